@@ -1,0 +1,48 @@
+# The contributor's manual: `make help` lists what can be done; CI calls the same targets.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-slow bench peers check lint format clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+run: .venv/installed  ## set everything up and train a network on Iris
+	$(BIN)/ch12 train
+
+test: .venv/installed  ## set everything up and run the tests (under five minutes)
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: .venv/installed  ## run every test, the long batteries too
+	$(BIN)/python -m pytest
+
+bench: .venv/installed  ## measure speed against peers, in one run on this machine; some: make bench BENCH="step sweep"
+	$(BIN)/python -m tests.benchmarks $(BENCH)
+
+peers: .venv/installed  ## set up the peers that `make bench` compares with, in .venv-peers
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/pip install -q -c constraints.txt hatchling editables
+	.venv-peers/bin/pip install -q -c constraints.txt --no-build-isolation -e '.[bench]'
+
+check: lint  ## lint, formatting and types
+	$(BIN)/mypy
+
+lint: .venv/installed  ## ruff: rules and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: .venv/installed  ## ruff: mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## remove the environments and what tools left (never outputs/)
+	rm -rf .venv .venv-peers build dist .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -not -path './outputs/*' -prune -exec rm -rf {} +
+
+# The environment is made once, and again when the list of what it holds changes.
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q -c constraints.txt hatchling editables
+	$(BIN)/pip install -q -c constraints.txt --no-build-isolation -e '.[dev]'
+	@touch $@

@@ -1,0 +1,21 @@
+"""ch12: an experiment runner for small neural networks, driven by Hydra configuration files.
+
+In a notebook: `run = ch12cli.train("dataset=iris", "optimizer.lr=0.01")`; then `run.model`, `run.metrics`,
+`run.directory`.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ch12cli.notebook import Run, train
+
+__all__ = ["Run", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    """What notebooks use, imported when it is used: the command line does not pay for it."""
+    if name in __all__:
+        from ch12cli import notebook
+
+        return getattr(notebook, name)
+    raise AttributeError(f"module 'ch12cli' has no attribute {name!r}")

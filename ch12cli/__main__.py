@@ -1,0 +1,5 @@
+"""`python -m ch12cli`: the same as `ch12`."""
+
+from ch12cli.cli.main import main
+
+raise SystemExit(main())

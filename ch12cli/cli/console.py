@@ -1,0 +1,67 @@
+"""Where output goes: consoles that fit the terminal, the pipe, the locale; and text from outside made safe to print."""
+
+import os
+import re
+import shutil
+import sys
+import textwrap
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+LOCALE = ("LC_ALL", "LC_CTYPE", "LANG")  # the first that is set decides
+
+
+class StreamConsole(Console):
+    """A console on standard output or standard error.
+
+    It prints text as it is (no markup, no emoji codes, no highlighting), leaves a closed pipe to the caller, and moves
+    the cursor only where there is a cursor.
+    """
+
+    def __init__(self, *, stderr: bool = False, **options: Any) -> None:
+        stream = sys.stderr if stderr else sys.stdout
+        is_terminal = bool(getattr(stream, "isatty", bool)())
+        # force_interactive: FORCE_COLOR in a pipe asks for colours, not for a moving display
+        super().__init__(
+            stderr=stderr,
+            markup=False,
+            emoji=False,
+            highlight=False,
+            force_jupyter=False,
+            force_interactive=None if is_terminal else False,
+            **options,
+        )
+        if self.is_dumb_terminal:  # for which rich assumes 80 columns
+            self.size = shutil.get_terminal_size()
+
+    @property
+    def encoding(self) -> str:
+        """The stream's encoding; ASCII in the C locale, where Python itself would write UTF-8."""
+        locale = next((os.environ[name] for name in LOCALE if os.environ.get(name)), "")
+        return "ascii" if locale in ("C", "POSIX") else super().encoding
+
+    def on_broken_pipe(self) -> None:
+        """Raises the BrokenPipeError that led here: what `ch12 … | head` ends with is decided at the top."""
+        raise  # rich calls this while it handles the error
+
+
+def printable(text: str, console: Console) -> str:
+    """The text with control characters, and characters that the console's stream cannot encode, written as escapes."""
+    encoding = getattr(console.file, "encoding", None) or "utf-8"
+    text = CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def print_line(console: Console, line: str | Text = "") -> None:
+    """Prints one line, as it is: no markup, no line breaks added, nothing cut off."""
+    text = Text(line) if isinstance(line, str) else line
+    text.plain = printable(text.plain, console)
+    console.print(text, soft_wrap=True)
+
+
+def wrap(text: str, width: int) -> list[str]:
+    """The text in lines broken between words, one or more; a word wider than the width, as a path is, stays whole."""
+    return textwrap.wrap(text, max(1, width), break_long_words=False, break_on_hyphens=False) or [""]

@@ -1,0 +1,68 @@
+"""Pages of plain text for the terminal: paragraphs and lists as wide as it is. Known without rich."""
+
+import os
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterable, Sequence
+
+NARROWEST, WIDEST = 60, 120  # characters of a line
+INDENT = 2
+GAP = 2  # between a label and its text
+LABEL = 26  # characters that a label may take before its text goes below it
+
+
+def page_width() -> int:
+    """Characters in a line: those of the terminal (80 where there is none), within reason."""
+    return min(WIDEST, max(NARROWEST, shutil.get_terminal_size().columns))
+
+
+def printable(text: str) -> str:
+    """The text with control characters, and characters that standard output cannot encode, written as escapes."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    text = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def heading(text: str) -> str:
+    """A line that stands out: bold on a terminal that can do it, as it is elsewhere."""
+    plain = not sys.stdout.isatty() or "NO_COLOR" in os.environ or os.environ.get("TERM", "dumb") == "dumb"
+    return printable(text) if plain else f"\033[1m{printable(text)}\033[0m"
+
+
+def paragraph(text: str, *, indent: int = 0, hanging: int = 0) -> list[str]:
+    """The text in lines broken between words. hanging: by how much more the second and further lines are indented."""
+    return textwrap.wrap(
+        printable(text),
+        page_width(),
+        initial_indent=" " * indent,
+        subsequent_indent=" " * (indent + hanging),
+        break_long_words=False,  # a path stays whole, so that it can be copied
+        break_on_hyphens=False,
+    )
+
+
+def definitions(entries: Iterable[tuple[str, str]], *, indent: int = INDENT, widest: int = LABEL) -> list[str]:
+    """Labels, each with its text beside it in one column; below it where the label is too long for that.
+
+    A line break in a text is made only where the text does not fit in one line.
+    """
+    entries = [(printable(label), text) for label, text in entries]
+    fitting = [len(label) for label, _ in entries if len(label) <= widest]
+    column = indent + (max(fitting) if fitting else INDENT) + GAP
+    lines: list[str] = []
+    for label, text in entries:
+        body = paragraph(text.replace("\n", " "), indent=column)
+        if len(body) > 1:
+            body = [line for part in text.split("\n") for line in paragraph(part, indent=column)]
+        if body and len(label) <= column - indent - GAP:
+            lines.append(f"{' ' * indent}{label:<{column - indent}}{body[0].lstrip()}")
+            lines += body[1:]
+        else:
+            lines += [" " * indent + label, *body]
+    return lines
+
+
+def join_pages(blocks: Sequence[Sequence[str]]) -> str:
+    """Blocks of lines as one text, a blank line between them; empty blocks are left out."""
+    return "\n\n".join("\n".join(block) for block in blocks if block)

@@ -1,0 +1,99 @@
+"""How verbs are typed, what they do, and lines to copy: what `ch12 VERB --help` prints of each."""
+
+from typing import NamedTuple
+
+
+class VerbPage(NamedTuple):
+    """usage: as typed, without `ch12`; about: paragraphs; examples: (line, what happens); more: (what, meaning)."""
+
+    usage: str
+    about: tuple[str, ...]
+    examples: tuple[tuple[str, str], ...]
+    more: tuple[tuple[str, str], ...] = ()
+
+
+RUN = "outputs/2026-05-17/10-24-31-iris-mlp"  # a directory as `ch12 train` prints it
+
+TRUST = (
+    "A run's directory is read as data: nothing in it is executed, and it may name only what ch12 and torch ship. "
+    "--trust lets a run of your own name your own classes."
+)
+
+PAGES = {
+    "explain": VerbPage(
+        "explain [OPTION]... NAME [GROUP=CHOICE]... [KEY=VALUE]...",
+        (
+            "Tells what a key, a group or a choice means, what it may be, its default, and the file or word that sets "
+            "it in the run that `ch12 train` would make of the same words.",
+        ),
+        (
+            ("ch12 explain optimizer.lr", "a key"),
+            ("ch12 explain optimizer", "a group, with its choices"),
+            ("ch12 explain optimizer=sgd", "a choice, with its keys"),
+            ("ch12 explain optimizer.lr experiment=book/iris", "who sets it in that run"),
+        ),
+    ),
+    "resume": VerbPage(
+        "resume [OPTION]... RUN|SWEEP [KEY=VALUE]...",
+        (
+            "Goes on where a run or a sweep stopped, bit for bit as if it never had. A run that is done is left as it "
+            "is; a larger number of epochs trains it on. Of a sweep only what is missing is done.",
+            "Changes that would make another run of it are refused; with --fork they make a new run, beside the old "
+            "one, that knows its parent.",
+            TRUST,
+        ),
+        (
+            (f"ch12 resume {RUN}", "goes on after Ctrl-C or a kill"),
+            (f"ch12 resume {RUN} epochs=200", "trains a finished run on"),
+            (f"ch12 resume {RUN} --fork optimizer.lr=0.0001", "a new run from here"),
+            ("ch12 resume outputs/2026-05-17/10-30-02-sweep", "does what is missing of a sweep"),
+        ),
+    ),
+    "eval": VerbPage(
+        "eval [OPTION]... RUN",
+        (
+            "Loss and metrics of a saved run on a part of its data, equal to those that training noted; for classes "
+            "the confusion matrix, and precision, recall, F1 and number of rows of each class. A share of nothing is "
+            "shown as -. On the training part the figures are those of the network as it is, which metrics.csv "
+            "notes while it still learns.",
+            "The data are compared with those of the training. A run out of a stacked sweep gives its figures up to "
+            "rounding.",
+            TRUST,
+        ),
+        (
+            (f"ch12 eval {RUN}", "figures on the test part"),
+            (f"ch12 eval {RUN} --split all --checkpoint best", "all parts, after the best epoch"),
+            (f"ch12 eval {RUN} --format json", "for a program to read"),
+        ),
+    ),
+    "predict": VerbPage(
+        "predict [OPTION]... RUN FILE.csv|-",
+        (
+            "Class and probabilities, or the value, for every row of a CSV file (UTF-8, commas, a header). Columns are "
+            "found by the names of the features in training, in whatever order; all other columns are carried "
+            "through. The scaling is that of the training; the training data are not needed.",
+            "The answer has a column `predicted` and, for classes, one p_CLASS for each class, in full precision; "
+            "table rounds them. A file with a mistake gives no answer but the line and column of it.",
+            TRUST,
+        ),
+        (
+            (f"ch12 predict {RUN} flowers.csv", "prints CSV"),
+            (f"ch12 predict {RUN} flowers.csv -o answer.csv", "writes a file, whole or not at all"),
+            (f"cut -d, -f1-5 all.csv | ch12 predict {RUN} -", "reads standard input"),
+            (f"ch12 predict {RUN} flowers.csv --format table", "to look at"),
+        ),
+    ),
+    "repro": VerbPage(
+        "repro [OPTION]... RUN",
+        (
+            "Trains a run again from its record, in memory, and compares weights and figures of all epochs with what "
+            "it left behind. Says that it is the same, bit for bit, or from which epoch on it differs, by how much, "
+            "and what differs in the environment; also which of its files were changed since. Nothing is written.",
+            "A run out of a stacked sweep agrees up to rounding; its largest difference is shown. A run that was "
+            "resumed or trained on is repeated as one run.",
+            TRUST,
+        ),
+        ((f"ch12 repro {RUN}", "trains it again and compares"),),
+        (("exit code 0", "the same"), ("exit code 3", "it differs, or a file of it was changed")),
+    ),
+}

@@ -1,0 +1,132 @@
+"""The check of composed settings, before data are read and without torch."""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ch12cli.config.choices import Choice, choices, find, keys_of_choice, top_level
+from ch12cli.config.combinations import problems_of
+from ch12cli.config.rules import LARGEST, Rule, is_whole, words_of
+from ch12cli.config.schema import GROUPS, key_of
+from ch12cli.config.suggest import did_you_mean
+from ch12cli.config.unknown import no_such_key, owners
+from ch12cli.config.values import SPELLINGS, read_as, shown
+
+REQUIRED = tuple(group for group in GROUPS if group != "experiment")
+
+
+def check(settings: Mapping[str, Any], chosen: Mapping[str, str | None]) -> list[str]:
+    """Everything that is wrong with settings, a message each. chosen: the choice of each group, to name its file."""
+    problems = missing(settings, chosen)
+    for path, value in leaves(settings):
+        problem = value_problem(path, value, chosen)
+        inherited = path == "early_stopping.metric" and value == settings.get("monitor")  # said of monitor already
+        if problem and not inherited:
+            problems.append(problem)
+    problems += unknown_keys(settings, chosen)
+    # What belongs together is only looked at when each part is sound: one mistake, one message.
+    return problems or problems_of(settings)
+
+
+def leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys and values of all that is set; a mapping where a value belongs is a value, a wrong one."""
+    for name, value in node.items():
+        path = f"{prefix}{name}"
+        if isinstance(value, Mapping) and value and key_of(path) is None:
+            yield from leaves(value, f"{path}.")
+        else:
+            yield path, value
+
+
+def missing(settings: Mapping[str, Any], chosen: Mapping[str, str | None]) -> list[str]:
+    """Groups and keys that every run needs and that were taken out, or never given."""
+    problems = []
+    for group in REQUIRED:
+        node = settings.get(group)
+        if not chosen.get(group):
+            names = ", ".join(choice.name for choice in choices(group))
+            problems.append(f"{group}: missing; choose one of {names}")
+        elif not isinstance(node, Mapping | None):
+            problems.append(f"{group}/{chosen[group]}.yaml: must hold keys, _target_ among them, not a {_kind(node)}")
+        elif "_target_" not in (node or {}):
+            problems.append(
+                f"{group}._target_: missing in {group}/{chosen.get(group)}.yaml; "
+                "it names what is built, such as _target_: torch.nn.ReLU"
+            )
+    present = {path for path, _ in leaves(settings)}
+    for key in top_level():
+        head = key.partition(".")[0]
+        if key in present:
+            continue
+        if head in settings and not isinstance(settings[head], Mapping):
+            keys = [name for name in top_level() if name.startswith(f"{head}.")]
+            problems.append(f"{head}={shown(settings[head])}: holds keys of its own; set {' or '.join(keys)}")
+        else:
+            problems.append(f"{key}: missing; it cannot be taken out")
+    return list(dict.fromkeys(problems))
+
+
+def _kind(value: Any) -> str:
+    return "list" if isinstance(value, list) else "single value"
+
+
+def value_problem(path: str, value: Any, chosen: Mapping[str, str | None]) -> str | None:
+    """What is wrong with one value, or None."""
+    key = key_of(path)
+    if key is None or key.rule.allows(value):
+        return None
+    return f"{path}={shown(value)}: must be {key.rule}{hint(key.rule, value)} ({source(path, chosen)})"
+
+
+def hint(rule: Rule, value: Any) -> str:
+    """What to do about a value that a rule refuses, where the value tells; else an empty string."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return ", and finite"
+    if is_whole(value) and abs(value) > LARGEST:
+        return f", and at most {LARGEST}"
+    if isinstance(value, float) and value.is_integer() and rule.allows(int(value)):
+        return f"; write {int(value)}"
+    if not isinstance(value, str):
+        return ""
+    meant = SPELLINGS.get(value.lower(), read_as(value))
+    if not isinstance(meant, str) and rule.allows(meant):
+        return f"; write {shown(meant)}" + (", without quotes" if shown(meant) == value else "")
+    return did_you_mean(value, words_of(rule))
+
+
+def source(path: str, chosen: Mapping[str, str | None]) -> str:
+    """The file that gives a key its default, as `conf/optimizer/sgd.yaml`."""
+    group = path.partition(".")[0]
+    name = chosen.get(group)
+    if name is None or group not in GROUPS:
+        return "conf/config.yaml"
+    return f"conf/{group}/{name}.yaml" if find(group, name) else f"{group}/{name}.yaml"
+
+
+def unknown_keys(settings: Mapping[str, Any], chosen: Mapping[str, str | None]) -> list[str]:
+    """Keys that were added with + and look like a shipped key mistyped, or like one of another choice.
+
+    Other additions are left to the signature of what they go to, which only building it can tell.
+    """
+    known = [*top_level(), *GROUPS]
+    heads = {*REQUIRED, *(key.partition(".")[0] for key in top_level())}
+    problems = [
+        no_such_key(path, path, known=known, chosen=chosen)
+        for path, _ in leaves(settings)
+        if path not in known and path not in heads and path.partition(".")[0] not in REQUIRED
+    ]
+    for group in REQUIRED:
+        node = settings.get(group)
+        target = node.get("_target_") if isinstance(node, Mapping) else None
+        shipped = [choice for choice in choices(group) if _target(choice) == target]
+        if not shipped:
+            continue
+        has = sorted(set().union(*(keys_of_choice(choice) for choice in shipped)))
+        for path, _ in leaves({group: node}):
+            if path not in has and (did_you_mean(path, has) or owners(path)):
+                problems.append(no_such_key(path, path, known=has, chosen=chosen))
+    return problems
+
+
+def _target(choice: Choice) -> Any:
+    return keys_of_choice(choice).get(f"{choice.group}._target_")

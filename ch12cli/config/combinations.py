@@ -1,0 +1,165 @@
+"""Which choices fit each other: data, loss and output, metrics and parts. Known without torch, before data are read."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from ch12cli.config.rules import is_number
+from ch12cli.config.schema import HIGHER_IS_BETTER
+
+VALUES = 0  # "classes" of a data set whose target is a value
+
+
+class LossKind(NamedTuple):
+    """What a loss works on. classes: which numbers of classes it takes; output: what the network must end with."""
+
+    classes: str  # "values", "two" or "any"
+    output: str
+    wanted: str
+
+
+LOSSES = {
+    "torch.nn.MSELoss": LossKind("values", "none", "values"),
+    "torch.nn.L1Loss": LossKind("values", "none", "values"),
+    "torch.nn.HuberLoss": LossKind("values", "none", "values"),
+    "torch.nn.BCELoss": LossKind("two", "sigmoid", "a probability"),
+    "torch.nn.BCEWithLogitsLoss": LossKind("two", "none", "a logit"),
+    "torch.nn.CrossEntropyLoss": LossKind("any", "none", "logits"),
+    "torch.nn.NLLLoss": LossKind("any", "log_softmax", "log-probabilities"),
+}
+
+# Classes of the data sets that ch12 ships, so that a loss that cannot fit is refused before data are read.
+CLASSES = {"ch12cli.data.iris": 3, "ch12cli.data.two_class": 2, "ch12cli.data.toy_regression": VALUES}
+
+AUTO_LOSS = {VALUES: "torch.nn.MSELoss", 2: "torch.nn.BCELoss"}
+
+
+def classes_of(settings: Mapping[str, Any]) -> int | None:
+    """Classes of the data set, 0 for values; None for a data set that must be read to know."""
+    return CLASSES.get(str(settings["dataset"].get("_target_")))
+
+
+def loss_target(settings: Mapping[str, Any], classes: int) -> str:
+    """What `loss._target_` stands for, auto resolved by the data set."""
+    target = str(settings["loss"].get("_target_"))
+    return AUTO_LOSS.get(classes, "torch.nn.CrossEntropyLoss") if target == "auto" else target
+
+
+def outputs_of(target: str, classes: int) -> int:
+    """Outputs of the network for this loss and data set."""
+    if classes == VALUES:
+        return 1
+    return 1 if target in LOSSES and LOSSES[target].classes == "two" else classes
+
+
+def output_of(settings: Mapping[str, Any], target: str) -> str:
+    """The network's output activation, auto resolved by the loss."""
+    output = str(settings["model"].get("output", "none"))
+    return (LOSSES[target].output if target in LOSSES else "none") if output == "auto" else output
+
+
+def has_part(settings: Mapping[str, Any], size: str) -> bool:
+    return bool(settings["dataset"].get(size, 0))
+
+
+def monitored(settings: Mapping[str, Any], name: str, *, valid: bool) -> str:
+    """The metrics.csv column that `monitor` or `early_stopping.metric` stands for."""
+    return ("valid_loss" if valid else "train_loss") if name == "auto" else name
+
+
+def minimised(column: str) -> bool:
+    """True for a metric of which less is better."""
+    return not column.endswith(HIGHER_IS_BETTER)
+
+
+def loss_problems(settings: Mapping[str, Any], classes: int) -> list[str]:
+    """Why the loss cannot fit the data set or the network's output."""
+    target = loss_target(settings, classes)
+    if target not in LOSSES:
+        return []
+    kind, name = LOSSES[target], target.rpartition(".")[2]
+    output = output_of(settings, target)
+    has = "values" if classes == VALUES else f"{classes} classes"
+    if kind.classes == "values" and classes != VALUES:
+        better = "bce or cross_entropy" if classes == 2 else "cross_entropy"
+        return [f"loss={name}: is for values, and the data set has {has}; use loss={better}"]
+    if kind.classes != "values" and classes == VALUES:
+        return [f"loss={name}: is for classes, and the data set has values; use loss=mse, l1 or huber"]
+    if kind.classes == "two" and classes != 2:
+        return [f"loss={name}: is for two classes, and the data set has {has}; use loss=cross_entropy"]
+    if kind.output != "none" and output != kind.output:
+        return [
+            f"model.output={output}: loss {name} wants {kind.wanted}; "
+            f"use model.output={kind.output} or model.output=auto"
+        ]
+    if kind.classes == "two" and kind.output == "none" and output != "none":
+        return [
+            f"model.output={output}: loss {name} wants {kind.wanted}; use model.output=none, or loss=bce with sigmoid"
+        ]
+    if kind.classes == "values" and output in ("softmax", "log_softmax"):
+        return [f"model.output={output}: one output would always be the same value; use model.output=none"]
+    return []
+
+
+def loss_warnings(settings: Mapping[str, Any], classes: int) -> list[str]:
+    """What works but is seldom meant."""
+    target = loss_target(settings, classes)
+    output = output_of(settings, target)
+    if target == "torch.nn.CrossEntropyLoss" and output in ("softmax", "sigmoid", "log_softmax"):
+        return [
+            f"model.output={output} before cross-entropy: the loss applies softmax itself, so that "
+            "learning is slower; model.output=none is what is usually meant"
+        ]
+    return []
+
+
+def monitor_problems(settings: Mapping[str, Any], key: str, name: Any, *, classes: int | None) -> list[str]:
+    """Why a metric cannot be watched."""
+    if not isinstance(name, str):
+        return []
+    part, _, metric = name.partition("_")
+    if part == "valid" and not has_part(settings, "valid_size"):
+        return [f"{key}={name}: there is no validation part; set dataset.valid_size, or use {key}=train_{metric}"]
+    if classes == VALUES and metric == "accuracy":
+        return [f"{key}={name}: accuracy is for classes; use {part}_loss, {part}_mae or {part}_r2"]
+    if classes and metric in ("mae", "r2"):
+        return [f"{key}={name}: is for values; use {part}_loss or {part}_accuracy"]
+    return []
+
+
+def dataset_problems(settings: Mapping[str, Any], classes: int | None) -> list[str]:
+    """Why the data set's options cannot work together."""
+    dataset = settings["dataset"]
+    test, valid = dataset.get("test_size", 0), dataset.get("valid_size", 0)
+    problems = []
+    if is_number(test) and is_number(valid) and 0 <= test < 1 and 0 <= valid < 1 and test + valid >= 1:
+        problems.append(
+            f"dataset.test_size={test} and dataset.valid_size={valid}: together they must be less than 1, "
+            "so that rows are left for training"
+        )
+    if dataset.get("split") == "stratified" and classes == VALUES:
+        problems.append("dataset.split=stratified: is for classes; use dataset.split=random")
+    return problems
+
+
+def optimizer_problems(settings: Mapping[str, Any]) -> list[str]:
+    """Why the optimiser's options cannot work together."""
+    optimizer = settings["optimizer"]
+    if optimizer.get("nesterov") is True and (not optimizer.get("momentum") or optimizer.get("dampening")):
+        return ["optimizer.nesterov=true: needs optimizer.momentum greater than 0 and optimizer.dampening=0"]
+    if settings["device"] == "mps" and settings["precision"] == "float64":
+        return ["precision=float64: mps has no 64-bit numbers; use device=cpu or precision=float32"]
+    return []
+
+
+def problems_of(settings: Mapping[str, Any], classes: int | None = None) -> list[str]:
+    """All that cannot work together. classes: of the data set, where it has been read; else what is known of it."""
+    classes = classes_of(settings) if classes is None else classes
+    problems = dataset_problems(settings, classes) + optimizer_problems(settings)
+    problems += monitor_problems(settings, "monitor", settings["monitor"], classes=classes)
+    stop_on = settings["early_stopping"].get("metric")
+    if stop_on != settings["monitor"]:
+        problems += monitor_problems(settings, "early_stopping.metric", stop_on, classes=classes)
+    halving = settings["sweep"].get("halving")
+    if isinstance(halving, Mapping):
+        problems += monitor_problems(settings, "sweep.halving.metric", halving.get("metric"), classes=classes)
+    return problems if classes is None else problems + loss_problems(settings, classes)

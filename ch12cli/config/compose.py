@@ -1,0 +1,235 @@
+"""From a command line's overrides to a composed configuration, all mistakes found and reported together."""
+
+import os
+import warnings
+from collections.abc import Iterable, Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
+from hydra._internal.config_repository import IConfigRepository
+from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
+from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf.errors import OmegaConfBaseException
+
+from ch12cli.config.choices import content, flatten, require_folders, shipped
+from ch12cli.config.loader import Loader
+from ch12cli.config.schema import GROUPS
+from ch12cli.config.session import hydra_session as hydra_session  # who composes, does it in one
+from ch12cli.config.settings import choices_of, first_lines, has, plain_job, settings_of
+from ch12cli.config.unknown import (
+    HYDRA_KEYS,
+    hydra_problem,
+    no_such_choice,
+    no_such_group,
+    no_such_key,
+    not_understood,
+    paths_of,
+    unknown_anywhere,
+    word_of,
+)
+from ch12cli.errors import InputError
+
+
+class Composition(NamedTuple):
+    """A composed job. config: as Hydra makes it, with its `hydra` node; settings: the job's part, resolved."""
+
+    config: DictConfig
+    settings: dict[str, Any]
+
+    @property
+    def chosen(self) -> dict[str, str | None]:
+        """The choice of each group."""
+        return choices_of(self.config)
+
+
+class Composer:
+    """Composes jobs. Hydra reads the files once for each distinct choice of groups; values are set on a copy.
+
+    folders: configuration folders of the user's own, searched after ch12's.
+    """
+
+    def __init__(self, folders: Sequence[Path] = (), *, config_name: str = "config") -> None:
+        self.config_name = config_name
+        self.folders = tuple(folders)
+        search_path = ConfigSearchPathImpl()
+        search_path.append("hydra", "pkg://hydra.conf")
+        search_path.append("main", f"file://{shipped()}")
+        require_folders(folders)
+        for folder in folders:
+            search_path.append("command-line", f"file://{folder.resolve()}")
+        search_path.append("schema", "structured://")
+        self.loader = Loader(config_search_path=search_path)
+        self.parser = OverridesParser.create()
+        self.bases: dict[tuple[str, ...], DictConfig] = {}
+        self.repository: IConfigRepository = self.loader.repository
+        if not self.repository.config_exists(config_name):
+            where = ", ".join(map(str, [shipped(), *folders]))
+            raise InputError(f"--config-name {config_name}: no such file in {where}; leave it out for ch12's own")
+
+    def parse(self, lines: Iterable[str], problems: list[str]) -> list[Override]:
+        """The overrides that can be read; what cannot goes to problems."""
+        parsed = []
+        for line in lines:
+            try:
+                override = self.parser.parse_override(line)
+            except HydraException:
+                override = None
+            if override is None or not override.key_or_group:
+                problems.append(not_understood(line))
+            else:
+                parsed.append(override)
+        return parsed
+
+    def use_search_path(self, overrides: Sequence[Override], problems: list[str]) -> list[Override]:
+        """Takes in the folders that hydra.searchpath adds. The overrides without that, where it cannot be used."""
+        lines = [word_of(override) for override in overrides if override.key_or_group == "hydra.searchpath"]
+        if not lines:
+            return list(overrides)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # of a folder that is not there: said below
+                repository = self.loader._parse_overrides_and_create_caching_repo(self.config_name, lines)[1]
+            found = [
+                f"hydra.searchpath: {s.path}: no such folder" for s in repository.get_sources() if not s.available()
+            ]
+        except HydraException as error:
+            found = [f"hydra.searchpath: {first_lines(error)}"]
+        if found:
+            problems += found
+            return [override for override in overrides if override.key_or_group != "hydra.searchpath"]
+        self.repository = repository
+        self.loader.searched = lines
+        return list(overrides)
+
+    def is_group(self, override: Override) -> bool:
+        return bool(self.repository.group_exists(override.key_or_group)) and not isinstance(override.value(), dict)
+
+    def choices(self, group: str) -> list[str]:
+        """Every choice of a group, those in folders below it too."""
+        names = list(self.repository.get_group_options(group, ObjectType.CONFIG))
+        for folder in self.repository.get_group_options(group, ObjectType.GROUP):
+            names += [f"{folder}/{name}" for name in self.choices(f"{group}/{folder}")]
+        return names
+
+    def check_group(self, override: Override) -> str | None:
+        """What is wrong with a choice, or None."""
+        group, choice, word = override.key_or_group, override.value(), word_of(override)
+        known = self.choices(group)
+        if group in GROUPS:
+            if override.is_add() or override.is_force_add() or override.package is not None:
+                return f"{word}: {group} has a choice already, to be replaced; write {group}={choice}"
+            if group != "experiment" and (choice is None or override.is_delete()):
+                return f"{word}: {group} cannot be left out; choose one of {', '.join(known)}"
+            if group != "experiment" and isinstance(choice, list):
+                return f"{word}: takes one choice, not a list; choose one of {', '.join(known)}"
+        listed = choice if isinstance(choice, list) else [] if choice is None else [choice]
+        for name in listed:
+            if not self.repository.config_exists(f"{group}/{name}"):
+                return no_such_choice(word, str(name), known)
+        return None
+
+    def base(self, lines: tuple[str, ...], *, run_mode: RunMode = RunMode.RUN) -> DictConfig:
+        """The configuration for these choices of groups and settings of Hydra, made once."""
+        if lines not in self.bases:
+            try:
+                self.bases[lines] = self.loader.load_configuration(
+                    self.config_name, list(lines), run_mode=run_mode, validate_sweep_overrides=False
+                )
+            except UnicodeDecodeError as error:
+                raise InputError(f"{self.not_utf8()}: is not text in UTF-8; save it again as UTF-8") from error
+            except KeyError as error:
+                raise InputError(f"hydra.job.env_copy: the environment has no variable {error}") from error
+            except (HydraException, OmegaConfBaseException, yaml.YAMLError, OSError, ValueError) as error:
+                raise InputError(first_lines(error)) from error
+        return self.bases[lines]
+
+    def not_utf8(self) -> str:
+        """The configuration files that cannot be read as text."""
+        folders = [Path(source.path) for source in self.repository.get_sources() if source.scheme() == "file"]
+        files = [file for folder in folders for file in sorted(folder.rglob("*.yaml")) if not is_utf8(file)]
+        return ", ".join(map(str, files)) or "a configuration file"
+
+    def compose(self, lines: Sequence[str], problems: list[str]) -> Composition:
+        """The configuration of one job, empty if its files cannot be composed. What is wrong is added to problems."""
+        overrides = self.use_search_path(self.parse(lines, problems), problems)
+        chosen, values = [], []
+        for override in overrides:
+            if override.is_sweep_override():
+                problems.append(
+                    f"{word_of(override)}: several values; add -m to train them all, or write a list as key=[1,2]"
+                )
+            elif self.is_group(override):
+                problem = self.check_group(override)
+                problems.append(problem) if problem else chosen.append(override)
+            elif override.is_hydra_override():
+                problem = hydra_problem(override)
+                problems.append(problem) if problem else chosen.append(override)
+            else:
+                values.append(override)
+        try:
+            config = deepcopy(self.base(tuple(map(word_of, chosen))))
+        except InputError as error:
+            problems += error.problems + unknown_anywhere(values)
+            return Composition(OmegaConf.create({"hydra": {"runtime": {"choices": {}}}}), {})
+        for override in values:
+            problem = self.apply(override, config)
+            if problem:
+                problems.append(problem)
+        self.record(config, [o for o in overrides if not o.is_hydra_override()])
+        return Composition(config, settings_of(config, problems))
+
+    def apply(self, override: Override, config: DictConfig) -> str | None:
+        """Sets one value in config; what is wrong with it, or None."""
+        key, word = override.key_or_group, word_of(override)
+        if override.package is not None or "/" in key:
+            return no_such_group(word, key)
+        if not (override.is_add() or override.is_force_add()):
+            for path in paths_of(override):
+                if not has(config, path):
+                    known = [*(name for name, _ in flatten(plain_job(config))), *GROUPS, *HYDRA_KEYS]
+                    return no_such_key(word, path, known=known, chosen=choices_of(config))
+        elif override.is_add() and has(config, key):
+            return f"{word}: {key} is there already; leave out the +"
+        if override.is_delete() and key.partition(".")[0] in content(shipped() / "config.yaml"):
+            return f"{word}: {key} cannot be taken out; every run needs it"
+        try:
+            ConfigLoaderImpl._apply_overrides_to_config([override], config)
+        except (HydraException, OmegaConfBaseException) as error:
+            return f"{word}: {first_lines(error)}"
+        return None
+
+    def record(self, config: DictConfig, overrides: Sequence[Override]) -> None:
+        """Writes into the hydra node what was overridden, as Hydra does when it applies overrides itself."""
+        names = config.hydra.job.config.override_dirname
+        with read_write(config.hydra), open_dict(config.hydra):
+            config.hydra.overrides.task = [override.input_line for override in overrides]
+            config.hydra.job.override_dirname = get_overrides_dirname(
+                overrides=[override for override in overrides if override.input_line],
+                kv_sep=names.kv_sep,
+                item_sep=names.item_sep,
+                exclude_keys=names.exclude_keys,
+            )
+
+
+def is_utf8(file: Path) -> bool:
+    try:
+        file.read_bytes().decode("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
+    return True
+
+
+def working_directory() -> Path:
+    """Where the command was started; a clear error where that folder is gone."""
+    try:
+        return Path(os.getcwd())
+    except OSError as error:
+        raise InputError("the current directory no longer exists; change to another and try again") from error

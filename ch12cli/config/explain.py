@@ -1,0 +1,164 @@
+"""Where a configuration gets a value from: the files and the words of the command line that set it, in order."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hydra._internal.config_repository import CachingConfigRepository
+from hydra._internal.defaults_list import DefaultsList, create_defaults_list
+from hydra.core.default_element import ResultDefault
+from hydra.core.override_parser.types import Override
+from omegaconf import OmegaConf
+
+from ch12cli.config.choices import shipped
+from ch12cli.config.compose import Composer, Composition
+from ch12cli.config.schema import key_of
+from ch12cli.config.values import shown
+from ch12cli.errors import InputError
+
+TAKEN_OUT = "nothing"  # what a word such as ~optimizer.lr sets a key to
+
+
+class Setting(NamedTuple):
+    """A place that sets a key. says: the value as it is typed; place: a file, or a word of the command line."""
+
+    says: str
+    place: str
+
+
+class Traced:
+    """A composed job whose values know where they come from. InputError with all that is wrong with the words."""
+
+    def __init__(self, composer: Composer, words: Sequence[str]) -> None:
+        problems: list[str] = []
+        for override in composer.parse(words, []):
+            if override.is_sweep_override():
+                problems.append(f"{override.input_line}: several values; give one of them, to explain one run")
+        if problems:
+            raise InputError(problems)
+        self.composition: Composition = composer.compose(words, problems)
+        if problems:
+            raise InputError(list(dict.fromkeys(problems)))
+        self.overrides = composer.parse(words, problems)
+        self.repository = CachingConfigRepository(composer.repository)
+        chosen = [o for o in self.overrides if o.is_hydra_override() or composer.is_group(o)]
+        self.values = [o for o in self.overrides if not composer.is_group(o)]
+        self.defaults: DefaultsList = create_defaults_list(
+            repo=self.repository,
+            config_name=composer.config_name,
+            overrides_list=chosen,
+            prepend_hydra=True,
+            skip_missing=False,
+        )
+
+    @property
+    def folders(self) -> list[Path]:
+        """The configuration folders beside ch12's own: of --config-dir and hydra.searchpath."""
+        folders = [Path(source.path) for source in self.repository.get_sources() if source.scheme() == "file"]
+        return [folder for folder in folders if folder != shipped()]
+
+    def settings(self, key: str) -> list[Setting]:
+        """All places that set a dotted key, in the order in which they count: the last one wins."""
+        found = [self.in_file(entry, key) for entry in self.defaults.defaults]
+        found += [in_word(override, key) for override in self.values]
+        return [setting for setting in found if setting is not None]
+
+    def in_file(self, entry: ResultDefault, key: str) -> Setting | None:
+        """What one file of the defaults list says about a key, or None."""
+        package = f"{entry.package}." if entry.package else ""
+        if not key.startswith(package) or entry.config_path is None:
+            return None
+        loaded = self.repository.load_config(entry.config_path)
+        if loaded is None:
+            return None
+        node = OmegaConf.to_container(loaded.config, resolve=False)
+        value = look_up(node, key.removeprefix(package))
+        is_stem = isinstance(value, Mapping) and value and key_of(key) is None
+        if value is ABSENT or value == "???" or is_stem:  # ???: left for another file to set
+            return None
+        return Setting(shown(value), self.place_of(entry))
+
+    def value(self, key: str) -> tuple[Any] | None:
+        """The value that a run would have, interpolations resolved; None, not (None,), if there is no such key."""
+        value = look_up(self.composition.settings, key)
+        return None if value is ABSENT else (value,)
+
+    def choice(self, group: str) -> Setting:
+        """The choice of a group, `null` where there is none, and the place that made it."""
+        choice = shown(self.composition.chosen.get(group))
+        made = self.defaults.overrides.override_metadata.get(group)
+        if made is None:
+            return Setting(choice, self.path_of(self.primary))
+        if made.external_override:
+            line = next(o.input_line for o in reversed(self.overrides) if o.get_key_element().lstrip("+") == group)
+            return Setting(choice, f"{line} on the command line")
+        by = next(e for e in self.defaults.defaults if e.config_path == made.containing_config_path)
+        return Setting(choice, self.place_of(by))
+
+    @property
+    def primary(self) -> str:
+        """The top configuration file, as Hydra calls it."""
+        return next(entry.config_path or "" for entry in self.defaults.defaults if entry.primary)
+
+    def place_of(self, entry: ResultDefault) -> str:
+        """A file of the defaults list, and in brackets the choice by which it is in it."""
+        via = f" ({entry.override_key}={choice_of(entry)})" if entry.override_key else ""
+        return f"{self.path_of(entry.config_path or '')}{via}"
+
+    def path_of(self, config_path: str) -> str:
+        loaded = self.repository.load_config(config_path)
+        return file_of(loaded.path, config_path) if loaded else config_path
+
+
+class Absent:
+    """Stands for no value, where None is one."""
+
+
+ABSENT = Absent()
+
+
+def look_up(node: Any, key: str) -> Any:
+    """The value at a dotted key; ABSENT if there is none."""
+    for part in key.split("."):
+        if not isinstance(node, Mapping) or part not in node:
+            return ABSENT
+        node = node[part]
+    return node
+
+
+def in_word(override: Override, key: str) -> Setting | None:
+    """What one word of the command line says about a key, or None. A word may set a whole mapping of keys."""
+    path = override.key_or_group
+    inside = key == path or key.startswith(f"{path}.")
+    if not inside:
+        return None
+    place = f"{override.input_line} on the command line"
+    if override.is_delete():
+        return Setting(TAKEN_OUT, place)
+    value = override.value() if key == path else look_up(override.value(), key.removeprefix(f"{path}."))
+    return None if value is ABSENT else Setting(shown(value), place)
+
+
+def choice_of(entry: ResultDefault) -> str:
+    """The choice that a file is, of the group by which it is chosen."""
+    group = (entry.override_key or "").partition("@")[0]
+    return (entry.config_path or "").removeprefix(f"{group}/")
+
+
+def file_of(source: str, config_path: str) -> str:
+    """A configuration file as a person finds it. source: where Hydra found it, as file:///folder or pkg://package."""
+    scheme, _, path = source.partition("://")
+    if scheme == "structured":
+        return "Hydra's own defaults"
+    if scheme != "file":
+        return f"{source}/{config_path}.yaml"
+    return file_shown(Path(path) / f"{config_path.removesuffix('.yaml')}.yaml")
+
+
+def file_shown(file: Path) -> str:
+    """A file as `conf/…` where ch12 ships it, from the present folder where it lies below, else in full."""
+    for folder, name in ((shipped(), "conf"), (Path(os.getcwd()), "")):
+        if file.is_relative_to(folder):
+            return str(name / file.relative_to(folder))
+    return str(file)

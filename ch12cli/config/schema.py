@@ -1,0 +1,150 @@
+"""Every configuration key that ch12 ships: what it may be and what it means. Known without torch."""
+
+from typing import NamedTuple
+
+from ch12cli.config.rules import Device, Halving, Number, OneOf, Or, Pair, Rule, Size, Text, Truth, Whole
+
+SEEDS = Whole(0, 2**32 - 1)  # torch's CPU generator uses 32 bits of a seed: a larger one would repeat a smaller one
+
+METRICS = ("loss", "accuracy", "mae", "r2")
+MONITORS = tuple(f"{part}_{metric}" for part in ("train", "valid") for metric in METRICS)
+HIGHER_IS_BETTER = ("accuracy", "r2")
+
+
+class Key(NamedTuple):
+    """A key's rule and its meaning, a line each."""
+
+    rule: Rule
+    meaning: str
+
+
+KEYS: dict[str, Key] = {
+    "epochs": Key(Whole(1), "passes over the training part"),
+    "batch_size": Key(Whole(1), "examples in one optimisation step"),
+    "workers": Key(Whole(0, 256), "processes that load data beside the training; 0: the training process itself"),
+    "device": Key(Device(), "where to compute; auto: cuda if there is one, else mps, else cpu"),
+    "seed": Key(SEEDS, "seed of the initial weights, the order of the rows and dropout"),
+    "monitor": Key(
+        OneOf(("auto", *MONITORS)),
+        "metric that picks the best epoch; auto: valid_loss where there is validation, else train_loss",
+    ),
+    "early_stopping.metric": Key(OneOf(("auto", *MONITORS)), "metric that must improve for training to go on"),
+    "early_stopping.patience": Key(Or(None, Whole(1)), "epochs without improvement before training stops; null: never"),
+    "early_stopping.min_delta": Key(Number(low=0), "by how much an epoch must be better to count as improvement"),
+    "clip_grad_norm": Key(Or(None, Number(above=0)), "largest norm of the whole gradient; null: no clipping"),
+    "clip_grad_value": Key(
+        Or(None, Number(above=0)), "largest absolute value of a gradient element; null: no clipping"
+    ),
+    "precision": Key(
+        OneOf(("float32", "float64", "bfloat16")),
+        "numbers to compute with; bfloat16: autocast, the weights stay float32",
+    ),
+    "compile": Key(Truth(), "compile the network with torch.compile"),
+    "deterministic": Key(Truth(), "only algorithms that give the same bits every time"),
+    "threads": Key(
+        Or("auto", Whole(1, 1024)),
+        "threads of torch's own operations; auto: one for small networks, else torch's choice",
+    ),
+    "pin_memory": Key(Truth(), "keep batches in page-locked memory on their way to a GPU"),
+    "stream_offset": Key(
+        Whole(0, 10**6), "64-bit numbers drawn from the random stream and thrown away before anything else"
+    ),
+    "checkpoint.every": Key(
+        Or("auto", Whole(1)), "epochs between checkpoints; auto: as often as costs under two per cent of the time"
+    ),
+    # sweep
+    "sweep.max_stacked": Key(Or("auto", Whole(1)), "most runs that are trained as one stack; auto: as many as fit"),
+    "sweep.processes": Key(Or("auto", Whole(1, 1024)), "processes that train beside each other; auto: one a core"),
+    "sweep.fail_fast": Key(Truth(), "end the sweep when a job fails, instead of going on with the others"),
+    "sweep.verify": Key(Whole(0), "so many finished jobs are trained again by themselves, and the difference shown"),
+    "sweep.halving": Key(
+        Halving(MONITORS), "leave the worse runs out on the way: {metric, min_epochs, factor}; null: never"
+    ),
+    # dataset
+    "dataset.shape": Key(OneOf(("xor", "moons", "circles", "spirals", "blobs")), "shape of the two classes"),
+    "dataset.kind": Key(OneOf(("chapter", "line", "curve")), "the chapter's ten points, or a generated line or curve"),
+    "dataset.size": Key(Whole(2, 10**7), "examples that are generated"),
+    "dataset.noise": Key(Number(low=0, high=1e6), "standard deviation of the noise"),
+    "dataset.seed": Key(SEEDS, "seed of the generated examples"),
+    "dataset.test_size": Key(Size(), "test part: a fraction of the rows, or a number of rows"),
+    "dataset.valid_size": Key(Size(), "validation part: a fraction of the rows, or a number of rows"),
+    "dataset.split": Key(
+        OneOf(("random", "stratified", "ordered")),
+        "how rows are parted; stratified: each class in proportion; ordered: train, validation, test as they stand",
+    ),
+    "dataset.split_seed": Key(SEEDS, "seed of the split, apart from the run's own seed"),
+    "dataset.scaling": Key(
+        OneOf(("standard", "global", "none")),
+        "standard: each feature to mean 0, deviation 1; global: one mean and deviation for all; none",
+    ),
+    # model
+    "model.width": Key(Whole(1, 10**6), "units of each hidden layer"),
+    "model.depth": Key(Whole(0, 1000), "hidden layers"),
+    "model.dropout": Key(Number(low=0, below=1), "probability that a hidden unit is left out in a training step"),
+    "model.output": Key(
+        OneOf(("auto", "none", "sigmoid", "softmax", "log_softmax")),
+        "activation of the output; auto: what the loss expects",
+    ),
+    "model.init": Key(
+        OneOf(("torch", "xavier", "kaiming", "normal")),
+        "initial weights: torch's own, Glorot's, He's, or standard normal; all but the first with biases 0",
+    ),
+    # activation
+    "activation.negative_slope": Key(Number(low=0), "slope below zero"),
+    "activation.alpha": Key(Number(above=0), "minus the value far below zero"),
+    "activation.approximate": Key(OneOf(("none", "tanh")), "exact, or the faster approximation by tanh"),
+    "activation.beta": Key(Number(above=0), "sharpness: the higher, the closer to ReLU"),
+    "activation.dim": Key(Whole(-1, 8), "axis that adds up to 1; -1: the units"),
+    # loss
+    "loss.delta": Key(Number(above=0), "error where squared turns into absolute"),
+    "loss.label_smoothing": Key(Number(low=0, high=1), "share of each target spread over all classes"),
+    # optimizer
+    "optimizer.lr": Key(Number(above=0, below=1e38), "learning rate: the size of a step"),
+    "optimizer.momentum": Key(Number(low=0), "share of the last step's direction that is kept"),
+    "optimizer.dampening": Key(Number(), "how much less of the gradient enters the momentum"),
+    "optimizer.nesterov": Key(Truth(), "Nesterov's momentum: look ahead before the step"),
+    "optimizer.weight_decay": Key(Number(low=0), "pull of the weights towards zero"),
+    "optimizer.betas": Key(
+        Pair(Number(low=0, below=1)), "decay of the running means of the gradient and of its square"
+    ),
+    "optimizer.eps": Key(Number(low=0), "added to the denominator so that it is never zero"),
+    "optimizer.amsgrad": Key(Truth(), "keep the largest running mean of the square (AMSGrad)"),
+    "optimizer.alpha": Key(Number(low=0), "decay of the running mean of the gradient's square"),
+    "optimizer.centered": Key(Truth(), "divide by the gradient's deviation instead of its square"),
+    "optimizer.lr_decay": Key(Number(low=0), "fall of the learning rate with every step"),
+    "optimizer.initial_accumulator_value": Key(Number(low=0), "what the sum of squares starts from"),
+    # scheduler
+    "scheduler.warmup": Key(Number(low=0), "epochs over which the learning rate rises to its value, step by step"),
+    "scheduler.step_size": Key(Whole(1), "epochs between two falls of the learning rate"),
+    "scheduler.gamma": Key(Number(above=0), "factor of each fall"),
+    "scheduler.T_max": Key(Or(None, Whole(1)), "epochs down to the smallest rate; null: all of the run"),
+    "scheduler.eta_min": Key(Number(low=0), "smallest learning rate"),
+    "scheduler.pct_start": Key(Number(above=0, below=1), "share of the run in which the rate rises"),
+    "scheduler.div_factor": Key(Number(above=0), "the first rate is the peak divided by this"),
+    "scheduler.final_div_factor": Key(Number(above=0), "the last rate is the first divided by this"),
+    "scheduler.anneal_strategy": Key(OneOf(("cos", "linear")), "shape of rise and fall"),
+    "scheduler.factor": Key(Number(above=0, below=1), "factor of each fall"),
+    "scheduler.patience": Key(Whole(0), "epochs without improvement before a fall"),
+    "scheduler.threshold": Key(Number(low=0), "by how much an epoch must be better to count as improvement"),
+    "scheduler.threshold_mode": Key(OneOf(("rel", "abs")), "whether the threshold is a share or a difference"),
+    "scheduler.cooldown": Key(Whole(0), "epochs after a fall in which nothing is counted"),
+    "scheduler.min_lr": Key(Number(low=0), "the rate never falls below this"),
+    "scheduler.eps": Key(Number(low=0), "a fall by less than this is left out"),
+}
+
+TARGET = Key(Text(), "what is built: the import path of a class or function")
+
+GROUPS = {
+    "dataset": "what to learn from",
+    "model": "the network",
+    "activation": "what each hidden unit does to its input",
+    "loss": "what is minimised",
+    "optimizer": "how the weights are changed",
+    "scheduler": "how the learning rate changes over the run",
+    "experiment": "presets: several choices at once",
+}
+
+
+def key_of(path: str) -> Key | None:
+    """What is known of a dotted key; None for a key of the user's own."""
+    return TARGET if path.endswith("._target_") else KEYS.get(path)

@@ -1,0 +1,83 @@
+"""A composed configuration as plain values, and what is in it."""
+
+from collections.abc import MutableMapping
+from typing import Any
+
+from omegaconf import Container, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from ch12cli.config.choices import content, flatten, known_keys, shipped, top_level
+
+NOISE = ("full_key:", "object_type=", "reference_type=")  # lines of OmegaConf's that only its authors can read
+
+
+def first_lines(error: BaseException) -> str:
+    """What an error of Hydra or OmegaConf says, in one line, without what only its authors can read."""
+    texts = [str(error), str(error.__cause__ or "")]
+    lines = [line.strip() for text in texts for line in text.splitlines()]
+    return "; ".join([line for line in lines if line and not line.startswith(NOISE)][:3])
+
+
+def plain_job(config: DictConfig) -> dict[str, Any]:
+    """The job's part of a configuration as plain values, interpolations left as they stand."""
+    plain = OmegaConf.to_container(config, resolve=False)
+    assert isinstance(plain, dict)
+    return {str(name): value for name, value in plain.items() if name != "hydra"}
+
+
+def choices_of(config: DictConfig) -> dict[str, str | None]:
+    """The choice of each group."""
+    return {str(group): choice for group, choice in config.hydra.runtime.choices.items()}
+
+
+def has(config: DictConfig, key: str) -> bool:
+    """True if the dotted key stands in the configuration, whatever its value."""
+    node: Any = config
+    for part in key.split("."):
+        node = node._get_node(part, validate_access=False) if isinstance(node, DictConfig) else None
+        if node is None:
+            return False
+    return True
+
+
+def settings_of(config: DictConfig, problems: list[str]) -> dict[str, Any]:
+    """The job's part as plain values, interpolations resolved; what cannot be resolved goes to problems.
+
+    In its place stands the key's default, so that the check of all others can go on.
+    """
+    job = OmegaConf.masked_copy(config, [str(name) for name in config if name != "hydra"])
+    try:
+        settings = OmegaConf.to_container(job, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException:
+        plain = plain_job(config)
+        for path, value in list(flatten(plain)):
+            try:
+                resolved = resolve(job, path)
+            except OmegaConfBaseException as error:
+                problems.append(f"{path}={value}: {first_lines(error)}")
+                resolved = default_of(path)
+            put(plain, path, resolved)
+        return plain
+    assert isinstance(settings, dict)
+    return {str(name): value for name, value in settings.items()}
+
+
+def resolve(config: DictConfig, path: str) -> Any:
+    """The plain value of a dotted key, interpolations resolved."""
+    value = OmegaConf.select(config, path, throw_on_missing=True)
+    return OmegaConf.to_container(value, resolve=True) if isinstance(value, Container) else value
+
+
+def default_of(path: str) -> Any:
+    """The value that ch12's own files give a dotted key; None for a key of the user's."""
+    if path in top_level():
+        return OmegaConf.select(OmegaConf.create(content(shipped() / "config.yaml")), path)
+    return known_keys().get(path)
+
+
+def put(node: MutableMapping[str, Any], path: str, value: Any) -> None:
+    """Sets a dotted key whose mappings are there."""
+    *heads, last = path.split(".")
+    for name in heads:
+        node = node[name]
+    node[last] = value

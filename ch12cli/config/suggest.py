@@ -1,0 +1,85 @@
+"""The nearest right names for a mistyped one."""
+
+from collections.abc import Iterable
+from difflib import SequenceMatcher
+from functools import lru_cache
+
+
+@lru_cache(maxsize=4096)  # the parts of dotted names come again and again
+def distance(a: str, b: str) -> int:
+    """Smallest number of letters inserted, left out, replaced or swapped with a neighbour that turns a into b.
+
+    Optimal string alignment (Damerau 1964), in time len(a) * len(b).
+    """
+    before: list[int] = []
+    above = list(range(len(b) + 1))
+    for i, x in enumerate(a, start=1):
+        row = [i]
+        for j, y in enumerate(b, start=1):
+            cost = min(above[j] + 1, row[j - 1] + 1, above[j - 1] + (x != y))
+            if i > 1 and j > 1 and x == b[j - 2] and a[i - 2] == y:
+                cost = min(cost, before[j - 2] + 1)
+            row.append(cost)
+        before, above = above, row
+    return above[-1]
+
+
+def is_one_mistake(a: str, b: str) -> bool:
+    """True if distance(a, b) is 1: between the ends that they share, one letter is left, or two swapped."""
+    if abs(len(a) - len(b)) > 1:
+        return False
+    head = shared(a, b)
+    tail = shared(a[head:][::-1], b[head:][::-1])
+    a, b = a[head : len(a) - tail], b[head : len(b) - tail]
+    return max(len(a), len(b)) == 1 or (len(a) == len(b) == 2 and a == b[::-1])
+
+
+def shared(a: str, b: str) -> int:
+    """Letters that two words have in common at their beginning."""
+    return next((place for place, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+
+
+def tolerance(name: str) -> int:
+    """Mistakes that a name of this length may hold and still be recognised."""
+    return max(1, len(name) // 3)
+
+
+def mistakes(name: str, candidate: str) -> float | None:
+    """How far a name is from a candidate, None if too far. A name without a dot is also compared with the last part."""
+    if name == candidate or is_one_mistake(name, candidate):
+        return float(name != candidate)
+    separator = "/" if "/" in candidate else "."
+    head, _, tail = name.rpartition(separator)
+    other_head, _, other_tail = candidate.rpartition(separator)
+    if abs(len(tail) - len(other_tail)) > tolerance(other_tail):
+        return None
+    by_tail = distance(tail, other_tail)
+    by_head = distance(head, other_head) if head else 0.5
+    if len(head) > 2 and other_head.startswith(head):
+        by_head = min(by_head, 1)  # cut short: optim.lr
+    if by_tail > tolerance(other_tail) or by_head > tolerance(other_head):
+        return None
+    return by_tail + by_head
+
+
+def nearest(name: str, known: Iterable[str], *, most: int = 3) -> list[str]:
+    """The known names nearest to `name`, best first, at most `most`: none that is a mistake farther than the best."""
+    folded = fold(name)
+    scored = []
+    for candidate in dict.fromkeys(known):
+        score = mistakes(folded, fold(candidate))
+        if score is not None:
+            scored.append((score, -SequenceMatcher(None, folded, fold(candidate)).ratio(), candidate))
+    best = min(scored)[0] if scored else 0.0
+    return [candidate for score, _, candidate in sorted(scored)[:most] if score < best + 1]
+
+
+def fold(name: str) -> str:
+    """A name without what people mix up at no cost: capitals, - and _."""
+    return name.lower().replace("-", "_")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """ "; did you mean `a` or `b`?" for the nearest names, or an empty string."""
+    near = nearest(name, known)
+    return f"; did you mean {' or '.join(f'`{candidate}`' for candidate in near)}?" if near else ""

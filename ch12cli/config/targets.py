@@ -1,0 +1,170 @@
+"""From `_target_` and its arguments to an object: found, its signature checked, called."""
+
+import inspect
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import lru_cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import ch12cli
+from ch12cli.config.suggest import did_you_mean
+from ch12cli.errors import InputError, MachineError
+
+
+class RefusedError(InputError):
+    """A target raised when it was called."""
+
+
+def locate(key: str, target: str) -> Callable[..., Any]:
+    """The class or function that an import path names. InputError if there is none, or it cannot be called."""
+    parts = target.split(".")
+    if len(parts) < 2 or not all(part.isidentifier() for part in parts):
+        raise InputError(f"{key}._target_={target}: must be an import path such as torch.nn.ReLU")
+    found = _walk(key, target, parts)
+    if not callable(found):
+        raise InputError(f"{key}._target_={target}: is not a class or function, so nothing can be built from it")
+    return found
+
+
+def _walk(key: str, target: str, parts: list[str]) -> Any:
+    """Imports as many leading parts as are modules, then takes attributes."""
+    found: Any = None
+    for end, part in enumerate(parts, start=1):
+        name = ".".join(parts[:end])
+        if found is not None and hasattr(found, part):
+            found = getattr(found, part)
+            continue
+        try:
+            with current_directory_last():
+                found = import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name is None or not (name == error.name or name.startswith(f"{error.name}.")):
+                raise InputError(f"{key}._target_={target}: importing it failed: {error}{place_of(error)}") from error
+            raise InputError(f"{key}._target_={target}: {_not_there(found, parts[:end])}") from None
+        except (Exception, SystemExit) as error:
+            raise InputError(
+                f"{key}._target_={target}: importing it failed: {type(error).__name__}: {error}{place_of(error)}"
+            ) from error
+    return found
+
+
+@contextmanager
+def current_directory_last() -> Iterator[None]:
+    """Lets Python find modules in the current directory too, as `python -m` does, but after everything installed."""
+    here = os.getcwd()
+    sys.path.append(here)
+    try:
+        yield
+    finally:
+        if here in sys.path:
+            del sys.path[len(sys.path) - 1 - sys.path[::-1].index(here)]
+
+
+def _not_there(found: Any, parts: list[str]) -> str:
+    """What is missing of an import path, and what may be meant. found: what all but the last part lead to."""
+    if found is None:
+        return f"there is no module {parts[0]}; start ch12 where it lies, or put its folder into PYTHONPATH"
+    known = [name for name in dir(found) if not name.startswith("_")]
+    hint = did_you_mean(parts[-1], known) or "; check the path and that it can be imported"
+    return f"{'.'.join(parts[:-1])} has no {parts[-1]}{hint}"
+
+
+def place_of(error: BaseException) -> str:
+    """Where the user's code raised, as ` (file.py, line 3)`; empty where it is not the user's."""
+    own = Path(ch12cli.__file__).parent
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).is_file()]
+    for frame in reversed(frames):
+        file = Path(frame.filename)
+        if own in file.parents:
+            return ""
+        if not any(part in ("site-packages", "dist-packages") or part.startswith("python3") for part in file.parts):
+            return f" ({file.name}, line {frame.lineno})"
+    return ""
+
+
+def arguments_of(node: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments that a configuration node gives."""
+    return {name: value for name, value in node.items() if name != "_target_"}
+
+
+@lru_cache(maxsize=256)  # a sweep asks for each of its networks, and inspecting takes a third of building one
+def parameters_of(target: Callable[..., Any]) -> Mapping[str, inspect.Parameter] | None:
+    """The parameters of a function or class, by name; None if they cannot be told."""
+    try:
+        return inspect.signature(target).parameters
+    except (TypeError, ValueError):
+        return None
+
+
+def signature_problems(
+    key: str, target: Callable[..., Any], given: Mapping[str, Any], offered: Mapping[str, Any]
+) -> list[str]:
+    """What is wrong with a node's arguments for what it builds: unknown ones, and required ones that nobody gives."""
+    parameters = parameters_of(target)
+    if parameters is None:
+        return []
+    kinds = inspect.Parameter
+    takes_any = any(parameter.kind is kinds.VAR_KEYWORD for parameter in parameters.values())
+    names = [name for name, p in parameters.items() if p.kind in (kinds.POSITIONAL_OR_KEYWORD, kinds.KEYWORD_ONLY)]
+    listing = ", ".join(name for name in names if name not in offered) or "none"
+    problems = [
+        f"{key}.{name}: {_name(target)} has no such argument{did_you_mean(name, names) or f'; it has {listing}'}"
+        for name in given
+        if name not in names and not takes_any
+    ]
+    return problems + [
+        f"{key}.{name}: {_name(target)} needs it; set it in the YAML file or with +{key}.{name}=…"
+        for name, parameter in parameters.items()
+        if name in names and parameter.default is kinds.empty and name not in given and name not in offered
+    ]
+
+
+def accepted(target: Callable[..., Any], offered: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the offered arguments that the target has by name; all of them if it takes any."""
+    parameters = parameters_of(target)
+    if parameters is None:
+        return {}
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return dict(offered)
+    return {name: value for name, value in offered.items() if name in parameters}
+
+
+def build(key: str, node: Mapping[str, Any], *, offered: Mapping[str, Any] | None = None) -> Any:
+    """What a configuration node describes. offered: arguments that are passed on if the target has them and the node
+    does not give them. What the target raises is the user's to mend: InputError."""
+    target = locate(key, node["_target_"])
+    given = arguments_of(node)
+    problems = signature_problems(key, target, given, offered or {})
+    if problems:
+        raise InputError(problems)
+    return call(key, target, {**accepted(target, offered or {}), **given})
+
+
+def call(key: str, target: Callable[..., Any], arguments: Mapping[str, Any], *positional: Any) -> Any:
+    """target(*positional, **arguments), what it raises turned into an InputError that names the key."""
+    try:
+        return target(*positional, **arguments)
+    except (InputError, MachineError):
+        raise
+    except MemoryError as error:
+        raise MachineError(f"{key}: not enough memory for {_name(target)}; make it smaller") from error
+    except Exception as error:
+        if "can't allocate memory" in str(error):  # torch's CPU allocator raises a RuntimeError
+            raise MachineError(f"{key}: not enough memory for {_name(target)}; make it smaller") from error
+        said = str(error) if isinstance(error, TypeError | ValueError) else f"{type(error).__name__}: {error}"
+        raise RefusedError(f"{key}: {_name(target)} refused: {first_line(said)}{place_of(error)}") from error
+
+
+def first_line(text: str) -> str:
+    return next((line.strip() for line in text.splitlines() if line.strip()), "no reason given")
+
+
+def _name(target: Any) -> str:
+    """The import path of a class or function, or of an object's class."""
+    named = target if hasattr(target, "__qualname__") else type(target)
+    return f"{named.__module__}.{named.__qualname__}"

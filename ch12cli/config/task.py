@@ -1,0 +1,118 @@
+"""What is to be learnt, on what, and what follows from it: data, loss, metrics, and a network that fits them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ch12cli.config import combinations
+from ch12cli.config.targets import build, call
+from ch12cli.data.prepared import Part as DataPart
+from ch12cli.data.prepared import Prepared, prepare
+from ch12cli.data.table import as_table
+from ch12cli.errors import InputError
+from ch12cli.training.batches import Part
+from ch12cli.training.metrics import Metric, metrics_for
+from ch12cli.training.network import Network
+
+SPLIT_KEYS = ("test_size", "valid_size", "split", "split_seed", "scaling")
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be learnt, and what follows from it. classes: 0 for values; loss_name: the resolved loss's class."""
+
+    data: Prepared
+    classes: int
+    inputs: int
+    outputs: int
+    output: str
+    loss: nn.Module
+    loss_name: str
+    metrics: dict[str, Metric]
+    monitor: str
+    stop_on: str
+    warnings: tuple[str, ...]
+
+
+def read_data(settings: Mapping[str, Any]) -> Prepared:
+    """The data set, in parts and scaled."""
+    node = settings["dataset"]
+    table_node = {name: value for name, value in node.items() if name not in SPLIT_KEYS}
+    table = as_table(build("dataset", table_node), str(node["_target_"]))
+    return prepare(table, **{name: node[name] for name in SPLIT_KEYS if name in node})
+
+
+def build_task(settings: Mapping[str, Any]) -> Task:
+    """What is to be learnt: the data, and the loss and metrics that fit them. Draws nothing from the random stream."""
+    data = read_data(settings)
+    classes = len(data.table.class_names or ())
+    problems = combinations.problems_of(settings, classes)
+    if problems:
+        raise InputError(problems)
+    target = combinations.loss_target(settings, classes)
+    loss = build("loss", {**settings["loss"], "_target_": target})
+    if not isinstance(loss, nn.Module):
+        raise InputError(f"loss._target_={target}: must be an nn.Module that takes (prediction, target)")
+    outputs, output = combinations.outputs_of(target, classes), combinations.output_of(settings, target)
+    has_valid = data.valid is not None
+    return Task(
+        data=data,
+        classes=classes,
+        inputs=data.table.features.shape[1],
+        outputs=outputs,
+        output=output,
+        loss=loss,
+        loss_name=target.rpartition(".")[2],
+        metrics=metrics_for(classes=classes, outputs=outputs, logits=output == "none"),
+        monitor=combinations.monitored(settings, settings["monitor"], valid=has_valid),
+        stop_on=combinations.monitored(settings, settings["early_stopping"]["metric"], valid=has_valid),
+        warnings=tuple(combinations.loss_warnings(settings, classes)),
+    )
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that `device` names. InputError, naming those that are there, if this one is not."""
+    here = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
+    if torch.backends.mps.is_available():
+        here.append("mps")
+    if name == "auto":
+        return torch.device("cuda" if "cuda:0" in here else "mps" if "mps" in here else "cpu")
+    wanted = "cuda:0" if name == "cuda" else name
+    if wanted not in here:
+        raise InputError(f"device={name}: this machine has {', '.join(here)}; use one of them, or device=auto")
+    return torch.device(name)
+
+
+def tensors(part: DataPart, task: Task, *, dtype: torch.dtype, device: torch.device) -> Part:
+    """A part as tensors. y: (rows,) int64 for losses on classes, else (rows, 1) in the network's precision."""
+    x = torch.from_numpy(np.ascontiguousarray(part.x)).to(device, dtype)
+    y = torch.from_numpy(np.ascontiguousarray(part.y)).to(device)
+    return Part(x, y if task.classes and task.outputs > 1 else y.to(dtype).unsqueeze(-1))
+
+
+def check_fit(network: Network, task: Task, train: Part) -> None:
+    """Refuses a network or a loss that would not train, or whose shapes would be broadcast instead of compared.
+
+    Two rows are tried in evaluation mode; what that draws from the random stream is put back.
+    """
+    x, y = train.x[:2], train.y[:2]
+    rng = torch.get_rng_state()
+    network.train(False)
+    prediction = call("model", network.module, {}, x)  # not compiled: only shapes are asked for
+    if not isinstance(prediction, Tensor) or tuple(prediction.shape) != (len(x), task.outputs):
+        gave = f"shape {tuple(prediction.shape)}" if isinstance(prediction, Tensor) else type(prediction).__name__
+        raise InputError(
+            f"model: gives {gave} for {len(x)} rows; {task.loss_name} on this data set needs {(len(x), task.outputs)}"
+        )
+    loss = call("loss", task.loss.to(network.device), {}, prediction, y)
+    if not isinstance(loss, Tensor) or loss.dim():
+        gave = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+        raise InputError(f"loss: {task.loss_name} gives {gave}; must be one number, the mean over the rows")
+    if not loss.requires_grad:
+        raise InputError("model: the loss does not depend on its parameters; keep .detach() and no_grad out of forward")
+    network.train(True)
+    torch.set_rng_state(rng)

@@ -1,0 +1,84 @@
+"""What a saved run may name as a target: only what torch and ch12 themselves ship, of the kind that belongs there."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ch12cli.errors import InputError
+
+# A text is looked at before anything is imported for it; what it names is looked at before it is called.
+ALLOWED = {
+    "dataset": re.compile(r"ch12cli\.data\.(iris|two_class|toy_regression)"),
+    "model": re.compile(r"ch12cli\.models\.(linear|mlp)"),
+    "activation": re.compile(r"torch\.nn\.[A-Z][A-Za-z0-9]*"),
+    "loss": re.compile(r"auto|torch\.nn\.[A-Z][A-Za-z0-9]*"),
+    "optimizer": re.compile(r"torch\.optim\.[A-Z][A-Za-z0-9]*"),
+    "scheduler": re.compile(r"ch12cli\.training\.schedules\.[A-Z][A-Za-z0-9]*"),
+}
+
+
+def target_problems(settings: Mapping[str, Any]) -> list[str]:
+    """Why the targets of saved settings are not to be built; nothing is imported to tell."""
+    problems = []
+    for group, pattern in ALLOWED.items():
+        node = settings.get(group)
+        target = node.get("_target_") if isinstance(node, Mapping) else None
+        if not isinstance(target, str) or not pattern.fullmatch(target):
+            problems.append(
+                f"{group}._target_={target!r}: is not torch's or ch12's own, and a saved run is data, not code; "
+                "if the run is your own, add --trust"
+            )
+    return problems + [f"{path}: holds a target where none belongs" for path in nested_targets(settings)]
+
+
+def nested_targets(settings: Mapping[str, Any]) -> list[str]:
+    """Dotted keys of targets anywhere but at the top of a group."""
+    found = []
+
+    def look(node: Any, path: str, depth: int) -> None:
+        if isinstance(node, Mapping):
+            for name, value in node.items():
+                below = f"{path}.{name}" if path else str(name)
+                if str(name).startswith("_") and not (depth == 1 and name == "_target_" and path in ALLOWED):
+                    found.append(below)
+                look(value, below, depth + 1)
+        elif isinstance(node, list):
+            for place, value in enumerate(node):
+                look(value, f"{path}[{place}]", depth + 1)
+        elif isinstance(node, str) and "${" in node:
+            found.append(path)
+
+    look(settings, "", 0)
+    return found
+
+
+def require_kind(settings: Mapping[str, Any]) -> None:
+    """InputError unless each target is a class of the kind that its group builds, one that can be used. Imports torch.
+
+    Of torch.nn only activations and losses: their arguments are numbers, and they give what they get its shape back.
+    """
+    import torch
+    from torch import nn
+
+    from ch12cli.training import schedules
+
+    def usable(found: Any, kind: type) -> bool:
+        return isinstance(found, type) and issubclass(found, kind) and found is not kind
+
+    named = {group: str(settings[group]["_target_"]).rpartition(".")[2] for group in ALLOWED}
+    activation, loss = getattr(nn, named["activation"], None), getattr(nn, named["loss"], None)
+    allowed = {
+        "an activation of torch": usable(activation, nn.Module)
+        and (activation.__module__ == "torch.nn.modules.activation" or activation is nn.Identity),
+        "a loss of torch": named["loss"] == "auto"
+        or (usable(loss, nn.Module) and loss.__module__ == "torch.nn.modules.loss"),
+        "an optimiser of torch": usable(getattr(torch.optim, named["optimizer"], None), torch.optim.Optimizer),
+        "a schedule of ch12": usable(getattr(schedules, named["scheduler"], None), schedules.Schedule),
+    }
+    problems = [
+        f"{group}._target_={settings[group]['_target_']}: is not {what}; if the run is your own, add --trust"
+        for group, (what, fine) in zip(("activation", "loss", "optimizer", "scheduler"), allowed.items(), strict=True)
+        if not fine
+    ]
+    if problems:
+        raise InputError(problems)

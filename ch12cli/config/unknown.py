@@ -1,0 +1,111 @@
+"""What to say about a key, a group or a choice that there is not."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from hydra.conf import HydraConf
+from hydra.core.override_parser.types import Override
+from omegaconf import OmegaConf
+
+from ch12cli.config.choices import choices, flatten, keys_of_choice, known_keys
+from ch12cli.config.schema import GROUPS, KEYS
+from ch12cli.config.suggest import did_you_mean, nearest
+
+# The keys of Hydra's that a command line may need, for suggestions.
+HYDRA_KEYS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.searchpath", "hydra.job.name")
+
+
+def word_of(override: Override) -> str:
+    """An override as it was typed."""
+    return override.input_line or override.key_or_group
+
+
+def not_understood(word: str) -> str:
+    """Says that a word of the command line is no override."""
+    near = nearest(word, [*known_keys(), *GROUPS]) if "=" not in word else []
+    meant = f"did you mean `{near[0]}=…`?" if near else "write key=value"
+    return f"{word}: not understood; {meant} (quote values with blanks or commas: 'key=\"…\"')"
+
+
+def no_such_key(word: str, key: str, *, known: Iterable[str], chosen: Mapping[str, str | None]) -> str:
+    """Says that a key is not there, and which one is meant. word: as it was typed; known: the keys that are there."""
+    known = list(known)
+    group, _, name = key.partition(".")
+    having = owners(key)
+    if having:
+        return f"{word}: {group}={chosen.get(group)} has no {name}; {' and '.join(having)} {_has(having)} it"
+    return f"{word}: no such key{did_you_mean(key, known) or _of_another(key) or _listing(key, known)}"
+
+
+def no_such_choice(word: str, name: str, known: Iterable[str]) -> str:
+    """Says that a group has no such choice, and which one is meant, or all of them."""
+    known = list(known)
+    return f"{word}: no such choice{did_you_mean(name, known) or '; choose one of ' + ', '.join(known)}"
+
+
+def no_such_group(word: str, name: str) -> str:
+    """Says that a group is not there, and which one is meant, or all of ch12's own."""
+    return f"{word}: no such group{did_you_mean(name, GROUPS) or '; the groups are ' + ', '.join(GROUPS)}"
+
+
+def hydra_problem(override: Override) -> str | None:
+    """What is wrong with the key of one of Hydra's own settings, or None."""
+    key, node = override.key_or_group, OmegaConf.to_container(OmegaConf.structured(HydraConf), resolve=False)
+    if key.startswith("hydra.sweeper.params"):
+        return f"{word_of(override)}: belongs in a file; on the command line write what it would hold, such as seed=1,2"
+    heads = ["hydra"]
+    for part in key.split(".")[1:]:
+        # what Hydra leaves open (a launcher's options, the environment to set) it checks by itself
+        if override.is_add() or not isinstance(node, dict) or not node:
+            return None
+        if part not in node:
+            known = [".".join([*heads, str(name)]) for name in node]
+            return f"{word_of(override)}: no such key{did_you_mean(key, [*HYDRA_KEYS, *known]) or _listing(key, known)}"
+        node = node[part]
+        heads.append(part)
+    return None
+
+
+def owners(key: str) -> list[str]:
+    """The choices that have a key, as they are typed: `optimizer=sgd`."""
+    group = key.partition(".")[0]
+    if group not in GROUPS or group == "experiment":
+        return []
+    return [f"{group}={choice.name}" for choice in choices(group) if key in keys_of_choice(choice)]
+
+
+def _of_another(key: str) -> str:
+    """The nearest keys of choices that are not taken, each with one that has it."""
+    near = [f"`{name}` of {owners(name)[0]}" for name in nearest(key, known_keys()) if owners(name)]
+    return f"; did you mean {' or '.join(near)}?" if near else ""
+
+
+def _listing(key: str, known: Iterable[str]) -> str:
+    head = key.rpartition(".")[0]
+    inside = [name.removeprefix(f"{head}.") for name in known if head and name.startswith(f"{head}.")]
+    names = ", ".join(name for name in inside if name != "_target_") or "no options"
+    if head in GROUPS:
+        return f"; {head} has {names} (+{key}=… passes on another)"
+    return f"; {head} has {names}" if inside else "; see `ch12 train --help`"
+
+
+def _has(names: list[str]) -> str:
+    return "has" if len(names) == 1 else "have"
+
+
+def paths_of(override: Override) -> list[str]:
+    """The dotted keys that an override sets: several if its value is a mapping."""
+    key, value = override.key_or_group, override.value()
+    if not isinstance(value, dict) or key in KEYS:
+        return [key]
+    return [path for path, _ in flatten({key: value})]
+
+
+def unknown_anywhere(overrides: Sequence[Override]) -> list[str]:
+    """What can be said of overrides when the files cannot be read: keys that no choice has."""
+    known = [*known_keys(), *GROUPS, *HYDRA_KEYS]
+    heads = tuple(f"{key.partition('.')[0]}." for key in known)
+    return [
+        no_such_key(word_of(override), override.key_or_group, known=known, chosen={})
+        for override in overrides
+        if not override.is_add() and override.key_or_group not in known and not override.key_or_group.startswith(heads)
+    ]

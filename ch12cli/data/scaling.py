@@ -1,0 +1,87 @@
+"""Features brought to mean 0 and deviation 1, with figures taken from the training part alone."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, cast, get_args
+
+import numpy as np
+
+from ch12cli.data.arguments import choice_problems, is_number
+from ch12cli.data.table import Floats
+from ch12cli.errors import InputError
+
+Method = Literal["standard", "global", "none"]
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """What is taken from each feature and what the rest is divided by, both (features,)."""
+
+    method: Method
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+
+    def apply(self, features: Floats) -> Floats:
+        """(features - mean) / deviation, a new array of the same shape and type. features: (rows, features)."""
+        if features.ndim != 2 or features.shape[1] != len(self.mean):
+            raise InputError(f"features have shape {features.shape}; must be (rows, {len(self.mean)}), as in training")
+        if self.method == "none":
+            return features.copy()
+        mean, deviation = np.array([self.mean, self.deviation], dtype=features.dtype)  # each (features,)
+        return cast(Floats, (features - mean) / deviation)
+
+    def as_plain(self) -> dict[str, Any]:
+        """method, mean and deviation as a string and lists of numbers, exact in JSON."""
+        return {"method": self.method, "mean": list(self.mean), "deviation": list(self.deviation)}
+
+
+def fit(features: Floats, method: Method) -> Scaling:
+    """The scaling of features, (rows, features), in population form and in their own type.
+
+    standard: each feature by its own mean and deviation. global: one mean and one deviation for the whole array.
+    none: features stay as they are. Where all values are equal the deviation is 1.
+    """
+    problems = scaling_problems(method)
+    if problems:
+        raise InputError(problems)
+    columns = features.shape[1]
+    if method == "none":
+        return Scaling(method, (0.0,) * columns, (1.0,) * columns)
+    axis = 0 if method == "standard" else None
+    with np.errstate(over="ignore", invalid="ignore"):  # looked for below
+        mean, deviation = features.mean(axis=axis), features.std(axis=axis)
+    if not (np.isfinite(mean).all() and np.isfinite(deviation).all()):
+        raise InputError(
+            f"dataset.scaling={method}: values up to {np.abs(features).max():g} are too large for a deviation in "
+            f"{features.dtype}; use smaller units, or dataset.scaling=none"
+        )
+    # equal values may have a mean one bit off and so a deviation just above 0, tiny ones a deviation that rounds to 0
+    constant = (features.min(axis=axis) == features.max(axis=axis)) | (deviation == 0)
+    deviation = np.where(constant, 1, deviation)
+    return Scaling(method, _each(mean, columns), _each(deviation, columns))
+
+
+def scaling_problems(method: object) -> list[str]:
+    """What is wrong with the name of a method."""
+    return choice_problems("dataset.scaling", method, get_args(Method))
+
+
+def from_plain(plain: Mapping[str, Any], name: str) -> Scaling:
+    """The scaling that as_plain wrote. name: the file it comes from, for messages."""
+    method, mean, deviation = plain.get("method"), plain.get("mean"), plain.get("deviation")
+    sound = (
+        not scaling_problems(method)
+        and isinstance(mean, list)
+        and isinstance(deviation, list)
+        and len(mean) == len(deviation) > 0
+        and all(is_number(value) for value in mean)
+        and all(is_number(value) and value > 0 for value in deviation)
+    )
+    if not sound:
+        raise InputError(f"{name}: its scaling is damaged; must have a method, and as many means as deviations above 0")
+    return Scaling(cast(Method, method), tuple(map(float, plain["mean"])), tuple(map(float, plain["deviation"])))
+
+
+def _each(value: Any, columns: int) -> tuple[float, ...]:
+    """One value a feature; a single one, of the whole array, is repeated. Python floats hold either type exactly."""
+    return tuple(np.broadcast_to(value, columns).tolist())

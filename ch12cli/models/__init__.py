@@ -1,0 +1,5 @@
+"""Builders of the networks that ch12 ships."""
+
+from ch12cli.models.feedforward import linear, mlp
+
+__all__ = ["linear", "mlp"]

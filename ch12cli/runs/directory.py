@@ -1,0 +1,150 @@
+"""A run's directory: how one is claimed, and what is written into it."""
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ch12cli.errors import InputError
+from ch12cli.runs.files import machine_errors, write_whole
+
+HYDRA = ".hydra"  # the configuration, as Hydra writes it; making this folder claims the directory
+METRICS = "metrics.csv"
+RESULT = "result.json"
+MODEL = "model.pt"
+CHECKPOINTS = "checkpoints"
+LAST, BEST = "last.pt", "best.pt"
+CHECKSUM = "checksum"
+
+
+def claim(directory: Path) -> None:
+    """Makes the directory this run's own. InputError if it holds a run already.
+
+    The claim is the making of its .hydra folder: of two processes exactly one succeeds.
+    """
+    with machine_errors(f"cannot make the run's directory {directory}"):
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise InputError(
+                f"hydra.run.dir={directory}: there is a file of that name in its path; choose another directory"
+            ) from None
+        held = [name for name in (METRICS, RESULT, MODEL, CHECKPOINTS) if (directory / name).exists()]
+        try:
+            if not held:
+                (directory / HYDRA).mkdir()
+                (directory / CHECKPOINTS).mkdir()
+        except FileExistsError:
+            held = [HYDRA]
+        if held:
+            raise InputError(
+                f"hydra.run.dir={directory}: holds a run already ({held[0]}); choose another directory, or remove it"
+            )
+
+
+def claim_new(directory: Path) -> Path:
+    """Makes and claims a directory of that name, or of that name with -2, -3, … where it is taken."""
+    number = 1
+    while True:
+        candidate = directory if number == 1 else directory.with_name(f"{directory.name}-{number}")
+        with machine_errors(f"cannot make the run's directory {candidate}"):
+            try:
+                candidate.parent.mkdir(parents=True, exist_ok=True)
+                candidate.mkdir()
+            except FileExistsError:
+                number += 1
+                continue
+        claim(candidate)
+        return candidate
+
+
+def release(directory: Path) -> None:
+    """Takes back a claim on a directory in which nothing has been written yet."""
+    for folder in (directory / CHECKPOINTS, directory / HYDRA, directory):
+        try:
+            folder.rmdir()
+        except OSError:
+            return
+
+
+class MetricsFile:
+    """metrics.csv as it grows: a row per epoch in full precision, on the file system when `write` returns."""
+
+    def __init__(self, directory: Path, rows: Sequence[Mapping[str, float | int]] = ()) -> None:
+        """rows: what it holds to begin with; what a file of that name held besides is cut off."""
+        self.path = directory / METRICS
+        self.columns: list[str] = list(rows[0]) if rows else []
+        lines = [self.columns, *([repr(row[column]) for column in self.columns] for row in rows)] if rows else []
+        write_whole(self.path, "".join(",".join(line) + "\n" for line in lines).encode())
+        with machine_errors(f"cannot write {self.path}"):
+            self.file = open(self.path, "a", encoding="utf-8", newline="")  # noqa: SIM115 - closed by close()
+
+    def write(self, row: Mapping[str, float | int]) -> None:
+        with machine_errors(f"cannot write {self.path}"):
+            if not self.columns:
+                self.columns = list(row)
+                self.file.write(",".join(self.columns) + "\n")
+            self.file.write(",".join(repr(row[column]) for column in self.columns) + "\n")
+            self.file.flush()
+
+    def sync(self) -> None:
+        """Flushes the rows to the disk: a checkpoint must never know more epochs than the file."""
+        with machine_errors(f"cannot write {self.path}"):
+            os.fsync(self.file.fileno())
+
+    def close(self) -> None:
+        with machine_errors(f"cannot write {self.path}"):
+            self.file.close()
+
+
+def read_result(path: Path) -> dict[str, Any] | None:
+    """The content of a result.json; None if there is none. InputError if it is damaged."""
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from error
+    if not isinstance(result, dict) or "status" not in result:
+        raise InputError(f"{path}: is no result of a run")
+    if result.pop(CHECKSUM, None) != checksum(result):
+        raise InputError(f"{path}: damaged: its content is not what was written")
+    return result
+
+
+def format_result(result: Mapping[str, Any]) -> bytes:
+    """The content of result.json, its own checksum last. A value that is not finite becomes null: JSON has no NaN."""
+    plain = _finite(result)
+    return (json.dumps({**plain, CHECKSUM: checksum(plain)}, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def checksum(result: Mapping[str, Any]) -> str:
+    """What tells a damaged result from a whole one: SHA-256 of its values."""
+    return hashlib.sha256(json.dumps(result, sort_keys=True).encode()).hexdigest()
+
+
+def digests(files: Mapping[str, bytes]) -> dict[str, str]:
+    """SHA-256 of files by name, for result.json to vouch for them; train.log may go on growing."""
+    return {name: hashlib.sha256(content).hexdigest() for name, content in files.items() if not name.endswith(".log")}
+
+
+def write_result(directory: Path, result: Mapping[str, Any]) -> None:
+    """Writes result.json, the last file of a run; it vouches for the others."""
+    with machine_errors(f"cannot read {directory}"):
+        names = [METRICS, MODEL, f"{CHECKPOINTS}/{LAST}", f"{CHECKPOINTS}/{BEST}"]
+        names += [f"{HYDRA}/{file.name}" for file in sorted((directory / HYDRA).glob("*.yaml"))]
+        files = {name: (directory / name).read_bytes() for name in names if (directory / name).exists()}
+    write_whole(directory / RESULT, format_result({**result, "files": digests(files)}))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {name: _finite(inner) for name, inner in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_finite(inner) for inner in value]
+    return value

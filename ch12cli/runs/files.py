@@ -1,0 +1,79 @@
+"""Files that appear whole or not at all."""
+
+import fcntl
+import os
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ch12cli.errors import InputError, MachineError
+
+LEFTOVER = re.compile(r"\..+\.\d+\.(tmp|new)")  # .NAME.PROCESS.tmp, as a file is called until it is whole
+
+
+@contextmanager
+def machine_errors(doing: str) -> Iterator[None]:
+    """Turns what the machine refuses into an error that says what was being done and why it failed."""
+    try:
+        yield
+    except OSError as error:
+        raise MachineError(f"{doing}: {error.strerror or error}") from error
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes a file beside its target, flushes it to the disk and renames it: a kill at any time leaves old or new."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with machine_errors(f"cannot write {path}"):
+        try:
+            with open(beside, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(beside, path)
+        except BaseException:
+            beside.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes what killed processes left beside their targets. For the one writer of a folder, who holds its lock."""
+    with machine_errors(f"cannot tidy {folder}"):
+        for path in folder.iterdir():
+            if LEFTOVER.fullmatch(path.name):
+                path.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(folder: Path, *, key: str, wait: float = 0.0) -> Iterator[None]:
+    """Keeps other processes from writing in a folder. The lock ends with the process, and with those it forked.
+
+    key: what the user gave, for the message; wait: seconds, for workers of a killed process to end.
+    """
+    with machine_errors(f"cannot open {folder}"):
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        deadline = time.monotonic() + wait
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    message = f"{key}: another ch12 process is writing there; wait for it to end, or choose another"
+                    raise InputError(message) from None
+                time.sleep(0.05)
+        yield
+    finally:
+        os.close(handle)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flushes a folder's list of names to the disk, so that a rename in it survives a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

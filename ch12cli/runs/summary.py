@@ -1,0 +1,221 @@
+"""What a sweep came to, from the rows of its sweep.csv: what differed, seeds folded into means, failures by cause."""
+
+import math
+import re
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from statistics import NormalDist
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Values = NDArray[np.float64]
+Record = Mapping[str, str]  # a row of sweep.csv
+
+WORD = re.compile(r"""(?:[^\s'"]+|'[^']*'|"[^"]*")+""")  # of a command line as shlex.join writes it
+PLACE = re.compile(r"\b(epoch|step) (\d+)")  # where in its training a run ended
+CONFIDENCE = 0.95
+MANY_DEGREES = 200  # degrees of freedom from which the series around the normal quantile errs by 1e-9 or less
+
+
+class Folded(NamedTuple):
+    """Jobs that differ in their seeds alone.
+
+    values: of the other keys; jobs: how many; runs: how many of them finished; mean, half_width: of each metric over
+    those, the latter of the 95 % confidence interval, NaN for fewer than two; best: the number of the best job.
+    """
+
+    values: dict[str, str]
+    jobs: int
+    runs: int
+    diverged: int
+    failed: int
+    mean: dict[str, float]
+    half_width: dict[str, float]
+    best: int | None
+
+
+class Failure(NamedTuple):
+    """Jobs that ended badly for the same cause. common: the values of what differs in the sweep, but not among them."""
+
+    status: str
+    cause: str
+    jobs: list[int]
+    common: dict[str, str]
+
+
+def overrides(row: Record) -> dict[str, str]:
+    """What a job overrides, by key, read from its command: a column may hold something else, as `epochs` does."""
+    command = row.get("command") or ""
+    quoted = "'" in command or '"' in command
+    words = [_unquoted(word) for word in WORD.findall(command)] if quoted else command.split()
+    return {key.lstrip("+~"): value for key, _, value in (word.partition("=") for word in words[2:])}  # 2: ch12 train
+
+
+@lru_cache(maxsize=4096)
+def _unquoted(word: str) -> str:
+    return shlex.split(word)[0] if "'" in word or '"' in word else word
+
+
+def is_seed(key: str) -> bool:
+    """True for a key whose values are draws of the same thing."""
+    return key.endswith("seed")
+
+
+def varying(rows: Iterable[Record]) -> list[str]:
+    """The override keys whose values differ between the rows, or that not all rows have."""
+    found: dict[str, set[str]] = {}
+    count = 0
+    occurrences: dict[str, int] = {}
+    for row in rows:
+        count += 1
+        for key, value in overrides(row).items():
+            found.setdefault(key, set()).add(value)
+            occurrences[key] = occurrences.get(key, 0) + 1
+    return [key for key, values in found.items() if len(values) > 1 or occurrences[key] < count]
+
+
+def fold(
+    rows: Sequence[Record], keys: Sequence[str], metrics: Sequence[str] = ("objective",), *, minimise: bool = True
+) -> list[Folded]:
+    """A row for each combination of the keys that are no seeds, the one with the best mean objective first.
+
+    minimise: less of the objective is better. Combinations of which no run finished come last.
+    """
+    keys = [key for key in keys if not is_seed(key)]
+    found: dict[tuple[str, ...], int] = {}
+    group = np.empty(len(rows), np.int64)  # of each row
+    for place, row in enumerate(rows):
+        values = overrides(row)
+        group[place] = found.setdefault(tuple([values.get(key, "") for key in keys]), len(found))
+    status = np.array([row.get("status") or "" for row in rows], dtype=str)
+    finished = np.flatnonzero(status == "finished")
+    columns = {metric: _numbers(rows, finished, metric) for metric in dict.fromkeys(("objective", *metrics))}
+    means, half_widths = {}, {}
+    for metric, numbers in columns.items():
+        means[metric], half_widths[metric] = mean_and_half_width(numbers, group[finished], groups=len(found))
+    sign = 1.0 if minimise else -1.0
+    best = _first_by_group(sign * columns["objective"], group[finished])
+    jobs, runs, diverged, failed = (
+        np.bincount(group[where], minlength=len(found)).tolist()
+        for where in (slice(None), finished, status == "diverged", status == "failed")
+    )
+    combinations = list(found)
+    return [
+        Folded(
+            dict(zip(keys, combinations[index], strict=True)),
+            jobs=jobs[index],
+            runs=runs[index],
+            diverged=diverged[index],
+            failed=failed[index],
+            mean={metric: float(means[metric][index]) for metric in metrics},
+            half_width={metric: float(half_widths[metric][index]) for metric in metrics},
+            best=int(rows[int(finished[best[index]])]["job"]) if index in best else None,
+        )
+        for index in np.argsort(sign * means["objective"], kind="stable").tolist()  # NaN goes last
+    ]
+
+
+def mean_and_half_width(values: Values, group: NDArray[np.int64], *, groups: int) -> tuple[Values, Values]:
+    """Mean of each group, and half the width of its confidence interval (Student's t), (groups,) each; NaN where there
+    is none. values: (n,); group: of each value, (n,)."""
+    count = np.bincount(group, minlength=groups)
+    degrees = {int(n): t_quantile(int(n) - 1) if n > 1 else math.nan for n in np.unique(count)}
+    quantile = np.array([degrees[n] for n in count.tolist()])
+    with np.errstate(all="ignore"):  # of diverging runs that just finished, the squares overflow
+        mean = np.bincount(group, values, groups) / count
+        squares = np.bincount(group, (values - mean[group]) ** 2, groups)
+        return mean, quantile * np.sqrt(squares / (count - 1) / count)
+
+
+@lru_cache(maxsize=4096)
+def t_quantile(degrees: int, *, confidence: float = CONFIDENCE) -> float:
+    """The t that a Student variable of so many degrees of freedom stays within, on both sides, with that probability.
+
+    Source: Abramowitz & Stegun, 26.7.3 and 26.7.4, inverted by bisection; for many degrees 26.7.5.
+    """
+    if degrees < 1:
+        raise ValueError(f"degrees={degrees}: must be at least 1")
+    if degrees > MANY_DEGREES:
+        return _t_near_normal(NormalDist().inv_cdf((1 + confidence) / 2), degrees)
+    low, high = 0.0, math.pi / 2
+    while low < (middle := (low + high) / 2) < high:  # until floating point has no number between them
+        low, high = (middle, high) if _within(middle, degrees) < confidence else (low, middle)
+    return math.sqrt(degrees) * math.tan(low)
+
+
+def _within(angle: float, degrees: int) -> float:
+    """P(|T| < sqrt(degrees) tan(angle)): a finite sum of powers of the cosine."""
+    cosine, odd = math.cos(angle), degrees % 2
+    term = total = 0.0 if degrees == 1 else cosine if odd else 1.0
+    for power in range(2 + odd, degrees - 1, 2):
+        term *= (power - 1) / power * cosine**2
+        total += term
+    return 2 / math.pi * (angle + math.sin(angle) * total) if odd else math.sin(angle) * total
+
+
+def _t_near_normal(z: float, degrees: int) -> float:
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+    )
+    return z + sum(term / degrees**power for power, term in enumerate(terms, start=1))
+
+
+def failures(rows: Sequence[Record]) -> list[Failure]:
+    """The failed and then the diverged jobs by cause; causes that tell epochs and steps alone apart are one cause."""
+    found: dict[tuple[str, str], list[Record]] = {}
+    for row in rows:
+        if row.get("status") in ("failed", "diverged"):
+            found.setdefault((row["status"], PLACE.sub(r"\1", row.get("cause") or "")), []).append(row)
+    keys = varying(rows) if found else []
+    gathered = [
+        Failure(status, _spanned([row.get("cause") or "" for row in alike]), _jobs(alike), _common(alike, keys))
+        for (status, _), alike in found.items()
+    ]
+    return sorted(gathered, key=lambda failure: (failure.status != "failed", failure.jobs[0]))
+
+
+def _jobs(rows: Iterable[Record]) -> list[int]:
+    return sorted(int(row["job"]) for row in rows)
+
+
+def _spanned(causes: Sequence[str]) -> str:
+    """Causes that differ in epochs and steps as one: `in epoch 1 to 3, step 12`."""
+    numbers = zip(*([int(number) for _, number in PLACE.findall(cause)] for cause in set(causes)), strict=True)
+    spans = iter([(min(column), max(column)) for column in numbers])
+
+    def span(found: re.Match[str]) -> str:
+        low, high = next(spans)
+        return f"{found[1]} {low}" if low == high else f"{found[1]} {low} to {high}"
+
+    return PLACE.sub(span, causes[0])
+
+
+def _common(rows: Iterable[Record], keys: Sequence[str]) -> dict[str, str]:
+    """The values of these keys that all rows share."""
+    first, *others = ({key: value for key, value in overrides(row).items() if key in keys} for row in rows)
+    return {key: value for key, value in first.items() if all(other.get(key) == value for other in others)}
+
+
+def _numbers(rows: Sequence[Record], places: NDArray[np.int64], column: str) -> Values:
+    """A column of some rows, (places,); NaN for an empty cell."""
+    return np.array([_number(rows[place].get(column)) for place in places.tolist()], np.float64)
+
+
+def _number(text: str | None) -> float:
+    try:
+        return float(text) if text else math.nan
+    except ValueError:
+        return math.nan
+
+
+def _first_by_group(values: Values, group: NDArray[np.int64]) -> dict[int, int]:
+    """The place of the least value of each group that has one."""
+    order = np.argsort(values, kind="stable")
+    order = order[~np.isnan(values[order])]
+    names, first = np.unique(group[order], return_index=True)
+    return dict(zip(names.tolist(), order[first].tolist(), strict=True))

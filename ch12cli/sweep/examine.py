@@ -1,0 +1,137 @@
+"""What is found out about each group of jobs before anything is trained: does its network fit, can it be stacked?"""
+
+import multiprocessing
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from multiprocessing.connection import Connection
+from typing import Any, NamedTuple
+
+import torch
+
+from ch12cli.config.build import build_module
+from ch12cli.config.targets import RefusedError
+from ch12cli.config.task import Task, check_fit, choose_device, tensors
+from ch12cli.errors import InputError, MachineError
+from ch12cli.sweep.groups import Group
+from ch12cli.sweep.units import Workshop, how_it_died
+from ch12cli.training.network import Network
+from ch12cli.training.stack import CannotStackError, Stack
+
+TRIAL = 2**62  # a seed that no job has: what goes wrong for some seeds is for their jobs to tell
+OURS = ("torch.", "ch12cli.", "auto")  # how targets begin that run nobody else's code
+
+
+class Found(NamedTuple):
+    """What trying a group's network gave. problems: with the input; reason: why it cannot be stacked.
+
+    failed: what a user's own code raised, which is for the jobs themselves to fail of.
+    """
+
+    parameters: int = 0
+    problems: tuple[str, ...] = ()
+    reason: str = ""
+    failed: str = ""
+
+
+def examine(groups: Sequence[Group], workshop: Workshop) -> None:
+    """Reads each group's data and tries one of its networks; notes in the group how many parameters it has and why it
+    cannot be stacked. InputError with all that is wrong, so that wrong input shows before anything is trained."""
+    torch.set_num_threads(1)  # the workers are forked from here: torch's threads must not have been started
+    problems: list[str] = []
+    failed: list[str] = []
+    for index, group in enumerate(groups):
+        try:
+            task = workshop.task(index)
+            choose_device(group.settings["device"])
+        except InputError as error:
+            problems += error.problems
+            continue
+        except SystemExit as error:
+            problems.append(
+                f"dataset._target_={group.settings['dataset']['_target_']}: called sys.exit({error.code!r})"
+            )
+            continue
+        found = try_apart(group, task) if is_foreign(group.settings) else try_group(group, task)
+        problems += found.problems
+        group.parameters = found.parameters
+        if found.failed:
+            failed.append(found.failed)
+            group.reason = f"trying its network failed: {found.failed}"
+        group.reason = group.reason or found.reason
+    if problems or (failed and len(failed) == len(groups)):
+        raise InputError(list(dict.fromkeys([*problems, *failed])))
+
+
+def is_foreign(settings: Mapping[str, Any]) -> bool:
+    """Whether building or training the network runs code that is neither torch's nor ch12's."""
+    targets = [str(settings[name]["_target_"]) for name in ("model", "activation", "loss")]
+    return not all(target.startswith(OURS) for target in targets)
+
+
+def try_group(group: Group, task: Task) -> Found:
+    """What comes of building and trying the group's first network."""
+    parameters = 0
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(TRIAL)
+            modules = [build_module(group.settings, task) for _ in range(2)]
+            parameters = sum(parameter.numel() for parameter in modules[0].parameters())
+            part = tensors(two_rows(task), task, dtype=torch.float32, device=torch.device("cpu"))
+            if not group.reason:
+                network = Stack(modules, [0, 1], device=torch.device("cpu"), dtype=torch.float32)
+                try_stack(network, part.x.expand(2, *part.x.shape))
+            check_fit(Network(modules[0], device=torch.device("cpu")), task, part)
+    except CannotStackError as reason:
+        return try_group(replace(group, reason=str(reason)), task)._replace(reason=str(reason))
+    except RefusedError as error:
+        return Found(failed=str(error)) if is_foreign(group.settings) else Found(problems=tuple(error.problems))
+    except InputError as error:
+        return Found(problems=tuple(error.problems))
+    except SystemExit as error:
+        return Found(failed=f"it called sys.exit({error.code!r})")
+    return Found(parameters)
+
+
+def two_rows(task: Task) -> Any:
+    part = task.data.train
+    return replace(part, x=part.x[:2], y=part.y[:2], rows=part.rows[:2])
+
+
+def try_stack(network: Stack, x: torch.Tensor) -> None:
+    """CannotStackError if torch cannot vectorise the network, in training or in evaluation. x: (2, rows, features)."""
+    for mode in (False, True):
+        network.train(mode)
+        try:
+            network(x)
+        except Exception as error:
+            raise CannotStackError(f"torch cannot vectorise its network: {first_line(error)}") from error
+
+
+def first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def try_apart(group: Group, task: Task) -> Found:
+    """try_group in a process of its own, which a user's code may end without ending the sweep."""
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=send_found, args=(theirs, group, task), daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        found = ours.recv()
+    except EOFError:
+        process.join()
+        return Found(failed=f"the process that tried it died ({how_it_died(process.exitcode)})")
+    process.join()
+    if isinstance(found, Exception):
+        raise found
+    assert isinstance(found, Found)
+    return found
+
+
+def send_found(pipe: Connection, group: Group, task: Task) -> None:
+    try:
+        pipe.send(try_group(group, task))
+    except MachineError as error:
+        pipe.send(error)

@@ -1,0 +1,63 @@
+"""What is about to be trained, in a few labelled lines for a person."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from ch12cli.config.task import Task
+
+
+def facts_of(
+    settings: Mapping[str, Any], chosen: Mapping[str, str | None], task: Task, module: nn.Module, device: torch.device
+) -> list[tuple[str, str]]:
+    """(label, text) of the data, network, loss, optimiser, schedule, device and length of a run."""
+    facts = [
+        ("data", describe_data(task, chosen)),
+        ("network", describe_network(module, settings, chosen)),
+        ("loss", task.loss_name),
+        ("optimizer", describe_choice(settings["optimizer"], chosen.get("optimizer"))),
+    ]
+    if chosen.get("scheduler") != "none" or settings["scheduler"].get("warmup"):
+        facts.append(("scheduler", describe_choice(settings["scheduler"], chosen.get("scheduler"))))
+    length = f"{settings['epochs']} epochs, batch size {settings['batch_size']}, seed {settings['seed']}"
+    return [*facts, ("device", describe_device(device, settings)), ("training", length)]
+
+
+def describe_data(task: Task, chosen: Mapping[str, str | None]) -> str:
+    data = task.data
+    parts = [("train", data.train), ("validation", data.valid), ("test", data.test)]
+    rows = ", ".join(f"{len(part.x)} {name}" for name, part in parts if part is not None)
+    target = f"{task.classes} classes" if task.classes else f"values of {data.table.target_name}"
+    return f"{chosen.get('dataset') or data.table.source}: {rows} rows; {task.inputs} features, {target}"
+
+
+def describe_network(module: nn.Module, settings: Mapping[str, Any], chosen: Mapping[str, str | None]) -> str:
+    name = chosen.get("model") or str(settings["model"]["_target_"])
+    layers = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
+    sizes = (
+        "-".join(str(size) for size in [layers[0].in_features, *(layer.out_features for layer in layers)])
+        if layers
+        else ""
+    )
+    parameters = sum(parameter.numel() for parameter in module.parameters())
+    activation = chosen.get("activation") if len(layers) > 1 else None
+    last = list(module.children())[-1:]
+    output = f"{type(last[0]).__name__.lower()} output" if last and not isinstance(last[0], nn.Linear) else None
+    described = [f"{name} {sizes}".strip(), activation, output, f"{parameters:,} parameters"]
+    return ", ".join(part for part in described if part)
+
+
+def describe_choice(node: Mapping[str, Any], name: str | None) -> str:
+    """A choice with its main arguments: those that are numbers other than 0, or true."""
+    shown = [
+        f"{key}={value:g}" for key, value in node.items() if type(value) in (int, float) and value and key != "eps"
+    ]
+    shown += [key for key, value in node.items() if value is True]
+    return " ".join([name or str(node["_target_"]), *shown])
+
+
+def describe_device(device: torch.device, settings: Mapping[str, Any]) -> str:
+    text = f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+    return text if settings["precision"] == "float32" else f"{text}, {settings['precision']}"

@@ -1,0 +1,89 @@
+"""Which jobs can be trained together: those whose structure is the same."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from ch12cli.config.choices import flatten
+from ch12cli.config.rules import is_number
+from ch12cli.sweep.jobs import IRRELEVANT, SweepJob
+
+# What may differ between the runs of a stack, where it is a number.
+FREE = (
+    "seed",
+    "stream_offset",
+    "clip_grad_norm",
+    "clip_grad_value",
+    "early_stopping.patience",
+    "early_stopping.min_delta",
+)
+FREE_GROUPS = ("optimizer.", "scheduler.")
+
+STACKED_OPTIMIZERS = tuple(f"torch.optim.{name}" for name in ("SGD", "Adam", "AdamW", "RMSprop", "Adagrad"))
+
+
+@dataclass
+class Group:
+    """Jobs of one structure. reason: why they are trained one by one; empty if they are trained as a stack.
+
+    parameters: of one of their networks, once it has been built.
+    """
+
+    jobs: list[SweepJob]
+    reason: str = ""
+    parameters: int = 0
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """Those of its first job, which all share but for what may differ."""
+        return self.jobs[0].settings
+
+
+def structure(job: SweepJob, shared: dict[int, dict[str, str]]) -> tuple[tuple[str, str], ...]:
+    """What must be equal for jobs to be stacked: every setting but those that a stack has for each run.
+
+    shared: of the bases that have been seen, by id.
+    """
+    base = id(job.base)
+    if base not in shared:
+        paths = [(path, kind(path, value)) for path, value in flatten(job.base.resolved)]
+        shared[base] = {path: text for path, text in paths if not path.startswith(IRRELEVANT)}
+    changes = {path: kind(path, value) for path, value in job.changes.items() if not path.startswith(IRRELEVANT)}
+    return tuple({**shared[base], **changes}.items())
+
+
+def kind(path: str, value: Any) -> str:
+    """A value as far as it matters for stacking: of what may differ, only that it is a number."""
+    if path in FREE or path.startswith(FREE_GROUPS):
+        if is_number(value) or path == "early_stopping.patience":  # null is a number of epochs too: never
+            return "number"
+        if isinstance(value, list) and all(map(is_number, value)):
+            return "numbers"
+    return repr(value)
+
+
+def why_alone(settings: Mapping[str, Any]) -> str:
+    """Why jobs with these settings cannot be stacked, as far as can be told without torch; empty if they can."""
+    if settings["optimizer"]["_target_"] not in STACKED_OPTIMIZERS:
+        return f"{settings['optimizer']['_target_']} has no stacked form"
+    if settings["precision"] == "bfloat16":
+        return "precision=bfloat16 has no stacked form"
+    if settings["compile"]:
+        return "compile=true compiles one network"
+    return ""
+
+
+def groups_of(jobs: Sequence[SweepJob]) -> list[Group]:
+    """The jobs by structure, in the order of their first jobs."""
+    found: dict[tuple[tuple[str, str], ...], Group] = {}
+    shared: dict[int, dict[str, str]] = {}
+    for job in jobs:
+        key = structure(job, shared)
+        if key not in found:
+            found[key] = Group([], why_alone(job.settings))
+        found[key].jobs.append(job)
+    for group in found.values():
+        if len(group.jobs) == 1 and not group.reason:
+            group.reason = "the only job of its structure"
+    return list(found.values())

@@ -1,0 +1,81 @@
+"""A table of jobs in a file: combinations that are paired, left out or added by hand."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ch12cli.errors import InputError
+from ch12cli.runs.files import write_whole
+from ch12cli.sweep.jobs import SweepJob
+
+
+def read_jobs(path: Path) -> list[list[str]]:
+    """The overrides of each job. CSV: a column a key, a row a job, an empty cell leaves the key alone; YAML: a list of
+    mappings from key to value."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError(f"--jobs {path}: {error.strerror}; give a CSV or YAML file") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"--jobs {path}: is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
+    rows = from_yaml(text, path) if path.suffix in (".yaml", ".yml") else from_csv(text, path)
+    hydras = sorted({key for row in rows for key in row if key.lstrip("+~").startswith(("hydra.", "hydra/"))})
+    if hydras:
+        raise InputError(f"--jobs {path}: {hydras[0]}: holds for the whole sweep; give it on the command line")
+    jobs = [[f"{key}={value}" for key, value in row.items()] for row in rows]
+    if not jobs:
+        raise InputError(f"--jobs {path}: holds no job; give a header of keys and a row for each job")
+    return jobs
+
+
+def from_csv(text: str, path: Path) -> list[dict[str, str]]:
+    try:
+        rows = list(csv.reader(io.StringIO(text)))
+    except csv.Error as error:
+        raise InputError(f"--jobs {path}: is not CSV: {error}") from error
+    header = [name.strip() for name in rows[0]] if rows else []
+    if len(set(header)) != len(header) or "" in header:
+        raise InputError(f"--jobs {path}: the header must name each key once: {','.join(header)}")
+    jobs = []
+    for number, row in enumerate(rows[1:], start=2):
+        if not row:
+            continue
+        if len(row) != len(header):
+            raise InputError(f"--jobs {path}: line {number} has {len(row)} cells, the header {len(header)}")
+        jobs.append({key: value.strip() for key, value in zip(header, row, strict=True) if value.strip()})
+    return jobs
+
+
+def from_yaml(text: str, path: Path) -> list[dict[str, str]]:
+    try:
+        node = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"--jobs {path}: is not YAML: {str(error).splitlines()[0]}") from error
+    if not isinstance(node, list) or not all(isinstance(row, Mapping) for row in node):
+        raise InputError(f"--jobs {path}: must be a list of mappings, such as `- {{optimizer.lr: 0.1, seed: 3}}`")
+    return [{str(key): as_typed(value) for key, value in row.items()} for row in node]
+
+
+def as_typed(value: Any) -> str:
+    """A value of YAML as Hydra's command line has it."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, list):
+        return "[" + ",".join(map(as_typed, value)) + "]"
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{name}:{as_typed(inner)}" for name, inner in value.items()) + "}"
+    return str(value)
+
+
+def write_jobs(path: Path, jobs: Sequence[SweepJob]) -> None:
+    """Writes the jobs as a CSV file to edit and give to --jobs: a column for each key that some job overrides."""
+    buffer = io.StringIO()
+    rows = [dict(line.split("=", 1) for line in job.lines if "=" in line) for job in jobs]  # a + stays with its key
+    writer = csv.DictWriter(buffer, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_whole(path, buffer.getvalue().encode())

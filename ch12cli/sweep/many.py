@@ -1,0 +1,178 @@
+"""A whole sweep from a command line's words to its outcome, for whichever launcher Hydra is told to use."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from ch12cli.config.combinations import has_part, minimised, monitored
+from ch12cli.config.compose import Composer, hydra_session, working_directory
+from ch12cli.config.hydra_job import callbacks_of
+from ch12cli.config.settings import first_lines
+from ch12cli.errors import InputError, MachineError
+from ch12cli.runs.directory import RESULT, read_result
+from ch12cli.runs.files import locked
+from ch12cli.sweep.claim import claimed, sweep_directory
+from ch12cli.sweep.hydra_task import train_as_hydra_job
+from ch12cli.sweep.jobs import SweepJob
+from ch12cli.sweep.jobs_file import read_jobs
+from ch12cli.sweep.multirun import Sweep, SweepTask, batch_of, read_sweep, run_sweep
+from ch12cli.sweep.table import SWEEP, SweepTable
+
+if TYPE_CHECKING:
+    from ch12cli.sweep.estimate import Estimate
+    from ch12cli.sweep.launch import Launch, SweepOutcome, SweepWatcher
+    from ch12cli.sweep.plan import Plan
+    from ch12cli.sweep.verify import Difference
+
+STACKED = "hydra_plugins.ch12_stacked.StackedLauncher"
+
+
+class Finished(NamedTuple):
+    """A sweep that has ended. monitor: what the objective is; minimise: whether less of it is better."""
+
+    outcome: SweepOutcome
+    monitor: str
+    minimise: bool
+    differences: list[Difference]
+
+
+def open_sweep(words: Sequence[str], composer: Composer, jobs_file: Path | None) -> tuple[Sweep, list[list[str]]]:
+    """A sweep and the overrides of its jobs (none listed where another sweeper than the basic one makes them)."""
+    sweep = read_sweep(composer, words, make=jobs_file is None)
+    if jobs_file is None:
+        return sweep, batch_of(sweep.task_overrides) if sweep.made else []
+    batch = [[*before, *row] for before, row in product(batch_of(sweep.task_overrides), read_jobs(jobs_file))]
+    sweep.make(batch, 0)
+    return sweep, batch
+
+
+def train_many(
+    words: Sequence[str],
+    *,
+    folders: Sequence[Path],
+    config_name: str,
+    watcher: SweepWatcher,
+    jobs_file: Path | None = None,
+) -> Finished:
+    """Trains a sweep's jobs and writes its directory."""
+    working_directory()
+    with hydra_session():
+        composer = Composer(folders, config_name=config_name)
+        sweep, batch = open_sweep(words, composer, jobs_file)
+        # only now, with every option of every job found right, is it worth the time to import torch
+        from ch12cli.sweep.launch import Launch
+
+        with claimed(sweep) as directory:
+            launch = Launch(directory, watcher)
+            try:
+                if jobs_file is not None:
+                    run_batch(sweep, batch, launch)
+                elif sweep.master.hydra.launcher.get("_target_") == STACKED:
+                    run_sweep(sweep, SweepTask(sweep, launch, train_as_hydra_job))
+                else:
+                    run_elsewhere(sweep, launch.outcome)
+            except KeyboardInterrupt:
+                launch.outcome.signal = signal.SIGINT
+            except launch.terminated:
+                launch.outcome.signal = signal.SIGTERM
+        launch.tell_not_begun(sweep.made.values())
+        first = next(iter(sweep.made.values()))
+        return Finished(launch.outcome, *objective_of(first), check_trust(sweep, launch.outcome))
+
+
+def run_batch(sweep: Sweep, batch: Sequence[Sequence[str]], launch: Launch) -> None:
+    """Carries out a batch that came from a file, with the callbacks that Hydra's sweep would have made."""
+    callbacks = callbacks_of(sweep.master)
+    callbacks.on_multirun_start(config=sweep.master, config_name=sweep.composer.config_name)
+    launch(sweep.make(batch, 0), callbacks)
+    callbacks.on_multirun_end(config=sweep.master, config_name=sweep.composer.config_name)
+
+
+def run_elsewhere(sweep: Sweep, outcome: SweepOutcome) -> None:
+    """Lets another launcher train the jobs one by one; the table is made from what they leave on disk."""
+    from ch12cli.sweep.places import place_of, require_apart
+    from ch12cli.sweep.signals import sigterm_raises
+
+    directory, jobs = outcome.directory, list(sweep.made.values())
+    for job in jobs:
+        job.place = place_of(job)
+    require_apart(jobs, ())
+    refuse_to_overwrite(jobs, directory)
+    raised: Exception | None = None
+    try:
+        with locked(directory, key=f"hydra.sweep.dir={directory}"), sigterm_raises():
+            run_sweep(sweep, SweepTask(sweep, None, train_as_hydra_job))
+    except Exception as error:  # Hydra raises the first job's failure again; all of them are in the jobs' result.json
+        raised = error
+    finally:
+        if any((directory / job.place).exists() for job in jobs):
+            tell_elsewhere(jobs, outcome)
+    if isinstance(raised, MachineError) or (isinstance(raised, InputError) and not outcome.failed):
+        raise raised
+    if raised is not None and not outcome.failed:
+        raise InputError(f"hydra/launcher: {first_lines(raised)}") from raised
+
+
+def refuse_to_overwrite(jobs: Sequence[SweepJob], directory: Path) -> None:
+    """InputError if a job's directory is there already."""
+    there = [job.place for job in jobs if (directory / job.place).exists()]
+    if there:
+        raise InputError(
+            f"hydra.sweep.dir={directory}: holds {there[0]} already, and only hydra/launcher=stacked goes on with "
+            "what was begun; choose another directory"
+        )
+
+
+def tell_elsewhere(jobs: Sequence[SweepJob], outcome: SweepOutcome) -> None:
+    """Writes the table of jobs that another launcher has trained."""
+    from ch12cli.sweep.launch import row_of
+    from ch12cli.sweep.stacked import cause_of
+
+    rows = []
+    for job in jobs:
+        result = read_result(outcome.directory / job.place / RESULT) or {"status": "interrupted", "epochs": None}
+        outcome.failed += result["status"] == "failed"
+        rows.append(row_of(job, result, result.get("cause") or cause_of(result)))
+    keys = dict.fromkeys(key for job in jobs for key in job.values)
+    SweepTable(outcome.directory / SWEEP, keys=keys, metrics=(), rows=rows).close()
+    outcome.rows = rows
+
+
+def objective_of(job: SweepJob) -> tuple[str, bool]:
+    """The metric that is a job's objective, and whether less of it is better."""
+    settings = job.settings
+    name = monitored(settings, settings["monitor"], valid=has_part(settings, "valid_size"))
+    return name, minimised(name)
+
+
+def verified(job: SweepJob) -> int:
+    """How many jobs this one's settings ask to be verified."""
+    return int(job.changes.get("sweep.verify", job.base.resolved["sweep"]["verify"]))
+
+
+def check_trust(sweep: Sweep, outcome: SweepOutcome) -> list[Difference]:
+    """What `sweep.verify` asks for; nothing after an interruption."""
+    from ch12cli.sweep.verify import verify
+
+    count = max((verified(job) for job in sweep.made.values()), default=0)
+    jobs = {job.number: job for job in sweep.made.values()}
+    return verify(jobs, outcome.rows, outcome.directory, count=count) if count and outcome.signal is None else []
+
+
+def plan_many(
+    words: Sequence[str], *, folders: Sequence[Path], config_name: str, jobs_file: Path | None = None
+) -> tuple[Plan, list[Estimate | None]]:
+    """The plan of a sweep and an estimate for each of its groups; nothing is trained but one epoch of a few runs each,
+    and nothing is written."""
+    with hydra_session():
+        composer = Composer(folders, config_name=config_name)
+        sweep, batch = open_sweep(words, composer, jobs_file)
+        from ch12cli.sweep.estimate import estimates
+        from ch12cli.sweep.launch import examined_plan
+
+        plan, workshop, _ = examined_plan(sweep.make(batch, 0), sweep_directory(sweep))
+        return plan, estimates(plan, workshop)

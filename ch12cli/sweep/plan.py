@@ -1,0 +1,228 @@
+"""The plan of a sweep: which jobs are done already, which go together, and what is kept of that on disk."""
+
+import json
+import os
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ch12cli.errors import InputError
+from ch12cli.runs.directory import checksum
+from ch12cli.runs.files import machine_errors, write_whole
+from ch12cli.sweep.groups import Group, groups_of
+from ch12cli.sweep.jobs import SweepJob
+from ch12cli.sweep.places import place_of, refuse_strangers, require_apart
+from ch12cli.sweep.record import HydraFiles
+from ch12cli.sweep.units import Unit
+
+STATE = ".ch12"  # of a sweep's directory: what a continued sweep needs to know
+PLAN = "plan.json"
+
+RUNS_AT_MOST = 4096  # in one stack: beyond, nothing is gained
+RUNS_AT_LEAST = 32  # in one stack, before a second process is worth its start
+MEMORY = 512 * 2**20  # bytes that one stack may take
+STREAM = 6000  # bytes of a run's random stream
+COPIES = 14  # of its parameters that a run holds: gradient, optimiser, best epoch, last epoch, what is being computed
+
+
+@dataclass
+class Plan:
+    """jobs: to be trained, by number; groups: of all of them; units: what is done together; done: jobs that are."""
+
+    jobs: dict[int, SweepJob]
+    groups: list[Group]
+    units: list[Unit]
+    done: list[int]
+    numbers: list[int]  # of the jobs as they were given, equal ones with the same number
+
+
+@dataclass
+class Known:
+    """What is kept of a sweep: bases and jobs as settings.py reads them back, and which jobs are stacked with which."""
+
+    bases: list[dict[str, Any]]
+    jobs: list[dict[str, Any]]
+    stacks: list[list[int]]
+
+    @property
+    def numbers(self) -> dict[str, int]:
+        """The jobs' numbers by their identity."""
+        return {job["identity"]: job["number"] for job in self.jobs}
+
+    @property
+    def places(self) -> dict[int, str]:
+        """The jobs' directories, below the sweep's, by their number."""
+        return {job["number"]: str(job["directory"]) for job in self.jobs}
+
+
+def is_sweep(directory: Path) -> bool:
+    return (directory / STATE / PLAN).is_file()
+
+
+def read_plan(sweep_dir: Path) -> Known:
+    """What an earlier sweep into this directory planned; nothing if there was none. InputError if it is damaged."""
+    path = sweep_dir / STATE / PLAN
+    try:
+        plan = json.loads(path.read_text(encoding="utf-8"))
+        known = Known(list(plan["bases"]), list(plan["jobs"]), [list(map(int, stack)) for stack in plan["stacks"]])
+        sound = plan["checksum"] == checksum({name: plan[name] for name in ("bases", "jobs", "stacks")})
+    except FileNotFoundError:
+        return Known([], [], [])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InputError(f"{path}: cannot be read: {error}; remove it to plan anew") from error
+    if not sound:
+        raise InputError(f"{path}: damaged: its content is not what was written; remove it to plan anew")
+    return known
+
+
+def number_jobs(jobs: Sequence[SweepJob], known: Mapping[str, int]) -> dict[str, int]:
+    """A number for each job's identity: the one it has, else its place if that is free, else the next free one."""
+    numbers = dict(known)
+    taken = set(known.values())
+    following = max(taken, default=-1) + 1
+    for job in jobs:
+        if job.identity not in numbers:
+            number = job.number
+            if number in taken:
+                number = max(following, number)
+                while number in taken:
+                    number += 1
+                following = number + 1
+            numbers[job.identity] = number
+            taken.add(number)
+    return numbers
+
+
+def stack_sizes(runs: int, *, at_most: int, processes: int) -> list[int]:
+    """How many runs go into each stack: as few stacks as fit, but one for each process if they are worth its start."""
+    stacks = max(-(-runs // at_most), min(processes, runs // RUNS_AT_LEAST), 1)
+    return [runs // stacks + (place < runs % stacks) for place in range(stacks)]
+
+
+def bytes_of_run(settings: Mapping[str, Any], parameters: int) -> int:
+    """About how much memory one run of a stack takes."""
+    size = 8 if settings["precision"] == "float64" else 4
+    activations = (
+        3 * settings["batch_size"] * settings["model"].get("width", 16) * max(1, settings["model"].get("depth", 1))
+    )
+    history = 10 * 8 * settings["epochs"]
+    return int(size * (COPIES * parameters + activations) + history + STREAM)
+
+
+def runs_that_fit(group: Group) -> int:
+    """Most runs of a group that one stack takes."""
+    asked = group.settings["sweep"]["max_stacked"]
+    if asked != "auto":
+        return int(asked)
+    return max(2, min(RUNS_AT_MOST, MEMORY // bytes_of_run(group.settings, group.parameters)))
+
+
+def processes_for(settings: Mapping[str, Any]) -> int:
+    asked = settings["sweep"]["processes"]
+    return int(asked) if asked != "auto" else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+
+
+def settle(jobs: Sequence[SweepJob], sweep_dir: Path, known: Known) -> tuple[dict[int, SweepJob], set[int]]:
+    """The jobs by their numbers, each with its place, equal ones once; and the numbers of those that were begun."""
+    numbers, places = number_jobs(jobs, known.numbers), known.places
+    by_number: dict[int, SweepJob] = {}
+    for job in jobs:
+        job.number = numbers[job.identity]
+        by_number.setdefault(job.number, job)
+    for number, job in by_number.items():
+        job.place = places[number] if number in places else place_of(job)
+    fresh = [job for number, job in by_number.items() if number not in places]
+    require_apart(fresh, places.values())
+    begun = {job.number for job in refuse_strangers(fresh, sweep_dir)} | (places.keys() & by_number.keys())
+    return by_number, begun
+
+
+def make_plan(
+    jobs: Sequence[SweepJob],
+    sweep_dir: Path,
+    *,
+    is_done: Callable[[SweepJob], bool],
+    examine: Callable[[Sequence[Group]], None],
+) -> Plan:
+    """What is to be done for these jobs in a directory. Writes nothing.
+
+    is_done: whether a job that was begun there has ended; examine: finds out which groups cannot be stacked, and how
+    many parameters their networks have.
+    """
+    known = read_plan(sweep_dir)
+    by_number, begun = settle(jobs, sweep_dir, known)
+    done = {number for number in begun if is_done(by_number[number])}
+    groups = groups_of(list(by_number.values()))
+    examine(groups)
+    group_of = {job.number: index for index, group in enumerate(groups) for job in group.jobs}
+    units: list[Unit] = []
+    planned: set[int] = set()
+    for stack in sorted(known.stacks, key=len, reverse=True):
+        # a stack is taken up as it was, done jobs and all: another one would not give the very same bits
+        if (
+            all(n in by_number for n in stack)
+            and planned.isdisjoint(stack)
+            and len({group_of[n] for n in stack}) == 1
+            and not groups[group_of[stack[0]]].reason
+        ):
+            planned.update(stack)
+            if any(number not in done for number in stack):
+                units.append(_stack(stack, group_of, sweep_dir))
+    for index, group in enumerate(groups):
+        left = [job.number for job in group.jobs if job.number not in done and job.number not in planned]
+        if group.reason or len(left) == 1:
+            units += [Unit((number,), index, False) for number in left]
+        elif left:
+            processes = 1 if group.settings["sweep"]["halving"] else processes_for(group.settings)
+            for size in stack_sizes(len(left), at_most=runs_that_fit(group), processes=processes):
+                units.append(_stack(left[:size], group_of, sweep_dir))
+                left = left[size:]
+    return Plan(by_number, groups, units, [n for n in by_number if n in done], [job.number for job in jobs])
+
+
+def _stack(numbers: Sequence[int], group_of: Mapping[int, int], sweep_dir: Path) -> Unit:
+    name = f"stack-{numbers[0]}-{zlib.crc32(json.dumps(list(numbers)).encode()):08x}.pt"
+    return Unit(tuple(numbers), group_of[numbers[0]], True, sweep_dir / STATE / name)
+
+
+def write_plan(plan: Plan, sweep_dir: Path, hydra: HydraFiles) -> None:
+    """Keeps the jobs, their numbers and what is stacked with what, for the sweep to be continued."""
+    known = read_plan(sweep_dir)
+    stacks = [list(unit.jobs) for unit in plan.units if unit.stacked]
+    bases = {id(job.base): job.base for job in plan.jobs.values()}
+    place = {key: len(known.bases) + index for index, key in enumerate(bases)}
+    old = {job["identity"] for job in known.jobs}
+    content: dict[str, Any] = {
+        "bases": known.bases
+        + [
+            {
+                "settings": b.resolved,
+                "written": b.plain,
+                "chosen": b.chosen,
+                "template": hydra.template(b),
+                "options": list(b.options),
+            }
+            for b in bases.values()
+        ],
+        "jobs": known.jobs
+        + [
+            {
+                "number": number,
+                "identity": job.identity,
+                "lines": list(job.lines),
+                "base": place[id(job.base)],
+                "changes": job.changes,
+                "directory": job.place,
+            }
+            for number, job in plan.jobs.items()
+            if job.identity not in old
+        ],
+        "stacks": [stack for stack in known.stacks if stack not in stacks] + stacks,
+    }
+    if len(content["jobs"]) == len(known.jobs):
+        content["bases"] = known.bases
+    with machine_errors(f"cannot write {sweep_dir / STATE}"):
+        (sweep_dir / STATE).mkdir(exist_ok=True)
+    write_whole(sweep_dir / STATE / PLAN, json.dumps({**content, "checksum": checksum(content)}).encode())

@@ -1,0 +1,80 @@
+"""`ch12 predict`: what a saved run's network says of new rows."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ch12cli.config.targets import call
+from ch12cli.data.rows_file import NamedRows, read_rows
+from ch12cli.data.scaling import from_plain
+from ch12cli.errors import InputError
+from ch12cli.sweep.evaluation import predictions
+from ch12cli.sweep.machine import torch_settings
+from ch12cli.sweep.saved import Saved, read_saved
+from ch12cli.sweep.trained import ends_of, on_this_machine, trained_network
+from ch12cli.training.outputs import decided, probabilities
+
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What is said of each row. values: (rows,), the value, or the number of the class; class_names: None for values;
+    probabilities: (rows, classes), or None."""
+
+    rows: NamedRows
+    target: str
+    values: Values
+    class_names: tuple[str, ...] | None
+    probabilities: Values | None
+    messages: list[str]
+
+
+def predict(directory: Path, content: bytes, *, source: str, best: bool = False, trust: bool = False) -> Predictions:
+    """What a saved run's network says of the rows of a CSV file, whose columns are found by their names.
+
+    The data set is not read; the scaling is the one that training settled. source: the file's name, for messages.
+    """
+    saved = read_saved(directory, best=best, trust=trust)
+    settings, messages = on_this_machine(saved.settings)
+    rows = read_rows(content, saved.state["feature_names"], source=source)
+    ends = ends_of(settings, saved.state, where=str(directory))
+    with torch_settings(settings) as device:
+        network = trained_network(settings, saved.state, device, where=str(directory))
+        x = torch.from_numpy(scaled(saved, rows)).to(network.dtype)
+        require_finite(torch.isfinite(x), rows, saved.state["feature_names"], why="is too large for the network")
+        prediction = call("model", predictions, {}, network, x.to(device))
+        if not isinstance(prediction, torch.Tensor) or tuple(prediction.shape) != (len(x), ends.outputs):
+            raise InputError(f"{directory}: its network does not give {ends.outputs} values for a row")
+    finite = torch.isfinite(prediction).all(1, keepdim=True).cpu()
+    require_finite(
+        finite, rows, None, why="the network gives no finite answer; its values are far from those trained on"
+    )
+    classes = ends.classes
+    found = decided(prediction, output=ends.output) if classes else prediction[:, 0]
+    shares = probabilities(prediction, output=ends.output).cpu().numpy() if classes else None
+    passed_over = [f"passed over: {message}" for message in saved.passed_over]
+    values = found.double().cpu().numpy()
+    return Predictions(rows, saved.state["target_name"], values, classes, shares, [*passed_over, *messages])
+
+
+def scaled(saved: Saved, rows: NamedRows) -> NDArray[Any]:
+    """The features as in training: in its data set's type, and scaled by what its training part settled."""
+    with np.errstate(over="ignore", invalid="ignore"):  # looked for afterwards, where the row is known
+        features = rows.features.astype(saved.state["feature_type"])
+        return np.ascontiguousarray(from_plain(saved.state["scaling"], str(saved.directory)).apply(features))
+
+
+def require_finite(finite: torch.Tensor, rows: NamedRows, names: list[str] | None, *, why: str) -> None:
+    """InputError that names the first value, or row, that is not finite. finite: (rows, columns)."""
+    wrong = (~finite).nonzero()
+    if len(wrong):
+        row, column = wrong[0].tolist()
+        where = f"{rows.source}, line {rows.lines[row]}"
+        where += f", column {names[column]}: {rows.features[row, column]:g}" if names else ":"
+        more = f" ({len(wrong)} such values)" if len(wrong) > 1 else ""
+        raise InputError(f"{where} {why}{more}")

@@ -1,0 +1,133 @@
+"""The directory of a job of a sweep: written at once, under another name, and then renamed."""
+
+import io
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from omegaconf import OmegaConf, flag_override
+
+from ch12cli.runs.directory import BEST, CHECKPOINTS, HYDRA, LAST, METRICS, MODEL, RESULT, digests, format_result
+from ch12cli.runs.files import machine_errors
+from ch12cli.sweep.jobs import Base, SweepJob, override_dirname
+from ch12cli.training.checkpoint import sealed_bytes
+
+DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # libyaml's writes forty times as fast as the one in Python
+NUMBER, OUTPUT, NAMES, TASK = "918273645", "@output@", "@names@", "@task@"  # stand for what differs between jobs
+
+
+def to_yaml(node: Any) -> str:
+    return str(yaml.dump(node, Dumper=DUMPER, default_flow_style=False, sort_keys=False, allow_unicode=True))
+
+
+def overrides_yaml(job: SweepJob) -> bytes:
+    """The content of overrides.yaml, as Hydra writes it."""
+    return (to_yaml(list(job.lines)) if job.lines else "[]\n").encode()
+
+
+class HydraFiles:
+    """A job's `.hydra` folder. What jobs of the same choices share of hydra.yaml is written out once."""
+
+    def __init__(self, sweep_dir: Path) -> None:
+        self.sweep_dir = sweep_dir
+        self.sections: dict[str, tuple[str, str]] = {}  # of the last config.yaml: content and YAML, by top-level key
+
+    def template(self, base: Base) -> str:
+        """hydra.yaml of the jobs of a base, with marks where they differ."""
+        if not base.template:
+            assert base.config is not None
+            config = base.config.copy()
+            with flag_override(config, ["struct", "readonly"], [False, False]):
+                config.hydra.job.num = int(NUMBER)
+                config.hydra.job.id = NUMBER
+                config.hydra.job.override_dirname = NAMES
+                config.hydra.runtime.output_dir = OUTPUT
+                config.hydra.overrides.task = [TASK]
+                config.hydra.sweep.dir = str(self.sweep_dir)
+                config.hydra.mode = "MULTIRUN"
+            base.template = OmegaConf.to_yaml(OmegaConf.masked_copy(config, ["hydra"]))
+        return base.template
+
+    def files(self, job: SweepJob, directory: Path) -> dict[str, bytes]:
+        """The folder's files by name."""
+        overrides = overrides_yaml(job)
+        text = self.template(job.base)
+        mark = f"- '{TASK}'\n"
+        place = text.find(mark)
+        if place >= 0:
+            indent = text[text.rfind("\n", 0, place) + 1 : place]
+            lines = overrides.decode().splitlines() if job.lines else []
+            listed = "".join(f"{indent}{line}\n" for line in lines)
+            text = text[: place - len(indent)] + listed + text[place + len(mark) :]
+        text = text.replace(NUMBER, str(job.number))
+        for mark, value in ((OUTPUT, str(directory.absolute())), (NAMES, override_dirname(job))):
+            text = text.replace(f"'{mark}'", to_yaml(value).removesuffix("...\n").strip())
+        return {
+            "config.yaml": self.config_yaml(job).encode(),
+            "overrides.yaml": overrides,
+            "hydra.yaml": text.encode(),
+        }
+
+    def config_yaml(self, job: SweepJob) -> str:
+        """The content of config.yaml. Only the sections that the job before had otherwise are written out anew."""
+        for key, value in job.written.items():
+            content = repr(value)  # not the value itself: 1, 1.0 and True are equal
+            if self.sections.get(key, ("", ""))[0] != content:
+                self.sections[key] = content, to_yaml({key: value})
+        return "".join(self.sections[key][1] for key in job.written)
+
+
+def metrics_csv(rows: Sequence[Mapping[str, float | int]]) -> bytes:
+    """The content of metrics.csv."""
+    if not rows:
+        return b""
+    lines = [",".join(rows[0]), *(",".join(map(repr, row.values())) for row in rows)]
+    return ("\n".join(lines) + "\n").encode()
+
+
+def pt_bytes(state: Mapping[str, Any]) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    return buffer.getvalue()
+
+
+def write_directory(
+    directory: Path,
+    *,
+    hydra: Mapping[str, bytes],
+    rows: Sequence[Mapping[str, float | int]],
+    result: Mapping[str, Any],
+    last: Mapping[str, Any],
+    best: Mapping[str, Any],
+    model: Mapping[str, Any] | None,
+    log: str,
+) -> None:
+    """Writes a finished job's directory, whole or not at all. model: None for a run that has no final network."""
+    beside = directory.with_name(f".{directory.name}.partial")
+    with machine_errors(f"cannot write {directory}"):
+        shutil.rmtree(beside, ignore_errors=True)
+        (beside / HYDRA).mkdir(parents=True)
+        (beside / CHECKPOINTS).mkdir()
+        files = {f"{HYDRA}/{name}": content for name, content in hydra.items()}
+        files[METRICS] = metrics_csv(rows)
+        files["train.log"] = log.encode()
+        files[f"{CHECKPOINTS}/{LAST}"] = sealed_bytes(last)
+        files[f"{CHECKPOINTS}/{BEST}"] = sealed_bytes(best)
+        if model is not None:
+            files[MODEL] = pt_bytes(model)
+        files[RESULT] = format_result({**result, "files": digests(files)})
+        for name, content in files.items():
+            handle = os.open(beside / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+            try:
+                os.write(handle, content)
+            finally:
+                os.close(handle)
+        if (directory / RESULT).exists():  # it was finished before a kill took back what the sweep knew of it
+            shutil.rmtree(beside)
+            return
+        shutil.rmtree(directory, ignore_errors=True)
+        beside.rename(directory)

@@ -1,0 +1,97 @@
+"""What result.json says of a run, alone or out of a stack."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from ch12cli.config.task import Task
+from ch12cli.runs.environment import environment
+from ch12cli.training.fit import Epoch
+
+Row = dict[str, float | int]
+
+
+def result_of(
+    task: Task,
+    *,
+    status: str,
+    rows: Sequence[Row],
+    best_epoch: int,
+    test: Mapping[str, float] | None,
+    parameters: int,
+    details: Mapping[str, Any],
+    seconds: float,
+    device: torch.device,
+) -> dict[str, Any]:
+    """The content of result.json. best_epoch: 0 if no epoch was finished; details: what is said beyond the usual."""
+    best = rows[best_epoch - 1] if best_epoch else None
+    return {
+        "status": status,
+        "epochs": len(rows),
+        "final": rows[-1] if rows else None,
+        "best": best,
+        "test": test,
+        "monitor": task.monitor,
+        "objective": best[task.monitor] if best else None,
+        "parameters": parameters,
+        **details,
+        "seconds": seconds,
+        "data": {"source": task.data.table.source, "digest": task.data.table.digest},
+        "environment": {**environment(), "device": device_name(device), "threads": torch.get_num_threads()},
+    }
+
+
+def device_name(device: torch.device) -> str:
+    return f"{device}: {torch.cuda.get_device_name(device)}" if device.type == "cuda" else str(device)
+
+
+def run_state(settings: Mapping[str, Any], chosen: Mapping[str, str | None], task: Task) -> dict[str, Any]:
+    """What every checkpoint of a run holds beside the training's state: all that it takes to go on, or to evaluate."""
+    return {
+        "settings": json.dumps(settings),
+        "chosen": json.dumps(dict(chosen)),
+        "environment": json.dumps(environment()),
+        **data_state(task),
+    }
+
+
+def row_of(epoch: Epoch, run: int = 0) -> Row:
+    """A row of metrics.csv."""
+    return {"epoch": epoch.number, **{name: float(values[run]) for name, values in epoch.columns.items()}}
+
+
+def rows_state(rows: Sequence[Row]) -> dict[str, Any]:
+    """The rows of metrics.csv as a checkpoint has them."""
+    columns = list(rows[0]) if rows else []
+    return {
+        "columns": columns,
+        "rows": torch.tensor([[float(row[name]) for name in columns] for row in rows], dtype=torch.float64),
+    }
+
+
+def rows_of(state: Mapping[str, Any]) -> list[Row]:
+    """The rows of metrics.csv out of a checkpoint."""
+    rows = [dict(zip(state["columns"], values, strict=True)) for values in state["rows"].tolist()]
+    return [{name: int(value) if name == "epoch" else value for name, value in row.items()} for row in rows]
+
+
+def data_state(task: Task) -> dict[str, Any]:
+    """What an evaluation or a prediction must know of the data that the network was trained on."""
+    table, scaling = task.data.table, task.data.scaling
+    return {
+        "feature_names": list(table.feature_names),
+        "feature_type": str(table.features.dtype),
+        "class_names": None if table.class_names is None else list(table.class_names),
+        "target_name": table.target_name,
+        "data_digest": table.digest,
+        "scaling": scaling.as_plain(),
+    }
+
+
+def diverged_message(epoch: int, step: int) -> str:
+    return (
+        f"the loss was no longer finite in epoch {epoch}, step {step}; "
+        "try a smaller optimizer.lr, clip_grad_norm=1, or dataset.scaling=standard"
+    )

@@ -1,0 +1,78 @@
+"""`ch12 resume` of a sweep: its jobs, read as data from its directory, go on where they stopped."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
+
+from ch12cli.config.check import value_problem
+from ch12cli.config.choices import flatten
+from ch12cli.errors import InputError
+from ch12cli.sweep.jobs import Base, SweepJob
+from ch12cli.sweep.many import Finished, objective_of
+from ch12cli.sweep.plan import Known, read_plan
+from ch12cli.sweep.saved import require_sound
+
+if TYPE_CHECKING:
+    from ch12cli.sweep.launch import SweepWatcher
+
+
+def resume_sweep(directory: Path, *, watcher: SweepWatcher, trust: bool = False) -> Finished:
+    """Does what is missing of a sweep: ended jobs are left as they are, stacks go on from their last checkpoint."""
+    jobs = saved_jobs(read_plan(directory), where=str(directory), trust=trust)
+    from ch12cli.sweep.launch import Launch
+
+    launch = Launch(directory, watcher)
+    try:
+        launch(jobs, None)
+    except KeyboardInterrupt:
+        launch.outcome.signal = signal.SIGINT
+    except launch.terminated:
+        launch.outcome.signal = signal.SIGTERM
+    return Finished(launch.outcome, *objective_of(jobs[0]), [])
+
+
+def saved_jobs(known: Known, *, where: str, trust: bool) -> list[SweepJob]:
+    """The jobs of a sweep out of what it kept, each checked as if a stranger had written it."""
+    try:
+        bases = [read_base(base, where=where, trust=trust) for base in known.bases]
+        jobs = [read_job(job, bases, where=where) for job in known.jobs]
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError, OverflowError) as error:
+        raise InputError(f"{where}: its plan is not such as ch12 makes it ({type(error).__name__}: {error})") from error
+    problems = [f"{where}: job {job.number}: {problem}" for job in jobs for problem in job.problems]
+    if problems or not jobs:
+        raise InputError(problems[:20] or f"{where}: its plan holds no jobs")
+    return jobs
+
+
+def read_base(base: Mapping[str, Any], *, where: str, trust: bool) -> Base:
+    chosen = {str(group): choice for group, choice in base["chosen"].items()}
+    require_sound(base["settings"], chosen, where=where, trust=trust)
+    keys = frozenset(key for key, _ in flatten(base["settings"]))
+    options = tuple(map(str, base["options"]))
+    return Base(None, base["written"], base["settings"], chosen, keys, template=str(base["template"]), options=options)
+
+
+def read_job(job: Mapping[str, Any], bases: list[Base], *, where: str) -> SweepJob:
+    base = bases[int(job["base"])]
+    made = SweepJob(int(job["number"]), tuple(map(str, job["lines"])), base, dict(job["changes"]))
+    if not stays_inside(str(job.get("directory") or made.number)):
+        made.problems.append(f"its directory {job['directory']!r} is not below the sweep's own")
+    for key, value in made.changes.items():
+        if (
+            key not in base.keys
+            or key.endswith("._target_")
+            or (isinstance(value, dict) and not key.startswith("sweep."))
+        ):
+            made.problems.append(f"{key}: cannot be what a job changes")
+        elif problem := value_problem(key, value, base.chosen):
+            made.problems.append(problem)
+    return made
+
+
+def stays_inside(place: str) -> bool:
+    """Whether a path below the sweep's directory cannot lead out of it."""
+    path = PurePath(place)
+    return not path.is_absolute() and ".." not in path.parts and "\0" not in place

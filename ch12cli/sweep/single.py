@@ -1,0 +1,85 @@
+"""One run from a command line's words to its outcome: composed, checked, built, trained, recorded."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ch12cli.config.check import check
+from ch12cli.config.compose import Composer, Composition, hydra_session, working_directory
+from ch12cli.config.hydra_job import claim_directory, run_in_hydra
+from ch12cli.errors import InputError, MachineError
+from ch12cli.sweep.interrupts import interrupts_kept, termination_exits
+
+if TYPE_CHECKING:
+    from ch12cli.sweep.alone import Job, Outcome
+    from ch12cli.sweep.watcher import Watcher
+
+
+def checked(composer: Composer, lines: Sequence[str]) -> Composition:
+    """The configuration of one run. InputError with everything that is wrong with it."""
+    problems: list[str] = []
+    composition = composer.compose(lines, problems)
+    if composition.settings:
+        problems += check(composition.settings, composition.chosen)
+    if problems:
+        raise InputError(list(dict.fromkeys(problems)))
+    return composition
+
+
+def train_logged(job: Job, directory: Path, watcher: Watcher, *, log: bool) -> Outcome:
+    """Trains a job. log: writes train.log itself, where Hydra was not to touch the program's logging."""
+    from ch12cli.sweep.alone import train_job
+
+    if not log:
+        return train_job(job, directory, watcher)
+    logger, handler = logging.getLogger("ch12"), logging.FileHandler(directory / "train.log", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    level, propagate = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        return train_job(job, directory, watcher)
+    finally:
+        logger.removeHandler(handler)
+        handler.close()
+        logger.setLevel(level)
+        logger.propagate = propagate
+
+
+def train_single(
+    lines: Sequence[str],
+    *,
+    folders: Sequence[Path] = (),
+    config_name: str = "config",
+    watcher: Watcher,
+    log: bool,
+) -> Outcome:
+    """Trains one run. log: write train.log through Hydra's job_logging; else it is written without touching logging."""
+    working_directory()
+    with hydra_session():
+        composer = Composer(folders, config_name=config_name)
+        composition = checked(composer, lines)
+        # only now, with every option found right, is it worth the time to import torch
+        with interrupts_kept():
+            from ch12cli.sweep.alone import prepare_job
+            from ch12cli.sweep.machine import torch_settings
+
+        with termination_exits(), torch_settings(composition.settings) as device:
+            job = prepare_job(composition.settings, composition.chosen, device)
+            directory = claim_directory(composition)
+            try:
+                return run_in_hydra(
+                    composer,
+                    composition,
+                    directory,
+                    lambda output: train_logged(job, output, watcher, log=not log),
+                    log=log,
+                )
+            except BrokenPipeError:
+                raise
+            except OSError as error:  # in what Hydra writes
+                raise MachineError(f"cannot write {error.filename or directory}: {error.strerror or error}") from error

@@ -1,0 +1,156 @@
+"""Batches of an epoch, in a given order of the rows."""
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+import weakref
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from ch12cli.errors import MachineError
+from ch12cli.training.streams import epoch_order
+
+BLOCK = 2**20  # values gathered at once: larger blocks only cost memory
+
+
+class Part:
+    """One part of a data set on its device. x: (rows, features); y: (rows,) classes or (rows, 1) values."""
+
+    def __init__(self, x: Tensor, y: Tensor) -> None:
+        self.x, self.y = x, y
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+def batches(part: Part, order: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """The batches of one epoch: x (batch, features), y (batch[, 1]). order: (rows,)."""
+    rows = max(1, BLOCK // max(1, part.x[0].numel()) // batch_size) * batch_size
+    for block in order.split(rows):
+        yield from zip(part.x[block].split(batch_size), part.y[block].split(batch_size), strict=True)
+
+
+class Rows(Dataset[tuple[Tensor, Tensor]]):
+    """A part as a Dataset whose batches are fetched whole."""
+
+    def __init__(self, part: Part) -> None:
+        self.part = part
+
+    def __len__(self) -> int:
+        return len(self.part)
+
+    def __getitem__(self, row: int) -> tuple[Tensor, Tensor]:
+        return self.part.x[row], self.part.y[row]
+
+    def __getitems__(self, rows: list[int]) -> tuple[Tensor, Tensor]:
+        return self.part.x[rows], self.part.y[rows]
+
+
+class Order(Sampler[list[int]]):
+    """A batch sampler that yields the rows of the epoch at hand."""
+
+    def __init__(self, batch_size: int) -> None:
+        self.batch_size = batch_size
+        self.rows: list[int] = []
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for start in range(0, len(self.rows), self.batch_size):
+            yield self.rows[start : start + self.batch_size]
+
+    def __len__(self) -> int:
+        return -(-len(self.rows) // self.batch_size)
+
+
+def as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def obey(_number: int, *, parent: int) -> None:
+    """Makes this process one of a run's loader processes: it ends with the run, and Ctrl-C is the run's to handle."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: it holds the lock on the run's directory too
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+class Loader:
+    """Batches fetched by worker processes, which live as long as the loader: the same batches as without them."""
+
+    def __init__(self, part: Part, *, batch_size: int, workers: int, device: torch.device, pin_memory: bool) -> None:
+        self.device = device
+        self.order = Order(batch_size)
+        self.loader = DataLoader(
+            Rows(part),
+            batch_sampler=self.order,
+            num_workers=workers,
+            collate_fn=as_it_is,
+            worker_init_fn=partial(obey, parent=os.getpid()),
+            persistent_workers=workers > 0,
+            pin_memory=pin_memory and device.type == "cuda",
+            generator=torch.Generator(),  # its own: iterating must not draw from the run's stream
+        )
+        self.started = False
+
+    def epoch(self, order: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches of one epoch. order: (rows,)."""
+        self.order.rows = order.tolist()
+        try:
+            found = iter(self.loader)
+            self.put_off_alarm()
+            for x, y in found:
+                yield x.to(self.device, non_blocking=True), y.to(self.device, non_blocking=True)
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise MachineError(f"a loader process died: {error}; try fewer workers, or workers=0") from error
+
+    def put_off_alarm(self) -> None:
+        """Has the death of a loader process found out by the next fetch, in some seconds, where it is waited for.
+
+        torch's signal handler finds it at once, and raises wherever the program happens to be.
+        """
+        if not self.started and threading.current_thread() is threading.main_thread():
+            handler = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            weakref.finalize(self, signal.signal, signal.SIGCHLD, handler)
+        self.started = True
+
+
+class Shuffled:
+    """The batches of a run alone: shuffled anew each epoch by torch's default stream, with any number of workers."""
+
+    def __init__(self, part: Part, *, batch_size: int, workers: int, device: torch.device, pin_memory: bool) -> None:
+        self.part, self.batch_size, self.device = part, batch_size, device
+        self.loader = (
+            Loader(part, batch_size=batch_size, workers=workers, device=device, pin_memory=pin_memory)
+            if workers
+            else None
+        )
+
+    def order(self) -> Tensor:
+        """Order of the rows in the next epoch, (rows,)."""
+        return epoch_order(len(self.part))
+
+    def batches(self, order: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        if self.loader is not None:
+            return self.loader.epoch(order)
+        return batches(self.part, order.to(self.part.x.device), self.batch_size)
+
+    def state_dict(self) -> dict[str, Any]:
+        state = {"cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            state["cuda"] = torch.cuda.get_rng_state(self.device)
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        torch.set_rng_state(state["cpu"])
+        if "cuda" in state and self.device.type == "cuda":
+            torch.cuda.set_rng_state(state["cuda"], self.device)

@@ -1,0 +1,204 @@
+"""Checkpoints: sealed with a fingerprint, written whole, the one before kept until the new one is known to be good."""
+
+import hashlib
+import io
+import os
+import time
+import warnings
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ch12cli.errors import InputError
+from ch12cli.runs.files import machine_errors, sync_folder, write_whole
+
+SHARE = 0.02  # of the time that checkpoints may cost when their interval is left to ch12
+SEAL = "fingerprint"
+MOST_VALUES = 10**6  # in the nested mappings and lists of a checkpoint; a stack of 4,096 runs has under 10**5
+DEEPEST = 20  # of them inside each other
+
+
+class DamagedError(InputError):
+    """A checkpoint that cannot be read, or that is not what was written."""
+
+
+def fingerprint(value: Any) -> str:
+    """SHA-256 of nested mappings, lists, tensors and plain values, by content."""
+    total = hashlib.sha256()
+    _add(total, value)
+    return total.hexdigest()
+
+
+def _add(total: Any, value: Any) -> None:
+    if isinstance(value, Tensor):
+        array = value.detach().cpu().contiguous()
+        total.update(f"tensor {array.dtype} {tuple(array.shape)}".encode())
+        total.update(array.reshape(-1).view(torch.uint8).numpy().data if array.numel() else b"")
+    elif isinstance(value, Mapping):
+        total.update(f"mapping {len(value)}".encode())
+        for key, inner in value.items():
+            _add(total, key)
+            _add(total, inner)
+    elif isinstance(value, list | tuple):
+        total.update(f"list {len(value)}".encode())
+        for inner in value:
+            _add(total, inner)
+    else:
+        total.update(f"{type(value).__name__} {value!r};".encode())
+
+
+def sealed_bytes(state: Mapping[str, Any]) -> bytes:
+    """The content of a checkpoint's file: the state and its fingerprint, for torch.load as it stands."""
+    buffer = io.BytesIO()
+    torch.save({**state, SEAL: fingerprint(state)}, buffer)
+    return buffer.getvalue()
+
+
+def save(path: Path, state: Mapping[str, Any]) -> None:
+    """Writes a state of tensors and plain values, sealed, whole or not at all."""
+    write_whole(path, sealed_bytes(state))
+
+
+def save_plain(path: Path, state: Mapping[str, Any]) -> None:
+    """Writes a module's state_dict as it is: what load_state_dict takes, with nothing of ch12's in it."""
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    write_whole(path, buffer.getvalue())
+
+
+def load(path: Path) -> dict[str, Any]:
+    """A state as it was saved, on the CPU. DamagedError if it is not what was saved; nothing in it is executed."""
+    state = load_plain(path)
+    try:
+        sealed = state.pop(SEAL, None) == fingerprint(state)
+    except Exception as error:  # kinds of tensors that have no bytes to look at
+        raise DamagedError(f"{path}: damaged, or no checkpoint: {type(error).__name__}") from error
+    if not sealed:
+        raise DamagedError(f"{path}: damaged: its content is not what was written")
+    return state
+
+
+def load_plain(path: Path) -> dict[str, Any]:
+    """What `save_plain` wrote, on the CPU; it bears no seal. Nothing in the file is executed."""
+    if not path.is_file():
+        raise DamagedError(f"{path}: no such checkpoint")
+    try:
+        refuse_packed(path)
+        with warnings.catch_warnings(action="ignore"):  # about other formats of torch, which are refused
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        refuse_oversized(state)
+    except Exception as error:  # whatever a damaged or hostile file makes of torch's reader
+        reason = next(iter(str(error).splitlines()), type(error).__name__)[:120]
+        raise DamagedError(f"{path}: damaged, or no checkpoint: {reason}") from error
+    if not isinstance(state, dict):
+        raise DamagedError(f"{path}: damaged, or no checkpoint: holds no mapping")
+    return state
+
+
+def refuse_packed(path: Path) -> None:
+    """ValueError if a file unpacks to more than it is: torch stores what it writes as it is."""
+    with zipfile.ZipFile(path) as archive:
+        parts = archive.infolist()
+    if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
+        raise ValueError("its parts are compressed")
+    if sum(part.file_size for part in parts) > path.stat().st_size:
+        raise ValueError("its parts are larger than the file")
+
+
+def refuse_oversized(state: Any) -> None:
+    """ValueError if what was read would grow without bounds when it is looked at: shared, endless or expanded."""
+    waiting, seen = [(state, 0)], 0
+    while waiting:
+        value, depth = waiting.pop()
+        seen += 1
+        if seen > MOST_VALUES or depth > DEEPEST:
+            raise ValueError("holds too many values, or too deep ones")
+        if isinstance(value, Mapping):
+            waiting += [(inner, depth + 1) for pair in value.items() for inner in pair]
+        elif isinstance(value, list | tuple | set):
+            waiting += [(inner, depth + 1) for inner in value]
+        elif isinstance(value, Tensor) and value.numel() * value.element_size() > value.untyped_storage().nbytes():
+            raise ValueError("holds a tensor larger than what it is made of")
+
+
+class Checkpoints:
+    """The checkpoints of one run: last.pt, and previous.pt, which stays until last.pt has been read back.
+
+    every: epochs between two, None for as often as SHARE of the time pays for.
+    """
+
+    def __init__(self, folder: Path, *, every: int | None) -> None:
+        self.last, self.previous = folder / "last.pt", folder / "previous.pt"
+        self.cadence = Cadence(every)
+        self.sound = False  # whether last.pt is known to be good
+
+    def due(self, epoch: int) -> bool:
+        return self.cadence.due(epoch)
+
+    def write(self, state: Mapping[str, Any]) -> None:
+        with self.cadence.measured():
+            content = sealed_bytes(state)
+            beside = self.last.with_name(f".{self.last.name}.{os.getpid()}.new")
+            write_whole(beside, content)
+            load(beside)
+            with machine_errors(f"cannot write {self.last}"):
+                if self.sound or self.is_sound():  # a damaged one must not take the place of a good one
+                    os.replace(self.last, self.previous)
+                self.sound = False  # from here until the next line is done, there is no last.pt
+                os.replace(beside, self.last)
+                sync_folder(self.last.parent)
+            self.sound = True
+
+    def is_sound(self) -> bool:
+        try:
+            return bool(load(self.last))
+        except DamagedError:
+            return False
+
+    def newest(self) -> tuple[dict[str, Any], list[str]]:
+        """The newest good checkpoint, and what was passed over on the way. DamagedError if there is none."""
+        passed_over: list[str] = []
+        for path in (self.last, self.previous):
+            try:
+                return load(path), passed_over
+            except DamagedError as error:
+                passed_over.append(str(error))
+        raise DamagedError(passed_over)
+
+
+class Cadence:
+    """Says when a checkpoint is due: every so many epochs, or as often as SHARE of the time pays for."""
+
+    def __init__(self, every: int | None) -> None:
+        self.every = every
+        self.cost = 0.01  # seconds that one takes, until the first has been measured
+        self.last = time.monotonic()
+
+    def due(self, epoch: int) -> bool:
+        if self.every is not None:
+            return epoch % self.every == 0
+        return time.monotonic() - self.last > self.cost / SHARE
+
+    def measured(self) -> "_Measured":
+        """A context in which a checkpoint is written and its cost noted."""
+        return _Measured(self)
+
+    def write(self, path: Path, state: Mapping[str, Any]) -> None:
+        with self.measured():
+            save(path, state)
+
+
+class _Measured:
+    def __init__(self, cadence: Cadence) -> None:
+        self.cadence = cadence
+
+    def __enter__(self) -> None:
+        self.start = time.monotonic()
+
+    def __exit__(self, *_error: object) -> None:
+        self.cadence.last = time.monotonic()
+        self.cadence.cost = self.cadence.last - self.start

@@ -1,0 +1,233 @@
+"""The training loop: one, for a run alone and for a stack of runs.
+
+A prediction is (…, rows, outputs) and a loss (…,), where … is nothing for a run alone and (runs,) for a stack; all
+that is known about each run (metrics, rates, best epoch) is numpy, (runs,), with one run for a run alone.
+"""
+
+import math
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, Protocol, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ch12cli.training.batches import Part
+from ch12cli.training.losses import Loss
+from ch12cli.training.metrics import Metric
+from ch12cli.training.per_run import clip_values, first_bad_step, per_run
+from ch12cli.training.schedules import Schedule
+from ch12cli.training.stopping import Best, EarlyStopping, Values
+from ch12cli.training.update import Optimizer
+
+EVALUATED = 2**22  # values of x evaluated at once: bounds memory, not speed
+
+
+class Trainable(Protocol):
+    """What the loop asks of a network, alone or stacked."""
+
+    stacked: bool
+    runs: int
+    device: torch.device
+    parameters: Tensor
+    gradient: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor: ...
+    def differentiate(self, loss: Any, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]: ...
+    def clip_norm(self, largest: Any) -> None: ...
+    def train(self, mode: bool = True) -> None: ...
+    def snapshot(self) -> dict[str, Tensor]: ...
+    def restore(self, state: dict[str, Tensor]) -> None: ...
+
+
+class Source(Protocol):
+    """Where an epoch's batches come from, in the order that the runs' random streams give."""
+
+    def order(self) -> Tensor: ...
+    def batches(self, order: Tensor) -> Iterable[tuple[Tensor, Tensor]]: ...
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What bounds the training. monitor: the column that picks the best epoch; epochs: passes over the data."""
+
+    epochs: int
+    monitor: str
+    stop_on: str
+    clip_grad_norm: float | Values | None = None  # one for each run of a stack, where they differ: (runs,)
+    clip_grad_value: float | Values | None = None
+
+
+class Epoch(NamedTuple):
+    """One epoch, counted from 1. columns: metrics.csv's, (runs,) each; the others: (runs,).
+
+    better: the best epoch so far; stopped: early stopping ends the run here;
+    diverged_at: the step, from 1, whose loss was no longer finite (after which the weights mean nothing), else 0.
+    """
+
+    number: int
+    columns: dict[str, Values]
+    better: NDArray[np.bool_]
+    stopped: NDArray[np.bool_]
+    diverged_at: NDArray[np.int64]
+
+
+class Training:
+    """A training in progress: everything that changes from step to step, and the loop that changes it."""
+
+    def __init__(
+        self,
+        network: Trainable,
+        *,
+        loss: Loss,
+        metrics: Mapping[str, Metric],
+        optimizer: Optimizer,
+        schedule: Schedule,
+        source: Source,
+        train: Part,
+        valid: Part | None,
+        best: Best,
+        stopping: EarlyStopping,
+        limits: Limits,
+    ) -> None:
+        self.network, self.loss, self.metrics = network, loss, metrics
+        self.optimizer, self.schedule, self.source = optimizer, schedule, source
+        self.train, self.valid = train, valid
+        self.best, self.stopping, self.limits = best, stopping, limits
+        self.epoch = 0  # epochs done
+        self.best_state = network.snapshot()
+
+    def epochs(self) -> Iterator[Epoch]:
+        """Trains epoch by epoch to the last. A run that diverged or stopped is the caller's to end."""
+        while self.epoch < self.limits.epochs:
+            yield self.one_epoch()
+
+    def one_epoch(self) -> Epoch:
+        start = time.perf_counter()
+        rates = self.schedule.rates(self.epoch)  # (steps, runs)
+        order = self.source.order()
+        losses, predictions = self.train_epoch(order, rates)
+        diverged_at = first_bad_step(losses, self.network.parameters)
+        if diverged_at.all():
+            none = np.zeros(self.network.runs, dtype=bool)
+            return Epoch(self.epoch + 1, {}, none, none, diverged_at)
+        self.epoch += 1
+        columns = self.train_columns(losses, predictions, order)
+        if self.valid is not None:
+            columns |= {f"valid_{name}": value for name, value in self.evaluate(self.valid).items()}
+        columns["lr"] = np.array(rates[-1])
+        columns["seconds"] = np.full(self.network.runs, time.perf_counter() - start)
+        monitored = np.where(diverged_at > 0, np.nan, columns[self.limits.monitor])
+        better = self.best.observe(monitored, self.epoch)
+        if better.any():
+            self.remember(better)
+        stopped = self.stopping.observe(columns[self.limits.stop_on])
+        self.schedule.observe(columns[self.limits.monitor])
+        return Epoch(self.epoch, columns, better, stopped, diverged_at)
+
+    def train_epoch(self, order: Tensor, rates: NDArray[np.float64]) -> tuple[Values, list[Tensor]]:
+        """One pass over the training part: losses of each step (steps, runs), predictions (…, batch, outputs) of each.
+
+        A run alone on the CPU stops at the first loss that is not finite, before its step, so that its weights stay
+        those of the last finite loss; elsewhere looking at each loss would cost more than finishing the epoch.
+        """
+        network, loss_of, optimizer, limits = self.network, self.loss, self.optimizer, self.limits
+        watch = not network.stacked and network.device.type == "cpu"
+        losses: list[Any] = []
+        predictions: list[Tensor] = []
+        for (x, y), lr in zip(
+            self.source.batches(order), rates if network.stacked else rates[:, 0].tolist(), strict=True
+        ):
+            loss, prediction = network.differentiate(loss_of, x, y)
+            losses.append(loss.item() if watch else loss)
+            if watch and not math.isfinite(losses[-1]):
+                break
+            if limits.clip_grad_value is not None:
+                clip_values(network.gradient, limits.clip_grad_value)
+            if limits.clip_grad_norm is not None:
+                network.clip_norm(limits.clip_grad_norm)
+            optimizer.step(network.gradient, lr)
+            predictions.append(prediction)
+        values = np.array(losses) if watch else torch.stack(losses).double().cpu().numpy()
+        return values.reshape(len(losses), -1), predictions
+
+    def train_columns(self, losses: Values, predictions: list[Tensor], order: Tensor) -> dict[str, Values]:
+        """Training loss and metrics over the epoch's examples, each as it was when its batch was seen."""
+        sizes = np.array([[prediction.shape[-2]] for prediction in predictions], np.float64)  # (steps, 1) rows
+        # cumsum adds in order, as a loop over the batches does: the same bits as the book's running total
+        total = np.cumsum(losses * sizes, axis=0)[-1]
+        prediction, target = torch.cat(predictions, -2), self.train.y[order.to(self.train.y.device)]
+        measured = {f"train_{name}": per_run(metric(prediction, target)) for name, metric in self.metrics.items()}
+        return {"train_loss": total / len(self.train), **measured}
+
+    @torch.no_grad()
+    def evaluate(self, part: Part) -> dict[str, Values]:
+        """Loss and metrics of each run on a part, in evaluation mode. Draws nothing from the random stream."""
+        network = self.network
+        rows = max(1, EVALUATED // max(1, part.x[0].numel() * network.runs))
+        losses, predictions = [], []
+        network.train(False)
+        stream = torch.get_rng_state()  # a module of the user's may draw from it when it is evaluated, too
+        for x, y in zip(part.x.split(rows), part.y.split(rows), strict=True):
+            if network.stacked:
+                x, y = x.expand(network.runs, *x.shape), y.expand(network.runs, *y.shape)
+            predictions.append(network(x))
+            losses.append(self.loss(predictions[-1], y).double() * (x.shape[-2] / len(part)))
+        torch.set_rng_state(stream)
+        network.train(True)
+        prediction = torch.cat(predictions, -2)
+        target = part.y.expand(network.runs, *part.y.shape) if network.stacked else part.y
+        measured = {name: per_run(metric(prediction, target)) for name, metric in self.metrics.items()}
+        return {"loss": per_run(torch.stack(losses).sum(0)), **measured}
+
+    def remember(self, better: NDArray[np.bool_]) -> None:
+        """Keeps the weights of the runs whose epoch was their best."""
+        state = self.network.snapshot()
+        if better.all():
+            self.best_state = state
+        else:
+            rows = torch.from_numpy(better)
+            for name, value in state.items():
+                self.best_state[name][rows] = value[rows]
+
+    def keep(self, rows: NDArray[np.int64]) -> None:
+        """Only the runs of these rows stay in the stack."""
+        stack, index = cast(Any, self.network), torch.from_numpy(rows)
+        stack.keep(index.to(stack.device))
+        self.optimizer.keep(index.to(stack.device), stack.parameters)
+        self.schedule.keep(rows)
+        self.best.keep(rows)
+        self.stopping.keep(rows)
+        cast(Any, self.source).keep(rows.tolist())
+        self.best_state = {name: value[index.to(value.device)] for name, value in self.best_state.items()}
+        clips = {name: getattr(self.limits, name) for name in ("clip_grad_norm", "clip_grad_value")}
+        kept: dict[str, Any] = {name: value[rows] for name, value in clips.items() if isinstance(value, np.ndarray)}
+        self.limits = replace(self.limits, **kept)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything a resume needs, copied: later steps do not change it. Tensors and plain values only."""
+        return {
+            "epoch": self.epoch,
+            "network": self.network.snapshot(),
+            "best_network": dict(self.best_state),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "best": self.best.state_dict(),
+            "stopping": self.stopping.state_dict(),
+            "source": self.source.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.epoch = state["epoch"]
+        self.network.restore(state["network"])
+        self.best_state = dict(state["best_network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.best.load_state_dict(state["best"])
+        self.stopping.load_state_dict(state["stopping"])
+        self.source.load_state_dict(state["source"])

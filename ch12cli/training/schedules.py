@@ -1,0 +1,231 @@
+"""Learning rates over a run, for one run or many: numbers, or (R,) float64 with a value for each run. numpy only."""
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ch12cli.errors import InputError
+
+Values = NDArray[np.float64]
+Value = float | Values  # a number for all runs, or one for each run: (R,)
+Rules = dict[str, tuple[NDArray[np.bool_], str]]  # a value's name: where it is fine, (R,), and the rule in words
+
+_NOT_PER_RUN = {"epochs", "steps_per_epoch", "minimise", "anneal_strategy", "threshold_mode", "state"}
+
+
+@dataclass(kw_only=True, eq=False)
+class Schedule:
+    """The rates of each epoch's steps: the class's own curve, times a linear rise in the first `warmup` epochs.
+
+    Once built, every value is (R,), R = 1 for a run alone. minimise: whether a lower observed metric is the better one;
+    every schedule takes it, only ReduceOnPlateau asks.
+    """
+
+    lr: Value = field(kw_only=False)
+    epochs: int
+    steps_per_epoch: int
+    warmup: Value = 0.0
+    minimise: bool = True
+    state: dict[str, Values] = field(init=False, default_factory=dict)  # what observe() changes, each (R,)
+
+    def __post_init__(self) -> None:
+        self._names = [f.name for f in fields(self) if f.name not in _NOT_PER_RUN]
+        try:
+            arrays = [np.asarray(getattr(self, name), dtype=np.float64) for name in self._names]
+        except (TypeError, ValueError) as error:
+            raise InputError(f"scheduler: its values must be numbers: {error}") from error
+        runs = np.broadcast_shapes((1,), *(array.shape for array in arrays))
+        for name, array in zip(self._names, arrays, strict=True):
+            setattr(self, name, np.broadcast_to(array, runs))
+        self._check()
+
+    def rates(self, epoch: int) -> Values:
+        """(steps_per_epoch, R), read-only. epoch: counted from 0."""
+        steps = epoch * self.steps_per_epoch + np.arange(self.steps_per_epoch)[:, None]  # (steps, 1)
+        rates = self._curve(epoch, steps)
+        rising = self.warmup * self.steps_per_epoch  # (R,) steps, perhaps a fraction of one
+        if np.any(steps[0] < rising):
+            rates = rates * np.minimum(1.0, (steps + 1) / np.maximum(rising, 1e-300))
+        return np.broadcast_to(rates, (self.steps_per_epoch, *np.shape(self.lr)))
+
+    def observe(self, metric: Values) -> None:
+        """Takes note of the metric, (R,), of the epoch that has ended."""
+
+    def state_dict(self) -> dict[str, list[float]]:
+        """What a resume needs, beside the epoch: item r of each list is run r's."""
+        return {name: value.tolist() for name, value in self.state.items()}
+
+    def load_state_dict(self, state: dict[str, list[float]]) -> None:
+        expected = {name: len(value) for name, value in self.state.items()}
+        if (found := {name: len(value) for name, value in state.items()}) != expected:
+            raise InputError(f"checkpoint: the schedule's state holds {found}, this schedule needs {expected}")
+        self.state = {name: np.array(value, dtype=np.float64) for name, value in state.items()}
+
+    def keep(self, rows: NDArray[np.int64]) -> None:
+        """Only the runs of these rows, (kept,), stay."""
+        for name in self._names:
+            setattr(self, name, getattr(self, name)[rows])
+        self.state = {name: value[rows] for name, value in self.state.items()}
+
+    def _curve(self, epoch: int, steps: NDArray[np.int64]) -> Any:
+        """The rates without warm-up: (R,) for the whole epoch, or (steps, R). steps: (steps, 1), since the start."""
+        raise NotImplementedError
+
+    def _rules(self) -> Rules:
+        return {
+            "warmup": (np.greater_equal(self.warmup, 0) & np.isfinite(self.warmup), "a number of epochs, 0 or more")
+        }
+
+    def _check(self) -> None:
+        problems = []
+        for name, (fine, rule) in self._rules().items():
+            if not np.all(fine):
+                wrong = np.atleast_1d(getattr(self, name))[~np.atleast_1d(fine)][0]
+                shown = wrong if isinstance(wrong, str) else f"{wrong:g}"
+                problems.append(f"scheduler.{name}={shown}: must be {rule}")
+        if problems:
+            raise InputError(problems)
+
+
+@dataclass(kw_only=True, eq=False)
+class Constant(Schedule):
+    """The same rate throughout."""
+
+    def _curve(self, epoch: int, steps: NDArray[np.int64]) -> Any:
+        return self.lr
+
+
+@dataclass(kw_only=True, eq=False)
+class Step(Schedule):
+    """The rate times gamma after every step_size epochs: torch's StepLR."""
+
+    step_size: Value = 30
+    gamma: Value = 0.1
+
+    def _curve(self, epoch: int, steps: NDArray[np.int64]) -> Any:
+        return self.lr * self.gamma ** (epoch // self.step_size)
+
+    def _rules(self) -> Rules:
+        whole = np.equal(self.step_size, np.rint(self.step_size))
+        return super()._rules() | {
+            "step_size": (np.greater_equal(self.step_size, 1) & whole, "a whole number of epochs, 1 or more"),
+            "gamma": (np.greater_equal(self.gamma, 0), "0 or greater"),
+        }
+
+
+@dataclass(kw_only=True, eq=False)
+class Cosine(Schedule):
+    """Half a cosine wave from the rate to eta_min in T_max epochs (None: all epochs): torch's CosineAnnealingLR."""
+
+    T_max: Value | None = None
+    eta_min: Value = 0.0
+
+    def __post_init__(self) -> None:
+        self.T_max = self.epochs if self.T_max is None else self.T_max
+        super().__post_init__()
+
+    def _curve(self, epoch: int, steps: NDArray[np.int64]) -> Any:
+        height = (1 + np.cos(np.pi * epoch / np.asarray(self.T_max))) / 2
+        return self.eta_min + (self.lr - self.eta_min) * height
+
+    def _rules(self) -> Rules:
+        return super()._rules() | {
+            "T_max": (np.greater_equal(np.asarray(self.T_max), 1), "a number of epochs, 1 or more"),
+            "eta_min": (np.greater_equal(self.eta_min, 0), "0 or greater"),
+        }
+
+
+@dataclass(kw_only=True, eq=False)
+class OneCycle(Schedule):
+    """From lr / div_factor up to lr, then down to lr / div_factor / final_div_factor, step by step: torch's OneCycleLR.
+
+    It moves the rate alone. torch's moves momentum (or the first beta) against it unless given cycle_momentum=False.
+    """
+
+    pct_start: Value = 0.3
+    div_factor: Value = 25.0
+    final_div_factor: Value = 1e4
+    anneal_strategy: str = "cos"
+
+    def _curve(self, epoch: int, steps: NDArray[np.int64]) -> Any:
+        last = self.epochs * self.steps_per_epoch - 1
+        steps = np.minimum(steps, last)  # should a run go on for longer, it stays at the lowest rate
+        peak = self.pct_start * (last + 1) - 1  # (R,) the step of the highest rate, seldom a whole number
+        first = self.lr / self.div_factor
+        lowest = first / self.final_div_factor
+        up = self._anneal(first, self.lr, steps / np.maximum(peak, 1e-300))
+        down = self._anneal(self.lr, lowest, (steps - peak) / np.maximum(last - peak, 1e-300))
+        return np.where(steps <= peak, up, down)  # (steps, R)
+
+    def _anneal(self, start: Value, end: Value, part: Values) -> Values:
+        """(steps, R), from start to end as the part of the way, (steps, R), goes from 0 to 1."""
+        part = np.clip(part, 0.0, 1.0)
+        if self.anneal_strategy == "linear":
+            return (end - start) * part + start
+        return end + (start - end) / 2.0 * (np.cos(np.pi * part) + 1)
+
+    def _rules(self) -> Rules:
+        shapes = ("cos", "linear")
+        return super()._rules() | {
+            "pct_start": (np.greater_equal(self.pct_start, 0) & np.less_equal(self.pct_start, 1), "between 0 and 1"),
+            "div_factor": (np.greater(self.div_factor, 0), "greater than 0"),
+            "final_div_factor": (np.greater(self.final_div_factor, 0), "greater than 0"),
+            "anneal_strategy": (np.isin(self.anneal_strategy, shapes), " or ".join(shapes)),
+        }
+
+
+@dataclass(kw_only=True, eq=False)
+class ReduceOnPlateau(Schedule):
+    """The rate times factor after more than `patience` epochs without improvement: torch's ReduceLROnPlateau."""
+
+    factor: Value = 0.1
+    patience: Value = 10
+    threshold: Value = 1e-4
+    threshold_mode: str = "rel"
+    cooldown: Value = 0
+    min_lr: Value = 0.0
+    eps: Value = 1e-8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        zeros = np.zeros(np.shape(self.lr))
+        worst = zeros + (np.inf if self.minimise else -np.inf)
+        self.state = {"lr": zeros + self.lr, "best": worst, "bad": zeros, "resting": zeros}
+
+    def _curve(self, epoch: int, steps: NDArray[np.int64]) -> Any:
+        return self.state["lr"]
+
+    def observe(self, metric: Values) -> None:
+        """Takes note of the metric, (R,), of the epoch that has ended; NaN is no improvement."""
+        lr, best, bad, resting = (self.state[name] for name in ("lr", "best", "bad", "resting"))
+        if np.shape(metric) != best.shape:
+            raise ValueError(f"a metric for each run is needed, {best.shape}, not {np.shape(metric)}")
+        better = self._better(metric, best)
+        rests = resting > 0
+        bad = np.where(better | rests, 0.0, bad + 1)
+        reduce = bad > self.patience
+        lower = np.maximum(lr * self.factor, self.min_lr)
+        self.state = {
+            "lr": np.where(reduce & (lr - lower > self.eps), lower, lr),
+            "best": np.where(better, metric, best),
+            "bad": np.where(reduce, 0.0, bad),
+            "resting": np.where(reduce, self.cooldown, np.where(rests, resting - 1, resting)),
+        }
+
+    def _better(self, metric: Values, best: Values) -> NDArray[np.bool_]:
+        sign = 1.0 if self.minimise else -1.0
+        with np.errstate(invalid="ignore"):  # at first the best is infinite, and infinity times 0 is no number
+            bar = best * (1.0 - sign * self.threshold) if self.threshold_mode == "rel" else best - sign * self.threshold
+        return np.less(sign * metric, sign * bar)
+
+    def _rules(self) -> Rules:
+        modes = ("rel", "abs")
+        rules = super()._rules() | {
+            "factor": (np.greater_equal(self.factor, 0) & np.less(self.factor, 1), "at least 0 and below 1"),
+            "threshold_mode": (np.isin(self.threshold_mode, modes), " or ".join(modes)),
+        }
+        for name in ("patience", "threshold", "cooldown", "min_lr", "eps"):
+            rules[name] = (np.greater_equal(getattr(self, name), 0), "0 or greater")
+        return rules

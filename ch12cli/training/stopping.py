@@ -1,0 +1,67 @@
+"""Which epoch was best, and when to stop: bookkeeping of each run, in numpy."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Values = NDArray[np.float64]
+
+
+class Best:
+    """The best value of a metric so far, of each run. minimise: less is better."""
+
+    def __init__(self, runs: int, *, minimise: bool) -> None:
+        self.minimise = minimise
+        self.value: Values = np.full(runs, np.inf if minimise else -np.inf)
+        self.epoch = np.zeros(runs, dtype=np.int64)
+
+    def observe(self, metric: Values, epoch: int) -> NDArray[np.bool_]:
+        """True where this epoch, counted from 1, is the best so far. Of equal epochs the first stays the best."""
+        better = metric < self.value if self.minimise else metric > self.value
+        self.value = np.where(better, metric, self.value)
+        self.epoch = np.where(better, epoch, self.epoch)
+        return better
+
+    def keep(self, rows: NDArray[np.int64]) -> None:
+        self.value, self.epoch = self.value[rows], self.epoch[rows]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"value": self.value.tolist(), "epoch": self.epoch.tolist()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.value, self.epoch = np.array(state["value"], np.float64), np.array(state["epoch"], np.int64)
+
+
+class EarlyStopping:
+    """Ends a run after `patience` epochs in which the metric did not improve by more than min_delta.
+
+    patience, min_delta: numbers, or (runs,); patience None or NaN: never.
+    """
+
+    def __init__(
+        self, runs: int, *, minimise: bool, patience: float | Values | None = None, min_delta: float | Values = 0.0
+    ) -> None:
+        self.sign = 1.0 if minimise else -1.0
+        self.patience: Values = np.broadcast_to(np.asarray(np.inf if patience is None else patience, np.float64), runs)
+        self.patience = np.where(np.isnan(self.patience), np.inf, self.patience)
+        self.min_delta: Values = np.broadcast_to(np.asarray(min_delta, np.float64), runs).copy()
+        self.best: Values = np.full(runs, np.inf)
+        self.waited = np.zeros(runs, dtype=np.int64)
+
+    def observe(self, metric: Values) -> NDArray[np.bool_]:
+        """True for the runs that have waited long enough. A NaN never counts as improvement."""
+        better = self.sign * metric < self.best - self.min_delta
+        self.best = np.where(better, self.sign * metric, self.best)
+        self.waited = np.where(better, 0, self.waited + 1)
+        return self.waited >= self.patience
+
+    def keep(self, rows: NDArray[np.int64]) -> None:
+        self.patience, self.min_delta = self.patience[rows], self.min_delta[rows]
+        self.best, self.waited = self.best[rows], self.waited[rows]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best.tolist(), "waited": self.waited.tolist()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.best, self.waited = np.array(state["best"], np.float64), np.array(state["waited"], np.int64)

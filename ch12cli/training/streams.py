@@ -1,0 +1,62 @@
+"""Random streams: what a shuffled DataLoader draws in each epoch, drawn without one."""
+
+import torch
+from torch import Tensor
+
+
+def seed_stream(seed: int, *, offset: int = 0, devices: bool = True) -> None:
+    """Starts torch's default stream at the seed, then throws `offset` 64-bit numbers away.
+
+    devices: start those of GPUs too. As long as none is used, torch keeps a list of such calls, each with its stack.
+    """
+    if devices:
+        torch.manual_seed(seed)
+    else:
+        torch.default_generator.manual_seed(seed)
+    torch.empty(offset, dtype=torch.int64).random_()
+
+
+def epoch_order(rows: int) -> Tensor:
+    """Order of the rows in one epoch, (rows,) int64, from torch's default stream.
+
+    Draws exactly what `DataLoader(…, shuffle=True)` draws when it is iterated: a base seed for its workers, which
+    nothing here needs, and the seed of the permutation.
+    """
+    _base_seed, seed = torch.empty(2, dtype=torch.int64).random_().tolist()
+    generator = torch.Generator()
+    generator.manual_seed(seed)
+    return torch.randperm(rows, generator=generator)
+
+
+class Streams:
+    """The random streams of many runs, from where each stands when its network has been built.
+
+    add: takes the default stream as the next run's. The orders of all epochs are settled then: they are the ones that
+    the run alone would draw, as long as nothing else (dropout) draws from its stream in between.
+    """
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs = epochs
+        self.states: list[Tensor] = []
+        self.seeds: list[Tensor] = []  # of each run's orders, (epochs,) int64
+        self.generator = torch.Generator()
+
+    def add(self) -> None:
+        self.states.append(torch.get_rng_state())
+        self.seeds.append(torch.empty(self.epochs, 2, dtype=torch.int64).random_()[:, 1].clone())
+
+    def orders(self, runs: list[int], epoch: int, rows: int) -> Tensor:
+        """Order of the rows for some of the runs in an epoch, counted from 0: (runs, rows) int64."""
+        orders = torch.empty(len(runs), rows, dtype=torch.int64)
+        seeds = torch.stack([self.seeds[run][epoch] for run in runs]).tolist()
+        for order, seed in zip(orders, seeds, strict=True):
+            self.generator.manual_seed(seed)
+            torch.randperm(rows, generator=self.generator, out=order)
+        return orders
+
+    def state_after(self, run: int, epochs: int) -> Tensor:
+        """The state of a run's stream after so many epochs, as torch.get_rng_state gives it."""
+        generator = torch.Generator()
+        generator.set_state(self.states[run])
+        torch.empty(epochs, 2, dtype=torch.int64).random_(generator=generator)
+        return generator.get_state()

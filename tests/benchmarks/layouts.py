@@ -1,0 +1,89 @@
+"""The two layouts of a stack's memory against each other: what NARROW of ch12cli.training.stack rests on."""
+
+import time
+from collections.abc import Sequence
+from itertools import pairwise, product
+
+import torch
+from torch import Tensor, nn
+
+from ch12cli.training.batches import Part
+from ch12cli.training.losses import StackedLoss
+from ch12cli.training.optimizers import Adam
+from ch12cli.training.stack import Stack, is_narrow
+from ch12cli.training.stacked_batches import StackedSource
+from ch12cli.training.streams import Streams
+from tests.benchmarks.bench import Bench, Table, interleaved, medians
+
+FEATURES, CLASSES = 4, 3
+WIDTHS, DEPTHS, BATCHES, RUNS = (8, 16, 32, 64, 128), (1, 2), (2, 8, 32, 128), (256,)
+BUDGET = 0.1  # seconds a measurement
+TIMES = 3
+
+
+class Laid:
+    """A stack in one of the layouts. Processor seconds of a step a call."""
+
+    def __init__(self, *, width: int, depth: int, batch: int, runs: int, narrow: bool) -> None:
+        sizes = [FEATURES, *[width] * depth, CLASSES]
+        torch.manual_seed(0)
+        modules = [chain(sizes) for _ in range(runs)]
+        self.stack = Stack(modules, list(range(runs)), device=torch.device("cpu"), dtype=torch.float32)
+        self.stack.narrow = narrow
+        self.stack.set_parameters(self.stack.parameters.detach().clone())
+        self.optimizer = Adam(self.stack.parameters)
+        self.loss = StackedLoss(nn.CrossEntropyLoss())
+        rows = batch * max(4, 64 // batch)
+        part = Part(torch.randn(rows, FEATURES), torch.randint(CLASSES, (rows,)))
+        self.streams = Streams(1)
+        for _ in range(runs):
+            self.streams.add()
+        self.source = StackedSource(part, self.streams, batch_size=batch, narrow=narrow)
+        self.order: Tensor = self.streams.orders(self.source.members, 0, rows)
+        start = time.process_time()
+        self.epoch()
+        self.epochs = max(1, int(BUDGET / (time.process_time() - start)))
+        self.steps = self.epochs * rows // batch
+
+    def epoch(self) -> None:
+        for x, y in self.source.batches(self.order):
+            self.stack.differentiate(self.loss, x, y)
+            self.optimizer.step(self.stack.gradient, 0.001)
+
+    def __call__(self) -> float:
+        start = time.process_time()
+        for _ in range(self.epochs):
+            self.epoch()
+        return (time.process_time() - start) / self.steps
+
+
+def chain(sizes: Sequence[int]) -> nn.Module:
+    """A network of these layers, with ReLU in between."""
+    layers: list[nn.Module] = []
+    for a, b in pairwise(sizes):
+        layers += [nn.Linear(a, b), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def run(bench: Bench) -> Table:
+    torch.set_num_threads(1)
+    table = Table(
+        "The layouts of a stack",
+        "Run axis last (sums of products) against run axis first (batched matrix products): microseconds of processor "
+        f"time for a step of one run, one core, {FEATURES} features, {CLASSES} classes, Adam; "
+        f"medians of {TIMES}, in turn. {RUNS[0]} runs; the largest product is inputs x outputs x rows of the largest "
+        "layer.",
+        ["width", "depth", "batch", "largest product", "last", "first", "last / first", "chosen"],
+    )
+    for runs, width, depth, batch in product(RUNS, WIDTHS, DEPTHS, BATCHES):
+        shape = {"runs": runs, "width": width, "depth": depth, "batch": batch}
+        last, first = Laid(**shape, narrow=True), Laid(**shape, narrow=False)
+        middle = medians(interleaved({"last": last, "first": first}, times=TIMES))
+        weights = width * (width if depth > 1 else FEATURES)
+        microseconds = [f"{middle[name] / runs * 1e6:.2f}" for name in ("last", "first")]
+        share = middle["last"] / middle["first"]
+        narrow = is_narrow(list(chain([FEATURES, *[width] * depth, CLASSES]).children()), batch)
+        lost = max(share if narrow else 1 / share, 1.0) - 1
+        chosen = ("last" if narrow else "first") + (f" (loses {lost:.0%})" if lost > 0.1 else "")
+        table.rows.append([*map(str, (width, depth, batch, weights * batch)), *microseconds, f"{share:.2f}", chosen])
+    return table

@@ -1,0 +1,121 @@
+"""Whole sweeps: `ch12 train -m` against a JAX script, and against Hydra's basic and joblib launchers."""
+
+import statistics
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ch12cli.config.compose import Composer, hydra_session
+from ch12cli.config.task import build_task
+from ch12cli.sweep.single import checked
+from tests.benchmarks.bench import ONE_THREAD, Bench, Spent, Table, missing, process, verdict
+
+RUNS, EPOCHS = 1024, 100
+SIZES = (64, 256, 4096, 10000)
+TIMES = 3
+FEW, MORE = 4, 12  # jobs of Hydra's launchers that are measured: what each further job takes is the difference
+MEMORY = 3.0  # GB at most
+
+
+def write_rows(bench: Bench) -> Path:
+    """The rows that ch12's sweep trains on, for the peers: x (rows, 4), y (rows,)."""
+    with hydra_session():
+        data = build_task(checked(Composer(), []).settings).data
+    path = bench.folder("rows") / "rows.npz"
+    np.savez(path, x=data.train.x.astype(np.float32), y=data.train.y.reshape(-1).astype(np.int64))
+    return path
+
+
+def own(bench: Bench, runs: int, epochs: int = EPOCHS) -> Spent:
+    """`ch12 train -m` of so many seeds."""
+    folder = bench.folder(f"sweep-{runs}")
+    words = ["train", "-m", f"seed=range({runs})", f"epochs={epochs}", "hydra.sweep.dir=sweep", "-q"]
+    spent = process([*bench.ch12, *words], folder=folder)
+    written = sum(1 for job in (folder / "sweep").iterdir() if (job / "model.pt").exists())
+    assert written == runs
+    return spent
+
+
+def per_job(bench: Bench, rows: Path, *launcher: str, interpreter: Path) -> float:
+    """Seconds for each further job of a Hydra launcher on the plain loop."""
+    script = bench.peer("hydra_plain.py")[1]
+
+    def seconds(jobs: int) -> float:
+        folder = bench.folder("hydra")
+        words = [str(interpreter), script, "-m", f"seed=range({jobs})", f"hydra.sweep.dir={folder}/sweep", *launcher]
+        return process(words, folder=folder, variables={"ROWS": str(rows), **ONE_THREAD}).wall
+
+    few, more = seconds(FEW), seconds(MORE)
+    return (more - few) / (MORE - FEW)
+
+
+def run(bench: Bench) -> Table:
+    rows = write_rows(bench)
+    jax, joblib = bench.has("jax"), bench.has("torch", "hydra", "hydra_plugins.hydra_joblib_launcher")
+    notes = [missing(name) for name, there in (("JAX", jax), ("Hydra's joblib launcher", joblib)) if not there]
+    script = bench.peer("jax_sweep.py", rows, RUNS, EPOCHS, 2)
+    contenders: dict[str, Callable[[], Spent]] = {"ch12": lambda: own(bench, RUNS)}
+    if jax:
+        contenders["JAX"] = lambda: process(script, folder=bench.folder("jax"))
+    taken: dict[str, list[Spent]] = {name: [] for name in contenders}
+    for name in [*contenders, *reversed(contenders)] * (TIMES // 2) + list(contenders) * (TIMES % 2):
+        taken[name].append(contenders[name]())
+    middle = {name: middle_of(spent) for name, spent in taken.items()}
+    table = Table(
+        f"Sweeps: {RUNS:,} Iris networks",
+        f"`ch12 train -m seed=range({RUNS})`, {EPOCHS} epochs of 90 rows at batch 2, network 4-16-3, Adam; "
+        "validated after each epoch, every run's directory written. JAX: `jit(vmap(scan))` over the same training, "
+        "import and compilation counted, nothing validated or written. Hydra: the plain loop as a Hydra program under "
+        "its basic launcher, and under its joblib launcher with both cores, one thread each; measured on "
+        f"{FEW} and {MORE} jobs, the difference scaled to {RUNS:,}. Seconds of whole processes from start to end, and "
+        f"of processor time; medians of {TIMES}, in turn, for ch12 and JAX.",
+        ["what", "seconds", "processor", "runs a second", "ch12 / it", "target"],
+        notes=notes,
+    )
+    ours = middle["ch12"]
+    table.rows.append([f"ch12, {RUNS:,} runs", *figures(RUNS, ours), "1", ""])
+    if jax:
+        share = ours.wall / middle["JAX"].wall
+        words = f"{share:.2f} of its time, {ours.cpu / middle['JAX'].cpu:.2f} of its processor time"
+        table.rows.append([f"JAX, {RUNS:,} runs", *figures(RUNS, middle["JAX"]), words, verdict(share, target=1.0)])
+    launchers: list[tuple[str, tuple[str, ...], Path, float]] = [
+        ("Hydra, basic launcher", (), bench.peers if joblib else bench.python, 100.0)
+    ]
+    if joblib:
+        launchers.append(
+            ("Hydra, joblib launcher", ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2"), bench.peers, 60.0)
+        )
+    for name, launcher, interpreter, target in launchers:
+        seconds = per_job(bench, rows, *launcher, interpreter=interpreter) * RUNS
+        faster = seconds / ours.wall
+        cells = [f"{seconds:.0f} (scaled)", "", f"{RUNS / seconds:.2f}", f"{faster:.0f} times its throughput"]
+        table.rows.append([name, *cells, verdict(faster, target=target, larger=True)])
+    grow(bench, table, ours)
+    return table
+
+
+def middle_of(spent: Sequence[Spent]) -> Spent:
+    return Spent(*(statistics.median(getattr(one, what) for one in spent) for what in Spent._fields))
+
+
+def figures(runs: int, spent: Spent) -> list[str]:
+    """Cells: seconds, seconds of processor time, runs a second."""
+    return [f"{spent.wall:.1f}", f"{spent.cpu:.1f}", f"{runs / spent.wall:.1f}"]
+
+
+def grow(bench: Bench, table: Table, reference: Spent) -> None:
+    """Adds other numbers of runs, and the memory of the largest."""
+    for runs in SIZES[:2]:
+        spent = middle_of([own(bench, runs) for _ in range(2)])
+        table.rows.append([f"ch12, {runs:,} runs", *figures(runs, spent), "", ""])
+    last = reference.wall / RUNS
+    for runs in SIZES[2:]:
+        spent = own(bench, runs)
+        each = spent.wall / runs
+        words = f"{each / last:.2f} of a run's time before"
+        table.rows.append([f"ch12, {runs:,} runs", *figures(runs, spent), words, verdict(each / last, target=1.1)])
+        last = each
+    spent = own(bench, SIZES[-1], 20)
+    words, target = f"{spent.memory / 1e9:.2f} GB at most", verdict(spent.memory / 1e9, target=MEMORY)
+    table.rows.append([f"ch12, {SIZES[-1]:,} runs of 20 epochs", *figures(SIZES[-1], spent), words, target])

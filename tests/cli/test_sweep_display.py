@@ -1,0 +1,478 @@
+"""The display of a sweep, rendered to consoles of fixed width; live pictures are read from an emulated screen."""
+
+import shlex
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from ch12cli.cli.sweep_display import SweepDisplay
+from ch12cli.cli.sweep_picture import format_running
+from ch12cli.cli.sweep_report import format_folded, format_interval
+from ch12cli.runs.summary import Folded
+from ch12cli.sweep.groups import Group
+from ch12cli.sweep.jobs import Base, SweepJob
+from ch12cli.sweep.launch import SweepOutcome, SweepWatcher
+from ch12cli.sweep.many import train_many
+from ch12cli.sweep.plan import Plan
+from ch12cli.sweep.stacked import Done, Progress
+from ch12cli.sweep.units import Unit
+from tests.cli.test_display import make_console, screen, written
+
+DIRECTORY = Path("/sweeps/one")
+SETTINGS = {"epochs": 100, "monitor": "auto", "dataset": {"valid_size": 0.2}, "sweep": {"processes": 2}}
+
+
+class Clock:
+    """A clock that stands still until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    for module in ("screen", "sweep_progress", "sweep_display"):
+        monkeypatch.setattr(f"ch12cli.cli.{module}.perf_counter", clock)
+    return clock
+
+
+def make_job(number: int, lines: str, **settings: Any) -> SweepJob:
+    return SweepJob(number, tuple(shlex.split(lines)), Base(None, {}, SETTINGS | settings, {}))
+
+
+def make_plan(
+    jobs: Sequence[SweepJob],
+    *,
+    stacks: Sequence[Sequence[int]] = (),
+    done: Sequence[int] = (),
+    alone: Sequence[int] = (),
+) -> Plan:
+    """A plan of one group: these stacks, then these jobs by themselves."""
+    units = [Unit(tuple(stack), 0, True, Path(f"stack-{stack[0]}.pt")) for stack in stacks]
+    units += [Unit((number,), 0, False) for number in alone]
+    return Plan({job.number: job for job in jobs}, [Group(list(jobs))], units, list(done), [job.number for job in jobs])
+
+
+def grid(rates: Sequence[float], seeds: int) -> list[SweepJob]:
+    """Jobs for each rate and seed."""
+    return [
+        make_job(place * seeds + seed, f"optimizer.lr={rate} seed={seed}")
+        for place, rate in enumerate(rates)
+        for seed in range(seeds)
+    ]
+
+
+def make_done(number: int, status: str = "finished", objective: float | None = None, cause: str = "") -> Done:
+    return Done(number, status, {"status": status, "objective": objective, "monitor": "valid_loss"}, cause)
+
+
+def make_row(job: SweepJob, done: Done | None, **metrics: Any) -> dict[str, str]:
+    """The row of a job in sweep.csv."""
+    row = {"job": f"{job.number}", "directory": f"{job.number}", **job.values, "command": job.command}
+    if done is None:
+        return row | {"status": "interrupted"}
+    objective = done.result["objective"]
+    row |= {"status": done.status, "cause": done.cause, "objective": "" if objective is None else repr(objective)}
+    return row | {name: repr(value) for name, value in metrics.items()}
+
+
+def show_sweep(
+    console: Console,
+    clock: Clock,
+    *,
+    jobs: Sequence[SweepJob],
+    ends: Sequence[Done],
+    errors: Console | None = None,
+    verbosity: int = 0,
+    plan: Plan | None = None,
+    signal: int | None = None,
+    before: Sequence[Done] = (),
+) -> str:
+    """The whole output of a sweep that ends a job each second. before: how jobs ended that were done before."""
+    ended = {done.number: done for done in (*before, *ends)}
+    rows = [
+        make_row(job, ended.get(job.number), test_accuracy=0.9 + job.number / 1000, test_loss=job.number / 7)
+        for job in jobs
+    ]
+    with SweepDisplay(verbosity=verbosity, console=console, errors=errors or make_console()) as display:
+        display.begin(plan or make_plan(jobs, stacks=[[job.number for job in jobs]]), directory=DIRECTORY)
+        for done in ends:
+            clock.now += 1
+            display.done(done, jobs[done.number])
+        display.end(SweepOutcome(DIRECTORY, rows, 0, signal), minimise=True, monitor="valid_loss")
+    return written(console)
+
+
+CAUSE = "the loss was no longer finite in epoch {}, step {}; try a smaller optimizer.lr, or clip_grad_norm=1"
+
+
+def make_ends() -> list[Done]:
+    """How the jobs of grid([0.1, 1, 10], 2) end."""
+    ends = [make_done(n, objective=value) for n, value in enumerate([0.25, 0.75, 0.5, 0.125])]
+    return [*ends, make_done(4, "diverged", cause=CAUSE.format(1, 7)), make_done(5, "failed", cause="ValueError: no")]
+
+
+def test_a_piped_sweep_is_shown_in_plain_lines(clock: Clock):
+    errors, console = make_console(), make_console(80, encoding="ascii")
+    output = show_sweep(console, clock, errors=errors, jobs=grid([0.1, 1, 10], 2), ends=make_ends()).splitlines()
+    assert output == [
+        "sweep      6 jobs",
+        "varied     optimizer.lr (3 values), seed (2 values)",
+        "training   1 stack of 6 runs",
+        "directory  /sweeps/one",
+        "",
+        " 17%  1/6 jobs, 0:05 left, best valid loss 0.2500",
+        " 33%  2/6 jobs, 0:04 left, best valid loss 0.2500",
+        " 50%  3/6 jobs, 0:03 left, best valid loss 0.2500",
+        " 67%  4/6 jobs, 0:02 left, best valid loss 0.1250",
+        " 83%  5/6 jobs, 1 diverged, 0:01 left, best valid loss 0.1250",
+        "",
+        "finished  6 jobs in 6.0 s, 1.0 runs/s",
+        "          4 finished, 1 diverged, 1 failed",
+        "",
+        "mean +- 95 % confidence interval over the seeds",
+        # t(1) = 12.706; 0.25 and 0.75: the standard error is 0.25; the accuracies are 0.001 apart, the losses 1/7
+        "lr    best valid loss     test accuracy           test loss  runs  best run",
+        "1    0.3125 +- 2.3824  0.9025 +- 0.0064    0.3571 +- 0.9076     2         3",
+        "0.1  0.5000 +- 3.1766  0.9005 +- 0.0064  0.07143 +- 0.90759     2         0",
+        "10                  -                 -                   -   0/2         -",
+        "",
+        "run 5 (optimizer.lr=10, seed=1) failed: ValueError: no",
+        "run 4 (optimizer.lr=10, seed=0) diverged: " + CAUSE.format(1, 7),
+        "",
+        "/sweeps/one",
+    ]
+    assert written(errors).splitlines() == output[-4:-2]
+
+
+def test_what_is_live_shows_jobs_work_and_the_best_so_far(clock: Clock):
+    console = make_console(80, terminal=True)
+    jobs = grid([0.1, 1, 10], 20)
+    plan = make_plan(jobs, stacks=[range(20), range(20, 40), range(40, 58)], alone=[58, 59])
+    with SweepDisplay(console=console, errors=console) as display:
+        display.begin(plan, directory=DIRECTORY)
+        assert screen(written(console))[-4:] == [
+            "jobs       0/60   ────────────────────────────────",
+            "running    40 runs in 2 stacks, epoch 0/100; 1 stack and 2 single runs to come",
+            "ended      0 finished",
+            "best       -",
+        ]
+        clock.now += 10
+        display.progress(plan.units[0], Progress(50, 20, 0.5))
+        clock.now += 10
+        display.progress(plan.units[1], Progress(25, 20, 0.25))
+        # 10 and 5 of 60 jobs are done in 20 s: 15/20 a second, and 45 jobs take another 60 s
+        assert screen(written(console))[-4:] == [
+            "jobs       0/60   ━━━━━━━━────────────────────────  1.3 s/run  1:00 left",
+            "running    40 runs in 2 stacks, epoch 50/100, 25/100; 1 stack and 2 single runs…",
+            "ended      0 finished",
+            "best       valid loss 0.2500  in training",
+        ]
+        for number in range(20, 40):
+            display.done(make_done(number, objective=0.25 + number % 7), jobs[number])
+        display.done(make_done(3, "failed", cause="ValueError: bad\nthing \x1b[2J"), jobs[3])
+        display.progress(plan.units[0], Progress(75, 19, 0.75))
+        clock.now += 1
+        display.progress(plan.units[2], Progress(75, 19, 0.75))
+        # 20 * 100 epochs, 19 * 75 and 100 of the failed one, 18 * 75: 4875 of 6000 in 21 s
+        assert screen(written(console))[-5:] == [
+            "jobs       21/60  ━━━━━━━━━━━━━━━━━━━━━━━━━━──────  2.3 runs/s  0:05 left",
+            "running    37 runs in 2 stacks, epoch 75/100; 2 single runs to come",
+            "ended      20 finished, 1 failed",
+            "best       valid loss 0.2500  run 21 (optimizer.lr=1, seed=1)",
+            "failed     run 3 (optimizer.lr=0.1, seed=3): ValueError: bad\\nthing \\x1b[2J",
+        ]
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+@pytest.mark.parametrize("terminal", [False, True])
+def test_no_line_is_wider_than_the_console_and_a_pipe_gets_no_control_characters(
+    clock: Clock, width: int, encoding: str, terminal: bool
+):
+    lines = "optimizer.weight_decay={} dataset.path=/a/very/long/path/to/données model.hidden=[{}] seed={}"
+    jobs = [make_job(n, shlex.quote(lines.format(n, n, n)).strip("'")) for n in range(100)]
+    ends = [make_done(n, objective=1 / (n + 1)) for n in range(99)]
+    ends.append(make_done(99, "failed", cause="ValueError: " + "wrong " * 30))
+    output = show_sweep(make_console(width, terminal=terminal, encoding=encoding), clock, jobs=jobs, ends=ends)
+    if terminal:
+        shown = screen(output)
+    else:
+        assert all(line.isprintable() for line in output.split("\n"))
+        assert sum("% " in line and "jobs" in line for line in output.splitlines()) == 19
+        shown = [line for line in output.splitlines() if not line.startswith("run 99")]  # a cause stays one line
+    assert "          99 finished, 1 failed" in shown
+    assert max(map(len, shown)) <= width
+
+
+def test_a_quiet_sweep_shows_its_directory_alone_and_failures_as_errors(clock: Clock):
+    console, errors = make_console(), make_console()
+    output = show_sweep(console, clock, errors=errors, verbosity=-1, jobs=grid([0.1, 1, 10], 2), ends=make_ends())
+    assert output == "/sweeps/one\n"
+    assert written(errors).splitlines() == [
+        "run 5 (optimizer.lr=10, seed=1) failed: ValueError: no",
+        "run 4 (optimizer.lr=10, seed=0) diverged: " + CAUSE.format(1, 7),
+    ]
+
+
+def test_on_a_terminal_failures_are_told_once_and_wrapped(clock: Clock):
+    console, errors = make_console(60, terminal=True), make_console(60, terminal=True)
+    output = screen(show_sweep(console, clock, errors=errors, jobs=grid([0.1, 1, 10], 2), ends=make_ends()))
+    assert written(errors) == ""
+    assert output[-7:] == [
+        "run 5 (optimizer.lr=10, seed=1) failed: ValueError: no",
+        "run 4 (optimizer.lr=10, seed=0) diverged: the loss was no",
+        "  longer finite in epoch 1, step 7; try a smaller",
+        "  optimizer.lr, or clip_grad_norm=1",
+        "",
+        "/sweeps/one",
+        "",
+    ]
+
+
+def test_a_verbose_sweep_tells_of_each_job_that_ends(clock: Clock):
+    output = show_sweep(make_console(), clock, verbosity=1, jobs=grid([0.1, 1, 10], 2), ends=make_ends())
+    assert "run 1 (optimizer.lr=0.1, seed=1) finished: best valid loss 0.7500\n" in output
+    assert f"run 4 (optimizer.lr=10, seed=0) diverged: {CAUSE.format(1, 7)}\n 83%" in output
+
+
+def test_jobs_that_were_done_before_are_said_to_be(clock: Clock):
+    jobs, ends = grid([0.1, 1, 10], 2), make_ends()
+    plan = make_plan(jobs, stacks=[[4, 5]], done=[0, 1, 2, 3])
+    output = show_sweep(make_console(), clock, jobs=jobs, ends=ends[4:], plan=plan, before=ends[:4]).splitlines()
+    assert output[0] == "sweep      6 jobs, 4 of them done earlier"
+    assert output[5] == " 83%  5/6 jobs, 1 diverged, 0:01 left"
+    assert output[7:9] == [
+        "finished  2 jobs in 2.0 s, 1.0 runs/s; 4 jobs done earlier",
+        "          4 finished, 1 diverged, 1 failed",
+    ]
+    plan = make_plan(jobs, done=range(6))
+    output = show_sweep(make_console(), clock, jobs=jobs, ends=[], plan=plan, before=ends).splitlines()
+    assert output[0] == "sweep      6 jobs, all of them done earlier"
+    assert "finished  all 6 jobs done earlier" in output
+
+
+def test_an_interrupted_sweep_says_what_is_missing_and_how_it_goes_on(clock: Clock):
+    errors = make_console()
+    output = show_sweep(make_console(), clock, errors=errors, jobs=grid([0.1, 1], 2), ends=make_ends()[:1], signal=2)
+    status = [
+        "interrupted  after 1 of 4 jobs in 1.0 s, 1.0 runs/s",
+        "             1 finished, 3 interrupted",
+        "             ch12 resume /sweeps/one trains the rest",
+    ]
+    assert "\n".join(["", *status, ""]) in output
+    assert written(errors).splitlines() == status[:1]
+    output = show_sweep(make_console(), clock, jobs=grid([0.1, 1], 2), ends=make_ends()[:1])
+    assert "stopped  after 1 of 4 jobs" in output  # by sweep.fail_fast
+
+
+def test_jobs_of_the_directory_that_are_no_part_of_the_sweep_are_left_out(clock: Clock):
+    console, jobs = make_console(), grid([0.1], 3)
+    display = SweepDisplay(console=console)
+    display.begin(make_plan(jobs[:2], stacks=[[0, 1]]), directory=DIRECTORY)
+    rows = [make_row(job, make_done(job.number, objective=job.number)) for job in jobs]
+    display.end(SweepOutcome(DIRECTORY, rows), minimise=True, monitor="valid_loss")
+    assert "0.5000 ± 6.3531     2         0\n" in written(console)  # of 0 and 1; 2 is the other sweep's
+
+
+def test_a_sweep_that_another_launcher_carried_out_is_shown_from_its_table():
+    console = make_console()
+    rows = [make_row(job, done) for job, done in zip(grid([0.1, 1, 10], 2), make_ends(), strict=True)]
+    with SweepDisplay(console=console, errors=make_console()) as display:
+        display.end(SweepOutcome(DIRECTORY, rows), minimise=True, monitor="valid_loss")
+    output = written(console).splitlines()
+    assert output[:2] == ["finished  6 jobs", "          4 finished, 1 diverged, 1 failed"]
+    assert output[-1] == "/sweeps/one"
+
+
+def test_an_interruption_before_the_first_job_leaves_the_directory():
+    console = make_console()
+    SweepDisplay(console=console).end(SweepOutcome(DIRECTORY, [], 0, 2), minimise=True, monitor="valid_loss")
+    assert written(console) == "/sweeps/one\n"
+
+
+def test_the_table_is_as_long_as_a_page_and_says_how_much_more_there_is(clock: Clock):
+    jobs = [make_job(n, f"model.width={n}") for n in range(40)]
+    ends = [make_done(n, objective=(n - 20) ** 2) for n in range(40)]
+    output = show_sweep(make_console(), clock, jobs=jobs, ends=ends).splitlines()
+    start = output.index("model.width  best valid loss  test accuracy  test loss  run")
+    assert output[start + 1].split() == ["20", "0.000", "0.9200", "2.857", "20"]
+    assert output[start + 2].split()[0] == "19"
+    assert output[start + 16] == "and 25 more runs; sweep.csv has all"
+
+
+def test_more_causes_than_fit_are_counted(clock: Clock):
+    jobs = [make_job(n, f"seed={n}") for n in range(40)]
+    ends = [make_done(n, "failed", cause=f"ValueError: {n % 13}") for n in range(40)]
+    output = show_sweep(make_console(), clock, jobs=jobs, ends=ends).splitlines()
+    start = output.index("          0 finished, 40 failed") + 2
+    assert output[start] == "runs 0, 13, 26, 39 failed: ValueError: 0"
+    assert output[start + 10 :] == ["and 9 more jobs with 3 other causes; sweep.csv has all", "", "/sweeps/one"]
+    ends = [make_done(n, "diverged", cause=CAUSE.format(1 + n % 5, 3)) for n in range(40)]
+    output = show_sweep(make_console(), clock, jobs=jobs, ends=ends).splitlines()
+    assert output[-3] == "runs 0, 1, 2 and 37 more diverged: " + CAUSE.format("1 to 5", 3)
+
+
+def test_keys_are_shortened_before_values_are():
+    values = {"optimizer.lr": "0.001", "model.precision": "bfloat16", "dataset.precision": "float32"}
+    folded = [
+        Folded(
+            values, 1, 1, 0, 0, {"objective": 0.5, "test_loss": 0.25}, dict.fromkeys(("objective", "test_loss"), 0.1), 7
+        )
+    ]
+
+    def header_and_row(width: int) -> list[str]:
+        return format_folded(folded, ["objective", "test_loss"], monitor="train_loss", width=width, ascii_only=True)
+
+    assert header_and_row(86) == [
+        "lr     model.precision  dataset.precision   best train loss         test loss  run",
+        "0.001  bfloat16         float32            0.5000 +- 0.1000  0.2500 +- 0.1000    7",
+    ]
+    assert header_and_row(120)[0].startswith("optimizer.lr  model.precision ")
+    assert header_and_row(78)[0] == "lr     model.precision  dataset.precision   best train loss  run"
+    assert header_and_row(48) == [
+        "lr     model.p~  dataset~   best train loss  run",
+        "0.001  bfloat16  float32   0.5000 +- 0.1000    7",
+    ]
+    assert header_and_row(44)[1] == "0.001  bfloa~  float~  0.5000 +- 0.1000    7"
+
+
+def test_intervals_are_given_to_the_place_of_their_mean():
+    assert format_interval("loss", 0.068331, 0.0082123, ascii_only=False) == "0.06833 ± 0.00821"
+    assert format_interval("accuracy", 0.95, 0.01234, ascii_only=False) == "0.9500 ± 0.0123"
+    assert format_interval("loss", 11283456.0, 3.13e7, ascii_only=True) == "1.128e+07 +- 3.1e+07"
+    assert format_interval("loss", float("nan"), float("nan"), ascii_only=True) == "-"
+    assert format_interval("loss", 0.5, float("nan"), ascii_only=True) == "0.5000"
+
+
+def test_epochs_of_an_earlier_sitting_are_not_counted_as_this_ones_speed(clock: Clock, tmp_path: Path):
+    jobs = grid([0.1], 10)
+    plan = make_plan(jobs, stacks=[range(10)])
+    checkpoint = tmp_path / "stack-0.pt"
+    checkpoint.touch()
+    plan.units[0] = replace(plan.units[0], checkpoint=checkpoint)
+    display = SweepDisplay(console=make_console())
+    display.begin(plan, directory=DIRECTORY)
+    clock.now += 1
+    display.progress(plan.units[0], Progress(60, 10, 1.0))
+    assert display.sweep.seconds_left is None
+    clock.now += 9
+    display.progress(plan.units[0], Progress(70, 10, 1.0))
+    assert display.sweep.share == 0.7
+    assert display.sweep.seconds_left == pytest.approx(30)  # 10 epochs in 10 s, 30 to go
+
+
+def test_a_job_counts_once_even_if_it_is_reported_again(clock: Clock):
+    jobs = grid([0.1], 4)
+    display = SweepDisplay(console=make_console())
+    display.begin(make_plan(jobs, stacks=[range(4)], done=[3]), directory=DIRECTORY)
+    for number in (3, 0, 0):
+        display.done(make_done(number, objective=1.0), jobs[number])
+    assert (display.sweep.ended, display.sweep.earlier, display.sweep.counts["finished"]) == (2, 1, 1)
+    assert display.sweep.share == 0.5
+
+
+def test_batches_of_a_sweeper_add_up(clock: Clock):
+    console, jobs = make_console(), grid([0.1], 6)
+    display = SweepDisplay(console=console)
+    for first in (0, 2, 4):
+        display.begin(make_plan(jobs[first : first + 2], alone=[first, first + 1]), directory=DIRECTORY)
+        for job in jobs[first : first + 2]:
+            display.done(make_done(job.number, objective=1.0), job)
+    assert (display.sweep.jobs, display.sweep.ended, display.sweep.share) == (6, 6, 1.0)
+    assert written(console).count("directory") == 1
+
+
+def test_what_is_running_is_told_in_words(clock: Clock):
+    jobs = grid([0.1], 1200)
+    display = SweepDisplay(console=make_console())
+    plan = make_plan(jobs, stacks=[range(600), range(600, 1100)], alone=range(1100, 1200))
+    display.begin(plan, directory=DIRECTORY)
+    assert format_running(display.sweep) == "1,100 runs in 2 stacks, epoch 0/100; 100 single runs to come"
+    for number in range(600):
+        display.done(make_done(number), jobs[number])
+    display.progress(replace(plan.units[1], jobs=(700, 701)), Progress(30, 500, 1.0))  # as a worker reports it
+    assert format_running(display.sweep) == "501 runs, epoch 30/100; 99 single runs to come"
+    for number in range(600, 1199):
+        display.done(make_done(number), jobs[number])
+    assert format_running(display.sweep) == "1 run"
+
+
+def test_more_is_better_where_the_monitored_metric_says_so(clock: Clock):
+    jobs = [make_job(n, f"seed={n}", monitor="valid_accuracy") for n in range(3)]
+    display = SweepDisplay(console=make_console())
+    display.begin(make_plan(jobs, stacks=[range(3)]), directory=DIRECTORY)
+    for number, value in enumerate([0.5, 0.9, 0.7]):
+        display.done(make_done(number, objective=value), jobs[number])
+    assert (display.sweep.best, display.sweep.best_job) == (0.9, jobs[1])
+
+
+def test_remarks_and_warnings_go_where_they_belong(clock: Clock):
+    console, errors = make_console(), make_console()
+    display = SweepDisplay(console=console, errors=errors)
+    display.message("20 jobs are trained one by one", warning=True)
+    display.message("verified")
+    assert (written(console), written(errors)) == ("verified\n", "warning: 20 jobs are trained one by one\n")
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_ten_thousand_jobs_that_end_cost_next_to_nothing(terminal: bool):
+    jobs = grid([0.1, 1, 10, 100], 2500)
+    display = SweepDisplay(console=make_console(terminal=terminal), errors=make_console())
+    plan = make_plan(jobs, stacks=[range(start, start + 1000) for start in range(0, 10_000, 1000)])
+    display.begin(plan, directory=DIRECTORY)
+    ends = [make_done(n, objective=1 / (n + 1)) for n in range(10_000)]
+    start = time.process_time()
+    for done in ends:
+        display.done(done, jobs[done.number])
+    assert time.process_time() - start < 0.3
+    display.close()
+
+
+def test_pictures_come_ten_times_a_second_at_most(clock: Clock):
+    console, jobs = make_console(terminal=True), grid([0.1], 1000)
+    display = SweepDisplay(console=console, errors=console)
+    display.begin(make_plan(jobs, stacks=[range(1000)]), directory=DIRECTORY)
+    for job in jobs:
+        clock.now += 0.01
+        display.done(make_done(job.number), job)
+    display.close()
+    assert 90 <= written(console).count("running") <= 103  # in ten seconds
+
+
+def test_a_real_sweep_ends_in_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    console = make_console(80)
+    words = [
+        "optimizer.lr=0.001,0.1",
+        "seed=1,2,3",
+        "epochs=3",
+        "dataset=toy_regression",
+        "device=cpu",
+        "sweep.processes=1",
+    ]
+    with SweepDisplay(console=console, errors=make_console()) as display:
+        watcher: SweepWatcher = display
+        finished = train_many([*words, "hydra.sweep.dir=S"], folders=[], config_name="config", watcher=watcher)
+        display.end(finished.outcome, minimise=finished.minimise, monitor=finished.monitor)
+    output = written(console).splitlines()
+    assert output[:3] == [
+        "sweep      6 jobs",
+        "varied     optimizer.lr (2 values), seed (3 values)",
+        "training   1 stack of 6 runs",
+    ]
+    assert any(line.startswith("finished  6 jobs in") for line in output)
+    best, worst = (line.split() for line in output[-4:-2])
+    assert (best[0], worst[0]) == ("0.1", "0.001")
+    values = [float(row["objective"]) for row in finished.outcome.rows if row["optimizer.lr"] == "0.1"]
+    assert float(best[1]) == pytest.approx(sum(values) / 3, rel=1e-3)
+    assert output[-1] == "S"

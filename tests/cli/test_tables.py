@@ -1,0 +1,166 @@
+"""Numbers and tables as text, compared with what a person would write."""
+
+import math
+
+import pytest
+
+from ch12cli.cli.tables import (
+    epoch_columns,
+    format_epoch,
+    format_epoch_header,
+    format_number,
+    format_rate,
+    format_result,
+    format_seconds,
+    format_table,
+    format_time_left,
+    result_rows,
+)
+
+CLASSES = {
+    "epoch": 7,
+    "train_loss": 0.123456,
+    "train_accuracy": 0.98,
+    "valid_loss": 1234.5678,
+    "valid_accuracy": 1.0,
+    "lr": 0.001,
+    "seconds": 0.0123456,
+}
+REGRESSION = {
+    "epoch": 7,
+    "train_loss": 0.5,
+    "train_mae": 0.4,
+    "train_r2": 0.9,
+    "valid_loss": 0.6,
+    "valid_mae": 0.5,
+    "valid_r2": -0.25,
+    "lr": 0.001,
+    "seconds": 2.0,
+}
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "text"),
+    [
+        ("loss", 0.68394, "0.6839"),
+        ("loss", 0.07, "0.07000"),
+        ("loss", 45.0782, "45.08"),
+        ("loss", 1234.5678, "1235"),
+        ("loss", 0.0000123456, "1.235e-05"),
+        ("loss", 1e20, "1.000e+20"),
+        ("loss", 0, "0.000"),
+        ("loss", math.nan, "nan"),
+        ("loss", math.inf, "inf"),
+        ("loss", None, "-"),
+        ("accuracy", 0.98, "0.9800"),
+        ("accuracy", 1, "1.0000"),
+        ("r2", -0.25, "-0.2500"),
+        ("r2", -123456.0, "-1.235e+05"),
+        ("mae", 0.4, "0.4000"),
+        ("lr", 0.001, "0.001"),
+    ],
+)
+def test_numbers_have_four_digits_and_shares_four_decimals(metric: str, value: float | None, text: str):
+    assert format_number(metric, value) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0, "0.00 s"),
+        (0.314, "0.31 s"),
+        (0.999, "1.0 s"),
+        (4.24, "4.2 s"),
+        (9.96, "10 s"),
+        (59.6, "1 min 00 s"),
+        (125, "2 min 05 s"),
+        (3599.7, "1 h 00 min"),
+        (11220, "3 h 07 min"),
+    ],
+)
+def test_lengths_of_time_are_rounded_to_what_matters(seconds: float, text: str):
+    assert format_seconds(seconds) == text
+
+
+def test_time_left_runs_down_like_a_clock():
+    assert [format_time_left(s) for s in (0.0, 6.2, 60, 754, 11100)] == ["0:00", "0:07", "1:00", "12:34", "3:05:00"]
+
+
+def test_a_rate_is_turned_round_where_an_epoch_takes_more_than_a_second():
+    assert [format_rate(rate) for rate in (333.4, 2.54, 0.4)] == ["333 epochs/s", "2.5 epochs/s", "2.5 s/epoch"]
+
+
+def test_a_table_is_aligned():
+    rows = [["", "name", "x"], ["long one", "a", "10.5"], ["b", "", ""]]
+    assert format_table(rows, left=1) == ["          name     x", "long one     a  10.5", "b"]
+
+
+def test_the_rows_of_a_result_show_the_best_epoch_on_the_validation_part():
+    result = {"final": CLASSES, "best": {**CLASSES, "epoch": 3}, "test": {"loss": 0.2, "accuracy": 0.9}}
+    assert result_rows(result) == [
+        {"row": "final", "part": "train", "epoch": 7, "loss": 0.123456, "accuracy": 0.98},
+        {"row": "final", "part": "valid", "epoch": 7, "loss": 1234.5678, "accuracy": 1.0},
+        {"row": "best", "part": "valid", "epoch": 3, "loss": 1234.5678, "accuracy": 1.0},
+        {"row": "test", "part": "test", "epoch": None, "loss": 0.2, "accuracy": 0.9},
+    ]
+
+
+@pytest.mark.parametrize("nothing", [{}, {"final": {}, "best": {}, "test": {}}, {"final": None, "test": None}])
+def test_a_run_that_ended_before_its_first_epoch_has_no_table(nothing: dict[str, None]):
+    assert format_result(nothing) == []
+
+
+def test_a_run_without_validation_and_test_has_its_training_figures():
+    final = {"epoch": 2, "train_loss": 0.5}
+    assert format_result({"final": final, "best": final, "test": None}) == [
+        "              epoch    loss",
+        "final  train      2  0.5000",
+        "best   train      2  0.5000",
+    ]
+
+
+def test_the_table_of_a_regression_names_its_metrics():
+    result = {"final": REGRESSION, "best": REGRESSION, "test": {"loss": 0.7, "mae": 0.6, "r2": 0.5}}
+    assert format_result(result) == [
+        "                   epoch    loss     MAE       R²",
+        "final  train           7  0.5000  0.4000   0.9000",
+        "       validation      7  0.6000  0.5000  -0.2500",
+        "best   validation      7  0.6000  0.5000  -0.2500",
+        "test                      0.7000  0.6000   0.5000",
+    ]
+    assert format_result(result, ascii_only=True)[0].endswith("R2")
+
+
+def test_a_line_an_epoch_stands_under_its_header():
+    columns = epoch_columns(CLASSES, width=80, verbose=True)
+    assert columns == list(CLASSES)
+    assert format_epoch_header(columns) == ("epoch  train loss   accuracy  valid loss   accuracy         lr    seconds")
+    assert format_epoch(CLASSES, columns) == (
+        "    7      0.1235     0.9800        1235     1.0000      0.001    0.01235"
+    )
+
+
+def test_a_line_an_epoch_leaves_out_time_and_learning_rate_unless_verbose():
+    assert epoch_columns(CLASSES, width=80, verbose=False) == list(CLASSES)[:5]
+
+
+@pytest.mark.parametrize("row", [CLASSES, REGRESSION])
+@pytest.mark.parametrize("verbose", [False, True])
+def test_a_line_an_epoch_keeps_the_losses_at_any_width(row: dict[str, float], verbose: bool):
+    before = 0
+    for width in range(30, 121):
+        columns = epoch_columns(row, width=width, verbose=verbose)
+        assert {"epoch", "train_loss", "valid_loss"} <= set(columns)
+        assert len(format_epoch_header(columns)) == len(format_epoch(row, columns)) <= width
+        assert len(columns) >= before  # more room never shows less
+        before = len(columns)
+
+
+def test_where_room_is_short_the_metrics_of_the_validation_part_stay():
+    assert epoch_columns(REGRESSION, width=60, verbose=True) == [
+        "epoch",
+        "train_loss",
+        "valid_loss",
+        "valid_mae",
+        "valid_r2",
+    ]

@@ -1,0 +1,166 @@
+"""Composed configurations against Hydra's own composition; searched folders; nothing of Hydra's left behind."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.singleton import Singleton
+from omegaconf import OmegaConf
+from omegaconf.basecontainer import BaseContainer
+
+from ch12cli.config.check import check, shown
+from ch12cli.config.choices import shipped
+from ch12cli.config.compose import Composer, hydra_session
+from ch12cli.errors import InputError
+from tests.conftest import Train
+
+LINES = [
+    "",
+    "epochs=3 batch_size=7",
+    "optimizer=sgd optimizer.momentum=0.9 optimizer.nesterov=true",
+    "model=linear dataset=two_class dataset.shape=moons",
+    "experiment=book/iris",
+    "experiment=book/xor_mlp optimizer=adam optimizer.lr=0.02",
+    "experiment=debug/fast epochs=9",
+    "+optimizer.maximize=true ++model.width=9 ++activation.inplace=true",
+    "~optimizer.amsgrad",
+    "early_stopping={patience:3,min_delta:0.5}",
+    "monitor=train_loss",
+    "optimizer.betas=[0.8,0.99] optimizer.lr=1e-4",
+    "batch_size=${epochs} seed=${model.width}",
+    "scheduler=cosine scheduler.T_max=null clip_grad_norm=1",
+    "optimizer.lr='0.1' hydra.run.dir=x/y",
+    "epochs=1 epochs=2",
+    "dataset=two_class dataset=iris",
+]
+
+
+@pytest.fixture(scope="module")
+def composer() -> Iterator[Composer]:
+    with hydra_session():
+        yield Composer()
+
+
+def composed(composer: Composer, words: list[str]) -> Any:
+    problems: list[str] = []
+    composition = composer.compose(words, problems)
+    assert problems == []
+    return composition
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_job_is_composed_as_hydra_composes_it(line: str, composer: Composer) -> None:
+    words = line.split()
+    mine = composed(composer, words)
+    with initialize_config_dir(str(shipped()), version_base="1.3"):
+        theirs = compose("config", words, return_hydra_config=True)
+    job = {name: node for name, node in OmegaConf.to_container(mine.config, resolve=False).items() if name != "hydra"}
+    expected = OmegaConf.to_container(theirs, resolve=False)
+    assert list(job) == [name for name in expected if name != "hydra"]
+    assert job == {name: node for name, node in expected.items() if name != "hydra"}
+    hydra, of_hydra = mine.config.hydra, theirs.hydra
+    assert hydra.overrides == of_hydra.overrides
+    assert hydra.job.override_dirname == of_hydra.job.override_dirname
+    assert hydra.runtime.choices == of_hydra.runtime.choices
+    assert hydra.run.dir is not None
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_the_settings_are_the_job_with_its_interpolations_resolved(line: str, composer: Composer) -> None:
+    words = line.split()
+    settings = composed(composer, words).settings
+    with initialize_config_dir(str(shipped()), version_base="1.3"):
+        assert settings == OmegaConf.to_container(compose("config", words), resolve=True)
+
+
+def test_one_composition_does_not_change_the_next(composer: Composer) -> None:
+    before = composed(composer, []).settings
+    composed(composer, ["epochs=7", "+optimizer.maximize=true", "model.width=99"]).settings["epochs"] = -1
+    assert composed(composer, []).settings == before
+
+
+def test_a_preset_is_overruled_by_the_command_line_wherever_it_stands(composer: Composer) -> None:
+    for words in (["experiment=book/iris", "epochs=7"], ["epochs=7", "experiment=book/iris"]):
+        settings = composed(composer, words).settings
+        assert settings["epochs"] == 7
+        assert settings["dataset"]["scaling"] == "global"
+
+
+def test_what_is_wrong_is_left_out_so_that_the_rest_can_be_checked(composer: Composer) -> None:
+    problems: list[str] = []
+    composition = composer.compose(["optimizer=sdg", "epohcs=3", "batch_size=9", "model.width=${nope}"], problems)
+    assert len(problems) == 3
+    assert composition.settings["batch_size"] == 9
+    assert composition.settings["optimizer"]["_target_"] == "torch.optim.Adam"
+    assert check(composition.settings, composition.chosen) == []
+
+
+def test_the_users_folder_is_searched_after_ch12s_own(tmp_path: Path) -> None:
+    (tmp_path / "optimizer").mkdir()
+    (tmp_path / "optimizer" / "nadam.yaml").write_text("_target_: torch.optim.NAdam\nlr: 0.003\n")
+    (tmp_path / "optimizer" / "adam.yaml").write_text("_target_: nothing.of.mine\n")
+    (tmp_path / "mine.yaml").write_text("defaults:\n  - config\n  - _self_\nepochs: 5\n")
+    with hydra_session():
+        composer = Composer([tmp_path])
+        assert composed(composer, ["optimizer=nadam"]).settings["optimizer"]["lr"] == 0.003
+        assert composed(composer, ["optimizer=adam"]).settings["optimizer"]["_target_"] == "torch.optim.Adam"
+        composer = Composer([tmp_path], config_name="mine")
+        assert composed(composer, []).settings["epochs"] == 5
+        by_path = composed(Composer(), [f"hydra.searchpath=[file://{tmp_path}]", "optimizer=nadam"])
+        assert by_path.settings["optimizer"]["lr"] == 0.003
+    with pytest.raises(InputError, match="no such folder"), hydra_session():
+        Composer([tmp_path / "nowhere"])
+
+
+def test_a_run_leaves_nothing_of_hydras_behind(train: Train) -> None:
+    with initialize_config_dir(str(shipped()), version_base="1.3"):
+        compose("config")
+    before, resolvers = dict(Singleton._instances), set(BaseContainer._resolvers)
+    assert len(before) >= 4
+    train("epochs=1", "batch_size=32")
+    assert dict(Singleton._instances) == before  # the same objects
+    assert set(BaseContainer._resolvers) == resolvers
+    assert not GlobalHydra.instance().is_initialized()
+    with initialize_config_dir(str(shipped()), version_base="1.3"):  # as a notebook of the user's own might
+        assert compose("config").epochs == 100
+
+
+def test_a_refused_run_leaves_nothing_of_hydras_behind_either(train: Train) -> None:
+    before = dict(Singleton._instances)
+    with pytest.raises(InputError):
+        train("epochs=0")
+    assert {kind: Singleton._instances[kind] for kind in before} == before
+    assert HydraConfig not in before or HydraConfig.instance().cfg is before[HydraConfig].cfg
+
+
+def test_a_program_that_has_set_hydra_up_for_itself_keeps_it(train: Train) -> None:
+    with initialize_config_dir(str(shipped()), version_base="1.3"):
+        mine = GlobalHydra.instance()
+        train("epochs=1", "batch_size=32")
+        assert GlobalHydra.instance() is mine
+        assert compose("config", ["epochs=2"]).epochs == 2
+
+
+@pytest.mark.parametrize(
+    ("value", "typed"),
+    [
+        (None, "null"),
+        (True, "true"),
+        (0.1, "0.1"),
+        (1e-8, "1e-08"),
+        ([0.9, 0.999], "[0.9,0.999]"),
+        ("adam", "adam"),
+        ("0.1", "'0.1'"),
+        ({"a": 1, "b": None}, "{a:1,b:null}"),
+    ],
+)
+def test_a_shown_value_means_the_same_when_it_is_typed(value: Any, typed: str, composer: Composer) -> None:
+    assert shown(value) == typed
+    problems: list[str] = []
+    composition = composer.compose([f"++model.extra={typed}"], problems)
+    assert problems == []
+    assert composition.settings["model"]["extra"] == value

@@ -1,0 +1,63 @@
+"""What many tests need: an empty folder to run in, and a single run without a display."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ch12cli.sweep.single import train_single
+
+if TYPE_CHECKING:
+    from ch12cli.sweep.alone import Outcome
+
+# Threads of torch's that have nothing to do sleep instead of spinning: half the time on a busy machine, the same bits.
+# It must be set before torch is imported, which nothing above does.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
+class Silent:
+    """A watcher that keeps what it was told. messages: (text, whether it is a warning)."""
+
+    def __init__(self) -> None:
+        self.rows: list[Mapping[str, float | int]] = []
+        self.messages: list[tuple[str, bool]] = []
+        self.facts: list[tuple[str, str]] = []
+
+    def begin(self, facts: Sequence[tuple[str, str]], *, epochs: int, directory: Path) -> None:
+        self.facts = list(facts)
+
+    def epoch(self, row: Mapping[str, float | int]) -> None:
+        self.rows.append(dict(row))
+
+    def message(self, text: str, *, warning: bool = False) -> None:
+        self.messages.append((text, warning))
+
+    def end(self, result: Mapping[str, Any], rows: Sequence[Mapping[str, float | int]], *, directory: Path) -> None:
+        pass
+
+
+Train = Callable[..., "Outcome"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder that is the current one during the test."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def silent() -> Silent:
+    return Silent()
+
+
+@pytest.fixture
+def train(folder: Path, silent: Silent) -> Train:
+    """Trains one run on the CPU into `folder` and gives its outcome. Overrides as on the command line."""
+
+    def run(*overrides: str, folders: Sequence[Path] = (), watcher: Any = silent) -> "Outcome":
+        return train_single(["device=cpu", *overrides], folders=folders, watcher=watcher, log=False)
+
+    return run

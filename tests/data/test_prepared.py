@@ -1,0 +1,95 @@
+"""From a table to scaled parts, and the configuration files that say how."""
+
+import inspect
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+import ch12cli.data
+from ch12cli.data import Table, iris, prepare, toy_regression, two_class
+from ch12cli.errors import InputError
+
+CONF = Path(__file__).parents[2] / "conf" / "dataset"
+
+
+def test_the_chapters_flowers_are_split_and_scaled_as_in_the_chapter():
+    ready = prepare(iris(), test_size=1 / 3, scaling="global")
+    order = np.random.RandomState(1).permutation(150)
+    x, y = iris().features, iris().target
+    mean, deviation = np.mean(x[order[50:]]), np.std(x[order[50:]])
+    assert np.array_equal(ready.train.x, (x[order[50:]] - mean) / deviation)
+    assert np.array_equal(ready.test.x, (x[order[:50]] - mean) / deviation)
+    assert np.array_equal(ready.train.y, y[order[50:]])
+    assert np.array_equal(ready.test.y, y[order[:50]])
+    assert ready.valid is None
+
+
+@pytest.mark.parametrize("scaling", ["standard", "global"])
+def test_what_is_not_for_training_has_no_say_in_the_scaling(scaling):
+    def ready(far):
+        x = np.array([[0.0, 1.0], [2.0, 5.0], [4.0, 3.0], [far, far], [far, far]])
+        made = Table(x, x[:, 0], feature_names=("a", "b"), target_name="y", source="made")
+        return prepare(made, test_size=1, valid_size=1, split="ordered", scaling=scaling)
+
+    assert ready(1e6).scaling == ready(-3.0).scaling
+    assert np.array_equal(ready(1e6).train.x, ready(-3.0).train.x)
+    assert not np.array_equal(ready(1e6).valid.x, ready(-3.0).valid.x)
+
+
+def test_parts_are_in_the_tables_type_and_know_their_rows():
+    points = toy_regression()
+    ready = prepare(points, test_size=2, valid_size=3, split="random", scaling="standard")
+    for part, rows in ((ready.train, 5), (ready.valid, 3), (ready.test, 2)):
+        assert part.x.dtype == part.y.dtype == np.float32
+        assert part.x.shape == (rows, 1)
+        assert np.array_equal(part.y, points.target[part.rows])
+
+
+def test_parts_may_be_written_to_without_touching_the_table():
+    flowers = iris()
+    digest = flowers.digest
+    ready = prepare(flowers, scaling="none")
+    ready.train.x[:] = 0
+    ready.train.y[:] = 0
+    assert prepare(flowers, scaling="none").train.x.any()
+    assert flowers.digest == digest == iris().digest
+
+
+def test_all_wrong_arguments_are_reported_together():
+    with pytest.raises(InputError) as caught:
+        prepare(iris(), test_size=-1, valid_size=2.0, split="none", split_seed=0.5, scaling="all")
+    keys = [problem.split("=")[0] for problem in caught.value.problems]
+    assert keys == [f"dataset.{key}" for key in ("test_size", "valid_size", "split", "split_seed", "scaling")]
+
+
+def test_the_dataset_files_are_the_three_that_ship():
+    assert sorted(file.stem for file in CONF.glob("*.yaml")) == ["iris", "toy_regression", "two_class"]
+
+
+@pytest.mark.parametrize(
+    ("name", "made", "sizes"),
+    [
+        ("iris", iris, (90, 30, 30)),
+        ("two_class", two_class, (100, 100, 0)),
+        ("toy_regression", toy_regression, (10, 0, 0)),
+    ],
+)
+def test_each_dataset_file_begins_with_a_sentence_and_prepares_with_what_it_says(name, made, sizes):
+    text = (CONF / f"{name}.yaml").read_text(encoding="utf-8")
+    assert text.startswith("# ")
+    settings = yaml.safe_load(text)
+    assert getattr(ch12cli.data, settings.pop("_target_").removeprefix("ch12cli.data.")) is made
+    of_table = {key: settings.pop(key) for key in inspect.signature(made).parameters}
+    ready = prepare(made(**of_table), **settings)
+    assert {key: parameter.default for key, parameter in inspect.signature(made).parameters.items()} == of_table
+    assert tuple(len(part.x) if part else 0 for part in (ready.train, ready.valid, ready.test)) == sizes
+
+
+def test_the_xor_file_gives_the_chapters_halves_unscaled():
+    settings = yaml.safe_load((CONF / "two_class.yaml").read_text(encoding="utf-8"))
+    ready = prepare(two_class(), **{key: settings[key] for key in ("valid_size", "test_size", "split", "scaling")})
+    points = np.random.RandomState(1).uniform(-1, 1, (200, 2))
+    assert np.array_equal(ready.train.x, points[:100])
+    assert np.array_equal(ready.valid.x, points[100:])

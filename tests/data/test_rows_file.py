@@ -1,0 +1,123 @@
+"""A user's rows: as csv.DictReader reads them, in whatever order; every mistake with its line and column."""
+
+import csv
+import io
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ch12cli.data.rows_file import read_content, read_rows
+from ch12cli.errors import InputError
+from tests.data.bad_rows import BAD, HEADER, NAMES, ROW, Bad, text
+
+LONGEST = 300  # characters of a message
+
+GOOD = {
+    "as it should be": text(HEADER, ROW, "6,3e0,.5,+1."),
+    "no line break at the end": text(HEADER, ROW).rstrip(),
+    "blank lines at the end": text(HEADER, ROW, "", "  ", ""),
+    "a mark in front": b"\xef\xbb\xbf" + text(HEADER, ROW),
+    "line breaks of Windows": text(HEADER, ROW, ROW).replace(b"\n", b"\r\n"),
+    "line breaks of old Macs": text(HEADER, ROW, ROW).replace(b"\n", b"\r"),
+    "blanks around": text(HEADER.replace(",", " , "), " 5.1 , 3.5,1.4 ,0.2"),
+    "quotes around": text(f'"{HEADER.replace(",", chr(34) + "," + chr(34))}"', '"5.1","3.5","1.4","0.2"'),
+    "another order": text("petal_width,sepal_width,sepal_length,petal_length", "0.2,3.5,5.1,1.4"),
+    "further columns": text(f"id,{HEADER},größe", f"a,{ROW},ä", f"b,{ROW},∞"),
+    "a column without a name": text(f",{HEADER}", f"0,{ROW}", f"1,{ROW}"),
+    "line breaks in a cell": text(f"{HEADER},note", f'{ROW},"two', 'lines"', f'{ROW},"a ""word"""'),
+    "missing values elsewhere": text(f"{HEADER},age", f"{ROW},nan", f"{ROW},"),
+    "the largest and the smallest": text(HEADER, "1e308,-1e308,5e-324,1e-400"),
+}
+
+
+def message(content: bytes) -> list[str]:
+    with pytest.raises(InputError) as caught:
+        read_rows(content, NAMES, source="flowers.csv")
+    return caught.value.problems
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_rows_are_what_a_dict_reader_reads(name: str) -> None:
+    rows = read_rows(GOOD[name], NAMES, source="flowers.csv")
+    reader = csv.DictReader(io.StringIO(GOOD[name].decode("utf-8-sig"), newline=""))
+    expected = [
+        {str(key).strip(): value for key, value in row.items()}
+        for row in reader
+        if any(value and value.strip() for value in row.values())
+    ]
+    assert expected
+    assert rows.features.dtype == np.float64
+    assert rows.features.tolist() == [[float(row[name]) for name in NAMES] for row in expected]
+    assert rows.further == [name for name in expected[0] if name not in NAMES]
+    assert rows.cells == [[row[name] for name in rows.further] for row in expected]
+
+
+def test_lines_are_those_on_which_rows_begin() -> None:
+    content = text(f"{HEADER},note", f'{ROW},"two', 'lines"', f"{ROW},one", f'{ROW},"', "", '"', f"{ROW},")
+    assert read_rows(content, NAMES, source="flowers.csv").lines == [2, 4, 5, 8]
+
+
+def test_there_are_sixty_bad_files_and_more() -> None:
+    assert len(BAD) >= 60
+    assert len({bad.name for bad in BAD}) == len({bad.content for bad in BAD}) == len(BAD)
+
+
+@pytest.mark.parametrize("bad", BAD, ids=[bad.name for bad in BAD])
+def test_a_bad_file_is_refused_with_its_name_line_and_column(bad: Bad) -> None:
+    problems = message(bad.content)
+    said = "\n".join(problems)
+    for part in bad.says:
+        assert part in said
+    assert all(problem.startswith("flowers.csv") for problem in problems)
+    assert len(problems) <= 5
+    assert max(map(len, problems)) <= LONGEST
+
+
+def test_a_name_with_blanks_around_it_is_found_as_it_is_written() -> None:
+    rows = read_rows(b"a , b\n1,2\n", ["b", "a "], source="x.csv")
+    assert rows.features.tolist() == [[2.0, 1.0]]
+
+
+@pytest.fixture
+def odd_places(tmp_path: Path) -> Iterator[dict[str, Path]]:
+    """Paths that are no file that can be read."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link to a pipe").symlink_to("pipe")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "nowhere").symlink_to("not there")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "socket"))
+        yield {
+            "is a directory": tmp_path,
+            "is a pipe": tmp_path / "pipe",
+            "a pipe, not a file; give -": tmp_path / "link to a pipe",
+            "is a socket": tmp_path / "socket",
+            "is a device": Path("/dev/zero"),
+            "device, not a file": Path("/dev/null"),
+            "there is no such file": tmp_path / "nowhere",
+            "there is no such file; is it": tmp_path / "pipes",
+            "cannot be read": tmp_path / "loop",
+            "cannot be read: File name too long": tmp_path / ("x" * 5000),
+            "cannot be read: embedded null byte": tmp_path / "a\0b",
+            "cannot be read: Not a directory": tmp_path / "pipe" / "rows.csv",
+            "cannot be read: Input/output error": Path("/proc/self/mem"),  # unreadable for root too
+        }
+
+
+def test_what_is_no_file_is_refused_and_never_waited_for(odd_places: dict[str, Path]) -> None:
+    assert len(odd_places) == 13
+    for said, path in odd_places.items():
+        with pytest.raises(InputError) as caught:
+            read_content(path)
+        assert said in str(caught.value), path
+        assert str(caught.value).startswith(str(path))
+
+
+def test_a_file_is_read_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_bytes(b"a\n1\n")
+    (tmp_path / "link").symlink_to("rows.csv")
+    assert read_content(tmp_path / "link") == b"a\n1\n"

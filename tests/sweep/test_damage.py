@@ -1,0 +1,161 @@
+"""Damage: checkpoints cut off, bits flipped in any file of a run. Noticed or harmless, and never a wrong result."""
+
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from ch12cli.cli.main import main
+from ch12cli.training.checkpoint import load
+
+FLIPS = 200  # bits flipped over all files, one a copy of the run
+CUTS = 64  # lengths that a checkpoint is cut to
+ROWS = "sepal_length,sepal_width,petal_length,petal_width\n5.1,3.5,1.4,0.2\n6.3,3.3,6.0,2.5\n"
+
+
+class Damaged:
+    """A copy of a sound run, anew for each damage. clean: what each command says of the sound one."""
+
+    def __init__(self, sound: Path, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.sound, self.directory, self.capsys = sound, place / "run", capsys
+        self.rows = place / "rows.csv"
+        self.rows.write_text(ROWS)
+        self.files = sorted(path.relative_to(sound).as_posix() for path in sound.rglob("*") if path.is_file())
+        self.restore()
+        self.clean = {verb: self.run(verb) for verb in ("eval", "predict", "repro")}
+        # what the checkpoint before the last one gives: the answer where the last one is damaged
+        self.last.unlink()
+        self.older = {verb: self.run(verb)[1] for verb in ("eval", "predict")}
+        assert all(self.older[verb] != self.clean[verb][1] for verb in self.older)
+        self.restore()
+
+    @property
+    def last(self) -> Path:
+        return self.directory / "checkpoints" / "last.pt"
+
+    def restore(self) -> None:
+        shutil.rmtree(self.directory, ignore_errors=True)
+        shutil.copytree(self.sound, self.directory)
+
+    def run(self, verb: str) -> tuple[int, str, str]:
+        words = {"eval": ["--format", "json"], "predict": [str(self.rows)], "repro": ["-q"]}[verb]
+        self.capsys.readouterr()
+        code = main([verb, str(self.directory), *words])
+        said = self.capsys.readouterr()
+        return code, said.out, said.err
+
+    def judge(self, verb: str) -> str:
+        """same: the answer of the sound run; older: the one before it, with a warning; refused. Anything else fails."""
+        code, out, err = self.run(verb)
+        if (code, out, err) == self.clean[verb]:
+            return "same"
+        if code == 2:
+            assert out == ""
+            return "refused"
+        assert code == 0
+        assert "warning: passed over: " in err
+        assert out == self.older[verb]
+        return "older"
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("sound") / "run"
+    words = ["epochs=2", "batch_size=16", "device=cpu", "checkpoint.every=1000", f"hydra.run.dir={directory}"]
+    assert main(["train", "-q", *words]) == 0
+    epochs = [load(directory / "checkpoints" / name)["epoch"] for name in ("last.pt", "previous.pt")]
+    assert epochs == [2, 0]  # so that it shows which of them answers
+    return directory
+
+
+@pytest.fixture
+def damaged(sound: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Damaged:
+    return Damaged(sound, tmp_path, capsys)
+
+
+def test_a_checkpoint_cut_at_any_length_is_passed_over(damaged: Damaged) -> None:
+    content = damaged.last.read_bytes()
+    lengths = sorted({0, 1, len(content) - 1, *(len(content) * n // CUTS for n in range(CUTS))})
+    assert len(lengths) >= CUTS
+    for length in lengths:
+        damaged.last.write_bytes(content[:length])
+        assert damaged.judge("predict" if length % 2 else "eval") == "older", length
+        assert damaged.run("repro")[0] in (0, 3)
+
+
+def test_both_checkpoints_cut_are_refused(damaged: Damaged) -> None:
+    for name in ("last.pt", "previous.pt", "best.pt"):
+        path = damaged.directory / "checkpoints" / name
+        path.write_bytes(path.read_bytes()[:-100])
+    for verb in ("eval", "predict", "repro"):
+        code, out, err = damaged.run(verb)
+        assert (code, out) == (2, "")
+        assert "damaged" in err
+
+
+def flipped(content: bytes, bit: int) -> bytes:
+    changed = bytearray(content)
+    changed[bit // 8] ^= 1 << bit % 8
+    return bytes(changed)
+
+
+def test_a_flipped_bit_is_noticed_or_harmless(damaged: Damaged) -> None:
+    draw = random.Random(12)
+    assert len(damaged.files) >= 9
+    judged: dict[str, list[str]] = {}
+    for number in range(FLIPS):
+        name = damaged.files[number % len(damaged.files)]
+        path = damaged.directory / name
+        content = path.read_bytes()
+        path.write_bytes(flipped(content, draw.randrange(8 * len(content))))
+        judged.setdefault(name, []).append(damaged.judge(draw.choice(("eval", "predict"))))
+        path.write_bytes(content)
+    assert "refused" not in {how for listed in judged.values() for how in listed}
+    older = {name for name, listed in judged.items() if "older" in listed}
+    assert older == {"checkpoints/last.pt"}  # all others are harmless: these commands do not read them
+    # the rest hit what fills torch's zip files up: the seal is over the content
+    assert judged["checkpoints/last.pt"].count("older") > len(judged["checkpoints/last.pt"]) / 2
+
+
+def test_a_flipped_bit_is_noticed_by_repro_wherever_it_matters(damaged: Damaged) -> None:
+    """The others are those that nobody vouches for: the log, the older checkpoint, and what zip files do not use."""
+    draw = random.Random(13)
+    spared = ("train.log", "checkpoints/previous.pt", "checkpoints/last.pt")
+    for number in range(FLIPS // 4):
+        name = damaged.files[number % len(damaged.files)]
+        path = damaged.directory / name
+        content = path.read_bytes()
+        path.write_bytes(flipped(content, draw.randrange(8 * len(content))))
+        code, out, err = damaged.run("repro")
+        path.write_bytes(content)
+        if name in spared:
+            assert code in (0, 3), (name, err)
+            assert "bit for bit" in out
+        else:
+            assert code == 3, name
+            assert name in out or (name == "metrics.csv" and "rows" in out)
+
+
+def test_a_run_with_a_flipped_bit_goes_on_to_the_same_end(damaged: Damaged, sound: Path, tmp_path: Path) -> None:
+    def trained_on(directory: Path) -> torch.Tensor | None:
+        code = main(["resume", "-q", str(directory), "epochs=4"])
+        assert code in (0, 2)
+        return None if code else torch.cat([value.reshape(-1) for value in torch.load(directory / "model.pt").values()])
+
+    shutil.copytree(sound, tmp_path / "other")
+    expected = trained_on(tmp_path / "other")
+    assert expected is not None
+    draw = random.Random(14)
+    ends = 0
+    for number in range(FLIPS // 6):
+        damaged.restore()
+        path = damaged.directory / damaged.files[number % len(damaged.files)]
+        content = path.read_bytes()
+        path.write_bytes(flipped(content, draw.randrange(8 * len(content))))
+        found = trained_on(damaged.directory)
+        if found is not None:
+            assert torch.equal(found, expected), path
+            ends += 1
+    assert ends > FLIPS // 6 * 0.9

@@ -1,0 +1,248 @@
+"""Which jobs are stacked, in stacks of which sizes, under which numbers; what is kept of that and taken up again."""
+
+import json
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from ch12cli.config.compose import Composer, hydra_session
+from ch12cli.errors import InputError
+from ch12cli.sweep.groups import Group, groups_of, why_alone
+from ch12cli.sweep.jobs import Jobs, SweepJob, make_jobs
+from ch12cli.sweep.many import plan_many
+from ch12cli.sweep.plan import (
+    PLAN,
+    RUNS_AT_LEAST,
+    RUNS_AT_MOST,
+    STATE,
+    Plan,
+    make_plan,
+    runs_that_fit,
+    stack_sizes,
+    write_plan,
+)
+from ch12cli.sweep.record import HydraFiles
+from tests.sweep.driver import settings_of, sweep
+
+# values that the runs of one stack may differ in
+FREE = [
+    ["seed=1", "seed=2"],
+    ["stream_offset=1", "stream_offset=2"],
+    ["optimizer.lr=1", "optimizer.lr=0.5"],
+    ["optimizer.betas=[0.9,0.99]", "optimizer.betas=[0.8,0.99]"],
+    ["optimizer.eps=0", "optimizer.eps=1e-3"],
+    ["optimizer=sgd optimizer.momentum=0", "optimizer=sgd optimizer.momentum=0.9"],
+    ["clip_grad_norm=1", "clip_grad_norm=2"],
+    ["clip_grad_value=1", "clip_grad_value=0.1"],
+    ["early_stopping.patience=3", "early_stopping.patience=null"],
+    ["early_stopping.min_delta=0.1", "early_stopping.min_delta=0"],
+    ["scheduler=step scheduler.gamma=0.1", "scheduler=step scheduler.gamma=0.5"],
+    ["scheduler.warmup=1", "scheduler.warmup=2.5"],
+    ["workers=0", "workers=2 seed=2"],
+    ["checkpoint.every=1", "checkpoint.every=2 seed=2"],
+    ["sweep.max_stacked=3", "sweep.max_stacked=4 seed=2"],
+]
+# values that they may not
+STRUCTURAL = [
+    ["dataset=iris", "dataset=two_class"],
+    ["dataset.split_seed=1", "dataset.split_seed=2"],
+    ["model.width=4", "model.width=5"],
+    ["model.init=torch", "model.init=xavier"],
+    ["activation=relu", "activation=tanh"],
+    ["loss=cross_entropy loss.label_smoothing=0.1", "loss=cross_entropy"],
+    ["optimizer=adam", "optimizer=adamw"],
+    ["optimizer.amsgrad=true", "optimizer.amsgrad=false"],
+    ["scheduler=none", "scheduler=cosine"],
+    ["scheduler=cosine scheduler.T_max=5", "scheduler=cosine scheduler.T_max=null"],
+    ["batch_size=2", "batch_size=3"],
+    ["epochs=2", "epochs=3"],
+    ["clip_grad_norm=1", "clip_grad_norm=null"],
+    ["precision=float32", "precision=float64"],
+    ["monitor=train_loss", "monitor=valid_loss"],
+    ["device=cpu", "device=auto"],
+    ["sweep.halving=null", "sweep.halving={metric:train_loss,min_epochs:1,factor:2}"],
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def composer() -> Iterator[None]:
+    """What many tests compose is composed once."""
+    with hydra_session():
+        MAKER.append(Jobs(Composer(), []))
+        yield
+        MAKER.clear()
+
+
+MAKER: list[Jobs] = []
+
+
+def jobs_of(words: Sequence[str]) -> list[SweepJob]:
+    return make_jobs(MAKER[0], [word.split() for word in words])
+
+
+def groups(lines: Sequence[str]) -> list[Group]:
+    return groups_of(jobs_of(lines))
+
+
+@pytest.mark.parametrize("lines", FREE, ids=lambda lines: lines[1])
+def test_what_a_stack_has_for_each_run_does_not_part_jobs(lines: list[str]) -> None:
+    (group,) = groups(lines)
+    assert len(group.jobs) == 2
+    assert group.reason == ""
+
+
+@pytest.mark.parametrize("lines", STRUCTURAL, ids=lambda lines: lines[1])
+def test_what_makes_the_structure_parts_jobs(lines: list[str]) -> None:
+    found = groups([*lines, *(f"{line} seed=7" for line in lines)])
+    assert [[job.number for job in group.jobs] for group in found] == [[0, 2], [1, 3]]
+    assert [group.reason for group in found] == ["", ""]
+
+
+def test_why_jobs_are_trained_by_themselves_is_said() -> None:
+    assert why_alone(settings_of({"precision": "bfloat16"})) == "precision=bfloat16 has no stacked form"
+    assert why_alone(settings_of({"compile": True})) == "compile=true compiles one network"
+    settings = settings_of({}) | {"optimizer": {"_target_": "torch.optim.NAdam", "lr": 0.1}}
+    assert why_alone(settings) == "torch.optim.NAdam has no stacked form"
+    for optimizer in ("sgd", "adam", "adamw", "rmsprop", "adagrad"):
+        assert why_alone(settings_of({}, optimizer=optimizer)) == ""
+    assert [group.reason for group in groups(["seed=1", "seed=2", "epochs=3"])] == ["", "the only job of its structure"]
+
+
+@pytest.mark.parametrize("runs", [1, 2, 31, 32, 63, 64, 65, 1000, 4096, 4097, 10_000])
+@pytest.mark.parametrize("processes", [1, 2, 5])
+@pytest.mark.parametrize("at_most", [1, 2, 100, 4096])
+def test_stacks_are_as_even_as_can_be_and_within_bounds(runs: int, processes: int, at_most: int) -> None:
+    sizes = stack_sizes(runs, at_most=at_most, processes=processes)
+    assert sum(sizes) == runs
+    assert max(sizes) <= at_most
+    assert max(sizes) - min(sizes) <= 1
+    fewest = -(-runs // at_most)
+    assert len(sizes) in (fewest, max(fewest, min(processes, runs // RUNS_AT_LEAST)))
+
+
+def test_a_stack_is_as_large_as_memory_allows() -> None:
+    (group,) = groups(["seed=1", "seed=2"])
+    group.parameters = 131
+    assert runs_that_fit(group) == RUNS_AT_MOST
+    sizes = []
+    for group.parameters in (10_000, 100_000, 1_000_000):
+        sizes.append(runs_that_fit(group))
+    assert sizes[0] > 5 * sizes[1] > 25 * sizes[2] > 0
+    (asked,) = groups(["seed=1 sweep.max_stacked=7", "seed=2 sweep.max_stacked=7"])
+    assert runs_that_fit(asked) == 7
+
+
+def planned(words: Sequence[str], directory: Path, *, done: Collection[str] = (), write: bool = True) -> Plan:
+    """The plan of jobs, given as words of their overrides. done: those of them that have ended."""
+    jobs = jobs_of(words)
+    ended = {" ".join(sorted(set(word.split()) - {"sweep.processes=1"})) for word in done}
+    plan = make_plan(jobs, directory, is_done=lambda job: job.identity in ended, examine=lambda groups: None)
+    if write:
+        write_plan(plan, directory, HydraFiles(directory))
+    return plan
+
+
+def stacks(plan: Plan) -> list[tuple[int, ...]]:
+    return [unit.jobs for unit in plan.units if unit.stacked]
+
+
+SIX = [f"seed={seed} sweep.processes=1" for seed in range(6)]
+
+
+def test_jobs_keep_their_numbers_when_a_sweep_grows(tmp_path: Path) -> None:
+    first = planned(SIX, tmp_path)
+    assert {number: job.lines[0] for number, job in first.jobs.items()} == {n: f"seed={n}" for n in range(6)}
+    more = planned(["seed=9", "seed=3", "seed=10", "seed=0"], tmp_path, done=SIX)
+    assert [(number, job.lines[0]) for number, job in more.jobs.items()] == [
+        (6, "seed=9"),
+        (3, "seed=3"),
+        (7, "seed=10"),
+        (0, "seed=0"),
+    ]
+    assert more.done == [3, 0]
+    assert stacks(more) == [(6, 7)]
+    again = planned(["seed=10", "seed=5"], tmp_path, done=[*SIX, "seed=9", "seed=10"])
+    assert sorted(again.jobs) == [5, 7]
+    assert again.units == []
+
+
+def test_equal_jobs_have_one_number(tmp_path: Path) -> None:
+    plan = planned(["seed=1", "seed=2", "seed=1 workers=0", "seed=1", "seed=3"], tmp_path)
+    assert plan.numbers == [0, 1, 0, 0, 4]
+    assert sorted(plan.jobs) == [0, 1, 4]
+
+
+def test_a_stack_is_taken_up_as_it_was_done_jobs_and_all(tmp_path: Path) -> None:
+    assert stacks(planned([*SIX, "seed=6"], tmp_path)) == [(0, 1, 2, 3, 4, 5, 6)]
+    before = planned([*SIX, "seed=6"], tmp_path, done=SIX[:3])
+    assert stacks(before) == [(0, 1, 2, 3, 4, 5, 6)]
+    assert before.done == [0, 1, 2]
+    # with more processes, or another bound, too
+    bounded = [f"{word} sweep.max_stacked=2" for word in [*SIX, "seed=6"]]
+    assert stacks(planned(bounded, tmp_path, done=SIX[:3])) == [(0, 1, 2, 3, 4, 5, 6)]
+
+
+def test_a_part_of_a_stack_is_a_stack_of_its_own(tmp_path: Path) -> None:
+    whole = planned(SIX, tmp_path).units
+    part = planned(SIX[:4], tmp_path).units
+    assert [unit.jobs for unit in part] == [(0, 1, 2, 3)]
+    assert whole[0].checkpoint != part[0].checkpoint
+    # both are known now, and no job may be in two stacks at once
+    assert stacks(planned(SIX, tmp_path)) == [(0, 1, 2, 3, 4, 5)]
+    assert stacks(planned(SIX[:4], tmp_path)) == [(0, 1, 2, 3)]
+    assert stacks(planned([*SIX, "seed=8", "seed=9"], tmp_path)) == [(0, 1, 2, 3, 4, 5), (6, 7)]
+
+
+def test_with_halving_the_runs_of_a_group_stay_together(tmp_path: Path) -> None:
+    halving = "sweep.halving={metric:train_loss,min_epochs:1,factor:2}"
+    words = [f"seed={seed} sweep.processes=4 {halving}" for seed in range(200)]
+    assert [len(stack) for stack in stacks(planned(words, tmp_path / "a", write=False))] == [200]
+    words = [f"seed={seed} sweep.processes=4" for seed in range(200)]
+    assert [len(stack) for stack in stacks(planned(words, tmp_path / "b", write=False))] == [50] * 4
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"jobs": 3}', "changed"])
+def test_a_plan_that_is_damaged_is_refused(tmp_path: Path, damage: str) -> None:
+    planned(SIX, tmp_path)
+    path = tmp_path / STATE / PLAN
+    text = path.read_text()
+    path.write_text(text.replace('"number": 3', '"number": 4') if damage == "changed" else damage)
+    assert path.read_text() != text
+    with pytest.raises(InputError, match=r"plan.json: .*remove it to plan anew"):
+        planned(SIX, tmp_path)
+
+
+def test_what_is_kept_of_a_plan_does_not_grow_when_it_is_repeated(tmp_path: Path) -> None:
+    planned(SIX, tmp_path)
+    size = len((tmp_path / STATE / PLAN).read_bytes())
+    for _ in range(3):
+        planned(SIX, tmp_path)
+    assert len((tmp_path / STATE / PLAN).read_bytes()) == size
+    kept = json.loads((tmp_path / STATE / PLAN).read_text())
+    assert [job["directory"] for job in kept["jobs"]] == ["0", "1", "2", "3", "4", "5"]
+
+
+def plan_of(*words: str) -> Plan:
+    plan, estimates = plan_many(["device=cpu", *words], folders=[], config_name="config")
+    assert len(estimates) == len(plan.groups)
+    return plan
+
+
+def test_a_plan_writes_nothing(folder: Path) -> None:
+    words = ("dataset=two_class", "epochs=2", "batch_size=20", "optimizer.lr=0.1,0.1", "seed=1,2", "model=mlp,linear")
+    plan = plan_of(*words)
+    assert len(plan.jobs) == 4
+    assert [len(group.jobs) for group in plan.groups] == [2, 2]
+    assert list(folder.iterdir()) == []
+    sweep(*words)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    plan = plan_of(*words[:-2], "seed=1,2,3", "model=mlp,linear", "hydra.sweep.dir=sweep")
+    assert plan.done == [0, 1, 2, 3]
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_a_plan_refuses_what_training_would_refuse(folder: Path) -> None:
+    with pytest.raises(InputError, match=r"dataset.valid_size"):
+        plan_of("dataset=iris", "dataset.valid_size=200", "seed=1,2")
+    assert list(folder.iterdir()) == []

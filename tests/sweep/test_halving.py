@@ -1,0 +1,131 @@
+"""Halving: who leaves at which rung, and that those who stay end as they would have without it."""
+
+import json
+
+import numpy as np
+import pytest
+
+from ch12cli.errors import InputError
+from ch12cli.sweep.halving import Halving
+from tests.sweep.driver import Swept, apart, jobs_of, sweep
+
+WORDS = ("dataset=two_class", "dataset.size=40", "batch_size=10", "epochs=10", "precision=float64", "seed=range(24)")
+RUNGS = [2, 6]  # min_epochs=2, factor=3; 18 comes after the end
+
+
+def test_rungs_are_powers_of_the_factor() -> None:
+    halving = Halving("valid_loss", min_epochs=2, factor=3)
+    assert [epoch for epoch in range(1, 200) if halving.is_rung(epoch)] == [2, 6, 18, 54, 162]
+    assert [epoch for epoch in range(1, 40) if Halving("x", min_epochs=1, factor=2).is_rung(epoch)] == [
+        1,
+        2,
+        4,
+        8,
+        16,
+        32,
+    ]
+    assert [epoch for epoch in range(1, 40) if Halving("x", min_epochs=5, factor=2).is_rung(epoch)] == [5, 10, 20]
+
+
+def leaving(metric: str, values: list[float], *, factor: int = 2, epoch: int = 1) -> list[bool]:
+    halving = Halving(metric, min_epochs=1, factor=factor)
+    return halving.leaving(epoch, np.array(values)).tolist()
+
+
+def test_the_worse_ones_leave_by_the_metrics_own_sense() -> None:
+    values = [0.4, 0.1, 0.3, 0.2]
+    assert leaving("valid_loss", values) == [True, False, True, False]
+    assert leaving("valid_accuracy", values) == [False, True, False, True]
+    assert leaving("train_mae", values) == [True, False, True, False]
+    assert leaving("train_r2", values) == [False, True, False, True]
+    assert leaving("valid_loss", values, epoch=3) == [False] * 4
+
+
+def test_one_in_factor_stays_and_at_least_one() -> None:
+    values = [float(value) for value in range(10)]
+    for factor, stay in [(2, 5), (3, 3), (4, 2), (11, 1), (100, 1)]:
+        assert leaving("valid_loss", values, factor=factor) == [False] * stay + [True] * (10 - stay)
+    assert leaving("valid_loss", [0.5]) == [False]
+
+
+def test_runs_that_have_ended_neither_leave_nor_count() -> None:
+    nan = np.nan
+    assert leaving("valid_loss", [nan, 3.0, nan, 1.0, 2.0, 4.0]) == [False, True, False, False, False, True]
+    assert leaving("valid_loss", [nan, nan, 1.0]) == [False, False, False]
+
+
+def test_of_equal_runs_the_first_stay() -> None:
+    assert leaving("valid_loss", [1.0, 1.0, 1.0, 1.0]) == [False, False, True, True]
+
+
+def test_an_infinite_loss_leaves_before_a_finite_one() -> None:
+    assert leaving("valid_loss", [np.inf, 5.0, np.inf, 1.0]) == [True, False, True, False]
+
+
+def values_at(swept: Swept, epoch: int) -> dict[int, float]:
+    """The validation loss of each job after an epoch, as metrics.csv of the whole sweep has it."""
+    values = {}
+    for job in swept.rows:
+        rows = (swept.directory / str(job) / "metrics.csv").read_text().splitlines()
+        values[job] = float(dict(zip(rows[0].split(","), rows[epoch].split(","), strict=True))["valid_loss"])
+    return values
+
+
+@pytest.mark.usefixtures("folder")
+def test_the_best_go_on_and_end_as_in_the_whole_sweep() -> None:
+    whole = sweep(*WORDS, into="whole")
+    halved = sweep(*WORDS, "sweep.halving={metric:valid_loss,min_epochs:2,factor:3}", into="halved")
+    assert halved.failed == 0
+    left: dict[int, int] = {}
+    running = set(whole.rows)
+    for rung in RUNGS:
+        values = values_at(whole, rung)
+        best = set(sorted(running, key=lambda job: (values[job], job))[: len(running) // 3])
+        left |= dict.fromkeys(running - best, rung)
+        running = best
+    assert len(running) == 2
+    for job, row in halved.rows.items():
+        assert row["status"] == "finished"
+        assert row["cause"] == (f"left by halving after epoch {left[job]}" if job in left else "")
+        assert int(row["epochs"]) == left.get(job, 10)
+        result = json.loads((halved.directory / str(job) / "result.json").read_text())
+        assert result.get("left_at") == left.get(job)
+        found = (halved.directory / str(job) / "metrics.csv").read_text().splitlines()
+        assert len(found) == left.get(job, 10) + 1
+    for job in running:
+        assert apart(halved.weights(job), whole.weights(job)) < 1e-12
+        same = [name for name in whole.rows[job] if name.startswith(("train_", "valid_", "test_", "best"))]
+        assert same
+        for name in same:
+            assert float(halved.rows[job][name]) == pytest.approx(float(whole.rows[job][name]), rel=1e-12)
+
+
+@pytest.mark.usefixtures("folder")
+def test_without_halving_the_same_jobs_are_others() -> None:
+    """Else a sweep that was halved would count as done without it."""
+    halved = sweep(*WORDS, "epochs=3", "sweep.halving={metric:valid_loss,min_epochs:1,factor:2}")
+    assert {int(row["epochs"]) for row in halved.rows.values()} == {1, 2, 3}
+    whole = sweep(*WORDS, "epochs=3")
+    assert len(whole.rows) == 48
+    assert {int(row["epochs"]) for job, row in whole.rows.items() if job >= 24} == {3}
+
+
+REFUSED = {
+    "{metric:loss,min_epochs:1,factor:2}": "must be null, or {metric: valid_loss",
+    "{metric:valid_loss,min_epochs:0,factor:2}": "must be null, or {metric: valid_loss",
+    "{metric:valid_loss,min_epochs:1,factor:1}": "must be null, or {metric: valid_loss",
+    "{metric:valid_loss,min_epochs:1}": "must be null, or {metric: valid_loss",
+    "3": "must be null, or {metric: valid_loss",
+    "{metric:valid_mae,min_epochs:1,factor:2}": "sweep.halving.metric=valid_mae: is for values",
+}
+
+
+def test_a_halving_that_cannot_be_is_refused() -> None:
+    with pytest.raises(InputError) as error:
+        jobs_of([[f"sweep.halving={halving}"] for halving in REFUSED])
+    assert len(error.value.problems) == len(REFUSED)
+    for number, (told, problem) in enumerate(zip(error.value.problems, REFUSED.values(), strict=True)):
+        assert problem in told
+        assert told.endswith(f"(job {number})")
+    with pytest.raises(InputError, match="there is no validation part"):
+        jobs_of([["dataset.valid_size=0", "sweep.halving={metric:valid_loss,min_epochs:1,factor:2}"]])

@@ -1,0 +1,148 @@
+"""Tables of jobs in a file, there and back again."""
+
+from pathlib import Path
+
+import pytest
+
+from ch12cli.cli.train import run
+from ch12cli.errors import InputError
+from ch12cli.sweep.jobs_file import read_jobs, write_jobs
+from ch12cli.sweep.many import plan_many
+from tests.sweep.driver import jobs_of, sweep
+
+TINY = ("dataset=toy_regression", "epochs=2", "batch_size=5")
+
+
+def read(folder: Path, content: str | bytes, name: str = "jobs.csv") -> list[list[str]]:
+    path = folder / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return read_jobs(path)
+
+
+def test_a_csv_has_a_column_a_key_and_a_row_a_job(folder: Path) -> None:
+    text = 'seed,optimizer.lr,optimizer.betas\n1,0.1,\n2,,"[0.8,0.9]"\n\n , 0.3 ,\n'
+    assert read(folder, text) == [
+        ["seed=1", "optimizer.lr=0.1"],
+        ["seed=2", "optimizer.betas=[0.8,0.9]"],
+        ["optimizer.lr=0.3"],
+    ]
+    windows = "\ufeffseed , optimizer\r\n1,sgd\r\n"
+    assert read(folder, windows) == [["seed=1", "optimizer=sgd"]]
+    assert read(folder, "seed\n1") == [["seed=1"]]
+
+
+def test_a_yaml_file_is_a_list_of_mappings(folder: Path) -> None:
+    text = """
+- {seed: 1, optimizer.lr: 1.0e-3, optimizer.nesterov: true}
+- optimizer: sgd
+  optimizer.betas: [0.8, 0.9]
+  clip_grad_norm: null
+  sweep.halving: {metric: valid_loss, min_epochs: 2, factor: 3}
+- {}
+"""
+    for name in ("jobs.yaml", "jobs.yml"):
+        assert read(folder, text, name) == [
+            ["seed=1", "optimizer.lr=0.001", "optimizer.nesterov=true"],
+            [
+                "optimizer=sgd",
+                "optimizer.betas=[0.8,0.9]",
+                "clip_grad_norm=null",
+                "sweep.halving={metric:valid_loss,min_epochs:2,factor:3}",
+            ],
+            [],
+        ]
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("", "holds no job"),
+        ("seed\n", "holds no job"),
+        ("seed,seed\n1,2\n", "the header must name each key once: seed,seed"),
+        ("seed,\n1,2\n", "the header must name each key once: seed,"),
+        ("seed,epochs\n1,2\n3\n", "line 3 has 1 cells, the header 2"),
+        ("seed\n1,2\n", "line 2 has 2 cells, the header 1"),
+        (b"seed\n\xff\n", "is not UTF-8 text (byte 5); save it as UTF-8"),
+        ("seed\n" + "1" * 200_000 + "\n", "is not CSV: field larger than field limit"),
+        ("seed,hydra.sweep.dir\n1,x\n", "hydra.sweep.dir: holds for the whole sweep; give it on the command line"),
+        ("hydra/launcher\nbasic\n", "hydra/launcher: holds for the whole sweep"),
+    ],
+)
+def test_a_csv_that_is_no_table_of_jobs_is_refused(folder: Path, content: str | bytes, problem: str) -> None:
+    with pytest.raises(InputError) as error:
+        read(folder, content)
+    assert str(error.value).startswith("--jobs ")
+    assert problem in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("", "must be a list of mappings"),
+        ("seed: 1\n", "must be a list of mappings"),
+        ("- seed=1\n", "must be a list of mappings"),
+        ("[]\n", "holds no job"),
+        ("- {seed: 1\n", "is not YAML: "),
+        ("- {hydra.job.name: x}\n", "hydra.job.name: holds for the whole sweep"),
+    ],
+)
+def test_a_yaml_file_that_is_no_list_of_jobs_is_refused(folder: Path, content: str, problem: str) -> None:
+    with pytest.raises(InputError) as error:
+        read(folder, content, "jobs.yaml")
+    assert problem in str(error.value)
+
+
+def test_a_file_that_is_not_there_is_refused(folder: Path) -> None:
+    for path in (folder / "none.csv", folder):
+        with pytest.raises(InputError, match=r"--jobs .*; give a CSV or YAML file"):
+            read_jobs(path)
+
+
+def test_mistakes_in_the_jobs_of_a_file_are_told_with_their_numbers(folder: Path) -> None:
+    (folder / "jobs.csv").write_text("seed,optimizer.lr\n1,0.1\n-2,0.1\n3,high\n")
+    with pytest.raises(InputError) as error:
+        sweep(*TINY, jobs_file=folder / "jobs.csv")
+    assert [text.rpartition(" (job ")[2] for text in error.value.problems] == ["1)", "2)"]
+    assert not (folder / "sweep").exists()
+
+
+def test_the_jobs_of_a_file_are_trained_with_what_the_line_says_for_all(folder: Path) -> None:
+    (folder / "jobs.csv").write_text("seed,optimizer.lr\n1,0.1\n2,0.2\n")
+    swept = sweep(*TINY, "optimizer=sgd,adam", jobs_file=folder / "jobs.csv")
+    found = [(row["optimizer"], row["seed"], row["optimizer.lr"], row["epochs"]) for row in swept.rows.values()]
+    assert found == [
+        ("sgd", "1", "0.1", "2"),
+        ("sgd", "2", "0.2", "2"),
+        ("adam", "1", "0.1", "2"),
+        ("adam", "2", "0.2", "2"),
+    ]
+    assert {row["status"] for row in swept.rows.values()} == {"finished"}
+    again = sweep(*TINY, "optimizer=sgd,adam", "seed=1,2", "optimizer.lr=0.1")
+    assert len(again.looker.ended) == 2  # of these four two are in the file
+
+
+def test_jobs_that_are_written_are_the_same_jobs_when_read(folder: Path) -> None:
+    batch = [
+        ["seed=1", "optimizer.lr=0.1", "optimizer=sgd"],
+        ["seed=2", "optimizer.betas=[0.8,0.9]", "+activation.inplace=true"],
+        ["sweep.halving={metric:train_loss,min_epochs:1,factor:2}", "clip_grad_norm=null"],
+    ]
+    write_jobs(folder / "jobs.csv", jobs_of(batch))
+    read_back = read_jobs(folder / "jobs.csv")
+    assert [sorted(lines) for lines in read_back] == [sorted(lines) for lines in batch]
+    assert [job.settings for job in jobs_of(read_back)] == [job.settings for job in jobs_of(batch)]
+
+
+def test_a_plan_that_is_written_plans_the_same_jobs(folder: Path) -> None:
+    words = ["device=cpu", *TINY, "optimizer=sgd,adam", "seed=1,2", "optimizer.lr=0.1,0.01"]
+    assert run(["-m", *words, "--plan", "--write", "jobs.csv"]) == 0
+    assert [path.name for path in folder.iterdir()] == ["jobs.csv"]
+    plan, _ = plan_many(words, folders=[], config_name="config")
+    again, _ = plan_many([], folders=[], config_name="config", jobs_file=folder / "jobs.csv")
+    assert len(again.jobs) == 8
+    assert [job.identity for job in again.jobs.values()] == [job.identity for job in plan.jobs.values()]
+    assert [unit.jobs for unit in again.units] == [unit.jobs for unit in plan.units]
+    with pytest.raises(InputError, match="--plan: belongs to a sweep"):
+        run(["--plan", *words])
+    with pytest.raises(InputError, match="--write: belongs to --plan"):
+        run(["-m", "--write", "other.csv", *words])

@@ -1,0 +1,411 @@
+"""Whole sweeps: each job is the run alone, whatever its company, and what ends one job ends no other."""
+
+import csv
+import json
+import random
+import shlex
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from ch12cli.errors import InputError
+from tests.conftest import Train
+from tests.sweep.driver import Looker, Swept, apart, relative, sweep, without_times
+
+SMALL = ("dataset=two_class", "dataset.size=40", "batch_size=8", "epochs=4", "precision=float64")
+TINY = ("dataset=toy_regression", "batch_size=5", "epochs=3", "precision=float64", "optimizer=sgd")
+
+pytestmark = pytest.mark.usefixtures("folder")
+
+
+@pytest.fixture
+def models(folder: Path) -> Path:
+    """A configuration folder with networks of a user's own."""
+    (folder / "mine" / "model").mkdir(parents=True)
+    for name, arguments in {
+        "Unlucky": "raises: -1\nexits: -1\ndies: -1\nkilled: -1\n",
+        "RaisesInForward": "fails: true\n",
+        "Picky": "size: 1\n",
+        "Residual": "width: 3\n",
+        "WithBuffers": "",
+    }.items():
+        (folder / "mine" / "model" / f"{name.lower()}.yaml").write_text(
+            f"_target_: tests.sweep.networks.{name}\n{arguments}"
+        )
+    return folder / "mine"
+
+
+def metrics(directory: Path) -> list[dict[str, float]]:
+    with open(directory / "metrics.csv", newline="") as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+def result(swept: Swept, job: int) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((swept.directory / swept.rows[job]["directory"] / "result.json").read_text())
+    return found
+
+
+def assert_like_alone(swept: Swept, job: int, train: Train, *, folders: list[Path] = []) -> None:  # noqa: B006
+    """The job's directory against the run that its line in the table trains."""
+    row = swept.rows[job]
+    program, verb, *words = shlex.split(row["command"])
+    assert (program, verb) == ("ch12", "train")
+    while words[0] == "--config-dir":
+        del words[:2]
+    alone = train(*words, f"hydra.run.dir=alone/{swept.directory.name}/{job}", folders=folders)
+    directory = swept.directory / row["directory"]
+    for name in ("model.pt", "checkpoints/best.pt", "checkpoints/last.pt"):
+        states = [torch.load(folder / name, weights_only=True) for folder in (directory, alone.directory)]
+        found, expected = (state.get("network", state) for state in states)
+        assert list(found) == list(expected)
+        for key, value in expected.items():
+            assert relative(found[key], value) < 1e-9
+        assert states[0].keys() == states[1].keys()
+    found_rows = metrics(directory)
+    assert len(found_rows) == alone.result["epochs"] == int(row["epochs"])
+    for found_row, expected_row in zip(found_rows, alone.rows, strict=True):
+        assert list(found_row) == list(expected_row)
+        assert all(relative(found_row[key], expected_row[key]) < 1e-9 for key in expected_row if key != "seconds")
+    found_result = result(swept, job)
+    for key in ("status", "epochs", "monitor", "parameters", "stopped_early", "data"):
+        assert found_result.get(key) == alone.result.get(key)
+    assert found_result["best"]["epoch"] == alone.result["best"]["epoch"] == int(row["best_epoch"])
+    assert relative(float(row["objective"]), alone.result["objective"]) < 1e-9
+    for key, value in (alone.result["test"] or {}).items():
+        assert relative(float(row[f"test_{key}"]), value) < 1e-9
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("dataset=iris", "batch_size=16", "optimizer.lr=0.02,0.05", "early_stopping.patience=1,3"),
+        ("dataset=two_class", "dataset.test_size=0.2", "optimizer=sgd", "optimizer.momentum=0.9,0.5", "model.width=40"),
+        ("dataset=toy_regression", "model=linear", "scheduler=cosine", "optimizer.lr=0.1,0.5", "clip_grad_norm=1,0.1"),
+    ],
+    ids=["iris", "two_class", "toy_regression"],
+)
+def test_each_job_is_the_run_that_its_line_trains(words: tuple[str, ...], train: Train) -> None:
+    swept = sweep(*words, "epochs=8", "precision=float64", "seed=1,2")
+    assert {row["status"] for row in swept.rows.values()} == {"finished"}
+    assert [group.reason for group in swept.looker.plans[0].groups] == [""]
+    for job in (0, 3):
+        assert_like_alone(swept, job, train)
+    assert len({row["train_loss"] for row in swept.rows.values()}) >= 4
+
+
+def test_early_stopping_freezes_each_run_at_its_own_epoch(train: Train) -> None:
+    words = ("dataset=iris", "batch_size=45", "epochs=30", "precision=float64", "optimizer.lr=0.3")
+    swept = sweep(*words, "seed=range(6)", "early_stopping.patience=1,2,null")
+    epochs = {job: int(row["epochs"]) for job, row in swept.rows.items()}
+    stopped = [job for job, row in swept.rows.items() if row["cause"] == f"stopped early in epoch {epochs[job]}"]
+    # more than half of them: those that go on do so in a smaller stack
+    assert 9 < len(stopped) < 18
+    assert len({epochs[job] for job in stopped}) > 3
+    assert all(epochs[job] == 30 for job in swept.rows if job not in stopped)
+    for job in [stopped[0], stopped[-1], *(job for job in swept.rows if job not in stopped)][:4]:
+        assert_like_alone(swept, job, train)
+
+
+def test_a_network_that_is_no_chain_and_one_that_cannot_be_stacked_are_like_alone_too(
+    models: Path, train: Train
+) -> None:
+    words = ("dataset=toy_regression", "epochs=5", "batch_size=5", "precision=float64", "seed=1,2")
+    swept = sweep(*words, "model=residual,withbuffers", folders=[models])
+    reasons = [group.reason for group in swept.looker.plans[0].groups]
+    assert reasons == ["", "its network has buffers (such as running means), which a stack cannot share"]
+    assert len(swept.rows) == 4
+    for job in swept.rows:
+        assert_like_alone(swept, job, train, folders=[models])
+
+
+def files_of(directory: Path) -> set[str]:
+    return {path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file()}
+
+
+def test_a_jobs_directory_holds_what_a_run_alone_would_hold(train: Train, models: Path) -> None:
+    words = ("dataset=iris", "epochs=2", "batch_size=45")
+    stacked = sweep(*words, "seed=1,2")
+    single = sweep(*words, "activation=relu,tanh", into="singles")
+    assert {group.reason for group in single.looker.plans[0].groups} == {"the only job of its structure"}
+    alone = train(*words, "seed=1")
+    # the fixture's runs write no log; the checkpoint before the last is kept only where there is one
+    expected = files_of(alone.directory) - {"checkpoints/previous.pt"} | {"train.log"}
+    assert {".hydra/config.yaml", "result.json", "metrics.csv", "model.pt", "checkpoints/last.pt"} <= expected
+    for swept in (stacked, single):
+        assert {path.name for path in swept.directory.iterdir()} == {"0", "1", ".ch12", "sweep.csv", "multirun.yaml"}
+        for job in swept.rows:
+            assert files_of(swept.directory / str(job)) - {"checkpoints/previous.pt"} == expected
+            assert set(alone.result) <= set(result(swept, job))
+    for name in ("model.pt", "checkpoints/best.pt", "checkpoints/last.pt"):
+        for folder in (stacked.directory / "0", single.directory / "0", alone.directory):
+            state = torch.load(folder / name, weights_only=True)
+            assert state.keys() == torch.load(alone.directory / name, weights_only=True).keys()
+    for name in ("config.yaml", "overrides.yaml"):
+        found = yaml.safe_load((stacked.directory / "0" / ".hydra" / name).read_text())
+        assert found == yaml.safe_load((alone.directory / ".hydra" / name).read_text())
+
+
+def test_order_chunks_and_processes_do_not_matter() -> None:
+    seeds, rates = list(range(12)), [0.1, 0.03, 0.01]
+    mixed = random.Random(3).sample(seeds, len(seeds))
+
+    def train(into: str, order: list[int], *words: str) -> dict[tuple[str, str], torch.Tensor]:
+        listed = f"seed={','.join(map(str, order))}", f"optimizer.lr={','.join(map(str, rates))}"
+        swept = sweep(*SMALL, *listed, *words, into=into)
+        assert len(swept.rows) == 36
+        return {(row["seed"], row["optimizer.lr"]): swept.weights(job) for job, row in swept.rows.items()}
+
+    whole = train("whole", seeds, "sweep.processes=1")
+    chunks = train("chunks", seeds, "sweep.max_stacked=9", "sweep.processes=1")
+    parallel = train("parallel", seeds, "sweep.max_stacked=9", "sweep.processes=2")
+    shuffled = train("shuffled", mixed, "sweep.max_stacked=7", "sweep.processes=2")
+    for key, weights in whole.items():
+        assert torch.equal(parallel[key], chunks[key])  # the same stacks, whoever trains them
+        assert apart(chunks[key], weights) < 1e-12
+        assert apart(shuffled[key], weights) < 1e-12
+    for one, other in product(whole, whole):
+        assert one == other or apart(whole[one], whole[other]) > 1e-3
+
+
+def with_one_exploding(runs: int, *words: str, into: str) -> Swept:
+    """A sweep over seeds in which job 17 has a learning rate of 1e20, from a table of jobs."""
+    lines = [f"{seed},{'1e20' if seed == 17 and into != 'sane' else '0.01'}" for seed in range(runs)]
+    Path(f"{into}.csv").write_text("\n".join(["seed,optimizer.lr", *lines]) + "\n")
+    return sweep(*words, "sweep.processes=1", jobs_file=Path(f"{into}.csv"), into=into)
+
+
+def assert_untouched_by_one(runs: int, *words: str) -> None:
+    sane, mad = with_one_exploding(runs, *words, into="sane"), with_one_exploding(runs, *words, into="mad")
+    assert mad.failed == 0
+    assert mad.rows[17]["status"] == "diverged"
+    assert mad.rows[17]["cause"].startswith("the loss was no longer finite in epoch ")
+    assert not (mad.directory / "17" / "model.pt").exists()
+    assert result(mad, 17)["diverged"]["epoch"] == int(mad.rows[17]["epochs"]) + 1
+    same = [name for name in sane.rows[0] if name not in ("seconds", "command")]
+    for job in range(runs):
+        if job != 17:
+            assert torch.equal(sane.weights(job), mad.weights(job))
+            assert [sane.rows[job][name] for name in same] == [mad.rows[job][name] for name in same]
+
+
+def test_a_run_that_explodes_changes_no_bit_of_the_others() -> None:
+    assert_untouched_by_one(100, *TINY)
+
+
+@pytest.mark.slow
+def test_a_run_that_explodes_changes_no_bit_of_999_others() -> None:
+    assert_untouched_by_one(1000, "dataset=iris", "optimizer=sgd", "activation=identity", "epochs=20")
+
+
+CULPRITS = {"raises": 13, "exits": 42, "dies": 57, "killed": 71}
+
+
+def test_of_a_hundred_jobs_those_that_fail_end_no_other(models: Path) -> None:
+    words = (*TINY, "model=unlucky", "optimizer.lr=0.01", "seed=range(100)", "sweep.processes=2")
+    clean = sweep(*words, folders=[models], into="clean")
+    bad = [f"model.{how}={seed}" for how, seed in CULPRITS.items()]
+    swept = sweep(*words, *bad, folders=[models])
+    assert (clean.failed, swept.failed) == (0, 4)
+    causes = {job: row["cause"] for job, row in swept.rows.items() if row["status"] == "failed"}
+    failed = {job: cause.partition(" (networks.py")[0] for job, cause in causes.items()}
+    assert failed == {
+        13: "model: tests.sweep.networks.Unlucky refused: no network for seed 13",
+        42: "it called sys.exit('enough of seed 42')",
+        57: "the process that trained it died (exit code 7)",
+        71: "the process that trained it died (signal 9)",
+    }
+    assert {done.number for done in swept.looker.ended if done.status == "failed"} == set(CULPRITS.values())
+    assert sorted(done.number for done in swept.looker.ended) == list(range(100))
+    for job in set(range(100)) - set(CULPRITS.values()):
+        assert apart(swept.weights(job), clean.weights(job)) < 1e-12
+    # a failed job is no finished one: the same command tries it again, and it alone
+    again = sweep(*words, *bad, folders=[models])
+    assert again.failed == 4
+    assert {done.number for done in again.looker.ended} == set(CULPRITS.values())
+    assert without_times(again.rows) == without_times(swept.rows)
+
+
+def test_values_that_the_users_network_cannot_take_fail_their_jobs_alone(models: Path) -> None:
+    causes = {
+        3: "model: tests.sweep.networks.Picky refused: three is too many (networks.py, line ",
+        4: "it called sys.exit(4)",
+        5: "the process that trained it died (exit code 5)",
+    }
+    swept = sweep(*TINY, "model=picky", "model.size=1,3,4,5,2", "seed=1,2", folders=[models])
+    assert swept.failed == 6
+    for row in swept.rows.values():
+        expected = causes.get(int(row["model.size"]))
+        assert row["status"] == ("failed" if expected else "finished")
+        assert row["cause"].startswith(expected or "")
+    reasons = [group.reason for group in swept.looker.plans[0].groups]
+    assert ["trying its network failed" in reason for reason in reasons] == [False, True, True, True, False]
+    for size in causes:
+        with pytest.raises(InputError):  # where it is so for all jobs it is wrong input
+            sweep(*TINY, "model=picky", f"model.size={size}", "seed=1,2", folders=[models], into="none")
+        assert not Path("none").exists()
+
+
+def test_a_network_that_fails_in_training_only_fails_its_jobs_alone(models: Path) -> None:
+    swept = sweep(*TINY, "model=raisesinforward", "model.fails=false,true", "seed=1,2", folders=[models])
+    assert [row["status"] for row in swept.rows.values()] == ["finished", "finished", "failed", "failed"]
+    assert "the forward pass failed" in swept.rows[2]["cause"]
+
+
+def test_fail_fast_ends_the_sweep_with_the_first_failure(models: Path) -> None:
+    words = (*TINY, "model=unlucky", "model.raises=3", "seed=range(8)", "sweep.max_stacked=2", "sweep.processes=1")
+    swept = sweep(*words, "sweep.fail_fast=true", folders=[models])
+    assert swept.failed == 1
+    statuses = [row["status"] for row in swept.rows.values()]
+    assert statuses == ["finished"] * 3 + ["failed"] + ["interrupted"] * 4
+    batches = sweep(*words, "sweep.fail_fast=true", "hydra.sweeper.max_batch_size=4", folders=[models], into="batches")
+    assert [row["status"] for row in batches.rows.values()] == statuses
+    assert batches.failed == 1
+
+
+def test_the_configuration_is_that_of_the_start(models: Path) -> None:
+    file = models / "optimizer" / "mine.yaml"
+    file.parent.mkdir()
+    file.write_text("_target_: torch.optim.SGD\nlr: 0.05\n")
+    words = (*TINY[:-1], "optimizer=mine", "model=linear,mlp", "seed=1,2", "sweep.max_stacked=1", "sweep.processes=1")
+
+    def change(_plan: Any) -> None:
+        file.write_text("_target_: torch.optim.SGD\nlr: 5000\n")
+
+    changed = sweep(*words, folders=[models], into="changed", looker=Looker(change))
+    assert "5000" in file.read_text()
+    file.write_text("_target_: torch.optim.SGD\nlr: 0.05\n")
+    kept = sweep(*words, folders=[models], into="kept")
+    for job in kept.rows:
+        assert torch.equal(changed.weights(job), kept.weights(job))
+        config = yaml.safe_load((changed.directory / str(job) / ".hydra" / "config.yaml").read_text())
+        assert config["optimizer"]["lr"] == 0.05
+
+
+def test_mistakes_of_all_jobs_are_told_together_before_anything_is_written() -> None:
+    with pytest.raises(InputError) as error:
+        sweep(*SMALL, "seed=1,-2", "epochs=5,0", "optimizer.lr=0.1,high", "model.widht=3", "optimizer=adam,sdg")
+    told = error.value.problems
+    assert len(told) == 5
+    assert "seed=-2: must be a whole number from 0" in "\n".join(told)
+    assert any(text.startswith("epochs=0: ") and text.endswith("(job 8, 9, 10 and 5 more)") for text in told)
+    assert any("optimizer.lr=high" in text for text in told)
+    assert any("model.widht=3: no such key; did you mean `model.width`?" in text for text in told)
+    assert any("optimizer=sdg: no such choice" in text for text in told)
+    assert not list(Path().iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["device=cuda:7"], "device=cuda:7: this machine has"),
+        (["loss=mse", "dataset=toy_regression", "dataset.size=10", "+loss.reduction=none"], "must be one number"),
+        (["model._target_=ch12cli.models.nix"], "ch12cli.models has no nix"),
+        (["dataset.valid_size=200"], "dataset.valid_size"),
+        (["hydra.sweep.subdir=all"], "hydra.sweep.subdir=all: gives 'all' for job 1 and 'all' for job 0"),
+        (["hydra.sweep.subdir=../${seed}"], "must name a directory within the sweep's"),
+        (["hydra.sweep.subdir=/tmp/${seed}"], "must name a directory within the sweep's"),
+        (["hydra.sweep.subdir=.ch12/${seed}"], "must name a directory within the sweep's"),
+        (["hydra.sweep.subdir=${sead}"], "hydra.sweep.subdir=${sead}: "),
+    ],
+)
+def test_what_shows_only_when_data_and_networks_are_made_leaves_nothing_behind(words: list[str], problem: str) -> None:
+    with pytest.raises(InputError) as error:
+        sweep(*SMALL, *words, "seed=1,2", into="outputs/some/where")
+    assert problem in str(error.value)
+    assert not list(Path().iterdir())
+
+
+def test_a_sweep_takes_no_other_directory_for_its_own() -> None:
+    sweep(*TINY, "seed=1,2", into="first")
+    before = {path: path.read_bytes() for path in Path("first").rglob("*") if path.is_file()}
+    Path("first/5").mkdir()
+    Path("first/5/precious.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"first: 5 is there already, and is not of job 5 \(.*seed=8\)"):
+        sweep(*TINY, "seed=1,2,5,6,7,8", into="first")
+    with pytest.raises(InputError, match=r"hydra.sweep.dir=first/0: is the directory of a run"):
+        sweep(*TINY, "seed=1,2", into="first/0")
+    Path("file").write_text("no folder")
+    for name in ("file", "file/below"):
+        with pytest.raises(InputError, match="there is a file of that name in its path"):
+            sweep(*TINY, "seed=1,2", into=name)
+    assert {path: path.read_bytes() for path in before} == before
+    assert Path("first/5/precious.txt").read_text() == "mine"
+    # what the very same jobs have left there is taken up, also where the sweep's own notes are lost
+    for path in Path("first/.ch12").iterdir():
+        path.unlink()
+    again = sweep(*TINY, "seed=1,2", into="first")
+    assert again.looker.ended == []
+    assert [row["status"] for row in again.rows.values()] == ["finished", "finished"]
+
+
+def test_hydra_sweep_subdir_names_the_directories() -> None:
+    words = (*TINY, "optimizer.lr=0.1,0.01", "seed=1,2", "sweep.max_stacked=3")
+    pattern = "hydra.sweep.subdir=${hydra:runtime.choices.optimizer}_${optimizer.lr}/${hydra.job.num}_seed_${seed}"
+    swept = sweep(*words, pattern)
+    places = ["sgd_0.1/0_seed_1", "sgd_0.1/1_seed_2", "sgd_0.01/2_seed_1", "sgd_0.01/3_seed_2"]
+    assert [row["directory"] for row in swept.rows.values()] == places
+    plain = sweep(*words, into="plain")
+    for job, place in enumerate(places):
+        assert files_of(swept.directory / place) == files_of(plain.directory / str(job))
+        assert torch.equal(swept.weights(job), plain.weights(job))
+        hydra = yaml.safe_load((swept.directory / place / ".hydra" / "hydra.yaml").read_text())["hydra"]
+        assert hydra["runtime"]["output_dir"] == str((swept.directory / place).absolute())
+        assert hydra["sweep"]["subdir"] == pattern.partition("=")[2]
+    again = sweep(*words, pattern)
+    assert again.looker.ended == []
+    assert again.rows == swept.rows
+
+
+def test_a_directory_may_be_named_by_all_overrides() -> None:
+    swept = sweep(*TINY[1:], "dataset=toy_regression", "seed=1,2", "hydra.sweep.subdir=${hydra.job.override_dirname}")
+    names = [row["directory"] for row in swept.rows.values()]
+    common = "batch_size=5,dataset=toy_regression,device=cpu,epochs=3,optimizer=sgd,precision=float64"
+    assert names == [f"{common},seed=1", f"{common},seed=2"]
+
+
+def test_a_directory_within_that_of_another_job_is_refused() -> None:
+    pattern = ("hydra.sweep.subdir=${hydra.job.override_dirname}", "hydra.job.config.override_dirname.item_sep=/")
+    for seeds in (["", "3"], ["3", ""]):
+        Path("jobs.csv").write_text("seed,model\n" + "".join(f"{seed},mlp\n" for seed in seeds))
+        with pytest.raises(InputError, match=r"gives '.*/seed=3' for job \d and '.*float64' for job \d"):
+            sweep(*TINY, *pattern, jobs_file=Path("jobs.csv"))
+
+
+def test_a_sweep_without_a_name_gets_a_directory_of_its_own() -> None:
+    words = [*TINY, "seed=1,2"]
+    first, second = (sweep(*words, into="outputs/${now:%Y}-sweep") for _ in range(2))
+    assert first.directory == second.directory  # named: the same sweep again
+    assert second.looker.ended == []
+
+
+def test_the_line_in_the_table_names_the_folders_of_the_configuration(models: Path, train: Train) -> None:
+    swept = sweep(*TINY, "model=residual", "seed=1,2", folders=[models])
+    words = shlex.split(swept.rows[0]["command"])
+    assert words[:4] == ["ch12", "train", "--config-dir", str(models)]
+    searched = sweep(*TINY, "model=residual", "seed=1,2", f"hydra.searchpath=[file://{models}]", into="searched")
+    words = shlex.split(searched.rows[0]["command"])[2:]
+    assert words[0] == f"hydra.searchpath=[file://{models}]"
+    alone = train(*words)
+    weights = torch.cat([value.reshape(-1) for value in alone.model.state_dict().values()])
+    assert apart(searched.weights(0), weights) < 1e-9
+
+
+def test_verifying_trains_jobs_again_by_themselves() -> None:
+    swept = sweep(*SMALL, "seed=range(5)", "sweep.verify=3")
+    differences = swept.finished.differences
+    assert len({difference.job for difference in differences}) == 3
+    for difference in differences:
+        assert 0 <= difference.weights < 1e-9
+        assert 0 <= difference.objective < 1e-9
+
+
+def test_equal_jobs_are_trained_once() -> None:
+    path = Path("jobs.csv")
+    path.write_text("seed\n1\n1\n2\n1\n")
+    swept = sweep(*TINY, jobs_file=path)
+    assert list(swept.rows) == [0, 2]
+    assert swept.looker.plans[0].numbers == [0, 0, 2, 0]

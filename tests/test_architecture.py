@@ -1,0 +1,157 @@
+"""The design's own rules, read from the source: imports go down only, what does not compute does not import torch."""
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "ch12cli"
+FILES = sorted(PACKAGE.rglob("*.py"))
+LONGEST = 250  # lines of a module
+
+# What each layer may import of the others.
+BELOW = {
+    "errors": set(),
+    "data": {"errors"},
+    "models": {"errors"},
+    "runs": {"errors"},
+    "training": {"errors", "models", "data", "runs"},
+    "config": {"errors", "training", "models", "data", "runs"},
+    "chapter": {"errors", "training", "models", "data", "runs"},
+    "sweep": {"errors", "config", "training", "models", "data", "runs"},
+    "cli": {"errors", "sweep", "config", "chapter", "training", "models", "data", "runs"},
+}
+# Modules whose import brings torch: all that compute. Everything else answers without it.
+COMPUTES = {"training", "models", "config.build", "config.task", "chapter", "sweep", "notebook"}
+
+
+def module_of(file: Path) -> str:
+    """ch12cli/data/table.py: data.table."""
+    return ".".join(file.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+
+
+def layer_of(file: Path) -> str:
+    return module_of(file).partition(".")[0]
+
+
+def imports_of(file: Path, *, top_level: bool = False) -> set[str]:
+    """The modules that a file imports. top_level: only those imported when it is, none for the sake of types alone."""
+    tree = ast.parse(file.read_text())
+    found: set[str] = set()
+    nodes = list(statements(tree.body)) if top_level else list(ast.walk(tree))
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: a relative import"
+            assert node.module is not None
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def statements(body: list[ast.stmt]) -> list[ast.stmt]:
+    """All statements that are carried out when the module is imported."""
+    found = []
+    for statement in body:
+        if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if isinstance(statement, ast.If) and ast.unparse(statement.test) == "TYPE_CHECKING":
+            continue
+        found.append(statement)
+        for name in ("body", "orelse", "finalbody"):
+            inner = getattr(statement, name, [])
+            found += statements(inner if isinstance(inner, list) else [])
+    return found
+
+
+def test_the_source_is_found() -> None:
+    assert len(FILES) > 50
+    layers = {layer_of(file) for file in FILES if file.parent != PACKAGE}
+    assert layers >= {"cli", "config", "data", "models", "training", "sweep", "runs"}
+    assert layers <= set(BELOW)
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file.parent != PACKAGE], ids=module_of)
+def test_imports_go_down_only(file: Path) -> None:
+    layer = layer_of(file)
+    for name in imports_of(file):
+        parts = name.split(".")
+        if parts[0] == "ch12cli" and len(parts) > 1 and parts[1] in BELOW:
+            assert parts[1] == layer or parts[1] in BELOW[layer], f"{module_of(file)} imports {name}"
+
+
+@pytest.mark.parametrize("file", FILES, ids=module_of)
+def test_hydra_stays_in_config_and_sweep_and_rich_in_cli(file: Path) -> None:
+    names = {name.partition(".")[0] for name in imports_of(file)}
+    layer = layer_of(file)
+    if layer not in ("config", "sweep"):
+        assert not names & {"hydra", "omegaconf"}
+    if layer != "cli":
+        assert "rich" not in names
+        assert "argparse" not in names
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if layer_of(file) != "cli"], ids=module_of)
+def test_only_the_command_line_prints(file: Path) -> None:
+    calls = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call)]
+    assert [call.lineno for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"] == []
+
+
+def is_torch_free(file: Path) -> bool:
+    module = module_of(file)
+    return not any(module == name or module.startswith(f"{name}.") for name in COMPUTES)
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if is_torch_free(file)], ids=module_of)
+def test_what_does_not_compute_does_not_import_torch_when_imported(file: Path) -> None:
+    names = imports_of(file, top_level=True)
+    assert not {name for name in names if name.partition(".")[0] == "torch"}
+    computing = {f"ch12cli.{name}" for name in COMPUTES}
+    brought = {name for name in names if any(name == c or name.startswith(f"{c}.") for c in computing)}
+    assert not brought
+
+
+def test_importing_the_torch_free_modules_imports_no_torch() -> None:
+    """The same, shown by importing them all in one fresh process."""
+    modules = [f"ch12cli.{module_of(file)}" for file in FILES if is_torch_free(file) and file.parent != PACKAGE]
+    assert len(modules) > 30
+    modules = [name.removesuffix(".__init__") for name in modules]
+    code = (
+        f"import importlib, sys\nfor name in {modules!r}: importlib.import_module(name)\nprint('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout == "False\n"
+
+
+def test_importing_ch12_itself_takes_next_to_nothing() -> None:
+    code = "import ch12cli, sys\nprint([name for name in ('torch', 'hydra', 'rich', 'numpy') if name in sys.modules])"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("file", FILES, ids=module_of)
+def test_a_module_is_about_one_thing_and_says_which(file: Path) -> None:
+    text = file.read_text()
+    assert len(text.splitlines()) <= LONGEST
+    names = {"utils", "helpers", "helper", "util", "common", "misc", "base", "manager"}
+    assert not set(file.relative_to(PACKAGE).with_suffix("").parts) & names
+    if text.strip():
+        docstring = ast.get_docstring(ast.parse(text))
+        assert docstring, "no docstring"
+        assert docstring.splitlines()[0].endswith((".", ":", "?"))
+
+
+def test_no_file_names_a_place_on_somebodys_machine() -> None:
+    listed = subprocess.run(["git", "ls-files"], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    files = [ROOT / name for name in listed.split("\n") if name.endswith((".py", ".yaml", ".md", ".toml", "Makefile"))]
+    assert len(files) > 100
+    places = ["/" + "work/main", "/" + "root/", "../" + "shared"]
+    for file in files:
+        if file.exists():
+            text = file.read_text()
+            assert not [place for place in places if place in text], file

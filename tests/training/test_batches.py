@@ -1,0 +1,141 @@
+"""Batches and their order against torch's own DataLoader, with and without worker processes."""
+
+import gc
+import os
+import signal
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, TensorDataset
+
+from ch12cli.errors import MachineError
+from ch12cli.training import batches as module
+from ch12cli.training.batches import Part, Shuffled, batches
+from ch12cli.training.streams import epoch_order, seed_stream
+
+CPU = torch.device("cpu")
+
+
+def part_of(rows: int = 23) -> Part:
+    generator = torch.Generator().manual_seed(9)
+    return Part(torch.randn(rows, 3, generator=generator), torch.randint(4, (rows,), generator=generator))
+
+
+def source(part: Part, *, batch_size: int, workers: int = 0) -> Shuffled:
+    return Shuffled(part, batch_size=batch_size, workers=workers, device=CPU, pin_memory=False)
+
+
+def by_torch(part: Part, batch_size: int, epochs: int, seed: int) -> list[list[tuple[Tensor, Tensor]]]:
+    torch.manual_seed(seed)
+    loader = DataLoader(TensorDataset(part.x, part.y), batch_size, shuffle=True)
+    return [[(x, y) for x, y in loader] for _ in range(epochs)]
+
+
+def equal(mine: list[tuple[Tensor, Tensor]], theirs: list[tuple[Tensor, Tensor]]) -> bool:
+    return all(torch.equal(a, c) and torch.equal(b, d) for (a, b), (c, d) in zip(mine, theirs, strict=True))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("batch_size", [1, 4, 23, 100])
+def test_batches_and_stream_are_those_of_a_shuffled_dataloader(batch_size: int, workers: int) -> None:
+    part = part_of()
+    with torch.random.fork_rng():
+        expected = by_torch(part, batch_size, 3, seed=11)
+        after = torch.rand(3)
+        torch.manual_seed(11)
+        mine = source(part, batch_size=batch_size, workers=workers)
+        found = [list(mine.batches(mine.order())) for _ in range(3)]
+        assert torch.equal(torch.rand(3), after)
+    assert all(equal(a, b) for a, b in zip(found, expected, strict=True))
+    assert not torch.equal(found[0][0][0], found[1][0][0])  # the epochs differ
+
+
+def test_the_chapters_two_epochs_of_labels_come_out() -> None:
+    """Seed 1, four rows of rand(4, 3) with labels 0 to 3, batch 2, shuffled: one pass, then two epochs."""
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        part = Part(torch.rand(4, 3), torch.arange(4))
+        torch.manual_seed(1)
+        mine = source(part, batch_size=2)
+        labels = [[y.tolist() for _, y in mine.batches(mine.order())] for _ in range(3)]
+    assert labels == [[[2, 0], [1, 3]], [[0, 2], [1, 3]], [[3, 2], [0, 1]]]
+
+
+def test_an_epochs_order_draws_two_numbers_of_64_bits() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        epoch_order(10)
+        after = torch.rand(2)
+        torch.manual_seed(3)
+        for _ in range(2):
+            torch.empty((), dtype=torch.int64).random_()
+        assert torch.equal(torch.rand(2), after)
+
+
+@pytest.mark.parametrize("offset", [0, 1, 402])
+def test_the_stream_starts_after_the_numbers_that_are_thrown_away(offset: int) -> None:
+    with torch.random.fork_rng():
+        seed_stream(5, offset=offset)
+        mine = torch.rand(3)
+        torch.manual_seed(5)
+        for _ in range(offset):
+            torch.empty((), dtype=torch.int64).random_()
+        assert torch.equal(torch.rand(3), mine)
+
+
+def test_a_state_brings_the_same_orders_again() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(8)
+        mine = source(part_of(), batch_size=5)
+        mine.order()
+        state = mine.state_dict()
+        orders = [mine.order() for _ in range(2)]
+        torch.manual_seed(99)
+        mine.load_state_dict(state)
+        assert all(torch.equal(mine.order(), order) for order in orders)
+
+
+@pytest.mark.parametrize("block", [1, 10, 60, 10**6])
+def test_the_size_of_the_blocks_changes_no_batch(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    part = part_of()
+    order = torch.randperm(23, generator=torch.Generator().manual_seed(1))
+    monkeypatch.setattr(module, "BLOCK", block)
+    found = list(batches(part, order, 4))
+    assert [len(x) for x, _ in found] == [4, 4, 4, 4, 4, 3]
+    assert torch.equal(torch.cat([x for x, _ in found]), part.x[order])
+    assert torch.equal(torch.cat([y for _, y in found]), part.y[order])
+
+
+def test_a_loader_process_that_is_killed_is_the_machines_fault_wherever_the_program_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 0.2)  # seconds; torch's are 5
+    with torch.random.fork_rng():
+        mine = source(part_of(4000), batch_size=2, workers=2)
+        found = iter(mine.batches(mine.order()))
+        next(found)
+        assert mine.loader is not None
+        iterator = mine.loader.loader._iterator
+        assert iterator is not None
+        worker = iterator._workers[0]  # type: ignore[attr-defined]
+        os.kill(worker.pid, signal.SIGKILL)
+        worker.join()
+        assert sum(range(100_000)) > 0  # elsewhere nothing is raised
+        with pytest.raises(MachineError, match="workers=0"):
+            list(found)
+
+
+def test_the_programs_signal_handlers_are_put_back() -> None:
+    seen = []
+    before = signal.signal(signal.SIGCHLD, lambda *_: seen.append(1))
+    try:
+        with torch.random.fork_rng():
+            mine = source(part_of(), batch_size=4, workers=1)
+            assert len(list(mine.batches(mine.order()))) == 6
+            assert signal.getsignal(signal.SIGCHLD) is signal.SIG_DFL
+            del mine
+            gc.collect()
+        assert callable(signal.getsignal(signal.SIGCHLD))
+    finally:
+        signal.signal(signal.SIGCHLD, before)

@@ -1,0 +1,518 @@
+"""Runs in a stack against the same runs alone, and its layers against autograd of the plain modules."""
+
+import math
+import random
+from collections.abc import Callable, Iterator
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ch12cli.config.choices import choices
+from ch12cli.models.feedforward import OUTPUTS
+from ch12cli.training.losses import StackedLoss
+from ch12cli.training.stack import CannotStackError, Stack
+from tests.sweep.driver import Together, alone, one_thread, relative, settings_of, stack_of
+from tests.sweep.networks import Residual
+
+RUNS = 3
+LIKE_ALONE = 1e-9  # relative, of weights after 100 steps and of every column of metrics.csv
+
+# data set, loss; batch size and epochs that make more than 100 steps
+TASKS = [
+    ("iris", "cross_entropy", 16, 18),
+    ("iris", "nll", 20, 21),
+    ("two_class", "bce", 16, 15),
+    ("two_class", "bce_logits", 25, 26),
+    ("two_class", "cross_entropy", 17, 17),
+    ("two_class", "nll", 33, 26),
+    ("toy_regression", "mse", 3, 26),
+    ("toy_regression", "l1", 2, 21),
+    ("toy_regression", "huber", 3, 26),
+]
+# what differs between the runs
+OPTIMIZERS: dict[str, dict[str, list[Any]]] = {
+    "sgd": {"lr": [0.1, 0.03, 0.01, 0.05], "momentum": [0.9, 0.5, 0.0, 0.8], "weight_decay": [0.0, 0.01, 0.0, 0.1]},
+    "adam": {
+        "lr": [0.01, 0.003, 0.001, 0.02],
+        "betas": [[0.9, 0.999], [0.8, 0.99], [0.9, 0.99], [0.5, 0.9]],
+        "eps": [1e-8, 1e-6, 1e-3, 1e-8],
+        "weight_decay": [0.0, 0.01, 0.1, 0.0],
+        "amsgrad": [True],
+    },
+    "adamw": {"lr": [0.01, 0.003, 0.001, 0.02], "eps": [1e-8, 1e-4, 1e-8, 1e-6], "weight_decay": [0.1, 0.01, 0.0, 1]},
+    "rmsprop": {
+        "lr": [0.01, 0.003, 0.001, 0.02],
+        "alpha": [0.99, 0.9, 0.5, 0.99],
+        "momentum": [0.0, 0.9, 0.5, 0.0],
+        "centered": [True],
+    },
+    "adagrad": {
+        "lr": [0.1, 0.05, 0.01, 0.2],
+        "lr_decay": [0.0, 0.1, 0.01, 0.0],
+        "initial_accumulator_value": [0.0, 0.5, 0.1, 1.0],
+    },
+}
+SCHEDULERS: dict[str, dict[str, list[Any]]] = {
+    "none": {"warmup": [0, 2, 1.5, 3]},
+    "step": {"step_size": [2, 3, 5, 4], "gamma": [0.5, 0.9, 0.1, 0.3], "warmup": [0, 1, 0, 0.5]},
+    "cosine": {"T_max": [5, 9, 20, 13], "eta_min": [0.0, 1e-4, 0.0, 1e-3]},
+    "one_cycle": {
+        "pct_start": [0.3, 0.5, 0.1, 0.9],
+        "div_factor": [25, 10, 5, 2],
+        "final_div_factor": [1e4, 1e2, 10, 5],
+    },
+    "reduce_on_plateau": {"factor": [0.5, 0.1, 0.9, 0.3], "patience": [0, 1, 2, 1], "cooldown": [0, 1, 0, 2]},
+}
+CLIPPING: list[dict[str, list[Any]]] = [
+    {},
+    {"clip_grad_norm": [0.1, 0.5, 1.0, 5.0]},
+    {"clip_grad_value": [0.01, 0.1, 0.5, 0.05]},
+    {"clip_grad_norm": [0.7], "clip_grad_value": [0.3]},
+]
+STOPPING: list[dict[str, list[Any]]] = [
+    {},
+    {"early_stopping.patience": [3, 2, None, 5], "early_stopping.min_delta": [0.05, 0.0, 0.0, 0.01]},
+]
+NETWORKS = ["linear", "mlp narrow", "mlp wide"]
+
+
+@pytest.fixture(autouse=True)
+def single_thread() -> Iterator[None]:
+    with one_thread():
+        yield
+
+
+def cases() -> list[tuple[int, ...]]:
+    """(task, optimiser, scheduler, clipping, stopping, network): each two of their values meet in some case."""
+    draw = random.Random(7955)  # the first seed with which they do
+    found = []
+    for task in range(len(TASKS)):
+        clipping = [*draw.sample(range(4), 4), draw.randrange(4)]
+        found += [
+            (task, number, (task + number) % 5, clipping[number], draw.randrange(2), draw.randrange(3))
+            for number in range(len(OPTIMIZERS))
+        ]
+    return found
+
+
+def named(case: tuple[int, ...]) -> str:
+    task, optimizer, scheduler, clipping, stopping, network = case
+    dataset, loss, *_ = TASKS[task]
+    words = [dataset, loss, list(OPTIMIZERS)[optimizer], list(SCHEDULERS)[scheduler], NETWORKS[network]]
+    return "-".join([*words, *CLIPPING[clipping], *(["stopping"] if stopping else [])]).replace(" ", "-")
+
+
+def settings_of_case(case: tuple[int, ...]) -> list[dict[str, Any]]:
+    """The settings of the runs of a case."""
+    task, optimizer, scheduler, clipping, stopping, network = case
+    dataset, loss, batch_size, epochs = TASKS[task]
+    optimizer_name, scheduler_name = list(OPTIMIZERS)[optimizer], list(SCHEDULERS)[scheduler]
+    choices = {"dataset": dataset, "loss": loss, "optimizer": optimizer_name, "scheduler": scheduler_name}
+    common: dict[str, Any] = {"batch_size": batch_size, "epochs": epochs, "precision": "float64", "device": "cpu"}
+    match NETWORKS[network]:
+        case "linear":
+            choices["model"] = "linear"
+        case "mlp narrow":
+            choices["activation"] = "tanh"
+            common |= {"model.width": 5, "model.depth": 2}
+        case "mlp wide":
+            choices["activation"] = "sigmoid"
+            common |= {"model.width": 20, "model.depth": 2}
+    values = {f"optimizer.{name}": value for name, value in OPTIMIZERS[optimizer_name].items()}
+    values |= {f"scheduler.{name}": value for name, value in SCHEDULERS[scheduler_name].items()}
+    values |= CLIPPING[clipping] | STOPPING[stopping] | {"seed": [3, 1, 4]}
+    each = [{key: value[run % len(value)] for key, value in values.items()} for run in range(RUNS)]
+    return [settings_of(common | one, **choices) for one in each]
+
+
+@pytest.fixture(params=["narrow", "wide"])
+def narrow(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Has every stack laid out as a narrow one, then as a wide one; says which."""
+    monkeypatch.setattr("ch12cli.training.stack.NARROW", math.inf if request.param == "narrow" else 0)
+    return bool(request.param == "narrow")
+
+
+def test_each_two_choices_meet_in_some_case() -> None:
+    sizes = (len(TASKS), len(OPTIMIZERS), len(SCHEDULERS), len(CLIPPING), len(STOPPING), len(NETWORKS))
+    for first, second in combinations(range(len(sizes)), 2):
+        assert len({(case[first], case[second]) for case in cases()}) == sizes[first] * sizes[second]
+
+
+@pytest.mark.parametrize("case", cases(), ids=named)
+def test_each_run_of_a_stack_is_the_run_alone(case: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = settings_of_case(case)
+    epochs = settings[0]["epochs"]
+    narrow = NETWORKS[case[-1]] != "mlp wide"
+    monkeypatch.setattr("ch12cli.training.stack.NARROW", math.inf if narrow else 0)
+    together = stack_of(settings)
+    assert together.network.leaves is not None
+    assert together.network.narrow is narrow
+    at_first = together.network.parameters.detach().clone()
+    together.go(epochs)
+    for run in (0, RUNS - 1):
+        training, network = alone(settings[run], together.task)
+        assert torch.equal(network.parameters, at_first[run])
+        for number in range(epochs):
+            epoch, stacked = training.one_epoch(), together.epochs[number]
+            assert list(epoch.columns) == list(stacked.columns)
+            for name, value in epoch.columns.items():
+                assert name == "seconds" or relative(stacked.columns[name][run], value[0]) < LIKE_ALONE, name
+            assert stacked.stopped[run] == epoch.stopped[0]
+            assert stacked.better[run] == epoch.better[0]
+            assert relative(together.weights[number][run], network.parameters) < LIKE_ALONE
+        assert together.training.best.epoch[run] == training.best.epoch[0]
+        # where the stream stands afterwards shows that the orders of all epochs were the same
+        assert torch.equal(together.streams.state_after(run, epochs), torch.get_rng_state())
+    assert epochs * len(training.schedule.rates(0)) >= 100
+    for one, other in combinations(range(RUNS), 2):
+        assert not torch.allclose(at_first[one], at_first[other])
+        assert relative(together.weights[-1][one], together.weights[-1][other]) > 1e-3
+    assert len(set(together.epochs[-1].columns["train_loss"])) == RUNS
+
+
+# --- layers -------------------------------------------------------------------------------------------------------
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "leaky_relu": lambda: nn.LeakyReLU(0.2),
+    "elu": lambda: nn.ELU(1.5),
+    "selu": nn.SELU,
+    "gelu": nn.GELU,
+    "gelu by tanh": lambda: nn.GELU(approximate="tanh"),
+    "silu": nn.SiLU,
+    "mish": nn.Mish,
+    "softplus": lambda: nn.Softplus(beta=2.0, threshold=3.0),
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+    "softmax": lambda: nn.Softmax(dim=-1),
+    "identity": nn.Identity,
+    "relu in place": lambda: nn.ReLU(inplace=True),
+    "leaky_relu in place": lambda: nn.LeakyReLU(0.2, inplace=True),
+    "elu in place": lambda: nn.ELU(inplace=True),
+    "selu in place": lambda: nn.SELU(inplace=True),
+    "silu in place": lambda: nn.SiLU(inplace=True),
+    "mish in place": lambda: nn.Mish(inplace=True),
+}
+
+
+def test_every_activation_of_the_configuration_is_compared() -> None:
+    names = {choice.name for choice in choices("activation")}
+    assert len(names) == 12
+    assert names <= set(ACTIVATIONS)
+
+
+def flat_gradient(module: nn.Module) -> Tensor:
+    return torch.cat([parameter.grad.reshape(-1) for parameter in module.parameters() if parameter.grad is not None])
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_the_gradient_of_every_activation_is_that_of_autograd(name: str, narrow: bool) -> None:
+    assert_gradients_are_autograds(ACTIVATIONS[name], None, narrow=narrow)
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_the_gradient_of_every_output_is_that_of_autograd(output: str, narrow: bool) -> None:
+    assert_gradients_are_autograds(nn.Tanh, OUTPUTS[output], narrow=narrow)
+
+
+def assert_gradients_are_autograds(
+    activation: Callable[[], nn.Module], output: Callable[[], nn.Module] | None, *, narrow: bool
+) -> None:
+    width = 16
+    for runs in (3, 30):  # below and above the size from which sums are chained
+        torch.manual_seed(5)
+        modules = []
+        for _ in range(runs):
+            layers = [nn.Linear(3, width), activation(), nn.Linear(width, width), activation(), nn.Linear(width, 4)]
+            modules.append(nn.Sequential(*layers, *([output()] if output else [])).double())
+        nn.init.zeros_(modules[0][0].bias)
+        x, y = torch.randn(runs, 20, 3, dtype=torch.float64), torch.randn(runs, 20, 4, dtype=torch.float64)
+        x[0, 0] = 0  # with no bias either, the first activation's kink
+        stack = Stack(modules, list(range(runs)), device=torch.device("cpu"), dtype=torch.float64)
+        assert stack.leaves is not None
+        assert stack.narrow is narrow
+        loss, prediction = stack.differentiate(StackedLoss(nn.MSELoss()), x, y)
+        for run in (0, 1, runs - 1):
+            expected = modules[run](x[run])
+            mse = nn.functional.mse_loss(expected, y[run])
+            mse.backward()
+            assert torch.allclose(prediction[run], expected, rtol=1e-10, atol=1e-12)
+            assert abs(loss[run] - mse.detach()) < 1e-12
+            assert torch.allclose(stack.gradient[run], flat_gradient(modules[run]), rtol=1e-10, atol=1e-12)
+
+
+def test_layers_without_bias_and_before_the_first_linear_one_are_differentiated_too(narrow: bool) -> None:
+    torch.manual_seed(6)
+    width = 16
+    modules = [
+        nn.Sequential(nn.Tanh(), nn.Linear(3, width, bias=False), nn.Sequential(nn.Tanh(), nn.Linear(width, 2)))
+        for _ in range(3)
+    ]
+    for module in modules:
+        module.double()
+    x, y = torch.randn(3, 5, 3, dtype=torch.float64), torch.randint(2, (3, 5))
+    stack = Stack(modules, [0, 1, 2], device=torch.device("cpu"), dtype=torch.float64)
+    assert stack.leaves is not None
+    assert stack.narrow is narrow
+    stack.differentiate(StackedLoss(nn.CrossEntropyLoss()), x, y)
+    for run, module in enumerate(modules):
+        nn.functional.cross_entropy(module(x[run]), y[run]).backward()
+        assert torch.allclose(stack.gradient[run], flat_gradient(module), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("dataset", ["iris", "two_class", "toy_regression"])
+def test_a_network_of_the_users_own_is_vectorised_and_like_alone(dataset: str) -> None:
+    settings = [
+        settings_of(
+            {"seed": seed, "epochs": 18, "batch_size": 16, "precision": "float64", "device": "cpu", "optimizer.lr": lr},
+            dataset=dataset,
+            loss="bce_logits" if dataset == "two_class" else "auto",
+        )
+        | {"model": {"_target_": "tests.sweep.networks.Residual", "width": 5}}
+        for seed, lr in [(1, 0.01), (2, 0.003), (3, 0.03)]
+    ]
+    together = stack_of(settings)
+    assert type(together.network.module).__name__ == Residual.__name__
+    assert together.network.leaves is None
+    together.go(18)
+    for run, single in enumerate(settings):
+        training, network = alone(single, together.task)
+        for number in range(18):
+            epoch = training.one_epoch()
+            for name, value in epoch.columns.items():
+                assert name == "seconds" or relative(together.epochs[number].columns[name][run], value[0]) < 1e-9
+        assert relative(together.weights[-1][run], network.parameters) < LIKE_ALONE
+        state = together.network.state_of(together.network.parameters.detach()[run])
+        assert list(state) == list(network.module.state_dict())
+    assert relative(together.weights[-1][0], together.weights[-1][1]) > 1e-3
+
+
+def shared() -> nn.Module:
+    layer = nn.Linear(4, 4)
+    return nn.Sequential(layer, nn.ReLU(), layer)
+
+
+def frozen() -> nn.Module:
+    network = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 3))
+    return network.requires_grad_(False) and nn.Sequential(network, nn.Linear(3, 3))
+
+
+class Branch(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.dropout = nn.Linear(4, 4), nn.Dropout(0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.dropout(self.layer(x))
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda: nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)), "running means"),
+        (shared, "share parameters"),
+        (frozen, "frozen"),
+        (Branch, "dropout, and its layers are not a plain chain"),
+    ],
+)
+def test_a_network_that_is_more_than_its_parameters_cannot_be_stacked(
+    make: Callable[[], nn.Module], reason: str
+) -> None:
+    with pytest.raises(CannotStackError, match=reason):
+        Stack([make(), make()], [1, 2], device=torch.device("cpu"), dtype=torch.float32)
+
+
+# --- dropout ------------------------------------------------------------------------------------------------------
+
+
+def masks(seeds: list[int], *, steps: int, width: int = 6, rows: int = 50, share: float = 0.3) -> Tensor:
+    """The masks that dropout puts on ones: (steps, runs, rows, units)."""
+    modules = []
+    for _ in seeds:
+        layer = nn.Linear(1, width)
+        nn.init.zeros_(layer.weight)
+        nn.init.ones_(layer.bias)
+        modules.append(nn.Sequential(layer, nn.Dropout(share)))
+    stack = Stack(modules, seeds, device=torch.device("cpu"), dtype=torch.float64)
+    x, y = torch.zeros(len(seeds), rows, 1, dtype=torch.float64), torch.zeros(len(seeds), rows, width).double()
+    return torch.stack([stack.differentiate(StackedLoss(nn.MSELoss()), x, y)[1] for _ in range(steps)]) * (1 - share)
+
+
+def test_a_runs_masks_do_not_depend_on_its_company_or_the_layout(monkeypatch: pytest.MonkeyPatch) -> None:
+    company = masks([5, 3, 9, 1000], steps=3)
+    assert torch.equal(masks([3], steps=3)[:, 0], company[:, 1])
+    assert torch.equal(masks([1000, 3], steps=3), company[:, [3, 1]])
+    monkeypatch.setattr("ch12cli.training.stack.NARROW", 0)  # every stack is a wide one now
+    assert torch.equal(masks([5, 3, 9, 1000], steps=3), company)
+
+
+def test_masks_keep_the_right_share_and_differ_between_runs_and_steps() -> None:
+    share, rows, width, steps = 0.3, 200, 6, 8
+    found = masks([0, 1, 2, 2**32 - 1], steps=steps, rows=rows, width=width, share=share)
+    values = found.unique().tolist()
+    assert len(values) == 2
+    assert values[0] == 0
+    assert values[1] == pytest.approx(1)
+    numbers = rows * width
+    for mask in found.flatten(0, 1):
+        assert abs(mask.mean() - (1 - share)) < 5 * (share * (1 - share) / numbers) ** 0.5
+    units = found.mean((0, 1, 2))  # no unit is preferred
+    assert (units - (1 - share)).abs().max() < 5 * (share * (1 - share) / (numbers * steps * 4 / width)) ** 0.5
+    agree = share**2 + (1 - share) ** 2  # of two independent masks
+    for one, other in combinations(found.flatten(0, 1).flatten(1), 2):
+        same = float((one.bool() == other.bool()).double().mean())
+        assert abs(same - agree) < 6 * (agree * (1 - agree) / numbers) ** 0.5
+
+
+def test_two_layers_of_dropout_have_masks_of_their_own() -> None:
+    layer = nn.Linear(1, 40)
+    nn.init.zeros_(layer.weight)
+    nn.init.ones_(layer.bias)
+    stack = Stack(
+        [nn.Sequential(layer, nn.Dropout(0.5), nn.Dropout(0.5))], [1], device=torch.device("cpu"), dtype=torch.float32
+    )
+    both = stack(torch.zeros(1, 100, 1))
+    assert abs((both != 0).double().mean() - 0.25) < 0.05
+
+
+def with_dropout(seeds: list[int], **values: Any) -> Together:
+    common = {"model.dropout": 0.4, "epochs": 3, "batch_size": 8, "device": "cpu", "precision": "float64"}
+    return stack_of([settings_of(common | {"seed": seed} | values) for seed in seeds])
+
+
+def test_dropout_leaves_start_and_order_as_alone_and_is_not_what_the_run_alone_draws() -> None:
+    together = with_dropout([3, 1, 4])
+    at_first = together.network.parameters.detach().clone()
+    order = together.training.source.order()
+    together.training.source.epoch = 0
+    together.go(3)
+    training, network = alone(together.jobs[1], together.task)
+    assert torch.equal(network.parameters, at_first[1])
+    assert torch.equal(training.source.order(), order[1])
+    training, network = alone(together.jobs[1], together.task)
+    for _ in range(3):
+        training.one_epoch()
+    assert not torch.allclose(network.parameters, together.weights[-1][1])
+    # a mask is drawn in training only: evaluated, the stack's weights are those of a plain network
+    with torch.no_grad():
+        nn.utils.vector_to_parameters(together.weights[-1][1], network.module.parameters())
+    valid = training.evaluate(training.valid)
+    assert relative(together.epochs[-1].columns["valid_loss"][1], valid["loss"][0]) < 1e-12
+
+
+def test_a_run_with_dropout_is_the_same_in_any_company() -> None:
+    weights = with_dropout([3, 1, 4, 15, 9]).go(3).weights[-1]
+    assert relative(with_dropout([1]).go(3).weights[-1][0], weights[1]) < 1e-11
+    assert relative(with_dropout([9, 15, 1]).go(3).weights[-1], weights[[4, 3, 1]]) < 1e-11
+    left = with_dropout([3, 1, 4, 15, 9]).go(1)
+    left.training.keep(np.array([1, 4]))
+    assert relative(left.go(2).weights[-1], weights[[1, 4]]) < 1e-11
+
+
+# --- company ------------------------------------------------------------------------------------------------------
+
+
+def of_adam(pairs: list[tuple[int, float]], **values: Any) -> Together:
+    """Iris runs of these seeds and learning rates."""
+    common = {"epochs": 3, "batch_size": 8, "device": "cpu", "precision": "float64", **values}
+    return stack_of([settings_of(common | {"seed": seed, "optimizer.lr": lr}) for seed, lr in pairs])
+
+
+PAIRS = [(seed, lr) for seed in range(10) for lr in (0.01, 0.003, 0.001)]
+
+
+def test_order_and_number_of_the_runs_do_not_matter(narrow: bool) -> None:
+    two = {"model.width": 16, "model.depth": 2}
+    together = of_adam(PAIRS, **two)
+    assert together.network.narrow is narrow
+    weights = together.go(3).weights[-1]
+    scale = weights.abs().max()
+    mixed = random.Random(1).sample(range(len(PAIRS)), len(PAIRS))
+    shuffled = of_adam([PAIRS[run] for run in mixed], **two).go(3).weights[-1]
+    assert (shuffled - weights[mixed]).abs().max() < 1e-12 * scale
+    for start, size in [(0, 1), (0, 7), (7, 23)]:
+        part = of_adam(PAIRS[start : start + size], **two).go(3).weights[-1]
+        assert (part - weights[start : start + size]).abs().max() < 1e-12 * scale
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_run_that_explodes_changes_no_bit_of_the_others(optimizer: str, narrow: bool) -> None:
+    def train(lr: float) -> Together:
+        common = {"epochs": 3, "batch_size": 8, "device": "cpu", "clip_grad_norm": 5.0}
+        rates = [0.01] * 40 + [lr] + [0.01] * 59
+        choices = {"optimizer": optimizer, "activation": "tanh", "dataset": "toy_regression"}
+        values = [common | {"seed": seed, "optimizer.lr": rate} for seed, rate in enumerate(rates)]
+        return stack_of([settings_of(value, **choices) for value in values]).go(3)
+
+    sane, mad = train(0.01), train(1e20)
+    assert sane.network.narrow is narrow
+    others = [run for run in range(100) if run != 40]
+    assert not mad.weights[-1][40].isfinite().all() or mad.weights[-1][40].abs().max() > 1e15
+    for number in range(3):
+        assert torch.equal(sane.weights[number][others], mad.weights[number][others])
+        for name, values in sane.epochs[number].columns.items():
+            assert name == "seconds" or np.array_equal(values[others], mad.epochs[number].columns[name][others])
+
+
+def test_runs_that_leave_change_the_rest_by_rounding_only() -> None:
+    values = {"clip_grad_value": 0.5, "early_stopping.patience": 4, "epochs": 6}
+    whole, fewer = of_adam(PAIRS, **values), of_adam(PAIRS, **values)
+    whole.go(6)
+    fewer.go(2)
+    fewer.training.keep(np.array([2, 3, 17, 29]))
+    fewer.go(2)
+    fewer.training.keep(np.array([1, 3]))
+    fewer.go(2)
+    scale = whole.weights[-1].abs().max()
+    assert (fewer.weights[-1] - whole.weights[-1][[3, 29]]).abs().max() < 1e-12 * scale
+    for name, columns in fewer.epochs[-1].columns.items():
+        assert name == "seconds" or relative(columns, whole.epochs[-1].columns[name][[3, 29]]) < 1e-10
+    assert fewer.training.best.epoch.tolist() == whole.training.best.epoch[[3, 29]].tolist()
+    best, expected = fewer.training.best_state["parameters"], whole.training.best_state["parameters"]
+    assert (best - expected[[3, 29]]).abs().max() < 1e-12 * scale
+
+
+def test_a_stack_taken_up_again_goes_on_bit_for_bit(narrow: bool) -> None:
+    values = {"model.dropout": 0.2, "epochs": 5}
+    whole = of_adam(PAIRS, **values).go(5)
+    assert whole.network.narrow is narrow
+    stopped = of_adam(PAIRS, **values).go(2)
+    stopped.training.keep(np.arange(0, 30, 2))
+    stopped.go(1)
+    state, step = stopped.training.state_dict(), stopped.network.masks.step
+    stopped.go(2)
+    again = of_adam(PAIRS, **values)
+    again.training.keep(np.array(state["source"]["members"]))
+    again.training.load_state_dict(state)
+    again.network.masks.step = step
+    again.go(2)
+    for number in (-1, -2):
+        assert torch.equal(again.weights[number], stopped.weights[number])
+    assert not torch.equal(again.weights[-1], again.weights[-2])
+    assert relative(again.weights[-1], whole.weights[-1][::2]) < 1e-9
+
+
+def test_in_float32_whole_runs_end_like_alone() -> None:
+    assert share_like_alone(200, batch_size=30, epochs=8) >= 0.99
+
+
+@pytest.mark.slow
+def test_in_float32_a_thousand_whole_runs_of_the_default_configuration_end_like_alone() -> None:
+    assert share_like_alone(1000, batch_size=2, epochs=100) >= 0.99
+
+
+def share_like_alone(runs: int, **values: Any) -> float:
+    """Share of Iris runs in float32 whose last validation loss is within 1e-3, relative, of the run alone."""
+    settings = [settings_of({"seed": seed, "device": "cpu", **values}) for seed in range(runs)]
+    together = stack_of(settings).go(values["epochs"])
+    close = []
+    for run, single in enumerate(settings):
+        training, _ = alone(single, together.task)
+        for _ in range(values["epochs"]):
+            epoch = training.one_epoch()
+        close.append(relative(together.epochs[-1].columns["valid_loss"][run], epoch.columns["valid_loss"][0]) < 1e-3)
+    return float(np.mean(close))
