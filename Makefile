@@ -22,7 +22,7 @@ bench: .venv/installed  ## measure speed against peers, in one run on this machi
 
 peers: .venv/installed  ## set up the peers that `make bench` compares with, in .venv-peers
 	$(PYTHON) -m venv .venv-peers
-	.venv-peers/bin/pip install -q -c constraints.txt hatchling editables
+	.venv-peers/bin/pip install -q -c constraints.txt hatchling editables setuptools
 	.venv-peers/bin/pip install -q -c constraints.txt --no-build-isolation -e '.[bench]'
 
 check: lint  ## lint, formatting and types
@@ -43,6 +43,6 @@ clean:  ## remove the environments and what tools left (never outputs/)
 # The environment is made once, and again when the list of what it holds changes.
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install -q -c constraints.txt hatchling editables
+	$(BIN)/pip install -q -c constraints.txt hatchling editables setuptools
 	$(BIN)/pip install -q -c constraints.txt --no-build-isolation -e '.[dev]'
 	@touch $@

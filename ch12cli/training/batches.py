@@ -8,6 +8,7 @@ import threading
 import weakref
 from collections.abc import Iterator, Mapping
 from functools import partial
+from types import TracebackType
 from typing import Any
 
 import torch
@@ -76,10 +77,17 @@ def obey(_number: int, *, parent: int) -> None:
     """Makes this process one of a run's loader processes: it ends with the run, and Ctrl-C is the run's to handle."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    sys.excepthook = unless_disconnected
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: it holds the lock on the run's directory too
     if os.getppid() != parent:
         os._exit(1)
+
+
+def unless_disconnected(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Prints an exception of a loader process, except that the run no longer takes batches: it was interrupted."""
+    if not issubclass(kind, ConnectionError | EOFError):
+        sys.__excepthook__(kind, error, trace)
 
 
 class Loader:
