@@ -66,6 +66,14 @@ def wait_for(path: Path, *, seconds: float = 30.0) -> None:
         time.sleep(0.005)
 
 
+def wait_for_a_stack(directory: Path) -> None:
+    """Waits until a stack of the sweep is in progress: it has a checkpoint."""
+    deadline = time.monotonic() + 30
+    while not list(directory.glob(".ch12/stack-*.pt")):
+        assert time.monotonic() < deadline, f"no checkpoint of a stack appeared in {directory}"
+        time.sleep(0.002)
+
+
 def workers_of(process: int) -> list[int]:
     """The processes that a process has started and that are still there."""
     try:
@@ -87,6 +95,11 @@ def kill_sometime(jobs: Path, into: str, moment: float) -> bool:
     child = in_child(lambda: work(jobs, into))
     wait_for(Path(into) / ".ch12" / "plan.json")
     time.sleep(moment)
+    return kill(child)
+
+
+def kill(child: int) -> bool:
+    """Kills the process of a sweep and waits for its workers to end. Whether it was still there to be killed."""
     workers = workers_of(child)
     os.kill(child, signal.SIGKILL)
     killed = exit_code(child) == -signal.SIGKILL
@@ -123,9 +136,12 @@ def test_a_sweep_survives_fifty_kills(jobs: Path, uninterrupted: Swept) -> None:
 
 
 def kill_a_worker(jobs: Path, into: str, moment: float) -> int:
-    """Carries the sweep out, one of its workers being killed. The sweep's exit code; -1 if no worker was there."""
+    """Carries the sweep out, one of its workers being killed so many seconds after a stack's first checkpoint.
+
+    The sweep's exit code; -1 if no worker was there.
+    """
     child = in_child(lambda: work(jobs, into))
-    wait_for(Path(into) / "sweep.csv")
+    wait_for_a_stack(Path(into))
     time.sleep(moment)
     workers = workers_of(child)
     for worker in workers[-1:]:
@@ -134,7 +150,7 @@ def kill_a_worker(jobs: Path, into: str, moment: float) -> int:
 
 
 def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost(jobs: Path, uninterrupted: Swept) -> None:
-    assert kill_a_worker(jobs, "cut", 0.2) == 0
+    assert kill_a_worker(jobs, "cut", 0) == 0
     cut = Swept(uninterrupted.finished, Path("cut"), table(Path("cut")), Looker())
     assert_equal(cut, uninterrupted)
 
@@ -203,8 +219,7 @@ def test_a_signal_ends_a_sweep_soon_with_checkpoints_and_a_whole_table(
 
 def test_the_same_command_goes_on_where_a_signal_ended_it(jobs: Path, uninterrupted: Swept) -> None:
     child = in_child(lambda: sweep(*STATEFUL, jobs_file=jobs, into="cut", signalled=True))
-    wait_for(Path("cut") / ".ch12" / "plan.json")
-    time.sleep(0.2)
+    wait_for_a_stack(Path("cut"))
     os.kill(child, signal.SIGTERM)
     assert exit_code(child) == 0  # the child's own: the sweep gives the signal in its outcome
     rows = table(Path("cut"))
@@ -323,12 +338,11 @@ def test_rows_of_jobs_that_are_not_asked_for_stay_in_the_table() -> None:
 
 
 def test_a_damaged_checkpoint_of_a_stack_begins_it_anew(jobs: Path, uninterrupted: Swept) -> None:
-    while True:
-        shutil.rmtree("cut", ignore_errors=True)
-        kill_sometime(jobs, "cut", 0.2)
-        checkpoints = list(Path("cut/.ch12").glob("stack-*.pt"))
-        if checkpoints:
-            break
+    child = in_child(lambda: work(jobs, "cut"))
+    wait_for_a_stack(Path("cut"))
+    kill(child)
+    checkpoints = list(Path("cut/.ch12").glob("stack-*.pt"))
+    assert checkpoints
     for path in checkpoints:
         content = bytearray(path.read_bytes())
         content[len(content) // 2] ^= 255
@@ -338,17 +352,11 @@ def test_a_damaged_checkpoint_of_a_stack_begins_it_anew(jobs: Path, uninterrupte
 
 @pytest.mark.usefixtures("folder")
 def test_another_selection_of_the_jobs_does_not_disturb_a_stack_in_progress() -> None:
-    words = ("dataset=two_class", "dataset.size=40", "batch_size=8", "epochs=30", "checkpoint.every=1")
+    words = ("dataset=two_class", "dataset.size=40", "batch_size=8", "epochs=150", "checkpoint.every=1")
     whole = sweep(*words, "seed=range(6)", into="whole")
-
-    def begin() -> None:
-        looker = Looker(lambda plan: signal.setitimer(signal.ITIMER_REAL, 0.15))
-        sweep(*words, "seed=range(6)", into="cut", looker=looker)
-
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)  # which ends the process
-    child = in_child(begin)
-    assert exit_code(child) == -signal.SIGALRM
-    time.sleep(0.5)
+    child = in_child(lambda: sweep(*words, "seed=range(6)", into="cut"))
+    wait_for_a_stack(Path("cut"))
+    assert kill(child)
     part = sweep(*words, "seed=range(4)", into="cut")
     assert {job: row["status"] for job, row in part.rows.items()} == dict.fromkeys(range(4), "finished")
     again = sweep(*words, "seed=range(6)", into="cut")
