@@ -96,8 +96,11 @@ def number_jobs(jobs: Sequence[SweepJob], known: Mapping[str, int]) -> dict[str,
 
 
 def stack_sizes(runs: int, *, at_most: int, processes: int) -> list[int]:
-    """How many runs go into each stack: as few stacks as fit, but one for each process if they are worth its start."""
+    """How many runs go into each stack: as few stacks as fit, but as many for each process if they are worth it."""
     stacks = max(-(-runs // at_most), min(processes, runs // RUNS_AT_LEAST), 1)
+    even = -(-stacks // processes) * processes
+    if runs >= even * RUNS_AT_LEAST:  # or one process would work on while the others have nothing left to do
+        stacks = even
     return [runs // stacks + (place < runs % stacks) for place in range(stacks)]
 
 

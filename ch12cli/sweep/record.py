@@ -108,26 +108,28 @@ def write_directory(
 ) -> None:
     """Writes a finished job's directory, whole or not at all. model: None for a run that has no final network."""
     beside = directory.with_name(f".{directory.name}.partial")
+    files = {f"{HYDRA}/{name}": content for name, content in hydra.items()}
+    files[METRICS] = metrics_csv(rows)
+    files["train.log"] = log.encode()
+    files[f"{CHECKPOINTS}/{LAST}"] = sealed_bytes(last)
+    files[f"{CHECKPOINTS}/{BEST}"] = sealed_bytes(best)
+    if model is not None:
+        files[MODEL] = pt_bytes(model)
+    files[RESULT] = format_result({**result, "files": digests(files)})
     with machine_errors(f"cannot write {directory}"):
-        shutil.rmtree(beside, ignore_errors=True)
-        (beside / HYDRA).mkdir(parents=True)
-        (beside / CHECKPOINTS).mkdir()
-        files = {f"{HYDRA}/{name}": content for name, content in hydra.items()}
-        files[METRICS] = metrics_csv(rows)
-        files["train.log"] = log.encode()
-        files[f"{CHECKPOINTS}/{LAST}"] = sealed_bytes(last)
-        files[f"{CHECKPOINTS}/{BEST}"] = sealed_bytes(best)
-        if model is not None:
-            files[MODEL] = pt_bytes(model)
-        files[RESULT] = format_result({**result, "files": digests(files)})
+        if beside.exists():  # a killed process left it
+            shutil.rmtree(beside)
+        beside.mkdir(parents=True)
+        for folder in (HYDRA, CHECKPOINTS):
+            os.mkdir(f"{beside}/{folder}")
         for name, content in files.items():
-            handle = os.open(beside / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-            try:
-                os.write(handle, content)
-            finally:
-                os.close(handle)
+            with open(f"{beside}/{name}", "xb", buffering=0) as file:
+                left = memoryview(content)
+                while left:  # a disk that fills up takes a part of it, and says so only at the next write
+                    left = left[file.write(left) :]
         if (directory / RESULT).exists():  # it was finished before a kill took back what the sweep knew of it
             shutil.rmtree(beside)
             return
-        shutil.rmtree(directory, ignore_errors=True)
+        if directory.exists():
+            shutil.rmtree(directory)
         beside.rename(directory)

@@ -118,7 +118,9 @@ def test_stacks_are_as_even_as_can_be_and_within_bounds(runs: int, processes: in
     assert max(sizes) <= at_most
     assert max(sizes) - min(sizes) <= 1
     fewest = -(-runs // at_most)
-    assert len(sizes) in (fewest, max(fewest, min(processes, runs // RUNS_AT_LEAST)))
+    stacks = max(fewest, min(processes, runs // RUNS_AT_LEAST))
+    even = -(-stacks // processes) * processes  # as many for each process
+    assert len(sizes) == (even if runs >= even * RUNS_AT_LEAST else stacks)
 
 
 def test_a_stack_is_as_large_as_memory_allows() -> None:
