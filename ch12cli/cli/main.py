@@ -81,6 +81,8 @@ def run(words: list[str]) -> int:
         from ch12cli.config.suggest import did_you_mean
 
         hint = did_you_mean(verb, VERBS)
+        if verb.startswith("-"):
+            hint = f"; options come after a command: did you mean `ch12 train {verb}`?"
         if "=" in verb:
             hint = f"; did you mean `ch12 train {verb}`?"
         raise InputError(f"{verb}: no such command{hint or '; see `ch12 --help`'}")

@@ -11,6 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ch12cli.config.settings import first_lines
 from ch12cli.errors import InputError
+from ch12cli.runs.files import read_file
 
 LARGEST = 2**20  # bytes of a configuration's file
 DEEPEST = 50  # of its mappings and lists inside each other
@@ -69,7 +70,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > LARGEST:
             raise InputError(f"{path}: is too large for a run's configuration")
-        text = path.read_text(encoding="utf-8")
+        text = read_file(path).decode("utf-8")
         if not is_bounded(text):
             raise InputError(f"{path}: holds aliases, or too deep lists; train the run again from its command line")
         content = yaml.load(text, Loader=LOADER)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ch12cli.errors import InputError
-from ch12cli.runs.files import machine_errors, write_whole
+from ch12cli.runs.files import machine_errors, read_file, write_whole
 
 HYDRA = ".hydra"  # the configuration, as Hydra writes it; making this folder claims the directory
 METRICS = "metrics.csv"
@@ -103,7 +103,7 @@ class MetricsFile:
 def read_result(path: Path) -> dict[str, Any] | None:
     """The content of a result.json; None if there is none. InputError if it is damaged."""
     try:
-        result = json.loads(path.read_text(encoding="utf-8"))
+        result = json.loads(read_file(path))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:

@@ -23,7 +23,7 @@ from ch12cli.sweep.machine import is_small
 from ch12cli.sweep.results import Row, diverged_message, result_of, row_of, rows_of, rows_state, run_state
 from ch12cli.sweep.signals import Terminated, sigterm_raises
 from ch12cli.sweep.trained import fitting
-from ch12cli.sweep.watcher import Steadfast, Watcher
+from ch12cli.sweep.watcher import SteadfastRun, Watcher
 from ch12cli.training.checkpoint import Checkpoints, save, save_plain
 from ch12cli.training.fit import Training
 from ch12cli.training.network import Network
@@ -98,7 +98,7 @@ def train_job(job: Job, directory: Path, watcher: Watcher) -> Outcome:
 
 def train_locked(job: Job, directory: Path, watcher: Watcher) -> Outcome:
     start = time.perf_counter()
-    watcher = Steadfast(watcher)
+    watcher = SteadfastRun(watcher)
     for folder in (directory, directory / CHECKPOINTS):
         remove_leftovers(folder)
     watcher.begin(job.facts, epochs=job.settings["epochs"], directory=directory)

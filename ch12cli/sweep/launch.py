@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from hydra._internal.callbacks import Callbacks
 from hydra.core.utils import JobReturn, JobStatus
@@ -21,20 +21,12 @@ from ch12cli.sweep.record import HydraFiles
 from ch12cli.sweep.signals import Terminated, sigterm_raises
 from ch12cli.sweep.stacked import Done, Progress, Unstacked, cause_of
 from ch12cli.sweep.table import SWEEP, Record, SweepTable, read_table, row_of_result
-from ch12cli.sweep.units import Unit, Workshop, is_done
+from ch12cli.sweep.units import Workshop, is_done
+from ch12cli.sweep.watcher import SteadfastSweep, SweepWatcher
 from ch12cli.sweep.workers import do_units
 
 FLUSH = 64  # rows of jobs that have ended, at most, before they are put on disk
 ENDED = ("finished", "diverged")
-
-
-class SweepWatcher(Protocol):
-    """Who looks on while a sweep trains."""
-
-    def begin(self, plan: Plan, *, directory: Path) -> None: ...
-    def progress(self, unit: Unit, progress: Progress) -> None: ...
-    def done(self, done: Done, job: SweepJob) -> None: ...
-    def message(self, text: str, *, warning: bool = False) -> None: ...
 
 
 @dataclass
@@ -85,7 +77,7 @@ class Launch:
     terminated = Terminated
 
     def __init__(self, directory: Path, watcher: SweepWatcher) -> None:
-        self.directory, self.watcher = directory, watcher
+        self.directory, self.watcher = directory, SteadfastSweep(watcher)
         self.outcome = SweepOutcome(directory)
         self.given_up = False
 

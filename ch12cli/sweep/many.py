@@ -24,9 +24,10 @@ from ch12cli.sweep.table import SWEEP, SweepTable
 
 if TYPE_CHECKING:
     from ch12cli.sweep.estimate import Estimate
-    from ch12cli.sweep.launch import Launch, SweepOutcome, SweepWatcher
+    from ch12cli.sweep.launch import Launch, SweepOutcome
     from ch12cli.sweep.plan import Plan
     from ch12cli.sweep.verify import Difference
+    from ch12cli.sweep.watcher import SweepWatcher
 
 STACKED = "hydra_plugins.ch12_stacked.StackedLauncher"
 
@@ -80,6 +81,7 @@ def train_many(
             except launch.terminated:
                 launch.outcome.signal = signal.SIGTERM
         launch.tell_not_begun(sweep.made.values())
+        launch.watcher.raise_error(f"the sweep itself is whole in {directory}")
         first = next(iter(sweep.made.values()))
         return Finished(launch.outcome, *objective_of(first), check_trust(sweep, launch.outcome))
 

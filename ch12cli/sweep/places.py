@@ -11,6 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 from ch12cli.config.settings import first_lines
 from ch12cli.errors import InputError
 from ch12cli.runs.directory import HYDRA
+from ch12cli.runs.files import read_file
 from ch12cli.sweep.jobs import SweepJob, full_config
 from ch12cli.sweep.record import overrides_yaml
 
@@ -86,6 +87,6 @@ def refuse_strangers(jobs: Iterable[SweepJob], sweep_dir: Path) -> list[SweepJob
 
 def _overrides(directory: Path) -> bytes | None:
     try:
-        return (directory / HYDRA / "overrides.yaml").read_bytes()
+        return read_file(directory / HYDRA / "overrides.yaml")
     except OSError:
         return None

@@ -10,7 +10,7 @@ from typing import Any
 
 from ch12cli.errors import InputError
 from ch12cli.runs.directory import checksum
-from ch12cli.runs.files import machine_errors, write_whole
+from ch12cli.runs.files import machine_errors, read_file, write_whole
 from ch12cli.sweep.groups import Group, groups_of
 from ch12cli.sweep.jobs import SweepJob
 from ch12cli.sweep.places import place_of, refuse_strangers, require_apart
@@ -65,7 +65,7 @@ def read_plan(sweep_dir: Path) -> Known:
     """What an earlier sweep into this directory planned; nothing if there was none. InputError if it is damaged."""
     path = sweep_dir / STATE / PLAN
     try:
-        plan = json.loads(path.read_text(encoding="utf-8"))
+        plan = json.loads(read_file(path))
         known = Known(list(plan["bases"]), list(plan["jobs"]), [list(map(int, stack)) for stack in plan["stacks"]])
         sound = plan["checksum"] == checksum({name: plan[name] for name in ("bases", "jobs", "stacks")})
     except FileNotFoundError:

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from ch12cli.config.check import value_problem
 from ch12cli.config.choices import flatten
 from ch12cli.errors import InputError
+from ch12cli.sweep.claim import HYDRAS
 from ch12cli.sweep.jobs import Base, SweepJob
 from ch12cli.sweep.many import Finished, objective_of
-from ch12cli.sweep.plan import Known, read_plan
-from ch12cli.sweep.saved import require_sound
+from ch12cli.sweep.plan import STATE, Known, read_plan
+from ch12cli.sweep.saved import refuse_links, require_sound
+from ch12cli.sweep.table import SWEEP
 
 if TYPE_CHECKING:
-    from ch12cli.sweep.launch import SweepWatcher
+    from ch12cli.sweep.watcher import SweepWatcher
 
 
 def resume_sweep(directory: Path, *, watcher: SweepWatcher, trust: bool = False) -> Finished:
     """Does what is missing of a sweep: ended jobs are left as they are, stacks go on from their last checkpoint."""
-    jobs = saved_jobs(read_plan(directory), where=str(directory), trust=trust)
+    known = read_plan(directory)
+    jobs = saved_jobs(known, where=str(directory), trust=trust)
+    if not trust:
+        refuse_links_of_jobs(directory, known.places.values())
     from ch12cli.sweep.launch import Launch
 
     launch = Launch(directory, watcher)
@@ -31,6 +36,7 @@ def resume_sweep(directory: Path, *, watcher: SweepWatcher, trust: bool = False)
         launch.outcome.signal = signal.SIGINT
     except launch.terminated:
         launch.outcome.signal = signal.SIGTERM
+    launch.watcher.raise_error(f"the sweep itself is whole in {directory}")
     return Finished(launch.outcome, *objective_of(jobs[0]), [])
 
 
@@ -45,6 +51,17 @@ def saved_jobs(known: Known, *, where: str, trust: bool) -> list[SweepJob]:
     if problems or not jobs:
         raise InputError(problems[:20] or f"{where}: its plan holds no jobs")
     return jobs
+
+
+def refuse_links_of_jobs(directory: Path, places: Collection[str]) -> None:
+    """InputError if a file of the sweep or of one of its jobs leads elsewhere. places: the jobs' directories."""
+    above = sorted({str(parent) for place in places for parent in PurePath(place).parents if parent.parts})
+    refuse_links(directory, (STATE, SWEEP, HYDRAS))
+    for folder in (*above, *places):
+        if (directory / folder).is_symlink():
+            raise InputError(f"{directory / folder}: must not be a link; if the sweep is your own, add --trust")
+    for place in places:
+        refuse_links(directory / place)
 
 
 def read_base(base: Mapping[str, Any], *, where: str, trust: bool) -> Base:

@@ -3,7 +3,7 @@
 import json
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from ch12cli.training.checkpoint import Checkpoints, DamagedError, load
 
 TRAINING = ("best_network", "optimizer", "schedule", "best", "stopping", "source", "columns", "rows")
 DATA = ("feature_names", "feature_type", "class_names", "target_name", "data_digest", "scaling")
+OF_A_RUN = (HYDRA, CHECKPOINTS, METRICS, RESULT, MODEL, "train.log")
 RUN = ("settings", "chosen", "environment", *DATA, "epoch", "network")
 
 
@@ -60,10 +61,9 @@ def read_saved(directory: Path, *, best: bool = False, trust: bool = False) -> S
     return Saved(directory, state, settings, chosen, environment, passed_over)
 
 
-def refuse_links(directory: Path) -> None:
+def refuse_links(directory: Path, names: Sequence[str] = OF_A_RUN) -> None:
     """InputError if a file of the run leads elsewhere, or is none: ch12 writes only files, and reading or writing this
-    one would be done somewhere else."""
-    names = (HYDRA, CHECKPOINTS, METRICS, RESULT, MODEL, "train.log")
+    one would be done somewhere else. names: of the files, and of folders whose files are looked at."""
     with machine_errors(f"cannot read {directory}"):
         paths = [path for name in names if os.path.lexists(path := directory / name)]
         paths += [path for folder in paths if folder.is_dir() and not folder.is_symlink() for path in folder.iterdir()]

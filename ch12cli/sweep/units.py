@@ -15,6 +15,7 @@ import torch
 from ch12cli.config.task import Task, build_task, choose_device
 from ch12cli.errors import InputError, MachineError
 from ch12cli.runs.directory import CHECKPOINTS, HYDRA, RESULT
+from ch12cli.runs.files import read_file
 from ch12cli.sweep.alone import Job, prepare_job, take_up
 from ch12cli.sweep.groups import Group
 from ch12cli.sweep.halving import Halving
@@ -180,7 +181,7 @@ def how_it_died(code: int | None) -> str:
 def is_done(directory: Path) -> bool:
     """Whether a job's directory holds its result, and not that of an interruption or a failure."""
     try:
-        beginning = (directory / RESULT).read_bytes()[:200]
+        beginning = read_file(directory / RESULT)[:200]
     except OSError:
         return False
     return not any(f'"status": "{status}"'.encode() in beginning for status in ("interrupted", "failed"))

@@ -1,10 +1,16 @@
-"""Who looks on while a run trains, and what becomes of the run when they fail."""
+"""Who looks on while a run or a sweep trains, and what becomes of it when they fail."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ch12cli.errors import MachineError
+
+if TYPE_CHECKING:
+    from ch12cli.sweep.jobs import SweepJob
+    from ch12cli.sweep.plan import Plan
+    from ch12cli.sweep.stacked import Done, Progress
+    from ch12cli.sweep.units import Unit
 
 
 class Watcher(Protocol):
@@ -16,34 +22,73 @@ class Watcher(Protocol):
     def end(self, result: Mapping[str, Any], rows: Sequence[Mapping[str, float | int]], *, directory: Path) -> None: ...
 
 
-class Steadfast:
-    """A watcher that may fail, because nobody reads its output any more or its disk is full: the run goes on."""
+class SweepWatcher(Protocol):
+    """Who looks on while a sweep trains."""
 
-    def __init__(self, watcher: Watcher) -> None:
-        self.watcher = watcher
+    def begin(self, plan: "Plan", *, directory: Path) -> None: ...
+    def progress(self, unit: "Unit", progress: "Progress") -> None: ...
+    def done(self, done: "Done", job: "SweepJob") -> None: ...
+    def message(self, text: str, *, warning: bool = False) -> None: ...
+
+
+class Steadfast:
+    """Tells a watcher that may fail, because nobody reads its output any more or its disk is full: the work goes on."""
+
+    def __init__(self) -> None:
         self.error: OSError | None = None
 
-    def begin(self, facts: Sequence[tuple[str, str]], *, epochs: int, directory: Path) -> None:
-        self._tell(lambda: self.watcher.begin(facts, epochs=epochs, directory=directory))
-
-    def epoch(self, row: Mapping[str, float | int]) -> None:
-        self._tell(lambda: self.watcher.epoch(row))
-
-    def message(self, text: str, *, warning: bool = False) -> None:
-        self._tell(lambda: self.watcher.message(text, warning=warning))
-
-    def end(self, result: Mapping[str, Any], rows: Sequence[Mapping[str, float | int]], *, directory: Path) -> None:
-        self._tell(lambda: self.watcher.end(result, rows, directory=directory))
-        if isinstance(self.error, BrokenPipeError):
-            raise self.error
-        if self.error is not None:
-            raise MachineError(
-                f"cannot write the output: {self.error.strerror or self.error}; the run itself is whole in {directory}"
-            ) from self.error
-
-    def _tell(self, tell: Callable[[], None]) -> None:
+    def tell(self, tell: Callable[[], None]) -> None:
         if self.error is None:
             try:
                 tell()
             except OSError as error:
                 self.error = error
+
+    def raise_error(self, whole: str) -> None:
+        """Raises what the watcher failed of, if it did. whole: what is nevertheless there, and where."""
+        if isinstance(self.error, BrokenPipeError):
+            raise self.error
+        if self.error is not None:
+            reason = self.error.strerror or self.error
+            raise MachineError(f"cannot write the output: {reason}; {whole}") from self.error
+
+
+class SteadfastRun(Steadfast):
+    """A run's watcher that may fail."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        super().__init__()
+        self.watcher = watcher
+
+    def begin(self, facts: Sequence[tuple[str, str]], *, epochs: int, directory: Path) -> None:
+        self.tell(lambda: self.watcher.begin(facts, epochs=epochs, directory=directory))
+
+    def epoch(self, row: Mapping[str, float | int]) -> None:
+        self.tell(lambda: self.watcher.epoch(row))
+
+    def message(self, text: str, *, warning: bool = False) -> None:
+        self.tell(lambda: self.watcher.message(text, warning=warning))
+
+    def end(self, result: Mapping[str, Any], rows: Sequence[Mapping[str, float | int]], *, directory: Path) -> None:
+        self.tell(lambda: self.watcher.end(result, rows, directory=directory))
+        self.raise_error(f"the run itself is whole in {directory}")
+
+
+class SteadfastSweep(Steadfast):
+    """A sweep's watcher that may fail."""
+
+    def __init__(self, watcher: "SweepWatcher") -> None:
+        super().__init__()
+        self.watcher = watcher
+
+    def begin(self, plan: "Plan", *, directory: Path) -> None:
+        self.tell(lambda: self.watcher.begin(plan, directory=directory))
+
+    def progress(self, unit: "Unit", progress: "Progress") -> None:
+        self.tell(lambda: self.watcher.progress(unit, progress))
+
+    def done(self, done: "Done", job: "SweepJob") -> None:
+        self.tell(lambda: self.watcher.done(done, job))
+
+    def message(self, text: str, *, warning: bool = False) -> None:
+        self.tell(lambda: self.watcher.message(text, warning=warning))

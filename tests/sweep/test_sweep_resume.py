@@ -15,7 +15,9 @@ import pytest
 import torch
 
 from ch12cli.errors import InputError
+from ch12cli.sweep.jobs import SweepJob
 from ch12cli.sweep.resume_sweep import resume_sweep
+from ch12cli.sweep.stacked import Done
 from ch12cli.sweep.table import read_table
 from tests.sweep.driver import Looker, Swept, sweep, table, without_times
 from tests.sweep.killed import exit_code, in_child
@@ -365,3 +367,47 @@ def test_another_selection_of_the_jobs_does_not_disturb_a_stack_in_progress() ->
         assert torch.equal(again.weights(job), whole.weights(job))
     for job in range(4):
         assert torch.allclose(again.weights(job), whole.weights(job), rtol=1e-3)
+
+
+class Deaf(Looker):
+    """A watcher whose output nobody reads any more."""
+
+    def done(self, done: Done, job: SweepJob) -> None:
+        raise BrokenPipeError
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_sweep_goes_on_when_nobody_reads_its_output() -> None:
+    with pytest.raises(BrokenPipeError):
+        sweep(*TINY, "seed=1,2,3", into="deaf", looker=Deaf())
+    assert {row["status"] for row in table(Path("deaf")).values()} == {"finished"}
+
+
+@pytest.mark.parametrize("name", ["result.json", "metrics.csv", ".hydra/config.yaml", "checkpoints/last.pt"])
+@pytest.mark.parametrize("kind", ["link", "fifo"])
+@pytest.mark.usefixtures("folder")
+def test_a_strangers_sweep_with_something_that_is_no_file_is_refused(name: str, kind: str) -> None:
+    sweep(*TINY, "seed=1,2", into="theirs")
+    path = Path("theirs/1") / name
+    content = path.read_bytes()
+    path.unlink()
+    if kind == "link":
+        Path("elsewhere").write_bytes(content)
+        path.symlink_to(Path("elsewhere").resolve())
+    else:
+        os.mkfifo(path)
+    with pytest.raises(InputError, match=rf"{path}: must be a file, not a link or a device; .*--trust"):
+        resume_sweep(Path("theirs"), watcher=Looker(), trust=False)
+
+
+@pytest.mark.parametrize("place", ["1", "first/1"])
+@pytest.mark.usefixtures("folder")
+def test_a_strangers_sweep_that_leads_elsewhere_is_refused(place: str) -> None:
+    sweep(*TINY, "seed=1,2", "hydra.sweep.subdir=" + place.replace("1", "${seed}"), into="theirs")
+    part = Path("theirs") / Path(place).parts[0]
+    part.rename("elsewhere")
+    part.symlink_to(Path("elsewhere").resolve())
+    before = stamps(Path("elsewhere"))
+    with pytest.raises(InputError, match=rf"{part}: must not be a link"):
+        resume_sweep(Path("theirs"), watcher=Looker(), trust=False)
+    assert stamps(Path("elsewhere")) == before
