@@ -3,6 +3,7 @@
 import atexit
 import errno
 import gc
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -86,6 +87,7 @@ def run(words: list[str]) -> int:
         if "=" in verb:
             hint = f"; did you mean `ch12 train {verb}`?"
         raise InputError(f"{verb}: no such command{hint or '; see `ch12 --help`'}")
+    logging.raiseExceptions = False  # a log that cannot be written is no reason to print a traceback
     return int(import_module(f"ch12cli.cli.{verb}").run(words[1:]))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from ch12cli.config.check import check
 from ch12cli.config.compose import Composer, Composition, hydra_session, working_directory
 from ch12cli.config.hydra_job import claim_directory, run_in_hydra
 from ch12cli.errors import InputError, MachineError
+from ch12cli.runs.directory import CHECKPOINTS, LAST, RESULT
 from ch12cli.sweep.interrupts import interrupts_kept, termination_exits
 
 if TYPE_CHECKING:
@@ -81,5 +83,9 @@ def train_single(
                 )
             except BrokenPipeError:
                 raise
+            except MachineError as error:
+                begun = (directory / CHECKPOINTS / LAST).exists() and not (directory / RESULT).exists()
+                then = f"; when that is mended, go on with: ch12 resume {shlex.quote(str(directory))}" if begun else ""
+                raise MachineError(f"{error}{then}") from error
             except OSError as error:  # in what Hydra writes
                 raise MachineError(f"cannot write {error.filename or directory}: {error.strerror or error}") from error

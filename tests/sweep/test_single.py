@@ -3,6 +3,7 @@
 import copy
 import csv
 import json
+import logging
 import math
 import os
 import shutil
@@ -24,6 +25,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from ch12cli.cli.main import main
 from ch12cli.data import iris, toy_regression
 from ch12cli.data.prepared import Prepared, prepare
+from ch12cli.runs.directory import read_result
 from tests.conftest import Silent, Train
 
 QUICK = ("epochs=4", "batch_size=16", "seed=3")
@@ -678,3 +680,13 @@ def test_a_network_that_ends_in_softmax_before_cross_entropy_is_warned_of(train:
     (warning,) = [text for text, warning in silent.messages if warning]
     assert "model.output=softmax" in warning
     assert "model.output=none" in warning
+
+
+def test_a_log_that_cannot_be_written_ends_no_run(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(logging, "raiseExceptions", True)  # Python's default, back when the test is over
+    words = ["train", "epochs=2", "device=cpu", "hydra.job_logging.handlers.file.filename=/dev/full"]
+    assert main([*words, f"hydra.run.dir={folder / 'run'}", "-q"]) == 0
+    assert "Traceback" not in capfd.readouterr().err
+    assert read_result(folder / "run" / "result.json") is not None
