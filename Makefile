@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow bench peers check lint format clean
+.PHONY: help run test test-slow test-bare bench peers check lint format clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -16,6 +16,10 @@ test: .venv/installed  ## set everything up and run the tests (under five minute
 
 test-slow: .venv/installed  ## run every test, the long batteries too
 	$(BIN)/python -m pytest
+
+test-bare: .venv/installed  ## run the tests in an ASCII locale, with a read-only HOME, without a network (Linux, root)
+	HOME=/proc LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 unshare --net \
+	  $(BIN)/python -m pytest -m "not slow" -p no:cacheprovider
 
 bench: .venv/installed  ## measure speed against peers, in one run on this machine; some: make bench BENCH="step sweep"
 	$(BIN)/python -m tests.benchmarks $(BENCH)

@@ -1,6 +1,7 @@
 """What many tests need: an empty folder to run in, and a single run without a display."""
 
 import os
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 # Threads of torch's that have nothing to do sleep instead of spinning: half the time on a busy machine, the same bits.
 # It must be set before torch is imported, which nothing above does.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+# A shell starts what runs in the background deaf to Ctrl-C, which the processes that tests interrupt would inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Silent:

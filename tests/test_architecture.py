@@ -40,7 +40,7 @@ def layer_of(file: Path) -> str:
 
 def imports_of(file: Path, *, top_level: bool = False) -> set[str]:
     """The modules that a file imports. top_level: only those imported when it is, none for the sake of types alone."""
-    tree = ast.parse(file.read_text())
+    tree = ast.parse(file.read_text(encoding="utf-8"))
     found: set[str] = set()
     nodes = list(statements(tree.body)) if top_level else list(ast.walk(tree))
     for node in nodes:
@@ -97,7 +97,7 @@ def test_hydra_stays_in_config_and_sweep_and_rich_in_cli(file: Path) -> None:
 
 @pytest.mark.parametrize("file", [file for file in FILES if layer_of(file) != "cli"], ids=module_of)
 def test_only_the_command_line_prints(file: Path) -> None:
-    calls = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call)]
+    calls = [node for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
     assert [call.lineno for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"] == []
 
 
@@ -136,7 +136,7 @@ def test_importing_ch12_itself_takes_next_to_nothing() -> None:
 
 @pytest.mark.parametrize("file", FILES, ids=module_of)
 def test_a_module_is_about_one_thing_and_says_which(file: Path) -> None:
-    text = file.read_text()
+    text = file.read_text(encoding="utf-8")
     assert len(text.splitlines()) <= LONGEST
     names = {"utils", "helpers", "helper", "util", "common", "misc", "base", "manager"}
     assert not set(file.relative_to(PACKAGE).with_suffix("").parts) & names
@@ -153,5 +153,5 @@ def test_no_file_names_a_place_on_somebodys_machine() -> None:
     places = ["/" + "work/main", "/" + "root/", "../" + "shared"]
     for file in files:
         if file.exists():
-            text = file.read_text()
+            text = file.read_text(encoding="utf-8")
             assert not [place for place in places if place in text], file

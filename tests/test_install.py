@@ -112,7 +112,7 @@ def test_a_network_is_trained_in_whatever_directory_one_stands(installed: Instal
     done = installed.call("ch12", "train", "experiment=debug/fast", "-q", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     (result,) = tmp_path.glob("outputs/*/*/result.json")
-    assert '"status": "finished"' in result.read_text()
+    assert '"status": "finished"' in result.read_text(encoding="utf-8")
 
 
 def test_a_sweep_is_trained_as_a_stack_by_the_launcher(installed: Installed, tmp_path: Path) -> None:
@@ -120,4 +120,4 @@ def test_a_sweep_is_trained_as_a_stack_by_the_launcher(installed: Installed, tmp
     assert done.returncode == 0, done.stderr
     with open(tmp_path / "two" / "sweep.csv", newline="") as file:
         assert [(row["seed"], row["status"]) for row in csv.DictReader(file)] == [("1", "finished"), ("2", "finished")]
-    assert "stack of 2 runs" in (tmp_path / "two" / "1" / "train.log").read_text()
+    assert "stack of 2 runs" in (tmp_path / "two" / "1" / "train.log").read_text(encoding="utf-8")

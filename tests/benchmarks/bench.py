@@ -108,7 +108,9 @@ def process(
             raise
         child.returncode = os.waitstatus_to_exitcode(status)
     if (child.returncode != 0) != fails:
-        raise RuntimeError(f"{' '.join(command)}: exit code {child.returncode}\n{output.read_text()[-2000:]}")
+        raise RuntimeError(
+            f"{' '.join(command)}: exit code {child.returncode}\n{output.read_text(encoding='utf-8')[-2000:]}"
+        )
     output.unlink()
     return Spent(wall, usage.ru_utime + usage.ru_stime, max(peak))
 
@@ -136,7 +138,7 @@ def resident(session: int) -> int:
     pages = 0
     for status in Path("/proc").glob("[0-9]*/stat"):
         try:
-            fields = status.read_text().rpartition(")")[2].split()
+            fields = status.read_text(encoding="utf-8").rpartition(")")[2].split()
         except OSError:  # it has just ended
             continue
         if int(fields[3]) == session:

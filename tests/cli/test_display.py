@@ -365,12 +365,12 @@ from pathlib import Path
 from ch12cli.cli.display import RunDisplay
 rows = [{"epoch": e, "train_loss": 1 / e, "train_r2": 0.5} for e in range(1, 9)]
 with RunDisplay() as display:
-    display.begin([("data", "x")], epochs=8, directory=Path("/runs/ü"))
+    display.begin([("data", "x")], epochs=8, directory=Path("/runs/\\u00fc"))
     for row in rows:
         display.epoch(row)
     display.message("careful", warning=True)
     result = {"status": "finished", "epochs": 8, "final": rows[-1], "best": rows[-1], "seconds": 1.0}
-    display.end(result, rows, directory=Path("/runs/ü"))
+    display.end(result, rows, directory=Path("/runs/\\u00fc"))
 """
 
 

@@ -58,7 +58,7 @@ def rows_of(directory: Path) -> list[dict[str, float]]:
 @pytest.mark.parametrize("name", RUNS)
 def test_figures_equal_those_that_training_noted(train: Train, capsys: pytest.CaptureFixture[str], name: str) -> None:
     directory = train(*RUNS[name]).directory
-    rows, result = rows_of(directory), json.loads((directory / "result.json").read_text())
+    rows, result = rows_of(directory), json.loads((directory / "result.json").read_text(encoding="utf-8"))
     noted = {"last": rows[-1], "best": rows[int(result["best"]["epoch"]) - 1]}
     for checkpoint, row in noted.items():
         found = evaluated(capsys, str(directory), "--split", "all", "--checkpoint", checkpoint)
@@ -177,7 +177,7 @@ def test_a_run_out_of_a_stack_gives_its_figures_up_to_rounding(
     assert main(["train", "-q", "-m", "epochs=4", "batch_size=16", "seed=1,2", "hydra.sweep.dir=sweep"]) == 0
     capsys.readouterr()
     for job in ("0", "1"):
-        result = json.loads((folder / "sweep" / job / "result.json").read_text())
+        result = json.loads((folder / "sweep" / job / "result.json").read_text(encoding="utf-8"))
         assert result["stacked"] == 2
         found = evaluated(capsys, f"sweep/{job}")["parts"]["test"]
         assert metrics_of(found) == pytest.approx(result["test"], rel=1e-5)

@@ -92,7 +92,7 @@ def test_the_accuracy_on_the_test_rows_is_the_one_in_the_result(
     target, shuffled = iris().target, np.random.RandomState(1).permutation(150)
     tested = [row for place, row in enumerate(shuffled) if (target[shuffled[:place]] == target[row]).sum() < 10]
     right = [rows[row]["predicted"] == rows[row]["species"] for row in tested]
-    result = json.loads((run / "result.json").read_text())
+    result = json.loads((run / "result.json").read_text(encoding="utf-8"))
     assert len(right) == 30
     assert np.mean(right) == pytest.approx(result["test"]["accuracy"], abs=1e-12)
 
@@ -184,14 +184,14 @@ def test_a_file_gets_the_answer_whole_and_takes_the_old_ones_place(
     output.write_text("old")
     (tmp_path / "link.csv").symlink_to("answer.csv")
     assert answer(capsys, str(run), str(rows_file), "-o", str(tmp_path / "link.csv")) == ""
-    assert output.read_text() == printed
+    assert output.read_text(encoding="utf-8") == printed
     assert (tmp_path / "link.csv").is_symlink()
     assert answer(capsys, str(run), str(rows_file), "-o", "-") == printed
     assert sorted(file.name for file in tmp_path.iterdir()) == ["answer.csv", "flowers.csv", "link.csv"]
 
 
 def test_standard_input_and_output_in_a_process_of_its_own_in_an_ascii_locale(run: Path, rows_file: Path) -> None:
-    content = rows_file.read_text().replace("number,", "größe,").encode()
+    content = rows_file.read_text(encoding="utf-8").replace("number,", "größe,").encode()
     environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     command = [sys.executable, "-m", "ch12cli", "predict", str(run), "-"]
     done = subprocess.run(command, input=content, capture_output=True, env=environment, check=True)

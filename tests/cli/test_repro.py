@@ -95,7 +95,7 @@ def test_a_run_out_of_a_stack_is_the_same_up_to_rounding(
     words = ["-m", "epochs=5", "batch_size=8", f"model.dropout={dropout}", "seed=range(5)"]
     assert main(["train", "-q", *words, "hydra.sweep.dir=sweep"]) == 0
     for job in ("0", "3"):
-        assert json.loads((folder / "sweep" / job / "result.json").read_text())["stacked"] >= 2
+        assert json.loads((folder / "sweep" / job / "result.json").read_text(encoding="utf-8"))["stacked"] >= 2
         code, out, _ = repro(capsys, f"sweep/{job}")
         assert code == 0
         assert "the same" in out

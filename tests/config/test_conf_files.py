@@ -111,7 +111,7 @@ def test_a_choice_says_what_it_is_and_has_known_keys_and_allowed_defaults(choice
 
 
 def test_every_key_at_the_top_is_known_explained_and_allowed() -> None:
-    text = (CONF / "config.yaml").read_text()
+    text = (CONF / "config.yaml").read_text(encoding="utf-8")
     for key, value in top_level().items():
         known = key_of(key)
         assert known is not None, key
@@ -128,7 +128,7 @@ def test_every_rule_belongs_to_a_key_of_some_file() -> None:
 def test_a_preset_lists_only_what_differs_from_the_defaults() -> None:
     assert len(PRESETS) >= 7
     for choice in choices("experiment"):
-        assert f"ch12 train experiment={choice.name}" in choice.file.read_text()
+        assert f"ch12 train experiment={choice.name}" in choice.file.read_text(encoding="utf-8")
         defaults = content(choice.file).get("defaults", [])
         for entry in defaults:
             assert all(name.startswith("override /") for name in entry), entry
@@ -147,7 +147,7 @@ def test_a_preset_lists_only_what_differs_from_the_defaults() -> None:
 
 @pytest.mark.parametrize("name", [choice.name for choice in choices("optimizer")])
 def test_the_optimizers_defaults_are_torchs_own_but_for_the_rate(name: str) -> None:
-    node = yaml.safe_load((CONF / "optimizer" / f"{name}.yaml").read_text())
+    node = yaml.safe_load((CONF / "optimizer" / f"{name}.yaml").read_text(encoding="utf-8"))
     kind = getattr(torch.optim, node.pop("_target_").removeprefix("torch.optim."))
     node.pop("lr")
     signature = inspect.signature(kind).parameters

@@ -568,7 +568,7 @@ def test_a_directory_that_is_a_file_or_cannot_be_made_is_refused(
     assert main(["train", f"hydra.run.dir={'x' * 300}"]) == 4
     assert "name too long" in capsys.readouterr().err
     assert list(folder.iterdir()) == [taken]
-    assert taken.read_text() == "here already"
+    assert taken.read_text(encoding="utf-8") == "here already"
 
 
 def test_a_directory_that_holds_a_run_or_part_of_one_is_refused(
@@ -597,7 +597,7 @@ def test_a_folder_that_is_gone_is_refused(tmp_path: Path, capsys: pytest.Capture
     assert "current directory no longer exists" in capsys.readouterr().err
 
 
-def command(*words: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[bytes]:
+def command(*words: str | bytes, folder: Path, **environment: str) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
         [sys.executable, "-m", "ch12cli", *words],
         cwd=folder,
@@ -618,7 +618,7 @@ def test_the_whole_command_ends_with_the_code_and_the_message_alone(folder: Path
 
 def test_a_message_survives_an_ascii_terminal_and_bytes_that_are_no_text(folder: Path) -> None:
     ascii_only = {"PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0"}
-    done = command("train", "épochs=3", folder=folder, **ascii_only)
+    done = command("train", "épochs=3".encode(), folder=folder, **ascii_only)
     assert done.returncode == 2
     assert b"Traceback" not in done.stderr
     assert done.stderr.isascii()

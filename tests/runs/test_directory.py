@@ -68,7 +68,7 @@ def test_an_empty_directory_that_is_there_already_may_be_claimed(tmp_path: Path)
     (tmp_path / "other.txt").write_text("mine")
     claim(tmp_path)
     assert (tmp_path / ".hydra").is_dir()
-    assert (tmp_path / "other.txt").read_text() == "mine"
+    assert (tmp_path / "other.txt").read_text(encoding="utf-8") == "mine"
 
 
 @pytest.mark.parametrize("name", ["metrics.csv", "result.json", "model.pt", "checkpoints", ".hydra"])
@@ -117,7 +117,7 @@ def test_metrics_come_back_as_the_very_numbers_that_were_written(tmp_path: Path)
 def test_a_row_is_on_the_file_system_as_soon_as_it_is_written(tmp_path: Path) -> None:
     metrics = MetricsFile(tmp_path)
     metrics.write({"epoch": 1, "train_loss": 0.5})
-    assert (tmp_path / "metrics.csv").read_text() == "epoch,train_loss\n1,0.5\n"
+    assert (tmp_path / "metrics.csv").read_text(encoding="utf-8") == "epoch,train_loss\n1,0.5\n"
     metrics.close()
 
 

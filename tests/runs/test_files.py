@@ -112,7 +112,7 @@ def test_a_directory_that_is_removed_in_mid_run_is_said(folder: Path) -> None:
     (folder / "run").rename(folder / "away")
     shutil.rmtree(folder / "away", ignore_errors=True)
     assert exit_code(child) == 0
-    said = (folder / "said").read_text()
+    said = (folder / "said").read_text(encoding="utf-8")
     assert str(folder / "run") in said
     assert "No such file or directory" in said
 

@@ -72,7 +72,7 @@ def trained(path: Path) -> str:
 
 def metrics(directory: Path) -> list[str]:
     """The lines of metrics.csv without their last column, the seconds."""
-    lines = (directory / "metrics.csv").read_text().splitlines()
+    lines = (directory / "metrics.csv").read_text(encoding="utf-8").splitlines()
     assert lines[0].endswith(",seconds")
     return [line.rpartition(",")[0] for line in lines]
 

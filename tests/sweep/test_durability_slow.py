@@ -71,7 +71,7 @@ def test_a_run_killed_at_each_system_call_of_a_checkpoint_is_recovered(call: str
         killed = done.returncode != 0
         if killed:
             assert done.returncode in (-signal.SIGKILL, 128 + signal.SIGKILL), done.stderr.decode()
-        acknowledged = int((folder / "checkpoints.acknowledged").read_text())
+        acknowledged = int((folder / "checkpoints.acknowledged").read_text(encoding="utf-8"))
         found = Checkpoints(place, every=None).newest()[0]["epoch"]
         assert acknowledged <= found <= acknowledged + 1, f"{call} {number}"
     assert number > 2, "nothing was killed"

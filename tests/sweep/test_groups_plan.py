@@ -208,9 +208,9 @@ def test_with_halving_the_runs_of_a_group_stay_together(tmp_path: Path) -> None:
 def test_a_plan_that_is_damaged_is_refused(tmp_path: Path, damage: str) -> None:
     planned(SIX, tmp_path)
     path = tmp_path / STATE / PLAN
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     path.write_text(text.replace('"number": 3', '"number": 4') if damage == "changed" else damage)
-    assert path.read_text() != text
+    assert path.read_text(encoding="utf-8") != text
     with pytest.raises(InputError, match=r"plan.json: .*remove it to plan anew"):
         planned(SIX, tmp_path)
 
@@ -221,7 +221,7 @@ def test_what_is_kept_of_a_plan_does_not_grow_when_it_is_repeated(tmp_path: Path
     for _ in range(3):
         planned(SIX, tmp_path)
     assert len((tmp_path / STATE / PLAN).read_bytes()) == size
-    kept = json.loads((tmp_path / STATE / PLAN).read_text())
+    kept = json.loads((tmp_path / STATE / PLAN).read_text(encoding="utf-8"))
     assert [job["directory"] for job in kept["jobs"]] == ["0", "1", "2", "3", "4", "5"]
 
 

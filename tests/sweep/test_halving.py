@@ -66,7 +66,7 @@ def values_at(swept: Swept, epoch: int) -> dict[int, float]:
     """The validation loss of each job after an epoch, as metrics.csv of the whole sweep has it."""
     values = {}
     for job in swept.rows:
-        rows = (swept.directory / str(job) / "metrics.csv").read_text().splitlines()
+        rows = (swept.directory / str(job) / "metrics.csv").read_text(encoding="utf-8").splitlines()
         values[job] = float(dict(zip(rows[0].split(","), rows[epoch].split(","), strict=True))["valid_loss"])
     return values
 
@@ -88,9 +88,9 @@ def test_the_best_go_on_and_end_as_in_the_whole_sweep() -> None:
         assert row["status"] == "finished"
         assert row["cause"] == (f"left by halving after epoch {left[job]}" if job in left else "")
         assert int(row["epochs"]) == left.get(job, 10)
-        result = json.loads((halved.directory / str(job) / "result.json").read_text())
+        result = json.loads((halved.directory / str(job) / "result.json").read_text(encoding="utf-8"))
         assert result.get("left_at") == left.get(job)
-        found = (halved.directory / str(job) / "metrics.csv").read_text().splitlines()
+        found = (halved.directory / str(job) / "metrics.csv").read_text(encoding="utf-8").splitlines()
         assert len(found) == left.get(job, 10) + 1
     for job in running:
         assert apart(halved.weights(job), whole.weights(job)) < 1e-12

@@ -44,7 +44,7 @@ def session(leader: int) -> list[int]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                state, _, _, leads = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
+                state, _, _, leads = (entry / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()[:4]
             except OSError:  # it has ended meanwhile
                 continue
             if int(leads) == leader and state != "Z":
@@ -87,7 +87,7 @@ def test_a_signal_ends_a_run_soon_with_a_checkpoint_and_no_process_left(
     result = read_result(directory / "result.json")
     assert result is not None
     assert result["status"] == "interrupted"
-    rows = (directory / "metrics.csv").read_text().splitlines()[1:]
+    rows = (directory / "metrics.csv").read_text(encoding="utf-8").splitlines()[1:]
     assert result["epochs"] == len(rows) == load(directory / "checkpoints" / "last.pt")["epoch"]
 
 
@@ -174,7 +174,7 @@ def test_of_fifty_pairs_of_runs_into_one_directory_exactly_one_proceeds(folder: 
         codes = sorted(exit_code(child) for child in children)
         os.close(ready), os.close(go)
         assert codes == [0, 2], f"pair {pair}"
-        assert len((directory / "metrics.csv").read_text().splitlines()) == 2
+        assert len((directory / "metrics.csv").read_text(encoding="utf-8").splitlines()) == 2
         assert read_result(directory / "result.json") is not None
 
 

@@ -68,7 +68,7 @@ main()
 
 
 def hydra_files(directory: Path, name: str) -> Any:
-    return yaml.safe_load((directory / ".hydra" / name).read_text())
+    return yaml.safe_load((directory / ".hydra" / name).read_text(encoding="utf-8"))
 
 
 def test_hydras_files_are_those_that_hydra_itself_writes() -> None:
@@ -131,7 +131,7 @@ def test_the_basic_launcher_honours_subdir_and_freezes_the_configuration(unlucky
     swept = sweep(*words, "hydra.sweep.subdir=s${seed}", folders=[unlucky])
     assert [row["directory"] for row in swept.rows.values()] == ["s1", "s2", "s3"]
     assert [row["status"] for row in swept.rows.values()] == ["finished"] * 3
-    assert file.read_text() == "not: read\n"
+    assert file.read_text(encoding="utf-8") == "not: read\n"
 
 
 @pytest.mark.parametrize(("launcher", "batches"), [("stacked", None), ("stacked", 3), ("basic", 3)])

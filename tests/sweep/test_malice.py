@@ -109,7 +109,7 @@ def test_the_watch_sees_what_is_done(tmp_path: Path) -> None:
         os.system("true")
         (tmp_path / "outside").write_text("x")
         (tmp_path / "outside").rename(tmp_path / "secret")
-        (tmp_path / "secret").read_text()
+        (tmp_path / "secret").read_text(encoding="utf-8")
         os.listdir(tmp_path)
     assert [entry.partition(" ")[0] for entry in seen] == ["os.system", "open", "os.rename", "os.rename", "open"]
 
@@ -222,7 +222,7 @@ def test_hostile_settings_in_the_configurations_file_change_nothing(visit: Visit
     """It is a record for people: what a run is, stands in its checkpoint."""
     clean = {verb: visit.run(verb) for verb in VERBS}
     folder = visit.honest / ".hydra"
-    config = yaml.safe_load((folder / "config.yaml").read_text())
+    config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     texts = [yaml.dump(written_into(config, *HOSTILE[name]), Dumper=yaml.CSafeDumper) for name in WRITABLE[::3]]
     texts += [
         '!!python/object/apply:os.system ["touch canary"]',
@@ -262,7 +262,7 @@ LARGE = ("a width beyond memory", "a depth beyond memory", "sizes as arguments")
 
 @pytest.mark.parametrize("name", [name for name in WRITABLE if name not in LARGE])
 def test_hostile_settings_of_a_run_without_a_checkpoint_are_refused(visit: Visit, name: str) -> None:
-    config = yaml.safe_load((visit.honest / ".hydra" / "config.yaml").read_text())
+    config = yaml.safe_load((visit.honest / ".hydra" / "config.yaml").read_text(encoding="utf-8"))
     code, out, err = begun_anew(visit, config=yaml.dump(written_into(config, *HOSTILE[name]), Dumper=yaml.CSafeDumper))
     assert (code, out) == (2, ""), err
     assert not (visit.directory / "metrics.csv").exists()
@@ -297,7 +297,7 @@ LAUGHS = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9) if n else 'ha'}]\
     ids=lambda text: text[:20],
 )
 def test_a_configuration_that_is_more_than_values_is_refused(visit: Visit, text: str) -> None:
-    config = (visit.honest / ".hydra" / "config.yaml").read_text()
+    config = (visit.honest / ".hydra" / "config.yaml").read_text(encoding="utf-8")
     for content in (text, config + text):
         if content != config:
             code, out, err = begun_anew(visit, config=content)
@@ -305,7 +305,7 @@ def test_a_configuration_that_is_more_than_values_is_refused(visit: Visit, text:
 
 
 def test_what_hydras_own_file_says_is_not_carried_out(visit: Visit) -> None:
-    hydra = yaml.safe_load((visit.honest / ".hydra" / "hydra.yaml").read_text())
+    hydra = yaml.safe_load((visit.honest / ".hydra" / "hydra.yaml").read_text(encoding="utf-8"))
     call = {"_target_": "os.system", "command": f"touch {visit.canary}"}
     hydra["hydra"]["callbacks"] = {"x": call}
     hydra["hydra"]["job_logging"] = {"version": 1, "handlers": {"x": {"()": "os.system", "command": "touch canary"}}}
@@ -477,7 +477,7 @@ def hostile_results(result: dict[str, Any]) -> dict[str, str]:
 
 
 def test_a_hostile_result_is_harmless(visit: Visit) -> None:
-    result = json.loads((visit.honest / "result.json").read_text())
+    result = json.loads((visit.honest / "result.json").read_text(encoding="utf-8"))
     for name, content in hostile_results(result).items():
         visit.restore()
         (visit.directory / "result.json").write_bytes(content.encode("utf-8", "surrogateescape"))

@@ -45,7 +45,9 @@ def metrics(directory: Path) -> list[dict[str, float]]:
 
 
 def result(swept: Swept, job: int) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((swept.directory / swept.rows[job]["directory"] / "result.json").read_text())
+    found: dict[str, Any] = json.loads(
+        (swept.directory / swept.rows[job]["directory"] / "result.json").read_text(encoding="utf-8")
+    )
     return found
 
 
@@ -145,8 +147,8 @@ def test_a_jobs_directory_holds_what_a_run_alone_would_hold(train: Train, models
             state = torch.load(folder / name, weights_only=True)
             assert state.keys() == torch.load(alone.directory / name, weights_only=True).keys()
     for name in ("config.yaml", "overrides.yaml"):
-        found = yaml.safe_load((stacked.directory / "0" / ".hydra" / name).read_text())
-        assert found == yaml.safe_load((alone.directory / ".hydra" / name).read_text())
+        found = yaml.safe_load((stacked.directory / "0" / ".hydra" / name).read_text(encoding="utf-8"))
+        assert found == yaml.safe_load((alone.directory / ".hydra" / name).read_text(encoding="utf-8"))
 
 
 def test_order_chunks_and_processes_do_not_matter() -> None:
@@ -276,12 +278,12 @@ def test_the_configuration_is_that_of_the_start(models: Path) -> None:
         file.write_text("_target_: torch.optim.SGD\nlr: 5000\n")
 
     changed = sweep(*words, folders=[models], into="changed", looker=Looker(change))
-    assert "5000" in file.read_text()
+    assert "5000" in file.read_text(encoding="utf-8")
     file.write_text("_target_: torch.optim.SGD\nlr: 0.05\n")
     kept = sweep(*words, folders=[models], into="kept")
     for job in kept.rows:
         assert torch.equal(changed.weights(job), kept.weights(job))
-        config = yaml.safe_load((changed.directory / str(job) / ".hydra" / "config.yaml").read_text())
+        config = yaml.safe_load((changed.directory / str(job) / ".hydra" / "config.yaml").read_text(encoding="utf-8"))
         assert config["optimizer"]["lr"] == 0.05
 
 
@@ -333,7 +335,7 @@ def test_a_sweep_takes_no_other_directory_for_its_own() -> None:
         with pytest.raises(InputError, match="there is a file of that name in its path"):
             sweep(*TINY, "seed=1,2", into=name)
     assert {path: path.read_bytes() for path in before} == before
-    assert Path("first/5/precious.txt").read_text() == "mine"
+    assert Path("first/5/precious.txt").read_text(encoding="utf-8") == "mine"
     # what the very same jobs have left there is taken up, also where the sweep's own notes are lost
     for path in Path("first/.ch12").iterdir():
         path.unlink()
@@ -352,7 +354,7 @@ def test_hydra_sweep_subdir_names_the_directories() -> None:
     for job, place in enumerate(places):
         assert files_of(swept.directory / place) == files_of(plain.directory / str(job))
         assert torch.equal(swept.weights(job), plain.weights(job))
-        hydra = yaml.safe_load((swept.directory / place / ".hydra" / "hydra.yaml").read_text())["hydra"]
+        hydra = yaml.safe_load((swept.directory / place / ".hydra" / "hydra.yaml").read_text(encoding="utf-8"))["hydra"]
         assert hydra["runtime"]["output_dir"] == str((swept.directory / place).absolute())
         assert hydra["sweep"]["subdir"] == pattern.partition("=")[2]
     again = sweep(*words, pattern)

@@ -79,7 +79,7 @@ def wait_for_a_stack(directory: Path) -> None:
 def workers_of(process: int) -> list[int]:
     """The processes that a process has started and that are still there."""
     try:
-        listed = Path(f"/proc/{process}/task/{process}/children").read_text()
+        listed = Path(f"/proc/{process}/task/{process}/children").read_text(encoding="utf-8")
     except OSError:
         return []
     return [int(number) for number in listed.split()]
@@ -87,7 +87,7 @@ def workers_of(process: int) -> list[int]:
 
 def is_there(process: int) -> bool:
     try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
 
@@ -310,7 +310,7 @@ def test_finished_jobs_are_skipped_and_later_ones_added() -> None:
 def test_what_ended_before_a_kill_is_found_though_the_table_did_not_know() -> None:
     first = sweep(*TINY, "seed=range(5)", "optimizer.lr=0.01")
     path = Path("sweep/sweep.csv")
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     lines = text.splitlines(keepends=True)
     interrupted = lines[2].replace(",finished,", ",interrupted,")
     assert interrupted != lines[2]
@@ -332,7 +332,7 @@ def test_rows_of_jobs_that_are_not_asked_for_stay_in_the_table() -> None:
     sweep(*TINY, "seed=1,2")
     with open("sweep/sweep.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    text = Path("sweep/sweep.csv").read_text()
+    text = Path("sweep/sweep.csv").read_text(encoding="utf-8")
     Path("sweep/sweep.csv").write_text(text.replace(",finished,", ",failed,", 1))
     sweep(*TINY, "seed=5")
     assert [row["status"] for row in read_table(Path("sweep/sweep.csv"))] == ["failed", "finished", "finished"]

@@ -26,7 +26,7 @@ def test_rows_are_in_the_file_as_they_are_added_and_in_order_at_the_end(tmp_path
     header = (
         "job,directory,status,cause,seed,epochs,best_epoch,objective,train_loss,test_loss,parameters,seconds,command"
     )
-    assert path.read_text() == header + "\n"
+    assert path.read_text(encoding="utf-8") == header + "\n"
     table.add([row(2, seed="3", train_loss="0.5"), row(0, seed="1")])
     assert [found["job"] for found in rows_of(path)] == ["2", "0"]
     table.add([row(1, seed="2", cause=CAUSE)])

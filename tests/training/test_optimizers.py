@@ -437,7 +437,7 @@ def test_every_yaml_begins_with_a_sentence_and_explains_each_value() -> None:
     paths = sorted([*CONF.glob("*.yaml"), *(CONF.parent / "scheduler").glob("*.yaml")])
     assert len(paths) >= 10
     for path in paths:
-        first, target, *lines = path.read_text().splitlines()
+        first, target, *lines = path.read_text(encoding="utf-8").splitlines()
         assert first.startswith("# ")
         assert len(first) <= 92
         assert target.startswith("_target_: ")
