@@ -1,5 +1,5 @@
 """`python -m ch12cli`: the same as `ch12`."""
 
-from ch12cli.cli.main import main
+from ch12cli.cli.main import program
 
-raise SystemExit(main())
+program()

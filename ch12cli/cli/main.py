@@ -1,13 +1,18 @@
 """The command `ch12`: finds the verb, runs it, and turns how it ends into an exit code."""
 
+import _thread
 import atexit
 import errno
 import gc
 import logging
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from importlib import import_module
+from types import FrameType
+from typing import NoReturn
 
 from ch12cli.errors import InputError, MachineError
 
@@ -25,11 +30,33 @@ VERBS = {
 INTERRUPTED = 130
 
 
+def program() -> NoReturn:
+    """The program `ch12`: carries out its command line and ends the process."""
+    atexit.register(gc.freeze)  # or Python looks through all that torch made, once more, for a second
+    sys.unraisablehook = interrupt_again
+    logging.raiseExceptions = False  # a log that cannot be written is no reason to print a traceback
+    received: list[int] = []
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where a shell has it ignored
+        signal.signal(signal.SIGINT, note)
+    try:
+        code = main()
+    except BaseException as error:
+        if not (received or isinstance(error, KeyboardInterrupt)):
+            raise
+        code = INTERRUPTED
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done: to leave in peace takes no time
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler would complain of loader processes that are ended
+    sys.exit(INTERRUPTED if received and code else code)  # libraries make other errors of Ctrl-C
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code of a command line: 0 fine, 1 a bug, 2 input, 3 failed jobs, 4 the machine, 5 diverged, 130, 143."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    atexit.register(gc.freeze)  # or Python looks through all that torch made, once more, for a second
-    code = guarded(words)
+    code = guarded(list(sys.argv[1:] if arguments is None else arguments))
     try:
         sys.stdout.flush()
     except OSError as error:
@@ -38,6 +65,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             report([f"cannot write the output: {error.strerror}"])
             return MachineError.exit_code
     return code
+
+
+def interrupt_again(failure: "sys.UnraisableHookArgs") -> None:
+    """Repeats a Ctrl-C that came while Python was destroying something, where it would be printed and forgotten."""
+    if failure.exc_type is not KeyboardInterrupt:
+        sys.__unraisablehook__(failure)
+    elif not sys.is_finalizing():
+        threading.Timer(0.01, _thread.interrupt_main).start()
 
 
 def discard_output() -> None:
@@ -87,7 +122,6 @@ def run(words: list[str]) -> int:
         if "=" in verb:
             hint = f"; did you mean `ch12 train {verb}`?"
         raise InputError(f"{verb}: no such command{hint or '; see `ch12 --help`'}")
-    logging.raiseExceptions = False  # a log that cannot be written is no reason to print a traceback
     return int(import_module(f"ch12cli.cli.{verb}").run(words[1:]))
 
 

@@ -12,15 +12,15 @@ from ch12cli.sweep.signals import Terminated
 @contextmanager
 def interrupts_kept() -> Iterator[None]:
     """Raises KeyboardInterrupt at its end if one was swallowed on the way, as imports of large packages do."""
-    ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if not ours or threading.current_thread() is not threading.main_thread():
+    before = signal.getsignal(signal.SIGINT)
+    if not callable(before) or threading.current_thread() is not threading.main_thread():
         yield
         return
     received: list[int] = []
 
-    def note(number: int, _frame: FrameType | None) -> None:
+    def note(number: int, frame: FrameType | None) -> None:
         received.append(number)
-        raise KeyboardInterrupt
+        before(number, frame)
 
     signal.signal(signal.SIGINT, note)
     try:
@@ -30,7 +30,7 @@ def interrupts_kept() -> Iterator[None]:
             raise KeyboardInterrupt from error
         raise
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, before)
     if received:
         raise KeyboardInterrupt
 

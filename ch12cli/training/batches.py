@@ -113,7 +113,7 @@ class Loader:
         self.order.rows = order.tolist()
         try:
             found = iter(self.loader)
-            self.put_off_alarm()
+            self.put_off_alarm(found)
             for x, y in found:
                 yield x.to(self.device, non_blocking=True), y.to(self.device, non_blocking=True)
         except RuntimeError as error:
@@ -121,14 +121,15 @@ class Loader:
                 raise
             raise MachineError(f"a loader process died: {error}; try fewer workers, or workers=0") from error
 
-    def put_off_alarm(self) -> None:
+    def put_off_alarm(self, found: object) -> None:
         """Has the death of a loader process found out by the next fetch, in some seconds, where it is waited for.
 
-        torch's signal handler finds it at once, and raises wherever the program happens to be.
+        torch's signal handler finds it at once, and raises wherever the program happens to be. It comes back when the
+        iterator over the batches is gone, and its processes with it.
         """
         if not self.started and threading.current_thread() is threading.main_thread():
             handler = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            weakref.finalize(self, signal.signal, signal.SIGCHLD, handler)
+            weakref.finalize(found, signal.signal, signal.SIGCHLD, handler).atexit = False
         self.started = True
 
 
