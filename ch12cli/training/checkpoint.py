@@ -146,9 +146,10 @@ class Checkpoints:
             write_whole(beside, content)
             load(beside)
             with machine_errors(f"cannot write {self.last}"):
-                if self.sound or self.is_sound():  # a damaged one must not take the place of a good one
+                sound = self.sound or self.is_sound()  # a damaged one must not take the place of a good one
+                self.sound = False  # before it is so: a signal may end this between any two lines
+                if sound:
                     os.replace(self.last, self.previous)
-                self.sound = False  # from here until the next line is done, there is no last.pt
                 os.replace(beside, self.last)
                 sync_folder(self.last.parent)
             self.sound = True

@@ -16,7 +16,7 @@ from ch12cli.errors import InputError
 from ch12cli.runs.directory import read_result
 from ch12cli.sweep.resume import resume_run
 from ch12cli.sweep.single import train_single
-from ch12cli.training.checkpoint import load, save
+from ch12cli.training.checkpoint import Checkpoints, load, save
 from tests.conftest import Silent
 from tests.sweep.killed import STATEFUL, exit_code, in_child, kill_after, metrics, outcome, resume, start, trained
 
@@ -222,3 +222,28 @@ def test_a_run_whose_data_have_changed_is_not_resumed(kept: Path) -> None:
     with pytest.raises(InputError, match="other data than it was trained on"):
         resume(kept / "4")
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("done", [1, 2])
+def test_a_signal_between_the_renames_of_a_checkpoint_keeps_no_later_one_from_being_written(
+    done: int, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoints = Checkpoints(folder, every=1)
+    for epoch in (1, 2):
+        checkpoints.write({"epoch": epoch})
+    rename, calls = os.replace, 0
+
+    def interrupted(source: Path, target: Path) -> None:
+        nonlocal calls
+        rename(source, target)
+        if target.name in ("previous.pt", "last.pt"):
+            calls += 1
+            if calls == done:
+                raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(os, "replace", interrupted)
+        checkpoints.write({"epoch": 3})
+    checkpoints.write({"epoch": 4})
+    assert load(checkpoints.last)["epoch"] == 4
+    assert load(checkpoints.previous)["epoch"] in (2, 3)
