@@ -1,6 +1,7 @@
 """Batches of an epoch, in a given order of the rows."""
 
 import ctypes
+import errno
 import os
 import signal
 import sys
@@ -8,8 +9,9 @@ import threading
 import weakref
 from collections.abc import Iterator, Mapping
 from functools import partial
+from multiprocessing.queues import Queue
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -18,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from ch12cli.errors import MachineError
 from ch12cli.training.streams import epoch_order
 
+NO_SHARED_MEMORY = errno.ENOSPC  # exit code of a loader process that could not hand out a batch
 BLOCK = 2**20  # values gathered at once: larger blocks only cost memory
 
 
@@ -78,10 +81,16 @@ def obey(_number: int, *, parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     sys.excepthook = unless_disconnected
+    Queue._on_queue_feeder_error = staticmethod(give_up)  # type: ignore[attr-defined]  # or the run waits for ever
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: it holds the lock on the run's directory too
     if os.getppid() != parent:
         os._exit(1)
+
+
+def give_up(error: BaseException, _batch: object) -> NoReturn:
+    """Ends a loader process that cannot hand out a batch. The run notices, and tells by the exit code why."""
+    os._exit(NO_SHARED_MEMORY if "shared memory" in str(error) else 1)
 
 
 def unless_disconnected(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -112,13 +121,25 @@ class Loader:
         """The batches of one epoch. order: (rows,)."""
         self.order.rows = order.tolist()
         try:
-            found = iter(self.loader)
+            try:
+                found: Any = iter(self.loader)
+            except OSError as error:
+                reason = error.strerror or error
+                raise MachineError(
+                    f"workers={self.loader.num_workers}: cannot start loader processes: {reason}; they need shared "
+                    "memory (/dev/shm) and processes; use workers=0"
+                ) from error
             self.put_off_alarm(found)
             for x, y in found:
                 yield x.to(self.device, non_blocking=True), y.to(self.device, non_blocking=True)
         except RuntimeError as error:
             if "DataLoader worker" not in str(error):
                 raise
+            if NO_SHARED_MEMORY in [process.exitcode for process in found._workers]:
+                raise MachineError(
+                    f"workers={self.loader.num_workers}: the shared memory by which loader processes hand out batches "
+                    "(/dev/shm) is full; use workers=0, or a smaller batch_size"
+                ) from error
             raise MachineError(f"a loader process died: {error}; try fewer workers, or workers=0") from error
 
     def put_off_alarm(self, found: object) -> None:

@@ -1,6 +1,7 @@
 """Real processes that are interrupted, killed, doubled, or left without anybody who reads their output."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -234,3 +235,22 @@ def test_an_output_that_is_full_is_said_and_the_run_is_there(words: tuple[str, .
     result = read_result(directory / "result.json")
     assert result is not None
     assert (result["status"], result["epochs"]) == ("finished", 3)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs the right to mount")
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [("4k", "workers=2: cannot start loader processes: No space left on device"), ("64k", "(/dev/shm) is full")],
+)
+def test_too_little_shared_memory_is_said_and_the_run_goes_on_without_it(size: str, message: str, folder: Path) -> None:
+    words = ["dataset=two_class", "dataset.size=20000", "batch_size=5000", "epochs=2", "workers=2", "device=cpu", "-q"]
+    command = [sys.executable, "-m", "ch12cli", "train", *words, f"hydra.run.dir={folder / 'run'}"]
+    small = f"mount -t tmpfs -o size={size} tmpfs /dev/shm && exec {shlex.join(command)}"
+    done = subprocess.run(["unshare", "--mount", "sh", "-c", small], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 4
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    resume(folder / "run", "workers=0")
+    result = read_result(folder / "run" / "result.json")
+    assert result is not None
+    assert result["status"] == "finished"
