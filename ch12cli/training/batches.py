@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from multiprocessing.queues import Queue
 from types import TracebackType
@@ -99,6 +99,27 @@ def unless_disconnected(kind: type[BaseException], error: BaseException, trace: 
         sys.__excepthook__(kind, error, trace)
 
 
+def ended(processes: Sequence[Any]) -> dict[int, int]:
+    """The exit codes of those processes that have ended, by process number; one may be just about to."""
+    for process in processes:
+        process.join(0.1)
+    return {process.pid: process.exitcode for process in processes if process.exitcode is not None}
+
+
+def how_they_ended(exit_codes: Mapping[int, int]) -> str:
+    """Why there are no batches any more. exit_codes: of the loader processes that have ended, by their numbers."""
+    if not exit_codes:
+        return ""
+    if NO_SHARED_MEMORY in exit_codes.values():
+        return (
+            "the shared memory by which loader processes hand out batches (/dev/shm) is full; use workers=0, or a "
+            "smaller batch_size"
+        )
+    number, code = next(iter(exit_codes.items()))
+    how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    return f"a loader process died (process {number}, {how}); try fewer workers, or workers=0"
+
+
 class Loader:
     """Batches fetched by worker processes, which live as long as the loader: the same batches as without them."""
 
@@ -121,26 +142,24 @@ class Loader:
         """The batches of one epoch. order: (rows,)."""
         self.order.rows = order.tolist()
         try:
-            try:
-                found: Any = iter(self.loader)
-            except OSError as error:
-                reason = error.strerror or error
-                raise MachineError(
-                    f"workers={self.loader.num_workers}: cannot start loader processes: {reason}; they need shared "
-                    "memory (/dev/shm) and processes; use workers=0"
-                ) from error
+            found = iter(self.loader)
             self.put_off_alarm(found)
             for x, y in found:
                 yield x.to(self.device, non_blocking=True), y.to(self.device, non_blocking=True)
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
+        except (RuntimeError, OSError, EOFError) as error:  # the latter two in the midst of taking a batch
+            reason = self.reason(error)
+            if not reason:
                 raise
-            if NO_SHARED_MEMORY in [process.exitcode for process in found._workers]:
-                raise MachineError(
-                    f"workers={self.loader.num_workers}: the shared memory by which loader processes hand out batches "
-                    "(/dev/shm) is full; use workers=0, or a smaller batch_size"
-                ) from error
-            raise MachineError(f"a loader process died: {error}; try fewer workers, or workers=0") from error
+            raise MachineError(f"workers={self.loader.num_workers}: {reason}") from error
+
+    def reason(self, error: Exception) -> str:
+        """Why there are no batches, if it is the loader processes' fault."""
+        found: Any = self.loader._iterator  # which persistent workers leave here, once they are started
+        if found is not None:
+            return how_they_ended(ended(found._workers))
+        if isinstance(error, OSError):
+            return f"cannot start loader processes, which need shared memory: {error.strerror}; use workers=0"
+        return ""
 
     def put_off_alarm(self, found: object) -> None:
         """Has the death of a loader process found out by the next fetch, in some seconds, where it is waited for.

@@ -130,7 +130,7 @@ def test_a_dead_loader_process_is_noticed_and_named(folder: Path) -> None:
         os.kill(loaders[0], signal.SIGKILL)
         _, errors = process.communicate(timeout=30)
         assert session(process.pid) == []
-    assert process.returncode == 4
+    assert process.returncode == 4, errors.decode()
     assert b"loader process died" in errors
     assert str(loaders[0]).encode() in errors
     assert b"Traceback" not in errors
@@ -240,7 +240,7 @@ def test_an_output_that_is_full_is_said_and_the_run_is_there(words: tuple[str, .
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs the right to mount")
 @pytest.mark.parametrize(
     ("size", "message"),
-    [("4k", "workers=2: cannot start loader processes: No space left on device"), ("64k", "(/dev/shm) is full")],
+    [("4k", "workers=2: cannot start loader processes, which need shared memory"), ("64k", "(/dev/shm) is full")],
 )
 def test_too_little_shared_memory_is_said_and_the_run_goes_on_without_it(size: str, message: str, folder: Path) -> None:
     words = ["dataset=two_class", "dataset.size=20000", "batch_size=5000", "epochs=2", "workers=2", "device=cpu", "-q"]
