@@ -51,6 +51,7 @@ def program() -> NoReturn:
         code = INTERRUPTED
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done: to leave in peace takes no time
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler would complain of loader processes that are ended
+    exec("")  # or `python -m` ends by the signal, not the code, where it came in another exec, as a dataclass's is
     sys.exit(INTERRUPTED if received and code else code)  # libraries make other errors of Ctrl-C
 
 
