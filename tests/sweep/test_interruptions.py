@@ -14,6 +14,7 @@ import pytest
 
 from ch12cli.errors import InputError
 from ch12cli.runs.directory import read_result
+from ch12cli.sweep.table import read_table
 from ch12cli.training.checkpoint import Checkpoints, load
 from tests.sweep.killed import STATEFUL, exit_code, in_child, resume, start
 
@@ -22,6 +23,7 @@ pytestmark = pytest.mark.slow
 
 LONG = ("epochs=1000000", "batch_size=30")
 PAIRS = 50
+TOGETHER = 60.0  # seconds
 ENDS_WITHIN = 2.0  # seconds after a signal
 
 
@@ -254,3 +256,41 @@ def test_too_little_shared_memory_is_said_and_the_run_goes_on_without_it(size: s
     result = read_result(folder / "run" / "result.json")
     assert result is not None
     assert result["status"] == "finished"
+
+
+def test_two_that_start_runs_and_sweeps_in_one_folder_lose_nothing_while_a_third_looks(folder: Path) -> None:
+    started, until = folder / "started", time.monotonic() + TOGETHER
+    started.mkdir()
+
+    def start_some(who: int) -> None:
+        count = 0
+        while time.monotonic() < until:
+            sweep = count % 3 == 2
+            words = ["train", "epochs=2", "batch_size=30", "device=cpu", "-q", *(["-m", "seed=1,2"] if sweep else [])]
+            with ch12(*words) as process:
+                output, errors = process.communicate(timeout=60)
+            assert (process.returncode, errors) == (0, b""), errors.decode()
+            (started / f"{who}-{count}").write_bytes(output)
+            count += 1
+
+    children = [in_child(lambda who=who: start_some(who)) for who in range(2)]  # type: ignore[misc]
+    looked = 0
+    while time.monotonic() < until:
+        for place, _, names in os.walk(folder / "outputs"):
+            if "result.json" in names:
+                read_result(Path(place) / "result.json")  # whole, or gone: a sweep's jobs are renamed into their places
+            if "sweep.csv" in names:
+                read_table(Path(place) / "sweep.csv")
+            looked += len(names)
+    assert [exit_code(child) for child in children] == [0, 0]
+    named = [Path(path.read_text(encoding="utf-8").strip()) for path in started.iterdir()]
+    assert len(set(named)) == len(named) > 4
+    assert looked > len(named)
+    there = {path for path in (folder / "outputs").glob("*/*") if not path.name.startswith(".")}
+    assert {path.resolve() for path in named} == {path.resolve() for path in there}
+    for path in named:
+        runs = [path] if not (path / "sweep.csv").exists() else [path / "0", path / "1"]
+        for run in runs:
+            result = read_result(run / "result.json")
+            assert result is not None
+            assert (result["status"], result["epochs"]) == ("finished", 2)
