@@ -8,6 +8,7 @@ from typing import NoReturn
 from ch12cli.config.choices import known_keys
 from ch12cli.config.suggest import did_you_mean, nearest
 from ch12cli.errors import InputError
+from ch12cli.runs.names import find
 
 
 class Arguments(argparse.ArgumentParser):
@@ -46,7 +47,7 @@ def run_directory(verb: str, words: Sequence[str], *, takes: int = 1) -> Path:
         raise InputError(f"{verb}: which run? give its directory: ch12 {verb} outputs/…")
     if len(words) > takes:
         raise InputError(f"{words[takes]}: one word too many; see `ch12 {verb} --help`")
-    directory = Path(words[0])
+    directory = find(words[0])
     try:
         if (directory / "sweep.csv").is_file():
             raise InputError(f"{directory}: is a sweep; give one of its runs, such as {directory / '0'}")

@@ -1,11 +1,11 @@
 """`ch12 resume`: a run or a sweep goes on where it stopped."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from ch12cli.cli.arguments import Arguments
 from ch12cli.cli.train import EXIT
 from ch12cli.errors import InputError
+from ch12cli.runs.names import find
 
 
 def parser() -> Arguments:
@@ -28,7 +28,7 @@ def run(words: Sequence[str]) -> int:
         return 0
     if not options.words or "=" in options.words[0]:
         raise InputError("resume: which one? give the directory of a run or a sweep: ch12 resume outputs/…")
-    directory, lines = Path(options.words[0]), options.words[1:]
+    directory, lines = find(options.words[0]), options.words[1:]
     if not directory.is_dir():
         raise InputError(f"{directory}: no such directory")
     verbosity = int(options.verbose) - int(options.quiet)

@@ -8,7 +8,8 @@ from itertools import islice
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from ch12cli.config.combinations import has_part, minimised, monitored
+from ch12cli.config.combinations import has_part, monitored
+from ch12cli.runs.objective import minimised
 
 if TYPE_CHECKING:  # they import torch
     from ch12cli.sweep.jobs import SweepJob

@@ -20,6 +20,23 @@ TRUST = (
 )
 
 PAGES = {
+    "runs": VerbPage(
+        "runs [OPTION]... [FOLDER|SWEEP]",
+        (
+            "Lists the runs and sweeps below a folder (outputs/ unless given), newest first; of a sweep its jobs. A "
+            "run that was killed is called so, a damaged one damaged; what is running is known by its lock.",
+            "A filter compares results (test_accuracy, objective, epochs, seconds, status …) and configuration keys "
+            "(optimizer.lr) by = != < <= > >= and ~ (contains), joined by and, or, not and parentheses.",
+            "Wherever a command takes RUN, a path will do, or any part of one that only one run has, @1 for the "
+            "newest, @2 for the one before, @best, or SWEEP/17: ch12 eval @1.",
+        ),
+        (
+            ("ch12 runs", "all below outputs/"),
+            ('ch12 runs --filter "test_accuracy>0.95 and optimizer.lr<0.1"', "some"),
+            ("ch12 runs --sort objective --limit 10", "the least objectives"),
+            ("ch12 runs @1 --format csv", "the jobs of the newest sweep, for a spreadsheet"),
+        ),
+    ),
     "explain": VerbPage(
         "explain [OPTION]... NAME [GROUP=CHOICE]... [KEY=VALUE]...",
         (

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from ch12cli.config import combinations
 from ch12cli.config.targets import arguments_of, build, call, locate, signature_problems
 from ch12cli.config.task import Task, check_fit, tensors
 from ch12cli.errors import InputError
+from ch12cli.runs.objective import minimised
 from ch12cli.training.batches import Shuffled
 from ch12cli.training.fit import Limits, Training
 from ch12cli.training.losses import StackedLoss
@@ -119,7 +119,7 @@ def build_training(settings: Mapping[str, Any], task: Task, device: torch.device
     loaded = tensors(task.data.train, task, dtype=network.dtype, device=torch.device("cpu")) if workers else train
     check_fit(network, task, train)
     steps = -(-len(train) // settings["batch_size"])
-    minimise = combinations.minimised(task.monitor)
+    minimise = minimised(task.monitor)
     stopping = settings["early_stopping"]
     lr = optimizer_class(settings)[1].get("lr", 0.0)
     training = Training(
@@ -140,7 +140,7 @@ def build_training(settings: Mapping[str, Any], task: Task, device: torch.device
         best=Best(1, minimise=minimise),
         stopping=EarlyStopping(
             1,
-            minimise=combinations.minimised(task.stop_on),
+            minimise=minimised(task.stop_on),
             patience=stopping["patience"],
             min_delta=stopping["min_delta"],
         ),
@@ -174,7 +174,7 @@ def build_stack(jobs: Sequence[Mapping[str, Any]], task: Task, device: torch.dev
     kind, arguments = optimizer_class(first)
     values = arguments | {name: values_of(jobs, "optimizer", name) for name in arguments_of(first["optimizer"])}
     steps = -(-len(train) // first["batch_size"])
-    minimise = combinations.minimised(task.monitor)
+    minimise = minimised(task.monitor)
     node = {name: values_of(jobs, "scheduler", name) for name in first["scheduler"]}
     training = Training(
         network,
@@ -193,7 +193,7 @@ def build_stack(jobs: Sequence[Mapping[str, Any]], task: Task, device: torch.dev
         best=Best(len(jobs), minimise=minimise),
         stopping=EarlyStopping(
             len(jobs),
-            minimise=combinations.minimised(task.stop_on),
+            minimise=minimised(task.stop_on),
             patience=values_of(jobs, "early_stopping", "patience"),
             min_delta=values_of(jobs, "early_stopping", "min_delta"),
         ),

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ch12cli.config.rules import is_number
-from ch12cli.config.schema import HIGHER_IS_BETTER
 
 VALUES = 0  # "classes" of a data set whose target is a value
 
@@ -64,11 +63,6 @@ def has_part(settings: Mapping[str, Any], size: str) -> bool:
 def monitored(settings: Mapping[str, Any], name: str, *, valid: bool) -> str:
     """The metrics.csv column that `monitor` or `early_stopping.metric` stands for."""
     return ("valid_loss" if valid else "train_loss") if name == "auto" else name
-
-
-def minimised(column: str) -> bool:
-    """True for a metric of which less is better."""
-    return not column.endswith(HIGHER_IS_BETTER)
 
 
 def loss_problems(settings: Mapping[str, Any], classes: int) -> list[str]:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from ch12cli.config.choices import flatten
 from ch12cli.config.settings import first_lines
 from ch12cli.errors import InputError
 from ch12cli.runs.files import read_file
@@ -16,6 +18,8 @@ from ch12cli.runs.files import read_file
 LARGEST = 2**20  # bytes of a configuration's file
 DEEPEST = 50  # of its mappings and lists inside each other
 WRITTEN_LAST = "overrides.yaml"  # where it is, the others are whole
+SECTION = re.compile(r"^[^\s#].*\n(?:[ -].*\n|\n)*", re.MULTILINE)  # a key at the top and what belongs to it
+CHOICES = re.compile(r"^    choices:\n((?:      .*\n)*)", re.MULTILINE)  # in hydra.yaml
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 NAMES_A_KEY = re.compile(r"\$\{([\w.]+)\}")  # all that a text may ask for: a resolver (`${oc.env:…}`) could do more
 
@@ -79,3 +83,30 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(content, Mapping):
         raise InputError(f"{path}: is not such as Hydra makes it; train the run again")
     return dict(content)
+
+
+def read_keys(folder: Path) -> dict[str, Any]:
+    """A run's choices and settings by dotted keys, as texts have them; none of those that cannot be read as values.
+
+    For a look at thousands of runs: sections that they share are read once, and what names another key stays a text.
+    """
+    try:
+        config, hydra = (read_file(folder / name).decode() for name in ("config.yaml", "hydra.yaml"))
+    except (OSError, ValueError):
+        return {}
+    chosen = CHOICES.search(hydra)
+    lines = (line.partition(":") for line in chosen[1].splitlines()) if chosen else ()
+    keys: dict[str, Any] = {name.strip(): value.strip() for name, _, value in lines}
+    for section in SECTION.findall(config):
+        keys |= _section(section)
+    return keys
+
+
+@lru_cache(maxsize=4096)
+def _section(text: str) -> Mapping[str, Any]:
+    """The keys of a part of a configuration's file."""
+    try:
+        content = yaml.load(text, Loader=LOADER) if len(text) < LARGEST and is_bounded(text) else None
+    except (ValueError, RecursionError, yaml.YAMLError):
+        return {}
+    return dict(flatten(content)) if isinstance(content, Mapping) else {}

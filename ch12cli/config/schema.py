@@ -8,7 +8,6 @@ SEEDS = Whole(0, 2**32 - 1)  # torch's CPU generator uses 32 bits of a seed: a l
 
 METRICS = ("loss", "accuracy", "mae", "r2")
 MONITORS = tuple(f"{part}_{metric}" for part in ("train", "valid") for metric in METRICS)
-HIGHER_IS_BETTER = ("accuracy", "r2")
 
 
 class Key(NamedTuple):

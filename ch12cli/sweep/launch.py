@@ -12,6 +12,7 @@ from omegaconf import flag_override
 
 from ch12cli.runs.directory import RESULT, read_result
 from ch12cli.runs.files import locked
+from ch12cli.runs.table import SWEEP, Record, read_table
 from ch12cli.sweep.examine import examine
 from ch12cli.sweep.groups import Group
 from ch12cli.sweep.jobs import SweepJob, full_config
@@ -20,7 +21,7 @@ from ch12cli.sweep.plan import Plan, make_plan, processes_for, write_plan
 from ch12cli.sweep.record import HydraFiles
 from ch12cli.sweep.signals import Terminated, sigterm_raises
 from ch12cli.sweep.stacked import Done, Progress, Unstacked, cause_of
-from ch12cli.sweep.table import SWEEP, Record, SweepTable, read_table, row_of_result
+from ch12cli.sweep.table import SweepTable, row_of_result
 from ch12cli.sweep.units import Workshop, is_done
 from ch12cli.sweep.watcher import SteadfastSweep, SweepWatcher
 from ch12cli.sweep.workers import do_units

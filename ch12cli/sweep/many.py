@@ -8,19 +8,21 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from ch12cli.config.combinations import has_part, minimised, monitored
+from ch12cli.config.combinations import has_part, monitored
 from ch12cli.config.compose import Composer, hydra_session, working_directory
 from ch12cli.config.hydra_job import callbacks_of
 from ch12cli.config.settings import first_lines
 from ch12cli.errors import InputError, MachineError
 from ch12cli.runs.directory import RESULT, read_result
 from ch12cli.runs.files import locked
+from ch12cli.runs.objective import minimised
+from ch12cli.runs.table import SWEEP
 from ch12cli.sweep.claim import claimed, sweep_directory
 from ch12cli.sweep.hydra_task import train_as_hydra_job
 from ch12cli.sweep.jobs import SweepJob
 from ch12cli.sweep.jobs_file import read_jobs
 from ch12cli.sweep.multirun import Sweep, SweepTask, batch_of, read_sweep, run_sweep
-from ch12cli.sweep.table import SWEEP, SweepTable
+from ch12cli.sweep.table import SweepTable
 
 if TYPE_CHECKING:
     from ch12cli.sweep.estimate import Estimate

@@ -11,13 +11,13 @@ from typing import Any
 from ch12cli.errors import InputError
 from ch12cli.runs.directory import checksum
 from ch12cli.runs.files import machine_errors, read_file, write_whole
+from ch12cli.runs.table import STATE
 from ch12cli.sweep.groups import Group, groups_of
 from ch12cli.sweep.jobs import SweepJob
 from ch12cli.sweep.places import place_of, refuse_strangers, require_apart
 from ch12cli.sweep.record import HydraFiles
 from ch12cli.sweep.units import Unit
 
-STATE = ".ch12"  # of a sweep's directory: what a continued sweep needs to know
 PLAN = "plan.json"
 
 RUNS_AT_MOST = 4096  # in one stack: beyond, nothing is gained

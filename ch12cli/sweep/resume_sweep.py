@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from ch12cli.config.check import value_problem
 from ch12cli.config.choices import flatten
 from ch12cli.errors import InputError
+from ch12cli.runs.table import STATE, SWEEP
 from ch12cli.sweep.claim import HYDRAS
 from ch12cli.sweep.jobs import Base, SweepJob
 from ch12cli.sweep.many import Finished, objective_of
-from ch12cli.sweep.plan import STATE, Known, read_plan
+from ch12cli.sweep.plan import Known, read_plan
 from ch12cli.sweep.saved import refuse_links, require_sound
-from ch12cli.sweep.table import SWEEP
 
 if TYPE_CHECKING:
     from ch12cli.sweep.watcher import SweepWatcher

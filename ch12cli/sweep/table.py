@@ -6,31 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ch12cli.errors import InputError
-from ch12cli.runs.files import machine_errors, read_file, write_whole
+from ch12cli.runs.files import machine_errors, write_whole
+from ch12cli.runs.table import Record
 
-SWEEP = "sweep.csv"
 BEFORE = ("job", "directory", "status", "cause")
 AFTER = ("epochs", "best_epoch", "objective")
 LAST = ("parameters", "seconds", "command")
 
 PARTS = ("train_", "valid_", "test_")  # how the columns of metrics begin
-
-Record = dict[str, str]
-
-
-def read_table(path: Path) -> list[Record]:
-    """The rows of a sweep.csv, the last of each job; what was being written when the sweep was killed is left out."""
-    try:
-        text = read_file(path).decode("utf-8")
-        text = text[: text.rfind("\n") + 1]  # a line that has no end was being written
-        rows = list(csv.DictReader(io.StringIO(text, newline=""), restkey="", restval=None))
-    except FileNotFoundError:
-        return []
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read: {error}; remove it, or choose another hydra.sweep.dir") from error
-    whole = [row for row in rows if None not in row.values() and "" not in row and (row.get("job") or "").isdigit()]
-    return list({row["job"]: row for row in whole}.values())
 
 
 class SweepTable:

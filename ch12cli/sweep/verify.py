@@ -8,10 +8,10 @@ from typing import NamedTuple
 import torch
 
 from ch12cli.runs.directory import MODEL
+from ch12cli.runs.table import Record
 from ch12cli.sweep.alone import prepare_job
 from ch12cli.sweep.jobs import SweepJob
 from ch12cli.sweep.machine import torch_settings
-from ch12cli.sweep.table import Record
 
 
 class Difference(NamedTuple):

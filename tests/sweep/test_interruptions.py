@@ -14,7 +14,7 @@ import pytest
 
 from ch12cli.errors import InputError
 from ch12cli.runs.directory import read_result
-from ch12cli.sweep.table import read_table
+from ch12cli.runs.table import read_table
 from ch12cli.training.checkpoint import Checkpoints, load
 from tests.sweep.killed import STATEFUL, exit_code, in_child, resume, start
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from ch12cli.errors import InputError
-from ch12cli.sweep.table import SweepTable, read_table, row_of_result
+from ch12cli.runs.table import read_table
+from ch12cli.sweep.table import SweepTable, row_of_result
 
 CAUSE = 'ValueError: "odd", with a comma\nand a second line'
 

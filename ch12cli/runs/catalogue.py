@@ -1,0 +1,134 @@
+"""Runs and sweeps below a folder: what became of each, from the few files that tell. Nothing in them is executed."""
+
+import fcntl
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ch12cli.errors import InputError
+from ch12cli.runs.directory import CHECKPOINTS, HYDRA, METRICS, RESULT, read_result
+from ch12cli.runs.files import read_file
+from ch12cli.runs.table import STATE, SWEEP, read_table
+
+DEEPEST = 8  # folders below each other that are looked into
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A run or a sweep. when: seconds since 1970 at which it began; values: what it came to, by name; jobs: of a sweep,
+    how many by status."""
+
+    path: Path
+    kind: str
+    when: float
+    status: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+    jobs: Mapping[str, int] = field(default_factory=dict)
+
+
+def entries(below: Path) -> Iterator[Entry]:
+    """All runs and sweeps below a folder, in no order; a folder that is one itself is the only one.
+
+    What is damaged or goes away meanwhile is told as such or left out: the listing goes on.
+    """
+    waiting = [(str(below), 0)]
+    while waiting:
+        folder, depth = waiting.pop()
+        try:
+            inside = os.listdir(folder)
+        except OSError:
+            continue
+        if SWEEP in inside or STATE in inside:
+            yield sweep_entry(Path(folder))
+        elif CHECKPOINTS in inside or RESULT in inside or METRICS in inside:
+            yield run_entry(Path(folder))
+        elif depth < DEEPEST:
+            below_it = [f"{folder}/{name}" for name in inside if not name.startswith(".")]
+            waiting += [(path, depth + 1) for path in below_it if os.path.isdir(path) and not os.path.islink(path)]
+
+
+def run_entry(path: Path) -> Entry:
+    """A run from its result.json; one that has none is running if its directory is locked, else it was killed."""
+    when = began(path, HYDRA)
+    try:
+        result = read_result(path / RESULT)
+    except InputError:
+        return Entry(path, "run", when, "damaged")
+    if result is None:
+        status = "running" if is_locked(path) else "killed"
+        return Entry(path, "run", when, status, {"epochs": epochs_so_far(path / METRICS)})
+    try:
+        return Entry(path, "run", when, str(result["status"]), values_of(result))
+    except (AttributeError, TypeError, ValueError):
+        return Entry(path, "run", when, "damaged")
+
+
+def values_of(result: Mapping[str, Any]) -> Row:
+    """What a run came to, flat: its figures under the names of metrics.csv, those of the test part as test_…."""
+    names = ("epochs", "monitor", "objective", "parameters", "seconds", "stopped_early", "cause")
+    values: Row = {name: result[name] for name in names if name in result}
+    values |= {name: value for name, value in (result.get("final") or {}).items() if name not in ("epoch", "seconds")}
+    values |= {f"test_{name}": value for name, value in (result.get("test") or {}).items()}
+    values["best_epoch"] = (result.get("best") or {}).get("epoch")
+    return values
+
+
+def sweep_entry(path: Path) -> Entry:
+    """A sweep from its table: how its jobs ended, and the best objective."""
+    when = began(path, STATE)
+    try:
+        rows = read_table(path / SWEEP)
+    except InputError:
+        return Entry(path, "sweep", when, "damaged")
+    counts = Counter(row.get("status") or "" for row in rows)
+    running = is_locked(path)
+    open_jobs = counts["interrupted"] or not rows
+    status = "running" if running else "interrupted" if open_jobs else "failed" if counts["failed"] else "finished"
+    seconds = [number for row in rows if (number := number_of(row.get("seconds"))) is not None]
+    return Entry(path, "sweep", when, status, {"jobs": len(rows), "seconds": sum(seconds)}, dict(counts))
+
+
+def number_of(text: str | None) -> float | None:
+    """A cell of a table as a number; None if it is none."""
+    try:
+        return float(text) if text else None
+    except ValueError:
+        return None
+
+
+def epochs_so_far(path: Path) -> int | None:
+    """How many rows a metrics.csv holds; None if it cannot be read."""
+    try:
+        return max(0, read_file(path).count(b"\n") - 1)
+    except OSError:
+        return None
+
+
+def began(path: Path, first: str) -> float:
+    """When a directory's first part was made, which later writing does not touch."""
+    for name in (path / first, path):
+        try:
+            return name.stat().st_mtime
+        except OSError:
+            continue
+    return 0.0
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a ch12 process is writing into a directory: it holds a lock on it."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
+    return False

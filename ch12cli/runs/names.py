@@ -1,0 +1,75 @@
+"""Names of runs and sweeps: a path, any part of one, @1 for the newest, @best, SWEEP/17."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from ch12cli.errors import InputError
+from ch12cli.runs.catalogue import Entry, entries
+from ch12cli.runs.objective import minimised
+from ch12cli.runs.table import SWEEP, read_table
+
+OUTPUTS = Path("outputs")
+SHOWN = 5  # candidates in a message
+PLACE = re.compile(r"@(\d+)")
+
+
+def find(word: str, *, below: Path = OUTPUTS) -> Path:
+    """The directory that a word names. InputError if there is none, or more than one.
+
+    A path that exists; @1, the newest below `below`, @2, the one before, …; @best, the run with the best objective of
+    the newest one's kind; SWEEP/17, a job of a sweep named in any of these ways; else any part of a path below `below`
+    that only one has.
+    """
+    if word and exists(Path(word)):
+        return Path(word)
+    head, slash, job = word.rpartition("/")
+    if slash and job.isdigit() and (sweep := within(head, job, below)):
+        return sweep
+    known = sorted(entries(below), key=lambda entry: entry.when, reverse=True)
+    if place := PLACE.fullmatch(word):
+        number = int(place[1])
+        if not 1 <= number <= len(known):
+            raise InputError(f"{word}: there are {len(known)} runs and sweeps below {below}/; @1 is the newest")
+        return known[number - 1].path
+    if word == "@best":
+        return best(known, below).path
+    matching = [entry.path for entry in known if word and word in str(entry.path)]
+    exact = [path for path in matching if path.name == word]
+    if len(matching) == 1 or len(exact) == 1:
+        return (exact or matching)[0]
+    if not matching:
+        raise InputError(f"{word}: no such directory, and no run below {below}/ has that in its path; see `ch12 runs`")
+    listed = ", ".join(str(path) for path in matching[:SHOWN])
+    more = f", … ({len(matching)} in all)" if len(matching) > SHOWN else ""
+    raise InputError(f"{word}: may be {listed}{more}; give more of the path")
+
+
+def exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name too long, or with a NUL byte in it
+        return False
+
+
+def within(word: str, job: str, below: Path) -> Path | None:
+    """The directory of a sweep's job by its number; None if the word names no sweep."""
+    try:
+        sweep = find(word, below=below)
+    except InputError:
+        return None
+    place = next((row.get("directory") or job for row in read_table(sweep / SWEEP) if row["job"] == job), None)
+    if place is None or ".." in Path(place).parts or Path(place).is_absolute():
+        return None
+    return sweep / place
+
+
+def best(known: Sequence[Entry], below: Path) -> Entry:
+    """The finished run with the best objective among those that are measured as the newest of them is."""
+    finished = [e for e in known if isinstance(e.values.get("objective"), int | float) and e.status == "finished"]
+    if not finished:
+        raise InputError(f"@best: there is no finished run below {below}/")
+    monitor = str(finished[0].values.get("monitor"))
+    alike = [entry for entry in finished if entry.values.get("monitor") == monitor]
+    sign = 1 if minimised(monitor) else -1
+    return min(alike, key=lambda entry: sign * entry.values["objective"])

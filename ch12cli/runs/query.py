@@ -1,0 +1,132 @@
+"""Filters of runs: `test_accuracy>0.95 and not (optimizer.lr<0.1 or status=failed)`. Nothing is evaluated as code."""
+
+import operator
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ch12cli.errors import InputError
+
+TOKEN = re.compile(
+    r"""\s*(?:(?P<sign>[()])|(?P<compare>==|!=|<=|>=|<|>|=|~)|(?P<quoted>'[^']*'|"[^"]*")|(?P<word>[^\s()=!<>~'"]+))"""
+)
+COMPARE: dict[str, Callable[[Any, Any], bool]] = {
+    "=": operator.eq,
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+DEEPEST = 50  # parentheses inside each other
+EXAMPLE = 'such as "test_accuracy>0.95 and optimizer.lr<0.1"'
+WORDS = {"true": True, "false": False, "null": None, "none": None}
+
+Values = Mapping[str, Any]
+Condition = Callable[[Values], bool]
+
+
+class Query:
+    """A filter. names: what it asks for; matches: whether it holds of a run's values, by name."""
+
+    def __init__(self, text: str) -> None:
+        """InputError for a text that is no filter."""
+        self.text, self.names = text, list[str]()
+        self._tokens, self._place = tokens_of(text), 0
+        self._condition = self._any(0)
+        if self._place < len(self._tokens):
+            raise self._problem(f"`{self._tokens[self._place][1]}` is one too many; join comparisons with and, or")
+
+    def matches(self, values: Values) -> bool:
+        return self._condition(values)
+
+    def _any(self, depth: int) -> Condition:
+        conditions = [self._all(depth)]
+        while self._take("or"):
+            conditions.append(self._all(depth))
+        return conditions[0] if len(conditions) == 1 else lambda values: any(holds(values) for holds in conditions)
+
+    def _all(self, depth: int) -> Condition:
+        conditions = [self._one(depth)]
+        while self._take("and"):
+            conditions.append(self._one(depth))
+        return conditions[0] if len(conditions) == 1 else lambda values: all(holds(values) for holds in conditions)
+
+    def _one(self, depth: int) -> Condition:
+        if depth > DEEPEST:
+            raise self._problem("has too many parentheses inside each other")
+        if self._take("not"):
+            inner = self._one(depth + 1)
+            return lambda values: not inner(values)
+        if self._take("("):
+            inner = self._any(depth + 1)
+            if not self._take(")"):
+                raise self._problem("a `(` is not closed")
+            return inner
+        return self._comparison()
+
+    def _comparison(self) -> Condition:
+        kind, name = self._next("a name")
+        if kind != "word":
+            raise self._problem(f"expected a name before `{name}`")
+        kind, sign = self._next(f"a comparison after `{name}`")
+        if kind != "compare":
+            raise self._problem(f"expected a comparison (= != < <= > >= ~) after `{name}`, not `{sign}`")
+        kind, text = self._next(f"a value after `{name}{sign}`")
+        if kind not in ("word", "quoted"):
+            raise self._problem(f"expected a value after `{name}{sign}`, not `{text}`")
+        self.names.append(name)
+        wanted = text[1:-1] if kind == "quoted" else text
+        if sign == "~":
+            return lambda values: name in values and wanted.lower() in str(values[name]).lower()
+        return lambda values: name in values and holds(values[name], sign, wanted)
+
+    def _next(self, expected: str) -> tuple[str, str]:
+        if self._place == len(self._tokens):
+            raise self._problem(f"ends where {expected} is expected")
+        self._place += 1
+        return self._tokens[self._place - 1]
+
+    def _take(self, word: str) -> bool:
+        here = self._tokens[self._place] if self._place < len(self._tokens) else ("", "")
+        found = here[0] in ("word", "sign") and here[1].lower() == word
+        self._place += found
+        return found
+
+    def _problem(self, what: str) -> InputError:
+        return InputError(f"--filter {self.text!r}: {what}; {EXAMPLE}")
+
+
+def tokens_of(text: str) -> list[tuple[str, str]]:
+    """(kind, text) of each part of a filter. InputError for what is none."""
+    tokens, place = [], 0
+    text = text.rstrip()
+    while place < len(text):
+        found = TOKEN.match(text, place)
+        if found is None or found.lastgroup is None:
+            raise InputError(f"--filter {text!r}: cannot be read from `{text[place:][:20].strip()}` on; {EXAMPLE}")
+        tokens.append((found.lastgroup, found[found.lastgroup]))
+        place = found.end()
+    return tokens
+
+
+def holds(value: Any, sign: str, wanted: str) -> bool:
+    """Whether a comparison holds: of numbers as numbers, of anything else as text; order only between alike."""
+    if isinstance(value, bool) or value is None:
+        same = value is WORDS.get(wanted.lower(), wanted)
+        return same if sign in ("=", "==") else not same if sign == "!=" else False
+    number = as_number(wanted)
+    left = value if isinstance(value, int | float) else as_number(str(value))
+    if left is not None and number is not None:
+        return COMPARE[sign](left, number)
+    if sign in ("=", "==", "!="):
+        return COMPARE[sign](str(value), wanted)
+    return left is None and number is None and COMPARE[sign](str(value), wanted)
+
+
+def as_number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None

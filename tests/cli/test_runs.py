@@ -1,0 +1,211 @@
+"""`ch12 runs`, and the names by which it and the other commands find a run."""
+
+import csv
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ch12cli.cli.main import main
+from ch12cli.errors import InputError
+from ch12cli.runs.files import locked
+from ch12cli.runs.names import find
+
+Answer = Callable[..., str]
+DAY = Path("outputs/2026-05-17")
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three runs and a sweep of three jobs, begun in this order a minute apart."""
+    folder = tmp_path_factory.mktemp("listed")
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        words = ["train", "device=cpu", "-q", "epochs=2"]
+        assert main([*words, f"hydra.run.dir={DAY}/10-00-00-iris-mlp", "optimizer.lr=0.01"]) == 0
+        assert main([*words, f"hydra.run.dir={DAY}/10-01-00-iris-mlp", "optimizer=sgd", "optimizer.lr=0.05"]) == 0
+        assert main([*words, f"hydra.sweep.dir={DAY}/10-02-00-sweep", "-m", "seed=1,2,3"]) == 0
+        assert main([*words, f"hydra.run.dir={DAY}/10-03-00-bad", "optimizer=sgd", "optimizer.lr=1e30"]) == 5
+    finally:
+        os.chdir(before)
+    for minute, name in enumerate(("10-00-00-iris-mlp", "10-01-00-iris-mlp", "10-02-00-sweep", "10-03-00-bad")):
+        for part in (".hydra", ".ch12", ""):
+            if (folder / DAY / name / part).exists():
+                os.utime(folder / DAY / name / part, (1.8e9 + 60 * minute,) * 2)
+    return folder
+
+
+@pytest.fixture
+def listed(outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of them to do something to, in the current directory."""
+    shutil.copytree(outputs / "outputs", tmp_path / "outputs")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / DAY
+
+
+@pytest.fixture
+def answer(capsys: pytest.CaptureFixture[str], listed: Path) -> Answer:
+    def of(*words: str) -> str:
+        assert main(["runs", *words]) == 0
+        return capsys.readouterr().out
+
+    return of
+
+
+def names(text: str) -> list[str]:
+    return [Path(row["path"]).name for row in json.loads(text)]
+
+
+def test_everything_is_listed_the_newest_first(answer: Answer) -> None:
+    lines = answer().splitlines()
+    assert lines[0].split() == ["when", "run", "status", "epochs", "objective", "test", "time"]
+    assert [Path(line.split()[2]).name for line in lines[1:]] == [
+        *("10-03-00-bad", "10-02-00-sweep", "10-01-00-iris-mlp", "10-00-00-iris-mlp")
+    ]
+    assert [line.split()[3] for line in lines[1:]] == ["diverged", "finished", "finished", "finished"]
+    assert "3 jobs" in lines[2]
+
+
+def test_figures_are_those_of_the_runs(answer: Answer, listed: Path) -> None:
+    [row] = csv.DictReader(io.StringIO(answer("--filter", "path~10-00", "--format", "csv")))
+    result = json.loads((listed / "10-00-00-iris-mlp" / "result.json").read_text(encoding="utf-8"))
+    assert float(row["objective"]) == result["objective"]
+    assert float(row["test_accuracy"]) == result["test"]["accuracy"]
+    assert float(row["valid_loss"]) == result["final"]["valid_loss"]
+
+
+def test_filters_sorting_and_limits(answer: Answer) -> None:
+    assert names(answer("--filter", "optimizer.lr>0.01 and status=finished", "--format", "json")) == [
+        "10-01-00-iris-mlp"
+    ]
+    assert names(answer("--filter", "optimizer=adam", "--format", "json")) == ["10-00-00-iris-mlp"]
+    assert names(answer("--filter", "epochs=2", "--sort", "optimizer.lr", "--format", "json")) == [
+        *("10-00-00-iris-mlp", "10-01-00-iris-mlp")
+    ]
+    assert names(answer("--limit", "1", "--reverse", "--format", "json")) == ["10-00-00-iris-mlp"]
+    assert answer("--filter", "epochs=77") == "no runs below outputs/\n"
+
+
+def test_the_jobs_of_a_sweep_are_listed_from_its_table(answer: Answer, listed: Path) -> None:
+    rows = json.loads(answer("10-02-00-sweep", "--sort", "seed", "--format", "json"))
+    assert [(row["seed"], row["status"], row["epochs"]) for row in rows] == [(s, "finished", 2) for s in (1, 2, 3)]
+    result = json.loads((listed / "10-02-00-sweep" / "1" / "result.json").read_text(encoding="utf-8"))
+    assert rows[1]["objective"] == result["objective"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--filter", "test_acuracy>0.9"], "test_acuracy: no run has it; did you mean `test_accuracy`?"),
+        (["--filter", "optimzer.lr>0.9"], "did you mean `optimizer.lr`?"),
+        (["--sort", "objctive"], "--sort: objctive: no run has it; did you mean `objective`?"),
+        (["--limit", "-1"], "--limit"),
+        (["--format", "xml"], "--format"),
+        (["a", "b"], "b: one word too many"),
+        (["nowhere"], "nowhere: no such directory"),
+        (["--fliter", "x=1"], "did you mean `--filter`?"),
+    ],
+)
+def test_mistakes_are_said(words: list[str], message: str, listed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["runs", *words]) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.out == ""
+
+
+def test_what_is_damaged_killed_or_running_is_called_so_and_stops_nothing(answer: Answer, listed: Path) -> None:
+    damaged = listed / "10-00-00-iris-mlp" / "result.json"
+    damaged.write_bytes(damaged.read_bytes().replace(b"0.", b"1.", 1))
+    killed = listed / "10-01-00-iris-mlp"
+    (killed / "result.json").unlink()
+    table = listed / "10-02-00-sweep" / "sweep.csv"
+    table.unlink()
+    os.mkfifo(table)  # which must not be waited for
+    (listed / "10-04-00-\x1b[31mred").mkdir()
+    (listed / "10-04-00-\x1b[31mred" / "result.json").symlink_to("/etc/passwd")
+    (listed / "10-05-00-deep").mkdir()
+    (listed / "10-05-00-deep" / "result.json").write_text("[" * 100_000, encoding="utf-8")
+    text = answer()
+    found = {line.split()[2].rpartition("/")[2]: line.split()[3] for line in text.splitlines()[1:]}
+    assert found == {
+        "10-00-00-iris-mlp": "damaged",
+        "10-01-00-iris-mlp": "killed",
+        "10-02-00-sweep": "damaged",
+        "10-03-00-bad": "diverged",
+        "10-04-00-\\x1b[31mred": "damaged",
+        "10-05-00-deep": "damaged",
+    }
+    with locked(killed, key="test"):
+        [row] = json.loads(answer("--filter", "path~10-01", "--format", "json"))
+    assert (row["status"], row["epochs"]) == ("running", 2)
+
+
+def test_a_look_keeps_no_run_from_starting(listed: Path) -> None:
+    from ch12cli.runs.catalogue import is_locked
+
+    with locked(listed / "10-00-00-iris-mlp", key="test"):
+        assert is_locked(listed / "10-00-00-iris-mlp")
+    assert not is_locked(listed / "10-00-00-iris-mlp")
+    with locked(listed / "10-00-00-iris-mlp", key="test"):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("word", "place"),
+    [
+        ("@1", "10-03-00-bad"),
+        ("@4", "10-00-00-iris-mlp"),
+        ("sweep", "10-02-00-sweep"),
+        ("10-01", "10-01-00-iris-mlp"),
+        ("10-02-00-sweep/1", "10-02-00-sweep/1"),
+        ("@2/2", "10-02-00-sweep/2"),
+        (str(DAY / "10-00-00-iris-mlp"), "10-00-00-iris-mlp"),
+    ],
+)
+def test_a_run_is_found_by_name(word: str, place: str, listed: Path) -> None:
+    assert find(word).resolve() == (listed / place).resolve()
+
+
+def test_the_best_is_that_of_the_best_objective(listed: Path) -> None:
+    runs = [listed / "10-00-00-iris-mlp", listed / "10-01-00-iris-mlp"]
+    objectives = [json.loads((run / "result.json").read_text(encoding="utf-8"))["objective"] for run in runs]
+    assert find("@best").resolve() == runs[objectives.index(min(objectives))].resolve()
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("iris", "may be .*10-01-00-iris-mlp, .*10-00-00-iris-mlp; give more"),
+        ("@5", "there are 4 runs and sweeps"),
+        ("@0", "@1 is the newest"),
+        ("10-02-00-sweep/9", "no such directory"),
+        ("nothing", "see `ch12 runs`"),
+        ("", "no such directory"),
+        ("x" * 5000, "no such directory"),
+        ("a\0b", "no such directory"),
+    ],
+)
+def test_a_name_that_none_or_several_have_is_said(word: str, message: str, listed: Path) -> None:
+    with pytest.raises(InputError, match=message):
+        find(word)
+
+
+def test_other_commands_find_runs_by_name_too(listed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["eval", "10-02-00-sweep/1"]) == 0
+    assert "10-02-00-sweep/1" in capsys.readouterr().out
+    assert main(["resume", "@4", "epochs=3", "-q"]) == 0
+    assert len((listed / "10-00-00-iris-mlp" / "metrics.csv").read_text(encoding="utf-8").splitlines()) == 4
+
+
+def test_listing_imports_neither_torch_nor_hydra(listed: Path) -> None:
+    code = "import sys; from ch12cli.cli.main import main; main(sys.argv[1:]); print('\\n', *sys.modules)"
+    for words in (["runs"], ["runs", "--filter", "optimizer.lr>0"], ["runs", "@2", "--format", "csv"]):
+        done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
+        assert not {"torch", "hydra", "rich"} & set(done.stdout.rpartition("\n ")[2].split())
