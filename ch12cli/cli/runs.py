@@ -159,7 +159,8 @@ def cells(entry: Entry) -> list[str]:
     seconds = values.get("seconds")
     spent = format_seconds(seconds) if isinstance(seconds, int | float) and math.isfinite(seconds) else "-"
     when = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.when)) if entry.kind != "job" else "-"
-    return [printable(text) for text in (when, str(entry.path), entry.status, epochs, shown, test, spent)]
+    name = str(entry.path).removeprefix(f"{OUTPUTS}/")  # by which it is found just as well
+    return [printable(text) for text in (when, name, entry.status, epochs, shown, test, spent)]
 
 
 def describe(jobs: Mapping[str, int]) -> str:
