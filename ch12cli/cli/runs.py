@@ -181,7 +181,8 @@ def as_csv(rows: Sequence[tuple[Entry, Mapping[str, Any]]]) -> str:
     names = dict.fromkeys((*FIRST, *(name for _, row in rows for name in row)))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(names)
+    writer.writerow(map(printable, names))
     for _, row in rows:
-        writer.writerow(["" if row.get(name) is None else row[name] for name in names])
+        values = [row.get(name, "") for name in names]
+        writer.writerow([printable(value) if isinstance(value, str) else value for value in values])
     return text.getvalue().rstrip("\n")

@@ -20,6 +20,18 @@ TRUST = (
 )
 
 PAGES = {
+    "show": VerbPage(
+        "show RUN|SWEEP",
+        (
+            "How a run ended, its figures and its learning curve, its choices, what it ran on, and the line that "
+            "repeats it; of a sweep what differed, best first, seeds folded, and what went wrong. Nothing is computed.",
+        ),
+        (
+            ("ch12 show @1", "the newest"),
+            ("ch12 show my_sweep/17", "a job of a sweep"),
+            ("ch12 show @best", "the best"),
+        ),
+    ),
     "runs": VerbPage(
         "runs [OPTION]... [FOLDER|SWEEP]",
         (

@@ -13,6 +13,7 @@ from ch12cli.runs.directory import CHECKPOINTS, HYDRA, METRICS, RESULT, read_res
 from ch12cli.runs.files import read_file
 from ch12cli.runs.table import STATE, SWEEP, read_table
 
+LARGEST = 2**63  # of a whole number
 DEEPEST = 8  # folders below each other that are looked into
 
 Row = dict[str, Any]
@@ -75,7 +76,12 @@ def values_of(result: Mapping[str, Any]) -> Row:
     values |= {name: value for name, value in (result.get("final") or {}).items() if name not in ("epoch", "seconds")}
     values |= {f"test_{name}": value for name, value in (result.get("test") or {}).items()}
     values["best_epoch"] = (result.get("best") or {}).get("epoch")
-    return values
+    return {name: value for name, value in values.items() if is_plain(value)}
+
+
+def is_plain(value: Any) -> bool:
+    """Whether it is what ch12 writes for a figure or a word, and not what a stranger may have put there."""
+    return value is None or isinstance(value, float | str) or (isinstance(value, int) and abs(value) < LARGEST)
 
 
 def sweep_entry(path: Path) -> Entry:

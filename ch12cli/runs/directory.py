@@ -103,7 +103,7 @@ class MetricsFile:
 def read_result(path: Path) -> dict[str, Any] | None:
     """The content of a result.json; None if there is none. InputError if it is damaged."""
     try:
-        result = json.loads(read_file(path))
+        result = json.loads(read_file(path).decode())
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:

@@ -65,7 +65,7 @@ def read_plan(sweep_dir: Path) -> Known:
     """What an earlier sweep into this directory planned; nothing if there was none. InputError if it is damaged."""
     path = sweep_dir / STATE / PLAN
     try:
-        plan = json.loads(read_file(path))
+        plan = json.loads(read_file(path).decode())
         known = Known(list(plan["bases"]), list(plan["jobs"]), [list(map(int, stack)) for stack in plan["stacks"]])
         sound = plan["checksum"] == checksum({name: plan[name] for name in ("bases", "jobs", "stacks")})
     except FileNotFoundError:

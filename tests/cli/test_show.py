@@ -1,0 +1,139 @@
+"""`ch12 show`: what it says of runs and sweeps, sound, damaged and hostile."""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import pytest
+
+from ch12cli.cli.main import main
+from ch12cli.runs.directory import format_result
+from ch12cli.runs.metrics import read_metrics
+
+WORDS = ["train", "device=cpu", "-q", "epochs=4"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("shown")
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        assert main([*WORDS, "hydra.run.dir=run", "optimizer.lr=0.01", "model.width=7"]) == 0
+        assert (
+            main([*WORDS, "hydra.sweep.dir=sweep", "-m", "seed=1,2,3", "optimizer=sgd", "optimizer.lr=0.1,1e30"]) == 0
+        )
+    finally:
+        os.chdir(before)
+    return folder
+
+
+@pytest.fixture
+def shown(trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    monkeypatch.chdir(trained)
+    capsys.readouterr()
+
+    def of(*words: str) -> str:
+        assert main(["show", *words]) == 0
+        return capsys.readouterr().out
+
+    return of
+
+
+def test_a_run_is_shown_with_its_figures_its_curve_and_the_line_that_repeats_it(
+    shown: Callable[..., str], trained: Path
+) -> None:
+    text = shown("run")
+    result = json.loads((trained / "run" / "result.json").read_text(encoding="utf-8"))
+    assert text.startswith("finished  4 epochs")
+    assert f"{result['test']['accuracy']:.4f}" in text
+    assert f"{result['final']['valid_loss']:#.4g}" in text
+    assert "valid loss" in text.partition("epoch  1")[2]
+    assert "repeat       ch12 train device=cpu epochs=4 optimizer.lr=0.01 model.width=7" in text
+    assert f"parameters   {4 * 7 + 7 + 7 * 3 + 3}" in text
+
+
+def test_a_sweep_is_shown_with_what_differed_and_what_went_wrong(shown: Callable[..., str], trained: Path) -> None:
+    text = shown("sweep")
+    with open(trained / "sweep" / "sweep.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    objectives = [float(row["objective"]) for row in rows if row["status"] == "finished"]
+    assert len(objectives) == 3
+    assert "3 finished, 3 diverged" in text
+    assert "best valid loss" in text
+    assert any(line.split()[1] == f"{mean(objectives):.4f}" for line in text.splitlines() if line.startswith("0.1 "))
+    assert "no longer finite" in text
+
+
+def test_a_run_that_was_killed_or_damaged_is_shown_as_far_as_it_is_there(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    killed = shutil.copytree(trained / "run", tmp_path / "killed")
+    (killed / "result.json").unlink()
+    (killed / "metrics.csv").write_bytes((killed / "metrics.csv").read_bytes()[:-20])
+    capsys.readouterr()
+    assert main(["show", str(killed)]) == 0
+    assert capsys.readouterr().out.startswith("killed  after 3 of 4 epochs")
+    for name in ("result.json", "metrics.csv", ".hydra/config.yaml", ".hydra/overrides.yaml"):
+        damaged = shutil.copytree(trained / "run", tmp_path / name.replace("/", "-"))
+        (damaged / name).write_bytes(b"\xff\xfe\x1b[31m{[")
+        assert main(["show", str(damaged)]) == 0
+        captured = capsys.readouterr()
+        assert bool(captured.err) == (not name.startswith("."))
+        assert "\x1b" not in captured.out + captured.err
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"final": "text"},
+        {"final": {"epoch": 10**400, "train_loss": {}}},
+        {"test": [1, 2]},
+        {"test": {"loss": "x", "accuracy": []}},
+        {"seconds": "soon"},
+        {"seconds": 10**400},
+        {"epochs": "many"},
+        {"environment": "here"},
+        {"data": ["x"]},
+        {"monitor": 3, "objective": [1]},
+        {"status": ["finished"]},
+        {"cause": {"a": "\x1b[2J"}},
+        {"parameters": "\x1b[2J"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("verb", ["show", "runs"])
+def test_a_hostile_result_is_shown_or_refused_without_a_traceback(
+    change: dict[str, Any], verb: str, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = shutil.copytree(trained / "run", tmp_path / "run")
+    result = json.loads((run / "result.json").read_text(encoding="utf-8"))
+    del result["checksum"]
+    (run / "result.json").write_bytes(format_result({**result, **change}))
+    capsys.readouterr()
+    for words in ([verb, str(run)], *([[verb, str(run), "--sort", "status", "--format", "csv"]] * (verb == "runs"))):
+        assert main(words) in (0, 2)
+        captured = capsys.readouterr()
+        assert "\x1b" not in captured.out.replace("\x1b[0m", "") + captured.err
+
+
+def test_metrics_are_read_as_far_as_they_are_whole(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    assert read_metrics(path) == []
+    path.write_text("epoch,train_loss\n1,0.5\n2,nan\n3,0.", encoding="utf-8")
+    assert [row["epoch"] for row in read_metrics(path)] == [1, 2]
+
+
+def test_showing_does_not_import_torch(trained: Path) -> None:
+    code = "import sys; from ch12cli.cli.main import main; main(sys.argv[1:]); print('\\n', *sys.modules)"
+    for what in ("run", "sweep"):
+        words = [sys.executable, "-c", code, "show", what]
+        done = subprocess.run(words, cwd=trained, capture_output=True, text=True, check=True)
+        assert "torch" not in done.stdout.rpartition("\n ")[2].split()
