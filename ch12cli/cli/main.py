@@ -25,6 +25,7 @@ VERBS = {
     "repro": "train a saved run again and say whether it is the same",
     "runs": "runs and sweeps, newest first: how they ended, what they came to",
     "show": "all about one run or sweep, with its curve",
+    "compare": "what differs between runs, or within a sweep",
     "explain": "what a configuration key means, may be, and where its value comes from",
     "completion": "print the tab completion for bash, zsh or fish",
 }

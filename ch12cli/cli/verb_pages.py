@@ -32,6 +32,19 @@ PAGES = {
             ("ch12 show @best", "the best"),
         ),
     ),
+    "compare": VerbPage(
+        "compare [OPTION]... RUN RUN...|SWEEP",
+        (
+            "Only what differs, in configuration, environment and results, side by side, the best marked by *. Of a "
+            "sweep, or of more than four runs, a row for each combination, best first, seeds folded into the mean and "
+            "its 95 % confidence interval (Student's t). Nothing is computed anew.",
+        ),
+        (
+            ("ch12 compare @1 @2", "the newest two"),
+            ("ch12 compare my_sweep", "the combinations of a sweep"),
+            ("ch12 compare my_sweep --format md", "for a text"),
+        ),
+    ),
     "runs": VerbPage(
         "runs [OPTION]... [FOLDER|SWEEP]",
         (

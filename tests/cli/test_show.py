@@ -109,7 +109,7 @@ def test_a_run_that_was_killed_or_damaged_is_shown_as_far_as_it_is_there(
     ],
     ids=str,
 )
-@pytest.mark.parametrize("verb", ["show", "runs"])
+@pytest.mark.parametrize("verb", ["show", "runs", "compare"])
 def test_a_hostile_result_is_shown_or_refused_without_a_traceback(
     change: dict[str, Any], verb: str, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -118,8 +118,13 @@ def test_a_hostile_result_is_shown_or_refused_without_a_traceback(
     del result["checksum"]
     (run / "result.json").write_bytes(format_result({**result, **change}))
     capsys.readouterr()
-    for words in ([verb, str(run)], *([[verb, str(run), "--sort", "status", "--format", "csv"]] * (verb == "runs"))):
-        assert main(words) in (0, 2)
+    words = {
+        "show": [["show", str(run)]],
+        "runs": [["runs", str(run)], ["runs", str(run), "--sort", "status", "--format", "csv"]],
+        "compare": [["compare", str(run), str(trained / "run")], ["compare", *[str(run)] * 5]],
+    }
+    for line in words[verb]:
+        assert main(line) in (0, 2)
         captured = capsys.readouterr()
         assert "\x1b" not in captured.out.replace("\x1b[0m", "") + captured.err
 
