@@ -92,6 +92,7 @@ def facts_of(entry: "Entry", result: Mapping[str, Any], keys: Mapping[str, Any])
         ("data", str(data.get("source") or "")),
         ("on", ", ".join(versions)),
         ("repeat", shlex.join(["ch12", "train", *words]) if words is not None else ""),
+        ("tags", str(entry.values.get("tags") or "")),
         ("directory", str(entry.path)),
     ]
     return [(label, text) for label, text in facts if text]

@@ -32,6 +32,27 @@ PAGES = {
             ("ch12 show @best", "the best"),
         ),
     ),
+    "tag": VerbPage(
+        "tag [OPTION]... RUN [WORD]...",
+        ("Gives a run or a sweep words of your own; without a word, prints those that it has.",),
+        (
+            ("ch12 tag @1 baseline good", "gives the newest two words"),
+            ("ch12 runs --filter tags~baseline", "finds it by one"),
+            ("ch12 tag @1 good --remove", "takes one away"),
+        ),
+    ),
+    "rm": VerbPage(
+        "rm [OPTION]... RUN...",
+        (
+            "Shows runs and sweeps, asks, and removes them with all that is in their directories. Removes nothing that "
+            "is no run, or is being written, or is a job of a sweep; links are not followed.",
+        ),
+        (
+            ("ch12 rm @1", "the newest, after asking"),
+            ("ch12 rm --status failed --older 30d", "failed ones that began a month ago"),
+            ("ch12 rm --status killed --yes", "without asking, as in a script"),
+        ),
+    ),
     "compare": VerbPage(
         "compare [OPTION]... RUN RUN...|SWEEP",
         (

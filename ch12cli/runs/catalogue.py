@@ -3,8 +3,8 @@
 import fcntl
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from ch12cli.errors import InputError
 from ch12cli.runs.directory import CHECKPOINTS, HYDRA, METRICS, RESULT, read_result
 from ch12cli.runs.files import read_file
 from ch12cli.runs.table import STATE, SWEEP, read_table
+from ch12cli.runs.tags import TAGS, read_tags
 
 LARGEST = 2**63  # of a whole number
 DEEPEST = 8  # folders below each other that are looked into
@@ -45,12 +46,19 @@ def entries(below: Path) -> Iterator[Entry]:
         except OSError:
             continue
         if SWEEP in inside or STATE in inside:
-            yield sweep_entry(Path(folder))
+            yield tagged(sweep_entry(Path(folder)), inside)
         elif CHECKPOINTS in inside or RESULT in inside or METRICS in inside:
-            yield run_entry(Path(folder))
+            yield tagged(run_entry(Path(folder)), inside)
         elif depth < DEEPEST:
             below_it = [f"{folder}/{name}" for name in inside if not name.startswith(".")]
             waiting += [(path, depth + 1) for path in below_it if os.path.isdir(path) and not os.path.islink(path)]
+
+
+def tagged(entry: Entry, inside: Sequence[str]) -> Entry:
+    """The entry with its tags, if it has some. inside: the names of what is in its directory."""
+    if TAGS not in inside:
+        return entry
+    return replace(entry, values={**entry.values, "tags": " ".join(read_tags(entry.path))})
 
 
 def run_entry(path: Path) -> Entry:

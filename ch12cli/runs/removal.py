@@ -1,0 +1,30 @@
+"""Runs taken off the disk: only what is a run or a sweep as a whole, that nobody writes, and nothing beside it."""
+
+import shutil
+from pathlib import Path
+
+from ch12cli.errors import InputError
+from ch12cli.runs.catalogue import Entry, entries, is_locked
+from ch12cli.runs.files import locked, machine_errors
+from ch12cli.runs.table import STATE, SWEEP
+
+
+def removable(path: Path) -> Entry:
+    """The run or sweep that a directory is. InputError if it must not be removed."""
+    if path.is_symlink():
+        raise InputError(f"{path}: is a link; name the directory itself")
+    found = [entry for entry in entries(path) if entry.path == path]
+    if not found:
+        raise InputError(f"{path}: is neither a run nor a sweep, and nothing else is removed")
+    above = next((p for p in path.absolute().parents if (p / STATE).exists() or (p / SWEEP).exists()), None)
+    if above is not None:
+        raise InputError(f"{path}: is a job of the sweep {above}, which goes as a whole")
+    if is_locked(path):
+        raise InputError(f"{path}: a ch12 process is writing there; end it first")
+    return found[0]
+
+
+def remove(entry: Entry) -> None:
+    """Removes a directory with all that is in it. Links in it are removed, not followed."""
+    with locked(entry.path, key=str(entry.path)), machine_errors(f"cannot remove {entry.path}"):
+        shutil.rmtree(entry.path)

@@ -1,0 +1,161 @@
+"""`ch12 rm` and `ch12 tag`: what goes and what stays."""
+
+import builtins
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ch12cli.cli.main import main
+from ch12cli.runs.directory import read_result
+from ch12cli.runs.files import locked
+
+DAY = Path("outputs/2026-05-17")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("removed")
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        words = ["train", "device=cpu", "-q", "epochs=1"]
+        for name in ("one", "two"):
+            assert main([*words, f"hydra.run.dir={DAY}/{name}"]) == 0
+        assert main([*words, "optimizer=sgd", "optimizer.lr=1e30", f"hydra.run.dir={DAY}/bad"]) == 5
+        assert main([*words, f"hydra.sweep.dir={DAY}/sweep", "-m", "seed=1,2"]) == 0
+    finally:
+        os.chdir(before)
+    return folder
+
+
+@pytest.fixture
+def day(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copytree(trained / "outputs", tmp_path / "outputs")
+    (tmp_path / "outputs" / "mine.txt").write_text("notes", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / DAY
+
+
+def left(day: Path) -> set[str]:
+    return {path.name for path in day.iterdir()}
+
+
+def test_what_is_named_goes_and_all_else_stays(day: Path) -> None:
+    assert main(["rm", "one", "sweep", "--yes"]) == 0
+    assert left(day) == {"two", "bad"}
+    assert (day.parent / "mine.txt").exists()
+
+
+def test_what_a_link_in_a_run_leads_to_stays(day: Path, tmp_path: Path) -> None:
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "file").write_text("x", encoding="utf-8")
+    (day / "one" / "link").symlink_to(tmp_path / "precious")
+    assert main(["rm", "one", "--yes"]) == 0
+    assert (tmp_path / "precious" / "file").exists()
+    assert "one" not in left(day)
+
+
+def test_status_and_age_choose(day: Path) -> None:
+    assert main(["rm", "--status", "diverged", "--older", "1h", "--yes"]) == 0
+    assert left(day) == {"one", "two", "bad", "sweep"}
+    os.utime(day / "bad" / ".hydra", (time.time() - 7200,) * 2)
+    os.utime(day / "two" / ".hydra", (time.time() - 7200,) * 2)
+    assert main(["rm", "--status", "diverged", "--older", "1h", "--yes"]) == 0
+    assert left(day) == {"one", "two", "sweep"}
+    assert main(["rm", "--older", "60m", "--yes"]) == 0
+    assert left(day) == {"one", "sweep"}
+
+
+@pytest.mark.parametrize(("answer", "gone"), [("y", True), ("YES", True), ("n", False), ("", False), (None, False)])
+def test_a_person_is_asked(answer: str | None, gone: bool, day: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ask(question: str) -> str:
+        assert "remove it" in question
+        if answer is None:
+            raise EOFError
+        return answer
+
+    monkeypatch.setattr(builtins, "input", ask)
+    for stream in (sys.stdin, sys.stdout):
+        monkeypatch.setattr(stream, "isatty", lambda: True)
+    assert main(["rm", "one"]) == 0
+    assert ("one" not in left(day)) is gone
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["one"], "add --yes"),  # nobody at a terminal
+        (["sweep/0", "--yes"], "is a job of the sweep"),
+        (["outputs", "--yes"], "is neither a run nor a sweep"),
+        ([".", "--yes"], "is neither a run nor a sweep"),
+        (["/", "--yes"], "is neither a run nor a sweep"),
+        (["one", "outputs", "--yes"], "is neither a run nor a sweep"),  # then nothing goes
+        (["linked", "--yes"], "is a link"),
+        (["nothing", "--yes"], "no such directory"),
+        ([], "rm: which?"),
+        (["one", "--status", "failed"], "rm: which?"),
+        (["--status", "faild"], "did you mean `failed`?"),
+        (["--older", "30"], "--older 30: must be"),
+        (["--older", "x30d"], "--older x30d: must be"),
+    ],
+)
+def test_nothing_goes_that_should_not(
+    words: list[str], message: str, day: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("linked").symlink_to(day / "one")
+    assert main(["rm", *words]) == 2
+    assert message in capsys.readouterr().err
+    assert left(day) == {"one", "two", "bad", "sweep"}
+
+
+def test_what_is_being_written_stays(day: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with locked(day / "one", key="test"):
+        assert main(["rm", "one", "--yes"]) == 2
+        assert "a ch12 process is writing there" in capsys.readouterr().err
+        assert main(["rm", "--older", "0m", "--yes"]) == 0
+    assert left(day) == {"one"}
+
+
+def test_tags_are_given_found_and_taken_away(day: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tag", "one", "good", "base-1", "good"]) == 0
+    assert capsys.readouterr().out == "good base-1\n"
+    assert main(["runs", "--filter", "tags~base-1", "--format", "csv"]) == 0
+    assert [line.split(",")[0] for line in capsys.readouterr().out.splitlines()[1:]] == [f"{DAY}/one"]
+    assert main(["show", "one"]) == 0
+    assert "good base-1" in capsys.readouterr().out
+    assert main(["tag", "one", "good", "base-1", "--remove"]) == 0
+    assert not (day / "one" / "tags.txt").exists()
+    assert read_result(day / "one" / "result.json") is not None
+    assert main(["repro", "one", "-q"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["one", "two words"], "cannot be a tag"),
+        (["one", "a\nb"], "cannot be a tag"),
+        (["one", "x" * 65], "cannot be a tag"),
+        (["one", "absent", "--remove"], "has no such tag"),
+        (["outputs", "x"], "is neither a run nor a sweep"),
+        ([], "tag: which run?"),
+    ],
+)
+def test_what_cannot_be_a_tag_is_said(
+    words: list[str], message: str, day: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["tag", *words]) == 2
+    assert message in capsys.readouterr().err
+    assert not list(day.rglob("tags.txt"))
+
+
+def test_a_strangers_tags_are_words_or_nothing(day: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (day / "one" / "tags.txt").write_bytes(b"fine\n\x1b[31mred\n\xff\xfe\n" + b"x" * 1000 + b"\n")
+    os.mkfifo(day / "two" / "tags.txt")
+    assert main(["runs", "--format", "json"]) == 0
+    text = capsys.readouterr().out
+    assert '"tags": "fine"' in text
+    assert "red" not in text
