@@ -26,6 +26,7 @@ VERBS = {
     "runs": "runs and sweeps, newest first: how they ended, what they came to",
     "show": "all about one run or sweep, with its curve",
     "compare": "what differs between runs, or within a sweep",
+    "watch": "follow a run or a sweep that is running",
     "tag": "give a run words to find it by",
     "rm": "take runs and sweeps off the disk",
     "explain": "what a configuration key means, may be, and where its value comes from",

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from ch12cli.cli.screen import Screen
     from ch12cli.runs.catalogue import Entry
 
+# What drawing raises of a result that a stranger made up.
+NOT_OURS = (TypeError, ValueError, KeyError, AttributeError, ArithmeticError)
+
 LABEL_WIDTH = 11
 MIN_CURVE = 8  # lines
 
@@ -47,7 +50,7 @@ def run(words: Sequence[str]) -> int:
     with Screen() as screen:
         try:
             (show_sweep if found[0].kind == "sweep" else show_run)(screen, found[0])
-        except (TypeError, ValueError, KeyError, AttributeError, ArithmeticError) as error:  # a stranger's
+        except NOT_OURS as error:
             raise InputError(f"{path}: what it holds is not such as ch12 writes it ({error})") from error
     return 0
 

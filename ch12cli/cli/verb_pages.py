@@ -32,6 +32,14 @@ PAGES = {
             ("ch12 show @best", "the best"),
         ),
     ),
+    "watch": VerbPage(
+        "watch RUN|SWEEP",
+        (
+            "Follows what another process trains, until it ends, and then shows it. It only reads: Ctrl-C ends the "
+            "watching, not the run.",
+        ),
+        (("ch12 watch @1", "the newest"),),
+    ),
     "tag": VerbPage(
         "tag [OPTION]... RUN [WORD]...",
         ("Gives a run or a sweep words of your own; without a word, prints those that it has.",),
