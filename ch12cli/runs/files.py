@@ -58,11 +58,10 @@ def remove_leftovers(folder: Path) -> None:
 
 
 @contextmanager
-def locked(folder: Path, *, key: str, wait: float = 0.2) -> Iterator[None]:
+def locked(folder: Path, *, key: str, wait: float = 0.0) -> Iterator[None]:
     """Keeps other processes from writing in a folder. The lock ends with the process, and with those it forked.
 
-    key: what the user gave, for the message; wait: seconds, for workers of a killed process to end, or for somebody who
-    only looks whether it is locked.
+    key: what the user gave, for the message; wait: seconds, for workers of a killed process to end.
     """
     with machine_errors(f"cannot open {folder}"):
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

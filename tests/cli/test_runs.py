@@ -14,6 +14,7 @@ import pytest
 
 from ch12cli.cli.main import main
 from ch12cli.errors import InputError
+from ch12cli.runs.catalogue import is_locked, is_locked_by_trying
 from ch12cli.runs.files import locked
 from ch12cli.runs.names import find
 
@@ -147,14 +148,15 @@ def test_what_is_damaged_killed_or_running_is_called_so_and_stops_nothing(answer
     assert (row["status"], row["epochs"]) == ("running", 2)
 
 
-def test_a_look_keeps_no_run_from_starting(listed: Path) -> None:
-    from ch12cli.runs.catalogue import is_locked
-
-    with locked(listed / "10-00-00-iris-mlp", key="test"):
-        assert is_locked(listed / "10-00-00-iris-mlp")
-    assert not is_locked(listed / "10-00-00-iris-mlp")
-    with locked(listed / "10-00-00-iris-mlp", key="test"):
-        pass
+@pytest.mark.parametrize("look", [is_locked, is_locked_by_trying])
+def test_a_look_at_a_lock_changes_nothing(look: Callable[[Path], bool], listed: Path) -> None:
+    run = listed / "10-00-00-iris-mlp"
+    for _ in range(2):
+        with locked(run, key="test"):
+            assert look(run)
+            assert not look(listed / "10-01-00-iris-mlp")
+        assert not look(run)
+    assert not look(listed / "nothing")
 
 
 @pytest.mark.parametrize(

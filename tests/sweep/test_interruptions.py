@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from ch12cli.errors import InputError
+from ch12cli.runs.catalogue import entries
 from ch12cli.runs.directory import read_result
-from ch12cli.runs.table import read_table
 from ch12cli.training.checkpoint import Checkpoints, load
 from tests.sweep.killed import STATEFUL, exit_code, in_child, resume, start
 
@@ -276,12 +276,9 @@ def test_two_that_start_runs_and_sweeps_in_one_folder_lose_nothing_while_a_third
     children = [in_child(lambda who=who: start_some(who)) for who in range(2)]  # type: ignore[misc]
     looked = 0
     while time.monotonic() < until:
-        for place, _, names in os.walk(folder / "outputs"):
-            if "result.json" in names:
-                read_result(Path(place) / "result.json")  # whole, or gone: a sweep's jobs are renamed into their places
-            if "sweep.csv" in names:
-                read_table(Path(place) / "sweep.csv")
-            looked += len(names)
+        found = list(entries(folder / "outputs"))
+        assert "damaged" not in {entry.status for entry in found}
+        looked += len(found)
     assert [exit_code(child) for child in children] == [0, 0]
     named = [Path(path.read_text(encoding="utf-8").strip()) for path in started.iterdir()]
     assert len(set(named)) == len(named) > 4
