@@ -11,8 +11,8 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import flag_override
 
 from ch12cli.runs.directory import RESULT, read_result
-from ch12cli.runs.files import locked
-from ch12cli.runs.table import SWEEP, Record, read_table
+from ch12cli.runs.files import locked, remove_leftovers
+from ch12cli.runs.table import STATE, SWEEP, Record, read_table
 from ch12cli.sweep.examine import examine
 from ch12cli.sweep.groups import Group
 from ch12cli.sweep.jobs import SweepJob, full_config
@@ -143,6 +143,7 @@ class Launch:
         finally:
             events.close()
             self.flush(table, waiting)
+            remove_leftovers(self.directory / STATE)  # of workers that were killed while they wrote
 
     def flush(self, table: SweepTable, waiting: list[Record]) -> None:
         """Puts ended jobs into the table, once their directories are safely on disk."""

@@ -17,7 +17,7 @@ from ch12cli.config.values import shown
 from ch12cli.errors import InputError
 from ch12cli.runs.directory import BEST, CHECKPOINTS, HYDRA, LAST, RESULT, claim_new, read_result
 from ch12cli.runs.environment import environment
-from ch12cli.runs.files import locked
+from ch12cli.runs.files import locked, machine_errors
 from ch12cli.sweep.interrupts import interrupts_kept, termination_exits
 from ch12cli.sweep.jobs import with_changes
 from ch12cli.sweep.saved import Saved, read_saved, refuse_links, require_sound
@@ -102,7 +102,10 @@ def go_on(directory: Path, lines: Sequence[str], *, watcher: Watcher, fork: bool
 def has_checkpoint(directory: Path) -> bool:
     """Whether a run ever got as far as a checkpoint, be it damaged. What is no run's directory is not judged here."""
     folder = directory / CHECKPOINTS
-    return not folder.is_dir() or any(os.path.lexists(folder / name) for name in (LAST, "previous.pt", BEST))
+    if not folder.is_dir():  # a directory is there before what a run keeps in it
+        with machine_errors(f"cannot read {directory}"):
+            return any(path.name != HYDRA for path in directory.iterdir())
+    return any(os.path.lexists(folder / name) for name in (LAST, "previous.pt", BEST))
 
 
 def read_unbegun(directory: Path, *, trust: bool) -> Saved:

@@ -57,6 +57,24 @@ def recover(directory: Path) -> None:
         resume(directory)
 
 
+@pytest.mark.parametrize(
+    "made", [(), (".hydra",), (".hydra", "checkpoints")], ids=lambda names: f"{len(names)} folders"
+)
+def test_a_run_killed_while_its_directory_was_made_is_told_from_what_is_no_run(
+    made: tuple[str, ...], folder: Path
+) -> None:
+    directory = folder / "run"
+    directory.mkdir()
+    for name in made:
+        (directory / name).mkdir()
+    with pytest.raises(InputError, match="was killed before it had begun and holds nothing; remove it"):
+        resume(directory)
+    shutil.rmtree(directory / "checkpoints", ignore_errors=True)
+    (directory / "thesis.tex").touch()
+    with pytest.raises(InputError, match="is not the directory of a run"):
+        resume(directory)
+
+
 @pytest.mark.parametrize("last_words", ["before", "after"])
 def test_a_run_killed_at_each_call_of_writing_its_first_checkpoints_is_recovered(
     last_words: str, untouched: tuple[dict[str, Any], float], folder: Path
