@@ -19,6 +19,8 @@ def page_width() -> int:
 
 def printable(text: str) -> str:
     """The text with control characters, and characters that standard output cannot encode, written as escapes."""
+    if text.isascii() and text.isprintable():
+        return text
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     text = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
     return text.encode(encoding, "backslashreplace").decode(encoding)

@@ -3,7 +3,7 @@
 import fcntl
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from ch12cli.errors import InputError
 from ch12cli.runs.directory import CHECKPOINTS, HYDRA, METRICS, RESULT, read_result
 from ch12cli.runs.files import read_file
 from ch12cli.runs.table import STATE, SWEEP, read_table
-from ch12cli.runs.tags import TAGS, read_tags
+from ch12cli.runs.tags import read_tags
 
 LOCKS = Path("/proc/locks")  # of Linux: 1: FLOCK  ADVISORY  WRITE 1234 fe:00:5678 0 EOF
 LARGEST = 2**63  # of a whole number
@@ -42,31 +42,34 @@ def entries(below: Path) -> Iterator[Entry]:
     waiting = [(str(below), 0)]
     while waiting:
         folder, depth = waiting.pop()
+        if os.path.lexists(f"{folder}/{RESULT}"):  # the most common case, and no need to list what is there
+            yield tagged(run_entry(Path(folder)))
+            continue
         try:
-            inside = os.listdir(folder)
+            with os.scandir(folder) as found:
+                inside = {each.name: each for each in found}
         except OSError:
             continue
         if SWEEP in inside or STATE in inside:
-            yield tagged(sweep_entry(Path(folder)), inside)
-        elif CHECKPOINTS in inside or RESULT in inside or METRICS in inside:
-            yield tagged(run_entry(Path(folder)), inside)
+            yield tagged(sweep_entry(Path(folder)))
+        elif CHECKPOINTS in inside or METRICS in inside:
+            yield tagged(run_entry(Path(folder)))
         elif depth < DEEPEST:
-            below_it = [f"{folder}/{name}" for name in inside if not name.startswith(".")]
-            waiting += [(path, depth + 1) for path in below_it if os.path.isdir(path) and not os.path.islink(path)]
+            below_it = [each for each in inside.values() if not each.name.startswith(".")]
+            waiting += [(each.path, depth + 1) for each in below_it if each.is_dir(follow_symlinks=False)]
 
 
-def tagged(entry: Entry, inside: Sequence[str]) -> Entry:
-    """The entry with its tags, if it has some. inside: the names of what is in its directory."""
-    if TAGS not in inside:
-        return entry
-    return replace(entry, values={**entry.values, "tags": " ".join(read_tags(entry.path))})
+def tagged(entry: Entry) -> Entry:
+    """The entry with its tags, if it has some."""
+    tags = read_tags(entry.path)
+    return replace(entry, values={**entry.values, "tags": " ".join(tags)}) if tags else entry
 
 
 def run_entry(path: Path) -> Entry:
     """A run from its result.json; one that has none is running if its directory is locked, else it was killed."""
     when = began(path, HYDRA)
     try:
-        result = read_result(path / RESULT)
+        result = read_result(f"{path}/{RESULT}")
     except InputError:
         return Entry(path, "run", when, "damaged")
     if result is None:
@@ -126,9 +129,9 @@ def epochs_so_far(path: Path) -> int | None:
 
 def began(path: Path, first: str) -> float:
     """When a directory's first part was made, which later writing does not touch."""
-    for name in (path / first, path):
+    for name in (f"{path}/{first}", path):
         try:
-            return name.stat().st_mtime
+            return os.stat(name).st_mtime
         except OSError:
             continue
     return 0.0

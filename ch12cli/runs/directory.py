@@ -18,6 +18,7 @@ MODEL = "model.pt"
 CHECKPOINTS = "checkpoints"
 LAST, BEST = "last.pt", "best.pt"
 CHECKSUM = "checksum"
+SEAL = f',\n  "{CHECKSUM}": "'.encode()
 
 
 def claim(directory: Path) -> None:
@@ -100,29 +101,36 @@ class MetricsFile:
             self.file.close()
 
 
-def read_result(path: Path) -> dict[str, Any] | None:
+def read_result(path: Path | str) -> dict[str, Any] | None:
     """The content of a result.json; None if there is none. InputError if it is damaged."""
     try:
-        result = json.loads(read_file(path).decode())
+        content = read_file(path)
+        result = json.loads(content.decode())
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read: {error}") from error
     if not isinstance(result, dict) or "status" not in result:
         raise InputError(f"{path}: is no result of a run")
-    if result.pop(CHECKSUM, None) != checksum(result):
+    if not content.endswith(sealed(content[: content.rfind(SEAL)])):
         raise InputError(f"{path}: damaged: its content is not what was written")
+    del result[CHECKSUM]
     return result
 
 
 def format_result(result: Mapping[str, Any]) -> bytes:
     """The content of result.json, its own checksum last. A value that is not finite becomes null: JSON has no NaN."""
-    plain = _finite(result)
-    return (json.dumps({**plain, CHECKSUM: checksum(plain)}, indent=2, ensure_ascii=False) + "\n").encode()
+    text = json.dumps(_finite(result), indent=2, ensure_ascii=False).removesuffix("\n}").encode()
+    return text + sealed(text)
+
+
+def sealed(content: bytes) -> bytes:
+    """The end of a result.json: SHA-256 of all bytes before it tells a damaged one from a whole one."""
+    return SEAL + hashlib.sha256(content).hexdigest().encode() + b'"\n}\n'
 
 
 def checksum(result: Mapping[str, Any]) -> str:
-    """What tells a damaged result from a whole one: SHA-256 of its values."""
+    """What tells a damaged JSON file from a whole one: SHA-256 of its values."""
     return hashlib.sha256(json.dumps(result, sort_keys=True).encode()).hexdigest()
 
 

@@ -15,7 +15,7 @@ MOST = 100  # of one run
 def read_tags(directory: Path) -> list[str]:
     """The tags of a run, in the order in which they were given; what is no tag in the file is passed over."""
     try:
-        lines = read_file(directory / TAGS).decode("utf-8", "replace").splitlines()
+        lines = read_file(f"{directory}/{TAGS}").decode("utf-8", "replace").splitlines()
     except OSError:
         return []
     return [line for line in dict.fromkeys(lines) if WORD.fullmatch(line)][:MOST]
