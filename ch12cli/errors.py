@@ -20,3 +20,7 @@ class MachineError(Exception):
     """What the machine would not do: a full disk, a missing permission, a killed worker. Exit code 4."""
 
     exit_code = 4
+
+
+class Answered(Exception):  # noqa: N818 - nothing went wrong
+    """A command line asked for help, and has it."""

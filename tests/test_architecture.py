@@ -19,11 +19,12 @@ BELOW = {
     "data": {"errors"},
     "models": {"errors"},
     "runs": {"errors"},
+    "pictures": {"errors", "runs"},
     "training": {"errors", "models", "data", "runs"},
     "config": {"errors", "training", "models", "data", "runs"},
-    "chapter": {"errors", "training", "models", "data", "runs"},
-    "sweep": {"errors", "config", "training", "models", "data", "runs"},
-    "cli": {"errors", "sweep", "config", "chapter", "training", "models", "data", "runs"},
+    "chapter": {"errors", "training", "models", "data", "runs", "pictures"},
+    "sweep": {"errors", "config", "training", "models", "data", "runs", "pictures"},
+    "cli": {"errors", "sweep", "config", "chapter", "training", "models", "data", "runs", "pictures"},
 }
 # Modules whose import brings torch: all that compute. Everything else answers without it.
 COMPUTES = {"training", "models", "config.build", "config.task", "chapter", "sweep", "notebook"}

@@ -7,15 +7,19 @@ from typing import NoReturn
 
 from ch12cli.config.choices import known_keys
 from ch12cli.config.suggest import did_you_mean, nearest
-from ch12cli.errors import InputError
+from ch12cli.errors import Answered, InputError
 from ch12cli.runs.names import find
 
 
 class Arguments(argparse.ArgumentParser):
-    """An argparse parser that raises InputError instead of ending the program."""
+    """An argparse parser that raises InputError instead of ending the program.
 
-    def __init__(self, verb: str) -> None:
+    own_help: the verb itself answers --help; else its page is printed, and Answered raised.
+    """
+
+    def __init__(self, verb: str, *, own_help: bool = False) -> None:
         super().__init__(prog=f"ch12 {verb}", add_help=False, allow_abbrev=False)
+        self.verb, self.own_help = verb, own_help
         self.add_argument("-h", "--help", action="store_true")
 
     def error(self, message: str) -> NoReturn:
@@ -28,6 +32,11 @@ class Arguments(argparse.ArgumentParser):
         unknown = [word for word in rest if word.startswith("-")]
         if unknown:
             raise InputError([f"{word}: no such option{self.hint(word, known)}" for word in unknown])
+        if options.help and not self.own_help:
+            from ch12cli.cli.help import format_verb_help
+
+            print(format_verb_help(self.verb, self))
+            raise Answered
         return options
 
     def hint(self, word: str, known: Sequence[str]) -> str:

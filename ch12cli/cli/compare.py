@@ -35,13 +35,7 @@ def parser() -> Arguments:
 
 
 def run(words: Sequence[str]) -> int:
-    arguments = parser()
-    options = arguments.read(words)
-    if options.help:
-        from ch12cli.cli.help import format_verb_help
-
-        print(format_verb_help("compare", arguments))
-        return 0
+    options = parser().read(words)
     if not options.words:
         raise InputError("compare: what? give a sweep, or two runs or more: ch12 compare @1 @2")
     paths = [find(word) for word in options.words]

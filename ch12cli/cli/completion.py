@@ -79,7 +79,7 @@ complete -c ch12 -f -a '(__ch12_complete)'
 
 
 def parser() -> Arguments:
-    arguments = Arguments("completion")
+    arguments = Arguments("completion", own_help=True)
     arguments.add_argument("words", nargs="*")
     return arguments
 

@@ -41,13 +41,7 @@ def parser() -> Arguments:
 
 
 def run(words: Sequence[str]) -> int:
-    arguments = parser()
-    options = arguments.read(words)
-    if options.help:
-        from ch12cli.cli.help import format_verb_help
-
-        print(format_verb_help("eval", arguments))
-        return 0
+    options = parser().read(words)
     directory = run_directory("eval", options.words)
     from ch12cli.cli.main import report
     from ch12cli.sweep.evaluation import evaluate

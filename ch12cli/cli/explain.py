@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ch12cli.cli.arguments import Arguments
-from ch12cli.cli.help import KEY_LABEL, REFERENCE, described, format_verb_help
+from ch12cli.cli.help import KEY_LABEL, REFERENCE, described
 from ch12cli.cli.page import definitions, heading, join_pages, paragraph
 from ch12cli.config.choices import (
     Choice,
@@ -38,9 +38,6 @@ def parser() -> Arguments:
 
 def run(words: Sequence[str]) -> int:
     options = parser().read(words)
-    if options.help:
-        print(format_verb_help("explain", parser()))
-        return 0
     if not options.words:
         raise InputError("nothing to explain; name a key, a group or a choice, as in `ch12 explain optimizer.lr`")
     from ch12cli.config.compose import Composer, hydra_session, working_directory

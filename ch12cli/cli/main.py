@@ -14,7 +14,7 @@ from importlib import import_module
 from types import FrameType
 from typing import NoReturn
 
-from ch12cli.errors import InputError, MachineError
+from ch12cli.errors import Answered, InputError, MachineError
 
 # The module of each verb is imported when the verb is used: none pays for what another needs.
 VERBS = {
@@ -26,6 +26,7 @@ VERBS = {
     "runs": "runs and sweeps, newest first: how they ended, what they came to",
     "show": "all about one run or sweep, with its curve",
     "compare": "what differs between runs, or within a sweep",
+    "plot": "pictures of runs and sweeps, in the terminal or as PNG and SVG",
     "watch": "follow a run or a sweep that is running",
     "tag": "give a run words to find it by",
     "rm": "take runs and sweeps off the disk",
@@ -97,6 +98,8 @@ def guarded(words: list[str]) -> int:
     except MachineError as error:
         report([str(error)])
         return error.exit_code
+    except Answered:
+        return 0
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:

@@ -39,13 +39,7 @@ def parser() -> Arguments:
 
 
 def run(words: Sequence[str]) -> int:
-    arguments = parser()
-    options = arguments.read(words)
-    if options.help:
-        from ch12cli.cli.help import format_verb_help
-
-        print(format_verb_help("predict", arguments))
-        return 0
+    options = parser().read(words)
     directory = run_directory("predict", options.words, takes=2)
     if len(options.words) < 2:
         raise InputError("predict: which rows? give a CSV file, or - for standard input: ch12 predict RUN FILE.csv")

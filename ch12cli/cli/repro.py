@@ -22,13 +22,7 @@ def parser() -> Arguments:
 
 
 def run(words: Sequence[str]) -> int:
-    arguments = parser()
-    options = arguments.read(words)
-    if options.help:
-        from ch12cli.cli.help import format_verb_help
-
-        print(format_verb_help("repro", arguments))
-        return 0
+    options = parser().read(words)
     directory = run_directory("repro", options.words)
     from ch12cli.cli.console import print_line
     from ch12cli.cli.display import RunDisplay

@@ -19,13 +19,7 @@ def parser() -> Arguments:
 
 
 def run(words: Sequence[str]) -> int:
-    arguments = parser()
-    options = arguments.read(words)
-    if options.help:
-        from ch12cli.cli.help import format_verb_help
-
-        print(format_verb_help("resume", arguments))
-        return 0
+    options = parser().read(words)
     if not options.words or "=" in options.words[0]:
         raise InputError("resume: which one? give the directory of a run or a sweep: ch12 resume outputs/…")
     directory, lines = find(options.words[0]), options.words[1:]

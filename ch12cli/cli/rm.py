@@ -31,13 +31,7 @@ def parser() -> Arguments:
 
 
 def run(words: Sequence[str]) -> int:
-    arguments = parser()
-    options = arguments.read(words)
-    if options.help:
-        from ch12cli.cli.help import format_verb_help
-
-        print(format_verb_help("rm", arguments))
-        return 0
+    options = parser().read(words)
     if bool(options.words) == bool(options.status or options.older):
         raise InputError("rm: which? name runs (ch12 rm @1), or say --status failed, --older 30d, or both")
     if options.words:

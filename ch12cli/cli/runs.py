@@ -46,13 +46,7 @@ def whole(text: str) -> int:
 
 
 def run(words: Sequence[str]) -> int:
-    arguments = parser()
-    options = arguments.read(words)
-    if options.help:
-        from ch12cli.cli.help import format_verb_help
-
-        print(format_verb_help("runs", arguments))
-        return 0
+    options = parser().read(words)
     if len(options.words) > 1:
         raise InputError(f"{options.words[1]}: one word too many; see `ch12 runs --help`")
     query = Query(options.filter) if options.filter is not None else None

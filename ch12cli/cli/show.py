@@ -27,13 +27,7 @@ def parser() -> Arguments:
 
 
 def run(words: Sequence[str]) -> int:
-    arguments = parser()
-    options = arguments.read(words)
-    if options.help:
-        from ch12cli.cli.help import format_verb_help
-
-        print(format_verb_help("show", arguments))
-        return 0
+    options = parser().read(words)
     if not options.words:
         raise InputError("show: which one? give a run or a sweep: ch12 show @1")
     if len(options.words) > 1:

@@ -17,13 +17,7 @@ def parser() -> Arguments:
 
 
 def run(words: Sequence[str]) -> int:
-    arguments = parser()
-    options = arguments.read(words)
-    if options.help:
-        from ch12cli.cli.help import format_verb_help
-
-        print(format_verb_help("tag", arguments))
-        return 0
+    options = parser().read(words)
     if not options.words:
         raise InputError("tag: which run? ch12 tag @1 good")
     path, given = find(options.words[0]), options.words[1:]

@@ -17,7 +17,7 @@ FAILED_JOBS = 3
 
 
 def parser() -> Arguments:
-    arguments = Arguments("train")
+    arguments = Arguments("train", own_help=True)
     arguments.add_argument("-m", "--multirun", action="store_true")
     arguments.add_argument("-c", "--cfg", choices=["job", "hydra", "all"])
     arguments.add_argument("--resolve", action="store_true")

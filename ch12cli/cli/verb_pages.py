@@ -32,6 +32,24 @@ PAGES = {
             ("ch12 show @best", "the best"),
         ),
     ),
+    "plot": VerbPage(
+        "plot [OPTION]... RUN...|SWEEP",
+        (
+            "Draws learning curves, decision boundaries, confusion matrices and regression lines of runs, and of a "
+            "sweep what came of it over its keys: in the terminal, or with -o as PNG or SVG, for which the extra "
+            "`plots` (matplotlib) must be installed. Several runs are drawn over each other; seeds as their mean and "
+            "the band they lie in. Unless --kind says what, a run's curves are drawn, and of a sweep a heat map over "
+            "two keys, a slice over one, or the distribution over its seeds.",
+            TRUST,
+        ),
+        (
+            ("ch12 plot @1", "the newest run's curves, or what suits the newest sweep"),
+            ("ch12 plot @1 @2 -o curves.png", "two runs over each other, as a file"),
+            ("ch12 plot @best --kind boundary", "what the best run finds where"),
+            ("ch12 plot my_sweep --kind heatmap --x optimizer.lr --y model.width -o map.svg", "over two keys"),
+            ("ch12 plot my_sweep --kind distribution --metric test_accuracy", "a thousand seeds at a glance"),
+        ),
+    ),
     "watch": VerbPage(
         "watch RUN|SWEEP",
         (

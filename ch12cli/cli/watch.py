@@ -24,13 +24,7 @@ def parser() -> Arguments:
 
 
 def run(words: Sequence[str]) -> int:
-    arguments = parser()
-    options = arguments.read(words)
-    if options.help:
-        from ch12cli.cli.help import format_verb_help
-
-        print(format_verb_help("watch", arguments))
-        return 0
+    options = parser().read(words)
     if len(options.words) != 1:
         raise InputError("watch: which one? give one run or sweep: ch12 watch @1")
     path = find(options.words[0])

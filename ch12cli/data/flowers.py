@@ -31,4 +31,5 @@ def iris() -> Table:
         target_name=header[-1],
         class_names=species,
         source="Iris flowers, R. A. Fisher 1936 (UCI, as in scikit-learn)",
+        unit="cm",
     )

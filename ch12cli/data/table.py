@@ -23,7 +23,7 @@ class Table:
 
     features: (rows, features), float32 or float64. target: (rows,), class numbers from 0 (kept as int64) where
     class_names is given, else the values of a regression, float32 or float64. source: where the data are from, a line.
-    InputError lists what is wrong; rows are counted from 0.
+    unit: of all features, if they have one. InputError lists what is wrong; rows are counted from 0.
     """
 
     features: Floats
@@ -32,6 +32,7 @@ class Table:
     target_name: str = field(kw_only=True)
     class_names: tuple[str, ...] | None = field(default=None, kw_only=True)
     source: str = field(kw_only=True)
+    unit: str | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         features = _as_array(self.features, "features", name=self.source)

@@ -1,0 +1,142 @@
+"""The pictures of `ch12 plot`, from what runs and sweeps have written."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ch12cli.cli.page import printable
+from ch12cli.cli.show import keys_of, monitor_of
+from ch12cli.errors import InputError
+from ch12cli.pictures.curves import PARTS, learning_curves
+from ch12cli.pictures.picture import SERIES, Picture
+from ch12cli.pictures.sweeps import distribution, heatmap, importance, results_of, slices
+from ch12cli.runs.directory import METRICS
+from ch12cli.runs.metrics import read_metrics
+from ch12cli.runs.names import OUTPUTS
+from ch12cli.runs.objective import minimised
+from ch12cli.runs.summary import Record, fold, is_seed, overrides, varying
+from ch12cli.runs.table import SWEEP, read_table
+
+NAME = 40  # characters of a line's name, at most
+TITLES = {"boundary": "decision boundary", "confusion": "confusion matrix", "line": "regression line"}
+METRICS_IN_WORDS = {"r2": "R²"}
+
+
+def default_kind(sweep: Path) -> str:
+    """What shows best what differs between the jobs of a sweep."""
+    keys = [key for key in varying(read_table(sweep / SWEEP)) if not is_seed(key)]
+    return ("distribution", "slice")[len(keys)] if len(keys) < 2 else "heatmap"
+
+
+def of_a_sweep(
+    paths: Sequence[Path], kind: str, *, metric: str | None = None, x: str | None = None, y: str | None = None
+) -> Picture:
+    """A heat map, slice, importance or distribution of a sweep's jobs, or of runs taken together."""
+    rows, monitor, name = records(paths)
+    column = metric or "objective"
+    what = in_words(monitor if column == "objective" else column)
+    minimise = minimised(monitor if column == "objective" else column)
+    results = results_of(rows, metric=column, what=what, minimise=minimise)
+    if kind == "heatmap":
+        return heatmap(results, title=f"{name}: {what} by two keys", x=x, y=y)
+    if kind == "slice":
+        return slices(results, title=f"{name}: {what} by one key", x=x)
+    if kind == "importance":
+        return importance(results, title=f"{name}: what {what} depends on")
+    return distribution(results, title=f"{name}: {what} of {len(results.values)} runs")
+
+
+def records(paths: Sequence[Path]) -> tuple[list[Record], str, str]:
+    """The rows of a sweep, or of runs as if they were one, what its objective is, and its name."""
+    if len(paths) == 1 and (paths[0] / SWEEP).exists():
+        rows: list[Record] = list(read_table(paths[0] / SWEEP))
+        return rows, monitor_of(paths[0], [dict(row) for row in rows]), name_of(paths[0])
+    from ch12cli.cli.compare import compared
+    from ch12cli.runs.comparison import as_records
+
+    runs = [compared(path) for path in paths]
+    return as_records(runs), str(runs[0].results.get("monitor") or "valid_loss"), f"{len(runs)} runs"
+
+
+def in_words(column: str) -> str:
+    """A column as people call it: validation loss, test accuracy."""
+    part, _, metric = column.partition("_")
+    words = {**PARTS, "test": "test"}
+    return f"{words[part]} {METRICS_IN_WORDS.get(metric, metric)}" if part in words and metric else column
+
+
+def name_of(path: Path) -> str:
+    return printable(str(path).removeprefix(f"{OUTPUTS}/"))
+
+
+def subject(path: Path) -> str:
+    """What a run was trained on and what it is: iris, mlp; its name if that is not known."""
+    keys = keys_of(path)
+    known = [str(keys[key]) for key in ("dataset", "model") if keys.get(key) not in (None, "null")]
+    return printable(", ".join(known)) if known else name_of(path)
+
+
+def of_a_run(path: Path, kind: str, options: Any) -> tuple[Picture, list[str]]:
+    """A boundary, a confusion matrix or a regression line, for which the run's network is made again."""
+    from ch12cli.sweep import plane
+
+    title = f"{subject(path)}: {TITLES[kind]}"
+    best, trust = options.checkpoint == "best", options.trust
+    if kind == "confusion":
+        return plane.confusion(path, title=title, split=options.split, best=best, trust=trust)
+    draw = plane.boundary if kind == "boundary" else plane.line
+    return draw(path, title=title, features=options.features, best=best, trust=trust)
+
+
+def curves(sweep: Path, *, metric: str | None = None) -> Picture:
+    """The learning curves of a sweep: of each combination the mean and band of its seeds, the best ones if many."""
+    rows, monitor, name = records([sweep])
+    keys = [key for key in varying(rows) if not is_seed(key)]
+    found = fold(rows, keys, minimise=minimised(monitor))
+    names = {tuple(folded.values.values()): label_of(folded.values) or "all" for folded in found[:SERIES]}
+    groups: dict[str, list[list[dict[str, float]]]] = {label: [] for label in names.values()}
+    for row in rows:
+        values = overrides(row)
+        label = names.get(tuple(values.get(key, "") for key in keys))
+        place = Path(row.get("directory") or row["job"])
+        if label is not None and not place.is_absolute() and ".." not in place.parts:
+            groups[label].append(whole(sweep / place))
+    picture = learning_curves(groups, title=f"{name}: learning curves", metric=metric)
+    if len(found) > SERIES:
+        picture.notes.append(f"The best {SERIES} of {len(found)} combinations.")
+    return picture
+
+
+def curves_of_runs(paths: Sequence[Path], metric: str | None) -> Picture:
+    """The learning curves of one run, or of several, each under what tells it from the others."""
+    for path in paths:
+        if not path.is_dir():
+            raise InputError(f"{path}: is a file; give the directory of a run")
+    if len(paths) == 1:
+        curve = read_metrics(paths[0] / METRICS)
+        return learning_curves({"": [curve]}, title=f"{subject(paths[0])}: learning curves", metric=metric)
+    rows, _, _ = records(paths)
+    changes = [overrides(row) for row in rows]
+    if len(paths) > SERIES:  # too many to tell apart: what differs in the seed alone is one
+        changes = [{key: value for key, value in change.items() if not is_seed(key)} for change in changes]
+    labels = [label_of(change) for change in changes]
+    if len(paths) <= SERIES and (len(set(labels)) < len(labels) or not all(labels) or any("…" in n for n in labels)):
+        labels = [name_of(path) for path in paths]
+    groups: dict[str, list[list[dict[str, float]]]] = {}
+    for label, path in zip(labels, paths, strict=True):
+        groups.setdefault(label, []).append(read_metrics(path / METRICS))
+    return learning_curves(groups, title=f"Learning curves of {len(paths)} runs", metric=metric)
+
+
+def whole(path: Path) -> list[dict[str, float]]:
+    """The rows of a job's metrics.csv; none if they are damaged: the picture is of the others."""
+    try:
+        return read_metrics(path / METRICS)
+    except InputError:
+        return []
+
+
+def label_of(values: Mapping[str, str]) -> str:
+    """Swept values as a line is called: lr=0.1, width=8; cut where they are too many."""
+    text = ", ".join(f"{key.rpartition('.')[2]}={value}" for key, value in values.items() if value)
+    return printable(text if len(text) <= NAME else f"{text[: NAME - 1]}…")

@@ -1,0 +1,36 @@
+"""Colours that colour-blind people can tell apart, and that stay apart in grey.
+
+Sources: lines, Okabe & Ito (2008), without the yellow that nobody sees on white; shades, matplotlib's viridis (Smith &
+van der Walt, 2015), at eight places.
+"""
+
+import numpy as np
+
+LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#4D4D4D", "#8B6508")
+TERMINAL = ("cyan", "magenta", "yellow", "green", "blue", "red", "white", "bright_black")  # which the terminal defines
+VIRIDIS = (
+    (68, 1, 84),
+    (70, 50, 127),
+    (54, 92, 141),
+    (39, 127, 142),
+    (31, 161, 135),
+    (74, 194, 109),
+    (159, 218, 58),
+    (253, 231, 37),
+)
+
+
+def shade(share: float) -> str:
+    """The colour of a share 0 … 1, `#rrggbb`."""
+    place = min(max(share, 0.0), 1.0) * (len(VIRIDIS) - 1)
+    low = min(int(place), len(VIRIDIS) - 2)
+    mixed = np.array(VIRIDIS[low]) * (1 - (place - low)) + np.array(VIRIDIS[low + 1]) * (place - low)
+    return "#{:02x}{:02x}{:02x}".format(*(round(float(part)) for part in mixed))
+
+
+def ink(colour: str) -> str:
+    """Black or white, whichever is read better on a colour (WCAG's relative luminance)."""
+    parts = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return "#000000" if luminance > 0.179 else "#ffffff"

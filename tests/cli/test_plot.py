@@ -1,0 +1,216 @@
+"""`ch12 plot`: each kind of picture, from runs and sweeps that are there, beside what other commands say of them."""
+
+import csv
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ch12cli.cli.main import main
+from ch12cli.cli.plots import curves, curves_of_runs
+from ch12cli.data.flowers import iris
+from ch12cli.data.prepared import prepare
+from ch12cli.pictures.picture import Field, Grid, Line, Lines
+from ch12cli.runs.metrics import read_metrics
+from ch12cli.sweep import plane
+from ch12cli.sweep.saved import read_saved
+
+WORDS = ["train", "device=cpu", "-q", "epochs=3"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("plotted")
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        assert main([*WORDS, "hydra.run.dir=iris", "seed=1"]) == 0
+        assert main([*WORDS, "hydra.run.dir=other", "optimizer.lr=0.1"]) == 0
+        assert (
+            main([*WORDS, "hydra.run.dir=points", "dataset=toy_regression", "optimizer=sgd", "optimizer.lr=0.1"]) == 0
+        )
+        words = ["hydra.sweep.dir=sweep", "-m", "seed=1,2,3", "model.width=4,8", "optimizer.lr=0.01,0.1"]
+        assert main([*WORDS, *words]) == 0
+    finally:
+        os.chdir(before)
+    return folder
+
+
+@pytest.fixture
+def said(trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    monkeypatch.chdir(trained)
+    capsys.readouterr()
+
+    def of(*words: str, code: int = 0) -> str:
+        assert main(list(words)) == code
+        captured = capsys.readouterr()
+        return captured.err if code else captured.out
+
+    return of
+
+
+@pytest.mark.parametrize(
+    ("words", "title"),
+    [
+        (["iris"], "iris, mlp: learning curves"),
+        (["iris", "other"], "Learning curves of 2 runs"),
+        (["iris", "--kind", "boundary", "--features", "petal_length,petal_width"], "iris, mlp: decision boundary"),
+        (["iris", "--kind", "confusion", "--split", "all"], "iris, mlp: confusion matrix"),
+        (["points", "--kind", "line"], "toy_regression, mlp: regression line"),
+        (["sweep"], "sweep: validation loss by two keys"),
+        (["sweep", "--kind", "slice", "--x", "model.width"], "sweep: validation loss by one key"),
+        (["sweep", "--kind", "importance"], "sweep: what validation loss depends on"),
+        (["sweep", "--kind", "distribution", "--metric", "test_accuracy"], "sweep: test accuracy of 12 runs"),
+        (["sweep", "--kind", "curve"], "sweep: learning curves"),
+        (["sweep/3"], "iris, mlp: learning curves"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_every_kind_is_drawn_in_the_terminal_and_as_a_file(
+    words: list[str], title: str, said: Callable[..., str], tmp_path: Path
+) -> None:
+    assert said("plot", *words).startswith(title)
+    svg, png = tmp_path / "a.svg", tmp_path / "a.png"
+    assert said("plot", *words, "-o", str(svg), "-o", str(png)) == f"{svg}\n{png}\n"
+    assert title in svg.read_text(encoding="utf-8")
+    assert png.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_curve_is_the_runs_own_metrics(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(trained)
+    rows = read_metrics(Path("iris/metrics.csv"))
+    loss = curves_of_runs([Path("iris")], None).panels[0]
+    assert isinstance(loss, Lines)
+    assert [line.y.tolist() for line in loss.lines] == [[row[n] for row in rows] for n in ("train_loss", "valid_loss")]
+
+
+def test_a_sweeps_curves_fold_its_seeds(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(trained)
+    panel = curves(Path("sweep")).panels[0]
+    assert isinstance(panel, Lines)
+    assert {line.name for line in panel.lines} == {
+        f"width={width}, lr={rate} (3 runs)" for width in (4, 8) for rate in ("0.01", "0.1")
+    }
+    with open("sweep/sweep.csv", encoding="utf-8", newline="") as file:
+        jobs = [row["job"] for row in csv.DictReader(file) if (row["model.width"], row["optimizer.lr"]) == ("8", "0.1")]
+    tables = [read_metrics(Path("sweep") / job / "metrics.csv") for job in jobs]
+    line = next(line for line in panel.lines if line.name.startswith("width=8, lr=0.1"))
+    wanted = [np.mean([rows[epoch]["valid_loss"] for rows in tables]) for epoch in range(3)]
+    np.testing.assert_allclose(line.y, wanted)
+
+
+def predicted(said: Callable[..., str], run: str, header: str, rows: list[str], tmp_path: Path) -> list[dict[str, str]]:
+    file = tmp_path / "rows.csv"
+    file.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    return list(csv.DictReader(io.StringIO(said("predict", run, str(file)))))
+
+
+def test_a_boundary_is_what_predict_says_of_the_same_points(said: Callable[..., str], tmp_path: Path) -> None:
+    run = Path("iris")
+    picture, _ = plane.boundary(run, title="t", features="petal_width,sepal_length", best=False, trust=False)
+    (field,) = picture.panels
+    assert isinstance(field, Field)
+    assert (field.x.label, field.y.label) == ("petal_width (cm)", "sepal_length (cm)")
+    data = read_saved(run).settings["dataset"]
+    table = iris()
+    names = ("test_size", "valid_size", "split", "split_seed", "scaling")
+    train = prepare(table, **{name: data[name] for name in names}).train
+    means = dict(zip(table.feature_names, table.features[train.rows].mean(0).tolist(), strict=True))
+    size = len(field.found)
+    xs, ys = (np.linspace(low, high, size).tolist() for low, high in (field.x_range, field.y_range))
+    points = [(row, column) for row in range(0, size, 37) for column in range(0, size, 41)]
+    rows = [{**means, "petal_width": xs[column], "sepal_length": ys[row]} for row, column in points]
+    lines = [",".join(map(repr, row.values())) for row in rows]
+    answers = predicted(said, "iris", ",".join(means), lines, tmp_path)
+    found = [field.names[field.found[point]] for point in points]
+    assert [next(iter(answer.values())) for answer in answers] == found
+    assert len(set(found)) > 1
+
+
+def test_a_line_is_what_predict_says_along_the_feature(said: Callable[..., str], tmp_path: Path) -> None:
+    picture, _ = plane.line(Path("points"), title="t", features=None, best=False, trust=False)
+    (panel,) = picture.panels
+    assert isinstance(panel, Lines)
+    network: Line = panel.lines[0]
+    places = range(0, len(network.x), 57)
+    answers = predicted(said, "points", "x", [repr(float(network.x[place])) for place in places], tmp_path)
+    wanted = [float(next(iter(answer.values()))) for answer in answers]
+    np.testing.assert_allclose(network.y[list(places)], wanted, rtol=1e-6)
+    assert "".join(line.name for line in panel.lines[1:]).startswith("training rows")
+
+
+def test_a_confusion_matrix_is_that_of_eval(said: Callable[..., str]) -> None:
+    wanted = json.loads(said("eval", "iris", "--split", "all", "--format", "json"))["parts"]
+    picture, _ = plane.confusion(Path("iris"), title="t", split="all", best=False, trust=False)
+    grids = [panel for panel in picture.panels if isinstance(panel, Grid)]
+    assert [grid.values.tolist() for grid in grids] == [part["confusion"] for part in wanted.values()]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "plot: what? give a run, runs or a sweep"),
+        (["nothere"], "nothere: no such directory"),
+        (["sweep", "iris"], "sweep: is a sweep, which is drawn by itself; give one of its runs, as sweep/0"),
+        (["sweep", "--kind", "boundary"], "--kind boundary: shows a single run; give one, as sweep/0"),
+        (["iris", "other", "--kind", "line"], "--kind line: shows a single run; give one, as iris"),
+        (["iris", "-o", "a.jpg"], "-o a.jpg: must end in .png or .svg"),
+        (["iris", "-o", "none/a.png"], "-o none/a.png: there is no directory none"),
+        (["iris", "--metric", "valid_los"], "--metric valid_los: the runs have train_loss"),
+        (["iris", "--kind", "curves"], "invalid choice: 'curves' (choose from 'curve'"),
+        (["points", "--kind", "boundary"], "points: has no classes, so no boundary between them; try --kind line"),
+        (["points", "--kind", "confusion"], "points: has no classes, so no confusion matrix; try --kind line"),
+        (["iris", "--kind", "line"], "iris: tells classes apart, it has no regression line; try --kind boundary"),
+        (["iris", "--kind", "boundary", "--features", "petal_lengt,sepal_width"], "did you mean `petal_length`?"),
+        (["iris", "--kind", "boundary", "--features", "petal_length"], "must be 2 of the features"),
+        (["sweep", "--kind", "heatmap", "--x", "seed"], "--x seed: is not swept"),
+        (["sweep/sweep.csv"], "is a file"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused_in_a_line(words: list[str], message: str, said: Callable[..., str]) -> None:
+    text = said("plot", *words, code=2)
+    assert message in text
+    assert "Traceback" not in text
+
+
+def test_without_matplotlib_a_file_is_refused_with_what_to_install(
+    said: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert "pip install 'ch12[plots]'" in said("plot", "iris", "-o", "a.png", code=2)
+    assert not Path("a.png").exists()
+    assert said("plot", "iris").startswith("iris")
+
+
+def test_damaged_runs_are_told_and_a_sweep_is_drawn_without_them(
+    trained: Path, said: Callable[..., str], tmp_path: Path
+) -> None:
+    run = shutil.copytree(trained / "iris", tmp_path / "run")
+    (run / "metrics.csv").write_bytes(b"\xff\xfeepoch")
+    assert "damaged" in said("plot", str(run), code=2)
+    (run / "metrics.csv").unlink()
+    assert "no run has a whole epoch" in said("plot", str(run), code=2)
+    shutil.rmtree(run / "checkpoints")
+    assert "is not the directory of a run" in said("plot", str(run), "--kind", "boundary", code=2)
+    sweep = shutil.copytree(trained / "sweep", tmp_path / "sweep")
+    (sweep / "0" / "metrics.csv").write_bytes(b"\x00")
+    (sweep / "1" / "metrics.csv").unlink()
+    os.mkfifo(sweep / "1" / "metrics.csv")
+    assert said("plot", str(sweep), "--kind", "curve").endswith("Lines: mean of the runs.\n")
+
+
+def test_curves_and_pictures_of_sweeps_are_drawn_without_torch(trained: Path) -> None:
+    script = (
+        "import sys; from ch12cli.cli.main import main\n"
+        "for words in (['iris'], ['sweep'], ['sweep', '--kind', 'importance'], ['sweep', '-o', 'x.svg']):\n"
+        "    assert main(['plot', *words]) == 0\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=trained, check=True, stdout=subprocess.DEVNULL)
