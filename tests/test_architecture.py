@@ -20,10 +20,11 @@ BELOW = {
     "models": {"errors"},
     "runs": {"errors"},
     "pictures": {"errors", "runs"},
+    "loggers": {"errors", "runs"},
     "training": {"errors", "models", "data", "runs"},
     "config": {"errors", "training", "models", "data", "runs"},
     "chapter": {"errors", "training", "models", "data", "runs", "pictures"},
-    "sweep": {"errors", "config", "training", "models", "data", "runs", "pictures"},
+    "sweep": {"errors", "config", "training", "models", "data", "runs", "pictures", "loggers"},
     "cli": {"errors", "sweep", "config", "chapter", "training", "models", "data", "runs", "pictures"},
 }
 # Modules whose import brings torch: all that compute. Everything else answers without it.

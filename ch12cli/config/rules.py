@@ -119,6 +119,20 @@ class OneOf:
 
 
 @dataclass(frozen=True)
+class Some:
+    """One of some words, or a list of them."""
+
+    words: tuple[str, ...]
+
+    def allows(self, value: Any) -> bool:
+        values = value if isinstance(value, list) else [value]
+        return bool(values) and all(isinstance(each, str) and each in self.words for each in values)
+
+    def __str__(self) -> str:
+        return f"one of {', '.join(self.words)}, or a list of them, as [{','.join(self.words[-2:])}]"
+
+
+@dataclass(frozen=True)
 class Device:
     """A device as torch writes it, or auto."""
 
@@ -183,7 +197,7 @@ class Or:
 def words_of(rule: Rule | None) -> tuple[str, ...]:
     """The words that a rule allows, for completion and suggestions."""
     match rule:
-        case OneOf(words):
+        case OneOf(words) | Some(words):
             return words
         case Truth():
             return ("true", "false")

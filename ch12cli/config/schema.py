@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from ch12cli.config.rules import Device, Halving, Number, OneOf, Or, Pair, Rule, Size, Text, Truth, Whole
+from ch12cli.config.rules import Device, Halving, Number, OneOf, Or, Pair, Rule, Size, Some, Text, Truth, Whole
 
 SEEDS = Whole(0, 2**32 - 1)  # torch's CPU generator uses 32 bits of a seed: a larger one would repeat a smaller one
 
@@ -50,6 +50,10 @@ KEYS: dict[str, Key] = {
     ),
     "checkpoint.every": Key(
         Or("auto", Whole(1)), "epochs between checkpoints; auto: as often as costs under two per cent of the time"
+    ),
+    "logger": Key(
+        Some(("csv", "tensorboard", "mlflow")),
+        "trackers that the figures go to as well; csv: metrics.csv, which every run has",
     ),
     # sweep
     "sweep.max_stacked": Key(Or("auto", Whole(1)), "most runs that are trained as one stack; auto: as many as fit"),

@@ -14,6 +14,7 @@ from ch12cli.runs.directory import CHECKPOINTS, write_result
 def train_as_hydra_job(config: DictConfig) -> float:
     """The job's objective. What ends it is kept in its result.json, for the sweep's table."""
     from ch12cli.sweep.alone import prepare_job, train_job
+    from ch12cli.sweep.logged import Logged
     from ch12cli.sweep.machine import torch_settings
     from ch12cli.sweep.signals import Terminated
     from ch12cli.sweep.units import Nobody
@@ -26,7 +27,7 @@ def train_as_hydra_job(config: DictConfig) -> float:
         with torch_settings(settings) as device:
             job = prepare_job(settings, chosen, device)
             (directory / CHECKPOINTS).mkdir(exist_ok=True)
-            outcome = train_job(job, directory, Nobody())
+            outcome = train_job(job, directory, Logged(Nobody(), settings, chosen))
     except SystemExit as error:
         write_result(directory, {"status": "failed", "epochs": 0, "cause": f"it called sys.exit({error.code!r})"})
         raise InputError(f"it called sys.exit({error.code!r})") from error

@@ -20,7 +20,7 @@ from ch12cli.errors import InputError
 
 # What does not touch a job's result: how data are loaded, in how many threads, what is written, how jobs are stacked.
 STACKING = ("sweep.max_stacked", "sweep.processes", "sweep.fail_fast", "sweep.verify")  # halving does touch it
-IRRELEVANT = ("workers", "pin_memory", "threads", "checkpoint.", *STACKING)
+IRRELEVANT = ("workers", "pin_memory", "threads", "logger", "checkpoint.", *STACKING)
 
 REFERENCE = re.compile(r"\$\{([^}]*)\}")
 

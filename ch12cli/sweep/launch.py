@@ -16,6 +16,7 @@ from ch12cli.runs.table import STATE, SWEEP, Record, read_table
 from ch12cli.sweep.examine import examine
 from ch12cli.sweep.groups import Group
 from ch12cli.sweep.jobs import SweepJob, full_config
+from ch12cli.sweep.logged import log_job, require_trackers
 from ch12cli.sweep.places import place_of
 from ch12cli.sweep.plan import Plan, make_plan, processes_for, write_plan
 from ch12cli.sweep.record import HydraFiles
@@ -81,10 +82,12 @@ class Launch:
         self.directory, self.watcher = directory, SteadfastSweep(watcher)
         self.outcome = SweepOutcome(directory)
         self.given_up = False
+        self.failed_trackers: set[str] = set()
 
     def __call__(self, jobs: Sequence[SweepJob], callbacks: Callbacks | None) -> list[JobReturn]:
         if self.given_up:
             return [job_return(job, {}) for job in jobs]
+        require_trackers(jobs)
         with locked(self.directory, key=f"hydra.sweep.dir={self.directory}", wait=3.0):
             plan, workshop, rows = examined_plan(jobs, self.directory)
             write_plan(plan, self.directory, workshop.hydra)
@@ -130,6 +133,7 @@ class Launch:
                     continue
                 ended.add(event.number)
                 job = plan.jobs[event.number]
+                log_job(job, self.directory, self.watcher, self.failed_trackers)
                 self.outcome.failed += event.status == "failed"
                 waiting.append(row_of(job, event.result, event.cause))
                 self.watcher.done(event, job)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ch12cli.sweep.watcher import Watcher
 
 # What may change when a run goes on, because it does not change what is computed in an epoch.
-FREE = ("epochs", "workers", "threads", "device", "pin_memory", "checkpoint.every")
+FREE = ("epochs", "workers", "threads", "device", "pin_memory", "logger", "checkpoint.every")
 
 
 def changes_of(lines: Sequence[str], settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -80,9 +80,11 @@ def go_on(directory: Path, lines: Sequence[str], *, watcher: Watcher, fork: bool
         return None
     with interrupts_kept():
         from ch12cli.sweep.alone import prepare_job, take_up, train_job, train_locked
+        from ch12cli.sweep.logged import Logged
         from ch12cli.sweep.machine import torch_settings
 
     with termination_exits(), torch_settings(settings) as device:
+        logged = Logged(watcher, settings, saved.chosen)
         job = prepare_job(settings, saved.chosen, device)
         if begun:
             require_same_data(saved, job.task.data.table.digest)
@@ -94,9 +96,9 @@ def go_on(directory: Path, lines: Sequence[str], *, watcher: Watcher, fork: bool
         job.spent = sum(float(row.get("seconds", 0.0)) for row in job.rows)
         if fork:
             job.history = {"parent": {"directory": str(directory.resolve()), **sitting}}
-            return train_job(job, fork_directory(directory), watcher)
+            return train_job(job, fork_directory(directory), logged)
         job.history = {"resumed": [*earlier_sittings(result), sitting]}
-        return train_locked(job, directory, watcher)
+        return train_locked(job, directory, logged)
 
 
 def has_checkpoint(directory: Path) -> bool:

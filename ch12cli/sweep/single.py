@@ -68,9 +68,11 @@ def train_single(
         # only now, with every option found right, is it worth the time to import torch
         with interrupts_kept():
             from ch12cli.sweep.alone import prepare_job
+            from ch12cli.sweep.logged import Logged
             from ch12cli.sweep.machine import torch_settings
 
         with termination_exits(), torch_settings(composition.settings) as device:
+            logged = Logged(watcher, composition.settings, composition.chosen)
             job = prepare_job(composition.settings, composition.chosen, device)
             directory = claim_directory(composition)
             try:
@@ -78,7 +80,7 @@ def train_single(
                     composer,
                     composition,
                     directory,
-                    lambda output: train_logged(job, output, watcher, log=not log),
+                    lambda output: train_logged(job, output, logged, log=not log),
                     log=log,
                 )
             except BrokenPipeError:
