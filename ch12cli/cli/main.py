@@ -22,6 +22,7 @@ VERBS = {
     "resume": "go on with a run or a sweep where it stopped",
     "eval": "figures of a saved run on parts of its data",
     "predict": "what a saved run's network says of the rows of a CSV file",
+    "export": "a saved run's network as ONNX or torch.export, or the run as a plain PyTorch program",
     "repro": "train a saved run again and say whether it is the same",
     "runs": "runs and sweeps, newest first: how they ended, what they came to",
     "show": "all about one run or sweep, with its curve",

@@ -50,6 +50,21 @@ PAGES = {
             ("ch12 plot my_sweep --kind distribution --metric test_accuracy", "a thousand seeds at a glance"),
         ),
     ),
+    "export": VerbPage(
+        "export [OPTION]... RUN",
+        (
+            "Writes a saved run for use without ch12. onnx and torch_export: the network with its scaling in front, so "
+            "that it takes rows as they stand in the data, and gives its output and, of classes, their probabilities; "
+            "the file is read again and compared before it is kept. onnx needs the extra `onnx`. script: a short "
+            "program of PyTorch alone, with the data beside it, that trains the same run and ends with the same bits.",
+            TRUST,
+        ),
+        (
+            ("ch12 export @1", "the newest run as a program"),
+            ("ch12 export @best --format onnx -o iris.onnx", "the best network, for onnxruntime"),
+            ("ch12 export @1 --format torch_export", "for torch.export.load"),
+        ),
+    ),
     "watch": VerbPage(
         "watch RUN|SWEEP",
         (

@@ -20,6 +20,7 @@ DEEPEST = 50  # of its mappings and lists inside each other
 WRITTEN_LAST = "overrides.yaml"  # where it is, the others are whole
 SECTION = re.compile(r"^[^\s#].*\n(?:[ -].*\n|\n)*", re.MULTILINE)  # a key at the top and what belongs to it
 CHOICES = re.compile(r"^    choices:\n((?:      .*\n)*)", re.MULTILINE)  # in hydra.yaml
+LATER = {"logger": "csv"}  # keys that came later, and what runs without them did
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 NAMES_A_KEY = re.compile(r"\$\{([\w.]+)\}")  # all that a text may ask for: a resolver (`${oc.env:…}`) could do more
 
@@ -43,6 +44,11 @@ def read_recorded(folder: Path) -> tuple[dict[str, Any], dict[str, str | None]]:
         raise InputError(f"{folder}: is not such as Hydra makes it; train the run again") from error
     assert isinstance(settings, dict)
     return {str(name): value for name, value in settings.items()}, chosen
+
+
+def with_later_keys(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a run of an earlier version, which had not all keys, as that version meant them."""
+    return {**LATER, **settings}
 
 
 def only_values(node: Any, config: Mapping[str, Any]) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ch12cli.config.check import check
 from ch12cli.config.choices import flatten
 from ch12cli.config.compose import Composer, hydra_session
-from ch12cli.config.recorded import read_recorded
+from ch12cli.config.recorded import read_recorded, with_later_keys
 from ch12cli.config.suggest import did_you_mean
 from ch12cli.config.values import shown
 from ch12cli.errors import InputError
@@ -115,6 +115,7 @@ def read_unbegun(directory: Path, *, trust: bool) -> Saved:
     if not trust:
         refuse_links(directory)
     settings, chosen = read_recorded(directory / HYDRA)
+    settings = with_later_keys(settings)
     require_sound(settings, chosen, where=str(directory), trust=trust)
     return Saved(directory, {"epoch": 0}, settings, chosen, {}, [])
 

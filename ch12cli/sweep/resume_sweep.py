@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ch12cli.config.check import value_problem
 from ch12cli.config.choices import flatten
+from ch12cli.config.recorded import with_later_keys
 from ch12cli.errors import InputError
 from ch12cli.runs.table import STATE, SWEEP
 from ch12cli.sweep.claim import HYDRAS
@@ -66,10 +67,11 @@ def refuse_links_of_jobs(directory: Path, places: Collection[str]) -> None:
 
 def read_base(base: Mapping[str, Any], *, where: str, trust: bool) -> Base:
     chosen = {str(group): choice for group, choice in base["chosen"].items()}
-    require_sound(base["settings"], chosen, where=where, trust=trust)
-    keys = frozenset(key for key, _ in flatten(base["settings"]))
+    settings, written = with_later_keys(base["settings"]), with_later_keys(base["written"])
+    require_sound(settings, chosen, where=where, trust=trust)
+    keys = frozenset(key for key, _ in flatten(settings))
     options = tuple(map(str, base["options"]))
-    return Base(None, base["written"], base["settings"], chosen, keys, template=str(base["template"]), options=options)
+    return Base(None, written, settings, chosen, keys, template=str(base["template"]), options=options)
 
 
 def read_job(job: Mapping[str, Any], bases: list[Base], *, where: str) -> SweepJob:

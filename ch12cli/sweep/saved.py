@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ch12cli.config.check import check
+from ch12cli.config.recorded import with_later_keys
 from ch12cli.config.rules import LARGEST, is_whole
 from ch12cli.config.trusted import require_kind, target_problems
 from ch12cli.data.scaling import from_plain
@@ -53,6 +54,7 @@ def read_saved(directory: Path, *, best: bool = False, trust: bool = False) -> S
         refuse_links(directory)
     state, passed_over = read_state(folder, best=best)
     settings, chosen, environment = (_mapping(state, name, folder) for name in ("settings", "chosen", "environment"))
+    settings = with_later_keys(settings)
     if not all(choice is None or (isinstance(choice, str) and ".." not in choice) for choice in chosen.values()):
         raise InputError(f"{folder}: the choices in its checkpoint are no names")
     require_sound(settings, chosen, where=str(directory), trust=trust)
