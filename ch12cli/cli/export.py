@@ -44,5 +44,7 @@ def run(words: Sequence[str]) -> int:
     for name, content in exported.files.items():
         write_whole(target.with_name(name), content)
         print(target.with_name(name))
-    report(exported.messages)
+    if exported.checked:
+        print(exported.checked)
+    report([f"warning: {message}" for message in exported.messages])
     return 0

@@ -28,9 +28,10 @@ CHECKED = 1000  # rows that are checked, at most
 
 
 class Exported(NamedTuple):
-    """Files by name, and what a person should know of them."""
+    """Files by name, what was found when they were read again, and what a person should know besides."""
 
     files: dict[str, bytes]
+    checked: str
     messages: list[str]
 
 
@@ -70,11 +71,11 @@ def export(directory: Path, form: str, *, name: str, words: list[str] | None, be
             files = script_of(
                 job, rows_of(saved.state), name=name, words=words, threads=threads if isinstance(threads, int) else None
             )
-            return Exported(files, messages)
+            return Exported(files, "", messages)
         with fitting(str(directory)):
             job.network.restore(saved.state["network"])
         content, note = (as_onnx if form == "onnx" else as_torch_export)(job)
-    return Exported({f"{name}.{'onnx' if form == 'onnx' else 'pt2'}": content}, [*messages, note])
+    return Exported({f"{name}.{'onnx' if form == 'onnx' else 'pt2'}": content}, note, messages)
 
 
 def require_repeatable(directory: Path, saved: Saved, *, best: bool) -> list[str]:

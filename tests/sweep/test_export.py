@@ -97,7 +97,7 @@ def require_same_weights(folder: Path) -> None:
 def test_onnxruntime_computes_what_predict_says_of_raw_rows(words: list[str], folder: Path, capsys: Any) -> None:
     train(*words, "epochs=2", "hydra.run.dir=run")
     assert main(["export", "run", "--format", "onnx", "-o", "a.onnx"]) == 0
-    assert "checked: onnxruntime gives the network's outputs" in capsys.readouterr().err
+    assert "checked: onnxruntime gives the network's outputs" in capsys.readouterr().out
     session = onnxruntime.InferenceSession("a.onnx")
     about = session.get_modelmeta().custom_metadata_map
     features, classes = json.loads(about["features"]), json.loads(about["classes"])

@@ -21,7 +21,7 @@ from ch12cli.training.checkpoint import load, sealed_bytes
 from tests.sweep.hostile import HOSTILE, SECRET, Watch, bombs, monsters, written_into
 
 WATCH = Watch()
-VERBS = ("eval", "predict", "repro", "resume")
+VERBS = ("eval", "predict", "repro", "resume", "plot", "export")
 CHECKPOINTS = ("last.pt", "previous.pt", "best.pt")
 
 
@@ -42,6 +42,7 @@ class Visit:
 
     def words(self, verb: str) -> list[str]:
         more = {"predict": [str(self.rows)], "resume": ["epochs=4", "-q"], "repro": ["-q"]}
+        more |= {"plot": ["--kind", "boundary"], "export": ["-o", str(self.directory / "program.py")]}
         return [verb, str(self.directory), *more.get(verb, [])]
 
     def state(self) -> dict[str, Any]:
@@ -503,6 +504,8 @@ def test_a_class_of_ones_own_is_imported_only_where_the_run_is_trusted(
     monkeypatch.delitem(sys.modules, "malice_of_a_stranger")
     visit.refused()
     for verb in VERBS:
+        if verb == "export":  # whose program could not make it without its module
+            continue
         code = main([*visit.words(verb), "--trust"])
         assert (code, visit.capsys.readouterr().err) == (0, ""), verb
     monkeypatch.delitem(sys.modules, "malice_of_a_stranger")
