@@ -21,11 +21,12 @@ BELOW = {
     "runs": {"errors"},
     "pictures": {"errors", "runs"},
     "loggers": {"errors", "runs"},
+    "pages": {"errors", "runs", "pictures"},
     "training": {"errors", "models", "data", "runs"},
     "config": {"errors", "training", "models", "data", "runs"},
     "chapter": {"errors", "training", "models", "data", "runs", "pictures"},
     "sweep": {"errors", "config", "training", "models", "data", "runs", "pictures", "loggers"},
-    "cli": {"errors", "sweep", "config", "chapter", "training", "models", "data", "runs", "pictures"},
+    "cli": {"errors", "sweep", "config", "chapter", "training", "models", "data", "runs", "pictures", "pages"},
 }
 # Modules whose import brings torch: all that compute. Everything else answers without it.
 COMPUTES = {"training", "models", "config.build", "config.task", "chapter", "sweep", "notebook"}

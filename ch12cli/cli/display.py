@@ -11,7 +11,7 @@ from rich.text import Text
 
 from ch12cli.cli.console import print_line
 from ch12cli.cli.progress import format_progress
-from ch12cli.cli.report import format_status, styled_curves, styled_result
+from ch12cli.cli.run_report import format_status, styled_curves, styled_result
 from ch12cli.cli.screen import Screen
 from ch12cli.cli.tables import epoch_columns, format_epoch, format_epoch_header
 

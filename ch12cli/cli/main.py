@@ -28,6 +28,7 @@ VERBS = {
     "show": "all about one run or sweep, with its curve",
     "compare": "what differs between runs, or within a sweep",
     "plot": "pictures of runs and sweeps, in the terminal or as PNG and SVG",
+    "report": "a page with all about a run or a sweep, in one file",
     "watch": "follow a run or a sweep that is running",
     "tag": "give a run words to find it by",
     "rm": "take runs and sweeps off the disk",

@@ -1,87 +1,44 @@
-"""What a run left behind, as text for people: how it ended, its figures, its learning curves."""
+"""`ch12 report`: one page that holds all about a run or a sweep, to send, to print, to keep."""
 
-import math
-from collections.abc import Mapping, Sequence
-from itertools import zip_longest
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
 
-from rich.text import Text
-
-from ch12cli.cli.console import wrap
-from ch12cli.cli.progress import PART_STYLES
-from ch12cli.cli.tables import format_rate, format_result, format_seconds, metric_label, part_metrics
-from ch12cli.runs.curve import MIN_WIDTH, curve_spans
-
-CURVE_WIDTH, CURVE_HEIGHT = 80, 12  # characters and lines, at most
-WIDE = 100  # characters from which two drawings stand side by side
-BETWEEN = 4  # blanks between them
-STATUS_STYLES = {"finished": "bold green", "interrupted": "bold yellow"}  # any other is an error
+from ch12cli.cli.arguments import Arguments
+from ch12cli.errors import InputError
 
 
-def format_status(result: Mapping[str, Any], epochs: int, *, width: int | None = None) -> list[Text]:
-    """How the run ended: `finished  100 epochs in 3.2 s, 31 epochs/s`. epochs: how many were planned.
-
-    A reason (of a run that did not finish) follows in lines of its own, none wider than `width`; without a width in the
-    same line.
-    """
-    status, done, seconds = result["status"], result.get("epochs") or 0, result.get("seconds")
-    text = f"{done} of {epochs} epochs" if done < epochs else f"{done} epoch{'' if done == 1 else 's'}"
-    if seconds is not None:
-        text += f" in {format_seconds(seconds)}"
-    if status == "finished":
-        text += f", {format_rate(done / seconds)}" if done and seconds else ""
-    else:
-        text = f"after {text}"
-    reason = result.get("reason") or ""
-    if reason and width is None:
-        text += f": {reason}"
-    lines = [Text.assemble((status, STATUS_STYLES.get(status, "bold red")), "  ", text)]
-    if reason and width is not None:
-        indent = " " * (len(status) + 2)
-        lines += [Text(indent + line) for line in wrap(reason, width - len(indent))]
-    return lines
+def parser() -> Arguments:
+    arguments = Arguments("report")
+    arguments.add_argument(
+        "-o", "--output", type=Path, default=Path("report.html"), metavar="FILE", help="report.html unless given"
+    )
+    arguments.add_argument("words", nargs="*")
+    return arguments
 
 
-def styled_result(result: Mapping[str, Any], *, ascii_only: bool) -> list[Text]:
-    """The table of `format_result`, its header dim and its test figures bold."""
-    lines = [Text(line) for line in format_result(result, ascii_only=ascii_only)]
-    for number, line in enumerate(lines):
-        if number == 0:
-            line.stylize("dim")
-        elif line.plain.startswith("test"):
-            line.stylize("bold")
-    return lines
+def run(words: Sequence[str]) -> int:
+    options = parser().read(words)
+    if len(options.words) != 1:
+        raise InputError("report: of what? give one run or sweep: ch12 report @1 -o report.html")
+    target: Path = options.output
+    if target.suffix.lower() not in (".html", ".htm"):
+        raise InputError(f"-o {target}: must end in .html")
+    if not target.parent.is_dir():
+        raise InputError(f"-o {target}: there is no directory {target.parent}")
+    from ch12cli.cli.report_pages import run_page, sweep_page
+    from ch12cli.cli.show import NOT_OURS
+    from ch12cli.runs.catalogue import entries
+    from ch12cli.runs.files import write_whole
+    from ch12cli.runs.names import find
 
-
-def styled_curves(rows: Sequence[Mapping[str, Any]], *, width: int, height: int, ascii_only: bool) -> list[Text]:
-    """The losses over the epochs as a drawing, and the next metric beside it if it fits; nothing for one epoch."""
-    metrics = list(dict.fromkeys(metric for row in rows for part in PART_STYLES for metric in part_metrics(row, part)))
-    metrics = metrics[: 2 if width >= WIDE else 1]
-    if len(rows) < 2 or not metrics or width < MIN_WIDTH:
-        return []
-    each = min(CURVE_WIDTH, (width - BETWEEN * (len(metrics) - 1)) // len(metrics))
-    height = min(height, CURVE_HEIGHT)
-    drawings = [_styled_curve(rows, metric, width=each, height=height, ascii_only=ascii_only) for metric in metrics]
-    lines = []
-    for left, *right in zip_longest(*drawings, fillvalue=Text()):
-        line = left.copy()
-        for piece in right:
-            line.append(" " * (each + BETWEEN - len(line))).append_text(piece)
-        lines.append(line)
-    return lines
-
-
-def _styled_curve(
-    rows: Sequence[Mapping[str, Any]], metric: str, *, width: int, height: int, ascii_only: bool
-) -> list[Text]:
-    """The drawing of one metric on every part that has it."""
-    label = metric_label(metric, ascii_only=ascii_only)
-    parts = [part for part in PART_STYLES if any(f"{part}_{metric}" in row for row in rows)]
-    series = {f"{part} {label}": [_number(row.get(f"{part}_{metric}")) for row in rows] for part in parts}
-    styles: dict[str | None, str] = {name: PART_STYLES[part] for name, part in zip(series, parts, strict=True)}
-    spans = curve_spans(series, width=width, height=height, ascii_only=ascii_only)
-    return [Text.assemble(*((text, styles.get(name, "dim")) for text, name in line)) for line in spans]
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value
+    path = find(options.words[0])
+    found = [entry for entry in entries(path) if entry.path == path]
+    if not found:
+        raise InputError(f"{path}: is neither a run nor a sweep; `ch12 runs` lists what there is")
+    try:
+        content = (sweep_page if found[0].kind == "sweep" else run_page)(found[0])
+    except NOT_OURS as error:
+        raise InputError(f"{path}: what it holds is not such as ch12 writes it ({error})") from error
+    write_whole(target, content)
+    print(target)
+    return 0

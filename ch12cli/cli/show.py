@@ -50,7 +50,7 @@ def run(words: Sequence[str]) -> int:
 
 
 def show_run(screen: "Screen", entry: "Entry") -> None:
-    from ch12cli.cli.report import format_status, styled_curves, styled_result
+    from ch12cli.cli.run_report import format_status, styled_curves, styled_result
     from ch12cli.runs.directory import METRICS, RESULT, read_result
     from ch12cli.runs.metrics import read_metrics
 
@@ -98,7 +98,7 @@ def facts_of(entry: "Entry", result: Mapping[str, Any], keys: Mapping[str, Any])
 def show_sweep(screen: "Screen", entry: "Entry") -> None:
     from rich.text import Text
 
-    from ch12cli.cli.report import STATUS_STYLES
+    from ch12cli.cli.run_report import STATUS_STYLES
     from ch12cli.cli.sweep_report import count_statuses, format_counts, format_failures, styled_summary
     from ch12cli.runs.objective import minimised
     from ch12cli.runs.summary import failures

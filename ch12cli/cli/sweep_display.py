@@ -12,7 +12,7 @@ from rich.text import Text
 
 from ch12cli.cli.console import print_line, printable, wrap
 from ch12cli.cli.plan_view import describe_units, describe_varied, varied
-from ch12cli.cli.report import STATUS_STYLES
+from ch12cli.cli.run_report import STATUS_STYLES
 from ch12cli.cli.screen import Screen
 from ch12cli.cli.sweep_picture import LABEL_WIDTH, format_log, format_sweep
 from ch12cli.cli.sweep_progress import SweepProgress

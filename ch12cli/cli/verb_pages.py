@@ -50,6 +50,15 @@ PAGES = {
             ("ch12 plot my_sweep --kind distribution --metric test_accuracy", "a thousand seeds at a glance"),
         ),
     ),
+    "report": VerbPage(
+        "report [OPTION]... RUN|SWEEP",
+        (
+            "Writes one HTML file with the figures, tables, configuration and environment of a run or a sweep, and the "
+            "commands that repeat it. It loads nothing, and looks right on a phone, in print and in the dark; the jobs "
+            "of a sweep can be sorted and filtered in it. Needs the extra `plots` (matplotlib).",
+        ),
+        (("ch12 report @1 -o report.html", "the newest"), ("ch12 report my_sweep -o sweep.html", "a sweep")),
+    ),
     "export": VerbPage(
         "export [OPTION]... RUN",
         (

@@ -19,7 +19,9 @@ WIDTH, HEIGHT = 6.4, 4.8  # inches of a panel
 DPI = 200
 LARGEST = 1e300
 FORMATS = ("png", "svg")
-GREY = "#8a8a8a"
+GREY = "#808080"
+FOREGROUNDS = ("axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
+FOREGROUND = "#010203"  # where the colour of the text belongs, in a themed picture
 MARKERS = "os^DvPX*"
 DASHES: tuple[Any, ...] = ("solid", (0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1.5, 2)))  # told apart without colour too
 STYLE: dict[Any, Any] = {
@@ -35,8 +37,11 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def render(picture: Picture, form: str) -> bytes:
-    """The picture as the content of a file. form: png or svg. InputError if matplotlib is not there."""
+def render(picture: Picture, form: str, *, themed: bool = False) -> bytes:
+    """The picture as the content of a file. form: png or svg. InputError if matplotlib is not there.
+
+    themed: without a background, and FOREGROUND for what is black, so that a page may give both colours of its own.
+    """
     try:
         import matplotlib
         from matplotlib.figure import Figure
@@ -45,10 +50,10 @@ def render(picture: Picture, form: str) -> bytes:
             "matplotlib is not installed, which draws PNG and SVG: pip install 'ch12[plots]'; without -o, `ch12 plot` "
             "draws in the terminal"
         ) from error
-    with (
-        warnings.catch_warnings(),
-        matplotlib.rc_context(dict(matplotlib.rcParamsDefault) | STYLE | {"backend": "agg"}),
-    ):
+    style = dict(matplotlib.rcParamsDefault) | STYLE | {"backend": "agg"}
+    if themed:
+        style |= dict.fromkeys((*FOREGROUNDS, "text.color"), FOREGROUND)
+    with warnings.catch_warnings(), matplotlib.rc_context(style):
         warnings.simplefilter("ignore")  # of letters that its font does not have, and of the largest floats
         tall = HEIGHT + 0.25 * len(picture.notes)
         figure = Figure(figsize=(max(WIDTH * len(picture.panels), WIDTH), tall), layout="constrained")
@@ -59,7 +64,7 @@ def render(picture: Picture, form: str) -> bytes:
             figure.supxlabel("\n".join(map(plain, picture.notes)), fontsize=10, color=GREY, wrap=True)
         content = io.BytesIO()
         metadata = {"Date": None} if form == "svg" else {"Software": None}
-        figure.savefig(content, format=form, dpi=DPI, metadata=metadata)
+        figure.savefig(content, format=form, dpi=DPI, metadata=metadata, transparent=themed)
     return content.getvalue()
 
 
@@ -172,7 +177,7 @@ def draw_bars(axes: "Axes", panel: Bars) -> None:
 
 
 def draw_histogram(axes: "Axes", panel: Histogram) -> None:
-    axes.bar(panel.edges[:-1], panel.counts, np.diff(panel.edges), align="edge", color=LINES[0], edgecolor="white")
+    axes.bar(panel.edges[:-1], panel.counts, np.diff(panel.edges) * 0.96, align="edge", color=LINES[0])
     for number, (name, value) in enumerate(panel.marks):
         colour, style = LINES[(number + 1) % SERIES], DASHES[(number + 1) % len(DASHES)]
         axes.axvline(value, color=colour, linestyle=style, linewidth=2, label=f"{name} {value:.4g}")

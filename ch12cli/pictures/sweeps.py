@@ -168,13 +168,9 @@ def importance(results: Results, *, title: str) -> Picture:
     names = [*(key for key, _ in found), "seeds, and keys together"]
     values = np.array([*(share for _, share in found), rest])
     texts = [f"{value:.0%}" for value in values.tolist()]
-    bars = Bars(
-        f"share of the variance of the runs' ranks by {results.what}", names, values, texts, frozenset(names[-1:])
-    )
-    notes = notes_of(
-        results, shown=tuple(results.texts), each=f"Epsilon squared of each key by itself, {len(results.values)} runs"
-    )
-    return Picture(title, [bars], notes)
+    bars = Bars("share of the variance", names, values, texts, frozenset(names[-1:]))
+    each = f"{len(results.values)} runs, ranked by {results.what}; epsilon squared of each key by itself"
+    return Picture(title, [bars], notes_of(results, shown=tuple(results.texts), each=each))
 
 
 def distribution(results: Results, *, title: str) -> Picture:
