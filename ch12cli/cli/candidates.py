@@ -13,6 +13,7 @@ from ch12cli.config.schema import GROUPS, key_of
 
 Candidates = list[tuple[str, str]]  # (what would stand there, what it means)
 
+OFFERED = 50  # runs, at most
 SHELLS = ("bash", "zsh", "fish")
 SAFE = re.compile(r"[\w./-]+")  # names that need quotes neither in a shell nor in Hydra; others are not offered
 
@@ -64,7 +65,26 @@ def answer_for(words: Sequence[str], current: str) -> Answer:
         return subjects(line, current)
     if verb == "predict" and line.words:
         return Answer("files")
-    return overrides(line, current) if verb in ("train", "explain") else Answer("folders")
+    return overrides(line, current) if verb in ("train", "explain") else runs(current)
+
+
+def runs(current: str) -> Answer:
+    """Names of runs and sweeps, the newest first; folders, where none begins so."""
+    if current.startswith("@"):
+        return offered([("@1", "the newest"), ("@2", "the one before"), ("@best", "with the best objective")], current)
+    from ch12cli.runs.catalogue import entries
+    from ch12cli.runs.names import OUTPUTS
+
+    known = sorted(entries(OUTPUTS), key=lambda entry: entry.when, reverse=True)
+    found = [
+        (name, f"{entry.kind}, {entry.status}")
+        for entry in known
+        for name in (str(entry.path), str(entry.path.relative_to(OUTPUTS)))
+        if SAFE.fullmatch(name) and name.startswith(current)
+    ]
+    # of a path that is being typed the shell knows the folders; without one, short names are what is meant
+    short = [pair for pair in found if not pair[0].startswith(f"{OUTPUTS}/")][:OFFERED]
+    return Answer("words", short or found[:OFFERED]) if found else Answer("folders")
 
 
 def offered(candidates: Iterable[tuple[str, str]], current: str) -> Answer:

@@ -11,7 +11,7 @@ from ch12cli.cli.arguments import Arguments
 from ch12cli.cli.page import page_width, printable
 from ch12cli.cli.tables import format_table
 from ch12cli.errors import InputError
-from ch12cli.runs.catalogue import entries, run_entry
+from ch12cli.runs.catalogue import entries, monitor_of, run_entry
 from ch12cli.runs.comparison import Compared, Table, as_records, best_of, differences, folded
 from ch12cli.runs.directory import HYDRA, RESULT, read_result
 from ch12cli.runs.names import OUTPUTS, find
@@ -45,10 +45,8 @@ def run(words: Sequence[str]) -> int:
             f"{sweeps[0]}: is a sweep, which is compared by itself; give one of its runs, as {sweeps[0]}/0"
         )
     if sweeps:
-        from ch12cli.cli.show import monitor_of
-
         rows = read_table(sweeps[0] / SWEEP)
-        show_many(rows, monitor_of(sweeps[0], rows), options.format)
+        show_many(rows, monitor_of(sweeps[0], rows) or "valid_loss", options.format)
         return 0
     if len(paths) == 1:
         raise InputError(f"{paths[0]}: a single run; give two or more, or a sweep: ch12 compare {paths[0]} @1")

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from ch12cli.cli.page import printable
-from ch12cli.cli.show import keys_of, monitor_of
+from ch12cli.cli.show import keys_of
 from ch12cli.errors import InputError
 from ch12cli.pictures.curves import PARTS, learning_curves
 from ch12cli.pictures.picture import SERIES, Picture
 from ch12cli.pictures.sweeps import distribution, heatmap, importance, results_of, slices
+from ch12cli.runs.catalogue import monitor_of
 from ch12cli.runs.directory import METRICS
 from ch12cli.runs.metrics import read_metrics
 from ch12cli.runs.names import OUTPUTS
@@ -50,7 +51,7 @@ def records(paths: Sequence[Path]) -> tuple[list[Record], str, str]:
     """The rows of a sweep, or of runs as if they were one, what its objective is, and its name."""
     if len(paths) == 1 and (paths[0] / SWEEP).exists():
         rows: list[Record] = list(read_table(paths[0] / SWEEP))
-        return rows, monitor_of(paths[0], [dict(row) for row in rows]), name_of(paths[0])
+        return rows, monitor_of(paths[0], rows) or "valid_loss", name_of(paths[0])
     from ch12cli.cli.compare import compared
     from ch12cli.runs.comparison import as_records
 

@@ -8,14 +8,14 @@ from typing import Any
 
 from ch12cli.cli import plots
 from ch12cli.cli.compare import compared
-from ch12cli.cli.show import lines_of, monitor_of, whole
+from ch12cli.cli.show import lines_of, whole
 from ch12cli.cli.sweep_report import format_failures, format_interval, other_metrics
 from ch12cli.cli.tables import format_seconds, metric_label, result_rows
 from ch12cli.errors import InputError
 from ch12cli.pages import page
 from ch12cli.pictures.picture import Picture
 from ch12cli.pictures.sweeps import number as value_of
-from ch12cli.runs.catalogue import Entry
+from ch12cli.runs.catalogue import Entry, monitor_of
 from ch12cli.runs.directory import METRICS, RESULT, read_result
 from ch12cli.runs.metrics import read_metrics
 from ch12cli.runs.objective import minimised
@@ -59,7 +59,7 @@ def run_page(entry: Entry) -> bytes:
 
 def sweep_page(entry: Entry) -> bytes:
     rows = read_table(entry.path / SWEEP)
-    monitor = monitor_of(entry.path, rows)
+    monitor = monitor_of(entry.path, rows) or "valid_loss"
     keys = varying(rows)
     finished = [row for row in rows if row.get("status") == "finished"]
     title = plots.name_of(entry.path)

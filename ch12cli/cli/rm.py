@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from ch12cli.cli.arguments import Arguments
 from ch12cli.cli.page import printable
-from ch12cli.cli.runs import format_runs, row_of
+from ch12cli.cli.runs import format_runs
 from ch12cli.config.suggest import did_you_mean
 from ch12cli.errors import InputError
-from ch12cli.runs.catalogue import Entry, entries, is_locked
+from ch12cli.runs.catalogue import Entry, entries, is_locked, row_of
 from ch12cli.runs.names import OUTPUTS, find
 from ch12cli.runs.removal import removable, remove
 

@@ -7,7 +7,6 @@ import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from ch12cli.cli.arguments import Arguments
@@ -15,11 +14,11 @@ from ch12cli.cli.page import page_width, printable
 from ch12cli.cli.tables import format_number, format_seconds, format_table, metric_label
 from ch12cli.config.suggest import did_you_mean
 from ch12cli.errors import InputError
-from ch12cli.runs.catalogue import Entry, entries, number_of
+from ch12cli.runs.catalogue import Entry, entries, job_entries, row_of
 from ch12cli.runs.directory import HYDRA
 from ch12cli.runs.names import OUTPUTS, find
 from ch12cli.runs.query import Query
-from ch12cli.runs.table import SWEEP, read_table
+from ch12cli.runs.table import SWEEP
 
 SPARE = ("when", "time", "test")  # columns that are left out where a terminal is too narrow for them
 COLUMNS = ("when", "run", "status", "epochs", "objective", "test", "time")
@@ -78,22 +77,7 @@ def listed_below(word: str | None) -> list[Entry]:
         raise InputError(f"{path}: is a file; give a folder, or a sweep")
     if not (path / SWEEP).exists():
         return list(entries(path))
-    return [job_entry(path, row, place) for place, row in enumerate(read_table(path / SWEEP))]
-
-
-def job_entry(sweep: Path, row: Mapping[str, str], place: int) -> Entry:
-    """A job out of a sweep's table. Jobs have no times of their own: the last stands first, as the newest does."""
-    texts = {name: text for name, text in row.items() if name not in ("job", "directory", "status") and text}
-    values = {name: text if (number := number_of(text)) is None else number for name, text in texts.items()}
-    if "epochs" in values and isinstance(values["epochs"], float):
-        values["epochs"] = int(values["epochs"])
-    return Entry(sweep / (row.get("directory") or row["job"]), "job", place, row.get("status") or "", values)
-
-
-def row_of(entry: Entry) -> dict[str, Any]:
-    """What an entry came to, flat."""
-    row: dict[str, Any] = {"path": str(entry.path), "kind": entry.kind, "when": entry.when, "status": entry.status}
-    return {**row, **entry.values, **{f"{status}_jobs": count for status, count in entry.jobs.items()}}
+    return job_entries(path)
 
 
 def keys_of(entry: Entry) -> dict[str, Any]:
@@ -149,7 +133,8 @@ def cells(entry: Entry) -> list[str]:
     if tests and isinstance(tests[0][1], int | float):
         test = f"{metric_label(tests[0][0], ascii_only=True)} {format_number(tests[0][0], tests[0][1])}"
     if entry.kind == "sweep":
-        epochs, shown = f"{values.get('jobs', 0):,} jobs", describe(entry.jobs)
+        best = f", best {shown}" if shown != "-" else ""
+        epochs, shown = f"{values.get('jobs', 0):,} jobs", describe(entry.jobs) + best
     seconds = values.get("seconds")
     spent = format_seconds(seconds) if isinstance(seconds, int | float) and math.isfinite(seconds) else "-"
     when = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.when)) if entry.kind != "job" else "-"

@@ -100,12 +100,13 @@ def show_sweep(screen: "Screen", entry: "Entry") -> None:
 
     from ch12cli.cli.run_report import STATUS_STYLES
     from ch12cli.cli.sweep_report import count_statuses, format_counts, format_failures, styled_summary
+    from ch12cli.runs.catalogue import monitor_of
     from ch12cli.runs.objective import minimised
     from ch12cli.runs.summary import failures
     from ch12cli.runs.table import SWEEP, read_table
 
     rows = read_table(entry.path / SWEEP)
-    monitor = monitor_of(entry.path, rows)
+    monitor = monitor_of(entry.path, rows) or "valid_loss"
     counts = format_counts(count_statuses(rows))
     style = STATUS_STYLES.get(entry.status, "bold red")
     table = styled_summary(
@@ -119,19 +120,6 @@ def show_sweep(screen: "Screen", entry: "Entry") -> None:
         screen.print([*block, ""] if block else [])
     began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.when))
     screen.print_facts([("began", began), ("directory", str(entry.path))], label_width=LABEL_WIDTH)
-
-
-def monitor_of(sweep: Path, rows: Sequence[Mapping[str, str]]) -> str:
-    """What the objective of a sweep's jobs is, which one that finished says."""
-    from ch12cli.runs.directory import RESULT, read_result
-
-    for row in rows:
-        if row.get("status") == "finished":
-            place = Path(row.get("directory") or row["job"])
-            if not place.is_absolute() and ".." not in place.parts:
-                result = whole(lambda place=place: read_result(sweep / place / RESULT), [])
-                return str((result or {}).get("monitor") or "valid_loss")
-    return "valid_loss"
 
 
 def keys_of(path: Path) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import fcntl
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from ch12cli.errors import InputError
 from ch12cli.runs.directory import CHECKPOINTS, HYDRA, METRICS, RESULT, read_result
 from ch12cli.runs.files import read_file
+from ch12cli.runs.objective import minimised
 from ch12cli.runs.table import STATE, SWEEP, read_table
 from ch12cli.runs.tags import read_tags
 
@@ -108,7 +109,55 @@ def sweep_entry(path: Path) -> Entry:
     open_jobs = counts["interrupted"] or not rows
     status = "running" if running else "interrupted" if open_jobs else "failed" if counts["failed"] else "finished"
     seconds = [number for row in rows if (number := number_of(row.get("seconds"))) is not None]
-    return Entry(path, "sweep", when, status, {"jobs": len(rows), "seconds": sum(seconds)}, dict(counts))
+    values = {"jobs": len(rows), "seconds": sum(seconds), **best_of(path, rows)}
+    return Entry(path, "sweep", when, status, values, dict(counts))
+
+
+def best_of(sweep: Path, rows: Sequence[Mapping[str, str]]) -> Row:
+    """The best objective of a sweep's jobs that finished, what it is of, and whose; nothing where there is none."""
+    finished = [row for row in rows if row.get("status") == "finished"]
+    found = [(value, row) for row in finished if (value := number_of(row.get("objective"))) is not None]
+    monitor = monitor_of(sweep, rows) if found else None
+    if monitor is None:
+        return {}
+    sign = 1 if minimised(monitor) else -1
+    value, row = min(found, key=lambda pair: sign * pair[0])
+    return {"monitor": monitor, "objective": value, "best_job": int(row["job"])}
+
+
+def monitor_of(sweep: Path, rows: Sequence[Mapping[str, str]]) -> str | None:
+    """What the objective of a sweep's jobs is, which the first one that finished says; None if it does not."""
+    row = next((row for row in rows if row.get("status") == "finished"), None)
+    if row is None:
+        return None
+    place = Path(row.get("directory") or row["job"])
+    if place.is_absolute() or ".." in place.parts:
+        return None
+    try:
+        monitor = (read_result(sweep / place / RESULT) or {}).get("monitor")
+    except InputError:
+        return None
+    return monitor if isinstance(monitor, str) else None
+
+
+def job_entries(sweep: Path) -> list[Entry]:
+    """The jobs of a sweep, from its table."""
+    return [job_entry(sweep, row, place) for place, row in enumerate(read_table(sweep / SWEEP))]
+
+
+def job_entry(sweep: Path, row: Mapping[str, str], place: int) -> Entry:
+    """A job out of a sweep's table. Jobs have no times of their own: the last stands first, as the newest does."""
+    texts = {name: text for name, text in row.items() if name not in ("job", "directory", "status") and text}
+    values = {name: text if (number := number_of(text)) is None else number for name, text in texts.items()}
+    if "epochs" in values and isinstance(values["epochs"], float):
+        values["epochs"] = int(values["epochs"])
+    return Entry(sweep / (row.get("directory") or row["job"]), "job", place, row.get("status") or "", values)
+
+
+def row_of(entry: Entry) -> Row:
+    """What an entry came to, flat."""
+    row: Row = {"path": str(entry.path), "kind": entry.kind, "when": entry.when, "status": entry.status}
+    return {**row, **entry.values, **{f"{status}_jobs": count for status, count in entry.jobs.items()}}
 
 
 def number_of(text: str | None) -> float | None:

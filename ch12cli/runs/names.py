@@ -33,7 +33,7 @@ def find(word: str, *, below: Path = OUTPUTS) -> Path:
             raise InputError(f"{word}: there are {len(known)} runs and sweeps below {below}/; @1 is the newest")
         return known[number - 1].path
     if word == "@best":
-        return best(known, below).path
+        return best(known, below)
     matching = [entry.path for entry in known if word and word in str(entry.path)]
     exact = [path for path in matching if path.name == word]
     if len(matching) == 1 or len(exact) == 1:
@@ -64,12 +64,17 @@ def within(word: str, job: str, below: Path) -> Path | None:
     return sweep / place
 
 
-def best(known: Sequence[Entry], below: Path) -> Entry:
-    """The finished run with the best objective among those that are measured as the newest of them is."""
-    finished = [e for e in known if isinstance(e.values.get("objective"), int | float) and e.status == "finished"]
+def best(known: Sequence[Entry], below: Path) -> Path:
+    """The finished run, or job of a sweep, with the best objective among those measured as the newest of them is."""
+    # of a sweep the best job has finished, whatever became of others
+    ended = [entry for entry in known if entry.status == "finished" or entry.kind == "sweep"]
+    finished = [entry for entry in ended if isinstance(entry.values.get("objective"), int | float)]
     if not finished:
         raise InputError(f"@best: there is no finished run below {below}/")
     monitor = str(finished[0].values.get("monitor"))
     alike = [entry for entry in finished if entry.values.get("monitor") == monitor]
     sign = 1 if minimised(monitor) else -1
-    return min(alike, key=lambda entry: sign * entry.values["objective"])
+    found = min(alike, key=lambda entry: sign * entry.values["objective"])
+    if found.kind != "sweep":
+        return found.path
+    return within(str(found.path), str(found.values["best_job"]), below) or found.path

@@ -353,3 +353,14 @@ def test_a_real_bash_completes(bash: Bash):
         "./bin/ch12 train dete": "./bin/ch12 train deterministic=",
     }.items():
         assert bash.complete(line) == completed
+
+
+def test_runs_and_sweeps_are_offered_by_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a/first", "b/second", "b/has blank"):
+        (tmp_path / "outputs" / name / "checkpoints").mkdir(parents=True)
+    assert sorted(offered("show", "")) == ["a/first", "b/second"]
+    assert offered("plot", "b/") == ["b/second"]
+    assert offered("export", "outputs/a") == ["outputs/a/first"]
+    assert offered("eval", "@") == ["@1", "@2", "@best"]
+    assert answer_for(["resume"], "elsewhere") == ("folders", [])

@@ -17,6 +17,7 @@ from ch12cli.errors import InputError
 from ch12cli.runs.catalogue import is_locked, is_locked_by_trying
 from ch12cli.runs.files import locked
 from ch12cli.runs.names import find
+from ch12cli.training.checkpoint import load, sealed_bytes
 
 Answer = Callable[..., str]
 DAY = Path("outputs/2026-05-17")
@@ -176,9 +177,40 @@ def test_a_run_is_found_by_name(word: str, place: str, listed: Path) -> None:
 
 
 def test_the_best_is_that_of_the_best_objective(listed: Path) -> None:
-    runs = [listed / "10-00-00-iris-mlp", listed / "10-01-00-iris-mlp"]
+    jobs = [listed / "10-02-00-sweep" / str(job) for job in range(3)]
+    runs = [listed / "10-00-00-iris-mlp", listed / "10-01-00-iris-mlp", *jobs]
     objectives = [json.loads((run / "result.json").read_text(encoding="utf-8"))["objective"] for run in runs]
     assert find("@best").resolve() == runs[objectives.index(min(objectives))].resolve()
+    shutil.rmtree(runs[objectives.index(min(objectives))])
+    (listed / "10-01-00-iris-mlp" / "result.json").unlink(missing_ok=True)
+    assert find("@best").resolve() == jobs[objectives[2:].index(min(objectives[2:]))].resolve()
+
+
+def test_a_sweep_is_listed_with_its_best_objective(answer: Answer, listed: Path) -> None:
+    objectives = [
+        json.loads((listed / "10-02-00-sweep" / str(job) / "result.json").read_text(encoding="utf-8"))["objective"]
+        for job in range(3)
+    ]
+    (line,) = [line for line in answer().splitlines() if "sweep" in line]
+    assert f"3 finished, best valid loss {min(objectives):#.4g}" in line
+    (row,) = [row for row in json.loads(answer("--format", "json")) if row["kind"] == "sweep"]
+    assert (row["objective"], row["best_job"]) == (min(objectives), objectives.index(min(objectives)))
+
+
+def test_a_run_of_a_version_without_a_key_is_read_as_it_was_meant(
+    listed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = listed / "10-00-00-iris-mlp"
+    for name in ("last.pt", "best.pt", "previous.pt"):
+        path = run / "checkpoints" / name
+        if path.exists():
+            state = load(path)
+            settings = json.loads(state["settings"]) if isinstance(state["settings"], str) else state["settings"]
+            del settings["logger"]
+            state["settings"] = json.dumps(settings) if isinstance(state["settings"], str) else settings
+            path.write_bytes(sealed_bytes(state))
+    assert main(["eval", str(run)]) == 0
+    assert main(["resume", str(run), "epochs=3", "-q"]) == 0
 
 
 @pytest.mark.parametrize(
