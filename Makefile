@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow test-bare bench peers check lint format clean
+.PHONY: help run test test-slow test-bare book handout bench peers check lint format clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -20,6 +20,15 @@ test-slow: .venv/installed  ## run every test, the long batteries too
 test-bare: .venv/installed  ## run the tests in an ASCII locale, with a read-only HOME, without a network (Linux, root)
 	HOME=/proc LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 unshare --net \
 	  $(BIN)/python -m pytest -m "not slow" -p no:cacheprovider
+
+book: .venv/installed  ## run the chapter's 28 items and check every figure that it prints
+	$(BIN)/ch12 book --check
+
+handout: .venv/installed  ## write the chapter as a hand-out: outputs/chapter12.html, .ipynb and .md
+	@mkdir -p outputs
+	$(BIN)/ch12 book --format html -o outputs/chapter12.html
+	$(BIN)/ch12 book --format ipynb -o outputs/chapter12.ipynb
+	$(BIN)/ch12 book --format md -o outputs/chapter12.md
 
 bench: .venv/installed  ## measure speed against peers, in one run on this machine; some: make bench BENCH="step sweep"
 	$(BIN)/python -m tests.benchmarks $(BENCH)

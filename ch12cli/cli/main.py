@@ -32,6 +32,7 @@ VERBS = {
     "watch": "follow a run or a sweep that is running",
     "tag": "give a run words to find it by",
     "rm": "take runs and sweeps off the disk",
+    "book": "the chapter's items, run, beside what the book prints",
     "explain": "what a configuration key means, may be, and where its value comes from",
     "completion": "print the tab completion for bash, zsh or fish",
 }

@@ -50,6 +50,21 @@ PAGES = {
             ("ch12 plot my_sweep --kind distribution --metric test_accuracy", "a thousand seeds at a glance"),
         ),
     ),
+    "book": VerbPage(
+        "book [OPTION]... [SECTION|ITEM]...",
+        (
+            "Runs the items of Chapter 12 of the book, and holds what they print against what the book prints: a list "
+            "of all, a section with its demonstrations (12.1 to 12.4), or items by number (1 to 28). Each item is a "
+            "short program that can be copied. On another device or in another type, differences do not fail.",
+        ),
+        (
+            ("ch12 book", "all items, and whether each is as in the book"),
+            ("ch12 book 24", "Iris, saved and loaded"),
+            ("ch12 book 12.4", "activations, and vanishing gradients measured"),
+            ("ch12 book --check", "for CI: exit code 3 if a digit differs"),
+            ("ch12 book --format ipynb -o chapter12.ipynb", "a notebook that runs from top to bottom"),
+        ),
+    ),
     "report": VerbPage(
         "report [OPTION]... RUN|SWEEP",
         (

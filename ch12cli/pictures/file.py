@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = 6.4, 4.8  # inches of a panel
 DPI = 200
 LARGEST = 1e300
+MANY = 2000  # dots, from which they are an image within an SVG
 FORMATS = ("png", "svg")
 GREY = "#808080"
 FOREGROUNDS = ("axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
@@ -108,7 +109,9 @@ def draw_lines(axes: "Axes", panel: Lines) -> None:
     axes.grid(alpha=0.3)
     for line in panel.lines:
         if line.faint:
-            axes.plot(line.x, line.y, ".", color=GREY, alpha=0.35, markersize=5, zorder=1)
+            axes.plot(
+                line.x, line.y, ".", color=GREY, alpha=0.35, markersize=5, zorder=1, rasterized=len(line.x) > MANY
+            )
     named = [drawable(line) for line in panel.lines if not line.faint]
     for number, line in enumerate(named):
         colour = LINES[number % SERIES]
