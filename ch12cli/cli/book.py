@@ -11,7 +11,7 @@ from ch12cli.errors import InputError
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from ch12cli.chapter.demos import Demo
+    from ch12cli.chapter.demo import Demo
     from ch12cli.chapter.handout import Part
     from ch12cli.chapter.run import Ran
     from ch12cli.cli.screen import Screen
@@ -100,8 +100,8 @@ def checked_device(name: str) -> str:
 
     try:
         return str(choose_device(name))
-    except RuntimeError:
-        raise InputError(f"--device {name}: must be cpu, cuda, cuda:N or mps") from None
+    except (InputError, RuntimeError) as error:
+        raise InputError(f"--device {name}: {str(error).partition(': ')[2] or 'must be cpu, cuda or mps'}") from None
 
 
 def styled(text: str, style: str) -> "Text":

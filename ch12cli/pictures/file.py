@@ -176,6 +176,8 @@ def draw_bars(axes: "Axes", panel: Bars) -> None:
     axes.set_yticks(places, [plain(name) for name in panel.names])
     axes.invert_yaxis()
     axes.margins(x=0.12)
+    axes.set_xticks([])  # the texts say it, and lengths need not be in proportion
+    axes.spines["bottom"].set_visible(False)
     axes.set_xlabel(plain(panel.label))
 
 
