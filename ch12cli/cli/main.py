@@ -33,6 +33,7 @@ VERBS = {
     "tag": "give a run words to find it by",
     "rm": "take runs and sweeps off the disk",
     "book": "the chapter's items, run, beside what the book prints",
+    "bench": "how fast batches come, and how many workers to use",
     "explain": "what a configuration key means, may be, and where its value comes from",
     "completion": "print the tab completion for bash, zsh or fish",
 }

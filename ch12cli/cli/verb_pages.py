@@ -65,6 +65,19 @@ PAGES = {
             ("ch12 book --format ipynb -o chapter12.ipynb", "a notebook that runs from top to bottom"),
         ),
     ),
+    "bench": VerbPage(
+        "bench loader [OPTION]... [KEY=VALUE]...",
+        (
+            "Measures how fast batches of a data set come with how many worker processes, fetched item by item or a "
+            "batch at once, and says which setting to use. The costs are work that is added: to each item, as decoding "
+            "a picture would, and to each step, as training would; they show where the bottleneck lies.",
+        ),
+        (
+            ("ch12 bench loader", "Iris, with 0, 1, 2 and 4 workers"),
+            ("ch12 bench loader batch_size=16 workers=0,2,4 --item-cost 2ms", "items that take work"),
+            ("ch12 bench loader --step-cost 5ms --fetch both", "steps that take longer than loading"),
+        ),
+    ),
     "report": VerbPage(
         "report [OPTION]... RUN|SWEEP",
         (

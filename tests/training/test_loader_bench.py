@@ -1,0 +1,118 @@
+"""`ch12 bench loader`: what it advises on planted figures, and (slow) on work that is really done."""
+
+import time
+from typing import Any
+
+import pytest
+import torch
+
+from ch12cli.cli.main import main
+from ch12cli.training.batches import Part
+from ch12cli.training.loader_bench import Advice, Batches, Costs, Items, Measured, advise, measure
+
+MS = 1e-3
+
+
+def found(*seconds: float, fetch: str = "batch") -> list[Measured]:
+    """Settings with 0, 1, 2, 4 … workers."""
+    return [Measured(workers, fetch, False, each) for workers, each in zip((0, 1, 2, 4), seconds, strict=False)]
+
+
+def test_cheap_items_need_no_workers() -> None:
+    advice = advise(found(0.02 * MS, 0.7 * MS, 0.6 * MS), step=0.0, cores=2)
+    assert advice.workers == 0
+    assert "Items are cheap" in advice.words
+
+
+def test_costly_items_pay_workers_up_to_the_cores() -> None:
+    advice = advise(found(32 * MS, 33 * MS, 17 * MS, 17 * MS), step=0.0, cores=2)
+    assert advice.workers == 2
+    assert "workers=2: 1.9 times as fast; more would find no free core" in advice.words
+
+
+def test_costly_steps_make_loading_not_matter() -> None:
+    advice = advise(found(5.1 * MS, 5.2 * MS, 5.3 * MS), step=5 * MS, cores=2)
+    assert advice.workers == 0
+    assert "does not matter" in advice.words
+
+
+def test_where_workers_hide_the_items_behind_the_steps_that_is_said() -> None:
+    advice = advise(found(15 * MS, 10.2 * MS, 10.1 * MS), step=10 * MS, cores=8)
+    assert advice.workers == 1
+    assert "now the steps are the bottleneck" in advice.words
+
+
+def test_whole_batches_are_advised_where_they_are_faster() -> None:
+    both = [*found(0.3 * MS, fetch="item"), *found(0.02 * MS)]
+    assert advise(both, step=0.0, cores=2) == Advice(0, "batch", advise(both, step=0.0, cores=2).words)
+    assert "fetch whole batches" in advise(both, step=0.0, cores=2).words
+
+
+def test_both_ways_of_fetching_give_the_same_rows_and_cost_the_same() -> None:
+    part = Part(torch.arange(12.0).reshape(6, 2), torch.arange(6))
+    single, whole = Items(part, 0.0), Batches(part, 2 * MS)
+    x, y = whole.__getitems__([4, 1])
+    assert torch.equal(x, torch.stack([single[4][0], single[1][0]]))
+    assert y.tolist() == [4, 1]
+    start = time.perf_counter()
+    whole.__getitems__([0, 1, 2])
+    assert time.perf_counter() - start >= 6 * MS
+
+
+def test_a_step_and_its_items_take_as_long_as_they_cost() -> None:
+    part = Part(torch.zeros(20, 2), torch.zeros(20))
+    costs = Costs(item=1 * MS, step=3 * MS)
+    cpu = torch.device("cpu")
+    one = measure(part, batch_size=5, workers=0, fetch="item", pinned=False, costs=costs, device=cpu, lasting=0.05)
+    assert one.seconds >= 8 * MS
+
+
+def test_the_command_prints_a_table_and_what_to_use(capsys: Any, folder: Any) -> None:
+    words = ["loader", "batch_size=16", "workers=0,1", "--fetch", "both", "--seconds", "0.05", "--item-cost", "50us"]
+    assert main(["bench", *words]) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    table = [line.split() for line in said.out.splitlines() if line[:1].isdigit()]
+    assert [row[:2] for row in table] == [["0", "item"], ["1", "item"], ["0", "batch"], ["1", "batch"]]
+    assert said.out.splitlines()[-1].endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "measures the loader"),
+        (["loder"], "did you mean `loader`?"),
+        (["loader", "--item-cost", "2"], "--item-cost 2: must be a time up to 10s"),
+        (["loader", "--step-cost", "1h"], "--step-cost 1h: must be a time"),
+        (["loader", "workers=x"], "workers=x: must be whole numbers from 0 to 64"),
+        (["loader", "dataset=irs"], "dataset=irs"),
+        (["loader", "--seconds", "0"], "--seconds 0: must be from 0.05 to 60"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_in_a_line(words: list[str], message: str, capsys: Any, folder: Any) -> None:
+    assert main(["bench", *words]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("costs", "workers", "words"),
+    [
+        (Costs(), 0, "Items are cheap"),
+        (Costs(item=2 * MS), 2, "Getting items ready is the bottleneck"),
+        (Costs(step=8 * MS), 0, "does not matter"),
+    ],
+    ids=["cheap items", "costly items", "costly steps"],
+)
+def test_the_right_setting_is_found_by_measuring(costs: Costs, workers: int, words: str) -> None:
+    """On two cores; with more, more workers may pay."""
+    part = Part(torch.zeros(160, 4), torch.zeros(160, dtype=torch.int64))
+    cpu = torch.device("cpu")
+    measured = [
+        measure(part, batch_size=16, workers=n, fetch="batch", pinned=False, costs=costs, device=cpu, lasting=0.6)
+        for n in (0, 1, 2)
+    ]
+    advice = advise(measured, step=costs.step, cores=2)
+    assert (advice.workers, words in advice.words) == (workers, True), (advice, measured)
