@@ -27,10 +27,13 @@ from ch12cli.training.update import Optimizer
 
 
 class Ends(Protocol):
-    """What a network must know of what it learns: how much goes in and comes out, and the output's activation."""
+    """What a network must know of what it learns: how much goes in and comes out, the shape of a row that is a picture,
+    and the output's activation."""
 
     @property
     def inputs(self) -> int: ...
+    @property
+    def shape(self) -> tuple[int, ...] | None: ...
     @property
     def outputs(self) -> int: ...
     @property
@@ -39,7 +42,12 @@ class Ends(Protocol):
 
 def build_module(settings: Mapping[str, Any], task: Ends) -> nn.Module:
     """The network, its initial weights drawn from torch's default stream."""
-    offered = {"inputs": task.inputs, "outputs": task.outputs, "activation": activation_of(settings)}
+    offered = {
+        "inputs": task.inputs,
+        "shape": task.shape,
+        "outputs": task.outputs,
+        "activation": activation_of(settings),
+    }
     node = settings["model"]
     module = build("model", {**node, "output": task.output} if "output" in node else node, offered=offered)
     if not isinstance(module, nn.Module):

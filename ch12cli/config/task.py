@@ -28,6 +28,7 @@ class Task:
     data: Prepared
     classes: int
     inputs: int
+    shape: tuple[int, ...] | None
     outputs: int
     output: str
     loss: nn.Module
@@ -63,6 +64,7 @@ def build_task(settings: Mapping[str, Any]) -> Task:
         data=data,
         classes=classes,
         inputs=data.table.features.shape[1],
+        shape=data.table.shape,
         outputs=outputs,
         output=output,
         loss=loss,
@@ -70,7 +72,7 @@ def build_task(settings: Mapping[str, Any]) -> Task:
         metrics=metrics_for(classes=classes, outputs=outputs, logits=output == "none"),
         monitor=combinations.monitored(settings, settings["monitor"], valid=has_valid),
         stop_on=combinations.monitored(settings, settings["early_stopping"]["metric"], valid=has_valid),
-        warnings=tuple(combinations.loss_warnings(settings, classes)),
+        warnings=(*data.table.notes, *combinations.loss_warnings(settings, classes)),
     )
 
 

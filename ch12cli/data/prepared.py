@@ -31,6 +31,11 @@ class Prepared:
     valid: Part | None
     test: Part | None
 
+    @property
+    def features(self) -> Floats:
+        """The table's features, (rows, features), not scaled, with what stands for missing values in their place."""
+        return self.scaling.filled(self.table.features)
+
 
 def prepare(
     table: Table,
@@ -47,7 +52,7 @@ def prepare(
     if problems:
         raise InputError(problems)
     rows = split_rows(table, test_size=test_size, valid_size=valid_size, split=split, split_seed=split_seed)
-    fitted = fit(table.features[rows.train], scaling)
+    fitted = fit(table.features[rows.train], scaling, table.missing)
     return Prepared(
         table,
         fitted,

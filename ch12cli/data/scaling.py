@@ -1,5 +1,6 @@
-"""Features brought to mean 0 and deviation 1, with figures taken from the training part alone."""
+"""Features without gaps, brought to mean 0 and deviation 1, with figures taken from the training part alone."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
@@ -7,7 +8,7 @@ from typing import Any, Literal, cast, get_args
 import numpy as np
 
 from ch12cli.data.arguments import choice_problems, is_number
-from ch12cli.data.table import Floats
+from ch12cli.data.table import Floats, Missing
 from ch12cli.errors import InputError
 
 Method = Literal["standard", "global", "none"]
@@ -15,38 +16,53 @@ Method = Literal["standard", "global", "none"]
 
 @dataclass(frozen=True)
 class Scaling:
-    """What is taken from each feature and what the rest is divided by, both (features,)."""
+    """What is taken from each feature and what the rest is divided by, both (features,).
+
+    fill: what stands for a value that is missing (NaN), (features,); None: none may be.
+    """
 
     method: Method
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
+    fill: tuple[float, ...] | None = None
 
     def apply(self, features: Floats) -> Floats:
         """(features - mean) / deviation, a new array of the same shape and type. features: (rows, features)."""
-        if features.ndim != 2 or features.shape[1] != len(self.mean):
-            raise InputError(f"features have shape {features.shape}; must be (rows, {len(self.mean)}), as in training")
+        features = self.filled(features)
         if self.method == "none":
             return features.copy()
         mean, deviation = np.array([self.mean, self.deviation], dtype=features.dtype)  # each (features,)
         return cast(Floats, (features - mean) / deviation)
 
+    def filled(self, features: Floats) -> Floats:
+        """features, (rows, features), with what stands for missing values in their place; themselves if none are."""
+        if features.ndim != 2 or features.shape[1] != len(self.mean):
+            raise InputError(f"features have shape {features.shape}; must be (rows, {len(self.mean)}), as in training")
+        return features if self.fill is None else _filled(features, self.fill)
+
     def as_plain(self) -> dict[str, Any]:
-        """method, mean and deviation as a string and lists of numbers, exact in JSON."""
-        return {"method": self.method, "mean": list(self.mean), "deviation": list(self.deviation)}
+        """method, mean and deviation, and fill if there is one, as a string and lists of numbers, exact in JSON."""
+        plain = {"method": self.method, "mean": list(self.mean), "deviation": list(self.deviation)}
+        return plain if self.fill is None else {**plain, "fill": list(self.fill)}
 
 
-def fit(features: Floats, method: Method) -> Scaling:
+def fit(features: Floats, method: Method, missing: Missing | None = None) -> Scaling:
     """The scaling of features, (rows, features), in population form and in their own type.
 
     standard: each feature by its own mean and deviation. global: one mean and one deviation for the whole array.
-    none: features stay as they are. Where all values are equal the deviation is 1.
+    none: features stay as they are. Where all values are equal the deviation is 1. missing: what of each feature's
+    values stands for those that are NaN, which is put in their place before all else.
     """
     problems = scaling_problems(method)
     if problems:
         raise InputError(problems)
+    fill = None
+    if missing is not None:
+        fill = _fill_of(features, missing)
+        features = _filled(features, fill)
     columns = features.shape[1]
     if method == "none":
-        return Scaling(method, (0.0,) * columns, (1.0,) * columns)
+        return Scaling(method, (0.0,) * columns, (1.0,) * columns, fill)
     axis = 0 if method == "standard" else None
     with np.errstate(over="ignore", invalid="ignore"):  # looked for below
         mean, deviation = features.mean(axis=axis), features.std(axis=axis)
@@ -58,7 +74,19 @@ def fit(features: Floats, method: Method) -> Scaling:
     # equal values may have a mean one bit off and so a deviation just above 0, tiny ones a deviation that rounds to 0
     constant = (features.min(axis=axis) == features.max(axis=axis)) | (deviation == 0)
     deviation = np.where(constant, 1, deviation)
-    return Scaling(method, _each(mean, columns), _each(deviation, columns))
+    return Scaling(method, _each(mean, columns), _each(deviation, columns), fill)
+
+
+def _fill_of(features: Floats, missing: Missing) -> tuple[float, ...]:
+    """The mean or median of each feature's values that are not missing; 0 where the training part has none."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of a feature without a value
+        found = (np.nanmean if missing == "mean" else np.nanmedian)(features, axis=0)
+    return tuple(np.nan_to_num(found, nan=0.0).tolist())
+
+
+def _filled(features: Floats, fill: tuple[float, ...]) -> Floats:
+    return cast(Floats, np.where(np.isnan(features), np.array(fill, dtype=features.dtype), features))
 
 
 def scaling_problems(method: object) -> list[str]:
@@ -69,6 +97,7 @@ def scaling_problems(method: object) -> list[str]:
 def from_plain(plain: Mapping[str, Any], name: str) -> Scaling:
     """The scaling that as_plain wrote. name: the file it comes from, for messages."""
     method, mean, deviation = plain.get("method"), plain.get("mean"), plain.get("deviation")
+    fill = plain.get("fill")
     sound = (
         not scaling_problems(method)
         and isinstance(mean, list)
@@ -76,10 +105,12 @@ def from_plain(plain: Mapping[str, Any], name: str) -> Scaling:
         and len(mean) == len(deviation) > 0
         and all(is_number(value) for value in mean)
         and all(is_number(value) and value > 0 for value in deviation)
+        and (fill is None or (isinstance(fill, list) and len(fill) == len(mean) and all(map(is_number, fill))))
     )
     if not sound:
         raise InputError(f"{name}: its scaling is damaged; must have a method, and as many means as deviations above 0")
-    return Scaling(cast(Method, method), tuple(map(float, plain["mean"])), tuple(map(float, plain["deviation"])))
+    means, deviations = (tuple(map(float, plain[name])) for name in ("mean", "deviation"))
+    return Scaling(cast(Method, method), means, deviations, None if fill is None else tuple(map(float, fill)))
 
 
 def _each(value: Any, columns: int) -> tuple[float, ...]:

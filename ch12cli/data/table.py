@@ -4,13 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from ch12cli.data.columns import Column
 from ch12cli.errors import InputError
 
+Missing = Literal["mean", "median"]
 Floats = npt.NDArray[np.floating[Any]]
 Rows = npt.NDArray[np.int64]  # row numbers, counted from 0
 
@@ -23,7 +25,10 @@ class Table:
 
     features: (rows, features), float32 or float64. target: (rows,), class numbers from 0 (kept as int64) where
     class_names is given, else the values of a regression, float32 or float64. source: where the data are from, a line.
-    unit: of all features, if they have one. InputError lists what is wrong; rows are counted from 0.
+    unit: of all features, if they have one. missing: what the training part puts in the place of NaN among the
+    features; None: there must be none. columns: of the file that the features come from. shape: of a row whose
+    features are a picture, (channels, height, width). notes: what a person should know of the reading, a line each.
+    InputError lists what is wrong; rows are counted from 0.
     """
 
     features: Floats
@@ -33,6 +38,10 @@ class Table:
     class_names: tuple[str, ...] | None = field(default=None, kw_only=True)
     source: str = field(kw_only=True)
     unit: str | None = field(default=None, kw_only=True)
+    missing: Missing | None = field(default=None, kw_only=True)
+    columns: tuple[Column, ...] | None = field(default=None, kw_only=True)
+    shape: tuple[int, ...] | None = field(default=None, kw_only=True)
+    notes: tuple[str, ...] = field(default=(), kw_only=True)
 
     def __post_init__(self) -> None:
         features = _as_array(self.features, "features", name=self.source)
@@ -42,7 +51,7 @@ class Table:
         problems = (  # each step relies on the one before
             _shape_problems(features, target)
             or _type_problems(features, target, classes) + _name_problems(features, names, classes)
-            or _value_problems(features, target, names, classes)
+            or _value_problems(features, target, names, classes, missing=self.missing)
         )
         if problems:
             raise InputError([f"{self.source}: {problem}" for problem in problems])
@@ -146,11 +155,16 @@ def _name_problems(features: npt.NDArray[Any], names: tuple[str, ...], classes: 
 
 
 def _value_problems(
-    features: npt.NDArray[Any], target: npt.NDArray[Any], names: tuple[str, ...], classes: tuple[str, ...] | None
+    features: npt.NDArray[Any],
+    target: npt.NDArray[Any],
+    names: tuple[str, ...],
+    classes: tuple[str, ...] | None,
+    *,
+    missing: Missing | None,
 ) -> list[str]:
     """What is wrong with the numbers themselves: for features and target the first bad row, and how many values."""
     problems = []
-    bad = np.argwhere(~np.isfinite(features))  # (bad values, 2)
+    bad = np.argwhere(np.isinf(features) if missing else ~np.isfinite(features))  # (bad values, 2)
     if len(bad):
         row, column = bad[0]
         where = f"row {row} (counted from 0), feature {names[column]}: {features[row, column]}"

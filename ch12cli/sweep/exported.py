@@ -36,8 +36,8 @@ class Exported(NamedTuple):
 
 
 class Scaled(nn.Module):
-    """A network with the scaling in front of it: (rows, features) as they stand in the data -> (rows, outputs), and of
-    classes their probabilities, (rows, classes)."""
+    """A network with the scaling in front of it: (rows, features) as they stand in the data, NaN for a missing value ->
+    (rows, outputs), and of classes their probabilities, (rows, classes)."""
 
     def __init__(self, job: Job) -> None:
         super().__init__()
@@ -46,8 +46,11 @@ class Scaled(nn.Module):
         self.output, self.classes = job.task.output, job.task.classes
         self.mean = nn.Buffer(torch.tensor(scaling.mean, dtype=dtype))
         self.deviation = nn.Buffer(torch.tensor(scaling.deviation, dtype=dtype))
+        self.fill = None if scaling.fill is None else nn.Buffer(torch.tensor(scaling.fill, dtype=dtype))
 
     def forward(self, features: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        if self.fill is not None:
+            features = torch.where(torch.isnan(features), self.fill, features)
         prediction = self.network((features - self.mean) / self.deviation)
         if not self.classes:
             return prediction

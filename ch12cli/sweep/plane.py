@@ -49,7 +49,7 @@ def boundary(
         if len(table.feature_names) < 2:
             raise InputError(f"{directory}: its data have a single feature; a boundary needs a plane of two")
         chosen = choose(job, features, count=2)
-        x_range, y_range = (span(table.features[:, column]) for column in chosen.columns)
+        x_range, y_range = (span(job.task.data.features[:, column]) for column in chosen.columns)
         xs, ys = (np.linspace(low, high, CELLS) for low, high in (x_range, y_range))
         rows = np.tile(chosen.fixed, (CELLS * CELLS, 1))
         rows[:, chosen.columns[0]] = np.tile(xs, CELLS)
@@ -61,7 +61,7 @@ def boundary(
         for name in PARTS:
             part = getattr(job.task.data, name)
             if part is not None:
-                at = table.features[part.rows].astype(np.float64)
+                at = job.task.data.features[part.rows].astype(np.float64)
                 classes = part.y.reshape(-1).astype(np.int64)
                 points.append((name, at[:, chosen.columns[0]], at[:, chosen.columns[1]], classes))
         field = Field(
@@ -92,14 +92,14 @@ def line(directory: Path, *, title: str, features: str | None, best: bool, trust
         if job.task.classes:
             raise InputError(f"{directory}: tells classes apart, it has no regression line; try --kind boundary")
         chosen = choose(job, features, count=1)
-        xs = np.linspace(*span(table.features[:, chosen.columns[0]]), CELLS)
+        xs = np.linspace(*span(job.task.data.features[:, chosen.columns[0]]), CELLS)
         rows = np.tile(chosen.fixed, (CELLS, 1))
         rows[:, chosen.columns[0]] = xs
         lines = [Line("network", xs, answers(job, rows)[:, 0].double().cpu().numpy())]
         for name in PARTS:
             part = getattr(job.task.data, name)
             if part is not None:
-                at = table.features[part.rows][:, chosen.columns[0]].astype(np.float64)
+                at = job.task.data.features[part.rows][:, chosen.columns[0]].astype(np.float64)
                 label = {"train": "training rows", "valid": "validation rows", "test": "test rows"}[name]
                 lines.append(Line(label, at, part.y.reshape(-1).astype(np.float64), joined=False))
         others = f"The other {chosen.others} features at the training rows' mean."
@@ -151,7 +151,7 @@ def choose(job: Job, features: str | None, *, count: int) -> Chosen:
     if len(names) != count or len(set(names)) < count:
         example = ",".join(there[:count])
         raise InputError(f"--features {features}: must be {count} of the features, as in --features '{example}'")
-    fixed = data.table.features[data.train.rows].mean(0, dtype=np.float64)
+    fixed = data.features[data.train.rows].mean(0, dtype=np.float64)
     return Chosen([there.index(name) for name in names], names, fixed, len(there) - count)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from ch12cli.config.task import Task
+from ch12cli.data.columns import as_plain
 from ch12cli.runs.environment import environment
 from ch12cli.training.fit import Epoch
 
@@ -83,6 +84,8 @@ def data_state(task: Task) -> dict[str, Any]:
     return {
         "feature_names": list(table.feature_names),
         "feature_type": str(table.features.dtype),
+        "encoding": None if table.columns is None else as_plain(table.columns),
+        "shape": None if table.shape is None else list(table.shape),
         "class_names": None if table.class_names is None else list(table.class_names),
         "target_name": table.target_name,
         "data_digest": table.digest,

@@ -20,7 +20,7 @@ from ch12cli.runs.environment import environment
 from ch12cli.runs.files import locked, machine_errors
 from ch12cli.sweep.interrupts import interrupts_kept, termination_exits
 from ch12cli.sweep.jobs import with_changes
-from ch12cli.sweep.saved import Saved, read_saved, refuse_links, require_sound
+from ch12cli.sweep.saved import Saved, read_saved, refuse_links, require_same_data, require_sound
 
 if TYPE_CHECKING:
     from ch12cli.sweep.alone import Outcome
@@ -135,14 +135,6 @@ def refuse_changes(saved: Saved, settings: Mapping[str, Any], changes: Mapping[s
         problems.append(f"epochs={changes['epochs']}: the run has trained {done} epochs already; give more, or none")
     if problems:
         raise InputError(problems)
-
-
-def require_same_data(saved: Saved, digest: str) -> None:
-    if saved.state["data_digest"] != digest:
-        raise InputError(
-            f"{saved.directory}: its data set gives other data than it was trained on (SHA-256 {digest[:12]}…, then "
-            f"{str(saved.state['data_digest'])[:12]}…); bring the data back, or train a new run"
-        )
 
 
 def result_so_far(directory: Path) -> dict[str, Any] | None:

@@ -1,6 +1,7 @@
 """A run out of its directory: its checkpoint and settings, read as data, checked as if a stranger had written them."""
 
 import json
+import math
 import os
 import stat
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from ch12cli.config.check import check
 from ch12cli.config.recorded import with_later_keys
 from ch12cli.config.rules import LARGEST, is_whole
 from ch12cli.config.trusted import require_kind, target_problems
+from ch12cli.data.columns import from_plain as columns_from_plain
 from ch12cli.data.scaling import from_plain
 from ch12cli.errors import InputError
 from ch12cli.runs.directory import BEST, CHECKPOINTS, HYDRA, METRICS, MODEL, RESULT
@@ -23,7 +25,7 @@ from ch12cli.sweep.trained import NOT_THEIRS, require_fits
 from ch12cli.training.checkpoint import Checkpoints, DamagedError, load
 
 TRAINING = ("best_network", "optimizer", "schedule", "best", "stopping", "source", "columns", "rows")
-DATA = ("feature_names", "feature_type", "class_names", "target_name", "data_digest", "scaling")
+DATA = ("feature_names", "feature_type", "encoding", "shape", "class_names", "target_name", "data_digest", "scaling")
 OF_A_RUN = (HYDRA, CHECKPOINTS, METRICS, RESULT, MODEL, "train.log")
 RUN = ("settings", "chosen", "environment", *DATA, "epoch", "network")
 
@@ -113,6 +115,7 @@ def require_parts(state: Mapping[str, Any], names: tuple[str, ...], folder: Path
     scaling = from_plain(state["scaling"], str(folder))
     if len(scaling.mean) != len(state["feature_names"]):
         raise InputError(f"{folder}: its checkpoint has another number of features than of means")
+    columns_from_plain(state["encoding"], state["feature_names"], str(folder))
 
 
 def wrong_parts(state: Mapping[str, Any]) -> list[str]:
@@ -126,6 +129,7 @@ def wrong_parts(state: Mapping[str, Any]) -> list[str]:
         "target_name": isinstance(state["target_name"], str),
         "data_digest": isinstance(state["data_digest"], str),
         "scaling": isinstance(state["scaling"], dict),
+        "shape": is_shape(state["shape"], values=len(state["feature_names"])),
     }
     if "rows" in state:
         columns, rows, best = state["columns"], state["rows"], state["best"]
@@ -150,6 +154,16 @@ def is_network(value: Any) -> bool:
     return isinstance(value, dict) and all(
         isinstance(name, str) and isinstance(tensor, Tensor) and tensor.layout == torch.strided
         for name, tensor in value.items()
+    )
+
+
+def is_shape(value: Any, *, values: int) -> bool:
+    """Whether it is the shape of a picture of so many values, or None."""
+    return value is None or (
+        isinstance(value, list)
+        and len(value) == 3
+        and all(is_whole(side) and side > 0 for side in value)
+        and math.prod(value) == values
     )
 
 

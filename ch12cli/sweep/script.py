@@ -207,7 +207,7 @@ def arrays_of(job: Job, rates: Values | None) -> bytes:
     """The data as NumPy's npz, which holds arrays and no code."""
     data = job.task.data
     dtype = data.table.features.dtype
-    arrays: dict[str, Any] = {"features": data.table.features, "target": data.table.target}
+    arrays: dict[str, Any] = {"features": data.features, "target": data.table.target}
     if data.scaling.method != "none":
         arrays |= {"mean": np.array(data.scaling.mean, dtype), "deviation": np.array(data.scaling.deviation, dtype)}
     for name in PARTS:

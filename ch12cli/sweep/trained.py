@@ -20,9 +20,11 @@ NOT_THEIRS = (RuntimeError, KeyError, IndexError, TypeError, ValueError, Attribu
 
 @dataclass(frozen=True)
 class SavedEnds:
-    """What goes into a network and comes out of it. classes: their names, None for values; output: its activation."""
+    """What goes into a network and comes out of it. classes: their names, None for values; output: its activation;
+    shape: of a row that is a picture, (channels, height, width)."""
 
     inputs: int
+    shape: tuple[int, ...] | None
     outputs: int
     output: str
     classes: tuple[str, ...] | None
@@ -38,6 +40,7 @@ def ends_of(settings: Mapping[str, Any], state: Mapping[str, Any], *, where: str
     target = combinations.loss_target(settings, classes)
     return SavedEnds(
         inputs=len(state["feature_names"]),
+        shape=None if state["shape"] is None else tuple(state["shape"]),
         outputs=combinations.outputs_of(target, classes),
         output=combinations.output_of(settings, target),
         classes=None if names is None else tuple(names),
