@@ -21,7 +21,7 @@ from ch12cli.config.choices import (
 )
 from ch12cli.config.schema import GROUPS, key_of
 from ch12cli.config.suggest import did_you_mean
-from ch12cli.config.values import shown
+from ch12cli.config.values import MANDATORY, shown
 from ch12cli.errors import InputError
 
 if TYPE_CHECKING:
@@ -112,9 +112,13 @@ def key_page(path: str, traced: "Traced") -> str:
     if settings:
         entries += value_entries(path, settings, traced)
     elif chosen and having:
-        made = f"no {group} is" if chosen.says == "null" else f"{group}={chosen.says}, which has no such key, is"
+        none = f"{group}={chosen.says}, which has no such key, is chosen, by {chosen.place}"
+        if chosen.says == "null":
+            none = f"no {group} is chosen, by {chosen.place}"
+        if chosen.says == having[0].name:
+            none = "it must be given"
         entries += [
-            ("value", f"none: {made} chosen, by {chosen.place}"),
+            ("value", f"none: {none}"),
             ("try", f"ch12 train {typed(having[0])} {path}={shown(keys_of_choice(having[0])[path])}"),
         ]
     else:
@@ -146,7 +150,8 @@ def default_text(path: str, having: Sequence[Choice]) -> str:
         return reference_text(shown(top_level()[path])) if path in top_level() else ""
     by_value: dict[str, list[str]] = {}
     for choice in having:
-        by_value.setdefault(shown(keys_of_choice(choice)[path]), []).append(choice.name)
+        value = keys_of_choice(choice)[path]
+        by_value.setdefault("none, it must be given" if value == MANDATORY else shown(value), []).append(choice.name)
     return "; ".join(f"{reference_text(value)} with {', '.join(names)}" for value, names in by_value.items())
 
 

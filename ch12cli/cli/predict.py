@@ -60,7 +60,7 @@ def run(words: Sequence[str]) -> int:
 
 def rows_content(word: str) -> tuple[str, bytes]:
     """The name, for messages, and the bytes of a file or of standard input."""
-    from ch12cli.data.rows_file import read_content
+    from ch12cli.data.text_file import read_content
 
     if word != STANDARD:
         return word, read_content(Path(word))

@@ -10,7 +10,7 @@ from ch12cli.config.rules import LARGEST, Rule, is_whole, words_of
 from ch12cli.config.schema import GROUPS, key_of
 from ch12cli.config.suggest import did_you_mean
 from ch12cli.config.unknown import no_such_key, owners
-from ch12cli.config.values import SPELLINGS, read_as, shown
+from ch12cli.config.values import MANDATORY, SPELLINGS, read_as, shown
 
 REQUIRED = tuple(group for group in GROUPS if group != "experiment")
 
@@ -73,6 +73,8 @@ def _kind(value: Any) -> str:
 def value_problem(path: str, value: Any, chosen: Mapping[str, str | None]) -> str | None:
     """What is wrong with one value, or None."""
     key = key_of(path)
+    if value == MANDATORY:
+        return f"{path}: must be given; add {path}=..." + (f", {key.rule}" if key else "")
     if key is None or key.rule.allows(value):
         return None
     return f"{path}={shown(value)}: must be {key.rule}{hint(key.rule, value)} ({source(path, chosen)})"

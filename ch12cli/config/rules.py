@@ -119,6 +119,32 @@ class OneOf:
 
 
 @dataclass(frozen=True)
+class Place:
+    """A path."""
+
+    what: str
+
+    def allows(self, value: Any) -> bool:
+        return isinstance(value, str) and bool(value)
+
+    def __str__(self) -> str:
+        return f"the path of {self.what}"
+
+
+@dataclass(frozen=True)
+class Names:
+    """A list of names that the user has given things, or one of some words."""
+
+    words: tuple[str, ...] = ()
+
+    def allows(self, value: Any) -> bool:
+        return value in self.words or (isinstance(value, list) and all(isinstance(name, str) for name in value))
+
+    def __str__(self) -> str:
+        return ", ".join([*self.words, "or " * bool(self.words) + "a list of names, as [a,b]"])
+
+
+@dataclass(frozen=True)
 class Some:
     """One of some words, or a list of them."""
 
@@ -197,7 +223,7 @@ class Or:
 def words_of(rule: Rule | None) -> tuple[str, ...]:
     """The words that a rule allows, for completion and suggestions."""
     match rule:
-        case OneOf(words) | Some(words):
+        case OneOf(words) | Some(words) | Names(words):
             return words
         case Truth():
             return ("true", "false")

@@ -2,7 +2,22 @@
 
 from typing import NamedTuple
 
-from ch12cli.config.rules import Device, Halving, Number, OneOf, Or, Pair, Rule, Size, Some, Text, Truth, Whole
+from ch12cli.config.rules import (
+    Device,
+    Halving,
+    Names,
+    Number,
+    OneOf,
+    Or,
+    Pair,
+    Place,
+    Rule,
+    Size,
+    Some,
+    Text,
+    Truth,
+    Whole,
+)
 
 SEEDS = Whole(0, 2**32 - 1)  # torch's CPU generator uses 32 bits of a seed: a larger one would repeat a smaller one
 
@@ -80,6 +95,25 @@ KEYS: dict[str, Key] = {
         OneOf(("standard", "global", "none")),
         "standard: each feature to mean 0, deviation 1; global: one mean and deviation for all; none",
     ),
+    "dataset.file": Key(Place("a CSV file, text in UTF-8"), "the table to learn from, a CSV file in UTF-8"),
+    "dataset.target": Key(Or(None, Text()), "the column to learn, by name; null: the last one"),
+    "dataset.features": Key(
+        Names(("all", "numbers", "categories")),
+        "columns to learn from: all others, those of numbers, those of categories, or a list of names",
+    ),
+    "dataset.exclude": Key(Names(), "columns that are left out"),
+    "dataset.categories": Key(Names(), "columns of numbers that are categories, as columns of text are anyway"),
+    "dataset.target_type": Key(
+        OneOf(("auto", "classes", "values")),
+        "what the target holds; auto: classes where it is text, or at most 20 different whole numbers",
+    ),
+    "dataset.missing": Key(
+        OneOf(("refuse", "drop", "mean", "median")),
+        "rows without a value; mean, median: what the training part has of a column takes its place",
+    ),
+    "dataset.separator": Key(OneOf(("comma", "semicolon", "tab", "bar", "space")), "what parts the columns"),
+    "dataset.header": Key(Truth(), "whether a line names the columns; if not they are column_1, column_2, and so on"),
+    "dataset.skip_lines": Key(Whole(0, 10**6), "lines before the header, or before the rows if there is none"),
     # model
     "model.width": Key(Whole(1, 10**6), "units of each hidden layer"),
     "model.depth": Key(Whole(0, 1000), "hidden layers"),

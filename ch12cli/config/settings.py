@@ -7,6 +7,7 @@ from omegaconf import Container, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ch12cli.config.choices import content, flatten, known_keys, shipped, top_level
+from ch12cli.config.values import MANDATORY
 
 NOISE = ("full_key:", "object_type=", "reference_type=")  # lines of OmegaConf's that only its authors can read
 
@@ -52,7 +53,7 @@ def settings_of(config: DictConfig, problems: list[str]) -> dict[str, Any]:
         plain = plain_job(config)
         for path, value in list(flatten(plain)):
             try:
-                resolved = resolve(job, path)
+                resolved = value if value == MANDATORY else resolve(job, path)  # told by the check
             except OmegaConfBaseException as error:
                 problems.append(f"{path}={value}: {first_lines(error)}")
                 resolved = default_of(path)

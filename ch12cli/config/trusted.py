@@ -8,7 +8,7 @@ from ch12cli.errors import InputError
 
 # A text is looked at before anything is imported for it; what it names is looked at before it is called.
 ALLOWED = {
-    "dataset": re.compile(r"ch12cli\.data\.(iris|two_class|toy_regression)"),
+    "dataset": re.compile(r"ch12cli\.data\.(iris|two_class|toy_regression|csv_file)"),
     "model": re.compile(r"ch12cli\.models\.(linear|mlp)"),
     "activation": re.compile(r"torch\.nn\.[A-Z][A-Za-z0-9]*"),
     "loss": re.compile(r"auto|torch\.nn\.[A-Z][A-Za-z0-9]*"),

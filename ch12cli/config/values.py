@@ -10,8 +10,13 @@ from ch12cli.config.choices import LOADER
 SPELLINGS = {"yes": True, "on": True, "no": False, "off": False, "none": None, "~": None}  # YAML's others, and Python's
 
 
+MANDATORY = "???"  # what a file holds for a value that must be given
+
+
 def shown(value: Any) -> str:
-    """A value as it is typed on the command line."""
+    """A value as it is typed on the command line; ... for one that must be given."""
+    if value == MANDATORY:
+        return "..."
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, Mapping):

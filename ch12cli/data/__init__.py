@@ -3,10 +3,11 @@
 A data set is a function that returns a Table (or a pair that as_table understands) and a YAML file that names it.
 """
 
+from ch12cli.data.csv_file import csv_file
 from ch12cli.data.curves import toy_regression
 from ch12cli.data.flowers import iris
 from ch12cli.data.prepared import Part, Prepared, prepare
 from ch12cli.data.shapes import two_class
 from ch12cli.data.table import Table, as_table
 
-__all__ = ["Part", "Prepared", "Table", "as_table", "iris", "prepare", "toy_regression", "two_class"]
+__all__ = ["Part", "Prepared", "Table", "as_table", "csv_file", "iris", "prepare", "toy_regression", "two_class"]

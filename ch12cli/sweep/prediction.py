@@ -1,6 +1,7 @@
 """`ch12 predict`: what a saved run's network says of new rows."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ import torch
 from numpy.typing import NDArray
 
 from ch12cli.config.targets import call
+from ch12cli.data.columns import from_plain
 from ch12cli.data.rows_file import NamedRows, read_rows
-from ch12cli.data.scaling import from_plain
+from ch12cli.data.scaling import from_plain as scaling_from_plain
+from ch12cli.data.text_file import Layout
 from ch12cli.errors import InputError
 from ch12cli.sweep.evaluation import predictions
 from ch12cli.sweep.machine import torch_settings
@@ -41,7 +44,8 @@ def predict(directory: Path, content: bytes, *, source: str, best: bool = False,
     """
     saved = read_saved(directory, best=best, trust=trust)
     settings, messages = on_this_machine(saved.settings)
-    rows = read_rows(content, saved.state["feature_names"], source=source)
+    columns = from_plain(saved.state["encoding"], saved.state["feature_names"], str(directory))
+    rows = read_rows(content, columns, source=source, layout=layout_of(settings), gaps=has_fill(saved))
     ends = ends_of(settings, saved.state, where=str(directory))
     with torch_settings(settings) as device:
         network = trained_network(settings, saved.state, device, where=str(directory))
@@ -62,11 +66,22 @@ def predict(directory: Path, content: bytes, *, source: str, best: bool = False,
     return Predictions(rows, saved.state["target_name"], values, classes, shares, [*passed_over, *messages])
 
 
+def layout_of(settings: Mapping[str, Any]) -> Layout:
+    """How a file with rows is laid out: as the one that a run was trained on, if it was trained on one."""
+    node = settings["dataset"]
+    return Layout(**{name.name: node[name.name] for name in fields(Layout) if name.name in node})
+
+
+def has_fill(saved: Saved) -> bool:
+    """Whether training has settled what stands for a missing value."""
+    return saved.state["scaling"].get("fill") is not None
+
+
 def scaled(saved: Saved, rows: NamedRows) -> NDArray[Any]:
     """The features as in training: in its data set's type, and scaled by what its training part settled."""
     with np.errstate(over="ignore", invalid="ignore"):  # looked for afterwards, where the row is known
         features = rows.features.astype(saved.state["feature_type"])
-        return np.ascontiguousarray(from_plain(saved.state["scaling"], str(saved.directory)).apply(features))
+        return np.ascontiguousarray(scaling_from_plain(saved.state["scaling"], str(saved.directory)).apply(features))
 
 
 def require_finite(finite: torch.Tensor, rows: NamedRows, names: list[str] | None, *, why: str) -> None:

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from ch12cli.sweep.watcher import Watcher
 
 # What may change when a run goes on, because it does not change what is computed in an epoch.
-FREE = ("epochs", "workers", "threads", "device", "pin_memory", "logger", "checkpoint.every")
+# (Data from another place are compared with those of the run.)
+FREE = ("epochs", "workers", "threads", "device", "pin_memory", "logger", "checkpoint.every", "dataset.file")
 
 
 def changes_of(lines: Sequence[str], settings: Mapping[str, Any]) -> dict[str, Any]:

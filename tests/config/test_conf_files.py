@@ -19,7 +19,9 @@ from ch12cli.config.choices import choices, content, default_choices, keys_of_ch
 from ch12cli.config.compose import Composer, hydra_session
 from ch12cli.config.schema import GROUPS, KEYS, key_of
 from ch12cli.config.task import build_task
+from ch12cli.config.values import MANDATORY
 from ch12cli.data import iris
+from ch12cli.data.flowers import IRIS_FILE
 from tests.conftest import Train
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -60,7 +62,7 @@ def settings_of(composer: Composer, *lines: str) -> dict[str, Any]:
 
 def test_there_are_the_groups_and_choices_that_users_rely_on() -> None:
     names = {group: {choice.name for choice in choices(group)} for group in GROUPS}
-    assert names["dataset"] == {"iris", "two_class", "toy_regression"}
+    assert names["dataset"] == {"csv", "iris", "two_class", "toy_regression"}
     assert names["model"] == {"linear", "mlp"}
     assert names["activation"] >= {
         "relu",
@@ -107,7 +109,7 @@ def test_a_choice_says_what_it_is_and_has_known_keys_and_allowed_defaults(choice
     for key, value in keys.items():
         known = key_of(key)
         assert known is not None, f"{key} has no rule"
-        assert known.rule.allows(value), f"{key}={value}: {known.rule}"
+        assert known.rule.allows(value) or value == MANDATORY, f"{key}={value}: {known.rule}"
 
 
 def test_every_key_at_the_top_is_known_explained_and_allowed() -> None:
@@ -163,6 +165,8 @@ def test_every_choice_composes_builds_and_takes_steps_that_change_the_weights(ch
     lines = [f"{choice.group}={choice.name}", "batch_size=16", "epochs=2"]
     if choice.group == "loss":
         lines.append(f"dataset={DATA_FOR.get(choice.name, 'iris')}")
+    if choice.name == "csv":
+        lines.append(f"dataset.file={IRIS_FILE}")
     settings = settings_of(composer, *lines)
     training, network = build_training(settings, build_task(settings), torch.device("cpu"))
     before = network.parameters.clone()

@@ -56,7 +56,7 @@ VALUES = [
     Wrong("epochs={a:1}", ["epochs={a:1}", "whole number"]),
     Wrong("epochs=null", ["epochs=null", "whole number"]),
     Wrong("epochs=99999999999999999999999", ["epochs=99999999999999999999999", "at most 1000000000"]),
-    Wrong("epochs=???", ["epochs=???", "issing"]),
+    Wrong("epochs=???", ["epochs: must be given", "a whole number from 1"]),
     Wrong("epochs=${nope}", ["epochs=${nope}", "'nope' not found"]),
     Wrong("epochs=${epochs}", ["epochs=${epochs}", "ecursive"]),
     Wrong("epochs=${oc.env:CH12_NOPE}", ["epochs=${oc.env:CH12_NOPE}", "CH12_NOPE"]),

@@ -64,8 +64,8 @@ def test_all_wrong_arguments_are_reported_together():
     assert keys == [f"dataset.{key}" for key in ("test_size", "valid_size", "split", "split_seed", "scaling")]
 
 
-def test_the_dataset_files_are_the_three_that_ship():
-    assert sorted(file.stem for file in CONF.glob("*.yaml")) == ["iris", "toy_regression", "two_class"]
+def test_the_dataset_files_are_those_that_ship():
+    assert sorted(file.stem for file in CONF.glob("*.yaml")) == ["csv", "iris", "toy_regression", "two_class"]
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,15 @@ import csv
 import io
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ch12cli.data.rows_file import read_content, read_rows
+from ch12cli.data.columns import Column
+from ch12cli.data.rows_file import NamedRows, read_rows
+from ch12cli.data.text_file import Layout, read_content
 from ch12cli.errors import InputError
 from tests.data.bad_rows import BAD, HEADER, NAMES, ROW, Bad, text
 
@@ -34,15 +36,19 @@ GOOD = {
 }
 
 
+def rows_of(content: bytes, names: Sequence[str] = NAMES) -> NamedRows:
+    return read_rows(content, [Column(name) for name in names], source="flowers.csv")
+
+
 def message(content: bytes) -> list[str]:
     with pytest.raises(InputError) as caught:
-        read_rows(content, NAMES, source="flowers.csv")
+        rows_of(content)
     return caught.value.problems
 
 
 @pytest.mark.parametrize("name", GOOD)
 def test_rows_are_what_a_dict_reader_reads(name: str) -> None:
-    rows = read_rows(GOOD[name], NAMES, source="flowers.csv")
+    rows = rows_of(GOOD[name])
     reader = csv.DictReader(io.StringIO(GOOD[name].decode("utf-8-sig"), newline=""))
     expected = [
         {str(key).strip(): value for key, value in row.items()}
@@ -58,7 +64,7 @@ def test_rows_are_what_a_dict_reader_reads(name: str) -> None:
 
 def test_lines_are_those_on_which_rows_begin() -> None:
     content = text(f"{HEADER},note", f'{ROW},"two', 'lines"', f"{ROW},one", f'{ROW},"', "", '"', f"{ROW},")
-    assert read_rows(content, NAMES, source="flowers.csv").lines == [2, 4, 5, 8]
+    assert rows_of(content).lines == [2, 4, 5, 8]
 
 
 def test_there_are_sixty_bad_files_and_more() -> None:
@@ -78,8 +84,40 @@ def test_a_bad_file_is_refused_with_its_name_line_and_column(bad: Bad) -> None:
 
 
 def test_a_name_with_blanks_around_it_is_found_as_it_is_written() -> None:
-    rows = read_rows(b"a , b\n1,2\n", ["b", "a "], source="x.csv")
+    rows = rows_of(b"a , b\n1,2\n", ["b", "a "])
     assert rows.features.tolist() == [[2.0, 1.0]]
+
+
+COLOUR = Column("colour", ("blue", "red"))
+
+
+def test_a_category_becomes_a_one_in_the_place_of_its_level() -> None:
+    rows = read_rows(b"size,colour\n1, red\n2,blue\n", [COLOUR, Column("size")], source="x.csv")
+    assert rows.features.tolist() == [[0.0, 1.0, 1.0], [1.0, 0.0, 2.0]]
+
+
+def test_a_category_that_training_has_not_seen_is_refused_with_its_place() -> None:
+    with pytest.raises(InputError) as caught:
+        read_rows(b'colour\nreed\nx\n""\n', [COLOUR], source="x.csv")
+    assert caught.value.problems == [
+        "x.csv, line 2, column colour: 'reed' was not seen in training; did you mean red?",
+        "x.csv, line 3, column colour: 'x' was not seen in training; it may be blue, red",
+        "x.csv, line 4, column colour: is empty; every row needs a value",
+    ]
+
+
+def test_missing_values_are_nan_and_no_level_where_training_has_settled_what_stands_for_them() -> None:
+    rows = read_rows(b"size,colour\nNA,red\n2,?\n", [COLOUR, Column("size")], source="x.csv", gaps=True)
+    np.testing.assert_array_equal(rows.features, [[0.0, 1.0, np.nan], [0.0, 0.0, 2.0]])
+
+
+def test_a_file_may_have_another_separator_no_header_and_lines_before() -> None:
+    layout = Layout("space", header=False, skip_lines=2)
+    rows = read_rows(
+        b"a title\n\n1   2 3\n4 5  6\n", [Column("column_3"), Column("column_1")], source="x", layout=layout
+    )
+    assert rows.features.tolist() == [[3.0, 1.0], [6.0, 4.0]]
+    assert (rows.lines, rows.further, rows.cells) == ([3, 4], ["column_2"], [["2"], ["5"]])
 
 
 @pytest.fixture
