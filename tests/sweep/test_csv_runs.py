@@ -1,0 +1,102 @@
+"""Runs that learn from a file of the user's own: trained, gone on with and predicted from, alone and stacked."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ch12cli.cli.main import main
+from ch12cli.data import Table, prepare
+from ch12cli.data.flowers import IRIS_FILE
+from tests.conftest import Train
+
+COLOURS = """id;size;colour;grade
+1;2.5;red;good
+2;NA;blue;bad
+3;3;;good
+4;1;red;bad
+5;2;green;good
+6;4;green;good
+7;5;red;good
+8;4;blue;bad
+"""
+OF_COLOURS = ["dataset=csv", "dataset.file=colours.csv", "dataset.separator=semicolon", "dataset.exclude=[id]"]
+WORDS = [*OF_COLOURS, "dataset.missing=median", "epochs=3", "device=cpu"]
+
+
+@pytest.fixture
+def colours(folder: Path) -> Path:
+    (folder / "colours.csv").write_text(COLOURS, encoding="utf-8")
+    return folder
+
+
+def test_flowers_from_a_file_give_the_very_run_of_the_shipped_ones(folder: Path, train: Train) -> None:
+    (folder / "flowers.csv").write_bytes(IRIS_FILE.read_bytes())
+    shipped = train("epochs=3")
+    own = train("dataset=csv", "dataset.file=flowers.csv", "dataset.split=stratified", "epochs=3")
+    for name, value in shipped.model.state_dict().items():
+        assert torch.equal(value, own.model.state_dict()[name])
+
+
+def test_a_prediction_encodes_fills_and_scales_as_training_did(
+    colours: Path, train: Train, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = train(*WORDS)
+    (colours / "new.csv").write_text("colour;size;note\nred;;a\n;3;b\n", encoding="utf-8")
+    assert main(["predict", str(run.directory), "new.csv", "--format", "json"]) == 0
+    answers = json.loads(capsys.readouterr().out)
+    state = torch.load(run.directory / "checkpoints" / "last.pt")
+    assert state["feature_names"] == ["size", "colour=blue", "colour=green", "colour=red"]
+    scaling = state["scaling"]
+    rows = np.array([[scaling["fill"][0], 0, 0, 1], [3, 0, 0, 0]])
+    x = (rows - scaling["mean"]) / scaling["deviation"]
+    with torch.no_grad():
+        good = run.model(torch.tensor(x, dtype=torch.float32))[:, 0].tolist()
+    assert [answer["probabilities"]["good"] for answer in answers] == pytest.approx(good, rel=1e-6)
+    assert [answer["note"] for answer in answers] == ["a", "b"]
+
+
+def test_rows_that_are_left_out_are_counted_aloud(colours: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", *OF_COLOURS, "dataset.missing=drop", "epochs=1", "device=cpu", "hydra.run.dir=run"]) == 0
+    assert "colours.csv: 2 of 8 rows left out, which have missing values" in capsys.readouterr().err
+
+
+def test_a_sweep_over_columns_trains_each_choice(colours: Path) -> None:
+    swept = ["dataset.features=[size],[size,colour]", "seed=1,2", "hydra.sweep.dir=sweep"]
+    assert main(["train", "-q", "-m", *WORDS, *swept]) == 0
+    rows = list(csv.DictReader((colours / "sweep" / "sweep.csv").read_text(encoding="utf-8").splitlines()))
+    assert [(row["status"], row["parameters"]) for row in rows] == [("finished", str(n)) for n in (49, 49, 97, 97)]
+
+
+def test_a_file_that_has_changed_or_is_gone_is_noticed(
+    colours: Path, train: Train, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = train(*WORDS)
+    resume = ["resume", str(run.directory), "epochs=5", "-q"]
+    (colours / "colours.csv").write_text(COLOURS.replace("4;blue", "9;blue"), encoding="utf-8")
+    assert main(resume) == 2
+    assert "its data set gives other data than it was trained on" in capsys.readouterr().err
+    (colours / "colours.csv").rename("moved.csv")
+    assert main(resume) == 2
+    assert "dataset.file=colours.csv: there is no such file" in capsys.readouterr().err
+    (colours / "moved.csv").write_text(COLOURS, encoding="utf-8")
+    assert main([*resume, "dataset.file=moved.csv"]) == 0
+
+
+def test_a_program_of_ones_own_sees_the_filled_features(colours: Path, train: Train) -> None:
+    run = train(*WORDS)
+    assert main(["export", str(run.directory), "-o", "program.py"]) == 0
+    with np.load(colours / "program.npz") as arrays:
+        assert np.isfinite(arrays["features"]).all()
+        assert arrays["features"].shape == (8, 4)
+
+
+def test_what_stands_for_a_gap_comes_from_the_training_rows() -> None:
+    features = np.array([[1.0], [np.nan], [3.0], [100.0]])
+    table = Table(
+        features, np.array([0.0, 1, 2, 3]), feature_names=("a",), target_name="y", source="test", missing="mean"
+    )
+    assert prepare(table, test_size=1, split="ordered").scaling.fill == (2.0,)
