@@ -1,13 +1,15 @@
 """The check of composed settings, before data are read and without torch."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from copy import deepcopy
 from typing import Any
 
 from ch12cli.config.choices import Choice, choices, find, keys_of_choice, top_level
 from ch12cli.config.combinations import problems_of
 from ch12cli.config.rules import LARGEST, Rule, is_whole, words_of
 from ch12cli.config.schema import GROUPS, key_of
+from ch12cli.config.settings import default_of, put
 from ch12cli.config.suggest import did_you_mean
 from ch12cli.config.unknown import no_such_key, owners
 from ch12cli.config.values import MANDATORY, SPELLINGS, read_as, shown
@@ -18,14 +20,29 @@ REQUIRED = tuple(group for group in GROUPS if group != "experiment")
 def check(settings: Mapping[str, Any], chosen: Mapping[str, str | None]) -> list[str]:
     """Everything that is wrong with settings, a message each. chosen: the choice of each group, to name its file."""
     problems = missing(settings, chosen)
-    for path, value in leaves(settings):
-        problem = value_problem(path, value, chosen)
-        inherited = path == "early_stopping.metric" and value == settings.get("monitor")  # said of monitor already
-        if problem and not inherited:
-            problems.append(problem)
-    problems += unknown_keys(settings, chosen)
-    # What belongs together is only looked at when each part is sound: one mistake, one message.
-    return problems or problems_of(settings)
+    if problems:
+        return problems + list(wrong_values(settings, chosen).values()) + unknown_keys(settings, chosen)
+    wrong = wrong_values(settings, chosen)
+    # What belongs together is looked at with defaults in the place of what is wrong: one mistake, one message.
+    together = problems_of(with_defaults(settings, wrong))
+    return [*wrong.values(), *unknown_keys(settings, chosen), *(p for p in together if not p.startswith(tuple(wrong)))]
+
+
+def wrong_values(settings: Mapping[str, Any], chosen: Mapping[str, str | None]) -> dict[str, str]:
+    """What is wrong with single values, by dotted key."""
+    found = {path: value_problem(path, value, chosen) for path, value in leaves(settings)}
+    stopping = settings.get("early_stopping")
+    if isinstance(stopping, Mapping) and stopping.get("metric") == settings.get("monitor"):  # it is said of monitor
+        found.pop("early_stopping.metric", None)
+    return {path: problem for path, problem in found.items() if problem}
+
+
+def with_defaults(settings: Mapping[str, Any], paths: Iterable[str]) -> dict[str, Any]:
+    """A copy of settings with ch12's own values for some keys."""
+    copy = deepcopy(dict(settings))
+    for path in paths:
+        put(copy, path, default_of(path))
+    return copy
 
 
 def leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -84,7 +101,7 @@ def hint(rule: Rule, value: Any) -> str:
     """What to do about a value that a rule refuses, where the value tells; else an empty string."""
     if isinstance(value, float) and not math.isfinite(value):
         return ", and finite"
-    if is_whole(value) and abs(value) > LARGEST:
+    if is_whole(value) and abs(value) > LARGEST and rule.allows(LARGEST) and not rule.allows(LARGEST + 1):
         return f", and at most {LARGEST}"
     if isinstance(value, float) and value.is_integer() and rule.allows(int(value)):
         return f"; write {int(value)}"

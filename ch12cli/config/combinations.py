@@ -1,33 +1,41 @@
 """Which choices fit each other: data, loss and output, metrics and parts. Known without torch, before data are read."""
 
+import os
+import sys
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ch12cli.config.rules import is_number
+from ch12cli.config.rules import is_number, is_whole
 
 VALUES = 0  # "classes" of a data set whose target is a value
 
 
 class LossKind(NamedTuple):
-    """What a loss works on. classes: which numbers of classes it takes; output: what the network must end with."""
+    """What a loss works on. name: as it is typed; classes: which numbers of classes it takes; output: what the network
+    must end with."""
 
+    name: str
     classes: str  # "values", "two" or "any"
     output: str
     wanted: str
 
 
 LOSSES = {
-    "torch.nn.MSELoss": LossKind("values", "none", "values"),
-    "torch.nn.L1Loss": LossKind("values", "none", "values"),
-    "torch.nn.HuberLoss": LossKind("values", "none", "values"),
-    "torch.nn.BCELoss": LossKind("two", "sigmoid", "a probability"),
-    "torch.nn.BCEWithLogitsLoss": LossKind("two", "none", "a logit"),
-    "torch.nn.CrossEntropyLoss": LossKind("any", "none", "logits"),
-    "torch.nn.NLLLoss": LossKind("any", "log_softmax", "log-probabilities"),
+    "torch.nn.MSELoss": LossKind("mse", "values", "none", "values"),
+    "torch.nn.L1Loss": LossKind("l1", "values", "none", "values"),
+    "torch.nn.HuberLoss": LossKind("huber", "values", "none", "values"),
+    "torch.nn.BCELoss": LossKind("bce", "two", "sigmoid", "a probability"),
+    "torch.nn.BCEWithLogitsLoss": LossKind("bce_logits", "two", "none", "a logit"),
+    "torch.nn.CrossEntropyLoss": LossKind("cross_entropy", "any", "none", "logits"),
+    "torch.nn.NLLLoss": LossKind("nll", "any", "log_softmax", "log-probabilities"),
 }
 
 # Classes of the data sets that ch12 ships, so that a loss that cannot fit is refused before data are read.
 CLASSES = {"ch12cli.data.iris": 3, "ch12cli.data.two_class": 2, "ch12cli.data.toy_regression": VALUES}
+
+ROWS = {"ch12cli.data.iris": 150}  # of the data set that ch12 ships whose size is not a setting
+
+GPU_DRIVERS = ("/dev/nvidiactl", "/dev/nvhost-ctrl", "/dev/dxg", "/dev/kfd")  # CUDA's (also Jetson, WSL) and ROCm's
 
 AUTO_LOSS = {VALUES: "torch.nn.MSELoss", 2: "torch.nn.BCELoss"}
 
@@ -35,6 +43,12 @@ AUTO_LOSS = {VALUES: "torch.nn.MSELoss", 2: "torch.nn.BCELoss"}
 def classes_of(settings: Mapping[str, Any]) -> int | None:
     """Classes of the data set, 0 for values; None for a data set that must be read to know."""
     return CLASSES.get(str(settings["dataset"].get("_target_")))
+
+
+def rows_of(settings: Mapping[str, Any]) -> int | None:
+    """Rows of the data set; None for one that must be read to know."""
+    target, size = str(settings["dataset"].get("_target_")), settings["dataset"].get("size")
+    return ROWS.get(target, size if target in CLASSES and is_whole(size) else None)
 
 
 def loss_target(settings: Mapping[str, Any], classes: int) -> str:
@@ -70,7 +84,7 @@ def loss_problems(settings: Mapping[str, Any], classes: int) -> list[str]:
     target = loss_target(settings, classes)
     if target not in LOSSES:
         return []
-    kind, name = LOSSES[target], target.rpartition(".")[2]
+    kind, name = LOSSES[target], LOSSES[target].name
     output = output_of(settings, target)
     has = "values" if classes == VALUES else f"{classes} classes"
     if kind.classes == "values" and classes != VALUES:
@@ -82,12 +96,12 @@ def loss_problems(settings: Mapping[str, Any], classes: int) -> list[str]:
         return [f"loss={name}: is for two classes, and the data set has {has}; use loss=cross_entropy"]
     if kind.output != "none" and output != kind.output:
         return [
-            f"model.output={output}: loss {name} wants {kind.wanted}; "
+            f"model.output={output}: loss={name} wants {kind.wanted}; "
             f"use model.output={kind.output} or model.output=auto"
         ]
     if kind.classes == "two" and kind.output == "none" and output != "none":
         return [
-            f"model.output={output}: loss {name} wants {kind.wanted}; use model.output=none, or loss=bce with sigmoid"
+            f"model.output={output}: loss={name} wants {kind.wanted}; use model.output=none, or loss=bce with sigmoid"
         ]
     if kind.classes == "values" and output in ("softmax", "log_softmax"):
         return [f"model.output={output}: one output would always be the same value; use model.output=none"]
@@ -130,6 +144,10 @@ def dataset_problems(settings: Mapping[str, Any], classes: int | None) -> list[s
             f"dataset.test_size={test} and dataset.valid_size={valid}: together they must be less than 1, "
             "so that rows are left for training"
         )
+    elif (rows := rows_of(settings)) is not None and (is_whole(test) or is_whole(valid)) and test + valid >= 1:
+        from ch12cli.data.split import no_training_problems  # imports numpy
+
+        problems += no_training_problems(rows, test_size=test, valid_size=valid)
     if dataset.get("split") == "stratified" and classes == VALUES:
         problems.append("dataset.split=stratified: is for classes; use dataset.split=random")
     return problems
@@ -140,15 +158,24 @@ def optimizer_problems(settings: Mapping[str, Any]) -> list[str]:
     optimizer = settings["optimizer"]
     if optimizer.get("nesterov") is True and (not optimizer.get("momentum") or optimizer.get("dampening")):
         return ["optimizer.nesterov=true: needs optimizer.momentum greater than 0 and optimizer.dampening=0"]
-    if settings["device"] == "mps" and settings["precision"] == "float64":
+    return []
+
+
+def device_problems(settings: Mapping[str, Any]) -> list[str]:
+    """Why the device cannot be used, as far as can be told without torch."""
+    device = str(settings["device"])
+    if device == "mps" and settings["precision"] == "float64":
         return ["precision=float64: mps has no 64-bit numbers; use device=cpu or precision=float32"]
+    no_driver = device.startswith("cuda") and sys.platform == "linux" and not any(map(os.path.exists, GPU_DRIVERS))
+    if no_driver or (device == "mps" and sys.platform != "darwin"):
+        return [f"device={device}: this machine has cpu; use one of them, or device=auto"]
     return []
 
 
 def problems_of(settings: Mapping[str, Any], classes: int | None = None) -> list[str]:
     """All that cannot work together. classes: of the data set, where it has been read; else what is known of it."""
     classes = classes_of(settings) if classes is None else classes
-    problems = dataset_problems(settings, classes) + optimizer_problems(settings)
+    problems = dataset_problems(settings, classes) + optimizer_problems(settings) + device_problems(settings)
     problems += monitor_problems(settings, "monitor", settings["monitor"], classes=classes)
     stop_on = settings["early_stopping"].get("metric")
     if stop_on != settings["monitor"]:

@@ -1,6 +1,6 @@
 """What to say about a key, a group or a choice that there is not."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from hydra.conf import HydraConf
 from hydra.core.override_parser.types import Override
@@ -9,6 +9,44 @@ from omegaconf import OmegaConf
 from ch12cli.config.choices import choices, flatten, keys_of_choice, known_keys
 from ch12cli.config.schema import GROUPS, KEYS
 from ch12cli.config.suggest import did_you_mean, nearest
+
+# What people, and other programs, call ch12's keys.
+ALIASES = {
+    "learning_rate": "optimizer.lr",
+    "rate": "optimizer.lr",
+    "eta": "optimizer.lr",
+    "max_epochs": "epochs",
+    "n_epochs": "epochs",
+    "num_epochs": "epochs",
+    "max_iter": "epochs",
+    "iterations": "epochs",
+    "bs": "batch_size",
+    "batchsize": "batch_size",
+    "num_workers": "workers",
+    "random_state": "seed",
+    "random_seed": "seed",
+    "hidden": "model.width",
+    "hidden_size": "model.width",
+    "hidden_units": "model.width",
+    "units": "model.width",
+    "neurons": "model.width",
+    "layers": "model.depth",
+    "num_layers": "model.depth",
+    "n_layers": "model.depth",
+    "hidden_layers": "model.depth",
+    "dropout_rate": "model.dropout",
+    "l2": "optimizer.weight_decay",
+    "alpha": "optimizer.weight_decay",
+    "gpu": "device",
+    "cuda": "device",
+    "accelerator": "device",
+    "patience": "early_stopping.patience",
+    "gradient_clip_val": "clip_grad_norm",
+    "dtype": "precision",
+    "test_split": "dataset.test_size",
+    "validation_split": "dataset.valid_size",
+    "val_size": "dataset.valid_size",
+}
 
 # The keys of Hydra's that a command line may need, for suggestions.
 HYDRA_KEYS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.searchpath", "hydra.job.name")
@@ -33,13 +71,15 @@ def no_such_key(word: str, key: str, *, known: Iterable[str], chosen: Mapping[st
     having = owners(key)
     if having:
         return f"{word}: {group}={chosen.get(group)} has no {name}; {' and '.join(having)} {_has(having)} it"
-    return f"{word}: no such key{did_you_mean(key, known) or _of_another(key) or _listing(key, known)}"
+    near = _by_another_name(key, known) or did_you_mean(key, known) or _of_another(key)
+    return f"{word}: no such key{near or _listing(key, known)}"
 
 
 def no_such_choice(word: str, name: str, known: Iterable[str]) -> str:
     """Says that a group has no such choice, and which one is meant, or all of them."""
     known = list(known)
-    return f"{word}: no such choice{did_you_mean(name, known) or '; choose one of ' + ', '.join(known)}"
+    near = did_you_mean(name, known)
+    return f"{word}: no such choice{f'{near} It may be' if near else '; choose one of'} {', '.join(known)}"
 
 
 def no_such_group(word: str, name: str) -> str:
@@ -71,6 +111,12 @@ def owners(key: str) -> list[str]:
     if group not in GROUPS or group == "experiment":
         return []
     return [f"{group}={choice.name}" for choice in choices(group) if key in keys_of_choice(choice)]
+
+
+def _by_another_name(key: str, known: Collection[str]) -> str:
+    """The key that people, and other programs, call by this name."""
+    meant = ALIASES.get(key.rpartition(".")[2].lower().replace("-", "_"))
+    return f"; did you mean `{meant}`?" if meant and meant in known else ""
 
 
 def _of_another(key: str) -> str:

@@ -39,8 +39,10 @@ def split(
     problems = split_problems(test_size=test_size, valid_size=valid_size, split=split, split_seed=split_seed)
     if problems:
         raise InputError(problems)
+    problems = no_training_problems(table.rows, test_size=test_size, valid_size=valid_size)
+    if problems:
+        raise InputError(problems)
     test, valid = _count(test_size, table.rows), _count(valid_size, table.rows)
-    _refuse_no_training(table.rows, test, valid, test_size=test_size, valid_size=valid_size)
     if split == "ordered":
         train = table.rows - valid - test
         rows = np.arange(table.rows)
@@ -70,12 +72,14 @@ def _count(size: int | float, rows: int) -> int:
     return int(size) if is_whole(size) else math.ceil(size * rows)  # as scikit-learn does
 
 
-def _refuse_no_training(rows: int, test: int, valid: int, *, test_size: object, valid_size: object) -> None:
+def no_training_problems(rows: int, *, test_size: int | float, valid_size: int | float) -> list[str]:
+    """That these parts leave nothing of so many rows to train on, where they do."""
+    test, valid = _count(test_size, rows), _count(valid_size, rows)
     if test + valid < rows:
-        return
+        return []
     given = {f"dataset.test_size={test_size}": test, f"dataset.valid_size={valid_size}": valid}
     keys = [key for key, taken in given.items() if taken]
-    raise InputError(f"{', '.join(keys)}: leaves none of the {rows} rows for training; take fewer")
+    return [f"{', '.join(keys)}: leaves none of the {rows} rows for training; take fewer"]
 
 
 def _stratified(table: Table, shuffled: Rows, *, test: int, valid: int) -> Parts:

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ch12cli.config.combinations import LOSSES
 from ch12cli.config.task import Task
 
 
@@ -16,12 +17,12 @@ def facts_of(
     facts = [
         ("data", describe_data(task, chosen)),
         ("network", describe_network(module, settings, chosen)),
-        ("loss", task.loss_name),
+        ("loss", describe_loss(task)),
         ("optimizer", describe_choice(settings["optimizer"], chosen.get("optimizer"))),
     ]
     if chosen.get("scheduler") != "none" or settings["scheduler"].get("warmup"):
         facts.append(("scheduler", describe_choice(settings["scheduler"], chosen.get("scheduler"))))
-    length = f"{settings['epochs']} epochs, batch size {settings['batch_size']}, seed {settings['seed']}"
+    length = f"{counted(settings['epochs'], 'epoch')}, batch size {settings['batch_size']}, seed {settings['seed']}"
     return [*facts, ("device", describe_device(device, settings)), ("training", length)]
 
 
@@ -30,7 +31,18 @@ def describe_data(task: Task, chosen: Mapping[str, str | None]) -> str:
     parts = [("train", data.train), ("validation", data.valid), ("test", data.test)]
     rows = ", ".join(f"{len(part.x)} {name}" for name, part in parts if part is not None)
     target = f"{task.classes} classes" if task.classes else f"values of {data.table.target_name}"
-    return f"{chosen.get('dataset') or data.table.source}: {rows} rows; {task.inputs} features, {target}"
+    name = chosen.get("dataset") or data.table.source
+    name += f" {data.table.source}" if data.table.columns else ""  # read from a file, which is the source
+    return f"{name}: {rows} rows; {counted(task.inputs, 'feature')}, {target}"
+
+
+def counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def describe_loss(task: Task) -> str:
+    """The loss as it is typed, if it is one that ch12 ships."""
+    return next((kind.name for target, kind in LOSSES.items() if target.endswith(f".{task.loss_name}")), task.loss_name)
 
 
 def describe_network(module: nn.Module, settings: Mapping[str, Any], chosen: Mapping[str, str | None]) -> str:

@@ -136,7 +136,7 @@ VALUES = [
 KEYS = [
     Wrong("lr=0.1", ["lr=0.1", "no such key", "`optimizer.lr`"]),
     Wrong("optimizer.lrr=0.1", ["optimizer.lrr=0.1", "`optimizer.lr`"]),
-    Wrong("optimizer.learning_rate=0.1", ["optimizer.learning_rate", "lr, betas, eps"]),
+    Wrong("optimizer.learning_rate=0.1", ["optimizer.learning_rate", "`optimizer.lr`"]),
     Wrong("optimizer.momentum=0.9", ["optimizer=adam has no momentum", "optimizer=sgd"]),
     Wrong("+optimizer.momentum=0.9", ["optimizer=adam has no momentum", "optimizer=sgd"]),
     Wrong("optimizer.momentm=0.9", ["optimizer.momentm", "`optimizer.momentum` of optimizer="]),
@@ -184,12 +184,12 @@ CHOICES = [
 ]
 
 COMBINATIONS = [
-    Wrong("loss=mse", ["loss=MSELoss", "3 classes", "loss=cross_entropy"]),
-    Wrong("loss=bce", ["loss=BCELoss", "two classes", "loss=cross_entropy"]),
-    Wrong("loss=bce_logits", ["loss=BCEWithLogitsLoss", "two classes", "loss=cross_entropy"]),
-    Wrong("dataset=two_class loss=l1", ["loss=L1Loss", "loss=bce or cross_entropy"]),
-    Wrong("dataset=toy_regression loss=cross_entropy", ["loss=CrossEntropyLoss", "loss=mse, l1 or huber"]),
-    Wrong("dataset=toy_regression loss=nll", ["loss=NLLLoss", "loss=mse"]),
+    Wrong("loss=mse", ["loss=mse", "3 classes", "loss=cross_entropy"]),
+    Wrong("loss=bce", ["loss=bce", "two classes", "loss=cross_entropy"]),
+    Wrong("loss=bce_logits", ["loss=bce_logits", "two classes", "loss=cross_entropy"]),
+    Wrong("dataset=two_class loss=l1", ["loss=l1", "loss=bce or cross_entropy"]),
+    Wrong("dataset=toy_regression loss=cross_entropy", ["loss=cross_entropy", "loss=mse, l1 or huber"]),
+    Wrong("dataset=toy_regression loss=nll", ["loss=nll", "loss=mse"]),
     Wrong("dataset=toy_regression model.output=softmax", ["model.output=softmax", "model.output=none"]),
     Wrong("loss=nll model.output=softmax", ["model.output=softmax", "model.output=log_softmax"]),
     Wrong("dataset=two_class loss=bce model.output=none", ["model.output=none", "model.output=sigmoid"]),
