@@ -26,11 +26,15 @@ class Silent:
 
     def __init__(self) -> None:
         self.rows: list[Mapping[str, float | int]] = []
+        self.steps: list[tuple[int, int]] = []
         self.messages: list[tuple[str, bool]] = []
         self.facts: list[tuple[str, str]] = []
 
     def begin(self, facts: Sequence[tuple[str, str]], *, epochs: int, directory: Path) -> None:
         self.facts = list(facts)
+
+    def step(self, done: int, steps: int) -> None:
+        self.steps.append((done, steps))
 
     def epoch(self, row: Mapping[str, float | int]) -> None:
         self.rows.append(dict(row))

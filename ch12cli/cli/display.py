@@ -1,5 +1,6 @@
 """What a person sees of one run: what is trained, how it goes, what came out."""
 
+import shlex
 from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -34,7 +35,8 @@ class RunDisplay(Screen):
         self._epochs = 0
         self._label_width = LABEL_WIDTH
         self._row: Row = {}  # the latest
-        self._drawn: deque[tuple[float, int]] = deque(maxlen=RATE_OVER)  # (time, epoch) of pictures
+        self._done = 0.0  # epochs, the share of the one at hand among them
+        self._drawn: deque[tuple[float, float]] = deque(maxlen=RATE_OVER)  # (time, epochs) of pictures
         self._stride = 0  # epochs from line to line where there is no live display; 0: no lines
         self._columns: list[str] = []  # of these lines
         self._logged = 0  # epoch of the latest of them
@@ -52,9 +54,14 @@ class RunDisplay(Screen):
         if not self.start(self._picture):
             self._stride = 1 if self.verbose else log_stride(epochs)
 
+    def step(self, done: int, steps: int) -> None:
+        """Takes note of how far an epoch is, and shows it if that is due."""
+        self._done = self._row.get("epoch", 0) + done / steps
+        self.refresh()
+
     def epoch(self, row: Row) -> None:
         """Takes note of an epoch, and shows it if that is due."""
-        self._row = row
+        self._row, self._done = row, float(row["epoch"])
         if self.live is not None:
             self.refresh()
         elif self._stride and (not self._columns or row["epoch"] % self._stride == 0):
@@ -77,18 +84,21 @@ class RunDisplay(Screen):
                 styled_curves(rows, width=width, height=max(MIN_CURVE, height // 2), ascii_only=self.ascii_only),
             ):
                 self.print([*block, ""] if block else [])
+        if result["status"] == "interrupted" and not self.quiet:
+            self.print([f"go on with: ch12 resume {shlex.quote(str(directory))}"])
         if result["status"] != "finished" and not self.seen:
             print_line(self.errors, *format_status(result, self._epochs))
         self.print([str(directory)])
 
     def _picture(self) -> Text:
-        if self._row:
-            self._drawn.append((perf_counter(), self._row["epoch"]))
-        (then, first), (now, last) = (self._drawn[0], self._drawn[-1]) if self._drawn else ((0.0, 0), (0.0, 0))
+        if self._done:
+            self._drawn.append((perf_counter(), self._done))
+        (then, first), (now, last) = (self._drawn[0], self._drawn[-1]) if self._drawn else ((0.0, 0.0), (0.0, 0.0))
         return format_progress(
             self._row,
             self._epochs,
-            rate=(last - first) / (now - then) if now > then else None,
+            done=self._done,
+            rate=(last - first) / (now - then) if now > then and last > first else None,
             width=self.console.width,
             label_width=self._label_width,
             ascii_only=self.ascii_only,

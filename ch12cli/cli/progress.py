@@ -14,18 +14,26 @@ PART_STYLES = {"train": "cyan", "valid": "magenta"}  # of the live figures and o
 
 
 def format_progress(
-    row: Mapping[str, Any], epochs: int, *, rate: float | None, width: int, label_width: int, ascii_only: bool
+    row: Mapping[str, Any],
+    epochs: int,
+    *,
+    done: float,
+    rate: float | None,
+    width: int,
+    label_width: int,
+    ascii_only: bool,
 ) -> Text:
-    """One line, and one for each part; none wider than `width`. row: the latest of metrics.csv, or empty."""
+    """One line, and one for each part; none wider than `width`. row: the latest of metrics.csv, or empty; done: epochs,
+    the share of the one at hand among them."""
     epoch = row.get("epoch", 0)
     count = f"{epoch}/{epochs}".ljust(len(f"{epochs}/{epochs}"))
     line = Text.assemble((f"{'epoch':<{label_width}}", "dim"), f"  {count}")
-    speed = f"  {format_rate(rate)}  {format_time_left((epochs - epoch) / rate)} left" if rate else ""
+    speed = f"  {format_rate(rate)}  {format_time_left((epochs - done) / rate)} left" if rate else ""
     room = min(BAR_WIDTH, width - line.cell_len - 2 - max(SPEED_WIDTH, len(speed)))
     if room >= MIN_BAR:
-        done = min(room, room * epoch // epochs)
+        bar = min(room, int(room * done / epochs))
         full, rest = ("=", "-") if ascii_only else ("━", "─")
-        line.append("  ").append(full * done, "green").append(rest * (room - done), "dim")
+        line.append("  ").append(full * bar, "green").append(rest * (room - bar), "dim")
     line.append(speed, "dim")
     lines = [line, *(_format_part(row, part, label_width, ascii_only=ascii_only) for part in PART_STYLES)]
     lines = [line for line in lines if line]

@@ -122,7 +122,10 @@ class Picture:
 
 
 def thinned(line: Line, most: int) -> Line:
-    """The line in at most so many points, each the mean of a stretch of neighbours: more cannot be seen."""
+    """The line in at most so many points, each the mean of a stretch of neighbours: more cannot be seen.
+
+    The first and the last point stay as they are.
+    """
     n = len(line.x)
     if n <= most or not line.joined:
         return line
@@ -142,4 +145,6 @@ def thinned(line: Line, most: int) -> Line:
     x, y = means(line.x), means(line.y)
     assert x is not None
     assert y is not None
+    for end in (0, -1):  # which the axes name
+        x[end], y[end] = line.x[end], line.y[end]
     return replace(line, x=x, y=y, low=means(line.low), high=means(line.high))

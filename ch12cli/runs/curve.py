@@ -98,13 +98,19 @@ def curve_spans(
 
 
 def _reduce(values: Sequence[float], *, length: int, points: int) -> list[float | None]:
-    """Mean of the finite values in each of the stretches that make up 1 … length, (points,); None: there are none."""
+    """Mean of the finite values in each of the stretches that make up 1 … length, (points,); None: there are none.
+
+    The first and the last value stay as they are.
+    """
     line: list[float | None] = []
     for point in range(points):
         stretch = values[point * length // points : (point + 1) * length // points]
         finite = [value for value in stretch if math.isfinite(value)]
         # divided before the sum: the sum of the largest floats is inf
         line.append(sum(value / len(finite) for value in finite) if finite else None)
+    for end in (0, -1) if line and len(values) == length else ():  # the axis names them
+        if math.isfinite(values[end]):
+            line[end] = values[end]
     return line
 
 

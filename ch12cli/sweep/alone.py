@@ -22,6 +22,7 @@ from ch12cli.sweep.facts import facts_of
 from ch12cli.sweep.machine import is_small
 from ch12cli.sweep.results import Row, diverged_message, result_of, row_of, rows_of, rows_state, run_state
 from ch12cli.sweep.signals import Terminated, sigterm_raises
+from ch12cli.sweep.steps import ToldSource
 from ch12cli.sweep.trained import fitting
 from ch12cli.sweep.watcher import SteadfastRun, Watcher
 from ch12cli.training.checkpoint import Checkpoints, save, save_plain
@@ -129,6 +130,10 @@ def run_epochs(job: Job, directory: Path, watcher: Watcher) -> Ending:
     """Trains to the end, a diverged loss, early stopping or a signal."""
     every = job.settings["checkpoint"]["every"]
     training = job.training
+    steps = -(-len(training.train) // job.settings["batch_size"])
+    training.source = ToldSource(training.source, watcher.step, steps=steps)
+    if job.settings["compile"]:
+        watcher.message("compiling the network: the first steps take longer")
     checkpoints = Checkpoints(directory / CHECKPOINTS, every=None if every == "auto" else every)
     boundary = training.state_dict()
     metrics = MetricsFile(directory, job.rows)

@@ -64,6 +64,9 @@ class Logged:
         self.watcher.begin(facts, epochs=epochs, directory=directory)
         self.trackers = Trackers(self.setting, Tracked(directory, directory.name, self.params), self.message, set())
 
+    def step(self, done: int, steps: int) -> None:
+        self.watcher.step(done, steps)
+
     def epoch(self, row: Mapping[str, float | int]) -> None:
         self.trackers.epoch(row)
         self.watcher.epoch(row)

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
 
 class Watcher(Protocol):
-    """Who looks on while a run trains: a display, or nobody."""
+    """Who looks on while a run trains: a display, or nobody. step: so many of the steps of an epoch are done."""
 
     def begin(self, facts: Sequence[tuple[str, str]], *, epochs: int, directory: Path) -> None: ...
+    def step(self, done: int, steps: int) -> None: ...
     def epoch(self, row: Mapping[str, float | int]) -> None: ...
     def message(self, text: str, *, warning: bool = False) -> None: ...
     def end(self, result: Mapping[str, Any], rows: Sequence[Mapping[str, float | int]], *, directory: Path) -> None: ...
@@ -62,6 +63,9 @@ class SteadfastRun(Steadfast):
 
     def begin(self, facts: Sequence[tuple[str, str]], *, epochs: int, directory: Path) -> None:
         self.tell(lambda: self.watcher.begin(facts, epochs=epochs, directory=directory))
+
+    def step(self, done: int, steps: int) -> None:
+        self.tell(lambda: self.watcher.step(done, steps))
 
     def epoch(self, row: Mapping[str, float | int]) -> None:
         self.tell(lambda: self.watcher.epoch(row))

@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import time
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -333,14 +333,16 @@ def test_an_epoch_costs_next_to_nothing():
 def test_the_live_display_fits_any_width(ascii_only: bool):
     for width in range(30, 131):
         for row in ({}, make_rows(999)[-1], make_rows(1, regression=True)[0]):
-            text = format_progress(row, 1000, rate=123.4, width=width, label_width=9, ascii_only=ascii_only)
+            text = format_progress(
+                row, 1000, done=row.get("epoch", 0.4), rate=123.4, width=width, label_width=9, ascii_only=ascii_only
+            )
             assert max(map(len, text.plain.split("\n"))) <= width
             assert text.plain.isascii() or not ascii_only
 
 
 def test_the_live_display_shows_progress_rate_and_time_left():
     row = {"epoch": 250, "train_loss": 0.25, "train_accuracy": 0.98, "valid_loss": 0.3, "valid_accuracy": 0.9}
-    text = format_progress(row, 1000, rate=50.0, width=100, label_width=9, ascii_only=True)
+    text = format_progress(row, 1000, done=row["epoch"], rate=50.0, width=100, label_width=9, ascii_only=True)
     assert [line.rstrip() for line in text.plain.split("\n")] == [
         "epoch      250/1000   ========------------------------  50 epochs/s  0:15 left",
         "train      loss 0.2500     accuracy 0.9800",
@@ -348,8 +350,36 @@ def test_the_live_display_shows_progress_rate_and_time_left():
     ]
 
 
+def test_a_long_epoch_moves_the_bar_and_has_a_time_left():
+    text = format_progress({}, 2, done=0.5, rate=0.01, width=100, label_width=9, ascii_only=True).plain
+    assert text.rstrip() == "epoch      0/2  ========------------------------  1 min 40 s/epoch  2:30 left"
+
+
+def test_steps_within_an_epoch_are_shown_where_it_takes_long(monkeypatch: pytest.MonkeyPatch):
+    clock = count(0, 10.0)
+    monkeypatch.setattr("ch12cli.cli.display.perf_counter", lambda: next(clock))
+    console = make_console(terminal=True)
+    with RunDisplay(console=console, errors=console) as display:
+        display.begin([("data", "x")], epochs=2, directory=Path("/runs/1"))
+        display.step(1, 4)
+        display._due = 0.0  # the next picture is due
+        display.step(2, 4)
+        assert "40 s/epoch  1:00 left" in written(console)
+
+
+def test_an_interrupted_run_is_told_how_it_goes_on():
+    console = make_console(terminal=True)
+    with RunDisplay(console=console, errors=console) as display:
+        display.begin([("data", "x")], epochs=2, directory=Path("/my runs/1"))
+        result = {"status": "interrupted", "epochs": 1, "final": make_rows(1)[-1], "best": None, "seconds": 1.0}
+        display.end(result, make_rows(1), directory=Path("/my runs/1"))
+    assert "go on with: ch12 resume '/my runs/1'" in written(console)
+
+
 def test_hours_of_slow_epochs_have_room_beside_the_bar():
-    text = format_progress({"epoch": 250}, 1000, rate=1 / 754, width=80, label_width=9, ascii_only=False).plain
+    text = format_progress(
+        {"epoch": 250}, 1000, done=250.0, rate=1 / 754, width=80, label_width=9, ascii_only=False
+    ).plain
     assert text.endswith("  12 min 34 s/epoch  157:05:00 left")
     assert "━" in text
 

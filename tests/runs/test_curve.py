@@ -102,9 +102,14 @@ def test_one_epoch_is_one_dot(ascii_only: bool):
 
 def test_thousands_of_epochs_are_drawn_as_means_of_neighbours():
     # up and down by one at each epoch: every stretch of 1000 has the mean 0.5, so the drawing is a level line
-    lines = format_curve({"loss": [0.0, 1.0] * 8000}, width=30, height=8, ascii_only=True)
+    lines = format_curve({"loss": [0.5, *[0.0, 1.0] * 7999, 0.5]}, width=30, height=8, ascii_only=True)
     assert [line.split()[0] for line in lines if "**" in line and "loss" not in line] == ["0.5"]
     assert lines[-2].split() == ["epoch", "1", "8000", "16000"]
+
+
+def test_the_first_and_the_last_epoch_keep_their_values_however_many_there_are():
+    lines = format_curve({"loss": [9.0, *[1.0] * 9998, -3.0]}, width=60, height=9, ascii_only=True)
+    assert [float(line.split()[0]) for line in lines if " +" in line and "++" not in line] == [9.0, 3.0, -3.0]
 
 
 def test_a_gap_is_kept_when_epochs_are_reduced():

@@ -132,6 +132,8 @@ class Keeper(Silent):
         super().__init__()
         self.directory, self.copies = directory, copies
 
+    def step(self, done: int, steps: int) -> None: ...
+
     def epoch(self, row: Mapping[str, float | int]) -> None:
         # called before this epoch's checkpoint is written: the one there is of the epoch before
         shutil.copytree(self.directory, self.copies / str(int(row["epoch"]) - 1))

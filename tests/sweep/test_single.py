@@ -410,6 +410,8 @@ def test_deterministic_and_threads_hold_for_the_run_alone(train: Train) -> None:
     seen = []
 
     class Looker(Silent):
+        def step(self, done: int, steps: int) -> None: ...
+
         def epoch(self, row: Any) -> None:
             seen.append((torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()))
 
