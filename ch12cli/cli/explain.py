@@ -43,7 +43,7 @@ def run(words: Sequence[str]) -> int:
     from ch12cli.config.compose import Composer, hydra_session, working_directory
     from ch12cli.config.explain import Traced
 
-    name, *overrides = options.words
+    name, *overrides = sorted(options.words, key=lambda word: "=" in word)  # the name may stand anywhere
     key, _, value = name.partition("=")
     if value and key not in GROUPS:  # optimizer.lr=0.1 asks about the key, set to this
         name, overrides = key.lstrip("+"), [*overrides, name]
@@ -111,6 +111,8 @@ def key_page(path: str, traced: "Traced") -> str:
     settings = traced.settings(path)
     if settings:
         entries += value_entries(path, settings, traced)
+    elif (value := traced.value(path)) is not None and value[0] != MANDATORY:
+        entries += [("value", shown(value[0])), ("set by", "ch12, for a choice whose file does not have the key")]
     elif chosen and having:
         none = f"{group}={chosen.says}, which has no such key, is chosen, by {chosen.place}"
         if chosen.says == "null":

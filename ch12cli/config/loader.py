@@ -1,7 +1,7 @@
 """Hydra's loader of configuration files, each of which is read once: a sweep's configuration is that of its start."""
 
 from copy import deepcopy
-from typing import Any
+from typing import Any, cast
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import CachingConfigRepository
@@ -10,13 +10,21 @@ from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.plugins.config_source import ConfigResult
+from omegaconf import DictConfig
+
+# What a data set's file need not say.
+PARTED = {"test_size": 0.0, "valid_size": 0.0, "split": "random", "split_seed": 1, "scaling": "none"}
 
 
 class FrozenRepository(CachingConfigRepository):
-    """The files as they were when each was first read."""
+    """The files as they were when each was first read; a data set can be parted and scaled, whatever its file says."""
 
     def load_config(self, config_path: str) -> ConfigResult | None:
-        return deepcopy(super().load_config(config_path))  # what composes it changes it
+        loaded = deepcopy(super().load_config(config_path))  # what composes it changes it
+        if loaded is not None and config_path.startswith("dataset/") and "_target_" in loaded.config:
+            for name, value in PARTED.items():
+                cast(DictConfig, loaded.config).setdefault(name, value)
+        return loaded
 
     def __deepcopy__(self, _memo: dict[int, Any]) -> "FrozenRepository":
         return self

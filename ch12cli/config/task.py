@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ch12cli.config import combinations
+from ch12cli.config.loader import PARTED
 from ch12cli.config.targets import build, call
 from ch12cli.data.prepared import Part as DataPart
 from ch12cli.data.prepared import Prepared, prepare
@@ -17,8 +18,6 @@ from ch12cli.errors import InputError
 from ch12cli.training.batches import Part
 from ch12cli.training.metrics import Metric, metrics_for
 from ch12cli.training.network import Network
-
-SPLIT_KEYS = ("test_size", "valid_size", "split", "split_seed", "scaling")
 
 
 @dataclass(frozen=True)
@@ -42,9 +41,9 @@ class Task:
 def read_data(settings: Mapping[str, Any]) -> Prepared:
     """The data set, in parts and scaled."""
     node = settings["dataset"]
-    table_node = {name: value for name, value in node.items() if name not in SPLIT_KEYS}
+    table_node = {name: value for name, value in node.items() if name not in PARTED}
     table = as_table(build("dataset", table_node), str(node["_target_"]))
-    return prepare(table, **{name: node[name] for name in SPLIT_KEYS if name in node})
+    return prepare(table, **{name: node[name] for name in PARTED if name in node})
 
 
 def build_task(settings: Mapping[str, Any]) -> Task:

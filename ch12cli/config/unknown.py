@@ -70,7 +70,7 @@ def no_such_key(word: str, key: str, *, known: Iterable[str], chosen: Mapping[st
     group, _, name = key.partition(".")
     having = owners(key)
     if having:
-        return f"{word}: {group}={chosen.get(group)} has no {name}; {' and '.join(having)} {_has(having)} it"
+        return f"{word}: {group}={chosen.get(group)} has no {name}; {_and(having)} {_has(having)} it"
     near = _by_another_name(key, known) or did_you_mean(key, known) or _of_another(key)
     return f"{word}: no such key{near or _listing(key, known)}"
 
@@ -132,6 +132,10 @@ def _listing(key: str, known: Iterable[str]) -> str:
     if head in GROUPS:
         return f"; {head} has {names} (+{key}=… passes on another)"
     return f"; {head} has {names}" if inside else "; see `ch12 train --help`"
+
+
+def _and(names: list[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
 
 
 def _has(names: list[str]) -> str:

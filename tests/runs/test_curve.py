@@ -109,7 +109,8 @@ def test_thousands_of_epochs_are_drawn_as_means_of_neighbours():
 
 def test_the_first_and_the_last_epoch_keep_their_values_however_many_there_are():
     lines = format_curve({"loss": [9.0, *[1.0] * 9998, -3.0]}, width=60, height=9, ascii_only=True)
-    assert [float(line.split()[0]) for line in lines if " +" in line and "++" not in line] == [9.0, 3.0, -3.0]
+    labels = [float(line.split()[0]) for line in lines if " +" in line and "++" not in line]
+    assert (labels[0], labels[-1]) == (9.0, -3.0)
 
 
 def test_a_gap_is_kept_when_epochs_are_reduced():

@@ -146,7 +146,7 @@ def test_every_mistake_of_every_job_is_told_once_with_the_jobs_that_make_it() ->
     assert error.value.problems == [
         "seed=-1: must be a whole number from 0 to 4294967295 (conf/config.yaml) (job 1, 3)",
         "epochs=0: must be a whole number from 1 (conf/config.yaml) (job 2, 3)",
-        "optimizer=sdg: no such choice; did you mean `sgd`? (job 4)",
+        "optimizer=sdg: no such choice; did you mean `sgd`? It may be adagrad, adam, adamw, rmsprop, sgd (job 4)",
     ]
     with pytest.raises(InputError) as error:
         jobs_of([["optimizer.momentum=0.9", f"seed={seed}"] for seed in range(6)])

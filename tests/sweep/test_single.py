@@ -662,6 +662,20 @@ def test_a_data_set_and_a_loss_of_the_users_are_trained_on(train: Train, users: 
     assert outcome.result["data"]["source"] == "users_own.points"
 
 
+def test_a_data_set_of_the_users_is_parted_and_scaled_whatever_its_file_says(train: Train, users: Path) -> None:
+    (users / "dataset" / "bare.yaml").write_text("# Points.\n_target_: users_own.points\ncount: 40\n")
+    words = ["dataset.test_size=0.25", "dataset.valid_size=5", "dataset.scaling=standard", "epochs=1"]
+    outcome = train("dataset=bare", *words, folders=[users])
+    state = torch.load(outcome.directory / "checkpoints" / "last.pt")
+    from users_own import points
+
+    part = np.array(points(40)[0])[np.random.RandomState(1).permutation(40)[15:]]
+    assert state["scaling"]["mean"] == pytest.approx(part.mean(0).tolist())
+    assert outcome.result["test"] is not None
+    assert "valid_loss" in outcome.rows[0]
+    assert train("dataset=bare", "epochs=1", folders=[users]).result["test"] is None
+
+
 def test_hydras_search_path_finds_the_users_files_as_config_dir_does(train: Train, users: Path) -> None:
     by_folder = train(*QUICK, "model=wide", folders=[users])
     by_path = train(*QUICK, "model=wide", f"hydra.searchpath=[file://{users}]")

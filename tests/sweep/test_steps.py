@@ -15,11 +15,8 @@ def test_telling_leaves_the_batches_as_they_are(monkeypatch: pytest.MonkeyPatch)
     told: list[tuple[int, int]] = []
     order = torch.tensor([3, 1, 0, 2, 6, 5, 4])
     plain = [y.tolist() for _, y in source.batches(order)]
-    watched = [
-        y.tolist()
-        for _, y in ToldSource(source, lambda done, steps: told.append((done, steps)), steps=4).batches(order)
-    ]
-    assert watched == plain == [[3, 1], [0, 2], [6, 5], [4]]
+    watched = ToldSource(source, lambda done, steps: told.append((done, steps)), steps=4)
+    assert [y.tolist() for _, y in watched.batches(order)] == plain == [[3, 1], [0, 2], [6, 5], [4]]
     assert told == [(0, 4), (1, 4), (2, 4), (3, 4)]
 
 
