@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 import ch12cli.data
-from ch12cli.data import Table, iris, prepare, toy_regression, two_class
+from ch12cli.data import Table, image_folder, iris, prepare, toy_regression, two_class
 from ch12cli.errors import InputError
 
 CONF = Path(__file__).parents[2] / "conf" / "dataset"
@@ -64,8 +64,8 @@ def test_all_wrong_arguments_are_reported_together():
     assert keys == [f"dataset.{key}" for key in ("test_size", "valid_size", "split", "split_seed", "scaling")]
 
 
-def test_the_dataset_files_are_the_three_that_ship():
-    assert sorted(file.stem for file in CONF.glob("*.yaml")) == ["iris", "toy_regression", "two_class"]
+def test_the_dataset_files_are_those_that_ship():
+    assert sorted(file.stem for file in CONF.glob("*.yaml")) == ["image_folder", "iris", "toy_regression", "two_class"]
 
 
 @pytest.mark.parametrize(
@@ -74,6 +74,7 @@ def test_the_dataset_files_are_the_three_that_ship():
         ("iris", iris, (90, 30, 30)),
         ("two_class", two_class, (100, 100, 0)),
         ("toy_regression", toy_regression, (10, 0, 0)),
+        ("image_folder", image_folder, (120, 40, 40)),
     ],
 )
 def test_each_dataset_file_begins_with_a_sentence_and_prepares_with_what_it_says(name, made, sizes):
