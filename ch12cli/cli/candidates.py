@@ -133,7 +133,7 @@ def overrides(line: Line, current: str) -> Answer:
     """Groups, keys and values, each behind the + or ~ that the current word begins with."""
     sign, rest = re.fullmatch(r"(~|\+{0,2})(.*)", current, re.DOTALL).groups()  # type: ignore[union-attr]
     key, separator, value = rest.partition("=")
-    if separator and key in FOLDER_KEYS:
+    if separator and (key in FOLDER_KEYS or key == "dataset.folder"):
         return Answer("folders")
     if separator:
         return values(line, f"{sign}{key}=", key, value)

@@ -1,4 +1,4 @@
-"""`ch12 predict`: what a saved run's network says of the rows of a CSV file."""
+"""`ch12 predict`: what a saved run's network says of the rows of a CSV file, or of pictures."""
 
 import csv
 import io
@@ -42,7 +42,9 @@ def run(words: Sequence[str]) -> int:
     options = parser().read(words)
     directory = run_directory("predict", options.words, takes=2)
     if len(options.words) < 2:
-        raise InputError("predict: which rows? give a CSV file, or - for standard input: ch12 predict RUN FILE.csv")
+        raise InputError(
+            "predict: which rows? give a CSV file, - for standard input, or pictures: ch12 predict RUN FILE"
+        )
     output = None if options.output is None or str(options.output) == STANDARD else options.output
     source, content = rows_content(options.words[1])
     if output is not None:
@@ -58,10 +60,12 @@ def run(words: Sequence[str]) -> int:
     return 0
 
 
-def rows_content(word: str) -> tuple[str, bytes]:
-    """The name, for messages, and the bytes of a file or of standard input."""
+def rows_content(word: str) -> tuple[str, bytes | None]:
+    """The name, for messages, and the bytes of a file or of standard input; None for a folder, perhaps of pictures."""
     from ch12cli.data.text_file import read_content
 
+    if word != STANDARD and os.path.isdir(word):
+        return word, None
     if word != STANDARD:
         return word, read_content(Path(word))
     if sys.stdin is None:

@@ -208,13 +208,15 @@ PAGES = {
         ),
     ),
     "predict": VerbPage(
-        "predict [OPTION]... RUN FILE.csv|-",
+        "predict [OPTION]... RUN FILE.csv|PICTURE|FOLDER|-",
         (
             "Class and probabilities, or the value, for every row of a CSV file (UTF-8, commas, a header). Columns are "
             "found by the names of the features in training, in whatever order; all other columns are carried "
             "through. The scaling is that of the training; the training data are not needed.",
             "The answer has a column `predicted` and, for classes, one p_CLASS for each class, in full precision; "
             "table rounds them. A file with a mistake gives no answer but the line and column of it.",
+            "A run on pictures (dataset=image_folder) takes a picture or a folder of them, brought to the size of the "
+            "training; the answer's first column `file` names each.",
             TRUST,
         ),
         (
@@ -222,6 +224,7 @@ PAGES = {
             (f"ch12 predict {RUN} flowers.csv -o answer.csv", "writes a file, whole or not at all"),
             (f"cut -d, -f1-5 all.csv | ch12 predict {RUN} -", "reads standard input"),
             (f"ch12 predict {RUN} flowers.csv --format table", "to look at"),
+            (f"ch12 predict {RUN} holidays", "the pictures in a folder"),
         ),
     ),
     "repro": VerbPage(

@@ -24,7 +24,7 @@ def check(settings: Mapping[str, Any], chosen: Mapping[str, str | None]) -> list
         return problems + list(wrong_values(settings, chosen).values()) + unknown_keys(settings, chosen)
     wrong = wrong_values(settings, chosen)
     # What belongs together is looked at with defaults in the place of what is wrong: one mistake, one message.
-    together = problems_of(with_defaults(settings, wrong))
+    together = problems_of(with_defaults(settings, wrong, chosen))
     return [*wrong.values(), *unknown_keys(settings, chosen), *(p for p in together if not p.startswith(tuple(wrong)))]
 
 
@@ -37,11 +37,15 @@ def wrong_values(settings: Mapping[str, Any], chosen: Mapping[str, str | None]) 
     return {path: problem for path, problem in found.items() if problem}
 
 
-def with_defaults(settings: Mapping[str, Any], paths: Iterable[str]) -> dict[str, Any]:
-    """A copy of settings with ch12's own values for some keys."""
+def with_defaults(
+    settings: Mapping[str, Any], paths: Iterable[str], chosen: Mapping[str, str | None]
+) -> dict[str, Any]:
+    """A copy of settings with the values of ch12's own files for some keys."""
     copy = deepcopy(dict(settings))
     for path in paths:
-        put(copy, path, default_of(path))
+        group = path.partition(".")[0]
+        choice = find(group, chosen.get(group) or "") if group in GROUPS else None
+        put(copy, path, keys_of_choice(choice).get(path) if choice else default_of(path))
     return copy
 
 

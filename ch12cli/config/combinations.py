@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from ch12cli.config.rules import is_number, is_whole
 
+PICTURES = "ch12cli.data.image_folder"
 VALUES = 0  # "classes" of a data set whose target is a value
 
 
@@ -42,7 +43,10 @@ AUTO_LOSS = {VALUES: "torch.nn.MSELoss", 2: "torch.nn.BCELoss"}
 
 def classes_of(settings: Mapping[str, Any]) -> int | None:
     """Classes of the data set, 0 for values; None for a data set that must be read to know."""
-    return CLASSES.get(str(settings["dataset"].get("_target_")))
+    dataset = settings["dataset"]
+    if dataset.get("_target_") == PICTURES and dataset.get("folder") is None:
+        return 2  # discs and squares
+    return CLASSES.get(str(dataset.get("_target_")))
 
 
 def rows_of(settings: Mapping[str, Any]) -> int | None:
@@ -153,6 +157,24 @@ def dataset_problems(settings: Mapping[str, Any], classes: int | None) -> list[s
     return problems
 
 
+def picture_problems(settings: Mapping[str, Any]) -> list[str]:
+    """Why a network for pictures cannot take the rows of one of ch12's own data sets."""
+    dataset, model = settings["dataset"], settings["model"]
+    target = str(dataset.get("_target_"))
+    if model.get("_target_") != "ch12cli.models.cnn" or not target.startswith("ch12cli.data."):
+        return []
+    if target != PICTURES:
+        name = target.rpartition(".")[2]
+        return [f"model=cnn: needs pictures, and dataset={name} has none; use dataset=image_folder or model=mlp"]
+    height, width, depth = dataset["height"], dataset["width"], model.get("depth", 0)
+    if min(height, width) >> depth == 0:
+        return [
+            f"model.depth={depth}: each convolution halves the picture, and one of {height} x {width} (dataset.height, "
+            f"dataset.width) can be halved {min(height, width).bit_length() - 1} times at most"
+        ]
+    return []
+
+
 def optimizer_problems(settings: Mapping[str, Any]) -> list[str]:
     """Why the optimiser's options cannot work together."""
     optimizer = settings["optimizer"]
@@ -176,6 +198,7 @@ def problems_of(settings: Mapping[str, Any], classes: int | None = None) -> list
     """All that cannot work together. classes: of the data set, where it has been read; else what is known of it."""
     classes = classes_of(settings) if classes is None else classes
     problems = dataset_problems(settings, classes) + optimizer_problems(settings) + device_problems(settings)
+    problems += picture_problems(settings)
     problems += monitor_problems(settings, "monitor", settings["monitor"], classes=classes)
     stop_on = settings["early_stopping"].get("metric")
     if stop_on != settings["monitor"]:

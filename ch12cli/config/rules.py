@@ -45,6 +45,19 @@ class Whole:
 
 
 @dataclass(frozen=True)
+class Odd:
+    """An odd whole number from 1 to high."""
+
+    high: int
+
+    def allows(self, value: Any) -> bool:
+        return is_whole(value) and 1 <= value <= self.high and value % 2 == 1
+
+    def __str__(self) -> str:
+        return f"an odd number from 1 to {self.high}"
+
+
+@dataclass(frozen=True)
 class Number:
     """A finite number: at least low or greater than above, at most high or less than below."""
 

@@ -7,6 +7,7 @@ from ch12cli.config.rules import (
     Halving,
     Names,
     Number,
+    Odd,
     OneOf,
     Or,
     Pair,
@@ -84,6 +85,14 @@ KEYS: dict[str, Key] = {
     "dataset.size": Key(Whole(2, 10**7), "examples that are generated"),
     "dataset.noise": Key(Number(low=0, high=1e6), "standard deviation of the noise"),
     "dataset.seed": Key(SEEDS, "seed of the generated examples"),
+    "dataset.folder": Key(Or(None, Text()), "folder of the pictures; null: discs and squares that are drawn"),
+    "dataset.labels": Key(
+        OneOf(("auto", "folder", "name")),
+        "what names a picture's class: its folder, or the letters its name begins with; auto: folders, if any",
+    ),
+    "dataset.height": Key(Whole(1, 512), "pixels to which each picture is brought, down"),
+    "dataset.width": Key(Whole(1, 512), "pixels to which each picture is brought, across"),
+    "dataset.colour": Key(Truth(), "three channels, red, green and blue, instead of one of grey"),
     "dataset.test_size": Key(Size(), "test part: a fraction of the rows, or a number of rows"),
     "dataset.valid_size": Key(Size(), "validation part: a fraction of the rows, or a number of rows"),
     "dataset.split": Key(
@@ -116,7 +125,9 @@ KEYS: dict[str, Key] = {
     "dataset.skip_lines": Key(Whole(0, 10**6), "lines before the header, or before the rows if there is none"),
     # model
     "model.width": Key(Whole(1, 10**6), "units of each hidden layer"),
-    "model.depth": Key(Whole(0, 1000), "hidden layers"),
+    "model.depth": Key(Whole(0, 1000), "hidden layers; of cnn: convolutions"),
+    "model.channels": Key(Whole(1, 4096), "channels of the first convolution; each further one has twice as many"),
+    "model.kernel_size": Key(Odd(99), "pixels that a convolution looks at, each way"),
     "model.dropout": Key(Number(low=0, below=1), "probability that a hidden unit is left out in a training step"),
     "model.output": Key(
         OneOf(("auto", "none", "sigmoid", "softmax", "log_softmax")),

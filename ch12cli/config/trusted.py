@@ -1,20 +1,24 @@
 """What a saved run may name as a target: only what torch and ch12 themselves ship, of the kind that belongs there."""
 
+import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ch12cli.errors import InputError
 
 # A text is looked at before anything is imported for it; what it names is looked at before it is called.
 ALLOWED = {
-    "dataset": re.compile(r"ch12cli\.data\.(iris|two_class|toy_regression|csv_file)"),
-    "model": re.compile(r"ch12cli\.models\.(linear|mlp)"),
+    "dataset": re.compile(r"ch12cli\.data\.(iris|two_class|toy_regression|csv_file|image_folder)"),
+    "model": re.compile(r"ch12cli\.models\.(linear|mlp|cnn)"),
     "activation": re.compile(r"torch\.nn\.[A-Z][A-Za-z0-9]*"),
     "loss": re.compile(r"auto|torch\.nn\.[A-Z][A-Za-z0-9]*"),
     "optimizer": re.compile(r"torch\.optim\.[A-Z][A-Za-z0-9]*"),
     "scheduler": re.compile(r"ch12cli\.training\.schedules\.[A-Z][A-Za-z0-9]*"),
 }
+
+PLACES = ("file", "folder")  # keys of a data set that name what it reads
 
 
 def target_problems(settings: Mapping[str, Any]) -> list[str]:
@@ -28,7 +32,27 @@ def target_problems(settings: Mapping[str, Any]) -> list[str]:
                 f"{group}._target_={target!r}: is not torch's or ch12's own, and a saved run is data, not code; "
                 "if the run is your own, add --trust"
             )
+    problems += place_problems(settings.get("dataset"))
     return problems + [f"{path}: holds a target where none belongs" for path in nested_targets(settings)]
+
+
+def place_problems(dataset: Any) -> list[str]:
+    """Why what a saved data set names is not to be read: only what lies below the current directory is, wherever links
+    lead."""
+    here = Path(os.path.realpath("."))
+    problems = []
+    for name in PLACES:
+        place = dataset.get(name) if isinstance(dataset, Mapping) else None
+        if not isinstance(place, str):
+            continue  # nothing to be read; what is no text is refused by its rule
+        path = Path(place)
+        outside = path.is_absolute() or ".." in path.parts or "\0" in place
+        if outside or not Path(os.path.realpath(path)).is_relative_to(here):
+            problems.append(
+                f"dataset.{name}={place}: lies outside of the current directory, and a saved run may not say what is "
+                "read there; if the run is your own, add --trust"
+            )
+    return problems
 
 
 def nested_targets(settings: Mapping[str, Any]) -> list[str]:

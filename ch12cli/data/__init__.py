@@ -6,8 +6,20 @@ A data set is a function that returns a Table (or a pair that as_table understan
 from ch12cli.data.csv_file import csv_file
 from ch12cli.data.curves import toy_regression
 from ch12cli.data.flowers import iris
+from ch12cli.data.pictures import image_folder
 from ch12cli.data.prepared import Part, Prepared, prepare
 from ch12cli.data.shapes import two_class
 from ch12cli.data.table import Table, as_table
 
-__all__ = ["Part", "Prepared", "Table", "as_table", "csv_file", "iris", "prepare", "toy_regression", "two_class"]
+__all__ = [
+    "Part",
+    "Prepared",
+    "Table",
+    "as_table",
+    "csv_file",
+    "image_folder",
+    "iris",
+    "prepare",
+    "toy_regression",
+    "two_class",
+]

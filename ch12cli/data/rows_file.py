@@ -36,6 +36,10 @@ class NamedRows:
     further: list[str]
     cells: list[list[str]]
 
+    def place(self, row: int) -> str:
+        """Where a row stands, for messages."""
+        return f"{self.source}, line {self.lines[row]}"
+
 
 def read_rows(
     content: bytes, columns: Sequence[Column], *, source: str, layout: Layout | None = None, gaps: bool = False

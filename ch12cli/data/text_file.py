@@ -24,6 +24,9 @@ FOREIGN = {  # first bytes: what the file is, and what to do
     b"\x1f\x8b": "compressed; unpack it first",
     b"PAR1": "a Parquet file; export it as CSV",
     b"%PDF": "a PDF document; export its table as CSV",
+    b"\x89PNG": "a picture; give a CSV file",
+    b"\xff\xd8\xff": "a picture; give a CSV file",
+    b"GIF8": "a picture; give a CSV file",
 }
 KINDS = {  # of what is no regular file
     stat.S_IFDIR: "is a directory; give a CSV file",
@@ -62,7 +65,7 @@ def read_content(path: Path) -> bytes:
         with open(handle, "rb") as file:
             return file.read()
     except FileNotFoundError:
-        raise InputError(f"{path}: there is no such file{_neighbour(path)}") from None
+        raise InputError(f"{path}: there is no such file{neighbour(path)}") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL byte in the name
         raise InputError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
@@ -186,7 +189,7 @@ def _records(text: str, layout: Layout, source: str) -> Iterator[Record]:
         line = layout.skip_lines + reader.line_num + 1
 
 
-def _neighbour(path: Path) -> str:
+def neighbour(path: Path) -> str:
     """Which file beside it may be meant."""
     try:
         near = get_close_matches(path.name, [other.name for other in path.parent.iterdir()], n=1)

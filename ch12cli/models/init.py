@@ -1,6 +1,7 @@
-"""Initial weights of linear layers."""
+"""Initial weights of linear layers and convolutions."""
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -11,15 +12,29 @@ INITS: dict[str, Callable[[Tensor], Tensor]] = {
     "normal": nn.init.normal_,
 }
 
+Weighted = TypeVar("Weighted", nn.Linear, nn.Conv2d)
+
 
 def dense(inputs: int, outputs: int, *, init: str = "torch") -> nn.Linear:
-    """A linear layer. init="torch": as nn.Linear does it; else the weights by INITS and biases 0.
+    """A linear layer with its initial weights."""
+    return initialised(lambda device: nn.Linear(inputs, outputs, device=device), init)
+
+
+def convolution(inputs: int, outputs: int, *, kernel_size: int, init: str = "torch") -> nn.Conv2d:
+    """A convolution that keeps height and width, with its initial weights. kernel_size: odd."""
+    padding = kernel_size // 2
+    return initialised(lambda device: nn.Conv2d(inputs, outputs, kernel_size, padding=padding, device=device), init)
+
+
+def initialised(make: Callable[[str | None], Weighted], init: str) -> Weighted:
+    """The layer that make gives on a device. init="torch": as torch does it; else the weights by INITS and biases 0.
 
     With another init than torch's nothing but the weights is drawn from the random stream.
     """
     if init == "torch":
-        return nn.Linear(inputs, outputs)
-    layer = nn.Linear(inputs, outputs, device="meta").to_empty(device=torch.get_default_device())  # draws nothing
+        return make(None)
+    layer = make("meta").to_empty(device=torch.get_default_device())  # draws nothing
     INITS[init](layer.weight)
+    assert layer.bias is not None
     nn.init.zeros_(layer.bias)
     return layer

@@ -45,5 +45,5 @@ def estimates(plan: Plan, workshop: Workshop) -> list[Estimate | None]:
             seconds = time.perf_counter() - start
         each = seconds / len(sample) * settings["epochs"] + RECORDING
         largest = max(len(unit.jobs) for unit in units)
-        found.append(Estimate(runs * each / processes, processes * largest * bytes_of_run(settings, group.parameters)))
+        found.append(Estimate(runs * each / processes, processes * largest * bytes_of_run(group)))
     return found

@@ -7,9 +7,10 @@ from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
 import torch
+from torch import nn
 
 from ch12cli.config.build import build_module
-from ch12cli.config.targets import RefusedError
+from ch12cli.config.targets import RefusedError, call
 from ch12cli.config.task import Task, check_fit, choose_device, tensors
 from ch12cli.errors import InputError, MachineError
 from ch12cli.sweep.groups import Group
@@ -22,20 +23,21 @@ OURS = ("torch.", "ch12cli.", "auto")  # how targets begin that run nobody else'
 
 
 class Found(NamedTuple):
-    """What trying a group's network gave. problems: with the input; reason: why it cannot be stacked.
+    """What trying a group's network gave. parameters, values: as in Group; problems: with the input.
 
-    failed: what a user's own code raised, which is for the jobs themselves to fail of.
+    reason: why it cannot be stacked; failed: what a user's own code raised, for the jobs themselves to fail of.
     """
 
     parameters: int = 0
+    values: int = 0
     problems: tuple[str, ...] = ()
     reason: str = ""
     failed: str = ""
 
 
 def examine(groups: Sequence[Group], workshop: Workshop) -> None:
-    """Reads each group's data and tries one of its networks; notes in the group how many parameters it has and why it
-    cannot be stacked. InputError with all that is wrong, so that wrong input shows before anything is trained."""
+    """Reads each group's data and tries one of its networks; notes in the group how large it is and why it cannot be
+    stacked. InputError with all that is wrong, so that wrong input shows before anything is trained."""
     torch.set_num_threads(1)  # the workers are forked from here: torch's threads must not have been started
     problems: list[str] = []
     failed: list[str] = []
@@ -53,7 +55,7 @@ def examine(groups: Sequence[Group], workshop: Workshop) -> None:
             continue
         found = try_apart(group, task) if is_foreign(group.settings) else try_group(group, task)
         problems += found.problems
-        group.parameters = found.parameters
+        group.parameters, group.values = found.parameters, found.values
         if found.failed:
             failed.append(found.failed)
             group.reason = f"trying its network failed: {found.failed}"
@@ -70,7 +72,7 @@ def is_foreign(settings: Mapping[str, Any]) -> bool:
 
 def try_group(group: Group, task: Task) -> Found:
     """What comes of building and trying the group's first network."""
-    parameters = 0
+    parameters, values = 0, 0
     try:
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(TRIAL)
@@ -81,6 +83,7 @@ def try_group(group: Group, task: Task) -> Found:
                 network = Stack(modules, [0, 1], device=torch.device("cpu"), dtype=torch.float32)
                 try_stack(network, part.x.expand(2, *part.x.shape))
             check_fit(Network(modules[0], device=torch.device("cpu")), task, part)
+            values = values_of(modules[0], part.x)
     except CannotStackError as reason:
         return try_group(replace(group, reason=str(reason)), task)._replace(reason=str(reason))
     except RefusedError as error:
@@ -89,7 +92,22 @@ def try_group(group: Group, task: Task) -> Found:
         return Found(problems=tuple(error.problems))
     except SystemExit as error:
         return Found(failed=f"it called sys.exit({error.code!r})")
-    return Found(parameters)
+    return Found(parameters, values)
+
+
+@torch.no_grad()
+def values_of(module: nn.Module, x: torch.Tensor) -> int:
+    """How many values the layers of a module give for a row. x: (rows, features)."""
+    found: list[int] = []
+
+    def count(_layer: nn.Module, _given: Any, gives: Any) -> None:
+        found.append(gives.numel() if isinstance(gives, torch.Tensor) else 0)
+
+    hooks = [layer.register_forward_hook(count) for layer in module.modules() if not list(layer.children())]
+    call("model", module.eval(), {}, x)
+    for hook in hooks:
+        hook.remove()
+    return sum(found) // len(x)
 
 
 def two_rows(task: Task) -> Any:

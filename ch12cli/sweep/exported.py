@@ -129,7 +129,7 @@ def as_onnx(job: Job) -> tuple[bytes, str]:
     table = job.task.data.table
     onnx.helper.set_model_props(
         model,
-        {"features": json.dumps(table.feature_names), "target": table.target_name,
+        {"features": json.dumps(table.feature_names), "shape": json.dumps(table.shape), "target": table.target_name,
          "classes": json.dumps(table.class_names), "activation": job.task.output},
     )  # fmt: skip
     content = model.SerializeToString()

@@ -1,6 +1,6 @@
 """What is about to be trained, in a few labelled lines for a person."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -33,7 +33,8 @@ def describe_data(task: Task, chosen: Mapping[str, str | None]) -> str:
     target = f"{task.classes} classes" if task.classes else f"values of {data.table.target_name}"
     name = chosen.get("dataset") or data.table.source
     name += f" {data.table.source}" if data.table.columns else ""  # read from a file, which is the source
-    return f"{name}: {rows} rows; {counted(task.inputs, 'feature')}, {target}"
+    each = counted(task.inputs, "feature") if task.shape is None else f"pictures of {by(task.shape)}"
+    return f"{name}: {rows} rows; {each}, {target}"
 
 
 def counted(number: int, what: str) -> str:
@@ -47,18 +48,32 @@ def describe_loss(task: Task) -> str:
 
 def describe_network(module: nn.Module, settings: Mapping[str, Any], chosen: Mapping[str, str | None]) -> str:
     name = chosen.get("model") or str(settings["model"]["_target_"])
-    layers = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
-    sizes = (
-        "-".join(str(size) for size in [layers[0].in_features, *(layer.out_features for layer in layers)])
-        if layers
-        else ""
-    )
+    layers = [layer for layer in module.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
+    sizes = "-".join(sizes_of(module, layers))
     parameters = sum(parameter.numel() for parameter in module.parameters())
     activation = chosen.get("activation") if len(layers) > 1 else None
     last = list(module.children())[-1:]
     output = f"{type(last[0]).__name__.lower()} output" if last and not isinstance(last[0], nn.Linear) else None
     described = [f"{name} {sizes}".strip(), activation, output, f"{parameters:,} parameters"]
     return ", ".join(part for part in described if part)
+
+
+def sizes_of(module: nn.Module, layers: Sequence[nn.Linear | nn.Conv2d]) -> list[str]:
+    """What goes into the first layer, then what comes out of each: units, or channels."""
+    if not layers:
+        return []
+    first = layers[0]
+    pictures = [layer.unflattened_size for layer in module.modules() if isinstance(layer, nn.Unflatten)]
+    inputs = first.in_features if isinstance(first, nn.Linear) else first.in_channels
+    return [
+        by(pictures[0]) if pictures else str(inputs),
+        *(str(layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels) for layer in layers),
+    ]
+
+
+def by(shape: Iterable[Any]) -> str:
+    """A shape as `1x24x24`."""
+    return "x".join(map(str, shape))
 
 
 def describe_choice(node: Mapping[str, Any], name: str | None) -> str:

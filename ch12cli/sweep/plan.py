@@ -24,6 +24,7 @@ RUNS_AT_MOST = 4096  # in one stack: beyond, nothing is gained
 RUNS_AT_LEAST = 32  # in one stack, before a second process is worth its start
 MEMORY = 512 * 2**20  # bytes that one stack may take
 STREAM = 6000  # bytes of a run's random stream
+PASSES = 2  # in which what the layers give is held: forward and backward
 COPIES = 14  # of its parameters that a run holds: gradient, optimiser, best epoch, last epoch, what is being computed
 
 
@@ -104,14 +105,13 @@ def stack_sizes(runs: int, *, at_most: int, processes: int) -> list[int]:
     return [runs // stacks + (place < runs % stacks) for place in range(stacks)]
 
 
-def bytes_of_run(settings: Mapping[str, Any], parameters: int) -> int:
+def bytes_of_run(group: Group) -> int:
     """About how much memory one run of a stack takes."""
+    settings = group.settings
     size = 8 if settings["precision"] == "float64" else 4
-    activations = (
-        3 * settings["batch_size"] * settings["model"].get("width", 16) * max(1, settings["model"].get("depth", 1))
-    )
+    activations = PASSES * settings["batch_size"] * group.values
     history = 10 * 8 * settings["epochs"]
-    return int(size * (COPIES * parameters + activations) + history + STREAM)
+    return int(size * (COPIES * group.parameters + activations) + history + STREAM)
 
 
 def runs_that_fit(group: Group) -> int:
@@ -119,7 +119,7 @@ def runs_that_fit(group: Group) -> int:
     asked = group.settings["sweep"]["max_stacked"]
     if asked != "auto":
         return int(asked)
-    return max(2, min(RUNS_AT_MOST, MEMORY // bytes_of_run(group.settings, group.parameters)))
+    return max(2, min(RUNS_AT_MOST, MEMORY // bytes_of_run(group)))
 
 
 def processes_for(settings: Mapping[str, Any]) -> int:
@@ -152,7 +152,7 @@ def make_plan(
     """What is to be done for these jobs in a directory. Writes nothing.
 
     is_done: whether a job that was begun there has ended; examine: finds out which groups cannot be stacked, and how
-    many parameters their networks have.
+    large their networks are.
     """
     known = read_plan(sweep_dir)
     by_number, begun = settle(jobs, sweep_dir, known)

@@ -9,8 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ch12cli.config.combinations import PICTURES
 from ch12cli.config.targets import call
 from ch12cli.data.columns import from_plain
+from ch12cli.data.pictures import new_pictures
 from ch12cli.data.rows_file import NamedRows, read_rows
 from ch12cli.data.scaling import from_plain as scaling_from_plain
 from ch12cli.data.text_file import Layout
@@ -37,15 +39,17 @@ class Predictions:
     messages: list[str]
 
 
-def predict(directory: Path, content: bytes, *, source: str, best: bool = False, trust: bool = False) -> Predictions:
-    """What a saved run's network says of the rows of a CSV file, whose columns are found by their names.
+def predict(
+    directory: Path, content: bytes | None, *, source: str, best: bool = False, trust: bool = False
+) -> Predictions:
+    """What a saved run's network says of pictures, or of a CSV file's rows, whose columns are found by their names.
 
-    The data set is not read; the scaling is the one that training settled. source: the file's name, for messages.
+    The data set is not read; the scaling is the one that training settled. source: the file's name, for messages, or
+    a folder (without content).
     """
     saved = read_saved(directory, best=best, trust=trust)
     settings, messages = on_this_machine(saved.settings)
-    columns = from_plain(saved.state["encoding"], saved.state["feature_names"], str(directory))
-    rows = read_rows(content, columns, source=source, layout=layout_of(settings), gaps=has_fill(saved))
+    rows = new_rows(saved, content, source=source)
     ends = ends_of(settings, saved.state, where=str(directory))
     with torch_settings(settings) as device:
         network = trained_network(settings, saved.state, device, where=str(directory))
@@ -64,6 +68,19 @@ def predict(directory: Path, content: bytes, *, source: str, best: bool = False,
     passed_over = [f"passed over: {message}" for message in saved.passed_over]
     values = found.double().cpu().numpy()
     return Predictions(rows, saved.state["target_name"], values, classes, shares, [*passed_over, *messages])
+
+
+def new_rows(saved: Saved, content: bytes | None, *, source: str) -> NamedRows:
+    """What is asked about: pictures of a run that was trained on such, else the rows of a CSV file."""
+    if saved.settings["dataset"]["_target_"] == PICTURES:
+        shape = saved.state["shape"]
+        if shape is None or shape[0] not in (1, 3):
+            raise InputError(f"{saved.directory}: its checkpoint does not say how large its pictures are")
+        return new_pictures(content, tuple(shape), source=source)
+    if content is None:
+        raise InputError(f"{source}: is a directory; give a CSV file")
+    columns = from_plain(saved.state["encoding"], saved.state["feature_names"], str(saved.directory))
+    return read_rows(content, columns, source=source, layout=layout_of(saved.settings), gaps=has_fill(saved))
 
 
 def layout_of(settings: Mapping[str, Any]) -> Layout:
@@ -89,7 +106,7 @@ def require_finite(finite: torch.Tensor, rows: NamedRows, names: list[str] | Non
     wrong = (~finite).nonzero()
     if len(wrong):
         row, column = wrong[0].tolist()
-        where = f"{rows.source}, line {rows.lines[row]}"
+        where = rows.place(row)
         where += f", column {names[column]}: {rows.features[row, column]:g}" if names else ":"
         more = f" ({len(wrong)} such values)" if len(wrong) > 1 else ""
         raise InputError(f"{where} {why}{more}")

@@ -28,7 +28,17 @@ if TYPE_CHECKING:
 
 # What may change when a run goes on, because it does not change what is computed in an epoch.
 # (Data from another place are compared with those of the run.)
-FREE = ("epochs", "workers", "threads", "device", "pin_memory", "logger", "checkpoint.every", "dataset.file")
+FREE = (
+    "epochs",
+    "workers",
+    "threads",
+    "device",
+    "pin_memory",
+    "logger",
+    "checkpoint.every",
+    "dataset.file",
+    "dataset.folder",
+)
 
 
 def changes_of(lines: Sequence[str], settings: Mapping[str, Any]) -> dict[str, Any]:

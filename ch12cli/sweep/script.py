@@ -20,11 +20,11 @@ INIT = {
     "kaiming": 'nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")',
     "normal": "nn.init.normal_(layer.weight)",
 }
-DENSE = '''
+DRAWN = '''
 
-def dense(inputs: int, outputs: int) -> nn.Linear:
-    """A linear layer of which nothing but the weights is drawn from the random stream."""
-    layer = nn.Linear(inputs, outputs, device="meta").to_empty(device="cpu")
+def drawn(layer: nn.Linear | nn.Conv2d) -> nn.Linear | nn.Conv2d:
+    """The layer, of which nothing but the weights is drawn from the random stream."""
+    layer = layer.to_empty(device="cpu")
     {init}
     nn.init.zeros_(layer.bias)
     return layer
@@ -66,7 +66,7 @@ def script_of(
         "import torch",
         "from torch import nn",
         "from torch.utils.data import DataLoader, TensorDataset",
-        DENSE.format(init=INIT[settings["model"]["init"]]) if own_init else "",
+        DRAWN.format(init=INIT[settings["model"]["init"]]) if own_init else "",
         f"torch.set_num_threads({threads})  # another number may round sums otherwise" if threads else None,
         "torch.use_deterministic_algorithms(True)" if settings["deterministic"] else None,
         "",
@@ -154,8 +154,10 @@ def layers_of(module: nn.Module, *, init: str) -> list[str]:
         if not type(layer).__module__.startswith("torch.nn.") or repr(made_of(repr(layer))) != repr(layer):
             raise InputError(f"--format script: {type(layer).__name__} is no layer that it can write; torch's own are")
         text = f"nn.{layer!r}"
-        if isinstance(layer, nn.Linear):
-            text = f"{'nn.Linear' if init == 'torch' else 'dense'}({layer.in_features}, {layer.out_features})"
+        if isinstance(layer, nn.Linear) and layer.bias is not None:
+            text = f"nn.Linear({layer.in_features}, {layer.out_features})"
+        if isinstance(layer, nn.Linear | nn.Conv2d) and init != "torch":
+            text = f'drawn({text[:-1]}, device="meta"))'
         written.append(text)
     return written
 

@@ -9,6 +9,7 @@ import torch
 from ch12cli.config.build import build_module, build_stack
 from ch12cli.config.compose import Composer, hydra_session
 from ch12cli.config.task import build_task
+from ch12cli.sweep.examine import values_of
 from ch12cli.sweep.groups import Group
 from ch12cli.sweep.jobs import Jobs, make_jobs
 from ch12cli.sweep.plan import runs_that_fit
@@ -41,8 +42,10 @@ def run(bench: Bench) -> Table:
     with hydra_session():
         jobs = make_jobs(Jobs(Composer(), []), [[*lines, f"seed={seed}"] for seed in range(RUNS)])
     task, device = build_task(jobs[0].settings), torch.device("cpu")
-    parameters = sum(parameter.numel() for parameter in build_module(jobs[0].settings, task).parameters())
-    size = min(RUNS, runs_that_fit(Group(jobs, parameters=parameters)))
+    module = build_module(jobs[0].settings, task)
+    parameters = sum(parameter.numel() for parameter in module.parameters())
+    values = values_of(module, torch.zeros(1, task.inputs))
+    size = min(RUNS, runs_that_fit(Group(jobs, parameters=parameters, values=values)))
     parts = [jobs[start : start + size] for start in range(0, RUNS, size)]
     stacks = [build_stack([job.settings for job in part], task, device)[0] for part in parts]
     assert len(stacks[0].train) == ROWS

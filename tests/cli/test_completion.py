@@ -74,7 +74,15 @@ def test_the_values_of_an_option_are_offered_behind_it():
 
 
 @pytest.mark.parametrize(
-    "words", [["--config-dir", ""], ["-cd", "x"], ["--config-dir=x"], ["hydra.run.dir="], ["hydra.sweep.dir=out"]]
+    "words",
+    [
+        ["--config-dir", ""],
+        ["-cd", "x"],
+        ["--config-dir=x"],
+        ["hydra.run.dir="],
+        ["hydra.sweep.dir=out"],
+        ["dataset.folder="],
+    ],
 )
 def test_folders_are_left_to_the_shell(words: list[str]):
     assert answer_for(["train", *words[:-1]], words[-1]) == ("folders", [])

@@ -62,8 +62,8 @@ def settings_of(composer: Composer, *lines: str) -> dict[str, Any]:
 
 def test_there_are_the_groups_and_choices_that_users_rely_on() -> None:
     names = {group: {choice.name for choice in choices(group)} for group in GROUPS}
-    assert names["dataset"] == {"csv", "iris", "two_class", "toy_regression"}
-    assert names["model"] == {"linear", "mlp"}
+    assert names["dataset"] == {"csv", "iris", "two_class", "toy_regression", "image_folder"}
+    assert names["model"] == {"linear", "mlp", "cnn"}
     assert names["activation"] >= {
         "relu",
         "leaky_relu",
@@ -167,6 +167,8 @@ def test_every_choice_composes_builds_and_takes_steps_that_change_the_weights(ch
         lines.append(f"dataset={DATA_FOR.get(choice.name, 'iris')}")
     if choice.name == "csv":
         lines.append(f"dataset.file={IRIS_FILE}")
+    if choice.name == "cnn":
+        lines.append("dataset=image_folder")
     settings = settings_of(composer, *lines)
     training, network = build_training(settings, build_task(settings), torch.device("cpu"))
     before = network.parameters.clone()

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 import ch12cli.data
-from ch12cli.data import Table, iris, prepare, toy_regression, two_class
+from ch12cli.data import Table, image_folder, iris, prepare, toy_regression, two_class
 from ch12cli.errors import InputError
 
 CONF = Path(__file__).parents[2] / "conf" / "dataset"
@@ -65,7 +65,8 @@ def test_all_wrong_arguments_are_reported_together():
 
 
 def test_the_dataset_files_are_those_that_ship():
-    assert sorted(file.stem for file in CONF.glob("*.yaml")) == ["csv", "iris", "toy_regression", "two_class"]
+    names = ["csv", "image_folder", "iris", "toy_regression", "two_class"]
+    assert sorted(file.stem for file in CONF.glob("*.yaml")) == names
 
 
 @pytest.mark.parametrize(
@@ -74,6 +75,7 @@ def test_the_dataset_files_are_those_that_ship():
         ("iris", iris, (90, 30, 30)),
         ("two_class", two_class, (100, 100, 0)),
         ("toy_regression", toy_regression, (10, 0, 0)),
+        ("image_folder", image_folder, (120, 40, 40)),
     ],
 )
 def test_each_dataset_file_begins_with_a_sentence_and_prepares_with_what_it_says(name, made, sizes):

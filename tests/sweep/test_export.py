@@ -34,6 +34,8 @@ RUNS = {
         *("dataset=toy_regression", "dataset.kind=curve", "dataset.size=50", "loss=huber", "loss.delta=0.5"),
         *("model.init=normal", "optimizer=sgd", "optimizer.momentum=0.9"),
     ],
+    "a convolutional network": ["dataset=image_folder", "model=cnn", "batch_size=16"],
+    "convolutions by Glorot": ["dataset=image_folder", "model=cnn", "batch_size=16", "model.init=xavier"],
     "label smoothing, no scaling": ["loss=cross_entropy", "loss.label_smoothing=0.1", "dataset.scaling=none"],
 }  # fmt: skip
 

@@ -12,6 +12,7 @@ from ch12cli.sweep.groups import Group, groups_of, why_alone
 from ch12cli.sweep.jobs import Jobs, SweepJob, make_jobs
 from ch12cli.sweep.many import plan_many
 from ch12cli.sweep.plan import (
+    MEMORY,
     PLAN,
     RUNS_AT_LEAST,
     RUNS_AT_MOST,
@@ -131,6 +132,10 @@ def test_a_stack_is_as_large_as_memory_allows() -> None:
     for group.parameters in (10_000, 100_000, 1_000_000):
         sizes.append(runs_that_fit(group))
     assert sizes[0] > 5 * sizes[1] > 25 * sizes[2] > 0
+    group.parameters = 131
+    for group.values in (100_000, 1_000_000):
+        held = group.values * 4 * 2 * 2  # in float32, of a batch of 2, forward and backward
+        assert runs_that_fit(group) == pytest.approx(MEMORY / held, rel=0.03)
     (asked,) = groups(["seed=1 sweep.max_stacked=7", "seed=2 sweep.max_stacked=7"])
     assert runs_that_fit(asked) == 7
 

@@ -1,0 +1,43 @@
+"""A small convolutional network for pictures."""
+
+from collections.abc import Callable, Sequence
+
+from torch import nn
+
+from ch12cli.errors import InputError
+from ch12cli.models.feedforward import output_layers
+from ch12cli.models.init import convolution, dense
+
+
+def cnn(
+    shape: Sequence[int] | None,
+    outputs: int,
+    *,
+    activation: Callable[[], nn.Module] = nn.ReLU,
+    channels: int = 8,
+    depth: int = 2,
+    kernel_size: int = 3,
+    output: str = "none",
+    init: str = "torch",
+) -> nn.Sequential:
+    """Convolutions and a linear layer, (rows, channels * height * width) -> (rows, outputs).
+
+    shape: of a picture, (channels, height, width). depth: convolutions, each with its activation and a pooling that
+    halves height and width; the first gives `channels` channels, each further one twice as many as the one before.
+    activation: makes the activation. InputError for rows that are no pictures, or pictures too small to be halved.
+    """
+    if shape is None:
+        raise InputError("model=cnn: needs pictures, and the rows of the data set are none; use model=mlp")
+    inputs, height, width = shape
+    if min(height, width) >> depth == 0:
+        raise InputError(
+            f"model.depth={depth}: each level halves the picture, and {height} x {width} can be halved "
+            f"{min(height, width).bit_length() - 1} times at most; use fewer levels, or larger pictures"
+        )
+    layers: list[nn.Module] = [nn.Unflatten(1, (inputs, height, width))]
+    for level in range(depth):
+        units = channels * 2**level
+        layers += [convolution(inputs, units, kernel_size=kernel_size, init=init), activation(), nn.MaxPool2d(2)]
+        inputs = units
+    values = inputs * (height >> depth) * (width >> depth)
+    return nn.Sequential(*layers, nn.Flatten(), dense(values, outputs, init=init), *output_layers(output))
