@@ -48,6 +48,7 @@ def run(words: Sequence[str]) -> int:
 
     settings = composition.settings
     device = choose_device(settings["device"])
+    torch.set_num_threads(1 if settings["threads"] == "auto" else settings["threads"])  # rows are copied, no more
     task = build_task(settings)
     part = tensors(task.data.train, task, dtype=torch.float32, device=torch.device("cpu"))
     costs = Costs(item, step, waits=device.type != "cpu")
@@ -73,7 +74,7 @@ def run(words: Sequence[str]) -> int:
             [str(each.workers), each.fetch, f"{rate:,.0f}", f"{rate * batch_size:,.0f}", f"{base / each.seconds:.2f}"]
         )
     print("\n".join(format_table(rows, left=2)))
-    print(f"\n{advise(found, step=step, cores=os.cpu_count() or 1).words}")
+    print(f"\n{advise(found, cores=os.cpu_count() or 1).words}")
     return 0
 
 

@@ -15,13 +15,14 @@ from ch12cli.training.batches import Part
 
 FETCHES = ("item", "batch")
 NEAR = 0.1  # by how much slower a setting may be than the fastest, and still do
+HANDING = 2  # times as long as without workers: what takes longer goes into handing batches from process to process
 MOST = 0.7  # share of the time from which something is the bottleneck
 
 
 @dataclass(frozen=True)
 class Costs:
-    """Work that is added, in seconds. item: of the processor, to get an item ready, as decoding a picture; step: to
-    train on a batch, of the processor, or (waits) of another device, which leaves the processor free."""
+    """Work that is added, in seconds. item: of a core, to get an item ready, as decoding a picture; step: to
+    train on a batch, of a core, or (waits) of another device, which leaves the processor free."""
 
     item: float = 0.0
     step: float = 0.0
@@ -30,12 +31,14 @@ class Costs:
 
 @dataclass(frozen=True)
 class Measured:
-    """Seconds a batch, from one to the next. fetch: item by item, or a whole batch at once."""
+    """Seconds a batch, from one to the next, and those of them that its step took. fetch: item by item, or a whole
+    batch at once."""
 
     workers: int
     fetch: str
     pinned: bool
     seconds: float
+    step: float
 
 
 @dataclass(frozen=True)
@@ -70,9 +73,9 @@ class Batches(Items):
 
 
 def burn(seconds: float) -> None:
-    """Keeps the processor busy."""
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
+    """Keeps a core busy for so long; time in which others have it does not count."""
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
         pass
 
 
@@ -109,59 +112,53 @@ def measure(
     )
     for _ in zip(range(2), passes(loader, device, costs), strict=False):
         pass
-    times: list[float] = []
-    until = time.perf_counter() + lasting
-    before = time.perf_counter()
-    for _ in endless(loader, device, costs):
-        now = time.perf_counter()
-        times.append(now - before)
-        before = now
-        if now > until and len(times) >= 3:
+    steps: list[float] = []
+    start = time.perf_counter()
+    for step in endless(loader, device, costs):
+        steps.append(step)
+        passed = time.perf_counter() - start
+        if passed > lasting and len(steps) >= 3:
             break
-    return Measured(workers, fetch, pinned, statistics.fmean(times))
+    return Measured(workers, fetch, pinned, passed / len(steps), statistics.fmean(steps))
 
 
-def endless(loader: "DataLoader[Any]", device: torch.device, costs: Costs) -> Iterator[None]:
+def endless(loader: "DataLoader[Any]", device: torch.device, costs: Costs) -> Iterator[float]:
     while True:
         yield from passes(loader, device, costs)
 
 
-def passes(loader: "DataLoader[Any]", device: torch.device, costs: Costs) -> Iterator[None]:
-    """One pass over the data, a step after each batch."""
+def passes(loader: "DataLoader[Any]", device: torch.device, costs: Costs) -> Iterator[float]:
+    """One pass over the data, a step after each batch: the seconds that each took."""
     for x, y in loader:
         x.to(device, non_blocking=True), y.to(device, non_blocking=True)
+        start = time.perf_counter()
         if costs.waits:
             time.sleep(costs.step)
         else:
             burn(costs.step)
-        yield
+        yield time.perf_counter() - start
 
 
-def advise(found: Sequence[Measured], *, step: float, cores: int) -> Advice:
-    """What to use, and why. found: of the numbers of workers that were tried, 0 among them; step: seconds of a step."""
+def advise(found: Sequence[Measured], *, cores: int) -> Advice:
+    """What to use, and why. found: of the numbers of workers that were tried, 0 among them."""
     fastest = min(each.seconds for each in found)
     good = [each for each in found if each.seconds <= fastest * (1 + NEAR)]
     best = min(good, key=lambda each: (each.workers, each.seconds))
     alone = min((each for each in found if each.workers == 0), key=lambda each: each.seconds)
-    fetching = max(0.0, alone.seconds - step)
+    of_steps = alone.step / alone.seconds
+    if of_steps >= 1 - NEAR or (best.workers == 0 and of_steps >= MOST):
+        words = f"The steps are the bottleneck: {of_steps:.0%} of the time. How batches are loaded does not matter"
+        return Advice(0, alone.fetch, f"{words}; leave workers=0.")
+    fetching = f"Getting items ready is the bottleneck: {1 - of_steps:.0%} of the time."
     if best.workers == 0:
-        if step >= MOST * alone.seconds:
-            words = (
-                f"The steps are the bottleneck: {step / alone.seconds:.0%} of the time. How batches are loaded does "
-                "not matter; leave workers=0."
-            )
-        else:
-            both = best.fetch == "batch" and len({each.fetch for each in found}) > 1
-            words = (
-                "Items are cheap: to hand batches from process to process would cost more than it saves. Use workers=0"
-                f"{', and fetch whole batches' if both else ''}."
-            )
-        return Advice(0, best.fetch, words)
+        helped = [each.seconds for each in found if each.workers]
+        if helped and min(helped) < HANDING * alone.seconds:
+            return Advice(0, best.fetch, f"{fetching} More processes find no free core to do it on; leave workers=0.")
+        both = best.fetch == "batch" and len({each.fetch for each in found}) > 1
+        words = "Items are cheap: to hand batches from process to process would cost more than it saves. Use workers=0"
+        return Advice(0, best.fetch, f"{words}{', and fetch whole batches' if both else ''}.")
     gain = alone.seconds / best.seconds
     bound = "; more would find no free core" if best.workers >= cores - 1 else ""
-    limit = "; now the steps are the bottleneck" if step >= MOST * best.seconds else ""
-    words = (
-        f"Getting items ready is the bottleneck: {fetching / alone.seconds:.0%} of the time. Use "
-        f"workers={best.workers}: {gain:.1f} times as fast{bound}{limit}."
-    )
+    limit = "; now the steps are the bottleneck" if best.step >= MOST * best.seconds else ""
+    words = f"{fetching} Use workers={best.workers}: {gain:.1f} times as fast{bound}{limit}."
     return Advice(best.workers, best.fetch, words)
