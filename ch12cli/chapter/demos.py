@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from ch12cli.chapter.demo import Demo
 from ch12cli.chapter.networks import optimizers, softmax_twice, xor
 from ch12cli.chapter.parallel import measured
+from ch12cli.chapter.pipelines import workers
 from ch12cli.chapter.slopes import activations, gradients
 
 
@@ -21,7 +22,7 @@ def parallel() -> Demo:
 
 DEMOS: dict[str, Sequence[Callable[[], Demo]]] = {
     "12.1": (parallel,),
-    "12.2": (),
+    "12.2": (workers,),
     "12.3": (xor, optimizers, softmax_twice),
     "12.4": (activations, gradients),
 }

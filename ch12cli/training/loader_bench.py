@@ -15,7 +15,7 @@ from ch12cli.training.batches import Part
 
 FETCHES = ("item", "batch")
 NEAR = 0.1  # by how much slower a setting may be than the fastest, and still do
-HANDING = 2  # times as long as without workers: what takes longer goes into handing batches from process to process
+CHEAP = 0.002  # seconds to get a batch ready, up to which handing it from process to process costs more
 MOST = 0.7  # share of the time from which something is the bottleneck
 
 
@@ -151,8 +151,7 @@ def advise(found: Sequence[Measured], *, cores: int) -> Advice:
         return Advice(0, alone.fetch, f"{words}; leave workers=0.")
     fetching = f"Getting items ready is the bottleneck: {1 - of_steps:.0%} of the time."
     if best.workers == 0:
-        helped = [each.seconds for each in found if each.workers]
-        if helped and min(helped) < HANDING * alone.seconds:
+        if alone.seconds - alone.step > CHEAP:
             return Advice(0, best.fetch, f"{fetching} More processes find no free core to do it on; leave workers=0.")
         both = best.fetch == "batch" and len({each.fetch for each in found}) > 1
         words = "Items are cheap: to hand batches from process to process would cost more than it saves. Use workers=0"
