@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import json
 import os
 import shutil
@@ -104,6 +105,45 @@ def test_a_sweeps_curves_fold_its_seeds(trained: Path, monkeypatch: pytest.Monke
     line = next(line for line in panel.lines if line.name.startswith("width=8, lr=0.1"))
     wanted = [np.mean([rows[epoch]["valid_loss"] for rows in tables]) for epoch in range(3)]
     np.testing.assert_allclose(line.y, wanted)
+
+
+def many_keys(folder: Path) -> Path:
+    """A sweep over four keys with long names, as it lies on disk: each job's loss is its number."""
+    combinations = list(
+        itertools.product(("adagrad", "rmsprop"), ("0.0001", "0.0002"), ("leaky_relu", "softplus"), (4, 8))
+    )
+    lines = ["job,directory,status,objective,command"]
+    for job, (optimizer, rate, activation, width) in enumerate(combinations):
+        words = f"optimizer={optimizer} optimizer.lr={rate} activation={activation} model.width={width} seed={job % 2}"
+        lines.append(f"{job},{job},finished,{job},ch12 train {words}")
+        hydra = folder / "many" / f"{job}" / ".hydra"
+        hydra.mkdir(parents=True)
+        config = f"optimizer:\n  lr: {rate}\nmodel:\n  width: {width}\nseed: {job % 2}\n"
+        (hydra / "config.yaml").write_text(config, encoding="utf-8")
+        choices = f"      optimizer: {optimizer}\n      activation: {activation}\n"
+        (hydra / "hydra.yaml").write_text(f"hydra:\n  runtime:\n    choices:\n{choices}", encoding="utf-8")
+        text = f"epoch,train_loss,valid_loss\n1,{job},{job}\n"
+        (folder / "many" / f"{job}" / "metrics.csv").write_text(text, encoding="utf-8")
+    (folder / "many" / "sweep.csv").write_text("\n".join([*lines, ""]), encoding="utf-8")
+    return folder / "many"
+
+
+def test_only_what_differs_in_its_seed_alone_is_folded_however_long_the_values_are(tmp_path: Path) -> None:
+    sweep = many_keys(tmp_path)
+    picture = curves(sweep)
+    panel = picture.panels[0]
+    assert isinstance(panel, Lines)
+    assert [line.y.tolist() for line in panel.lines] == [[job] for job in range(8)]
+    assert picture.notes[-1] == "The best 8 of 16 combinations; all of these with optimizer=adagrad."
+    assert len({line.name for line in panel.lines}) == 8
+    assert panel.lines[1].name == "lr=0.0001, activation=leaky_relu, width=8"  # all eight have the same optimizer
+
+
+def test_many_runs_are_folded_by_their_values_too(tmp_path: Path) -> None:
+    sweep = many_keys(tmp_path)
+    panel = curves_of_runs([sweep / f"{job}" for job in range(16)], None).panels[0]
+    assert isinstance(panel, Lines)
+    assert [line.y.tolist() for line in panel.lines] == [[job] for job in range(8)]
 
 
 def predicted(said: Callable[..., str], run: str, header: str, rows: list[str], tmp_path: Path) -> list[dict[str, str]]:
