@@ -1,7 +1,7 @@
 """Runs as rows for a data frame: `pandas.DataFrame(ch12cli.runs("outputs"))`."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import datetime
 from html import escape
 from pathlib import Path
@@ -50,18 +50,26 @@ def runs(folder: str | Path = "outputs") -> Rows:
     if not path.is_dir():
         raise InputError(f"{path}: is a file; give a folder, or a sweep")
     found = sorted(entries(path), key=lambda entry: entry.when, reverse=True)
-    jobs = [(entry, job) for entry in found for job in (job_entries(entry.path) if entry.kind == "sweep" else [entry])]
-    return uniform(Row(read_keys(job.path / HYDRA) | row_of(with_time(job, entry.when))) for entry, job in jobs)
+    return uniform([row for entry in found for row in rows_of(entry)])
 
 
-def with_time(entry: Entry, when: float) -> Entry:
-    """The entry as having begun at that time: a job began with its sweep, as far as anybody knows."""
-    return Entry(entry.path, entry.kind, when, entry.status, entry.values, entry.jobs)
+def rows_of(entry: Entry) -> list[Row]:
+    """The row of a run; of a sweep one for each of its jobs, or one that says that its table is damaged."""
+    try:
+        listed = job_entries(entry.path) if entry.kind == "sweep" else [entry]
+    except InputError:
+        listed = [entry]
+    return [Row(settings_of(each) | row_of(each)) for each in listed]
 
 
-def uniform(rows: Iterable[Row]) -> Rows:
-    """The rows with all keys each, and one type a column, so that a data frame may look at the first row alone."""
-    rows = list(rows)
+def settings_of(entry: Entry) -> dict[str, Any]:
+    """A run's configuration by dotted keys, with the values that its file has, None for null."""
+    keys = read_keys(entry.path / HYDRA) if entry.kind != "sweep" else {}
+    return {key: None if value == "null" else value for key, value in keys.items() if not key.startswith("hydra/")}
+
+
+def uniform(rows: Sequence[Row]) -> Rows:
+    """The rows with all keys each, None for what a run has not."""
     names = dict.fromkeys([*FIRST, *(name for row in rows for name in row)])
     columns = {name: of_one_type([row.get(name) for row in rows]) for name in names}
     columns["when"] = [datetime.fromtimestamp(row["when"]) for row in rows]
@@ -69,13 +77,14 @@ def uniform(rows: Iterable[Row]) -> Rows:
 
 
 def of_one_type(values: list[Any]) -> list[Any]:
-    """Whole numbers, numbers (NaN where there is none), truths, or texts (empty where there is none)."""
-    kinds = {type(value) for value in values}
-    if len(kinds) == 1 and kinds <= {bool, int, float, str}:
+    """The values as they are; numbers that are whole and numbers that are not become numbers, anything else of several
+    types texts."""
+    kinds = {type(value) for value in values} - {type(None)}
+    if len(kinds) < 2:
         return values
-    if kinds <= {int, float, type(None)} and kinds != {type(None)}:
-        return [math.nan if value is None else float(value) for value in values]
-    return ["" if value is None else str(value) for value in values]
+    if kinds == {int, float}:
+        return [None if value is None else float(value) for value in values]
+    return [None if value is None else str(value) for value in values]
 
 
 def shown(value: Any) -> str:

@@ -51,7 +51,7 @@ def run(words: Sequence[str]) -> int:
             raise InputError(f"-o {path}: must end in .png or .svg")
         if not path.parent.is_dir():
             raise InputError(f"-o {path}: there is no directory {path.parent}")
-    from ch12cli.runs.names import find
+    from ch12cli.cli.named import find
 
     picture, messages = picture_of([find(word) for word in options.words], options)
     if messages:
@@ -74,9 +74,9 @@ def run(words: Sequence[str]) -> int:
 def picture_of(paths: Sequence[Path], options: Any) -> tuple["Picture", list[str]]:
     """The picture that is asked for, and what a person should know besides."""
     from ch12cli.cli import plots
-    from ch12cli.runs.table import SWEEP
+    from ch12cli.runs.table import is_sweep
 
-    sweeps = [path for path in paths if (path / SWEEP).exists()]
+    sweeps = [path for path in paths if is_sweep(path)]
     if sweeps and len(paths) > 1:
         raise InputError(f"{sweeps[0]}: is a sweep, which is drawn by itself; give one of its runs, as {sweeps[0]}/0")
     kind = options.kind or (plots.default_kind(sweeps[0]) if sweeps else "curve")

@@ -11,13 +11,13 @@ from ch12cli.errors import InputError
 from ch12cli.pictures.curves import PARTS, Rows, learning_curves
 from ch12cli.pictures.picture import SERIES, Picture
 from ch12cli.pictures.sweeps import distribution, heatmap, importance, results_of, slices
-from ch12cli.runs.catalogue import monitor_of
 from ch12cli.runs.directory import METRICS
+from ch12cli.runs.jobs import monitor_of, read_jobs
 from ch12cli.runs.metrics import read_metrics
 from ch12cli.runs.names import OUTPUTS
 from ch12cli.runs.objective import minimised
 from ch12cli.runs.summary import Record, fold, is_seed, overrides, varying
-from ch12cli.runs.table import SWEEP, read_table
+from ch12cli.runs.table import is_sweep
 
 NAME = 40  # characters of a run's values, beyond which its own name is shorter
 TITLES = {"boundary": "decision boundary", "confusion": "confusion matrix", "line": "regression line"}
@@ -28,7 +28,7 @@ Groups = dict[tuple[tuple[str, str], ...], list[Rows]]  # the curves of the runs
 
 def default_kind(sweep: Path) -> str:
     """What shows best what differs between the jobs of a sweep."""
-    keys = [key for key in varying(read_table(sweep / SWEEP)) if not is_seed(key)]
+    keys = [key for key in varying(read_jobs(sweep)) if not is_seed(key)]
     return ("distribution", "slice")[len(keys)] if len(keys) < 2 else "heatmap"
 
 
@@ -52,8 +52,8 @@ def of_a_sweep(
 
 def records(paths: Sequence[Path]) -> tuple[list[Record], str, str]:
     """The rows of a sweep, or of runs as if they were one, what its objective is, and its name."""
-    if len(paths) == 1 and (paths[0] / SWEEP).exists():
-        rows: list[Record] = list(read_table(paths[0] / SWEEP))
+    if len(paths) == 1 and is_sweep(paths[0]):
+        rows: list[Record] = list(read_jobs(paths[0]))
         return rows, monitor_of(paths[0], rows) or "valid_loss", name_of(paths[0])
     from ch12cli.cli.compare import compared
     from ch12cli.runs.comparison import as_records

@@ -15,12 +15,12 @@ from ch12cli.errors import InputError
 from ch12cli.pages import page
 from ch12cli.pictures.picture import Picture
 from ch12cli.pictures.sweeps import number as value_of
-from ch12cli.runs.catalogue import Entry, monitor_of
+from ch12cli.runs.catalogue import Entry
 from ch12cli.runs.directory import METRICS, RESULT, read_result
+from ch12cli.runs.jobs import monitor_of, read_jobs
 from ch12cli.runs.metrics import read_metrics
 from ch12cli.runs.objective import minimised
 from ch12cli.runs.summary import Folded, failures, fold, is_seed, overrides, varying
-from ch12cli.runs.table import SWEEP, read_table
 
 FOLDED = 30  # combinations of a sweep that the page's first table shows, at most
 
@@ -58,7 +58,7 @@ def run_page(entry: Entry) -> bytes:
 
 
 def sweep_page(entry: Entry) -> bytes:
-    rows = read_table(entry.path / SWEEP)
+    rows = read_jobs(entry.path)
     monitor = monitor_of(entry.path, rows) or "valid_loss"
     keys = varying(rows)
     finished = [row for row in rows if row.get("status") == "finished"]

@@ -32,8 +32,8 @@ def run(words: Sequence[str]) -> int:
         raise InputError("show: which one? give a run or a sweep: ch12 show @1")
     if len(options.words) > 1:
         raise InputError(f"{options.words[1]}: one word too many; see `ch12 show --help`")
+    from ch12cli.cli.named import find
     from ch12cli.runs.catalogue import entries
-    from ch12cli.runs.names import find
 
     path = find(options.words[0])
     found = [entry for entry in entries(path) if entry.path == path]
@@ -100,12 +100,11 @@ def show_sweep(screen: "Screen", entry: "Entry") -> None:
 
     from ch12cli.cli.run_report import STATUS_STYLES
     from ch12cli.cli.sweep_report import count_statuses, format_counts, format_failures, styled_summary
-    from ch12cli.runs.catalogue import monitor_of
+    from ch12cli.runs.jobs import monitor_of, read_jobs
     from ch12cli.runs.objective import minimised
     from ch12cli.runs.summary import failures
-    from ch12cli.runs.table import SWEEP, read_table
 
-    rows = read_table(entry.path / SWEEP)
+    rows = read_jobs(entry.path)
     monitor = monitor_of(entry.path, rows) or "valid_loss"
     counts = format_counts(count_statuses(rows))
     style = STATUS_STYLES.get(entry.status, "bold red")

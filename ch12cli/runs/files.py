@@ -47,9 +47,9 @@ def read_file(path: Path | str) -> bytes:
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode):
             raise OSError(errno.EINVAL, "is no file", str(path))
-        blocks = []
-        while block := os.read(handle, max(found.st_size + 1, 4096)):
-            blocks.append(block)
+        blocks: list[bytes] = []
+        while not blocks or len(blocks[-1]) > found.st_size:  # once, unless it grows meanwhile
+            blocks.append(os.read(handle, found.st_size + 1))
         return b"".join(blocks)
     finally:
         os.close(handle)
