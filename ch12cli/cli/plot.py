@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 KINDS = {
     "curve": "loss and metric by epoch",
-    "boundary": "the class found all over two features",
-    "confusion": "true classes by found ones",
+    "boundary": "the class predicted all over two features",
+    "confusion": "true classes by predicted ones",
     "line": "a regression along one feature",
     "heatmap": "a sweep over two keys",
     "slice": "a sweep over one key",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ch12cli.pictures.colours import LINES
 from ch12cli.pictures.file import FOREGROUND, render
-from ch12cli.pictures.picture import Picture
+from ch12cli.pictures.picture import Grid, Lines, Picture
 
 ID = re.compile(r' id="([^"]+)"')
 OUTER = re.compile(r"<svg [^>]*?(viewBox=\"[^\"]+\")[^>]*>")
@@ -62,9 +62,21 @@ def figure(picture: Picture) -> str:
 
 
 def gallery(pictures: Iterable[Picture]) -> str:
-    """Pictures side by side where there is room, each panel as a figure of its own."""
-    figures = (figure(replace(each, panels=[panel])) for each in pictures for panel in each.panels)
+    """Pictures side by side where there is room, each panel as a figure of its own, and called what it shows."""
+    figures = (figure(alone) for each in pictures for alone in panels_of(each))
     return f"<div class='gallery'>{''.join(figures)}</div>"
+
+
+def panels_of(picture: Picture) -> list[Picture]:
+    """A picture of each panel of one."""
+    if len(picture.panels) == 1:
+        return [picture]
+    names = [
+        panel.y.label if isinstance(panel, Lines) else panel.scale if isinstance(panel, Grid) else ""
+        for panel in picture.panels
+    ]
+    titles = [f"{picture.title}: {name}" if name else picture.title for name in names]
+    return [replace(picture, title=title, panels=[panel]) for title, panel in zip(titles, picture.panels, strict=True)]
 
 
 def facts(values: Mapping[str, object]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ch12cli.errors import InputError
-from ch12cli.pictures.picture import BANDS, SERIES, Axis, Line, Lines, Picture, Values
+from ch12cli.pictures.picture import SERIES, Axis, Line, Lines, Picture, Values
 from ch12cli.pictures.scale import is_wide
 
 Rows = Sequence[Mapping[str, float]]  # of a metrics.csv
@@ -34,12 +34,12 @@ def learning_curves(groups: Sequence[tuple[str, Sequence[Rows]]], *, title: str,
     shown = [[metric]] if metric else panels_of(columns, several=len(drawn) > 1)
     panels = [panel(drawn[:SERIES], wanted) for wanted in shown]
     notes = []
-    if any(len(runs) > 1 for _, runs in drawn[:SERIES]):
-        bands = "; bands: 5th to 95th percentile" if max(len(each.lines) for each in panels) <= BANDS else ""
-        notes.append(f"Lines: mean of the runs{bands}.")
+    several = any(len(runs) > 1 for _, runs in drawn[:SERIES])
+    if several:
+        notes.append("Lines: mean of the runs.")
     if dropped > 0:
         notes.append(f"The first {SERIES} of {len(drawn)}.")
-    return Picture(title, list(panels), notes)
+    return Picture(title, list(panels), notes, ["Bands: 5th to 95th percentile."] if several else [])
 
 
 def panels_of(columns: Sequence[str], *, several: bool) -> list[list[str]]:
@@ -64,7 +64,7 @@ def panel(groups: Sequence[tuple[str, Sequence[Rows]]], columns: Sequence[str]) 
     if len(groups) > 1 and part in PARTS:
         label = f"{PARTS[part]} {label}"
     log = metric == "loss" and is_wide([float(v) for line in lines for v in line.y], spread=SPREAD)
-    return Lines(Axis("epoch"), Axis(label, log=log), lines)
+    return Lines(Axis("epoch", whole=True), Axis(label, log=log), lines)
 
 
 def column_of(rows: Rows, column: str) -> Values:

@@ -157,7 +157,7 @@ def test_a_boundary_is_what_predict_says_of_the_same_points(said: Callable[..., 
     picture, _ = plane.boundary(run, title="t", features="petal_width,sepal_length", best=False, trust=False)
     (field,) = picture.panels
     assert isinstance(field, Field)
-    assert (field.x.label, field.y.label) == ("petal_width (cm)", "sepal_length (cm)")
+    assert (field.x.label, field.y.label) == ("petal width (cm)", "sepal length (cm)")
     data = read_saved(run).settings["dataset"]
     table = iris()
     names = ("test_size", "valid_size", "split", "split_seed", "scaling")
@@ -172,6 +172,16 @@ def test_a_boundary_is_what_predict_says_of_the_same_points(said: Callable[..., 
     found = [field.names[field.found[point]] for point in points]
     assert [next(iter(answer.values())) for answer in answers] == found
     assert len(set(found)) > 1
+
+
+def test_the_features_of_a_boundary_are_those_that_tell_the_classes_apart(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(trained)
+    picture, _ = plane.boundary(Path("iris"), title="t", features=None, best=False, trust=False)
+    (field,) = picture.panels
+    assert isinstance(field, Field)
+    assert (field.x.label, field.y.label) == ("petal length (cm)", "petal width (cm)")  # as any book on Iris shows
 
 
 def test_a_line_is_what_predict_says_along_the_feature(said: Callable[..., str], tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def test_seeds_are_a_mean_and_a_band_and_one_that_ended_early_counts_until_then(
     np.testing.assert_allclose(line.y, [np.mean(values) for values in by_epoch])
     np.testing.assert_allclose(line.low, [np.percentile(values, 5) for values in by_epoch])
     np.testing.assert_allclose(line.high, [np.percentile(values, 95) for values in by_epoch])
-    assert "5th to 95th percentile" in picture.notes[0]
+    assert (picture.notes, picture.legend) == (["Lines: mean of the runs."], ["Bands: 5th to 95th percentile."])
 
 
 def test_lines_of_the_same_name_stay_lines_of_their_own() -> None:
