@@ -10,7 +10,7 @@ from typing import Any
 from ch12cli.config.recorded import read_keys
 from ch12cli.errors import InputError
 from ch12cli.runs.catalogue import Entry, entries, job_entries, row_of
-from ch12cli.runs.curve import format_curve
+from ch12cli.runs.curve_svg import curve_svg
 from ch12cli.runs.directory import HYDRA, METRICS
 from ch12cli.runs.metrics import read_metrics
 from ch12cli.runs.names import find
@@ -18,7 +18,6 @@ from ch12cli.runs.names import find
 FIRST = ("path", "kind", "when", "status", "epochs", "monitor", "objective")
 SHOWN = ("path", "status", "epochs", "objective", "test_accuracy", "test_loss")  # in a notebook's table
 MOST = 20  # rows of it
-WIDTH, HEIGHT = 76, 12  # characters of a curve
 
 
 class Row(dict[str, Any]):
@@ -27,7 +26,7 @@ class Row(dict[str, Any]):
     def _repr_html_(self) -> str:
         cells = [(name, self[name]) for name in self if name in SHOWN or name.startswith("test_")]
         lines = "".join(f"<tr><th>{escape(name)}</th><td>{shown(value)}</td></tr>" for name, value in cells)
-        return f"<table>{lines}</table><pre>{escape(curve_of(Path(self['path'])))}</pre>"
+        return f"<table>{lines}</table>{curve_of(Path(self['path']))}"
 
 
 class Rows(list[Row]):
@@ -94,11 +93,11 @@ def shown(value: Any) -> str:
 
 
 def curve_of(directory: Path) -> str:
-    """The losses of a run, drawn in text; nothing if it has none."""
+    """The losses of a run, drawn; nothing if it has none."""
     try:
         rows = read_metrics(directory / METRICS)
     except InputError as error:
-        return str(error)
+        return escape(str(error))
     names: list[str] = [name for name in ("train_loss", "valid_loss") if rows and name in rows[0]]
     series = {name: [row[name] for row in rows] for name in names}
-    return "\n".join(format_curve(series, width=WIDTH, height=HEIGHT)) if series else ""
+    return curve_svg(series)

@@ -1,6 +1,7 @@
 """`ch12cli.runs`: rows that data frames take as they are, and what a notebook shows of them."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 import ch12cli
 from ch12cli.cli.main import main
 from ch12cli.errors import InputError
+from ch12cli.runs.metrics import read_metrics
 from ch12cli.runs.table import read_table
 
 WORDS = ["train", "device=cpu", "-q", "epochs=2"]
@@ -98,7 +100,11 @@ def test_a_notebook_shows_a_table_and_of_a_run_its_curve(trained: Path) -> None:
     assert text.count("<tr>") == 21
     assert "and 102 more" in text
     row = next(row for row in rows if row["path"].endswith("points"))
-    assert "train_loss" in row._repr_html_()
+    assert "train loss" in row._repr_html_()
+    (line,) = re.findall(r"<polyline points='([^']+)'", row._repr_html_())
+    heights = [float(point.partition(",")[2]) for point in line.split()]
+    losses = [each["train_loss"] for each in read_metrics(Path(row["path"]) / "metrics.csv")]
+    assert (heights[0] < heights[1]) == (losses[0] > losses[1])  # the higher the further up
     assert f"{row['objective']:.4g}" in row._repr_html_()
     row["path"] = "<b>"
     assert "<b>" not in row._repr_html_()

@@ -22,6 +22,13 @@ KINDS = {
 }
 OF_A_SWEEP = ("heatmap", "slice", "importance", "distribution")
 OF_A_RUN = ("boundary", "confusion", "line")
+USED = {  # options, and the kinds that they are for
+    "x": ("heatmap", "slice"),
+    "y": ("heatmap",),
+    "features": ("boundary", "line"),
+    "split": ("confusion",),
+    "metric": ("curve", *OF_A_SWEEP),
+}
 HEIGHT = 24  # lines, where there is no terminal to ask
 
 
@@ -80,6 +87,9 @@ def picture_of(paths: Sequence[Path], options: Any) -> tuple["Picture", list[str
     if sweeps and len(paths) > 1:
         raise InputError(f"{sweeps[0]}: is a sweep, which is drawn by itself; give one of its runs, as {sweeps[0]}/0")
     kind = options.kind or (plots.default_kind(sweeps[0]) if sweeps else "curve")
+    for option, kinds in USED.items():
+        if getattr(options, option) is not None and kind not in kinds:
+            raise InputError(f"--{option}: is for --kind {' or '.join(kinds)}; what is to be drawn here is a {kind}")
     if kind in OF_A_RUN:
         if sweeps or len(paths) > 1:
             example = f"{sweeps[0]}/0" if sweeps else str(paths[0])

@@ -50,15 +50,22 @@ def of_a_sweep(
     return distribution(results, title=f"{name}: {what} of {len(results.values)} runs")
 
 
-def records(paths: Sequence[Path]) -> tuple[list[Record], str, str]:
-    """The rows of a sweep, or of runs as if they were one, what its objective is, and its name."""
+def records(paths: Sequence[Path], *, apart: bool = True) -> tuple[list[Record], str, str]:
+    """The rows of a sweep, or of runs as if they were one, what its objective is, and its name.
+
+    apart: InputError for runs whose objectives have nothing to do with each other.
+    """
     if len(paths) == 1 and is_sweep(paths[0]):
         rows: list[Record] = list(read_jobs(paths[0]))
         return rows, monitor_of(paths[0], rows) or "valid_loss", name_of(paths[0])
     from ch12cli.cli.compare import compared
-    from ch12cli.runs.comparison import as_records
+    from ch12cli.runs.comparison import alike, as_records
 
     runs = [compared(path) for path in paths]
+    if apart and not alike(runs):
+        raise InputError(
+            f"{runs[0].name}: and the others are not of one metric on the same data; draw them by --kind curve"
+        )
     return as_records(runs), str(runs[0].results.get("monitor") or "valid_loss"), f"{len(runs)} runs"
 
 
@@ -121,7 +128,7 @@ def curves_of_runs(paths: Sequence[Path], metric: str | None) -> Picture:
     if len(paths) == 1:
         curve = read_metrics(paths[0] / METRICS)
         return learning_curves([("", [curve])], title=f"{subject(paths[0])}: learning curves", metric=metric)
-    rows, _, _ = records(paths)
+    rows, _, _ = records(paths, apart=False)
     changes = [overrides(row) for row in rows]
     title = f"Learning curves of {len(paths)} runs"
     if len(paths) <= SERIES:

@@ -11,7 +11,8 @@ from ch12cli.cli.page import printable
 from ch12cli.cli.run_table import format_runs
 from ch12cli.config.suggest import did_you_mean
 from ch12cli.errors import InputError
-from ch12cli.runs.catalogue import Entry, entries, is_locked
+from ch12cli.runs.catalogue import Entry, entries
+from ch12cli.runs.locks import is_locked
 from ch12cli.runs.names import OUTPUTS
 from ch12cli.runs.removal import removable, remove
 

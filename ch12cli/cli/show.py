@@ -61,8 +61,8 @@ def show_run(screen: "Screen", entry: "Entry") -> None:
     keys = keys_of(path)
     width, height = screen.console.size
     planned = keys.get("epochs")
-    shown = result or {"status": entry.status, "epochs": len(rows)}
-    shown = {**shown, "reason": shown.get("cause") or ""}
+    shown = {**(result or {"epochs": len(rows)}), "status": entry.status}
+    shown = {**shown, "reason": reason_of(shown)}
     epochs = planned if isinstance(planned, int) else len(rows)
     for block in (
         format_status(shown, epochs if shown["status"] != "finished" else 0, width=width),
@@ -73,6 +73,13 @@ def show_run(screen: "Screen", entry: "Entry") -> None:
     screen.print_facts(facts_of(entry, result, keys), label_width=LABEL_WIDTH)
     for problem in problems:
         screen.message(problem, warning=True)
+
+
+def reason_of(result: Mapping[str, Any]) -> str:
+    """Why a run ended as it did, if it did not simply finish."""
+    from ch12cli.runs.cause import cause_of
+
+    return str(result.get("cause") or cause_of(result))
 
 
 def facts_of(entry: "Entry", result: Mapping[str, Any], keys: Mapping[str, Any]) -> list[tuple[str, str]]:

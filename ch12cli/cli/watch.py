@@ -8,8 +8,9 @@ from ch12cli.cli.named import find
 from ch12cli.cli.show import NOT_OURS
 from ch12cli.cli.tables import format_time_left
 from ch12cli.errors import InputError
-from ch12cli.runs.catalogue import Entry, entries, is_locked
+from ch12cli.runs.catalogue import Entry, entries
 from ch12cli.runs.directory import METRICS, RESULT, read_result
+from ch12cli.runs.locks import is_locked
 from ch12cli.runs.metrics import read_metrics
 from ch12cli.runs.progress import Far, Following
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 200
-LETTER, SAMPLE, ROW = 0.1, 0.8, 0.27  # inches of a legend: of a letter, of what stands before the name, of a row
+LETTER, SAMPLE, ROW = 0.085, 0.8, 0.27  # inches of a legend: of a letter, of what stands before the name, of a row
 NOTE, LETTERS = 0.22, 13  # inches of a line of notes, and letters of it in an inch
 LARGEST = 1e300
 MANY = 2000  # dots, from which they are an image within an SVG

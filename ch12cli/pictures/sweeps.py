@@ -13,6 +13,7 @@ from ch12cli.pictures.scale import is_wide
 from ch12cli.runs.summary import Record, is_seed, overrides, varying
 
 CELLS = 24  # rows or columns of a heat map, at most
+FEW = 5  # runs, at least, of which shares are told
 BINS = 40  # of a histogram, at most
 
 
@@ -166,6 +167,10 @@ def importance(results: Results, *, title: str) -> Picture:
     """How much of the ranking of the runs each key accounts for."""
     if not results.texts:
         raise InputError("--kind importance: nothing but seeds differs between the jobs; try --kind distribution")
+    if len(results.values) < FEW:
+        raise InputError(
+            f"--kind importance: {len(results.values)} runs say nothing of what matters; give {FEW} or more"
+        )
     found = by_weight(results)
     rest = max(0.0, 1 - sum(share for _, share in found))
     names = [*(key for key, _ in found), "seeds, and keys together"]

@@ -1,6 +1,6 @@
 """Runs and sweeps below a folder: what became of each, from the few files that tell. Nothing in them is executed."""
 
-import fcntl
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 
 from ch12cli.errors import InputError
 from ch12cli.runs.directory import CHECKPOINTS, HYDRA, METRICS, RESULT, parse_result
-from ch12cli.runs.files import read_file
+from ch12cli.runs.files import last_written, read_dated, read_file
 from ch12cli.runs.jobs import best_of, count_planned, monitor_of, read_jobs, status_of, value_of
+from ch12cli.runs.locks import is_locked
+from ch12cli.runs.metrics import read_metrics
 from ch12cli.runs.table import STATE, SWEEP, Record
 from ch12cli.runs.tags import TAGS, read_tags
 
-LOCKS = Path("/proc/locks")  # of Linux: 1: FLOCK  ADVISORY  WRITE 1234 fe:00:5678 0 EOF
 LARGEST = 2**63  # of a whole number
 DEEPEST = 8  # folders below each other that are looked into
 READERS = 16  # threads that wait for the disk at once: a disk answers many in the time of one
@@ -47,11 +48,12 @@ class Entry:
 
 class Look(NamedTuple):
     """The files of a folder that tell of a run. result: the content of result.json, None if there is none, False if it
-    cannot be read."""
+    cannot be read; changed: whether metrics.csv was written after it, which was written last."""
 
     result: bytes | bool | None
     when: float
     tags: str
+    changed: bool = False
 
 
 def entries(below: Path) -> Iterator[Entry]:
@@ -88,14 +90,14 @@ def look_at(folders: Sequence[str]) -> list[Look]:
 
 def look_into(folder: str) -> Look:
     """What tells of a run, if the folder has a result.json."""
-    result: bytes | bool | None
     try:
-        result = read_file(f"{folder}/{RESULT}")
+        result, written = read_dated(f"{folder}/{RESULT}")
     except (FileNotFoundError, NotADirectoryError):
         return Look(None, 0.0, "")
     except OSError:
-        result = False
-    return Look(result, began(folder, HYDRA), tags_of(folder))
+        return Look(False, began(folder, HYDRA), tags_of(folder))
+    changed = last_written(f"{folder}/{METRICS}") > written
+    return Look(result, began(folder, HYDRA), tags_of(folder), changed)
 
 
 def tags_of(folder: str) -> str:
@@ -127,10 +129,25 @@ def run_entry(folder: str, look: Look) -> Entry:
     try:
         if isinstance(look.result, bool):
             raise InputError(f"{folder}: cannot be read")
-        result = parse_result(look.result, folder, head=True)
-        return Entry(folder, "run", look.when, str(result["status"]), values_of(result) | tags)
+        result = parse_result(look.result, folder, head=not look.changed)
+        status = status_now(folder, result) if look.changed else str(result["status"])
+        return Entry(folder, "run", look.when, status, values_of(result) | tags)
     except (InputError, AttributeError, TypeError, ValueError):
         return Entry(folder, "run", look.when, "damaged", tags)
+
+
+def status_now(folder: str, result: Mapping[str, Any]) -> str:
+    """The status of a run whose metrics.csv was written after its result: trained on, and killed then; or damaged."""
+    digest = (result.get("files") or {}).get(METRICS)
+    try:
+        if digest is None or digest == hashlib.sha256(read_file(f"{folder}/{METRICS}")).hexdigest():
+            return str(result["status"])
+        if is_locked(Path(folder)):
+            return "running"
+        read_metrics(Path(folder, METRICS))
+    except (OSError, InputError):
+        return "damaged"
+    return "killed"
 
 
 def values_of(result: Mapping[str, Any]) -> Row:
@@ -204,30 +221,3 @@ def began(folder: str, first: str) -> float:
         except OSError:
             continue
     return 0.0
-
-
-def is_locked(path: Path) -> bool:
-    """Whether a ch12 process is writing into a directory: it holds a lock on it."""
-    try:
-        inode = path.stat().st_ino
-        held = LOCKS.read_text(encoding="ascii").splitlines() if LOCKS.exists() else None
-    except (OSError, ValueError):
-        return False
-    if held is None:
-        return is_locked_by_trying(path)
-    return any(line.split()[1] == "FLOCK" and line.split()[5].rpartition(":")[2] == str(inode) for line in held)
-
-
-def is_locked_by_trying(path: Path) -> bool:
-    """The same where the system does not tell. For a moment it holds the lock itself, and could keep a run out."""
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(handle)
-    return False

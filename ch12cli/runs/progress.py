@@ -1,14 +1,13 @@
 """How far a sweep is that another process trains, from what lies in its directory."""
 
 import json
-import os
 import time
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
 from ch12cli.runs.directory import METRICS, RESULT
-from ch12cli.runs.files import read_file
+from ch12cli.runs.files import last_written, read_file
 from ch12cli.runs.jobs import PLAN, count_planned, place_of, read_jobs
 from ch12cli.runs.table import STATE
 
@@ -40,7 +39,7 @@ class Following:
         began, stacks = reached(self.sweep)
         for number in ended.keys() - self.earlier.keys():
             place = place_of(ended[number])
-            self.earlier[number] = place is not None and changed(self.sweep / place / RESULT) < began
+            self.earlier[number] = place is not None and last_written(self.sweep / place / RESULT) < began
         open_jobs = self.epochs.keys() - ended.keys()
         in_stacks = [(len(open_jobs & set(jobs)), before, after) for jobs, before, after in stacks]
         alone = sum(epochs_in(self.sweep / str(number) / METRICS) for number in open_jobs)
@@ -71,14 +70,7 @@ def reached(sweep: Path) -> tuple[float, list[tuple[list[int], int, int]]]:
         stacks = [([int(job) for job in jobs], int(before), int(after)) for jobs, before, after in told["stacks"]]
         return float(told["began"]), stacks
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return changed(sweep / PLAN), []
-
-
-def changed(path: Path) -> float:
-    try:
-        return os.stat(path).st_mtime
-    except OSError:
-        return 0.0
+        return last_written(sweep / PLAN), []
 
 
 def epochs_in(path: Path) -> int:

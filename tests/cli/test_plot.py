@@ -222,6 +222,10 @@ def test_a_confusion_matrix_is_that_of_eval(said: Callable[..., str]) -> None:
         (["iris", "--kind", "boundary", "--features", "petal_length"], "must be 2 of the features"),
         (["sweep", "--kind", "heatmap", "--x", "seed"], "--x seed: is not swept"),
         (["sweep/sweep.csv"], "is a file"),
+        (["iris", "--x", "seed"], "--x: is for --kind heatmap or slice; what is to be drawn here is a curve"),
+        (["sweep", "--features", "a,b"], "--features: is for --kind boundary or line"),
+        (["iris", "points", "--kind", "importance"], "are not of one metric on the same data"),
+        (["iris", "other", "--kind", "importance"], "2 runs say nothing of what matters; give 5 or more"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused_in_a_line(words: list[str], message: str, said: Callable[..., str]) -> None:

@@ -15,8 +15,9 @@ import pytest
 from ch12cli.cli.main import main
 from ch12cli.cli.run_table import format_runs
 from ch12cli.errors import InputError
-from ch12cli.runs.catalogue import entries, is_locked, is_locked_by_trying
+from ch12cli.runs.catalogue import entries
 from ch12cli.runs.files import locked
+from ch12cli.runs.locks import is_locked, is_locked_by_trying
 from ch12cli.runs.names import find
 from ch12cli.training.checkpoint import load, sealed_bytes
 
@@ -201,6 +202,23 @@ def test_what_is_damaged_killed_or_running_is_called_so_and_stops_nothing(answer
     assert (row["status"], row["epochs"]) == ("running", 2)
 
 
+def test_metrics_that_were_changed_afterwards_are_noticed(answer: Answer, listed: Path) -> None:
+    def status(word: str) -> str:
+        [row] = json.loads(answer("--filter", f"path~{word}", "--format", "json"))
+        return str(row["status"])
+
+    run = listed / "10-00-00-iris-mlp"
+    whole = (run / "metrics.csv").read_bytes()
+    (run / "metrics.csv").write_bytes(whole)  # later, but the same
+    assert status("10-00") == "finished"
+    (run / "metrics.csv").write_bytes(bytes(range(128, 256)) + whole[128:])
+    assert status("10-00") == "damaged"
+    (run / "metrics.csv").write_bytes(whole + whole.splitlines(keepends=True)[-1])  # it was trained on, and killed
+    assert status("10-00") == "killed"
+    with locked(run, key="test"):
+        assert status("10-00") == "running"
+
+
 @pytest.mark.parametrize("look", [is_locked, is_locked_by_trying])
 def test_a_look_at_a_lock_changes_nothing(look: Callable[[Path], bool], listed: Path) -> None:
     run = listed / "10-00-00-iris-mlp"
@@ -294,6 +312,11 @@ def test_a_run_of_a_version_without_a_key_is_read_as_it_was_meant(
 def test_a_name_that_none_or_several_have_is_said(word: str, message: str, listed: Path) -> None:
     with pytest.raises(InputError, match=message):
         find(word)
+
+
+def test_what_is_exported_of_a_job_is_called_after_its_sweep(listed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", "10-02-00-sweep/1"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == "10-02-00-sweep-1.py"
 
 
 def test_other_commands_find_runs_by_name_too(listed: Path, capsys: pytest.CaptureFixture[str]) -> None:
