@@ -113,7 +113,8 @@ def show_sweep(screen: "Screen", entry: "Entry") -> None:
 
     rows = read_jobs(entry.path)
     monitor = monitor_of(entry.path, rows) or "valid_loss"
-    counts = format_counts(count_statuses(rows))
+    counts, planned = format_counts(count_statuses(rows)), entry.values.get("jobs", 0)
+    counts.append(f" of {planned:,} jobs" if planned > len(rows) else "")
     style = STATUS_STYLES.get(entry.status, "bold red")
     table = styled_summary(
         rows,

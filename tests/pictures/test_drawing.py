@@ -219,3 +219,14 @@ def test_ticks_are_round_values_within_the_axis(low: float, high: float, log: bo
     ticks = Scale(low, high, log).ticks(3)
     assert all(low * 0.999 <= tick <= high * 1.001 for tick in ticks)
     assert tick_texts(ticks) == wanted
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_where_there_is_no_room_for_numbers_a_bar_says_which_colour_is_which(log: bool) -> None:
+    names = tuple(f"{n}" for n in range(24))
+    values = np.geomspace(0.01, 100, 576).reshape(24, 24)
+    texts = [[f"{value:.3g}" for value in row] for row in values.tolist()]
+    shades = (np.log10(values) + 2) / 4 if log else None
+    panel = Grid(Axis("a", names=names), Axis("b", names=names), values, texts, "loss", shades=shades)
+    words = strings(render(Picture("t", [panel]), "svg")).split()
+    assert ("80" in words) != log  # a linear bar has 0, 20, …, 80; a logarithmic one powers of ten
