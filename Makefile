@@ -14,7 +14,7 @@ run: .venv/installed  ## set everything up and train a network on Iris
 test: .venv/installed  ## set everything up and run the tests (under five minutes)
 	$(BIN)/python -m pytest -m "not slow" -n auto
 
-test-slow: .venv/installed  ## run every test, the long batteries too
+test-slow: .venv/installed  ## run every test, the long batteries and those in a browser too (they need chromium: apt-get install chromium)
 	$(BIN)/python -m pytest
 
 test-bare: .venv/installed  ## run the tests in an ASCII locale, with a read-only HOME, without a network (Linux, root)

@@ -1,7 +1,7 @@
 """Runs as rows for a data frame: `pandas.DataFrame(ch12cli.runs("outputs"))`."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import datetime
 from html import escape
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 from ch12cli.config.recorded import read_keys
 from ch12cli.errors import InputError
 from ch12cli.runs.catalogue import Entry, entries, job_entries, row_of
-from ch12cli.runs.curve import format_curve
+from ch12cli.runs.curve_svg import curve_svg
 from ch12cli.runs.directory import HYDRA, METRICS
 from ch12cli.runs.metrics import read_metrics
 from ch12cli.runs.names import find
@@ -18,7 +18,6 @@ from ch12cli.runs.names import find
 FIRST = ("path", "kind", "when", "status", "epochs", "monitor", "objective")
 SHOWN = ("path", "status", "epochs", "objective", "test_accuracy", "test_loss")  # in a notebook's table
 MOST = 20  # rows of it
-WIDTH, HEIGHT = 76, 12  # characters of a curve
 
 
 class Row(dict[str, Any]):
@@ -27,7 +26,7 @@ class Row(dict[str, Any]):
     def _repr_html_(self) -> str:
         cells = [(name, self[name]) for name in self if name in SHOWN or name.startswith("test_")]
         lines = "".join(f"<tr><th>{escape(name)}</th><td>{shown(value)}</td></tr>" for name, value in cells)
-        return f"<table>{lines}</table><pre>{escape(curve_of(Path(self['path'])))}</pre>"
+        return f"<table>{lines}</table>{curve_of(Path(self['path']))}"
 
 
 class Rows(list[Row]):
@@ -50,18 +49,26 @@ def runs(folder: str | Path = "outputs") -> Rows:
     if not path.is_dir():
         raise InputError(f"{path}: is a file; give a folder, or a sweep")
     found = sorted(entries(path), key=lambda entry: entry.when, reverse=True)
-    jobs = [(entry, job) for entry in found for job in (job_entries(entry.path) if entry.kind == "sweep" else [entry])]
-    return uniform(Row(read_keys(job.path / HYDRA) | row_of(with_time(job, entry.when))) for entry, job in jobs)
+    return uniform([row for entry in found for row in rows_of(entry)])
 
 
-def with_time(entry: Entry, when: float) -> Entry:
-    """The entry as having begun at that time: a job began with its sweep, as far as anybody knows."""
-    return Entry(entry.path, entry.kind, when, entry.status, entry.values, entry.jobs)
+def rows_of(entry: Entry) -> list[Row]:
+    """The row of a run; of a sweep one for each of its jobs, or one that says that its table is damaged."""
+    try:
+        listed = job_entries(entry.path) if entry.kind == "sweep" else [entry]
+    except InputError:
+        listed = [entry]
+    return [Row(settings_of(each) | row_of(each)) for each in listed]
 
 
-def uniform(rows: Iterable[Row]) -> Rows:
-    """The rows with all keys each, and one type a column, so that a data frame may look at the first row alone."""
-    rows = list(rows)
+def settings_of(entry: Entry) -> dict[str, Any]:
+    """A run's configuration by dotted keys, with the values that its file has, None for null."""
+    keys = read_keys(entry.path / HYDRA) if entry.kind != "sweep" else {}
+    return {key: None if value == "null" else value for key, value in keys.items() if not key.startswith("hydra/")}
+
+
+def uniform(rows: Sequence[Row]) -> Rows:
+    """The rows with all keys each, None for what a run has not."""
     names = dict.fromkeys([*FIRST, *(name for row in rows for name in row)])
     columns = {name: of_one_type([row.get(name) for row in rows]) for name in names}
     columns["when"] = [datetime.fromtimestamp(row["when"]) for row in rows]
@@ -69,13 +76,14 @@ def uniform(rows: Iterable[Row]) -> Rows:
 
 
 def of_one_type(values: list[Any]) -> list[Any]:
-    """Whole numbers, numbers (NaN where there is none), truths, or texts (empty where there is none)."""
-    kinds = {type(value) for value in values}
-    if len(kinds) == 1 and kinds <= {bool, int, float, str}:
+    """The values as they are; numbers that are whole and numbers that are not become numbers, anything else of several
+    types texts."""
+    kinds = {type(value) for value in values} - {type(None)}
+    if len(kinds) < 2:
         return values
-    if kinds <= {int, float, type(None)} and kinds != {type(None)}:
-        return [math.nan if value is None else float(value) for value in values]
-    return ["" if value is None else str(value) for value in values]
+    if kinds == {int, float}:
+        return [None if value is None else float(value) for value in values]
+    return [None if value is None else str(value) for value in values]
 
 
 def shown(value: Any) -> str:
@@ -85,11 +93,11 @@ def shown(value: Any) -> str:
 
 
 def curve_of(directory: Path) -> str:
-    """The losses of a run, drawn in text; nothing if it has none."""
+    """The losses of a run, drawn; nothing if it has none."""
     try:
         rows = read_metrics(directory / METRICS)
     except InputError as error:
-        return str(error)
+        return escape(str(error))
     names: list[str] = [name for name in ("train_loss", "valid_loss") if rows and name in rows[0]]
     series = {name: [row[name] for row in rows] for name in names}
-    return "\n".join(format_curve(series, width=WIDTH, height=HEIGHT)) if series else ""
+    return curve_svg(series)

@@ -8,11 +8,9 @@ from typing import Any
 
 from torch import nn
 
-from ch12cli.runs.curve import format_curve
+from ch12cli.runs.curve_svg import curve_svg
 from ch12cli.sweep.single import train_single
 from ch12cli.sweep.units import Nobody
-
-WIDTH, HEIGHT = 76, 12  # characters of the curve
 
 
 @dataclass(frozen=True)
@@ -43,9 +41,8 @@ class Run:
             for name in ("train_loss", "valid_loss")
             if self.metrics and name in self.metrics[0]
         }
-        curve = "\n".join(format_curve(series, width=WIDTH, height=HEIGHT)) if series else ""
         title = f"{escape(str(self.directory))}: {self.status}"
-        return f"<table><caption>{title}</caption>{rows}</table><pre>{escape(curve)}</pre>"
+        return f"<table><caption>{title}</caption>{rows}</table>{curve_svg(series)}"
 
 
 def train(*overrides: str, config_dir: str | Path | Sequence[str | Path] = (), watcher: Any = None) -> Run:

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from ch12cli.config.choices import known_keys
+from ch12cli.cli.named import find
 from ch12cli.config.suggest import did_you_mean, nearest
 from ch12cli.errors import Answered, InputError
-from ch12cli.runs.names import find
 
 
 class Arguments(argparse.ArgumentParser):
@@ -41,6 +40,8 @@ class Arguments(argparse.ArgumentParser):
 
     def hint(self, word: str, known: Sequence[str]) -> str:
         """What may be meant by an option that there is not: another, or a key, which is typed without dashes."""
+        from ch12cli.config.choices import known_keys  # which takes longer than listing a hundred runs
+
         name, _, value = word.partition("=")
         keys = nearest(name.lstrip("-"), known_keys()) if self.prog.endswith(" train") and len(name) > 3 else []
         meant = f"; did you mean `{keys[0]}={value or '…'}`?" if keys else f"; see `{self.prog} --help`"

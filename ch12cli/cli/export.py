@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ch12cli.cli.arguments import Arguments, run_directory
 from ch12cli.errors import InputError
+from ch12cli.runs.table import is_sweep
 
 SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2", "script": ".py"}
 
@@ -23,7 +24,7 @@ def run(words: Sequence[str]) -> int:
     options = parser().read(words)
     directory = run_directory("export", options.words)
     suffix = SUFFIXES[options.format]
-    target: Path = options.output or Path(f"{directory.resolve().name}{suffix}")
+    target: Path = options.output or Path(f"{name_of(directory.resolve())}{suffix}")
     if target.suffix != suffix:
         raise InputError(f"-o {target}: must end in {suffix} for --format {options.format}")
     if not target.parent.is_dir():
@@ -48,3 +49,9 @@ def run(words: Sequence[str]) -> int:
         print(exported.checked)
     report([f"warning: {message}" for message in exported.messages])
     return 0
+
+
+def name_of(directory: Path) -> str:
+    """What a file of a run is called: as its directory, a sweep's job as the sweep and its number."""
+    above = directory.parent
+    return f"{above.name}-{directory.name}" if is_sweep(above) else directory.name

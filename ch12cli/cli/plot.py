@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 KINDS = {
     "curve": "loss and metric by epoch",
-    "boundary": "the class found all over two features",
-    "confusion": "true classes by found ones",
+    "boundary": "the class predicted all over two features",
+    "confusion": "true classes by predicted ones",
     "line": "a regression along one feature",
     "heatmap": "a sweep over two keys",
     "slice": "a sweep over one key",
@@ -22,6 +22,13 @@ KINDS = {
 }
 OF_A_SWEEP = ("heatmap", "slice", "importance", "distribution")
 OF_A_RUN = ("boundary", "confusion", "line")
+USED = {  # options, and the kinds that they are for
+    "x": ("heatmap", "slice"),
+    "y": ("heatmap",),
+    "features": ("boundary", "line"),
+    "split": ("confusion",),
+    "metric": ("curve", *OF_A_SWEEP),
+}
 HEIGHT = 24  # lines, where there is no terminal to ask
 
 
@@ -51,7 +58,7 @@ def run(words: Sequence[str]) -> int:
             raise InputError(f"-o {path}: must end in .png or .svg")
         if not path.parent.is_dir():
             raise InputError(f"-o {path}: there is no directory {path.parent}")
-    from ch12cli.runs.names import find
+    from ch12cli.cli.named import find
 
     picture, messages = picture_of([find(word) for word in options.words], options)
     if messages:
@@ -74,12 +81,15 @@ def run(words: Sequence[str]) -> int:
 def picture_of(paths: Sequence[Path], options: Any) -> tuple["Picture", list[str]]:
     """The picture that is asked for, and what a person should know besides."""
     from ch12cli.cli import plots
-    from ch12cli.runs.table import SWEEP
+    from ch12cli.runs.table import is_sweep
 
-    sweeps = [path for path in paths if (path / SWEEP).exists()]
+    sweeps = [path for path in paths if is_sweep(path)]
     if sweeps and len(paths) > 1:
         raise InputError(f"{sweeps[0]}: is a sweep, which is drawn by itself; give one of its runs, as {sweeps[0]}/0")
     kind = options.kind or (plots.default_kind(sweeps[0]) if sweeps else "curve")
+    for option, kinds in USED.items():
+        if getattr(options, option) is not None and kind not in kinds:
+            raise InputError(f"--{option}: is for --kind {' or '.join(kinds)}; what is to be drawn here is a {kind}")
     if kind in OF_A_RUN:
         if sweeps or len(paths) > 1:
             example = f"{sweeps[0]}/0" if sweeps else str(paths[0])

@@ -6,26 +6,29 @@ from typing import Any
 
 from ch12cli.cli.page import printable
 from ch12cli.cli.show import keys_of
+from ch12cli.cli.sweep_report import short_names
 from ch12cli.errors import InputError
-from ch12cli.pictures.curves import PARTS, learning_curves
+from ch12cli.pictures.curves import PARTS, Rows, learning_curves
 from ch12cli.pictures.picture import SERIES, Picture
 from ch12cli.pictures.sweeps import distribution, heatmap, importance, results_of, slices
-from ch12cli.runs.catalogue import monitor_of
 from ch12cli.runs.directory import METRICS
+from ch12cli.runs.jobs import monitor_of, read_jobs
 from ch12cli.runs.metrics import read_metrics
 from ch12cli.runs.names import OUTPUTS
 from ch12cli.runs.objective import minimised
 from ch12cli.runs.summary import Record, fold, is_seed, overrides, varying
-from ch12cli.runs.table import SWEEP, read_table
+from ch12cli.runs.table import is_sweep
 
-NAME = 40  # characters of a line's name, at most
+NAME = 40  # characters of a run's values, beyond which its own name is shorter
 TITLES = {"boundary": "decision boundary", "confusion": "confusion matrix", "line": "regression line"}
 METRICS_IN_WORDS = {"r2": "R²"}
+
+Groups = dict[tuple[tuple[str, str], ...], list[Rows]]  # the curves of the runs that have the same values of keys
 
 
 def default_kind(sweep: Path) -> str:
     """What shows best what differs between the jobs of a sweep."""
-    keys = [key for key in varying(read_table(sweep / SWEEP)) if not is_seed(key)]
+    keys = [key for key in varying(read_jobs(sweep)) if not is_seed(key)]
     return ("distribution", "slice")[len(keys)] if len(keys) < 2 else "heatmap"
 
 
@@ -47,15 +50,22 @@ def of_a_sweep(
     return distribution(results, title=f"{name}: {what} of {len(results.values)} runs")
 
 
-def records(paths: Sequence[Path]) -> tuple[list[Record], str, str]:
-    """The rows of a sweep, or of runs as if they were one, what its objective is, and its name."""
-    if len(paths) == 1 and (paths[0] / SWEEP).exists():
-        rows: list[Record] = list(read_table(paths[0] / SWEEP))
+def records(paths: Sequence[Path], *, apart: bool = True) -> tuple[list[Record], str, str]:
+    """The rows of a sweep, or of runs as if they were one, what its objective is, and its name.
+
+    apart: InputError for runs whose objectives have nothing to do with each other.
+    """
+    if len(paths) == 1 and is_sweep(paths[0]):
+        rows: list[Record] = list(read_jobs(paths[0]))
         return rows, monitor_of(paths[0], rows) or "valid_loss", name_of(paths[0])
     from ch12cli.cli.compare import compared
-    from ch12cli.runs.comparison import as_records
+    from ch12cli.runs.comparison import alike, as_records
 
     runs = [compared(path) for path in paths]
+    if apart and not alike(runs):
+        raise InputError(
+            f"{runs[0].name}: and the others are not of one metric on the same data; draw them by --kind curve"
+        )
     return as_records(runs), str(runs[0].results.get("monitor") or "valid_loss"), f"{len(runs)} runs"
 
 
@@ -94,17 +104,19 @@ def curves(sweep: Path, *, metric: str | None = None) -> Picture:
     rows, monitor, name = records([sweep])
     keys = [key for key in varying(rows) if not is_seed(key)]
     found = fold(rows, keys, minimise=minimised(monitor))
-    names = {tuple(folded.values.values()): label_of(folded.values) or "all" for folded in found[:SERIES]}
-    groups: dict[str, list[list[dict[str, float]]]] = {label: [] for label in names.values()}
+    groups: Groups = {tuple(folded.values.items()): [] for folded in found[:SERIES]}
     for row in rows:
         values = overrides(row)
-        label = names.get(tuple(values.get(key, "") for key in keys))
+        group = groups.get(tuple((key, values.get(key, "")) for key in keys))
         place = Path(row.get("directory") or row["job"])
-        if label is not None and not place.is_absolute() and ".." not in place.parts:
-            groups[label].append(whole(sweep / place))
-    picture = learning_curves(groups, title=f"{name}: learning curves", metric=metric)
+        if group is not None and not place.is_absolute() and ".." not in place.parts:
+            group.append(whole(sweep / place))
+    picture = learning_curves(named(groups), title=f"{name}: learning curves", metric=metric)
     if len(found) > SERIES:
-        picture.notes.append(f"The best {SERIES} of {len(found)} combinations.")
+        first, *others = groups
+        common = ", ".join(f"{key}={value}" for key, value in first if all((key, value) in group for group in others))
+        alike = f"; all of these with {printable(common)}" if common else ""
+        picture.notes.append(f"The best {SERIES} of {len(found)} combinations{alike}.")
     return picture
 
 
@@ -115,18 +127,28 @@ def curves_of_runs(paths: Sequence[Path], metric: str | None) -> Picture:
             raise InputError(f"{path}: is a file; give the directory of a run")
     if len(paths) == 1:
         curve = read_metrics(paths[0] / METRICS)
-        return learning_curves({"": [curve]}, title=f"{subject(paths[0])}: learning curves", metric=metric)
-    rows, _, _ = records(paths)
+        return learning_curves([("", [curve])], title=f"{subject(paths[0])}: learning curves", metric=metric)
+    rows, _, _ = records(paths, apart=False)
     changes = [overrides(row) for row in rows]
-    if len(paths) > SERIES:  # too many to tell apart: what differs in the seed alone is one
-        changes = [{key: value for key, value in change.items() if not is_seed(key)} for change in changes]
-    labels = [label_of(change) for change in changes]
-    if len(paths) <= SERIES and (len(set(labels)) < len(labels) or not all(labels) or any("…" in n for n in labels)):
-        labels = [name_of(path) for path in paths]
-    groups: dict[str, list[list[dict[str, float]]]] = {}
-    for label, path in zip(labels, paths, strict=True):
-        groups.setdefault(label, []).append(read_metrics(path / METRICS))
-    return learning_curves(groups, title=f"Learning curves of {len(paths)} runs", metric=metric)
+    title = f"Learning curves of {len(paths)} runs"
+    if len(paths) <= SERIES:
+        texts = labels_of(changes)
+        if len(set(texts)) < len(texts) or not all(texts) or max(map(len, texts)) > NAME:
+            texts = [name_of(path) for path in paths]
+        alone = [(text, [read_metrics(path / METRICS)]) for text, path in zip(texts, paths, strict=True)]
+        return learning_curves(alone, title=title, metric=metric)
+    groups: Groups = {}
+    for change, path in zip(
+        changes, paths, strict=True
+    ):  # too many to tell apart: what differs in the seed alone is one
+        values = tuple((key, value) for key, value in change.items() if not is_seed(key))
+        groups.setdefault(values, []).append(read_metrics(path / METRICS))
+    return learning_curves(named(groups), title=title, metric=metric)
+
+
+def named(groups: Groups) -> list[tuple[str, list[Rows]]]:
+    """The runs of each line with what it is called."""
+    return list(zip(labels_of([dict(values) for values in groups]), groups.values(), strict=True))
 
 
 def whole(path: Path) -> list[dict[str, float]]:
@@ -137,7 +159,11 @@ def whole(path: Path) -> list[dict[str, float]]:
         return []
 
 
-def label_of(values: Mapping[str, str]) -> str:
-    """Swept values as a line is called: lr=0.1, width=8; cut where they are too many."""
-    text = ", ".join(f"{key.rpartition('.')[2]}={value}" for key, value in values.items() if value)
-    return printable(text if len(text) <= NAME else f"{text[: NAME - 1]}…")
+def labels_of(changes: Sequence[Mapping[str, str]]) -> list[str]:
+    """What each line is called: the values in which it differs from another one, as lr=0.1, width=8."""
+    keys = list(dict.fromkeys(key for change in changes for key in change))
+    differing = [key for key in keys if len({change.get(key, "") for change in changes}) > 1]
+    names = short_names(differing if len(changes) > 1 else keys)
+    shown = dict(zip(differing if len(changes) > 1 else keys, names, strict=True))
+    texts = (", ".join(f"{name}={change[key]}" for key, name in shown.items() if change.get(key)) for change in changes)
+    return [printable(text) or "all" for text in texts]

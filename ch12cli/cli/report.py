@@ -25,11 +25,11 @@ def run(words: Sequence[str]) -> int:
         raise InputError(f"-o {target}: must end in .html")
     if not target.parent.is_dir():
         raise InputError(f"-o {target}: there is no directory {target.parent}")
+    from ch12cli.cli.named import find
     from ch12cli.cli.report_pages import run_page, sweep_page
     from ch12cli.cli.show import NOT_OURS
     from ch12cli.runs.catalogue import entries
     from ch12cli.runs.files import write_whole
-    from ch12cli.runs.names import find
 
     path = find(options.words[0])
     found = [entry for entry in entries(path) if entry.path == path]

@@ -8,19 +8,20 @@ from typing import Any
 
 from ch12cli.cli import plots
 from ch12cli.cli.compare import compared
-from ch12cli.cli.show import lines_of, whole
+from ch12cli.cli.show import lines_of, reason_of, whole
 from ch12cli.cli.sweep_report import format_failures, format_interval, other_metrics
 from ch12cli.cli.tables import format_seconds, metric_label, result_rows
+from ch12cli.config.recorded import NAMES_A_KEY
 from ch12cli.errors import InputError
 from ch12cli.pages import page
 from ch12cli.pictures.picture import Picture
 from ch12cli.pictures.sweeps import number as value_of
-from ch12cli.runs.catalogue import Entry, monitor_of
+from ch12cli.runs.catalogue import Entry
 from ch12cli.runs.directory import METRICS, RESULT, read_result
+from ch12cli.runs.jobs import monitor_of, read_jobs
 from ch12cli.runs.metrics import read_metrics
 from ch12cli.runs.objective import minimised
 from ch12cli.runs.summary import Folded, failures, fold, is_seed, overrides, varying
-from ch12cli.runs.table import SWEEP, read_table
 
 FOLDED = 30  # combinations of a sweep that the page's first table shows, at most
 
@@ -32,6 +33,8 @@ def run_page(entry: Entry) -> bytes:
     run = compared(entry.path)
     title = plots.subject(entry.path)
     sections = [heading(title, entry), *(f"<p class='failed'>{page.shown(problem)}</p>" for problem in problems)]
+    if reason := reason_of(result):
+        sections.append(f"<p>{page.shown(reason)}</p>")
     sections.append(page.highlights(highlights(entry)))
     if rows:
         sections.append(page.gallery([plots.curves_of_runs([entry.path], None)]))
@@ -46,9 +49,10 @@ def run_page(entry: Entry) -> bytes:
     lines = [] if words is None else [("Trains it again:", shlex.join(["ch12", "train", *words]))]
     name = shlex.quote(str(entry.path))
     lines += [("Trains it again and says whether it is the same:", f"ch12 repro {name}")]
-    lines += [("Its figures on the test part, class by class:", f"ch12 eval {name}")]
+    classes = any("accuracy" in row for row in figures)
+    lines += [(f"Its figures on the test part{', class by class' * classes}:", f"ch12 eval {name}")]
     sections += ["<h2>Commands</h2>", page.commands(lines)]
-    sections += ["<h2>Configuration</h2>", page.facts({k: v for k, v in run.settings.items() if not hidden(k, v)})]
+    sections += ["<h2>Configuration</h2>", page.facts(told(run.settings))]
     if run.environment:
         sections += ["<h2>Environment</h2>", page.facts(run.environment)]
     if rows:
@@ -58,7 +62,7 @@ def run_page(entry: Entry) -> bytes:
 
 
 def sweep_page(entry: Entry) -> bytes:
-    rows = read_table(entry.path / SWEEP)
+    rows = read_jobs(entry.path)
     monitor = monitor_of(entry.path, rows) or "valid_loss"
     keys = varying(rows)
     finished = [row for row in rows if row.get("status") == "finished"]
@@ -93,7 +97,7 @@ def sweep_page(entry: Entry) -> bytes:
         ]
         for row in rows
     )
-    sections += ["<h2>Jobs</h2>", page.jobs_table(header, jobs)]
+    sections += ["<section class='wide'><h2>Jobs</h2>", page.jobs_table(header, jobs), "</section>"]
     best = best_row(finished, monitor)
     name = shlex.quote(str(entry.path))
     lines = [("Trains the best one by itself:", best["command"])] if best else []
@@ -101,8 +105,8 @@ def sweep_page(entry: Entry) -> bytes:
     sections += ["<h2>Commands</h2>", page.commands(lines)]
     if best and (place := inside(entry.path, best)):
         run = compared(place)
-        settings = {key: value for key, value in run.settings.items() if key not in keys and not hidden(key, value)}
-        sections += ["<h2>Configuration that all jobs share</h2>", page.facts(settings)]
+        shared = {key: value for key, value in told(run.settings).items() if key not in keys}
+        sections += ["<h2>Configuration that all jobs share</h2>", page.facts(shared)]
         sections += ["<h2>Environment</h2>", page.facts(run.environment)]
     return page.document(title, sections)
 
@@ -169,9 +173,11 @@ def inside(sweep: Path, row: Mapping[str, str]) -> Path | None:
     return sweep / place if safe and (sweep / place / ".hydra").is_dir() and not (sweep / place).is_symlink() else None
 
 
-def hidden(key: str, value: Any) -> bool:
-    """What says nothing: parts of Hydra's own, and what is not set."""
-    return key.startswith("hydra") or value in (None, "null")
+def told(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that say something: none of Hydra's own, nor what is not set; for another key's name its value."""
+    named = {key: NAMES_A_KEY.fullmatch(str(value)) for key, value in settings.items()}
+    values = {key: settings.get(found[1]) if (found := named[key]) else value for key, value in settings.items()}
+    return {key: value for key, value in values.items() if not key.startswith("hydra") and value not in (None, "null")}
 
 
 def number(value: Any) -> str:

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from ch12cli.cli.arguments import Arguments
+from ch12cli.cli.named import find
 from ch12cli.cli.train import EXIT
 from ch12cli.errors import InputError
-from ch12cli.runs.names import find
 
 
 def parser() -> Arguments:

@@ -6,12 +6,14 @@ import time
 from collections.abc import Sequence
 
 from ch12cli.cli.arguments import Arguments
+from ch12cli.cli.named import find
 from ch12cli.cli.page import printable
-from ch12cli.cli.runs import format_runs
+from ch12cli.cli.run_table import format_runs
 from ch12cli.config.suggest import did_you_mean
 from ch12cli.errors import InputError
-from ch12cli.runs.catalogue import Entry, entries, is_locked, row_of
-from ch12cli.runs.names import OUTPUTS, find
+from ch12cli.runs.catalogue import Entry, entries
+from ch12cli.runs.locks import is_locked
+from ch12cli.runs.names import OUTPUTS
 from ch12cli.runs.removal import removable, remove
 
 STATUSES = ("finished", "diverged", "failed", "interrupted", "killed", "damaged")
@@ -39,7 +41,7 @@ def run(words: Sequence[str]) -> int:
         chosen = list({entry.path.resolve(): entry for entry in chosen}.values())
     else:
         chosen = matching(options.status, options.older)
-    print(format_runs([(entry, row_of(entry)) for entry in chosen], none="nothing to remove"))
+    print(format_runs(chosen) if chosen else "nothing to remove")
     if not chosen:
         return 0
     if not options.yes and not agreed(len(chosen)):

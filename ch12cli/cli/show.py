@@ -32,8 +32,8 @@ def run(words: Sequence[str]) -> int:
         raise InputError("show: which one? give a run or a sweep: ch12 show @1")
     if len(options.words) > 1:
         raise InputError(f"{options.words[1]}: one word too many; see `ch12 show --help`")
+    from ch12cli.cli.named import find
     from ch12cli.runs.catalogue import entries
-    from ch12cli.runs.names import find
 
     path = find(options.words[0])
     found = [entry for entry in entries(path) if entry.path == path]
@@ -61,8 +61,8 @@ def show_run(screen: "Screen", entry: "Entry") -> None:
     keys = keys_of(path)
     width, height = screen.console.size
     planned = keys.get("epochs")
-    shown = result or {"status": entry.status, "epochs": len(rows)}
-    shown = {**shown, "reason": shown.get("cause") or ""}
+    shown = {**(result or {"epochs": len(rows)}), "status": entry.status}
+    shown = {**shown, "reason": reason_of(shown)}
     epochs = planned if isinstance(planned, int) else len(rows)
     for block in (
         format_status(shown, epochs if shown["status"] != "finished" else 0, width=width),
@@ -73,6 +73,13 @@ def show_run(screen: "Screen", entry: "Entry") -> None:
     screen.print_facts(facts_of(entry, result, keys), label_width=LABEL_WIDTH)
     for problem in problems:
         screen.message(problem, warning=True)
+
+
+def reason_of(result: Mapping[str, Any]) -> str:
+    """Why a run ended as it did, if it did not simply finish."""
+    from ch12cli.runs.cause import cause_of
+
+    return str(result.get("cause") or cause_of(result))
 
 
 def facts_of(entry: "Entry", result: Mapping[str, Any], keys: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -100,14 +107,14 @@ def show_sweep(screen: "Screen", entry: "Entry") -> None:
 
     from ch12cli.cli.run_report import STATUS_STYLES
     from ch12cli.cli.sweep_report import count_statuses, format_counts, format_failures, styled_summary
-    from ch12cli.runs.catalogue import monitor_of
+    from ch12cli.runs.jobs import monitor_of, read_jobs
     from ch12cli.runs.objective import minimised
     from ch12cli.runs.summary import failures
-    from ch12cli.runs.table import SWEEP, read_table
 
-    rows = read_table(entry.path / SWEEP)
+    rows = read_jobs(entry.path)
     monitor = monitor_of(entry.path, rows) or "valid_loss"
-    counts = format_counts(count_statuses(rows))
+    counts, planned = format_counts(count_statuses(rows)), entry.values.get("jobs", 0)
+    counts.append(f" of {planned:,} jobs" if planned > len(rows) else "")
     style = STATUS_STYLES.get(entry.status, "bold red")
     table = styled_summary(
         rows,

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from rich.text import Text
 
-from ch12cli.cli.tables import GAP, format_number, format_rate, format_table, metric_label
+from ch12cli.cli.tables import GAP, format_number, format_rate, format_table, metric_label, table_width
 from ch12cli.runs.summary import Failure, Folded, Record, fold, varying
 
 ROWS = 15  # of the table, at most
@@ -16,8 +16,21 @@ MIN_CELL = 6  # characters to which a cell may be cut
 COUNT_STYLES = {"diverged": "yellow", "failed": "bold red", "interrupted": "yellow"}
 
 
-def styled_summary(rows: Sequence[Record], *, monitor: str, minimise: bool, width: int, ascii_only: bool) -> list[Text]:
-    """What differed between the jobs, best first, seeds folded; nothing if no job finished."""
+def styled_summary(
+    rows: Sequence[Record],
+    *,
+    monitor: str,
+    minimise: bool,
+    width: int,
+    ascii_only: bool,
+    limit: int = ROWS,
+    rest: str = "sweep.csv has all",
+    mark: str = "",
+) -> list[Text]:
+    """What differed between the jobs, best first, seeds folded; nothing if no job finished.
+
+    limit: rows that are shown; rest: where the others are; mark: what stands behind the best one.
+    """
     finished = [row for row in rows if row.get("status") == "finished"]
     if not finished:
         return []
@@ -26,14 +39,16 @@ def styled_summary(rows: Sequence[Record], *, monitor: str, minimise: bool, widt
     folded = fold(rows, keys, metrics, minimise=minimise)
     lines = [
         Text(line)
-        for line in format_folded(folded[:ROWS], metrics, monitor=monitor, width=width, ascii_only=ascii_only)
+        for line in format_folded(
+            folded[:limit], metrics, monitor=monitor, width=width - len(mark), ascii_only=ascii_only
+        )
     ]
     lines[0].stylize("dim")
-    lines[1].stylize("bold")
+    lines[1].append(mark).stylize("bold")
     several = any(row.jobs > 1 for row in folded)
     kind = "combination" if several else "run"
-    if len(folded) > ROWS:
-        lines.append(Text(f"and {count_of(len(folded) - ROWS, f'more {kind}')}; sweep.csv has all", style="dim"))
+    if len(folded) > limit:
+        lines.append(Text(f"and {count_of(len(folded) - limit, f'more {kind}')}; {rest}", style="dim"))
     if any(row.runs > 1 for row in folded):
         sign = "+-" if ascii_only else "±"
         lines.insert(0, Text(f"mean {sign} 95 % confidence interval over the seeds", style="dim"))
@@ -107,11 +122,6 @@ def short_names(keys: Sequence[str]) -> list[str]:
     """Keys without their groups, where that leaves them different."""
     last = [key.rpartition(".")[2] for key in keys]
     return [short if last.count(short) == 1 else key for key, short in zip(keys, last, strict=True)]
-
-
-def table_width(table: Sequence[Sequence[str]]) -> int:
-    columns = list(zip(*table, strict=True))
-    return sum(max(map(len, column)) for column in columns) + len(GAP) * (len(columns) - 1)
 
 
 def cut_cells(table: Sequence[Sequence[str]], columns: int, *, width: int, ascii_only: bool) -> list[list[str]]:

@@ -66,6 +66,12 @@ def format_table(rows: Sequence[Sequence[str]], *, left: int = 1) -> list[str]:
     return lines
 
 
+def table_width(table: Sequence[Sequence[str]]) -> int:
+    """Characters of the widest line of `format_table`, blanks at its end included."""
+    columns = list(zip(*table, strict=True))
+    return sum(max(map(len, column)) for column in columns) + len(GAP) * (len(columns) - 1)
+
+
 def part_metrics(row: Mapping[str, Any], part: str) -> dict[str, Any]:
     """The metrics of one part (train, valid), by their names without it: {"loss": …, "accuracy": …}."""
     return {name.removeprefix(f"{part}_"): value for name, value in row.items() if name.startswith(f"{part}_")}

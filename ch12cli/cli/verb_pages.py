@@ -105,8 +105,9 @@ PAGES = {
     "watch": VerbPage(
         "watch RUN|SWEEP",
         (
-            "Follows what another process trains, until it ends, and then shows it. It only reads: Ctrl-C ends the "
-            "watching, not the run.",
+            "Follows what another process trains, until it ends, and then shows it: of a run each epoch, of a sweep "
+            "its jobs, the epochs of all of them, and the time left. It only reads: Ctrl-C ends the watching, not the "
+            "run.",
         ),
         (("ch12 watch @1", "the newest"),),
     ),
@@ -135,12 +136,13 @@ PAGES = {
         "compare [OPTION]... RUN RUN...|SWEEP",
         (
             "Only what differs, in configuration, environment and results, side by side, the best marked by *. Of a "
-            "sweep, or of more than four runs, a row for each combination, best first, seeds folded into the mean and "
-            "its 95 % confidence interval (Student's t). Nothing is computed anew.",
+            "sweep, or of more than four runs of one metric on the same data, a row for each combination, best first, "
+            "seeds folded into the mean and its 95 % confidence interval (Student's t). Nothing is computed anew.",
         ),
         (
             ("ch12 compare @1 @2", "the newest two"),
             ("ch12 compare my_sweep", "the combinations of a sweep"),
+            ("ch12 compare my_sweep --limit 50", "more of them"),
             ("ch12 compare my_sweep --format md", "for a text"),
         ),
     ),
@@ -152,12 +154,13 @@ PAGES = {
             "A filter compares results (test_accuracy, objective, epochs, seconds, status …) and configuration keys "
             "(optimizer.lr) by = != < <= > >= and ~ (contains), joined by and, or, not and parentheses.",
             "Wherever a command takes RUN, a path will do, or any part of one that only one run has, @1 for the "
-            "newest, @2 for the one before, @best, or SWEEP/17: ch12 eval @1.",
+            "newest, @2 for the one before, @best for the best on the newest one's data, or SWEEP/17: ch12 eval @1.",
         ),
         (
             ("ch12 runs", "all below outputs/"),
             ('ch12 runs --filter "test_accuracy>0.95 and optimizer.lr<0.1"', "some"),
             ("ch12 runs --sort objective --limit 10", "the least objectives"),
+            ('ch12 runs @1 --filter "model.width=8"', "some jobs of the newest sweep"),
             ("ch12 runs @1 --format csv", "the jobs of the newest sweep, for a spreadsheet"),
         ),
     ),

@@ -1,18 +1,18 @@
 """`ch12 watch`: follows a run or a sweep that another process trains, until it ends. It only reads."""
 
 import time
-from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 from ch12cli.cli.arguments import Arguments
+from ch12cli.cli.named import find
 from ch12cli.cli.show import NOT_OURS
+from ch12cli.cli.tables import format_time_left
 from ch12cli.errors import InputError
-from ch12cli.runs.catalogue import Entry, entries, is_locked
+from ch12cli.runs.catalogue import Entry, entries
 from ch12cli.runs.directory import METRICS, RESULT, read_result
+from ch12cli.runs.locks import is_locked
 from ch12cli.runs.metrics import read_metrics
-from ch12cli.runs.names import find
-from ch12cli.runs.table import SWEEP, read_table
+from ch12cli.runs.progress import Far, Following
 
 EVERY = 0.3  # seconds between two looks
 
@@ -75,24 +75,27 @@ def watch_sweep(entry: Entry) -> None:
     from ch12cli.cli.screen import Screen
     from ch12cli.cli.show import show_sweep
 
-    told = ""
+    following, told = Following(entry.path), ""
     with Screen() as screen:
-        text = Text(counted(entry.path))
+        text = Text(format_far(following.look()))
         live = screen.start(lambda: text)
         while is_locked(entry.path):
-            if (now := counted(entry.path)) != told:
-                told = now
+            now = format_far(following.look())
+            if live:
                 text.plain = now
-                if live:
-                    screen.refresh()
-                else:
-                    screen.print([now])
+                screen.refresh()
+            elif (kept := now.partition("; about")[0]) != told:  # time alone is no news
+                told = kept
+                screen.print([now])
             time.sleep(EVERY)
         screen.close()
         show_sweep(screen, next(e for e in entries(entry.path) if e.path == entry.path))
 
 
-def counted(path: Path) -> str:
-    """`418 finished, 2 diverged`: the jobs that have ended, by how."""
-    counts = Counter(row.get("status") or "" for row in read_table(path / SWEEP))
-    return ", ".join(f"{count:,} {status}" for status, count in sorted(counts.items())) or "no job has ended yet"
+def format_far(far: Far) -> str:
+    """`420 of 512 jobs: 418 finished, 2 diverged; 41,200 of 51,200 epochs; about 0:07 left`."""
+    ended = ", ".join(f"{count:,} {status}" for status, count in sorted(far.ended.items())) or "none has ended yet"
+    pieces = [f"{sum(far.ended.values()):,} of {far.jobs:,} jobs: {ended}" if far.jobs else ended]
+    pieces += [f"{far.epochs:,} of {far.of_epochs:,} epochs"] if far.of_epochs else []
+    pieces += [f"about {format_time_left(far.seconds)} left"] if far.seconds is not None else []
+    return "; ".join(pieces)

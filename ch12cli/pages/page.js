@@ -53,3 +53,6 @@ for (const table of document.querySelectorAll("table.jobs")) {
   box.addEventListener("input", filter);
   filter();
 }
+const folded = [...document.querySelectorAll("details")].filter((each) => !each.open);
+addEventListener("beforeprint", () => folded.forEach((each) => { each.open = true; }));
+addEventListener("afterprint", () => folded.forEach((each) => { each.open = false; }));

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ch12cli.pictures.colours import LINES
 from ch12cli.pictures.file import FOREGROUND, render
-from ch12cli.pictures.picture import Picture
+from ch12cli.pictures.picture import Grid, Lines, Picture
 
 ID = re.compile(r' id="([^"]+)"')
 OUTER = re.compile(r"<svg [^>]*?(viewBox=\"[^\"]+\")[^>]*>")
@@ -49,8 +49,8 @@ def document(title: str, sections: Iterable[str]) -> bytes:
 
 
 def figure(picture: Picture) -> str:
-    """A picture, in the page's own colours: they change in the dark."""
-    text = render(picture, "svg", themed=True).decode()
+    """A picture, in the page's own colours: they change in the dark. Its notes are the page's text."""
+    text = render(replace(picture, notes=[], legend=[]), "svg", themed=True).decode()
     text = text[text.index("<svg") :]
     text = OUTER.sub(rf'<svg \1 role="img" aria-label="{shown(picture.title)}">', text, count=1)
     text = text.replace(FOREGROUND, "currentColor")
@@ -58,13 +58,26 @@ def figure(picture: Picture) -> str:
         text = text.replace(colour.lower(), f"var(--line-{number})")
     used = set(re.findall(r'(?:href="|url\()#([^")]+)', text))
     text = ID.sub(lambda found: found[0] if found[1] in used else "", text)  # of several figures they would be the same
-    return f"<figure>{text.strip()}</figure>"
+    notes = " ".join([*picture.notes, *picture.legend])
+    return f"<figure>{text.strip()}{f'<figcaption>{shown(notes)}</figcaption>' if notes else ''}</figure>"
 
 
 def gallery(pictures: Iterable[Picture]) -> str:
-    """Pictures side by side where there is room, each panel as a figure of its own."""
-    figures = (figure(replace(each, panels=[panel])) for each in pictures for panel in each.panels)
+    """Pictures side by side where there is room, each panel as a figure of its own, and called what it shows."""
+    figures = (figure(alone) for each in pictures for alone in panels_of(each))
     return f"<div class='gallery'>{''.join(figures)}</div>"
+
+
+def panels_of(picture: Picture) -> list[Picture]:
+    """A picture of each panel of one."""
+    if len(picture.panels) == 1:
+        return [picture]
+    names = [
+        panel.y.label if isinstance(panel, Lines) else panel.scale if isinstance(panel, Grid) else ""
+        for panel in picture.panels
+    ]
+    titles = [f"{picture.title}: {name}" if name else picture.title for name in names]
+    return [replace(picture, title=title, panels=[panel]) for title, panel in zip(titles, picture.panels, strict=True)]
 
 
 def facts(values: Mapping[str, object]) -> str:
@@ -72,7 +85,7 @@ def facts(values: Mapping[str, object]) -> str:
     lines = (
         f"<tr><th>{shown(name)}</th><td class='text long'>{shown(value)}</td></tr>" for name, value in values.items()
     )
-    return f"<div class='scroll'><table><tbody>{''.join(lines)}</tbody></table></div>"
+    return f"<div class='scroll'><table class='facts'><tbody>{''.join(lines)}</tbody></table></div>"
 
 
 def highlights(values: Sequence[tuple[str, str]]) -> str:
@@ -93,7 +106,9 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]], *, best: int 
 
 def jobs_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A table to sort and to filter."""
-    head = "".join(f"<th><button type='button'>{shown(name)}</button></th>" for name in header)
+    head = "".join(
+        f"<th data-name='{breakable(shown(name))}'><button type='button'>{shown(name)}</button></th>" for name in header
+    )
     lines = ("".join(f"<td>{shown(value)}</td>" for value in row) for row in rows)
     body = "".join(f"<tr>{line}</tr>" for line in lines)
     return (
@@ -103,6 +118,12 @@ def jobs_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
         "<div class='tall scroll'><table class='jobs' data-filter='filter' data-count='count'>"
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
+
+
+def breakable(name: str) -> str:
+    """A heading that may be broken at its dots and underscores. In print it takes the place of the button, which
+    Chromium leaves empty where a page repeats the table's head."""
+    return name.replace(".", ".&#8203;").replace("_", "_&#8203;")
 
 
 def commands(lines: Sequence[tuple[str, str]]) -> str:

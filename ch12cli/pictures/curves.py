@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ch12cli.errors import InputError
-from ch12cli.pictures.picture import BANDS, SERIES, Axis, Line, Lines, Picture, Values
+from ch12cli.pictures.picture import SERIES, Axis, Line, Lines, Picture, Values
 from ch12cli.pictures.scale import is_wide
 
 Rows = Sequence[Mapping[str, float]]  # of a metrics.csv
@@ -17,28 +17,29 @@ PERCENTILES = (5.0, 95.0)
 SPREAD = 300  # how many times its least value a curve's greatest is, from which it is drawn on a logarithmic axis
 
 
-def learning_curves(groups: Mapping[str, Sequence[Rows]], *, title: str, metric: str | None = None) -> Picture:
-    """Loss, and the metric beside it, by epoch; of several runs of one name their mean and the band they lie in.
+def learning_curves(groups: Sequence[tuple[str, Sequence[Rows]]], *, title: str, metric: str | None = None) -> Picture:
+    """Loss, and the metric beside it, by epoch. groups: the name of a line and the runs of which it is the mean, with
+    the band they lie in.
 
     metric: the one column of metrics.csv to show. InputError if no run has it, or none has a whole epoch.
     """
-    groups = {name: [rows for rows in runs if rows] for name, runs in groups.items()}
-    groups = {name: runs for name, runs in groups.items() if runs}
-    columns = list(dict.fromkeys(column for runs in groups.values() for rows in runs for column in rows[0]))
-    if not groups:
+    whole = [(name, [rows for rows in runs if rows]) for name, runs in groups]
+    drawn = [(name, runs) for name, runs in whole if runs]
+    columns = list(dict.fromkeys(column for _, runs in drawn for rows in runs for column in rows[0]))
+    if not drawn:
         raise InputError("no run has a whole epoch in its metrics.csv: there is no curve to draw")
     if metric is not None and metric not in columns[1:]:
         raise InputError(f"--metric {metric}: the runs have {', '.join(columns[1:])}")
-    dropped, names = len(groups) - SERIES, list(groups)[:SERIES]
-    shown = [[metric]] if metric else panels_of(columns, several=len(groups) > 1)
-    panels = [panel({name: groups[name] for name in names}, wanted) for wanted in shown]
+    dropped = len(drawn) - SERIES
+    shown = [[metric]] if metric else panels_of(columns, several=len(drawn) > 1)
+    panels = [panel(drawn[:SERIES], wanted) for wanted in shown]
     notes = []
-    if any(len(groups[name]) > 1 for name in names):
-        bands = "; bands: 5th to 95th percentile" if max(len(each.lines) for each in panels) <= BANDS else ""
-        notes.append(f"Lines: mean of the runs{bands}.")
+    several = any(len(runs) > 1 for _, runs in drawn[:SERIES])
+    if several:
+        notes.append("Lines: mean of the runs.")
     if dropped > 0:
-        notes.append(f"The first {SERIES} of {len(groups)}.")
-    return Picture(title, list(panels), notes)
+        notes.append(f"The first {SERIES} of {len(drawn)}.")
+    return Picture(title, list(panels), notes, ["Bands: 5th to 95th percentile."] if several else [])
 
 
 def panels_of(columns: Sequence[str], *, several: bool) -> list[list[str]]:
@@ -51,9 +52,9 @@ def panels_of(columns: Sequence[str], *, several: bool) -> list[list[str]]:
     return found
 
 
-def panel(groups: Mapping[str, Sequence[Rows]], columns: Sequence[str]) -> Lines:
+def panel(groups: Sequence[tuple[str, Sequence[Rows]]], columns: Sequence[str]) -> Lines:
     lines = []
-    for name, runs in groups.items():
+    for name, runs in groups:
         for column in columns:
             part = column.partition("_")[0]
             label = name if len(groups) > 1 else PARTS.get(part, column)
@@ -63,7 +64,7 @@ def panel(groups: Mapping[str, Sequence[Rows]], columns: Sequence[str]) -> Lines
     if len(groups) > 1 and part in PARTS:
         label = f"{PARTS[part]} {label}"
     log = metric == "loss" and is_wide([float(v) for line in lines for v in line.y], spread=SPREAD)
-    return Lines(Axis("epoch"), Axis(label, log=log), lines)
+    return Lines(Axis("epoch", whole=True), Axis(label, log=log), lines)
 
 
 def column_of(rows: Rows, column: str) -> Values:

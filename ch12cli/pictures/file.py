@@ -3,20 +3,24 @@
 import io
 import warnings
 from dataclasses import replace
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ch12cli.errors import InputError
-from ch12cli.pictures.colours import LINES, ink, shade
-from ch12cli.pictures.picture import BANDS, SERIES, Axis, Bars, Field, Grid, Histogram, Line, Lines, Panel, Picture
+from ch12cli.pictures.colours import LINES
+from ch12cli.pictures.file_axes import HEIGHT, WIDTH, label, plain
+from ch12cli.pictures.file_grid import draw_grid
+from ch12cli.pictures.picture import SERIES, Axis, Bars, Field, Grid, Histogram, Line, Lines, Panel, Picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH, HEIGHT = 6.4, 4.8  # inches of a panel
 DPI = 200
+LETTER, SAMPLE, ROW = 0.085, 0.8, 0.27  # inches of a legend: of a letter, of what stands before the name, of a row
+NOTE, LETTERS = 0.22, 13  # inches of a line of notes, and letters of it in an inch
 LARGEST = 1e300
 MANY = 2000  # dots, from which they are an image within an SVG
 FORMATS = ("png", "svg")
@@ -56,17 +60,37 @@ def render(picture: Picture, form: str, *, themed: bool = False) -> bytes:
         style |= dict.fromkeys((*FOREGROUNDS, "text.color"), FOREGROUND)
     with warnings.catch_warnings(), matplotlib.rc_context(style):
         warnings.simplefilter("ignore")  # of letters that its font does not have, and of the largest floats
-        tall = HEIGHT + 0.25 * len(picture.notes)
-        figure = Figure(figsize=(max(WIDTH * len(picture.panels), WIDTH), tall), layout="constrained")
+        width = WIDTH * max(1, len(picture.panels))
+        figure = Figure(figsize=(width, HEIGHT), layout="constrained")
         figure.suptitle(plain(picture.title), fontsize=15, fontweight="bold", wrap=True)
         for place, panel in enumerate(picture.panels):
             draw(figure.add_subplot(1, len(picture.panels), place + 1), panel, figure)
-        if picture.notes:
-            figure.supxlabel("\n".join(map(plain, picture.notes)), fontsize=10, color=GREY, wrap=True)
+        notes = [line for note in (*picture.notes, *picture.legend) for line in wrap(note, int(LETTERS * width))]
+        add_below(figure, "\n".join(map(plain, notes)))
         content = io.BytesIO()
         metadata = {"Date": None} if form == "svg" else {"Software": None}
         figure.savefig(content, format=form, dpi=DPI, metadata=metadata, transparent=themed)
     return content.getvalue()
+
+
+def add_below(figure: "Figure", notes: str) -> None:
+    """The legend of all panels and the notes, below the panels, where they cover nothing; the figure becomes higher by
+    as much as they take."""
+    named: dict[str, Any] = {}
+    for axes in figure.axes:
+        handles, labels = axes.get_legend_handles_labels()
+        named = {**dict(zip(labels, handles, strict=True)), **named}
+    columns = int(WIDTH * len(figure.axes) / (LETTER * max(map(len, named), default=1) + SAMPLE))
+    columns = max(1, min(len(named), columns))
+    noted = NOTE * (notes.count("\n") + 1) if notes else 0.0
+    below = noted + ROW * -(-len(named) // columns)
+    height = HEIGHT + below
+    figure.set_size_inches(figure.get_figwidth(), height)
+    figure.set_layout_engine("constrained", rect=(0, below / height, 1, HEIGHT / height))
+    figure.text(0.5, 0.06 / height, notes, ha="center", va="bottom", fontsize=10, color=GREY)
+    if named:
+        options: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.5, noted / height), "borderaxespad": 0.1}
+        figure.legend(named.values(), named.keys(), ncols=columns, frameon=False, **options)
 
 
 def draw(axes: "Axes", panel: Panel, figure: "Figure") -> None:
@@ -82,28 +106,6 @@ def draw(axes: "Axes", panel: Panel, figure: "Figure") -> None:
         draw_field(axes, panel)
 
 
-def label(axes: "Axes", x: Axis, y: Axis) -> None:
-    axes.set_xlabel(plain(x.label))
-    axes.set_ylabel(plain(y.label))
-    if x.log:
-        axes.set_xscale("log")
-    if y.log:
-        axes.set_yscale("log")
-    if x.names is not None:
-        axes.set_xticks(range(len(x.names)), [plain(name) for name in x.names], rotation=0 if few(x.names) else 45)
-
-
-def few(names: tuple[str, ...]) -> bool:
-    return sum(map(len, names)) < 50
-
-
-def plain(text: str) -> str:
-    """A text as it is: matplotlib would read what stands between dollar signs as mathematics. Control characters, and
-    what UTF-8 has no bytes for, as escapes."""
-    shown = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
-    return shown.replace("$", r"\$")
-
-
 def draw_lines(axes: "Axes", panel: Lines) -> None:
     label(axes, panel.x, panel.y)
     axes.grid(alpha=0.3)
@@ -115,7 +117,7 @@ def draw_lines(axes: "Axes", panel: Lines) -> None:
     named = [drawable(line) for line in panel.lines if not line.faint]
     for number, line in enumerate(named):
         colour = LINES[number % SERIES]
-        name = plain(line.name)
+        name = plain(line.name) or None
         marker = "o" if len(line.x) == 1 or not line.joined else None
         if line.joined:
             style = DASHES[number % len(DASHES)]
@@ -123,13 +125,12 @@ def draw_lines(axes: "Axes", panel: Lines) -> None:
         elif line.low is None:
             axes.plot(line.x, line.y, MARKERS[number % len(MARKERS)], color=colour, label=name)
         if line.low is not None and line.high is not None:
-            if line.joined and len(named) <= BANDS:
-                axes.fill_between(line.x, line.low, line.high, color=colour, alpha=0.2, linewidth=0)
+            if line.joined:  # the more lines, the fainter
+                alpha = 0.2 if len(named) < 4 else 0.1
+                axes.fill_between(line.x, line.low, line.high, color=colour, alpha=alpha, linewidth=0)
             elif not line.joined:
                 reach = np.abs(np.array([line.y - line.low, line.high - line.y]))
                 axes.errorbar(line.x, line.y, yerr=reach, fmt="o", color=colour, capsize=4, linewidth=2, label=name)
-    if any(line.name for line in named):
-        axes.legend(frameon=False)
 
 
 def drawable(line: Line) -> Line:
@@ -139,43 +140,16 @@ def drawable(line: Line) -> Line:
     return replace(line, y=y, low=low, high=high)
 
 
-def draw_grid(axes: "Axes", panel: Grid) -> None:
-    rows, columns = panel.values.shape
-    shaded = panel.shaded
-    for row in range(rows):
-        for column in range(columns):
-            share = float(shaded[row, column])
-            colour = shade(share) if share == share else "#d9d9d9"
-            axes.add_patch(_cell(column, row, colour))
-            best = panel.best == (row, column)
-            text = plain(panel.texts[row][column]) + ("*" if best else "")
-            weight = "bold" if best else "normal"
-            size = 13 if columns <= 8 else 10 if columns <= 14 else 7
-            axes.text(column, row, text, ha="center", va="center", color=ink(colour), fontsize=size, fontweight=weight)
-    axes.set_xlim(-0.5, columns - 0.5)
-    axes.set_ylim(rows - 0.5, -0.5)
-    label(axes, panel.columns, panel.rows)
-    axes.set_yticks(range(rows), [plain(name) for name in panel.rows.names or ()])
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
-    axes.set_title(plain(panel.scale) + (" (* the best)" if panel.best is not None else ""))
-
-
-def _cell(column: int, row: int, colour: str) -> Any:
-    from matplotlib.patches import Rectangle
-
-    return Rectangle((column - 0.48, row - 0.48), 0.96, 0.96, facecolor=colour, linewidth=0)
-
-
 def draw_bars(axes: "Axes", panel: Bars) -> None:
     places = np.arange(len(panel.names))
     colours = [GREY if name in panel.plain else LINES[0] for name in panel.names]
     axes.barh(places, panel.values, color=colours, height=0.7)
     for place, value, text in zip(places.tolist(), panel.values.tolist(), panel.texts, strict=True):
-        axes.text(value, place, f" {plain(text)}", va="center")
+        axes.annotate(plain(text), (max(value, 0.0), place), (6, 0), textcoords="offset points", va="center")
     axes.set_yticks(places, [plain(name) for name in panel.names])
     axes.invert_yaxis()
-    axes.margins(x=0.12)
+    axes.margins(x=0.14)
+    axes.set_xlim(left=0)
     axes.set_xticks([])  # the texts say it, and lengths need not be in proportion
     axes.spines["bottom"].set_visible(False)
     axes.set_xlabel(plain(panel.label))
@@ -186,8 +160,7 @@ def draw_histogram(axes: "Axes", panel: Histogram) -> None:
     for number, (name, value) in enumerate(panel.marks):
         colour, style = LINES[(number + 1) % SERIES], DASHES[(number + 1) % len(DASHES)]
         axes.axvline(value, color=colour, linestyle=style, linewidth=2, label=f"{name} {value:.4g}")
-    label(axes, panel.x, Axis(panel.label))
-    axes.legend(frameon=False)
+    label(axes, panel.x, Axis(panel.label, whole=True))
 
 
 def draw_field(axes: "Axes", panel: Field) -> None:
@@ -221,4 +194,3 @@ def draw_field(axes: "Axes", panel: Field) -> None:
     axes.set_xlim(panel.x_range)
     axes.set_ylim(panel.y_range)
     label(axes, panel.x, panel.y)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.14), ncols=min(4, len(panel.names)), frameon=False)

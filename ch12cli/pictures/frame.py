@@ -27,13 +27,19 @@ class Frame(NamedTuple):
 
 def frame_around(x: Axis, y: Axis, x_scale: Scale, y_scale: Scale, *, width: int, rows: int, ascii_only: bool) -> Frame:
     """The axes of a drawing that takes `width` characters in all."""
-    ticks = y_scale.ticks(max(2, rows // TICK_ROWS + 1))
+    ticks = ticks_of(y_scale, y, max(2, rows // TICK_ROWS + 1))
     labels: dict[int, str] = {}
     for tick, text in zip(ticks, tick_texts(ticks), strict=True):
         labels.setdefault(row_of(y_scale, tick, rows), text[:LABEL_WIDTH])
     gutter = max(map(len, labels.values()), default=0)
     charset = ASCII if ascii_only else UNICODE
     return Frame(x, y, x_scale, y_scale, rows, max(8, width - gutter - 2), gutter, labels, charset)
+
+
+def ticks_of(scale: Scale, axis: Axis, most: int) -> list[float]:
+    """Round values, whole ones of what is counted."""
+    ticks = scale.ticks(most)
+    return [tick for tick in ticks if not axis.whole or abs(tick - round(tick)) < 1e-9]
 
 
 def row_of(scale: Scale, value: float, rows: int) -> int:
@@ -55,7 +61,7 @@ def x_axis(frame: Frame) -> list[list[Span]]:
     """The line under the drawing, its labels, none of which touch, and what it shows."""
     scale, columns = frame.x_scale, frame.columns
     if frame.x.names is None:
-        ticks = scale.ticks(max(2, columns // TICK_COLUMNS))
+        ticks = ticks_of(scale, frame.x, max(2, columns // TICK_COLUMNS))
         texts = tick_texts(ticks)
     else:
         ticks, texts = [float(place) for place in range(len(frame.x.names))], list(frame.x.names)

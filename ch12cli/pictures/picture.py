@@ -10,15 +10,16 @@ Values = NDArray[np.float64]
 Span = tuple[str, str | None]  # a piece of a line of text, and its style in rich's words (None: plain)
 
 SERIES = 8  # lines in one picture, at most: as many colours as can be told apart
-BANDS = 3  # lines up to which their bands are shown: more would hide each other
 
 
 class Axis(NamedTuple):
-    """label: with its unit, if it has one; names: of the places 0, 1, …, for what is no number."""
+    """label: with its unit, if it has one; names: of the places 0, 1, …, for what is no number; whole: for what is
+    counted, between whose values there is nothing."""
 
     label: str
     log: bool = False
     names: tuple[str, ...] | None = None
+    whole: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +50,7 @@ class Grid:
     """A number for each pair of a row and a column, (rows, columns); NaN: there is none.
 
     shades: what is shown as colour, in 0 … 1 or NaN, if that is not the number; texts: of the cells, by row; best: the
-    cell (row, column) that is marked; scale: what the colour means.
+    cells (row, column) that are marked; scale: what the colour means.
     """
 
     rows: Axis
@@ -58,7 +59,7 @@ class Grid:
     texts: list[list[str]]
     scale: str
     shades: Values | None = None
-    best: tuple[int, int] | None = None
+    best: frozenset[tuple[int, int]] = frozenset()
 
     @property
     def shaded(self) -> Values:
@@ -114,11 +115,13 @@ Panel = Lines | Grid | Bars | Histogram | Field
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """Panels side by side under a title; notes stand below and say how it was made."""
+    """Panels side by side under a title; notes stand below and say how it was made; legend: notes on what is to be seen
+    in a file, but not in a terminal."""
 
     title: str
     panels: list[Panel]
     notes: list[str] = field(default_factory=list)
+    legend: list[str] = field(default_factory=list)
 
 
 def thinned(line: Line, most: int) -> Line:

@@ -13,6 +13,7 @@ from ch12cli.pictures.scale import is_wide
 from ch12cli.runs.summary import Record, is_seed, overrides, varying
 
 CELLS = 24  # rows or columns of a heat map, at most
+FEW = 5  # runs, at least, of which shares are told
 BINS = 40  # of a histogram, at most
 
 
@@ -70,8 +71,10 @@ def notes_of(results: Results, *, shown: Sequence[str], each: str) -> list[str]:
     """What a picture leaves unsaid: what was averaged over, and which jobs are not in it."""
     others = [key for key in results.texts if key not in shown]
     over = f", over {', '.join([*others, 'seeds'])}" if others else ""
-    left_out = f" {results.left_out} jobs that diverged, failed or have no such value are left out."
-    return [f"{each}{over}.{left_out if results.left_out else ''}"]
+    count = results.left_out
+    which = "1 job that diverged, failed or has" if count == 1 else f"{count} jobs that diverged, failed or have"
+    left_out = f" {which} no such value {'is' if count == 1 else 'are'} left out." if count else ""
+    return [f"{each}{over}.{left_out}"]
 
 
 def ordered(texts: Sequence[str]) -> list[str]:
@@ -102,7 +105,7 @@ def heatmap(results: Results, *, title: str, x: str | None = None, y: str | None
             counts[place[pair]] += 1
     with np.errstate(invalid="ignore"):
         means = sums / counts
-    best = np.nanargmin(means) if results.minimise else np.nanargmax(means)
+    best = np.nanmin(means) if results.minimise else np.nanmax(means)
     grid = Grid(
         Axis(down, names=tuple(rows)),
         Axis(across, names=tuple(columns)),
@@ -110,9 +113,10 @@ def heatmap(results: Results, *, title: str, x: str | None = None, y: str | None
         [["" if value != value else f"{value:.3g}" for value in row] for row in means.tolist()],
         results.what,
         shades=shades(means),
-        best=(int(best) // len(columns), int(best) % len(columns)),
+        best=frozenset((row, column) for row, column in np.argwhere(means == best).tolist()),
     )
-    notes = notes_of(results, shown=(across, down), each=f"Each cell: mean of {span(counts[counts > 0])}")
+    runs = "one run" if counts.max() == 1 else f"mean of {span(counts[counts > 0])}"
+    notes = notes_of(results, shown=(across, down), each=f"Each cell: {runs}")
     cut = len(set(results.texts[down])) > len(rows) or len(set(results.texts[across])) > len(columns)
     return Picture(title, [grid], notes + ([f"The first {CELLS} values of each key."] if cut else []))
 
@@ -163,6 +167,10 @@ def importance(results: Results, *, title: str) -> Picture:
     """How much of the ranking of the runs each key accounts for."""
     if not results.texts:
         raise InputError("--kind importance: nothing but seeds differs between the jobs; try --kind distribution")
+    if len(results.values) < FEW:
+        raise InputError(
+            f"--kind importance: {len(results.values)} runs say nothing of what matters; give {FEW} or more"
+        )
     found = by_weight(results)
     rest = max(0.0, 1 - sum(share for _, share in found))
     names = [*(key for key, _ in found), "seeds, and keys together"]
@@ -176,18 +184,22 @@ def importance(results: Results, *, title: str) -> Picture:
 def distribution(results: Results, *, title: str) -> Picture:
     """How often the metric came out as what; of accuracies, which are shares of few rows, a bar a value."""
     values = results.values
-    different = np.unique(values)
-    if 1 < len(different) <= BINS and np.diff(different).min() > 1e-9 * np.abs(different).max():
-        step = np.diff(different).min()
-        edges = np.arange(different[0] - step / 2, different[-1] + step, step)
-        if len(edges) > 4 * BINS:
-            edges = np.histogram_bin_edges(values, BINS)
-    else:
-        edges = np.histogram_bin_edges(values, min(BINS, max(5, 2 * round(len(values) ** (1 / 3)))))
-    counts = np.histogram(values, edges)[0].astype(np.int64)
+    counts = np.histogram(values, edges_of(values))[0].astype(np.int64)
     best = values.min() if results.minimise else values.max()
     marks = [("mean", float(values.mean())), ("median", float(np.median(values))), ("best", float(best))]
-    panel = Histogram(Axis(results.what), "runs", edges, counts, marks)
+    panel = Histogram(Axis(results.what), "runs", edges_of(values), counts, marks)
     deviation = f", standard deviation {values.std(ddof=1):.3g}" if len(values) > 1 else ""
     notes = notes_of(results, shown=(), each=f"{len(values)} runs{deviation}")
     return Picture(title, [panel], notes)
+
+
+def edges_of(values: Values) -> Values:
+    """The edges of a histogram's bars: one for each value where most came more than once, as shares of few rows do;
+    else as wide as Sturges (1926) or Freedman and Diaconis (1981) have it, whichever is narrower."""
+    different = np.unique(values)
+    if 1 < len(different) <= len(values) / 2:
+        step = np.diff(different).min()
+        if (different[-1] - different[0]) / step < BINS:
+            return np.arange(different[0] - step / 2, different[-1] + step, step)
+    edges = np.histogram_bin_edges(values, "auto")
+    return edges if len(edges) <= BINS + 1 else np.histogram_bin_edges(values, BINS)

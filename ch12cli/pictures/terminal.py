@@ -49,8 +49,8 @@ def draw_grid(panel: Grid, *, width: int, ascii_only: bool) -> list[list[Span]]:
     """The cells with their numbers on their colours; where there is no room for numbers, shades alone."""
     names, labels = panel.rows.names or (), panel.columns.names or ()
     texts = [list(row) for row in panel.texts]
-    if panel.best is not None:
-        texts[panel.best[0]][panel.best[1]] += "*"
+    for row, column in panel.best:
+        texts[row][column] += "*"
     gutter = min(max([len(panel.rows.label), *map(len, names)]), width // 3)
     room = (width - gutter - 1) // max(1, len(labels))
     widest = max([*(len(text) for row in texts for text in row), *map(len, labels)], default=1)
@@ -61,9 +61,9 @@ def draw_grid(panel: Grid, *, width: int, ascii_only: bool) -> list[list[Span]]:
     lines: list[list[Span]] = [[(" " * (gutter + 1) + panel.columns.label[: width - gutter - 1], "dim")]]
     lines.append([*head, ("".join(f"{label[: size - 1]:>{size}}" for label in labels), "dim")])
     shades = ASCII_SHADES if ascii_only else SHADES
-    for name, row, colours in zip(names, texts, panel.shaded.tolist(), strict=True):
+    for name, cells, colours in zip(names, texts, panel.shaded.tolist(), strict=True):
         line: list[Span] = [(f"{name[:gutter]:>{gutter}} ", "dim")]
-        for text, share in zip(row, colours, strict=True):
+        for text, share in zip(cells, colours, strict=True):
             colour = shade(share) if share == share else None
             if with_texts:
                 line.append((f"{text:>{size - 1}} ", f"{ink(colour)} on {colour}" if colour else "dim"))
@@ -71,7 +71,7 @@ def draw_grid(panel: Grid, *, width: int, ascii_only: bool) -> list[list[Span]]:
                 mark = shades[min(len(shades) - 1, int(share * len(shades)))] if colour else "x"
                 line.append((mark * size, colour))
         lines.append(line)
-    best = "; * the best" if panel.best is not None and with_texts else ""
+    best = "; * the best" if panel.best and with_texts else ""
     scale = panel.scale if with_texts else f"{panel.scale}: from '{shades[0]}' (low) to '{shades[-1]}' (high)"
     return [*lines, [(f"{'':{gutter}} {scale}{best}"[:width], "dim")]]
 
@@ -93,7 +93,7 @@ def draw_histogram(panel: Histogram, *, width: int, rows: int, ascii_only: bool)
     counts = panel.counts.tolist()
     highest = max([1, *counts])
     x_scale = Scale(float(panel.edges[0]), float(panel.edges[-1]), panel.x.log)
-    y_scale, y = Scale(0.0, float(highest)), Axis(panel.label)
+    y_scale, y = Scale(0.0, float(highest)), Axis(panel.label, whole=True)
     frame = frame_around(panel.x, y, x_scale, y_scale, width=width, rows=rows, ascii_only=ascii_only)
     places = x_scale.at((np.arange(frame.columns) + 0.5) / frame.columns)
     bins = np.clip(np.searchsorted(panel.edges, places, side="right") - 1, 0, len(counts) - 1)

@@ -7,11 +7,12 @@ import numpy as np
 
 from ch12cli.pictures.colours import TERMINAL
 from ch12cli.pictures.frame import Frame, frame_around, framed
-from ch12cli.pictures.picture import BANDS, Line, Lines, Span, Values, thinned
+from ch12cli.pictures.picture import Line, Lines, Span, Values, thinned
 from ch12cli.pictures.scale import Scale
 from ch12cli.runs.curve import ASCII, ASCII_MARKS, BRAILLE, DOTS, PATTERNS
 
-SAMPLE = 3  # characters of a line in the legend
+SAMPLE = 5  # characters of a line in the legend
+BANDS = 3  # lines up to which their bands are shown: more would hide each other
 BAND, ASCII_BAND = "░", ":"
 DOT, ASCII_DOT = "•", "o"
 FAINT, ASCII_FAINT = "·", "."

@@ -1,38 +1,59 @@
 """Runs and sweeps below a folder: what became of each, from the few files that tell. Nothing in them is executed."""
 
-import fcntl
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ch12cli.errors import InputError
-from ch12cli.runs.directory import CHECKPOINTS, HYDRA, METRICS, RESULT, read_result
-from ch12cli.runs.files import read_file
-from ch12cli.runs.objective import minimised
-from ch12cli.runs.table import STATE, SWEEP, read_table
-from ch12cli.runs.tags import read_tags
+from ch12cli.runs.directory import CHECKPOINTS, HYDRA, METRICS, RESULT, parse_result
+from ch12cli.runs.files import last_written, read_dated, read_file
+from ch12cli.runs.jobs import best_of, count_planned, monitor_of, read_jobs, status_of, value_of
+from ch12cli.runs.locks import is_locked
+from ch12cli.runs.metrics import read_metrics
+from ch12cli.runs.table import STATE, SWEEP, Record
+from ch12cli.runs.tags import TAGS, read_tags
 
-LOCKS = Path("/proc/locks")  # of Linux: 1: FLOCK  ADVISORY  WRITE 1234 fe:00:5678 0 EOF
 LARGEST = 2**63  # of a whole number
 DEEPEST = 8  # folders below each other that are looked into
+READERS = 16  # threads that wait for the disk at once: a disk answers many in the time of one
+TOGETHER = 64  # folders that one of them looks at in a go
+AHEAD = 64 * TOGETHER  # folders that are read before the first of them is told
 
+FIGURES = ("epochs", "monitor", "objective", "parameters", "seconds", "stopped_early", "cause")
+PLAIN = (float, str, type(None))
 Row = dict[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
-    """A run or a sweep. when: seconds since 1970 at which it began; values: what it came to, by name; jobs: of a sweep,
-    how many by status."""
+    """A run or a sweep. place: its path; when: seconds since 1970 at which it began; values: what it came to, by name;
+    jobs: of a sweep, how many by status."""
 
-    path: Path
+    place: str
     kind: str
     when: float
     status: str
     values: Mapping[str, Any] = field(default_factory=dict)
     jobs: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def path(self) -> Path:
+        return Path(self.place)
+
+
+class Look(NamedTuple):
+    """The files of a folder that tell of a run. result: the content of result.json, None if there is none, False if it
+    cannot be read; changed: whether metrics.csv was written after it, which was written last."""
+
+    result: bytes | bool | None
+    when: float
+    tags: str
+    changed: bool = False
 
 
 def entries(below: Path) -> Iterator[Entry]:
@@ -40,56 +61,102 @@ def entries(below: Path) -> Iterator[Entry]:
 
     What is damaged or goes away meanwhile is told as such or left out: the listing goes on.
     """
-    waiting = [(str(below), 0)]
-    while waiting:
-        folder, depth = waiting.pop()
-        if os.path.lexists(f"{folder}/{RESULT}"):  # the most common case, and no need to list what is there
-            yield tagged(run_entry(Path(folder)))
-            continue
-        try:
-            with os.scandir(folder) as found:
-                inside = {each.name: each for each in found}
-        except OSError:
-            continue
-        if SWEEP in inside or STATE in inside:
-            yield tagged(sweep_entry(Path(folder)))
-        elif CHECKPOINTS in inside or METRICS in inside:
-            yield tagged(run_entry(Path(folder)))
-        elif depth < DEEPEST:
-            below_it = [each for each in inside.values() if not each.name.startswith(".")]
-            waiting += [(each.path, depth + 1) for each in below_it if each.is_dir(follow_symlinks=False)]
+    level = [str(below)]
+    with ThreadPoolExecutor(READERS) as readers:
+        for depth in range(DEEPEST + 1):
+            following: list[str] = []
+            for start in range(0, len(level), AHEAD):
+                pieces = [
+                    level[place : place + TOGETHER] for place in range(start, min(start + AHEAD, len(level)), TOGETHER)
+                ]
+                looked = readers.map(look_at, pieces) if len(pieces) > 1 else map(look_at, pieces)
+                for folder, look in zip(
+                    level[start : start + AHEAD], (look for each in looked for look in each), strict=True
+                ):
+                    if look.result is not None:
+                        yield run_entry(folder, look)
+                        continue
+                    found, inside = look_inside(folder, look)
+                    if found is not None:
+                        yield found
+                    elif depth < DEEPEST:
+                        following += inside
+            level = following
 
 
-def tagged(entry: Entry) -> Entry:
-    """The entry with its tags, if it has some."""
-    tags = read_tags(entry.path)
-    return replace(entry, values={**entry.values, "tags": " ".join(tags)}) if tags else entry
+def look_at(folders: Sequence[str]) -> list[Look]:
+    return [look_into(folder) for folder in folders]
 
 
-def run_entry(path: Path) -> Entry:
+def look_into(folder: str) -> Look:
+    """What tells of a run, if the folder has a result.json."""
+    try:
+        result, written = read_dated(f"{folder}/{RESULT}")
+    except (FileNotFoundError, NotADirectoryError):
+        return Look(None, 0.0, "")
+    except OSError:
+        return Look(False, began(folder, HYDRA), tags_of(folder))
+    changed = last_written(f"{folder}/{METRICS}") > written
+    return Look(result, began(folder, HYDRA), tags_of(folder), changed)
+
+
+def tags_of(folder: str) -> str:
+    return " ".join(read_tags(Path(folder))) if os.access(f"{folder}/{TAGS}", os.F_OK) else ""
+
+
+def look_inside(folder: str, look: Look) -> tuple[Entry | None, list[str]]:
+    """The sweep or unfinished run that a folder is; else the folders in it."""
+    try:
+        with os.scandir(folder) as found:
+            inside = {each.name: each for each in found}
+    except OSError:
+        return None, []
+    if SWEEP in inside or STATE in inside:
+        return sweep_entry(folder, list(inside)), []
+    if CHECKPOINTS in inside or METRICS in inside:
+        return run_entry(folder, Look(None, began(folder, HYDRA), tags_of(folder))), []
+    return None, [
+        each.path for each in inside.values() if not each.name.startswith(".") and each.is_dir(follow_symlinks=False)
+    ]
+
+
+def run_entry(folder: str, look: Look) -> Entry:
     """A run from its result.json; one that has none is running if its directory is locked, else it was killed."""
-    when = began(path, HYDRA)
+    tags = {"tags": look.tags} if look.tags else {}
+    if look.result is None:
+        status = "running" if is_locked(Path(folder)) else "killed"
+        return Entry(folder, "run", look.when, status, {"epochs": epochs_so_far(Path(folder, METRICS)), **tags})
     try:
-        result = read_result(f"{path}/{RESULT}")
-    except InputError:
-        return Entry(path, "run", when, "damaged")
-    if result is None:
-        status = "running" if is_locked(path) else "killed"
-        return Entry(path, "run", when, status, {"epochs": epochs_so_far(path / METRICS)})
+        if isinstance(look.result, bool):
+            raise InputError(f"{folder}: cannot be read")
+        result = parse_result(look.result, folder, head=not look.changed)
+        status = status_now(folder, result) if look.changed else str(result["status"])
+        return Entry(folder, "run", look.when, status, values_of(result) | tags)
+    except (InputError, AttributeError, TypeError, ValueError):
+        return Entry(folder, "run", look.when, "damaged", tags)
+
+
+def status_now(folder: str, result: Mapping[str, Any]) -> str:
+    """The status of a run whose metrics.csv was written after its result: trained on, and killed then; or damaged."""
+    digest = (result.get("files") or {}).get(METRICS)
     try:
-        return Entry(path, "run", when, str(result["status"]), values_of(result))
-    except (AttributeError, TypeError, ValueError):
-        return Entry(path, "run", when, "damaged")
+        if digest is None or digest == hashlib.sha256(read_file(f"{folder}/{METRICS}")).hexdigest():
+            return str(result["status"])
+        if is_locked(Path(folder)):
+            return "running"
+        read_metrics(Path(folder, METRICS))
+    except (OSError, InputError):
+        return "damaged"
+    return "killed"
 
 
 def values_of(result: Mapping[str, Any]) -> Row:
     """What a run came to, flat: its figures under the names of metrics.csv, those of the test part as test_…."""
-    names = ("epochs", "monitor", "objective", "parameters", "seconds", "stopped_early", "cause")
-    values: Row = {name: result[name] for name in names if name in result}
+    values: Row = {name: result[name] for name in FIGURES if name in result}
     values |= {name: value for name, value in (result.get("final") or {}).items() if name not in ("epoch", "seconds")}
     values |= {f"test_{name}": value for name, value in (result.get("test") or {}).items()}
     values["best_epoch"] = (result.get("best") or {}).get("epoch")
-    return {name: value for name, value in values.items() if is_plain(value)}
+    return {name: value for name, value in values.items() if type(value) in PLAIN or is_plain(value)}
 
 
 def is_plain(value: Any) -> bool:
@@ -97,75 +164,45 @@ def is_plain(value: Any) -> bool:
     return value is None or isinstance(value, float | str) or (isinstance(value, int) and abs(value) < LARGEST)
 
 
-def sweep_entry(path: Path) -> Entry:
-    """A sweep from its table: how its jobs ended, and the best objective."""
-    when = began(path, STATE)
+def sweep_entry(folder: str, inside: Sequence[str]) -> Entry:
+    """A sweep from its table and the directories of its jobs: how they ended, and the best objective."""
+    path = Path(folder)
+    when, tags = began(folder, STATE), tags_of(folder)
+    told = {"tags": tags} if tags else {}
     try:
-        rows = read_table(path / SWEEP)
+        rows = read_jobs(path, inside)
     except InputError:
-        return Entry(path, "sweep", when, "damaged")
+        return Entry(folder, "sweep", when, "damaged", told)
     counts = Counter(row.get("status") or "" for row in rows)
-    running = is_locked(path)
-    open_jobs = counts["interrupted"] or not rows
-    status = "running" if running else "interrupted" if open_jobs else "failed" if counts["failed"] else "finished"
-    seconds = [number for row in rows if (number := number_of(row.get("seconds"))) is not None]
-    values = {"jobs": len(rows), "seconds": sum(seconds), **best_of(path, rows)}
-    return Entry(path, "sweep", when, status, values, dict(counts))
-
-
-def best_of(sweep: Path, rows: Sequence[Mapping[str, str]]) -> Row:
-    """The best objective of a sweep's jobs that finished, what it is of, and whose; nothing where there is none."""
-    finished = [row for row in rows if row.get("status") == "finished"]
-    found = [(value, row) for row in finished if (value := number_of(row.get("objective"))) is not None]
-    monitor = monitor_of(sweep, rows) if found else None
-    if monitor is None:
-        return {}
-    sign = 1 if minimised(monitor) else -1
-    value, row = min(found, key=lambda pair: sign * pair[0])
-    return {"monitor": monitor, "objective": value, "best_job": int(row["job"])}
-
-
-def monitor_of(sweep: Path, rows: Sequence[Mapping[str, str]]) -> str | None:
-    """What the objective of a sweep's jobs is, which the first one that finished says; None if it does not."""
-    row = next((row for row in rows if row.get("status") == "finished"), None)
-    if row is None:
-        return None
-    place = Path(row.get("directory") or row["job"])
-    if place.is_absolute() or ".." in place.parts:
-        return None
-    try:
-        monitor = (read_result(sweep / place / RESULT) or {}).get("monitor")
-    except InputError:
-        return None
-    return monitor if isinstance(monitor, str) else None
+    planned = count_planned(path)
+    status = status_of(rows, planned=planned, running=is_locked(path))
+    seconds = [number for row in rows if isinstance(number := value_of(row.get("seconds")), int | float)]
+    values = {
+        "jobs": max(planned, len(rows)),
+        "seconds": sum(seconds) if seconds else None,
+        **best_of(path, rows),
+        **told,
+    }
+    return Entry(folder, "sweep", when, status, values, dict(counts))
 
 
 def job_entries(sweep: Path) -> list[Entry]:
-    """The jobs of a sweep, from its table."""
-    return [job_entry(sweep, row, place) for place, row in enumerate(read_table(sweep / SWEEP))]
+    """The jobs of a sweep that have ended, by number. They began with it, as far as anybody knows."""
+    rows = read_jobs(sweep)
+    when, monitor = began(str(sweep), STATE), monitor_of(sweep, rows)
+    return [job_entry(sweep, row, when=when, monitor=monitor) for row in rows]
 
 
-def job_entry(sweep: Path, row: Mapping[str, str], place: int) -> Entry:
-    """A job out of a sweep's table. Jobs have no times of their own: the last stands first, as the newest does."""
-    texts = {name: text for name, text in row.items() if name not in ("job", "directory", "status") and text}
-    values = {name: text if (number := number_of(text)) is None else number for name, text in texts.items()}
-    if "epochs" in values and isinstance(values["epochs"], float):
-        values["epochs"] = int(values["epochs"])
-    return Entry(sweep / (row.get("directory") or row["job"]), "job", place, row.get("status") or "", values)
+def job_entry(sweep: Path, row: Record, *, when: float, monitor: str | None) -> Entry:
+    values = {name: value_of(text) for name, text in row.items() if name not in ("job", "directory", "status") and text}
+    place = str(sweep / (row.get("directory") or row["job"]))
+    return Entry(place, "job", when, row.get("status") or "", {"monitor": monitor, **values})
 
 
 def row_of(entry: Entry) -> Row:
     """What an entry came to, flat."""
-    row: Row = {"path": str(entry.path), "kind": entry.kind, "when": entry.when, "status": entry.status}
+    row: Row = {"path": entry.place, "kind": entry.kind, "when": entry.when, "status": entry.status}
     return {**row, **entry.values, **{f"{status}_jobs": count for status, count in entry.jobs.items()}}
-
-
-def number_of(text: str | None) -> float | None:
-    """A cell of a table as a number; None if it is none."""
-    try:
-        return float(text) if text else None
-    except ValueError:
-        return None
 
 
 def epochs_so_far(path: Path) -> int | None:
@@ -176,38 +213,11 @@ def epochs_so_far(path: Path) -> int | None:
         return None
 
 
-def began(path: Path, first: str) -> float:
+def began(folder: str, first: str) -> float:
     """When a directory's first part was made, which later writing does not touch."""
-    for name in (f"{path}/{first}", path):
+    for name in (f"{folder}/{first}", folder):
         try:
             return os.stat(name).st_mtime
         except OSError:
             continue
     return 0.0
-
-
-def is_locked(path: Path) -> bool:
-    """Whether a ch12 process is writing into a directory: it holds a lock on it."""
-    try:
-        inode = path.stat().st_ino
-        held = LOCKS.read_text(encoding="ascii").splitlines() if LOCKS.exists() else None
-    except (OSError, ValueError):
-        return False
-    if held is None:
-        return is_locked_by_trying(path)
-    return any(line.split()[1] == "FLOCK" and line.split()[5].rpartition(":")[2] == str(inode) for line in held)
-
-
-def is_locked_by_trying(path: Path) -> bool:
-    """The same where the system does not tell. For a moment it holds the lock itself, and could keep a run out."""
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(handle)
-    return False

@@ -27,21 +27,29 @@ def differences(runs: Sequence[Compared]) -> Table:
     rows: Table = [["", *(run.name for run in runs)]]
     for part in ("settings", "environment", "results"):
         names = dict.fromkeys(name for run in runs for name in getattr(run, part) if name not in TIMES)
+        told = set()
         for name in names:
             values = [getattr(run, part).get(name) for run in runs]
-            if any(repr(value) != repr(values[0]) for value in values):
+            chosen = name.endswith("._target_") and name.removesuffix("._target_") in told  # which says it shorter
+            if any(repr(value) != repr(values[0]) for value in values) and not chosen:
+                told.add(name)
                 rows.append([name, *values])
     return rows
 
 
+def alike(runs: Sequence[Compared]) -> bool:
+    """Whether the objectives of all runs are of one metric on the same data, so that one may be better."""
+    kinds = {(run.results.get("monitor"), run.environment.get("data")) for run in runs}
+    return len(kinds) == 1
+
+
 def best_of(runs: Sequence[Compared]) -> int | None:
-    """The place of the run with the best objective; None if they have none, or different ones."""
-    monitors = {run.results.get("monitor") for run in runs}
+    """The place of the run with the best objective; None if they have none, or such as cannot be compared."""
     values = [run.results.get("objective") for run in runs]
     numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
-    if len(monitors) > 1 or len(numbers) < len(values) or not values:
+    if not alike(runs) or len(numbers) < len(values) or not values:
         return None
-    return numbers.index(min(numbers) if minimised(str(monitors.pop())) else max(numbers))
+    return numbers.index(min(numbers) if minimised(str(runs[0].results.get("monitor"))) else max(numbers))
 
 
 def as_records(runs: Sequence[Compared]) -> list[Record]:

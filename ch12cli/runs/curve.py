@@ -14,8 +14,11 @@ MIN_ROWS = 3  # lines of the plot itself: one for each labelled tick
 LABEL_WIDTH = 12  # characters beside the y axis, at most
 SAMPLE = 4  # characters of a line shown in the legend
 ASCII_MARKS = "*o+x#@%&"
-# Steps along a line that leave a dot (1) or none (0): solid, dotted, dashed, sparse; told apart without colour.
-PATTERNS = ((1,), (1, 0), (1, 1, 1, 1, 0, 0, 0, 0), (1, 0, 0, 0))
+# Steps along a line that leave a dot (1) or none (0): solid, dotted, dashed, sparse, mixed; told apart without colour.
+PATTERNS = (
+    *((1,), (1, 0), (1, 1, 1, 1, 0, 0, 0, 0), (1, 0, 0, 0)),
+    *((1, 1, 0, 0), (1, 1, 1, 1, 1, 0, 1, 0), (1, 1, 1, 1, 1, 1, 1, 0, 0), (1, 1, 0, 0, 1, 0, 0, 0)),
+)
 BRAILLE = 0x2800
 DOTS = (
     (0x01, 0x08),

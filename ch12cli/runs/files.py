@@ -42,17 +42,30 @@ def write_whole(path: Path, content: bytes) -> None:
 
 def read_file(path: Path | str) -> bytes:
     """The content of a file. OSError for a link, a device or a FIFO, which would lead elsewhere or keep one waiting."""
+    return read_dated(path)[0]
+
+
+def read_dated(path: Path | str) -> tuple[bytes, float]:
+    """The same, and when the file was last written, in seconds since 1970."""
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:  # without a file object: a listing reads ten thousand
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode):
             raise OSError(errno.EINVAL, "is no file", str(path))
-        blocks = []
-        while block := os.read(handle, max(found.st_size + 1, 4096)):
-            blocks.append(block)
-        return b"".join(blocks)
+        blocks: list[bytes] = []
+        while not blocks or len(blocks[-1]) > found.st_size:  # once, unless it grows meanwhile
+            blocks.append(os.read(handle, found.st_size + 1))
+        return b"".join(blocks), found.st_mtime
     finally:
         os.close(handle)
+
+
+def last_written(path: Path | str) -> float:
+    """When a file was last written, in seconds since 1970; 0 if it is not there."""
+    try:
+        return os.stat(path).st_mtime
+    except OSError:
+        return 0.0
 
 
 def remove_leftovers(folder: Path) -> None:

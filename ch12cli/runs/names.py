@@ -3,11 +3,13 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ch12cli.errors import InputError
 from ch12cli.runs.catalogue import Entry, entries
+from ch12cli.runs.directory import RESULT, read_result
+from ch12cli.runs.jobs import place_of, read_jobs, value_of
 from ch12cli.runs.objective import minimised
-from ch12cli.runs.table import SWEEP, read_table
 
 OUTPUTS = Path("outputs")
 SHOWN = 5  # candidates in a message
@@ -17,9 +19,9 @@ PLACE = re.compile(r"@(\d+)")
 def find(word: str, *, below: Path = OUTPUTS) -> Path:
     """The directory that a word names. InputError if there is none, or more than one.
 
-    A path that exists; @1, the newest below `below`, @2, the one before, …; @best, the run with the best objective of
-    the newest one's kind; SWEEP/17, a job of a sweep named in any of these ways; else any part of a path below `below`
-    that only one has.
+    A path that exists; @1, the newest below `below`, @2, the one before, …; @best, the run with the best objective
+    among those with the newest one's data and metric; SWEEP/17, a job of a sweep named in any of these ways; else any
+    part of a path below `below` that only one has.
     """
     if word and exists(Path(word)):
         return Path(word)
@@ -58,23 +60,41 @@ def within(word: str, job: str, below: Path) -> Path | None:
         sweep = find(word, below=below)
     except InputError:
         return None
-    place = next((row.get("directory") or job for row in read_table(sweep / SWEEP) if row["job"] == job), None)
-    if place is None or ".." in Path(place).parts or Path(place).is_absolute():
-        return None
-    return sweep / place
+    row = next((row for row in read_jobs(sweep) if row["job"] == job), None)
+    place = None if row is None else place_of(row)
+    return None if place is None else sweep / place
 
 
 def best(known: Sequence[Entry], below: Path) -> Path:
-    """The finished run, or job of a sweep, with the best objective among those measured as the newest of them is."""
+    """The finished run, or job of a sweep, with the best objective among those measured as the newest one is, on the
+    same data."""
     # of a sweep the best job has finished, whatever became of others
     ended = [entry for entry in known if entry.status == "finished" or entry.kind == "sweep"]
     finished = [entry for entry in ended if isinstance(entry.values.get("objective"), int | float)]
     if not finished:
         raise InputError(f"@best: there is no finished run below {below}/")
     monitor = str(finished[0].values.get("monitor"))
-    alike = [entry for entry in finished if entry.values.get("monitor") == monitor]
     sign = 1 if minimised(monitor) else -1
-    found = min(alike, key=lambda entry: sign * entry.values["objective"])
-    if found.kind != "sweep":
-        return found.path
-    return within(str(found.path), str(found.values["best_job"]), below) or found.path
+    newest = min(finished_runs(finished[0]), key=lambda pair: sign * pair[0])[1]
+    found = sorted((pair for entry in finished for pair in finished_runs(entry)), key=lambda pair: sign * pair[0])
+    kind = kind_of(newest)
+    return next((path for _, path in found if kind_of(path) == kind), newest)
+
+
+def finished_runs(entry: Entry) -> list[tuple[float, Path]]:
+    """The objective and the directory of a run; of a sweep those of each job that finished."""
+    if entry.kind != "sweep":
+        return [(entry.values["objective"], entry.path)]
+    rows = [row for row in read_jobs(entry.path) if row.get("status") == "finished"]
+    found = [(value_of(row.get("objective")), place_of(row)) for row in rows]
+    return [(value, entry.path / place) for value, place in found if isinstance(value, int | float) and place]
+
+
+def kind_of(path: Path) -> tuple[Any, Any]:
+    """What a run's objective is of, and the data that it was measured on: all that can be compared has them alike."""
+    try:
+        result = read_result(path / RESULT) or {}
+    except InputError:
+        return None, None
+    data = result.get("data")
+    return result.get("monitor"), data.get("digest") if isinstance(data, dict) else None

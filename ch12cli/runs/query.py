@@ -28,11 +28,12 @@ Condition = Callable[[Values], bool]
 
 
 class Query:
-    """A filter. names: what it asks for; matches: whether it holds of a run's values, by name."""
+    """A filter. asked: the comparisons that it makes, (name, sign, value) each; matches: whether it holds of a run's
+    values, by name."""
 
     def __init__(self, text: str) -> None:
         """InputError for a text that is no filter."""
-        self.text, self.names = text, list[str]()
+        self.text, self.asked = text, list[tuple[str, str, str]]()
         self._tokens, self._place = tokens_of(text), 0
         self._condition = self._any(0)
         if self._place < len(self._tokens):
@@ -76,8 +77,8 @@ class Query:
         kind, text = self._next(f"a value after `{name}{sign}`")
         if kind not in ("word", "quoted"):
             raise self._problem(f"expected a value after `{name}{sign}`, not `{text}`")
-        self.names.append(name)
         wanted = text[1:-1] if kind == "quoted" else text
+        self.asked.append((name, sign, wanted))
         if sign == "~":
             return lambda values: name in values and wanted.lower() in str(values[name]).lower()
         return lambda values: name in values and holds(values[name], sign, wanted)

@@ -4,8 +4,9 @@ import shutil
 from pathlib import Path
 
 from ch12cli.errors import InputError
-from ch12cli.runs.catalogue import Entry, entries, is_locked
+from ch12cli.runs.catalogue import Entry, entries
 from ch12cli.runs.files import locked, machine_errors
+from ch12cli.runs.locks import is_locked
 from ch12cli.runs.table import STATE, SWEEP
 
 

@@ -13,6 +13,11 @@ STATE = ".ch12"  # of a sweep's directory: what a continued sweep needs to know
 Record = dict[str, str]
 
 
+def is_sweep(path: Path) -> bool:
+    """Whether a directory is that of a sweep, one that was killed before its table was made included."""
+    return (path / SWEEP).exists() or (path / STATE).exists()
+
+
 def read_table(path: Path) -> list[Record]:
     """The rows of a sweep.csv, the last of each job; what was being written when the sweep was killed is left out."""
     try:

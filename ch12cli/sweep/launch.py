@@ -19,6 +19,7 @@ from ch12cli.sweep.jobs import SweepJob, full_config
 from ch12cli.sweep.logged import log_job, require_trackers
 from ch12cli.sweep.places import place_of
 from ch12cli.sweep.plan import Plan, make_plan, processes_for, write_plan
+from ch12cli.sweep.reached import Reached
 from ch12cli.sweep.record import HydraFiles
 from ch12cli.sweep.signals import Terminated, sigterm_raises
 from ch12cli.sweep.stacked import Done, Progress, Unstacked, cause_of
@@ -118,11 +119,13 @@ class Launch:
         fail_fast = any(group.settings["sweep"]["fail_fast"] for group in plan.groups)
         waiting: list[Record] = []
         ended = set(plan.done)  # a stack that is taken up may tell again of jobs that have ended
+        far = Reached(self.directory)
         events = do_units(plan.units, workshop, processes=min(processes, max(1, len(plan.units))))
         try:
             for unit, event in events:
                 if isinstance(event, Progress):
                     self.watcher.progress(unit, event)
+                    far.note(unit, event)
                     continue
                 if isinstance(event, Unstacked):
                     self.watcher.message(
@@ -147,6 +150,7 @@ class Launch:
         finally:
             events.close()
             self.flush(table, waiting)
+            far.remove()
             remove_leftovers(self.directory / STATE)  # of workers that were killed while they wrote
 
     def flush(self, table: SweepTable, waiting: list[Record]) -> None:

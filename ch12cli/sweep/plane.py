@@ -37,9 +37,10 @@ class Chosen(NamedTuple):
 def boundary(
     directory: Path, *, title: str, features: str | None, best: bool, trust: bool
 ) -> tuple[Picture, list[str]]:
-    """The class that a saved run's network finds at each point of two features' plane, with the rows of the data.
+    """The class that a saved run's network predicts at each point of two features' plane, with the rows of the data.
 
-    features: two names, with a comma; unless given, the first two. InputError for a regression, or a single feature.
+    features: two names, with a comma; unless given, those that tell the classes apart best. InputError for a
+    regression, or a single feature.
     """
 
     def draw(job: Job) -> Picture:
@@ -80,10 +81,11 @@ def boundary(
         )
         there = [name for name, *_ in points]
         held_out = " and ".join({"valid": "validation", "test": "test"}[n] for n in HELD_OUT if n in there)
-        notes = [f"Rows outlined in black: the {held_out} part, which was not trained on."] if held_out else []
+        legend = [f"Rows outlined in black: the {held_out} part, which was not trained on."] if held_out else []
+        notes = []
         if chosen.others:
             notes.append(f"The other {chosen.others} feature{'s' * (chosen.others > 1)} at the training rows' mean.")
-        return Picture(title, [field], notes)
+        return Picture(title, [field], notes, legend)
 
     return with_job(directory, draw, best=best, trust=trust)
 
@@ -126,9 +128,11 @@ def confusion(directory: Path, *, title: str, split: str | None, best: bool, tru
         classes = evaluation.class_names
         texts = [[str(count) for count in row] for row in part.confusion.tolist()]
         panels.append(
-            Grid(Axis("true class", names=classes), Axis("found", names=classes), counts, texts, scale, shares)
+            Grid(
+                Axis("true class", names=classes), Axis("predicted class", names=classes), counts, texts, scale, shares
+            )
         )
-    return Picture(title, list(panels), ["Shade: share of the true class's rows."]), evaluation.messages
+    return Picture(title, list(panels), [], ["Shade: share of the true class's rows."]), evaluation.messages
 
 
 def with_job(directory: Path, draw: Callable[[Job], Picture], *, best: bool, trust: bool) -> tuple[Picture, list[str]]:
@@ -145,10 +149,11 @@ def with_job(directory: Path, draw: Callable[[Job], Picture], *, best: bool, tru
 
 
 def choose(job: Job, features: str | None, *, count: int) -> Chosen:
-    """The columns by name, the first ones unless given."""
+    """The columns by name; unless given the first ones, or those that tell the classes apart best."""
     data = job.task.data
     there = list(data.table.feature_names)
-    names = [name.strip() for name in features.split(",")] if features else there[:count]
+    telling = [there[column] for column in most_telling(job, count)] if job.task.classes else there[:count]
+    names = [name.strip() for name in features.split(",")] if features else telling
     for name in names:
         if name not in there:
             raise InputError(f"--features {name}: the data have {', '.join(there[:MOST])}{did_you_mean(name, there)}")
@@ -159,8 +164,23 @@ def choose(job: Job, features: str | None, *, count: int) -> Chosen:
     return Chosen([there.index(name) for name in names], names, fixed, len(there) - count)
 
 
+def most_telling(job: Job, count: int) -> list[int]:
+    """The columns in which the classes' means lie furthest apart for the spread within the classes (Fisher's ratio),
+    in the order of the data."""
+    x = job.task.data.features[job.task.data.train.rows].astype(np.float64)  # (rows, features)
+    classes = job.task.data.train.y.reshape(-1).astype(np.int64)  # (rows,)
+    within, between = np.zeros(x.shape[1]), np.zeros(x.shape[1])
+    for each in np.unique(classes):
+        rows = x[classes == each]
+        within += ((rows - rows.mean(0)) ** 2).sum(0)
+        between += len(rows) * (rows.mean(0) - x.mean(0)) ** 2
+    ratio = between / np.maximum(within, np.finfo(np.float64).tiny)
+    return sorted(np.argsort(-ratio, kind="stable")[:count].tolist())
+
+
 def axis(table: Table, feature: str) -> Axis:
-    return Axis(f"{feature} ({table.unit})" if table.unit else feature)
+    words = feature.replace("_", " ")
+    return Axis(f"{words} ({table.unit})" if table.unit else words)
 
 
 def span(values: Floats) -> tuple[float, float]:

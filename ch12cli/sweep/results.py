@@ -8,6 +8,7 @@ import torch
 
 from ch12cli.config.task import Task
 from ch12cli.data.columns import as_plain
+from ch12cli.runs.cause import diverged_message as diverged_message
 from ch12cli.runs.environment import environment
 from ch12cli.training.fit import Epoch
 
@@ -91,10 +92,3 @@ def data_state(task: Task) -> dict[str, Any]:
         "data_digest": table.digest,
         "scaling": scaling.as_plain(),
     }
-
-
-def diverged_message(epoch: int, step: int) -> str:
-    return (
-        f"the loss was no longer finite in epoch {epoch}, step {step}; "
-        "try a smaller optimizer.lr, clip_grad_norm=1, or dataset.scaling=standard"
-    )

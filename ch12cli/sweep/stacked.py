@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from ch12cli.config.build import build_stack
 from ch12cli.config.task import Task, tensors
+from ch12cli.runs.cause import cause_of as cause_of
 from ch12cli.sweep.halving import Halving
 from ch12cli.sweep.jobs import SweepJob
 from ch12cli.sweep.record import HydraFiles, write_directory
-from ch12cli.sweep.results import Row, diverged_message, result_of, rows_state, run_state
+from ch12cli.sweep.results import Row, result_of, rows_state, run_state
 from ch12cli.training.checkpoint import Cadence
 from ch12cli.training.fit import Epoch
 
@@ -231,12 +232,3 @@ class StackRun:
 def one_run(state: Mapping[str, Any], row: int) -> dict[str, list[Any]]:
     """One run's part of a state that is lists with an item a run."""
     return {name: [values[row]] for name, values in state.items()}
-
-
-def cause_of(details: Mapping[str, Any]) -> str:
-    """In a line, why a run ended before its last epoch; empty if it did not."""
-    if "diverged" in details:
-        return diverged_message(details["diverged"]["epoch"], details["diverged"]["step"])
-    if "stopped_early" in details:
-        return f"stopped early in epoch {details['stopped_early']}"
-    return f"left by halving after epoch {details['left_at']}" if "left_at" in details else ""

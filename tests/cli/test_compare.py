@@ -5,6 +5,8 @@ import io
 import json
 import math
 import os
+import re
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -93,6 +95,55 @@ def test_many_runs_are_rows_with_their_seeds_folded(compare: Callable[..., str])
     assert text.splitlines()[0].startswith("mean")
     assert "model.width" in text or "width" in text
     assert [line.split()[1] for line in text.splitlines()[-6:]] == [f"sweep/{number}" for number in range(6)]
+
+
+def test_runs_of_different_data_are_side_by_side_and_none_is_best(
+    compare: Callable[..., str], trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not (trained / "points").exists():
+        words = ["train", "device=cpu", "-q", "epochs=1", "dataset=toy_regression"]
+        assert main([*words, "hydra.run.dir=points"]) == 0
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = compare("run0", "run1", "run2", "points", "sweep/0", "sweep/1").splitlines()
+    heads = [line.split() for line in lines if line.startswith(" ")]
+    assert heads == [["run0", "run1", "run2", "points"], ["sweep/0", "sweep/1"]]
+    assert max(map(len, lines)) <= 80
+    assert not any("*" in line for line in lines)
+    assert next(line.split()[1:] for line in lines if line.startswith("dataset ")) == [
+        "iris",
+        "iris",
+        "iris",
+        "…y_regression",
+    ]
+    assert not any(line.startswith("dataset._target_") for line in lines)  # the choice says it
+
+
+def test_a_damaged_run_is_passed_over(trained: Path, compare: Callable[..., str], tmp_path: Path) -> None:
+    damaged = shutil.copytree(trained / "run2", tmp_path / "damaged")
+    (damaged / "result.json").write_text("{", encoding="utf-8")
+    assert list(json.loads(compare("run0", str(damaged), "run1", "--format", "json"))["optimizer.lr"]) == [
+        "run0",
+        "run1",
+    ]
+    assert main(["compare", "run0", str(damaged)]) == 2
+
+
+def test_the_best_combination_is_marked_and_as_many_are_shown_as_asked(compare: Callable[..., str]) -> None:
+    _, _, first, second = compare("sweep").splitlines()
+    assert (first.endswith(" *"), second.endswith(" *")) == (True, False)
+    lines = compare("sweep", "--limit", "1").splitlines()
+    assert (lines[2], lines[3]) == (first, "and 1 more combination; --limit N shows more")
+    assert len(compare("sweep", "--limit", "1", "--format", "csv").splitlines()) == 2
+
+
+def test_the_markdown_of_a_sweep_has_means_with_their_intervals_and_marks_the_best(compare: Callable[..., str]) -> None:
+    head, _, first, second = (
+        [cell.strip() for cell in line.split("|")] for line in compare("sweep", "--format", "md").splitlines()
+    )
+    assert head[1:3] == ["model.width", "valid_loss"]
+    assert not any("interval" in name for name in head)
+    assert re.fullmatch(r"\d\.\d+ ± \d\.\d+ \*", first[2])
+    assert re.fullmatch(r"\d\.\d+ ± \d\.\d+", second[2])
 
 
 def test_markdown_is_a_table(compare: Callable[..., str]) -> None:

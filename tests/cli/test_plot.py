@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import json
 import os
 import shutil
@@ -106,6 +107,45 @@ def test_a_sweeps_curves_fold_its_seeds(trained: Path, monkeypatch: pytest.Monke
     np.testing.assert_allclose(line.y, wanted)
 
 
+def many_keys(folder: Path) -> Path:
+    """A sweep over four keys with long names, as it lies on disk: each job's loss is its number."""
+    combinations = list(
+        itertools.product(("adagrad", "rmsprop"), ("0.0001", "0.0002"), ("leaky_relu", "softplus"), (4, 8))
+    )
+    lines = ["job,directory,status,objective,command"]
+    for job, (optimizer, rate, activation, width) in enumerate(combinations):
+        words = f"optimizer={optimizer} optimizer.lr={rate} activation={activation} model.width={width} seed={job % 2}"
+        lines.append(f"{job},{job},finished,{job},ch12 train {words}")
+        hydra = folder / "many" / f"{job}" / ".hydra"
+        hydra.mkdir(parents=True)
+        config = f"optimizer:\n  lr: {rate}\nmodel:\n  width: {width}\nseed: {job % 2}\n"
+        (hydra / "config.yaml").write_text(config, encoding="utf-8")
+        choices = f"      optimizer: {optimizer}\n      activation: {activation}\n"
+        (hydra / "hydra.yaml").write_text(f"hydra:\n  runtime:\n    choices:\n{choices}", encoding="utf-8")
+        text = f"epoch,train_loss,valid_loss\n1,{job},{job}\n"
+        (folder / "many" / f"{job}" / "metrics.csv").write_text(text, encoding="utf-8")
+    (folder / "many" / "sweep.csv").write_text("\n".join([*lines, ""]), encoding="utf-8")
+    return folder / "many"
+
+
+def test_only_what_differs_in_its_seed_alone_is_folded_however_long_the_values_are(tmp_path: Path) -> None:
+    sweep = many_keys(tmp_path)
+    picture = curves(sweep)
+    panel = picture.panels[0]
+    assert isinstance(panel, Lines)
+    assert [line.y.tolist() for line in panel.lines] == [[job] for job in range(8)]
+    assert picture.notes[-1] == "The best 8 of 16 combinations; all of these with optimizer=adagrad."
+    assert len({line.name for line in panel.lines}) == 8
+    assert panel.lines[1].name == "lr=0.0001, activation=leaky_relu, width=8"  # all eight have the same optimizer
+
+
+def test_many_runs_are_folded_by_their_values_too(tmp_path: Path) -> None:
+    sweep = many_keys(tmp_path)
+    panel = curves_of_runs([sweep / f"{job}" for job in range(16)], None).panels[0]
+    assert isinstance(panel, Lines)
+    assert [line.y.tolist() for line in panel.lines] == [[job] for job in range(8)]
+
+
 def predicted(said: Callable[..., str], run: str, header: str, rows: list[str], tmp_path: Path) -> list[dict[str, str]]:
     file = tmp_path / "rows.csv"
     file.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
@@ -117,7 +157,7 @@ def test_a_boundary_is_what_predict_says_of_the_same_points(said: Callable[..., 
     picture, _ = plane.boundary(run, title="t", features="petal_width,sepal_length", best=False, trust=False)
     (field,) = picture.panels
     assert isinstance(field, Field)
-    assert (field.x.label, field.y.label) == ("petal_width (cm)", "sepal_length (cm)")
+    assert (field.x.label, field.y.label) == ("petal width (cm)", "sepal length (cm)")
     data = read_saved(run).settings["dataset"]
     table = iris()
     names = ("test_size", "valid_size", "split", "split_seed", "scaling")
@@ -132,6 +172,16 @@ def test_a_boundary_is_what_predict_says_of_the_same_points(said: Callable[..., 
     found = [field.names[field.found[point]] for point in points]
     assert [next(iter(answer.values())) for answer in answers] == found
     assert len(set(found)) > 1
+
+
+def test_the_features_of_a_boundary_are_those_that_tell_the_classes_apart(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(trained)
+    picture, _ = plane.boundary(Path("iris"), title="t", features=None, best=False, trust=False)
+    (field,) = picture.panels
+    assert isinstance(field, Field)
+    assert (field.x.label, field.y.label) == ("petal length (cm)", "petal width (cm)")  # as any book on Iris shows
 
 
 def test_a_line_is_what_predict_says_along_the_feature(said: Callable[..., str], tmp_path: Path) -> None:
@@ -172,6 +222,10 @@ def test_a_confusion_matrix_is_that_of_eval(said: Callable[..., str]) -> None:
         (["iris", "--kind", "boundary", "--features", "petal_length"], "must be 2 of the features"),
         (["sweep", "--kind", "heatmap", "--x", "seed"], "--x seed: is not swept"),
         (["sweep/sweep.csv"], "is a file"),
+        (["iris", "--x", "seed"], "--x: is for --kind heatmap or slice; what is to be drawn here is a curve"),
+        (["sweep", "--features", "a,b"], "--features: is for --kind boundary or line"),
+        (["iris", "points", "--kind", "importance"], "are not of one metric on the same data"),
+        (["iris", "other", "--kind", "importance"], "2 runs say nothing of what matters; give 5 or more"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused_in_a_line(words: list[str], message: str, said: Callable[..., str]) -> None:

@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 
 from ch12cli.cli.main import main
+from ch12cli.cli.run_table import format_runs
 from ch12cli.errors import InputError
-from ch12cli.runs.catalogue import is_locked, is_locked_by_trying
+from ch12cli.runs.catalogue import entries
 from ch12cli.runs.files import locked
+from ch12cli.runs.locks import is_locked, is_locked_by_trying
 from ch12cli.runs.names import find
 from ch12cli.training.checkpoint import load, sealed_bytes
 
@@ -92,7 +94,11 @@ def test_filters_sorting_and_limits(answer: Answer) -> None:
         *("10-00-00-iris-mlp", "10-01-00-iris-mlp")
     ]
     assert names(answer("--limit", "1", "--reverse", "--format", "json")) == ["10-00-00-iris-mlp"]
-    assert answer("--filter", "epochs=77") == "no runs below outputs/\n"
+    assert answer("--filter", "epochs=77") == (
+        "none of the 4 runs below outputs/ matches --filter 'epochs=77'; the jobs of a sweep are asked as "
+        f"`ch12 runs {DAY}/10-02-00-sweep --filter …`\n"
+    )
+    assert answer("--filter", "tags~good").startswith("none of the 4 runs")  # though no run has a tag yet
 
 
 def test_the_jobs_of_a_sweep_are_listed_from_its_table(answer: Answer, listed: Path) -> None:
@@ -100,6 +106,50 @@ def test_the_jobs_of_a_sweep_are_listed_from_its_table(answer: Answer, listed: P
     assert [(row["seed"], row["status"], row["epochs"]) for row in rows] == [(s, "finished", 2) for s in (1, 2, 3)]
     result = json.loads((listed / "10-02-00-sweep" / "1" / "result.json").read_text(encoding="utf-8"))
     assert rows[1]["objective"] == result["objective"]
+    assert {row["when"] for row in rows} == {1.8e9 + 120}  # that of the sweep
+    assert {type(row[name]) for row in rows for name in ("seed", "epochs", "best_epoch", "parameters")} == {int}
+    assert {row["monitor"] for row in rows} == {"valid_loss"}
+    assert "valid loss" in answer("10-02-00-sweep")
+    [head, *lines] = csv.reader(io.StringIO(answer("10-02-00-sweep", "--format", "csv")))
+    assert [line[head.index("seed")] for line in lines] == ["3", "2", "1"]
+
+
+def test_the_jobs_that_a_killed_sweep_did_not_put_into_its_table_are_found(answer: Answer, listed: Path) -> None:
+    sweep = listed / "10-02-00-sweep"
+    whole = {row["path"]: row for row in json.loads(answer("10-02-00-sweep", "--format", "json"))}
+    lines = (sweep / "sweep.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    for kept in (2, 1, 0):  # lines: a row, the header alone, nothing
+        (sweep / "sweep.csv").write_text("".join(lines[:kept]), encoding="utf-8")
+        rows = {row["path"]: row for row in json.loads(answer("10-02-00-sweep", "--format", "json"))}
+        assert {path: dict(sorted(row.items())) for path, row in rows.items()} == {
+            path: dict(sorted(row.items())) for path, row in whole.items()
+        }
+    (sweep / "sweep.csv").unlink()
+    assert len(json.loads(answer("10-02-00-sweep", "--format", "json"))) == 3
+    assert find("10-02-00-sweep/1").resolve() == (sweep / "1").resolve()
+    shutil.rmtree(sweep / "2")
+    (row,) = [row for row in json.loads(answer("--format", "json")) if row["kind"] == "sweep"]
+    assert (row["status"], row["jobs"], row["finished_jobs"]) == ("killed", 3, 2)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_on_a_terminal_no_line_is_wider_than_it_and_the_status_is_there(
+    width: int, listed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(listed / "10-01-00-iris-mlp", Path("outputs") / ("a_long_name_" * 9))
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    monkeypatch.setenv("COLUMNS", str(width))
+    listing = list(entries(Path("outputs")))
+    lines = format_runs(listing).splitlines()
+    assert max(map(len, lines)) <= width
+    assert all(any(word in line for word in ("finished", "diverged")) for line in lines[1:])
+    assert width < 80 or "test" in lines[0]
+    assert width < 100 or lines[0].startswith("when")
 
 
 @pytest.mark.parametrize(
@@ -107,6 +157,9 @@ def test_the_jobs_of_a_sweep_are_listed_from_its_table(answer: Answer, listed: P
     [
         (["--filter", "test_acuracy>0.9"], "test_acuracy: no run has it; did you mean `test_accuracy`?"),
         (["--filter", "optimzer.lr>0.9"], "did you mean `optimizer.lr`?"),
+        (["--filter", "model.width=abc"], "model.width is a number in every run, and 'abc' is none"),
+        (["--filter", "test_accuracy>abc"], "test_accuracy is a number in every run, and 'abc' is none"),
+        (["--sort=-test_accuracy"], "the largest first: --sort test_accuracy --reverse"),
         (["--sort", "objctive"], "--sort: objctive: no run has it; did you mean `objective`?"),
         (["--limit", "-1"], "--limit"),
         (["--format", "xml"], "--format"),
@@ -149,6 +202,23 @@ def test_what_is_damaged_killed_or_running_is_called_so_and_stops_nothing(answer
     assert (row["status"], row["epochs"]) == ("running", 2)
 
 
+def test_metrics_that_were_changed_afterwards_are_noticed(answer: Answer, listed: Path) -> None:
+    def status(word: str) -> str:
+        [row] = json.loads(answer("--filter", f"path~{word}", "--format", "json"))
+        return str(row["status"])
+
+    run = listed / "10-00-00-iris-mlp"
+    whole = (run / "metrics.csv").read_bytes()
+    (run / "metrics.csv").write_bytes(whole)  # later, but the same
+    assert status("10-00") == "finished"
+    (run / "metrics.csv").write_bytes(bytes(range(128, 256)) + whole[128:])
+    assert status("10-00") == "damaged"
+    (run / "metrics.csv").write_bytes(whole + whole.splitlines(keepends=True)[-1])  # it was trained on, and killed
+    assert status("10-00") == "killed"
+    with locked(run, key="test"):
+        assert status("10-00") == "running"
+
+
 @pytest.mark.parametrize("look", [is_locked, is_locked_by_trying])
 def test_a_look_at_a_lock_changes_nothing(look: Callable[[Path], bool], listed: Path) -> None:
     run = listed / "10-00-00-iris-mlp"
@@ -184,6 +254,19 @@ def test_the_best_is_that_of_the_best_objective(listed: Path) -> None:
     shutil.rmtree(runs[objectives.index(min(objectives))])
     (listed / "10-01-00-iris-mlp" / "result.json").unlink(missing_ok=True)
     assert find("@best").resolve() == jobs[objectives[2:].index(min(objectives[2:]))].resolve()
+
+
+def test_the_best_is_of_the_newest_runs_data(listed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    iris = find("@best").resolve()
+    words = ["train", "device=cpu", "-q", "epochs=1", "dataset=two_class", "optimizer.lr=1e-6"]
+    assert main([*words, "hydra.run.dir=outputs/xor"]) == 0  # a worse objective, on other data
+    os.utime("outputs/xor/.hydra", (1.7e9, 1.7e9))
+    assert find("@best").resolve() == iris
+    os.utime("outputs/xor/.hydra", (1.9e9, 1.9e9))
+    assert find("@best") == Path("outputs/xor")
+    capsys.readouterr()
+    assert main(["show", "@best"]) == 0
+    assert capsys.readouterr().err.startswith("ch12: @best is outputs/xor: valid loss ")
 
 
 def test_a_sweep_is_listed_with_its_best_objective(answer: Answer, listed: Path) -> None:
@@ -229,6 +312,11 @@ def test_a_run_of_a_version_without_a_key_is_read_as_it_was_meant(
 def test_a_name_that_none_or_several_have_is_said(word: str, message: str, listed: Path) -> None:
     with pytest.raises(InputError, match=message):
         find(word)
+
+
+def test_what_is_exported_of_a_job_is_called_after_its_sweep(listed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", "10-02-00-sweep/1"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == "10-02-00-sweep-1.py"
 
 
 def test_other_commands_find_runs_by_name_too(listed: Path, capsys: pytest.CaptureFixture[str]) -> None:

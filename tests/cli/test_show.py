@@ -72,6 +72,33 @@ def test_a_sweep_is_shown_with_what_differed_and_what_went_wrong(shown: Callable
     assert "no longer finite" in text
 
 
+def test_a_sweep_that_was_killed_is_shown_as_far_as_its_jobs_are_there(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep = shutil.copytree(trained / "sweep", tmp_path / "sweep")
+    (sweep / "sweep.csv").unlink()
+    shutil.rmtree(sweep / "0")
+    capsys.readouterr()
+    assert main(["show", str(sweep)]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("killed  2 finished, 3 diverged of 6 jobs")
+    assert "no longer finite" in text
+    assert main(["show", str(sweep / "2")]) == 0
+
+
+def test_a_run_whose_metrics_were_overwritten_is_damaged_and_one_that_diverged_says_why(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = shutil.copytree(trained / "run", tmp_path / "run")
+    (run / "metrics.csv").write_bytes(bytes(range(256)))
+    os.utime(run / "metrics.csv", (2e9, 2e9))
+    capsys.readouterr()
+    assert main(["show", str(run)]) == 0
+    assert capsys.readouterr().out.startswith("damaged")
+    assert main(["show", str(trained / "sweep" / "1")]) == 0
+    assert "the loss was no longer finite in epoch 1" in capsys.readouterr().out
+
+
 def test_a_run_that_was_killed_or_damaged_is_shown_as_far_as_it_is_there(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,6 +1,8 @@
 """`ch12 watch`: follows what another process trains, and disturbs nothing."""
 
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +15,7 @@ import pytest
 
 from ch12cli.cli.main import main
 from ch12cli.runs.directory import read_result
+from ch12cli.runs.progress import Following
 
 CH12 = [sys.executable, "-m", "ch12cli"]
 WORDS = ["train", "device=cpu", "-q", "batch_size=30", "threads=1"]
@@ -51,7 +54,29 @@ def test_a_sweep_is_followed_to_its_end(folder: Path, capsys: pytest.CaptureFixt
     with training(*words, until=folder / "sweep" / "sweep.csv") as process:
         assert main(["watch", "sweep"]) == 0
         assert process.wait(30) == 0
-    assert "finished  30 finished" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "finished  30 finished" in text
+    told = re.findall(r"(\d+) of 30 jobs: .*; ([\d,]+) of 9,000 epochs", text)
+    ended, epochs = ([int(pair[place].replace(",", "")) for pair in told] for place in (0, 1))
+    assert len(told) > 1
+    assert (ended, epochs) == (sorted(ended), sorted(epochs))
+    assert any(0 < done < 9000 and done % 300 for done in epochs)  # within stacks too
+    assert re.search(r"about \d+:\d\d left", text)
+    assert not (folder / "sweep" / ".ch12" / "reached.json").exists()
+
+
+def test_a_sweep_that_was_killed_is_seen_as_far_as_its_directories_go(folder: Path) -> None:
+    assert main([*WORDS, "-m", "seed=range(4)", "epochs=2", "hydra.sweep.dir=sweep"]) == 0
+    (folder / "sweep" / "sweep.csv").unlink()
+    shutil.rmtree(folder / "sweep" / "3")
+    (folder / "sweep" / ".ch12" / "reached.json").write_text(
+        '{"began": 1, "stacks": [[[2, 3], 0, 1]]}', encoding="utf-8"
+    )
+    far = Following(folder / "sweep").look()
+    assert (far.jobs, far.ended, far.epochs, far.of_epochs) == (4, {"finished": 3}, 7, 8)
+    for damaged in ("[", "{}", '{"began": null, "stacks": [1]}'):
+        (folder / "sweep" / ".ch12" / "reached.json").write_text(damaged, encoding="utf-8")
+        assert Following(folder / "sweep").look().epochs == 6
 
 
 def test_ctrl_c_ends_the_watching_and_not_the_run(folder: Path) -> None:

@@ -21,7 +21,7 @@ def panels(picture: Picture) -> list[Lines]:
 
 
 def test_one_run_has_a_panel_each_for_loss_and_metric_with_both_parts() -> None:
-    loss, accuracy = panels(learning_curves({"": [rows([3.0, 2.0, 1.0])]}, title="t"))
+    loss, accuracy = panels(learning_curves([("", [rows([3.0, 2.0, 1.0])])], title="t"))
     assert [(line.name, line.y.tolist()) for line in loss.lines] == [
         ("training", [6.0, 4.0, 2.0]),
         ("validation", [3.0, 2.0, 1.0]),
@@ -31,14 +31,14 @@ def test_one_run_has_a_panel_each_for_loss_and_metric_with_both_parts() -> None:
 
 
 def test_several_runs_are_told_apart_by_name_on_the_validation_part() -> None:
-    loss, _ = panels(learning_curves({"a": [rows([3.0])], "b": [rows([4.0])]}, title="t"))
+    loss, _ = panels(learning_curves([("a", [rows([3.0])]), ("b", [rows([4.0])])], title="t"))
     assert [(line.name, line.y.tolist()) for line in loss.lines] == [("a", [3.0]), ("b", [4.0])]
     assert loss.y.label == "validation loss"
 
 
 def test_seeds_are_a_mean_and_a_band_and_one_that_ended_early_counts_until_then() -> None:
     curves = [[4.0, 2.0, 1.0], [6.0, 4.0], [8.0, float("inf"), 3.0]]
-    picture = learning_curves({"": [rows(curve) for curve in curves]}, title="t", metric="valid_loss")
+    picture = learning_curves([("", [rows(curve) for curve in curves])], title="t", metric="valid_loss")
     (panel,) = panels(picture)
     (line,) = panel.lines
     assert line.low is not None
@@ -47,16 +47,21 @@ def test_seeds_are_a_mean_and_a_band_and_one_that_ended_early_counts_until_then(
     np.testing.assert_allclose(line.y, [np.mean(values) for values in by_epoch])
     np.testing.assert_allclose(line.low, [np.percentile(values, 5) for values in by_epoch])
     np.testing.assert_allclose(line.high, [np.percentile(values, 95) for values in by_epoch])
-    assert "5th to 95th percentile" in picture.notes[0]
+    assert (picture.notes, picture.legend) == (["Lines: mean of the runs."], ["Bands: 5th to 95th percentile."])
+
+
+def test_lines_of_the_same_name_stay_lines_of_their_own() -> None:
+    loss, _ = panels(learning_curves([("a", [rows([3.0])]), ("a", [rows([4.0])])], title="t"))
+    assert [(line.name, line.y.tolist()) for line in loss.lines] == [("a", [3.0]), ("a", [4.0])]
 
 
 def test_a_loss_over_orders_of_magnitude_has_a_logarithmic_axis() -> None:
-    assert panels(learning_curves({"": [rows([1000.0, 1.0])]}, title="t"))[0].y.log
-    assert not panels(learning_curves({"": [rows([10.0, 1.0])]}, title="t"))[0].y.log
+    assert panels(learning_curves([("", [rows([1000.0, 1.0])])], title="t"))[0].y.log
+    assert not panels(learning_curves([("", [rows([10.0, 1.0])])], title="t"))[0].y.log
 
 
 def test_more_runs_than_colours_are_cut_and_that_is_said() -> None:
-    picture = learning_curves({f"run {n}": [rows([1.0])] for n in range(SERIES + 3)}, title="t")
+    picture = learning_curves([(f"run {n}", [rows([1.0])]) for n in range(SERIES + 3)], title="t")
     assert len(panels(picture)[0].lines) == SERIES
     assert f"The first {SERIES} of {SERIES + 3}." in picture.notes
 
@@ -64,10 +69,14 @@ def test_more_runs_than_colours_are_cut_and_that_is_said() -> None:
 @pytest.mark.parametrize(
     ("groups", "metric", "said"),
     [
-        ({"a": [[]]}, None, "no run has a whole epoch"),
-        ({"a": [rows([1.0])]}, "valid_los", "--metric valid_los: the runs have train_loss, train_accuracy, valid_loss"),
+        ([("a", [[]])], None, "no run has a whole epoch"),
+        (
+            [("a", [rows([1.0])])],
+            "valid_los",
+            "--metric valid_los: the runs have train_loss, train_accuracy, valid_loss",
+        ),
     ],
 )
-def test_what_cannot_be_drawn_is_refused(groups: dict[str, list[Rows]], metric: str | None, said: str) -> None:
+def test_what_cannot_be_drawn_is_refused(groups: list[tuple[str, list[Rows]]], metric: str | None, said: str) -> None:
     with pytest.raises(InputError, match=said):
         learning_curves(groups, title="t", metric=metric)

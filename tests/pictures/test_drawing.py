@@ -1,12 +1,16 @@
 """What is drawn: in a terminal of any width, and in files that other programs read."""
 
 import io
+import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from ch12cli.pictures.file import render
+from ch12cli.pictures.file_grid import LEAST, size_of_texts
 from ch12cli.pictures.picture import Axis, Bars, Field, Grid, Histogram, Line, Lines, Panel, Picture
 from ch12cli.pictures.scale import Scale, tick_texts
 from ch12cli.pictures.terminal import draw
@@ -35,7 +39,7 @@ PANELS: dict[str, Panel] = {
         np.array([[1.0, 2, NAN], [3, 4, 5]]),
         [["1", "2", ""], ["3", "4", "5"]],
         "loss",
-        best=(0, 0),
+        best=frozenset([(0, 0)]),
     ),
     "wide grid": Grid(
         Axis("width", names=tuple(map(str, range(24)))),
@@ -101,6 +105,78 @@ def test_a_field_shows_each_class_where_it_was_found_and_the_rows_of_the_data_on
     assert (body.count("+"), body.count("o")) == (2, 1)  # three rows
 
 
+def test_eight_lines_are_told_apart_without_colour() -> None:
+    panel = Lines(Axis("epoch"), Axis("loss"), [Line(f"line {n}", X, X + n) for n in range(8)])
+    text = " ".join(text_of(Picture("t", [panel]))[-4:])
+    samples = re.findall(r"([\u2800-\u28ff]+) line \d", text)
+    assert len(samples) == len(set(samples)) == 8
+
+
+def test_what_is_counted_has_whole_numbers_beside_it() -> None:
+    two = np.array([1.0, 2.0, 3.0])
+    panel = Lines(Axis("epoch", whole=True), Axis("loss"), [Line("a", two, two)])
+    labels = text_of(Picture("t", [panel]))[-3].split()
+    assert labels == ["1", "2", "3"]
+    assert not re.search(
+        r"\b\d\.[1-9]\b", strings(render(Picture("t", [replace(panel, y=Axis("n", whole=True))]), "svg"))
+    )
+
+
+def test_what_is_only_seen_in_a_file_is_only_said_there() -> None:
+    picture = Picture("t", [PANELS["field"]], ["Said."], ["Outlined in black."])
+    assert "Outlined" not in "\n".join(text_of(picture))
+    assert "Outlined in black." in strings(render(picture, "svg"))
+
+
+def boxes(picture: Picture) -> tuple[list[Any], list[Any], list[Any]]:
+    """Where the axes with their labels, the legend and the notes lie in a file, in points."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    seen: list[Figure] = []
+
+    class Watched(Figure):
+        def savefig(self, *arguments: Any, **options: Any) -> None:
+            super().savefig(*arguments, **options)
+            seen.append(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("matplotlib.figure.Figure", Watched)
+        render(picture, "png")
+    (figure,) = seen
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    axes = [each.get_tightbbox(renderer) for each in figure.axes]
+    legends = [each.get_window_extent(renderer) for each in figure.legends]
+    notes = [
+        each.get_window_extent(renderer) for each in figure.texts if each.get_text() and each is not figure._suptitle
+    ]
+    return axes, legends, notes
+
+
+@pytest.mark.parametrize("lines", [1, 3, 8])
+def test_legend_and_notes_cover_neither_the_panels_nor_each_other(lines: int) -> None:
+    named = [Line(f"activation=leaky_relu, width={n}", X, X + n, X, X + 2 * n) for n in range(lines)]
+    panel = Lines(Axis("epoch"), Axis("loss"), named)
+    axes, (legend,), (notes,) = boxes(Picture("t", [panel, panel], ["A note. " * 40], ["Another."]))
+    assert all(each.y0 >= legend.y1 - 1 for each in axes)
+    assert legend.y0 >= notes.y1 - 1
+    assert notes.y0 >= 0
+
+
+@pytest.mark.parametrize("cells", [3, 12, 24])
+def test_numbers_of_a_grid_stay_in_their_cells(cells: int) -> None:
+    names = tuple(f"{n}" for n in range(cells))
+    values = np.arange(float(cells * cells)).reshape(cells, cells) / 7
+    texts = [[f"{value:.3g}" for value in row] for row in values.tolist()]
+    panel = Grid(Axis("a", names=names), Axis("b", names=names), values, texts, "loss", best=frozenset([(0, 0)]))
+    size = size_of_texts(panel)
+    across = 0.75 * 6.4 * 72 / cells  # points
+    assert size < LEAST or 5 * 0.6 * size <= across  # 5 letters, each 0.6 of its height
+    assert (cells == 24) == (size < LEAST)
+    text = strings(render(Picture("t", [panel]), "svg"))
+    assert (texts[1][1] in text.split()) == (cells < 24)
+
+
 def strings(content: bytes) -> str:
     return " ".join("".join(element.itertext()) for element in ET.fromstring(content).iter())
 
@@ -143,3 +219,14 @@ def test_ticks_are_round_values_within_the_axis(low: float, high: float, log: bo
     ticks = Scale(low, high, log).ticks(3)
     assert all(low * 0.999 <= tick <= high * 1.001 for tick in ticks)
     assert tick_texts(ticks) == wanted
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_where_there_is_no_room_for_numbers_a_bar_says_which_colour_is_which(log: bool) -> None:
+    names = tuple(f"{n}" for n in range(24))
+    values = np.geomspace(0.01, 100, 576).reshape(24, 24)
+    texts = [[f"{value:.3g}" for value in row] for row in values.tolist()]
+    shades = (np.log10(values) + 2) / 4 if log else None
+    panel = Grid(Axis("a", names=names), Axis("b", names=names), values, texts, "loss", shades=shades)
+    words = strings(render(Picture("t", [panel]), "svg")).split()
+    assert ("80" in words) != log  # a linear bar has 0, 20, …, 80; a logarithmic one powers of ten

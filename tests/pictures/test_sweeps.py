@@ -49,9 +49,9 @@ def test_a_heat_map_shows_the_mean_of_each_pair_and_marks_the_best(results: Resu
     assert (grid.rows.names, grid.columns.names) == (RATES, WIDTHS)
     wanted = [[mean(cell(rate, width)) for width in WIDTHS] for rate in RATES]
     np.testing.assert_allclose(grid.values, wanted)
-    assert grid.best == (1, 0)
+    assert grid.best == {(1, 0)}
     assert picture.notes == [
-        "Each cell: mean of 4 to 5 runs. 1 jobs that diverged, failed or have no such value are left out."
+        "Each cell: mean of 4 to 5 runs. 1 job that diverged, failed or has no such value is left out."
     ]
 
 
@@ -69,7 +69,7 @@ def test_the_two_weightiest_keys_are_chosen_and_a_pair_without_a_run_is_empty(re
 def test_of_what_is_better_the_higher_the_highest_is_best() -> None:
     (grid,) = heatmap(results_of(ROWS, metric="objective", what="accuracy", minimise=False), title="t").panels
     assert isinstance(grid, Grid)
-    assert grid.values[grid.best] == np.nanmax(grid.values)
+    assert [grid.values[cell] for cell in grid.best] == [np.nanmax(grid.values)]
 
 
 def test_a_slice_has_every_run_its_mean_and_its_band(results: Results) -> None:
@@ -96,6 +96,29 @@ def test_a_slice_over_words_has_them_as_names() -> None:
     assert panel.x.names == ("relu", "tanh")
     assert panel.lines[1].y.tolist() == [1.0, 2.0]
     assert not panel.lines[1].joined
+
+
+def test_of_equal_best_cells_each_is_marked_and_one_run_is_no_mean() -> None:
+    rows = [
+        {"job": str(n), "status": "finished", "objective": value, "command": f"ch12 train a={n // 2} b={n % 2}"}
+        for n, value in enumerate(("1", "3", "2", "1"))
+    ]
+    picture = heatmap(results_of(rows, metric="objective", what="loss", minimise=True), title="t", x="b", y="a")
+    (grid,) = picture.panels
+    assert isinstance(grid, Grid)
+    assert grid.best == {(0, 0), (1, 1)}
+    assert picture.notes == ["Each cell: one run."]
+
+
+def test_a_few_different_values_have_a_few_bars() -> None:
+    draw = random.Random(1)
+    rows = [
+        {"job": str(n), "status": "finished", "objective": repr(draw.gauss(0.3, 0.05)), "command": "x"}
+        for n in range(20)
+    ]
+    (panel,) = distribution(results_of(rows, metric="objective", what="loss", minimise=True), title="t").panels
+    assert isinstance(panel, Histogram)
+    assert 4 <= len(panel.counts) <= 8  # Sturges: 1 + log2 of 20, rounded up
 
 
 def test_a_distribution_counts_every_run_once(results: Results) -> None:

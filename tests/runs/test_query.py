@@ -65,5 +65,6 @@ def test_what_is_no_filter_is_said(text: str) -> None:
     assert "\n" not in str(raised.value)
 
 
-def test_a_filter_names_what_it_asks_for() -> None:
-    assert Query("a.b>1 and not (c=2 or d~x)").names == ["a.b", "c", "d"]
+def test_a_filter_tells_what_it_asks_for() -> None:
+    asked = [("a.b", ">", "1"), ("c", "=", "2 x"), ("d", "~", "x")]
+    assert Query("a.b>1 and not (c='2 x' or d~x)").asked == asked

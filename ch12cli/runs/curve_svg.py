@@ -1,0 +1,51 @@
+"""Learning curves as a small SVG, for a notebook in a browser, whose letters are not all equally wide."""
+
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+
+WIDTH, HEIGHT = 560, 200  # of the drawing, in the browser's pixels
+LEFT, RIGHT, TOP, BOTTOM = 70, 10, 26, 34  # room beside it
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")  # Okabe & Ito (2008)
+DASHES = ("", "6 3", "2 2", "6 2 2 2")  # told apart without colour too
+TEXT = "font-size='12' fill='currentColor'"
+
+
+def curve_svg(series: Mapping[str, Sequence[float]]) -> str:
+    """Every series over 1, 2, …, n. Values that are not finite are gaps; nothing if there are no others."""
+    finite = [value for values in series.values() for value in values if math.isfinite(value)]
+    if not finite:
+        return ""
+    low, high = min(finite), max(finite)
+    longest = max(map(len, series.values()))
+    lines = []
+    for number, (name, values) in enumerate(series.items()):
+        style = f"stroke='{COLOURS[number % len(COLOURS)]}' stroke-dasharray='{DASHES[number % len(DASHES)]}'"
+        lines += [
+            f"<polyline points='{points}' fill='none' stroke-width='2' {style}/>"
+            for points in pieces(values, low, high, longest)
+        ]
+        x = LEFT + 130 * number
+        lines.append(f"<line x1='{x}' x2='{x + 24}' y1='12' y2='12' stroke-width='2' {style}/>")
+        lines.append(f"<text x='{x + 30}' y='16' {TEXT}>{escape(name.replace('_', ' '))}</text>")
+    right, floor = WIDTH - RIGHT, HEIGHT - BOTTOM
+    axes = f"<path d='M{LEFT} {TOP}V{floor}H{right}' fill='none' stroke='currentColor'/>"
+    texts = [(LEFT - 6, TOP + 4, "end", f"{high:.4g}"), (LEFT - 6, floor + 4, "end", f"{low:.4g}")]
+    texts += [(LEFT, floor + 16, "middle", "1"), (right, floor + 16, "end", f"{longest}")]
+    texts += [((LEFT + right) // 2, floor + 28, "middle", "epoch")]
+    lines += [f"<text x='{x}' y='{y}' text-anchor='{anchor}' {TEXT}>{text}</text>" for x, y, anchor, text in texts]
+    head = f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {WIDTH} {HEIGHT}' width='{WIDTH}' role='img'>"
+    return f"{head}{axes}{''.join(lines)}</svg>"
+
+
+def pieces(values: Sequence[float], low: float, high: float, longest: int) -> list[str]:
+    """The points of a line, as an SVG has them, a text for each stretch without a gap."""
+    found: list[list[str]] = [[]]
+    for place, value in enumerate(values):
+        if not math.isfinite(value):
+            found.append([])
+            continue
+        x = LEFT + (WIDTH - LEFT - RIGHT) * place / max(1, longest - 1)
+        share = (value / 2 - low / 2) / (high / 2 - low / 2) if high > low else 0.5  # in halves: a span may be inf
+        found[-1].append(f"{x:.1f},{TOP + (HEIGHT - TOP - BOTTOM) * (1 - share):.1f}")
+    return [" ".join(piece) for piece in found if piece]
