@@ -16,6 +16,7 @@ from ch12cli.config.choices import flatten
 from ch12cli.config.combinations import problems_of
 from ch12cli.config.compose import Composer
 from ch12cli.config.settings import plain_job
+from ch12cli.config.values import MANDATORY
 from ch12cli.errors import InputError
 
 # What does not touch a job's result: how data are loaded, in how many threads, what is written, how jobs are stacked.
@@ -151,7 +152,7 @@ class Jobs:
             plain = plain_job(composition.config)
             text = repr(plain)
             referenced = {key for name in REFERENCE.findall(text) for key in (name, name.rpartition(".")[0])}
-            keys = frozenset(key for key, _ in flatten(plain))
+            keys = frozenset(key for key, value in flatten(plain) if value != MANDATORY)  # which a base must have
             self.bases[lines] = Base(
                 composition.config,
                 plain,
