@@ -171,9 +171,11 @@ def nothing_left(directory: Path, saved: Saved, result: Mapping[str, Any], lines
             f"ch12 resume {name} {words} --fork"
         )
     if result.get("status") == "diverged":
+        others = [line for line in read_lines(directory / HYDRA) or [] if key_of(line) != "optimizer.lr"]
+        smaller = f"optimizer.lr={saved.settings['optimizer'].get('lr', 0.01) / 10:g}"
         return (
-            f"{directory}: diverged in epoch {done + 1}; as a new run it goes on from the end of epoch {done}, such as "
-            f"with a smaller rate: ch12 resume {name} optimizer.lr=… --fork"
+            f"{directory}: diverged in epoch {done + 1}, and what it had come to by then is no good to go on from; "
+            f"train a new run with a smaller rate: {shlex.join(['ch12', 'train', *others, smaller])}"
         )
     # without a result it was killed after its last epoch, and has its ends to write
     if result.get("status") == "finished" and done >= epochs:
