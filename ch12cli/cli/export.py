@@ -30,7 +30,8 @@ def run(words: Sequence[str]) -> int:
     if not target.parent.is_dir():
         raise InputError(f"-o {target}: there is no directory {target.parent}")
     from ch12cli.cli.main import report
-    from ch12cli.cli.show import lines_of
+    from ch12cli.config.recorded import read_lines
+    from ch12cli.runs.directory import HYDRA
     from ch12cli.runs.files import write_whole
     from ch12cli.sweep.exported import export
 
@@ -38,7 +39,7 @@ def run(words: Sequence[str]) -> int:
         directory,
         options.format,
         name=target.stem,
-        words=lines_of(directory),
+        words=read_lines(directory / HYDRA),
         best=options.checkpoint == "best",
         trust=options.trust,
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 from ch12cli.cli import plots
 from ch12cli.cli.compare import compared
-from ch12cli.cli.show import lines_of, reason_of, whole
+from ch12cli.cli.show import commands_of, reason_of, whole
 from ch12cli.cli.sweep_report import format_failures, format_interval, other_metrics
 from ch12cli.cli.tables import format_seconds, metric_label, result_rows
 from ch12cli.config.recorded import NAMES_A_KEY
@@ -45,8 +45,8 @@ def run_page(entry: Entry) -> bytes:
             [row["row"], row["part"], row["epoch"], *(number(row.get(name)) for name in metrics)] for row in figures
         ]
         sections += ["<h2>Results</h2>", page.table(header, table)]
-    words = lines_of(entry.path)
-    lines = [] if words is None else [("Trains it again:", shlex.join(["ch12", "train", *words]))]
+    commands = commands_of(entry.path, result)
+    lines = [("Then:" if number else "Trains it again:", command) for number, command in enumerate(commands)]
     name = shlex.quote(str(entry.path))
     lines += [("Trains it again and says whether it is the same:", f"ch12 repro {name}")]
     classes = any("accuracy" in row for row in figures)

@@ -41,6 +41,5 @@ def run(words: Sequence[str]) -> int:
     with RunDisplay(verbosity=verbosity) as display:
         outcome = resume_run(directory, lines, watcher=display, fork=options.fork, trust=options.trust)
         if outcome is None:
-            display.message(f"{directory}: nothing left to do; epochs=N with a larger N would train it on")
             return 0
     return EXIT[outcome.status] if outcome.signal is None else 128 + outcome.signal

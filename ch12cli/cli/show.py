@@ -84,18 +84,21 @@ def reason_of(result: Mapping[str, Any]) -> str:
 
 def facts_of(entry: "Entry", result: Mapping[str, Any], keys: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What a run was, on what, and how to go on with it: (label, text) each."""
+    from ch12cli.runs.history import described, sittings_of
+
     environment, data = result.get("environment") or {}, result.get("data") or {}
     groups = ("dataset", "model", "activation", "loss", "optimizer", "scheduler", "experiment")
     chosen = [f"{group}={keys[group]}" for group in groups if keys.get(group) not in (None, "null", "none")]
     versions = [f"{name} {environment[name]}" for name in ("ch12", "torch", "python", "device") if name in environment]
-    words = lines_of(entry.path)
+    commands = commands_of(entry.path, result)
     facts = [
         ("began", time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.when))),
         ("choices", " ".join(chosen)),
         ("parameters", str(result.get("parameters") or "")),
         ("data", str(data.get("source") or "")),
         ("on", ", ".join(versions)),
-        ("repeat", shlex.join(["ch12", "train", *words]) if words is not None else ""),
+        *(("history", described(one)) for one in sittings_of(result)),
+        *(("then" if number else "repeat", command) for number, command in enumerate(commands)),
         ("tags", str(entry.values.get("tags") or "")),
         ("directory", str(entry.path)),
     ]
@@ -136,20 +139,23 @@ def keys_of(path: Path) -> dict[str, Any]:
     return read_keys(path / HYDRA)
 
 
-def lines_of(path: Path) -> list[str] | None:
-    """The words behind `ch12 train` that made a run; None if they are not known."""
-    import yaml
-
-    from ch12cli.config.recorded import LOADER, is_bounded
+def commands_of(path: Path, result: Mapping[str, Any]) -> list[str]:
+    """The command lines that made a run, in order; none if they are not known. result: its result.json."""
+    from ch12cli.config.recorded import read_lines
+    from ch12cli.config.values import shown
     from ch12cli.runs.directory import HYDRA
-    from ch12cli.runs.files import read_file
+    from ch12cli.runs.history import changes_in, listed
 
-    try:
-        text = read_file(path / HYDRA / "overrides.yaml").decode()
-        lines = yaml.load(text, Loader=LOADER) if is_bounded(text) else None
-    except (OSError, ValueError, RecursionError, yaml.YAMLError):
-        return None
-    return [str(line) for line in lines] if isinstance(lines, list) else None
+    def resume(directory: Any, one: Mapping[str, Any], *more: str) -> str:
+        changes = [f"{key}={shown(value)}" for key, value in changes_in(one).items()]
+        return shlex.join(["ch12", "resume", str(directory), *changes, *more])
+
+    words, parent = read_lines(path / HYDRA), result.get("parent")
+    if isinstance(parent, Mapping):
+        first = [resume(parent.get("directory"), parent, "--fork")]
+    else:
+        first = [] if words is None else [shlex.join(["ch12", "train", *words])]
+    return first + [resume(path, one) for one in listed(result, "resumed") if changes_in(one)] if first else []
 
 
 def whole(read: Any, problems: list[str]) -> Any:

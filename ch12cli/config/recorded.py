@@ -91,6 +91,16 @@ def _read(path: Path) -> dict[str, Any]:
     return dict(content)
 
 
+def read_lines(folder: Path) -> list[str] | None:
+    """The overrides that a run was given, as they were typed; None if they are not known."""
+    try:
+        text = read_file(folder / WRITTEN_LAST).decode()
+        lines = yaml.load(text, Loader=LOADER) if is_bounded(text) else None
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        return None
+    return [str(line) for line in lines] if isinstance(lines, list) else None
+
+
 def read_keys(folder: Path) -> dict[str, Any]:
     """A run's choices and settings by dotted keys, as texts have them; none of those that cannot be read as values.
 

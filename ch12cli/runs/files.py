@@ -100,6 +100,18 @@ def locked(folder: Path, *, key: str, wait: float = 0.0) -> Iterator[None]:
         os.close(handle)
 
 
+def sync_files(folder: Path) -> None:
+    """Flushes what others wrote into a folder to the disk: the files in it, and their names."""
+    with machine_errors(f"cannot write {folder}"):
+        for path in folder.iterdir():
+            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+        sync_folder(folder)
+
+
 def sync_folder(folder: Path) -> None:
     """Flushes a folder's list of names to the disk, so that a rename in it survives a power cut."""
     handle = os.open(folder, os.O_RDONLY)

@@ -1,5 +1,6 @@
 """One job trained by itself: from checked settings to a finished run directory."""
 
+import json
 import logging
 import signal
 import time
@@ -16,11 +17,12 @@ from ch12cli.config.build import build_training
 from ch12cli.config.targets import first_line, place_of
 from ch12cli.config.task import Task, build_task, tensors
 from ch12cli.errors import InputError, MachineError
+from ch12cli.runs.cause import diverged_message
 from ch12cli.runs.directory import BEST, CHECKPOINTS, MODEL, MetricsFile, write_result
 from ch12cli.runs.files import locked, remove_leftovers
 from ch12cli.sweep.facts import facts_of
 from ch12cli.sweep.machine import is_small
-from ch12cli.sweep.results import Row, diverged_message, result_of, row_of, rows_of, rows_state, run_state
+from ch12cli.sweep.results import Row, result_of, row_of, rows_of, rows_state, run_state
 from ch12cli.sweep.signals import Terminated, sigterm_raises
 from ch12cli.sweep.steps import ToldSource
 from ch12cli.sweep.trained import fitting
@@ -64,18 +66,19 @@ class Job:
     network: Network
     device: torch.device
     rows: list[Row] = field(default_factory=list)
-    history: dict[str, Any] = field(default_factory=dict)  # what the result says of parents and earlier sittings
+    history: dict[str, Any] = field(default_factory=dict)  # of its parent and its sittings (runs/history.py)
     spent: float = 0.0  # seconds in earlier sittings
     stacked: int = 0  # runs of the stack that it comes out of, if it does
 
     @cached_property
     def run_state(self) -> dict[str, Any]:
         """What every checkpoint of the run holds beside the training's state."""
-        return run_state(self.settings, self.chosen, self.task)
+        return run_state(self.settings, self.chosen, self.task, self.device)
 
     def state(self, boundary: Mapping[str, Any]) -> dict[str, Any]:
         """A checkpoint: the training's state at the end of an epoch, the rows so far, and the run's own."""
-        return {**boundary, **rows_state(self.rows), **self.run_state, "stacked": self.stacked}
+        own = {"stacked": self.stacked, "history": json.dumps(self.history)}
+        return {**boundary, **rows_state(self.rows), **self.run_state, **own}
 
     @property
     def facts(self) -> list[tuple[str, str]]:

@@ -152,8 +152,7 @@ class Jobs:
             plain = plain_job(composition.config)
             text = repr(plain)
             referenced = {key for name in REFERENCE.findall(text) for key in (name, name.rpartition(".")[0])}
-            # a value that must be given is part of what is checked in full
-            keys = frozenset(key for key, value in flatten(plain) if value != MANDATORY)
+            keys = frozenset(key for key, value in flatten(plain) if value != MANDATORY)  # which a base must have
             self.bases[lines] = Base(
                 composition.config,
                 plain,

@@ -1,35 +1,37 @@
 """A batch of jobs carried out: planned, trained by workers, tabled as they end."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from hydra._internal.callbacks import Callbacks
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import flag_override
 
-from ch12cli.runs.directory import RESULT, read_result
+from ch12cli.errors import MachineError
 from ch12cli.runs.files import locked, remove_leftovers
-from ch12cli.runs.table import STATE, SWEEP, Record, read_table
+from ch12cli.runs.table import STATE, SWEEP, Record
+from ch12cli.sweep.continued import look_back
 from ch12cli.sweep.examine import examine
 from ch12cli.sweep.groups import Group
 from ch12cli.sweep.jobs import SweepJob, full_config
 from ch12cli.sweep.logged import log_job, require_trackers
 from ch12cli.sweep.places import place_of
-from ch12cli.sweep.plan import Plan, make_plan, processes_for, write_plan
+from ch12cli.sweep.plan import PLAN, Plan, make_plan, processes_for, write_plan
 from ch12cli.sweep.reached import Reached
 from ch12cli.sweep.record import HydraFiles
+from ch12cli.sweep.rows import found_row, row_now, row_of, rows_of
 from ch12cli.sweep.signals import Terminated, sigterm_raises
-from ch12cli.sweep.stacked import Done, Progress, Unstacked, cause_of
-from ch12cli.sweep.table import SweepTable, row_of_result
-from ch12cli.sweep.units import Workshop, is_done
+from ch12cli.sweep.single import when_mended
+from ch12cli.sweep.stacked import Done, Progress, Unstacked
+from ch12cli.sweep.table import SweepTable
+from ch12cli.sweep.units import Unit, Workshop, is_done
 from ch12cli.sweep.watcher import SteadfastSweep, SweepWatcher
 from ch12cli.sweep.workers import do_units
 
 FLUSH = 64  # rows of jobs that have ended, at most, before they are put on disk
-ENDED = ("finished", "diverged")
 
 
 @dataclass
@@ -44,7 +46,7 @@ class SweepOutcome:
 
 def examined_plan(jobs: Sequence[SweepJob], directory: Path) -> tuple[Plan, Workshop, list[Record]]:
     """The plan of these jobs in a sweep's directory, what trains them, and the table's rows that stay as they are."""
-    rows = {int(row["job"]): row for row in read_table(directory / SWEEP)}
+    rows = rows_of(directory)
     workshop = Workshop({}, [], lambda job: directory / job.place, HydraFiles(directory))
 
     def look(groups: Sequence[Group]) -> None:
@@ -54,24 +56,19 @@ def examined_plan(jobs: Sequence[SweepJob], directory: Path) -> tuple[Plan, Work
     plan = make_plan(jobs, directory, is_done=lambda job: is_done(directory / job.place), examine=look)
     workshop.jobs = plan.jobs
     kept = [row for number, row in rows.items() if number not in plan.jobs]
-    for number in plan.done:
-        row = rows.get(number)
-        # a sweep that was killed may have ended a job without having told so
-        kept.append(row if row and row["status"] in ENDED else found_row(plan.jobs[number], directory))
+    kept += [row_now(rows.get(number), plan.jobs[number], directory) for number in plan.done]
     return plan, workshop, kept
 
 
-def row_of(job: SweepJob, result: Mapping[str, Any], cause: str) -> Record:
-    """A job's row of sweep.csv."""
-    row = {"job": job.number, "directory": job.place, **job.values, **row_of_result(result)}
-    named = {**row, "cause": cause, "command": job.command}
-    return {name: "" if value is None else str(value) for name, value in named.items()}
-
-
-def found_row(job: SweepJob, directory: Path) -> Record:
-    """A job's row from what it left in its directory: of its result, or of an interruption if it has none."""
-    result = read_result(directory / job.place / RESULT) if is_done(directory / job.place) else None
-    return row_of(job, result or {"status": "interrupted", "epochs": None}, cause_of(result or {}))
+@contextmanager
+def resumable(directory: Path) -> Iterator[None]:
+    """Has what the machine refuses within say how to go on, once there is something to go on with."""
+    try:
+        yield
+    except MachineError as error:
+        if not (directory / STATE / PLAN).exists():
+            raise
+        raise MachineError(f"{error}; {when_mended(directory)}") from error
 
 
 class Launch:
@@ -89,10 +86,18 @@ class Launch:
         if self.given_up:
             return [job_return(job, {}) for job in jobs]
         require_trackers(jobs)
-        with locked(self.directory, key=f"hydra.sweep.dir={self.directory}", wait=3.0):
+        with (
+            resumable(self.directory),
+            locked(self.directory, key=f"hydra.sweep.dir={self.directory}", wait=3.0),
+        ):
             plan, workshop, rows = examined_plan(jobs, self.directory)
+            if not plan.units and {int(row["job"]): row for row in rows} == rows_of(self.directory):
+                return self.leave(plan, rows)
+            remarks = look_back(plan, workshop)
             write_plan(plan, self.directory, workshop.hydra)
             self.watcher.begin(plan, directory=self.directory)
+            for remark in remarks:
+                self.watcher.message(remark, warning=True)
             table = self.open_table(plan, workshop, rows=rows)
             try:
                 with sigterm_raises():
@@ -102,6 +107,13 @@ class Launch:
                 table.close()
                 self.outcome.rows = [table.rows[number] for number in sorted(table.rows)]
         return [job_return(plan.jobs[number], table.rows[number]) for number in plan.numbers]
+
+    def leave(self, plan: Plan, rows: Sequence[Record]) -> list[JobReturn]:
+        """Leaves a directory in which nothing is to be done as it is."""
+        self.watcher.begin(plan, directory=self.directory)
+        by_number = {int(row["job"]): row for row in rows}
+        self.outcome.rows = [by_number[number] for number in sorted(by_number)]
+        return [job_return(plan.jobs[number], by_number[number]) for number in plan.numbers]
 
     def open_table(self, plan: Plan, workshop: Workshop, *, rows: Sequence[Record]) -> SweepTable:
         keys = dict.fromkeys(key for job in plan.jobs.values() for key in job.values)
@@ -120,7 +132,8 @@ class Launch:
         waiting: list[Record] = []
         ended = set(plan.done)  # a stack that is taken up may tell again of jobs that have ended
         far = Reached(self.directory)
-        events = do_units(plan.units, workshop, processes=min(processes, max(1, len(plan.units))))
+        late: list[Unit] = []
+        events = do_units(plan.units, workshop, processes=min(processes, max(1, len(plan.units))), late=late)
         try:
             for unit, event in events:
                 if isinstance(event, Progress):
@@ -149,6 +162,8 @@ class Launch:
                     break
         finally:
             events.close()
+            for unit in late:
+                self.watcher.message(late_message(unit), warning=True)
             self.flush(table, waiting)
             far.remove()
             remove_leftovers(self.directory / STATE)  # of workers that were killed while they wrote
@@ -177,6 +192,15 @@ class Launch:
             keys = dict.fromkeys(key for job in missing.values() for key in job.values)
             SweepTable(self.directory / SWEEP, keys=keys, metrics=(), rows=list(there.values())).close()
             self.outcome.rows = [there[number] for number in sorted(there)]
+
+
+def late_message(unit: Unit) -> str:
+    """What is lost of a unit whose process had to be ended before its checkpoint was written."""
+    what = f"the stack of {len(unit.jobs)} jobs that begins with" if unit.stacked else "what was in progress of"
+    return (
+        f"there was no time to write a checkpoint of {what} job {unit.jobs[0]}: it goes on from the one before, "
+        "or anew if there is none"
+    )
 
 
 def job_return(job: SweepJob, row: Record) -> JobReturn:

@@ -133,8 +133,8 @@ def refuse_to_overwrite(jobs: Sequence[SweepJob], directory: Path) -> None:
 
 def tell_elsewhere(jobs: Sequence[SweepJob], outcome: SweepOutcome) -> None:
     """Writes the table of jobs that another launcher has trained."""
-    from ch12cli.sweep.launch import row_of
-    from ch12cli.sweep.stacked import cause_of
+    from ch12cli.runs.cause import cause_of
+    from ch12cli.sweep.rows import row_of
 
     rows = []
     for job in jobs:

@@ -226,6 +226,8 @@ def write_plan(plan: Plan, sweep_dir: Path, hydra: HydraFiles) -> None:
     }
     if len(content["jobs"]) == len(known.jobs):
         content["bases"] = known.bases
+        if content["stacks"] == known.stacks:
+            return
     with machine_errors(f"cannot write {sweep_dir / STATE}"):
         (sweep_dir / STATE).mkdir(exist_ok=True)
     write_whole(sweep_dir / STATE / PLAN, json.dumps({**content, "checksum": checksum(content)}).encode())

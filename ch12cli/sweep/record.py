@@ -120,6 +120,16 @@ def write_directory(
         if beside.exists():  # a killed process left it
             shutil.rmtree(beside)
         beside.mkdir(parents=True)
+    try:
+        fill(beside, directory, files)
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)  # on a full disk, room for what is to be told of the others
+        raise
+
+
+def fill(beside: Path, directory: Path, files: Mapping[str, bytes]) -> None:
+    """Writes the files beside their directory, and renames the whole."""
+    with machine_errors(f"cannot write {directory}"):
         for folder in (HYDRA, CHECKPOINTS):
             os.mkdir(f"{beside}/{folder}")
         for name, content in files.items():

@@ -3,7 +3,6 @@
 import hashlib
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,21 +10,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ch12cli.config.build import build_stack
 from ch12cli.errors import InputError
 from ch12cli.runs.directory import BEST, CHECKPOINTS, HYDRA, METRICS, MODEL, RESULT, read_result
-from ch12cli.runs.environment import environment
 from ch12cli.runs.files import machine_errors
-from ch12cli.sweep.alone import Job, prepare_job
+from ch12cli.runs.history import described, differences, sittings_of
+from ch12cli.sweep.alone import prepare_job
 from ch12cli.sweep.machine import torch_settings
 from ch12cli.sweep.record import metrics_csv
-from ch12cli.sweep.results import Row, device_name, row_of, rows_of
+from ch12cli.sweep.replay import again, parts_of
+from ch12cli.sweep.results import Row, rows_of
 from ch12cli.sweep.saved import Saved, read_saved, require_same_data
+from ch12cli.sweep.sittings import environment_of
 from ch12cli.sweep.trained import on_this_machine
 from ch12cli.sweep.watcher import Watcher
 from ch12cli.training.checkpoint import DamagedError, fingerprint, load_plain
-from ch12cli.training.fit import Epoch
-from ch12cli.training.stack import CannotStackError
 
 ROUNDING = 1e-3  # of a loss: what a stack's order of additions may make of it in float32 after thousands of steps
 SMALL = 1e-6  # a loss below it is compared with this, not with itself
@@ -72,10 +70,11 @@ def reproduce(directory: Path, *, watcher: Watcher, trust: bool = False) -> Repr
     with torch_settings(settings) as device:
         job = prepare_job(settings, saved.chosen, device)
         require_same_data(saved, job.task.data.table.digest)
+        parts = parts_of(saved, settings, trust=trust)
         watcher.begin(job.facts, epochs=len(recorded), directory=directory)
-        here = {**environment(), "device": device_name(device), "threads": torch.get_num_threads()}
+        here = {**environment_of(device), "threads": torch.get_num_threads()}
         rows: list[Row] = []
-        network, best = again(job, len(recorded), watcher, rows, stacked=stacked > 0)
+        network, best = again(parts, saved.chosen, device, watcher, rows, stacked=stacked > 0)
     differs_from, figures = first_difference(recorded, rows)
     same = not differs_from and all(
         fingerprint(found) == fingerprint(saved.state[name])
@@ -91,7 +90,11 @@ def reproduce(directory: Path, *, watcher: Watcher, trust: bool = False) -> Repr
         losses=loss_difference(recorded, rows),
         files=list(differing_files(directory, saved, recorded, result)),
         environment=differences({**noted_environment(noted), **saved.environment}, here),
-        messages=[*(f"passed over: {message}" for message in saved.passed_over), *messages, *sittings(noted)],
+        messages=[
+            *(f"passed over: {message}" for message in saved.passed_over),
+            *messages,
+            *map(described, sittings_of(saved.history)),
+        ],
     )
 
 
@@ -113,32 +116,6 @@ def with_threads(settings: Mapping[str, Any], result: Mapping[str, Any]) -> dict
     threads = noted_environment(result).get("threads")
     known = settings["threads"] == "auto" and isinstance(threads, int) and 1 <= threads <= THREADS
     return {**settings, "threads": threads} if known else dict(settings)
-
-
-def again(
-    job: Job, epochs: int, watcher: Watcher, rows: list[Row], *, stacked: bool
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The weights after so many epochs and those of the best of them; the rows are appended to `rows`.
-
-    stacked: trained as a stack of one, whose dropout masks are those that the run had in its stack.
-    """
-    if stacked:
-        with suppress(CannotStackError):
-            training, stack, _ = build_stack([job.settings], job.task, job.device)
-            run(training.epochs(), epochs, watcher, rows)
-            found = (stack.parameters.detach(), training.best_state["parameters"])
-            return stack.state_of(found[0][0].cpu()), stack.state_of(found[1][0].cpu())
-    run(job.training.epochs(), epochs, watcher, rows)
-    best = {name: value.cpu() for name, value in job.training.best_state.items()}
-    return {name: value.cpu() for name, value in job.network.snapshot().items()}, best
-
-
-def run(training: Iterator[Epoch], epochs: int, watcher: Watcher, rows: list[Row]) -> None:
-    for _, epoch in zip(range(epochs), training, strict=False):
-        if epoch.diverged_at[0]:
-            return
-        rows.append(row_of(epoch))
-        watcher.epoch(rows[-1])
 
 
 def first_difference(recorded: list[Row], rows: list[Row]) -> tuple[int, list[tuple[str, float, float]]]:
@@ -211,26 +188,3 @@ def head_of(path: Path, content: bytes) -> bool:
     """Whether a file begins with this content. A killed run has rows that no checkpoint knows."""
     with machine_errors(f"cannot read {path}"), open(path, "rb") as file:
         return file.read(len(content)) == content
-
-
-def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What differs between two environments, as `torch 2.13.0 -> 2.14.0`."""
-    names = ("ch12", "git", "python", "torch", "numpy", "platform", "machine", "device", "threads")
-    return [
-        f"{name} {before[name]} -> {now[name]}"
-        for name in names
-        if name in before and name in now and before[name] != now[name]
-    ]
-
-
-def sittings(result: Mapping[str, Any]) -> list[str]:
-    """Where the run went on from a checkpoint, in a line each: as one run it is another if something changed there."""
-    parent, resumed = result.get("parent"), result.get("resumed")
-    listed = [("goes on from a parent run", parent)] if isinstance(parent, Mapping) else []
-    listed += [("was resumed", one) for one in resumed if isinstance(one, Mapping)] if isinstance(resumed, list) else []
-    return [
-        f"{what} after epoch {one.get('epoch')}"
-        + (f" with {', '.join(f'{key}={value}' for key, value in changes.items())}" if changes else "")
-        for what, one in listed
-        for changes in [one.get("changes") if isinstance(one.get("changes"), Mapping) else {}]
-    ]

@@ -8,8 +8,7 @@ import torch
 
 from ch12cli.config.task import Task
 from ch12cli.data.columns import as_plain
-from ch12cli.runs.cause import diverged_message as diverged_message
-from ch12cli.runs.environment import environment
+from ch12cli.sweep.sittings import environment_of
 from ch12cli.training.fit import Epoch
 
 Row = dict[str, float | int]
@@ -41,20 +40,18 @@ def result_of(
         **details,
         "seconds": seconds,
         "data": {"source": task.data.table.source, "digest": task.data.table.digest},
-        "environment": {**environment(), "device": device_name(device), "threads": torch.get_num_threads()},
+        "environment": {**environment_of(device), "threads": torch.get_num_threads()},
     }
 
 
-def device_name(device: torch.device) -> str:
-    return f"{device}: {torch.cuda.get_device_name(device)}" if device.type == "cuda" else str(device)
-
-
-def run_state(settings: Mapping[str, Any], chosen: Mapping[str, str | None], task: Task) -> dict[str, Any]:
+def run_state(
+    settings: Mapping[str, Any], chosen: Mapping[str, str | None], task: Task, device: torch.device
+) -> dict[str, Any]:
     """What every checkpoint of a run holds beside the training's state: all that it takes to go on, or to evaluate."""
     return {
         "settings": json.dumps(settings),
         "chosen": json.dumps(dict(chosen)),
-        "environment": json.dumps(environment()),
+        "environment": json.dumps(environment_of(device)),
         **data_state(task),
     }
 

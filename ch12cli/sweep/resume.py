@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Any
 from ch12cli.config.check import check
 from ch12cli.config.choices import flatten
 from ch12cli.config.compose import Composer, hydra_session
-from ch12cli.config.recorded import read_recorded, with_later_keys
+from ch12cli.config.recorded import read_lines, read_recorded, with_later_keys
 from ch12cli.config.suggest import did_you_mean
 from ch12cli.config.values import shown
 from ch12cli.errors import InputError
 from ch12cli.runs.directory import BEST, CHECKPOINTS, HYDRA, LAST, RESULT, claim_new, read_result
-from ch12cli.runs.environment import environment
-from ch12cli.runs.files import locked, machine_errors
+from ch12cli.runs.files import locked, machine_errors, write_whole
+from ch12cli.runs.history import forked, resumed
 from ch12cli.sweep.interrupts import interrupts_kept, termination_exits
 from ch12cli.sweep.jobs import with_changes
+from ch12cli.sweep.record import to_yaml
 from ch12cli.sweep.saved import Saved, read_saved, refuse_links, require_same_data, require_sound
+from ch12cli.sweep.sittings import sitting
 
 if TYPE_CHECKING:
     from ch12cli.sweep.alone import Outcome
@@ -41,15 +43,23 @@ FREE = (
 )
 
 
-def changes_of(lines: Sequence[str], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that overrides change, by dotted key. InputError for what is no key=value of the run's own keys."""
+def changes_of(lines: Sequence[str], settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that overrides change, by dotted key. InputError for what is no key=value of the run's own keys.
+
+    chosen: the run's choices, by group.
+    """
     problems: list[str] = []
     present = dict(flatten(settings))
     changes = {}
     with hydra_session():
         for override in Composer().parse(lines, problems):
             key, value = override.key_or_group, override.value()
-            if key not in present:
+            if key in chosen:
+                problems.append(
+                    f"{override.input_line}: the run has {key}={chosen[key]}, and a choice cannot change on the way: "
+                    "train a new run, or change single keys of it"
+                )
+            elif key not in present:
                 problems.append(f"{override.input_line}: the run has no such key{did_you_mean(key, present)}")
             elif value != present[key] or type(value) is not type(present[key]):
                 changes[key] = value
@@ -79,18 +89,20 @@ def go_on(directory: Path, lines: Sequence[str], *, watcher: Watcher, fork: bool
     begun = "network" in saved.state
     for message in saved.passed_over:
         watcher.message(f"passed over: {message}", warning=True)
-    changes = changes_of(lines, saved.settings)
+    changes = changes_of(lines, saved.settings, saved.chosen)
     settings = with_changes(saved.settings, changes)
     refuse_changes(saved, settings, changes, fork=fork)
-    done = int(saved.state["epoch"])
-    result = result_so_far(directory)
-    ended = result is not None and (result["status"] == "diverged" or "stopped_early" in result)
-    # without a result it was killed after its last epoch, and has its ends to write
-    complete = result is not None and result["status"] == "finished" and done >= settings["epochs"]
-    if not fork and (complete or ended):
+    present = dict(flatten(saved.settings))
+    before = {key: present[key] for key in changes}
+    result = result_so_far(directory) or {}
+    reason = "" if fork else nothing_left(directory, saved, result, lines, epochs=settings["epochs"])
+    if reason:
+        if changes:
+            raise InputError(reason)
+        watcher.message(reason)
         return None
     with interrupts_kept():
-        from ch12cli.sweep.alone import prepare_job, take_up, train_job, train_locked
+        from ch12cli.sweep.alone import has_stopped, prepare_job, take_up, train_job, train_locked
         from ch12cli.sweep.logged import Logged
         from ch12cli.sweep.machine import torch_settings
 
@@ -100,15 +112,18 @@ def go_on(directory: Path, lines: Sequence[str], *, watcher: Watcher, fork: bool
         if begun:
             require_same_data(saved, job.task.data.table.digest)
             take_up(job, saved.state)
-        different = differences(saved.environment, environment()) if begun else []
-        if different:
-            watcher.message(f"the environment has changed since: {'; '.join(different)}", warning=True)
-        sitting = {"epoch": done, "changes": dict(changes), "environment": different}
+        if fork and "stopped_early" in result and has_stopped(job.training):
+            raise InputError(nothing_left(directory, saved, result, lines, epochs=settings["epochs"]))
+        one = sitting(saved.state, device, changes=changes if begun else {}, before=before if begun else {})
+        if one["environment"]:
+            watcher.message(f"the environment has changed since: {'; '.join(one['environment'])}", warning=True)
         job.spent = sum(float(row.get("seconds", 0.0)) for row in job.rows)
         if fork:
-            job.history = {"parent": {"directory": str(directory.resolve()), **sitting}}
-            return train_job(job, fork_directory(directory), logged)
-        job.history = {"resumed": [*earlier_sittings(result), sitting]}
+            job.history = forked(saved.history, one, parent=str(directory.resolve()))
+            return train_job(job, fork_directory(directory, settings, saved.chosen, lines), logged)
+        job.history = resumed(saved.history, one)
+        if changes:
+            write_whole(directory / HYDRA / "config.yaml", to_yaml(settings).encode())
         return train_locked(job, directory, logged)
 
 
@@ -156,21 +171,40 @@ def result_so_far(directory: Path) -> dict[str, Any] | None:
         return None
 
 
-def earlier_sittings(result: Mapping[str, Any] | None) -> list[Any]:
-    """What a result says of the sittings before; nothing where it is not such as ch12 writes it."""
-    sittings = (result or {}).get("resumed")
-    return sittings if isinstance(sittings, list) else []
+def nothing_left(directory: Path, saved: Saved, result: Mapping[str, Any], lines: Sequence[str], *, epochs: int) -> str:
+    """Why a run does not go on, and what to type for one that does; empty if it does. lines: what was asked for."""
+    done, name = int(saved.state["epoch"]), shlex.quote(str(directory))
+    if "stopped_early" in result:
+        words = shlex.join(["early_stopping.patience=null", *lines])
+        return (
+            f"{directory}: stopped early in epoch {done}; as a new run it goes on from there with: "
+            f"ch12 resume {name} {words} --fork"
+        )
+    if result.get("status") == "diverged":
+        others = [line for line in read_lines(directory / HYDRA) or [] if key_of(line) != "optimizer.lr"]
+        smaller = f"optimizer.lr={saved.settings['optimizer'].get('lr', 0.01) / 10:g}"
+        return (
+            f"{directory}: diverged in epoch {done + 1}, and what it had come to by then is no good to go on from; "
+            f"train a new run with a smaller rate: {shlex.join(['ch12', 'train', *others, smaller])}"
+        )
+    # without a result it was killed after its last epoch, and has its ends to write
+    if result.get("status") == "finished" and done >= epochs:
+        return f"{directory}: nothing left to do; epochs=N with a larger N would train it on"
+    return ""
 
 
-def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What differs between two environments, as `torch 2.13.0 -> 2.14.0`."""
-    names = ("ch12", "git", "python", "torch", "numpy", "platform", "machine")
-    return [f"{name} {before.get(name)} -> {now.get(name)}" for name in names if before.get(name) != now.get(name)]
-
-
-def fork_directory(parent: Path) -> Path:
-    """A new directory beside the parent's, claimed, with the parent's configuration in it."""
+def fork_directory(parent: Path, settings: Mapping[str, Any], chosen: Mapping[str, Any], lines: Sequence[str]) -> Path:
+    """A new directory beside the parent's, claimed, with the fork's own configuration in it. lines: its overrides."""
     directory = claim_new(parent.resolve().with_name(f"{parent.resolve().name}-fork"))
-    for file in (parent / HYDRA).glob("*.yaml"):
-        shutil.copyfile(file, directory / HYDRA / file.name)
+    keys = {key_of(line) for line in lines}
+    own = [line for line in read_lines(parent / HYDRA) or [] if key_of(line) not in keys] + list(lines)
+    where = {"output_dir": str(directory), "choices": dict(chosen)}
+    hydra = {"run": {"dir": str(directory)}, "mode": "RUN", "overrides": {"task": own}, "runtime": where}
+    for name, content in (("config", settings), ("hydra", {"hydra": hydra}), ("overrides", own)):
+        write_whole(directory / HYDRA / f"{name}.yaml", to_yaml(content).encode())
     return directory
+
+
+def key_of(line: str) -> str:
+    """The key, or group, that an override is about."""
+    return line.partition("=")[0].lstrip("+~")

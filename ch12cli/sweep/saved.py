@@ -5,7 +5,7 @@ import math
 import os
 import stat
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from ch12cli.data.scaling import from_plain
 from ch12cli.errors import InputError
 from ch12cli.runs.directory import BEST, CHECKPOINTS, HYDRA, METRICS, MODEL, RESULT
 from ch12cli.runs.files import machine_errors
+from ch12cli.sweep.sittings import plain_of
 from ch12cli.sweep.trained import NOT_THEIRS, require_fits
 from ch12cli.training.checkpoint import Checkpoints, DamagedError, load
 
@@ -32,7 +33,8 @@ RUN = ("settings", "chosen", "environment", *DATA, "epoch", "network")
 
 @dataclass(frozen=True)
 class Saved:
-    """A run as its checkpoint has it. passed_over: messages about damaged checkpoints that were newer."""
+    """A run as its checkpoint has it. passed_over: messages about damaged checkpoints that were newer;
+    history: of its sittings (runs/history.py)."""
 
     directory: Path
     state: dict[str, Any]
@@ -40,6 +42,7 @@ class Saved:
     chosen: dict[str, str | None]
     environment: dict[str, Any]
     passed_over: list[str]
+    history: dict[str, Any] = field(default_factory=dict)
 
 
 def read_saved(directory: Path, *, best: bool = False, trust: bool = False) -> Saved:
@@ -62,7 +65,7 @@ def read_saved(directory: Path, *, best: bool = False, trust: bool = False) -> S
     require_sound(settings, chosen, where=str(directory), trust=trust)
     if not trust:
         require_fits(settings, state, where=str(directory))
-    return Saved(directory, state, settings, chosen, environment, passed_over)
+    return Saved(directory, state, settings, chosen, environment, passed_over, plain_of(state, "history"))
 
 
 def refuse_links(directory: Path, names: Sequence[str] = OF_A_RUN) -> None:

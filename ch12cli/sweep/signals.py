@@ -7,6 +7,22 @@ from contextlib import contextmanager
 from types import FrameType
 
 
+@contextmanager
+def sigterm_held() -> Iterator[None]:
+    """Keeps a SIGTERM that comes within until the end: what is being written is written."""
+    received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda number, _frame: received.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    if received:
+        signal.raise_signal(signal.SIGTERM)
+
+
 class Terminated(BaseException):
     """SIGTERM was received: the run ends as it does after Ctrl-C."""
 

@@ -52,6 +52,10 @@ def train_logged(job: Job, directory: Path, watcher: Watcher, *, log: bool) -> O
         logger.propagate = propagate
 
 
+def when_mended(directory: Path) -> str:
+    return f"when that is mended, go on with: ch12 resume {shlex.quote(str(directory))}"
+
+
 def train_single(
     lines: Sequence[str],
     *,
@@ -87,7 +91,6 @@ def train_single(
                 raise
             except MachineError as error:
                 begun = (directory / CHECKPOINTS / LAST).exists() and not (directory / RESULT).exists()
-                then = f"; when that is mended, go on with: ch12 resume {shlex.quote(str(directory))}" if begun else ""
-                raise MachineError(f"{error}{then}") from error
+                raise MachineError(f"{error}; {when_mended(directory)}" if begun else str(error)) from error
             except OSError as error:  # in what Hydra writes
                 raise MachineError(f"cannot write {error.filename or directory}: {error.strerror or error}") from error

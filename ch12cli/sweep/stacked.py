@@ -1,5 +1,7 @@
 """One stack of jobs trained to its end, each job's directory written when the job is done."""
 
+import json
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,12 +13,17 @@ from numpy.typing import NDArray
 
 from ch12cli.config.build import build_stack
 from ch12cli.config.task import Task, tensors
-from ch12cli.runs.cause import cause_of as cause_of
+from ch12cli.runs.cause import cause_of
+from ch12cli.runs.files import machine_errors
+from ch12cli.runs.history import resumed
+from ch12cli.sweep.figures import Figures
 from ch12cli.sweep.halving import Halving
 from ch12cli.sweep.jobs import SweepJob
 from ch12cli.sweep.record import HydraFiles, write_directory
-from ch12cli.sweep.results import Row, result_of, rows_state, run_state
-from ch12cli.training.checkpoint import Cadence
+from ch12cli.sweep.results import result_of, rows_state, run_state
+from ch12cli.sweep.signals import sigterm_held
+from ch12cli.sweep.sittings import environment_of, plain_of, sitting
+from ch12cli.training.checkpoint import Checkpoints
 from ch12cli.training.fit import Epoch
 
 LEAVE = 0.5  # of a stack must be done before the done ones leave it: each leaving copies everything
@@ -68,31 +75,43 @@ class StackRun:
         self.jobs, self.task, self.device = jobs, task, device
         self.directories, self.hydra, self.halving = directories, hydra, halving
         self.training, self.network, self.streams = build_stack([job.settings for job in jobs], task, device)
-        self.history: dict[str, NDArray[np.float64]] = {}
+        self.figures = Figures(len(jobs))
+        self.history: dict[str, Any] = {}  # of the stack's sittings (runs/history.py)
         self.epochs = np.zeros(len(jobs), dtype=np.int64)  # finished by each job
         self.done = np.zeros(len(jobs), dtype=bool)
         self.start = time.perf_counter()
         self.spent = 0.0  # seconds in earlier sittings
+        self.boundary = self.state_of_training()  # at the end of the last epoch
+        self.written = 0  # the epoch of the newest checkpoint
 
     @property
     def members(self) -> NDArray[np.int64]:
         """The jobs that are rows of the stack, done ones that have not left it among them."""
         return np.array(self.training.source.state_dict()["members"], np.int64)
 
-    def run(self, checkpoint: Path | None, cadence: Cadence) -> Iterator[Event]:
-        """Trains to the end. What a resume needs goes to `checkpoint` now and then."""
-        self.boundary = self.state_of_training()
+    def run(self, checkpoints: Checkpoints | None) -> Iterator[Event]:
+        """Trains to the end. What a resume needs goes to `checkpoints` now and then."""
         while not self.done.all() and self.training.epoch < self.training.limits.epochs:
             before, members = self.boundary, self.members
             epoch = self.training.one_epoch()
             yield from self.after(epoch, members, before)
             self.boundary = self.state_of_training()
-            if checkpoint is not None and cadence.due(epoch.number) and not self.done.all():
-                cadence.write(checkpoint, self.state_dict(self.boundary))
+            if checkpoints is not None and not self.done.all():
+                with machine_errors(f"cannot go on in {checkpoints.last.parent}"):
+                    os.stat(checkpoints.last.parent)  # a sweep that was removed meanwhile is not trained on
+                if checkpoints.due(epoch.number):
+                    self.write(checkpoints)
             best = float(
                 np.min(self.training.best.value) if self.training.best.minimise else np.max(self.training.best.value)
             )
             yield Progress(epoch.number, int((~self.done).sum()), best)
+
+    def write(self, checkpoints: Checkpoints, *, verify: bool = True) -> None:
+        """Writes what a resume needs as of the end of the last epoch, unless it is there."""
+        with sigterm_held():
+            if self.written != self.boundary["epoch"]:
+                checkpoints.write(self.state_dict(self.boundary), verify=verify)
+                self.written = self.boundary["epoch"]
 
     def state_of_training(self) -> dict[str, Any]:
         """The training's state at the end of an epoch. step: of dropout's masks, which a signal may find further on."""
@@ -103,11 +122,7 @@ class StackRun:
         running = ~self.done[members]
         diverged = running & (epoch.diverged_at > 0)
         sound = running & ~diverged
-        for name, values in epoch.columns.items():
-            if name not in self.history:
-                self.history[name] = np.full((len(self.jobs), self.training.limits.epochs), np.nan)
-            column = self.history[name]
-            column[members, epoch.number - 1] = np.where(sound, values, column[members, epoch.number - 1])
+        self.figures.put(epoch.number, epoch.columns, members=members, sound=sound)
         self.epochs[members[sound]] = epoch.number
         if diverged.any():
             details = {
@@ -135,15 +150,16 @@ class StackRun:
         members = np.array(state["source"]["members"], np.int64)
         tested = self.test_metrics()
         seconds = (time.perf_counter() - self.start + self.spent) / len(self.jobs)
-        rows_of = {name: self.contiguous(state, name) for name in ("network", "best_network")}
+        # (runs, values), each run's in one piece of memory
+        rows_of = {name: state[name]["parameters"].contiguous().cpu() for name in ("network", "best_network")}
         optimizer = {
             name: value.contiguous() if isinstance(value, torch.Tensor) else value
             for name, value in state["optimizer"].items()
         }
         for row, (status, details) in ended.items():
             job = int(members[row])
-            shared = run_state(self.jobs[job].settings, self.jobs[job].chosen, self.task)
-            rows = self.rows(job)
+            shared = run_state(self.jobs[job].settings, self.jobs[job].chosen, self.task, self.device)
+            rows = self.figures.rows(job, int(self.epochs[job]))
             network = self.network.state_of(rows_of["network"][row])
             best = self.network.state_of(rows_of["best_network"][row])
             best_epoch = int(state["best"]["epoch"][row])
@@ -156,7 +172,7 @@ class StackRun:
                 if tested and status == "finished"
                 else None,
                 parameters=int(self.network.parameters.shape[1]),
-                details={**details, "stacked": len(self.jobs)},
+                details={**details, "stacked": len(self.jobs), **self.history},
                 seconds=seconds,
                 device=self.device,
             )
@@ -171,6 +187,7 @@ class StackRun:
                 **{name: one_run(state[name], row) for name in ("schedule", "best", "stopping")},
                 "source": {"cpu": self.streams.state_after(job, len(rows))},
                 "stacked": len(self.jobs),
+                "history": json.dumps(self.history),
                 **rows_state(rows),
                 **shared,
             }
@@ -188,32 +205,21 @@ class StackRun:
             self.done[job] = True  # not before its directory is there: a signal may end this at any moment
             yield Done(self.jobs[job].number, status, result, cause)
 
-    def contiguous(self, state: Mapping[str, Any], name: str) -> torch.Tensor:
-        """The parameters in a state, (runs, values), each run's in one piece of memory."""
-        return state[name]["parameters"].contiguous().cpu()
-
     def test_metrics(self) -> dict[str, NDArray[np.float64]] | None:
         if self.task.data.test is None:
             return None
         part = tensors(self.task.data.test, self.task, dtype=self.network.dtype, device=self.device)
         return self.training.evaluate(part)
 
-    def rows(self, job: int) -> list[Row]:
-        """The rows of a job's metrics.csv."""
-        count = int(self.epochs[job])
-        columns = {name: values[job, :count].tolist() for name, values in self.history.items()}
-        names = list(columns)
-        return [
-            {"epoch": number, **dict(zip(names, values, strict=True))}
-            for number, values in enumerate(zip(*columns.values(), strict=True), start=1)
-        ]
-
     def state_dict(self, training: Mapping[str, Any]) -> dict[str, Any]:
         """What a resume of the stack needs."""
         return {
+            "epoch": training["epoch"],
             "training": dict(training),
-            "commands": [job.command for job in self.jobs],
-            "history": {name: torch.from_numpy(values) for name, values in self.history.items()},
+            "data_digest": self.task.data.table.digest,
+            "environment": json.dumps(environment_of(self.device)),
+            "history": json.dumps(self.history),
+            "figures": self.figures.state_dict(training["epoch"]),
             "epochs": torch.from_numpy(self.epochs),
             "done": torch.from_numpy(self.done),
             "seconds": time.perf_counter() - self.start + self.spent,
@@ -224,9 +230,11 @@ class StackRun:
         if len(rows) < len(self.jobs):
             self.training.keep(rows)
         self.training.load_state_dict(state["training"])
-        self.history = {name: values.numpy().copy() for name, values in state["history"].items()}
+        self.figures.load_state_dict(state["figures"])
+        self.history = resumed(plain_of(state, "history"), sitting(state, self.device, changes={}, before={}))
         self.epochs, self.done = state["epochs"].numpy().copy(), state["done"].numpy().copy()
         self.network.masks.step, self.spent = state["training"]["step"], state["seconds"]
+        self.boundary, self.written = self.state_of_training(), self.training.epoch
 
 
 def one_run(state: Mapping[str, Any], row: int) -> dict[str, list[Any]]:

@@ -14,18 +14,19 @@ import torch
 
 from ch12cli.config.task import Task, build_task, choose_device
 from ch12cli.errors import InputError, MachineError
+from ch12cli.runs.cause import diverged_message
 from ch12cli.runs.directory import CHECKPOINTS, HYDRA, RESULT
-from ch12cli.runs.files import read_file
-from ch12cli.sweep.alone import Job, prepare_job, take_up
+from ch12cli.runs.files import read_file, sync_files
+from ch12cli.sweep.alone import Job, prepare_job
+from ch12cli.sweep.continued import UnfitError, take_up_newest, take_up_stack
 from ch12cli.sweep.groups import Group
 from ch12cli.sweep.halving import Halving
 from ch12cli.sweep.jobs import SweepJob
 from ch12cli.sweep.record import HydraFiles
-from ch12cli.sweep.results import diverged_message
 from ch12cli.sweep.signals import Terminated
 from ch12cli.sweep.single import train_logged
 from ch12cli.sweep.stacked import Done, Event, StackRun, Unstacked
-from ch12cli.training.checkpoint import Cadence, Checkpoints, DamagedError, load, save
+from ch12cli.training.checkpoint import Checkpoints, DamagedError
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,13 @@ class Unit:
     stacked: bool
     checkpoint: Path | None = None
     tried: bool = False
+
+    def checkpoints(self, every: int | str = "auto") -> Checkpoints | None:
+        """Those of the stack, if it keeps any."""
+        if self.checkpoint is None:
+            return None
+        cadence = None if isinstance(every, str) else every
+        return Checkpoints(self.checkpoint.parent, every=cadence, last=self.checkpoint.name)
 
     def halves(self, done: Collection[int]) -> list["Unit"]:
         """What is left of a stack that failed, in two: so the job whose fault it is ends up by itself."""
@@ -92,7 +100,7 @@ class Workshop:
                         if isinstance(event, Done):
                             done.add(event.number)
                         yield event
-            except (Terminated, MachineError, KeyboardInterrupt, GeneratorExit):
+            except (Terminated, MachineError, UnfitError, KeyboardInterrupt, GeneratorExit):
                 raise
             except BaseException as error:
                 if len(unit.jobs) == 1:
@@ -114,25 +122,25 @@ class Workshop:
                 hydra=self.hydra,
                 halving=Halving(**halving) if halving else None,
             )
-            if unit.checkpoint is not None:
+            checkpoints = unit.checkpoints(settings["checkpoint"]["every"])
+            if checkpoints is not None:
                 with suppress(DamagedError):  # without a good one it begins anew
-                    run.load_state_dict(load(unit.checkpoint))
-            every = settings["checkpoint"]["every"]
+                    take_up_stack(run, checkpoints)
             try:
-                yield from run.run(unit.checkpoint, Cadence(None if every == "auto" else every))
+                yield from run.run(checkpoints)
             except (Terminated, GeneratorExit):  # while it trained, or while somebody dealt with what it told
-                if unit.checkpoint is not None:
-                    save(unit.checkpoint, run.state_dict(run.boundary))
+                if checkpoints is not None:
+                    run.write(checkpoints, verify=False)  # there are two seconds; the one before it stays
                 raise
-        if unit.checkpoint is not None:
-            unit.checkpoint.unlink(missing_ok=True)
+        if checkpoints is not None:
+            checkpoints.remove()
 
     def alone(self, job: SweepJob) -> Done:
         """Trains one job by itself, from its last checkpoint if it has one. Whatever it raises is its own failure."""
         directory = self.directory_of(job)
         try:
             outcome = self.train(job, directory)
-        except (Terminated, MachineError, KeyboardInterrupt):
+        except (Terminated, MachineError, UnfitError, KeyboardInterrupt):
             raise
         except InputError as error:
             return failed(job.number, str(error))
@@ -156,14 +164,9 @@ class Workshop:
                 folder.mkdir(parents=True, exist_ok=True)
             for name, content in self.hydra.files(job, directory).items():
                 (directory / HYDRA / name).write_bytes(content)
+            sync_files(directory / HYDRA)
             take_up_newest(built, directory)
             return train_logged(built, directory, Nobody(), log=True)
-
-
-def take_up_newest(job: Job, directory: Path) -> None:
-    """Brings a job to its newest good checkpoint; a job that has none begins anew."""
-    with suppress(DamagedError):
-        take_up(job, Checkpoints(directory / CHECKPOINTS, every=None).newest()[0])
 
 
 def first_line(error: BaseException) -> str:
@@ -185,7 +188,8 @@ def is_done(directory: Path) -> bool:
         beginning = read_file(directory / RESULT)[:200]
     except OSError:
         return False
-    return not any(f'"status": "{status}"'.encode() in beginning for status in ("interrupted", "failed"))
+    told = b'"status": "' in beginning  # not so in an empty file, as a power cut may leave it
+    return told and not any(f'"status": "{status}"'.encode() in beginning for status in ("interrupted", "failed"))
 
 
 def obey(parent: int) -> None:

@@ -29,10 +29,13 @@ class Worker:
     done: set[int] = field(default_factory=set)  # jobs of the unit that have ended
 
 
-def do_units(units: Sequence[Unit], workshop: Workshop, *, processes: int) -> Generator[tuple[Unit, Event], None, None]:
+def do_units(
+    units: Sequence[Unit], workshop: Workshop, *, processes: int, late: list[Unit]
+) -> Generator[tuple[Unit, Event], None, None]:
     """What happens to the units, as it happens. A job whose process dies is failed; its fellows are done again.
 
-    When the generator is closed or interrupted, the workers write their checkpoints and end.
+    When the generator is closed or interrupted, the workers write their checkpoints and end. late: gets the units of
+    those that did not come to that.
     """
     context = multiprocessing.get_context("fork")  # jobs and code are there already: nothing is imported or sent again
     waiting = list(units)
@@ -49,7 +52,7 @@ def do_units(units: Sequence[Unit], workshop: Workshop, *, processes: int) -> Ge
                 yield from listen(worker, waiting)
             workers = [worker for worker in workers if worker.process.is_alive() or worker.unit]
     finally:
-        stop(workers)
+        late += stop(workers)
 
 
 def start_worker(context: Any, workshop: Workshop) -> Worker:
@@ -107,8 +110,8 @@ def bury(worker: Worker, unit: Unit, waiting: list[Unit]) -> Iterator[tuple[Unit
         yield unit, failed(left[0], f"the process that trained it died ({how_it_died(code)})")
 
 
-def stop(workers: Sequence[Worker]) -> None:
-    """Ends the workers: politely, then not."""
+def stop(workers: Sequence[Worker]) -> list[Unit]:
+    """Ends the workers: politely, then not. Gives the units of those that could not write their checkpoints."""
     for worker in workers:
         if worker.unit is not None:
             worker.process.terminate()
@@ -119,6 +122,7 @@ def stop(workers: Sequence[Worker]) -> None:
         if worker.process.is_alive():
             worker.process.kill()
             worker.process.join()
+    return [worker.unit for worker in workers if worker.unit is not None and worker.process.exitcode]
 
 
 def work(pipe: Connection, parents_end: Connection, workshop: Workshop, parent: int) -> None:
@@ -143,6 +147,9 @@ def work(pipe: Connection, parents_end: Connection, workshop: Workshop, parent: 
     except (EOFError, ConnectionError, Terminated):
         pass
     except (InputError, MachineError) as error:
-        pipe.send(error)
+        try:
+            pipe.send(error)
+        except ConnectionError:  # the sweep is ending, and its checkpoint could not be written
+            raise SystemExit(error.exit_code) from error
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

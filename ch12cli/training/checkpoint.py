@@ -18,6 +18,7 @@ from ch12cli.runs.files import machine_errors, sync_folder, write_whole
 
 SHARE = 0.02  # of the time that checkpoints may cost when their interval is left to ch12
 SEAL = "fingerprint"
+PREVIOUS = "previous.pt"
 MOST_VALUES = 10**6  # in the nested mappings and lists of a checkpoint; a stack of 4,096 runs has under 10**5
 DEEPEST = 20  # of them inside each other
 
@@ -126,25 +127,29 @@ def refuse_oversized(state: Any) -> None:
 
 
 class Checkpoints:
-    """The checkpoints of one run: last.pt, and previous.pt, which stays until last.pt has been read back.
+    """The checkpoints of one run, or stack: last.pt, and previous.pt, which stays until last.pt has been read back.
 
-    every: epochs between two, None for as often as SHARE of the time pays for.
+    every: epochs between two, None for as often as SHARE of the time pays for; last: the name of the newer one.
     """
 
-    def __init__(self, folder: Path, *, every: int | None) -> None:
-        self.last, self.previous = folder / "last.pt", folder / "previous.pt"
+    def __init__(self, folder: Path, *, every: int | None, last: str = "last.pt") -> None:
+        self.last = folder / last
+        self.previous = folder / (PREVIOUS if last == "last.pt" else f"{self.last.stem}.{PREVIOUS}")
         self.cadence = Cadence(every)
         self.sound = False  # whether last.pt is known to be good
 
     def due(self, epoch: int) -> bool:
         return self.cadence.due(epoch)
 
-    def write(self, state: Mapping[str, Any]) -> None:
+    def write(self, state: Mapping[str, Any], *, verify: bool = True) -> None:
+        """Puts a state in the place of the last one. verify: reads it back first; without, the one before stays as it
+        is until somebody does."""
         with self.cadence.measured():
             content = sealed_bytes(state)
             beside = self.last.with_name(f".{self.last.name}.{os.getpid()}.new")
             write_whole(beside, content)
-            load(beside)
+            if verify:
+                load(beside)
             with machine_errors(f"cannot write {self.last}"):
                 sound = self.sound or self.is_sound()  # a damaged one must not take the place of a good one
                 self.sound = False  # before it is so: a signal may end this between any two lines
@@ -152,7 +157,7 @@ class Checkpoints:
                     os.replace(self.last, self.previous)
                 os.replace(beside, self.last)
                 sync_folder(self.last.parent)
-            self.sound = True
+            self.sound = verify
 
     def is_sound(self) -> bool:
         try:
@@ -169,6 +174,14 @@ class Checkpoints:
             except DamagedError as error:
                 passed_over.append(str(error))
         raise DamagedError(passed_over)
+
+    def exist(self) -> bool:
+        return self.last.is_file() or self.previous.is_file()
+
+    def remove(self) -> None:
+        """Removes them, the older one first: a kill in between must not bring it back."""
+        self.previous.unlink(missing_ok=True)
+        self.last.unlink(missing_ok=True)
 
 
 class Cadence:
@@ -187,10 +200,6 @@ class Cadence:
     def measured(self) -> "_Measured":
         """A context in which a checkpoint is written and its cost noted."""
         return _Measured(self)
-
-    def write(self, path: Path, state: Mapping[str, Any]) -> None:
-        with self.measured():
-            save(path, state)
 
 
 class _Measured:

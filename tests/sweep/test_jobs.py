@@ -262,3 +262,12 @@ def test_a_hundred_thousand_jobs_are_planned_in_memory_and_time_that_grow_with_t
     assert costs[1][1] < 15 * costs[0][1]
     assert costs[1][1] < 1.5e9
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_key_that_must_be_given_is_given_in_a_sweep_too() -> None:
+    lines = ["dataset=csv", "dataset.file=d.csv"]
+    jobs = jobs_of([[*lines, "seed=1"], [*lines, "seed=2"], ["dataset=csv", "dataset.file=e.csv", "seed=1"]])
+    assert [job.settings["dataset"]["file"] for job in jobs] == ["d.csv", "d.csv", "e.csv"]
+    with pytest.raises(InputError, match=r"dataset.file: must be given"):
+        jobs_of([["dataset=csv", "seed=1"]])
