@@ -6,7 +6,7 @@ from copy import deepcopy
 from typing import Any
 
 from ch12cli.config.choices import Choice, choices, find, keys_of_choice, top_level
-from ch12cli.config.combinations import problems_of
+from ch12cli.config.combinations import device_problems, problems_of
 from ch12cli.config.rules import LARGEST, Rule, is_whole, words_of
 from ch12cli.config.schema import GROUPS, key_of
 from ch12cli.config.settings import default_of, put
@@ -17,14 +17,18 @@ from ch12cli.config.values import MANDATORY, SPELLINGS, read_as, shown
 REQUIRED = tuple(group for group in GROUPS if group != "experiment")
 
 
-def check(settings: Mapping[str, Any], chosen: Mapping[str, str | None]) -> list[str]:
-    """Everything that is wrong with settings, a message each. chosen: the choice of each group, to name its file."""
+def check(settings: Mapping[str, Any], chosen: Mapping[str, str | None], *, here: bool = True) -> list[str]:
+    """Everything that is wrong with settings, a message each. chosen: the choice of each group, to name its file.
+
+    here: whether they are to be trained with on this machine, so that it must have their device.
+    """
     problems = missing(settings, chosen)
     if problems:
         return problems + list(wrong_values(settings, chosen).values()) + unknown_keys(settings, chosen)
     wrong = wrong_values(settings, chosen)
     # What belongs together is looked at with defaults in the place of what is wrong: one mistake, one message.
-    together = problems_of(with_defaults(settings, wrong, chosen))
+    mended = with_defaults(settings, wrong, chosen)
+    together = problems_of(mended) + (device_problems(mended) if here else [])
     return [*wrong.values(), *unknown_keys(settings, chosen), *(p for p in together if not p.startswith(tuple(wrong)))]
 
 

@@ -197,7 +197,7 @@ def device_problems(settings: Mapping[str, Any]) -> list[str]:
 def problems_of(settings: Mapping[str, Any], classes: int | None = None) -> list[str]:
     """All that cannot work together. classes: of the data set, where it has been read; else what is known of it."""
     classes = classes_of(settings) if classes is None else classes
-    problems = dataset_problems(settings, classes) + optimizer_problems(settings) + device_problems(settings)
+    problems = dataset_problems(settings, classes) + optimizer_problems(settings)
     problems += picture_problems(settings)
     problems += monitor_problems(settings, "monitor", settings["monitor"], classes=classes)
     stop_on = settings["early_stopping"].get("metric")

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, flag_override
 
 from ch12cli.config.check import check, value_problem
 from ch12cli.config.choices import flatten
-from ch12cli.config.combinations import problems_of
+from ch12cli.config.combinations import device_problems, problems_of
 from ch12cli.config.compose import Composer
 from ch12cli.config.settings import plain_job
 from ch12cli.config.values import MANDATORY
@@ -176,7 +176,7 @@ class Jobs:
             if problem:
                 job.problems.append(problem)
         if values and not job.problems:
-            job.problems = problems_of(job.settings)
+            job.problems = problems_of(job.settings) + device_problems(job.settings)
         return job
 
 

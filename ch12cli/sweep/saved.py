@@ -194,7 +194,7 @@ def require_sound(settings: Mapping[str, Any], chosen: Mapping[str, Any], *, whe
     """InputError unless settings from a file are such as `ch12 train` accepts, and name only what may be built."""
     try:
         problems = [] if trust else target_problems(settings)
-        problems = problems or check(settings, {str(k): v for k, v in chosen.items() if isinstance(v, str)})
+        problems = problems or check(settings, {str(k): v for k, v in chosen.items() if isinstance(v, str)}, here=False)
     except (*NOT_THEIRS, RecursionError) as error:
         problems = [f"its settings are not such as ch12 makes them ({type(error).__name__}: {error})"]
     if problems:
