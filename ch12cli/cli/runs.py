@@ -101,7 +101,11 @@ def with_keys(rows: Rows, wanted: Sequence[str]) -> Rows:
         return rows
     from ch12cli.config.recorded import read_keys
 
-    return [(entry, {**(read_keys(entry.path / HYDRA) if entry.kind != "sweep" else {}), **row}) for entry, row in rows]
+    def keys_of(entry: Entry) -> dict[str, Any]:
+        keys = read_keys(entry.path / HYDRA) if entry.kind != "sweep" else {}
+        return {name: value for name, value in keys.items() if not name.startswith("hydra/")}
+
+    return [(entry, {**keys_of(entry), **row}) for entry, row in rows]
 
 
 def require_known(names: Sequence[str], rows: Rows, text: str | None) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ DEEPEST = 8  # folders below each other that are looked into
 READERS = 16  # threads that wait for the disk at once: a disk answers many in the time of one
 TOGETHER = 64  # folders that one of them looks at in a go
 AHEAD = 64 * TOGETHER  # folders that are read before the first of them is told
+PATIENCE = 1e-4  # seconds for a folder, from which it is the disk that takes them
 
 FIGURES = ("epochs", "monitor", "objective", "parameters", "seconds", "stopped_early", "cause")
 PLAIN = (float, str, type(None))
@@ -65,23 +67,30 @@ def entries(below: Path) -> Iterator[Entry]:
     with ThreadPoolExecutor(READERS) as readers:
         for depth in range(DEEPEST + 1):
             following: list[str] = []
-            for start in range(0, len(level), AHEAD):
-                pieces = [
-                    level[place : place + TOGETHER] for place in range(start, min(start + AHEAD, len(level)), TOGETHER)
-                ]
-                looked = readers.map(look_at, pieces) if len(pieces) > 1 else map(look_at, pieces)
-                for folder, look in zip(
-                    level[start : start + AHEAD], (look for each in looked for look in each), strict=True
-                ):
-                    if look.result is not None:
-                        yield run_entry(folder, look)
-                        continue
-                    found, inside = look_inside(folder, look)
-                    if found is not None:
-                        yield found
-                    elif depth < DEEPEST:
-                        following += inside
+            for folder, look in zip(level, looked_at(level, readers), strict=True):
+                if look.result is not None:
+                    yield run_entry(folder, look)
+                    continue
+                found, inside = look_inside(folder)
+                if found is not None:
+                    yield found
+                elif depth < DEEPEST:
+                    following += inside
             level = following
+
+
+def looked_at(folders: Sequence[str], readers: ThreadPoolExecutor) -> Iterator[Look]:
+    """A look at each folder, by all readers together where the disk keeps one waiting."""
+    for start in range(0, len(folders), AHEAD):
+        pieces = [
+            folders[place : place + TOGETHER] for place in range(start, min(start + AHEAD, len(folders)), TOGETHER)
+        ]
+        before = time.perf_counter()
+        first = look_at(pieces[0])
+        waits = time.perf_counter() - before > PATIENCE * len(first)
+        yield from first
+        for looks in readers.map(look_at, pieces[1:]) if waits else map(look_at, pieces[1:]):
+            yield from looks
 
 
 def look_at(folders: Sequence[str]) -> list[Look]:
@@ -104,7 +113,7 @@ def tags_of(folder: str) -> str:
     return " ".join(read_tags(Path(folder))) if os.access(f"{folder}/{TAGS}", os.F_OK) else ""
 
 
-def look_inside(folder: str, look: Look) -> tuple[Entry | None, list[str]]:
+def look_inside(folder: str) -> tuple[Entry | None, list[str]]:
     """The sweep or unfinished run that a folder is; else the folders in it."""
     try:
         with os.scandir(folder) as found:

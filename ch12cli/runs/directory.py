@@ -18,7 +18,7 @@ MODEL = "model.pt"
 CHECKPOINTS = "checkpoints"
 LAST, BEST = "last.pt", "best.pt"
 CHECKSUM = "checksum"
-AFTER_FIGURES = b',\n  "data": {'
+AFTER_FIGURES = ',\n  "data": {'
 SEAL = f',\n  "{CHECKSUM}": "'.encode()
 
 
@@ -116,9 +116,10 @@ def read_result(path: Path | str) -> dict[str, Any] | None:
 def parse_result(content: bytes, path: Path | str, *, head: bool = False) -> dict[str, Any]:
     """The content of a result.json; InputError if it is damaged. head: without what stands after the figures, in half
     the time."""
-    end = content.find(AFTER_FIGURES) if head else -1
     try:
-        result = json.loads(content if end < 0 else content[:end] + b"}")
+        text = content.decode()
+        figures, cut, _ = text.partition(AFTER_FIGURES) if head else (text, "", "")
+        result = json.loads(figures + "}" if cut else text)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read: {error}") from error
     if not isinstance(result, dict) or "status" not in result:
