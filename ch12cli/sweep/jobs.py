@@ -59,8 +59,16 @@ class SweepJob:
 
     @property
     def identity(self) -> str:
-        """What tells it from other jobs: its overrides, but for those that do not touch its result."""
-        return shlex.join(sorted(line for line in self.lines if not line.lstrip("+").startswith(IRRELEVANT)))
+        """What tells it from other jobs: the last override of each key, but for those that do not touch its result."""
+        last: dict[str, str] = {}
+        for line in self.lines:
+            key = line.partition("=")[0].lstrip("+~")
+            last.pop(key, None)
+            last[key] = line
+        # beside a mapping the order counts: early_stopping={…} and early_stopping.patience=3 set the same
+        ordered = {key.partition(".")[0] for key, line in last.items() if line.partition("=")[2].startswith("{")}
+        told = {line: key.partition(".")[0] for key, line in last.items() if not key.startswith(IRRELEVANT)}
+        return shlex.join(sorted(told, key=lambda line: told[line] if told[line] in ordered else line))
 
     @property
     def values(self) -> dict[str, str]:

@@ -48,9 +48,21 @@ def open_sweep(words: Sequence[str], composer: Composer, jobs_file: Path | None)
     sweep = read_sweep(composer, words, make=jobs_file is None)
     if jobs_file is None:
         return sweep, batch_of(sweep.task_overrides) if sweep.made else []
-    batch = [[*before, *row] for before, row in product(batch_of(sweep.task_overrides), read_jobs(jobs_file))]
+    rows = read_jobs(jobs_file)
+    refuse_given_twice(sweep, rows, jobs_file)
+    batch = [[*before, *row] for before, row in product(batch_of(sweep.task_overrides), rows)]
     sweep.make(batch, 0)
     return sweep, batch
+
+
+def refuse_given_twice(sweep: Sweep, rows: Sequence[Sequence[str]], jobs_file: Path) -> None:
+    """InputError for keys of the command line that the table of jobs would override without a word."""
+    columns = {line.partition("=")[0].lstrip("+~") for row in rows for line in row}
+    twice = [override.key_or_group for override in sweep.task_overrides if override.key_or_group in columns]
+    if twice:
+        raise InputError(
+            [f"{key}: set on the command line and in the column {key} of {jobs_file}; leave one out" for key in twice]
+        )
 
 
 def train_many(

@@ -16,6 +16,7 @@ from ch12cli.sweep.groups import Group, groups_of
 from ch12cli.sweep.jobs import SweepJob
 from ch12cli.sweep.places import place_of, refuse_strangers, require_apart
 from ch12cli.sweep.record import HydraFiles
+from ch12cli.sweep.unchanged import require_unchanged
 from ch12cli.sweep.units import Unit
 
 PLAN = "plan.json"
@@ -155,6 +156,7 @@ def make_plan(
     many parameters their networks have.
     """
     known = read_plan(sweep_dir)
+    require_unchanged(jobs, known.jobs, known.bases, sweep_dir)
     by_number, begun = settle(jobs, sweep_dir, known)
     done = {number for number in begun if is_done(by_number[number])}
     groups = groups_of(list(by_number.values()))

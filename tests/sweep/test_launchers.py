@@ -161,6 +161,18 @@ def test_a_callback_is_told_of_jobs_from_a_file_and_of_failures(unlucky: Path) -
     assert swept.failed == 1
 
 
+def test_a_callback_may_lie_in_the_current_directory() -> None:
+    Path("my_callback.py").write_text(
+        "from hydra.experimental.callback import Callback\n\n\nclass Noting(Callback):\n"
+        "    def on_job_end(self, **told):\n        with open('noted', 'a') as file:\n            file.write('job ')\n"
+    )
+    sweep(*TINY, "seed=1,2", "+hydra.callbacks.mine._target_=my_callback.Noting")
+    assert Path("noted").read_text(encoding="utf-8") == "job job "
+    with pytest.raises(InputError, match="hydra.callbacks: ") as error:
+        sweep(*TINY, "seed=1,2", "+hydra.callbacks.mine._target_=my_callback.Nothing", into="other")
+    assert "HYDRA_FULL_ERROR" not in str(error.value)
+
+
 def test_jobs_in_batches_are_those_of_one_batch() -> None:
     words = (*TINY, "optimizer.lr=0.1,0.01", "seed=range(4)")
     looker = Looker()

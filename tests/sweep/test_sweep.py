@@ -287,6 +287,27 @@ def test_the_configuration_is_that_of_the_start(models: Path) -> None:
         assert config["optimizer"]["lr"] == 0.05
 
 
+def test_a_file_that_changed_since_the_sweep_began_is_noticed(models: Path) -> None:
+    file = models / "optimizer" / "mine.yaml"
+    file.parent.mkdir()
+    file.write_text("_target_: torch.optim.SGD\nlr: 0.05\n")
+    words = (*TINY[:-1], "optimizer=mine", "seed=1,2,3", "optimizer.lr=0.05,0.1")
+    sweep(*words, folders=[models])
+    again = sweep(*words, "workers=2", "sweep.max_stacked=2", folders=[models])  # which change no result
+    assert again.looker.ended == []
+    file.write_text("_target_: torch.optim.SGD\nlr: 5000\n")
+    again = sweep(*words, folders=[models])  # each job sets it
+    assert again.looker.ended == []
+    file.write_text("_target_: torch.optim.SGD\nlr: 0.05\nmomentum: 0.5\n")
+    with pytest.raises(InputError) as error:
+        sweep(*words, folders=[models])
+    assert str(error.value).startswith(
+        "hydra.sweep.dir=sweep: 6 of its jobs had other settings when they were planned: "
+        "optimizer.momentum=none, now 0.5; a configuration file has changed since"
+    )
+    assert sweep(*words, folders=[models], into="other").failed == 0
+
+
 def test_mistakes_of_all_jobs_are_told_together_before_anything_is_written() -> None:
     with pytest.raises(InputError) as error:
         sweep(*SMALL, "seed=1,-2", "epochs=5,0", "optimizer.lr=0.1,high", "model.widht=3", "optimizer=adam,sdg")
