@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # they import torch
     from ch12cli.sweep.groups import Group
     from ch12cli.sweep.jobs import SweepJob
     from ch12cli.sweep.plan import Plan
-    from ch12cli.sweep.units import Unit
+    from ch12cli.sweep.unit import Unit
 
 GROUPS = 20  # that are listed, at most
 VALUES = 6  # of a key that are listed, at most; of more the first three and the last

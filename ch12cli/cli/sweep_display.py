@@ -31,11 +31,11 @@ from ch12cli.runs.summary import failures
 
 if TYPE_CHECKING:  # they import torch
     from ch12cli.runs.table import Record
+    from ch12cli.sweep.events import Done, Progress
     from ch12cli.sweep.jobs import SweepJob
     from ch12cli.sweep.launch import SweepOutcome
     from ch12cli.sweep.plan import Plan
-    from ch12cli.sweep.stacked import Done, Progress
-    from ch12cli.sweep.units import Unit
+    from ch12cli.sweep.unit import Unit
 
 LOG_LINES = 20  # about progress, at most, where there is no live display
 HANGING = "  "  # before the second line of a cause

@@ -12,10 +12,10 @@ from ch12cli.config.combinations import has_part, monitored
 from ch12cli.runs.objective import minimised
 
 if TYPE_CHECKING:  # they import torch
+    from ch12cli.sweep.events import Done, Progress
     from ch12cli.sweep.jobs import SweepJob
     from ch12cli.sweep.plan import Plan
-    from ch12cli.sweep.stacked import Done, Progress
-    from ch12cli.sweep.units import Unit
+    from ch12cli.sweep.unit import Unit
 
 STEADY = 0.5  # seconds before a rate says anything
 

@@ -59,13 +59,10 @@ class SweepJob:
 
     @property
     def identity(self) -> str:
-        """What tells it from other jobs: the last override of each key, but for those that do not touch its result."""
+        """What tells it from other jobs: the last override of each key that touches its result, sorted."""
         last: dict[str, str] = {}
-        for line in self.lines:
-            key = line.partition("=")[0].lstrip("+~")
-            last.pop(key, None)
-            last[key] = line
-        # beside a mapping the order counts: early_stopping={…} and early_stopping.patience=3 set the same
+        for line in reversed(self.lines):
+            last.setdefault(line.partition("=")[0].lstrip("+~"), line)
         ordered = {key.partition(".")[0] for key, line in last.items() if line.partition("=")[2].startswith("{")}
         told = {line: key.partition(".")[0] for key, line in last.items() if not key.startswith(IRRELEVANT)}
         return shlex.join(sorted(told, key=lambda line: told[line] if told[line] in ordered else line))

@@ -1,6 +1,7 @@
 """A batch of jobs carried out: planned, trained by workers, tabled as they end."""
 
 import os
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,21 +14,22 @@ from omegaconf import flag_override
 from ch12cli.runs.directory import RESULT, read_result
 from ch12cli.runs.files import locked, remove_leftovers
 from ch12cli.runs.table import STATE, SWEEP, Record, read_table
+from ch12cli.sweep.events import Done, Progress, Unstacked
 from ch12cli.sweep.examine import examine
 from ch12cli.sweep.groups import Group
 from ch12cli.sweep.jobs import SweepJob, full_config
 from ch12cli.sweep.logged import log_job, require_trackers
 from ch12cli.sweep.places import place_of
 from ch12cli.sweep.plan import Plan, make_plan, processes_for, write_plan
-from ch12cli.sweep.record import HydraFiles
+from ch12cli.sweep.record import HydraFiles, is_done, write_failed
 from ch12cli.sweep.signals import Terminated, sigterm_raises
-from ch12cli.sweep.stacked import Done, Progress, Unstacked, cause_of
+from ch12cli.sweep.stacked import cause_of
 from ch12cli.sweep.table import SweepTable, row_of_result
-from ch12cli.sweep.units import Workshop, is_done
+from ch12cli.sweep.units import Workshop
 from ch12cli.sweep.watcher import SteadfastSweep, SweepWatcher
 from ch12cli.sweep.workers import do_units
 
-FLUSH = 64  # rows of jobs that have ended, at most, before they are put on disk
+FLUSH = 1.0  # seconds, at most, before the rows of jobs that have ended are put on disk
 ENDED = ("finished", "diverged")
 
 
@@ -73,6 +75,25 @@ def found_row(job: SweepJob, directory: Path) -> Record:
     return row_of(job, result or {"status": "interrupted", "epochs": None}, cause_of(result or {}))
 
 
+class Waiting:
+    """Rows of jobs that have ended, before they are in the table: their directories must be safely on disk."""
+
+    def __init__(self, table: SweepTable) -> None:
+        self.table, self.rows = table, list[Record]()
+        self.flushed = 0.0  # when, by time.monotonic
+
+    def flush_if_due(self) -> None:
+        if self.rows and time.monotonic() - self.flushed > FLUSH:
+            self.flush()
+
+    def flush(self) -> None:
+        if self.rows:
+            os.sync()
+            self.table.add(self.rows)
+            self.rows.clear()
+        self.flushed = time.monotonic()
+
+
 class Launch:
     """One sweep directory's batches of jobs, each carried out by `__call__`. given_up: `sweep.fail_fast` ended it."""
 
@@ -116,45 +137,40 @@ class Launch:
         """Does the units; tables, shows and tells callbacks of each job that ends."""
         processes = max((processes_for(group.settings) for group in plan.groups), default=1)
         fail_fast = any(group.settings["sweep"]["fail_fast"] for group in plan.groups)
-        waiting: list[Record] = []
+        waiting = Waiting(table)
         ended = set(plan.done)  # a stack that is taken up may tell again of jobs that have ended
-        events = do_units(plan.units, workshop, processes=min(processes, max(1, len(plan.units))))
+        processes = min(processes, max(1, len(plan.units)))
+        events = do_units(plan.units, workshop, processes=processes, idle=waiting.flush_if_due)
         try:
             for unit, event in events:
+                waiting.flush_if_due()
                 if isinstance(event, Progress):
                     self.watcher.progress(unit, event)
                     continue
                 if isinstance(event, Unstacked):
-                    self.watcher.message(
-                        f"a stack of {event.runs} jobs failed and is halved: {event.reason}", warning=True
-                    )
+                    text = f"a stack of {event.runs} jobs failed; they are trained {event.then}: {event.reason}"
+                    self.watcher.message(text, warning=True)
                     continue
                 if event.number in ended:
                     continue
                 ended.add(event.number)
                 job = plan.jobs[event.number]
+                if event.status == "failed":
+                    directory = self.directory / job.place
+                    write_failed(directory, hydra=workshop.hydra.files(job, directory), cause=event.cause)
                 log_job(job, self.directory, self.watcher, self.failed_trackers)
                 self.outcome.failed += event.status == "failed"
-                waiting.append(row_of(job, event.result, event.cause))
+                waiting.rows.append(row_of(job, event.result, event.cause))
                 self.watcher.done(event, job)
                 if callbacks is not None and callbacks.callbacks:
                     tell(callbacks, job, event, self.directory)
-                if len(waiting) >= FLUSH or not unit.stacked:
-                    self.flush(table, waiting)
                 if event.status == "failed" and fail_fast:
                     self.given_up = True
                     break
         finally:
             events.close()
-            self.flush(table, waiting)
+            waiting.flush()
             remove_leftovers(self.directory / STATE)  # of workers that were killed while they wrote
-
-    def flush(self, table: SweepTable, waiting: list[Record]) -> None:
-        """Puts ended jobs into the table, once their directories are safely on disk."""
-        if waiting:
-            os.sync()
-            table.add(waiting)
-            waiting.clear()
 
     def tell_unfinished(self, plan: Plan, table: SweepTable) -> None:
         """Gives the jobs of which nothing was told a row: of their result if they have one, else of an interruption."""

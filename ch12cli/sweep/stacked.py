@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ch12cli.config.build import build_stack
 from ch12cli.config.task import Task, tensors
-from ch12cli.sweep.halving import Halving
+from ch12cli.sweep.events import Done, Event, Progress
 from ch12cli.sweep.jobs import SweepJob
 from ch12cli.sweep.record import HydraFiles, write_directory
 from ch12cli.sweep.results import Row, diverged_message, result_of, rows_state, run_state
@@ -21,37 +21,10 @@ from ch12cli.training.fit import Epoch
 LEAVE = 0.5  # of a stack must be done before the done ones leave it: each leaving copies everything
 
 
-class Done(NamedTuple):
-    """A job that has ended. cause: why, for one that did not simply finish."""
-
-    number: int
-    status: str
-    result: dict[str, Any]
-    cause: str = ""
-
-
-class Progress(NamedTuple):
-    """How far a stack is. best: the monitored metric's best value among its runs so far."""
-
-    epoch: int
-    running: int
-    best: float
-
-
-class Unstacked(NamedTuple):
-    """A stack of so many runs could not go on; its jobs are trained in smaller ones."""
-
-    reason: str
-    runs: int
-
-
-Event = Done | Progress | Unstacked
-
-
 class StackRun:
     """A stack in training: the loop's bookkeeping of who is still running, and the record of each run.
 
-    directories: one a job; halving: says after an epoch which of the runs leave.
+    directories: one a job.
     """
 
     def __init__(
@@ -62,36 +35,34 @@ class StackRun:
         *,
         directories: Sequence[Path],
         hydra: HydraFiles,
-        halving: Halving | None = None,
     ) -> None:
         self.jobs, self.task, self.device = jobs, task, device
-        self.directories, self.hydra, self.halving = directories, hydra, halving
+        self.directories, self.hydra = directories, hydra
         self.training, self.network, self.streams = build_stack([job.settings for job in jobs], task, device)
         self.history: dict[str, NDArray[np.float64]] = {}
         self.epochs = np.zeros(len(jobs), dtype=np.int64)  # finished by each job
         self.done = np.zeros(len(jobs), dtype=bool)
         self.start = time.perf_counter()
         self.spent = 0.0  # seconds in earlier sittings
+        self.boundary = self.state_of_training()
 
     @property
     def members(self) -> NDArray[np.int64]:
         """The jobs that are rows of the stack, done ones that have not left it among them."""
         return np.array(self.training.source.state_dict()["members"], np.int64)
 
-    def run(self, checkpoint: Path | None, cadence: Cadence) -> Iterator[Event]:
-        """Trains to the end. What a resume needs goes to `checkpoint` now and then."""
-        self.boundary = self.state_of_training()
-        while not self.done.all() and self.training.epoch < self.training.limits.epochs:
+    def run(self, checkpoint: Path | None, cadence: Cadence, *, until: int) -> Iterator[Event]:
+        """Trains to the end of an epoch. What a resume needs goes to `checkpoint` now and then."""
+        while not self.done.all() and self.training.epoch < until:
             before, members = self.boundary, self.members
             epoch = self.training.one_epoch()
             yield from self.after(epoch, members, before)
             self.boundary = self.state_of_training()
             if checkpoint is not None and cadence.due(epoch.number) and not self.done.all():
                 cadence.write(checkpoint, self.state_dict(self.boundary))
-            best = float(
-                np.min(self.training.best.value) if self.training.best.minimise else np.max(self.training.best.value)
-            )
-            yield Progress(epoch.number, int((~self.done).sum()), best)
+            best = self.training.best
+            value = float(np.min(best.value) if best.minimise else np.max(best.value))
+            yield Progress(epoch.number, int((~self.done).sum()), value, best.minimise)
 
     def state_of_training(self) -> dict[str, Any]:
         """The training's state at the end of an epoch. step: of dropout's masks, which a signal may find further on."""
@@ -117,14 +88,32 @@ class StackRun:
         stopped = sound & epoch.stopped
         last = epoch.number == self.training.limits.epochs
         leaving = {row: ("finished", {"stopped_early": epoch.number}) for row in np.flatnonzero(stopped).tolist()}
-        if self.halving is not None and not last:
-            value = np.where(sound & ~stopped, epoch.columns[self.halving.metric], np.nan)
-            for row in np.flatnonzero(self.halving.leaving(epoch.number, value)).tolist():
-                leaving[row] = ("finished", {"left_at": epoch.number})
         if last:
             leaving |= {row: ("finished", {}) for row in np.flatnonzero(sound & ~stopped).tolist()}
         if leaving:
             yield from self.end(self.training.state_dict(), leaving)
+        self.shrink()
+
+    def values(self, column: str, epoch: int) -> NDArray[np.float64]:
+        """A column of metrics.csv after an epoch, (jobs,), NaN for those that have ended."""
+        if column not in self.history:  # all have diverged in their first epoch
+            return np.full(len(self.jobs), np.nan)
+        return np.where(self.done, np.nan, self.history[column][:, epoch - 1])
+
+    def leave(self, epoch: int, leaving: NDArray[np.bool_]) -> Iterator[Event]:
+        """Ends those runs that have not ended yet: halving takes them out after an epoch. leaving: (jobs,)."""
+        members = self.members
+        rows = np.flatnonzero(leaving[members] & ~self.done[members])
+        if len(rows):
+            yield from self.end(
+                self.training.state_dict(), {row: ("finished", {"left_at": epoch}) for row in rows.tolist()}
+            )
+            self.shrink()
+            self.boundary = self.state_of_training()
+
+    def shrink(self) -> None:
+        """Takes those that have ended out of the stack, if that saves time."""
+        members = self.members
         alive = np.flatnonzero(~self.done[members])
         if 0 < len(alive) <= LEAVE * len(members):
             self.training.keep(alive)

@@ -14,13 +14,13 @@ from ch12cli.cli.sweep_display import SweepDisplay
 from ch12cli.cli.sweep_picture import format_running
 from ch12cli.cli.sweep_report import format_folded, format_interval
 from ch12cli.runs.summary import Folded
+from ch12cli.sweep.events import Done, Progress
 from ch12cli.sweep.groups import Group
 from ch12cli.sweep.jobs import Base, SweepJob
 from ch12cli.sweep.launch import SweepOutcome
 from ch12cli.sweep.many import train_many
 from ch12cli.sweep.plan import Plan
-from ch12cli.sweep.stacked import Done, Progress
-from ch12cli.sweep.units import Unit
+from ch12cli.sweep.unit import Unit
 from ch12cli.sweep.watcher import SweepWatcher
 from tests.cli.test_display import make_console, screen, written
 

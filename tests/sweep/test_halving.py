@@ -1,13 +1,16 @@
 """Halving: who leaves at which rung, and that those who stay end as they would have without it."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ch12cli.errors import InputError
+from ch12cli.sweep.events import Done
 from ch12cli.sweep.halving import Halving
-from tests.sweep.driver import Swept, apart, jobs_of, sweep
+from ch12cli.sweep.jobs import SweepJob
+from tests.sweep.driver import Looker, Swept, apart, jobs_of, sweep
 
 WORDS = ("dataset=two_class", "dataset.size=40", "batch_size=10", "epochs=10", "precision=float64", "seed=range(24)")
 RUNGS = [2, 6]  # min_epochs=2, factor=3; 18 comes after the end
@@ -108,6 +111,78 @@ def test_without_halving_the_same_jobs_are_others() -> None:
     whole = sweep(*WORDS, "epochs=3")
     assert len(whole.rows) == 48
     assert {int(row["epochs"]) for job, row in whole.rows.items() if job >= 24} == {3}
+
+
+UNLUCKY = "_target_: tests.sweep.networks.Unlucky\nraises: -1\nexits: -1\ndies: -1\n"
+HALVING = "sweep.halving={metric:valid_loss,min_epochs:1,factor:2}"
+
+
+def left_at(swept: Swept) -> dict[int, str]:
+    """How each job ended."""
+    return {job: row["cause"].partition(" (networks.py")[0] for job, row in swept.rows.items()}
+
+
+@pytest.mark.usefixtures("folder")
+def test_runs_that_do_not_fit_into_one_stack_are_compared_with_all_others() -> None:
+    words = (*WORDS, "epochs=5", HALVING)
+    whole = sweep(*words, into="whole")
+    parted = sweep(*words, "sweep.max_stacked=5", into="parted")
+    assert len({*left_at(whole).values()}) == 4  # after epoch 1, 2, 4; never
+    assert left_at(parted) == left_at(whole)
+    (unit,) = parted.looker.plans[0].units
+    assert [len(part) for part in unit.parts()] == [4, 5, 5, 5, 5]
+    for job, row in parted.rows.items():
+        assert apart(parted.weights(job), whole.weights(job)) < 1e-12
+        assert (row["epochs"], row["best_epoch"]) == (whole.rows[job]["epochs"], whole.rows[job]["best_epoch"])
+    assert [path.name for path in Path("parted/.ch12").iterdir()] == ["plan.json"]
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("at_once", [24, 5])
+def test_a_halving_that_is_interrupted_goes_on_with_the_same_runs(
+    at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = (*WORDS, "epochs=5", HALVING, f"sweep.max_stacked={at_once}")
+    whole = sweep(*words, into="whole")
+
+    class Stopping(Looker):
+        """Raises Ctrl-C after so many jobs: while others of the same rung have not left yet."""
+
+        stop = 0
+
+        def done(self, done: Done, job: SweepJob) -> None:
+            super().done(done, job)
+            if len(self.ended) == self.stop:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr("ch12cli.sweep.workers.REFRESH", 0.0)
+    for stop in (1, 7, 13, 19, 23):
+        looker = Stopping()
+        looker.stop = stop
+        sweep(*words, into=f"stopped-{stop}", looker=looker, signalled=True)
+        again = sweep(*words, into=f"stopped-{stop}")
+        assert left_at(again) == left_at(whole)
+        assert all(apart(again.weights(job), whole.weights(job)) < 1e-12 for job in whole.rows)
+        assert [path.name for path in Path(f"stopped-{stop}/.ch12").iterdir()] == ["plan.json"]
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("at_once", ["auto", "5"])
+def test_jobs_that_fail_leave_the_others_one_group(at_once: str) -> None:
+    """Else each piece of the stack that they end would be halved by itself."""
+    Path("mine/model").mkdir(parents=True)
+    Path("mine/model/unlucky.yaml").write_text(UNLUCKY)
+    words = (*WORDS[:-1], "epochs=5", "model=unlucky", "loss=bce_logits", HALVING, f"sweep.max_stacked={at_once}")
+    bad = ("model.raises=3", "model.exits=5", "model.dies=7")
+    swept = sweep(*words, *bad, "seed=range(24)", folders=[Path("mine")])
+    others = ",".join(str(seed) for seed in range(24) if seed not in (3, 5, 7))
+    clean = sweep(*words, f"seed={others}", folders=[Path("mine")], into="clean")
+    assert swept.failed == 3
+    assert left_at(swept)[7] == "the process that trained it died (exit code 7)"
+    by_seed = {row["seed"]: left_at(swept)[job] for job, row in swept.rows.items() if row["status"] != "failed"}
+    assert by_seed == {row["seed"]: left_at(clean)[job] for job, row in clean.rows.items()}
+    assert swept.looker.messages == []
+    assert [path.name for path in Path("sweep/.ch12").iterdir()] == ["plan.json"]
 
 
 REFUSED = {

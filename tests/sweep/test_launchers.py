@@ -168,7 +168,7 @@ def test_a_callback_may_lie_in_the_current_directory() -> None:
     )
     sweep(*TINY, "seed=1,2", "+hydra.callbacks.mine._target_=my_callback.Noting")
     assert Path("noted").read_text(encoding="utf-8") == "job job "
-    with pytest.raises(InputError, match="hydra.callbacks: ") as error:
+    with pytest.raises(InputError, match=r"hydra\.callbacks: ") as error:
         sweep(*TINY, "seed=1,2", "+hydra.callbacks.mine._target_=my_callback.Nothing", into="other")
     assert "HYDRA_FULL_ERROR" not in str(error.value)
 

@@ -4,6 +4,7 @@ import csv
 import json
 import random
 import shlex
+from importlib import import_module
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ import pytest
 import torch
 import yaml
 
+from ch12cli.cli.main import main
 from ch12cli.errors import InputError
 from tests.conftest import Train
 from tests.sweep.driver import Looker, Swept, apart, relative, sweep, without_times
+from tests.sweep.networks import Unlucky
 
 SMALL = ("dataset=two_class", "dataset.size=40", "batch_size=8", "epochs=4", "precision=float64")
 TINY = ("dataset=toy_regression", "batch_size=5", "epochs=3", "precision=float64", "optimizer=sgd")
@@ -231,6 +234,34 @@ def test_of_a_hundred_jobs_those_that_fail_end_no_other(models: Path) -> None:
     assert without_times(again.rows) == without_times(swept.rows)
 
 
+def test_a_job_that_fails_has_the_directory_that_tells_of_it(
+    models: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = (*TINY, "model=unlucky", "seed=1,2,3")
+    swept = sweep(*words, "model.raises=2", folders=[models])
+    assert result(swept, 1)["status"] == "failed"
+    assert result(swept, 1)["cause"] == swept.rows[1]["cause"]
+    hydras = {f".hydra/{name}.yaml" for name in ("config", "hydra", "overrides")}
+    assert files_of(swept.directory / "1") == {*hydras, "result.json"}
+    assert (swept.directory / "1/.hydra/overrides.yaml").read_text(encoding="utf-8").count("seed=2") == 1
+    assert main(["show", "sweep/1"]) == 0
+    assert "no network for seed 2" in capsys.readouterr().out
+    # as the sweep is told to try again, with what made it fail mended, it is trained in the stack of the others
+    monkeypatch.setattr(Unlucky, "forgiving", True)
+    (swept.directory / "0/result.json").unlink()
+    again = sweep(*words, "model.raises=2", folders=[models])
+    assert {done.number: done.status for done in again.looker.ended} == {0: "finished", 1: "finished"}
+    assert result(again, 1)["status"] == again.rows[1]["status"] == "finished"
+
+
+def test_a_job_that_was_not_begun_is_said_to_be(models: Path) -> None:
+    words = (*TINY, "model=unlucky", "model.raises=1", "seed=1,2,3", "sweep.max_stacked=1", "sweep.fail_fast=true")
+    sweep(*words, "sweep.processes=1", folders=[models])
+    for verb in ("show", "resume"):
+        with pytest.raises(InputError, match=r"sweep/2: job 2 has not been begun; `ch12 resume sweep` trains"):
+            import_module(f"ch12cli.cli.{verb}").run(["sweep/2"])
+
+
 def test_values_that_the_users_network_cannot_take_fail_their_jobs_alone(models: Path) -> None:
     causes = {
         3: "model: tests.sweep.networks.Picky refused: three is too many (networks.py, line ",
@@ -262,7 +293,7 @@ def test_fail_fast_ends_the_sweep_with_the_first_failure(models: Path) -> None:
     swept = sweep(*words, "sweep.fail_fast=true", folders=[models])
     assert swept.failed == 1
     statuses = [row["status"] for row in swept.rows.values()]
-    assert statuses == ["finished"] * 3 + ["failed"] + ["interrupted"] * 4
+    assert statuses == ["finished"] * 2 + ["interrupted", "failed"] + ["interrupted"] * 4
     batches = sweep(*words, "sweep.fail_fast=true", "hydra.sweeper.max_batch_size=4", folders=[models], into="batches")
     assert [row["status"] for row in batches.rows.values()] == statuses
     assert batches.failed == 1
