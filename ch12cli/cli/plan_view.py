@@ -33,7 +33,10 @@ def format_plan(
         format_jobs(plan, width=width),
         format_varied(values, width=width),
         format_groups(plan, estimates or [], keys=distinguishing(plan.groups, values), width=width),
-        format_reasons(plan.groups, width=width),
+        [
+            *format_reasons(plan.groups, "not stacked", [group.reason for group in plan.groups], width=width),
+            *format_reasons(plan.groups, "not estimated", [group.unmeasured for group in plan.groups], width=width),
+        ],
         format_total(estimates or []),
     ]
     lines: list[str] = []
@@ -160,18 +163,18 @@ def _cell(values: Sequence[str]) -> str:
     return ",".join(value or "-" for value in values) if len(values) <= 2 else f"{len(values):,} values"
 
 
-def format_reasons(groups: Sequence[Group], *, width: int) -> list[str]:
-    """Why jobs are trained by themselves, a line for each reason."""
+def format_reasons(groups: Sequence[Group], what: str, reasons: Sequence[str], *, width: int) -> list[str]:
+    """Why something is so of some groups, a line for each reason. reasons: of each group, empty for none."""
     found: dict[str, list[int]] = {}
-    for index, group in enumerate(groups):
-        if group.reason:
-            found.setdefault(group.reason, []).append(index)
+    for index, reason in enumerate(reasons):
+        if reason:
+            found.setdefault(reason, []).append(index)
     lines = []
     for reason, members in found.items():
         numbers = ", ".join(f"{index + 1}" for index in members[:NUMBERS]) + (", ..." if len(members) > NUMBERS else "")
         jobs = count_of(sum(len(groups[index].jobs) for index in members), "job")
         where = f"group{'s' if len(members) > 1 else ''} {numbers}"
-        lines += _wrapped(f"not stacked: {reason} ({jobs}, {where})", width)
+        lines += _wrapped(f"{what}: {reason} ({jobs}, {where})", width)
     return lines
 
 

@@ -27,12 +27,13 @@ STACKED_OPTIMIZERS = tuple(f"torch.optim.{name}" for name in ("SGD", "Adam", "Ad
 class Group:
     """Jobs of one structure. reason: why they are trained one by one; empty if they are trained as a stack.
 
-    parameters: of one of their networks, once it has been built.
+    parameters: of one of their networks, once it has been built; unmeasured: why there is no estimate of it.
     """
 
     jobs: list[SweepJob]
     reason: str = ""
     parameters: int = 0
+    unmeasured: str = ""
 
     @cached_property
     def settings(self) -> dict[str, Any]:

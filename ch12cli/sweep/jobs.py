@@ -192,11 +192,11 @@ def make_jobs(jobs: Jobs, batch: Sequence[Sequence[str]], *, first: int = 0) -> 
         for problem in dict.fromkeys(job.problems):
             where.setdefault(problem, []).append(job.number)
     if where:
-        raise InputError([_located(problem, numbers, len(made)) for problem, numbers in where.items()])
+        raise InputError([located(problem, numbers, len(made)) for problem, numbers in where.items()])
     return made
 
 
-def _located(problem: str, numbers: Sequence[int], total: int) -> str:
+def located(problem: str, numbers: Sequence[int], total: int) -> str:
     """A problem with the jobs that have it, unless all do."""
     if len(numbers) == total:
         return problem

@@ -200,11 +200,6 @@ def failed(job: int, cause: str) -> Done:
     return Done(job, "failed", {"status": "failed", "epochs": 0}, cause)
 
 
-def how_it_died(code: int | None) -> str:
-    """A process's exit code in words."""
-    return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
-
-
 def obey(parent: int) -> None:
     """Makes this process one of a sweep's workers: Ctrl-C is the parent's to handle, SIGTERM ends the unit in hand."""
 

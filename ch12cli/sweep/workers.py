@@ -12,10 +12,11 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from ch12cli.errors import InputError, MachineError
+from ch12cli.sweep.apart import how_it_died
 from ch12cli.sweep.events import Done, Event, Progress, Told, Trying
 from ch12cli.sweep.signals import Terminated
 from ch12cli.sweep.unit import Unit
-from ch12cli.sweep.units import Workshop, failed, how_it_died, obey
+from ch12cli.sweep.units import Workshop, failed, obey
 
 REFRESH = 0.1  # seconds between two reports of progress from one worker
 IDLE = 0.5  # seconds without a report that are called idle
