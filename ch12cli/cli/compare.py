@@ -101,9 +101,7 @@ def show_many(rows: Sequence[Record], monitor: str, form: str) -> None:
 
         with Screen() as screen:
             width, ascii_only = screen.console.width, screen.ascii_only
-            summary = styled_summary(
-                rows, monitor=monitor, minimise=minimised(monitor), width=width, ascii_only=ascii_only
-            )
+            summary = styled_summary(rows, monitor=monitor, width=width, ascii_only=ascii_only)
             screen.print(summary or ["no run finished"])
             screen.print(format_failures(failures(rows)))
         return

@@ -27,6 +27,8 @@ def format_plan(
 ) -> list[str]:
     """The plan in lines. estimates: of each group, the seconds that it will take and the bytes at once, None for one
     that is done; width: of the terminal, unless it is given."""
+    from ch12cli.sweep.groups import why_not_halved  # imports torch, as has whoever has a plan
+
     width = width or shutil.get_terminal_size().columns
     values = varied(plan.jobs.values())
     blocks = [
@@ -35,6 +37,7 @@ def format_plan(
         format_groups(plan, estimates or [], keys=distinguishing(plan.groups, values), width=width),
         [
             *format_reasons(plan.groups, "not stacked", [group.reason for group in plan.groups], width=width),
+            *format_reasons(plan.groups, "not halved", [why_not_halved(group) for group in plan.groups], width=width),
             *format_reasons(plan.groups, "not estimated", [group.unmeasured for group in plan.groups], width=width),
         ],
         format_total(estimates or []),
@@ -103,6 +106,22 @@ def describe_units(units: Iterable[Unit]) -> str:
     if alone:
         pieces.append("1 run by itself" if alone == 1 else f"{alone:,} runs one by one")
     return ", ".join(pieces)
+
+
+def describe_halving(groups: Sequence[Group]) -> list[tuple[str, str]]:
+    """By what and when the worse runs are to leave, and of which jobs none will; nothing without halving."""
+    from ch12cli.sweep.groups import why_not_halved  # imports torch, as has whoever has a plan
+    from ch12cli.sweep.halving import Halving
+
+    told: dict[str, None] = {}
+    for group in groups:
+        halving = group.settings["sweep"].get("halving")
+        if halving and not why_not_halved(group):
+            rungs = ", ".join(map(str, Halving(**halving).rungs(group.settings["epochs"])))
+            told[f"by {halving['metric']}, 1 in {halving['factor']} stays after epoch {rungs}"] = None
+    reasons = [why_not_halved(group) for group in groups]
+    lines = [*told, *format_reasons(groups, "not halved", reasons, width=2**20)]
+    return [("halving" if not place else "", line) for place, line in enumerate(lines)]
 
 
 def distinguishing(groups: Sequence[Group], keys: Collection[str]) -> dict[str, list[list[str]]]:

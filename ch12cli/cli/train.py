@@ -135,9 +135,13 @@ def show_sweep(train: "Callable[[SweepDisplay], Finished]", verbosity: int) -> i
         for difference in finished.differences:
             display.message(
                 f"verified job {difference.job}: weights differ from the run alone by {difference.weights:.1e} of the "
-                f"largest, {finished.monitor} by {difference.objective:.1e}"
+                f"largest, the objective by {difference.objective:.1e}"
             )
-        display.end(outcome, minimise=finished.minimise, monitor=finished.monitor)
+        if len(finished.differences) < finished.asked:
+            display.message(
+                f"{len(finished.differences)} of {finished.asked} jobs verified: no other has trained all its epochs"
+            )
+        display.end(outcome, monitor=finished.monitor)
     if outcome.signal is not None:
         return 128 + outcome.signal
     return FAILED_JOBS if outcome.failed else 0

@@ -11,7 +11,7 @@ from typing import Any
 from ch12cli.errors import InputError
 from ch12cli.runs.directory import CHECKPOINTS, HYDRA, METRICS, RESULT, read_result
 from ch12cli.runs.files import read_file
-from ch12cli.runs.objective import minimised
+from ch12cli.runs.objective import SEVERAL, minimised
 from ch12cli.runs.table import STATE, SWEEP, read_table
 from ch12cli.runs.tags import read_tags
 
@@ -118,7 +118,7 @@ def best_of(sweep: Path, rows: Sequence[Mapping[str, str]]) -> Row:
     finished = [row for row in rows if row.get("status") == "finished"]
     found = [(value, row) for row in finished if (value := number_of(row.get("objective"))) is not None]
     monitor = monitor_of(sweep, rows) if found else None
-    if monitor is None:
+    if monitor in (None, SEVERAL):  # of different metrics none is the best
         return {}
     sign = 1 if minimised(monitor) else -1
     value, row = min(found, key=lambda pair: sign * pair[0])
@@ -126,10 +126,14 @@ def best_of(sweep: Path, rows: Sequence[Mapping[str, str]]) -> Row:
 
 
 def monitor_of(sweep: Path, rows: Sequence[Mapping[str, str]]) -> str | None:
-    """What the objective of a sweep's jobs is, which the first one that finished says; None if it does not."""
-    row = next((row for row in rows if row.get("status") == "finished"), None)
-    if row is None:
+    """What the objective of a sweep's jobs is, SEVERAL if not the same of all; None if no job that finished says it."""
+    finished = [row for row in rows if row.get("status") == "finished"]
+    if not finished:
         return None
+    named = {monitor for row in finished if (monitor := row.get("monitor"))}
+    if named:
+        return named.pop() if len(named) == 1 else SEVERAL
+    row = finished[0]
     place = Path(row.get("directory") or row["job"])
     if place.is_absolute() or ".." in place.parts:
         return None

@@ -75,6 +75,15 @@ def why_alone(settings: Mapping[str, Any]) -> str:
     return ""
 
 
+def why_not_halved(group: Group) -> str:
+    """Why `sweep.halving` does nothing for the jobs of a group; empty if it does, or is not asked for."""
+    halving, epochs = group.settings["sweep"].get("halving"), group.settings["epochs"]
+    if not halving:
+        return ""
+    late = f"min_epochs={halving['min_epochs']} is not before the last of {epochs} epochs"
+    return group.reason or (late if halving["min_epochs"] >= epochs else "")
+
+
 def groups_of(jobs: Sequence[SweepJob]) -> list[Group]:
     """The jobs by structure, in the order of their first jobs."""
     found: dict[tuple[tuple[str, str], ...], Group] = {}

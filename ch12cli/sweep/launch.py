@@ -11,12 +11,13 @@ from hydra._internal.callbacks import Callbacks
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import flag_override
 
+from ch12cli.errors import InputError
 from ch12cli.runs.directory import RESULT, read_result
 from ch12cli.runs.files import locked, remove_leftovers
 from ch12cli.runs.table import STATE, SWEEP, Record, read_table
 from ch12cli.sweep.events import Done, Progress, Unstacked
 from ch12cli.sweep.examine import examine
-from ch12cli.sweep.groups import Group
+from ch12cli.sweep.groups import Group, why_not_halved
 from ch12cli.sweep.jobs import SweepJob, full_config
 from ch12cli.sweep.logged import log_job, require_trackers
 from ch12cli.sweep.places import place_of
@@ -43,14 +44,20 @@ class SweepOutcome:
     signal: int | None = None
 
 
-def examined_plan(jobs: Sequence[SweepJob], directory: Path) -> tuple[Plan, Workshop, list[Record]]:
-    """The plan of these jobs in a sweep's directory, what trains them, and the table's rows that stay as they are."""
+def examined_plan(jobs: Sequence[SweepJob], directory: Path, *, alone: str = "") -> tuple[Plan, Workshop, list[Record]]:
+    """The plan of these jobs in a sweep's directory, what trains them, and the table's rows that stay as they are.
+
+    alone: why all of them are trained one by one, if they are.
+    """
     rows = {int(row["job"]): row for row in read_table(directory / SWEEP)}
     workshop = Workshop({}, [], lambda job: directory / job.place, HydraFiles(directory))
 
     def look(groups: Sequence[Group]) -> None:
         workshop.groups = groups
         examine(groups, workshop)
+        for group in groups:
+            group.reason = alone or group.reason
+        require_halving(groups)
 
     plan = make_plan(jobs, directory, is_done=lambda job: is_done(directory / job.place), examine=look)
     workshop.jobs = plan.jobs
@@ -60,6 +67,14 @@ def examined_plan(jobs: Sequence[SweepJob], directory: Path) -> tuple[Plan, Work
         # a sweep that was killed may have ended a job without having told so
         kept.append(row if row and row["status"] in ENDED else found_row(plan.jobs[number], directory))
     return plan, workshop, kept
+
+
+def require_halving(groups: Sequence[Group]) -> None:
+    """InputError if `sweep.halving` is asked for and does nothing for any job."""
+    asked = [group for group in groups if group.settings["sweep"]["halving"]]
+    reasons = dict.fromkeys(why_not_halved(group) for group in asked)
+    if asked and all(reasons):
+        raise InputError(f"sweep.halving: no job can be halved: {'; '.join(reasons)}; leave it out")
 
 
 def row_of(job: SweepJob, result: Mapping[str, Any], cause: str) -> Record:
@@ -95,13 +110,16 @@ class Waiting:
 
 
 class Launch:
-    """One sweep directory's batches of jobs, each carried out by `__call__`. given_up: `sweep.fail_fast` ended it."""
+    """One sweep directory's batches of jobs, each carried out by `__call__`.
+
+    jobs: of all batches, if there are several; given_up: `sweep.fail_fast` ended it.
+    """
 
     terminated = Terminated
 
-    def __init__(self, directory: Path, watcher: SweepWatcher) -> None:
+    def __init__(self, directory: Path, watcher: SweepWatcher, *, jobs: int = 0) -> None:
         self.directory, self.watcher = directory, SteadfastSweep(watcher)
-        self.outcome = SweepOutcome(directory)
+        self.outcome, self.jobs = SweepOutcome(directory), jobs
         self.given_up = False
         self.failed_trackers: set[str] = set()
 
@@ -111,6 +129,7 @@ class Launch:
         require_trackers(jobs)
         with locked(self.directory, key=f"hydra.sweep.dir={self.directory}", wait=3.0):
             plan, workshop, rows = examined_plan(jobs, self.directory)
+            plan.in_all = max(self.jobs, len(plan.jobs))
             write_plan(plan, self.directory, workshop.hydra)
             self.watcher.begin(plan, directory=self.directory)
             table = self.open_table(plan, workshop, rows=rows)

@@ -36,6 +36,7 @@ class Plan:
     units: list[Unit]
     done: list[int]
     numbers: list[int]  # of the jobs as they were given, equal ones with the same number
+    in_all: int = 0  # jobs of the sweep, where this is the plan of a batch of them
 
 
 @dataclass

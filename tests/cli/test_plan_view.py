@@ -14,7 +14,7 @@ from ch12cli.sweep.many import plan_many
 from ch12cli.sweep.plan import Plan
 from ch12cli.sweep.unit import Unit
 
-BASE = Base(None, {}, {"epochs": 100}, {})
+BASE = Base(None, {}, {"epochs": 100, "sweep": {"halving": None}}, {})
 
 
 def make_job(number: int, *lines: str) -> SweepJob:

@@ -6,10 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ch12cli.cli.plan_view import describe_halving, format_plan
 from ch12cli.errors import InputError
 from ch12cli.sweep.events import Done
+from ch12cli.sweep.groups import why_not_halved
 from ch12cli.sweep.halving import Halving
 from ch12cli.sweep.jobs import SweepJob
+from ch12cli.sweep.many import plan_many
 from tests.sweep.driver import Looker, Swept, apart, jobs_of, sweep
 
 WORDS = ("dataset=two_class", "dataset.size=40", "batch_size=10", "epochs=10", "precision=float64", "seed=range(24)")
@@ -114,6 +117,7 @@ def test_without_halving_the_same_jobs_are_others() -> None:
 
 
 UNLUCKY = "_target_: tests.sweep.networks.Unlucky\nraises: -1\nexits: -1\ndies: -1\n"
+BATCHES = "hydra.sweeper.max_batch_size"
 HALVING = "sweep.halving={metric:valid_loss,min_epochs:1,factor:2}"
 
 
@@ -204,3 +208,54 @@ def test_a_halving_that_cannot_be_is_refused() -> None:
         assert told.endswith(f"(job {number})")
     with pytest.raises(InputError, match="there is no validation part"):
         jobs_of([["dataset.valid_size=0", "sweep.halving={metric:valid_loss,min_epochs:1,factor:2}"]])
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["precision=bfloat16"], "no job can be halved: precision=bfloat16 has no stacked form; leave it out"),
+        (["epochs=1"], "no job can be halved: min_epochs=1 is not before the last of 1 epochs; leave it out"),
+        (["hydra/launcher=basic"], "hydra/launcher=basic trains each job by itself; leave one of them out"),
+        (
+            ["hydra.sweeper.max_batch_size=6"],
+            "compares all jobs with each other; leave out hydra.sweeper.max_batch_size",
+        ),
+    ],
+)
+def test_a_halving_that_would_do_nothing_is_refused(words: list[str], problem: str) -> None:
+    words = [*WORDS[:3], "epochs=3", "seed=range(12)", HALVING, *words]
+    with pytest.raises(InputError) as error:
+        sweep(*words)
+    assert str(error.value) == f"sweep.halving: {problem}"
+    with pytest.raises(InputError):
+        plan_many(["device=cpu", *words], folders=[], config_name="config")
+    assert not Path("sweep").exists()
+
+
+@pytest.mark.usefixtures("folder")
+def test_what_is_not_halved_is_said_and_trains_all_its_epochs() -> None:
+    words = (*WORDS[:3], "seed=range(6)", "epochs=3", "precision=float64,bfloat16", HALVING)
+    swept = sweep(*words)
+    plan = swept.looker.plans[0]
+    assert [why_not_halved(group) for group in plan.groups] == ["", "precision=bfloat16 has no stacked form"]
+    lines = format_plan(plan, width=120)
+    assert "not halved: precision=bfloat16 has no stacked form (6 jobs, group 2)" in lines
+    assert describe_halving(plan.groups) == [
+        ("halving", "by valid_loss, 1 in 2 stays after epoch 1, 2"),
+        ("", "not halved: precision=bfloat16 has no stacked form (6 jobs, group 2)"),
+    ]
+    epochs: dict[str, list[int]] = {row["precision"]: [] for row in swept.rows.values()}
+    for row in swept.rows.values():
+        epochs[row["precision"]].append(int(row["epochs"]))
+    assert {key: sorted(values) for key, values in epochs.items()} == {
+        "float64": [1, 1, 1, 2, 2, 3],
+        "bfloat16": [3] * 6,
+    }
+
+
+@pytest.mark.usefixtures("folder")
+def test_verifying_trains_only_what_halving_left_in() -> None:
+    swept = sweep(*WORDS[:4], "precision=float64", "epochs=3", "seed=range(6)", HALVING, "sweep.verify=3")
+    assert len(swept.finished.differences) == 1
+    assert swept.finished.asked == 3

@@ -15,6 +15,11 @@ import yaml
 
 from ch12cli.cli.main import main
 from ch12cli.errors import InputError
+from ch12cli.runs import catalogue
+from ch12cli.runs.summary import by_monitor
+from ch12cli.runs.table import read_table
+from ch12cli.sweep.events import Done
+from ch12cli.sweep.jobs import SweepJob
 from tests.conftest import Train
 from tests.sweep.driver import Looker, Swept, apart, relative, sweep, without_times
 from tests.sweep.networks import Unlucky
@@ -252,6 +257,31 @@ def test_a_job_that_fails_has_the_directory_that_tells_of_it(
     again = sweep(*words, "model.raises=2", folders=[models])
     assert {done.number: done.status for done in again.looker.ended} == {0: "finished", 1: "finished"}
     assert result(again, 1)["status"] == again.rows[1]["status"] == "finished"
+
+
+def test_the_table_is_written_while_the_sweep_goes_on(models: Path) -> None:
+    """Else a sweep that is killed has nothing to show for itself."""
+    seen: list[int] = []
+
+    class Reading(Looker):
+        def done(self, done: Done, job: SweepJob) -> None:
+            super().done(done, job)
+            seen.append(len(read_table(Path("sweep/sweep.csv"))))
+
+    Path("mine/model/slow.yaml").write_text("_target_: tests.sweep.networks.slow_linear\nseconds: 0.6\n")
+    words = (*TINY, "model=slow", "seed=range(6)", "sweep.max_stacked=1", "sweep.processes=1")
+    sweep(*words, folders=[models], looker=Reading())
+    assert seen[-1] >= 3
+
+
+def test_the_objectives_of_jobs_with_other_metrics_are_told_apart() -> None:
+    swept = sweep("dataset=iris,toy_regression", "epochs=1", "batch_size=30", "seed=1,2")
+    assert [row["monitor"] for row in swept.rows.values()] == ["valid_loss"] * 2 + ["train_loss"] * 2
+    rows = list(swept.rows.values())
+    assert {name: len(alike) for name, alike in by_monitor(rows, "x").items()} == {"valid_loss": 2, "train_loss": 2}
+    assert catalogue.monitor_of(swept.directory, rows) == "objective"
+    assert catalogue.best_of(swept.directory, rows) == {}
+    assert catalogue.monitor_of(swept.directory, rows[:2]) == "valid_loss"
 
 
 def test_a_job_that_was_not_begun_is_said_to_be(models: Path) -> None:
