@@ -239,6 +239,32 @@ def test_of_a_hundred_jobs_those_that_fail_end_no_other(models: Path) -> None:
     assert without_times(again.rows) == without_times(swept.rows)
 
 
+def test_the_command_trains_97_of_100_jobs_and_says_which_three_ended_badly_and_why(
+    models: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name, rate in (("clean", "0.01"), ("swept", "1e200")):
+        rows = "".join(f"{seed},{rate if seed == 71 else 0.01}\n" for seed in range(100))
+        Path(f"{name}.csv").write_text(f"seed,optimizer.lr\n{rows}")
+    words = ["train", "-m", "-q", "-cd", str(models), "device=cpu", *TINY, "model=unlucky"]
+    assert main([*words, "--jobs", "clean.csv", "hydra.sweep.dir=clean"]) == 0
+    assert capfd.readouterr().err == ""
+    bad = ["model.raises=13", "model.exits=42"]
+    assert main([*words, *bad, "--jobs", "swept.csv", "hydra.sweep.dir=swept"]) == 3
+    told = capfd.readouterr().err.splitlines()
+    assert len(told) == 3
+    assert told[0].startswith("run 13 (seed=13, optimizer.lr=0.01) failed: model: tests.sweep.networks.Unlucky refused")
+    assert told[1] == "run 42 (seed=42, optimizer.lr=0.01) failed: it called sys.exit('enough of seed 42')"
+    assert told[2].startswith("run 71 (seed=71, optimizer.lr=1e200) diverged: the loss was no longer finite in epoch 1")
+    table = read_table(Path("swept/sweep.csv"))
+    assert [row["status"] for row in table].count("finished") == 97
+    for row in table:
+        if row["status"] == "finished":
+            swept, clean = (
+                torch.load(f"{folder}/{row['job']}/model.pt", weights_only=True) for folder in ("swept", "clean")
+            )
+            assert all(relative(swept[name], clean[name]) < 1e-12 for name in clean)
+
+
 def test_a_job_that_fails_has_the_directory_that_tells_of_it(
     models: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
