@@ -148,7 +148,6 @@ def show_many(rows: Sequence[Record], monitor: str, form: str, limit: int | None
             summary = styled_summary(
                 rows,
                 monitor=monitor,
-                minimise=minimised(monitor),
                 width=screen.console.width,
                 ascii_only=screen.ascii_only,
                 limit=max(1, ROWS if limit is None else limit),

@@ -48,6 +48,14 @@ class StreamConsole(Console):
         raise  # rich calls this while it handles the error
 
 
+def same_place(one: Console, other: Console) -> bool:
+    """Whether two consoles write to the same file or pipe, as after 2>&1."""
+    try:
+        return os.path.samestat(os.fstat(one.file.fileno()), os.fstat(other.file.fileno()))
+    except (OSError, AttributeError):  # a buffer in memory is no file
+        return False
+
+
 def printable(text: str, console: Console) -> str:
     """The text with control characters, and characters that the console's stream cannot encode, written as escapes."""
     encoding = getattr(console.file, "encoding", None) or "utf-8"

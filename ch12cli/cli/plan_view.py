@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # they import torch
     from ch12cli.sweep.groups import Group
     from ch12cli.sweep.jobs import SweepJob
     from ch12cli.sweep.plan import Plan
-    from ch12cli.sweep.units import Unit
+    from ch12cli.sweep.unit import Unit
 
 GROUPS = 20  # that are listed, at most
 VALUES = 6  # of a key that are listed, at most; of more the first three and the last
@@ -27,13 +27,19 @@ def format_plan(
 ) -> list[str]:
     """The plan in lines. estimates: of each group, the seconds that it will take and the bytes at once, None for one
     that is done; width: of the terminal, unless it is given."""
+    from ch12cli.sweep.groups import why_not_halved  # imports torch, as has whoever has a plan
+
     width = width or shutil.get_terminal_size().columns
     values = varied(plan.jobs.values())
     blocks = [
         format_jobs(plan, width=width),
         format_varied(values, width=width),
         format_groups(plan, estimates or [], keys=distinguishing(plan.groups, values), width=width),
-        format_reasons(plan.groups, width=width),
+        [
+            *format_reasons(plan.groups, "not stacked", [group.reason for group in plan.groups], width=width),
+            *format_reasons(plan.groups, "not halved", [why_not_halved(group) for group in plan.groups], width=width),
+            *format_reasons(plan.groups, "not estimated", [group.unmeasured for group in plan.groups], width=width),
+        ],
         format_total(estimates or []),
     ]
     lines: list[str] = []
@@ -102,6 +108,22 @@ def describe_units(units: Iterable[Unit]) -> str:
     return ", ".join(pieces)
 
 
+def describe_halving(groups: Sequence[Group]) -> list[tuple[str, str]]:
+    """By what and when the worse runs are to leave, and of which jobs none will; nothing without halving."""
+    from ch12cli.sweep.groups import why_not_halved  # imports torch, as has whoever has a plan
+    from ch12cli.sweep.halving import Halving
+
+    told: dict[str, None] = {}
+    for group in groups:
+        halving = group.settings["sweep"].get("halving")
+        if halving and not why_not_halved(group):
+            rungs = ", ".join(map(str, Halving(**halving).rungs(group.settings["epochs"])))
+            told[f"by {halving['metric']}, 1 in {halving['factor']} stays after epoch {rungs}"] = None
+    reasons = [why_not_halved(group) for group in groups]
+    lines = [*told, *format_reasons(groups, "not halved", reasons, width=2**20)]
+    return [("halving" if not place else "", line) for place, line in enumerate(lines)]
+
+
 def distinguishing(groups: Sequence[Group], keys: Collection[str]) -> dict[str, list[list[str]]]:
     """The values, for each group, of the keys that tell the groups apart: those that have one value in each group, or
     if these leave groups alike, all of which the groups have different values."""
@@ -160,18 +182,18 @@ def _cell(values: Sequence[str]) -> str:
     return ",".join(value or "-" for value in values) if len(values) <= 2 else f"{len(values):,} values"
 
 
-def format_reasons(groups: Sequence[Group], *, width: int) -> list[str]:
-    """Why jobs are trained by themselves, a line for each reason."""
+def format_reasons(groups: Sequence[Group], what: str, reasons: Sequence[str], *, width: int) -> list[str]:
+    """Why something is so of some groups, a line for each reason. reasons: of each group, empty for none."""
     found: dict[str, list[int]] = {}
-    for index, group in enumerate(groups):
-        if group.reason:
-            found.setdefault(group.reason, []).append(index)
+    for index, reason in enumerate(reasons):
+        if reason:
+            found.setdefault(reason, []).append(index)
     lines = []
     for reason, members in found.items():
         numbers = ", ".join(f"{index + 1}" for index in members[:NUMBERS]) + (", ..." if len(members) > NUMBERS else "")
         jobs = count_of(sum(len(groups[index].jobs) for index in members), "job")
         where = f"group{'s' if len(members) > 1 else ''} {numbers}"
-        lines += _wrapped(f"not stacked: {reason} ({jobs}, {where})", width)
+        lines += _wrapped(f"{what}: {reason} ({jobs}, {where})", width)
     return lines
 
 

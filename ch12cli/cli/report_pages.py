@@ -20,7 +20,7 @@ from ch12cli.runs.catalogue import Entry
 from ch12cli.runs.directory import METRICS, RESULT, read_result
 from ch12cli.runs.jobs import monitor_of, read_jobs
 from ch12cli.runs.metrics import read_metrics
-from ch12cli.runs.objective import minimised
+from ch12cli.runs.objective import SEVERAL, minimised
 from ch12cli.runs.summary import Folded, failures, fold, is_seed, overrides, varying
 
 FOLDED = 30  # combinations of a sweep that the page's first table shows, at most
@@ -140,6 +140,8 @@ def is_figure(name: str, value: object) -> bool:
 
 
 def best_row(finished: Sequence[Mapping[str, str]], monitor: str) -> Mapping[str, str] | None:
+    if monitor == SEVERAL:
+        return None
     sign = 1 if minimised(monitor) else -1
     known = [row for row in finished if value_of(row.get("objective")) == value_of(row.get("objective"))]
     return min(known, key=lambda row: sign * value_of(row["objective"]), default=None)

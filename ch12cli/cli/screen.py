@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from ch12cli.cli.console import StreamConsole, print_line, printable, wrap
+from ch12cli.cli.console import StreamConsole, print_line, printable, same_place, wrap
 
 INTERVAL = 0.1  # seconds from picture to picture, at least
 SHARE = 0.05  # of the time that may go into drawing: where a terminal is slow, pictures come less often
@@ -36,7 +36,9 @@ class Screen:
     @property
     def seen(self) -> bool:
         """Whether who reads the errors reads everything else in the same place."""
-        return not self.quiet and self.console.is_terminal and self.errors.is_terminal
+        return not self.quiet and (
+            (self.console.is_terminal and self.errors.is_terminal) or same_place(self.console, self.errors)
+        )
 
     def message(self, text: str, *, warning: bool = False) -> None:
         """Shows a remark above the live picture; or a warning, on standard error, also when quiet."""

@@ -99,19 +99,25 @@ def facts_of(entry: "Entry", result: Mapping[str, Any], keys: Mapping[str, Any])
         ("on", ", ".join(versions)),
         *(("history", described(one)) for one in sittings_of(result)),
         *(("then" if number else "repeat", command) for number, command in enumerate(commands)),
+        ("", halved_line(result)),
         ("tags", str(entry.values.get("tags") or "")),
         ("directory", str(entry.path)),
     ]
     return [(label, text) for label, text in facts if text]
 
 
+def halved_line(result: Mapping[str, Any]) -> str:
+    """What the line that repeats a run does otherwise, if halving took the run out."""
+    left = result.get("left_at")
+    return "" if left is None else f"(halving took it out after epoch {left}; this line trains all epochs)"
+
+
 def show_sweep(screen: "Screen", entry: "Entry") -> None:
     from rich.text import Text
 
     from ch12cli.cli.run_report import STATUS_STYLES
-    from ch12cli.cli.sweep_report import count_statuses, format_counts, format_failures, styled_summary
+    from ch12cli.cli.sweep_report import count_statuses, format_counts, format_failures, format_left, styled_summary
     from ch12cli.runs.jobs import monitor_of, read_jobs
-    from ch12cli.runs.objective import minimised
     from ch12cli.runs.summary import failures
 
     rows = read_jobs(entry.path)
@@ -122,11 +128,13 @@ def show_sweep(screen: "Screen", entry: "Entry") -> None:
     table = styled_summary(
         rows,
         monitor=monitor,
-        minimise=minimised(monitor),
         width=screen.console.width,
         ascii_only=screen.ascii_only,
     )
-    for block in ([Text.assemble((entry.status, style), "  ", counts)], table, format_failures(failures(rows))):
+    status = [Text.assemble((entry.status, style), "  ", counts)]
+    if left := format_left(rows):
+        status.append(Text(f"{' ' * len(entry.status)}  {left}"))
+    for block in (status, table, format_failures(failures(rows))):
         screen.print([*block, ""] if block else [])
     began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.when))
     screen.print_facts([("began", began), ("directory", str(entry.path))], label_width=LABEL_WIDTH)

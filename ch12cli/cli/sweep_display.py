@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ch12cli.cli.console import print_line, printable, wrap
-from ch12cli.cli.plan_view import describe_units, describe_varied, varied
+from ch12cli.cli.plan_view import describe_halving, describe_units, describe_varied, varied
 from ch12cli.cli.run_report import STATUS_STYLES
 from ch12cli.cli.screen import Screen
 from ch12cli.cli.sweep_picture import LABEL_WIDTH, format_log, format_sweep
@@ -19,8 +19,10 @@ from ch12cli.cli.sweep_progress import SweepProgress
 from ch12cli.cli.sweep_report import (
     count_of,
     count_statuses,
+    format_bad,
     format_counts,
     format_failures,
+    format_left,
     label_column,
     name_job,
     runs_rate,
@@ -31,12 +33,13 @@ from ch12cli.runs.summary import failures
 
 if TYPE_CHECKING:  # they import torch
     from ch12cli.runs.table import Record
+    from ch12cli.sweep.events import Done, Progress
     from ch12cli.sweep.jobs import SweepJob
     from ch12cli.sweep.launch import SweepOutcome
     from ch12cli.sweep.plan import Plan
-    from ch12cli.sweep.stacked import Done, Progress
-    from ch12cli.sweep.units import Unit
+    from ch12cli.sweep.unit import Unit
 
+LOG_INTERVAL = 1.0  # second between two of these, at least
 LOG_LINES = 20  # about progress, at most, where there is no live display
 HANGING = "  "  # before the second line of a cause
 
@@ -73,10 +76,13 @@ class SweepDisplay(Screen):
         """What is about to be trained, (label, text) each."""
         done = "all" if len(plan.done) == len(plan.jobs) else f"{len(plan.done):,}"
         earlier = f", {done} of them done earlier" if plan.done else ""
-        facts = [("sweep", f"{count_of(len(plan.jobs), 'job')}{earlier}")]
+        count = count_of(len(plan.jobs), "job")
+        if plan.in_all > len(plan.jobs):
+            count = f"{count_of(plan.in_all, 'job')} in batches, the first of {len(plan.jobs):,}"
+        facts = [("sweep", f"{count}{earlier}")]
         facts += [("varied", describe_varied(self._varied))] if self._varied else []
         facts += [("training", describe_units(plan.units))] if plan.units else []
-        return [*facts, ("directory", str(directory))]
+        return [*facts, *describe_halving(plan.groups), ("directory", str(directory))]
 
     def progress(self, unit: Unit, progress: Progress) -> None:
         """Takes note of an epoch of a stack, and shows it if that is due."""
@@ -89,7 +95,7 @@ class SweepDisplay(Screen):
             self._print_job(done, job)
         self._show()
 
-    def end(self, outcome: SweepOutcome, *, minimise: bool, monitor: str) -> None:
+    def end(self, outcome: SweepOutcome, *, monitor: str) -> None:
         """Ends the live display and shows what came out: jobs by status, what differed, causes, the directory."""
         self.close()
         rows = [row for row in outcome.rows if self._first is None or int(row["job"]) in self.sweep]
@@ -97,15 +103,17 @@ class SweepDisplay(Screen):
         causes = format_failures(failures(rows))
         if not self.quiet:
             width = self.console.width
-            table = styled_summary(rows, monitor=monitor, minimise=minimise, width=width, ascii_only=self.ascii_only)
+            table = styled_summary(rows, monitor=monitor, width=width, ascii_only=self.ascii_only)
             self.print([""] if self.spoke else [])
             for block in (status, table, self._hanging(causes)):
                 self.print([*block, ""] if block else [])
         if not self.seen:
             for line in status[:1] if outcome.signal is not None else []:
                 print_line(self.errors, line)
-            for cause in causes:
-                print_line(self.errors, cause)
+            # the causes are told once: in the report, or where there is none as errors
+            bad = [format_bad(count_statuses(rows))] if causes else []
+            for told in causes if self.quiet else bad:
+                print_line(self.errors, told)
         self.print([str(outcome.directory)])
 
     def _picture(self) -> Text:
@@ -114,13 +122,18 @@ class SweepDisplay(Screen):
     def _show(self) -> None:
         if self.live is not None:
             self.refresh()
-        elif not self.quiet and self._told + 1 / LOG_LINES <= self.sweep.share < 1:
+        elif self._is_line_due():
+            self._due = perf_counter() + LOG_INTERVAL
             self._told = int(self.sweep.share * LOG_LINES) / LOG_LINES
             self.print([format_log(self.sweep, width=self.console.width, ascii_only=self.ascii_only)])
             self.spoke = True
 
+    def _is_line_due(self) -> bool:
+        further = self._told + 1 / LOG_LINES <= self.sweep.share < 1
+        return further and not self.quiet and perf_counter() >= self._due
+
     def _print_job(self, done: Done, job: SweepJob) -> None:
-        name = self.sweep.monitor
+        name = done.result.get("monitor") or ""
         value = format_number(name.partition("_")[2], done.result.get("objective"))
         came_to = done.cause or f"best {label_column(name, ascii_only=self.ascii_only)} {value}"
         self.message(f"{name_job(job.number, job.values, self._varied)} {done.status}: {came_to}")
@@ -140,7 +153,7 @@ class SweepDisplay(Screen):
         counts = count_statuses(rows)
         missing, earlier = counts["interrupted"], self.sweep.earlier
         word = "interrupted" if outcome.signal is not None else "stopped" if missing else "finished"
-        here = (self.sweep.ended if self._first else len(rows) - missing) - earlier
+        here = len(rows) - missing - earlier
         text = f"after {here:,} of {count_of(len(rows) - earlier, 'job')}" if missing else count_of(here, "job")
         seconds = perf_counter() - self.sweep.start
         if self._first and here and seconds:
@@ -152,6 +165,8 @@ class SweepDisplay(Screen):
         indent = " " * (len(word) + 2)
         if counts["finished"] < len(rows):
             lines.append(Text.assemble(indent, format_counts(counts)))
+        if left := format_left(rows):
+            lines.append(Text(indent + left))
         if missing:
             lines.append(Text(f"{indent}ch12 resume {outcome.directory} trains the rest"))
         return lines

@@ -1,6 +1,5 @@
 """The picture of a sweep while it trains: how far it is, what is in training, the best so far."""
 
-import math
 from collections.abc import Mapping
 
 from rich.console import Console
@@ -42,9 +41,9 @@ def format_log(progress: SweepProgress, *, width: int, ascii_only: bool) -> str:
     """How far a sweep is in one line; what is missed least is left out where the width is not enough."""
     done = f"{progress.share:4.0%}  {progress.ended:,}/{progress.jobs:,} jobs"
     pieces = [f"{count:,} {status}" for status, count in progress.counts.items() if count and status != "finished"]
-    left, best = progress.seconds_left, best_value(progress)
+    left, best = progress.seconds_left, format_bests(progress, ascii_only=ascii_only)
     pieces += [f"{format_time_left(left)} left"] if left is not None else []
-    pieces += [f"best {label_column(progress.monitor, ascii_only=ascii_only)} {best}"] if best else []
+    pieces += [f"best {best}"] if best else []
     while pieces and len(", ".join([done, *pieces])) > width:
         pieces.pop()
     return ", ".join([done, *pieces])
@@ -65,22 +64,25 @@ def format_running(progress: SweepProgress) -> str:
     return f"{text}; {' and '.join(coming)} to come" if coming else text
 
 
-def best_value(progress: SweepProgress) -> str:
-    """The best value so far of the monitored metric, in training or ended; empty if there is none."""
-    best = progress.best
-    for part in progress.busy():
-        best = part.best if progress.is_better(part.best, best) else best
-    return "" if math.isnan(best) else format_number(progress.monitor.partition("_")[2], best)
+def format_bests(progress: SweepProgress, *, ascii_only: bool) -> str:
+    """`valid loss 0.25`, the best value so far of each metric that is monitored."""
+    values = {name: format_number(name.partition("_")[2], value) for name, value in progress.best_values().items()}
+    return ", ".join(f"{label_column(name, ascii_only=ascii_only)} {value}" for name, value in values.items())
 
 
 def _format_best(progress: SweepProgress, varying: Mapping[str, object], *, ascii_only: bool) -> Text:
-    value = best_value(progress)
-    if not value:
+    values = progress.best_values()
+    if not values:
         return Text("-", style="dim")
-    text = Text.assemble((f"{label_column(progress.monitor, ascii_only=ascii_only)} ", "dim"), (value, "bold"))
-    job = progress.best_job
-    if job is not None and value == format_number(progress.monitor.partition("_")[2], progress.best):
-        return text.append(f"  {name_job(job.number, job.values, varying)}")
+    if len(values) > 1:
+        return Text(format_bests(progress, ascii_only=ascii_only), style="bold")
+    ((name, value),) = values.items()
+    shown = format_number(name.partition("_")[2], value)
+    text = Text.assemble((f"{label_column(name, ascii_only=ascii_only)} ", "dim"), (shown, "bold"))
+    if name in progress.best:
+        ended, job = progress.best[name]
+        if shown == format_number(name.partition("_")[2], ended):
+            return text.append(f"  {name_job(job.number, job.values, varying)}")
     return text.append("  in training", "dim")
 
 

@@ -12,17 +12,17 @@ from ch12cli.config.combinations import has_part, monitored
 from ch12cli.runs.objective import minimised
 
 if TYPE_CHECKING:  # they import torch
+    from ch12cli.sweep.events import Done, Progress
     from ch12cli.sweep.jobs import SweepJob
     from ch12cli.sweep.plan import Plan
-    from ch12cli.sweep.stacked import Done, Progress
-    from ch12cli.sweep.units import Unit
+    from ch12cli.sweep.unit import Unit
 
 STEADY = 0.5  # seconds before a rate says anything
 
 
 @dataclass
 class Part:
-    """A unit in training. runs: that it has to end; epochs: of each; best: of the monitored metric so far.
+    """A unit in training. runs: that it has to end; epochs: of each; best: of its monitored metric so far.
 
     resumed: whether its first report tells of epochs of an earlier sitting.
     """
@@ -30,6 +30,7 @@ class Part:
     runs: int
     epochs: int
     stacked: bool
+    monitor: str
     resumed: bool = False
     epoch: int = 0
     ended: int = 0
@@ -43,9 +44,7 @@ class SweepProgress:
         self.jobs = self.earlier = 0  # jobs in all, and those that were done before
         self.counts = {"finished": 0, "diverged": 0, "failed": 0}
         self.processes = 1  # parts in training at a time
-        self.monitor, self.minimise = "", True
-        self.best = math.nan  # of the jobs that have finished
-        self.best_job: SweepJob | None = None
+        self.best: dict[str, tuple[float, SweepJob]] = {}  # by metric, of the jobs that have finished
         self.failure: tuple[Done, SweepJob] | None = None  # the latest
         self.start = 0.0  # by perf_counter
         self._parts: list[Part] = []
@@ -76,14 +75,13 @@ class SweepProgress:
             jobs = [number for number in unit.jobs if number not in self._ended]
             if jobs:
                 settings = plan.groups[unit.group].settings
-                self.monitor = monitored(settings, settings["monitor"], valid=has_part(settings, "valid_size"))
+                monitor = monitored(settings, settings["monitor"], valid=has_part(settings, "valid_size"))
                 self._part_of |= dict.fromkeys(jobs, len(self._parts))
                 self._open[len(self._parts)] = None
                 self._open_stacks += unit.stacked
                 resumed = unit.checkpoint is not None and unit.checkpoint.exists()
-                self._parts.append(Part(len(jobs), settings["epochs"], unit.stacked, resumed))
+                self._parts.append(Part(len(jobs), settings["epochs"], unit.stacked, monitor, resumed))
                 self._todo += len(jobs) * settings["epochs"]
-        self.minimise = minimised(self.monitor)
         self.jobs = len(self._part_of)
 
     def advance(self, unit: Unit, progress: Progress) -> None:
@@ -113,15 +111,18 @@ class SweepProgress:
         if done.status == "failed":
             self.failure = done, job
         value = done.result.get("objective")
-        if done.status == "finished" and value is not None and self.is_better(value, self.best):
-            self.best, self.best_job = value, job
+        best = self.best[part.monitor][0] if part.monitor in self.best else math.nan
+        if done.status == "finished" and value is not None and is_better(part.monitor, value, best):
+            self.best[part.monitor] = value, job
         return True
 
-    def is_better(self, value: float, other: float) -> bool:
-        """Whether it is the better value of the monitored metric; one that is not finite never is."""
-        if not math.isfinite(value):
-            return False
-        return math.isnan(other) or (value < other if self.minimise else value > other)
+    def best_values(self) -> dict[str, float]:
+        """The best value so far, in training or ended, of each metric that is monitored."""
+        values = {monitor: value for monitor, (value, _) in self.best.items()}
+        for part in self.busy():
+            if is_better(part.monitor, part.best, values.get(part.monitor, math.nan)):
+                values[part.monitor] = part.best
+        return values
 
     @property
     def ended(self) -> int:
@@ -153,3 +154,10 @@ class SweepProgress:
         busy = self.busy()
         stacks = self._open_stacks - sum(part.stacked for part in busy)
         return stacks, len(self._open) - len(busy) - stacks
+
+
+def is_better(metric: str, value: float, other: float) -> bool:
+    """Whether it is the better value of a metric; one that is not finite never is."""
+    if not math.isfinite(value):
+        return False
+    return math.isnan(other) or (value < other if minimised(metric) else value > other)

@@ -1,12 +1,14 @@
 """What a sweep came to, as text for people: its jobs by status, what differed and how well it did, what went wrong."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from rich.text import Text
 
 from ch12cli.cli.tables import GAP, format_number, format_rate, format_table, metric_label, table_width
-from ch12cli.runs.summary import Failure, Folded, Record, fold, varying
+from ch12cli.runs.objective import minimised
+from ch12cli.runs.summary import Failure, Folded, Record, by_monitor, fold, left_after, varying
 
 ROWS = 15  # of the table, at most
 CAUSES = 10  # that are told, at most
@@ -20,23 +22,45 @@ def styled_summary(
     rows: Sequence[Record],
     *,
     monitor: str,
-    minimise: bool,
     width: int,
     ascii_only: bool,
     limit: int = ROWS,
     rest: str = "sweep.csv has all",
     mark: str = "",
 ) -> list[Text]:
-    """What differed between the jobs, best first, seeds folded; nothing if no job finished.
+    """What differed between the jobs, best first, seeds folded; nothing if no job finished. A table for each metric
+    that is the objective of some.
 
-    limit: rows that are shown; rest: where the others are; mark: what stands behind the best one.
+    monitor: the metric of rows that do not name it; limit: rows of a table that are shown; rest: where the others are;
+    mark: what stands behind the best one.
     """
+    keys = varying(rows)
+    lines: list[Text] = []
+    for metric, alike in by_monitor(rows, monitor).items():
+        table = styled_table(
+            alike, keys, monitor=metric, width=width, ascii_only=ascii_only, limit=limit, rest=rest, mark=mark
+        )
+        lines += [*([Text()] if lines and table else []), *table]
+    return lines
+
+
+def styled_table(
+    rows: Sequence[Record],
+    keys: Sequence[str],
+    *,
+    monitor: str,
+    width: int,
+    ascii_only: bool,
+    limit: int,
+    rest: str,
+    mark: str,
+) -> list[Text]:
+    """The table of rows with one metric."""
     finished = [row for row in rows if row.get("status") == "finished"]
     if not finished:
         return []
-    keys = varying(rows)
     metrics = ["objective", *other_metrics(finished, monitor)]
-    folded = fold(rows, keys, metrics, minimise=minimise)
+    folded = fold_rungs(rows, keys, metrics, minimise=minimised(monitor))
     lines = [
         Text(line)
         for line in format_folded(
@@ -53,6 +77,27 @@ def styled_summary(
         sign = "+-" if ascii_only else "±"
         lines.insert(0, Text(f"mean {sign} 95 % confidence interval over the seeds", style="dim"))
     return lines
+
+
+def fold_rungs(rows: Sequence[Record], keys: Sequence[str], metrics: Sequence[str], *, minimise: bool) -> list[Folded]:
+    """The rows folded; where halving took runs out, only those with each other that left at the same rung: their
+    figures are of as many epochs. Those that went on come first."""
+    rungs = {left_after(row) for row in rows}
+    if rungs == {0}:
+        return fold(rows, keys, metrics, minimise=minimise)
+    found = []
+    for rung in sorted(rungs, key=lambda rung: -rung or -math.inf):
+        alike = fold([row for row in rows if left_after(row) == rung], keys, metrics, minimise=minimise)
+        left = f"epoch {rung}" if rung else ""
+        found += [each._replace(values={**each.values, "left after": left}) for each in alike]
+    return found
+
+
+def format_left(rows: Sequence[Record]) -> str:
+    """`9 left by halving: 6 after epoch 1, 3 after epoch 2`; empty where nobody did."""
+    rungs = Counter(rung for row in rows if (rung := left_after(row)))
+    told = ", ".join(f"{count:,} after epoch {rung}" for rung, count in sorted(rungs.items()))
+    return f"{rungs.total():,} left by halving: {told}" if rungs else ""
 
 
 def other_metrics(rows: Sequence[Record], monitor: str) -> list[str]:
@@ -181,6 +226,14 @@ def format_counts(counts: Mapping[str, int]) -> Text:
     shown = {status: count for status, count in counts.items() if count or status == "finished"}
     pieces = [Text(f"{count:,} {status}", style=COUNT_STYLES.get(status, "")) for status, count in shown.items()]
     return Text(", ").join(pieces)
+
+
+def format_bad(counts: Mapping[str, int]) -> str:
+    """`3 of 100 jobs failed, 1 diverged`: in a line for the errors, where the report says why."""
+    bad = [f"{counts[status]:,} {status}" for status in ("failed", "diverged") if counts[status]]
+    first, *others = bad
+    number, _, status = first.partition(" ")
+    return ", ".join([f"{number} of {count_of(sum(counts.values()), 'job')} {status}", *others])
 
 
 def count_of(number: int, noun: str) -> str:

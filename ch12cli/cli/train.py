@@ -31,7 +31,7 @@ def parser() -> Arguments:
         "--jobs", type=Path, metavar="FILE", help="train the jobs of a CSV or YAML file, a row of overrides each"
     )
     arguments.add_argument(
-        "--write", type=Path, metavar="FILE", help="with --plan: write the jobs to a CSV file, to edit for --jobs"
+        "--write", type=Path, metavar="FILE", help="with --plan: write the jobs to a new CSV or YAML file"
     )
     arguments.add_argument("words", nargs="*")
     return arguments
@@ -93,6 +93,10 @@ def show_plan(options: argparse.Namespace) -> int:
     from ch12cli.cli.plan_view import format_plan
     from ch12cli.sweep.many import plan_many
 
+    if options.write is not None:
+        from ch12cli.sweep.jobs_file import refuse_existing, write_jobs
+
+        refuse_existing(options.write)  # before the time that a plan takes
     plan, estimates = plan_many(
         options.words, folders=options.config_dir, config_name=options.config_name, jobs_file=options.jobs
     )
@@ -100,8 +104,6 @@ def show_plan(options: argparse.Namespace) -> int:
     for line in format_plan(plan, estimates):
         print_line(console, line)
     if options.write is not None:
-        from ch12cli.sweep.jobs_file import write_jobs
-
         write_jobs(options.write, list(plan.jobs.values()))
         print_line(console, f"jobs written to {options.write}; train them with: ch12 train -m --jobs {options.write}")
     return 0
@@ -133,9 +135,13 @@ def show_sweep(train: "Callable[[SweepDisplay], Finished]", verbosity: int) -> i
         for difference in finished.differences:
             display.message(
                 f"verified job {difference.job}: weights differ from the run alone by {difference.weights:.1e} of the "
-                f"largest, {finished.monitor} by {difference.objective:.1e}"
+                f"largest, the objective by {difference.objective:.1e}"
             )
-        display.end(outcome, minimise=finished.minimise, monitor=finished.monitor)
+        if len(finished.differences) < finished.asked:
+            display.message(
+                f"{len(finished.differences)} of {finished.asked} jobs verified: no other has trained all its epochs"
+            )
+        display.end(outcome, monitor=finished.monitor)
     if outcome.signal is not None:
         return 128 + outcome.signal
     return FAILED_JOBS if outcome.failed else 0

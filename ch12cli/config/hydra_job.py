@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ch12cli.config.compose import Composer, Composition
 from ch12cli.config.settings import first_lines
+from ch12cli.config.targets import current_directory_last
 from ch12cli.errors import InputError
 from ch12cli.runs.directory import claim, claim_new
 
@@ -44,7 +45,8 @@ def claim_directory(composition: Composition) -> Path:
 def callbacks_of(config: DictConfig) -> Callbacks:
     """Hydra's callbacks that a configuration asks for. InputError if one cannot be made."""
     try:
-        return Callbacks(config)
+        with current_directory_last():
+            return Callbacks(config)
     except (HydraException, OmegaConfBaseException) as error:
         raise InputError(f"hydra.callbacks: {first_lines(error)}") from error
 

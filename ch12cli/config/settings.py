@@ -9,12 +9,13 @@ from omegaconf.errors import OmegaConfBaseException
 from ch12cli.config.choices import content, flatten, known_keys, shipped, top_level
 from ch12cli.config.values import MANDATORY
 
+CHAINED = ", set env var HYDRA_FULL_ERROR=1 to see chained exception"  # which ch12 shows by itself
 NOISE = ("full_key:", "object_type=", "reference_type=")  # lines of OmegaConf's that only its authors can read
 
 
 def first_lines(error: BaseException) -> str:
     """What an error of Hydra or OmegaConf says, in one line, without what only its authors can read."""
-    texts = [str(error), str(error.__cause__ or "")]
+    texts = [str(text).replace(CHAINED, "") for text in (error, error.__cause__ or "")]
     lines = [line.strip() for text in texts for line in text.splitlines()]
     return "; ".join([line for line in lines if line and not line.startswith(NOISE)][:3])
 

@@ -1,5 +1,6 @@
 """What to say about a key, a group or a choice that there is not."""
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from hydra.conf import HydraConf
@@ -51,6 +52,10 @@ ALIASES = {
 # The keys of Hydra's that a command line may need, for suggestions.
 HYDRA_KEYS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.searchpath", "hydra.job.name")
 
+CALL = re.compile(r"([^=]+)=(\w+)\((.*)\)")
+# Hydra's functions of values.
+FUNCTIONS = ("range", "choice", "glob", "sort", "shuffle", "tag", "interval", "int", "float", "str", "bool", "json_str")
+
 
 def word_of(override: Override) -> str:
     """An override as it was typed."""
@@ -61,6 +66,9 @@ def not_understood(word: str) -> str:
     """Says that a word of the command line is no override."""
     near = nearest(word, [*known_keys(), *GROUPS]) if "=" not in word else []
     meant = f"did you mean `{near[0]}=…`?" if near else "write key=value"
+    called = CALL.fullmatch(word)
+    if called and called[2] not in FUNCTIONS and (functions := nearest(called[2], FUNCTIONS)):
+        meant = f"did you mean `{called[1]}={functions[0]}({called[3]})`?"
     return f"{word}: not understood; {meant} (quote values with blanks or commas: 'key=\"…\"')"
 
 

@@ -12,7 +12,7 @@ from ch12cli.errors import InputError
 from ch12cli.runs.cause import cause_of
 from ch12cli.runs.directory import RESULT, read_result
 from ch12cli.runs.files import read_file
-from ch12cli.runs.objective import minimised
+from ch12cli.runs.objective import SEVERAL, minimised
 from ch12cli.runs.table import STATE, SWEEP, Record, read_table
 
 PLAN = f"{STATE}/plan.json"
@@ -94,7 +94,7 @@ def best_of(sweep: Path, rows: Sequence[Record]) -> dict[str, Any]:
     finished = [row for row in rows if row.get("status") == "finished"]
     found = [(value, row) for row in finished if isinstance(value := value_of(row.get("objective")), int | float)]
     monitor = monitor_of(sweep, rows) if found else None
-    if monitor is None:
+    if monitor in (None, SEVERAL):  # of different metrics none is the best
         return {}
     sign = 1 if minimised(monitor) else -1
     value, row = min(found, key=lambda pair: sign * pair[0])
@@ -102,9 +102,12 @@ def best_of(sweep: Path, rows: Sequence[Record]) -> dict[str, Any]:
 
 
 def monitor_of(sweep: Path, rows: Sequence[Mapping[str, str]]) -> str | None:
-    """What the objective of a sweep's jobs is, which the first one that finished says; None if it does not."""
-    row = next((row for row in rows if row.get("status") == "finished"), None)
-    place = None if row is None else place_of(row)
+    """What the objective of a sweep's jobs is, SEVERAL if not the same of all; None if no job that finished says it."""
+    finished = [row for row in rows if row.get("status") == "finished"]
+    named = {monitor for row in finished if (monitor := row.get("monitor"))}
+    if named:
+        return named.pop() if len(named) == 1 else SEVERAL
+    place = place_of(finished[0]) if finished else None
     if place is None:
         return None
     try:

@@ -26,8 +26,11 @@ def find(word: str, *, below: Path = OUTPUTS) -> Path:
     if word and exists(Path(word)):
         return Path(word)
     head, slash, job = word.rpartition("/")
-    if slash and job.isdigit() and (sweep := within(head, job, below)):
-        return sweep
+    if slash and job.isdigit() and (found := within(head, job, below)):
+        if not exists(found):
+            sweep = find(head, below=below)
+            raise InputError(f"{word}: job {job} has not been begun; `ch12 resume {sweep}` trains what is missing")
+        return found
     known = sorted(entries(below), key=lambda entry: entry.when, reverse=True)
     if place := PLACE.fullmatch(word):
         number = int(place[1])

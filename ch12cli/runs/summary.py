@@ -16,6 +16,7 @@ Record = Mapping[str, str]  # a row of sweep.csv
 
 WORD = re.compile(r"""(?:[^\s'"]+|'[^']*'|"[^"]*")+""")  # of a command line as shlex.join writes it
 PLACE = re.compile(r"\b(epoch|step) (\d+)")  # where in its training a run ended
+LEFT = re.compile(r"left by halving after epoch (\d+)")
 CONFIDENCE = 0.95
 MANY_DEGREES = 200  # degrees of freedom from which the series around the normal quantile errs by 1e-9 or less
 
@@ -116,6 +117,29 @@ def fold(
         )
         for index in np.argsort(sign * means["objective"], kind="stable").tolist()  # NaN goes last
     ]
+
+
+def left_after(row: Record) -> int:
+    """The epoch after which halving took a run out; 0 for one that it did not."""
+    found = LEFT.match(row.get("cause") or "")
+    return int(found[1]) if found else 0
+
+
+def by_monitor(rows: Sequence[Record], monitor: str) -> dict[str, list[Record]]:
+    """The rows by the metric that is their objective: only of one metric is one value better than another.
+
+    monitor: of rows that do not say it. Where there are several, jobs that failed before they had one belong to none.
+    """
+    found: dict[str, list[Record]] = {}
+    for row in rows:
+        if row.get("status") == "finished":
+            found.setdefault(row.get("monitor") or monitor, [])
+    if len(found) < 2:
+        return {next(iter(found), monitor): list(rows)}
+    for row in rows:
+        if (row.get("monitor") or "") in found:
+            found[row["monitor"]].append(row)
+    return found
 
 
 def mean_and_half_width(values: Values, group: NDArray[np.int64], *, groups: int) -> tuple[Values, Values]:

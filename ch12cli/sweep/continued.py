@@ -16,7 +16,8 @@ from ch12cli.training.checkpoint import Checkpoints, DamagedError
 if TYPE_CHECKING:
     from ch12cli.sweep.plan import Plan
     from ch12cli.sweep.stacked import StackRun
-    from ch12cli.sweep.units import Unit, Workshop
+    from ch12cli.sweep.unit import Unit
+    from ch12cli.sweep.units import Workshop
 
 
 class UnfitError(InputError):
@@ -49,11 +50,12 @@ def look_back(plan: "Plan", workshop: "Workshop") -> list[str]:
 
 def checkpoints_of(unit: "Unit", workshop: "Workshop") -> Iterator[Checkpoints]:
     """Those from which the unit's stack, or its jobs, would go on."""
-    stack = unit.checkpoints()
-    folders = [] if unit.stacked else [workshop.directory_of(workshop.jobs[n]) / CHECKPOINTS for n in unit.jobs]
-    for checkpoints in [*([stack] if stack else []), *(Checkpoints(folder, every=None) for folder in folders)]:
-        if checkpoints.exist():
-            yield checkpoints
+    if unit.stacked:
+        found = [unit.checkpoints(numbers) for numbers in unit.parts()]
+    else:
+        folders = [workshop.directory_of(workshop.jobs[number]) / CHECKPOINTS for number in unit.jobs]
+        found = [Checkpoints(folder, every=None) for folder in folders]
+    yield from (checkpoints for checkpoints in found if checkpoints is not None and checkpoints.exist())
 
 
 def take_up_newest(job: Job, directory: Path) -> None:

@@ -1,14 +1,17 @@
 """What a plan will cost: one epoch of a few runs of each group, scaled up."""
 
 import time
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 
 from ch12cli.config.build import build_stack, build_training
-from ch12cli.config.task import choose_device
+from ch12cli.config.task import Task, choose_device
+from ch12cli.sweep.apart import DiedError, call_apart
+from ch12cli.sweep.examine import is_foreign
 from ch12cli.sweep.plan import Plan, bytes_of_run, processes_for
-from ch12cli.sweep.units import Workshop
+from ch12cli.sweep.units import Workshop, cause_of_failure
 
 SAMPLE = 256  # runs at most that are trained for an estimate
 RECORDING = 0.002  # seconds that the record of a run takes
@@ -22,7 +25,8 @@ class Estimate(NamedTuple):
 
 
 def estimates(plan: Plan, workshop: Workshop) -> list[Estimate | None]:
-    """An estimate for each group, None for one that has nothing left to do."""
+    """An estimate for each group, None for one that has nothing left to do, or that cannot be measured because a
+    network of it fails, which is noted in the group."""
     found: list[Estimate | None] = []
     for index, group in enumerate(plan.groups):
         units = [unit for unit in plan.units if unit.group == index]
@@ -30,20 +34,38 @@ def estimates(plan: Plan, workshop: Workshop) -> list[Estimate | None]:
         if not runs:
             found.append(None)
             continue
-        settings, device = group.settings, choose_device(group.settings["device"])
+        settings, largest = group.settings, max(max(map(len, unit.parts())) for unit in units)
+        stacked = units[0].stacked
+        sample = [job.settings for job in group.jobs[: min(SAMPLE, largest) if stacked else 1]]
+        arguments = (sample, workshop.task(index), stacked)
+        measured = call_measured(*arguments) if is_foreign(settings) else measure(*arguments)
+        if isinstance(measured, str):
+            group.unmeasured = measured
+            found.append(None)
+            continue
         processes = min(processes_for(settings), len(units))
-        sample = [job.settings for job in group.jobs[: min(SAMPLE, max(len(unit.jobs) for unit in units))]]
-        with torch.random.fork_rng(devices=[]):
-            if units[0].stacked:
-                training = build_stack(sample, workshop.task(index), device)[0]
-            else:
-                sample = sample[:1]
-                training = build_training(settings, workshop.task(index), device)[0]
-            training.one_epoch()
-            start = time.perf_counter()
-            training.one_epoch() if settings["epochs"] > 1 else None
-            seconds = time.perf_counter() - start
-        each = seconds / len(sample) * settings["epochs"] + RECORDING
-        largest = max(len(unit.jobs) for unit in units)
+        each = measured / len(sample) * settings["epochs"] + RECORDING
         found.append(Estimate(runs * each / processes, processes * largest * bytes_of_run(group)))
     return found
+
+
+def call_measured(*arguments: Any) -> float | str:
+    """The same as `measure`, of a network of the user's, which may end the process."""
+    try:
+        return call_apart(measure, *arguments)
+    except DiedError as error:
+        return f"the process that tried it died ({error})"
+
+
+def measure(sample: Sequence[dict[str, Any]], task: Task, stacked: bool) -> float | str:
+    """Seconds of an epoch of these runs together, or of the first alone; or why it cannot be told."""
+    device = choose_device(sample[0]["device"])
+    try:
+        with torch.random.fork_rng(devices=[]):
+            training = (build_stack(sample, task, device) if stacked else build_training(sample[0], task, device))[0]
+            training.one_epoch()
+            start = time.perf_counter()
+            training.one_epoch() if sample[0]["epochs"] > 1 else None
+            return time.perf_counter() - start
+    except (Exception, SystemExit) as error:
+        return cause_of_failure(error)

@@ -1,20 +1,20 @@
 """What is found out about each group of jobs before anything is trained: does its network fit, can it be stacked?"""
 
-import multiprocessing
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
-from ch12cli.config.build import build_module
+from ch12cli.config.build import build_module, build_optimizer
 from ch12cli.config.targets import RefusedError, call
 from ch12cli.config.task import Task, check_fit, choose_device, tensors
-from ch12cli.errors import InputError, MachineError
-from ch12cli.sweep.groups import Group
-from ch12cli.sweep.units import Workshop, how_it_died
+from ch12cli.errors import InputError
+from ch12cli.sweep.apart import DiedError, call_apart
+from ch12cli.sweep.groups import STACKED_OPTIMIZERS, Group
+from ch12cli.sweep.jobs import located
+from ch12cli.sweep.units import Workshop
 from ch12cli.training.network import Network
 from ch12cli.training.stack import CannotStackError, Stack
 
@@ -39,29 +39,35 @@ def examine(groups: Sequence[Group], workshop: Workshop) -> None:
     """Reads each group's data and tries one of its networks; notes in the group how large it is and why it cannot be
     stacked. InputError with all that is wrong, so that wrong input shows before anything is trained."""
     torch.set_num_threads(1)  # the workers are forked from here: torch's threads must not have been started
-    problems: list[str] = []
+    problems: dict[str, list[int]] = {}  # with the jobs that have them
     failed: list[str] = []
     for index, group in enumerate(groups):
         try:
             task = workshop.task(index)
             choose_device(group.settings["device"])
         except InputError as error:
-            problems += error.problems
+            note(problems, error.problems, group)
             continue
         except SystemExit as error:
-            problems.append(
-                f"dataset._target_={group.settings['dataset']['_target_']}: called sys.exit({error.code!r})"
-            )
+            target = group.settings["dataset"]["_target_"]
+            note(problems, [f"dataset._target_={target}: called sys.exit({error.code!r})"], group)
             continue
         found = try_apart(group, task) if is_foreign(group.settings) else try_group(group, task)
-        problems += found.problems
+        note(problems, found.problems, group)
         group.parameters, group.values = found.parameters, found.values
         if found.failed:
             failed.append(found.failed)
             group.reason = f"trying its network failed: {found.failed}"
         group.reason = group.reason or found.reason
     if problems or (failed and len(failed) == len(groups)):
-        raise InputError(list(dict.fromkeys([*problems, *failed])))
+        total = sum(len(group.jobs) for group in groups)
+        told = [located(problem, numbers, total) for problem, numbers in problems.items()]
+        raise InputError(list(dict.fromkeys([*told, *failed])))
+
+
+def note(problems: dict[str, list[int]], found: Sequence[str], group: Group) -> None:
+    for problem in found:
+        problems.setdefault(problem, []).extend(job.number for job in group.jobs)
 
 
 def is_foreign(settings: Mapping[str, Any]) -> bool:
@@ -82,7 +88,9 @@ def try_group(group: Group, task: Task) -> Found:
             if not group.reason:
                 network = Stack(modules, [0, 1], device=torch.device("cpu"), dtype=torch.float32)
                 try_stack(network, part.x.expand(2, *part.x.shape))
-            check_fit(Network(modules[0], device=torch.device("cpu")), task, part)
+            alone = Network(modules[0], device=torch.device("cpu"))
+            check_fit(alone, task, part)
+            try_optimizers(group, alone)
             values = values_of(modules[0], part.x)
     except CannotStackError as reason:
         return try_group(replace(group, reason=str(reason)), task)._replace(reason=str(reason))
@@ -131,25 +139,25 @@ def first_line(error: Exception) -> str:
 
 def try_apart(group: Group, task: Task) -> Found:
     """try_group in a process of its own, which a user's code may end without ending the sweep."""
-    context = multiprocessing.get_context("fork")
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=send_found, args=(theirs, group, task), daemon=True)
-    process.start()
-    theirs.close()
     try:
-        found = ours.recv()
-    except EOFError:
-        process.join()
-        return Found(failed=f"the process that tried it died ({how_it_died(process.exitcode)})")
-    process.join()
-    if isinstance(found, Exception):
-        raise found
-    assert isinstance(found, Found)
-    return found
+        return call_apart(try_group, group, task)
+    except DiedError as error:
+        return Found(failed=f"the process that tried it died ({error})")
 
 
-def send_found(pipe: Connection, group: Group, task: Task) -> None:
-    try:
-        pipe.send(try_group(group, task))
-    except MachineError as error:
-        pipe.send(error)
+def try_optimizers(group: Group, network: Network) -> None:
+    """InputError if the optimiser of some job cannot be made: those of torch's own check their values then, not before.
+
+    ch12's own forms have rules for each of their values, which have been checked.
+    """
+    optimizers = {repr(job.settings["optimizer"]): job.settings for job in group.jobs[:1]}
+    if group.settings["optimizer"]["_target_"] not in STACKED_OPTIMIZERS:
+        optimizers = {repr(job.settings["optimizer"]): job.settings for job in group.jobs}
+    problems: list[str] = []
+    for settings in optimizers.values():
+        try:
+            build_optimizer(settings, network)
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(list(dict.fromkeys(problems)))

@@ -27,13 +27,15 @@ STACKED_OPTIMIZERS = tuple(f"torch.optim.{name}" for name in ("SGD", "Adam", "Ad
 class Group:
     """Jobs of one structure. reason: why they are trained one by one; empty if they are trained as a stack.
 
-    parameters: of one of their networks, once it has been built; values: that its layers give for a row.
+    parameters: of one of their networks, once it has been built; values: that its layers give for a row; unmeasured:
+    why there is no estimate of it.
     """
 
     jobs: list[SweepJob]
     reason: str = ""
     parameters: int = 0
     values: int = 0
+    unmeasured: str = ""
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -73,6 +75,15 @@ def why_alone(settings: Mapping[str, Any]) -> str:
     if settings["compile"]:
         return "compile=true compiles one network"
     return ""
+
+
+def why_not_halved(group: Group) -> str:
+    """Why `sweep.halving` does nothing for the jobs of a group; empty if it does, or is not asked for."""
+    halving, epochs = group.settings["sweep"].get("halving"), group.settings["epochs"]
+    if not halving:
+        return ""
+    late = f"min_epochs={halving['min_epochs']} is not before the last of {epochs} epochs"
+    return group.reason or (late if halving["min_epochs"] >= epochs else "")
 
 
 def groups_of(jobs: Sequence[SweepJob]) -> list[Group]:

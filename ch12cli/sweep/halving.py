@@ -21,6 +21,14 @@ class Halving:
             rung *= self.factor
         return rung == epoch
 
+    def rungs(self, epochs: int) -> list[int]:
+        """The epochs after which runs leave, of so many in all: nobody leaves after the last."""
+        rungs, rung = [], self.min_epochs
+        while rung < epochs:
+            rungs.append(rung)
+            rung *= self.factor
+        return rungs
+
     def leaving(self, epoch: int, values: NDArray[np.float64]) -> NDArray[np.bool_]:
         """True for the runs that leave. values: the metric's, (runs,), NaN for runs that have ended already."""
         running = ~np.isnan(values)

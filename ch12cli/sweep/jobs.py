@@ -60,8 +60,13 @@ class SweepJob:
 
     @property
     def identity(self) -> str:
-        """What tells it from other jobs: its overrides, but for those that do not touch its result."""
-        return shlex.join(sorted(line for line in self.lines if not line.lstrip("+").startswith(IRRELEVANT)))
+        """What tells it from other jobs: the last override of each key that touches its result, sorted."""
+        last: dict[str, str] = {}
+        for line in reversed(self.lines):
+            last.setdefault(line.partition("=")[0].lstrip("+~"), line)
+        ordered = {key.partition(".")[0] for key, line in last.items() if line.partition("=")[2].startswith("{")}
+        told = {line: key.partition(".")[0] for key, line in last.items() if not key.startswith(IRRELEVANT)}
+        return shlex.join(sorted(told, key=lambda line: told[line] if told[line] in ordered else line))
 
     @property
     def values(self) -> dict[str, str]:
@@ -188,11 +193,11 @@ def make_jobs(jobs: Jobs, batch: Sequence[Sequence[str]], *, first: int = 0) -> 
         for problem in dict.fromkeys(job.problems):
             where.setdefault(problem, []).append(job.number)
     if where:
-        raise InputError([_located(problem, numbers, len(made)) for problem, numbers in where.items()])
+        raise InputError([located(problem, numbers, len(made)) for problem, numbers in where.items()])
     return made
 
 
-def _located(problem: str, numbers: Sequence[int], total: int) -> str:
+def located(problem: str, numbers: Sequence[int], total: int) -> str:
     """A problem with the jobs that have it, unless all do."""
     if len(numbers) == total:
         return problem

@@ -12,6 +12,8 @@ from ch12cli.errors import InputError
 from ch12cli.runs.files import write_whole
 from ch12cli.sweep.jobs import SweepJob
 
+YAML = (".yaml", ".yml")  # how the names of such files end
+
 
 def read_jobs(path: Path) -> list[list[str]]:
     """The overrides of each job. CSV: a column a key, a row a job, an empty cell leaves the key alone; YAML: a list of
@@ -22,7 +24,7 @@ def read_jobs(path: Path) -> list[list[str]]:
         raise InputError(f"--jobs {path}: {error.strerror}; give a CSV or YAML file") from error
     except UnicodeDecodeError as error:
         raise InputError(f"--jobs {path}: is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
-    rows = from_yaml(text, path) if path.suffix in (".yaml", ".yml") else from_csv(text, path)
+    rows = from_yaml(text, path) if path.suffix in YAML else from_csv(text, path)
     hydras = sorted({key for row in rows for key in row if key.lstrip("+~").startswith(("hydra.", "hydra/"))})
     if hydras:
         raise InputError(f"--jobs {path}: {hydras[0]}: holds for the whole sweep; give it on the command line")
@@ -71,11 +73,40 @@ def as_typed(value: Any) -> str:
     return str(value)
 
 
+def refuse_existing(path: Path) -> None:
+    """InputError if there is a file already, which somebody may have edited."""
+    if path.exists():
+        raise InputError(f"--write {path}: is there already; give another name, or remove it")
+
+
 def write_jobs(path: Path, jobs: Sequence[SweepJob]) -> None:
-    """Writes the jobs as a CSV file to edit and give to --jobs: a column for each key that some job overrides."""
-    buffer = io.StringIO()
+    """Writes the jobs as a new file to edit and give to --jobs, CSV or, by its name, YAML."""
+    refuse_existing(path)
     rows = [dict(line.split("=", 1) for line in job.lines if "=" in line) for job in jobs]  # a + stays with its key
+    write_whole(path, (to_yaml(rows) if path.suffix in YAML else to_csv(rows)).encode())
+
+
+def to_csv(rows: Sequence[Mapping[str, str]]) -> str:
+    """A column for each key that some job overrides."""
+    buffer = io.StringIO()
     writer = csv.DictWriter(buffer, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_whole(path, buffer.getvalue().encode())
+    return buffer.getvalue()
+
+
+def to_yaml(rows: Sequence[Mapping[str, str]]) -> str:
+    """A mapping for each job, on a line."""
+    mappings = [{key: as_value(text) for key, text in row.items()} for row in rows]
+    return "".join(
+        f"- {yaml.safe_dump(row, default_flow_style=True, sort_keys=False, width=2**20)}" for row in mappings
+    )
+
+
+def as_value(text: str) -> Any:
+    """A value of Hydra's command line as YAML has it; the text itself where that would be read as another."""
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+    return value if as_typed(value) == text else text

@@ -1,6 +1,7 @@
 """A batch of jobs carried out: planned, trained by workers, tabled as they end."""
 
 import os
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,28 +11,29 @@ from hydra._internal.callbacks import Callbacks
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import flag_override
 
-from ch12cli.errors import MachineError
+from ch12cli.errors import InputError, MachineError
 from ch12cli.runs.files import locked, remove_leftovers
 from ch12cli.runs.table import STATE, SWEEP, Record
 from ch12cli.sweep.continued import look_back
+from ch12cli.sweep.events import Done, Progress, Unstacked
 from ch12cli.sweep.examine import examine
-from ch12cli.sweep.groups import Group
+from ch12cli.sweep.groups import Group, why_not_halved
 from ch12cli.sweep.jobs import SweepJob, full_config
 from ch12cli.sweep.logged import log_job, require_trackers
 from ch12cli.sweep.places import place_of
 from ch12cli.sweep.plan import PLAN, Plan, make_plan, processes_for, write_plan
 from ch12cli.sweep.reached import Reached
-from ch12cli.sweep.record import HydraFiles
+from ch12cli.sweep.record import HydraFiles, is_done, write_failed
 from ch12cli.sweep.rows import found_row, row_now, row_of, rows_of
 from ch12cli.sweep.signals import Terminated, sigterm_raises
 from ch12cli.sweep.single import when_mended
-from ch12cli.sweep.stacked import Done, Progress, Unstacked
 from ch12cli.sweep.table import SweepTable
-from ch12cli.sweep.units import Unit, Workshop, is_done
+from ch12cli.sweep.unit import Unit
+from ch12cli.sweep.units import Workshop
 from ch12cli.sweep.watcher import SteadfastSweep, SweepWatcher
 from ch12cli.sweep.workers import do_units
 
-FLUSH = 64  # rows of jobs that have ended, at most, before they are put on disk
+FLUSH = 1.0  # seconds, at most, before the rows of jobs that have ended are put on disk
 
 
 @dataclass
@@ -44,14 +46,20 @@ class SweepOutcome:
     signal: int | None = None
 
 
-def examined_plan(jobs: Sequence[SweepJob], directory: Path) -> tuple[Plan, Workshop, list[Record]]:
-    """The plan of these jobs in a sweep's directory, what trains them, and the table's rows that stay as they are."""
+def examined_plan(jobs: Sequence[SweepJob], directory: Path, *, alone: str = "") -> tuple[Plan, Workshop, list[Record]]:
+    """The plan of these jobs in a sweep's directory, what trains them, and the table's rows that stay as they are.
+
+    alone: why all of them are trained one by one, if they are.
+    """
     rows = rows_of(directory)
     workshop = Workshop({}, [], lambda job: directory / job.place, HydraFiles(directory))
 
     def look(groups: Sequence[Group]) -> None:
         workshop.groups = groups
         examine(groups, workshop)
+        for group in groups:
+            group.reason = alone or group.reason
+        require_halving(groups)
 
     plan = make_plan(jobs, directory, is_done=lambda job: is_done(directory / job.place), examine=look)
     workshop.jobs = plan.jobs
@@ -71,14 +79,44 @@ def resumable(directory: Path) -> Iterator[None]:
         raise MachineError(f"{error}; {when_mended(directory)}") from error
 
 
+def require_halving(groups: Sequence[Group]) -> None:
+    """InputError if `sweep.halving` is asked for and does nothing for any job."""
+    asked = [group for group in groups if group.settings["sweep"]["halving"]]
+    reasons = dict.fromkeys(why_not_halved(group) for group in asked)
+    if asked and all(reasons):
+        raise InputError(f"sweep.halving: no job can be halved: {'; '.join(reasons)}; leave it out")
+
+
+class Waiting:
+    """Rows of jobs that have ended, before they are in the table: their directories must be safely on disk."""
+
+    def __init__(self, table: SweepTable) -> None:
+        self.table, self.rows = table, list[Record]()
+        self.flushed = 0.0  # when, by time.monotonic
+
+    def flush_if_due(self) -> None:
+        if self.rows and time.monotonic() - self.flushed > FLUSH:
+            self.flush()
+
+    def flush(self) -> None:
+        if self.rows:
+            os.sync()
+            self.table.add(self.rows)
+            self.rows.clear()
+        self.flushed = time.monotonic()
+
+
 class Launch:
-    """One sweep directory's batches of jobs, each carried out by `__call__`. given_up: `sweep.fail_fast` ended it."""
+    """One sweep directory's batches of jobs, each carried out by `__call__`.
+
+    jobs: of all batches, if there are several; given_up: `sweep.fail_fast` ended it.
+    """
 
     terminated = Terminated
 
-    def __init__(self, directory: Path, watcher: SweepWatcher) -> None:
+    def __init__(self, directory: Path, watcher: SweepWatcher, *, jobs: int = 0) -> None:
         self.directory, self.watcher = directory, SteadfastSweep(watcher)
-        self.outcome = SweepOutcome(directory)
+        self.outcome, self.jobs = SweepOutcome(directory), jobs
         self.given_up = False
         self.failed_trackers: set[str] = set()
 
@@ -94,6 +132,7 @@ class Launch:
             if not plan.units and {int(row["job"]): row for row in rows} == rows_of(self.directory):
                 return self.leave(plan, rows)
             remarks = look_back(plan, workshop)
+            plan.in_all = max(self.jobs, len(plan.jobs))
             write_plan(plan, self.directory, workshop.hydra)
             self.watcher.begin(plan, directory=self.directory)
             for remark in remarks:
@@ -129,34 +168,36 @@ class Launch:
         """Does the units; tables, shows and tells callbacks of each job that ends."""
         processes = max((processes_for(group.settings) for group in plan.groups), default=1)
         fail_fast = any(group.settings["sweep"]["fail_fast"] for group in plan.groups)
-        waiting: list[Record] = []
+        waiting = Waiting(table)
         ended = set(plan.done)  # a stack that is taken up may tell again of jobs that have ended
         far = Reached(self.directory)
         late: list[Unit] = []
-        events = do_units(plan.units, workshop, processes=min(processes, max(1, len(plan.units))), late=late)
+        processes = min(processes, max(1, len(plan.units)))
+        events = do_units(plan.units, workshop, processes=processes, late=late, idle=waiting.flush_if_due)
         try:
             for unit, event in events:
+                waiting.flush_if_due()
                 if isinstance(event, Progress):
                     self.watcher.progress(unit, event)
                     far.note(unit, event)
                     continue
                 if isinstance(event, Unstacked):
-                    self.watcher.message(
-                        f"a stack of {event.runs} jobs failed and is halved: {event.reason}", warning=True
-                    )
+                    text = f"a stack of {event.runs} jobs failed; they are trained {event.then}: {event.reason}"
+                    self.watcher.message(text, warning=True)
                     continue
                 if event.number in ended:
                     continue
                 ended.add(event.number)
                 job = plan.jobs[event.number]
+                if event.status == "failed":
+                    directory = self.directory / job.place
+                    write_failed(directory, hydra=workshop.hydra.files(job, directory), cause=event.cause)
                 log_job(job, self.directory, self.watcher, self.failed_trackers)
                 self.outcome.failed += event.status == "failed"
-                waiting.append(row_of(job, event.result, event.cause))
+                waiting.rows.append(row_of(job, event.result, event.cause))
                 self.watcher.done(event, job)
                 if callbacks is not None and callbacks.callbacks:
                     tell(callbacks, job, event, self.directory)
-                if len(waiting) >= FLUSH or not unit.stacked:
-                    self.flush(table, waiting)
                 if event.status == "failed" and fail_fast:
                     self.given_up = True
                     break
@@ -164,16 +205,9 @@ class Launch:
             events.close()
             for unit in late:
                 self.watcher.message(late_message(unit), warning=True)
-            self.flush(table, waiting)
+            waiting.flush()
             far.remove()
             remove_leftovers(self.directory / STATE)  # of workers that were killed while they wrote
-
-    def flush(self, table: SweepTable, waiting: list[Record]) -> None:
-        """Puts ended jobs into the table, once their directories are safely on disk."""
-        if waiting:
-            os.sync()
-            table.add(waiting)
-            waiting.clear()
 
     def tell_unfinished(self, plan: Plan, table: SweepTable) -> None:
         """Gives the jobs of which nothing was told a row: of their result if they have one, else of an interruption."""

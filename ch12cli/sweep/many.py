@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,7 +15,6 @@ from ch12cli.config.settings import first_lines
 from ch12cli.errors import InputError, MachineError
 from ch12cli.runs.directory import RESULT, read_result
 from ch12cli.runs.files import locked
-from ch12cli.runs.objective import minimised
 from ch12cli.runs.table import SWEEP
 from ch12cli.sweep.claim import claimed, sweep_directory
 from ch12cli.sweep.hydra_task import train_as_hydra_job
@@ -35,12 +34,12 @@ STACKED = "hydra_plugins.ch12_stacked.StackedLauncher"
 
 
 class Finished(NamedTuple):
-    """A sweep that has ended. monitor: what the objective is; minimise: whether less of it is better."""
+    """A sweep that has ended. monitor: the objective of its first job; asked: how many jobs were to be verified."""
 
     outcome: SweepOutcome
     monitor: str
-    minimise: bool
     differences: list[Difference]
+    asked: int = 0
 
 
 def open_sweep(words: Sequence[str], composer: Composer, jobs_file: Path | None) -> tuple[Sweep, list[list[str]]]:
@@ -48,9 +47,21 @@ def open_sweep(words: Sequence[str], composer: Composer, jobs_file: Path | None)
     sweep = read_sweep(composer, words, make=jobs_file is None)
     if jobs_file is None:
         return sweep, batch_of(sweep.task_overrides) if sweep.made else []
-    batch = [[*before, *row] for before, row in product(batch_of(sweep.task_overrides), read_jobs(jobs_file))]
+    rows = read_jobs(jobs_file)
+    refuse_given_twice(sweep, rows, jobs_file)
+    batch = [[*before, *row] for before, row in product(batch_of(sweep.task_overrides), rows)]
     sweep.make(batch, 0)
     return sweep, batch
+
+
+def refuse_given_twice(sweep: Sweep, rows: Sequence[Sequence[str]], jobs_file: Path) -> None:
+    """InputError for keys of the command line that the table of jobs would override without a word."""
+    columns = {line.partition("=")[0].lstrip("+~") for row in rows for line in row}
+    twice = [override.key_or_group for override in sweep.task_overrides if override.key_or_group in columns]
+    if twice:
+        raise InputError(
+            [f"{key}: set on the command line and in the column {key} of {jobs_file}; leave one out" for key in twice]
+        )
 
 
 def train_many(
@@ -66,17 +77,19 @@ def train_many(
     with hydra_session():
         composer = Composer(folders, config_name=config_name)
         sweep, batch = open_sweep(words, composer, jobs_file)
+        require_one_batch(sweep)
         # only now, with every option of every job found right, is it worth the time to import torch
         from ch12cli.sweep.launch import Launch
 
         with claimed(sweep) as directory:
-            launch = Launch(directory, watcher)
+            launch = Launch(directory, watcher, jobs=in_batches(sweep))
             try:
                 if jobs_file is not None:
                     run_batch(sweep, batch, launch)
-                elif sweep.master.hydra.launcher.get("_target_") == STACKED:
+                elif is_stacked(sweep):
                     run_sweep(sweep, SweepTask(sweep, launch, train_as_hydra_job))
                 else:
+                    launch.watcher.message(f"{trained_alone(sweep)}, into {directory}; the table follows at the end")
                     run_elsewhere(sweep, launch.outcome)
             except KeyboardInterrupt:
                 launch.outcome.signal = signal.SIGINT
@@ -84,8 +97,35 @@ def train_many(
                 launch.outcome.signal = signal.SIGTERM
         launch.tell_not_begun(sweep.made.values())
         launch.watcher.raise_error(f"the sweep itself is whole in {directory}")
-        first = next(iter(sweep.made.values()))
-        return Finished(launch.outcome, *objective_of(first), check_trust(sweep, launch.outcome))
+        jobs = {job.number: job for job in sweep.made.values()}
+        asked = max(map(verified, jobs.values()), default=0) if launch.outcome.signal is None else 0
+        differences = check_trust(jobs, launch.outcome, asked=asked)
+        return Finished(launch.outcome, monitor_of(next(iter(jobs.values()))), differences, asked)
+
+
+def is_stacked(sweep: Sweep) -> bool:
+    return bool(sweep.master.hydra.launcher.get("_target_") == STACKED)
+
+
+def trained_alone(sweep: Sweep) -> str:
+    """What another launcher does; empty for ours."""
+    launcher = sweep.master.hydra.runtime.choices["hydra/launcher"]
+    return "" if is_stacked(sweep) else f"hydra/launcher={launcher} trains each job by itself"
+
+
+def in_batches(sweep: Sweep) -> int:
+    """How many jobs there are in all, if Hydra hands them out in batches; else 0."""
+    size, jobs = sweep.master.hydra.sweeper.get("max_batch_size"), sweep.made.values()
+    return len({job.identity for job in jobs}) if size is not None and size < len(jobs) else 0
+
+
+def require_one_batch(sweep: Sweep) -> None:
+    """InputError for halving where the jobs that it compares would not come together."""
+    halved = any(job.changes.get("sweep.halving", job.base.resolved["sweep"]["halving"]) for job in sweep.made.values())
+    if halved and not is_stacked(sweep):
+        raise InputError(f"sweep.halving: {trained_alone(sweep)}; leave one of them out")
+    if halved and in_batches(sweep):
+        raise InputError("sweep.halving: compares all jobs with each other; leave out hydra.sweeper.max_batch_size")
 
 
 def run_batch(sweep: Sweep, batch: Sequence[Sequence[str]], launch: Launch) -> None:
@@ -146,11 +186,10 @@ def tell_elsewhere(jobs: Sequence[SweepJob], outcome: SweepOutcome) -> None:
     outcome.rows = rows
 
 
-def objective_of(job: SweepJob) -> tuple[str, bool]:
-    """The metric that is a job's objective, and whether less of it is better."""
+def monitor_of(job: SweepJob) -> str:
+    """The metric that is a job's objective."""
     settings = job.settings
-    name = monitored(settings, settings["monitor"], valid=has_part(settings, "valid_size"))
-    return name, minimised(name)
+    return monitored(settings, settings["monitor"], valid=has_part(settings, "valid_size"))
 
 
 def verified(job: SweepJob) -> int:
@@ -158,13 +197,11 @@ def verified(job: SweepJob) -> int:
     return int(job.changes.get("sweep.verify", job.base.resolved["sweep"]["verify"]))
 
 
-def check_trust(sweep: Sweep, outcome: SweepOutcome) -> list[Difference]:
-    """What `sweep.verify` asks for; nothing after an interruption."""
+def check_trust(jobs: Mapping[int, SweepJob], outcome: SweepOutcome, *, asked: int) -> list[Difference]:
+    """What `sweep.verify` asks for."""
     from ch12cli.sweep.verify import verify
 
-    count = max((verified(job) for job in sweep.made.values()), default=0)
-    jobs = {job.number: job for job in sweep.made.values()}
-    return verify(jobs, outcome.rows, outcome.directory, count=count) if count and outcome.signal is None else []
+    return verify(jobs, outcome.rows, outcome.directory, count=asked) if asked else []
 
 
 def plan_many(
@@ -178,5 +215,7 @@ def plan_many(
         from ch12cli.sweep.estimate import estimates
         from ch12cli.sweep.launch import examined_plan
 
-        plan, workshop, _ = examined_plan(sweep.make(batch, 0), sweep_directory(sweep))
+        require_one_batch(sweep)
+        alone = "" if jobs_file else trained_alone(sweep)
+        plan, workshop, _ = examined_plan(sweep.make(batch, 0), sweep_directory(sweep), alone=alone)
         return plan, estimates(plan, workshop)

@@ -110,6 +110,9 @@ def sweeper_params(master: DictConfig, composer: Composer) -> list[Override]:
 
 def batch_of(overrides: Sequence[Override]) -> list[list[str]]:
     """The overrides of each job, as Hydra's basic sweeper combines them."""
+    endless = [o for o in overrides if o.is_sweep_override() and not o.is_discrete_sweep()]
+    if endless:
+        raise InputError([f"{o.input_line}: has no end of values between its bounds; {discrete(o)}" for o in endless])
     try:
         swept = [override for override in overrides if override.is_discrete_sweep()]
         empty = [override.input_line for override in swept if not any(True for _ in override.sweep_string_iterator())]
@@ -119,6 +122,15 @@ def batch_of(overrides: Sequence[Override]) -> list[list[str]]:
     if empty:
         raise InputError([f"{line}: stands for no value at all, so that there is no job" for line in empty])
     return [list(job) for batch in batches for job in batch]
+
+
+def discrete(override: Override) -> str:
+    """What to type in place of an interval."""
+    interval: Any = override.value()
+    key, start, end = override.key_or_group, interval.start, interval.end
+    if float(start).is_integer() and float(end).is_integer():
+        return f"write {key}=range({int(start)},{int(end) + 1})"
+    return f"list the values, such as {key}={start:g},{end:g}"
 
 
 class SweepTask:

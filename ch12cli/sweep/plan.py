@@ -2,7 +2,6 @@
 
 import json
 import os
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,8 @@ from ch12cli.sweep.groups import Group, groups_of
 from ch12cli.sweep.jobs import SweepJob
 from ch12cli.sweep.places import place_of, refuse_strangers, require_apart
 from ch12cli.sweep.record import HydraFiles
-from ch12cli.sweep.units import Unit
+from ch12cli.sweep.unchanged import require_unchanged
+from ch12cli.sweep.unit import Unit, checkpoint_name
 
 PLAN = "plan.json"
 
@@ -37,6 +37,7 @@ class Plan:
     units: list[Unit]
     done: list[int]
     numbers: list[int]  # of the jobs as they were given, equal ones with the same number
+    in_all: int = 0  # jobs of the sweep, where this is the plan of a batch of them
 
 
 @dataclass
@@ -155,6 +156,7 @@ def make_plan(
     large their networks are.
     """
     known = read_plan(sweep_dir)
+    require_unchanged(jobs, known.jobs, known.bases, sweep_dir)
     by_number, begun = settle(jobs, sweep_dir, known)
     done = {number for number in begun if is_done(by_number[number])}
     groups = groups_of(list(by_number.values()))
@@ -172,22 +174,25 @@ def make_plan(
         ):
             planned.update(stack)
             if any(number not in done for number in stack):
-                units.append(_stack(stack, group_of, sweep_dir))
+                units.append(_stack(stack, group_of[stack[0]], groups, sweep_dir))
     for index, group in enumerate(groups):
         left = [job.number for job in group.jobs if job.number not in done and job.number not in planned]
         if group.reason or len(left) == 1:
             units += [Unit((number,), index, False) for number in left]
         elif left:
-            processes = 1 if group.settings["sweep"]["halving"] else processes_for(group.settings)
-            for size in stack_sizes(len(left), at_most=runs_that_fit(group), processes=processes):
-                units.append(_stack(left[:size], group_of, sweep_dir))
+            together = [len(left)]  # halving compares all runs of a group
+            if not group.settings["sweep"]["halving"]:
+                processes = processes_for(group.settings)
+                together = stack_sizes(len(left), at_most=runs_that_fit(group), processes=processes)
+            for size in together:
+                units.append(_stack(left[:size], index, groups, sweep_dir))
                 left = left[size:]
     return Plan(by_number, groups, units, [n for n in by_number if n in done], [job.number for job in jobs])
 
 
-def _stack(numbers: Sequence[int], group_of: Mapping[int, int], sweep_dir: Path) -> Unit:
-    name = f"stack-{numbers[0]}-{zlib.crc32(json.dumps(list(numbers)).encode()):08x}.pt"
-    return Unit(tuple(numbers), group_of[numbers[0]], True, sweep_dir / STATE / name)
+def _stack(numbers: Sequence[int], index: int, groups: Sequence[Group], sweep_dir: Path) -> Unit:
+    at_once = runs_that_fit(groups[index]) if groups[index].settings["sweep"]["halving"] else 0
+    return Unit(tuple(numbers), index, True, sweep_dir / STATE / checkpoint_name(numbers), at_once=at_once)
 
 
 def write_plan(plan: Plan, sweep_dir: Path, hydra: HydraFiles) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from ch12cli.runs.files import machine_errors
 from ch12cli.runs.progress import REACHED
-from ch12cli.sweep.stacked import Progress
-from ch12cli.sweep.units import Unit
+from ch12cli.sweep.events import Progress
+from ch12cli.sweep.unit import Unit
 
 EVERY = 1.0  # seconds from one writing to the next, at least
 

@@ -11,8 +11,20 @@ import torch
 import yaml
 from omegaconf import OmegaConf, flag_override
 
-from ch12cli.runs.directory import BEST, CHECKPOINTS, HYDRA, LAST, METRICS, MODEL, RESULT, digests, format_result
-from ch12cli.runs.files import machine_errors
+from ch12cli.runs.catalogue import epochs_so_far
+from ch12cli.runs.directory import (
+    BEST,
+    CHECKPOINTS,
+    HYDRA,
+    LAST,
+    METRICS,
+    MODEL,
+    RESULT,
+    digests,
+    format_result,
+    write_result,
+)
+from ch12cli.runs.files import machine_errors, read_file
 from ch12cli.sweep.jobs import Base, SweepJob, override_dirname
 from ch12cli.training.checkpoint import sealed_bytes
 
@@ -95,6 +107,27 @@ def pt_bytes(state: Mapping[str, Any]) -> bytes:
     return buffer.getvalue()
 
 
+def is_done(directory: Path) -> bool:
+    """Whether a job's directory holds its result, and not that of an interruption or a failure."""
+    try:
+        beginning = read_file(directory / RESULT)[:200]
+    except OSError:
+        return False
+    told = b'"status": "' in beginning  # not so in an empty file, as a power cut may leave it
+    return told and not any(f'"status": "{status}"'.encode() in beginning for status in ("interrupted", "failed"))
+
+
+def write_failed(directory: Path, *, hydra: Mapping[str, bytes], cause: str) -> None:
+    """Gives a job that failed the directory that a run alone would leave; what it had written stays."""
+    with machine_errors(f"cannot write {directory}"):
+        for folder in (HYDRA, CHECKPOINTS):
+            (directory / folder).mkdir(parents=True, exist_ok=True)
+        for name, content in hydra.items():
+            (directory / HYDRA / name).write_bytes(content)
+    epochs = epochs_so_far(directory / METRICS) or 0
+    write_result(directory, {"status": "failed", "epochs": epochs, "cause": cause})
+
+
 def write_directory(
     directory: Path,
     *,
@@ -137,7 +170,7 @@ def fill(beside: Path, directory: Path, files: Mapping[str, bytes]) -> None:
                 left = memoryview(content)
                 while left:  # a disk that fills up takes a part of it, and says so only at the next write
                     left = left[file.write(left) :]
-        if (directory / RESULT).exists():  # it was finished before a kill took back what the sweep knew of it
+        if is_done(directory):  # it was finished before a kill took back what the sweep knew of it
             shutil.rmtree(beside)
             return
         if directory.exists():

@@ -14,7 +14,7 @@ from ch12cli.errors import InputError
 from ch12cli.runs.table import STATE, SWEEP
 from ch12cli.sweep.claim import HYDRAS
 from ch12cli.sweep.jobs import Base, SweepJob
-from ch12cli.sweep.many import Finished, objective_of
+from ch12cli.sweep.many import Finished, monitor_of
 from ch12cli.sweep.plan import Known, read_plan
 from ch12cli.sweep.saved import refuse_links, require_sound
 
@@ -38,7 +38,7 @@ def resume_sweep(directory: Path, *, watcher: SweepWatcher, trust: bool = False)
     except launch.terminated:
         launch.outcome.signal = signal.SIGTERM
     launch.watcher.raise_error(f"the sweep itself is whole in {directory}")
-    return Finished(launch.outcome, *objective_of(jobs[0]), [])
+    return Finished(launch.outcome, monitor_of(jobs[0]), [])
 
 
 def saved_jobs(known: Known, *, where: str, trust: bool) -> list[SweepJob]:

@@ -9,8 +9,8 @@ from ch12cli.runs.cause import cause_of
 from ch12cli.runs.directory import RESULT, read_result
 from ch12cli.runs.table import SWEEP, Record, read_table
 from ch12cli.sweep.jobs import SweepJob
+from ch12cli.sweep.record import is_done
 from ch12cli.sweep.table import row_of_result
-from ch12cli.sweep.units import is_done
 
 ENDED = ("finished", "diverged")
 

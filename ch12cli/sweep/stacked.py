@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,8 +16,8 @@ from ch12cli.config.task import Task, tensors
 from ch12cli.runs.cause import cause_of
 from ch12cli.runs.files import machine_errors
 from ch12cli.runs.history import resumed
+from ch12cli.sweep.events import Done, Event, Progress
 from ch12cli.sweep.figures import Figures
-from ch12cli.sweep.halving import Halving
 from ch12cli.sweep.jobs import SweepJob
 from ch12cli.sweep.record import HydraFiles, write_directory
 from ch12cli.sweep.results import result_of, rows_state, run_state
@@ -29,37 +29,10 @@ from ch12cli.training.fit import Epoch
 LEAVE = 0.5  # of a stack must be done before the done ones leave it: each leaving copies everything
 
 
-class Done(NamedTuple):
-    """A job that has ended. cause: why, for one that did not simply finish."""
-
-    number: int
-    status: str
-    result: dict[str, Any]
-    cause: str = ""
-
-
-class Progress(NamedTuple):
-    """How far a stack is. best: the monitored metric's best value among its runs so far."""
-
-    epoch: int
-    running: int
-    best: float
-
-
-class Unstacked(NamedTuple):
-    """A stack of so many runs could not go on; its jobs are trained in smaller ones."""
-
-    reason: str
-    runs: int
-
-
-Event = Done | Progress | Unstacked
-
-
 class StackRun:
     """A stack in training: the loop's bookkeeping of who is still running, and the record of each run.
 
-    directories: one a job; halving: says after an epoch which of the runs leave.
+    directories: one a job.
     """
 
     def __init__(
@@ -70,10 +43,9 @@ class StackRun:
         *,
         directories: Sequence[Path],
         hydra: HydraFiles,
-        halving: Halving | None = None,
     ) -> None:
         self.jobs, self.task, self.device = jobs, task, device
-        self.directories, self.hydra, self.halving = directories, hydra, halving
+        self.directories, self.hydra = directories, hydra
         self.training, self.network, self.streams = build_stack([job.settings for job in jobs], task, device)
         self.figures = Figures(len(jobs))
         self.history: dict[str, Any] = {}  # of the stack's sittings (runs/history.py)
@@ -89,9 +61,9 @@ class StackRun:
         """The jobs that are rows of the stack, done ones that have not left it among them."""
         return np.array(self.training.source.state_dict()["members"], np.int64)
 
-    def run(self, checkpoints: Checkpoints | None) -> Iterator[Event]:
-        """Trains to the end. What a resume needs goes to `checkpoints` now and then."""
-        while not self.done.all() and self.training.epoch < self.training.limits.epochs:
+    def run(self, checkpoints: Checkpoints | None, *, until: int) -> Iterator[Event]:
+        """Trains to the end of an epoch. What a resume needs goes to `checkpoints` now and then."""
+        while not self.done.all() and self.training.epoch < until:
             before, members = self.boundary, self.members
             epoch = self.training.one_epoch()
             yield from self.after(epoch, members, before)
@@ -101,10 +73,9 @@ class StackRun:
                     os.stat(checkpoints.last.parent)  # a sweep that was removed meanwhile is not trained on
                 if checkpoints.due(epoch.number):
                     self.write(checkpoints)
-            best = float(
-                np.min(self.training.best.value) if self.training.best.minimise else np.max(self.training.best.value)
-            )
-            yield Progress(epoch.number, int((~self.done).sum()), best)
+            best = self.training.best
+            value = float(np.min(best.value) if best.minimise else np.max(best.value))
+            yield Progress(epoch.number, int((~self.done).sum()), value, best.minimise)
 
     def write(self, checkpoints: Checkpoints, *, verify: bool = True) -> None:
         """Writes what a resume needs as of the end of the last epoch, unless it is there."""
@@ -133,14 +104,32 @@ class StackRun:
         stopped = sound & epoch.stopped
         last = epoch.number == self.training.limits.epochs
         leaving = {row: ("finished", {"stopped_early": epoch.number}) for row in np.flatnonzero(stopped).tolist()}
-        if self.halving is not None and not last:
-            value = np.where(sound & ~stopped, epoch.columns[self.halving.metric], np.nan)
-            for row in np.flatnonzero(self.halving.leaving(epoch.number, value)).tolist():
-                leaving[row] = ("finished", {"left_at": epoch.number})
         if last:
             leaving |= {row: ("finished", {}) for row in np.flatnonzero(sound & ~stopped).tolist()}
         if leaving:
             yield from self.end(self.training.state_dict(), leaving)
+        self.shrink()
+
+    def values(self, column: str, epoch: int) -> NDArray[np.float64]:
+        """A column of metrics.csv after an epoch, (jobs,), NaN for those that have ended."""
+        if column not in self.history:  # all have diverged in their first epoch
+            return np.full(len(self.jobs), np.nan)
+        return np.where(self.done, np.nan, self.history[column][:, epoch - 1])
+
+    def leave(self, epoch: int, leaving: NDArray[np.bool_]) -> Iterator[Event]:
+        """Ends those runs that have not ended yet: halving takes them out after an epoch. leaving: (jobs,)."""
+        members = self.members
+        rows = np.flatnonzero(leaving[members] & ~self.done[members])
+        if len(rows):
+            yield from self.end(
+                self.training.state_dict(), {row: ("finished", {"left_at": epoch}) for row in rows.tolist()}
+            )
+            self.shrink()
+            self.boundary = self.state_of_training()
+
+    def shrink(self) -> None:
+        """Takes those that have ended out of the stack, if that saves time."""
+        members = self.members
         alive = np.flatnonzero(~self.done[members])
         if 0 < len(alive) <= LEAVE * len(members):
             self.training.keep(alive)

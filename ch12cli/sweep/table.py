@@ -11,7 +11,7 @@ from ch12cli.runs.files import machine_errors, write_whole
 from ch12cli.runs.table import Record
 
 BEFORE = ("job", "directory", "status", "cause")
-AFTER = ("epochs", "best_epoch", "objective")
+AFTER = ("epochs", "best_epoch", "monitor", "objective")
 LAST = ("parameters", "seconds", "command")
 
 PARTS = ("train_", "valid_", "test_")  # how the columns of metrics begin
@@ -65,6 +65,7 @@ def row_of_result(result: Mapping[str, Any]) -> dict[str, Any]:
         "status": result["status"],
         "epochs": result["epochs"],
         "best_epoch": best.get("epoch"),
+        "monitor": result.get("monitor"),
         "objective": result.get("objective"),
         "parameters": result.get("parameters"),
         "seconds": result.get("seconds"),

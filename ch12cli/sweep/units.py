@@ -4,56 +4,38 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Callable, Collection, Generator, Mapping, Sequence
-from contextlib import closing, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from ch12cli.config.build import build_module
 from ch12cli.config.task import Task, build_task, choose_device
 from ch12cli.errors import InputError, MachineError
 from ch12cli.runs.cause import diverged_message
-from ch12cli.runs.directory import CHECKPOINTS, HYDRA, RESULT
-from ch12cli.runs.files import read_file, sync_files
+from ch12cli.runs.directory import CHECKPOINTS, HYDRA
+from ch12cli.runs.files import sync_files
 from ch12cli.sweep.alone import Job, prepare_job
-from ch12cli.sweep.continued import UnfitError, take_up_newest, take_up_stack
+from ch12cli.sweep.continued import UnfitError, take_up_newest
+from ch12cli.sweep.events import Done, Event, Trying, Unstacked
 from ch12cli.sweep.groups import Group
 from ch12cli.sweep.halving import Halving
 from ch12cli.sweep.jobs import SweepJob
 from ch12cli.sweep.record import HydraFiles
+from ch12cli.sweep.rungs import Part, train_parts
 from ch12cli.sweep.signals import Terminated
 from ch12cli.sweep.single import train_logged
-from ch12cli.sweep.stacked import Done, Event, StackRun, Unstacked
-from ch12cli.training.checkpoint import Checkpoints, DamagedError
+from ch12cli.sweep.stacked import StackRun
+from ch12cli.sweep.unit import Unit
+from ch12cli.training.streams import seed_stream
 
 
-@dataclass(frozen=True)
-class Unit:
-    """Jobs, by number, that are done together, and the index of their group.
-
-    stacked: as one stack; checkpoint: where a stack keeps what its resume needs; tried: its process was killed once.
-    """
-
-    jobs: tuple[int, ...]
-    group: int
-    stacked: bool
-    checkpoint: Path | None = None
-    tried: bool = False
-
-    def checkpoints(self, every: int | str = "auto") -> Checkpoints | None:
-        """Those of the stack, if it keeps any."""
-        if self.checkpoint is None:
-            return None
-        cadence = None if isinstance(every, str) else every
-        return Checkpoints(self.checkpoint.parent, every=cadence, last=self.checkpoint.name)
-
-    def halves(self, done: Collection[int]) -> list["Unit"]:
-        """What is left of a stack that failed, in two: so the job whose fault it is ends up by itself."""
-        left = [number for number in self.jobs if number not in done]
-        middle = -(-len(left) // 2)
-        return [replace(self, jobs=tuple(half), checkpoint=None) for half in (left[:middle], left[middle:]) if half]
+class UnbuiltError(Exception):
+    """A network of a stack could not be built."""
 
 
 class Nobody:
@@ -86,11 +68,14 @@ class Workshop:
         return self.tasks[group]
 
     def do(self, unit: Unit) -> Generator[Event, None, None]:
-        """Trains a unit's jobs. What ends one job ends no other: a stack that fails is halved until one is left."""
-        waiting = [unit]
+        """Trains a unit's jobs. What ends one job ends no other: one whose network cannot be built is left out, and a
+        stack that fails in training is taken apart."""
+        waiting, told = [unit], False
         while waiting:
             unit = waiting.pop(0)
-            if not unit.stacked:
+            if unit.sound is not None and unit.sound < len(unit.jobs):
+                unit = yield from self.sift(unit)
+            if not unit.stacked or len(unit.jobs) <= 1:
                 yield from (self.alone(self.jobs[number]) for number in unit.jobs)
                 continue
             done: set[int] = set()
@@ -103,37 +88,68 @@ class Workshop:
             except (Terminated, MachineError, UnfitError, KeyboardInterrupt, GeneratorExit):
                 raise
             except BaseException as error:
-                if len(unit.jobs) == 1:
-                    yield self.alone(self.jobs[unit.jobs[0]])  # which tells what it fails of
+                if isinstance(error, UnbuiltError) and unit.sound is None:
+                    waiting.insert(0, replace(unit, sound=0))
                     continue
-                yield Unstacked(first_line(error), len(unit.jobs))
-                waiting[:0] = unit.halves(done)
+                if not told:
+                    then = "one by one, all epochs" if unit.at_once else "in smaller stacks"
+                    yield Unstacked(first_line(error.__cause__ or error), len(unit.jobs), then)
+                told = True
+                waiting[:0] = unit.pieces(done)
+
+    def sift(self, unit: Unit) -> Generator[Event, None, Unit]:
+        """Builds each network by itself, and tells which job fails of that; gives the unit of the others."""
+        culprits = []
+        for number in unit.jobs[unit.sound or 0 :]:
+            yield Trying(number)
+            try:
+                with torch.random.fork_rng(devices=[]):
+                    settings = self.jobs[number].settings
+                    seed_stream(settings["seed"], offset=settings["stream_offset"], devices=False)
+                    build_module(settings, self.task(unit.group))
+            except (Terminated, MachineError, KeyboardInterrupt, GeneratorExit):
+                raise
+            except BaseException as error:
+                culprits.append(number)
+                yield failed(number, cause_of_failure(error))
+        yield Trying(None)
+        return unit.without(culprits, sound=len(unit.jobs) - len(culprits))
 
     def stack(self, unit: Unit) -> Generator[Event, None, None]:
-        settings, jobs = self.groups[unit.group].settings, [self.jobs[number] for number in unit.jobs]
+        settings = self.groups[unit.group].settings
         device = choose_device(settings["device"])
+        every = settings["checkpoint"]["every"]
         halving = settings["sweep"]["halving"]
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            run = StackRun(
-                jobs,
-                self.task(unit.group),
-                device,
-                directories=[self.directory_of(job) for job in jobs],
-                hydra=self.hydra,
-                halving=Halving(**halving) if halving else None,
+        stacks = unit.parts()
+        parts = [
+            Part(
+                partial(self.build, numbers, unit.group, device),
+                runs=len(numbers),
+                checkpoints=unit.checkpoints(numbers, every=None if every == "auto" else every),
+                stays=len(stacks) == 1,
             )
-            checkpoints = unit.checkpoints(settings["checkpoint"]["every"])
-            if checkpoints is not None:
-                with suppress(DamagedError):  # without a good one it begins anew
-                    take_up_stack(run, checkpoints)
+            for numbers in stacks
+        ]
+        decided = unit.checkpoint.with_suffix(".rungs") if unit.checkpoint and unit.at_once else None
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             try:
-                yield from run.run(checkpoints)
-            except (Terminated, GeneratorExit):  # while it trained, or while somebody dealt with what it told
-                if checkpoints is not None:
-                    run.write(checkpoints, verify=False)  # there are two seconds; the one before it stays
+                yield from train_parts(
+                    parts, settings["epochs"], halving=Halving(**halving) if unit.at_once else None, decided=decided
+                )
+            except UnbuiltError:  # without the jobs whose fault it is, the parts will be others
+                for part in parts:
+                    part.remove()
                 raise
-        if checkpoints is not None:
-            checkpoints.remove()
+
+    def build(self, numbers: Sequence[int], group: int, device: torch.device) -> StackRun:
+        jobs = [self.jobs[number] for number in numbers]
+        directories = [self.directory_of(job) for job in jobs]
+        try:
+            return StackRun(jobs, self.task(group), device, directories=directories, hydra=self.hydra)
+        except (Terminated, MachineError, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            raise UnbuiltError from error
 
     def alone(self, job: SweepJob) -> Done:
         """Trains one job by itself, from its last checkpoint if it has one. Whatever it raises is its own failure."""
@@ -142,12 +158,8 @@ class Workshop:
             outcome = self.train(job, directory)
         except (Terminated, MachineError, UnfitError, KeyboardInterrupt):
             raise
-        except InputError as error:
-            return failed(job.number, str(error))
-        except SystemExit as error:
-            return failed(job.number, f"it called sys.exit({error.code!r})")
         except BaseException as error:
-            return failed(job.number, first_line(error))
+            return failed(job.number, cause_of_failure(error))
         if outcome.signal is not None:
             raise Terminated
         result = outcome.result
@@ -173,23 +185,15 @@ def first_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
+def cause_of_failure(error: BaseException) -> str:
+    """In a line, what a job failed of."""
+    if isinstance(error, SystemExit):
+        return f"it called sys.exit({error.code!r})"
+    return str(error) if isinstance(error, InputError) else first_line(error)
+
+
 def failed(job: int, cause: str) -> Done:
     return Done(job, "failed", {"status": "failed", "epochs": 0}, cause)
-
-
-def how_it_died(code: int | None) -> str:
-    """A process's exit code in words."""
-    return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
-
-
-def is_done(directory: Path) -> bool:
-    """Whether a job's directory holds its result, and not that of an interruption or a failure."""
-    try:
-        beginning = read_file(directory / RESULT)[:200]
-    except OSError:
-        return False
-    told = b'"status": "' in beginning  # not so in an empty file, as a power cut may leave it
-    return told and not any(f'"status": "{status}"'.encode() in beginning for status in ("interrupted", "failed"))
 
 
 def obey(parent: int) -> None:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ch12cli.errors import MachineError
 
 if TYPE_CHECKING:
+    from ch12cli.sweep.events import Done, Progress
     from ch12cli.sweep.jobs import SweepJob
     from ch12cli.sweep.plan import Plan
-    from ch12cli.sweep.stacked import Done, Progress
-    from ch12cli.sweep.units import Unit
+    from ch12cli.sweep.unit import Unit
 
 
 class Watcher(Protocol):

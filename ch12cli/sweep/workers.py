@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
@@ -12,11 +12,14 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from ch12cli.errors import InputError, MachineError
+from ch12cli.sweep.apart import how_it_died
+from ch12cli.sweep.events import Done, Event, Progress, Told, Trying
 from ch12cli.sweep.signals import Terminated
-from ch12cli.sweep.stacked import Done, Event, Progress
-from ch12cli.sweep.units import Unit, Workshop, failed, how_it_died, obey
+from ch12cli.sweep.unit import Unit
+from ch12cli.sweep.units import Workshop, failed, obey
 
 REFRESH = 0.1  # seconds between two reports of progress from one worker
+IDLE = 0.5  # seconds without a report that are called idle
 HANDLED = {signal.SIGINT, signal.SIGTERM}
 PATIENCE = 1.5  # seconds that workers have to write their checkpoints when the sweep is interrupted
 
@@ -27,15 +30,21 @@ class Worker:
     pipe: Connection
     unit: Unit | None = None
     done: set[int] = field(default_factory=set)  # jobs of the unit that have ended
+    trying: int | None = None  # the job whose network it is building
 
 
 def do_units(
-    units: Sequence[Unit], workshop: Workshop, *, processes: int, late: list[Unit]
-) -> Generator[tuple[Unit, Event], None, None]:
+    units: Sequence[Unit],
+    workshop: Workshop,
+    *,
+    processes: int,
+    late: list[Unit],
+    idle: Callable[[], None] = lambda: None,
+) -> Generator[tuple[Unit, Told], None, None]:
     """What happens to the units, as it happens. A job whose process dies is failed; its fellows are done again.
 
     When the generator is closed or interrupted, the workers write their checkpoints and end. late: gets the units of
-    those that did not come to that.
+    those that did not come to that; idle: is called now and then while nothing happens.
     """
     context = multiprocessing.get_context("fork")  # jobs and code are there already: nothing is imported or sent again
     waiting = list(units)
@@ -47,7 +56,9 @@ def do_units(
             for worker in workers:
                 if worker.unit is None and waiting:
                     hand_over(worker, waiting)
-            ready = wait([worker.pipe for worker in workers if worker.unit])
+            ready = wait([worker.pipe for worker in workers if worker.unit], timeout=IDLE)
+            if not ready:
+                idle()
             for worker in [worker for worker in workers if worker.pipe in ready]:
                 yield from listen(worker, waiting)
             workers = [worker for worker in workers if worker.process.is_alive() or worker.unit]
@@ -69,12 +80,12 @@ def start_worker(context: Any, workshop: Workshop) -> Worker:
 
 
 def hand_over(worker: Worker, waiting: list[Unit]) -> None:
-    worker.unit, worker.done = waiting.pop(0), set()
+    worker.unit, worker.done, worker.trying = waiting.pop(0), set(), None
     with suppress(ConnectionError):  # it died idle: `listen` finds its pipe closed
         worker.pipe.send(worker.unit)
 
 
-def listen(worker: Worker, waiting: list[Unit]) -> Iterator[tuple[Unit, Event]]:
+def listen(worker: Worker, waiting: list[Unit]) -> Iterator[tuple[Unit, Told]]:
     """Passes on what a worker says; notices its death and decides what becomes of its unit."""
     unit = worker.unit
     assert unit is not None
@@ -92,22 +103,33 @@ def listen(worker: Worker, waiting: list[Unit]) -> Iterator[tuple[Unit, Event]]:
         raise said
     else:
         for event in said:
+            if isinstance(event, Trying):
+                worker.trying = event.number
+                continue
             if isinstance(event, Done):
                 worker.done.add(event.number)
             yield unit, event
 
 
-def bury(worker: Worker, unit: Unit, waiting: list[Unit]) -> Iterator[tuple[Unit, Event]]:
+def bury(worker: Worker, unit: Unit, waiting: list[Unit]) -> Iterator[tuple[Unit, Told]]:
     """What becomes of the unit of a worker that died. Killed by a signal, perhaps from outside, it is taken up again
-    from its checkpoint; otherwise, or the next time, it is halved, until one job is left, which has failed."""
+    from its checkpoint; otherwise, or the next time, the networks are built one by one, and the job whose own ends the
+    process has failed. A stack that nevertheless ends it is taken apart, until one job is left, which has failed."""
     code = worker.process.exitcode
+    cause = f"the process that trained it died ({how_it_died(code)})"
     left = [number for number in unit.jobs if number not in worker.done]
     if code is not None and code < 0 and not unit.tried:
         waiting.insert(0, replace(unit, tried=True) if unit.stacked else replace(unit, jobs=tuple(left), tried=True))
+    elif worker.trying is not None:
+        yield unit, failed(worker.trying, cause)
+        sound = [number for number in unit.jobs[: unit.jobs.index(worker.trying)] if number not in worker.done]
+        waiting.insert(0, unit.without({worker.trying, *worker.done}, sound=len(sound)))
+    elif len(unit.jobs) > 1 and unit.stacked and unit.sound is None:
+        waiting.insert(0, replace(unit, sound=0))
     elif len(unit.jobs) > 1:
-        waiting[:0] = unit.halves(worker.done)
+        waiting[:0] = unit.pieces(worker.done)
     elif left:
-        yield unit, failed(left[0], f"the process that trained it died ({how_it_died(code)})")
+        yield unit, failed(left[0], cause)
 
 
 def stop(workers: Sequence[Worker]) -> list[Unit]:
@@ -139,7 +161,7 @@ def work(pipe: Connection, parents_end: Connection, workshop: Workshop, parent: 
                 for event in events:
                     if not isinstance(event, Progress) or time.monotonic() - last > REFRESH:
                         said.append(event)
-                    if said and time.monotonic() - last > REFRESH:
+                    if said and (isinstance(event, Trying) or time.monotonic() - last > REFRESH):
                         pipe.send(said)
                         said, last = [], time.monotonic()
             pipe.send(said)

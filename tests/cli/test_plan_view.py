@@ -12,9 +12,9 @@ from ch12cli.sweep.groups import Group
 from ch12cli.sweep.jobs import Base, SweepJob
 from ch12cli.sweep.many import plan_many
 from ch12cli.sweep.plan import Plan
-from ch12cli.sweep.units import Unit
+from ch12cli.sweep.unit import Unit
 
-BASE = Base(None, {}, {"epochs": 100}, {})
+BASE = Base(None, {}, {"epochs": 100, "sweep": {"halving": None}}, {})
 
 
 def make_job(number: int, *lines: str) -> SweepJob:

@@ -14,18 +14,23 @@ from ch12cli.cli.sweep_display import SweepDisplay
 from ch12cli.cli.sweep_picture import format_running
 from ch12cli.cli.sweep_report import format_folded, format_interval
 from ch12cli.runs.summary import Folded
+from ch12cli.sweep.events import Done, Progress
 from ch12cli.sweep.groups import Group
 from ch12cli.sweep.jobs import Base, SweepJob
 from ch12cli.sweep.launch import SweepOutcome
 from ch12cli.sweep.many import train_many
 from ch12cli.sweep.plan import Plan
-from ch12cli.sweep.stacked import Done, Progress
-from ch12cli.sweep.units import Unit
+from ch12cli.sweep.unit import Unit
 from ch12cli.sweep.watcher import SweepWatcher
 from tests.cli.test_display import make_console, screen, written
 
 DIRECTORY = Path("/sweeps/one")
-SETTINGS = {"epochs": 100, "monitor": "auto", "dataset": {"valid_size": 0.2}, "sweep": {"processes": 2}}
+SETTINGS = {
+    "epochs": 100,
+    "monitor": "auto",
+    "dataset": {"valid_size": 0.2},
+    "sweep": {"processes": 2, "halving": None},
+}
 
 
 class Clock:
@@ -109,7 +114,7 @@ def show_sweep(
         for done in ends:
             clock.now += 1
             display.done(done, jobs[done.number])
-        display.end(SweepOutcome(DIRECTORY, rows, 0, signal), minimise=True, monitor="valid_loss")
+        display.end(SweepOutcome(DIRECTORY, rows, 0, signal), monitor="valid_loss")
     return written(console)
 
 
@@ -152,7 +157,7 @@ def test_a_piped_sweep_is_shown_in_plain_lines(clock: Clock):
         "",
         "/sweeps/one",
     ]
-    assert written(errors).splitlines() == output[-4:-2]
+    assert written(errors) == "1 of 6 jobs failed, 1 diverged\n"  # why is said once
 
 
 def test_what_is_live_shows_jobs_work_and_the_best_so_far(clock: Clock):
@@ -281,7 +286,7 @@ def test_jobs_of_the_directory_that_are_no_part_of_the_sweep_are_left_out(clock:
     display = SweepDisplay(console=console)
     display.begin(make_plan(jobs[:2], stacks=[[0, 1]]), directory=DIRECTORY)
     rows = [make_row(job, make_done(job.number, objective=job.number)) for job in jobs]
-    display.end(SweepOutcome(DIRECTORY, rows), minimise=True, monitor="valid_loss")
+    display.end(SweepOutcome(DIRECTORY, rows), monitor="valid_loss")
     assert "0.5000 ± 6.3531     2         0\n" in written(console)  # of 0 and 1; 2 is the other sweep's
 
 
@@ -289,7 +294,7 @@ def test_a_sweep_that_another_launcher_carried_out_is_shown_from_its_table():
     console = make_console()
     rows = [make_row(job, done) for job, done in zip(grid([0.1, 1, 10], 2), make_ends(), strict=True)]
     with SweepDisplay(console=console, errors=make_console()) as display:
-        display.end(SweepOutcome(DIRECTORY, rows), minimise=True, monitor="valid_loss")
+        display.end(SweepOutcome(DIRECTORY, rows), monitor="valid_loss")
     output = written(console).splitlines()
     assert output[:2] == ["finished  6 jobs", "          4 finished, 1 diverged, 1 failed"]
     assert output[-1] == "/sweeps/one"
@@ -297,7 +302,7 @@ def test_a_sweep_that_another_launcher_carried_out_is_shown_from_its_table():
 
 def test_an_interruption_before_the_first_job_leaves_the_directory():
     console = make_console()
-    SweepDisplay(console=console).end(SweepOutcome(DIRECTORY, [], 0, 2), minimise=True, monitor="valid_loss")
+    SweepDisplay(console=console).end(SweepOutcome(DIRECTORY, [], 0, 2), monitor="valid_loss")
     assert written(console) == "/sweeps/one\n"
 
 
@@ -372,6 +377,84 @@ def test_epochs_of_an_earlier_sitting_are_not_counted_as_this_ones_speed(clock: 
     assert display.sweep.seconds_left == pytest.approx(30)  # 10 epochs in 10 s, 30 to go
 
 
+def test_the_best_of_one_metric_is_not_compared_with_that_of_another(clock: Clock):
+    jobs = [make_job(n, f"seed={n}") for n in range(2)]
+    jobs += [make_job(n, f"seed={n} monitor=valid_accuracy", monitor="valid_accuracy") for n in (2, 3)]
+    plan = make_plan(jobs, stacks=[[0, 1], [2, 3]])
+    plan.groups = [Group(jobs[:2]), Group(jobs[2:])]
+    plan.units[1] = replace(plan.units[1], group=1)
+    console = make_console(100, terminal=True)
+    ends = [make_done(0, objective=0.75), make_done(2, objective=0.5), make_done(3, objective=0.625)]
+    for done in ends[1:]:
+        done.result["monitor"] = "valid_accuracy"
+    ends.append(make_done(1, objective=7.0))
+    with SweepDisplay(console=console, errors=console) as display:
+        display.begin(plan, directory=DIRECTORY)
+        for done in ends:
+            clock.now += 1
+            display.done(done, jobs[done.number])
+        assert screen(written(console))[-1] == "best       valid loss 0.7500, valid accuracy 0.6250"
+        rows = [make_row(jobs[done.number], done) | {"monitor": done.result["monitor"]} for done in ends]
+        display.end(SweepOutcome(DIRECTORY, rows), monitor="valid_loss")
+    output = [line.split() for line in screen(written(console))]
+    start = output.index(["monitor", "best", "valid", "loss", "runs", "best", "run"])
+    assert output[start + 1] == ["-", "3.875", "±", "39.707", "2", "0"]  # t(1) = 12.706, the standard error 3.125
+    start = output.index(["monitor", "best", "valid", "accuracy", "runs", "best", "run"])
+    assert output[start + 1] == ["valid_accuracy", "0.5625", "±", "0.7941", "2", "3"]
+
+
+def test_runs_that_left_by_halving_are_counted_and_stand_by_themselves(clock: Clock):
+    console, jobs = make_console(), grid([0.1, 1], 2)
+    ends = [make_done(n, objective=value) for n, value in enumerate([0.5, 0.25, 0.125, 1.0])]
+    ends[2:] = [done._replace(cause=f"left by halving after epoch {done.number}") for done in ends[2:]]
+    output = show_sweep(console, clock, jobs=jobs, ends=ends).splitlines()
+    assert "          2 left by halving: 1 after epoch 2, 1 after epoch 3" in output
+    start = next(place for place, line in enumerate(output) if "left after" in line)
+    assert [line.split()[:4] for line in output[start + 1 : start + 4]] == [
+        ["0.1", "-", "0.3750", "±"],  # those that went on come first, whatever their loss
+        ["1", "epoch", "3", "1.000"],
+        ["1", "epoch", "2", "0.1250"],
+    ]
+
+
+def test_lines_about_progress_are_a_second_apart(clock: Clock):
+    console, jobs = make_console(), grid([0.1], 100)
+    display = SweepDisplay(console=console)
+    display.begin(make_plan(jobs, stacks=[range(100)]), directory=DIRECTORY)
+    for job in jobs:
+        clock.now += 0.02
+        display.done(make_done(job.number), job)
+    assert 2 <= written(console).count("% ") <= 3
+
+
+def test_jobs_that_ended_without_a_word_are_counted_as_those_that_spoke(clock: Clock):
+    """Under sweep.fail_fast stacks end jobs of which nothing is told any more; their directories are there."""
+    console, jobs = make_console(), grid([0.1], 4)
+    display = SweepDisplay(console=console)
+    display.begin(make_plan(jobs, stacks=[range(4)]), directory=DIRECTORY)
+    clock.now += 1
+    display.done(make_done(0, "failed", cause="ValueError: no"), jobs[0])
+    ends = [make_done(0, "failed", cause="ValueError: no"), make_done(1, objective=1.0), None, None]
+    rows = [make_row(job, done) for job, done in zip(jobs, ends, strict=True)]
+    display.end(SweepOutcome(DIRECTORY, rows, 1), monitor="valid_loss")
+    assert "stopped  after 2 of 4 jobs" in written(console)
+    assert "1 finished, 1 failed, 2 interrupted" in written(console)
+
+
+def test_what_goes_to_the_same_file_is_told_once(clock: Clock, tmp_path: Path):
+    with open(tmp_path / "log", "w") as log:
+        console, errors = (Console(file=log, width=120) for _ in range(2))
+        jobs = grid([0.1], 2)
+        ends = [make_done(0, objective=1.0), make_done(1, "failed", cause="ValueError: no")]
+        with SweepDisplay(console=console, errors=errors) as display:
+            display.begin(make_plan(jobs, stacks=[range(2)]), directory=DIRECTORY)
+            rows = [make_row(job, done) for job, done in zip(jobs, ends, strict=True)]
+            display.end(SweepOutcome(DIRECTORY, rows, 1), monitor="valid_loss")
+    text = (tmp_path / "log").read_text(encoding="utf-8")
+    assert text.count("ValueError: no") == 1
+    assert "of 2 jobs failed" not in text
+
+
 def test_a_job_counts_once_even_if_it_is_reported_again(clock: Clock):
     jobs = grid([0.1], 4)
     display = SweepDisplay(console=make_console())
@@ -414,7 +497,7 @@ def test_more_is_better_where_the_monitored_metric_says_so(clock: Clock):
     display.begin(make_plan(jobs, stacks=[range(3)]), directory=DIRECTORY)
     for number, value in enumerate([0.5, 0.9, 0.7]):
         display.done(make_done(number, objective=value), jobs[number])
-    assert (display.sweep.best, display.sweep.best_job) == (0.9, jobs[1])
+    assert display.sweep.best == {"valid_accuracy": (0.9, jobs[1])}
 
 
 def test_remarks_and_warnings_go_where_they_belong(clock: Clock):
@@ -464,7 +547,7 @@ def test_a_real_sweep_ends_in_a_table(tmp_path: Path, monkeypatch: pytest.Monkey
     with SweepDisplay(console=console, errors=make_console()) as display:
         watcher: SweepWatcher = display
         finished = train_many([*words, "hydra.sweep.dir=S"], folders=[], config_name="config", watcher=watcher)
-        display.end(finished.outcome, minimise=finished.minimise, monitor=finished.monitor)
+        display.end(finished.outcome, monitor=finished.monitor)
     output = written(console).splitlines()
     assert output[:3] == [
         "sweep      6 jobs",

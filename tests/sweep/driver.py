@@ -16,10 +16,10 @@ from ch12cli.config.check import check
 from ch12cli.config.choices import content, default_choices, shipped
 from ch12cli.config.compose import Composer, hydra_session
 from ch12cli.config.task import Task, build_task
+from ch12cli.sweep.events import Done
 from ch12cli.sweep.jobs import Jobs, SweepJob, make_jobs
 from ch12cli.sweep.many import Finished, train_many
 from ch12cli.sweep.plan import Plan
-from ch12cli.sweep.stacked import Done
 from ch12cli.training.fit import Epoch, Training
 from ch12cli.training.network import Network
 from ch12cli.training.stack import Stack

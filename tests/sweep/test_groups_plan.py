@@ -253,3 +253,48 @@ def test_a_plan_refuses_what_training_would_refuse(folder: Path) -> None:
     with pytest.raises(InputError, match=r"dataset.valid_size"):
         plan_of("dataset=iris", "dataset.valid_size=200", "seed=1,2")
     assert list(folder.iterdir()) == []
+
+
+MINE = {
+    "model/unlucky": "_target_: tests.sweep.networks.Unlucky\nraises: -1\nexits: -1\ndies: -1\n",
+    "optimizer/lbfgs": "_target_: torch.optim.LBFGS\n",
+    "optimizer/nadam": "_target_: torch.optim.NAdam\nlr: 0.1\nmomentum_decay: 0.004\n",
+}
+
+
+@pytest.fixture
+def mine(folder: Path) -> Path:
+    """A configuration folder of a user's own."""
+    for name, text in MINE.items():
+        (folder / "mine" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "mine" / f"{name}.yaml").write_text(text)
+    return folder / "mine"
+
+
+@pytest.mark.parametrize("bad", ["raises", "exits", "dies"])
+def test_a_plan_of_networks_that_fail_is_a_plan_without_their_estimate(bad: str, mine: Path) -> None:
+    causes = {"raises": "no network for seed 2", "exits": "sys.exit('enough of seed 2')", "dies": "(exit code 7)"}
+    words = ["device=cpu", "model=unlucky", f"model.{bad}=2", "seed=range(4)", "epochs=2,3"]
+    plan, estimates = plan_many(words, folders=[mine], config_name="config")
+    assert [len(unit.jobs) for unit in plan.units] == [4, 4]
+    assert estimates == [None, None]
+    assert all(causes[bad] in group.unmeasured for group in plan.groups)
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["optimizer=adam,lbfgs"], r"LBFGS evaluates the loss several times .* \(job 1\)"),
+        (["optimizer=lbfgs"], "LBFGS evaluates the loss several times"),
+        (["optimizer=nadam", "optimizer.momentum_decay=0.1,-3"], "Invalid momentum_decay value: -3"),
+    ],
+)
+def test_options_that_only_the_optimiser_knows_to_be_wrong_are_found_before_anything_is_trained(
+    words: list[str], problem: str, mine: Path
+) -> None:
+    words = ["device=cpu", "epochs=2", *words]
+    with pytest.raises(InputError, match=problem):
+        plan_many(words, folders=[mine], config_name="config")
+    with pytest.raises(InputError, match=problem):
+        sweep(*words, folders=[mine])
+    assert not Path("sweep").exists()

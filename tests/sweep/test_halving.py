@@ -1,13 +1,19 @@
 """Halving: who leaves at which rung, and that those who stay end as they would have without it."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from ch12cli.cli.plan_view import describe_halving, format_plan
 from ch12cli.errors import InputError
+from ch12cli.sweep.events import Done
+from ch12cli.sweep.groups import why_not_halved
 from ch12cli.sweep.halving import Halving
-from tests.sweep.driver import Swept, apart, jobs_of, sweep
+from ch12cli.sweep.jobs import SweepJob
+from ch12cli.sweep.many import plan_many
+from tests.sweep.driver import Looker, Swept, apart, jobs_of, sweep
 
 WORDS = ("dataset=two_class", "dataset.size=40", "batch_size=10", "epochs=10", "precision=float64", "seed=range(24)")
 RUNGS = [2, 6]  # min_epochs=2, factor=3; 18 comes after the end
@@ -110,6 +116,79 @@ def test_without_halving_the_same_jobs_are_others() -> None:
     assert {int(row["epochs"]) for job, row in whole.rows.items() if job >= 24} == {3}
 
 
+UNLUCKY = "_target_: tests.sweep.networks.Unlucky\nraises: -1\nexits: -1\ndies: -1\n"
+BATCHES = "hydra.sweeper.max_batch_size"
+HALVING = "sweep.halving={metric:valid_loss,min_epochs:1,factor:2}"
+
+
+def left_at(swept: Swept) -> dict[int, str]:
+    """How each job ended."""
+    return {job: row["cause"].partition(" (networks.py")[0] for job, row in swept.rows.items()}
+
+
+@pytest.mark.usefixtures("folder")
+def test_runs_that_do_not_fit_into_one_stack_are_compared_with_all_others() -> None:
+    words = (*WORDS, "epochs=5", HALVING)
+    whole = sweep(*words, into="whole")
+    parted = sweep(*words, "sweep.max_stacked=5", into="parted")
+    assert len({*left_at(whole).values()}) == 4  # after epoch 1, 2, 4; never
+    assert left_at(parted) == left_at(whole)
+    (unit,) = parted.looker.plans[0].units
+    assert [len(part) for part in unit.parts()] == [4, 5, 5, 5, 5]
+    for job, row in parted.rows.items():
+        assert apart(parted.weights(job), whole.weights(job)) < 1e-12
+        assert (row["epochs"], row["best_epoch"]) == (whole.rows[job]["epochs"], whole.rows[job]["best_epoch"])
+    assert [path.name for path in Path("parted/.ch12").iterdir()] == ["plan.json"]
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("at_once", [24, 5])
+def test_a_halving_that_is_interrupted_goes_on_with_the_same_runs(
+    at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = (*WORDS, "epochs=5", HALVING, f"sweep.max_stacked={at_once}")
+    whole = sweep(*words, into="whole")
+
+    class Stopping(Looker):
+        """Raises Ctrl-C after so many jobs: while others of the same rung have not left yet."""
+
+        stop = 0
+
+        def done(self, done: Done, job: SweepJob) -> None:
+            super().done(done, job)
+            if len(self.ended) == self.stop:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr("ch12cli.sweep.workers.REFRESH", 0.0)
+    for stop in (1, 7, 13, 19, 23):
+        looker = Stopping()
+        looker.stop = stop
+        sweep(*words, into=f"stopped-{stop}", looker=looker, signalled=True)
+        again = sweep(*words, into=f"stopped-{stop}")
+        assert left_at(again) == left_at(whole)
+        assert all(apart(again.weights(job), whole.weights(job)) < 1e-12 for job in whole.rows)
+        assert [path.name for path in Path(f"stopped-{stop}/.ch12").iterdir()] == ["plan.json"]
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("at_once", ["auto", "5"])
+def test_jobs_that_fail_leave_the_others_one_group(at_once: str) -> None:
+    """Else each piece of the stack that they end would be halved by itself."""
+    Path("mine/model").mkdir(parents=True)
+    Path("mine/model/unlucky.yaml").write_text(UNLUCKY)
+    words = (*WORDS[:-1], "epochs=5", "model=unlucky", "loss=bce_logits", HALVING, f"sweep.max_stacked={at_once}")
+    bad = ("model.raises=3", "model.exits=5", "model.dies=7")
+    swept = sweep(*words, *bad, "seed=range(24)", folders=[Path("mine")])
+    others = ",".join(str(seed) for seed in range(24) if seed not in (3, 5, 7))
+    clean = sweep(*words, f"seed={others}", folders=[Path("mine")], into="clean")
+    assert swept.failed == 3
+    assert left_at(swept)[7] == "the process that trained it died (exit code 7)"
+    by_seed = {row["seed"]: left_at(swept)[job] for job, row in swept.rows.items() if row["status"] != "failed"}
+    assert by_seed == {row["seed"]: left_at(clean)[job] for job, row in clean.rows.items()}
+    assert swept.looker.messages == []
+    assert [path.name for path in Path("sweep/.ch12").iterdir()] == ["plan.json"]
+
+
 REFUSED = {
     "{metric:loss,min_epochs:1,factor:2}": "must be null, or {metric: valid_loss",
     "{metric:valid_loss,min_epochs:0,factor:2}": "must be null, or {metric: valid_loss",
@@ -129,3 +208,54 @@ def test_a_halving_that_cannot_be_is_refused() -> None:
         assert told.endswith(f"(job {number})")
     with pytest.raises(InputError, match="there is no validation part"):
         jobs_of([["dataset.valid_size=0", "sweep.halving={metric:valid_loss,min_epochs:1,factor:2}"]])
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["precision=bfloat16"], "no job can be halved: precision=bfloat16 has no stacked form; leave it out"),
+        (["epochs=1"], "no job can be halved: min_epochs=1 is not before the last of 1 epochs; leave it out"),
+        (["hydra/launcher=basic"], "hydra/launcher=basic trains each job by itself; leave one of them out"),
+        (
+            ["hydra.sweeper.max_batch_size=6"],
+            "compares all jobs with each other; leave out hydra.sweeper.max_batch_size",
+        ),
+    ],
+)
+def test_a_halving_that_would_do_nothing_is_refused(words: list[str], problem: str) -> None:
+    words = [*WORDS[:3], "epochs=3", "seed=range(12)", HALVING, *words]
+    with pytest.raises(InputError) as error:
+        sweep(*words)
+    assert str(error.value) == f"sweep.halving: {problem}"
+    with pytest.raises(InputError):
+        plan_many(["device=cpu", *words], folders=[], config_name="config")
+    assert not Path("sweep").exists()
+
+
+@pytest.mark.usefixtures("folder")
+def test_what_is_not_halved_is_said_and_trains_all_its_epochs() -> None:
+    words = (*WORDS[:3], "seed=range(6)", "epochs=3", "precision=float64,bfloat16", HALVING)
+    swept = sweep(*words)
+    plan = swept.looker.plans[0]
+    assert [why_not_halved(group) for group in plan.groups] == ["", "precision=bfloat16 has no stacked form"]
+    lines = format_plan(plan, width=120)
+    assert "not halved: precision=bfloat16 has no stacked form (6 jobs, group 2)" in lines
+    assert describe_halving(plan.groups) == [
+        ("halving", "by valid_loss, 1 in 2 stays after epoch 1, 2"),
+        ("", "not halved: precision=bfloat16 has no stacked form (6 jobs, group 2)"),
+    ]
+    epochs: dict[str, list[int]] = {row["precision"]: [] for row in swept.rows.values()}
+    for row in swept.rows.values():
+        epochs[row["precision"]].append(int(row["epochs"]))
+    assert {key: sorted(values) for key, values in epochs.items()} == {
+        "float64": [1, 1, 1, 2, 2, 3],
+        "bfloat16": [3] * 6,
+    }
+
+
+@pytest.mark.usefixtures("folder")
+def test_verifying_trains_only_what_halving_left_in() -> None:
+    swept = sweep(*WORDS[:4], "precision=float64", "epochs=3", "seed=range(6)", HALVING, "sweep.verify=3")
+    assert len(swept.finished.differences) == 1
+    assert swept.finished.asked == 3

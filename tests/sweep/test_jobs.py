@@ -139,6 +139,21 @@ def test_a_job_knows_its_line_its_values_and_what_tells_it_from_others() -> None
     assert halved.identity != whole.identity
 
 
+def test_of_overrides_of_one_key_the_last_tells_a_job_from_others() -> None:
+    first, second, alone = jobs_of([["seed=1", "seed=2"], ["seed=2", "seed=1"], ["seed=1"]])
+    assert [job.settings["seed"] for job in (first, second, alone)] == [2, 1, 1]
+    assert first.identity != second.identity == alone.identity
+    values = ["early_stopping.patience=3", "early_stopping={metric:train_loss,patience:5,min_delta:0.1}"]
+    one, other = jobs_of([values, values[::-1]])
+    assert one.settings["early_stopping"]["patience"] != other.settings["early_stopping"]["patience"]
+    assert one.identity != other.identity
+    one, other = jobs_of(
+        [["optimizer.lr=0.1", "optimizer=sgd", "seed=3"], ["seed=3", "optimizer=sgd", "optimizer.lr=0.1"]]
+    )
+    assert one.settings == other.settings
+    assert one.identity == other.identity
+
+
 def test_every_mistake_of_every_job_is_told_once_with_the_jobs_that_make_it() -> None:
     batch = [["seed=1"], ["seed=-1"], ["seed=2", "epochs=0"], ["seed=-1", "epochs=0"], ["optimizer=sdg", "seed=3"]]
     with pytest.raises(InputError) as error:
@@ -219,7 +234,9 @@ def test_a_sweep_over_nothing_is_a_mistake(word: str) -> None:
         (["hydra.sweep.subdirr=a"], "did you mean `hydra.sweep.subdir`?"),
         (["hydra/sweeper=optuna"], "hydra/sweeper=optuna: no such choice"),
         (["hydra.sweeper.params={seed:1}"], "belongs in a file"),
-        (["seed=interval(1,3)"], "does not support sweep type"),
+        (["seed=interval(1,3)"], "seed=interval(1,3): has no end of values between its bounds; write seed=range(1,4)"),
+        (["optimizer.lr=interval(0.1,1)"], "list the values, such as optimizer.lr=0.1,1"),
+        (["seed=rang(3)"], "seed=rang(3): not understood; did you mean `seed=range(3)`?"),
         (["seed=range(1,2"], "not understood"),
     ],
 )

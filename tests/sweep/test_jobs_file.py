@@ -133,6 +133,38 @@ def test_jobs_that_are_written_are_the_same_jobs_when_read(folder: Path) -> None
     assert [job.settings for job in jobs_of(read_back)] == [job.settings for job in jobs_of(batch)]
 
 
+def test_jobs_are_written_as_yaml_into_a_file_of_that_name(folder: Path) -> None:
+    batch = [
+        ["seed=1", "optimizer.lr=1e-3", "optimizer=sgd", "optimizer.nesterov=true", "optimizer.momentum=0.90"],
+        ["clip_grad_norm=null", "optimizer.betas=[0.8,0.9]"],
+    ]
+    jobs = jobs_of(batch)
+    write_jobs(folder / "jobs.yml", jobs)
+    assert (folder / "jobs.yml").read_text(encoding="utf-8").splitlines() == [
+        "- {seed: 1, optimizer.lr: 1e-3, optimizer: sgd, optimizer.nesterov: true, optimizer.momentum: '0.90'}",
+        "- {clip_grad_norm: null, optimizer.betas: [0.8, 0.9]}",
+    ]
+    assert read_jobs(folder / "jobs.yml") == batch
+
+
+def test_a_table_that_is_there_already_is_not_written_over(folder: Path) -> None:
+    (folder / "jobs.csv").write_text("seed\n7\n")
+    with pytest.raises(InputError, match=r"--write jobs.csv: is there already; give another name, or remove it"):
+        run(["-m", *TINY, "seed=1,2", "--plan", "--write", "jobs.csv"])
+    assert (folder / "jobs.csv").read_text(encoding="utf-8") == "seed\n7\n"
+
+
+def test_a_key_of_the_command_line_that_the_table_has_too_is_refused(folder: Path) -> None:
+    (folder / "jobs.csv").write_text("seed,optimizer.lr\n1,0.1\n2,\n")
+    with pytest.raises(InputError) as error:
+        sweep(*TINY, "seed=1,2", "optimizer.lr=3", jobs_file=folder / "jobs.csv")
+    assert [problem.removesuffix(f"{folder}/jobs.csv; leave one out") for problem in error.value.problems] == [
+        "seed: set on the command line and in the column seed of ",
+        "optimizer.lr: set on the command line and in the column optimizer.lr of ",
+    ]
+    assert not (folder / "sweep").exists()
+
+
 def test_a_plan_that_is_written_plans_the_same_jobs(folder: Path) -> None:
     words = ["device=cpu", *TINY, "optimizer=sgd,adam", "seed=1,2", "optimizer.lr=0.1,0.01"]
     assert run(["-m", *words, "--plan", "--write", "jobs.csv"]) == 0

@@ -12,6 +12,7 @@ import yaml
 
 from ch12cli.config.choices import shipped
 from ch12cli.errors import InputError
+from ch12cli.sweep.many import plan_many
 from tests.conftest import Train
 from tests.sweep.callbacks import Keeper
 from tests.sweep.driver import Looker, apart, sweep
@@ -100,6 +101,16 @@ def test_hydras_files_are_those_that_hydra_itself_writes() -> None:
     }
 
 
+def test_another_launcher_is_planned_as_such_and_says_that_it_works() -> None:
+    words = (*TINY, "seed=1,2,3", "hydra/launcher=basic")
+    plan, _ = plan_many(["device=cpu", *words], folders=[], config_name="config")
+    assert [group.reason for group in plan.groups] == ["hydra/launcher=basic trains each job by itself"]
+    assert [unit.jobs for unit in plan.units] == [(0,), (1,), (2,)]
+    assert sweep(*words).looker.messages == [
+        "hydra/launcher=basic trains each job by itself, into sweep; the table follows at the end"
+    ]
+
+
 def test_jobs_that_fail_under_the_basic_launcher_are_in_the_table(unlucky: Path) -> None:
     words = (*TINY, "model=unlucky", "model.raises=2", "model.exits=3", "seed=1,2,3,4", "hydra/launcher=basic")
     swept = sweep(*words, folders=[unlucky])
@@ -161,11 +172,24 @@ def test_a_callback_is_told_of_jobs_from_a_file_and_of_failures(unlucky: Path) -
     assert swept.failed == 1
 
 
+def test_a_callback_may_lie_in_the_current_directory() -> None:
+    Path("my_callback.py").write_text(
+        "from hydra.experimental.callback import Callback\n\n\nclass Noting(Callback):\n"
+        "    def on_job_end(self, **told):\n        with open('noted', 'a') as file:\n            file.write('job ')\n"
+    )
+    sweep(*TINY, "seed=1,2", "+hydra.callbacks.mine._target_=my_callback.Noting")
+    assert Path("noted").read_text(encoding="utf-8") == "job job "
+    with pytest.raises(InputError, match=r"hydra\.callbacks: ") as error:
+        sweep(*TINY, "seed=1,2", "+hydra.callbacks.mine._target_=my_callback.Nothing", into="other")
+    assert "HYDRA_FULL_ERROR" not in str(error.value)
+
+
 def test_jobs_in_batches_are_those_of_one_batch() -> None:
     words = (*TINY, "optimizer.lr=0.1,0.01", "seed=range(4)")
     looker = Looker()
     swept = sweep(*words, "hydra.sweeper.max_batch_size=3", looker=looker)
     assert [list(plan.jobs) for plan in looker.plans] == [[0, 1, 2], [3, 4, 5], [6, 7]]
+    assert {plan.in_all for plan in looker.plans} == {8}
     whole = sweep(*words, into="whole")
     assert list(swept.rows) == list(whole.rows) == list(range(8))
     same = [name for name in whole.rows[0] if name not in ("seconds",)]

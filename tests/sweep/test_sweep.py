@@ -4,6 +4,7 @@ import csv
 import json
 import random
 import shlex
+from importlib import import_module
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,16 @@ import pytest
 import torch
 import yaml
 
+from ch12cli.cli.main import main
 from ch12cli.errors import InputError
+from ch12cli.runs import catalogue
+from ch12cli.runs.summary import by_monitor
+from ch12cli.runs.table import read_table
+from ch12cli.sweep.events import Done
+from ch12cli.sweep.jobs import SweepJob
 from tests.conftest import Train
 from tests.sweep.driver import Looker, Swept, apart, relative, sweep, without_times
+from tests.sweep.networks import Unlucky
 
 SMALL = ("dataset=two_class", "dataset.size=40", "batch_size=8", "epochs=4", "precision=float64")
 TINY = ("dataset=toy_regression", "batch_size=5", "epochs=3", "precision=float64", "optimizer=sgd")
@@ -231,6 +239,85 @@ def test_of_a_hundred_jobs_those_that_fail_end_no_other(models: Path) -> None:
     assert without_times(again.rows) == without_times(swept.rows)
 
 
+def test_the_command_trains_97_of_100_jobs_and_says_which_three_ended_badly_and_why(
+    models: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name, rate in (("clean", "0.01"), ("swept", "9e37")):
+        rows = "".join(f"{seed},{rate if seed == 71 else 0.01}\n" for seed in range(100))
+        Path(f"{name}.csv").write_text(f"seed,optimizer.lr\n{rows}")
+    words = ["train", "-m", "-q", "-cd", str(models), "device=cpu", *TINY, "model=unlucky"]
+    assert main([*words, "--jobs", "clean.csv", "hydra.sweep.dir=clean"]) == 0
+    assert capfd.readouterr().err == ""
+    bad = ["model.raises=13", "model.exits=42"]
+    assert main([*words, *bad, "--jobs", "swept.csv", "hydra.sweep.dir=swept"]) == 3
+    told = capfd.readouterr().err.splitlines()
+    assert len(told) == 3
+    assert told[0].startswith("run 13 (seed=13, optimizer.lr=0.01) failed: model: tests.sweep.networks.Unlucky refused")
+    assert told[1] == "run 42 (seed=42, optimizer.lr=0.01) failed: it called sys.exit('enough of seed 42')"
+    assert told[2].startswith("run 71 (seed=71, optimizer.lr=9e37) diverged: the loss was no longer finite in epoch 3")
+    table = read_table(Path("swept/sweep.csv"))
+    assert [row["status"] for row in table].count("finished") == 97
+    for row in table:
+        if row["status"] == "finished":
+            swept, clean = (
+                torch.load(f"{folder}/{row['job']}/model.pt", weights_only=True) for folder in ("swept", "clean")
+            )
+            assert all(relative(swept[name], clean[name]) < 1e-12 for name in clean)
+
+
+def test_a_job_that_fails_has_the_directory_that_tells_of_it(
+    models: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = (*TINY, "model=unlucky", "seed=1,2,3")
+    swept = sweep(*words, "model.raises=2", folders=[models])
+    assert result(swept, 1)["status"] == "failed"
+    assert result(swept, 1)["cause"] == swept.rows[1]["cause"]
+    hydras = {f".hydra/{name}.yaml" for name in ("config", "hydra", "overrides")}
+    assert files_of(swept.directory / "1") == {*hydras, "result.json"}
+    assert (swept.directory / "1/.hydra/overrides.yaml").read_text(encoding="utf-8").count("seed=2") == 1
+    assert main(["show", "sweep/1"]) == 0
+    assert "no network for seed 2" in capsys.readouterr().out
+    # as the sweep is told to try again, with what made it fail mended, it is trained in the stack of the others
+    monkeypatch.setattr(Unlucky, "forgiving", True)
+    (swept.directory / "0/result.json").unlink()
+    again = sweep(*words, "model.raises=2", folders=[models])
+    assert {done.number: done.status for done in again.looker.ended} == {0: "finished", 1: "finished"}
+    assert result(again, 1)["status"] == again.rows[1]["status"] == "finished"
+
+
+def test_the_table_is_written_while_the_sweep_goes_on(models: Path) -> None:
+    """Else a sweep that is killed has nothing to show for itself."""
+    seen: list[int] = []
+
+    class Reading(Looker):
+        def done(self, done: Done, job: SweepJob) -> None:
+            super().done(done, job)
+            seen.append(len(read_table(Path("sweep/sweep.csv"))))
+
+    Path("mine/model/slow.yaml").write_text("_target_: tests.sweep.networks.slow_linear\nseconds: 0.6\n")
+    words = (*TINY, "model=slow", "seed=range(6)", "sweep.max_stacked=1", "sweep.processes=1")
+    sweep(*words, folders=[models], looker=Reading())
+    assert seen[-1] >= 3
+
+
+def test_the_objectives_of_jobs_with_other_metrics_are_told_apart() -> None:
+    swept = sweep("dataset=iris,toy_regression", "epochs=1", "batch_size=30", "seed=1,2")
+    assert [row["monitor"] for row in swept.rows.values()] == ["valid_loss"] * 2 + ["train_loss"] * 2
+    rows = list(swept.rows.values())
+    assert {name: len(alike) for name, alike in by_monitor(rows, "x").items()} == {"valid_loss": 2, "train_loss": 2}
+    assert catalogue.monitor_of(swept.directory, rows) == "objective"
+    assert catalogue.best_of(swept.directory, rows) == {}
+    assert catalogue.monitor_of(swept.directory, rows[:2]) == "valid_loss"
+
+
+def test_a_job_that_was_not_begun_is_said_to_be(models: Path) -> None:
+    words = (*TINY, "model=unlucky", "model.raises=1", "seed=1,2,3", "sweep.max_stacked=1", "sweep.fail_fast=true")
+    sweep(*words, "sweep.processes=1", folders=[models])
+    for verb in ("show", "resume"):
+        with pytest.raises(InputError, match=r"sweep/2: job 2 has not been begun; `ch12 resume sweep` trains"):
+            import_module(f"ch12cli.cli.{verb}").run(["sweep/2"])
+
+
 def test_values_that_the_users_network_cannot_take_fail_their_jobs_alone(models: Path) -> None:
     causes = {
         3: "model: tests.sweep.networks.Picky refused: three is too many (networks.py, line ",
@@ -262,7 +349,7 @@ def test_fail_fast_ends_the_sweep_with_the_first_failure(models: Path) -> None:
     swept = sweep(*words, "sweep.fail_fast=true", folders=[models])
     assert swept.failed == 1
     statuses = [row["status"] for row in swept.rows.values()]
-    assert statuses == ["finished"] * 3 + ["failed"] + ["interrupted"] * 4
+    assert statuses == ["finished"] * 2 + ["interrupted", "failed"] + ["interrupted"] * 4
     batches = sweep(*words, "sweep.fail_fast=true", "hydra.sweeper.max_batch_size=4", folders=[models], into="batches")
     assert [row["status"] for row in batches.rows.values()] == statuses
     assert batches.failed == 1
@@ -285,6 +372,27 @@ def test_the_configuration_is_that_of_the_start(models: Path) -> None:
         assert torch.equal(changed.weights(job), kept.weights(job))
         config = yaml.safe_load((changed.directory / str(job) / ".hydra" / "config.yaml").read_text(encoding="utf-8"))
         assert config["optimizer"]["lr"] == 0.05
+
+
+def test_a_file_that_changed_since_the_sweep_began_is_noticed(models: Path) -> None:
+    file = models / "optimizer" / "mine.yaml"
+    file.parent.mkdir()
+    file.write_text("_target_: torch.optim.SGD\nlr: 0.05\n")
+    words = (*TINY[:-1], "optimizer=mine", "seed=1,2,3", "optimizer.lr=0.05,0.1")
+    sweep(*words, folders=[models])
+    again = sweep(*words, "workers=2", "sweep.max_stacked=2", folders=[models])  # which change no result
+    assert again.looker.ended == []
+    file.write_text("_target_: torch.optim.SGD\nlr: 5000\n")
+    again = sweep(*words, folders=[models])  # each job sets it
+    assert again.looker.ended == []
+    file.write_text("_target_: torch.optim.SGD\nlr: 0.05\nmomentum: 0.5\n")
+    with pytest.raises(InputError) as error:
+        sweep(*words, folders=[models])
+    assert str(error.value).startswith(
+        "hydra.sweep.dir=sweep: 6 of its jobs had other settings when they were planned: "
+        "optimizer.momentum=none, now 0.5; a configuration file has changed since"
+    )
+    assert sweep(*words, folders=[models], into="other").failed == 0
 
 
 def test_mistakes_of_all_jobs_are_told_together_before_anything_is_written() -> None:

@@ -24,9 +24,11 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 def test_rows_are_in_the_file_as_they_are_added_and_in_order_at_the_end(tmp_path: Path) -> None:
     path = tmp_path / "sweep.csv"
     table = SweepTable(path, keys=["seed", "epochs"], metrics=["train_loss", "test_loss"])
-    header = (
-        "job,directory,status,cause,seed,epochs,best_epoch,objective,train_loss,test_loss,parameters,seconds,command"
+    before, after = (
+        "job,directory,status,cause,seed,epochs,best_epoch",
+        "train_loss,test_loss,parameters,seconds,command",
     )
+    header = f"{before},monitor,objective,{after}"
     assert path.read_text(encoding="utf-8") == header + "\n"
     table.add([row(2, seed="3", train_loss="0.5"), row(0, seed="1")])
     assert [found["job"] for found in rows_of(path)] == ["2", "0"]
@@ -105,6 +107,7 @@ def test_a_row_holds_the_last_epochs_metrics_the_best_epoch_and_the_test() -> No
         "final": {"epoch": 3, "train_loss": 0.5, "valid_loss": 0.75, "lr": 0.1, "seconds": 0.01},
         "best": {"epoch": 2, "train_loss": 0.6, "valid_loss": 0.7},
         "test": {"loss": 0.8, "accuracy": 1.0},
+        "monitor": "valid_loss",
         "objective": 0.7,
         "parameters": 131,
         "seconds": 2.5,
@@ -113,6 +116,7 @@ def test_a_row_holds_the_last_epochs_metrics_the_best_epoch_and_the_test() -> No
         "status": "finished",
         "epochs": 3,
         "best_epoch": 2,
+        "monitor": "valid_loss",
         "objective": 0.7,
         "parameters": 131,
         "seconds": 2.5,

@@ -3,7 +3,7 @@
 import math
 import random
 from collections.abc import Callable, Iterator
-from itertools import combinations
+from itertools import combinations, product
 from typing import Any
 
 import numpy as np
@@ -99,6 +99,16 @@ def cases() -> list[tuple[int, ...]]:
     return found
 
 
+def other_cases() -> list[tuple[int, ...]]:
+    """The rest of all tasks with all optimisers and all schedulers, everything else drawn."""
+    draw, met = random.Random(5), {case[:3] for case in cases()}
+    return [
+        (*three, draw.randrange(len(CLIPPING)), draw.randrange(len(STOPPING)), draw.randrange(len(NETWORKS)))
+        for three in product(range(len(TASKS)), range(len(OPTIMIZERS)), range(len(SCHEDULERS)))
+        if three not in met
+    ]
+
+
 def named(case: tuple[int, ...]) -> str:
     task, optimizer, scheduler, clipping, stopping, network = case
     dataset, loss, *_ = TASKS[task]
@@ -142,8 +152,23 @@ def test_each_two_choices_meet_in_some_case() -> None:
         assert len({(case[first], case[second]) for case in cases()}) == sizes[first] * sizes[second]
 
 
+def test_all_tasks_meet_all_optimisers_and_schedulers() -> None:
+    assert len({case[:3] for case in (*cases(), *other_cases())}) == 225
+    assert len(other_cases()) == 180
+
+
 @pytest.mark.parametrize("case", cases(), ids=named)
 def test_each_run_of_a_stack_is_the_run_alone(case: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert_each_run_is_the_run_alone(case, monkeypatch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", other_cases(), ids=named)
+def test_each_run_of_any_other_stack_is_the_run_alone(case: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert_each_run_is_the_run_alone(case, monkeypatch)
+
+
+def assert_each_run_is_the_run_alone(case: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     settings = settings_of_case(case)
     epochs = settings[0]["epochs"]
     narrow = NETWORKS[case[-1]] != "mlp wide"

@@ -1,0 +1,39 @@
+"""What a worker tells of the unit that it does."""
+
+from typing import Any, NamedTuple
+
+
+class Done(NamedTuple):
+    """A job that has ended. cause: why, for one that did not simply finish."""
+
+    number: int
+    status: str
+    result: dict[str, Any]
+    cause: str = ""
+
+
+class Progress(NamedTuple):
+    """How far a stack is. best: the monitored metric's best value among its runs so far; minimise: less is better."""
+
+    epoch: int
+    running: int
+    best: float
+    minimise: bool = True
+
+
+class Unstacked(NamedTuple):
+    """A stack of so many runs could not go on. then: how its jobs are trained instead."""
+
+    reason: str
+    runs: int
+    then: str
+
+
+class Trying(NamedTuple):
+    """The network of a job is about to be built by itself; None: that has been done with all of a unit."""
+
+    number: int | None
+
+
+Told = Done | Progress | Unstacked
+Event = Told | Trying

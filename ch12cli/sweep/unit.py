@@ -1,0 +1,60 @@
+"""Jobs that one worker does together, and what becomes of them when that fails."""
+
+import json
+import zlib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+
+from ch12cli.training.checkpoint import Checkpoints
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Jobs, by number, that are done together, and the index of their group.
+
+    stacked: together; checkpoint: where they keep what a resume needs; tried: their process was killed once;
+    at_once: of jobs that are halved, how many fit into memory, 0 where there is no halving; sound: after a failure, how
+    many of the first have networks that can be built, None before.
+    """
+
+    jobs: tuple[int, ...]
+    group: int
+    stacked: bool
+    checkpoint: Path | None = None
+    tried: bool = False
+    at_once: int = 0
+    sound: int | None = None
+
+    def without(self, failed: Collection[int], *, sound: int) -> "Unit":
+        """The other jobs, of which so many of the first have been tried."""
+        jobs = tuple(number for number in self.jobs if number not in failed)
+        checkpoint = self.checkpoint.with_name(checkpoint_name(jobs)) if self.checkpoint and jobs else None
+        return replace(self, jobs=jobs, checkpoint=checkpoint, sound=sound)
+
+    def pieces(self, done: Collection[int]) -> list["Unit"]:
+        """What is left of a stack that failed in training, in two: so the job whose fault it is ends up by itself.
+        Halves of runs that are halved would be compared with others than they should be: these train one by one."""
+        left = [number for number in self.jobs if number not in done]
+        if self.at_once:
+            return [replace(self, jobs=(number,), stacked=False, checkpoint=None) for number in left]
+        middle = -(-len(left) // 2)
+        return [replace(self, jobs=tuple(half), checkpoint=None) for half in (left[:middle], left[middle:]) if half]
+
+    def parts(self) -> list[tuple[int, ...]]:
+        """The jobs in as few stacks as fit into memory."""
+        stacks = -(-len(self.jobs) // (self.at_once or len(self.jobs)))
+        bounds = [len(self.jobs) * place // stacks for place in range(stacks + 1)]
+        return [self.jobs[first:last] for first, last in pairwise(bounds)]
+
+    def checkpoints(self, numbers: Sequence[int], *, every: int | None = None) -> Checkpoints | None:
+        """Those of the stack that these jobs of it are, if it keeps any."""
+        if self.checkpoint is None:
+            return None
+        return Checkpoints(self.checkpoint.parent, every=every, last=checkpoint_name(numbers))
+
+
+def checkpoint_name(numbers: Sequence[int]) -> str:
+    """Of the file that keeps what the resume of a stack of these jobs needs."""
+    return f"stack-{numbers[0]}-{zlib.crc32(json.dumps(list(numbers)).encode()):08x}.pt"
