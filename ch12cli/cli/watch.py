@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ch12cli.cli.arguments import Arguments
+from ch12cli.cli.page import printable
 from ch12cli.cli.show import NOT_OURS
 from ch12cli.errors import InputError
 from ch12cli.runs.catalogue import Entry, entries, is_locked
@@ -95,4 +96,5 @@ def watch_sweep(entry: Entry) -> None:
 def counted(path: Path) -> str:
     """`418 finished, 2 diverged`: the jobs that have ended, by how."""
     counts = Counter(row.get("status") or "" for row in read_table(path / SWEEP))
-    return ", ".join(f"{count:,} {status}" for status, count in sorted(counts.items())) or "no job has ended yet"
+    told = ", ".join(f"{count:,} {printable(status)}" for status, count in sorted(counts.items()))
+    return told or "no job has ended yet"
