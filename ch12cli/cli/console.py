@@ -1,7 +1,6 @@
 """Where output goes: consoles that fit the terminal, the pipe, the locale; and text from outside made safe to print."""
 
 import os
-import re
 import shutil
 import sys
 import textwrap
@@ -10,7 +9,6 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 LOCALE = ("LC_ALL", "LC_CTYPE", "LANG")  # the first that is set decides
 
 
@@ -57,9 +55,12 @@ def same_place(one: Console, other: Console) -> bool:
 
 
 def printable(text: str, console: Console) -> str:
-    """The text with control characters, and characters that the console's stream cannot encode, written as escapes."""
+    """The text with characters that control (U+202E turns what follows around), and those that the console's stream
+    cannot encode, written as escapes."""
+    if text.isascii() and text.isprintable():
+        return text
     encoding = getattr(console.file, "encoding", None) or "utf-8"
-    text = CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
+    text = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 

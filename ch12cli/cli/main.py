@@ -52,6 +52,11 @@ def program() -> NoReturn:
         received.append(number)
         raise KeyboardInterrupt
 
+    def end(number: int, _frame: FrameType | None) -> None:  # until a run says what it makes of it
+        raise SystemExit(128 + number)
+
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, end)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where a shell has it ignored
         signal.signal(signal.SIGINT, note)
     try:
@@ -60,7 +65,8 @@ def program() -> NoReturn:
         if not (received or isinstance(error, KeyboardInterrupt)):
             raise
         code = INTERRUPTED
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done: to leave in peace takes no time
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # all is done: to leave in peace takes no time
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler would complain of loader processes that are ended
     exec("")  # or `python -m` ends by the signal, not the code, where it came in another exec, as a dataclass's is
     sys.exit(INTERRUPTED if received and code else code)  # libraries make other errors of Ctrl-C

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from ch12cli.cli.arguments import Arguments
 from ch12cli.cli.named import find
+from ch12cli.cli.page import printable
 from ch12cli.cli.show import NOT_OURS
 from ch12cli.cli.tables import format_time_left
 from ch12cli.errors import InputError
@@ -94,7 +95,10 @@ def watch_sweep(entry: Entry) -> None:
 
 def format_far(far: Far) -> str:
     """`420 of 512 jobs: 418 finished, 2 diverged; 41,200 of 51,200 epochs; about 0:07 left`."""
-    ended = ", ".join(f"{count:,} {status}" for status, count in sorted(far.ended.items())) or "none has ended yet"
+    ended = (
+        ", ".join(f"{count:,} {printable(status)}" for status, count in sorted(far.ended.items()))
+        or "none has ended yet"
+    )
     pieces = [f"{sum(far.ended.values()):,} of {far.jobs:,} jobs: {ended}" if far.jobs else ended]
     pieces += [f"{far.epochs:,} of {far.of_epochs:,} epochs"] if far.of_epochs else []
     pieces += [f"about {format_time_left(far.seconds)} left"] if far.seconds is not None else []

@@ -16,7 +16,8 @@ from ch12cli.config.compose import Composer, Composition
 from ch12cli.config.settings import first_lines
 from ch12cli.config.targets import current_directory_last
 from ch12cli.errors import InputError
-from ch12cli.runs.directory import claim, claim_new
+from ch12cli.runs.directory import HYDRA, claim, claim_new
+from ch12cli.runs.files import sync_files
 
 Outcome = TypeVar("Outcome")
 
@@ -68,7 +69,7 @@ def run_in_hydra(
     callbacks.on_run_start(config=config, config_name=composer.config_name)
     # run_job keeps what the task returns; a DictConfig is all that it may not be
     done = run_job(
-        task_function=lambda _config: task(output_directory(config)),
+        task_function=lambda _config: recorded(task, output_directory(config)),
         config=config,
         job_dir_key="hydra.run.dir",
         job_subdir_key=None,
@@ -79,6 +80,13 @@ def run_in_hydra(
     if done.status is JobStatus.FAILED:
         raise done._return_value
     return done.return_value
+
+
+def recorded(task: Callable[[Path], Outcome], directory: Path) -> Outcome:
+    """What task gives, once what Hydra wrote of the job is safely on disk."""
+    if (directory / HYDRA).is_dir():  # hydra.output_subdir=null: nowhere
+        sync_files(directory / HYDRA)
+    return task(directory)
 
 
 def output_directory(config: DictConfig) -> Path:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ch12cli.errors import InputError
-from ch12cli.runs.files import machine_errors, read_file, write_whole
+from ch12cli.runs.files import machine_errors, make_folder, read_file, write_whole
 
 HYDRA = ".hydra"  # the configuration, as Hydra writes it; making this folder claims the directory
 METRICS = "metrics.csv"
@@ -29,7 +29,7 @@ def claim(directory: Path) -> None:
     """
     with machine_errors(f"cannot make the run's directory {directory}"):
         try:
-            directory.mkdir(parents=True, exist_ok=True)
+            make_folder(directory, exist_ok=True)
         except (FileExistsError, NotADirectoryError):
             raise InputError(
                 f"hydra.run.dir={directory}: there is a file of that name in its path; choose another directory"
@@ -54,8 +54,7 @@ def claim_new(directory: Path) -> Path:
         candidate = directory if number == 1 else directory.with_name(f"{directory.name}-{number}")
         with machine_errors(f"cannot make the run's directory {candidate}"):
             try:
-                candidate.parent.mkdir(parents=True, exist_ok=True)
-                candidate.mkdir()
+                make_folder(candidate, exist_ok=False)
             except FileExistsError:
                 number += 1
                 continue
@@ -91,6 +90,7 @@ class MetricsFile:
                 self.file.write(",".join(self.columns) + "\n")
             self.file.write(",".join(repr(row[column]) for column in self.columns) + "\n")
             self.file.flush()
+            os.stat(self.path)  # a run whose directory was removed is not trained on
 
     def sync(self) -> None:
         """Flushes the rows to the disk: a checkpoint must never know more epochs than the file."""

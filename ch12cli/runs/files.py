@@ -7,7 +7,7 @@ import re
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ch12cli.errors import InputError, MachineError
@@ -28,16 +28,25 @@ def write_whole(path: Path, content: bytes) -> None:
     """Writes a file beside its target, flushes it to the disk and renames it: a kill at any time leaves old or new."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with machine_errors(f"cannot write {path}"):
+        write_flushed(beside, content)
         try:
-            with open(beside, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
             os.replace(beside, path)
         except BaseException:
             beside.unlink(missing_ok=True)
             raise
         sync_folder(path.parent)
+
+
+def write_flushed(path: Path, content: bytes) -> None:
+    """Writes a file, flushed to the disk; its name is not yet. Nothing stays behind if that fails."""
+    try:
+        with open(path, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def read_file(path: Path | str) -> bytes:
@@ -98,6 +107,15 @@ def locked(folder: Path, *, key: str, wait: float = 0.0) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def make_folder(path: Path, *, exist_ok: bool) -> None:
+    """Makes a folder, with those that it lies in, and flushes their names to the disk. OSError as Path.mkdir has it."""
+    made = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=exist_ok)
+    for folder in made:
+        with suppress(PermissionError):  # what may not be read cannot be flushed
+            sync_folder(folder.parent)
 
 
 def sync_files(folder: Path) -> None:

@@ -11,7 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 from ch12cli.config.settings import first_lines
 from ch12cli.errors import InputError
 from ch12cli.runs.directory import CHECKPOINTS, METRICS, RESULT
-from ch12cli.runs.files import machine_errors
+from ch12cli.runs.files import machine_errors, make_folder
 from ch12cli.sweep.multirun import Sweep
 
 HYDRAS = "multirun.yaml"  # what Hydra's sweeper writes before any job
@@ -61,7 +61,7 @@ def make_directory(directory: Path, *, named: bool) -> Path:
     with machine_errors(f"cannot make the sweep's directory {directory}"):
         while True:
             try:
-                candidate.mkdir(parents=True, exist_ok=named)
+                make_folder(candidate, exist_ok=named)
                 return candidate
             except (FileExistsError, NotADirectoryError):
                 if named or not candidate.exists():

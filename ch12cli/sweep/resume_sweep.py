@@ -77,7 +77,7 @@ def read_base(base: Mapping[str, Any], *, where: str, trust: bool) -> Base:
 def read_job(job: Mapping[str, Any], bases: list[Base], *, where: str) -> SweepJob:
     base = bases[int(job["base"])]
     made = SweepJob(int(job["number"]), tuple(map(str, job["lines"])), base, dict(job["changes"]))
-    if not stays_inside(str(job.get("directory") or made.number)):
+    if not stays_inside(str(job["directory"])):
         made.problems.append(f"its directory {job['directory']!r} is not below the sweep's own")
     for key, value in made.changes.items():
         if (
@@ -92,6 +92,7 @@ def read_job(job: Mapping[str, Any], bases: list[Base], *, where: str) -> SweepJ
 
 
 def stays_inside(place: str) -> bool:
-    """Whether a path below the sweep's directory cannot lead out of it."""
+    """Whether a job's path below the sweep's directory leads neither out of it nor to the sweep's own files."""
     path = PurePath(place)
-    return not path.is_absolute() and ".." not in path.parts and "\0" not in place
+    hidden = not path.parts or path.parts[0].startswith(".")
+    return not path.is_absolute() and ".." not in path.parts and "\0" not in place and not hidden

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ch12cli.errors import InputError
-from ch12cli.runs.files import machine_errors, sync_folder, write_whole
+from ch12cli.errors import InputError, MachineError
+from ch12cli.runs.files import machine_errors, sync_folder, write_flushed, write_whole
 
 SHARE = 0.02  # of the time that checkpoints may cost when their interval is left to ch12
 SEAL = "fingerprint"
@@ -126,6 +126,15 @@ def refuse_oversized(state: Any) -> None:
             raise ValueError("holds a tensor larger than what it is made of")
 
 
+def read_back(path: Path) -> None:
+    """MachineError, or OSError, unless a checkpoint that has just been written is what was written."""
+    try:
+        load(path)
+    except DamagedError as error:
+        os.stat(path)  # of a folder that was removed, the system says so itself
+        raise MachineError(f"cannot read back what was written: {error}") from error
+
+
 class Checkpoints:
     """The checkpoints of one run, or stack: last.pt, and previous.pt, which stays until last.pt has been read back.
 
@@ -147,10 +156,10 @@ class Checkpoints:
         with self.cadence.measured():
             content = sealed_bytes(state)
             beside = self.last.with_name(f".{self.last.name}.{os.getpid()}.new")
-            write_whole(beside, content)
-            if verify:
-                load(beside)
             with machine_errors(f"cannot write {self.last}"):
+                write_flushed(beside, content)
+                if verify:
+                    read_back(beside)
                 sound = self.sound or self.is_sound()  # a damaged one must not take the place of a good one
                 self.sound = False  # before it is so: a signal may end this between any two lines
                 if sound:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ch12cli.errors import InputError
+from ch12cli.errors import InputError, MachineError
 from ch12cli.runs.directory import read_result
 from ch12cli.sweep.resume import resume_run
 from ch12cli.sweep.single import train_single
@@ -268,3 +268,42 @@ def test_a_signal_between_the_renames_of_a_checkpoint_keeps_no_later_one_from_be
     checkpoints.write({"epoch": 4})
     assert load(checkpoints.last)["epoch"] == 4
     assert load(checkpoints.previous)["epoch"] in (2, 3)
+
+
+def test_all_that_a_checkpoint_needs_is_on_disk_before_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folders' names, the configuration as Hydra wrote it, the file itself: a power cut loses none of them."""
+    flush, rename, done = os.fsync, os.replace, []
+
+    def noted(handle: int) -> None:
+        flush(handle)
+        done.append(os.readlink(f"/proc/self/fd/{handle}").removeprefix(f"{folder}/"))
+
+    def renamed(source: Path, target: Path) -> None:
+        done.append(f"-> {target.name}")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    monkeypatch.setattr(os, "replace", renamed)
+    start(Path("new") / "run", "epochs=2")
+    before = done[: done.index("-> last.pt")]
+    configuration = {f"new/run/.hydra/{name}.yaml" for name in ("config", "hydra", "overrides")}
+    assert {str(folder), "new", "new/run", "new/run/.hydra", *configuration} <= set(before)
+    assert before[-1].startswith("new/run/checkpoints/.last.pt.")
+    assert done[done.index("-> last.pt") + 1] == "new/run/checkpoints"
+
+
+def test_a_run_whose_directory_is_removed_is_not_trained_on(folder: Path) -> None:
+    class Remover(Silent):
+        def epoch(self, row: Mapping[str, float | int]) -> None:
+            super().epoch(row)
+            if row["epoch"] == 3:
+                (folder / "run").rename(folder / "elsewhere")
+
+    watcher = Remover()
+    words = [*STATEFUL, "checkpoint.every=1000000", "epochs=100000", f"hydra.run.dir={folder / 'run'}"]
+    with pytest.raises(MachineError, match=r"run/metrics.csv: No such file or directory"):
+        train_single(words, watcher=watcher, log=False)
+    assert len(watcher.rows) == 3
+    assert not (folder / "run").exists()
+    (folder / "elsewhere").rename(folder / "back")
+    resume(folder / "back", "epochs=5")

@@ -45,6 +45,10 @@ class Visit:
     def words(self, verb: str) -> list[str]:
         more = {"predict": [str(self.rows)], "resume": ["epochs=4", "-q"], "repro": ["-q"]}
         more |= {"plot": ["--kind", "boundary"], "export": ["-o", str(self.directory / "program.py")]}
+        more |= {"compare": [str(self.honest)], "report": ["-o", str(self.directory / "report.html")]}
+        more |= {"tag": ["good"]}
+        if verb == "onnx":
+            return ["export", str(self.directory), "--format", "onnx", "-o", str(self.directory / "network.onnx")]
         return [verb, str(self.directory), *more.get(verb, [])]
 
     def state(self) -> dict[str, Any]:
