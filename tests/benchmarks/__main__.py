@@ -21,6 +21,7 @@ NAMES = {
     "sweep": "whole sweeps, against JAX and Hydra's launchers",
     "wide": "wide networks, against the machine's matrix products",
     "layouts": "the two layouts of a stack, against each other",
+    "compiled": "the compiled step of a stack, against its ordinary step",
     "durability": "checkpoints and fsync, against a run without them",
 }
 MODULES = {"process": "whole"}  # where the name is taken
