@@ -14,6 +14,7 @@ from ch12cli.config.task import Task, check_fit, choose_device, tensors
 from ch12cli.errors import InputError, MachineError
 from ch12cli.sweep.groups import Group
 from ch12cli.sweep.units import Workshop, how_it_died
+from ch12cli.training.compiled import can_compile
 from ch12cli.training.network import Network
 from ch12cli.training.stack import CannotStackError, Stack
 
@@ -24,10 +25,12 @@ OURS = ("torch.", "ch12cli.", "auto")  # how targets begin that run nobody else'
 class Found(NamedTuple):
     """What trying a group's network gave. problems: with the input; reason: why it cannot be stacked.
 
-    failed: what a user's own code raised, which is for the jobs themselves to fail of.
+    failed: what a user's own code raised, which is for the jobs themselves to fail of; compilable: whether
+    the step of its stack can be compiled.
     """
 
     parameters: int = 0
+    compilable: bool = False
     problems: tuple[str, ...] = ()
     reason: str = ""
     failed: str = ""
@@ -53,7 +56,8 @@ def examine(groups: Sequence[Group], workshop: Workshop) -> None:
             continue
         found = try_apart(group, task) if is_foreign(group.settings) else try_group(group, task)
         problems += found.problems
-        group.parameters = found.parameters
+        group.parameters, group.compilable = found.parameters, found.compilable
+        group.steps = group.settings["epochs"] * -(-len(task.data.train.x) // group.settings["batch_size"])
         if found.failed:
             failed.append(found.failed)
             group.reason = f"trying its network failed: {found.failed}"
@@ -70,7 +74,7 @@ def is_foreign(settings: Mapping[str, Any]) -> bool:
 
 def try_group(group: Group, task: Task) -> Found:
     """What comes of building and trying the group's first network."""
-    parameters = 0
+    parameters, compilable = 0, False
     try:
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(TRIAL)
@@ -78,7 +82,9 @@ def try_group(group: Group, task: Task) -> Found:
             parameters = sum(parameter.numel() for parameter in modules[0].parameters())
             part = tensors(two_rows(task), task, dtype=torch.float32, device=torch.device("cpu"))
             if not group.reason:
-                network = Stack(modules, [0, 1], device=torch.device("cpu"), dtype=torch.float32)
+                size = group.settings["batch_size"]
+                network = Stack(modules, [0, 1], device=torch.device("cpu"), dtype=torch.float32, batch_size=size)
+                compilable = can_compile(network)
                 try_stack(network, part.x.expand(2, *part.x.shape))
             check_fit(Network(modules[0], device=torch.device("cpu")), task, part)
     except CannotStackError as reason:
@@ -89,7 +95,7 @@ def try_group(group: Group, task: Task) -> Found:
         return Found(problems=tuple(error.problems))
     except SystemExit as error:
         return Found(failed=f"it called sys.exit({error.code!r})")
-    return Found(parameters)
+    return Found(parameters, compilable)
 
 
 def two_rows(task: Task) -> Any:

@@ -27,12 +27,16 @@ STACKED_OPTIMIZERS = tuple(f"torch.optim.{name}" for name in ("SGD", "Adam", "Ad
 class Group:
     """Jobs of one structure. reason: why they are trained one by one; empty if they are trained as a stack.
 
-    parameters: of one of their networks, once it has been built.
+    parameters: of one of their networks, once it has been built; compilable: whether the step of its stacks can be
+    compiled, compiled: whether it is to be; steps: of a run, in all.
     """
 
     jobs: list[SweepJob]
     reason: str = ""
     parameters: int = 0
+    compilable: bool = False
+    steps: int = 0
+    compiled: bool = False
 
     @cached_property
     def settings(self) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from ch12cli.sweep.places import place_of
 from ch12cli.sweep.plan import Plan, make_plan, processes_for, write_plan
 from ch12cli.sweep.record import HydraFiles
 from ch12cli.sweep.signals import Terminated, sigterm_raises
-from ch12cli.sweep.stacked import Done, Progress, Unstacked, cause_of
+from ch12cli.sweep.stacked import Done, Progress, Uncompiled, Unstacked, cause_of
 from ch12cli.sweep.table import SweepTable, row_of_result
 from ch12cli.sweep.units import Workshop, is_done
 from ch12cli.sweep.watcher import SteadfastSweep, SweepWatcher
@@ -117,6 +117,7 @@ class Launch:
         processes = max((processes_for(group.settings) for group in plan.groups), default=1)
         fail_fast = any(group.settings["sweep"]["fail_fast"] for group in plan.groups)
         waiting: list[Record] = []
+        told: set[str] = set()  # why stacks were not compiled
         ended = set(plan.done)  # a stack that is taken up may tell again of jobs that have ended
         events = do_units(plan.units, workshop, processes=min(processes, max(1, len(plan.units))))
         try:
@@ -128,6 +129,13 @@ class Launch:
                     self.watcher.message(
                         f"a stack of {event.runs} jobs failed and is halved: {event.reason}", warning=True
                     )
+                    continue
+                if isinstance(event, Uncompiled):
+                    if event.reason not in told:
+                        told.add(event.reason)
+                        self.watcher.message(
+                            f"sweep.compile=true: stacks are not compiled: {event.reason}", warning=True
+                        )
                     continue
                 if event.number in ended:
                     continue

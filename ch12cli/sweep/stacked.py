@@ -45,13 +45,19 @@ class Unstacked(NamedTuple):
     runs: int
 
 
-Event = Done | Progress | Unstacked
+class Uncompiled(NamedTuple):
+    """A stack's step could not be compiled; it is trained as it is."""
+
+    reason: str
+
+
+Event = Done | Progress | Unstacked | Uncompiled
 
 
 class StackRun:
     """A stack in training: the loop's bookkeeping of who is still running, and the record of each run.
 
-    directories: one a job; halving: says after an epoch which of the runs leave.
+    directories: one a job; halving: says after an epoch which of the runs leave; compiled: whether the step is to be.
     """
 
     def __init__(
@@ -63,9 +69,11 @@ class StackRun:
         directories: Sequence[Path],
         hydra: HydraFiles,
         halving: Halving | None = None,
+        compiled: bool = False,
     ) -> None:
         self.jobs, self.task, self.device = jobs, task, device
         self.directories, self.hydra, self.halving = directories, hydra, halving
+        self.compiled = compiled
         self.training, self.network, self.streams = build_stack([job.settings for job in jobs], task, device)
         self.history: dict[str, NDArray[np.float64]] = {}
         self.epochs = np.zeros(len(jobs), dtype=np.int64)  # finished by each job
@@ -134,7 +142,8 @@ class StackRun:
         members = np.array(state["source"]["members"], np.int64)
         tested = self.test_metrics()
         seconds = (time.perf_counter() - self.start + self.spent) / len(self.jobs)
-        rows_of = {name: self.contiguous(state, name) for name in ("network", "best_network")}
+        # each run's parameters in one piece of memory
+        rows_of = {name: state[name]["parameters"].contiguous().cpu() for name in ("network", "best_network")}
         optimizer = {
             name: value.contiguous() if isinstance(value, torch.Tensor) else value
             for name, value in state["optimizer"].items()
@@ -187,10 +196,6 @@ class StackRun:
             self.done[job] = True  # not before its directory is there: a signal may end this at any moment
             yield Done(self.jobs[job].number, status, result, cause)
 
-    def contiguous(self, state: Mapping[str, Any], name: str) -> torch.Tensor:
-        """The parameters in a state, (runs, values), each run's in one piece of memory."""
-        return state[name]["parameters"].contiguous().cpu()
-
     def test_metrics(self) -> dict[str, NDArray[np.float64]] | None:
         if self.task.data.test is None:
             return None
@@ -215,6 +220,7 @@ class StackRun:
             "history": {name: torch.from_numpy(values) for name, values in self.history.items()},
             "epochs": torch.from_numpy(self.epochs),
             "done": torch.from_numpy(self.done),
+            "compiled": self.compiled,
             "seconds": time.perf_counter() - self.start + self.spent,
         }
 
@@ -226,6 +232,7 @@ class StackRun:
         self.history = {name: values.numpy().copy() for name, values in state["history"].items()}
         self.epochs, self.done = state["epochs"].numpy().copy(), state["done"].numpy().copy()
         self.network.masks.step, self.spent = state["training"]["step"], state["seconds"]
+        self.compiled = state.get("compiled", False)
 
 
 def one_run(state: Mapping[str, Any], row: int) -> dict[str, list[Any]]:

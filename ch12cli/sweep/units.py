@@ -24,8 +24,9 @@ from ch12cli.sweep.record import HydraFiles
 from ch12cli.sweep.results import diverged_message
 from ch12cli.sweep.signals import Terminated
 from ch12cli.sweep.single import train_logged
-from ch12cli.sweep.stacked import Done, Event, StackRun, Unstacked
+from ch12cli.sweep.stacked import Done, Event, StackRun, Uncompiled, Unstacked
 from ch12cli.training.checkpoint import Cadence, Checkpoints, DamagedError, load, save
+from ch12cli.training.compiled import CannotCompileError, CompiledStep
 
 
 @dataclass(frozen=True)
@@ -112,10 +113,17 @@ class Workshop:
                 directories=[self.directory_of(job) for job in jobs],
                 hydra=self.hydra,
                 halving=Halving(**halving) if halving else None,
+                compiled=self.groups[unit.group].compiled and unit.checkpoint is not None,  # not what is left of one
             )
             if unit.checkpoint is not None:
                 with suppress(DamagedError):  # without a good one it begins anew
                     run.load_state_dict(load(unit.checkpoint))
+            if run.compiled:
+                try:
+                    run.training.compiled = CompiledStep(run.training)
+                except CannotCompileError as error:
+                    run.compiled = False
+                    yield Uncompiled(str(error))
             every = settings["checkpoint"]["every"]
             try:
                 yield from run.run(unit.checkpoint, Cadence(None if every == "auto" else every))
