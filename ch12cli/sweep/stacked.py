@@ -145,7 +145,7 @@ class StackRun:
         # each run's parameters in one piece of memory
         rows_of = {name: state[name]["parameters"].contiguous().cpu() for name in ("network", "best_network")}
         optimizer = {
-            name: value.contiguous() if isinstance(value, torch.Tensor) else value
+            name: value.contiguous().cpu() if isinstance(value, torch.Tensor) else value
             for name, value in state["optimizer"].items()
         }
         for row, (status, details) in ended.items():

@@ -40,7 +40,7 @@ def pays(*, runs: int, parameters: int, steps: int) -> bool:
 
 
 def can_compile(stack: Stack) -> bool:
-    """Whether the step of such a stack can be compiled. Dropout cannot: its hash counts on integers that wrap around."""
+    """Whether the step of such a stack can be compiled. Dropout cannot: its hash has integers wrap around."""
     dropout = any(isinstance(leaf, nn.Dropout) for leaf in stack.leaves or ())
     return stack.narrow and not dropout and stack.device.type == "cpu"
 

@@ -238,7 +238,7 @@ class Training:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.epoch = state["epoch"]
         self.network.restore(state["network"])
-        self.best_state = dict(state["best_network"])
+        self.best_state = {name: value.to(self.network.device) for name, value in state["best_network"].items()}
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self.best.load_state_dict(state["best"])
