@@ -161,7 +161,8 @@ def format_groups(
     ]
     for index, group in enumerate(plan.groups[:GROUPS]):
         row = [f"{index + 1}", *(_cell(of_groups[index]) for of_groups in keys.values())]
-        row += [describe_units(units.get(index, ())) or "-", f"{len(group.jobs):,}"]
+        compiled = ", compiled" if group.compiled and index in units else ""
+        row += [(describe_units(units.get(index, ())) or "-") + compiled, f"{len(group.jobs):,}"]
         row += [f"{sum(job.number in done for job in group.jobs):,}"] if done else []
         if estimates:
             estimate = estimates[index]

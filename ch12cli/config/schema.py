@@ -74,6 +74,10 @@ KEYS: dict[str, Key] = {
     # sweep
     "sweep.max_stacked": Key(Or("auto", Whole(1)), "most runs that are trained as one stack; auto: as many as fit"),
     "sweep.processes": Key(Or("auto", Whole(1, 1024)), "processes that train beside each other; auto: one a core"),
+    "sweep.compile": Key(
+        Truth(),
+        "compile the step of small stacks of narrow networks, where the runs are so long that it saves time",
+    ),
     "sweep.fail_fast": Key(Truth(), "end the sweep when a job fails, instead of going on with the others"),
     "sweep.verify": Key(Whole(0), "so many finished jobs are trained again by themselves, and the difference shown"),
     "sweep.halving": Key(

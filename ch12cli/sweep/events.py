@@ -29,11 +29,17 @@ class Unstacked(NamedTuple):
     then: str
 
 
+class Uncompiled(NamedTuple):
+    """A stack's step could not be compiled; it is trained as it is."""
+
+    reason: str
+
+
 class Trying(NamedTuple):
     """The network of a job is about to be built by itself; None: that has been done with all of a unit."""
 
     number: int | None
 
 
-Told = Done | Progress | Unstacked
+Told = Done | Progress | Unstacked | Uncompiled
 Event = Told | Trying

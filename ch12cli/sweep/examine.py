@@ -15,6 +15,7 @@ from ch12cli.sweep.apart import DiedError, call_apart
 from ch12cli.sweep.groups import STACKED_OPTIMIZERS, Group
 from ch12cli.sweep.jobs import located
 from ch12cli.sweep.units import Workshop
+from ch12cli.training.compiled import can_compile
 from ch12cli.training.network import Network
 from ch12cli.training.stack import CannotStackError, Stack
 
@@ -25,11 +26,13 @@ OURS = ("torch.", "ch12cli.", "auto")  # how targets begin that run nobody else'
 class Found(NamedTuple):
     """What trying a group's network gave. parameters, values: as in Group; problems: with the input.
 
-    reason: why it cannot be stacked; failed: what a user's own code raised, for the jobs themselves to fail of.
+    reason: why it cannot be stacked; failed: what a user's own code raised, for the jobs themselves to fail of;
+    compilable: whether the step of its stack can be compiled.
     """
 
     parameters: int = 0
     values: int = 0
+    compilable: bool = False
     problems: tuple[str, ...] = ()
     reason: str = ""
     failed: str = ""
@@ -54,7 +57,8 @@ def examine(groups: Sequence[Group], workshop: Workshop) -> None:
             continue
         found = try_apart(group, task) if is_foreign(group.settings) else try_group(group, task)
         note(problems, found.problems, group)
-        group.parameters, group.values = found.parameters, found.values
+        group.parameters, group.values, group.compilable = found.parameters, found.values, found.compilable
+        group.steps = group.settings["epochs"] * -(-len(task.data.train.x) // group.settings["batch_size"])
         if found.failed:
             failed.append(found.failed)
             group.reason = f"trying its network failed: {found.failed}"
@@ -78,7 +82,7 @@ def is_foreign(settings: Mapping[str, Any]) -> bool:
 
 def try_group(group: Group, task: Task) -> Found:
     """What comes of building and trying the group's first network."""
-    parameters, values = 0, 0
+    parameters, values, compilable = 0, 0, False
     try:
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(TRIAL)
@@ -86,7 +90,9 @@ def try_group(group: Group, task: Task) -> Found:
             parameters = sum(parameter.numel() for parameter in modules[0].parameters())
             part = tensors(two_rows(task), task, dtype=torch.float32, device=torch.device("cpu"))
             if not group.reason:
-                network = Stack(modules, [0, 1], device=torch.device("cpu"), dtype=torch.float32)
+                size = group.settings["batch_size"]
+                network = Stack(modules, [0, 1], device=torch.device("cpu"), dtype=torch.float32, batch_size=size)
+                compilable = can_compile(network)
                 try_stack(network, part.x.expand(2, *part.x.shape))
             alone = Network(modules[0], device=torch.device("cpu"))
             check_fit(alone, task, part)
@@ -100,7 +106,7 @@ def try_group(group: Group, task: Task) -> Found:
         return Found(problems=tuple(error.problems))
     except SystemExit as error:
         return Found(failed=f"it called sys.exit({error.code!r})")
-    return Found(parameters, values)
+    return Found(parameters, values, compilable)
 
 
 @torch.no_grad()

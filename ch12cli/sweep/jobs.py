@@ -20,7 +20,7 @@ from ch12cli.config.values import MANDATORY
 from ch12cli.errors import InputError
 
 # What does not touch a job's result: how data are loaded, in how many threads, what is written, how jobs are stacked.
-STACKING = ("sweep.max_stacked", "sweep.processes", "sweep.fail_fast", "sweep.verify")  # halving does touch it
+STACKING = tuple(f"sweep.{name}" for name in ("max_stacked", "processes", "compile", "fail_fast", "verify"))
 IRRELEVANT = ("workers", "pin_memory", "threads", "logger", "checkpoint.", *STACKING)
 
 REFERENCE = re.compile(r"\$\{([^}]*)\}")

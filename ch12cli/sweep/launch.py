@@ -15,7 +15,7 @@ from ch12cli.errors import InputError, MachineError
 from ch12cli.runs.files import locked, remove_leftovers
 from ch12cli.runs.table import STATE, SWEEP, Record
 from ch12cli.sweep.continued import look_back
-from ch12cli.sweep.events import Done, Progress, Unstacked
+from ch12cli.sweep.events import Done, Progress, Uncompiled, Unstacked
 from ch12cli.sweep.examine import examine
 from ch12cli.sweep.groups import Group, why_not_halved
 from ch12cli.sweep.jobs import SweepJob, full_config
@@ -169,6 +169,7 @@ class Launch:
         processes = max((processes_for(group.settings) for group in plan.groups), default=1)
         fail_fast = any(group.settings["sweep"]["fail_fast"] for group in plan.groups)
         waiting = Waiting(table)
+        told: set[str] = set()  # why stacks were not compiled
         ended = set(plan.done)  # a stack that is taken up may tell again of jobs that have ended
         far = Reached(self.directory)
         late: list[Unit] = []
@@ -184,6 +185,13 @@ class Launch:
                 if isinstance(event, Unstacked):
                     text = f"a stack of {event.runs} jobs failed; they are trained {event.then}: {event.reason}"
                     self.watcher.message(text, warning=True)
+                    continue
+                if isinstance(event, Uncompiled):
+                    if event.reason not in told:
+                        told.add(event.reason)
+                        self.watcher.message(
+                            f"sweep.compile=true: stacks are not compiled: {event.reason}", warning=True
+                        )
                     continue
                 if event.number in ended:
                     continue

@@ -1,5 +1,6 @@
 """torch set up for a run: its device, threads and determinism; put back afterwards."""
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -24,6 +25,8 @@ def torch_settings(settings: Mapping[str, Any]) -> Iterator[torch.device]:
         with torch.random.fork_rng(devices=cuda):
             if settings["threads"] != "auto":
                 torch.set_num_threads(settings["threads"])
+            if settings["deterministic"] and cuda:  # NVIDIA's matrix products then want to know it from the start
+                os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
             if settings["deterministic"] and not deterministic:  # the call imports torch's compiler, for seconds
                 torch.use_deterministic_algorithms(True)
             yield device

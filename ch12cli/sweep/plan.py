@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ch12cli.config.task import choose_device
 from ch12cli.errors import InputError
 from ch12cli.runs.directory import checksum
 from ch12cli.runs.files import machine_errors, read_file, write_whole
@@ -17,6 +18,7 @@ from ch12cli.sweep.places import place_of, refuse_strangers, require_apart
 from ch12cli.sweep.record import HydraFiles
 from ch12cli.sweep.unchanged import require_unchanged
 from ch12cli.sweep.unit import Unit, checkpoint_name
+from ch12cli.training.compiled import pays
 
 PLAN = "plan.json"
 
@@ -128,6 +130,15 @@ def processes_for(settings: Mapping[str, Any]) -> int:
     return int(asked) if asked != "auto" else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
 
 
+def is_worth_compiling(group: Group) -> bool:
+    """Whether the step of a group's stacks is to be compiled: asked for, possible, and faster in all."""
+    settings = group.settings
+    if not (settings["sweep"]["compile"] and group.compilable and choose_device(settings["device"]).type == "cpu"):
+        return False
+    runs = min(len(group.jobs) // processes_for(settings), runs_that_fit(group))  # each stack is compiled for itself
+    return not group.reason and pays(runs=runs, parameters=group.parameters, steps=group.steps)
+
+
 def settle(jobs: Sequence[SweepJob], sweep_dir: Path, known: Known) -> tuple[dict[int, SweepJob], set[int]]:
     """The jobs by their numbers, each with its place, equal ones once; and the numbers of those that were begun."""
     numbers, places = number_jobs(jobs, known.numbers), known.places
@@ -161,6 +172,8 @@ def make_plan(
     done = {number for number in begun if is_done(by_number[number])}
     groups = groups_of(list(by_number.values()))
     examine(groups)
+    for group in groups:
+        group.compiled = is_worth_compiling(group)
     group_of = {job.number: index for index, group in enumerate(groups) for job in group.jobs}
     units: list[Unit] = []
     planned: set[int] = set()

@@ -16,7 +16,7 @@ from ch12cli.config.task import Task, tensors
 from ch12cli.runs.cause import cause_of
 from ch12cli.runs.files import machine_errors
 from ch12cli.runs.history import resumed
-from ch12cli.sweep.events import Done, Event, Progress
+from ch12cli.sweep.events import Done, Event, Progress, Uncompiled
 from ch12cli.sweep.figures import Figures
 from ch12cli.sweep.jobs import SweepJob
 from ch12cli.sweep.record import HydraFiles, write_directory
@@ -24,6 +24,7 @@ from ch12cli.sweep.results import result_of, rows_state, run_state
 from ch12cli.sweep.signals import sigterm_held
 from ch12cli.sweep.sittings import environment_of, plain_of, sitting
 from ch12cli.training.checkpoint import Checkpoints
+from ch12cli.training.compiled import CannotCompileError, CompiledStep
 from ch12cli.training.fit import Epoch
 
 LEAVE = 0.5  # of a stack must be done before the done ones leave it: each leaving copies everything
@@ -32,7 +33,7 @@ LEAVE = 0.5  # of a stack must be done before the done ones leave it: each leavi
 class StackRun:
     """A stack in training: the loop's bookkeeping of who is still running, and the record of each run.
 
-    directories: one a job.
+    directories: one a job; compiled: whether the step is to be.
     """
 
     def __init__(
@@ -43,9 +44,10 @@ class StackRun:
         *,
         directories: Sequence[Path],
         hydra: HydraFiles,
+        compiled: bool = False,
     ) -> None:
         self.jobs, self.task, self.device = jobs, task, device
-        self.directories, self.hydra = directories, hydra
+        self.directories, self.hydra, self.compiled = directories, hydra, compiled
         self.training, self.network, self.streams = build_stack([job.settings for job in jobs], task, device)
         self.figures = Figures(len(jobs))
         self.history: dict[str, Any] = {}  # of the stack's sittings (runs/history.py)
@@ -63,6 +65,12 @@ class StackRun:
 
     def run(self, checkpoints: Checkpoints | None, *, until: int) -> Iterator[Event]:
         """Trains to the end of an epoch. What a resume needs goes to `checkpoints` now and then."""
+        if self.compiled and self.training.compiled is None:
+            try:
+                self.training.compiled = CompiledStep(self.training)
+            except CannotCompileError as error:
+                self.compiled = False
+                yield Uncompiled(str(error))
         while not self.done.all() and self.training.epoch < until:
             before, members = self.boundary, self.members
             epoch = self.training.one_epoch()
@@ -142,7 +150,7 @@ class StackRun:
         # (runs, values), each run's in one piece of memory
         rows_of = {name: state[name]["parameters"].contiguous().cpu() for name in ("network", "best_network")}
         optimizer = {
-            name: value.contiguous() if isinstance(value, torch.Tensor) else value
+            name: value.contiguous().cpu() if isinstance(value, torch.Tensor) else value
             for name, value in state["optimizer"].items()
         }
         for row, (status, details) in ended.items():
@@ -211,6 +219,7 @@ class StackRun:
             "figures": self.figures.state_dict(training["epoch"]),
             "epochs": torch.from_numpy(self.epochs),
             "done": torch.from_numpy(self.done),
+            "compiled": self.compiled,
             "seconds": time.perf_counter() - self.start + self.spent,
         }
 
@@ -223,6 +232,7 @@ class StackRun:
         self.history = resumed(plain_of(state, "history"), sitting(state, self.device, changes={}, before={}))
         self.epochs, self.done = state["epochs"].numpy().copy(), state["done"].numpy().copy()
         self.network.masks.step, self.spent = state["training"]["step"], state["seconds"]
+        self.compiled = state.get("compiled", False)
         self.boundary, self.written = self.state_of_training(), self.training.epoch
 
 

@@ -123,7 +123,7 @@ class Workshop:
         stacks = unit.parts()
         parts = [
             Part(
-                partial(self.build, numbers, unit.group, device),
+                partial(self.build, numbers, unit, device),
                 runs=len(numbers),
                 checkpoints=unit.checkpoints(numbers, every=None if every == "auto" else every),
                 stays=len(stacks) == 1,
@@ -141,11 +141,14 @@ class Workshop:
                     part.remove()
                 raise
 
-    def build(self, numbers: Sequence[int], group: int, device: torch.device) -> StackRun:
+    def build(self, numbers: Sequence[int], unit: Unit, device: torch.device) -> StackRun:
+        compiled = self.groups[unit.group].compiled and unit.checkpoint is not None  # not what is left of one
         jobs = [self.jobs[number] for number in numbers]
         directories = [self.directory_of(job) for job in jobs]
         try:
-            return StackRun(jobs, self.task(group), device, directories=directories, hydra=self.hydra)
+            return StackRun(
+                jobs, self.task(unit.group), device, directories=directories, hydra=self.hydra, compiled=compiled
+            )
         except (Terminated, MachineError, KeyboardInterrupt):
             raise
         except BaseException as error:

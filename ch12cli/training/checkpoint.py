@@ -52,9 +52,19 @@ def _add(total: Any, value: Any) -> None:
         total.update(f"{type(value).__name__} {value!r};".encode())
 
 
+def on_cpu(value: Any) -> Any:
+    """The same with its tensors on the CPU: torch.load puts a tensor where it was saved, on another machine too."""
+    if isinstance(value, Tensor):
+        return value.cpu()
+    if isinstance(value, Mapping):
+        return {key: on_cpu(inner) for key, inner in value.items()}
+    return type(value)(map(on_cpu, value)) if isinstance(value, list | tuple) else value
+
+
 def sealed_bytes(state: Mapping[str, Any]) -> bytes:
     """The content of a checkpoint's file: the state and its fingerprint, for torch.load as it stands."""
     buffer = io.BytesIO()
+    state = on_cpu(state)
     torch.save({**state, SEAL: fingerprint(state)}, buffer)
     return buffer.getvalue()
 
@@ -67,7 +77,7 @@ def save(path: Path, state: Mapping[str, Any]) -> None:
 def save_plain(path: Path, state: Mapping[str, Any]) -> None:
     """Writes a module's state_dict as it is: what load_state_dict takes, with nothing of ch12's in it."""
     buffer = io.BytesIO()
-    torch.save(dict(state), buffer)
+    torch.save(on_cpu(state), buffer)
     write_whole(path, buffer.getvalue())
 
 

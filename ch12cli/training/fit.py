@@ -52,6 +52,13 @@ class Source(Protocol):
     def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
 
 
+class Compiled(Protocol):
+    """A stack's whole step, for the batches that it takes."""
+
+    def takes(self, x: Tensor) -> bool: ...
+    def __call__(self, x: Tensor, y: Tensor, lr: Any) -> tuple[Tensor, Tensor]: ...
+
+
 @dataclass(frozen=True)
 class Limits:
     """What bounds the training. monitor: the column that picks the best epoch; epochs: passes over the data."""
@@ -101,6 +108,7 @@ class Training:
         self.best, self.stopping, self.limits = best, stopping, limits
         self.epoch = 0  # epochs done
         self.best_state = network.snapshot()
+        self.compiled: Compiled | None = None
 
     def epochs(self) -> Iterator[Epoch]:
         """Trains epoch by epoch to the last. A run that diverged or stopped is the caller's to end."""
@@ -143,6 +151,11 @@ class Training:
         for (x, y), lr in zip(
             self.source.batches(order), rates if network.stacked else rates[:, 0].tolist(), strict=True
         ):
+            if self.compiled is not None and self.compiled.takes(x):
+                loss, prediction = self.compiled(x, y, lr)
+                losses.append(loss)
+                predictions.append(prediction)
+                continue
             loss, prediction = network.differentiate(loss_of, x, y)
             losses.append(loss.item() if watch else loss)
             if watch and not math.isfinite(losses[-1]):
@@ -225,7 +238,7 @@ class Training:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.epoch = state["epoch"]
         self.network.restore(state["network"])
-        self.best_state = dict(state["best_network"])
+        self.best_state = {name: value.to(self.network.device) for name, value in state["best_network"].items()}
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self.best.load_state_dict(state["best"])

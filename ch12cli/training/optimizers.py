@@ -14,6 +14,7 @@ from ch12cli.errors import InputError
 from ch12cli.training.update import (
     FUSED_FROM,
     Optimizer,
+    Scale,
     Value,
     add,
     add_quotient,
@@ -52,17 +53,20 @@ class SGD(Optimizer):
         self._nesterov = self._scale(self.values["momentum"])
         self._undamped = self._scale(1 - self.values["dampening"])
 
-    def step(self, gradient: Tensor, lr: Value) -> None:
-        self.steps += 1
+    def advance(self, lr: Value) -> tuple[Scale, ...]:
+        self._begins = self.steps == 0
+        return super().advance(lr)
+
+    def update(self, gradient: Tensor, rate: Scale, *_others: Scale) -> None:
         gradient = self._decayed(gradient)
         buffer = self.state.get("momentum_buffer")
         if buffer is not None:
-            if self.steps == 1:
+            if self._begins:
                 buffer.copy_(gradient)  # torch's beginning: the first gradient is not dampened
             else:
                 add(buffer.mul_(self._momentum), gradient, self._undamped)
             gradient = plus(gradient, buffer, self._nesterov) if self.nesterov else buffer
-        add(self.parameters, gradient, self._scale(-lr))
+        add(self.parameters, gradient, rate)
 
 
 class Adam(Optimizer):
@@ -93,31 +97,37 @@ class Adam(Optimizer):
         self._beta2, self._eps = self._operand(beta2), self._operand(eps)
         stacked_on_cpu = self.parameters.dim() == 2 and self.parameters.device.type == "cpu"
         shared = not any(isinstance(value, np.ndarray) for value in (beta1, beta2, eps))
-        fused = stacked_on_cpu and shared and self.parameters.numel() >= FUSED_FROM
+        fused = self.may_fuse and stacked_on_cpu and shared and self.parameters.numel() >= FUSED_FROM
         self._update = torch.empty_like(self.parameters) if fused else None
         self._count = torch.zeros(())  # steps, as the fused kernel wants them
 
-    def step(self, gradient: Tensor, lr: Value) -> None:
+    def advance(self, lr: Value) -> tuple[Scale, ...]:
         self.steps += 1
+        shrink = self._scale(1 - lr * self.values["weight_decay"]) if self.decoupled else 1.0
+        if self._update is not None:
+            return self._scale(lr), 1.0, shrink
+        root = (1 - self.values["beta2"] ** self.steps) ** 0.5
+        return self._scale(-lr / (1 - self.values["beta1"] ** self.steps)), self._scale(root), shrink
+
+    def update(self, gradient: Tensor, rate: Scale, *others: Scale) -> None:
+        root, shrink = others
         if not self.decoupled:
             gradient = self._decayed(gradient)
         elif self._weight_decay is not None:
-            self.parameters.mul_(self._scale(1 - lr * self.values["weight_decay"]))
+            self.parameters.mul_(shrink)
         if self._update is not None:
             if gradient.stride() != self._update.stride():  # the fused kernel does not look at strides
                 gradient = self._in_layout(gradient)
             self._fused_update(gradient, self._update)
-            add(self.parameters, self._update, self._scale(lr))
+            add(self.parameters, self._update, rate)
             return
         exp_avg, exp_avg_sq = self.state["exp_avg"], self.state["exp_avg_sq"]
         exp_avg.lerp_(gradient, self._mean_weight)
         add_square(exp_avg_sq.mul_(self._beta2), gradient, self._square_weight)
         if "max_exp_avg_sq" in self.state:
-            exp_avg_sq = torch.maximum(self.state["max_exp_avg_sq"], exp_avg_sq, out=self.state["max_exp_avg_sq"])
-        step_size = lr / (1 - self.values["beta1"] ** self.steps)
-        root = (1 - self.values["beta2"] ** self.steps) ** 0.5
-        denominator = exp_avg_sq.sqrt().div_(self._scale(root)).add_(self._eps)
-        add_quotient(self.parameters, exp_avg, denominator, self._scale(-step_size))
+            exp_avg_sq = self.state["max_exp_avg_sq"].clamp_min_(exp_avg_sq)
+        denominator = exp_avg_sq.sqrt().div_(root).add_(self._eps)
+        add_quotient(self.parameters, exp_avg, denominator, rate)
 
     def _fused_update(self, gradient: Tensor, update: Tensor) -> None:
         """Leaves in `update`, (R, P), what a rate of 1 would add to the parameters; one pass over the moments.
@@ -185,8 +195,7 @@ class RMSprop(Optimizer):
         self._alpha, self._weight = self._operand(self.values["alpha"]), self._scale(1 - self.values["alpha"])
         self._eps, self._momentum = self._operand(self.values["eps"]), self._operand(self.values["momentum"])
 
-    def step(self, gradient: Tensor, lr: Value) -> None:
-        self.steps += 1
+    def update(self, gradient: Tensor, rate: Scale, *_others: Scale) -> None:
         gradient = self._decayed(gradient)
         square = add_square(self.state["square_avg"].mul_(self._alpha), gradient, self._weight)
         mean = self.state.get("grad_avg")
@@ -198,9 +207,9 @@ class RMSprop(Optimizer):
         buffer = self.state.get("momentum_buffer")
         if buffer is not None:
             buffer.mul_(self._momentum).addcdiv_(gradient, denominator)
-            add(self.parameters, buffer, self._scale(-lr))
+            add(self.parameters, buffer, rate)
         else:
-            add_quotient(self.parameters, gradient, denominator, self._scale(-lr))
+            add_quotient(self.parameters, gradient, denominator, rate)
 
 
 class Adagrad(Optimizer):
@@ -227,12 +236,13 @@ class Adagrad(Optimizer):
         super()._prepare()
         self._eps = self._operand(self.values["eps"])
 
-    def step(self, gradient: Tensor, lr: Value) -> None:
-        rate = lr / (1 + self.steps * self.values["lr_decay"])
-        self.steps += 1
+    def advance(self, lr: Value) -> tuple[Scale, ...]:
+        return super().advance(lr / (1 + self.steps * self.values["lr_decay"]))
+
+    def update(self, gradient: Tensor, rate: Scale, *_others: Scale) -> None:
         gradient = self._decayed(gradient)
         denominator = self.state["sum"].addcmul_(gradient, gradient, value=1).sqrt().add_(self._eps)
-        add_quotient(self.parameters, gradient, denominator, self._scale(-rate))
+        add_quotient(self.parameters, gradient, denominator, rate)
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {

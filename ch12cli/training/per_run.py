@@ -8,13 +8,19 @@ from torch import Tensor
 from ch12cli.training.stopping import Values
 
 
-def clip_values(gradient: Tensor, largest: float | Values) -> None:
-    """Cuts each element of the gradient to [-largest, largest], in place."""
+def clip_values(gradient: Tensor, largest: float | Values | Tensor) -> None:
+    """Cuts each element of the gradient to [-largest, largest], in place. largest, as a tensor: (runs, 1) or ()."""
     if isinstance(largest, np.ndarray):
         limit = torch.from_numpy(largest).to(gradient.device, gradient.dtype).unsqueeze(1)  # (runs, 1)
         gradient.copy_(gradient.maximum(-limit).minimum(limit))
     else:
-        gradient.clamp_(-largest, largest)
+        gradient.clamp_(-largest, largest)  # type: ignore[arg-type]  # numbers or tensors, both alike
+
+
+def clip_norms(gradient: Tensor, largest: Tensor) -> None:
+    """Shortens each run's gradient, a row of (runs, values), to a norm of `largest`, (runs, 1) or (1, 1), in place."""
+    norm = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)  # (runs, 1)
+    gradient.mul_((largest / (norm + 1e-6)).clamp(max=1.0))
 
 
 def per_run(value: Tensor) -> Values:

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from ch12cli.training.losses import StackedLoss
-from ch12cli.training.stacked_layers import Masks, NarrowDense, WideDense, leaves_of, stacked_layers
+from ch12cli.training.per_run import clip_norms
+from ch12cli.training.stacked_layers import Layer, Masks, NarrowDense, WideDense, leaves_of, stacked_layers
 
 # Products of a run's largest layer in a step (inputs x outputs x rows) up to which sums of products beat batched matrix
 # products: measured by `python -m tests.benchmarks layouts`.
@@ -73,7 +74,7 @@ class Stack:
         axis = 0 if self.narrow else 1
         parts = memory.split([shape.numel() for shape in self.shapes], axis)
         if self.narrow:
-            return [part.view(*shape, self.runs) for part, shape in zip(parts, self.shapes, strict=True)]
+            return [part.view(*shape, -1) for part, shape in zip(parts, self.shapes, strict=True)]
         return [part.view(self.runs, *shape) for part, shape in zip(parts, self.shapes, strict=True)]
 
     def by_layers(self, views: list[tuple[Tensor, Tensor]]) -> Callable[[Tensor], Tensor]:
@@ -116,21 +117,11 @@ class Stack:
                 gradient.zero_() if new is None else gradient.copy_(new)
             return values.detach(), prediction.detach()
         with torch.no_grad():
-            prediction = self.forward(x)
-            values, gradient = loss.differentiate(prediction, y)
-            gradient = gradient.permute(1, 2, 0) if self.narrow else gradient
-            for layer in reversed(self.layers[self.first + 1 :]):
-                gradient = layer.backward(gradient)
-            dense = self.layers[self.first]
-            assert isinstance(dense, NarrowDense | WideDense)
-            dense.gradients(gradient)  # what comes before has no parameters
-        return values, prediction
+            return differentiate(self.layers, self.first, loss, x, y, narrow=self.narrow)
 
     def clip_norm(self, largest: float | NDArray[np.float64]) -> None:
         """Shortens the gradient of each run to a norm of `largest`, as clip_grad_norm_ does for one."""
-        norm = torch.linalg.vector_norm(self.gradient, dim=1, keepdim=True)  # (runs, 1)
-        limit = torch.as_tensor(largest, dtype=self.dtype, device=self.device).reshape(-1, 1)
-        self.gradient.mul_((limit / (norm + 1e-6)).clamp(max=1.0))
+        clip_norms(self.gradient, torch.as_tensor(largest, dtype=self.dtype, device=self.device).reshape(-1, 1))
 
     def train(self, mode: bool = True) -> None:
         self.module.train(mode)
@@ -166,3 +157,24 @@ def refuse_unstackable(module: nn.Module, *, chain: bool) -> None:
         list(module.named_parameters(remove_duplicate=False))
     ):
         raise CannotStackError("some of its layers share parameters")
+
+
+def differentiate(
+    layers: Sequence[Layer], first: int, loss: StackedLoss, x: Tensor, y: Tensor, *, narrow: bool
+) -> tuple[Tensor, Tensor]:
+    """Loss (runs,) and prediction (runs, rows, outputs) of a batch; leaves each parameter's gradient in its place.
+
+    first: the first of the layers that has parameters.
+    """
+    x = x.permute(1, 2, 0) if narrow else x
+    for layer in layers:
+        x = layer.forward(x)
+    prediction = x.permute(2, 0, 1) if narrow else x
+    values, gradient = loss.differentiate(prediction, y)
+    gradient = gradient.permute(1, 2, 0) if narrow else gradient
+    for layer in reversed(layers[first + 1 :]):
+        gradient = layer.backward(gradient)
+    dense = layers[first]
+    assert isinstance(dense, NarrowDense | WideDense)
+    dense.gradients(gradient)  # what comes before has no parameters
+    return values, prediction

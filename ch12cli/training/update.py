@@ -23,6 +23,8 @@ class Optimizer:
     `lr` among the settings is only checked: the schedule gives the rate of each step.
     """
 
+    may_fuse = True  # whether torch's fused kernels may be used, which torch.compile cannot follow
+
     def __init__(self, parameters: Tensor, **values: Value) -> None:
         _check(values)
         self.parameters = parameters.detach()  # shares the memory; autograd does not see the updates
@@ -33,6 +35,15 @@ class Optimizer:
 
     def step(self, gradient: Tensor, lr: Value) -> None:
         """One update. gradient: shaped like the parameters, left as it is; lr: a number, or (R,) float64."""
+        self.update(gradient, *self.advance(lr))
+
+    def advance(self, lr: Value) -> tuple[Scale, ...]:
+        """Counts a step, and gives the numbers of its update that differ from those of other steps."""
+        self.steps += 1
+        return (self._scale(-lr),)
+
+    def update(self, gradient: Tensor, rate: Scale, *others: Scale) -> None:
+        """The step's tensor operations, which torch.compile can follow. rate, others: what `advance` gave."""
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, Any]:
@@ -56,6 +67,11 @@ class Optimizer:
         self.values = {name: v[kept] if isinstance(v, np.ndarray) else v for name, v in self.values.items()}
         self._prepare()
 
+    def unfuse(self) -> None:
+        """No fused kernel is used from now on."""
+        self.may_fuse = False
+        self._prepare()
+
     def _add_state(self, *names: str) -> None:
         for name in names:
             self.state[name] = torch.zeros_like(self.parameters)  # in the parameters' own layout of memory
@@ -68,7 +84,8 @@ class Optimizer:
     def _prepare(self) -> None:
         """Computes once, for the values as they are, what no step changes."""
         decay = self.values["weight_decay"]
-        self._weight_decay = None if is_zero(decay) else self._scale(decay)
+        # where the runs differ it stays, also when only those without it are left: a compiled step counts on it
+        self._weight_decay = self._scale(decay) if isinstance(decay, np.ndarray) or decay else None
 
     def _scale(self, value: Value) -> Scale:
         """The value for `alpha=`, `value=` or a lerp's weight: a number as it is, one for each run as a column."""
@@ -107,7 +124,8 @@ def add_square(target: Tensor, other: Tensor, scale: Scale) -> Tensor:
 def add_quotient(target: Tensor, numerator: Tensor, denominator: Tensor, scale: Scale) -> Tensor:
     """target += scale * numerator / denominator; the denominator's memory is used up."""
     if isinstance(scale, Tensor):
-        return target.addcmul_(torch.div(numerator, denominator, out=denominator), scale)
+        out = None if torch.compiler.is_compiling() else denominator  # which has its own ways to save memory
+        return target.addcmul_(torch.div(numerator, denominator, out=out), scale)
     return target.addcdiv_(numerator, denominator, value=scale)
 
 

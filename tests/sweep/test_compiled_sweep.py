@@ -1,0 +1,93 @@
+"""sweep.compile=true: it equals the ordinary sweep, and what cannot be compiled is trained all the same."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from ch12cli.cli.plan_view import format_plan
+from ch12cli.sweep.many import plan_many
+from tests.sweep.driver import Swept, apart, one_thread, sweep, without_times
+from tests.sweep.killed import in_child
+from tests.sweep.test_sweep_resume import kill, wait_for_a_stack
+
+# runs that diverge, stop early (so that the stack shrinks) and go on to the end, in two stacks
+WORDS = (
+    *("dataset=toy_regression", "batch_size=3", "epochs=200", "precision=float64"),
+    *("optimizer=sgd", "optimizer.momentum=0.9", "optimizer.lr=0.0001,0.001,0.01,1e30", "seed=range(4)"),
+    *(
+        "early_stopping.patience=10",
+        "early_stopping.min_delta=0.01",
+        "sweep.max_stacked=8",
+        "checkpoint.every=5",
+        "sweep.processes=2",
+    ),
+)
+
+
+@pytest.fixture
+def worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every sweep is worth compiling."""
+    monkeypatch.setattr("ch12cli.training.compiled.COMPILING", 0.0)
+
+
+def assert_alike(found: Swept, expected: Swept, *, within: float) -> None:
+    assert [(row["status"], row["epochs"]) for row in found.rows.values()] == [
+        (row["status"], row["epochs"]) for row in expected.rows.values()
+    ]
+    for job, row in expected.rows.items():
+        if row["status"] == "finished":
+            assert apart(found.weights(job), expected.weights(job)) <= within
+
+
+def test_a_compiled_sweep_equals_the_ordinary_one_and_killed_it_equals_itself(folder: Path, worth_it: None) -> None:
+    ordinary = sweep(*WORDS, into="ordinary")
+    statuses = [row["status"] for row in ordinary.rows.values()]
+    assert 0 < statuses.count("diverged") < len(statuses)
+    assert any(row["cause"].startswith("stopped early") for row in ordinary.rows.values())
+    compiled = sweep(*WORDS, "sweep.compile=true", into="compiled")
+    assert compiled.looker.messages == []
+    assert_alike(compiled, ordinary, within=1e-9)
+    different = [job for job, row in compiled.rows.items() if row["status"] == "finished"]
+    assert not all(torch.equal(compiled.weights(job), ordinary.weights(job)) for job in different)  # it was compiled
+
+    child = in_child(lambda: sweep(*WORDS, "sweep.compile=true", into="cut"))
+    wait_for_a_stack(Path("cut"))
+    assert kill(child)
+    cut = sweep(*WORDS, "sweep.compile=true", into="cut")
+    assert without_times(cut.rows) == without_times(compiled.rows)
+    assert_alike(cut, compiled, within=0.0)
+
+
+def test_without_a_compiler_the_sweep_is_the_ordinary_one_with_one_message(
+    folder: Path, worth_it: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch._inductor.config
+
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(folder / "cache"))
+    words = [word for word in WORDS if not word.startswith("epochs=")] + ["epochs=3"]
+    ordinary = sweep(*words, into="ordinary")
+    with torch._inductor.config.patch({"cpp.cxx": ("no-such-compiler",)}):
+        found = sweep(*words, "sweep.compile=true", into="found")
+    assert len(found.looker.plans[0].units) == 2
+    (message,) = found.looker.messages
+    assert message.startswith("sweep.compile=true: stacks are not compiled: ")
+    assert "compiler" in message
+    assert_alike(found, ordinary, within=0.0)
+
+
+def test_the_plan_says_which_groups_are_compiled(folder: Path) -> None:
+    def trained_as(*words: str) -> list[str]:
+        words = ("device=cpu", "dataset.size=40", "dataset=two_class", "batch_size=8", "seed=range(40)", *words)
+        plan, _ = plan_many(words, folders=[], config_name="config")
+        return [line for line in format_plan(plan, width=120) if "stack" in line]
+
+    with one_thread():
+        narrow, wide = trained_as(
+            "model.width=16,200", "model.depth=2", "epochs=200000", "sweep.compile=true", "sweep.processes=1"
+        )
+        ordinary = trained_as("epochs=200000", "sweep.processes=1")
+        short = trained_as("epochs=20", "sweep.compile=true", "sweep.processes=1")
+    assert " runs, compiled" in narrow
+    assert "compiled" not in "".join([wide, *ordinary, *short])
+    assert (len(ordinary), len(short)) == (1, 1)
