@@ -2,24 +2,25 @@
 
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
-import torch
 
 from ch12cli.errors import InputError, MachineError
-from ch12cli.training.checkpoint import Checkpoints
 from tests.sweep.killed import STATEFUL, kill_after, outcome, resume, start
 
 pytestmark = pytest.mark.slow
 KILLS = 200
 EPOCHS = 60
+SECONDS = 3.0  # that a run lasts which is killed
 LEVELS = 50
 SIZE = 1024  # KiB of the disk that fills up
 NEEDED = 160  # KiB: more than a run of few epochs takes
@@ -38,8 +39,10 @@ def recover(directory: Path, *words: str) -> None:
 
 
 def test_two_hundred_runs_killed_at_random_moments_equal_the_one_that_was_not(folder: Path) -> None:
-    words = f"epochs={EPOCHS}"
-    start(folder / "first", words)
+    start(folder / "first", f"epochs={EPOCHS}")
+    begun = time.monotonic()
+    start(folder / "second", f"epochs={EPOCHS}")
+    words = f"epochs={round(EPOCHS * SECONDS / (time.monotonic() - begun))}"
     begun = time.monotonic()
     start(folder / "whole", words)
     seconds, wanted = time.monotonic() - begun, outcome(folder / "whole")
@@ -52,44 +55,57 @@ def test_two_hundred_runs_killed_at_random_moments_equal_the_one_that_was_not(fo
         shutil.rmtree(directory)
 
 
-@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
-@pytest.mark.parametrize("call", ["fsync", "rename", "write"])
-def test_a_run_killed_at_each_system_call_of_a_checkpoint_is_recovered(call: str, folder: Path) -> None:
-    """The same script writes checkpoint after checkpoint; strace kills it at its n-th call, from the first on."""
-    script = folder / "script.py"
-    script.write_text(SCRIPT)
-    place, number, killed = folder / "checkpoints", 0, True
-    while killed:
-        number += 1
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir()
-        Checkpoints(place, every=1).write({"epoch": 0, "weights": torch.zeros(1000)})
-        (folder / "checkpoints.acknowledged").write_text("0")
-        inject = ["strace", "-f", "-o", "/dev/null", "-e", f"trace={call}"]
-        inject += ["-e", f"inject={call}:signal=KILL:when={number}"]
-        done = subprocess.run([*inject, sys.executable, str(script), str(place)], capture_output=True)
-        killed = done.returncode != 0
-        if killed:
-            assert done.returncode in (-signal.SIGKILL, 128 + signal.SIGKILL), done.stderr.decode()
-        acknowledged = int((folder / "checkpoints.acknowledged").read_text(encoding="utf-8"))
-        found = Checkpoints(place, every=None).newest()[0]["epoch"]
-        assert acknowledged <= found <= acknowledged + 1, f"{call} {number}"
-    assert number > 2, "nothing was killed"
+STARTED = re.compile(r"^(?P<call>\w+)\(")
+OPENED = re.compile(
+    r'^openat\(.*checkpoints/\.last\.pt\.\d+\.new", O_WRONLY'
+)  # here the writing of a checkpoint begins
+FLUSHED = re.compile(r"^fsync\(")
+RENAMED = re.compile(r'^rename\(.*\.new".*checkpoints/last\.pt"')  # and after this and an fsync it has ended
 
 
-SCRIPT = """
-import sys
-from pathlib import Path
-import torch
-from ch12cli.training.checkpoint import Checkpoints
-place = Path(sys.argv[1])
-checkpoints = Checkpoints(place, every=1)
-for epoch in (1, 2):
-    checkpoints.write({"epoch": epoch, "weights": torch.full((1000,), float(epoch))})
-    beside = Path(f"{place}.beside")
-    beside.write_text(str(epoch))
-    beside.replace(f"{place}.acknowledged")
-"""
+def calls_of_a_checkpoint(trace: str) -> list[tuple[str, int]]:
+    """Each system call of the writing of a run's second checkpoint: its name, and how many of that name there were."""
+    found: list[tuple[str, int]] = []
+    counts: Counter[str] = Counter()
+    begun, renamed = 0, False
+    for line in trace.splitlines():
+        if (started := STARTED.match(line)) is None:
+            continue
+        counts[started["call"]] += 1
+        begun += OPENED.match(line) is not None
+        if begun == 2:
+            found.append((started["call"], counts[started["call"]]))
+            if renamed and FLUSHED.match(line):
+                return found
+            renamed = renamed or RENAMED.match(line) is not None
+    raise AssertionError("no second checkpoint was written")
+
+
+def test_a_run_killed_at_each_system_call_of_a_checkpoint_is_recovered(folder: Path) -> None:
+    """The whole command, killed by strace at its n-th call of a name, for each that it makes to write a checkpoint."""
+    words = ("epochs=4", "batch_size=30")
+    assert shutil.which("strace"), "this test needs strace"
+    start(folder / "whole", *words)
+    wanted, killed = outcome(folder / "whole"), 0
+
+    def traced(directory: Path, *options: str) -> int:
+        command = [sys.executable, "-m", "ch12cli", "train", "-q", *STATEFUL, *words, f"hydra.run.dir={directory}"]
+        return subprocess.run(["strace", *options, *command], capture_output=True).returncode
+
+    assert traced(folder / "traced", "-o", "trace") == 0
+    calls = calls_of_a_checkpoint((folder / "trace").read_text(encoding="utf-8", errors="replace"))
+    assert {"openat", "write", "fsync", "rename"} <= {call for call, _ in calls}
+    assert len(calls) > 40
+    for call, number in calls:
+        directory = folder / f"{call}-{number}"
+        options = ("-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={call}:signal=KILL:when={number}")
+        code = traced(directory, *options)
+        assert code in (0, -signal.SIGKILL, 128 + signal.SIGKILL), f"{call} {number}"
+        killed += code != 0
+        recover(directory, *words)
+        assert outcome(directory) == wanted, f"{call} {number}"
+        shutil.rmtree(directory)
+    assert killed > 0.8 * len(calls)  # how often memory is asked for is not the same each time
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs the right to mount")
