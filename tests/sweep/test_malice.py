@@ -541,11 +541,11 @@ def test_a_class_of_ones_own_is_imported_only_where_the_run_is_trusted(
     shutil.rmtree(visit.directory)
     words = ["epochs=2", "batch_size=16", "device=cpu", f"hydra.run.dir={visit.directory}", "--config-dir", "conf"]
     assert main(["train", "-q", "model=own", *words]) == 0
-    monkeypatch.delitem(sys.modules, "malice_of_a_stranger")
+    del sys.modules["malice_of_a_stranger"]  # for good: other tests look whether it is there
     visit.refused()
     for verb in VERBS:
         if verb == "export":  # whose program could not make it without its module
             continue
         code = main([*visit.words(verb), "--trust"])
         assert (code, visit.capsys.readouterr().err) == (0, ""), verb
-    monkeypatch.delitem(sys.modules, "malice_of_a_stranger")
+    del sys.modules["malice_of_a_stranger"]  # for good: other tests look whether it is there
