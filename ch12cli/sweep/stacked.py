@@ -120,9 +120,10 @@ class StackRun:
 
     def values(self, column: str, epoch: int) -> NDArray[np.float64]:
         """A column of metrics.csv after an epoch, (jobs,), NaN for those that have ended."""
-        if column not in self.figures.columns:  # all have diverged in their first epoch
+        found = self.figures.columns.get(column)
+        if found is None or found.shape[1] < epoch:  # all have ended before
             return np.full(len(self.jobs), np.nan)
-        return np.where(self.done, np.nan, self.figures.columns[column][:, epoch - 1])
+        return np.where(self.done, np.nan, found[:, epoch - 1])
 
     def leave(self, epoch: int, leaving: NDArray[np.bool_]) -> Iterator[Event]:
         """Ends those runs that have not ended yet: halving takes them out after an epoch. leaving: (jobs,)."""

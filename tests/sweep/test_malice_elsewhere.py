@@ -12,7 +12,8 @@ import yaml
 
 from ch12cli.cli.main import main
 from ch12cli.runs.directory import checksum
-from ch12cli.sweep.plan import _stack
+from ch12cli.runs.table import STATE
+from ch12cli.sweep.unit import checkpoint_name
 from ch12cli.training.checkpoint import sealed_bytes
 from tests.sweep.hostile import HOSTILE, SECRET, bombs, monsters, written_into
 from tests.sweep.test_malice import CHECKPOINTS, LARGE, WATCH, WRITABLE, Visit
@@ -195,8 +196,7 @@ def test_a_plan_does_not_lead_out_of_its_directory(
 
 
 def test_a_bomb_for_the_checkpoint_of_a_stack_does_not_go_off(theirs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    checkpoint = _stack([0, 1], {0: 0, 1: 0}, theirs).checkpoint
-    assert checkpoint is not None
+    checkpoint = theirs / STATE / checkpoint_name([0, 1])
     for name, content in {**bombs(theirs.parent / "canary"), **monsters()}.items():
         for job in ("0", "1"):
             shutil.rmtree(theirs / job, ignore_errors=True)
@@ -209,8 +209,7 @@ def test_a_bomb_for_the_checkpoint_of_a_stack_does_not_go_off(theirs: Path, caps
 def test_a_checkpoint_of_a_stack_with_parts_that_are_none_is_refused(
     theirs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    checkpoint = _stack([0, 1], {0: 0, 1: 0}, theirs).checkpoint
-    assert checkpoint is not None
+    checkpoint = theirs / STATE / checkpoint_name([0, 1])
     for state in ({}, {"epoch": 1}, {"data_digest": "x"}, {"training": {"source": {"members": [5]}}}):
         checkpoint.write_bytes(sealed_bytes(state))
         assert go_on(theirs, capsys)[0] == 2
