@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ch12cli.errors import InputError, MachineError
 from ch12cli.runs.directory import RESULT, read_result
+from ch12cli.runs.history import changes_in, sittings_of
 from ch12cli.sweep.alone import Job, prepare_job
 from ch12cli.sweep.machine import torch_settings
 from ch12cli.sweep.reproduction import noted_environment, result_so_far, with_threads
@@ -24,6 +25,7 @@ from ch12cli.sweep.trained import fitting, on_this_machine
 from ch12cli.training.outputs import probabilities
 
 TOLERANCE = 1e-5  # of what another program may compute otherwise, absolute and relative
+SHAPED = tuple(f"ch12cli.training.schedules.{name}" for name in ("Cosine", "OneCycle"))  # by the number of epochs
 CHECKED = 1000  # rows that are checked, at most
 
 
@@ -92,6 +94,8 @@ def require_repeatable(directory: Path, saved: Saved, *, best: bool) -> list[str
         )
     if "parent" in result:
         raise InputError(f"{directory}: went on from another run with changes, which one program does not train")
+    if saved.settings["scheduler"]["_target_"] in SHAPED and any(map(changes_in, sittings_of(saved.history))):
+        raise InputError(f"{directory}: its schedule was made longer on the way, which one program does not train")
     if saved.settings["compile"]:
         return ["trained compiled: the program is not, and may round otherwise"]
     if saved.state.get("stacked"):

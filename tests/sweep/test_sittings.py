@@ -228,6 +228,14 @@ def test_a_choice_cannot_change_on_the_way(folder: Path, said: Any) -> None:
         assert "model=linear: the run has model=mlp, and a choice cannot change on the way" in err
 
 
+def test_a_run_whose_schedule_was_made_longer_is_no_single_program(folder: Path, said: Any) -> None:
+    start(folder / "run", "epochs=3")
+    resume(folder / "run", "epochs=5")
+    code, _, err = said("export", "run", "-o", "run.py")
+    assert code == 2
+    assert "its schedule was made longer on the way" in err
+
+
 def test_the_stateful_words_of_these_tests_have_a_schedule_that_depends_on_the_epochs() -> None:
     """So that an extended run is another than one that was meant so long from the first."""
     assert "scheduler=cosine" in STATEFUL
