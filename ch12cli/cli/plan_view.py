@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ch12cli.cli.console import wrap
-from ch12cli.cli.sweep_report import NUMBERS, count_of, cut_cells, short_names
-from ch12cli.cli.tables import format_seconds, format_table, table_width
+from ch12cli.cli.sweep_report import NUMBERS, count_of, short_names
+from ch12cli.cli.tables import cut_cells, format_seconds, format_table, table_width
 
 if TYPE_CHECKING:  # they import torch
     from ch12cli.sweep.groups import Group

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from rich.text import Text
 
-from ch12cli.cli.tables import GAP, format_number, format_rate, format_table, metric_label, table_width
+from ch12cli.cli.tables import cut_cells, format_number, format_rate, format_table, metric_label, table_width
 from ch12cli.runs.objective import minimised
 from ch12cli.runs.summary import Failure, Folded, Record, by_monitor, fold, left_after, varying
 
@@ -14,7 +14,6 @@ ROWS = 15  # of the table, at most
 CAUSES = 10  # that are told, at most
 NUMBERS = 5  # of runs of one cause, at most; of more the first three
 METRICS = 3  # beside the objective, at most
-MIN_CELL = 6  # characters to which a cell may be cut
 COUNT_STYLES = {"diverged": "yellow", "failed": "bold red", "interrupted": "yellow"}
 
 
@@ -167,26 +166,6 @@ def short_names(keys: Sequence[str]) -> list[str]:
     """Keys without their groups, where that leaves them different."""
     last = [key.rpartition(".")[2] for key in keys]
     return [short if last.count(short) == 1 else key for key, short in zip(keys, last, strict=True)]
-
-
-def cut_cells(table: Sequence[Sequence[str]], columns: int, *, width: int, ascii_only: bool) -> list[list[str]]:
-    """The table, header first, with cells of its first columns cut until it fits, the widest first."""
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    excess = sum(widths) + len(GAP) * (len(widths) - 1) - width
-    floors = [max([MIN_CELL, *map(len, column)]) for column in zip(*table[1:], strict=True)]  # first the header is cut
-    for floor in (floors, [MIN_CELL] * columns):
-        while excess > 0 and (wide := [place for place in range(columns) if widths[place] > floor[place]]):
-            widths[max(wide, key=lambda place: widths[place])] -= 1
-            excess -= 1
-    return [[cut(cell, room, ascii_only=ascii_only) for cell, room in zip(row, widths, strict=True)] for row in table]
-
-
-def cut(cell: str, room: int, *, ascii_only: bool) -> str:
-    """The cell in at most so many characters; of a path the end, where paths differ."""
-    mark = "~" if ascii_only else "…"
-    if len(cell) <= room:
-        return cell
-    return mark + cell[1 - room :] if "/" in cell else cell[: room - 1] + mark
 
 
 def format_failures(failures: Sequence[Failure]) -> list[str]:

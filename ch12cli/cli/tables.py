@@ -7,6 +7,7 @@ from typing import Any
 LABELS = {"mae": "MAE", "r2": "R²"}  # the other metrics are called what they are
 SHARES = ("accuracy", "r2")  # at most 1: a number of decimals; for the others a number of digits
 PARTS = {"train": "train", "valid": "validation", "test": ""}
+MIN_CELL = 6  # characters to which a cell may be cut
 GAP = "  "  # between columns
 NUMBER = 9  # characters: 1.234e-05
 
@@ -154,3 +155,23 @@ def _header(column: str, *, ascii_only: bool = False) -> str:
 
 def _width(column: str) -> int:
     return len(column) if column == "epoch" else max(NUMBER, len(_header(column)))
+
+
+def cut_cells(table: Sequence[Sequence[str]], columns: int, *, width: int, ascii_only: bool) -> list[list[str]]:
+    """The table, header first, with cells of its first columns cut until it fits, the widest first."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    excess = sum(widths) + len(GAP) * (len(widths) - 1) - width
+    floors = [max([MIN_CELL, *map(len, column)]) for column in zip(*table[1:], strict=True)]  # first the header is cut
+    for floor in (floors, [MIN_CELL] * columns):
+        while excess > 0 and (wide := [place for place in range(columns) if widths[place] > floor[place]]):
+            widths[max(wide, key=lambda place: widths[place])] -= 1
+            excess -= 1
+    return [[cut(cell, room, ascii_only=ascii_only) for cell, room in zip(row, widths, strict=True)] for row in table]
+
+
+def cut(cell: str, room: int, *, ascii_only: bool) -> str:
+    """The cell in at most so many characters; of a path the end, where paths differ."""
+    mark = "~" if ascii_only else "…"
+    if len(cell) <= room:
+        return cell
+    return mark + cell[1 - room :] if "/" in cell else cell[: room - 1] + mark

@@ -155,8 +155,7 @@ class Jobs:
             if composition.settings:
                 problems += check(composition.settings, composition.chosen)
             plain = plain_job(composition.config)
-            text = repr(plain)
-            referenced = {key for name in REFERENCE.findall(text) for key in (name, name.rpartition(".")[0])}
+            referenced = {key for name in REFERENCE.findall(repr(plain)) for key in (name, name.rpartition(".")[0])}
             keys = frozenset(key for key, value in flatten(plain) if value != MANDATORY)  # which a base must have
             self.bases[lines] = Base(
                 composition.config,

@@ -1,7 +1,5 @@
 """A batch of jobs carried out: planned, trained by workers, tabled as they end."""
 
-import os
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,13 +25,11 @@ from ch12cli.sweep.record import HydraFiles, is_done, write_failed
 from ch12cli.sweep.rows import found_row, row_now, row_of, rows_of
 from ch12cli.sweep.signals import Terminated, sigterm_raises
 from ch12cli.sweep.single import when_mended
-from ch12cli.sweep.table import SweepTable
+from ch12cli.sweep.table import SweepTable, Waiting
 from ch12cli.sweep.unit import Unit
 from ch12cli.sweep.units import Workshop
 from ch12cli.sweep.watcher import SteadfastSweep, SweepWatcher
 from ch12cli.sweep.workers import do_units
-
-FLUSH = 1.0  # seconds, at most, before the rows of jobs that have ended are put on disk
 
 
 @dataclass
@@ -85,25 +81,6 @@ def require_halving(groups: Sequence[Group]) -> None:
     reasons = dict.fromkeys(why_not_halved(group) for group in asked)
     if asked and all(reasons):
         raise InputError(f"sweep.halving: no job can be halved: {'; '.join(reasons)}; leave it out")
-
-
-class Waiting:
-    """Rows of jobs that have ended, before they are in the table: their directories must be safely on disk."""
-
-    def __init__(self, table: SweepTable) -> None:
-        self.table, self.rows = table, list[Record]()
-        self.flushed = 0.0  # when, by time.monotonic
-
-    def flush_if_due(self) -> None:
-        if self.rows and time.monotonic() - self.flushed > FLUSH:
-            self.flush()
-
-    def flush(self) -> None:
-        if self.rows:
-            os.sync()
-            self.table.add(self.rows)
-            self.rows.clear()
-        self.flushed = time.monotonic()
 
 
 class Launch:

@@ -17,13 +17,12 @@ from ch12cli.sweep.jobs import SweepJob
 from ch12cli.sweep.places import place_of, refuse_strangers, require_apart
 from ch12cli.sweep.record import HydraFiles
 from ch12cli.sweep.unchanged import require_unchanged
-from ch12cli.sweep.unit import Unit, checkpoint_name
+from ch12cli.sweep.unit import Unit, checkpoint_name, stack_sizes
 from ch12cli.training.compiled import pays
 
 PLAN = "plan.json"
 
 RUNS_AT_MOST = 4096  # in one stack: beyond, nothing is gained
-RUNS_AT_LEAST = 32  # in one stack, before a second process is worth its start
 MEMORY = 512 * 2**20  # bytes that one stack may take
 STREAM = 6000  # bytes of a run's random stream
 PASSES = 2  # in which what the layers give is held: forward and backward
@@ -99,15 +98,6 @@ def number_jobs(jobs: Sequence[SweepJob], known: Mapping[str, int]) -> dict[str,
     return numbers
 
 
-def stack_sizes(runs: int, *, at_most: int, processes: int) -> list[int]:
-    """How many runs go into each stack: as few stacks as fit, but as many for each process if they are worth it."""
-    stacks = max(-(-runs // at_most), min(processes, runs // RUNS_AT_LEAST), 1)
-    even = -(-stacks // processes) * processes
-    if runs >= even * RUNS_AT_LEAST:  # or one process would work on while the others have nothing left to do
-        stacks = even
-    return [runs // stacks + (place < runs % stacks) for place in range(stacks)]
-
-
 def bytes_of_run(group: Group) -> int:
     """About how much memory one run of a stack takes."""
     settings = group.settings
@@ -133,10 +123,11 @@ def processes_for(settings: Mapping[str, Any]) -> int:
 def is_worth_compiling(group: Group) -> bool:
     """Whether the step of a group's stacks is to be compiled: asked for, possible, and faster in all."""
     settings = group.settings
-    if not (settings["sweep"]["compile"] and group.compilable and choose_device(settings["device"]).type == "cpu"):
+    if group.reason or not (settings["sweep"]["compile"] and group.compilable):
         return False
     runs = min(len(group.jobs) // processes_for(settings), runs_that_fit(group))  # each stack is compiled for itself
-    return not group.reason and pays(runs=runs, parameters=group.parameters, steps=group.steps)
+    on_cpu = choose_device(settings["device"]).type == "cpu"
+    return on_cpu and pays(runs=runs, parameters=group.parameters, steps=group.steps)
 
 
 def settle(jobs: Sequence[SweepJob], sweep_dir: Path, known: Known) -> tuple[dict[int, SweepJob], set[int]]:

@@ -2,6 +2,8 @@
 
 import csv
 import io
+import os
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +16,7 @@ BEFORE = ("job", "directory", "status", "cause")
 AFTER = ("epochs", "best_epoch", "monitor", "objective")
 LAST = ("parameters", "seconds", "command")
 
+FLUSH = 1.0  # seconds, at most, before the rows of jobs that have ended are put on disk
 PARTS = ("train_", "valid_", "test_")  # how the columns of metrics begin
 
 
@@ -72,3 +75,22 @@ def row_of_result(result: Mapping[str, Any]) -> dict[str, Any]:
     }
     row |= {name: value for name, value in final.items() if name not in ("epoch", "seconds", "lr")}
     return row | {f"test_{name}": value for name, value in (result.get("test") or {}).items()}
+
+
+class Waiting:
+    """Rows of jobs that have ended, before they are in the table: their directories must be safely on disk."""
+
+    def __init__(self, table: SweepTable) -> None:
+        self.table, self.rows = table, list[Record]()
+        self.flushed = 0.0  # when, by time.monotonic
+
+    def flush_if_due(self) -> None:
+        if self.rows and time.monotonic() - self.flushed > FLUSH:
+            self.flush()
+
+    def flush(self) -> None:
+        if self.rows:
+            os.sync()
+            self.table.add(self.rows)
+            self.rows.clear()
+        self.flushed = time.monotonic()

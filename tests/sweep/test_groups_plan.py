@@ -14,16 +14,15 @@ from ch12cli.sweep.many import plan_many
 from ch12cli.sweep.plan import (
     MEMORY,
     PLAN,
-    RUNS_AT_LEAST,
     RUNS_AT_MOST,
     STATE,
     Plan,
     make_plan,
     runs_that_fit,
-    stack_sizes,
     write_plan,
 )
 from ch12cli.sweep.record import HydraFiles
+from ch12cli.sweep.unit import RUNS_AT_LEAST, stack_sizes
 from tests.sweep.driver import settings_of, sweep
 
 # values that the runs of one stack may differ in
