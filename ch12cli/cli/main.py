@@ -46,13 +46,15 @@ def program() -> NoReturn:
     atexit.register(gc.freeze)  # or Python looks through all that torch made, once more, for a second
     sys.unraisablehook = interrupt_again
     logging.raiseExceptions = False  # a log that cannot be written is no reason to print a traceback
-    received: list[int] = []
+    received: list[int] = []  # of Ctrl-C
+    terminated: list[int] = []  # exit codes of SIGTERM
 
     def note(number: int, _frame: FrameType | None) -> None:
         received.append(number)
         raise KeyboardInterrupt
 
     def end(number: int, _frame: FrameType | None) -> None:  # until a run says what it makes of it
+        terminated.append(128 + number)
         raise SystemExit(128 + number)
 
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
@@ -62,9 +64,9 @@ def program() -> NoReturn:
     try:
         code = main()
     except BaseException as error:
-        if not (received or isinstance(error, KeyboardInterrupt)):
+        if not (received or terminated or isinstance(error, KeyboardInterrupt)):
             raise
-        code = INTERRUPTED
+        code = terminated[0] if terminated else INTERRUPTED  # whatever a library made of it
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # all is done: to leave in peace takes no time
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler would complain of loader processes that are ended
