@@ -96,6 +96,7 @@ def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def visit(honest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Visit:
     monkeypatch.setenv("CH12_SECRET", SECRET)
+    monkeypatch.delitem(sys.modules, "malice_of_a_stranger", raising=False)  # of the test that trusts it
     (tmp_path / "malice_of_a_stranger.py").write_text("from torch import nn\nclass Net(nn.Linear): pass\n")
     monkeypatch.chdir(tmp_path)
     return Visit(honest, tmp_path, capsys)
@@ -179,10 +180,6 @@ def test_files_that_would_never_end_are_damaged(visit: Visit) -> None:
 # Settings that would be built
 
 
-# What some commands never ask for: they answer as if it were not there.
-UNASKED = {"a path that climbs out": ("predict",)}
-
-
 def test_there_are_forty_hostile_settings_and_more() -> None:
     assert len(HOSTILE) >= 40
 
@@ -191,19 +188,12 @@ def test_there_are_forty_hostile_settings_and_more() -> None:
 def test_hostile_settings_in_a_sealed_checkpoint_are_refused(visit: Visit, name: str) -> None:
     key, value = HOSTILE[name]
     state = visit.state()
-    if name in UNASKED:
-        clean = {verb: visit.run(verb) for verb in UNASKED[name]}
-        visit.restore()
     if key.startswith("group:"):
         state["chosen"] = json.dumps(json.loads(state["chosen"]) | {key.removeprefix("group:"): value})
     else:
         state["settings"] = json.dumps(written_into(json.loads(state["settings"]), key, value))
     visit.seal(state)
-    for verb in VERBS:
-        if verb in UNASKED.get(name, ()):
-            assert visit.run(verb) == clean[verb]
-        else:
-            visit.refused(verb)
+    visit.refused()
 
 
 def test_settings_that_are_no_settings_are_refused(visit: Visit) -> None:
