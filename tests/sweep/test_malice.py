@@ -98,6 +98,7 @@ def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def visit(honest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Visit:
     monkeypatch.setenv("CH12_SECRET", SECRET)
+    monkeypatch.delitem(sys.modules, "malice_of_a_stranger", raising=False)  # of the test that trusts it
     (tmp_path / "malice_of_a_stranger.py").write_text("from torch import nn\nclass Net(nn.Linear): pass\n")
     monkeypatch.chdir(tmp_path)
     return Visit(honest, tmp_path, capsys)
