@@ -40,6 +40,7 @@ def assert_alike(found: Swept, expected: Swept, *, within: float) -> None:
             assert apart(found.weights(job), expected.weights(job)) <= within
 
 
+@pytest.mark.slow
 def test_a_compiled_sweep_equals_the_ordinary_one_and_killed_it_equals_itself(folder: Path, worth_it: None) -> None:
     ordinary = sweep(*WORDS, into="ordinary")
     statuses = [row["status"] for row in ordinary.rows.values()]
@@ -59,6 +60,7 @@ def test_a_compiled_sweep_equals_the_ordinary_one_and_killed_it_equals_itself(fo
     assert_alike(cut, compiled, within=0.0)
 
 
+@pytest.mark.slow
 def test_without_a_compiler_the_sweep_is_the_ordinary_one_with_one_message(
     folder: Path, worth_it: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

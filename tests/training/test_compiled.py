@@ -82,6 +82,7 @@ def shrinking(runs: int, **values: Any) -> list[dict[str, Any]]:
     return [settings_of(common | values | one) for one in each]
 
 
+@pytest.mark.slow
 def test_a_stack_that_shrinks_keeps_its_function_and_is_like_the_ordinary_one() -> None:
     ordinary, compiled = stack_of(shrinking(9)).go(2), compiled_stack(shrinking(9)).go(2)
     before = compiled_functions()
@@ -94,6 +95,7 @@ def test_a_stack_that_shrinks_keeps_its_function_and_is_like_the_ordinary_one() 
     assert compiled_functions() == before
 
 
+@pytest.mark.slow
 def test_a_compiled_stack_taken_up_again_goes_on_bit_for_bit_and_changes_nobody_by_a_run_that_explodes() -> None:
     whole = compiled_stack(shrinking(9)).go(2)
     whole.training.keep(np.array([0, 3, 4, 8]))
