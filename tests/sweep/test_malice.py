@@ -54,6 +54,16 @@ class Visit:
     def state(self) -> dict[str, Any]:
         return load(self.directory / "checkpoints" / "last.pt")
 
+    def make_hostile(self, name: str) -> None:
+        """Puts one of the hostile settings into the checkpoints."""
+        key, value = HOSTILE[name]
+        state = self.state()
+        if key.startswith("group:"):
+            state["chosen"] = json.dumps(json.loads(state["chosen"]) | {key.removeprefix("group:"): value})
+        else:
+            state["settings"] = json.dumps(written_into(json.loads(state["settings"]), key, value))
+        self.seal(state)
+
     def seal(self, state: dict[str, Any]) -> None:
         """Puts a state in the place of every checkpoint, sealed as ch12 seals it."""
         for name in CHECKPOINTS:
@@ -188,13 +198,7 @@ def test_there_are_forty_hostile_settings_and_more() -> None:
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_settings_in_a_sealed_checkpoint_are_refused(visit: Visit, name: str) -> None:
-    key, value = HOSTILE[name]
-    state = visit.state()
-    if key.startswith("group:"):
-        state["chosen"] = json.dumps(json.loads(state["chosen"]) | {key.removeprefix("group:"): value})
-    else:
-        state["settings"] = json.dumps(written_into(json.loads(state["settings"]), key, value))
-    visit.seal(state)
+    visit.make_hostile(name)
     visit.refused()
 
 

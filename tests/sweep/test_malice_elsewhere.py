@@ -71,13 +71,7 @@ def test_a_bomb_for_a_checkpoint_does_not_go_off_in_an_export(visit: Visit) -> N
 
 @pytest.mark.parametrize("name", SETTINGS[::4])
 def test_hostile_settings_in_a_checkpoint_are_not_exported(visit: Visit, name: str) -> None:
-    key, value = HOSTILE[name]
-    state = visit.state()
-    if key.startswith("group:"):
-        state["chosen"] = json.dumps(json.loads(state["chosen"]) | {key.removeprefix("group:"): value})
-    else:
-        state["settings"] = json.dumps(written_into(json.loads(state["settings"]), key, value))
-    visit.seal(state)
+    visit.make_hostile(name)
     visit.refused("onnx")
 
 
