@@ -1,7 +1,7 @@
 """A batch of jobs carried out: planned, trained by workers, tabled as they end."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -107,8 +107,10 @@ class Launch:
         ):
             plan, workshop, rows = examined_plan(jobs, self.directory)
             if not plan.units and {int(row["job"]): row for row in rows} == rows_of(self.directory):
+                self.tidy(plan)
                 return self.leave(plan, rows)
             remarks = look_back(plan, workshop)
+            self.tidy(plan)
             plan.in_all = max(self.jobs, len(plan.jobs))
             write_plan(plan, self.directory, workshop.hydra)
             self.watcher.begin(plan, directory=self.directory)
@@ -123,6 +125,13 @@ class Launch:
                 table.close()
                 self.outcome.rows = [table.rows[number] for number in sorted(table.rows)]
         return [job_return(plan.jobs[number], table.rows[number]) for number in plan.numbers]
+
+    def tidy(self, plan: Plan) -> None:
+        """Removes what a killed sweep left and nothing needs any more, where the disk lets it."""
+        with suppress(OSError):
+            Reached(self.directory).remove()
+            for unit in plan.spent:
+                unit.remove()
 
     def leave(self, plan: Plan, rows: Sequence[Record]) -> list[JobReturn]:
         """Leaves a directory in which nothing is to be done as it is."""

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +31,17 @@ COPIES = 14  # of its parameters that a run holds: gradient, optimiser, best epo
 
 @dataclass
 class Plan:
-    """jobs: to be trained, by number; groups: of all of them; units: what is done together; done: jobs that are."""
+    """jobs: to be trained, by number; groups: of all of them; units: what is done together; done: jobs that are.
+
+    spent: stacks all of whose jobs are done; a sweep that was ended just then has left what their resume would need.
+    """
 
     jobs: dict[int, SweepJob]
     groups: list[Group]
     units: list[Unit]
     done: list[int]
     numbers: list[int]  # of the jobs as they were given, equal ones with the same number
+    spent: list[Unit] = field(default_factory=list)
     in_all: int = 0  # jobs of the sweep, where this is the plan of a batch of them
 
 
@@ -167,6 +171,7 @@ def make_plan(
         group.compiled = is_worth_compiling(group)
     group_of = {job.number: index for index, group in enumerate(groups) for job in group.jobs}
     units: list[Unit] = []
+    spent: list[Unit] = []
     planned: set[int] = set()
     for stack in sorted(known.stacks, key=len, reverse=True):
         # a stack is taken up as it was, done jobs and all: another one would not give the very same bits
@@ -177,8 +182,7 @@ def make_plan(
             and not groups[group_of[stack[0]]].reason
         ):
             planned.update(stack)
-            if any(number not in done for number in stack):
-                units.append(_stack(stack, group_of[stack[0]], groups, sweep_dir))
+            (spent if done.issuperset(stack) else units).append(_stack(stack, group_of[stack[0]], groups, sweep_dir))
     for index, group in enumerate(groups):
         left = [job.number for job in group.jobs if job.number not in done and job.number not in planned]
         if group.reason or len(left) == 1:
@@ -191,7 +195,7 @@ def make_plan(
             for size in together:
                 units.append(_stack(left[:size], index, groups, sweep_dir))
                 left = left[size:]
-    return Plan(by_number, groups, units, [n for n in by_number if n in done], [job.number for job in jobs])
+    return Plan(by_number, groups, units, [n for n in by_number if n in done], [job.number for job in jobs], spent)
 
 
 def _stack(numbers: Sequence[int], index: int, groups: Sequence[Group], sweep_dir: Path) -> Unit:

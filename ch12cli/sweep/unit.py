@@ -56,6 +56,19 @@ class Unit:
             return None
         return Checkpoints(self.checkpoint.parent, every=every, last=checkpoint_name(numbers))
 
+    @property
+    def decided(self) -> Path | None:
+        """The file that keeps which of its runs leave at which rung, if they are halved."""
+        return self.checkpoint.with_suffix(".rungs") if self.checkpoint and self.at_once else None
+
+    def remove(self) -> None:
+        """Removes what its resume would need."""
+        for numbers in self.parts():
+            if (checkpoints := self.checkpoints(numbers)) is not None:
+                checkpoints.remove()
+        if self.decided is not None:
+            self.decided.unlink(missing_ok=True)
+
 
 def checkpoint_name(numbers: Sequence[int]) -> str:
     """Of the file that keeps what the resume of a stack of these jobs needs."""

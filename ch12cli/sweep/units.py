@@ -119,7 +119,7 @@ class Workshop:
         settings = self.groups[unit.group].settings
         device = choose_device(settings["device"])
         every = settings["checkpoint"]["every"]
-        halving = settings["sweep"]["halving"]
+        halving = Halving(**settings["sweep"]["halving"]) if unit.at_once else None
         stacks = unit.parts()
         parts = [
             Part(
@@ -130,12 +130,9 @@ class Workshop:
             )
             for numbers in stacks
         ]
-        decided = unit.checkpoint.with_suffix(".rungs") if unit.checkpoint and unit.at_once else None
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             try:
-                yield from train_parts(
-                    parts, settings["epochs"], halving=Halving(**halving) if unit.at_once else None, decided=decided
-                )
+                yield from train_parts(parts, settings["epochs"], halving=halving, decided=unit.decided)
             except UnbuiltError:  # without the jobs whose fault it is, the parts will be others
                 for part in parts:
                     part.remove()

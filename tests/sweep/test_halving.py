@@ -1,6 +1,7 @@
 """Halving: who leaves at which rung, and that those who stay end as they would have without it."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -168,6 +169,28 @@ def test_a_halving_that_is_interrupted_goes_on_with_the_same_runs(
         assert left_at(again) == left_at(whole)
         assert all(apart(again.weights(job), whole.weights(job)) < 1e-12 for job in whole.rows)
         assert [path.name for path in Path(f"stopped-{stop}/.ch12").iterdir()] == ["plan.json"]
+
+
+@pytest.mark.usefixtures("folder")
+def test_what_a_resume_would_have_needed_goes_when_nothing_is_left_to_resume() -> None:
+    """A sweep can be killed when its last job has ended and before its checkpoints are removed."""
+    words = (*WORDS, "epochs=5", "checkpoint.every=1", HALVING, "sweep.max_stacked=5")
+
+    class Keeping(Looker):
+        """Keeps a copy of what there is for a resume when the first job ends."""
+
+        def done(self, done: Done, job: SweepJob) -> None:
+            if not self.ended:
+                shutil.copytree("swept/.ch12", "kept")
+            super().done(done, job)
+
+    sweep(*words, into="swept", looker=Keeping())
+    shutil.copytree("kept", "swept/.ch12", dirs_exist_ok=True)
+    left = {path.suffix for path in Path("swept/.ch12").iterdir()}
+    assert left >= {".json", ".pt", ".rungs"}
+    again = sweep(*words, into="swept")
+    assert again.looker.ended == []
+    assert [path.name for path in Path("swept/.ch12").iterdir()] == ["plan.json"]
 
 
 @pytest.mark.usefixtures("folder")
