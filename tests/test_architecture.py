@@ -4,9 +4,8 @@ import ast
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "ch12cli"
@@ -41,9 +40,15 @@ def layer_of(file: Path) -> str:
     return module_of(file).partition(".")[0]
 
 
+@cache
+def tree_of(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
+@cache
 def imports_of(file: Path, *, top_level: bool = False) -> set[str]:
     """The modules that a file imports. top_level: only those imported when it is, none for the sake of types alone."""
-    tree = ast.parse(file.read_text(encoding="utf-8"))
+    tree = tree_of(file)
     found: set[str] = set()
     nodes = list(statements(tree.body)) if top_level else list(ast.walk(tree))
     for node in nodes:
@@ -78,36 +83,33 @@ def test_the_source_is_found() -> None:
     assert layers <= set(BELOW)
 
 
-@pytest.mark.parametrize("file", [file for file in FILES if file.parent != PACKAGE], ids=module_of)
-def test_imports_go_down_only(file: Path) -> None:
-    layer = layer_of(file)
-    for name in imports_of(file):
-        parts = name.split(".")
-        if parts[0] == "ch12cli" and len(parts) > 1 and parts[1] in BELOW:
-            assert parts[1] == layer or parts[1] in BELOW[layer], f"{module_of(file)} imports {name}"
+def test_imports_go_down_only() -> None:
+    for file in [file for file in FILES if file.parent != PACKAGE]:
+        layer = layer_of(file)
+        for name in imports_of(file):
+            parts = name.split(".")
+            if parts[0] == "ch12cli" and len(parts) > 1 and parts[1] in BELOW:
+                assert parts[1] == layer or parts[1] in BELOW[layer], f"{module_of(file)} imports {name}"
 
 
-@pytest.mark.parametrize("file", FILES, ids=module_of)
-def test_hydra_stays_in_config_and_sweep_and_rich_in_cli(file: Path) -> None:
-    names = {name.partition(".")[0] for name in imports_of(file)}
-    layer = layer_of(file)
-    if layer not in ("config", "sweep"):
-        assert not names & {"hydra", "omegaconf"}
-    if layer != "cli":
-        assert "rich" not in names
-        assert "argparse" not in names
+def test_hydra_stays_in_config_and_sweep_and_rich_in_cli() -> None:
+    for file in FILES:
+        names = {name.partition(".")[0] for name in imports_of(file)}
+        if layer_of(file) not in ("config", "sweep"):
+            assert not names & {"hydra", "omegaconf"}, file
+        if layer_of(file) != "cli":
+            assert not names & {"rich", "argparse"}, file
 
 
 # The chapter's items are what `ch12 book` shows and runs: programs of their own, which print.
 SHOWN = PACKAGE / "chapter" / "items"
 
 
-@pytest.mark.parametrize(
-    "file", [file for file in FILES if layer_of(file) != "cli" and file.parent != SHOWN], ids=module_of
-)
-def test_only_the_command_line_prints(file: Path) -> None:
-    calls = [node for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
-    assert [call.lineno for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"] == []
+def test_only_the_command_line_prints() -> None:
+    for file in [file for file in FILES if layer_of(file) != "cli" and file.parent != SHOWN]:
+        calls = [node for node in ast.walk(tree_of(file)) if isinstance(node, ast.Call)]
+        lines = [call.lineno for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"]
+        assert lines == [], file
 
 
 def is_torch_free(file: Path) -> bool:
@@ -115,13 +117,12 @@ def is_torch_free(file: Path) -> bool:
     return not any(module == name or module.startswith(f"{name}.") for name in COMPUTES)
 
 
-@pytest.mark.parametrize("file", [file for file in FILES if is_torch_free(file)], ids=module_of)
-def test_what_does_not_compute_does_not_import_torch_when_imported(file: Path) -> None:
-    names = imports_of(file, top_level=True)
-    assert not {name for name in names if name.partition(".")[0] == "torch"}
+def test_what_does_not_compute_does_not_import_torch_when_imported() -> None:
     computing = {f"ch12cli.{name}" for name in COMPUTES}
-    brought = {name for name in names if any(name == c or name.startswith(f"{c}.") for c in computing)}
-    assert not brought
+    for file in [file for file in FILES if is_torch_free(file)]:
+        names = imports_of(file, top_level=True)
+        assert not {name for name in names if name.partition(".")[0] == "torch"}, file
+        assert not {name for name in names if any(name == c or name.startswith(f"{c}.") for c in computing)}, file
 
 
 def test_importing_the_torch_free_modules_imports_no_torch() -> None:
@@ -143,16 +144,16 @@ def test_importing_ch12_itself_takes_next_to_nothing() -> None:
     assert done.stdout == "[]\n"
 
 
-@pytest.mark.parametrize("file", FILES, ids=module_of)
-def test_a_module_is_about_one_thing_and_says_which(file: Path) -> None:
-    text = file.read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= LONGEST
-    names = {"utils", "helpers", "helper", "util", "common", "misc", "base", "manager"}
-    assert not set(file.relative_to(PACKAGE).with_suffix("").parts) & names
-    if text.strip():
-        docstring = ast.get_docstring(ast.parse(text))
-        assert docstring, "no docstring"
-        assert docstring.splitlines()[0].endswith((".", ":", "?"))
+def test_a_module_is_about_one_thing_and_says_which() -> None:
+    vague = {"utils", "helpers", "helper", "util", "common", "misc", "base", "manager"}
+    for file in FILES:
+        text = file.read_text(encoding="utf-8")
+        assert len(text.splitlines()) <= LONGEST, file
+        assert not set(file.relative_to(PACKAGE).with_suffix("").parts) & vague, file
+        if text.strip():
+            docstring = ast.get_docstring(tree_of(file))
+            assert docstring, f"{file}: no docstring"
+            assert docstring.splitlines()[0].endswith((".", ":", "?")), file
 
 
 def test_no_file_names_a_place_on_somebodys_machine() -> None:

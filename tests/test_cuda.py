@@ -1,4 +1,4 @@
-"""What a GPU could make different: each test runs on the CPU, and again on a GPU where there is one."""
+"""What a GPU could make different: each test runs on a GPU where there is one, and on the CPU to be sound."""
 
 import json
 import math
@@ -33,7 +33,7 @@ TORCHS_OWN = ("optimizer=adamw", "+optimizer.foreach=false")  # an argument that
 IRIS = Path(__file__).parents[1] / "ch12cli" / "data" / "iris.csv"
 
 
-@pytest.fixture(params=["cpu", pytest.param("cuda", marks=NO_GPU)])
+@pytest.fixture(params=[pytest.param("cpu", marks=pytest.mark.slow), pytest.param("cuda", marks=NO_GPU)])
 def device(request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
     """Each device by its name; the test runs in an empty folder."""
     with one_thread():

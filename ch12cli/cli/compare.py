@@ -13,7 +13,7 @@ from ch12cli.cli.page import page_width, printable
 from ch12cli.cli.runs import whole
 from ch12cli.cli.tables import GAP, format_table
 from ch12cli.errors import InputError
-from ch12cli.runs.catalogue import entries
+from ch12cli.runs.catalogue import entry_at
 from ch12cli.runs.comparison import Compared, Table, alike, as_records, best_of, differences, folded
 from ch12cli.runs.directory import HYDRA, RESULT, read_result
 from ch12cli.runs.jobs import monitor_of, read_jobs
@@ -121,9 +121,7 @@ def compared(path: Path) -> Compared:
     """A run as it is compared; of one whose result is damaged its settings alone. InputError if it is none."""
     from ch12cli.config.recorded import read_keys
 
-    entry = next((entry for entry in entries(path) if entry.path == path), None)
-    if entry is None:
-        raise InputError(f"{path}: is no run; `ch12 runs` lists what there is")
+    entry = entry_at(path)
     result = (read_result(path / RESULT) or {}) if entry.status != "damaged" else {}
     environment, data = result.get("environment"), result.get("data")
     return Compared(

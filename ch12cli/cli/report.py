@@ -28,15 +28,13 @@ def run(words: Sequence[str]) -> int:
     from ch12cli.cli.named import find
     from ch12cli.cli.report_pages import run_page, sweep_page
     from ch12cli.cli.show import NOT_OURS
-    from ch12cli.runs.catalogue import entries
+    from ch12cli.runs.catalogue import entry_at
     from ch12cli.runs.files import write_whole
 
     path = find(options.words[0])
-    found = [entry for entry in entries(path) if entry.path == path]
-    if not found:
-        raise InputError(f"{path}: is neither a run nor a sweep; `ch12 runs` lists what there is")
+    found = entry_at(path)
     try:
-        content = (sweep_page if found[0].kind == "sweep" else run_page)(found[0])
+        content = (sweep_page if found.kind == "sweep" else run_page)(found)
     except NOT_OURS as error:
         raise InputError(f"{path}: what it holds is not such as ch12 writes it ({error})") from error
     write_whole(target, content)

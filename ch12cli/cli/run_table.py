@@ -4,6 +4,7 @@ import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from ch12cli.cli.page import page_width, printable
@@ -81,7 +82,7 @@ def cells(entry: Entry, *, brief: bool = False) -> list[str]:
             objective = describe(entry.jobs) + (f", best {objective}" if objective != NONE else "")
     seconds = values.get("seconds")
     spent = format_seconds(seconds) if isinstance(seconds, int | float) and math.isfinite(seconds) else NONE
-    when = NONE if entry.kind == "job" else time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.when))
+    when = NONE if entry.kind == "job" else minute(int(entry.when // 60))
     name = entry.place.removeprefix(f"{OUTPUTS}/")  # by which it is found just as well
     found = (when[5:] or NONE if brief else when, name, entry.status, epochs, objective, test_of(values), spent)
     return [text if text.isascii() and text.isprintable() else printable(text) for text in found]
@@ -97,12 +98,22 @@ def objective_of(values: Mapping[str, Any]) -> str:
 
 def test_of(values: Mapping[str, Any]) -> str:
     """The first metric on the test part but the loss: `accuracy 0.9667`."""
-    for name, value in values.items():
-        if name.startswith("test_") and name != "test_loss":
-            metric = name.removeprefix("test_")
-            known = isinstance(value, int | float)
-            return f"{metric_label(metric, ascii_only=True)} {format_number(metric, value)}" if known else NONE
-    return NONE
+    name = first_test_metric(tuple(values))
+    if not isinstance(value := values.get(name), int | float):
+        return NONE
+    metric = name.removeprefix("test_")
+    return f"{metric_label(metric, ascii_only=True)} {format_number(metric, value)}"
+
+
+@lru_cache(maxsize=256)
+def first_test_metric(names: Sequence[str]) -> str:
+    return next((name for name in names if name.startswith("test_") and name != "test_loss"), "")
+
+
+@lru_cache(maxsize=4096)
+def minute(minutes: int) -> str:
+    """A minute since 1970, as a clock on the wall here shows it."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(60 * minutes))
 
 
 def describe(jobs: Mapping[str, int]) -> str:

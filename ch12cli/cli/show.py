@@ -33,17 +33,15 @@ def run(words: Sequence[str]) -> int:
     if len(options.words) > 1:
         raise InputError(f"{options.words[1]}: one word too many; see `ch12 show --help`")
     from ch12cli.cli.named import find
-    from ch12cli.runs.catalogue import entries
+    from ch12cli.runs.catalogue import entry_at
 
     path = find(options.words[0])
-    found = [entry for entry in entries(path) if entry.path == path]
-    if not found:
-        raise InputError(f"{path}: is neither a run nor a sweep; `ch12 runs` lists what there is")
+    found = entry_at(path)
     from ch12cli.cli.screen import Screen
 
     with Screen() as screen:
         try:
-            (show_sweep if found[0].kind == "sweep" else show_run)(screen, found[0])
+            (show_sweep if found.kind == "sweep" else show_run)(screen, found)
         except NOT_OURS as error:
             raise InputError(f"{path}: what it holds is not such as ch12 writes it ({error})") from error
     return 0

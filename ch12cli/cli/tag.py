@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from ch12cli.cli.arguments import Arguments
 from ch12cli.cli.named import find
 from ch12cli.errors import InputError
-from ch12cli.runs.catalogue import entries
+from ch12cli.runs.catalogue import entry_at
 from ch12cli.runs.tags import read_tags, write_tags
 
 
@@ -21,8 +21,7 @@ def run(words: Sequence[str]) -> int:
     if not options.words:
         raise InputError("tag: which run? ch12 tag @1 good")
     path, given = find(options.words[0]), options.words[1:]
-    if path not in [entry.path for entry in entries(path)]:
-        raise InputError(f"{path}: is neither a run nor a sweep; `ch12 runs` lists what there is")
+    entry_at(path)
     tags = read_tags(path)
     missing = [word for word in given if options.remove and word not in tags]
     if missing:

@@ -9,7 +9,7 @@ from ch12cli.cli.page import printable
 from ch12cli.cli.show import NOT_OURS
 from ch12cli.cli.tables import format_time_left
 from ch12cli.errors import InputError
-from ch12cli.runs.catalogue import Entry, entries
+from ch12cli.runs.catalogue import Entry, entry_at
 from ch12cli.runs.directory import METRICS, RESULT, read_result
 from ch12cli.runs.locks import is_locked
 from ch12cli.runs.metrics import read_metrics
@@ -29,11 +29,9 @@ def run(words: Sequence[str]) -> int:
     if len(options.words) != 1:
         raise InputError("watch: which one? give one run or sweep: ch12 watch @1")
     path = find(options.words[0])
-    found = [entry for entry in entries(path) if entry.path == path]
-    if not found:
-        raise InputError(f"{path}: is neither a run nor a sweep; `ch12 runs` lists what there is")
+    found = entry_at(path)
     try:
-        (watch_sweep if found[0].kind == "sweep" else watch_run)(found[0])
+        (watch_sweep if found.kind == "sweep" else watch_run)(found)
     except NOT_OURS as error:
         raise InputError(f"{path}: what it holds is not such as ch12 writes it ({error})") from error
     return 0
@@ -90,7 +88,7 @@ def watch_sweep(entry: Entry) -> None:
                 screen.print([now])
             time.sleep(EVERY)
         screen.close()
-        show_sweep(screen, next(e for e in entries(entry.path) if e.path == entry.path))
+        show_sweep(screen, entry_at(entry.path))
 
 
 def format_far(far: Far) -> str:

@@ -21,7 +21,7 @@ from ch12cli.runs.tags import TAGS, read_tags
 
 LARGEST = 2**63  # of a whole number
 DEEPEST = 8  # folders below each other that are looked into
-READERS = 16  # threads that wait for the disk at once: a disk answers many in the time of one
+READERS = 8  # threads that wait for the disk at once; more get into each other's way
 TOGETHER = 64  # folders that one of them looks at in a go
 AHEAD = 64 * TOGETHER  # folders that are read before the first of them is told
 PATIENCE = 1e-4  # seconds for a folder, from which it is the disk that takes them
@@ -77,6 +77,16 @@ def entries(below: Path) -> Iterator[Entry]:
                 elif depth < DEEPEST:
                     following += inside
             level = following
+
+
+def entry_at(path: Path) -> Entry:
+    """The run or sweep that a folder itself is. InputError if it is none."""
+    folder = str(path)
+    look = look_into(folder)
+    found = look_inside(folder)[0] if look.result is None else run_entry(folder, look)
+    if found is None:
+        raise InputError(f"{path}: is neither a run nor a sweep; `ch12 runs` lists what there is")
+    return found
 
 
 def looked_at(folders: Sequence[str], readers: ThreadPoolExecutor) -> Iterator[Look]:

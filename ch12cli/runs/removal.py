@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from ch12cli.errors import InputError
-from ch12cli.runs.catalogue import Entry, entries
+from ch12cli.runs.catalogue import Entry, entry_at
 from ch12cli.runs.files import locked, machine_errors
 from ch12cli.runs.locks import is_locked
 from ch12cli.runs.table import STATE, SWEEP
@@ -14,15 +14,13 @@ def removable(path: Path) -> Entry:
     """The run or sweep that a directory is. InputError if it must not be removed."""
     if path.is_symlink():
         raise InputError(f"{path}: is a link; name the directory itself")
-    found = [entry for entry in entries(path) if entry.path == path]
-    if not found:
-        raise InputError(f"{path}: is neither a run nor a sweep, and nothing else is removed")
+    found = entry_at(path)
     above = next((p for p in path.absolute().parents if (p / STATE).exists() or (p / SWEEP).exists()), None)
     if above is not None:
         raise InputError(f"{path}: is a job of the sweep {above}, which goes as a whole")
     if is_locked(path):
         raise InputError(f"{path}: a ch12 process is writing there; end it first")
-    return found[0]
+    return found
 
 
 def remove(entry: Entry) -> None:

@@ -23,6 +23,7 @@ def make_runs(bench: Bench, folder: Path) -> None:
     result = read_result(one / RESULT)
     assert result is not None
     files = {path.relative_to(one): path.read_bytes() for path in one.rglob("*") if path.is_file()}
+    del files[Path(RESULT)]  # which is written last
     for number in range(RUNS):
         target = folder / "outputs" / f"{number // 500:03}" / f"{number:05}-iris-mlp"
         content = format_result({**result, "objective": (number * 7919 % RUNS) / RUNS})

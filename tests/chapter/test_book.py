@@ -117,6 +117,7 @@ def test_hand_outs_hold_code_and_both_figures(tmp_path: Path, capsys: pytest.Cap
     assert "### 17. stack" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_notebook_is_of_format_4_5_and_its_cells_run_from_top_to_bottom(tmp_path: Path) -> None:
     target = tmp_path / "a.ipynb"
     assert main(["book", "12.1", "12.2", "25", "--format", "ipynb", "-o", str(target)]) == 0

@@ -9,7 +9,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas
 import pytest
-from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from ch12cli.cli.main import main
 from ch12cli.config.compose import Composer, hydra_session
@@ -62,6 +61,8 @@ def by_scikit_learn(words: list[str], seed: int) -> float:
         settings = Composer().compose(words, []).settings
     data = read_data(settings)
     assert data.test is not None
+    from sklearn.neural_network import MLPClassifier, MLPRegressor  # which take two seconds to import
+
     kind = MLPClassifier if data.table.class_names else MLPRegressor
     network = kind(
         hidden_layer_sizes=(16,),

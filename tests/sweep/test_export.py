@@ -91,7 +91,10 @@ def require_same_weights(folder: Path) -> None:
         ["dataset=two_class", "loss=bce_logits", "model.dropout=0.5", "activation=leaky_relu"],
         ["loss=nll", "activation=silu", "precision=float64"],
         ["dataset=toy_regression", "optimizer=sgd", "activation=elu"],
-        *(["activation=" + name] for name in ("gelu", "selu", "mish", "softplus", "softmax", "identity")),
+        *(
+            pytest.param(["activation=" + name], marks=pytest.mark.slow)
+            for name in ("gelu", "selu", "mish", "softplus", "softmax", "identity")
+        ),
     ],
     ids="-".join,
 )

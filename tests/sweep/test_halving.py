@@ -143,9 +143,12 @@ def test_runs_that_do_not_fit_into_one_stack_are_compared_with_all_others() -> N
 
 
 @pytest.mark.usefixtures("folder")
-@pytest.mark.parametrize("at_once", [24, 5])
+@pytest.mark.parametrize(
+    ("at_once", "stops"),
+    [(24, (7,)), (5, (19,)), *(pytest.param(n, (1, 7, 13, 19, 23), marks=pytest.mark.slow) for n in (24, 5))],
+)
 def test_a_halving_that_is_interrupted_goes_on_with_the_same_runs(
-    at_once: int, monkeypatch: pytest.MonkeyPatch
+    at_once: int, stops: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = (*WORDS, "epochs=5", HALVING, f"sweep.max_stacked={at_once}")
     whole = sweep(*words, into="whole")
@@ -161,7 +164,7 @@ def test_a_halving_that_is_interrupted_goes_on_with_the_same_runs(
                 raise KeyboardInterrupt
 
     monkeypatch.setattr("ch12cli.sweep.workers.REFRESH", 0.0)
-    for stop in (1, 7, 13, 19, 23):
+    for stop in stops:
         looker = Stopping()
         looker.stop = stop
         sweep(*words, into=f"stopped-{stop}", looker=looker, signalled=True)

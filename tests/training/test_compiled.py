@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch._dynamo.utils import counters
 
 from ch12cli.training.compiled import CannotCompileError, CompiledStep, pays
 from tests.sweep.driver import Together, alone, one_thread, relative, settings_of, stack_of
@@ -34,6 +33,8 @@ def compiled_stack(settings: list[dict[str, Any]]) -> Together:
 
 
 def compiled_functions() -> int:
+    from torch._dynamo.utils import counters  # which takes two seconds to import
+
     return int(counters["stats"]["unique_graphs"])
 
 
