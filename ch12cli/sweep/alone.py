@@ -22,7 +22,7 @@ from ch12cli.runs.directory import BEST, CHECKPOINTS, MODEL, MetricsFile, write_
 from ch12cli.runs.files import locked, remove_leftovers
 from ch12cli.sweep.facts import facts_of
 from ch12cli.sweep.machine import is_small
-from ch12cli.sweep.results import Row, result_of, row_of, rows_of, rows_state, run_state
+from ch12cli.sweep.results import Row, result_of, row_of, rows_of, rows_state, run_state, surroundings_of
 from ch12cli.sweep.signals import Terminated, sigterm_raises
 from ch12cli.sweep.steps import ToldSource
 from ch12cli.sweep.trained import fitting
@@ -73,7 +73,7 @@ class Job:
     @cached_property
     def run_state(self) -> dict[str, Any]:
         """What every checkpoint of the run holds beside the training's state."""
-        return run_state(self.settings, self.chosen, self.task, self.device)
+        return run_state(self.settings, self.chosen, surroundings_of(self.task, self.device))
 
     def state(self, boundary: Mapping[str, Any]) -> dict[str, Any]:
         """A checkpoint: the training's state at the end of an epoch, the rows so far, and the run's own."""

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ch12cli.sweep.results import Row
+from ch12cli.sweep.results import Rows
 
 FIRST = 64  # epochs for which there is room at first; doubled as they are needed
 
@@ -39,14 +39,10 @@ class Figures:
             self.columns[name][:, : old.shape[1]] = old
         return self.columns[name]
 
-    def rows(self, run: int, epochs: int) -> list[Row]:
+    def rows(self, run: int, epochs: int) -> Rows:
         """The rows of a run's metrics.csv."""
-        columns = {name: values[run, :epochs].tolist() for name, values in self.columns.items()}
-        names = list(columns)
-        return [
-            {"epoch": number, **dict(zip(names, values, strict=True))}
-            for number, values in enumerate(zip(*columns.values(), strict=True), start=1)
-        ]
+        columns = [np.arange(1.0, epochs + 1), *(values[run, :epochs] for values in self.columns.values())]
+        return Rows(list(self.columns), np.stack(columns, axis=1))
 
     def state_dict(self, epochs: int) -> dict[str, Tensor]:
         """The columns up to an epoch, copied: a checkpoint is not to hold the room beyond."""

@@ -3,13 +3,12 @@
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from hydra.core.override_parser.types import Override
-from hydra.types import RunMode
-from omegaconf import DictConfig, flag_override
+from omegaconf import DictConfig
 
 from ch12cli.config.check import check, value_problem
 from ch12cli.config.choices import flatten
@@ -73,6 +72,13 @@ class SweepJob:
         """What its overrides set, by key."""
         return {key.lstrip("+~"): value for key, _, value in (line.partition("=") for line in self.lines)}
 
+    @property
+    def dirname(self) -> str:
+        """Its overrides in one name, as `hydra.job.override_dirname` has them."""
+        excluded, between, equals = self.base.naming
+        lines = sorted(line for line in self.lines if line.partition("=")[0].lstrip("+~") not in excluded)
+        return between.join(lines).replace("=", equals)
+
 
 @dataclass
 class Base:
@@ -91,6 +97,12 @@ class Base:
     problems: list[str] = field(default_factory=list)
     template: str = ""
     options: tuple[str, ...] = ()
+
+    @cached_property
+    def naming(self) -> tuple[frozenset[str], str, str]:
+        """Of `hydra.job.override_dirname`: the keys that are left out, what stands between two overrides, and for =."""
+        names = {} if self.config is None else self.config.hydra.job.config.override_dirname
+        return frozenset(names.get("exclude_keys", ())), str(names.get("item_sep", ",")), str(names.get("kv_sep", "="))
 
 
 class Jobs:
@@ -225,26 +237,3 @@ def _set(settings: dict[str, Any], key: str, value: Any) -> None:
     for parent in parents:
         settings = settings[parent]
     settings[last] = value
-
-
-def full_config(job: SweepJob) -> DictConfig:
-    """The job's whole configuration as Hydra would hold it, for callbacks and for what is named after it."""
-    assert job.base.config is not None
-    config = deepcopy(job.base.config)
-    with flag_override(config, ["struct", "readonly"], [False, False]):
-        for key, value in job.written.items():
-            config[key] = value
-        config.hydra.job.num = job.number
-        config.hydra.job.id = str(job.number)
-        config.hydra.job.override_dirname = override_dirname(job)
-        config.hydra.overrides.task = list(job.lines)
-        config.hydra.mode = RunMode.MULTIRUN
-    return config
-
-
-def override_dirname(job: SweepJob) -> str:
-    """The job's overrides in one name, as `hydra.job.override_dirname` has them."""
-    names = {} if job.base.config is None else job.base.config.hydra.job.config.override_dirname
-    excluded = set(names.get("exclude_keys", ()))
-    lines = sorted(line for line in job.lines if line.partition("=")[0].lstrip("+~") not in excluded)
-    return str(names.get("item_sep", ",")).join(lines).replace("=", names.get("kv_sep", "="))

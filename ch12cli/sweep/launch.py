@@ -16,9 +16,9 @@ from ch12cli.sweep.continued import look_back
 from ch12cli.sweep.events import Done, Progress, Uncompiled, Unstacked
 from ch12cli.sweep.examine import examine
 from ch12cli.sweep.groups import Group, why_not_halved
-from ch12cli.sweep.jobs import SweepJob, full_config
+from ch12cli.sweep.jobs import SweepJob
 from ch12cli.sweep.logged import log_job, require_trackers
-from ch12cli.sweep.places import place_of
+from ch12cli.sweep.places import full_config, place_of
 from ch12cli.sweep.plan import PLAN, Plan, make_plan, processes_for, write_plan
 from ch12cli.sweep.reached import Reached
 from ch12cli.sweep.record import HydraFiles, is_done, write_failed

@@ -1,21 +1,38 @@
 """Where each job's directory is below the sweep's: by `hydra.sweep.subdir`, its number unless told otherwise."""
 
 from collections.abc import Collection, Iterable
+from copy import deepcopy
 from pathlib import Path, PurePath
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import OmegaConf
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
 
 from ch12cli.config.settings import first_lines
 from ch12cli.errors import InputError
 from ch12cli.runs.directory import HYDRA
 from ch12cli.runs.files import read_file
-from ch12cli.sweep.jobs import SweepJob, full_config
+from ch12cli.sweep.jobs import SweepJob
 from ch12cli.sweep.record import overrides_yaml
 
 BY_NUMBER = "${hydra.job.num}"
+
+
+def full_config(job: SweepJob) -> DictConfig:
+    """The job's whole configuration as Hydra would hold it, for callbacks and for what is named after it."""
+    assert job.base.config is not None
+    config = deepcopy(job.base.config)
+    with flag_override(config, ["struct", "readonly"], [False, False]):
+        for key, value in job.written.items():
+            config[key] = value
+        config.hydra.job.num = job.number
+        config.hydra.job.id = str(job.number)
+        config.hydra.job.override_dirname = job.dirname
+        config.hydra.overrides.task = list(job.lines)
+        config.hydra.mode = RunMode.MULTIRUN
+    return config
 
 
 def pattern_of(job: SweepJob) -> str:

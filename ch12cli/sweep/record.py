@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,10 +26,12 @@ from ch12cli.runs.directory import (
     write_result,
 )
 from ch12cli.runs.files import machine_errors, read_file
-from ch12cli.sweep.jobs import Base, SweepJob, override_dirname
+from ch12cli.sweep.jobs import Base, SweepJob, with_changes
+from ch12cli.sweep.results import Row, Rows
 from ch12cli.training.checkpoint import sealed_bytes
 
 DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # libyaml's writes forty times as fast as the one in Python
+PLAIN = re.compile(r"(?=.*[/=])[A-Za-z/][A-Za-z0-9_./=,-]*")  # texts that YAML has as they are
 NUMBER, OUTPUT, NAMES, TASK = "918273645", "@output@", "@names@", "@task@"  # stand for what differs between jobs
 
 
@@ -36,9 +39,16 @@ def to_yaml(node: Any) -> str:
     return str(yaml.dump(node, Dumper=DUMPER, default_flow_style=False, sort_keys=False, allow_unicode=True))
 
 
+def text_to_yaml(text: str) -> str:
+    """A text as YAML; most are the same."""
+    return text if PLAIN.fullmatch(text) else to_yaml(text).removesuffix("...\n").strip()
+
+
 def overrides_yaml(job: SweepJob) -> bytes:
     """The content of overrides.yaml, as Hydra writes it."""
-    return (to_yaml(list(job.lines)) if job.lines else "[]\n").encode()
+    if all(map(PLAIN.fullmatch, job.lines)):
+        return ("".join(f"- {line}\n" for line in job.lines) or "[]\n").encode()
+    return to_yaml(list(job.lines)).encode()
 
 
 class HydraFiles:
@@ -46,7 +56,7 @@ class HydraFiles:
 
     def __init__(self, sweep_dir: Path) -> None:
         self.sweep_dir = sweep_dir
-        self.sections: dict[str, tuple[str, str]] = {}  # of the last config.yaml: content and YAML, by top-level key
+        self.sections: dict[int, tuple[Base, dict[str, str]]] = {}  # of config.yaml, by top-level key, for each base
 
     def template(self, base: Base) -> str:
         """hydra.yaml of the jobs of a base, with marks where they differ."""
@@ -76,8 +86,8 @@ class HydraFiles:
             listed = "".join(f"{indent}{line}\n" for line in lines)
             text = text[: place - len(indent)] + listed + text[place + len(mark) :]
         text = text.replace(NUMBER, str(job.number))
-        for mark, value in ((OUTPUT, str(directory.absolute())), (NAMES, override_dirname(job))):
-            text = text.replace(f"'{mark}'", to_yaml(value).removesuffix("...\n").strip())
+        text = text.replace(f"'{OUTPUT}'", text_to_yaml(str(directory.absolute())))
+        text = text.replace(f"'{NAMES}'", text_to_yaml(job.dirname))
         return {
             "config.yaml": self.config_yaml(job).encode(),
             "overrides.yaml": overrides,
@@ -85,20 +95,24 @@ class HydraFiles:
         }
 
     def config_yaml(self, job: SweepJob) -> str:
-        """The content of config.yaml. Only the sections that the job before had otherwise are written out anew."""
-        for key, value in job.written.items():
-            content = repr(value)  # not the value itself: 1, 1.0 and True are equal
-            if self.sections.get(key, ("", ""))[0] != content:
-                self.sections[key] = content, to_yaml({key: value})
-        return "".join(self.sections[key][1] for key in job.written)
+        """The content of config.yaml. Only the sections that are not as the base has them are written out anew."""
+        base = job.base
+        if id(base) not in self.sections:
+            self.sections[id(base)] = base, {key: to_yaml({key: value}) for key, value in base.plain.items()}
+        changed = {head: base.plain[head] for head in (key.partition(".")[0] for key in job.changes)}
+        written = {key: to_yaml({key: value}) for key, value in with_changes(changed, job.changes).items()}
+        return "".join(({**self.sections[id(base)][1], **written}).values())
 
 
-def metrics_csv(rows: Sequence[Mapping[str, float | int]]) -> bytes:
+def metrics_csv(rows: Sequence[Row]) -> bytes:
     """The content of metrics.csv."""
     if not rows:
         return b""
-    lines = [",".join(rows[0]), *(",".join(map(repr, row.values())) for row in rows)]
-    return ("\n".join(lines) + "\n").encode()
+    if isinstance(rows, Rows):
+        lines = [f"{int(epoch)},{repr(figures)[1:-1].replace(', ', ',')}" for epoch, *figures in rows.values.tolist()]
+    else:
+        lines = [",".join(map(repr, row.values())) for row in rows]
+    return "\n".join([",".join(rows[0]), *lines, ""]).encode()
 
 
 def pt_bytes(state: Mapping[str, Any]) -> bytes:
@@ -132,7 +146,7 @@ def write_directory(
     directory: Path,
     *,
     hydra: Mapping[str, bytes],
-    rows: Sequence[Mapping[str, float | int]],
+    rows: Sequence[Row],
     result: Mapping[str, Any],
     last: Mapping[str, Any],
     best: Mapping[str, Any],

@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, overload
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ch12cli.config.task import Task
 from ch12cli.data.columns import as_plain
@@ -45,15 +47,15 @@ def result_of(
 
 
 def run_state(
-    settings: Mapping[str, Any], chosen: Mapping[str, str | None], task: Task, device: torch.device
+    settings: Mapping[str, Any], chosen: Mapping[str, str | None], surroundings: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What every checkpoint of a run holds beside the training's state: all that it takes to go on, or to evaluate."""
-    return {
-        "settings": json.dumps(settings),
-        "chosen": json.dumps(dict(chosen)),
-        "environment": json.dumps(environment_of(device)),
-        **data_state(task),
-    }
+    return {"settings": json.dumps(settings), "chosen": json.dumps(dict(chosen)), **surroundings}
+
+
+def surroundings_of(task: Task, device: torch.device) -> dict[str, Any]:
+    """What of that the runs of a stack share."""
+    return {"environment": json.dumps(environment_of(device)), **data_state(task)}
 
 
 def row_of(epoch: Epoch, run: int = 0) -> Row:
@@ -68,6 +70,31 @@ def rows_state(rows: Sequence[Row]) -> dict[str, Any]:
         "columns": columns,
         "rows": torch.tensor([[float(row[name]) for name in columns] for row in rows], dtype=torch.float64),
     }
+
+
+class Rows(Sequence[Row]):
+    """The rows of metrics.csv out of a table. names: of the columns but the first, which is the epoch; values:
+    (epochs, columns), the epoch among them."""
+
+    def __init__(self, names: Sequence[str], values: NDArray[np.float64]) -> None:
+        self.names, self.values = list(names), values
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @overload
+    def __getitem__(self, place: int) -> Row: ...
+    @overload
+    def __getitem__(self, place: slice) -> "Rows": ...
+    def __getitem__(self, place: int | slice) -> "Row | Rows":
+        if isinstance(place, slice):
+            return Rows(self.names, self.values[place])
+        epoch, *values = self.values[place].tolist()
+        return {"epoch": int(epoch), **dict(zip(self.names, values, strict=True))}
+
+    def state_dict(self) -> dict[str, Any]:
+        """As a checkpoint has them."""
+        return {"columns": ["epoch", *self.names] if len(self) else [], "rows": torch.from_numpy(self.values)}
 
 
 def rows_of(state: Mapping[str, Any]) -> list[Row]:

@@ -20,7 +20,7 @@ from ch12cli.sweep.events import Done, Event, Progress, Uncompiled
 from ch12cli.sweep.figures import Figures
 from ch12cli.sweep.jobs import SweepJob
 from ch12cli.sweep.record import HydraFiles, write_directory
-from ch12cli.sweep.results import result_of, rows_state, run_state
+from ch12cli.sweep.results import result_of, run_state, surroundings_of
 from ch12cli.sweep.signals import sigterm_held
 from ch12cli.sweep.sittings import environment_of, plain_of, sitting
 from ch12cli.training.checkpoint import Checkpoints
@@ -154,9 +154,10 @@ class StackRun:
             name: value.contiguous().cpu() if isinstance(value, torch.Tensor) else value
             for name, value in state["optimizer"].items()
         }
+        surroundings = surroundings_of(self.task, self.device)
         for row, (status, details) in ended.items():
             job = int(members[row])
-            shared = run_state(self.jobs[job].settings, self.jobs[job].chosen, self.task, self.device)
+            shared = run_state(self.jobs[job].settings, self.jobs[job].chosen, surroundings)
             rows = self.figures.rows(job, int(self.epochs[job]))
             network = self.network.state_of(rows_of["network"][row])
             best = self.network.state_of(rows_of["best_network"][row])
@@ -186,7 +187,7 @@ class StackRun:
                 "source": {"cpu": self.streams.state_after(job, len(rows))},
                 "stacked": len(self.jobs),
                 "history": json.dumps(self.history),
-                **rows_state(rows),
+                **rows.state_dict(),
                 **shared,
             }
             cause = cause_of(details)

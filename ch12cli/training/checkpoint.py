@@ -20,6 +20,7 @@ SHARE = 0.02  # of the time that checkpoints may cost when their interval is lef
 SEAL = "fingerprint"
 PREVIOUS = "previous.pt"
 MOST_VALUES = 10**6  # in the nested mappings and lists of a checkpoint; a stack of 4,096 runs has under 10**5
+SCALARS = frozenset((str, int, float, bool, type(None)))
 DEEPEST = 20  # of them inside each other
 
 
@@ -35,7 +36,9 @@ def fingerprint(value: Any) -> str:
 
 
 def _add(total: Any, value: Any) -> None:
-    if isinstance(value, Tensor):
+    if type(value) in SCALARS:  # first: most are, and asking whether they are mappings takes longer than all else
+        total.update(f"{type(value).__name__} {value!r};".encode())
+    elif isinstance(value, Tensor):
         array = value.detach().cpu().contiguous()
         total.update(f"tensor {array.dtype} {tuple(array.shape)}".encode())
         total.update(array.reshape(-1).view(torch.uint8).numpy().data if array.numel() else b"")
@@ -54,6 +57,8 @@ def _add(total: Any, value: Any) -> None:
 
 def on_cpu(value: Any) -> Any:
     """The same with its tensors on the CPU: torch.load puts a tensor where it was saved, on another machine too."""
+    if type(value) in SCALARS:
+        return value
     if isinstance(value, Tensor):
         return value.cpu()
     if isinstance(value, Mapping):

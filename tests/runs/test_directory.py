@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ch12cli.errors import InputError, MachineError
-from ch12cli.runs.directory import MetricsFile, claim, claim_new, release, write_result
+from ch12cli.runs.directory import MetricsFile, claim, claim_new, json_of, release, write_result
 from ch12cli.runs.files import write_whole
 
 RUNS = 50
@@ -144,3 +144,14 @@ def test_a_file_is_written_whole_or_the_old_one_stays(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
     with pytest.raises(MachineError, match="cannot write"):
         write_whole(tmp_path / "no" / "folder", b"")
+
+
+def test_json_is_laid_out_as_the_standard_library_does() -> None:
+    value = {
+        "a": {"b": [1, 2.5e-300, True, None, 'é"\\\n\u2028\x00'], "c": {}, "d": [], "e": ()},
+        "f": [[1], {"g": -0.0}],
+        "h\n": 10**30,
+        "i": False,
+    }
+    assert json_of(value) == json.dumps(value, indent=2, ensure_ascii=False)
+    assert json_of([math.nan, math.inf, {"x": -math.inf}]) == json.dumps([None, None, {"x": None}], indent=2)

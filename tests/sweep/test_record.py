@@ -4,11 +4,13 @@ import resource
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from ch12cli.errors import MachineError
-from ch12cli.sweep.record import write_directory
+from ch12cli.sweep.record import PLAIN, metrics_csv, to_yaml, write_directory
+from ch12cli.sweep.results import Rows, rows_state
 from tests.sweep.killed import exit_code, in_child
 
 ROWS = [{"epoch": 1, "train_loss": 0.5}]
@@ -30,3 +32,25 @@ def test_a_file_of_which_the_disk_took_only_a_part_is_an_error(tmp_path: Path) -
 
     assert exit_code(in_child(on_a_full_disk)) == 0
     assert not (tmp_path / "1").exists()
+
+
+def test_texts_that_are_not_given_to_the_yaml_library_are_what_it_writes() -> None:
+    """Those that look like numbers, dates, words for true or marks of YAML's are given to it."""
+    draw = np.random.default_rng(3)
+    words = [*"/=,.-#'~é", "true", "null", "1", "1e3", "2001-01-01", "a", "- ", ": ", "on"]
+    texts = ["".join(draw.choice(words, size=draw.integers(1, 6))) for _ in range(9000)]
+    plain = [text for text in texts if PLAIN.fullmatch(text)]
+    assert 300 < len(plain) < 8000
+    for text in plain:
+        assert to_yaml([text]) == f"- {text}\n"
+        assert to_yaml({"key": text}) == f"key: {text}\n"
+
+
+def test_rows_out_of_a_table_are_written_as_rows_are() -> None:
+    values = np.array([[1, 0.1 + 0.2, np.nan], [2, 1e-300, -np.inf]])
+    table = Rows(["train_loss", "lr"], values)
+    assert metrics_csv(table) == metrics_csv(list(table))
+    assert metrics_csv(table).decode().splitlines()[1] == "1,0.30000000000000004,nan"
+    assert (table[-1]["epoch"], type(table[-1]["epoch"])) == (2, int)
+    assert table.state_dict()["columns"] == rows_state(list(table))["columns"]
+    np.testing.assert_array_equal(table.state_dict()["rows"], rows_state(list(table))["rows"])
