@@ -1,5 +1,6 @@
 """What many tests need: an empty folder to run in, and a single run without a display."""
 
+import gc
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
@@ -69,3 +70,10 @@ def train(folder: Path, silent: Silent) -> Train:
         return train_single(["device=cpu", *overrides], folders=folders, watcher=watcher, log=False)
 
     return run
+
+
+def pytest_collection_finish() -> None:
+    """What the tests import is there to stay: the collector, and forked processes, need not go through it."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 10, 100)

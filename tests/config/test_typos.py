@@ -124,6 +124,7 @@ def test_keys_at_the_top_and_of_the_choices_at_hand_are_suggested() -> None:
     assert counted.share >= SHARE, counted.wrong
 
 
+@pytest.mark.slow
 def test_keys_of_every_other_choice_are_suggested_too() -> None:
     """With the defaults at hand, where these keys are not."""
     known = [*top_level(), *GROUPS, *HYDRA_KEYS]
