@@ -21,6 +21,7 @@ from ch12cli.runs.history import forked, resumed
 from ch12cli.sweep.interrupts import interrupts_kept, termination_exits
 from ch12cli.sweep.jobs import with_changes
 from ch12cli.sweep.record import to_yaml
+from ch12cli.sweep.retold import retell
 from ch12cli.sweep.saved import Saved, read_saved, refuse_links, require_same_data, require_sound
 from ch12cli.sweep.sittings import sitting
 
@@ -81,7 +82,10 @@ def resume_run(
         return go_on(directory, lines, watcher=watcher, fork=True, trust=trust)
     # before anything is read: what another process is about to write must not be taken for where the run stopped
     with locked(directory, key=str(directory)):
-        return go_on(directory, lines, watcher=watcher, fork=False, trust=trust)
+        outcome = go_on(directory, lines, watcher=watcher, fork=False, trust=trust)
+    if outcome is not None:
+        retell(directory, lines)
+    return outcome
 
 
 def go_on(directory: Path, lines: Sequence[str], *, watcher: Watcher, fork: bool, trust: bool) -> Outcome | None:

@@ -189,6 +189,7 @@ def test_a_finished_sweep_on_a_read_only_disk_is_no_error(folder: Path) -> None:
 def test_a_job_that_was_trained_on_by_itself_gets_its_new_row() -> None:
     first = sweep(*TINY, "seed=range(3)")
     assert main(["resume", "-q", "sweep/1", "epochs=8"]) == 0
+    told = table(Path("sweep"))
     resume_sweep(Path("sweep"), watcher=Looker(), trust=False)
     rows = table(Path("sweep"))
     assert [rows[job]["epochs"] for job in rows] == ["3", "8", "3"]
@@ -196,6 +197,10 @@ def test_a_job_that_was_trained_on_by_itself_gets_its_new_row() -> None:
     assert result is not None
     assert rows[1]["objective"] == str(result["objective"])
     assert rows[0] == first.rows[0]
+    assert told == rows
+    words = [word for word in first.rows[1]["command"].split() if not word.startswith("epochs=")]
+    assert rows[1]["command"].split() == [*words, "epochs=8"]
+    assert list(rows[1]) == list(first.rows[1])
 
 
 def started(*words: str) -> "subprocess.Popen[str]":
