@@ -1,7 +1,7 @@
 """A verb's options and its words; a mistyped option gets the nearest right one."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -24,13 +24,23 @@ class Arguments(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}; see `{self.prog} --help`")
 
-    def read(self, words: Sequence[str]) -> argparse.Namespace:
-        """The options; the words that are none are in `words`. InputError for an option that there is not."""
+    def read(
+        self, words: Sequence[str], *, check: Callable[[argparse.Namespace], None] = lambda _options: None
+    ) -> argparse.Namespace:
+        """The options; the words that are none are in `words`.
+
+        InputError for an option that there is not, with all that `check` then finds wrong besides.
+        """
         options, rest = self.parse_known_intermixed_args(list(words)) if words else (self.parse_args([]), [])
         known = [option for action in self._actions for option in action.option_strings if option.startswith("--")]
         unknown = [word for word in rest if word.startswith("-")]
         if unknown:
-            raise InputError([f"{word}: no such option{self.hint(word, known)}" for word in unknown])
+            problems = [f"{word}: no such option{self.hint(word, known)}" for word in unknown]
+            try:
+                check(options)
+            except InputError as error:
+                problems += error.problems
+            raise InputError(problems)
         if options.help and not self.own_help:
             from ch12cli.cli.help import format_verb_help
 
@@ -40,10 +50,11 @@ class Arguments(argparse.ArgumentParser):
 
     def hint(self, word: str, known: Sequence[str]) -> str:
         """What may be meant by an option that there is not: another, or a key, which is typed without dashes."""
-        from ch12cli.config.choices import known_keys  # which takes longer than listing a hundred runs
+        from ch12cli.config.choices import default_choices, known_keys  # longer than listing a hundred runs
 
         name, _, value = word.partition("=")
-        keys = nearest(name.lstrip("-"), known_keys()) if self.prog.endswith(" train") and len(name) > 3 else []
+        typed = len(name) > 3 and self.verb == "train"
+        keys = nearest(name.lstrip("-"), [*known_keys(), *default_choices()]) if typed else []
         meant = f"; did you mean `{keys[0]}={value or '…'}`?" if keys else f"; see `{self.prog} --help`"
         return did_you_mean(name, known) or meant
 

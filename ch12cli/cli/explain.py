@@ -19,7 +19,7 @@ from ch12cli.config.choices import (
     known_keys,
     top_level,
 )
-from ch12cli.config.schema import GROUPS, key_of
+from ch12cli.config.schema import GROUPS, HYDRA_KEYS, key_of
 from ch12cli.config.suggest import did_you_mean
 from ch12cli.config.values import MANDATORY, shown
 from ch12cli.errors import InputError
@@ -133,6 +133,8 @@ def meaning_of(path: str, having: Sequence[Choice]) -> str:
     key = key_of(path)
     if key is not None:
         return key.meaning
+    if path in HYDRA_KEYS:
+        return HYDRA_KEYS[path]
     remarks = [comments(choice.file).get(path.removeprefix(f"{choice.group}."), "") for choice in having]
     return next((remark for remark in remarks if remark), "")
 

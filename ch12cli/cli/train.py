@@ -38,7 +38,7 @@ def parser() -> Arguments:
 
 
 def run(words: Sequence[str]) -> int:
-    options = parser().read(words)
+    options = parser().read(words, check=require_sound)
     if options.help:
         from ch12cli.cli.help import format_train_help
 
@@ -54,6 +54,22 @@ def run(words: Sequence[str]) -> int:
     if options.plan:
         return show_plan(options)
     return train_sweep(options) if many else train_one(options)
+
+
+def require_sound(options: argparse.Namespace) -> None:
+    """InputError with what is wrong with the configuration of the run, or of the sweep, that is asked for."""
+    from ch12cli.config.compose import Composer, hydra_session
+
+    with hydra_session():
+        composer = Composer(options.config_dir, config_name=options.config_name)
+        if options.multirun or options.jobs is not None:
+            from ch12cli.sweep.many import open_sweep
+
+            open_sweep(options.words, composer, options.jobs)
+        else:
+            from ch12cli.sweep.single import checked
+
+            checked(composer, options.words)
 
 
 def show_configuration(options: argparse.Namespace) -> int:

@@ -21,11 +21,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ch12cli.config.choices import content, flatten, require_folders, shipped
 from ch12cli.config.loader import Loader
-from ch12cli.config.schema import GROUPS
+from ch12cli.config.schema import GROUPS, HYDRA_KEYS
 from ch12cli.config.session import hydra_session as hydra_session  # who composes, does it in one
 from ch12cli.config.settings import choices_of, first_lines, has, plain_job, settings_of
 from ch12cli.config.unknown import (
-    HYDRA_KEYS,
     hydra_problem,
     no_such_choice,
     no_such_group,

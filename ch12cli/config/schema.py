@@ -196,6 +196,15 @@ GROUPS = {
     "experiment": "presets: several choices at once",
 }
 
+# The keys of Hydra's that a command line may need, and what they mean.
+HYDRA_KEYS = {
+    "hydra.run.dir": "the directory of a run",
+    "hydra.sweep.dir": "the directory of a sweep, in which its jobs have theirs",
+    "hydra.sweep.subdir": "the directory of each job of a sweep, below the sweep's, such as seed_${seed}",
+    "hydra.searchpath": "further folders of configuration files: [file://DIR]",
+    "hydra.job.name": "the name of the program in Hydra's own files",
+}
+
 
 def key_of(path: str) -> Key | None:
     """What is known of a dotted key; None for a key of the user's own."""

@@ -8,7 +8,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf
 
 from ch12cli.config.choices import choices, flatten, keys_of_choice, known_keys
-from ch12cli.config.schema import GROUPS, KEYS
+from ch12cli.config.schema import GROUPS, HYDRA_KEYS, KEYS
 from ch12cli.config.suggest import did_you_mean, nearest
 
 # What people, and other programs, call ch12's keys.
@@ -48,9 +48,6 @@ ALIASES = {
     "validation_split": "dataset.valid_size",
     "val_size": "dataset.valid_size",
 }
-
-# The keys of Hydra's that a command line may need, for suggestions.
-HYDRA_KEYS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.searchpath", "hydra.job.name")
 
 CALL = re.compile(r"([^=]+)=(\w+)\((.*)\)")
 # Hydra's functions of values.

@@ -354,6 +354,7 @@ def test_a_file_that_is_no_configuration_is_no_bug(content: bytes, mine: Path, c
 
 
 def test_hydras_own_keys_are_traced_too(explained):
+    assert "the directory of a run" in explained("hydra.run.dir")
     found = facts(explained("hydra.run.dir", "hydra.run.dir=here"))
     assert (found["value"], found["set by"]) == (["here"], ["hydra.run.dir=here on the command line"])
     assert any("conf/config.yaml" in line for line in found["instead of"])

@@ -232,6 +232,11 @@ SYNTAX = [
     Wrong("épochs=3", ["pochs=3", "not understood"]),
     Wrong("epochs=3\x00", ["epochs=3\\x00", "not understood"]),
     Wrong("--epochs=3", ["--epochs=3", "no such option", "`epochs=3`"]),
+    Wrong("--optimizer=sgd", ["--optimizer=sgd", "no such option", "`optimizer=sgd`"]),
+    Wrong("--foo epochs=0", ["--foo: no such option", "epochs=0: must be a whole number from 1"], lines=2),
+    Wrong(
+        "--foo -m seed=1,2 epochs=0,1", ["--foo: no such option", "epochs=0: must be a whole number from 1"], lines=2
+    ),
     Wrong("--quite", ["--quite", "`--quiet`"]),
     Wrong("-x", ["-x", "ch12 train --help"]),
     Wrong("--config-dir", ["--config-dir", "expected one argument"]),
