@@ -1,6 +1,7 @@
 """`ch12 train`: one run, or with -m many."""
 
 import argparse
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -121,8 +122,16 @@ def show_plan(options: argparse.Namespace) -> int:
         print_line(console, line)
     if options.write is not None:
         write_jobs(options.write, list(plan.jobs.values()))
-        print_line(console, f"jobs written to {options.write}; train them with: ch12 train -m --jobs {options.write}")
+        print_line(console, f"jobs written to {options.write}; train them with: {line_for(options)}")
     return 0
+
+
+def line_for(options: argparse.Namespace) -> str:
+    """The line that trains the jobs that were written, with what does not stand in their table."""
+    folders = [word for folder in options.config_dir for word in ("--config-dir", str(folder))]
+    name = [] if options.config_name == "config" else ["--config-name", options.config_name]
+    others = [word for word in options.words if word.lstrip("+~").startswith(("hydra.", "hydra/"))]
+    return shlex.join(["ch12", "train", "-m", *folders, *name, "--jobs", str(options.write), *others])
 
 
 def train_sweep(options: argparse.Namespace) -> int:

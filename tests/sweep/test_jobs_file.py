@@ -1,6 +1,8 @@
 """Tables of jobs in a file, there and back again."""
 
+import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -163,6 +165,16 @@ def test_a_key_of_the_command_line_that_the_table_has_too_is_refused(folder: Pat
         "optimizer.lr: set on the command line and in the column optimizer.lr of ",
     ]
     assert not (folder / "sweep").exists()
+
+
+def test_the_line_that_trains_written_jobs_has_what_is_not_in_their_table(folder: Path, capsys: Any) -> None:
+    (folder / "mine").mkdir()
+    words = ["-m", *TINY, "--config-dir", "mine", "seed=1,2", "~optimizer.weight_decay", "hydra.sweep.dir=a b"]
+    assert run([*words, "--plan", "--write", "jobs.csv"]) == 0
+    line = capsys.readouterr().out.splitlines()[-1].partition("train them with: ")[2]
+    assert line == "ch12 train -m --config-dir mine --jobs jobs.csv 'hydra.sweep.dir=a b'"
+    assert run([*shlex.split(line)[2:], "-q"]) == 0
+    assert "weight_decay" not in (folder / "a b" / "1" / ".hydra" / "config.yaml").read_text()
 
 
 def test_a_plan_that_is_written_plans_the_same_jobs(folder: Path) -> None:
