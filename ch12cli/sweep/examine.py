@@ -20,6 +20,9 @@ from ch12cli.training.network import Network
 from ch12cli.training.stack import CannotStackError, Stack
 
 TRIAL = 2**62  # a seed that no job has: what goes wrong for some seeds is for their jobs to tell
+# Values that the layers of a network with convolutions give for a batch, from which on a stack takes longer than its
+# runs alone on a CPU: measured for pictures of 8 to 32 pixels, 1 and 3 colours, 4 to 16 channels, batches of 2 to 32.
+CONVOLVED = 1_000_000
 OURS = ("torch.", "ch12cli.", "auto")  # how targets begin that run nobody else's code
 
 
@@ -106,7 +109,16 @@ def try_group(group: Group, task: Task) -> Found:
         return Found(problems=tuple(error.problems))
     except SystemExit as error:
         return Found(failed=f"it called sys.exit({error.code!r})")
-    return Found(parameters, values, compilable)
+    return Found(parameters, values, compilable, reason=why_not_worth(group, modules[0], values))
+
+
+def why_not_worth(group: Group, module: nn.Module, values: int) -> str:
+    """Why runs that can be stacked are trained one by one all the same; empty if they are not. values: of a row."""
+    size = group.settings["batch_size"] * values
+    convolves = any(isinstance(layer, nn.modules.conv._ConvNd) for layer in module.modules())
+    if convolves and size >= CONVOLVED and choose_device(group.settings["device"]).type == "cpu":
+        return f"its layers give {size:,} values a batch; from {CONVOLVED:,} on, convolutions are faster alone on a CPU"
+    return ""
 
 
 @torch.no_grad()

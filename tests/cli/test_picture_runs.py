@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -140,6 +141,15 @@ def test_a_sweep_is_trained_as_a_stack_like_the_runs_alone(folder: Path, capsys:
     stacked, alone = torch.load("sweep/1/model.pt"), torch.load("alone/model.pt")
     for name, value in alone.items():
         torch.testing.assert_close(stacked[name], value, rtol=1e-9, atol=1e-12)
+
+
+def test_large_convolutions_are_trained_one_by_one_which_is_faster(folder: Path, capsys: Any) -> None:
+    words = ["train", "-m", *RUN, "seed=1,2", "dataset.height=64", "dataset.width=64", "model.channels=16", "--plan"]
+    assert "1 stack of 2 runs" in said(capsys, *words, "batch_size=2")[0]
+    found = " ".join(said(capsys, *words, "batch_size=32")[0].split())
+    assert "2 runs one by one" in found
+    values = 64 * 64 * (1 + 2 * 16 + 16 // 4 + 2 * 32 // 4 + 32 // 16 + 32 // 16) + 2
+    assert f"its layers give {32 * values:,} values a batch; from 1,000,000 on" in found
 
 
 def test_the_loaders_bench_takes_pictures(capsys: pytest.CaptureFixture[str]) -> None:
