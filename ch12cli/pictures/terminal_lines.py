@@ -1,7 +1,7 @@
 """Lines, bands and dots in a terminal: braille points on a grid of characters, or ASCII marks."""
 
-from collections.abc import Iterator, Sequence
-from itertools import cycle, groupby
+from collections.abc import Sequence
+from itertools import groupby
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from ch12cli.pictures.colours import TERMINAL
 from ch12cli.pictures.frame import Frame, frame_around, framed
 from ch12cli.pictures.picture import Line, Lines, Span, Values, thinned
 from ch12cli.pictures.scale import Scale
-from ch12cli.runs.curve import ASCII, ASCII_MARKS, BRAILLE, DOTS, PATTERNS
+from ch12cli.runs.curve import ASCII, ASCII_MARKS, BRAILLE, DOTS, PATTERNS, dots_of
 
 SAMPLE = 5  # characters of a line in the legend
 BANDS = 3  # lines up to which their bands are shown: more would hide each other
@@ -83,7 +83,7 @@ def _add_marks(cells: Cells, line: Line, frame: Frame, *, number: int | None, ma
 def _add_line(cells: Cells, line: Line, frame: Frame, number: int) -> None:
     charset = frame.charset
     places = _places(frame, line.x, line.y, dots_x=charset.dots_x, dots_y=charset.dots_y)
-    for x, y in _dots(places, (1,) if charset is ASCII else PATTERNS[number % len(PATTERNS)]):
+    for x, y in dots_of(places, (1,) if charset is ASCII else PATTERNS[number % len(PATTERNS)]):
         place = (y // charset.dots_y, x // charset.dots_x)
         bits, mark, owner = cells.get(place, (0, None, number))
         bit = DOTS[y % charset.dots_y][x % charset.dots_x]
@@ -94,22 +94,6 @@ def _add_line(cells: Cells, line: Line, frame: Frame, number: int) -> None:
             None,
             number if (place[1] + number) % 2 else owner,
         )  # where lines meet they alternate
-
-
-def _dots(places: Sequence[tuple[int, int] | None], pattern: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Every dot of the line through the places, as far as the pattern leaves one."""
-    steps = cycle(pattern)
-    before: tuple[int, int] | None = None
-    for place in places:
-        if place is not None and before is None:
-            yield place
-        elif place is not None and before is not None:
-            (x0, y0), (x, y) = before, place
-            moves = max(abs(x - x0), abs(y - y0))
-            for move in range(1, moves + 1):
-                if next(steps):
-                    yield x0 + round((x - x0) * move / moves), y0 + round((y - y0) * move / moves)
-        before = place
 
 
 def _row(cells: Cells, row: int, frame: Frame) -> list[Span]:

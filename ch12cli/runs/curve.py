@@ -92,7 +92,7 @@ def curve_spans(
     for number, (name, line) in enumerate(means.items()):
         pattern = PATTERNS[number % len(PATTERNS)] if charset is UNICODE else (1,)
         places = _place(line, low, high, across=columns * charset.dots_x, down=rows * charset.dots_y)
-        _add_line(cells, name, _dots(places, pattern), charset)
+        _add_line(cells, name, dots_of(places, pattern), charset)
     lines: list[list[Span]] = []
     for row in range(rows):
         axis = f"{labels[row]:>{gutter}} {charset.tick}" if row in labels else " " * (gutter + 1) + charset.axis
@@ -131,7 +131,7 @@ def _place(line: Sequence[float | None], low: float, high: float, *, across: int
     return places
 
 
-def _dots(places: Sequence[Place], pattern: Sequence[int]) -> Iterator[tuple[int, int]]:
+def dots_of(places: Sequence[Place], pattern: Sequence[int]) -> Iterator[tuple[int, int]]:
     """Every point of the lines through the places, as far as the pattern leaves a dot; it starts anew after a gap."""
     before: Place = None
     steps = cycle(pattern)
