@@ -14,6 +14,7 @@ from importlib import import_module
 from types import FrameType
 from typing import NoReturn
 
+from ch12cli import collector
 from ch12cli.errors import Answered, InputError, MachineError
 
 # The module of each verb is imported when the verb is used: none pays for what another needs.
@@ -43,6 +44,7 @@ INTERRUPTED = 130
 
 def program() -> NoReturn:
     """The program `ch12`: carries out its command line and ends the process."""
+    collector.start()
     atexit.register(gc.freeze)  # or Python looks through all that torch made, once more, for a second
     sys.unraisablehook = interrupt_again
     logging.raiseExceptions = False  # a log that cannot be written is no reason to print a traceback

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ch12cli.collector import settle
 from ch12cli.config.build import build_training
 from ch12cli.config.targets import first_line, place_of
 from ch12cli.config.task import Task, build_task, tensors
@@ -102,6 +103,7 @@ def train_job(job: Job, directory: Path, watcher: Watcher) -> Outcome:
 
 def train_locked(job: Job, directory: Path, watcher: Watcher) -> Outcome:
     start = time.perf_counter()
+    settle()
     watcher = SteadfastRun(watcher)
     for folder in (directory, directory / CHECKPOINTS):
         remove_leftovers(folder)

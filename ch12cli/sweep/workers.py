@@ -11,6 +11,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from ch12cli.collector import settle
 from ch12cli.errors import InputError, MachineError
 from ch12cli.sweep.apart import how_it_died
 from ch12cli.sweep.events import Done, Event, Progress, Told, Trying
@@ -46,6 +47,7 @@ def do_units(
     When the generator is closed or interrupted, the workers write their checkpoints and end. late: gets the units of
     those that did not come to that; idle: is called now and then while nothing happens.
     """
+    settle()
     context = multiprocessing.get_context("fork")  # jobs and code are there already: nothing is imported or sent again
     waiting = list(units)
     workers: list[Worker] = []
