@@ -151,9 +151,9 @@ def _classes_of(found: Found, labels: Labels, key: str) -> list[str]:
             "use dataset.labels=name, or make a folder for each class"
         )
     if inner and labels != "name":
-        classes = [name.partition("/")[0] for name in found.names]
+        classes = [as_text(name).partition("/")[0] for name in found.names]
     else:
-        matches = [LEADING.match(name.rpartition("/")[2]) for name in found.names]
+        matches = [LEADING.match(as_text(name).rpartition("/")[2]) for name in found.names]
         nameless = [name for name, match in zip(found.names, matches, strict=True) if match is None]
         _refuse([f"{name}: begins with no letters, which would name its class; rename it" for name in nameless])
         classes = [match[0] for match in matches if match]
@@ -173,6 +173,11 @@ def _refuse_classes(classes: Sequence[str], key: str) -> None:
         other = by_folded.setdefault(name.casefold(), name)
         if other != name:
             raise InputError(f"{key}: classes {other} and {name} differ only in capitals; rename one of them")
+
+
+def as_text(name: str) -> str:
+    """A file's name as the UTF-8 that it is, which Python does not know it to be where the locale is ASCII's."""
+    return os.fsencode(name).decode("utf-8", "replace")
 
 
 def read_pictures(folder: Path, names: Sequence[str], shape: Shape, key: str) -> Floats:

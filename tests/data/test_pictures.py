@@ -27,7 +27,7 @@ def save(path: Path, pixels: Pixels, **options: object) -> None:
 
 def some_pictures(folder: Path, *names: str) -> None:
     for number, name in enumerate(names):
-        save(folder / name, noise(number, 4, 5))
+        save(folder / os.fsdecode(name.encode()), noise(number, 4, 5))  # UTF-8 on the disk, whatever the locale
 
 
 def problems(read: Callable[[], object]) -> list[str]:
