@@ -81,7 +81,9 @@ class Composer:
                 override = self.parser.parse_override(line)
             except HydraException:
                 override = None
-            if override is None or not override.key_or_group:
+            if any("\ud800" <= letter <= "\udfff" for letter in line):  # bytes that Python could make no text of
+                problems.append(f"{line}: is no text in UTF-8, or the locale is not; set LC_ALL=C.UTF-8")
+            elif override is None or not override.key_or_group:
                 problems.append(not_understood(line))
             else:
                 parsed.append(override)

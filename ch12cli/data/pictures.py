@@ -176,7 +176,7 @@ def _refuse_classes(classes: Sequence[str], key: str) -> None:
 
 
 def as_text(name: str) -> str:
-    """A file's name as the UTF-8 that it is, which Python does not know it to be where the locale is ASCII's."""
+    """A file's name as the UTF-8 that it is, also where the locale is ASCII's; bytes that are none are marked."""
     return os.fsencode(name).decode("utf-8", "replace")
 
 
@@ -214,7 +214,7 @@ def new_pictures(content: bytes | None, shape: Shape, *, source: str) -> Picture
             raise InputError(
                 f"{source}: {error}; the run was trained on pictures: give one, or a folder of them"
             ) from error
-    return PictureRows(source, pixels, list(range(1, len(names) + 1)), ["file"], [[name] for name in names])
+    return PictureRows(source, pixels, list(range(1, len(names) + 1)), ["file"], [[as_text(name)] for name in names])
 
 
 def _refuse(problems: list[str]) -> None:

@@ -112,6 +112,12 @@ def test_labels_come_from_folders_if_there_are_some_else_from_names(folder: Path
     assert image_folder("by_name", **options).class_names == ("b", "Über")
 
 
+def test_a_name_that_is_no_utf8_is_marked_where_it_is_told(folder: Path) -> None:
+    some_pictures(folder / "p", "Ü1.png")
+    (folder / "p" / os.fsdecode("Ü1.png".encode())).rename(folder / "p" / os.fsdecode(b"a\xff.png"))
+    assert pictures.new_pictures(None, (1, 4, 5), source="p").cells == [["a\ufffd.png"]]
+
+
 def test_what_is_no_picture_is_left_out_and_said(folder: Path) -> None:
     some_pictures(folder / "p", "a/1.png", "b/1.png", "b/deeper/1.png", ".hidden/1.png", "a/._1.png")
     (folder / "p" / "labels.csv").write_text("x\n")
