@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import _engine_run_backward
 
+from ch12cli.training.chain import chain_of
 from ch12cli.training.losses import Loss
 
 
@@ -47,6 +48,7 @@ class Network:
         self.autocast = precision == "bfloat16"
         self.forward: Callable[[Tensor], Tensor] = torch.compile(module) if compile_it else module
         self.dtype, self.device = dtype, device
+        self.chain = None if compile_it or self.autocast or device.type != "cpu" else chain_of(module)
         self.seed_gradient: Tensor | None = None  # of a loss with respect to itself: 1
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -58,6 +60,8 @@ class Network:
 
     def differentiate(self, loss: Loss, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Loss () and prediction (rows, outputs) of a batch; leaves the loss's gradient in `gradient`."""
+        if self.chain is not None and (found := self.chain.differentiate(loss, x, y)) is not None:
+            return found
         self.gradient.zero_()
         prediction = self(x)
         value = loss(prediction, y)

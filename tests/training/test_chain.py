@@ -1,0 +1,114 @@
+"""A chain of layers differentiated step by step against torch's own engine: the same bits."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ch12cli.training.chain import chain_of
+from ch12cli.training.network import Network
+from tests.sweep.driver import CPU
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "identity": nn.Identity,
+    "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh,
+    "relu": nn.ReLU,
+    "leaky_relu": lambda: nn.LeakyReLU(0.2),
+    "elu": lambda: nn.ELU(0.7),
+    "silu": nn.SiLU,
+    "gelu": nn.GELU,
+    "gelu tanh": lambda: nn.GELU(approximate="tanh"),
+    "softmax": lambda: nn.Softmax(dim=-1),
+    "log_softmax": lambda: nn.LogSoftmax(dim=1),
+}
+LOSSES: dict[str, tuple[nn.Module, list[nn.Module]]] = {
+    "cross_entropy": (nn.CrossEntropyLoss(), []),
+    "cross_entropy of softmax": (nn.CrossEntropyLoss(), [nn.Softmax(dim=-1)]),
+    "nll": (nn.NLLLoss(), [nn.LogSoftmax(dim=-1)]),
+    "mse": (nn.MSELoss(), []),
+    "bce": (nn.BCELoss(), [nn.Sigmoid()]),
+}
+OTHERS = {"l1": nn.L1Loss(), "huber": nn.HuberLoss(), "smoothed": nn.CrossEntropyLoss(label_smoothing=0.1)}
+
+
+def batch(loss: str, rows: int, features: int, outputs: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    x = torch.randn(rows, features, dtype=dtype)
+    if loss.startswith(("cross_entropy", "nll", "smoothed")):
+        return x, torch.randint(outputs, (rows,))
+    return x, torch.randint(2, (rows, outputs)).to(dtype) if loss == "bce" else torch.randn(rows, outputs, dtype=dtype)
+
+
+def by_the_engine(module: nn.Module, loss: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+    prediction = module(x)
+    value = loss(prediction, y)
+    return value.detach(), prediction.detach(), list(torch.autograd.grad(value, list(module.parameters())))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_loss_prediction_and_gradient_have_the_engines_bits(activation: str, loss: str, dtype: torch.dtype) -> None:
+    torch.manual_seed(len(activation) + 100 * len(loss))
+    for rows, features, width, outputs, bias in ((1, 3, 5, 2, True), (7, 1, 1, 3, False), (65, 200, 130, 4, True)):
+        of, end = LOSSES[loss]
+        layers = [nn.Linear(features, width, bias=bias), ACTIVATIONS[activation](), nn.Linear(width, width, bias=bias)]
+        module = nn.Sequential(*layers, ACTIVATIONS[activation](), nn.Linear(width, outputs, bias=bias), *end)
+        network = Network(module, device=CPU, precision=str(dtype).removeprefix("torch."))
+        assert network.chain is not None
+        for _ in range(2):  # the second time over the first one's gradient
+            x, y = batch(loss, rows, features, outputs, dtype)
+            value, prediction = network.differentiate(of, x, y)
+            wanted_value, wanted_prediction, gradients = by_the_engine(module, of, x, y)
+            assert torch.equal(value, wanted_value)
+            assert torch.equal(prediction, wanted_prediction)
+            assert not value.requires_grad
+            assert torch.equal(network.gradient, torch.cat([gradient.reshape(-1) for gradient in gradients]))
+            assert all(
+                p.grad is not None and torch.equal(p.grad, g)
+                for p, g in zip(module.parameters(), gradients, strict=True)
+            )
+
+
+@pytest.mark.parametrize("loss", OTHERS)
+def test_a_loss_that_is_not_known_is_left_to_the_engine(loss: str) -> None:
+    torch.manual_seed(1)
+    network = Network(nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)), device=CPU)
+    x, y = batch(loss, 5, 3, 2, torch.float32)
+    assert network.chain is not None
+    assert network.chain.differentiate(OTHERS[loss], x, y) is None
+    for of in (OTHERS[loss], nn.MSELoss() if loss != "smoothed" else nn.CrossEntropyLoss(), OTHERS[loss]):
+        value, _ = network.differentiate(of, x, y)
+        wanted, _, gradients = by_the_engine(network.module, of, x, y)
+        assert torch.equal(value, wanted)
+        assert torch.equal(network.gradient, torch.cat([gradient.reshape(-1) for gradient in gradients]))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch about itself, when it compiles
+def test_what_is_no_plain_chain_is_left_to_the_engine() -> None:
+    def chain(*layers: nn.Module) -> bool:
+        network = Network(nn.Sequential(*layers), device=CPU)
+        return network.chain is not None
+
+    assert chain(nn.Linear(2, 2), nn.ReLU())
+    for other in (nn.Dropout(0.5), nn.ReLU(inplace=True), nn.Mish(), nn.BatchNorm1d(2), nn.Softmax(), nn.Sequential()):
+        assert not chain(nn.Linear(2, 2), other)
+    assert not chain(nn.Tanh(), nn.Linear(2, 2))
+    frozen = nn.Linear(2, 2)
+    frozen.bias.requires_grad = False
+    assert not chain(nn.Linear(2, 2), frozen)
+    watched = nn.Linear(2, 2)
+    watched.register_forward_hook(lambda *_: None)
+    assert not chain(watched)
+    held = nn.Linear(2, 2)
+    held.weight.register_hook(lambda gradient: gradient * 2)
+    assert not chain(held)
+
+    class Mine(nn.Sequential):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) * 2
+
+    assert chain_of(Mine(nn.Linear(2, 2))) is None
+    assert Network(nn.Sequential(nn.Linear(2, 2)), device=CPU, compile_it=True).chain is None
+    assert Network(nn.Sequential(nn.Linear(2, 2)), device=CPU, precision="bfloat16").chain is None
