@@ -12,7 +12,7 @@ run: .venv/installed  ## set everything up and train a network on Iris
 	$(BIN)/ch12 train
 
 test: .venv/installed  ## set everything up and run the tests (under five minutes)
-	$(BIN)/python -m pytest -m "not slow" -n auto
+	$(BIN)/python -m pytest -m "not slow" -n auto --dist worksteal
 
 test-slow: .venv/installed  ## run every test, the long batteries and those in a browser too (they need chromium: apt-get install chromium)
 	$(BIN)/python -m pytest
