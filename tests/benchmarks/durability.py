@@ -10,8 +10,8 @@ from ch12cli.sweep.single import train_single
 from ch12cli.sweep.units import Nobody
 from tests.benchmarks.bench import Bench, Table, interleaved, medians, spread, verdict
 
-TIMES = 9
-EPOCHS = 90  # about a second
+TIMES = 21
+EPOCHS = 180  # about a second
 
 
 @contextmanager
