@@ -82,7 +82,7 @@ class Chain:
 
 def chain_of(module: nn.Module) -> Chain | None:
     """The chain that a module is; None if it is none, or does more than its layers."""
-    if type(module) is not nn.Sequential or is_watched(module):
+    if type(module) is not nn.Sequential or is_watched(module) or shares(module):
         return None
     layers: list[tuple[Callable[[Tensor], Tensor], Back]] = []
     first: Linear | None = None
@@ -100,6 +100,12 @@ def chain_of(module: nn.Module) -> Chain | None:
         else:
             return None
     return None if first is None else Chain(layers, first)
+
+
+def shares(module: nn.Sequential) -> bool:
+    """Whether layers share parameters, whose gradients would have to be added up."""
+    held = [id(parameter) for layer in module for parameter in layer.parameters()]
+    return len(set(held)) < len(held)
 
 
 def does_otherwise(activation: nn.Module) -> bool:

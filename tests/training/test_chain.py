@@ -95,6 +95,10 @@ def test_what_is_no_plain_chain_is_left_to_the_engine() -> None:
     for other in (nn.Dropout(0.5), nn.ReLU(inplace=True), nn.Mish(), nn.BatchNorm1d(2), nn.Softmax(), nn.Sequential()):
         assert not chain(nn.Linear(2, 2), other)
     assert not chain(nn.Tanh(), nn.Linear(2, 2))
+    twice, tied = nn.Linear(2, 2), nn.Linear(2, 2)
+    tied.weight = twice.weight
+    assert not chain(twice, nn.Tanh(), twice)
+    assert not chain(twice, nn.Tanh(), tied)
     frozen = nn.Linear(2, 2)
     frozen.bias.requires_grad = False
     assert not chain(nn.Linear(2, 2), frozen)
