@@ -10,11 +10,13 @@ from ch12cli.config.combinations import device_problems, problems_of
 from ch12cli.config.rules import LARGEST, Rule, is_whole, words_of
 from ch12cli.config.schema import GROUPS, key_of
 from ch12cli.config.settings import default_of, put
+from ch12cli.config.source import arguments_in_source
 from ch12cli.config.suggest import did_you_mean
 from ch12cli.config.unknown import no_such_key, owners
 from ch12cli.config.values import MANDATORY, SPELLINGS, read_as, shown
 
 REQUIRED = tuple(group for group in GROUPS if group != "experiment")
+OFFERED = ("inputs", "outputs", "shape", "activation")  # arguments of networks that ch12 gives by itself
 
 
 def check(settings: Mapping[str, Any], chosen: Mapping[str, str | None], *, here: bool = True) -> list[str]:
@@ -131,10 +133,8 @@ def source(path: str, chosen: Mapping[str, str | None]) -> str:
 
 
 def unknown_keys(settings: Mapping[str, Any], chosen: Mapping[str, str | None]) -> list[str]:
-    """Keys that were added with + and look like a shipped key mistyped, or like one of another choice.
-
-    Other additions are left to the signature of what they go to, which only building it can tell.
-    """
+    """Keys that were added with + and look like a shipped key mistyped, or like one of another choice, or that what
+    they go to does not take. Where its source does not tell, that is left to building it."""
     known = [*top_level(), *GROUPS]
     heads = {*REQUIRED, *(key.partition(".")[0] for key in top_level())}
     problems = [
@@ -150,8 +150,14 @@ def unknown_keys(settings: Mapping[str, Any], chosen: Mapping[str, str | None]) 
             continue
         has = sorted(set().union(*(keys_of_choice(choice) for choice in shipped)))
         for path, _ in leaves({group: node}):
-            if path not in has and (did_you_mean(path, has) or owners(path)):
+            if path in has:
+                continue
+            if did_you_mean(path, has) or owners(path):
                 problems.append(no_such_key(path, path, known=has, chosen=chosen))
+            elif (takes := arguments_in_source(str(target))) is not None and path.split(".")[1] not in takes:
+                listing = ", ".join(name for name in takes if name not in OFFERED) or "none"
+                near = did_you_mean(path.split(".")[1], takes) or f"; it has {listing}"
+                problems.append(f"{path}: {target} has no such argument{near}")
     return problems
 
 

@@ -635,7 +635,16 @@ def test_a_message_survives_an_ascii_terminal_and_bytes_that_are_no_text(folder:
 
 
 @pytest.mark.parametrize(
-    "words", ["train optimizer.lr=-1", "train optimzer=sgd", "train loss=mse", "train -x", "trian", "train +seeed=1"]
+    "words",
+    [
+        "train optimizer.lr=-1",
+        "train optimzer=sgd",
+        "train loss=mse",
+        "train -x",
+        "trian",
+        "train +seeed=1",
+        "train +optimizer.foo=1",
+    ],
 )
 def test_a_refusal_among_the_shipped_choices_does_not_import_torch(words: str, folder: Path) -> None:
     code = (
