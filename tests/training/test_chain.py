@@ -85,7 +85,6 @@ def test_a_loss_that_is_not_known_is_left_to_the_engine(loss: str) -> None:
         assert torch.equal(network.gradient, torch.cat([gradient.reshape(-1) for gradient in gradients]))
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch about itself, when it compiles
 def test_what_is_no_plain_chain_is_left_to_the_engine() -> None:
     def chain(*layers: nn.Module) -> bool:
         network = Network(nn.Sequential(*layers), device=CPU)
@@ -114,5 +113,4 @@ def test_what_is_no_plain_chain_is_left_to_the_engine() -> None:
             return super().forward(x) * 2
 
     assert chain_of(Mine(nn.Linear(2, 2))) is None
-    assert Network(nn.Sequential(nn.Linear(2, 2)), device=CPU, compile_it=True).chain is None
     assert Network(nn.Sequential(nn.Linear(2, 2)), device=CPU, precision="bfloat16").chain is None
