@@ -24,9 +24,10 @@ def test_the_readme_has_commands_and_all_are_ch12s() -> None:
     assert all(line.startswith("ch12 ") for line in commands())
 
 
-# Those that take several seconds each: `make test` has fewer seeds of the sweep, and the chapter's check of all items.
+# Those that take several seconds each: `make test` has fewer seeds of the sweeps, and the chapter's check of all items.
 LONG = {
     "ch12 train -m optimizer.lr=0.001,0.01 'seed=range(512)'": "ch12 train -m optimizer.lr=0.001,0.01 'seed=range(32)'",
+    "ch12 train -m experiment=book/iris 'seed=range(1000)'": "ch12 train -m experiment=book/iris 'seed=range(30)'",
     "ch12 book": None,
     "ch12 book 12.1": None,
 }
