@@ -60,8 +60,8 @@ class Network:
 
     def differentiate(self, loss: Loss, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Loss () and prediction (rows, outputs) of a batch; leaves the loss's gradient in `gradient`."""
-        if self.chain is not None and (found := self.chain.differentiate(loss, x, y)) is not None:
-            return found
+        if self.chain is not None:
+            return self.chain.differentiate(loss, x, y)
         self.gradient.zero_()
         prediction = self(x)
         value = loss(prediction, y)
