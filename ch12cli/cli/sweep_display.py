@@ -59,10 +59,8 @@ class SweepDisplay(Screen):
 
     def begin(self, plan: Plan, *, directory: Path) -> None:
         """Shows what is about to be trained, and starts the display of its progress."""
-        from ch12cli.sweep.plan import processes_for  # imports torch, as has whoever has a plan
-
         jobs, again = list(plan.jobs.values()), self._first is not None
-        self.sweep.add(plan, processes=max((processes_for(group.settings) for group in plan.groups), default=1))
+        self.sweep.add(plan, processes=plan.processes)
         self._first = self._first or jobs[0]
         self._varied |= varied([self._first, *jobs])
         if self.quiet or again:  # again: a sweeper that hands out its jobs in batches

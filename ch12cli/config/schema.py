@@ -72,7 +72,9 @@ KEYS: dict[str, Key] = {
         "trackers that the figures go to as well; csv: metrics.csv, which every run has",
     ),
     # sweep
-    "sweep.max_stacked": Key(Or("auto", Whole(1)), "most runs that are trained as one stack; auto: as many as fit"),
+    "sweep.max_stacked": Key(
+        Or("auto", Whole(1)), "most runs that are trained as one stack; auto: as many as are fastest and fit"
+    ),
     "sweep.processes": Key(Or("auto", Whole(1, 1024)), "processes that train beside each other; auto: one a core"),
     "sweep.compile": Key(
         Truth(),

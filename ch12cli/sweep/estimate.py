@@ -10,7 +10,8 @@ from ch12cli.config.build import build_stack, build_training
 from ch12cli.config.task import Task, choose_device
 from ch12cli.sweep.apart import DiedError, call_apart
 from ch12cli.sweep.examine import is_foreign
-from ch12cli.sweep.plan import Plan, bytes_of_run, processes_for
+from ch12cli.sweep.plan import Plan
+from ch12cli.sweep.stack_size import bytes_of_run, processes_for
 from ch12cli.sweep.units import Workshop, cause_of_failure
 
 SAMPLE = 256  # runs at most that are trained for an estimate

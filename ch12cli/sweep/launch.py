@@ -19,7 +19,7 @@ from ch12cli.sweep.groups import Group, why_not_halved
 from ch12cli.sweep.jobs import SweepJob
 from ch12cli.sweep.logged import log_job, require_trackers
 from ch12cli.sweep.places import full_config, place_of
-from ch12cli.sweep.plan import PLAN, Plan, make_plan, processes_for, write_plan
+from ch12cli.sweep.plan import PLAN, Plan, make_plan, write_plan
 from ch12cli.sweep.reached import Reached
 from ch12cli.sweep.record import HydraFiles, is_done, write_failed
 from ch12cli.sweep.rows import found_row, row_now, row_of, rows_of
@@ -152,14 +152,13 @@ class Launch:
 
     def train(self, plan: Plan, workshop: Workshop, table: SweepTable, callbacks: Callbacks | None) -> None:
         """Does the units; tables, shows and tells callbacks of each job that ends."""
-        processes = max((processes_for(group.settings) for group in plan.groups), default=1)
         fail_fast = any(group.settings["sweep"]["fail_fast"] for group in plan.groups)
         waiting = Waiting(table)
         told: set[str] = set()  # why stacks were not compiled
         ended = set(plan.done)  # a stack that is taken up may tell again of jobs that have ended
         far = Reached(self.directory)
         late: list[Unit] = []
-        processes = min(processes, max(1, len(plan.units)))
+        processes = min(plan.processes, max(1, len(plan.units)))
         events = do_units(plan.units, workshop, processes=processes, late=late, idle=waiting.flush_if_due)
         try:
             for unit, event in events:

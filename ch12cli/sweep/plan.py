@@ -1,7 +1,6 @@
 """The plan of a sweep: which jobs are done already, which go together, and what is kept of that on disk."""
 
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,17 +15,12 @@ from ch12cli.sweep.groups import Group, groups_of
 from ch12cli.sweep.jobs import SweepJob
 from ch12cli.sweep.places import place_of, refuse_strangers, require_apart
 from ch12cli.sweep.record import HydraFiles
+from ch12cli.sweep.stack_size import processes_for, runs_that_fit, runs_that_suit, stack_sizes
 from ch12cli.sweep.unchanged import require_unchanged
-from ch12cli.sweep.unit import Unit, checkpoint_name, stack_sizes
+from ch12cli.sweep.unit import Unit, checkpoint_name
 from ch12cli.training.compiled import pays
 
 PLAN = "plan.json"
-
-RUNS_AT_MOST = 4096  # in one stack: beyond, nothing is gained
-MEMORY = 512 * 2**20  # bytes that one stack may take
-STREAM = 6000  # bytes of a run's random stream
-PASSES = 2  # in which what the layers give is held: forward and backward
-COPIES = 14  # of its parameters that a run holds: gradient, optimiser, best epoch, last epoch, what is being computed
 
 
 @dataclass
@@ -43,6 +37,11 @@ class Plan:
     numbers: list[int]  # of the jobs as they were given, equal ones with the same number
     spent: list[Unit] = field(default_factory=list)
     in_all: int = 0  # jobs of the sweep, where this is the plan of a batch of them
+
+    @property
+    def processes(self) -> int:
+        """By how many processes it is carried out at most."""
+        return max((processes_for(group.settings) for group in self.groups), default=1)
 
 
 @dataclass
@@ -102,34 +101,12 @@ def number_jobs(jobs: Sequence[SweepJob], known: Mapping[str, int]) -> dict[str,
     return numbers
 
 
-def bytes_of_run(group: Group) -> int:
-    """About how much memory one run of a stack takes."""
-    settings = group.settings
-    size = 8 if settings["precision"] == "float64" else 4
-    activations = PASSES * settings["batch_size"] * group.values
-    history = 10 * 8 * settings["epochs"]
-    return int(size * (COPIES * group.parameters + activations) + history + STREAM)
-
-
-def runs_that_fit(group: Group) -> int:
-    """Most runs of a group that one stack takes."""
-    asked = group.settings["sweep"]["max_stacked"]
-    if asked != "auto":
-        return int(asked)
-    return max(2, min(RUNS_AT_MOST, MEMORY // bytes_of_run(group)))
-
-
-def processes_for(settings: Mapping[str, Any]) -> int:
-    asked = settings["sweep"]["processes"]
-    return int(asked) if asked != "auto" else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-
-
 def is_worth_compiling(group: Group) -> bool:
     """Whether the step of a group's stacks is to be compiled: asked for, possible, and faster in all."""
     settings = group.settings
     if group.reason or not (settings["sweep"]["compile"] and group.compilable):
         return False
-    runs = min(len(group.jobs) // processes_for(settings), runs_that_fit(group))  # each stack is compiled for itself
+    runs = min(len(group.jobs) // processes_for(settings), runs_that_suit(group))  # each stack is compiled for itself
     on_cpu = choose_device(settings["device"]).type == "cpu"
     return on_cpu and pays(runs=runs, parameters=group.parameters, steps=group.steps)
 
@@ -191,7 +168,7 @@ def make_plan(
             together = [len(left)]  # halving compares all runs of a group
             if not group.settings["sweep"]["halving"]:
                 processes = processes_for(group.settings)
-                together = stack_sizes(len(left), at_most=runs_that_fit(group), processes=processes)
+                together = stack_sizes(len(left), at_most=runs_that_suit(group), processes=processes)
             for size in together:
                 units.append(_stack(left[:size], index, groups, sweep_dir))
                 left = left[size:]

@@ -9,8 +9,6 @@ from pathlib import Path
 
 from ch12cli.training.checkpoint import Checkpoints
 
-RUNS_AT_LEAST = 32  # in one stack, before a second process is worth its start
-
 
 @dataclass(frozen=True)
 class Unit:
@@ -73,12 +71,3 @@ class Unit:
 def checkpoint_name(numbers: Sequence[int]) -> str:
     """Of the file that keeps what the resume of a stack of these jobs needs."""
     return f"stack-{numbers[0]}-{zlib.crc32(json.dumps(list(numbers)).encode()):08x}.pt"
-
-
-def stack_sizes(runs: int, *, at_most: int, processes: int) -> list[int]:
-    """How many runs go into each stack: as few stacks as fit, but as many for each process if they are worth it."""
-    stacks = max(-(-runs // at_most), min(processes, runs // RUNS_AT_LEAST), 1)
-    even = -(-stacks // processes) * processes
-    if runs >= even * RUNS_AT_LEAST:  # or one process would work on while the others have nothing left to do
-        stacks = even
-    return [runs // stacks + (place < runs % stacks) for place in range(stacks)]

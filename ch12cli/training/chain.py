@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ch12cli.training.stacked_layers import Layer, activation, leaves_of
+from ch12cli.training.activations import activation
+from ch12cli.training.stacked_layers import Layer, leaves_of
 
 aten = torch.ops.aten
 MEAN = 1  # a loss's reduction, by torch's number
@@ -76,7 +77,7 @@ def chain_of(module: nn.Module) -> Chain | None:
     if len(set(held)) < len(held):  # layers share parameters, whose gradients would have to be added up
         return None
     found = [Dense(leaf) if type(leaf) is nn.Linear else activation(leaf, 1) for leaf in leaves]  # None for dropout
-    layers = [layer for layer in found if layer is not None]
+    layers: list[Layer] = [layer for layer in found if layer is not None]
     first = next((layer for layer in layers if isinstance(layer, Dense)), None)
     return Chain(layers, first) if first is not None and len(layers) == len(found) else None
 

@@ -6,19 +6,20 @@ product per run is mostly overhead, and elementwise operations over many runs ar
 for layers this small, recording a graph and walking it costs more than the arithmetic.
 """
 
-import copy
 import math
-from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-aten = torch.ops.aten
+from ch12cli.training.activations import activation, activation_in_place
 
 # Below this many values in the result, a chain of additions costs more in calls than a product summed afterwards does
 # in memory.
 CHAIN = 8192
+
+# A product of fewer columns than this takes up to six times as long on a CPU as its transpose.
+COLUMNS = 16
 
 
 class Layer(Protocol):
@@ -86,34 +87,18 @@ class WideDense:
 
     def gradients(self, gradient: Tensor) -> None:
         """Leaves the gradients of weight and bias in their place."""
-        self.grad_weight.copy_(torch.bmm(gradient.transpose(1, 2), self.x))
+        inputs, outputs = self.x.shape[2], gradient.shape[2]
+        if inputs < min(outputs, COLUMNS):
+            product = torch.bmm(self.x.transpose(1, 2), gradient).transpose(1, 2)
+        else:
+            product = torch.bmm(gradient.transpose(1, 2), self.x)
+        self.grad_weight.copy_(product)
         if self.grad_bias is not None:
             torch.sum(gradient, 1, out=self.grad_bias)
 
     def backward(self, gradient: Tensor) -> Tensor:
         self.gradients(gradient)
         return torch.bmm(gradient, self.weight)  # (runs, rows, inputs)
-
-
-class Activation:
-    """An activation and its derivative. of_output: whether the derivative is computed from the output."""
-
-    def __init__(
-        self,
-        forward: Callable[[Tensor], Tensor],
-        backward: Callable[[Tensor, Tensor], Tensor],
-        *,
-        of_output: bool = True,
-    ) -> None:
-        self.function, self.derivative, self.of_output = forward, backward, of_output
-
-    def forward(self, x: Tensor) -> Tensor:
-        out = self.function(x)
-        self.kept = out if self.of_output else x
-        return out
-
-    def backward(self, gradient: Tensor) -> Tensor:
-        return self.derivative(gradient, self.kept)
 
 
 class Masks:
@@ -162,60 +147,6 @@ class Dropout:
 
     def backward(self, gradient: Tensor) -> Tensor:
         return gradient if self.mask is None else gradient * self.mask
-
-
-def activation(module: nn.Module, unit_axis: int) -> Layer | None:
-    """The layer of a stack for an activation of torch; None for one that is not known. unit_axis: that of the units."""
-    if getattr(module, "inplace", False):  # the input is kept for the derivative: nothing may overwrite it
-        module = copy.deepcopy(module)
-        module.inplace = False  # type: ignore[assignment]
-    match module:
-        case nn.Identity():
-            return Activation(lambda x: x, lambda g, _y: g)
-        case nn.ReLU():
-            return Activation(torch.relu, lambda g, y: aten.threshold_backward(g, y, 0))
-        case nn.Sigmoid():
-            return Activation(torch.sigmoid, aten.sigmoid_backward)
-        case nn.Tanh():
-            return Activation(torch.tanh, aten.tanh_backward)
-        case nn.LeakyReLU(negative_slope=slope):
-            return Activation(module, lambda g, x: aten.leaky_relu_backward(g, x, slope, False), of_output=False)
-        case nn.ELU(alpha=alpha):
-            return Activation(module, lambda g, x: aten.elu_backward(g, alpha, 1, 1, False, x), of_output=False)
-        case nn.SELU():
-            alpha, scale = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946  # torch's constants
-            return Activation(torch.selu, lambda g, x: aten.elu_backward(g, alpha, scale, 1, False, x), of_output=False)
-        case nn.GELU(approximate=approximate):
-            return Activation(module, lambda g, x: aten.gelu_backward(g, x, approximate=approximate), of_output=False)
-        case nn.SiLU():
-            return Activation(module, aten.silu_backward, of_output=False)
-        case nn.Mish():
-            return Activation(module, aten.mish_backward, of_output=False)
-        case nn.Softplus(beta=beta, threshold=threshold):
-            return Activation(module, lambda g, x: aten.softplus_backward(g, x, beta, threshold), of_output=False)
-        case nn.Softmax(dim=-1):
-            softmax = nn.Softmax(dim=unit_axis)
-            return Activation(softmax, lambda g, y: aten._softmax_backward_data(g, y, unit_axis, y.dtype))
-        case nn.LogSoftmax(dim=-1):
-            log_softmax = nn.LogSoftmax(dim=unit_axis)
-            return Activation(log_softmax, lambda g, y: aten._log_softmax_backward_data(g, y, unit_axis, y.dtype))
-    return None
-
-
-def activation_in_place(module: nn.Module) -> Layer | None:
-    """The same for an activation that may overwrite what it is given, the product of a linear layer; None if it gains
-    nothing from that. What is not allocated anew is still in the processor's cache."""
-    match module:
-        case nn.ReLU():
-            backward = aten.threshold_backward.grad_input
-            return Activation(torch.relu_, lambda g, y: backward(g, y, 0, grad_input=g))
-        case nn.Sigmoid():
-            backward = aten.sigmoid_backward.grad_input
-            return Activation(torch.sigmoid_, lambda g, y: backward(g, y, grad_input=g))
-        case nn.Tanh():
-            backward = aten.tanh_backward.grad_input
-            return Activation(torch.tanh_, lambda g, y: backward(g, y, grad_input=g))
-    return None
 
 
 def leaves_of(module: nn.Module) -> list[nn.Module] | None:

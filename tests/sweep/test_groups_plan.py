@@ -12,17 +12,13 @@ from ch12cli.sweep.groups import Group, groups_of, why_alone
 from ch12cli.sweep.jobs import Jobs, SweepJob, make_jobs
 from ch12cli.sweep.many import plan_many
 from ch12cli.sweep.plan import (
-    MEMORY,
     PLAN,
-    RUNS_AT_MOST,
     STATE,
     Plan,
     make_plan,
-    runs_that_fit,
     write_plan,
 )
 from ch12cli.sweep.record import HydraFiles
-from ch12cli.sweep.unit import RUNS_AT_LEAST, stack_sizes
 from tests.sweep.driver import settings_of, sweep
 
 # values that the runs of one stack may differ in
@@ -107,36 +103,6 @@ def test_why_jobs_are_trained_by_themselves_is_said() -> None:
     for optimizer in ("sgd", "adam", "adamw", "rmsprop", "adagrad"):
         assert why_alone(settings_of({}, optimizer=optimizer)) == ""
     assert [group.reason for group in groups(["seed=1", "seed=2", "epochs=3"])] == ["", "the only job of its structure"]
-
-
-@pytest.mark.parametrize("runs", [1, 2, 31, 32, 63, 64, 65, 1000, 4096, 4097, 10_000])
-@pytest.mark.parametrize("processes", [1, 2, 5])
-@pytest.mark.parametrize("at_most", [1, 2, 100, 4096])
-def test_stacks_are_as_even_as_can_be_and_within_bounds(runs: int, processes: int, at_most: int) -> None:
-    sizes = stack_sizes(runs, at_most=at_most, processes=processes)
-    assert sum(sizes) == runs
-    assert max(sizes) <= at_most
-    assert max(sizes) - min(sizes) <= 1
-    fewest = -(-runs // at_most)
-    stacks = max(fewest, min(processes, runs // RUNS_AT_LEAST))
-    even = -(-stacks // processes) * processes  # as many for each process
-    assert len(sizes) == (even if runs >= even * RUNS_AT_LEAST else stacks)
-
-
-def test_a_stack_is_as_large_as_memory_allows() -> None:
-    (group,) = groups(["seed=1", "seed=2"])
-    group.parameters = 131
-    assert runs_that_fit(group) == RUNS_AT_MOST
-    sizes = []
-    for group.parameters in (10_000, 100_000, 1_000_000):
-        sizes.append(runs_that_fit(group))
-    assert sizes[0] > 5 * sizes[1] > 25 * sizes[2] > 0
-    group.parameters = 131
-    for group.values in (100_000, 1_000_000):
-        held = group.values * 4 * 2 * 2  # in float32, of a batch of 2, forward and backward
-        assert runs_that_fit(group) == pytest.approx(MEMORY / held, rel=0.03)
-    (asked,) = groups(["seed=1 sweep.max_stacked=7", "seed=2 sweep.max_stacked=7"])
-    assert runs_that_fit(asked) == 7
 
 
 def planned(words: Sequence[str], directory: Path, *, done: Collection[str] = (), write: bool = True) -> Plan:

@@ -1,0 +1,67 @@
+"""How many runs are stacked together."""
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import torch
+
+from ch12cli.sweep import stack_size
+from ch12cli.sweep.groups import Group
+from ch12cli.sweep.stack_size import (
+    CACHE,
+    MEMORY,
+    RUNS_AT_LEAST,
+    RUNS_AT_MOST,
+    bytes_of_step,
+    runs_that_fit,
+    runs_that_suit,
+    stack_sizes,
+)
+from tests.sweep.driver import settings_of
+
+
+@pytest.mark.parametrize("runs", [1, 2, 31, 32, 63, 64, 65, 1000, 4096, 4097, 10_000])
+@pytest.mark.parametrize("processes", [1, 2, 5])
+@pytest.mark.parametrize("at_most", [1, 2, 100, 4096])
+def test_stacks_are_as_even_as_can_be_and_within_bounds(runs: int, processes: int, at_most: int) -> None:
+    sizes = stack_sizes(runs, at_most=at_most, processes=processes)
+    assert sum(sizes) == runs
+    assert max(sizes) <= at_most
+    assert max(sizes) - min(sizes) <= 1
+    fewest = -(-runs // at_most)
+    stacks = max(fewest, min(processes, runs // RUNS_AT_LEAST))
+    even = -(-stacks // processes) * processes  # as many for each process
+    assert len(sizes) == (even if runs >= even * RUNS_AT_LEAST else stacks)
+
+
+def group_of(*, parameters: int, values: int = 0, **settings: Any) -> Group:
+    """A group of runs on the CPU whose networks are so large. settings: others than the usual ones."""
+    job = SimpleNamespace(settings=settings_of({"device": "cpu"} | settings))
+    return Group(cast(Any, [job]), parameters=parameters, values=values)
+
+
+MOST_SEVEN = {"sweep.max_stacked": 7}
+
+
+def test_a_stack_is_as_large_as_memory_allows() -> None:
+    assert runs_that_fit(group_of(parameters=131)) == RUNS_AT_MOST
+    sizes = [runs_that_fit(group_of(parameters=parameters)) for parameters in (10_000, 100_000, 1_000_000)]
+    assert sizes[0] > 5 * sizes[1] > 25 * sizes[2] > 0
+    for values in (100_000, 1_000_000):
+        held = values * 4 * 2 * 2  # in float32, of a batch of 2, forward and backward
+        assert runs_that_fit(group_of(parameters=131, values=values)) == pytest.approx(MEMORY / held, rel=0.03)
+    assert runs_that_fit(group_of(parameters=131, **MOST_SEVEN)) == 7
+
+
+def test_a_stack_on_a_cpu_is_as_large_as_a_cache_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    wide = group_of(parameters=4417, values=258, batch_size=32)
+    # with Adam: parameters, their gradient, its two moments, the update and a gradient being computed, and what the
+    # layers give for 32 rows in both passes; 4 bytes each
+    assert bytes_of_step(wide) == 4 * (6 * 4417 + 2 * 32 * 258)
+    assert runs_that_suit(wide) == CACHE // bytes_of_step(wide) == 97
+    assert runs_that_suit(group_of(parameters=131, values=35)) == RUNS_AT_MOST
+    assert runs_that_suit(group_of(parameters=10_000_000)) == 2
+    assert runs_that_suit(group_of(parameters=10_000_000, **MOST_SEVEN)) == 7
+    monkeypatch.setattr(stack_size, "choose_device", lambda _name: torch.device("cuda"))
+    assert runs_that_suit(wide) == runs_that_fit(wide) > 1000
