@@ -95,7 +95,7 @@ def try_group(group: Group, task: Task) -> Found:
             if not group.reason:
                 size = group.settings["batch_size"]
                 network = Stack(modules, [0, 1], device=torch.device("cpu"), dtype=torch.float32, batch_size=size)
-                compilable = can_compile(network)
+                compilable = can_compile(network, choose_device(group.settings["device"]))
                 try_stack(network, part.x.expand(2, *part.x.shape))
             alone = Network(modules[0], device=torch.device("cpu"))
             check_fit(alone, task, part)

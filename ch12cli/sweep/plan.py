@@ -106,9 +106,10 @@ def is_worth_compiling(group: Group) -> bool:
     settings = group.settings
     if group.reason or not (settings["sweep"]["compile"] and group.compilable):
         return False
+    if choose_device(settings["device"]).type == "cuda":
+        return True  # it takes less than a second, and what is no faster is not used
     runs = min(len(group.jobs) // processes_for(settings), runs_that_suit(group))  # each stack is compiled for itself
-    on_cpu = choose_device(settings["device"]).type == "cpu"
-    return on_cpu and pays(runs=runs, parameters=group.parameters, steps=group.steps)
+    return pays(runs=runs, parameters=group.parameters, steps=group.steps)
 
 
 def settle(jobs: Sequence[SweepJob], sweep_dir: Path, known: Known) -> tuple[dict[int, SweepJob], set[int]]:

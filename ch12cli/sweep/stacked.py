@@ -23,6 +23,7 @@ from ch12cli.sweep.record import HydraFiles, write_directory
 from ch12cli.sweep.results import result_of, run_state, surroundings_of
 from ch12cli.sweep.signals import sigterm_held
 from ch12cli.sweep.sittings import environment_of, plain_of, sitting
+from ch12cli.training.captured import CapturedStep
 from ch12cli.training.checkpoint import Checkpoints
 from ch12cli.training.compiled import CannotCompileError, CompiledStep
 from ch12cli.training.fit import Epoch
@@ -67,7 +68,8 @@ class StackRun:
         """Trains to the end of an epoch. What a resume needs goes to `checkpoints` now and then."""
         if self.compiled and self.training.compiled is None:
             try:
-                self.training.compiled = CompiledStep(self.training)
+                kind = CapturedStep if self.device.type == "cuda" else CompiledStep
+                self.training.compiled = kind(self.training)
             except CannotCompileError as error:
                 self.compiled = False
                 yield Uncompiled(str(error))

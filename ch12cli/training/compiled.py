@@ -39,10 +39,14 @@ def pays(*, runs: int, parameters: int, steps: int) -> bool:
     return runs * parameters <= LARGEST and steps * SAVED > COMPILING
 
 
-def can_compile(stack: Stack) -> bool:
-    """Whether the step of such a stack can be compiled. Dropout cannot: its hash has integers wrap around."""
-    dropout = any(isinstance(leaf, nn.Dropout) for leaf in stack.leaves or ())
-    return stack.narrow and not dropout and stack.device.type == "cpu"
+def can_compile(stack: Stack, device: torch.device) -> bool:
+    """Whether the step of such a stack can be compiled for a device, or captured (captured.py) where that is a GPU.
+
+    Dropout cannot: its hash has integers wrap around, and counts steps.
+    """
+    if stack.leaves is None or any(isinstance(leaf, nn.Dropout) for leaf in stack.leaves):
+        return False
+    return device.type == "cuda" or (device.type == "cpu" and stack.narrow)
 
 
 def step(
@@ -83,7 +87,7 @@ class CompiledStep:
 
     def __init__(self, training: Training) -> None:
         stack = cast(Stack, training.network)
-        if not can_compile(stack):
+        if not can_compile(stack, stack.device):
             raise CannotCompileError("only narrow chains of torch's layers without dropout are compiled, on the CPU")
         self.training, self.stack = training, stack
         self.rows = min(cast(StackedSource, training.source).batch_size, len(training.train))

@@ -1,13 +1,19 @@
 """sweep.compile=true: it equals the ordinary sweep, and what cannot be compiled is trained all the same."""
 
+import math
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
 
 from ch12cli.cli.plan_view import format_plan
+from ch12cli.sweep.groups import Group
 from ch12cli.sweep.many import plan_many
-from tests.sweep.driver import Swept, apart, one_thread, sweep, without_times
+from ch12cli.sweep.plan import is_worth_compiling
+from ch12cli.training.compiled import can_compile
+from tests.sweep.driver import Swept, apart, one_thread, settings_of, stack_of, sweep, without_times
 from tests.sweep.killed import in_child
 from tests.sweep.test_sweep_resume import kill, wait_for_a_stack
 
@@ -93,3 +99,20 @@ def test_the_plan_says_which_groups_are_compiled(folder: Path) -> None:
     assert " runs, compiled" in narrow
     assert "compiled" not in "".join([wide, *ordinary, *short])
     assert (len(ordinary), len(short)) == (1, 1)
+
+
+def test_on_a_gpu_every_chain_without_dropout_is_compiled_however_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ch12cli.sweep.plan.choose_device", torch.device)
+    for device, narrow, compiled in [("cuda", True, True), ("cuda", False, True), ("cpu", True, False)]:
+        monkeypatch.setattr("ch12cli.training.stack.NARROW", math.inf if narrow else 0)
+        each = [settings_of({"epochs": 1, "seed": seed}) for seed in (1, 2)]
+        for settings in each:
+            settings["device"], settings["sweep"]["compile"] = device, True
+        stack = stack_of([settings | {"device": "cpu"} for settings in each]).network
+        compilable = can_compile(stack, torch.device(device))
+        assert compilable
+        jobs = cast(Any, [SimpleNamespace(settings=settings) for settings in each])
+        assert is_worth_compiling(Group(jobs, parameters=131, compilable=compilable, steps=60)) is compiled
+        assert not is_worth_compiling(Group(jobs, parameters=131, compilable=False, steps=60))
+    dropout = stack_of([settings_of({"model.dropout": 0.5, "seed": seed}) for seed in (1, 2)]).network
+    assert not can_compile(dropout, torch.device("cuda"))

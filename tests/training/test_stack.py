@@ -35,7 +35,12 @@ TASKS = [
 ]
 # what differs between the runs
 OPTIMIZERS: dict[str, dict[str, list[Any]]] = {
-    "sgd": {"lr": [0.1, 0.03, 0.01, 0.05], "momentum": [0.9, 0.5, 0.0, 0.8], "weight_decay": [0.0, 0.01, 0.0, 0.1]},
+    "sgd": {
+        "lr": [0.1, 0.03, 0.01, 0.05],
+        "momentum": [0.9, 0.5, 0.0, 0.8],
+        "dampening": [0.0, 0.5, 0.0, 0.2],
+        "weight_decay": [0.0, 0.01, 0.0, 0.1],
+    },
     "adam": {
         "lr": [0.01, 0.003, 0.001, 0.02],
         "betas": [[0.9, 0.999], [0.8, 0.99], [0.9, 0.99], [0.5, 0.9]],
