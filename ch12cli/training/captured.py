@@ -21,7 +21,8 @@ from ch12cli.training.stack import Stack
 from ch12cli.training.stacked_batches import StackedSource
 from ch12cli.training.stopping import Values
 
-Recorder = Callable[[Callable[[], tuple[Tensor, Tensor]]], tuple[Callable[[], Any], tuple[Tensor, Tensor]]]
+Step = Callable[[], tuple[Tensor, Tensor]]
+Recorder = Callable[[Step, torch.device], tuple[Callable[[], Any], tuple[Tensor, Tensor]]]
 
 WARMING = 3  # steps before one is recorded: what torch sets up at first must not be part of it
 TRIED = 20  # steps of a comparison
@@ -29,17 +30,18 @@ WORTH = 1.0  # of the ordinary step's time, from which on the graph is not used
 EQUAL = {torch.float32: 1e-3, torch.float64: 1e-9}  # relative difference of weights that is still rounding
 
 
-def cuda_graph(function: Callable[[], tuple[Tensor, Tensor]]) -> tuple[Callable[[], Any], tuple[Tensor, Tensor]]:
-    """Records what a function has the GPU do. Gives what repeats it, and the tensors in which it leaves its results."""
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(WARMING):
-            function()
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        results = function()
+def cuda_graph(step: Step, device: torch.device) -> tuple[Callable[[], Any], tuple[Tensor, Tensor]]:
+    """Records what a step has a GPU do. Gives what repeats it, and the tensors in which it leaves its results."""
+    with torch.cuda.device(device):
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(WARMING):
+                step()
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            results = step()
     return graph.replay, results
 
 
@@ -73,7 +75,7 @@ class CapturedStep:
         self.x, self.y = torch.empty_like(x).copy_(x), torch.empty_like(y).copy_(y)
         with self.unchanged():
             self.changing = [cast(Tensor, self.column(value)) for value in optimizer.advance(lr)]
-            self.replay, self.results = self.recorder(self.step)
+            self.replay, self.results = self.recorder(self.step, self.stack.device)
         self.recorded = self.stack.parameters
 
     def column(self, value: Any) -> Tensor | None:

@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from ch12cli.training import captured
-from ch12cli.training.captured import CapturedStep
+from ch12cli.training.captured import CapturedStep, Step
 from ch12cli.training.compiled import CannotCompileError
 from tests.sweep.driver import Together, alone, one_thread, relative, settings_of, stack_of
 from tests.training.test_stack import LIKE_ALONE, cases, named, settings_of_case
@@ -47,9 +47,12 @@ class Tape(TorchDispatchMode):
                     old.copy_(new)
 
 
-def tape(function: Callable[[], tuple[Tensor, Tensor]]) -> tuple[Callable[[], Any], tuple[Tensor, Tensor]]:
+Recording = tuple[Callable[[], Any], tuple[Tensor, Tensor]]
+
+
+def tape(step: Step, _device: torch.device) -> Recording:
     with Tape() as recorded:
-        results = function()
+        results = step()
     return recorded.play, results
 
 
@@ -127,13 +130,13 @@ def test_what_is_not_equal_or_not_faster_or_cannot_be_recorded_is_not_used(monke
     together = stack_of(shrinking()).go(1)
     before = together.training.state_dict()
 
-    def forgetful(function: Callable[[], tuple[Tensor, Tensor]]) -> tuple[Callable[[], Any], tuple[Tensor, Tensor]]:
-        return lambda: None, function()
+    def forgetful(step: Step, _device: torch.device) -> Recording:
+        return lambda: None, step()
 
-    def slow(function: Callable[[], tuple[Tensor, Tensor]]) -> tuple[Callable[[], Any], tuple[Tensor, Tensor]]:
-        return lambda: (time.sleep(0.01), function()), function()
+    def slow(step: Step, _device: torch.device) -> Recording:
+        return lambda: (time.sleep(0.01), step()), step()
 
-    def impossible(function: Callable[[], tuple[Tensor, Tensor]]) -> Any:
+    def impossible(_step: Step, _device: torch.device) -> Recording:
         raise RuntimeError("operation not permitted when stream is capturing\nand much more")
 
     with pytest.raises(CannotCompileError, match="other weights"):
