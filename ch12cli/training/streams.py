@@ -1,6 +1,8 @@
 """Random streams: what a shuffled DataLoader draws in each epoch, drawn without one."""
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -38,19 +40,18 @@ class Streams:
     def __init__(self, epochs: int) -> None:
         self.epochs = epochs
         self.states: list[Tensor] = []
-        self.seeds: list[Tensor] = []  # of each run's orders, (epochs,) int64
+        self.seeds: list[NDArray[np.int64]] = []  # of each run's orders, (epochs,)
         self.generator = torch.Generator()
 
     def add(self) -> None:
         self.states.append(torch.get_rng_state())
-        self.seeds.append(torch.empty(self.epochs, 2, dtype=torch.int64).random_()[:, 1].clone())
+        self.seeds.append(torch.empty(self.epochs, 2, dtype=torch.int64).random_()[:, 1].numpy().copy())
 
     def orders(self, runs: list[int], epoch: int, rows: int) -> Tensor:
         """Order of the rows for some of the runs in an epoch, counted from 0: (runs, rows) int64."""
         orders = torch.empty(len(runs), rows, dtype=torch.int64)
-        seeds = torch.stack([self.seeds[run][epoch] for run in runs]).tolist()
-        for order, seed in zip(orders, seeds, strict=True):
-            self.generator.manual_seed(seed)
+        for order, run in zip(orders, runs, strict=True):
+            self.generator.manual_seed(int(self.seeds[run][epoch]))
             torch.randperm(rows, generator=self.generator, out=order)
         return orders
 
