@@ -18,6 +18,8 @@ from ch12cli.config.task import build_task
 from ch12cli.runs.directory import read_result
 from ch12cli.runs.table import read_table
 from ch12cli.sweep.alone import Outcome
+from ch12cli.sweep.apart import DiedError
+from ch12cli.sweep.continued import environment_apart
 from ch12cli.sweep.evaluation import evaluate
 from ch12cli.sweep.prediction import predict
 from ch12cli.sweep.resume import resume_run
@@ -25,7 +27,7 @@ from ch12cli.sweep.single import train_single
 from ch12cli.training.captured import CapturedStep, cuda_graph
 from ch12cli.training.checkpoint import load, save
 from tests.conftest import Silent
-from tests.sweep.driver import CPU, Together, one_thread, relative, settings_of
+from tests.sweep.driver import CPU, Together, one_thread, relative, settings_of, sweep
 from tests.training.test_captured import tape
 from tests.training.test_stack import OPTIMIZERS
 
@@ -240,3 +242,27 @@ def test_a_whole_sweep_equals_its_jobs_alone_and_loads_anywhere(device: str, mor
     (row,) = [row for row in rows if (row["seed"], row["optimizer.lr"]) == ("2", "0.01")]
     swept = torch.load(Path("sweep", row["directory"], "model.pt"), weights_only=True)
     assert relative(torch.cat([value.reshape(-1) for value in swept.values()]), network.parameters) < 1e-8
+
+
+def test_the_process_that_forks_a_sweeps_workers_never_uses_a_gpu_itself(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def started() -> None:
+        with open("users", "a", encoding="utf-8") as file:
+            file.write(f"{os.getpid()}\n")
+        raise RuntimeError("no GPU can be used here")
+
+    monkeypatch.setattr("ch12cli.config.combinations.GPU_DRIVERS", ("/",))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "_lazy_init", started)
+    monkeypatch.setattr("torch.cuda.random._lazy_init", started)
+    words = ("device=cuda", "seed=1,2,3", "epochs=1")
+    for _ in range(2):  # the second looks back on what the first left
+        swept = sweep(*words, into="swept")
+        assert {row["status"] for row in swept.rows.values()} == {"failed"}
+    environment_apart.cache_clear()
+    with pytest.raises(DiedError):
+        environment_apart(torch.device("cuda"))
+    users = set(Path("users").read_text(encoding="utf-8").split())
+    assert len(users) > 1
+    assert str(os.getpid()) not in users

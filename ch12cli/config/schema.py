@@ -75,7 +75,9 @@ KEYS: dict[str, Key] = {
     "sweep.max_stacked": Key(
         Or("auto", Whole(1)), "most runs that are trained as one stack; auto: as many as are fastest and fit"
     ),
-    "sweep.processes": Key(Or("auto", Whole(1, 1024)), "processes that train beside each other; auto: one a core"),
+    "sweep.processes": Key(
+        Or("auto", Whole(1, 1024)), "processes that train beside each other; auto: one a core, one for a GPU"
+    ),
     "sweep.compile": Key(
         Truth(),
         "compile the step of a stack, where it saves time: narrow networks in long runs on a CPU; a graph on a GPU",

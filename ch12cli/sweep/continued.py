@@ -1,14 +1,18 @@
 """A sweep that goes on: what it finds of before, and whether that may be gone on with."""
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import torch
 
 from ch12cli.config.task import Task, choose_device
 from ch12cli.errors import InputError
 from ch12cli.runs.directory import CHECKPOINTS, RESULT, read_result
 from ch12cli.runs.history import differences, resumed
 from ch12cli.sweep.alone import Job, take_up
+from ch12cli.sweep.apart import call_apart
 from ch12cli.sweep.sittings import environment_of, plain_of, sitting
 from ch12cli.sweep.trained import fitting
 from ch12cli.training.checkpoint import Checkpoints, DamagedError
@@ -35,7 +39,7 @@ def look_back(plan: "Plan", workshop: "Workshop") -> list[str]:
             if job.number in done:
                 require_data_of_result(workshop.directory_of(job), workshop.task(index))
     for unit in plan.units:
-        here = environment_of(choose_device(plan.groups[unit.group].settings["device"]))
+        device = choose_device(plan.groups[unit.group].settings["device"])
         for checkpoints in checkpoints_of(unit, workshop):
             try:
                 state, passed_over = checkpoints.newest()
@@ -44,8 +48,15 @@ def look_back(plan: "Plan", workshop: "Workshop") -> list[str]:
                 continue
             said += [f"passed over: {message}" for message in passed_over]
             require_data(state, workshop.task(unit.group), checkpoints.last)
-            environment |= dict.fromkeys(differences(plain_of(state, "environment"), here))
+            environment |= dict.fromkeys(differences(plain_of(state, "environment"), environment_apart(device)))
     return said + ([f"the environment has changed since: {'; '.join(environment)}"] if environment else [])
+
+
+@cache
+def environment_apart(device: torch.device) -> dict[str, Any]:
+    """What a run on this device runs on. Of a GPU asked in a process of its own: workers are forked, which a process
+    that has used a GPU may not do."""
+    return environment_of(device) if device.type == "cpu" else call_apart(environment_of, device)
 
 
 def checkpoints_of(unit: "Unit", workshop: "Workshop") -> Iterator[Checkpoints]:

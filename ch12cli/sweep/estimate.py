@@ -39,7 +39,8 @@ def estimates(plan: Plan, workshop: Workshop) -> list[Estimate | None]:
         stacked = units[0].stacked
         sample = [job.settings for job in group.jobs[: min(SAMPLE, largest) if stacked else 1]]
         arguments = (sample, workshop.task(index), stacked)
-        measured = call_measured(*arguments) if is_foreign(settings) else measure(*arguments)
+        apart = is_foreign(settings) or choose_device(settings["device"]).type != "cpu"  # which no fork may follow
+        measured = call_measured(*arguments) if apart else measure(*arguments)
         if isinstance(measured, str):
             group.unmeasured = measured
             found.append(None)
@@ -64,9 +65,9 @@ def measure(sample: Sequence[dict[str, Any]], task: Task, stacked: bool) -> floa
     try:
         with torch.random.fork_rng(devices=[]):
             training = (build_stack(sample, task, device) if stacked else build_training(sample[0], task, device))[0]
-            training.one_epoch()
-            start = time.perf_counter()
-            training.one_epoch() if sample[0]["epochs"] > 1 else None
+            for _ in range(min(2, sample[0]["epochs"])):  # the first is slower; but it may be the only one
+                start = time.perf_counter()
+                training.one_epoch()
             return time.perf_counter() - start
     except (Exception, SystemExit) as error:
         return cause_of_failure(error)

@@ -49,9 +49,12 @@ def runs_that_suit(group: Group) -> int:
 
 
 def processes_for(settings: Mapping[str, Any]) -> int:
-    """How many processes train the stacks of jobs with these settings."""
+    """How many processes train the stacks of jobs with these settings: one a core; one for a GPU, which all share."""
     asked = settings["sweep"]["processes"]
-    return int(asked) if asked != "auto" else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    if asked != "auto":
+        return int(asked)
+    on_cpu = choose_device(settings["device"]).type == "cpu"
+    return len(os.sched_getaffinity(0)) if on_cpu and hasattr(os, "sched_getaffinity") else 1
 
 
 def stack_sizes(runs: int, *, at_most: int, processes: int) -> list[int]:

@@ -144,7 +144,7 @@ class Training:
         A run alone on the CPU stops at the first loss that is not finite, before its step, so that its weights stay
         those of the last finite loss; elsewhere looking at each loss would cost more than finishing the epoch.
         """
-        network, loss_of, optimizer, limits = self.network, self.loss, self.optimizer, self.limits
+        network, loss_of = self.network, self.loss
         watch = not network.stacked and network.device.type == "cpu"
         losses: list[Any] = []
         predictions: list[Tensor] = []
@@ -160,14 +160,18 @@ class Training:
             losses.append(loss.item() if watch else loss)
             if watch and not math.isfinite(losses[-1]):
                 break
-            if limits.clip_grad_value is not None:
-                clip_values(network.gradient, limits.clip_grad_value)
-            if limits.clip_grad_norm is not None:
-                network.clip_norm(limits.clip_grad_norm)
-            optimizer.step(network.gradient, lr)
+            self.update(lr)
             predictions.append(prediction)
         values = np.array(losses) if watch else torch.stack(losses).double().cpu().numpy()
         return values.reshape(len(losses), -1), predictions
+
+    def update(self, lr: Any) -> None:
+        """Clips the gradient and does the optimiser's step. lr: a number, or (runs,)."""
+        if self.limits.clip_grad_value is not None:
+            clip_values(self.network.gradient, self.limits.clip_grad_value)
+        if self.limits.clip_grad_norm is not None:
+            self.network.clip_norm(self.limits.clip_grad_norm)
+        self.optimizer.step(self.network.gradient, lr)
 
     def train_columns(self, losses: Values, predictions: list[Tensor], order: Tensor) -> dict[str, Values]:
         """Training loss and metrics over the epoch's examples, each as it was when its batch was seen."""
