@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ch12cli.training.activations import activation
-from ch12cli.training.stacked_layers import Layer, leaves_of
+from ch12cli.training.stacked_layers import Layer, is_watched, leaves_of
 
 aten = torch.ops.aten
 MEAN = 1  # a loss's reduction, by torch's number
@@ -70,8 +70,7 @@ class Chain:
 def chain_of(module: nn.Module) -> Chain | None:
     """The chain that a module is; None if it is none, or does more than its layers."""
     leaves = leaves_of(module)
-    watched = any(is_watched(part) for part in module.modules())
-    if leaves is None or watched or not all(parameter.requires_grad for parameter in module.parameters()):
+    if leaves is None or is_watched(module) or not all(parameter.requires_grad for parameter in module.parameters()):
         return None
     held = [id(parameter) for leaf in leaves for parameter in leaf.parameters()]
     if len(set(held)) < len(held):  # layers share parameters, whose gradients would have to be added up
@@ -80,13 +79,6 @@ def chain_of(module: nn.Module) -> Chain | None:
     layers: list[Layer] = [layer for layer in found if layer is not None]
     first = next((layer for layer in layers if isinstance(layer, Dense)), None)
     return Chain(layers, first) if first is not None and len(layers) == len(found) else None
-
-
-def is_watched(module: nn.Module) -> bool:
-    """Whether hooks of the user's are called when the module is."""
-    names = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    parameters = module.parameters(recurse=False)
-    return any(getattr(module, name) for name in names) or any(p._backward_hooks for p in parameters)
 
 
 def form_of(loss: Any) -> Form:

@@ -10,7 +10,7 @@ from torch.func import functional_call, vmap
 
 from ch12cli.training.losses import StackedLoss
 from ch12cli.training.per_run import clip_norms
-from ch12cli.training.stacked_layers import Layer, Masks, NarrowDense, WideDense, leaves_of, stacked_layers
+from ch12cli.training.stacked_layers import Layer, Masks, NarrowDense, WideDense, is_watched, leaves_of, stacked_layers
 
 # Products of a run's largest layer in a step (inputs x outputs x rows) up to which sums of products beat batched matrix
 # products: measured by `python -m tests.benchmarks layouts`.
@@ -149,6 +149,8 @@ def refuse_unstackable(module: nn.Module, *, chain: bool) -> None:
     """CannotStackError for a module that holds more than parameters to train. chain: it is one of known layers."""
     if not chain and any(isinstance(layer, nn.modules.dropout._DropoutNd) for layer in module.modules()):
         raise CannotStackError("it has dropout, and its layers are not a plain chain")
+    if is_watched(module):
+        raise CannotStackError("its modules have hooks, which are called for one network at a time")
     if any(True for _ in module.buffers()):
         raise CannotStackError("its network has buffers (such as running means), which a stack cannot share")
     if not all(parameter.requires_grad for parameter in module.parameters()):

@@ -149,6 +149,13 @@ class Dropout:
         return gradient if self.mask is None else gradient * self.mask
 
 
+def is_watched(module: nn.Module) -> bool:
+    """Whether hooks of the user's are called when the module is, or one of its parts."""
+    names = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    hooks = any(getattr(part, name) for part in module.modules() for name in names)
+    return hooks or any(parameter._backward_hooks for parameter in module.parameters())
+
+
 def leaves_of(module: nn.Module) -> list[nn.Module] | None:
     """The layers of a chain of known layers, in order; None if the module is anything else."""
     if type(module) is nn.Sequential:

@@ -16,6 +16,10 @@ Scale = float | Tensor  # the same as torch's operations take it: a number, or a
 # than it saves: 8 ms a step, measured where other processes kept the cores busy.
 FUSED_FROM = 32_768
 
+# State that an optimiser has for some values of its settings only: a stack has it where one of its runs does, and a
+# fork may have other settings.
+OPTIONAL = {"momentum_buffer", "grad_avg", "max_exp_avg_sq"}
+
 
 class Optimizer:
     """Updates `parameters` in place, (P,) or (R, P). values: its settings, each a number, a bool or (R,) float64.
@@ -51,7 +55,12 @@ class Optimizer:
         return {"steps": self.steps, **{name: tensor.clone() for name, tensor in self.state.items()}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        if (found := _shapes(state)) != (expected := _shapes({"steps": self.steps, **self.state})):
+        """Takes a state up. Of OPTIONAL, what is missing begins with zeros, and what is not needed is left."""
+        needed = {"steps": self.steps, **self.state}
+        missing = OPTIONAL & needed.keys() - state.keys()
+        state = {name: value for name, value in state.items() if name in needed or name not in OPTIONAL}
+        state |= {name: torch.zeros_like(self.state[name]) for name in missing}
+        if (found := _shapes(state)) != (expected := _shapes(needed)):
             raise InputError(f"checkpoint: the optimiser's state holds {found}, this optimiser needs {expected}")
         self.steps = state["steps"]
         for name, tensor in self.state.items():

@@ -17,9 +17,12 @@ from ch12cli.cli.main import main
 from ch12cli.errors import InputError
 from ch12cli.runs.directory import read_result
 from ch12cli.runs.table import read_table
+from ch12cli.sweep.resume import resume_run
 from ch12cli.sweep.resume_sweep import resume_sweep
+from ch12cli.sweep.single import train_single
 from ch12cli.training.checkpoint import Checkpoints, load, save
-from tests.sweep.driver import Looker, Swept, sweep, table
+from tests.conftest import Silent
+from tests.sweep.driver import Looker, Swept, relative, sweep, table
 from tests.sweep.killed import in_child
 from tests.sweep.test_sweep_resume import kill, stamps, wait_for_a_stack, workers_of
 
@@ -222,6 +225,21 @@ def ended(process: "subprocess.Popen[str]") -> str:
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop"])
+def test_a_job_without_what_its_fellows_have_is_trained_on_by_itself(folder: Path, optimizer: str) -> None:
+    words = (f"optimizer={optimizer}", "precision=float64", "batch_size=8")
+    sweep(*words, f"optimizer.momentum=0,0.9", "epochs=3", into="swept")
+    for number, value in enumerate(("0", "0.9")):
+        resumed = resume_run(Path("swept") / str(number), ["epochs=5"], watcher=Silent())
+        run = train_single([*words, f"optimizer.momentum={value}", "epochs=5"], watcher=Silent(), log=False)
+        assert resumed is not None
+        for mine, theirs in zip(resumed.model.parameters(), run.model.parameters(), strict=True):
+            assert relative(mine.detach(), theirs.detach()) < 1e-9
+    forked = resume_run(Path("swept/0"), [f"optimizer.momentum=0.9", "epochs=6"], watcher=Silent(), fork=True)
+    assert forked is not None
+    assert forked.status == "finished"
 
 
 def test_a_sweep_whose_directory_is_removed_ends_within_seconds(folder: Path) -> None:

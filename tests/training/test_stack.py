@@ -331,6 +331,12 @@ def frozen() -> nn.Module:
     return network.requires_grad_(False) and nn.Sequential(network, nn.Linear(3, 3))
 
 
+def hooked() -> nn.Module:
+    network = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 3))
+    network[0].register_forward_hook(lambda _module, _given, gives: gives * 0.1)
+    return network
+
+
 class Branch(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -346,6 +352,7 @@ class Branch(nn.Module):
         (lambda: nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)), "running means"),
         (shared, "share parameters"),
         (frozen, "frozen"),
+        (hooked, "have hooks"),
         (Branch, "dropout, and its layers are not a plain chain"),
     ],
 )
