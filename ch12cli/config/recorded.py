@@ -21,6 +21,7 @@ WRITTEN_LAST = "overrides.yaml"  # where it is, the others are whole
 SECTION = re.compile(r"^[^\s#].*\n(?:[ -].*\n|\n)*", re.MULTILINE)  # a key at the top and what belongs to it
 CHOICES = re.compile(r"^    choices:\n((?:      .*\n)*)", re.MULTILINE)  # in hydra.yaml
 LATER = {"logger": "csv"}  # keys that came later, and what runs without them did
+LATER_OF_SWEEP = {"compile": False}
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 NAMES_A_KEY = re.compile(r"\$\{([\w.]+)\}")  # all that a text may ask for: a resolver (`${oc.env:…}`) could do more
 
@@ -48,7 +49,8 @@ def read_recorded(folder: Path) -> tuple[dict[str, Any], dict[str, str | None]]:
 
 def with_later_keys(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings of a run of an earlier version, which had not all keys, as that version meant them."""
-    return {**LATER, **settings}
+    sweep = settings.get("sweep")
+    return {**LATER, **settings, **({"sweep": {**LATER_OF_SWEEP, **sweep}} if isinstance(sweep, Mapping) else {})}
 
 
 def only_values(node: Any, config: Mapping[str, Any]) -> bool:

@@ -73,7 +73,7 @@ KEYS: dict[str, Key] = {
     ),
     # sweep
     "sweep.max_stacked": Key(
-        Or("auto", Whole(1)), "most runs that are trained as one stack; auto: as many as are fastest and fit"
+        Or("auto", Whole(1, 65_536)), "most runs that are trained as one stack; auto: as many as are fastest and fit"
     ),
     "sweep.processes": Key(
         Or("auto", Whole(1, 1024)), "processes that train beside each other; auto: one a core, one for a GPU"

@@ -161,6 +161,17 @@ def write_result(directory: Path, result: Mapping[str, Any]) -> None:
     write_whole(directory / RESULT, format_result({**result, "files": digests(files)}))
 
 
+def is_whole(directory: Path) -> bool:
+    """Whether the files of a run that has ended are those that its result.json vouches for."""
+    try:
+        result = read_result(directory / RESULT)
+        vouched = {} if result is None else result["files"]
+        whole = all(hashlib.sha256(read_file(directory / name)).hexdigest() == vouched[name] for name in vouched)
+    except (OSError, InputError, KeyError, TypeError):
+        return False
+    return whole and bool(vouched)
+
+
 def json_of(value: Any, *, indent: str = "\n") -> str:
     """A value as json.dumps writes it with an indent of 2, in a third of the time; null for what is not finite."""
     if isinstance(value, float):

@@ -196,6 +196,7 @@ def take_up(job: Job, state: Mapping[str, Any]) -> None:
     with fitting("resume"):
         job.training.load_state_dict(state)
         job.rows = rows_of(state)
+        job.spent = sum(float(row.get("seconds", 0.0)) for row in job.rows)
         job.stacked = int(state.get("stacked", 0))
 
 

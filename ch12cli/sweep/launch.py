@@ -9,20 +9,19 @@ from hydra._internal.callbacks import Callbacks
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import flag_override
 
-from ch12cli.errors import InputError, MachineError
+from ch12cli.errors import MachineError
 from ch12cli.runs.files import locked, remove_leftovers
 from ch12cli.runs.table import STATE, SWEEP, Record
 from ch12cli.sweep.continued import look_back
 from ch12cli.sweep.events import Done, Progress, Uncompiled, Unstacked
-from ch12cli.sweep.examine import examine
-from ch12cli.sweep.groups import Group, why_not_halved
+from ch12cli.sweep.examined import examined_plan
 from ch12cli.sweep.jobs import SweepJob
 from ch12cli.sweep.logged import log_job, require_trackers
 from ch12cli.sweep.places import full_config, place_of
-from ch12cli.sweep.plan import PLAN, Plan, make_plan, write_plan
+from ch12cli.sweep.plan import PLAN, Plan, write_plan
 from ch12cli.sweep.reached import Reached
-from ch12cli.sweep.record import HydraFiles, is_done, write_failed
-from ch12cli.sweep.rows import found_row, row_now, row_of, rows_of
+from ch12cli.sweep.record import write_failed
+from ch12cli.sweep.rows import found_row, row_of, rows_of
 from ch12cli.sweep.signals import Terminated, sigterm_raises
 from ch12cli.sweep.single import when_mended
 from ch12cli.sweep.table import SweepTable, Waiting
@@ -42,28 +41,6 @@ class SweepOutcome:
     signal: int | None = None
 
 
-def examined_plan(jobs: Sequence[SweepJob], directory: Path, *, alone: str = "") -> tuple[Plan, Workshop, list[Record]]:
-    """The plan of these jobs in a sweep's directory, what trains them, and the table's rows that stay as they are.
-
-    alone: why all of them are trained one by one, if they are.
-    """
-    rows = rows_of(directory)
-    workshop = Workshop({}, [], lambda job: directory / job.place, HydraFiles(directory))
-
-    def look(groups: Sequence[Group]) -> None:
-        workshop.groups = groups
-        examine(groups, workshop)
-        for group in groups:
-            group.reason = alone or group.reason
-        require_halving(groups)
-
-    plan = make_plan(jobs, directory, is_done=lambda job: is_done(directory / job.place), examine=look)
-    workshop.jobs = plan.jobs
-    kept = [row for number, row in rows.items() if number not in plan.jobs]
-    kept += [row_now(rows.get(number), plan.jobs[number], directory) for number in plan.done]
-    return plan, workshop, kept
-
-
 @contextmanager
 def resumable(directory: Path) -> Iterator[None]:
     """Has what the machine refuses within say how to go on, once there is something to go on with."""
@@ -73,14 +50,6 @@ def resumable(directory: Path) -> Iterator[None]:
         if not (directory / STATE / PLAN).exists():
             raise
         raise MachineError(f"{error}; {when_mended(directory)}") from error
-
-
-def require_halving(groups: Sequence[Group]) -> None:
-    """InputError if `sweep.halving` is asked for and does nothing for any job."""
-    asked = [group for group in groups if group.settings["sweep"]["halving"]]
-    reasons = dict.fromkeys(why_not_halved(group) for group in asked)
-    if asked and all(reasons):
-        raise InputError(f"sweep.halving: no job can be halved: {'; '.join(reasons)}; leave it out")
 
 
 class Launch:

@@ -213,7 +213,7 @@ def plan_many(
         composer = Composer(folders, config_name=config_name)
         sweep, batch = open_sweep(words, composer, jobs_file)
         from ch12cli.sweep.estimate import estimates
-        from ch12cli.sweep.launch import examined_plan
+        from ch12cli.sweep.examined import examined_plan
 
         require_one_batch(sweep)
         alone = "" if jobs_file else trained_alone(sweep)

@@ -1,7 +1,7 @@
 """The plan of a sweep: which jobs are done already, which go together, and what is kept of that on disk."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from ch12cli.sweep.groups import Group, groups_of
 from ch12cli.sweep.jobs import SweepJob
 from ch12cli.sweep.places import place_of, refuse_strangers, require_apart
 from ch12cli.sweep.record import HydraFiles
-from ch12cli.sweep.stack_size import processes_for, runs_that_fit, runs_that_suit, stack_sizes
+from ch12cli.sweep.stack_size import processes_for, runs_that_fit, stacks_of
 from ch12cli.sweep.unchanged import require_unchanged
 from ch12cli.sweep.unit import Unit, checkpoint_name
 from ch12cli.training.compiled import pays
@@ -108,7 +108,7 @@ def is_worth_compiling(group: Group) -> bool:
         return False
     if choose_device(settings["device"]).type == "cuda":
         return True  # it takes less than a second, and what is no faster is not used
-    runs = min(len(group.jobs) // processes_for(settings), runs_that_suit(group))  # each stack is compiled for itself
+    runs = stacks_of(group, len(group.jobs))[0]  # each stack is compiled for itself
     return pays(runs=runs, parameters=group.parameters, steps=group.steps)
 
 
@@ -133,11 +133,12 @@ def make_plan(
     *,
     is_done: Callable[[SweepJob], bool],
     examine: Callable[[Sequence[Group]], None],
+    failed: Collection[int] = (),
 ) -> Plan:
     """What is to be done for these jobs in a directory. Writes nothing.
 
     is_done: whether a job that was begun there has ended; examine: finds out which groups cannot be stacked, and how
-    large their networks are.
+    large their networks are; failed: the jobs that failed, by number.
     """
     known = read_plan(sweep_dir)
     require_unchanged(jobs, known.jobs, known.bases, sweep_dir)
@@ -159,8 +160,14 @@ def make_plan(
             and len({group_of[n] for n in stack}) == 1
             and not groups[group_of[stack[0]]].reason
         ):
+            unit = _stack(stack, group_of[stack[0]], groups, sweep_dir)
+            if done.issuperset(stack):
+                spent.append(unit)
+            elif done.union(failed).issuperset(stack) and not unit.is_begun:
+                continue  # it has come to its end; what failed is tried without those that are done
+            else:
+                units.append(unit)
             planned.update(stack)
-            (spent if done.issuperset(stack) else units).append(_stack(stack, group_of[stack[0]], groups, sweep_dir))
     for index, group in enumerate(groups):
         left = [job.number for job in group.jobs if job.number not in done and job.number not in planned]
         if group.reason or len(left) == 1:
@@ -168,11 +175,11 @@ def make_plan(
         elif left:
             together = [len(left)]  # halving compares all runs of a group
             if not group.settings["sweep"]["halving"]:
-                processes = processes_for(group.settings)
-                together = stack_sizes(len(left), at_most=runs_that_suit(group), processes=processes)
+                together = stacks_of(group, len(left))
             for size in together:
-                units.append(_stack(left[:size], index, groups, sweep_dir))
-                left = left[size:]
+                numbers, left = left[:size], left[size:]
+                alone = Unit(tuple(numbers), index, False)
+                units.append(_stack(numbers, index, groups, sweep_dir) if size > 1 else alone)
     return Plan(by_number, groups, units, [n for n in by_number if n in done], [job.number for job in jobs], spent)
 
 

@@ -101,7 +101,7 @@ def line(directory: Path, *, title: str, features: str | None, best: bool, trust
         xs = np.linspace(*span(job.task.data.features[:, chosen.columns[0]]), CELLS)
         rows = np.tile(chosen.fixed, (CELLS, 1))
         rows[:, chosen.columns[0]] = xs
-        lines = [Line("network", xs, answers(job, rows)[:, 0].double().cpu().numpy())]
+        lines = [Line("network", xs, answers(job, rows)[:, 0].cpu().double().numpy())]
         for name in PARTS:
             part = getattr(job.task.data, name)
             if part is not None:

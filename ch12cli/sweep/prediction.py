@@ -66,7 +66,7 @@ def predict(
     found = decided(prediction, output=ends.output) if classes else prediction[:, 0]
     shares = probabilities(prediction, output=ends.output).cpu().numpy() if classes else None
     passed_over = [f"passed over: {message}" for message in saved.passed_over]
-    values = found.double().cpu().numpy()
+    values = found.cpu().double().numpy()
     return Predictions(rows, saved.state["target_name"], values, classes, shares, [*passed_over, *messages])
 
 

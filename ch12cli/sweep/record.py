@@ -23,6 +23,7 @@ from ch12cli.runs.directory import (
     RESULT,
     digests,
     format_result,
+    is_whole,
     write_result,
 )
 from ch12cli.runs.files import machine_errors, read_file
@@ -184,7 +185,8 @@ def fill(beside: Path, directory: Path, files: Mapping[str, bytes]) -> None:
                 left = memoryview(content)
                 while left:  # a disk that fills up takes a part of it, and says so only at the next write
                     left = left[file.write(left) :]
-        if is_done(directory):  # it was finished before a kill took back what the sweep knew of it
+        # it was finished before a kill took back what the sweep knew of it
+        if is_done(directory) and is_whole(directory):
             shutil.rmtree(beside)
             return
         if directory.exists():

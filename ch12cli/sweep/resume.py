@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from ch12cli.sweep.alone import Outcome
     from ch12cli.sweep.watcher import Watcher
 
-# What may change when a run goes on, because it does not change what is computed in an epoch.
-# (Data from another place are compared with those of the run.)
+# What may change when a run goes on, because it does not change what is computed in an epoch: but `epochs` does where
+# the schedule spans all of them, which is said. (Data from another place are compared with those of the run.)
 FREE = (
     "epochs",
     "workers",
@@ -96,6 +96,9 @@ def go_on(directory: Path, lines: Sequence[str], *, watcher: Watcher, fork: bool
     changes = changes_of(lines, saved.settings, saved.chosen)
     settings = with_changes(saved.settings, changes)
     refuse_changes(saved, settings, changes, fork=fork)
+    if begun and "epochs" in changes and spans_all_epochs(settings["scheduler"]):
+        text = "its schedule spans all epochs, so the rate goes on as in a run of that many, not from where it is"
+        watcher.message(f"epochs={settings['epochs']}: {text}", warning=True)
     present = dict(flatten(saved.settings))
     before = {key: present[key] for key in changes}
     result = result_so_far(directory) or {}
@@ -121,7 +124,6 @@ def go_on(directory: Path, lines: Sequence[str], *, watcher: Watcher, fork: bool
         one = sitting(saved.state, device, changes=changes if begun else {}, before=before if begun else {})
         if one["environment"]:
             watcher.message(f"the environment has changed since: {'; '.join(one['environment'])}", warning=True)
-        job.spent = sum(float(row.get("seconds", 0.0)) for row in job.rows)
         if fork:
             job.history = forked(saved.history, one, parent=str(directory.resolve()))
             return train_job(job, fork_directory(directory, settings, saved.chosen, lines), logged)
@@ -129,6 +131,12 @@ def go_on(directory: Path, lines: Sequence[str], *, watcher: Watcher, fork: bool
         if changes:
             write_whole(directory / HYDRA / "config.yaml", to_yaml(settings).encode())
         return train_locked(job, directory, logged)
+
+
+def spans_all_epochs(scheduler: Mapping[str, Any]) -> bool:
+    """Whether the rate in an epoch depends on how many there are."""
+    kind = str(scheduler["_target_"]).rpartition(".")[2]
+    return kind == "OneCycle" or (kind == "Cosine" and scheduler.get("T_max") is None)
 
 
 def has_checkpoint(directory: Path) -> bool:

@@ -57,6 +57,11 @@ def processes_for(settings: Mapping[str, Any]) -> int:
     return len(os.sched_getaffinity(0)) if on_cpu and hasattr(os, "sched_getaffinity") else 1
 
 
+def stacks_of(group: Group, runs: int) -> list[int]:
+    """How many of so many runs of a group go into each stack."""
+    return stack_sizes(runs, at_most=runs_that_suit(group), processes=processes_for(group.settings))
+
+
 def stack_sizes(runs: int, *, at_most: int, processes: int) -> list[int]:
     """How many runs go into each stack: as few stacks as fit, but as many for each process if they are worth it."""
     stacks = max(-(-runs // at_most), min(processes, runs // RUNS_AT_LEAST), 1)

@@ -58,6 +58,7 @@ class StackRun:
         self.spent = 0.0  # seconds in earlier sittings
         self.boundary = self.state_of_training()  # at the end of the last epoch
         self.written = 0  # the epoch of the newest checkpoint
+        self.recorded = False  # whether a job's directory was written since
 
     @property
     def members(self) -> NDArray[np.int64]:
@@ -91,6 +92,9 @@ class StackRun:
         """Writes what a resume needs as of the end of the last epoch, unless it is there."""
         with sigterm_held():
             if self.written != self.boundary["epoch"]:
+                if self.recorded:  # what is done by a checkpoint must be on the disk before it, for a power cut
+                    os.sync()
+                    self.recorded = False
                 checkpoints.write(self.state_dict(self.boundary), verify=verify)
                 self.written = self.boundary["epoch"]
 
@@ -203,6 +207,7 @@ class StackRun:
                 model=network if status == "finished" else None,
                 log=f"stack of {len(self.jobs)} runs: {status} after {len(rows)} epochs{cause and '; ' + cause}\n",
             )
+            self.recorded = True
             self.done[job] = True  # not before its directory is there: a signal may end this at any moment
             yield Done(self.jobs[job].number, status, result, cause)
 

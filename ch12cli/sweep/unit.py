@@ -48,6 +48,12 @@ class Unit:
         bounds = [len(self.jobs) * place // stacks for place in range(stacks + 1)]
         return [self.jobs[first:last] for first, last in pairwise(bounds)]
 
+    @property
+    def is_begun(self) -> bool:
+        """Whether there is anything from which its stacks would go on."""
+        kept = [self.checkpoints(numbers) for numbers in self.parts()]
+        return any(checkpoints is not None and checkpoints.exist() for checkpoints in kept)
+
     def checkpoints(self, numbers: Sequence[int], *, every: int | None = None) -> Checkpoints | None:
         """Those of the stack that these jobs of it are, if it keeps any."""
         if self.checkpoint is None:

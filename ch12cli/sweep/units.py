@@ -25,6 +25,7 @@ from ch12cli.sweep.events import Done, Event, Trying, Unstacked
 from ch12cli.sweep.groups import Group
 from ch12cli.sweep.halving import Halving
 from ch12cli.sweep.jobs import SweepJob
+from ch12cli.sweep.machine import torch_settings
 from ch12cli.sweep.record import HydraFiles
 from ch12cli.sweep.rungs import Part, train_parts
 from ch12cli.sweep.signals import Terminated
@@ -130,7 +131,7 @@ class Workshop:
             )
             for numbers in stacks
         ]
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        with torch_settings(settings):
             try:
                 yield from train_parts(parts, settings["epochs"], halving=halving, decided=unit.decided)
             except UnbuiltError:  # without the jobs whose fault it is, the parts will be others
@@ -169,8 +170,7 @@ class Workshop:
         return Done(job.number, result["status"], result, cause)
 
     def train(self, job: SweepJob, directory: Path) -> Any:
-        device = choose_device(job.settings["device"])
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        with torch_settings(job.settings) as device:
             built: Job = prepare_job(job.settings, job.chosen, device)
             for folder in (directory / HYDRA, directory / CHECKPOINTS):
                 folder.mkdir(parents=True, exist_ok=True)

@@ -162,7 +162,7 @@ class Training:
                 break
             self.update(lr)
             predictions.append(prediction)
-        values = np.array(losses) if watch else torch.stack(losses).double().cpu().numpy()
+        values = np.array(losses) if watch else torch.stack(losses).cpu().double().numpy()
         return values.reshape(len(losses), -1), predictions
 
     def update(self, lr: Any) -> None:
@@ -194,7 +194,7 @@ class Training:
             if network.stacked:
                 x, y = x.expand(network.runs, *x.shape), y.expand(network.runs, *y.shape)
             predictions.append(network(x))
-            losses.append(self.loss(predictions[-1], y).double() * (x.shape[-2] / len(part)))
+            losses.append(self.loss(predictions[-1], y).cpu().double() * (x.shape[-2] / len(part)))
         torch.set_rng_state(stream)
         network.train(True)
         prediction = torch.cat(predictions, -2)
@@ -208,9 +208,8 @@ class Training:
         if better.all():
             self.best_state = state
         else:
-            rows = torch.from_numpy(better)
-            for name, value in state.items():
-                self.best_state[name][rows] = value[rows]
+            rows = torch.from_numpy(better).to(self.network.device).unsqueeze(1)  # (runs, 1)
+            self.best_state = {name: torch.where(rows, new, self.best_state[name]) for name, new in state.items()}
 
     def keep(self, rows: NDArray[np.int64]) -> None:
         """Only the runs of these rows stay in the stack."""

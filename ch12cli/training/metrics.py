@@ -1,4 +1,7 @@
-"""Metrics of a data set's part, over the rows; a leading runs axis is kept."""
+"""Metrics of a data set's part, over the rows; a leading runs axis is kept.
+
+They are computed on the CPU: not every device has 64-bit numbers.
+"""
 
 from collections.abc import Callable
 
@@ -10,7 +13,7 @@ Metric = Callable[[Tensor, Tensor], Tensor]
 
 def accuracy(prediction: Tensor, target: Tensor) -> Tensor:
     """Share of rows whose class is right, (…,). prediction: (…, rows, classes), the largest wins; target: (…, rows)."""
-    return (prediction.argmax(-1) == target).double().mean(-1)
+    return (prediction.argmax(-1) == target).cpu().double().mean(-1)
 
 
 def binary_accuracy(threshold: float) -> Metric:
@@ -20,19 +23,19 @@ def binary_accuracy(threshold: float) -> Metric:
     """
 
     def metric(prediction: Tensor, target: Tensor) -> Tensor:
-        return ((prediction >= threshold) == (target >= 0.5)).double().mean((-2, -1))
+        return ((prediction >= threshold) == (target >= 0.5)).cpu().double().mean((-2, -1))
 
     return metric
 
 
 def mean_absolute_error(prediction: Tensor, target: Tensor) -> Tensor:
     """Mean absolute error, (…,). prediction, target: (…, rows, outputs)."""
-    return (prediction.double() - target.double()).abs().mean((-2, -1))
+    return (prediction.cpu().double() - target.cpu().double()).abs().mean((-2, -1))
 
 
 def r_squared(prediction: Tensor, target: Tensor) -> Tensor:
     """Coefficient of determination, (…,): 1 is perfect, 0 no better than the mean. NaN where all targets are equal."""
-    prediction, target = prediction.double(), target.double()
+    prediction, target = prediction.cpu().double(), target.cpu().double()
     residual = (target - prediction).square().sum((-2, -1))
     total = (target - target.mean(-2, keepdim=True)).square().sum((-2, -1))
     return torch.where(total > 0, 1 - residual / total, torch.nan)

@@ -25,7 +25,7 @@ def clip_norms(gradient: Tensor, largest: Tensor) -> None:
 
 def per_run(value: Tensor) -> Values:
     """A tensor (…,) as numpy (runs,)."""
-    return value.detach().double().cpu().reshape(-1).numpy()
+    return value.detach().cpu().double().reshape(-1).numpy()
 
 
 def first_bad_step(losses: Values, parameters: Tensor) -> NDArray[np.int64]:

@@ -12,7 +12,7 @@ from ch12cli.config.task import build_task
 from ch12cli.sweep.examine import values_of
 from ch12cli.sweep.groups import Group
 from ch12cli.sweep.jobs import Jobs, make_jobs
-from ch12cli.sweep.stack_size import processes_for, runs_that_suit, stack_sizes
+from ch12cli.sweep.stack_size import stacks_of
 from tests.benchmarks.bench import Bench, Table, interleaved, medians, spread, verdict
 
 RUNS, BATCH, WIDTH, DEPTH = 256, 32, 64, 2
@@ -45,8 +45,7 @@ def run(bench: Bench) -> Table:
     module = build_module(jobs[0].settings, task)
     parameters = sum(parameter.numel() for parameter in module.parameters())
     values = values_of(module, torch.zeros(1, task.inputs))
-    most = runs_that_suit(Group(jobs, parameters=parameters, values=values))
-    sizes = stack_sizes(RUNS, at_most=most, processes=processes_for(jobs[0].settings))
+    sizes = stacks_of(Group(jobs, parameters=parameters, values=values), RUNS)
     size, left_over = sizes[0], iter(jobs)
     parts = [list(islice(left_over, runs)) for runs in sizes]
     stacks = [build_stack([job.settings for job in part], task, device)[0] for part in parts]

@@ -230,14 +230,14 @@ def ended(process: "subprocess.Popen[str]") -> str:
 @pytest.mark.parametrize("optimizer", ["sgd", "rmsprop"])
 def test_a_job_without_what_its_fellows_have_is_trained_on_by_itself(folder: Path, optimizer: str) -> None:
     words = (f"optimizer={optimizer}", "precision=float64", "batch_size=8")
-    sweep(*words, f"optimizer.momentum=0,0.9", "epochs=3", into="swept")
+    sweep(*words, "optimizer.momentum=0,0.9", "epochs=3", into="swept")
     for number, value in enumerate(("0", "0.9")):
         resumed = resume_run(Path("swept") / str(number), ["epochs=5"], watcher=Silent())
         run = train_single([*words, f"optimizer.momentum={value}", "epochs=5"], watcher=Silent(), log=False)
         assert resumed is not None
         for mine, theirs in zip(resumed.model.parameters(), run.model.parameters(), strict=True):
             assert relative(mine.detach(), theirs.detach()) < 1e-9
-    forked = resume_run(Path("swept/0"), [f"optimizer.momentum=0.9", "epochs=6"], watcher=Silent(), fork=True)
+    forked = resume_run(Path("swept/0"), ["optimizer.momentum=0.9", "epochs=6"], watcher=Silent(), fork=True)
     assert forked is not None
     assert forked.status == "finished"
 

@@ -309,7 +309,7 @@ def test_state_that_only_some_settings_need_is_left_or_begins_with_zeros() -> No
 
 
 def test_a_state_of_another_shape_is_refused() -> None:
-    with pytest.raises(InputError, match="needs {.*'exp_avg'"):
+    with pytest.raises(InputError, match=r"needs .*'exp_avg'"):
         Adam(start(131, torch.float32)).load_state_dict(SGD(start(131, torch.float32), momentum=0.9).state_dict())
     with pytest.raises(InputError, match=r"\(7,\)"):
         Adam(start(131, torch.float32)).load_state_dict(Adam(start(7, torch.float32)).state_dict())

@@ -1,0 +1,53 @@
+"""The plan of jobs in a sweep's directory, with what is found there and what trying their networks shows."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ch12cli.errors import InputError
+from ch12cli.runs.directory import is_whole
+from ch12cli.runs.table import Record
+from ch12cli.sweep.examine import examine
+from ch12cli.sweep.groups import Group, why_not_halved
+from ch12cli.sweep.jobs import SweepJob
+from ch12cli.sweep.plan import Plan, make_plan
+from ch12cli.sweep.record import HydraFiles, is_done
+from ch12cli.sweep.rows import row_now, rows_of
+from ch12cli.sweep.units import Workshop
+
+
+def examined_plan(jobs: Sequence[SweepJob], directory: Path, *, alone: str = "") -> tuple[Plan, Workshop, list[Record]]:
+    """The plan of these jobs in a sweep's directory, what trains them, and the table's rows that stay as they are.
+
+    alone: why all of them are trained one by one, if they are.
+    """
+    rows = rows_of(directory)
+    workshop = Workshop({}, [], lambda job: directory / job.place, HydraFiles(directory))
+
+    def look(groups: Sequence[Group]) -> None:
+        workshop.groups = groups
+        examine(groups, workshop)
+        for group in groups:
+            group.reason = alone or group.reason
+        require_halving(groups)
+
+    statuses = {number: row["status"] for number, row in rows.items()}
+    failed = {number for number, status in statuses.items() if status == "failed"}
+
+    def done(job: SweepJob) -> bool:
+        """Of a job that the table has not, a power cut may have left files that are empty; others were on the disk."""
+        place, told = directory / job.place, statuses.get(job.number) in ("finished", "diverged")
+        return is_done(place) and (told or is_whole(place))
+
+    plan = make_plan(jobs, directory, is_done=done, examine=look, failed=failed)
+    workshop.jobs = plan.jobs
+    kept = [row for number, row in rows.items() if number not in plan.jobs]
+    kept += [row_now(rows.get(number), plan.jobs[number], directory) for number in plan.done]
+    return plan, workshop, kept
+
+
+def require_halving(groups: Sequence[Group]) -> None:
+    """InputError if `sweep.halving` is asked for and does nothing for any job."""
+    asked = [group for group in groups if group.settings["sweep"]["halving"]]
+    reasons = dict.fromkeys(why_not_halved(group) for group in asked)
+    if asked and all(reasons):
+        raise InputError(f"sweep.halving: no job can be halved: {'; '.join(reasons)}; leave it out")
