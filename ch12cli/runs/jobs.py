@@ -6,7 +6,7 @@ import shlex
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ch12cli.errors import InputError
 from ch12cli.runs.cause import cause_of
@@ -32,19 +32,23 @@ def read_jobs(sweep: Path, inside: Collection[str] | None = None) -> list[Record
         names = os.listdir(sweep) if inside is None else inside
     except OSError:
         names = ()
-    missing = [name for name in names if name.isdecimal() and name not in known]
-    missing = [name for name in missing if os.path.lexists(f"{sweep}/{name}/{RESULT}")]
+    places = {name: name for name in names if name.isdecimal()}
+    if not places and len(rows) < count_planned(sweep):  # hydra.sweep.subdir names them otherwise
+        places = {str(number): str(job.place) for number, job in planned_jobs(sweep).items()}
+    missing = [name for name, place in places.items() if name not in known]
+    missing = [name for name in missing if os.path.lexists(f"{sweep}/{places[name]}/{RESULT}")]
     if not missing:
         return rows
-    lines = planned_lines(sweep)
-    rows += [ended_row(sweep, name, lines.get(int(name), [])) for name in missing]
+    planned = planned_jobs(sweep)
+    lines = {name: planned[int(name)].lines if int(name) in planned else [] for name in missing}
+    rows += [ended_row(sweep, name, places[name], lines[name]) for name in missing]
     return sorted(rows, key=lambda row: int(row["job"]))
 
 
-def ended_row(sweep: Path, name: str, lines: Sequence[str]) -> Record:
+def ended_row(sweep: Path, name: str, place: str, lines: Sequence[str]) -> Record:
     """The row of a job that ended, out of its directory, as the table would have it. lines: its overrides."""
     try:
-        result = read_result(sweep / name / RESULT) or {}
+        result = read_result(sweep / place / RESULT) or {}
         best, final, test = (dict(result.get(part) or {}) for part in ("best", "final", "test"))
         cause = str(result.get("cause") or cause_of(result))
     except (InputError, TypeError, ValueError, KeyError):
@@ -53,19 +57,34 @@ def ended_row(sweep: Path, name: str, lines: Sequence[str]) -> Record:
     figures |= {metric: value for metric, value in final.items() if metric not in ("epoch", "seconds", "lr")}
     figures |= {f"test_{metric}": value for metric, value in test.items()}
     changes = dict(line.lstrip("+~").partition("=")[::2] for line in lines)
-    row = {"job": name, "directory": name, "status": result.get("status"), "cause": cause, **changes}
+    row = {"job": name, "directory": place, "status": result.get("status"), "cause": cause, **changes}
     row |= {"epochs": result.get("epochs"), **figures}
     row |= {part: result.get(part) for part in ("parameters", "seconds")}
     row["command"] = shlex.join(["ch12", "train", *lines])
     return {column: "" if value is None else str(value) for column, value in row.items()}
 
 
-def planned_lines(sweep: Path) -> dict[int, list[str]]:
-    """The overrides of each job that was planned, by its number; nothing if the plan is not there, or damaged."""
+class Planned(NamedTuple):
+    """A job that is planned. lines: its overrides; place: its directory below the sweep's; epochs: to be trained."""
+
+    lines: list[str]
+    place: Path
+    epochs: int
+
+
+def planned_jobs(sweep: Path) -> dict[int, Planned]:
+    """The jobs that are planned, by their numbers; nothing if the plan is not there, or damaged."""
     try:
-        jobs = json.loads(read_file(sweep / PLAN))["jobs"]
-        return {int(job["number"]): [str(line) for line in job["lines"]] for job in jobs}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        plan = json.loads(read_file(sweep / PLAN))
+        bases = [int(base["settings"]["epochs"]) for base in plan["bases"]]
+        found = {}
+        for job in plan["jobs"]:
+            place = place_of({"job": str(job["number"]), "directory": str(job["directory"])})
+            if place is not None:
+                epochs = int(job["changes"].get("epochs", bases[job["base"]]))
+                found[int(job["number"])] = Planned([str(line) for line in job["lines"]], place, epochs)
+        return found
+    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
         return {}
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from ch12cli.runs.directory import METRICS, RESULT
 from ch12cli.runs.files import last_written, read_file
-from ch12cli.runs.jobs import PLAN, count_planned, place_of, read_jobs
+from ch12cli.runs.jobs import PLAN, count_planned, place_of, planned_jobs, read_jobs
 from ch12cli.runs.table import STATE
 
 REACHED = f"{STATE}/reached.json"
@@ -26,12 +26,12 @@ class Far(NamedTuple):
 
 
 class Following:
-    """A sweep that is followed. epochs: of each job, by its number, as the plan has it; earlier: whether one that has
-    ended did so before this sitting."""
+    """A sweep that is followed. planned: its jobs; earlier: whether one that has ended did so before this sitting."""
 
     def __init__(self, sweep: Path) -> None:
         self.sweep = sweep
-        self.epochs = planned_epochs(sweep)
+        self.planned = planned_jobs(sweep)
+        self.epochs = {number: job.epochs for number, job in self.planned.items()}
         self.earlier: dict[int, bool] = {}
 
     def look(self) -> Far:
@@ -42,7 +42,7 @@ class Following:
             self.earlier[number] = place is not None and last_written(self.sweep / place / RESULT) < began
         open_jobs = self.epochs.keys() - ended.keys()
         in_stacks = [(len(open_jobs & set(jobs)), before, after) for jobs, before, after in stacks]
-        alone = sum(epochs_in(self.sweep / str(number) / METRICS) for number in open_jobs)
+        alone = sum(epochs_in(self.sweep / self.planned[number].place / METRICS) for number in open_jobs)
         new = alone + sum(runs * (after - before) for runs, before, after in in_stacks)
         new += sum(self.epochs.get(number, 0) for number in ended if not self.earlier[number])
         old = sum(runs * before for runs, before, _ in in_stacks)
@@ -51,16 +51,6 @@ class Following:
         left = (time.time() - began) * (total - old - new) / new if new > 0 and began else None
         counts = dict(Counter(row.get("status") or "" for row in ended.values()))
         return Far(max(len(self.epochs), count_planned(self.sweep)), counts, old + new, total, left)
-
-
-def planned_epochs(sweep: Path) -> dict[int, int]:
-    """The epochs of each job that is planned, by its number; nothing if that cannot be read."""
-    try:
-        plan = json.loads(read_file(sweep / PLAN))
-        bases = [int(base["settings"]["epochs"]) for base in plan["bases"]]
-        return {int(job["number"]): int(job["changes"].get("epochs", bases[job["base"]])) for job in plan["jobs"]}
-    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
-        return {}
 
 
 def reached(sweep: Path) -> tuple[float, list[tuple[list[int], int, int]]]:
