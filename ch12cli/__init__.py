@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 __all__ = ["Run", "train"]
 
 
+def __dir__() -> list[str]:
+    return [*globals(), *__all__, "runs"]
+
+
 def __getattr__(name: str) -> Any:
     """What notebooks use, imported when it is used: the command line does not pay for it."""
     if name == "runs":

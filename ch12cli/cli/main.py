@@ -44,6 +44,7 @@ INTERRUPTED = 130
 
 def program() -> NoReturn:
     """The program `ch12`: carries out its command line and ends the process."""
+    open_streams()
     collector.start()
     atexit.register(gc.freeze)  # or Python looks through all that torch made, once more, for a second
     sys.unraisablehook = interrupt_again
@@ -74,6 +75,13 @@ def program() -> NoReturn:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler would complain of loader processes that are ended
     exec("")  # or `python -m` ends by the signal, not the code, where it came in another exec, as a dataclass's is
     sys.exit(INTERRUPTED if received and code else code)  # libraries make other errors of Ctrl-C
+
+
+def open_streams() -> None:
+    """Has standard input, output and error lead nowhere where the caller has closed them (`ch12 runs >&-`)."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - for good
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -126,6 +134,8 @@ def guarded(words: list[str]) -> int:
 
 
 def run(words: list[str]) -> int:
+    if words[:1] == ["help"] and len(words) > 1:
+        words = [words[1], "--help"]
     if not words or words[0] in ("-h", "--help", "help"):
         from ch12cli.cli.help import format_overview
 

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Iterable
 
 from ch12cli.data.text_file import short
 
@@ -11,6 +12,7 @@ NO_TEXT = {"", "nan", "na", "n/a", "null", "?", "#n/a"}  # how files say that th
 NO_NUMBER = NO_TEXT | {"none", "-", "nil"}  # the same where a number belongs: these may be the name of a category
 INFINITE = re.compile(r"[+-]?(inf|infinity|∞)", re.IGNORECASE)
 DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")
+WITH_COMMAS = re.compile(r"[+-]?[0-9]+([.,][0-9]+)*")  # 5,1 and 1,084.5
 
 
 def number(cell: str) -> float | str:
@@ -35,6 +37,12 @@ def absent(cell: str, *, kind: str = "number") -> str:
 
 def is_number(cell: str) -> bool:
     return NUMBER.fullmatch(cell.strip()) is not None
+
+
+def with_comma(cells: Iterable[str]) -> str | None:
+    """One of the cells of a column of numbers that are written with commas; None if the column holds anything else."""
+    told = [cell for cell in cells if has_text(cell)]
+    return next((cell for cell in told if "," in cell), None) if all(map(WITH_COMMAS.fullmatch, told)) else None
 
 
 def has_text(cell: str) -> bool:

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ch12cli.data.arguments import choice_problems, whole_problems
-from ch12cli.data.cells import WHOLE, has_text, is_number, number
+from ch12cli.data.cells import WHOLE, has_text, is_number, number, with_comma
 from ch12cli.data.columns import Column, features_of
 from ch12cli.data.table import Floats, Missing, Table
-from ch12cli.data.text_file import SEPARATORS, Layout, counted, read_content, refuse, short
+from ch12cli.data.text_file import SEPARATORS, Layout, counted, listed, read_content, refuse, short
 from ch12cli.data.text_table import (
     MissingValues,
     TextTable,
@@ -69,10 +69,13 @@ def csv_file(
     required = {target: holds_categories(text.cells(target)), **({} if fill else kinds)}
     rows = len(text.records)
     text, left_out = without_gaps(text, required, problems, missing=missing)
+    problems += _commas(text, [name for name in kinds if name not in categories], "dataset.categories=")
+    problems += _commas(text, [target] if target_type == "auto" else [], "dataset.target_type=classes")
     read = [(_categories if category else _numbers)(text, name, problems) for name, category in kinds.items()]
     values, classes = _target(text, target, target_type, problems)
     refuse(problems, str(file))
     columns = tuple(column for column, _ in read)
+    numbers = list(filter(is_number, text.header))
     why = f"have no {target}" if fill else "have missing values"
     return Table(
         np.concatenate([part for _, part in read], axis=1),
@@ -83,8 +86,29 @@ def csv_file(
         source=str(file),
         missing=fill,
         columns=columns,
-        notes=(f"{file}: {left_out} of {counted(rows, 'row')} left out, which {why}",) if left_out else (),
+        notes=(
+            *([f"{file}: {left_out} of {counted(rows, 'row')} left out, which {why}"] if left_out else []),
+            *(
+                [
+                    f"{file}: its first line is taken for the names of the columns, {listed(numbers)} among them; "
+                    "if it is a row, add dataset.header=false"
+                ]
+                if header and numbers
+                else []
+            ),
+        ),
     )
+
+
+def _commas(text: TextTable, names: Sequence[str], otherwise: str) -> list[str]:
+    """What is wrong with columns of numbers that have commas, which would be taken for texts. otherwise: the option for
+    those that are none."""
+    found = {name: cell for name in names if (cell := with_comma(text.cells(name)))}
+    return [
+        f"column {name}: its numbers have commas, such as {cell}; write points for decimal commas, and nothing between "
+        f"thousands, or add {otherwise}{f'[{name}]' if otherwise.endswith('=') else ''} if they are no numbers"
+        for name, cell in found.items()
+    ]
 
 
 def _numbers(text: TextTable, name: str, problems: list[str]) -> tuple[Column, Floats]:

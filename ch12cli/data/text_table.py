@@ -55,6 +55,13 @@ def read_table(content: bytes, layout: Layout, *, source: str) -> TextTable:
             f"{source}, line {layout.skip_lines + 1}: holds numbers, not the columns' names; "
             "add dataset.header=false if there are none, or dataset.skip_lines=1 to leave the line out"
         )
+    if "" in names:
+        place = names.index("") + 1
+        why = "its lines end in one, it seems: remove it" if place == len(names) else "give it one"
+        raise InputError(
+            f"{source}, line {layout.skip_lines + 1}: column {place} has no name; {why} (pandas writes its index so, "
+            "but for to_csv(…, index=False))"
+        )
     records, problems = list[Record](), list[str]()
     for record in rest:
         problem = width_problem(record, len(names))

@@ -11,6 +11,7 @@ from typing import Any
 
 from ch12cli.errors import InputError
 from ch12cli.runs.files import machine_errors, make_folder, read_file, write_whole
+from ch12cli.runs.table import STATE, SWEEP
 
 HYDRA = ".hydra"  # the configuration, as Hydra writes it; making this folder claims the directory
 METRICS = "metrics.csv"
@@ -36,6 +37,8 @@ def claim(directory: Path) -> None:
                 f"hydra.run.dir={directory}: there is a file of that name in its path; choose another directory"
             ) from None
         held = [name for name in (METRICS, RESULT, MODEL, CHECKPOINTS) if (directory / name).exists()]
+        if (directory / SWEEP).exists() or (directory / STATE).exists():
+            raise InputError(f"hydra.run.dir={directory}: holds a sweep; choose another directory")
         try:
             if not held:
                 (directory / HYDRA).mkdir()

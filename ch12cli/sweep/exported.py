@@ -19,13 +19,13 @@ from ch12cli.sweep.alone import Job, prepare_job
 from ch12cli.sweep.machine import torch_settings
 from ch12cli.sweep.reproduction import noted_environment, result_so_far, with_threads
 from ch12cli.sweep.results import rows_of
+from ch12cli.sweep.resume import spans_all_epochs
 from ch12cli.sweep.saved import Saved, read_saved, require_same_data
 from ch12cli.sweep.script import script_of
 from ch12cli.sweep.trained import fitting, on_this_machine
 from ch12cli.training.outputs import probabilities
 
 TOLERANCE = 1e-5  # of what another program may compute otherwise, absolute and relative
-SHAPED = tuple(f"ch12cli.training.schedules.{name}" for name in ("Cosine", "OneCycle"))  # by the number of epochs
 CHECKED = 1000  # rows that are checked, at most
 
 
@@ -94,7 +94,7 @@ def require_repeatable(directory: Path, saved: Saved, *, best: bool) -> list[str
         )
     if "parent" in result:
         raise InputError(f"{directory}: went on from another run with changes, which one program does not train")
-    if saved.settings["scheduler"]["_target_"] in SHAPED and any(map(changes_in, sittings_of(saved.history))):
+    if spans_all_epochs(saved.settings["scheduler"]) and any(map(changes_in, sittings_of(saved.history))):
         raise InputError(f"{directory}: its schedule was made longer on the way, which one program does not train")
     if saved.settings["compile"]:
         return ["trained compiled: the program is not, and may round otherwise"]

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from ch12cli.errors import InputError
 from ch12cli.sweep.signals import Terminated
 
 
@@ -37,8 +38,13 @@ def interrupts_kept() -> Iterator[None]:
 
 @contextmanager
 def termination_exits() -> Iterator[None]:
-    """Ends the program with 143 where a SIGTERM came too late, or for the second time, for the run to end by itself."""
+    """Ends the program with 143 where a SIGTERM came too late, or for the second time, for the run to end by itself;
+    says so where a user's own code ended it."""
     try:
         yield
     except Terminated:
         raise SystemExit(128 + signal.SIGTERM) from None
+    except SystemExit as error:
+        if error.code == 128 + signal.SIGTERM:
+            raise
+        raise InputError(f"code of your own called sys.exit({error.code!r}), which ended the run") from error

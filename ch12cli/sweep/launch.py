@@ -83,6 +83,8 @@ class Launch:
             plan.in_all = max(self.jobs, len(plan.jobs))
             write_plan(plan, self.directory, workshop.hydra)
             self.watcher.begin(plan, directory=self.directory)
+            if surplus := len(plan.numbers) - len(set(plan.numbers)):
+                remarks = [*remarks, f"{surplus} more of the jobs given are equal to others; each is trained once"]
             for remark in remarks:
                 self.watcher.message(remark, warning=True)
             table = self.open_table(plan, workshop, rows=rows)

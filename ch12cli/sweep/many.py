@@ -46,7 +46,7 @@ def open_sweep(words: Sequence[str], composer: Composer, jobs_file: Path | None)
     """A sweep and the overrides of its jobs (none listed where another sweeper than the basic one makes them)."""
     sweep = read_sweep(composer, words, make=jobs_file is None)
     if jobs_file is None:
-        return sweep, batch_of(sweep.task_overrides) if sweep.made else []
+        return sweep, batch_of(sweep.swept) if sweep.made else []
     rows = read_jobs(jobs_file)
     refuse_given_twice(sweep, rows, jobs_file)
     batch = [[*before, *row] for before, row in product(batch_of(sweep.task_overrides), rows)]

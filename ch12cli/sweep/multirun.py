@@ -1,5 +1,6 @@
 """`ch12 train -m`: Hydra's sweep, its jobs handed to ch12."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from hydra._internal.callbacks import Callbacks
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, RangeSweep
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
 from hydra.errors import HydraException
@@ -24,6 +25,7 @@ from ch12cli.sweep.jobs import Jobs, SweepJob, make_jobs
 from hydra_plugins.ch12_stacked import StackedLauncher
 
 MULTIRUN = "hydra.mode=MULTIRUN"  # which Hydra's own -m adds too
+MOST_JOBS = 1_000_000  # of a sweep
 BASIC = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 
 
@@ -37,6 +39,11 @@ class Sweep:
     master: DictConfig
     jobs: Jobs
     made: dict[tuple[str, ...], SweepJob] = field(default_factory=dict)
+
+    @property
+    def swept(self) -> list[Override]:
+        """The overrides of which Hydra's basic sweeper makes the jobs: those of a configuration file come first."""
+        return [*sweeper_params(self.master, self.composer), *self.task_overrides]
 
     @property
     def task_overrides(self) -> list[Override]:
@@ -85,7 +92,7 @@ def read_sweep(composer: Composer, lines: Sequence[str], *, make: bool = True) -
     if size is not None and size < 1:
         raise InputError(f"hydra.sweeper.max_batch_size={size}: must be null, or a whole number from 1")
     if make and master.hydra.sweeper.get("_target_") == BASIC:
-        sweep.make(batch_of([*sweeper_params(master, composer), *task_overrides]), 0)
+        sweep.make(batch_of(sweep.swept), 0)
     return sweep
 
 
@@ -113,6 +120,7 @@ def batch_of(overrides: Sequence[Override]) -> list[list[str]]:
     endless = [o for o in overrides if o.is_sweep_override() and not o.is_discrete_sweep()]
     if endless:
         raise InputError([f"{o.input_line}: has no end of values between its bounds; {discrete(o)}" for o in endless])
+    refuse_too_many(overrides)
     try:
         swept = [override for override in overrides if override.is_discrete_sweep()]
         empty = [override.input_line for override in swept if not any(True for _ in override.sweep_string_iterator())]
@@ -122,6 +130,23 @@ def batch_of(overrides: Sequence[Override]) -> list[list[str]]:
     if empty:
         raise InputError([f"{line}: stands for no value at all, so that there is no job" for line in empty])
     return [list(job) for batch in batches for job in batch]
+
+
+def refuse_too_many(overrides: Sequence[Override]) -> None:
+    """InputError for ranges without a step, and for more jobs than a machine can hold, before any is made."""
+    jobs, problems = 1, list[str]()
+    for override in overrides:
+        values = override.value() if override.is_discrete_sweep() else None
+        if isinstance(values, RangeSweep):
+            start, stop, step = map(float, (values.start or 0, values.stop or 0, values.step))
+            if step == 0:
+                problems.append(f"{override.input_line}: its step is 0; it must lead from the first value to the last")
+                continue
+            jobs *= max(1, math.ceil((stop - start) / step))
+    if jobs > MOST_JOBS:
+        problems.append(f"{jobs:,} jobs: a sweep has {MOST_JOBS:,} at most; make its ranges shorter")
+    if problems:
+        raise InputError(problems)
 
 
 def discrete(override: Override) -> str:

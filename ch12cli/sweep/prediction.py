@@ -47,7 +47,7 @@ def predict(
     The data set is not read; the scaling is the one that training settled. source: the file's name, for messages, or
     a folder (without content).
     """
-    saved = read_saved(directory, best=best, trust=trust)
+    saved = read_saved(directory, best=best, trust=trust, reads_data=False)
     settings, messages = on_this_machine(saved.settings)
     rows = new_rows(saved, content, source=source)
     ends = ends_of(settings, saved.state, where=str(directory))

@@ -88,10 +88,9 @@ def reproduce(directory: Path, *, watcher: Watcher, trust: bool = False) -> Repr
         same=same,
         weights=weight_difference(network, saved.state["network"]),
         losses=loss_difference(recorded, rows),
-        files=list(differing_files(directory, saved, recorded, result)),
+        files=[*saved.passed_over, *differing_files(directory, saved, recorded, result)],
         environment=differences({**noted_environment(noted), **saved.environment}, here),
         messages=[
-            *(f"passed over: {message}" for message in saved.passed_over),
             *messages,
             *map(described, sittings_of(saved.history)),
         ],

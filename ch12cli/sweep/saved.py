@@ -45,12 +45,12 @@ class Saved:
     history: dict[str, Any] = field(default_factory=dict)
 
 
-def read_saved(directory: Path, *, best: bool = False, trust: bool = False) -> Saved:
+def read_saved(directory: Path, *, best: bool = False, trust: bool = False, reads_data: bool = True) -> Saved:
     """A run from its directory: from the newest good checkpoint, as it was after its last or its best epoch.
 
     With `best`, `network` and `epoch` of the state are those of the best epoch. trust: the run is the user's own, its
-    targets may be any that can be imported. InputError if it is no run, damaged, or its settings are not what
-    `ch12 train` would accept.
+    targets may be any that can be imported. reads_data: whether its data set is to be read. InputError if it is no run,
+    damaged, or its settings are not what `ch12 train` would accept.
     """
     folder = directory / CHECKPOINTS
     if not folder.is_dir():
@@ -62,7 +62,7 @@ def read_saved(directory: Path, *, best: bool = False, trust: bool = False) -> S
     settings = with_later_keys(settings)
     if not all(choice is None or (isinstance(choice, str) and ".." not in choice) for choice in chosen.values()):
         raise InputError(f"{folder}: the choices in its checkpoint are no names")
-    require_sound(settings, chosen, where=str(directory), trust=trust)
+    require_sound(settings, chosen, where=str(directory), trust=trust, reads_data=reads_data)
     if not trust:
         require_fits(settings, state, where=str(directory))
     return Saved(directory, state, settings, chosen, environment, passed_over, plain_of(state, "history"))
@@ -190,10 +190,12 @@ def _mapping(state: Mapping[str, Any], name: str, folder: Path) -> dict[str, Any
     return value
 
 
-def require_sound(settings: Mapping[str, Any], chosen: Mapping[str, Any], *, where: str, trust: bool) -> None:
+def require_sound(
+    settings: Mapping[str, Any], chosen: Mapping[str, Any], *, where: str, trust: bool, reads_data: bool = True
+) -> None:
     """InputError unless settings from a file are such as `ch12 train` accepts, and name only what may be built."""
     try:
-        problems = [] if trust else target_problems(settings)
+        problems = [] if trust else target_problems(settings, reads_data=reads_data)
         problems = problems or check(settings, {str(k): v for k, v in chosen.items() if isinstance(v, str)}, here=False)
     except (*NOT_THEIRS, RecursionError) as error:
         problems = [f"its settings are not such as ch12 makes them ({type(error).__name__}: {error})"]

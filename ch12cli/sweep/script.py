@@ -104,11 +104,11 @@ def script_of(
         f"        loss = loss_fn({'prediction' if half else forward}, y)",
         "        optimizer.zero_grad()",
         "        loss.backward()",
-        f"        nn.utils.clip_grad_norm_(model.parameters(), {settings['clip_grad_norm']!r})"
-        if settings["clip_grad_norm"] is not None
-        else None,
         f"        nn.utils.clip_grad_value_(model.parameters(), {settings['clip_grad_value']!r})"
         if settings["clip_grad_value"] is not None
+        else None,
+        f"        nn.utils.clip_grad_norm_(model.parameters(), {settings['clip_grad_norm']!r})"
+        if settings["clip_grad_norm"] is not None
         else None,
         "        optimizer.step()",
         "        total += loss.item() * len(x)",

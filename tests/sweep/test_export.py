@@ -23,7 +23,7 @@ RUNS = {
     **{name: [f"experiment={name}"] for name in PRESETS},
     "dropout, kaiming, AdamW, cosine with warm-up": [
         *("model.dropout=0.3", "model.init=kaiming", "model.depth=2", "optimizer=adamw", "scheduler=cosine"),
-        *("scheduler.warmup=1.5", "clip_grad_norm=0.5", "activation=gelu", "batch_size=16"),
+        *("scheduler.warmup=1.5", "clip_grad_norm=0.5", "clip_grad_value=0.1", "activation=gelu", "batch_size=16"),
     ],
     "float64, RMSprop, plateau, stopped early": [
         *("precision=float64", "optimizer=rmsprop", "scheduler=reduce_on_plateau", "scheduler.patience=0"),

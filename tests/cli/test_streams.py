@@ -1,0 +1,30 @@
+"""Standard streams that the caller has closed."""
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ch12cli.cli.main import main
+
+CH12 = f"{shlex.quote(sys.executable)} -m ch12cli"
+
+
+@pytest.mark.parametrize("words", ["--help", "runs", "train --help", "train -q epochs=1 device=cpu", "help train"])
+@pytest.mark.parametrize("closed", [">&-", "<&-", ">&- 2>&-"])
+def test_closed_streams_are_no_error(words: str, closed: str, folder: Path) -> None:
+    done = subprocess.run(["sh", "-c", f"{CH12} {words} {closed}"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_mistake_is_one_without_a_standard_error_too(folder: Path) -> None:
+    assert subprocess.run(["sh", "-c", f"{CH12} trian 2>&-"], capture_output=True).returncode == 2
+
+
+def test_help_of_a_verb(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["help", "rm"]) == 0
+    asked = capsys.readouterr().out
+    assert main(["rm", "--help"]) == 0
+    assert asked == capsys.readouterr().out != ""

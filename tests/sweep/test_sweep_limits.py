@@ -1,0 +1,76 @@
+"""What a sweep's command line may ask for, and what a run's directory may be."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from ch12cli.cli.main import main
+from ch12cli.errors import InputError
+from ch12cli.sweep.many import plan_many
+from tests.sweep.driver import one_thread, sweep
+
+TINY = ("dataset=toy_regression", "epochs=2", "batch_size=5", "optimizer=sgd")
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("seed=range(1,10,0)", "seed=range(1,10,0): its step is 0"),
+        ("optimizer.lr=range(0.1,1,0.0)", "its step is 0"),
+        ("seed=range(1000000000)", "1,000,000,000 jobs: a sweep has 1,000,000 at most"),
+        ("seed=range(2000) epochs=range(1,2001)", "4,000,000 jobs"),
+    ],
+)
+def test_ranges_without_a_step_and_without_measure_are_refused(word: str, message: str, folder: Path) -> None:
+    with pytest.raises(InputError) as refused:
+        sweep(*TINY, *word.split())
+    assert message in refused.value.problems[0]
+    assert not Path("sweep").exists()
+
+
+def test_a_plan_is_of_what_the_configuration_files_sweep_too(folder: Path) -> None:
+    Path("mine/experiment").mkdir(parents=True)
+    text = "# @package _global_\nhydra: {sweeper: {params: {seed: 'range(3)', optimizer.lr: '0.1,0.2'}}}\n"
+    Path("mine/experiment/swept.yaml").write_text(text, encoding="utf-8")
+    words = [*TINY, "experiment=swept", "device=cpu"]
+    with one_thread():
+        plan, _ = plan_many(words, folders=[Path("mine")], config_name="config")
+    swept = sweep(*words[:-1], folders=[Path("mine")])
+    assert len(plan.jobs) == len(swept.rows) == 6
+    lines = {number: set(job.lines) for number, job in plan.jobs.items()}
+    assert lines == {number: set(job.lines) for number, job in swept.looker.plans[0].jobs.items()}
+
+
+def test_equal_jobs_are_told(folder: Path) -> None:
+    swept = sweep(*TINY, "seed=1,2,2,2")
+    assert len(swept.rows) == 2
+    assert swept.looker.messages == ["2 more of the jobs given are equal to others; each is trained once"]
+
+
+def test_a_run_is_not_trained_into_a_sweeps_directory(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sweep(*TINY, "seed=1,2")
+    before = sorted(Path("sweep").rglob("*"))
+    assert main(["train", "-q", *TINY, "hydra.run.dir=sweep"]) == 2
+    assert "hydra.run.dir=sweep: holds a sweep; choose another directory" in capsys.readouterr().err
+    assert sorted(Path("sweep").rglob("*")) == before
+
+
+@pytest.mark.parametrize("code", ["0", "3", "'bye'"])
+def test_a_run_that_code_of_the_users_ends_is_a_mistake_that_is_told(
+    code: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("leaving.py").write_text(
+        "import sys, torch\nclass Leaving(torch.nn.Linear):\n    def forward(self, x):\n"
+        f"        self.n = getattr(self, 'n', 0) + 1\n        sys.exit({code}) if self.n > 3 else None\n"
+        "        return super().forward(x)\n",
+        encoding="utf-8",
+    )
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.delitem(sys.modules, "leaving", raising=False)
+    Path("mine/model").mkdir(parents=True)
+    text = "_target_: leaving.Leaving\nin_features: 1\nout_features: 1\n"
+    Path("mine/model/leaving.yaml").write_text(text, encoding="utf-8")
+    words = ["train", "-q", "--config-dir=mine", *TINY, "epochs=20", "model=leaving", "device=cpu", "hydra.run.dir=run"]
+    assert main(words) == 2
+    assert f"code of your own called sys.exit({code}), which ended the run" in capsys.readouterr().err
