@@ -88,8 +88,10 @@ def listed_below(word: str | None) -> list[Entry]:
 def nothing(listed: Sequence[Entry], place: str | None, text: str | None) -> str:
     """Why there is nothing to show."""
     where = place or f"{OUTPUTS}/"
-    if not listed or text is None:
+    if not listed:
         return f"no runs below {where}"
+    if text is None:
+        return f"--limit 0: none of the {len(listed):,} runs below {where} is shown"
     sweep = next((entry.place for entry in listed if entry.kind == "sweep"), None)
     inside = f"; the jobs of a sweep are asked as `ch12 runs {sweep} --filter …`" if sweep else ""
     return printable(f"none of the {len(listed):,} runs below {where} matches --filter {text!r}{inside}")

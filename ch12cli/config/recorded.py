@@ -106,7 +106,8 @@ def read_lines(folder: Path) -> list[str] | None:
 def read_keys(folder: Path) -> dict[str, Any]:
     """A run's choices and settings by dotted keys, as texts have them; none of those that cannot be read as values.
 
-    For a look at thousands of runs: sections that they share are read once, and what names another key stays a text.
+    For a look at thousands of runs: sections that they share are read once. What names another key is that one's value,
+    as in the run's checkpoints, and in config.yaml after a resume.
     """
     try:
         config, hydra = (read_file(folder / name).decode() for name in ("config.yaml", "hydra.yaml"))
@@ -117,6 +118,9 @@ def read_keys(folder: Path) -> dict[str, Any]:
     keys: dict[str, Any] = {name.strip(): value.strip() for name, _, value in lines}
     for section in SECTION.findall(config):
         keys |= _section(section)
+    for name, value in keys.items():
+        if isinstance(value, str) and (named := NAMES_A_KEY.fullmatch(value)):
+            keys[name] = keys.get(named[1], value)
     return keys
 
 

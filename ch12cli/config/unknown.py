@@ -92,6 +92,19 @@ def no_such_group(word: str, name: str) -> str:
     return f"{word}: no such group{did_you_mean(name, GROUPS) or '; the groups are ' + ', '.join(GROUPS)}"
 
 
+# Keys that Hydra takes without a word where they do nothing, and what to type instead; of a run alone, of a sweep.
+OF_THE_OTHER = (
+    {"hydra.sweep.dir": "is of a sweep: add -m for one, or name a run's directory by hydra.run.dir"},
+    {"hydra.run.dir": "is of a run alone: without -m, or name a sweep's directory by hydra.sweep.dir"},
+)
+
+
+def idle_problems(overrides: Iterable[Override], *, swept: bool) -> list[str]:
+    """Which of Hydra's own settings do nothing for a run, or for a sweep."""
+    keys = OF_THE_OTHER[swept]
+    return [f"{word_of(o)}: {keys[o.key_or_group]}" for o in overrides if o.key_or_group in keys]
+
+
 def hydra_problem(override: Override) -> str | None:
     """What is wrong with the key of one of Hydra's own settings, or None."""
     key, node = override.key_or_group, OmegaConf.to_container(OmegaConf.structured(HydraConf), resolve=False)

@@ -15,6 +15,8 @@ def removable(path: Path) -> Entry:
     if path.is_symlink():
         raise InputError(f"{path}: is a link; name the directory itself")
     found = entry_at(path)
+    if Path.cwd().is_relative_to(path.resolve()):
+        raise InputError(f"{path}: is where you are; go out of it first (cd ..)")
     above = next((p for p in path.absolute().parents if (p / STATE).exists() or (p / SWEEP).exists()), None)
     if above is not None:
         raise InputError(f"{path}: is a job of the sweep {above}, which goes as a whole")

@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_job import callbacks_of
 from ch12cli.config.settings import first_lines
-from ch12cli.config.unknown import hydra_problem
+from ch12cli.config.unknown import hydra_problem, idle_problems
 from ch12cli.errors import InputError
 from ch12cli.sweep.jobs import Jobs, SweepJob, make_jobs
 from hydra_plugins.ch12_stacked import StackedLauncher
@@ -79,6 +79,7 @@ def read_sweep(composer: Composer, lines: Sequence[str], *, make: bool = True) -
     swept_hydra = [o.input_line for o in overrides if o.is_hydra_override() and o.is_sweep_override()]
     problems += [f"{line}: hydra's own settings cannot be swept" for line in swept_hydra]
     problems += [problem for o in overrides if o.is_hydra_override() and (problem := hydra_problem(o))]
+    problems += idle_problems(overrides, swept=True)
     if problems:
         raise InputError(problems)
     sweep = Sweep(composer, [str(o.input_line) for o in task_overrides], overrides, OmegaConf.create({}), jobs)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ch12cli.config.check import check
 from ch12cli.config.compose import Composer, Composition, hydra_session, working_directory
 from ch12cli.config.hydra_job import claim_directory, run_in_hydra
+from ch12cli.config.unknown import idle_problems
 from ch12cli.errors import InputError, MachineError
 from ch12cli.runs.directory import CHECKPOINTS, LAST, RESULT
 from ch12cli.sweep.interrupts import interrupts_kept, termination_exits
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 def checked(composer: Composer, lines: Sequence[str]) -> Composition:
     """The configuration of one run. InputError with everything that is wrong with it."""
-    problems: list[str] = []
+    problems = idle_problems(composer.parse(lines, []), swept=False)
     composition = composer.compose(lines, problems)
     if composition.settings:
         problems += check(composition.settings, composition.chosen)

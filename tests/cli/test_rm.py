@@ -159,3 +159,13 @@ def test_a_strangers_tags_are_words_or_nothing(day: Path, capsys: pytest.Capture
     text = capsys.readouterr().out
     assert '"tags": "fine"' in text
     assert "red" not in text
+
+
+def test_the_directory_that_one_is_in_is_not_removed(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["train", "-q", "epochs=1", "device=cpu", "hydra.run.dir=home"]) == 0
+    monkeypatch.chdir(folder / "home")
+    assert main(["rm", ".", "--yes"]) == 2
+    assert ".: is where you are; go out of it first" in capsys.readouterr().err
+    assert (folder / "home" / "result.json").exists()

@@ -74,3 +74,15 @@ def test_a_run_that_code_of_the_users_ends_is_a_mistake_that_is_told(
     words = ["train", "-q", "--config-dir=mine", *TINY, "epochs=20", "model=leaving", "device=cpu", "hydra.run.dir=run"]
     assert main(words) == 2
     assert f"code of your own called sys.exit({code}), which ended the run" in capsys.readouterr().err
+
+
+def test_directories_that_are_not_of_what_is_trained_are_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words, message in (
+        (["-m", "seed=1,2", "hydra.run.dir=x"], "hydra.run.dir=x: is of a run alone"),
+        (["hydra.sweep.dir=x"], "hydra.sweep.dir=x: is of a sweep: add -m"),
+    ):
+        assert main(["train", "-q", *TINY, *words]) == 2
+        assert message in capsys.readouterr().err
+    assert list(folder.iterdir()) == []
