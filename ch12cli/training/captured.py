@@ -46,7 +46,12 @@ def cuda_graph(step: Step, device: torch.device) -> tuple[Callable[[], Any], tup
                 results = step()
         finally:
             torch.cuda.set_stream(before)  # a recording that fails leaves its own stream as the current one
-    return graph.replay, results
+
+    def replay() -> None:
+        with torch.cuda.device(device):  # on whose current stream it is launched
+            graph.replay()
+
+    return replay, results
 
 
 class CapturedStep:
