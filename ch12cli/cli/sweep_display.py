@@ -29,6 +29,7 @@ from ch12cli.cli.sweep_report import (
     styled_summary,
 )
 from ch12cli.cli.tables import format_number, format_seconds
+from ch12cli.config.trusted import target_problems
 from ch12cli.runs.summary import failures
 
 if TYPE_CHECKING:  # they import torch
@@ -166,5 +167,6 @@ class SweepDisplay(Screen):
         if left := format_left(rows):
             lines.append(Text(indent + left))
         if missing:
-            lines.append(Text(f"{indent}ch12 resume {outcome.directory} trains the rest"))
+            trust = " --trust" if self._first and target_problems(self._first.settings) else ""
+            lines.append(Text(f"{indent}ch12 resume {outcome.directory}{trust} trains the rest"))
         return lines

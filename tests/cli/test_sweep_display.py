@@ -23,12 +23,12 @@ from ch12cli.sweep.plan import Plan
 from ch12cli.sweep.unit import Unit
 from ch12cli.sweep.watcher import SweepWatcher
 from tests.cli.test_display import make_console, screen, written
+from tests.sweep.driver import settings_of
 
 DIRECTORY = Path("/sweeps/one")
 SETTINGS = {
     "epochs": 100,
     "monitor": "auto",
-    "dataset": {"valid_size": 0.2},
     "sweep": {"processes": 2, "halving": None},
 }
 
@@ -52,7 +52,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def make_job(number: int, lines: str, **settings: Any) -> SweepJob:
-    return SweepJob(number, tuple(shlex.split(lines)), Base(None, {}, SETTINGS | settings, {}))
+    return SweepJob(number, tuple(shlex.split(lines)), Base(None, {}, settings_of({}) | SETTINGS | settings, {}))
 
 
 def make_plan(
@@ -279,6 +279,9 @@ def test_an_interrupted_sweep_says_what_is_missing_and_how_it_goes_on(clock: Clo
     assert written(errors).splitlines() == status[:1]
     output = show_sweep(make_console(), clock, jobs=grid([0.1, 1], 2), ends=make_ends()[:1])
     assert "stopped  after 1 of 4 jobs" in output  # by sweep.fail_fast
+    mine = [make_job(seed, f"seed={seed}", model={"_target_": "models.Mine"}) for seed in range(4)]
+    output = show_sweep(make_console(), clock, jobs=mine, ends=make_ends()[:1], signal=2)
+    assert "ch12 resume /sweeps/one --trust trains the rest" in output
 
 
 def test_jobs_of_the_directory_that_are_no_part_of_the_sweep_are_left_out(clock: Clock):
