@@ -14,9 +14,12 @@ from ch12cli.config.settings import first_lines
 from ch12cli.errors import InputError
 from ch12cli.runs.directory import HYDRA
 from ch12cli.runs.files import read_file
+from ch12cli.runs.table import SWEEP
+from ch12cli.runs.tags import TAGS
 from ch12cli.sweep.jobs import SweepJob
 from ch12cli.sweep.record import overrides_yaml
 
+TAKEN = (SWEEP, TAGS, "multirun.yaml")  # by the files of the sweep itself, the last one Hydra's
 BY_NUMBER = "${hydra.job.num}"
 
 
@@ -57,7 +60,7 @@ def place_of(job: SweepJob) -> str:
         raise InputError(f"hydra.sweep.subdir={pattern}: {first_lines(error)}") from error
     path = PurePath(name)
     wrong = not name.strip() or "\0" in name or path.is_absolute() or not path.parts
-    if wrong or ".." in path.parts or path.parts[0].startswith("."):
+    if wrong or ".." in path.parts or path.parts[0].startswith(".") or path.parts[0] in TAKEN:
         raise InputError(
             f"hydra.sweep.subdir={pattern}: gives '{name}' for job {job.number}; "
             "must name a directory within the sweep's, such as seed_${seed}"

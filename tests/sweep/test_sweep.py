@@ -419,6 +419,8 @@ def test_mistakes_of_all_jobs_are_told_together_before_anything_is_written() -> 
         (["hydra.sweep.subdir=../${seed}"], "must name a directory within the sweep's"),
         (["hydra.sweep.subdir=/tmp/${seed}"], "must name a directory within the sweep's"),
         (["hydra.sweep.subdir=.ch12/${seed}"], "must name a directory within the sweep's"),
+        (["hydra.sweep.subdir=sweep.csv/${seed}"], "must name a directory within the sweep's"),
+        (["hydra.sweep.subdir=multirun.yaml/${seed}"], "must name a directory within the sweep's"),
         (["hydra.sweep.subdir=${sead}"], "hydra.sweep.subdir=${sead}: "),
     ],
 )
