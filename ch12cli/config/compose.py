@@ -52,8 +52,10 @@ class Composition(NamedTuple):
 class Composer:
     """Composes jobs. Hydra reads the files once for each distinct choice of groups; values are set on a copy.
 
-    folders: configuration folders of the user's own, searched after ch12's.
+    folders: configuration folders of the user's own, searched after ch12's; several: what to do with several values.
     """
+
+    several = "add -m to train them all"
 
     def __init__(self, folders: Sequence[Path] = (), *, config_name: str = "config") -> None:
         self.config_name = config_name
@@ -164,9 +166,7 @@ class Composer:
         chosen, values = [], []
         for override in overrides:
             if override.is_sweep_override():
-                problems.append(
-                    f"{word_of(override)}: several values; add -m to train them all, or write a list as key=[1,2]"
-                )
+                problems.append(f"{word_of(override)}: several values; {self.several}, or write a list as key=[1,2]")
             elif self.is_group(override):
                 problem = self.check_group(override)
                 problems.append(problem) if problem else chosen.append(override)

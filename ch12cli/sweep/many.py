@@ -47,6 +47,7 @@ def open_sweep(words: Sequence[str], composer: Composer, jobs_file: Path | None)
     sweep = read_sweep(composer, words, make=jobs_file is None)
     if jobs_file is None:
         return sweep, batch_of(sweep.swept) if sweep.made else []
+    composer.several = f"give each a row of its own in {jobs_file}"
     rows = read_jobs(jobs_file)
     refuse_given_twice(sweep, rows, jobs_file)
     batch = [[*before, *row] for before, row in product(batch_of(sweep.task_overrides), rows)]
