@@ -46,7 +46,8 @@ def examine(groups: Sequence[Group], workshop: Workshop) -> None:
     stacked. InputError with all that is wrong, so that wrong input shows before anything is trained."""
     torch.set_num_threads(1)  # the workers are forked from here: torch's threads must not have been started
     problems: dict[str, list[int]] = {}  # with the jobs that have them
-    failed: list[str] = []
+    failed: dict[str, list[int]] = {}
+    sound = 0
     for index, group in enumerate(groups):
         try:
             task = workshop.task(index)
@@ -62,14 +63,14 @@ def examine(groups: Sequence[Group], workshop: Workshop) -> None:
         note(problems, found.problems, group)
         group.parameters, group.values, group.compilable = found.parameters, found.values, found.compilable
         group.steps = group.settings["epochs"] * -(-len(task.data.train.x) // group.settings["batch_size"])
+        sound += not found.failed
         if found.failed:
-            failed.append(found.failed)
+            note(failed, [found.failed], group)
             group.reason = f"trying its network failed: {found.failed}"
         group.reason = group.reason or found.reason
-    if problems or (failed and len(failed) == len(groups)):
+    if problems or (failed and not sound):
         total = sum(len(group.jobs) for group in groups)
-        told = [located(problem, numbers, total) for problem, numbers in problems.items()]
-        raise InputError(list(dict.fromkeys([*told, *failed])))
+        raise InputError([located(problem, numbers, total) for problem, numbers in {**problems, **failed}.items()])
 
 
 def note(problems: dict[str, list[int]], found: Sequence[str], group: Group) -> None:

@@ -194,7 +194,5 @@ def test_a_plan_that_is_written_plans_the_same_jobs(folder: Path) -> None:
 
 def test_several_values_in_a_cell_belong_into_several_rows(folder: Path) -> None:
     Path("jobs.csv").write_text('seed,optimizer.lr\n"1,2",0.1\n', encoding="utf-8")
-    with pytest.raises(
-        InputError, match=r"seed=1,2: several values; give each a row of its own in jobs.csv"
-    ):
+    with pytest.raises(InputError, match=r"seed=1,2: several values; give each a row of its own in jobs.csv"):
         plan_many(["device=cpu", *TINY], folders=[], config_name="config", jobs_file=Path("jobs.csv"))

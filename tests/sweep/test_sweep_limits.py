@@ -86,3 +86,17 @@ def test_directories_that_are_not_of_what_is_trained_are_refused(
         assert main(["train", "-q", *TINY, *words]) == 2
         assert message in capsys.readouterr().err
     assert list(folder.iterdir()) == []
+
+
+def test_networks_that_cannot_be_tried_are_told_with_their_jobs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("gone.py").write_text(
+        "import sys, torch\nclass Gone(torch.nn.Linear):\n    def __init__(self, code):\n        sys.exit(code)\n",
+        encoding="utf-8",
+    )
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.delitem(sys.modules, "gone", raising=False)
+    Path("mine/model").mkdir(parents=True)
+    Path("mine/model/gone.yaml").write_text("_target_: gone.Gone\ncode: 1\n", encoding="utf-8")
+    with pytest.raises(InputError) as refused:
+        sweep(*TINY, "model=gone", "model.code=7,8", folders=[Path("mine")])
+    assert refused.value.problems == ["it called sys.exit(7) (job 0)", "it called sys.exit(8) (job 1)"]
