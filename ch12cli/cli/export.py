@@ -29,6 +29,8 @@ def run(words: Sequence[str]) -> int:
         raise InputError(f"-o {target}: must end in {suffix} for --format {options.format}")
     if not target.parent.is_dir():
         raise InputError(f"-o {target}: there is no directory {target.parent}")
+    if options.output is None and target.exists():  # a name that nobody asked for
+        raise InputError(f"{target}: is there already; add -o {target} to write over it, or another name")
     from ch12cli.cli.main import report
     from ch12cli.config.recorded import read_lines
     from ch12cli.runs.directory import HYDRA

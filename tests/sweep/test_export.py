@@ -200,6 +200,16 @@ def test_a_layers_text_is_never_executed(text: str) -> None:
     assert made_of(text) is None
 
 
+def test_a_file_is_written_over_only_where_it_is_named(folder: Path, capsys: Any) -> None:
+    train("epochs=1", "hydra.run.dir=run")
+    Path("run.py").write_text("my own\n", encoding="utf-8")
+    assert main(["export", "run"]) == 2
+    assert "run.py: is there already; add -o run.py to write over it" in capsys.readouterr().err
+    assert Path("run.py").read_text(encoding="utf-8") == "my own\n"
+    assert main(["export", "run", "-o", "run.py"]) == 0
+    assert Path("run.py").read_text(encoding="utf-8") != "my own\n"
+
+
 def test_a_command_line_with_line_breaks_stays_a_comment(folder: Path) -> None:
     train("epochs=2", "hydra.run.dir=run")
     evil = "- \"epochs=2\\nimport os; os.mkdir('evil')\\r\\n\"\n"
