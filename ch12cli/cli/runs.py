@@ -92,8 +92,7 @@ def nothing(listed: Sequence[Entry], place: str | None, text: str | None) -> str
         return f"no runs below {where}"
     if text is None:
         return f"--limit 0: none of the {len(listed):,} runs below {where} is shown"
-    sweep = next((entry.place for entry in listed if entry.kind == "sweep"), None)
-    inside = f"; the jobs of a sweep are asked as `ch12 runs {sweep} --filter …`" if sweep else ""
+    inside = inside_of(listed, "--filter")
     return printable(f"none of the {len(listed):,} runs below {where} matches --filter {text!r}{inside}")
 
 
@@ -118,7 +117,16 @@ def require_known(names: Sequence[str], rows: Rows, text: str | None) -> None:
     unknown = [name for name in dict.fromkeys(names) if name not in there]
     if unknown and rows:
         option = f"--filter {text!r}" if text and any(name in text for name in unknown) else "--sort"
-        raise InputError([f"{option}: {name}: no run has it{did_you_mean(name, list(there))}" for name in unknown])
+        inside = inside_of([entry for entry, _ in rows], option.partition(" ")[0])
+        raise InputError(
+            [f"{option}: {name}: no run has it{did_you_mean(name, list(there)) or inside}" for name in unknown]
+        )
+
+
+def inside_of(listed: Sequence[Entry], option: str) -> str:
+    """How the jobs of a sweep are asked, if there is one."""
+    sweep = next((entry.place for entry in listed if entry.kind == "sweep"), None)
+    return f"; the jobs of a sweep are asked as `ch12 runs {sweep} {option} …`" if sweep else ""
 
 
 def require_alike(query: Query, rows: Rows) -> None:

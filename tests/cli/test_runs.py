@@ -331,3 +331,12 @@ def test_listing_imports_neither_torch_nor_hydra(listed: Path) -> None:
     for words in (["runs"], ["runs", "--filter", "optimizer.lr>0"], ["runs", "@2", "--format", "csv"]):
         done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
         assert not {"torch", "hydra", "rich"} & set(done.stdout.rpartition("\n ")[2].split())
+
+
+def test_what_only_the_jobs_of_a_sweep_have_is_asked_of_them(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "-q", "-m", "seed=1,2", "epochs=1", "device=cpu", "hydra.sweep.dir=outputs/swept"]) == 0
+    for option in (["--filter", "test_accuracy>0"], ["--sort", "test_accuracy"]):
+        assert main(["runs", *option]) == 2
+        hint = f"the jobs of a sweep are asked as `ch12 runs outputs/swept {option[0]} …`"
+        assert hint in capsys.readouterr().err
+        assert main(["runs", "swept", *option]) == 0
