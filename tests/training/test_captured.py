@@ -19,7 +19,8 @@ from torch.utils._pytree import tree_leaves
 from ch12cli.training import captured
 from ch12cli.training.captured import CapturedStep, Step
 from ch12cli.training.compiled import CannotCompileError
-from tests.sweep.driver import Together, alone, one_thread, relative, settings_of, stack_of
+from tests.sweep.driver import Together, one_thread, relative, settings_of, stack_of
+from tests.training.test_compiled import assert_runs_alone
 from tests.training.test_stack import LIKE_ALONE, cases, named, settings_of_case
 
 aten = torch.ops.aten
@@ -78,19 +79,11 @@ def test_each_run_of_a_captured_stack_is_the_run_alone(
 ) -> None:
     monkeypatch.setattr("ch12cli.training.stack.NARROW", math.inf if layout == "narrow" else 0)
     settings = settings_of_case(case)
-    epochs = settings[0]["epochs"]
     together = captured_stack(settings)
     steps = count_played(together)
-    together.go(epochs)
+    together.go(settings[0]["epochs"])
     assert steps[0] > 0.7 * together.training.optimizer.steps
-    for run, single in enumerate(settings):
-        training, network = alone(single, together.task)
-        for number in range(epochs):
-            epoch = training.one_epoch()
-            for name, value in epoch.columns.items():
-                assert name == "seconds" or relative(together.epochs[number].columns[name][run], value[0]) < LIKE_ALONE
-        assert relative(together.weights[-1][run], network.parameters) < LIKE_ALONE
-    assert relative(together.weights[-1][0], together.weights[-1][1]) > 1e-3
+    assert_runs_alone(together, settings)
 
 
 def count_played(together: Together) -> list[int]:

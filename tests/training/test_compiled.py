@@ -40,11 +40,16 @@ def compiled_functions() -> int:
 
 
 def assert_like_alone(settings: list[dict[str, Any]]) -> None:
-    epochs = settings[0]["epochs"]
     together = compiled_stack(settings)
     before = compiled_functions()
-    together.go(epochs)
+    together.go(settings[0]["epochs"])
     assert compiled_functions() == before  # one function serves every step
+    assert_runs_alone(together, settings)
+
+
+def assert_runs_alone(together: Together, settings: list[dict[str, Any]]) -> None:
+    """Each run of a stack that was trained to the end is the run alone, and not the one beside it."""
+    epochs = settings[0]["epochs"]
     for run, single in enumerate(settings):
         training, network = alone(single, together.task)
         for number in range(epochs):
