@@ -12,8 +12,10 @@ from ch12cli.cli.main import main
 CH12 = f"{shlex.quote(sys.executable)} -m ch12cli"
 
 
-@pytest.mark.parametrize("words", ["--help", "runs", "train --help", "train -q epochs=1 device=cpu", "help train"])
-@pytest.mark.parametrize("closed", [">&-", "<&-", ">&- 2>&-"])
+@pytest.mark.parametrize(
+    ("words", "closed"),
+    [("--help", ">&-"), ("runs", "<&-"), ("runs", ">&- 2>&-"), ("train -q epochs=1 device=cpu", ">&-")],
+)
 def test_closed_streams_are_no_error(words: str, closed: str, folder: Path) -> None:
     done = subprocess.run(["sh", "-c", f"{CH12} {words} {closed}"], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")

@@ -72,8 +72,10 @@ def captured_stack(settings: list[dict[str, Any]]) -> Together:
     return together
 
 
-@pytest.mark.parametrize("layout", ["narrow", "wide"])
-@pytest.mark.parametrize("case", cases(), ids=named)
+@pytest.mark.parametrize(
+    ("case", "layout"),
+    [pytest.param(case, ("narrow", "wide")[n % 2], id=named(case)) for n, case in enumerate(cases())],
+)
 def test_each_run_of_a_captured_stack_is_the_run_alone(
     case: tuple[int, ...], layout: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
