@@ -106,9 +106,7 @@ def test_a_sweeps_jobs_have_the_threads_and_the_determinism_that_they_ask_for(fo
     told = Path("told").read_text(encoding="utf-8").split("\n")[:-1]
     tries = told.count("False 1")  # before the sweep, of a network of each kind
     assert tries < 10
-    assert (
-        told[tries:].count("True 2") == len(told) - tries > 10
-    )  # of a stack, and of runs alone
+    assert told[tries:].count("True 2") == len(told) - tries > 10  # of a stack, and of runs alone
 
 
 def test_a_stack_of_one_is_a_job_trained_by_itself(folder: Path) -> None:
