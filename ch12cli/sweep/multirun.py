@@ -8,7 +8,8 @@ from typing import Any
 from hydra._internal.callbacks import Callbacks
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, RangeSweep
+from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
+from hydra.core.override_parser.types import Sweep as Swept
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
 from hydra.errors import HydraException
@@ -134,7 +135,8 @@ def batch_of(overrides: Sequence[Override]) -> list[list[str]]:
 
 
 def refuse_too_many(overrides: Sequence[Override]) -> None:
-    """InputError for ranges without a step, and for more jobs than a machine can hold, before any is made."""
+    """InputError for ranges without a step or among other values, and for more jobs than a machine can hold, before any
+    is made."""
     jobs, problems = 1, list[str]()
     for override in overrides:
         values = override.value() if override.is_discrete_sweep() else None
@@ -144,6 +146,10 @@ def refuse_too_many(overrides: Sequence[Override]) -> None:
                 problems.append(f"{override.input_line}: its step is 0; it must lead from the first value to the last")
                 continue
             jobs *= max(1, math.ceil((stop - start) / step))
+        elif isinstance(values, ChoiceSweep):
+            jobs *= len(values.list)
+            if any(isinstance(value, Swept) for value in values.list):
+                problems.append(f"{override.input_line}: a range cannot stand among other values; list them one by one")
     if jobs > MOST_JOBS:
         problems.append(f"{jobs:,} jobs: a sweep has {MOST_JOBS:,} at most; make its ranges shorter")
     if problems:

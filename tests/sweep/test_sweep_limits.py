@@ -20,6 +20,8 @@ TINY = ("dataset=toy_regression", "epochs=2", "batch_size=5", "optimizer=sgd")
         ("optimizer.lr=range(0.1,1,0.0)", "its step is 0"),
         ("seed=range(1000000000)", "1,000,000,000 jobs: a sweep has 1,000,000 at most"),
         ("seed=range(2000) epochs=range(1,2001)", "4,000,000 jobs"),
+        ("seed=range(600000) optimizer.lr=0.1,0.2", "1,200,000 jobs"),
+        ("seed=range(600),1", "seed=range(600),1: a range cannot stand among other values"),
     ],
 )
 def test_ranges_without_a_step_and_without_measure_are_refused(word: str, message: str, folder: Path) -> None:
