@@ -24,3 +24,8 @@ class MachineError(Exception):
 
 class Answered(Exception):  # noqa: N818 - nothing went wrong
     """A command line asked for help, and has it."""
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in a line, its kind before it."""
+    return f"{type(error).__name__}: {error}".splitlines()[0]

@@ -15,7 +15,7 @@ import torch
 
 from ch12cli.config.build import build_module
 from ch12cli.config.task import Task, build_task, choose_device
-from ch12cli.errors import InputError, MachineError
+from ch12cli.errors import InputError, MachineError, first_line
 from ch12cli.runs.cause import diverged_message
 from ch12cli.runs.directory import CHECKPOINTS, HYDRA
 from ch12cli.runs.files import sync_files
@@ -179,10 +179,6 @@ class Workshop:
             sync_files(directory / HYDRA)
             take_up_newest(built, directory)
             return train_logged(built, directory, Nobody(), log=True)
-
-
-def first_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def cause_of_failure(error: BaseException) -> str:

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ch12cli.training.compiled import CannotCompileError, can_compile, first_line
+from ch12cli.errors import first_line
+from ch12cli.training.compiled import CannotCompileError, can_compile
 from ch12cli.training.fit import Training
 from ch12cli.training.losses import StackedLoss
 from ch12cli.training.per_run import clip_norms, clip_values

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ch12cli.errors import first_line
 from ch12cli.training.fit import Training
 from ch12cli.training.losses import StackedLoss
 from ch12cli.training.per_run import clip_norms, clip_values
@@ -98,7 +99,8 @@ class CompiledStep:
         try:
             self.compile()
         except Exception as error:  # whatever torch's compiler or the C++ compiler make of it
-            raise CannotCompileError(first_line(error)) from error
+            # torch tells of what its compiler raised in an error of its own
+            raise CannotCompileError(first_line(getattr(error, "inner_exception", error))) from error
         training.optimizer.unfuse()
 
     def compile(self) -> None:
@@ -146,12 +148,6 @@ class CompiledStep:
         clips = training.limits.clip_grad_norm, training.limits.clip_grad_value
         with torch.no_grad():
             return self.step(**arguments(self.stack, training.optimizer, loss, x, y, lr, *clips))
-
-
-def first_line(error: BaseException) -> str:
-    """What went wrong, in a line; torch tells of what its compiler raised in an error of its own."""
-    error = getattr(error, "inner_exception", error)
-    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def arguments(
