@@ -1,0 +1,35 @@
+"""Settings as a run's files have them: keys that came later, keys that name others."""
+
+from pathlib import Path
+
+import pytest
+
+from ch12cli.cli.main import main
+from ch12cli.config.recorded import read_keys, with_later_keys
+from ch12cli.runs.directory import HYDRA
+from tests.sweep.driver import settings_of
+
+
+def test_settings_of_an_earlier_version_get_the_keys_that_it_had_not() -> None:
+    settings = settings_of({})
+    earlier = {name: value for name, value in settings.items() if name != "logger"}
+    earlier["sweep"] = {name: value for name, value in settings["sweep"].items() if name != "compile"}
+    assert with_later_keys(earlier) == settings
+    settings["sweep"]["compile"] = True
+    assert with_later_keys(settings) == settings
+
+
+def test_what_names_another_key_is_that_ones_value(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["train", "epochs=2", "hydra.run.dir=whole"], ["train", "epochs=1", "hydra.run.dir=longer"]):
+        assert main([*words, "-q", "device=cpu", "monitor=train_loss"]) == 0
+    assert main(["resume", "-q", "longer", "epochs=2"]) == 0
+    assert "${monitor}" in Path("whole", HYDRA, "config.yaml").read_text(encoding="utf-8")
+    assert read_keys(Path("whole", HYDRA))["early_stopping.metric"] == "train_loss"
+    capsys.readouterr()
+    assert main(["compare", "whole", "longer"]) == 0
+    assert "early_stopping" not in capsys.readouterr().out
+
+
+def test_a_stack_has_a_bound(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "-m", "seed=1,2", "sweep.max_stacked=65537"]) == 2
+    assert "sweep.max_stacked=65537: must be" in capsys.readouterr().err
