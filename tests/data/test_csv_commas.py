@@ -39,10 +39,8 @@ def test_a_target_of_numbers_with_commas_is_no_class(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["a,b", "5,1 cm", "1,2;x"])
 def test_texts_with_commas_stay_categories(tmp_path: Path, text: str) -> None:
     rows = "".join(f"{text if n % 2 else 'other'}|{n % 3}\n" for n in range(12))
-    assert (
-        csv_file(table(tmp_path, "a|y\n" + rows), separator="bar").feature_names
-        == (f"a={text}", "a=other")[:: 1 if text < "other" else -1]
-    )
+    told = csv_file(table(tmp_path, "a|y\n" + rows), separator="bar")
+    assert told.feature_names == (f"a={text}", "a=other")
 
 
 def test_a_column_without_a_name_is_refused(tmp_path: Path) -> None:
