@@ -4,25 +4,22 @@ In a notebook: `run = ch12cli.train("dataset=iris", "optimizer.lr=0.01")`; then 
 `run.directory`. `ch12cli.runs("outputs")` gives the runs there are as rows for a data frame.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ch12cli.notebook import Run, train
+    from ch12cli.api import Run, runs, train
 
-__all__ = ["Run", "train"]
+__all__ = ["Run", "runs", "train"]
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *__all__, "runs"]
+    return [*globals(), *__all__]
 
 
 def __getattr__(name: str) -> Any:
-    """What notebooks use, imported when it is used: the command line does not pay for it."""
-    if name == "runs":
-        return import_module("ch12cli.runs")
-    if name in __all__:
-        from ch12cli import notebook
+    """A public name, imported when it is first used: the command line does not pay for it."""
+    if name not in __all__:
+        raise AttributeError(f"module 'ch12cli' has no attribute {name!r}")
+    from ch12cli import api
 
-        return getattr(notebook, name)
-    raise AttributeError(f"module 'ch12cli' has no attribute {name!r}")
+    return getattr(api, name)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ch12cli.sweep.single import train_single
+from ch12cli.run.start import train_single
 
 if TYPE_CHECKING:
-    from ch12cli.sweep.alone import Outcome
+    from ch12cli.run.train import Outcome
 
 # Threads of torch's that have nothing to do sleep instead of spinning: half the time on a busy machine, the same bits.
 # It must be set before torch is imported, which nothing above does.

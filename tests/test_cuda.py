@@ -13,17 +13,17 @@ import numpy as np
 import pytest
 import torch
 
-from ch12cli.config.build import build_stack, build_training
-from ch12cli.config.task import build_task
-from ch12cli.runs.directory import read_result
-from ch12cli.runs.table import read_table
-from ch12cli.sweep.alone import Outcome
-from ch12cli.sweep.apart import DiedError
-from ch12cli.sweep.continued import environment_apart
-from ch12cli.sweep.evaluation import evaluate
-from ch12cli.sweep.prediction import predict
-from ch12cli.sweep.resume import resume_run
-from ch12cli.sweep.single import train_single
+from ch12cli.files.run_directory import read_result
+from ch12cli.files.sweep_csv import read_table
+from ch12cli.run.build import build_stack, build_training
+from ch12cli.run.start import train_single
+from ch12cli.run.task import build_task
+from ch12cli.run.train import Outcome
+from ch12cli.saved.evaluate import evaluate
+from ch12cli.saved.predict import predict
+from ch12cli.saved.resume import resume_run
+from ch12cli.sweep.continuation import environment_apart
+from ch12cli.sweep.subprocess_call import DiedError
 from ch12cli.training.captured import CapturedStep, cuda_graph
 from ch12cli.training.checkpoint import load, save
 from tests.conftest import Silent

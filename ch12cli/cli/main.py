@@ -14,8 +14,8 @@ from importlib import import_module
 from types import FrameType
 from typing import NoReturn
 
-from ch12cli import collector
 from ch12cli.errors import Answered, InputError, MachineError
+from ch12cli.run import garbage_collection as collector
 
 # The module of each verb is imported when the verb is used: none pays for what another needs.
 VERBS = {
@@ -137,12 +137,12 @@ def run(words: list[str]) -> int:
     if words[:1] == ["help"] and len(words) > 1:
         words = [words[1], "--help"]
     if not words or words[0] in ("-h", "--help", "help"):
-        from ch12cli.cli.help import format_overview
+        from ch12cli.cli.help.overview import format_overview
 
         print(format_overview(VERBS))
         return 0
     if words[0] == "--version":
-        from ch12cli.runs.environment import package_version
+        from ch12cli.files.environment import package_version
 
         print(f"ch12 {package_version('ch12')}")
         return 0
@@ -156,7 +156,7 @@ def run(words: list[str]) -> int:
         if "=" in verb:
             hint = f"; did you mean `ch12 train {verb}`?"
         raise InputError(f"{verb}: no such command{hint or '; see `ch12 --help`'}")
-    return int(import_module(f"ch12cli.cli.{verb}").run(words[1:]))
+    return int(import_module(f"ch12cli.cli.verbs.{verb}").run(words[1:]))
 
 
 def report(problems: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from ch12cli.config.combinations import device_problems, problems_of
 from ch12cli.config.rules import LARGEST, Rule, is_whole, words_of
 from ch12cli.config.schema import GROUPS, key_of
 from ch12cli.config.settings import default_of, put
-from ch12cli.config.source import arguments_in_source
+from ch12cli.config.signatures import arguments_in_source
 from ch12cli.config.suggest import did_you_mean
 from ch12cli.config.unknown import no_such_key, owners
 from ch12cli.config.values import MANDATORY, SPELLINGS, read_as, shown

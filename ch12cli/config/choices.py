@@ -10,6 +10,7 @@ import yaml
 import ch12cli
 from ch12cli.config.schema import GROUPS
 from ch12cli.errors import InputError
+from ch12cli.files.hydra_folder import flatten
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, where PyYAML was built with it
 
@@ -111,16 +112,6 @@ def _comments(node: yaml.MappingNode, lines: Sequence[str], prefix: str) -> Iter
             rest = lines[value.end_mark.line][value.end_mark.column :].lstrip()
             if rest.startswith("#"):
                 yield f"{prefix}{name.value}", rest.lstrip("# ").strip()
-
-
-def flatten(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys and values of all leaves; an empty mapping is a leaf."""
-    for name, value in node.items():
-        path = f"{prefix}{name}"
-        if isinstance(value, Mapping) and value:
-            yield from flatten(value, f"{path}.")
-        else:
-            yield path, value
 
 
 def top_level() -> dict[str, Any]:

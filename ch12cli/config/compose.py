@@ -19,7 +19,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from ch12cli.config.choices import content, flatten, require_folders, shipped
+from ch12cli.config.choices import content, require_folders, shipped
 from ch12cli.config.loader import Loader
 from ch12cli.config.schema import GROUPS, HYDRA_KEYS
 from ch12cli.config.session import hydra_session as hydra_session  # who composes, does it in one
@@ -35,6 +35,7 @@ from ch12cli.config.unknown import (
     word_of,
 )
 from ch12cli.errors import InputError
+from ch12cli.files.hydra_folder import flatten
 
 
 class Composition(NamedTuple):

@@ -1,13 +1,14 @@
 """A composed configuration as plain values, and what is in it."""
 
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 from omegaconf import Container, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ch12cli.config.choices import content, flatten, known_keys, shipped, top_level
+from ch12cli.config.choices import content, known_keys, shipped, top_level
 from ch12cli.config.values import MANDATORY
+from ch12cli.files.hydra_folder import flatten
 
 CHAINED = ", set env var HYDRA_FULL_ERROR=1 to see chained exception"  # which ch12 shows by itself
 NOISE = ("full_key:", "object_type=", "reference_type=")  # lines of OmegaConf's that only its authors can read
@@ -83,3 +84,26 @@ def put(node: MutableMapping[str, Any], path: str, value: Any) -> None:
     for name in heads:
         node = node[name]
     node[last] = value
+
+
+def with_changes(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of nested settings with some dotted keys changed."""
+    copy = _copy(settings)
+    for key, value in changes.items():
+        _set(copy, key, value)
+    return copy
+
+
+def _copy(node: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of nested plain settings; cheaper than deepcopy, which must allow for anything."""
+    return {
+        key: _copy(value) if isinstance(value, dict) else list(value) if isinstance(value, list) else value
+        for key, value in node.items()
+    }
+
+
+def _set(settings: dict[str, Any], key: str, value: Any) -> None:
+    *parents, last = key.split(".")
+    for parent in parents:
+        settings = settings[parent]
+    settings[last] = value

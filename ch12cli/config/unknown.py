@@ -7,9 +7,10 @@ from hydra.conf import HydraConf
 from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf
 
-from ch12cli.config.choices import choices, flatten, keys_of_choice, known_keys
+from ch12cli.config.choices import choices, keys_of_choice, known_keys
 from ch12cli.config.schema import GROUPS, HYDRA_KEYS, KEYS
 from ch12cli.config.suggest import did_you_mean, nearest
+from ch12cli.files.hydra_folder import flatten
 
 # What people, and other programs, call ch12's keys.
 ALIASES = {

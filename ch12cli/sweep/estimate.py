@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 
 import torch
 
-from ch12cli.config.build import build_stack, build_training
-from ch12cli.config.task import Task, choose_device
-from ch12cli.sweep.apart import DiedError, call_apart
+from ch12cli.run.build import build_stack, build_training
+from ch12cli.run.task import Task, choose_device
 from ch12cli.sweep.examine import is_foreign
 from ch12cli.sweep.plan import Plan
 from ch12cli.sweep.stack_size import bytes_of_run, processes_for
-from ch12cli.sweep.units import Workshop, cause_of_failure
+from ch12cli.sweep.subprocess_call import DiedError, call_apart
+from ch12cli.sweep.worker import Workshop, cause_of_failure
 
 SAMPLE = 256  # runs at most that are trained for an estimate
 RECORDING = 0.002  # seconds that the record of a run takes

@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from ch12cli.config.build import build_module, build_optimizer
 from ch12cli.config.targets import RefusedError, call
-from ch12cli.config.task import Task, check_fit, choose_device, tensors
 from ch12cli.errors import InputError
-from ch12cli.sweep.apart import DiedError, call_apart
+from ch12cli.run.build import build_module, build_optimizer
+from ch12cli.run.task import Task, check_fit, choose_device, tensors
 from ch12cli.sweep.groups import STACKED_OPTIMIZERS, Group
 from ch12cli.sweep.jobs import located
-from ch12cli.sweep.units import Workshop
+from ch12cli.sweep.subprocess_call import DiedError, call_apart
+from ch12cli.sweep.worker import Workshop
 from ch12cli.training.compiled import can_compile
 from ch12cli.training.network import Network
 from ch12cli.training.stack import CannotStackError, Stack

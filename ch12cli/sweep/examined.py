@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ch12cli.errors import InputError
-from ch12cli.runs.directory import is_whole
-from ch12cli.runs.table import Record
+from ch12cli.files.run_directory import is_done, is_whole
+from ch12cli.files.sweep_csv import Record
 from ch12cli.sweep.examine import examine
 from ch12cli.sweep.groups import Group, why_not_halved
 from ch12cli.sweep.jobs import SweepJob
 from ch12cli.sweep.plan import Plan, make_plan
-from ch12cli.sweep.record import HydraFiles, is_done
+from ch12cli.sweep.record import HydraFiles
 from ch12cli.sweep.rows import row_now, rows_of
-from ch12cli.sweep.units import Workshop
+from ch12cli.sweep.worker import Workshop
 
 
 def examined_plan(jobs: Sequence[SweepJob], directory: Path, *, alone: str = "") -> tuple[Plan, Workshop, list[Record]]:

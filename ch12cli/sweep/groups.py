@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ch12cli.config.choices import flatten
 from ch12cli.config.rules import is_number
+from ch12cli.files.hydra_folder import flatten
 from ch12cli.sweep.jobs import IRRELEVANT, SweepJob
 
 # What may differ between the runs of a stack, where it is a number.

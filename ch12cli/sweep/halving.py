@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from ch12cli.runs.objective import minimised
+from ch12cli.files.objective import minimised
 
 
 class Halving:

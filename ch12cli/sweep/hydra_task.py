@@ -8,16 +8,16 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from ch12cli.errors import InputError
-from ch12cli.runs.directory import CHECKPOINTS, write_result
+from ch12cli.files.run_directory import CHECKPOINTS, write_result
 
 
 def train_as_hydra_job(config: DictConfig) -> float:
     """The job's objective. What ends it is kept in its result.json, for the sweep's table."""
-    from ch12cli.sweep.alone import prepare_job, train_job
-    from ch12cli.sweep.logged import Logged
-    from ch12cli.sweep.machine import torch_settings
-    from ch12cli.sweep.signals import Terminated
-    from ch12cli.sweep.units import Nobody
+    from ch12cli.run.callbacks import Nobody
+    from ch12cli.run.signals import Terminated
+    from ch12cli.run.torch_settings import torch_settings
+    from ch12cli.run.trackers import Logged
+    from ch12cli.run.train import prepare_job, train_job
 
     hydra: Any = HydraConfig.get()
     directory = Path(hydra.runtime.output_dir)

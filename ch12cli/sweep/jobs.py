@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -11,12 +11,12 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
 from ch12cli.config.check import check, value_problem
-from ch12cli.config.choices import flatten
 from ch12cli.config.combinations import device_problems, problems_of
 from ch12cli.config.compose import Composer
-from ch12cli.config.settings import plain_job
+from ch12cli.config.settings import plain_job, with_changes
 from ch12cli.config.values import MANDATORY
 from ch12cli.errors import InputError
+from ch12cli.files.hydra_folder import flatten
 
 # What does not touch a job's result: how data are loaded, in how many threads, what is written, how jobs are stacked.
 STACKING = tuple(f"sweep.{name}" for name in ("max_stacked", "processes", "compile", "fail_fast", "verify"))
@@ -214,26 +214,3 @@ def located(problem: str, numbers: Sequence[int], total: int) -> str:
         return problem
     shown = ", ".join(map(str, numbers[:3])) + (f" and {len(numbers) - 3} more" if len(numbers) > 3 else "")
     return f"{problem} (job {shown})"
-
-
-def with_changes(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of nested settings with some dotted keys changed."""
-    copy = _copy(settings)
-    for key, value in changes.items():
-        _set(copy, key, value)
-    return copy
-
-
-def _copy(node: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of nested plain settings; cheaper than deepcopy, which must allow for anything."""
-    return {
-        key: _copy(value) if isinstance(value, dict) else list(value) if isinstance(value, list) else value
-        for key, value in node.items()
-    }
-
-
-def _set(settings: dict[str, Any], key: str, value: Any) -> None:
-    *parents, last = key.split(".")
-    for parent in parents:
-        settings = settings[parent]
-    settings[last] = value

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from ch12cli.errors import InputError
-from ch12cli.runs.files import write_whole
+from ch12cli.files.atomic import write_whole
 from ch12cli.sweep.jobs import SweepJob
 
 YAML = (".yaml", ".yml")  # how the names of such files end

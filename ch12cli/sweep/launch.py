@@ -10,25 +10,25 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import flag_override
 
 from ch12cli.errors import MachineError
-from ch12cli.runs.files import locked, remove_leftovers
-from ch12cli.runs.table import STATE, SWEEP, Record
-from ch12cli.sweep.continued import look_back
+from ch12cli.files.atomic import locked, remove_leftovers
+from ch12cli.files.sweep_csv import STATE, SWEEP, Record
+from ch12cli.files.sweep_table import SweepTable, Waiting
+from ch12cli.run.signals import Terminated, sigterm_raises
+from ch12cli.run.start import when_mended
+from ch12cli.sweep.callbacks import SteadfastSweep, SweepWatcher
+from ch12cli.sweep.continuation import look_back
 from ch12cli.sweep.events import Done, Progress, Uncompiled, Unstacked
 from ch12cli.sweep.examined import examined_plan
+from ch12cli.sweep.job_directories import full_config, place_of
 from ch12cli.sweep.jobs import SweepJob
-from ch12cli.sweep.logged import log_job, require_trackers
-from ch12cli.sweep.places import full_config, place_of
 from ch12cli.sweep.plan import PLAN, Plan, write_plan
-from ch12cli.sweep.reached import Reached
+from ch12cli.sweep.progress_file import Reached
 from ch12cli.sweep.record import write_failed
 from ch12cli.sweep.rows import found_row, row_of, rows_of
-from ch12cli.sweep.signals import Terminated, sigterm_raises
-from ch12cli.sweep.single import when_mended
-from ch12cli.sweep.table import SweepTable, Waiting
-from ch12cli.sweep.unit import Unit
-from ch12cli.sweep.units import Workshop
-from ch12cli.sweep.watcher import SteadfastSweep, SweepWatcher
-from ch12cli.sweep.workers import do_units
+from ch12cli.sweep.trackers import log_job, require_trackers
+from ch12cli.sweep.work_item import Unit
+from ch12cli.sweep.worker import Workshop
+from ch12cli.sweep.worker_pool import do_units
 
 
 @dataclass

@@ -6,18 +6,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ch12cli.config.task import choose_device
 from ch12cli.errors import InputError
-from ch12cli.runs.directory import checksum
-from ch12cli.runs.files import machine_errors, read_file, write_whole
-from ch12cli.runs.table import STATE
+from ch12cli.files.atomic import machine_errors, read_file, write_whole
+from ch12cli.files.run_directory import checksum
+from ch12cli.files.sweep_csv import STATE
+from ch12cli.run.task import choose_device
 from ch12cli.sweep.groups import Group, groups_of
+from ch12cli.sweep.job_directories import place_of, refuse_strangers, require_apart
 from ch12cli.sweep.jobs import SweepJob
-from ch12cli.sweep.places import place_of, refuse_strangers, require_apart
 from ch12cli.sweep.record import HydraFiles
 from ch12cli.sweep.stack_size import processes_for, runs_that_fit, stacks_of
 from ch12cli.sweep.unchanged import require_unchanged
-from ch12cli.sweep.unit import Unit, checkpoint_name
+from ch12cli.sweep.work_item import Unit, checkpoint_name
 from ch12cli.training.compiled import pays
 
 PLAN = "plan.json"

@@ -2,18 +2,19 @@
 
 import io
 import os
-import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from omegaconf import OmegaConf, flag_override
 
-from ch12cli.runs.catalogue import epochs_so_far
-from ch12cli.runs.directory import (
+from ch12cli.catalogue.entries import epochs_so_far
+from ch12cli.config.settings import with_changes
+from ch12cli.files.atomic import machine_errors
+from ch12cli.files.hydra_folder import PLAIN, text_to_yaml, to_yaml
+from ch12cli.files.run_directory import (
     BEST,
     CHECKPOINTS,
     HYDRA,
@@ -23,26 +24,15 @@ from ch12cli.runs.directory import (
     RESULT,
     digests,
     format_result,
+    is_done,
     is_whole,
     write_result,
 )
-from ch12cli.runs.files import machine_errors, read_file
-from ch12cli.sweep.jobs import Base, SweepJob, with_changes
-from ch12cli.sweep.results import Row, Rows
+from ch12cli.run.recorder import Row, metrics_csv
+from ch12cli.sweep.jobs import Base, SweepJob
 from ch12cli.training.checkpoint import sealed_bytes
 
-DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # libyaml's writes forty times as fast as the one in Python
-PLAIN = re.compile(r"(?=.*[/=])[A-Za-z/][A-Za-z0-9_./=,-]*")  # texts that YAML has as they are
 NUMBER, OUTPUT, NAMES, TASK = "918273645", "@output@", "@names@", "@task@"  # stand for what differs between jobs
-
-
-def to_yaml(node: Any) -> str:
-    return str(yaml.dump(node, Dumper=DUMPER, default_flow_style=False, sort_keys=False, allow_unicode=True))
-
-
-def text_to_yaml(text: str) -> str:
-    """A text as YAML; most are the same."""
-    return text if PLAIN.fullmatch(text) else to_yaml(text).removesuffix("...\n").strip()
 
 
 def overrides_yaml(job: SweepJob) -> bytes:
@@ -105,31 +95,10 @@ class HydraFiles:
         return "".join(({**self.sections[id(base)][1], **written}).values())
 
 
-def metrics_csv(rows: Sequence[Row]) -> bytes:
-    """The content of metrics.csv."""
-    if not rows:
-        return b""
-    if isinstance(rows, Rows):
-        lines = [f"{int(epoch)},{repr(figures)[1:-1].replace(', ', ',')}" for epoch, *figures in rows.values.tolist()]
-    else:
-        lines = [",".join(map(repr, row.values())) for row in rows]
-    return "\n".join([",".join(rows[0]), *lines, ""]).encode()
-
-
 def pt_bytes(state: Mapping[str, Any]) -> bytes:
     buffer = io.BytesIO()
     torch.save(dict(state), buffer)
     return buffer.getvalue()
-
-
-def is_done(directory: Path) -> bool:
-    """Whether a job's directory holds its result, and not that of an interruption or a failure."""
-    try:
-        beginning = read_file(directory / RESULT)[:200]
-    except OSError:
-        return False
-    told = b'"status": "' in beginning  # not so in an empty file, as a power cut may leave it
-    return told and not any(f'"status": "{status}"'.encode() in beginning for status in ("interrupted", "failed"))
 
 
 def write_failed(directory: Path, *, hydra: Mapping[str, bytes], cause: str) -> None:

@@ -1,222 +1,98 @@
-"""`ch12 resume`: a run goes on where it stopped, as if it never had."""
+"""`ch12 resume` of a sweep: its jobs, read as data from its directory, go on where they stopped."""
 
 from __future__ import annotations
 
-import os
-import shlex
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+import signal
+from collections.abc import Collection, Mapping
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from ch12cli.config.check import check
-from ch12cli.config.choices import flatten
-from ch12cli.config.compose import Composer, hydra_session
-from ch12cli.config.recorded import read_lines, read_recorded, with_later_keys
-from ch12cli.config.suggest import did_you_mean
-from ch12cli.config.values import shown
+from ch12cli.config.check import value_problem
+from ch12cli.config.recorded import with_later_keys
 from ch12cli.errors import InputError
-from ch12cli.runs.directory import BEST, CHECKPOINTS, HYDRA, LAST, RESULT, claim_new, read_result
-from ch12cli.runs.files import locked, machine_errors, write_whole
-from ch12cli.runs.history import forked, resumed
-from ch12cli.sweep.interrupts import interrupts_kept, termination_exits
-from ch12cli.sweep.jobs import with_changes
-from ch12cli.sweep.record import to_yaml
-from ch12cli.sweep.retold import retell
-from ch12cli.sweep.saved import Saved, read_saved, refuse_links, require_same_data, require_sound
-from ch12cli.sweep.sittings import sitting
+from ch12cli.files.hydra_folder import flatten
+from ch12cli.files.sweep_csv import STATE, SWEEP
+from ch12cli.saved.load import refuse_links, require_sound
+from ch12cli.sweep.directory import HYDRAS
+from ch12cli.sweep.jobs import Base, SweepJob
+from ch12cli.sweep.plan import Known, read_plan
+from ch12cli.sweep.start import Finished, monitor_of
 
 if TYPE_CHECKING:
-    from ch12cli.sweep.alone import Outcome
-    from ch12cli.sweep.watcher import Watcher
-
-# What may change when a run goes on, because it does not change what is computed in an epoch: but `epochs` does where
-# the schedule spans all of them, which is said. (Data from another place are compared with those of the run.)
-FREE = (
-    "epochs",
-    "workers",
-    "threads",
-    "device",
-    "pin_memory",
-    "logger",
-    "checkpoint.every",
-    "dataset.file",
-    "dataset.folder",
-)
+    from ch12cli.sweep.callbacks import SweepWatcher
 
 
-def changes_of(lines: Sequence[str], settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that overrides change, by dotted key. InputError for what is no key=value of the run's own keys.
-
-    chosen: the run's choices, by group.
-    """
-    problems: list[str] = []
-    present = dict(flatten(settings))
-    changes = {}
-    with hydra_session():
-        for override in Composer().parse(lines, problems):
-            key, value = override.key_or_group, override.value()
-            if key in chosen:
-                problems.append(
-                    f"{override.input_line}: the run has {key}={chosen[key]}, and a choice cannot change on the way: "
-                    "train a new run, or change single keys of it"
-                )
-            elif key not in present:
-                problems.append(f"{override.input_line}: the run has no such key{did_you_mean(key, present)}")
-            elif value != present[key] or type(value) is not type(present[key]):
-                changes[key] = value
-    if problems:
-        raise InputError(problems)
-    return changes
-
-
-def resume_run(
-    directory: Path, lines: Sequence[str], *, watcher: Watcher, fork: bool = False, trust: bool = False
-) -> Outcome | None:
-    """Trains a run on from its newest good checkpoint; None if there is nothing left to do.
-
-    lines: overrides; what changes the computation is refused unless fork, which makes a new run that knows its parent.
-    """
-    if not directory.is_dir():
-        raise InputError(f"{directory}: no such directory")
-    if fork:
-        return go_on(directory, lines, watcher=watcher, fork=True, trust=trust)
-    # before anything is read: what another process is about to write must not be taken for where the run stopped
-    with locked(directory, key=str(directory)):
-        outcome = go_on(directory, lines, watcher=watcher, fork=False, trust=trust)
-    if outcome is not None:
-        retell(directory, lines)
-    return outcome
-
-
-def go_on(directory: Path, lines: Sequence[str], *, watcher: Watcher, fork: bool, trust: bool) -> Outcome | None:
-    saved = read_saved(directory, trust=trust) if has_checkpoint(directory) else read_unbegun(directory, trust=trust)
-    begun = "network" in saved.state
-    for message in saved.passed_over:
-        watcher.message(f"passed over: {message}", warning=True)
-    changes = changes_of(lines, saved.settings, saved.chosen)
-    settings = with_changes(saved.settings, changes)
-    refuse_changes(saved, settings, changes, fork=fork)
-    if begun and "epochs" in changes and spans_all_epochs(settings["scheduler"]):
-        text = "its schedule spans all epochs, so the rate goes on as in a run of that many, not from where it is"
-        watcher.message(f"epochs={settings['epochs']}: {text}", warning=True)
-    present = dict(flatten(saved.settings))
-    before = {key: present[key] for key in changes}
-    result = result_so_far(directory) or {}
-    reason = "" if fork else nothing_left(directory, saved, result, lines, epochs=settings["epochs"])
-    if reason:
-        if changes:
-            raise InputError(reason)
-        watcher.message(reason)
-        return None
-    with interrupts_kept():
-        from ch12cli.sweep.alone import has_stopped, prepare_job, take_up, train_job, train_locked
-        from ch12cli.sweep.logged import Logged
-        from ch12cli.sweep.machine import torch_settings
-
-    with termination_exits(), torch_settings(settings) as device:
-        logged = Logged(watcher, settings, saved.chosen)
-        job = prepare_job(settings, saved.chosen, device)
-        if begun:
-            require_same_data(saved, job.task.data.table.digest)
-            take_up(job, saved.state)
-        if fork and "stopped_early" in result and has_stopped(job.training):
-            raise InputError(nothing_left(directory, saved, result, lines, epochs=settings["epochs"]))
-        one = sitting(saved.state, device, changes=changes if begun else {}, before=before if begun else {})
-        if one["environment"]:
-            watcher.message(f"the environment has changed since: {'; '.join(one['environment'])}", warning=True)
-        if fork:
-            job.history = forked(saved.history, one, parent=str(directory.resolve()))
-            return train_job(job, fork_directory(directory, settings, saved.chosen, lines), logged)
-        job.history = resumed(saved.history, one)
-        if changes:
-            write_whole(directory / HYDRA / "config.yaml", to_yaml(settings).encode())
-        return train_locked(job, directory, logged)
-
-
-def spans_all_epochs(scheduler: Mapping[str, Any]) -> bool:
-    """Whether the rate in an epoch depends on how many there are."""
-    kind = str(scheduler["_target_"]).rpartition(".")[2]
-    return kind == "OneCycle" or (kind == "Cosine" and scheduler.get("T_max") is None)
-
-
-def has_checkpoint(directory: Path) -> bool:
-    """Whether a run ever got as far as a checkpoint, be it damaged. What is no run's directory is not judged here."""
-    folder = directory / CHECKPOINTS
-    if not folder.is_dir():  # a directory is there before what a run keeps in it
-        with machine_errors(f"cannot read {directory}"):
-            return any(path.name != HYDRA for path in directory.iterdir())
-    return any(os.path.lexists(folder / name) for name in (LAST, "previous.pt", BEST))
-
-
-def read_unbegun(directory: Path, *, trust: bool) -> Saved:
-    """A run that was killed before its first checkpoint, out of the configuration that it was to train."""
+def resume_sweep(directory: Path, *, watcher: SweepWatcher, trust: bool = False) -> Finished:
+    """Does what is missing of a sweep: ended jobs are left as they are, stacks go on from their last checkpoint."""
+    known = read_plan(directory)
+    jobs = saved_jobs(known, where=str(directory), trust=trust)
     if not trust:
-        refuse_links(directory)
-    settings, chosen = read_recorded(directory / HYDRA)
-    settings = with_later_keys(settings)
-    require_sound(settings, chosen, where=str(directory), trust=trust)
-    return Saved(directory, {"epoch": 0}, settings, chosen, {}, [])
+        refuse_links_of_jobs(directory, known.places.values())
+    from ch12cli.sweep.launch import Launch
 
-
-def refuse_changes(saved: Saved, settings: Mapping[str, Any], changes: Mapping[str, Any], *, fork: bool) -> None:
-    problems = check(settings, {k: v for k, v in saved.chosen.items() if isinstance(v, str)})
-    before = dict(flatten(saved.settings))
-    refused = [key for key in changes if key not in FREE]
-    if refused and not fork:
-        problems += [
-            f"{key}: {shown(before[key])} in the run, {shown(changes[key])} now; it would not be the same run: "
-            "leave it out, or add --fork for a new run that goes on from here"
-            for key in refused
-        ]
-    done = int(saved.state["epoch"])
-    if "epochs" in changes and isinstance(changes["epochs"], int) and changes["epochs"] < done:
-        problems.append(f"epochs={changes['epochs']}: the run has trained {done} epochs already; give more, or none")
-    if problems:
-        raise InputError(problems)
-
-
-def result_so_far(directory: Path) -> dict[str, Any] | None:
-    """The run's result.json; None if it has none, or a damaged one: the checkpoint is what counts."""
+    launch = Launch(directory, watcher)
     try:
-        return read_result(directory / RESULT)
-    except InputError:
-        return None
+        launch(jobs, None)
+    except KeyboardInterrupt:
+        launch.outcome.signal = signal.SIGINT
+    except launch.terminated:
+        launch.outcome.signal = signal.SIGTERM
+    launch.watcher.raise_error(f"the sweep itself is whole in {directory}")
+    return Finished(launch.outcome, monitor_of(jobs[0]), [])
 
 
-def nothing_left(directory: Path, saved: Saved, result: Mapping[str, Any], lines: Sequence[str], *, epochs: int) -> str:
-    """Why a run does not go on, and what to type for one that does; empty if it does. lines: what was asked for."""
-    done, name = int(saved.state["epoch"]), shlex.quote(str(directory))
-    if "stopped_early" in result:
-        words = shlex.join(["early_stopping.patience=null", *lines])
-        return (
-            f"{directory}: stopped early in epoch {done}; as a new run it goes on from there with: "
-            f"ch12 resume {name} {words} --fork"
-        )
-    if result.get("status") == "diverged":
-        others = [line for line in read_lines(directory / HYDRA) or [] if key_of(line) != "optimizer.lr"]
-        smaller = f"optimizer.lr={saved.settings['optimizer'].get('lr', 0.01) / 10:g}"
-        return (
-            f"{directory}: diverged in epoch {done + 1}, and what it had come to by then is no good to go on from; "
-            f"train a new run with a smaller rate: {shlex.join(['ch12', 'train', *others, smaller])}"
-        )
-    # without a result it was killed after its last epoch, and has its ends to write
-    if result.get("status") == "finished" and done >= epochs:
-        return f"{directory}: nothing left to do; epochs=N with a larger N would train it on"
-    return ""
+def saved_jobs(known: Known, *, where: str, trust: bool) -> list[SweepJob]:
+    """The jobs of a sweep out of what it kept, each checked as if a stranger had written it."""
+    try:
+        bases = [read_base(base, where=where, trust=trust) for base in known.bases]
+        jobs = [read_job(job, bases, where=where) for job in known.jobs]
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError, OverflowError) as error:
+        raise InputError(f"{where}: its plan is not such as ch12 makes it ({type(error).__name__}: {error})") from error
+    problems = [f"{where}: job {job.number}: {problem}" for job in jobs for problem in job.problems]
+    if problems or not jobs:
+        raise InputError(problems[:20] or f"{where}: its plan holds no jobs")
+    return jobs
 
 
-def fork_directory(parent: Path, settings: Mapping[str, Any], chosen: Mapping[str, Any], lines: Sequence[str]) -> Path:
-    """A new directory beside the parent's, claimed, with the fork's own configuration in it. lines: its overrides."""
-    directory = claim_new(parent.resolve().with_name(f"{parent.resolve().name}-fork"))
-    keys = {key_of(line) for line in lines}
-    own = [line for line in read_lines(parent / HYDRA) or [] if key_of(line) not in keys] + list(lines)
-    where = {"output_dir": str(directory), "choices": dict(chosen)}
-    hydra = {"run": {"dir": str(directory)}, "mode": "RUN", "overrides": {"task": own}, "runtime": where}
-    for name, content in (("config", settings), ("hydra", {"hydra": hydra}), ("overrides", own)):
-        write_whole(directory / HYDRA / f"{name}.yaml", to_yaml(content).encode())
-    return directory
+def refuse_links_of_jobs(directory: Path, places: Collection[str]) -> None:
+    """InputError if a file of the sweep or of one of its jobs leads elsewhere. places: the jobs' directories."""
+    above = sorted({str(parent) for place in places for parent in PurePath(place).parents if parent.parts})
+    refuse_links(directory, (STATE, SWEEP, HYDRAS))
+    for folder in (*above, *places):
+        if (directory / folder).is_symlink():
+            raise InputError(f"{directory / folder}: must not be a link; if the sweep is your own, add --trust")
+    for place in places:
+        refuse_links(directory / place)
 
 
-def key_of(line: str) -> str:
-    """The key, or group, that an override is about."""
-    return line.partition("=")[0].lstrip("+~")
+def read_base(base: Mapping[str, Any], *, where: str, trust: bool) -> Base:
+    chosen = {str(group): choice for group, choice in base["chosen"].items()}
+    settings, written = with_later_keys(base["settings"]), with_later_keys(base["written"])
+    require_sound(settings, chosen, where=where, trust=trust)
+    keys = frozenset(key for key, _ in flatten(settings))
+    options = tuple(map(str, base["options"]))
+    return Base(None, written, settings, chosen, keys, template=str(base["template"]), options=options)
+
+
+def read_job(job: Mapping[str, Any], bases: list[Base], *, where: str) -> SweepJob:
+    base = bases[int(job["base"])]
+    made = SweepJob(int(job["number"]), tuple(map(str, job["lines"])), base, dict(job["changes"]))
+    if not stays_inside(str(job["directory"])):
+        made.problems.append(f"its directory {job['directory']!r} is not below the sweep's own")
+    for key, value in made.changes.items():
+        if (
+            key not in base.keys
+            or key.endswith("._target_")
+            or (isinstance(value, dict) and not key.startswith("sweep."))
+        ):
+            made.problems.append(f"{key}: cannot be what a job changes")
+        elif problem := value_problem(key, value, base.chosen):
+            made.problems.append(problem)
+    return made
+
+
+def stays_inside(place: str) -> bool:
+    """Whether a job's path below the sweep's directory leads neither out of it nor to the sweep's own files."""
+    path = PurePath(place)
+    hidden = not path.parts or path.parts[0].startswith(".")
+    return not path.is_absolute() and ".." not in path.parts and "\0" not in place and not hidden

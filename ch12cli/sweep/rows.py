@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from ch12cli.errors import InputError
-from ch12cli.runs.cause import cause_of
-from ch12cli.runs.directory import RESULT, read_result
-from ch12cli.runs.table import SWEEP, Record, read_table
+from ch12cli.files.cause import cause_of
+from ch12cli.files.run_directory import RESULT, is_done, read_result
+from ch12cli.files.sweep_csv import SWEEP, Record, read_table
+from ch12cli.files.sweep_table import row_of_result
 from ch12cli.sweep.jobs import SweepJob
-from ch12cli.sweep.record import is_done
-from ch12cli.sweep.table import row_of_result
 
 ENDED = ("finished", "diverged")
 

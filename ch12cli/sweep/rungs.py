@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ch12cli.sweep.continued import take_up_stack
+from ch12cli.run.signals import Terminated
+from ch12cli.sweep.continuation import take_up_stack
 from ch12cli.sweep.events import Event, Progress
 from ch12cli.sweep.halving import Halving
-from ch12cli.sweep.signals import Terminated
-from ch12cli.sweep.stacked import StackRun
+from ch12cli.sweep.stack_run import StackRun
 from ch12cli.training.checkpoint import Checkpoints, DamagedError, load, save
 
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from ch12cli.config.task import choose_device
+from ch12cli.run.task import choose_device
 from ch12cli.sweep.groups import Group
 
 RUNS_AT_LEAST = 32  # in one stack, before a second process is worth its start

@@ -5,9 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ch12cli.config.choices import flatten, top_level
+from ch12cli.config.choices import top_level
 from ch12cli.config.values import shown
 from ch12cli.errors import InputError
+from ch12cli.files.hydra_folder import flatten
 from ch12cli.sweep.jobs import IRRELEVANT, SweepJob
 
 TOLD = 5  # keys that are told, at most

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ch12cli.errors import first_line
 from ch12cli.training.compiled import CannotCompileError, can_compile
-from ch12cli.training.fit import Training
+from ch12cli.training.loop import Training
 from ch12cli.training.losses import StackedLoss
 from ch12cli.training.per_run import clip_norms, clip_values
 from ch12cli.training.stack import Stack

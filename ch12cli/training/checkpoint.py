@@ -6,7 +6,8 @@ import os
 import time
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ch12cli.errors import InputError, MachineError
-from ch12cli.runs.files import machine_errors, sync_folder, write_flushed, write_whole
+from ch12cli.files.atomic import machine_errors, sync_folder, write_flushed, write_whole
 
 SHARE = 0.02  # of the time that checkpoints may cost when their interval is left to ch12
 SEAL = "fingerprint"
@@ -236,3 +237,18 @@ class _Measured:
     def __exit__(self, *_error: object) -> None:
         self.cadence.last = time.monotonic()
         self.cadence.cost = self.cadence.last - self.start
+
+
+# What torch and the loop's parts raise for a state that is not theirs.
+NOT_THEIRS = (RuntimeError, KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError)
+
+
+@contextmanager
+def fitting(where: str) -> Iterator[None]:
+    """Turns what a state that fits nothing makes of who takes it up into an InputError."""
+    try:
+        yield
+    except NOT_THEIRS as error:
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")
+        said = f"{type(error).__name__}: {reason[:200]}"
+        raise InputError(f"{where}: its checkpoint does not fit its settings ({said})") from error

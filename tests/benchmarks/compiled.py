@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 
-from ch12cli.config.build import build_stack
-from ch12cli.config.compose import Composer, hydra_session
-from ch12cli.config.task import Task, build_task
-from ch12cli.sweep.single import checked
+from ch12cli.config.compose import Composer
+from ch12cli.config.session import hydra_session
+from ch12cli.run.build import build_stack
+from ch12cli.run.start import checked
+from ch12cli.run.task import Task, build_task
 from ch12cli.training.compiled import CompiledStep
 from tests.benchmarks.bench import Bench, Table, interleaved, medians
 

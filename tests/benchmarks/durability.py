@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ch12cli.sweep.single import train_single
-from ch12cli.sweep.units import Nobody
+from ch12cli.run.callbacks import Nobody
+from ch12cli.run.start import train_single
 from tests.benchmarks.bench import Bench, Table, interleaved, medians, spread, verdict
 
 TIMES = 21

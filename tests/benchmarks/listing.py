@@ -5,8 +5,8 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from ch12cli.runs.directory import HYDRA, RESULT, format_result, read_result
-from ch12cli.runs.table import SWEEP
+from ch12cli.files.run_directory import HYDRA, RESULT, format_result, read_result
+from ch12cli.files.sweep_csv import SWEEP
 from tests.benchmarks.bench import ONE_THREAD, Bench, Spent, Table, interleaved, process, ratio, spread, verdict
 
 RUNS, DAMAGED = 10_000, 10

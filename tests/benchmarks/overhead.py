@@ -8,10 +8,12 @@ from typing import Any
 
 import torch
 
-from ch12cli.config.build import build_stack
-from ch12cli.config.compose import Composer, hydra_session
-from ch12cli.config.task import build_task
-from ch12cli.sweep import record, stacked
+from ch12cli.config.compose import Composer
+from ch12cli.config.session import hydra_session
+from ch12cli.run.build import build_stack
+from ch12cli.run.task import build_task
+from ch12cli.sweep import record
+from ch12cli.sweep import stack_run as stacked
 from ch12cli.sweep.jobs import Jobs, make_jobs
 from tests.benchmarks.bench import ONE_THREAD, Bench, Spent, Table, process, verdict
 

@@ -4,10 +4,11 @@ import time
 
 import torch
 
-from ch12cli.config.build import build_training
-from ch12cli.config.compose import Composer, hydra_session
-from ch12cli.config.task import build_task
-from ch12cli.sweep.single import checked
+from ch12cli.config.compose import Composer
+from ch12cli.config.session import hydra_session
+from ch12cli.run.build import build_training
+from ch12cli.run.start import checked
+from ch12cli.run.task import build_task
 from tests.benchmarks.bench import IRIS, PEERS, Bench, Repeated, Table, interleaved, medians, missing, spread, verdict
 
 EPOCHS = 10  # a repetition

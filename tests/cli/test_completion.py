@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ch12cli.cli.candidates import answer_for
-from ch12cli.cli.completion import INSTALL, SCRIPTS, format_completion_help, query, split_line
+from ch12cli.cli.help.candidates import answer_for
 from ch12cli.cli.main import VERBS, main
+from ch12cli.cli.verbs.completion import INSTALL, SCRIPTS, format_completion_help, query, split_line
 
 ROOT = Path(__file__).parents[2]
 BREAKS = " \t\n\"'><=;|&(:"  # bash's own COMP_WORDBREAKS

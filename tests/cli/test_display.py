@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from ch12cli.cli.console import StreamConsole, printable
-from ch12cli.cli.display import RunDisplay, log_stride
-from ch12cli.cli.progress import format_progress
+from ch12cli.cli.text.console import StreamConsole, printable
+from ch12cli.cli.text.progress import format_progress
+from ch12cli.cli.text.run_display import RunDisplay, log_stride
 
 DIRECTORY = Path("/runs/2026-01-31/12-00-00-iris")
 FACTS = [
@@ -357,7 +357,7 @@ def test_a_long_epoch_moves_the_bar_and_has_a_time_left():
 
 def test_steps_within_an_epoch_are_shown_where_it_takes_long(monkeypatch: pytest.MonkeyPatch):
     clock = count(0, 10.0)
-    monkeypatch.setattr("ch12cli.cli.display.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("ch12cli.cli.text.run_display.perf_counter", lambda: next(clock))
     console = make_console(terminal=True)
     with RunDisplay(console=console, errors=console) as display:
         display.begin([("data", "x")], epochs=2, directory=Path("/runs/1"))
@@ -392,7 +392,7 @@ def run_in_pipe(code: str, **environment: str) -> subprocess.CompletedProcess[by
 
 RUN = """
 from pathlib import Path
-from ch12cli.cli.display import RunDisplay
+from ch12cli.cli.text.run_display import RunDisplay
 rows = [{"epoch": e, "train_loss": 1 / e, "train_r2": 0.5} for e in range(1, 9)]
 with RunDisplay() as display:
     display.begin([("data", "x")], epochs=8, directory=Path("/runs/\\u00fc"))

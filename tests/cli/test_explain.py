@@ -10,11 +10,12 @@ import pytest
 import yaml
 from hydra._internal.config_repository import CachingConfigRepository
 
-from ch12cli.cli.explain import format_explanation, parser
-from ch12cli.cli.help import format_verb_help
+from ch12cli.cli.help.overview import format_verb_help
 from ch12cli.cli.main import main
-from ch12cli.config.compose import Composer, hydra_session
+from ch12cli.cli.verbs.explain import format_explanation, parser
+from ch12cli.config.compose import Composer
 from ch12cli.config.explain import Traced
+from ch12cli.config.session import hydra_session
 from ch12cli.errors import InputError
 
 CONF = Path(__file__).parents[2] / "conf"

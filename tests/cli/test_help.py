@@ -11,12 +11,13 @@ import pytest
 import yaml
 from hydra.core.override_parser.types import Override
 
-from ch12cli.cli import train
-from ch12cli.cli.help import EXAMPLES, TRAIN_EXAMPLES, format_overview, format_train_help
+from ch12cli.cli.help.overview import EXAMPLES, TRAIN_EXAMPLES, format_overview, format_train_help
 from ch12cli.cli.main import VERBS, main
+from ch12cli.cli.verbs import train
 from ch12cli.config.check import check
-from ch12cli.config.compose import Composer, hydra_session
+from ch12cli.config.compose import Composer
 from ch12cli.config.schema import KEYS
+from ch12cli.config.session import hydra_session
 
 CONF = Path(__file__).parents[2] / "conf"
 GROUPS = ("dataset", "model", "activation", "loss", "optimizer", "scheduler", "experiment")
@@ -252,5 +253,5 @@ def test_each_example_can_be_typed_as_it_stands(line: str, tmp_path: Path, monke
 )
 def test_help_needs_neither_torch_nor_hydra(words: list[str]):
     modules = modules_after(*words)
-    assert "ch12cli.cli.help" in modules
+    assert "ch12cli.cli.help.overview" in modules
     assert not modules & {"torch", "hydra", "omegaconf", "rich", "numpy"}

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from ch12cli.cli.plan_view import describe_units, distinguishing, format_bytes, format_plan, varied
+from ch12cli.cli.text.plan_view import describe_units, distinguishing, format_bytes, format_plan, varied
 from ch12cli.sweep.groups import Group
 from ch12cli.sweep.jobs import Base, SweepJob
-from ch12cli.sweep.many import plan_many
 from ch12cli.sweep.plan import Plan
-from ch12cli.sweep.unit import Unit
+from ch12cli.sweep.start import plan_many
+from ch12cli.sweep.work_item import Unit
 
 BASE = Base(None, {}, {"epochs": 100, "sweep": {"halving": None}}, {})
 

@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 
 from ch12cli.cli.main import main
-from ch12cli.cli.plots import curves, curves_of_runs
+from ch12cli.cli.text.plots import curves, curves_of_runs
 from ch12cli.data.flowers import iris
 from ch12cli.data.prepared import prepare
-from ch12cli.pictures.picture import Field, Grid, Line, Lines
-from ch12cli.runs.metrics import read_metrics
-from ch12cli.sweep import plane
-from ch12cli.sweep.saved import read_saved
+from ch12cli.files.metrics_csv import read_metrics
+from ch12cli.plots.plot import Field, Grid, Line, Lines
+from ch12cli.saved import model_plots as plane
+from ch12cli.saved.load import read_saved
 
 WORDS = ["train", "device=cpu", "-q", "epochs=3"]
 

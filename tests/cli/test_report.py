@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from ch12cli.cli.main import main
-from ch12cli.runs.directory import format_result
+from ch12cli.files.run_directory import format_result
 
 WORDS = ["train", "device=cpu", "-q", "epochs=3"]
 CHROMIUM = (

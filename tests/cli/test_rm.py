@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from ch12cli.cli.main import main
-from ch12cli.runs.directory import read_result
-from ch12cli.runs.files import locked
+from ch12cli.files.atomic import locked
+from ch12cli.files.run_directory import read_result
 
 DAY = Path("outputs/2026-05-17")
 

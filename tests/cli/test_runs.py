@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from ch12cli.catalogue.entries import entries
+from ch12cli.catalogue.names import find
 from ch12cli.cli.main import main
-from ch12cli.cli.run_table import format_runs
+from ch12cli.cli.text.run_table import format_runs
 from ch12cli.errors import InputError
-from ch12cli.runs.catalogue import entries
-from ch12cli.runs.files import locked
-from ch12cli.runs.locks import is_locked, is_locked_by_trying
-from ch12cli.runs.names import find
+from ch12cli.files.atomic import locked
+from ch12cli.files.locks import is_locked, is_locked_by_trying
 from ch12cli.training.checkpoint import load, sealed_bytes
 
 Answer = Callable[..., str]

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from ch12cli.cli.main import main
-from ch12cli.runs.directory import format_result
-from ch12cli.runs.metrics import read_metrics
+from ch12cli.files.metrics_csv import read_metrics
+from ch12cli.files.run_directory import format_result
 
 WORDS = ["train", "device=cpu", "-q", "epochs=4"]
 

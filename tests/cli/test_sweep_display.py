@@ -10,18 +10,18 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from ch12cli.cli.sweep_display import SweepDisplay
-from ch12cli.cli.sweep_picture import format_running
-from ch12cli.cli.sweep_report import format_folded, format_interval
-from ch12cli.runs.summary import Folded
+from ch12cli.catalogue.summary import Folded
+from ch12cli.cli.text.sweep_display import SweepDisplay
+from ch12cli.cli.text.sweep_live import format_running
+from ch12cli.cli.text.sweep_report import format_folded, format_interval
+from ch12cli.sweep.callbacks import SweepWatcher
 from ch12cli.sweep.events import Done, Progress
 from ch12cli.sweep.groups import Group
 from ch12cli.sweep.jobs import Base, SweepJob
 from ch12cli.sweep.launch import SweepOutcome
-from ch12cli.sweep.many import train_many
 from ch12cli.sweep.plan import Plan
-from ch12cli.sweep.unit import Unit
-from ch12cli.sweep.watcher import SweepWatcher
+from ch12cli.sweep.start import train_many
+from ch12cli.sweep.work_item import Unit
 from tests.cli.test_display import make_console, screen, written
 from tests.sweep.driver import settings_of
 
@@ -47,7 +47,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     for module in ("screen", "sweep_progress", "sweep_display"):
-        monkeypatch.setattr(f"ch12cli.cli.{module}.perf_counter", clock)
+        monkeypatch.setattr(f"ch12cli.cli.text.{module}.perf_counter", clock)
     return clock
 
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from ch12cli.cli.tables import (
+from ch12cli.cli.text.tables import (
     epoch_columns,
     format_epoch,
     format_epoch_header,

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from ch12cli.catalogue.sweep_progress import Following
 from ch12cli.cli.main import main
-from ch12cli.runs.directory import read_result
-from ch12cli.runs.progress import Following
+from ch12cli.files.run_directory import read_result
 
 CH12 = [sys.executable, "-m", "ch12cli"]
 WORDS = ["train", "device=cpu", "-q", "batch_size=30", "threads=1"]

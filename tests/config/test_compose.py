@@ -14,7 +14,8 @@ from omegaconf.basecontainer import BaseContainer
 
 from ch12cli.config.check import check, shown
 from ch12cli.config.choices import shipped
-from ch12cli.config.compose import Composer, hydra_session
+from ch12cli.config.compose import Composer
+from ch12cli.config.session import hydra_session
 from ch12cli.errors import InputError
 from tests.conftest import Train
 

@@ -13,15 +13,16 @@ import yaml
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from ch12cli.config.build import build_training
 from ch12cli.config.check import check
 from ch12cli.config.choices import choices, content, default_choices, keys_of_choice, shipped, top_level
-from ch12cli.config.compose import Composer, hydra_session
+from ch12cli.config.compose import Composer
 from ch12cli.config.schema import GROUPS, KEYS, key_of
-from ch12cli.config.task import build_task
+from ch12cli.config.session import hydra_session
 from ch12cli.config.values import MANDATORY
 from ch12cli.data import iris
 from ch12cli.data.flowers import IRIS_FILE
+from ch12cli.run.build import build_training
+from ch12cli.run.task import build_task
 from tests.conftest import Train
 
 CONF = Path(__file__).parents[2] / "conf"

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from ch12cli.cli.main import main
-from ch12cli.config.recorded import read_keys, with_later_keys
-from ch12cli.runs.directory import HYDRA
+from ch12cli.config.recorded import with_later_keys
+from ch12cli.files.hydra_folder import read_keys
+from ch12cli.files.run_directory import HYDRA
 from tests.sweep.driver import settings_of
 
 

@@ -11,11 +11,12 @@ from typing import NamedTuple
 import pytest
 
 from ch12cli.cli.main import main
-from ch12cli.config.compose import Composer, hydra_session
+from ch12cli.config.compose import Composer
+from ch12cli.config.session import hydra_session
 from ch12cli.errors import InputError
-from ch12cli.sweep.alone import prepare_job
-from ch12cli.sweep.machine import torch_settings
-from ch12cli.sweep.single import checked
+from ch12cli.run.start import checked
+from ch12cli.run.torch_settings import torch_settings
+from ch12cli.run.train import prepare_job
 
 LONGEST = 300  # characters of a message, which is four lines of a terminal; lists of names take most of it
 

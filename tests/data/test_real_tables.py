@@ -11,8 +11,9 @@ import pandas
 import pytest
 
 from ch12cli.cli.main import main
-from ch12cli.config.compose import Composer, hydra_session
-from ch12cli.config.task import read_data
+from ch12cli.config.compose import Composer
+from ch12cli.config.session import hydra_session
+from ch12cli.run.task import read_data
 
 SPLITS, SEEDS = 5, 2
 HALF_A_POINT = 0.005  # of accuracy or R²: nobody would choose one for it

@@ -11,16 +11,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from ch12cli.config.build import build_stack, build_training
 from ch12cli.config.check import check
 from ch12cli.config.choices import content, default_choices, shipped
-from ch12cli.config.compose import Composer, hydra_session
-from ch12cli.config.task import Task, build_task
+from ch12cli.config.compose import Composer
+from ch12cli.config.session import hydra_session
+from ch12cli.run.build import build_stack, build_training
+from ch12cli.run.task import Task, build_task
 from ch12cli.sweep.events import Done
 from ch12cli.sweep.jobs import Jobs, SweepJob, make_jobs
-from ch12cli.sweep.many import Finished, train_many
 from ch12cli.sweep.plan import Plan
-from ch12cli.training.fit import Epoch, Training
+from ch12cli.sweep.start import Finished, train_many
+from ch12cli.training.loop import Epoch, Training
 from ch12cli.training.network import Network
 from ch12cli.training.stack import Stack
 from ch12cli.training.streams import Streams

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from ch12cli.errors import InputError
-from ch12cli.sweep.resume import resume_run
-from ch12cli.sweep.single import train_single
+from ch12cli.run.start import train_single
+from ch12cli.saved.resume import resume_run
 from ch12cli.training.checkpoint import fingerprint, load
 from tests.conftest import Silent
 

@@ -8,10 +8,10 @@ from typing import Any, cast
 import pytest
 import torch
 
-from ch12cli.cli.plan_view import format_plan
+from ch12cli.cli.text.plan_view import format_plan
 from ch12cli.sweep.groups import Group
-from ch12cli.sweep.many import plan_many
 from ch12cli.sweep.plan import is_worth_compiling
+from ch12cli.sweep.start import plan_many
 from ch12cli.training.compiled import can_compile
 from tests.sweep.driver import Swept, apart, one_thread, settings_of, stack_of, sweep, without_times
 from tests.sweep.killed import in_child

@@ -6,19 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from ch12cli.config.compose import Composer, hydra_session
+from ch12cli.config.compose import Composer
+from ch12cli.config.session import hydra_session
 from ch12cli.errors import InputError
+from ch12cli.files.sweep_csv import STATE
 from ch12cli.sweep.groups import Group, groups_of, why_alone
 from ch12cli.sweep.jobs import Jobs, SweepJob, make_jobs
-from ch12cli.sweep.many import plan_many
-from ch12cli.sweep.plan import (
-    PLAN,
-    STATE,
-    Plan,
-    make_plan,
-    write_plan,
-)
+from ch12cli.sweep.plan import PLAN, Plan, make_plan, write_plan
 from ch12cli.sweep.record import HydraFiles
+from ch12cli.sweep.start import plan_many
 from tests.sweep.driver import settings_of, sweep
 
 # values that the runs of one stack may differ in

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ch12cli.cli.plan_view import describe_halving, format_plan
+from ch12cli.cli.text.plan_view import describe_halving, format_plan
 from ch12cli.errors import InputError
 from ch12cli.sweep.events import Done
 from ch12cli.sweep.groups import why_not_halved
 from ch12cli.sweep.halving import Halving
 from ch12cli.sweep.jobs import SweepJob
-from ch12cli.sweep.many import plan_many
+from ch12cli.sweep.start import plan_many
 from tests.sweep.driver import Looker, Swept, apart, jobs_of, sweep
 
 WORDS = ("dataset=two_class", "dataset.size=40", "batch_size=10", "epochs=10", "precision=float64", "seed=range(24)")
@@ -163,7 +163,7 @@ def test_a_halving_that_is_interrupted_goes_on_with_the_same_runs(
             if len(self.ended) == self.stop:
                 raise KeyboardInterrupt
 
-    monkeypatch.setattr("ch12cli.sweep.workers.REFRESH", 0.0)
+    monkeypatch.setattr("ch12cli.sweep.worker_pool.REFRESH", 0.0)
     for stop in stops:
         looker = Stopping()
         looker.stop = stop

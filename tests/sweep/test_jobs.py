@@ -9,11 +9,12 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from ch12cli.config.choices import shipped
-from ch12cli.config.compose import Composer, hydra_session
+from ch12cli.config.compose import Composer
+from ch12cli.config.session import hydra_session
 from ch12cli.errors import InputError
+from ch12cli.sweep.hydra_sweep import read_sweep
 from ch12cli.sweep.jobs import Jobs, SweepJob, make_jobs
-from ch12cli.sweep.many import plan_many
-from ch12cli.sweep.multirun import read_sweep
+from ch12cli.sweep.start import plan_many
 from tests.sweep.driver import jobs_of
 
 BATCH = [

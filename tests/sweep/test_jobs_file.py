@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from ch12cli.cli.train import run
+from ch12cli.cli.verbs.train import run
 from ch12cli.errors import InputError
 from ch12cli.sweep.jobs_file import read_jobs, write_jobs
-from ch12cli.sweep.many import plan_many
+from ch12cli.sweep.start import plan_many
 from tests.sweep.driver import jobs_of, sweep
 
 TINY = ("dataset=toy_regression", "epochs=2", "batch_size=5")

@@ -13,11 +13,11 @@ import pytest
 import torch
 import yaml
 
+from ch12cli.catalogue import entries as catalogue
+from ch12cli.catalogue.summary import by_monitor
 from ch12cli.cli.main import main
 from ch12cli.errors import InputError
-from ch12cli.runs import catalogue
-from ch12cli.runs.summary import by_monitor
-from ch12cli.runs.table import read_table
+from ch12cli.files.sweep_csv import read_table
 from ch12cli.sweep.events import Done
 from ch12cli.sweep.jobs import SweepJob
 from tests.conftest import Train
@@ -315,7 +315,7 @@ def test_a_job_that_was_not_begun_is_said_to_be(models: Path) -> None:
     sweep(*words, "sweep.processes=1", folders=[models])
     for verb in ("show", "resume"):
         with pytest.raises(InputError, match=r"sweep/2: job 2 has not been begun; `ch12 resume sweep` trains"):
-            import_module(f"ch12cli.cli.{verb}").run(["sweep/2"])
+            import_module(f"ch12cli.cli.verbs.{verb}").run(["sweep/2"])
 
 
 def test_values_that_the_users_network_cannot_take_fail_their_jobs_alone(models: Path) -> None:

@@ -15,11 +15,11 @@ import pytest
 
 from ch12cli.cli.main import main
 from ch12cli.errors import InputError
-from ch12cli.runs.directory import read_result
-from ch12cli.runs.table import read_table
-from ch12cli.sweep.resume import resume_run
-from ch12cli.sweep.resume_sweep import resume_sweep
-from ch12cli.sweep.single import train_single
+from ch12cli.files.run_directory import read_result
+from ch12cli.files.sweep_csv import read_table
+from ch12cli.run.start import train_single
+from ch12cli.saved.resume import resume_run
+from ch12cli.sweep.resume import resume_sweep
 from ch12cli.training.checkpoint import Checkpoints, load, save
 from tests.conftest import Silent
 from tests.sweep.driver import Looker, Swept, relative, sweep, table

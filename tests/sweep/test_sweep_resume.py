@@ -15,10 +15,10 @@ import pytest
 import torch
 
 from ch12cli.errors import InputError
-from ch12cli.runs.table import read_table
+from ch12cli.files.sweep_csv import read_table
 from ch12cli.sweep.events import Done
 from ch12cli.sweep.jobs import SweepJob
-from ch12cli.sweep.resume_sweep import resume_sweep
+from ch12cli.sweep.resume import resume_sweep
 from tests.sweep.driver import Looker, Swept, sweep, table, without_times
 from tests.sweep.killed import exit_code, in_child
 

@@ -1,0 +1,99 @@
+"""The chapter's items run: their code as it stands in `items`, and what it prints held against the printed figures."""
+
+import ast
+import contextlib
+import io
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import torch
+
+from ch12cli.book.printed import ITEMS, Printed
+
+FOLDER = Path(__file__).parent / "items"
+# What counts of a text: numbers with all their digits, and words; blanks and brackets are a matter of type-setting.
+TOKEN = re.compile(r"-?\d+(?:\.\d*)?(?:e[+-]?\d+)?|[A-Za-z_][\w.]*")
+
+
+@dataclass(frozen=True)
+class Ran:
+    """An item that has been run. same: whether it printed what the book does; error: why it did not get to its end."""
+
+    number: int
+    printed: Printed
+    about: str
+    code: str
+    output: str
+    same: bool
+    error: str = ""
+
+
+def source(number: int) -> tuple[str, str]:
+    """What an item is about, and its code."""
+    text = (FOLDER / f"item_{number:02}.py").read_text(encoding="utf-8")
+    body = ast.parse(text).body
+    assert isinstance(body[0], ast.Expr)
+    assert isinstance(body[0].value, ast.Constant)
+    return str(body[0].value.value), "\n".join(text.splitlines()[body[0].end_lineno or 1 :]).strip() + "\n"
+
+
+def run_item(number: int, *, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Ran:
+    """Runs an item. device, dtype: of its numbers, where the item leaves that open."""
+    printed = ITEMS[number]
+    about, code = source(number)
+    output, error = io.StringIO(), ""
+    with settings(device if printed.plain else "cpu", dtype if printed.plain else torch.float32):
+        try:
+            with contextlib.redirect_stdout(output):
+                execute(code, f"item_{number:02}.py")
+        except ImportError as missing:
+            error = (
+                f"{missing.name} is not installed: pip install 'ch12[images]'"
+                if missing.name == "PIL"
+                else str(missing)
+            )
+        except Exception as raised:  # of another device or type: it is shown, and the next item comes
+            error = f"{type(raised).__name__}: {raised}".splitlines()[0]
+    text = output.getvalue().rstrip("\n")
+    return Ran(number, printed, about, code, text, not error and agrees(text, printed), error)
+
+
+def execute(code: str, name: str) -> None:
+    """Runs code as a module of its own, which pickle finds its classes in."""
+    module = ModuleType(f"ch12_{name.removesuffix('.py')}")
+    sys.modules[module.__name__] = module
+    try:
+        exec(compile(code, name, "exec"), module.__dict__)
+    finally:
+        del sys.modules[module.__name__]
+
+
+@contextlib.contextmanager
+def settings(device: str, dtype: torch.dtype) -> Iterator[None]:
+    """torch as a fresh process has it, but for device and type; put back afterwards, the random stream included.
+
+    One thread: what the items compute is too small for more.
+    """
+    before, threads = torch.get_default_dtype(), torch.get_num_threads()
+    with torch.random.fork_rng(devices=[]):
+        torch.seed()
+        torch.set_default_dtype(dtype)
+        torch.set_num_threads(1)
+        try:
+            with torch.device(device):
+                yield
+        finally:
+            torch.set_default_dtype(before)
+            torch.set_num_threads(threads)
+
+
+def agrees(output: str, printed: Printed) -> bool:
+    """Whether what was computed is what the book prints, to the last digit."""
+    if printed.kind == "uniform":
+        numbers = [float(token) for token in TOKEN.findall(output) if token[0].isdigit()]
+        return len(numbers) == 6 and all(0 <= number < 1 for number in numbers)
+    return TOKEN.findall(output) == TOKEN.findall(printed.text)

@@ -1,0 +1,81 @@
+"""What differs between runs: configuration, environment, results; and sweeps of runs with their seeds folded."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ch12cli.catalogue.summary import Record, fold, varying
+from ch12cli.files.objective import minimised
+
+TIMES = ("seconds", "when", "path", "kind")  # which differ between any two runs
+Table = list[list[Any]]  # its header first
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A run to compare. settings: by dotted keys; results: by name; environment: what it ran on."""
+
+    name: str
+    settings: Mapping[str, Any]
+    results: Mapping[str, Any]
+    environment: Mapping[str, Any]
+
+
+def differences(runs: Sequence[Compared]) -> Table:
+    """A row for each thing that not all runs have alike: its name, and what it is of each run (None: nothing)."""
+    rows: Table = [["", *(run.name for run in runs)]]
+    for part in ("settings", "environment", "results"):
+        names = dict.fromkeys(name for run in runs for name in getattr(run, part) if name not in TIMES)
+        told = set()
+        for name in names:
+            values = [getattr(run, part).get(name) for run in runs]
+            chosen = name.endswith("._target_") and name.removesuffix("._target_") in told  # which says it shorter
+            if any(repr(value) != repr(values[0]) for value in values) and not chosen:
+                told.add(name)
+                rows.append([name, *values])
+    return rows
+
+
+def alike(runs: Sequence[Compared]) -> bool:
+    """Whether the objectives of all runs are of one metric on the same data, so that one may be better."""
+    kinds = {(run.results.get("monitor"), run.environment.get("data")) for run in runs}
+    return len(kinds) == 1
+
+
+def best_of(runs: Sequence[Compared]) -> int | None:
+    """The place of the run with the best objective; None if they have none, or such as cannot be compared."""
+    values = [run.results.get("objective") for run in runs]
+    numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+    if not alike(runs) or len(numbers) < len(values) or not values:
+        return None
+    return numbers.index(min(numbers) if minimised(str(runs[0].results.get("monitor"))) else max(numbers))
+
+
+def as_records(runs: Sequence[Compared]) -> list[Record]:
+    """Runs as the rows of a sweep's table: what differs in their settings as if it had been swept."""
+    keys = [str(row[0]) for row in differences([Compared(r.name, r.settings, {}, {}) for r in runs])[1:]]
+    records: list[Record] = []
+    for place, run in enumerate(runs):
+        words = ["ch12", "train", *(f"{key}={run.settings[key]}" for key in keys if key in run.settings)]
+        texts = {name: "" if value is None else str(value) for name, value in run.results.items()}
+        records.append({**texts, "job": str(place), "command": shlex.join(words)})
+    return records
+
+
+def folded(rows: Sequence[Record], metrics: Sequence[str], *, minimise: bool) -> Table:
+    """A row for each combination of what differs but the seeds, best first.
+
+    Its values, then of each metric the mean and half the width of its 95 % interval (None of fewer than two runs), the
+    number of runs, and the best one's.
+    """
+    keys = varying(rows)
+    found = fold(rows, keys, metrics, minimise=minimise)
+    shown = list(found[0].values) if found else []
+    header = [*shown, *(name for metric in metrics for name in (metric, f"{metric}_interval")), "runs", "best"]
+    table: Table = [header]
+    for row in found:
+        pairs = [value for metric in metrics for value in (row.mean[metric], row.half_width[metric])]
+        figures = [None if value != value else value for value in pairs]
+        table.append([*row.values.values(), *figures, row.runs, row.best])
+    return table

@@ -1,0 +1,242 @@
+"""Runs and sweeps below a folder: what became of each, from the few files that tell. Nothing in them is executed."""
+
+import hashlib
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ch12cli.catalogue.sweep_jobs import best_of, count_planned, monitor_of, read_jobs, status_of, value_of
+from ch12cli.errors import InputError
+from ch12cli.files.atomic import last_written, read_dated, read_file
+from ch12cli.files.locks import is_locked
+from ch12cli.files.metrics_csv import read_metrics
+from ch12cli.files.run_directory import CHECKPOINTS, HYDRA, METRICS, RESULT, parse_result
+from ch12cli.files.sweep_csv import STATE, SWEEP, Record
+from ch12cli.files.tags import TAGS, read_tags
+
+LARGEST = 2**63  # of a whole number
+DEEPEST = 8  # folders below each other that are looked into
+READERS = 8  # threads that wait for the disk at once; more get into each other's way
+TOGETHER = 64  # folders that one of them looks at in a go
+AHEAD = 64 * TOGETHER  # folders that are read before the first of them is told
+PATIENCE = 1e-4  # seconds for a folder, from which it is the disk that takes them
+
+FIGURES = ("epochs", "monitor", "objective", "parameters", "seconds", "stopped_early", "cause")
+PLAIN = (float, str, type(None))
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A run or a sweep. place: its path; when: seconds since 1970 at which it began; values: what it came to, by name;
+    jobs: of a sweep, how many by status."""
+
+    place: str
+    kind: str
+    when: float
+    status: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+    jobs: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def path(self) -> Path:
+        return Path(self.place)
+
+
+class Look(NamedTuple):
+    """The files of a folder that tell of a run. result: the content of result.json, None if there is none, False if it
+    cannot be read; changed: whether metrics.csv was written after it, which was written last."""
+
+    result: bytes | bool | None
+    when: float
+    tags: str
+    changed: bool = False
+
+
+def entries(below: Path) -> Iterator[Entry]:
+    """All runs and sweeps below a folder, in no order; a folder that is one itself is the only one.
+
+    What is damaged or goes away meanwhile is told as such or left out: the listing goes on.
+    """
+    level = [str(below)]
+    with ThreadPoolExecutor(READERS) as readers:
+        for depth in range(DEEPEST + 1):
+            following: list[str] = []
+            for folder, look in zip(level, looked_at(level, readers), strict=True):
+                if look.result is not None:
+                    yield run_entry(folder, look)
+                    continue
+                found, inside = look_inside(folder)
+                if found is not None:
+                    yield found
+                elif depth < DEEPEST:
+                    following += inside
+            level = following
+
+
+def entry_at(path: Path) -> Entry:
+    """The run or sweep that a folder itself is. InputError if it is none."""
+    folder = str(path)
+    look = look_into(folder)
+    found = look_inside(folder)[0] if look.result is None else run_entry(folder, look)
+    if found is None:
+        raise InputError(f"{path}: is neither a run nor a sweep; `ch12 runs` lists what there is")
+    return found
+
+
+def looked_at(folders: Sequence[str], readers: ThreadPoolExecutor) -> Iterator[Look]:
+    """A look at each folder, by all readers together where the disk keeps one waiting."""
+    for start in range(0, len(folders), AHEAD):
+        pieces = [
+            folders[place : place + TOGETHER] for place in range(start, min(start + AHEAD, len(folders)), TOGETHER)
+        ]
+        before = time.perf_counter()
+        first = look_at(pieces[0])
+        waits = time.perf_counter() - before > PATIENCE * len(first)
+        yield from first
+        for looks in readers.map(look_at, pieces[1:]) if waits else map(look_at, pieces[1:]):
+            yield from looks
+
+
+def look_at(folders: Sequence[str]) -> list[Look]:
+    return [look_into(folder) for folder in folders]
+
+
+def look_into(folder: str) -> Look:
+    """What tells of a run, if the folder has a result.json."""
+    try:
+        result, written = read_dated(f"{folder}/{RESULT}")
+    except (FileNotFoundError, NotADirectoryError):
+        return Look(None, 0.0, "")
+    except OSError:
+        return Look(False, began(folder, HYDRA), tags_of(folder))
+    changed = last_written(f"{folder}/{METRICS}") > written
+    return Look(result, began(folder, HYDRA), tags_of(folder), changed)
+
+
+def tags_of(folder: str) -> str:
+    return " ".join(read_tags(Path(folder))) if os.access(f"{folder}/{TAGS}", os.F_OK) else ""
+
+
+def look_inside(folder: str) -> tuple[Entry | None, list[str]]:
+    """The sweep or unfinished run that a folder is; else the folders in it."""
+    try:
+        with os.scandir(folder) as found:
+            inside = {each.name: each for each in found}
+    except OSError:
+        return None, []
+    if SWEEP in inside or STATE in inside:
+        return sweep_entry(folder, list(inside)), []
+    if CHECKPOINTS in inside or METRICS in inside:
+        return run_entry(folder, Look(None, began(folder, HYDRA), tags_of(folder))), []
+    return None, [
+        each.path for each in inside.values() if not each.name.startswith(".") and each.is_dir(follow_symlinks=False)
+    ]
+
+
+def run_entry(folder: str, look: Look) -> Entry:
+    """A run from its result.json; one that has none is running if its directory is locked, else it was killed."""
+    tags = {"tags": look.tags} if look.tags else {}
+    if look.result is None:
+        status = "running" if is_locked(Path(folder)) else "killed"
+        return Entry(folder, "run", look.when, status, {"epochs": epochs_so_far(Path(folder, METRICS)), **tags})
+    try:
+        if isinstance(look.result, bool):
+            raise InputError(f"{folder}: cannot be read")
+        result = parse_result(look.result, folder, head=not look.changed)
+        status = status_now(folder, result) if look.changed else str(result["status"])
+        return Entry(folder, "run", look.when, status, values_of(result) | tags)
+    except (InputError, AttributeError, TypeError, ValueError):
+        return Entry(folder, "run", look.when, "damaged", tags)
+
+
+def status_now(folder: str, result: Mapping[str, Any]) -> str:
+    """The status of a run whose metrics.csv was written after its result: trained on, and killed then; or damaged."""
+    digest = (result.get("files") or {}).get(METRICS)
+    try:
+        if digest is None or digest == hashlib.sha256(read_file(f"{folder}/{METRICS}")).hexdigest():
+            return str(result["status"])
+        if is_locked(Path(folder)):
+            return "running"
+        read_metrics(Path(folder, METRICS))
+    except (OSError, InputError):
+        return "damaged"
+    return "killed"
+
+
+def values_of(result: Mapping[str, Any]) -> Row:
+    """What a run came to, flat: its figures under the names of metrics.csv, those of the test part as test_…."""
+    values: Row = {name: result[name] for name in FIGURES if name in result}
+    values |= {name: value for name, value in (result.get("final") or {}).items() if name not in ("epoch", "seconds")}
+    values |= {f"test_{name}": value for name, value in (result.get("test") or {}).items()}
+    values["best_epoch"] = (result.get("best") or {}).get("epoch")
+    return {name: value for name, value in values.items() if type(value) in PLAIN or is_plain(value)}
+
+
+def is_plain(value: Any) -> bool:
+    """Whether it is what ch12 writes for a figure or a word, and not what a stranger may have put there."""
+    return value is None or isinstance(value, float | str) or (isinstance(value, int) and abs(value) < LARGEST)
+
+
+def sweep_entry(folder: str, inside: Sequence[str]) -> Entry:
+    """A sweep from its table and the directories of its jobs: how they ended, and the best objective."""
+    path = Path(folder)
+    when, tags = began(folder, STATE), tags_of(folder)
+    told = {"tags": tags} if tags else {}
+    try:
+        rows = read_jobs(path, inside)
+    except InputError:
+        return Entry(folder, "sweep", when, "damaged", told)
+    counts = Counter(row.get("status") or "" for row in rows)
+    planned = count_planned(path)
+    status = status_of(rows, planned=planned, running=is_locked(path))
+    seconds = [number for row in rows if isinstance(number := value_of(row.get("seconds")), int | float)]
+    values = {
+        "jobs": max(planned, len(rows)),
+        "seconds": sum(seconds) if seconds else None,
+        **best_of(path, rows),
+        **told,
+    }
+    return Entry(folder, "sweep", when, status, values, dict(counts))
+
+
+def job_entries(sweep: Path) -> list[Entry]:
+    """The jobs of a sweep that have ended, by number. They began with it, as far as anybody knows."""
+    rows = read_jobs(sweep)
+    when, monitor = began(str(sweep), STATE), monitor_of(sweep, rows)
+    return [job_entry(sweep, row, when=when, monitor=monitor) for row in rows]
+
+
+def job_entry(sweep: Path, row: Record, *, when: float, monitor: str | None) -> Entry:
+    values = {name: value_of(text) for name, text in row.items() if name not in ("job", "directory", "status") and text}
+    place = str(sweep / (row.get("directory") or row["job"]))
+    return Entry(place, "job", when, row.get("status") or "", {"monitor": monitor, **values})
+
+
+def row_of(entry: Entry) -> Row:
+    """What an entry came to, flat."""
+    row: Row = {"path": entry.place, "kind": entry.kind, "when": entry.when, "status": entry.status}
+    return {**row, **entry.values, **{f"{status}_jobs": count for status, count in entry.jobs.items()}}
+
+
+def epochs_so_far(path: Path) -> int | None:
+    """How many rows a metrics.csv holds; None if it cannot be read."""
+    try:
+        return max(0, read_file(path).count(b"\n") - 1)
+    except OSError:
+        return None
+
+
+def began(folder: str, first: str) -> float:
+    """When a directory's first part was made, which later writing does not touch."""
+    for name in (f"{folder}/{first}", folder):
+        try:
+            return os.stat(name).st_mtime
+        except OSError:
+            continue
+    return 0.0

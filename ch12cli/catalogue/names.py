@@ -1,0 +1,103 @@
+"""Names of runs and sweeps: a path, any part of one, @1 for the newest, @best, SWEEP/17."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ch12cli.catalogue.entries import Entry, entries
+from ch12cli.catalogue.sweep_jobs import place_of, read_jobs, value_of
+from ch12cli.errors import InputError
+from ch12cli.files.objective import minimised
+from ch12cli.files.run_directory import RESULT, read_result
+
+OUTPUTS = Path("outputs")
+SHOWN = 5  # candidates in a message
+PLACE = re.compile(r"@(\d+)")
+
+
+def find(word: str, *, below: Path = OUTPUTS) -> Path:
+    """The directory that a word names. InputError if there is none, or more than one.
+
+    A path that exists; @1, the newest below `below`, @2, the one before, …; @best, the run with the best objective
+    among those with the newest one's data and metric; SWEEP/17, a job of a sweep named in any of these ways; else any
+    part of a path below `below` that only one has.
+    """
+    if word and exists(Path(word)):
+        return Path(word)
+    head, slash, job = word.rpartition("/")
+    if slash and job.isdigit() and (found := within(head, job, below)):
+        if not exists(found):
+            sweep = find(head, below=below)
+            raise InputError(f"{word}: job {job} has not been begun; `ch12 resume {sweep}` trains what is missing")
+        return found
+    known = sorted(entries(below), key=lambda entry: entry.when, reverse=True)
+    if place := PLACE.fullmatch(word):
+        number = int(place[1])
+        if not 1 <= number <= len(known):
+            raise InputError(f"{word}: there are {len(known)} runs and sweeps below {below}/; @1 is the newest")
+        return known[number - 1].path
+    if word == "@best":
+        return best(known, below)
+    matching = [entry.path for entry in known if word and word in str(entry.path)]
+    exact = [path for path in matching if path.name == word]
+    if len(matching) == 1 or len(exact) == 1:
+        return (exact or matching)[0]
+    if not matching:
+        raise InputError(f"{word}: no such directory, and no run below {below}/ has that in its path; see `ch12 runs`")
+    listed = ", ".join(str(path) for path in matching[:SHOWN])
+    more = f", … ({len(matching)} in all)" if len(matching) > SHOWN else ""
+    raise InputError(f"{word}: may be {listed}{more}; give more of the path")
+
+
+def exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name too long, or with a NUL byte in it
+        return False
+
+
+def within(word: str, job: str, below: Path) -> Path | None:
+    """The directory of a sweep's job by its number; None if the word names no sweep."""
+    try:
+        sweep = find(word, below=below)
+    except InputError:
+        return None
+    row = next((row for row in read_jobs(sweep) if row["job"] == job), None)
+    place = None if row is None else place_of(row)
+    return None if place is None else sweep / place
+
+
+def best(known: Sequence[Entry], below: Path) -> Path:
+    """The finished run, or job of a sweep, with the best objective among those measured as the newest one is, on the
+    same data."""
+    # of a sweep the best job has finished, whatever became of others
+    ended = [entry for entry in known if entry.status == "finished" or entry.kind == "sweep"]
+    finished = [entry for entry in ended if isinstance(entry.values.get("objective"), int | float)]
+    if not finished:
+        raise InputError(f"@best: there is no finished run below {below}/")
+    monitor = str(finished[0].values.get("monitor"))
+    sign = 1 if minimised(monitor) else -1
+    newest = min(finished_runs(finished[0]), key=lambda pair: sign * pair[0])[1]
+    found = sorted((pair for entry in finished for pair in finished_runs(entry)), key=lambda pair: sign * pair[0])
+    kind = kind_of(newest)
+    return next((path for _, path in found if kind_of(path) == kind), newest)
+
+
+def finished_runs(entry: Entry) -> list[tuple[float, Path]]:
+    """The objective and the directory of a run; of a sweep those of each job that finished."""
+    if entry.kind != "sweep":
+        return [(entry.values["objective"], entry.path)]
+    rows = [row for row in read_jobs(entry.path) if row.get("status") == "finished"]
+    found = [(value_of(row.get("objective")), place_of(row)) for row in rows]
+    return [(value, entry.path / place) for value, place in found if isinstance(value, int | float) and place]
+
+
+def kind_of(path: Path) -> tuple[Any, Any]:
+    """What a run's objective is of, and the data that it was measured on: all that can be compared has them alike."""
+    try:
+        result = read_result(path / RESULT) or {}
+    except InputError:
+        return None, None
+    data = result.get("data")
+    return result.get("monitor"), data.get("digest") if isinstance(data, dict) else None

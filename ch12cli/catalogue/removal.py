@@ -1,0 +1,31 @@
+"""Runs taken off the disk: only what is a run or a sweep as a whole, that nobody writes, and nothing beside it."""
+
+import shutil
+from pathlib import Path
+
+from ch12cli.catalogue.entries import Entry, entry_at
+from ch12cli.errors import InputError
+from ch12cli.files.atomic import locked, machine_errors
+from ch12cli.files.locks import is_locked
+from ch12cli.files.sweep_csv import STATE, SWEEP
+
+
+def removable(path: Path) -> Entry:
+    """The run or sweep that a directory is. InputError if it must not be removed."""
+    if path.is_symlink():
+        raise InputError(f"{path}: is a link; name the directory itself")
+    found = entry_at(path)
+    if Path.cwd().is_relative_to(path.resolve()):
+        raise InputError(f"{path}: is where you are; go out of it first (cd ..)")
+    above = next((p for p in path.absolute().parents if (p / STATE).exists() or (p / SWEEP).exists()), None)
+    if above is not None:
+        raise InputError(f"{path}: is a job of the sweep {above}, which goes as a whole")
+    if is_locked(path):
+        raise InputError(f"{path}: a ch12 process is writing there; end it first")
+    return found
+
+
+def remove(entry: Entry) -> None:
+    """Removes a directory with all that is in it. Links in it are removed, not followed."""
+    with locked(entry.path, key=str(entry.path)), machine_errors(f"cannot remove {entry.path}"):
+        shutil.rmtree(entry.path)

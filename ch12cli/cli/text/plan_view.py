@@ -1,0 +1,217 @@
+"""A sweep's plan as text for people: its jobs, what goes together, what is trained by itself and why, what it costs."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from ch12cli.cli.text.console import wrap
+from ch12cli.cli.text.sweep_report import NUMBERS, count_of, short_names
+from ch12cli.cli.text.tables import cut_cells, format_seconds, format_table, table_width
+
+if TYPE_CHECKING:  # they import torch
+    from ch12cli.sweep.groups import Group
+    from ch12cli.sweep.jobs import SweepJob
+    from ch12cli.sweep.plan import Plan
+    from ch12cli.sweep.work_item import Unit
+
+GROUPS = 20  # that are listed, at most
+VALUES = 6  # of a key that are listed, at most; of more the first three and the last
+INDENT = "  "
+
+
+def format_plan(
+    plan: Plan, estimates: Sequence[tuple[float, int] | None] | None = None, *, width: int | None = None
+) -> list[str]:
+    """The plan in lines. estimates: of each group, the seconds that it will take and the bytes at once, None for one
+    that is done; width: of the terminal, unless it is given."""
+    from ch12cli.sweep.groups import why_not_halved  # imports torch, as has whoever has a plan
+
+    width = width or shutil.get_terminal_size().columns
+    values = varied(plan.jobs.values())
+    blocks = [
+        format_jobs(plan, width=width),
+        format_varied(values, width=width),
+        format_groups(plan, estimates or [], keys=distinguishing(plan.groups, values), width=width),
+        [
+            *format_reasons(plan.groups, "not stacked", [group.reason for group in plan.groups], width=width),
+            *format_reasons(plan.groups, "not halved", [why_not_halved(group) for group in plan.groups], width=width),
+            *format_reasons(plan.groups, "not estimated", [group.unmeasured for group in plan.groups], width=width),
+        ],
+        format_total(estimates or []),
+    ]
+    lines: list[str] = []
+    for block in blocks:
+        lines += [*([""] if lines and block else []), *block]
+    return lines
+
+
+def format_jobs(plan: Plan, *, width: int) -> list[str]:
+    """How many jobs there are, how many of them are done, and which were given more than once."""
+    given = Counter(plan.numbers)
+    repeated = [number for number, times in given.items() if times > 1]
+    head = count_of(len(plan.jobs), "job")
+    if plan.done:
+        head += f", {len(plan.done):,} done already, {len(plan.jobs) - len(plan.done):,} to train"
+    lines = [head]
+    if repeated:
+        surplus = len(plan.numbers) - len(plan.jobs)
+        first = " ".join(plan.jobs[repeated[0]].lines)
+        lines.append(f"{count_of(surplus, 'duplicate')} left out, the first: {first}")
+    return [line for text in lines for line in _wrapped(text, width)]
+
+
+def varied(jobs: Iterable[SweepJob]) -> dict[str, list[str]]:
+    """The values of each override in which the jobs differ, in the order in which they appear."""
+    found: dict[str, dict[str, None]] = {}
+    times: Counter[str] = Counter()
+    total = 0
+    for job in jobs:
+        total += 1
+        for key, value in job.values.items():
+            found.setdefault(key, {})[value] = None
+            times[key] += 1
+    return {key: list(values) for key, values in found.items() if len(values) > 1 or times[key] < total}
+
+
+def format_varied(values: Mapping[str, Sequence[str]], *, width: int) -> list[str]:
+    """A line for each key: `seed  400 values: 0, 1, 2, ..., 399`."""
+    room = max(map(len, values), default=0)
+    lines = []
+    for key, of_key in values.items():
+        shown = of_key if len(of_key) <= VALUES else [*of_key[:3], "...", of_key[-1]]
+        lines += _wrapped(f"{key:<{room}}  {count_of(len(of_key), 'value')}: {', '.join(shown)}", width)
+    return lines
+
+
+def describe_varied(values: Mapping[str, Sequence[str]]) -> str:
+    """`optimizer.lr (3 values), seed (400 values)`."""
+    return ", ".join(f"{key} ({count_of(len(of_key), 'value')})" for key, of_key in values.items())
+
+
+def describe_units(units: Iterable[Unit]) -> str:
+    """`2 stacks of 600 runs, 12 runs one by one`."""
+    stacks, alone = [], 0
+    for unit in units:
+        if unit.stacked:
+            stacks.append(len(unit.jobs))
+        else:
+            alone += len(unit.jobs)
+    pieces = []
+    if stacks:
+        low, high = min(stacks), max(stacks)
+        pieces.append(f"{count_of(len(stacks), 'stack')} of {low:,}{f' to {high:,}' if high > low else ''} runs")
+    if alone:
+        pieces.append("1 run by itself" if alone == 1 else f"{alone:,} runs one by one")
+    return ", ".join(pieces)
+
+
+def describe_halving(groups: Sequence[Group]) -> list[tuple[str, str]]:
+    """By what and when the worse runs are to leave, and of which jobs none will; nothing without halving."""
+    from ch12cli.sweep.groups import why_not_halved  # imports torch, as has whoever has a plan
+    from ch12cli.sweep.halving import Halving
+
+    told: dict[str, None] = {}
+    for group in groups:
+        halving = group.settings["sweep"].get("halving")
+        if halving and not why_not_halved(group):
+            rungs = ", ".join(map(str, Halving(**halving).rungs(group.settings["epochs"])))
+            told[f"by {halving['metric']}, 1 in {halving['factor']} stays after epoch {rungs}"] = None
+    reasons = [why_not_halved(group) for group in groups]
+    lines = [*told, *format_reasons(groups, "not halved", reasons, width=2**20)]
+    return [("halving" if not place else "", line) for place, line in enumerate(lines)]
+
+
+def distinguishing(groups: Sequence[Group], keys: Collection[str]) -> dict[str, list[list[str]]]:
+    """The values, for each group, of the keys that tell the groups apart: those that have one value in each group, or
+    if these leave groups alike, all of which the groups have different values."""
+    values = [_values(group, keys) for group in groups]
+    differ = [key for key in keys if any(set(of_group[key]) != set(values[0][key]) for of_group in values)]
+    fixed = [key for key in differ if all(len(of_group[key]) == 1 for of_group in values)]
+    told_apart = len({tuple(of_group[key][0] for key in fixed) for of_group in values}) == len(groups)
+    return {key: [of_group[key] for of_group in values] for key in (fixed if told_apart else differ)}
+
+
+def _values(group: Group, keys: Iterable[str]) -> dict[str, list[str]]:
+    """The values of each override in a group, each once, "" for a job that leaves it alone."""
+    found: dict[str, dict[str, None]] = {key: {} for key in keys}
+    for job in group.jobs:
+        values = job.values
+        for key, of_key in found.items():
+            of_key[values.get(key, "")] = None
+    return {key: list(of_key) for key, of_key in found.items()}
+
+
+def format_groups(
+    plan: Plan,
+    estimates: Sequence[tuple[float, int] | None],
+    *,
+    keys: Mapping[str, Sequence[Sequence[str]]],
+    width: int,
+) -> list[str]:
+    """A table with a line for each group: what tells it from the others, how it is trained, what it costs."""
+    units: dict[int, list[Unit]] = {}
+    for unit in plan.units:
+        units.setdefault(unit.group, []).append(unit)
+    done = set(plan.done)
+    table = [
+        ["group", *keys, "trained as", "jobs", *(["done"] if done else []), *(["time", "memory"] if estimates else [])]
+    ]
+    for index, group in enumerate(plan.groups[:GROUPS]):
+        row = [f"{index + 1}", *(_cell(of_groups[index]) for of_groups in keys.values())]
+        compiled = ", compiled" if group.compiled and index in units else ""
+        row += [(describe_units(units.get(index, ())) or "-") + compiled, f"{len(group.jobs):,}"]
+        row += [f"{sum(job.number in done for job in group.jobs):,}"] if done else []
+        if estimates:
+            estimate = estimates[index]
+            row += ["-", "-"] if estimate is None else [format_seconds(estimate[0]), format_bytes(estimate[1])]
+        table.append(row)
+    if table_width(table) > width:
+        table[0][1 : len(keys) + 1] = short_names(list(keys))
+    left = len(keys) + 2
+    lines = format_table(cut_cells(table, left, width=width, ascii_only=True), left=left)
+    rest = plan.groups[GROUPS:]
+    if rest:
+        jobs = sum(len(group.jobs) for group in rest)
+        lines.append(f"and {count_of(len(rest), 'more group')} of {count_of(jobs, 'job')}")
+    return lines
+
+
+def _cell(values: Sequence[str]) -> str:
+    return ",".join(value or "-" for value in values) if len(values) <= 2 else f"{len(values):,} values"
+
+
+def format_reasons(groups: Sequence[Group], what: str, reasons: Sequence[str], *, width: int) -> list[str]:
+    """Why something is so of some groups, a line for each reason. reasons: of each group, empty for none."""
+    found: dict[str, list[int]] = {}
+    for index, reason in enumerate(reasons):
+        if reason:
+            found.setdefault(reason, []).append(index)
+    lines = []
+    for reason, members in found.items():
+        numbers = ", ".join(f"{index + 1}" for index in members[:NUMBERS]) + (", ..." if len(members) > NUMBERS else "")
+        jobs = count_of(sum(len(groups[index].jobs) for index in members), "job")
+        where = f"group{'s' if len(members) > 1 else ''} {numbers}"
+        lines += _wrapped(f"{what}: {reason} ({jobs}, {where})", width)
+    return lines
+
+
+def format_total(estimates: Sequence[tuple[float, int] | None]) -> list[str]:
+    """What the whole sweep will take: its groups are trained one after another."""
+    known = [estimate for estimate in estimates if estimate is not None]
+    if not known:
+        return []
+    seconds, memory = sum(seconds for seconds, _ in known), max(size for _, size in known)
+    return [f"about {format_seconds(seconds)} and {format_bytes(memory)} of memory in all"]
+
+
+def format_bytes(size: float) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 999.5e6 else f"{max(1, size / 1e6):.0f} MB"
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """The text in lines of that width, all but the first indented."""
+    first, *others = wrap(text, width - len(INDENT))
+    return [first, *(INDENT + line for line in others)]

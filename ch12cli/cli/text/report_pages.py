@@ -1,0 +1,200 @@
+"""The pages of `ch12 report`, from what a run or a sweep has written."""
+
+import shlex
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ch12cli.catalogue.entries import Entry
+from ch12cli.catalogue.summary import Folded, failures, fold, is_seed, overrides, varying
+from ch12cli.catalogue.sweep_jobs import monitor_of, read_jobs
+from ch12cli.cli.text import plots
+from ch12cli.cli.text.sweep_report import format_failures, format_interval, other_metrics
+from ch12cli.cli.text.tables import format_seconds, metric_label, result_rows
+from ch12cli.cli.verbs.compare import compared
+from ch12cli.cli.verbs.show import commands_of, reason_of, whole
+from ch12cli.errors import InputError
+from ch12cli.files.hydra_folder import NAMES_A_KEY
+from ch12cli.files.metrics_csv import read_metrics
+from ch12cli.files.objective import SEVERAL, minimised
+from ch12cli.files.run_directory import METRICS, RESULT, read_result
+from ch12cli.plots.plot import Picture
+from ch12cli.plots.sweeps import number as value_of
+from ch12cli.report import page
+
+FOLDED = 30  # combinations of a sweep that the page's first table shows, at most
+
+
+def run_page(entry: Entry) -> bytes:
+    problems: list[str] = []
+    result = whole(lambda: read_result(entry.path / RESULT), problems) or {}
+    rows = whole(lambda: read_metrics(entry.path / METRICS), problems) or []
+    run = compared(entry.path)
+    title = plots.subject(entry.path)
+    sections = [heading(title, entry), *(f"<p class='failed'>{page.shown(problem)}</p>" for problem in problems)]
+    if reason := reason_of(result):
+        sections.append(f"<p>{page.shown(reason)}</p>")
+    sections.append(page.highlights(highlights(entry)))
+    if rows:
+        sections.append(page.gallery([plots.curves_of_runs([entry.path], None)]))
+    if figures := result_rows(result):
+        metrics = list(dict.fromkeys(n for row in figures for n in row if n not in ("row", "part", "epoch")))
+        header = ["", "part", "epoch", *map(metric_label, metrics)]
+        table = [
+            [row["row"], row["part"], row["epoch"], *(number(row.get(name)) for name in metrics)] for row in figures
+        ]
+        sections += ["<h2>Results</h2>", page.table(header, table)]
+    commands = commands_of(entry.path, result)
+    lines = [("Then:" if number else "Trains it again:", command) for number, command in enumerate(commands)]
+    name = shlex.quote(str(entry.path))
+    lines += [("Trains it again and says whether it is the same:", f"ch12 repro {name}")]
+    classes = any("accuracy" in row for row in figures)
+    lines += [(f"Its figures on the test part{', class by class' * classes}:", f"ch12 eval {name}")]
+    sections += ["<h2>Commands</h2>", page.commands(lines)]
+    sections += ["<h2>Configuration</h2>", page.facts(told(run.settings))]
+    if run.environment:
+        sections += ["<h2>Environment</h2>", page.facts(run.environment)]
+    if rows:
+        epochs = page.table(list(rows[0]), ([number(value) for value in row.values()] for row in rows))
+        sections += ["<h2>Epochs</h2>", page.folded(f"{len(rows)} epochs", epochs)]
+    return page.document(title, sections)
+
+
+def sweep_page(entry: Entry) -> bytes:
+    rows = read_jobs(entry.path)
+    monitor = monitor_of(entry.path, rows) or "valid_loss"
+    keys = varying(rows)
+    finished = [row for row in rows if row.get("status") == "finished"]
+    title = plots.name_of(entry.path)
+    sections = [heading(title, entry)]
+    counts = [(status, f"{count:,}") for status, count in sorted(entry.jobs.items())]
+    sections.append(page.highlights([("jobs", f"{len(rows):,}"), *counts, *best_figures(finished, monitor)]))
+    sections.append(page.gallery(pictures(entry.path, keys, finished)))
+    if finished:
+        metrics = ["objective", *other_metrics(finished, monitor)]
+        found = fold(rows, keys, metrics, minimise=minimised(monitor))
+        shown = list(found[0].values)
+        header = [*shown, *(monitor if name == "objective" else name for name in metrics), "runs", "best job"]
+        table = [
+            [*each.values.values(), *(figure(each, n, monitor) for n in metrics), each.runs, each.best]
+            for each in found[:FOLDED]
+        ]
+        note = (
+            "Mean ± 95 % confidence interval over the seeds, best first." if any(map(is_seed, keys)) else "Best first."
+        )
+        more = f" The first {FOLDED} of {len(found)}." if len(found) > FOLDED else ""
+        sections += ["<h2>Compared</h2>", f"<p class='dim'>{note}{more}</p>", page.table(header, table, best=0)]
+    if bad := format_failures(failures(rows)):
+        sections += ["<h2>What went wrong</h2>", *(f"<p>{page.shown(line)}</p>" for line in bad)]
+    columns = [n for n in (rows[0] if rows else {}) if n not in ("directory", "cause", "command", *keys)]
+    header = ["job", *keys, *(name for name in columns if name != "job"), "cause"]
+    jobs = (
+        [
+            row["job"],
+            *(overrides(row).get(key, "") for key in keys),
+            *(short(row.get(n)) for n in header[1 + len(keys) :]),
+        ]
+        for row in rows
+    )
+    sections += ["<section class='wide'><h2>Jobs</h2>", page.jobs_table(header, jobs), "</section>"]
+    best = best_row(finished, monitor)
+    name = shlex.quote(str(entry.path))
+    lines = [("Trains the best one by itself:", best["command"])] if best else []
+    lines += [("Does what is missing of it:", f"ch12 resume {name}"), ("Compares it:", f"ch12 compare {name}")]
+    sections += ["<h2>Commands</h2>", page.commands(lines)]
+    if best and (place := inside(entry.path, best)):
+        run = compared(place)
+        shared = {key: value for key, value in told(run.settings).items() if key not in keys}
+        sections += ["<h2>Configuration that all jobs share</h2>", page.facts(shared)]
+        sections += ["<h2>Environment</h2>", page.facts(run.environment)]
+    return page.document(title, sections)
+
+
+def heading(title: str, entry: Entry) -> str:
+    began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.when))
+    status = page.shown(entry.status)
+    return (
+        f"<h1>{page.shown(title)}</h1><p><span class='status {status}'>{status}</span> "
+        f"<span class='dim'>began {began} in {page.shown(entry.path)}</span></p>"
+    )
+
+
+def highlights(entry: Entry) -> list[tuple[str, str]]:
+    """What a run came to, in a few figures."""
+
+    values = entry.values
+    found = [(plots.in_words(name), f"{value:.4g}") for name, value in values.items() if is_figure(name, value)]
+    if isinstance(values.get("objective"), int | float):
+        found.append((f"{plots.in_words(str(values.get('monitor')))}, best epoch", f"{values['objective']:.4g}"))
+    found.append(("epochs", str(values.get("epochs") or 0)))
+    if isinstance(values.get("seconds"), int | float):
+        found.append(("time", format_seconds(values["seconds"])))
+    if values.get("parameters") is not None:
+        found.append(("parameters", str(values["parameters"])))
+    return found
+
+
+def is_figure(name: str, value: object) -> bool:
+    return name.startswith("test_") and isinstance(value, int | float)
+
+
+def best_row(finished: Sequence[Mapping[str, str]], monitor: str) -> Mapping[str, str] | None:
+    if monitor == SEVERAL:
+        return None
+    sign = 1 if minimised(monitor) else -1
+    known = [row for row in finished if value_of(row.get("objective")) == value_of(row.get("objective"))]
+    return min(known, key=lambda row: sign * value_of(row["objective"]), default=None)
+
+
+def best_figures(finished: Sequence[Mapping[str, str]], monitor: str) -> list[tuple[str, str]]:
+    best = best_row(finished, monitor)
+    return (
+        [(f"best {plots.in_words(monitor)}, job {best['job']}", f"{value_of(best['objective']):.4g}")] if best else []
+    )
+
+
+def pictures(sweep: Path, keys: Sequence[str], finished: Sequence[Any]) -> list[Picture]:
+    """The figures of a sweep: over its keys, what they weigh, how the results are spread, how they were learnt."""
+
+    if not finished:
+        return []
+    several = [key for key in keys if not is_seed(key)]
+    kinds = ["heatmap", "importance"] if len(several) > 1 else ["slice"] if several else []
+    found = [plots.of_a_sweep([sweep], kind) for kind in [*kinds, "distribution"]]
+    try:
+        return [*found, plots.curves(sweep)]
+    except InputError:  # no job has its metrics.csv
+        return found
+
+
+def inside(sweep: Path, row: Mapping[str, str]) -> Path | None:
+    """The directory of a job; None if the table leads elsewhere, or it is gone."""
+    place = Path(row.get("directory") or row["job"])
+    safe = not place.is_absolute() and ".." not in place.parts
+    return sweep / place if safe and (sweep / place / ".hydra").is_dir() and not (sweep / place).is_symlink() else None
+
+
+def told(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that say something: none of Hydra's own, nor what is not set; for another key's name its value."""
+    named = {key: NAMES_A_KEY.fullmatch(str(value)) for key, value in settings.items()}
+    values = {key: settings.get(found[1]) if (found := named[key]) else value for key, value in settings.items()}
+    return {key: value for key, value in values.items() if not key.startswith("hydra") and value not in (None, "null")}
+
+
+def number(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else "" if value is None else str(value)
+
+
+def figure(folded: Folded, metric: str, monitor: str) -> str:
+    """A metric's mean with its interval."""
+    name = (monitor if metric == "objective" else metric).partition("_")[2]
+    return format_interval(name, folded.mean[metric], folded.half_width[metric], ascii_only=False)
+
+
+def short(text: str | None) -> str:
+    """A cell of sweep.csv with six digits, where it is a number with more."""
+    try:
+        return f"{float(text):.6g}" if text and len(text) > 7 else text or ""
+    except ValueError:
+        return text or ""

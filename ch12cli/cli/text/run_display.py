@@ -1,0 +1,124 @@
+"""What a person sees of one run: what is trained, how it goes, what came out."""
+
+import shlex
+from collections import deque
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from ch12cli.cli.text.console import print_line
+from ch12cli.cli.text.progress import format_progress
+from ch12cli.cli.text.run_report import format_status, styled_curves, styled_result
+from ch12cli.cli.text.screen import Screen
+from ch12cli.cli.text.tables import epoch_columns, format_epoch, format_epoch_header
+
+Row = Mapping[str, Any]  # a row of metrics.csv
+
+RATE_OVER = 30  # pictures over which the rate is averaged
+LABEL_WIDTH = 9  # characters: optimizer
+LOG_LINES = 20  # about epochs, at most, where there is no live display
+MIN_CURVE = 8  # lines of a learning curve on a low terminal
+
+
+class RunDisplay(Screen):
+    """The display of one run: live on a terminal, plain lines elsewhere.
+
+    verbosity: -1 shows the directory alone, 1 every epoch where lines are printed.
+    """
+
+    def __init__(self, *, verbosity: int = 0, console: Console | None = None, errors: Console | None = None) -> None:
+        super().__init__(verbosity=verbosity, console=console, errors=errors)
+        self._epochs = 0
+        self._label_width = LABEL_WIDTH
+        self._row: Row = {}  # the latest
+        self._done = 0.0  # epochs, the share of the one at hand among them
+        self._drawn: deque[tuple[float, float]] = deque(maxlen=RATE_OVER)  # (time, epochs) of pictures
+        self._stride = 0  # epochs from line to line where there is no live display; 0: no lines
+        self._columns: list[str] = []  # of these lines
+        self._logged = 0  # epoch of the latest of them
+
+    def begin(self, facts: Sequence[tuple[str, str]], *, epochs: int, directory: Path) -> None:
+        """Shows what is about to be trained, (label, text) each, and starts the display of the epochs."""
+        self._epochs = epochs
+        if self.quiet:
+            return
+        facts = [*facts, ("directory", str(directory))] if self.verbose else facts
+        self._label_width = max([LABEL_WIDTH, *(len(label) for label, _ in facts)])
+        self.print_facts(facts, label_width=self._label_width)
+        self.print([""])
+        self.spoke = False
+        if not self.start(self._picture):
+            self._stride = 1 if self.verbose else log_stride(epochs)
+
+    def step(self, done: int, steps: int) -> None:
+        """Takes note of how far an epoch is, and shows it if that is due."""
+        self._done = self._row.get("epoch", 0) + done / steps
+        self.refresh()
+
+    def epoch(self, row: Row) -> None:
+        """Takes note of an epoch, and shows it if that is due."""
+        self._row, self._done = row, float(row["epoch"])
+        if self.live is not None:
+            self.refresh()
+        elif self._stride and (not self._columns or row["epoch"] % self._stride == 0):
+            self._log(row)
+
+    def end(self, result: Mapping[str, Any], rows: Sequence[Row], *, directory: Path) -> None:
+        """Ends the live display and shows how the run ended: status, figures, learning curve, directory.
+
+        result: as in result.json; of a run that did not finish, `reason` is shown, if it is there.
+        """
+        self.close()
+        if not self.quiet:
+            if self._stride and self._row and self._row["epoch"] != self._logged:
+                self._log(self._row)
+            width, height = self.console.size
+            self.print([""] if self.spoke else [])
+            for block in (
+                format_status(result, self._epochs, width=width),
+                styled_result(result, ascii_only=self.ascii_only),
+                styled_curves(rows, width=width, height=max(MIN_CURVE, height // 2), ascii_only=self.ascii_only),
+            ):
+                self.print([*block, ""] if block else [])
+        if result["status"] == "interrupted" and not self.quiet:
+            self.print([f"go on with: ch12 resume {shlex.quote(str(directory))}"])
+        if result["status"] != "finished" and not self.seen:
+            print_line(self.errors, *format_status(result, self._epochs))
+        self.print([str(directory)])
+
+    def _picture(self) -> Text:
+        if self._done:
+            self._drawn.append((perf_counter(), self._done))
+        (then, first), (now, last) = (self._drawn[0], self._drawn[-1]) if self._drawn else ((0.0, 0.0), (0.0, 0.0))
+        return format_progress(
+            self._row,
+            self._epochs,
+            done=self._done,
+            rate=(last - first) / (now - then) if now > then and last > first else None,
+            width=self.console.width,
+            label_width=self._label_width,
+            ascii_only=self.ascii_only,
+        )
+
+    def _log(self, row: Row) -> None:
+        """Prints an epoch as a line, the first below a header."""
+        if not self._columns:
+            self._columns = epoch_columns(row, width=self.console.width, verbose=self.verbose)
+            self.print([format_epoch_header(self._columns, ascii_only=self.ascii_only)])
+        self.print([format_epoch(row, self._columns)])
+        self._logged = row["epoch"]
+        self.spoke = True
+
+
+def log_stride(epochs: int) -> int:
+    """Every how many epochs there is a line, so that there are at most LOG_LINES: 1, 2, 5, 10, 20, 50, …"""
+    stride = 1
+    while True:
+        for factor in (1, 2, 5):
+            if epochs <= LOG_LINES * stride * factor:
+                return stride * factor
+        stride *= 10

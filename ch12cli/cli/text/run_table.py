@@ -1,0 +1,121 @@
+"""Runs and sweeps as a table, a line each, as wide as the terminal and no wider."""
+
+import math
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from ch12cli.catalogue.entries import Entry
+from ch12cli.catalogue.names import OUTPUTS
+from ch12cli.cli.help.page import page_width, printable
+from ch12cli.cli.text.tables import format_number, format_seconds, format_table, metric_label, table_width
+
+COLUMNS = ("when", "run", "status", "epochs", "objective", "test", "time")
+KEPT = ("run", "status")  # whatever is in them
+TO_THE_LEFT = ("when", *KEPT)
+SPARE = ("time", "when", "test", "epochs")  # left out one after the other, where there is no room
+MIN_NAME = 20  # characters to which a run's name may be cut before a column is left out
+NONE = "-"
+
+Table = list[list[str]]  # its header first
+
+
+def format_runs(listed: Sequence[Entry]) -> str:
+    """A line an entry. On a terminal none is wider than it: what says least is left out, and long names are cut."""
+    table = without_empty([list(COLUMNS), *(cells(entry) for entry in listed)])
+    width = page_width() if sys.stdout.isatty() else None
+    if width is not None and table_width(table) > width:
+        brief = [list(COLUMNS), *(cells(entry, brief=True) for entry in listed)]
+        table = fitted(without_empty(with_common_words(brief)), width)
+    return "\n".join(format_table(table, left=sum(name in TO_THE_LEFT for name in table[0])))
+
+
+def without_empty(table: Table) -> Table:
+    """The table without columns in which there is nothing."""
+    columns = zip(*table, strict=True)
+    kept = [place for place, (name, *rest) in enumerate(columns) if name in KEPT or any(cell != NONE for cell in rest)]
+    return table if len(kept) == len(table[0]) else [[row[place] for place in kept] for row in table]
+
+
+def with_common_words(table: Table) -> Table:
+    """The table with `valid loss` as the name of a column, where all its cells would begin with that."""
+    for name in ("objective", "test"):
+        place = COLUMNS.index(name)
+        words = {row[place].rpartition(" ")[0] for row in table[1:] if row[place] != NONE}
+        if len(words) == 1 and (word := words.pop()):
+            table[0][place] = word if name == "objective" else f"test {word}"
+            for row in table[1:]:
+                row[place] = row[place].rpartition(" ")[2]
+    return table
+
+
+def fitted(table: Table, width: int) -> Table:
+    """The table in that many characters."""
+    for name in SPARE:
+        if table_width(with_names_cut(table, MIN_NAME)) <= width:
+            break
+        place = next((place for place, head in enumerate(table[0]) if head.startswith(name)), None)
+        table = [row if place is None else [*row[:place], *row[place + 1 :]] for row in table]
+    longest = max(len(row[table[0].index("run")]) for row in table)
+    return with_names_cut(table, max(MIN_NAME, longest - max(0, table_width(table) - width)))
+
+
+def with_names_cut(table: Table, room: int) -> Table:
+    """The table with no more than the end of each run's name, where names of one day differ."""
+    place, mark = table[0].index("run"), "…" if printable("…") == "…" else "~"
+    return [
+        [*row[:place], mark + row[place][1 - room :], *row[place + 1 :]] if len(row[place]) > room else row
+        for row in table
+    ]
+
+
+def cells(entry: Entry, *, brief: bool = False) -> list[str]:
+    values = entry.values
+    epochs = str(values.get("epochs") or NONE)
+    objective = objective_of(values)
+    if entry.kind == "sweep":
+        ended, jobs = sum(entry.jobs.values()), values.get("jobs", 0)
+        epochs = f"{jobs:,} jobs" if ended == jobs else f"{ended:,}/{jobs:,} jobs"
+        if not brief:
+            objective = describe(entry.jobs) + (f", best {objective}" if objective != NONE else "")
+    seconds = values.get("seconds")
+    spent = format_seconds(seconds) if isinstance(seconds, int | float) and math.isfinite(seconds) else NONE
+    when = NONE if entry.kind == "job" else minute(int(entry.when // 60))
+    name = entry.place.removeprefix(f"{OUTPUTS}/")  # by which it is found just as well
+    found = (when[5:] or NONE if brief else when, name, entry.status, epochs, objective, test_of(values), spent)
+    return [text if text.isascii() and text.isprintable() else printable(text) for text in found]
+
+
+def objective_of(values: Mapping[str, Any]) -> str:
+    """`valid loss 0.1234`."""
+    monitor, objective = str(values.get("monitor") or ""), values.get("objective")
+    if not isinstance(objective, int | float):
+        return NONE
+    return f"{monitor.replace('_', ' ')} {format_number(monitor.partition('_')[2] or 'loss', objective)}".lstrip()
+
+
+def test_of(values: Mapping[str, Any]) -> str:
+    """The first metric on the test part but the loss: `accuracy 0.9667`."""
+    name = first_test_metric(tuple(values))
+    if not isinstance(value := values.get(name), int | float):
+        return NONE
+    metric = name.removeprefix("test_")
+    return f"{metric_label(metric, ascii_only=True)} {format_number(metric, value)}"
+
+
+@lru_cache(maxsize=256)
+def first_test_metric(names: Sequence[str]) -> str:
+    return next((name for name in names if name.startswith("test_") and name != "test_loss"), "")
+
+
+@lru_cache(maxsize=4096)
+def minute(minutes: int) -> str:
+    """A minute since 1970, as a clock on the wall here shows it."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(60 * minutes))
+
+
+def describe(jobs: Mapping[str, int]) -> str:
+    """How a sweep's jobs ended: `2 failed, 98 finished`."""
+    return ", ".join(f"{count:,} {status}" for status, count in sorted(jobs.items())) or NONE

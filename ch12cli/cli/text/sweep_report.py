@@ -1,0 +1,235 @@
+"""What a sweep came to, as text for people: its jobs by status, what differed and how well it did, what went wrong."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from rich.text import Text
+
+from ch12cli.catalogue.summary import Failure, Folded, Record, by_monitor, fold, left_after, varying
+from ch12cli.cli.text.tables import cut_cells, format_number, format_rate, format_table, metric_label, table_width
+from ch12cli.files.objective import minimised
+
+ROWS = 15  # of the table, at most
+CAUSES = 10  # that are told, at most
+NUMBERS = 5  # of runs of one cause, at most; of more the first three
+METRICS = 3  # beside the objective, at most
+COUNT_STYLES = {"diverged": "yellow", "failed": "bold red", "interrupted": "yellow"}
+
+
+def styled_summary(
+    rows: Sequence[Record],
+    *,
+    monitor: str,
+    width: int,
+    ascii_only: bool,
+    limit: int = ROWS,
+    rest: str = "sweep.csv has all",
+    mark: str = "",
+) -> list[Text]:
+    """What differed between the jobs, best first, seeds folded; nothing if no job finished. A table for each metric
+    that is the objective of some.
+
+    monitor: the metric of rows that do not name it; limit: rows of a table that are shown; rest: where the others are;
+    mark: what stands behind the best one.
+    """
+    keys = varying(rows)
+    lines: list[Text] = []
+    for metric, alike in by_monitor(rows, monitor).items():
+        table = styled_table(
+            alike, keys, monitor=metric, width=width, ascii_only=ascii_only, limit=limit, rest=rest, mark=mark
+        )
+        lines += [*([Text()] if lines and table else []), *table]
+    return lines
+
+
+def styled_table(
+    rows: Sequence[Record],
+    keys: Sequence[str],
+    *,
+    monitor: str,
+    width: int,
+    ascii_only: bool,
+    limit: int,
+    rest: str,
+    mark: str,
+) -> list[Text]:
+    """The table of rows with one metric."""
+    finished = [row for row in rows if row.get("status") == "finished"]
+    if not finished:
+        return []
+    metrics = ["objective", *other_metrics(finished, monitor)]
+    folded = fold_rungs(rows, keys, metrics, minimise=minimised(monitor))
+    lines = [
+        Text(line)
+        for line in format_folded(
+            folded[:limit], metrics, monitor=monitor, width=width - len(mark), ascii_only=ascii_only
+        )
+    ]
+    lines[0].stylize("dim")
+    lines[1].append(mark).stylize("bold")
+    several = any(row.jobs > 1 for row in folded)
+    kind = "combination" if several else "run"
+    if len(folded) > limit:
+        lines.append(Text(f"and {count_of(len(folded) - limit, f'more {kind}')}; {rest}", style="dim"))
+    if any(row.runs > 1 for row in folded):
+        sign = "+-" if ascii_only else "±"
+        lines.insert(0, Text(f"mean {sign} 95 % confidence interval over the seeds", style="dim"))
+    return lines
+
+
+def fold_rungs(rows: Sequence[Record], keys: Sequence[str], metrics: Sequence[str], *, minimise: bool) -> list[Folded]:
+    """The rows folded; where halving took runs out, only those with each other that left at the same rung: their
+    figures are of as many epochs. Those that went on come first."""
+    rungs = {left_after(row) for row in rows}
+    if rungs == {0}:
+        return fold(rows, keys, metrics, minimise=minimise)
+    found = []
+    for rung in sorted(rungs, key=lambda rung: -rung or -math.inf):
+        alike = fold([row for row in rows if left_after(row) == rung], keys, metrics, minimise=minimise)
+        left = f"epoch {rung}" if rung else ""
+        found += [each._replace(values={**each.values, "left after": left}) for each in alike]
+    return found
+
+
+def format_left(rows: Sequence[Record]) -> str:
+    """`9 left by halving: 6 after epoch 1, 3 after epoch 2`; empty where nobody did."""
+    rungs = Counter(rung for row in rows if (rung := left_after(row)))
+    told = ", ".join(f"{count:,} after epoch {rung}" for rung, count in sorted(rungs.items()))
+    return f"{rungs.total():,} left by halving: {told}" if rungs else ""
+
+
+def other_metrics(rows: Sequence[Record], monitor: str) -> list[str]:
+    """The columns that are shown beside the objective: of the test part, else of validation, else of training."""
+    columns = list(dict.fromkeys(name for row in (rows[0], rows[-1]) for name, value in row.items() if value))
+    for part in ("test_", "valid_", "train_"):
+        found = [name for name in columns if name.startswith(part) and name != monitor]
+        if found:
+            return sorted(found, key=lambda name: name == f"{part}loss")[:METRICS]
+    return []
+
+
+def format_folded(
+    folded: Sequence[Folded], metrics: Sequence[str], *, monitor: str, width: int, ascii_only: bool
+) -> list[str]:
+    """The table, its header first, no line wider than `width`: metrics are left out and keys cut where they must be."""
+    keys = list(folded[0].values)
+    table: list[list[str]] = []
+    tries = [(keys, len(metrics))] + [(short_names(keys), count) for count in range(len(metrics), 0, -1)]
+    for names, count in tries:
+        table = _table(folded, names, metrics[:count], monitor=monitor, ascii_only=ascii_only)
+        if table_width(table) <= width:
+            break
+    return format_table(cut_cells(table, len(keys), width=width, ascii_only=ascii_only), left=len(keys))
+
+
+def _table(
+    folded: Sequence[Folded], names: Sequence[str], metrics: Sequence[str], *, monitor: str, ascii_only: bool
+) -> list[list[str]]:
+    several = any(row.jobs > 1 for row in folded)
+    labels = [
+        f"best {label_column(monitor, ascii_only=ascii_only)}"
+        if metric == "objective"
+        else label_column(metric, ascii_only=ascii_only)
+        for metric in metrics
+    ]
+    table = [[*names, *labels, *(["runs"] if several else []), "best run" if several else "run"]]
+    for row in folded:
+        figures = [
+            format_interval(
+                (monitor if metric == "objective" else metric).partition("_")[2],
+                row.mean[metric],
+                row.half_width[metric],
+                ascii_only=ascii_only,
+            )
+            for metric in metrics
+        ]
+        counts = [f"{row.runs:,}" if row.runs == row.jobs else f"{row.runs:,}/{row.jobs:,}"] if several else []
+        best = "-" if row.best is None else f"{row.best}"
+        table.append([*(value or "-" for value in row.values.values()), *figures, *counts, best])
+    return table
+
+
+def format_interval(metric: str, mean: float, half_width: float, *, ascii_only: bool) -> str:
+    """`0.0683 ± 0.0082`, both to the same place; the mean alone of one run, "-" of none."""
+    if math.isnan(mean):
+        return "-"
+    text = format_number(metric, mean)
+    if math.isnan(half_width):
+        return text
+    decimals = len(text.partition(".")[2])
+    half = f"{half_width:.2g}" if "e" in text or half_width >= 1e6 else f"{half_width:.{decimals}f}"
+    return f"{text} {'+-' if ascii_only else '±'} {half}"
+
+
+def short_names(keys: Sequence[str]) -> list[str]:
+    """Keys without their groups, where that leaves them different."""
+    last = [key.rpartition(".")[2] for key in keys]
+    return [short if last.count(short) == 1 else key for key, short in zip(keys, last, strict=True)]
+
+
+def format_failures(failures: Sequence[Failure]) -> list[str]:
+    """A line for each cause, and how many more there are."""
+    lines = [format_failure(failure) for failure in failures[:CAUSES]]
+    rest = failures[CAUSES:]
+    if rest:
+        jobs = sum(len(failure.jobs) for failure in rest)
+        lines.append(f"and {count_of(jobs, 'more job')} with {count_of(len(rest), 'other cause')}; sweep.csv has all")
+    return lines
+
+
+def format_failure(failure: Failure) -> str:
+    """`run 17 (optimizer.lr=10, seed=3) diverged: …`; of several runs what they have in common."""
+    cause = f": {failure.cause}" if failure.cause else ""
+    if len(failure.jobs) == 1:
+        return f"{name_job(failure.jobs[0], failure.common, failure.common)} {failure.status}{cause}"
+    numbers = failure.jobs if len(failure.jobs) <= NUMBERS else failure.jobs[:3]
+    named = f"runs {', '.join(map(str, numbers))}"
+    if len(failure.jobs) > len(numbers):
+        named += f" and {len(failure.jobs) - len(numbers):,} more"
+    told = ", ".join(f"{key}={value}" for key, value in failure.common.items())
+    return f"{named}{f' (all {told})' if told else ''} {failure.status}{cause}"
+
+
+def count_statuses(rows: Sequence[Record]) -> Mapping[str, int]:
+    """Jobs by status, those that should not be last."""
+    counts = dict.fromkeys(("finished", "diverged", "failed", "interrupted"), 0)
+    for row in rows:
+        status = row.get("status") or "interrupted"
+        counts[status] = counts.get(status, 0) + 1
+    return counts
+
+
+def format_counts(counts: Mapping[str, int]) -> Text:
+    """Jobs by status, `418 finished, 4 diverged`; those that should not be in their colours."""
+    shown = {status: count for status, count in counts.items() if count or status == "finished"}
+    pieces = [Text(f"{count:,} {status}", style=COUNT_STYLES.get(status, "")) for status, count in shown.items()]
+    return Text(", ").join(pieces)
+
+
+def format_bad(counts: Mapping[str, int]) -> str:
+    """`3 of 100 jobs failed, 1 diverged`: in a line for the errors, where the report says why."""
+    bad = [f"{counts[status]:,} {status}" for status in ("failed", "diverged") if counts[status]]
+    first, *others = bad
+    number, _, status = first.partition(" ")
+    return ", ".join([f"{number} of {count_of(sum(counts.values()), 'job')} {status}", *others])
+
+
+def count_of(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def label_column(column: str, *, ascii_only: bool) -> str:
+    """What a person calls a column of metrics: `valid loss`."""
+    part, _, metric = column.partition("_")
+    return f"{part} {metric_label(metric, ascii_only=ascii_only)}".rstrip()
+
+
+def name_job(number: int, values: Mapping[str, str], varying: Mapping[str, object]) -> str:
+    """A job with what tells it from the others: `run 17 (optimizer.lr=10, seed=3)`."""
+    told = ", ".join(f"{key}={value}" for key, value in values.items() if key in varying)
+    return f"run {number} ({told})" if told else f"run {number}"
+
+
+def runs_rate(rate: float) -> str:
+    return format_rate(rate).replace("epoch", "run")

@@ -1,0 +1,99 @@
+"""`ch12 bench loader`: how fast batches come with how many workers, and which setting to use."""
+
+import os
+import re
+from collections.abc import Sequence
+
+from ch12cli.cli.help.arguments import Arguments
+from ch12cli.cli.text.tables import format_table
+from ch12cli.config.suggest import did_you_mean
+from ch12cli.errors import InputError
+
+UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
+COST = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s)")
+WORKERS = (0, 1, 2, 4)
+
+
+def parser() -> Arguments:
+    arguments = Arguments("bench")
+    arguments.add_argument(
+        "--item-cost", metavar="TIME", default="0ms", help="work to get an item ready, as 2ms or 50us"
+    )
+    arguments.add_argument("--step-cost", metavar="TIME", default="0ms", help="work of a training step, as 5ms")
+    arguments.add_argument("--fetch", choices=["item", "batch", "both"], default="batch", help="batch unless given")
+    arguments.add_argument("--seconds", type=float, default=0.6, help="that each setting is measured; 0.6 unless given")
+    arguments.add_argument("words", nargs="*")
+    return arguments
+
+
+def run(words: Sequence[str]) -> int:
+    options = parser().read(words)
+    if options.words[:1] != ["loader"]:
+        what = options.words[0] if options.words else ""
+        raise InputError(f"bench {what}: measures the loader{did_you_mean(what, ['loader'])}: ch12 bench loader")
+    item, step = cost("--item-cost", options.item_cost), cost("--step-cost", options.step_cost)
+    if not 0.05 <= options.seconds <= 60:
+        raise InputError(f"--seconds {options.seconds:g}: must be from 0.05 to 60")
+    lines, workers = without_workers(options.words[1:])
+    from ch12cli.config.compose import Composer, working_directory
+    from ch12cli.config.session import hydra_session
+    from ch12cli.run.start import checked
+
+    working_directory()
+    with hydra_session():
+        composition = checked(Composer(), lines)
+    import torch
+
+    from ch12cli.run.task import build_task, choose_device, tensors
+    from ch12cli.training.loader_bench import FETCHES, Costs, advise, measure
+
+    settings = composition.settings
+    device = choose_device(settings["device"])
+    torch.set_num_threads(1 if settings["threads"] == "auto" else settings["threads"])  # rows are copied, no more
+    task = build_task(settings)
+    part = tensors(task.data.train, task, dtype=torch.float32, device=torch.device("cpu"))
+    costs = Costs(item, step, waits=device.type != "cpu")
+    pinned = settings["pin_memory"] and device.type == "cuda"
+    batch_size = settings["batch_size"]
+    fetches = FETCHES if options.fetch == "both" else (options.fetch,)
+    found = []
+    for fetch in fetches:
+        for count in workers:
+            found.append(
+                measure(
+                    part, batch_size=batch_size, workers=count, fetch=fetch, pinned=pinned, costs=costs,
+                    device=device, lasting=options.seconds,
+                )
+            )  # fmt: skip
+    print(f"{task.data.table.source}: {len(part)} rows, batches of {batch_size}{', pinned' if pinned else ''}")
+    print(f"added work: {options.item_cost} an item, {options.step_cost} a step; {os.cpu_count()} cores\n")
+    base = found[0].seconds
+    rows = [["workers", "fetch", "batches/s", "items/s", "times as fast"]]
+    for each in found:
+        rate = 1 / each.seconds
+        rows.append(
+            [str(each.workers), each.fetch, f"{rate:,.0f}", f"{rate * batch_size:,.0f}", f"{base / each.seconds:.2f}"]
+        )
+    print("\n".join(format_table(rows, left=2)))
+    print(f"\n{advise(found, cores=os.cpu_count() or 1).words}")
+    return 0
+
+
+def cost(option: str, text: str) -> float:
+    """Seconds. InputError for what is no time."""
+    found = COST.fullmatch(text)
+    if not found or float(found[1]) * UNITS[found[2]] > 10:
+        raise InputError(f"{option} {text}: must be a time up to 10s, as 50us, 2ms or 0.1s")
+    return float(found[1]) * UNITS[found[2]]
+
+
+def without_workers(words: Sequence[str]) -> tuple[list[str], list[int]]:
+    """The overrides but workers, and the numbers of workers to try, 0 among them: what others are compared with."""
+    lines = [word for word in words if not word.startswith("workers=")]
+    given = [word.partition("=")[2] for word in words if word.startswith("workers=")]
+    if not given:
+        return lines, [count for count in WORKERS if count <= max(2, 2 * (os.cpu_count() or 1))]
+    counts = given[-1].strip("[]").split(",")
+    if not all(count.strip().isdigit() and int(count) <= 64 for count in counts):
+        raise InputError(f"workers={given[-1]}: must be whole numbers from 0 to 64, as workers=0,1,2,4")
+    return lines, sorted({0, *map(int, counts)})

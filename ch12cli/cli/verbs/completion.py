@@ -1,0 +1,171 @@
+"""`ch12 completion`: a script that teaches a shell to complete ch12's words, and the answers that it asks for."""
+
+from collections.abc import Sequence
+
+from ch12cli.cli.help.arguments import Arguments
+from ch12cli.cli.help.candidates import answer_for
+from ch12cli.cli.help.overview import option_lines, usage
+from ch12cli.cli.help.page import definitions, heading, join_pages, paragraph, printable
+from ch12cli.config.suggest import did_you_mean
+from ch12cli.errors import InputError
+
+# The one command that switches it on, in the file that the shell reads at its start.
+INSTALL = {
+    "bash": """echo 'eval "$(ch12 completion bash)"' >> ~/.bashrc""",
+    "zsh": """echo 'eval "$(ch12 completion zsh)"' >> ~/.zshrc""",
+    "fish": "echo 'ch12 completion fish | source' >> ~/.config/fish/config.fish",
+}
+
+# Each script calls `ch12 completion query`, by the name under which ch12 was called, and gets in the first line
+# `words`, `folders` or `files`, then a candidate a line. Behind one that ends with = there must be no blank.
+SCRIPTS = {
+    "bash": r"""
+# Tab completion of ch12 for bash; in ~/.bashrc: eval "$(ch12 completion bash)"
+_ch12() {
+    local answer candidate
+    COMPREPLY=()
+    # what readline replaces begins behind the last of COMP_WORDBREAKS, = and : among them
+    answer=$("${1/#\~\//$HOME/}" completion query bash -- "${COMP_LINE:0:COMP_POINT}" "$COMP_WORDBREAKS" 2>/dev/null)
+    case ${answer%%$'\n'*} in
+        folders) compopt -o dirnames +o nospace ;;
+        files) compopt -o default +o nospace ;;
+        words)
+            while IFS= read -r candidate; do COMPREPLY+=("$candidate"); done < <(tail -n +2 <<<"$answer")
+            ;;
+    esac
+}
+complete -o nospace -o nosort -F _ch12 ch12
+""",
+    "zsh": r"""
+# Tab completion of ch12 for zsh; in ~/.zshrc: eval "$(ch12 completion zsh)"
+_ch12() {
+    local -a answer unfinished finished
+    local -a line=("${(@Q)words[1,CURRENT-1]}" "$PREFIX")
+    answer=("${(@f)$("${line[1]/#\~\//$HOME/}" completion query zsh -- "${line[@]}" 2>/dev/null)}")
+    case $answer[1] in
+        folders) compset -P '*='; _files -/ ;;
+        files) compset -P '*='; _files ;;
+        words)
+            unfinished=(${(M)answer[2,-1]:#[^:]#=:*})
+            finished=(${answer[2,-1]:#[^:]#=:*})
+            _describe -t keys key unfinished -S ''
+            _describe -t words word finished
+            ;;
+    esac
+}
+(( $+functions[compdef] )) || { autoload -Uz compinit && compinit }
+compdef _ch12 ch12
+""",
+    "fish": r"""
+# Tab completion of ch12 for fish; in config.fish: ch12 completion fish | source
+function __ch12_complete
+    set -l words (commandline -opc)
+    set -l current (string trim --left --chars '"\'' -- (commandline -ct))
+    set -l answer ($words[1] completion query fish -- $words "$current" 2>/dev/null)
+    set -l start (string match -r '^[^=]*=' -- "$current")
+    switch "$answer[1]"
+        case words
+            printf '%s\n' $answer[2..-1]
+        case folders
+            printf '%s\n' "$start"(__fish_complete_directories (string replace -- "$start" '' "$current") '')
+        case files
+            printf '%s\n' "$start"(__fish_complete_path (string replace -- "$start" '' "$current"))
+    end
+end
+complete -c ch12 -e
+complete -c ch12 -f -a '(__ch12_complete)'
+""",
+}
+
+
+def parser() -> Arguments:
+    arguments = Arguments("completion", own_help=True)
+    arguments.add_argument("words", nargs="*")
+    return arguments
+
+
+def run(words: Sequence[str]) -> int:
+    if words[:1] == ["query"]:  # not an option among others: what follows are the words of the line to complete
+        print("\n".join(query(words[1:])))
+        return 0
+    options = parser().read(words)
+    if options.help:
+        print(format_completion_help())
+        return 0
+    if len(options.words) != 1:
+        raise InputError(f"name one shell, {', '.join(SCRIPTS)}; see `ch12 completion --help`")
+    shell = options.words[0]
+    if shell not in SCRIPTS:
+        hint = did_you_mean(shell, SCRIPTS) or f"; there are {', '.join(SCRIPTS)}"
+        raise InputError(f"{shell}: no completion for such a shell{hint}")
+    print(SCRIPTS[shell].strip())
+    return 0
+
+
+def format_completion_help() -> str:
+    """The page of `ch12 completion --help`."""
+    return join_pages(
+        [
+            usage("completion bash|zsh|fish"),
+            paragraph(
+                "Prints a script that lets the Tab key complete ch12's commands, options, groups, keys and values."
+            ),
+            [heading("To switch it on for good, once"), *definitions(INSTALL.items())],
+            [
+                heading("In this shell only"),
+                *definitions(
+                    [
+                        ("bash", 'eval "$(ch12 completion bash)"'),
+                        ("zsh", 'eval "$(ch12 completion zsh)"'),
+                        ("fish", "ch12 completion fish | source"),
+                    ]
+                ),
+            ],
+            [heading("Options"), *option_lines("completion")],
+        ]
+    )
+
+
+def query(words: Sequence[str]) -> list[str]:
+    """The lines of the answer to a shell's script.
+
+    words: the shell, `--`, then from bash the line up to the cursor and COMP_WORDBREAKS, from the others the words up
+    to the one at the cursor, which is the last.
+    """
+    shell, rest = (words[0] if words else ""), words[2:]
+    if shell == "bash":
+        line, breaks = [*rest, "", ""][:2]
+        typed, current, is_quoted = split_line(line)
+        answer = answer_for(typed[1:], current)
+        start = 0 if is_quoted else 1 + max((current.rfind(letter) for letter in breaks), default=-1)
+        ends = {word: "" if is_quoted or word.endswith("=") else " " for word, _ in answer.candidates}
+        return [answer.kind, *(word[start:] + end for word, end in ends.items())]
+    answer = answer_for(rest[1:-1], rest[-1] if rest else "")
+    return [answer.kind, *(describe(candidate, meaning, shell) for candidate, meaning in answer.candidates)]
+
+
+def describe(candidate: str, meaning: str, shell: str) -> str:
+    """A candidate with what it means, in the way of zsh's _describe or of fish."""
+    if shell == "zsh":
+        return f"{candidate.replace(':', chr(92) + ':')}:{printable(meaning)}"
+    return f"{candidate}\t{printable(meaning)}"
+
+
+def split_line(line: str) -> tuple[list[str], str, bool]:
+    """The finished words of a line, the word that its end is in, and whether a quote of that is still open."""
+    words: list[str] = []
+    current, quote, escaped = "", "", False
+    for letter in line:
+        if escaped:
+            current, escaped = current + letter, False
+        elif letter == "\\" and quote != "'":
+            escaped = True
+        elif letter == quote:
+            quote = ""
+        elif not quote and letter in "\"'":
+            quote = letter
+        elif not quote and letter.isspace():
+            words, current = [*words, current] if current else words, ""
+        else:
+            current += letter
+    return words, current, bool(quote)

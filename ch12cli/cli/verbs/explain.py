@@ -1,0 +1,243 @@
+"""`ch12 explain`: what a key, a group or a choice means, what it may be, and where its value comes from."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ch12cli.cli.help.arguments import Arguments
+from ch12cli.cli.help.overview import KEY_LABEL, REFERENCE, described
+from ch12cli.cli.help.page import definitions, heading, join_pages, paragraph
+from ch12cli.config.choices import (
+    Choice,
+    choices,
+    chosen_by,
+    comments,
+    find,
+    is_preset,
+    keys_of_choice,
+    known_keys,
+    top_level,
+)
+from ch12cli.config.schema import GROUPS, HYDRA_KEYS, key_of
+from ch12cli.config.suggest import did_you_mean
+from ch12cli.config.values import MANDATORY, shown
+from ch12cli.errors import InputError
+from ch12cli.files.hydra_folder import flatten
+
+if TYPE_CHECKING:
+    from ch12cli.config.explain import Setting, Traced
+
+
+def parser() -> Arguments:
+    arguments = Arguments("explain")
+    arguments.add_argument("-cd", "--config-dir", type=Path, action="append", default=[])
+    arguments.add_argument("-cn", "--config-name", default="config")
+    arguments.add_argument("words", nargs="*")
+    return arguments
+
+
+def run(words: Sequence[str]) -> int:
+    options = parser().read(words)
+    if not options.words:
+        raise InputError("nothing to explain; name a key, a group or a choice, as in `ch12 explain optimizer.lr`")
+    from ch12cli.config.compose import Composer, working_directory
+    from ch12cli.config.explain import Traced
+    from ch12cli.config.session import hydra_session
+
+    name, *overrides = sorted(options.words, key=lambda word: "=" in word)  # the name may stand anywhere
+    key, _, value = name.partition("=")
+    if value and key not in GROUPS:  # optimizer.lr=0.1 asks about the key, set to this
+        name, overrides = key.lstrip("+"), [*overrides, name]
+    working_directory()
+    with hydra_session():
+        composer = Composer(options.config_dir, config_name=options.config_name)
+        print(format_explanation(name, Traced(composer, overrides)))
+    return 0
+
+
+def format_explanation(name: str, traced: "Traced") -> str:
+    """The page about what a name stands for. InputError, with the nearest right names, if it stands for nothing."""
+    keys = known_keys(traced.folders) | dict(flatten(traced.composition.settings))
+    found = identify(name, keys, traced)
+    if isinstance(found, Choice):
+        return choice_page(found, traced)
+    if found in GROUPS:
+        return group_page(found, traced)
+    inside = [key for key in keys if key.startswith(f"{found}.")]
+    return branch_page(found, inside, traced) if inside and key_of(found) is None else key_page(found, traced)
+
+
+def identify(name: str, keys: Iterable[str], traced: "Traced") -> str | Choice:
+    """What a name stands for: a key, a group, the stem of keys, or a choice. A key's last part is enough."""
+    if name in GROUPS or any(key == name or key.startswith(f"{name}.") for key in keys) or traced.settings(name):
+        return name
+    group, separator, choice = name.partition("=" if "=" in name else "/")
+    if separator and group in GROUPS:
+        return chosen_choice(group, choice, traced.folders)
+    by_tail: list[str | Choice] = [key for key in keys if key.endswith(f".{name}")]
+    by_tail += [made for group in GROUPS if (made := find(group, name, traced.folders))]
+    if len(by_tail) == 1:
+        return by_tail[0]
+    known = [*keys, *GROUPS, *(typed(choice) for group in GROUPS for choice in choices(group, traced.folders))]
+    if by_tail:
+        raise InputError(f"{name}: there are several; which of {', '.join(map(typed, by_tail))}?")
+    raise InputError(f"{name}: no such key, group or choice{did_you_mean(name, known) or '; see `ch12 train --help`'}")
+
+
+def chosen_choice(group: str, name: str, folders: Sequence[Path]) -> Choice:
+    """The choice of that name. InputError with the nearest right ones if there is none."""
+    choice = find(group, name, folders)
+    if choice is None:
+        names = [choice.name for choice in choices(group, folders)]
+        hint = did_you_mean(name, names) or f"; choose one of {', '.join(names)}"
+        raise InputError(f"{group}={name}: no such choice{hint}")
+    return choice
+
+
+def typed(name: str | Choice) -> str:
+    """A name as it is typed on the command line."""
+    return name if isinstance(name, str) else f"{name.group}={name.name}"
+
+
+def key_page(path: str, traced: "Traced") -> str:
+    """A key: its meaning, what it may be, its default, its value and every place that sets it."""
+    group = path.partition(".")[0]
+    chosen = traced.choice(group) if group in GROUPS else None
+    listed = choices(group, traced.folders) if chosen else []
+    having = [choice for choice in listed if path in keys_of_choice(choice)]
+    having.sort(key=lambda choice: chosen is not None and choice.name != chosen.says)  # the chosen one first
+    meaning = meaning_of(path, having)
+    defaults = default_text(path, having)
+    entries = [("may be", rule_text(path, having)), *([("default", defaults)] if defaults else [])]
+    settings = traced.settings(path)
+    if settings:
+        entries += value_entries(path, settings, traced)
+    elif (value := traced.value(path)) is not None and value[0] != MANDATORY:
+        entries += [("value", shown(value[0])), ("set by", "ch12, for a choice whose file does not have the key")]
+    elif chosen and having:
+        none = f"{group}={chosen.says}, which has no such key, is chosen, by {chosen.place}"
+        if chosen.says == "null":
+            none = f"no {group} is chosen, by {chosen.place}"
+        if chosen.says == having[0].name:
+            none = "it must be given"
+        entries += [
+            ("value", f"none: {none}"),
+            ("try", f"ch12 train {typed(having[0])} {path}={shown(keys_of_choice(having[0])[path])}"),
+        ]
+    else:
+        entries.append(("value", f"none: {traced.path_of(traced.primary)} has no such key"))
+    return join_pages([[heading(path), *paragraph(meaning, indent=2)], definitions(entries)])
+
+
+def meaning_of(path: str, having: Sequence[Choice]) -> str:
+    """What a key means; for one that ch12 does not know, the comment beside it in the first file that has it."""
+    key = key_of(path)
+    if key is not None:
+        return key.meaning
+    if path in HYDRA_KEYS:
+        return HYDRA_KEYS[path]
+    remarks = [comments(choice.file).get(path.removeprefix(f"{choice.group}."), "") for choice in having]
+    return next((remark for remark in remarks if remark), "")
+
+
+def rule_text(path: str, having: Sequence[Choice]) -> str:
+    """What a key may be."""
+    key = key_of(path)
+    if key is not None:
+        return str(key.rule)
+    targets = dict.fromkeys(str(keys_of_choice(choice).get(f"{choice.group}._target_")) for choice in having)
+    return f"whatever {' or '.join(targets)} takes" if targets else "any value: ch12 does not check it"
+
+
+def default_text(path: str, having: Sequence[Choice]) -> str:
+    """A key's default, by choice if it stands in a group; empty if ch12 has none for it."""
+    if not having:
+        return reference_text(shown(top_level()[path])) if path in top_level() else ""
+    by_value: dict[str, list[str]] = {}
+    for choice in having:
+        value = keys_of_choice(choice)[path]
+        by_value.setdefault("none, it must be given" if value == MANDATORY else shown(value), []).append(choice.name)
+    return "; ".join(f"{reference_text(value)} with {', '.join(names)}" for value, names in by_value.items())
+
+
+def reference_text(value: str) -> str:
+    """A value as it is typed, or which other key's it is."""
+    same = REFERENCE.fullmatch(value)
+    return f"that of {same[1]}" if same else value
+
+
+def value_entries(path: str, settings: "Sequence[Setting]", traced: "Traced") -> list[tuple[str, str]]:
+    """The value of a key in this run, the place that set it, and the places that it overruled, latest first."""
+    *before, last = settings
+    value = traced.value(path)
+    says = last.says if value is None else shown(value[0])
+    reference = f", {reference_text(last.says)}" if REFERENCE.fullmatch(last.says) else ""
+    entries = [("value", f"{says}{reference}"), ("set by", last.place)]
+    key = key_of(path)
+    if value is not None and key is not None and not key.rule.allows(value[0]):
+        entries.append(("refused", f"must be {key.rule}"))
+    labels = ["instead of", *[""] * len(before)]
+    return entries + [
+        (label, f"{setting.says}, by {setting.place}") for label, setting in zip(labels, reversed(before), strict=False)
+    ]
+
+
+def group_page(group: str, traced: "Traced") -> str:
+    """A group: its choices, the chosen one marked, and by what it is chosen."""
+    chosen = traced.choice(group)
+    marked = [
+        (f"{'*' if choice.name == chosen.says else ' '} {choice.name}", choice.meaning)
+        for choice in choices(group, traced.folders)
+    ]
+    choice = find(group, chosen.says, traced.folders)
+    keys = [path for path in keys_of_choice(choice) if not path.endswith("._target_")] if choice else []
+    entries = [
+        ("chosen", f"{chosen.says if choice else 'none'}, by {chosen.place}"),
+        *([("its keys", ", ".join(keys) or "none")] if choice else []),
+        ("more", f"ch12 explain {group}=CHOICE"),
+    ]
+    return join_pages([[heading(f"{group}: {GROUPS[group]}"), *definitions(marked)], definitions(entries)])
+
+
+def choice_page(choice: Choice, traced: "Traced") -> str:
+    """A choice: what it builds or sets, its keys, and whether it is chosen."""
+    chosen = traced.choice(choice.group)
+    values = keys_of_choice(choice)
+    made = [f"{group}={name}" for group, name in chosen_by(choice).items()]
+    target = values.pop(f"{choice.group}._target_", None)
+    other = "none" if chosen.says == "null" else chosen.says
+    state = f"yes, by {chosen.place}" if chosen.says == choice.name else f"no: {other} is, by {chosen.place}"
+    entries = [
+        *([("builds", str(target))] if "." in str(target) else []),
+        *([("chooses", " ".join(made))] if made else []),
+        ("file", str(choice.file)),
+        ("chosen", state),
+        ("to train", f"ch12 train {typed(choice)}"),
+    ]
+    return join_pages(
+        [
+            [heading(typed(choice)), *paragraph(choice.meaning, indent=2)],
+            definitions(entries),
+            definitions(
+                ((f"{path}={shown(value)}", described_in(path, choice)) for path, value in values.items()),
+                widest=KEY_LABEL,
+            ),
+        ]
+    )
+
+
+def described_in(path: str, choice: Choice) -> str:
+    """What a key means, in the words of the choice's own file if it has any; and, but for a preset, what it may be."""
+    remark = comments(choice.file).get(path.removeprefix(f"{choice.group}."), "")
+    key = key_of(path)
+    if is_preset(choice):
+        return remark or (key.meaning if key else "")
+    return f"{remark}\n({key.rule})" if remark and key else described(path, remark)
+
+
+def branch_page(stem: str, paths: Sequence[str], traced: "Traced") -> str:
+    """Keys with a common stem, such as early_stopping, with their values."""
+    entries = [
+        (f"{path}={shown(value[0])}" if (value := traced.value(path)) else path, described(path, "")) for path in paths
+    ]
+    return join_pages([[heading(stem), *definitions(entries, widest=KEY_LABEL)]])

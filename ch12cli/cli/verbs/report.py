@@ -1,0 +1,42 @@
+"""`ch12 report`: one page that holds all about a run or a sweep, to send, to print, to keep."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ch12cli.cli.help.arguments import Arguments
+from ch12cli.errors import InputError
+
+
+def parser() -> Arguments:
+    arguments = Arguments("report")
+    arguments.add_argument(
+        "-o", "--output", type=Path, default=Path("report.html"), metavar="FILE", help="report.html unless given"
+    )
+    arguments.add_argument("words", nargs="*")
+    return arguments
+
+
+def run(words: Sequence[str]) -> int:
+    options = parser().read(words)
+    if len(options.words) != 1:
+        raise InputError("report: of what? give one run or sweep: ch12 report @1 -o report.html")
+    target: Path = options.output
+    if target.suffix.lower() not in (".html", ".htm"):
+        raise InputError(f"-o {target}: must end in .html")
+    if not target.parent.is_dir():
+        raise InputError(f"-o {target}: there is no directory {target.parent}")
+    from ch12cli.catalogue.entries import entry_at
+    from ch12cli.cli.text.named import find
+    from ch12cli.cli.text.report_pages import run_page, sweep_page
+    from ch12cli.cli.verbs.show import NOT_OURS
+    from ch12cli.files.atomic import write_whole
+
+    path = find(options.words[0])
+    found = entry_at(path)
+    try:
+        content = (sweep_page if found.kind == "sweep" else run_page)(found)
+    except NOT_OURS as error:
+        raise InputError(f"{path}: what it holds is not such as ch12 writes it ({error})") from error
+    write_whole(target, content)
+    print(target)
+    return 0

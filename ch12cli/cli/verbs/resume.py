@@ -1,0 +1,45 @@
+"""`ch12 resume`: a run or a sweep goes on where it stopped."""
+
+from collections.abc import Sequence
+
+from ch12cli.cli.help.arguments import Arguments
+from ch12cli.cli.text.named import find
+from ch12cli.cli.verbs.train import EXIT
+from ch12cli.errors import InputError
+
+
+def parser() -> Arguments:
+    arguments = Arguments("resume")
+    arguments.add_argument("--fork", action="store_true", help="make a new run that goes on from here, with changes")
+    arguments.add_argument("--trust", action="store_true", help="the run is your own: its own classes may be imported")
+    arguments.add_argument("-q", "--quiet", action="store_true", help="print the directory and nothing else")
+    arguments.add_argument("-v", "--verbose", action="store_true", help="print every epoch")
+    arguments.add_argument("words", nargs="*")
+    return arguments
+
+
+def run(words: Sequence[str]) -> int:
+    options = parser().read(words)
+    if not options.words or "=" in options.words[0]:
+        raise InputError("resume: which one? give the directory of a run or a sweep: ch12 resume outputs/…")
+    directory, lines = find(options.words[0]), options.words[1:]
+    if not directory.is_dir():
+        raise InputError(f"{directory}: no such directory")
+    verbosity = int(options.verbose) - int(options.quiet)
+    from ch12cli.sweep.plan import is_sweep
+
+    if is_sweep(directory):
+        from ch12cli.cli.verbs.train import show_sweep
+        from ch12cli.sweep.resume import resume_sweep
+
+        if lines or options.fork:
+            raise InputError(f"{directory}: is a sweep, which goes on as it was; resume one of its runs to change it")
+        return show_sweep(lambda watcher: resume_sweep(directory, watcher=watcher, trust=options.trust), verbosity)
+    from ch12cli.cli.text.run_display import RunDisplay
+    from ch12cli.saved.resume import resume_run
+
+    with RunDisplay(verbosity=verbosity) as display:
+        outcome = resume_run(directory, lines, watcher=display, fork=options.fork, trust=options.trust)
+        if outcome is None:
+            return 0
+    return EXIT[outcome.status] if outcome.signal is None else 128 + outcome.signal

@@ -1,0 +1,82 @@
+"""`ch12 rm`: takes runs and sweeps off the disk, after showing which."""
+
+import re
+import sys
+import time
+from collections.abc import Sequence
+
+from ch12cli.catalogue.entries import Entry, entries
+from ch12cli.catalogue.names import OUTPUTS
+from ch12cli.catalogue.removal import removable, remove
+from ch12cli.cli.help.arguments import Arguments
+from ch12cli.cli.help.page import printable
+from ch12cli.cli.text.named import find
+from ch12cli.cli.text.run_table import format_runs
+from ch12cli.config.suggest import did_you_mean
+from ch12cli.errors import InputError
+from ch12cli.files.locks import is_locked
+
+STATUSES = ("finished", "diverged", "failed", "interrupted", "killed", "damaged")
+SECONDS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+AGE = re.compile(r"(\d{1,6})([mhdw])")
+
+
+def parser() -> Arguments:
+    arguments = Arguments("rm")
+    arguments.add_argument(
+        "--status", metavar="STATUS", help=f"those below {OUTPUTS}/ that ended so: {', '.join(STATUSES)}"
+    )
+    arguments.add_argument("--older", metavar="AGE", help="of them those that began longer ago, as 30d, 12h, 2w")
+    arguments.add_argument("--yes", action="store_true", help="do not ask")
+    arguments.add_argument("words", nargs="*")
+    return arguments
+
+
+def run(words: Sequence[str]) -> int:
+    options = parser().read(words)
+    if bool(options.words) == bool(options.status or options.older):
+        raise InputError("rm: which? name runs (ch12 rm @1), or say --status failed, --older 30d, or both")
+    if options.words:
+        chosen = [removable(find(word)) for word in options.words]
+        chosen = list({entry.path.resolve(): entry for entry in chosen}.values())
+    else:
+        chosen = matching(options.status, options.older)
+    print(format_runs(chosen) if chosen else "nothing to remove")
+    if not chosen:
+        return 0
+    if not options.yes and not agreed(len(chosen)):
+        print("nothing was removed")
+        return 0
+    for entry in chosen:
+        remove(entry)
+        print(f"removed {printable(str(entry.path))}")
+    return 0
+
+
+def matching(status: str | None, older: str | None) -> list[Entry]:
+    """The runs and sweeps below outputs/ of that status and age, none that is being written."""
+    if status is not None and status not in STATUSES:
+        hint = did_you_mean(status, STATUSES) or f"; it may be {', '.join(STATUSES)}"
+        raise InputError(f"--status {status}: no such status{hint}")
+    before = time.time() - (age_of(older) if older is not None else 0)
+    found = [e for e in entries(OUTPUTS) if status in (None, e.status) and e.when <= before and not is_locked(e.path)]
+    return sorted((removable(entry.path) for entry in found), key=lambda entry: entry.when)
+
+
+def age_of(text: str) -> int:
+    """Seconds of an age as it is typed: 30d."""
+    found = AGE.fullmatch(text)
+    if found is None:
+        raise InputError(f"--older {text}: must be a number and m, h, d or w (minutes, hours, days, weeks), as 30d")
+    return int(found[1]) * SECONDS[found[2]]
+
+
+def agreed(count: int) -> bool:
+    """Whether the person at the terminal says yes. InputError where there is none."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise InputError("rm: nobody is there to be asked; add --yes to remove them")
+    try:
+        answer = input(f"remove {'it' if count == 1 else f'these {count}'} for good? [y/N] ")
+    except EOFError:
+        return False
+    return answer.strip().lower() in ("y", "yes")

@@ -1,0 +1,166 @@
+"""`ch12 runs`: the runs and sweeps below a folder, newest first."""
+
+import csv
+import gc
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ch12cli.catalogue.entries import FIGURES, Entry, entries, job_entries, row_of
+from ch12cli.catalogue.names import OUTPUTS
+from ch12cli.catalogue.query import WORDS, Query, as_number
+from ch12cli.cli.help.arguments import Arguments
+from ch12cli.cli.help.page import printable
+from ch12cli.cli.text.named import find
+from ch12cli.cli.text.run_table import format_runs
+from ch12cli.config.suggest import did_you_mean
+from ch12cli.errors import InputError
+from ch12cli.files.run_directory import HYDRA
+from ch12cli.files.sweep_csv import is_sweep
+
+FIRST = ("path", "kind", "when", "status", "jobs", "epochs", "monitor", "objective")
+ALWAYS = frozenset((*FIRST, *FIGURES, "tags"))  # names that may be asked for though no run has them yet
+Rows = list[tuple[Entry, Mapping[str, Any]]]
+
+
+def parser() -> Arguments:
+    arguments = Arguments("runs")
+    arguments.add_argument("--filter", metavar="TEXT", help='such as "test_accuracy>0.95 and optimizer.lr<0.1"')
+    arguments.add_argument("--sort", metavar="KEY", help="by a result or a configuration key, smallest first")
+    arguments.add_argument("--reverse", action="store_true", help="the other way round")
+    arguments.add_argument("--limit", type=whole, metavar="N", help="the first N alone")
+    arguments.add_argument(
+        "--format", choices=["table", "csv", "json"], default="table", help="how to print it; csv and json in full"
+    )
+    arguments.add_argument("words", nargs="*")
+    return arguments
+
+
+def whole(text: str) -> int:
+    if not text.isdigit():
+        raise InputError(f"--limit {text}: must be a whole number from 0")
+    return int(text)
+
+
+def run(words: Sequence[str]) -> int:
+    options = parser().read(words)
+    if len(options.words) > 1:
+        raise InputError(f"{options.words[1]}: one word too many; see `ch12 runs --help`")
+    query = Query(options.filter) if options.filter is not None else None
+    if options.sort and options.sort.startswith("-"):
+        name = options.sort.lstrip("-")
+        raise InputError(f"--sort {options.sort}: give the name alone; the largest first: --sort {name} --reverse")
+    gc.disable()  # of ten thousand runs nothing is garbage yet
+    place = options.words[0] if options.words else None
+    listed = listed_below(place)
+    wanted = [*([name for name, _, _ in query.asked] if query else []), *([options.sort] if options.sort else [])]
+    needed = bool(wanted) or options.format != "table"
+    rows: Rows = [(entry, row_of(entry) if needed else entry.values) for entry in listed]
+    if wanted:
+        rows = with_keys(rows, wanted)
+        require_known(wanted, rows, options.filter)
+    if query is not None:
+        require_alike(query, rows)
+        rows = [(entry, row) for entry, row in rows if query.matches(row)]
+    rows.sort(key=lambda pair: pair[0].when, reverse=True)
+    if options.sort:
+        rows.sort(key=lambda pair: rank(pair[1].get(options.sort)))
+    rows = (rows[::-1] if options.reverse else rows)[: options.limit]
+    if options.format == "table":
+        print(format_runs([entry for entry, _ in rows]) if rows else nothing(listed, place, options.filter))
+    else:
+        print(as_json(rows) if options.format == "json" else as_csv(rows))
+    return 0
+
+
+def listed_below(word: str | None) -> list[Entry]:
+    """The runs and sweeps below a folder; of a sweep its jobs, the last one first, as the newest is."""
+    if word is None:
+        return list(entries(OUTPUTS))
+    path = find(word)
+    if not path.is_dir():
+        raise InputError(f"{path}: is a file; give a folder, or a sweep")
+    return job_entries(path)[::-1] if is_sweep(path) else list(entries(path))
+
+
+def nothing(listed: Sequence[Entry], place: str | None, text: str | None) -> str:
+    """Why there is nothing to show."""
+    where = place or f"{OUTPUTS}/"
+    if not listed:
+        return f"no runs below {where}"
+    if text is None:
+        return f"--limit 0: none of the {len(listed):,} runs below {where} is shown"
+    inside = inside_of(listed, "--filter")
+    return printable(f"none of the {len(listed):,} runs below {where} matches --filter {text!r}{inside}")
+
+
+def with_keys(rows: Rows, wanted: Sequence[str]) -> Rows:
+    """The rows with the configuration of each, which takes longer to read, where it is asked for."""
+    if {name for _, row in rows for name in row}.issuperset(set(wanted) - ALWAYS):
+        return rows
+    from ch12cli.files.hydra_folder import read_keys
+
+    def keys_of(entry: Entry) -> dict[str, Any]:
+        keys = read_keys(entry.path / HYDRA) if entry.kind != "sweep" else {}
+        return {name: value for name, value in keys.items() if not name.startswith("hydra/")}
+
+    return [(entry, {**keys_of(entry), **row}) for entry, row in rows]
+
+
+def require_known(names: Sequence[str], rows: Rows, text: str | None) -> None:
+    """InputError for a name that no run has, with the nearest that there is."""
+    from ch12cli.config.choices import known_keys
+
+    there = dict.fromkeys([*(name for _, row in rows for name in row), *ALWAYS, *known_keys()])
+    unknown = [name for name in dict.fromkeys(names) if name not in there]
+    if unknown and rows:
+        option = f"--filter {text!r}" if text and any(name in text for name in unknown) else "--sort"
+        inside = inside_of([entry for entry, _ in rows], option.partition(" ")[0])
+        raise InputError(
+            [f"{option}: {name}: no run has it{did_you_mean(name, list(there)) or inside}" for name in unknown]
+        )
+
+
+def inside_of(listed: Sequence[Entry], option: str) -> str:
+    """How the jobs of a sweep are asked, if there is one."""
+    sweep = next((entry.place for entry in listed if entry.kind == "sweep"), None)
+    return f"; the jobs of a sweep are asked as `ch12 runs {sweep} {option} …`" if sweep else ""
+
+
+def require_alike(query: Query, rows: Rows) -> None:
+    """InputError for a number that is compared with what is none: nothing would ever match."""
+    for name, sign, wanted in query.asked:
+        values = [row[name] for _, row in rows if row.get(name) not in (None, "")]
+        numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+        possible = as_number(wanted) is not None or (sign in ("=", "==", "!=") and wanted.lower() in (*WORDS, "auto"))
+        if values and numbers and sign != "~" and not possible:
+            raise InputError(f"--filter {query.text!r}: {name} is a number in every run, and {wanted!r} is none")
+
+
+def rank(value: Any) -> tuple[int, float, str]:
+    """Numbers by size, then words, then what is not there."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return (2, 0.0, "")
+    return (0, float(value), "") if isinstance(value, int | float) else (1, 0.0, str(value))
+
+
+def as_json(rows: Rows) -> str:
+    plain = [{name: finite(value) for name, value in row.items()} for _, row in rows]
+    return json.dumps(plain, indent=2)
+
+
+def finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def as_csv(rows: Rows) -> str:
+    names = dict.fromkeys((*FIRST, *(name for _, row in rows for name in row)))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(map(printable, names))
+    for _, row in rows:
+        values = [row.get(name, "") for name in names]
+        writer.writerow([printable(value) if isinstance(value, str) else value for value in values])
+    return text.getvalue().rstrip("\n")

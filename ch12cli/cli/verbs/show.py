@@ -1,0 +1,179 @@
+"""`ch12 show`: all about one run, or one sweep: how it ended, its figures, its curve, what it was, how to repeat it."""
+
+import shlex
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ch12cli.cli.help.arguments import Arguments
+from ch12cli.errors import InputError
+
+if TYPE_CHECKING:
+    from ch12cli.catalogue.entries import Entry
+    from ch12cli.cli.text.screen import Screen
+
+# What drawing raises of a result that a stranger made up.
+NOT_OURS = (TypeError, ValueError, KeyError, AttributeError, ArithmeticError)
+
+LABEL_WIDTH = 11
+MIN_CURVE = 8  # lines
+
+
+def parser() -> Arguments:
+    arguments = Arguments("show")
+    arguments.add_argument("words", nargs="*")
+    return arguments
+
+
+def run(words: Sequence[str]) -> int:
+    options = parser().read(words)
+    if not options.words:
+        raise InputError("show: which one? give a run or a sweep: ch12 show @1")
+    if len(options.words) > 1:
+        raise InputError(f"{options.words[1]}: one word too many; see `ch12 show --help`")
+    from ch12cli.catalogue.entries import entry_at
+    from ch12cli.cli.text.named import find
+
+    path = find(options.words[0])
+    found = entry_at(path)
+    from ch12cli.cli.text.screen import Screen
+
+    with Screen() as screen:
+        try:
+            (show_sweep if found.kind == "sweep" else show_run)(screen, found)
+        except NOT_OURS as error:
+            raise InputError(f"{path}: what it holds is not such as ch12 writes it ({error})") from error
+    return 0
+
+
+def show_run(screen: "Screen", entry: "Entry") -> None:
+    from ch12cli.cli.text.run_report import format_status, styled_curves, styled_result
+    from ch12cli.files.metrics_csv import read_metrics
+    from ch12cli.files.run_directory import METRICS, RESULT, read_result
+
+    path = entry.path
+    problems: list[str] = []
+    result = whole(lambda: read_result(path / RESULT), problems) or {}
+    rows = whole(lambda: read_metrics(path / METRICS), problems) or []
+    keys = keys_of(path)
+    width, height = screen.console.size
+    planned = keys.get("epochs")
+    shown = {**(result or {"epochs": len(rows)}), "status": entry.status}
+    shown = {**shown, "reason": reason_of(shown)}
+    epochs = planned if isinstance(planned, int) else len(rows)
+    for block in (
+        format_status(shown, epochs if shown["status"] != "finished" else 0, width=width),
+        styled_result(result, ascii_only=screen.ascii_only) if result else [],
+        styled_curves(rows, width=width, height=max(MIN_CURVE, height // 2), ascii_only=screen.ascii_only),
+    ):
+        screen.print([*block, ""] if block else [])
+    screen.print_facts(facts_of(entry, result, keys), label_width=LABEL_WIDTH)
+    for problem in problems:
+        screen.message(problem, warning=True)
+
+
+def reason_of(result: Mapping[str, Any]) -> str:
+    """Why a run ended as it did, if it did not simply finish."""
+    from ch12cli.files.cause import cause_of
+
+    return str(result.get("cause") or cause_of(result))
+
+
+def facts_of(entry: "Entry", result: Mapping[str, Any], keys: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What a run was, on what, and how to go on with it: (label, text) each."""
+    from ch12cli.files.history import described, sittings_of
+
+    environment, data = result.get("environment") or {}, result.get("data") or {}
+    groups = ("dataset", "model", "activation", "loss", "optimizer", "scheduler", "experiment")
+    chosen = [f"{group}={keys[group]}" for group in groups if keys.get(group) not in (None, "null", "none")]
+    versions = [f"{name} {environment[name]}" for name in ("ch12", "torch", "python", "device") if name in environment]
+    commands = commands_of(entry.path, result)
+    facts = [
+        ("began", time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.when))),
+        ("choices", " ".join(chosen)),
+        ("parameters", str(result.get("parameters") or "")),
+        ("data", str(data.get("source") or "")),
+        ("on", ", ".join(versions)),
+        *(("history", described(one)) for one in sittings_of(result)),
+        *(("then" if number else "repeat", command) for number, command in enumerate(commands)),
+        ("", halved_line(result)),
+        ("tags", str(entry.values.get("tags") or "")),
+        ("directory", str(entry.path)),
+    ]
+    return [(label, text) for label, text in facts if text]
+
+
+def halved_line(result: Mapping[str, Any]) -> str:
+    """What the line that repeats a run does otherwise, if halving took the run out."""
+    left = result.get("left_at")
+    return "" if left is None else f"(halving took it out after epoch {left}; this line trains all epochs)"
+
+
+def show_sweep(screen: "Screen", entry: "Entry") -> None:
+    from rich.text import Text
+
+    from ch12cli.catalogue.summary import failures
+    from ch12cli.catalogue.sweep_jobs import monitor_of, read_jobs
+    from ch12cli.cli.text.run_report import STATUS_STYLES
+    from ch12cli.cli.text.sweep_report import (
+        count_statuses,
+        format_counts,
+        format_failures,
+        format_left,
+        styled_summary,
+    )
+
+    rows = read_jobs(entry.path)
+    monitor = monitor_of(entry.path, rows) or "valid_loss"
+    counts, planned = format_counts(count_statuses(rows)), entry.values.get("jobs", 0)
+    counts.append(f" of {planned:,} jobs" if planned > len(rows) else "")
+    style = STATUS_STYLES.get(entry.status, "bold red")
+    table = styled_summary(
+        rows,
+        monitor=monitor,
+        width=screen.console.width,
+        ascii_only=screen.ascii_only,
+    )
+    status = [Text.assemble((entry.status, style), "  ", counts)]
+    if left := format_left(rows):
+        status.append(Text(f"{' ' * len(entry.status)}  {left}"))
+    for block in (status, table, format_failures(failures(rows))):
+        screen.print([*block, ""] if block else [])
+    began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.when))
+    screen.print_facts([("began", began), ("directory", str(entry.path))], label_width=LABEL_WIDTH)
+
+
+def keys_of(path: Path) -> dict[str, Any]:
+    from ch12cli.files.hydra_folder import read_keys
+    from ch12cli.files.run_directory import HYDRA
+
+    return read_keys(path / HYDRA)
+
+
+def commands_of(path: Path, result: Mapping[str, Any]) -> list[str]:
+    """The command lines that made a run, in order; none if they are not known. result: its result.json."""
+    from ch12cli.config.values import shown
+    from ch12cli.files.history import changes_in, listed
+    from ch12cli.files.hydra_folder import read_lines
+    from ch12cli.files.run_directory import HYDRA
+
+    def resume(directory: Any, one: Mapping[str, Any], *more: str) -> str:
+        changes = [f"{key}={shown(value)}" for key, value in changes_in(one).items()]
+        return shlex.join(["ch12", "resume", str(directory), *changes, *more])
+
+    words, parent = read_lines(path / HYDRA), result.get("parent")
+    if isinstance(parent, Mapping):
+        first = [resume(parent.get("directory"), parent, "--fork")]
+    else:
+        first = [] if words is None else [shlex.join(["ch12", "train", *words])]
+    return first + [resume(path, one) for one in listed(result, "resumed") if changes_in(one)] if first else []
+
+
+def whole(read: Any, problems: list[str]) -> Any:
+    """What a file holds; None, and why, if it is damaged."""
+    try:
+        return read()
+    except InputError as error:
+        problems += error.problems
+        return None

@@ -1,0 +1,33 @@
+"""`ch12 tag`: words given to a run, by which `ch12 runs --filter tags~WORD` finds it."""
+
+from collections.abc import Sequence
+
+from ch12cli.catalogue.entries import entry_at
+from ch12cli.cli.help.arguments import Arguments
+from ch12cli.cli.text.named import find
+from ch12cli.errors import InputError
+from ch12cli.files.tags import read_tags, write_tags
+
+
+def parser() -> Arguments:
+    arguments = Arguments("tag")
+    arguments.add_argument("--remove", action="store_true", help="take the words away again")
+    arguments.add_argument("words", nargs="*")
+    return arguments
+
+
+def run(words: Sequence[str]) -> int:
+    options = parser().read(words)
+    if not options.words:
+        raise InputError("tag: which run? ch12 tag @1 good")
+    path, given = find(options.words[0]), options.words[1:]
+    entry_at(path)
+    tags = read_tags(path)
+    missing = [word for word in given if options.remove and word not in tags]
+    if missing:
+        raise InputError(f"{missing[0]}: {path} has no such tag; it has {', '.join(tags) or 'none'}")
+    if given:
+        tags = [tag for tag in tags if tag not in given] if options.remove else [*tags, *given]
+        write_tags(path, tags)
+    print(" ".join(read_tags(path)) or "no tags")
+    return 0

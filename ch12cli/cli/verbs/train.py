@@ -1,0 +1,174 @@
+"""`ch12 train`: one run, or with -m many."""
+
+import argparse
+import shlex
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ch12cli.cli.help.arguments import Arguments
+from ch12cli.errors import InputError
+
+if TYPE_CHECKING:
+    from ch12cli.cli.text.sweep_display import SweepDisplay
+    from ch12cli.sweep.start import Finished
+
+EXIT = {"finished": 0, "diverged": 5}
+FAILED_JOBS = 3
+
+
+def parser() -> Arguments:
+    arguments = Arguments("train", own_help=True)
+    arguments.add_argument("-m", "--multirun", action="store_true")
+    arguments.add_argument("-c", "--cfg", choices=["job", "hydra", "all"])
+    arguments.add_argument("--resolve", action="store_true")
+    arguments.add_argument("-p", "--package")
+    arguments.add_argument("-cd", "--config-dir", type=Path, action="append", default=[])
+    arguments.add_argument("-cn", "--config-name", default="config")
+    arguments.add_argument("-q", "--quiet", action="store_true")
+    arguments.add_argument("-v", "--verbose", action="store_true")
+    arguments.add_argument("--plan", action="store_true", help="with -m: say what would be trained, and train nothing")
+    arguments.add_argument(
+        "--jobs", type=Path, metavar="FILE", help="train the jobs of a CSV or YAML file, a row of overrides each"
+    )
+    arguments.add_argument(
+        "--write", type=Path, metavar="FILE", help="with --plan: write the jobs to a new CSV or YAML file"
+    )
+    arguments.add_argument("words", nargs="*")
+    return arguments
+
+
+def run(words: Sequence[str]) -> int:
+    options = parser().read(words, check=require_sound)
+    if options.help:
+        from ch12cli.cli.help.overview import format_train_help
+
+        print(format_train_help(options.config_dir))
+        return 0
+    if (options.resolve and not options.cfg) or (options.package and not options.cfg):
+        raise InputError("--resolve and --package: belong to --cfg; add --cfg job")
+    if options.cfg:
+        return show_configuration(options)
+    many = options.multirun or options.jobs is not None
+    if (options.plan and not many) or (options.write and not options.plan):
+        raise InputError("--plan: belongs to a sweep, add -m; --write: belongs to --plan")
+    if options.plan:
+        return show_plan(options)
+    return train_sweep(options) if many else train_one(options)
+
+
+def require_sound(options: argparse.Namespace) -> None:
+    """InputError with what is wrong with the configuration of the run, or of the sweep, that is asked for."""
+    from ch12cli.config.compose import Composer
+    from ch12cli.config.session import hydra_session
+
+    with hydra_session():
+        composer = Composer(options.config_dir, config_name=options.config_name)
+        if options.multirun or options.jobs is not None:
+            from ch12cli.sweep.start import open_sweep
+
+            open_sweep(options.words, composer, options.jobs)
+        else:
+            from ch12cli.run.start import checked
+
+            checked(composer, options.words)
+
+
+def show_configuration(options: argparse.Namespace) -> int:
+    """Prints the composed configuration, as Hydra's own --cfg does."""
+    from ch12cli.config.compose import Composer
+    from ch12cli.config.session import hydra_session
+    from ch12cli.config.show import format_configuration
+
+    with hydra_session():
+        composer = Composer(options.config_dir, config_name=options.config_name)
+        print(
+            format_configuration(
+                composer, options.words, part=options.cfg, package=options.package, resolve=options.resolve
+            )
+        )
+    return 0
+
+
+def train_one(options: argparse.Namespace) -> int:
+    """Trains one run and shows it; the exit code tells how it ended."""
+    from ch12cli.cli.text.run_display import RunDisplay
+    from ch12cli.run.start import train_single
+
+    with RunDisplay(verbosity=int(options.verbose) - int(options.quiet)) as display:
+        outcome = train_single(
+            options.words,
+            folders=options.config_dir,
+            config_name=options.config_name,
+            watcher=display,
+            log=True,
+        )
+    return EXIT[outcome.status] if outcome.signal is None else 128 + outcome.signal
+
+
+def show_plan(options: argparse.Namespace) -> int:
+    """Prints what a sweep would do; with --write also its jobs, as a file to edit."""
+    from ch12cli.cli.text.console import StreamConsole, print_line
+    from ch12cli.cli.text.plan_view import format_plan
+    from ch12cli.sweep.start import plan_many
+
+    if options.write is not None:
+        from ch12cli.sweep.jobs_file import refuse_existing, write_jobs
+
+        refuse_existing(options.write)  # before the time that a plan takes
+    plan, estimates = plan_many(
+        options.words, folders=options.config_dir, config_name=options.config_name, jobs_file=options.jobs
+    )
+    console = StreamConsole()
+    for line in format_plan(plan, estimates):
+        print_line(console, line)
+    if options.write is not None:
+        write_jobs(options.write, list(plan.jobs.values()))
+        print_line(console, f"jobs written to {options.write}; train them with: {line_for(options)}")
+    return 0
+
+
+def line_for(options: argparse.Namespace) -> str:
+    """The line that trains the jobs that were written, with what does not stand in their table."""
+    folders = [word for folder in options.config_dir for word in ("--config-dir", str(folder))]
+    name = [] if options.config_name == "config" else ["--config-name", options.config_name]
+    others = [word for word in options.words if word.lstrip("+~").startswith(("hydra.", "hydra/"))]
+    return shlex.join(["ch12", "train", "-m", *folders, *name, "--jobs", str(options.write), *others])
+
+
+def train_sweep(options: argparse.Namespace) -> int:
+    """Trains a sweep and shows it."""
+    from ch12cli.sweep.start import train_many
+
+    return show_sweep(
+        lambda watcher: train_many(
+            options.words,
+            folders=options.config_dir,
+            config_name=options.config_name,
+            watcher=watcher,
+            jobs_file=options.jobs,
+        ),
+        int(options.verbose) - int(options.quiet),
+    )
+
+
+def show_sweep(train: "Callable[[SweepDisplay], Finished]", verbosity: int) -> int:
+    """Shows a sweep while it trains and when it has ended. 3 if jobs failed; 130 or 143 if it was interrupted."""
+    from ch12cli.cli.text.sweep_display import SweepDisplay
+
+    with SweepDisplay(verbosity=verbosity) as display:
+        finished = train(display)
+        outcome = finished.outcome
+        for difference in finished.differences:
+            display.message(
+                f"verified job {difference.job}: weights differ from the run alone by {difference.weights:.1e} of the "
+                f"largest, the objective by {difference.objective:.1e}"
+            )
+        if len(finished.differences) < finished.asked:
+            display.message(
+                f"{len(finished.differences)} of {finished.asked} jobs verified: no other has trained all its epochs"
+            )
+        display.end(outcome, monitor=finished.monitor)
+    if outcome.signal is not None:
+        return 128 + outcome.signal
+    return FAILED_JOBS if outcome.failed else 0

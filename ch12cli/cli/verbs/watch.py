@@ -1,0 +1,103 @@
+"""`ch12 watch`: follows a run or a sweep that another process trains, until it ends. It only reads."""
+
+import time
+from collections.abc import Sequence
+
+from ch12cli.catalogue.entries import Entry, entry_at
+from ch12cli.catalogue.sweep_progress import Far, Following
+from ch12cli.cli.help.arguments import Arguments
+from ch12cli.cli.help.page import printable
+from ch12cli.cli.text.named import find
+from ch12cli.cli.text.tables import format_time_left
+from ch12cli.cli.verbs.show import NOT_OURS
+from ch12cli.errors import InputError
+from ch12cli.files.locks import is_locked
+from ch12cli.files.metrics_csv import read_metrics
+from ch12cli.files.run_directory import METRICS, RESULT, read_result
+
+EVERY = 0.3  # seconds between two looks
+
+
+def parser() -> Arguments:
+    arguments = Arguments("watch")
+    arguments.add_argument("words", nargs="*")
+    return arguments
+
+
+def run(words: Sequence[str]) -> int:
+    options = parser().read(words)
+    if len(options.words) != 1:
+        raise InputError("watch: which one? give one run or sweep: ch12 watch @1")
+    path = find(options.words[0])
+    found = entry_at(path)
+    try:
+        (watch_sweep if found.kind == "sweep" else watch_run)(found)
+    except NOT_OURS as error:
+        raise InputError(f"{path}: what it holds is not such as ch12 writes it ({error})") from error
+    return 0
+
+
+def watch_run(entry: Entry) -> None:
+    """Shows each epoch as it ends, then how the run ended."""
+    from ch12cli.cli.text.run_display import RunDisplay
+    from ch12cli.cli.text.screen import Screen
+    from ch12cli.cli.verbs.show import facts_of, keys_of, show_run
+
+    if not is_locked(entry.path):
+        with Screen() as screen:
+            show_run(screen, entry)
+        return
+    keys = keys_of(entry.path)
+    planned = keys.get("epochs")
+    seen = 0
+    with RunDisplay() as display:
+        display.begin(
+            facts_of(entry, {}, keys), epochs=planned if isinstance(planned, int) else 0, directory=entry.path
+        )
+        while True:
+            running = is_locked(entry.path)  # asked first: what is written last is then read below
+            rows = [{**row, "epoch": int(row["epoch"])} for row in read_metrics(entry.path / METRICS)]
+            for row in rows[seen:]:
+                display.epoch(row)
+            seen = len(rows)
+            if not running:
+                break
+            time.sleep(EVERY)
+        result = read_result(entry.path / RESULT) or {"status": "killed", "epochs": len(rows)}
+        display.end(result, rows, directory=entry.path)
+
+
+def watch_sweep(entry: Entry) -> None:
+    """Shows how many jobs have ended and how, then what came out."""
+    from rich.text import Text
+
+    from ch12cli.cli.text.screen import Screen
+    from ch12cli.cli.verbs.show import show_sweep
+
+    following, told = Following(entry.path), ""
+    with Screen() as screen:
+        text = Text(format_far(following.look()))
+        live = screen.start(lambda: text)
+        while is_locked(entry.path):
+            now = format_far(following.look())
+            if live:
+                text.plain = now
+                screen.refresh()
+            elif (kept := now.partition("; about")[0]) != told:  # time alone is no news
+                told = kept
+                screen.print([now])
+            time.sleep(EVERY)
+        screen.close()
+        show_sweep(screen, entry_at(entry.path))
+
+
+def format_far(far: Far) -> str:
+    """`420 of 512 jobs: 418 finished, 2 diverged; 41,200 of 51,200 epochs; about 0:07 left`."""
+    ended = (
+        ", ".join(f"{count:,} {printable(status)}" for status, count in sorted(far.ended.items()))
+        or "none has ended yet"
+    )
+    pieces = [f"{sum(far.ended.values()):,} of {far.jobs:,} jobs: {ended}" if far.jobs else ended]
+    pieces += [f"{far.epochs:,} of {far.of_epochs:,} epochs"] if far.of_epochs else []
+    pieces += [f"about {format_time_left(far.seconds)} left"] if far.seconds is not None else []
+    return "; ".join(pieces)

@@ -1,0 +1,35 @@
+"""Words that a person gives a run: a file of its own beside the run's, which vouches for nothing."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from ch12cli.errors import InputError
+from ch12cli.files.atomic import read_file, write_whole
+
+TAGS = "tags.txt"
+WORD = re.compile(r"[\w.-]{1,64}")
+MOST = 100  # of one run
+
+
+def read_tags(directory: Path) -> list[str]:
+    """The tags of a run, in the order in which they were given; what is no tag in the file is passed over."""
+    try:
+        lines = read_file(f"{directory}/{TAGS}").decode("utf-8", "replace").splitlines()
+    except OSError:
+        return []
+    return [line for line in dict.fromkeys(lines) if WORD.fullmatch(line)][:MOST]
+
+
+def write_tags(directory: Path, tags: Iterable[str]) -> None:
+    """Writes a run's tags, whole or not at all; no file where there are none. InputError for what cannot be one."""
+    tags = list(dict.fromkeys(tags))
+    wrong = [tag for tag in tags if not WORD.fullmatch(tag)]
+    if wrong:
+        raise InputError(f"{wrong[0]}: cannot be a tag; letters, digits, _ . and - can, 64 at most")
+    if len(tags) > MOST:
+        raise InputError(f"{directory}: would have {len(tags)} tags; {MOST} at most")
+    if tags:
+        write_whole(directory / TAGS, "".join(f"{tag}\n" for tag in tags).encode())
+    else:
+        (directory / TAGS).unlink(missing_ok=True)

@@ -1,0 +1,89 @@
+"""Learning curves of runs, and of many runs as their mean and a band."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ch12cli.errors import InputError
+from ch12cli.plots.plot import SERIES, Axis, Line, Lines, Picture, Values
+from ch12cli.plots.scale import is_wide
+
+Rows = Sequence[Mapping[str, float]]  # of a metrics.csv
+
+PARTS = {"train": "training", "valid": "validation"}
+LABELS = {"accuracy": "accuracy", "r2": "R²", "mae": "mean absolute error", "lr": "learning rate", "seconds": "seconds"}
+PERCENTILES = (5.0, 95.0)
+SPREAD = 300  # how many times its least value a curve's greatest is, from which it is drawn on a logarithmic axis
+
+
+def learning_curves(groups: Sequence[tuple[str, Sequence[Rows]]], *, title: str, metric: str | None = None) -> Picture:
+    """Loss, and the metric beside it, by epoch. groups: the name of a line and the runs of which it is the mean, with
+    the band they lie in.
+
+    metric: the one column of metrics.csv to show. InputError if no run has it, or none has a whole epoch.
+    """
+    whole = [(name, [rows for rows in runs if rows]) for name, runs in groups]
+    drawn = [(name, runs) for name, runs in whole if runs]
+    columns = list(dict.fromkeys(column for _, runs in drawn for rows in runs for column in rows[0]))
+    if not drawn:
+        raise InputError("no run has a whole epoch in its metrics.csv: there is no curve to draw")
+    if metric is not None and metric not in columns[1:]:
+        raise InputError(f"--metric {metric}: the runs have {', '.join(columns[1:])}")
+    dropped = len(drawn) - SERIES
+    shown = [[metric]] if metric else panels_of(columns, several=len(drawn) > 1)
+    panels = [panel(drawn[:SERIES], wanted) for wanted in shown]
+    notes = []
+    several = any(len(runs) > 1 for _, runs in drawn[:SERIES])
+    if several:
+        notes.append("Lines: mean of the runs.")
+    if dropped > 0:
+        notes.append(f"The first {SERIES} of {len(drawn)}.")
+    return Picture(title, list(panels), notes, ["Bands: 5th to 95th percentile."] if several else [])
+
+
+def panels_of(columns: Sequence[str], *, several: bool) -> list[list[str]]:
+    """The columns that each panel shows: the loss, and the first other metric; of several runs on one part alone."""
+    metrics = list(dict.fromkeys(c.partition("_")[2] for c in columns if c.startswith(("train_", "valid_"))))
+    found = []
+    for metric in metrics[:2]:
+        there = [f"{part}_{metric}" for part in PARTS if f"{part}_{metric}" in columns]
+        found.append(there[-1:] if several else there)
+    return found
+
+
+def panel(groups: Sequence[tuple[str, Sequence[Rows]]], columns: Sequence[str]) -> Lines:
+    lines = []
+    for name, runs in groups:
+        for column in columns:
+            part = column.partition("_")[0]
+            label = name if len(groups) > 1 else PARTS.get(part, column)
+            lines.append(line_of(label, [column_of(rows, column) for rows in runs]))
+    part, _, metric = columns[0].partition("_")
+    label = LABELS.get(metric or part, metric or part)
+    if len(groups) > 1 and part in PARTS:
+        label = f"{PARTS[part]} {label}"
+    log = metric == "loss" and is_wide([float(v) for line in lines for v in line.y], spread=SPREAD)
+    return Lines(Axis("epoch", whole=True), Axis(label, log=log), lines)
+
+
+def column_of(rows: Rows, column: str) -> Values:
+    """A column of a metrics.csv, (epochs,)."""
+    return np.array([row.get(column, np.nan) for row in rows], np.float64)
+
+
+def line_of(name: str, curves: Sequence[Values]) -> Line:
+    """One curve as it is; several as their mean and band. A run that ended early counts until it ended."""
+    length = max(map(len, curves))
+    table = np.full((len(curves), length), np.nan)
+    for row, curve in zip(table, curves, strict=True):
+        row[: len(curve)] = curve
+    table[~np.isfinite(table)] = np.nan
+    epochs = np.arange(1, length + 1, dtype=np.float64)
+    if len(curves) == 1:
+        return Line(name, epochs, table[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # an epoch of which no run has a finite value: a gap
+        low, high = np.nanpercentile(table, PERCENTILES, axis=0)
+        mean = np.nanmean(table / len(curves), axis=0) * len(curves)  # divided first: a sum may be too large
+    return Line(f"{name} ({len(curves)} runs)", epochs, mean, low, high)

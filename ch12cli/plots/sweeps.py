@@ -1,0 +1,205 @@
+"""What a sweep came to, as pictures: over two keys, over one, by the weight of each key, and how it is spread."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ch12cli.catalogue.summary import Record, is_seed, overrides, varying
+from ch12cli.errors import InputError
+from ch12cli.plots.importance import importances
+from ch12cli.plots.plot import Axis, Bars, Grid, Histogram, Line, Lines, Picture, Values
+from ch12cli.plots.scale import is_wide
+
+CELLS = 24  # rows or columns of a heat map, at most
+FEW = 5  # runs, at least, of which shares are told
+BINS = 40  # of a histogram, at most
+
+
+class Results(NamedTuple):
+    """The jobs of a sweep that finished, and have the metric. what: the metric in words; texts: of each varying key
+    that is no seed, of each job; values: (jobs,); left_out: jobs without a value; seeds: how many keys are seeds."""
+
+    what: str
+    minimise: bool
+    texts: dict[str, list[str]]
+    values: Values
+    left_out: int
+    jobs: list[int]
+
+
+def results_of(rows: Sequence[Record], *, metric: str, what: str, minimise: bool) -> Results:
+    """InputError if no job has the metric."""
+    finished = [row for row in rows if row.get("status") == "finished"]
+    values = np.array([number(row.get(metric)) for row in finished], np.float64)
+    whole = np.isfinite(values)
+    if not whole.any():
+        others = {"job", "directory", *(key for row in finished for key in overrides(row))}
+        names = [name for name in (rows[0] if rows else ()) if name not in others]
+        columns = [name for name in names if any(np.isfinite(number(row.get(name))) for row in finished)]
+        have = f"; they have {', '.join(columns)}" if columns else ": none has finished"
+        raise InputError(f"--metric {metric}: no job that finished has it{have}")
+    kept = [row for row, good in zip(finished, whole.tolist(), strict=True) if good]
+    changes = [overrides(row) for row in kept]
+    keys = [key for key in varying(rows) if not is_seed(key)]
+    texts = {key: [change.get(key, "") for change in changes] for key in keys}
+    return Results(what, minimise, texts, values[whole], len(rows) - len(kept), [int(row["job"]) for row in kept])
+
+
+def number(text: str | None) -> float:
+    try:
+        return float(text) if text else np.nan
+    except ValueError:
+        return np.nan
+
+
+def require_key(results: Results, key: str, option: str) -> str:
+    if key not in results.texts:
+        there = ", ".join(results.texts) or "nothing but seeds"
+        raise InputError(f"{option} {key}: is not swept; what differs between the jobs: {there}")
+    return key
+
+
+def by_weight(results: Results) -> list[tuple[str, float]]:
+    """The swept keys, the weightiest first, each with its share."""
+    shares = importances(list(results.texts.values()), results.values)
+    return sorted(zip(results.texts, shares, strict=True), key=lambda pair: -pair[1])
+
+
+def notes_of(results: Results, *, shown: Sequence[str], each: str) -> list[str]:
+    """What a picture leaves unsaid: what was averaged over, and which jobs are not in it."""
+    others = [key for key in results.texts if key not in shown]
+    over = f", over {', '.join([*others, 'seeds'])}" if others else ""
+    count = results.left_out
+    which = "1 job that diverged, failed or has" if count == 1 else f"{count} jobs that diverged, failed or have"
+    left_out = f" {which} no such value {'is' if count == 1 else 'are'} left out." if count else ""
+    return [f"{each}{over}.{left_out}"]
+
+
+def ordered(texts: Sequence[str]) -> list[str]:
+    """The different texts: numbers by size, anything else as it came."""
+    different = list(dict.fromkeys(texts))
+    try:
+        return sorted(different, key=float)
+    except ValueError:
+        return different
+
+
+def heatmap(results: Results, *, title: str, x: str | None = None, y: str | None = None) -> Picture:
+    """The mean over two keys, the weightiest unless given; the best cell marked."""
+    for option, key in (("--x", x), ("--y", y)):
+        if key is not None:
+            require_key(results, key, option)
+    spare = [key for key, _ in by_weight(results) if key not in (x, y)]
+    if len(spare) < (x is None) + (y is None) or (x is not None and x == y):
+        raise InputError("--kind heatmap: needs two keys that differ between the jobs; try --kind slice")
+    across, down = x or spare.pop(0), y or spare.pop(0)
+    columns, rows = ordered(results.texts[across])[:CELLS], ordered(results.texts[down])[:CELLS]
+    pairs = list(zip(results.texts[down], results.texts[across], strict=True))
+    sums, counts = np.zeros((len(rows), len(columns))), np.zeros((len(rows), len(columns)))
+    place = {(r, c): (i, j) for i, r in enumerate(rows) for j, c in enumerate(columns)}
+    for pair, value in zip(pairs, results.values.tolist(), strict=True):
+        if pair in place:
+            sums[place[pair]] += value
+            counts[place[pair]] += 1
+    with np.errstate(invalid="ignore"):
+        means = sums / counts
+    best = np.nanmin(means) if results.minimise else np.nanmax(means)
+    grid = Grid(
+        Axis(down, names=tuple(rows)),
+        Axis(across, names=tuple(columns)),
+        means,
+        [["" if value != value else f"{value:.3g}" for value in row] for row in means.tolist()],
+        results.what,
+        shades=shades(means),
+        best=frozenset((row, column) for row, column in np.argwhere(means == best).tolist()),
+    )
+    runs = "one run" if counts.max() == 1 else f"mean of {span(counts[counts > 0])}"
+    notes = notes_of(results, shown=(across, down), each=f"Each cell: {runs}")
+    cut = len(set(results.texts[down])) > len(rows) or len(set(results.texts[across])) > len(columns)
+    return Picture(title, [grid], notes + ([f"The first {CELLS} values of each key."] if cut else []))
+
+
+def shades(means: Values) -> Values | None:
+    """The colour of each cell where the values are far apart: by their logarithm."""
+    if not is_wide([float(value) for value in means.ravel()]):
+        return None
+    logs = np.log10(means)
+    low, high = np.nanmin(logs), np.nanmax(logs)
+    return np.asarray((logs - low) / (high - low))
+
+
+def span(counts: NDArray[np.float64]) -> str:
+    low, high = int(counts.min()), int(counts.max())
+    return f"{low} run{'s' * (low > 1)}" if low == high else f"{low} to {high} runs"
+
+
+def slices(results: Results, *, title: str, x: str | None = None) -> Picture:
+    """The metric over one key, the weightiest unless given: each run a dot, the mean, and the band they lie in."""
+    if not results.texts:
+        raise InputError("--kind slice: nothing but seeds differs between the jobs; try --kind distribution")
+    key = require_key(results, x, "--x") if x is not None else by_weight(results)[0][0]
+    texts = results.texts[key]
+    names = ordered(texts)
+    try:
+        places = {name: float(name) for name in names}
+        axis = Axis(key, log=is_wide(places.values()))
+    except ValueError:
+        places = {name: float(index) for index, name in enumerate(names)}
+        axis = Axis(key, names=tuple(names))
+    groups = {name: results.values[[text == name for text in texts]] for name in names}
+    at = np.array([places[name] for name in names])
+    mean = np.array([group.mean() for group in groups.values()])
+    low, high = (np.array([np.percentile(group, q) for group in groups.values()]) for q in (5, 95))
+    dots = Line("", np.array([places[text] for text in texts]), results.values, faint=True, joined=False)
+    means = Line("mean", at, mean, low, high, joined=axis.names is None)
+    log = is_wide(results.values.tolist(), spread=100)
+    counts = np.array([len(group) for group in groups.values()], np.float64)
+    each = f"Dots: {len(texts)} runs; bars: mean and 5th to 95th percentile of {span(counts)} each"
+    each = each.replace("bars", "line and band") if means.joined else each
+    return Picture(
+        title, [Lines(axis, Axis(results.what, log=log), [dots, means])], notes_of(results, shown=(key,), each=each)
+    )
+
+
+def importance(results: Results, *, title: str) -> Picture:
+    """How much of the ranking of the runs each key accounts for."""
+    if not results.texts:
+        raise InputError("--kind importance: nothing but seeds differs between the jobs; try --kind distribution")
+    if len(results.values) < FEW:
+        raise InputError(
+            f"--kind importance: {len(results.values)} runs say nothing of what matters; give {FEW} or more"
+        )
+    found = by_weight(results)
+    rest = max(0.0, 1 - sum(share for _, share in found))
+    names = [*(key for key, _ in found), "seeds, and keys together"]
+    values = np.array([*(share for _, share in found), rest])
+    texts = [f"{value:.0%}" for value in values.tolist()]
+    bars = Bars("share of the variance", names, values, texts, frozenset(names[-1:]))
+    each = f"{len(results.values)} runs, ranked by {results.what}; epsilon squared of each key by itself"
+    return Picture(title, [bars], notes_of(results, shown=tuple(results.texts), each=each))
+
+
+def distribution(results: Results, *, title: str) -> Picture:
+    """How often the metric came out as what; of accuracies, which are shares of few rows, a bar a value."""
+    values = results.values
+    counts = np.histogram(values, edges_of(values))[0].astype(np.int64)
+    best = values.min() if results.minimise else values.max()
+    marks = [("mean", float(values.mean())), ("median", float(np.median(values))), ("best", float(best))]
+    panel = Histogram(Axis(results.what), "runs", edges_of(values), counts, marks)
+    deviation = f", standard deviation {values.std(ddof=1):.3g}" if len(values) > 1 else ""
+    notes = notes_of(results, shown=(), each=f"{len(values)} runs{deviation}")
+    return Picture(title, [panel], notes)
+
+
+def edges_of(values: Values) -> Values:
+    """The edges of a histogram's bars: one for each value where most came more than once, as shares of few rows do;
+    else as wide as Sturges (1926) or Freedman and Diaconis (1981) have it, whichever is narrower."""
+    different = np.unique(values)
+    if 1 < len(different) <= len(values) / 2:
+        step = np.diff(different).min()
+        if (different[-1] - different[0]) / step < BINS:
+            return np.arange(different[0] - step / 2, different[-1] + step, step)
+    edges = np.histogram_bin_edges(values, "auto")
+    return edges if len(edges) <= BINS + 1 else np.histogram_bin_edges(values, BINS)

@@ -1,0 +1,129 @@
+"""What result.json says of a run, alone or out of a stack."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ch12cli.data.columns import as_plain
+from ch12cli.run.sessions import environment_of
+from ch12cli.run.task import Task
+from ch12cli.training.loop import Epoch
+
+Row = dict[str, float | int]
+
+
+def result_of(
+    task: Task,
+    *,
+    status: str,
+    rows: Sequence[Row],
+    best_epoch: int,
+    test: Mapping[str, float] | None,
+    parameters: int,
+    details: Mapping[str, Any],
+    seconds: float,
+    device: torch.device,
+) -> dict[str, Any]:
+    """The content of result.json. best_epoch: 0 if no epoch was finished; details: what is said beyond the usual."""
+    best = rows[best_epoch - 1] if best_epoch else None
+    return {
+        "status": status,
+        "epochs": len(rows),
+        "final": rows[-1] if rows else None,
+        "best": best,
+        "test": test,
+        "monitor": task.monitor,
+        "objective": best[task.monitor] if best else None,
+        "parameters": parameters,
+        **details,
+        "seconds": seconds,
+        "data": {"source": task.data.table.source, "digest": task.data.table.digest},
+        "environment": {**environment_of(device), "threads": torch.get_num_threads()},
+    }
+
+
+def run_state(
+    settings: Mapping[str, Any], chosen: Mapping[str, str | None], surroundings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What every checkpoint of a run holds beside the training's state: all that it takes to go on, or to evaluate."""
+    return {"settings": json.dumps(settings), "chosen": json.dumps(dict(chosen)), **surroundings}
+
+
+def surroundings_of(task: Task, device: torch.device) -> dict[str, Any]:
+    """What of that the runs of a stack share."""
+    return {"environment": json.dumps(environment_of(device)), **data_state(task)}
+
+
+def row_of(epoch: Epoch, run: int = 0) -> Row:
+    """A row of metrics.csv."""
+    return {"epoch": epoch.number, **{name: float(values[run]) for name, values in epoch.columns.items()}}
+
+
+def rows_state(rows: Sequence[Row]) -> dict[str, Any]:
+    """The rows of metrics.csv as a checkpoint has them."""
+    columns = list(rows[0]) if rows else []
+    return {
+        "columns": columns,
+        "rows": torch.tensor([[float(row[name]) for name in columns] for row in rows], dtype=torch.float64),
+    }
+
+
+class Rows(Sequence[Row]):
+    """The rows of metrics.csv out of a table. names: of the columns but the first, which is the epoch; values:
+    (epochs, columns), the epoch among them."""
+
+    def __init__(self, names: Sequence[str], values: NDArray[np.float64]) -> None:
+        self.names, self.values = list(names), values
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @overload
+    def __getitem__(self, place: int) -> Row: ...
+    @overload
+    def __getitem__(self, place: slice) -> "Rows": ...
+    def __getitem__(self, place: int | slice) -> "Row | Rows":
+        if isinstance(place, slice):
+            return Rows(self.names, self.values[place])
+        epoch, *values = self.values[place].tolist()
+        return {"epoch": int(epoch), **dict(zip(self.names, values, strict=True))}
+
+    def state_dict(self) -> dict[str, Any]:
+        """As a checkpoint has them."""
+        return {"columns": ["epoch", *self.names] if len(self) else [], "rows": torch.from_numpy(self.values)}
+
+
+def rows_of(state: Mapping[str, Any]) -> list[Row]:
+    """The rows of metrics.csv out of a checkpoint."""
+    rows = [dict(zip(state["columns"], values, strict=True)) for values in state["rows"].tolist()]
+    return [{name: int(value) if name == "epoch" else value for name, value in row.items()} for row in rows]
+
+
+def data_state(task: Task) -> dict[str, Any]:
+    """What an evaluation or a prediction must know of the data that the network was trained on."""
+    table, scaling = task.data.table, task.data.scaling
+    return {
+        "feature_names": list(table.feature_names),
+        "feature_type": str(table.features.dtype),
+        "encoding": None if table.columns is None else as_plain(table.columns),
+        "shape": None if table.shape is None else list(table.shape),
+        "class_names": None if table.class_names is None else list(table.class_names),
+        "target_name": table.target_name,
+        "data_digest": table.digest,
+        "scaling": scaling.as_plain(),
+    }
+
+
+def metrics_csv(rows: Sequence[Row]) -> bytes:
+    """The content of metrics.csv."""
+    if not rows:
+        return b""
+    if isinstance(rows, Rows):
+        lines = [f"{int(epoch)},{repr(figures)[1:-1].replace(', ', ',')}" for epoch, *figures in rows.values.tolist()]
+    else:
+        lines = [",".join(map(repr, row.values())) for row in rows]
+    return "\n".join([",".join(rows[0]), *lines, ""]).encode()

@@ -1,0 +1,98 @@
+"""One run from a command line's words to its outcome: composed, checked, built, trained, recorded."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ch12cli.config.check import check
+from ch12cli.config.compose import Composer, Composition, working_directory
+from ch12cli.config.session import hydra_session
+from ch12cli.config.unknown import idle_problems
+from ch12cli.errors import InputError, MachineError
+from ch12cli.files.run_directory import CHECKPOINTS, LAST, RESULT
+from ch12cli.run.hydra_job import claim_directory, run_in_hydra
+from ch12cli.run.signals import interrupts_kept, termination_exits
+
+if TYPE_CHECKING:
+    from ch12cli.run.callbacks import Watcher
+    from ch12cli.run.train import Job, Outcome
+
+
+def checked(composer: Composer, lines: Sequence[str]) -> Composition:
+    """The configuration of one run. InputError with everything that is wrong with it."""
+    problems = idle_problems(composer.parse(lines, []), swept=False)
+    composition = composer.compose(lines, problems)
+    if composition.settings:
+        problems += check(composition.settings, composition.chosen)
+    if problems:
+        raise InputError(list(dict.fromkeys(problems)))
+    return composition
+
+
+def train_logged(job: Job, directory: Path, watcher: Watcher, *, log: bool) -> Outcome:
+    """Trains a job. log: writes train.log itself, where Hydra was not to touch the program's logging."""
+    from ch12cli.run.train import train_job
+
+    if not log:
+        return train_job(job, directory, watcher)
+    logger, handler = logging.getLogger("ch12"), logging.FileHandler(directory / "train.log", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    level, propagate = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        return train_job(job, directory, watcher)
+    finally:
+        logger.removeHandler(handler)
+        handler.close()
+        logger.setLevel(level)
+        logger.propagate = propagate
+
+
+def when_mended(directory: Path) -> str:
+    return f"when that is mended, go on with: ch12 resume {shlex.quote(str(directory))}"
+
+
+def train_single(
+    lines: Sequence[str],
+    *,
+    folders: Sequence[Path] = (),
+    config_name: str = "config",
+    watcher: Watcher,
+    log: bool,
+) -> Outcome:
+    """Trains one run. log: write train.log through Hydra's job_logging; else it is written without touching logging."""
+    working_directory()
+    with hydra_session():
+        composer = Composer(folders, config_name=config_name)
+        composition = checked(composer, lines)
+        # only now, with every option found right, is it worth the time to import torch
+        with interrupts_kept():
+            from ch12cli.run.torch_settings import torch_settings
+            from ch12cli.run.trackers import Logged
+            from ch12cli.run.train import prepare_job
+
+        with termination_exits(), torch_settings(composition.settings) as device:
+            logged = Logged(watcher, composition.settings, composition.chosen)
+            job = prepare_job(composition.settings, composition.chosen, device)
+            directory = claim_directory(composition)
+            try:
+                return run_in_hydra(
+                    composer,
+                    composition,
+                    directory,
+                    lambda output: train_logged(job, output, logged, log=not log),
+                    log=log,
+                )
+            except BrokenPipeError:
+                raise
+            except MachineError as error:
+                begun = (directory / CHECKPOINTS / LAST).exists() and not (directory / RESULT).exists()
+                raise MachineError(f"{error}; {when_mended(directory)}" if begun else str(error)) from error
+            except OSError as error:  # in what Hydra writes
+                raise MachineError(f"cannot write {error.filename or directory}: {error.strerror or error}") from error

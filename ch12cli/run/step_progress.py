@@ -1,0 +1,35 @@
+"""How far an epoch is, told to who looks on where epochs take long."""
+
+from collections.abc import Callable, Iterator, Mapping
+from time import perf_counter
+from typing import Any
+
+from torch import Tensor
+
+from ch12cli.training.loop import Source
+
+INTERVAL = 0.25  # seconds from telling to telling
+
+
+class ToldSource:
+    """A source of batches that tells how many of an epoch's steps are done."""
+
+    def __init__(self, source: Source, tell: Callable[[int, int], None], *, steps: int) -> None:
+        self.source, self.tell, self.steps = source, tell, steps
+
+    def order(self) -> Tensor:
+        return self.source.order()
+
+    def batches(self, order: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        due = perf_counter() + INTERVAL
+        for done, batch in enumerate(self.source.batches(order)):
+            if perf_counter() > due:
+                self.tell(done, self.steps)
+                due = perf_counter() + INTERVAL
+            yield batch
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.source.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.source.load_state_dict(state)

@@ -1,0 +1,117 @@
+"""`ch12 eval`: the figures of a saved run on parts of its data, as training computed them, and class by class."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ch12cli.data.prepared import Prepared
+from ch12cli.errors import InputError
+from ch12cli.run.task import tensors
+from ch12cli.run.torch_settings import torch_settings
+from ch12cli.run.train import Job, prepare_job
+from ch12cli.saved.load import read_saved, require_same_data
+from ch12cli.saved.network import on_this_machine
+from ch12cli.training.checkpoint import fitting
+from ch12cli.training.loop import EVALUATED
+from ch12cli.training.network import Network
+from ch12cli.training.outputs import decided
+
+PARTS = ("train", "valid", "test")
+Counts = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class PartFigures:
+    """A part's figures. metrics: loss and those of its kind; confusion: rows of each class, (true, predicted), or None
+    for values."""
+
+    rows: int
+    metrics: dict[str, float]
+    confusion: Counts | None
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Figures by part. epoch: after which the network was as it is; messages: what a person should know besides."""
+
+    epoch: int
+    class_names: tuple[str, ...] | None
+    parts: dict[str, PartFigures]
+    messages: list[str]
+
+
+def evaluate(directory: Path, *, split: str | None = None, best: bool = False, trust: bool = False) -> Evaluation:
+    """The figures of a saved run. split: a part, "all" for each in turn, None for the test part or what comes nearest.
+
+    best: of the network as it was after the best epoch; else after the last.
+    """
+    saved = read_saved(directory, best=best, trust=trust)
+    settings, messages = on_this_machine(saved.settings)
+    with torch_settings(settings) as device:
+        job = prepare_job(settings, saved.chosen, device)
+        require_same_data(saved, job.task.data.table.digest)
+        with fitting(str(directory)):
+            job.network.restore(saved.state["network"])
+        parts = {name: figures(job, name) for name in parts_of(job.task.data, split)}
+    passed_over = [f"passed over: {message}" for message in saved.passed_over]
+    return Evaluation(saved.state["epoch"], job.task.data.table.class_names, parts, [*passed_over, *messages])
+
+
+def parts_of(data: Prepared, split: str | None) -> list[str]:
+    """The parts to evaluate on. InputError for one that the data set does not have."""
+    there = [name for name in PARTS if getattr(data, name) is not None]
+    if split is None:
+        return [there[-1]]
+    if split == "all":
+        return there
+    if split not in there:
+        raise InputError(f"--split {split}: the run's data have no such part; they have {', '.join(there)}")
+    return [split]
+
+
+def figures(job: Job, name: str) -> PartFigures:
+    part = tensors(getattr(job.task.data, name), job.task, dtype=job.network.dtype, device=job.device)
+    metrics = {metric: float(value[0]) for metric, value in job.training.evaluate(part).items()}
+    confusion = None
+    if job.task.classes:
+        prediction = predictions(job.network, part.x)
+        found = decided(prediction, output=job.task.output).cpu().numpy()
+        confusion = confusion_of(part.y.reshape(-1).long().cpu().numpy(), found, classes=job.task.classes)
+    return PartFigures(len(part), metrics, confusion)
+
+
+@torch.no_grad()
+def predictions(network: Network, x: torch.Tensor) -> torch.Tensor:
+    """What a network gives in evaluation mode, (rows, outputs). x: (rows, features)."""
+    network.train(False)
+    rows = max(1, EVALUATED // max(1, x.shape[1]))
+    prediction = torch.cat([network(block) for block in x.split(rows)])
+    network.train(True)
+    return prediction
+
+
+def confusion_of(true: Counts, found: Counts, *, classes: int) -> Counts:
+    """How many rows of each class, (classes, classes): the true one down, the one found across."""
+    return np.bincount(true * classes + found, minlength=classes**2).reshape(classes, classes)
+
+
+def by_class(confusion: Counts) -> list[Mapping[str, float | int | None]]:
+    """precision, recall, f1 and support of each class; None where a share is of nothing."""
+    right, support, found = np.diag(confusion), confusion.sum(1), confusion.sum(0)
+
+    def share(part: int, whole: int) -> float | None:
+        return part / whole if whole else None
+
+    return [
+        {
+            "precision": share(int(right[c]), int(found[c])),
+            "recall": share(int(right[c]), int(support[c])),
+            "f1": share(2 * int(right[c]), int(found[c] + support[c])),
+            "support": int(support[c]),
+        }
+        for c in range(len(confusion))
+    ]

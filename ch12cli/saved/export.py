@@ -1,0 +1,188 @@
+"""`ch12 export`: a saved run's network, its scaling in front of it, for other programs; or the run as a program."""
+
+import io
+import json
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ch12cli.errors import InputError, MachineError
+from ch12cli.files.history import changes_in, sittings_of
+from ch12cli.files.run_directory import RESULT, read_result
+from ch12cli.run.recorder import rows_of
+from ch12cli.run.torch_settings import torch_settings
+from ch12cli.run.train import Job, prepare_job
+from ch12cli.saved.export_script import script_of
+from ch12cli.saved.load import Saved, read_saved, require_same_data
+from ch12cli.saved.network import on_this_machine
+from ch12cli.saved.reproduce import noted_environment, result_so_far, with_threads
+from ch12cli.saved.resume import spans_all_epochs
+from ch12cli.training.checkpoint import fitting
+from ch12cli.training.outputs import probabilities
+
+TOLERANCE = 1e-5  # of what another program may compute otherwise, absolute and relative
+CHECKED = 1000  # rows that are checked, at most
+
+
+class Exported(NamedTuple):
+    """Files by name, what was found when they were read again, and what a person should know besides."""
+
+    files: dict[str, bytes]
+    checked: str
+    messages: list[str]
+
+
+class Scaled(nn.Module):
+    """A network with the scaling in front of it: (rows, features) as they stand in the data, NaN for a missing value ->
+    (rows, outputs), and of classes their probabilities, (rows, classes)."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__()
+        scaling, dtype = job.task.data.scaling, job.network.dtype
+        self.network = job.network.module
+        self.output, self.classes = job.task.output, job.task.classes
+        self.mean = nn.Buffer(torch.tensor(scaling.mean, dtype=dtype))
+        self.deviation = nn.Buffer(torch.tensor(scaling.deviation, dtype=dtype))
+        self.fill = None if scaling.fill is None else nn.Buffer(torch.tensor(scaling.fill, dtype=dtype))
+
+    def forward(self, features: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        if self.fill is not None:
+            features = torch.where(torch.isnan(features), self.fill, features)
+        prediction = self.network((features - self.mean) / self.deviation)
+        if not self.classes:
+            return prediction
+        return prediction, probabilities(prediction, output=self.output).to(prediction.dtype)
+
+
+def export(directory: Path, form: str, *, name: str, words: list[str] | None, best: bool, trust: bool) -> Exported:
+    """The files of one format. name: of them, without suffix; words: of the run's command line, if they are known."""
+    saved = read_saved(directory, best=best, trust=trust)
+    result = result_so_far(directory) or {}
+    settings, messages = on_this_machine(with_threads(saved.settings, result))
+    messages = [*(f"passed over: {message}" for message in saved.passed_over), *messages]
+    if form != "script":
+        settings = {**settings, "device": "cpu"}
+    with torch_settings(settings) as device:
+        job = prepare_job(settings, saved.chosen, device)
+        require_same_data(saved, job.task.data.table.digest)
+        if form == "script":
+            messages += require_repeatable(directory, saved, best=best)
+            threads = noted_environment(result).get("threads")
+            files = script_of(
+                job, rows_of(saved.state), name=name, words=words, threads=threads if isinstance(threads, int) else None
+            )
+            return Exported(files, "", messages)
+        with fitting(str(directory)):
+            job.network.restore(saved.state["network"])
+        content, note = (as_onnx if form == "onnx" else as_torch_export)(job)
+    return Exported({f"{name}.{'onnx' if form == 'onnx' else 'pt2'}": content}, note, messages)
+
+
+def require_repeatable(directory: Path, saved: Saved, *, best: bool) -> list[str]:
+    """InputError for a run that no program trains from its settings alone; else what a person should know."""
+    result = read_result(directory / RESULT) or {}
+    if best:
+        raise InputError("--checkpoint best: goes with a network, not with --format script, which trains to the end")
+    if result.get("status") != "finished":
+        raise InputError(
+            f"{directory}: has not finished, so there is no end that a program could come to; resume it first"
+        )
+    if "parent" in result:
+        raise InputError(f"{directory}: went on from another run with changes, which one program does not train")
+    if spans_all_epochs(saved.settings["scheduler"]) and any(map(changes_in, sittings_of(saved.history))):
+        raise InputError(f"{directory}: its schedule was made longer on the way, which one program does not train")
+    if saved.settings["compile"]:
+        return ["trained compiled: the program is not, and may round otherwise"]
+    if saved.state.get("stacked"):
+        return ["trained in a stack: the program trains it alone, which rounds otherwise (with dropout: other masks)"]
+    return []
+
+
+def example(job: Job) -> Tensor:
+    """Rows of the data to try a network on, (rows, features)."""
+    return torch.tensor(job.task.data.table.features[:CHECKED], dtype=job.network.dtype)
+
+
+def expected(module: nn.Module, x: Tensor) -> list[Tensor]:
+    """What a module gives, as a list."""
+    with torch.no_grad():
+        given = module(x)
+    return [given] if isinstance(given, Tensor) else list(given)
+
+
+def as_onnx(job: Job) -> tuple[bytes, str]:
+    """The network as ONNX, compared with what onnxruntime makes of it."""
+    try:
+        import onnx
+        import onnxruntime
+        import onnxscript  # noqa: F401 - torch writes with it
+    except ImportError as error:
+        raise InputError(f"--format onnx: {error.name} is not installed: pip install 'ch12[onnx]'") from error
+    module, x = Scaled(job).eval(), example(job)
+    outputs = ["output", "probabilities"] if job.task.classes else ["output"]
+    program = written("onnx", lambda: torch.onnx.export(
+        module, (x[:2],), dynamo=True, verbose=False, input_names=["features"], output_names=outputs,
+        dynamic_shapes={"features": {0: torch.export.Dim("rows")}},
+    ))  # fmt: skip
+    model = program.model_proto
+    table = job.task.data.table
+    onnx.helper.set_model_props(
+        model,
+        {"features": json.dumps(table.feature_names), "shape": json.dumps(table.shape), "target": table.target_name,
+         "classes": json.dumps(table.class_names), "activation": job.task.output},
+    )  # fmt: skip
+    content = model.SerializeToString()
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    found = session.run(outputs, {"features": x.numpy()})
+    return content, compared(expected(module, x), [torch.from_numpy(values) for values in found], "onnxruntime")
+
+
+def as_torch_export(job: Job) -> tuple[bytes, str]:
+    """The network as torch.export's archive, compared with what it gives when it is loaded."""
+    module, x = Scaled(job).eval(), example(job)
+    shapes = {"features": {0: torch.export.Dim("rows")}}
+    program = written("torch_export", lambda: torch.export.export(module, (x[:2],), dynamic_shapes=shapes))
+    content = io.BytesIO()
+    with quiet():
+        torch.export.save(program, content)
+        content.seek(0)
+        found = expected(torch.export.load(content).module(), x)
+    return content.getvalue(), compared(expected(module, x), found, "torch.export.load")
+
+
+def written(form: str, write: Callable[[], Any]) -> Any:
+    """What torch makes of a network, without what its exporters say on the way. InputError for one that it cannot."""
+    try:
+        with quiet():
+            return write()
+    except Exception as error:  # torch raises many kinds for what it cannot trace
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise InputError(f"--format {form}: torch cannot write this network: {reason}") from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the warnings and the log of torch's exporters, which are about torch's own code."""
+    level = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)
+
+
+def compared(wanted: list[Tensor], found: list[Tensor], reader: str) -> str:
+    """What is said of how near another program comes. MachineError if that is not near enough."""
+    gaps = [(a - b).abs() / (1 + a.abs()) for a, b in zip(wanted, found, strict=True)]
+    gap = max(float(each.max()) for each in gaps)
+    if not gap <= TOLERANCE:
+        raise MachineError(f"what {reader} makes of it differs by {gap:.2g} from the network, more than {TOLERANCE:g}")
+    return f"checked: {reader} gives the network's outputs for {len(wanted[0])} rows within {gap:.1g}"

@@ -1,0 +1,222 @@
+"""`ch12 export --format script`: a run as a short program of PyTorch alone that trains it again."""
+
+import ast
+import io
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ch12cli.errors import InputError
+from ch12cli.plots.plot import Values
+from ch12cli.run.recorder import Row
+from ch12cli.run.train import Job
+
+INIT = {
+    "xavier": "nn.init.xavier_uniform_(layer.weight)",
+    "kaiming": 'nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")',
+    "normal": "nn.init.normal_(layer.weight)",
+}
+DRAWN = '''
+
+def drawn(layer: nn.Linear | nn.Conv2d) -> nn.Linear | nn.Conv2d:
+    """The layer, of which nothing but the weights is drawn from the random stream."""
+    layer = layer.to_empty(device="cpu")
+    {init}
+    nn.init.zeros_(layer.bias)
+    return layer
+
+'''
+
+
+def script_of(
+    job: Job, rows: list[Row], *, name: str, words: list[str] | None, threads: int | None
+) -> dict[str, bytes]:
+    """The program and its data, `NAME.py` and `NAME.npz`. job: freshly made; rows: of the run's metrics.csv.
+
+    InputError for what the program would need ch12, or somebody's own classes, for.
+    """
+    settings, task = job.settings, job.task
+    layers = layers_of(job.network.module, init=settings["model"].get("init", "torch"))
+    rates = rates_of(job, rows)
+    command = shlex.join(["ch12", "train", *words]) if words is not None else "ch12 train …"
+    own = {name: value for name, value in settings["loss"].items() if name != "_target_"}
+    loss = call_of("loss", type(task.loss), "nn", own)
+    given = {name: value for name, value in settings["optimizer"].items() if name != "_target_"}
+    kind = optimizer_of(settings["optimizer"]["_target_"])
+    by_class = bool(task.classes) and task.outputs > 1
+    double, half = settings["precision"] == "float64", settings["precision"] == "bfloat16"
+    dtype = "torch.float64" if double else "torch.float32"
+    device = job.device.type
+    evaluated = "test" if task.data.test is not None else "valid" if task.data.valid is not None else "train"
+    own_init = settings["model"].get("init", "torch") != "torch"
+    forward = "model(x)" + (".float()" if half else "")
+    autocast = f'with torch.autocast("{device}", dtype=torch.bfloat16):\n                ' if half else ""
+    lines = [
+        '"""Trains one network, and saves its weights as model.pt beside this file. Needs PyTorch and NumPy alone."""',
+        "",
+        f"# What ch12 trained with: {one_line(command)}",
+        "",
+        "from pathlib import Path",
+        "",
+        "import numpy as np",
+        "import torch",
+        "from torch import nn",
+        "from torch.utils.data import DataLoader, TensorDataset",
+        DRAWN.format(init=INIT[settings["model"]["init"]]) if own_init else "",
+        f"torch.set_num_threads({threads})  # another number may round sums otherwise" if threads else None,
+        "torch.use_deterministic_algorithms(True)" if settings["deterministic"] else None,
+        "",
+        "# the rows of the data, which part each belongs to, and the scaling, which the training part has settled",
+        f"with np.load(Path(__file__).with_name({f'{name}.npz'!r})) as file:",
+        "    data = dict(file)",
+        'features = (data["features"] - data["mean"]) / data["deviation"]'
+        if task.data.scaling.method != "none"
+        else 'features = data["features"]',
+        f'x_all = torch.from_numpy(features).to("{device}", {dtype})',
+        f'y_all = torch.from_numpy(data["target"]).to("{device}"' + (")" if by_class else f", {dtype}).unsqueeze(-1)"),
+        'train = torch.from_numpy(data["train"])',
+        "",
+        f"torch.manual_seed({int(settings['seed'])})",
+        f"torch.empty({int(settings['stream_offset'])}, dtype=torch.int64).random_()  # so many numbers are thrown away"
+        if settings["stream_offset"]
+        else None,
+        "loader = DataLoader(TensorDataset(x_all[train], y_all[train]), "
+        f"batch_size={int(settings['batch_size'])}, shuffle=True)",
+        "model = nn.Sequential(",
+        *(f"    {layer}," for layer in layers),
+        f').to("{device}", {dtype})',
+        f"loss_fn = {loss}",
+        f"optimizer = torch.optim.{call_of('optimizer', kind, '', given, first='model.parameters()')}",
+        'rates = data["rates"].tolist()  # the learning rate of each step' if rates is not None else None,
+        "step = 0" if rates is not None else None,
+        "",
+        f"for epoch in range(1, {len(rows)} + 1):",
+        "    total = 0.0",
+        "    for x, y in loader:",
+        "        for group in optimizer.param_groups:" if rates is not None else None,
+        '            group["lr"] = rates[step]' if rates is not None else None,
+        "        step += 1" if rates is not None else None,
+        f"        {autocast}prediction = {forward}" if half else None,
+        f"        loss = loss_fn({'prediction' if half else forward}, y)",
+        "        optimizer.zero_grad()",
+        "        loss.backward()",
+        f"        nn.utils.clip_grad_value_(model.parameters(), {settings['clip_grad_value']!r})"
+        if settings["clip_grad_value"] is not None
+        else None,
+        f"        nn.utils.clip_grad_norm_(model.parameters(), {settings['clip_grad_norm']!r})"
+        if settings["clip_grad_norm"] is not None
+        else None,
+        "        optimizer.step()",
+        "        total += loss.item() * len(x)",
+        f"    if epoch % {max(1, len(rows) // 10)} == 0:",
+        '        print(f"epoch {epoch}: training loss {total / len(train):.4f}")',
+        "",
+        "model.eval()",
+        f'part = torch.from_numpy(data["{evaluated}"])',
+        "with torch.no_grad():",
+        f"    prediction = model(x_all[part]){'.float()' if half else ''}",
+        f'print(f"{PARTS[evaluated]} loss {{loss_fn(prediction, y_all[part]).item():.4f}}")',
+        *accuracy_of(job, by_class=by_class, part=PARTS[evaluated]),
+        'torch.save(model.state_dict(), Path(__file__).with_name("model.pt"))',
+    ]
+    text = "\n".join(line for line in lines if line is not None) + "\n"
+    return {f"{name}.py": text.encode(), f"{name}.npz": arrays_of(job, rates)}
+
+
+PARTS = {"train": "training", "valid": "validation", "test": "test"}
+
+
+def accuracy_of(job: Job, *, by_class: bool, part: str) -> list[str]:
+    """Lines that print the accuracy, if there are classes."""
+    if not job.task.classes:
+        return []
+    threshold = 0.0 if job.task.output == "none" else 0.5
+    found = "prediction.argmax(1)" if by_class else f"(prediction >= {threshold}).to(y_all.dtype)"
+    return [f'print(f"{part} accuracy {{({found} == y_all[part]).float().mean().item():.4f}}")']
+
+
+def one_line(text: str) -> str:
+    """A text that stays within a comment, whatever it holds."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
+def layers_of(module: nn.Module, *, init: str) -> list[str]:
+    """The layers as they are written, each of which makes the same layer."""
+    if type(module) is not nn.Sequential:
+        kind = type(module).__name__
+        raise InputError(f"--format script: writes networks of torch's layers in a row; this one is a {kind}")
+    written = []
+    for layer in module:
+        if not type(layer).__module__.startswith("torch.nn.") or repr(made_of(repr(layer))) != repr(layer):
+            raise InputError(f"--format script: {type(layer).__name__} is no layer that it can write; torch's own are")
+        text = f"nn.{layer!r}"
+        if isinstance(layer, nn.Linear) and layer.bias is not None:
+            text = f"nn.Linear({layer.in_features}, {layer.out_features})"
+        if isinstance(layer, nn.Linear | nn.Conv2d) and init != "torch":
+            text = f'drawn({text[:-1]}, device="meta"))'
+        written.append(text)
+    return written
+
+
+def made_of(text: str) -> nn.Module | None:
+    """The layer of torch's that a text describes, `Softmax(dim=-1)`; None if there is more in it than plain values."""
+    try:
+        called = ast.parse(text, mode="eval").body
+        assert isinstance(called, ast.Call)
+        assert isinstance(called.func, ast.Name)
+        values = [ast.literal_eval(value) for value in called.args]
+        named = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in called.keywords}
+        layer = getattr(nn, called.func.id)(*values, **named)
+    except (SyntaxError, ValueError, AssertionError, AttributeError, TypeError):
+        return None
+    return layer if isinstance(layer, nn.Module) else None
+
+
+def optimizer_of(target: str) -> type[Any]:
+    """The class, which must be torch's. target: as the settings name it."""
+    kind = getattr(torch.optim, target.rpartition(".")[2], None)
+    if not target.startswith("torch.optim.") or not isinstance(kind, type):
+        raise InputError(f"--format script: optimizer._target_={target}: must be one of torch.optim")
+    return kind
+
+
+def call_of(what: str, kind: type[Any], module: str, arguments: Mapping[str, Any], *, first: str = "") -> str:
+    """The call that makes an object of torch's. InputError for one of somebody else's."""
+    if not kind.__module__.startswith("torch."):
+        raise InputError(f"--format script: {what}: {kind.__name__} is not torch's; the program could not make it")
+    plain = (str, int, float, bool, list, type(None))
+    if not all(isinstance(value, plain) and name.isidentifier() for name, value in arguments.items()):
+        raise InputError(f"--format script: {what}: its arguments are no plain values")
+    written = [first] * bool(first) + [f"{name}={value!r}" for name, value in arguments.items()]
+    return f"{module + '.' if module else ''}{kind.__name__}({', '.join(written)})"
+
+
+def rates_of(job: Job, rows: list[Row]) -> Values | None:
+    """The learning rate of each step, (steps,), as the schedule gave it; None if it never changed."""
+    schedule, found = job.training.schedule, []
+    for epoch, row in enumerate(rows):
+        found.append(schedule.rates(epoch)[:, 0])
+        schedule.observe(np.array([float(row[job.task.monitor])]))
+    rates = np.concatenate(found)
+    return None if (rates == job.settings["optimizer"].get("lr")).all() else rates
+
+
+def arrays_of(job: Job, rates: Values | None) -> bytes:
+    """The data as NumPy's npz, which holds arrays and no code."""
+    data = job.task.data
+    dtype = data.table.features.dtype
+    arrays: dict[str, Any] = {"features": data.features, "target": data.table.target}
+    if data.scaling.method != "none":
+        arrays |= {"mean": np.array(data.scaling.mean, dtype), "deviation": np.array(data.scaling.deviation, dtype)}
+    for name in PARTS:
+        if (part := getattr(data, name)) is not None:
+            arrays[name] = part.rows.astype(np.int64)
+    if rates is not None:
+        arrays["rates"] = rates
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)
+    return content.getvalue()

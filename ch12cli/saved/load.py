@@ -1,0 +1,214 @@
+"""A run out of its directory: its checkpoint and settings, read as data, checked as if a stranger had written them."""
+
+import json
+import math
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ch12cli.config.check import check
+from ch12cli.config.recorded import with_later_keys
+from ch12cli.config.rules import LARGEST, is_whole
+from ch12cli.config.trusted_targets import require_kind, target_problems
+from ch12cli.data.columns import from_plain as columns_from_plain
+from ch12cli.data.scaling import from_plain
+from ch12cli.errors import InputError
+from ch12cli.files.atomic import machine_errors
+from ch12cli.files.run_directory import BEST, CHECKPOINTS, HYDRA, METRICS, MODEL, RESULT
+from ch12cli.run.sessions import plain_of
+from ch12cli.saved.network import require_fits
+from ch12cli.training.checkpoint import NOT_THEIRS, Checkpoints, DamagedError, load
+
+TRAINING = ("best_network", "optimizer", "schedule", "best", "stopping", "source", "columns", "rows")
+DATA = ("feature_names", "feature_type", "encoding", "shape", "class_names", "target_name", "data_digest", "scaling")
+OF_A_RUN = (HYDRA, CHECKPOINTS, METRICS, RESULT, MODEL, "train.log")
+RUN = ("settings", "chosen", "environment", *DATA, "epoch", "network")
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A run as its checkpoint has it. passed_over: messages about damaged checkpoints that were newer;
+    history: of its sittings (runs/history.py)."""
+
+    directory: Path
+    state: dict[str, Any]
+    settings: dict[str, Any]
+    chosen: dict[str, str | None]
+    environment: dict[str, Any]
+    passed_over: list[str]
+    history: dict[str, Any] = field(default_factory=dict)
+
+
+def read_saved(directory: Path, *, best: bool = False, trust: bool = False, reads_data: bool = True) -> Saved:
+    """A run from its directory: from the newest good checkpoint, as it was after its last or its best epoch.
+
+    With `best`, `network` and `epoch` of the state are those of the best epoch. trust: the run is the user's own, its
+    targets may be any that can be imported. reads_data: whether its data set is to be read. InputError if it is no run,
+    damaged, or its settings are not what `ch12 train` would accept.
+    """
+    folder = directory / CHECKPOINTS
+    if not folder.is_dir():
+        raise InputError(f"{directory}: is not the directory of a run (it has no {CHECKPOINTS}/)")
+    if not trust:
+        refuse_links(directory)
+    state, passed_over = read_state(folder, best=best)
+    settings, chosen, environment = (_mapping(state, name, folder) for name in ("settings", "chosen", "environment"))
+    settings = with_later_keys(settings)
+    if not all(choice is None or (isinstance(choice, str) and ".." not in choice) for choice in chosen.values()):
+        raise InputError(f"{folder}: the choices in its checkpoint are no names")
+    require_sound(settings, chosen, where=str(directory), trust=trust, reads_data=reads_data)
+    if not trust:
+        require_fits(settings, state, where=str(directory))
+    return Saved(directory, state, settings, chosen, environment, passed_over, plain_of(state, "history"))
+
+
+def refuse_links(directory: Path, names: Sequence[str] = OF_A_RUN) -> None:
+    """InputError if a file of the run leads elsewhere, or is none: ch12 writes only files, and reading or writing this
+    one would be done somewhere else. names: of the files, and of folders whose files are looked at."""
+    with machine_errors(f"cannot read {directory}"):
+        paths = [path for name in names if os.path.lexists(path := directory / name)]
+        paths += [path for folder in paths if folder.is_dir() and not folder.is_symlink() for path in folder.iterdir()]
+        modes = {path: path.lstat().st_mode for path in paths}
+    wrong = [path for path, mode in modes.items() if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))]
+    if wrong:
+        raise InputError(
+            [f"{path}: must be a file, not a link or a device; if the run is your own, add --trust" for path in wrong]
+        )
+
+
+def read_state(folder: Path, *, best: bool) -> tuple[dict[str, Any], list[str]]:
+    """The state of the newest good checkpoint, of the parts and kinds that it must have, and what was passed over.
+
+    The newest one knows the best epoch so far; best.pt, which a kill may leave behind, serves where none is good.
+    """
+    try:
+        state, passed_over = Checkpoints(folder, every=None).newest()
+    except DamagedError as error:
+        if not (best and (folder / BEST).is_file()):
+            raise
+        try:
+            state, passed_over = load(folder / BEST), error.problems
+        except DamagedError as another:
+            raise DamagedError([*error.problems, *another.problems]) from another
+        require_parts(state, RUN, folder)
+        return state, passed_over
+    require_parts(state, (*RUN, *TRAINING), folder)
+    if best:
+        state = {**state, "epoch": state["best"]["epoch"][0], "network": state["best_network"]}
+    return state, passed_over
+
+
+def require_parts(state: Mapping[str, Any], names: tuple[str, ...], folder: Path) -> None:
+    """InputError unless a state has these parts, each of its kind."""
+    missing = [name for name in names if name not in state]
+    if missing:
+        raise InputError(f"{folder}: its checkpoint holds no {', '.join(missing)}: not one of this ch12's runs")
+    try:
+        wrong = wrong_parts(state)
+    except NOT_THEIRS as error:
+        raise InputError(f"{folder}: its checkpoint is not such as ch12 makes them ({error})") from error
+    if wrong:
+        raise InputError(f"{folder}: its checkpoint is not such as ch12 makes them: look at its {', '.join(wrong)}")
+    scaling = from_plain(state["scaling"], str(folder))
+    if len(scaling.mean) != len(state["feature_names"]):
+        raise InputError(f"{folder}: its checkpoint has another number of features than of means")
+    columns_from_plain(state["encoding"], state["feature_names"], str(folder))
+
+
+def wrong_parts(state: Mapping[str, Any]) -> list[str]:
+    """The parts of a state that are not of their kind."""
+    fine = {
+        "epoch": is_whole(state["epoch"]) and 0 <= state["epoch"] <= LARGEST,
+        "network": is_network(state["network"]),
+        "feature_names": is_names(state["feature_names"], least=1),
+        "feature_type": state["feature_type"] in ("float32", "float64"),
+        "class_names": state["class_names"] is None or is_names(state["class_names"], least=2),
+        "target_name": isinstance(state["target_name"], str),
+        "data_digest": isinstance(state["data_digest"], str),
+        "scaling": isinstance(state["scaling"], dict),
+        "shape": is_shape(state["shape"], values=len(state["feature_names"])),
+    }
+    if "rows" in state:
+        columns, rows, best = state["columns"], state["rows"], state["best"]
+        fine["best_network"] = is_network(state["best_network"])
+        fine["columns"] = is_names(columns, least=0) and ("epoch" in columns) == (state["epoch"] > 0)
+        fine["rows"] = (
+            isinstance(rows, Tensor)
+            and rows.dtype == torch.float64
+            and rows.numel() == state["epoch"] * len(columns)
+            and (rows.numel() == 0 or rows.shape == (state["epoch"], len(columns)))
+        )
+        fine["best"] = isinstance(best, dict) and all(
+            isinstance(best.get(name), list) and len(best[name]) == 1 for name in ("epoch", "value")
+        )
+        fine["best"] = fine["best"] and is_whole(best["epoch"][0]) and 0 <= best["epoch"][0] <= state["epoch"]
+        for name in ("optimizer", "schedule", "stopping", "source"):
+            fine[name] = isinstance(state[name], dict)
+    return [name for name, sound in fine.items() if not sound]
+
+
+def is_network(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(name, str) and isinstance(tensor, Tensor) and tensor.layout == torch.strided
+        for name, tensor in value.items()
+    )
+
+
+def is_shape(value: Any, *, values: int) -> bool:
+    """Whether it is the shape of a picture of so many values, or None."""
+    return value is None or (
+        isinstance(value, list)
+        and len(value) == 3
+        and all(is_whole(side) and side > 0 for side in value)
+        and math.prod(value) == values
+    )
+
+
+def is_names(value: Any, *, least: int) -> bool:
+    """Whether it is a list of names that all differ."""
+    return (
+        isinstance(value, list)
+        and len(value) >= least
+        and all(isinstance(name, str) for name in value)
+        and len(set(value)) == len(value)
+    )
+
+
+def _mapping(state: Mapping[str, Any], name: str, folder: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(state[name]) if isinstance(state[name], str) else None
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"{folder}: the {name} in its checkpoint cannot be read: {error}") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{folder}: the {name} in its checkpoint are no mapping")
+    return value
+
+
+def require_sound(
+    settings: Mapping[str, Any], chosen: Mapping[str, Any], *, where: str, trust: bool, reads_data: bool = True
+) -> None:
+    """InputError unless settings from a file are such as `ch12 train` accepts, and name only what may be built."""
+    try:
+        problems = [] if trust else target_problems(settings, reads_data=reads_data)
+        problems = problems or check(settings, {str(k): v for k, v in chosen.items() if isinstance(v, str)}, here=False)
+    except (*NOT_THEIRS, RecursionError) as error:
+        problems = [f"its settings are not such as ch12 makes them ({type(error).__name__}: {error})"]
+    if problems:
+        raise InputError([f"{where}: {problem}" for problem in problems])
+    if not trust:
+        require_kind(settings)
+
+
+def require_same_data(saved: Saved, digest: str) -> None:
+    """InputError unless the data set gives the very rows that the run was trained on. digest: of what it gives now."""
+    if saved.state["data_digest"] != digest:
+        raise InputError(
+            f"{saved.directory}: its data set gives other data than it was trained on (SHA-256 {digest[:12]}…, then "
+            f"{saved.state['data_digest'][:12]}…); bring the data back, or train a new run"
+        )

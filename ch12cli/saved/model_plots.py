@@ -1,0 +1,199 @@
+"""What a saved classifier says all over a plane of two features, and a saved regression along one."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from ch12cli.config.suggest import did_you_mean
+from ch12cli.config.targets import call
+from ch12cli.data.table import Floats, Table
+from ch12cli.errors import InputError
+from ch12cli.plots.plot import Axis, Field, Grid, Line, Lines, Picture, Values
+from ch12cli.run.torch_settings import torch_settings
+from ch12cli.run.train import Job, prepare_job
+from ch12cli.saved.evaluate import PARTS, evaluate, predictions
+from ch12cli.saved.load import read_saved, require_same_data
+from ch12cli.saved.network import on_this_machine
+from ch12cli.training.checkpoint import fitting
+from ch12cli.training.outputs import decided, probabilities
+
+CELLS = 400  # of the plane, each way
+MARGIN = 0.08  # of the data's span, on each side
+MOST = 12  # features in a message
+HELD_OUT = ("valid", "test")
+
+
+class Chosen(NamedTuple):
+    """Columns of the data that are shown; the others stay at the training part's mean."""
+
+    columns: list[int]
+    names: list[str]
+    fixed: Values
+    others: int
+
+
+def boundary(
+    directory: Path, *, title: str, features: str | None, best: bool, trust: bool
+) -> tuple[Picture, list[str]]:
+    """The class that a saved run's network predicts at each point of two features' plane, with the rows of the data.
+
+    features: two names, with a comma; unless given, those that tell the classes apart best. InputError for a
+    regression, or a single feature.
+    """
+
+    def draw(job: Job) -> Picture:
+        table = job.task.data.table
+        if not job.task.classes:
+            raise InputError(f"{directory}: has no classes, so no boundary between them; try --kind line")
+        if table.shape is not None:
+            raise InputError(
+                f"{directory}: its rows are pictures, of which no two pixels tell much; try --kind confusion"
+            )
+        if len(table.feature_names) < 2:
+            raise InputError(f"{directory}: its data have a single feature; a boundary needs a plane of two")
+        chosen = choose(job, features, count=2)
+        x_range, y_range = (span(job.task.data.features[:, column]) for column in chosen.columns)
+        xs, ys = (np.linspace(low, high, CELLS) for low, high in (x_range, y_range))
+        rows = np.tile(chosen.fixed, (CELLS * CELLS, 1))
+        rows[:, chosen.columns[0]] = np.tile(xs, CELLS)
+        rows[:, chosen.columns[1]] = np.repeat(ys, CELLS)
+        prediction = answers(job, rows)
+        shares = probabilities(prediction, output=job.task.output).cpu().numpy()
+        found = decided(prediction, output=job.task.output).cpu().numpy().astype(np.int64)
+        points = []
+        for name in PARTS:
+            part = getattr(job.task.data, name)
+            if part is not None:
+                at = job.task.data.features[part.rows].astype(np.float64)
+                classes = part.y.reshape(-1).astype(np.int64)
+                points.append((name, at[:, chosen.columns[0]], at[:, chosen.columns[1]], classes))
+        field = Field(
+            axis(table, chosen.names[0]),
+            axis(table, chosen.names[1]),
+            x_range,
+            y_range,
+            tuple(table.class_names or ()),
+            found.reshape(CELLS, CELLS),
+            shares.max(1).reshape(CELLS, CELLS),
+            points,
+        )
+        there = [name for name, *_ in points]
+        held_out = " and ".join({"valid": "validation", "test": "test"}[n] for n in HELD_OUT if n in there)
+        legend = [f"Rows outlined in black: the {held_out} part, which was not trained on."] if held_out else []
+        notes = []
+        if chosen.others:
+            notes.append(f"The other {chosen.others} feature{'s' * (chosen.others > 1)} at the training rows' mean.")
+        return Picture(title, [field], notes, legend)
+
+    return with_job(directory, draw, best=best, trust=trust)
+
+
+def line(directory: Path, *, title: str, features: str | None, best: bool, trust: bool) -> tuple[Picture, list[str]]:
+    """The value that a saved regression gives along one feature, with the rows of the data."""
+
+    def draw(job: Job) -> Picture:
+        table = job.task.data.table
+        if job.task.classes:
+            raise InputError(f"{directory}: tells classes apart, it has no regression line; try --kind boundary")
+        chosen = choose(job, features, count=1)
+        xs = np.linspace(*span(job.task.data.features[:, chosen.columns[0]]), CELLS)
+        rows = np.tile(chosen.fixed, (CELLS, 1))
+        rows[:, chosen.columns[0]] = xs
+        lines = [Line("network", xs, answers(job, rows)[:, 0].cpu().double().numpy())]
+        for name in PARTS:
+            part = getattr(job.task.data, name)
+            if part is not None:
+                at = job.task.data.features[part.rows][:, chosen.columns[0]].astype(np.float64)
+                label = {"train": "training rows", "valid": "validation rows", "test": "test rows"}[name]
+                lines.append(Line(label, at, part.y.reshape(-1).astype(np.float64), joined=False))
+        others = f"The other {chosen.others} features at the training rows' mean."
+        panel = Lines(axis(table, chosen.names[0]), Axis(table.target_name), lines)
+        return Picture(title, [panel], [others] if chosen.others else [])
+
+    return with_job(directory, draw, best=best, trust=trust)
+
+
+def confusion(directory: Path, *, title: str, split: str | None, best: bool, trust: bool) -> tuple[Picture, list[str]]:
+    """The confusion matrix of a saved run on a part of its data. InputError for a regression."""
+    evaluation = evaluate(directory, split=split, best=best, trust=trust)
+    panels: list[Grid] = []
+    for name, part in evaluation.parts.items():
+        if part.confusion is None or evaluation.class_names is None:
+            raise InputError(f"{directory}: has no classes, so no confusion matrix; try --kind line")
+        counts = part.confusion.astype(np.float64)
+        shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+        scale = f"{ {'train': 'training', 'valid': 'validation', 'test': 'test'}[name] } part: {part.rows} rows"
+        classes = evaluation.class_names
+        texts = [[str(count) for count in row] for row in part.confusion.tolist()]
+        panels.append(
+            Grid(
+                Axis("true class", names=classes), Axis("predicted class", names=classes), counts, texts, scale, shares
+            )
+        )
+    return Picture(title, list(panels), [], ["Shade: share of the true class's rows."]), evaluation.messages
+
+
+def with_job(directory: Path, draw: Callable[[Job], Picture], *, best: bool, trust: bool) -> tuple[Picture, list[str]]:
+    """What draw makes of a saved run's job with its weights in place, and what a person should know besides."""
+    saved = read_saved(directory, best=best, trust=trust)
+    settings, messages = on_this_machine(saved.settings)
+    with torch_settings(settings) as device:
+        job = prepare_job(settings, saved.chosen, device)
+        require_same_data(saved, job.task.data.table.digest)
+        with fitting(str(directory)):
+            job.network.restore(saved.state["network"])
+        picture = draw(job)
+    return picture, [*(f"passed over: {message}" for message in saved.passed_over), *messages]
+
+
+def choose(job: Job, features: str | None, *, count: int) -> Chosen:
+    """The columns by name; unless given the first ones, or those that tell the classes apart best."""
+    data = job.task.data
+    there = list(data.table.feature_names)
+    telling = [there[column] for column in most_telling(job, count)] if job.task.classes else there[:count]
+    names = [name.strip() for name in features.split(",")] if features else telling
+    for name in names:
+        if name not in there:
+            raise InputError(f"--features {name}: the data have {', '.join(there[:MOST])}{did_you_mean(name, there)}")
+    if len(names) != count or len(set(names)) < count:
+        example = ",".join(there[:count])
+        raise InputError(f"--features {features}: must be {count} of the features, as in --features '{example}'")
+    fixed = data.features[data.train.rows].mean(0, dtype=np.float64)
+    return Chosen([there.index(name) for name in names], names, fixed, len(there) - count)
+
+
+def most_telling(job: Job, count: int) -> list[int]:
+    """The columns in which the classes' means lie furthest apart for the spread within the classes (Fisher's ratio),
+    in the order of the data."""
+    x = job.task.data.features[job.task.data.train.rows].astype(np.float64)  # (rows, features)
+    classes = job.task.data.train.y.reshape(-1).astype(np.int64)  # (rows,)
+    within, between = np.zeros(x.shape[1]), np.zeros(x.shape[1])
+    for each in np.unique(classes):
+        rows = x[classes == each]
+        within += ((rows - rows.mean(0)) ** 2).sum(0)
+        between += len(rows) * (rows.mean(0) - x.mean(0)) ** 2
+    ratio = between / np.maximum(within, np.finfo(np.float64).tiny)
+    return sorted(np.argsort(-ratio, kind="stable")[:count].tolist())
+
+
+def axis(table: Table, feature: str) -> Axis:
+    words = feature.replace("_", " ")
+    return Axis(f"{words} ({table.unit})" if table.unit else words)
+
+
+def span(values: Floats) -> tuple[float, float]:
+    low, high = float(values.min()), float(values.max())
+    room = (high - low) * MARGIN or 1.0
+    return low - room, high + room
+
+
+def answers(job: Job, rows: Values) -> torch.Tensor:
+    """What the network gives for rows as they stand in the data, (rows, outputs)."""
+    scaled = job.task.data.scaling.apply(rows.astype(job.task.data.table.features.dtype))
+    x = torch.from_numpy(scaled).to(job.network.dtype).to(job.device)
+    given = call("model", predictions, {}, job.network, x)
+    assert isinstance(given, torch.Tensor)
+    return given

@@ -1,0 +1,112 @@
+"""`ch12 predict`: what a saved run's network says of new rows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ch12cli.config.combinations import PICTURES
+from ch12cli.config.targets import call
+from ch12cli.data.columns import from_plain
+from ch12cli.data.pictures import new_pictures
+from ch12cli.data.rows_file import NamedRows, read_rows
+from ch12cli.data.scaling import from_plain as scaling_from_plain
+from ch12cli.data.text_file import Layout
+from ch12cli.errors import InputError
+from ch12cli.run.torch_settings import torch_settings
+from ch12cli.saved.evaluate import predictions
+from ch12cli.saved.load import Saved, read_saved
+from ch12cli.saved.network import ends_of, on_this_machine, trained_network
+from ch12cli.training.outputs import decided, probabilities
+
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What is said of each row. values: (rows,), the value, or the number of the class; class_names: None for values;
+    probabilities: (rows, classes), or None."""
+
+    rows: NamedRows
+    target: str
+    values: Values
+    class_names: tuple[str, ...] | None
+    probabilities: Values | None
+    messages: list[str]
+
+
+def predict(
+    directory: Path, content: bytes | None, *, source: str, best: bool = False, trust: bool = False
+) -> Predictions:
+    """What a saved run's network says of pictures, or of a CSV file's rows, whose columns are found by their names.
+
+    The data set is not read; the scaling is the one that training settled. source: the file's name, for messages, or
+    a folder (without content).
+    """
+    saved = read_saved(directory, best=best, trust=trust, reads_data=False)
+    settings, messages = on_this_machine(saved.settings)
+    rows = new_rows(saved, content, source=source)
+    ends = ends_of(settings, saved.state, where=str(directory))
+    with torch_settings(settings) as device:
+        network = trained_network(settings, saved.state, device, where=str(directory))
+        x = torch.from_numpy(scaled(saved, rows)).to(network.dtype)
+        require_finite(torch.isfinite(x), rows, saved.state["feature_names"], why="is too large for the network")
+        prediction = call("model", predictions, {}, network, x.to(device))
+        if not isinstance(prediction, torch.Tensor) or tuple(prediction.shape) != (len(x), ends.outputs):
+            raise InputError(f"{directory}: its network does not give {ends.outputs} values for a row")
+    finite = torch.isfinite(prediction).all(1, keepdim=True).cpu()
+    require_finite(
+        finite, rows, None, why="the network gives no finite answer; its values are far from those trained on"
+    )
+    classes = ends.classes
+    found = decided(prediction, output=ends.output) if classes else prediction[:, 0]
+    shares = probabilities(prediction, output=ends.output).cpu().numpy() if classes else None
+    passed_over = [f"passed over: {message}" for message in saved.passed_over]
+    values = found.cpu().double().numpy()
+    return Predictions(rows, saved.state["target_name"], values, classes, shares, [*passed_over, *messages])
+
+
+def new_rows(saved: Saved, content: bytes | None, *, source: str) -> NamedRows:
+    """What is asked about: pictures of a run that was trained on such, else the rows of a CSV file."""
+    if saved.settings["dataset"]["_target_"] == PICTURES:
+        shape = saved.state["shape"]
+        if shape is None or shape[0] not in (1, 3):
+            raise InputError(f"{saved.directory}: its checkpoint does not say how large its pictures are")
+        return new_pictures(content, tuple(shape), source=source)
+    if content is None:
+        raise InputError(f"{source}: is a directory; give a CSV file")
+    columns = from_plain(saved.state["encoding"], saved.state["feature_names"], str(saved.directory))
+    return read_rows(content, columns, source=source, layout=layout_of(saved.settings), gaps=has_fill(saved))
+
+
+def layout_of(settings: Mapping[str, Any]) -> Layout:
+    """How a file with rows is laid out: as the one that a run was trained on, if it was trained on one."""
+    node = settings["dataset"]
+    return Layout(**{name.name: node[name.name] for name in fields(Layout) if name.name in node})
+
+
+def has_fill(saved: Saved) -> bool:
+    """Whether training has settled what stands for a missing value."""
+    return saved.state["scaling"].get("fill") is not None
+
+
+def scaled(saved: Saved, rows: NamedRows) -> NDArray[Any]:
+    """The features as in training: in its data set's type, and scaled by what its training part settled."""
+    with np.errstate(over="ignore", invalid="ignore"):  # looked for afterwards, where the row is known
+        features = rows.features.astype(saved.state["feature_type"])
+        return np.ascontiguousarray(scaling_from_plain(saved.state["scaling"], str(saved.directory)).apply(features))
+
+
+def require_finite(finite: torch.Tensor, rows: NamedRows, names: list[str] | None, *, why: str) -> None:
+    """InputError that names the first value, or row, that is not finite. finite: (rows, columns)."""
+    wrong = (~finite).nonzero()
+    if len(wrong):
+        row, column = wrong[0].tolist()
+        where = rows.place(row)
+        where += f", column {names[column]}: {rows.features[row, column]:g}" if names else ":"
+        more = f" ({len(wrong)} such values)" if len(wrong) > 1 else ""
+        raise InputError(f"{where} {why}{more}")

@@ -1,0 +1,188 @@
+"""`ch12 repro`: a saved run trained again from its record, in memory, and compared with what it left behind."""
+
+import hashlib
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ch12cli.errors import InputError
+from ch12cli.files.atomic import machine_errors
+from ch12cli.files.history import described, differences, sittings_of
+from ch12cli.files.run_directory import BEST, CHECKPOINTS, HYDRA, METRICS, MODEL, RESULT, read_result
+from ch12cli.run.callbacks import Watcher
+from ch12cli.run.recorder import Row, metrics_csv, rows_of
+from ch12cli.run.sessions import environment_of
+from ch12cli.run.torch_settings import torch_settings
+from ch12cli.run.train import prepare_job
+from ch12cli.saved.load import Saved, read_saved, require_same_data
+from ch12cli.saved.network import on_this_machine
+from ch12cli.saved.replay import again, parts_of
+from ch12cli.training.checkpoint import DamagedError, fingerprint, load_plain
+
+ROUNDING = 1e-3  # of a loss: what a stack's order of additions may make of it in float32 after thousands of steps
+SMALL = 1e-6  # a loss below it is compared with this, not with itself
+THREADS = 1024  # at most
+VOUCHED = (METRICS, MODEL, f"{CHECKPOINTS}/{BEST}", *(f"{HYDRA}/{n}.yaml" for n in ("config", "hydra", "overrides")))
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """How a run trained again compares with its record.
+
+    epochs: compared; stacked: runs of the stack it comes from, 0 if it was trained alone; differs_from: the first epoch
+    whose figures are not the same, 0 if all are; figures: (column, recorded, now) of those in that epoch; same: bit for
+    bit; weights, losses: largest differences, relative to the largest weight and to the loss; files: what of the
+    directory is not what the checkpoint says; environment: what is not as it was then.
+    """
+
+    epochs: int
+    stacked: int = 0
+    differs_from: int = 0
+    figures: list[tuple[str, float, float]] = field(default_factory=list)
+    same: bool = False
+    weights: float = 0.0
+    losses: float = 0.0
+    files: list[str] = field(default_factory=list)
+    environment: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
+
+    @property
+    def agrees(self) -> bool:
+        """Whether it is the same: bit for bit, or as near as a stack's rounding lets it be."""
+        near = self.stacked > 0 and self.losses <= ROUNDING
+        return (self.same or near) and not self.files
+
+
+def reproduce(directory: Path, *, watcher: Watcher, trust: bool = False) -> Reproduction:
+    """Trains a run again, as many epochs as its newest good checkpoint knows, and compares. Nothing is written."""
+    saved = read_saved(directory, trust=trust)
+    result = result_so_far(directory)
+    noted = dict(result or {})
+    settings, messages = on_this_machine(with_threads(saved.settings, noted))
+    recorded = rows_of(saved.state)
+    stacked = int(saved.state.get("stacked") or 0)
+    with torch_settings(settings) as device:
+        job = prepare_job(settings, saved.chosen, device)
+        require_same_data(saved, job.task.data.table.digest)
+        parts = parts_of(saved, settings, trust=trust)
+        watcher.begin(job.facts, epochs=len(recorded), directory=directory)
+        here = {**environment_of(device), "threads": torch.get_num_threads()}
+        rows: list[Row] = []
+        network, best = again(parts, saved.chosen, device, watcher, rows, stacked=stacked > 0)
+    differs_from, figures = first_difference(recorded, rows)
+    same = not differs_from and all(
+        fingerprint(found) == fingerprint(saved.state[name])
+        for name, found in (("network", network), ("best_network", best))
+    )
+    return Reproduction(
+        epochs=len(recorded),
+        stacked=stacked,
+        differs_from=differs_from,
+        figures=figures,
+        same=same,
+        weights=weight_difference(network, saved.state["network"]),
+        losses=loss_difference(recorded, rows),
+        files=[*saved.passed_over, *differing_files(directory, saved, recorded, result)],
+        environment=differences({**noted_environment(noted), **saved.environment}, here),
+        messages=[
+            *messages,
+            *map(described, sittings_of(saved.history)),
+        ],
+    )
+
+
+def result_so_far(directory: Path) -> dict[str, Any] | None:
+    """The run's result.json; empty if there is none yet, None if it is damaged."""
+    try:
+        return read_result(directory / RESULT) or {}
+    except InputError:
+        return None
+
+
+def noted_environment(result: Mapping[str, Any]) -> dict[str, Any]:
+    noted = result.get("environment")
+    return dict(noted) if isinstance(noted, Mapping) else {}
+
+
+def with_threads(settings: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with the number of threads that the run had: sums come out otherwise with another."""
+    threads = noted_environment(result).get("threads")
+    known = settings["threads"] == "auto" and isinstance(threads, int) and 1 <= threads <= THREADS
+    return {**settings, "threads": threads} if known else dict(settings)
+
+
+def first_difference(recorded: list[Row], rows: list[Row]) -> tuple[int, list[tuple[str, float, float]]]:
+    """The first epoch, from 1, whose row is not the same but for its seconds, and what differs there; 0 if all are."""
+    for number, then in enumerate(recorded, start=1):
+        if number > len(rows):  # the loss ceased to be finite
+            return number, []
+        now = rows[number - 1]
+        figures = [(name, then[name], now.get(name, math.nan)) for name in then if name != "seconds"]
+        apart = [figure for figure in figures if not same_number(figure[1], figure[2])]
+        if apart or len(now) != len(then):
+            return number, apart
+    return 0, []
+
+
+def same_number(then: float, now: float) -> bool:
+    return then == now or (math.isnan(then) and math.isnan(now))
+
+
+def weight_difference(values: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> float:
+    """Largest difference between weights, relative to the largest of the second ones."""
+    scale = max((float(other.abs().max()) for other in others.values() if other.numel()), default=0.0)
+    apart = [float((values[name] - other).abs().max()) for name, other in others.items() if other.numel()]
+    return max(apart, default=0.0) / (scale or 1.0)
+
+
+def loss_difference(recorded: list[Row], rows: list[Row]) -> float:
+    """Largest difference of a loss, relative to the recorded one; infinite if an epoch is not there."""
+    if len(rows) < len(recorded):
+        return math.inf
+    pairs = [
+        (then[name], now.get(name, math.nan))
+        for then, now in zip(recorded, rows, strict=True)
+        for name in then
+        if name.endswith("_loss")
+    ]
+    return max((abs(now - then) / max(abs(then), SMALL) for then, now in pairs), default=0.0)
+
+
+def differing_files(
+    directory: Path, saved: Saved, recorded: list[Row], result: Mapping[str, Any] | None
+) -> Iterator[str]:
+    """What is wrong with the files of a run, as its checkpoint and its result have them."""
+    if not (directory / METRICS).is_file():
+        yield f"{METRICS} is missing"
+    elif not head_of(directory / METRICS, metrics_csv(recorded)):
+        yield f"{METRICS} does not hold the rows of the checkpoint"
+    if result is None:
+        yield f"{RESULT} is damaged"
+        return
+    if result.get("epochs") != len(recorded):  # the checkpoint is of another epoch: later, or an earlier one's
+        return
+    vouched = result.get("files")
+    for name in VOUCHED:
+        digest = vouched.get(name) if isinstance(vouched, Mapping) else None
+        path = directory / name
+        if digest and not path.is_file():
+            yield f"{name} is missing"
+        elif digest and hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+            yield f"{name} is not what the run wrote"
+    if (directory / MODEL).is_file():
+        try:
+            if fingerprint(load_plain(directory / MODEL)) != fingerprint(saved.state["network"]):
+                yield f"{MODEL} does not hold the weights of the checkpoint"
+        except DamagedError as error:
+            yield str(error)
+
+
+def head_of(path: Path, content: bytes) -> bool:
+    """Whether a file begins with this content. A killed run has rows that no checkpoint knows."""
+    with machine_errors(f"cannot read {path}"), open(path, "rb") as file:
+        return file.read(len(content)) == content

@@ -1,0 +1,205 @@
+"""`ch12 train -m`: Hydra's sweep, its jobs handed to ch12."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra._internal.callbacks import Callbacks
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
+from hydra.core.override_parser.types import Sweep as Swept
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn
+from hydra.errors import HydraException
+from hydra.types import HydraContext, RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from ch12cli.config.compose import Composer
+from ch12cli.config.settings import first_lines
+from ch12cli.config.unknown import hydra_problem, idle_problems
+from ch12cli.errors import InputError
+from ch12cli.run.hydra_job import callbacks_of
+from ch12cli.sweep.jobs import Jobs, SweepJob, make_jobs
+from hydra_plugins.ch12_stacked import StackedLauncher
+
+MULTIRUN = "hydra.mode=MULTIRUN"  # which Hydra's own -m adds too
+MOST_JOBS = 1_000_000  # of a sweep
+BASIC = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
+
+
+@dataclass
+class Sweep:
+    """A sweep before it starts. lines: the overrides; master: Hydra's configuration of the whole sweep."""
+
+    composer: Composer
+    lines: list[str]
+    overrides: list[Override]
+    master: DictConfig
+    jobs: Jobs
+    made: dict[tuple[str, ...], SweepJob] = field(default_factory=dict)
+
+    @property
+    def swept(self) -> list[Override]:
+        """The overrides of which Hydra's basic sweeper makes the jobs: those of a configuration file come first."""
+        return [*sweeper_params(self.master, self.composer), *self.task_overrides]
+
+    @property
+    def task_overrides(self) -> list[Override]:
+        """The overrides of the jobs, without Hydra's own."""
+        return [override for override in self.overrides if not override.is_hydra_override()]
+
+    def make(self, batch: Sequence[Sequence[str]], first: int) -> list[SweepJob]:
+        """The jobs of a batch, checked; those that are made already are not made again."""
+        missing = [lines for lines in batch if tuple(lines) not in self.made]
+        for job in make_jobs(self.jobs, missing, first=first):
+            self.made[job.lines] = job
+        made = [self.made[tuple(lines)] for lines in batch]
+        for number, job in reversed(list(enumerate(made, start=first))):
+            job.number = number  # of equal jobs the first one's
+        return made
+
+
+def read_sweep(composer: Composer, lines: Sequence[str], *, make: bool = True) -> Sweep:
+    """A sweep from its command line. Every job that Hydra's basic sweeper makes of it is composed and checked here.
+
+    make: False where the jobs come from elsewhere.
+    """
+    problems: list[str] = []
+    lines = [*lines, MULTIRUN]
+    parsed = composer.parse(lines, problems)
+    composer.use_search_path(parsed, problems)
+    if problems:
+        raise InputError(problems)
+    overrides = OverridesParser.create(config_loader=composer.loader).parse_overrides(list(lines))
+    hydra_lines = [str(o.input_line) for o in overrides if o.is_hydra_override()]
+    task_overrides = [override for override in overrides if not override.is_hydra_override()]
+    jobs = Jobs(composer, hydra_lines)
+    swept_hydra = [o.input_line for o in overrides if o.is_hydra_override() and o.is_sweep_override()]
+    problems += [f"{line}: hydra's own settings cannot be swept" for line in swept_hydra]
+    problems += [problem for o in overrides if o.is_hydra_override() and (problem := hydra_problem(o))]
+    problems += idle_problems(overrides, swept=True)
+    if problems:
+        raise InputError(problems)
+    sweep = Sweep(composer, [str(o.input_line) for o in task_overrides], overrides, OmegaConf.create({}), jobs)
+    try:
+        master = sweep.master = master_of(composer, lines)
+    except InputError:
+        if make:
+            sweep.make(batch_of(task_overrides), 0)  # which says it better, if it finds it too
+        raise
+    size = master.hydra.sweeper.get("max_batch_size")
+    if size is not None and size < 1:
+        raise InputError(f"hydra.sweeper.max_batch_size={size}: must be null, or a whole number from 1")
+    if make and master.hydra.sweeper.get("_target_") == BASIC:
+        sweep.make(batch_of(sweep.swept), 0)
+    return sweep
+
+
+def master_of(composer: Composer, lines: Sequence[str]) -> DictConfig:
+    """Hydra's configuration of the whole sweep."""
+    try:
+        master = composer.loader.load_configuration(composer.config_name, list(lines), run_mode=RunMode.MULTIRUN)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise InputError(first_lines(error)) from error
+    return master
+
+
+def sweeper_params(master: DictConfig, composer: Composer) -> list[Override]:
+    """The overrides that a configuration file gives the basic sweeper, which come before those of the command line."""
+    params = master.hydra.sweeper.get("params") or {}
+    lines = [f"{key}={value}" for key, value in params.items()]
+    try:
+        return list(OverridesParser.create(config_loader=composer.loader).parse_overrides(lines))
+    except HydraException as error:
+        raise InputError(f"hydra.sweeper.params: {first_lines(error)}") from error
+
+
+def batch_of(overrides: Sequence[Override]) -> list[list[str]]:
+    """The overrides of each job, as Hydra's basic sweeper combines them."""
+    endless = [o for o in overrides if o.is_sweep_override() and not o.is_discrete_sweep()]
+    if endless:
+        raise InputError([f"{o.input_line}: has no end of values between its bounds; {discrete(o)}" for o in endless])
+    refuse_too_many(overrides)
+    try:
+        swept = [override for override in overrides if override.is_discrete_sweep()]
+        empty = [override.input_line for override in swept if not any(True for _ in override.sweep_string_iterator())]
+        batches = BasicSweeper.split_arguments(list(overrides), None)
+    except HydraException as error:
+        raise InputError(first_lines(error)) from error
+    if empty:
+        raise InputError([f"{line}: stands for no value at all, so that there is no job" for line in empty])
+    return [list(job) for batch in batches for job in batch]
+
+
+def refuse_too_many(overrides: Sequence[Override]) -> None:
+    """InputError for ranges without a step or among other values, and for more jobs than a machine can hold, before any
+    is made."""
+    jobs, problems = 1, list[str]()
+    for override in overrides:
+        values = override.value() if override.is_discrete_sweep() else None
+        if isinstance(values, RangeSweep):
+            start, stop, step = map(float, (values.start or 0, values.stop or 0, values.step))
+            if step == 0:
+                problems.append(f"{override.input_line}: its step is 0; it must lead from the first value to the last")
+                continue
+            jobs *= max(1, math.ceil((stop - start) / step))
+        elif isinstance(values, ChoiceSweep):
+            jobs *= len(values.list)
+            if any(isinstance(value, Swept) for value in values.list):
+                problems.append(f"{override.input_line}: a range cannot stand among other values; list them one by one")
+    if jobs > MOST_JOBS:
+        problems.append(f"{jobs:,} jobs: a sweep has {MOST_JOBS:,} at most; make its ranges shorter")
+    if problems:
+        raise InputError(problems)
+
+
+def discrete(override: Override) -> str:
+    """What to type in place of an interval."""
+    interval: Any = override.value()
+    key, start, end = override.key_or_group, interval.start, interval.end
+    if float(start).is_integer() and float(end).is_integer():
+        return f"write {key}=range({int(start)},{int(end) + 1})"
+    return f"list the values, such as {key}={start:g},{end:g}"
+
+
+class SweepTask:
+    """What Hydra calls: `launch` by the launcher `stacked`, itself for each job by any other launcher.
+
+    launch: takes a batch of jobs and the callbacks; train_one: trains a job from its configuration.
+    """
+
+    def __init__(self, sweep: Sweep, launch: Any, train_one: Any) -> None:
+        self.sweep, self.launcher, self.train_one = sweep, launch, train_one
+
+    def launch(self, callbacks: Callbacks, batch: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
+        returned: list[JobReturn] = self.launcher(self.sweep.make(batch, first), callbacks)
+        return returned
+
+    def __call__(self, config: DictConfig) -> Any:
+        return self.train_one(config)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"train_one": self.train_one}  # all that a launcher which starts other processes needs there
+
+
+def run_sweep(sweep: Sweep, task: SweepTask) -> None:
+    """Carries a sweep out as Hydra does: its sweeper makes batches, its launcher takes them."""
+    config = sweep.master
+    Plugins.instance().register(StackedLauncher)
+    callbacks = callbacks_of(config)
+    callbacks.on_multirun_start(config=config, config_name=sweep.composer.config_name)
+    try:
+        sweeper = Plugins.instance().instantiate_sweeper(
+            config=config,
+            hydra_context=HydraContext(config_loader=sweep.composer.loader, callbacks=callbacks),
+            task_function=task,
+        )
+    except (HydraException, OmegaConfBaseException, RuntimeError) as error:
+        raise InputError(first_lines(error)) from error
+    # every job is composed and checked when it is made: to do it here as well would take longer than training
+    sweeper.validate_batch_is_legal = lambda batch: None  # type: ignore[method-assign]
+    sweeper.sweep(arguments=[str(line) for line in config.hydra.overrides.task])
+    callbacks.on_multirun_end(config=config, config_name=sweep.composer.config_name)

@@ -1,0 +1,112 @@
+"""Where each job's directory is below the sweep's: by `hydra.sweep.subdir`, its number unless told otherwise."""
+
+from collections.abc import Collection, Iterable
+from copy import deepcopy
+from pathlib import Path, PurePath
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, flag_override
+from omegaconf.errors import OmegaConfBaseException
+
+from ch12cli.config.settings import first_lines
+from ch12cli.errors import InputError
+from ch12cli.files.atomic import read_file
+from ch12cli.files.run_directory import HYDRA
+from ch12cli.files.sweep_csv import SWEEP
+from ch12cli.files.tags import TAGS
+from ch12cli.sweep.jobs import SweepJob
+from ch12cli.sweep.record import overrides_yaml
+
+TAKEN = (SWEEP, TAGS, "multirun.yaml")  # by the files of the sweep itself, the last one Hydra's
+BY_NUMBER = "${hydra.job.num}"
+
+
+def full_config(job: SweepJob) -> DictConfig:
+    """The job's whole configuration as Hydra would hold it, for callbacks and for what is named after it."""
+    assert job.base.config is not None
+    config = deepcopy(job.base.config)
+    with flag_override(config, ["struct", "readonly"], [False, False]):
+        for key, value in job.written.items():
+            config[key] = value
+        config.hydra.job.num = job.number
+        config.hydra.job.id = str(job.number)
+        config.hydra.job.override_dirname = job.dirname
+        config.hydra.overrides.task = list(job.lines)
+        config.hydra.mode = RunMode.MULTIRUN
+    return config
+
+
+def pattern_of(job: SweepJob) -> str:
+    """What `hydra.sweep.subdir` is for a job; it takes no part in what the jobs of a sweep differ in."""
+    config = job.base.config
+    if config is None:
+        return BY_NUMBER
+    sweep: Any = OmegaConf.to_container(config.hydra.sweep, resolve=False)
+    return str(sweep["subdir"])
+
+
+def place_of(job: SweepJob) -> str:
+    """The job's directory, relative to the sweep's. InputError if it would be none, or outside."""
+    pattern = pattern_of(job)
+    if pattern == BY_NUMBER:
+        return str(job.number)
+    config = full_config(job)
+    HydraConfig.instance().set_config(config)  # for ${hydra:…} in the pattern
+    try:
+        name = str(OmegaConf.select(config, "hydra.sweep.subdir"))
+    except OmegaConfBaseException as error:
+        raise InputError(f"hydra.sweep.subdir={pattern}: {first_lines(error)}") from error
+    path = PurePath(name)
+    wrong = not name.strip() or "\0" in name or path.is_absolute() or not path.parts
+    if wrong or ".." in path.parts or path.parts[0].startswith(".") or path.parts[0] in TAKEN:
+        raise InputError(
+            f"hydra.sweep.subdir={pattern}: gives '{name}' for job {job.number}; "
+            "must name a directory within the sweep's, such as seed_${seed}"
+        )
+    return path.as_posix()
+
+
+def require_apart(jobs: Iterable[SweepJob], others: Collection[str]) -> None:
+    """InputError if two jobs share a directory, or one's lies in another's. others: directories of the sweep's other
+    jobs."""
+    owner: dict[str, str] = dict.fromkeys(others, "another job")
+    problems = []
+    jobs = list(jobs)
+    for job in jobs:
+        if job.place in owner:
+            problems.append(_clash(job, job.place, owner[job.place]))
+        owner[job.place] = f"job {job.number}"
+    for job in jobs:
+        above = next((str(p) for p in PurePath(job.place).parents if str(p) in owner), None)
+        if above is not None:
+            problems.append(_clash(job, above, owner[above]))
+    if problems:
+        raise InputError(problems[:5])
+
+
+def _clash(job: SweepJob, place: str, owner: str) -> str:
+    return (
+        f"hydra.sweep.subdir={pattern_of(job)}: gives '{job.place}' for job {job.number} and '{place}' for {owner}; "
+        "name everything in it that differs between the jobs"
+    )
+
+
+def refuse_strangers(jobs: Iterable[SweepJob], sweep_dir: Path) -> list[SweepJob]:
+    """Those jobs whose directories are there already, made by this very job. InputError for any that another made."""
+    there = [job for job in jobs if (sweep_dir / job.place).exists()]
+    strange = [job for job in there if _overrides(sweep_dir / job.place) != overrides_yaml(job)]
+    if strange:
+        raise InputError(
+            f"hydra.sweep.dir={sweep_dir}: {strange[0].place} is there already, and is not of job {strange[0].number} "
+            f"({' '.join(strange[0].lines) or 'no overrides'}); choose another directory"
+        )
+    return there
+
+
+def _overrides(directory: Path) -> bytes | None:
+    try:
+        return read_file(directory / HYDRA / "overrides.yaml")
+    except OSError:
+        return None

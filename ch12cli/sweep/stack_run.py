@@ -1,0 +1,250 @@
+"""One stack of jobs trained to its end, each job's directory written when the job is done."""
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ch12cli.files.atomic import machine_errors
+from ch12cli.files.cause import cause_of
+from ch12cli.files.history import resumed
+from ch12cli.run.build import build_stack
+from ch12cli.run.recorder import result_of, run_state, surroundings_of
+from ch12cli.run.sessions import environment_of, plain_of, sitting
+from ch12cli.run.signals import sigterm_held
+from ch12cli.run.task import Task, tensors
+from ch12cli.sweep.events import Done, Event, Progress, Uncompiled
+from ch12cli.sweep.jobs import SweepJob
+from ch12cli.sweep.metrics_table import Figures
+from ch12cli.sweep.record import HydraFiles, write_directory
+from ch12cli.training.captured import CapturedStep
+from ch12cli.training.checkpoint import Checkpoints
+from ch12cli.training.compiled import CannotCompileError, CompiledStep
+from ch12cli.training.loop import Epoch
+
+LEAVE = 0.5  # of a stack must be done before the done ones leave it: each leaving copies everything
+
+
+class StackRun:
+    """A stack in training: the loop's bookkeeping of who is still running, and the record of each run.
+
+    directories: one a job; compiled: whether the step is to be.
+    """
+
+    def __init__(
+        self,
+        jobs: Sequence[SweepJob],
+        task: Task,
+        device: torch.device,
+        *,
+        directories: Sequence[Path],
+        hydra: HydraFiles,
+        compiled: bool = False,
+    ) -> None:
+        self.jobs, self.task, self.device = jobs, task, device
+        self.directories, self.hydra, self.compiled = directories, hydra, compiled
+        self.training, self.network, self.streams = build_stack([job.settings for job in jobs], task, device)
+        self.figures = Figures(len(jobs))
+        self.history: dict[str, Any] = {}  # of the stack's sittings (runs/history.py)
+        self.epochs = np.zeros(len(jobs), dtype=np.int64)  # finished by each job
+        self.done = np.zeros(len(jobs), dtype=bool)
+        self.start = time.perf_counter()
+        self.spent = 0.0  # seconds in earlier sittings
+        self.boundary = self.state_of_training()  # at the end of the last epoch
+        self.written = 0  # the epoch of the newest checkpoint
+        self.recorded = False  # whether a job's directory was written since
+
+    @property
+    def members(self) -> NDArray[np.int64]:
+        """The jobs that are rows of the stack, done ones that have not left it among them."""
+        return np.array(self.training.source.state_dict()["members"], np.int64)
+
+    def run(self, checkpoints: Checkpoints | None, *, until: int) -> Iterator[Event]:
+        """Trains to the end of an epoch. What a resume needs goes to `checkpoints` now and then."""
+        if self.compiled and self.training.compiled is None:
+            try:
+                kind = CapturedStep if self.device.type == "cuda" else CompiledStep
+                self.training.compiled = kind(self.training)
+            except CannotCompileError as error:
+                self.compiled = False
+                yield Uncompiled(str(error))
+        while not self.done.all() and self.training.epoch < until:
+            before, members = self.boundary, self.members
+            epoch = self.training.one_epoch()
+            yield from self.after(epoch, members, before)
+            self.boundary = self.state_of_training()
+            if checkpoints is not None and not self.done.all():
+                with machine_errors(f"cannot go on in {checkpoints.last.parent}"):
+                    os.stat(checkpoints.last.parent)  # a sweep that was removed meanwhile is not trained on
+                if checkpoints.due(epoch.number):
+                    self.write(checkpoints)
+            best = self.training.best
+            value = float(np.min(best.value) if best.minimise else np.max(best.value))
+            yield Progress(epoch.number, int((~self.done).sum()), value, best.minimise)
+
+    def write(self, checkpoints: Checkpoints, *, verify: bool = True) -> None:
+        """Writes what a resume needs as of the end of the last epoch, unless it is there."""
+        with sigterm_held():
+            if self.written != self.boundary["epoch"]:
+                if self.recorded:  # what is done by a checkpoint must be on the disk before it, for a power cut
+                    os.sync()
+                    self.recorded = False
+                checkpoints.write(self.state_dict(self.boundary), verify=verify)
+                self.written = self.boundary["epoch"]
+
+    def state_of_training(self) -> dict[str, Any]:
+        """The training's state at the end of an epoch. step: of dropout's masks, which a signal may find further on."""
+        return {**self.training.state_dict(), "step": self.network.masks.step}
+
+    def after(self, epoch: Epoch, members: NDArray[np.int64], before: Mapping[str, Any]) -> Iterator[Event]:
+        """Records an epoch and ends the runs that it ends. before: the state when it began."""
+        running = ~self.done[members]
+        diverged = running & (epoch.diverged_at > 0)
+        sound = running & ~diverged
+        self.figures.put(epoch.number, epoch.columns, members=members, sound=sound)
+        self.epochs[members[sound]] = epoch.number
+        if diverged.any():
+            details = {
+                row: {"epoch": epoch.number, "step": int(epoch.diverged_at[row])}
+                for row in np.flatnonzero(diverged).tolist()
+            }
+            yield from self.end(before, {row: ("diverged", {"diverged": detail}) for row, detail in details.items()})
+        stopped = sound & epoch.stopped
+        last = epoch.number == self.training.limits.epochs
+        leaving = {row: ("finished", {"stopped_early": epoch.number}) for row in np.flatnonzero(stopped).tolist()}
+        if last:
+            leaving |= {row: ("finished", {}) for row in np.flatnonzero(sound & ~stopped).tolist()}
+        if leaving:
+            yield from self.end(self.training.state_dict(), leaving)
+        self.shrink()
+
+    def values(self, column: str, epoch: int) -> NDArray[np.float64]:
+        """A column of metrics.csv after an epoch, (jobs,), NaN for those that have ended."""
+        found = self.figures.columns.get(column)
+        if found is None or found.shape[1] < epoch:  # all have ended before
+            return np.full(len(self.jobs), np.nan)
+        return np.where(self.done, np.nan, found[:, epoch - 1])
+
+    def leave(self, epoch: int, leaving: NDArray[np.bool_]) -> Iterator[Event]:
+        """Ends those runs that have not ended yet: halving takes them out after an epoch. leaving: (jobs,)."""
+        members = self.members
+        rows = np.flatnonzero(leaving[members] & ~self.done[members])
+        if len(rows):
+            yield from self.end(
+                self.training.state_dict(), {row: ("finished", {"left_at": epoch}) for row in rows.tolist()}
+            )
+            self.shrink()
+            self.boundary = self.state_of_training()
+
+    def shrink(self) -> None:
+        """Takes those that have ended out of the stack, if that saves time."""
+        members = self.members
+        alive = np.flatnonzero(~self.done[members])
+        if 0 < len(alive) <= LEAVE * len(members):
+            self.training.keep(alive)
+
+    def end(self, state: Mapping[str, Any], ended: Mapping[int, tuple[str, dict[str, Any]]]) -> Iterator[Done]:
+        """Writes the directories of runs that have ended. state: as they end with; ended: status and details by row."""
+        members = np.array(state["source"]["members"], np.int64)
+        tested = self.test_metrics()
+        seconds = (time.perf_counter() - self.start + self.spent) / len(self.jobs)
+        # (runs, values), each run's in one piece of memory
+        rows_of = {name: state[name]["parameters"].contiguous().cpu() for name in ("network", "best_network")}
+        optimizer = {
+            name: value.contiguous().cpu() if isinstance(value, torch.Tensor) else value
+            for name, value in state["optimizer"].items()
+        }
+        surroundings = surroundings_of(self.task, self.device)
+        for row, (status, details) in ended.items():
+            job = int(members[row])
+            shared = run_state(self.jobs[job].settings, self.jobs[job].chosen, surroundings)
+            rows = self.figures.rows(job, int(self.epochs[job]))
+            network = self.network.state_of(rows_of["network"][row])
+            best = self.network.state_of(rows_of["best_network"][row])
+            best_epoch = int(state["best"]["epoch"][row])
+            result = result_of(
+                self.task,
+                status=status,
+                rows=rows,
+                best_epoch=best_epoch,
+                test={name: float(value[row]) for name, value in tested.items()}
+                if tested and status == "finished"
+                else None,
+                parameters=int(self.network.parameters.shape[1]),
+                details={**details, "stacked": len(self.jobs), **self.history},
+                seconds=seconds,
+                device=self.device,
+            )
+            last = {
+                "epoch": len(rows),
+                "network": network,
+                "best_network": best,
+                "optimizer": {
+                    name: value[row].clone() if isinstance(value, torch.Tensor) else value
+                    for name, value in optimizer.items()
+                },
+                **{name: one_run(state[name], row) for name in ("schedule", "best", "stopping")},
+                "source": {"cpu": self.streams.state_after(job, len(rows))},
+                "stacked": len(self.jobs),
+                "history": json.dumps(self.history),
+                **rows.state_dict(),
+                **shared,
+            }
+            cause = cause_of(details)
+            write_directory(
+                self.directories[job],
+                hydra=self.hydra.files(self.jobs[job], self.directories[job]),
+                rows=rows,
+                result=result,
+                last=last,
+                best={"epoch": best_epoch, "network": best, **shared},
+                model=network if status == "finished" else None,
+                log=f"stack of {len(self.jobs)} runs: {status} after {len(rows)} epochs{cause and '; ' + cause}\n",
+            )
+            self.recorded = True
+            self.done[job] = True  # not before its directory is there: a signal may end this at any moment
+            yield Done(self.jobs[job].number, status, result, cause)
+
+    def test_metrics(self) -> dict[str, NDArray[np.float64]] | None:
+        if self.task.data.test is None:
+            return None
+        part = tensors(self.task.data.test, self.task, dtype=self.network.dtype, device=self.device)
+        return self.training.evaluate(part)
+
+    def state_dict(self, training: Mapping[str, Any]) -> dict[str, Any]:
+        """What a resume of the stack needs."""
+        return {
+            "epoch": training["epoch"],
+            "training": dict(training),
+            "data_digest": self.task.data.table.digest,
+            "environment": json.dumps(environment_of(self.device)),
+            "history": json.dumps(self.history),
+            "figures": self.figures.state_dict(training["epoch"]),
+            "epochs": torch.from_numpy(self.epochs),
+            "done": torch.from_numpy(self.done),
+            "compiled": self.compiled,
+            "seconds": time.perf_counter() - self.start + self.spent,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        rows = np.array(state["training"]["source"]["members"], np.int64)
+        if len(rows) < len(self.jobs):
+            self.training.keep(rows)
+        self.training.load_state_dict(state["training"])
+        self.figures.load_state_dict(state["figures"])
+        self.history = resumed(plain_of(state, "history"), sitting(state, self.device, changes={}, before={}))
+        self.epochs, self.done = state["epochs"].numpy().copy(), state["done"].numpy().copy()
+        self.network.masks.step, self.spent = state["training"]["step"], state["seconds"]
+        self.compiled = state.get("compiled", False)
+        self.boundary, self.written = self.state_of_training(), self.training.epoch
+
+
+def one_run(state: Mapping[str, Any], row: int) -> dict[str, list[Any]]:
+    """One run's part of a state that is lists with an item a run."""
+    return {name: [values[row]] for name, values in state.items()}

@@ -1,0 +1,49 @@
+"""Trust: some jobs of a finished sweep trained again by themselves, and how far they differ."""
+
+import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from ch12cli.files.run_directory import MODEL
+from ch12cli.files.sweep_csv import Record
+from ch12cli.run.torch_settings import torch_settings
+from ch12cli.run.train import prepare_job
+from ch12cli.sweep.jobs import SweepJob
+
+
+class Difference(NamedTuple):
+    """How far a job's run in the sweep is from the same run alone. weights: largest difference relative to the largest
+    weight; objective: relative difference."""
+
+    job: int
+    weights: float
+    objective: float
+
+
+def verify(jobs: Mapping[int, SweepJob], rows: Sequence[Record], directory: Path, *, count: int) -> list[Difference]:
+    """Differences of `count` finished jobs, drawn at random but always the same, from themselves trained alone."""
+    finished = [row for row in rows if row["status"] == "finished" and int(row["job"]) in jobs and not left(row)]
+    drawn = random.Random(count).sample(finished, min(count, len(finished)))
+    return [difference(jobs[int(row["job"])], row, directory / row["directory"]) for row in drawn]
+
+
+def left(row: Record) -> bool:
+    """Whether halving took the run out: alone it would go on."""
+    return row.get("cause", "").startswith("left")
+
+
+def difference(job: SweepJob, row: Record, directory: Path) -> Difference:
+    with torch_settings(job.settings) as device:
+        alone = prepare_job(job.settings, job.chosen, device)
+        for epoch in alone.training.epochs():
+            if epoch.stopped[0]:
+                break
+        weights = alone.network.snapshot()
+        objective = float(alone.training.best.value[0])
+    swept = torch.load(directory / MODEL, map_location="cpu", weights_only=True)
+    scale = max(float(value.abs().max()) for value in weights.values())
+    apart = max(float((weights[name].cpu() - swept[name]).abs().max()) for name in weights)
+    return Difference(job.number, apart / scale, abs(objective - float(row["objective"])) / max(abs(objective), 1e-300))

@@ -1,0 +1,199 @@
+"""What one worker does at a time: a stack of jobs, or one job by itself."""
+
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ch12cli.errors import InputError, MachineError, first_line
+from ch12cli.files.atomic import sync_files
+from ch12cli.files.cause import diverged_message
+from ch12cli.files.run_directory import CHECKPOINTS, HYDRA
+from ch12cli.run.build import build_module
+from ch12cli.run.callbacks import Nobody
+from ch12cli.run.signals import Terminated
+from ch12cli.run.start import train_logged
+from ch12cli.run.task import Task, build_task, choose_device
+from ch12cli.run.torch_settings import torch_settings
+from ch12cli.run.train import Job, prepare_job
+from ch12cli.sweep.continuation import UnfitError, take_up_newest
+from ch12cli.sweep.events import Done, Event, Trying, Unstacked
+from ch12cli.sweep.groups import Group
+from ch12cli.sweep.halving import Halving
+from ch12cli.sweep.jobs import SweepJob
+from ch12cli.sweep.record import HydraFiles
+from ch12cli.sweep.rungs import Part, train_parts
+from ch12cli.sweep.stack_run import StackRun
+from ch12cli.sweep.work_item import Unit
+from ch12cli.training.streams import seed_stream
+
+
+class UnbuiltError(Exception):
+    """A network of a stack could not be built."""
+
+
+class Workshop:
+    """Does units one after another in one process. jobs: by number; directory_of: the directory of a job."""
+
+    def __init__(
+        self,
+        jobs: Mapping[int, SweepJob],
+        groups: Sequence[Group],
+        directory_of: Callable[[SweepJob], Path],
+        hydra: HydraFiles,
+    ) -> None:
+        self.jobs, self.groups, self.directory_of, self.hydra = jobs, groups, directory_of, hydra
+        self.tasks: dict[int, Task] = {}
+
+    def task(self, group: int) -> Task:
+        """The data, loss and metrics of a group, made once."""
+        if group not in self.tasks:
+            self.tasks[group] = build_task(self.groups[group].settings)
+        return self.tasks[group]
+
+    def do(self, unit: Unit) -> Generator[Event, None, None]:
+        """Trains a unit's jobs. What ends one job ends no other: one whose network cannot be built is left out, and a
+        stack that fails in training is taken apart."""
+        waiting, told = [unit], False
+        while waiting:
+            unit = waiting.pop(0)
+            if unit.sound is not None and unit.sound < len(unit.jobs):
+                unit = yield from self.sift(unit)
+            if not unit.stacked or len(unit.jobs) <= 1:
+                yield from (self.alone(self.jobs[number]) for number in unit.jobs)
+                continue
+            done: set[int] = set()
+            try:
+                with closing(self.stack(unit)) as events:
+                    for event in events:
+                        if isinstance(event, Done):
+                            done.add(event.number)
+                        yield event
+            except (Terminated, MachineError, UnfitError, KeyboardInterrupt, GeneratorExit):
+                raise
+            except BaseException as error:
+                if isinstance(error, UnbuiltError) and unit.sound is None:
+                    waiting.insert(0, replace(unit, sound=0))
+                    continue
+                if not told:
+                    then = "one by one, all epochs" if unit.at_once else "in smaller stacks"
+                    yield Unstacked(first_line(error.__cause__ or error), len(unit.jobs), then)
+                told = True
+                waiting[:0] = unit.pieces(done)
+
+    def sift(self, unit: Unit) -> Generator[Event, None, Unit]:
+        """Builds each network by itself, and tells which job fails of that; gives the unit of the others."""
+        culprits = []
+        for number in unit.jobs[unit.sound or 0 :]:
+            yield Trying(number)
+            try:
+                with torch.random.fork_rng(devices=[]):
+                    settings = self.jobs[number].settings
+                    seed_stream(settings["seed"], offset=settings["stream_offset"], devices=False)
+                    build_module(settings, self.task(unit.group))
+            except (Terminated, MachineError, KeyboardInterrupt, GeneratorExit):
+                raise
+            except BaseException as error:
+                culprits.append(number)
+                yield failed(number, cause_of_failure(error))
+        yield Trying(None)
+        return unit.without(culprits, sound=len(unit.jobs) - len(culprits))
+
+    def stack(self, unit: Unit) -> Generator[Event, None, None]:
+        settings = self.groups[unit.group].settings
+        device = choose_device(settings["device"])
+        every = settings["checkpoint"]["every"]
+        halving = Halving(**settings["sweep"]["halving"]) if unit.at_once else None
+        stacks = unit.parts()
+        parts = [
+            Part(
+                partial(self.build, numbers, unit, device),
+                runs=len(numbers),
+                checkpoints=unit.checkpoints(numbers, every=None if every == "auto" else every),
+                stays=len(stacks) == 1,
+            )
+            for numbers in stacks
+        ]
+        with torch_settings(settings):
+            try:
+                yield from train_parts(parts, settings["epochs"], halving=halving, decided=unit.decided)
+            except UnbuiltError:  # without the jobs whose fault it is, the parts will be others
+                for part in parts:
+                    part.remove()
+                raise
+
+    def build(self, numbers: Sequence[int], unit: Unit, device: torch.device) -> StackRun:
+        compiled = self.groups[unit.group].compiled and unit.checkpoint is not None  # not what is left of one
+        jobs = [self.jobs[number] for number in numbers]
+        directories = [self.directory_of(job) for job in jobs]
+        try:
+            return StackRun(
+                jobs, self.task(unit.group), device, directories=directories, hydra=self.hydra, compiled=compiled
+            )
+        except (Terminated, MachineError, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            raise UnbuiltError from error
+
+    def alone(self, job: SweepJob) -> Done:
+        """Trains one job by itself, from its last checkpoint if it has one. Whatever it raises is its own failure."""
+        directory = self.directory_of(job)
+        try:
+            outcome = self.train(job, directory)
+        except (Terminated, MachineError, UnfitError, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            return failed(job.number, cause_of_failure(error))
+        if outcome.signal is not None:
+            raise Terminated
+        result = outcome.result
+        cause = diverged_message(**result["diverged"]) if result["status"] == "diverged" else ""
+        if "stopped_early" in result:
+            cause = f"stopped early in epoch {result['stopped_early']}"
+        return Done(job.number, result["status"], result, cause)
+
+    def train(self, job: SweepJob, directory: Path) -> Any:
+        with torch_settings(job.settings) as device:
+            built: Job = prepare_job(job.settings, job.chosen, device)
+            for folder in (directory / HYDRA, directory / CHECKPOINTS):
+                folder.mkdir(parents=True, exist_ok=True)
+            for name, content in self.hydra.files(job, directory).items():
+                (directory / HYDRA / name).write_bytes(content)
+            sync_files(directory / HYDRA)
+            take_up_newest(built, directory)
+            return train_logged(built, directory, Nobody(), log=True)
+
+
+def cause_of_failure(error: BaseException) -> str:
+    """In a line, what a job failed of."""
+    if isinstance(error, SystemExit):
+        return f"it called sys.exit({error.code!r})"
+    return str(error) if isinstance(error, InputError) else first_line(error)
+
+
+def failed(job: int, cause: str) -> Done:
+    return Done(job, "failed", {"status": "failed", "epochs": 0}, cause)
+
+
+def obey(parent: int) -> None:
+    """Makes this process one of a sweep's workers: Ctrl-C is the parent's to handle, SIGTERM ends the unit in hand."""
+
+    def terminate(_number: int, _frame: Any) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: the checkpoint is to be written in peace
+        raise Terminated
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, terminate)
+    torch.set_num_threads(1)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG: a worker does not outlive a killed sweep
+    if os.getppid() != parent:
+        raise Terminated

@@ -1,0 +1,32 @@
+"""Arguments read from source against those that Python tells of the imported objects."""
+
+import pytest
+
+from ch12cli.config.choices import choices, keys_of_choice
+from ch12cli.config.schema import GROUPS
+from ch12cli.config.signatures import arguments_in_source
+from ch12cli.config.targets import locate, parameters_of
+
+TARGETS = {
+    str(target)
+    for group in GROUPS
+    for choice in choices(group)
+    if (target := keys_of_choice(choice).get(f"{group}._target_")) not in (None, "auto", "???")
+}
+
+
+@pytest.mark.parametrize("target", sorted(TARGETS))
+def test_what_the_source_tells_is_what_python_tells(target: str) -> None:
+    found = arguments_in_source(target)
+    parameters = parameters_of(locate("x", target))
+    assert parameters is not None
+    if found is not None:
+        assert set(found) == set(parameters) - {"params"}
+
+
+def test_most_are_told_and_others_are_not() -> None:
+    told = {target for target in TARGETS if arguments_in_source(target) is not None}
+    assert len(told) > 20
+    assert {"torch.optim.Adam", "torch.nn.ReLU", "ch12cli.models.mlp"} <= told
+    for target in ("torch.optim.NoSuch", "torch.nn.Identity", "nowhere.at.all", "json.loads", "x", ""):
+        assert arguments_in_source(target) is None

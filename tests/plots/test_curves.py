@@ -1,0 +1,82 @@
+"""Learning curves: the lines are the runs' own figures, their mean and their band."""
+
+import numpy as np
+import pytest
+
+from ch12cli.errors import InputError
+from ch12cli.plots.curves import Rows, learning_curves
+from ch12cli.plots.plot import SERIES, Lines, Picture
+
+
+def rows(losses: list[float], *, accuracy: float = 0.5) -> Rows:
+    return [
+        {"epoch": n, "train_loss": 2 * v, "train_accuracy": accuracy, "valid_loss": v, "valid_accuracy": accuracy}
+        for n, v in enumerate(losses, start=1)
+    ]
+
+
+def panels(picture: Picture) -> list[Lines]:
+    assert all(isinstance(panel, Lines) for panel in picture.panels)
+    return [panel for panel in picture.panels if isinstance(panel, Lines)]
+
+
+def test_one_run_has_a_panel_each_for_loss_and_metric_with_both_parts() -> None:
+    loss, accuracy = panels(learning_curves([("", [rows([3.0, 2.0, 1.0])])], title="t"))
+    assert [(line.name, line.y.tolist()) for line in loss.lines] == [
+        ("training", [6.0, 4.0, 2.0]),
+        ("validation", [3.0, 2.0, 1.0]),
+    ]
+    assert (loss.x.label, loss.y.label, accuracy.y.label) == ("epoch", "loss", "accuracy")
+    assert loss.lines[0].x.tolist() == [1.0, 2.0, 3.0]
+
+
+def test_several_runs_are_told_apart_by_name_on_the_validation_part() -> None:
+    loss, _ = panels(learning_curves([("a", [rows([3.0])]), ("b", [rows([4.0])])], title="t"))
+    assert [(line.name, line.y.tolist()) for line in loss.lines] == [("a", [3.0]), ("b", [4.0])]
+    assert loss.y.label == "validation loss"
+
+
+def test_seeds_are_a_mean_and_a_band_and_one_that_ended_early_counts_until_then() -> None:
+    curves = [[4.0, 2.0, 1.0], [6.0, 4.0], [8.0, float("inf"), 3.0]]
+    picture = learning_curves([("", [rows(curve) for curve in curves])], title="t", metric="valid_loss")
+    (panel,) = panels(picture)
+    (line,) = panel.lines
+    assert line.low is not None
+    assert line.high is not None
+    by_epoch = [[4.0, 6.0, 8.0], [2.0, 4.0], [1.0, 3.0]]
+    np.testing.assert_allclose(line.y, [np.mean(values) for values in by_epoch])
+    np.testing.assert_allclose(line.low, [np.percentile(values, 5) for values in by_epoch])
+    np.testing.assert_allclose(line.high, [np.percentile(values, 95) for values in by_epoch])
+    assert (picture.notes, picture.legend) == (["Lines: mean of the runs."], ["Bands: 5th to 95th percentile."])
+
+
+def test_lines_of_the_same_name_stay_lines_of_their_own() -> None:
+    loss, _ = panels(learning_curves([("a", [rows([3.0])]), ("a", [rows([4.0])])], title="t"))
+    assert [(line.name, line.y.tolist()) for line in loss.lines] == [("a", [3.0]), ("a", [4.0])]
+
+
+def test_a_loss_over_orders_of_magnitude_has_a_logarithmic_axis() -> None:
+    assert panels(learning_curves([("", [rows([1000.0, 1.0])])], title="t"))[0].y.log
+    assert not panels(learning_curves([("", [rows([10.0, 1.0])])], title="t"))[0].y.log
+
+
+def test_more_runs_than_colours_are_cut_and_that_is_said() -> None:
+    picture = learning_curves([(f"run {n}", [rows([1.0])]) for n in range(SERIES + 3)], title="t")
+    assert len(panels(picture)[0].lines) == SERIES
+    assert f"The first {SERIES} of {SERIES + 3}." in picture.notes
+
+
+@pytest.mark.parametrize(
+    ("groups", "metric", "said"),
+    [
+        ([("a", [[]])], None, "no run has a whole epoch"),
+        (
+            [("a", [rows([1.0])])],
+            "valid_los",
+            "--metric valid_los: the runs have train_loss, train_accuracy, valid_loss",
+        ),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(groups: list[tuple[str, list[Rows]]], metric: str | None, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        learning_curves(groups, title="t", metric=metric)

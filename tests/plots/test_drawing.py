@@ -1,0 +1,232 @@
+"""What is drawn: in a terminal of any width, and in files that other programs read."""
+
+import io
+import re
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ch12cli.plots.matplotlib_file import render
+from ch12cli.plots.matplotlib_grid import LEAST, size_of_texts
+from ch12cli.plots.plot import Axis, Bars, Field, Grid, Histogram, Line, Lines, Panel, Picture
+from ch12cli.plots.scale import Scale, tick_texts
+from ch12cli.plots.terminal import draw
+
+X = np.arange(1.0, 41.0)
+HOSTILE = "\x1b[31m<b>&$x^2$\ud83d\ude00" + "y" * 60
+NAN = float("nan")
+PANELS: dict[str, Panel] = {
+    "lines": Lines(
+        Axis("epoch"),
+        Axis("loss"),
+        [Line("rises", X, X), Line("falls", X, 41 - X, 40 - X, 42 - X), Line("", X, X, faint=True, joined=False)],
+    ),
+    "one point": Lines(Axis("epoch"), Axis("loss"), [Line("a", np.array([1.0]), np.array([2.0]))]),
+    "bars around points": Lines(
+        Axis("activation", names=("relu", "tanh")),
+        Axis("loss"),
+        [Line("mean", np.array([0.0, 1]), np.array([1.0, 2]), np.array([0.5, 1]), np.array([1.5, 3]), joined=False)],
+    ),
+    "logarithmic": Lines(Axis("lr", log=True), Axis("loss", log=True), [Line("a", 10 ** -X, 10**X)]),
+    "nothing finite": Lines(Axis("epoch"), Axis("loss"), [Line("a", X, X * NAN)]),
+    "extremes": Lines(Axis("epoch"), Axis("loss"), [Line("a", X[:2], np.array([-1.7e308, 1.7e308]))]),
+    "grid": Grid(
+        Axis("width", names=("4", "8")),
+        Axis("lr", names=("0.1", "0.01", "1")),
+        np.array([[1.0, 2, NAN], [3, 4, 5]]),
+        [["1", "2", ""], ["3", "4", "5"]],
+        "loss",
+        best=frozenset([(0, 0)]),
+    ),
+    "wide grid": Grid(
+        Axis("width", names=tuple(map(str, range(24)))),
+        Axis("lr", names=tuple(map(str, range(24)))),
+        np.arange(576.0).reshape(24, 24),
+        [[f"{24 * r + c}.25" for c in range(24)] for r in range(24)],
+        "loss",
+    ),
+    "bars": Bars("share", ["optimizer.lr", "rest"], np.array([0.75, 0.25]), ["75%", "25%"], frozenset(["rest"])),
+    "histogram": Histogram(Axis("accuracy"), "runs", np.linspace(0, 1, 6), np.array([0, 1, 5, 2, 0]), [("mean", 0.5)]),
+    "field": Field(
+        Axis("x1"), Axis("x2"), (-1.0, 1.0), (-1.0, 1.0), ("no", "yes"),
+        np.repeat(np.arange(2), 10)[:, None].repeat(20, 1), np.full((20, 20), 0.9),
+        [("train", np.array([0.0, 0.5]), np.array([0.9, -0.9]), np.array([1, 0])),
+         ("test", np.array([0.2]), np.array([0.3]), np.array([1]))],
+    ),
+    "hostile": Lines(Axis(HOSTILE), Axis(HOSTILE), [Line(HOSTILE, X, X), Line("$\\frac{", X, X)]),
+}  # fmt: skip
+
+
+def text_of(picture: Picture, **options: object) -> list[str]:
+    lines = draw(picture, **{"width": 80, "height": 24, **options})  # type: ignore[arg-type]
+    return ["".join(text for text, _ in line) for line in lines]
+
+
+@pytest.mark.parametrize("ascii_only", [False, True], ids=["unicode", "ascii"])
+@pytest.mark.parametrize("width", [40, 80, 120])
+@pytest.mark.parametrize("name", list(PANELS))
+def test_no_line_is_wider_than_the_terminal(name: str, width: int, ascii_only: bool) -> None:
+    lines = text_of(Picture("A title " * 10, [PANELS[name]], ["A note."]), width=width, ascii_only=ascii_only)
+    assert max(map(len, lines)) <= width
+    if ascii_only and name != "hostile":  # whose own letters are no ASCII: who prints it escapes them
+        assert "\n".join(lines).isascii()
+
+
+def test_a_rising_line_ends_at_the_top_right_and_a_falling_one_starts_at_the_top_left() -> None:
+    lines = text_of(Picture("t", [Lines(Axis("epoch"), Axis("loss"), [Line("rises", X, X)])]), ascii_only=True)
+    rows = [line for line in lines if "*" in line][:-1]  # the last is the legend's
+    columns = [row.index("*") for row in rows]
+    assert columns == sorted(columns, reverse=True)
+    assert columns[0] >= 70
+    assert columns[-1] <= 8
+
+
+def test_a_grid_has_its_numbers_where_its_names_say() -> None:
+    lines = text_of(Picture("t", [PANELS["grid"]]))
+    header = next(line for line in lines if line.startswith("width"))
+    first = next(line for line in lines if line.strip().startswith("4 "))
+    assert header.split() == ["width", "0.1", "0.01", "1"]
+    assert first.split() == ["4", "1*", "2"]
+
+
+def test_bars_are_as_long_as_their_shares() -> None:
+    long, short = (line.count("█") for line in text_of(Picture("t", [PANELS["bars"]])) if "█" in line)
+    assert long == pytest.approx(3 * short, abs=2)
+
+
+def test_a_field_shows_each_class_where_it_was_found_and_the_rows_of_the_data_on_it() -> None:
+    lines = text_of(Picture("t", [PANELS["field"]]), ascii_only=True)
+    upper, lower = (line.partition("|")[2] for line in (lines[4], lines[14]))  # of classes yes, no
+    assert (set(upper.strip()), set(lower)) == ({"+"}, {"."})
+    body = "".join(line.partition("|")[2] for line in lines)
+    assert (body.count("+"), body.count("o")) == (2, 1)  # three rows
+
+
+def test_eight_lines_are_told_apart_without_colour() -> None:
+    panel = Lines(Axis("epoch"), Axis("loss"), [Line(f"line {n}", X, X + n) for n in range(8)])
+    text = " ".join(text_of(Picture("t", [panel]))[-4:])
+    samples = re.findall(r"([\u2800-\u28ff]+) line \d", text)
+    assert len(samples) == len(set(samples)) == 8
+
+
+def test_what_is_counted_has_whole_numbers_beside_it() -> None:
+    two = np.array([1.0, 2.0, 3.0])
+    panel = Lines(Axis("epoch", whole=True), Axis("loss"), [Line("a", two, two)])
+    labels = text_of(Picture("t", [panel]))[-3].split()
+    assert labels == ["1", "2", "3"]
+    assert not re.search(
+        r"\b\d\.[1-9]\b", strings(render(Picture("t", [replace(panel, y=Axis("n", whole=True))]), "svg"))
+    )
+
+
+def test_what_is_only_seen_in_a_file_is_only_said_there() -> None:
+    picture = Picture("t", [PANELS["field"]], ["Said."], ["Outlined in black."])
+    assert "Outlined" not in "\n".join(text_of(picture))
+    assert "Outlined in black." in strings(render(picture, "svg"))
+
+
+def boxes(picture: Picture) -> tuple[list[Any], list[Any], list[Any]]:
+    """Where the axes with their labels, the legend and the notes lie in a file, in points."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    seen: list[Figure] = []
+
+    class Watched(Figure):
+        def savefig(self, *arguments: Any, **options: Any) -> None:
+            super().savefig(*arguments, **options)
+            seen.append(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("matplotlib.figure.Figure", Watched)
+        render(picture, "png")
+    (figure,) = seen
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    axes = [each.get_tightbbox(renderer) for each in figure.axes]
+    legends = [each.get_window_extent(renderer) for each in figure.legends]
+    notes = [
+        each.get_window_extent(renderer) for each in figure.texts if each.get_text() and each is not figure._suptitle
+    ]
+    return axes, legends, notes
+
+
+@pytest.mark.parametrize("lines", [1, 3, 8])
+def test_legend_and_notes_cover_neither_the_panels_nor_each_other(lines: int) -> None:
+    named = [Line(f"activation=leaky_relu, width={n}", X, X + n, X, X + 2 * n) for n in range(lines)]
+    panel = Lines(Axis("epoch"), Axis("loss"), named)
+    axes, (legend,), (notes,) = boxes(Picture("t", [panel, panel], ["A note. " * 40], ["Another."]))
+    assert all(each.y0 >= legend.y1 - 1 for each in axes)
+    assert legend.y0 >= notes.y1 - 1
+    assert notes.y0 >= 0
+
+
+@pytest.mark.parametrize("cells", [3, 12, 24])
+def test_numbers_of_a_grid_stay_in_their_cells(cells: int) -> None:
+    names = tuple(f"{n}" for n in range(cells))
+    values = np.arange(float(cells * cells)).reshape(cells, cells) / 7
+    texts = [[f"{value:.3g}" for value in row] for row in values.tolist()]
+    panel = Grid(Axis("a", names=names), Axis("b", names=names), values, texts, "loss", best=frozenset([(0, 0)]))
+    size = size_of_texts(panel)
+    across = 0.75 * 6.4 * 72 / cells  # points
+    assert size < LEAST or 5 * 0.6 * size <= across  # 5 letters, each 0.6 of its height
+    assert (cells == 24) == (size < LEAST)
+    text = strings(render(Picture("t", [panel]), "svg"))
+    assert (texts[1][1] in text.split()) == (cells < 24)
+
+
+def strings(content: bytes) -> str:
+    return " ".join("".join(element.itertext()) for element in ET.fromstring(content).iter())
+
+
+@pytest.mark.parametrize("name", list(PANELS))
+def test_files_are_whole_and_hold_what_they_show(name: str) -> None:
+    from matplotlib.image import imread
+
+    picture = Picture("What it is", [PANELS[name]], ["How it was made."])
+    svg, png = render(picture, "svg"), render(picture, "png")
+    text = strings(svg)
+    assert "What it is" in text
+    assert "How it was made." in text
+    image = imread(io.BytesIO(png))
+    assert image.shape[0] > 800
+    assert image.shape[1] > 1000
+    assert (image[..., :3] < 0.9).any()
+    assert render(picture, "svg") == svg  # no date, nothing drawn by chance
+
+
+def test_numbers_and_names_are_letters_in_an_svg_and_hostile_ones_are_escaped() -> None:
+    text = strings(render(Picture("t", [PANELS["grid"]]), "svg"))
+    assert "0.01" in text
+    assert "width" in text
+    text = strings(render(Picture("t", [PANELS["hostile"]]), "svg"))
+    assert r"\x1b[31m<b>&$x^2$" in text
+    assert "\x1b" not in text
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "log", "wanted"),
+    [
+        (0.0, 1.0, False, ["0.0", "0.5", "1.0"]),
+        (0.0, 9.0, False, ["0", "5"]),
+        (1e-4, 1.0, True, ["0.0001", "0.01", "1"]),
+        (-3.0, 3.0, False, ["-2", "0", "2"]),
+    ],
+)
+def test_ticks_are_round_values_within_the_axis(low: float, high: float, log: bool, wanted: list[str]) -> None:
+    ticks = Scale(low, high, log).ticks(3)
+    assert all(low * 0.999 <= tick <= high * 1.001 for tick in ticks)
+    assert tick_texts(ticks) == wanted
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_where_there_is_no_room_for_numbers_a_bar_says_which_colour_is_which(log: bool) -> None:
+    names = tuple(f"{n}" for n in range(24))
+    values = np.geomspace(0.01, 100, 576).reshape(24, 24)
+    texts = [[f"{value:.3g}" for value in row] for row in values.tolist()]
+    shades = (np.log10(values) + 2) / 4 if log else None
+    panel = Grid(Axis("a", names=names), Axis("b", names=names), values, texts, "loss", shades=shades)
+    words = strings(render(Picture("t", [panel]), "svg")).split()
+    assert ("80" in words) != log  # a linear bar has 0, 20, …, 80; a logarithmic one powers of ten

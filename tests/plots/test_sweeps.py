@@ -1,0 +1,191 @@
+"""Pictures of sweeps: every figure in them is found again by hand from the rows."""
+
+import itertools
+import random
+from statistics import mean
+
+import numpy as np
+import pytest
+
+from ch12cli.catalogue.summary import Record
+from ch12cli.errors import InputError
+from ch12cli.plots.importance import importances, ranked
+from ch12cli.plots.plot import Bars, Grid, Histogram, Lines
+from ch12cli.plots.sweeps import Results, distribution, heatmap, importance, results_of, slices
+
+RATES, WIDTHS, SEEDS = ("0.001", "0.01", "0.1"), ("4", "8"), range(5)
+
+
+def make_rows() -> list[Record]:
+    draw = random.Random(7)
+    rows = []
+    for job, (rate, width, seed) in enumerate(itertools.product(RATES, WIDTHS, SEEDS)):
+        value = abs(float(rate) - 0.01) * 10 + float(width) / 100 + draw.uniform(0, 0.01)
+        command = f"ch12 train optimizer.lr={rate} model.width={width} seed={seed}"
+        rows.append(
+            {"job": str(job), "status": "finished", "objective": repr(value), "command": command, "directory": str(job)}
+        )
+    rows[3] = {**rows[3], "status": "diverged", "objective": ""}
+    return rows
+
+
+ROWS = make_rows()
+
+
+@pytest.fixture
+def results() -> Results:
+    return results_of(ROWS, metric="objective", what="validation loss", minimise=True)
+
+
+def cell(rate: str, width: str) -> list[float]:
+    found = [row for row in ROWS if f"lr={rate} model.width={width} " in row["command"]]
+    return [float(row["objective"]) for row in found if row["objective"]]
+
+
+def test_a_heat_map_shows_the_mean_of_each_pair_and_marks_the_best(results: Results) -> None:
+    picture = heatmap(results, title="t", x="model.width", y="optimizer.lr")
+    (grid,) = picture.panels
+    assert isinstance(grid, Grid)
+    assert (grid.rows.names, grid.columns.names) == (RATES, WIDTHS)
+    wanted = [[mean(cell(rate, width)) for width in WIDTHS] for rate in RATES]
+    np.testing.assert_allclose(grid.values, wanted)
+    assert grid.best == {(1, 0)}
+    assert picture.notes == [
+        "Each cell: mean of 4 to 5 runs. 1 job that diverged, failed or has no such value is left out."
+    ]
+
+
+def test_the_two_weightiest_keys_are_chosen_and_a_pair_without_a_run_is_empty(results: Results) -> None:
+    (grid,) = heatmap(results, title="t").panels
+    assert isinstance(grid, Grid)
+    assert (grid.columns.label, grid.rows.label) == ("optimizer.lr", "model.width")
+    rows = [row for row in ROWS if "lr=0.1 model.width=8" not in row["command"]]
+    (grid,) = heatmap(results_of(rows, metric="objective", what="loss", minimise=True), title="t").panels
+    assert isinstance(grid, Grid)
+    assert np.isnan(grid.values[1, 2])
+    assert grid.texts[1][2] == ""
+
+
+def test_of_what_is_better_the_higher_the_highest_is_best() -> None:
+    (grid,) = heatmap(results_of(ROWS, metric="objective", what="accuracy", minimise=False), title="t").panels
+    assert isinstance(grid, Grid)
+    assert [grid.values[cell] for cell in grid.best] == [np.nanmax(grid.values)]
+
+
+def test_a_slice_has_every_run_its_mean_and_its_band(results: Results) -> None:
+    (panel,) = slices(results, title="t").panels
+    assert isinstance(panel, Lines)
+    assert (panel.x.label, panel.x.log) == ("optimizer.lr", True)
+    dots, means = panel.lines
+    assert sorted(dots.y.tolist()) == sorted(results.values.tolist())
+    assert means.low is not None
+    for place, rate in enumerate(RATES):
+        values = [*cell(rate, "4"), *cell(rate, "8")]
+        np.testing.assert_allclose(means.y[place], mean(values))
+        np.testing.assert_allclose(means.low[place], np.percentile(values, 5))
+        assert means.x[place] == float(rate)
+
+
+def test_a_slice_over_words_has_them_as_names() -> None:
+    rows = [
+        {"job": str(n), "status": "finished", "objective": str(n), "command": f"ch12 train activation={word} seed={n}"}
+        for n, word in enumerate(["relu", "tanh", "relu", "tanh"])
+    ]
+    (panel,) = slices(results_of(rows, metric="objective", what="loss", minimise=True), title="t").panels
+    assert isinstance(panel, Lines)
+    assert panel.x.names == ("relu", "tanh")
+    assert panel.lines[1].y.tolist() == [1.0, 2.0]
+    assert not panel.lines[1].joined
+
+
+def test_of_equal_best_cells_each_is_marked_and_one_run_is_no_mean() -> None:
+    rows = [
+        {"job": str(n), "status": "finished", "objective": value, "command": f"ch12 train a={n // 2} b={n % 2}"}
+        for n, value in enumerate(("1", "3", "2", "1"))
+    ]
+    picture = heatmap(results_of(rows, metric="objective", what="loss", minimise=True), title="t", x="b", y="a")
+    (grid,) = picture.panels
+    assert isinstance(grid, Grid)
+    assert grid.best == {(0, 0), (1, 1)}
+    assert picture.notes == ["Each cell: one run."]
+
+
+def test_a_few_different_values_have_a_few_bars() -> None:
+    draw = random.Random(1)
+    rows = [
+        {"job": str(n), "status": "finished", "objective": repr(draw.gauss(0.3, 0.05)), "command": "x"}
+        for n in range(20)
+    ]
+    (panel,) = distribution(results_of(rows, metric="objective", what="loss", minimise=True), title="t").panels
+    assert isinstance(panel, Histogram)
+    assert 4 <= len(panel.counts) <= 8  # Sturges: 1 + log2 of 20, rounded up
+
+
+def test_a_distribution_counts_every_run_once(results: Results) -> None:
+    (panel,) = distribution(results, title="t").panels
+    assert isinstance(panel, Histogram)
+    assert panel.counts.sum() == len(ROWS) - 1
+    assert dict(panel.marks) == {
+        "mean": pytest.approx(results.values.mean()),
+        "median": np.median(results.values),
+        "best": results.values.min(),
+    }
+
+
+def test_of_few_different_values_each_has_a_bar_of_its_own() -> None:
+    values = [29 / 30] * 4 + [1.0] * 6 + [27 / 30]
+    rows = [
+        {"job": str(n), "status": "finished", "test_accuracy": repr(v), "command": "x"} for n, v in enumerate(values)
+    ]
+    (panel,) = distribution(results_of(rows, metric="test_accuracy", what="a", minimise=False), title="t").panels
+    assert isinstance(panel, Histogram)
+    assert panel.counts.tolist() == [1, 0, 4, 6]
+    middles = (panel.edges[:-1] + panel.edges[1:]) / 2
+    np.testing.assert_allclose(middles, [27 / 30, 28 / 30, 29 / 30, 1.0])
+
+
+def test_importance_is_epsilon_squared_of_the_ranks() -> None:
+    """The textbook's sums, written out, for groups of different sizes."""
+    values = np.array([3.0, 1.0, 4.0, 1.5, 5.0, 9.0, 2.0, 6.0, 5.0])
+    groups = ["a", "a", "b", "a", "b", "c", "a", "c", "c"]
+    ranks = ranked(values)
+    assert ranks.tolist() == [3, 0, 4, 1, 5.5, 8, 2, 7, 5.5]
+    total = sum((rank - ranks.mean()) ** 2 for rank in ranks)
+    within = sum((r - mean(ranks[[h == g for h in groups]])) ** 2 for r, g in zip(ranks, groups, strict=True))
+    between = total - within
+    expected = (between - 2 * within / (len(values) - 3)) / total
+    assert importances([groups], values) == [pytest.approx(expected)]
+
+
+def test_a_key_that_settles_all_weighs_one_and_a_key_by_chance_next_to_nothing() -> None:
+    draw = random.Random(1)
+    values = np.array([draw.random() for _ in range(400)])
+    settles, chance = [repr(value) for value in values.tolist()], [str(draw.randrange(20)) for _ in values]
+    weight, none = importances([settles, chance], values)
+    assert weight > 0.95  # in eight stretches, so not all of it
+    assert none < 0.05
+
+
+def test_importance_is_drawn_with_what_no_key_by_itself_explains(results: Results) -> None:
+    (panel,) = importance(results, title="t").panels
+    assert isinstance(panel, Bars)
+    assert panel.names == ["optimizer.lr", "model.width", "seeds, and keys together"]
+    assert panel.values.sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("draw", "said"),
+    [
+        (lambda r: heatmap(r, title="t", x="seed"), "--x seed: is not swept; what differs .*: optimizer.lr"),
+        (lambda r: heatmap(r, title="t", y="lr"), "--y lr: is not swept"),
+        (lambda r: slices(r, title="t", x="epochs"), "--x epochs: is not swept"),
+        (lambda r: heatmap(r._replace(texts={"a": r.texts["optimizer.lr"]}), title="t"), "needs two keys"),
+        (lambda r: slices(r._replace(texts={}), title="t"), "nothing but seeds"),
+        (lambda r: importance(r._replace(texts={}), title="t"), "nothing but seeds"),
+        (lambda r: results_of(ROWS, metric="nothing", what="w", minimise=True), "nothing: .* they have objective"),
+        (lambda r: results_of([], metric="objective", what="w", minimise=True), "none has finished"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_drawn_is_refused(draw, said: str, results: Results) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(InputError, match=said):
+        draw(results)

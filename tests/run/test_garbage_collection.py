@@ -1,0 +1,25 @@
+"""The garbage collector leaves alone what was there before training, and collects as usual what comes then."""
+
+import subprocess
+import sys
+
+CODE = """
+import gc
+from ch12cli.run import garbage_collection as collector
+usual = gc.get_threshold()
+collector.settle()  # where ch12 is part of another program
+assert (gc.get_threshold(), gc.get_freeze_count()) == (usual, 0)
+collector.start()
+assert gc.get_threshold() > usual
+collector.settle()
+assert gc.get_threshold() == usual
+frozen = gc.get_freeze_count()
+assert frozen > 1000
+there = [[]]
+collector.settle()
+assert gc.get_freeze_count() == frozen
+"""
+
+
+def test_only_the_programs_own_beginning_is_frozen_and_once() -> None:
+    subprocess.run([sys.executable, "-c", CODE], check=True)

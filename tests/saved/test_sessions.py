@@ -1,0 +1,241 @@
+"""Runs that were trained in several sittings: forked, extended, killed and resumed. What they are stays known."""
+
+import json
+import os
+import shlex
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ch12cli.cli.main import main
+from ch12cli.files.run_directory import read_result
+from ch12cli.training.checkpoint import Checkpoints, DamagedError, load, save
+from tests.sweep.killed import STATEFUL, exit_code, in_child, metrics, outcome, resume, start
+
+PLAIN = ("device=cpu", "threads=1", "batch_size=16")
+
+
+def run(*words: str) -> int:
+    return main(list(words))
+
+
+def result_of(directory: Path | str) -> dict[str, Any]:
+    result = read_result(Path(directory) / "result.json")
+    assert result is not None
+    return result
+
+
+def kill_in(directory: Path, epoch: int, work: Callable[[], object]) -> int:
+    """Does the work in a process that is killed when a run has come so far. The epoch of its newest checkpoint."""
+    child = in_child(work)
+    deadline = time.monotonic() + 60
+    while newest(directory) < epoch:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(child, signal.SIGKILL)
+    assert exit_code(child) == -signal.SIGKILL
+    return newest(directory)
+
+
+def newest(directory: Path) -> int:
+    try:
+        return int(Checkpoints(directory / "checkpoints", every=None).newest()[0]["epoch"])
+    except DamagedError:
+        return -1
+
+
+@pytest.fixture
+def said(capsys: pytest.CaptureFixture[str]) -> Any:
+    def of(*words: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = main(list(words))
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return of
+
+
+def test_a_fork_that_is_killed_and_resumed_knows_its_parent_and_is_what_it_would_have_been(folder: Path) -> None:
+    start(folder / "p", "epochs=4")
+    resume(folder / "p", "optimizer.lr=0.01", "epochs=200", fork=True)
+    (folder / "p-fork").rename(folder / "whole")
+    fork = folder / "p-fork"
+    epoch = kill_in(fork, 10, lambda: resume(folder / "p", "optimizer.lr=0.01", "epochs=200", fork=True))
+    assert not (fork / "result.json").exists()
+    assert epoch < 200
+    resume(folder / "p-fork")
+    result = result_of("p-fork")
+    assert result["parent"]["directory"] == str(folder / "p")
+    assert result["parent"]["changes"] == {"optimizer.lr": 0.01, "epochs": 200}
+    assert result["parent"]["before"] == {"optimizer.lr": 0.001, "epochs": 4}
+    assert [one["epoch"] for one in result["resumed"]] == [epoch]
+    assert outcome(folder / "p-fork") == outcome(folder / "whole")
+
+
+def test_a_run_that_is_killed_again_and_again_knows_all_its_sittings(folder: Path) -> None:
+    epochs = [kill_in(folder / "run", 3, lambda: start(folder / "run", "epochs=100000"))]
+    for _ in range(2):
+        epochs.append(kill_in(folder / "run", epochs[-1] + 1, lambda: resume(folder / "run")))
+    assert not (folder / "run" / "result.json").exists()
+    resume(folder / "run", f"epochs={epochs[2] + 1}")
+    assert [one["epoch"] for one in result_of("run")["resumed"]] == epochs
+
+
+@pytest.mark.parametrize(
+    "sittings",
+    [
+        [("epochs=9",)],
+        [("optimizer.lr=0.02", "epochs=9", "--fork")],
+        [("epochs=7",), ("model.dropout=0.5", "--fork", "epochs=8"), (), ("batch_size=8", "epochs=9", "--fork")],
+    ],
+    ids=["extended", "forked", "both, again and again"],
+)
+def test_a_run_of_several_sittings_is_repeated_in_them(
+    sittings: list[tuple[str, ...]], folder: Path, said: Any
+) -> None:
+    start(folder / "run", "epochs=5")
+    directory = "run"
+    for words in sittings:
+        assert run("resume", "-q", directory, *words) == 0
+        directory += "-fork" * ("--fork" in words)
+    code, out, err = said("repro", "-q", directory)
+    epochs = result_of(directory)["epochs"]
+    assert (code, out) == (0, f"{directory}: the same, bit for bit ({epochs} epochs)\n")
+    assert len(err.splitlines()) == len([words for words in sittings if words])
+    assert err.count("goes on from ") == sum("--fork" in words for words in sittings)
+
+
+def test_a_changed_run_whose_record_does_not_say_from_what_is_not_called_different(folder: Path, said: Any) -> None:
+    start(folder / "run", "epochs=4")
+    assert run("resume", "-q", "run", "optimizer.lr=0.01", "epochs=6", "--fork") == 0
+    path = folder / "run-fork" / "checkpoints" / "last.pt"
+    state = load(path)
+    history = json.loads(state["history"])
+    del history["parent"]["before"]
+    save(path, {**state, "history": json.dumps(history)})
+    code, out, err = said("repro", "-q", "run-fork")
+    assert (code, out) == (2, "")
+    assert "was trained in several sittings with changes, and its record does not say from what" in err
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        {"optimizer.lr": -1},
+        {"optimizer._target_": "os.system"},
+        {"model.width": 10**9},
+        {"epochs": "x"},
+        {"optimizer.lr": {"_target_": "os.system"}},
+    ],
+    ids=lambda value: next(iter(value)),
+)
+def test_settings_of_an_earlier_sitting_are_checked_as_all_are(before: dict[str, Any], folder: Path, said: Any) -> None:
+    start(folder / "run", "epochs=2")
+    path = folder / "run" / "checkpoints" / "last.pt"
+    history = {"parent": {"directory": "x", "epoch": 1, "changes": dict.fromkeys(before, 1), "before": before}}
+    save(path, {**load(path), "history": json.dumps(history)})
+    code, out, err = said("repro", "-q", "run")
+    assert (code, out) == (2, ""), err
+    assert "Traceback" not in err
+
+
+def test_a_history_that_is_none_counts_as_not_there(folder: Path, said: Any) -> None:
+    start(folder / "run", "epochs=2")
+    path = folder / "run" / "checkpoints" / "last.pt"
+    state = load(path)
+    for history in ("", "[]", "[" * 9999, '{"parent": 7, "resumed": [1, "x"]}', 7, '{"resumed": {"a": 1}}'):
+        save(path, {**state, "history": history})
+        assert said("repro", "-q", "run")[0] == 0
+        assert "Traceback" not in said("show", "run")[2]
+    assert run("resume", "-q", "run", "epochs=3") == 0
+    assert [one["epoch"] for one in result_of("run")["resumed"]] == [2]
+
+
+def test_a_fork_has_a_record_of_its_own(folder: Path, said: Any) -> None:
+    assert run("train", "-q", *PLAIN, "epochs=4", "optimizer.lr=0.002", "seed=3", "hydra.run.dir=run") == 0
+    assert run("resume", "-q", "run", "optimizer.lr=0.01", "epochs=6", "--fork") == 0
+    hydra = folder / "run-fork" / ".hydra"
+    config, more, overrides = (
+        yaml.safe_load((hydra / f"{name}.yaml").read_text(encoding="utf-8"))
+        for name in ("config", "hydra", "overrides")
+    )
+    assert (config["optimizer"]["lr"], config["epochs"], config["seed"]) == (0.01, 6, 3)
+    assert overrides == [*PLAIN, "seed=3", "optimizer.lr=0.01", "epochs=6"]
+    assert more["hydra"]["overrides"]["task"] == overrides
+    assert more["hydra"]["runtime"]["choices"]["dataset"] == "iris"
+    _, shown, _ = said("show", "run-fork")
+    shown = " ".join(shown.split())
+    assert f"repeat ch12 resume {folder / 'run'} optimizer.lr=0.01 epochs=6 --fork" in shown
+    assert f"goes on from {folder / 'run'} after epoch 4 with optimizer.lr=0.01" in shown
+    assert "run-fork" in said("runs", ".", "--filter", "optimizer.lr>0.005")[1]
+    _, parent, _ = said("show", "run")
+    assert "repeat ch12 train device=cpu threads=1 batch_size=16 epochs=4" in " ".join(parent.split())
+
+
+def test_an_extended_run_shows_what_it_is_and_both_commands(folder: Path, said: Any) -> None:
+    assert run("train", "-q", *PLAIN, "epochs=4", "hydra.run.dir=run") == 0
+    assert run("resume", "-q", "run", "epochs=6") == 0
+    assert yaml.safe_load((folder / "run" / ".hydra" / "config.yaml").read_text(encoding="utf-8"))["epochs"] == 6
+    _, shown, _ = said("show", "run")
+    assert "repeat ch12 train device=cpu threads=1 batch_size=16 epochs=4" in " ".join(shown.split())
+    assert "then ch12 resume run epochs=6" in " ".join(shown.split())
+    assert "was resumed after epoch 4 with epochs=6" in shown
+    assert said("repro", "-q", "run")[0] == 0
+
+
+def command_in(text: str) -> list[str]:
+    """The command that a message tells to type."""
+    return shlex.split(text[text.rindex(": ch12 ") + 2 :])[1:]
+
+
+def test_a_run_that_stopped_early_says_how_to_train_on(folder: Path, said: Any) -> None:
+    words = ("epochs=60", "early_stopping.patience=2", "early_stopping.min_delta=0.2")
+    start(folder / "es", *words)
+    stopped = result_of("es")["stopped_early"]
+    code, out, err = said("resume", "es")
+    assert (code, err) == (0, "")
+    assert f"stopped early in epoch {stopped}" in " ".join(out.split())
+    code, out, err = said("resume", "es", f"epochs={stopped + 3}")
+    assert (code, out) == (2, "")
+    assert "nothing left" not in err
+    assert run(*command_in(err), "-q") == 0
+    assert len(metrics(folder / "es-fork")) == stopped + 3 + 1
+    code, _, err = said("resume", "es", "--fork")  # which would stop at once
+    assert code == 2
+    assert "early_stopping.patience=null" in err
+
+
+def test_a_run_that_diverged_says_how_to_go_on(folder: Path, said: Any) -> None:
+    words = ("dataset=toy_regression", "model=linear", "optimizer=sgd", "optimizer.lr=3", "epochs=60", *PLAIN)
+    assert run("train", "-q", *words, "hydra.run.dir=run") == 5
+    epoch = result_of("run")["diverged"]["epoch"]
+    code, _, err = said("resume", "run", "epochs=100")
+    assert code == 2
+    assert f"diverged in epoch {epoch}, " in err
+    assert run(*command_in(err), "-q") == 0
+
+
+def test_a_choice_cannot_change_on_the_way(folder: Path, said: Any) -> None:
+    start(folder / "run", "epochs=2")
+    for more in ([], ["--fork"]):
+        code, _, err = said("resume", "run", "model=linear", *more)
+        assert code == 2
+        assert "model=linear: the run has model=mlp, and a choice cannot change on the way" in err
+
+
+def test_a_run_whose_schedule_was_made_longer_is_no_single_program(folder: Path, said: Any) -> None:
+    start(folder / "run", "epochs=3")
+    resume(folder / "run", "epochs=5")
+    code, _, err = said("export", "run", "-o", "run.py")
+    assert code == 2
+    assert "its schedule was made longer on the way" in err
+
+
+def test_the_stateful_words_of_these_tests_have_a_schedule_that_depends_on_the_epochs() -> None:
+    """So that an extended run is another than one that was meant so long from the first."""
+    assert "scheduler=cosine" in STATEFUL
