@@ -108,10 +108,34 @@ def test_imports_go_down_only() -> None:
 def test_hydra_stays_in_config_and_sweep_and_rich_in_cli() -> None:
     for file in FILES:
         names = {name.partition(".")[0] for name in imports_of(file)}
-        if layer_of(file) not in ("config", "run", "sweep"):
+        if layer_of(file) not in ("config", "sweep"):
             assert not names & {"hydra", "omegaconf"}, file
         if layer_of(file) != "cli":
             assert not names & {"rich", "argparse"}, file
+
+
+# The one module that may use the private names of a library.
+INTERNALS = {"hydra": "config.hydra_internals", "omegaconf": "config.hydra_internals"}
+
+
+def private_names(file: Path, library: str) -> set[str]:
+    """The private modules and names of a library that a file imports, or reads from what it imports from there."""
+    imported = {name for name in imports_of(file) if name.partition(".")[0] == library}
+    found = {name for name in imported if any(part.startswith("_") for part in name.split("."))}
+    known = {library, *(name.rpartition(".")[2] for name in imported)}
+    for node in ast.walk(tree_of(file)):
+        if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
+            path = ast.unparse(node.value)
+            if path.partition(".")[0] in known:
+                found.add(f"{path}.{node.attr}")
+    return found
+
+
+def test_private_names_of_libraries_are_used_in_one_module() -> None:
+    for library, module in INTERNALS.items():
+        used = {module_of(file): names for file in FILES if (names := private_names(file, library))}
+        assert module in used
+        assert {name: names for name, names in used.items() if name != module} == {}
 
 
 # The chapter's items are what `ch12 book` shows and runs: programs of their own, which print.

@@ -8,9 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
-from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
-from hydra._internal.config_repository import IConfigRepository
-from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -20,10 +17,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from ch12cli.config.choices import content, require_folders, shipped
-from ch12cli.config.loader import Loader
+from ch12cli.config.hydra_internals import IConfigRepository, apply_override, has_key, make_loader, override_dirname
 from ch12cli.config.schema import GROUPS, HYDRA_KEYS
-from ch12cli.config.session import hydra_session as hydra_session  # who composes, does it in one
-from ch12cli.config.settings import choices_of, first_lines, has, plain_job, settings_of
+from ch12cli.config.settings import choices_of, first_lines, plain_job, settings_of
 from ch12cli.config.unknown import (
     hydra_problem,
     no_such_choice,
@@ -61,14 +57,8 @@ class Composer:
     def __init__(self, folders: Sequence[Path] = (), *, config_name: str = "config") -> None:
         self.config_name = config_name
         self.folders = tuple(folders)
-        search_path = ConfigSearchPathImpl()
-        search_path.append("hydra", "pkg://hydra.conf")
-        search_path.append("main", f"file://{shipped()}")
         require_folders(folders)
-        for folder in folders:
-            search_path.append("command-line", f"file://{folder.resolve()}")
-        search_path.append("schema", "structured://")
-        self.loader = Loader(config_search_path=search_path)
+        self.loader = make_loader(folders)
         self.parser = OverridesParser.create()
         self.bases: dict[tuple[str, ...], DictConfig] = {}
         self.repository: IConfigRepository = self.loader.repository
@@ -100,7 +90,7 @@ class Composer:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)  # of a folder that is not there: said below
-                repository = self.loader._parse_overrides_and_create_caching_repo(self.config_name, lines)[1]
+                repository = self.loader.repository_for(self.config_name, lines)
             found = [
                 f"hydra.searchpath: {s.path}: no such folder" for s in repository.get_sources() if not s.available()
             ]
@@ -195,30 +185,24 @@ class Composer:
             return no_such_group(word, key)
         if not (override.is_add() or override.is_force_add()):
             for path in paths_of(override):
-                if not has(config, path):
+                if not has_key(config, path):
                     known = [*(name for name, _ in flatten(plain_job(config))), *GROUPS, *HYDRA_KEYS]
                     return no_such_key(word, path, known=known, chosen=choices_of(config))
-        elif override.is_add() and has(config, key):
+        elif override.is_add() and has_key(config, key):
             return f"{word}: {key} is there already; leave out the +"
         if override.is_delete() and key.partition(".")[0] in content(shipped() / "config.yaml"):
             return f"{word}: {key} cannot be taken out; every run needs it"
         try:
-            ConfigLoaderImpl._apply_overrides_to_config([override], config)
+            apply_override(override, config)
         except (HydraException, OmegaConfBaseException) as error:
             return f"{word}: {first_lines(error)}"
         return None
 
     def record(self, config: DictConfig, overrides: Sequence[Override]) -> None:
         """Writes into the hydra node what was overridden, as Hydra does when it applies overrides itself."""
-        names = config.hydra.job.config.override_dirname
         with read_write(config.hydra), open_dict(config.hydra):
             config.hydra.overrides.task = [override.input_line for override in overrides]
-            config.hydra.job.override_dirname = get_overrides_dirname(
-                overrides=[override for override in overrides if override.input_line],
-                kv_sep=names.kv_sep,
-                item_sep=names.item_sep,
-                exclude_keys=names.exclude_keys,
-            )
+            config.hydra.job.override_dirname = override_dirname(overrides, config)
 
 
 def is_utf8(file: Path) -> bool:

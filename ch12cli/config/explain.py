@@ -5,14 +5,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hydra._internal.config_repository import CachingConfigRepository
-from hydra._internal.defaults_list import DefaultsList, create_defaults_list
 from hydra.core.default_element import ResultDefault
 from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf
 
 from ch12cli.config.choices import shipped
 from ch12cli.config.compose import Composer, Composition
+from ch12cli.config.hydra_internals import DefaultsList, cached, defaults_list
 from ch12cli.config.schema import key_of
 from ch12cli.config.values import shown
 from ch12cli.errors import InputError
@@ -41,16 +40,10 @@ class Traced:
         if problems:
             raise InputError(list(dict.fromkeys(problems)))
         self.overrides = composer.parse(words, problems)
-        self.repository = CachingConfigRepository(composer.repository)
+        self.repository = cached(composer.repository)
         chosen = [o for o in self.overrides if o.is_hydra_override() or composer.is_group(o)]
         self.values = [o for o in self.overrides if not composer.is_group(o)]
-        self.defaults: DefaultsList = create_defaults_list(
-            repo=self.repository,
-            config_name=composer.config_name,
-            overrides_list=chosen,
-            prepend_hydra=True,
-            skip_missing=False,
-        )
+        self.defaults: DefaultsList = defaults_list(self.repository, composer.config_name, chosen)
 
     @property
     def folders(self) -> list[Path]:

@@ -33,16 +33,6 @@ def choices_of(config: DictConfig) -> dict[str, str | None]:
     return {str(group): choice for group, choice in config.hydra.runtime.choices.items()}
 
 
-def has(config: DictConfig, key: str) -> bool:
-    """True if the dotted key stands in the configuration, whatever its value."""
-    node: Any = config
-    for part in key.split("."):
-        node = node._get_node(part, validate_access=False) if isinstance(node, DictConfig) else None
-        if node is None:
-            return False
-    return True
-
-
 def settings_of(config: DictConfig, problems: list[str]) -> dict[str, Any]:
     """The job's part as plain values, interpolations resolved; what cannot be resolved goes to problems.
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from ch12cli.config.check import check
 from ch12cli.config.compose import Composer, Composition, working_directory
-from ch12cli.config.session import hydra_session
+from ch12cli.config.hydra_internals import hydra_session
+from ch12cli.config.hydra_job import claim_directory, run_in_hydra
 from ch12cli.config.unknown import idle_problems
 from ch12cli.errors import InputError, MachineError
 from ch12cli.files.run_directory import CHECKPOINTS, LAST, RESULT
-from ch12cli.run.hydra_job import claim_directory, run_in_hydra
 from ch12cli.run.signals import interrupts_kept, termination_exits
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ch12cli.config import combinations
-from ch12cli.config.loader import PARTED
+from ch12cli.config.hydra_internals import SPLIT_DEFAULTS
 from ch12cli.config.targets import build, call
 from ch12cli.data.prepared import Part as DataPart
 from ch12cli.data.prepared import Prepared, prepare
@@ -41,9 +41,9 @@ class Task:
 def read_data(settings: Mapping[str, Any]) -> Prepared:
     """The data set, in parts and scaled."""
     node = settings["dataset"]
-    table_node = {name: value for name, value in node.items() if name not in PARTED}
+    table_node = {name: value for name, value in node.items() if name not in SPLIT_DEFAULTS}
     table = as_table(build("dataset", table_node), str(node["_target_"]))
-    return prepare(table, **{name: node[name] for name in PARTED if name in node})
+    return prepare(table, **{name: node[name] for name in SPLIT_DEFAULTS if name in node})
 
 
 def build_task(settings: Mapping[str, Any]) -> Task:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from ch12cli.config.check import check
 from ch12cli.config.compose import Composer
+from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.config.recorded import read_recorded, with_later_keys
-from ch12cli.config.session import hydra_session
 from ch12cli.config.settings import with_changes
 from ch12cli.config.suggest import did_you_mean
 from ch12cli.config.values import shown

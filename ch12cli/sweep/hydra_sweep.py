@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hydra._internal.callbacks import Callbacks
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
 from hydra.core.override_parser.types import Sweep as Swept
@@ -18,16 +16,16 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ch12cli.config.compose import Composer
+from ch12cli.config.hydra_internals import BASIC_SWEEPER, Callbacks, split_into_jobs
+from ch12cli.config.hydra_job import callbacks_of
 from ch12cli.config.settings import first_lines
 from ch12cli.config.unknown import hydra_problem, idle_problems
 from ch12cli.errors import InputError
-from ch12cli.run.hydra_job import callbacks_of
 from ch12cli.sweep.jobs import Jobs, SweepJob, make_jobs
 from hydra_plugins.ch12_stacked import StackedLauncher
 
 MULTIRUN = "hydra.mode=MULTIRUN"  # which Hydra's own -m adds too
 MOST_JOBS = 1_000_000  # of a sweep
-BASIC = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 
 
 @dataclass
@@ -93,7 +91,7 @@ def read_sweep(composer: Composer, lines: Sequence[str], *, make: bool = True) -
     size = master.hydra.sweeper.get("max_batch_size")
     if size is not None and size < 1:
         raise InputError(f"hydra.sweeper.max_batch_size={size}: must be null, or a whole number from 1")
-    if make and master.hydra.sweeper.get("_target_") == BASIC:
+    if make and master.hydra.sweeper.get("_target_") == BASIC_SWEEPER:
         sweep.make(batch_of(sweep.swept), 0)
     return sweep
 
@@ -126,12 +124,12 @@ def batch_of(overrides: Sequence[Override]) -> list[list[str]]:
     try:
         swept = [override for override in overrides if override.is_discrete_sweep()]
         empty = [override.input_line for override in swept if not any(True for _ in override.sweep_string_iterator())]
-        batches = BasicSweeper.split_arguments(list(overrides), None)
+        jobs = split_into_jobs(overrides)
     except HydraException as error:
         raise InputError(first_lines(error)) from error
     if empty:
         raise InputError([f"{line}: stands for no value at all, so that there is no job" for line in empty])
-    return [list(job) for batch in batches for job in batch]
+    return jobs
 
 
 def refuse_too_many(overrides: Sequence[Override]) -> None:

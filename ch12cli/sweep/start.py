@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ch12cli.config.combinations import has_part, monitored
 from ch12cli.config.compose import Composer, working_directory
-from ch12cli.config.session import hydra_session
+from ch12cli.config.hydra_internals import hydra_session
+from ch12cli.config.hydra_job import callbacks_of
 from ch12cli.config.settings import first_lines
 from ch12cli.errors import InputError, MachineError
 from ch12cli.files.atomic import locked
 from ch12cli.files.run_directory import RESULT, read_result
 from ch12cli.files.sweep_csv import SWEEP
 from ch12cli.files.sweep_table import SweepTable
-from ch12cli.run.hydra_job import callbacks_of
 from ch12cli.sweep.directory import claimed, sweep_directory
 from ch12cli.sweep.hydra_sweep import Sweep, SweepTask, batch_of, read_sweep, run_sweep
 from ch12cli.sweep.hydra_task import train_as_hydra_job

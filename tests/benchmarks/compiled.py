@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ch12cli.config.compose import Composer
-from ch12cli.config.session import hydra_session
+from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.run.build import build_stack
 from ch12cli.run.start import checked
 from ch12cli.run.task import Task, build_task

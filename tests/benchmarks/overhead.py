@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from ch12cli.config.compose import Composer
-from ch12cli.config.session import hydra_session
+from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.run.build import build_stack
 from ch12cli.run.task import build_task
 from ch12cli.sweep import record

@@ -5,7 +5,7 @@ import time
 import torch
 
 from ch12cli.config.compose import Composer
-from ch12cli.config.session import hydra_session
+from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.run.build import build_training
 from ch12cli.run.start import checked
 from ch12cli.run.task import build_task

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ch12cli.config.compose import Composer
-from ch12cli.config.session import hydra_session
+from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.run.start import checked
 from ch12cli.run.task import build_task
 from tests.benchmarks.bench import ONE_THREAD, Bench, Spent, Table, missing, process, verdict

@@ -7,7 +7,7 @@ from itertools import islice, pairwise
 import torch
 
 from ch12cli.config.compose import Composer
-from ch12cli.config.session import hydra_session
+from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.run.build import build_module, build_stack
 from ch12cli.run.task import build_task
 from ch12cli.sweep.examine import values_of

@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hydra._internal.config_repository import CachingConfigRepository
 
 from ch12cli.cli.help.overview import format_verb_help
 from ch12cli.cli.main import main
 from ch12cli.cli.verbs.explain import format_explanation, parser
 from ch12cli.config.compose import Composer
 from ch12cli.config.explain import Traced
-from ch12cli.config.session import hydra_session
+from ch12cli.config.hydra_internals import cached, hydra_session
 from ch12cli.errors import InputError
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -68,7 +67,7 @@ def explained() -> Iterator[Callable[..., str]]:
     """The page about a name, in the run of the words behind it: all from one composer that reads each file once."""
     with hydra_session():
         composer = Composer()
-        composer.repository = CachingConfigRepository(composer.repository)
+        composer.repository = cached(composer.repository)
         yield lambda name, *words: format_explanation(name, Traced(composer, words))
 
 

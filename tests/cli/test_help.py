@@ -16,8 +16,8 @@ from ch12cli.cli.main import VERBS, main
 from ch12cli.cli.verbs import train
 from ch12cli.config.check import check
 from ch12cli.config.compose import Composer
+from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.config.schema import KEYS
-from ch12cli.config.session import hydra_session
 
 CONF = Path(__file__).parents[2] / "conf"
 GROUPS = ("dataset", "model", "activation", "loss", "optimizer", "scheduler", "experiment")

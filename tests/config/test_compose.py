@@ -6,18 +6,13 @@ from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.hydra_config import HydraConfig
-from hydra.core.singleton import Singleton
 from omegaconf import OmegaConf
-from omegaconf.basecontainer import BaseContainer
 
 from ch12cli.config.check import check, shown
 from ch12cli.config.choices import shipped
 from ch12cli.config.compose import Composer
-from ch12cli.config.session import hydra_session
+from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.errors import InputError
-from tests.conftest import Train
 
 LINES = [
     "",
@@ -115,35 +110,6 @@ def test_the_users_folder_is_searched_after_ch12s_own(tmp_path: Path) -> None:
         assert by_path.settings["optimizer"]["lr"] == 0.003
     with pytest.raises(InputError, match="no such folder"), hydra_session():
         Composer([tmp_path / "nowhere"])
-
-
-def test_a_run_leaves_nothing_of_hydras_behind(train: Train) -> None:
-    with initialize_config_dir(str(shipped()), version_base="1.3"):
-        compose("config")
-    before, resolvers = dict(Singleton._instances), set(BaseContainer._resolvers)
-    assert len(before) >= 4
-    train("epochs=1", "batch_size=32")
-    assert dict(Singleton._instances) == before  # the same objects
-    assert set(BaseContainer._resolvers) == resolvers
-    assert not GlobalHydra.instance().is_initialized()
-    with initialize_config_dir(str(shipped()), version_base="1.3"):  # as a notebook of the user's own might
-        assert compose("config").epochs == 100
-
-
-def test_a_refused_run_leaves_nothing_of_hydras_behind_either(train: Train) -> None:
-    before = dict(Singleton._instances)
-    with pytest.raises(InputError):
-        train("epochs=0")
-    assert {kind: Singleton._instances[kind] for kind in before} == before
-    assert HydraConfig not in before or HydraConfig.instance().cfg is before[HydraConfig].cfg
-
-
-def test_a_program_that_has_set_hydra_up_for_itself_keeps_it(train: Train) -> None:
-    with initialize_config_dir(str(shipped()), version_base="1.3"):
-        mine = GlobalHydra.instance()
-        train("epochs=1", "batch_size=32")
-        assert GlobalHydra.instance() is mine
-        assert compose("config", ["epochs=2"]).epochs == 2
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from ch12cli.config.check import check
 from ch12cli.config.choices import choices, content, default_choices, keys_of_choice, shipped, top_level
 from ch12cli.config.compose import Composer
+from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.config.schema import GROUPS, KEYS, key_of
-from ch12cli.config.session import hydra_session
 from ch12cli.config.values import MANDATORY
 from ch12cli.data import iris
 from ch12cli.data.flowers import IRIS_FILE

@@ -12,7 +12,7 @@ import pytest
 
 from ch12cli.cli.main import main
 from ch12cli.config.compose import Composer
-from ch12cli.config.session import hydra_session
+from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.errors import InputError
 from ch12cli.run.start import checked
 from ch12cli.run.torch_settings import torch_settings

@@ -12,7 +12,7 @@ import pytest
 
 from ch12cli.cli.main import main
 from ch12cli.config.compose import Composer
-from ch12cli.config.session import hydra_session
+from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.run.task import read_data
 
 SPLITS, SEEDS = 5, 2

@@ -14,7 +14,7 @@ import torch
 from ch12cli.config.check import check
 from ch12cli.config.choices import content, default_choices, shipped
 from ch12cli.config.compose import Composer
-from ch12cli.config.session import hydra_session
+from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.run.build import build_stack, build_training
 from ch12cli.run.task import Task, build_task
 from ch12cli.sweep.events import Done

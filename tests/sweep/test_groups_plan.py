@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ch12cli.config.compose import Composer
-from ch12cli.config.session import hydra_session
+from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.errors import InputError
 from ch12cli.files.sweep_csv import STATE
 from ch12cli.sweep.groups import Group, groups_of, why_alone

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from ch12cli.config.choices import shipped
 from ch12cli.config.compose import Composer
-from ch12cli.config.session import hydra_session
+from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.errors import InputError
 from ch12cli.sweep.hydra_sweep import read_sweep
 from ch12cli.sweep.jobs import Jobs, SweepJob, make_jobs

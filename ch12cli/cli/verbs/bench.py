@@ -36,7 +36,7 @@ def run(words: Sequence[str]) -> int:
         raise InputError(f"--seconds {options.seconds:g}: must be from 0.05 to 60")
     lines, workers = without_workers(options.words[1:])
     from ch12cli.config.compose import Composer, working_directory
-    from ch12cli.config.session import hydra_session
+    from ch12cli.config.hydra_internals import hydra_session
     from ch12cli.run.start import checked
 
     working_directory()

@@ -42,7 +42,7 @@ def run(words: Sequence[str]) -> int:
         raise InputError("nothing to explain; name a key, a group or a choice, as in `ch12 explain optimizer.lr`")
     from ch12cli.config.compose import Composer, working_directory
     from ch12cli.config.explain import Traced
-    from ch12cli.config.session import hydra_session
+    from ch12cli.config.hydra_internals import hydra_session
 
     name, *overrides = sorted(options.words, key=lambda word: "=" in word)  # the name may stand anywhere
     key, _, value = name.partition("=")

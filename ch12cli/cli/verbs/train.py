@@ -60,7 +60,7 @@ def run(words: Sequence[str]) -> int:
 def require_sound(options: argparse.Namespace) -> None:
     """InputError with what is wrong with the configuration of the run, or of the sweep, that is asked for."""
     from ch12cli.config.compose import Composer
-    from ch12cli.config.session import hydra_session
+    from ch12cli.config.hydra_internals import hydra_session
 
     with hydra_session():
         composer = Composer(options.config_dir, config_name=options.config_name)
@@ -77,7 +77,7 @@ def require_sound(options: argparse.Namespace) -> None:
 def show_configuration(options: argparse.Namespace) -> int:
     """Prints the composed configuration, as Hydra's own --cfg does."""
     from ch12cli.config.compose import Composer
-    from ch12cli.config.session import hydra_session
+    from ch12cli.config.hydra_internals import hydra_session
     from ch12cli.config.show import format_configuration
 
     with hydra_session():

@@ -4,15 +4,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from hydra._internal.callbacks import Callbacks
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.utils import JobStatus, run_job
+from hydra.core.utils import run_job
 from hydra.errors import HydraException
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from ch12cli.config.compose import Composer, Composition
+from ch12cli.config.hydra_internals import Callbacks
 from ch12cli.config.settings import first_lines
 from ch12cli.config.targets import current_directory_last
 from ch12cli.errors import InputError
@@ -67,9 +67,18 @@ def run_in_hydra(
         config.hydra.run.dir = str(directory)
     callbacks = callbacks_of(config)
     callbacks.on_run_start(config=config, config_name=composer.config_name)
-    # run_job keeps what the task returns; a DictConfig is all that it may not be
+    raised: list[Exception] = []
+
+    def recorded(_config: DictConfig) -> Outcome | None:
+        try:
+            sync_hydra_files(output_directory(config))
+            return task(output_directory(config))
+        except Exception as error:
+            raised.append(error)  # Hydra's own way to it prints the overrides first
+            raise
+
     done = run_job(
-        task_function=lambda _config: recorded(task, output_directory(config)),
+        task_function=recorded,  # a DictConfig is all that it may not return
         config=config,
         job_dir_key="hydra.run.dir",
         job_subdir_key=None,
@@ -77,16 +86,16 @@ def run_in_hydra(
         configure_logging=log,
     )
     callbacks.on_run_end(config=config, config_name=composer.config_name, job_return=done)
-    if done.status is JobStatus.FAILED:
-        raise done._return_value
-    return done.return_value
+    if raised:
+        raise raised[0]
+    outcome: Outcome = done.return_value
+    return outcome
 
 
-def recorded(task: Callable[[Path], Outcome], directory: Path) -> Outcome:
-    """What task gives, once what Hydra wrote of the job is safely on disk."""
+def sync_hydra_files(directory: Path) -> None:
+    """Makes sure that what Hydra wrote of the job is on disk before the job begins."""
     if (directory / HYDRA).is_dir():  # hydra.output_subdir=null: nowhere
         sync_files(directory / HYDRA)
-    return task(directory)
 
 
 def output_directory(config: DictConfig) -> Path:

@@ -1,0 +1,203 @@
+"""Every private interface of Hydra and OmegaConf that ch12 uses, each with the reason; no other module uses one.
+
+The tests of this module fail where a new version of Hydra or OmegaConf changes one of them.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from pathlib import Path
+from typing import Any, cast
+
+from hydra import version
+from hydra._internal.callbacks import Callbacks as Callbacks
+from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
+from hydra._internal.config_repository import CachingConfigRepository
+from hydra._internal.config_repository import IConfigRepository as IConfigRepository
+from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.defaults_list import DefaultsList as DefaultsList
+from hydra._internal.defaults_list import create_defaults_list
+from hydra._internal.sources_registry import SourcesRegistry
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.config_store import ConfigStore
+from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobRuntime, setup_globals
+from hydra.plugins.config_source import ConfigResult
+from omegaconf import DictConfig
+from omegaconf.basecontainer import BaseContainer
+
+from ch12cli.config.choices import forget, shipped
+
+# The default sweeper's class as Hydra's configuration names it: its jobs are known before it runs.
+BASIC_SWEEPER = f"{BasicSweeper.__module__}.{BasicSweeper.__qualname__}"
+
+# What Hydra finds once in a process and never changes: plugins, sources of configuration, its own schema.
+KEPT: tuple[type, ...] = (Plugins, SourcesRegistry, ConfigStore)
+
+
+@contextmanager
+def hydra_session() -> Iterator[None]:
+    """Sets up Hydra's global state for ch12, and restores the caller's afterwards: the same objects.
+
+    Private: the singletons and the resolvers. Hydra can clear them but cannot put them back, and a notebook or a
+    program that uses Hydra itself must not lose its own. Callers of Hydra's compose API would need no session.
+    """
+    before, resolvers = Singleton._instances, BaseContainer._resolvers
+    Singleton._instances = {kind: before[kind] for kind in KEPT if kind in before}
+    BaseContainer._resolvers = dict(resolvers)
+    forget()  # files that an earlier session read
+    try:
+        version.setbase("1.3")
+        setup_globals()
+        Plugins.instance()  # finds the sources of configuration, sweepers and launchers
+        JobRuntime.instance().set("name", "train")
+        yield
+    finally:
+        found = {kind: Singleton._instances[kind] for kind in KEPT if kind in Singleton._instances}
+        Singleton._instances = {**found, **before}
+        BaseContainer._resolvers = resolvers
+
+
+# Keys that a data set's file may leave out.
+SPLIT_DEFAULTS = {"test_size": 0.0, "valid_size": 0.0, "split": "random", "split_seed": 1, "scaling": "none"}
+
+
+class FrozenRepository(CachingConfigRepository):
+    """The configuration files as they were when each was first read, with the split keys in every data set.
+
+    Private: the repository. Hydra reads the files again for each job of a sweep; a sweep must not change while it runs.
+    """
+
+    def load_config(self, config_path: str) -> ConfigResult | None:
+        loaded = deepcopy(super().load_config(config_path))  # composition changes it
+        if loaded is not None and config_path.startswith("dataset/") and "_target_" in loaded.config:
+            for name, value in SPLIT_DEFAULTS.items():
+                cast(DictConfig, loaded.config).setdefault(name, value)
+        return loaded
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> "FrozenRepository":
+        return self
+
+
+class Loader(ConfigLoaderImpl):
+    """Loads configurations for Hydra, its sweepers and its launchers. searched: overrides that add search folders.
+
+    Private: the loader, of which Hydra has no other way to replace how it reads files.
+    """
+
+    def __init__(self, config_search_path: ConfigSearchPath) -> None:
+        super().__init__(config_search_path=config_search_path)
+        self.repositories: dict[tuple[str | None, ...], FrozenRepository] = {}
+        self.searched: list[str] = []
+
+    def repository_for(self, config_name: str, lines: Sequence[str]) -> IConfigRepository:
+        """The repository with the folders that `hydra.searchpath` adds in a file or in these overrides."""
+        return self._parse_overrides_and_create_caching_repo(config_name, list(lines))[1]
+
+    def _parse_overrides_and_create_caching_repo(
+        self, config_name: str | None, overrides: list[str]
+    ) -> tuple[list[Override], CachingConfigRepository]:
+        parsed = OverridesParser.create().parse_overrides(overrides=overrides)
+        searched = [override.input_line for override in parsed if override.key_or_group == "hydra.searchpath"]
+        key = (config_name, *searched)
+        if key not in self.repositories:
+            repository = FrozenRepository(self.repository)
+            self._process_config_searchpath(config_name, parsed, repository)
+            self.repositories[key] = repository
+        return parsed, CachingConfigRepository(self.repositories[key])
+
+    def get_group_options(
+        self,
+        group_name: str,
+        results_filter: ObjectType | None = ObjectType.CONFIG,
+        config_name: str | None = None,
+        overrides: list[str] | None = None,
+    ) -> list[str]:
+        """A group's choices, also those in folders below it: `experiment=glob(book/*)` finds `book/iris`."""
+        lines = self.searched if overrides is None else overrides
+        names: list[str] = list(super().get_group_options(group_name, results_filter, config_name, lines))
+        if results_filter is ObjectType.CONFIG:
+            for folder in super().get_group_options(group_name, ObjectType.GROUP, config_name, lines):
+                below = self.get_group_options(f"{group_name}/{folder}", results_filter, config_name, overrides)
+                names += [f"{folder}/{name}" for name in below]
+        return names
+
+
+def make_loader(folders: Sequence[Path]) -> Loader:
+    """The loader of ch12's own configuration and of the user's folders, which are searched after it.
+
+    Private: the search path's class. Hydra's public functions take one folder, or a search path that is given to them.
+    """
+    search_path = ConfigSearchPathImpl()
+    search_path.append("hydra", "pkg://hydra.conf")
+    search_path.append("main", f"file://{shipped()}")
+    for folder in folders:
+        search_path.append("command-line", f"file://{folder.resolve()}")
+    search_path.append("schema", "structured://")
+    return Loader(config_search_path=search_path)
+
+
+def apply_override(override: Override, config: DictConfig) -> None:
+    """Sets, adds or deletes one value in a composed configuration, exactly as Hydra does.
+
+    Private: a static method of the loader. Composing each job of a sweep from files takes seventy times as long.
+    """
+    ConfigLoaderImpl._apply_overrides_to_config([override], config)
+
+
+def override_dirname(overrides: Sequence[Override], config: DictConfig) -> str:
+    """What `hydra.job.override_dirname` is for these overrides. Private: Hydra computes it only while it composes."""
+    names = config.hydra.job.config.override_dirname
+    return str(
+        get_overrides_dirname(
+            overrides=[override for override in overrides if override.input_line],
+            kv_sep=names.kv_sep,
+            item_sep=names.item_sep,
+            exclude_keys=names.exclude_keys,
+        )
+    )
+
+
+def cached(repository: IConfigRepository) -> CachingConfigRepository:
+    """A repository that reads each file once. Private: as the repository."""
+    return CachingConfigRepository(repository)
+
+
+def defaults_list(repository: CachingConfigRepository, config_name: str, overrides: list[Override]) -> DefaultsList:
+    """The files of a configuration in the order in which they count, and who chose each.
+
+    Private: Hydra only prints it (`--info defaults`), without the override that made a choice.
+    """
+    return create_defaults_list(
+        repo=repository,
+        config_name=config_name,
+        overrides_list=overrides,
+        prepend_hydra=True,
+        skip_missing=False,
+    )
+
+
+def has_key(config: DictConfig, key: str) -> bool:
+    """True if the dotted key stands in the configuration, whatever its value.
+
+    Private: OmegaConf's `_get_node`. `in` is False for a key that is missing (`???`) or whose interpolation fails.
+    """
+    node: Any = config
+    for part in key.split("."):
+        node = node._get_node(part, validate_access=False) if isinstance(node, DictConfig) else None
+        if node is None:
+            return False
+    return True
+
+
+def split_into_jobs(overrides: Sequence[Override]) -> list[list[str]]:
+    """The overrides of each job of a sweep, as Hydra's basic sweeper combines them. HydraException if it cannot.
+
+    Private: the sweeper's own function, so that jobs that are checked before the sweep are those that it makes.
+    """
+    return [list(job) for batch in BasicSweeper.split_arguments(list(overrides), None) for job in batch]
