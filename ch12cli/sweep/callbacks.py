@@ -9,14 +9,14 @@ if TYPE_CHECKING:
     from ch12cli.sweep.events import Done, Progress
     from ch12cli.sweep.jobs import SweepJob
     from ch12cli.sweep.plan import Plan
-    from ch12cli.sweep.work_item import Unit
+    from ch12cli.sweep.work_item import WorkItem
 
 
 class SweepWatcher(Protocol):
     """Who looks on while a sweep trains."""
 
     def begin(self, plan: "Plan", *, directory: Path) -> None: ...
-    def progress(self, unit: "Unit", progress: "Progress") -> None: ...
+    def progress(self, item: "WorkItem", progress: "Progress") -> None: ...
     def done(self, done: "Done", job: "SweepJob") -> None: ...
     def message(self, text: str, *, warning: bool = False) -> None: ...
 
@@ -31,8 +31,8 @@ class SteadfastSweep(Steadfast):
     def begin(self, plan: "Plan", *, directory: Path) -> None:
         self.tell(lambda: self.watcher.begin(plan, directory=directory))
 
-    def progress(self, unit: "Unit", progress: "Progress") -> None:
-        self.tell(lambda: self.watcher.progress(unit, progress))
+    def progress(self, item: "WorkItem", progress: "Progress") -> None:
+        self.tell(lambda: self.watcher.progress(item, progress))
 
     def done(self, done: "Done", job: "SweepJob") -> None:
         self.tell(lambda: self.watcher.done(done, job))

@@ -13,40 +13,40 @@ from ch12cli.files.run_directory import CHECKPOINTS, RESULT, read_result
 from ch12cli.run.sessions import environment_of, plain_of, sitting
 from ch12cli.run.task import Task, choose_device
 from ch12cli.run.train import Job, take_up
-from ch12cli.sweep.subprocess_call import call_apart
+from ch12cli.sweep.subprocess_call import call_in_subprocess
 from ch12cli.training.checkpoint import Checkpoints, DamagedError, fitting
 
 if TYPE_CHECKING:
     from ch12cli.sweep.plan import Plan
     from ch12cli.sweep.stack_run import StackRun
-    from ch12cli.sweep.work_item import Unit
-    from ch12cli.sweep.worker import Workshop
+    from ch12cli.sweep.work_item import WorkItem
+    from ch12cli.sweep.worker import Worker
 
 
 class UnfitError(InputError):
     """What the sweep must not go on with: it is of other data, or of something else."""
 
 
-def look_back(plan: "Plan", workshop: "Workshop") -> list[str]:
+def look_back(plan: "Plan", worker: "Worker") -> list[str]:
     """What is to be said of what the sweep goes on with: damaged checkpoints, another environment. UnfitError if it was
     trained on other data than its data set gives now; nothing has been trained or written by then."""
     said: list[str] = []
     environment: dict[str, None] = {}
     done = set(plan.done)
-    for index in {unit.group for unit in plan.units}:
+    for index in {item.group for item in plan.items}:
         for job in plan.groups[index].jobs:
             if job.number in done:
-                require_data_of_result(workshop.directory_of(job), workshop.task(index))
-    for unit in plan.units:
-        device = choose_device(plan.groups[unit.group].settings["device"])
-        for checkpoints in checkpoints_of(unit, workshop):
+                require_data_of_result(worker.directory_of(job), worker.task(index))
+    for item in plan.items:
+        device = choose_device(plan.groups[item.group].settings["device"])
+        for checkpoints in checkpoints_of(item, worker):
             try:
                 state, passed_over = checkpoints.newest()
             except DamagedError as error:
                 said += [f"begins anew, without a good checkpoint: {message}" for message in error.problems]
                 continue
             said += [f"passed over: {message}" for message in passed_over]
-            require_data(state, workshop.task(unit.group), checkpoints.last)
+            require_data(state, worker.task(item.group), checkpoints.last)
             environment |= dict.fromkeys(differences(plain_of(state, "environment"), environment_apart(device)))
     return said + ([f"the environment has changed since: {'; '.join(environment)}"] if environment else [])
 
@@ -55,15 +55,15 @@ def look_back(plan: "Plan", workshop: "Workshop") -> list[str]:
 def environment_apart(device: torch.device) -> dict[str, Any]:
     """What a run on this device runs on. Of a GPU asked in a process of its own: workers are forked, which a process
     that has used a GPU may not do."""
-    return environment_of(device) if device.type == "cpu" else call_apart(environment_of, device)
+    return environment_of(device) if device.type == "cpu" else call_in_subprocess(environment_of, device)
 
 
-def checkpoints_of(unit: "Unit", workshop: "Workshop") -> Iterator[Checkpoints]:
-    """Those from which the unit's stack, or its jobs, would go on."""
-    if unit.stacked:
-        found = [unit.checkpoints(numbers) for numbers in unit.parts()]
+def checkpoints_of(item: "WorkItem", worker: "Worker") -> Iterator[Checkpoints]:
+    """Those from which the item's stack, or its jobs, would go on."""
+    if item.stacked:
+        found = [item.checkpoints(numbers) for numbers in item.parts()]
     else:
-        folders = [workshop.directory_of(workshop.jobs[number]) / CHECKPOINTS for number in unit.jobs]
+        folders = [worker.directory_of(worker.jobs[number]) / CHECKPOINTS for number in item.jobs]
         found = [Checkpoints(folder, every=None) for folder in folders]
     yield from (checkpoints for checkpoints in found if checkpoints is not None and checkpoints.exist())
 

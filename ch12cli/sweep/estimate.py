@@ -8,11 +8,11 @@ import torch
 
 from ch12cli.run.build import build_stack, build_training
 from ch12cli.run.task import Task, choose_device
-from ch12cli.sweep.examine import is_foreign
+from ch12cli.sweep.examine import runs_user_code
 from ch12cli.sweep.plan import Plan
 from ch12cli.sweep.stack_size import bytes_of_run, processes_for
-from ch12cli.sweep.subprocess_call import DiedError, call_apart
-from ch12cli.sweep.worker import Workshop, cause_of_failure
+from ch12cli.sweep.subprocess_call import DiedError, call_in_subprocess
+from ch12cli.sweep.worker import Worker, failure_text
 
 SAMPLE = 256  # runs at most that are trained for an estimate
 RECORDING = 0.002  # seconds that the record of a run takes
@@ -25,36 +25,36 @@ class Estimate(NamedTuple):
     bytes: int
 
 
-def estimates(plan: Plan, workshop: Workshop) -> list[Estimate | None]:
+def estimates(plan: Plan, worker: Worker) -> list[Estimate | None]:
     """An estimate for each group, None for one that has nothing left to do, or that cannot be measured because a
     network of it fails, which is noted in the group."""
     found: list[Estimate | None] = []
     for index, group in enumerate(plan.groups):
-        units = [unit for unit in plan.units if unit.group == index]
-        runs = sum(len(unit.jobs) for unit in units)
+        items = [item for item in plan.items if item.group == index]
+        runs = sum(len(item.jobs) for item in items)
         if not runs:
             found.append(None)
             continue
-        settings, largest = group.settings, max(max(map(len, unit.parts())) for unit in units)
-        stacked = units[0].stacked
+        settings, largest = group.settings, max(max(map(len, item.parts())) for item in items)
+        stacked = items[0].stacked
         sample = [job.settings for job in group.jobs[: min(SAMPLE, largest) if stacked else 1]]
-        arguments = (sample, workshop.task(index), stacked)
-        apart = is_foreign(settings) or choose_device(settings["device"]).type != "cpu"  # which no fork may follow
-        measured = call_measured(*arguments) if apart else measure(*arguments)
+        arguments = (sample, worker.task(index), stacked)
+        apart = runs_user_code(settings) or choose_device(settings["device"]).type != "cpu"  # which no fork may follow
+        measured = measure_in_subprocess(*arguments) if apart else measure(*arguments)
         if isinstance(measured, str):
             group.unmeasured = measured
             found.append(None)
             continue
-        processes = min(processes_for(settings), len(units))
+        processes = min(processes_for(settings), len(items))
         each = measured / len(sample) * settings["epochs"] + RECORDING
         found.append(Estimate(runs * each / processes, processes * largest * bytes_of_run(group)))
     return found
 
 
-def call_measured(*arguments: Any) -> float | str:
+def measure_in_subprocess(*arguments: Any) -> float | str:
     """The same as `measure`, of a network of the user's, which may end the process."""
     try:
-        return call_apart(measure, *arguments)
+        return call_in_subprocess(measure, *arguments)
     except DiedError as error:
         return f"the process that tried it died ({error})"
 
@@ -70,4 +70,4 @@ def measure(sample: Sequence[dict[str, Any]], task: Task, stacked: bool) -> floa
                 training.one_epoch()
             return time.perf_counter() - start
     except (Exception, SystemExit) as error:
-        return cause_of_failure(error)
+        return failure_text(error)

@@ -1,4 +1,4 @@
-"""What a worker tells of the unit that it does."""
+"""What a worker tells of the item that it does."""
 
 from typing import Any, NamedTuple
 
@@ -36,7 +36,7 @@ class Uncompiled(NamedTuple):
 
 
 class Trying(NamedTuple):
-    """The network of a job is about to be built by itself; None: that has been done with all of a unit."""
+    """The network of a job is about to be built by itself; None: that has been done with all of an item."""
 
     number: int | None
 

@@ -13,8 +13,8 @@ from ch12cli.run.build import build_module, build_optimizer
 from ch12cli.run.task import Task, check_fit, choose_device, tensors
 from ch12cli.sweep.groups import STACKED_OPTIMIZERS, Group
 from ch12cli.sweep.jobs import located
-from ch12cli.sweep.subprocess_call import DiedError, call_apart
-from ch12cli.sweep.worker import Workshop
+from ch12cli.sweep.subprocess_call import DiedError, call_in_subprocess
+from ch12cli.sweep.worker import Worker
 from ch12cli.training.compiled import can_compile
 from ch12cli.training.network import Network
 from ch12cli.training.stack import CannotStackError, Stack
@@ -41,7 +41,7 @@ class Found(NamedTuple):
     failed: str = ""
 
 
-def examine(groups: Sequence[Group], workshop: Workshop) -> None:
+def examine(groups: Sequence[Group], worker: Worker) -> None:
     """Reads each group's data and tries one of its networks; notes in the group how large it is and why it cannot be
     stacked. InputError with all that is wrong, so that wrong input shows before anything is trained."""
     torch.set_num_threads(1)  # the workers are forked from here: torch's threads must not have been started
@@ -50,7 +50,7 @@ def examine(groups: Sequence[Group], workshop: Workshop) -> None:
     sound = 0
     for index, group in enumerate(groups):
         try:
-            task = workshop.task(index)
+            task = worker.task(index)
             choose_device(group.settings["device"])
         except InputError as error:
             note(problems, error.problems, group)
@@ -59,7 +59,7 @@ def examine(groups: Sequence[Group], workshop: Workshop) -> None:
             target = group.settings["dataset"]["_target_"]
             note(problems, [f"dataset._target_={target}: called sys.exit({error.code!r})"], group)
             continue
-        found = try_apart(group, task) if is_foreign(group.settings) else try_group(group, task)
+        found = try_group_in_subprocess(group, task) if runs_user_code(group.settings) else try_group(group, task)
         note(problems, found.problems, group)
         group.parameters, group.values, group.compilable = found.parameters, found.values, found.compilable
         group.steps = group.settings["epochs"] * -(-len(task.data.train.x) // group.settings["batch_size"])
@@ -78,7 +78,7 @@ def note(problems: dict[str, list[int]], found: Sequence[str], group: Group) -> 
         problems.setdefault(problem, []).extend(job.number for job in group.jobs)
 
 
-def is_foreign(settings: Mapping[str, Any]) -> bool:
+def runs_user_code(settings: Mapping[str, Any]) -> bool:
     """Whether building or training the network runs code that is neither torch's nor ch12's."""
     targets = [str(settings[name]["_target_"]) for name in ("model", "activation", "loss")]
     return not all(target.startswith(OURS) for target in targets)
@@ -105,7 +105,7 @@ def try_group(group: Group, task: Task) -> Found:
     except CannotStackError as reason:
         return try_group(replace(group, reason=str(reason)), task)._replace(reason=str(reason))
     except RefusedError as error:
-        return Found(failed=str(error)) if is_foreign(group.settings) else Found(problems=tuple(error.problems))
+        return Found(failed=str(error)) if runs_user_code(group.settings) else Found(problems=tuple(error.problems))
     except InputError as error:
         return Found(problems=tuple(error.problems))
     except SystemExit as error:
@@ -156,10 +156,10 @@ def first_line(error: Exception) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
-def try_apart(group: Group, task: Task) -> Found:
+def try_group_in_subprocess(group: Group, task: Task) -> Found:
     """try_group in a process of its own, which a user's code may end without ending the sweep."""
     try:
-        return call_apart(try_group, group, task)
+        return call_in_subprocess(try_group, group, task)
     except DiedError as error:
         return Found(failed=f"the process that tried it died ({error})")
 

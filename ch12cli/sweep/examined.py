@@ -12,20 +12,20 @@ from ch12cli.sweep.jobs import SweepJob
 from ch12cli.sweep.plan import Plan, make_plan
 from ch12cli.sweep.record import HydraFiles
 from ch12cli.sweep.rows import row_now, rows_of
-from ch12cli.sweep.worker import Workshop
+from ch12cli.sweep.worker import Worker
 
 
-def examined_plan(jobs: Sequence[SweepJob], directory: Path, *, alone: str = "") -> tuple[Plan, Workshop, list[Record]]:
+def examined_plan(jobs: Sequence[SweepJob], directory: Path, *, alone: str = "") -> tuple[Plan, Worker, list[Record]]:
     """The plan of these jobs in a sweep's directory, what trains them, and the table's rows that stay as they are.
 
     alone: why all of them are trained one by one, if they are.
     """
     rows = rows_of(directory)
-    workshop = Workshop({}, [], lambda job: directory / job.place, HydraFiles(directory))
+    worker = Worker({}, [], lambda job: directory / job.place, HydraFiles(directory))
 
     def look(groups: Sequence[Group]) -> None:
-        workshop.groups = groups
-        examine(groups, workshop)
+        worker.groups = groups
+        examine(groups, worker)
         for group in groups:
             group.reason = alone or group.reason
         require_halving(groups)
@@ -39,10 +39,10 @@ def examined_plan(jobs: Sequence[SweepJob], directory: Path, *, alone: str = "")
         return is_done(place) and (told or is_whole(place))
 
     plan = make_plan(jobs, directory, is_done=done, examine=look, failed=failed)
-    workshop.jobs = plan.jobs
+    worker.jobs = plan.jobs
     kept = [row for number, row in rows.items() if number not in plan.jobs]
     kept += [row_now(rows.get(number), plan.jobs[number], directory) for number in plan.done]
-    return plan, workshop, kept
+    return plan, worker, kept
 
 
 def require_halving(groups: Sequence[Group]) -> None:

@@ -58,7 +58,7 @@ class SweepJob:
         return shlex.join(["ch12", "train", *self.base.options, *self.lines])
 
     @property
-    def identity(self) -> str:
+    def key(self) -> str:
         """What tells it from other jobs: the last override of each key that touches its result, sorted."""
         last: dict[str, str] = {}
         for line in reversed(self.lines):

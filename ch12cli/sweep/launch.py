@@ -26,9 +26,9 @@ from ch12cli.sweep.progress_file import Reached
 from ch12cli.sweep.record import write_failed
 from ch12cli.sweep.rows import found_row, row_of, rows_of
 from ch12cli.sweep.trackers import log_job, require_trackers
-from ch12cli.sweep.work_item import Unit
-from ch12cli.sweep.worker import Workshop
-from ch12cli.sweep.worker_pool import do_units
+from ch12cli.sweep.work_item import WorkItem
+from ch12cli.sweep.worker import Worker
+from ch12cli.sweep.worker_pool import run_items
 
 
 @dataclass
@@ -74,23 +74,23 @@ class Launch:
             resumable(self.directory),
             locked(self.directory, key=f"hydra.sweep.dir={self.directory}", wait=3.0),
         ):
-            plan, workshop, rows = examined_plan(jobs, self.directory)
-            if not plan.units and {int(row["job"]): row for row in rows} == rows_of(self.directory):
+            plan, worker, rows = examined_plan(jobs, self.directory)
+            if not plan.items and {int(row["job"]): row for row in rows} == rows_of(self.directory):
                 self.tidy(plan)
                 return self.leave(plan, rows)
-            remarks = look_back(plan, workshop)
+            remarks = look_back(plan, worker)
             self.tidy(plan)
             plan.in_all = max(self.jobs, len(plan.jobs))
-            write_plan(plan, self.directory, workshop.hydra)
+            write_plan(plan, self.directory, worker.hydra)
             self.watcher.begin(plan, directory=self.directory)
             if surplus := len(plan.numbers) - len(set(plan.numbers)):
                 remarks = [*remarks, f"{surplus} more of the jobs given are equal to others; each is trained once"]
             for remark in remarks:
                 self.watcher.message(remark, warning=True)
-            table = self.open_table(plan, workshop, rows=rows)
+            table = self.open_table(plan, worker, rows=rows)
             try:
                 with sigterm_raises():
-                    self.train(plan, workshop, table, callbacks)
+                    self.train(plan, worker, table, callbacks)
             finally:
                 self.tell_unfinished(plan, table)
                 table.close()
@@ -101,8 +101,8 @@ class Launch:
         """Removes what a killed sweep left and nothing needs any more, where the disk lets it."""
         with suppress(OSError):
             Reached(self.directory).remove()
-            for unit in plan.spent:
-                unit.remove()
+            for item in plan.spent:
+                item.remove()
 
     def leave(self, plan: Plan, rows: Sequence[Record]) -> list[JobReturn]:
         """Leaves a directory in which nothing is to be done as it is."""
@@ -111,32 +111,32 @@ class Launch:
         self.outcome.rows = [by_number[number] for number in sorted(by_number)]
         return [job_return(plan.jobs[number], by_number[number]) for number in plan.numbers]
 
-    def open_table(self, plan: Plan, workshop: Workshop, *, rows: Sequence[Record]) -> SweepTable:
+    def open_table(self, plan: Plan, worker: Worker, *, rows: Sequence[Record]) -> SweepTable:
         keys = dict.fromkeys(key for job in plan.jobs.values() for key in job.values)
         metrics: dict[str, None] = {}
         for index in range(len(plan.groups)):
-            task = workshop.task(index)
+            task = worker.task(index)
             names = ["loss", *task.metrics]
             parts = ["train", *(["valid"] if task.data.valid else []), *(["test"] if task.data.test else [])]
             metrics |= dict.fromkeys(f"{part}_{name}" for part in parts for name in names)
         return SweepTable(self.directory / SWEEP, keys=keys, metrics=metrics, rows=rows)
 
-    def train(self, plan: Plan, workshop: Workshop, table: SweepTable, callbacks: Callbacks | None) -> None:
-        """Does the units; tables, shows and tells callbacks of each job that ends."""
+    def train(self, plan: Plan, worker: Worker, table: SweepTable, callbacks: Callbacks | None) -> None:
+        """Does the items; tables, shows and tells callbacks of each job that ends."""
         fail_fast = any(group.settings["sweep"]["fail_fast"] for group in plan.groups)
         waiting = Waiting(table)
         told: set[str] = set()  # why stacks were not compiled
         ended = set(plan.done)  # a stack that is taken up may tell again of jobs that have ended
         far = Reached(self.directory)
-        late: list[Unit] = []
-        processes = min(plan.processes, max(1, len(plan.units)))
-        events = do_units(plan.units, workshop, processes=processes, late=late, idle=waiting.flush_if_due)
+        late: list[WorkItem] = []
+        processes = min(plan.processes, max(1, len(plan.items)))
+        events = run_items(plan.items, worker, processes=processes, late=late, idle=waiting.flush_if_due)
         try:
-            for unit, event in events:
+            for item, event in events:
                 waiting.flush_if_due()
                 if isinstance(event, Progress):
-                    self.watcher.progress(unit, event)
-                    far.note(unit, event)
+                    self.watcher.progress(item, event)
+                    far.note(item, event)
                     continue
                 if isinstance(event, Unstacked):
                     text = f"a stack of {event.runs} jobs failed; they are trained {event.then}: {event.reason}"
@@ -155,7 +155,7 @@ class Launch:
                 job = plan.jobs[event.number]
                 if event.status == "failed":
                     directory = self.directory / job.place
-                    write_failed(directory, hydra=workshop.hydra.files(job, directory), cause=event.cause)
+                    write_failed(directory, hydra=worker.hydra.files(job, directory), cause=event.cause)
                 log_job(job, self.directory, self.watcher, self.failed_trackers)
                 self.outcome.failed += event.status == "failed"
                 waiting.rows.append(row_of(job, event.result, event.cause))
@@ -167,8 +167,8 @@ class Launch:
                     break
         finally:
             events.close()
-            for unit in late:
-                self.watcher.message(late_message(unit), warning=True)
+            for item in late:
+                self.watcher.message(late_message(item), warning=True)
             waiting.flush()
             far.remove()
             remove_leftovers(self.directory / STATE)  # of workers that were killed while they wrote
@@ -192,11 +192,11 @@ class Launch:
             self.outcome.rows = [there[number] for number in sorted(there)]
 
 
-def late_message(unit: Unit) -> str:
-    """What is lost of a unit whose process had to be ended before its checkpoint was written."""
-    what = f"the stack of {len(unit.jobs)} jobs that begins with" if unit.stacked else "what was in progress of"
+def late_message(item: WorkItem) -> str:
+    """What is lost of an item whose process had to be ended before its checkpoint was written."""
+    what = f"the stack of {len(item.jobs)} jobs that begins with" if item.stacked else "what was in progress of"
     return (
-        f"there was no time to write a checkpoint of {what} job {unit.jobs[0]}: it goes on from the one before, "
+        f"there was no time to write a checkpoint of {what} job {item.jobs[0]}: it goes on from the one before, "
         "or anew if there is none"
     )
 

@@ -17,7 +17,7 @@ from ch12cli.sweep.jobs import SweepJob
 from ch12cli.sweep.record import HydraFiles
 from ch12cli.sweep.stack_size import processes_for, runs_that_fit, stacks_of
 from ch12cli.sweep.unchanged import require_unchanged
-from ch12cli.sweep.work_item import Unit, checkpoint_name
+from ch12cli.sweep.work_item import WorkItem, checkpoint_name
 from ch12cli.training.compiled import pays
 
 PLAN = "plan.json"
@@ -25,17 +25,17 @@ PLAN = "plan.json"
 
 @dataclass
 class Plan:
-    """jobs: to be trained, by number; groups: of all of them; units: what is done together; done: jobs that are.
+    """jobs: to be trained, by number; groups: of all of them; items: what is done together; done: jobs that are.
 
     spent: stacks all of whose jobs are done; a sweep that was ended just then has left what their resume would need.
     """
 
     jobs: dict[int, SweepJob]
     groups: list[Group]
-    units: list[Unit]
+    items: list[WorkItem]
     done: list[int]
     numbers: list[int]  # of the jobs as they were given, equal ones with the same number
-    spent: list[Unit] = field(default_factory=list)
+    spent: list[WorkItem] = field(default_factory=list)
     in_all: int = 0  # jobs of the sweep, where this is the plan of a batch of them
 
     @property
@@ -89,14 +89,14 @@ def number_jobs(jobs: Sequence[SweepJob], known: Mapping[str, int]) -> dict[str,
     taken = set(known.values())
     following = max(taken, default=-1) + 1
     for job in jobs:
-        if job.identity not in numbers:
+        if job.key not in numbers:
             number = job.number
             if number in taken:
                 number = max(following, number)
                 while number in taken:
                     number += 1
                 following = number + 1
-            numbers[job.identity] = number
+            numbers[job.key] = number
             taken.add(number)
     return numbers
 
@@ -117,7 +117,7 @@ def settle(jobs: Sequence[SweepJob], sweep_dir: Path, known: Known) -> tuple[dic
     numbers, places = number_jobs(jobs, known.numbers), known.places
     by_number: dict[int, SweepJob] = {}
     for job in jobs:
-        job.number = numbers[job.identity]
+        job.number = numbers[job.key]
         by_number.setdefault(job.number, job)
     for number, job in by_number.items():
         job.place = places[number] if number in places else place_of(job)
@@ -149,8 +149,8 @@ def make_plan(
     for group in groups:
         group.compiled = is_worth_compiling(group)
     group_of = {job.number: index for index, group in enumerate(groups) for job in group.jobs}
-    units: list[Unit] = []
-    spent: list[Unit] = []
+    items: list[WorkItem] = []
+    spent: list[WorkItem] = []
     planned: set[int] = set()
     for stack in sorted(known.stacks, key=len, reverse=True):
         # a stack is taken up as it was, done jobs and all: another one would not give the very same bits
@@ -160,38 +160,38 @@ def make_plan(
             and len({group_of[n] for n in stack}) == 1
             and not groups[group_of[stack[0]]].reason
         ):
-            unit = _stack(stack, group_of[stack[0]], groups, sweep_dir)
+            item = _stack(stack, group_of[stack[0]], groups, sweep_dir)
             if done.issuperset(stack):
-                spent.append(unit)
-            elif done.union(failed).issuperset(stack) and not unit.is_begun:
+                spent.append(item)
+            elif done.union(failed).issuperset(stack) and not item.is_begun:
                 continue  # it has come to its end; what failed is tried without those that are done
             else:
-                units.append(unit)
+                items.append(item)
             planned.update(stack)
     for index, group in enumerate(groups):
         left = [job.number for job in group.jobs if job.number not in done and job.number not in planned]
         if group.reason or len(left) == 1:
-            units += [Unit((number,), index, False) for number in left]
+            items += [WorkItem((number,), index, False) for number in left]
         elif left:
             together = [len(left)]  # halving compares all runs of a group
             if not group.settings["sweep"]["halving"]:
                 together = stacks_of(group, len(left))
             for size in together:
                 numbers, left = left[:size], left[size:]
-                alone = Unit(tuple(numbers), index, False)
-                units.append(_stack(numbers, index, groups, sweep_dir) if size > 1 else alone)
-    return Plan(by_number, groups, units, [n for n in by_number if n in done], [job.number for job in jobs], spent)
+                alone = WorkItem(tuple(numbers), index, False)
+                items.append(_stack(numbers, index, groups, sweep_dir) if size > 1 else alone)
+    return Plan(by_number, groups, items, [n for n in by_number if n in done], [job.number for job in jobs], spent)
 
 
-def _stack(numbers: Sequence[int], index: int, groups: Sequence[Group], sweep_dir: Path) -> Unit:
+def _stack(numbers: Sequence[int], index: int, groups: Sequence[Group], sweep_dir: Path) -> WorkItem:
     at_once = runs_that_fit(groups[index]) if groups[index].settings["sweep"]["halving"] else 0
-    return Unit(tuple(numbers), index, True, sweep_dir / STATE / checkpoint_name(numbers), at_once=at_once)
+    return WorkItem(tuple(numbers), index, True, sweep_dir / STATE / checkpoint_name(numbers), at_once=at_once)
 
 
 def write_plan(plan: Plan, sweep_dir: Path, hydra: HydraFiles) -> None:
     """Keeps the jobs, their numbers and what is stacked with what, for the sweep to be continued."""
     known = read_plan(sweep_dir)
-    stacks = [list(unit.jobs) for unit in plan.units if unit.stacked]
+    stacks = [list(item.jobs) for item in plan.items if item.stacked]
     bases = {id(job.base): job.base for job in plan.jobs.values()}
     place = {key: len(known.bases) + index for index, key in enumerate(bases)}
     old = {job["identity"] for job in known.jobs}
@@ -211,14 +211,14 @@ def write_plan(plan: Plan, sweep_dir: Path, hydra: HydraFiles) -> None:
         + [
             {
                 "number": number,
-                "identity": job.identity,
+                "identity": job.key,
                 "lines": list(job.lines),
                 "base": place[id(job.base)],
                 "changes": job.changes,
                 "directory": job.place,
             }
             for number, job in plan.jobs.items()
-            if job.identity not in old
+            if job.key not in old
         ],
         "stacks": [stack for stack in known.stacks if stack not in stacks] + stacks,
     }

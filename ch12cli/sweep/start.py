@@ -118,7 +118,7 @@ def trained_alone(sweep: Sweep) -> str:
 def in_batches(sweep: Sweep) -> int:
     """How many jobs there are in all, if Hydra hands them out in batches; else 0."""
     size, jobs = sweep.master.hydra.sweeper.get("max_batch_size"), sweep.made.values()
-    return len({job.identity for job in jobs}) if size is not None and size < len(jobs) else 0
+    return len({job.key for job in jobs}) if size is not None and size < len(jobs) else 0
 
 
 def require_one_batch(sweep: Sweep) -> None:
@@ -219,5 +219,5 @@ def plan_many(
 
         require_one_batch(sweep)
         alone = "" if jobs_file else trained_alone(sweep)
-        plan, workshop, _ = examined_plan(sweep.make(batch, 0), sweep_directory(sweep), alone=alone)
-        return plan, estimates(plan, workshop)
+        plan, worker, _ = examined_plan(sweep.make(batch, 0), sweep_directory(sweep), alone=alone)
+        return plan, estimates(plan, worker)

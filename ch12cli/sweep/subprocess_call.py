@@ -14,7 +14,7 @@ class DiedError(Exception):
     """The process ended before it had a result."""
 
 
-def call_apart(function: Callable[..., Result], *arguments: Any) -> Result:
+def call_in_subprocess(function: Callable[..., Result], *arguments: Any) -> Result:
     """function(*arguments), called in a copy of this process. DiedError if that dies; MachineError as here."""
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe(duplex=False)

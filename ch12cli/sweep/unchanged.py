@@ -32,7 +32,7 @@ def require_unchanged(
     told: dict[str, str] = {}
     changed = 0
     for job in jobs:
-        old = known.get(job.identity)
+        old = known.get(job.key)
         if old is None:
             continue
         place, base = old["base"], id(job.base)

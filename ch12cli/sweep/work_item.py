@@ -11,7 +11,7 @@ from ch12cli.training.checkpoint import Checkpoints
 
 
 @dataclass(frozen=True)
-class Unit:
+class WorkItem:
     """Jobs, by number, that are done together, and the index of their group.
 
     stacked: together; checkpoint: where they keep what a resume needs; tried: their process was killed once;
@@ -27,13 +27,13 @@ class Unit:
     at_once: int = 0
     sound: int | None = None
 
-    def without(self, failed: Collection[int], *, sound: int) -> "Unit":
+    def without(self, failed: Collection[int], *, sound: int) -> "WorkItem":
         """The other jobs, of which so many of the first have been tried."""
         jobs = tuple(number for number in self.jobs if number not in failed)
         checkpoint = self.checkpoint.with_name(checkpoint_name(jobs)) if self.checkpoint and jobs else None
         return replace(self, jobs=jobs, checkpoint=checkpoint, sound=sound)
 
-    def pieces(self, done: Collection[int]) -> list["Unit"]:
+    def pieces(self, done: Collection[int]) -> list["WorkItem"]:
         """What is left of a stack that failed in training, in two: so the job whose fault it is ends up by itself.
         Halves of runs that are halved would be compared with others than they should be: these train one by one."""
         left = [number for number in self.jobs if number not in done]

@@ -32,16 +32,16 @@ from ch12cli.sweep.jobs import SweepJob
 from ch12cli.sweep.record import HydraFiles
 from ch12cli.sweep.rungs import Part, train_parts
 from ch12cli.sweep.stack_run import StackRun
-from ch12cli.sweep.work_item import Unit
+from ch12cli.sweep.work_item import WorkItem
 from ch12cli.training.streams import seed_stream
 
 
-class UnbuiltError(Exception):
+class BuildError(Exception):
     """A network of a stack could not be built."""
 
 
-class Workshop:
-    """Does units one after another in one process. jobs: by number; directory_of: the directory of a job."""
+class Worker:
+    """Does items one after another in one process. jobs: by number; directory_of: the directory of a job."""
 
     def __init__(
         self,
@@ -59,20 +59,20 @@ class Workshop:
             self.tasks[group] = build_task(self.groups[group].settings)
         return self.tasks[group]
 
-    def do(self, unit: Unit) -> Generator[Event, None, None]:
-        """Trains a unit's jobs. What ends one job ends no other: one whose network cannot be built is left out, and a
+    def run(self, item: WorkItem) -> Generator[Event, None, None]:
+        """Trains an item's jobs. What ends one job ends no other: one whose network cannot be built is left out, and a
         stack that fails in training is taken apart."""
-        waiting, told = [unit], False
+        waiting, told = [item], False
         while waiting:
-            unit = waiting.pop(0)
-            if unit.sound is not None and unit.sound < len(unit.jobs):
-                unit = yield from self.sift(unit)
-            if not unit.stacked or len(unit.jobs) <= 1:
-                yield from (self.alone(self.jobs[number]) for number in unit.jobs)
+            item = waiting.pop(0)
+            if item.sound is not None and item.sound < len(item.jobs):
+                item = yield from self.find_failing_builds(item)
+            if not item.stacked or len(item.jobs) <= 1:
+                yield from (self.alone(self.jobs[number]) for number in item.jobs)
                 continue
             done: set[int] = set()
             try:
-                with closing(self.stack(unit)) as events:
+                with closing(self.stack(item)) as events:
                     for event in events:
                         if isinstance(event, Done):
                             done.add(event.number)
@@ -80,68 +80,68 @@ class Workshop:
             except (Terminated, MachineError, UnfitError, KeyboardInterrupt, GeneratorExit):
                 raise
             except BaseException as error:
-                if isinstance(error, UnbuiltError) and unit.sound is None:
-                    waiting.insert(0, replace(unit, sound=0))
+                if isinstance(error, BuildError) and item.sound is None:
+                    waiting.insert(0, replace(item, sound=0))
                     continue
                 if not told:
-                    then = "one by one, all epochs" if unit.at_once else "in smaller stacks"
-                    yield Unstacked(first_line(error.__cause__ or error), len(unit.jobs), then)
+                    then = "one by one, all epochs" if item.at_once else "in smaller stacks"
+                    yield Unstacked(first_line(error.__cause__ or error), len(item.jobs), then)
                 told = True
-                waiting[:0] = unit.pieces(done)
+                waiting[:0] = item.pieces(done)
 
-    def sift(self, unit: Unit) -> Generator[Event, None, Unit]:
-        """Builds each network by itself, and tells which job fails of that; gives the unit of the others."""
+    def find_failing_builds(self, item: WorkItem) -> Generator[Event, None, WorkItem]:
+        """Builds each network by itself, and tells which job fails of that; gives the item of the others."""
         culprits = []
-        for number in unit.jobs[unit.sound or 0 :]:
+        for number in item.jobs[item.sound or 0 :]:
             yield Trying(number)
             try:
                 with torch.random.fork_rng(devices=[]):
                     settings = self.jobs[number].settings
                     seed_stream(settings["seed"], offset=settings["stream_offset"], devices=False)
-                    build_module(settings, self.task(unit.group))
+                    build_module(settings, self.task(item.group))
             except (Terminated, MachineError, KeyboardInterrupt, GeneratorExit):
                 raise
             except BaseException as error:
                 culprits.append(number)
-                yield failed(number, cause_of_failure(error))
+                yield failed(number, failure_text(error))
         yield Trying(None)
-        return unit.without(culprits, sound=len(unit.jobs) - len(culprits))
+        return item.without(culprits, sound=len(item.jobs) - len(culprits))
 
-    def stack(self, unit: Unit) -> Generator[Event, None, None]:
-        settings = self.groups[unit.group].settings
+    def stack(self, item: WorkItem) -> Generator[Event, None, None]:
+        settings = self.groups[item.group].settings
         device = choose_device(settings["device"])
         every = settings["checkpoint"]["every"]
-        halving = Halving(**settings["sweep"]["halving"]) if unit.at_once else None
-        stacks = unit.parts()
+        halving = Halving(**settings["sweep"]["halving"]) if item.at_once else None
+        stacks = item.parts()
         parts = [
             Part(
-                partial(self.build, numbers, unit, device),
+                partial(self.build, numbers, item, device),
                 runs=len(numbers),
-                checkpoints=unit.checkpoints(numbers, every=None if every == "auto" else every),
+                checkpoints=item.checkpoints(numbers, every=None if every == "auto" else every),
                 stays=len(stacks) == 1,
             )
             for numbers in stacks
         ]
         with torch_settings(settings):
             try:
-                yield from train_parts(parts, settings["epochs"], halving=halving, decided=unit.decided)
-            except UnbuiltError:  # without the jobs whose fault it is, the parts will be others
+                yield from train_parts(parts, settings["epochs"], halving=halving, decided=item.decided)
+            except BuildError:  # without the jobs whose fault it is, the parts will be others
                 for part in parts:
                     part.remove()
                 raise
 
-    def build(self, numbers: Sequence[int], unit: Unit, device: torch.device) -> StackRun:
-        compiled = self.groups[unit.group].compiled and unit.checkpoint is not None  # not what is left of one
+    def build(self, numbers: Sequence[int], item: WorkItem, device: torch.device) -> StackRun:
+        compiled = self.groups[item.group].compiled and item.checkpoint is not None  # not what is left of one
         jobs = [self.jobs[number] for number in numbers]
         directories = [self.directory_of(job) for job in jobs]
         try:
             return StackRun(
-                jobs, self.task(unit.group), device, directories=directories, hydra=self.hydra, compiled=compiled
+                jobs, self.task(item.group), device, directories=directories, hydra=self.hydra, compiled=compiled
             )
         except (Terminated, MachineError, KeyboardInterrupt):
             raise
         except BaseException as error:
-            raise UnbuiltError from error
+            raise BuildError from error
 
     def alone(self, job: SweepJob) -> Done:
         """Trains one job by itself, from its last checkpoint if it has one. Whatever it raises is its own failure."""
@@ -151,7 +151,7 @@ class Workshop:
         except (Terminated, MachineError, UnfitError, KeyboardInterrupt):
             raise
         except BaseException as error:
-            return failed(job.number, cause_of_failure(error))
+            return failed(job.number, failure_text(error))
         if outcome.signal is not None:
             raise Terminated
         result = outcome.result
@@ -172,7 +172,7 @@ class Workshop:
             return train_logged(built, directory, Nobody(), log=True)
 
 
-def cause_of_failure(error: BaseException) -> str:
+def failure_text(error: BaseException) -> str:
     """In a line, what a job failed of."""
     if isinstance(error, SystemExit):
         return f"it called sys.exit({error.code!r})"
@@ -183,8 +183,8 @@ def failed(job: int, cause: str) -> Done:
     return Done(job, "failed", {"status": "failed", "epochs": 0}, cause)
 
 
-def obey(parent: int) -> None:
-    """Makes this process one of a sweep's workers: Ctrl-C is the parent's to handle, SIGTERM ends the unit in hand."""
+def init_worker(parent: int) -> None:
+    """Makes this process one of a sweep's workers: Ctrl-C is the parent's to handle, SIGTERM ends the item in hand."""
 
     def terminate(_number: int, _frame: Any) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: the checkpoint is to be written in peace

@@ -1,4 +1,4 @@
-"""Processes that do units beside each other, one thread each, and what becomes of a unit whose process dies."""
+"""Processes that do items beside each other, one thread each, and what becomes of an item whose process dies."""
 
 import multiprocessing
 import os
@@ -16,8 +16,8 @@ from ch12cli.run.garbage_collection import settle
 from ch12cli.run.signals import Terminated
 from ch12cli.sweep.events import Done, Event, Progress, Told, Trying
 from ch12cli.sweep.subprocess_call import how_it_died
-from ch12cli.sweep.work_item import Unit
-from ch12cli.sweep.worker import Workshop, failed, obey
+from ch12cli.sweep.work_item import WorkItem
+from ch12cli.sweep.worker import Worker, failed, init_worker
 
 REFRESH = 0.1  # seconds between two reports of progress from one worker
 IDLE = 0.5  # seconds without a report that are called idle
@@ -26,51 +26,51 @@ PATIENCE = 1.5  # seconds that workers have to write their checkpoints when the 
 
 
 @dataclass
-class Worker:
+class WorkerHandle:
     process: BaseProcess
     pipe: Connection
-    unit: Unit | None = None
-    done: set[int] = field(default_factory=set)  # jobs of the unit that have ended
+    item: WorkItem | None = None
+    done: set[int] = field(default_factory=set)  # jobs of the item that have ended
     trying: int | None = None  # the job whose network it is building
 
 
-def do_units(
-    units: Sequence[Unit],
-    workshop: Workshop,
+def run_items(
+    items: Sequence[WorkItem],
+    worker: Worker,
     *,
     processes: int,
-    late: list[Unit],
+    late: list[WorkItem],
     idle: Callable[[], None] = lambda: None,
-) -> Generator[tuple[Unit, Told], None, None]:
-    """What happens to the units, as it happens. A job whose process dies is failed; its fellows are done again.
+) -> Generator[tuple[WorkItem, Told], None, None]:
+    """What happens to the items, as it happens. A job whose process dies is failed; its fellows are done again.
 
-    When the generator is closed or interrupted, the workers write their checkpoints and end. late: gets the units of
+    When the generator is closed or interrupted, the workers write their checkpoints and end. late: gets the items of
     those that did not come to that; idle: is called now and then while nothing happens.
     """
     settle()
     context = multiprocessing.get_context("fork")  # jobs and code are there already: nothing is imported or sent again
-    waiting = list(units)
-    workers: list[Worker] = []
+    waiting = list(items)
+    handles: list[WorkerHandle] = []
     try:
-        while waiting or any(worker.unit for worker in workers):
-            while waiting and len(workers) < processes:
-                workers.append(start_worker(context, workshop))
-            for worker in workers:
-                if worker.unit is None and waiting:
-                    hand_over(worker, waiting)
-            ready = wait([worker.pipe for worker in workers if worker.unit], timeout=IDLE)
+        while waiting or any(handle.item for handle in handles):
+            while waiting and len(handles) < processes:
+                handles.append(start_worker(context, worker))
+            for handle in handles:
+                if handle.item is None and waiting:
+                    hand_over(handle, waiting)
+            ready = wait([handle.pipe for handle in handles if handle.item], timeout=IDLE)
             if not ready:
                 idle()
-            for worker in [worker for worker in workers if worker.pipe in ready]:
-                yield from listen(worker, waiting)
-            workers = [worker for worker in workers if worker.process.is_alive() or worker.unit]
+            for handle in [handle for handle in handles if handle.pipe in ready]:
+                yield from listen(handle, waiting)
+            handles = [handle for handle in handles if handle.process.is_alive() or handle.item]
     finally:
-        late += stop(workers)
+        late += stop(handles)
 
 
-def start_worker(context: Any, workshop: Workshop) -> Worker:
+def start_worker(context: Any, worker: Worker) -> WorkerHandle:
     ours, theirs = context.Pipe()
-    process = context.Process(target=work, args=(theirs, ours, workshop, os.getpid()), daemon=True)
+    process = context.Process(target=work, args=(theirs, ours, worker, os.getpid()), daemon=True)
     # a signal that reached the new process before it is a worker would make it act as the sweep itself
     signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
     try:
@@ -78,88 +78,88 @@ def start_worker(context: Any, workshop: Workshop) -> Worker:
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
     theirs.close()
-    return Worker(process, ours)
+    return WorkerHandle(process, ours)
 
 
-def hand_over(worker: Worker, waiting: list[Unit]) -> None:
-    worker.unit, worker.done, worker.trying = waiting.pop(0), set(), None
+def hand_over(handle: WorkerHandle, waiting: list[WorkItem]) -> None:
+    handle.item, handle.done, handle.trying = waiting.pop(0), set(), None
     with suppress(ConnectionError):  # it died idle: `listen` finds its pipe closed
-        worker.pipe.send(worker.unit)
+        handle.pipe.send(handle.item)
 
 
-def listen(worker: Worker, waiting: list[Unit]) -> Iterator[tuple[Unit, Told]]:
-    """Passes on what a worker says; notices its death and decides what becomes of its unit."""
-    unit = worker.unit
-    assert unit is not None
+def listen(handle: WorkerHandle, waiting: list[WorkItem]) -> Iterator[tuple[WorkItem, Told]]:
+    """Passes on what a worker says; notices its death and decides what becomes of its item."""
+    item = handle.item
+    assert item is not None
     try:
-        said = worker.pipe.recv()
+        said = handle.pipe.recv()
     except (EOFError, ConnectionError):
-        worker.unit = None
-        worker.process.join()
-        yield from bury(worker, unit, waiting)
+        handle.item = None
+        handle.process.join()
+        yield from requeue_or_fail(handle, item, waiting)
         return
     if said is None:
-        worker.unit = None
+        handle.item = None
     elif isinstance(said, Exception):
-        worker.unit = None
+        handle.item = None
         raise said
     else:
         for event in said:
             if isinstance(event, Trying):
-                worker.trying = event.number
+                handle.trying = event.number
                 continue
             if isinstance(event, Done):
-                worker.done.add(event.number)
-            yield unit, event
+                handle.done.add(event.number)
+            yield item, event
 
 
-def bury(worker: Worker, unit: Unit, waiting: list[Unit]) -> Iterator[tuple[Unit, Told]]:
-    """What becomes of the unit of a worker that died. Killed by a signal, perhaps from outside, it is taken up again
+def requeue_or_fail(handle: WorkerHandle, item: WorkItem, waiting: list[WorkItem]) -> Iterator[tuple[WorkItem, Told]]:
+    """What becomes of the item of a worker that died. Killed by a signal, perhaps from outside, it is taken up again
     from its checkpoint; otherwise, or the next time, the networks are built one by one, and the job whose own ends the
     process has failed. A stack that nevertheless ends it is taken apart, until one job is left, which has failed."""
-    code = worker.process.exitcode
+    code = handle.process.exitcode
     cause = f"the process that trained it died ({how_it_died(code)})"
-    left = [number for number in unit.jobs if number not in worker.done]
-    if code is not None and code < 0 and not unit.tried:
-        waiting.insert(0, replace(unit, tried=True) if unit.stacked else replace(unit, jobs=tuple(left), tried=True))
-    elif worker.trying is not None:
-        yield unit, failed(worker.trying, cause)
-        sound = [number for number in unit.jobs[: unit.jobs.index(worker.trying)] if number not in worker.done]
-        waiting.insert(0, unit.without({worker.trying, *worker.done}, sound=len(sound)))
-    elif len(unit.jobs) > 1 and unit.stacked and unit.sound is None:
-        waiting.insert(0, replace(unit, sound=0))
-    elif len(unit.jobs) > 1:
-        waiting[:0] = unit.pieces(worker.done)
+    left = [number for number in item.jobs if number not in handle.done]
+    if code is not None and code < 0 and not item.tried:
+        waiting.insert(0, replace(item, tried=True) if item.stacked else replace(item, jobs=tuple(left), tried=True))
+    elif handle.trying is not None:
+        yield item, failed(handle.trying, cause)
+        sound = [number for number in item.jobs[: item.jobs.index(handle.trying)] if number not in handle.done]
+        waiting.insert(0, item.without({handle.trying, *handle.done}, sound=len(sound)))
+    elif len(item.jobs) > 1 and item.stacked and item.sound is None:
+        waiting.insert(0, replace(item, sound=0))
+    elif len(item.jobs) > 1:
+        waiting[:0] = item.pieces(handle.done)
     elif left:
-        yield unit, failed(left[0], cause)
+        yield item, failed(left[0], cause)
 
 
-def stop(workers: Sequence[Worker]) -> list[Unit]:
-    """Ends the workers: politely, then not. Gives the units of those that could not write their checkpoints."""
-    for worker in workers:
-        if worker.unit is not None:
-            worker.process.terminate()
-        worker.pipe.close()
+def stop(handles: Sequence[WorkerHandle]) -> list[WorkItem]:
+    """Ends the worker processes, by SIGTERM and then SIGKILL. Returns the items without a new checkpoint."""
+    for handle in handles:
+        if handle.item is not None:
+            handle.process.terminate()
+        handle.pipe.close()
     deadline = time.monotonic() + PATIENCE
-    for worker in workers:
-        worker.process.join(max(0.0, deadline - time.monotonic()))
-        if worker.process.is_alive():
-            worker.process.kill()
-            worker.process.join()
-    return [worker.unit for worker in workers if worker.unit is not None and worker.process.exitcode]
+    for handle in handles:
+        handle.process.join(max(0.0, deadline - time.monotonic()))
+        if handle.process.is_alive():
+            handle.process.kill()
+            handle.process.join()
+    return [handle.item for handle in handles if handle.item is not None and handle.process.exitcode]
 
 
-def work(pipe: Connection, parents_end: Connection, workshop: Workshop, parent: int) -> None:
-    """A worker's life: a unit in, its events out, None when it is done; until the pipe is closed."""
+def work(pipe: Connection, parents_end: Connection, worker: Worker, parent: int) -> None:
+    """A worker's life: an item in, its events out, None when it is done; until the pipe is closed."""
     try:
-        obey(parent)
+        init_worker(parent)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
         parents_end.close()
         while True:
-            unit = pipe.recv()
+            item = pipe.recv()
             said: list[Event] = []
             last = time.monotonic()
-            with closing(workshop.do(unit)) as events:  # so that it learns of a signal that comes while it waits
+            with closing(worker.run(item)) as events:  # so that it learns of a signal that comes while it waits
                 for event in events:
                     if not isinstance(event, Progress) or time.monotonic() - last > REFRESH:
                         said.append(event)

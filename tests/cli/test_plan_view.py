@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from ch12cli.cli.text.plan_view import describe_units, distinguishing, format_bytes, format_plan, varied
+from ch12cli.cli.text.plan_view import describe_items, distinguishing, format_bytes, format_plan, varied
 from ch12cli.sweep.groups import Group
 from ch12cli.sweep.jobs import Base, SweepJob
 from ch12cli.sweep.plan import Plan
 from ch12cli.sweep.start import plan_many
-from ch12cli.sweep.work_item import Unit
+from ch12cli.sweep.work_item import WorkItem
 
 BASE = Base(None, {}, {"epochs": 100, "sweep": {"halving": None}}, {})
 
@@ -31,9 +31,9 @@ def make_plan(
 ) -> Plan:
     """stacks, alone: what is trained, with the index of its group; repeated: jobs that were given once more."""
     jobs = {job.number: job for group in groups for job in group.jobs}
-    units = [Unit(tuple(numbers), group, True) for group, numbers in stacks]
-    units += [Unit((number,), group, False) for group, number in alone]
-    return Plan(jobs, list(groups), units, list(done), [*jobs, *repeated])
+    items = [WorkItem(tuple(numbers), group, True) for group, numbers in stacks]
+    items += [WorkItem((number,), group, False) for group, number in alone]
+    return Plan(jobs, list(groups), items, list(done), [*jobs, *repeated])
 
 
 def grid_plan() -> Plan:
@@ -131,10 +131,10 @@ def test_groups_are_told_apart_by_what_each_has_only_one_value_of():
 
 
 def test_what_is_trained_is_described_in_words():
-    stacks = [Unit(tuple(range(size)), 0, True) for size in (4096, 4096)]
-    assert describe_units(stacks) == "2 stacks of 4,096 runs"
-    assert describe_units([*stacks, Unit((1,), 0, False)]) == "2 stacks of 4,096 runs, 1 run by itself"
-    assert describe_units([]) == ""
+    stacks = [WorkItem(tuple(range(size)), 0, True) for size in (4096, 4096)]
+    assert describe_items(stacks) == "2 stacks of 4,096 runs"
+    assert describe_items([*stacks, WorkItem((1,), 0, False)]) == "2 stacks of 4,096 runs, 1 run by itself"
+    assert describe_items([]) == ""
 
 
 def test_memory_is_told_in_megabytes_or_gigabytes():

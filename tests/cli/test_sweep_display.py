@@ -21,7 +21,7 @@ from ch12cli.sweep.jobs import Base, SweepJob
 from ch12cli.sweep.launch import SweepOutcome
 from ch12cli.sweep.plan import Plan
 from ch12cli.sweep.start import train_many
-from ch12cli.sweep.work_item import Unit
+from ch12cli.sweep.work_item import WorkItem
 from tests.cli.test_display import make_console, screen, written
 from tests.sweep.driver import settings_of
 
@@ -63,9 +63,9 @@ def make_plan(
     alone: Sequence[int] = (),
 ) -> Plan:
     """A plan of one group: these stacks, then these jobs by themselves."""
-    units = [Unit(tuple(stack), 0, True, Path(f"stack-{stack[0]}.pt")) for stack in stacks]
-    units += [Unit((number,), 0, False) for number in alone]
-    return Plan({job.number: job for job in jobs}, [Group(list(jobs))], units, list(done), [job.number for job in jobs])
+    items = [WorkItem(tuple(stack), 0, True, Path(f"stack-{stack[0]}.pt")) for stack in stacks]
+    items += [WorkItem((number,), 0, False) for number in alone]
+    return Plan({job.number: job for job in jobs}, [Group(list(jobs))], items, list(done), [job.number for job in jobs])
 
 
 def grid(rates: Sequence[float], seeds: int) -> list[SweepJob]:
@@ -173,9 +173,9 @@ def test_what_is_live_shows_jobs_work_and_the_best_so_far(clock: Clock):
             "best       -",
         ]
         clock.now += 10
-        display.progress(plan.units[0], Progress(50, 20, 0.5))
+        display.progress(plan.items[0], Progress(50, 20, 0.5))
         clock.now += 10
-        display.progress(plan.units[1], Progress(25, 20, 0.25))
+        display.progress(plan.items[1], Progress(25, 20, 0.25))
         # 10 and 5 of 60 jobs are done in 20 s: 15/20 a second, and 45 jobs take another 60 s
         assert screen(written(console))[-4:] == [
             "jobs       0/60   ━━━━━━━━────────────────────────  1.3 s/run  1:00 left",
@@ -186,9 +186,9 @@ def test_what_is_live_shows_jobs_work_and_the_best_so_far(clock: Clock):
         for number in range(20, 40):
             display.done(make_done(number, objective=0.25 + number % 7), jobs[number])
         display.done(make_done(3, "failed", cause="ValueError: bad\nthing \x1b[2J"), jobs[3])
-        display.progress(plan.units[0], Progress(75, 19, 0.75))
+        display.progress(plan.items[0], Progress(75, 19, 0.75))
         clock.now += 1
-        display.progress(plan.units[2], Progress(75, 19, 0.75))
+        display.progress(plan.items[2], Progress(75, 19, 0.75))
         # 20 * 100 epochs, 19 * 75 and 100 of the failed one, 18 * 75: 4875 of 6000 in 21 s
         assert screen(written(console))[-5:] == [
             "jobs       21/60  ━━━━━━━━━━━━━━━━━━━━━━━━━━──────  2.3 runs/s  0:05 left",
@@ -368,14 +368,14 @@ def test_epochs_of_an_earlier_sitting_are_not_counted_as_this_ones_speed(clock: 
     plan = make_plan(jobs, stacks=[range(10)])
     checkpoint = tmp_path / "stack-0.pt"
     checkpoint.touch()
-    plan.units[0] = replace(plan.units[0], checkpoint=checkpoint)
+    plan.items[0] = replace(plan.items[0], checkpoint=checkpoint)
     display = SweepDisplay(console=make_console())
     display.begin(plan, directory=DIRECTORY)
     clock.now += 1
-    display.progress(plan.units[0], Progress(60, 10, 1.0))
+    display.progress(plan.items[0], Progress(60, 10, 1.0))
     assert display.sweep.seconds_left is None
     clock.now += 9
-    display.progress(plan.units[0], Progress(70, 10, 1.0))
+    display.progress(plan.items[0], Progress(70, 10, 1.0))
     assert display.sweep.share == 0.7
     assert display.sweep.seconds_left == pytest.approx(30)  # 10 epochs in 10 s, 30 to go
 
@@ -385,7 +385,7 @@ def test_the_best_of_one_metric_is_not_compared_with_that_of_another(clock: Cloc
     jobs += [make_job(n, f"seed={n} monitor=valid_accuracy", monitor="valid_accuracy") for n in (2, 3)]
     plan = make_plan(jobs, stacks=[[0, 1], [2, 3]])
     plan.groups = [Group(jobs[:2]), Group(jobs[2:])]
-    plan.units[1] = replace(plan.units[1], group=1)
+    plan.items[1] = replace(plan.items[1], group=1)
     console = make_console(100, terminal=True)
     ends = [make_done(0, objective=0.75), make_done(2, objective=0.5), make_done(3, objective=0.625)]
     for done in ends[1:]:
@@ -487,7 +487,7 @@ def test_what_is_running_is_told_in_words(clock: Clock):
     assert format_running(display.sweep) == "1,100 runs in 2 stacks, epoch 0/100; 100 single runs to come"
     for number in range(600):
         display.done(make_done(number), jobs[number])
-    display.progress(replace(plan.units[1], jobs=(700, 701)), Progress(30, 500, 1.0))  # as a worker reports it
+    display.progress(replace(plan.items[1], jobs=(700, 701)), Progress(30, 500, 1.0))  # as a worker reports it
     assert format_running(display.sweep) == "501 runs, epoch 30/100; 99 single runs to come"
     for number in range(600, 1199):
         display.done(make_done(number), jobs[number])

@@ -117,7 +117,7 @@ class Looker:
         self.plans.append(plan)
         self.begun(plan)
 
-    def progress(self, unit: Any, progress: Any) -> None: ...
+    def progress(self, item: Any, progress: Any) -> None: ...
 
     def done(self, done: Done, job: SweepJob) -> None:
         self.ended.append(done)

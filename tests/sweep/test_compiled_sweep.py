@@ -77,7 +77,7 @@ def test_without_a_compiler_the_sweep_is_the_ordinary_one_with_one_message(
     ordinary = sweep(*words, into="ordinary")
     with torch._inductor.config.patch({"cpp.cxx": ("no-such-compiler",)}):
         found = sweep(*words, "sweep.compile=true", into="found")
-    assert len(found.looker.plans[0].units) == 2
+    assert len(found.looker.plans[0].items) == 2
     (message,) = found.looker.messages
     assert message.startswith("sweep.compile=true: stacks are not compiled: ")
     assert "compiler" in message

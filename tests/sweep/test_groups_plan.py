@@ -105,14 +105,14 @@ def planned(words: Sequence[str], directory: Path, *, done: Collection[str] = ()
     """The plan of jobs, given as words of their overrides. done: those of them that have ended."""
     jobs = jobs_of(words)
     ended = {" ".join(sorted(set(word.split()) - {"sweep.processes=1"})) for word in done}
-    plan = make_plan(jobs, directory, is_done=lambda job: job.identity in ended, examine=lambda groups: None)
+    plan = make_plan(jobs, directory, is_done=lambda job: job.key in ended, examine=lambda groups: None)
     if write:
         write_plan(plan, directory, HydraFiles(directory))
     return plan
 
 
 def stacks(plan: Plan) -> list[tuple[int, ...]]:
-    return [unit.jobs for unit in plan.units if unit.stacked]
+    return [item.jobs for item in plan.items if item.stacked]
 
 
 SIX = [f"seed={seed} sweep.processes=1" for seed in range(6)]
@@ -132,7 +132,7 @@ def test_jobs_keep_their_numbers_when_a_sweep_grows(tmp_path: Path) -> None:
     assert stacks(more) == [(6, 7)]
     again = planned(["seed=10", "seed=5"], tmp_path, done=[*SIX, "seed=9", "seed=10"])
     assert sorted(again.jobs) == [5, 7]
-    assert again.units == []
+    assert again.items == []
 
 
 def test_equal_jobs_have_one_number(tmp_path: Path) -> None:
@@ -152,9 +152,9 @@ def test_a_stack_is_taken_up_as_it_was_done_jobs_and_all(tmp_path: Path) -> None
 
 
 def test_a_part_of_a_stack_is_a_stack_of_its_own(tmp_path: Path) -> None:
-    whole = planned(SIX, tmp_path).units
-    part = planned(SIX[:4], tmp_path).units
-    assert [unit.jobs for unit in part] == [(0, 1, 2, 3)]
+    whole = planned(SIX, tmp_path).items
+    part = planned(SIX[:4], tmp_path).items
+    assert [item.jobs for item in part] == [(0, 1, 2, 3)]
     assert whole[0].checkpoint != part[0].checkpoint
     # both are known now, and no job may be in two stacks at once
     assert stacks(planned(SIX, tmp_path)) == [(0, 1, 2, 3, 4, 5)]
@@ -237,7 +237,7 @@ def test_a_plan_of_networks_that_fail_is_a_plan_without_their_estimate(bad: str,
     causes = {"raises": "no network for seed 2", "exits": "sys.exit('enough of seed 2')", "dies": "(exit code 7)"}
     words = ["device=cpu", "model=unlucky", f"model.{bad}=2", "seed=range(4)", "epochs=2,3"]
     plan, estimates = plan_many(words, folders=[mine], config_name="config")
-    assert [len(unit.jobs) for unit in plan.units] == [4, 4]
+    assert [len(item.jobs) for item in plan.items] == [4, 4]
     assert estimates == [None, None]
     assert all(causes[bad] in group.unmeasured for group in plan.groups)
 

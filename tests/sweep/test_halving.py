@@ -134,8 +134,8 @@ def test_runs_that_do_not_fit_into_one_stack_are_compared_with_all_others() -> N
     parted = sweep(*words, "sweep.max_stacked=5", into="parted")
     assert len({*left_at(whole).values()}) == 4  # after epoch 1, 2, 4; never
     assert left_at(parted) == left_at(whole)
-    (unit,) = parted.looker.plans[0].units
-    assert [len(part) for part in unit.parts()] == [4, 5, 5, 5, 5]
+    (item,) = parted.looker.plans[0].items
+    assert [len(part) for part in item.parts()] == [4, 5, 5, 5, 5]
     for job, row in parted.rows.items():
         assert apart(parted.weights(job), whole.weights(job)) < 1e-12
         assert (row["epochs"], row["best_epoch"]) == (whole.rows[job]["epochs"], whole.rows[job]["best_epoch"])

@@ -273,8 +273,8 @@ def test_a_hundred_thousand_jobs_are_planned_in_memory_and_time_that_grow_with_t
         costs.append((time.process_time() - start, tracemalloc.get_traced_memory()[1]))
         tracemalloc.stop()
         assert len(plan.jobs) == runs
-        assert sum(len(unit.jobs) for unit in plan.units) == runs
-        assert max(len(unit.jobs) for unit in plan.units) <= 4096
+        assert sum(len(item.jobs) for item in plan.items) == runs
+        assert max(len(item.jobs) for item in plan.items) <= 4096
         del plan
     assert costs[1][0] < 20 * costs[0][0]
     assert costs[1][1] < 15 * costs[0][1]

@@ -184,8 +184,8 @@ def test_a_plan_that_is_written_plans_the_same_jobs(folder: Path) -> None:
     plan, _ = plan_many(words, folders=[], config_name="config")
     again, _ = plan_many([], folders=[], config_name="config", jobs_file=folder / "jobs.csv")
     assert len(again.jobs) == 8
-    assert [job.identity for job in again.jobs.values()] == [job.identity for job in plan.jobs.values()]
-    assert [unit.jobs for unit in again.units] == [unit.jobs for unit in plan.units]
+    assert [job.key for job in again.jobs.values()] == [job.key for job in plan.jobs.values()]
+    assert [item.jobs for item in again.items] == [item.jobs for item in plan.items]
     with pytest.raises(InputError, match="--plan: belongs to a sweep"):
         run(["--plan", *words])
     with pytest.raises(InputError, match="--write: belongs to --plan"):

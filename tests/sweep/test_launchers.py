@@ -105,7 +105,7 @@ def test_another_launcher_is_planned_as_such_and_says_that_it_works() -> None:
     words = (*TINY, "seed=1,2,3", "hydra/launcher=basic")
     plan, _ = plan_many(["device=cpu", *words], folders=[], config_name="config")
     assert [group.reason for group in plan.groups] == ["hydra/launcher=basic trains each job by itself"]
-    assert [unit.jobs for unit in plan.units] == [(0,), (1,), (2,)]
+    assert [item.jobs for item in plan.items] == [(0,), (1,), (2,)]
     assert sweep(*words).looker.messages == [
         "hydra/launcher=basic trains each job by itself, into sweep; the table follows at the end"
     ]

@@ -41,11 +41,11 @@ def test_a_job_whose_files_a_power_cut_emptied_is_trained_again(folder: Path, pr
     table.write_text("".join(lines[:-1]), encoding="utf-8")  # its row had not been written
     Path("sweep/2", name).write_bytes(b"")
     again = sweep(*words)
-    assert [unit.jobs for unit in again.looker.plans[0].units] == [(0, 1, 2) if precision == "float32" else (2,)]
+    assert [item.jobs for item in again.looker.plans[0].items] == [(0, 1, 2) if precision == "float32" else (2,)]
     assert all(torch.equal(mine, theirs) for mine, theirs in zip(weights(again), expected, strict=True))
     assert Path("sweep/2", name).stat().st_size > 0
     Path("sweep/2", name).write_bytes(b"")  # not by a power cut: the table has it
-    assert sweep(*words).looker.plans[0].units == []
+    assert sweep(*words).looker.plans[0].items == []
 
 
 def test_the_directories_of_jobs_are_on_the_disk_before_a_checkpoint_that_says_so(
@@ -54,15 +54,15 @@ def test_the_directories_of_jobs_are_on_the_disk_before_a_checkpoint_that_says_s
     done: list[str] = []
     monkeypatch.setattr(stacked, "os", SimpleNamespace(stat=os.stat, sync=lambda: done.append("sync")))
     monkeypatch.setattr(Checkpoints, "write", lambda *_given, **_more: done.append("checkpoint"))
-    monkeypatch.setattr("ch12cli.sweep.launch.do_units", in_this_process)
+    monkeypatch.setattr("ch12cli.sweep.launch.run_items", in_this_process)
     words = ("optimizer.lr=0.01,1e30", "epochs=4", "checkpoint.every=1", "sweep.processes=1", *TINY[:1])
     sweep(*words)
     assert done == ["sync", "checkpoint", "checkpoint", "checkpoint"]  # one of the two diverges in its first epoch
 
 
-def in_this_process(units, workshop, **_more):  # type: ignore[no-untyped-def]
-    """Does units without workers."""
-    return ((unit, event) for unit in units for event in workshop.do(unit))
+def in_this_process(items, worker, **_more):  # type: ignore[no-untyped-def]
+    """Does items without workers."""
+    return ((item, event) for item in items for event in worker.run(item))
 
 
 def test_jobs_that_failed_are_tried_again_without_those_that_are_done(
@@ -75,11 +75,11 @@ def test_jobs_that_failed_are_tried_again_without_those_that_are_done(
     assert [row["status"] for row in first.rows.values()].count("failed") == 1
     for _ in range(2):
         again = sweep(*words, folders=[Path("mine")])
-        assert [unit.jobs for unit in again.looker.plans[0].units] == [(2,)]
+        assert [item.jobs for item in again.looker.plans[0].items] == [(2,)]
     monkeypatch.setattr(Unlucky, "forgiving", True)
     mended = sweep(*words, folders=[Path("mine")])
     assert {row["status"] for row in mended.rows.values()} == {"finished"}
-    assert sweep(*words, folders=[Path("mine")]).looker.plans[0].units == []
+    assert sweep(*words, folders=[Path("mine")]).looker.plans[0].items == []
 
 
 TELLING = """
@@ -114,7 +114,7 @@ def test_a_stack_of_one_is_a_job_trained_by_itself(folder: Path) -> None:
         words = ["device=cpu", *TINY, "seed=range(3)", "sweep.processes=1"]
         for most, expected in ((1, [(1, False)] * 3), (2, [(2, True), (1, False)])):
             plan, _ = plan_many([*words, f"sweep.max_stacked={most}"], folders=[], config_name="config")
-            assert [(len(unit.jobs), unit.stacked) for unit in plan.units] == expected
+            assert [(len(item.jobs), item.stacked) for item in plan.items] == expected
 
 
 def test_an_estimate_of_one_epoch_is_that_of_the_first(folder: Path) -> None:

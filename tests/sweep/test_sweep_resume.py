@@ -128,7 +128,7 @@ def kill_again_and_again(jobs: Path, uninterrupted: Swept, *, kills: int, longes
 def test_a_sweep_that_is_killed_and_done_again_equals_the_one_that_was_not(jobs: Path, uninterrupted: Swept) -> None:
     statuses = [row["cause"] for row in uninterrupted.rows.values()]
     assert 0 < sum(cause.startswith("stopped early") for cause in statuses) < len(statuses)
-    assert len(uninterrupted.looker.plans[0].units) == 5
+    assert len(uninterrupted.looker.plans[0].items) == 5
     kill_again_and_again(jobs, uninterrupted, kills=3, longest=0.6, draw=random.Random(1))
 
 

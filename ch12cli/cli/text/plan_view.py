@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # they import torch
     from ch12cli.sweep.groups import Group
     from ch12cli.sweep.jobs import SweepJob
     from ch12cli.sweep.plan import Plan
-    from ch12cli.sweep.work_item import Unit
+    from ch12cli.sweep.work_item import WorkItem
 
 GROUPS = 20  # that are listed, at most
 VALUES = 6  # of a key that are listed, at most; of more the first three and the last
@@ -91,14 +91,14 @@ def describe_varied(values: Mapping[str, Sequence[str]]) -> str:
     return ", ".join(f"{key} ({count_of(len(of_key), 'value')})" for key, of_key in values.items())
 
 
-def describe_units(units: Iterable[Unit]) -> str:
+def describe_items(items: Iterable[WorkItem]) -> str:
     """`2 stacks of 600 runs, 12 runs one by one`."""
     stacks, alone = [], 0
-    for unit in units:
-        if unit.stacked:
-            stacks.append(len(unit.jobs))
+    for item in items:
+        if item.stacked:
+            stacks.append(len(item.jobs))
         else:
-            alone += len(unit.jobs)
+            alone += len(item.jobs)
     pieces = []
     if stacks:
         low, high = min(stacks), max(stacks)
@@ -152,17 +152,17 @@ def format_groups(
     width: int,
 ) -> list[str]:
     """A table with a line for each group: what tells it from the others, how it is trained, what it costs."""
-    units: dict[int, list[Unit]] = {}
-    for unit in plan.units:
-        units.setdefault(unit.group, []).append(unit)
+    items: dict[int, list[WorkItem]] = {}
+    for item in plan.items:
+        items.setdefault(item.group, []).append(item)
     done = set(plan.done)
     table = [
         ["group", *keys, "trained as", "jobs", *(["done"] if done else []), *(["time", "memory"] if estimates else [])]
     ]
     for index, group in enumerate(plan.groups[:GROUPS]):
         row = [f"{index + 1}", *(_cell(of_groups[index]) for of_groups in keys.values())]
-        compiled = ", compiled" if group.compiled and index in units else ""
-        row += [(describe_units(units.get(index, ())) or "-") + compiled, f"{len(group.jobs):,}"]
+        compiled = ", compiled" if group.compiled and index in items else ""
+        row += [(describe_items(items.get(index, ())) or "-") + compiled, f"{len(group.jobs):,}"]
         row += [f"{sum(job.number in done for job in group.jobs):,}"] if done else []
         if estimates:
             estimate = estimates[index]

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from ch12cli.catalogue.summary import failures
 from ch12cli.cli.text.console import print_line, printable, wrap
-from ch12cli.cli.text.plan_view import describe_halving, describe_units, describe_varied, varied
+from ch12cli.cli.text.plan_view import describe_halving, describe_items, describe_varied, varied
 from ch12cli.cli.text.run_report import STATUS_STYLES
 from ch12cli.cli.text.screen import Screen
 from ch12cli.cli.text.sweep_live import LABEL_WIDTH, format_log, format_sweep
@@ -38,7 +38,7 @@ if TYPE_CHECKING:  # they import torch
     from ch12cli.sweep.jobs import SweepJob
     from ch12cli.sweep.launch import SweepOutcome
     from ch12cli.sweep.plan import Plan
-    from ch12cli.sweep.work_item import Unit
+    from ch12cli.sweep.work_item import WorkItem
 
 LOG_INTERVAL = 1.0  # second between two of these, at least
 LOG_LINES = 20  # about progress, at most, where there is no live display
@@ -80,12 +80,12 @@ class SweepDisplay(Screen):
             count = f"{count_of(plan.in_all, 'job')} in batches, the first of {len(plan.jobs):,}"
         facts = [("sweep", f"{count}{earlier}")]
         facts += [("varied", describe_varied(self._varied))] if self._varied else []
-        facts += [("training", describe_units(plan.units))] if plan.units else []
+        facts += [("training", describe_items(plan.items))] if plan.items else []
         return [*facts, *describe_halving(plan.groups), ("directory", str(directory))]
 
-    def progress(self, unit: Unit, progress: Progress) -> None:
+    def progress(self, item: WorkItem, progress: Progress) -> None:
         """Takes note of an epoch of a stack, and shows it if that is due."""
-        self.sweep.advance(unit, progress)
+        self.sweep.advance(item, progress)
         self._show()
 
     def done(self, done: Done, job: SweepJob) -> None:

@@ -15,14 +15,14 @@ if TYPE_CHECKING:  # they import torch
     from ch12cli.sweep.events import Done, Progress
     from ch12cli.sweep.jobs import SweepJob
     from ch12cli.sweep.plan import Plan
-    from ch12cli.sweep.work_item import Unit
+    from ch12cli.sweep.work_item import WorkItem
 
 STEADY = 0.5  # seconds before a rate says anything
 
 
 @dataclass
 class Part:
-    """A unit in training. runs: that it has to end; epochs: of each; best: of its monitored metric so far.
+    """A work item in training. runs: that it has to end; epochs: of each; best: of its monitored metric so far.
 
     resumed: whether its first report tells of epochs of an earlier sitting.
     """
@@ -71,22 +71,22 @@ class SweepProgress:
         self.earlier += len(earlier)
         for group in plan.groups:
             self._before += group.settings["epochs"] * sum(job.number in earlier for job in group.jobs)
-        for unit in plan.units:
-            jobs = [number for number in unit.jobs if number not in self._ended]
+        for item in plan.items:
+            jobs = [number for number in item.jobs if number not in self._ended]
             if jobs:
-                settings = plan.groups[unit.group].settings
+                settings = plan.groups[item.group].settings
                 monitor = monitored(settings, settings["monitor"], valid=has_part(settings, "valid_size"))
                 self._part_of |= dict.fromkeys(jobs, len(self._parts))
                 self._open[len(self._parts)] = None
-                self._open_stacks += unit.stacked
-                resumed = unit.checkpoint is not None and unit.checkpoint.exists()
-                self._parts.append(Part(len(jobs), settings["epochs"], unit.stacked, monitor, resumed))
+                self._open_stacks += item.stacked
+                resumed = item.checkpoint is not None and item.checkpoint.exists()
+                self._parts.append(Part(len(jobs), settings["epochs"], item.stacked, monitor, resumed))
                 self._todo += len(jobs) * settings["epochs"]
         self.jobs = len(self._part_of)
 
-    def advance(self, unit: Unit, progress: Progress) -> None:
+    def advance(self, item: WorkItem, progress: Progress) -> None:
         """Takes note of an epoch of a stack."""
-        index = self._part_of.get(unit.jobs[0], -1) if unit.jobs else -1
+        index = self._part_of.get(item.jobs[0], -1) if item.jobs else -1
         if index < 0:
             return
         part = self._parts[index]
