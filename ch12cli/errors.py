@@ -1,19 +1,55 @@
-"""The two ways a command ends for a reason that is not a bug, each with its exit code."""
+"""What is wrong with what the user gave, as values, and the two ways a command ends for a reason that is not a bug."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with what the user gave; `str(problem)` is the message.
+
+    key: the configuration key, option or file, as it was typed; empty if the rule says it all. value: as it is typed,
+    None if the key has none. rule: what is wrong, such as "must be greater than 0". hint: what to do instead.
+    file: the configuration file that holds the key.
+    """
+
+    key: str
+    value: str | None
+    rule: str
+    hint: str = ""
+    file: str = ""
+
+    @classmethod
+    def with_override(cls, override: str, rule: str, hint: str = "") -> "Problem":
+        """The problem of an override of the command line, as it was typed: `key=value` or `key`."""
+        key, equals, value = override.partition("=")
+        return cls(key, value if equals else None, rule, hint)
+
+    def __str__(self) -> str:
+        """`optimizer.lr=-1: must be greater than 0 (conf/optimizer/sgd.yaml); write 1`."""
+        subject = self.key if self.value is None else f"{self.key}={self.value}"
+        file = f" ({self.file})" if self.file else ""
+        return f"{subject}{': ' if subject else ''}{self.rule}{file}{'; ' if self.hint else ''}{self.hint}"
 
 
 class InputError(Exception):
     """What the user gave cannot be used: options, values, data, damaged files. Exit code 2.
 
-    problems: one message, or all that were found; each names the key or file, the value, the rule and what to do.
+    problems: one, or all that were found, each a Problem or a message that names the key or file, the value, the rule
+    and what to do.
     """
 
     exit_code = 2
 
-    def __init__(self, problems: str | Sequence[str]) -> None:
-        self.problems = [problems] if isinstance(problems, str) else list(problems)
-        super().__init__("\n".join(self.problems))
+    def __init__(self, problems: "str | Problem | Sequence[str | Problem]") -> None:
+        found = [problems] if isinstance(problems, str | Problem) else problems
+        self.problems = [Problem("", None, each) if isinstance(each, str) else each for each in found]
+        super().__init__("\n".join(self.messages))
+
+    @property
+    def messages(self) -> list[str]:
+        """Each problem as a message."""
+        return [str(problem) for problem in self.problems]
 
 
 class MachineError(Exception):
@@ -22,10 +58,16 @@ class MachineError(Exception):
     exit_code = 4
 
 
-class Answered(Exception):  # noqa: N818 - nothing went wrong
-    """A command line asked for help, and has it."""
+class HelpShown(Exception):  # noqa: N818 - nothing went wrong
+    """Ends a command line that asked for help and has printed it. Exit code 0."""
 
 
-def first_line(error: BaseException) -> str:
-    """What an error says, in a line, its kind before it."""
-    return f"{type(error).__name__}: {error}".splitlines()[0]
+def first_line(text: str) -> str:
+    """The first line of a text that is not empty."""
+    return next((line.strip() for line in text.splitlines() if line.strip()), "no reason given")
+
+
+def describe_error(error: BaseException) -> str:
+    """An error in one line: its kind, and the first line of what it says."""
+    said = str(error)
+    return f"{type(error).__name__}: {first_line(said)}" if said.strip() else type(error).__name__

@@ -14,7 +14,7 @@ from importlib import import_module
 from types import FrameType
 from typing import NoReturn
 
-from ch12cli.errors import Answered, InputError, MachineError
+from ch12cli.errors import HelpShown, InputError, MachineError
 from ch12cli.run import garbage_collection as collector
 
 # The module of each verb is imported when the verb is used: none pays for what another needs.
@@ -115,12 +115,12 @@ def guarded(words: list[str]) -> int:
     try:
         return run(words)
     except InputError as error:
-        report(error.problems)
+        report(error.messages)
         return error.exit_code
     except MachineError as error:
         report([str(error)])
         return error.exit_code
-    except Answered:
+    except HelpShown:
         return 0
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -169,7 +169,7 @@ class Composer:
         try:
             config = deepcopy(self.base(tuple(map(word_of, chosen))))
         except InputError as error:
-            problems += error.problems + unknown_anywhere(values)
+            problems += error.messages + unknown_anywhere(values)
             return Composition(OmegaConf.create({"hydra": {"runtime": {"choices": {}}}}), {})
         for override in values:
             problem = self.apply(override, config)

@@ -13,7 +13,7 @@ from typing import Any
 
 import ch12cli
 from ch12cli.config.suggest import did_you_mean
-from ch12cli.errors import InputError, MachineError
+from ch12cli.errors import InputError, MachineError, first_line
 
 
 class RefusedError(InputError):
@@ -158,10 +158,6 @@ def call(key: str, target: Callable[..., Any], arguments: Mapping[str, Any], *po
             raise MachineError(f"{key}: not enough memory for {_name(target)}; make it smaller") from error
         said = str(error) if isinstance(error, TypeError | ValueError) else f"{type(error).__name__}: {error}"
         raise RefusedError(f"{key}: {_name(target)} refused: {first_line(said)}{place_of(error)}") from error
-
-
-def first_line(text: str) -> str:
-    return next((line.strip() for line in text.splitlines() if line.strip()), "no reason given")
 
 
 def _name(target: Any) -> str:

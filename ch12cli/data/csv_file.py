@@ -61,7 +61,7 @@ def csv_file(
     try:
         content = read_content(Path(file))
     except InputError as error:
-        raise InputError([f"dataset.file={problem}" for problem in error.problems]) from None
+        raise InputError([f"dataset.file={problem}" for problem in error.messages]) from None
     text = read_table(content, Layout(separator, header, skip_lines), source=str(file))
     target = text.header[-1] if target is None else target
     kinds = chosen_columns(text, target, features=features, exclude=exclude, categories=categories)

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ch12cli.config.targets import first_line, place_of
-from ch12cli.errors import InputError, MachineError
+from ch12cli.config.targets import place_of
+from ch12cli.errors import InputError, MachineError, describe_error
 from ch12cli.files.atomic import locked, remove_leftovers
 from ch12cli.files.cause import diverged_message
 from ch12cli.files.run_directory import BEST, CHECKPOINTS, MODEL, MetricsFile, write_result
@@ -122,7 +122,7 @@ def train_locked(job: Job, directory: Path, watcher: Watcher) -> Outcome:
         place = place_of(error)
         if not place:
             raise
-        cause = f"{type(error).__name__}: {first_line(str(error))}{place}"
+        cause = f"{describe_error(error)}{place}"
         write_result(directory, {"status": "failed", "epochs": len(job.rows), "cause": cause})
         raise InputError(f"code of your own raised while training: {cause}") from error
     log.info("%s after %d epochs", ending.status, len(job.rows))

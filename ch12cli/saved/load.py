@@ -93,9 +93,9 @@ def read_state(folder: Path, *, best: bool) -> tuple[dict[str, Any], list[str]]:
         if not (best and (folder / BEST).is_file()):
             raise
         try:
-            state, passed_over = load(folder / BEST), error.problems
+            state, passed_over = load(folder / BEST), error.messages
         except DamagedError as another:
-            raise DamagedError([*error.problems, *another.problems]) from another
+            raise DamagedError([*error.messages, *another.messages]) from another
         require_parts(state, RUN, folder)
         return state, passed_over
     require_parts(state, (*RUN, *TRAINING), folder)

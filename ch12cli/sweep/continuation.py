@@ -43,7 +43,7 @@ def look_back(plan: "Plan", worker: "Worker") -> list[str]:
             try:
                 state, passed_over = checkpoints.newest()
             except DamagedError as error:
-                said += [f"begins anew, without a good checkpoint: {message}" for message in error.problems]
+                said += [f"begins anew, without a good checkpoint: {message}" for message in error.messages]
                 continue
             said += [f"passed over: {message}" for message in passed_over]
             require_data(state, worker.task(item.group), checkpoints.last)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ch12cli.config.targets import RefusedError, call
-from ch12cli.errors import InputError
+from ch12cli.errors import InputError, describe_error
 from ch12cli.run.build import build_module, build_optimizer
 from ch12cli.run.task import Task, check_fit, choose_device, tensors
 from ch12cli.sweep.groups import STACKED_OPTIMIZERS, Group
@@ -53,7 +53,7 @@ def examine(groups: Sequence[Group], worker: Worker) -> None:
             task = worker.task(index)
             choose_device(group.settings["device"])
         except InputError as error:
-            note(problems, error.problems, group)
+            note(problems, error.messages, group)
             continue
         except SystemExit as error:
             target = group.settings["dataset"]["_target_"]
@@ -105,9 +105,9 @@ def try_group(group: Group, task: Task) -> Found:
     except CannotStackError as reason:
         return try_group(replace(group, reason=str(reason)), task)._replace(reason=str(reason))
     except RefusedError as error:
-        return Found(failed=str(error)) if runs_user_code(group.settings) else Found(problems=tuple(error.problems))
+        return Found(failed=str(error)) if runs_user_code(group.settings) else Found(problems=tuple(error.messages))
     except InputError as error:
-        return Found(problems=tuple(error.problems))
+        return Found(problems=tuple(error.messages))
     except SystemExit as error:
         return Found(failed=f"it called sys.exit({error.code!r})")
     return Found(parameters, values, compilable, reason=why_not_worth(group, modules[0], values))
@@ -149,11 +149,7 @@ def try_stack(network: Stack, x: torch.Tensor) -> None:
         try:
             network(x)
         except Exception as error:
-            raise CannotStackError(f"torch cannot vectorise its network: {first_line(error)}") from error
-
-
-def first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
+            raise CannotStackError(f"torch cannot vectorise its network: {describe_error(error)}") from error
 
 
 def try_group_in_subprocess(group: Group, task: Task) -> Found:
@@ -177,6 +173,6 @@ def try_optimizers(group: Group, network: Network) -> None:
         try:
             build_optimizer(settings, network)
         except InputError as error:
-            problems += error.problems
+            problems += error.messages
     if problems:
         raise InputError(list(dict.fromkeys(problems)))

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from ch12cli.errors import InputError, MachineError, first_line
+from ch12cli.errors import InputError, MachineError, describe_error
 from ch12cli.files.atomic import sync_files
 from ch12cli.files.cause import diverged_message
 from ch12cli.files.run_directory import CHECKPOINTS, HYDRA
@@ -85,7 +85,7 @@ class Worker:
                     continue
                 if not told:
                     then = "one by one, all epochs" if item.at_once else "in smaller stacks"
-                    yield Unstacked(first_line(error.__cause__ or error), len(item.jobs), then)
+                    yield Unstacked(describe_error(error.__cause__ or error), len(item.jobs), then)
                 told = True
                 waiting[:0] = item.pieces(done)
 
@@ -176,7 +176,7 @@ def failure_text(error: BaseException) -> str:
     """In a line, what a job failed of."""
     if isinstance(error, SystemExit):
         return f"it called sys.exit({error.code!r})"
-    return str(error) if isinstance(error, InputError) else first_line(error)
+    return str(error) if isinstance(error, InputError) else describe_error(error)
 
 
 def failed(job: int, cause: str) -> Done:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ch12cli.errors import first_line
+from ch12cli.errors import describe_error
 from ch12cli.training.compiled import CannotCompileError, can_compile
 from ch12cli.training.loop import Training
 from ch12cli.training.losses import StackedLoss
@@ -83,7 +83,7 @@ class CapturedStep:
         except Exception as error:  # whatever the driver or torch make of it
             while error.__context__ is not None:  # that of the operation, not that of the end of the recording
                 error = cast(Exception, error.__context__)
-            CapturedStep.failed = first_line(error)
+            CapturedStep.failed = describe_error(error)
             raise CannotCompileError(self.failed) from error
         self.compare(x, y, np.where(lr > 0, lr, TRIAL_RATE))
 

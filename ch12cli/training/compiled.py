@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ch12cli.errors import first_line
+from ch12cli.errors import describe_error
 from ch12cli.training.loop import Training
 from ch12cli.training.losses import StackedLoss
 from ch12cli.training.per_run import clip_norms, clip_values
@@ -100,7 +100,7 @@ class CompiledStep:
             self.compile()
         except Exception as error:  # whatever torch's compiler or the C++ compiler make of it
             # torch tells of what its compiler raised in an error of its own
-            raise CannotCompileError(first_line(getattr(error, "inner_exception", error))) from error
+            raise CannotCompileError(describe_error(getattr(error, "inner_exception", error))) from error
         training.optimizer.unfuse()
 
     def compile(self) -> None:

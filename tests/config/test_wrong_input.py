@@ -491,7 +491,7 @@ def test_there_are_150_wrong_inputs() -> None:
 def test_a_wrong_option_is_refused_with_what_and_why(wrong: Wrong, composer: Composer) -> None:
     with pytest.raises(InputError) as raised:
         checked(composer, wrong.words.split(" "))
-    assert_says(raised.value.problems, wrong)
+    assert_says(raised.value.messages, wrong)
 
 
 @pytest.mark.parametrize("wrong", WHOLE, ids=id_of)
@@ -512,7 +512,7 @@ def test_a_wrong_file_of_the_users_is_refused_with_its_name(
     monkeypatch.syspath_prepend(str(users))
     with pytest.raises(InputError) as raised:
         prepare(with_users, wrong.words.split())
-    assert_says(raised.value.problems, wrong)
+    assert_says(raised.value.messages, wrong)
     assert list(folder.iterdir()) == []
 
 

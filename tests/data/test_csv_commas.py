@@ -20,9 +20,9 @@ def test_numbers_with_commas_are_no_categories(tmp_path: Path) -> None:
     file = table(tmp_path, PLANTS)
     with pytest.raises(InputError) as refused:
         csv_file(file, separator="semicolon")
-    assert len(refused.value.problems) == 2
-    assert ", column length: its numbers have commas, such as 0,0; write points" in refused.value.problems[0]
-    assert refused.value.problems[0].endswith("or add dataset.categories=[length] if they are no numbers")
+    assert len(refused.value.messages) == 2
+    assert ", column length: its numbers have commas, such as 0,0; write points" in refused.value.messages[0]
+    assert refused.value.messages[0].endswith("or add dataset.categories=[length] if they are no numbers")
     told = csv_file(file, separator="semicolon", categories=["length", "width"])
     assert told.features.shape == (30, 21 + 5)
     assert csv_file(table(tmp_path, PLANTS.replace(",", ".")), separator="semicolon").features.shape == (30, 2)

@@ -48,7 +48,7 @@ def table(text: str | bytes, **options: object) -> Table:
 def problems_of(text: str | bytes, **options: object) -> list[str]:
     with pytest.raises(InputError) as caught:
         table(text, **options)
-    return caught.value.problems
+    return caught.value.messages
 
 
 def test_the_shipped_flowers_are_the_same_as_a_table_of_ones_own() -> None:

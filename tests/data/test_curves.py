@@ -37,7 +37,7 @@ def test_another_seed_draws_other_points():
 def test_another_size_or_noise_for_the_chapters_points_is_refused_not_ignored():
     with pytest.raises(InputError) as caught:
         toy_regression("chapter", 20, noise=0.5)
-    assert caught.value.problems == [
+    assert caught.value.messages == [
         "dataset.size=20: must be 10 with dataset.kind=chapter; line and curve take any size",
         "dataset.noise=0.5: must be 0 with dataset.kind=chapter; line and curve take noise",
     ]

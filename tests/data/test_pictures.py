@@ -33,7 +33,7 @@ def some_pictures(folder: Path, *names: str) -> None:
 def problems(read: Callable[[], object]) -> list[str]:
     with pytest.raises(InputError) as refused:
         read()
-    return refused.value.problems
+    return refused.value.messages
 
 
 def test_grey_pixels_are_rows_line_after_line_from_0_to_1(folder: Path) -> None:

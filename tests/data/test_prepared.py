@@ -60,7 +60,7 @@ def test_parts_may_be_written_to_without_touching_the_table():
 def test_all_wrong_arguments_are_reported_together():
     with pytest.raises(InputError) as caught:
         prepare(iris(), test_size=-1, valid_size=2.0, split="none", split_seed=0.5, scaling="all")
-    keys = [problem.split("=")[0] for problem in caught.value.problems]
+    keys = [problem.split("=")[0] for problem in caught.value.messages]
     assert keys == [f"dataset.{key}" for key in ("test_size", "valid_size", "split", "split_seed", "scaling")]
 
 

@@ -43,7 +43,7 @@ def rows_of(content: bytes, names: Sequence[str] = NAMES) -> NamedRows:
 def message(content: bytes) -> list[str]:
     with pytest.raises(InputError) as caught:
         rows_of(content)
-    return caught.value.problems
+    return caught.value.messages
 
 
 @pytest.mark.parametrize("name", GOOD)
@@ -99,7 +99,7 @@ def test_a_category_becomes_a_one_in_the_place_of_its_level() -> None:
 def test_a_category_that_training_has_not_seen_is_refused_with_its_place() -> None:
     with pytest.raises(InputError) as caught:
         read_rows(b'colour\nreed\nx\n""\n', [COLOUR], source="x.csv")
-    assert caught.value.problems == [
+    assert caught.value.messages == [
         "x.csv, line 2, column colour: 'reed' was not seen in training; did you mean red?",
         "x.csv, line 3, column colour: 'x' was not seen in training; it may be blue, red",
         "x.csv, line 4, column colour: is empty; every row needs a value",

@@ -111,14 +111,14 @@ def test_a_stratified_training_part_is_not_sorted_by_class():
 def test_a_split_that_leaves_nothing_for_training_names_the_sizes(sizes, keys):
     with pytest.raises(InputError) as caught:
         split(iris(), **sizes)
-    assert caught.value.problems == [f"{keys}leaves none of the 150 rows for training; take fewer"]
+    assert caught.value.messages == [f"{keys}leaves none of the 150 rows for training; take fewer"]
 
 
 @pytest.mark.parametrize("size", [-1, -0.1, 1.0, 50.0, float("nan"), "a", None, True])
 def test_a_size_that_is_neither_fraction_nor_count_is_refused(size):
     with pytest.raises(InputError) as caught:
         split(iris(), test_size=size, valid_size=size, split="strat", split_seed=-1)
-    sizes, others = caught.value.problems[:2], caught.value.problems[2:]
+    sizes, others = caught.value.messages[:2], caught.value.messages[2:]
     for problem, key in zip(sizes, ("test_size", "valid_size"), strict=True):
         assert problem.startswith(f"dataset.{key}={size}: must be a fraction of the rows")
     assert others == [
@@ -144,6 +144,6 @@ def test_a_regression_cannot_be_stratified():
 def test_a_class_that_some_part_would_lack_is_named(counts, sizes, problem):
     with pytest.raises(InputError) as caught:
         split(with_classes(*counts), split="stratified", **sizes)
-    (message,) = caught.value.problems
+    (message,) = caught.value.messages
     assert message.startswith(f"dataset.split=stratified: {problem}; ")
     assert message.endswith("or use dataset.split=random")

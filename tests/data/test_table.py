@@ -22,7 +22,7 @@ def table(features=FEATURES, target=(0, 1, 1), **other):
 def problems_of(make):
     with pytest.raises(InputError) as caught:
         make()
-    return caught.value.problems
+    return caught.value.messages
 
 
 def test_a_table_keeps_its_values_and_types():

@@ -93,10 +93,10 @@ def test_kaimings_spread_counts_a_kernels_pixels_as_inputs() -> None:
 def test_rows_that_are_no_pictures_or_too_small_ones_are_refused() -> None:
     with pytest.raises(InputError) as refused:
         cnn(None, 2)
-    assert refused.value.problems == ["model=cnn: needs pictures, and the rows of the data set are none; use model=mlp"]
+    assert refused.value.messages == ["model=cnn: needs pictures, and the rows of the data set are none; use model=mlp"]
     with pytest.raises(InputError) as refused:
         cnn((1, 9, 5), 2, depth=3)
-    assert refused.value.problems == [
+    assert refused.value.messages == [
         "model.depth=3: each level halves the picture, and 9 x 5 can be halved 2 times at most; use fewer levels, or "
         "larger pictures"
     ]

@@ -228,8 +228,8 @@ REFUSED = {
 def test_a_halving_that_cannot_be_is_refused() -> None:
     with pytest.raises(InputError) as error:
         jobs_of([[f"sweep.halving={halving}"] for halving in REFUSED])
-    assert len(error.value.problems) == len(REFUSED)
-    for number, (told, problem) in enumerate(zip(error.value.problems, REFUSED.values(), strict=True)):
+    assert len(error.value.messages) == len(REFUSED)
+    for number, (told, problem) in enumerate(zip(error.value.messages, REFUSED.values(), strict=True)):
         assert problem in told
         assert told.endswith(f"(job {number})")
     with pytest.raises(InputError, match="there is no validation part"):

@@ -159,16 +159,16 @@ def test_every_mistake_of_every_job_is_told_once_with_the_jobs_that_make_it() ->
     batch = [["seed=1"], ["seed=-1"], ["seed=2", "epochs=0"], ["seed=-1", "epochs=0"], ["optimizer=sdg", "seed=3"]]
     with pytest.raises(InputError) as error:
         jobs_of(batch)
-    assert error.value.problems == [
+    assert error.value.messages == [
         "seed=-1: must be a whole number from 0 to 4294967295 (conf/config.yaml) (job 1, 3)",
         "epochs=0: must be a whole number from 1 (conf/config.yaml) (job 2, 3)",
         "optimizer=sdg: no such choice; did you mean `sgd`? It may be adagrad, adam, adamw, rmsprop, sgd (job 4)",
     ]
     with pytest.raises(InputError) as error:
         jobs_of([["optimizer.momentum=0.9", f"seed={seed}"] for seed in range(6)])
-    assert len(error.value.problems) == 1
-    assert "optimizer.momentum=0.9: optimizer=adam has no momentum" in error.value.problems[0]
-    assert "(job" not in error.value.problems[0]  # it is all jobs'
+    assert len(error.value.messages) == 1
+    assert "optimizer.momentum=0.9: optimizer=adam has no momentum" in error.value.messages[0]
+    assert "(job" not in error.value.messages[0]  # it is all jobs'
 
 
 def test_what_does_not_go_together_is_found_in_the_jobs_that_combine_it() -> None:

@@ -104,7 +104,7 @@ def test_mistakes_in_the_jobs_of_a_file_are_told_with_their_numbers(folder: Path
     (folder / "jobs.csv").write_text("seed,optimizer.lr\n1,0.1\n-2,0.1\n3,high\n")
     with pytest.raises(InputError) as error:
         sweep(*TINY, jobs_file=folder / "jobs.csv")
-    assert [text.rpartition(" (job ")[2] for text in error.value.problems] == ["1)", "2)"]
+    assert [text.rpartition(" (job ")[2] for text in error.value.messages] == ["1)", "2)"]
     assert not (folder / "sweep").exists()
 
 
@@ -160,7 +160,7 @@ def test_a_key_of_the_command_line_that_the_table_has_too_is_refused(folder: Pat
     (folder / "jobs.csv").write_text("seed,optimizer.lr\n1,0.1\n2,\n")
     with pytest.raises(InputError) as error:
         sweep(*TINY, "seed=1,2", "optimizer.lr=3", jobs_file=folder / "jobs.csv")
-    assert [problem.removesuffix(f"{folder}/jobs.csv; leave one out") for problem in error.value.problems] == [
+    assert [problem.removesuffix(f"{folder}/jobs.csv; leave one out") for problem in error.value.messages] == [
         "seed: set on the command line and in the column seed of ",
         "optimizer.lr: set on the command line and in the column optimizer.lr of ",
     ]

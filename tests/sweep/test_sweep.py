@@ -398,7 +398,7 @@ def test_a_file_that_changed_since_the_sweep_began_is_noticed(models: Path) -> N
 def test_mistakes_of_all_jobs_are_told_together_before_anything_is_written() -> None:
     with pytest.raises(InputError) as error:
         sweep(*SMALL, "seed=1,-2", "epochs=5,0", "optimizer.lr=0.1,high", "model.widht=3", "optimizer=adam,sdg")
-    told = error.value.problems
+    told = error.value.messages
     assert len(told) == 5
     assert "seed=-2: must be a whole number from 0" in "\n".join(told)
     assert any(text.startswith("epochs=0: ") and text.endswith("(job 8, 9, 10 and 5 more)") for text in told)

@@ -27,7 +27,7 @@ TINY = ("dataset=toy_regression", "epochs=2", "batch_size=5", "optimizer=sgd")
 def test_ranges_without_a_step_and_without_measure_are_refused(word: str, message: str, folder: Path) -> None:
     with pytest.raises(InputError) as refused:
         sweep(*TINY, *word.split())
-    assert message in refused.value.problems[0]
+    assert message in refused.value.messages[0]
     assert not Path("sweep").exists()
 
 
@@ -101,4 +101,4 @@ def test_networks_that_cannot_be_tried_are_told_with_their_jobs(folder: Path, mo
     Path("mine/model/gone.yaml").write_text("_target_: gone.Gone\ncode: 1\n", encoding="utf-8")
     with pytest.raises(InputError) as refused:
         sweep(*TINY, "model=gone", "model.code=7,8", folders=[Path("mine")])
-    assert refused.value.problems == ["it called sys.exit(7) (job 0)", "it called sys.exit(8) (job 1)"]
+    assert refused.value.messages == ["it called sys.exit(7) (job 0)", "it called sys.exit(8) (job 1)"]

@@ -7,13 +7,13 @@ from typing import NoReturn
 
 from ch12cli.cli.text.named import find
 from ch12cli.config.suggest import did_you_mean, nearest
-from ch12cli.errors import Answered, InputError
+from ch12cli.errors import HelpShown, InputError
 
 
 class Arguments(argparse.ArgumentParser):
     """An argparse parser that raises InputError instead of ending the program.
 
-    own_help: the verb itself answers --help; else its page is printed, and Answered raised.
+    own_help: the verb itself answers --help; else its page is printed, and HelpShown raised.
     """
 
     def __init__(self, verb: str, *, own_help: bool = False) -> None:
@@ -39,13 +39,13 @@ class Arguments(argparse.ArgumentParser):
             try:
                 check(options)
             except InputError as error:
-                problems += error.problems
+                problems += error.messages
             raise InputError(problems)
         if options.help and not self.own_help:
             from ch12cli.cli.help.overview import format_verb_help
 
             print(format_verb_help(self.verb, self))
-            raise Answered
+            raise HelpShown
         return options
 
     def hint(self, word: str, known: Sequence[str]) -> str:

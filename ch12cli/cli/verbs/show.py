@@ -175,5 +175,5 @@ def whole(read: Any, problems: list[str]) -> Any:
     try:
         return read()
     except InputError as error:
-        problems += error.problems
+        problems += error.messages
         return None
