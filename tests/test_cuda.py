@@ -24,11 +24,9 @@ from ch12cli.saved.predict import predict
 from ch12cli.saved.resume import resume_run
 from ch12cli.sweep.continuation import environment_apart
 from ch12cli.sweep.subprocess_call import DiedError
-from ch12cli.training.captured import CapturedStep, cuda_graph
 from ch12cli.training.checkpoint import load, save
 from tests.conftest import Silent
 from tests.sweep.driver import CPU, Together, one_thread, relative, settings_of, sweep
-from tests.training.test_captured import tape
 from tests.training.test_stack import OPTIMIZERS
 
 LIKE_ALONE = 1e-9  # relative, in float64
@@ -130,23 +128,6 @@ def test_a_stack_that_shrinks_and_is_taken_up_from_its_checkpoint_goes_on_bit_fo
     assert torch.equal(again.weights[-1], whole.weights[-1])
 
 
-@pytest.mark.parametrize("layout", ["narrow", "wide"])
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_the_step_of_a_stack_as_a_graph_is_the_step(
-    device: str, optimizer: str, layout: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("ch12cli.training.captured.WORTH", math.inf)
-    monkeypatch.setattr("ch12cli.training.stack.NARROW", math.inf if layout == "narrow" else 0)
-    ordinary, captured = (stacked(device, of_optimizer(optimizer, device=device)) for _ in range(2))
-    recorder = cuda_graph if device == "cuda" else tape
-    captured.training.compiled = CapturedStep(captured.training, recorder=recorder)
-    for together in (ordinary, captured):
-        together.go(2)
-        together.training.keep(np.array([0, 1, 3]))  # whose graph is another
-        together.go(2)
-    assert relative(captured.weights[-1].cpu(), ordinary.weights[-1].cpu()) < LIKE_ALONE
-
-
 def test_masks_of_dropout_are_the_same_again_and_on_any_device(device: str) -> None:
     def trained(on: str) -> torch.Tensor:
         return stacked(on, of_optimizer("adam", device=on, **{"model.dropout": 0.4})).go(3).weights[-1].cpu()
@@ -224,10 +205,9 @@ def test_what_was_written_loads_on_a_machine_without_a_gpu(device: str) -> None:
 
 
 # in a process of its own: workers are forked, which a process that has used a GPU may not do
-@pytest.mark.parametrize("more", [(), ("sweep.compile=true",)], ids=["as it is", "compiled"])
-def test_a_whole_sweep_equals_its_jobs_alone_and_loads_anywhere(device: str, more: tuple[str, ...]) -> None:
+def test_a_whole_sweep_equals_its_jobs_alone_and_loads_anywhere(device: str) -> None:
     words = ("-m", "ch12cli", "train", "-m", f"device={device}", "epochs=4", "precision=float64", "batch_size=8")
-    lines = ("seed=range(6)", "optimizer.lr=0.01,0.001,1e30", "sweep.verify=4", "hydra.sweep.dir=sweep", *more)
+    lines = ("seed=range(6)", "optimizer.lr=0.01,0.001,1e30", "sweep.verify=4", "hydra.sweep.dir=sweep")
     done = subprocess.run([sys.executable, *words, *lines], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     rows = read_table(Path("sweep/sweep.csv"))

@@ -14,7 +14,7 @@ from ch12cli.files.atomic import read_file
 from ch12cli.files.hydra_folder import LARGEST, LOADER, NAMES_A_KEY, WRITTEN_LAST, is_bounded
 
 LATER = {"logger": "csv"}  # keys that came later, and what runs without them did
-LATER_OF_SWEEP = {"compile": False}
+WITHDRAWN = ("sweep.compile",)  # keys of earlier versions that no longer exist
 
 
 def read_recorded(folder: Path) -> tuple[dict[str, Any], dict[str, str | None]]:
@@ -39,9 +39,12 @@ def read_recorded(folder: Path) -> tuple[dict[str, Any], dict[str, str | None]]:
 
 
 def with_later_keys(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of a run of an earlier version, which had not all keys, as that version meant them."""
+    """Returns settings of an earlier version with this version's keys: later ones added, withdrawn ones dropped."""
     sweep = settings.get("sweep")
-    return {**LATER, **settings, **({"sweep": {**LATER_OF_SWEEP, **sweep}} if isinstance(sweep, Mapping) else {})}
+    if isinstance(sweep, Mapping):
+        kept = {key: value for key, value in sweep.items() if f"sweep.{key}" not in WITHDRAWN}
+        settings = {**settings, "sweep": kept}
+    return {**LATER, **settings}
 
 
 def only_values(node: Any, config: Mapping[str, Any]) -> bool:

@@ -78,10 +78,6 @@ KEYS: dict[str, Key] = {
     "sweep.processes": Key(
         Or("auto", Whole(1, 1024)), "processes that train beside each other; auto: one a core, one for a GPU"
     ),
-    "sweep.compile": Key(
-        Truth(),
-        "compile the step of a stack, where it saves time: narrow networks in long runs on a CPU; a graph on a GPU",
-    ),
     "sweep.fail_fast": Key(Truth(), "end the sweep when a job fails, instead of going on with the others"),
     "sweep.verify": Key(Whole(0), "so many finished jobs are trained again by themselves, and the difference shown"),
     "sweep.halving": Key(

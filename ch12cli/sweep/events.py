@@ -29,17 +29,11 @@ class Unstacked(NamedTuple):
     then: str
 
 
-class Uncompiled(NamedTuple):
-    """A stack's step could not be compiled; it is trained as it is."""
-
-    reason: str
-
-
 class Trying(NamedTuple):
     """The network of a job is about to be built by itself; None: that has been done with all of an item."""
 
     number: int | None
 
 
-Told = Done | Progress | Unstacked | Uncompiled
+Told = Done | Progress | Unstacked
 Event = Told | Trying

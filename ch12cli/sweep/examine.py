@@ -15,7 +15,6 @@ from ch12cli.sweep.groups import STACKED_OPTIMIZERS, Group
 from ch12cli.sweep.jobs import located
 from ch12cli.sweep.subprocess_call import DiedError, call_in_subprocess
 from ch12cli.sweep.worker import Worker
-from ch12cli.training.compiled import can_compile
 from ch12cli.training.network import Network
 from ch12cli.training.stack import CannotStackError, Stack
 
@@ -29,13 +28,11 @@ OURS = ("torch.", "ch12cli.", "auto")  # how targets begin that run nobody else'
 class Found(NamedTuple):
     """What trying a group's network gave. parameters, values: as in Group; problems: with the input.
 
-    reason: why it cannot be stacked; failed: what a user's own code raised, for the jobs themselves to fail of;
-    compilable: whether the step of its stack can be compiled.
+    reason: why it cannot be stacked; failed: what a user's own code raised, for the jobs themselves to fail of.
     """
 
     parameters: int = 0
     values: int = 0
-    compilable: bool = False
     problems: tuple[str, ...] = ()
     reason: str = ""
     failed: str = ""
@@ -61,8 +58,7 @@ def examine(groups: Sequence[Group], worker: Worker) -> None:
             continue
         found = try_group_in_subprocess(group, task) if runs_user_code(group.settings) else try_group(group, task)
         note(problems, found.problems, group)
-        group.parameters, group.values, group.compilable = found.parameters, found.values, found.compilable
-        group.steps = group.settings["epochs"] * -(-len(task.data.train.x) // group.settings["batch_size"])
+        group.parameters, group.values = found.parameters, found.values
         sound += not found.failed
         if found.failed:
             note(failed, [found.failed], group)
@@ -86,7 +82,7 @@ def runs_user_code(settings: Mapping[str, Any]) -> bool:
 
 def try_group(group: Group, task: Task) -> Found:
     """What comes of building and trying the group's first network."""
-    parameters, values, compilable = 0, 0, False
+    parameters, values = 0, 0
     try:
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(TRIAL)
@@ -96,7 +92,6 @@ def try_group(group: Group, task: Task) -> Found:
             if not group.reason:
                 size = group.settings["batch_size"]
                 network = Stack(modules, [0, 1], device=torch.device("cpu"), dtype=torch.float32, batch_size=size)
-                compilable = can_compile(network, choose_device(group.settings["device"]))
                 try_stack(network, part.x.expand(2, *part.x.shape))
             alone = Network(modules[0], device=torch.device("cpu"))
             check_fit(alone, task, part)
@@ -110,7 +105,7 @@ def try_group(group: Group, task: Task) -> Found:
         return Found(problems=tuple(error.messages))
     except SystemExit as error:
         return Found(failed=f"it called sys.exit({error.code!r})")
-    return Found(parameters, values, compilable, reason=why_not_worth(group, modules[0], values))
+    return Found(parameters, values, reason=why_not_worth(group, modules[0], values))
 
 
 def why_not_worth(group: Group, module: nn.Module, values: int) -> str:

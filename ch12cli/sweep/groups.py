@@ -28,8 +28,7 @@ class Group:
     """Jobs of one structure. reason: why they are trained one by one; empty if they are trained as a stack.
 
     parameters: of one of their networks, once it has been built; values: that its layers give for a row; unmeasured:
-    why there is no estimate of it; compilable: whether the step of its stacks can be compiled, compiled: whether it is
-    to be; steps: of a run, in all.
+    why there is no estimate of it.
     """
 
     jobs: list[SweepJob]
@@ -37,9 +36,6 @@ class Group:
     parameters: int = 0
     values: int = 0
     unmeasured: str = ""
-    compilable: bool = False
-    steps: int = 0
-    compiled: bool = False
 
     @cached_property
     def settings(self) -> dict[str, Any]:

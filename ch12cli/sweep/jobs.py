@@ -19,7 +19,7 @@ from ch12cli.errors import InputError
 from ch12cli.files.hydra_folder import flatten
 
 # What does not touch a job's result: how data are loaded, in how many threads, what is written, how jobs are stacked.
-STACKING = tuple(f"sweep.{name}" for name in ("max_stacked", "processes", "compile", "fail_fast", "verify"))
+STACKING = tuple(f"sweep.{name}" for name in ("max_stacked", "processes", "fail_fast", "verify"))
 IRRELEVANT = ("workers", "pin_memory", "threads", "logger", "checkpoint.", *STACKING)
 
 REFERENCE = re.compile(r"\$\{([^}]*)\}")

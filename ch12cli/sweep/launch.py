@@ -17,7 +17,7 @@ from ch12cli.run.signals import Terminated, sigterm_raises
 from ch12cli.run.start import when_mended
 from ch12cli.sweep.callbacks import SteadfastSweep, SweepWatcher
 from ch12cli.sweep.continuation import look_back
-from ch12cli.sweep.events import Done, Progress, Uncompiled, Unstacked
+from ch12cli.sweep.events import Done, Progress, Unstacked
 from ch12cli.sweep.examined import examined_plan
 from ch12cli.sweep.job_directories import full_config, place_of
 from ch12cli.sweep.jobs import SweepJob
@@ -125,7 +125,6 @@ class Launch:
         """Does the items; tables, shows and tells callbacks of each job that ends."""
         fail_fast = any(group.settings["sweep"]["fail_fast"] for group in plan.groups)
         waiting = Waiting(table)
-        told: set[str] = set()  # why stacks were not compiled
         ended = set(plan.done)  # a stack that is taken up may tell again of jobs that have ended
         far = Reached(self.directory)
         late: list[WorkItem] = []
@@ -141,13 +140,6 @@ class Launch:
                 if isinstance(event, Unstacked):
                     text = f"a stack of {event.runs} jobs failed; they are trained {event.then}: {event.reason}"
                     self.watcher.message(text, warning=True)
-                    continue
-                if isinstance(event, Uncompiled):
-                    if event.reason not in told:
-                        told.add(event.reason)
-                        self.watcher.message(
-                            f"sweep.compile=true: stacks are not compiled: {event.reason}", warning=True
-                        )
                     continue
                 if event.number in ended:
                     continue

@@ -10,7 +10,6 @@ from ch12cli.errors import InputError
 from ch12cli.files.atomic import machine_errors, read_file, write_whole
 from ch12cli.files.run_directory import checksum
 from ch12cli.files.sweep_csv import STATE
-from ch12cli.run.task import choose_device
 from ch12cli.sweep.groups import Group, groups_of
 from ch12cli.sweep.job_directories import place_of, refuse_strangers, require_apart
 from ch12cli.sweep.jobs import SweepJob
@@ -18,7 +17,6 @@ from ch12cli.sweep.record import HydraFiles
 from ch12cli.sweep.stack_size import processes_for, runs_that_fit, stacks_of
 from ch12cli.sweep.unchanged import require_unchanged
 from ch12cli.sweep.work_item import WorkItem, checkpoint_name
-from ch12cli.training.compiled import pays
 
 PLAN = "plan.json"
 
@@ -101,17 +99,6 @@ def number_jobs(jobs: Sequence[SweepJob], known: Mapping[str, int]) -> dict[str,
     return numbers
 
 
-def is_worth_compiling(group: Group) -> bool:
-    """Whether the step of a group's stacks is to be compiled: asked for, possible, and faster in all."""
-    settings = group.settings
-    if group.reason or not (settings["sweep"]["compile"] and group.compilable):
-        return False
-    if choose_device(settings["device"]).type == "cuda":
-        return True  # it takes less than a second, and what is no faster is not used
-    runs = stacks_of(group, len(group.jobs))[0]  # each stack is compiled for itself
-    return pays(runs=runs, parameters=group.parameters, steps=group.steps)
-
-
 def settle(jobs: Sequence[SweepJob], sweep_dir: Path, known: Known) -> tuple[dict[int, SweepJob], set[int]]:
     """The jobs by their numbers, each with its place, equal ones once; and the numbers of those that were begun."""
     numbers, places = number_jobs(jobs, known.numbers), known.places
@@ -146,8 +133,6 @@ def make_plan(
     done = {number for number in begun if is_done(by_number[number])}
     groups = groups_of(list(by_number.values()))
     examine(groups)
-    for group in groups:
-        group.compiled = is_worth_compiling(group)
     group_of = {job.number: index for index, group in enumerate(groups) for job in group.jobs}
     items: list[WorkItem] = []
     spent: list[WorkItem] = []

@@ -8,7 +8,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from ch12cli.config.check import value_problem
-from ch12cli.config.recorded import with_later_keys
+from ch12cli.config.recorded import WITHDRAWN, with_later_keys
 from ch12cli.errors import InputError
 from ch12cli.files.hydra_folder import flatten
 from ch12cli.files.sweep_csv import STATE, SWEEP
@@ -76,7 +76,9 @@ def read_base(base: Mapping[str, Any], *, where: str, trust: bool) -> Base:
 
 def read_job(job: Mapping[str, Any], bases: list[Base], *, where: str) -> SweepJob:
     base = bases[int(job["base"])]
-    made = SweepJob(int(job["number"]), tuple(map(str, job["lines"])), base, dict(job["changes"]))
+    lines = tuple(line for line in map(str, job["lines"]) if line.partition("=")[0] not in WITHDRAWN)
+    changes = {key: value for key, value in dict(job["changes"]).items() if key not in WITHDRAWN}
+    made = SweepJob(int(job["number"]), lines, base, changes)
     if not stays_inside(str(job["directory"])):
         made.problems.append(f"its directory {job['directory']!r} is not below the sweep's own")
     for key, value in made.changes.items():

@@ -19,13 +19,11 @@ from ch12cli.run.recorder import result_of, run_state, surroundings_of
 from ch12cli.run.sessions import environment_of, plain_of, sitting
 from ch12cli.run.signals import sigterm_held
 from ch12cli.run.task import Task, tensors
-from ch12cli.sweep.events import Done, Event, Progress, Uncompiled
+from ch12cli.sweep.events import Done, Event, Progress
 from ch12cli.sweep.jobs import SweepJob
 from ch12cli.sweep.metrics_table import Figures
 from ch12cli.sweep.record import HydraFiles, write_directory
-from ch12cli.training.captured import CapturedStep
 from ch12cli.training.checkpoint import Checkpoints
-from ch12cli.training.compiled import CannotCompileError, CompiledStep
 from ch12cli.training.loop import Epoch
 
 LEAVE = 0.5  # of a stack must be done before the done ones leave it: each leaving copies everything
@@ -34,7 +32,7 @@ LEAVE = 0.5  # of a stack must be done before the done ones leave it: each leavi
 class StackRun:
     """A stack in training: the loop's bookkeeping of who is still running, and the record of each run.
 
-    directories: one a job; compiled: whether the step is to be.
+    directories: one a job.
     """
 
     def __init__(
@@ -45,10 +43,9 @@ class StackRun:
         *,
         directories: Sequence[Path],
         hydra: HydraFiles,
-        compiled: bool = False,
     ) -> None:
         self.jobs, self.task, self.device = jobs, task, device
-        self.directories, self.hydra, self.compiled = directories, hydra, compiled
+        self.directories, self.hydra = directories, hydra
         self.training, self.network, self.streams = build_stack([job.settings for job in jobs], task, device)
         self.figures = Figures(len(jobs))
         self.history: dict[str, Any] = {}  # of the stack's sittings (runs/history.py)
@@ -67,13 +64,6 @@ class StackRun:
 
     def run(self, checkpoints: Checkpoints | None, *, until: int) -> Iterator[Event]:
         """Trains to the end of an epoch. What a resume needs goes to `checkpoints` now and then."""
-        if self.compiled and self.training.compiled is None:
-            try:
-                kind = CapturedStep if self.device.type == "cuda" else CompiledStep
-                self.training.compiled = kind(self.training)
-            except CannotCompileError as error:
-                self.compiled = False
-                yield Uncompiled(str(error))
         while not self.done.all() and self.training.epoch < until:
             before, members = self.boundary, self.members
             epoch = self.training.one_epoch()
@@ -228,7 +218,6 @@ class StackRun:
             "figures": self.figures.state_dict(training["epoch"]),
             "epochs": torch.from_numpy(self.epochs),
             "done": torch.from_numpy(self.done),
-            "compiled": self.compiled,
             "seconds": time.perf_counter() - self.start + self.spent,
         }
 
@@ -241,7 +230,6 @@ class StackRun:
         self.history = resumed(plain_of(state, "history"), sitting(state, self.device, changes={}, before={}))
         self.epochs, self.done = state["epochs"].numpy().copy(), state["done"].numpy().copy()
         self.network.masks.step, self.spent = state["training"]["step"], state["seconds"]
-        self.compiled = state.get("compiled", False)
         self.boundary, self.written = self.state_of_training(), self.training.epoch
 
 

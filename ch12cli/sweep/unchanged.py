@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ch12cli.config.choices import top_level
+from ch12cli.config.recorded import WITHDRAWN
 from ch12cli.config.values import shown
 from ch12cli.errors import InputError
 from ch12cli.files.hydra_folder import flatten
@@ -58,7 +59,7 @@ def require_unchanged(
 
 def differ(key: str, was: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     """Whether a key has two values. One that is missing because ch12 did not have it then had its default."""
-    if key.startswith(IRRELEVANT):
+    if key.startswith(IRRELEVANT) or key in WITHDRAWN:
         return False
     old, new = was.get(key, ABSENT), now.get(key, ABSENT)
     if old is ABSENT and key in top_level():

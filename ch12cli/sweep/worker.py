@@ -131,13 +131,10 @@ class Worker:
                 raise
 
     def build(self, numbers: Sequence[int], item: WorkItem, device: torch.device) -> StackRun:
-        compiled = self.groups[item.group].compiled and item.checkpoint is not None  # not what is left of one
         jobs = [self.jobs[number] for number in numbers]
         directories = [self.directory_of(job) for job in jobs]
         try:
-            return StackRun(
-                jobs, self.task(item.group), device, directories=directories, hydra=self.hydra, compiled=compiled
-            )
+            return StackRun(jobs, self.task(item.group), device, directories=directories, hydra=self.hydra)
         except (Terminated, MachineError, KeyboardInterrupt):
             raise
         except BaseException as error:

@@ -52,13 +52,6 @@ class Source(Protocol):
     def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
 
 
-class Compiled(Protocol):
-    """A stack's whole step, for the batches that it takes."""
-
-    def takes(self, x: Tensor) -> bool: ...
-    def __call__(self, x: Tensor, y: Tensor, lr: Any) -> tuple[Tensor, Tensor]: ...
-
-
 @dataclass(frozen=True)
 class Limits:
     """What bounds the training. monitor: the column that picks the best epoch; epochs: passes over the data."""
@@ -108,7 +101,6 @@ class Training:
         self.best, self.stopping, self.limits = best, stopping, limits
         self.epoch = 0  # epochs done
         self.best_state = network.snapshot()
-        self.compiled: Compiled | None = None
 
     def epochs(self) -> Iterator[Epoch]:
         """Trains epoch by epoch to the last. A run that diverged or stopped is the caller's to end."""
@@ -151,11 +143,6 @@ class Training:
         for (x, y), lr in zip(
             self.source.batches(order), rates if network.stacked else rates[:, 0].tolist(), strict=True
         ):
-            if self.compiled is not None and self.compiled.takes(x):
-                loss, prediction = self.compiled(x, y, lr)
-                losses.append(loss)
-                predictions.append(prediction)
-                continue
             loss, prediction = network.differentiate(loss_of, x, y)
             losses.append(loss.item() if watch else loss)
             if watch and not math.isfinite(losses[-1]):

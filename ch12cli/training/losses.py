@@ -77,10 +77,6 @@ class StackedLoss:
         """prediction: (rows, classes, runs); target: (rows, 1, runs). The gradient: (softmax - one-hot) / rows."""
         rows = len(target)
         log_probability = torch.log_softmax(prediction, 1)
-        if torch.compiler.is_compiling():  # to which a comparison is cheap, and picking elements is not
-            hot = torch.arange(prediction.shape[1]).view(1, -1, 1) == target  # (rows, classes, runs)
-            loss = torch.where(hot, log_probability, 0.0).sum((0, 1)).div(-rows)
-            return loss, ((log_probability.exp() - hot.to(prediction.dtype)) / rows).permute(2, 0, 1)
         loss = log_probability.gather(1, target).sum((0, 1)).div_(-rows)
         gradient = log_probability.exp_()
         gradient.scatter_add_(1, target, gradient.new_full((1, 1, 1), -1.0).expand(target.shape))

@@ -97,7 +97,7 @@ class Adam(Optimizer):
         self._beta2, self._eps = self._operand(beta2), self._operand(eps)
         stacked_on_cpu = self.parameters.dim() == 2 and self.parameters.device.type == "cpu"
         shared = not any(isinstance(value, np.ndarray) for value in (beta1, beta2, eps))
-        fused = self.may_fuse and stacked_on_cpu and shared and self.parameters.numel() >= FUSED_FROM
+        fused = stacked_on_cpu and shared and self.parameters.numel() >= FUSED_FROM
         self._update = torch.empty_like(self.parameters) if fused else None
         self._count = torch.zeros(())  # steps, as the fused kernel wants them
 

@@ -36,10 +36,6 @@ def sum_of_products(
 
     out: where to put it. As a chain of multiply-and-add over the axis nothing larger than the result is ever in memory.
     """
-    if torch.compiler.is_compiling():  # which sums without having the products in memory
-        total = (left * right).sum(axis)
-        total = total if start is None else total + start
-        return total if out is None else out.copy_(total)
     values = math.prod(map(max, left.shape, right.shape)) // left.shape[axis]
     if out is None and values < CHAIN:
         total = torch.mul(left, right).sum(axis)

@@ -27,8 +27,6 @@ class Optimizer:
     `lr` among the settings is only checked: the schedule gives the rate of each step.
     """
 
-    may_fuse = True  # whether torch's fused kernels may be used, which torch.compile cannot follow
-
     def __init__(self, parameters: Tensor, **values: Value) -> None:
         _check(values)
         self.parameters = parameters.detach()  # shares the memory; autograd does not see the updates
@@ -76,11 +74,6 @@ class Optimizer:
         self.values = {name: v[kept] if isinstance(v, np.ndarray) else v for name, v in self.values.items()}
         self._prepare()
 
-    def unfuse(self) -> None:
-        """No fused kernel is used from now on."""
-        self.may_fuse = False
-        self._prepare()
-
     def _add_state(self, *names: str) -> None:
         for name in names:
             self.state[name] = torch.zeros_like(self.parameters)  # in the parameters' own layout of memory
@@ -93,8 +86,7 @@ class Optimizer:
     def _prepare(self) -> None:
         """Computes once, for the values as they are, what no step changes."""
         decay = self.values["weight_decay"]
-        # where the runs differ it stays, also when only those without it are left: a compiled step counts on it
-        self._weight_decay = self._scale(decay) if isinstance(decay, np.ndarray) or decay else None
+        self._weight_decay = None if is_zero(decay) else self._scale(decay)
 
     def _scale(self, value: Value) -> Scale:
         """The value for `alpha=`, `value=` or a lerp's weight: a number as it is, one for each run as a column."""
@@ -133,8 +125,7 @@ def add_square(target: Tensor, other: Tensor, scale: Scale) -> Tensor:
 def add_quotient(target: Tensor, numerator: Tensor, denominator: Tensor, scale: Scale) -> Tensor:
     """target += scale * numerator / denominator; the denominator's memory is used up."""
     if isinstance(scale, Tensor):
-        out = None if torch.compiler.is_compiling() else denominator  # which has its own ways to save memory
-        return target.addcmul_(torch.div(numerator, denominator, out=out), scale)
+        return target.addcmul_(torch.div(numerator, denominator, out=denominator), scale)
     return target.addcdiv_(numerator, denominator, value=scale)
 
 

@@ -22,7 +22,6 @@ NAMES = {
     "wide": "wide networks, against the machine's matrix products",
     "layouts": "the two layouts of a stack, against each other",
     "listing": "ten thousand runs listed and compared, against reading their files",
-    "compiled": "the compiled step of a stack, against its ordinary step",
     "durability": "checkpoints and fsync, against a run without them",
 }
 MODULES = {"process": "whole"}  # where the name is taken

@@ -15,7 +15,7 @@ import pytest
 
 from ch12cli.cli.main import main
 from ch12cli.errors import InputError
-from ch12cli.files.run_directory import read_result
+from ch12cli.files.run_directory import checksum, read_result
 from ch12cli.files.sweep_csv import read_table
 from ch12cli.run.start import train_single
 from ch12cli.saved.resume import resume_run
@@ -169,6 +169,29 @@ def test_a_checkpoint_of_a_stack_holds_no_more_than_has_been_trained() -> None:
 
 
 @pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("again", ["resume", "the same command"])
+@pytest.mark.usefixtures("folder")
+def test_a_sweep_planned_with_a_withdrawn_key_is_continued(again: str) -> None:
+    """An earlier version had the key `sweep.compile`."""
+    words = ("seed=1,2", "batch_size=16", "checkpoint.every=1")
+    path = killed_stack(*words) / ".ch12" / "plan.json"
+    plan = json.loads(path.read_text(encoding="utf-8"))
+    plan.pop("checksum")
+    for base in plan["bases"]:
+        base["settings"]["sweep"]["compile"] = base["written"]["sweep"]["compile"] = False
+    for job in plan["jobs"]:
+        job["lines"].append("sweep.compile=true")
+        job["changes"]["sweep.compile"] = True
+    path.write_text(json.dumps({**plan, "checksum": checksum(plan)}), encoding="utf-8")
+    if again == "resume":
+        resume_sweep(Path("cut"), watcher=Looker())
+    else:
+        sweep(*words, "epochs=150", into="cut")
+    rows = table(Path("cut"))
+    assert [row["status"] for row in rows.values()] == ["finished", "finished"]
+    assert not any("sweep.compile" in row for row in rows.values())
+
+
 def test_a_finished_sweep_is_left_as_it_is() -> None:
     sweep(*TINY, "seed=range(4)")
     before = stamps(Path("sweep"))

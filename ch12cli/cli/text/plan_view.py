@@ -161,8 +161,7 @@ def format_groups(
     ]
     for index, group in enumerate(plan.groups[:GROUPS]):
         row = [f"{index + 1}", *(_cell(of_groups[index]) for of_groups in keys.values())]
-        compiled = ", compiled" if group.compiled and index in items else ""
-        row += [(describe_items(items.get(index, ())) or "-") + compiled, f"{len(group.jobs):,}"]
+        row += [describe_items(items.get(index, ())) or "-", f"{len(group.jobs):,}"]
         row += [f"{sum(job.number in done for job in group.jobs):,}"] if done else []
         if estimates:
             estimate = estimates[index]
