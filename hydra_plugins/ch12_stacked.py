@@ -23,4 +23,5 @@ class StackedLauncher(Launcher):
         self.callbacks = hydra_context.callbacks  # the sweep's own: a callback may count its jobs
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        return self.task.launch(self.callbacks, job_overrides, initial_job_idx)
+        done: Sequence[JobReturn] = self.task.launch(self.callbacks, job_overrides, initial_job_idx)
+        return done

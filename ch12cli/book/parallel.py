@@ -83,7 +83,7 @@ def loops(a: list[float], b: list[float], m: list[list[float]], n: list[list[flo
 def by_torch(*arrays: Any) -> list[float]:
     *values, device = arrays
     a, b, m, n = (torch.from_numpy(value).to(device) for value in values)
-    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    wait: Callable[[], None] = torch.cuda.synchronize if device.type == "cuda" else lambda: None
 
     def waited(work: Work) -> Work:
         def call() -> None:

@@ -5,7 +5,7 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 
 class Rule(Protocol):
@@ -19,7 +19,7 @@ class Rule(Protocol):
 LARGEST = 10**9  # of a whole number without a bound of its own: what counts epochs or rows fits in memory and in int64
 
 
-def is_whole(value: Any) -> bool:
+def is_whole(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 

@@ -31,7 +31,7 @@ def locate(key: str, target: str) -> Callable[..., Any]:
     return found
 
 
-def _walk(key: str, target: str, parts: list[str]) -> Any:
+def _walk(key: str, target: str, parts: list[str]) -> object:
     """Imports as many leading parts as are modules, then takes attributes."""
     found: Any = None
     for end, part in enumerate(parts, start=1):

@@ -37,4 +37,5 @@ def _figure(name: str, random: np.random.RandomState) -> npt.NDArray[np.uint8]:
     while GREY @ (figure - ground) < CONTRAST:
         ground, figure = random.uniform(0, 1, (2, 3))
     picture = np.where(inside[:, :, None], figure, ground) + random.uniform(-NOISE, NOISE, (SIDE, SIDE, 1))
-    return (picture.clip(0, 1) * 255).round().astype(np.uint8)
+    values: npt.NDArray[np.uint8] = (picture.clip(0, 1) * 255).round().astype(np.uint8)
+    return values

@@ -98,8 +98,10 @@ def optimizer_class(settings: Mapping[str, Any]) -> tuple[Callable[..., Any], di
 def build_optimizer(settings: Mapping[str, Any], network: Network) -> Optimizer:
     kind, arguments = optimizer_class(settings)
     if kind in OPTIMIZERS.values():
-        return call("optimizer", kind, arguments, network.parameters)
-    return call("optimizer", TorchOptimizer, arguments, kind, network.trained)
+        optimizer: Optimizer = call("optimizer", kind, arguments, network.parameters)
+    else:
+        optimizer = call("optimizer", TorchOptimizer, arguments, kind, network.trained)
+    return optimizer
 
 
 def build_schedule(settings: Mapping[str, Any], *, steps_per_epoch: int, minimise: bool, lr: Any) -> Schedule:
@@ -110,7 +112,8 @@ def build_schedule(settings: Mapping[str, Any], *, steps_per_epoch: int, minimis
             f"scheduler._target_={node['_target_']}: must be a subclass of ch12cli.training.schedules.Schedule"
         )
     offered = {"lr": lr, "epochs": settings["epochs"], "steps_per_epoch": steps_per_epoch, "minimise": minimise}
-    return build("scheduler", node, offered=offered)
+    schedule: Schedule = build("scheduler", node, offered=offered)
+    return schedule
 
 
 def build_training(settings: Mapping[str, Any], task: Task, device: torch.device) -> tuple[Training, Network]:

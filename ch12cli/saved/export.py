@@ -54,7 +54,7 @@ class Scaled(nn.Module):
     def forward(self, features: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         if self.fill is not None:
             features = torch.where(torch.isnan(features), self.fill, features)
-        prediction = self.network((features - self.mean) / self.deviation)
+        prediction: Tensor = self.network((features - self.mean) / self.deviation)
         if not self.classes:
             return prediction
         return prediction, probabilities(prediction, output=self.output).to(prediction.dtype)

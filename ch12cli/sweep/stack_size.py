@@ -23,7 +23,8 @@ COPIES_OF_STEP = 6  # of them that a step goes through
 def bytes_of_step(group: Group, *, copies: int = COPIES_OF_STEP) -> int:
     """About how much memory a step goes through for one run of a stack."""
     size = 8 if group.settings["precision"] == "float64" else 4
-    return size * (copies * group.parameters + PASSES * group.settings["batch_size"] * group.values)
+    batch_size: int = group.settings["batch_size"]
+    return size * (copies * group.parameters + PASSES * batch_size * group.values)
 
 
 def bytes_of_run(group: Group) -> int:

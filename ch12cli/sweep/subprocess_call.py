@@ -22,7 +22,7 @@ def call_in_subprocess(function: Callable[..., Result], *arguments: Any) -> Resu
     process.start()
     theirs.close()
     try:
-        result: Any = ours.recv()
+        result: Result | MachineError = ours.recv()
     except EOFError:
         process.join()
         raise DiedError(how_it_died(process.exitcode)) from None

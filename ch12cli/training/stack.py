@@ -96,9 +96,10 @@ class Stack:
         parameters = {name: view.requires_grad_() for name, (view, _) in zip(self.names, views, strict=True)}
 
         def one(values: Mapping[str, Tensor], x: Tensor) -> Tensor:
-            return functional_call(self.module, dict(values), (x,))
+            prediction: Tensor = functional_call(self.module, dict(values), (x,))
+            return prediction
 
-        stacked = vmap(one)
+        stacked: Callable[[Mapping[str, Tensor], Tensor], Tensor] = vmap(one)
         return lambda x: stacked(parameters, x)
 
     def __call__(self, x: Tensor) -> Tensor:
