@@ -83,6 +83,16 @@ def test_the_wheel_holds_code_configuration_and_the_launcher_as_a_namespace_pack
     assert "hydra_plugins/__init__.py" not in names
 
 
+def test_the_wheel_names_its_licence_and_carries_the_text(wheel: Path) -> None:
+    archive = zipfile.ZipFile(wheel)
+    (metadata,) = [archive.read(name).decode() for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+    (text,) = [archive.read(name).decode() for name in archive.namelist() if name.endswith("licenses/LICENSE")]
+    assert "\nLicense-Expression: MIT\n" in metadata
+    assert "\nVersion: 0.2.0\n" in metadata
+    assert text.startswith("MIT License")
+    assert "the ch12 contributors" in text
+
+
 def test_code_configuration_and_launcher_come_from_the_install(installed: Installed, tmp_path: Path) -> None:
     program = (
         "import ch12cli, hydra_plugins.ch12_stacked as plugin\n"
