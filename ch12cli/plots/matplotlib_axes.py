@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from ch12cli.files.untrusted_text import escape_controls
 from ch12cli.plots.plot import Axis
 
 if TYPE_CHECKING:
@@ -34,5 +35,4 @@ def few(names: tuple[str, ...]) -> bool:
 def plain(text: str) -> str:
     """A text as it is: matplotlib would read what stands between dollar signs as mathematics. Control characters, and
     what UTF-8 has no bytes for, as escapes."""
-    shown = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
-    return shown.replace("$", r"\$")
+    return escape_controls(text).replace("$", r"\$")

@@ -8,6 +8,7 @@ from dataclasses import replace
 from html import escape
 from pathlib import Path
 
+from ch12cli.files.untrusted_text import escape_controls
 from ch12cli.plots.colours import LINES
 from ch12cli.plots.matplotlib_file import FOREGROUND, render
 from ch12cli.plots.plot import Grid, Lines, Picture
@@ -18,8 +19,7 @@ OUTER = re.compile(r"<svg [^>]*?(viewBox=\"[^\"]+\")[^>]*>")
 
 def shown(text: object) -> str:
     """A text as HTML; control characters as escapes, which would not be seen."""
-    letters = (letter if letter.isprintable() else repr(letter)[1:-1] for letter in str(text))
-    return escape("".join(letters))
+    return escape(escape_controls(str(text)))
 
 
 def document(title: str, sections: Iterable[str]) -> bytes:

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from ch12cli.errors import InputError
+from ch12cli.files.untrusted_text import escape_controls
 from ch12cli.plots.plot import Values
 from ch12cli.run.recorder import Row
 from ch12cli.run.train import Job
@@ -141,7 +142,7 @@ def accuracy_of(job: Job, *, by_class: bool, part: str) -> list[str]:
 
 def one_line(text: str) -> str:
     """A text that stays within a comment, whatever it holds."""
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+    return escape_controls(text)
 
 
 def layers_of(module: nn.Module, *, init: str) -> list[str]:

@@ -155,7 +155,7 @@ def test_markdown_is_a_table(compare: Callable[..., str]) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "compare: what?"),
+        ([], "compare: no run given"),
         (["run0"], "a single run"),
         (["sweep", "run0"], "is a sweep, which is compared by itself"),
         (["run0", "nothing"], "no such directory"),

@@ -15,7 +15,8 @@ import pytest
 import yaml
 
 from ch12cli.cli.help.candidates import answer_for
-from ch12cli.cli.main import VERBS, main
+from ch12cli.cli.main import main
+from ch12cli.cli.verbs import VERBS
 from ch12cli.cli.verbs.completion import INSTALL, SCRIPTS, format_completion_help, query, split_line
 
 ROOT = Path(__file__).parents[2]

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from ch12cli.cli.text.console import StreamConsole, printable
+from ch12cli.cli.text.console import StreamConsole, printable_on
 from ch12cli.cli.text.progress import format_progress
 from ch12cli.cli.text.run_display import RunDisplay, log_stride
 
@@ -257,7 +257,7 @@ def test_control_characters_in_names_cannot_reach_the_terminal():
 def test_names_that_an_ascii_stream_cannot_hold_are_escaped():
     output = show_run(make_console(encoding="ascii"), rows=make_rows(1), directory=Path("/data/jürgen/läufe"))
     assert output.endswith("/data/j\\xfcrgen/l\\xe4ufe\n")
-    assert printable("/data/jürgen/\udcff", make_console()) == "/data/jürgen/\\udcff"
+    assert printable_on(make_console(), "/data/jürgen/\udcff") == "/data/jürgen/\\udcff"
 
 
 def test_messages_stand_above_the_live_display_and_leave_it_whole():

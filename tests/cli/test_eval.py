@@ -237,10 +237,10 @@ def test_a_device_that_is_not_here_is_replaced_and_named(train: Train, capsys: p
 
 
 WRONG = [
-    ([], "which run?"),
+    ([], "no run given"),
     (["nowhere"], "no such directory"),
     (["."], "is not the directory of a run"),
-    (["run", "run"], "one word too many"),
+    (["run", "run"], "unexpected argument"),
     (["run/model.pt"], "is a file; give the directory"),
     (["run", "--split", "valid"], "no such part; they have train, test"),
     (["run", "--split", "half"], "--split"),
@@ -267,4 +267,4 @@ def test_a_sweep_is_told_from_its_runs(folder: Path, capsys: pytest.CaptureFixtu
     assert main(["train", "-q", "-m", "experiment=debug/fast", "seed=1,2", "hydra.sweep.dir=sweep"]) == 0
     for verb in ("eval", "repro"):
         assert main([verb, "sweep"]) == 2
-        assert "is a sweep; give one of its runs, such as sweep/0" in capsys.readouterr().err
+        assert "is a sweep; name one of its runs, such as sweep/0" in capsys.readouterr().err

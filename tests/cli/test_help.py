@@ -12,8 +12,8 @@ import yaml
 from hydra.core.override_parser.types import Override
 
 from ch12cli.cli.help.overview import EXAMPLES, TRAIN_EXAMPLES, format_overview, format_train_help
-from ch12cli.cli.main import VERBS, main
-from ch12cli.cli.verbs import train
+from ch12cli.cli.main import main
+from ch12cli.cli.verbs import VERBS, train
 from ch12cli.config.check import check
 from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import hydra_session
@@ -240,7 +240,7 @@ def test_each_example_can_be_typed_as_it_stands(line: str, tmp_path: Path, monke
     problems: list[str] = []
     with hydra_session():
         composer = Composer(options.config_dir)
-        values = [values_of(override) for override in composer.parse(options.words, problems)]
+        values = [values_of(override) for override in composer.parse(options.operands, problems)]
         for job in product(*values):
             composition = composer.compose(job, problems)
             problems += check(composition.settings, composition.chosen)

@@ -206,7 +206,7 @@ def test_a_confusion_matrix_is_that_of_eval(said: Callable[..., str]) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "plot: what? give a run, runs or a sweep"),
+        ([], "plot: no run given; name runs or a sweep"),
         (["nothere"], "nothere: no such directory"),
         (["sweep", "iris"], "sweep: is a sweep, which is drawn by itself; give one of its runs, as sweep/0"),
         (["sweep", "--kind", "boundary"], "--kind boundary: shows a single run; give one, as sweep/0"),

@@ -225,8 +225,8 @@ def test_damaged_and_unfinished_runs_have_a_page_or_a_line(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "report: of what?"),
-        (["run", "sweep"], "report: of what?"),
+        ([], "report: name one run or sweep"),
+        (["run", "sweep"], "report: name one run or sweep"),
         (["nothere"], "nothere: no such directory"),
         (["run", "-o", "a.pdf"], "-o a.pdf: must end in .html"),
         (["run", "-o", "none/a.html"], "-o none/a.html: there is no directory none"),

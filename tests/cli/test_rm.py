@@ -96,8 +96,8 @@ def test_a_person_is_asked(answer: str | None, gone: bool, day: Path, monkeypatc
         (["one", "outputs", "--yes"], "is neither a run nor a sweep"),  # then nothing goes
         (["linked", "--yes"], "is a link"),
         (["nothing", "--yes"], "no such directory"),
-        ([], "rm: which?"),
-        (["one", "--status", "failed"], "rm: which?"),
+        ([], "rm: nothing to select"),
+        (["one", "--status", "failed"], "rm: nothing to select"),
         (["--status", "faild"], "did you mean `failed`?"),
         (["--older", "30"], "--older 30: must be"),
         (["--older", "x30d"], "--older x30d: must be"),
@@ -141,7 +141,7 @@ def test_tags_are_given_found_and_taken_away(day: Path, capsys: pytest.CaptureFi
         (["one", "x" * 65], "cannot be a tag"),
         (["one", "absent", "--remove"], "has no such tag"),
         (["outputs", "x"], "is neither a run nor a sweep"),
-        ([], "tag: which run?"),
+        ([], "tag: no run given"),
     ],
 )
 def test_what_cannot_be_a_tag_is_said(

@@ -163,7 +163,7 @@ def test_on_a_terminal_no_line_is_wider_than_it_and_the_status_is_there(
         (["--sort", "objctive"], "--sort: objctive: no run has it; did you mean `objective`?"),
         (["--limit", "-1"], "--limit"),
         (["--format", "xml"], "--format"),
-        (["a", "b"], "b: one word too many"),
+        (["a", "b"], "b: unexpected argument"),
         (["nowhere"], "nowhere: no such directory"),
         (["--fliter", "x=1"], "did you mean `--filter`?"),
     ],

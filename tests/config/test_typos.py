@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import pytest
 
-from ch12cli.cli.main import VERBS, main, run
+from ch12cli.cli.main import command_of, main
+from ch12cli.cli.verbs import VERBS
 from ch12cli.cli.verbs.train import parser
 from ch12cli.config.check import check, hint
 from ch12cli.config.choices import choices, keys_of_choice, known_keys, top_level
@@ -158,7 +159,7 @@ def test_words_of_keys_are_suggested() -> None:
 def test_verbs_are_suggested() -> None:
     def message(verb: str) -> str:
         with pytest.raises(InputError) as raised:
-            run([verb])
+            command_of([verb])
         return str(raised.value)
 
     counted = count(VERBS, VERBS, message)

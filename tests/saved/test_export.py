@@ -143,7 +143,7 @@ def test_torch_loads_what_torch_export_wrote_and_takes_any_number_of_rows(folder
         (["run", "--format", "onx"], "invalid choice: 'onx'"),
         (["run", "--checkpoint", "best"], "--checkpoint best: goes with a network"),
         (["nothere"], "nothere: no such directory"),
-        ([], "export: which run?"),
+        ([], "export: no run given"),
         (["interrupted"], "interrupted: has not finished"),
         (["forked"], "forked: went on from another run"),
         (["own"], "--format script: writes networks of torch's layers in a row; this one is a Residual"),

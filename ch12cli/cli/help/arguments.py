@@ -1,41 +1,45 @@
-"""A verb's options and its words; a mistyped option gets the nearest right one."""
+"""Reads a verb's command line: its options, its operands, and the runs that they name."""
 
 import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from ch12cli.cli.text.named import find
+from ch12cli.catalogue import names
+from ch12cli.cli.text.problems import print_problems
 from ch12cli.config.suggest import did_you_mean, nearest
 from ch12cli.errors import HelpShown, InputError
+from ch12cli.files.run_directory import RESULT, read_result
 
 
 class Arguments(argparse.ArgumentParser):
     """An argparse parser that raises InputError instead of ending the program.
 
-    own_help: the verb itself answers --help; else its page is printed, and HelpShown raised.
+    What is no option ends up in `operands`. own_help: the verb answers --help itself; otherwise the verb's page is
+    printed and HelpShown is raised.
     """
 
     def __init__(self, verb: str, *, own_help: bool = False) -> None:
         super().__init__(prog=f"ch12 {verb}", add_help=False, allow_abbrev=False)
         self.verb, self.own_help = verb, own_help
         self.add_argument("-h", "--help", action="store_true")
+        self.add_argument("operands", nargs="*")
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}; see `{self.prog} --help`")
 
     def read(
-        self, words: Sequence[str], *, check: Callable[[argparse.Namespace], None] = lambda _options: None
+        self, argv: Sequence[str], *, check: Callable[[argparse.Namespace], None] = lambda _options: None
     ) -> argparse.Namespace:
-        """The options; the words that are none are in `words`.
+        """The options and operands of a command line.
 
-        InputError for an option that there is not, with all that `check` then finds wrong besides.
+        InputError for an unknown option, together with the problems that `check` finds in the rest.
         """
-        options, rest = self.parse_known_intermixed_args(list(words)) if words else (self.parse_args([]), [])
+        options, rest = self.parse_known_intermixed_args(list(argv)) if argv else (self.parse_args([]), [])
         known = [option for action in self._actions for option in action.option_strings if option.startswith("--")]
-        unknown = [word for word in rest if word.startswith("-")]
+        unknown = [argument for argument in rest if argument.startswith("-")]
         if unknown:
-            problems = [f"{word}: no such option{self.hint(word, known)}" for word in unknown]
+            problems = [f"{argument}: no such option{self.suggestion(argument, known)}" for argument in unknown]
             try:
                 check(options)
             except InputError as error:
@@ -48,34 +52,44 @@ class Arguments(argparse.ArgumentParser):
             raise HelpShown
         return options
 
-    def hint(self, word: str, known: Sequence[str]) -> str:
-        """What may be meant by an option that there is not: another, or a key, which is typed without dashes."""
-        from ch12cli.config.choices import default_choices, known_keys  # longer than listing a hundred runs
+    def suggestion(self, argument: str, known: Sequence[str]) -> str:
+        """What an unknown option may mean: another option, or a configuration key, which takes no dashes."""
+        from ch12cli.config.choices import default_choices, known_keys  # its import takes longer than `ch12 runs`
 
-        name, _, value = word.partition("=")
-        typed = len(name) > 3 and self.verb == "train"
-        keys = nearest(name.lstrip("-"), [*known_keys(), *default_choices()]) if typed else []
-        meant = f"; did you mean `{keys[0]}={value or '…'}`?" if keys else f"; see `{self.prog} --help`"
-        return did_you_mean(name, known) or meant
+        name, _, value = argument.partition("=")
+        may_be_key = len(name) > 3 and self.verb == "train"
+        keys = nearest(name.lstrip("-"), [*known_keys(), *default_choices()]) if may_be_key else []
+        key = f"; did you mean `{keys[0]}={value or '…'}`?" if keys else f"; see `{self.prog} --help`"
+        return did_you_mean(name, known) or key
 
 
-def run_directory(verb: str, words: Sequence[str], *, takes: int = 1) -> Path:
-    """The directory of a run, which the first word names. takes: how many words the verb takes.
+def find_run(name: str) -> Path:
+    """The directory of the run or sweep that a user names. Reports which one @best is."""
+    path = names.find(name)
+    if name == "@best":
+        result = read_result(path / RESULT) or {}
+        monitor = str(result.get("monitor")).replace("_", " ")
+        print_problems([f"@best is {path}: {monitor} {result.get('objective'):.4g}, the best on the newest run's data"])
+    return path
 
-    InputError for what is clearly none; looking into it is for those who read it.
+
+def run_directory(verb: str, operands: Sequence[str], *, most: int = 1) -> Path:
+    """The directory of the run that the first operand names. most: how many operands the verb takes.
+
+    InputError for a sweep, a file, or nothing; the contents are checked by those who read them.
     """
-    if not words:
-        raise InputError(f"{verb}: which run? give its directory: ch12 {verb} outputs/…")
-    if len(words) > takes:
-        raise InputError(f"{words[takes]}: one word too many; see `ch12 {verb} --help`")
-    directory = find(words[0])
+    if not operands:
+        raise InputError(f"{verb}: no run given; name one: ch12 {verb} outputs/…")
+    if len(operands) > most:
+        raise InputError(f"{operands[most]}: unexpected argument; see `ch12 {verb} --help`")
+    directory = find_run(operands[0])
     try:
         if (directory / "sweep.csv").is_file():
-            raise InputError(f"{directory}: is a sweep; give one of its runs, such as {directory / '0'}")
+            raise InputError(f"{directory}: is a sweep; name one of its runs, such as {directory / '0'}")
         if directory.is_file():
-            raise InputError(f"{directory}: is a file; give the directory of a run")
+            raise InputError(f"{directory}: is a file; name the directory of a run")
         if not directory.is_dir():
             raise InputError(f"{directory}: no such directory")
-    except (OSError, ValueError) as error:  # a name too long, or with a NUL byte in it
+    except (OSError, ValueError) as error:  # the name is too long, or contains a NUL byte
         raise InputError(f"{directory}: no such directory ({error})") from None
     return directory

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ch12cli.cli.help.overview import option_meaning, options_of
+from ch12cli.cli.verbs import VERBS
 from ch12cli.config.choices import choices, chosen_by, default_choices, find, keys_of_choice, known_keys, top_level
 from ch12cli.config.rules import words_of
 from ch12cli.config.schema import GROUPS, key_of
@@ -41,8 +42,6 @@ class Line(NamedTuple):
 
 def answer_for(words: Sequence[str], current: str) -> Answer:
     """What can stand in place of the current word. words: those before it, without `ch12` itself."""
-    from ch12cli.cli.main import VERBS
-
     if not words:
         general = {"--help": "what ch12 does", "--version": "which ch12 this is"}
         return offered([*VERBS.items(), *(general.items() if current.startswith("-") else ())], current)

@@ -6,6 +6,8 @@ import sys
 import textwrap
 from collections.abc import Iterable, Sequence
 
+from ch12cli.files.untrusted_text import encodable, escape_controls
+
 NARROWEST, WIDEST = 60, 120  # characters of a line
 INDENT = 2
 GAP = 2  # between a label and its text
@@ -19,11 +21,7 @@ def page_width() -> int:
 
 def printable(text: str) -> str:
     """The text with control characters, and characters that standard output cannot encode, written as escapes."""
-    if text.isascii() and text.isprintable():
-        return text
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    text = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
-    return text.encode(encoding, "backslashreplace").decode(encoding)
+    return encodable(escape_controls(text), getattr(sys.stdout, "encoding", None) or "utf-8")
 
 
 def heading(text: str) -> str:

@@ -9,6 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from ch12cli.files.untrusted_text import encodable, escape_controls
+
 LOCALE = ("LC_ALL", "LC_CTYPE", "LANG")  # the first that is set decides
 
 
@@ -54,20 +56,15 @@ def same_place(one: Console, other: Console) -> bool:
         return False
 
 
-def printable(text: str, console: Console) -> str:
-    """The text with characters that control (U+202E turns what follows around), and those that the console's stream
-    cannot encode, written as escapes."""
-    if text.isascii() and text.isprintable():
-        return text
-    encoding = getattr(console.file, "encoding", None) or "utf-8"
-    text = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
-    return text.encode(encoding, "backslashreplace").decode(encoding)
+def printable_on(console: Console, text: str) -> str:
+    """The text with control characters, and characters that the console's stream cannot encode, written as escapes."""
+    return encodable(escape_controls(text), getattr(console.file, "encoding", None) or "utf-8")
 
 
 def print_line(console: Console, line: str | Text = "") -> None:
     """Prints one line, as it is: no markup, no line breaks added, nothing cut off."""
     text = Text(line) if isinstance(line, str) else line
-    text.plain = printable(text.plain, console)
+    text.plain = printable_on(console, text.plain)
     console.print(text, soft_wrap=True)
 
 

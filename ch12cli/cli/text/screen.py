@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from ch12cli.cli.text.console import StreamConsole, print_line, printable, same_place, wrap
+from ch12cli.cli.text.console import StreamConsole, print_line, printable_on, same_place, wrap
 
 INTERVAL = 0.1  # seconds from picture to picture, at least
 SHARE = 0.05  # of the time that may go into drawing: where a terminal is slow, pictures come less often
@@ -47,7 +47,7 @@ class Screen:
         # if both are on the terminal, a warning goes through the live picture, which it would tear otherwise
         console = self.errors if warning and not (self.live and self.errors.is_terminal) else self.console
         for line in f"{'warning: ' if warning else ''}{text}".splitlines():
-            pieces = wrap(printable(line, console), console.width) if console.is_terminal else [line]
+            pieces = wrap(printable_on(console, line), console.width) if console.is_terminal else [line]
             for piece in pieces:
                 print_line(console, Text(piece, style="yellow" if warning else ""))
         self.spoke = True
@@ -60,7 +60,7 @@ class Screen:
         """Prints (label, text) each, a long text in as many lines as it takes."""
         indent = label_width + 2
         for label, text in facts:
-            for number, line in enumerate(wrap(printable(text, self.console), self.console.width - indent)):
+            for number, line in enumerate(wrap(printable_on(self.console, text), self.console.width - indent)):
                 self.print([Text.assemble((f"{'' if number else label:<{indent}}", "dim"), line)])
 
     def start(self, picture: Callable[[], Text]) -> bool:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ch12cli.catalogue.summary import failures
-from ch12cli.cli.text.console import print_line, printable, wrap
+from ch12cli.cli.text.console import print_line, printable_on, wrap
 from ch12cli.cli.text.plan_view import describe_halving, describe_items, describe_varied, varied
 from ch12cli.cli.text.run_report import STATUS_STYLES
 from ch12cli.cli.text.screen import Screen
@@ -142,7 +142,7 @@ class SweepDisplay(Screen):
         if not self.console.is_terminal:
             return causes
         width = self.console.width - len(HANGING)
-        pieces = [wrap(printable(cause, self.console), width) for cause in causes]
+        pieces = [wrap(printable_on(self.console, cause), width) for cause in causes]
         return [line for first, *others in pieces for line in (first, *(HANGING + other for other in others))]
 
     def _status(self, rows: Sequence[Record], outcome: SweepOutcome) -> list[Text]:

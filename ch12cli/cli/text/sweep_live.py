@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from rich.console import Console
 from rich.text import Text
 
-from ch12cli.cli.text.console import printable
+from ch12cli.cli.text.console import printable_on
 from ch12cli.cli.text.progress import BAR_WIDTH, MIN_BAR, SPEED_WIDTH
 from ch12cli.cli.text.sweep_progress import SweepProgress
 from ch12cli.cli.text.sweep_report import COUNT_STYLES, count_of, format_counts, label_column, name_job, runs_rate
@@ -32,7 +32,7 @@ def format_sweep(progress: SweepProgress, *, varying: Mapping[str, object], cons
         text = f"{name_job(job.number, job.values, varying)}: {done.cause}"
         lines.append(_labelled("failed", Text(text, style=COUNT_STYLES["failed"])))
     for line in lines:
-        line.plain = printable(line.plain, console)  # a cause may be anything that an exception says
+        line.plain = printable_on(console, line.plain)  # a cause may be anything that an exception says
         line.truncate(console.width, overflow="crop" if ascii_only else "ellipsis")
     return Text("\n", no_wrap=True, overflow="crop").join(lines)
 

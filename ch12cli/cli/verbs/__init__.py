@@ -1,0 +1,25 @@
+"""The verbs of `ch12`: one module each, named as the verb, with `parser()` and `run(argv)`.
+
+A module is imported when its verb is used, so no verb pays for the imports of another.
+"""
+
+VERBS = {
+    "train": "train a network, or with -m many networks",
+    "resume": "continue a run or a sweep where it stopped",
+    "eval": "compute the metrics of a saved run on parts of its data",
+    "predict": "apply a saved run's network to the rows of a CSV file",
+    "export": "save a run's network as ONNX or torch.export, or the run as a PyTorch program",
+    "repro": "train a saved run again and report whether it is the same",
+    "runs": "list runs and sweeps, newest first, with status and results",
+    "show": "show one run or sweep in full, with its learning curve",
+    "compare": "show what differs between runs, or within a sweep",
+    "plot": "plot runs and sweeps, in the terminal or as PNG and SVG",
+    "report": "write one HTML page about a run or a sweep",
+    "watch": "follow a run or a sweep while it trains",
+    "tag": "attach words to a run, to find it by",
+    "rm": "delete runs and sweeps",
+    "book": "run the items of the book's chapter and compare them with the book",
+    "bench": "measure how fast batches load, and recommend a number of workers",
+    "explain": "explain a configuration key: meaning, allowed values, where its value comes from",
+    "completion": "print the tab completion for bash, zsh or fish",
+}

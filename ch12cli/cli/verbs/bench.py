@@ -22,19 +22,18 @@ def parser() -> Arguments:
     arguments.add_argument("--step-cost", metavar="TIME", default="0ms", help="work of a training step, as 5ms")
     arguments.add_argument("--fetch", choices=["item", "batch", "both"], default="batch", help="batch unless given")
     arguments.add_argument("--seconds", type=float, default=0.6, help="that each setting is measured; 0.6 unless given")
-    arguments.add_argument("words", nargs="*")
     return arguments
 
 
-def run(words: Sequence[str]) -> int:
-    options = parser().read(words)
-    if options.words[:1] != ["loader"]:
-        what = options.words[0] if options.words else ""
+def run(argv: Sequence[str]) -> int:
+    options = parser().read(argv)
+    if options.operands[:1] != ["loader"]:
+        what = options.operands[0] if options.operands else ""
         raise InputError(f"bench {what}: measures the loader{did_you_mean(what, ['loader'])}: ch12 bench loader")
     item, step = cost("--item-cost", options.item_cost), cost("--step-cost", options.step_cost)
     if not 0.05 <= options.seconds <= 60:
         raise InputError(f"--seconds {options.seconds:g}: must be from 0.05 to 60")
-    lines, workers = without_workers(options.words[1:])
+    lines, workers = without_workers(options.operands[1:])
     from ch12cli.config.compose import Composer, working_directory
     from ch12cli.config.hydra_internals import hydra_session
     from ch12cli.run.start import checked

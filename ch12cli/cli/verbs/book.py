@@ -29,13 +29,12 @@ def parser() -> Arguments:
     arguments.add_argument("--dtype", choices=["float32", "float64"], default="float32", help="type of the numbers")
     arguments.add_argument("--format", choices=["text", "md", "ipynb", "html"], default="text", help="of a hand-out")
     arguments.add_argument("-o", "--output", type=Path, metavar="FILE", help="the hand-out's file, else printed")
-    arguments.add_argument("words", nargs="*")
     return arguments
 
 
-def run(words: Sequence[str]) -> int:
-    options = parser().read(words)
-    numbers, demos = chosen(options.words)
+def run(argv: Sequence[str]) -> int:
+    options = parser().read(argv)
+    numbers, demos = chosen(options.operands)
     if options.output is not None and (options.format == "text" or not options.output.parent.is_dir()):
         rule = "needs --format md, ipynb or html" if options.format == "text" else "there is no such directory"
         raise InputError(f"-o {options.output}: {rule}")
@@ -60,15 +59,15 @@ def run(words: Sequence[str]) -> int:
 
                 before = ran.printed.section
                 screen.print([*([""] if number != numbers[0] else []), styled(f"{before} {SECTIONS[before]}", "bold")])
-            if options.words and not options.check:
+            if options.operands and not options.check:
                 show_item(screen, ran)
             else:
                 screen.print([line_of(ran)])
-        for make in () if options.check or not options.words else demos:
+        for make in () if options.check or not options.operands else demos:
             show_demo(screen, make())
-        if options.check or not options.words:
+        if options.check or not options.operands:
             screen.print(["", f"{len(numbers) - differing} of {len(numbers)} as in the book"])
-        if not options.words and not options.check:
+        if not options.operands and not options.check:
             screen.print(["`ch12 book 12.1` runs a section, `ch12 book 24` an item"])
     return DIFFERS if options.check and differing and not given else 0
 

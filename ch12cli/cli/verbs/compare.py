@@ -12,9 +12,8 @@ from ch12cli.catalogue.entries import entry_at
 from ch12cli.catalogue.names import OUTPUTS
 from ch12cli.catalogue.summary import Record, fold, is_seed, varying
 from ch12cli.catalogue.sweep_jobs import monitor_of, read_jobs
-from ch12cli.cli.help.arguments import Arguments
+from ch12cli.cli.help.arguments import Arguments, find_run
 from ch12cli.cli.help.page import page_width, printable
-from ch12cli.cli.text.named import find
 from ch12cli.cli.text.tables import GAP, format_table
 from ch12cli.cli.verbs.runs import whole
 from ch12cli.errors import InputError
@@ -36,15 +35,14 @@ def parser() -> Arguments:
         "--format", choices=["table", "md", "csv", "json"], default="table", help="md: a table for a text in Markdown"
     )
     arguments.add_argument("--limit", type=whole, metavar="N", help="combinations of a sweep: the first N alone")
-    arguments.add_argument("words", nargs="*")
     return arguments
 
 
-def run(words: Sequence[str]) -> int:
-    options = parser().read(words)
-    if not options.words:
-        raise InputError("compare: what? give a sweep, or two runs or more: ch12 compare @1 @2")
-    paths = [find(word) for word in options.words]
+def run(argv: Sequence[str]) -> int:
+    options = parser().read(argv)
+    if not options.operands:
+        raise InputError("compare: no run given; name a sweep, or two or more runs: ch12 compare @1 @2")
+    paths = [find_run(word) for word in options.operands]
     sweeps = [path for path in paths if is_sweep(path)]
     if sweeps and len(paths) > 1:
         raise InputError(
@@ -68,13 +66,13 @@ def run(words: Sequence[str]) -> int:
 
 def whole_ones(runs: Sequence[Compared]) -> list[Compared]:
     """The runs that are not damaged; which are is said. InputError if fewer than two are left."""
-    from ch12cli.cli.main import report
+    from ch12cli.cli.text.problems import print_warnings
 
     damaged = [run.name for run in runs if run.results["status"] == "damaged"]
     left = [run for run in runs if run.results["status"] != "damaged"]
     if len(left) < 2:
         raise InputError([f"{name}: its {RESULT} is damaged; there are not two runs to compare" for name in damaged])
-    report([f"warning: {name}: its {RESULT} is damaged; passed over" for name in damaged])
+    print_warnings(f"{name}: its {RESULT} is damaged; passed over" for name in damaged)
     return left
 
 

@@ -80,21 +80,20 @@ complete -c ch12 -f -a '(__ch12_complete)'
 
 def parser() -> Arguments:
     arguments = Arguments("completion", own_help=True)
-    arguments.add_argument("words", nargs="*")
     return arguments
 
 
-def run(words: Sequence[str]) -> int:
-    if words[:1] == ["query"]:  # not an option among others: what follows are the words of the line to complete
-        print("\n".join(query(words[1:])))
+def run(argv: Sequence[str]) -> int:
+    if argv[:1] == ["query"]:  # not an option among others: what follows are the words of the line to complete
+        print("\n".join(query(argv[1:])))
         return 0
-    options = parser().read(words)
+    options = parser().read(argv)
     if options.help:
         print(format_completion_help())
         return 0
-    if len(options.words) != 1:
+    if len(options.operands) != 1:
         raise InputError(f"name one shell, {', '.join(SCRIPTS)}; see `ch12 completion --help`")
-    shell = options.words[0]
+    shell = options.operands[0]
     if shell not in SCRIPTS:
         hint = did_you_mean(shell, SCRIPTS) or f"; there are {', '.join(SCRIPTS)}"
         raise InputError(f"{shell}: no completion for such a shell{hint}")

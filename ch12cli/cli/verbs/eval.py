@@ -36,18 +36,17 @@ def parser() -> Arguments:
         "--format", choices=["table", "json", "csv"], default="table", help="how to print it; csv and json in full"
     )
     arguments.add_argument("--trust", action="store_true", help="the run is your own: its own classes may be imported")
-    arguments.add_argument("words", nargs="*")
     return arguments
 
 
-def run(words: Sequence[str]) -> int:
-    options = parser().read(words)
-    directory = run_directory("eval", options.words)
-    from ch12cli.cli.main import report
+def run(argv: Sequence[str]) -> int:
+    options = parser().read(argv)
+    directory = run_directory("eval", options.operands)
+    from ch12cli.cli.text.problems import print_warnings
     from ch12cli.saved.evaluate import evaluate
 
     evaluation = evaluate(directory, split=options.split, best=options.checkpoint == "best", trust=options.trust)
-    report([f"warning: {message}" for message in evaluation.messages])
+    print_warnings(evaluation.messages)
     forms = {"table": format_evaluation, "json": evaluation_json, "csv": evaluation_csv}
     print(forms[options.format](directory, options.checkpoint, evaluation))
     return 0

@@ -32,19 +32,18 @@ def parser() -> Arguments:
     arguments = Arguments("explain")
     arguments.add_argument("-cd", "--config-dir", type=Path, action="append", default=[])
     arguments.add_argument("-cn", "--config-name", default="config")
-    arguments.add_argument("words", nargs="*")
     return arguments
 
 
-def run(words: Sequence[str]) -> int:
-    options = parser().read(words)
-    if not options.words:
+def run(argv: Sequence[str]) -> int:
+    options = parser().read(argv)
+    if not options.operands:
         raise InputError("nothing to explain; name a key, a group or a choice, as in `ch12 explain optimizer.lr`")
     from ch12cli.config.compose import Composer, working_directory
     from ch12cli.config.explain import Traced
     from ch12cli.config.hydra_internals import hydra_session
 
-    name, *overrides = sorted(options.words, key=lambda word: "=" in word)  # the name may stand anywhere
+    name, *overrides = sorted(options.operands, key=lambda word: "=" in word)  # the name may stand anywhere
     key, _, value = name.partition("=")
     if value and key not in GROUPS:  # optimizer.lr=0.1 asks about the key, set to this
         name, overrides = key.lstrip("+"), [*overrides, name]

@@ -16,13 +16,12 @@ def parser() -> Arguments:
     arguments.add_argument("-o", "--output", type=Path, metavar="FILE", help="the run's name in this directory, else")
     arguments.add_argument("--checkpoint", choices=["best", "last"], default="last", help="last unless given")
     arguments.add_argument("--trust", action="store_true", help="the run is your own: its own classes may be imported")
-    arguments.add_argument("words", nargs="*")
     return arguments
 
 
-def run(words: Sequence[str]) -> int:
-    options = parser().read(words)
-    directory = run_directory("export", options.words)
+def run(argv: Sequence[str]) -> int:
+    options = parser().read(argv)
+    directory = run_directory("export", options.operands)
     suffix = SUFFIXES[options.format]
     target: Path = options.output or Path(f"{name_of(directory.resolve())}{suffix}")
     if target.suffix != suffix:
@@ -31,7 +30,7 @@ def run(words: Sequence[str]) -> int:
         raise InputError(f"-o {target}: there is no directory {target.parent}")
     if options.output is None and target.exists():  # a name that nobody asked for
         raise InputError(f"{target}: is there already; add -o {target} to write over it, or another name")
-    from ch12cli.cli.main import report
+    from ch12cli.cli.text.problems import print_warnings
     from ch12cli.files.atomic import write_whole
     from ch12cli.files.hydra_folder import read_lines
     from ch12cli.files.run_directory import HYDRA
@@ -50,7 +49,7 @@ def run(words: Sequence[str]) -> int:
         print(target.with_name(name))
     if exported.checked:
         print(exported.checked)
-    report([f"warning: {message}" for message in exported.messages])
+    print_warnings(exported.messages)
     return 0
 
 

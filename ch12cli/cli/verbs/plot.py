@@ -45,26 +45,25 @@ def parser() -> Arguments:
     arguments.add_argument("--split", choices=["train", "valid", "test", "all"], help="part for a confusion matrix")
     arguments.add_argument("--checkpoint", choices=["best", "last"], default="last", help="last unless given")
     arguments.add_argument("--trust", action="store_true", help="the run is your own: its own classes may be imported")
-    arguments.add_argument("words", nargs="*")
     return arguments
 
 
-def run(words: Sequence[str]) -> int:
-    options = parser().read(words)
-    if not options.words:
-        raise InputError("plot: what? give a run, runs or a sweep: ch12 plot @1")
+def run(argv: Sequence[str]) -> int:
+    options = parser().read(argv)
+    if not options.operands:
+        raise InputError("plot: no run given; name runs or a sweep: ch12 plot @1")
     for path in options.output:
         if path.suffix.lower() not in (".png", ".svg"):
             raise InputError(f"-o {path}: must end in .png or .svg")
         if not path.parent.is_dir():
             raise InputError(f"-o {path}: there is no directory {path.parent}")
-    from ch12cli.cli.text.named import find
+    from ch12cli.cli.help.arguments import find_run
 
-    picture, messages = picture_of([find(word) for word in options.words], options)
+    picture, messages = picture_of([find_run(word) for word in options.operands], options)
     if messages:
-        from ch12cli.cli.main import report
+        from ch12cli.cli.text.problems import print_warnings
 
-        report([f"warning: {message}" for message in messages])
+        print_warnings(messages)
     if options.output:
         from ch12cli.files.atomic import write_whole
         from ch12cli.plots.matplotlib_file import render

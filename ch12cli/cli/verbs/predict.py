@@ -13,6 +13,7 @@ from ch12cli.cli.help.arguments import Arguments, run_directory
 from ch12cli.cli.help.page import printable
 from ch12cli.cli.text.tables import format_number, format_table
 from ch12cli.errors import InputError
+from ch12cli.files.untrusted_text import escape_controls
 
 if TYPE_CHECKING:
     from ch12cli.saved.predict import Predictions
@@ -34,26 +35,25 @@ def parser() -> Arguments:
     )
     arguments.add_argument("--format", choices=["csv", "json", "table"], default="csv", help="csv unless given")
     arguments.add_argument("--trust", action="store_true", help="the run is your own: its own classes may be imported")
-    arguments.add_argument("words", nargs="*")
     return arguments
 
 
-def run(words: Sequence[str]) -> int:
-    options = parser().read(words)
-    directory = run_directory("predict", options.words, takes=2)
-    if len(options.words) < 2:
+def run(argv: Sequence[str]) -> int:
+    options = parser().read(argv)
+    directory = run_directory("predict", options.operands, most=2)
+    if len(options.operands) < 2:
         raise InputError(
-            "predict: which rows? give a CSV file, - for standard input, or pictures: ch12 predict RUN FILE"
+            "predict: no rows given; name a CSV file, images, or - for standard input: ch12 predict RUN FILE"
         )
     output = None if options.output is None or str(options.output) == STANDARD else options.output
-    source, content = rows_content(options.words[1])
+    source, content = rows_content(options.operands[1])
     if output is not None:
-        refuse_output(output, options.words[1])
-    from ch12cli.cli.main import report
+        refuse_output(output, options.operands[1])
+    from ch12cli.cli.text.problems import print_warnings
     from ch12cli.saved.predict import predict
 
     predictions = predict(directory, content, source=source, best=options.checkpoint == "best", trust=options.trust)
-    report([f"warning: {message}" for message in predictions.messages])
+    print_warnings(predictions.messages)
     refuse_names(predictions)
     text = {"csv": predictions_csv, "json": predictions_json, "table": predictions_table}[options.format](predictions)
     write(text, output)
@@ -110,7 +110,7 @@ def write(text: str, path: Path | None) -> None:
 
 def on_terminal(text: str) -> str:
     """The text without what would move a terminal's cursor, or worse: cells come as they stand in the file."""
-    return "".join(letter if letter.isprintable() or letter == "\n" else repr(letter)[1:-1] for letter in text)
+    return escape_controls(text, keep="\n")
 
 
 def answers(predictions: "Predictions") -> Iterator[tuple[list[str], str | float, list[float]]]:
@@ -118,17 +118,12 @@ def answers(predictions: "Predictions") -> Iterator[tuple[list[str], str | float
     names = predictions.class_names
     shares = [] if predictions.probabilities is None else predictions.probabilities.tolist()
     for row, value in enumerate(predictions.values.tolist()):
-        said = value if names is None else escaped(names[int(value)])
+        said = value if names is None else escape_controls(names[int(value)])
         yield predictions.rows.cells[row], said, shares[row] if shares else []
 
 
 def share_columns(predictions: "Predictions") -> list[str]:
-    return [f"p_{escaped(name)}" for name in predictions.class_names or ()]
-
-
-def escaped(name: str) -> str:
-    """A name out of a run's directory, control characters written as escapes."""
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in name)
+    return [f"p_{escape_controls(name)}" for name in predictions.class_names or ()]
 
 
 def predictions_csv(predictions: "Predictions") -> str:
@@ -142,7 +137,7 @@ def predictions_csv(predictions: "Predictions") -> str:
 
 def predictions_json(predictions: "Predictions") -> str:
     """The same, a list of objects in ASCII."""
-    names = [escaped(name) for name in predictions.class_names or ()]
+    names = [escape_controls(name) for name in predictions.class_names or ()]
     rows: list[dict[str, Any]] = []
     for cells, said, shares in answers(predictions):
         rows.append({**dict(zip(predictions.rows.further, cells, strict=True)), PREDICTED: said})

@@ -12,26 +12,25 @@ def parser() -> Arguments:
     arguments.add_argument(
         "-o", "--output", type=Path, default=Path("report.html"), metavar="FILE", help="report.html unless given"
     )
-    arguments.add_argument("words", nargs="*")
     return arguments
 
 
-def run(words: Sequence[str]) -> int:
-    options = parser().read(words)
-    if len(options.words) != 1:
-        raise InputError("report: of what? give one run or sweep: ch12 report @1 -o report.html")
+def run(argv: Sequence[str]) -> int:
+    options = parser().read(argv)
+    if len(options.operands) != 1:
+        raise InputError("report: name one run or sweep: ch12 report @1 -o report.html")
     target: Path = options.output
     if target.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"-o {target}: must end in .html")
     if not target.parent.is_dir():
         raise InputError(f"-o {target}: there is no directory {target.parent}")
     from ch12cli.catalogue.entries import entry_at
-    from ch12cli.cli.text.named import find
+    from ch12cli.cli.help.arguments import find_run
     from ch12cli.cli.text.report_pages import run_page, sweep_page
     from ch12cli.cli.verbs.show import NOT_OURS
     from ch12cli.files.atomic import write_whole
 
-    path = find(options.words[0])
+    path = find_run(options.operands[0])
     found = entry_at(path)
     try:
         content = (sweep_page if found.kind == "sweep" else run_page)(found)

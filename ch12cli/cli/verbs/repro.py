@@ -17,13 +17,12 @@ def parser() -> Arguments:
     arguments.add_argument("--trust", action="store_true", help="the run is your own: its own classes may be imported")
     arguments.add_argument("-q", "--quiet", action="store_true", help="print the answer and nothing else")
     arguments.add_argument("-v", "--verbose", action="store_true", help="print every epoch")
-    arguments.add_argument("words", nargs="*")
     return arguments
 
 
-def run(words: Sequence[str]) -> int:
-    options = parser().read(words)
-    directory = run_directory("repro", options.words)
+def run(argv: Sequence[str]) -> int:
+    options = parser().read(argv)
+    directory = run_directory("repro", options.operands)
     from ch12cli.cli.text.console import print_line
     from ch12cli.cli.text.run_display import RunDisplay
     from ch12cli.saved.reproduce import reproduce

@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from ch12cli.cli.help.arguments import Arguments
-from ch12cli.cli.text.named import find
+from ch12cli.cli.help.arguments import Arguments, find_run
 from ch12cli.cli.verbs.train import EXIT
 from ch12cli.errors import InputError
 
@@ -14,15 +13,14 @@ def parser() -> Arguments:
     arguments.add_argument("--trust", action="store_true", help="the run is your own: its own classes may be imported")
     arguments.add_argument("-q", "--quiet", action="store_true", help="print the directory and nothing else")
     arguments.add_argument("-v", "--verbose", action="store_true", help="print every epoch")
-    arguments.add_argument("words", nargs="*")
     return arguments
 
 
-def run(words: Sequence[str]) -> int:
-    options = parser().read(words)
-    if not options.words or "=" in options.words[0]:
-        raise InputError("resume: which one? give the directory of a run or a sweep: ch12 resume outputs/…")
-    directory, lines = find(options.words[0]), options.words[1:]
+def run(argv: Sequence[str]) -> int:
+    options = parser().read(argv)
+    if not options.operands or "=" in options.operands[0]:
+        raise InputError("resume: no run given; name a run or a sweep: ch12 resume outputs/…")
+    directory, lines = find_run(options.operands[0]), options.operands[1:]
     if not directory.is_dir():
         raise InputError(f"{directory}: no such directory")
     verbosity = int(options.verbose) - int(options.quiet)

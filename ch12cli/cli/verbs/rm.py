@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from ch12cli.catalogue.entries import Entry, entries
 from ch12cli.catalogue.names import OUTPUTS
 from ch12cli.catalogue.removal import removable, remove
-from ch12cli.cli.help.arguments import Arguments
+from ch12cli.cli.help.arguments import Arguments, find_run
 from ch12cli.cli.help.page import printable
-from ch12cli.cli.text.named import find
 from ch12cli.cli.text.run_table import format_runs
 from ch12cli.config.suggest import did_you_mean
 from ch12cli.errors import InputError
@@ -28,16 +27,15 @@ def parser() -> Arguments:
     )
     arguments.add_argument("--older", metavar="AGE", help="of them those that began longer ago, as 30d, 12h, 2w")
     arguments.add_argument("--yes", action="store_true", help="do not ask")
-    arguments.add_argument("words", nargs="*")
     return arguments
 
 
-def run(words: Sequence[str]) -> int:
-    options = parser().read(words)
-    if bool(options.words) == bool(options.status or options.older):
-        raise InputError("rm: which? name runs (ch12 rm @1), or say --status failed, --older 30d, or both")
-    if options.words:
-        chosen = [removable(find(word)) for word in options.words]
+def run(argv: Sequence[str]) -> int:
+    options = parser().read(argv)
+    if bool(options.operands) == bool(options.status or options.older):
+        raise InputError("rm: nothing to select; name runs (ch12 rm @1), or give --status failed, --older 30d, or both")
+    if options.operands:
+        chosen = [removable(find_run(word)) for word in options.operands]
         chosen = list({entry.path.resolve(): entry for entry in chosen}.values())
     else:
         chosen = matching(options.status, options.older)

@@ -11,9 +11,8 @@ from typing import Any
 from ch12cli.catalogue.entries import FIGURES, Entry, entries, job_entries, row_of
 from ch12cli.catalogue.names import OUTPUTS
 from ch12cli.catalogue.query import WORDS, Query, as_number
-from ch12cli.cli.help.arguments import Arguments
+from ch12cli.cli.help.arguments import Arguments, find_run
 from ch12cli.cli.help.page import printable
-from ch12cli.cli.text.named import find
 from ch12cli.cli.text.run_table import format_runs
 from ch12cli.config.suggest import did_you_mean
 from ch12cli.errors import InputError
@@ -34,7 +33,6 @@ def parser() -> Arguments:
     arguments.add_argument(
         "--format", choices=["table", "csv", "json"], default="table", help="how to print it; csv and json in full"
     )
-    arguments.add_argument("words", nargs="*")
     return arguments
 
 
@@ -44,16 +42,16 @@ def whole(text: str) -> int:
     return int(text)
 
 
-def run(words: Sequence[str]) -> int:
-    options = parser().read(words)
-    if len(options.words) > 1:
-        raise InputError(f"{options.words[1]}: one word too many; see `ch12 runs --help`")
+def run(argv: Sequence[str]) -> int:
+    options = parser().read(argv)
+    if len(options.operands) > 1:
+        raise InputError(f"{options.operands[1]}: unexpected argument; see `ch12 runs --help`")
     query = Query(options.filter) if options.filter is not None else None
     if options.sort and options.sort.startswith("-"):
         name = options.sort.lstrip("-")
         raise InputError(f"--sort {options.sort}: give the name alone; the largest first: --sort {name} --reverse")
     gc.disable()  # of ten thousand runs nothing is garbage yet
-    place = options.words[0] if options.words else None
+    place = options.operands[0] if options.operands else None
     listed = listed_below(place)
     wanted = [*([name for name, _, _ in query.asked] if query else []), *([options.sort] if options.sort else [])]
     needed = bool(wanted) or options.format != "table"
@@ -79,7 +77,7 @@ def listed_below(word: str | None) -> list[Entry]:
     """The runs and sweeps below a folder; of a sweep its jobs, the last one first, as the newest is."""
     if word is None:
         return list(entries(OUTPUTS))
-    path = find(word)
+    path = find_run(word)
     if not path.is_dir():
         raise InputError(f"{path}: is a file; give a folder, or a sweep")
     return job_entries(path)[::-1] if is_sweep(path) else list(entries(path))

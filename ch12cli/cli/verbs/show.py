@@ -22,20 +22,19 @@ MIN_CURVE = 8  # lines
 
 def parser() -> Arguments:
     arguments = Arguments("show")
-    arguments.add_argument("words", nargs="*")
     return arguments
 
 
-def run(words: Sequence[str]) -> int:
-    options = parser().read(words)
-    if not options.words:
-        raise InputError("show: which one? give a run or a sweep: ch12 show @1")
-    if len(options.words) > 1:
-        raise InputError(f"{options.words[1]}: one word too many; see `ch12 show --help`")
+def run(argv: Sequence[str]) -> int:
+    options = parser().read(argv)
+    if not options.operands:
+        raise InputError("show: no run given; name a run or a sweep: ch12 show @1")
+    if len(options.operands) > 1:
+        raise InputError(f"{options.operands[1]}: unexpected argument; see `ch12 show --help`")
     from ch12cli.catalogue.entries import entry_at
-    from ch12cli.cli.text.named import find
+    from ch12cli.cli.help.arguments import find_run
 
-    path = find(options.words[0])
+    path = find_run(options.operands[0])
     found = entry_at(path)
     from ch12cli.cli.text.screen import Screen
 

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 
 from ch12cli.catalogue.entries import entry_at
-from ch12cli.cli.help.arguments import Arguments
-from ch12cli.cli.text.named import find
+from ch12cli.cli.help.arguments import Arguments, find_run
 from ch12cli.errors import InputError
 from ch12cli.files.tags import read_tags, write_tags
 
@@ -12,15 +11,14 @@ from ch12cli.files.tags import read_tags, write_tags
 def parser() -> Arguments:
     arguments = Arguments("tag")
     arguments.add_argument("--remove", action="store_true", help="take the words away again")
-    arguments.add_argument("words", nargs="*")
     return arguments
 
 
-def run(words: Sequence[str]) -> int:
-    options = parser().read(words)
-    if not options.words:
-        raise InputError("tag: which run? ch12 tag @1 good")
-    path, given = find(options.words[0]), options.words[1:]
+def run(argv: Sequence[str]) -> int:
+    options = parser().read(argv)
+    if not options.operands:
+        raise InputError("tag: no run given; name one: ch12 tag @1 good")
+    path, given = find_run(options.operands[0]), options.operands[1:]
     entry_at(path)
     tags = read_tags(path)
     missing = [word for word in given if options.remove and word not in tags]

@@ -34,12 +34,11 @@ def parser() -> Arguments:
     arguments.add_argument(
         "--write", type=Path, metavar="FILE", help="with --plan: write the jobs to a new CSV or YAML file"
     )
-    arguments.add_argument("words", nargs="*")
     return arguments
 
 
-def run(words: Sequence[str]) -> int:
-    options = parser().read(words, check=require_sound)
+def run(argv: Sequence[str]) -> int:
+    options = parser().read(argv, check=require_sound)
     if options.help:
         from ch12cli.cli.help.overview import format_train_help
 
@@ -67,11 +66,11 @@ def require_sound(options: argparse.Namespace) -> None:
         if options.multirun or options.jobs is not None:
             from ch12cli.sweep.start import open_sweep
 
-            open_sweep(options.words, composer, options.jobs)
+            open_sweep(options.operands, composer, options.jobs)
         else:
             from ch12cli.run.start import checked
 
-            checked(composer, options.words)
+            checked(composer, options.operands)
 
 
 def show_configuration(options: argparse.Namespace) -> int:
@@ -84,7 +83,7 @@ def show_configuration(options: argparse.Namespace) -> int:
         composer = Composer(options.config_dir, config_name=options.config_name)
         print(
             format_configuration(
-                composer, options.words, part=options.cfg, package=options.package, resolve=options.resolve
+                composer, options.operands, part=options.cfg, package=options.package, resolve=options.resolve
             )
         )
     return 0
@@ -97,7 +96,7 @@ def train_one(options: argparse.Namespace) -> int:
 
     with RunDisplay(verbosity=int(options.verbose) - int(options.quiet)) as display:
         outcome = train_single(
-            options.words,
+            options.operands,
             folders=options.config_dir,
             config_name=options.config_name,
             watcher=display,
@@ -117,7 +116,7 @@ def show_plan(options: argparse.Namespace) -> int:
 
         refuse_existing(options.write)  # before the time that a plan takes
     plan, estimates = plan_many(
-        options.words, folders=options.config_dir, config_name=options.config_name, jobs_file=options.jobs
+        options.operands, folders=options.config_dir, config_name=options.config_name, jobs_file=options.jobs
     )
     console = StreamConsole()
     for line in format_plan(plan, estimates):
@@ -132,7 +131,7 @@ def line_for(options: argparse.Namespace) -> str:
     """The line that trains the jobs that were written, with what does not stand in their table."""
     folders = [word for folder in options.config_dir for word in ("--config-dir", str(folder))]
     name = [] if options.config_name == "config" else ["--config-name", options.config_name]
-    others = [word for word in options.words if word.lstrip("+~").startswith(("hydra.", "hydra/"))]
+    others = [word for word in options.operands if word.lstrip("+~").startswith(("hydra.", "hydra/"))]
     return shlex.join(["ch12", "train", "-m", *folders, *name, "--jobs", str(options.write), *others])
 
 
@@ -142,7 +141,7 @@ def train_sweep(options: argparse.Namespace) -> int:
 
     return show_sweep(
         lambda watcher: train_many(
-            options.words,
+            options.operands,
             folders=options.config_dir,
             config_name=options.config_name,
             watcher=watcher,

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 
 from ch12cli.catalogue.entries import Entry, entry_at
 from ch12cli.catalogue.sweep_progress import Far, Following
-from ch12cli.cli.help.arguments import Arguments
+from ch12cli.cli.help.arguments import Arguments, find_run
 from ch12cli.cli.help.page import printable
-from ch12cli.cli.text.named import find
 from ch12cli.cli.text.tables import format_time_left
 from ch12cli.cli.verbs.show import NOT_OURS
 from ch12cli.errors import InputError
@@ -20,15 +19,14 @@ EVERY = 0.3  # seconds between two looks
 
 def parser() -> Arguments:
     arguments = Arguments("watch")
-    arguments.add_argument("words", nargs="*")
     return arguments
 
 
-def run(words: Sequence[str]) -> int:
-    options = parser().read(words)
-    if len(options.words) != 1:
-        raise InputError("watch: which one? give one run or sweep: ch12 watch @1")
-    path = find(options.words[0])
+def run(argv: Sequence[str]) -> int:
+    options = parser().read(argv)
+    if len(options.operands) != 1:
+        raise InputError("watch: name one run or sweep: ch12 watch @1")
+    path = find_run(options.operands[0])
     found = entry_at(path)
     try:
         (watch_sweep if found.kind == "sweep" else watch_run)(found)
