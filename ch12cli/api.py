@@ -18,7 +18,7 @@ from ch12cli.files.hydra_folder import read_keys
 from ch12cli.files.metrics_csv import read_metrics
 from ch12cli.files.run_directory import HYDRA, METRICS
 from ch12cli.plots.svg_curve import curve_svg
-from ch12cli.run.callbacks import Nobody
+from ch12cli.run.callbacks import Callback, CallbackList
 
 if TYPE_CHECKING:
     from torch import nn
@@ -60,17 +60,20 @@ class Run:
         return f"<table><caption>{title}</caption>{rows}</table>{curve_svg(series)}"
 
 
-def train(*overrides: str, config_dir: str | Path | Sequence[str | Path] = (), watcher: Any = None) -> Run:
+def train(
+    *overrides: str, config_dir: str | Path | Sequence[str | Path] = (), callbacks: Sequence[Callback] = ()
+) -> Run:
     """Trains one run as `ch12 train` would with these overrides; gives its model, metrics and directory.
 
-    config_dir: folders of your own configuration; watcher: told of each epoch (sweep.alone.Watcher).
+    config_dir: folders of your own configuration; callbacks: called while the run trains
+    (ch12cli.run.callbacks.Callback).
     Raises ch12cli.errors.InputError with everything that is wrong with the overrides.
     """
     from ch12cli.run.start import train_single
 
     folders = [config_dir] if isinstance(config_dir, str | Path) else list(config_dir)
     outcome = train_single(
-        overrides, folders=[Path(folder) for folder in folders], watcher=watcher or Nobody(), log=False
+        overrides, folders=[Path(folder) for folder in folders], callback=CallbackList(callbacks), log=False
     )
     return Run(outcome.model, outcome.rows, outcome.directory, outcome.result, outcome.status)
 

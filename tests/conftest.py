@@ -23,7 +23,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Silent:
-    """A watcher that keeps what it was told. messages: (text, whether it is a warning)."""
+    """A callback that keeps what it was told. messages: (text, whether it is a warning)."""
 
     def __init__(self) -> None:
         self.rows: list[Mapping[str, float | int]] = []
@@ -31,19 +31,19 @@ class Silent:
         self.messages: list[tuple[str, bool]] = []
         self.facts: list[tuple[str, str]] = []
 
-    def begin(self, facts: Sequence[tuple[str, str]], *, epochs: int, directory: Path) -> None:
+    def on_begin(self, facts: Sequence[tuple[str, str]], *, epochs: int, directory: Path) -> None:
         self.facts = list(facts)
 
-    def step(self, done: int, steps: int) -> None:
+    def on_step(self, done: int, steps: int) -> None:
         self.steps.append((done, steps))
 
-    def epoch(self, row: Mapping[str, float | int]) -> None:
+    def on_epoch_end(self, row: Mapping[str, float | int]) -> None:
         self.rows.append(dict(row))
 
-    def message(self, text: str, *, warning: bool = False) -> None:
+    def on_message(self, text: str, *, warning: bool = False) -> None:
         self.messages.append((text, warning))
 
-    def end(self, result: Mapping[str, Any], rows: Sequence[Mapping[str, float | int]], *, directory: Path) -> None:
+    def on_end(self, result: Mapping[str, Any], rows: Sequence[Mapping[str, float | int]], *, directory: Path) -> None:
         pass
 
 
@@ -66,8 +66,8 @@ def silent() -> Silent:
 def train(folder: Path, silent: Silent) -> Train:
     """Trains one run on the CPU into `folder` and gives its outcome. Overrides as on the command line."""
 
-    def run(*overrides: str, folders: Sequence[Path] = (), watcher: Any = silent) -> "Outcome":
-        return train_single(["device=cpu", *overrides], folders=folders, watcher=watcher, log=False)
+    def run(*overrides: str, folders: Sequence[Path] = (), callback: Any = silent) -> "Outcome":
+        return train_single(["device=cpu", *overrides], folders=folders, callback=callback, log=False)
 
     return run
 

@@ -43,7 +43,7 @@ def device(request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
 
 
 def train(*words: str, into: str) -> Outcome:
-    return train_single([*words, f"hydra.run.dir={into}"], watcher=Silent(), log=False)
+    return train_single([*words, f"hydra.run.dir={into}"], callback=Silent(), log=False)
 
 
 def weights(outcome: Outcome) -> torch.Tensor:
@@ -140,7 +140,7 @@ def test_a_resumed_run_equals_the_uninterrupted_one(device: str) -> None:
     words = (f"device={device}", "model.dropout=0.3", "optimizer.amsgrad=true", "scheduler=reduce_on_plateau")
     whole = train(*words, "epochs=6", into="whole")
     train(*words, "epochs=3", into="part")
-    resumed = resume_run(Path("part"), ["epochs=6"], watcher=Silent())
+    resumed = resume_run(Path("part"), ["epochs=6"], callback=Silent())
     assert resumed is not None
     assert torch.equal(weights(resumed), weights(whole))
     assert [row["valid_loss"] for row in resumed.rows] == [row["valid_loss"] for row in whole.rows]

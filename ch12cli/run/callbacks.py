@@ -1,4 +1,4 @@
-"""Who looks on while a run or a sweep trains, and what becomes of it when they fail."""
+"""Callbacks of a run: what is called while it trains, and how a callback that fails is kept from ending it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -7,67 +7,98 @@ from typing import Any, Protocol
 from ch12cli.errors import MachineError
 
 
-class Watcher(Protocol):
-    """Who looks on while a run trains: a display, or nobody. step: so many of the steps of an epoch are done."""
+class Callback(Protocol):
+    """Called while a run trains, by a display or a tracker. on_step: after `done` of the `steps` steps of an epoch."""
 
-    def begin(self, facts: Sequence[tuple[str, str]], *, epochs: int, directory: Path) -> None: ...
-    def step(self, done: int, steps: int) -> None: ...
-    def epoch(self, row: Mapping[str, float | int]) -> None: ...
-    def message(self, text: str, *, warning: bool = False) -> None: ...
-    def end(self, result: Mapping[str, Any], rows: Sequence[Mapping[str, float | int]], *, directory: Path) -> None: ...
-
-
-class Nobody:
-    """A watcher that does not look."""
-
-    def begin(self, facts: Any, *, epochs: int, directory: Path) -> None: ...
-    def step(self, done: int, steps: int) -> None: ...
-    def epoch(self, row: Any) -> None: ...
-    def message(self, text: str, *, warning: bool = False) -> None: ...
-    def end(self, result: Any, rows: Any, *, directory: Path) -> None: ...
+    def on_begin(self, facts: Sequence[tuple[str, str]], *, epochs: int, directory: Path) -> None: ...
+    def on_step(self, done: int, steps: int) -> None: ...
+    def on_epoch_end(self, row: Mapping[str, float | int]) -> None: ...
+    def on_message(self, text: str, *, warning: bool = False) -> None: ...
+    def on_end(
+        self, result: Mapping[str, Any], rows: Sequence[Mapping[str, float | int]], *, directory: Path
+    ) -> None: ...
 
 
-class Steadfast:
-    """Tells a watcher that may fail, because nobody reads its output any more or its disk is full: the work goes on."""
+class NullCallback:
+    """A callback that does nothing; the base of one that needs only some of the methods."""
+
+    def on_begin(self, facts: Sequence[tuple[str, str]], *, epochs: int, directory: Path) -> None: ...
+    def on_step(self, done: int, steps: int) -> None: ...
+    def on_epoch_end(self, row: Mapping[str, float | int]) -> None: ...
+    def on_message(self, text: str, *, warning: bool = False) -> None: ...
+    def on_end(
+        self, result: Mapping[str, Any], rows: Sequence[Mapping[str, float | int]], *, directory: Path
+    ) -> None: ...
+
+
+class CallbackList:
+    """Several callbacks as one, called in their order."""
+
+    def __init__(self, callbacks: Sequence[Callback]) -> None:
+        self.callbacks = tuple(callbacks)
+
+    def on_begin(self, facts: Sequence[tuple[str, str]], *, epochs: int, directory: Path) -> None:
+        for callback in self.callbacks:
+            callback.on_begin(facts, epochs=epochs, directory=directory)
+
+    def on_step(self, done: int, steps: int) -> None:
+        for callback in self.callbacks:
+            callback.on_step(done, steps)
+
+    def on_epoch_end(self, row: Mapping[str, float | int]) -> None:
+        for callback in self.callbacks:
+            callback.on_epoch_end(row)
+
+    def on_message(self, text: str, *, warning: bool = False) -> None:
+        for callback in self.callbacks:
+            callback.on_message(text, warning=warning)
+
+    def on_end(self, result: Mapping[str, Any], rows: Sequence[Mapping[str, float | int]], *, directory: Path) -> None:
+        for callback in self.callbacks:
+            callback.on_end(result, rows, directory=directory)
+
+
+class FaultTolerant:
+    """Calls a display until it raises an OSError: its reader has gone, or its disk is full. The work goes on."""
 
     def __init__(self) -> None:
         self.error: OSError | None = None
 
-    def tell(self, tell: Callable[[], None]) -> None:
+    def notify(self, call: Callable[[], None]) -> None:
         if self.error is None:
             try:
-                tell()
+                call()
             except OSError as error:
                 self.error = error
 
-    def raise_error(self, whole: str) -> None:
-        """Raises what the watcher failed of, if it did. whole: what is nevertheless there, and where."""
+    def raise_error(self, complete: str) -> None:
+        """Raises the error of the display, if it had one. complete: what was written nevertheless, and where."""
         if isinstance(self.error, BrokenPipeError):
             raise self.error
         if self.error is not None:
             reason = self.error.strerror or self.error
-            raise MachineError(f"cannot write the output: {reason}; {whole}") from self.error
+            raise MachineError(f"cannot write the output: {reason}; {complete}") from self.error
 
 
-class SteadfastRun(Steadfast):
-    """A run's watcher that may fail."""
+class FaultTolerantCallback(FaultTolerant):
+    """A run's callback whose errors do not end the run; `on_end` raises the first of them."""
 
-    def __init__(self, watcher: Watcher) -> None:
+    def __init__(self, callback: Callback) -> None:
         super().__init__()
-        self.watcher = watcher
+        self.callback = callback
 
-    def begin(self, facts: Sequence[tuple[str, str]], *, epochs: int, directory: Path) -> None:
-        self.tell(lambda: self.watcher.begin(facts, epochs=epochs, directory=directory))
+    def on_begin(self, facts: Sequence[tuple[str, str]], *, epochs: int, directory: Path) -> None:
+        self.notify(lambda: self.callback.on_begin(facts, epochs=epochs, directory=directory))
 
-    def step(self, done: int, steps: int) -> None:
-        self.tell(lambda: self.watcher.step(done, steps))
+    def on_step(self, done: int, steps: int) -> None:
+        self.notify(lambda: self.callback.on_step(done, steps))
 
-    def epoch(self, row: Mapping[str, float | int]) -> None:
-        self.tell(lambda: self.watcher.epoch(row))
+    def on_epoch_end(self, row: Mapping[str, float | int]) -> None:
+        self.notify(lambda: self.callback.on_epoch_end(row))
 
-    def message(self, text: str, *, warning: bool = False) -> None:
-        self.tell(lambda: self.watcher.message(text, warning=warning))
+    def on_message(self, text: str, *, warning: bool = False) -> None:
+        self.notify(lambda: self.callback.on_message(text, warning=warning))
 
-    def end(self, result: Mapping[str, Any], rows: Sequence[Mapping[str, float | int]], *, directory: Path) -> None:
-        self.tell(lambda: self.watcher.end(result, rows, directory=directory))
-        self.raise_error(f"the run itself is whole in {directory}")
+    def on_end(self, result: Mapping[str, Any], rows: Sequence[Mapping[str, float | int]], *, directory: Path) -> None:
+        self.notify(lambda: self.callback.on_end(result, rows, directory=directory))
+        self.raise_error(f"the run itself is complete in {directory}")

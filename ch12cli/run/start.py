@@ -18,7 +18,7 @@ from ch12cli.files.run_directory import CHECKPOINTS, LAST, RESULT
 from ch12cli.run.signals import interrupts_kept, termination_exits
 
 if TYPE_CHECKING:
-    from ch12cli.run.callbacks import Watcher
+    from ch12cli.run.callbacks import Callback
     from ch12cli.run.train import Job, Outcome
 
 
@@ -33,12 +33,12 @@ def checked(composer: Composer, lines: Sequence[str]) -> Composition:
     return composition
 
 
-def train_logged(job: Job, directory: Path, watcher: Watcher, *, log: bool) -> Outcome:
+def train_logged(job: Job, directory: Path, callback: Callback, *, log: bool) -> Outcome:
     """Trains a job. log: writes train.log itself, where Hydra was not to touch the program's logging."""
     from ch12cli.run.train import train_job
 
     if not log:
-        return train_job(job, directory, watcher)
+        return train_job(job, directory, callback)
     logger, handler = logging.getLogger("ch12"), logging.FileHandler(directory / "train.log", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     level, propagate = logger.level, logger.propagate
@@ -46,7 +46,7 @@ def train_logged(job: Job, directory: Path, watcher: Watcher, *, log: bool) -> O
     logger.setLevel(logging.INFO)
     logger.propagate = False
     try:
-        return train_job(job, directory, watcher)
+        return train_job(job, directory, callback)
     finally:
         logger.removeHandler(handler)
         handler.close()
@@ -63,7 +63,7 @@ def train_single(
     *,
     folders: Sequence[Path] = (),
     config_name: str = "config",
-    watcher: Watcher,
+    callback: Callback,
     log: bool,
 ) -> Outcome:
     """Trains one run. log: write train.log through Hydra's job_logging; else it is written without touching logging."""
@@ -74,11 +74,11 @@ def train_single(
         # only now, with every option found right, is it worth the time to import torch
         with interrupts_kept():
             from ch12cli.run.torch_settings import torch_settings
-            from ch12cli.run.trackers import Logged
+            from ch12cli.run.trackers import with_trackers
             from ch12cli.run.train import prepare_job
 
         with termination_exits(), torch_settings(composition.settings) as device:
-            logged = Logged(watcher, composition.settings, composition.chosen)
+            logged = with_trackers(callback, composition.settings, composition.chosen)
             job = prepare_job(composition.settings, composition.chosen, device)
             directory = claim_directory(composition)
             try:

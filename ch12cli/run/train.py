@@ -19,7 +19,7 @@ from ch12cli.files.atomic import locked, remove_leftovers
 from ch12cli.files.cause import diverged_message
 from ch12cli.files.run_directory import BEST, CHECKPOINTS, MODEL, MetricsFile, write_result
 from ch12cli.run.build import build_training
-from ch12cli.run.callbacks import SteadfastRun, Watcher
+from ch12cli.run.callbacks import Callback, FaultTolerantCallback
 from ch12cli.run.description import facts_of
 from ch12cli.run.garbage_collection import settle
 from ch12cli.run.recorder import Row, result_of, row_of, rows_of, rows_state, run_state, surroundings_of
@@ -94,27 +94,27 @@ def prepare_job(settings: Mapping[str, Any], chosen: Mapping[str, str | None], d
     return Job(settings, chosen, task, training, network, device)
 
 
-def train_job(job: Job, directory: Path, watcher: Watcher) -> Outcome:
+def train_job(job: Job, directory: Path, callback: Callback) -> Outcome:
     """Trains a job and writes its record into a claimed directory. Ctrl-C and SIGTERM end it with a checkpoint."""
     with locked(directory, key=str(directory)):
-        return train_locked(job, directory, watcher)
+        return train_locked(job, directory, callback)
 
 
-def train_locked(job: Job, directory: Path, watcher: Watcher) -> Outcome:
+def train_locked(job: Job, directory: Path, callback: Callback) -> Outcome:
     start = time.perf_counter()
     settle()
-    watcher = SteadfastRun(watcher)
+    callback = FaultTolerantCallback(callback)
     for folder in (directory, directory / CHECKPOINTS):
         remove_leftovers(folder)
-    watcher.begin(job.facts, epochs=job.settings["epochs"], directory=directory)
+    callback.on_begin(job.facts, epochs=job.settings["epochs"], directory=directory)
     for label, text in job.facts:
         log.info("%s: %s", label, text)
     for warning in job.task.warnings:
-        watcher.message(warning, warning=True)
+        callback.on_message(warning, warning=True)
         log.warning(warning)
     try:
         with sigterm_raises():
-            ending = run_epochs(job, directory, watcher)
+            ending = run_epochs(job, directory, callback)
         result = finish(job, directory, ending, seconds=time.perf_counter() - start)
     except torch.OutOfMemoryError as error:
         raise MachineError(f"out of memory on {job.device}: use a smaller batch_size or network ({error})") from error
@@ -126,18 +126,18 @@ def train_locked(job: Job, directory: Path, watcher: Watcher) -> Outcome:
         write_result(directory, {"status": "failed", "epochs": len(job.rows), "cause": cause})
         raise InputError(f"code of your own raised while training: {cause}") from error
     log.info("%s after %d epochs", ending.status, len(job.rows))
-    watcher.end(result, job.rows, directory=directory)
+    callback.on_end(result, job.rows, directory=directory)
     return Outcome(ending.status, directory, result, job.rows, job.network.module, ending.signal)
 
 
-def run_epochs(job: Job, directory: Path, watcher: Watcher) -> Ending:
+def run_epochs(job: Job, directory: Path, callback: Callback) -> Ending:
     """Trains to the end, a diverged loss, early stopping or a signal."""
     every = job.settings["checkpoint"]["every"]
     training = job.training
     steps = -(-len(training.train) // job.settings["batch_size"])
-    training.source = ToldSource(training.source, watcher.step, steps=steps)
+    training.source = ToldSource(training.source, callback.on_step, steps=steps)
     if job.settings["compile"]:
-        watcher.message("compiling the network: the first steps take longer")
+        callback.on_message("compiling the network: the first steps take longer")
     checkpoints = Checkpoints(directory / CHECKPOINTS, every=None if every == "auto" else every)
     boundary = training.state_dict()
     metrics = MetricsFile(directory, job.rows)
@@ -153,16 +153,16 @@ def run_epochs(job: Job, directory: Path, watcher: Watcher) -> Ending:
             if epoch.diverged_at[0]:
                 step = int(epoch.diverged_at[0])
                 ending = Ending("diverged", {"diverged": {"epoch": epoch.number, "step": step}})
-                watcher.message(diverged_message(epoch.number, step), warning=True)
+                callback.on_message(diverged_message(epoch.number, step), warning=True)
                 break
             row = row_of(epoch)
             job.rows.append(row)
             boundary = training.state_dict()
             metrics.write(row)
-            watcher.epoch(row)
+            callback.on_epoch_end(row)
             if epoch.stopped[0]:
                 ending = Ending("finished", {"stopped_early": epoch.number})
-                watcher.message(stopped_message(job, epoch.number))
+                callback.on_message(stopped_message(job, epoch.number))
                 break
             if checkpoints.due(epoch.number):
                 metrics.sync()

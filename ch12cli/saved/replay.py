@@ -13,7 +13,7 @@ from ch12cli.errors import InputError
 from ch12cli.files.history import changes_in, sittings_of
 from ch12cli.files.hydra_folder import flatten
 from ch12cli.run.build import build_stack
-from ch12cli.run.callbacks import Watcher
+from ch12cli.run.callbacks import Callback
 from ch12cli.run.recorder import Row, row_of
 from ch12cli.run.train import Job, prepare_job, take_up
 from ch12cli.saved.load import Saved, require_sound
@@ -72,7 +72,7 @@ def again(
     parts: Sequence[Part],
     chosen: Mapping[str, str | None],
     device: torch.device,
-    watcher: Watcher,
+    callback: Callback,
     rows: list[Row],
     *,
     stacked: bool,
@@ -85,13 +85,13 @@ def again(
     if stacked:
         with suppress(CannotStackError):
             training, stack, _ = build_stack([job.settings], job.task, job.device)
-            run(training.epochs(), parts[-1].until, watcher, rows)
+            run(training.epochs(), parts[-1].until, callback, rows)
             found = (stack.parameters.detach(), training.best_state["parameters"])
             return stack.state_of(found[0][0].cpu()), stack.state_of(found[1][0].cpu())
     for number, part in enumerate(parts):
         if number:
             job = followed(job, part, rows, device)
-        run(job.training.epochs(), part.until - len(rows), watcher, rows)
+        run(job.training.epochs(), part.until - len(rows), callback, rows)
         if len(rows) < part.until:  # the loss ceased to be finite
             break
     best = {name: value.cpu() for name, value in job.training.best_state.items()}
@@ -107,9 +107,9 @@ def followed(job: Job, part: Part, rows: Sequence[Row], device: torch.device) ->
     return following
 
 
-def run(training: Iterator[Epoch], epochs: int, watcher: Watcher, rows: list[Row]) -> None:
+def run(training: Iterator[Epoch], epochs: int, callback: Callback, rows: list[Row]) -> None:
     for _, epoch in zip(range(epochs), training, strict=False):
         if epoch.diverged_at[0]:
             return
         rows.append(row_of(epoch))
-        watcher.epoch(rows[-1])
+        callback.on_epoch_end(rows[-1])

@@ -14,7 +14,7 @@ from ch12cli.errors import InputError
 from ch12cli.files.atomic import machine_errors
 from ch12cli.files.history import described, differences, sittings_of
 from ch12cli.files.run_directory import BEST, CHECKPOINTS, HYDRA, METRICS, MODEL, RESULT, read_result
-from ch12cli.run.callbacks import Watcher
+from ch12cli.run.callbacks import Callback
 from ch12cli.run.recorder import Row, metrics_csv, rows_of
 from ch12cli.run.sessions import environment_of
 from ch12cli.run.torch_settings import torch_settings
@@ -58,7 +58,7 @@ class Reproduction:
         return (self.same or near) and not self.files
 
 
-def reproduce(directory: Path, *, watcher: Watcher, trust: bool = False) -> Reproduction:
+def reproduce(directory: Path, *, callback: Callback, trust: bool = False) -> Reproduction:
     """Trains a run again, as many epochs as its newest good checkpoint knows, and compares. Nothing is written."""
     saved = read_saved(directory, trust=trust)
     result = result_so_far(directory)
@@ -70,10 +70,10 @@ def reproduce(directory: Path, *, watcher: Watcher, trust: bool = False) -> Repr
         job = prepare_job(settings, saved.chosen, device)
         require_same_data(saved, job.task.data.table.digest)
         parts = parts_of(saved, settings, trust=trust)
-        watcher.begin(job.facts, epochs=len(recorded), directory=directory)
+        callback.on_begin(job.facts, epochs=len(recorded), directory=directory)
         here = {**environment_of(device), "threads": torch.get_num_threads()}
         rows: list[Row] = []
-        network, best = again(parts, saved.chosen, device, watcher, rows, stacked=stacked > 0)
+        network, best = again(parts, saved.chosen, device, callback, rows, stacked=stacked > 0)
     differs_from, figures = first_difference(recorded, rows)
     same = not differs_from and all(
         fingerprint(found) == fingerprint(saved.state[name])

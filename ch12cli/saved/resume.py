@@ -26,7 +26,7 @@ from ch12cli.saved.load import Saved, read_saved, refuse_links, require_same_dat
 from ch12cli.saved.sweep_row import retell
 
 if TYPE_CHECKING:
-    from ch12cli.run.callbacks import Watcher
+    from ch12cli.run.callbacks import Callback
     from ch12cli.run.train import Outcome
 
 # What may change when a run goes on, because it does not change what is computed in an epoch: but `epochs` does where
@@ -70,7 +70,7 @@ def changes_of(lines: Sequence[str], settings: Mapping[str, Any], chosen: Mappin
 
 
 def resume_run(
-    directory: Path, lines: Sequence[str], *, watcher: Watcher, fork: bool = False, trust: bool = False
+    directory: Path, lines: Sequence[str], *, callback: Callback, fork: bool = False, trust: bool = False
 ) -> Outcome | None:
     """Trains a run on from its newest good checkpoint; None if there is nothing left to do.
 
@@ -79,26 +79,26 @@ def resume_run(
     if not directory.is_dir():
         raise InputError(f"{directory}: no such directory")
     if fork:
-        return go_on(directory, lines, watcher=watcher, fork=True, trust=trust)
+        return go_on(directory, lines, callback=callback, fork=True, trust=trust)
     # before anything is read: what another process is about to write must not be taken for where the run stopped
     with locked(directory, key=str(directory)):
-        outcome = go_on(directory, lines, watcher=watcher, fork=False, trust=trust)
+        outcome = go_on(directory, lines, callback=callback, fork=False, trust=trust)
     if outcome is not None:
         retell(directory, lines)
     return outcome
 
 
-def go_on(directory: Path, lines: Sequence[str], *, watcher: Watcher, fork: bool, trust: bool) -> Outcome | None:
+def go_on(directory: Path, lines: Sequence[str], *, callback: Callback, fork: bool, trust: bool) -> Outcome | None:
     saved = read_saved(directory, trust=trust) if has_checkpoint(directory) else read_unbegun(directory, trust=trust)
     begun = "network" in saved.state
     for message in saved.passed_over:
-        watcher.message(f"passed over: {message}", warning=True)
+        callback.on_message(f"passed over: {message}", warning=True)
     changes = changes_of(lines, saved.settings, saved.chosen)
     settings = with_changes(saved.settings, changes)
     refuse_changes(saved, settings, changes, fork=fork)
     if begun and "epochs" in changes and spans_all_epochs(settings["scheduler"]):
         text = "its schedule spans all epochs, so the rate goes on as in a run of that many, not from where it is"
-        watcher.message(f"epochs={settings['epochs']}: {text}", warning=True)
+        callback.on_message(f"epochs={settings['epochs']}: {text}", warning=True)
     present = dict(flatten(saved.settings))
     before = {key: present[key] for key in changes}
     result = result_so_far(directory) or {}
@@ -106,15 +106,15 @@ def go_on(directory: Path, lines: Sequence[str], *, watcher: Watcher, fork: bool
     if reason:
         if changes:
             raise InputError(reason)
-        watcher.message(reason)
+        callback.on_message(reason)
         return None
     with interrupts_kept():
         from ch12cli.run.torch_settings import torch_settings
-        from ch12cli.run.trackers import Logged
+        from ch12cli.run.trackers import with_trackers
         from ch12cli.run.train import has_stopped, prepare_job, take_up, train_job, train_locked
 
     with termination_exits(), torch_settings(settings) as device:
-        logged = Logged(watcher, settings, saved.chosen)
+        logged = with_trackers(callback, settings, saved.chosen)
         job = prepare_job(settings, saved.chosen, device)
         if begun:
             require_same_data(saved, job.task.data.table.digest)
@@ -123,7 +123,7 @@ def go_on(directory: Path, lines: Sequence[str], *, watcher: Watcher, fork: bool
             raise InputError(nothing_left(directory, saved, result, lines, epochs=settings["epochs"]))
         one = sitting(saved.state, device, changes=changes if begun else {}, before=before if begun else {})
         if one["environment"]:
-            watcher.message(f"the environment has changed since: {'; '.join(one['environment'])}", warning=True)
+            callback.on_message(f"the environment has changed since: {'; '.join(one['environment'])}", warning=True)
         if fork:
             job.history = forked(saved.history, one, parent=str(directory.resolve()))
             return train_job(job, fork_directory(directory, settings, saved.chosen, lines), logged)

@@ -1,9 +1,9 @@
-"""Who looks on while a sweep trains, and what becomes of it when they fail."""
+"""Callbacks of a sweep: what is called while it trains, and how one that fails is kept from ending it."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from ch12cli.run.callbacks import Steadfast
+from ch12cli.run.callbacks import FaultTolerant
 
 if TYPE_CHECKING:
     from ch12cli.sweep.events import Done, Progress
@@ -12,30 +12,30 @@ if TYPE_CHECKING:
     from ch12cli.sweep.work_item import WorkItem
 
 
-class SweepWatcher(Protocol):
-    """Who looks on while a sweep trains."""
+class SweepCallback(Protocol):
+    """Called while a sweep trains, by a display."""
 
-    def begin(self, plan: "Plan", *, directory: Path) -> None: ...
-    def progress(self, item: "WorkItem", progress: "Progress") -> None: ...
-    def done(self, done: "Done", job: "SweepJob") -> None: ...
-    def message(self, text: str, *, warning: bool = False) -> None: ...
+    def on_begin(self, plan: "Plan", *, directory: Path) -> None: ...
+    def on_progress(self, item: "WorkItem", progress: "Progress") -> None: ...
+    def on_job_end(self, done: "Done", job: "SweepJob") -> None: ...
+    def on_message(self, text: str, *, warning: bool = False) -> None: ...
 
 
-class SteadfastSweep(Steadfast):
-    """A sweep's watcher that may fail."""
+class FaultTolerantSweepCallback(FaultTolerant):
+    """A sweep's callback whose errors do not end the sweep."""
 
-    def __init__(self, watcher: "SweepWatcher") -> None:
+    def __init__(self, callback: "SweepCallback") -> None:
         super().__init__()
-        self.watcher = watcher
+        self.callback = callback
 
-    def begin(self, plan: "Plan", *, directory: Path) -> None:
-        self.tell(lambda: self.watcher.begin(plan, directory=directory))
+    def on_begin(self, plan: "Plan", *, directory: Path) -> None:
+        self.notify(lambda: self.callback.on_begin(plan, directory=directory))
 
-    def progress(self, item: "WorkItem", progress: "Progress") -> None:
-        self.tell(lambda: self.watcher.progress(item, progress))
+    def on_progress(self, item: "WorkItem", progress: "Progress") -> None:
+        self.notify(lambda: self.callback.on_progress(item, progress))
 
-    def done(self, done: "Done", job: "SweepJob") -> None:
-        self.tell(lambda: self.watcher.done(done, job))
+    def on_job_end(self, done: "Done", job: "SweepJob") -> None:
+        self.notify(lambda: self.callback.on_job_end(done, job))
 
-    def message(self, text: str, *, warning: bool = False) -> None:
-        self.tell(lambda: self.watcher.message(text, warning=warning))
+    def on_message(self, text: str, *, warning: bool = False) -> None:
+        self.notify(lambda: self.callback.on_message(text, warning=warning))

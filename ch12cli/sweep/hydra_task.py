@@ -13,10 +13,10 @@ from ch12cli.files.run_directory import CHECKPOINTS, write_result
 
 def train_as_hydra_job(config: DictConfig) -> float:
     """The job's objective. What ends it is kept in its result.json, for the sweep's table."""
-    from ch12cli.run.callbacks import Nobody
+    from ch12cli.run.callbacks import NullCallback
     from ch12cli.run.signals import Terminated
     from ch12cli.run.torch_settings import torch_settings
-    from ch12cli.run.trackers import Logged
+    from ch12cli.run.trackers import with_trackers
     from ch12cli.run.train import prepare_job, train_job
 
     hydra: Any = HydraConfig.get()
@@ -27,7 +27,7 @@ def train_as_hydra_job(config: DictConfig) -> float:
         with torch_settings(settings) as device:
             job = prepare_job(settings, chosen, device)
             (directory / CHECKPOINTS).mkdir(exist_ok=True)
-            outcome = train_job(job, directory, Logged(Nobody(), settings, chosen))
+            outcome = train_job(job, directory, with_trackers(NullCallback(), settings, chosen))
     except SystemExit as error:
         write_result(directory, {"status": "failed", "epochs": 0, "cause": f"it called sys.exit({error.code!r})"})
         raise InputError(f"it called sys.exit({error.code!r})") from error

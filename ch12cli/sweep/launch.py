@@ -15,7 +15,7 @@ from ch12cli.files.sweep_csv import STATE, SWEEP, Record
 from ch12cli.files.sweep_table import SweepTable, Waiting
 from ch12cli.run.signals import Terminated, sigterm_raises
 from ch12cli.run.start import when_mended
-from ch12cli.sweep.callbacks import SteadfastSweep, SweepWatcher
+from ch12cli.sweep.callbacks import FaultTolerantSweepCallback, SweepCallback
 from ch12cli.sweep.continuation import look_back
 from ch12cli.sweep.events import Done, Progress, Unstacked
 from ch12cli.sweep.examined import examined_plan
@@ -60,8 +60,8 @@ class Launch:
 
     terminated = Terminated
 
-    def __init__(self, directory: Path, watcher: SweepWatcher, *, jobs: int = 0) -> None:
-        self.directory, self.watcher = directory, SteadfastSweep(watcher)
+    def __init__(self, directory: Path, callback: SweepCallback, *, jobs: int = 0) -> None:
+        self.directory, self.callback = directory, FaultTolerantSweepCallback(callback)
         self.outcome, self.jobs = SweepOutcome(directory), jobs
         self.given_up = False
         self.failed_trackers: set[str] = set()
@@ -82,11 +82,11 @@ class Launch:
             self.tidy(plan)
             plan.in_all = max(self.jobs, len(plan.jobs))
             write_plan(plan, self.directory, worker.hydra)
-            self.watcher.begin(plan, directory=self.directory)
+            self.callback.on_begin(plan, directory=self.directory)
             if surplus := len(plan.numbers) - len(set(plan.numbers)):
                 remarks = [*remarks, f"{surplus} more of the jobs given are equal to others; each is trained once"]
             for remark in remarks:
-                self.watcher.message(remark, warning=True)
+                self.callback.on_message(remark, warning=True)
             table = self.open_table(plan, worker, rows=rows)
             try:
                 with sigterm_raises():
@@ -106,7 +106,7 @@ class Launch:
 
     def leave(self, plan: Plan, rows: Sequence[Record]) -> list[JobReturn]:
         """Leaves a directory in which nothing is to be done as it is."""
-        self.watcher.begin(plan, directory=self.directory)
+        self.callback.on_begin(plan, directory=self.directory)
         by_number = {int(row["job"]): row for row in rows}
         self.outcome.rows = [by_number[number] for number in sorted(by_number)]
         return [job_return(plan.jobs[number], by_number[number]) for number in plan.numbers]
@@ -134,12 +134,12 @@ class Launch:
             for item, event in events:
                 waiting.flush_if_due()
                 if isinstance(event, Progress):
-                    self.watcher.progress(item, event)
+                    self.callback.on_progress(item, event)
                     far.note(item, event)
                     continue
                 if isinstance(event, Unstacked):
                     text = f"a stack of {event.runs} jobs failed; they are trained {event.then}: {event.reason}"
-                    self.watcher.message(text, warning=True)
+                    self.callback.on_message(text, warning=True)
                     continue
                 if event.number in ended:
                     continue
@@ -148,10 +148,10 @@ class Launch:
                 if event.status == "failed":
                     directory = self.directory / job.place
                     write_failed(directory, hydra=worker.hydra.files(job, directory), cause=event.cause)
-                log_job(job, self.directory, self.watcher, self.failed_trackers)
+                log_job(job, self.directory, self.callback, self.failed_trackers)
                 self.outcome.failed += event.status == "failed"
                 waiting.rows.append(row_of(job, event.result, event.cause))
-                self.watcher.done(event, job)
+                self.callback.on_job_end(event, job)
                 if callbacks is not None and callbacks.callbacks:
                     tell(callbacks, job, event, self.directory)
                 if event.status == "failed" and fail_fast:
@@ -160,7 +160,7 @@ class Launch:
         finally:
             events.close()
             for item in late:
-                self.watcher.message(late_message(item), warning=True)
+                self.callback.on_message(late_message(item), warning=True)
             waiting.flush()
             far.remove()
             remove_leftovers(self.directory / STATE)  # of workers that were killed while they wrote

@@ -19,10 +19,10 @@ from ch12cli.sweep.plan import Known, read_plan
 from ch12cli.sweep.start import Finished, monitor_of
 
 if TYPE_CHECKING:
-    from ch12cli.sweep.callbacks import SweepWatcher
+    from ch12cli.sweep.callbacks import SweepCallback
 
 
-def resume_sweep(directory: Path, *, watcher: SweepWatcher, trust: bool = False) -> Finished:
+def resume_sweep(directory: Path, *, callback: SweepCallback, trust: bool = False) -> Finished:
     """Does what is missing of a sweep: ended jobs are left as they are, stacks go on from their last checkpoint."""
     known = read_plan(directory)
     jobs = saved_jobs(known, where=str(directory), trust=trust)
@@ -30,14 +30,14 @@ def resume_sweep(directory: Path, *, watcher: SweepWatcher, trust: bool = False)
         refuse_links_of_jobs(directory, known.places.values())
     from ch12cli.sweep.launch import Launch
 
-    launch = Launch(directory, watcher)
+    launch = Launch(directory, callback)
     try:
         launch(jobs, None)
     except KeyboardInterrupt:
         launch.outcome.signal = signal.SIGINT
     except launch.terminated:
         launch.outcome.signal = signal.SIGTERM
-    launch.watcher.raise_error(f"the sweep itself is whole in {directory}")
+    launch.callback.raise_error(f"the sweep itself is complete in {directory}")
     return Finished(launch.outcome, monitor_of(jobs[0]), [])
 
 

@@ -25,7 +25,7 @@ from ch12cli.sweep.jobs import SweepJob
 from ch12cli.sweep.jobs_file import read_jobs
 
 if TYPE_CHECKING:
-    from ch12cli.sweep.callbacks import SweepWatcher
+    from ch12cli.sweep.callbacks import SweepCallback
     from ch12cli.sweep.estimate import Estimate
     from ch12cli.sweep.launch import Launch, SweepOutcome
     from ch12cli.sweep.plan import Plan
@@ -71,7 +71,7 @@ def train_many(
     *,
     folders: Sequence[Path],
     config_name: str,
-    watcher: SweepWatcher,
+    callback: SweepCallback,
     jobs_file: Path | None = None,
 ) -> Finished:
     """Trains a sweep's jobs and writes its directory."""
@@ -84,21 +84,23 @@ def train_many(
         from ch12cli.sweep.launch import Launch
 
         with claimed(sweep) as directory:
-            launch = Launch(directory, watcher, jobs=in_batches(sweep))
+            launch = Launch(directory, callback, jobs=in_batches(sweep))
             try:
                 if jobs_file is not None:
                     run_batch(sweep, batch, launch)
                 elif is_stacked(sweep):
                     run_sweep(sweep, SweepTask(sweep, launch, train_as_hydra_job))
                 else:
-                    launch.watcher.message(f"{trained_alone(sweep)}, into {directory}; the table follows at the end")
+                    launch.callback.on_message(
+                        f"{trained_alone(sweep)}, into {directory}; the table follows at the end"
+                    )
                     run_elsewhere(sweep, launch.outcome)
             except KeyboardInterrupt:
                 launch.outcome.signal = signal.SIGINT
             except launch.terminated:
                 launch.outcome.signal = signal.SIGTERM
         launch.tell_not_begun(sweep.made.values())
-        launch.watcher.raise_error(f"the sweep itself is whole in {directory}")
+        launch.callback.raise_error(f"the sweep itself is complete in {directory}")
         jobs = {job.number: job for job in sweep.made.values()}
         asked = max(map(verified, jobs.values()), default=0) if launch.outcome.signal is None else 0
         differences = check_trust(jobs, launch.outcome, asked=asked)

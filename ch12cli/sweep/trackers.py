@@ -6,7 +6,7 @@ from pathlib import Path
 from ch12cli.files.metrics_csv import read_metrics
 from ch12cli.files.run_directory import METRICS, RESULT, read_result
 from ch12cli.run.trackers import Trackers, params_of
-from ch12cli.sweep.callbacks import SweepWatcher
+from ch12cli.sweep.callbacks import SweepCallback
 from ch12cli.sweep.jobs import SweepJob
 from ch12cli.trackers.tracker import Tracked, names_of, require_installed
 
@@ -23,14 +23,14 @@ def require_trackers(jobs: Iterable[SweepJob]) -> None:
         require_installed(setting)
 
 
-def log_job(job: SweepJob, sweep_dir: Path, watcher: SweepWatcher, failed: set[str]) -> None:
+def log_job(job: SweepJob, sweep_dir: Path, callback: SweepCallback, failed: set[str]) -> None:
     """Tells a job's trackers what it came to, from its files. failed: trackers that did so before; grows."""
     directory = sweep_dir / job.place
     if not names_of(logger_of(job)) or not directory.is_dir():
         return
     params = params_of(job.settings, job.chosen)
     tracked = Tracked(directory, f"{sweep_dir.name}/{job.place}", params, sweep_dir)
-    trackers = Trackers(logger_of(job), tracked, watcher.message, failed)
+    trackers = Trackers(logger_of(job), tracked, callback.on_message, failed)
     for row in read_metrics(directory / METRICS):
-        trackers.epoch(row)
-    trackers.end(read_result(directory / RESULT) or {"status": "failed"})
+        trackers.on_epoch_end(row)
+    trackers.on_end(read_result(directory / RESULT) or {"status": "failed"})

@@ -18,7 +18,7 @@ from ch12cli.files.atomic import sync_files
 from ch12cli.files.cause import diverged_message
 from ch12cli.files.run_directory import CHECKPOINTS, HYDRA
 from ch12cli.run.build import build_module
-from ch12cli.run.callbacks import Nobody
+from ch12cli.run.callbacks import NullCallback
 from ch12cli.run.signals import Terminated
 from ch12cli.run.start import train_logged
 from ch12cli.run.task import Task, build_task, choose_device
@@ -166,7 +166,7 @@ class Worker:
                 (directory / HYDRA / name).write_bytes(content)
             sync_files(directory / HYDRA)
             take_up_newest(built, directory)
-            return train_logged(built, directory, Nobody(), log=True)
+            return train_logged(built, directory, NullCallback(), log=True)
 
 
 def failure_text(error: BaseException) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ch12cli.run.callbacks import Nobody
+from ch12cli.run.callbacks import NullCallback
 from ch12cli.run.start import train_single
 from tests.benchmarks.bench import Bench, Table, interleaved, medians, spread, verdict
 
@@ -26,7 +26,9 @@ def no_fsync() -> Iterator[None]:
 
 def seconds(directory: Path, *lines: str) -> float:
     start = time.perf_counter()
-    train_single(["device=cpu", f"epochs={EPOCHS}", f"hydra.run.dir={directory}", *lines], watcher=Nobody(), log=False)
+    train_single(
+        ["device=cpu", f"epochs={EPOCHS}", f"hydra.run.dir={directory}", *lines], callback=NullCallback(), log=False
+    )
     return time.perf_counter() - start
 
 

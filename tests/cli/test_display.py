@@ -85,10 +85,10 @@ def show_run(
     """The whole output of a run of which every row is shown."""
     result = end.get("result", make_result(rows))
     with RunDisplay(verbosity=verbosity, console=console, errors=errors or make_console()) as display:
-        display.begin(end.get("facts", FACTS), epochs=end.get("epochs", len(rows)), directory=DIRECTORY)
+        display.on_begin(end.get("facts", FACTS), epochs=end.get("epochs", len(rows)), directory=DIRECTORY)
         for row in rows:
-            display.epoch(row)
-        display.end(result, rows, directory=end.get("directory", DIRECTORY))
+            display.on_epoch_end(row)
+        display.on_end(result, rows, directory=end.get("directory", DIRECTORY))
     return written(console)
 
 
@@ -216,10 +216,10 @@ def test_quiet_shows_the_directory_alone(terminal: bool):
 def test_quiet_still_shows_warnings_and_how_a_run_failed_on_standard_error():
     console, errors = make_console(), make_console()
     with RunDisplay(verbosity=-1, console=console, errors=errors) as display:
-        display.begin(FACTS, epochs=9, directory=DIRECTORY)
-        display.message("early stopping in epoch 3")
-        display.message("softmax twice", warning=True)
-        display.end(make_result([], "diverged", reason="the loss is nan"), [], directory=DIRECTORY)
+        display.on_begin(FACTS, epochs=9, directory=DIRECTORY)
+        display.on_message("early stopping in epoch 3")
+        display.on_message("softmax twice", warning=True)
+        display.on_end(make_result([], "diverged", reason="the loss is nan"), [], directory=DIRECTORY)
     assert written(console) == f"{DIRECTORY}\n"
     assert written(errors) == "warning: softmax twice\ndiverged  after 0 of 9 epochs in 2.0 s: the loss is nan\n"
 
@@ -263,10 +263,10 @@ def test_names_that_an_ascii_stream_cannot_hold_are_escaped():
 def test_messages_stand_above_the_live_display_and_leave_it_whole():
     console = make_console(60, terminal=True)
     with RunDisplay(console=console, errors=make_console(60, terminal=True)) as display:
-        display.begin(FACTS[1:], epochs=9, directory=DIRECTORY)
-        display.epoch({"epoch": 1, "train_loss": 0.5})
-        display.message("a [remark]")
-        display.message("a warning of many words that are too long for one line of this console", warning=True)
+        display.on_begin(FACTS[1:], epochs=9, directory=DIRECTORY)
+        display.on_epoch_end({"epoch": 1, "train_loss": 0.5})
+        display.on_message("a [remark]")
+        display.on_message("a warning of many words that are too long for one line of this console", warning=True)
         lines = screen(written(console))
     assert lines[-6:] == [
         "",
@@ -281,8 +281,8 @@ def test_messages_stand_above_the_live_display_and_leave_it_whole():
 def test_warnings_go_to_standard_error_where_that_is_elsewhere():
     console, errors = make_console(terminal=True), make_console()
     with RunDisplay(console=console, errors=errors) as display:
-        display.begin(FACTS, epochs=9, directory=DIRECTORY)
-        display.message("x " * 99, warning=True)
+        display.on_begin(FACTS, epochs=9, directory=DIRECTORY)
+        display.on_message("x " * 99, warning=True)
     assert written(errors).splitlines() == ["warning: " + "x " * 99]  # one line each, whatever its length
     assert "warning" not in written(console)
 
@@ -292,8 +292,8 @@ def test_the_terminal_is_given_back_whatever_happens(error: type[BaseException])
     console = make_console(terminal=True)
     streams = sys.stdout, sys.stderr
     with pytest.raises(error), RunDisplay(console=console, errors=make_console()) as display:  # noqa: PT012
-        display.begin(FACTS, epochs=9, directory=DIRECTORY)
-        display.epoch(make_rows(1)[0])
+        display.on_begin(FACTS, epochs=9, directory=DIRECTORY)
+        display.on_epoch_end(make_rows(1)[0])
         assert written(console).count("\x1b[?25l") == 1  # the cursor is hidden
         raise error
     assert written(console).rindex("\x1b[?25h") > written(console).rindex("\x1b[?25l")
@@ -320,10 +320,10 @@ def test_an_epoch_costs_next_to_nothing():
     console = make_console(terminal=True)
     rows = make_rows(50_000)
     with RunDisplay(console=console, errors=make_console()) as display:
-        display.begin(FACTS, epochs=len(rows), directory=DIRECTORY)
+        display.on_begin(FACTS, epochs=len(rows), directory=DIRECTORY)
         start = time.perf_counter()
         for row in rows:
-            display.epoch(row)
+            display.on_epoch_end(row)
         seconds = time.perf_counter() - start
     assert seconds / len(rows) < 5e-6
     assert written(console).count("/50000") <= 3 + seconds / 0.1  # at most ten pictures a second
@@ -360,19 +360,19 @@ def test_steps_within_an_epoch_are_shown_where_it_takes_long(monkeypatch: pytest
     monkeypatch.setattr("ch12cli.cli.text.run_display.perf_counter", lambda: next(clock))
     console = make_console(terminal=True)
     with RunDisplay(console=console, errors=console) as display:
-        display.begin([("data", "x")], epochs=2, directory=Path("/runs/1"))
-        display.step(1, 4)
+        display.on_begin([("data", "x")], epochs=2, directory=Path("/runs/1"))
+        display.on_step(1, 4)
         display._due = 0.0  # the next picture is due
-        display.step(2, 4)
+        display.on_step(2, 4)
         assert "40 s/epoch  1:00 left" in written(console)
 
 
 def test_an_interrupted_run_is_told_how_it_goes_on():
     console = make_console(terminal=True)
     with RunDisplay(console=console, errors=console) as display:
-        display.begin([("data", "x")], epochs=2, directory=Path("/my runs/1"))
+        display.on_begin([("data", "x")], epochs=2, directory=Path("/my runs/1"))
         result = {"status": "interrupted", "epochs": 1, "final": make_rows(1)[-1], "best": None, "seconds": 1.0}
-        display.end(result, make_rows(1), directory=Path("/my runs/1"))
+        display.on_end(result, make_rows(1), directory=Path("/my runs/1"))
     assert "go on with: ch12 resume '/my runs/1'" in written(console)
 
 
@@ -395,12 +395,12 @@ from pathlib import Path
 from ch12cli.cli.text.run_display import RunDisplay
 rows = [{"epoch": e, "train_loss": 1 / e, "train_r2": 0.5} for e in range(1, 9)]
 with RunDisplay() as display:
-    display.begin([("data", "x")], epochs=8, directory=Path("/runs/\\u00fc"))
+    display.on_begin([("data", "x")], epochs=8, directory=Path("/runs/\\u00fc"))
     for row in rows:
-        display.epoch(row)
-    display.message("careful", warning=True)
+        display.on_epoch_end(row)
+    display.on_message("careful", warning=True)
     result = {"status": "finished", "epochs": 8, "final": rows[-1], "best": rows[-1], "seconds": 1.0}
-    display.end(result, rows, directory=Path("/runs/\\u00fc"))
+    display.on_end(result, rows, directory=Path("/runs/\\u00fc"))
 """
 
 

@@ -14,7 +14,7 @@ from ch12cli.catalogue.summary import Folded
 from ch12cli.cli.text.sweep_display import SweepDisplay
 from ch12cli.cli.text.sweep_live import format_running
 from ch12cli.cli.text.sweep_report import format_folded, format_interval
-from ch12cli.sweep.callbacks import SweepWatcher
+from ch12cli.sweep.callbacks import SweepCallback
 from ch12cli.sweep.events import Done, Progress
 from ch12cli.sweep.groups import Group
 from ch12cli.sweep.jobs import Base, SweepJob
@@ -110,10 +110,10 @@ def show_sweep(
         for job in jobs
     ]
     with SweepDisplay(verbosity=verbosity, console=console, errors=errors or make_console()) as display:
-        display.begin(plan or make_plan(jobs, stacks=[[job.number for job in jobs]]), directory=DIRECTORY)
+        display.on_begin(plan or make_plan(jobs, stacks=[[job.number for job in jobs]]), directory=DIRECTORY)
         for done in ends:
             clock.now += 1
-            display.done(done, jobs[done.number])
+            display.on_job_end(done, jobs[done.number])
         display.end(SweepOutcome(DIRECTORY, rows, 0, signal), monitor="valid_loss")
     return written(console)
 
@@ -165,7 +165,7 @@ def test_what_is_live_shows_jobs_work_and_the_best_so_far(clock: Clock):
     jobs = grid([0.1, 1, 10], 20)
     plan = make_plan(jobs, stacks=[range(20), range(20, 40), range(40, 58)], alone=[58, 59])
     with SweepDisplay(console=console, errors=console) as display:
-        display.begin(plan, directory=DIRECTORY)
+        display.on_begin(plan, directory=DIRECTORY)
         assert screen(written(console))[-4:] == [
             "jobs       0/60   ────────────────────────────────",
             "running    40 runs in 2 stacks, epoch 0/100; 1 stack and 2 single runs to come",
@@ -173,9 +173,9 @@ def test_what_is_live_shows_jobs_work_and_the_best_so_far(clock: Clock):
             "best       -",
         ]
         clock.now += 10
-        display.progress(plan.items[0], Progress(50, 20, 0.5))
+        display.on_progress(plan.items[0], Progress(50, 20, 0.5))
         clock.now += 10
-        display.progress(plan.items[1], Progress(25, 20, 0.25))
+        display.on_progress(plan.items[1], Progress(25, 20, 0.25))
         # 10 and 5 of 60 jobs are done in 20 s: 15/20 a second, and 45 jobs take another 60 s
         assert screen(written(console))[-4:] == [
             "jobs       0/60   ━━━━━━━━────────────────────────  1.3 s/run  1:00 left",
@@ -184,11 +184,11 @@ def test_what_is_live_shows_jobs_work_and_the_best_so_far(clock: Clock):
             "best       valid loss 0.2500  in training",
         ]
         for number in range(20, 40):
-            display.done(make_done(number, objective=0.25 + number % 7), jobs[number])
-        display.done(make_done(3, "failed", cause="ValueError: bad\nthing \x1b[2J"), jobs[3])
-        display.progress(plan.items[0], Progress(75, 19, 0.75))
+            display.on_job_end(make_done(number, objective=0.25 + number % 7), jobs[number])
+        display.on_job_end(make_done(3, "failed", cause="ValueError: bad\nthing \x1b[2J"), jobs[3])
+        display.on_progress(plan.items[0], Progress(75, 19, 0.75))
         clock.now += 1
-        display.progress(plan.items[2], Progress(75, 19, 0.75))
+        display.on_progress(plan.items[2], Progress(75, 19, 0.75))
         # 20 * 100 epochs, 19 * 75 and 100 of the failed one, 18 * 75: 4875 of 6000 in 21 s
         assert screen(written(console))[-5:] == [
             "jobs       21/60  ━━━━━━━━━━━━━━━━━━━━━━━━━━──────  2.3 runs/s  0:05 left",
@@ -287,7 +287,7 @@ def test_an_interrupted_sweep_says_what_is_missing_and_how_it_goes_on(clock: Clo
 def test_jobs_of_the_directory_that_are_no_part_of_the_sweep_are_left_out(clock: Clock):
     console, jobs = make_console(), grid([0.1], 3)
     display = SweepDisplay(console=console)
-    display.begin(make_plan(jobs[:2], stacks=[[0, 1]]), directory=DIRECTORY)
+    display.on_begin(make_plan(jobs[:2], stacks=[[0, 1]]), directory=DIRECTORY)
     rows = [make_row(job, make_done(job.number, objective=job.number)) for job in jobs]
     display.end(SweepOutcome(DIRECTORY, rows), monitor="valid_loss")
     assert "0.5000 ± 6.3531     2         0\n" in written(console)  # of 0 and 1; 2 is the other sweep's
@@ -370,12 +370,12 @@ def test_epochs_of_an_earlier_sitting_are_not_counted_as_this_ones_speed(clock: 
     checkpoint.touch()
     plan.items[0] = replace(plan.items[0], checkpoint=checkpoint)
     display = SweepDisplay(console=make_console())
-    display.begin(plan, directory=DIRECTORY)
+    display.on_begin(plan, directory=DIRECTORY)
     clock.now += 1
-    display.progress(plan.items[0], Progress(60, 10, 1.0))
+    display.on_progress(plan.items[0], Progress(60, 10, 1.0))
     assert display.sweep.seconds_left is None
     clock.now += 9
-    display.progress(plan.items[0], Progress(70, 10, 1.0))
+    display.on_progress(plan.items[0], Progress(70, 10, 1.0))
     assert display.sweep.share == 0.7
     assert display.sweep.seconds_left == pytest.approx(30)  # 10 epochs in 10 s, 30 to go
 
@@ -392,10 +392,10 @@ def test_the_best_of_one_metric_is_not_compared_with_that_of_another(clock: Cloc
         done.result["monitor"] = "valid_accuracy"
     ends.append(make_done(1, objective=7.0))
     with SweepDisplay(console=console, errors=console) as display:
-        display.begin(plan, directory=DIRECTORY)
+        display.on_begin(plan, directory=DIRECTORY)
         for done in ends:
             clock.now += 1
-            display.done(done, jobs[done.number])
+            display.on_job_end(done, jobs[done.number])
         assert screen(written(console))[-1] == "best       valid loss 0.7500, valid accuracy 0.6250"
         rows = [make_row(jobs[done.number], done) | {"monitor": done.result["monitor"]} for done in ends]
         display.end(SweepOutcome(DIRECTORY, rows), monitor="valid_loss")
@@ -423,10 +423,10 @@ def test_runs_that_left_by_halving_are_counted_and_stand_by_themselves(clock: Cl
 def test_lines_about_progress_are_a_second_apart(clock: Clock):
     console, jobs = make_console(), grid([0.1], 100)
     display = SweepDisplay(console=console)
-    display.begin(make_plan(jobs, stacks=[range(100)]), directory=DIRECTORY)
+    display.on_begin(make_plan(jobs, stacks=[range(100)]), directory=DIRECTORY)
     for job in jobs:
         clock.now += 0.02
-        display.done(make_done(job.number), job)
+        display.on_job_end(make_done(job.number), job)
     assert 2 <= written(console).count("% ") <= 3
 
 
@@ -434,9 +434,9 @@ def test_jobs_that_ended_without_a_word_are_counted_as_those_that_spoke(clock: C
     """Under sweep.fail_fast stacks end jobs of which nothing is told any more; their directories are there."""
     console, jobs = make_console(), grid([0.1], 4)
     display = SweepDisplay(console=console)
-    display.begin(make_plan(jobs, stacks=[range(4)]), directory=DIRECTORY)
+    display.on_begin(make_plan(jobs, stacks=[range(4)]), directory=DIRECTORY)
     clock.now += 1
-    display.done(make_done(0, "failed", cause="ValueError: no"), jobs[0])
+    display.on_job_end(make_done(0, "failed", cause="ValueError: no"), jobs[0])
     ends = [make_done(0, "failed", cause="ValueError: no"), make_done(1, objective=1.0), None, None]
     rows = [make_row(job, done) for job, done in zip(jobs, ends, strict=True)]
     display.end(SweepOutcome(DIRECTORY, rows, 1), monitor="valid_loss")
@@ -450,7 +450,7 @@ def test_what_goes_to_the_same_file_is_told_once(clock: Clock, tmp_path: Path):
         jobs = grid([0.1], 2)
         ends = [make_done(0, objective=1.0), make_done(1, "failed", cause="ValueError: no")]
         with SweepDisplay(console=console, errors=errors) as display:
-            display.begin(make_plan(jobs, stacks=[range(2)]), directory=DIRECTORY)
+            display.on_begin(make_plan(jobs, stacks=[range(2)]), directory=DIRECTORY)
             rows = [make_row(job, done) for job, done in zip(jobs, ends, strict=True)]
             display.end(SweepOutcome(DIRECTORY, rows, 1), monitor="valid_loss")
     text = (tmp_path / "log").read_text(encoding="utf-8")
@@ -461,9 +461,9 @@ def test_what_goes_to_the_same_file_is_told_once(clock: Clock, tmp_path: Path):
 def test_a_job_counts_once_even_if_it_is_reported_again(clock: Clock):
     jobs = grid([0.1], 4)
     display = SweepDisplay(console=make_console())
-    display.begin(make_plan(jobs, stacks=[range(4)], done=[3]), directory=DIRECTORY)
+    display.on_begin(make_plan(jobs, stacks=[range(4)], done=[3]), directory=DIRECTORY)
     for number in (3, 0, 0):
-        display.done(make_done(number, objective=1.0), jobs[number])
+        display.on_job_end(make_done(number, objective=1.0), jobs[number])
     assert (display.sweep.ended, display.sweep.earlier, display.sweep.counts["finished"]) == (2, 1, 1)
     assert display.sweep.share == 0.5
 
@@ -472,9 +472,9 @@ def test_batches_of_a_sweeper_add_up(clock: Clock):
     console, jobs = make_console(), grid([0.1], 6)
     display = SweepDisplay(console=console)
     for first in (0, 2, 4):
-        display.begin(make_plan(jobs[first : first + 2], alone=[first, first + 1]), directory=DIRECTORY)
+        display.on_begin(make_plan(jobs[first : first + 2], alone=[first, first + 1]), directory=DIRECTORY)
         for job in jobs[first : first + 2]:
-            display.done(make_done(job.number, objective=1.0), job)
+            display.on_job_end(make_done(job.number, objective=1.0), job)
     assert (display.sweep.jobs, display.sweep.ended, display.sweep.share) == (6, 6, 1.0)
     assert written(console).count("directory") == 1
 
@@ -483,31 +483,31 @@ def test_what_is_running_is_told_in_words(clock: Clock):
     jobs = grid([0.1], 1200)
     display = SweepDisplay(console=make_console())
     plan = make_plan(jobs, stacks=[range(600), range(600, 1100)], alone=range(1100, 1200))
-    display.begin(plan, directory=DIRECTORY)
+    display.on_begin(plan, directory=DIRECTORY)
     assert format_running(display.sweep) == "1,100 runs in 2 stacks, epoch 0/100; 100 single runs to come"
     for number in range(600):
-        display.done(make_done(number), jobs[number])
-    display.progress(replace(plan.items[1], jobs=(700, 701)), Progress(30, 500, 1.0))  # as a worker reports it
+        display.on_job_end(make_done(number), jobs[number])
+    display.on_progress(replace(plan.items[1], jobs=(700, 701)), Progress(30, 500, 1.0))  # as a worker reports it
     assert format_running(display.sweep) == "501 runs, epoch 30/100; 99 single runs to come"
     for number in range(600, 1199):
-        display.done(make_done(number), jobs[number])
+        display.on_job_end(make_done(number), jobs[number])
     assert format_running(display.sweep) == "1 run"
 
 
 def test_more_is_better_where_the_monitored_metric_says_so(clock: Clock):
     jobs = [make_job(n, f"seed={n}", monitor="valid_accuracy") for n in range(3)]
     display = SweepDisplay(console=make_console())
-    display.begin(make_plan(jobs, stacks=[range(3)]), directory=DIRECTORY)
+    display.on_begin(make_plan(jobs, stacks=[range(3)]), directory=DIRECTORY)
     for number, value in enumerate([0.5, 0.9, 0.7]):
-        display.done(make_done(number, objective=value), jobs[number])
+        display.on_job_end(make_done(number, objective=value), jobs[number])
     assert display.sweep.best == {"valid_accuracy": (0.9, jobs[1])}
 
 
 def test_remarks_and_warnings_go_where_they_belong(clock: Clock):
     console, errors = make_console(), make_console()
     display = SweepDisplay(console=console, errors=errors)
-    display.message("20 jobs are trained one by one", warning=True)
-    display.message("verified")
+    display.on_message("20 jobs are trained one by one", warning=True)
+    display.on_message("verified")
     assert (written(console), written(errors)) == ("verified\n", "warning: 20 jobs are trained one by one\n")
 
 
@@ -516,11 +516,11 @@ def test_ten_thousand_jobs_that_end_cost_next_to_nothing(terminal: bool):
     jobs = grid([0.1, 1, 10, 100], 2500)
     display = SweepDisplay(console=make_console(terminal=terminal), errors=make_console())
     plan = make_plan(jobs, stacks=[range(start, start + 1000) for start in range(0, 10_000, 1000)])
-    display.begin(plan, directory=DIRECTORY)
+    display.on_begin(plan, directory=DIRECTORY)
     ends = [make_done(n, objective=1 / (n + 1)) for n in range(10_000)]
     start = time.process_time()
     for done in ends:
-        display.done(done, jobs[done.number])
+        display.on_job_end(done, jobs[done.number])
     assert time.process_time() - start < 0.3
     display.close()
 
@@ -528,10 +528,10 @@ def test_ten_thousand_jobs_that_end_cost_next_to_nothing(terminal: bool):
 def test_pictures_come_ten_times_a_second_at_most(clock: Clock):
     console, jobs = make_console(terminal=True), grid([0.1], 1000)
     display = SweepDisplay(console=console, errors=console)
-    display.begin(make_plan(jobs, stacks=[range(1000)]), directory=DIRECTORY)
+    display.on_begin(make_plan(jobs, stacks=[range(1000)]), directory=DIRECTORY)
     for job in jobs:
         clock.now += 0.01
-        display.done(make_done(job.number), job)
+        display.on_job_end(make_done(job.number), job)
     display.close()
     assert 90 <= written(console).count("running") <= 103  # in ten seconds
 
@@ -548,8 +548,8 @@ def test_a_real_sweep_ends_in_a_table(tmp_path: Path, monkeypatch: pytest.Monkey
         "sweep.processes=1",
     ]
     with SweepDisplay(console=console, errors=make_console()) as display:
-        watcher: SweepWatcher = display
-        finished = train_many([*words, "hydra.sweep.dir=S"], folders=[], config_name="config", watcher=watcher)
+        callback: SweepCallback = display
+        finished = train_many([*words, "hydra.sweep.dir=S"], folders=[], config_name="config", callback=callback)
         display.end(finished.outcome, monitor=finished.monitor)
     output = written(console).splitlines()
     assert output[:3] == [

@@ -132,9 +132,9 @@ class Keeper(Silent):
         super().__init__()
         self.directory, self.copies = directory, copies
 
-    def step(self, done: int, steps: int) -> None: ...
+    def on_step(self, done: int, steps: int) -> None: ...
 
-    def epoch(self, row: Mapping[str, float | int]) -> None:
+    def on_epoch_end(self, row: Mapping[str, float | int]) -> None:
         # called before this epoch's checkpoint is written: the one there is of the epoch before
         shutil.copytree(self.directory, self.copies / str(int(row["epoch"]) - 1))
 
@@ -143,7 +143,7 @@ class Keeper(Silent):
 def kept(folder: Path) -> Path:
     """A folder of copies of one run, made after each of its epochs; the whole run is in `whole`."""
     keeper = Keeper(folder / "whole", folder)
-    train_single([*STATEFUL, f"epochs={EPOCHS}", f"hydra.run.dir={folder / 'whole'}"], watcher=keeper, log=False)
+    train_single([*STATEFUL, f"epochs={EPOCHS}", f"hydra.run.dir={folder / 'whole'}"], callback=keeper, log=False)
     return folder
 
 
@@ -189,7 +189,7 @@ def test_a_finished_run_is_left_as_it_is(kept: Path) -> None:
 
     before = stamps()
     assert len(before) > 6
-    assert resume_run(kept / "whole", [], watcher=Silent()) is None
+    assert resume_run(kept / "whole", [], callback=Silent()) is None
     assert stamps() == before
 
 
@@ -294,16 +294,16 @@ def test_all_that_a_checkpoint_needs_is_on_disk_before_it(folder: Path, monkeypa
 
 def test_a_run_whose_directory_is_removed_is_not_trained_on(folder: Path) -> None:
     class Remover(Silent):
-        def epoch(self, row: Mapping[str, float | int]) -> None:
-            super().epoch(row)
+        def on_epoch_end(self, row: Mapping[str, float | int]) -> None:
+            super().on_epoch_end(row)
             if row["epoch"] == 3:
                 (folder / "run").rename(folder / "elsewhere")
 
-    watcher = Remover()
+    callback = Remover()
     words = [*STATEFUL, "checkpoint.every=1000000", "epochs=100000", f"hydra.run.dir={folder / 'run'}"]
     with pytest.raises(MachineError, match=r"run/metrics.csv: No such file or directory"):
-        train_single(words, watcher=watcher, log=False)
-    assert len(watcher.rows) == 3
+        train_single(words, callback=callback, log=False)
+    assert len(callback.rows) == 3
     assert not (folder / "run").exists()
     (folder / "elsewhere").rename(folder / "back")
     resume(folder / "back", "epochs=5")

@@ -263,12 +263,12 @@ def test_a_run_equals_the_loop_by_hand_bit_for_bit(c: Configuration, train: Trai
     (folder / "mine" / "optimizer").mkdir(parents=True)
     for name, text in USERS_FILES.items():
         (folder / "mine" / "optimizer" / f"{name}.yaml").write_text(text)
-    watcher = {}
+    callback = {}
     if c.progress:
         console = Console(file=StringIO(), force_terminal=True, width=80)
-        watcher = {"watcher": RunDisplay(console=console, errors=console)}
+        callback = {"callback": RunDisplay(console=console, errors=console)}
 
-    outcome = train(*c.overrides, folders=[folder / "mine"], **watcher)
+    outcome = train(*c.overrides, folders=[folder / "mine"], **callback)
     plain = plain_run(c)
 
     assert equal_weights(outcome.model, plain.model)

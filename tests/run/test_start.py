@@ -410,13 +410,13 @@ def test_deterministic_and_threads_hold_for_the_run_alone(train: Train) -> None:
     seen = []
 
     class Looker(Silent):
-        def step(self, done: int, steps: int) -> None: ...
+        def on_step(self, done: int, steps: int) -> None: ...
 
-        def epoch(self, row: Any) -> None:
+        def on_epoch_end(self, row: Any) -> None:
             seen.append((torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()))
 
     before = torch.get_num_threads()
-    outcome = train(*QUICK, "deterministic=true", "threads=3", watcher=Looker())
+    outcome = train(*QUICK, "deterministic=true", "threads=3", callback=Looker())
     assert seen == [(True, 3)] * 4
     assert not torch.are_deterministic_algorithms_enabled()
     assert torch.get_num_threads() == before

@@ -105,7 +105,7 @@ def relative(found: Any, expected: Any) -> float:
 
 
 class Looker:
-    """A sweep's watcher that keeps what it was told. begun: called with each plan."""
+    """A sweep's callback that keeps what it was called with. begun: called with each plan."""
 
     def __init__(self, begun: Callable[[Plan], None] = lambda plan: None) -> None:
         self.begun = begun
@@ -113,16 +113,16 @@ class Looker:
         self.messages: list[str] = []
         self.ended: list[Done] = []
 
-    def begin(self, plan: Plan, *, directory: Path) -> None:
+    def on_begin(self, plan: Plan, *, directory: Path) -> None:
         self.plans.append(plan)
         self.begun(plan)
 
-    def progress(self, item: Any, progress: Any) -> None: ...
+    def on_progress(self, item: Any, progress: Any) -> None: ...
 
-    def done(self, done: Done, job: SweepJob) -> None:
+    def on_job_end(self, done: Done, job: SweepJob) -> None:
         self.ended.append(done)
 
-    def message(self, text: str, *, warning: bool = False) -> None:
+    def on_message(self, text: str, *, warning: bool = False) -> None:
         self.messages.append(text)
 
 
@@ -164,7 +164,7 @@ def sweep(
             ["device=cpu", f"hydra.sweep.dir={into}", *words],
             folders=folders,
             config_name="config",
-            watcher=looker,
+            callback=looker,
             jobs_file=jobs_file,
         )
     assert (finished.outcome.signal is not None) == signalled

@@ -24,14 +24,14 @@ TRAINED = ("epoch", "network", "best_network", "optimizer", "schedule", "best", 
 
 
 def start(directory: Path, *words: str) -> None:
-    train_single([*STATEFUL, *words, f"hydra.run.dir={directory}"], watcher=Silent(), log=False)
+    train_single([*STATEFUL, *words, f"hydra.run.dir={directory}"], callback=Silent(), log=False)
 
 
 def resume(directory: Path, *words: str, **options: Any) -> Silent:
     """Resumes in this process; gives what was said."""
-    watcher = Silent()
-    resume_run(directory, words, watcher=watcher, **options)
-    return watcher
+    callback = Silent()
+    resume_run(directory, words, callback=callback, **options)
+    return callback
 
 
 def in_child(work: Callable[[], object]) -> int:

@@ -158,8 +158,8 @@ def test_a_halving_that_is_interrupted_goes_on_with_the_same_runs(
 
         stop = 0
 
-        def done(self, done: Done, job: SweepJob) -> None:
-            super().done(done, job)
+        def on_job_end(self, done: Done, job: SweepJob) -> None:
+            super().on_job_end(done, job)
             if len(self.ended) == self.stop:
                 raise KeyboardInterrupt
 
@@ -182,10 +182,10 @@ def test_what_a_resume_would_have_needed_goes_when_nothing_is_left_to_resume() -
     class Keeping(Looker):
         """Keeps a copy of what there is for a resume when the first job ends."""
 
-        def done(self, done: Done, job: SweepJob) -> None:
+        def on_job_end(self, done: Done, job: SweepJob) -> None:
             if not self.ended:
                 shutil.copytree("swept/.ch12", "kept")
-            super().done(done, job)
+            super().on_job_end(done, job)
 
     sweep(*words, into="swept", looker=Keeping())
     shutil.copytree("kept", "swept/.ch12", dirs_exist_ok=True)

@@ -290,8 +290,8 @@ def test_the_table_is_written_while_the_sweep_goes_on(models: Path) -> None:
     seen: list[int] = []
 
     class Reading(Looker):
-        def done(self, done: Done, job: SweepJob) -> None:
-            super().done(done, job)
+        def on_job_end(self, done: Done, job: SweepJob) -> None:
+            super().on_job_end(done, job)
             seen.append(len(read_table(Path("sweep/sweep.csv"))))
 
     Path("mine/model/slow.yaml").write_text("_target_: tests.sweep.networks.slow_linear\nseconds: 0.6\n")

@@ -67,7 +67,7 @@ def test_a_stack_is_not_gone_on_with_on_other_data(data: Path) -> None:
     before = stamps(directory)
     data.write_text(OTHER)
     for go_on in (
-        lambda: resume_sweep(directory, watcher=Looker(), trust=True),
+        lambda: resume_sweep(directory, callback=Looker(), trust=True),
         lambda: sweep(*STACK, "epochs=150", into="cut"),
     ):
         with pytest.raises(InputError, match=r"stack-0-\w+\.pt: the data set gives other data than it was trained on"):
@@ -77,7 +77,7 @@ def test_a_stack_is_not_gone_on_with_on_other_data(data: Path) -> None:
         path: stamp for path, stamp in before.items() if path.name != "multirun.yaml"
     }
     data.write_text(TABLE)
-    resume_sweep(directory, watcher=Looker(), trust=True)
+    resume_sweep(directory, callback=Looker(), trust=True)
     assert {row["status"] for row in table(directory).values()} == {"finished"}
 
 
@@ -110,7 +110,7 @@ def test_another_environment_of_a_stack_is_said_in_a_line_and_recorded() -> None
     older = {"torch": "1.0", "device": "cuda:0: a card"}
     edit(path, lambda state: {"environment": json.dumps({**json.loads(state["environment"]), **older})})
     epoch, looker = load(path)["epoch"], Looker()
-    resume_sweep(directory, watcher=looker, trust=True)
+    resume_sweep(directory, callback=looker, trust=True)
     (said,) = [text for text in looker.messages if "environment" in text]
     assert "torch 1.0 -> " in said
     assert "device cuda:0: a card -> cpu" in said
@@ -129,7 +129,7 @@ def test_a_damaged_checkpoint_of_a_stack_is_passed_over_and_said() -> None:
     path = checkpoint_of(directory)
     path.write_bytes(path.read_bytes()[:-50])
     looker = Looker()
-    finished = resume_sweep(directory, watcher=looker, trust=True)
+    finished = resume_sweep(directory, callback=looker, trust=True)
     assert any(text.startswith(f"passed over: {path}: damaged") for text in looker.messages)
     found = Swept(finished, directory, table(directory), looker)
     assert all((found.weights(job) == whole.weights(job)).all() for job in range(4))
@@ -145,7 +145,7 @@ def test_a_stack_without_a_good_checkpoint_begins_anew_and_says_so() -> None:
     for path in (directory / ".ch12").glob("stack-*.pt"):
         path.write_bytes(path.read_bytes()[:-50])
     looker = Looker()
-    resume_sweep(directory, watcher=looker, trust=True)
+    resume_sweep(directory, callback=looker, trust=True)
     assert any(text.startswith("begins anew, without a good checkpoint: ") for text in looker.messages)
     assert {row["status"] for row in table(directory).values()} == {"finished"}
 
@@ -156,7 +156,7 @@ def test_a_checkpoint_that_is_of_something_else_is_refused() -> None:
     path = checkpoint_of(directory)
     edit(path, lambda state: {"training": {**state["training"], "network": {}}})
     with pytest.raises(InputError, match=r"stack-0-\w+\.pt: its checkpoint does not fit its settings .*; remove it"):
-        resume_sweep(directory, watcher=Looker(), trust=True)
+        resume_sweep(directory, callback=Looker(), trust=True)
 
 
 @pytest.mark.usefixtures("data")
@@ -184,7 +184,7 @@ def test_a_sweep_planned_with_a_withdrawn_key_is_continued(again: str) -> None:
         job["changes"]["sweep.compile"] = True
     path.write_text(json.dumps({**plan, "checksum": checksum(plan)}), encoding="utf-8")
     if again == "resume":
-        resume_sweep(Path("cut"), watcher=Looker())
+        resume_sweep(Path("cut"), callback=Looker())
     else:
         sweep(*words, "epochs=150", into="cut")
     rows = table(Path("cut"))
@@ -195,7 +195,7 @@ def test_a_sweep_planned_with_a_withdrawn_key_is_continued(again: str) -> None:
 def test_a_finished_sweep_is_left_as_it_is() -> None:
     sweep(*TINY, "seed=range(4)")
     before = stamps(Path("sweep"))
-    finished = resume_sweep(Path("sweep"), watcher=Looker(), trust=False)
+    finished = resume_sweep(Path("sweep"), callback=Looker(), trust=False)
     assert stamps(Path("sweep")) == before
     assert [row["job"] for row in finished.outcome.rows] == ["0", "1", "2", "3"]
 
@@ -216,7 +216,7 @@ def test_a_job_that_was_trained_on_by_itself_gets_its_new_row() -> None:
     first = sweep(*TINY, "seed=range(3)")
     assert main(["resume", "-q", "sweep/1", "epochs=8"]) == 0
     told = table(Path("sweep"))
-    resume_sweep(Path("sweep"), watcher=Looker(), trust=False)
+    resume_sweep(Path("sweep"), callback=Looker(), trust=False)
     rows = table(Path("sweep"))
     assert [rows[job]["epochs"] for job in rows] == ["3", "8", "3"]
     result = read_result(Path("sweep/1/result.json"))
@@ -255,12 +255,12 @@ def test_a_job_without_what_its_fellows_have_is_trained_on_by_itself(folder: Pat
     words = (f"optimizer={optimizer}", "precision=float64", "batch_size=8")
     sweep(*words, "optimizer.momentum=0,0.9", "epochs=3", into="swept")
     for number, value in enumerate(("0", "0.9")):
-        resumed = resume_run(Path("swept") / str(number), ["epochs=5"], watcher=Silent())
-        run = train_single([*words, f"optimizer.momentum={value}", "epochs=5"], watcher=Silent(), log=False)
+        resumed = resume_run(Path("swept") / str(number), ["epochs=5"], callback=Silent())
+        run = train_single([*words, f"optimizer.momentum={value}", "epochs=5"], callback=Silent(), log=False)
         assert resumed is not None
         for mine, theirs in zip(resumed.model.parameters(), run.model.parameters(), strict=True):
             assert relative(mine.detach(), theirs.detach()) < 1e-9
-    forked = resume_run(Path("swept/0"), ["optimizer.momentum=0.9", "epochs=6"], watcher=Silent(), fork=True)
+    forked = resume_run(Path("swept/0"), ["optimizer.momentum=0.9", "epochs=6"], callback=Silent(), fork=True)
     assert forked is not None
     assert forked.status == "finished"
 
@@ -295,7 +295,7 @@ def test_a_sweep_on_a_full_disk_tells_what_is_done_and_how_to_go_on(folder: Path
         assert 2 < len(ended) < 60
         assert {job for job, status in rows.items() if status == "finished"} == set(ended)
         shutil.copytree("disk/sweep", "sweep")
-        resume_sweep(Path("sweep"), watcher=Looker(), trust=False)
+        resume_sweep(Path("sweep"), callback=Looker(), trust=False)
         assert {row["status"] for row in table(Path("sweep")).values()} == {"finished"}
     finally:
         subprocess.run(["umount", "-l", "disk"], check=True)

@@ -156,11 +156,11 @@ def test_jobs_in_directories_of_other_names_are_followed_and_found_without_their
 def test_a_schedule_over_all_epochs_that_a_run_is_given_more_of_is_told(
     folder: Path, scheduler: str, said: bool
 ) -> None:
-    train_single([*TINY, *f"scheduler={scheduler}".split(), "hydra.run.dir=run"], watcher=Silent(), log=False)
-    watcher = Silent()
+    train_single([*TINY, *f"scheduler={scheduler}".split(), "hydra.run.dir=run"], callback=Silent(), log=False)
+    callback = Silent()
     told: list[str] = []
-    watcher.message = lambda text, **_more: told.append(text)  # type: ignore[method-assign]
-    assert resume_run(Path("run"), ["epochs=6"], watcher=watcher) is not None
+    callback.on_message = lambda text, **_more: told.append(text)  # type: ignore[method-assign]
+    assert resume_run(Path("run"), ["epochs=6"], callback=callback) is not None
     assert any("spans all epochs" in text for text in told) is said
 
 

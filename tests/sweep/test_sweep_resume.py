@@ -251,7 +251,7 @@ def test_of_two_sweeps_into_one_directory_the_second_is_refused() -> None:
 def test_a_killed_sweep_is_gone_on_with_from_its_directory_alone(jobs: Path, uninterrupted: Swept) -> None:
     kill_sometime(jobs, "cut", 0.2)
     jobs.unlink()
-    finished = resume_sweep(Path("cut"), watcher=Looker(), trust=False)
+    finished = resume_sweep(Path("cut"), callback=Looker(), trust=False)
     assert finished.outcome.failed == 0
     assert_equal(Swept(finished, Path("cut"), table(Path("cut")), Looker()), uninterrupted)
 
@@ -372,9 +372,9 @@ def test_another_selection_of_the_jobs_does_not_disturb_a_stack_in_progress() ->
 
 
 class Deaf(Looker):
-    """A watcher whose output nobody reads any more."""
+    """A callback whose output nobody reads any more."""
 
-    def done(self, done: Done, job: SweepJob) -> None:
+    def on_job_end(self, done: Done, job: SweepJob) -> None:
         raise BrokenPipeError
 
 
@@ -399,7 +399,7 @@ def test_a_strangers_sweep_with_something_that_is_no_file_is_refused(name: str, 
     else:
         os.mkfifo(path)
     with pytest.raises(InputError, match=rf"{path}: must be a file, not a link or a device; .*--trust"):
-        resume_sweep(Path("theirs"), watcher=Looker(), trust=False)
+        resume_sweep(Path("theirs"), callback=Looker(), trust=False)
 
 
 @pytest.mark.parametrize("place", ["1", "first/1"])
@@ -411,5 +411,5 @@ def test_a_strangers_sweep_that_leads_elsewhere_is_refused(place: str) -> None:
     part.symlink_to(Path("elsewhere").resolve())
     before = stamps(Path("elsewhere"))
     with pytest.raises(InputError, match=rf"{part}: must not be a link"):
-        resume_sweep(Path("theirs"), watcher=Looker(), trust=False)
+        resume_sweep(Path("theirs"), callback=Looker(), trust=False)
     assert stamps(Path("elsewhere")) == before

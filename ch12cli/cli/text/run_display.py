@@ -41,7 +41,7 @@ class RunDisplay(Screen):
         self._columns: list[str] = []  # of these lines
         self._logged = 0  # epoch of the latest of them
 
-    def begin(self, facts: Sequence[tuple[str, str]], *, epochs: int, directory: Path) -> None:
+    def on_begin(self, facts: Sequence[tuple[str, str]], *, epochs: int, directory: Path) -> None:
         """Shows what is about to be trained, (label, text) each, and starts the display of the epochs."""
         self._epochs = epochs
         if self.quiet:
@@ -54,12 +54,12 @@ class RunDisplay(Screen):
         if not self.start(self._picture):
             self._stride = 1 if self.verbose else log_stride(epochs)
 
-    def step(self, done: int, steps: int) -> None:
+    def on_step(self, done: int, steps: int) -> None:
         """Takes note of how far an epoch is, and shows it if that is due."""
         self._done = self._row.get("epoch", 0) + done / steps
         self.refresh()
 
-    def epoch(self, row: Row) -> None:
+    def on_epoch_end(self, row: Row) -> None:
         """Takes note of an epoch, and shows it if that is due."""
         self._row, self._done = row, float(row["epoch"])
         if self.live is not None:
@@ -67,7 +67,7 @@ class RunDisplay(Screen):
         elif self._stride and (not self._columns or row["epoch"] % self._stride == 0):
             self._log(row)
 
-    def end(self, result: Mapping[str, Any], rows: Sequence[Row], *, directory: Path) -> None:
+    def on_end(self, result: Mapping[str, Any], rows: Sequence[Row], *, directory: Path) -> None:
         """Ends the live display and shows how the run ended: status, figures, learning curve, directory.
 
         result: as in result.json; of a run that did not finish, `reason` is shown, if it is there.

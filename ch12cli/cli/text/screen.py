@@ -40,7 +40,7 @@ class Screen:
             (self.console.is_terminal and self.errors.is_terminal) or same_place(self.console, self.errors)
         )
 
-    def message(self, text: str, *, warning: bool = False) -> None:
+    def on_message(self, text: str, *, warning: bool = False) -> None:
         """Shows a remark above the live picture; or a warning, on standard error, also when quiet."""
         if self.quiet and not warning:
             return

@@ -58,7 +58,7 @@ class SweepDisplay(Screen):
         self._varied: dict[str, list[str]] = {}  # values of the overrides in which jobs differ
         self._told = 0.0  # share of the work at the latest line, where there is no live display
 
-    def begin(self, plan: Plan, *, directory: Path) -> None:
+    def on_begin(self, plan: Plan, *, directory: Path) -> None:
         """Shows what is about to be trained, and starts the display of its progress."""
         jobs, again = list(plan.jobs.values()), self._first is not None
         self.sweep.add(plan, processes=plan.processes)
@@ -83,12 +83,12 @@ class SweepDisplay(Screen):
         facts += [("training", describe_items(plan.items))] if plan.items else []
         return [*facts, *describe_halving(plan.groups), ("directory", str(directory))]
 
-    def progress(self, item: WorkItem, progress: Progress) -> None:
+    def on_progress(self, item: WorkItem, progress: Progress) -> None:
         """Takes note of an epoch of a stack, and shows it if that is due."""
         self.sweep.advance(item, progress)
         self._show()
 
-    def done(self, done: Done, job: SweepJob) -> None:
+    def on_job_end(self, done: Done, job: SweepJob) -> None:
         """Takes note of a job that has ended, and shows it if that is due."""
         if self.sweep.end(done, job) and self.verbose:
             self._print_job(done, job)
@@ -135,7 +135,7 @@ class SweepDisplay(Screen):
         name = done.result.get("monitor") or ""
         value = format_number(name.partition("_")[2], done.result.get("objective"))
         came_to = done.cause or f"best {label_column(name, ascii_only=self.ascii_only)} {value}"
-        self.message(f"{name_job(job.number, job.values, self._varied)} {done.status}: {came_to}")
+        self.on_message(f"{name_job(job.number, job.values, self._varied)} {done.status}: {came_to}")
 
     def _hanging(self, causes: list[str]) -> list[str]:
         """Causes in lines that fit a terminal; in a pipe each stays one line."""

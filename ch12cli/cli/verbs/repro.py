@@ -29,10 +29,10 @@ def run(argv: Sequence[str]) -> int:
 
     verbosity = int(options.verbose) - int(options.quiet)
     with RunDisplay(verbosity=verbosity) as display:
-        found = reproduce(directory, watcher=display, trust=options.trust)
+        found = reproduce(directory, callback=display, trust=options.trust)
         display.close()
         for message in found.messages:
-            display.message(message, warning=True)
+            display.on_message(message, warning=True)
         for line in ([""] if verbosity >= 0 else []) + format_reproduction(directory, found):
             print_line(display.console, line)
     return 0 if found.agrees else DIFFERS

@@ -32,12 +32,12 @@ def run(argv: Sequence[str]) -> int:
 
         if lines or options.fork:
             raise InputError(f"{directory}: is a sweep, which goes on as it was; resume one of its runs to change it")
-        return show_sweep(lambda watcher: resume_sweep(directory, watcher=watcher, trust=options.trust), verbosity)
+        return show_sweep(lambda callback: resume_sweep(directory, callback=callback, trust=options.trust), verbosity)
     from ch12cli.cli.text.run_display import RunDisplay
     from ch12cli.saved.resume import resume_run
 
     with RunDisplay(verbosity=verbosity) as display:
-        outcome = resume_run(directory, lines, watcher=display, fork=options.fork, trust=options.trust)
+        outcome = resume_run(directory, lines, callback=display, fork=options.fork, trust=options.trust)
         if outcome is None:
             return 0
     return EXIT[outcome.status] if outcome.signal is None else 128 + outcome.signal

@@ -69,7 +69,7 @@ def show_run(screen: "Screen", entry: "Entry") -> None:
         screen.print([*block, ""] if block else [])
     screen.print_facts(facts_of(entry, result, keys), label_width=LABEL_WIDTH)
     for problem in problems:
-        screen.message(problem, warning=True)
+        screen.on_message(problem, warning=True)
 
 
 def reason_of(result: Mapping[str, Any]) -> str:

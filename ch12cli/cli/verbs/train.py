@@ -99,7 +99,7 @@ def train_one(options: argparse.Namespace) -> int:
             options.operands,
             folders=options.config_dir,
             config_name=options.config_name,
-            watcher=display,
+            callback=display,
             log=True,
         )
     return EXIT[outcome.status] if outcome.signal is None else 128 + outcome.signal
@@ -140,11 +140,11 @@ def train_sweep(options: argparse.Namespace) -> int:
     from ch12cli.sweep.start import train_many
 
     return show_sweep(
-        lambda watcher: train_many(
+        lambda callback: train_many(
             options.operands,
             folders=options.config_dir,
             config_name=options.config_name,
-            watcher=watcher,
+            callback=callback,
             jobs_file=options.jobs,
         ),
         int(options.verbose) - int(options.quiet),
@@ -159,12 +159,12 @@ def show_sweep(train: "Callable[[SweepDisplay], Finished]", verbosity: int) -> i
         finished = train(display)
         outcome = finished.outcome
         for difference in finished.differences:
-            display.message(
+            display.on_message(
                 f"verified job {difference.job}: weights differ from the run alone by {difference.weights:.1e} of the "
                 f"largest, the objective by {difference.objective:.1e}"
             )
         if len(finished.differences) < finished.asked:
-            display.message(
+            display.on_message(
                 f"{len(finished.differences)} of {finished.asked} jobs verified: no other has trained all its epochs"
             )
         display.end(outcome, monitor=finished.monitor)

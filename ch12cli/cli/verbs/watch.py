@@ -49,20 +49,20 @@ def watch_run(entry: Entry) -> None:
     planned = keys.get("epochs")
     seen = 0
     with RunDisplay() as display:
-        display.begin(
+        display.on_begin(
             facts_of(entry, {}, keys), epochs=planned if isinstance(planned, int) else 0, directory=entry.path
         )
         while True:
             running = is_locked(entry.path)  # asked first: what is written last is then read below
             rows = [{**row, "epoch": int(row["epoch"])} for row in read_metrics(entry.path / METRICS)]
             for row in rows[seen:]:
-                display.epoch(row)
+                display.on_epoch_end(row)
             seen = len(rows)
             if not running:
                 break
             time.sleep(EVERY)
         result = read_result(entry.path / RESULT) or {"status": "killed", "epochs": len(rows)}
-        display.end(result, rows, directory=entry.path)
+        display.on_end(result, rows, directory=entry.path)
 
 
 def watch_sweep(entry: Entry) -> None:
