@@ -11,16 +11,17 @@ from ch12cli.config.rules import LARGEST, Rule, is_whole, words_of
 from ch12cli.config.schema import GROUPS, key_of
 from ch12cli.config.settings import default_of, put
 from ch12cli.config.signatures import arguments_in_source
-from ch12cli.config.suggest import did_you_mean
+from ch12cli.config.suggest import nearest, suggestion
 from ch12cli.config.unknown import no_such_key, owners
 from ch12cli.config.values import MANDATORY, SPELLINGS, read_as, shown
+from ch12cli.errors import Problem
 
 REQUIRED = tuple(group for group in GROUPS if group != "experiment")
 OFFERED = ("inputs", "outputs", "shape", "activation")  # arguments of networks that ch12 gives by itself
 
 
-def check(settings: Mapping[str, Any], chosen: Mapping[str, str | None], *, here: bool = True) -> list[str]:
-    """Everything that is wrong with settings, a message each. chosen: the choice of each group, to name its file.
+def check(settings: Mapping[str, Any], chosen: Mapping[str, str | None], *, here: bool = True) -> list[Problem]:
+    """Everything that is wrong with settings. chosen: the choice of each group, to name its file.
 
     here: whether they are to be trained with on this machine, so that it must have their device.
     """
@@ -31,16 +32,16 @@ def check(settings: Mapping[str, Any], chosen: Mapping[str, str | None], *, here
     # What belongs together is looked at with defaults in the place of what is wrong: one mistake, one message.
     mended = with_defaults(settings, wrong, chosen)
     together = problems_of(mended) + (device_problems(mended) if here else [])
-    return [*wrong.values(), *unknown_keys(settings, chosen), *(p for p in together if not p.startswith(tuple(wrong)))]
+    return [*wrong.values(), *unknown_keys(settings, chosen), *(p for p in together if p.key not in wrong)]
 
 
-def wrong_values(settings: Mapping[str, Any], chosen: Mapping[str, str | None]) -> dict[str, str]:
+def wrong_values(settings: Mapping[str, Any], chosen: Mapping[str, str | None]) -> dict[str, Problem]:
     """What is wrong with single values, by dotted key."""
     found = {path: value_problem(path, value, chosen) for path, value in leaves(settings)}
     stopping = settings.get("early_stopping")
     if isinstance(stopping, Mapping) and stopping.get("metric") == settings.get("monitor"):  # it is said of monitor
         found.pop("early_stopping.metric", None)
-    return {path: problem for path, problem in found.items() if problem}
+    return {path: problem for path, problem in found.items() if problem is not None}
 
 
 def with_defaults(
@@ -65,21 +66,20 @@ def leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield path, value
 
 
-def missing(settings: Mapping[str, Any], chosen: Mapping[str, str | None]) -> list[str]:
+def missing(settings: Mapping[str, Any], chosen: Mapping[str, str | None]) -> list[Problem]:
     """Groups and keys that every run needs and that were taken out, or never given."""
     problems = []
     for group in REQUIRED:
         node = settings.get(group)
         if not chosen.get(group):
             names = ", ".join(choice.name for choice in choices(group))
-            problems.append(f"{group}: missing; choose one of {names}")
+            problems.append(Problem(group, None, "missing", f"choose one of {names}"))
         elif not isinstance(node, Mapping | None):
-            problems.append(f"{group}/{chosen[group]}.yaml: must hold keys, _target_ among them, not a {_kind(node)}")
+            rule = f"must hold keys, _target_ among them, not a {_kind(node)}"
+            problems.append(Problem(f"{group}/{chosen[group]}.yaml", None, rule))
         elif "_target_" not in (node or {}):
-            problems.append(
-                f"{group}._target_: missing in {group}/{chosen.get(group)}.yaml; "
-                "it names what is built, such as _target_: torch.nn.ReLU"
-            )
+            hint = "it names what is built, such as _target_: torch.nn.ReLU"
+            problems.append(Problem(f"{group}._target_", None, f"missing in {group}/{chosen.get(group)}.yaml", hint))
     present = {path for path, _ in leaves(settings)}
     for key in top_level():
         head = key.partition(".")[0]
@@ -87,9 +87,10 @@ def missing(settings: Mapping[str, Any], chosen: Mapping[str, str | None]) -> li
             continue
         if head in settings and not isinstance(settings[head], Mapping):
             keys = [name for name in top_level() if name.startswith(f"{head}.")]
-            problems.append(f"{head}={shown(settings[head])}: holds keys of its own; set {' or '.join(keys)}")
+            hint = f"set {' or '.join(keys)}"
+            problems.append(Problem(head, shown(settings[head]), "holds keys of its own", hint))
         else:
-            problems.append(f"{key}: missing; it cannot be taken out")
+            problems.append(Problem(key, None, "missing", "it cannot be taken out"))
     return list(dict.fromkeys(problems))
 
 
@@ -97,30 +98,36 @@ def _kind(value: Any) -> str:
     return "list" if isinstance(value, list) else "single value"
 
 
-def value_problem(path: str, value: Any, chosen: Mapping[str, str | None]) -> str | None:
+def value_problem(path: str, value: Any, chosen: Mapping[str, str | None]) -> Problem | None:
     """What is wrong with one value, or None."""
     key = key_of(path)
     if value == MANDATORY:
-        return f"{path}: must be given; add {path}=..." + (f", {key.rule}" if key else "")
+        return Problem(path, None, "must be given", f"add {path}=..." + (f", {key.rule}" if key else ""))
     if key is None or key.rule.allows(value):
         return None
-    return f"{path}={shown(value)}: must be {key.rule}{hint(key.rule, value)} ({source(path, chosen)})"
+    rule = f"must be {key.rule}{unsaid_bound(key.rule, value)}"
+    return Problem(path, shown(value), rule, hint(key.rule, value), source(path, chosen))
 
 
-def hint(rule: Rule, value: Any) -> str:
-    """What to do about a value that a rule refuses, where the value tells; else an empty string."""
+def unsaid_bound(rule: Rule, value: Any) -> str:
+    """The bound that a value breaks though its rule does not name it; else an empty string."""
     if isinstance(value, float) and not math.isfinite(value):
         return ", and finite"
     if is_whole(value) and abs(value) > LARGEST and rule.allows(LARGEST) and not rule.allows(LARGEST + 1):
         return f", and at most {LARGEST}"
+    return ""
+
+
+def hint(rule: Rule, value: Any) -> str:
+    """What to write instead of a value that a rule refuses, where the value tells; else an empty string."""
     if isinstance(value, float) and value.is_integer() and rule.allows(int(value)):
-        return f"; write {int(value)}"
+        return f"write {int(value)}"
     if not isinstance(value, str):
         return ""
     meant = SPELLINGS.get(value.lower(), read_as(value))
     if not isinstance(meant, str) and rule.allows(meant):
-        return f"; write {shown(meant)}" + (", without quotes" if shown(meant) == value else "")
-    return did_you_mean(value, words_of(rule))
+        return f"write {shown(meant)}" + (", without quotes" if shown(meant) == value else "")
+    return suggestion(value, words_of(rule))
 
 
 def source(path: str, chosen: Mapping[str, str | None]) -> str:
@@ -132,7 +139,7 @@ def source(path: str, chosen: Mapping[str, str | None]) -> str:
     return f"conf/{group}/{name}.yaml" if find(group, name) else f"{group}/{name}.yaml"
 
 
-def unknown_keys(settings: Mapping[str, Any], chosen: Mapping[str, str | None]) -> list[str]:
+def unknown_keys(settings: Mapping[str, Any], chosen: Mapping[str, str | None]) -> list[Problem]:
     """Keys that were added with + and look like a shipped key mistyped, or like one of another choice, or that what
     they go to does not take. Where its source does not tell, that is left to building it."""
     known = [*top_level(), *GROUPS]
@@ -152,12 +159,12 @@ def unknown_keys(settings: Mapping[str, Any], chosen: Mapping[str, str | None]) 
         for path, _ in leaves({group: node}):
             if path in has:
                 continue
-            if did_you_mean(path, has) or owners(path):
+            if nearest(path, has) or owners(path):
                 problems.append(no_such_key(path, path, known=has, chosen=chosen))
             elif (takes := arguments_in_source(str(target))) is not None and path.split(".")[1] not in takes:
                 listing = ", ".join(name for name in takes if name not in OFFERED) or "none"
-                near = did_you_mean(path.split(".")[1], takes) or f"; it has {listing}"
-                problems.append(f"{path}: {target} has no such argument{near}")
+                near = suggestion(path.split(".")[1], takes) or f"it has {listing}"
+                problems.append(Problem(path, None, f"{target} has no such argument", near))
     return problems
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ch12cli.config.rules import is_number, is_whole
+from ch12cli.config.values import shown
+from ch12cli.errors import Problem
 
 PICTURES = "ch12cli.data.image_folder"
 VALUES = 0  # "classes" of a data set whose target is a value
@@ -83,7 +85,7 @@ def monitored(settings: Mapping[str, Any], name: str, *, valid: bool) -> str:
     return ("valid_loss" if valid else "train_loss") if name == "auto" else name
 
 
-def loss_problems(settings: Mapping[str, Any], classes: int) -> list[str]:
+def loss_problems(settings: Mapping[str, Any], classes: int) -> list[Problem]:
     """Why the loss cannot fit the data set or the network's output."""
     target = loss_target(settings, classes)
     if target not in LOSSES:
@@ -93,22 +95,20 @@ def loss_problems(settings: Mapping[str, Any], classes: int) -> list[str]:
     has = "values" if classes == VALUES else f"{classes} classes"
     if kind.classes == "values" and classes != VALUES:
         better = "bce or cross_entropy" if classes == 2 else "cross_entropy"
-        return [f"loss={name}: is for values, and the data set has {has}; use loss={better}"]
+        return [Problem("loss", name, f"is for values, and the data set has {has}", f"use loss={better}")]
     if kind.classes != "values" and classes == VALUES:
-        return [f"loss={name}: is for classes, and the data set has values; use loss=mse, l1 or huber"]
+        return [Problem("loss", name, "is for classes, and the data set has values", "use loss=mse, l1 or huber")]
     if kind.classes == "two" and classes != 2:
-        return [f"loss={name}: is for two classes, and the data set has {has}; use loss=cross_entropy"]
+        return [Problem("loss", name, f"is for two classes, and the data set has {has}", "use loss=cross_entropy")]
     if kind.output != "none" and output != kind.output:
-        return [
-            f"model.output={output}: loss={name} wants {kind.wanted}; "
-            f"use model.output={kind.output} or model.output=auto"
-        ]
+        hint = f"use model.output={kind.output} or model.output=auto"
+        return [Problem("model.output", output, f"loss={name} wants {kind.wanted}", hint)]
     if kind.classes == "two" and kind.output == "none" and output != "none":
-        return [
-            f"model.output={output}: loss={name} wants {kind.wanted}; use model.output=none, or loss=bce with sigmoid"
-        ]
+        hint = "use model.output=none, or loss=bce with sigmoid"
+        return [Problem("model.output", output, f"loss={name} wants {kind.wanted}", hint)]
     if kind.classes == "values" and output in ("softmax", "log_softmax"):
-        return [f"model.output={output}: one output would always be the same value; use model.output=none"]
+        rule = "one output would always be the same value"
+        return [Problem("model.output", output, rule, "use model.output=none")]
     return []
 
 
@@ -124,40 +124,39 @@ def loss_warnings(settings: Mapping[str, Any], classes: int) -> list[str]:
     return []
 
 
-def monitor_problems(settings: Mapping[str, Any], key: str, name: Any, *, classes: int | None) -> list[str]:
+def monitor_problems(settings: Mapping[str, Any], key: str, name: Any, *, classes: int | None) -> list[Problem]:
     """Why a metric cannot be watched."""
     if not isinstance(name, str):
         return []
     part, _, metric = name.partition("_")
     if part == "valid" and not has_part(settings, "valid_size"):
-        return [f"{key}={name}: there is no validation part; set dataset.valid_size, or use {key}=train_{metric}"]
+        hint = f"set dataset.valid_size, or use {key}=train_{metric}"
+        return [Problem(key, name, "there is no validation part", hint)]
     if classes == VALUES and metric == "accuracy":
-        return [f"{key}={name}: accuracy is for classes; use {part}_loss, {part}_mae or {part}_r2"]
+        return [Problem(key, name, "accuracy is for classes", f"use {part}_loss, {part}_mae or {part}_r2")]
     if classes and metric in ("mae", "r2"):
-        return [f"{key}={name}: is for values; use {part}_loss or {part}_accuracy"]
+        return [Problem(key, name, "is for values", f"use {part}_loss or {part}_accuracy")]
     return []
 
 
-def dataset_problems(settings: Mapping[str, Any], classes: int | None) -> list[str]:
+def dataset_problems(settings: Mapping[str, Any], classes: int | None) -> list[Problem]:
     """Why the data set's options cannot work together."""
     dataset = settings["dataset"]
     test, valid = dataset.get("test_size", 0), dataset.get("valid_size", 0)
     problems = []
     if is_number(test) and is_number(valid) and 0 <= test < 1 and 0 <= valid < 1 and test + valid >= 1:
-        problems.append(
-            f"dataset.test_size={test} and dataset.valid_size={valid}: together they must be less than 1, "
-            "so that rows are left for training"
-        )
+        rule = f"must be less than 1 together with dataset.valid_size={shown(valid)}, so that rows are left to train on"
+        problems.append(Problem("dataset.test_size", shown(test), rule))
     elif (rows := rows_of(settings)) is not None and (is_whole(test) or is_whole(valid)) and test + valid >= 1:
         from ch12cli.data.split import no_training_problems  # imports numpy
 
         problems += no_training_problems(rows, test_size=test, valid_size=valid)
     if dataset.get("split") == "stratified" and classes == VALUES:
-        problems.append("dataset.split=stratified: is for classes; use dataset.split=random")
+        problems.append(Problem("dataset.split", "stratified", "is for classes", "use dataset.split=random"))
     return problems
 
 
-def picture_problems(settings: Mapping[str, Any]) -> list[str]:
+def picture_problems(settings: Mapping[str, Any]) -> list[Problem]:
     """Why a network for pictures cannot take the rows of one of ch12's own data sets."""
     dataset, model = settings["dataset"], settings["model"]
     target = str(dataset.get("_target_"))
@@ -165,36 +164,40 @@ def picture_problems(settings: Mapping[str, Any]) -> list[str]:
         return []
     if target != PICTURES:
         name = target.rpartition(".")[2]
-        return [f"model=cnn: needs pictures, and dataset={name} has none; use dataset=image_folder or model=mlp"]
+        rule, hint = f"needs pictures, and dataset={name} has none", "use dataset=image_folder or model=mlp"
+        return [Problem("model", "cnn", rule, hint)]
     height, width, depth = dataset["height"], dataset["width"], model.get("depth", 0)
     if min(height, width) >> depth == 0:
-        return [
-            f"model.depth={depth}: each convolution halves the picture, and one of {height} x {width} (dataset.height, "
-            f"dataset.width) can be halved {min(height, width).bit_length() - 1} times at most"
-        ]
+        rule = (
+            f"each convolution halves the picture, and one of {height} x {width} (dataset.height, dataset.width) "
+            f"can be halved {min(height, width).bit_length() - 1} times at most"
+        )
+        return [Problem("model.depth", shown(depth), rule)]
     return []
 
 
-def optimizer_problems(settings: Mapping[str, Any]) -> list[str]:
+def optimizer_problems(settings: Mapping[str, Any]) -> list[Problem]:
     """Why the optimiser's options cannot work together."""
     optimizer = settings["optimizer"]
     if optimizer.get("nesterov") is True and (not optimizer.get("momentum") or optimizer.get("dampening")):
-        return ["optimizer.nesterov=true: needs optimizer.momentum greater than 0 and optimizer.dampening=0"]
+        rule = "needs optimizer.momentum greater than 0 and optimizer.dampening=0"
+        return [Problem("optimizer.nesterov", "true", rule)]
     return []
 
 
-def device_problems(settings: Mapping[str, Any]) -> list[str]:
+def device_problems(settings: Mapping[str, Any]) -> list[Problem]:
     """Why the device cannot be used, as far as can be told without torch."""
     device = str(settings["device"])
     if device == "mps" and settings["precision"] == "float64":
-        return ["precision=float64: mps has no 64-bit numbers; use device=cpu or precision=float32"]
+        hint = "use device=cpu or precision=float32"
+        return [Problem("precision", "float64", "mps has no 64-bit numbers", hint)]
     no_driver = device.startswith("cuda") and sys.platform == "linux" and not any(map(os.path.exists, GPU_DRIVERS))
     if no_driver or (device == "mps" and sys.platform != "darwin"):
-        return [f"device={device}: this machine has cpu; use one of them, or device=auto"]
+        return [Problem("device", device, "this machine has cpu", "use one of them, or device=auto")]
     return []
 
 
-def problems_of(settings: Mapping[str, Any], classes: int | None = None) -> list[str]:
+def problems_of(settings: Mapping[str, Any], classes: int | None = None) -> list[Problem]:
     """All that cannot work together. classes: of the data set, where it has been read; else what is known of it."""
     classes = classes_of(settings) if classes is None else classes
     problems = dataset_problems(settings, classes) + optimizer_problems(settings)

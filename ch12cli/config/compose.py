@@ -30,7 +30,7 @@ from ch12cli.config.unknown import (
     unknown_anywhere,
     word_of,
 )
-from ch12cli.errors import InputError
+from ch12cli.errors import InputError, Problem
 from ch12cli.files.hydra_folder import flatten
 
 
@@ -66,7 +66,7 @@ class Composer:
             where = ", ".join(map(str, [shipped(), *folders]))
             raise InputError(f"--config-name {config_name}: no such file in {where}; leave it out for ch12's own")
 
-    def parse(self, lines: Iterable[str], problems: list[str]) -> list[Override]:
+    def parse(self, lines: Iterable[str], problems: list[Problem]) -> list[Override]:
         """The overrides that can be read; what cannot goes to problems."""
         parsed = []
         for line in lines:
@@ -75,14 +75,16 @@ class Composer:
             except HydraException:
                 override = None
             if any("\ud800" <= letter <= "\udfff" for letter in line):  # bytes that Python could make no text of
-                problems.append(f"{line}: is no text in UTF-8, or the locale is not; set LC_ALL=C.UTF-8")
+                problems.append(
+                    Problem.with_override(line, "is not text in UTF-8, or the locale is not", "set LC_ALL=C.UTF-8")
+                )
             elif override is None or not override.key_or_group:
                 problems.append(not_understood(line))
             else:
                 parsed.append(override)
         return parsed
 
-    def use_search_path(self, overrides: Sequence[Override], problems: list[str]) -> list[Override]:
+    def use_search_path(self, overrides: Sequence[Override], problems: list[Problem]) -> list[Override]:
         """Takes in the folders that hydra.searchpath adds. The overrides without that, where it cannot be used."""
         lines = [word_of(override) for override in overrides if override.key_or_group == "hydra.searchpath"]
         if not lines:
@@ -92,10 +94,12 @@ class Composer:
                 warnings.simplefilter("ignore", UserWarning)  # of a folder that is not there: said below
                 repository = self.loader.repository_for(self.config_name, lines)
             found = [
-                f"hydra.searchpath: {s.path}: no such folder" for s in repository.get_sources() if not s.available()
+                Problem("hydra.searchpath", None, f"{s.path}: no such folder")
+                for s in repository.get_sources()
+                if not s.available()
             ]
         except HydraException as error:
-            found = [f"hydra.searchpath: {first_lines(error)}"]
+            found = [Problem("hydra.searchpath", None, first_lines(error))]
         if found:
             problems += found
             return [override for override in overrides if override.key_or_group != "hydra.searchpath"]
@@ -113,17 +117,19 @@ class Composer:
             names += [f"{folder}/{name}" for name in self.choices(f"{group}/{folder}")]
         return names
 
-    def check_group(self, override: Override) -> str | None:
+    def check_group(self, override: Override) -> Problem | None:
         """What is wrong with a choice, or None."""
         group, choice, word = override.key_or_group, override.value(), word_of(override)
         known = self.choices(group)
         if group in GROUPS:
             if override.is_add() or override.is_force_add() or override.package is not None:
-                return f"{word}: {group} has a choice already, to be replaced; write {group}={choice}"
+                return Problem.with_override(
+                    word, f"{group} has a choice already, which is to be replaced", f"write {group}={choice}"
+                )
             if group != "experiment" and (choice is None or override.is_delete()):
-                return f"{word}: {group} cannot be left out; choose one of {', '.join(known)}"
+                return Problem.with_override(word, f"{group} cannot be left out", f"choose one of {', '.join(known)}")
             if group != "experiment" and isinstance(choice, list):
-                return f"{word}: takes one choice, not a list; choose one of {', '.join(known)}"
+                return Problem.with_override(word, "takes one choice, not a list", f"choose one of {', '.join(known)}")
         listed = choice if isinstance(choice, list) else [] if choice is None else [choice]
         for name in listed:
             if not self.repository.config_exists(f"{group}/{name}"):
@@ -151,13 +157,14 @@ class Composer:
         files = [file for folder in folders for file in sorted(folder.rglob("*.yaml")) if not is_utf8(file)]
         return ", ".join(map(str, files)) or "a configuration file"
 
-    def compose(self, lines: Sequence[str], problems: list[str]) -> Composition:
+    def compose(self, lines: Sequence[str], problems: list[Problem]) -> Composition:
         """The configuration of one job, empty if its files cannot be composed. What is wrong is added to problems."""
         overrides = self.use_search_path(self.parse(lines, problems), problems)
         chosen, values = [], []
         for override in overrides:
             if override.is_sweep_override():
-                problems.append(f"{word_of(override)}: several values; {self.several}, or write a list as key=[1,2]")
+                hint = f"{self.several}, or write a list as key=[1,2]"
+                problems.append(Problem.with_override(word_of(override), "several values", hint))
             elif self.is_group(override):
                 problem = self.check_group(override)
                 problems.append(problem) if problem else chosen.append(override)
@@ -169,7 +176,7 @@ class Composer:
         try:
             config = deepcopy(self.base(tuple(map(word_of, chosen))))
         except InputError as error:
-            problems += error.messages + unknown_anywhere(values)
+            problems += error.problems + unknown_anywhere(values)
             return Composition(OmegaConf.create({"hydra": {"runtime": {"choices": {}}}}), {})
         for override in values:
             problem = self.apply(override, config)
@@ -178,7 +185,7 @@ class Composer:
         self.record(config, [o for o in overrides if not o.is_hydra_override()])
         return Composition(config, settings_of(config, problems))
 
-    def apply(self, override: Override, config: DictConfig) -> str | None:
+    def apply(self, override: Override, config: DictConfig) -> Problem | None:
         """Sets one value in config; what is wrong with it, or None."""
         key, word = override.key_or_group, word_of(override)
         if override.package is not None or "/" in key:
@@ -189,13 +196,13 @@ class Composer:
                     known = [*(name for name, _ in flatten(plain_job(config))), *GROUPS, *HYDRA_KEYS]
                     return no_such_key(word, path, known=known, chosen=choices_of(config))
         elif override.is_add() and has_key(config, key):
-            return f"{word}: {key} is there already; leave out the +"
+            return Problem.with_override(word, f"{key} is there already", "leave out the +")
         if override.is_delete() and key.partition(".")[0] in content(shipped() / "config.yaml"):
-            return f"{word}: {key} cannot be taken out; every run needs it"
+            return Problem.with_override(word, f"{key} cannot be taken out", "every run needs it")
         try:
             apply_override(override, config)
         except (HydraException, OmegaConfBaseException) as error:
-            return f"{word}: {first_lines(error)}"
+            return Problem.with_override(word, first_lines(error))
         return None
 
     def record(self, config: DictConfig, overrides: Sequence[Override]) -> None:

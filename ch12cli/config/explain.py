@@ -14,7 +14,7 @@ from ch12cli.config.compose import Composer, Composition
 from ch12cli.config.hydra_internals import DefaultsList, cached, defaults_list
 from ch12cli.config.schema import key_of
 from ch12cli.config.values import shown
-from ch12cli.errors import InputError
+from ch12cli.errors import InputError, Problem
 
 TAKEN_OUT = "nothing"  # what a word such as ~optimizer.lr sets a key to
 
@@ -30,10 +30,14 @@ class Traced:
     """A composed job whose values know where they come from. InputError with all that is wrong with the words."""
 
     def __init__(self, composer: Composer, words: Sequence[str]) -> None:
-        problems: list[str] = []
+        problems: list[Problem] = []
         for override in composer.parse(words, []):
             if override.is_sweep_override():
-                problems.append(f"{override.input_line}: several values; give one of them, to explain one run")
+                problems.append(
+                    Problem.with_override(
+                        str(override.input_line), "several values", "give one of them, to explain one run"
+                    )
+                )
         if problems:
             raise InputError(problems)
         self.composition: Composition = composer.compose(words, problems)

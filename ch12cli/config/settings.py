@@ -7,7 +7,8 @@ from omegaconf import Container, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ch12cli.config.choices import content, known_keys, shipped, top_level
-from ch12cli.config.values import MANDATORY
+from ch12cli.config.values import MANDATORY, shown
+from ch12cli.errors import Problem
 from ch12cli.files.hydra_folder import flatten
 
 CHAINED = ", set env var HYDRA_FULL_ERROR=1 to see chained exception"  # which ch12 shows by itself
@@ -33,7 +34,7 @@ def choices_of(config: DictConfig) -> dict[str, str | None]:
     return {str(group): choice for group, choice in config.hydra.runtime.choices.items()}
 
 
-def settings_of(config: DictConfig, problems: list[str]) -> dict[str, Any]:
+def settings_of(config: DictConfig, problems: list[Problem]) -> dict[str, Any]:
     """The job's part as plain values, interpolations resolved; what cannot be resolved goes to problems.
 
     In its place stands the key's default, so that the check of all others can go on.
@@ -47,7 +48,7 @@ def settings_of(config: DictConfig, problems: list[str]) -> dict[str, Any]:
             try:
                 resolved = value if value == MANDATORY else resolve(job, path)  # told by the check
             except OmegaConfBaseException as error:
-                problems.append(f"{path}={value}: {first_lines(error)}")
+                problems.append(Problem(path, shown(value), first_lines(error)))
                 resolved = default_of(path)
             put(plain, path, resolved)
         return plain

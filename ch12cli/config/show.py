@@ -8,15 +8,15 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ch12cli.config.compose import Composer
 from ch12cli.config.settings import first_lines
-from ch12cli.config.suggest import did_you_mean
-from ch12cli.errors import InputError
+from ch12cli.config.suggest import suggestion
+from ch12cli.errors import InputError, Problem
 
 
 def format_configuration(
     composer: Composer, lines: Sequence[str], *, part: str, package: str | None, resolve: bool
 ) -> str:
     """The job's configuration, Hydra's own, or all. package: a dotted key below which to show."""
-    problems: list[str] = []
+    problems: list[Problem] = []
     config: Any = composer.compose(lines, problems).config
     if problems:
         raise InputError(problems)
@@ -29,7 +29,7 @@ def format_configuration(
         known = [str(name) for name in config]
         config = OmegaConf.select(config, package)
         if not isinstance(config, DictConfig):
-            raise InputError(f"--package {package}: no such group of keys{did_you_mean(package, known)}")
+            raise InputError(Problem(f"--package {package}", None, "no such group of keys", suggestion(package, known)))
         header = f"# @package {package}\n"
     try:
         return header + OmegaConf.to_yaml(config, resolve=resolve).rstrip("\n")

@@ -79,7 +79,13 @@ def fold(name: str) -> str:
     return name.lower().replace("-", "_")
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """ "; did you mean `a` or `b`?" for the nearest names, or an empty string."""
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """ "did you mean `a` or `b`?" for the nearest names, or an empty string."""
     near = nearest(name, known)
-    return f"; did you mean {' or '.join(f'`{candidate}`' for candidate in near)}?" if near else ""
+    return f"did you mean {' or '.join(f'`{candidate}`' for candidate in near)}?" if near else ""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The suggestion as the end of a sentence, "; did you mean `a`?", or an empty string."""
+    near = suggestion(name, known)
+    return f"; {near}" if near else ""

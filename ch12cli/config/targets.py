@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import ch12cli
-from ch12cli.config.suggest import did_you_mean
-from ch12cli.errors import InputError, MachineError, first_line
+from ch12cli.config.suggest import did_you_mean, suggestion
+from ch12cli.errors import InputError, MachineError, Problem, first_line
 
 
 class RefusedError(InputError):
@@ -103,7 +103,7 @@ def parameters_of(target: Callable[..., Any]) -> Mapping[str, inspect.Parameter]
 
 def signature_problems(
     key: str, target: Callable[..., Any], given: Mapping[str, Any], offered: Mapping[str, Any]
-) -> list[str]:
+) -> list[Problem]:
     """What is wrong with a node's arguments for what it builds: unknown ones, and required ones that nobody gives."""
     parameters = parameters_of(target)
     if parameters is None:
@@ -113,12 +113,17 @@ def signature_problems(
     names = [name for name, p in parameters.items() if p.kind in (kinds.POSITIONAL_OR_KEYWORD, kinds.KEYWORD_ONLY)]
     listing = ", ".join(name for name in names if name not in offered) or "none"
     problems = [
-        f"{key}.{name}: {_name(target)} has no such argument{did_you_mean(name, names) or f'; it has {listing}'}"
+        Problem(
+            f"{key}.{name}",
+            None,
+            f"{_name(target)} has no such argument",
+            suggestion(name, names) or f"it has {listing}",
+        )
         for name in given
         if name not in names and not takes_any
     ]
     return problems + [
-        f"{key}.{name}: {_name(target)} needs it; set it in the YAML file or with +{key}.{name}=…"
+        Problem(f"{key}.{name}", None, f"{_name(target)} needs it", f"set it in the YAML file or with +{key}.{name}=…")
         for name, parameter in parameters.items()
         if name in names and parameter.default is kinds.empty and name not in given and name not in offered
     ]

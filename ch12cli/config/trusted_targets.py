@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ch12cli.errors import InputError
+from ch12cli.errors import InputError, Problem
 
 # A text is looked at before anything is imported for it; what it names is looked at before it is called.
 ALLOWED = {
@@ -18,10 +18,11 @@ ALLOWED = {
     "scheduler": re.compile(r"ch12cli\.training\.schedules\.[A-Z][A-Za-z0-9]*"),
 }
 
+TRUST = "if the run is your own, add --trust"
 PLACES = ("file", "folder")  # keys of a data set that name what it reads
 
 
-def target_problems(settings: Mapping[str, Any], *, reads_data: bool = True) -> list[str]:
+def target_problems(settings: Mapping[str, Any], *, reads_data: bool = True) -> list[Problem]:
     """Why the targets of saved settings are not to be built; nothing is imported to tell. reads_data: whether what its
     data set names is to be read."""
     problems = []
@@ -29,15 +30,13 @@ def target_problems(settings: Mapping[str, Any], *, reads_data: bool = True) -> 
         node = settings.get(group)
         target = node.get("_target_") if isinstance(node, Mapping) else None
         if not isinstance(target, str) or not pattern.fullmatch(target):
-            problems.append(
-                f"{group}._target_={target!r}: is not torch's or ch12's own, and a saved run is data, not code; "
-                "if the run is your own, add --trust"
-            )
+            rule = "is not torch's or ch12's own, and a saved run is data, not code"
+            problems.append(Problem(f"{group}._target_", repr(target), rule, TRUST))
     problems += place_problems(settings.get("dataset")) if reads_data else []
-    return problems + [f"{path}: holds a target where none belongs" for path in nested_targets(settings)]
+    return problems + [Problem(path, None, "holds a target where none belongs") for path in nested_targets(settings)]
 
 
-def place_problems(dataset: Any) -> list[str]:
+def place_problems(dataset: Any) -> list[Problem]:
     """Why what a saved data set names is not to be read: only what lies below the current directory is, wherever links
     lead."""
     here = Path(os.path.realpath("."))
@@ -49,10 +48,8 @@ def place_problems(dataset: Any) -> list[str]:
         path = Path(place)
         outside = path.is_absolute() or ".." in path.parts or "\0" in place
         if outside or not Path(os.path.realpath(path)).is_relative_to(here):
-            problems.append(
-                f"dataset.{name}={place}: lies outside of the current directory, and a saved run may not say what is "
-                "read there; if the run is your own, add --trust"
-            )
+            rule = "lies outside of the current directory, and a saved run may not say what is read there"
+            problems.append(Problem(f"dataset.{name}", place, rule, TRUST))
     return problems
 
 
@@ -101,7 +98,7 @@ def require_kind(settings: Mapping[str, Any]) -> None:
         "a schedule of ch12": usable(getattr(schedules, named["scheduler"], None), schedules.Schedule),
     }
     problems = [
-        f"{group}._target_={settings[group]['_target_']}: is not {what}; if the run is your own, add --trust"
+        Problem(f"{group}._target_", settings[group]["_target_"], f"is not {what}", TRUST)
         for group, (what, fine) in zip(("activation", "loss", "optimizer", "scheduler"), allowed.items(), strict=True)
         if not fine
     ]

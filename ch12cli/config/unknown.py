@@ -9,7 +9,8 @@ from omegaconf import OmegaConf
 
 from ch12cli.config.choices import choices, keys_of_choice, known_keys
 from ch12cli.config.schema import GROUPS, HYDRA_KEYS, KEYS
-from ch12cli.config.suggest import did_you_mean, nearest
+from ch12cli.config.suggest import nearest, suggestion
+from ch12cli.errors import Problem
 from ch12cli.files.hydra_folder import flatten
 
 # What people, and other programs, call ch12's keys.
@@ -60,57 +61,61 @@ def word_of(override: Override) -> str:
     return override.input_line or override.key_or_group
 
 
-def not_understood(word: str) -> str:
+def not_understood(word: str) -> Problem:
     """Says that a word of the command line is no override."""
     near = nearest(word, [*known_keys(), *GROUPS]) if "=" not in word else []
     meant = f"did you mean `{near[0]}=…`?" if near else "write key=value"
     called = CALL.fullmatch(word)
     if called and called[2] not in FUNCTIONS and (functions := nearest(called[2], FUNCTIONS)):
         meant = f"did you mean `{called[1]}={functions[0]}({called[3]})`?"
-    return f"{word}: not understood; {meant} (quote values with blanks or commas: 'key=\"…\"')"
+    return Problem.with_override(word, "not understood", f"{meant} (quote values with blanks or commas: 'key=\"…\"')")
 
 
-def no_such_key(word: str, key: str, *, known: Iterable[str], chosen: Mapping[str, str | None]) -> str:
+def no_such_key(word: str, key: str, *, known: Iterable[str], chosen: Mapping[str, str | None]) -> Problem:
     """Says that a key is not there, and which one is meant. word: as it was typed; known: the keys that are there."""
     known = list(known)
     group, _, name = key.partition(".")
     having = owners(key)
     if having:
-        return f"{word}: {group}={chosen.get(group)} has no {name}; {_and(having)} {_has(having)} it"
-    near = _by_another_name(key, known) or did_you_mean(key, known) or _of_another(key)
-    return f"{word}: no such key{near or _listing(key, known)}"
+        rule = f"{group}={chosen.get(group)} has no {name}"
+        return Problem.with_override(word, rule, f"{_and(having)} {_has(having)} it")
+    near = _by_another_name(key, known) or suggestion(key, known) or _of_another(key)
+    return Problem.with_override(word, "no such key", near or _listing(key, known))
 
 
-def no_such_choice(word: str, name: str, known: Iterable[str]) -> str:
+def no_such_choice(word: str, name: str, known: Iterable[str]) -> Problem:
     """Says that a group has no such choice, and which one is meant, or all of them."""
     known = list(known)
-    near = did_you_mean(name, known)
-    return f"{word}: no such choice{f'{near} It may be' if near else '; choose one of'} {', '.join(known)}"
+    near = suggestion(name, known)
+    hint = f"{f'{near} It may be' if near else 'choose one of'} {', '.join(known)}"
+    return Problem.with_override(word, "no such choice", hint)
 
 
-def no_such_group(word: str, name: str) -> str:
+def no_such_group(word: str, name: str) -> Problem:
     """Says that a group is not there, and which one is meant, or all of ch12's own."""
-    return f"{word}: no such group{did_you_mean(name, GROUPS) or '; the groups are ' + ', '.join(GROUPS)}"
+    hint = suggestion(name, GROUPS) or f"the groups are {', '.join(GROUPS)}"
+    return Problem.with_override(word, "no such group", hint)
 
 
 # Keys that Hydra takes without a word where they do nothing, and what to type instead; of a run alone, of a sweep.
 OF_THE_OTHER = (
-    {"hydra.sweep.dir": "is of a sweep: add -m for one, or name a run's directory by hydra.run.dir"},
-    {"hydra.run.dir": "is of a run alone: without -m, or name a sweep's directory by hydra.sweep.dir"},
+    {"hydra.sweep.dir": ("is of a sweep", "add -m for one, or name a run's directory by hydra.run.dir")},
+    {"hydra.run.dir": ("is of a single run", "leave out -m, or name a sweep's directory by hydra.sweep.dir")},
 )
 
 
-def idle_problems(overrides: Iterable[Override], *, swept: bool) -> list[str]:
+def idle_problems(overrides: Iterable[Override], *, swept: bool) -> list[Problem]:
     """Which of Hydra's own settings do nothing for a run, or for a sweep."""
     keys = OF_THE_OTHER[swept]
-    return [f"{word_of(o)}: {keys[o.key_or_group]}" for o in overrides if o.key_or_group in keys]
+    return [Problem.with_override(word_of(o), *keys[o.key_or_group]) for o in overrides if o.key_or_group in keys]
 
 
-def hydra_problem(override: Override) -> str | None:
+def hydra_problem(override: Override) -> Problem | None:
     """What is wrong with the key of one of Hydra's own settings, or None."""
     key, node = override.key_or_group, OmegaConf.to_container(OmegaConf.structured(HydraConf), resolve=False)
     if key.startswith("hydra.sweeper.params"):
-        return f"{word_of(override)}: belongs in a file; on the command line write what it would hold, such as seed=1,2"
+        hint = "on the command line write what it would hold, such as seed=1,2"
+        return Problem.with_override(word_of(override), "belongs in a file", hint)
     heads = ["hydra"]
     for part in key.split(".")[1:]:
         # what Hydra leaves open (a launcher's options, the environment to set) it checks by itself
@@ -118,7 +123,8 @@ def hydra_problem(override: Override) -> str | None:
             return None
         if part not in node:
             known = [".".join([*heads, str(name)]) for name in node]
-            return f"{word_of(override)}: no such key{did_you_mean(key, [*HYDRA_KEYS, *known]) or _listing(key, known)}"
+            hint = suggestion(key, [*HYDRA_KEYS, *known]) or _listing(key, known)
+            return Problem.with_override(word_of(override), "no such key", hint)
         node = node[part]
         heads.append(part)
     return None
@@ -135,13 +141,13 @@ def owners(key: str) -> list[str]:
 def _by_another_name(key: str, known: Collection[str]) -> str:
     """The key that people, and other programs, call by this name."""
     meant = ALIASES.get(key.rpartition(".")[2].lower().replace("-", "_"))
-    return f"; did you mean `{meant}`?" if meant and meant in known else ""
+    return f"did you mean `{meant}`?" if meant and meant in known else ""
 
 
 def _of_another(key: str) -> str:
     """The nearest keys of choices that are not taken, each with one that has it."""
     near = [f"`{name}` of {owners(name)[0]}" for name in nearest(key, known_keys()) if owners(name)]
-    return f"; did you mean {' or '.join(near)}?" if near else ""
+    return f"did you mean {' or '.join(near)}?" if near else ""
 
 
 def _listing(key: str, known: Iterable[str]) -> str:
@@ -149,8 +155,8 @@ def _listing(key: str, known: Iterable[str]) -> str:
     inside = [name.removeprefix(f"{head}.") for name in known if head and name.startswith(f"{head}.")]
     names = ", ".join(name for name in inside if name != "_target_") or "no options"
     if head in GROUPS:
-        return f"; {head} has {names} (+{key}=… passes on another)"
-    return f"; {head} has {names}" if inside else "; see `ch12 train --help`"
+        return f"{head} has {names} (+{key}=… passes on another)"
+    return f"{head} has {names}" if inside else "see `ch12 train --help`"
 
 
 def _and(names: list[str]) -> str:
@@ -169,7 +175,7 @@ def paths_of(override: Override) -> list[str]:
     return [path for path, _ in flatten({key: value})]
 
 
-def unknown_anywhere(overrides: Sequence[Override]) -> list[str]:
+def unknown_anywhere(overrides: Sequence[Override]) -> list[Problem]:
     """What can be said of overrides when the files cannot be read: keys that no choice has."""
     known = [*known_keys(), *GROUPS, *HYDRA_KEYS]
     heads = tuple(f"{key.partition('.')[0]}." for key in known)

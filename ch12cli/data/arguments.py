@@ -1,40 +1,42 @@
-"""What is wrong with an argument of a data set, as messages that name its configuration key."""
+"""What is wrong with an argument of a data set, as problems that name its configuration key."""
 
 import math
 from collections.abc import Sequence
 from difflib import get_close_matches
 from numbers import Integral, Real
 
+from ch12cli.errors import Problem
+
 LARGEST_SEED = 2**32 - 1  # numpy.random.RandomState takes 32 bits
 LARGEST_SIZE = 10_000_000  # points of a drawn data set; two features take 160 MB
 LARGEST_NOISE = 1e6
 
 
-def choice_problems(key: str, value: object, allowed: Sequence[str]) -> list[str]:
-    """Nothing where value is one of allowed, else one message with the nearest right name."""
+def choice_problems(key: str, value: object, allowed: Sequence[str]) -> list[Problem]:
+    """Nothing where value is one of allowed, else one problem with the nearest right name."""
     if isinstance(value, str) and value in allowed:
         return []
     near = get_close_matches(str(value), allowed, n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    return [f"{key}={value}: must be one of {', '.join(allowed)}{hint}"]
+    hint = f"did you mean {near[0]}?" if near else ""
+    return [Problem(key, str(value), f"must be one of {', '.join(allowed)}", hint)]
 
 
-def whole_problems(key: str, value: object, *, low: int, high: int) -> list[str]:
-    """Nothing where value is a whole number from low to high, else one message."""
+def whole_problems(key: str, value: object, *, low: int, high: int) -> list[Problem]:
+    """Nothing where value is a whole number from low to high, else one problem."""
     if is_whole(value) and low <= int(value) <= high:  # type: ignore[call-overload]
         return []
-    return [f"{key}={value}: must be a whole number from {low} to {high}"]
+    return [Problem(key, str(value), f"must be a whole number from {low} to {high}")]
 
 
-def number_problems(key: str, value: object, *, low: float, high: float) -> list[str]:
-    """Nothing where value is a number from low to high, else one message."""
+def number_problems(key: str, value: object, *, low: float, high: float) -> list[Problem]:
+    """Nothing where value is a number from low to high, else one problem."""
     if is_number(value) and low <= float(value) <= high:  # type: ignore[arg-type]
         return []
-    return [f"{key}={value}: must be a number from {low:g} to {high:g}"]
+    return [Problem(key, str(value), f"must be a number from {low:g} to {high:g}")]
 
 
-def seed_problems(key: str, value: object) -> list[str]:
-    """Nothing where value can seed numpy's generator, else one message."""
+def seed_problems(key: str, value: object) -> list[Problem]:
+    """Nothing where value can seed numpy's generator, else one problem."""
     return whole_problems(key, value, low=0, high=LARGEST_SEED)
 
 

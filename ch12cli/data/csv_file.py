@@ -52,12 +52,12 @@ def csv_file(
     the training part fill in numbers, and leave all features of a category 0; a row without a target is then left out.
     separator: comma, semicolon, tab, bar or space. InputError with everything that is wrong, with line and column.
     """
-    problems = choice_problems("dataset.target_type", target_type, get_args(TargetType))
-    problems += choice_problems("dataset.missing", missing, get_args(MissingValues))
-    problems += choice_problems("dataset.separator", separator, tuple(SEPARATORS))
-    problems += whole_problems("dataset.skip_lines", skip_lines, low=0, high=10**6)
-    if problems:
-        raise InputError(problems)
+    wrong = choice_problems("dataset.target_type", target_type, get_args(TargetType))
+    wrong += choice_problems("dataset.missing", missing, get_args(MissingValues))
+    wrong += choice_problems("dataset.separator", separator, tuple(SEPARATORS))
+    wrong += whole_problems("dataset.skip_lines", skip_lines, low=0, high=10**6)
+    if wrong:
+        raise InputError(wrong)
     try:
         content = read_content(Path(file))
     except InputError as error:
@@ -68,6 +68,7 @@ def csv_file(
     fill: Missing | None = missing if missing in ("mean", "median") else None
     required = {target: holds_categories(text.cells(target)), **({} if fill else kinds)}
     rows = len(text.records)
+    problems: list[str] = []
     text, left_out = without_gaps(text, required, problems, missing=missing)
     problems += _commas(text, [name for name in kinds if name not in categories], "dataset.categories=")
     problems += _commas(text, [target] if target_type == "auto" else [], "dataset.target_type=classes")

@@ -13,7 +13,7 @@ from ch12cli.data.arguments import (
     whole_problems,
 )
 from ch12cli.data.table import Floats, Table
-from ch12cli.errors import InputError
+from ch12cli.errors import InputError, Problem
 
 Kind = Literal["chapter", "line", "curve"]
 
@@ -45,16 +45,16 @@ def toy_regression(kind: Kind = "chapter", size: int = 10, *, noise: float = 0.0
     return _table(x, y, source=f"toy_regression, drawn: {kind}, size {size}, noise {noise:g}, seed {seed}")
 
 
-def _fixed_problems(size: int, noise: float) -> list[str]:
+def _fixed_problems(size: int, noise: float) -> list[Problem]:
     """What asks for other points than the chapter's, which would otherwise be ignored in silence."""
     points = len(CHAPTER_Y)
     problems = []
     if size != points:
-        problems.append(
-            f"dataset.size={size}: must be {points} with dataset.kind=chapter; line and curve take any size"
-        )
+        rule = f"must be {points} with dataset.kind=chapter"
+        problems.append(Problem("dataset.size", str(size), rule, "line and curve take any size"))
     if noise != 0:
-        problems.append(f"dataset.noise={noise}: must be 0 with dataset.kind=chapter; line and curve take noise")
+        rule = "must be 0 with dataset.kind=chapter"
+        problems.append(Problem("dataset.noise", str(noise), rule, "line and curve take noise"))
     return problems
 
 

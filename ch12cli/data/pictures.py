@@ -18,7 +18,7 @@ from ch12cli.data.picture_file import SUFFIXES, NoPictureError, Shape, pixels_of
 from ch12cli.data.rows_file import NamedRows
 from ch12cli.data.table import Floats, Table
 from ch12cli.data.text_file import neighbour
-from ch12cli.errors import InputError, MachineError
+from ch12cli.errors import InputError, MachineError, Problem
 
 Labels = Literal["auto", "folder", "name"]
 
@@ -56,9 +56,9 @@ def image_folder(
     problems += whole_problems("dataset.height", height, low=1, high=LARGEST_SIDE)
     problems += whole_problems("dataset.width", width, low=1, high=LARGEST_SIDE)
     if not isinstance(colour, bool):
-        problems.append(f"dataset.colour={colour}: must be true or false")
+        problems.append(Problem("dataset.colour", str(colour), "must be true or false"))
     if not (folder is None or (isinstance(folder, str) and folder)):
-        problems.append(f"dataset.folder={folder}: must be the path of a folder, or null")
+        problems.append(Problem("dataset.folder", str(folder), "must be the path of a folder, or null"))
     if problems:
         raise InputError(problems)
     require_pillow()

@@ -9,7 +9,7 @@ import numpy as np
 
 from ch12cli.data.arguments import choice_problems, is_number
 from ch12cli.data.table import Floats, Missing
-from ch12cli.errors import InputError
+from ch12cli.errors import InputError, Problem
 
 Method = Literal["standard", "global", "none"]
 
@@ -89,7 +89,7 @@ def _filled(features: Floats, fill: tuple[float, ...]) -> Floats:
     return cast(Floats, np.where(np.isnan(features), np.array(fill, dtype=features.dtype), features))
 
 
-def scaling_problems(method: object) -> list[str]:
+def scaling_problems(method: object) -> list[Problem]:
     """What is wrong with the name of a method."""
     return choice_problems("dataset.scaling", method, get_args(Method))
 

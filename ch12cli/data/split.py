@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from ch12cli.data.arguments import choice_problems, is_number, is_whole, seed_problems
 from ch12cli.data.table import Rows, Table
-from ch12cli.errors import InputError
+from ch12cli.errors import InputError, Problem
 
 Split = Literal["random", "stratified", "ordered"]
 
@@ -53,18 +53,19 @@ def split(
     return Parts(shuffled[test + valid :], shuffled[test : test + valid], shuffled[:test])
 
 
-def split_problems(*, test_size: object, valid_size: object, split: object, split_seed: object) -> list[str]:
+def split_problems(*, test_size: object, valid_size: object, split: object, split_seed: object) -> list[Problem]:
     """What is wrong with the arguments of split whatever the data are, all of it."""
     problems = _size_problems("dataset.test_size", test_size) + _size_problems("dataset.valid_size", valid_size)
     problems += choice_problems("dataset.split", split, get_args(Split))
     return problems + seed_problems("dataset.split_seed", split_seed)
 
 
-def _size_problems(key: str, size: object) -> list[str]:
+def _size_problems(key: str, size: object) -> list[Problem]:
     fraction = is_number(size) and not is_whole(size) and 0 <= float(size) < 1  # type: ignore[arg-type]
     if fraction or (is_whole(size) and int(size) >= 0):  # type: ignore[call-overload]
         return []
-    return [f"{key}={size}: must be a fraction of the rows, 0.0 or more and less than 1.0, or a whole number of rows"]
+    rule = "must be a fraction of the rows, 0.0 or more and less than 1.0, or a whole number of rows"
+    return [Problem(key, str(size), rule)]
 
 
 def _count(size: int | float, rows: int) -> int:
@@ -72,14 +73,14 @@ def _count(size: int | float, rows: int) -> int:
     return int(size) if is_whole(size) else math.ceil(size * rows)  # as scikit-learn does
 
 
-def no_training_problems(rows: int, *, test_size: int | float, valid_size: int | float) -> list[str]:
+def no_training_problems(rows: int, *, test_size: int | float, valid_size: int | float) -> list[Problem]:
     """That these parts leave nothing of so many rows to train on, where they do."""
     test, valid = _count(test_size, rows), _count(valid_size, rows)
     if test + valid < rows:
         return []
     given = {f"dataset.test_size={test_size}": test, f"dataset.valid_size={valid_size}": valid}
-    keys = [key for key, taken in given.items() if taken]
-    return [f"{', '.join(keys)}: leaves none of the {rows} rows for training; take fewer"]
+    keys = ", ".join(key for key, taken in given.items() if taken)
+    return [Problem.with_override(keys, f"leaves none of the {rows} rows for training", "take fewer")]
 
 
 def _stratified(table: Table, shuffled: Rows, *, test: int, valid: int) -> Parts:

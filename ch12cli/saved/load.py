@@ -18,7 +18,7 @@ from ch12cli.config.rules import LARGEST, is_whole
 from ch12cli.config.trusted_targets import require_kind, target_problems
 from ch12cli.data.columns import from_plain as columns_from_plain
 from ch12cli.data.scaling import from_plain
-from ch12cli.errors import InputError
+from ch12cli.errors import InputError, Problem
 from ch12cli.files.atomic import machine_errors
 from ch12cli.files.run_directory import BEST, CHECKPOINTS, HYDRA, METRICS, MODEL, RESULT
 from ch12cli.run.sessions import plain_of
@@ -198,7 +198,11 @@ def require_sound(
         problems = [] if trust else target_problems(settings, reads_data=reads_data)
         problems = problems or check(settings, {str(k): v for k, v in chosen.items() if isinstance(v, str)}, here=False)
     except (*NOT_THEIRS, RecursionError) as error:
-        problems = [f"its settings are not such as ch12 makes them ({type(error).__name__}: {error})"]
+        problems = [
+            Problem(
+                "", None, f"its settings were not written by ch12, or are corrupt ({type(error).__name__}: {error})"
+            )
+        ]
     if problems:
         raise InputError([f"{where}: {problem}" for problem in problems])
     if not trust:

@@ -13,9 +13,9 @@ from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.config.recorded import read_recorded, with_later_keys
 from ch12cli.config.settings import with_changes
-from ch12cli.config.suggest import did_you_mean
+from ch12cli.config.suggest import suggestion
 from ch12cli.config.values import shown
-from ch12cli.errors import InputError
+from ch12cli.errors import InputError, Problem
 from ch12cli.files.atomic import locked, machine_errors, write_whole
 from ch12cli.files.history import forked, resumed
 from ch12cli.files.hydra_folder import flatten, read_lines, to_yaml
@@ -49,19 +49,20 @@ def changes_of(lines: Sequence[str], settings: Mapping[str, Any], chosen: Mappin
 
     chosen: the run's choices, by group.
     """
-    problems: list[str] = []
+    problems: list[Problem] = []
     present = dict(flatten(settings))
     changes = {}
     with hydra_session():
         for override in Composer().parse(lines, problems):
             key, value = override.key_or_group, override.value()
             if key in chosen:
-                problems.append(
-                    f"{override.input_line}: the run has {key}={chosen[key]}, and a choice cannot change on the way: "
-                    "train a new run, or change single keys of it"
-                )
+                rule = f"the run has {key}={chosen[key]}, and a choice cannot change on the way"
+                hint = "train a new run, or change single keys of it"
+                problems.append(Problem.with_override(str(override.input_line), rule, hint))
             elif key not in present:
-                problems.append(f"{override.input_line}: the run has no such key{did_you_mean(key, present)}")
+                problems.append(
+                    Problem.with_override(str(override.input_line), "the run has no such key", suggestion(key, present))
+                )
             elif value != present[key] or type(value) is not type(present[key]):
                 changes[key] = value
     if problems:
@@ -164,13 +165,21 @@ def refuse_changes(saved: Saved, settings: Mapping[str, Any], changes: Mapping[s
     refused = [key for key in changes if key not in FREE]
     if refused and not fork:
         problems += [
-            f"{key}: {shown(before[key])} in the run, {shown(changes[key])} now; it would not be the same run: "
-            "leave it out, or add --fork for a new run that goes on from here"
+            Problem(
+                key,
+                None,
+                f"{shown(before[key])} in the run, {shown(changes[key])} now; it would not be the same run",
+                "leave it out, or add --fork for a new run that goes on from here",
+            )
             for key in refused
         ]
     done = int(saved.state["epoch"])
     if "epochs" in changes and isinstance(changes["epochs"], int) and changes["epochs"] < done:
-        problems.append(f"epochs={changes['epochs']}: the run has trained {done} epochs already; give more, or none")
+        problems.append(
+            Problem(
+                "epochs", str(changes["epochs"]), f"the run has trained {done} epochs already", "give more, or none"
+            )
+        )
     if problems:
         raise InputError(problems)
 

@@ -20,7 +20,7 @@ from ch12cli.config.hydra_internals import BASIC_SWEEPER, Callbacks, split_into_
 from ch12cli.config.hydra_job import callbacks_of
 from ch12cli.config.settings import first_lines
 from ch12cli.config.unknown import hydra_problem, idle_problems
-from ch12cli.errors import InputError
+from ch12cli.errors import InputError, Problem
 from ch12cli.sweep.jobs import Jobs, SweepJob, make_jobs
 from hydra_plugins.ch12_stacked import StackedLauncher
 
@@ -65,7 +65,7 @@ def read_sweep(composer: Composer, lines: Sequence[str], *, make: bool = True) -
 
     make: False where the jobs come from elsewhere.
     """
-    problems: list[str] = []
+    problems: list[Problem] = []
     lines = [*lines, MULTIRUN]
     parsed = composer.parse(lines, problems)
     composer.use_search_path(parsed, problems)
@@ -75,8 +75,8 @@ def read_sweep(composer: Composer, lines: Sequence[str], *, make: bool = True) -
     hydra_lines = [str(o.input_line) for o in overrides if o.is_hydra_override()]
     task_overrides = [override for override in overrides if not override.is_hydra_override()]
     jobs = Jobs(composer, hydra_lines)
-    swept_hydra = [o.input_line for o in overrides if o.is_hydra_override() and o.is_sweep_override()]
-    problems += [f"{line}: hydra's own settings cannot be swept" for line in swept_hydra]
+    swept_hydra = [str(o.input_line) for o in overrides if o.is_hydra_override() and o.is_sweep_override()]
+    problems += [Problem.with_override(line, "hydra's own settings cannot be swept") for line in swept_hydra]
     problems += [problem for o in overrides if o.is_hydra_override() and (problem := hydra_problem(o))]
     problems += idle_problems(overrides, swept=True)
     if problems:

@@ -15,7 +15,7 @@ from ch12cli.config.combinations import device_problems, problems_of
 from ch12cli.config.compose import Composer
 from ch12cli.config.settings import plain_job, with_changes
 from ch12cli.config.values import MANDATORY
-from ch12cli.errors import InputError
+from ch12cli.errors import InputError, Problem
 from ch12cli.files.hydra_folder import flatten
 
 # What does not touch a job's result: how data are loaded, in how many threads, what is written, how jobs are stacked.
@@ -35,7 +35,7 @@ class SweepJob:
     lines: tuple[str, ...]
     base: "Base"
     changes: dict[str, Any] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
     place: str = ""
 
     @property
@@ -94,7 +94,7 @@ class Base:
     chosen: dict[str, str | None]
     keys: frozenset[str] = frozenset()
     referenced: frozenset[str] = frozenset()
-    problems: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
     template: str = ""
     options: tuple[str, ...] = ()
 
@@ -122,7 +122,7 @@ class Jobs:
 
     def parse(self, line: str) -> Override | None:
         if line not in self.parsed:
-            problems: list[str] = []
+            problems: list[Problem] = []
             read = self.composer.parse([line], problems)
             self.parsed[line] = read[0] if read else None
         return self.parsed[line]
@@ -162,7 +162,7 @@ class Jobs:
     def base(self, lines: tuple[str, ...]) -> Base:
         """What these overrides give together, composed by Hydra and checked in full."""
         if lines not in self.bases:
-            problems: list[str] = []
+            problems: list[Problem] = []
             composition = self.composer.compose([*self.hydra_lines, *lines], problems)
             if composition.settings:
                 problems += check(composition.settings, composition.chosen)
@@ -199,7 +199,7 @@ class Jobs:
 def make_jobs(jobs: Jobs, batch: Sequence[Sequence[str]], *, first: int = 0) -> list[SweepJob]:
     """The jobs of a batch of overrides. InputError with every mistake in any of them, each said once."""
     made = [jobs.job(number, lines) for number, lines in enumerate(batch, start=first)]
-    where: dict[str, list[int]] = {}
+    where: dict[Problem, list[int]] = {}
     for job in made:
         for problem in dict.fromkeys(job.problems):
             where.setdefault(problem, []).append(job.number)
@@ -208,9 +208,9 @@ def make_jobs(jobs: Jobs, batch: Sequence[Sequence[str]], *, first: int = 0) -> 
     return made
 
 
-def located(problem: str, numbers: Sequence[int], total: int) -> str:
+def located(problem: str | Problem, numbers: Sequence[int], total: int) -> str:
     """A problem with the jobs that have it, unless all do."""
     if len(numbers) == total:
-        return problem
+        return str(problem)
     shown = ", ".join(map(str, numbers[:3])) + (f" and {len(numbers) - 3} more" if len(numbers) > 3 else "")
     return f"{problem} (job {shown})"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ch12cli.config.check import value_problem
 from ch12cli.config.recorded import WITHDRAWN, with_later_keys
-from ch12cli.errors import InputError
+from ch12cli.errors import InputError, Problem
 from ch12cli.files.hydra_folder import flatten
 from ch12cli.files.sweep_csv import STATE, SWEEP
 from ch12cli.saved.load import refuse_links, require_sound
@@ -80,14 +80,14 @@ def read_job(job: Mapping[str, Any], bases: list[Base], *, where: str) -> SweepJ
     changes = {key: value for key, value in dict(job["changes"]).items() if key not in WITHDRAWN}
     made = SweepJob(int(job["number"]), lines, base, changes)
     if not stays_inside(str(job["directory"])):
-        made.problems.append(f"its directory {job['directory']!r} is not below the sweep's own")
+        made.problems.append(Problem("", None, f"its directory {job['directory']!r} is not below the sweep's own"))
     for key, value in made.changes.items():
         if (
             key not in base.keys
             or key.endswith("._target_")
             or (isinstance(value, dict) and not key.startswith("sweep."))
         ):
-            made.problems.append(f"{key}: cannot be what a job changes")
+            made.problems.append(Problem(key, None, "cannot be what a job changes"))
         elif problem := value_problem(key, value, base.chosen):
             made.problems.append(problem)
     return made

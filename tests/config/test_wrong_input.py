@@ -231,7 +231,7 @@ SYNTAX = [
     Wrong('epochs="', ['epochs="', "not understood"]),
     Wrong("epochs=${bad", ["epochs=${bad", "not understood"]),
     Wrong("épochs=3", ["pochs=3", "not understood"]),
-    Wrong("dataset.folder='\udcff'", ["is no text in UTF-8", "LC_ALL=C.UTF-8"]),
+    Wrong("dataset.folder='\udcff'", ["is not text in UTF-8", "LC_ALL=C.UTF-8"]),
     Wrong("epochs=3\x00", ["epochs=3\\x00", "not understood"]),
     Wrong("--epochs=3", ["--epochs=3", "no such option", "`epochs=3`"]),
     Wrong("--optimizer=sgd", ["--optimizer=sgd", "no such option", "`optimizer=sgd`"]),

@@ -175,7 +175,7 @@ def test_what_does_not_go_together_is_found_in_the_jobs_that_combine_it() -> Non
     batch = [
         [f"dataset.test_size={test}", f"dataset.valid_size={valid}"] for test in (0.5, 0.2) for valid in (0.6, 0.1)
     ]
-    with pytest.raises(InputError, match=r"together they must be less than 1.* \(job 0\)"):
+    with pytest.raises(InputError, match=r"must be less than 1 together.* \(job 0\)"):
         jobs_of(batch)
 
 

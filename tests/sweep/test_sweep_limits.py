@@ -82,7 +82,7 @@ def test_directories_that_are_not_of_what_is_trained_are_refused(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for words, message in (
-        (["-m", "seed=1,2", "hydra.run.dir=x"], "hydra.run.dir=x: is of a run alone"),
+        (["-m", "seed=1,2", "hydra.run.dir=x"], "hydra.run.dir=x: is of a single run"),
         (["hydra.sweep.dir=x"], "hydra.sweep.dir=x: is of a sweep: add -m"),
     ):
         assert main(["train", "-q", *TINY, *words]) == 2
