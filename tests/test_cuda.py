@@ -85,10 +85,10 @@ def of_optimizer(name: str, *, device: str, **values: Any) -> list[dict[str, Any
 def test_each_run_of_a_stack_is_the_run_alone(
     device: str, optimizer: str, layout: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ch12cli.training.stack.NARROW", math.inf if layout == "narrow" else 0)
+    monkeypatch.setattr("ch12cli.training.stack.RUNS_LAST_UP_TO", math.inf if layout == "narrow" else 0)
     settings = of_optimizer(optimizer, device=device)
     together = stacked(device, settings).go(4)
-    assert together.network.narrow is (layout == "narrow")
+    assert together.network.runs_last is (layout == "narrow")
     assert together.network.parameters.device.type == device
     for run in (0, 3):
         training, network = build_training(settings[run], together.task, torch.device(device))

@@ -12,14 +12,13 @@ from ch12cli.config.targets import arguments_of, build, call, locate, signature_
 from ch12cli.errors import InputError
 from ch12cli.files.objective import minimised
 from ch12cli.run.task import Task, check_fit, tensors
-from ch12cli.training.batches import Shuffled
+from ch12cli.training.batches import Shuffled, StackedSource
 from ch12cli.training.loop import Limits, Training
 from ch12cli.training.losses import StackedLoss
 from ch12cli.training.network import Network
 from ch12cli.training.optimizers import OPTIMIZERS
 from ch12cli.training.schedules import Schedule
 from ch12cli.training.stack import Stack
-from ch12cli.training.stacked_batches import StackedSource
 from ch12cli.training.stopping import Best, EarlyStopping
 from ch12cli.training.streams import Streams, seed_stream
 from ch12cli.training.torch_optimizer import TorchOptimizer
@@ -198,7 +197,7 @@ def build_stack(jobs: Sequence[Mapping[str, Any]], task: Task, device: torch.dev
             minimise=minimise,
             lr=np.broadcast_to(np.asarray(values.get("lr", 0.0), np.float64), len(jobs)),
         ),
-        source=StackedSource(train, streams, batch_size=first["batch_size"], narrow=network.narrow),
+        source=StackedSource(train, streams, batch_size=first["batch_size"], runs_last=network.runs_last),
         train=train,
         valid=tensors(task.data.valid, task, dtype=dtype, device=device) if task.data.valid else None,
         best=Best(len(jobs), minimise=minimise),

@@ -17,6 +17,7 @@ from ch12cli.sweep.subprocess_call import DiedError, call_in_subprocess
 from ch12cli.sweep.worker import Worker
 from ch12cli.training.network import Network
 from ch12cli.training.stack import CannotStackError, Stack
+from ch12cli.training.torch_internals import is_convolution
 
 TRIAL = 2**62  # a seed that no job has: what goes wrong for some seeds is for their jobs to tell
 # Values that the layers of a network with convolutions give for a batch, from which on a stack takes longer than its
@@ -111,7 +112,7 @@ def try_group(group: Group, task: Task) -> Found:
 def why_not_worth(group: Group, module: nn.Module, values: int) -> str:
     """Why runs that can be stacked are trained one by one all the same; empty if they are not. values: of a row."""
     size = group.settings["batch_size"] * values
-    convolves = any(isinstance(layer, nn.modules.conv._ConvNd) for layer in module.modules())
+    convolves = any(map(is_convolution, module.modules()))
     if convolves and size >= CONVOLVED and choose_device(group.settings["device"]).type == "cpu":
         return f"its layers give {size:,} values a batch; from {CONVOLVED:,} on, convolutions are faster alone on a CPU"
     return ""

@@ -1,25 +1,34 @@
-"""Activations and their derivatives, by torch's own kernels, without its engine."""
+"""Torch's activations with their derivatives, written out: one table for single runs and for stacks."""
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-aten = torch.ops.aten
+from ch12cli.training.torch_internals import HAS_DERIVATIVES, aten
+
+Function = Callable[[Tensor], Tensor]
+Derivative = Callable[[Tensor, Tensor], Tensor]  # (gradient of the output, what was kept) -> gradient of the input
 
 
 class Activation:
-    """An activation and its derivative. of_output: whether the derivative is computed from the output."""
+    """An activation with its derivative, by the kernels that torch's engine calls.
+
+    of_output: the derivative is computed from the output, else from the input. in_place: function and derivative of
+    the same activation where it may overwrite what it is given.
+    """
 
     def __init__(
         self,
-        forward: Callable[[Tensor], Tensor],
-        backward: Callable[[Tensor, Tensor], Tensor],
+        function: Function,
+        derivative: Derivative,
         *,
         of_output: bool = True,
+        in_place: tuple[Function, Derivative] | None = None,
     ) -> None:
-        self.function, self.derivative, self.of_output = forward, backward, of_output
+        self.function, self.derivative, self.of_output, self.in_place = function, derivative, of_output, in_place
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.function(x)
@@ -29,56 +38,100 @@ class Activation:
     def backward(self, gradient: Tensor) -> Tensor:
         return self.derivative(gradient, self.kept)
 
+    def overwriting(self) -> "Activation":
+        """Returns the activation for an input that it may overwrite: what is not allocated anew stays in the cache."""
+        return self if self.in_place is None else Activation(*self.in_place)
+
+
+def relu(_module: nn.ReLU, _axis: int) -> Activation:
+    derivative, in_place = aten.threshold_backward.default, aten.threshold_backward.grad_input
+    return Activation(
+        torch.relu,
+        lambda g, y: derivative(g, y, 0),
+        in_place=(torch.relu_, lambda g, y: in_place(g, y, 0, grad_input=g)),
+    )
+
+
+def sigmoid(_module: nn.Sigmoid, _axis: int) -> Activation:
+    in_place = aten.sigmoid_backward.grad_input
+    return Activation(
+        torch.sigmoid,
+        aten.sigmoid_backward.default,
+        in_place=(torch.sigmoid_, lambda g, y: in_place(g, y, grad_input=g)),
+    )
+
+
+def tanh(_module: nn.Tanh, _axis: int) -> Activation:
+    in_place = aten.tanh_backward.grad_input
+    return Activation(
+        torch.tanh, aten.tanh_backward.default, in_place=(torch.tanh_, lambda g, y: in_place(g, y, grad_input=g))
+    )
+
+
+def leaky_relu(module: nn.LeakyReLU, _axis: int) -> Activation:
+    derivative, slope = aten.leaky_relu_backward.default, module.negative_slope
+    return Activation(module, lambda g, x: derivative(g, x, slope, False), of_output=False)
+
+
+def elu(module: nn.ELU, _axis: int) -> Activation:
+    derivative, alpha = aten.elu_backward.default, module.alpha
+    return Activation(module, lambda g, x: derivative(g, alpha, 1, 1, False, x), of_output=False)
+
+
+def selu(_module: nn.SELU, _axis: int) -> Activation:
+    derivative = aten.elu_backward.default
+    alpha, scale = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946  # torch's constants
+    return Activation(torch.selu, lambda g, x: derivative(g, alpha, scale, 1, False, x), of_output=False)
+
+
+def gelu(module: nn.GELU, _axis: int) -> Activation:
+    derivative, approximate = aten.gelu_backward.default, module.approximate
+    return Activation(module, lambda g, x: derivative(g, x, approximate=approximate), of_output=False)
+
+
+def softplus(module: nn.Softplus, _axis: int) -> Activation:
+    derivative, beta, threshold = aten.softplus_backward.default, module.beta, module.threshold
+    return Activation(module, lambda g, x: derivative(g, x, beta, threshold), of_output=False)
+
+
+def softmax(module: nn.Softmax, axis: int) -> Activation | None:
+    if module.dim != -1:
+        return None
+    derivative = aten._softmax_backward_data.default
+    return Activation(nn.Softmax(dim=axis), lambda g, y: derivative(g, y, axis, y.dtype))
+
+
+def log_softmax(module: nn.LogSoftmax, axis: int) -> Activation | None:
+    if module.dim != -1:
+        return None
+    derivative = aten._log_softmax_backward_data.default
+    return Activation(nn.LogSoftmax(dim=axis), lambda g, y: derivative(g, y, axis, y.dtype))
+
+
+# A module of torch: makes its Activation, from the module and the axis of the units. None: not with such arguments.
+ACTIVATIONS: dict[type[nn.Module], Callable[[Any, int], Activation | None]] = {
+    nn.ELU: elu,
+    nn.GELU: gelu,
+    nn.Identity: lambda _module, _axis: Activation(lambda x: x, lambda g, _y: g),
+    nn.LeakyReLU: leaky_relu,
+    nn.LogSoftmax: log_softmax,
+    nn.Mish: lambda module, _axis: Activation(module, aten.mish_backward.default, of_output=False),
+    nn.ReLU: relu,
+    nn.SELU: selu,
+    nn.Sigmoid: sigmoid,
+    nn.SiLU: lambda module, _axis: Activation(module, aten.silu_backward.default, of_output=False),
+    nn.Softmax: softmax,
+    nn.Softplus: softplus,
+    nn.Tanh: tanh,
+}
+
 
 def activation(module: nn.Module, unit_axis: int) -> Activation | None:
-    """What an activation of torch computes; None for one that is not known. unit_axis: that of the units."""
+    """Returns a module's row of the table for this unit axis; None for a module that torch's engine differentiates."""
+    make = ACTIVATIONS.get(type(module))
+    if make is None or not HAS_DERIVATIVES:
+        return None
     if getattr(module, "inplace", False):  # the input is kept for the derivative: nothing may overwrite it
         module = copy.deepcopy(module)
         module.inplace = False  # type: ignore[assignment]
-    match module:
-        case nn.Identity():
-            return Activation(lambda x: x, lambda g, _y: g)
-        case nn.ReLU():
-            return Activation(torch.relu, lambda g, y: aten.threshold_backward(g, y, 0))
-        case nn.Sigmoid():
-            return Activation(torch.sigmoid, aten.sigmoid_backward)
-        case nn.Tanh():
-            return Activation(torch.tanh, aten.tanh_backward)
-        case nn.LeakyReLU(negative_slope=slope):
-            return Activation(module, lambda g, x: aten.leaky_relu_backward(g, x, slope, False), of_output=False)
-        case nn.ELU(alpha=alpha):
-            return Activation(module, lambda g, x: aten.elu_backward(g, alpha, 1, 1, False, x), of_output=False)
-        case nn.SELU():
-            alpha, scale = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946  # torch's constants
-            return Activation(torch.selu, lambda g, x: aten.elu_backward(g, alpha, scale, 1, False, x), of_output=False)
-        case nn.GELU(approximate=approximate):
-            return Activation(module, lambda g, x: aten.gelu_backward(g, x, approximate=approximate), of_output=False)
-        case nn.SiLU():
-            return Activation(module, aten.silu_backward, of_output=False)
-        case nn.Mish():
-            return Activation(module, aten.mish_backward, of_output=False)
-        case nn.Softplus(beta=beta, threshold=threshold):
-            return Activation(module, lambda g, x: aten.softplus_backward(g, x, beta, threshold), of_output=False)
-        case nn.Softmax(dim=-1):
-            softmax = nn.Softmax(dim=unit_axis)
-            return Activation(softmax, lambda g, y: aten._softmax_backward_data(g, y, unit_axis, y.dtype))
-        case nn.LogSoftmax(dim=-1):
-            log_softmax = nn.LogSoftmax(dim=unit_axis)
-            return Activation(log_softmax, lambda g, y: aten._log_softmax_backward_data(g, y, unit_axis, y.dtype))
-    return None
-
-
-def activation_in_place(module: nn.Module) -> Activation | None:
-    """The same for an activation that may overwrite what it is given, the product of a linear layer; None if it gains
-    nothing from that. What is not allocated anew is still in the processor's cache."""
-    match module:
-        case nn.ReLU():
-            backward = aten.threshold_backward.grad_input
-            return Activation(torch.relu_, lambda g, y: backward(g, y, 0, grad_input=g))
-        case nn.Sigmoid():
-            backward = aten.sigmoid_backward.grad_input
-            return Activation(torch.sigmoid_, lambda g, y: backward(g, y, grad_input=g))
-        case nn.Tanh():
-            backward = aten.tanh_backward.grad_input
-            return Activation(torch.tanh_, lambda g, y: backward(g, y, grad_input=g))
-    return None
+    return make(module, unit_axis)

@@ -18,7 +18,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ch12cli.errors import MachineError
-from ch12cli.training.streams import epoch_order
+from ch12cli.training.streams import Streams, epoch_order
+from ch12cli.training.torch_internals import workers_of
 
 NO_SHARED_MEMORY = errno.ENOSPC  # exit code of a loader process that could not hand out a batch
 BLOCK = 2**20  # values gathered at once: larger blocks only cost memory
@@ -154,9 +155,9 @@ class Loader:
 
     def reason(self, error: Exception) -> str:
         """Why there are no batches, if it is the loader processes' fault."""
-        found: Any = self.loader._iterator  # which persistent workers leave here, once they are started
-        if found is not None:
-            return how_they_ended(ended(found._workers))
+        workers = workers_of(self.loader)
+        if workers is not None:
+            return how_they_ended(ended(workers))
         if isinstance(error, OSError):
             return f"cannot start loader processes, which need shared memory: {error.strerror}; use workers=0"
         return ""
@@ -203,3 +204,40 @@ class Shuffled:
         torch.set_rng_state(state["cpu"])
         if "cuda" in state and self.device.type == "cuda":
             torch.cuda.set_rng_state(state["cuda"], self.device)
+
+
+class StackedSource:
+    """The batches of all runs of a stack. members: the runs in it, by their number in `streams`."""
+
+    def __init__(self, part: Part, streams: Streams, *, batch_size: int, runs_last: bool) -> None:
+        self.part, self.streams, self.batch_size, self.runs_last = part, streams, batch_size, runs_last
+        self.members = list(range(len(streams.states)))
+        self.epoch = 0  # epochs ordered so far
+
+    def order(self) -> Tensor:
+        """Order of the rows of each run in the next epoch, (runs, rows)."""
+        self.epoch += 1
+        return self.streams.orders(self.members, self.epoch - 1, len(self.part))
+
+    def batches(self, order: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yields x (runs, batch, features), y (runs, batch[, 1]), laid out in memory as the stack is."""
+        order = order.to(self.part.x.device)
+        size = max(1, self.part.x[0].numel() * order.shape[0])
+        block_rows = max(1, 4 * BLOCK // size // self.batch_size) * self.batch_size
+        for block in order.split(block_rows, 1):
+            if self.runs_last:
+                last = block.t().contiguous()  # (rows, runs); what is gathered lies in memory as this does
+                x = self.part.x.t()[:, last].permute(2, 1, 0)  # (features, rows, runs) -> (runs, rows, features)
+                y = self.part.y[last].transpose(0, 1)  # (rows, runs[, 1]) -> (runs, rows[, 1])
+            else:
+                x, y = self.part.x[block], self.part.y[block]
+            yield from zip(x.split(self.batch_size, 1), y.split(self.batch_size, 1), strict=True)
+
+    def keep(self, rows: list[int]) -> None:
+        self.members = [self.members[row] for row in rows]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"epoch": self.epoch, "members": list(self.members)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.epoch, self.members = state["epoch"], list(state["members"])

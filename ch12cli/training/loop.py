@@ -18,29 +18,12 @@ from torch import Tensor
 from ch12cli.training.batches import Part
 from ch12cli.training.losses import Loss
 from ch12cli.training.metrics import Metric
-from ch12cli.training.per_run import clip_values, first_bad_step, per_run
 from ch12cli.training.schedules import Schedule
+from ch12cli.training.step import Step, StepFunction, Trainable
 from ch12cli.training.stopping import Best, EarlyStopping, Values
 from ch12cli.training.update import Optimizer
 
 EVALUATED = 2**22  # values of x evaluated at once: bounds memory, not speed
-
-
-class Trainable(Protocol):
-    """What the loop asks of a network, alone or stacked."""
-
-    stacked: bool
-    runs: int
-    device: torch.device
-    parameters: Tensor
-    gradient: Tensor
-
-    def __call__(self, x: Tensor) -> Tensor: ...
-    def differentiate(self, loss: Any, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]: ...
-    def clip_norm(self, largest: Any) -> None: ...
-    def train(self, mode: bool = True) -> None: ...
-    def snapshot(self) -> dict[str, Tensor]: ...
-    def restore(self, state: dict[str, Tensor]) -> None: ...
 
 
 class Source(Protocol):
@@ -99,6 +82,7 @@ class Training:
         self.optimizer, self.schedule, self.source = optimizer, schedule, source
         self.train, self.valid = train, valid
         self.best, self.stopping, self.limits = best, stopping, limits
+        self.step = self.make_step()
         self.epoch = 0  # epochs done
         self.best_state = network.snapshot()
 
@@ -106,6 +90,16 @@ class Training:
         """Trains epoch by epoch to the last. A run that diverged or stopped is the caller's to end."""
         while self.epoch < self.limits.epochs:
             yield self.one_epoch()
+
+    def make_step(self) -> StepFunction:
+        """Returns the step for the network, the optimiser and the limits as they are."""
+        return Step(
+            self.network,
+            self.loss,
+            self.optimizer,
+            clip_grad_norm=self.limits.clip_grad_norm,
+            clip_grad_value=self.limits.clip_grad_value,
+        )
 
     def one_epoch(self) -> Epoch:
         start = time.perf_counter()
@@ -131,34 +125,23 @@ class Training:
         return Epoch(self.epoch, columns, better, stopped, diverged_at)
 
     def train_epoch(self, order: Tensor, rates: NDArray[np.float64]) -> tuple[Values, list[Tensor]]:
-        """One pass over the training part: losses of each step (steps, runs), predictions (…, batch, outputs) of each.
+        """Makes one pass over the training part. Returns losses, (steps, runs), and predictions of each step.
 
-        A run alone on the CPU stops at the first loss that is not finite, before its step, so that its weights stay
-        those of the last finite loss; elsewhere looking at each loss would cost more than finishing the epoch.
+        It ends at the first loss that is not finite where the step watches it.
         """
-        network, loss_of = self.network, self.loss
-        watch = not network.stacked and network.device.type == "cpu"
+        step = self.step
         losses: list[Any] = []
         predictions: list[Tensor] = []
         for (x, y), lr in zip(
-            self.source.batches(order), rates if network.stacked else rates[:, 0].tolist(), strict=True
+            self.source.batches(order), rates if self.network.stacked else rates[:, 0].tolist(), strict=True
         ):
-            loss, prediction = network.differentiate(loss_of, x, y)
-            losses.append(loss.item() if watch else loss)
-            if watch and not math.isfinite(losses[-1]):
-                break
-            self.update(lr)
+            loss, prediction = step(x, y, lr)
+            losses.append(loss)
             predictions.append(prediction)
-        values = np.array(losses) if watch else torch.stack(losses).cpu().double().numpy()
+            if isinstance(loss, float) and not math.isfinite(loss):
+                break
+        values = torch.stack(losses).cpu().double().numpy() if isinstance(losses[0], Tensor) else np.array(losses)
         return values.reshape(len(losses), -1), predictions
-
-    def update(self, lr: Any) -> None:
-        """Clips the gradient and does the optimiser's step. lr: a number, or (runs,)."""
-        if self.limits.clip_grad_value is not None:
-            clip_values(self.network.gradient, self.limits.clip_grad_value)
-        if self.limits.clip_grad_norm is not None:
-            self.network.clip_norm(self.limits.clip_grad_norm)
-        self.optimizer.step(self.network.gradient, lr)
 
     def train_columns(self, losses: Values, predictions: list[Tensor], order: Tensor) -> dict[str, Values]:
         """Training loss and metrics over the epoch's examples, each as it was when its batch was seen."""
@@ -211,6 +194,7 @@ class Training:
         clips = {name: getattr(self.limits, name) for name in ("clip_grad_norm", "clip_grad_value")}
         kept: dict[str, Any] = {name: value[rows] for name, value in clips.items() if isinstance(value, np.ndarray)}
         self.limits = replace(self.limits, **kept)
+        self.step = self.make_step()
 
     def state_dict(self) -> dict[str, Any]:
         """Everything a resume needs, copied: later steps do not change it. Tensors and plain values only."""
@@ -234,3 +218,19 @@ class Training:
         self.best.load_state_dict(state["best"])
         self.stopping.load_state_dict(state["stopping"])
         self.source.load_state_dict(state["source"])
+
+
+def per_run(value: Tensor) -> Values:
+    """Returns a tensor, () of a single run or (runs,) of a stack, as numpy (runs,)."""
+    return value.detach().cpu().double().reshape(-1).numpy()
+
+
+def first_bad_step(losses: Values, parameters: Tensor) -> NDArray[np.int64]:
+    """Returns the step, from 1, at which each run's loss or weights ceased to be finite, (runs,); 0 where none did.
+
+    losses: (steps, runs). parameters: (values,) or (runs, values).
+    """
+    bad = ~np.isfinite(losses)  # (steps, runs)
+    steps = np.where(bad.any(0), bad.argmax(0) + 1, 0)
+    finite = torch.isfinite(parameters).all(-1).cpu().reshape(-1).numpy()
+    return np.where((steps == 0) & ~finite, len(losses), steps)

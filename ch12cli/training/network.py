@@ -1,20 +1,21 @@
-"""The network of a run alone: an nn.Module whose parameters are views of one flat tensor."""
+"""The network of a single run: an nn.Module whose parameters are views of one flat tensor."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.graph import _engine_run_backward
 
-from ch12cli.training.chain import chain_of
-from ch12cli.training.losses import Loss
+from ch12cli.training.layers import single_layers
+from ch12cli.training.losses import Loss, loss_and_grad
+from ch12cli.training.torch_internals import backward
 
 
 def flatten_parameters(parameters: list[nn.Parameter]) -> tuple[Tensor, Tensor]:
-    """One tensor (values,) that holds all parameters, and one for their gradients; the parameters become views.
+    """Returns one tensor (values,) that holds all parameters, and one for their gradients.
 
-    An optimiser then works on one tensor instead of many small ones, which is where a small network's step goes.
+    The parameters become views of them: an optimiser then works on one tensor instead of many small ones.
     """
     flat = torch.cat([parameter.detach().reshape(-1) for parameter in parameters])
     gradient = torch.zeros_like(flat)
@@ -48,37 +49,46 @@ class Network:
         self.autocast = precision == "bfloat16"
         self.forward: Callable[[Tensor], Tensor] = torch.compile(module) if compile_it else module
         self.dtype, self.device = dtype, device
-        self.chain = None if compile_it or self.autocast or device.type != "cpu" else chain_of(module)
-        self.seed_gradient: Tensor | None = None  # of a loss with respect to itself: 1
+        self.layers = None if compile_it or self.autocast or device.type != "cpu" else single_layers(module)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """The prediction, (rows, outputs), in the parameters' precision. x: (rows, features)."""
+        """Returns the prediction, (rows, outputs), in the parameters' precision. x: (rows, features)."""
         if not self.autocast:
             return self.forward(x)
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
             return self.forward(x).to(self.dtype)
 
-    def differentiate(self, loss: Loss, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss () and prediction (rows, outputs) of a batch; leaves the loss's gradient in `gradient`."""
-        if self.chain is not None:
-            return self.chain.differentiate(loss, x, y)
-        self.gradient.zero_()
-        prediction = self(x)
-        value = loss(prediction, y)
-        if self.seed_gradient is None:
-            self.seed_gradient = torch.ones_like(value)
-        # what `value.backward()` comes to, without the checks on its way, which cost a tenth of a small network's step
-        _engine_run_backward((value,), (self.seed_gradient,), False, False, (), True, accumulate_grad=True)
-        return value.detach(), prediction.detach()
+    def forward_backward(self, loss: Loss) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """Returns a function (x, y) -> loss (), prediction (rows, outputs), which leaves the gradient in `gradient`."""
+        if self.layers is not None:
+            return partial(self.layers.forward_backward, loss_and_grad(loss))
+        return self.by_engine(loss)
+
+    def by_engine(self, loss: Loss) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """Returns the same function for any module and loss, differentiated by torch's engine."""
+        seed: Tensor | None = None  # gradient of the loss with respect to itself: 1
+
+        def forward_backward(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+            nonlocal seed
+            self.gradient.zero_()
+            prediction = self(x)
+            value = loss(prediction, y)
+            if seed is None:
+                seed = torch.ones_like(value)
+            backward(value, seed)
+            return value.detach(), prediction.detach()
+
+        return forward_backward
 
     def clip_norm(self, largest: Any) -> None:
+        """Shortens the gradient to a norm of `largest`, in place."""
         nn.utils.clip_grad_norm_(self.trained, largest)
 
     def train(self, mode: bool = True) -> None:
         self.module.train(mode)
 
     def snapshot(self) -> dict[str, Tensor]:
-        """A copy of the module's state, that later steps do not change."""
+        """Returns a copy of the module's state, which later steps do not change."""
         return {name: value.detach().clone() for name, value in self.module.state_dict().items()}
 
     def restore(self, state: dict[str, Tensor]) -> None:

@@ -1,4 +1,4 @@
-"""Many networks of one structure trained as one: the same interface as the network of a run alone."""
+"""Many networks of one structure trained as one: the same interface as the network of a single run."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -8,30 +8,31 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from ch12cli.training.layers import Masks, flat_layers, stacked_layers
 from ch12cli.training.losses import StackedLoss
-from ch12cli.training.per_run import clip_norms
-from ch12cli.training.stacked_layers import Layer, Masks, NarrowDense, WideDense, is_watched, leaves_of, stacked_layers
+from ch12cli.training.torch_internals import has_hooks, is_dropout
 
 # Products of a run's largest layer in a step (inputs x outputs x rows) up to which sums of products beat batched matrix
 # products: measured by `python -m tests.benchmarks layouts`.
-NARROW = 2**14
+RUNS_LAST_UP_TO = 2**14
 
 
-def is_narrow(leaves: Sequence[nn.Module], batch_size: int) -> bool:
-    """Whether the run axis is better last in memory."""
-    weights = max(leaf.in_features * leaf.out_features for leaf in leaves if isinstance(leaf, nn.Linear))
-    return weights * batch_size <= NARROW
+def is_faster_runs_last(layers: Sequence[nn.Module], batch_size: int) -> bool:
+    """Returns whether the run axis is better last in memory."""
+    weights = max(layer.in_features * layer.out_features for layer in layers if isinstance(layer, nn.Linear))
+    return weights * batch_size <= RUNS_LAST_UP_TO
 
 
 class CannotStackError(Exception):
-    """Why networks cannot be trained as a stack."""
+    """Networks cannot be trained as a stack; the message says why."""
 
 
 class Stack:
     """Networks stacked: parameters and gradient are (runs, values), whatever their layout in memory.
 
-    modules: networks of the same structure, each with its own initial weights; seeds: (runs,), of dropout's masks;
-    batch_size: rows in a training step, on which it depends which layout is faster.
+    modules: networks of the same structure, each with its own initial weights. seeds: (runs,), of dropout's masks.
+    batch_size: rows in a training step, which decides which layout is faster. runs_last: the layout in memory; None:
+    the faster one.
     """
 
     stacked = True
@@ -44,113 +45,137 @@ class Stack:
         device: torch.device,
         dtype: torch.dtype,
         batch_size: int = 2,
+        runs_last: bool | None = None,
     ) -> None:
         first = modules[0]
         self.device, self.dtype, self.module = device, dtype, first
         self.names = [name for name, _ in first.named_parameters()]
         self.shapes = [parameter.shape for parameter in first.parameters()]
-        self.leaves = leaves_of(first)
+        layers = flat_layers(first) or []
+        # the layers that are differentiated by hand; without any, torch vectorises the module
+        self.module_layers = layers if any(isinstance(layer, nn.Linear) for layer in layers) else []
         self.masks = Masks(torch.tensor(seeds, dtype=torch.int64, device=device))
-        linear = [isinstance(leaf, nn.Linear) for leaf in self.leaves or []]
-        if True not in linear:
-            self.leaves = None
-        refuse_unstackable(first, chain=self.leaves is not None)
-        self.first = linear.index(True) if self.leaves is not None else 0
-        self.narrow = self.leaves is not None and is_narrow(self.leaves, batch_size)
+        refuse_unstackable(first, sequential=bool(self.module_layers))
+        chosen = is_faster_runs_last(layers, batch_size) if runs_last is None and self.module_layers else runs_last
+        self.runs_last = bool(self.module_layers and chosen)
         rows = [torch.cat([p.detach().reshape(-1) for p in module.parameters()]) for module in modules]
         self.set_parameters(torch.stack(rows).to(device, dtype))
 
     def set_parameters(self, parameters: Tensor) -> None:
         """Takes (runs, values) as the stack's parameters, in the layout that suits it."""
         self.runs = len(parameters)
-        memory = (parameters.t() if self.narrow else parameters).contiguous()
+        memory = (parameters.t() if self.runs_last else parameters).contiguous()
         gradient = torch.zeros_like(memory)
-        self.parameters, self.gradient = (memory.t(), gradient.t()) if self.narrow else (memory, gradient)
-        views = list(zip(self.cut(memory), self.cut(gradient), strict=True))
-        self.forward = self.by_layers(views) if self.leaves is not None else self.by_vmap(views)
+        self.parameters, self.gradient = (memory.t(), gradient.t()) if self.runs_last else (memory, gradient)
+        self.views = list(zip(self.views_of(memory), self.views_of(gradient), strict=True))
+        self.layers = None
+        if self.module_layers:
+            self.layers = stacked_layers(self.module_layers, iter(self.views), self.masks, runs_last=self.runs_last)
+        else:
+            for view, _ in self.views:
+                view.requires_grad_()
+            self.vectorised: Callable[..., Tensor] = vmap(self.one_network)
 
-    def cut(self, memory: Tensor) -> list[Tensor]:
-        """Views of a flat tensor, one a parameter: (*shape, runs) if narrow, else (runs, *shape)."""
-        axis = 0 if self.narrow else 1
+    def views_of(self, memory: Tensor) -> list[Tensor]:
+        """Returns views of a flat tensor, one a parameter: (*shape, runs) if runs_last, else (runs, *shape)."""
+        axis = 0 if self.runs_last else 1
         parts = memory.split([shape.numel() for shape in self.shapes], axis)
-        if self.narrow:
+        if self.runs_last:
             return [part.view(*shape, -1) for part, shape in zip(parts, self.shapes, strict=True)]
         return [part.view(self.runs, *shape) for part, shape in zip(parts, self.shapes, strict=True)]
 
-    def by_layers(self, views: list[tuple[Tensor, Tensor]]) -> Callable[[Tensor], Tensor]:
-        """The forward pass through layers written for a stack."""
-        assert self.leaves is not None
-        self.layers = stacked_layers(self.leaves, views, self.masks, narrow=self.narrow)
-
-        def forward(x: Tensor) -> Tensor:
-            x = x.permute(1, 2, 0) if self.narrow else x
-            for layer in self.layers:
-                x = layer.forward(x)
-            return x.permute(2, 0, 1) if self.narrow else x
-
-        return forward
-
-    def by_vmap(self, views: list[tuple[Tensor, Tensor]]) -> Callable[[Tensor], Tensor]:
-        """The forward pass of any module, vectorised by torch."""
-        self.leaf_views = views
-        parameters = {name: view.requires_grad_() for name, (view, _) in zip(self.names, views, strict=True)}
-
-        def one(values: Mapping[str, Tensor], x: Tensor) -> Tensor:
-            prediction: Tensor = functional_call(self.module, dict(values), (x,))
-            return prediction
-
-        stacked: Callable[[Mapping[str, Tensor], Tensor], Tensor] = vmap(one)
-        return lambda x: stacked(parameters, x)
+    def one_network(self, parameters: Mapping[str, Tensor], x: Tensor) -> Tensor:
+        """Returns the module's prediction with other parameters, (rows, outputs). x: (rows, features)."""
+        prediction: Tensor = functional_call(self.module, dict(parameters), (x,))
+        return prediction
 
     def __call__(self, x: Tensor) -> Tensor:
-        """The predictions, (runs, rows, outputs). x: (runs, rows, features)."""
-        return self.forward(x)
+        """Returns the predictions, (runs, rows, outputs). x: (runs, rows, features)."""
+        if self.layers is None:
+            parameters = {name: view for name, (view, _) in zip(self.names, self.views, strict=True)}
+            return self.vectorised(parameters, x)
+        if self.runs_last:
+            return self.layers.forward(x.permute(1, 2, 0)).permute(2, 0, 1)
+        return self.layers.forward(x)
 
-    def differentiate(self, loss: StackedLoss, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss (runs,) and prediction (runs, rows, outputs) of a batch; leaves each run's gradient in its row."""
-        self.masks.step += 1
-        if self.leaves is None:
-            prediction = self.forward(x)
+    def forward_backward(self, loss: StackedLoss) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """Returns a function (x, y) -> loss (runs,), prediction (runs, rows, outputs).
+
+        It leaves each run's gradient in its row of `gradient`. It is valid until `keep`.
+        """
+        if self.layers is None:
+            return self.by_engine(loss)
+        layers, masks, loss_and_grad = self.layers, self.masks, loss.loss_and_grad
+
+        def loss_and_grad_runs_last(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+            value, gradient = loss_and_grad(prediction.permute(2, 0, 1), target)  # from (rows, outputs, runs)
+            return value, gradient.permute(1, 2, 0)
+
+        @torch.no_grad()
+        def runs_last(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+            masks.step += 1
+            value, prediction = layers.forward_backward(loss_and_grad_runs_last, x.permute(1, 2, 0), y)
+            return value, prediction.permute(2, 0, 1)
+
+        @torch.no_grad()
+        def runs_first(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+            masks.step += 1
+            return layers.forward_backward(loss_and_grad, x, y)
+
+        return runs_last if self.runs_last else runs_first
+
+    def by_engine(self, loss: StackedLoss) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """Returns the same function for any module that torch vectorises."""
+        parameters, gradients = zip(*self.views, strict=True)
+
+        def forward_backward(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+            self.masks.step += 1
+            prediction = self(x)
             values = loss(prediction, y)
-            parameters, gradients = zip(*self.leaf_views, strict=True)
             found = torch.autograd.grad(values, parameters, torch.ones_like(values), allow_unused=True)
             for gradient, new in zip(gradients, found, strict=True):
                 gradient.zero_() if new is None else gradient.copy_(new)
             return values.detach(), prediction.detach()
-        with torch.no_grad():
-            return differentiate(self.layers, self.first, loss, x, y, narrow=self.narrow)
+
+        return forward_backward
 
     def clip_norm(self, largest: float | NDArray[np.float64]) -> None:
-        """Shortens the gradient of each run to a norm of `largest`, as clip_grad_norm_ does for one."""
-        clip_norms(self.gradient, torch.as_tensor(largest, dtype=self.dtype, device=self.device).reshape(-1, 1))
+        """Shortens the gradient of each run to a norm of `largest`, as clip_grad_norm_ does for one. (runs,) or one."""
+        limit = torch.as_tensor(largest, dtype=self.dtype, device=self.device).reshape(-1, 1)  # (runs, 1) or (1, 1)
+        norm = torch.linalg.vector_norm(self.gradient, dim=1, keepdim=True)  # (runs, 1)
+        self.gradient.mul_((limit / (norm + 1e-6)).clamp(max=1.0))
 
     def train(self, mode: bool = True) -> None:
         self.module.train(mode)
 
     def snapshot(self) -> dict[str, Tensor]:
+        """Returns a copy of the parameters, which later steps do not change."""
         return {"parameters": self.parameters.detach().clone()}
 
     def restore(self, state: dict[str, Tensor]) -> None:
         self.parameters.detach().copy_(state["parameters"])
 
     def keep(self, rows: Tensor) -> None:
-        """Only the runs of these rows, (kept,), stay."""
+        """Drops the runs that are not in rows, (kept,) int64."""
         self.masks.seeds = self.masks.seeds[rows]
         self.set_parameters(self.parameters.detach()[rows])
 
     def state_of(self, parameters: Tensor) -> dict[str, Tensor]:
-        """A module's state_dict from one run's row of `parameters`, (values,)."""
+        """Returns a module's state_dict from one run's row of `parameters`, (values,)."""
         parts = parameters.split([shape.numel() for shape in self.shapes])
         return {
             name: part.reshape(shape).clone() for name, part, shape in zip(self.names, parts, self.shapes, strict=True)
         }
 
 
-def refuse_unstackable(module: nn.Module, *, chain: bool) -> None:
-    """CannotStackError for a module that holds more than parameters to train. chain: it is one of known layers."""
-    if not chain and any(isinstance(layer, nn.modules.dropout._DropoutNd) for layer in module.modules()):
-        raise CannotStackError("it has dropout, and its layers are not a plain chain")
-    if is_watched(module):
+def refuse_unstackable(module: nn.Module, *, sequential: bool) -> None:
+    """Raises CannotStackError for a module that holds more than parameters to train.
+
+    sequential: whether it is a Sequential of known layers, whose dropout a stack knows.
+    """
+    if not sequential and any(map(is_dropout, module.modules())):
+        raise CannotStackError("it has dropout, and is not a plain Sequential of known layers")
+    if has_hooks(module):
         raise CannotStackError("its modules have hooks, which are called for one network at a time")
     if any(True for _ in module.buffers()):
         raise CannotStackError("its network has buffers (such as running means), which a stack cannot share")
@@ -160,24 +185,3 @@ def refuse_unstackable(module: nn.Module, *, chain: bool) -> None:
         list(module.named_parameters(remove_duplicate=False))
     ):
         raise CannotStackError("some of its layers share parameters")
-
-
-def differentiate(
-    layers: Sequence[Layer], first: int, loss: StackedLoss, x: Tensor, y: Tensor, *, narrow: bool
-) -> tuple[Tensor, Tensor]:
-    """Loss (runs,) and prediction (runs, rows, outputs) of a batch; leaves each parameter's gradient in its place.
-
-    first: the first of the layers that has parameters.
-    """
-    x = x.permute(1, 2, 0) if narrow else x
-    for layer in layers:
-        x = layer.forward(x)
-    prediction = x.permute(2, 0, 1) if narrow else x
-    values, gradient = loss.differentiate(prediction, y)
-    gradient = gradient.permute(1, 2, 0) if narrow else gradient
-    for layer in reversed(layers[first + 1 :]):
-        gradient = layer.backward(gradient)
-    dense = layers[first]
-    assert isinstance(dense, NarrowDense | WideDense)
-    dense.gradients(gradient)  # what comes before has no parameters
-    return values, prediction

@@ -1,4 +1,4 @@
-"""The two layouts of a stack's memory against each other: what NARROW of ch12cli.training.stack rests on."""
+"""The two layouts of a stack's memory against each other: what RUNS_LAST_UP_TO of ch12cli.training.stack rests on."""
 
 import time
 from collections.abc import Sequence
@@ -7,11 +7,11 @@ from itertools import pairwise, product
 import torch
 from torch import Tensor, nn
 
-from ch12cli.training.batches import Part
+from ch12cli.training.batches import Part, StackedSource
 from ch12cli.training.losses import StackedLoss
 from ch12cli.training.optimizers import Adam
-from ch12cli.training.stack import Stack, is_narrow
-from ch12cli.training.stacked_batches import StackedSource
+from ch12cli.training.stack import Stack, is_faster_runs_last
+from ch12cli.training.step import Step
 from ch12cli.training.streams import Streams
 from tests.benchmarks.bench import Bench, Table, interleaved, medians
 
@@ -24,21 +24,20 @@ TIMES = 3
 class Laid:
     """A stack in one of the layouts. Processor seconds of a step a call."""
 
-    def __init__(self, *, width: int, depth: int, batch: int, runs: int, narrow: bool) -> None:
+    def __init__(self, *, width: int, depth: int, batch: int, runs: int, runs_last: bool) -> None:
         sizes = [FEATURES, *[width] * depth, CLASSES]
         torch.manual_seed(0)
         modules = [chain(sizes) for _ in range(runs)]
-        self.stack = Stack(modules, list(range(runs)), device=torch.device("cpu"), dtype=torch.float32)
-        self.stack.narrow = narrow
-        self.stack.set_parameters(self.stack.parameters.detach().clone())
-        self.optimizer = Adam(self.stack.parameters)
-        self.loss = StackedLoss(nn.CrossEntropyLoss())
+        cpu = torch.device("cpu")
+        self.stack = Stack(modules, list(range(runs)), device=cpu, dtype=torch.float32, runs_last=runs_last)
+        optimizer = Adam(self.stack.parameters)
+        self.step = Step(self.stack, StackedLoss(nn.CrossEntropyLoss()), optimizer)
         rows = batch * max(4, 64 // batch)
         part = Part(torch.randn(rows, FEATURES), torch.randint(CLASSES, (rows,)))
         self.streams = Streams(1)
         for _ in range(runs):
             self.streams.add()
-        self.source = StackedSource(part, self.streams, batch_size=batch, narrow=narrow)
+        self.source = StackedSource(part, self.streams, batch_size=batch, runs_last=runs_last)
         self.order: Tensor = self.streams.orders(self.source.members, 0, rows)
         start = time.process_time()
         self.epoch()
@@ -47,8 +46,7 @@ class Laid:
 
     def epoch(self) -> None:
         for x, y in self.source.batches(self.order):
-            self.stack.differentiate(self.loss, x, y)
-            self.optimizer.step(self.stack.gradient, 0.001)
+            self.step(x, y, 0.001)
 
     def __call__(self) -> float:
         start = time.process_time()
@@ -77,13 +75,13 @@ def run(bench: Bench) -> Table:
     )
     for runs, width, depth, batch in product(RUNS, WIDTHS, DEPTHS, BATCHES):
         shape = {"runs": runs, "width": width, "depth": depth, "batch": batch}
-        last, first = Laid(**shape, narrow=True), Laid(**shape, narrow=False)
+        last, first = Laid(**shape, runs_last=True), Laid(**shape, runs_last=False)
         middle = medians(interleaved({"last": last, "first": first}, times=TIMES))
         weights = width * (width if depth > 1 else FEATURES)
         microseconds = [f"{middle[name] / runs * 1e6:.2f}" for name in ("last", "first")]
         share = middle["last"] / middle["first"]
-        narrow = is_narrow(list(chain([FEATURES, *[width] * depth, CLASSES]).children()), batch)
-        lost = max(share if narrow else 1 / share, 1.0) - 1
-        chosen = ("last" if narrow else "first") + (f" (loses {lost:.0%})" if lost > 0.1 else "")
+        runs_last = is_faster_runs_last(list(chain([FEATURES, *[width] * depth, CLASSES]).children()), batch)
+        lost = max(share if runs_last else 1 / share, 1.0) - 1
+        chosen = ("last" if runs_last else "first") + (f" (loses {lost:.0%})" if lost > 0.1 else "")
         table.rows.append([*map(str, (width, depth, batch, weights * batch)), *microseconds, f"{share:.2f}", chosen])
     return table

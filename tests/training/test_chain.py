@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ch12cli.training.chain import chain_of
+from ch12cli.training.layers import single_layers
 from ch12cli.training.network import Network
 from tests.sweep.driver import CPU
 
@@ -67,10 +67,10 @@ def test_loss_prediction_and_gradient_have_the_engines_bits(activation: str, los
         layers = [nn.Linear(features, width, bias=bias), ACTIVATIONS[activation](), nn.Linear(width, width, bias=bias)]
         module = nn.Sequential(*layers, ACTIVATIONS[activation](), nn.Linear(width, outputs, bias=bias), *end)
         network = Network(module, device=CPU, precision=str(dtype).removeprefix("torch."))
-        assert network.chain is not None
+        assert network.layers is not None
         for _ in range(2):  # the second time over the first one's gradient
             x, y = batch(loss, rows, features, outputs, dtype)
-            value, prediction = network.differentiate(of, x, y)
+            value, prediction = network.forward_backward(of)(x, y)
             wanted_value, wanted_prediction, gradients = by_the_engine(module, of, x, y)
             assert torch.equal(value, wanted_value)
             assert torch.equal(prediction, wanted_prediction)
@@ -87,7 +87,7 @@ def test_the_loss_may_change_from_step_to_step() -> None:
     network = Network(nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)), device=CPU)
     x, y = batch("mse", 5, 3, 2, torch.float32)
     for of in (nn.L1Loss(), nn.MSELoss(), nn.HuberLoss()):
-        value, _ = network.differentiate(of, x, y)
+        value, _ = network.forward_backward(of)(x, y)
         wanted, _, gradients = by_the_engine(network.module, of, x, y)
         assert torch.equal(value, wanted)
         assert torch.equal(network.gradient, torch.cat([gradient.reshape(-1) for gradient in gradients]))
@@ -96,13 +96,13 @@ def test_the_loss_may_change_from_step_to_step() -> None:
 def test_what_is_no_plain_chain_is_left_to_the_engine() -> None:
     def chain(*layers: nn.Module) -> bool:
         network = Network(nn.Sequential(*layers), device=CPU)
-        return network.chain is not None
+        return network.layers is not None
 
     assert chain(nn.Linear(2, 2), nn.ReLU())
     assert chain(nn.Tanh(), nn.Sequential(nn.Linear(2, 2)))
     for other in (nn.Dropout(0.5), nn.Hardswish(), nn.BatchNorm1d(2), nn.Softmax(dim=0), nn.Softmax()):
         assert not chain(nn.Linear(2, 2), other)
-    assert chain_of(nn.Sequential(nn.Tanh())) is None
+    assert single_layers(nn.Sequential(nn.Tanh())) is None
     twice, tied = nn.Linear(2, 2), nn.Linear(2, 2)
     tied.weight = twice.weight
     assert not chain(twice, nn.Tanh(), twice)
@@ -121,5 +121,5 @@ def test_what_is_no_plain_chain_is_left_to_the_engine() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return super().forward(x) * 2
 
-    assert chain_of(Mine(nn.Linear(2, 2))) is None
-    assert Network(nn.Sequential(nn.Linear(2, 2)), device=CPU, precision="bfloat16").chain is None
+    assert single_layers(Mine(nn.Linear(2, 2))) is None
+    assert Network(nn.Sequential(nn.Linear(2, 2)), device=CPU, precision="bfloat16").layers is None

@@ -65,7 +65,7 @@ def alone(make: Callable[[], nn.Module], prediction: Tensor, target: Tensor) -> 
 def test_the_loss_of_a_stack_is_each_runs_own_with_its_gradient(kind: str, make: Callable[[], nn.Module]) -> None:
     prediction, target = stack_of(kind)
     loss_of = StackedLoss(make())
-    losses, gradient = loss_of.differentiate(prediction.clone(), target)
+    losses, gradient = loss_of.loss_and_grad(prediction.clone(), target)
     assert losses.shape == (RUNS,)
     assert gradient.shape == prediction.shape
     assert len(set(losses.tolist())) == RUNS  # the runs differ
@@ -82,7 +82,7 @@ def test_a_users_own_kind_of_torchs_loss_is_not_taken_for_torchs() -> None:
             return 2 * super().forward(input, target)
 
     prediction, target = stack_of("values")
-    losses, gradient = StackedLoss(Doubled()).differentiate(prediction, target)
+    losses, gradient = StackedLoss(Doubled()).loss_and_grad(prediction, target)
     for run in range(RUNS):
         loss, slope = alone(Doubled, prediction[run], target[run])
         torch.testing.assert_close(losses[run], loss)
@@ -92,10 +92,10 @@ def test_a_users_own_kind_of_torchs_loss_is_not_taken_for_torchs() -> None:
 @pytest.mark.parametrize(("kind", "make"), [("values", nn.MSELoss), ("classes", nn.CrossEntropyLoss)])
 def test_a_run_whose_loss_is_not_finite_leaves_the_others_as_they_are(kind: str, make: Callable[[], nn.Module]) -> None:
     prediction, target = stack_of(kind)
-    clean, gradient = StackedLoss(make()).differentiate(prediction.clone(), target)
+    clean, gradient = StackedLoss(make()).loss_and_grad(prediction.clone(), target)
     spoilt = prediction.clone()
     spoilt[2] = torch.inf
-    losses, beside = StackedLoss(make()).differentiate(spoilt, target)
+    losses, beside = StackedLoss(make()).loss_and_grad(spoilt, target)
     others = [0, 1, 3, 4]
     assert torch.equal(losses[others], clean[others])
     assert torch.equal(beside[others], gradient[others])

@@ -147,7 +147,7 @@ def settings_of_case(case: tuple[int, ...]) -> list[dict[str, Any]]:
 @pytest.fixture(params=["narrow", "wide"])
 def narrow(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Has every stack laid out as a narrow one, then as a wide one; says which."""
-    monkeypatch.setattr("ch12cli.training.stack.NARROW", math.inf if request.param == "narrow" else 0)
+    monkeypatch.setattr("ch12cli.training.stack.RUNS_LAST_UP_TO", math.inf if request.param == "narrow" else 0)
     return bool(request.param == "narrow")
 
 
@@ -177,10 +177,10 @@ def assert_each_run_is_the_run_alone(case: tuple[int, ...], monkeypatch: pytest.
     settings = settings_of_case(case)
     epochs = settings[0]["epochs"]
     narrow = NETWORKS[case[-1]] != "mlp wide"
-    monkeypatch.setattr("ch12cli.training.stack.NARROW", math.inf if narrow else 0)
+    monkeypatch.setattr("ch12cli.training.stack.RUNS_LAST_UP_TO", math.inf if narrow else 0)
     together = stack_of(settings)
-    assert together.network.leaves is not None
-    assert together.network.narrow is narrow
+    assert together.network.layers is not None
+    assert together.network.runs_last is narrow
     at_first = together.network.parameters.detach().clone()
     together.go(epochs)
     for run in (0, RUNS - 1):
@@ -263,9 +263,9 @@ def assert_gradients_are_autograds(
         x, y = torch.randn(runs, 20, 3, dtype=torch.float64), torch.randn(runs, 20, 4, dtype=torch.float64)
         x[0, 0] = 0  # with no bias either, the first activation's kink
         stack = Stack(modules, list(range(runs)), device=torch.device("cpu"), dtype=torch.float64)
-        assert stack.leaves is not None
-        assert stack.narrow is narrow
-        loss, prediction = stack.differentiate(StackedLoss(nn.MSELoss()), x, y)
+        assert stack.layers is not None
+        assert stack.runs_last is narrow
+        loss, prediction = stack.forward_backward(StackedLoss(nn.MSELoss()))(x, y)
         for run in (0, 1, runs - 1):
             expected = modules[run](x[run])
             mse = nn.functional.mse_loss(expected, y[run])
@@ -286,9 +286,9 @@ def test_layers_without_bias_and_before_the_first_linear_one_are_differentiated_
         module.double()
     x, y = torch.randn(3, 5, 3, dtype=torch.float64), torch.randint(2, (3, 5))
     stack = Stack(modules, [0, 1, 2], device=torch.device("cpu"), dtype=torch.float64)
-    assert stack.leaves is not None
-    assert stack.narrow is narrow
-    stack.differentiate(StackedLoss(nn.CrossEntropyLoss()), x, y)
+    assert stack.layers is not None
+    assert stack.runs_last is narrow
+    stack.forward_backward(StackedLoss(nn.CrossEntropyLoss()))(x, y)
     for run, module in enumerate(modules):
         nn.functional.cross_entropy(module(x[run]), y[run]).backward()
         assert torch.allclose(stack.gradient[run], flat_gradient(module), rtol=1e-10, atol=1e-12)
@@ -307,7 +307,7 @@ def test_a_network_of_the_users_own_is_vectorised_and_like_alone(dataset: str) -
     ]
     together = stack_of(settings)
     assert type(together.network.module).__name__ == Residual.__name__
-    assert together.network.leaves is None
+    assert together.network.layers is None
     together.go(18)
     for run, single in enumerate(settings):
         training, network = alone(single, together.task)
@@ -376,14 +376,14 @@ def masks(seeds: list[int], *, steps: int, width: int = 6, rows: int = 50, share
         modules.append(nn.Sequential(layer, nn.Dropout(share)))
     stack = Stack(modules, seeds, device=torch.device("cpu"), dtype=torch.float64)
     x, y = torch.zeros(len(seeds), rows, 1, dtype=torch.float64), torch.zeros(len(seeds), rows, width).double()
-    return torch.stack([stack.differentiate(StackedLoss(nn.MSELoss()), x, y)[1] for _ in range(steps)]) * (1 - share)
+    return torch.stack([stack.forward_backward(StackedLoss(nn.MSELoss()))(x, y)[1] for _ in range(steps)]) * (1 - share)
 
 
 def test_a_runs_masks_do_not_depend_on_its_company_or_the_layout(monkeypatch: pytest.MonkeyPatch) -> None:
     company = masks([5, 3, 9, 1000], steps=3)
     assert torch.equal(masks([3], steps=3)[:, 0], company[:, 1])
     assert torch.equal(masks([1000, 3], steps=3), company[:, [3, 1]])
-    monkeypatch.setattr("ch12cli.training.stack.NARROW", 0)  # every stack is a wide one now
+    monkeypatch.setattr("ch12cli.training.stack.RUNS_LAST_UP_TO", 0)  # every stack is a wide one now
     assert torch.equal(masks([5, 3, 9, 1000], steps=3), company)
 
 
@@ -465,7 +465,7 @@ PAIRS = [(seed, lr) for seed in range(10) for lr in (0.01, 0.003, 0.001)]
 def test_order_and_number_of_the_runs_do_not_matter(narrow: bool) -> None:
     two = {"model.width": 16, "model.depth": 2}
     together = of_adam(PAIRS, **two)
-    assert together.network.narrow is narrow
+    assert together.network.runs_last is narrow
     weights = together.go(3).weights[-1]
     scale = weights.abs().max()
     mixed = random.Random(1).sample(range(len(PAIRS)), len(PAIRS))
@@ -486,7 +486,7 @@ def test_a_run_that_explodes_changes_no_bit_of_the_others(optimizer: str, narrow
         return stack_of([settings_of(value, **choices) for value in values]).go(3)
 
     sane, mad = train(0.01), train(1e20)
-    assert sane.network.narrow is narrow
+    assert sane.network.runs_last is narrow
     others = [run for run in range(100) if run != 40]
     assert not mad.weights[-1][40].isfinite().all() or mad.weights[-1][40].abs().max() > 1e15
     for number in range(3):
@@ -516,7 +516,7 @@ def test_runs_that_leave_change_the_rest_by_rounding_only() -> None:
 def test_a_stack_taken_up_again_goes_on_bit_for_bit(narrow: bool) -> None:
     values = {"model.dropout": 0.2, "epochs": 5}
     whole = of_adam(PAIRS, **values).go(5)
-    assert whole.network.narrow is narrow
+    assert whole.network.runs_last is narrow
     stopped = of_adam(PAIRS, **values).go(2)
     stopped.training.keep(np.arange(0, 30, 2))
     stopped.go(1)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ch12cli.config.choices import choices, keys_of_choice
-from ch12cli.training.losses import StackedLoss, loss_of_each_run
+from ch12cli.training.losses import StackedLoss
 
 RUNS, ROWS, CLASSES = 5, 7, 3
 
@@ -84,8 +84,8 @@ def test_each_runs_loss_and_gradient_are_those_of_the_run_alone(
     # in memory the runs come first or last
     for laid_out in (prediction, prediction.permute(1, 2, 0).contiguous().permute(2, 0, 1)):
         kept = laid_out.clone()
-        each = loss_of_each_run(loss)(laid_out, target)
-        found, gradient = stacked.differentiate(laid_out, target)
+        each = stacked(laid_out, target)
+        found, gradient = stacked.loss_and_grad(laid_out, target)
         assert torch.equal(laid_out, kept)
         assert each.shape == found.shape == (RUNS,)
         assert gradient.shape == prediction.shape
@@ -94,7 +94,6 @@ def test_each_runs_loss_and_gradient_are_those_of_the_run_alone(
             expected = loss(leaf, target[run])
             expected.backward()
             assert torch.allclose(each[run], expected, rtol=1e-12)
-            assert torch.allclose(stacked(laid_out, target)[run], expected, rtol=1e-12)
             assert torch.allclose(found[run], expected, rtol=1e-12)
             assert torch.allclose(gradient[run], leaf.grad, rtol=1e-10, atol=1e-14)
     assert len(set(found.tolist())) == RUNS
@@ -104,11 +103,11 @@ def test_each_runs_loss_and_gradient_are_those_of_the_run_alone(
 def test_a_run_without_sound_predictions_spoils_no_other(loss: nn.Module) -> None:
     torch.manual_seed(3)
     prediction, target = classes() if isinstance(loss, nn.CrossEntropyLoss) else logits()
-    sound, gradient = StackedLoss(loss).differentiate(prediction, target)
+    sound, gradient = StackedLoss(loss).loss_and_grad(prediction, target)
     for bad in (torch.nan, torch.inf):
         spoilt = prediction.clone()
         spoilt[2] = bad
-        found, other = StackedLoss(loss).differentiate(spoilt, target)
+        found, other = StackedLoss(loss).loss_and_grad(spoilt, target)
         rest = [0, 1, 3, 4]
         assert not found[2].isfinite()
         assert torch.equal(found[rest], sound[rest])

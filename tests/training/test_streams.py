@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from ch12cli.training.batches import Part
-from ch12cli.training.stacked_batches import StackedSource
+from ch12cli.training.batches import Part, StackedSource
 from ch12cli.training.streams import Streams, epoch_order, seed_stream
 
 ROWS, EPOCHS = 23, 6
@@ -87,7 +86,7 @@ def test_a_stacks_batches_are_each_runs_rows_in_its_order(narrow: bool, classes:
     for seed in (5, 6, 7, 8):
         begun(seed)
         streams.add()
-    source = StackedSource(Part(x, y), streams, batch_size=5, narrow=narrow)
+    source = StackedSource(Part(x, y), streams, batch_size=5, runs_last=narrow)
     for epoch in range(2):
         order = source.order()
         assert torch.equal(order, streams.orders([0, 1, 2, 3], epoch, ROWS))
@@ -99,7 +98,7 @@ def test_a_stacks_batches_are_each_runs_rows_in_its_order(narrow: bool, classes:
     source.keep([3, 1])
     assert torch.equal(source.order(), streams.orders([3, 1], 2, ROWS))
     state = source.state_dict()
-    fresh = StackedSource(Part(x, y), streams, batch_size=5, narrow=narrow)
+    fresh = StackedSource(Part(x, y), streams, batch_size=5, runs_last=narrow)
     fresh.load_state_dict(state)
     assert torch.equal(fresh.order(), source.order())
 
@@ -111,10 +110,10 @@ def test_batches_of_a_part_too_large_for_one_gathering_are_the_same(monkeypatch:
         begun(seed)
         streams.add()
     for narrow in (True, False):
-        source = StackedSource(Part(x, y), streams, batch_size=5, narrow=narrow)
+        source = StackedSource(Part(x, y), streams, batch_size=5, runs_last=narrow)
         order = streams.orders([0, 1], 0, ROWS)
         whole = list(source.batches(order))
-        monkeypatch.setattr("ch12cli.training.stacked_batches.BLOCK", 1)
+        monkeypatch.setattr("ch12cli.training.batches.BLOCK", 1)
         cut = list(source.batches(order))
         monkeypatch.undo()
         assert len(cut) == len(whole) == 5
