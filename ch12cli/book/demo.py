@@ -1,9 +1,9 @@
-"""A demonstration: what was found, as text and pictures, which a notebook shows by itself."""
+"""A demonstration: what was found, as text and plots, which a notebook shows by itself."""
 
 from dataclasses import dataclass, field
 from html import escape
 
-from ch12cli.plots.plot import Picture
+from ch12cli.plots.plot import Plot
 
 
 @dataclass(frozen=True)
@@ -13,15 +13,15 @@ class Demo:
     title: str
     about: str
     lines: list[str]
-    pictures: list[Picture] = field(default_factory=list)
+    plots: list[Plot] = field(default_factory=list)
 
     def __repr__(self) -> str:
         return "\n".join([self.title, "", self.about, *self.lines])
 
     def _repr_html_(self) -> str:
-        from ch12cli.plots.matplotlib_file import render
+        from ch12cli.plots.matplotlib_drawer import render
 
         text = escape("\n".join(self.lines))
-        figures = (render(picture, "svg").decode() for picture in self.pictures)
+        figures = (render(plot, "svg").decode() for plot in self.plots)
         drawn = "".join(figure[figure.index("<svg") :] for figure in figures)
         return f"<h4>{escape(self.title)}</h4><p>{escape(self.about)}</p><pre>{text}</pre>{drawn}"

@@ -11,13 +11,13 @@ from ch12cli.book.slopes import activations, gradients
 
 def parallel() -> Demo:
     """12.1: what parallel means, on this machine."""
-    lines, picture = measured()
+    lines, plot = measured()
     about = (
         "The same three computations as a loop in Python, by NumPy and by torch. What makes the difference is not the "
         "number of cores, but that one call handles all elements: vectorised code. More threads help where there is "
         "much to do for each number that is fetched, as in a matrix product."
     )
-    return Demo("What parallel means, measured here", about, lines, [picture])
+    return Demo("What parallel means, measured here", about, lines, [plot])
 
 
 DEMOS: dict[str, Sequence[Callable[[], Demo]]] = {

@@ -8,7 +8,7 @@ from ch12cli.book.demo import Demo
 from ch12cli.data import iris, two_class
 from ch12cli.data.prepared import prepare
 from ch12cli.models import mlp
-from ch12cli.plots.plot import Axis, Field, Line, Lines, Picture, Values
+from ch12cli.plots.plot import Axis, Field, Line, Lines, Plot, Values
 
 EPOCHS = 200  # of the two-class toy, as in the book
 CELLS = 120  # of a boundary, each way
@@ -62,11 +62,11 @@ def xor() -> Demo:
         panels.append(boundary(model, x, y))
     lines = [f"{name}: accuracy {accuracies[-1]:.2f} after {EPOCHS} epochs" for name, (_, accuracies) in found.items()]
     about = "No straight line parts the two classes; two hidden layers with ReLU bend it round the corners."
-    pictures = [
-        Picture("XOR: learning curves", list(curves(found))),
-        *(Picture(f"XOR: boundary of {name}", [panel]) for name, panel in zip(found, panels, strict=True)),
+    plots = [
+        Plot("XOR: learning curves", list(curves(found))),
+        *(Plot(f"XOR: boundary of {name}", [panel]) for name, panel in zip(found, panels, strict=True)),
     ]
-    return Demo("XOR: what hidden layers are for", about, lines, pictures)
+    return Demo("XOR: what hidden layers are for", about, lines, plots)
 
 
 @torch.no_grad()
@@ -104,7 +104,7 @@ def optimizers() -> Demo:
         "The same network, initial weights and order of rows. SGD's steps are as long as the gradient, which is small "
         "where sigmoid units are; Adam divides each by its own running size, and so moves at one pace everywhere."
     )
-    return Demo("SGD beside Adam", about, lines, [Picture("Iris: SGD and Adam", list(curves(found)))])
+    return Demo("SGD beside Adam", about, lines, [Plot("Iris: SGD and Adam", list(curves(found)))])
 
 
 def softmax_twice() -> Demo:
@@ -124,5 +124,5 @@ def softmax_twice() -> Demo:
         "learns more slowly, and ends as accurate on data as easy as these."
     )
     return Demo(
-        "Softmax twice", about, lines, [Picture("Iris: cross-entropy on logits, and on softmax", list(curves(found)))]
+        "Softmax twice", about, lines, [Plot("Iris: cross-entropy on logits, and on softmax", list(curves(found)))]
     )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ch12cli.plots.plot import Bars, Picture
+from ch12cli.plots.plot import Bars, Plot
 
 LENGTH, SIDE = 100_000, 96  # of the vectors, and of the square matrices
 AT_LEAST = 0.02  # seconds that a measurement takes
@@ -47,7 +47,7 @@ def matrix_loop(a: list[list[float]], b: list[list[float]]) -> list[list[float]]
     return [[sum(x * y for x, y in zip(row, column, strict=True)) for column in columns] for row in a]
 
 
-def measured() -> tuple[list[str], Picture]:
+def measured() -> tuple[list[str], Plot]:
     """A table of the times, and bars of how many times as fast as the loop each way is."""
     draw = np.random.default_rng(1)
     a, b = (draw.standard_normal(LENGTH).astype(np.float32) for _ in range(2))
@@ -69,7 +69,7 @@ def measured() -> tuple[list[str], Picture]:
     width = max(map(len, times))
     lines = [f"{'microseconds':<{width}}" + "".join(f"{kind:>27}" for kind in kinds)]
     lines += [f"{name:<{width}}" + "".join(f"{value * 1e6:>27,.1f}" for value in row) for name, row in times.items()]
-    return lines, picture_of(times, kinds)
+    return lines, plot_of(times, kinds)
 
 
 def loops(a: list[float], b: list[float], m: list[list[float]], n: list[list[float]]) -> list[float]:
@@ -95,7 +95,7 @@ def by_torch(*arrays: Any) -> list[float]:
     return [seconds_of(waited(work)) for work in (lambda: a * b, lambda: a @ b, lambda: m @ n)]
 
 
-def picture_of(times: dict[str, list[float]], kinds: tuple[str, ...]) -> Picture:
+def plot_of(times: dict[str, list[float]], kinds: tuple[str, ...]) -> Plot:
     """A panel of bars for each kind of work; their lengths are logarithms, as a loop takes a thousand times as long."""
     base = times["loop in Python"]
     panels = []
@@ -106,4 +106,4 @@ def picture_of(times: dict[str, list[float]], kinds: tuple[str, ...]) -> Picture
         panels.append(
             Bars(f"{kind}: times as fast as the loop", list(times), lengths, texts, frozenset(["loop in Python"]))
         )
-    return Picture("The same work, vectorised", list(panels), ["Bars are drawn on a logarithmic scale."])
+    return Plot("The same work, vectorised", list(panels), ["Bars are drawn on a logarithmic scale."])

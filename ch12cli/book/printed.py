@@ -100,7 +100,7 @@ ITEMS = {
         plain=False,
     ),
     21: Printed(
-        "12.2", "pictures in a folder", "labels: [0, 0, 0, 1, 1, 1]\n" + "\n".join(["[3, 80, 120]"] * 6), plain=False
+        "12.2", "images in a folder", "labels: [0, 0, 0, 1, 1, 1]\n" + "\n".join(["[3, 80, 120]"] * 6), plain=False
     ),
     22: Printed(
         "12.3",

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ch12cli.book.demo import Demo
 from ch12cli.models import mlp
-from ch12cli.plots.plot import Axis, Grid, Line, Lines, Picture, Values
+from ch12cli.plots.plot import Axis, Grid, Line, Lines, Plot, Values
 
 SEEDS = 40  # networks that a gradient is the mean of
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -37,11 +37,11 @@ def activations() -> Demo:
         "A gradient passes each layer times the slope of its activation. The logistic function's is 0.25 at most and "
         "almost 0 away from the middle; ReLU's is 1 wherever the unit is on."
     )
-    pictures = [
-        Picture("Activations", [Lines(Axis("net input z"), Axis("output"), values)]),
-        Picture("Their derivatives", [Lines(Axis("net input z"), Axis("slope"), slopes)]),
+    plots = [
+        Plot("Activations", [Lines(Axis("net input z"), Axis("output"), values)]),
+        Plot("Their derivatives", [Lines(Axis("net input z"), Axis("slope"), slopes)]),
     ]
-    return Demo("Activations and their derivatives", about, steepest, pictures)
+    return Demo("Activations and their derivatives", about, steepest, plots)
 
 
 def gradient_sizes(make: Callable[[], nn.Module], depth: int) -> Values:
@@ -88,11 +88,11 @@ def gradients() -> Demo:
         f"Networks of 32 units a layer with torch's initial weights, {SEEDS} for each activation and depth, computed "
         "as stacks. Through sigmoid layers the gradient shrinks by a factor at each; that is what is called vanishing."
     )
-    pictures = [
-        Picture(
+    plots = [
+        Plot(
             f"Gradient by layer, {deep} hidden layers",
             [Lines(Axis("layer"), Axis("size of the gradient", log=True), lines)],
         ),
-        Picture("What arrives at the first layer", [grid]),
+        Plot("What arrives at the first layer", [grid]),
     ]
-    return Demo("Vanishing gradients, measured", about, told, pictures)
+    return Demo("Vanishing gradients, measured", about, told, plots)

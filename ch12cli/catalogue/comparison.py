@@ -3,10 +3,16 @@
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from ch12cli.catalogue.entries import entry_at
+from ch12cli.catalogue.names import OUTPUTS
 from ch12cli.catalogue.summary import Record, fold, varying
+from ch12cli.files.hydra_folder import read_keys
 from ch12cli.files.objective import minimised
+from ch12cli.files.run_directory import HYDRA, RESULT, read_result
+from ch12cli.files.untrusted_text import escape_controls
 
 TIMES = ("seconds", "when", "path", "kind")  # which differ between any two runs
 Table = list[list[Any]]  # its header first
@@ -44,7 +50,7 @@ def alike(runs: Sequence[Compared]) -> bool:
 
 
 def best_of(runs: Sequence[Compared]) -> int | None:
-    """The place of the run with the best objective; None if they have none, or such as cannot be compared."""
+    """The place of the run with the best objective; None if they have none, or such as cannot be read_compared."""
     values = [run.results.get("objective") for run in runs]
     numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
     if not alike(runs) or len(numbers) < len(values) or not values:
@@ -79,3 +85,22 @@ def folded(rows: Sequence[Record], metrics: Sequence[str], *, minimise: bool) ->
         figures = [None if value != value else value for value in pairs]
         table.append([*row.values.values(), *figures, row.runs, row.best])
     return table
+
+
+RENAMED = {"epochs": "epochs done"}  # results that are called as a setting is
+
+
+def read_compared(path: Path) -> Compared:
+    """A run as it is read_compared; of one whose result is damaged its settings alone. InputError if it is none."""
+    entry = entry_at(path)
+    result = (read_result(path / RESULT) or {}) if entry.status != "damaged" else {}
+    environment, data = result.get("environment"), result.get("data")
+    return Compared(
+        escape_controls(entry.place.removeprefix(f"{OUTPUTS}/")),
+        read_keys(path / HYDRA),
+        {"status": entry.status, **{RENAMED.get(name, name): value for name, value in entry.values.items()}},
+        {
+            **(environment if isinstance(environment, dict) else {}),
+            **({"data": data.get("digest")} if isinstance(data, dict) else {}),
+        },
+    )

@@ -6,18 +6,26 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ch12cli.errors import InputError
-from ch12cli.plots.plot import SERIES, Axis, Line, Lines, Picture, Values
+from ch12cli.plots.plot import SERIES, Axis, Line, Lines, Plot, Values
 from ch12cli.plots.scale import is_wide
 
-Rows = Sequence[Mapping[str, float]]  # of a metrics.csv
+EpochRows = Sequence[Mapping[str, float]]  # of a metrics.csv
 
-PARTS = {"train": "training", "valid": "validation"}
-LABELS = {"accuracy": "accuracy", "r2": "R²", "mae": "mean absolute error", "lr": "learning rate", "seconds": "seconds"}
+PART_NAMES = {"train": "training", "valid": "validation"}
+AXIS_LABELS = {
+    "accuracy": "accuracy",
+    "r2": "R²",
+    "mae": "mean absolute error",
+    "lr": "learning rate",
+    "seconds": "seconds",
+}
 PERCENTILES = (5.0, 95.0)
-SPREAD = 300  # how many times its least value a curve's greatest is, from which it is drawn on a logarithmic axis
+LOSS_SPREAD = 300  # how many times its least value a curve's greatest is, from which it is drawn on a logarithmic axis
 
 
-def learning_curves(groups: Sequence[tuple[str, Sequence[Rows]]], *, title: str, metric: str | None = None) -> Picture:
+def learning_curves(
+    groups: Sequence[tuple[str, Sequence[EpochRows]]], *, title: str, metric: str | None = None
+) -> Plot:
     """Loss, and the metric beside it, by epoch. groups: the name of a line and the runs of which it is the mean, with
     the band they lie in.
 
@@ -31,7 +39,7 @@ def learning_curves(groups: Sequence[tuple[str, Sequence[Rows]]], *, title: str,
     if metric is not None and metric not in columns[1:]:
         raise InputError(f"--metric {metric}: the runs have {', '.join(columns[1:])}")
     dropped = len(drawn) - SERIES
-    shown = [[metric]] if metric else panels_of(columns, several=len(drawn) > 1)
+    shown = [[metric]] if metric else columns_of_panels(columns, several=len(drawn) > 1)
     panels = [panel(drawn[:SERIES], wanted) for wanted in shown]
     notes = []
     several = any(len(runs) > 1 for _, runs in drawn[:SERIES])
@@ -39,40 +47,40 @@ def learning_curves(groups: Sequence[tuple[str, Sequence[Rows]]], *, title: str,
         notes.append("Lines: mean of the runs.")
     if dropped > 0:
         notes.append(f"The first {SERIES} of {len(drawn)}.")
-    return Picture(title, list(panels), notes, ["Bands: 5th to 95th percentile."] if several else [])
+    return Plot(title, list(panels), notes, ["Bands: 5th to 95th percentile."] if several else [])
 
 
-def panels_of(columns: Sequence[str], *, several: bool) -> list[list[str]]:
+def columns_of_panels(columns: Sequence[str], *, several: bool) -> list[list[str]]:
     """The columns that each panel shows: the loss, and the first other metric; of several runs on one part alone."""
     metrics = list(dict.fromkeys(c.partition("_")[2] for c in columns if c.startswith(("train_", "valid_"))))
     found = []
     for metric in metrics[:2]:
-        there = [f"{part}_{metric}" for part in PARTS if f"{part}_{metric}" in columns]
+        there = [f"{part}_{metric}" for part in PART_NAMES if f"{part}_{metric}" in columns]
         found.append(there[-1:] if several else there)
     return found
 
 
-def panel(groups: Sequence[tuple[str, Sequence[Rows]]], columns: Sequence[str]) -> Lines:
+def panel(groups: Sequence[tuple[str, Sequence[EpochRows]]], columns: Sequence[str]) -> Lines:
     lines = []
     for name, runs in groups:
         for column in columns:
             part = column.partition("_")[0]
-            label = name if len(groups) > 1 else PARTS.get(part, column)
-            lines.append(line_of(label, [column_of(rows, column) for rows in runs]))
+            label = name if len(groups) > 1 else PART_NAMES.get(part, column)
+            lines.append(mean_line(label, [column_of(rows, column) for rows in runs]))
     part, _, metric = columns[0].partition("_")
-    label = LABELS.get(metric or part, metric or part)
-    if len(groups) > 1 and part in PARTS:
-        label = f"{PARTS[part]} {label}"
-    log = metric == "loss" and is_wide([float(v) for line in lines for v in line.y], spread=SPREAD)
+    label = AXIS_LABELS.get(metric or part, metric or part)
+    if len(groups) > 1 and part in PART_NAMES:
+        label = f"{PART_NAMES[part]} {label}"
+    log = metric == "loss" and is_wide([float(v) for line in lines for v in line.y], spread=LOSS_SPREAD)
     return Lines(Axis("epoch", whole=True), Axis(label, log=log), lines)
 
 
-def column_of(rows: Rows, column: str) -> Values:
+def column_of(rows: EpochRows, column: str) -> Values:
     """A column of a metrics.csv, (epochs,)."""
     return np.array([row.get(column, np.nan) for row in rows], np.float64)
 
 
-def line_of(name: str, curves: Sequence[Values]) -> Line:
+def mean_line(name: str, curves: Sequence[Values]) -> Line:
     """One curve as it is; several as their mean and band. A run that ended early counts until it ended."""
     length = max(map(len, curves))
     table = np.full((len(curves), length), np.nan)

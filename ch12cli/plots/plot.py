@@ -1,4 +1,4 @@
-"""What a picture shows, as values. Its neighbours draw it: `file` as PNG or SVG, `terminal` as text."""
+"""What a plot shows, as values. Its neighbours draw it: `file` as PNG or SVG, `terminal` as text."""
 
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 Values = NDArray[np.float64]
 Span = tuple[str, str | None]  # a piece of a line of text, and its style in rich's words (None: plain)
 
-SERIES = 8  # lines in one picture, at most: as many colours as can be told apart
+SERIES = 8  # lines in one plot, at most: as many colours as can be told apart
 
 
 class Axis(NamedTuple):
@@ -114,7 +114,7 @@ Panel = Lines | Grid | Bars | Histogram | Field
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
+class Plot:
     """Panels side by side under a title; notes stand below and say how it was made; legend: notes on what is to be seen
     in a file, but not in a terminal."""
 

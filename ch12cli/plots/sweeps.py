@@ -1,6 +1,7 @@
-"""What a sweep came to, as pictures: over two keys, over one, by the weight of each key, and how it is spread."""
+"""Plots of the results of a sweep: over two keys, over one, by the weight of each key, and their distribution."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -8,8 +9,7 @@ from numpy.typing import NDArray
 
 from ch12cli.catalogue.summary import Record, is_seed, overrides, varying
 from ch12cli.errors import InputError
-from ch12cli.plots.importance import importances
-from ch12cli.plots.plot import Axis, Bars, Grid, Histogram, Line, Lines, Picture, Values
+from ch12cli.plots.plot import Axis, Bars, Grid, Histogram, Line, Lines, Plot, Values
 from ch12cli.plots.scale import is_wide
 
 CELLS = 24  # rows or columns of a heat map, at most
@@ -17,11 +17,14 @@ FEW = 5  # runs, at least, of which shares are told
 BINS = 40  # of a histogram, at most
 
 
+LEVELS = 8  # groups that the values of a key are put in, if they are numbers and more than that
+
+
 class Results(NamedTuple):
     """The jobs of a sweep that finished, and have the metric. what: the metric in words; texts: of each varying key
     that is no seed, of each job; values: (jobs,); left_out: jobs without a value; seeds: how many keys are seeds."""
 
-    what: str
+    label: str
     minimise: bool
     texts: dict[str, list[str]]
     values: Values
@@ -29,7 +32,7 @@ class Results(NamedTuple):
     jobs: list[int]
 
 
-def results_of(rows: Sequence[Record], *, metric: str, what: str, minimise: bool) -> Results:
+def results_of(rows: Sequence[Record], *, metric: str, label: str, minimise: bool) -> Results:
     """InputError if no job has the metric."""
     finished = [row for row in rows if row.get("status") == "finished"]
     values = np.array([number(row.get(metric)) for row in finished], np.float64)
@@ -44,7 +47,7 @@ def results_of(rows: Sequence[Record], *, metric: str, what: str, minimise: bool
     changes = [overrides(row) for row in kept]
     keys = [key for key in varying(rows) if not is_seed(key)]
     texts = {key: [change.get(key, "") for change in changes] for key in keys}
-    return Results(what, minimise, texts, values[whole], len(rows) - len(kept), [int(row["job"]) for row in kept])
+    return Results(label, minimise, texts, values[whole], len(rows) - len(kept), [int(row["job"]) for row in kept])
 
 
 def number(text: str | None) -> float:
@@ -68,7 +71,7 @@ def by_weight(results: Results) -> list[tuple[str, float]]:
 
 
 def notes_of(results: Results, *, shown: Sequence[str], each: str) -> list[str]:
-    """What a picture leaves unsaid: what was averaged over, and which jobs are not in it."""
+    """What a plot leaves unsaid: what was averaged over, and which jobs are not in it."""
     others = [key for key in results.texts if key not in shown]
     over = f", over {', '.join([*others, 'seeds'])}" if others else ""
     count = results.left_out
@@ -86,7 +89,7 @@ def ordered(texts: Sequence[str]) -> list[str]:
         return different
 
 
-def heatmap(results: Results, *, title: str, x: str | None = None, y: str | None = None) -> Picture:
+def heatmap(results: Results, *, title: str, x: str | None = None, y: str | None = None) -> Plot:
     """The mean over two keys, the weightiest unless given; the best cell marked."""
     for option, key in (("--x", x), ("--y", y)):
         if key is not None:
@@ -111,14 +114,14 @@ def heatmap(results: Results, *, title: str, x: str | None = None, y: str | None
         Axis(across, names=tuple(columns)),
         means,
         [["" if value != value else f"{value:.3g}" for value in row] for row in means.tolist()],
-        results.what,
+        results.label,
         shades=shades(means),
         best=frozenset((row, column) for row, column in np.argwhere(means == best).tolist()),
     )
     runs = "one run" if counts.max() == 1 else f"mean of {span(counts[counts > 0])}"
     notes = notes_of(results, shown=(across, down), each=f"Each cell: {runs}")
     cut = len(set(results.texts[down])) > len(rows) or len(set(results.texts[across])) > len(columns)
-    return Picture(title, [grid], notes + ([f"The first {CELLS} values of each key."] if cut else []))
+    return Plot(title, [grid], notes + ([f"The first {CELLS} values of each key."] if cut else []))
 
 
 def shades(means: Values) -> Values | None:
@@ -135,7 +138,7 @@ def span(counts: NDArray[np.float64]) -> str:
     return f"{low} run{'s' * (low > 1)}" if low == high else f"{low} to {high} runs"
 
 
-def slices(results: Results, *, title: str, x: str | None = None) -> Picture:
+def slices(results: Results, *, title: str, x: str | None = None) -> Plot:
     """The metric over one key, the weightiest unless given: each run a dot, the mean, and the band they lie in."""
     if not results.texts:
         raise InputError("--kind slice: nothing but seeds differs between the jobs; try --kind distribution")
@@ -158,12 +161,12 @@ def slices(results: Results, *, title: str, x: str | None = None) -> Picture:
     counts = np.array([len(group) for group in groups.values()], np.float64)
     each = f"Dots: {len(texts)} runs; bars: mean and 5th to 95th percentile of {span(counts)} each"
     each = each.replace("bars", "line and band") if means.joined else each
-    return Picture(
-        title, [Lines(axis, Axis(results.what, log=log), [dots, means])], notes_of(results, shown=(key,), each=each)
+    return Plot(
+        title, [Lines(axis, Axis(results.label, log=log), [dots, means])], notes_of(results, shown=(key,), each=each)
     )
 
 
-def importance(results: Results, *, title: str) -> Picture:
+def importance(results: Results, *, title: str) -> Plot:
     """How much of the ranking of the runs each key accounts for."""
     if not results.texts:
         raise InputError("--kind importance: nothing but seeds differs between the jobs; try --kind distribution")
@@ -177,20 +180,20 @@ def importance(results: Results, *, title: str) -> Picture:
     values = np.array([*(share for _, share in found), rest])
     texts = [f"{value:.0%}" for value in values.tolist()]
     bars = Bars("share of the variance", names, values, texts, frozenset(names[-1:]))
-    each = f"{len(results.values)} runs, ranked by {results.what}; epsilon squared of each key by itself"
-    return Picture(title, [bars], notes_of(results, shown=tuple(results.texts), each=each))
+    each = f"{len(results.values)} runs, ranked by {results.label}; epsilon squared of each key by itself"
+    return Plot(title, [bars], notes_of(results, shown=tuple(results.texts), each=each))
 
 
-def distribution(results: Results, *, title: str) -> Picture:
+def distribution(results: Results, *, title: str) -> Plot:
     """How often the metric came out as what; of accuracies, which are shares of few rows, a bar a value."""
     values = results.values
     counts = np.histogram(values, edges_of(values))[0].astype(np.int64)
     best = values.min() if results.minimise else values.max()
     marks = [("mean", float(values.mean())), ("median", float(np.median(values))), ("best", float(best))]
-    panel = Histogram(Axis(results.what), "runs", edges_of(values), counts, marks)
+    panel = Histogram(Axis(results.label), "runs", edges_of(values), counts, marks)
     deviation = f", standard deviation {values.std(ddof=1):.3g}" if len(values) > 1 else ""
     notes = notes_of(results, shown=(), each=f"{len(values)} runs{deviation}")
-    return Picture(title, [panel], notes)
+    return Plot(title, [panel], notes)
 
 
 def edges_of(values: Values) -> Values:
@@ -203,3 +206,50 @@ def edges_of(values: Values) -> Values:
             return np.arange(different[0] - step / 2, different[-1] + step, step)
     edges = np.histogram_bin_edges(values, "auto")
     return edges if len(edges) <= BINS + 1 else np.histogram_bin_edges(values, BINS)
+
+
+def importances(keys: Sequence[Sequence[str]], values: Values) -> list[float]:
+    """The share of each key, 0 … 1, in how the runs rank. keys: the texts of each, (keys, runs); values: (runs,).
+
+    Epsilon squared, one-way, of the ranks: the variance between a key's values less what chance would give, over the
+    whole variance. Ranks, for a loss that exploded would outweigh all others. Source: Kelley (1935); for what keys do
+    only together no share is given.
+    """
+    ranks = ranked(values)
+    return [share(levels(texts), ranks) for texts in keys]
+
+
+def share(level: NDArray[np.int64], ranks: Values) -> float:
+    n, total = len(ranks), float(((ranks - ranks.mean()) ** 2).sum()) if len(ranks) else 0.0
+    groups = int(level.max()) + 1 if n else 0
+    if total == 0 or groups < 2 or n <= groups:
+        return 0.0
+    count = np.bincount(level, minlength=groups)
+    mean = np.bincount(level, ranks, groups) / count
+    within = float(((ranks - mean[level]) ** 2).sum())
+    return max(0.0, (total - within - (groups - 1) * within / (n - groups)) / total)
+
+
+def levels(texts: Sequence[str]) -> NDArray[np.int64]:
+    """The group of each text, (n,): equal ones together; of many different numbers those that are near each other."""
+    names = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+    if len(names) > LEVELS:
+        try:
+            numbers = ranked(np.array([float(text) for text in texts]))
+        except ValueError:
+            pass
+        else:
+            found = np.minimum((numbers / len(numbers) * LEVELS).astype(np.int64), LEVELS - 1)
+            return np.unique(found, return_inverse=True)[1].astype(np.int64)
+    return np.array([names[text] for text in texts], np.int64)
+
+
+def ranked(values: Values) -> Values:
+    """The place of each value by size, (n,), from 0; equal ones share the mean of theirs."""
+    order = np.argsort(values, kind="stable")
+    ordered = np.asarray(values)[order]
+    edges = [0, *(np.flatnonzero(ordered[1:] != ordered[:-1]) + 1).tolist(), len(ordered)]
+    ranks = np.empty(len(ordered))
+    for start, end in pairwise(edges):
+        ranks[order[start:end]] = (start + end - 1) / 2
+    return ranks

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from ch12cli.files.untrusted_text import escape_controls
 from ch12cli.plots.colours import LINES
-from ch12cli.plots.matplotlib_file import FOREGROUND, render
-from ch12cli.plots.plot import Grid, Lines, Picture
+from ch12cli.plots.matplotlib_drawer import FOREGROUND, render
+from ch12cli.plots.plot import Grid, Lines, Plot
 
 ID = re.compile(r' id="([^"]+)"')
 OUTER = re.compile(r"<svg [^>]*?(viewBox=\"[^\"]+\")[^>]*>")
@@ -48,36 +48,36 @@ def document(title: str, sections: Iterable[str]) -> bytes:
     ).encode()
 
 
-def figure(picture: Picture) -> str:
-    """A picture, in the page's own colours: they change in the dark. Its notes are the page's text."""
-    text = render(replace(picture, notes=[], legend=[]), "svg", themed=True).decode()
+def figure(plot: Plot) -> str:
+    """A plot, in the page's own colours: they change in the dark. Its notes are the page's text."""
+    text = render(replace(plot, notes=[], legend=[]), "svg", themed=True).decode()
     text = text[text.index("<svg") :]
-    text = OUTER.sub(rf'<svg \1 role="img" aria-label="{shown(picture.title)}">', text, count=1)
+    text = OUTER.sub(rf'<svg \1 role="img" aria-label="{shown(plot.title)}">', text, count=1)
     text = text.replace(FOREGROUND, "currentColor")
     for number, colour in enumerate(LINES):
         text = text.replace(colour.lower(), f"var(--line-{number})")
     used = set(re.findall(r'(?:href="|url\()#([^")]+)', text))
     text = ID.sub(lambda found: found[0] if found[1] in used else "", text)  # of several figures they would be the same
-    notes = " ".join([*picture.notes, *picture.legend])
+    notes = " ".join([*plot.notes, *plot.legend])
     return f"<figure>{text.strip()}{f'<figcaption>{shown(notes)}</figcaption>' if notes else ''}</figure>"
 
 
-def gallery(pictures: Iterable[Picture]) -> str:
-    """Pictures side by side where there is room, each panel as a figure of its own, and called what it shows."""
-    figures = (figure(alone) for each in pictures for alone in panels_of(each))
+def gallery(plots: Iterable[Plot]) -> str:
+    """Plots side by side where there is room, each panel as a figure of its own, and called what it shows."""
+    figures = (figure(alone) for each in plots for alone in panels_of(each))
     return f"<div class='gallery'>{''.join(figures)}</div>"
 
 
-def panels_of(picture: Picture) -> list[Picture]:
-    """A picture of each panel of one."""
-    if len(picture.panels) == 1:
-        return [picture]
+def panels_of(plot: Plot) -> list[Plot]:
+    """A plot of each panel of one."""
+    if len(plot.panels) == 1:
+        return [plot]
     names = [
         panel.y.label if isinstance(panel, Lines) else panel.scale if isinstance(panel, Grid) else ""
-        for panel in picture.panels
+        for panel in plot.panels
     ]
-    titles = [f"{picture.title}: {name}" if name else picture.title for name in names]
-    return [replace(picture, title=title, panels=[panel]) for title, panel in zip(titles, picture.panels, strict=True)]
+    titles = [f"{plot.title}: {name}" if name else plot.title for name in names]
+    return [replace(plot, title=title, panels=[panel]) for title, panel in zip(titles, plot.panels, strict=True)]
 
 
 def facts(values: Mapping[str, object]) -> str:

@@ -11,7 +11,7 @@ from ch12cli.config.suggest import did_you_mean
 from ch12cli.config.targets import call
 from ch12cli.data.table import Floats, Table
 from ch12cli.errors import InputError
-from ch12cli.plots.plot import Axis, Field, Grid, Line, Lines, Picture, Values
+from ch12cli.plots.plot import Axis, Field, Grid, Line, Lines, Plot, Values
 from ch12cli.run.torch_settings import torch_settings
 from ch12cli.run.train import Job, prepare_job
 from ch12cli.saved.evaluate import PARTS, evaluate, predictions
@@ -35,23 +35,19 @@ class Chosen(NamedTuple):
     others: int
 
 
-def boundary(
-    directory: Path, *, title: str, features: str | None, best: bool, trust: bool
-) -> tuple[Picture, list[str]]:
+def boundary(directory: Path, *, title: str, features: str | None, best: bool, trust: bool) -> tuple[Plot, list[str]]:
     """The class that a saved run's network predicts at each point of two features' plane, with the rows of the data.
 
     features: two names, with a comma; unless given, those that tell the classes apart best. InputError for a
     regression, or a single feature.
     """
 
-    def draw(job: Job) -> Picture:
+    def draw(job: Job) -> Plot:
         table = job.task.data.table
         if not job.task.classes:
             raise InputError(f"{directory}: has no classes, so no boundary between them; try --kind line")
         if table.shape is not None:
-            raise InputError(
-                f"{directory}: its rows are pictures, of which no two pixels tell much; try --kind confusion"
-            )
+            raise InputError(f"{directory}: its rows are plots, of which no two pixels tell much; try --kind confusion")
         if len(table.feature_names) < 2:
             raise InputError(f"{directory}: its data have a single feature; a boundary needs a plane of two")
         chosen = choose(job, features, count=2)
@@ -86,15 +82,15 @@ def boundary(
         notes = []
         if chosen.others:
             notes.append(f"The other {chosen.others} feature{'s' * (chosen.others > 1)} at the training rows' mean.")
-        return Picture(title, [field], notes, legend)
+        return Plot(title, [field], notes, legend)
 
     return with_job(directory, draw, best=best, trust=trust)
 
 
-def line(directory: Path, *, title: str, features: str | None, best: bool, trust: bool) -> tuple[Picture, list[str]]:
+def line(directory: Path, *, title: str, features: str | None, best: bool, trust: bool) -> tuple[Plot, list[str]]:
     """The value that a saved regression gives along one feature, with the rows of the data."""
 
-    def draw(job: Job) -> Picture:
+    def draw(job: Job) -> Plot:
         table = job.task.data.table
         if job.task.classes:
             raise InputError(f"{directory}: tells classes apart, it has no regression line; try --kind boundary")
@@ -111,12 +107,12 @@ def line(directory: Path, *, title: str, features: str | None, best: bool, trust
                 lines.append(Line(label, at, part.y.reshape(-1).astype(np.float64), joined=False))
         others = f"The other {chosen.others} features at the training rows' mean."
         panel = Lines(axis(table, chosen.names[0]), Axis(table.target_name), lines)
-        return Picture(title, [panel], [others] if chosen.others else [])
+        return Plot(title, [panel], [others] if chosen.others else [])
 
     return with_job(directory, draw, best=best, trust=trust)
 
 
-def confusion(directory: Path, *, title: str, split: str | None, best: bool, trust: bool) -> tuple[Picture, list[str]]:
+def confusion(directory: Path, *, title: str, split: str | None, best: bool, trust: bool) -> tuple[Plot, list[str]]:
     """The confusion matrix of a saved run on a part of its data. InputError for a regression."""
     evaluation = evaluate(directory, split=split, best=best, trust=trust)
     panels: list[Grid] = []
@@ -133,10 +129,10 @@ def confusion(directory: Path, *, title: str, split: str | None, best: bool, tru
                 Axis("true class", names=classes), Axis("predicted class", names=classes), counts, texts, scale, shares
             )
         )
-    return Picture(title, list(panels), [], ["Shade: share of the true class's rows."]), evaluation.messages
+    return Plot(title, list(panels), [], ["Shade: share of the true class's rows."]), evaluation.messages
 
 
-def with_job(directory: Path, draw: Callable[[Job], Picture], *, best: bool, trust: bool) -> tuple[Picture, list[str]]:
+def with_job(directory: Path, draw: Callable[[Job], Plot], *, best: bool, trust: bool) -> tuple[Plot, list[str]]:
     """What draw makes of a saved run's job with its weights in place, and what a person should know besides."""
     saved = read_saved(directory, best=best, trust=trust)
     settings, messages = on_this_machine(saved.settings)
@@ -145,8 +141,8 @@ def with_job(directory: Path, draw: Callable[[Job], Picture], *, best: bool, tru
         require_same_data(saved, job.task.data.table.digest)
         with fitting(str(directory)):
             job.network.restore(saved.state["network"])
-        picture = draw(job)
-    return picture, [*(f"passed over: {message}" for message in saved.passed_over), *messages]
+        plot = draw(job)
+    return plot, [*(f"passed over: {message}" for message in saved.passed_over), *messages]
 
 
 def choose(job: Job, features: str | None, *, count: int) -> Chosen:

@@ -89,7 +89,7 @@ def test_a_section_is_shown_with_its_demonstrations(capsys: pytest.CaptureFixtur
 
 def test_gradients_vanish_through_sigmoid_layers_as_they_do_one_network_at_a_time() -> None:
     demo = gradients()
-    grid = demo.pictures[1].panels[0]
+    grid = demo.plots[1].panels[0]
     ratio = dict(zip(grid.rows.names, grid.values[:, 1].tolist(), strict=True))  # type: ignore[union-attr]
     torch.manual_seed(1)
     x, y = torch.randn(64, 16), torch.randint(0, 2, (64, 1)).float()
@@ -158,13 +158,13 @@ def test_what_cannot_be_run_is_refused_in_a_line(words: list[str], message: str,
 @pytest.mark.slow
 @pytest.mark.parametrize("section", DEMOS)
 def test_every_demonstration_is_found_and_drawn(section: str) -> None:
-    from ch12cli.plots.terminal import draw
+    from ch12cli.plots.text_drawer import draw_text
 
     for make in DEMOS[section]:
         demo = make()
         assert demo.lines
-        assert all(draw(picture, width=80, height=24) for picture in demo.pictures)
-        assert ("<svg" in demo._repr_html_()) == bool(demo.pictures)
+        assert all(draw_text(plot, width=80, height=24) for plot in demo.plots)
+        assert ("<svg" in demo._repr_html_()) == bool(demo.plots)
 
 
 @pytest.mark.slow

@@ -15,8 +15,7 @@ import pytest
 from rich.console import Console
 
 from ch12cli.cli.text.console import StreamConsole, printable_on
-from ch12cli.cli.text.progress import format_progress
-from ch12cli.cli.text.run_display import RunDisplay, log_stride
+from ch12cli.cli.text.run_display import RunDisplay, format_progress, log_stride
 
 DIRECTORY = Path("/runs/2026-01-31/12-00-00-iris")
 FACTS = [

@@ -1,4 +1,4 @@
-"""`ch12 plot`: each kind of picture, from runs and sweeps that are there, beside what other commands say of them."""
+"""`ch12 plot`: each kind of plot, from runs and sweeps that are there, beside what other commands say of them."""
 
 import csv
 import io
@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 
 from ch12cli.cli.main import main
-from ch12cli.cli.text.plots import curves, curves_of_runs
 from ch12cli.data.flowers import iris
 from ch12cli.data.prepared import prepare
 from ch12cli.files.metrics_csv import read_metrics
 from ch12cli.plots.plot import Field, Grid, Line, Lines
+from ch12cli.plots.recorded import run_curves, sweep_curves
 from ch12cli.saved import model_plots as plane
 from ch12cli.saved.load import read_saved
 
@@ -60,8 +60,8 @@ def said(trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 @pytest.mark.parametrize(
     ("words", "title"),
     [
-        (["iris"], "iris, mlp: learning curves"),
-        (["iris", "other"], "Learning curves of 2 runs"),
+        (["iris"], "iris, mlp: learning sweep_curves"),
+        (["iris", "other"], "Learning sweep_curves of 2 runs"),
         (["iris", "--kind", "boundary", "--features", "petal_length,petal_width"], "iris, mlp: decision boundary"),
         (["iris", "--kind", "confusion", "--split", "all"], "iris, mlp: confusion matrix"),
         (["points", "--kind", "line"], "toy_regression, mlp: regression line"),
@@ -69,8 +69,8 @@ def said(trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         (["sweep", "--kind", "slice", "--x", "model.width"], "sweep: validation loss by one key"),
         (["sweep", "--kind", "importance"], "sweep: what validation loss depends on"),
         (["sweep", "--kind", "distribution", "--metric", "test_accuracy"], "sweep: test accuracy of 12 runs"),
-        (["sweep", "--kind", "curve"], "sweep: learning curves"),
-        (["sweep/3"], "iris, mlp: learning curves"),
+        (["sweep", "--kind", "curve"], "sweep: learning sweep_curves"),
+        (["sweep/3"], "iris, mlp: learning sweep_curves"),
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )
@@ -87,14 +87,14 @@ def test_every_kind_is_drawn_in_the_terminal_and_as_a_file(
 def test_a_curve_is_the_runs_own_metrics(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(trained)
     rows = read_metrics(Path("iris/metrics.csv"))
-    loss = curves_of_runs([Path("iris")], None).panels[0]
+    loss = run_curves([Path("iris")], None).panels[0]
     assert isinstance(loss, Lines)
     assert [line.y.tolist() for line in loss.lines] == [[row[n] for row in rows] for n in ("train_loss", "valid_loss")]
 
 
 def test_a_sweeps_curves_fold_its_seeds(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(trained)
-    panel = curves(Path("sweep")).panels[0]
+    panel = sweep_curves(Path("sweep")).panels[0]
     assert isinstance(panel, Lines)
     assert {line.name for line in panel.lines} == {
         f"width={width}, lr={rate} (3 runs)" for width in (4, 8) for rate in ("0.01", "0.1")
@@ -130,18 +130,18 @@ def many_keys(folder: Path) -> Path:
 
 def test_only_what_differs_in_its_seed_alone_is_folded_however_long_the_values_are(tmp_path: Path) -> None:
     sweep = many_keys(tmp_path)
-    picture = curves(sweep)
-    panel = picture.panels[0]
+    plot = sweep_curves(sweep)
+    panel = plot.panels[0]
     assert isinstance(panel, Lines)
     assert [line.y.tolist() for line in panel.lines] == [[job] for job in range(8)]
-    assert picture.notes[-1] == "The best 8 of 16 combinations; all of these with optimizer=adagrad."
+    assert plot.notes[-1] == "The best 8 of 16 combinations; all of these with optimizer=adagrad."
     assert len({line.name for line in panel.lines}) == 8
     assert panel.lines[1].name == "lr=0.0001, activation=leaky_relu, width=8"  # all eight have the same optimizer
 
 
 def test_many_runs_are_folded_by_their_values_too(tmp_path: Path) -> None:
     sweep = many_keys(tmp_path)
-    panel = curves_of_runs([sweep / f"{job}" for job in range(16)], None).panels[0]
+    panel = run_curves([sweep / f"{job}" for job in range(16)], None).panels[0]
     assert isinstance(panel, Lines)
     assert [line.y.tolist() for line in panel.lines] == [[job] for job in range(8)]
 
@@ -154,8 +154,8 @@ def predicted(said: Callable[..., str], run: str, header: str, rows: list[str], 
 
 def test_a_boundary_is_what_predict_says_of_the_same_points(said: Callable[..., str], tmp_path: Path) -> None:
     run = Path("iris")
-    picture, _ = plane.boundary(run, title="t", features="petal_width,sepal_length", best=False, trust=False)
-    (field,) = picture.panels
+    plot, _ = plane.boundary(run, title="t", features="petal_width,sepal_length", best=False, trust=False)
+    (field,) = plot.panels
     assert isinstance(field, Field)
     assert (field.x.label, field.y.label) == ("petal width (cm)", "sepal length (cm)")
     data = read_saved(run).settings["dataset"]
@@ -178,15 +178,15 @@ def test_the_features_of_a_boundary_are_those_that_tell_the_classes_apart(
     trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(trained)
-    picture, _ = plane.boundary(Path("iris"), title="t", features=None, best=False, trust=False)
-    (field,) = picture.panels
+    plot, _ = plane.boundary(Path("iris"), title="t", features=None, best=False, trust=False)
+    (field,) = plot.panels
     assert isinstance(field, Field)
     assert (field.x.label, field.y.label) == ("petal length (cm)", "petal width (cm)")  # as any book on Iris shows
 
 
 def test_a_line_is_what_predict_says_along_the_feature(said: Callable[..., str], tmp_path: Path) -> None:
-    picture, _ = plane.line(Path("points"), title="t", features=None, best=False, trust=False)
-    (panel,) = picture.panels
+    plot, _ = plane.line(Path("points"), title="t", features=None, best=False, trust=False)
+    (panel,) = plot.panels
     assert isinstance(panel, Lines)
     network: Line = panel.lines[0]
     places = range(0, len(network.x), 57)
@@ -198,8 +198,8 @@ def test_a_line_is_what_predict_says_along_the_feature(said: Callable[..., str],
 
 def test_a_confusion_matrix_is_that_of_eval(said: Callable[..., str]) -> None:
     wanted = json.loads(said("eval", "iris", "--split", "all", "--format", "json"))["parts"]
-    picture, _ = plane.confusion(Path("iris"), title="t", split="all", best=False, trust=False)
-    grids = [panel for panel in picture.panels if isinstance(panel, Grid)]
+    plot, _ = plane.confusion(Path("iris"), title="t", split="all", best=False, trust=False)
+    grids = [panel for panel in plot.panels if isinstance(panel, Grid)]
     assert [grid.values.tolist() for grid in grids] == [part["confusion"] for part in wanted.values()]
 
 
@@ -214,7 +214,7 @@ def test_a_confusion_matrix_is_that_of_eval(said: Callable[..., str]) -> None:
         (["iris", "-o", "a.jpg"], "-o a.jpg: must end in .png or .svg"),
         (["iris", "-o", "none/a.png"], "-o none/a.png: there is no directory none"),
         (["iris", "--metric", "valid_los"], "--metric valid_los: the runs have train_loss"),
-        (["iris", "--kind", "curves"], "invalid choice: 'curves' (choose from 'curve'"),
+        (["iris", "--kind", "sweep_curves"], "invalid choice: 'sweep_curves' (choose from 'curve'"),
         (["points", "--kind", "boundary"], "points: has no classes, so no boundary between them; try --kind line"),
         (["points", "--kind", "confusion"], "points: has no classes, so no confusion matrix; try --kind line"),
         (["iris", "--kind", "line"], "iris: tells classes apart, it has no regression line; try --kind boundary"),
@@ -260,7 +260,7 @@ def test_damaged_runs_are_told_and_a_sweep_is_drawn_without_them(
     assert said("plot", str(sweep), "--kind", "curve").endswith("Lines: mean of the runs.\n")
 
 
-def test_curves_and_pictures_of_sweeps_are_drawn_without_torch(trained: Path) -> None:
+def test_curves_and_plots_of_sweeps_are_drawn_without_torch(trained: Path) -> None:
     script = (
         "import sys; from ch12cli.cli.main import main\n"
         "for words in (['iris'], ['sweep'], ['sweep', '--kind', 'importance'], ['sweep', '-o', 'x.svg']):\n"

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from ch12cli.catalogue.formatting import format_interval
 from ch12cli.catalogue.summary import Folded
-from ch12cli.cli.text.sweep_display import SweepDisplay
-from ch12cli.cli.text.sweep_live import format_running
-from ch12cli.cli.text.sweep_report import format_folded, format_interval
+from ch12cli.cli.text.sweep_display import SweepDisplay, format_running
+from ch12cli.cli.text.sweep_report import format_folded
 from ch12cli.sweep.callbacks import SweepCallback
 from ch12cli.sweep.events import Done, Progress
 from ch12cli.sweep.groups import Group

@@ -4,18 +4,8 @@ import math
 
 import pytest
 
-from ch12cli.cli.text.tables import (
-    epoch_columns,
-    format_epoch,
-    format_epoch_header,
-    format_number,
-    format_rate,
-    format_result,
-    format_seconds,
-    format_table,
-    format_time_left,
-    result_rows,
-)
+from ch12cli.catalogue.formatting import format_number, format_rate, format_seconds, format_time_left, result_rows
+from ch12cli.cli.text.tables import epoch_columns, format_epoch, format_epoch_header, format_result, format_table
 
 CLASSES = {
     "epoch": 7,

@@ -8,10 +8,11 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from ch12cli.config.check import check, shown
+from ch12cli.config.check import check
 from ch12cli.config.choices import shipped
 from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import hydra_session
+from ch12cli.config.values import shown
 from ch12cli.errors import InputError
 
 LINES = [

@@ -4,20 +4,20 @@ import numpy as np
 import pytest
 
 from ch12cli.errors import InputError
-from ch12cli.plots.curves import Rows, learning_curves
-from ch12cli.plots.plot import SERIES, Lines, Picture
+from ch12cli.plots.curves import EpochRows, learning_curves
+from ch12cli.plots.plot import SERIES, Lines, Plot
 
 
-def rows(losses: list[float], *, accuracy: float = 0.5) -> Rows:
+def rows(losses: list[float], *, accuracy: float = 0.5) -> EpochRows:
     return [
         {"epoch": n, "train_loss": 2 * v, "train_accuracy": accuracy, "valid_loss": v, "valid_accuracy": accuracy}
         for n, v in enumerate(losses, start=1)
     ]
 
 
-def panels(picture: Picture) -> list[Lines]:
-    assert all(isinstance(panel, Lines) for panel in picture.panels)
-    return [panel for panel in picture.panels if isinstance(panel, Lines)]
+def panels(plot: Plot) -> list[Lines]:
+    assert all(isinstance(panel, Lines) for panel in plot.panels)
+    return [panel for panel in plot.panels if isinstance(panel, Lines)]
 
 
 def test_one_run_has_a_panel_each_for_loss_and_metric_with_both_parts() -> None:
@@ -38,8 +38,8 @@ def test_several_runs_are_told_apart_by_name_on_the_validation_part() -> None:
 
 def test_seeds_are_a_mean_and_a_band_and_one_that_ended_early_counts_until_then() -> None:
     curves = [[4.0, 2.0, 1.0], [6.0, 4.0], [8.0, float("inf"), 3.0]]
-    picture = learning_curves([("", [rows(curve) for curve in curves])], title="t", metric="valid_loss")
-    (panel,) = panels(picture)
+    plot = learning_curves([("", [rows(curve) for curve in curves])], title="t", metric="valid_loss")
+    (panel,) = panels(plot)
     (line,) = panel.lines
     assert line.low is not None
     assert line.high is not None
@@ -47,7 +47,7 @@ def test_seeds_are_a_mean_and_a_band_and_one_that_ended_early_counts_until_then(
     np.testing.assert_allclose(line.y, [np.mean(values) for values in by_epoch])
     np.testing.assert_allclose(line.low, [np.percentile(values, 5) for values in by_epoch])
     np.testing.assert_allclose(line.high, [np.percentile(values, 95) for values in by_epoch])
-    assert (picture.notes, picture.legend) == (["Lines: mean of the runs."], ["Bands: 5th to 95th percentile."])
+    assert (plot.notes, plot.legend) == (["Lines: mean of the runs."], ["Bands: 5th to 95th percentile."])
 
 
 def test_lines_of_the_same_name_stay_lines_of_their_own() -> None:
@@ -61,9 +61,9 @@ def test_a_loss_over_orders_of_magnitude_has_a_logarithmic_axis() -> None:
 
 
 def test_more_runs_than_colours_are_cut_and_that_is_said() -> None:
-    picture = learning_curves([(f"run {n}", [rows([1.0])]) for n in range(SERIES + 3)], title="t")
-    assert len(panels(picture)[0].lines) == SERIES
-    assert f"The first {SERIES} of {SERIES + 3}." in picture.notes
+    plot = learning_curves([(f"run {n}", [rows([1.0])]) for n in range(SERIES + 3)], title="t")
+    assert len(panels(plot)[0].lines) == SERIES
+    assert f"The first {SERIES} of {SERIES + 3}." in plot.notes
 
 
 @pytest.mark.parametrize(
@@ -77,6 +77,8 @@ def test_more_runs_than_colours_are_cut_and_that_is_said() -> None:
         ),
     ],
 )
-def test_what_cannot_be_drawn_is_refused(groups: list[tuple[str, list[Rows]]], metric: str | None, said: str) -> None:
+def test_what_cannot_be_drawn_is_refused(
+    groups: list[tuple[str, list[EpochRows]]], metric: str | None, said: str
+) -> None:
     with pytest.raises(InputError, match=said):
         learning_curves(groups, title="t", metric=metric)

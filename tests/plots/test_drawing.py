@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ch12cli.plots.matplotlib_file import render
-from ch12cli.plots.matplotlib_grid import LEAST, size_of_texts
-from ch12cli.plots.plot import Axis, Bars, Field, Grid, Histogram, Line, Lines, Panel, Picture
+from ch12cli.plots.matplotlib_drawer import MIN_FONT, render, size_of_texts
+from ch12cli.plots.plot import Axis, Bars, Field, Grid, Histogram, Line, Lines, Panel, Plot
 from ch12cli.plots.scale import Scale, tick_texts
-from ch12cli.plots.terminal import draw
+from ch12cli.plots.text_drawer import draw_text
 
 X = np.arange(1.0, 41.0)
 HOSTILE = "\x1b[31m<b>&$x^2$\ud83d\ude00" + "y" * 60
@@ -60,8 +59,8 @@ PANELS: dict[str, Panel] = {
 }  # fmt: skip
 
 
-def text_of(picture: Picture, **options: object) -> list[str]:
-    lines = draw(picture, **{"width": 80, "height": 24, **options})  # type: ignore[arg-type]
+def text_of(plot: Plot, **options: object) -> list[str]:
+    lines = draw_text(plot, **{"width": 80, "height": 24, **options})  # type: ignore[arg-type]
     return ["".join(text for text, _ in line) for line in lines]
 
 
@@ -69,14 +68,14 @@ def text_of(picture: Picture, **options: object) -> list[str]:
 @pytest.mark.parametrize("width", [40, 80, 120])
 @pytest.mark.parametrize("name", list(PANELS))
 def test_no_line_is_wider_than_the_terminal(name: str, width: int, ascii_only: bool) -> None:
-    lines = text_of(Picture("A title " * 10, [PANELS[name]], ["A note."]), width=width, ascii_only=ascii_only)
+    lines = text_of(Plot("A title " * 10, [PANELS[name]], ["A note."]), width=width, ascii_only=ascii_only)
     assert max(map(len, lines)) <= width
     if ascii_only and name != "hostile":  # whose own letters are no ASCII: who prints it escapes them
         assert "\n".join(lines).isascii()
 
 
 def test_a_rising_line_ends_at_the_top_right_and_a_falling_one_starts_at_the_top_left() -> None:
-    lines = text_of(Picture("t", [Lines(Axis("epoch"), Axis("loss"), [Line("rises", X, X)])]), ascii_only=True)
+    lines = text_of(Plot("t", [Lines(Axis("epoch"), Axis("loss"), [Line("rises", X, X)])]), ascii_only=True)
     rows = [line for line in lines if "*" in line][:-1]  # the last is the legend's
     columns = [row.index("*") for row in rows]
     assert columns == sorted(columns, reverse=True)
@@ -85,7 +84,7 @@ def test_a_rising_line_ends_at_the_top_right_and_a_falling_one_starts_at_the_top
 
 
 def test_a_grid_has_its_numbers_where_its_names_say() -> None:
-    lines = text_of(Picture("t", [PANELS["grid"]]))
+    lines = text_of(Plot("t", [PANELS["grid"]]))
     header = next(line for line in lines if line.startswith("width"))
     first = next(line for line in lines if line.strip().startswith("4 "))
     assert header.split() == ["width", "0.1", "0.01", "1"]
@@ -93,12 +92,12 @@ def test_a_grid_has_its_numbers_where_its_names_say() -> None:
 
 
 def test_bars_are_as_long_as_their_shares() -> None:
-    long, short = (line.count("█") for line in text_of(Picture("t", [PANELS["bars"]])) if "█" in line)
+    long, short = (line.count("█") for line in text_of(Plot("t", [PANELS["bars"]])) if "█" in line)
     assert long == pytest.approx(3 * short, abs=2)
 
 
 def test_a_field_shows_each_class_where_it_was_found_and_the_rows_of_the_data_on_it() -> None:
-    lines = text_of(Picture("t", [PANELS["field"]]), ascii_only=True)
+    lines = text_of(Plot("t", [PANELS["field"]]), ascii_only=True)
     upper, lower = (line.partition("|")[2] for line in (lines[4], lines[14]))  # of classes yes, no
     assert (set(upper.strip()), set(lower)) == ({"+"}, {"."})
     body = "".join(line.partition("|")[2] for line in lines)
@@ -107,7 +106,7 @@ def test_a_field_shows_each_class_where_it_was_found_and_the_rows_of_the_data_on
 
 def test_eight_lines_are_told_apart_without_colour() -> None:
     panel = Lines(Axis("epoch"), Axis("loss"), [Line(f"line {n}", X, X + n) for n in range(8)])
-    text = " ".join(text_of(Picture("t", [panel]))[-4:])
+    text = " ".join(text_of(Plot("t", [panel]))[-4:])
     samples = re.findall(r"([\u2800-\u28ff]+) line \d", text)
     assert len(samples) == len(set(samples)) == 8
 
@@ -115,20 +114,18 @@ def test_eight_lines_are_told_apart_without_colour() -> None:
 def test_what_is_counted_has_whole_numbers_beside_it() -> None:
     two = np.array([1.0, 2.0, 3.0])
     panel = Lines(Axis("epoch", whole=True), Axis("loss"), [Line("a", two, two)])
-    labels = text_of(Picture("t", [panel]))[-3].split()
+    labels = text_of(Plot("t", [panel]))[-3].split()
     assert labels == ["1", "2", "3"]
-    assert not re.search(
-        r"\b\d\.[1-9]\b", strings(render(Picture("t", [replace(panel, y=Axis("n", whole=True))]), "svg"))
-    )
+    assert not re.search(r"\b\d\.[1-9]\b", strings(render(Plot("t", [replace(panel, y=Axis("n", whole=True))]), "svg")))
 
 
 def test_what_is_only_seen_in_a_file_is_only_said_there() -> None:
-    picture = Picture("t", [PANELS["field"]], ["Said."], ["Outlined in black."])
-    assert "Outlined" not in "\n".join(text_of(picture))
-    assert "Outlined in black." in strings(render(picture, "svg"))
+    plot = Plot("t", [PANELS["field"]], ["Said."], ["Outlined in black."])
+    assert "Outlined" not in "\n".join(text_of(plot))
+    assert "Outlined in black." in strings(render(plot, "svg"))
 
 
-def boxes(picture: Picture) -> tuple[list[Any], list[Any], list[Any]]:
+def boxes(plot: Plot) -> tuple[list[Any], list[Any], list[Any]]:
     """Where the axes with their labels, the legend and the notes lie in a file, in points."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -142,7 +139,7 @@ def boxes(picture: Picture) -> tuple[list[Any], list[Any], list[Any]]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("matplotlib.figure.Figure", Watched)
-        render(picture, "png")
+        render(plot, "png")
     (figure,) = seen
     renderer = FigureCanvasAgg(figure).get_renderer()
     axes = [each.get_tightbbox(renderer) for each in figure.axes]
@@ -157,7 +154,7 @@ def boxes(picture: Picture) -> tuple[list[Any], list[Any], list[Any]]:
 def test_legend_and_notes_cover_neither_the_panels_nor_each_other(lines: int) -> None:
     named = [Line(f"activation=leaky_relu, width={n}", X, X + n, X, X + 2 * n) for n in range(lines)]
     panel = Lines(Axis("epoch"), Axis("loss"), named)
-    axes, (legend,), (notes,) = boxes(Picture("t", [panel, panel], ["A note. " * 40], ["Another."]))
+    axes, (legend,), (notes,) = boxes(Plot("t", [panel, panel], ["A note. " * 40], ["Another."]))
     assert all(each.y0 >= legend.y1 - 1 for each in axes)
     assert legend.y0 >= notes.y1 - 1
     assert notes.y0 >= 0
@@ -171,9 +168,9 @@ def test_numbers_of_a_grid_stay_in_their_cells(cells: int) -> None:
     panel = Grid(Axis("a", names=names), Axis("b", names=names), values, texts, "loss", best=frozenset([(0, 0)]))
     size = size_of_texts(panel)
     across = 0.75 * 6.4 * 72 / cells  # points
-    assert size < LEAST or 5 * 0.6 * size <= across  # 5 letters, each 0.6 of its height
-    assert (cells == 24) == (size < LEAST)
-    text = strings(render(Picture("t", [panel]), "svg"))
+    assert size < MIN_FONT or 5 * 0.6 * size <= across  # 5 letters, each 0.6 of its height
+    assert (cells == 24) == (size < MIN_FONT)
+    text = strings(render(Plot("t", [panel]), "svg"))
     assert (texts[1][1] in text.split()) == (cells < 24)
 
 
@@ -185,8 +182,8 @@ def strings(content: bytes) -> str:
 def test_files_are_whole_and_hold_what_they_show(name: str) -> None:
     from matplotlib.image import imread
 
-    picture = Picture("What it is", [PANELS[name]], ["How it was made."])
-    svg, png = render(picture, "svg"), render(picture, "png")
+    plot = Plot("What it is", [PANELS[name]], ["How it was made."])
+    svg, png = render(plot, "svg"), render(plot, "png")
     text = strings(svg)
     assert "What it is" in text
     assert "How it was made." in text
@@ -194,14 +191,14 @@ def test_files_are_whole_and_hold_what_they_show(name: str) -> None:
     assert image.shape[0] > 800
     assert image.shape[1] > 1000
     assert (image[..., :3] < 0.9).any()
-    assert render(picture, "svg") == svg  # no date, nothing drawn by chance
+    assert render(plot, "svg") == svg  # no date, nothing drawn by chance
 
 
 def test_numbers_and_names_are_letters_in_an_svg_and_hostile_ones_are_escaped() -> None:
-    text = strings(render(Picture("t", [PANELS["grid"]]), "svg"))
+    text = strings(render(Plot("t", [PANELS["grid"]]), "svg"))
     assert "0.01" in text
     assert "width" in text
-    text = strings(render(Picture("t", [PANELS["hostile"]]), "svg"))
+    text = strings(render(Plot("t", [PANELS["hostile"]]), "svg"))
     assert r"\x1b[31m<b>&$x^2$" in text
     assert "\x1b" not in text
 
@@ -228,5 +225,5 @@ def test_where_there_is_no_room_for_numbers_a_bar_says_which_colour_is_which(log
     texts = [[f"{value:.3g}" for value in row] for row in values.tolist()]
     shades = (np.log10(values) + 2) / 4 if log else None
     panel = Grid(Axis("a", names=names), Axis("b", names=names), values, texts, "loss", shades=shades)
-    words = strings(render(Picture("t", [panel]), "svg")).split()
+    words = strings(render(Plot("t", [panel]), "svg")).split()
     assert ("80" in words) != log  # a linear bar has 0, 20, …, 80; a logarithmic one powers of ten

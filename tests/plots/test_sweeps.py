@@ -1,4 +1,4 @@
-"""Pictures of sweeps: every figure in them is found again by hand from the rows."""
+"""Plots of sweeps: every figure in them is found again by hand from the rows."""
 
 import itertools
 import random
@@ -9,9 +9,8 @@ import pytest
 
 from ch12cli.catalogue.summary import Record
 from ch12cli.errors import InputError
-from ch12cli.plots.importance import importances, ranked
 from ch12cli.plots.plot import Bars, Grid, Histogram, Lines
-from ch12cli.plots.sweeps import Results, distribution, heatmap, importance, results_of, slices
+from ch12cli.plots.sweeps import Results, distribution, heatmap, importance, importances, ranked, results_of, slices
 
 RATES, WIDTHS, SEEDS = ("0.001", "0.01", "0.1"), ("4", "8"), range(5)
 
@@ -34,7 +33,7 @@ ROWS = make_rows()
 
 @pytest.fixture
 def results() -> Results:
-    return results_of(ROWS, metric="objective", what="validation loss", minimise=True)
+    return results_of(ROWS, metric="objective", label="validation loss", minimise=True)
 
 
 def cell(rate: str, width: str) -> list[float]:
@@ -43,14 +42,14 @@ def cell(rate: str, width: str) -> list[float]:
 
 
 def test_a_heat_map_shows_the_mean_of_each_pair_and_marks_the_best(results: Results) -> None:
-    picture = heatmap(results, title="t", x="model.width", y="optimizer.lr")
-    (grid,) = picture.panels
+    plot = heatmap(results, title="t", x="model.width", y="optimizer.lr")
+    (grid,) = plot.panels
     assert isinstance(grid, Grid)
     assert (grid.rows.names, grid.columns.names) == (RATES, WIDTHS)
     wanted = [[mean(cell(rate, width)) for width in WIDTHS] for rate in RATES]
     np.testing.assert_allclose(grid.values, wanted)
     assert grid.best == {(1, 0)}
-    assert picture.notes == [
+    assert plot.notes == [
         "Each cell: mean of 4 to 5 runs. 1 job that diverged, failed or has no such value is left out."
     ]
 
@@ -60,14 +59,14 @@ def test_the_two_weightiest_keys_are_chosen_and_a_pair_without_a_run_is_empty(re
     assert isinstance(grid, Grid)
     assert (grid.columns.label, grid.rows.label) == ("optimizer.lr", "model.width")
     rows = [row for row in ROWS if "lr=0.1 model.width=8" not in row["command"]]
-    (grid,) = heatmap(results_of(rows, metric="objective", what="loss", minimise=True), title="t").panels
+    (grid,) = heatmap(results_of(rows, metric="objective", label="loss", minimise=True), title="t").panels
     assert isinstance(grid, Grid)
     assert np.isnan(grid.values[1, 2])
     assert grid.texts[1][2] == ""
 
 
 def test_of_what_is_better_the_higher_the_highest_is_best() -> None:
-    (grid,) = heatmap(results_of(ROWS, metric="objective", what="accuracy", minimise=False), title="t").panels
+    (grid,) = heatmap(results_of(ROWS, metric="objective", label="accuracy", minimise=False), title="t").panels
     assert isinstance(grid, Grid)
     assert [grid.values[cell] for cell in grid.best] == [np.nanmax(grid.values)]
 
@@ -91,7 +90,7 @@ def test_a_slice_over_words_has_them_as_names() -> None:
         {"job": str(n), "status": "finished", "objective": str(n), "command": f"ch12 train activation={word} seed={n}"}
         for n, word in enumerate(["relu", "tanh", "relu", "tanh"])
     ]
-    (panel,) = slices(results_of(rows, metric="objective", what="loss", minimise=True), title="t").panels
+    (panel,) = slices(results_of(rows, metric="objective", label="loss", minimise=True), title="t").panels
     assert isinstance(panel, Lines)
     assert panel.x.names == ("relu", "tanh")
     assert panel.lines[1].y.tolist() == [1.0, 2.0]
@@ -103,11 +102,11 @@ def test_of_equal_best_cells_each_is_marked_and_one_run_is_no_mean() -> None:
         {"job": str(n), "status": "finished", "objective": value, "command": f"ch12 train a={n // 2} b={n % 2}"}
         for n, value in enumerate(("1", "3", "2", "1"))
     ]
-    picture = heatmap(results_of(rows, metric="objective", what="loss", minimise=True), title="t", x="b", y="a")
-    (grid,) = picture.panels
+    plot = heatmap(results_of(rows, metric="objective", label="loss", minimise=True), title="t", x="b", y="a")
+    (grid,) = plot.panels
     assert isinstance(grid, Grid)
     assert grid.best == {(0, 0), (1, 1)}
-    assert picture.notes == ["Each cell: one run."]
+    assert plot.notes == ["Each cell: one run."]
 
 
 def test_a_few_different_values_have_a_few_bars() -> None:
@@ -116,7 +115,7 @@ def test_a_few_different_values_have_a_few_bars() -> None:
         {"job": str(n), "status": "finished", "objective": repr(draw.gauss(0.3, 0.05)), "command": "x"}
         for n in range(20)
     ]
-    (panel,) = distribution(results_of(rows, metric="objective", what="loss", minimise=True), title="t").panels
+    (panel,) = distribution(results_of(rows, metric="objective", label="loss", minimise=True), title="t").panels
     assert isinstance(panel, Histogram)
     assert 4 <= len(panel.counts) <= 8  # Sturges: 1 + log2 of 20, rounded up
 
@@ -137,7 +136,7 @@ def test_of_few_different_values_each_has_a_bar_of_its_own() -> None:
     rows = [
         {"job": str(n), "status": "finished", "test_accuracy": repr(v), "command": "x"} for n, v in enumerate(values)
     ]
-    (panel,) = distribution(results_of(rows, metric="test_accuracy", what="a", minimise=False), title="t").panels
+    (panel,) = distribution(results_of(rows, metric="test_accuracy", label="a", minimise=False), title="t").panels
     assert isinstance(panel, Histogram)
     assert panel.counts.tolist() == [1, 0, 4, 6]
     middles = (panel.edges[:-1] + panel.edges[1:]) / 2
@@ -182,8 +181,8 @@ def test_importance_is_drawn_with_what_no_key_by_itself_explains(results: Result
         (lambda r: heatmap(r._replace(texts={"a": r.texts["optimizer.lr"]}), title="t"), "needs two keys"),
         (lambda r: slices(r._replace(texts={}), title="t"), "nothing but seeds"),
         (lambda r: importance(r._replace(texts={}), title="t"), "nothing but seeds"),
-        (lambda r: results_of(ROWS, metric="nothing", what="w", minimise=True), "nothing: .* they have objective"),
-        (lambda r: results_of([], metric="objective", what="w", minimise=True), "none has finished"),
+        (lambda r: results_of(ROWS, metric="nothing", label="w", minimise=True), "nothing: .* they have objective"),
+        (lambda r: results_of([], metric="objective", label="w", minimise=True), "none has finished"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_drawn_is_refused(draw, said: str, results: Results) -> None:  # type: ignore[no-untyped-def]

@@ -25,6 +25,10 @@ class Arguments(argparse.ArgumentParser):
         self.add_argument("-h", "--help", action="store_true")
         self.add_argument("operands", nargs="*")
 
+    def add_trust(self) -> None:
+        """Adds the option --trust."""
+        self.add_argument("--trust", action="store_true", help="the run is your own: allow imports of your own classes")
+
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}; see `{self.prog} --help`")
 

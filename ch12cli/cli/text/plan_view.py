@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from ch12cli.catalogue.formatting import NUMBERS, count_of, format_seconds, short_names
 from ch12cli.cli.text.console import wrap
-from ch12cli.cli.text.sweep_report import NUMBERS, count_of, short_names
-from ch12cli.cli.text.tables import cut_cells, format_seconds, format_table, table_width
+from ch12cli.cli.text.tables import cut_cells, format_table, table_width
 
 if TYPE_CHECKING:  # they import torch
     from ch12cli.sweep.groups import Group

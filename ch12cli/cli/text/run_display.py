@@ -1,4 +1,4 @@
-"""What a person sees of one run: what is trained, how it goes, what came out."""
+"""The display of one run: what is trained, its progress, the result."""
 
 import shlex
 from collections import deque
@@ -10,10 +10,10 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from ch12cli.catalogue.formatting import format_number, format_rate, format_time_left, metric_label, part_metrics
 from ch12cli.cli.text.console import print_line
-from ch12cli.cli.text.progress import format_progress
-from ch12cli.cli.text.run_report import format_status, styled_curves, styled_result
-from ch12cli.cli.text.screen import Screen
+from ch12cli.cli.text.run_report import PART_STYLES, format_status, styled_curves, styled_result
+from ch12cli.cli.text.screen import BAR_WIDTH, MIN_BAR, SPEED_WIDTH, Screen
 from ch12cli.cli.text.tables import epoch_columns, format_epoch, format_epoch_header
 
 Row = Mapping[str, Any]  # a row of metrics.csv
@@ -122,3 +122,41 @@ def log_stride(epochs: int) -> int:
             if epochs <= LOG_LINES * stride * factor:
                 return stride * factor
         stride *= 10
+
+
+def format_progress(
+    row: Mapping[str, Any],
+    epochs: int,
+    *,
+    done: float,
+    rate: float | None,
+    width: int,
+    label_width: int,
+    ascii_only: bool,
+) -> Text:
+    """One line, and one for each part; none wider than `width`. row: the latest of metrics.csv, or empty; done: epochs,
+    the share of the one at hand among them."""
+    epoch = row.get("epoch", 0)
+    count = f"{epoch}/{epochs}".ljust(len(f"{epochs}/{epochs}"))
+    line = Text.assemble((f"{'epoch':<{label_width}}", "dim"), f"  {count}")
+    speed = f"  {format_rate(rate)}  {format_time_left((epochs - done) / rate)} left" if rate else ""
+    room = min(BAR_WIDTH, width - line.cell_len - 2 - max(SPEED_WIDTH, len(speed)))
+    if room >= MIN_BAR:
+        bar = min(room, int(room * done / epochs))
+        full, rest = ("=", "-") if ascii_only else ("━", "─")
+        line.append("  ").append(full * bar, "green").append(rest * (room - bar), "dim")
+    line.append(speed, "dim")
+    lines = [line, *(_format_part(row, part, label_width, ascii_only=ascii_only) for part in PART_STYLES)]
+    lines = [line for line in lines if line]
+    for line in lines:
+        line.truncate(width)
+    return Text("\n", no_wrap=True, overflow="crop").join(lines)
+
+
+def _format_part(row: Mapping[str, Any], part: str, label_width: int, *, ascii_only: bool) -> Text:
+    """The figures of a part; empty if there are none."""
+    line = Text()
+    for metric, value in part_metrics(row, part).items():
+        label = metric_label(metric, ascii_only=ascii_only)
+        line.append(f"  {label} ", "dim").append(f"{format_number(metric, value):<9}")
+    return Text.assemble((f"{part:<{label_width}}", PART_STYLES[part]), line) if line else line

@@ -7,14 +7,15 @@ from typing import Any
 
 from rich.text import Text
 
+from ch12cli.catalogue.formatting import format_rate, format_seconds, metric_label, part_metrics
 from ch12cli.cli.text.console import wrap
-from ch12cli.cli.text.progress import PART_STYLES
-from ch12cli.cli.text.tables import format_rate, format_result, format_seconds, metric_label, part_metrics
+from ch12cli.cli.text.tables import format_result
 from ch12cli.plots.text_curve import MIN_WIDTH, curve_spans
 
 CURVE_WIDTH, CURVE_HEIGHT = 80, 12  # characters and lines, at most
 WIDE = 100  # characters from which two drawings stand side by side
 BETWEEN = 4  # blanks between them
+PART_STYLES = {"train": "cyan", "valid": "magenta"}  # of metrics and learning curves
 STATUS_STYLES = {"finished": "bold green", "interrupted": "bold yellow"}  # any other is an error
 
 

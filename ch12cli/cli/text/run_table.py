@@ -8,9 +8,10 @@ from functools import lru_cache
 from typing import Any
 
 from ch12cli.catalogue.entries import Entry
+from ch12cli.catalogue.formatting import format_number, format_seconds, metric_label
 from ch12cli.catalogue.names import OUTPUTS
 from ch12cli.cli.help.page import page_width, printable
-from ch12cli.cli.text.tables import format_number, format_seconds, format_table, metric_label, table_width
+from ch12cli.cli.text.tables import format_table, table_width
 
 COLUMNS = ("when", "run", "status", "epochs", "objective", "test", "time")
 KEPT = ("run", "status")  # whatever is in them

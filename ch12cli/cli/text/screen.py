@@ -16,6 +16,11 @@ INTERVAL = 0.1  # seconds from picture to picture, at least
 SHARE = 0.05  # of the time that may go into drawing: where a terminal is slow, pictures come less often
 
 
+BAR_WIDTH = 32  # characters of a progress bar, at most
+MIN_BAR = 6  # characters of a progress bar, at least; with less room there is none
+SPEED_WIDTH = 28  # characters kept for "  31 epochs/s  1:02:03 left", so that the bar keeps its length
+
+
 class Screen:
     """A display: live on a terminal, plain lines elsewhere.
 

@@ -6,14 +6,19 @@ from collections.abc import Mapping, Sequence
 
 from rich.text import Text
 
-from ch12cli.catalogue.summary import Failure, Folded, Record, by_monitor, fold, left_after, varying
-from ch12cli.cli.text.tables import cut_cells, format_number, format_rate, format_table, metric_label, table_width
+from ch12cli.catalogue.formatting import (
+    column_label,
+    count_of,
+    format_interval,
+    format_rate,
+    other_metrics,
+    short_names,
+)
+from ch12cli.catalogue.summary import Folded, Record, by_monitor, fold, left_after, varying
+from ch12cli.cli.text.tables import cut_cells, format_table, table_width
 from ch12cli.files.objective import minimised
 
 ROWS = 15  # of the table, at most
-CAUSES = 10  # that are told, at most
-NUMBERS = 5  # of runs of one cause, at most; of more the first three
-METRICS = 3  # beside the objective, at most
 COUNT_STYLES = {"diverged": "yellow", "failed": "bold red", "interrupted": "yellow"}
 
 
@@ -99,16 +104,6 @@ def format_left(rows: Sequence[Record]) -> str:
     return f"{rungs.total():,} left by halving: {told}" if rungs else ""
 
 
-def other_metrics(rows: Sequence[Record], monitor: str) -> list[str]:
-    """The columns that are shown beside the objective: of the test part, else of validation, else of training."""
-    columns = list(dict.fromkeys(name for row in (rows[0], rows[-1]) for name, value in row.items() if value))
-    for part in ("test_", "valid_", "train_"):
-        found = [name for name in columns if name.startswith(part) and name != monitor]
-        if found:
-            return sorted(found, key=lambda name: name == f"{part}loss")[:METRICS]
-    return []
-
-
 def format_folded(
     folded: Sequence[Folded], metrics: Sequence[str], *, monitor: str, width: int, ascii_only: bool
 ) -> list[str]:
@@ -128,9 +123,9 @@ def _table(
 ) -> list[list[str]]:
     several = any(row.jobs > 1 for row in folded)
     labels = [
-        f"best {label_column(monitor, ascii_only=ascii_only)}"
+        f"best {column_label(monitor, ascii_only=ascii_only)}"
         if metric == "objective"
-        else label_column(metric, ascii_only=ascii_only)
+        else column_label(metric, ascii_only=ascii_only)
         for metric in metrics
     ]
     table = [[*names, *labels, *(["runs"] if several else []), "best run" if several else "run"]]
@@ -148,47 +143,6 @@ def _table(
         best = "-" if row.best is None else f"{row.best}"
         table.append([*(value or "-" for value in row.values.values()), *figures, *counts, best])
     return table
-
-
-def format_interval(metric: str, mean: float, half_width: float, *, ascii_only: bool) -> str:
-    """`0.0683 ± 0.0082`, both to the same place; the mean alone of one run, "-" of none."""
-    if math.isnan(mean):
-        return "-"
-    text = format_number(metric, mean)
-    if math.isnan(half_width):
-        return text
-    decimals = len(text.partition(".")[2])
-    half = f"{half_width:.2g}" if "e" in text or half_width >= 1e6 else f"{half_width:.{decimals}f}"
-    return f"{text} {'+-' if ascii_only else '±'} {half}"
-
-
-def short_names(keys: Sequence[str]) -> list[str]:
-    """Keys without their groups, where that leaves them different."""
-    last = [key.rpartition(".")[2] for key in keys]
-    return [short if last.count(short) == 1 else key for key, short in zip(keys, last, strict=True)]
-
-
-def format_failures(failures: Sequence[Failure]) -> list[str]:
-    """A line for each cause, and how many more there are."""
-    lines = [format_failure(failure) for failure in failures[:CAUSES]]
-    rest = failures[CAUSES:]
-    if rest:
-        jobs = sum(len(failure.jobs) for failure in rest)
-        lines.append(f"and {count_of(jobs, 'more job')} with {count_of(len(rest), 'other cause')}; sweep.csv has all")
-    return lines
-
-
-def format_failure(failure: Failure) -> str:
-    """`run 17 (optimizer.lr=10, seed=3) diverged: …`; of several runs what they have in common."""
-    cause = f": {failure.cause}" if failure.cause else ""
-    if len(failure.jobs) == 1:
-        return f"{name_job(failure.jobs[0], failure.common, failure.common)} {failure.status}{cause}"
-    numbers = failure.jobs if len(failure.jobs) <= NUMBERS else failure.jobs[:3]
-    named = f"runs {', '.join(map(str, numbers))}"
-    if len(failure.jobs) > len(numbers):
-        named += f" and {len(failure.jobs) - len(numbers):,} more"
-    told = ", ".join(f"{key}={value}" for key, value in failure.common.items())
-    return f"{named}{f' (all {told})' if told else ''} {failure.status}{cause}"
 
 
 def count_statuses(rows: Sequence[Record]) -> Mapping[str, int]:
@@ -213,22 +167,6 @@ def format_bad(counts: Mapping[str, int]) -> str:
     first, *others = bad
     number, _, status = first.partition(" ")
     return ", ".join([f"{number} of {count_of(sum(counts.values()), 'job')} {status}", *others])
-
-
-def count_of(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def label_column(column: str, *, ascii_only: bool) -> str:
-    """What a person calls a column of metrics: `valid loss`."""
-    part, _, metric = column.partition("_")
-    return f"{part} {metric_label(metric, ascii_only=ascii_only)}".rstrip()
-
-
-def name_job(number: int, values: Mapping[str, str], varying: Mapping[str, object]) -> str:
-    """A job with what tells it from the others: `run 17 (optimizer.lr=10, seed=3)`."""
-    told = ", ".join(f"{key}={value}" for key, value in values.items() if key in varying)
-    return f"run {number} ({told})" if told else f"run {number}"
 
 
 def runs_rate(rate: float) -> str:

@@ -1,59 +1,14 @@
 """Numbers, times and the figures of a run as text. Everything here returns; nothing prints."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-LABELS = {"mae": "MAE", "r2": "R²"}  # the other metrics are called what they are
-SHARES = ("accuracy", "r2")  # at most 1: a number of decimals; for the others a number of digits
+from ch12cli.catalogue.formatting import format_number, metric_label, result_rows
+
 PARTS = {"train": "train", "valid": "validation", "test": ""}
 MIN_CELL = 6  # characters to which a cell may be cut
 GAP = "  "  # between columns
 NUMBER = 9  # characters: 1.234e-05
-
-
-def format_number(metric: str, value: float | None) -> str:
-    """A metric's value: 4 decimals for accuracy and R², 4 digits for anything else, "-" where there is none."""
-    if value is None:
-        return "-"
-    if not math.isfinite(value):
-        return f"{value}"
-    if metric in SHARES and abs(value) < 1000:
-        return f"{value:.4f}"
-    if metric in ("lr", "seconds"):
-        return f"{value:.4g}"
-    return f"{value:#.4g}".rstrip(".")
-
-
-def format_seconds(seconds: float) -> str:
-    """A length of time to about two digits: 0.31 s, 4.2 s, 31 s, 2 min 05 s, 3 h 07 min."""
-    if seconds < 9.95:
-        return f"{seconds:.2f} s" if seconds < 0.995 else f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes == 0:
-        return f"{rest} s"
-    if minutes < 60:
-        return f"{minutes} min {rest:02} s"
-    return f"{minutes // 60} h {minutes % 60:02} min"
-
-
-def format_time_left(seconds: float) -> str:
-    """A length of time that can be watched running down: 0:07, 12:30, 3:05:00."""
-    minutes, rest = divmod(math.ceil(seconds), 60)
-    return f"{minutes}:{rest:02}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
-
-
-def format_rate(rate: float) -> str:
-    """Epochs in a second, or the time of an epoch if that is more than a second."""
-    if rate < 1:
-        return f"{format_seconds(1 / rate)}/epoch"
-    return f"{rate:.0f} epochs/s" if rate >= 10 else f"{rate:.1f} epochs/s"
-
-
-def metric_label(metric: str, *, ascii_only: bool = False) -> str:
-    """What a person calls a metric."""
-    label = LABELS.get(metric, metric)
-    return label.replace("²", "2") if ascii_only else label
 
 
 def format_table(rows: Sequence[Sequence[str]], *, left: int = 1) -> list[str]:
@@ -71,27 +26,6 @@ def table_width(table: Sequence[Sequence[str]]) -> int:
     """Characters of the widest line of `format_table`, blanks at its end included."""
     columns = list(zip(*table, strict=True))
     return sum(max(map(len, column)) for column in columns) + len(GAP) * (len(columns) - 1)
-
-
-def part_metrics(row: Mapping[str, Any], part: str) -> dict[str, Any]:
-    """The metrics of one part (train, valid), by their names without it: {"loss": …, "accuracy": …}."""
-    return {name.removeprefix(f"{part}_"): value for name, value in row.items() if name.startswith(f"{part}_")}
-
-
-def result_rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The figures of a run, as far as it got: rows with `row` (final, best, test), `part`, `epoch` and the metrics.
-
-    The best epoch is shown on the validation part, if there is one: there it is the best.
-    """
-    final, best, test = (result.get(name) or {} for name in ("final", "best", "test"))
-    rows = [
-        {"row": "final", "part": part, "epoch": final.get("epoch"), **part_metrics(final, part)}
-        for part in ("train", "valid")
-    ]
-    part = "valid" if part_metrics(best, "valid") else "train"
-    rows.append({"row": "best", "part": part, "epoch": best.get("epoch"), **part_metrics(best, part)})
-    rows.append({"row": "test", "part": "test", "epoch": None, **test})
-    return [row for row in rows if len(row) > 3]  # 3: row, part, epoch, but no metrics
 
 
 def format_result(result: Mapping[str, Any], *, ascii_only: bool = False) -> list[str]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ch12cli.cli.text.screen import Screen
 
 DIFFERS = 3
-HEIGHT = 20  # lines of a picture
+HEIGHT = 20  # lines of a plot
 
 
 def parser() -> Arguments:
@@ -152,14 +152,14 @@ def show_demo(screen: "Screen", demo: "Demo") -> None:
     from rich.text import Text
 
     from ch12cli.cli.text.console import wrap
-    from ch12cli.plots.terminal import draw
+    from ch12cli.plots.text_drawer import draw_text
 
     width = screen.console.width
     screen.print(
         ["", styled(demo.title, "bold"), *wrap(demo.about, min(width, 100)), "", *(f"  {line}" for line in demo.lines)]
     )
-    for picture in demo.pictures:
-        drawn = draw(picture, width=width, height=HEIGHT, ascii_only=screen.ascii_only)
+    for plot in demo.plots:
+        drawn = draw_text(plot, width=width, height=HEIGHT, ascii_only=screen.ascii_only)
         screen.print(["", *(Text.assemble(*((text, style or "") for text, style in line)) for line in drawn)])
 
 
@@ -208,7 +208,7 @@ def as_page(parts: Sequence["Part"]) -> bytes:
         for _, demo in part.demos:
             lines = text_of("\n".join(demo.lines))
             sections += [f"<section><h3>{shown(demo.title)}</h3><p>{shown(demo.about)}</p><pre>{lines}</pre>"]
-            sections += [gallery(demo.pictures), "</section>"]
+            sections += [gallery(demo.plots), "</section>"]
     return document(TITLE, sections)
 
 

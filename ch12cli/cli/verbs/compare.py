@@ -4,12 +4,9 @@ import csv
 import io
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from ch12cli.catalogue.comparison import Compared, Table, alike, as_records, best_of, differences, folded
-from ch12cli.catalogue.entries import entry_at
-from ch12cli.catalogue.names import OUTPUTS
+from ch12cli.catalogue.comparison import Compared, Table, alike, as_records, best_of, differences, folded, read_compared
 from ch12cli.catalogue.summary import Record, fold, is_seed, varying
 from ch12cli.catalogue.sweep_jobs import monitor_of, read_jobs
 from ch12cli.cli.help.arguments import Arguments, find_run
@@ -18,14 +15,13 @@ from ch12cli.cli.text.tables import GAP, format_table
 from ch12cli.cli.verbs.runs import whole
 from ch12cli.errors import InputError
 from ch12cli.files.objective import minimised
-from ch12cli.files.run_directory import HYDRA, RESULT, read_result
+from ch12cli.files.run_directory import RESULT
 from ch12cli.files.sweep_csv import is_sweep
 
 SIDE_BY_SIDE = 4  # runs, at most; more become rows, where that says what they are
 KEYS = 6  # that differ, at most, for a row to say it
 CELL = 12  # characters of a run's column, at least
 BEST = "*"
-RENAMED = {"epochs": "epochs done"}  # results that are called as a setting is
 MARKED = ("", "objective")  # rows in which the best run is marked
 
 
@@ -46,7 +42,7 @@ def run(argv: Sequence[str]) -> int:
     sweeps = [path for path in paths if is_sweep(path)]
     if sweeps and len(paths) > 1:
         raise InputError(
-            f"{sweeps[0]}: is a sweep, which is compared by itself; give one of its runs, as {sweeps[0]}/0"
+            f"{sweeps[0]}: is a sweep, which is read_compared by itself; give one of its runs, as {sweeps[0]}/0"
         )
     if sweeps:
         rows = read_jobs(sweeps[0])
@@ -54,7 +50,7 @@ def run(argv: Sequence[str]) -> int:
         return 0
     if len(paths) == 1:
         raise InputError(f"{paths[0]}: a single run; give two or more, or a sweep: ch12 compare {paths[0]} @1")
-    runs = whole_ones([compared(path) for path in paths])
+    runs = whole_ones([read_compared(path) for path in paths])
     if len(runs) > SIDE_BY_SIDE and alike(runs) and len(swept(records := as_records(runs))) <= KEYS:
         show_many(records, str(runs[0].results.get("monitor") or "valid_loss"), options.format, options.limit)
         if options.format == "table":
@@ -115,30 +111,13 @@ def side_by_side(table: Table, width: int) -> list[list[str]]:
     return pieces
 
 
-def compared(path: Path) -> Compared:
-    """A run as it is compared; of one whose result is damaged its settings alone. InputError if it is none."""
-    from ch12cli.files.hydra_folder import read_keys
-
-    entry = entry_at(path)
-    result = (read_result(path / RESULT) or {}) if entry.status != "damaged" else {}
-    environment, data = result.get("environment"), result.get("data")
-    return Compared(
-        printable(entry.place.removeprefix(f"{OUTPUTS}/")),
-        read_keys(path / HYDRA),
-        {"status": entry.status, **{RENAMED.get(name, name): value for name, value in entry.values.items()}},
-        {
-            **(environment if isinstance(environment, dict) else {}),
-            **({"data": data.get("digest")} if isinstance(data, dict) else {}),
-        },
-    )
-
-
 def show_many(rows: Sequence[Record], monitor: str, form: str, limit: int | None) -> None:
     """Many runs: what differed, best first, seeds folded."""
     if form == "table":
+        from ch12cli.catalogue.formatting import format_failures
         from ch12cli.catalogue.summary import failures
         from ch12cli.cli.text.screen import Screen
-        from ch12cli.cli.text.sweep_report import ROWS, format_failures, styled_summary
+        from ch12cli.cli.text.sweep_report import ROWS, styled_summary
 
         with Screen() as screen:
             summary = styled_summary(
@@ -167,7 +146,7 @@ def show_many(rows: Sequence[Record], monitor: str, form: str, limit: int | None
 
 def with_intervals(rows: Sequence[Record], monitor: str, metrics: Sequence[str], limit: int | None) -> Table:
     """A row for each combination as a text has it: each metric with its interval, the best marked."""
-    from ch12cli.cli.text.sweep_report import format_interval
+    from ch12cli.catalogue.formatting import format_interval
 
     found = fold(rows, varying(rows), metrics, minimise=minimised(monitor))
     names = [monitor if metric == "objective" else metric for metric in metrics]

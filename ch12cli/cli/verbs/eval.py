@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ch12cli.catalogue.formatting import format_number, metric_label
 from ch12cli.cli.help.arguments import Arguments, run_directory
 from ch12cli.cli.help.page import heading, join_pages, printable
-from ch12cli.cli.text.tables import PARTS, format_number, format_table, metric_label
+from ch12cli.cli.text.tables import PARTS, format_table
 
 if TYPE_CHECKING:
     from ch12cli.saved.evaluate import Evaluation, PartFigures
@@ -35,7 +36,7 @@ def parser() -> Arguments:
     arguments.add_argument(
         "--format", choices=["table", "json", "csv"], default="table", help="how to print it; csv and json in full"
     )
-    arguments.add_argument("--trust", action="store_true", help="the run is your own: its own classes may be imported")
+    arguments.add_trust()
     return arguments
 
 

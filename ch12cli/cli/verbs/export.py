@@ -15,7 +15,7 @@ def parser() -> Arguments:
     arguments.add_argument("--format", choices=list(SUFFIXES), default="script", help="script unless given")
     arguments.add_argument("-o", "--output", type=Path, metavar="FILE", help="the run's name in this directory, else")
     arguments.add_argument("--checkpoint", choices=["best", "last"], default="last", help="last unless given")
-    arguments.add_argument("--trust", action="store_true", help="the run is your own: its own classes may be imported")
+    arguments.add_trust()
     return arguments
 
 

@@ -9,9 +9,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ch12cli.catalogue.formatting import format_number
 from ch12cli.cli.help.arguments import Arguments, run_directory
 from ch12cli.cli.help.page import printable
-from ch12cli.cli.text.tables import format_number, format_table
+from ch12cli.cli.text.tables import format_table
 from ch12cli.errors import InputError
 from ch12cli.files.untrusted_text import escape_controls
 
@@ -34,7 +35,7 @@ def parser() -> Arguments:
         help="the network as it was after its best epoch, or after its last (the default)",
     )
     arguments.add_argument("--format", choices=["csv", "json", "table"], default="csv", help="csv unless given")
-    arguments.add_argument("--trust", action="store_true", help="the run is your own: its own classes may be imported")
+    arguments.add_trust()
     return arguments
 
 

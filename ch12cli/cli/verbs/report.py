@@ -24,18 +24,16 @@ def run(argv: Sequence[str]) -> int:
         raise InputError(f"-o {target}: must end in .html")
     if not target.parent.is_dir():
         raise InputError(f"-o {target}: there is no directory {target.parent}")
+    from ch12cli.catalogue.damage import refuse_wrong_form
     from ch12cli.catalogue.entries import entry_at
     from ch12cli.cli.help.arguments import find_run
-    from ch12cli.cli.text.report_pages import run_page, sweep_page
-    from ch12cli.cli.verbs.show import NOT_OURS
     from ch12cli.files.atomic import write_whole
+    from ch12cli.report.contents import run_page, sweep_page
 
     path = find_run(options.operands[0])
     found = entry_at(path)
-    try:
+    with refuse_wrong_form(path):
         content = (sweep_page if found.kind == "sweep" else run_page)(found)
-    except NOT_OURS as error:
-        raise InputError(f"{path}: what it holds is not such as ch12 writes it ({error})") from error
     write_whole(target, content)
     print(target)
     return 0

@@ -14,7 +14,7 @@ DIFFERS = 3
 
 def parser() -> Arguments:
     arguments = Arguments("repro")
-    arguments.add_argument("--trust", action="store_true", help="the run is your own: its own classes may be imported")
+    arguments.add_trust()
     arguments.add_argument("-q", "--quiet", action="store_true", help="print the answer and nothing else")
     arguments.add_argument("-v", "--verbose", action="store_true", help="print every epoch")
     return arguments

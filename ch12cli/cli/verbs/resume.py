@@ -10,7 +10,7 @@ from ch12cli.errors import InputError
 def parser() -> Arguments:
     arguments = Arguments("resume")
     arguments.add_argument("--fork", action="store_true", help="make a new run that goes on from here, with changes")
-    arguments.add_argument("--trust", action="store_true", help="the run is your own: its own classes may be imported")
+    arguments.add_trust()
     arguments.add_argument("-q", "--quiet", action="store_true", help="print the directory and nothing else")
     arguments.add_argument("-v", "--verbose", action="store_true", help="print every epoch")
     return arguments

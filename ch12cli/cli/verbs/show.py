@@ -1,28 +1,27 @@
 """`ch12 show`: all about one run, or one sweep: how it ended, its figures, its curve, what it was, how to repeat it."""
 
-import shlex
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ch12cli.catalogue.damage import read_or_note, refuse_wrong_form
+from ch12cli.catalogue.formatting import reason_of
 from ch12cli.cli.help.arguments import Arguments
 from ch12cli.errors import InputError
+from ch12cli.report.commands import commands_of
 
 if TYPE_CHECKING:
     from ch12cli.catalogue.entries import Entry
     from ch12cli.cli.text.screen import Screen
 
-# What drawing raises of a result that a stranger made up.
-NOT_OURS = (TypeError, ValueError, KeyError, AttributeError, ArithmeticError)
 
 LABEL_WIDTH = 11
 MIN_CURVE = 8  # lines
 
 
 def parser() -> Arguments:
-    arguments = Arguments("show")
-    return arguments
+    return Arguments("show")
 
 
 def run(argv: Sequence[str]) -> int:
@@ -38,11 +37,8 @@ def run(argv: Sequence[str]) -> int:
     found = entry_at(path)
     from ch12cli.cli.text.screen import Screen
 
-    with Screen() as screen:
-        try:
-            (show_sweep if found.kind == "sweep" else show_run)(screen, found)
-        except NOT_OURS as error:
-            raise InputError(f"{path}: what it holds is not such as ch12 writes it ({error})") from error
+    with Screen() as screen, refuse_wrong_form(path):
+        (show_sweep if found.kind == "sweep" else show_run)(screen, found)
     return 0
 
 
@@ -53,8 +49,8 @@ def show_run(screen: "Screen", entry: "Entry") -> None:
 
     path = entry.path
     problems: list[str] = []
-    result = whole(lambda: read_result(path / RESULT), problems) or {}
-    rows = whole(lambda: read_metrics(path / METRICS), problems) or []
+    result = read_or_note(lambda: read_result(path / RESULT), problems) or {}
+    rows = read_or_note(lambda: read_metrics(path / METRICS), problems) or []
     keys = keys_of(path)
     width, height = screen.console.size
     planned = keys.get("epochs")
@@ -70,13 +66,6 @@ def show_run(screen: "Screen", entry: "Entry") -> None:
     screen.print_facts(facts_of(entry, result, keys), label_width=LABEL_WIDTH)
     for problem in problems:
         screen.on_message(problem, warning=True)
-
-
-def reason_of(result: Mapping[str, Any]) -> str:
-    """Why a run ended as it did, if it did not simply finish."""
-    from ch12cli.files.cause import cause_of
-
-    return str(result.get("cause") or cause_of(result))
 
 
 def facts_of(entry: "Entry", result: Mapping[str, Any], keys: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -112,16 +101,11 @@ def halved_line(result: Mapping[str, Any]) -> str:
 def show_sweep(screen: "Screen", entry: "Entry") -> None:
     from rich.text import Text
 
+    from ch12cli.catalogue.formatting import format_failures
     from ch12cli.catalogue.summary import failures
     from ch12cli.catalogue.sweep_jobs import monitor_of, read_jobs
     from ch12cli.cli.text.run_report import STATUS_STYLES
-    from ch12cli.cli.text.sweep_report import (
-        count_statuses,
-        format_counts,
-        format_failures,
-        format_left,
-        styled_summary,
-    )
+    from ch12cli.cli.text.sweep_report import count_statuses, format_counts, format_left, styled_summary
 
     rows = read_jobs(entry.path)
     monitor = monitor_of(entry.path, rows) or "valid_loss"
@@ -148,31 +132,3 @@ def keys_of(path: Path) -> dict[str, Any]:
     from ch12cli.files.run_directory import HYDRA
 
     return read_keys(path / HYDRA)
-
-
-def commands_of(path: Path, result: Mapping[str, Any]) -> list[str]:
-    """The command lines that made a run, in order; none if they are not known. result: its result.json."""
-    from ch12cli.config.values import shown
-    from ch12cli.files.history import changes_in, listed
-    from ch12cli.files.hydra_folder import read_lines
-    from ch12cli.files.run_directory import HYDRA
-
-    def resume(directory: Any, one: Mapping[str, Any], *more: str) -> str:
-        changes = [f"{key}={shown(value)}" for key, value in changes_in(one).items()]
-        return shlex.join(["ch12", "resume", str(directory), *changes, *more])
-
-    words, parent = read_lines(path / HYDRA), result.get("parent")
-    if isinstance(parent, Mapping):
-        first = [resume(parent.get("directory"), parent, "--fork")]
-    else:
-        first = [] if words is None else [shlex.join(["ch12", "train", *words])]
-    return first + [resume(path, one) for one in listed(result, "resumed") if changes_in(one)] if first else []
-
-
-def whole(read: Any, problems: list[str]) -> Any:
-    """What a file holds; None, and why, if it is damaged."""
-    try:
-        return read()
-    except InputError as error:
-        problems += error.messages
-        return None

@@ -3,12 +3,12 @@
 import time
 from collections.abc import Sequence
 
+from ch12cli.catalogue.damage import refuse_wrong_form
 from ch12cli.catalogue.entries import Entry, entry_at
+from ch12cli.catalogue.formatting import format_time_left
 from ch12cli.catalogue.sweep_progress import Far, Following
 from ch12cli.cli.help.arguments import Arguments, find_run
 from ch12cli.cli.help.page import printable
-from ch12cli.cli.text.tables import format_time_left
-from ch12cli.cli.verbs.show import NOT_OURS
 from ch12cli.errors import InputError
 from ch12cli.files.locks import is_locked
 from ch12cli.files.metrics_csv import read_metrics
@@ -18,8 +18,7 @@ EVERY = 0.3  # seconds between two looks
 
 
 def parser() -> Arguments:
-    arguments = Arguments("watch")
-    return arguments
+    return Arguments("watch")
 
 
 def run(argv: Sequence[str]) -> int:
@@ -28,10 +27,8 @@ def run(argv: Sequence[str]) -> int:
         raise InputError("watch: name one run or sweep: ch12 watch @1")
     path = find_run(options.operands[0])
     found = entry_at(path)
-    try:
+    with refuse_wrong_form(path):
         (watch_sweep if found.kind == "sweep" else watch_run)(found)
-    except NOT_OURS as error:
-        raise InputError(f"{path}: what it holds is not such as ch12 writes it ({error})") from error
     return 0
 
 

@@ -6,57 +6,64 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ch12cli.catalogue.comparison import read_compared
+from ch12cli.catalogue.damage import read_or_note
 from ch12cli.catalogue.entries import Entry
+from ch12cli.catalogue.formatting import (
+    format_failures,
+    format_interval,
+    format_seconds,
+    metric_label,
+    other_metrics,
+    reason_of,
+    result_rows,
+)
 from ch12cli.catalogue.summary import Folded, failures, fold, is_seed, overrides, varying
-from ch12cli.catalogue.sweep_jobs import monitor_of, read_jobs
-from ch12cli.cli.text import plots
-from ch12cli.cli.text.sweep_report import format_failures, format_interval, other_metrics
-from ch12cli.cli.text.tables import format_seconds, metric_label, result_rows
-from ch12cli.cli.verbs.compare import compared
-from ch12cli.cli.verbs.show import commands_of, reason_of, whole
+from ch12cli.catalogue.sweep_jobs import monitor_of, read_jobs, value_of
 from ch12cli.errors import InputError
 from ch12cli.files.hydra_folder import NAMES_A_KEY
 from ch12cli.files.metrics_csv import read_metrics
 from ch12cli.files.objective import SEVERAL, minimised
 from ch12cli.files.run_directory import METRICS, RESULT, read_result
-from ch12cli.plots.plot import Picture
-from ch12cli.plots.sweeps import number as value_of
+from ch12cli.plots import recorded
+from ch12cli.plots.plot import Plot
 from ch12cli.report import page
+from ch12cli.report.commands import commands_of
 
 FOLDED = 30  # combinations of a sweep that the page's first table shows, at most
 
 
 def run_page(entry: Entry) -> bytes:
     problems: list[str] = []
-    result = whole(lambda: read_result(entry.path / RESULT), problems) or {}
-    rows = whole(lambda: read_metrics(entry.path / METRICS), problems) or []
-    run = compared(entry.path)
-    title = plots.subject(entry.path)
-    sections = [heading(title, entry), *(f"<p class='failed'>{page.shown(problem)}</p>" for problem in problems)]
+    result = read_or_note(lambda: read_result(entry.path / RESULT), problems) or {}
+    rows = read_or_note(lambda: read_metrics(entry.path / METRICS), problems) or []
+    run = read_compared(entry.path)
+    title = recorded.subject(entry.path)
+    sections = [page_heading(title, entry), *(f"<p class='failed'>{page.shown(problem)}</p>" for problem in problems)]
     if reason := reason_of(result):
         sections.append(f"<p>{page.shown(reason)}</p>")
-    sections.append(page.highlights(highlights(entry)))
+    sections.append(page.highlights(run_highlights(entry)))
     if rows:
-        sections.append(page.gallery([plots.curves_of_runs([entry.path], None)]))
+        sections.append(page.gallery([recorded.run_curves([entry.path], None)]))
     if figures := result_rows(result):
         metrics = list(dict.fromkeys(n for row in figures for n in row if n not in ("row", "part", "epoch")))
         header = ["", "part", "epoch", *map(metric_label, metrics)]
         table = [
-            [row["row"], row["part"], row["epoch"], *(number(row.get(name)) for name in metrics)] for row in figures
+            [row["row"], row["part"], row["epoch"], *(cell_text(row.get(name)) for name in metrics)] for row in figures
         ]
         sections += ["<h2>Results</h2>", page.table(header, table)]
     commands = commands_of(entry.path, result)
-    lines = [("Then:" if number else "Trains it again:", command) for number, command in enumerate(commands)]
+    lines = [("Then:" if cell_text else "Trains it again:", command) for cell_text, command in enumerate(commands)]
     name = shlex.quote(str(entry.path))
     lines += [("Trains it again and says whether it is the same:", f"ch12 repro {name}")]
     classes = any("accuracy" in row for row in figures)
     lines += [(f"Its figures on the test part{', class by class' * classes}:", f"ch12 eval {name}")]
     sections += ["<h2>Commands</h2>", page.commands(lines)]
-    sections += ["<h2>Configuration</h2>", page.facts(told(run.settings))]
+    sections += ["<h2>Configuration</h2>", page.facts(known_settings(run.settings))]
     if run.environment:
         sections += ["<h2>Environment</h2>", page.facts(run.environment)]
     if rows:
-        epochs = page.table(list(rows[0]), ([number(value) for value in row.values()] for row in rows))
+        epochs = page.table(list(rows[0]), ([cell_text(value) for value in row.values()] for row in rows))
         sections += ["<h2>Epochs</h2>", page.folded(f"{len(rows)} epochs", epochs)]
     return page.document(title, sections)
 
@@ -66,18 +73,18 @@ def sweep_page(entry: Entry) -> bytes:
     monitor = monitor_of(entry.path, rows) or "valid_loss"
     keys = varying(rows)
     finished = [row for row in rows if row.get("status") == "finished"]
-    title = plots.name_of(entry.path)
-    sections = [heading(title, entry)]
+    title = recorded.run_name(entry.path)
+    sections = [page_heading(title, entry)]
     counts = [(status, f"{count:,}") for status, count in sorted(entry.jobs.items())]
-    sections.append(page.highlights([("jobs", f"{len(rows):,}"), *counts, *best_figures(finished, monitor)]))
-    sections.append(page.gallery(pictures(entry.path, keys, finished)))
+    sections.append(page.highlights([("jobs", f"{len(rows):,}"), *counts, *best_highlight(finished, monitor)]))
+    sections.append(page.gallery(sweep_plots(entry.path, keys, finished)))
     if finished:
         metrics = ["objective", *other_metrics(finished, monitor)]
         found = fold(rows, keys, metrics, minimise=minimised(monitor))
         shown = list(found[0].values)
         header = [*shown, *(monitor if name == "objective" else name for name in metrics), "runs", "best job"]
         table = [
-            [*each.values.values(), *(figure(each, n, monitor) for n in metrics), each.runs, each.best]
+            [*each.values.values(), *(mean_with_interval(each, n, monitor) for n in metrics), each.runs, each.best]
             for each in found[:FOLDED]
         ]
         note = (
@@ -93,7 +100,7 @@ def sweep_page(entry: Entry) -> bytes:
         [
             row["job"],
             *(overrides(row).get(key, "") for key in keys),
-            *(short(row.get(n)) for n in header[1 + len(keys) :]),
+            *(rounded_cell(row.get(n)) for n in header[1 + len(keys) :]),
         ]
         for row in rows
     )
@@ -103,15 +110,15 @@ def sweep_page(entry: Entry) -> bytes:
     lines = [("Trains the best one by itself:", best["command"])] if best else []
     lines += [("Does what is missing of it:", f"ch12 resume {name}"), ("Compares it:", f"ch12 compare {name}")]
     sections += ["<h2>Commands</h2>", page.commands(lines)]
-    if best and (place := inside(entry.path, best)):
-        run = compared(place)
-        shared = {key: value for key, value in told(run.settings).items() if key not in keys}
+    if best and (place := job_directory(entry.path, best)):
+        run = read_compared(place)
+        shared = {key: value for key, value in known_settings(run.settings).items() if key not in keys}
         sections += ["<h2>Configuration that all jobs share</h2>", page.facts(shared)]
         sections += ["<h2>Environment</h2>", page.facts(run.environment)]
     return page.document(title, sections)
 
 
-def heading(title: str, entry: Entry) -> str:
+def page_heading(title: str, entry: Entry) -> str:
     began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.when))
     status = page.shown(entry.status)
     return (
@@ -120,13 +127,17 @@ def heading(title: str, entry: Entry) -> str:
     )
 
 
-def highlights(entry: Entry) -> list[tuple[str, str]]:
+def run_highlights(entry: Entry) -> list[tuple[str, str]]:
     """What a run came to, in a few figures."""
 
     values = entry.values
-    found = [(plots.in_words(name), f"{value:.4g}") for name, value in values.items() if is_figure(name, value)]
+    found = [
+        (recorded.column_in_words(name), f"{value:.4g}") for name, value in values.items() if is_figure(name, value)
+    ]
     if isinstance(values.get("objective"), int | float):
-        found.append((f"{plots.in_words(str(values.get('monitor')))}, best epoch", f"{values['objective']:.4g}"))
+        found.append(
+            (f"{recorded.column_in_words(str(values.get('monitor')))}, best epoch", f"{values['objective']:.4g}")
+        )
     found.append(("epochs", str(values.get("epochs") or 0)))
     if isinstance(values.get("seconds"), int | float):
         found.append(("time", format_seconds(values["seconds"])))
@@ -147,53 +158,55 @@ def best_row(finished: Sequence[Mapping[str, str]], monitor: str) -> Mapping[str
     return min(known, key=lambda row: sign * value_of(row["objective"]), default=None)
 
 
-def best_figures(finished: Sequence[Mapping[str, str]], monitor: str) -> list[tuple[str, str]]:
+def best_highlight(finished: Sequence[Mapping[str, str]], monitor: str) -> list[tuple[str, str]]:
     best = best_row(finished, monitor)
     return (
-        [(f"best {plots.in_words(monitor)}, job {best['job']}", f"{value_of(best['objective']):.4g}")] if best else []
+        [(f"best {recorded.column_in_words(monitor)}, job {best['job']}", f"{value_of(best['objective']):.4g}")]
+        if best
+        else []
     )
 
 
-def pictures(sweep: Path, keys: Sequence[str], finished: Sequence[Any]) -> list[Picture]:
+def sweep_plots(sweep: Path, keys: Sequence[str], finished: Sequence[Any]) -> list[Plot]:
     """The figures of a sweep: over its keys, what they weigh, how the results are spread, how they were learnt."""
 
     if not finished:
         return []
     several = [key for key in keys if not is_seed(key)]
     kinds = ["heatmap", "importance"] if len(several) > 1 else ["slice"] if several else []
-    found = [plots.of_a_sweep([sweep], kind) for kind in [*kinds, "distribution"]]
+    found = [recorded.sweep_plot([sweep], kind) for kind in [*kinds, "distribution"]]
     try:
-        return [*found, plots.curves(sweep)]
+        return [*found, recorded.sweep_curves(sweep)]
     except InputError:  # no job has its metrics.csv
         return found
 
 
-def inside(sweep: Path, row: Mapping[str, str]) -> Path | None:
+def job_directory(sweep: Path, row: Mapping[str, str]) -> Path | None:
     """The directory of a job; None if the table leads elsewhere, or it is gone."""
     place = Path(row.get("directory") or row["job"])
     safe = not place.is_absolute() and ".." not in place.parts
     return sweep / place if safe and (sweep / place / ".hydra").is_dir() and not (sweep / place).is_symlink() else None
 
 
-def told(settings: Mapping[str, Any]) -> dict[str, Any]:
+def known_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that say something: none of Hydra's own, nor what is not set; for another key's name its value."""
     named = {key: NAMES_A_KEY.fullmatch(str(value)) for key, value in settings.items()}
     values = {key: settings.get(found[1]) if (found := named[key]) else value for key, value in settings.items()}
     return {key: value for key, value in values.items() if not key.startswith("hydra") and value not in (None, "null")}
 
 
-def number(value: Any) -> str:
+def cell_text(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else "" if value is None else str(value)
 
 
-def figure(folded: Folded, metric: str, monitor: str) -> str:
+def mean_with_interval(folded: Folded, metric: str, monitor: str) -> str:
     """A metric's mean with its interval."""
     name = (monitor if metric == "objective" else metric).partition("_")[2]
     return format_interval(name, folded.mean[metric], folded.half_width[metric], ascii_only=False)
 
 
-def short(text: str | None) -> str:
-    """A cell of sweep.csv with six digits, where it is a number with more."""
+def rounded_cell(text: str | None) -> str:
+    """A cell of sweep.csv with six digits, where it is a cell_text with more."""
     try:
         return f"{float(text):.6g}" if text and len(text) > 7 else text or ""
     except ValueError:

@@ -1,4 +1,4 @@
-"""A picture as a PNG or an SVG file, drawn by matplotlib."""
+"""Draws a plot with matplotlib, as the content of a PNG or SVG file."""
 
 import io
 import warnings
@@ -10,23 +10,35 @@ import numpy as np
 
 from ch12cli.errors import InputError
 from ch12cli.plots.colours import LINES
-from ch12cli.plots.matplotlib_axes import HEIGHT, WIDTH, label, plain
-from ch12cli.plots.matplotlib_grid import draw_grid
-from ch12cli.plots.plot import SERIES, Axis, Bars, Field, Grid, Histogram, Line, Lines, Panel, Picture
+from ch12cli.plots.plot import SERIES, Axis, Bars, Field, Grid, Histogram, Line, Lines, Panel, Plot
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+from typing import TYPE_CHECKING
+
+from ch12cli.files.untrusted_text import escape_controls
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+from typing import TYPE_CHECKING
+
+from ch12cli.plots.colours import ink, shade
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
 DPI = 200
 LETTER, SAMPLE, ROW = 0.085, 0.8, 0.27  # inches of a legend: of a letter, of what stands before the name, of a row
 NOTE, LETTERS = 0.22, 13  # inches of a line of notes, and letters of it in an inch
-LARGEST = 1e300
+MAX_VALUE = 1e300  # larger values break an axis of matplotlib
 MANY = 2000  # dots, from which they are an image within an SVG
-FORMATS = ("png", "svg")
 GREY = "#808080"
 FOREGROUNDS = ("axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
-FOREGROUND = "#010203"  # where the colour of the text belongs, in a themed picture
+FOREGROUND = "#010203"  # where the colour of the text belongs, in a themed plot
 MARKERS = "os^DvPX*"
 DASHES: tuple[Any, ...] = ("solid", (0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1.5, 2)))  # told apart without colour too
 STYLE: dict[Any, Any] = {
@@ -38,12 +50,16 @@ STYLE: dict[Any, Any] = {
     "axes.spines.right": False,
     "axes.axisbelow": True,
     "svg.fonttype": "none",  # letters stay letters: they can be searched, and are small
-    "svg.hashsalt": "ch12",  # the same picture is the same file
+    "svg.hashsalt": "ch12",  # the same plot is the same file
 }
 
 
-def render(picture: Picture, form: str, *, themed: bool = False) -> bytes:
-    """The picture as the content of a file. form: png or svg. InputError if matplotlib is not there.
+WIDTH, HEIGHT = 6.4, 4.8  # inches of a panel
+MIN_FONT, MAX_FONT = 5.5, 13.0  # points: the smallest that is readable, the largest in a cell
+
+
+def render(plot: Plot, form: str, *, themed: bool = False) -> bytes:
+    """The plot as the content of a file. form: png or svg. InputError if matplotlib is not there.
 
     themed: without a background, and FOREGROUND for what is black, so that a page may give both colours of its own.
     """
@@ -60,20 +76,20 @@ def render(picture: Picture, form: str, *, themed: bool = False) -> bytes:
         style |= dict.fromkeys((*FOREGROUNDS, "text.color"), FOREGROUND)
     with warnings.catch_warnings(), matplotlib.rc_context(style):
         warnings.simplefilter("ignore")  # of letters that its font does not have, and of the largest floats
-        width = WIDTH * max(1, len(picture.panels))
+        width = WIDTH * max(1, len(plot.panels))
         figure = Figure(figsize=(width, HEIGHT), layout="constrained")
-        figure.suptitle(plain(picture.title), fontsize=15, fontweight="bold", wrap=True)
-        for place, panel in enumerate(picture.panels):
-            draw(figure.add_subplot(1, len(picture.panels), place + 1), panel, figure)
-        notes = [line for note in (*picture.notes, *picture.legend) for line in wrap(note, int(LETTERS * width))]
-        add_below(figure, "\n".join(map(plain, notes)))
+        figure.suptitle(plain(plot.title), fontsize=15, fontweight="bold", wrap=True)
+        for place, panel in enumerate(plot.panels):
+            _draw_panel(figure.add_subplot(1, len(plot.panels), place + 1), panel, figure)
+        notes = [line for note in (*plot.notes, *plot.legend) for line in wrap(note, int(LETTERS * width))]
+        _add_legend(figure, "\n".join(map(plain, notes)))
         content = io.BytesIO()
         metadata = {"Date": None} if form == "svg" else {"Software": None}
         figure.savefig(content, format=form, dpi=DPI, metadata=metadata, transparent=themed)
     return content.getvalue()
 
 
-def add_below(figure: "Figure", notes: str) -> None:
+def _add_legend(figure: "Figure", notes: str) -> None:
     """The legend of all panels and the notes, below the panels, where they cover nothing; the figure becomes higher by
     as much as they take."""
     named: dict[str, Any] = {}
@@ -93,28 +109,28 @@ def add_below(figure: "Figure", notes: str) -> None:
         figure.legend(named.values(), named.keys(), ncols=columns, frameon=False, **options)
 
 
-def draw(axes: "Axes", panel: Panel, figure: "Figure") -> None:
+def _draw_panel(axes: "Axes", panel: Panel, figure: "Figure") -> None:
     if isinstance(panel, Lines):
-        draw_lines(axes, panel)
+        _draw_lines(axes, panel)
     elif isinstance(panel, Grid):
-        draw_grid(axes, panel)
+        _draw_grid(axes, panel)
     elif isinstance(panel, Bars):
-        draw_bars(axes, panel)
+        _draw_bars(axes, panel)
     elif isinstance(panel, Histogram):
-        draw_histogram(axes, panel)
+        _draw_histogram(axes, panel)
     else:
-        draw_field(axes, panel)
+        _draw_field(axes, panel)
 
 
-def draw_lines(axes: "Axes", panel: Lines) -> None:
-    label(axes, panel.x, panel.y)
+def _draw_lines(axes: "Axes", panel: Lines) -> None:
+    label_axes(axes, panel.x, panel.y)
     axes.grid(alpha=0.3)
     for line in panel.lines:
         if line.faint:
             axes.plot(
                 line.x, line.y, ".", color=GREY, alpha=0.35, markersize=5, zorder=1, rasterized=len(line.x) > MANY
             )
-    named = [drawable(line) for line in panel.lines if not line.faint]
+    named = [_clipped(line) for line in panel.lines if not line.faint]
     for number, line in enumerate(named):
         colour = LINES[number % SERIES]
         name = plain(line.name) or None
@@ -133,14 +149,14 @@ def draw_lines(axes: "Axes", panel: Lines) -> None:
                 axes.errorbar(line.x, line.y, yerr=reach, fmt="o", color=colour, capsize=4, linewidth=2, label=name)
 
 
-def drawable(line: Line) -> Line:
+def _clipped(line: Line) -> Line:
     """The line without the largest floats, of which matplotlib cannot make an axis."""
-    y, low, high = (None if v is None else np.clip(v, -LARGEST, LARGEST) for v in (line.y, line.low, line.high))
+    y, low, high = (None if v is None else np.clip(v, -MAX_VALUE, MAX_VALUE) for v in (line.y, line.low, line.high))
     assert y is not None
     return replace(line, y=y, low=low, high=high)
 
 
-def draw_bars(axes: "Axes", panel: Bars) -> None:
+def _draw_bars(axes: "Axes", panel: Bars) -> None:
     places = np.arange(len(panel.names))
     colours = [GREY if name in panel.plain else LINES[0] for name in panel.names]
     axes.barh(places, panel.values, color=colours, height=0.7)
@@ -155,15 +171,15 @@ def draw_bars(axes: "Axes", panel: Bars) -> None:
     axes.set_xlabel(plain(panel.label))
 
 
-def draw_histogram(axes: "Axes", panel: Histogram) -> None:
+def _draw_histogram(axes: "Axes", panel: Histogram) -> None:
     axes.bar(panel.edges[:-1], panel.counts, np.diff(panel.edges) * 0.96, align="edge", color=LINES[0])
     for number, (name, value) in enumerate(panel.marks):
         colour, style = LINES[(number + 1) % SERIES], DASHES[(number + 1) % len(DASHES)]
         axes.axvline(value, color=colour, linestyle=style, linewidth=2, label=f"{name} {value:.4g}")
-    label(axes, panel.x, Axis(panel.label, whole=True))
+    label_axes(axes, panel.x, Axis(panel.label, whole=True))
 
 
-def draw_field(axes: "Axes", panel: Field) -> None:
+def _draw_field(axes: "Axes", panel: Field) -> None:
     from matplotlib.colors import to_rgb
 
     extent = (*panel.x_range, *panel.y_range)
@@ -193,4 +209,99 @@ def draw_field(axes: "Axes", panel: Field) -> None:
             )
     axes.set_xlim(panel.x_range)
     axes.set_ylim(panel.y_range)
-    label(axes, panel.x, panel.y)
+    label_axes(axes, panel.x, panel.y)
+
+
+def label_axes(axes: "Axes", x: Axis, y: Axis) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_xlabel(plain(x.label))
+    axes.set_ylabel(plain(y.label))
+    if x.log:
+        axes.set_xscale("log")
+    if y.log:
+        axes.set_yscale("log")
+    for whole, side in ((x.whole, axes.xaxis), (y.whole, axes.yaxis)):
+        if whole:
+            side.set_major_locator(MaxNLocator("auto", integer=True))
+    if x.names is not None:
+        axes.set_xticks(
+            range(len(x.names)), [plain(name) for name in x.names], rotation=0 if _fit_beside(x.names) else 45
+        )
+
+
+def _fit_beside(names: tuple[str, ...]) -> bool:
+    """Whether the names have room beside each other."""
+    return max(map(len, names), default=0) * len(names) < 45
+
+
+def plain(text: str) -> str:
+    """A text as it is: matplotlib would read what stands between dollar signs as mathematics. Control characters, and
+    what UTF-8 has no bytes for, as escapes."""
+    return escape_controls(text).replace("$", r"\$")
+
+
+def _draw_grid(axes: "Axes", panel: Grid) -> None:
+    rows, columns = panel.values.shape
+    shaded = panel.shaded
+    size, (across, down) = size_of_texts(panel), size_of_cells(panel)
+    for row in range(rows):
+        for column in range(columns):
+            share = float(shaded[row, column])
+            colour = shade(share) if share == share else "#d9d9d9"
+            axes.add_patch(_patch(column, row, colour))
+            best = (row, column) in panel.best
+            text = plain(panel.texts[row][column]) + ("*" if best else "") if size >= MIN_FONT else "*" * best
+            weight = "bold" if best else "normal"
+            letters: dict[str, Any] = {
+                "color": ink(colour),
+                "fontsize": size if size >= MIN_FONT else down,
+                "fontweight": weight,
+            }
+            axes.text(column, row, text, ha="center", va="center", **letters)
+    axes.set_xlim(-0.5, columns - 0.5)
+    axes.set_ylim(rows - 0.5, -0.5)
+    label_axes(axes, panel.columns, panel.rows)
+    axes.set_yticks(range(rows), [plain(name) for name in panel.rows.names or ()])
+    axes.tick_params("x", length=0, labelsize=min(MAX_FONT, 0.75 * across))
+    axes.tick_params("y", length=0, labelsize=min(MAX_FONT, 0.9 * down))
+    axes.spines[:].set_visible(False)
+    axes.set_title(plain(panel.scale) + (" (* the best)" if panel.best else ""))
+    if size < MIN_FONT:
+        _add_colour_bar(axes, panel)
+
+
+def size_of_texts(panel: Grid) -> float:
+    """Points of letters of which the longest number fits into its cell."""
+    across, down = size_of_cells(panel)
+    longest = 1 + max([1, *(len(text) for row in panel.texts for text in row)])  # 1: of the star
+    return min(MAX_FONT, across / (0.62 * longest), 0.7 * down)
+
+
+def size_of_cells(panel: Grid) -> tuple[float, float]:
+    """Points of a cell, about: across and down."""
+    rows, columns = panel.values.shape
+    return 0.75 * WIDTH * 72 / max(1, columns), 0.6 * HEIGHT * 72 / max(1, rows)
+
+
+def _add_colour_bar(axes: "Axes", panel: Grid) -> None:
+    """A bar that says which number has which colour."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import ListedColormap, LogNorm, Normalize
+
+    finite = np.isfinite(panel.values)
+    values, shown = panel.values[finite], panel.shaded[finite]
+    low, high = float(values.min()), float(values.max())
+    if low == high:
+        return
+    spans = [Normalize(low, high), *([LogNorm(low, high)] if low > 0 else [])]
+    # else a share of its own, as of the rows of a class
+    span = next((each for each in spans if np.allclose(each(values), shown)), Normalize(0.0, 1.0))
+    colours = ListedColormap([shade(share) for share in np.linspace(0, 1, 256).tolist()])
+    axes.figure.colorbar(ScalarMappable(span, colours), ax=axes)
+
+
+def _patch(column: int, row: int, colour: str) -> Any:
+    from matplotlib.patches import Rectangle
+
+    return Rectangle((column - 0.48, row - 0.48), 0.96, 0.96, facecolor=colour, linewidth=0)

@@ -1,0 +1,152 @@
+"""Plots made from the files that runs and sweeps have written."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ch12cli.catalogue.comparison import alike, as_records, read_compared
+from ch12cli.catalogue.formatting import short_names
+from ch12cli.catalogue.names import OUTPUTS
+from ch12cli.catalogue.summary import Record, fold, is_seed, overrides, varying
+from ch12cli.catalogue.sweep_jobs import monitor_of, read_jobs
+from ch12cli.errors import InputError
+from ch12cli.files.hydra_folder import read_keys
+from ch12cli.files.metrics_csv import read_metrics
+from ch12cli.files.objective import minimised
+from ch12cli.files.run_directory import HYDRA, METRICS
+from ch12cli.files.sweep_csv import is_sweep
+from ch12cli.files.untrusted_text import escape_controls
+from ch12cli.plots.curves import PART_NAMES, EpochRows, learning_curves
+from ch12cli.plots.plot import SERIES, Plot
+from ch12cli.plots.sweeps import distribution, heatmap, importance, results_of, slices
+
+MAX_NAME = 40  # characters of a line's values; beyond that, the run's own name is shorter
+METRIC_NAMES = {"r2": "R²"}
+
+CurveGroups = dict[tuple[tuple[str, str], ...], list[EpochRows]]  # (key, value) pairs -> curves of the runs with them
+
+
+def default_kind(sweep: Path) -> str:
+    """The kind of plot that suits a sweep: by how many keys differ between its jobs."""
+    keys = [key for key in varying(read_jobs(sweep)) if not is_seed(key)]
+    return ("distribution", "slice")[len(keys)] if len(keys) < 2 else "heatmap"
+
+
+def sweep_plot(
+    paths: Sequence[Path], kind: str, *, metric: str | None = None, x: str | None = None, y: str | None = None
+) -> Plot:
+    """A heat map, slice, importance or distribution of the jobs of a sweep, or of several runs."""
+    rows, monitor, name = records_of(paths)
+    column = metric or "objective"
+    label = column_in_words(monitor if column == "objective" else column)
+    minimise = minimised(monitor if column == "objective" else column)
+    results = results_of(rows, metric=column, label=label, minimise=minimise)
+    if kind == "heatmap":
+        return heatmap(results, title=f"{name}: {label} by two keys", x=x, y=y)
+    if kind == "slice":
+        return slices(results, title=f"{name}: {label} by one key", x=x)
+    if kind == "importance":
+        return importance(results, title=f"{name}: what {label} depends on")
+    return distribution(results, title=f"{name}: {label} of {len(results.values)} runs")
+
+
+def records_of(paths: Sequence[Path], *, comparable: bool = True) -> tuple[list[Record], str, str]:
+    """The rows of a sweep, or of several runs in the same form; the objective's metric; a name for them.
+
+    comparable: InputError if the objectives of the runs are of different metrics or data.
+    """
+    if len(paths) == 1 and is_sweep(paths[0]):
+        rows: list[Record] = list(read_jobs(paths[0]))
+        return rows, monitor_of(paths[0], rows) or "valid_loss", run_name(paths[0])
+    runs = [read_compared(path) for path in paths]
+    if comparable and not alike(runs):
+        raise InputError(f"{runs[0].name}: the runs differ in their metric or their data; plot them with --kind curve")
+    return as_records(runs), str(runs[0].results.get("monitor") or "valid_loss"), f"{len(runs)} runs"
+
+
+def column_in_words(column: str) -> str:
+    """A column in words: `validation loss` for valid_loss."""
+    part, _, metric = column.partition("_")
+    parts = {**PART_NAMES, "test": "test"}
+    return f"{parts[part]} {METRIC_NAMES.get(metric, metric)}" if part in parts and metric else column
+
+
+def run_name(path: Path) -> str:
+    """The path of a run or a sweep without `outputs/`."""
+    return escape_controls(str(path).removeprefix(f"{OUTPUTS}/"))
+
+
+def subject(path: Path) -> str:
+    """The data set and the model of a run, as in `iris, mlp`; the run's name if they are unknown."""
+    keys = read_keys(path / HYDRA)
+    known = [str(keys[key]) for key in ("dataset", "model") if keys.get(key) not in (None, "null")]
+    return escape_controls(", ".join(known)) if known else run_name(path)
+
+
+def sweep_curves(sweep: Path, *, metric: str | None = None) -> Plot:
+    """The learning curves of a sweep: mean and band over the seeds of each combination, the best ones if many."""
+    rows, monitor, name = records_of([sweep])
+    keys = [key for key in varying(rows) if not is_seed(key)]
+    found = fold(rows, keys, minimise=minimised(monitor))
+    groups: CurveGroups = {tuple(folded.values.items()): [] for folded in found[:SERIES]}
+    for row in rows:
+        values = overrides(row)
+        group = groups.get(tuple((key, values.get(key, "")) for key in keys))
+        directory = Path(row.get("directory") or row["job"])
+        if group is not None and not directory.is_absolute() and ".." not in directory.parts:
+            group.append(readable_metrics(sweep / directory))
+    plot = learning_curves(labelled_groups(groups), title=f"{name}: learning curves", metric=metric)
+    if len(found) > SERIES:
+        first, *others = groups
+        common = ", ".join(f"{key}={value}" for key, value in first if all((key, value) in group for group in others))
+        shared = f"; all of them with {escape_controls(common)}" if common else ""
+        plot.notes.append(f"The best {SERIES} of {len(found)} combinations{shared}.")
+    return plot
+
+
+def run_curves(paths: Sequence[Path], metric: str | None) -> Plot:
+    """The learning curves of one run, or of several, each labelled with what differs."""
+    for path in paths:
+        if not path.is_dir():
+            raise InputError(f"{path}: is a file; name the directory of a run")
+    if len(paths) == 1:
+        curve = read_metrics(paths[0] / METRICS)
+        return learning_curves([("", [curve])], title=f"{subject(paths[0])}: learning curves", metric=metric)
+    rows, _, _ = records_of(paths, comparable=False)
+    changes = [overrides(row) for row in rows]
+    title = f"Learning curves of {len(paths)} runs"
+    if len(paths) <= SERIES:
+        labels = labels_of(changes)
+        if len(set(labels)) < len(labels) or not all(labels) or max(map(len, labels)) > MAX_NAME:
+            labels = [run_name(path) for path in paths]
+        single = [(label, [read_metrics(path / METRICS)]) for label, path in zip(labels, paths, strict=True)]
+        return learning_curves(single, title=title, metric=metric)
+    groups: CurveGroups = {}  # too many lines to tell apart: runs that differ only in the seed become one line
+    for change, path in zip(changes, paths, strict=True):
+        values = tuple((key, value) for key, value in change.items() if not is_seed(key))
+        groups.setdefault(values, []).append(read_metrics(path / METRICS))
+    return learning_curves(labelled_groups(groups), title=title, metric=metric)
+
+
+def labelled_groups(groups: CurveGroups) -> list[tuple[str, list[EpochRows]]]:
+    """Each group of runs with its label."""
+    return list(zip(labels_of([dict(values) for values in groups]), groups.values(), strict=True))
+
+
+def readable_metrics(path: Path) -> list[dict[str, float]]:
+    """The rows of a job's metrics.csv; none if the file is damaged, so that the other jobs are still plotted."""
+    try:
+        return read_metrics(path / METRICS)
+    except InputError:
+        return []
+
+
+def labels_of(changes: Sequence[Mapping[str, str]]) -> list[str]:
+    """A label for each line: the values in which it differs from the others, as `lr=0.1, width=8`."""
+    keys = list(dict.fromkeys(key for change in changes for key in change))
+    if len(changes) > 1:
+        keys = [key for key in keys if len({change.get(key, "") for change in changes}) > 1]
+    names = dict(zip(keys, short_names(keys), strict=True))
+    labels = (
+        ", ".join(f"{name}={change[key]}" for key, name in names.items() if change.get(key)) for change in changes
+    )
+    return [escape_controls(label) or "all" for label in labels]

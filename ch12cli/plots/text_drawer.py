@@ -1,0 +1,351 @@
+"""Draws a plot as styled lines of text for a terminal; it reads without colour too."""
+
+import textwrap
+from collections.abc import Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+import numpy as np
+
+from ch12cli.plots.colours import TERMINAL, ink, shade
+from ch12cli.plots.plot import Axis, Bars, Field, Grid, Histogram, Line, Lines, Panel, Plot, Span, Values, thinned
+from ch12cli.plots.scale import Scale, tick_texts
+from ch12cli.plots.text_curve import ASCII, ASCII_MARKS, BRAILLE, DOTS, PATTERNS, UNICODE, Charset, dots_of
+
+MIN_WIDTH, MIN_ROWS = 40, 6  # characters, and lines of a drawing without its axes
+MAX_WIDTH, MAX_ROWS = 120, 20
+SHADES, ASCII_SHADES = " ░▒▓█", " .:-=+*#%@"
+REGIONS, ASCII_REGIONS = "·░ ▒:▓", ". :-~^"  # of classes
+BLOCKS = " ▁▂▃▄▅▆▇█"
+PLAIN = str.maketrans({"±": "+-", "×": "x", "…": "...", "²": "2", "–": "-", "→": "->"})
+
+
+MAX_LABEL = 12  # characters beside the y axis, at most
+TICK_ROWS = 3  # lines from one label of the y axis to the next, about
+TICK_COLUMNS = 12  # characters from one label of the x axis to the next, about
+SAMPLE = 5  # characters of a line in the _legend_text
+BANDS = 3  # lines up to which their bands are shown: more would hide each other
+BAND, ASCII_BAND = "░", ":"
+DOT, ASCII_DOT = "•", "o"
+FAINT, ASCII_FAINT = "·", "."
+
+Cell = tuple[int, str | None, int | None]  # braille dots, a character instead of them, the number of the line
+Cells = dict[tuple[int, int], Cell]  # by (row, column)
+
+
+class Frame(NamedTuple):
+    """Axes around (rows, columns) characters. labels: of rows, all `gutter` wide or less."""
+
+    x: Axis
+    y: Axis
+    x_scale: Scale
+    y_scale: Scale
+    rows: int
+    columns: int
+    gutter: int
+    labels: dict[int, str]
+    charset: Charset
+
+
+def draw_text(plot: Plot, *, width: int, height: int, ascii_only: bool = False) -> list[list[Span]]:
+    """The plot in lines, none wider than `width` (40 at least). height: lines that a panel may take, about."""
+    width = min(MAX_WIDTH, max(MIN_WIDTH, width))
+    rows = min(MAX_ROWS, max(MIN_ROWS, height - 6))  # 6: title, axes, _legend_text
+    lines: list[list[Span]] = [[(text, "bold")] for text in textwrap.wrap(plot.title, width)]
+    for panel in plot.panels:
+        lines += [[], *_panel_text(panel, width=width, rows=rows, ascii_only=ascii_only)]
+    notes: list[list[Span]] = [[(text, "dim")] for note in plot.notes for text in textwrap.wrap(note, width)]
+    lines += [[], *notes] if notes else []
+    if ascii_only:
+        lines = [[(text.translate(PLAIN), style) for text, style in line] for line in lines]
+    return lines
+
+
+def _panel_text(panel: Panel, *, width: int, rows: int, ascii_only: bool) -> list[list[Span]]:
+    if isinstance(panel, Lines):
+        return _lines_text(panel, width=width, rows=rows, ascii_only=ascii_only)
+    if isinstance(panel, Grid):
+        return _grid_text(panel, width=width, ascii_only=ascii_only)
+    if isinstance(panel, Bars):
+        return _bars_text(panel, width=width, ascii_only=ascii_only)
+    if isinstance(panel, Histogram):
+        return _histogram_text(panel, width=width, rows=rows, ascii_only=ascii_only)
+    return _field_text(panel, width=width, rows=rows, ascii_only=ascii_only)
+
+
+def _grid_text(panel: Grid, *, width: int, ascii_only: bool) -> list[list[Span]]:
+    """The cells with their numbers on their colours; where there is no room for numbers, shades alone."""
+    names, labels = panel.rows.names or (), panel.columns.names or ()
+    texts = [list(row) for row in panel.texts]
+    for row, column in panel.best:
+        texts[row][column] += "*"
+    gutter = min(max([len(panel.rows.label), *map(len, names)]), width // 3)
+    room = (width - gutter - 1) // max(1, len(labels))
+    widest = max([*(len(text) for row in texts for text in row), *map(len, labels)], default=1)
+    size = min(room, widest + 2)
+    with_texts = size > max((len(text) for row in texts for text in row), default=0)
+    size = size if with_texts else max(1, min(room, 4))
+    head: list[Span] = [(f"{panel.rows.label[:gutter]:<{gutter}} ", "dim")]
+    lines: list[list[Span]] = [[(" " * (gutter + 1) + panel.columns.label[: width - gutter - 1], "dim")]]
+    lines.append([*head, ("".join(f"{label[: size - 1]:>{size}}" for label in labels), "dim")])
+    shades = ASCII_SHADES if ascii_only else SHADES
+    for name, cells, colours in zip(names, texts, panel.shaded.tolist(), strict=True):
+        line: list[Span] = [(f"{name[:gutter]:>{gutter}} ", "dim")]
+        for text, share in zip(cells, colours, strict=True):
+            colour = shade(share) if share == share else None
+            if with_texts:
+                line.append((f"{text:>{size - 1}} ", f"{ink(colour)} on {colour}" if colour else "dim"))
+            else:
+                mark = shades[min(len(shades) - 1, int(share * len(shades)))] if colour else "x"
+                line.append((mark * size, colour))
+        lines.append(line)
+    best = "; * the best" if panel.best and with_texts else ""
+    scale = panel.scale if with_texts else f"{panel.scale}: from '{shades[0]}' (low) to '{shades[-1]}' (high)"
+    return [*lines, [(f"{'':{gutter}} {scale}{best}"[:width], "dim")]]
+
+
+def _bars_text(panel: Bars, *, width: int, ascii_only: bool) -> list[list[Span]]:
+    gutter = min(max(map(len, panel.names), default=0), width // 3)
+    room = max(4, width - gutter - 3 - max(map(len, panel.texts), default=0))
+    longest = max([float(value) for value in panel.values if value > 0], default=1.0)
+    lines: list[list[Span]] = []
+    for name, value, text in zip(panel.names, panel.values.tolist(), panel.texts, strict=True):
+        eighths = round(max(value, 0.0) / longest * room * 8)
+        bar = "#" * round(eighths / 8) if ascii_only else "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
+        style = "dim" if name in panel.plain else TERMINAL[0]
+        lines.append([(f"{name[:gutter]:>{gutter}}  ", None), (bar, style), (f" {text}", None)])
+    return [*lines, [(f"{'':{gutter}}  {panel.label}"[:width], "dim")]]
+
+
+def _histogram_text(panel: Histogram, *, width: int, rows: int, ascii_only: bool) -> list[list[Span]]:
+    counts = panel.counts.tolist()
+    highest = max([1, *counts])
+    x_scale = Scale(float(panel.edges[0]), float(panel.edges[-1]), panel.x.log)
+    y_scale, y = Scale(0.0, float(highest)), Axis(panel.label, whole=True)
+    frame = _frame_around(panel.x, y, x_scale, y_scale, width=width, rows=rows, ascii_only=ascii_only)
+    places = x_scale.at((np.arange(frame.columns) + 0.5) / frame.columns)
+    bins = np.clip(np.searchsorted(panel.edges, places, side="right") - 1, 0, len(counts) - 1)
+    body: list[list[Span]] = []
+    for row in range(rows):
+        line: list[Span] = []
+        for number in bins.tolist():
+            full = counts[number] / highest * rows - (rows - 1 - row)
+            level = min(8, max(0, round(full * 8)))
+            level = max(level, 1) if counts[number] and row == rows - 1 else level
+            mark = ("#" if level >= 4 or (level and row == rows - 1) else " ") if ascii_only else BLOCKS[level]
+            line.append((mark, TERMINAL[0] if mark != " " else None))
+        body.append(_merge_spans(line))
+    marks = "  ".join(f"{name} {value:.4g}" for name, value in panel.marks)
+    return [*_add_axes(frame, body), [(f"{'':{frame.gutter}}  {marks}"[:width], None)]]
+
+
+def _field_text(panel: Field, *, width: int, rows: int, ascii_only: bool) -> list[list[Span]]:
+    """Each class's region in its own shade, and the rows of the data on it as marks."""
+    regions = ASCII_REGIONS if ascii_only else REGIONS
+    x_scale, y_scale = Scale(*panel.x_range), Scale(*panel.y_range)
+    frame = _frame_around(panel.x, panel.y, x_scale, y_scale, width=width, rows=rows, ascii_only=ascii_only)
+    m = len(panel.found)
+    across = ((np.arange(frame.columns) + 0.5) / frame.columns * m).astype(int)
+    down = ((np.arange(rows)[::-1] + 0.5) / rows * m).astype(int)
+    cells: list[list[Span]] = [
+        [(regions[c % len(regions)], f"dim {TERMINAL[c % len(TERMINAL)]}") for c in panel.found[row][across].tolist()]
+        for row in down.tolist()
+    ]
+    for _, xs, ys, classes in panel.points:
+        columns = np.nan_to_num(x_scale.share(xs) * (frame.columns - 1), nan=-1).round().astype(int)
+        lines = np.nan_to_num((1 - y_scale.share(ys)) * (rows - 1), nan=-1).round().astype(int)
+        for column, row, c in zip(columns.tolist(), lines.tolist(), classes.tolist(), strict=True):
+            if 0 <= column < frame.columns and 0 <= row < rows:
+                cells[row][column] = (_mark(c), f"bold {TERMINAL[c % len(TERMINAL)]}")
+    key: list[Span] = []
+    for c, name in enumerate(panel.names):
+        style = TERMINAL[c % len(TERMINAL)]
+        key += [("  ", None), (_mark(c) + regions[c % len(regions)] * 2, style), (f" {name[:20]}", None)]
+    return [*_add_axes(frame, [_merge_spans(line) for line in cells]), key]
+
+
+def _mark(number: int) -> str:
+    return ASCII_MARKS[(number + 1) % len(ASCII_MARKS)]  # o, +, x, …
+
+
+def _lines_text(panel: Lines, *, width: int, rows: int, ascii_only: bool) -> list[list[Span]]:
+    """The panel in lines of text, none wider than `width`; rows: of the drawing without its axes."""
+    x_scale = Scale.over([line.x for line in panel.lines], panel.x)
+    heights = [v for line in panel.lines for v in (line.y, line.low, line.high) if v is not None]
+    y_scale = Scale.over(heights, panel.y)
+    frame = _frame_around(panel.x, panel.y, x_scale, y_scale, width=width, rows=rows, ascii_only=ascii_only)
+    cells: Cells = {}
+    named = [line for line in panel.lines if not line.faint]
+    for line in (line for line in panel.lines if line.faint):
+        _add_marks(cells, line, frame, number=None, mark=ASCII_FAINT if ascii_only else FAINT)
+    if len(named) <= BANDS:
+        for number, line in enumerate(named):
+            _add_band(cells, line, frame, number)
+    for number, line in enumerate(named):
+        if line.joined:
+            _add_line(cells, thinned(line, frame.columns * frame.charset.dots_x), frame, number)
+        else:
+            mark = ASCII_MARKS[number % len(ASCII_MARKS)] if ascii_only else DOT
+            _add_marks(cells, line, frame, number=number, mark=mark)
+    body = [_row_text(cells, row, frame) for row in range(frame.rows)]
+    return _add_axes(frame, body) + _legend_text(named, width=width, ascii_only=ascii_only)
+
+
+def _grid_points(frame: Frame, x: Values, y: Values, *, dots_x: int, dots_y: int) -> list[tuple[int, int] | None]:
+    """Where points lie on a grid of dots, (0, 0) at the top left; None for those that are nowhere."""
+    across = frame.x_scale.share(x) * (frame.columns * dots_x - 1)
+    down = (1 - frame.y_scale.share(y)) * (frame.rows * dots_y - 1)
+    inside = np.isfinite(across) & np.isfinite(down)
+    return [
+        (round(a), round(b)) if good else None
+        for a, b, good in zip(across.tolist(), down.tolist(), inside.tolist(), strict=True)
+    ]
+
+
+def _add_band(cells: Cells, line: Line, frame: Frame, number: int) -> None:
+    if line.low is None or line.high is None:
+        return
+    mark = ASCII_BAND if frame.charset is ASCII else BAND
+    if not line.joined:
+        columns: Values = line.x
+        low, high = line.low, line.high
+    else:
+        order = np.argsort(line.x)
+        columns = frame.x_scale.at((np.arange(frame.columns) + 0.5) / frame.columns)
+        columns = columns[(columns >= line.x.min()) & (columns <= line.x.max())] if len(line.x) else columns[:0]
+        low, high = (np.interp(columns, line.x[order], edge[order]) for edge in (line.low, line.high))
+    edges = [_grid_points(frame, columns, edge, dots_x=1, dots_y=1) for edge in (low, high)]
+    for bottom, top in zip(*edges, strict=True):
+        if bottom is not None and top is not None:
+            for row in range(top[1], bottom[1] + 1):
+                cells.setdefault((row, top[0]), (0, mark, number))
+
+
+def _add_marks(cells: Cells, line: Line, frame: Frame, *, number: int | None, mark: str) -> None:
+    for place in _grid_points(frame, line.x, line.y, dots_x=1, dots_y=1):
+        if place is not None:
+            cells[place[1], place[0]] = (0, mark, number)
+
+
+def _add_line(cells: Cells, line: Line, frame: Frame, number: int) -> None:
+    charset = frame.charset
+    places = _grid_points(frame, line.x, line.y, dots_x=charset.dots_x, dots_y=charset.dots_y)
+    for x, y in dots_of(places, (1,) if charset is ASCII else PATTERNS[number % len(PATTERNS)]):
+        place = (y // charset.dots_y, x // charset.dots_x)
+        bits, mark, owner = cells.get(place, (0, None, number))
+        bit = DOTS[y % charset.dots_y][x % charset.dots_x]
+        if mark is not None:
+            bits, owner = 0, number
+        cells[place] = (
+            bits | bit,
+            None,
+            number if (place[1] + number) % 2 else owner,
+        )  # where lines meet they alternate
+
+
+def _row_text(cells: Cells, row: int, frame: Frame) -> list[Span]:
+    drawn: list[Span] = []
+    for column in range(frame.columns):
+        bits, mark, number = cells.get((row, column), (0, " ", None))
+        style = None if number is None else TERMINAL[number % len(TERMINAL)]
+        if mark in (BAND, ASCII_BAND):
+            style = f"dim {style}"
+        if mark is None:
+            assert number is not None
+            mark = ASCII_MARKS[number % len(ASCII_MARKS)] if frame.charset is ASCII else chr(BRAILLE + bits)
+        drawn.append((mark, style))
+    return _merge_spans(drawn)
+
+
+def _merge_spans(spans: list[Span]) -> list[Span]:
+    """Neighbours of one style in one piece, without blanks at the end."""
+    while spans and spans[-1] == (" ", None):
+        spans.pop()
+    return [("".join(text for text, _ in group), style) for style, group in groupby(spans, key=lambda span: span[1])]
+
+
+def _legend_text(lines: Sequence[Line], *, width: int, ascii_only: bool) -> list[list[Span]]:
+    """How each line is drawn, in as many lines as it takes; nothing for one without a name."""
+    found: list[list[Span]] = []
+    used = width
+    for number, line in enumerate(lines):
+        if not line.name:
+            continue
+        room = width - SAMPLE - 3  # 3: two blanks before, one after the sample
+        cut = line.name if len(line.name) <= room else line.name[: room - 1] + ("~" if ascii_only else "…")
+        if used + SAMPLE + 3 + len(cut) > width:
+            found.append([])
+            used = 0
+        style = TERMINAL[number % len(TERMINAL)]
+        found[-1] += [("  ", None), (_sample(line, number, ascii_only=ascii_only), style), (f" {cut}", None)]
+        used += SAMPLE + 3 + len(cut)
+    return found
+
+
+def _sample(line: Line, number: int, *, ascii_only: bool) -> str:
+    if ascii_only:
+        return (ASCII_MARKS[number % len(ASCII_MARKS)] * (SAMPLE if line.joined else 1)).rjust(SAMPLE)
+    if not line.joined:
+        return DOT.rjust(SAMPLE)
+    pattern = PATTERNS[number % len(PATTERNS)]
+    dots = [pattern[x % len(pattern)] for x in range(2 * SAMPLE)]
+    bits = [left * DOTS[1][0] + right * DOTS[1][1] for left, right in zip(dots[::2], dots[1::2], strict=True)]
+    return "".join(chr(BRAILLE + each) for each in bits)
+
+
+def _frame_around(
+    x: Axis, y: Axis, x_scale: Scale, y_scale: Scale, *, width: int, rows: int, ascii_only: bool
+) -> Frame:
+    """The axes of a drawing that takes `width` characters in all."""
+    ticks = _ticks_on(y_scale, y, max(2, rows // TICK_ROWS + 1))
+    labels: dict[int, str] = {}
+    for tick, text in zip(ticks, tick_texts(ticks), strict=True):
+        labels.setdefault(_row_index(y_scale, tick, rows), text[:MAX_LABEL])
+    gutter = max(map(len, labels.values()), default=0)
+    charset = ASCII if ascii_only else UNICODE
+    return Frame(x, y, x_scale, y_scale, rows, max(8, width - gutter - 2), gutter, labels, charset)
+
+
+def _ticks_on(scale: Scale, axis: Axis, most: int) -> list[float]:
+    """Round values, whole ones of what is counted."""
+    ticks = scale.ticks(most)
+    return [tick for tick in ticks if not axis.whole or abs(tick - round(tick)) < 1e-9]
+
+
+def _row_index(scale: Scale, value: float, rows: int) -> int:
+    return min(rows - 1, max(0, round((1 - float(scale.share(value))) * (rows - 1))))  # type: ignore[arg-type]
+
+
+def _add_axes(frame: Frame, body: list[list[Span]]) -> list[list[Span]]:
+    """The drawing's own lines, one a row, between the y axis and, below them, the x axis."""
+    charset = frame.charset
+    lines: list[list[Span]] = [[(f"{'':{frame.gutter}}  {frame.y.label[: frame.columns]}", "dim")]]
+    for row, spans in enumerate(body):
+        label = frame.labels.get(row)
+        side = f"{label or '':>{frame.gutter}} {charset.axis if label is None else charset.tick}"
+        lines.append([(side, "dim"), *spans])
+    return lines + _x_axis_text(frame)
+
+
+def _x_axis_text(frame: Frame) -> list[list[Span]]:
+    """The line under the drawing, its labels, none of which touch, and what it shows."""
+    scale, columns = frame.x_scale, frame.columns
+    if frame.x.names is None:
+        ticks = _ticks_on(scale, frame.x, max(2, columns // TICK_COLUMNS))
+        texts = tick_texts(ticks)
+    else:
+        ticks, texts = [float(place) for place in range(len(frame.x.names))], list(frame.x.names)
+    floor, labels = [frame.charset.floor] * columns, ""
+    for tick, text in zip(ticks, texts, strict=True):
+        column = min(columns - 1, max(0, round(float(scale.share(tick)) * (columns - 1))))  # type: ignore[arg-type]
+        start = max(0, min(column - len(text) // 2, columns - len(text)))
+        if start >= len(labels) + bool(labels) and start + len(text) <= columns:
+            labels = f"{labels:<{start}}{text}"
+            floor[column] = frame.charset.mark
+    label = frame.x.label[:columns]
+    indent = " " * (frame.gutter + 1)
+    return [
+        [(f"{indent}{frame.charset.corner}{''.join(floor)}", "dim")],
+        [(f"{indent} {labels}", "dim")],
+        [(f"{indent} {' ' * ((columns - len(label)) // 2)}{label}", "dim")],
+    ]
