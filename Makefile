@@ -1,30 +1,40 @@
-# The contributor's manual: `make help` lists what can be done; CI calls the same targets.
+# The contributor's manual: `make help` lists the targets. Continuous integration calls the same targets.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
+PIP_INSTALL := $(BIN)/pip install -q -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow test-bare book handout bench peers check lint format clean
+.PHONY: help run test test-slow test-bare coverage docs reference book handout bench peers check lint format clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
 
-run: .venv/installed  ## set everything up and train a network on Iris
+run: .venv/runtime  ## install what running needs, and train a network on Iris
 	$(BIN)/ch12 train
 
-test: .venv/installed  ## set everything up and run the tests (under five minutes)
+test: .venv/installed  ## install what testing needs, and run the tests (under five minutes)
 	$(BIN)/python -m pytest -m "not slow" -n auto --dist worksteal
 
-test-slow: .venv/installed  ## run every test, the long batteries and those in a browser too (they need chromium: apt-get install chromium)
+test-slow: .venv/installed  ## run every test, the long ones and those in a browser too (needs chromium: apt-get install chromium)
 	$(BIN)/python -m pytest
 
 test-bare: .venv/installed  ## run the tests in an ASCII locale, with a read-only HOME, without a network (Linux, root)
 	HOME=/proc LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 unshare --net \
 	  $(BIN)/python -m pytest -m "not slow" -p no:cacheprovider
 
-book: .venv/installed  ## run the chapter's 28 items and check every figure that it prints
+coverage: .venv/installed  ## run the tests of `make test` and print the lines that they do not reach
+	$(BIN)/python -m pytest -m "not slow" -n auto --dist worksteal --cov --cov-report=term-missing
+
+docs: .venv/docs reference  ## build the documentation: build/docs/index.html; warnings are errors
+	$(BIN)/python -m sphinx -q -W --keep-going -d build/doctrees -b html docs build/docs
+
+reference: .venv/runtime  ## write the reference pages of the documentation from the source
+	$(BIN)/python docs/generate.py
+
+book: .venv/runtime  ## run the chapter's 28 items and check every printed figure
 	$(BIN)/ch12 book --check
 
-handout: .venv/installed  ## write the chapter as a hand-out: outputs/chapter12.html, .ipynb and .md
+handout: .venv/runtime  ## write the chapter as a hand-out: outputs/chapter12.html, .ipynb and .md
 	@mkdir -p outputs
 	$(BIN)/ch12 book --format html -o outputs/chapter12.html
 	$(BIN)/ch12 book --format ipynb -o outputs/chapter12.ipynb
@@ -33,29 +43,39 @@ handout: .venv/installed  ## write the chapter as a hand-out: outputs/chapter12.
 bench: .venv/installed  ## measure speed against peers, in one run on this machine; some: make bench BENCH="step sweep"
 	$(BIN)/python -m tests.benchmarks $(BENCH)
 
-peers: .venv/installed  ## set up the peers that `make bench` compares with, in .venv-peers
+peers: .venv/installed  ## install the peers that `make bench` compares with, in .venv-peers
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/pip install -q -c constraints.txt hatchling editables setuptools
 	.venv-peers/bin/pip install -q -c constraints.txt --no-build-isolation -e '.[bench]'
 
-check: lint  ## lint, formatting and types
+check: lint  ## check rules, formatting, spelling and types
 	$(BIN)/mypy
 
-lint: .venv/installed  ## ruff: rules and formatting
+lint: .venv/installed  ## check rules and formatting (ruff) and spelling (codespell)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 
-format: .venv/installed  ## ruff: mend what it can
+format: .venv/installed  ## apply the corrections that ruff can make
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:  ## remove the environments and what tools left (never outputs/)
-	rm -rf .venv .venv-peers build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-peers build dist .pytest_cache .mypy_cache .ruff_cache .coverage .coverage.*
 	find . -name __pycache__ -type d -not -path './outputs/*' -prune -exec rm -rf {} +
 
-# The environment is made once, and again when the list of what it holds changes.
-.venv/installed: pyproject.toml constraints.txt
+# The environment grows in steps: what running needs, what testing needs, what the documentation needs.
+# Each step is repeated when the list of packages changes.
+.venv/runtime: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install -q -c constraints.txt hatchling editables setuptools
-	$(BIN)/pip install -q -c constraints.txt --no-build-isolation -e '.[dev]'
+	$(PIP_INSTALL) hatchling editables setuptools
+	$(PIP_INSTALL) --no-build-isolation -e .
+	@touch $@
+
+.venv/installed: .venv/runtime
+	$(PIP_INSTALL) --no-build-isolation -e '.[dev]'
+	@touch $@
+
+.venv/docs: .venv/runtime
+	$(PIP_INSTALL) --no-build-isolation -e '.[docs]'
 	@touch $@

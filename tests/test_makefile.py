@@ -6,8 +6,10 @@ import tomllib
 from importlib.metadata import distributions
 from pathlib import Path
 
+import yaml
+
 ROOT = Path(__file__).resolve().parents[1]
-TARGETS = {"run", "test", "test-slow", "bench", "check", "lint", "format", "clean", "help"}
+TARGETS = {"run", "test", "test-slow", "coverage", "docs", "bench", "check", "lint", "format", "clean", "help"}
 
 
 def normalised(name: str) -> str:
@@ -57,11 +59,34 @@ def test_every_target_is_declared_phony() -> None:
     assert set(phony.split()) == set(re.findall(r"^([a-z][a-z-]*):", text, re.MULTILINE))
 
 
-def test_continuous_integration_calls_the_test_command_and_nothing_else() -> None:
+def test_continuous_integration_calls_check_and_test_and_nothing_else() -> None:
     lines = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
     commands = [line for line in lines if line and not line.startswith(("#", "set ", "cd "))]
-    assert commands == ["make test"]
+    assert commands == ["make check", "make test"]
     assert (ROOT / ".ci" / "run").stat().st_mode & 0o111
+
+
+def test_the_workflow_calls_targets_of_the_makefile_on_every_python_that_the_metadata_name() -> None:
+    workflow = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text(encoding="utf-8"))
+    steps = [step["run"] for job in workflow["jobs"].values() for step in job["steps"] if "run" in step]
+    assert {"make check PYTHON=python", "make test PYTHON=python", "make docs PYTHON=python"} == set(steps)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    named = [line.rpartition(" ")[2] for line in project["classifiers"] if re.search(r"Python :: 3\.\d+$", line)]
+    assert workflow["jobs"]["test"]["strategy"]["matrix"]["python"] == named
+
+
+def test_running_installs_no_more_than_the_package_itself() -> None:
+    text = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert re.search(r"^run: \.venv/runtime ", text, re.MULTILINE)
+    (recipe,) = re.findall(r"^\.venv/runtime:.*\n((?:\t.*\n)+)", text, re.MULTILINE)
+    assert recipe.splitlines()[2:] == ["\t$(PIP_INSTALL) --no-build-isolation -e .", "\t@touch $@"]
+
+
+def test_the_version_of_the_metadata_is_the_newest_of_the_changelog() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    versions = re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(versions) >= 2
+    assert next(version for version in versions if version != "Unreleased") == project["version"]
 
 
 def test_every_distribution_of_the_environment_is_pinned_at_its_version() -> None:
@@ -77,7 +102,7 @@ def test_every_distribution_of_the_environment_is_pinned_at_its_version() -> Non
 def test_every_dependency_of_the_project_is_pinned() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     extras = project["project"]["optional-dependencies"]
-    wanted = [*project["project"]["dependencies"], *extras["dev"]]
+    wanted = [*project["project"]["dependencies"], *extras["dev"], *extras["docs"]]
     assert all("==" in line for line in extras["bench"])  # an environment of its own
     wanted += project["build-system"]["requires"]
     names = {normalised(re.split(r"[<>=\[ ;]", line)[0]) for line in wanted}
