@@ -26,9 +26,9 @@ def claimed(sweep: Sweep) -> Iterator[Path]:
     directory = sweep_directory(sweep)
     before = {folder for folder in (directory, *directory.parents) if folder.exists()}
     hydras = (directory / HYDRAS).read_bytes() if (directory / HYDRAS).is_file() else None
-    named = any(line.lstrip("+").startswith("hydra.sweep.dir=") for line in sweep.jobs.hydra_lines)
+    named = any(line.lstrip("+").startswith("hydra.sweep.dir=") for line in sweep.job_composer.hydra_overrides)
     candidate = make_directory(directory, named=named)
-    config = sweep.master
+    config = sweep.config
     with read_write(config.hydra), open_dict(config.hydra):
         config.hydra.sweep.dir = str(candidate)
     try:
@@ -42,9 +42,9 @@ def claimed(sweep: Sweep) -> Iterator[Path]:
 
 def sweep_directory(sweep: Sweep) -> Path:
     """The directory that `hydra.sweep.dir` names; nothing is made."""
-    HydraConfig.instance().set_config(sweep.master)  # for ${hydra:…} in the name
+    HydraConfig.instance().set_config(sweep.config)  # for ${hydra:…} in the name
     try:
-        name = str(OmegaConf.select(sweep.master, "hydra.sweep.dir"))
+        name = str(OmegaConf.select(sweep.config, "hydra.sweep.dir"))
     except OmegaConfBaseException as error:
         raise InputError(f"hydra.sweep.dir: {first_lines(error)}") from error
     if not name.strip() or "\0" in name:

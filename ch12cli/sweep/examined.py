@@ -21,7 +21,7 @@ def examined_plan(jobs: Sequence[SweepJob], directory: Path, *, alone: str = "")
     alone: why all of them are trained one by one, if they are.
     """
     rows = rows_of(directory)
-    worker = Worker({}, [], lambda job: directory / job.place, HydraFiles(directory))
+    worker = Worker({}, [], lambda job: directory / job.directory, HydraFiles(directory))
 
     def look(groups: Sequence[Group]) -> None:
         worker.groups = groups
@@ -35,7 +35,7 @@ def examined_plan(jobs: Sequence[SweepJob], directory: Path, *, alone: str = "")
 
     def done(job: SweepJob) -> bool:
         """Of a job that the table has not, a power cut may have left files that are empty; others were on the disk."""
-        place, told = directory / job.place, statuses.get(job.number) in ("finished", "diverged")
+        place, told = directory / job.directory, statuses.get(job.number) in ("finished", "diverged")
         return is_done(place) and (told or is_whole(place))
 
     plan = make_plan(jobs, directory, is_done=done, examine=look, failed=failed)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -12,7 +12,7 @@ from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
 from hydra.errors import HydraException
 from hydra.types import HydraContext, RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from ch12cli.config.compose import Composer
@@ -21,93 +21,84 @@ from ch12cli.config.hydra_job import callbacks_of
 from ch12cli.config.settings import first_lines
 from ch12cli.config.unknown import hydra_problem, idle_problems
 from ch12cli.errors import InputError, Problem
-from ch12cli.sweep.jobs import Jobs, SweepJob, make_jobs
+from ch12cli.sweep.jobs import JobComposer, SweepJob, make_jobs
 from hydra_plugins.ch12_stacked import StackedLauncher
 
 MULTIRUN = "hydra.mode=MULTIRUN"  # which Hydra's own -m adds too
 MOST_JOBS = 1_000_000  # of a sweep
 
 
-@dataclass
 class Sweep:
-    """A sweep before it starts. lines: the overrides; master: Hydra's configuration of the whole sweep."""
+    """A sweep before it starts. overrides: of the whole command line; config: Hydra's configuration of the sweep."""
 
-    composer: Composer
-    lines: list[str]
-    overrides: list[Override]
-    master: DictConfig
-    jobs: Jobs
-    made: dict[tuple[str, ...], SweepJob] = field(default_factory=dict)
-
-    @property
-    def swept(self) -> list[Override]:
-        """The overrides of which Hydra's basic sweeper makes the jobs: those of a configuration file come first."""
-        return [*sweeper_params(self.master, self.composer), *self.task_overrides]
+    def __init__(
+        self, composer: Composer, overrides: Sequence[Override], config: DictConfig, jobs: JobComposer
+    ) -> None:
+        self.composer, self.overrides, self.config = composer, overrides, config
+        self.job_composer = jobs
+        self.jobs: dict[tuple[str, ...], SweepJob] = {}  # all that have been composed, by their overrides
 
     @property
     def task_overrides(self) -> list[Override]:
-        """The overrides of the jobs, without Hydra's own."""
+        """The overrides of the jobs, without those of Hydra's own keys."""
         return [override for override in self.overrides if not override.is_hydra_override()]
 
-    def make(self, batch: Sequence[Sequence[str]], first: int) -> list[SweepJob]:
-        """The jobs of a batch, checked; those that are made already are not made again."""
-        missing = [lines for lines in batch if tuple(lines) not in self.made]
-        for job in make_jobs(self.jobs, missing, first=first):
-            self.made[job.lines] = job
-        made = [self.made[tuple(lines)] for lines in batch]
-        for number, job in reversed(list(enumerate(made, start=first))):
-            job.number = number  # of equal jobs the first one's
-        return made
+    @property
+    def swept(self) -> list[Override]:
+        """The overrides that Hydra's basic sweeper combines: a configuration file's come before the command line's."""
+        return [*sweeper_params(self.config, self.composer), *self.task_overrides]
+
+    def compose(self, batch: Sequence[Sequence[str]], first: int = 0) -> list[SweepJob]:
+        """The checked jobs of a batch, numbered from `first`; equal ones share the number of the first of them."""
+        missing = [overrides for overrides in batch if tuple(overrides) not in self.jobs]
+        composed = {job.overrides: job for job in make_jobs(self.job_composer, missing, first=first)}
+        numbers: dict[tuple[str, ...], int] = {}
+        for number, overrides in enumerate(batch, start=first):
+            numbers.setdefault(tuple(overrides), number)
+        for overrides, number in numbers.items():
+            job = composed.get(overrides) or self.jobs[overrides]
+            self.jobs[overrides] = job if job.number == number else replace(job, number=number)
+        return [self.jobs[tuple(overrides)] for overrides in batch]
 
 
-def read_sweep(composer: Composer, lines: Sequence[str], *, make: bool = True) -> Sweep:
-    """A sweep from its command line. Every job that Hydra's basic sweeper makes of it is composed and checked here.
+def read_sweep(composer: Composer, argv: Sequence[str], *, compose: bool = True) -> Sweep:
+    """A sweep from its command line. Composes and checks every job that Hydra's basic sweeper makes of it.
 
-    make: False where the jobs come from elsewhere.
+    compose: False where the jobs come from elsewhere.
     """
     problems: list[Problem] = []
-    lines = [*lines, MULTIRUN]
-    parsed = composer.parse(lines, problems)
+    argv = [*argv, MULTIRUN]
+    parsed = composer.parse(argv, problems)
     composer.use_search_path(parsed, problems)
     if problems:
         raise InputError(problems)
-    overrides = OverridesParser.create(config_loader=composer.loader).parse_overrides(list(lines))
-    hydra_lines = [str(o.input_line) for o in overrides if o.is_hydra_override()]
-    task_overrides = [override for override in overrides if not override.is_hydra_override()]
-    jobs = Jobs(composer, hydra_lines)
-    swept_hydra = [str(o.input_line) for o in overrides if o.is_hydra_override() and o.is_sweep_override()]
-    problems += [Problem.with_override(line, "hydra's own settings cannot be swept") for line in swept_hydra]
-    problems += [problem for o in overrides if o.is_hydra_override() and (problem := hydra_problem(o))]
+    overrides = OverridesParser.create(config_loader=composer.loader).parse_overrides(argv)
+    of_hydra = [override for override in overrides if override.is_hydra_override()]
+    swept = [str(override.input_line) for override in of_hydra if override.is_sweep_override()]
+    problems += [Problem.with_override(line, "hydra's own settings cannot be swept") for line in swept]
+    problems += [problem for override in of_hydra if (problem := hydra_problem(override))]
     problems += idle_problems(overrides, swept=True)
     if problems:
         raise InputError(problems)
-    sweep = Sweep(composer, [str(o.input_line) for o in task_overrides], overrides, OmegaConf.create({}), jobs)
+    jobs = JobComposer(composer, [str(override.input_line) for override in of_hydra])
     try:
-        master = sweep.master = master_of(composer, lines)
-    except InputError:
-        if make:
-            sweep.make(batch_of(task_overrides), 0)  # which says it better, if it finds it too
-        raise
-    size = master.hydra.sweeper.get("max_batch_size")
+        config = composer.loader.load_configuration(composer.config_name, argv, run_mode=RunMode.MULTIRUN)
+    except (HydraException, OmegaConfBaseException) as error:
+        if compose:  # where a job has the same mistake, its message is the better one
+            make_jobs(jobs, batch_of([override for override in overrides if not override.is_hydra_override()]))
+        raise InputError(first_lines(error)) from error
+    size = config.hydra.sweeper.get("max_batch_size")
     if size is not None and size < 1:
         raise InputError(f"hydra.sweeper.max_batch_size={size}: must be null, or a whole number from 1")
-    if make and master.hydra.sweeper.get("_target_") == BASIC_SWEEPER:
-        sweep.make(batch_of(sweep.swept), 0)
+    sweep = Sweep(composer, overrides, config, jobs)
+    if compose and config.hydra.sweeper.get("_target_") == BASIC_SWEEPER:
+        sweep.compose(batch_of(sweep.swept))
     return sweep
 
 
-def master_of(composer: Composer, lines: Sequence[str]) -> DictConfig:
-    """Hydra's configuration of the whole sweep."""
-    try:
-        master = composer.loader.load_configuration(composer.config_name, list(lines), run_mode=RunMode.MULTIRUN)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise InputError(first_lines(error)) from error
-    return master
-
-
-def sweeper_params(master: DictConfig, composer: Composer) -> list[Override]:
-    """The overrides that a configuration file gives the basic sweeper, which come before those of the command line."""
-    params = master.hydra.sweeper.get("params") or {}
+def sweeper_params(config: DictConfig, composer: Composer) -> list[Override]:
+    """The overrides in `hydra.sweeper.params` of a configuration file."""
+    params = config.hydra.sweeper.get("params") or {}
     lines = [f"{key}={value}" for key, value in params.items()]
     try:
         return list(OverridesParser.create(config_loader=composer.loader).parse_overrides(lines))
@@ -173,7 +164,7 @@ class SweepTask:
         self.sweep, self.launcher, self.train_one = sweep, launch, train_one
 
     def launch(self, callbacks: Callbacks, batch: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
-        returned: list[JobReturn] = self.launcher(self.sweep.make(batch, first), callbacks)
+        returned: list[JobReturn] = self.launcher(self.sweep.compose(batch, first), callbacks)
         return returned
 
     def __call__(self, config: DictConfig) -> Any:
@@ -185,7 +176,7 @@ class SweepTask:
 
 def run_sweep(sweep: Sweep, task: SweepTask) -> None:
     """Carries a sweep out as Hydra does: its sweeper makes batches, its launcher takes them."""
-    config = sweep.master
+    config = sweep.config
     Plugins.instance().register(StackedLauncher)
     callbacks = callbacks_of(config)
     callbacks.on_multirun_start(config=config, config_name=sweep.composer.config_name)

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -33,7 +34,7 @@ def full_config(job: SweepJob) -> DictConfig:
         config.hydra.job.num = job.number
         config.hydra.job.id = str(job.number)
         config.hydra.job.override_dirname = job.dirname
-        config.hydra.overrides.task = list(job.lines)
+        config.hydra.overrides.task = list(job.overrides)
         config.hydra.mode = RunMode.MULTIRUN
     return config
 
@@ -47,11 +48,13 @@ def pattern_of(job: SweepJob) -> str:
     return str(sweep["subdir"])
 
 
-def place_of(job: SweepJob) -> str:
-    """The job's directory, relative to the sweep's. InputError if it would be none, or outside."""
+def with_directory(job: SweepJob) -> SweepJob:
+    """The job with its directory as `hydra.sweep.subdir` names it. Raises InputError if it is not below the sweep's."""
     pattern = pattern_of(job)
-    if pattern == BY_NUMBER:
-        return str(job.number)
+    return replace(job, directory=str(job.number) if pattern == BY_NUMBER else named_by(pattern, job))
+
+
+def named_by(pattern: str, job: SweepJob) -> str:
     config = full_config(job)
     HydraConfig.instance().set_config(config)  # for ${hydra:…} in the pattern
     try:
@@ -68,18 +71,18 @@ def place_of(job: SweepJob) -> str:
     return path.as_posix()
 
 
-def require_apart(jobs: Iterable[SweepJob], others: Collection[str]) -> None:
+def require_separate(jobs: Iterable[SweepJob], others: Collection[str]) -> None:
     """InputError if two jobs share a directory, or one's lies in another's. others: directories of the sweep's other
     jobs."""
     owner: dict[str, str] = dict.fromkeys(others, "another job")
     problems = []
     jobs = list(jobs)
     for job in jobs:
-        if job.place in owner:
-            problems.append(_clash(job, job.place, owner[job.place]))
-        owner[job.place] = f"job {job.number}"
+        if job.directory in owner:
+            problems.append(_clash(job, job.directory, owner[job.directory]))
+        owner[job.directory] = f"job {job.number}"
     for job in jobs:
-        above = next((str(p) for p in PurePath(job.place).parents if str(p) in owner), None)
+        above = next((str(p) for p in PurePath(job.directory).parents if str(p) in owner), None)
         if above is not None:
             problems.append(_clash(job, above, owner[above]))
     if problems:
@@ -88,19 +91,20 @@ def require_apart(jobs: Iterable[SweepJob], others: Collection[str]) -> None:
 
 def _clash(job: SweepJob, place: str, owner: str) -> str:
     return (
-        f"hydra.sweep.subdir={pattern_of(job)}: gives '{job.place}' for job {job.number} and '{place}' for {owner}; "
-        "name everything in it that differs between the jobs"
+        f"hydra.sweep.subdir={pattern_of(job)}: gives '{job.directory}' for job {job.number} "
+        f"and '{place}' for {owner}; name everything in it that differs between the jobs"
     )
 
 
 def refuse_strangers(jobs: Iterable[SweepJob], sweep_dir: Path) -> list[SweepJob]:
     """Those jobs whose directories are there already, made by this very job. InputError for any that another made."""
-    there = [job for job in jobs if (sweep_dir / job.place).exists()]
-    strange = [job for job in there if _overrides(sweep_dir / job.place) != overrides_yaml(job)]
+    there = [job for job in jobs if (sweep_dir / job.directory).exists()]
+    strange = [job for job in there if _overrides(sweep_dir / job.directory) != overrides_yaml(job)]
     if strange:
+        job = strange[0]
         raise InputError(
-            f"hydra.sweep.dir={sweep_dir}: {strange[0].place} is there already, and is not of job {strange[0].number} "
-            f"({' '.join(strange[0].lines) or 'no overrides'}); choose another directory"
+            f"hydra.sweep.dir={sweep_dir}: {job.directory} is there already, and is not of job {job.number} "
+            f"({' '.join(job.overrides) or 'no overrides'}); choose another directory"
         )
     return there
 

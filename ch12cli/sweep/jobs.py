@@ -1,4 +1,4 @@
-"""The jobs of a sweep: each composed, checked and described, in a fraction of the time that Hydra takes for one."""
+"""The jobs of a sweep: each composed and checked in a fraction of the time that Hydra takes for one."""
 
 import re
 import shlex
@@ -25,27 +25,28 @@ IRRELEVANT = ("workers", "pin_memory", "threads", "logger", "checkpoint.", *STAC
 REFERENCE = re.compile(r"\$\{([^}]*)\}")
 
 
-@dataclass
+@dataclass(frozen=True)
 class SweepJob:
-    """One job. number: in the sweep; lines: its overrides; changes: the values, by dotted key, that it sets in what it
-    shares with other jobs; place: its directory below the sweep's, once it is known. Its settings are made when they
-    are asked for: a sweep may have 100,000 jobs."""
+    """One job of a sweep. Its settings are made when they are asked for: a sweep may have 100,000 jobs.
+
+    number: in the sweep; changes: the values, by dotted key, that differ from the settings that it shares with other
+    jobs; directory: its path below the sweep's directory, empty before the sweep is planned.
+    """
 
     number: int
-    lines: tuple[str, ...]
+    overrides: tuple[str, ...]
     base: "Base"
     changes: dict[str, Any] = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
-    place: str = ""
+    directory: str = ""
 
     @property
     def settings(self) -> dict[str, Any]:
-        """All settings, interpolations resolved."""
+        """All settings, with interpolations resolved."""
         return with_changes(self.base.resolved, self.changes)
 
     @property
     def written(self) -> dict[str, Any]:
-        """All settings as config.yaml has them, interpolations as they stand."""
+        """All settings as config.yaml holds them, with interpolations unresolved."""
         return with_changes(self.base.plain, self.changes)
 
     @property
@@ -54,38 +55,39 @@ class SweepJob:
 
     @property
     def command(self) -> str:
-        """The line that trains this job alone."""
-        return shlex.join(["ch12", "train", *self.base.options, *self.lines])
+        """The command that trains this job as a single run."""
+        return shlex.join(["ch12", "train", *self.base.options, *self.overrides])
 
     @property
     def key(self) -> str:
-        """What tells it from other jobs: the last override of each key that touches its result, sorted."""
+        """The last override of each setting that affects the result, sorted: equal for jobs with equal results."""
         last: dict[str, str] = {}
-        for line in reversed(self.lines):
-            last.setdefault(line.partition("=")[0].lstrip("+~"), line)
-        ordered = {key.partition(".")[0] for key, line in last.items() if line.partition("=")[2].startswith("{")}
-        told = {line: key.partition(".")[0] for key, line in last.items() if not key.startswith(IRRELEVANT)}
-        return shlex.join(sorted(told, key=lambda line: told[line] if told[line] in ordered else line))
+        for override in reversed(self.overrides):
+            last.setdefault(override.partition("=")[0].lstrip("+~"), override)
+        mappings = {key.partition(".")[0] for key, line in last.items() if line.partition("=")[2].startswith("{")}
+        heads = {line: key.partition(".")[0] for key, line in last.items() if not key.startswith(IRRELEVANT)}
+        return shlex.join(sorted(heads, key=lambda line: heads[line] if heads[line] in mappings else line))
 
     @property
     def values(self) -> dict[str, str]:
-        """What its overrides set, by key."""
-        return {key.lstrip("+~"): value for key, _, value in (line.partition("=") for line in self.lines)}
+        """The values that its overrides set, by key."""
+        return {key.lstrip("+~"): value for key, _, value in (line.partition("=") for line in self.overrides)}
 
     @property
     def dirname(self) -> str:
         """Its overrides in one name, as `hydra.job.override_dirname` has them."""
         excluded, between, equals = self.base.naming
-        lines = sorted(line for line in self.lines if line.partition("=")[0].lstrip("+~") not in excluded)
-        return between.join(lines).replace("=", equals)
+        kept = sorted(line for line in self.overrides if line.partition("=")[0].lstrip("+~") not in excluded)
+        return between.join(kept).replace("=", equals)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Base:
-    """What jobs of the same choices share. plain: unresolved; resolved; referenced: keys that interpolations read.
+    """What jobs with the same choices share.
 
-    config: as Hydra composed it, None for a base out of a file; template: hydra.yaml with marks where jobs differ;
-    options: words of a command line without which the job could not be composed.
+    config: as Hydra composed it, None for a base that was read from a file; plain: the settings with interpolations
+    unresolved; resolved: the settings; keys: all dotted keys; referenced: those that interpolations read; template:
+    hydra.yaml of a base that was read from a file; options: command-line options that its jobs need.
     """
 
     config: DictConfig | None
@@ -94,41 +96,41 @@ class Base:
     chosen: dict[str, str | None]
     keys: frozenset[str] = frozenset()
     referenced: frozenset[str] = frozenset()
-    problems: list[Problem] = field(default_factory=list)
+    problems: tuple[Problem, ...] = ()
     template: str = ""
     options: tuple[str, ...] = ()
 
     @cached_property
     def naming(self) -> tuple[frozenset[str], str, str]:
-        """Of `hydra.job.override_dirname`: the keys that are left out, what stands between two overrides, and for =."""
+        """How `hydra.job.override_dirname` is made: the excluded keys, the item separator, and what replaces =."""
         names = {} if self.config is None else self.config.hydra.job.config.override_dirname
         return frozenset(names.get("exclude_keys", ())), str(names.get("item_sep", ",")), str(names.get("kv_sep", "="))
 
 
-class Jobs:
-    """Makes jobs from lists of overrides. What overrides share is composed, parsed and checked once."""
+class JobComposer:
+    """Makes jobs from lists of overrides. What several jobs share is composed, parsed and checked once."""
 
-    def __init__(self, composer: Composer, hydra_lines: Sequence[str]) -> None:
+    def __init__(self, composer: Composer, hydra_overrides: Sequence[str]) -> None:
         self.composer = composer
-        self.hydra_lines = tuple(hydra_lines)  # hydra.* overrides, which hold for every job
+        self.hydra_overrides = tuple(hydra_overrides)  # of hydra.* keys: they hold for every job
         self.parsed: dict[str, Override | None] = {}
         self.bases: dict[tuple[str, ...], Base] = {}
         self.groups: dict[str, bool] = {}
         self.options = (
             *(word for folder in composer.folders for word in ("--config-dir", str(folder))),
             *(["--config-name", composer.config_name] if composer.config_name != "config" else []),
-            *(line for line in hydra_lines if line.lstrip("+").startswith("hydra.searchpath=")),
+            *(line for line in hydra_overrides if line.lstrip("+").startswith("hydra.searchpath=")),
         )
 
     def parse(self, line: str) -> Override | None:
+        """The parsed override; None for one that cannot be parsed."""
         if line not in self.parsed:
-            problems: list[Problem] = []
-            read = self.composer.parse([line], problems)
-            self.parsed[line] = read[0] if read else None
+            found = self.composer.parse([line], [])
+            self.parsed[line] = found[0] if found else None
         return self.parsed[line]
 
     def is_plain_value(self, line: str) -> bool:
-        """True for `key=value` that sets a value and chooses nothing."""
+        """Whether an override is `key=value` that sets a value and chooses nothing."""
         override = self.parse(line)
         if override is None or override.is_add() or override.is_force_add() or override.is_delete():
             return False
@@ -138,78 +140,81 @@ class Jobs:
         mapping = isinstance(override.value(), dict)
         return not (self.groups[key] or override.is_sweep_override() or mapping or "${" in line)
 
-    def base_for(self, lines: Sequence[str]) -> tuple[Base, list[Override]]:
-        """What most of a job's overrides give together, and the values that can be set in it afterwards, which is what
-        jobs differ in as a rule. Other keys' values must not depend on those, nor may they be part of a mapping that
-        another override sets."""
-        chosen = [line for line in lines if not self.is_plain_value(line)]
+    def base_for(self, overrides: Sequence[str]) -> tuple[Base, list[Override]]:
+        """The base of a job with these overrides, and the values to set in it afterwards.
+
+        A value can be set afterwards if no other key depends on it and no other override sets a mapping around it.
+        """
+        chosen = [line for line in overrides if not self.is_plain_value(line)]
         keys = [override.key_or_group for override in map(self.parse, chosen) if override is not None]
         mappings = tuple(f"{key}." for key in keys if not self.groups.get(key))
         while True:
             base = self.base(tuple(chosen))
-            values = [line for line in lines if line not in chosen]
-            bound = [line for line in values if not self.may_be_set(line, base, mappings)]
+            values = [line for line in overrides if line not in chosen]
+            bound = [line for line in values if not self.can_be_set(line, base, mappings)]
             if not bound:
                 return base, [override for override in map(self.parse, values) if override is not None]
-            chosen = [line for line in lines if line in chosen or line in bound]
+            chosen = [line for line in overrides if line in chosen or line in bound]
 
-    def may_be_set(self, line: str, base: Base, mappings: tuple[str, ...]) -> bool:
+    def can_be_set(self, line: str, base: Base, mappings: tuple[str, ...]) -> bool:
         override = self.parse(line)
         assert override is not None
         key = override.key_or_group
         return key in base.keys and key not in base.referenced and not f"{key}.".startswith(mappings)
 
-    def base(self, lines: tuple[str, ...]) -> Base:
-        """What these overrides give together, composed by Hydra and checked in full."""
-        if lines not in self.bases:
+    def base(self, overrides: tuple[str, ...]) -> Base:
+        """The base that these overrides give, composed by Hydra and checked in full."""
+        if overrides not in self.bases:
             problems: list[Problem] = []
-            composition = self.composer.compose([*self.hydra_lines, *lines], problems)
+            composition = self.composer.compose([*self.hydra_overrides, *overrides], problems)
             if composition.settings:
                 problems += check(composition.settings, composition.chosen)
             plain = plain_job(composition.config)
             referenced = {key for name in REFERENCE.findall(repr(plain)) for key in (name, name.rpartition(".")[0])}
-            keys = frozenset(key for key, value in flatten(plain) if value != MANDATORY)  # which a base must have
-            self.bases[lines] = Base(
+            self.bases[overrides] = Base(
                 composition.config,
                 plain,
                 composition.settings,
                 composition.chosen,
-                keys,
-                frozenset(referenced),
-                problems,
+                keys=frozenset(key for key, value in flatten(plain) if value != MANDATORY),  # a base must have those
+                referenced=frozenset(referenced),
+                problems=tuple(problems),
                 options=self.options,
             )
-        return self.bases[lines]
+        return self.bases[overrides]
 
-    def job(self, number: int, lines: Sequence[str]) -> SweepJob:
-        """The job of these overrides, its problems among it."""
-        base, values = self.base_for(lines)
-        job = SweepJob(number, tuple(lines), base, problems=list(base.problems))
+    def job(self, number: int, overrides: Sequence[str]) -> tuple[SweepJob, list[Problem]]:
+        """The job with these overrides, and what is wrong with it."""
+        base, values = self.base_for(overrides)
+        problems = list(base.problems)
+        changes: dict[str, Any] = {}
         for override in values:
             key, value = override.key_or_group, override.value()
-            job.changes[key] = value
-            problem = value_problem(key, value, base.chosen)
-            if problem:
-                job.problems.append(problem)
-        if values and not job.problems:
-            job.problems = problems_of(job.settings) + device_problems(job.settings)
-        return job
+            changes[key] = value
+            if problem := value_problem(key, value, base.chosen):
+                problems.append(problem)
+        job = SweepJob(number, tuple(overrides), base, changes)
+        if values and not problems:
+            problems = problems_of(job.settings) + device_problems(job.settings)
+        return job, problems
 
 
-def make_jobs(jobs: Jobs, batch: Sequence[Sequence[str]], *, first: int = 0) -> list[SweepJob]:
-    """The jobs of a batch of overrides. InputError with every mistake in any of them, each said once."""
-    made = [jobs.job(number, lines) for number, lines in enumerate(batch, start=first)]
-    where: dict[Problem, list[int]] = {}
-    for job in made:
-        for problem in dict.fromkeys(job.problems):
-            where.setdefault(problem, []).append(job.number)
-    if where:
-        raise InputError([located(problem, numbers, len(made)) for problem, numbers in where.items()])
-    return made
+def make_jobs(composer: JobComposer, batch: Sequence[Sequence[str]], *, first: int = 0) -> list[SweepJob]:
+    """The jobs of a batch of overrides, numbered from `first`. Raises InputError with every mistake in any of them."""
+    jobs: list[SweepJob] = []
+    numbers_by_problem: dict[Problem, list[int]] = {}
+    for number, overrides in enumerate(batch, start=first):
+        job, problems = composer.job(number, overrides)
+        jobs.append(job)
+        for problem in dict.fromkeys(problems):
+            numbers_by_problem.setdefault(problem, []).append(number)
+    if numbers_by_problem:
+        raise InputError([located(problem, numbers, len(jobs)) for problem, numbers in numbers_by_problem.items()])
+    return jobs
 
 
 def located(problem: str | Problem, numbers: Sequence[int], total: int) -> str:
-    """A problem with the jobs that have it, unless all do."""
+    """A problem followed by the jobs that have it, unless all jobs do."""
     if len(numbers) == total:
         return str(problem)
     shown = ", ".join(map(str, numbers[:3])) + (f" and {len(numbers) - 3} more" if len(numbers) > 3 else "")

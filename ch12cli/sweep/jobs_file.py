@@ -82,7 +82,7 @@ def refuse_existing(path: Path) -> None:
 def write_jobs(path: Path, jobs: Sequence[SweepJob]) -> None:
     """Writes the jobs as a new file to edit and give to --jobs, CSV or, by its name, YAML."""
     refuse_existing(path)
-    rows = [dict(line.split("=", 1) for line in job.lines if "=" in line) for job in jobs]  # a + stays with its key
+    rows = [dict(line.split("=", 1) for line in job.overrides if "=" in line) for job in jobs]  # a + stays with its key
     write_whole(path, (to_yaml(rows) if path.suffix in YAML else to_csv(rows)).encode())
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hydra.core.utils import JobReturn, JobStatus
@@ -19,7 +19,7 @@ from ch12cli.sweep.callbacks import FaultTolerantSweepCallback, SweepCallback
 from ch12cli.sweep.continuation import look_back
 from ch12cli.sweep.events import Done, Progress, Unstacked
 from ch12cli.sweep.examined import examined_plan
-from ch12cli.sweep.job_directories import full_config, place_of
+from ch12cli.sweep.job_directories import full_config, with_directory
 from ch12cli.sweep.jobs import SweepJob
 from ch12cli.sweep.plan import PLAN, Plan, write_plan
 from ch12cli.sweep.progress_file import Reached
@@ -33,9 +33,11 @@ from ch12cli.sweep.worker_pool import run_items
 
 @dataclass
 class SweepOutcome:
-    """rows: of sweep.csv, in the order of the jobs; failed: how many jobs failed; signal: that interrupted it."""
+    """jobs: those planned, by number; rows: of sweep.csv, in the order of the jobs; failed: how many jobs failed;
+    signal: that interrupted it."""
 
     directory: Path
+    jobs: dict[int, SweepJob] = field(default_factory=dict)
     rows: list[Record] = field(default_factory=list)
     failed: int = 0
     signal: int | None = None
@@ -75,12 +77,13 @@ class Launch:
             locked(self.directory, key=f"hydra.sweep.dir={self.directory}", wait=3.0),
         ):
             plan, worker, rows = examined_plan(jobs, self.directory)
+            self.outcome.jobs |= plan.jobs
             if not plan.items and {int(row["job"]): row for row in rows} == rows_of(self.directory):
                 self.tidy(plan)
                 return self.leave(plan, rows)
             remarks = look_back(plan, worker)
             self.tidy(plan)
-            plan.in_all = max(self.jobs, len(plan.jobs))
+            plan = replace(plan, in_all=max(self.jobs, len(plan.jobs)))
             write_plan(plan, self.directory, worker.hydra)
             self.callback.on_begin(plan, directory=self.directory)
             if surplus := len(plan.numbers) - len(set(plan.numbers)):
@@ -146,7 +149,7 @@ class Launch:
                 ended.add(event.number)
                 job = plan.jobs[event.number]
                 if event.status == "failed":
-                    directory = self.directory / job.place
+                    directory = self.directory / job.directory
                     write_failed(directory, hydra=worker.hydra.files(job, directory), cause=event.cause)
                 log_job(job, self.directory, self.callback, self.failed_trackers)
                 self.outcome.failed += event.status == "failed"
@@ -174,11 +177,11 @@ class Launch:
     def tell_not_begun(self, jobs: Iterable[SweepJob]) -> None:
         """Gives the jobs of batches that were not begun, because the sweep was ended before, a row that says so."""
         there = {int(row["job"]): row for row in self.outcome.rows}
-        missing = {job.number: job for job in jobs if job.number not in there}
+        launched = {job.key for job in self.outcome.jobs.values()}
+        missing = {job.number: job for job in jobs if job.key not in launched and job.number not in there}
         if missing and (self.directory / SWEEP).exists():
             for number, job in missing.items():
-                job.place = job.place or place_of(job)
-                there[number] = found_row(job, self.directory)
+                there[number] = found_row(with_directory(job), self.directory)
             keys = dict.fromkeys(key for job in missing.values() for key in job.values)
             SweepTable(self.directory / SWEEP, keys=keys, metrics=(), rows=list(there.values())).close()
             self.outcome.rows = [there[number] for number in sorted(there)]
@@ -195,7 +198,7 @@ def late_message(item: WorkItem) -> str:
 
 def job_return(job: SweepJob, row: Record) -> JobReturn:
     """What Hydra's sweepers learn of a job: its objective, NaN if it has none."""
-    returned = JobReturn(overrides=list(job.lines), task_name="train", status=JobStatus.COMPLETED)
+    returned = JobReturn(overrides=list(job.overrides), task_name="train", status=JobStatus.COMPLETED)
     returned.return_value = float(row.get("objective") or "nan")
     return returned
 
@@ -204,8 +207,8 @@ def tell(callbacks: Callbacks, job: SweepJob, done: Done, directory: Path) -> No
     """Hydra's callbacks for a job that has ended; in a stack, jobs begin and end together."""
     config = full_config(job)
     with flag_override(config, ["struct", "readonly"], [False, False]):
-        config.hydra.runtime.output_dir = str((directory / job.place).absolute())
-    returned = JobReturn(overrides=list(job.lines), cfg=config, task_name="train")
+        config.hydra.runtime.output_dir = str((directory / job.directory).absolute())
+    returned = JobReturn(overrides=list(job.overrides), cfg=config, task_name="train")
     returned.status = JobStatus.FAILED if done.status == "failed" else JobStatus.COMPLETED
     returned.return_value = RuntimeError(done.cause) if done.status == "failed" else done.result.get("objective")
     callbacks.on_job_start(config=config, task_function=lambda _config: None)

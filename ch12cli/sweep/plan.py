@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from ch12cli.files.atomic import machine_errors, read_file, write_whole
 from ch12cli.files.run_directory import checksum
 from ch12cli.files.sweep_csv import STATE
 from ch12cli.sweep.groups import Group, groups_of
-from ch12cli.sweep.job_directories import place_of, refuse_strangers, require_apart
+from ch12cli.sweep.job_directories import refuse_strangers, require_separate, with_directory
 from ch12cli.sweep.jobs import SweepJob
 from ch12cli.sweep.record import HydraFiles
 from ch12cli.sweep.stack_size import processes_for, runs_that_fit, stacks_of
@@ -99,19 +99,19 @@ def number_jobs(jobs: Sequence[SweepJob], known: Mapping[str, int]) -> dict[str,
     return numbers
 
 
-def settle(jobs: Sequence[SweepJob], sweep_dir: Path, known: Known) -> tuple[dict[int, SweepJob], set[int]]:
-    """The jobs by their numbers, each with its place, equal ones once; and the numbers of those that were begun."""
-    numbers, places = number_jobs(jobs, known.numbers), known.places
-    by_number: dict[int, SweepJob] = {}
-    for job in jobs:
-        job.number = numbers[job.key]
-        by_number.setdefault(job.number, job)
-    for number, job in by_number.items():
-        job.place = places[number] if number in places else place_of(job)
-    fresh = [job for number, job in by_number.items() if number not in places]
-    require_apart(fresh, places.values())
-    begun = {job.number for job in refuse_strangers(fresh, sweep_dir)} | (places.keys() & by_number.keys())
-    return by_number, begun
+def settle(jobs: Sequence[SweepJob], sweep_dir: Path, known: Known) -> tuple[dict[int, SweepJob], list[int], set[int]]:
+    """The jobs by number, with their directories; the number of each job given; the numbers of jobs begun before."""
+    by_key, directories = number_jobs(jobs, known.numbers), known.places
+    numbers = [by_key[job.key] for job in jobs]
+    settled: dict[int, SweepJob] = {}
+    for number, job in zip(numbers, jobs, strict=True):
+        if number not in settled:
+            job = replace(job, number=number, directory=directories.get(number, ""))
+            settled[number] = job if job.directory else with_directory(job)
+    new = [job for number, job in settled.items() if number not in directories]
+    require_separate(new, directories.values())
+    begun = {job.number for job in refuse_strangers(new, sweep_dir)} | (directories.keys() & settled.keys())
+    return settled, numbers, begun
 
 
 def make_plan(
@@ -129,7 +129,7 @@ def make_plan(
     """
     known = read_plan(sweep_dir)
     require_unchanged(jobs, known.jobs, known.bases, sweep_dir)
-    by_number, begun = settle(jobs, sweep_dir, known)
+    by_number, numbers_given, begun = settle(jobs, sweep_dir, known)
     done = {number for number in begun if is_done(by_number[number])}
     groups = groups_of(list(by_number.values()))
     examine(groups)
@@ -165,7 +165,7 @@ def make_plan(
                 numbers, left = left[:size], left[size:]
                 alone = WorkItem(tuple(numbers), index, False)
                 items.append(_stack(numbers, index, groups, sweep_dir) if size > 1 else alone)
-    return Plan(by_number, groups, items, [n for n in by_number if n in done], [job.number for job in jobs], spent)
+    return Plan(by_number, groups, items, [n for n in by_number if n in done], numbers_given, spent)
 
 
 def _stack(numbers: Sequence[int], index: int, groups: Sequence[Group], sweep_dir: Path) -> WorkItem:
@@ -197,10 +197,10 @@ def write_plan(plan: Plan, sweep_dir: Path, hydra: HydraFiles) -> None:
             {
                 "number": number,
                 "identity": job.key,
-                "lines": list(job.lines),
+                "lines": list(job.overrides),
                 "base": place[id(job.base)],
                 "changes": job.changes,
-                "directory": job.place,
+                "directory": job.directory,
             }
             for number, job in plan.jobs.items()
             if job.key not in old

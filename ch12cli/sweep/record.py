@@ -37,9 +37,9 @@ NUMBER, OUTPUT, NAMES, TASK = "918273645", "@output@", "@names@", "@task@"  # st
 
 def overrides_yaml(job: SweepJob) -> bytes:
     """The content of overrides.yaml, as Hydra writes it."""
-    if all(map(PLAIN.fullmatch, job.lines)):
-        return ("".join(f"- {line}\n" for line in job.lines) or "[]\n").encode()
-    return to_yaml(list(job.lines)).encode()
+    if all(map(PLAIN.fullmatch, job.overrides)):
+        return ("".join(f"- {line}\n" for line in job.overrides) or "[]\n").encode()
+    return to_yaml(list(job.overrides)).encode()
 
 
 class HydraFiles:
@@ -47,11 +47,14 @@ class HydraFiles:
 
     def __init__(self, sweep_dir: Path) -> None:
         self.sweep_dir = sweep_dir
+        self.templates: dict[int, tuple[Base, str]] = {}
         self.sections: dict[int, tuple[Base, dict[str, str]]] = {}  # of config.yaml, by top-level key, for each base
 
     def template(self, base: Base) -> str:
         """hydra.yaml of the jobs of a base, with marks where they differ."""
-        if not base.template:
+        if base.template:
+            return base.template
+        if id(base) not in self.templates:
             assert base.config is not None
             config = base.config.copy()
             with flag_override(config, ["struct", "readonly"], [False, False]):
@@ -62,8 +65,8 @@ class HydraFiles:
                 config.hydra.overrides.task = [TASK]
                 config.hydra.sweep.dir = str(self.sweep_dir)
                 config.hydra.mode = "MULTIRUN"
-            base.template = OmegaConf.to_yaml(OmegaConf.masked_copy(config, ["hydra"]))
-        return base.template
+            self.templates[id(base)] = base, OmegaConf.to_yaml(OmegaConf.masked_copy(config, ["hydra"]))
+        return self.templates[id(base)][1]
 
     def files(self, job: SweepJob, directory: Path) -> dict[str, bytes]:
         """The folder's files by name."""
@@ -73,7 +76,7 @@ class HydraFiles:
         place = text.find(mark)
         if place >= 0:
             indent = text[text.rfind("\n", 0, place) + 1 : place]
-            lines = overrides.decode().splitlines() if job.lines else []
+            lines = overrides.decode().splitlines() if job.overrides else []
             listed = "".join(f"{indent}{line}\n" for line in lines)
             text = text[: place - len(indent)] + listed + text[place + len(mark) :]
         text = text.replace(NUMBER, str(job.number))

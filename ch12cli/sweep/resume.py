@@ -45,13 +45,13 @@ def saved_jobs(known: Known, *, where: str, trust: bool) -> list[SweepJob]:
     """The jobs of a sweep out of what it kept, each checked as if a stranger had written it."""
     try:
         bases = [read_base(base, where=where, trust=trust) for base in known.bases]
-        jobs = [read_job(job, bases, where=where) for job in known.jobs]
+        found = [read_job(job, bases) for job in known.jobs]
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError, OverflowError) as error:
         raise InputError(f"{where}: its plan is not such as ch12 makes it ({type(error).__name__}: {error})") from error
-    problems = [f"{where}: job {job.number}: {problem}" for job in jobs for problem in job.problems]
-    if problems or not jobs:
+    problems = [f"{where}: job {job.number}: {problem}" for job, problems in found for problem in problems]
+    if problems or not found:
         raise InputError(problems[:20] or f"{where}: its plan holds no jobs")
-    return jobs
+    return [job for job, _ in found]
 
 
 def refuse_links_of_jobs(directory: Path, places: Collection[str]) -> None:
@@ -74,23 +74,24 @@ def read_base(base: Mapping[str, Any], *, where: str, trust: bool) -> Base:
     return Base(None, written, settings, chosen, keys, template=str(base["template"]), options=options)
 
 
-def read_job(job: Mapping[str, Any], bases: list[Base], *, where: str) -> SweepJob:
-    base = bases[int(job["base"])]
-    lines = tuple(line for line in map(str, job["lines"]) if line.partition("=")[0] not in WITHDRAWN)
+def read_job(job: Mapping[str, Any], bases: list[Base]) -> tuple[SweepJob, list[Problem]]:
+    """A job, and what is wrong with it."""
+    base, problems = bases[int(job["base"])], list[Problem]()
+    overrides = tuple(line for line in map(str, job["lines"]) if line.partition("=")[0] not in WITHDRAWN)
     changes = {key: value for key, value in dict(job["changes"]).items() if key not in WITHDRAWN}
-    made = SweepJob(int(job["number"]), lines, base, changes)
+    made = SweepJob(int(job["number"]), overrides, base, changes)
     if not stays_inside(str(job["directory"])):
-        made.problems.append(Problem("", None, f"its directory {job['directory']!r} is not below the sweep's own"))
+        problems.append(Problem("", None, f"its directory {job['directory']!r} is not below the sweep's own"))
     for key, value in made.changes.items():
         if (
             key not in base.keys
             or key.endswith("._target_")
             or (isinstance(value, dict) and not key.startswith("sweep."))
         ):
-            made.problems.append(Problem(key, None, "cannot be what a job changes"))
+            problems.append(Problem(key, None, "cannot be what a job changes"))
         elif problem := value_problem(key, value, base.chosen):
-            made.problems.append(problem)
-    return made
+            problems.append(problem)
+    return made, problems
 
 
 def stays_inside(place: str) -> bool:

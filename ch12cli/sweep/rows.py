@@ -21,14 +21,14 @@ def rows_of(directory: Path) -> dict[int, Record]:
 
 def row_of(job: SweepJob, result: Mapping[str, Any], cause: str) -> Record:
     """A job's row of sweep.csv."""
-    row = {"job": job.number, "directory": job.place, **job.values, **row_of_result(result)}
+    row = {"job": job.number, "directory": job.directory, **job.values, **row_of_result(result)}
     named = {**row, "cause": cause, "command": job.command}
     return {name: "" if value is None else str(value) for name, value in named.items()}
 
 
 def found_row(job: SweepJob, directory: Path) -> Record:
     """A job's row from what it left in its directory: of its result, or of an interruption if it has none."""
-    result = read_result(directory / job.place / RESULT) if is_done(directory / job.place) else None
+    result = read_result(directory / job.directory / RESULT) if is_done(directory / job.directory) else None
     return row_of(job, result or {"status": "interrupted", "epochs": None}, cause_of(result or {}))
 
 

@@ -45,14 +45,14 @@ class Finished(NamedTuple):
 
 def open_sweep(words: Sequence[str], composer: Composer, jobs_file: Path | None) -> tuple[Sweep, list[list[str]]]:
     """A sweep and the overrides of its jobs (none listed where another sweeper than the basic one makes them)."""
-    sweep = read_sweep(composer, words, make=jobs_file is None)
+    sweep = read_sweep(composer, words, compose=jobs_file is None)
     if jobs_file is None:
-        return sweep, batch_of(sweep.swept) if sweep.made else []
+        return sweep, batch_of(sweep.swept) if sweep.jobs else []
     composer.several = f"give each a row of its own in {jobs_file}"
     rows = read_jobs(jobs_file)
     refuse_given_twice(sweep, rows, jobs_file)
     batch = [[*before, *row] for before, row in product(batch_of(sweep.task_overrides), rows)]
-    sweep.make(batch, 0)
+    sweep.compose(batch)
     return sweep, batch
 
 
@@ -99,33 +99,33 @@ def train_many(
                 launch.outcome.signal = signal.SIGINT
             except launch.terminated:
                 launch.outcome.signal = signal.SIGTERM
-        launch.tell_not_begun(sweep.made.values())
+        launch.tell_not_begun(sweep.jobs.values())
         launch.callback.raise_error(f"the sweep itself is complete in {directory}")
-        jobs = {job.number: job for job in sweep.made.values()}
-        asked = max(map(verified, jobs.values()), default=0) if launch.outcome.signal is None else 0
-        differences = check_trust(jobs, launch.outcome, asked=asked)
-        return Finished(launch.outcome, monitor_of(next(iter(jobs.values()))), differences, asked)
+        jobs = list(sweep.jobs.values())
+        asked = max(map(verified, jobs), default=0) if launch.outcome.signal is None else 0
+        differences = check_trust(launch.outcome.jobs, launch.outcome, asked=asked)
+        return Finished(launch.outcome, monitor_of(jobs[0]), differences, asked)
 
 
 def is_stacked(sweep: Sweep) -> bool:
-    return bool(sweep.master.hydra.launcher.get("_target_") == STACKED)
+    return bool(sweep.config.hydra.launcher.get("_target_") == STACKED)
 
 
 def trained_alone(sweep: Sweep) -> str:
     """What another launcher does; empty for ours."""
-    launcher = sweep.master.hydra.runtime.choices["hydra/launcher"]
+    launcher = sweep.config.hydra.runtime.choices["hydra/launcher"]
     return "" if is_stacked(sweep) else f"hydra/launcher={launcher} trains each job by itself"
 
 
 def in_batches(sweep: Sweep) -> int:
     """How many jobs there are in all, if Hydra hands them out in batches; else 0."""
-    size, jobs = sweep.master.hydra.sweeper.get("max_batch_size"), sweep.made.values()
+    size, jobs = sweep.config.hydra.sweeper.get("max_batch_size"), sweep.jobs.values()
     return len({job.key for job in jobs}) if size is not None and size < len(jobs) else 0
 
 
 def require_one_batch(sweep: Sweep) -> None:
     """InputError for halving where the jobs that it compares would not come together."""
-    halved = any(job.changes.get("sweep.halving", job.base.resolved["sweep"]["halving"]) for job in sweep.made.values())
+    halved = any(job.changes.get("sweep.halving", job.base.resolved["sweep"]["halving"]) for job in sweep.jobs.values())
     if halved and not is_stacked(sweep):
         raise InputError(f"sweep.halving: {trained_alone(sweep)}; leave one of them out")
     if halved and in_batches(sweep):
@@ -134,21 +134,20 @@ def require_one_batch(sweep: Sweep) -> None:
 
 def run_batch(sweep: Sweep, batch: Sequence[Sequence[str]], launch: Launch) -> None:
     """Carries out a batch that came from a file, with the callbacks that Hydra's sweep would have made."""
-    callbacks = callbacks_of(sweep.master)
-    callbacks.on_multirun_start(config=sweep.master, config_name=sweep.composer.config_name)
-    launch(sweep.make(batch, 0), callbacks)
-    callbacks.on_multirun_end(config=sweep.master, config_name=sweep.composer.config_name)
+    callbacks = callbacks_of(sweep.config)
+    callbacks.on_multirun_start(config=sweep.config, config_name=sweep.composer.config_name)
+    launch(sweep.compose(batch), callbacks)
+    callbacks.on_multirun_end(config=sweep.config, config_name=sweep.composer.config_name)
 
 
 def run_elsewhere(sweep: Sweep, outcome: SweepOutcome) -> None:
     """Lets another launcher train the jobs one by one; the table is made from what they leave on disk."""
     from ch12cli.run.signals import sigterm_raises
-    from ch12cli.sweep.job_directories import place_of, require_apart
+    from ch12cli.sweep.job_directories import require_separate, with_directory
 
-    directory, jobs = outcome.directory, list(sweep.made.values())
-    for job in jobs:
-        job.place = place_of(job)
-    require_apart(jobs, ())
+    directory, jobs = outcome.directory, [with_directory(job) for job in sweep.jobs.values()]
+    require_separate(jobs, ())
+    outcome.jobs |= {job.number: job for job in jobs}
     refuse_to_overwrite(jobs, directory)
     raised: Exception | None = None
     try:
@@ -157,7 +156,7 @@ def run_elsewhere(sweep: Sweep, outcome: SweepOutcome) -> None:
     except Exception as error:  # Hydra raises the first job's failure again; all of them are in the jobs' result.json
         raised = error
     finally:
-        if any((directory / job.place).exists() for job in jobs):
+        if any((directory / job.directory).exists() for job in jobs):
             tell_elsewhere(jobs, outcome)
     if isinstance(raised, MachineError) or (isinstance(raised, InputError) and not outcome.failed):
         raise raised
@@ -167,7 +166,7 @@ def run_elsewhere(sweep: Sweep, outcome: SweepOutcome) -> None:
 
 def refuse_to_overwrite(jobs: Sequence[SweepJob], directory: Path) -> None:
     """InputError if a job's directory is there already."""
-    there = [job.place for job in jobs if (directory / job.place).exists()]
+    there = [job.directory for job in jobs if (directory / job.directory).exists()]
     if there:
         raise InputError(
             f"hydra.sweep.dir={directory}: holds {there[0]} already, and only hydra/launcher=stacked goes on with "
@@ -182,7 +181,7 @@ def tell_elsewhere(jobs: Sequence[SweepJob], outcome: SweepOutcome) -> None:
 
     rows = []
     for job in jobs:
-        result = read_result(outcome.directory / job.place / RESULT) or {"status": "interrupted", "epochs": None}
+        result = read_result(outcome.directory / job.directory / RESULT) or {"status": "interrupted", "epochs": None}
         outcome.failed += result["status"] == "failed"
         rows.append(row_of(job, result, result.get("cause") or cause_of(result)))
     keys = dict.fromkeys(key for job in jobs for key in job.values)
@@ -221,5 +220,5 @@ def plan_many(
 
         require_one_batch(sweep)
         alone = "" if jobs_file else trained_alone(sweep)
-        plan, worker, _ = examined_plan(sweep.make(batch, 0), sweep_directory(sweep), alone=alone)
+        plan, worker, _ = examined_plan(sweep.compose(batch), sweep_directory(sweep), alone=alone)
         return plan, estimates(plan, worker)

@@ -25,11 +25,11 @@ def require_trackers(jobs: Iterable[SweepJob]) -> None:
 
 def log_job(job: SweepJob, sweep_dir: Path, callback: SweepCallback, failed: set[str]) -> None:
     """Tells a job's trackers what it came to, from its files. failed: trackers that did so before; grows."""
-    directory = sweep_dir / job.place
+    directory = sweep_dir / job.directory
     if not names_of(logger_of(job)) or not directory.is_dir():
         return
     params = params_of(job.settings, job.chosen)
-    tracked = Tracked(directory, f"{sweep_dir.name}/{job.place}", params, sweep_dir)
+    tracked = Tracked(directory, f"{sweep_dir.name}/{job.directory}", params, sweep_dir)
     trackers = Trackers(logger_of(job), tracked, callback.on_message, failed)
     for row in read_metrics(directory / METRICS):
         trackers.on_epoch_end(row)

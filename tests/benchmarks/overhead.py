@@ -14,7 +14,7 @@ from ch12cli.run.build import build_stack
 from ch12cli.run.task import build_task
 from ch12cli.sweep import record
 from ch12cli.sweep import stack_run as stacked
-from ch12cli.sweep.jobs import Jobs, make_jobs
+from ch12cli.sweep.jobs import JobComposer, make_jobs
 from tests.benchmarks.bench import ONE_THREAD, Bench, Spent, Table, process, verdict
 
 JOBS, FEWER = 384, 64
@@ -53,7 +53,7 @@ def parts_of(jobs: int, folder: Path) -> Mapping[str, float]:
     """Milliseconds of processor time a job, by what they go into, of a stack trained in this process."""
     clock = Clocked()
     with hydra_session():
-        composed = Jobs(Composer(), [])
+        composed = JobComposer(Composer(), [])
         make_jobs(composed, [["seed=0", f"epochs={EPOCHS}"]])  # what all jobs share
         start = time.process_time()
         made = make_jobs(composed, [[f"seed={seed}", f"epochs={EPOCHS}"] for seed in range(1, jobs + 1)])

@@ -12,7 +12,7 @@ from ch12cli.run.build import build_module, build_stack
 from ch12cli.run.task import build_task
 from ch12cli.sweep.examine import values_of
 from ch12cli.sweep.groups import Group
-from ch12cli.sweep.jobs import Jobs, make_jobs
+from ch12cli.sweep.jobs import JobComposer, make_jobs
 from ch12cli.sweep.stack_size import stacks_of
 from tests.benchmarks.bench import Bench, Table, interleaved, medians, spread, verdict
 
@@ -41,7 +41,7 @@ def run(bench: Bench) -> Table:
     lines = ["dataset=two_class", f"dataset.size={ROWS}", "dataset.valid_size=0", "dataset.test_size=0", "epochs=1000"]
     lines += [f"batch_size={BATCH}", f"model.width={WIDTH}", f"model.depth={DEPTH}"]
     with hydra_session():
-        jobs = make_jobs(Jobs(Composer(), []), [[*lines, f"seed={seed}"] for seed in range(RUNS)])
+        jobs = make_jobs(JobComposer(Composer(), []), [[*lines, f"seed={seed}"] for seed in range(RUNS)])
     task, device = build_task(jobs[0].settings), torch.device("cpu")
     module = build_module(jobs[0].settings, task)
     parameters = sum(parameter.numel() for parameter in module.parameters())

@@ -18,7 +18,7 @@ from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.run.build import build_stack, build_training
 from ch12cli.run.task import Task, build_task
 from ch12cli.sweep.events import Done
-from ch12cli.sweep.jobs import Jobs, SweepJob, make_jobs
+from ch12cli.sweep.jobs import JobComposer, SweepJob, make_jobs
 from ch12cli.sweep.plan import Plan
 from ch12cli.sweep.start import Finished, train_many
 from ch12cli.training.loop import Epoch, Training
@@ -63,7 +63,7 @@ def settings_of(values: Mapping[str, Any], **choices: str) -> dict[str, Any]:
 def jobs_of(batch: Sequence[Sequence[str]], *, folders: Sequence[Path] = ()) -> list[SweepJob]:
     """The checked jobs of these overrides."""
     with hydra_session():
-        return make_jobs(Jobs(Composer(folders), []), batch)
+        return make_jobs(JobComposer(Composer(folders), []), batch)
 
 
 @dataclass

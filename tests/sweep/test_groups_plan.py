@@ -11,7 +11,7 @@ from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.errors import InputError
 from ch12cli.files.sweep_csv import STATE
 from ch12cli.sweep.groups import Group, groups_of, why_alone
-from ch12cli.sweep.jobs import Jobs, SweepJob, make_jobs
+from ch12cli.sweep.jobs import JobComposer, SweepJob, make_jobs
 from ch12cli.sweep.plan import PLAN, Plan, make_plan, write_plan
 from ch12cli.sweep.record import HydraFiles
 from ch12cli.sweep.start import plan_many
@@ -61,12 +61,12 @@ STRUCTURAL = [
 def composer() -> Iterator[None]:
     """What many tests compose is composed once."""
     with hydra_session():
-        MAKER.append(Jobs(Composer(), []))
+        MAKER.append(JobComposer(Composer(), []))
         yield
         MAKER.clear()
 
 
-MAKER: list[Jobs] = []
+MAKER: list[JobComposer] = []
 
 
 def jobs_of(words: Sequence[str]) -> list[SweepJob]:
@@ -120,9 +120,9 @@ SIX = [f"seed={seed} sweep.processes=1" for seed in range(6)]
 
 def test_jobs_keep_their_numbers_when_a_sweep_grows(tmp_path: Path) -> None:
     first = planned(SIX, tmp_path)
-    assert {number: job.lines[0] for number, job in first.jobs.items()} == {n: f"seed={n}" for n in range(6)}
+    assert {number: job.overrides[0] for number, job in first.jobs.items()} == {n: f"seed={n}" for n in range(6)}
     more = planned(["seed=9", "seed=3", "seed=10", "seed=0"], tmp_path, done=SIX)
-    assert [(number, job.lines[0]) for number, job in more.jobs.items()] == [
+    assert [(number, job.overrides[0]) for number, job in more.jobs.items()] == [
         (6, "seed=9"),
         (3, "seed=3"),
         (7, "seed=10"),

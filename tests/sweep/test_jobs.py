@@ -13,7 +13,7 @@ from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.errors import InputError
 from ch12cli.sweep.hydra_sweep import read_sweep
-from ch12cli.sweep.jobs import Jobs, SweepJob, make_jobs
+from ch12cli.sweep.jobs import JobComposer, SweepJob, make_jobs
 from ch12cli.sweep.start import plan_many
 from tests.sweep.driver import jobs_of
 
@@ -62,7 +62,7 @@ def batch() -> list[SweepJob]:
 @pytest.mark.parametrize("number", range(len(BATCH)), ids=lambda number: " ".join(BATCH[number]))
 def test_a_job_is_what_hydra_composes(number: int, batch: list[SweepJob], composed: list[dict[str, Any]]) -> None:
     job, expected = batch[number], composed[number]
-    assert list(job.lines) == BATCH[number]
+    assert list(job.overrides) == BATCH[number]
     assert job.written == expected
     assert job.settings == OmegaConf.to_container(OmegaConf.create(expected), resolve=True)
 
@@ -102,7 +102,7 @@ def test_hydra_composes_once_for_each_distinct_choice_of_groups() -> None:
             for rate in (0.1, 0.01)
             for seed in range(50)
         ]
-        jobs = make_jobs(Jobs(composer, []), batch)
+        jobs = make_jobs(JobComposer(composer, []), batch)
     assert len(jobs) == 600
     assert len(count.composed) == 6
     assert len(set(count.composed)) == 6
@@ -112,7 +112,9 @@ def test_what_all_jobs_set_alike_is_composed_once_for_all() -> None:
     halving = "sweep.halving={metric:train_loss,min_epochs:1,factor:2}"
     common = ["monitor=train_loss", halving, "+activation.inplace=true"]
     with hydra_session():
-        jobs = make_jobs(Jobs(Composer(), []), [[*common, f"seed={seed}", f"epochs={seed + 1}"] for seed in range(20)])
+        jobs = make_jobs(
+            JobComposer(Composer(), []), [[*common, f"seed={seed}", f"epochs={seed + 1}"] for seed in range(20)]
+        )
     assert len({id(job.base) for job in jobs}) == 1
     assert [job.settings["seed"] for job in jobs] == list(range(20))
     assert {job.settings["early_stopping"]["metric"] for job in jobs} == {"train_loss"}
@@ -123,36 +125,36 @@ def test_a_whole_sweep_is_composed_once_for_each_choice_and_once_for_hydra_itsel
         composer = Composer()
         count = Counting(composer)
         sweep = read_sweep(composer, ["optimizer=sgd,adam", "seed=range(40)", "epochs=2"])
-        assert len(sweep.made) == 80
+        assert len(sweep.jobs) == 80
     assert len(count.composed) == 3
 
 
 def test_a_job_knows_its_line_its_values_and_what_tells_it_from_others() -> None:
     lines = ["optimizer=sgd", "optimizer.betas=[0.8, 0.9]", "+activation.x=1", "workers=2", "sweep.processes=1"]
     with hydra_session():
-        job = Jobs(Composer(), []).job(3, lines)
+        job, _ = JobComposer(Composer(), []).job(3, lines)
     assert shlex.split(job.command) == ["ch12", "train", *lines]
     assert job.values["activation.x"] == "1"
     assert job.values["optimizer.betas"] == "[0.8, 0.9]"
     other = jobs_of([["optimizer=sgd", "workers=0", "seed=2"], ["sweep.max_stacked=3", "optimizer=sgd", "seed=2"]])
-    assert other[0].identity == other[1].identity == "optimizer=sgd seed=2"
+    assert other[0].key == other[1].key == "optimizer=sgd seed=2"
     halved, whole = jobs_of([["seed=2", "sweep.halving={metric:train_loss,min_epochs:1,factor:2}"], ["seed=2"]])
-    assert halved.identity != whole.identity
+    assert halved.key != whole.key
 
 
 def test_of_overrides_of_one_key_the_last_tells_a_job_from_others() -> None:
     first, second, alone = jobs_of([["seed=1", "seed=2"], ["seed=2", "seed=1"], ["seed=1"]])
     assert [job.settings["seed"] for job in (first, second, alone)] == [2, 1, 1]
-    assert first.identity != second.identity == alone.identity
+    assert first.key != second.key == alone.key
     values = ["early_stopping.patience=3", "early_stopping={metric:train_loss,patience:5,min_delta:0.1}"]
     one, other = jobs_of([values, values[::-1]])
     assert one.settings["early_stopping"]["patience"] != other.settings["early_stopping"]["patience"]
-    assert one.identity != other.identity
+    assert one.key != other.key
     one, other = jobs_of(
         [["optimizer.lr=0.1", "optimizer=sgd", "seed=3"], ["seed=3", "optimizer=sgd", "optimizer.lr=0.1"]]
     )
     assert one.settings == other.settings
-    assert one.identity == other.identity
+    assert one.key == other.key
 
 
 def test_every_mistake_of_every_job_is_told_once_with_the_jobs_that_make_it() -> None:
@@ -199,13 +201,13 @@ GRAMMAR = {
 def test_hydras_grammar_of_sweeps(words: tuple[str, ...]) -> None:
     with hydra_session():
         sweep = read_sweep(Composer(), list(words))
-    assert [list(lines) for lines in sweep.made] == GRAMMAR[words]
-    assert [job.number for job in sweep.made.values()] == list(range(len(GRAMMAR[words])))
+    assert [list(lines) for lines in sweep.jobs] == GRAMMAR[words]
+    assert [job.number for job in sweep.jobs.values()] == list(range(len(GRAMMAR[words])))
 
 
 def test_a_glob_over_experiments_finds_those_in_folders() -> None:
     with hydra_session():
-        lines = [lines for (lines,) in read_sweep(Composer(), ["experiment=glob(book/*)"]).made]
+        lines = [lines for (lines,) in read_sweep(Composer(), ["experiment=glob(book/*)"]).jobs]
     there = sorted(path.stem for path in (shipped() / "experiment" / "book").glob("*.yaml"))
     assert len(there) == 5
     assert lines == [f"experiment=book/{name}" for name in there]
@@ -218,7 +220,7 @@ def test_a_glob_finds_choices_of_the_users_folders(tmp_path: Path) -> None:
     words = ["experiment=glob(mine/*)", f"hydra.searchpath=[file://{tmp_path / 'searched'}]"]
     with hydra_session():
         sweep = read_sweep(Composer([tmp_path / "given"]), words)
-        seeds = {lines[0]: job.settings["seed"] for lines, job in sweep.made.items()}
+        seeds = {lines[0]: job.settings["seed"] for lines, job in sweep.jobs.items()}
     assert seeds == {"experiment=mine/given": 0, "experiment=mine/searched": 1}
 
 
@@ -252,7 +254,7 @@ def test_sweeper_params_of_a_file_are_swept_and_the_command_line_comes_after(tmp
     text = "# @package _global_\nhydra:\n  sweeper:\n    params:\n      seed: range(3)\n      epochs: 4,5\n"
     (tmp_path / "experiment" / "mine.yaml").write_text(text)
     with hydra_session():
-        lines = list(read_sweep(Composer([tmp_path]), ["experiment=mine", "epochs=6"]).made)
+        lines = list(read_sweep(Composer([tmp_path]), ["experiment=mine", "epochs=6"]).jobs)
     assert lines == [(f"seed={seed}", "epochs=6", "experiment=mine") for seed in range(3)]
 
 

@@ -40,8 +40,8 @@ def test_a_plan_is_of_what_the_configuration_files_sweep_too(folder: Path) -> No
         plan, _ = plan_many(words, folders=[Path("mine")], config_name="config")
     swept = sweep(*words[:-1], folders=[Path("mine")])
     assert len(plan.jobs) == len(swept.rows) == 6
-    lines = {number: set(job.lines) for number, job in plan.jobs.items()}
-    assert lines == {number: set(job.lines) for number, job in swept.looker.plans[0].jobs.items()}
+    lines = {number: set(job.overrides) for number, job in plan.jobs.items()}
+    assert lines == {number: set(job.overrides) for number, job in swept.looker.plans[0].jobs.items()}
 
 
 def test_equal_jobs_are_told(folder: Path) -> None:

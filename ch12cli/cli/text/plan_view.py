@@ -58,7 +58,7 @@ def format_jobs(plan: Plan, *, width: int) -> list[str]:
     lines = [head]
     if repeated:
         surplus = len(plan.numbers) - len(plan.jobs)
-        first = " ".join(plan.jobs[repeated[0]].lines)
+        first = " ".join(plan.jobs[repeated[0]].overrides)
         lines.append(f"{count_of(surplus, 'duplicate')} left out, the first: {first}")
     return [line for text in lines for line in _wrapped(text, width)]
 
