@@ -75,7 +75,7 @@ def train(
     outcome = train_single(
         overrides, folders=[Path(folder) for folder in folders], callback=CallbackList(callbacks), log=False
     )
-    return Run(outcome.model, outcome.rows, outcome.directory, outcome.result, outcome.status)
+    return Run(outcome.model, outcome.rows, outcome.directory, outcome.result.to_dict(), outcome.status)
 
 
 class Row(dict[str, Any]):

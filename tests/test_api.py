@@ -15,7 +15,7 @@ import ch12cli
 from ch12cli.cli.main import main
 from ch12cli.errors import InputError
 from ch12cli.files.metrics_csv import read_metrics
-from ch12cli.files.sweep_csv import read_table
+from ch12cli.files.sweep_csv import read_sweep_csv
 
 WORDS = ["train", "device=cpu", "-q", "epochs=2"]
 
@@ -42,13 +42,13 @@ def test_every_run_and_every_job_is_a_row_with_its_results_and_settings(trained:
     assert len(rows) == 60 * 2 + 2
     assert len({tuple(row) for row in rows}) == 1  # the same keys
     jobs = {row["path"]: row for row in rows}
-    for record in read_table(trained / "sweep" / "sweep.csv"):
-        row = jobs[str(trained / "sweep" / record["job"])]
-        assert row["status"] == record["status"]
-        assert row["seed"] == int(record["seed"])
-        assert row["optimizer.lr"] == float(record["optimizer.lr"])
-        if record["status"] == "finished":
-            assert row["test_accuracy"] == float(record["test_accuracy"])
+    for record in read_sweep_csv(trained / "sweep" / "sweep.csv"):
+        row = jobs[str(trained / "sweep" / str(record.job))]
+        assert row["status"] == record.status
+        assert row["seed"] == int(record.overrides["seed"])
+        assert row["optimizer.lr"] == float(record.overrides["optimizer.lr"])
+        if record.status == "finished":
+            assert row["test_accuracy"] == record.metrics["test_accuracy"]
     assert jobs[str(trained / "points")]["dataset"] == "toy_regression"
     assert jobs[str(trained / "damaged")]["status"] == "damaged"
 
@@ -64,7 +64,7 @@ def test_data_frames_take_the_rows_as_they_are(trained: Path) -> None:
     assert other["early_stopping.patience"].dtype == polars.Int64  # of which most runs have none
     assert not any(name.startswith("hydra") for name in rows[0])
     finished = one[(one.status == "finished") & (one.kind == "job")]
-    wanted = [float(row["test_loss"]) for row in read_table(trained / "sweep" / "sweep.csv") if row["test_loss"]]
+    wanted = [row.metrics["test_loss"] for row in read_sweep_csv(trained / "sweep" / "sweep.csv") if row.metrics]
     assert finished["test_loss"].mean() == pytest.approx(sum(wanted) / len(wanted))
 
 

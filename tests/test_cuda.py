@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from ch12cli.files.run_directory import read_result
-from ch12cli.files.sweep_csv import read_table
+from ch12cli.files.result_json import read_result
+from ch12cli.files.sweep_csv import read_sweep_csv
 from ch12cli.run.build import build_stack, build_training
 from ch12cli.run.start import train_single
 from ch12cli.run.task import build_task
@@ -151,12 +151,12 @@ def test_an_evaluation_and_predictions_are_those_of_training(device: str) -> Non
     evaluation = evaluate(Path("run"), split="test")
     result = read_result(Path("run/result.json"))
     assert result is not None
-    assert relative(evaluation.parts["test"].metrics["loss"], result["test"]["loss"]) < 1e-6
+    assert relative(evaluation.parts["test"].metrics["loss"], result.test["loss"]) < 1e-6
     predictions = predict(Path("run"), IRIS.read_bytes(), source="iris.csv")
     assert predictions.probabilities is not None
     assert predictions.probabilities.shape == (150, 3)
     assert np.array_equal(predictions.probabilities.argmax(1), predictions.values)
-    assert result["environment"]["device"].partition(":")[0] == device
+    assert result.environment["device"].partition(":")[0] == device
     assert outcome.status == "finished"
 
 
@@ -210,17 +210,17 @@ def test_a_whole_sweep_equals_its_jobs_alone_and_loads_anywhere(device: str) -> 
     lines = ("seed=range(6)", "optimizer.lr=0.01,0.001,1e30", "sweep.verify=4", "hydra.sweep.dir=sweep")
     done = subprocess.run([sys.executable, *words, *lines], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    rows = read_table(Path("sweep/sweep.csv"))
+    rows = read_sweep_csv(Path("sweep/sweep.csv"))
     assert len(rows) == 18
-    assert {row["status"] for row in rows if row["optimizer.lr"] != "1e30"} == {"finished"}
-    files = [str(Path("sweep", row["directory"], "checkpoints/last.pt")) for row in rows]
+    assert {row.status for row in rows if row.overrides["optimizer.lr"] != "1e30"} == {"finished"}
+    files = [str(Path("sweep", row.directory, "checkpoints/last.pt")) for row in rows]
     assert without_gpu("-c", PLACES, *files).split() == ["cpu"] * 18
     settings = [settings_of({"epochs": 4, "precision": "float64", "batch_size": 8, "optimizer.lr": 0.01, "seed": 2})]
     training, network = build_training(settings[0], build_task(settings[0]), CPU)
     for _ in range(4):
         training.one_epoch()
-    (row,) = [row for row in rows if (row["seed"], row["optimizer.lr"]) == ("2", "0.01")]
-    swept = torch.load(Path("sweep", row["directory"], "model.pt"), weights_only=True)
+    (row,) = [row for row in rows if (row.overrides["seed"], row.overrides["optimizer.lr"]) == ("2", "0.01")]
+    swept = torch.load(Path("sweep", row.directory, "model.pt"), weights_only=True)
     assert relative(torch.cat([value.reshape(-1) for value in swept.values()]), network.parameters) < 1e-8
 
 

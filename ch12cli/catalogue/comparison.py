@@ -1,6 +1,5 @@
 """What differs between runs: configuration, environment, results; and sweeps of runs with their seeds folded."""
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,10 +7,12 @@ from typing import Any
 
 from ch12cli.catalogue.entries import entry_at
 from ch12cli.catalogue.names import OUTPUTS
-from ch12cli.catalogue.summary import Record, fold, varying
+from ch12cli.catalogue.summary import fold, varying
 from ch12cli.files.hydra_folder import read_keys
 from ch12cli.files.objective import minimised
-from ch12cli.files.run_directory import HYDRA, RESULT, read_result
+from ch12cli.files.result_json import read_result
+from ch12cli.files.run_directory import HYDRA, RESULT
+from ch12cli.files.sweep_csv import FIELDS, SweepRow
 from ch12cli.files.untrusted_text import escape_controls
 
 TIMES = ("seconds", "when", "path", "kind")  # which differ between any two runs
@@ -50,7 +51,7 @@ def alike(runs: Sequence[Compared]) -> bool:
 
 
 def best_of(runs: Sequence[Compared]) -> int | None:
-    """The place of the run with the best objective; None if they have none, or such as cannot be read_compared."""
+    """The place of the run with the best objective; None if they have none, or if they cannot be compared."""
     values = [run.results.get("objective") for run in runs]
     numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
     if not alike(runs) or len(numbers) < len(values) or not values:
@@ -58,18 +59,21 @@ def best_of(runs: Sequence[Compared]) -> int | None:
     return numbers.index(min(numbers) if minimised(str(runs[0].results.get("monitor"))) else max(numbers))
 
 
-def as_records(runs: Sequence[Compared]) -> list[Record]:
+def rows_of_runs(runs: Sequence[Compared]) -> list[SweepRow]:
     """Runs as the rows of a sweep's table: what differs in their settings as if it had been swept."""
     keys = [str(row[0]) for row in differences([Compared(r.name, r.settings, {}, {}) for r in runs])[1:]]
-    records: list[Record] = []
-    for place, run in enumerate(runs):
-        words = ["ch12", "train", *(f"{key}={run.settings[key]}" for key in keys if key in run.settings)]
-        texts = {name: "" if value is None else str(value) for name, value in run.results.items()}
-        records.append({**texts, "job": str(place), "command": shlex.join(words)})
-    return records
+    return [row_of_run(number, run, keys) for number, run in enumerate(runs)]
 
 
-def folded(rows: Sequence[Record], metrics: Sequence[str], *, minimise: bool) -> Table:
+def row_of_run(number: int, run: Compared, keys: Sequence[str]) -> SweepRow:
+    results = run.results
+    fields = {name: results[name] for name in FIELDS if name in results}
+    metrics = {name: value for name, value in results.items() if name not in FIELDS and isinstance(value, int | float)}
+    overrides = {key: str(run.settings[key]) for key in keys if key in run.settings}
+    return SweepRow(**{**fields, "job": number, "directory": run.name}, metrics=metrics, overrides=overrides)
+
+
+def folded(rows: Sequence[SweepRow], metrics: Sequence[str], *, minimise: bool) -> Table:
     """A row for each combination of what differs but the seeds, best first.
 
     Its values, then of each metric the mean and half the width of its 95 % interval (None of fewer than two runs), the
@@ -91,16 +95,15 @@ RENAMED = {"epochs": "epochs done"}  # results that are called as a setting is
 
 
 def read_compared(path: Path) -> Compared:
-    """A run as it is read_compared; of one whose result is damaged its settings alone. InputError if it is none."""
+    """The settings, results and environment of a run; of one whose result is damaged its settings alone.
+
+    InputError if the directory is not that of a run.
+    """
     entry = entry_at(path)
-    result = (read_result(path / RESULT) or {}) if entry.status != "damaged" else {}
-    environment, data = result.get("environment"), result.get("data")
+    result = read_result(path / RESULT) if entry.status != "damaged" else None
     return Compared(
         escape_controls(entry.place.removeprefix(f"{OUTPUTS}/")),
         read_keys(path / HYDRA),
         {"status": entry.status, **{RENAMED.get(name, name): value for name, value in entry.values.items()}},
-        {
-            **(environment if isinstance(environment, dict) else {}),
-            **({"data": data.get("digest")} if isinstance(data, dict) else {}),
-        },
+        {} if result is None else {**result.environment, "data": result.data.get("digest")},
     )

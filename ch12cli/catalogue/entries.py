@@ -10,24 +10,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ch12cli.catalogue.sweep_jobs import best_of, count_planned, monitor_of, read_jobs, status_of, value_of
+from ch12cli.catalogue.sweep_jobs import best_job, read_sweep_rows, sweep_monitor, sweep_status, typed_value
 from ch12cli.errors import InputError
 from ch12cli.files.atomic import last_written, read_dated, read_file
 from ch12cli.files.locks import is_locked
-from ch12cli.files.metrics_csv import read_metrics
-from ch12cli.files.run_directory import CHECKPOINTS, HYDRA, METRICS, RESULT, parse_result
-from ch12cli.files.sweep_csv import STATE, SWEEP, Record
+from ch12cli.files.metrics_csv import count_epochs, read_metrics
+from ch12cli.files.plan_json import count_planned
+from ch12cli.files.result_json import Result
+from ch12cli.files.run_directory import CHECKPOINTS, HYDRA, METRICS, RESULT, STATE, SWEEP
+from ch12cli.files.sealed_json import NewerFormatError
+from ch12cli.files.sweep_csv import SweepRow
 from ch12cli.files.tags import TAGS, read_tags
 
-LARGEST = 2**63  # of a whole number
 DEEPEST = 8  # folders below each other that are looked into
 READERS = 8  # threads that wait for the disk at once; more get into each other's way
 TOGETHER = 64  # folders that one of them looks at in a go
 AHEAD = 64 * TOGETHER  # folders that are read before the first of them is told
 PATIENCE = 1e-4  # seconds for a folder, from which it is the disk that takes them
 
-FIGURES = ("epochs", "monitor", "objective", "parameters", "seconds", "stopped_early", "cause")
-PLAIN = (float, str, type(None))
+FIGURES = ("epochs", "monitor", "objective", "parameters", "seconds", "left_at", "stopped_at", "diverged_at", "error")
+OF_THE_ENTRY = ("job", "directory", "status")  # columns of sweep.csv that an entry has by other names
 Row = dict[str, Any]
 
 
@@ -144,23 +146,25 @@ def run_entry(folder: str, look: Look) -> Entry:
     tags = {"tags": look.tags} if look.tags else {}
     if look.result is None:
         status = "running" if is_locked(Path(folder)) else "killed"
-        return Entry(folder, "run", look.when, status, {"epochs": epochs_so_far(Path(folder, METRICS)), **tags})
+        return Entry(folder, "run", look.when, status, {"epochs": count_epochs(Path(folder, METRICS)), **tags})
     try:
         if isinstance(look.result, bool):
             raise InputError(f"{folder}: cannot be read")
-        result = parse_result(look.result, folder, head=not look.changed)
-        status = status_now(folder, result) if look.changed else str(result["status"])
+        result = Result.from_json(look.result, f"{folder}/{RESULT}", head=not look.changed)
+        status = status_now(folder, result) if look.changed else result.status
         return Entry(folder, "run", look.when, status, values_of(result) | tags)
-    except (InputError, AttributeError, TypeError, ValueError):
+    except NewerFormatError:
+        return Entry(folder, "run", look.when, "newer", tags)
+    except InputError:
         return Entry(folder, "run", look.when, "damaged", tags)
 
 
-def status_now(folder: str, result: Mapping[str, Any]) -> str:
+def status_now(folder: str, result: Result) -> str:
     """The status of a run whose metrics.csv was written after its result: trained on, and killed then; or damaged."""
-    digest = (result.get("files") or {}).get(METRICS)
+    digest = result.files.get(METRICS)
     try:
         if digest is None or digest == hashlib.sha256(read_file(f"{folder}/{METRICS}")).hexdigest():
-            return str(result["status"])
+            return result.status
         if is_locked(Path(folder)):
             return "running"
         read_metrics(Path(folder, METRICS))
@@ -169,18 +173,12 @@ def status_now(folder: str, result: Mapping[str, Any]) -> str:
     return "killed"
 
 
-def values_of(result: Mapping[str, Any]) -> Row:
+def values_of(result: Result) -> Row:
     """What a run came to, flat: its figures under the names of metrics.csv, those of the test part as test_…."""
-    values: Row = {name: result[name] for name in FIGURES if name in result}
-    values |= {name: value for name, value in (result.get("final") or {}).items() if name not in ("epoch", "seconds")}
-    values |= {f"test_{name}": value for name, value in (result.get("test") or {}).items()}
-    values["best_epoch"] = (result.get("best") or {}).get("epoch")
-    return {name: value for name, value in values.items() if type(value) in PLAIN or is_plain(value)}
-
-
-def is_plain(value: Any) -> bool:
-    """Whether it is what ch12 writes for a figure or a word, and not what a stranger may have put there."""
-    return value is None or isinstance(value, float | str) or (isinstance(value, int) and abs(value) < LARGEST)
+    values: Row = {name: value for name in FIGURES if (value := getattr(result, name)) is not None}
+    values |= {name: value for name, value in (result.final or {}).items() if name not in ("epoch", "seconds")}
+    values |= {f"test_{name}": value for name, value in (result.test or {}).items()}
+    return {**values, "best_epoch": result.best_epoch}
 
 
 def sweep_entry(folder: str, inside: Sequence[str]) -> Entry:
@@ -189,17 +187,19 @@ def sweep_entry(folder: str, inside: Sequence[str]) -> Entry:
     when, tags = began(folder, STATE), tags_of(folder)
     told = {"tags": tags} if tags else {}
     try:
-        rows = read_jobs(path, inside)
+        rows = read_sweep_rows(path, inside)
+    except NewerFormatError:
+        return Entry(folder, "sweep", when, "newer", told)
     except InputError:
         return Entry(folder, "sweep", when, "damaged", told)
-    counts = Counter(row.get("status") or "" for row in rows)
+    counts = Counter(row.status for row in rows)
     planned = count_planned(path)
-    status = status_of(rows, planned=planned, running=is_locked(path))
-    seconds = [number for row in rows if isinstance(number := value_of(row.get("seconds")), int | float)]
+    status = sweep_status(rows, planned=planned, running=is_locked(path))
+    seconds = [row.seconds for row in rows if row.seconds is not None]
     values = {
         "jobs": max(planned, len(rows)),
         "seconds": sum(seconds) if seconds else None,
-        **best_of(path, rows),
+        **best_job(path, rows),
         **told,
     }
     return Entry(folder, "sweep", when, status, values, dict(counts))
@@ -207,29 +207,21 @@ def sweep_entry(folder: str, inside: Sequence[str]) -> Entry:
 
 def job_entries(sweep: Path) -> list[Entry]:
     """The jobs of a sweep that have ended, by number. They began with it, as far as anybody knows."""
-    rows = read_jobs(sweep)
-    when, monitor = began(str(sweep), STATE), monitor_of(sweep, rows)
+    rows = read_sweep_rows(sweep)
+    when, monitor = began(str(sweep), STATE), sweep_monitor(sweep, rows)
     return [job_entry(sweep, row, when=when, monitor=monitor) for row in rows]
 
 
-def job_entry(sweep: Path, row: Record, *, when: float, monitor: str | None) -> Entry:
-    values = {name: value_of(text) for name, text in row.items() if name not in ("job", "directory", "status") and text}
-    place = str(sweep / (row.get("directory") or row["job"]))
-    return Entry(place, "job", when, row.get("status") or "", {"monitor": monitor, **values})
+def job_entry(sweep: Path, row: SweepRow, *, when: float, monitor: str | None) -> Entry:
+    values = {key: typed_value(text) for key, text in row.overrides.items() if text}
+    values |= {name: value for name, value in row.values().items() if name not in OF_THE_ENTRY and value is not None}
+    return Entry(str(sweep / row.directory), "job", when, row.status, {"monitor": monitor, **values})
 
 
 def row_of(entry: Entry) -> Row:
     """What an entry came to, flat."""
     row: Row = {"path": entry.place, "kind": entry.kind, "when": entry.when, "status": entry.status}
     return {**row, **entry.values, **{f"{status}_jobs": count for status, count in entry.jobs.items()}}
-
-
-def epochs_so_far(path: Path) -> int | None:
-    """How many rows a metrics.csv holds; None if it cannot be read."""
-    try:
-        return max(0, read_file(path).count(b"\n") - 1)
-    except OSError:
-        return None
 
 
 def began(folder: str, first: str) -> float:

@@ -4,7 +4,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ch12cli.catalogue.summary import Failure, Record
+from ch12cli.catalogue.summary import Failure
+from ch12cli.files.result_json import Result
+from ch12cli.files.sweep_csv import SweepRow
 
 METRIC_LABELS = {"mae": "MAE", "r2": "R²"}  # the other metrics are called what they are
 
@@ -60,12 +62,12 @@ def part_metrics(row: Mapping[str, Any], part: str) -> dict[str, Any]:
     return {name.removeprefix(f"{part}_"): value for name, value in row.items() if name.startswith(f"{part}_")}
 
 
-def result_rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+def result_rows(result: Result) -> list[dict[str, Any]]:
     """The figures of a run, as far as it got: rows with `row` (final, best, test), `part`, `epoch` and the metrics.
 
     The best epoch is shown on the validation part, if there is one: there it is the best.
     """
-    final, best, test = (result.get(name) or {} for name in ("final", "best", "test"))
+    final, best, test = (part or {} for part in (result.final, result.best, result.test))
     rows = [
         {"row": "final", "part": part, "epoch": final.get("epoch"), **part_metrics(final, part)}
         for part in ("train", "valid")
@@ -129,7 +131,7 @@ def format_failures(failures: Sequence[Failure]) -> list[str]:
 
 def format_failure(failure: Failure) -> str:
     """`run 17 (optimizer.lr=10, seed=3) diverged: …`; of several runs what they have in common."""
-    cause = f": {failure.cause}" if failure.cause else ""
+    cause = f": {failure.reason}" if failure.reason else ""
     if len(failure.jobs) == 1:
         return f"{name_job(failure.jobs[0], failure.common, failure.common)} {failure.status}{cause}"
     numbers = failure.jobs if len(failure.jobs) <= NUMBERS else failure.jobs[:3]
@@ -140,18 +142,11 @@ def format_failure(failure: Failure) -> str:
     return f"{named}{f' (all {told})' if told else ''} {failure.status}{cause}"
 
 
-def other_metrics(rows: Sequence[Record], monitor: str) -> list[str]:
+def other_metrics(rows: Sequence[SweepRow], monitor: str) -> list[str]:
     """The columns that are shown beside the objective: of the test part, else of validation, else of training."""
-    columns = list(dict.fromkeys(name for row in (rows[0], rows[-1]) for name, value in row.items() if value))
+    columns = list(dict.fromkeys(name for row in (rows[0], rows[-1]) for name in row.metrics))
     for part in ("test_", "valid_", "train_"):
         found = [name for name in columns if name.startswith(part) and name != monitor]
         if found:
             return sorted(found, key=lambda name: name == f"{part}loss")[:MAX_METRICS]
     return []
-
-
-def reason_of(result: Mapping[str, Any]) -> str:
-    """Why a run ended as it did, if it did not simply finish."""
-    from ch12cli.files.cause import cause_of
-
-    return str(result.get("cause") or cause_of(result))

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from ch12cli.catalogue.entries import Entry, entries
-from ch12cli.catalogue.sweep_jobs import place_of, read_jobs, value_of
+from ch12cli.catalogue.sweep_jobs import read_sweep_rows
 from ch12cli.errors import InputError
 from ch12cli.files.objective import minimised
-from ch12cli.files.run_directory import RESULT, read_result
+from ch12cli.files.plan_json import is_inside
+from ch12cli.files.result_json import read_result
+from ch12cli.files.run_directory import RESULT
 
 OUTPUTS = Path("outputs")
 SHOWN = 5  # candidates in a message
@@ -26,7 +28,7 @@ def find(word: str, *, below: Path = OUTPUTS) -> Path:
     if word and exists(Path(word)):
         return Path(word)
     head, slash, job = word.rpartition("/")
-    if slash and job.isdigit() and (found := within(head, job, below)):
+    if slash and job.isdecimal() and (found := within(head, job, below)):
         if not exists(found):
             sweep = find(head, below=below)
             raise InputError(f"{word}: job {job} has not been begun; `ch12 resume {sweep}` trains what is missing")
@@ -63,9 +65,8 @@ def within(word: str, job: str, below: Path) -> Path | None:
         sweep = find(word, below=below)
     except InputError:
         return None
-    row = next((row for row in read_jobs(sweep) if row["job"] == job), None)
-    place = None if row is None else place_of(row)
-    return None if place is None else sweep / place
+    row = next((row for row in read_sweep_rows(sweep) if row.job == int(job)), None)
+    return None if row is None or not is_inside(row.directory) else sweep / row.directory
 
 
 def best(known: Sequence[Entry], below: Path) -> Path:
@@ -88,16 +89,14 @@ def finished_runs(entry: Entry) -> list[tuple[float, Path]]:
     """The objective and the directory of a run; of a sweep those of each job that finished."""
     if entry.kind != "sweep":
         return [(entry.values["objective"], entry.path)]
-    rows = [row for row in read_jobs(entry.path) if row.get("status") == "finished"]
-    found = [(value_of(row.get("objective")), place_of(row)) for row in rows]
-    return [(value, entry.path / place) for value, place in found if isinstance(value, int | float) and place]
+    rows = [row for row in read_sweep_rows(entry.path) if row.status == "finished" and is_inside(row.directory)]
+    return [(row.objective, entry.path / row.directory) for row in rows if row.objective is not None]
 
 
 def kind_of(path: Path) -> tuple[Any, Any]:
     """What a run's objective is of, and the data that it was measured on: all that can be compared has them alike."""
     try:
-        result = read_result(path / RESULT) or {}
+        result = read_result(path / RESULT)
     except InputError:
-        return None, None
-    data = result.get("data")
-    return result.get("monitor"), data.get("digest") if isinstance(data, dict) else None
+        result = None
+    return (None, None) if result is None else (result.monitor, result.data.get("digest"))

@@ -1,9 +1,7 @@
-"""What a sweep came to, from the rows of its sweep.csv: what differed, seeds folded into means, failures by cause."""
+"""What a sweep reached, from the rows of its sweep.csv: what differed, means over the seeds, failures by error."""
 
 import math
-import re
-import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from statistics import NormalDist
 from typing import NamedTuple
@@ -11,12 +9,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Values = NDArray[np.float64]
-Record = Mapping[str, str]  # a row of sweep.csv
+from ch12cli.files.result_json import describe_divergence
+from ch12cli.files.sweep_csv import SweepRow
 
-WORD = re.compile(r"""(?:[^\s'"]+|'[^']*'|"[^"]*")+""")  # of a command line as shlex.join writes it
-PLACE = re.compile(r"\b(epoch|step) (\d+)")  # where in its training a run ended
-LEFT = re.compile(r"left by halving after epoch (\d+)")
+Values = NDArray[np.float64]
+
 CONFIDENCE = 0.95
 MANY_DEGREES = 200  # degrees of freedom from which the series around the normal quantile errs by 1e-9 or less
 
@@ -39,25 +36,13 @@ class Folded(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """Jobs that ended badly for the same cause. common: the values of what differs in the sweep, but not among them."""
+    """Jobs that failed with the same error, or that diverged. common: the values of what differs in the sweep, but not
+    among them."""
 
     status: str
-    cause: str
+    reason: str
     jobs: list[int]
     common: dict[str, str]
-
-
-def overrides(row: Record) -> dict[str, str]:
-    """What a job overrides, by key, read from its command: a column may hold something else, as `epochs` does."""
-    command = row.get("command") or ""
-    quoted = "'" in command or '"' in command
-    words = [_unquoted(word) for word in WORD.findall(command)] if quoted else command.split()
-    return {key.lstrip("+~"): value for key, _, value in (word.partition("=") for word in words[2:])}  # 2: ch12 train
-
-
-@lru_cache(maxsize=4096)
-def _unquoted(word: str) -> str:
-    return shlex.split(word)[0] if "'" in word or '"' in word else word
 
 
 def is_seed(key: str) -> bool:
@@ -65,21 +50,21 @@ def is_seed(key: str) -> bool:
     return key.endswith("seed")
 
 
-def varying(rows: Iterable[Record]) -> list[str]:
+def varying(rows: Iterable[SweepRow]) -> list[str]:
     """The override keys whose values differ between the rows, or that not all rows have."""
     found: dict[str, set[str]] = {}
     count = 0
     occurrences: dict[str, int] = {}
     for row in rows:
         count += 1
-        for key, value in overrides(row).items():
+        for key, value in row.overrides.items():
             found.setdefault(key, set()).add(value)
             occurrences[key] = occurrences.get(key, 0) + 1
     return [key for key, values in found.items() if len(values) > 1 or occurrences[key] < count]
 
 
 def fold(
-    rows: Sequence[Record], keys: Sequence[str], metrics: Sequence[str] = ("objective",), *, minimise: bool = True
+    rows: Sequence[SweepRow], keys: Sequence[str], metrics: Sequence[str] = ("objective",), *, minimise: bool = True
 ) -> list[Folded]:
     """A row for each combination of the keys that are no seeds, the one with the best mean objective first.
 
@@ -89,9 +74,8 @@ def fold(
     found: dict[tuple[str, ...], int] = {}
     group = np.empty(len(rows), np.int64)  # of each row
     for place, row in enumerate(rows):
-        values = overrides(row)
-        group[place] = found.setdefault(tuple([values.get(key, "") for key in keys]), len(found))
-    status = np.array([row.get("status") or "" for row in rows], dtype=str)
+        group[place] = found.setdefault(tuple([row.overrides.get(key, "") for key in keys]), len(found))
+    status = np.array([row.status for row in rows], dtype=str)
     finished = np.flatnonzero(status == "finished")
     columns = {metric: _numbers(rows, finished, metric) for metric in dict.fromkeys(("objective", *metrics))}
     means, half_widths = {}, {}
@@ -113,32 +97,26 @@ def fold(
             failed=failed[index],
             mean={metric: float(means[metric][index]) for metric in metrics},
             half_width={metric: float(half_widths[metric][index]) for metric in metrics},
-            best=int(rows[int(finished[best[index]])]["job"]) if index in best else None,
+            best=rows[int(finished[best[index]])].job if index in best else None,
         )
         for index in np.argsort(sign * means["objective"], kind="stable").tolist()  # NaN goes last
     ]
 
 
-def left_after(row: Record) -> int:
-    """The epoch after which halving took a run out; 0 for one that it did not."""
-    found = LEFT.match(row.get("cause") or "")
-    return int(found[1]) if found else 0
-
-
-def by_monitor(rows: Sequence[Record], monitor: str) -> dict[str, list[Record]]:
+def by_monitor(rows: Sequence[SweepRow], monitor: str) -> dict[str, list[SweepRow]]:
     """The rows by the metric that is their objective: only of one metric is one value better than another.
 
     monitor: of rows that do not say it. Where there are several, jobs that failed before they had one belong to none.
     """
-    found: dict[str, list[Record]] = {}
+    found: dict[str, list[SweepRow]] = {}
     for row in rows:
-        if row.get("status") == "finished":
-            found.setdefault(row.get("monitor") or monitor, [])
+        if row.status == "finished":
+            found.setdefault(row.monitor or monitor, [])
     if len(found) < 2:
         return {next(iter(found), monitor): list(rows)}
     for row in rows:
-        if (row.get("monitor") or "") in found:
-            found[row["monitor"]].append(row)
+        if row.monitor in found:
+            found[row.monitor].append(row)
     return found
 
 
@@ -189,52 +167,45 @@ def _t_near_normal(z: float, degrees: int) -> float:
     return z + sum(term / float(degrees) ** power for power, term in enumerate(terms, start=1))
 
 
-def failures(rows: Sequence[Record]) -> list[Failure]:
-    """The failed and then the diverged jobs by cause; causes that tell epochs and steps alone apart are one cause."""
-    found: dict[tuple[str, str], list[Record]] = {}
+def failures(rows: Sequence[SweepRow]) -> list[Failure]:
+    """The failed jobs by their error, and then the diverged ones."""
+    found: dict[tuple[str, str], list[SweepRow]] = {}
     for row in rows:
-        if row.get("status") in ("failed", "diverged"):
-            found.setdefault((row["status"], PLACE.sub(r"\1", row.get("cause") or "")), []).append(row)
+        if row.status in ("failed", "diverged"):
+            found.setdefault((row.status, row.error or ""), []).append(row)
     keys = varying(rows) if found else []
     gathered = [
-        Failure(status, _spanned([row.get("cause") or "" for row in alike]), _jobs(alike), _common(alike, keys))
-        for (status, _), alike in found.items()
+        Failure(status, error or _describe_divergences(alike), _jobs(alike), _common(alike, keys))
+        for (status, error), alike in found.items()
     ]
     return sorted(gathered, key=lambda failure: (failure.status != "failed", failure.jobs[0]))
 
 
-def _jobs(rows: Iterable[Record]) -> list[int]:
-    return sorted(int(row["job"]) for row in rows)
+def _jobs(rows: Iterable[SweepRow]) -> list[int]:
+    return sorted(row.job for row in rows)
 
 
-def _spanned(causes: Sequence[str]) -> str:
-    """Causes that differ in epochs and steps as one: `in epoch 1 to 3, step 12`."""
-    numbers = zip(*([int(number) for _, number in PLACE.findall(cause)] for cause in set(causes)), strict=True)
-    spans = iter([(min(column), max(column)) for column in numbers])
-
-    def span(found: re.Match[str]) -> str:
-        low, high = next(spans)
-        return f"{found[1]} {low}" if low == high else f"{found[1]} {low} to {high}"
-
-    return PLACE.sub(span, causes[0])
+def _describe_divergences(rows: Sequence[SweepRow]) -> str:
+    """Where the losses of these runs ceased to be finite: `in epoch 1 to 3, step 12`."""
+    epochs = [row.diverged_at for row in rows if row.diverged_at is not None]
+    steps = [row.diverged_step for row in rows if row.diverged_step is not None]
+    return describe_divergence(_span(epochs), _span(steps)) if epochs and steps else ""
 
 
-def _common(rows: Iterable[Record], keys: Sequence[str]) -> dict[str, str]:
+def _span(numbers: Sequence[int]) -> str:
+    low, high = min(numbers), max(numbers)
+    return str(low) if low == high else f"{low} to {high}"
+
+
+def _common(rows: Iterable[SweepRow], keys: Sequence[str]) -> dict[str, str]:
     """The values of these keys that all rows share."""
-    first, *others = ({key: value for key, value in overrides(row).items() if key in keys} for row in rows)
+    first, *others = ({key: value for key, value in row.overrides.items() if key in keys} for row in rows)
     return {key: value for key, value in first.items() if all(other.get(key) == value for other in others)}
 
 
-def _numbers(rows: Sequence[Record], places: NDArray[np.int64], column: str) -> Values:
+def _numbers(rows: Sequence[SweepRow], places: NDArray[np.int64], column: str) -> Values:
     """A column of some rows, (places,); NaN for an empty cell."""
-    return np.array([_number(rows[place].get(column)) for place in places.tolist()], np.float64)
-
-
-def _number(text: str | None) -> float:
-    try:
-        return float(text) if text else math.nan
-    except ValueError:
-        return math.nan
+    return np.array([rows[place].number(column) for place in places.tolist()], np.float64)
 
 
 def _first_by_group(values: Values, group: NDArray[np.int64]) -> dict[int, int]:

@@ -1,11 +1,56 @@
-"""metrics.csv as it is read: a row an epoch."""
+"""metrics.csv: a row an epoch, in full precision."""
 
 import csv
 import io
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ch12cli.errors import InputError
-from ch12cli.files.atomic import read_file
+from ch12cli.files.atomic import machine_errors, read_file, write_whole
+from ch12cli.files.run_directory import METRICS
+
+
+def format_line(values: Sequence[float | int]) -> str:
+    """A line of the file: the shortest text of each number that gives back the same number."""
+    return repr(list(values))[1:-1].replace(", ", ",") + "\n"
+
+
+def to_csv(columns: Sequence[str], lines: Iterable[Sequence[float | int]]) -> bytes:
+    """The content of a whole file; nothing where there are no columns. lines: the values of each epoch."""
+    if not columns:
+        return b""
+    return "".join([",".join(columns) + "\n", *map(format_line, lines)]).encode()
+
+
+class MetricsFile:
+    """metrics.csv as it grows: a row per epoch in full precision, on the file system when `write` returns."""
+
+    def __init__(self, directory: Path, rows: Sequence[Mapping[str, float | int]] = ()) -> None:
+        """rows: what it holds to begin with; what a file of that name held besides is cut off."""
+        self.path = directory / METRICS
+        self.columns: list[str] = list(rows[0]) if rows else []
+        write_whole(self.path, to_csv(self.columns, ([row[column] for column in self.columns] for row in rows)))
+        with machine_errors(f"cannot write {self.path}"):
+            self.file = open(self.path, "a", encoding="utf-8", newline="")  # noqa: SIM115 - closed by close()
+
+    def write(self, row: Mapping[str, float | int]) -> None:
+        with machine_errors(f"cannot write {self.path}"):
+            if not self.columns:
+                self.columns = list(row)
+                self.file.write(",".join(self.columns) + "\n")
+            self.file.write(format_line([row[column] for column in self.columns]))
+            self.file.flush()
+            os.stat(self.path)  # a run whose directory was removed is not trained on
+
+    def sync(self) -> None:
+        """Flushes the rows to the disk: a checkpoint must never know more epochs than the file."""
+        with machine_errors(f"cannot write {self.path}"):
+            os.fsync(self.file.fileno())
+
+    def close(self) -> None:
+        with machine_errors(f"cannot write {self.path}"):
+            self.file.close()
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
@@ -26,3 +71,11 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
         return []
     except (OSError, ValueError, csv.Error) as error:
         raise InputError(f"{path}: damaged, or no metrics.csv: {error}") from error
+
+
+def count_epochs(path: Path) -> int | None:
+    """How many rows a metrics.csv holds; None if it cannot be read."""
+    try:
+        return max(0, read_file(path).count(b"\n") - 1)
+    except OSError:
+        return None

@@ -1,32 +1,295 @@
-"""What a sweep's directory holds beside its jobs: sweep.csv, a row a job, as it is read."""
+"""sweep.csv: a row a job, added as each job ends, put in the order of the jobs at the end.
+
+A row is made of the job's result and of what the sweep knows about the job, by `SweepRow.of`, whether the job has just
+ended or its directory is read later. The columns of format 1 had `cause`, a sentence, in place of `left_at`,
+`stopped_at`, `diverged_at`, `diverged_step` and `error`. The format version of the table is that of `.ch12/plan.json`.
+"""
 
 import csv
 import io
+import math
+import os
+import re
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ch12cli.errors import InputError
-from ch12cli.files.atomic import read_file
+from ch12cli.files.atomic import machine_errors, read_file, write_whole
+from ch12cli.files.command import overrides_in, overrides_of, train_command, with_resumed_changes
+from ch12cli.files.result_json import Result, read_result
+from ch12cli.files.run_directory import RESULT, STATE, SWEEP
 
-SWEEP = "sweep.csv"
-STATE = ".ch12"  # of a sweep's directory: what a continued sweep needs to know
+CsvRecord = dict[str, str]  # a line of the file, by column
 
-Record = dict[str, str]
+ENDING = ("left_at", "stopped_at", "diverged_at", "diverged_step", "error")
+BEFORE = ("job", "directory", "status", *ENDING)
+AFTER = ("epochs", "best_epoch", "monitor", "objective")
+LAST = ("parameters", "seconds", "command")
+FIELDS = frozenset((*BEFORE, *AFTER, *LAST))
+NOT_METRICS = ("epoch", "seconds", "lr")  # columns of metrics.csv that the table leaves out
+PARTS = ("train_", "valid_", "test_")  # how the columns of metrics begin
+FLUSH = 1.0  # seconds, at most, before the rows of jobs that have ended are put on disk
+ENDED = ("finished", "diverged")
+
+
+@dataclass(frozen=True)
+class JobFacts:
+    """What a sweep knows about a job before it trains.
+
+    directory: below the sweep's; lines: its overrides; options: of its command line (files/command.py).
+    """
+
+    number: int
+    directory: str
+    lines: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepRow:
+    """A row of the table. overrides: by key, as they were typed; metrics: of the last epoch and of the test part, by
+    column; the other fields as in result.json."""
+
+    job: int
+    directory: str
+    status: str
+    left_at: int | None = None
+    stopped_at: int | None = None
+    diverged_at: int | None = None
+    diverged_step: int | None = None
+    error: str | None = None
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    epochs: int | None = None
+    best_epoch: int | None = None
+    monitor: str | None = None
+    objective: float | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    parameters: int | None = None
+    seconds: float | None = None
+    command: str = ""
+
+    @classmethod
+    def of(cls, facts: JobFacts, result: Result) -> "SweepRow":
+        """The row of a job with this result."""
+        lines = with_resumed_changes(facts.lines, result.history)
+        metrics = {name: value for name, value in (result.final or {}).items() if name not in NOT_METRICS}
+        metrics |= {f"test_{name}": value for name, value in (result.test or {}).items()}
+        return cls(
+            job=facts.number,
+            directory=facts.directory,
+            status=result.status,
+            left_at=result.left_at,
+            stopped_at=result.stopped_at,
+            diverged_at=result.diverged_at,
+            diverged_step=result.diverged_step,
+            error=result.error or None,
+            overrides=overrides_of(lines),
+            epochs=result.epochs,
+            best_epoch=result.best_epoch,
+            monitor=result.monitor,
+            objective=_finite(result.objective),
+            metrics={name: value for name, value in metrics.items() if value is not None and math.isfinite(value)},
+            parameters=result.parameters,
+            seconds=_finite(result.seconds),
+            command=train_command(lines, facts.options),
+        )
+
+    @classmethod
+    def of_directory(cls, facts: JobFacts, sweep: Path) -> "SweepRow":
+        """The row of a job from what its directory holds; of an interrupted job if that holds no result.
+
+        InputError if the result is damaged.
+        """
+        result = read_result(sweep / facts.directory / RESULT)
+        return cls.of(facts, result or Result(status="interrupted"))
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, str]) -> "SweepRow":
+        """A row of the file, of this format or an older one."""
+        if "cause" in record:
+            record = from_format_1(record)
+        command = record.get("command") or ""
+        overrides = overrides_in(command)
+        metrics = {
+            name: _number(text) for name, text in record.items() if name.startswith(PARTS) and name not in overrides
+        }
+        return cls(
+            job=int(record["job"]),
+            directory=record.get("directory") or record["job"],
+            status=record.get("status") or "",
+            left_at=_whole(record.get("left_at")),
+            stopped_at=_whole(record.get("stopped_at")),
+            diverged_at=_whole(record.get("diverged_at")),
+            diverged_step=_whole(record.get("diverged_step")),
+            error=record.get("error") or None,
+            overrides=overrides,
+            epochs=_whole(record.get("epochs")),
+            best_epoch=_whole(record.get("best_epoch")),
+            monitor=record.get("monitor") or None,
+            objective=_number(record.get("objective")),
+            metrics={name: value for name, value in metrics.items() if value is not None},
+            parameters=_whole(record.get("parameters")),
+            seconds=_number(record.get("seconds")),
+            command=command,
+        )
+
+    def to_record(self) -> CsvRecord:
+        """The row as the file has it: an empty text for what there is not."""
+        values = {**self.overrides, **self.values()}
+        return {name: "" if value is None else str(value) for name, value in values.items()}
+
+    def values(self) -> dict[str, Any]:
+        """Everything but the overrides, by column."""
+        return {
+            **{name: getattr(self, name) for name in (*BEFORE, *AFTER)},
+            **self.metrics,
+            **{name: getattr(self, name) for name in LAST},
+        }
+
+    def number(self, column: str) -> float:
+        """The value of a column of numbers; NaN where there is none."""
+        value = self.metrics.get(column) if column not in FIELDS else getattr(self, column)
+        return float(value) if isinstance(value, int | float) else math.nan
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return _finite(float(text)) if text else None
+    except ValueError:
+        return None
+
+
+def _whole(text: str | None) -> int | None:
+    return int(text) if text and text.isdecimal() and len(text) < 19 else None  # 19: digits of 2**63
+
+
+# The sentences that ch12 0.1 wrote into `cause`. Nothing else reads a sentence.
+SENTENCES = (
+    re.compile(r"left by halving after epoch (?P<left_at>\d+)"),
+    re.compile(r"stopped early in epoch (?P<stopped_at>\d+)"),
+    re.compile(r"the loss was no longer finite in epoch (?P<diverged_at>\d+), step (?P<diverged_step>\d+);.*"),
+)
+
+
+def from_format_1(record: Mapping[str, str]) -> CsvRecord:
+    """A row of format 1 under the columns of format 2: its `cause` becomes the field that it tells."""
+    row = {name: value for name, value in record.items() if name != "cause"}
+    cause = record.get("cause") or ""
+    if record.get("status") == "failed":
+        return {**row, "error": cause}
+    for sentence in SENTENCES:
+        if found := sentence.fullmatch(cause):
+            return row | found.groupdict()
+    return {**row, "error": cause}
 
 
 def is_sweep(path: Path) -> bool:
-    """Whether a directory is that of a sweep, one that was killed before its table was made included."""
+    """Whether a directory is that of a sweep, also of one that was killed before its table was made."""
     return (path / SWEEP).exists() or (path / STATE).exists()
 
 
-def read_table(path: Path) -> list[Record]:
-    """The rows of a sweep.csv, the last of each job; what was being written when the sweep was killed is left out."""
+def read_sweep_csv(path: Path) -> list[SweepRow]:
+    """The rows of a sweep.csv, the last one of each job. A line that was being written when the sweep was killed is
+    left out. InputError if the file is damaged."""
     try:
         text = read_file(path).decode("utf-8")
-        text = text[: text.rfind("\n") + 1]  # a line that has no end was being written
-        rows = list(csv.DictReader(io.StringIO(text, newline=""), restkey="", restval=None))
+        text = text[: text.rfind("\n") + 1]  # a line without an end was being written
+        records = list(csv.DictReader(io.StringIO(text, newline=""), restkey="", restval=None))
     except FileNotFoundError:
         return []
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read: {error}; remove it, or choose another hydra.sweep.dir") from error
-    whole = [row for row in rows if None not in row.values() and "" not in row and (row.get("job") or "").isdigit()]
-    return list({row["job"]: row for row in whole}.values())
+    complete = {
+        int(record["job"]): record
+        for record in records
+        if None not in record.values() and "" not in record and (record.get("job") or "").isdecimal()
+    }
+    try:
+        return [SweepRow.from_record(record) for record in complete.values()]
+    except ValueError as error:  # a command with a quote that is not closed
+        raise InputError(f"{path}: damaged: {error}") from error
+
+
+def row_on_disk(row: SweepRow | None, facts: JobFacts, sweep: Path) -> SweepRow:
+    """The row of a job that has ended, from its directory. Where the result there is damaged, the table's own row of an
+    ended job is the better record."""
+    try:
+        return SweepRow.of_directory(facts, sweep)
+    except InputError:
+        if row is not None and row.status in ENDED:
+            return row
+        raise
+
+
+class SweepTable:
+    """The table as it grows. keys: those that the jobs override; metrics: columns of metrics.csv and of the test
+    part."""
+
+    def __init__(
+        self, path: Path, *, keys: Iterable[str], metrics: Iterable[str], rows: Sequence[SweepRow] = ()
+    ) -> None:
+        self.path = path
+        keys = dict.fromkeys([*keys, *(key for row in rows for key in row.overrides)])
+        metrics = dict.fromkeys([*metrics, *(name for row in rows for name in row.metrics)])
+        wanted = [key for key in keys if key not in FIELDS and key not in metrics]
+        self.columns = [*BEFORE, *wanted, *AFTER, *metrics, *LAST]
+        self.rows = {row.job: row for row in rows}
+        write_whole(self.path, self.content())
+        with machine_errors(f"cannot write {self.path}"):
+            self.file = open(self.path, "a", encoding="utf-8", newline="")  # noqa: SIM115 - closed by close()
+
+    def content(self) -> bytes:
+        """The whole table, in the order of the jobs."""
+        return self._text([self.rows[job] for job in sorted(self.rows)], header=True).encode()
+
+    def _text(self, rows: Iterable[SweepRow], *, header: bool = False) -> str:
+        buffer = io.StringIO()
+        writer = csv.DictWriter(buffer, self.columns, lineterminator="\n", extrasaction="ignore", restval="")
+        if header:
+            writer.writeheader()
+        writer.writerows(row.to_record() for row in rows)
+        return buffer.getvalue()
+
+    def add(self, rows: Iterable[SweepRow]) -> None:
+        """Adds rows of jobs that have ended. They are in the file when this returns."""
+        rows = list(rows)
+        self.rows |= {row.job: row for row in rows}
+        with machine_errors(f"cannot write {self.path}"):
+            self.file.write(self._text(rows))
+            self.file.flush()
+
+    def close(self) -> None:
+        """Writes the table once more, in the order of the jobs."""
+        with suppress(OSError):  # of rows that did not fit on a full disk: all are written anew
+            self.file.close()
+        write_whole(self.path, self.content())
+
+
+class RowBuffer:
+    """Rows of jobs that have ended, before they are in the table: their directories must be on disk first."""
+
+    def __init__(self, table: SweepTable) -> None:
+        self.table, self.rows = table, list[SweepRow]()
+        self.flushed = 0.0  # when, by time.monotonic
+
+    def add(self, row: SweepRow) -> None:
+        self.rows.append(row)
+
+    def flush_if_due(self) -> None:
+        if self.rows and time.monotonic() - self.flushed > FLUSH:
+            self.flush()
+
+    def flush(self) -> None:
+        if self.rows:
+            os.sync()
+            self.table.add(self.rows)
+            self.rows.clear()
+        self.flushed = time.monotonic()

@@ -3,17 +3,18 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ch12cli.catalogue.comparison import alike, as_records, read_compared
+from ch12cli.catalogue.comparison import alike, read_compared, rows_of_runs
 from ch12cli.catalogue.formatting import short_names
 from ch12cli.catalogue.names import OUTPUTS
-from ch12cli.catalogue.summary import Record, fold, is_seed, overrides, varying
-from ch12cli.catalogue.sweep_jobs import monitor_of, read_jobs
+from ch12cli.catalogue.summary import fold, is_seed, varying
+from ch12cli.catalogue.sweep_jobs import read_sweep_rows, sweep_monitor
 from ch12cli.errors import InputError
 from ch12cli.files.hydra_folder import read_keys
 from ch12cli.files.metrics_csv import read_metrics
 from ch12cli.files.objective import minimised
+from ch12cli.files.plan_json import is_inside
 from ch12cli.files.run_directory import HYDRA, METRICS
-from ch12cli.files.sweep_csv import is_sweep
+from ch12cli.files.sweep_csv import SweepRow, is_sweep
 from ch12cli.files.untrusted_text import escape_controls
 from ch12cli.plots.curves import PART_NAMES, EpochRows, learning_curves
 from ch12cli.plots.plot import SERIES, Plot
@@ -27,7 +28,7 @@ CurveGroups = dict[tuple[tuple[str, str], ...], list[EpochRows]]  # (key, value)
 
 def default_kind(sweep: Path) -> str:
     """The kind of plot that suits a sweep: by how many keys differ between its jobs."""
-    keys = [key for key in varying(read_jobs(sweep)) if not is_seed(key)]
+    keys = [key for key in varying(read_sweep_rows(sweep)) if not is_seed(key)]
     return ("distribution", "slice")[len(keys)] if len(keys) < 2 else "heatmap"
 
 
@@ -49,18 +50,18 @@ def sweep_plot(
     return distribution(results, title=f"{name}: {label} of {len(results.values)} runs")
 
 
-def records_of(paths: Sequence[Path], *, comparable: bool = True) -> tuple[list[Record], str, str]:
+def records_of(paths: Sequence[Path], *, comparable: bool = True) -> tuple[list[SweepRow], str, str]:
     """The rows of a sweep, or of several runs in the same form; the objective's metric; a name for them.
 
     comparable: InputError if the objectives of the runs are of different metrics or data.
     """
     if len(paths) == 1 and is_sweep(paths[0]):
-        rows: list[Record] = list(read_jobs(paths[0]))
-        return rows, monitor_of(paths[0], rows) or "valid_loss", run_name(paths[0])
+        rows: list[SweepRow] = list(read_sweep_rows(paths[0]))
+        return rows, sweep_monitor(paths[0], rows) or "valid_loss", run_name(paths[0])
     runs = [read_compared(path) for path in paths]
     if comparable and not alike(runs):
         raise InputError(f"{runs[0].name}: the runs differ in their metric or their data; plot them with --kind curve")
-    return as_records(runs), str(runs[0].results.get("monitor") or "valid_loss"), f"{len(runs)} runs"
+    return rows_of_runs(runs), str(runs[0].results.get("monitor") or "valid_loss"), f"{len(runs)} runs"
 
 
 def column_in_words(column: str) -> str:
@@ -89,11 +90,10 @@ def sweep_curves(sweep: Path, *, metric: str | None = None) -> Plot:
     found = fold(rows, keys, minimise=minimised(monitor))
     groups: CurveGroups = {tuple(folded.values.items()): [] for folded in found[:SERIES]}
     for row in rows:
-        values = overrides(row)
+        values = row.overrides
         group = groups.get(tuple((key, values.get(key, "")) for key in keys))
-        directory = Path(row.get("directory") or row["job"])
-        if group is not None and not directory.is_absolute() and ".." not in directory.parts:
-            group.append(readable_metrics(sweep / directory))
+        if group is not None and is_inside(row.directory):
+            group.append(readable_metrics(sweep / row.directory))
     plot = learning_curves(labelled_groups(groups), title=f"{name}: learning curves", metric=metric)
     if len(found) > SERIES:
         first, *others = groups
@@ -112,7 +112,7 @@ def run_curves(paths: Sequence[Path], metric: str | None) -> Plot:
         curve = read_metrics(paths[0] / METRICS)
         return learning_curves([("", [curve])], title=f"{subject(paths[0])}: learning curves", metric=metric)
     rows, _, _ = records_of(paths, comparable=False)
-    changes = [overrides(row) for row in rows]
+    changes = [row.overrides for row in rows]
     title = f"Learning curves of {len(paths)} runs"
     if len(paths) <= SERIES:
         labels = labels_of(changes)

@@ -7,13 +7,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ch12cli.catalogue.summary import Record, is_seed, overrides, varying
+from ch12cli.catalogue.summary import is_seed, varying
 from ch12cli.errors import InputError
+from ch12cli.files.sweep_csv import SweepRow
 from ch12cli.plots.plot import Axis, Bars, Grid, Histogram, Line, Lines, Plot, Values
 from ch12cli.plots.scale import is_wide
 
 CELLS = 24  # rows or columns of a heat map, at most
 FEW = 5  # runs, at least, of which shares are told
+NUMBERS = ("epochs", "best_epoch", "objective", "parameters", "seconds")  # columns of sweep.csv beside the metrics
 BINS = 40  # of a histogram, at most
 
 
@@ -32,29 +34,21 @@ class Results(NamedTuple):
     jobs: list[int]
 
 
-def results_of(rows: Sequence[Record], *, metric: str, label: str, minimise: bool) -> Results:
+def results_of(rows: Sequence[SweepRow], *, metric: str, label: str, minimise: bool) -> Results:
     """InputError if no job has the metric."""
-    finished = [row for row in rows if row.get("status") == "finished"]
-    values = np.array([number(row.get(metric)) for row in finished], np.float64)
+    finished = [row for row in rows if row.status == "finished"]
+    values = np.array([row.number(metric) for row in finished], np.float64)
     whole = np.isfinite(values)
     if not whole.any():
-        others = {"job", "directory", *(key for row in finished for key in overrides(row))}
-        names = [name for name in (rows[0] if rows else ()) if name not in others]
-        columns = [name for name in names if any(np.isfinite(number(row.get(name))) for row in finished)]
+        names = dict.fromkeys([*NUMBERS, *(name for row in finished for name in row.metrics)])
+        columns = [name for name in names if any(np.isfinite(row.number(name)) for row in finished)]
         have = f"; they have {', '.join(columns)}" if columns else ": none has finished"
         raise InputError(f"--metric {metric}: no job that finished has it{have}")
     kept = [row for row, good in zip(finished, whole.tolist(), strict=True) if good]
-    changes = [overrides(row) for row in kept]
+    changes = [row.overrides for row in kept]
     keys = [key for key in varying(rows) if not is_seed(key)]
     texts = {key: [change.get(key, "") for change in changes] for key in keys}
-    return Results(label, minimise, texts, values[whole], len(rows) - len(kept), [int(row["job"]) for row in kept])
-
-
-def number(text: str | None) -> float:
-    try:
-        return float(text) if text else np.nan
-    except ValueError:
-        return np.nan
+    return Results(label, minimise, texts, values[whole], len(rows) - len(kept), [row.job for row in kept])
 
 
 def require_key(results: Results, key: str, option: str) -> str:

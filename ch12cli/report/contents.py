@@ -15,16 +15,18 @@ from ch12cli.catalogue.formatting import (
     format_seconds,
     metric_label,
     other_metrics,
-    reason_of,
     result_rows,
 )
-from ch12cli.catalogue.summary import Folded, failures, fold, is_seed, overrides, varying
-from ch12cli.catalogue.sweep_jobs import monitor_of, read_jobs, value_of
+from ch12cli.catalogue.summary import Folded, failures, fold, is_seed, varying
+from ch12cli.catalogue.sweep_jobs import read_sweep_rows, sweep_monitor
 from ch12cli.errors import InputError
 from ch12cli.files.hydra_folder import NAMES_A_KEY
 from ch12cli.files.metrics_csv import read_metrics
 from ch12cli.files.objective import SEVERAL, minimised
-from ch12cli.files.run_directory import METRICS, RESULT, read_result
+from ch12cli.files.plan_json import is_inside
+from ch12cli.files.result_json import Result, describe_ending, read_result
+from ch12cli.files.run_directory import METRICS, RESULT
+from ch12cli.files.sweep_csv import SweepRow
 from ch12cli.plots import recorded
 from ch12cli.plots.plot import Plot
 from ch12cli.report import page
@@ -35,17 +37,17 @@ FOLDED = 30  # combinations of a sweep that the page's first table shows, at mos
 
 def run_page(entry: Entry) -> bytes:
     problems: list[str] = []
-    result = read_or_note(lambda: read_result(entry.path / RESULT), problems) or {}
+    result: Result | None = read_or_note(lambda: read_result(entry.path / RESULT), problems)
     rows = read_or_note(lambda: read_metrics(entry.path / METRICS), problems) or []
     run = read_compared(entry.path)
     title = recorded.subject(entry.path)
     sections = [page_heading(title, entry), *(f"<p class='failed'>{page.shown(problem)}</p>" for problem in problems)]
-    if reason := reason_of(result):
+    if reason := describe_ending(result) if result else "":
         sections.append(f"<p>{page.shown(reason)}</p>")
     sections.append(page.highlights(run_highlights(entry)))
     if rows:
         sections.append(page.gallery([recorded.run_curves([entry.path], None)]))
-    if figures := result_rows(result):
+    if figures := result_rows(result) if result else []:
         metrics = list(dict.fromkeys(n for row in figures for n in row if n not in ("row", "part", "epoch")))
         header = ["", "part", "epoch", *map(metric_label, metrics)]
         table = [
@@ -53,7 +55,7 @@ def run_page(entry: Entry) -> bytes:
         ]
         sections += ["<h2>Results</h2>", page.table(header, table)]
     commands = commands_of(entry.path, result)
-    lines = [("Then:" if cell_text else "Trains it again:", command) for cell_text, command in enumerate(commands)]
+    lines = [("Then:" if number else "Trains it again:", command) for number, command in enumerate(commands)]
     name = shlex.quote(str(entry.path))
     lines += [("Trains it again and says whether it is the same:", f"ch12 repro {name}")]
     classes = any("accuracy" in row for row in figures)
@@ -69,10 +71,10 @@ def run_page(entry: Entry) -> bytes:
 
 
 def sweep_page(entry: Entry) -> bytes:
-    rows = read_jobs(entry.path)
-    monitor = monitor_of(entry.path, rows) or "valid_loss"
+    rows = read_sweep_rows(entry.path)
+    monitor = sweep_monitor(entry.path, rows) or "valid_loss"
     keys = varying(rows)
-    finished = [row for row in rows if row.get("status") == "finished"]
+    finished = [row for row in rows if row.status == "finished"]
     title = recorded.run_name(entry.path)
     sections = [page_heading(title, entry)]
     counts = [(status, f"{count:,}") for status, count in sorted(entry.jobs.items())]
@@ -94,20 +96,22 @@ def sweep_page(entry: Entry) -> bytes:
         sections += ["<h2>Compared</h2>", f"<p class='dim'>{note}{more}</p>", page.table(header, table, best=0)]
     if bad := format_failures(failures(rows)):
         sections += ["<h2>What went wrong</h2>", *(f"<p>{page.shown(line)}</p>" for line in bad)]
-    columns = [n for n in (rows[0] if rows else {}) if n not in ("directory", "cause", "command", *keys)]
-    header = ["job", *keys, *(name for name in columns if name != "job"), "cause"]
+    metrics = list(dict.fromkeys(name for row in rows for name in row.metrics))
+    columns = ["status", "epochs", "best_epoch", "monitor", "objective", *metrics, "parameters", "seconds"]
+    header = ["job", *keys, *columns, "ended"]
     jobs = (
         [
-            row["job"],
-            *(overrides(row).get(key, "") for key in keys),
-            *(rounded_cell(row.get(n)) for n in header[1 + len(keys) :]),
+            row.job,
+            *(row.overrides.get(key, "") for key in keys),
+            *(cell_text(row.values().get(name)) for name in columns),
+            describe_ending(row),
         ]
         for row in rows
     )
     sections += ["<section class='wide'><h2>Jobs</h2>", page.jobs_table(header, jobs), "</section>"]
     best = best_row(finished, monitor)
     name = shlex.quote(str(entry.path))
-    lines = [("Trains the best one by itself:", best["command"])] if best else []
+    lines = [("Trains the best one by itself:", best.command)] if best else []
     lines += [("Does what is missing of it:", f"ch12 resume {name}"), ("Compares it:", f"ch12 compare {name}")]
     sections += ["<h2>Commands</h2>", page.commands(lines)]
     if best and (place := job_directory(entry.path, best)):
@@ -150,18 +154,18 @@ def is_figure(name: str, value: object) -> bool:
     return name.startswith("test_") and isinstance(value, int | float)
 
 
-def best_row(finished: Sequence[Mapping[str, str]], monitor: str) -> Mapping[str, str] | None:
+def best_row(finished: Sequence[SweepRow], monitor: str) -> SweepRow | None:
     if monitor == SEVERAL:
         return None
     sign = 1 if minimised(monitor) else -1
-    known = [row for row in finished if value_of(row.get("objective")) == value_of(row.get("objective"))]
-    return min(known, key=lambda row: sign * value_of(row["objective"]), default=None)
+    known = [row for row in finished if row.objective is not None]
+    return min(known, key=lambda row: sign * row.number("objective"), default=None)
 
 
-def best_highlight(finished: Sequence[Mapping[str, str]], monitor: str) -> list[tuple[str, str]]:
+def best_highlight(finished: Sequence[SweepRow], monitor: str) -> list[tuple[str, str]]:
     best = best_row(finished, monitor)
     return (
-        [(f"best {recorded.column_in_words(monitor)}, job {best['job']}", f"{value_of(best['objective']):.4g}")]
+        [(f"best {recorded.column_in_words(monitor)}, job {best.job}", f"{best.number('objective'):.4g}")]
         if best
         else []
     )
@@ -181,11 +185,14 @@ def sweep_plots(sweep: Path, keys: Sequence[str], finished: Sequence[Any]) -> li
         return found
 
 
-def job_directory(sweep: Path, row: Mapping[str, str]) -> Path | None:
+def job_directory(sweep: Path, row: SweepRow) -> Path | None:
     """The directory of a job; None if the table leads elsewhere, or it is gone."""
-    place = Path(row.get("directory") or row["job"])
-    safe = not place.is_absolute() and ".." not in place.parts
-    return sweep / place if safe and (sweep / place / ".hydra").is_dir() and not (sweep / place).is_symlink() else None
+    place = Path(row.directory)
+    return (
+        sweep / place
+        if is_inside(row.directory) and (sweep / place / ".hydra").is_dir() and not (sweep / place).is_symlink()
+        else None
+    )
 
 
 def known_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -203,11 +210,3 @@ def mean_with_interval(folded: Folded, metric: str, monitor: str) -> str:
     """A metric's mean with its interval."""
     name = (monitor if metric == "objective" else metric).partition("_")[2]
     return format_interval(name, folded.mean[metric], folded.half_width[metric], ascii_only=False)
-
-
-def rounded_cell(text: str | None) -> str:
-    """A cell of sweep.csv with six digits, where it is a cell_text with more."""
-    try:
-        return f"{float(text):.6g}" if text and len(text) > 7 else text or ""
-    except ValueError:
-        return text or ""

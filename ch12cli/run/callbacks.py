@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from ch12cli.errors import MachineError
+from ch12cli.files.result_json import Result
 
 
 class Callback(Protocol):
@@ -14,9 +15,7 @@ class Callback(Protocol):
     def on_step(self, done: int, steps: int) -> None: ...
     def on_epoch_end(self, row: Mapping[str, float | int]) -> None: ...
     def on_message(self, text: str, *, warning: bool = False) -> None: ...
-    def on_end(
-        self, result: Mapping[str, Any], rows: Sequence[Mapping[str, float | int]], *, directory: Path
-    ) -> None: ...
+    def on_end(self, result: Result, rows: Sequence[Mapping[str, float | int]], *, directory: Path) -> None: ...
 
 
 class NullCallback:
@@ -26,9 +25,7 @@ class NullCallback:
     def on_step(self, done: int, steps: int) -> None: ...
     def on_epoch_end(self, row: Mapping[str, float | int]) -> None: ...
     def on_message(self, text: str, *, warning: bool = False) -> None: ...
-    def on_end(
-        self, result: Mapping[str, Any], rows: Sequence[Mapping[str, float | int]], *, directory: Path
-    ) -> None: ...
+    def on_end(self, result: Result, rows: Sequence[Mapping[str, float | int]], *, directory: Path) -> None: ...
 
 
 class CallbackList:
@@ -53,7 +50,7 @@ class CallbackList:
         for callback in self.callbacks:
             callback.on_message(text, warning=warning)
 
-    def on_end(self, result: Mapping[str, Any], rows: Sequence[Mapping[str, float | int]], *, directory: Path) -> None:
+    def on_end(self, result: Result, rows: Sequence[Mapping[str, float | int]], *, directory: Path) -> None:
         for callback in self.callbacks:
             callback.on_end(result, rows, directory=directory)
 
@@ -99,6 +96,6 @@ class FaultTolerantCallback(FaultTolerant):
     def on_message(self, text: str, *, warning: bool = False) -> None:
         self.notify(lambda: self.callback.on_message(text, warning=warning))
 
-    def on_end(self, result: Mapping[str, Any], rows: Sequence[Mapping[str, float | int]], *, directory: Path) -> None:
+    def on_end(self, result: Result, rows: Sequence[Mapping[str, float | int]], *, directory: Path) -> None:
         self.notify(lambda: self.callback.on_end(result, rows, directory=directory))
         self.raise_error(f"the run itself is complete in {directory}")

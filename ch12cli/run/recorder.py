@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, overload
 
 import numpy as np
@@ -9,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from ch12cli.data.columns import as_plain
+from ch12cli.files.metrics_csv import to_csv
+from ch12cli.files.result_json import Result
 from ch12cli.run.sessions import environment_of
 from ch12cli.run.task import Task
 from ch12cli.training.loop import Epoch
@@ -16,34 +19,52 @@ from ch12cli.training.loop import Epoch
 Row = dict[str, float | int]
 
 
+@dataclass(frozen=True)
+class Ending:
+    """How the epochs of a run ended: the fields of that name in result.json. signal: the one that interrupted it."""
+
+    status: str
+    left_at: int | None = None
+    stopped_at: int | None = None
+    diverged_at: int | None = None
+    diverged_step: int | None = None
+    signal: int | None = None
+
+
 def result_of(
     task: Task,
+    ending: Ending,
     *,
-    status: str,
     rows: Sequence[Row],
     best_epoch: int,
     test: Mapping[str, float] | None,
     parameters: int,
-    details: Mapping[str, Any],
+    stacked: int,
+    history: Mapping[str, Any],
     seconds: float,
     device: torch.device,
-) -> dict[str, Any]:
-    """The content of result.json. best_epoch: 0 if no epoch was finished; details: what is said beyond the usual."""
+) -> Result:
+    """The result of a run. best_epoch: 0 if no epoch was finished; stacked: runs of its stack, 0 for a single run."""
     best = rows[best_epoch - 1] if best_epoch else None
-    return {
-        "status": status,
-        "epochs": len(rows),
-        "final": rows[-1] if rows else None,
-        "best": best,
-        "test": test,
-        "monitor": task.monitor,
-        "objective": best[task.monitor] if best else None,
-        "parameters": parameters,
-        **details,
-        "seconds": seconds,
-        "data": {"source": task.data.table.source, "digest": task.data.table.digest},
-        "environment": {**environment_of(device), "threads": torch.get_num_threads()},
-    }
+    return Result(
+        status=ending.status,
+        epochs=len(rows),
+        final=rows[-1] if rows else None,
+        best=best,
+        test=test,
+        monitor=task.monitor,
+        objective=best[task.monitor] if best else None,
+        parameters=parameters,
+        left_at=ending.left_at,
+        stopped_at=ending.stopped_at,
+        diverged_at=ending.diverged_at,
+        diverged_step=ending.diverged_step,
+        stacked=stacked,
+        history=history,
+        seconds=seconds,
+        data={"source": task.data.table.source, "digest": task.data.table.digest},
+        environment={**environment_of(device), "threads": torch.get_num_threads()},
+    )
 
 
 def run_state(
@@ -120,10 +141,6 @@ def data_state(task: Task) -> dict[str, Any]:
 
 def metrics_csv(rows: Sequence[Row]) -> bytes:
     """The content of metrics.csv."""
-    if not rows:
-        return b""
-    if isinstance(rows, Rows):
-        lines = [f"{int(epoch)},{repr(figures)[1:-1].replace(', ', ',')}" for epoch, *figures in rows.values.tolist()]
-    else:
-        lines = [",".join(map(repr, row.values())) for row in rows]
-    return "\n".join([",".join(rows[0]), *lines, ""]).encode()
+    if isinstance(rows, Rows):  # without a mapping for each epoch
+        return to_csv(list(rows[0]) if rows else [], ([int(epoch), *rest] for epoch, *rest in rows.values.tolist()))
+    return to_csv(list(rows[0]) if rows else [], (list(row.values()) for row in rows))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ch12cli.files.hydra_folder import flatten
+from ch12cli.files.result_json import Result
 from ch12cli.run.callbacks import Callback, CallbackList, NullCallback
 from ch12cli.trackers.tracker import Logger, Tracked, names_of, open_loggers, require_installed
 
@@ -35,7 +36,7 @@ class Trackers:
         for name, logger in self.open:
             self.notify(name, partial(logger.epoch, row))
 
-    def on_end(self, result: Mapping[str, Any]) -> None:
+    def on_end(self, result: Result) -> None:
         for name, logger in self.open:
             self.notify(name, partial(logger.end, result))
 
@@ -65,7 +66,7 @@ class TrackerCallback(NullCallback):
     def on_epoch_end(self, row: Mapping[str, float | int]) -> None:
         self.trackers.on_epoch_end(row)
 
-    def on_end(self, result: Mapping[str, Any], rows: Sequence[Mapping[str, float | int]], *, directory: Path) -> None:
+    def on_end(self, result: Result, rows: Sequence[Mapping[str, float | int]], *, directory: Path) -> None:
         self.trackers.on_end(result)
 
 

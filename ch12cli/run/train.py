@@ -16,13 +16,14 @@ from torch import nn
 from ch12cli.config.targets import place_of
 from ch12cli.errors import InputError, MachineError, describe_error
 from ch12cli.files.atomic import locked, remove_leftovers
-from ch12cli.files.cause import diverged_message
-from ch12cli.files.run_directory import BEST, CHECKPOINTS, MODEL, MetricsFile, write_result
+from ch12cli.files.metrics_csv import MetricsFile
+from ch12cli.files.result_json import Result, describe_divergence, write_result
+from ch12cli.files.run_directory import BEST, CHECKPOINTS, MODEL
 from ch12cli.run.build import build_training
 from ch12cli.run.callbacks import Callback, FaultTolerantCallback
 from ch12cli.run.description import facts_of
 from ch12cli.run.garbage_collection import settle
-from ch12cli.run.recorder import Row, result_of, row_of, rows_of, rows_state, run_state, surroundings_of
+from ch12cli.run.recorder import Ending, Row, result_of, row_of, rows_of, rows_state, run_state, surroundings_of
 from ch12cli.run.signals import Terminated, sigterm_raises
 from ch12cli.run.step_progress import ToldSource
 from ch12cli.run.task import Task, build_task, tensors
@@ -40,18 +41,9 @@ class Outcome:
 
     status: str
     directory: Path
-    result: dict[str, Any]
+    result: Result
     rows: list[Row]
     model: nn.Module
-    signal: int | None = None
-
-
-@dataclass(frozen=True)
-class Ending:
-    """How the epochs of a run ended. details: what the result says of it; signal: that interrupted it."""
-
-    status: str
-    details: dict[str, Any] = field(default_factory=dict)
     signal: int | None = None
 
 
@@ -123,7 +115,7 @@ def train_locked(job: Job, directory: Path, callback: Callback) -> Outcome:
         if not place:
             raise
         cause = f"{describe_error(error)}{place}"
-        write_result(directory, {"status": "failed", "epochs": len(job.rows), "cause": cause})
+        write_result(directory, Result(status="failed", epochs=len(job.rows), error=cause))
         raise InputError(f"code of your own raised while training: {cause}") from error
     log.info("%s after %d epochs", ending.status, len(job.rows))
     callback.on_end(result, job.rows, directory=directory)
@@ -148,12 +140,12 @@ def run_epochs(job: Job, directory: Path, callback: Callback) -> Ending:
         )  # from here on the run can be continued, and an unwritable place is known
         stopped = training.epoch if has_stopped(training) else 0  # it was killed before its result was written
         if stopped:
-            ending = Ending("finished", {"stopped_early": stopped})
+            ending = Ending("finished", stopped_at=stopped)
         for epoch in () if stopped else training.epochs():
             if epoch.diverged_at[0]:
                 step = int(epoch.diverged_at[0])
-                ending = Ending("diverged", {"diverged": {"epoch": epoch.number, "step": step}})
-                callback.on_message(diverged_message(epoch.number, step), warning=True)
+                ending = Ending("diverged", diverged_at=epoch.number, diverged_step=step)
+                callback.on_message(describe_divergence(str(epoch.number), str(step)), warning=True)
                 break
             row = row_of(epoch)
             job.rows.append(row)
@@ -161,14 +153,14 @@ def run_epochs(job: Job, directory: Path, callback: Callback) -> Ending:
             metrics.write(row)
             callback.on_epoch_end(row)
             if epoch.stopped[0]:
-                ending = Ending("finished", {"stopped_early": epoch.number})
+                ending = Ending("finished", stopped_at=epoch.number)
                 callback.on_message(stopped_message(job, epoch.number))
                 break
             if checkpoints.due(epoch.number):
                 metrics.sync()
                 checkpoints.write(job.state(boundary))
     except (KeyboardInterrupt, Terminated) as error:
-        ending = Ending("interrupted", {}, signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT)
+        ending = Ending("interrupted", signal=signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT)
         del job.rows[boundary["epoch"] :]
     finally:
         metrics.close()
@@ -199,8 +191,8 @@ def take_up(job: Job, state: Mapping[str, Any]) -> None:
         job.stacked = int(state.get("stacked", 0))
 
 
-def finish(job: Job, directory: Path, ending: Ending, *, seconds: float) -> dict[str, Any]:
-    """Evaluates on the test part, writes model.pt and result.json; gives the latter's content."""
+def finish(job: Job, directory: Path, ending: Ending, *, seconds: float) -> Result:
+    """Evaluates on the test part, writes model.pt and result.json, and returns the latter's content."""
     training, task, rows = job.training, job.task, job.rows
     network = job.network
     test: dict[str, float] | None = None
@@ -211,14 +203,14 @@ def finish(job: Job, directory: Path, ending: Ending, *, seconds: float) -> dict
             test = {name: float(value[0]) for name, value in training.evaluate(part).items()}
     result = result_of(
         task,
-        status=ending.status,
+        ending,
         rows=rows,
         best_epoch=min(int(training.best.epoch[0]), len(rows)),
         test=test,
         parameters=sum(parameter.numel() for parameter in network.module.parameters()),
-        details={**ending.details, **({"stacked": job.stacked} if job.stacked else {}), **job.history},
+        stacked=job.stacked,
+        history=job.history,
         seconds=seconds + job.spent,
         device=job.device,
     )
-    write_result(directory, result)
-    return result
+    return write_result(directory, result)

@@ -14,15 +14,16 @@ from torch import Tensor, nn
 
 from ch12cli.errors import InputError, MachineError
 from ch12cli.files.history import changes_in, sittings_of
-from ch12cli.files.run_directory import RESULT, read_result
+from ch12cli.files.result_json import read_result
+from ch12cli.files.run_directory import RESULT
 from ch12cli.run.recorder import rows_of
 from ch12cli.run.torch_settings import torch_settings
 from ch12cli.run.train import Job, prepare_job
 from ch12cli.saved.export_script import script_of
 from ch12cli.saved.load import Saved, read_saved, require_same_data
 from ch12cli.saved.network import on_this_machine
-from ch12cli.saved.reproduce import noted_environment, result_so_far, with_threads
-from ch12cli.saved.resume import spans_all_epochs
+from ch12cli.saved.reproduce import noted_environment, with_threads
+from ch12cli.saved.resume import result_so_far, spans_all_epochs
 from ch12cli.training.checkpoint import fitting
 from ch12cli.training.outputs import probabilities
 
@@ -63,7 +64,7 @@ class Scaled(nn.Module):
 def export(directory: Path, form: str, *, name: str, words: list[str] | None, best: bool, trust: bool) -> Exported:
     """The files of one format. name: of them, without suffix; words: of the run's command line, if they are known."""
     saved = read_saved(directory, best=best, trust=trust)
-    result = result_so_far(directory) or {}
+    result = result_so_far(directory)
     settings, messages = on_this_machine(with_threads(saved.settings, result))
     messages = [*(f"passed over: {message}" for message in saved.passed_over), *messages]
     if form != "script":
@@ -86,14 +87,14 @@ def export(directory: Path, form: str, *, name: str, words: list[str] | None, be
 
 def require_repeatable(directory: Path, saved: Saved, *, best: bool) -> list[str]:
     """InputError for a run that no program trains from its settings alone; else what a person should know."""
-    result = read_result(directory / RESULT) or {}
+    result = read_result(directory / RESULT)
     if best:
         raise InputError("--checkpoint best: goes with a network, not with --format script, which trains to the end")
-    if result.get("status") != "finished":
+    if result is None or result.status != "finished":
         raise InputError(
             f"{directory}: has not finished, so there is no end that a program could come to; resume it first"
         )
-    if "parent" in result:
+    if "parent" in result.history:
         raise InputError(f"{directory}: went on from another run with changes, which one program does not train")
     if spans_all_epochs(saved.settings["scheduler"]) and any(map(changes_in, sittings_of(saved.history))):
         raise InputError(f"{directory}: its schedule was made longer on the way, which one program does not train")

@@ -13,7 +13,9 @@ from torch import Tensor
 from ch12cli.errors import InputError
 from ch12cli.files.atomic import machine_errors
 from ch12cli.files.history import described, differences, sittings_of
-from ch12cli.files.run_directory import BEST, CHECKPOINTS, HYDRA, METRICS, MODEL, RESULT, read_result
+from ch12cli.files.result_json import Result, read_result
+from ch12cli.files.run_directory import BEST, CHECKPOINTS, HYDRA, METRICS, MODEL, RESULT
+from ch12cli.files.sealed_json import NewerFormatError
 from ch12cli.run.callbacks import Callback
 from ch12cli.run.recorder import Row, metrics_csv, rows_of
 from ch12cli.run.sessions import environment_of
@@ -61,9 +63,13 @@ class Reproduction:
 def reproduce(directory: Path, *, callback: Callback, trust: bool = False) -> Reproduction:
     """Trains a run again, as many epochs as its newest good checkpoint knows, and compares. Nothing is written."""
     saved = read_saved(directory, trust=trust)
-    result = result_so_far(directory)
-    noted = dict(result or {})
-    settings, messages = on_this_machine(with_threads(saved.settings, noted))
+    try:
+        result, damaged = read_result(directory / RESULT), False
+    except NewerFormatError:
+        raise
+    except InputError:
+        result, damaged = None, True
+    settings, messages = on_this_machine(with_threads(saved.settings, result))
     recorded = rows_of(saved.state)
     stacked = int(saved.state.get("stacked") or 0)
     with torch_settings(settings) as device:
@@ -87,8 +93,8 @@ def reproduce(directory: Path, *, callback: Callback, trust: bool = False) -> Re
         same=same,
         weights=weight_difference(network, saved.state["network"]),
         losses=loss_difference(recorded, rows),
-        files=[*saved.passed_over, *differing_files(directory, saved, recorded, result)],
-        environment=differences({**noted_environment(noted), **saved.environment}, here),
+        files=[*saved.passed_over, *differing_files(directory, saved, recorded, result, damaged=damaged)],
+        environment=differences({**noted_environment(result), **saved.environment}, here),
         messages=[
             *messages,
             *map(described, sittings_of(saved.history)),
@@ -96,20 +102,11 @@ def reproduce(directory: Path, *, callback: Callback, trust: bool = False) -> Re
     )
 
 
-def result_so_far(directory: Path) -> dict[str, Any] | None:
-    """The run's result.json; empty if there is none yet, None if it is damaged."""
-    try:
-        return read_result(directory / RESULT) or {}
-    except InputError:
-        return None
+def noted_environment(result: Result | None) -> dict[str, Any]:
+    return {} if result is None else dict(result.environment)
 
 
-def noted_environment(result: Mapping[str, Any]) -> dict[str, Any]:
-    noted = result.get("environment")
-    return dict(noted) if isinstance(noted, Mapping) else {}
-
-
-def with_threads(settings: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:
+def with_threads(settings: Mapping[str, Any], result: Result | None) -> dict[str, Any]:
     """Settings with the number of threads that the run had: sums come out otherwise with another."""
     threads = noted_environment(result).get("threads")
     known = settings["threads"] == "auto" and isinstance(threads, int) and 1 <= threads <= THREADS
@@ -154,21 +151,21 @@ def loss_difference(recorded: list[Row], rows: list[Row]) -> float:
 
 
 def differing_files(
-    directory: Path, saved: Saved, recorded: list[Row], result: Mapping[str, Any] | None
+    directory: Path, saved: Saved, recorded: list[Row], result: Result | None, *, damaged: bool
 ) -> Iterator[str]:
     """What is wrong with the files of a run, as its checkpoint and its result have them."""
     if not (directory / METRICS).is_file():
         yield f"{METRICS} is missing"
     elif not head_of(directory / METRICS, metrics_csv(recorded)):
         yield f"{METRICS} does not hold the rows of the checkpoint"
-    if result is None:
+    if damaged:
         yield f"{RESULT} is damaged"
+    if result is None or result.epochs != len(
+        recorded
+    ):  # the checkpoint is of another epoch: later, or an earlier one's
         return
-    if result.get("epochs") != len(recorded):  # the checkpoint is of another epoch: later, or an earlier one's
-        return
-    vouched = result.get("files")
     for name in VOUCHED:
-        digest = vouched.get(name) if isinstance(vouched, Mapping) else None
+        digest = result.files.get(name)
         path = directory / name
         if digest and not path.is_file():
             yield f"{name} is missing"

@@ -19,11 +19,13 @@ from ch12cli.errors import InputError, Problem
 from ch12cli.files.atomic import locked, machine_errors, write_whole
 from ch12cli.files.history import forked, resumed
 from ch12cli.files.hydra_folder import flatten, read_lines, to_yaml
-from ch12cli.files.run_directory import BEST, CHECKPOINTS, HYDRA, LAST, RESULT, claim_new, read_result
+from ch12cli.files.result_json import Result, read_result
+from ch12cli.files.run_directory import BEST, CHECKPOINTS, HYDRA, LAST, RESULT, claim_new
+from ch12cli.files.sealed_json import NewerFormatError
 from ch12cli.run.sessions import sitting
 from ch12cli.run.signals import interrupts_kept, termination_exits
 from ch12cli.saved.load import Saved, read_saved, refuse_links, require_same_data, require_sound
-from ch12cli.saved.sweep_row import retell
+from ch12cli.saved.sweep_row import refresh_sweep_row
 
 if TYPE_CHECKING:
     from ch12cli.run.callbacks import Callback
@@ -85,7 +87,7 @@ def resume_run(
     with locked(directory, key=str(directory)):
         outcome = go_on(directory, lines, callback=callback, fork=False, trust=trust)
     if outcome is not None:
-        retell(directory, lines)
+        refresh_sweep_row(directory)
     return outcome
 
 
@@ -102,7 +104,7 @@ def go_on(directory: Path, lines: Sequence[str], *, callback: Callback, fork: bo
         callback.on_message(f"epochs={settings['epochs']}: {text}", warning=True)
     present = dict(flatten(saved.settings))
     before = {key: present[key] for key in changes}
-    result = result_so_far(directory) or {}
+    result = result_so_far(directory)
     reason = "" if fork else nothing_left(directory, saved, result, lines, epochs=settings["epochs"])
     if reason:
         if changes:
@@ -120,7 +122,7 @@ def go_on(directory: Path, lines: Sequence[str], *, callback: Callback, fork: bo
         if begun:
             require_same_data(saved, job.task.data.table.digest)
             take_up(job, saved.state)
-        if fork and "stopped_early" in result and has_stopped(job.training):
+        if fork and result is not None and result.stopped_at is not None and has_stopped(job.training):
             raise InputError(nothing_left(directory, saved, result, lines, epochs=settings["epochs"]))
         one = sitting(saved.state, device, changes=changes if begun else {}, before=before if begun else {})
         if one["environment"]:
@@ -184,32 +186,35 @@ def refuse_changes(saved: Saved, settings: Mapping[str, Any], changes: Mapping[s
         raise InputError(problems)
 
 
-def result_so_far(directory: Path) -> dict[str, Any] | None:
+def result_so_far(directory: Path) -> Result | None:
     """The run's result.json; None if it has none, or a damaged one: the checkpoint is what counts."""
     try:
         return read_result(directory / RESULT)
+    except NewerFormatError:
+        raise
     except InputError:
         return None
 
 
-def nothing_left(directory: Path, saved: Saved, result: Mapping[str, Any], lines: Sequence[str], *, epochs: int) -> str:
+def nothing_left(directory: Path, saved: Saved, result: Result | None, lines: Sequence[str], *, epochs: int) -> str:
     """Why a run does not go on, and what to type for one that does; empty if it does. lines: what was asked for."""
     done, name = int(saved.state["epoch"]), shlex.quote(str(directory))
-    if "stopped_early" in result:
+    if result is None:  # it was killed, perhaps after its last epoch, and its last files are still to be written
+        return ""
+    if result.stopped_at is not None:
         words = shlex.join(["early_stopping.patience=null", *lines])
         return (
             f"{directory}: stopped early in epoch {done}; as a new run it goes on from there with: "
             f"ch12 resume {name} {words} --fork"
         )
-    if result.get("status") == "diverged":
+    if result.status == "diverged":
         others = [line for line in read_lines(directory / HYDRA) or [] if key_of(line) != "optimizer.lr"]
         smaller = f"optimizer.lr={saved.settings['optimizer'].get('lr', 0.01) / 10:g}"
         return (
             f"{directory}: diverged in epoch {done + 1}, and what it had come to by then is no good to go on from; "
             f"train a new run with a smaller rate: {shlex.join(['ch12', 'train', *others, smaller])}"
         )
-    # without a result it was killed after its last epoch, and has its ends to write
-    if result.get("status") == "finished" and done >= epochs:
+    if result.status == "finished" and done >= epochs:
         return f"{directory}: nothing left to do; epochs=N with a larger N would train it on"
     return ""
 

@@ -9,7 +9,8 @@ import torch
 
 from ch12cli.errors import InputError
 from ch12cli.files.history import differences, resumed
-from ch12cli.files.run_directory import CHECKPOINTS, RESULT, read_result
+from ch12cli.files.result_json import read_result
+from ch12cli.files.run_directory import CHECKPOINTS, RESULT
 from ch12cli.run.sessions import environment_of, plain_of, sitting
 from ch12cli.run.task import Task, choose_device
 from ch12cli.run.train import Job, take_up
@@ -97,8 +98,8 @@ def require_data(state: Mapping[str, Any], task: Task, where: Path) -> None:
 
 def require_data_of_result(directory: Path, task: Task) -> None:
     """UnfitError unless a job that has ended was trained on the very rows that the data set gives now."""
-    data = (read_result(directory / RESULT) or {}).get("data")
-    require_digest(str(data.get("digest")) if isinstance(data, Mapping) else "", task, directory)
+    result = read_result(directory / RESULT)
+    require_digest("" if result is None else str(result.data.get("digest")), task, directory)
 
 
 def require_digest(then: str, task: Task, where: Path) -> None:

@@ -1,15 +1,19 @@
 """What a worker tells of the item that it does."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from ch12cli.files.result_json import Result
 
 
 class Done(NamedTuple):
-    """A job that has ended. cause: why, for one that did not simply finish."""
+    """A job that has ended, by its number, and its result."""
 
     number: int
-    status: str
-    result: dict[str, Any]
-    cause: str = ""
+    result: Result
+
+    @property
+    def status(self) -> str:
+        return self.result.status
 
 
 class Progress(NamedTuple):

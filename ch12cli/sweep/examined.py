@@ -4,23 +4,23 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ch12cli.errors import InputError
-from ch12cli.files.run_directory import is_done, is_whole
-from ch12cli.files.sweep_csv import Record
+from ch12cli.files.result_json import is_done, is_intact
+from ch12cli.files.run_directory import SWEEP
+from ch12cli.files.sweep_csv import SweepRow, read_sweep_csv, row_on_disk
 from ch12cli.sweep.examine import examine
 from ch12cli.sweep.groups import Group, why_not_halved
 from ch12cli.sweep.jobs import SweepJob
 from ch12cli.sweep.plan import Plan, make_plan
 from ch12cli.sweep.record import HydraFiles
-from ch12cli.sweep.rows import row_now, rows_of
 from ch12cli.sweep.worker import Worker
 
 
-def examined_plan(jobs: Sequence[SweepJob], directory: Path, *, alone: str = "") -> tuple[Plan, Worker, list[Record]]:
+def examined_plan(jobs: Sequence[SweepJob], directory: Path, *, alone: str = "") -> tuple[Plan, Worker, list[SweepRow]]:
     """The plan of these jobs in a sweep's directory, what trains them, and the table's rows that stay as they are.
 
     alone: why all of them are trained one by one, if they are.
     """
-    rows = rows_of(directory)
+    rows = {row.job: row for row in read_sweep_csv(directory / SWEEP)}
     worker = Worker({}, [], lambda job: directory / job.directory, HydraFiles(directory))
 
     def look(groups: Sequence[Group]) -> None:
@@ -30,18 +30,18 @@ def examined_plan(jobs: Sequence[SweepJob], directory: Path, *, alone: str = "")
             group.reason = alone or group.reason
         require_halving(groups)
 
-    statuses = {number: row["status"] for number, row in rows.items()}
+    statuses = {number: row.status for number, row in rows.items()}
     failed = {number for number, status in statuses.items() if status == "failed"}
 
     def done(job: SweepJob) -> bool:
         """Of a job that the table has not, a power cut may have left files that are empty; others were on the disk."""
         place, told = directory / job.directory, statuses.get(job.number) in ("finished", "diverged")
-        return is_done(place) and (told or is_whole(place))
+        return is_done(place) and (told or is_intact(place))
 
     plan = make_plan(jobs, directory, is_done=done, examine=look, failed=failed)
     worker.jobs = plan.jobs
     kept = [row for number, row in rows.items() if number not in plan.jobs]
-    kept += [row_now(rows.get(number), plan.jobs[number], directory) for number in plan.done]
+    kept += [row_on_disk(rows.get(number), plan.jobs[number].facts, directory) for number in plan.done]
     return plan, worker, kept
 
 

@@ -8,7 +8,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from ch12cli.errors import InputError
-from ch12cli.files.run_directory import CHECKPOINTS, write_result
+from ch12cli.files.result_json import Result, write_result
+from ch12cli.files.run_directory import CHECKPOINTS
 
 
 def train_as_hydra_job(config: DictConfig) -> float:
@@ -29,12 +30,12 @@ def train_as_hydra_job(config: DictConfig) -> float:
             (directory / CHECKPOINTS).mkdir(exist_ok=True)
             outcome = train_job(job, directory, with_trackers(NullCallback(), settings, chosen))
     except SystemExit as error:
-        write_result(directory, {"status": "failed", "epochs": 0, "cause": f"it called sys.exit({error.code!r})"})
+        write_result(directory, Result(status="failed", epochs=0, error=f"it called sys.exit({error.code!r})"))
         raise InputError(f"it called sys.exit({error.code!r})") from error
     except Exception as error:
-        write_result(directory, {"status": "failed", "epochs": 0, "cause": f"{type(error).__name__}: {error}"})
+        write_result(directory, Result(status="failed", epochs=0, error=f"{type(error).__name__}: {error}"))
         raise
     if outcome.signal is not None:  # the job has written its checkpoint; the others are not to be begun
         raise Terminated if outcome.signal == signal.SIGTERM else KeyboardInterrupt
-    objective = outcome.result["objective"]
+    objective = outcome.result.objective
     return float("nan") if objective is None else float(objective)

@@ -14,8 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from ch12cli.config.settings import first_lines
 from ch12cli.errors import InputError
 from ch12cli.files.atomic import read_file
-from ch12cli.files.run_directory import HYDRA
-from ch12cli.files.sweep_csv import SWEEP
+from ch12cli.files.run_directory import HYDRA, SWEEP
 from ch12cli.files.tags import TAGS
 from ch12cli.sweep.jobs import SweepJob
 from ch12cli.sweep.record import overrides_yaml

@@ -16,7 +16,9 @@ from ch12cli.config.compose import Composer
 from ch12cli.config.settings import plain_job, with_changes
 from ch12cli.config.values import MANDATORY
 from ch12cli.errors import InputError, Problem
+from ch12cli.files.command import options_for
 from ch12cli.files.hydra_folder import flatten
+from ch12cli.files.sweep_csv import JobFacts
 
 # What does not touch a job's result: how data are loaded, in how many threads, what is written, how jobs are stacked.
 STACKING = tuple(f"sweep.{name}" for name in ("max_stacked", "processes", "fail_fast", "verify"))
@@ -54,9 +56,9 @@ class SweepJob:
         return self.base.chosen
 
     @property
-    def command(self) -> str:
-        """The command that trains this job as a single run."""
-        return shlex.join(["ch12", "train", *self.base.options, *self.overrides])
+    def facts(self) -> JobFacts:
+        """What its row of sweep.csv is made of, beside its result."""
+        return JobFacts(self.number, self.directory, self.overrides, self.base.options)
 
     @property
     def key(self) -> str:
@@ -116,11 +118,7 @@ class JobComposer:
         self.parsed: dict[str, Override | None] = {}
         self.bases: dict[tuple[str, ...], Base] = {}
         self.groups: dict[str, bool] = {}
-        self.options = (
-            *(word for folder in composer.folders for word in ("--config-dir", str(folder))),
-            *(["--config-name", composer.config_name] if composer.config_name != "config" else []),
-            *(line for line in hydra_overrides if line.lstrip("+").startswith("hydra.searchpath=")),
-        )
+        self.options = options_for(composer.folders, composer.config_name, hydra_overrides)
 
     def parse(self, line: str) -> Override | None:
         """The parsed override; None for one that cannot be parsed."""

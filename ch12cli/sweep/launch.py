@@ -1,5 +1,6 @@
 """A batch of jobs carried out: planned, trained by workers, tabled as they end."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -11,8 +12,10 @@ from omegaconf import flag_override
 from ch12cli.config.hydra_internals import Callbacks
 from ch12cli.errors import MachineError
 from ch12cli.files.atomic import locked, remove_leftovers
-from ch12cli.files.sweep_csv import STATE, SWEEP, Record
-from ch12cli.files.sweep_table import SweepTable, Waiting
+from ch12cli.files.plan_json import PLAN
+from ch12cli.files.progress_json import ProgressWriter
+from ch12cli.files.run_directory import STATE, SWEEP
+from ch12cli.files.sweep_csv import RowBuffer, SweepRow, SweepTable, read_sweep_csv
 from ch12cli.run.signals import Terminated, sigterm_raises
 from ch12cli.run.start import when_mended
 from ch12cli.sweep.callbacks import FaultTolerantSweepCallback, SweepCallback
@@ -21,10 +24,8 @@ from ch12cli.sweep.events import Done, Progress, Unstacked
 from ch12cli.sweep.examined import examined_plan
 from ch12cli.sweep.job_directories import full_config, with_directory
 from ch12cli.sweep.jobs import SweepJob
-from ch12cli.sweep.plan import PLAN, Plan, write_plan
-from ch12cli.sweep.progress_file import Reached
+from ch12cli.sweep.plan import Plan, write_plan
 from ch12cli.sweep.record import write_failed
-from ch12cli.sweep.rows import found_row, row_of, rows_of
 from ch12cli.sweep.trackers import log_job, require_trackers
 from ch12cli.sweep.work_item import WorkItem
 from ch12cli.sweep.worker import Worker
@@ -38,7 +39,7 @@ class SweepOutcome:
 
     directory: Path
     jobs: dict[int, SweepJob] = field(default_factory=dict)
-    rows: list[Record] = field(default_factory=list)
+    rows: list[SweepRow] = field(default_factory=list)
     failed: int = 0
     signal: int | None = None
 
@@ -49,9 +50,14 @@ def resumable(directory: Path) -> Iterator[None]:
     try:
         yield
     except MachineError as error:
-        if not (directory / STATE / PLAN).exists():
+        if not (directory / PLAN).exists():
             raise
         raise MachineError(f"{error}; {when_mended(directory)}") from error
+
+
+def rows_in(directory: Path) -> dict[int, SweepRow]:
+    """The rows of the sweep's table by job."""
+    return {row.job: row for row in read_sweep_csv(directory / SWEEP)}
 
 
 class Launch:
@@ -70,7 +76,7 @@ class Launch:
 
     def __call__(self, jobs: Sequence[SweepJob], callbacks: Callbacks | None) -> list[JobReturn]:
         if self.given_up:
-            return [job_return(job, {}) for job in jobs]
+            return [job_return(job, None) for job in jobs]
         require_trackers(jobs)
         with (
             resumable(self.directory),
@@ -78,7 +84,7 @@ class Launch:
         ):
             plan, worker, rows = examined_plan(jobs, self.directory)
             self.outcome.jobs |= plan.jobs
-            if not plan.items and {int(row["job"]): row for row in rows} == rows_of(self.directory):
+            if not plan.items and {row.job: row for row in rows} == rows_in(self.directory):
                 self.tidy(plan)
                 return self.leave(plan, rows)
             remarks = look_back(plan, worker)
@@ -103,18 +109,18 @@ class Launch:
     def tidy(self, plan: Plan) -> None:
         """Removes what a killed sweep left and nothing needs any more, where the disk lets it."""
         with suppress(OSError):
-            Reached(self.directory).remove()
+            ProgressWriter(self.directory).remove()
             for item in plan.spent:
                 item.remove()
 
-    def leave(self, plan: Plan, rows: Sequence[Record]) -> list[JobReturn]:
+    def leave(self, plan: Plan, rows: Sequence[SweepRow]) -> list[JobReturn]:
         """Leaves a directory in which nothing is to be done as it is."""
         self.callback.on_begin(plan, directory=self.directory)
-        by_number = {int(row["job"]): row for row in rows}
+        by_number = {row.job: row for row in rows}
         self.outcome.rows = [by_number[number] for number in sorted(by_number)]
         return [job_return(plan.jobs[number], by_number[number]) for number in plan.numbers]
 
-    def open_table(self, plan: Plan, worker: Worker, *, rows: Sequence[Record]) -> SweepTable:
+    def open_table(self, plan: Plan, worker: Worker, *, rows: Sequence[SweepRow]) -> SweepTable:
         keys = dict.fromkeys(key for job in plan.jobs.values() for key in job.values)
         metrics: dict[str, None] = {}
         for index in range(len(plan.groups)):
@@ -127,9 +133,9 @@ class Launch:
     def train(self, plan: Plan, worker: Worker, table: SweepTable, callbacks: Callbacks | None) -> None:
         """Does the items; tables, shows and tells callbacks of each job that ends."""
         fail_fast = any(group.settings["sweep"]["fail_fast"] for group in plan.groups)
-        waiting = Waiting(table)
+        waiting = RowBuffer(table)
         ended = set(plan.done)  # a stack that is taken up may tell again of jobs that have ended
-        far = Reached(self.directory)
+        progress = ProgressWriter(self.directory)
         late: list[WorkItem] = []
         processes = min(plan.processes, max(1, len(plan.items)))
         events = run_items(plan.items, worker, processes=processes, late=late, idle=waiting.flush_if_due)
@@ -138,7 +144,7 @@ class Launch:
                 waiting.flush_if_due()
                 if isinstance(event, Progress):
                     self.callback.on_progress(item, event)
-                    far.note(item, event)
+                    progress.note(item.jobs, event.epoch)
                     continue
                 if isinstance(event, Unstacked):
                     text = f"a stack of {event.runs} jobs failed; they are trained {event.then}: {event.reason}"
@@ -148,12 +154,14 @@ class Launch:
                     continue
                 ended.add(event.number)
                 job = plan.jobs[event.number]
+                result = event.result
                 if event.status == "failed":
                     directory = self.directory / job.directory
-                    write_failed(directory, hydra=worker.hydra.files(job, directory), cause=event.cause)
+                    files = worker.hydra.files(job, directory)
+                    result = write_failed(directory, hydra=files, error=event.result.error or "")
                 log_job(job, self.directory, self.callback, self.failed_trackers)
                 self.outcome.failed += event.status == "failed"
-                waiting.rows.append(row_of(job, event.result, event.cause))
+                waiting.add(SweepRow.of(job.facts, result))
                 self.callback.on_job_end(event, job)
                 if callbacks is not None and callbacks.callbacks:
                     tell(callbacks, job, event, self.directory)
@@ -165,23 +173,23 @@ class Launch:
             for item in late:
                 self.callback.on_message(late_message(item), warning=True)
             waiting.flush()
-            far.remove()
+            progress.remove()
             remove_leftovers(self.directory / STATE)  # of workers that were killed while they wrote
 
     def tell_unfinished(self, plan: Plan, table: SweepTable) -> None:
         """Gives the jobs of which nothing was told a row: of their result if they have one, else of an interruption."""
         for number, job in plan.jobs.items():
             if number not in table.rows:
-                table.rows[number] = found_row(job, self.directory)
+                table.rows[number] = SweepRow.of_directory(job.facts, self.directory)
 
     def tell_not_begun(self, jobs: Iterable[SweepJob]) -> None:
         """Gives the jobs of batches that were not begun, because the sweep was ended before, a row that says so."""
-        there = {int(row["job"]): row for row in self.outcome.rows}
+        there = {row.job: row for row in self.outcome.rows}
         launched = {job.key for job in self.outcome.jobs.values()}
         missing = {job.number: job for job in jobs if job.key not in launched and job.number not in there}
         if missing and (self.directory / SWEEP).exists():
             for number, job in missing.items():
-                there[number] = found_row(with_directory(job), self.directory)
+                there[number] = SweepRow.of_directory(with_directory(job).facts, self.directory)
             keys = dict.fromkeys(key for job in missing.values() for key in job.values)
             SweepTable(self.directory / SWEEP, keys=keys, metrics=(), rows=list(there.values())).close()
             self.outcome.rows = [there[number] for number in sorted(there)]
@@ -196,10 +204,10 @@ def late_message(item: WorkItem) -> str:
     )
 
 
-def job_return(job: SweepJob, row: Record) -> JobReturn:
+def job_return(job: SweepJob, row: SweepRow | None) -> JobReturn:
     """What Hydra's sweepers learn of a job: its objective, NaN if it has none."""
     returned = JobReturn(overrides=list(job.overrides), task_name="train", status=JobStatus.COMPLETED)
-    returned.return_value = float(row.get("objective") or "nan")
+    returned.return_value = math.nan if row is None or row.objective is None else row.objective
     return returned
 
 
@@ -210,6 +218,6 @@ def tell(callbacks: Callbacks, job: SweepJob, done: Done, directory: Path) -> No
         config.hydra.runtime.output_dir = str((directory / job.directory).absolute())
     returned = JobReturn(overrides=list(job.overrides), cfg=config, task_name="train")
     returned.status = JobStatus.FAILED if done.status == "failed" else JobStatus.COMPLETED
-    returned.return_value = RuntimeError(done.cause) if done.status == "failed" else done.result.get("objective")
+    returned.return_value = RuntimeError(done.result.error) if done.status == "failed" else done.result.objective
     callbacks.on_job_start(config=config, task_function=lambda _config: None)
     callbacks.on_job_end(config=config, job_return=returned)

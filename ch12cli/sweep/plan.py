@@ -1,15 +1,11 @@
 """The plan of a sweep: which jobs are done already, which go together, and what is kept of that on disk."""
 
-import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-from ch12cli.errors import InputError
-from ch12cli.files.atomic import machine_errors, read_file, write_whole
-from ch12cli.files.run_directory import checksum
-from ch12cli.files.sweep_csv import STATE
+from ch12cli.files.plan_json import PlanFile, PlannedBase, PlannedJob, read_plan, write_plan_json
+from ch12cli.files.run_directory import STATE
 from ch12cli.sweep.groups import Group, groups_of
 from ch12cli.sweep.job_directories import refuse_strangers, require_separate, with_directory
 from ch12cli.sweep.jobs import SweepJob
@@ -17,8 +13,6 @@ from ch12cli.sweep.record import HydraFiles
 from ch12cli.sweep.stack_size import processes_for, runs_that_fit, stacks_of
 from ch12cli.sweep.unchanged import require_unchanged
 from ch12cli.sweep.work_item import WorkItem, checkpoint_name
-
-PLAN = "plan.json"
 
 
 @dataclass
@@ -42,45 +36,6 @@ class Plan:
         return max((processes_for(group.settings) for group in self.groups), default=1)
 
 
-@dataclass
-class Known:
-    """What is kept of a sweep: bases and jobs as settings.py reads them back, and which jobs are stacked with which."""
-
-    bases: list[dict[str, Any]]
-    jobs: list[dict[str, Any]]
-    stacks: list[list[int]]
-
-    @property
-    def numbers(self) -> dict[str, int]:
-        """The jobs' numbers by their identity."""
-        return {job["identity"]: job["number"] for job in self.jobs}
-
-    @property
-    def places(self) -> dict[int, str]:
-        """The jobs' directories, below the sweep's, by their number."""
-        return {job["number"]: str(job["directory"]) for job in self.jobs}
-
-
-def is_sweep(directory: Path) -> bool:
-    return (directory / STATE / PLAN).is_file()
-
-
-def read_plan(sweep_dir: Path) -> Known:
-    """What an earlier sweep into this directory planned; nothing if there was none. InputError if it is damaged."""
-    path = sweep_dir / STATE / PLAN
-    try:
-        plan = json.loads(read_file(path).decode())
-        known = Known(list(plan["bases"]), list(plan["jobs"]), [list(map(int, stack)) for stack in plan["stacks"]])
-        sound = plan["checksum"] == checksum({name: plan[name] for name in ("bases", "jobs", "stacks")})
-    except FileNotFoundError:
-        return Known([], [], [])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InputError(f"{path}: cannot be read: {error}; remove it to plan anew") from error
-    if not sound:
-        raise InputError(f"{path}: damaged: its content is not what was written; remove it to plan anew")
-    return known
-
-
 def number_jobs(jobs: Sequence[SweepJob], known: Mapping[str, int]) -> dict[str, int]:
     """A number for each job's identity: the one it has, else its place if that is free, else the next free one."""
     numbers = dict(known)
@@ -99,9 +54,11 @@ def number_jobs(jobs: Sequence[SweepJob], known: Mapping[str, int]) -> dict[str,
     return numbers
 
 
-def settle(jobs: Sequence[SweepJob], sweep_dir: Path, known: Known) -> tuple[dict[int, SweepJob], list[int], set[int]]:
+def settle(
+    jobs: Sequence[SweepJob], sweep_dir: Path, known: PlanFile
+) -> tuple[dict[int, SweepJob], list[int], set[int]]:
     """The jobs by number, with their directories; the number of each job given; the numbers of jobs begun before."""
-    by_key, directories = number_jobs(jobs, known.numbers), known.places
+    by_key, directories = number_jobs(jobs, known.numbers), known.directories
     numbers = [by_key[job.key] for job in jobs]
     settled: dict[int, SweepJob] = {}
     for number, job in zip(numbers, jobs, strict=True):
@@ -176,41 +133,21 @@ def _stack(numbers: Sequence[int], index: int, groups: Sequence[Group], sweep_di
 def write_plan(plan: Plan, sweep_dir: Path, hydra: HydraFiles) -> None:
     """Keeps the jobs, their numbers and what is stacked with what, for the sweep to be continued."""
     known = read_plan(sweep_dir)
-    stacks = [list(item.jobs) for item in plan.items if item.stacked]
+    stacks = tuple(item.jobs for item in plan.items if item.stacked)
     bases = {id(job.base): job.base for job in plan.jobs.values()}
-    place = {key: len(known.bases) + index for index, key in enumerate(bases)}
-    old = {job["identity"] for job in known.jobs}
-    content: dict[str, Any] = {
-        "bases": known.bases
-        + [
-            {
-                "settings": b.resolved,
-                "written": b.plain,
-                "chosen": b.chosen,
-                "template": hydra.template(b),
-                "options": list(b.options),
-            }
-            for b in bases.values()
-        ],
-        "jobs": known.jobs
-        + [
-            {
-                "number": number,
-                "identity": job.key,
-                "lines": list(job.overrides),
-                "base": place[id(job.base)],
-                "changes": job.changes,
-                "directory": job.directory,
-            }
-            for number, job in plan.jobs.items()
-            if job.key not in old
-        ],
-        "stacks": [stack for stack in known.stacks if stack not in stacks] + stacks,
-    }
-    if len(content["jobs"]) == len(known.jobs):
-        content["bases"] = known.bases
-        if content["stacks"] == known.stacks:
-            return
-    with machine_errors(f"cannot write {sweep_dir / STATE}"):
-        (sweep_dir / STATE).mkdir(exist_ok=True)
-    write_whole(sweep_dir / STATE / PLAN, json.dumps({**content, "checksum": checksum(content)}).encode())
+    index_of = {key: len(known.bases) + index for index, key in enumerate(bases)}
+    numbers = known.numbers
+    jobs = tuple(
+        PlannedJob(number, job.key, tuple(job.overrides), index_of[id(job.base)], job.changes, job.directory)
+        for number, job in plan.jobs.items()
+        if job.key not in numbers
+    )
+    planned = tuple(
+        PlannedBase(base.resolved, base.plain, base.chosen, hydra.template(base), tuple(base.options))
+        for base in bases.values()
+    )
+    every_stack = (*(stack for stack in known.stacks if stack not in stacks), *stacks)
+    if jobs:
+        write_plan_json(sweep_dir, PlanFile((*known.bases, *planned), (*known.jobs, *jobs), every_stack))
+    elif every_stack != known.stacks:
+        write_plan_json(sweep_dir, replace(known, stacks=every_stack))

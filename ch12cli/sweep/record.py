@@ -4,16 +4,18 @@ import io
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from omegaconf import OmegaConf, flag_override
 
-from ch12cli.catalogue.entries import epochs_so_far
 from ch12cli.config.settings import with_changes
 from ch12cli.files.atomic import machine_errors
 from ch12cli.files.hydra_folder import PLAIN, text_to_yaml, to_yaml
+from ch12cli.files.metrics_csv import count_epochs
+from ch12cli.files.result_json import Result, digests, is_done, is_intact, write_result
 from ch12cli.files.run_directory import (
     BEST,
     CHECKPOINTS,
@@ -22,11 +24,6 @@ from ch12cli.files.run_directory import (
     METRICS,
     MODEL,
     RESULT,
-    digests,
-    format_result,
-    is_done,
-    is_whole,
-    write_result,
 )
 from ch12cli.run.recorder import Row, metrics_csv
 from ch12cli.sweep.jobs import Base, SweepJob
@@ -104,15 +101,16 @@ def pt_bytes(state: Mapping[str, Any]) -> bytes:
     return buffer.getvalue()
 
 
-def write_failed(directory: Path, *, hydra: Mapping[str, bytes], cause: str) -> None:
-    """Gives a job that failed the directory that a run alone would leave; what it had written stays."""
+def write_failed(directory: Path, *, hydra: Mapping[str, bytes], error: str) -> Result:
+    """Gives a job that failed the directory that a single run would leave, and returns its result. What the job had
+    written stays."""
     with machine_errors(f"cannot write {directory}"):
         for folder in (HYDRA, CHECKPOINTS):
             (directory / folder).mkdir(parents=True, exist_ok=True)
         for name, content in hydra.items():
             (directory / HYDRA / name).write_bytes(content)
-    epochs = epochs_so_far(directory / METRICS) or 0
-    write_result(directory, {"status": "failed", "epochs": epochs, "cause": cause})
+    epochs = count_epochs(directory / METRICS) or 0
+    return write_result(directory, Result(status="failed", epochs=epochs, error=error))
 
 
 def write_directory(
@@ -120,13 +118,16 @@ def write_directory(
     *,
     hydra: Mapping[str, bytes],
     rows: Sequence[Row],
-    result: Mapping[str, Any],
+    result: Result,
     last: Mapping[str, Any],
     best: Mapping[str, Any],
     model: Mapping[str, Any] | None,
     log: str,
-) -> None:
-    """Writes a finished job's directory, whole or not at all. model: None for a run that has no final network."""
+) -> Result:
+    """Writes the directory of a job that has ended, whole or not at all, and returns its result with the digests.
+
+    model: None for a run that has no final network.
+    """
     beside = directory.with_name(f".{directory.name}.partial")
     files = {f"{HYDRA}/{name}": content for name, content in hydra.items()}
     files[METRICS] = metrics_csv(rows)
@@ -135,7 +136,8 @@ def write_directory(
     files[f"{CHECKPOINTS}/{BEST}"] = sealed_bytes(best)
     if model is not None:
         files[MODEL] = pt_bytes(model)
-    files[RESULT] = format_result({**result, "files": digests(files)})
+    result = replace(result, files=digests(files))
+    files[RESULT] = result.to_json()
     with machine_errors(f"cannot write {directory}"):
         if beside.exists():  # a killed process left it
             shutil.rmtree(beside)
@@ -145,6 +147,7 @@ def write_directory(
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)  # on a full disk, room for what is to be told of the others
         raise
+    return result
 
 
 def fill(beside: Path, directory: Path, files: Mapping[str, bytes]) -> None:
@@ -158,7 +161,7 @@ def fill(beside: Path, directory: Path, files: Mapping[str, bytes]) -> None:
                 while left:  # a disk that fills up takes a part of it, and says so only at the next write
                     left = left[file.write(left) :]
         # it was finished before a kill took back what the sweep knew of it
-        if is_done(directory) and is_whole(directory):
+        if is_done(directory) and is_intact(directory):
             shutil.rmtree(beside)
             return
         if directory.exists():

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ch12cli.config.check import value_problem
-from ch12cli.config.recorded import WITHDRAWN, with_later_keys
+from ch12cli.config.recorded import with_later_keys
 from ch12cli.errors import InputError, Problem
 from ch12cli.files.hydra_folder import flatten
-from ch12cli.files.sweep_csv import STATE, SWEEP
+from ch12cli.files.plan_json import PlanFile, PlannedBase, PlannedJob, read_plan
+from ch12cli.files.run_directory import STATE, SWEEP
 from ch12cli.saved.load import refuse_links, require_sound
 from ch12cli.sweep.directory import HYDRAS
 from ch12cli.sweep.jobs import Base, SweepJob
-from ch12cli.sweep.plan import Known, read_plan
 from ch12cli.sweep.start import Finished, monitor_of
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def resume_sweep(directory: Path, *, callback: SweepCallback, trust: bool = Fals
     known = read_plan(directory)
     jobs = saved_jobs(known, where=str(directory), trust=trust)
     if not trust:
-        refuse_links_of_jobs(directory, known.places.values())
+        refuse_links_of_jobs(directory, known.directories.values())
     from ch12cli.sweep.launch import Launch
 
     launch = Launch(directory, callback)
@@ -41,7 +41,7 @@ def resume_sweep(directory: Path, *, callback: SweepCallback, trust: bool = Fals
     return Finished(launch.outcome, monitor_of(jobs[0]), [])
 
 
-def saved_jobs(known: Known, *, where: str, trust: bool) -> list[SweepJob]:
+def saved_jobs(known: PlanFile, *, where: str, trust: bool) -> list[SweepJob]:
     """The jobs of a sweep out of what it kept, each checked as if a stranger had written it."""
     try:
         bases = [read_base(base, where=where, trust=trust) for base in known.bases]
@@ -65,23 +65,20 @@ def refuse_links_of_jobs(directory: Path, places: Collection[str]) -> None:
         refuse_links(directory / place)
 
 
-def read_base(base: Mapping[str, Any], *, where: str, trust: bool) -> Base:
-    chosen = {str(group): choice for group, choice in base["chosen"].items()}
-    settings, written = with_later_keys(base["settings"]), with_later_keys(base["written"])
+def read_base(base: PlannedBase, *, where: str, trust: bool) -> Base:
+    chosen = {str(group): choice for group, choice in base.chosen.items()}
+    settings, written = with_later_keys(base.settings), with_later_keys(base.written)
     require_sound(settings, chosen, where=where, trust=trust)
     keys = frozenset(key for key, _ in flatten(settings))
-    options = tuple(map(str, base["options"]))
-    return Base(None, written, settings, chosen, keys, template=str(base["template"]), options=options)
+    return Base(None, written, settings, chosen, keys, template=base.template, options=base.options)
 
 
-def read_job(job: Mapping[str, Any], bases: list[Base]) -> tuple[SweepJob, list[Problem]]:
+def read_job(job: PlannedJob, bases: list[Base]) -> tuple[SweepJob, list[Problem]]:
     """A job, and what is wrong with it."""
-    base, problems = bases[int(job["base"])], list[Problem]()
-    overrides = tuple(line for line in map(str, job["lines"]) if line.partition("=")[0] not in WITHDRAWN)
-    changes = {key: value for key, value in dict(job["changes"]).items() if key not in WITHDRAWN}
-    made = SweepJob(int(job["number"]), overrides, base, changes)
-    if not stays_inside(str(job["directory"])):
-        problems.append(Problem("", None, f"its directory {job['directory']!r} is not below the sweep's own"))
+    base, problems = bases[job.base], list[Problem]()
+    made = SweepJob(job.number, job.lines, base, dict(job.changes))
+    if not stays_inside(job.directory):
+        problems.append(Problem("", None, f"its directory {job.directory!r} is not below the sweep's own"))
     for key, value in made.changes.items():
         if (
             key not in base.keys

@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from ch12cli.files.atomic import machine_errors
-from ch12cli.files.cause import cause_of
 from ch12cli.files.history import resumed
+from ch12cli.files.result_json import Result, describe_ending
 from ch12cli.run.build import build_stack
-from ch12cli.run.recorder import result_of, run_state, surroundings_of
+from ch12cli.run.recorder import Ending, result_of, run_state, surroundings_of
 from ch12cli.run.sessions import environment_of, plain_of, sitting
 from ch12cli.run.signals import sigterm_held
 from ch12cli.run.task import Task, tensors
@@ -100,16 +100,16 @@ class StackRun:
         self.figures.put(epoch.number, epoch.columns, members=members, sound=sound)
         self.epochs[members[sound]] = epoch.number
         if diverged.any():
-            details = {
-                row: {"epoch": epoch.number, "step": int(epoch.diverged_at[row])}
-                for row in np.flatnonzero(diverged).tolist()
+            steps = {row: int(epoch.diverged_at[row]) for row in np.flatnonzero(diverged).tolist()}
+            endings = {
+                row: Ending("diverged", diverged_at=epoch.number, diverged_step=step) for row, step in steps.items()
             }
-            yield from self.end(before, {row: ("diverged", {"diverged": detail}) for row, detail in details.items()})
+            yield from self.end(before, endings)
         stopped = sound & epoch.stopped
         last = epoch.number == self.training.limits.epochs
-        leaving = {row: ("finished", {"stopped_early": epoch.number}) for row in np.flatnonzero(stopped).tolist()}
+        leaving = {row: Ending("finished", stopped_at=epoch.number) for row in np.flatnonzero(stopped).tolist()}
         if last:
-            leaving |= {row: ("finished", {}) for row in np.flatnonzero(sound & ~stopped).tolist()}
+            leaving |= {row: Ending("finished") for row in np.flatnonzero(sound & ~stopped).tolist()}
         if leaving:
             yield from self.end(self.training.state_dict(), leaving)
         self.shrink()
@@ -127,7 +127,7 @@ class StackRun:
         rows = np.flatnonzero(leaving[members] & ~self.done[members])
         if len(rows):
             yield from self.end(
-                self.training.state_dict(), {row: ("finished", {"left_at": epoch}) for row in rows.tolist()}
+                self.training.state_dict(), {row: Ending("finished", left_at=epoch) for row in rows.tolist()}
             )
             self.shrink()
             self.boundary = self.state_of_training()
@@ -139,8 +139,8 @@ class StackRun:
         if 0 < len(alive) <= LEAVE * len(members):
             self.training.keep(alive)
 
-    def end(self, state: Mapping[str, Any], ended: Mapping[int, tuple[str, dict[str, Any]]]) -> Iterator[Done]:
-        """Writes the directories of runs that have ended. state: as they end with; ended: status and details by row."""
+    def end(self, state: Mapping[str, Any], ended: Mapping[int, Ending]) -> Iterator[Done]:
+        """Writes the directories of runs that have ended. state: the one that they end with; ended: by row."""
         members = np.array(state["source"]["members"], np.int64)
         tested = self.test_metrics()
         seconds = (time.perf_counter() - self.start + self.spent) / len(self.jobs)
@@ -151,7 +151,7 @@ class StackRun:
             for name, value in state["optimizer"].items()
         }
         surroundings = surroundings_of(self.task, self.device)
-        for row, (status, details) in ended.items():
+        for row, ending in ended.items():
             job = int(members[row])
             shared = run_state(self.jobs[job].settings, self.jobs[job].chosen, surroundings)
             rows = self.figures.rows(job, int(self.epochs[job]))
@@ -160,14 +160,15 @@ class StackRun:
             best_epoch = int(state["best"]["epoch"][row])
             result = result_of(
                 self.task,
-                status=status,
+                ending,
                 rows=rows,
                 best_epoch=best_epoch,
                 test={name: float(value[row]) for name, value in tested.items()}
-                if tested and status == "finished"
+                if tested and ending.status == "finished"
                 else None,
                 parameters=int(self.network.parameters.shape[1]),
-                details={**details, "stacked": len(self.jobs), **self.history},
+                stacked=len(self.jobs),
+                history=self.history,
                 seconds=seconds,
                 device=self.device,
             )
@@ -186,20 +187,19 @@ class StackRun:
                 **rows.state_dict(),
                 **shared,
             }
-            cause = cause_of(details)
-            write_directory(
+            result = write_directory(
                 self.directories[job],
                 hydra=self.hydra.files(self.jobs[job], self.directories[job]),
                 rows=rows,
                 result=result,
                 last=last,
                 best={"epoch": best_epoch, "network": best, **shared},
-                model=network if status == "finished" else None,
-                log=f"stack of {len(self.jobs)} runs: {status} after {len(rows)} epochs{cause and '; ' + cause}\n",
+                model=network if ending.status == "finished" else None,
+                log=log_line(result),
             )
             self.recorded = True
             self.done[job] = True  # not before its directory is there: a signal may end this at any moment
-            yield Done(self.jobs[job].number, status, result, cause)
+            yield Done(self.jobs[job].number, result)
 
     def test_metrics(self) -> dict[str, NDArray[np.float64]] | None:
         if self.task.data.test is None:
@@ -231,6 +231,13 @@ class StackRun:
         self.epochs, self.done = state["epochs"].numpy().copy(), state["done"].numpy().copy()
         self.network.masks.step, self.spent = state["training"]["step"], state["seconds"]
         self.boundary, self.written = self.state_of_training(), self.training.epoch
+
+
+def log_line(result: Result) -> str:
+    """The train.log of a run that was trained in a stack."""
+    reason = describe_ending(result)
+    line = f"stack of {result.stacked} runs: {result.status} after {result.epochs} epochs"
+    return f"{line}; {reason}\n" if reason else f"{line}\n"
 
 
 def one_run(state: Mapping[str, Any], row: int) -> dict[str, list[Any]]:

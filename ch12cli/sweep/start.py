@@ -15,9 +15,8 @@ from ch12cli.config.hydra_job import callbacks_of
 from ch12cli.config.settings import first_lines
 from ch12cli.errors import InputError, MachineError
 from ch12cli.files.atomic import locked
-from ch12cli.files.run_directory import RESULT, read_result
-from ch12cli.files.sweep_csv import SWEEP
-from ch12cli.files.sweep_table import SweepTable
+from ch12cli.files.run_directory import SWEEP
+from ch12cli.files.sweep_csv import SweepRow, SweepTable
 from ch12cli.sweep.directory import claimed, sweep_directory
 from ch12cli.sweep.hydra_sweep import Sweep, SweepTask, batch_of, read_sweep, run_sweep
 from ch12cli.sweep.hydra_task import train_as_hydra_job
@@ -176,17 +175,10 @@ def refuse_to_overwrite(jobs: Sequence[SweepJob], directory: Path) -> None:
 
 def tell_elsewhere(jobs: Sequence[SweepJob], outcome: SweepOutcome) -> None:
     """Writes the table of jobs that another launcher has trained."""
-    from ch12cli.files.cause import cause_of
-    from ch12cli.sweep.rows import row_of
-
-    rows = []
-    for job in jobs:
-        result = read_result(outcome.directory / job.directory / RESULT) or {"status": "interrupted", "epochs": None}
-        outcome.failed += result["status"] == "failed"
-        rows.append(row_of(job, result, result.get("cause") or cause_of(result)))
+    outcome.rows = [SweepRow.of_directory(job.facts, outcome.directory) for job in jobs]
+    outcome.failed = sum(row.status == "failed" for row in outcome.rows)
     keys = dict.fromkeys(key for job in jobs for key in job.values)
-    SweepTable(outcome.directory / SWEEP, keys=keys, metrics=(), rows=rows).close()
-    outcome.rows = rows
+    SweepTable(outcome.directory / SWEEP, keys=keys, metrics=(), rows=outcome.rows).close()
 
 
 def monitor_of(job: SweepJob) -> str:

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ch12cli.files.metrics_csv import read_metrics
-from ch12cli.files.run_directory import METRICS, RESULT, read_result
+from ch12cli.files.result_json import Result, read_result
+from ch12cli.files.run_directory import METRICS, RESULT
 from ch12cli.run.trackers import Trackers, params_of
 from ch12cli.sweep.callbacks import SweepCallback
 from ch12cli.sweep.jobs import SweepJob
@@ -33,4 +34,4 @@ def log_job(job: SweepJob, sweep_dir: Path, callback: SweepCallback, failed: set
     trackers = Trackers(logger_of(job), tracked, callback.on_message, failed)
     for row in read_metrics(directory / METRICS):
         trackers.on_epoch_end(row)
-    trackers.on_end(read_result(directory / RESULT) or {"status": "failed"})
+    trackers.on_end(read_result(directory / RESULT) or Result(status="failed"))

@@ -1,15 +1,15 @@
 """Whether the jobs that a sweep knows are still what they were: a configuration file may have changed since."""
 
 from collections import ChainMap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ch12cli.config.choices import top_level
-from ch12cli.config.recorded import WITHDRAWN
 from ch12cli.config.values import shown
 from ch12cli.errors import InputError
 from ch12cli.files.hydra_folder import flatten
+from ch12cli.files.plan_json import WITHDRAWN, PlannedBase, PlannedJob
 from ch12cli.sweep.jobs import IRRELEVANT, SweepJob
 
 TOLD = 5  # keys that are told, at most
@@ -18,16 +18,16 @@ ABSENT = object()
 
 def require_unchanged(
     jobs: Iterable[SweepJob],
-    kept: Sequence[Mapping[str, Any]],
-    bases: Sequence[Mapping[str, Any]],
+    kept: Iterable[PlannedJob],
+    bases: Iterable[PlannedBase],
     sweep_dir: Path,
 ) -> None:
     """InputError if a job is known by its overrides, but not with the settings that these give now.
 
     kept, bases: the jobs, and what they share, as an earlier command into the same directory wrote them.
     """
-    known = {job["identity"]: job for job in kept}
-    before = [dict(flatten(base["settings"])) for base in bases]
+    known = {job.job_key: job for job in kept}
+    before = [dict(flatten(base.settings)) for base in bases]
     now: dict[int, dict[str, Any]] = {}  # by the id of a base, as is:
     unlike: dict[tuple[int, int], list[str]] = {}  # the keys in which two bases differ
     told: dict[str, str] = {}
@@ -36,15 +36,15 @@ def require_unchanged(
         old = known.get(job.key)
         if old is None:
             continue
-        place, base = old["base"], id(job.base)
+        place, base = old.base, id(job.base)
         if base not in now:
             now[base] = dict(flatten(job.base.resolved))
         if (place, base) not in unlike:
             unlike[place, base] = [
                 key for key in {**before[place], **now[base]} if differ(key, before[place], now[base])
             ]
-        keys = dict.fromkeys([*unlike[place, base], *old["changes"], *job.changes])
-        was, comes = ChainMap(old["changes"], before[place]), ChainMap(job.changes, now[base])
+        keys = dict.fromkeys([*unlike[place, base], *old.changes, *job.changes])
+        was, comes = ChainMap(old.changes, before[place]), ChainMap(job.changes, now[base])
         found = [key for key in keys if differ(key, was, comes)]
         changed += bool(found)
         told |= {key: f"{key}={said(was, key)}, now {said(comes, key)}" for key in found if key not in told}

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 
 from ch12cli.files.run_directory import MODEL
-from ch12cli.files.sweep_csv import Record
+from ch12cli.files.sweep_csv import SweepRow
 from ch12cli.run.torch_settings import torch_settings
 from ch12cli.run.train import prepare_job
 from ch12cli.sweep.jobs import SweepJob
@@ -23,19 +23,15 @@ class Difference(NamedTuple):
     objective: float
 
 
-def verify(jobs: Mapping[int, SweepJob], rows: Sequence[Record], directory: Path, *, count: int) -> list[Difference]:
-    """Differences of `count` finished jobs, drawn at random but always the same, from themselves trained alone."""
-    finished = [row for row in rows if row["status"] == "finished" and int(row["job"]) in jobs and not left(row)]
+def verify(jobs: Mapping[int, SweepJob], rows: Sequence[SweepRow], directory: Path, *, count: int) -> list[Difference]:
+    """Differences of `count` finished jobs, drawn at random but always the same, from the same jobs trained as single
+    runs. Jobs that halving took out are not among them: as single runs they would go on."""
+    finished = [row for row in rows if row.status == "finished" and row.job in jobs and row.left_at is None]
     drawn = random.Random(count).sample(finished, min(count, len(finished)))
-    return [difference(jobs[int(row["job"])], row, directory / row["directory"]) for row in drawn]
+    return [difference(jobs[row.job], row, directory / row.directory) for row in drawn]
 
 
-def left(row: Record) -> bool:
-    """Whether halving took the run out: alone it would go on."""
-    return row.get("cause", "").startswith("left")
-
-
-def difference(job: SweepJob, row: Record, directory: Path) -> Difference:
+def difference(job: SweepJob, row: SweepRow, directory: Path) -> Difference:
     with torch_settings(job.settings) as device:
         alone = prepare_job(job.settings, job.chosen, device)
         for epoch in alone.training.epochs():
@@ -46,4 +42,4 @@ def difference(job: SweepJob, row: Record, directory: Path) -> Difference:
     swept = torch.load(directory / MODEL, map_location="cpu", weights_only=True)
     scale = max(float(value.abs().max()) for value in weights.values())
     apart = max(float((weights[name].cpu() - swept[name]).abs().max()) for name in weights)
-    return Difference(job.number, apart / scale, abs(objective - float(row["objective"])) / max(abs(objective), 1e-300))
+    return Difference(job.number, apart / scale, abs(objective - row.number("objective")) / max(abs(objective), 1e-300))

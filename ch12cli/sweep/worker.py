@@ -15,7 +15,7 @@ import torch
 
 from ch12cli.errors import InputError, MachineError, describe_error
 from ch12cli.files.atomic import sync_files
-from ch12cli.files.cause import diverged_message
+from ch12cli.files.result_json import Result
 from ch12cli.files.run_directory import CHECKPOINTS, HYDRA
 from ch12cli.run.build import build_module
 from ch12cli.run.callbacks import NullCallback
@@ -23,7 +23,7 @@ from ch12cli.run.signals import Terminated
 from ch12cli.run.start import train_logged
 from ch12cli.run.task import Task, build_task, choose_device
 from ch12cli.run.torch_settings import torch_settings
-from ch12cli.run.train import Job, prepare_job
+from ch12cli.run.train import Job, Outcome, prepare_job
 from ch12cli.sweep.continuation import UnfitError, take_up_newest
 from ch12cli.sweep.events import Done, Event, Trying, Unstacked
 from ch12cli.sweep.groups import Group
@@ -151,13 +151,9 @@ class Worker:
             return failed(job.number, failure_text(error))
         if outcome.signal is not None:
             raise Terminated
-        result = outcome.result
-        cause = diverged_message(**result["diverged"]) if result["status"] == "diverged" else ""
-        if "stopped_early" in result:
-            cause = f"stopped early in epoch {result['stopped_early']}"
-        return Done(job.number, result["status"], result, cause)
+        return Done(job.number, outcome.result)
 
-    def train(self, job: SweepJob, directory: Path) -> Any:
+    def train(self, job: SweepJob, directory: Path) -> Outcome:
         with torch_settings(job.settings) as device:
             built: Job = prepare_job(job.settings, job.chosen, device)
             for folder in (directory / HYDRA, directory / CHECKPOINTS):
@@ -176,8 +172,8 @@ def failure_text(error: BaseException) -> str:
     return str(error) if isinstance(error, InputError) else describe_error(error)
 
 
-def failed(job: int, cause: str) -> Done:
-    return Done(job, "failed", {"status": "failed", "epochs": 0}, cause)
+def failed(job: int, error: str) -> Done:
+    return Done(job, Result(status="failed", epochs=0, error=error))
 
 
 def init_worker(parent: int) -> None:

@@ -7,8 +7,9 @@ import time
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ch12cli.files.result_json import Result
 from ch12cli.trackers.tracker import Tracked, outcome, scalars
 
 if TYPE_CHECKING:
@@ -76,8 +77,8 @@ class MLflow:
             self.client.log_batch(self.run, metrics=self.waiting[start : start + BATCH])
         self.waiting, self.written = [], time.monotonic()
 
-    def end(self, result: Mapping[str, Any]) -> None:
-        self.add(outcome(result), step=int(result.get("epochs") or 0))
+    def end(self, result: Result) -> None:
+        self.add(outcome(result), step=int(result.epochs or 0))
         self.flush()
-        self.client.set_tag(self.run, "ch12.status", str(result["status"]))
-        self.client.set_terminated(self.run, STATUS.get(result["status"], "FAILED"))
+        self.client.set_tag(self.run, "ch12.status", str(result.status))
+        self.client.set_terminated(self.run, STATUS.get(result.status, "FAILED"))

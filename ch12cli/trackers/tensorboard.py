@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ch12cli.files.result_json import Result
 from ch12cli.trackers.tracker import Tracked, outcome, scalars
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class TensorBoard:
         self.writer = SummaryWriter(str(self.tracked.directory), purge_step=epoch)
         return self.writer
 
-    def end(self, result: Mapping[str, Any]) -> None:
+    def end(self, result: Result) -> None:
         writer = self.writer or self.open(None)
         figures = {name: value for name, value in outcome(result).items() if math.isfinite(value)}
         # its own values must be numbers, truths or texts

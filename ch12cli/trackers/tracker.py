@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ch12cli.errors import InputError
+from ch12cli.files.result_json import Result
 
 NAMES = ("csv", "tensorboard", "mlflow")  # csv: metrics.csv, which every run has
 PACKAGES = {"tensorboard": ("tensorboard",), "mlflow": ("mlflow", "sqlalchemy", "alembic")}
@@ -26,7 +27,7 @@ class Logger(Protocol):
     """A tracker of one run. Rows come in the order of their epochs; a run that goes on begins after the first."""
 
     def epoch(self, row: Mapping[str, float | int]) -> None: ...
-    def end(self, result: Mapping[str, Any]) -> None: ...
+    def end(self, result: Result) -> None: ...
 
 
 def names_of(setting: str | Sequence[str]) -> list[str]:
@@ -73,8 +74,8 @@ def scalars(row: Mapping[str, float | int]) -> dict[str, float]:
     return {name: float(value) for name, value in row.items() if name != "epoch"}
 
 
-def outcome(result: Mapping[str, Any]) -> dict[str, float]:
+def outcome(result: Result) -> dict[str, float]:
     """What a run came to: its objective, and the figures of its test part."""
-    figures = {"objective": result.get("objective")}
-    figures |= {f"test_{name}": value for name, value in (result.get("test") or {}).items()}
+    figures = {"objective": result.objective}
+    figures |= {f"test_{name}": value for name, value in (result.test or {}).items()}
     return {name: float(value) for name, value in figures.items() if isinstance(value, int | float)}

@@ -3,17 +3,21 @@
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-from ch12cli.files.run_directory import HYDRA, RESULT, format_result, read_result
-from ch12cli.files.sweep_csv import SWEEP
+from ch12cli.files.result_json import read_result
+from ch12cli.files.run_directory import HYDRA, RESULT, SWEEP
 from tests.benchmarks.bench import ONE_THREAD, Bench, Spent, Table, interleaved, process, ratio, spread, verdict
 
 RUNS, DAMAGED = 10_000, 10
 TIMES = 5
 COLD, WARM, COMPARED = 2.0, 0.5, 2.0  # seconds at most
 CACHES = Path("/proc/sys/vm/drop_caches")
-HEADER = "job,directory,status,cause,optimizer.lr,seed,epochs,best_epoch,objective,test_loss,parameters,seconds,command"
+HEADER = (
+    "job,directory,status,left_at,stopped_at,diverged_at,diverged_step,error,optimizer.lr,seed,epochs,best_epoch,objective,"
+    "test_loss,parameters,seconds,command"
+)
 
 
 def make_runs(bench: Bench, folder: Path) -> None:
@@ -26,7 +30,7 @@ def make_runs(bench: Bench, folder: Path) -> None:
     del files[Path(RESULT)]  # which is written last
     for number in range(RUNS):
         target = folder / "outputs" / f"{number // 500:03}" / f"{number:05}-iris-mlp"
-        content = format_result({**result, "objective": (number * 7919 % RUNS) / RUNS})
+        content = replace(result, objective=(number * 7919 % RUNS) / RUNS).to_json()
         if number % (RUNS // DAMAGED) == 0:
             content = content[: len(content) // 2]
         for folded in (HYDRA, "checkpoints"):
@@ -43,7 +47,7 @@ def make_sweep(folder: Path) -> None:
         seed, place = divmod(number, 10)
         told = f"ch12 train optimizer.lr={(rate := 0.001 * (place + 1)):g} seed={seed}"
         objective = (number * 7919 % RUNS) / RUNS
-        lines.append(f"{number},{number},finished,,{rate:g},{seed},5,5,{objective},{objective},131,0.1,{told}")
+        lines.append(f"{number},{number},finished,,,,,,{rate:g},{seed},5,5,{objective},{objective},131,0.1,{told}")
     (folder / "sweep").mkdir()
     (folder / "sweep" / SWEEP).write_text("\n".join([*lines, ""]), encoding="utf-8")
 

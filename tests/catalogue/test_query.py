@@ -11,7 +11,7 @@ RUN = {
     "epochs": 100,
     "lr": 1e-3,
     "compile": False,
-    "cause": None,
+    "error": None,
     "v": "10",
 }
 
@@ -38,7 +38,7 @@ RUN = {
         ("compile=false", True),
         ("compile!=true", True),
         ("compile>0", False),
-        ("cause=null", True),
+        ("error=null", True),
         ("v>9", True),  # as a number, though it is a text
         ("status<5", False),  # a word is neither less nor more than a number
         ("status>5", False),

@@ -4,20 +4,23 @@ import math
 import random
 import shlex
 import statistics
-from collections.abc import Mapping
 
 import pytest
 
-from ch12cli.catalogue.summary import Failure, failures, fold, overrides, t_quantile, varying
+from ch12cli.catalogue.summary import Failure, failures, fold, t_quantile, varying
+from ch12cli.files.sweep_csv import SweepRow
+
+DIVERGED = (
+    "the loss was no longer finite in epoch {}, step {}; "
+    "try a smaller optimizer.lr, clip_grad_norm=1, or dataset.scaling=standard"
+)
 
 
-def make_row(
-    job: int, status: str = "finished", objective: object = "", cause: str = "", **more: str
-) -> dict[str, str]:
+def make_row(job: int, status: str = "finished", objective: object = "", *, lines: str = "", **more: str) -> SweepRow:
     """A row of a sweep.csv; `lines` are the job's overrides."""
-    lines = shlex.split(more.pop("lines", ""))
-    command = shlex.join(["ch12", "train", *lines])
-    return {"job": str(job), "status": status, "cause": cause, "objective": str(objective), "command": command, **more}
+    command = shlex.join(["ch12", "train", *shlex.split(lines)])
+    record = {"job": str(job), "status": status, "objective": str(objective), "command": command, **more}
+    return SweepRow.from_record(record)
 
 
 def within(t: float, degrees: int) -> float:
@@ -55,8 +58,9 @@ def test_no_degrees_of_freedom_have_no_quantile():
 
 def test_overrides_are_read_from_the_command_however_it_is_quoted():
     lines = ["optimizer.lr=1e-3", "model.hidden=[4, 8]", 'note=it\'s "so"', "+experiment=book/iris", "epochs=20", "x="]
-    row = {"epochs": "7", "command": shlex.join(["ch12", "train", *lines])}
-    assert overrides(row) == {
+    row = SweepRow.from_record({"job": "0", "epochs": "7", "command": shlex.join(["ch12", "train", *lines])})
+    assert row.epochs == 7
+    assert row.overrides == {
         "optimizer.lr": "1e-3",
         "model.hidden": "[4, 8]",
         "note": 'it\'s "so"',
@@ -64,7 +68,7 @@ def test_overrides_are_read_from_the_command_however_it_is_quoted():
         "epochs": "20",
         "x": "",
     }
-    assert overrides({"command": "ch12 train"}) == {}
+    assert SweepRow.from_record({"job": "0", "command": "ch12 train"}).overrides == {}
 
 
 def test_keys_vary_that_have_several_values_or_are_missing_somewhere():
@@ -141,8 +145,8 @@ def test_only_finished_runs_count_and_the_others_are_counted():
 
 def test_the_best_is_first_whichever_way_the_objective_goes():
     rows = [make_row(n, objective=value, lines=f"x={n}") for n, value in enumerate([0.5, 0.9, "", 0.1, "nan", "inf"])]
-    assert [row.best for row in fold(rows, varying(rows))] == [3, 0, 1, 5, None, None]
-    assert [row.best for row in fold(rows, varying(rows), minimise=False)] == [5, 1, 0, 3, None, None]
+    assert [row.best for row in fold(rows, varying(rows))] == [3, 0, 1, None, None, None]
+    assert [row.best for row in fold(rows, varying(rows), minimise=False)] == [1, 0, 3, None, None, None]
     rows = [make_row(n, objective=value, lines=f"seed={n}") for n, value in enumerate([0.5, 0.9, 0.1])]
     assert fold(rows, varying(rows))[0].best == 2
     assert fold(rows, varying(rows), minimise=False)[0].best == 1
@@ -155,28 +159,27 @@ def test_figures_beyond_floating_point_are_no_error():
     assert fold([], []) == []
 
 
-def test_failures_are_gathered_by_cause_failed_ones_first():
-    told = "the loss was no longer finite in epoch {}, step {}; try a smaller optimizer.lr"
+def test_failures_are_grouped_by_error_and_the_diverged_jobs_come_last():
     rows = [
         make_row(0, lines="optimizer.lr=1 optimizer=sgd seed=0"),
-        make_row(1, "diverged", cause=told.format(3, 12), lines="optimizer.lr=10 optimizer=sgd seed=0"),
-        make_row(2, "diverged", cause=told.format(1, 12), lines="optimizer.lr=10 optimizer=sgd seed=1"),
-        make_row(3, "failed", cause="ValueError: 3 rows", lines="optimizer.lr=1 optimizer=sgd seed=1"),
-        make_row(4, "failed", cause="ValueError: 4 rows", lines="optimizer.lr=1 optimizer=adam seed=0"),
-        make_row(5, cause="stopped early in epoch 3", lines="optimizer.lr=1 optimizer=adam seed=1"),
+        make_row(1, "diverged", diverged_at="3", diverged_step="12", lines="optimizer.lr=10 optimizer=sgd seed=0"),
+        make_row(2, "diverged", diverged_at="1", diverged_step="12", lines="optimizer.lr=10 optimizer=sgd seed=1"),
+        make_row(3, "failed", error="ValueError: 3 rows", lines="optimizer.lr=1 optimizer=sgd seed=1"),
+        make_row(4, "failed", error="ValueError: 4 rows", lines="optimizer.lr=1 optimizer=adam seed=0"),
+        make_row(5, stopped_at="3", lines="optimizer.lr=1 optimizer=adam seed=1"),
     ]
     assert failures(rows) == [
         Failure("failed", "ValueError: 3 rows", [3], {"optimizer.lr": "1", "optimizer": "sgd", "seed": "1"}),
         Failure("failed", "ValueError: 4 rows", [4], {"optimizer.lr": "1", "optimizer": "adam", "seed": "0"}),
-        Failure("diverged", told.format("1 to 3", 12), [1, 2], {"optimizer.lr": "10", "optimizer": "sgd"}),
+        Failure("diverged", DIVERGED.format("1 to 3", 12), [1, 2], {"optimizer.lr": "10", "optimizer": "sgd"}),
     ]
     assert failures(rows[:1]) == []
 
 
 def test_rows_of_a_table_and_rows_as_they_came_are_the_same_thing():
-    ragged: list[Mapping[str, str]] = [
-        {"job": "1", "status": "interrupted", "command": "ch12 train seed=1"},
-        {"job": "0", "status": "finished", "objective": "2.5", "command": "ch12 train seed=0"},
+    ragged = [
+        make_row(1, "interrupted", lines="seed=1"),
+        make_row(0, objective="2.5", lines="seed=0"),
     ]
     (row,) = fold(ragged, varying(ragged))
     assert (row.jobs, row.runs, row.mean["objective"], row.best) == (2, 1, 2.5, 0)

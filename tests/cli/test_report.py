@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from ch12cli.cli.main import main
-from ch12cli.files.run_directory import format_result
+from ch12cli.files.result_json import seal
 
 WORDS = ["train", "device=cpu", "-q", "epochs=3"]
 CHROMIUM = (
@@ -158,9 +158,9 @@ def test_hostile_names_and_results_are_text(trained: Path, tmp_path: Path, capsy
     result = json.loads((run / "result.json").read_text(encoding="utf-8"))
     del result["checksum"]
     result["environment"]["host"] = evil
-    result["cause"] = evil
+    result["error"] = evil
     result["test"][evil] = 0.5
-    (run / "result.json").write_bytes(format_result(result))
+    (run / "result.json").write_bytes(seal(result))
     (run / ".hydra" / "overrides.yaml").write_text(json.dumps([evil]), encoding="utf-8")
     target = tmp_path / "a.html"
     assert main(["report", str(run), "-o", str(target)]) == 0

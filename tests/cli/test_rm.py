@@ -11,7 +11,7 @@ import pytest
 
 from ch12cli.cli.main import main
 from ch12cli.files.atomic import locked
-from ch12cli.files.run_directory import read_result
+from ch12cli.files.result_json import read_result
 
 DAY = Path("outputs/2026-05-17")
 

@@ -15,7 +15,7 @@ import pytest
 
 from ch12cli.cli.main import main
 from ch12cli.files.metrics_csv import read_metrics
-from ch12cli.files.run_directory import format_result
+from ch12cli.files.result_json import seal
 
 WORDS = ["train", "device=cpu", "-q", "epochs=4"]
 
@@ -131,7 +131,7 @@ def test_a_run_that_was_killed_or_damaged_is_shown_as_far_as_it_is_there(
         {"data": ["x"]},
         {"monitor": 3, "objective": [1]},
         {"status": ["finished"]},
-        {"cause": {"a": "\x1b[2J"}},
+        {"error": {"a": "\x1b[2J"}},
         {"parameters": "\x1b[2J"},
     ],
     ids=str,
@@ -143,7 +143,7 @@ def test_a_hostile_result_is_shown_or_refused_without_a_traceback(
     run = shutil.copytree(trained / "run", tmp_path / "run")
     result = json.loads((run / "result.json").read_text(encoding="utf-8"))
     del result["checksum"]
-    (run / "result.json").write_bytes(format_result({**result, **change}))
+    (run / "result.json").write_bytes(seal({**result, **change}))
     capsys.readouterr()
     words = {
         "show": [["show", str(run)]],

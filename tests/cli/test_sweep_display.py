@@ -14,6 +14,8 @@ from ch12cli.catalogue.formatting import format_interval
 from ch12cli.catalogue.summary import Folded
 from ch12cli.cli.text.sweep_display import SweepDisplay, format_running
 from ch12cli.cli.text.sweep_report import format_folded
+from ch12cli.files.result_json import Result
+from ch12cli.files.sweep_csv import SweepRow
 from ch12cli.sweep.callbacks import SweepCallback
 from ch12cli.sweep.events import Done, Progress
 from ch12cli.sweep.groups import Group
@@ -77,18 +79,15 @@ def grid(rates: Sequence[float], seeds: int) -> list[SweepJob]:
     ]
 
 
-def make_done(number: int, status: str = "finished", objective: float | None = None, cause: str = "") -> Done:
-    return Done(number, status, {"status": status, "objective": objective, "monitor": "valid_loss"}, cause)
+def make_done(
+    number: int, status: str = "finished", objective: float | None = None, monitor: str = "valid_loss", **more: Any
+) -> Done:
+    return Done(number, Result(status=status, objective=objective, monitor=monitor, **more))
 
 
-def make_row(job: SweepJob, done: Done | None, **metrics: Any) -> dict[str, str]:
+def make_row(job: SweepJob, done: Done | None, **test: float) -> SweepRow:
     """The row of a job in sweep.csv."""
-    row = {"job": f"{job.number}", "directory": f"{job.number}", **job.values, "command": job.command}
-    if done is None:
-        return row | {"status": "interrupted"}
-    objective = done.result["objective"]
-    row |= {"status": done.status, "cause": done.cause, "objective": "" if objective is None else repr(objective)}
-    return row | {name: repr(value) for name, value in metrics.items()}
+    return SweepRow.of(job.facts, Result(status="interrupted") if done is None else replace(done.result, test=test))
 
 
 def show_sweep(
@@ -105,10 +104,7 @@ def show_sweep(
 ) -> str:
     """The whole output of a sweep that ends a job each second. before: how jobs ended that were done before."""
     ended = {done.number: done for done in (*before, *ends)}
-    rows = [
-        make_row(job, ended.get(job.number), test_accuracy=0.9 + job.number / 1000, test_loss=job.number / 7)
-        for job in jobs
-    ]
+    rows = [make_row(job, ended.get(job.number), accuracy=0.9 + job.number / 1000, loss=job.number / 7) for job in jobs]
     with SweepDisplay(verbosity=verbosity, console=console, errors=errors or make_console()) as display:
         display.on_begin(plan or make_plan(jobs, stacks=[[job.number for job in jobs]]), directory=DIRECTORY)
         for done in ends:
@@ -118,13 +114,20 @@ def show_sweep(
     return written(console)
 
 
-CAUSE = "the loss was no longer finite in epoch {}, step {}; try a smaller optimizer.lr, or clip_grad_norm=1"
+DIVERGED = (
+    "the loss was no longer finite in epoch {}, step {}; "
+    "try a smaller optimizer.lr, clip_grad_norm=1, or dataset.scaling=standard"
+)
 
 
 def make_ends() -> list[Done]:
     """How the jobs of grid([0.1, 1, 10], 2) end."""
     ends = [make_done(n, objective=value) for n, value in enumerate([0.25, 0.75, 0.5, 0.125])]
-    return [*ends, make_done(4, "diverged", cause=CAUSE.format(1, 7)), make_done(5, "failed", cause="ValueError: no")]
+    return [
+        *ends,
+        make_done(4, "diverged", diverged_at=1, diverged_step=7),
+        make_done(5, "failed", error="ValueError: no"),
+    ]
 
 
 def test_a_piped_sweep_is_shown_in_plain_lines(clock: Clock):
@@ -153,7 +156,7 @@ def test_a_piped_sweep_is_shown_in_plain_lines(clock: Clock):
         "10                  -                 -                   -   0/2         -",
         "",
         "run 5 (optimizer.lr=10, seed=1) failed: ValueError: no",
-        "run 4 (optimizer.lr=10, seed=0) diverged: " + CAUSE.format(1, 7),
+        "run 4 (optimizer.lr=10, seed=0) diverged: " + DIVERGED.format(1, 7),
         "",
         "/sweeps/one",
     ]
@@ -185,7 +188,7 @@ def test_what_is_live_shows_jobs_work_and_the_best_so_far(clock: Clock):
         ]
         for number in range(20, 40):
             display.on_job_end(make_done(number, objective=0.25 + number % 7), jobs[number])
-        display.on_job_end(make_done(3, "failed", cause="ValueError: bad\nthing \x1b[2J"), jobs[3])
+        display.on_job_end(make_done(3, "failed", error="ValueError: bad\nthing \x1b[2J"), jobs[3])
         display.on_progress(plan.items[0], Progress(75, 19, 0.75))
         clock.now += 1
         display.on_progress(plan.items[2], Progress(75, 19, 0.75))
@@ -208,7 +211,7 @@ def test_no_line_is_wider_than_the_console_and_a_pipe_gets_no_control_characters
     lines = "optimizer.weight_decay={} dataset.path=/a/very/long/path/to/données model.hidden=[{}] seed={}"
     jobs = [make_job(n, shlex.quote(lines.format(n, n, n)).strip("'")) for n in range(100)]
     ends = [make_done(n, objective=1 / (n + 1)) for n in range(99)]
-    ends.append(make_done(99, "failed", cause="ValueError: " + "wrong " * 30))
+    ends.append(make_done(99, "failed", error="ValueError: " + "wrong " * 30))
     output = show_sweep(make_console(width, terminal=terminal, encoding=encoding), clock, jobs=jobs, ends=ends)
     if terminal:
         shown = screen(output)
@@ -226,7 +229,7 @@ def test_a_quiet_sweep_shows_its_directory_alone_and_failures_as_errors(clock: C
     assert output == "/sweeps/one\n"
     assert written(errors).splitlines() == [
         "run 5 (optimizer.lr=10, seed=1) failed: ValueError: no",
-        "run 4 (optimizer.lr=10, seed=0) diverged: " + CAUSE.format(1, 7),
+        "run 4 (optimizer.lr=10, seed=0) diverged: " + DIVERGED.format(1, 7),
     ]
 
 
@@ -234,11 +237,12 @@ def test_on_a_terminal_failures_are_told_once_and_wrapped(clock: Clock):
     console, errors = make_console(60, terminal=True), make_console(60, terminal=True)
     output = screen(show_sweep(console, clock, errors=errors, jobs=grid([0.1, 1, 10], 2), ends=make_ends()))
     assert written(errors) == ""
-    assert output[-7:] == [
+    assert output[-8:] == [
         "run 5 (optimizer.lr=10, seed=1) failed: ValueError: no",
         "run 4 (optimizer.lr=10, seed=0) diverged: the loss was no",
         "  longer finite in epoch 1, step 7; try a smaller",
-        "  optimizer.lr, or clip_grad_norm=1",
+        "  optimizer.lr, clip_grad_norm=1, or",
+        "  dataset.scaling=standard",
         "",
         "/sweeps/one",
         "",
@@ -248,7 +252,7 @@ def test_on_a_terminal_failures_are_told_once_and_wrapped(clock: Clock):
 def test_a_verbose_sweep_tells_of_each_job_that_ends(clock: Clock):
     output = show_sweep(make_console(), clock, verbosity=1, jobs=grid([0.1, 1, 10], 2), ends=make_ends())
     assert "run 1 (optimizer.lr=0.1, seed=1) finished: best valid loss 0.7500\n" in output
-    assert f"run 4 (optimizer.lr=10, seed=0) diverged: {CAUSE.format(1, 7)}\n 83%" in output
+    assert f"run 4 (optimizer.lr=10, seed=0) diverged: {DIVERGED.format(1, 7)}\n 83%" in output
 
 
 def test_jobs_that_were_done_before_are_said_to_be(clock: Clock):
@@ -321,14 +325,14 @@ def test_the_table_is_as_long_as_a_page_and_says_how_much_more_there_is(clock: C
 
 def test_more_causes_than_fit_are_counted(clock: Clock):
     jobs = [make_job(n, f"seed={n}") for n in range(40)]
-    ends = [make_done(n, "failed", cause=f"ValueError: {n % 13}") for n in range(40)]
+    ends = [make_done(n, "failed", error=f"ValueError: {n % 13}") for n in range(40)]
     output = show_sweep(make_console(), clock, jobs=jobs, ends=ends).splitlines()
     start = output.index("          0 finished, 40 failed") + 2
     assert output[start] == "runs 0, 13, 26, 39 failed: ValueError: 0"
     assert output[start + 10 :] == ["and 9 more jobs with 3 other causes; sweep.csv has all", "", "/sweeps/one"]
-    ends = [make_done(n, "diverged", cause=CAUSE.format(1 + n % 5, 3)) for n in range(40)]
+    ends = [make_done(n, "diverged", diverged_at=1 + n % 5, diverged_step=3) for n in range(40)]
     output = show_sweep(make_console(), clock, jobs=jobs, ends=ends).splitlines()
-    assert output[-3] == "runs 0, 1, 2 and 37 more diverged: " + CAUSE.format("1 to 5", 3)
+    assert output[-3] == "runs 0, 1, 2 and 37 more diverged: " + DIVERGED.format("1 to 5", 3)
 
 
 def test_keys_are_shortened_before_values_are():
@@ -388,8 +392,7 @@ def test_the_best_of_one_metric_is_not_compared_with_that_of_another(clock: Cloc
     plan.items[1] = replace(plan.items[1], group=1)
     console = make_console(100, terminal=True)
     ends = [make_done(0, objective=0.75), make_done(2, objective=0.5), make_done(3, objective=0.625)]
-    for done in ends[1:]:
-        done.result["monitor"] = "valid_accuracy"
+    ends[1:] = [Done(done.number, replace(done.result, monitor="valid_accuracy")) for done in ends[1:]]
     ends.append(make_done(1, objective=7.0))
     with SweepDisplay(console=console, errors=console) as display:
         display.on_begin(plan, directory=DIRECTORY)
@@ -397,7 +400,7 @@ def test_the_best_of_one_metric_is_not_compared_with_that_of_another(clock: Cloc
             clock.now += 1
             display.on_job_end(done, jobs[done.number])
         assert screen(written(console))[-1] == "best       valid loss 0.7500, valid accuracy 0.6250"
-        rows = [make_row(jobs[done.number], done) | {"monitor": done.result["monitor"]} for done in ends]
+        rows = [make_row(jobs[done.number], done) for done in ends]
         display.end(SweepOutcome(DIRECTORY, rows), monitor="valid_loss")
     output = [line.split() for line in screen(written(console))]
     start = output.index(["monitor", "best", "valid", "loss", "runs", "best", "run"])
@@ -409,7 +412,7 @@ def test_the_best_of_one_metric_is_not_compared_with_that_of_another(clock: Cloc
 def test_runs_that_left_by_halving_are_counted_and_stand_by_themselves(clock: Clock):
     console, jobs = make_console(), grid([0.1, 1], 2)
     ends = [make_done(n, objective=value) for n, value in enumerate([0.5, 0.25, 0.125, 1.0])]
-    ends[2:] = [done._replace(cause=f"left by halving after epoch {done.number}") for done in ends[2:]]
+    ends[2:] = [Done(done.number, replace(done.result, left_at=done.number)) for done in ends[2:]]
     output = show_sweep(console, clock, jobs=jobs, ends=ends).splitlines()
     assert "          2 left by halving: 1 after epoch 2, 1 after epoch 3" in output
     start = next(place for place, line in enumerate(output) if "left after" in line)
@@ -436,8 +439,8 @@ def test_jobs_that_ended_without_a_word_are_counted_as_those_that_spoke(clock: C
     display = SweepDisplay(console=console)
     display.on_begin(make_plan(jobs, stacks=[range(4)]), directory=DIRECTORY)
     clock.now += 1
-    display.on_job_end(make_done(0, "failed", cause="ValueError: no"), jobs[0])
-    ends = [make_done(0, "failed", cause="ValueError: no"), make_done(1, objective=1.0), None, None]
+    display.on_job_end(make_done(0, "failed", error="ValueError: no"), jobs[0])
+    ends = [make_done(0, "failed", error="ValueError: no"), make_done(1, objective=1.0), None, None]
     rows = [make_row(job, done) for job, done in zip(jobs, ends, strict=True)]
     display.end(SweepOutcome(DIRECTORY, rows, 1), monitor="valid_loss")
     assert "stopped  after 2 of 4 jobs" in written(console)
@@ -448,7 +451,7 @@ def test_what_goes_to_the_same_file_is_told_once(clock: Clock, tmp_path: Path):
     with open(tmp_path / "log", "w") as log:
         console, errors = (Console(file=log, width=120) for _ in range(2))
         jobs = grid([0.1], 2)
-        ends = [make_done(0, objective=1.0), make_done(1, "failed", cause="ValueError: no")]
+        ends = [make_done(0, objective=1.0), make_done(1, "failed", error="ValueError: no")]
         with SweepDisplay(console=console, errors=errors) as display:
             display.on_begin(make_plan(jobs, stacks=[range(2)]), directory=DIRECTORY)
             rows = [make_row(job, done) for job, done in zip(jobs, ends, strict=True)]
@@ -560,6 +563,6 @@ def test_a_real_sweep_ends_in_a_table(tmp_path: Path, monkeypatch: pytest.Monkey
     assert any(line.startswith("finished  6 jobs in") for line in output)
     best, worst = (line.split() for line in output[-4:-2])
     assert (best[0], worst[0]) == ("0.1", "0.001")
-    values = [float(row["objective"]) for row in finished.outcome.rows if row["optimizer.lr"] == "0.1"]
+    values = [row.number("objective") for row in finished.outcome.rows if row.overrides["optimizer.lr"] == "0.1"]
     assert float(best[1]) == pytest.approx(sum(values) / 3, rel=1e-3)
     assert output[-1] == "S"

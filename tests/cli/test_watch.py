@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from ch12cli.catalogue.sweep_progress import Following
+from ch12cli.catalogue.sweep_progress import SweepFollower
 from ch12cli.cli.main import main
-from ch12cli.files.run_directory import read_result
+from ch12cli.files.result_json import read_result
 
 CH12 = [sys.executable, "-m", "ch12cli"]
 WORDS = ["train", "device=cpu", "-q", "batch_size=30", "threads=1"]
@@ -62,21 +62,21 @@ def test_a_sweep_is_followed_to_its_end(folder: Path, capsys: pytest.CaptureFixt
     assert (ended, epochs) == (sorted(ended), sorted(epochs))
     assert any(0 < done < 9000 and done % 300 for done in epochs)  # within stacks too
     assert re.search(r"about \d+:\d\d left", text)
-    assert not (folder / "sweep" / ".ch12" / "reached.json").exists()
+    assert not (folder / "sweep" / ".ch12" / "progress.json").exists()
 
 
 def test_a_sweep_that_was_killed_is_seen_as_far_as_its_directories_go(folder: Path) -> None:
     assert main([*WORDS, "-m", "seed=range(4)", "epochs=2", "hydra.sweep.dir=sweep"]) == 0
     (folder / "sweep" / "sweep.csv").unlink()
     shutil.rmtree(folder / "sweep" / "3")
-    (folder / "sweep" / ".ch12" / "reached.json").write_text(
+    (folder / "sweep" / ".ch12" / "progress.json").write_text(
         '{"began": 1, "stacks": [[[2, 3], 0, 1]]}', encoding="utf-8"
     )
-    far = Following(folder / "sweep").look()
+    far = SweepFollower(folder / "sweep").look()
     assert (far.jobs, far.ended, far.epochs, far.of_epochs) == (4, {"finished": 3}, 7, 8)
-    for damaged in ("[", "{}", '{"began": null, "stacks": [1]}'):
-        (folder / "sweep" / ".ch12" / "reached.json").write_text(damaged, encoding="utf-8")
-        assert Following(folder / "sweep").look().epochs == 6
+    for damaged in ("[", "{}", '{"format": 1, "began": null, "stacks": [1]}'):
+        (folder / "sweep" / ".ch12" / "progress.json").write_text(damaged, encoding="utf-8")
+        assert SweepFollower(folder / "sweep").look().epochs == 6
 
 
 def test_ctrl_c_ends_the_watching_and_not_the_run(folder: Path) -> None:
@@ -95,7 +95,7 @@ def test_ctrl_c_ends_the_watching_and_not_the_run(folder: Path) -> None:
         assert (folder / "run" / "metrics.csv").stat().st_size > rows
     result = read_result(folder / "run" / "result.json")
     assert result is not None
-    assert result["status"] == "interrupted"
+    assert result.status == "interrupted"
 
 
 def test_what_has_ended_is_shown_at_once(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -195,7 +195,7 @@ def test_every_shape_of_two_classes_and_every_init_trains(shape: str, init: str,
 def test_every_preset_runs(name: str, train: Train) -> None:
     outcome = train(f"experiment={name}", "epochs=2")
     assert outcome.status == "finished"
-    assert outcome.result["epochs"] == 2
+    assert outcome.result.epochs == 2
     assert (outcome.directory / "result.json").is_file()
 
 
@@ -298,7 +298,7 @@ def test_book_iris_equals_the_chapters_loop_and_reaches_its_test_accuracy(train:
     outcome = train("experiment=book/iris")
     with loop_by_hand():
         model, losses, accuracies, test_accuracy = book_iris(100)
-    assert outcome.result["test"]["accuracy"] == pytest.approx(0.98, abs=1e-12)
+    assert outcome.result.test["accuracy"] == pytest.approx(0.98, abs=1e-12)
     assert test_accuracy == pytest.approx(0.98)
     assert [row["train_loss"] for row in outcome.rows] == losses
     assert [row["train_accuracy"] for row in outcome.rows] == pytest.approx(accuracies, abs=1e-12)
@@ -337,7 +337,7 @@ def test_the_xor_presets_equal_the_books_loop(name: str, train: Train) -> None:
             losses.append(total / len(y))
             with torch.no_grad():
                 accuracies.append(((model(x_valid)[:, 0] >= 0.5).float() == y_valid).float().mean().item())
-    assert outcome.result["epochs"] == epochs
+    assert outcome.result.epochs == epochs
     assert [row["train_loss"] for row in outcome.rows] == losses
     assert [row["valid_accuracy"] for row in outcome.rows] == pytest.approx(accuracies, abs=1e-6)
     for mine, theirs in zip(outcome.model.parameters(), model.parameters(), strict=True):

@@ -11,7 +11,10 @@ import pytest
 
 from ch12cli.errors import InputError, MachineError
 from ch12cli.files.atomic import write_whole
-from ch12cli.files.run_directory import MetricsFile, claim, claim_new, json_of, release, write_result
+from ch12cli.files.metrics_csv import MetricsFile
+from ch12cli.files.result_json import Result, write_result
+from ch12cli.files.run_directory import claim, claim_new, release
+from ch12cli.files.sealed_json import to_json
 
 RUNS = 50
 
@@ -122,15 +125,16 @@ def test_a_row_is_on_the_file_system_as_soon_as_it_is_written(tmp_path: Path) ->
 
 
 def test_a_result_is_valid_json_also_with_numbers_that_json_does_not_have(tmp_path: Path) -> None:
-    write_result(tmp_path, {"status": "finished", "final": {"r2": math.nan}, "listed": [math.inf, 1.5], "name": "é"})
+    environment = {"listed": [math.inf, 1.5], "name": "é"}
+    write_result(tmp_path, Result(status="finished", final={"r2": math.nan}, environment=environment))
 
     def refuse(constant: str) -> None:
         raise AssertionError(f"{constant} is no JSON")
 
     read = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"), parse_constant=refuse)
     assert read["final"] == {"r2": None}
-    assert read["listed"] == [None, 1.5]
-    assert read["name"] == "é"
+    assert read["environment"]["listed"] == [None, 1.5]
+    assert read["environment"]["name"] == "é"
 
 
 def test_a_file_is_written_whole_or_the_old_one_stays(tmp_path: Path) -> None:
@@ -153,5 +157,5 @@ def test_json_is_laid_out_as_the_standard_library_does() -> None:
         "h\n": 10**30,
         "i": False,
     }
-    assert json_of(value) == json.dumps(value, indent=2, ensure_ascii=False)
-    assert json_of([math.nan, math.inf, {"x": -math.inf}]) == json.dumps([None, None, {"x": None}], indent=2)
+    assert to_json(value) == json.dumps(value, indent=2, ensure_ascii=False)
+    assert to_json([math.nan, math.inf, {"x": -math.inf}]) == json.dumps([None, None, {"x": None}], indent=2)

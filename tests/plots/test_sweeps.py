@@ -7,24 +7,27 @@ from statistics import mean
 import numpy as np
 import pytest
 
-from ch12cli.catalogue.summary import Record
 from ch12cli.errors import InputError
+from ch12cli.files.sweep_csv import SweepRow
 from ch12cli.plots.plot import Bars, Grid, Histogram, Lines
 from ch12cli.plots.sweeps import Results, distribution, heatmap, importance, importances, ranked, results_of, slices
 
 RATES, WIDTHS, SEEDS = ("0.001", "0.01", "0.1"), ("4", "8"), range(5)
 
 
-def make_rows() -> list[Record]:
+def make_row(job: int, objective: str, command: str, status: str = "finished") -> SweepRow:
+    record = {"job": str(job), "directory": str(job), "status": status, "objective": objective, "command": command}
+    return SweepRow.from_record(record)
+
+
+def make_rows() -> list[SweepRow]:
     draw = random.Random(7)
     rows = []
     for job, (rate, width, seed) in enumerate(itertools.product(RATES, WIDTHS, SEEDS)):
         value = abs(float(rate) - 0.01) * 10 + float(width) / 100 + draw.uniform(0, 0.01)
         command = f"ch12 train optimizer.lr={rate} model.width={width} seed={seed}"
-        rows.append(
-            {"job": str(job), "status": "finished", "objective": repr(value), "command": command, "directory": str(job)}
-        )
-    rows[3] = {**rows[3], "status": "diverged", "objective": ""}
+        rows.append(make_row(job, repr(value), command))
+    rows[3] = make_row(3, "", rows[3].command, "diverged")
     return rows
 
 
@@ -37,8 +40,8 @@ def results() -> Results:
 
 
 def cell(rate: str, width: str) -> list[float]:
-    found = [row for row in ROWS if f"lr={rate} model.width={width} " in row["command"]]
-    return [float(row["objective"]) for row in found if row["objective"]]
+    found = [row for row in ROWS if f"lr={rate} model.width={width} " in row.command]
+    return [row.objective for row in found if row.objective is not None]
 
 
 def test_a_heat_map_shows_the_mean_of_each_pair_and_marks_the_best(results: Results) -> None:
@@ -58,7 +61,7 @@ def test_the_two_weightiest_keys_are_chosen_and_a_pair_without_a_run_is_empty(re
     (grid,) = heatmap(results, title="t").panels
     assert isinstance(grid, Grid)
     assert (grid.columns.label, grid.rows.label) == ("optimizer.lr", "model.width")
-    rows = [row for row in ROWS if "lr=0.1 model.width=8" not in row["command"]]
+    rows = [row for row in ROWS if "lr=0.1 model.width=8" not in row.command]
     (grid,) = heatmap(results_of(rows, metric="objective", label="loss", minimise=True), title="t").panels
     assert isinstance(grid, Grid)
     assert np.isnan(grid.values[1, 2])
@@ -87,7 +90,7 @@ def test_a_slice_has_every_run_its_mean_and_its_band(results: Results) -> None:
 
 def test_a_slice_over_words_has_them_as_names() -> None:
     rows = [
-        {"job": str(n), "status": "finished", "objective": str(n), "command": f"ch12 train activation={word} seed={n}"}
+        make_row(n, str(n), f"ch12 train activation={word} seed={n}")
         for n, word in enumerate(["relu", "tanh", "relu", "tanh"])
     ]
     (panel,) = slices(results_of(rows, metric="objective", label="loss", minimise=True), title="t").panels
@@ -98,10 +101,7 @@ def test_a_slice_over_words_has_them_as_names() -> None:
 
 
 def test_of_equal_best_cells_each_is_marked_and_one_run_is_no_mean() -> None:
-    rows = [
-        {"job": str(n), "status": "finished", "objective": value, "command": f"ch12 train a={n // 2} b={n % 2}"}
-        for n, value in enumerate(("1", "3", "2", "1"))
-    ]
+    rows = [make_row(n, value, f"ch12 train a={n // 2} b={n % 2}") for n, value in enumerate(("1", "3", "2", "1"))]
     plot = heatmap(results_of(rows, metric="objective", label="loss", minimise=True), title="t", x="b", y="a")
     (grid,) = plot.panels
     assert isinstance(grid, Grid)
@@ -111,10 +111,7 @@ def test_of_equal_best_cells_each_is_marked_and_one_run_is_no_mean() -> None:
 
 def test_a_few_different_values_have_a_few_bars() -> None:
     draw = random.Random(1)
-    rows = [
-        {"job": str(n), "status": "finished", "objective": repr(draw.gauss(0.3, 0.05)), "command": "x"}
-        for n in range(20)
-    ]
+    rows = [make_row(n, repr(draw.gauss(0.3, 0.05)), "x") for n in range(20)]
     (panel,) = distribution(results_of(rows, metric="objective", label="loss", minimise=True), title="t").panels
     assert isinstance(panel, Histogram)
     assert 4 <= len(panel.counts) <= 8  # Sturges: 1 + log2 of 20, rounded up
@@ -134,7 +131,8 @@ def test_a_distribution_counts_every_run_once(results: Results) -> None:
 def test_of_few_different_values_each_has_a_bar_of_its_own() -> None:
     values = [29 / 30] * 4 + [1.0] * 6 + [27 / 30]
     rows = [
-        {"job": str(n), "status": "finished", "test_accuracy": repr(v), "command": "x"} for n, v in enumerate(values)
+        SweepRow(job=n, directory=str(n), status="finished", metrics={"test_accuracy": value})
+        for n, value in enumerate(values)
     ]
     (panel,) = distribution(results_of(rows, metric="test_accuracy", label="a", minimise=False), title="t").panels
     assert isinstance(panel, Histogram)

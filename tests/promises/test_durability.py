@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ch12cli.errors import InputError, MachineError
-from ch12cli.files.run_directory import read_result
+from ch12cli.files.result_json import read_result
 from ch12cli.run.start import train_single
 from ch12cli.saved.resume import resume_run
 from ch12cli.training.checkpoint import Checkpoints, load, save
@@ -122,7 +122,7 @@ def test_a_run_killed_after_early_stopping_does_not_go_on(folder: Path) -> None:
         (folder / "killed" / name).unlink()
     resume(folder / "killed")
     assert outcome(folder / "killed") == wanted
-    assert read_result(folder / "killed" / "result.json")["stopped_early"] == len(wanted["metrics"]) - 1
+    assert read_result(folder / "killed" / "result.json").stopped_at == len(wanted["metrics"]) - 1
 
 
 class Keeper(Silent):
@@ -156,7 +156,7 @@ def test_a_resume_from_every_epochs_checkpoint_equals_the_uninterrupted_run(kept
         assert outcome(kept / str(epoch)) == wanted, f"from epoch {epoch}"
         result = read_result(kept / str(epoch) / "result.json")
         assert result is not None
-        assert [sitting["epoch"] for sitting in result["resumed"]] == [epoch]
+        assert [sitting["epoch"] for sitting in result.history["resumed"]] == [epoch]
 
 
 def test_a_run_resumes_elsewhere_with_other_workers_and_another_cadence(kept: Path) -> None:
@@ -213,9 +213,9 @@ def test_a_fork_goes_on_with_changes_and_knows_its_parent(kept: Path) -> None:
     assert not (kept / "3" / "result.json").exists()
     result = read_result(kept / "3-fork" / "result.json")
     assert result is not None
-    assert result["parent"]["directory"] == str(kept / "3")
-    assert (result["parent"]["epoch"], result["epochs"]) == (3, EPOCHS)
-    assert result["parent"]["changes"] == {"optimizer.betas": [0.5, 0.9]}
+    assert result.history["parent"]["directory"] == str(kept / "3")
+    assert (result.history["parent"]["epoch"], result.epochs) == (3, EPOCHS)
+    assert result.history["parent"]["changes"] == {"optimizer.betas": [0.5, 0.9]}
     forked, whole = metrics(kept / "3-fork"), metrics(kept / "whole")
     assert forked[:4] == whole[:4]
     assert all(mine != theirs for mine, theirs in zip(forked[4:], whole[4:], strict=True))
@@ -232,7 +232,7 @@ def test_another_environment_is_said_in_a_line_and_recorded(kept: Path) -> None:
     assert "\n" not in lines[0]
     result = read_result(kept / "4" / "result.json")
     assert result is not None
-    assert any("torch 1.0 ->" in text for text in result["resumed"][0]["environment"])
+    assert any("torch 1.0 ->" in text for text in result.history["resumed"][0]["environment"])
 
 
 def test_a_run_whose_data_have_changed_is_not_resumed(kept: Path) -> None:

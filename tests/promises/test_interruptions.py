@@ -14,7 +14,7 @@ import pytest
 
 from ch12cli.catalogue.entries import entries
 from ch12cli.errors import InputError
-from ch12cli.files.run_directory import read_result
+from ch12cli.files.result_json import read_result
 from ch12cli.training.checkpoint import Checkpoints, load
 from tests.sweep.killed import STATEFUL, exit_code, in_child, resume, start
 
@@ -89,9 +89,9 @@ def test_a_signal_ends_a_run_soon_with_a_checkpoint_and_no_process_left(
     assert b"Traceback" not in errors
     result = read_result(directory / "result.json")
     assert result is not None
-    assert result["status"] == "interrupted"
+    assert result.status == "interrupted"
     rows = (directory / "metrics.csv").read_text(encoding="utf-8").splitlines()[1:]
-    assert result["epochs"] == len(rows) == load(directory / "checkpoints" / "last.pt")["epoch"]
+    assert result.epochs == len(rows) == load(directory / "checkpoints" / "last.pt")["epoch"]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -189,7 +189,7 @@ def test_of_two_resumes_at_once_one_proceeds(folder: Path) -> None:
     assert codes == [0, 2, 2]
     result = read_result(folder / "run" / "result.json")
     assert result is not None
-    assert result["epochs"] == 30
+    assert result.epochs == 30
 
 
 def test_a_lock_ends_with_its_process(folder: Path) -> None:
@@ -218,7 +218,7 @@ def test_a_reader_that_goes_away_does_not_end_the_run_in_a_traceback(folder: Pat
     assert process.returncode == 0
     result = read_result(folder / "run" / "result.json")
     assert result is not None
-    assert result["status"] == "finished"
+    assert result.status == "finished"
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
@@ -236,7 +236,7 @@ def test_an_output_that_is_full_is_said_and_the_run_is_there(words: tuple[str, .
     resume(directory)
     result = read_result(directory / "result.json")
     assert result is not None
-    assert (result["status"], result["epochs"]) == ("finished", 3)
+    assert (result.status, result.epochs) == ("finished", 3)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs the right to mount")
@@ -255,7 +255,7 @@ def test_too_little_shared_memory_is_said_and_the_run_goes_on_without_it(size: s
     resume(folder / "run", "workers=0")
     result = read_result(folder / "run" / "result.json")
     assert result is not None
-    assert result["status"] == "finished"
+    assert result.status == "finished"
 
 
 def test_two_that_start_runs_and_sweeps_in_one_folder_lose_nothing_while_a_third_looks(folder: Path) -> None:
@@ -290,4 +290,4 @@ def test_two_that_start_runs_and_sweeps_in_one_folder_lose_nothing_while_a_third
         for run in runs:
             result = read_result(run / "result.json")
             assert result is not None
-            assert (result["status"], result["epochs"]) == ("finished", 2)
+            assert (result.status, result.epochs) == ("finished", 2)

@@ -454,10 +454,10 @@ def test_a_pipe_for_a_file_is_refused_and_not_waited_for(visit: Visit, place: st
 
 def hostile_results(result: dict[str, Any]) -> dict[str, str]:
     """Contents of result.json that are not such as ch12 makes them."""
-    from ch12cli.files.run_directory import format_result
+    from ch12cli.files.result_json import seal
 
     def summed(content: dict[str, Any]) -> str:
-        return format_result({name: value for name, value in content.items() if name != "checksum"}).decode()
+        return seal({name: value for name, value in content.items() if name != "checksum"}).decode()
 
     outside = {"../secret": "0" * 64, "/etc/passwd": "0" * 64, "metrics.csv": ["x"], "model.pt": {"a": 1}}
     return {

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from ch12cli.cli.main import main
-from ch12cli.files.run_directory import checksum
-from ch12cli.files.sweep_csv import STATE
+from ch12cli.files.run_directory import STATE
+from ch12cli.files.sealed_json import checksum
 from ch12cli.sweep.work_item import checkpoint_name
 from ch12cli.training.checkpoint import sealed_bytes
 from tests.promises.hostile import HOSTILE, SECRET, bombs, monsters, written_into
@@ -92,13 +92,13 @@ def test_what_turns_text_around_is_shown_as_an_escape(visit: Visit) -> None:
     (visit.directory / ".hydra" / "overrides.yaml").write_text(json.dumps([evil]), encoding="utf-8")
     result = json.loads((visit.directory / "result.json").read_text(encoding="utf-8"))
     parent = {"directory": "\u202ep", "epoch": "\u202e", "changes": {"\u202ex": "\u202ey"}}
-    from ch12cli.files.run_directory import format_result
+    from ch12cli.files.result_json import seal
 
     del result["checksum"]
     said = look(visit)
     assert r"\u202e1\u2066" in said["show"]
     visit.restore()
-    (visit.directory / "result.json").write_bytes(format_result({**result, "parent": parent, "cause": "\u202e"}))
+    (visit.directory / "result.json").write_bytes(seal({**result, "parent": parent, "error": "\u202e"}))
     assert r"goes on from \u202ep after epoch \u202e with \u202ex=\u202ey" in " ".join(look(visit)["show"].split())
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ch12cli.files.run_directory import read_result
+from ch12cli.files.result_json import read_result
 from ch12cli.training.checkpoint import load
 from tests.promises.test_interruptions import ch12, session, trains, wait_for_rows
 
@@ -28,8 +28,8 @@ def test_a_signal_ends_a_run_with_a_checkpoint_that_knows_each_row(number: int, 
     result = read_result(directory / "result.json")
     assert result is not None
     rows = (directory / "metrics.csv").read_text(encoding="utf-8").splitlines()[1:]
-    assert result["status"] == "interrupted"
-    assert result["epochs"] == len(rows) == load(directory / "checkpoints" / "last.pt")["epoch"]
+    assert result.status == "interrupted"
+    assert result.epochs == len(rows) == load(directory / "checkpoints" / "last.pt")["epoch"]
 
 
 def handles(process: int, number: int) -> bool:

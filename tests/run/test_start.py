@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from ch12cli.cli.main import main
 from ch12cli.data import iris, toy_regression
 from ch12cli.data.prepared import Prepared, prepare
-from ch12cli.files.run_directory import read_result
+from ch12cli.files.result_json import read_result
 from tests.conftest import Silent, Train
 
 QUICK = ("epochs=4", "batch_size=16", "seed=3")
@@ -202,7 +202,7 @@ def test_the_best_checkpoint_holds_the_weights_of_the_best_epoch(train: Train) -
 def test_the_result_tells_what_a_reader_needs(train: Train) -> None:
     outcome = train(*QUICK)
     result = result_of(outcome.directory)
-    assert result.items() >= json.loads(json.dumps(outcome.result)).items()
+    assert result.items() >= json.loads(outcome.result.to_json()).items()
     assert result["status"] == "finished"
     assert result["epochs"] == 4
     assert result["final"] == outcome.rows[-1]
@@ -270,7 +270,7 @@ def test_a_loss_that_is_no_longer_finite_ends_the_run_at_once(lr: float, train: 
     epoch, step, before = plain_divergence(lr)
     result = result_of(outcome.directory)
     assert outcome.status == result["status"] == "diverged"
-    assert result["diverged"] == {"epoch": epoch, "step": step}
+    assert (result["diverged_at"], result["diverged_step"]) == (epoch, step)
     assert result["epochs"] == len(rows_of(outcome.directory)) == epoch - 1
     saved = torch.load(outcome.directory / "checkpoints" / "last.pt")
     assert saved["epoch"] == epoch - 1
@@ -313,7 +313,7 @@ def test_early_stopping_ends_where_a_loop_by_hand_would(train: Train, silent: Si
     assert stopped < 60
     result = result_of(outcome.directory)
     assert result["status"] == "finished"
-    assert result["stopped_early"] == result["epochs"] == stopped
+    assert result["stopped_at"] == result["epochs"] == stopped
     assert result["objective"] == pytest.approx(best, rel=1e-7)
     assert same(outcome.model, model)
     assert any(f"stopped early in epoch {stopped}" in text for text, _ in silent.messages)
@@ -638,7 +638,7 @@ def test_no_step_is_taken_after_the_loss_ceased_to_be_finite(train: Train, users
     assert calls >= 500
     outcome = train("epochs=1", "batch_size=1", "optimizer.lr=1e20", *words.split(), folders=[users])
     assert outcome.status == "diverged"
-    step = outcome.result["diverged"]["step"]
+    step = outcome.result.diverged_step
     assert step < 20
     assert Counted.calls - calls == step + (calls - 500)  # what is tried before the first step, the first time too
 
@@ -659,7 +659,7 @@ def test_a_data_set_and_a_loss_of_the_users_are_trained_on(train: Train, users: 
             FocalLoss()(model(x_batch), y_batch).backward()
             optimizer.step()
     assert same(outcome.model, model)
-    assert outcome.result["data"]["source"] == "users_own.points"
+    assert outcome.result.data["source"] == "users_own.points"
 
 
 def test_a_data_set_of_the_users_is_parted_and_scaled_whatever_its_file_says(train: Train, users: Path) -> None:
@@ -671,9 +671,9 @@ def test_a_data_set_of_the_users_is_parted_and_scaled_whatever_its_file_says(tra
 
     part = np.array(points(40)[0])[np.random.RandomState(1).permutation(40)[15:]]
     assert state["scaling"]["mean"] == pytest.approx(part.mean(0).tolist())
-    assert outcome.result["test"] is not None
+    assert outcome.result.test is not None
     assert "valid_loss" in outcome.rows[0]
-    assert train("dataset=bare", "epochs=1", folders=[users]).result["test"] is None
+    assert train("dataset=bare", "epochs=1", folders=[users]).result.test is None
 
 
 def test_hydras_search_path_finds_the_users_files_as_config_dir_does(train: Train, users: Path) -> None:

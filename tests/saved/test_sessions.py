@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from ch12cli.cli.main import main
-from ch12cli.files.run_directory import read_result
+from ch12cli.files.result_json import Result, read_result
 from ch12cli.training.checkpoint import Checkpoints, DamagedError, load, save
 from tests.sweep.killed import STATEFUL, exit_code, in_child, metrics, outcome, resume, start
 
@@ -24,7 +24,7 @@ def run(*words: str) -> int:
     return main(list(words))
 
 
-def result_of(directory: Path | str) -> dict[str, Any]:
+def result_of(directory: Path | str) -> Result:
     result = read_result(Path(directory) / "result.json")
     assert result is not None
     return result
@@ -70,10 +70,10 @@ def test_a_fork_that_is_killed_and_resumed_knows_its_parent_and_is_what_it_would
     assert epoch < 200
     resume(folder / "p-fork")
     result = result_of("p-fork")
-    assert result["parent"]["directory"] == str(folder / "p")
-    assert result["parent"]["changes"] == {"optimizer.lr": 0.01, "epochs": 200}
-    assert result["parent"]["before"] == {"optimizer.lr": 0.001, "epochs": 4}
-    assert [one["epoch"] for one in result["resumed"]] == [epoch]
+    assert result.history["parent"]["directory"] == str(folder / "p")
+    assert result.history["parent"]["changes"] == {"optimizer.lr": 0.01, "epochs": 200}
+    assert result.history["parent"]["before"] == {"optimizer.lr": 0.001, "epochs": 4}
+    assert [one["epoch"] for one in result.history["resumed"]] == [epoch]
     assert outcome(folder / "p-fork") == outcome(folder / "whole")
 
 
@@ -83,7 +83,7 @@ def test_a_run_that_is_killed_again_and_again_knows_all_its_sittings(folder: Pat
         epochs.append(kill_in(folder / "run", epochs[-1] + 1, lambda: resume(folder / "run")))
     assert not (folder / "run" / "result.json").exists()
     resume(folder / "run", f"epochs={epochs[2] + 1}")
-    assert [one["epoch"] for one in result_of("run")["resumed"]] == epochs
+    assert [one["epoch"] for one in result_of("run").history["resumed"]] == epochs
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_a_run_of_several_sittings_is_repeated_in_them(
         assert run("resume", "-q", directory, *words) == 0
         directory += "-fork" * ("--fork" in words)
     code, out, err = said("repro", "-q", directory)
-    epochs = result_of(directory)["epochs"]
+    epochs = result_of(directory).epochs
     assert (code, out) == (0, f"{directory}: the same, bit for bit ({epochs} epochs)\n")
     assert len(err.splitlines()) == len([words for words in sittings if words])
     assert err.count("goes on from ") == sum("--fork" in words for words in sittings)
@@ -153,7 +153,7 @@ def test_a_history_that_is_none_counts_as_not_there(folder: Path, said: Any) -> 
         assert said("repro", "-q", "run")[0] == 0
         assert "Traceback" not in said("show", "run")[2]
     assert run("resume", "-q", "run", "epochs=3") == 0
-    assert [one["epoch"] for one in result_of("run")["resumed"]] == [2]
+    assert [one["epoch"] for one in result_of("run").history["resumed"]] == [2]
 
 
 def test_a_fork_has_a_record_of_its_own(folder: Path, said: Any) -> None:
@@ -196,7 +196,7 @@ def command_in(text: str) -> list[str]:
 def test_a_run_that_stopped_early_says_how_to_train_on(folder: Path, said: Any) -> None:
     words = ("epochs=60", "early_stopping.patience=2", "early_stopping.min_delta=0.2")
     start(folder / "es", *words)
-    stopped = result_of("es")["stopped_early"]
+    stopped = result_of("es").stopped_at
     code, out, err = said("resume", "es")
     assert (code, err) == (0, "")
     assert f"stopped early in epoch {stopped}" in " ".join(out.split())
@@ -213,7 +213,7 @@ def test_a_run_that_stopped_early_says_how_to_train_on(folder: Path, said: Any) 
 def test_a_run_that_diverged_says_how_to_go_on(folder: Path, said: Any) -> None:
     words = ("dataset=toy_regression", "model=linear", "optimizer=sgd", "optimizer.lr=3", "epochs=60", *PLAIN)
     assert run("train", "-q", *words, "hydra.run.dir=run") == 5
-    epoch = result_of("run")["diverged"]["epoch"]
+    epoch = result_of("run").diverged_at
     code, _, err = said("resume", "run", "epochs=100")
     assert code == 2
     assert f"diverged in epoch {epoch}, " in err

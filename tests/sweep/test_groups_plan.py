@@ -9,10 +9,11 @@ import pytest
 from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.errors import InputError
-from ch12cli.files.sweep_csv import STATE
+from ch12cli.files.plan_json import PLAN
+from ch12cli.files.run_directory import STATE
 from ch12cli.sweep.groups import Group, groups_of, why_alone
 from ch12cli.sweep.jobs import JobComposer, SweepJob, make_jobs
-from ch12cli.sweep.plan import PLAN, Plan, make_plan, write_plan
+from ch12cli.sweep.plan import Plan, make_plan, write_plan
 from ch12cli.sweep.record import HydraFiles
 from ch12cli.sweep.start import plan_many
 from tests.sweep.driver import settings_of, sweep

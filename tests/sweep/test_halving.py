@@ -93,7 +93,7 @@ def test_the_best_go_on_and_end_as_in_the_whole_sweep() -> None:
     assert len(running) == 2
     for job, row in halved.rows.items():
         assert row["status"] == "finished"
-        assert row["cause"] == (f"left by halving after epoch {left[job]}" if job in left else "")
+        assert row["left_at"] == str(left.get(job, ""))
         assert int(row["epochs"]) == left.get(job, 10)
         result = json.loads((halved.directory / str(job) / "result.json").read_text(encoding="utf-8"))
         assert result.get("left_at") == left.get(job)
@@ -124,7 +124,10 @@ HALVING = "sweep.halving={metric:valid_loss,min_epochs:1,factor:2}"
 
 def left_at(swept: Swept) -> dict[int, str]:
     """How each job ended."""
-    return {job: row["cause"].partition(" (networks.py")[0] for job, row in swept.rows.items()}
+    return {
+        job: row["left_at"] or row["stopped_at"] or row["error"].partition(" (networks.py")[0]
+        for job, row in swept.rows.items()
+    }
 
 
 @pytest.mark.usefixtures("folder")

@@ -116,8 +116,8 @@ def test_jobs_that_fail_under_the_basic_launcher_are_in_the_table(unlucky: Path)
     swept = sweep(*words, folders=[unlucky])
     assert swept.failed == 2
     assert [row["status"] for row in swept.rows.values()] == ["finished", "failed", "failed", "finished"]
-    assert "no network for seed 2" in swept.rows[1]["cause"]
-    assert "sys.exit('enough of seed 3')" in swept.rows[2]["cause"]
+    assert "no network for seed 2" in swept.rows[1]["error"]
+    assert "sys.exit('enough of seed 3')" in swept.rows[2]["error"]
 
 
 def test_the_basic_launcher_overwrites_nothing() -> None:

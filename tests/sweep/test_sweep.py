@@ -13,11 +13,11 @@ import pytest
 import torch
 import yaml
 
-from ch12cli.catalogue import entries as catalogue
 from ch12cli.catalogue.summary import by_monitor
+from ch12cli.catalogue.sweep_jobs import best_job, sweep_monitor
 from ch12cli.cli.main import main
 from ch12cli.errors import InputError
-from ch12cli.files.sweep_csv import read_table
+from ch12cli.files.sweep_csv import read_sweep_csv
 from ch12cli.sweep.events import Done
 from ch12cli.sweep.jobs import SweepJob
 from tests.conftest import Train
@@ -76,16 +76,16 @@ def assert_like_alone(swept: Swept, job: int, train: Train, *, folders: list[Pat
             assert relative(found[key], value) < 1e-9
         assert states[0].keys() == states[1].keys()
     found_rows = metrics(directory)
-    assert len(found_rows) == alone.result["epochs"] == int(row["epochs"])
+    assert len(found_rows) == alone.result.epochs == int(row["epochs"])
     for found_row, expected_row in zip(found_rows, alone.rows, strict=True):
         assert list(found_row) == list(expected_row)
         assert all(relative(found_row[key], expected_row[key]) < 1e-9 for key in expected_row if key != "seconds")
     found_result = result(swept, job)
-    for key in ("status", "epochs", "monitor", "parameters", "stopped_early", "data"):
-        assert found_result.get(key) == alone.result.get(key)
-    assert found_result["best"]["epoch"] == alone.result["best"]["epoch"] == int(row["best_epoch"])
-    assert relative(float(row["objective"]), alone.result["objective"]) < 1e-9
-    for key, value in (alone.result["test"] or {}).items():
+    for key in ("status", "epochs", "monitor", "parameters", "stopped_at", "data"):
+        assert found_result.get(key) == alone.result.to_dict().get(key)
+    assert found_result["best"]["epoch"] == alone.result.best_epoch == int(row["best_epoch"])
+    assert relative(float(row["objective"]), alone.result.objective) < 1e-9
+    for key, value in (alone.result.test or {}).items():
         assert relative(float(row[f"test_{key}"]), value) < 1e-9
 
 
@@ -111,7 +111,7 @@ def test_early_stopping_freezes_each_run_at_its_own_epoch(train: Train) -> None:
     words = ("dataset=iris", "batch_size=45", "epochs=30", "precision=float64", "optimizer.lr=0.3")
     swept = sweep(*words, "seed=range(6)", "early_stopping.patience=1,2,null")
     epochs = {job: int(row["epochs"]) for job, row in swept.rows.items()}
-    stopped = [job for job, row in swept.rows.items() if row["cause"] == f"stopped early in epoch {epochs[job]}"]
+    stopped = [job for job, row in swept.rows.items() if row["stopped_at"] == str(epochs[job])]
     # more than half of them: those that go on do so in a smaller stack
     assert 9 < len(stopped) < 18
     assert len({epochs[job] for job in stopped}) > 3
@@ -149,7 +149,7 @@ def test_a_jobs_directory_holds_what_a_run_alone_would_hold(train: Train, models
         assert {path.name for path in swept.directory.iterdir()} == {"0", "1", ".ch12", "sweep.csv", "multirun.yaml"}
         for job in swept.rows:
             assert files_of(swept.directory / str(job)) - {"checkpoints/previous.pt"} == expected
-            assert set(alone.result) <= set(result(swept, job))
+            assert set(alone.result.to_dict()) <= set(result(swept, job))
     for name in ("model.pt", "checkpoints/best.pt", "checkpoints/last.pt"):
         for folder in (stacked.directory / "0", single.directory / "0", alone.directory):
             state = torch.load(folder / name, weights_only=True)
@@ -192,9 +192,9 @@ def assert_untouched_by_one(runs: int, *words: str) -> None:
     sane, mad = with_one_exploding(runs, *words, into="sane"), with_one_exploding(runs, *words, into="mad")
     assert mad.failed == 0
     assert mad.rows[17]["status"] == "diverged"
-    assert mad.rows[17]["cause"].startswith("the loss was no longer finite in epoch ")
+    assert int(mad.rows[17]["diverged_step"]) >= 1
     assert not (mad.directory / "17" / "model.pt").exists()
-    assert result(mad, 17)["diverged"]["epoch"] == int(mad.rows[17]["epochs"]) + 1
+    assert result(mad, 17)["diverged_at"] == int(mad.rows[17]["epochs"]) + 1 == int(mad.rows[17]["diverged_at"])
     same = [name for name in sane.rows[0] if name not in ("seconds", "command")]
     for job in range(runs):
         if job != 17:
@@ -220,7 +220,7 @@ def test_of_a_hundred_jobs_those_that_fail_end_no_other(models: Path) -> None:
     bad = [f"model.{how}={seed}" for how, seed in CULPRITS.items()]
     swept = sweep(*words, *bad, folders=[models])
     assert (clean.failed, swept.failed) == (0, 4)
-    causes = {job: row["cause"] for job, row in swept.rows.items() if row["status"] == "failed"}
+    causes = {job: row["error"] for job, row in swept.rows.items() if row["status"] == "failed"}
     failed = {job: cause.partition(" (networks.py")[0] for job, cause in causes.items()}
     assert failed == {
         13: "model: tests.sweep.networks.Unlucky refused: no network for seed 13",
@@ -255,12 +255,12 @@ def test_the_command_trains_97_of_100_jobs_and_says_which_three_ended_badly_and_
     assert told[0].startswith("run 13 (seed=13, optimizer.lr=0.01) failed: model: tests.sweep.networks.Unlucky refused")
     assert told[1] == "run 42 (seed=42, optimizer.lr=0.01) failed: it called sys.exit('enough of seed 42')"
     assert told[2].startswith("run 71 (seed=71, optimizer.lr=9e37) diverged: the loss was no longer finite in epoch 3")
-    table = read_table(Path("swept/sweep.csv"))
-    assert [row["status"] for row in table].count("finished") == 97
+    table = read_sweep_csv(Path("swept/sweep.csv"))
+    assert [row.status for row in table].count("finished") == 97
     for row in table:
-        if row["status"] == "finished":
+        if row.status == "finished":
             swept, clean = (
-                torch.load(f"{folder}/{row['job']}/model.pt", weights_only=True) for folder in ("swept", "clean")
+                torch.load(f"{folder}/{row.job}/model.pt", weights_only=True) for folder in ("swept", "clean")
             )
             assert all(relative(swept[name], clean[name]) < 1e-12 for name in clean)
 
@@ -271,7 +271,7 @@ def test_a_job_that_fails_has_the_directory_that_tells_of_it(
     words = (*TINY, "model=unlucky", "seed=1,2,3")
     swept = sweep(*words, "model.raises=2", folders=[models])
     assert result(swept, 1)["status"] == "failed"
-    assert result(swept, 1)["cause"] == swept.rows[1]["cause"]
+    assert result(swept, 1)["error"] == swept.rows[1]["error"]
     hydras = {f".hydra/{name}.yaml" for name in ("config", "hydra", "overrides")}
     assert files_of(swept.directory / "1") == {*hydras, "result.json"}
     assert (swept.directory / "1/.hydra/overrides.yaml").read_text(encoding="utf-8").count("seed=2") == 1
@@ -292,7 +292,7 @@ def test_the_table_is_written_while_the_sweep_goes_on(models: Path) -> None:
     class Reading(Looker):
         def on_job_end(self, done: Done, job: SweepJob) -> None:
             super().on_job_end(done, job)
-            seen.append(len(read_table(Path("sweep/sweep.csv"))))
+            seen.append(len(read_sweep_csv(Path("sweep/sweep.csv"))))
 
     Path("mine/model/slow.yaml").write_text("_target_: tests.sweep.networks.slow_linear\nseconds: 0.6\n")
     words = (*TINY, "model=slow", "seed=range(6)", "sweep.max_stacked=1", "sweep.processes=1")
@@ -303,11 +303,11 @@ def test_the_table_is_written_while_the_sweep_goes_on(models: Path) -> None:
 def test_the_objectives_of_jobs_with_other_metrics_are_told_apart() -> None:
     swept = sweep("dataset=iris,toy_regression", "epochs=1", "batch_size=30", "seed=1,2")
     assert [row["monitor"] for row in swept.rows.values()] == ["valid_loss"] * 2 + ["train_loss"] * 2
-    rows = list(swept.rows.values())
+    rows = read_sweep_csv(swept.directory / "sweep.csv")
     assert {name: len(alike) for name, alike in by_monitor(rows, "x").items()} == {"valid_loss": 2, "train_loss": 2}
-    assert catalogue.monitor_of(swept.directory, rows) == "objective"
-    assert catalogue.best_of(swept.directory, rows) == {}
-    assert catalogue.monitor_of(swept.directory, rows[:2]) == "valid_loss"
+    assert sweep_monitor(swept.directory, rows) == "objective"
+    assert best_job(swept.directory, rows) == {}
+    assert sweep_monitor(swept.directory, rows[:2]) == "valid_loss"
 
 
 def test_a_job_that_was_not_begun_is_said_to_be(models: Path) -> None:
@@ -329,7 +329,7 @@ def test_values_that_the_users_network_cannot_take_fail_their_jobs_alone(models:
     for row in swept.rows.values():
         expected = causes.get(int(row["model.size"]))
         assert row["status"] == ("failed" if expected else "finished")
-        assert row["cause"].startswith(expected or "")
+        assert row["error"].startswith(expected or "")
     reasons = [group.reason for group in swept.looker.plans[0].groups]
     assert ["trying its network failed" in reason for reason in reasons] == [False, True, True, True, False]
     for size in causes:
@@ -341,7 +341,7 @@ def test_values_that_the_users_network_cannot_take_fail_their_jobs_alone(models:
 def test_a_network_that_fails_in_training_only_fails_its_jobs_alone(models: Path) -> None:
     swept = sweep(*TINY, "model=raisesinforward", "model.fails=false,true", "seed=1,2", folders=[models])
     assert [row["status"] for row in swept.rows.values()] == ["finished", "finished", "failed", "failed"]
-    assert "the forward pass failed" in swept.rows[2]["cause"]
+    assert "the forward pass failed" in swept.rows[2]["error"]
 
 
 def test_fail_fast_ends_the_sweep_with_the_first_failure(models: Path) -> None:

@@ -15,8 +15,9 @@ import pytest
 
 from ch12cli.cli.main import main
 from ch12cli.errors import InputError
-from ch12cli.files.run_directory import checksum, read_result
-from ch12cli.files.sweep_csv import read_table
+from ch12cli.files.result_json import read_result
+from ch12cli.files.sealed_json import checksum
+from ch12cli.files.sweep_csv import read_sweep_csv
 from ch12cli.run.start import train_single
 from ch12cli.saved.resume import resume_run
 from ch12cli.sweep.resume import resume_sweep
@@ -117,7 +118,7 @@ def test_another_environment_of_a_stack_is_said_in_a_line_and_recorded() -> None
     for job in range(4):
         result = read_result(directory / str(job) / "result.json")
         assert result is not None
-        (sitting,) = result["resumed"]
+        (sitting,) = result.history["resumed"]
         assert sitting["epoch"] == epoch
         assert [text for text in sitting["environment"] if text.startswith("torch 1.0")]
 
@@ -135,7 +136,7 @@ def test_a_damaged_checkpoint_of_a_stack_is_passed_over_and_said() -> None:
     assert all((found.weights(job) == whole.weights(job)).all() for job in range(4))
     result = read_result(directory / "0" / "result.json")
     assert result is not None
-    assert result["resumed"][0]["epoch"] > 0
+    assert result.history["resumed"][0]["epoch"] > 0
     assert not list((directory / ".ch12").glob("stack-*"))
 
 
@@ -197,7 +198,7 @@ def test_a_finished_sweep_is_left_as_it_is() -> None:
     before = stamps(Path("sweep"))
     finished = resume_sweep(Path("sweep"), callback=Looker(), trust=False)
     assert stamps(Path("sweep")) == before
-    assert [row["job"] for row in finished.outcome.rows] == ["0", "1", "2", "3"]
+    assert [row.job for row in finished.outcome.rows] == [0, 1, 2, 3]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs the right to mount")
@@ -221,7 +222,7 @@ def test_a_job_that_was_trained_on_by_itself_gets_its_new_row() -> None:
     assert [rows[job]["epochs"] for job in rows] == ["3", "8", "3"]
     result = read_result(Path("sweep/1/result.json"))
     assert result is not None
-    assert rows[1]["objective"] == str(result["objective"])
+    assert rows[1]["objective"] == str(result.objective)
     assert rows[0] == first.rows[0]
     assert told == rows
     words = [word for word in first.rows[1]["command"].split() if not word.startswith("epochs=")]
@@ -291,7 +292,7 @@ def test_a_sweep_on_a_full_disk_tells_what_is_done_and_how_to_go_on(folder: Path
         assert "No space left on device" in done.stderr
         assert "go on with: ch12 resume disk/sweep" in done.stderr
         ended = [path.parent.name for path in Path("disk/sweep").glob("*/result.json")]
-        rows = {row["job"]: row["status"] for row in read_table(Path("disk/sweep/sweep.csv"))}
+        rows = {str(row.job): row.status for row in read_sweep_csv(Path("disk/sweep/sweep.csv"))}
         assert 2 < len(ended) < 60
         assert {job for job, status in rows.items() if status == "finished"} == set(ended)
         shutil.copytree("disk/sweep", "sweep")

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from ch12cli.catalogue.sweep_jobs import read_jobs
-from ch12cli.catalogue.sweep_progress import Following
+from ch12cli.catalogue.sweep_jobs import read_sweep_rows
+from ch12cli.catalogue.sweep_progress import SweepFollower
 from ch12cli.run.start import train_single
 from ch12cli.saved.resume import resume_run
 from ch12cli.sweep import stack_run as stacked
@@ -144,8 +144,8 @@ def test_jobs_in_directories_of_other_names_are_followed_and_found_without_their
     table = Path("sweep/sweep.csv")
     lines = table.read_text(encoding="utf-8").splitlines(keepends=True)
     table.write_text("".join(lines[:2]), encoding="utf-8")
-    assert [(row["job"], row["directory"]) for row in read_jobs(Path("sweep"))] == [("0", "s_0"), ("1", "s_1")]
-    far = Following(Path("sweep")).look()
+    assert [(row.job, row.directory) for row in read_sweep_rows(Path("sweep"))] == [(0, "s_0"), (1, "s_1")]
+    far = SweepFollower(Path("sweep")).look()
     assert (far.jobs, far.ended, far.epochs, far.of_epochs) == (3, {"finished": 2}, 9, 9)  # the third's metrics.csv
 
 

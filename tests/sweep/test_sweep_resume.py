@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from ch12cli.errors import InputError
-from ch12cli.files.sweep_csv import read_table
+from ch12cli.files.sweep_csv import read_sweep_csv
 from ch12cli.sweep.events import Done
 from ch12cli.sweep.jobs import SweepJob
 from ch12cli.sweep.resume import resume_sweep
@@ -126,8 +126,8 @@ def kill_again_and_again(jobs: Path, uninterrupted: Swept, *, kills: int, longes
 
 
 def test_a_sweep_that_is_killed_and_done_again_equals_the_one_that_was_not(jobs: Path, uninterrupted: Swept) -> None:
-    statuses = [row["cause"] for row in uninterrupted.rows.values()]
-    assert 0 < sum(cause.startswith("stopped early") for cause in statuses) < len(statuses)
+    stopped = [row["stopped_at"] for row in uninterrupted.rows.values()]
+    assert 0 < sum(map(bool, stopped)) < len(stopped)
     assert len(uninterrupted.looker.plans[0].items) == 5
     kill_again_and_again(jobs, uninterrupted, kills=3, longest=0.6, draw=random.Random(1))
 
@@ -337,7 +337,7 @@ def test_rows_of_jobs_that_are_not_asked_for_stay_in_the_table() -> None:
     text = Path("sweep/sweep.csv").read_text(encoding="utf-8")
     Path("sweep/sweep.csv").write_text(text.replace(",finished,", ",failed,", 1))
     sweep(*TINY, "seed=5")
-    assert [row["status"] for row in read_table(Path("sweep/sweep.csv"))] == ["failed", "finished", "finished"]
+    assert [row.status for row in read_sweep_csv(Path("sweep/sweep.csv"))] == ["failed", "finished", "finished"]
     assert len(rows) == 2
 
 

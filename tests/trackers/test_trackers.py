@@ -14,7 +14,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from ch12cli.cli.main import main
 from ch12cli.files.metrics_csv import read_metrics
-from ch12cli.files.sweep_csv import read_table
+from ch12cli.files.sweep_csv import read_sweep_csv
 
 # of the trackers' own packages: MLflow uses what SQLAlchemy has deprecated
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -88,19 +88,19 @@ def test_a_run_that_goes_on_is_one_run_without_what_came_after_its_checkpoint(fo
 def test_each_job_of_a_stacked_sweep_is_found_in_both(folder: Path) -> None:
     sweep = ["-m", "hydra.sweep.dir=sweep", "seed=1,2,3", "optimizer.lr=0.01,1e30", "optimizer=sgd"]
     assert main([*WORDS, "logger=[tensorboard,mlflow]", *sweep]) == 0
-    rows = read_table(folder / "sweep" / "sweep.csv")
+    rows = read_sweep_csv(folder / "sweep" / "sweep.csv")
     found = {run.data.tags["ch12.directory"].rpartition("/")[2]: run for run in tracked()}
-    assert sorted(found) == [row["job"] for row in rows]
+    assert sorted(found) == [str(row.job) for row in rows]
     for row in rows:
-        run, directory = found[row["job"]], folder / "sweep" / row["job"]
-        assert run.info.run_name == f"sweep/{row['job']}"
-        assert run.data.params["seed"] == row["seed"]
-        assert run.data.tags["ch12.status"] == row["status"]
-        assert hparams(directory)["seed"] == float(row["seed"])
-        if row["status"] == "finished":
+        run, directory = found[str(row.job)], folder / "sweep" / str(row.job)
+        assert run.info.run_name == f"sweep/{row.job}"
+        assert run.data.params["seed"] == row.overrides["seed"]
+        assert run.data.tags["ch12.status"] == row.status
+        assert hparams(directory)["seed"] == float(row.overrides["seed"])
+        if row.status == "finished":
             require_same_in_tensorboard(directory)
             require_same_in_mlflow(run, directory)
-    assert {row["status"] for row in rows} == {"finished", "diverged"}
+    assert {row.status for row in rows} == {"finished", "diverged"}
 
 
 def test_a_job_under_another_launcher_is_tracked_too(folder: Path) -> None:

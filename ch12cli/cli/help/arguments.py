@@ -9,7 +9,8 @@ from ch12cli.catalogue import names
 from ch12cli.cli.text.problems import print_problems
 from ch12cli.config.suggest import did_you_mean, nearest
 from ch12cli.errors import HelpShown, InputError
-from ch12cli.files.run_directory import RESULT, read_result
+from ch12cli.files.result_json import read_result
+from ch12cli.files.run_directory import RESULT
 
 
 class Arguments(argparse.ArgumentParser):
@@ -71,9 +72,9 @@ def find_run(name: str) -> Path:
     """The directory of the run or sweep that a user names. Reports which one @best is."""
     path = names.find(name)
     if name == "@best":
-        result = read_result(path / RESULT) or {}
-        monitor = str(result.get("monitor")).replace("_", " ")
-        print_problems([f"@best is {path}: {monitor} {result.get('objective'):.4g}, the best on the newest run's data"])
+        result = read_result(path / RESULT)
+        value = "" if result is None else f": {str(result.monitor).replace('_', ' ')} {result.objective:.4g}"
+        print_problems([f"@best is {path}{value}, the best on the newest run's data"])
     return path
 
 

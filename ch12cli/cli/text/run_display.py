@@ -15,6 +15,7 @@ from ch12cli.cli.text.console import print_line
 from ch12cli.cli.text.run_report import PART_STYLES, format_status, styled_curves, styled_result
 from ch12cli.cli.text.screen import BAR_WIDTH, MIN_BAR, SPEED_WIDTH, Screen
 from ch12cli.cli.text.tables import epoch_columns, format_epoch, format_epoch_header
+from ch12cli.files.result_json import Result
 
 Row = Mapping[str, Any]  # a row of metrics.csv
 
@@ -67,11 +68,8 @@ class RunDisplay(Screen):
         elif self._stride and (not self._columns or row["epoch"] % self._stride == 0):
             self._log(row)
 
-    def on_end(self, result: Mapping[str, Any], rows: Sequence[Row], *, directory: Path) -> None:
-        """Ends the live display and shows how the run ended: status, figures, learning curve, directory.
-
-        result: as in result.json; of a run that did not finish, `reason` is shown, if it is there.
-        """
+    def on_end(self, result: Result, rows: Sequence[Row], *, directory: Path) -> None:
+        """Ends the live display and shows how the run ended: status, figures, learning curve, directory."""
         self.close()
         if not self.quiet:
             if self._stride and self._row and self._row["epoch"] != self._logged:
@@ -84,9 +82,9 @@ class RunDisplay(Screen):
                 styled_curves(rows, width=width, height=max(MIN_CURVE, height // 2), ascii_only=self.ascii_only),
             ):
                 self.print([*block, ""] if block else [])
-        if result["status"] == "interrupted" and not self.quiet:
+        if result.status == "interrupted" and not self.quiet:
             self.print([f"go on with: ch12 resume {shlex.quote(str(directory))}"])
-        if result["status"] != "finished" and not self.seen:
+        if result.status != "finished" and not self.seen:
             print_line(self.errors, *format_status(result, self._epochs))
         self.print([str(directory)])
 

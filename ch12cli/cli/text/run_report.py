@@ -10,6 +10,7 @@ from rich.text import Text
 from ch12cli.catalogue.formatting import format_rate, format_seconds, metric_label, part_metrics
 from ch12cli.cli.text.console import wrap
 from ch12cli.cli.text.tables import format_result
+from ch12cli.files.result_json import Result
 from ch12cli.plots.text_curve import MIN_WIDTH, curve_spans
 
 CURVE_WIDTH, CURVE_HEIGHT = 80, 12  # characters and lines, at most
@@ -19,13 +20,12 @@ PART_STYLES = {"train": "cyan", "valid": "magenta"}  # of metrics and learning c
 STATUS_STYLES = {"finished": "bold green", "interrupted": "bold yellow"}  # any other is an error
 
 
-def format_status(result: Mapping[str, Any], epochs: int, *, width: int | None = None) -> list[Text]:
+def format_status(result: Result, epochs: int, *, width: int | None = None, reason: str = "") -> list[Text]:
     """How the run ended: `finished  100 epochs in 3.2 s, 31 epochs/s`. epochs: how many were planned.
 
-    A reason (of a run that did not finish) follows in lines of its own, none wider than `width`; without a width in the
-    same line.
+    The reason follows in lines of its own, none wider than `width`; without a width in the same line.
     """
-    status, done, seconds = result["status"], result.get("epochs") or 0, result.get("seconds")
+    status, done, seconds = result.status, result.epochs or 0, result.seconds
     text = f"{done} of {epochs} epochs" if done < epochs else f"{done} epoch{'' if done == 1 else 's'}"
     if seconds is not None:
         text += f" in {format_seconds(seconds)}"
@@ -33,7 +33,6 @@ def format_status(result: Mapping[str, Any], epochs: int, *, width: int | None =
         text += f", {format_rate(done / seconds)}" if done and seconds else ""
     else:
         text = f"after {text}"
-    reason = result.get("reason") or ""
     if reason and width is None:
         text += f": {reason}"
     lines = [Text.assemble((status, STATUS_STYLES.get(status, "bold red")), "  ", text)]
@@ -43,7 +42,7 @@ def format_status(result: Mapping[str, Any], epochs: int, *, width: int | None =
     return lines
 
 
-def styled_result(result: Mapping[str, Any], *, ascii_only: bool) -> list[Text]:
+def styled_result(result: Result, *, ascii_only: bool) -> list[Text]:
     """The table of `format_result`, its header dim and its test figures bold."""
     lines = [Text(line) for line in format_result(result, ascii_only=ascii_only)]
     for number, line in enumerate(lines):

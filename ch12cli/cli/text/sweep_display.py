@@ -33,9 +33,10 @@ from ch12cli.cli.text.sweep_report import (
     styled_summary,
 )
 from ch12cli.config.trusted_targets import target_problems
+from ch12cli.files.result_json import describe_ending
 
 if TYPE_CHECKING:  # they import torch
-    from ch12cli.files.sweep_csv import Record
+    from ch12cli.files.sweep_csv import SweepRow
     from ch12cli.sweep.events import Done, Progress
     from ch12cli.sweep.jobs import SweepJob
     from ch12cli.sweep.launch import SweepOutcome
@@ -105,7 +106,7 @@ class SweepDisplay(Screen):
     def end(self, outcome: SweepOutcome, *, monitor: str) -> None:
         """Ends the live display and shows what came out: jobs by status, what differed, causes, the directory."""
         self.close()
-        rows = [row for row in outcome.rows if self._first is None or int(row["job"]) in self.sweep]
+        rows = [row for row in outcome.rows if self._first is None or row.job in self.sweep]
         status = self._status(rows, outcome)
         causes = format_failures(failures(rows))
         if not self.quiet:
@@ -140,9 +141,9 @@ class SweepDisplay(Screen):
         return further and not self.quiet and perf_counter() >= self._due
 
     def _print_job(self, done: Done, job: SweepJob) -> None:
-        name = done.result.get("monitor") or ""
-        value = format_number(name.partition("_")[2], done.result.get("objective"))
-        came_to = done.cause or f"best {column_label(name, ascii_only=self.ascii_only)} {value}"
+        name = done.result.monitor or ""
+        value = format_number(name.partition("_")[2], done.result.objective)
+        came_to = describe_ending(done.result) or f"best {column_label(name, ascii_only=self.ascii_only)} {value}"
         self.on_message(f"{name_job(job.number, job.values, self._varied)} {done.status}: {came_to}")
 
     def _hanging(self, causes: list[str]) -> list[str]:
@@ -153,7 +154,7 @@ class SweepDisplay(Screen):
         pieces = [wrap(printable_on(self.console, cause), width) for cause in causes]
         return [line for first, *others in pieces for line in (first, *(HANGING + other for other in others))]
 
-    def _status(self, rows: Sequence[Record], outcome: SweepOutcome) -> list[Text]:
+    def _status(self, rows: Sequence[SweepRow], outcome: SweepOutcome) -> list[Text]:
         """How the sweep ended: `finished  200 jobs in 31 s, 6.5 runs/s; 1,000 jobs done earlier`, then by status."""
         if not rows:
             return []
@@ -198,7 +199,7 @@ def format_sweep(progress: SweepProgress, *, varying: Mapping[str, object], cons
     ]
     if progress.failure is not None:
         done, job = progress.failure
-        text = f"{name_job(job.number, job.values, varying)}: {done.cause}"
+        text = f"{name_job(job.number, job.values, varying)}: {describe_ending(done.result)}"
         lines.append(_labelled("failed", Text(text, style=COUNT_STYLES["failed"])))
     for line in lines:
         line.plain = printable_on(console, line.plain)  # a cause may be anything that an exception says

@@ -110,7 +110,7 @@ class SweepProgress:
             self._open_stacks -= part.stacked
         if done.status == "failed":
             self.failure = done, job
-        value = done.result.get("objective")
+        value = done.result.objective
         best = self.best[part.monitor][0] if part.monitor in self.best else math.nan
         if done.status == "finished" and value is not None and is_better(part.monitor, value, best):
             self.best[part.monitor] = value, job

@@ -14,16 +14,17 @@ from ch12cli.catalogue.formatting import (
     other_metrics,
     short_names,
 )
-from ch12cli.catalogue.summary import Folded, Record, by_monitor, fold, left_after, varying
+from ch12cli.catalogue.summary import Folded, by_monitor, fold, varying
 from ch12cli.cli.text.tables import cut_cells, format_table, table_width
 from ch12cli.files.objective import minimised
+from ch12cli.files.sweep_csv import SweepRow
 
 ROWS = 15  # of the table, at most
 COUNT_STYLES = {"diverged": "yellow", "failed": "bold red", "interrupted": "yellow"}
 
 
 def styled_summary(
-    rows: Sequence[Record],
+    rows: Sequence[SweepRow],
     *,
     monitor: str,
     width: int,
@@ -49,7 +50,7 @@ def styled_summary(
 
 
 def styled_table(
-    rows: Sequence[Record],
+    rows: Sequence[SweepRow],
     keys: Sequence[str],
     *,
     monitor: str,
@@ -60,7 +61,7 @@ def styled_table(
     mark: str,
 ) -> list[Text]:
     """The table of rows with one metric."""
-    finished = [row for row in rows if row.get("status") == "finished"]
+    finished = [row for row in rows if row.status == "finished"]
     if not finished:
         return []
     metrics = ["objective", *other_metrics(finished, monitor)]
@@ -83,23 +84,25 @@ def styled_table(
     return lines
 
 
-def fold_rungs(rows: Sequence[Record], keys: Sequence[str], metrics: Sequence[str], *, minimise: bool) -> list[Folded]:
+def fold_rungs(
+    rows: Sequence[SweepRow], keys: Sequence[str], metrics: Sequence[str], *, minimise: bool
+) -> list[Folded]:
     """The rows folded; where halving took runs out, only those with each other that left at the same rung: their
     figures are of as many epochs. Those that went on come first."""
-    rungs = {left_after(row) for row in rows}
+    rungs = {row.left_at or 0 for row in rows}
     if rungs == {0}:
         return fold(rows, keys, metrics, minimise=minimise)
     found = []
     for rung in sorted(rungs, key=lambda rung: -rung or -math.inf):
-        alike = fold([row for row in rows if left_after(row) == rung], keys, metrics, minimise=minimise)
+        alike = fold([row for row in rows if (row.left_at or 0) == rung], keys, metrics, minimise=minimise)
         left = f"epoch {rung}" if rung else ""
         found += [each._replace(values={**each.values, "left after": left}) for each in alike]
     return found
 
 
-def format_left(rows: Sequence[Record]) -> str:
+def format_left(rows: Sequence[SweepRow]) -> str:
     """`9 left by halving: 6 after epoch 1, 3 after epoch 2`; empty where nobody did."""
-    rungs = Counter(rung for row in rows if (rung := left_after(row)))
+    rungs = Counter(row.left_at for row in rows if row.left_at is not None)
     told = ", ".join(f"{count:,} after epoch {rung}" for rung, count in sorted(rungs.items()))
     return f"{rungs.total():,} left by halving: {told}" if rungs else ""
 
@@ -145,11 +148,11 @@ def _table(
     return table
 
 
-def count_statuses(rows: Sequence[Record]) -> Mapping[str, int]:
+def count_statuses(rows: Sequence[SweepRow]) -> Mapping[str, int]:
     """Jobs by status, those that should not be last."""
     counts = dict.fromkeys(("finished", "diverged", "failed", "interrupted"), 0)
     for row in rows:
-        status = row.get("status") or "interrupted"
+        status = row.status or "interrupted"
         counts[status] = counts.get(status, 0) + 1
     return counts
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ch12cli.catalogue.formatting import format_number, metric_label, result_rows
+from ch12cli.files.result_json import Result
 
 PARTS = {"train": "train", "valid": "validation", "test": ""}
 MIN_CELL = 6  # characters to which a cell may be cut
@@ -28,7 +29,7 @@ def table_width(table: Sequence[Sequence[str]]) -> int:
     return sum(max(map(len, column)) for column in columns) + len(GAP) * (len(columns) - 1)
 
 
-def format_result(result: Mapping[str, Any], *, ascii_only: bool = False) -> list[str]:
+def format_result(result: Result, *, ascii_only: bool = False) -> list[str]:
     """The figures of a run as a table, its header first; no lines if there are none."""
     rows = result_rows(result)
     if not rows:

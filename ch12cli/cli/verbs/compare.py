@@ -6,9 +6,18 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from ch12cli.catalogue.comparison import Compared, Table, alike, as_records, best_of, differences, folded, read_compared
-from ch12cli.catalogue.summary import Record, fold, is_seed, varying
-from ch12cli.catalogue.sweep_jobs import monitor_of, read_jobs
+from ch12cli.catalogue.comparison import (
+    Compared,
+    Table,
+    alike,
+    best_of,
+    differences,
+    folded,
+    read_compared,
+    rows_of_runs,
+)
+from ch12cli.catalogue.summary import fold, is_seed, varying
+from ch12cli.catalogue.sweep_jobs import read_sweep_rows, sweep_monitor
 from ch12cli.cli.help.arguments import Arguments, find_run
 from ch12cli.cli.help.page import page_width, printable
 from ch12cli.cli.text.tables import GAP, format_table
@@ -16,7 +25,7 @@ from ch12cli.cli.verbs.runs import whole
 from ch12cli.errors import InputError
 from ch12cli.files.objective import minimised
 from ch12cli.files.run_directory import RESULT
-from ch12cli.files.sweep_csv import is_sweep
+from ch12cli.files.sweep_csv import SweepRow, is_sweep
 
 SIDE_BY_SIDE = 4  # runs, at most; more become rows, where that says what they are
 KEYS = 6  # that differ, at most, for a row to say it
@@ -42,16 +51,16 @@ def run(argv: Sequence[str]) -> int:
     sweeps = [path for path in paths if is_sweep(path)]
     if sweeps and len(paths) > 1:
         raise InputError(
-            f"{sweeps[0]}: is a sweep, which is read_compared by itself; give one of its runs, as {sweeps[0]}/0"
+            f"{sweeps[0]}: is a sweep, which is compared by itself; give one of its runs, as {sweeps[0]}/0"
         )
     if sweeps:
-        rows = read_jobs(sweeps[0])
-        show_many(rows, monitor_of(sweeps[0], rows) or "valid_loss", options.format, options.limit)
+        rows = read_sweep_rows(sweeps[0])
+        show_many(rows, sweep_monitor(sweeps[0], rows) or "valid_loss", options.format, options.limit)
         return 0
     if len(paths) == 1:
         raise InputError(f"{paths[0]}: a single run; give two or more, or a sweep: ch12 compare {paths[0]} @1")
     runs = whole_ones([read_compared(path) for path in paths])
-    if len(runs) > SIDE_BY_SIDE and alike(runs) and len(swept(records := as_records(runs))) <= KEYS:
+    if len(runs) > SIDE_BY_SIDE and alike(runs) and len(swept(records := rows_of_runs(runs))) <= KEYS:
         show_many(records, str(runs[0].results.get("monitor") or "valid_loss"), options.format, options.limit)
         if options.format == "table":
             print("\n".join(["", *format_table([[str(place), run.name] for place, run in enumerate(runs)])]))
@@ -72,7 +81,7 @@ def whole_ones(runs: Sequence[Compared]) -> list[Compared]:
     return left
 
 
-def swept(records: Sequence[Record]) -> list[str]:
+def swept(records: Sequence[SweepRow]) -> list[str]:
     """The keys but seeds in which runs differ."""
     return [key for key in varying(records) if not is_seed(key)]
 
@@ -111,7 +120,7 @@ def side_by_side(table: Table, width: int) -> list[list[str]]:
     return pieces
 
 
-def show_many(rows: Sequence[Record], monitor: str, form: str, limit: int | None) -> None:
+def show_many(rows: Sequence[SweepRow], monitor: str, form: str, limit: int | None) -> None:
     """Many runs: what differed, best first, seeds folded."""
     if form == "table":
         from ch12cli.catalogue.formatting import format_failures
@@ -132,7 +141,7 @@ def show_many(rows: Sequence[Record], monitor: str, form: str, limit: int | None
             screen.print(summary or ["no run finished"])
             screen.print(format_failures(failures(rows)))
         return
-    metrics = ["objective", *(name for name in (rows[0] if rows else ()) if name.startswith("test_"))]
+    metrics = ["objective", *dict.fromkeys(name for row in rows for name in row.metrics if name.startswith("test_"))]
     if form == "md":
         print_table(with_intervals(rows, monitor, metrics, limit), form)
         return
@@ -144,7 +153,7 @@ def show_many(rows: Sequence[Record], monitor: str, form: str, limit: int | None
         print_table(table, form)
 
 
-def with_intervals(rows: Sequence[Record], monitor: str, metrics: Sequence[str], limit: int | None) -> Table:
+def with_intervals(rows: Sequence[SweepRow], monitor: str, metrics: Sequence[str], limit: int | None) -> Table:
     """A row for each combination as a text has it: each metric with its interval, the best marked."""
     from ch12cli.catalogue.formatting import format_interval
 

@@ -24,7 +24,7 @@ def run(argv: Sequence[str]) -> int:
     if not directory.is_dir():
         raise InputError(f"{directory}: no such directory")
     verbosity = int(options.verbose) - int(options.quiet)
-    from ch12cli.sweep.plan import is_sweep
+    from ch12cli.files.sweep_csv import is_sweep
 
     if is_sweep(directory):
         from ch12cli.cli.verbs.train import show_sweep

@@ -2,11 +2,11 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ch12cli.catalogue.damage import read_or_note, refuse_wrong_form
-from ch12cli.catalogue.formatting import reason_of
 from ch12cli.cli.help.arguments import Arguments
 from ch12cli.errors import InputError
 from ch12cli.report.commands import commands_of
@@ -14,6 +14,7 @@ from ch12cli.report.commands import commands_of
 if TYPE_CHECKING:
     from ch12cli.catalogue.entries import Entry
     from ch12cli.cli.text.screen import Screen
+    from ch12cli.files.result_json import Result
 
 
 LABEL_WIDTH = 11
@@ -45,20 +46,20 @@ def run(argv: Sequence[str]) -> int:
 def show_run(screen: "Screen", entry: "Entry") -> None:
     from ch12cli.cli.text.run_report import format_status, styled_curves, styled_result
     from ch12cli.files.metrics_csv import read_metrics
-    from ch12cli.files.run_directory import METRICS, RESULT, read_result
+    from ch12cli.files.result_json import Result, describe_ending, read_result
+    from ch12cli.files.run_directory import METRICS, RESULT
 
     path = entry.path
     problems: list[str] = []
-    result = read_or_note(lambda: read_result(path / RESULT), problems) or {}
+    result: Result | None = read_or_note(lambda: read_result(path / RESULT), problems)
     rows = read_or_note(lambda: read_metrics(path / METRICS), problems) or []
     keys = keys_of(path)
     width, height = screen.console.size
     planned = keys.get("epochs")
-    shown = {**(result or {"epochs": len(rows)}), "status": entry.status}
-    shown = {**shown, "reason": reason_of(shown)}
+    shown = replace(result or Result(status=entry.status, epochs=len(rows)), status=entry.status)
     epochs = planned if isinstance(planned, int) else len(rows)
     for block in (
-        format_status(shown, epochs if shown["status"] != "finished" else 0, width=width),
+        format_status(shown, epochs if shown.status != "finished" else 0, width=width, reason=describe_ending(shown)),
         styled_result(result, ascii_only=screen.ascii_only) if result else [],
         styled_curves(rows, width=width, height=max(MIN_CURVE, height // 2), ascii_only=screen.ascii_only),
     ):
@@ -68,11 +69,11 @@ def show_run(screen: "Screen", entry: "Entry") -> None:
         screen.on_message(problem, warning=True)
 
 
-def facts_of(entry: "Entry", result: Mapping[str, Any], keys: Mapping[str, Any]) -> list[tuple[str, str]]:
+def facts_of(entry: "Entry", result: "Result | None", keys: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What a run was, on what, and how to go on with it: (label, text) each."""
     from ch12cli.files.history import described, sittings_of
 
-    environment, data = result.get("environment") or {}, result.get("data") or {}
+    environment = {} if result is None else result.environment
     groups = ("dataset", "model", "activation", "loss", "optimizer", "scheduler", "experiment")
     chosen = [f"{group}={keys[group]}" for group in groups if keys.get(group) not in (None, "null", "none")]
     versions = [f"{name} {environment[name]}" for name in ("ch12", "torch", "python", "device") if name in environment]
@@ -80,10 +81,10 @@ def facts_of(entry: "Entry", result: Mapping[str, Any], keys: Mapping[str, Any])
     facts = [
         ("began", time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.when))),
         ("choices", " ".join(chosen)),
-        ("parameters", str(result.get("parameters") or "")),
-        ("data", str(data.get("source") or "")),
+        ("parameters", str((result and result.parameters) or "")),
+        ("data", str((result and result.data.get("source")) or "")),
         ("on", ", ".join(versions)),
-        *(("history", described(one)) for one in sittings_of(result)),
+        *(("history", described(one)) for one in sittings_of(result.history if result else {})),
         *(("then" if number else "repeat", command) for number, command in enumerate(commands)),
         ("", halved_line(result)),
         ("tags", str(entry.values.get("tags") or "")),
@@ -92,10 +93,11 @@ def facts_of(entry: "Entry", result: Mapping[str, Any], keys: Mapping[str, Any])
     return [(label, text) for label, text in facts if text]
 
 
-def halved_line(result: Mapping[str, Any]) -> str:
+def halved_line(result: "Result | None") -> str:
     """What the line that repeats a run does otherwise, if halving took the run out."""
-    left = result.get("left_at")
-    return "" if left is None else f"(halving took it out after epoch {left}; this line trains all epochs)"
+    if result is None or result.left_at is None:
+        return ""
+    return f"(halving took it out after epoch {result.left_at}; this line trains all epochs)"
 
 
 def show_sweep(screen: "Screen", entry: "Entry") -> None:
@@ -103,12 +105,12 @@ def show_sweep(screen: "Screen", entry: "Entry") -> None:
 
     from ch12cli.catalogue.formatting import format_failures
     from ch12cli.catalogue.summary import failures
-    from ch12cli.catalogue.sweep_jobs import monitor_of, read_jobs
+    from ch12cli.catalogue.sweep_jobs import read_sweep_rows, sweep_monitor
     from ch12cli.cli.text.run_report import STATUS_STYLES
     from ch12cli.cli.text.sweep_report import count_statuses, format_counts, format_left, styled_summary
 
-    rows = read_jobs(entry.path)
-    monitor = monitor_of(entry.path, rows) or "valid_loss"
+    rows = read_sweep_rows(entry.path)
+    monitor = sweep_monitor(entry.path, rows) or "valid_loss"
     counts, planned = format_counts(count_statuses(rows)), entry.values.get("jobs", 0)
     counts.append(f" of {planned:,} jobs" if planned > len(rows) else "")
     style = STATUS_STYLES.get(entry.status, "bold red")

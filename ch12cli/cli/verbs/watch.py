@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from ch12cli.catalogue.damage import refuse_wrong_form
 from ch12cli.catalogue.entries import Entry, entry_at
 from ch12cli.catalogue.formatting import format_time_left
-from ch12cli.catalogue.sweep_progress import Far, Following
+from ch12cli.catalogue.sweep_progress import SweepFollower, SweepStanding
 from ch12cli.cli.help.arguments import Arguments, find_run
 from ch12cli.cli.help.page import printable
 from ch12cli.errors import InputError
 from ch12cli.files.locks import is_locked
 from ch12cli.files.metrics_csv import read_metrics
-from ch12cli.files.run_directory import METRICS, RESULT, read_result
+from ch12cli.files.result_json import Result, read_result
+from ch12cli.files.run_directory import METRICS, RESULT
 
 EVERY = 0.3  # seconds between two looks
 
@@ -47,7 +48,7 @@ def watch_run(entry: Entry) -> None:
     seen = 0
     with RunDisplay() as display:
         display.on_begin(
-            facts_of(entry, {}, keys), epochs=planned if isinstance(planned, int) else 0, directory=entry.path
+            facts_of(entry, None, keys), epochs=planned if isinstance(planned, int) else 0, directory=entry.path
         )
         while True:
             running = is_locked(entry.path)  # asked first: what is written last is then read below
@@ -58,7 +59,7 @@ def watch_run(entry: Entry) -> None:
             if not running:
                 break
             time.sleep(EVERY)
-        result = read_result(entry.path / RESULT) or {"status": "killed", "epochs": len(rows)}
+        result = read_result(entry.path / RESULT) or Result(status="killed", epochs=len(rows))
         display.on_end(result, rows, directory=entry.path)
 
 
@@ -69,7 +70,7 @@ def watch_sweep(entry: Entry) -> None:
     from ch12cli.cli.text.screen import Screen
     from ch12cli.cli.verbs.show import show_sweep
 
-    following, told = Following(entry.path), ""
+    following, told = SweepFollower(entry.path), ""
     with Screen() as screen:
         text = Text(format_far(following.look()))
         live = screen.start(lambda: text)
@@ -86,7 +87,7 @@ def watch_sweep(entry: Entry) -> None:
         show_sweep(screen, entry_at(entry.path))
 
 
-def format_far(far: Far) -> str:
+def format_far(far: SweepStanding) -> str:
     """`420 of 512 jobs: 418 finished, 2 diverged; 41,200 of 51,200 epochs; about 0:07 left`."""
     ended = (
         ", ".join(f"{count:,} {printable(status)}" for status, count in sorted(far.ended.items()))

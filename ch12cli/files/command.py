@@ -1,0 +1,88 @@
+"""The command line that trains a run again."""
+
+import json
+import re
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from ch12cli.files.history import changes_in, listed
+
+TRAIN = ("ch12", "train")
+CONFIG_NAME = "config"  # the one that is composed where none is named
+SEARCH_PATH = "hydra.searchpath"
+WITH_VALUE = ("--config-dir", "--config-name")
+WORD = re.compile(r"""(?:[^\s'"]+|'[^']*'|"[^"]*")+""")  # of a command line as shlex.join writes it
+UNQUOTED = re.compile(r"[A-Za-z0-9_./:@%+-]+")  # texts that need no quotes as the value of an override
+
+
+def options_for(folders: Iterable[Path | str], config_name: str, hydra_lines: Iterable[str]) -> tuple[str, ...]:
+    """The words without which a run's configuration is not found: its folders, its name, Hydra's search path."""
+    return (
+        *(word for folder in folders for word in ("--config-dir", str(folder))),
+        *(("--config-name", config_name) if config_name != CONFIG_NAME else ()),
+        *(line for line in hydra_lines if override_key(line) == SEARCH_PATH),
+    )
+
+
+def train_command(lines: Iterable[str], options: Iterable[str] = ()) -> str:
+    """The line that trains one run with these overrides. options: see `options_for`."""
+    return shlex.join([*TRAIN, *options, *lines])
+
+
+def override_key(line: str) -> str:
+    """The key, or group, of an override."""
+    return line.partition("=")[0].lstrip("+~")
+
+
+def overrides_of(lines: Iterable[str]) -> dict[str, str]:
+    """The values of overrides by key, as they were typed."""
+    return {override_key(line): line.partition("=")[2] for line in lines}
+
+
+def overrides_in(command: str) -> dict[str, str]:
+    """The overrides in a line that `train_command` made, by key."""
+    quoted = "'" in command or '"' in command
+    words = [_unquoted(word) for word in WORD.findall(command)] if quoted else command.split()
+    words = words[len(TRAIN) :]
+    while words and words[0] in WITH_VALUE:
+        words = words[2:]
+    return {key: value for key, value in overrides_of(words).items() if key != SEARCH_PATH}
+
+
+@lru_cache(maxsize=4096)
+def _unquoted(word: str) -> str:
+    return shlex.split(word)[0] if "'" in word or '"' in word else word
+
+
+def with_resumed_changes(lines: Sequence[str], history: Mapping[str, Any]) -> list[str]:
+    """The overrides of a run with those that it was resumed with. history: of its sessions (files/history.py)."""
+    changed: dict[str, str] = {}
+    for session in listed(history, "resumed"):
+        changed |= {key: f"{key}={override_value(value)}" for key, value in changes_in(session).items()}
+    return [*(line for line in lines if override_key(line) not in changed), *changed.values()]
+
+
+def override_value(value: Any) -> str:
+    """A value of a configuration as an override has it."""
+    if isinstance(value, Mapping):
+        return f"{{{','.join(f'{name}:{override_value(inner)}' for name, inner in value.items())}}}"
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(override_value, value))}]"
+    if isinstance(value, str):
+        looks_like_text = UNQUOTED.fullmatch(value) and not _is_literal(value)
+        return value if looks_like_text else "'" + value.replace("'", r"\'") + "'"
+    return json.dumps(value) if value is None or isinstance(value, bool) else repr(value)
+
+
+def _is_literal(text: str) -> bool:
+    """Whether an override without quotes would give something else than this text."""
+    if text.lower() in ("null", "true", "false"):
+        return True
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,207 @@
+""".ch12/plan.json in a sweep's directory: its jobs, their numbers, and which of them are stacked together.
+
+Format 2 begins with its version and the number of its jobs, which a listing reads without the rest. Format 1 had
+neither, and called the key of a job `identity`.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any
+
+from ch12cli.errors import InputError
+from ch12cli.files.atomic import machine_errors, read_file, write_whole
+from ch12cli.files.command import override_key
+from ch12cli.files.run_directory import STATE
+from ch12cli.files.sealed_json import CHECKSUM, FORMAT_KEY, checksum, require_known_format
+from ch12cli.files.sweep_csv import JobFacts
+
+PLAN = f"{STATE}/plan.json"
+FORMAT = 2
+COUNT = "job_count"
+WITHDRAWN = ("sweep.compile",)  # keys of earlier versions that no longer exist
+HEAD = re.compile(rf'{{"{FORMAT_KEY}": (\d+), "{COUNT}": (\d+), '.encode())
+JOB_OF_FORMAT_1 = b'"identity": "'  # each job of format 1 has it once
+
+
+@dataclass(frozen=True)
+class PlannedBase:
+    """What jobs with the same choices share.
+
+    settings: resolved; written: the same with interpolations; chosen: the choice of each group; template: hydra.yaml
+    with marks where jobs differ; options: of the command line (files/command.py).
+    """
+
+    settings: dict[str, Any]
+    written: dict[str, Any]
+    chosen: dict[str, Any]
+    template: str
+    options: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PlannedJob:
+    """A job. job_key: tells it from other jobs; lines: its overrides; base: index of its base; changes: the values, by
+    dotted key, that it sets in its base; directory: below the sweep's."""
+
+    number: int
+    job_key: str
+    lines: tuple[str, ...]
+    base: int
+    changes: dict[str, Any]
+    directory: str
+
+
+@dataclass(frozen=True)
+class PlanFile:
+    """The content of plan.json. stacks: the numbers of the jobs of each."""
+
+    bases: tuple[PlannedBase, ...] = ()
+    jobs: tuple[PlannedJob, ...] = ()
+    stacks: tuple[tuple[int, ...], ...] = ()
+
+    @property
+    def numbers(self) -> dict[str, int]:
+        """The numbers of the jobs by their key."""
+        return {job.job_key: job.number for job in self.jobs}
+
+    @property
+    def directories(self) -> dict[int, str]:
+        """The directories of the jobs, below the sweep's, by number."""
+        return {job.number: job.directory for job in self.jobs}
+
+    def facts(self, job: PlannedJob) -> JobFacts:
+        return JobFacts(job.number, job.directory, job.lines, self.bases[job.base].options)
+
+    def epochs(self, job: PlannedJob) -> int:
+        """How many epochs a job is to be trained."""
+        return int(job.changes.get("epochs", self.bases[job.base].settings.get("epochs", 0)))
+
+    def to_json(self) -> bytes:
+        content = {
+            FORMAT_KEY: FORMAT,
+            COUNT: len(self.jobs),
+            "bases": [fields_of(base) for base in self.bases],
+            "jobs": [fields_of(job) for job in self.jobs],
+            "stacks": self.stacks,
+        }
+        return json.dumps({**content, CHECKSUM: checksum(content)}).encode()
+
+    @classmethod
+    def from_json(cls, content: bytes, path: Path) -> "PlanFile":
+        """A plan of this or an older format. InputError if it is damaged."""
+        try:
+            plan = json.loads(content.decode())
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{path}: cannot be read: {error}; remove it to plan anew") from error
+        if not isinstance(plan, dict):
+            raise InputError(f"{path}: is not the plan of a sweep; remove it to plan anew")
+        version = require_known_format(plan, path, newest=FORMAT)
+        if plan.pop(CHECKSUM, None) != checksum(plan):
+            raise InputError(f"{path}: damaged: its content is not what was written; remove it to plan anew")
+        try:
+            jobs = [from_format_1(job) if version == 1 else job for job in plan["jobs"]]
+            found = cls(
+                tuple(map(_base_of, plan["bases"])),
+                tuple(_job_of(job, bases=len(plan["bases"])) for job in jobs),
+                tuple(tuple(map(_number_of, stack)) for stack in plan["stacks"]),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise InputError(f"{path}: was not written by ch12, or is corrupt ({reason})") from error
+        return found
+
+
+def fields_of(value: PlannedBase | PlannedJob) -> dict[str, Any]:
+    """The fields by name, not copied: a sweep may have 100,000 jobs."""
+    return dict(vars(value))
+
+
+def from_format_1(job: Mapping[str, Any]) -> dict[str, Any]:
+    """A job of format 1 under the names of format 2."""
+    return {("job_key" if name == "identity" else name): value for name, value in job.items()}
+
+
+def _base_of(base: Mapping[str, Any]) -> PlannedBase:
+    return PlannedBase(
+        _mapping_of(base["settings"]),
+        _mapping_of(base["written"]),
+        _mapping_of(base["chosen"]),
+        _text_of(base.get("template", "")),
+        tuple(map(_text_of, base.get("options", ()))),
+    )
+
+
+def _job_of(job: Mapping[str, Any], *, bases: int) -> PlannedJob:
+    index = _number_of(job["base"])
+    if index >= bases:
+        raise ValueError(f"base {index}: there are {bases}")
+    return PlannedJob(
+        _number_of(job["number"]),
+        _text_of(job["job_key"]),
+        tuple(line for line in map(_text_of, job["lines"]) if override_key(line) not in WITHDRAWN),
+        index,
+        {key: value for key, value in _mapping_of(job["changes"]).items() if key not in WITHDRAWN},
+        _text_of(job["directory"]),
+    )
+
+
+def _number_of(value: Any) -> int:
+    if type(value) is not int or not 0 <= value < 2**63:
+        raise ValueError(f"{value!r}: must be a whole number from 0")
+    return value
+
+
+def _text_of(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r}: must be a text")
+    return value
+
+
+def _mapping_of(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError(f"{value!r}: must be a mapping")
+    return value
+
+
+def read_plan(sweep: Path) -> PlanFile:
+    """The plan of a sweep; an empty one if there is none. InputError if it is damaged."""
+    path = sweep / PLAN
+    try:
+        content = read_file(path)
+    except FileNotFoundError:
+        return PlanFile()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error}; remove it to plan anew") from error
+    return PlanFile.from_json(content, path)
+
+
+def write_plan_json(sweep: Path, plan: PlanFile) -> None:
+    with machine_errors(f"cannot write {sweep / STATE}"):
+        (sweep / STATE).mkdir(exist_ok=True)
+    write_whole(sweep / PLAN, plan.to_json())
+
+
+def count_planned(sweep: Path) -> int:
+    """How many jobs were planned, from the head of the file; 0 if that is not known.
+
+    NewerFormatError if the sweep was written in a newer format.
+    """
+    path = sweep / PLAN
+    try:
+        content = read_file(path)
+    except OSError:
+        return 0
+    head = HEAD.match(content)
+    if head is None:
+        return content.count(JOB_OF_FORMAT_1)
+    require_known_format({FORMAT_KEY: int(head[1])}, path, newest=FORMAT)
+    return int(head[2])
+
+
+def is_inside(directory: str) -> bool:
+    """Whether the path of a job, relative to its sweep's directory, does not lead out of it."""
+    path = PurePath(directory)
+    return not path.is_absolute() and ".." not in path.parts

