@@ -1,11 +1,12 @@
 """Settings of the documentation's generator, Sphinx. `make docs` builds it."""
 
-from importlib.metadata import version as installed_version
+import tomllib
+from pathlib import Path
 
 project = "ch12"
 author = "the ch12 contributors"
 copyright = "the ch12 contributors"  # noqa: A001 - Sphinx's name for it
-version = release = installed_version("ch12")
+version = release = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]["version"]
 
 extensions = ["myst_parser"]
 source_suffix = {".md": "markdown"}

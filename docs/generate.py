@@ -3,6 +3,7 @@
 The pages are committed, so that they can be read without building them. A test compares them with the source.
 """
 
+import ast
 import inspect
 import io
 import os
@@ -18,7 +19,8 @@ from ch12cli.cli.verbs import VERBS
 from ch12cli.config.choices import choices, default_choices, top_level
 from ch12cli.config.schema import GROUPS, HYDRA_KEYS
 
-FOLDER = Path(__file__).parent / "reference"
+FOLDER = Path(__file__).resolve().parent / "reference"
+ROOT = FOLDER.parents[1]
 COLUMNS = "100"  # characters in a line of the help pages
 
 
@@ -28,6 +30,7 @@ def main_pages() -> dict[str, str]:
         "command-line.md": command_line_page(),
         "configuration.md": configuration_page(),
         "python.md": python_page(),
+        "modules.md": modules_page(),
     }
 
 
@@ -171,6 +174,29 @@ def spelled(annotation: object) -> str:
 def cleaned(item: object) -> str:
     """A docstring without its indentation."""
     return inspect.getdoc(item) or ""
+
+
+def modules_page() -> str:
+    """Every module with the first line of its docstring, package by package."""
+    files = sorted((ROOT / "ch12cli").rglob("*.py"), key=lambda file: (file.parent, file.name))
+    packages: dict[Path, list[Path]] = {}
+    for file in files:
+        if file.parent.name != "items":  # the chapter's programs, by number
+            packages.setdefault(file.parent, []).append(file)
+    sections = [
+        f"## {package.relative_to(ROOT)}\n\n"
+        + table(
+            ("module", "what it holds"), ((f"`{file.name}`", first_line(file)) for file in found if first_line(file))
+        )
+        for package, found in packages.items()
+    ]
+    return page("Modules", "The first line of each module's docstring.", *sections)
+
+
+def first_line(file: Path) -> str:
+    """The first line of a module's docstring; empty if it has none."""
+    docstring = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+    return docstring.partition("\n")[0].replace("|", "\\|").replace("<", "&lt;")
 
 
 def page(title: str, *blocks: str) -> str:
