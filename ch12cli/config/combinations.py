@@ -9,7 +9,7 @@ from ch12cli.config.rules import is_number, is_whole
 from ch12cli.config.values import shown
 from ch12cli.errors import Problem
 
-PICTURES = "ch12cli.data.image_folder"
+IMAGE_FOLDER = "ch12cli.data.image_folder"
 VALUES = 0  # "classes" of a data set whose target is a value
 
 
@@ -46,7 +46,7 @@ AUTO_LOSS = {VALUES: "torch.nn.MSELoss", 2: "torch.nn.BCELoss"}
 def classes_of(settings: Mapping[str, Any]) -> int | None:
     """Classes of the data set, 0 for values; None for a data set that must be read to know."""
     dataset = settings["dataset"]
-    if dataset.get("_target_") == PICTURES and dataset.get("folder") is None:
+    if dataset.get("_target_") == IMAGE_FOLDER and dataset.get("folder") is None:
         return 2  # discs and squares
     return CLASSES.get(str(dataset.get("_target_")))
 
@@ -156,20 +156,20 @@ def dataset_problems(settings: Mapping[str, Any], classes: int | None) -> list[P
     return problems
 
 
-def picture_problems(settings: Mapping[str, Any]) -> list[Problem]:
-    """Why a network for pictures cannot take the rows of one of ch12's own data sets."""
+def image_problems(settings: Mapping[str, Any]) -> list[Problem]:
+    """Why a network for images cannot take the rows of one of ch12's own data sets."""
     dataset, model = settings["dataset"], settings["model"]
     target = str(dataset.get("_target_"))
     if model.get("_target_") != "ch12cli.models.cnn" or not target.startswith("ch12cli.data."):
         return []
-    if target != PICTURES:
+    if target != IMAGE_FOLDER:
         name = target.rpartition(".")[2]
-        rule, hint = f"needs pictures, and dataset={name} has none", "use dataset=image_folder or model=mlp"
+        rule, hint = f"needs images, and dataset={name} has none", "use dataset=image_folder or model=mlp"
         return [Problem("model", "cnn", rule, hint)]
     height, width, depth = dataset["height"], dataset["width"], model.get("depth", 0)
     if min(height, width) >> depth == 0:
         rule = (
-            f"each convolution halves the picture, and one of {height} x {width} (dataset.height, dataset.width) "
+            f"each convolution halves the image, and one of {height} x {width} (dataset.height, dataset.width) "
             f"can be halved {min(height, width).bit_length() - 1} times at most"
         )
         return [Problem("model.depth", shown(depth), rule)]
@@ -201,7 +201,7 @@ def problems_of(settings: Mapping[str, Any], classes: int | None = None) -> list
     """All that cannot work together. classes: of the data set, where it has been read; else what is known of it."""
     classes = classes_of(settings) if classes is None else classes
     problems = dataset_problems(settings, classes) + optimizer_problems(settings)
-    problems += picture_problems(settings)
+    problems += image_problems(settings)
     problems += monitor_problems(settings, "monitor", settings["monitor"], classes=classes)
     stop_on = settings["early_stopping"].get("metric")
     if stop_on != settings["monitor"]:

@@ -1,18 +1,17 @@
-"""Data sets as plain numpy: where they come from, how they are split and scaled. Nothing here imports torch.
+"""Data sets as plain numpy: reading, splitting, scaling. Nothing here imports torch.
 
-A data set is a function that returns a Table (or a pair that as_table understands) and a YAML file that names it.
+A data set is a function that returns a Table, or a pair that as_table understands, and a YAML file that names it.
 """
 
 from ch12cli.data.csv_file import csv_file
-from ch12cli.data.curves import toy_regression
 from ch12cli.data.flowers import iris
-from ch12cli.data.pictures import image_folder
-from ch12cli.data.prepared import Part, Prepared, prepare
-from ch12cli.data.shapes import two_class
+from ch12cli.data.images import image_folder
+from ch12cli.data.prepared import DataPart, Prepared, prepare
+from ch12cli.data.synthetic import toy_regression, two_class
 from ch12cli.data.table import Table, as_table
 
 __all__ = [
-    "Part",
+    "DataPart",
     "Prepared",
     "Table",
     "as_table",

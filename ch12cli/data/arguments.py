@@ -1,4 +1,4 @@
-"""What is wrong with an argument of a data set, as problems that name its configuration key."""
+"""Checks of a data set's arguments: each returns the problems of one value, and names its configuration key."""
 
 import math
 from collections.abc import Sequence
@@ -8,12 +8,12 @@ from numbers import Integral, Real
 from ch12cli.errors import Problem
 
 LARGEST_SEED = 2**32 - 1  # numpy.random.RandomState takes 32 bits
-LARGEST_SIZE = 10_000_000  # points of a drawn data set; two features take 160 MB
-LARGEST_NOISE = 1e6
+LARGEST_SIZE = 10_000_000  # points of a generated data set; two features take 160 MB
+LARGEST_NOISE = 1e6  # standard deviation
 
 
 def choice_problems(key: str, value: object, allowed: Sequence[str]) -> list[Problem]:
-    """Nothing where value is one of allowed, else one problem with the nearest right name."""
+    """An empty list if value is one of `allowed`, else a problem with the most similar name."""
     if isinstance(value, str) and value in allowed:
         return []
     near = get_close_matches(str(value), allowed, n=1)
@@ -21,27 +21,27 @@ def choice_problems(key: str, value: object, allowed: Sequence[str]) -> list[Pro
     return [Problem(key, str(value), f"must be one of {', '.join(allowed)}", hint)]
 
 
-def whole_problems(key: str, value: object, *, low: int, high: int) -> list[Problem]:
-    """Nothing where value is a whole number from low to high, else one problem."""
-    if is_whole(value) and low <= int(value) <= high:  # type: ignore[call-overload]
+def integer_problems(key: str, value: object, *, low: int, high: int) -> list[Problem]:
+    """An empty list if value is a whole number from low to high, else a problem."""
+    if is_integer(value) and low <= int(value) <= high:  # type: ignore[call-overload]
         return []
     return [Problem(key, str(value), f"must be a whole number from {low} to {high}")]
 
 
 def number_problems(key: str, value: object, *, low: float, high: float) -> list[Problem]:
-    """Nothing where value is a number from low to high, else one problem."""
+    """An empty list if value is a number from low to high, else a problem."""
     if is_number(value) and low <= float(value) <= high:  # type: ignore[arg-type]
         return []
     return [Problem(key, str(value), f"must be a number from {low:g} to {high:g}")]
 
 
 def seed_problems(key: str, value: object) -> list[Problem]:
-    """Nothing where value can seed numpy's generator, else one problem."""
-    return whole_problems(key, value, low=0, high=LARGEST_SEED)
+    """An empty list if value can seed numpy's generator, else a problem."""
+    return integer_problems(key, value, low=0, high=LARGEST_SEED)
 
 
-def is_whole(value: object) -> bool:
-    """Whether value is a whole number by its type; True and False are not."""
+def is_integer(value: object) -> bool:
+    """Whether value has the type of a whole number; True and False have not."""
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
@@ -51,5 +51,5 @@ def is_number(value: object) -> bool:
         return False
     try:
         return math.isfinite(value)
-    except OverflowError:  # a whole number beyond every float
+    except OverflowError:  # an integer larger than any float
         return False

@@ -1,39 +1,38 @@
-"""A data set ready for training: in parts, and scaled."""
+"""A data set ready for training: split into parts, and scaled."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import numpy.typing as npt
 
-from ch12cli.data.scaling import Method, Scaling, fit, scaling_problems
-from ch12cli.data.split import Split, split_problems
-from ch12cli.data.split import split as split_rows
-from ch12cli.data.table import Floats, Rows, Table
+from ch12cli.data.scaling import Method, Scaling, fit_scaling, scaling_problems
+from ch12cli.data.split import Split, split_problems, split_rows
+from ch12cli.data.table import Floats, RowIndices, Table
 from ch12cli.errors import InputError
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
-    """Some rows of a table: x scaled, (rows, features), y (rows,), and their row numbers in the table, (rows,)."""
+class DataPart:
+    """A part of a table. x: scaled, (rows, features); y: (rows,); rows: their indices in the table, (rows,)."""
 
     x: Floats
     y: npt.NDArray[Any]
-    rows: Rows
+    rows: RowIndices
 
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A table, its parts (None for one without rows), and the scaling, which the training part alone has settled."""
+    """A table with its parts, None for an empty one. scaling: fitted to the training part alone."""
 
     table: Table
     scaling: Scaling
-    train: Part
-    valid: Part | None
-    test: Part | None
+    train: DataPart
+    valid: DataPart | None
+    test: DataPart | None
 
     @property
     def features(self) -> Floats:
-        """The table's features, (rows, features), not scaled, with what stands for missing values in their place."""
+        """The table's features, (rows, features), unscaled, with missing values filled in."""
         return self.scaling.filled(self.table.features)
 
 
@@ -46,13 +45,16 @@ def prepare(
     split_seed: int = 1,
     scaling: Method = "none",
 ) -> Prepared:
-    """table in parts and scaled, in the table's own type; the arguments are those of split and of scaling's fit."""
+    """The table split and scaled, in its own dtype. The arguments are those of split_rows and fit_scaling.
+
+    InputError with everything that is wrong with them.
+    """
     problems = split_problems(test_size=test_size, valid_size=valid_size, split=split, split_seed=split_seed)
     problems += scaling_problems(scaling)
     if problems:
         raise InputError(problems)
     rows = split_rows(table, test_size=test_size, valid_size=valid_size, split=split, split_seed=split_seed)
-    fitted = fit(table.features[rows.train], scaling, table.missing)
+    fitted = fit_scaling(table.features[rows.train], scaling, table.missing)
     return Prepared(
         table,
         fitted,
@@ -62,5 +64,5 @@ def prepare(
     )
 
 
-def _part(table: Table, scaling: Scaling, *, rows: Rows) -> Part:
-    return Part(scaling.apply(table.features[rows]), table.target[rows], rows)
+def _part(table: Table, scaling: Scaling, *, rows: RowIndices) -> DataPart:
+    return DataPart(scaling.apply(table.features[rows]), table.target[rows], rows)

@@ -1,4 +1,4 @@
-"""Features without gaps, brought to mean 0 and deviation 1, with figures taken from the training part alone."""
+"""Scaling of features to mean 0 and deviation 1, and filling of missing values, fitted to the training part alone."""
 
 import warnings
 from collections.abc import Mapping
@@ -16,9 +16,9 @@ Method = Literal["standard", "global", "none"]
 
 @dataclass(frozen=True)
 class Scaling:
-    """What is taken from each feature and what the rest is divided by, both (features,).
+    """The mean and the standard deviation of each feature, both (features,).
 
-    fill: what stands for a value that is missing (NaN), (features,); None: none may be.
+    fill: replaces missing values (NaN), (features,); None: there must be none.
     """
 
     method: Method
@@ -27,7 +27,7 @@ class Scaling:
     fill: tuple[float, ...] | None = None
 
     def apply(self, features: Floats) -> Floats:
-        """(features - mean) / deviation, a new array of the same shape and type. features: (rows, features)."""
+        """(features - mean) / deviation, a new array of the same shape and dtype. features: (rows, features)."""
         features = self.filled(features)
         if self.method == "none":
             return features.copy()
@@ -35,23 +35,23 @@ class Scaling:
         return cast(Floats, (features - mean) / deviation)
 
     def filled(self, features: Floats) -> Floats:
-        """features, (rows, features), with what stands for missing values in their place; themselves if none are."""
+        """features with missing values filled in, (rows, features). InputError for another number of features."""
         if features.ndim != 2 or features.shape[1] != len(self.mean):
             raise InputError(f"features have shape {features.shape}; must be (rows, {len(self.mean)}), as in training")
         return features if self.fill is None else _filled(features, self.fill)
 
     def as_plain(self) -> dict[str, Any]:
-        """method, mean and deviation, and fill if there is one, as a string and lists of numbers, exact in JSON."""
+        """method, mean, deviation, and fill if there is one, as plain values, exact in JSON."""
         plain = {"method": self.method, "mean": list(self.mean), "deviation": list(self.deviation)}
         return plain if self.fill is None else {**plain, "fill": list(self.fill)}
 
 
-def fit(features: Floats, method: Method, missing: Missing | None = None) -> Scaling:
-    """The scaling of features, (rows, features), in population form and in their own type.
+def fit_scaling(features: Floats, method: Method, missing: Missing | None = None) -> Scaling:
+    """The scaling fitted to features, (rows, features), in their own dtype; deviations are those of the population.
 
     standard: each feature by its own mean and deviation. global: one mean and one deviation for the whole array.
-    none: features stay as they are. Where all values are equal the deviation is 1. missing: what of each feature's
-    values stands for those that are NaN, which is put in their place before all else.
+    none: the features stay as they are. The deviation of constant values is 1. missing: the statistic of each feature
+    that replaces NaN, before anything else. InputError if values are too large for a deviation.
     """
     problems = scaling_problems(method)
     if problems:
@@ -64,23 +64,23 @@ def fit(features: Floats, method: Method, missing: Missing | None = None) -> Sca
     if method == "none":
         return Scaling(method, (0.0,) * columns, (1.0,) * columns, fill)
     axis = 0 if method == "standard" else None
-    with np.errstate(over="ignore", invalid="ignore"):  # looked for below
+    with np.errstate(over="ignore", invalid="ignore"):  # checked below
         mean, deviation = features.mean(axis=axis), features.std(axis=axis)
     if not (np.isfinite(mean).all() and np.isfinite(deviation).all()):
         raise InputError(
             f"dataset.scaling={method}: values up to {np.abs(features).max():g} are too large for a deviation in "
             f"{features.dtype}; use smaller units, or dataset.scaling=none"
         )
-    # equal values may have a mean one bit off and so a deviation just above 0, tiny ones a deviation that rounds to 0
+    # the mean of equal values may be one bit off, their deviation just above 0; that of tiny values may round to 0
     constant = (features.min(axis=axis) == features.max(axis=axis)) | (deviation == 0)
     deviation = np.where(constant, 1, deviation)
     return Scaling(method, _each(mean, columns), _each(deviation, columns), fill)
 
 
 def _fill_of(features: Floats, missing: Missing) -> tuple[float, ...]:
-    """The mean or median of each feature's values that are not missing; 0 where the training part has none."""
+    """The mean or median of each feature, (features,), without missing values; 0 for a feature without any value."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of a feature without a value
+        warnings.simplefilter("ignore", RuntimeWarning)  # a feature without any value
         found = (np.nanmean if missing == "mean" else np.nanmedian)(features, axis=0)
     return tuple(np.nan_to_num(found, nan=0.0).tolist())
 
@@ -90,15 +90,15 @@ def _filled(features: Floats, fill: tuple[float, ...]) -> Floats:
 
 
 def scaling_problems(method: object) -> list[Problem]:
-    """What is wrong with the name of a method."""
+    """The problems of a method's name."""
     return choice_problems("dataset.scaling", method, get_args(Method))
 
 
-def from_plain(plain: Mapping[str, Any], name: str) -> Scaling:
-    """The scaling that as_plain wrote. name: the file it comes from, for messages."""
+def scaling_from_plain(plain: Mapping[str, Any], name: str) -> Scaling:
+    """The scaling that Scaling.as_plain wrote. name: of its file, for messages. InputError if it is damaged."""
     method, mean, deviation = plain.get("method"), plain.get("mean"), plain.get("deviation")
     fill = plain.get("fill")
-    sound = (
+    valid = (
         not scaling_problems(method)
         and isinstance(mean, list)
         and isinstance(deviation, list)
@@ -107,12 +107,12 @@ def from_plain(plain: Mapping[str, Any], name: str) -> Scaling:
         and all(is_number(value) and value > 0 for value in deviation)
         and (fill is None or (isinstance(fill, list) and len(fill) == len(mean) and all(map(is_number, fill))))
     )
-    if not sound:
+    if not valid:
         raise InputError(f"{name}: its scaling is damaged; must have a method, and as many means as deviations above 0")
     means, deviations = (tuple(map(float, plain[name])) for name in ("mean", "deviation"))
     return Scaling(cast(Method, method), means, deviations, None if fill is None else tuple(map(float, fill)))
 
 
 def _each(value: Any, columns: int) -> tuple[float, ...]:
-    """One value a feature; a single one, of the whole array, is repeated. Python floats hold either type exactly."""
+    """A value for each feature; a single value is repeated. Python floats hold float32 and float64 exactly."""
     return tuple(np.broadcast_to(value, columns).tolist())

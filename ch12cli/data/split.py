@@ -1,4 +1,4 @@
-"""Which rows are for training, which for validation, which for the final test."""
+"""The split of rows into a training, a validation and a test part."""
 
 import math
 from typing import Literal, NamedTuple, get_args
@@ -6,22 +6,22 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 import numpy.typing as npt
 
-from ch12cli.data.arguments import choice_problems, is_number, is_whole, seed_problems
-from ch12cli.data.table import Rows, Table
+from ch12cli.data.arguments import choice_problems, is_integer, is_number, seed_problems
+from ch12cli.data.table import RowIndices, Table
 from ch12cli.errors import InputError, Problem
 
 Split = Literal["random", "stratified", "ordered"]
 
 
 class Parts(NamedTuple):
-    """Row numbers of each part, in the order they are used in; valid and test may be empty."""
+    """Row indices of each part, in order of use; valid and test may be empty."""
 
-    train: Rows
-    valid: Rows
-    test: Rows
+    train: RowIndices
+    valid: RowIndices
+    test: RowIndices
 
 
-def split(
+def split_rows(
     table: Table,
     *,
     test_size: int | float = 0.0,
@@ -29,12 +29,13 @@ def split(
     split: Split = "random",
     split_seed: int = 1,
 ) -> Parts:
-    """The rows of table in three parts that share none.
+    """The rows of table in three disjoint parts.
 
     test_size, valid_size: a fraction of all rows in [0, 1), rounded up, or a whole number of rows.
-    random: numpy.random.RandomState(split_seed).permutation(rows) gives the test rows first, then the validation rows,
-    and the rest is for training (so does scikit-learn's train_test_split). stratified: the same, with each class in
-    proportion and in every part. ordered: training rows first, then validation, then test, none moved.
+    random: the rows are numpy.random.RandomState(split_seed).permutation(rows); the first are the test rows, the next
+    the validation rows, the rest the training rows, as in scikit-learn's train_test_split. stratified: the same, with
+    the classes in proportion in every part. ordered: training, validation, test rows, in the order of the table.
+    InputError for wrong arguments, for parts that leave no training rows, and for a stratified part without a class.
     """
     problems = split_problems(test_size=test_size, valid_size=valid_size, split=split, split_seed=split_seed)
     if problems:
@@ -54,27 +55,27 @@ def split(
 
 
 def split_problems(*, test_size: object, valid_size: object, split: object, split_seed: object) -> list[Problem]:
-    """What is wrong with the arguments of split whatever the data are, all of it."""
+    """The problems of split_rows' arguments that do not depend on the data."""
     problems = _size_problems("dataset.test_size", test_size) + _size_problems("dataset.valid_size", valid_size)
     problems += choice_problems("dataset.split", split, get_args(Split))
     return problems + seed_problems("dataset.split_seed", split_seed)
 
 
 def _size_problems(key: str, size: object) -> list[Problem]:
-    fraction = is_number(size) and not is_whole(size) and 0 <= float(size) < 1  # type: ignore[arg-type]
-    if fraction or (is_whole(size) and int(size) >= 0):  # type: ignore[call-overload]
+    fraction = is_number(size) and not is_integer(size) and 0 <= float(size) < 1  # type: ignore[arg-type]
+    if fraction or (is_integer(size) and int(size) >= 0):  # type: ignore[call-overload]
         return []
     rule = "must be a fraction of the rows, 0.0 or more and less than 1.0, or a whole number of rows"
     return [Problem(key, str(size), rule)]
 
 
 def _count(size: int | float, rows: int) -> int:
-    """How many of rows size stands for."""
-    return int(size) if is_whole(size) else math.ceil(size * rows)  # as scikit-learn does
+    """The number of rows that size stands for."""
+    return int(size) if is_integer(size) else math.ceil(size * rows)  # as in scikit-learn
 
 
 def no_training_problems(rows: int, *, test_size: int | float, valid_size: int | float) -> list[Problem]:
-    """That these parts leave nothing of so many rows to train on, where they do."""
+    """A problem if these parts leave none of `rows` rows for training, else an empty list."""
     test, valid = _count(test_size, rows), _count(valid_size, rows)
     if test + valid < rows:
         return []
@@ -83,25 +84,25 @@ def no_training_problems(rows: int, *, test_size: int | float, valid_size: int |
     return [Problem.with_override(keys, f"leaves none of the {rows} rows for training", "take fewer")]
 
 
-def _stratified(table: Table, shuffled: Rows, *, test: int, valid: int) -> Parts:
-    """Each class's share of the shuffled rows to each part; within a part they stay in shuffled order."""
+def _stratified(table: Table, shuffled: RowIndices, *, test: int, valid: int) -> Parts:
+    """Parts with the classes in proportion. Within a part the rows stay in shuffled order."""
     if table.class_names is None:
-        raise InputError("dataset.split=stratified: needs classes, and this is a regression; use random or ordered")
+        raise InputError("dataset.split=stratified: needs classes, but this is a regression; use random or ordered")
     counts = np.bincount(table.target, minlength=table.classes)  # (classes,)
     of_test = _shares(counts, test)
     of_valid = _shares(counts - of_test, valid)
     _refuse_missing_class(table, counts, test=of_test, valid=of_valid)
     target = table.target[shuffled]  # (rows,)
-    place = np.empty_like(shuffled)  # (rows,): which one of its class a row is
+    position = np.empty_like(shuffled)  # (rows,): of a row among those of its class
     for number in range(table.classes):
-        place[target == number] = np.arange(counts[number])
-    in_test = place < of_test[target]
-    in_valid = ~in_test & (place < (of_test + of_valid)[target])
+        position[target == number] = np.arange(counts[number])
+    in_test = position < of_test[target]
+    in_valid = ~in_test & (position < (of_test + of_valid)[target])
     return Parts(shuffled[~in_test & ~in_valid], shuffled[in_valid], shuffled[in_test])
 
 
 def _shares(counts: npt.NDArray[np.int64], taken: int) -> npt.NDArray[np.int64]:
-    """How many of each class, (classes,), make up taken: in proportion, what is left over to the largest remainders."""
+    """The rows of each class, (classes,), out of `taken`: in proportion, by the largest remainder method."""
     shares, remainders = np.divmod(counts * taken, counts.sum())
     first = np.argsort(-remainders, kind="stable")  # equal remainders: the lower class number
     shares[first[: taken - shares.sum()]] += 1
@@ -111,7 +112,7 @@ def _shares(counts: npt.NDArray[np.int64], taken: int) -> npt.NDArray[np.int64]:
 def _refuse_missing_class(
     table: Table, counts: npt.NDArray[np.int64], *, test: npt.NDArray[np.int64], valid: npt.NDArray[np.int64]
 ) -> None:
-    """Refuse parts that are not empty and yet lack a class: figures for it would mean nothing."""
+    """InputError for a part that is not empty and lacks a class: its metrics for that class would mean nothing."""
     problems = []
     parts = {"in dataset.test_size": test, "in dataset.valid_size": valid, "for training": counts - test - valid}
     for where, shares in parts.items():

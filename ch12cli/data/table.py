@@ -1,4 +1,4 @@
-"""A data set in memory: rows of numbers, and for each row a class or a value to learn."""
+"""A data set in memory: rows of numbers, each with a class or a value to learn."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,21 +14,21 @@ from ch12cli.errors import InputError
 
 Missing = Literal["mean", "median"]
 Floats = npt.NDArray[np.floating[Any]]
-Rows = npt.NDArray[np.int64]  # row numbers, counted from 0
+RowIndices = npt.NDArray[np.int64]  # (rows,), counted from 0
 
-FLOAT_TYPES = (np.dtype(np.float32), np.dtype(np.float64))  # what networks are trained in
+FLOAT_TYPES = (np.dtype(np.float32), np.dtype(np.float64))  # the precisions of networks
 
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """A checked data set whose arrays cannot be written to.
+    """A checked data set. Its arrays are read-only copies.
 
-    features: (rows, features), float32 or float64. target: (rows,), class numbers from 0 (kept as int64) where
-    class_names is given, else the values of a regression, float32 or float64. source: where the data are from, a line.
-    unit: of all features, if they have one. missing: what the training part puts in the place of NaN among the
-    features; None: there must be none. columns: of the file that the features come from. shape: of a row whose
-    features are a picture, (channels, height, width). notes: what a person should know of the reading, a line each.
-    InputError lists what is wrong; rows are counted from 0.
+    features: (rows, features), float32 or float64. target: (rows,): with class_names the class numbers from 0, stored
+    as int64; else the values of a regression, float32 or float64. source: one line that says where the data come from.
+    unit: common to all features, if there is one. missing: NaN among the features is replaced by this statistic of the
+    training part; None: NaN is refused. columns: of the file that the features come from. shape: of a row that is an
+    image, (channels, height, width). notes: remarks for the user, a line each.
+    InputError with everything that is wrong; rows are counted from 0.
     """
 
     features: Floats
@@ -48,7 +48,7 @@ class Table:
         target = _as_array(self.target, "target", name=self.source)
         names = tuple(self.feature_names)
         classes = None if self.class_names is None else tuple(self.class_names)
-        problems = (  # each step relies on the one before
+        problems = (  # each check relies on the one before
             _shape_problems(features, target)
             or _type_problems(features, target, classes) + _name_problems(features, names, classes)
             or _value_problems(features, target, names, classes, missing=self.missing)
@@ -62,17 +62,17 @@ class Table:
 
     @property
     def rows(self) -> int:
-        """How many examples there are."""
+        """The number of rows."""
         return len(self.target)
 
     @property
     def classes(self) -> int:
-        """How many classes there are; 0 for a regression."""
+        """The number of classes; 0 for a regression."""
         return len(self.class_names or ())
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of features and target with their shapes and types, in hexadecimal; the names do not count."""
+        """SHA-256 of features and target with their shapes and types, in hexadecimal; names do not matter."""
         total = sha256()
         for array in (self.features, self.target):
             little = array.astype(array.dtype.newbyteorder("<"), copy=False)  # the same on every machine
@@ -82,16 +82,17 @@ class Table:
 
 
 def as_table(value: object, name: str) -> Table:
-    """The Table that value is or describes: a Table, or a pair (features, target) of arrays or nested lists.
+    """A Table from a Table, or from a pair (features, target) of arrays or nested lists.
 
-    In a pair, whole numbers, booleans or strings as target are classes, numbered in sorted order; floats are the values
-    of a regression. name: what gave the value, for messages and as the table's source.
+    In a pair, a target of integers, booleans or strings holds classes, numbered in sorted order; one of floats holds
+    the values of a regression. name: of the function that returned the value, for messages and as the table's source.
+    InputError for anything else.
     """
     if isinstance(value, Table):
         return value
     if not isinstance(value, tuple | list) or len(value) != 2:
         what = f"{type(value).__name__} of {len(value)}" if isinstance(value, tuple | list) else type(value).__name__
-        raise InputError(f"{name}: gave a {what}; must give a ch12cli.data.Table or a pair (features, target)")
+        raise InputError(f"{name}: returned a {what}; must return a ch12cli.data.Table or a pair (features, target)")
     features = _given_features(_as_array(value[0], "features", name=name), name)
     target, class_names = _given_target(_as_array(value[1], "target", name=name), name)
     columns = features.shape[1] if features.ndim == 2 else 0
@@ -106,7 +107,7 @@ def as_table(value: object, name: str) -> Table:
 
 
 def _frozen(array: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    """A copy of array that cannot be written to, row after row in memory."""
+    """A read-only copy in C order and native byte order."""
     copy = np.array(array, dtype=dtype.newbyteorder("="), order="C")
     copy.setflags(write=False)
     return copy
@@ -118,7 +119,7 @@ def _shape_problems(features: npt.NDArray[Any], target: npt.NDArray[Any]) -> lis
         hint = "; for a single feature use features.reshape(-1, 1)" if features.ndim == 1 else ""
         problems.append(f"features have shape {features.shape}; must be (rows, features){hint}")
     elif 0 in features.shape:
-        problems.append(f"features have shape {features.shape}; there must be a row and a feature at least")
+        problems.append(f"features have shape {features.shape}; there must be at least a row and a feature")
     if target.ndim != 1:
         hint = "; use target.reshape(-1)" if target.ndim > 1 and target.size == len(target) else ""
         problems.append(f"target has shape {target.shape}; must be (rows,), one for each row{hint}")
@@ -132,7 +133,7 @@ def _type_problems(features: npt.NDArray[Any], target: npt.NDArray[Any], classes
     if features.dtype.newbyteorder("=") not in FLOAT_TYPES:
         problems.append(f"features are {features.dtype}; must be float32 or float64")
     if classes is not None and target.dtype.kind not in "iu":
-        problems.append(f"target is {target.dtype}; with class_names it must be whole numbers, the classes from 0")
+        problems.append(f"target is {target.dtype}; with class_names it must be integers, the classes from 0")
     if classes is None and target.dtype.newbyteorder("=") not in FLOAT_TYPES:
         hint = "; for classes give class_names" if target.dtype.kind in "iu" else ""
         problems.append(f"target is {target.dtype}; without class_names it must be float32 or float64{hint}")
@@ -144,7 +145,7 @@ def _name_problems(features: npt.NDArray[Any], names: tuple[str, ...], classes: 
     if len(names) != features.shape[1]:
         problems.append(f"{len(names)} feature_names for {features.shape[1]} features; must be one for each")
     if classes is not None and len(classes) < 2:
-        problems.append(f"class_names {list(classes)}; there must be two classes at least")
+        problems.append(f"class_names {list(classes)}; there must be at least two classes")
     for what, listed in (("feature_names", names), ("class_names", classes or ())):
         if not _all_text(listed):
             problems.append(f"{what} {list(listed)}; must all be strings")
@@ -162,7 +163,7 @@ def _value_problems(
     *,
     missing: Missing | None,
 ) -> list[str]:
-    """What is wrong with the numbers themselves: for features and target the first bad row, and how many values."""
+    """The first bad value of features and of target, and how many there are."""
     problems = []
     bad = np.argwhere(np.isinf(features) if missing else ~np.isfinite(features))  # (bad values, 2)
     if len(bad):
@@ -187,25 +188,23 @@ def _as_array(value: object, what: str, *, name: str) -> npt.NDArray[Any]:
         return np.asarray(value)
     except (ValueError, TypeError, RuntimeError) as error:  # ragged lists; a tensor on a GPU or with a gradient
         raise InputError(
-            f"{name}: {what} cannot be made an array ({error}); give an array or lists of one length"
+            f"{name}: {what} cannot be converted to an array ({error}); give an array or lists of one length"
         ) from None
 
 
 def _given_features(features: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
-    """features as float32 or float64, the latter for every type of number but float32."""
+    """features as float32 if they are, else as float64."""
     if features.dtype.kind not in "biuf":
         raise InputError(f"{name}: features are {features.dtype}; must be numbers, without text or None")
     return features if features.dtype.newbyteorder("=") in FLOAT_TYPES else features.astype(np.float64)
 
 
 def _given_target(target: npt.NDArray[Any], name: str) -> tuple[npt.NDArray[Any], tuple[str, ...] | None]:
-    """Values and None for floats, class numbers and class names for whole numbers, booleans and strings."""
+    """(target, class names): floats are values without names; integers, booleans and strings become class numbers."""
     if target.dtype.kind == "f":
         return target if target.dtype.newbyteorder("=") in FLOAT_TYPES else target.astype(np.float64), None
     if target.dtype.kind not in "biuUT" and not _all_text(target.ravel().tolist()):
-        raise InputError(
-            f"{name}: target is {target.dtype}; must be whole numbers or strings (classes), or floats (values)"
-        )
+        raise InputError(f"{name}: target is {target.dtype}; must be integers or strings (classes), or floats (values)")
     labels, numbers = np.unique(target, return_inverse=True)
     if target.dtype.kind in "iu" and len(labels) == target.size > 2:
         raise InputError(f"{name}: target has a class of its own for each row; for a regression give floats")

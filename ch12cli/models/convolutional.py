@@ -1,4 +1,4 @@
-"""A small convolutional network for pictures."""
+"""A small convolutional network for images."""
 
 from collections.abc import Callable, Sequence
 
@@ -22,17 +22,17 @@ def cnn(
 ) -> nn.Sequential:
     """Convolutions and a linear layer, (rows, channels * height * width) -> (rows, outputs).
 
-    shape: of a picture, (channels, height, width). depth: convolutions, each with its activation and a pooling that
+    shape: of an image, (channels, height, width). depth: convolutions, each with its activation and a pooling that
     halves height and width; the first gives `channels` channels, each further one twice as many as the one before.
-    activation: makes the activation. InputError for rows that are no pictures, or pictures too small to be halved.
+    activation: makes the activation. InputError for rows that are not images, or images too small to be halved.
     """
     if shape is None:
-        raise InputError("model=cnn: needs pictures, and the rows of the data set are none; use model=mlp")
+        raise InputError("model=cnn: needs images, and the rows of the data set are none; use model=mlp")
     inputs, height, width = shape
     if min(height, width) >> depth == 0:
         raise InputError(
-            f"model.depth={depth}: each level halves the picture, and {height} x {width} can be halved "
-            f"{min(height, width).bit_length() - 1} times at most; use fewer levels, or larger pictures"
+            f"model.depth={depth}: each level halves the image, and {height} x {width} can be halved "
+            f"{min(height, width).bit_length() - 1} times at most; use fewer levels, or larger images"
         )
     layers: list[nn.Module] = [nn.Unflatten(1, (inputs, height, width))]
     for level in range(depth):

@@ -26,7 +26,7 @@ from ch12cli.training.update import Optimizer
 
 
 class Ends(Protocol):
-    """What a network must know of what it learns: how much goes in and comes out, the shape of a row that is a picture,
+    """What a network must know of what it learns: how much goes in and comes out, the shape of a row that is an image,
     and the output's activation."""
 
     @property

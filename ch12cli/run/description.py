@@ -33,7 +33,7 @@ def describe_data(task: Task, chosen: Mapping[str, str | None]) -> str:
     target = f"{task.classes} classes" if task.classes else f"values of {data.table.target_name}"
     name = chosen.get("dataset") or data.table.source
     name += f" {data.table.source}" if data.table.columns else ""  # read from a file, which is the source
-    each = counted(task.inputs, "feature") if task.shape is None else f"pictures of {by(task.shape)}"
+    each = counted(task.inputs, "feature") if task.shape is None else f"images of {by(task.shape)}"
     return f"{name}: {rows} rows; {each}, {target}"
 
 
@@ -63,10 +63,10 @@ def sizes_of(module: nn.Module, layers: Sequence[nn.Linear | nn.Conv2d]) -> list
     if not layers:
         return []
     first = layers[0]
-    pictures = [layer.unflattened_size for layer in module.modules() if isinstance(layer, nn.Unflatten)]
+    images = [layer.unflattened_size for layer in module.modules() if isinstance(layer, nn.Unflatten)]
     inputs = first.in_features if isinstance(first, nn.Linear) else first.in_channels
     return [
-        by(pictures[0]) if pictures else str(inputs),
+        by(images[0]) if images else str(inputs),
         *(str(layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels) for layer in layers),
     ]
 

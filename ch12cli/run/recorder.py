@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ch12cli.data.columns import as_plain
+from ch12cli.data.columns import columns_as_plain
 from ch12cli.files.metrics_csv import to_csv
 from ch12cli.files.result_json import Result
 from ch12cli.run.sessions import environment_of
@@ -130,7 +130,7 @@ def data_state(task: Task) -> dict[str, Any]:
     return {
         "feature_names": list(table.feature_names),
         "feature_type": str(table.features.dtype),
-        "encoding": None if table.columns is None else as_plain(table.columns),
+        "encoding": None if table.columns is None else columns_as_plain(table.columns),
         "shape": None if table.shape is None else list(table.shape),
         "class_names": None if table.class_names is None else list(table.class_names),
         "target_name": table.target_name,

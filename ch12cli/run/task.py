@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from ch12cli.config import combinations
 from ch12cli.config.hydra_internals import SPLIT_DEFAULTS
 from ch12cli.config.targets import build, call
-from ch12cli.data.prepared import Part as DataPart
-from ch12cli.data.prepared import Prepared, prepare
+from ch12cli.data.prepared import DataPart, Prepared, prepare
 from ch12cli.data.table import as_table
 from ch12cli.errors import InputError
 from ch12cli.training.batches import Part

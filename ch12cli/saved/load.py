@@ -16,8 +16,8 @@ from ch12cli.config.check import check
 from ch12cli.config.recorded import with_later_keys
 from ch12cli.config.rules import LARGEST, is_whole
 from ch12cli.config.trusted_targets import require_kind, target_problems
-from ch12cli.data.columns import from_plain as columns_from_plain
-from ch12cli.data.scaling import from_plain
+from ch12cli.data.columns import columns_from_plain
+from ch12cli.data.scaling import scaling_from_plain
 from ch12cli.errors import InputError, Problem
 from ch12cli.files.atomic import machine_errors
 from ch12cli.files.run_directory import BEST, CHECKPOINTS, HYDRA, METRICS, MODEL, RESULT
@@ -115,7 +115,7 @@ def require_parts(state: Mapping[str, Any], names: tuple[str, ...], folder: Path
         raise InputError(f"{folder}: its checkpoint is not such as ch12 makes them ({error})") from error
     if wrong:
         raise InputError(f"{folder}: its checkpoint is not such as ch12 makes them: look at its {', '.join(wrong)}")
-    scaling = from_plain(state["scaling"], str(folder))
+    scaling = scaling_from_plain(state["scaling"], str(folder))
     if len(scaling.mean) != len(state["feature_names"]):
         raise InputError(f"{folder}: its checkpoint has another number of features than of means")
     columns_from_plain(state["encoding"], state["feature_names"], str(folder))
@@ -161,7 +161,7 @@ def is_network(value: Any) -> bool:
 
 
 def is_shape(value: Any, *, values: int) -> bool:
-    """Whether it is the shape of a picture of so many values, or None."""
+    """Whether it is the shape of an image of so many values, or None."""
     return value is None or (
         isinstance(value, list)
         and len(value) == 3

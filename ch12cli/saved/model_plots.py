@@ -47,7 +47,7 @@ def boundary(directory: Path, *, title: str, features: str | None, best: bool, t
         if not job.task.classes:
             raise InputError(f"{directory}: has no classes, so no boundary between them; try --kind line")
         if table.shape is not None:
-            raise InputError(f"{directory}: its rows are plots, of which no two pixels tell much; try --kind confusion")
+            raise InputError(f"{directory}: its rows are images, of which two pixels show little; try --kind confusion")
         if len(table.feature_names) < 2:
             raise InputError(f"{directory}: its data have a single feature; a boundary needs a plane of two")
         chosen = choose(job, features, count=2)

@@ -17,7 +17,7 @@ from ch12cli.training.network import Network
 @dataclass(frozen=True)
 class SavedEnds:
     """What goes into a network and comes out of it. classes: their names, None for values; output: its activation;
-    shape: of a row that is a picture, (channels, height, width)."""
+    shape: of a row that is an image, (channels, height, width)."""
 
     inputs: int
     shape: tuple[int, ...] | None

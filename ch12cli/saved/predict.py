@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ch12cli.config.combinations import PICTURES
+from ch12cli.config.combinations import IMAGE_FOLDER
 from ch12cli.config.targets import call
-from ch12cli.data.columns import from_plain
-from ch12cli.data.pictures import new_pictures
-from ch12cli.data.rows_file import NamedRows, read_rows
-from ch12cli.data.scaling import from_plain as scaling_from_plain
+from ch12cli.data.columns import columns_from_plain
+from ch12cli.data.images import read_new_images
+from ch12cli.data.new_rows import NewRows, read_rows
+from ch12cli.data.scaling import scaling_from_plain
 from ch12cli.data.text_file import Layout
 from ch12cli.errors import InputError
 from ch12cli.run.torch_settings import torch_settings
@@ -31,7 +31,7 @@ class Predictions:
     """What is said of each row. values: (rows,), the value, or the number of the class; class_names: None for values;
     probabilities: (rows, classes), or None."""
 
-    rows: NamedRows
+    rows: NewRows
     target: str
     values: Values
     class_names: tuple[str, ...] | None
@@ -42,7 +42,7 @@ class Predictions:
 def predict(
     directory: Path, content: bytes | None, *, source: str, best: bool = False, trust: bool = False
 ) -> Predictions:
-    """What a saved run's network says of pictures, or of a CSV file's rows, whose columns are found by their names.
+    """What a saved run's network says of images, or of a CSV file's rows, whose columns are found by their names.
 
     The data set is not read; the scaling is the one that training settled. source: the file's name, for messages, or
     a folder (without content).
@@ -70,17 +70,17 @@ def predict(
     return Predictions(rows, saved.state["target_name"], values, classes, shares, [*passed_over, *messages])
 
 
-def new_rows(saved: Saved, content: bytes | None, *, source: str) -> NamedRows:
-    """What is asked about: pictures of a run that was trained on such, else the rows of a CSV file."""
-    if saved.settings["dataset"]["_target_"] == PICTURES:
+def new_rows(saved: Saved, content: bytes | None, *, source: str) -> NewRows:
+    """What is asked about: images of a run that was trained on such, else the rows of a CSV file."""
+    if saved.settings["dataset"]["_target_"] == IMAGE_FOLDER:
         shape = saved.state["shape"]
         if shape is None or shape[0] not in (1, 3):
-            raise InputError(f"{saved.directory}: its checkpoint does not say how large its pictures are")
-        return new_pictures(content, tuple(shape), source=source)
+            raise InputError(f"{saved.directory}: its checkpoint does not say how large its images are")
+        return read_new_images(content, tuple(shape), source=source)
     if content is None:
         raise InputError(f"{source}: is a directory; give a CSV file")
-    columns = from_plain(saved.state["encoding"], saved.state["feature_names"], str(saved.directory))
-    return read_rows(content, columns, source=source, layout=layout_of(saved.settings), gaps=has_fill(saved))
+    columns = columns_from_plain(saved.state["encoding"], saved.state["feature_names"], str(saved.directory))
+    return read_rows(content, columns, source=source, layout=layout_of(saved.settings), allow_missing=has_fill(saved))
 
 
 def layout_of(settings: Mapping[str, Any]) -> Layout:
@@ -94,19 +94,19 @@ def has_fill(saved: Saved) -> bool:
     return saved.state["scaling"].get("fill") is not None
 
 
-def scaled(saved: Saved, rows: NamedRows) -> NDArray[Any]:
+def scaled(saved: Saved, rows: NewRows) -> NDArray[Any]:
     """The features as in training: in its data set's type, and scaled by what its training part settled."""
     with np.errstate(over="ignore", invalid="ignore"):  # looked for afterwards, where the row is known
         features = rows.features.astype(saved.state["feature_type"])
         return np.ascontiguousarray(scaling_from_plain(saved.state["scaling"], str(saved.directory)).apply(features))
 
 
-def require_finite(finite: torch.Tensor, rows: NamedRows, names: list[str] | None, *, why: str) -> None:
+def require_finite(finite: torch.Tensor, rows: NewRows, names: list[str] | None, *, why: str) -> None:
     """InputError that names the first value, or row, that is not finite. finite: (rows, columns)."""
     wrong = (~finite).nonzero()
     if len(wrong):
         row, column = wrong[0].tolist()
-        where = rows.place(row)
+        where = rows.location(row)
         where += f", column {names[column]}: {rows.features[row, column]:g}" if names else ":"
         more = f" ({len(wrong)} such values)" if len(wrong) > 1 else ""
         raise InputError(f"{where} {why}{more}")

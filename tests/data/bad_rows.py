@@ -85,7 +85,7 @@ CELLS = [
     cell("a formula", "=B2", "'=B2' is not a number"),
     cell("an empty cell", "", "is empty", "needs a value"),
     cell("a blank cell", "  ", "is empty"),
-    cell("nan", "nan", "nan is no number", "needs a value"),
+    cell("nan", "nan", "nan is not a number", "needs a value"),
     cell("NaN", "NaN", "needs a value"),
     cell("NA", "NA", "needs a value"),
     cell("N/A", "N/A", "needs a value"),

@@ -26,9 +26,9 @@ OTHERWISE = {
     "a name with a blank": ("has no column sepal_length; did you mean sepal length?",),
     "a name in capitals": ("has no column sepal_width; did you mean SEPAL_WIDTH?",),
     "a name misspelt": ("did you mean pedal_width?",),
-    "semicolons": ("parted by semicolons", "add dataset.separator=semicolon"),
-    "tabs": ("parted by tabs", "add dataset.separator=tab"),
-    "bars": ("parted by bars", "add dataset.separator=bar"),
+    "semicolons": ("separated by semicolons", "add dataset.separator=semicolon"),
+    "tabs": ("separated by tabs", "add dataset.separator=tab"),
+    "bars": ("separated by bars", "add dataset.separator=bar"),
     "JSON": ("has a single column",),
     "a page": ("has a single column",),
     "many at once": ("line 4, column petal_width", "line 4, column sepal_length", "dataset.missing=drop", "and 2 more"),
@@ -51,7 +51,7 @@ def problems_of(text: str | bytes, **options: object) -> list[str]:
     return caught.value.messages
 
 
-def test_the_shipped_flowers_are_the_same_as_a_table_of_ones_own() -> None:
+def test_the_iris_file_read_as_a_users_table_equals_the_iris_data_set() -> None:
     own = csv_file(str(Path(__file__).parents[2] / "ch12cli" / "data" / "iris.csv"))
     shipped = iris()
     np.testing.assert_array_equal(own.features, shipped.features)
@@ -64,23 +64,23 @@ def test_the_shipped_flowers_are_the_same_as_a_table_of_ones_own() -> None:
     assert own.digest == shipped.digest
 
 
-def test_categories_are_one_hot_and_numbers_stay() -> None:
+def test_categories_become_one_hot_and_numbers_stay_as_they_are() -> None:
     read = table("colour,size,y\nred,1,0.5\nblue,2,0.25\nred,3,1e1\n")
     assert read.feature_names == ("colour=blue", "colour=red", "size")
     assert read.features.tolist() == [[0, 1, 1], [1, 0, 2], [0, 1, 3]]
     assert (read.class_names, read.target.tolist()) == (None, [0.5, 0.25, 10.0])
 
 
-def test_rows_without_a_value_are_refused_with_their_place_unless_told_what_to_do() -> None:
+def test_missing_values_are_refused_with_line_and_column() -> None:
     assert problems_of(GRADES, exclude=["id", "name"]) == [
-        "table.csv, line 3, column size: NA is no number; every row needs a value; "
+        "table.csv, line 3, column size: NA is not a number; every row needs a value; "
         "or add dataset.missing=drop, mean or median",
         "table.csv, line 4, column colour: is empty; every row needs a value",
         "table.csv, line 5, column grade: is empty; every row needs a value",
     ]
 
 
-def test_rows_without_a_value_may_be_left_out() -> None:
+def test_missing_drop_leaves_out_rows_with_missing_values() -> None:
     read = table(GRADES, exclude=["id", "name"], missing="drop")
     assert read.features.tolist() == [[2.5, 0, 1], [2, 1, 0], [4, 0, 1]]
     assert read.feature_names == ("size", "colour=green", "colour=red")
@@ -88,7 +88,7 @@ def test_rows_without_a_value_may_be_left_out() -> None:
 
 
 @pytest.mark.parametrize(("missing", "stands"), [("mean", (2.5 + 3) / 2), ("median", 2.75)])
-def test_the_training_part_alone_settles_what_stands_for_a_missing_value(missing: str, stands: float) -> None:
+def test_missing_values_are_filled_from_the_training_part_alone(missing: str, stands: float) -> None:
     text = "size,colour,y\n2.5,red,1\n3,,2\n,blue,3\n100,red,4\n"
     read = table(text, missing=missing, target_type="values")
     np.testing.assert_array_equal(read.features, [[2.5, 0, 1], [3, 0, 0], [np.nan, 1, 0], [100, 0, 1]])
@@ -97,14 +97,14 @@ def test_the_training_part_alone_settles_what_stands_for_a_missing_value(missing
     assert ready.scaling.fill == (stands, 0.0, 0.5)
 
 
-def test_with_a_filled_gap_the_scaling_is_that_of_the_filled_training_part() -> None:
+def test_scaling_is_fitted_after_missing_values_are_filled() -> None:
     read = table("a,b,y\n1,5,0\n,7,1\n4,9,0\n", missing="mean", target_type="classes")
     ready = prepare(read, split="ordered", scaling="standard")
     by_hand = np.array([[1, 5], [2.5, 7], [4, 9]])
     np.testing.assert_allclose(ready.train.x, (by_hand - by_hand.mean(0)) / by_hand.std(0), rtol=1e-12)
 
 
-def test_a_row_without_a_target_is_left_out_where_others_are_filled() -> None:
+def test_a_row_without_a_target_is_dropped_when_missing_values_are_filled() -> None:
     read = table(GRADES, exclude=["id", "name"], missing="mean")
     assert read.rows == 5
     assert read.notes == ("table.csv: 1 of 6 rows left out, which have no grade",)
@@ -123,7 +123,7 @@ def test_a_row_without_a_target_is_left_out_where_others_are_filled() -> None:
         (["2.5", "1", "2.5"], "classes", ("1", "2.5")),
     ],
 )
-def test_what_the_target_holds(cells: list[str], kind: str, classes: tuple[str, ...] | None) -> None:
+def test_a_target_holds_classes_or_values(cells: list[str], kind: str, classes: tuple[str, ...] | None) -> None:
     rows = "".join(f"{number},{cell}\n" for number, cell in enumerate(cells))
     assert table(f"x,y\n{rows}", target_type=kind).class_names == classes
 
@@ -147,7 +147,7 @@ def test_columns_are_chosen_by_name_or_kind(options: dict[str, object], features
     assert table(text, **options).feature_names == features
 
 
-def test_files_of_other_layouts_give_the_same_table() -> None:
+def test_files_with_other_layouts_give_the_same_table() -> None:
     rows = [["1.5", "x", "0"], ["2.5", "y", "1"], ["3.5", "x", "1"]]
     wanted = table("\n".join(",".join(row) for row in [["a", "c", "t"], *rows]))
     for word, sign in {"semicolon": ";", "tab": "\t", "bar": "|", "space": "   "}.items():
@@ -166,7 +166,7 @@ def test_files_of_other_layouts_give_the_same_table() -> None:
          "if it holds classes, add dataset.target_type=classes"]),
         ("a,y\n1,p\nx,q\n3,p\n", {}, ["table.csv, line 3, column a: 'x' is not a number; "
          "if the column holds categories, add dataset.categories=[a]"]),
-        ("a,y\n1,p\n2,p\n", {}, ["table.csv, column y: is p in every row; must have two classes at least"]),
+        ("a,y\n1,p\n2,p\n", {}, ["table.csv, column y: is p in every row; must have at least two classes"]),
         ("a,y\n1,p\n2,q\n", {}, ["table.csv, column y: has a class of its own in each row; "
          "choose another dataset.target"]),
         ("a,y\n1,1\n2,2\n", {"target_type": "classes"}, ["table.csv, column y: has a class of its own in each row; "
@@ -188,7 +188,7 @@ def test_files_of_other_layouts_give_the_same_table() -> None:
          "did you mean drop?"]),
     ],
 )  # fmt: skip
-def test_what_cannot_be_learnt_is_refused_with_what_to_do(
+def test_a_table_that_cannot_be_learned_is_refused_with_a_hint(
     text: str, options: dict[str, object], problems: list[str]
 ) -> None:
     assert problems_of(text, **options) == problems
@@ -205,7 +205,50 @@ def test_a_bad_file_is_refused_with_its_name_line_and_column(bad: Bad) -> None:
     assert len(problems) <= 5
 
 
-def test_a_file_that_is_not_there_is_named_with_its_key_and_its_neighbour() -> None:
+def test_a_missing_file_is_refused_with_its_key_and_a_similar_name() -> None:
     Path("flowers.csv").touch()
     with pytest.raises(InputError, match=r"dataset.file=flower.csv: there is no such file; is it flowers.csv"):
         csv_file("flower.csv")
+
+
+PLANTS = "length;width;kind\n" + "".join(f"{n % 7},{n % 3};{n % 5},5;{'ab'[n % 2]}\n" for n in range(30))
+
+
+def test_numbers_with_commas_are_not_taken_for_categories() -> None:
+    with pytest.raises(InputError) as refused:
+        table(PLANTS, separator="semicolon")
+    assert len(refused.value.messages) == 2
+    assert ", column length: its numbers have commas, such as 0,0; write points" in refused.value.messages[0]
+    assert refused.value.messages[0].endswith("or add dataset.categories=[length] if they are not numbers")
+    chosen = table(PLANTS, separator="semicolon", categories=["length", "width"])
+    assert chosen.features.shape == (30, 21 + 5)
+    assert table(PLANTS.replace(",", "."), separator="semicolon").features.shape == (30, 2)
+
+
+def test_a_target_of_numbers_with_commas_is_not_taken_for_classes() -> None:
+    text = "x;y\n" + "".join(f"{n};1,{n % 4}\n" for n in range(30))
+    with pytest.raises(InputError, match=r"column y: its numbers have commas.*add dataset.target_type=classes"):
+        table(text, separator="semicolon")
+    chosen = table(text, separator="semicolon", target_type="classes")
+    assert chosen.class_names == ("1,0", "1,1", "1,2", "1,3")
+
+
+@pytest.mark.parametrize("text", ["a,b", "5,1 cm", "1,2;x"])
+def test_texts_with_commas_stay_categories(text: str) -> None:
+    rows = "".join(f"{text if n % 2 else 'other'}|{n % 3}\n" for n in range(12))
+    chosen = table("a|y\n" + rows, separator="bar")
+    assert chosen.feature_names == (f"a={text}", "a=other")
+
+
+def test_a_column_without_a_name_is_refused() -> None:
+    for header, place, why in ((",x,y", 1, "give it one"), ("x,y,", 3, "the lines seem to end in a separator")):
+        with pytest.raises(InputError, match=f"line 1: column {place} has no name; {why}"):
+            table(f"{header}\n" + "1,2,0\n3,4,1\n" * 4)
+
+
+def test_a_header_that_may_be_a_row_gives_a_note() -> None:
+    rows = "5.1,3.5,setosa\n4.9,3.0,setosa\n6.3,2.5,virginica\n" * 4
+    (note,) = table(rows).notes
+    assert "its first line is taken for the names of the columns, with 5.1, 3.5 among them" in note
+    assert table(rows, header=False).notes == ()
+    assert table("a,b,kind\n" + rows).notes == ()

@@ -21,13 +21,13 @@ def test_each_species_has_fifty_flowers_with_the_means_of_fishers_paper(species)
     np.testing.assert_allclose(chosen.mean(axis=0), FISHER_MEANS[species], rtol=0, atol=1e-12)
 
 
-def test_the_two_flowers_that_uci_has_wrong_are_as_in_the_paper():
+def test_the_two_flowers_that_differ_in_uci_are_as_in_the_paper():
     flowers = iris()
     assert flowers.features[34].tolist() == [4.9, 3.1, 1.5, 0.2]
     assert flowers.features[37].tolist() == [4.9, 3.6, 1.4, 0.1]
 
 
-def test_the_flowers_are_named_and_in_double_precision():
+def test_the_flowers_have_names_and_float64_features():
     flowers = iris()
     assert flowers.features.dtype == np.float64
     assert flowers.feature_names == ("sepal_length", "sepal_width", "petal_length", "petal_width")

@@ -27,7 +27,7 @@ def test_the_chapters_flowers_are_split_and_scaled_as_in_the_chapter():
 
 
 @pytest.mark.parametrize("scaling", ["standard", "global"])
-def test_what_is_not_for_training_has_no_say_in_the_scaling(scaling):
+def test_only_the_training_part_determines_the_scaling(scaling):
     def ready(far):
         x = np.array([[0.0, 1.0], [2.0, 5.0], [4.0, 3.0], [far, far], [far, far]])
         made = Table(x, x[:, 0], feature_names=("a", "b"), target_name="y", source="made")
@@ -38,7 +38,7 @@ def test_what_is_not_for_training_has_no_say_in_the_scaling(scaling):
     assert not np.array_equal(ready(1e6).valid.x, ready(-3.0).valid.x)
 
 
-def test_parts_are_in_the_tables_type_and_know_their_rows():
+def test_parts_have_the_dtype_of_the_table_and_know_their_rows():
     points = toy_regression()
     ready = prepare(points, test_size=2, valid_size=3, split="random", scaling="standard")
     for part, rows in ((ready.train, 5), (ready.valid, 3), (ready.test, 2)):
@@ -47,7 +47,7 @@ def test_parts_are_in_the_tables_type_and_know_their_rows():
         assert np.array_equal(part.y, points.target[part.rows])
 
 
-def test_parts_may_be_written_to_without_touching_the_table():
+def test_writing_to_a_part_does_not_change_the_table():
     flowers = iris()
     digest = flowers.digest
     ready = prepare(flowers, scaling="none")
@@ -64,7 +64,7 @@ def test_all_wrong_arguments_are_reported_together():
     assert keys == [f"dataset.{key}" for key in ("test_size", "valid_size", "split", "split_seed", "scaling")]
 
 
-def test_the_dataset_files_are_those_that_ship():
+def test_the_dataset_files_are_those_that_ch12_ships():
     names = ["csv", "image_folder", "iris", "toy_regression", "two_class"]
     assert sorted(file.stem for file in CONF.glob("*.yaml")) == names
 
@@ -78,7 +78,7 @@ def test_the_dataset_files_are_those_that_ship():
         ("image_folder", image_folder, (120, 40, 40)),
     ],
 )
-def test_each_dataset_file_begins_with_a_sentence_and_prepares_with_what_it_says(name, made, sizes):
+def test_each_dataset_file_begins_with_a_sentence_and_its_values_prepare_the_data(name, made, sizes):
     text = (CONF / f"{name}.yaml").read_text(encoding="utf-8")
     assert text.startswith("# ")
     settings = yaml.safe_load(text)

@@ -82,7 +82,7 @@ def by_scikit_learn(words: list[str], seed: int) -> float:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", REAL)
-def test_a_real_table_is_learnt_as_well_as_by_scikit_learn(name: str, tmp_path: Path) -> None:
+def test_a_real_table_is_learned_as_well_as_by_scikit_learn(name: str, tmp_path: Path) -> None:
     words = words_for(REAL[name])
     parted = [f"dataset.split_seed=range({SPLITS})", f"seed=range({SEEDS})", f"hydra.sweep.dir={tmp_path / 'sweep'}"]
     assert main(["train", "-q", "-m", *words, *parted]) == 0
@@ -99,7 +99,7 @@ def test_a_real_table_is_learnt_as_well_as_by_scikit_learn(name: str, tmp_path: 
 
 
 @pytest.mark.parametrize("name", REAL)
-def test_a_real_table_has_the_features_that_pandas_makes_of_it(name: str) -> None:
+def test_a_real_table_has_the_features_of_pandas_get_dummies(name: str) -> None:
     real = REAL[name]
     with hydra_session():
         settings = Composer().compose(words_for(real), []).settings

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ch12cli.data import Table, iris, toy_regression, two_class
-from ch12cli.data.split import split
+from ch12cli.data.split import split_rows
 from ch12cli.errors import InputError
 
 
@@ -22,7 +22,7 @@ def counts_of(table, parts):
 
 @pytest.mark.parametrize("test_size", [50, 1 / 3])
 def test_a_random_third_of_the_flowers_is_the_chapters_split(test_size):
-    parts = split(iris(), test_size=test_size, valid_size=0, split="random", split_seed=1)
+    parts = split_rows(iris(), test_size=test_size, valid_size=0, split="random", split_seed=1)
     shuffled = np.random.RandomState(1).permutation(150)
     assert parts.test.tolist() == shuffled[:50].tolist()
     assert parts.train.tolist() == shuffled[50:].tolist()
@@ -30,7 +30,7 @@ def test_a_random_third_of_the_flowers_is_the_chapters_split(test_size):
 
 
 def test_a_random_split_takes_validation_rows_after_the_test_rows():
-    parts = split(iris(), test_size=30, valid_size=20, split="random", split_seed=7)
+    parts = split_rows(iris(), test_size=30, valid_size=20, split="random", split_seed=7)
     shuffled = np.random.RandomState(7).permutation(150).tolist()
     assert parts.test.tolist() == shuffled[:30]
     assert parts.valid.tolist() == shuffled[30:50]
@@ -38,14 +38,14 @@ def test_a_random_split_takes_validation_rows_after_the_test_rows():
 
 
 def test_the_xor_halves_are_the_chapters_in_order():
-    parts = split(two_class(), test_size=0.0, valid_size=0.5, split="ordered")
+    parts = split_rows(two_class(), test_size=0.0, valid_size=0.5, split="ordered")
     assert parts.train.tolist() == list(range(100))
     assert parts.valid.tolist() == list(range(100, 200))
     assert len(parts.test) == 0
 
 
 def test_an_ordered_split_ends_with_the_test_rows():
-    parts = split(toy_regression(), test_size=2, valid_size=3, split="ordered")
+    parts = split_rows(toy_regression(), test_size=2, valid_size=3, split="ordered")
     assert [rows.tolist() for rows in parts] == [[0, 1, 2, 3, 4], [5, 6, 7], [8, 9]]
 
 
@@ -53,20 +53,20 @@ def test_an_ordered_split_ends_with_the_test_rows():
     ("size", "rows"), [(0.2, 30), (0.201, 31), (1e-9, 1), (1, 1), (0, 0), (0.0, 0), (149, 149), (np.int64(3), 3)]
 )
 def test_a_fraction_is_rounded_up_and_a_whole_number_is_a_count(size, rows):
-    assert len(split(iris(), test_size=size).test) == rows
-    assert len(split(iris(), valid_size=size).valid) == rows
+    assert len(split_rows(iris(), test_size=size).test) == rows
+    assert len(split_rows(iris(), valid_size=size).valid) == rows
 
 
 @pytest.mark.parametrize("how", ["random", "stratified", "ordered"])
 @pytest.mark.parametrize(("test_size", "valid_size"), [(0.2, 0.2), (50, 0), (0, 0), (0, 7), (33, 0.5)])
 def test_every_row_is_in_exactly_one_part(how, test_size, valid_size):
-    parts = split(iris(), test_size=test_size, valid_size=valid_size, split=how, split_seed=5)
+    parts = split_rows(iris(), test_size=test_size, valid_size=valid_size, split=how, split_seed=5)
     assert sorted(np.concatenate(parts).tolist()) == list(range(150))
 
 
 def test_a_stratified_split_keeps_equal_classes_equal():
     flowers = iris()
-    parts = split(flowers, test_size=0.2, valid_size=0.2, split="stratified")
+    parts = split_rows(flowers, test_size=0.2, valid_size=0.2, split="stratified")
     assert counts_of(flowers, parts) == [[30, 30, 30], [10, 10, 10], [10, 10, 10]]
 
 
@@ -82,19 +82,19 @@ def test_a_stratified_split_keeps_equal_classes_equal():
 )
 def test_a_stratified_split_gives_what_is_left_over_to_the_largest_remainders(counts, test, valid, expected):
     made = with_classes(*counts)
-    assert counts_of(made, split(made, test_size=test, valid_size=valid, split="stratified")) == expected
+    assert counts_of(made, split_rows(made, test_size=test, valid_size=valid, split="stratified")) == expected
 
 
 @pytest.mark.parametrize("how", ["random", "stratified"])
 def test_a_split_depends_on_its_seed_alone(how):
-    parts = [split(iris(), test_size=0.2, valid_size=0.2, split=how, split_seed=seed) for seed in (1, 1, 2)]
+    parts = [split_rows(iris(), test_size=0.2, valid_size=0.2, split=how, split_seed=seed) for seed in (1, 1, 2)]
     assert all(np.array_equal(a, b) for a, b in zip(parts[0], parts[1], strict=True))
     assert not any(np.array_equal(a, b) for a, b in zip(parts[0], parts[2], strict=True))
 
 
 def test_a_stratified_training_part_is_not_sorted_by_class():
     flowers = iris()
-    target = flowers.target[split(flowers, test_size=0.2, split="stratified").train]
+    target = flowers.target[split_rows(flowers, test_size=0.2, split="stratified").train]
     assert np.count_nonzero(np.diff(target)) > 40  # 2 if sorted, about 80 by chance
 
 
@@ -108,16 +108,16 @@ def test_a_stratified_training_part_is_not_sorted_by_class():
         ({"test_size": 0.999}, "dataset.test_size=0.999: "),
     ],
 )
-def test_a_split_that_leaves_nothing_for_training_names_the_sizes(sizes, keys):
+def test_a_split_without_training_rows_is_refused_with_the_sizes(sizes, keys):
     with pytest.raises(InputError) as caught:
-        split(iris(), **sizes)
+        split_rows(iris(), **sizes)
     assert caught.value.messages == [f"{keys}leaves none of the 150 rows for training; take fewer"]
 
 
 @pytest.mark.parametrize("size", [-1, -0.1, 1.0, 50.0, float("nan"), "a", None, True])
-def test_a_size_that_is_neither_fraction_nor_count_is_refused(size):
+def test_a_size_must_be_a_fraction_or_a_number_of_rows(size):
     with pytest.raises(InputError) as caught:
-        split(iris(), test_size=size, valid_size=size, split="strat", split_seed=-1)
+        split_rows(iris(), test_size=size, valid_size=size, split="strat", split_seed=-1)
     sizes, others = caught.value.messages[:2], caught.value.messages[2:]
     for problem, key in zip(sizes, ("test_size", "valid_size"), strict=True):
         assert problem.startswith(f"dataset.{key}={size}: must be a fraction of the rows")
@@ -129,7 +129,7 @@ def test_a_size_that_is_neither_fraction_nor_count_is_refused(size):
 
 def test_a_regression_cannot_be_stratified():
     with pytest.raises(InputError, match=r"^dataset\.split=stratified: needs classes.*use random or ordered$"):
-        split(toy_regression(), test_size=2, split="stratified")
+        split_rows(toy_regression(), test_size=2, split="stratified")
 
 
 @pytest.mark.parametrize(
@@ -141,9 +141,9 @@ def test_a_regression_cannot_be_stratified():
         ((5, 0), {}, "class b (0 of 5 rows) gets none of the 5 for training"),
     ],
 )
-def test_a_class_that_some_part_would_lack_is_named(counts, sizes, problem):
+def test_a_stratified_split_names_a_class_that_a_part_would_lack(counts, sizes, problem):
     with pytest.raises(InputError) as caught:
-        split(with_classes(*counts), split="stratified", **sizes)
+        split_rows(with_classes(*counts), split="stratified", **sizes)
     (message,) = caught.value.messages
     assert message.startswith(f"dataset.split=stratified: {problem}; ")
     assert message.endswith("or use dataset.split=random")

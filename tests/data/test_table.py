@@ -25,7 +25,7 @@ def problems_of(make):
     return caught.value.messages
 
 
-def test_a_table_keeps_its_values_and_types():
+def test_a_table_keeps_values_and_dtypes():
     small = table(np.array(FEATURES, dtype=np.float32), np.array([0, 1, 1], dtype=np.uint8))
     assert small.features.dtype == np.float32
     assert small.target.dtype == np.int64
@@ -34,7 +34,7 @@ def test_a_table_keeps_its_values_and_types():
     assert (small.rows, small.classes) == (3, 2)
 
 
-def test_a_table_is_not_changed_through_the_arrays_it_came_from_nor_its_own():
+def test_a_table_cannot_be_changed_through_its_arrays():
     features = np.array(FEATURES)
     made = table(features)
     features[0, 0] = 99
@@ -64,7 +64,7 @@ def test_the_digest_depends_on_values_and_types_not_on_names_or_byte_order():
     ("changed", "problem"),
     [
         ({"features": [0.5, 1.5, 2.5]}, "shape (3,); must be (rows, features); for a single feature use"),
-        ({"features": np.zeros((0, 2))}, "shape (0, 2); there must be a row"),
+        ({"features": np.zeros((0, 2))}, "shape (0, 2); there must be at least a row"),
         (
             {"target": [[0], [1], [1]]},
             "target has shape (3, 1); must be (rows,), one for each row; use target.reshape(-1)",
@@ -72,13 +72,13 @@ def test_the_digest_depends_on_values_and_types_not_on_names_or_byte_order():
         ({"target": [0, 1]}, "features have 3 rows, target has 2"),
         ({"features": [[0, 1], [1, 0], [1, 1]]}, "features are int64; must be float32 or float64"),
         ({"features": np.zeros((3, 2), dtype=np.float16)}, "features are float16"),
-        ({"target": [0.0, 1.0, 1.0]}, "target is float64; with class_names it must be whole numbers"),
+        ({"target": [0.0, 1.0, 1.0]}, "target is float64; with class_names it must be integers"),
         ({"class_names": None}, "target is int64; without class_names it must be float32 or float64; for classes give"),
         ({"feature_names": ("a",)}, "1 feature_names for 2 features"),
         ({"feature_names": ("a", "a")}, "feature_names has a more than once"),
         ({"feature_names": (1, 2)}, "feature_names [1, 2]; must all be strings"),
         ({"class_names": ("yes", "yes")}, "class_names has yes more than once"),
-        ({"target": [0, 0, 0], "class_names": ("no",)}, "there must be two classes at least"),
+        ({"target": [0, 0, 0], "class_names": ("no",)}, "there must be at least two classes"),
         ({"target": [0, 2, -1]}, "row 1 (counted from 0), target: 2; must be a class number from 0 to 1 (2 values"),
         (
             {"features": [[0.5, 1.0], [1.5, float("nan")], [float("inf"), 3.0]]},
@@ -90,7 +90,7 @@ def test_the_digest_depends_on_values_and_types_not_on_names_or_byte_order():
         ),
     ],
 )
-def test_a_table_says_what_is_wrong_with_its_data_and_where_they_are_from(changed, problem):
+def test_wrong_data_are_refused_with_the_source_and_the_rule(changed, problem):
     (message,) = problems_of(lambda: table(**changed))
     assert message.startswith("here: ")
     assert problem in message
@@ -101,7 +101,7 @@ def test_several_faults_are_reported_together():
     assert len(problems_of(lambda: table(**wrong))) == 2
 
 
-def test_a_table_is_taken_as_it_is():
+def test_as_table_returns_a_table_unchanged():
     made = table()
     assert as_table(made, "mine") is made
 
@@ -139,23 +139,23 @@ def test_whole_numbers_as_features_become_float64():
 @pytest.mark.parametrize(
     ("value", "problem"),
     [
-        (None, "gave a NoneType; must give a ch12cli.data.Table or a pair"),
-        ({"x": 1}, "gave a dict"),
-        ((1, 2, 3), "gave a tuple of 3"),
-        (np.zeros((2, 2)), "gave a ndarray"),
-        (([[1.0], [1.0, 2.0]], [0, 1]), "features cannot be made an array"),
+        (None, "returned a NoneType; must return a ch12cli.data.Table or a pair"),
+        ({"x": 1}, "returned a dict"),
+        ((1, 2, 3), "returned a tuple of 3"),
+        (np.zeros((2, 2)), "returned a ndarray"),
+        (([[1.0], [1.0, 2.0]], [0, 1]), "features cannot be converted to an array"),
         (([["a"], ["b"]], [0, 1]), "features are <U1; must be numbers"),
         (([[1.0], [None]], [0, 1]), "features are object; must be numbers"),
         (([1.0, 2.0, 3.0], [0, 1, 1]), "features have shape (3,)"),
-        ((FEATURES, [0, None, 1]), "target is object; must be whole numbers or strings"),
+        ((FEATURES, [0, None, 1]), "target is object; must be integers or strings"),
         ((FEATURES, [1j, 2j, 3j]), "target is complex128"),
         ((FEATURES, [[0], [1], [1]]), "target has shape (3, 1)"),
         ((FEATURES, [4, 7, 9]), "a class of its own for each row; for a regression give floats"),
-        ((FEATURES, ["a", "a", "a"]), "there must be two classes at least"),
+        ((FEATURES, ["a", "a", "a"]), "there must be at least two classes"),
         (([], []), "features have shape (0,)"),
     ],
 )
-def test_what_is_no_data_set_is_refused_with_the_name_of_its_giver(value, problem):
+def test_a_value_that_is_not_a_data_set_is_refused_with_the_name_of_its_function(value, problem):
     (message,) = problems_of(lambda: as_table(value, "dataset._target_=mine.data"))
     assert message.startswith("dataset._target_=mine.data: ")
     assert problem in message

@@ -29,7 +29,7 @@ def single_thread() -> Iterator[None]:
 
 
 def by_hand(activation: Callable[[], nn.Module] = nn.ReLU) -> nn.Sequential:
-    """Two levels of 3 and 6 channels over pictures of 3 x 9 x 13, and 4 outputs."""
+    """Two levels of 3 and 6 channels over images of 3 x 9 x 13, and 4 outputs."""
     return nn.Sequential(
         nn.Unflatten(1, (3, 9, 13)),
         nn.Conv2d(3, 3, 5, padding=2),
@@ -90,15 +90,15 @@ def test_kaimings_spread_counts_a_kernels_pixels_as_inputs() -> None:
     assert weight.std().item() == pytest.approx(math.sqrt(2 / (32 * 3 * 3)), rel=0.02)  # He et al. 2015
 
 
-def test_rows_that_are_no_pictures_or_too_small_ones_are_refused() -> None:
+def test_rows_that_are_not_images_or_too_small_ones_are_refused() -> None:
     with pytest.raises(InputError) as refused:
         cnn(None, 2)
-    assert refused.value.messages == ["model=cnn: needs pictures, and the rows of the data set are none; use model=mlp"]
+    assert refused.value.messages == ["model=cnn: needs images, and the rows of the data set are none; use model=mlp"]
     with pytest.raises(InputError) as refused:
         cnn((1, 9, 5), 2, depth=3)
     assert refused.value.messages == [
-        "model.depth=3: each level halves the picture, and 9 x 5 can be halved 2 times at most; use fewer levels, or "
-        "larger pictures"
+        "model.depth=3: each level halves the image, and 9 x 5 can be halved 2 times at most; use fewer levels, or "
+        "larger images"
     ]
     cnn((1, 9, 5), 2, depth=2)
 
@@ -114,7 +114,7 @@ def problems(**values: object) -> list[str]:
 def test_what_cannot_fit_is_found_before_data_are_read() -> None:
     assert problems() == []
     assert problems(model_depth=5) == [
-        "model.depth=5: each convolution halves the picture, and one of 24 x 24 (dataset.height, dataset.width) can be "
+        "model.depth=5: each convolution halves the image, and one of 24 x 24 (dataset.height, dataset.width) can be "
         "halved 4 times at most"
     ]
     assert problems(model_kernel_size=4) == [
@@ -122,7 +122,7 @@ def test_what_cannot_fit_is_found_before_data_are_read() -> None:
     ]
     settings = settings_of({}, dataset="image_folder", model="cnn") | {"dataset": settings_of({})["dataset"]}
     assert check(settings, default_choices() | {"model": "cnn"}) == [
-        "model=cnn: needs pictures, and dataset=iris has none; use dataset=image_folder or model=mlp"
+        "model=cnn: needs images, and dataset=iris has none; use dataset=image_folder or model=mlp"
     ]
 
 

@@ -208,7 +208,7 @@ HOSTILE: dict[str, tuple[str, Any]] = {
     "a module of torch.optim": ("optimizer._target_", "torch.optim.sgd.torch.hub.load"),
     "the optimisers' base": ("optimizer._target_", "torch.optim.Optimizer"),
     "ch12's file writer": ("dataset._target_", "ch12cli.files.atomic.write_whole"),
-    "ch12's reader": ("dataset._target_", "ch12cli.data.rows_file.read_content"),
+    "ch12's reader": ("dataset._target_", "ch12cli.data.new_rows.read_content"),
     "ch12's command line": ("scheduler._target_", "ch12cli.cli.main.main"),
     "ch12's own pathlib": ("dataset._target_", "ch12cli.data.flowers.Path"),
     "a builder's globals": ("dataset._target_", "ch12cli.data.iris.__globals__"),

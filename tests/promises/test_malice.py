@@ -490,27 +490,25 @@ def test_a_hostile_result_is_harmless(visit: Visit) -> None:
 # Data of the reader's own
 
 
-def trained_on_pictures(visit: Visit) -> dict[str, Any]:
-    """Puts a run on pictures in the place of the honest one; gives its settings."""
+def trained_on_images(visit: Visit) -> dict[str, Any]:
+    """Puts a run on images in the place of the honest one; gives its settings."""
     draw = np.random.default_rng(1)
     for number in range(20):
-        path = visit.place / "pictures" / f"{'ab'[number % 2]}{number:02}.png"
+        path = visit.place / "images" / f"{'ab'[number % 2]}{number:02}.png"
         path.parent.mkdir(exist_ok=True)
         Image.fromarray(draw.integers(0, 256, (4, 4), dtype=np.uint8)).save(path)
     shutil.rmtree(visit.directory)
-    words = ["dataset=image_folder", "dataset.folder=pictures", "dataset.height=4", "dataset.width=4", "epochs=2"]
+    words = ["dataset=image_folder", "dataset.folder=images", "dataset.height=4", "dataset.width=4", "epochs=2"]
     words += ["batch_size=16", "device=cpu", f"hydra.run.dir={visit.directory}"]
     assert main(["train", "-q", *words]) == 0
     return dict(json.loads(visit.state()["settings"]))
 
 
-@pytest.mark.parametrize(
-    "place", ["ABSOLUTE", "../secret", "pictures/../../secret", "way-out", "way-out/deeper", "a\0b"]
-)
-def test_a_saved_run_reads_no_pictures_outside_of_the_current_directory(
+@pytest.mark.parametrize("place", ["ABSOLUTE", "../secret", "images/../../secret", "way-out", "way-out/deeper", "a\0b"])
+def test_a_saved_run_reads_no_images_outside_of_the_current_directory(
     visit: Visit, place: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    settings = trained_on_pictures(visit)
+    settings = trained_on_images(visit)
     outside = tmp_path_factory.mktemp("secret")
     (visit.place / "way-out").symlink_to(outside)
     place = str(outside) if place == "ABSOLUTE" else place
@@ -523,13 +521,13 @@ def test_a_saved_run_reads_no_pictures_outside_of_the_current_directory(
         )
 
 
-def test_a_link_among_a_saved_runs_pictures_is_not_followed_out_of_their_folder(visit: Visit) -> None:
-    trained_on_pictures(visit)
+def test_a_link_among_a_saved_runs_images_is_not_followed_out_of_their_folder(visit: Visit) -> None:
+    trained_on_images(visit)
     assert visit.run("eval")[0] == 0
-    (visit.place / "pictures" / "a00.png").rename(visit.place / "secret.png")
-    (visit.place / "pictures" / "a00.png").symlink_to(visit.place / "secret.png")
+    (visit.place / "images" / "a00.png").rename(visit.place / "secret.png")
+    (visit.place / "images" / "a00.png").symlink_to(visit.place / "secret.png")
     for error in visit.refused("eval", "repro", "resume", "plot", "export"):
-        assert error == ("ch12: pictures/a00.png: is a link that leads out of pictures; put the picture itself there\n")
+        assert error == ("ch12: images/a00.png: is a link that leads out of images; put the image itself there\n")
 
 
 # A run of one's own

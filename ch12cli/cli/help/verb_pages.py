@@ -70,7 +70,7 @@ PAGES = {
         (
             "Measures how fast batches of a data set come with how many worker processes, fetched item by item or a "
             "batch at once, and says which setting to use. The costs are work that is added: to each item, as decoding "
-            "a picture would, and to each step, as training would; they show where the bottleneck lies.",
+            "an image would, and to each step, as training would; they show where the bottleneck lies.",
         ),
         (
             ("ch12 bench loader", "Iris, with 0, 1, 2 and 4 workers"),
@@ -211,14 +211,14 @@ PAGES = {
         ),
     ),
     "predict": VerbPage(
-        "predict [OPTION]... RUN FILE.csv|PICTURE|FOLDER|-",
+        "predict [OPTION]... RUN FILE.csv|IMAGE|FOLDER|-",
         (
             "Class and probabilities, or the value, for every row of a CSV file (UTF-8, commas, a header). Columns are "
             "found by the names of the features in training, in whatever order; all other columns are carried "
             "through. The scaling is that of the training; the training data are not needed.",
             "The answer has a column `predicted` and, for classes, one p_CLASS for each class, in full precision; "
             "table rounds them. A file with a mistake gives no answer but the line and column of it.",
-            "A run on pictures (dataset=image_folder) takes a picture or a folder of them, brought to the size of the "
+            "A run on images (dataset=image_folder) takes an image or a folder of them, resized to the size of the "
             "training; the answer's first column `file` names each.",
             TRUST,
         ),
@@ -227,7 +227,7 @@ PAGES = {
             (f"ch12 predict {RUN} flowers.csv -o answer.csv", "writes a file, whole or not at all"),
             (f"cut -d, -f1-5 all.csv | ch12 predict {RUN} -", "reads standard input"),
             (f"ch12 predict {RUN} flowers.csv --format table", "to look at"),
-            (f"ch12 predict {RUN} holidays", "the pictures in a folder"),
+            (f"ch12 predict {RUN} holidays", "the images in a folder"),
         ),
     ),
     "repro": VerbPage(

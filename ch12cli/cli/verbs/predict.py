@@ -1,4 +1,4 @@
-"""`ch12 predict`: what a saved run's network says of the rows of a CSV file, or of pictures."""
+"""`ch12 predict`: what a saved run's network says of the rows of a CSV file, or of images."""
 
 import csv
 import io
@@ -62,7 +62,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def rows_content(word: str) -> tuple[str, bytes | None]:
-    """The name, for messages, and the bytes of a file or of standard input; None for a folder, perhaps of pictures."""
+    """The name, for messages, and the bytes of a file or of standard input; None for a folder, perhaps of images."""
     from ch12cli.data.text_file import read_content
 
     if word != STANDARD and os.path.isdir(word):

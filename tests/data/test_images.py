@@ -1,4 +1,4 @@
-"""Pictures in folders against arrays made by hand; what is wrong with a folder, as whole messages."""
+"""Images in folders against arrays made by hand; what is wrong with a folder, as whole messages."""
 
 import os
 import sys
@@ -10,7 +10,8 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from ch12cli.data import image_folder, pictures
+from ch12cli.data import image_folder
+from ch12cli.data.images import read_new_images
 from ch12cli.errors import InputError
 
 Pixels = npt.NDArray[np.uint8]
@@ -25,7 +26,7 @@ def save(path: Path, pixels: Pixels, **options: object) -> None:
     Image.fromarray(pixels).save(path, **options)
 
 
-def some_pictures(folder: Path, *names: str) -> None:
+def some_images(folder: Path, *names: str) -> None:
     for number, name in enumerate(names):
         save(folder / os.fsdecode(name.encode()), noise(number, 4, 5))  # UTF-8 on the disk, whatever the locale
 
@@ -36,8 +37,8 @@ def problems(read: Callable[[], object]) -> list[str]:
     return refused.value.messages
 
 
-def test_grey_pixels_are_rows_line_after_line_from_0_to_1(folder: Path) -> None:
-    some_pictures(folder / "p", "cat-02.png", "dog.3.png", "cat-01.png")
+def test_grey_pixels_become_features_row_by_row_in_0_to_1(folder: Path) -> None:
+    some_images(folder / "p", "cat-02.png", "dog.3.png", "cat-01.png")
     table = image_folder("p", height=4, width=5)
     assert table.features.dtype == np.float32
     wanted = [noise(number, 4, 5).reshape(-1) / np.float32(255) for number in (2, 0, 1)]  # sorted by name
@@ -49,7 +50,7 @@ def test_grey_pixels_are_rows_line_after_line_from_0_to_1(folder: Path) -> None:
     assert table.notes == ()
 
 
-def test_colours_are_channels_one_after_the_other(folder: Path) -> None:
+def test_colours_become_three_channels_one_after_another(folder: Path) -> None:
     for name in ("a", "b"):
         save(folder / "p" / name / "1.png", noise(1, 4, 5, 3))
     table = image_folder("p", height=4, width=5, colour=True)
@@ -60,14 +61,14 @@ def test_colours_are_channels_one_after_the_other(folder: Path) -> None:
     assert [table.feature_names[20 * channel + 7] for channel in range(3)] == ["red_y1_x2", "green_y1_x2", "blue_y1_x2"]
 
 
-def test_a_colour_picture_becomes_grey_by_the_weights_of_television(folder: Path) -> None:
+def test_a_colour_image_becomes_grey_with_the_weights_of_bt_601(folder: Path) -> None:
     for name in ("a1.png", "b1.png"):
         save(folder / "p" / name, noise(1, 4, 5, 3))
     wanted = noise(1, 4, 5, 3).astype(float) @ [0.299, 0.587, 0.114] / 255  # ITU-R BT.601
     assert np.abs(image_folder("p", height=4, width=5).features[0] - wanted.reshape(-1)).max() < 1.01 / 255
 
 
-def test_pictures_of_any_size_are_brought_to_one_by_means_of_their_pixels(folder: Path) -> None:
+def test_images_are_resized_by_averaging_pixels(folder: Path) -> None:
     flat = np.full((30, 50), 51, np.uint8)
     halves = np.repeat([[0, 255]], 30, axis=0).repeat(20, axis=1).astype(np.uint8)
     save(folder / "p" / "a.png", flat)
@@ -88,7 +89,7 @@ def test_each_format_is_read(folder: Path, suffix: str) -> None:
     assert np.abs(image_folder("p", height=8, width=8, colour=True).features - 0.4).max() < 0.01
 
 
-def test_what_is_transparent_is_white_and_a_turned_camera_is_seen(folder: Path) -> None:
+def test_transparent_pixels_become_white_and_exif_rotation_is_applied(folder: Path) -> None:
     clear = np.zeros((4, 4, 4), np.uint8)
     clear[0, 0, 3] = 255  # one black point that can be seen
     save(folder / "p" / "a.png", clear)
@@ -100,9 +101,9 @@ def test_what_is_transparent_is_white_and_a_turned_camera_is_seen(folder: Path) 
     assert np.array_equal(table.features[1] * np.float32(255), np.arange(15, -1, -1, dtype=np.float32))
 
 
-def test_labels_come_from_folders_if_there_are_some_else_from_names(folder: Path) -> None:
-    some_pictures(folder / "in_folders", "cats/dog1.png", "dogs/cat1.png", "dogs/cat2.png")
-    some_pictures(folder / "by_name", "Über-1.png", "b.2.png", "b3.png")
+def test_labels_come_from_folders_if_there_are_any_and_else_from_file_names(folder: Path) -> None:
+    some_images(folder / "in_folders", "cats/dog1.png", "dogs/cat1.png", "dogs/cat2.png")
+    some_images(folder / "by_name", "Über-1.png", "b.2.png", "b3.png")
     options = {"height": 4, "width": 5}
     assert image_folder("in_folders", **options).class_names == ("cats", "dogs")
     assert image_folder("in_folders", **options).target.tolist() == [0, 1, 1]
@@ -112,21 +113,21 @@ def test_labels_come_from_folders_if_there_are_some_else_from_names(folder: Path
     assert image_folder("by_name", **options).class_names == ("b", "Über")
 
 
-def test_a_name_that_is_no_utf8_is_marked_where_it_is_told(folder: Path) -> None:
-    some_pictures(folder / "p", "Ü1.png")
+def test_bytes_of_a_name_that_are_not_utf8_are_marked(folder: Path) -> None:
+    some_images(folder / "p", "Ü1.png")
     (folder / "p" / os.fsdecode("Ü1.png".encode())).rename(folder / "p" / os.fsdecode(b"a\xff.png"))
-    assert pictures.new_pictures(None, (1, 4, 5), source="p").cells == [["a\ufffd.png"]]
+    assert read_new_images(None, (1, 4, 5), source="p").cells == [["a\ufffd.png"]]
 
 
-def test_what_is_no_picture_is_left_out_and_said(folder: Path) -> None:
-    some_pictures(folder / "p", "a/1.png", "b/1.png", "b/deeper/1.png", ".hidden/1.png", "a/._1.png")
+def test_files_that_are_not_images_are_left_out_with_a_note(folder: Path) -> None:
+    some_images(folder / "p", "a/1.png", "b/1.png", "b/deeper/1.png", ".hidden/1.png", "a/._1.png")
     (folder / "p" / "labels.csv").write_text("x\n")
     table = image_folder("p", height=4, width=5)
     assert table.rows == 2
-    assert table.notes == ("pictures in p: left out, as no pictures: labels.csv, b/deeper/",)
+    assert table.notes == ("images in p: left out, because they are not images: labels.csv, b/deeper/",)
 
 
-def test_without_a_folder_discs_and_squares_are_drawn_the_same_each_time() -> None:
+def test_without_a_folder_the_same_discs_and_squares_are_generated_each_time() -> None:
     one, two = image_folder(), image_folder()
     assert (one.rows, one.class_names, one.shape) == (200, ("disc", "square"), (1, 24, 24))
     assert np.bincount(one.target).tolist() == [100, 100]
@@ -145,7 +146,7 @@ def ends(axis: int, lit: npt.NDArray[np.bool_]) -> list[int]:
     return [lines[0], lines[-1]]
 
 
-def test_wrong_arguments_are_all_named_at_once() -> None:
+def test_all_wrong_arguments_of_image_folder_are_named_at_once() -> None:
     assert problems(lambda: image_folder("", labels="folders", height=0, width=513, colour=1)) == [  # type: ignore[arg-type]
         "dataset.labels=folders: must be one of auto, folder, name; did you mean folder?",
         "dataset.height=0: must be a whole number from 1 to 512",
@@ -155,54 +156,54 @@ def test_wrong_arguments_are_all_named_at_once() -> None:
     ]
 
 
-def test_a_folder_that_cannot_be_used_is_refused(folder: Path) -> None:
-    some_pictures(folder / "cats", "cat1.png", "cat2.png", "cat3.png")
-    some_pictures(folder / "mixed", "cat1.png", "dogs/1.png")
-    some_pictures(folder / "capitals", "cat1.png", "Cat2.png", "dog1.png")
+def test_a_folder_without_usable_images_is_refused(folder: Path) -> None:
+    some_images(folder / "cats", "cat1.png", "cat2.png", "cat3.png")
+    some_images(folder / "mixed", "cat1.png", "dogs/1.png")
+    some_images(folder / "capitals", "cat1.png", "Cat2.png", "dog1.png")
     (folder / "empty").mkdir()
     (folder / "none").mkdir()
     (folder / "none" / "notes.txt").write_text("x")
     wanted = {
         "cast": "there is no such folder; is it cats?",
-        "cats/cat1.png": "is not a folder; give the one that the pictures lie in",
+        "cats/cat1.png": "is not a folder; give the one that holds the images",
         "a\0b": "cannot be read: embedded null byte",
-        "empty": "holds no pictures (png, jpg, jpeg, bmp, gif, webp, tif, tiff)",
-        "none": "holds no pictures (png, jpg, jpeg, bmp, gif, webp, tif, tiff); it has notes.txt",
-        "cats": "all 3 pictures are of one class, cat; there must be two at least, told apart by folders or by the "
-        "letters that their names begin with (dataset.labels)",
-        "mixed": "holds pictures (cat1.png) and folders of pictures (dogs/1.png); keep only one kind, or use "
+        "empty": "holds no images (png, jpg, jpeg, bmp, gif, webp, tif, tiff)",
+        "none": "holds no images (png, jpg, jpeg, bmp, gif, webp, tif, tiff); it has notes.txt",
+        "cats": "all 3 images are of one class, cat; there must be at least two, given by folders or by the "
+        "letters that file names begin with (dataset.labels)",
+        "mixed": "holds images (cat1.png) and folders of images (dogs/1.png); keep only one kind, or use "
         "dataset.labels=name",
         "capitals": "classes Cat and cat differ only in capitals; rename one of them",
     }
     for name, message in wanted.items():
         assert problems(lambda name=name: image_folder(name)) == [f"dataset.folder={name}: {message}"]
     assert problems(lambda: image_folder("cats", labels="folder")) == [
-        "dataset.labels=folder: the pictures (cat1.png) lie in no folder of their class; use dataset.labels=name, or "
+        "dataset.labels=folder: the images (cat1.png) are not in a folder of their class; use dataset.labels=name, or "
         "make a folder for each class"
     ]
 
 
-def test_names_without_letters_in_front_name_no_class(folder: Path) -> None:
-    some_pictures(folder / "p", "01.png", "_cat.png", "cat1.png", "dog1.png")
+def test_a_file_name_must_begin_with_the_letters_of_its_class(folder: Path) -> None:
+    some_images(folder / "p", "01.png", "_cat.png", "cat1.png", "dog1.png")
     assert problems(lambda: image_folder("p")) == [
-        "01.png: begins with no letters, which would name its class; rename it",
-        "_cat.png: begins with no letters, which would name its class; rename it",
+        "01.png: does not begin with letters, which would name its class; rename it",
+        "_cat.png: does not begin with letters, which would name its class; rename it",
     ]
 
 
-def test_files_that_are_no_sound_pictures_are_named_together(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    some_pictures(folder / "p", "cat1.png", "dog1.png")
+def test_all_unreadable_images_are_named_together(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    some_images(folder / "p", "cat1.png", "dog1.png")
     whole = (folder / "p" / "cat1.png").read_bytes()
     (folder / "p" / "cat2.png").write_bytes(whole[: len(whole) - 25])
     (folder / "p" / "cat3.png").write_text("hello\n")
     (folder / "p" / "cat4.png").write_bytes(b"")
     Image.fromarray(noise(1, 4, 5).astype(np.uint16) * 256).save(folder / "p" / "cat5.png")
     os.mkfifo(folder / "p" / "cat6.png")
-    advice = "; mend it, or leave it out"
+    advice = "; repair it, or leave it out"
     assert problems(lambda: image_folder("p")) == [
         f"p/cat2.png: is damaged (image file is truncated){advice}",
-        f"p/cat3.png: is no picture that can be read, whatever it is called{advice}",
-        f"p/cat4.png: is no picture that can be read, whatever it is called{advice}",
+        f"p/cat3.png: is not an image that can be read, whatever its name says{advice}",
+        f"p/cat4.png: is not an image that can be read, whatever its name says{advice}",
         f"p/cat5.png: has pixels of more than 8 bits (mode I;16){advice}",
         f"p/cat6.png: is not a regular file{advice}",
     ]
@@ -211,32 +212,33 @@ def test_files_that_are_no_sound_pictures_are_named_together(folder: Path, monke
     assert problems(lambda: image_folder("p"))[4:] == [f"p/cat6.png: is not a regular file{advice}", "and 2 more"]
 
 
-def test_a_picture_that_unpacks_to_too_much_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    some_pictures(folder / "p", "cat1.png", "dog1.png")
+def test_a_decompression_bomb_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    some_images(folder / "p", "cat1.png", "dog1.png")
     save(folder / "p" / "dog2.png", np.zeros((11, 10), np.uint8))  # between the limit, and twice as much
     save(folder / "p" / "dog3.png", np.zeros((100, 100), np.uint8))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     assert problems(lambda: image_folder("p")) == [
-        f"p/dog{number}.png: has more than 100 pixels, a trap perhaps; mend it, or leave it out" for number in (2, 3)
+        f"p/dog{number}.png: has more than 100 pixels; it may be a decompression bomb; repair it, or leave it out"
+        for number in (2, 3)
     ]
 
 
-def test_links_are_followed_within_the_folder_alone(folder: Path) -> None:
-    some_pictures(folder / "p", "a/1.png", "b/1.png")
-    some_pictures(folder / "outside", "1.png")
+def test_links_are_followed_only_within_the_folder(folder: Path) -> None:
+    some_images(folder / "p", "a/1.png", "b/1.png")
+    some_images(folder / "outside", "1.png")
     (folder / "p" / "a" / "2.png").symlink_to(folder / "p" / "a" / "1.png")
     assert image_folder("p", height=4, width=5).rows == 3
     (folder / "p" / "a" / "3.png").symlink_to(folder / "outside" / "1.png")
     (folder / "p" / "c").symlink_to(folder / "outside")
     assert problems(lambda: image_folder("p")) == [
-        "p/c: is a link that leads out of p; put the picture itself there",
-        "p/a/3.png: is a link that leads out of p; put the picture itself there",
+        "p/c: is a link that leads out of p; put the image itself there",
+        "p/a/3.png: is a link that leads out of p; put the image itself there",
     ]
     for name in ("a/3.png", "c"):
         (folder / "p" / name).unlink()
     (folder / "p" / "a" / "4.png").symlink_to("4.png")
     assert problems(lambda: image_folder("p")) == [
-        "p/a/4.png: cannot be read: Too many levels of symbolic links; mend it, or leave it out"
+        "p/a/4.png: cannot be read: Too many levels of symbolic links; repair it, or leave it out"
     ]
     (folder / "linked").symlink_to(folder / "p" / "b")  # what the user names may be a link
     save(folder / "p" / "b" / "x1.png", noise(1, 4, 5))
@@ -245,18 +247,16 @@ def test_links_are_followed_within_the_folder_alone(folder: Path) -> None:
     assert image_folder("linked", height=4, width=5).class_names == ("x", "y")
 
 
-def test_more_than_memory_should_hold_is_refused_before_anything_is_read(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    some_pictures(folder / "p", "cat1.png", "dog1.png")
-    (folder / "p" / "dog2.png").write_text("no picture")
-    monkeypatch.setattr(pictures, "LARGEST_VALUES", 5_000)
+def test_too_many_pixels_are_refused_before_any_file_is_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    some_images(folder / "p", "cat1.png", "dog1.png")
+    (folder / "p" / "dog2.png").write_text("no image")
+    monkeypatch.setattr("ch12cli.data.images.LARGEST_VALUES", 5_000)
     assert problems(lambda: image_folder("p", colour=True)) == [
-        "dataset.folder=p: 3 pictures of 3 x 24 x 24 are 5,184 numbers; must be 5,000 at most: make dataset.height and "
-        "dataset.width smaller, or leave pictures out"
+        "dataset.folder=p: 3 images of 3 x 24 x 24 are 5,184 numbers; must be 5,000 at most: make dataset.height and "
+        "dataset.width smaller, or leave images out"
     ]
 
 
-def test_without_pillow_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pillow_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "PIL", None)
-    assert problems(image_folder) == ["Pillow is not installed, which reads pictures: pip install 'ch12[images]'"]
+    assert problems(image_folder) == ["images are read by Pillow, which is not installed: pip install 'ch12[images]'"]

@@ -1,4 +1,4 @@
-"""A run on pictures through every command."""
+"""A run on images through every command."""
 
 import csv
 import io
@@ -14,15 +14,15 @@ from torch import nn
 
 from ch12cli.cli.main import main
 from ch12cli.data import image_folder
-from ch12cli.data.drawn_pictures import draw_pictures
 from ch12cli.data.prepared import prepare
+from ch12cli.data.synthetic import write_images
 
 RUN = ("dataset=image_folder", "model=cnn", "batch_size=8", "optimizer.lr=0.003", "device=cpu", "threads=1")
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cnn on the drawn pictures, 16 epochs."""
+    """A cnn on the drawn images, 16 epochs."""
     directory = tmp_path_factory.mktemp("runs") / "figures"
     assert main(["train", "-q", *RUN, "epochs=16", f"hydra.run.dir={directory}"]) == 0
     return directory
@@ -30,9 +30,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def drawn(folder: Path) -> Path:
-    """The drawn pictures in a folder `figures`, as files."""
+    """The drawn images in a folder `figures`, as files."""
     (folder / "figures").mkdir()
-    draw_pictures(folder / "figures")
+    write_images(folder / "figures")
     return folder / "figures"
 
 
@@ -43,7 +43,7 @@ def said(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> tupl
     return captured.out, captured.err
 
 
-def test_a_cnn_learns_to_tell_the_drawn_pictures_apart(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_cnn_learns_to_tell_the_drawn_images_apart(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     result = json.loads((run / "result.json").read_text(encoding="utf-8"))
     assert result["test"]["accuracy"] >= 0.95
     out, err = said(capsys, "eval", str(run), "--format", "json")
@@ -86,17 +86,20 @@ def test_the_wrong_kind_of_input_is_told_apart(run: Path, drawn: Path, capsys: p
     Path("rows.csv").write_text("sepal_length\n1\n", encoding="utf-8")
     Path("empty").mkdir()
     wanted = {
-        (str(run), "rows.csv"): "rows.csv: is no picture that can be read, whatever it is called; the run was trained "
-        "on pictures: give one, or a folder of them",
-        (str(run), "empty"): "empty: holds no pictures (png, jpg, jpeg, bmp, gif, webp, tif, tiff)",
+        (
+            str(run),
+            "rows.csv",
+        ): "rows.csv: is not an image that can be read, whatever its name says; the run was trained "
+        "on images: give one, or a folder of them",
+        (str(run), "empty"): "empty: holds no images (png, jpg, jpeg, bmp, gif, webp, tif, tiff)",
         ("flowers", "figures"): "figures: is a directory; give a CSV file",
-        ("flowers", "figures/disc-000.png"): "figures/disc-000.png: is a picture; give a CSV file",
+        ("flowers", "figures/disc-000.png"): "figures/disc-000.png: is an image; give a CSV file",
     }
     for words, message in wanted.items():
         assert said(capsys, "predict", *words, code=2) == ("", f"ch12: {message}\n")
 
 
-def test_a_picture_from_standard_input_is_taken(
+def test_an_image_from_standard_input_is_taken(
     run: Path, drawn: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from_file, _ = said(capsys, "predict", str(run), "figures/disc-000.png")
@@ -108,7 +111,7 @@ def test_a_picture_from_standard_input_is_taken(
 
 def test_a_boundary_is_not_drawn_over_two_of_many_pixels(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert said(capsys, "plot", str(run), "--kind", "boundary", code=2)[1] == (
-        f"ch12: {run}: its rows are pictures, of which no two pixels tell much; try --kind confusion\n"
+        f"ch12: {run}: its rows are images, of which two pixels show little; try --kind confusion\n"
     )
     assert "disc" in said(capsys, "plot", str(run), "--kind", "confusion")[0]
 
@@ -125,10 +128,10 @@ def test_a_run_is_repeated_and_continued_bit_for_bit(folder: Path, capsys: pytes
     )
 
 
-def test_a_display_says_what_the_pictures_and_the_network_are(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_display_says_what_the_images_and_the_network_are(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, _ = said(capsys, "train", *RUN, "epochs=1", "dataset.colour=true", "dataset.height=16")
     told = " ".join(out.split())
-    assert "120 train, 40 validation, 40 test rows; pictures of 3x16x24, 2 classes" in told
+    assert "120 train, 40 validation, 40 test rows; images of 3x16x24, 2 classes" in told
     parameters = (3 * 9 * 8 + 8) + (8 * 9 * 16 + 16) + (16 * 4 * 6 + 1)
     assert f"network cnn 3x16x24-8-16-1, relu, sigmoid output, {parameters:,} parameters" in told
 
@@ -152,9 +155,9 @@ def test_large_convolutions_are_trained_one_by_one_which_is_faster(folder: Path,
     assert f"its layers give {32 * values:,} values a batch; from 1,000,000 on" in found
 
 
-def test_the_loaders_bench_takes_pictures(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_loaders_bench_takes_images(capsys: pytest.CaptureFixture[str]) -> None:
     out, err = said(capsys, "bench", "loader", "dataset=image_folder", "workers=0", "--seconds", "0.05")
-    assert (out.splitlines()[0], err) == ("200 drawn pictures: 120 rows, batches of 2", "")
+    assert (out.splitlines()[0], err) == ("200 drawn images: 120 rows, batches of 2", "")
 
 
 def test_the_keys_are_explained_with_their_meanings(capsys: pytest.CaptureFixture[str]) -> None:

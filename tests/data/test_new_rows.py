@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from ch12cli.data.columns import Column
-from ch12cli.data.rows_file import NamedRows, read_rows
+from ch12cli.data.new_rows import NewRows, read_rows
 from ch12cli.data.text_file import Layout, read_content
 from ch12cli.errors import InputError
 from tests.data.bad_rows import BAD, HEADER, NAMES, ROW, Bad, text
@@ -36,7 +36,7 @@ GOOD = {
 }
 
 
-def rows_of(content: bytes, names: Sequence[str] = NAMES) -> NamedRows:
+def rows_of(content: bytes, names: Sequence[str] = NAMES) -> NewRows:
     return read_rows(content, [Column(name) for name in names], source="flowers.csv")
 
 
@@ -47,7 +47,7 @@ def message(content: bytes) -> list[str]:
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_rows_are_what_a_dict_reader_reads(name: str) -> None:
+def test_rows_equal_those_of_csv_dict_reader(name: str) -> None:
     rows = rows_of(GOOD[name])
     reader = csv.DictReader(io.StringIO(GOOD[name].decode("utf-8-sig"), newline=""))
     expected = [
@@ -62,12 +62,12 @@ def test_rows_are_what_a_dict_reader_reads(name: str) -> None:
     assert rows.cells == [[row[name] for name in rows.further] for row in expected]
 
 
-def test_lines_are_those_on_which_rows_begin() -> None:
+def test_the_line_of_a_row_is_the_one_on_which_it_begins() -> None:
     content = text(f"{HEADER},note", f'{ROW},"two', 'lines"', f"{ROW},one", f'{ROW},"', "", '"', f"{ROW},")
     assert rows_of(content).lines == [2, 4, 5, 8]
 
 
-def test_there_are_sixty_bad_files_and_more() -> None:
+def test_there_are_at_least_sixty_bad_files() -> None:
     assert len(BAD) >= 60
     assert len({bad.name for bad in BAD}) == len({bad.content for bad in BAD}) == len(BAD)
 
@@ -83,7 +83,7 @@ def test_a_bad_file_is_refused_with_its_name_line_and_column(bad: Bad) -> None:
     assert max(map(len, problems)) <= LONGEST
 
 
-def test_a_name_with_blanks_around_it_is_found_as_it_is_written() -> None:
+def test_a_column_name_is_found_with_or_without_blanks_around_it() -> None:
     rows = rows_of(b"a , b\n1,2\n", ["b", "a "])
     assert rows.features.tolist() == [[2.0, 1.0]]
 
@@ -91,27 +91,27 @@ def test_a_name_with_blanks_around_it_is_found_as_it_is_written() -> None:
 COLOUR = Column("colour", ("blue", "red"))
 
 
-def test_a_category_becomes_a_one_in_the_place_of_its_level() -> None:
+def test_a_category_becomes_a_one_at_the_position_of_its_level() -> None:
     rows = read_rows(b"size,colour\n1, red\n2,blue\n", [COLOUR, Column("size")], source="x.csv")
     assert rows.features.tolist() == [[0.0, 1.0, 1.0], [1.0, 0.0, 2.0]]
 
 
-def test_a_category_that_training_has_not_seen_is_refused_with_its_place() -> None:
+def test_a_category_that_did_not_occur_in_training_is_refused() -> None:
     with pytest.raises(InputError) as caught:
         read_rows(b'colour\nreed\nx\n""\n', [COLOUR], source="x.csv")
     assert caught.value.messages == [
-        "x.csv, line 2, column colour: 'reed' was not seen in training; did you mean red?",
-        "x.csv, line 3, column colour: 'x' was not seen in training; it may be blue, red",
+        "x.csv, line 2, column colour: 'reed' did not occur in training; did you mean red?",
+        "x.csv, line 3, column colour: 'x' did not occur in training; it may be blue, red",
         "x.csv, line 4, column colour: is empty; every row needs a value",
     ]
 
 
-def test_missing_values_are_nan_and_no_level_where_training_has_settled_what_stands_for_them() -> None:
-    rows = read_rows(b"size,colour\nNA,red\n2,?\n", [COLOUR, Column("size")], source="x.csv", gaps=True)
+def test_allowed_missing_values_are_nan_or_no_level() -> None:
+    rows = read_rows(b"size,colour\nNA,red\n2,?\n", [COLOUR, Column("size")], source="x.csv", allow_missing=True)
     np.testing.assert_array_equal(rows.features, [[0.0, 1.0, np.nan], [0.0, 0.0, 2.0]])
 
 
-def test_a_file_may_have_another_separator_no_header_and_lines_before() -> None:
+def test_a_file_may_have_another_separator_no_header_and_skipped_lines() -> None:
     layout = Layout("space", header=False, skip_lines=2)
     rows = read_rows(
         b"a title\n\n1   2 3\n4 5  6\n", [Column("column_3"), Column("column_1")], source="x", layout=layout
@@ -146,7 +146,7 @@ def odd_places(tmp_path: Path) -> Iterator[dict[str, Path]]:
         }
 
 
-def test_what_is_no_file_is_refused_and_never_waited_for(odd_places: dict[str, Path]) -> None:
+def test_a_path_that_is_not_a_regular_file_is_refused_without_waiting(odd_places: dict[str, Path]) -> None:
     assert len(odd_places) == 13
     for said, path in odd_places.items():
         with pytest.raises(InputError) as caught:

@@ -1,15 +1,15 @@
-"""The two-class shapes, each held against the formula of its curve."""
+"""Generated data: each shape and curve against its formula."""
 
 import numpy as np
 import pytest
 
-from ch12cli.data import two_class
+from ch12cli.data import toy_regression, two_class
 from ch12cli.errors import InputError
 
 BALANCED = ("moons", "circles", "spirals", "blobs")
 
 
-def test_xor_by_default_is_the_chapters_data():
+def test_xor_with_default_arguments_is_the_chapters_data():
     drawn = two_class()
     points = np.random.RandomState(1).uniform(-1, 1, (200, 2))
     assert np.array_equal(drawn.features, points)
@@ -106,3 +106,44 @@ def test_a_value_out_of_range_or_of_another_type_is_refused(wrong):
     (key,) = wrong
     with pytest.raises(InputError, match=rf"^dataset\.{key}="):
         two_class(**wrong)
+
+
+def test_the_chapters_points_are_its_ten_in_single_precision():
+    points = toy_regression()
+    assert points.features.dtype == points.target.dtype == np.float32
+    assert points.features.shape == (10, 1)
+    assert points.features[:, 0].tolist() == list(range(10))
+    expected = np.array([1.0, 1.3, 3.1, 2.0, 5.0, 6.3, 6.6, 7.4, 8.0, 9.0], dtype=np.float32)
+    assert np.array_equal(points.target, expected)
+    assert points.class_names is None
+
+
+@pytest.mark.parametrize(("kind", "formula"), [("line", lambda x: 2 * x + 1), ("curve", lambda x: np.sin(np.pi * x))])
+def test_generated_points_follow_their_formula_up_to_noise(kind, formula):
+    clean = toy_regression(kind, 5000)
+    x = clean.features[:, 0]
+    np.testing.assert_allclose(clean.target, formula(x), rtol=1e-12, atol=1e-12)
+    assert -1 <= x.min() < -0.99
+    assert 0.99 < x.max() < 1
+    noisy = toy_regression(kind, 5000, noise=0.3)
+    assert np.array_equal(noisy.features, clean.features)
+    assert abs((noisy.target - clean.target).std() - 0.3) < 0.02
+
+
+def test_another_seed_generates_other_points():
+    assert toy_regression("line", seed=2).digest == toy_regression("line", seed=2).digest
+    assert toy_regression("line", seed=2).digest != toy_regression("line", seed=3).digest
+
+
+def test_the_chapters_points_refuse_another_size_or_noise():
+    with pytest.raises(InputError) as caught:
+        toy_regression("chapter", 20, noise=0.5)
+    assert caught.value.messages == [
+        "dataset.size=20: must be 10 with dataset.kind=chapter; line and curve take any size",
+        "dataset.noise=0.5: must be 0 with dataset.kind=chapter; line and curve take noise",
+    ]
+
+
+def test_an_unknown_kind_gets_the_nearest_right_one():
+    with pytest.raises(InputError, match=r"^dataset\.kind=curves: must be one of .*; did you mean curve\?$"):
+        toy_regression("curves")

@@ -1,0 +1,234 @@
+"""Images in a folder as rows of pixels, each with its class."""
+
+import io
+import os
+import re
+import tempfile
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple, get_args
+
+import numpy as np
+
+from ch12cli.data.arguments import choice_problems, integer_problems
+from ch12cli.data.image_file import SUFFIXES, ImageFileError, ImageShape, pixels_of, read_image, require_pillow
+from ch12cli.data.new_rows import NewRows
+from ch12cli.data.synthetic import IMAGES, write_images
+from ch12cli.data.table import Floats, Table
+from ch12cli.data.text_file import SHOWN, similar_file
+from ch12cli.errors import InputError, MachineError, Problem
+
+Labels = Literal["auto", "folder", "name"]
+
+LARGEST_SIDE = 512  # pixels
+LARGEST_VALUES = 2**28  # pixels of all images and channels: 1 GiB
+LEADING_LETTERS = re.compile(r"[^\W\d_]+")
+
+
+@dataclass(frozen=True, eq=False)
+class NewImages(NewRows):
+    """Images to predict. The only further column is the file's name."""
+
+    def location(self, row: int) -> str:
+        return f"{self.source}, {self.cells[row][0]}"
+
+
+class Listing(NamedTuple):
+    """The files of a folder. names: of images, relative to it; left_out: other files, and folders that are deeper."""
+
+    names: list[str]
+    left_out: list[str]
+
+
+def image_folder(
+    folder: str | None = None, *, labels: Labels = "auto", height: int = 24, width: int = 24, colour: bool = False
+) -> Table:
+    """Images as rows of pixels, (rows, channels * height * width) float32 in [0, 1], and their classes.
+
+    folder: holds the files, or a folder of files for each class; None: generated discs and squares. labels: folder
+    takes the name of a file's folder as its class, name the letters that the file's name begins with; auto takes the
+    folder if there are folders. height, width: pixels, from 1 to 512, to which every image is resized. colour: three
+    channels in place of one. InputError with everything that is wrong.
+    """
+    problems = choice_problems("dataset.labels", labels, get_args(Labels))
+    problems += integer_problems("dataset.height", height, low=1, high=LARGEST_SIDE)
+    problems += integer_problems("dataset.width", width, low=1, high=LARGEST_SIDE)
+    if not isinstance(colour, bool):
+        problems.append(Problem("dataset.colour", str(colour), "must be true or false"))
+    if not (folder is None or (isinstance(folder, str) and folder)):
+        problems.append(Problem("dataset.folder", str(folder), "must be the path of a folder, or null"))
+    if problems:
+        raise InputError(problems)
+    require_pillow()
+    shape = (3 if colour else 1, height, width)
+    if folder is not None:
+        return _table(Path(folder), labels, shape, key=f"dataset.folder={folder}", source=f"images in {folder}")
+    try:
+        with tempfile.TemporaryDirectory(prefix="ch12-") as generated:
+            write_images(Path(generated))
+            return _table(Path(generated), labels, shape, key="dataset.folder=null", source=f"{IMAGES} drawn images")
+    except OSError as error:
+        raise MachineError(f"{tempfile.gettempdir()}: cannot be written: {error.strerror or error}") from error
+
+
+def _table(folder: Path, labels: Labels, shape: ImageShape, *, key: str, source: str) -> Table:
+    found = find_images(folder, key)
+    classes = _classes_of(found, labels, key)
+    names = tuple(sorted(set(classes)))
+    index = {name: position for position, name in enumerate(names)}
+    return Table(
+        read_images(folder, found.names, shape, key),
+        np.array([index[name] for name in classes]),
+        feature_names=pixel_names(shape),
+        target_name="class",
+        class_names=names,
+        source=source,
+        shape=shape,
+        notes=tuple(
+            f"{source}: left out, because they are not images: {_listed(found.left_out)}" for _ in found.left_out[:1]
+        ),
+    )
+
+
+def pixel_names(shape: ImageShape) -> tuple[str, ...]:
+    """The names of the features: one for each pixel of each channel."""
+    channels, height, width = shape
+    colours = ("red_", "green_", "blue_") if channels == 3 else ("",)
+    return tuple(f"{colour}y{y}_x{x}" for colour in colours for y in range(height) for x in range(width))
+
+
+def find_images(folder: Path, key: str) -> Listing:
+    """The images in a folder and in its folders, in sorted order. Hidden files are ignored.
+
+    key: names the folder in messages. InputError if there are none, or if a link leads out of the folder.
+    """
+    entries = deque(_entries(folder, key))
+    root = os.path.realpath(folder)
+    names, left_out, links = [], [], []
+    while entries:
+        path, is_folder = entries.popleft()
+        is_image = path.lower().endswith(SUFFIXES)
+        if (is_folder or is_image) and not Path(os.path.realpath(folder / path)).is_relative_to(root):
+            links.append(path)
+        elif is_folder and "/" not in path:
+            entries += [(f"{path}/{name}", deeper) for name, deeper in _entries(folder / path, str(folder / path))]
+        elif is_folder or not is_image:
+            left_out.append(f"{path}/" if is_folder else path)
+        else:
+            names.append(path)
+    _refuse([f"{folder / path}: is a link that leads out of {folder}; put the image itself there" for path in links])
+    if not names:
+        there = f"; it has {_listed(left_out)}" if left_out else ""
+        raise InputError(f"{key}: holds no images ({', '.join(suffix[1:] for suffix in SUFFIXES)}){there}")
+    return Listing(sorted(names), left_out)
+
+
+def _entries(folder: Path, key: str) -> list[tuple[str, bool]]:
+    """(name, whether it is a folder) of everything in a folder, in sorted order."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted((entry.name, os.path.isdir(entry)) for entry in entries if not entry.name.startswith("."))
+    except FileNotFoundError:
+        raise InputError(f"{key}: there is no such folder{similar_file(folder)}") from None
+    except NotADirectoryError:
+        raise InputError(f"{key}: is not a folder; give the one that holds the images") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL byte in the name
+        raise InputError(f"{key}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _classes_of(found: Listing, labels: Labels, key: str) -> list[str]:
+    """The name of each image's class. InputError if one has none, or all have the same."""
+    own = [name for name in found.names if "/" not in name]
+    inner = [name for name in found.names if "/" in name]
+    if own and inner and labels != "name":
+        raise InputError(
+            f"{key}: holds images ({own[0]}) and folders of images ({inner[0]}); keep only one kind, or use "
+            "dataset.labels=name"
+        )
+    if own and labels == "folder":
+        raise InputError(
+            f"dataset.labels=folder: the images ({own[0]}) are not in a folder of their class; "
+            "use dataset.labels=name, or make a folder for each class"
+        )
+    if inner and labels != "name":
+        classes = [as_text(name).partition("/")[0] for name in found.names]
+    else:
+        matches = [LEADING_LETTERS.match(as_text(name).rpartition("/")[2]) for name in found.names]
+        nameless = [name for name, match in zip(found.names, matches, strict=True) if match is None]
+        _refuse([f"{name}: does not begin with letters, which would name its class; rename it" for name in nameless])
+        classes = [match[0] for match in matches if match]
+    _refuse_classes(classes, key)
+    return classes
+
+
+def _refuse_classes(classes: Sequence[str], key: str) -> None:
+    names = sorted(set(classes))
+    if len(names) == 1:
+        raise InputError(
+            f"{key}: all {len(classes)} images are of one class, {names[0]}; there must be at least two, given "
+            "by folders or by the letters that file names begin with (dataset.labels)"
+        )
+    by_folded: dict[str, str] = {}
+    for name in names:
+        other = by_folded.setdefault(name.casefold(), name)
+        if other != name:
+            raise InputError(f"{key}: classes {other} and {name} differ only in capitals; rename one of them")
+
+
+def as_text(name: str) -> str:
+    """A file's name decoded as UTF-8, also in an ASCII locale. Bytes that are not UTF-8 become U+FFFD."""
+    return os.fsencode(name).decode("utf-8", "replace")
+
+
+def read_images(folder: Path, names: Sequence[str], shape: ImageShape, key: str) -> Floats:
+    """The pixels of all images, (images, channels * height * width) float32. InputError names all that are bad."""
+    channels, height, width = shape
+    values = len(names) * channels * height * width
+    if values > LARGEST_VALUES:
+        raise InputError(
+            f"{key}: {len(names)} images of {channels} x {height} x {width} are {values:,} numbers; must be "
+            f"{LARGEST_VALUES:,} at most: make dataset.height and dataset.width smaller, or leave images out"
+        )
+    pixels = np.empty((len(names), channels * height * width), dtype=np.float32)
+    problems = []
+    for row, name in enumerate(names):
+        try:
+            pixels[row] = read_image(folder / name, shape)
+        except ImageFileError as error:
+            problems.append(f"{folder / name}: {error}; repair it, or leave it out")
+    _refuse(problems)
+    return pixels
+
+
+def read_new_images(content: bytes | None, shape: ImageShape, *, source: str) -> NewImages:
+    """Images to predict. content: of an image file; None: all in a folder. source: name of the file or folder.
+
+    InputError names all that are bad.
+    """
+    require_pillow()
+    if content is None:
+        names = find_images(Path(source), source).names
+        pixels = read_images(Path(source), names, shape, source)
+    else:
+        names = [Path(source).name]
+        try:
+            pixels = pixels_of(io.BytesIO(content), shape)[np.newaxis]  # (1, channels * height * width)
+        except ImageFileError as error:
+            raise InputError(
+                f"{source}: {error}; the run was trained on images: give one, or a folder of them"
+            ) from error
+    return NewImages(source, pixels, list(range(1, len(names) + 1)), ["file"], [[as_text(name)] for name in names])
+
+
+def _refuse(problems: list[str]) -> None:
+    if len(problems) > SHOWN:
+        problems = [*problems[:SHOWN], f"and {len(problems) - SHOWN} more"]
+    if problems:
+        raise InputError(problems)
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first few of some names."""
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
