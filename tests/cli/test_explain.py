@@ -199,8 +199,8 @@ def test_a_group_lists_its_choices_and_marks_the_one_chosen(explained):
     assert explained("model", "experiment=book/linear") + "\n" == (
         """\
 model: the network
-    cnn     A convolutional network for images: convolutions, each followed by
-            a pooling that halves the image
+    cnn     A convolutional network for images: convolutions, each followed by a
+            pooling that halves the image
   * linear  One linear layer: linear regression, logistic regression, softmax
             regression
     mlp     A multilayer perceptron: hidden layers of one width, an activation
