@@ -16,13 +16,11 @@ from ch12cli.training.batches import Shuffled, StackedSource
 from ch12cli.training.loop import Limits, Training
 from ch12cli.training.losses import StackedLoss
 from ch12cli.training.network import Network
-from ch12cli.training.optimizers import OPTIMIZERS
+from ch12cli.training.optimizers import OPTIMIZERS, Optimizer, TorchOptimizer
 from ch12cli.training.schedules import Schedule
 from ch12cli.training.stack import Stack
 from ch12cli.training.stopping import Best, EarlyStopping
 from ch12cli.training.streams import Streams, seed_stream
-from ch12cli.training.torch_optimizer import TorchOptimizer
-from ch12cli.training.update import Optimizer
 
 
 class Ends(Protocol):

@@ -17,8 +17,8 @@ from ch12cli.saved.load import read_saved, require_same_data
 from ch12cli.saved.network import on_this_machine
 from ch12cli.training.checkpoint import fitting
 from ch12cli.training.loop import EVALUATED
+from ch12cli.training.metrics import predicted_classes
 from ch12cli.training.network import Network
-from ch12cli.training.outputs import decided
 
 PARTS = ("train", "valid", "test")
 Counts = NDArray[np.int64]
@@ -79,7 +79,7 @@ def figures(job: Job, name: str) -> PartFigures:
     confusion = None
     if job.task.classes:
         prediction = predictions(job.network, part.x)
-        found = decided(prediction, output=job.task.output).cpu().numpy()
+        found = predicted_classes(prediction, output=job.task.output).cpu().numpy()
         confusion = confusion_of(part.y.reshape(-1).long().cpu().numpy(), found, classes=job.task.classes)
     return PartFigures(len(part), metrics, confusion)
 

@@ -25,7 +25,7 @@ from ch12cli.saved.network import on_this_machine
 from ch12cli.saved.reproduce import noted_environment, with_threads
 from ch12cli.saved.resume import result_so_far, spans_all_epochs
 from ch12cli.training.checkpoint import fitting
-from ch12cli.training.outputs import probabilities
+from ch12cli.training.metrics import probabilities
 
 TOLERANCE = 1e-5  # of what another program may compute otherwise, absolute and relative
 CHECKED = 1000  # rows that are checked, at most

@@ -200,7 +200,7 @@ def rates_of(job: Job, rows: list[Row]) -> Values | None:
     """The learning rate of each step, (steps,), as the schedule gave it; None if it never changed."""
     schedule, found = job.training.schedule, []
     for epoch, row in enumerate(rows):
-        found.append(schedule.rates(epoch)[:, 0])
+        found.append(schedule.learning_rates(epoch)[:, 0])
         schedule.observe(np.array([float(row[job.task.monitor])]))
     rates = np.concatenate(found)
     return None if (rates == job.settings["optimizer"].get("lr")).all() else rates

@@ -18,7 +18,7 @@ from ch12cli.saved.evaluate import PARTS, evaluate, predictions
 from ch12cli.saved.load import read_saved, require_same_data
 from ch12cli.saved.network import on_this_machine
 from ch12cli.training.checkpoint import fitting
-from ch12cli.training.outputs import decided, probabilities
+from ch12cli.training.metrics import predicted_classes, probabilities
 
 CELLS = 400  # of the plane, each way
 MARGIN = 0.08  # of the data's span, on each side
@@ -58,7 +58,7 @@ def boundary(directory: Path, *, title: str, features: str | None, best: bool, t
         rows[:, chosen.columns[1]] = np.repeat(ys, CELLS)
         prediction = answers(job, rows)
         shares = probabilities(prediction, output=job.task.output).cpu().numpy()
-        found = decided(prediction, output=job.task.output).cpu().numpy().astype(np.int64)
+        found = predicted_classes(prediction, output=job.task.output).cpu().numpy().astype(np.int64)
         points = []
         for name in PARTS:
             part = getattr(job.task.data, name)

@@ -21,7 +21,7 @@ from ch12cli.run.torch_settings import torch_settings
 from ch12cli.saved.evaluate import predictions
 from ch12cli.saved.load import Saved, read_saved
 from ch12cli.saved.network import ends_of, on_this_machine, trained_network
-from ch12cli.training.outputs import decided, probabilities
+from ch12cli.training.metrics import predicted_classes, probabilities
 
 Values = NDArray[np.float64]
 
@@ -63,7 +63,7 @@ def predict(
         finite, rows, None, why="the network gives no finite answer; its values are far from those trained on"
     )
     classes = ends.classes
-    found = decided(prediction, output=ends.output) if classes else prediction[:, 0]
+    found = predicted_classes(prediction, output=ends.output) if classes else prediction[:, 0]
     shares = probabilities(prediction, output=ends.output).cpu().numpy() if classes else None
     passed_over = [f"passed over: {message}" for message in saved.passed_over]
     values = found.cpu().double().numpy()

@@ -18,10 +18,10 @@ from torch import Tensor
 from ch12cli.training.batches import Part
 from ch12cli.training.losses import Loss
 from ch12cli.training.metrics import Metric
+from ch12cli.training.optimizers import Optimizer
 from ch12cli.training.schedules import Schedule
 from ch12cli.training.step import Step, StepFunction, Trainable
 from ch12cli.training.stopping import Best, EarlyStopping, Values
-from ch12cli.training.update import Optimizer
 
 EVALUATED = 2**22  # values of x evaluated at once: bounds memory, not speed
 
@@ -103,9 +103,9 @@ class Training:
 
     def one_epoch(self) -> Epoch:
         start = time.perf_counter()
-        rates = self.schedule.rates(self.epoch)  # (steps, runs)
+        lrs = self.schedule.learning_rates(self.epoch)  # (steps, runs)
         order = self.source.order()
-        losses, predictions = self.train_epoch(order, rates)
+        losses, predictions = self.train_epoch(order, lrs)
         diverged_at = first_bad_step(losses, self.network.parameters)
         if diverged_at.all():
             none = np.zeros(self.network.runs, dtype=bool)
@@ -114,7 +114,7 @@ class Training:
         columns = self.train_columns(losses, predictions, order)
         if self.valid is not None:
             columns |= {f"valid_{name}": value for name, value in self.evaluate(self.valid).items()}
-        columns["lr"] = np.array(rates[-1])
+        columns["lr"] = np.array(lrs[-1])
         columns["seconds"] = np.full(self.network.runs, time.perf_counter() - start)
         monitored = np.where(diverged_at > 0, np.nan, columns[self.limits.monitor])
         better = self.best.observe(monitored, self.epoch)
@@ -124,7 +124,7 @@ class Training:
         self.schedule.observe(columns[self.limits.monitor])
         return Epoch(self.epoch, columns, better, stopped, diverged_at)
 
-    def train_epoch(self, order: Tensor, rates: NDArray[np.float64]) -> tuple[Values, list[Tensor]]:
+    def train_epoch(self, order: Tensor, lrs: NDArray[np.float64]) -> tuple[Values, list[Tensor]]:
         """Makes one pass over the training part. Returns losses, (steps, runs), and predictions of each step.
 
         It ends at the first loss that is not finite where the step watches it.
@@ -133,7 +133,7 @@ class Training:
         losses: list[Any] = []
         predictions: list[Tensor] = []
         for (x, y), lr in zip(
-            self.source.batches(order), rates if self.network.stacked else rates[:, 0].tolist(), strict=True
+            self.source.batches(order), lrs if self.network.stacked else lrs[:, 0].tolist(), strict=True
         ):
             loss, prediction = step(x, y, lr)
             losses.append(loss)

@@ -1,6 +1,7 @@
-"""Metrics of a data set's part, over the rows; a leading runs axis is kept.
+"""Metrics of predictions, and the classes and probabilities that predictions stand for.
 
-They are computed on the CPU: not every device has 64-bit numbers.
+A metric is a mean over the rows; a leading runs axis is kept. It is computed on the CPU: not every device has 64-bit
+numbers.
 """
 
 from collections.abc import Callable
@@ -12,14 +13,14 @@ Metric = Callable[[Tensor, Tensor], Tensor]
 
 
 def accuracy(prediction: Tensor, target: Tensor) -> Tensor:
-    """Share of rows whose class is right, (…,). prediction: (…, rows, classes), the largest wins; target: (…, rows)."""
+    """Returns the share of rows whose class is right, (…,). prediction: (…, rows, classes); target: (…, rows)."""
     return (prediction.argmax(-1) == target).cpu().double().mean(-1)
 
 
 def binary_accuracy(threshold: float) -> Metric:
-    """Share of rows on the right side of the threshold: 0.5 for probabilities, 0 for logits.
+    """Returns the metric for two classes with one output: the share of rows on the right side of the threshold.
 
-    prediction, target: (…, rows, 1).
+    threshold: 0.5 for probabilities, 0 for logits. prediction, target: (…, rows, 1).
     """
 
     def metric(prediction: Tensor, target: Tensor) -> Tensor:
@@ -29,12 +30,12 @@ def binary_accuracy(threshold: float) -> Metric:
 
 
 def mean_absolute_error(prediction: Tensor, target: Tensor) -> Tensor:
-    """Mean absolute error, (…,). prediction, target: (…, rows, outputs)."""
+    """Returns the mean absolute error, (…,). prediction, target: (…, rows, outputs)."""
     return (prediction.cpu().double() - target.cpu().double()).abs().mean((-2, -1))
 
 
 def r_squared(prediction: Tensor, target: Tensor) -> Tensor:
-    """Coefficient of determination, (…,): 1 is perfect, 0 no better than the mean. NaN where all targets are equal."""
+    """Returns the coefficient of determination, (…,): 1 is perfect, 0 the mean's. NaN where all targets are equal."""
     prediction, target = prediction.cpu().double(), target.cpu().double()
     residual = (target - prediction).square().sum((-2, -1))
     total = (target - target.mean(-2, keepdim=True)).square().sum((-2, -1))
@@ -42,9 +43,37 @@ def r_squared(prediction: Tensor, target: Tensor) -> Tensor:
 
 
 def metrics_for(*, classes: int, outputs: int, logits: bool) -> dict[str, Metric]:
-    """The metrics that apply. classes: 0 for values; outputs of the network; logits: whether one output is a logit."""
+    """Returns the metrics that apply, by name.
+
+    classes: 0 for values; outputs: of the network; logits: whether a single output is a logit.
+    """
     if not classes:
         return {"mae": mean_absolute_error, "r2": r_squared}
     if outputs == 1:
         return {"accuracy": binary_accuracy(0.0 if logits else 0.5)}
     return {"accuracy": accuracy}
+
+
+def predicted_classes(prediction: Tensor, *, output: str) -> Tensor:
+    """Returns the class of each row, (rows,) int64, as the accuracy takes it. prediction: (rows, outputs).
+
+    output: the network's output activation, which sets the threshold where one output stands for two classes.
+    """
+    if prediction.shape[-1] > 1:
+        return prediction.argmax(-1)
+    return (prediction[..., 0] >= (0.0 if output == "none" else 0.5)).long()
+
+
+def probabilities(prediction: Tensor, *, output: str) -> Tensor:
+    """Returns the probability of each class, (rows, classes) float64; a row adds up to 1. prediction: (rows, outputs).
+
+    output: the network's output activation. Outputs that are neither probabilities nor their logarithms are logits, as
+    the losses take them.
+    """
+    prediction = prediction.double()
+    if prediction.shape[-1] == 1:
+        second = prediction if output == "sigmoid" else torch.sigmoid(prediction)
+        return torch.cat([1 - second, second], -1)
+    if output == "softmax":
+        return prediction
+    return torch.softmax(prediction, -1)  # of log-probabilities too: it gives them back

@@ -1,29 +1,169 @@
-"""Optimisers on one flat parameter tensor: (P,) for a run alone, (R, P) for R stacked runs with values of their own.
+"""Optimisers on one flat parameter tensor: (P,) of a single run, (R, P) of R stacked runs with values of their own.
 
-Alone, on the CPU, each does exactly the tensor operations of its namesake in torch.optim, so that the weights are the
-same bit for bit. Stacked, the formula is the same; a value that differs between the runs is a column (R, 1) in it.
+On the CPU each does, for a single run, exactly the tensor operations of its namesake in torch.optim, so the weights are
+the same bit for bit. Stacked, the formula is the same; a value that differs between the runs is a column (R, 1) in it.
+`TorchOptimizer` takes any other optimiser of torch, for a single run.
 """
 
+import copy
+import inspect
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ch12cli.errors import InputError
 from ch12cli.training.torch_internals import HAS_FUSED_ADAM, fused_adam
-from ch12cli.training.update import (
-    FUSED_FROM,
-    Optimizer,
-    Scale,
-    Value,
-    add,
-    add_quotient,
-    add_square,
-    in_memory,
-    is_zero,
-    plus,
-)
+
+Value = float | NDArray[np.float64]  # a number for all runs, or one for each run: (R,)
+Scale = float | Tensor  # the same as torch's operations take it: a number, or a column (R, 1)
+
+# Values from which on torch uses several threads. Its fused kernels always do, which for fewer values can cost more
+# than it saves: 8 ms a step, measured where other processes kept the cores busy.
+FUSED_FROM = 32_768
+
+# State that an optimiser has for some values of its settings only: a stack has it where one of its runs does, and a
+# fork may have other settings.
+OPTIONAL_STATE = {"momentum_buffer", "grad_avg", "max_exp_avg_sq"}
+
+
+class Optimizer:
+    """Updates `parameters` in place, (P,) or (R, P). values: its settings, each a number, a bool or (R,) float64.
+
+    `lr` among the settings is only checked: the schedule gives the learning rate of each step. InputError for a value
+    outside of torch's own limits.
+    """
+
+    def __init__(self, parameters: Tensor, **values: Value) -> None:
+        _check(values)
+        self.parameters = parameters.detach()  # shares the memory; autograd does not see the updates
+        self.values: dict[str, Any] = dict(values)
+        self.steps = 0
+        self.state: dict[str, Tensor] = {}
+        self._prepare()
+
+    def step(self, gradient: Tensor, lr: Value) -> None:
+        """Makes one update. gradient: shaped like the parameters, left as it is; lr: a number, or (R,) float64."""
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns a copy of what a resume needs: the number of steps, and tensors shaped like the parameters."""
+        return {"steps": self.steps, **{name: tensor.clone() for name, tensor in self.state.items()}}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restores a state. Of OPTIONAL_STATE, what is missing begins with zeros, and what is not needed is ignored."""
+        needed = {"steps": self.steps, **self.state}
+        missing = OPTIONAL_STATE & needed.keys() - state.keys()
+        state = {name: value for name, value in state.items() if name in needed or name not in OPTIONAL_STATE}
+        state |= {name: torch.zeros_like(self.state[name]) for name in missing}
+        if (found := _shapes(state)) != (expected := _shapes(needed)):
+            raise InputError(f"checkpoint: the optimiser's state holds {found}, this optimiser needs {expected}")
+        self.steps = state["steps"]
+        for name, tensor in self.state.items():
+            tensor.copy_(state[name])
+
+    def keep(self, rows: Tensor, parameters: Tensor) -> None:
+        """Drops the other runs. rows: (kept,) int64; parameters: theirs, (kept, P), updated from now on."""
+        if self.parameters.dim() == 1:
+            raise ValueError("a single run has no rows to keep")
+        self.parameters = parameters.detach()
+        self.state = {name: self._in_layout(tensor.index_select(0, rows)) for name, tensor in self.state.items()}
+        kept = rows.cpu().numpy()
+        self.values = {name: v[kept] if isinstance(v, np.ndarray) else v for name, v in self.values.items()}
+        self._prepare()
+
+    def _add_state(self, *names: str) -> None:
+        for name in names:
+            self.state[name] = torch.zeros_like(self.parameters)  # in the parameters' own layout of memory
+
+    def _in_layout(self, values: Tensor) -> Tensor:
+        """Returns the values in the state's layout of memory: themselves, or a copy."""
+        like = torch.empty_like(self.parameters)
+        return values if values.stride() == like.stride() else like.copy_(values)
+
+    def _prepare(self) -> None:
+        """Computes what no step changes, from the values as they are."""
+        decay = self.values["weight_decay"]
+        self._weight_decay = None if is_zero(decay) else self._scale(decay)
+
+    def _scale(self, value: Value) -> Scale:
+        """Returns a value for `alpha=`, `value=` or a lerp's weight: a number as it is, (R,) as a column (R, 1)."""
+        if isinstance(value, np.ndarray):
+            column = value.astype(_NUMPY_DTYPES[self.parameters.dtype])[:, None]  # (R,) -> (R, 1), rounded last
+            return torch.from_numpy(column).to(self.parameters.device)
+        return value
+
+    def _operand(self, value: Value) -> Tensor:
+        """Returns a value as a tensor: the same bits as a number, which torch would wrap at every call (1.5 µs)."""
+        scale = self._scale(value)
+        return scale if isinstance(scale, Tensor) else torch.tensor(scale, dtype=self.parameters.dtype)
+
+    def _decayed(self, gradient: Tensor) -> Tensor:
+        """Returns the gradient plus that of the L2 penalty, where there is one."""
+        return gradient if self._weight_decay is None else plus(gradient, self.parameters, self._weight_decay)
+
+
+def add(target: Tensor, other: Tensor, scale: Scale) -> Tensor:
+    """target += scale * other."""
+    return target.addcmul_(other, scale) if isinstance(scale, Tensor) else target.add_(other, alpha=scale)
+
+
+def plus(first: Tensor, other: Tensor, scale: Scale) -> Tensor:
+    """first + scale * other, a new tensor."""
+    return first.addcmul(other, scale) if isinstance(scale, Tensor) else first.add(other, alpha=scale)
+
+
+def add_square(target: Tensor, other: Tensor, scale: Scale) -> Tensor:
+    """target += scale * other²."""
+    if isinstance(scale, Tensor):
+        return target.addcmul_(other * other, scale)
+    return target.addcmul_(other, other, value=scale)
+
+
+def add_quotient(target: Tensor, numerator: Tensor, denominator: Tensor, scale: Scale) -> Tensor:
+    """target += scale * numerator / denominator; the denominator is overwritten."""
+    if isinstance(scale, Tensor):
+        return target.addcmul_(torch.div(numerator, denominator, out=denominator), scale)
+    return target.addcdiv_(numerator, denominator, value=scale)
+
+
+def in_memory(values: Tensor) -> Tensor:
+    """Returns (R, P) itself, or transposed where the runs come last in memory; the fused kernel needs it dense."""
+    return values if values.is_contiguous() else values.t()
+
+
+_NUMPY_DTYPES = {torch.float32: np.float32, torch.float64: np.float64}
+
+
+def is_zero(value: Value) -> bool:
+    """Returns whether a value is 0 for all runs: torch leaves its operations out then."""
+    return not np.any(value)
+
+
+def _shapes(state: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(v.shape) if isinstance(v, Tensor) else type(v).__name__ for name, v in state.items()}
+
+
+def _check(values: dict[str, Value]) -> None:
+    """Raises InputError with all values outside of torch's own limits."""
+    problems = []
+    for name, value in values.items():
+        below = 1.0 if name.startswith("beta") else np.inf
+        try:
+            numbers = np.atleast_1d(np.asarray(value, dtype=np.float64))
+        except (TypeError, ValueError):
+            problems.append(f"optimizer.{name}={value}: must be a number")
+            continue
+        wrong = ~((numbers >= 0) & (numbers < below) | (name == "dampening") & np.isfinite(numbers))  # nan is wrong too
+        if wrong.any():
+            key = "betas" if name.startswith("beta") else name
+            rule = "at least 0 and below 1" if below == 1 else "a number, 0 or greater"
+            problems.append(f"optimizer.{key}={numbers[wrong][0]:g}: must be {rule}")
+    if problems:
+        raise InputError(problems)
 
 
 class SGD(Optimizer):
@@ -54,20 +194,17 @@ class SGD(Optimizer):
         self._nesterov = self._scale(self.values["momentum"])
         self._undamped = self._scale(1 - self.values["dampening"])
 
-    def advance(self, lr: Value) -> tuple[Scale, ...]:
-        self._begins = self.steps == 0
-        return super().advance(lr)
-
-    def update(self, gradient: Tensor, rate: Scale, *_others: Scale) -> None:
+    def step(self, gradient: Tensor, lr: Value) -> None:
+        self.steps += 1
         gradient = self._decayed(gradient)
         buffer = self.state.get("momentum_buffer")
         if buffer is not None:
-            if self._begins:
-                buffer.copy_(gradient)  # torch's beginning: the first gradient is not dampened
+            if self.steps == 1:
+                buffer.copy_(gradient)  # as torch does: the first gradient is not dampened
             else:
                 add(buffer.mul_(self._momentum), gradient, self._undamped)
             gradient = plus(gradient, buffer, self._nesterov) if self.nesterov else buffer
-        add(self.parameters, gradient, rate)
+        add(self.parameters, gradient, self._scale(-lr))
 
 
 class Adam(Optimizer):
@@ -102,39 +239,33 @@ class Adam(Optimizer):
         self._update = torch.empty_like(self.parameters) if fused else None
         self._count = torch.zeros(())  # steps, as the fused kernel wants them
 
-    def advance(self, lr: Value) -> tuple[Scale, ...]:
+    def step(self, gradient: Tensor, lr: Value) -> None:
         self.steps += 1
-        shrink = self._scale(1 - lr * self.values["weight_decay"]) if self.decoupled else 1.0
-        if self._update is not None:
-            return self._scale(lr), 1.0, shrink
-        root = (1 - self.values["beta2"] ** self.steps) ** 0.5
-        return self._scale(-lr / (1 - self.values["beta1"] ** self.steps)), self._scale(root), shrink
-
-    def update(self, gradient: Tensor, rate: Scale, *others: Scale) -> None:
-        root, shrink = others
         if not self.decoupled:
             gradient = self._decayed(gradient)
         elif self._weight_decay is not None:
-            self.parameters.mul_(shrink)
+            self.parameters.mul_(self._scale(1 - lr * self.values["weight_decay"]))
         if self._update is not None:
             if gradient.stride() != self._update.stride():  # the fused kernel does not look at strides
                 gradient = self._in_layout(gradient)
             self._fused_update(gradient, self._update)
-            add(self.parameters, self._update, rate)
+            add(self.parameters, self._update, self._scale(lr))
             return
         exp_avg, exp_avg_sq = self.state["exp_avg"], self.state["exp_avg_sq"]
         exp_avg.lerp_(gradient, self._mean_weight)
         add_square(exp_avg_sq.mul_(self._beta2), gradient, self._square_weight)
         if "max_exp_avg_sq" in self.state:
             exp_avg_sq = self.state["max_exp_avg_sq"].clamp_min_(exp_avg_sq)
+        root = self._scale((1 - self.values["beta2"] ** self.steps) ** 0.5)
         denominator = exp_avg_sq.sqrt().div_(root).add_(self._eps)
-        add_quotient(self.parameters, exp_avg, denominator, rate)
+        step_size = -lr / (1 - self.values["beta1"] ** self.steps)
+        add_quotient(self.parameters, exp_avg, denominator, self._scale(step_size))
 
     def _fused_update(self, gradient: Tensor, update: Tensor) -> None:
-        """Leaves in `update`, (R, P), what a rate of 1 would add to the parameters; one pass over the moments.
+        """Puts into `update`, (R, P), the change of the parameters at a learning rate of 1.
 
-        torch's fused kernel takes one rate only, so it moves zeros and each run's rate multiplies the result: about
-        half the time of the plain operations on 2 cores (0.45 with 256 runs of 131 float32 parameters, 0.5 with 1,024).
+        torch's fused kernel takes one learning rate only: it moves zeros, and each run's lr multiplies the result. That
+        takes half the time of the formula on 2 cores (0.45 with 256 runs of 131 float32 parameters, 0.5 with 1,024).
         """
         largest = self.state.get("max_exp_avg_sq")
         fused_adam(
@@ -193,7 +324,8 @@ class RMSprop(Optimizer):
         self._alpha, self._weight = self._operand(self.values["alpha"]), self._scale(1 - self.values["alpha"])
         self._eps, self._momentum = self._operand(self.values["eps"]), self._operand(self.values["momentum"])
 
-    def update(self, gradient: Tensor, rate: Scale, *_others: Scale) -> None:
+    def step(self, gradient: Tensor, lr: Value) -> None:
+        self.steps += 1
         gradient = self._decayed(gradient)
         square = add_square(self.state["square_avg"].mul_(self._alpha), gradient, self._weight)
         mean = self.state.get("grad_avg")
@@ -205,9 +337,9 @@ class RMSprop(Optimizer):
         buffer = self.state.get("momentum_buffer")
         if buffer is not None:
             buffer.mul_(self._momentum).addcdiv_(gradient, denominator)
-            add(self.parameters, buffer, rate)
+            add(self.parameters, buffer, self._scale(-lr))
         else:
-            add_quotient(self.parameters, gradient, denominator, rate)
+            add_quotient(self.parameters, gradient, denominator, self._scale(-lr))
 
 
 class Adagrad(Optimizer):
@@ -234,15 +366,74 @@ class Adagrad(Optimizer):
         super()._prepare()
         self._eps = self._operand(self.values["eps"])
 
-    def advance(self, lr: Value) -> tuple[Scale, ...]:
-        return super().advance(lr / (1 + self.steps * self.values["lr_decay"]))
-
-    def update(self, gradient: Tensor, rate: Scale, *_others: Scale) -> None:
+    def step(self, gradient: Tensor, lr: Value) -> None:
+        lr = lr / (1 + self.steps * self.values["lr_decay"])
+        self.steps += 1
         gradient = self._decayed(gradient)
         denominator = self.state["sum"].addcmul_(gradient, gradient, value=1).sqrt().add_(self._eps)
-        add_quotient(self.parameters, gradient, denominator, rate)
+        add_quotient(self.parameters, gradient, denominator, self._scale(-lr))
 
 
+class TorchOptimizer(Optimizer):
+    """Any other torch.optim.Optimizer behind the same interface, for a single run.
+
+    parameters: the module's own, which are views of the flat tensor in this order; values: the class's arguments.
+    """
+
+    def __init__(self, kind: type[torch.optim.Optimizer], parameters: Sequence[Tensor], **values: Any) -> None:
+        _refuse_unusable(kind)
+        self.views = list(parameters)
+        try:
+            self.optimizer = kind(self.views, **values)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"optimizer: {kind.__name__} refuses this network or its values: {error}") from error
+        self._bound: Tensor | None = None
+
+    def step(self, gradient: Tensor, lr: Value) -> None:
+        """Makes one update of the module's parameters. gradient: (P,); its views become their .grad."""
+        if gradient is not self._bound:
+            parts = gradient.split([view.numel() for view in self.views])
+            for view, part in zip(self.views, parts, strict=True):
+                view.grad = part.view_as(view)
+            self._bound = gradient
+        for group in self.optimizer.param_groups:
+            if "lr" in group:
+                group["lr"] = lr
+        self.optimizer.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        return copy.deepcopy(self.optimizer.state_dict())
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        try:
+            self.optimizer.load_state_dict(copy.deepcopy(state))  # torch would go on with the caller's own tensors
+        except (KeyError, ValueError) as error:
+            raise InputError(f"checkpoint: the optimiser's state does not fit this network: {error}") from error
+        for index, saved in state["state"].items():
+            loaded = self.optimizer.state[self.views[index]]
+            for name, value in saved.items():  # torch casts single numbers too (NAdam's mu_product): cast them back
+                if isinstance(value, Tensor):
+                    loaded[name] = loaded[name].to(value.dtype)
+
+    def keep(self, rows: Tensor, parameters: Tensor) -> None:
+        raise ValueError("a single run has no rows to keep")
+
+
+def _refuse_unusable(kind: type[torch.optim.Optimizer]) -> None:
+    closure = inspect.signature(kind.step).parameters.get("closure")
+    if closure is not None and closure.default is inspect.Parameter.empty:
+        raise InputError(
+            f"optimizer: {kind.__name__} evaluates the loss several times in a step (it needs a closure), which ch12's "
+            "loop does not do; choose one that takes a single gradient, such as optimizer=adam"
+        )
+    if issubclass(kind, torch.optim.SparseAdam):
+        raise InputError(
+            "optimizer: SparseAdam takes sparse gradients only (of embeddings), and ch12's networks have dense ones; "
+            "choose optimizer=adam"
+        )
+
+
+# ch12's own forms, which are the ones that can be stacked, by the target in the configuration.
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     f"torch.optim.{kind.__name__}": kind for kind in (SGD, Adam, AdamW, RMSprop, Adagrad)
 }

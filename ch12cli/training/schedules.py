@@ -1,4 +1,4 @@
-"""Learning rates over a run, for one run or many: numbers, or (R,) float64 with a value for each run. numpy only."""
+"""Learning rates over a run, of one run or many: numbers, or (R,) float64 with a value for each run. numpy only."""
 
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -10,17 +10,17 @@ from ch12cli.errors import InputError
 
 Values = NDArray[np.float64]
 Value = float | Values  # a number for all runs, or one for each run: (R,)
-Rules = dict[str, tuple[NDArray[np.bool_], str]]  # a value's name: where it is fine, (R,), and the rule in words
+Rules = dict[str, tuple[NDArray[np.bool_], str]]  # a value's name: where it is valid, (R,), and the rule in words
 
 _NOT_PER_RUN = {"epochs", "steps_per_epoch", "minimise", "anneal_strategy", "threshold_mode", "state"}
 
 
 @dataclass(kw_only=True, eq=False)
 class Schedule:
-    """The rates of each epoch's steps: the class's own curve, times a linear rise in the first `warmup` epochs.
+    """The learning rates of each epoch's steps: the class's own curve, with a linear rise in the first `warmup` epochs.
 
-    Once built, every value is (R,), R = 1 for a run alone. minimise: whether a lower observed metric is the better one;
-    every schedule takes it, only ReduceOnPlateau asks.
+    Once built, every value is (R,), R = 1 for a single run. minimise: whether a lower observed metric is the better
+    one; every schedule takes it, only ReduceOnPlateau uses it. InputError for values outside of their limits.
     """
 
     lr: Value = field(kw_only=False)
@@ -41,20 +41,20 @@ class Schedule:
             setattr(self, name, np.broadcast_to(array, runs))
         self._check()
 
-    def rates(self, epoch: int) -> Values:
-        """(steps_per_epoch, R), read-only. epoch: counted from 0."""
+    def learning_rates(self, epoch: int) -> Values:
+        """Returns the learning rates of an epoch's steps, (steps_per_epoch, R), read-only. epoch: counted from 0."""
         steps = epoch * self.steps_per_epoch + np.arange(self.steps_per_epoch)[:, None]  # (steps, 1)
-        rates = self._curve(epoch, steps)
+        curve = self._curve(epoch, steps)
         rising = self.warmup * self.steps_per_epoch  # (R,) steps, perhaps a fraction of one
         if np.any(steps[0] < rising):
-            rates = rates * np.minimum(1.0, (steps + 1) / np.maximum(rising, 1e-300))
-        return np.broadcast_to(rates, (self.steps_per_epoch, *np.shape(self.lr)))
+            curve = curve * np.minimum(1.0, (steps + 1) / np.maximum(rising, 1e-300))
+        return np.broadcast_to(curve, (self.steps_per_epoch, *np.shape(self.lr)))
 
     def observe(self, metric: Values) -> None:
-        """Takes note of the metric, (R,), of the epoch that has ended."""
+        """Records the metric, (R,), of the epoch that has ended."""
 
     def state_dict(self) -> dict[str, list[float]]:
-        """What a resume needs, beside the epoch: item r of each list is run r's."""
+        """Returns what a resume needs beside the epoch: item r of each list is run r's."""
         return {name: value.tolist() for name, value in self.state.items()}
 
     def load_state_dict(self, state: dict[str, list[float]]) -> None:
@@ -64,13 +64,16 @@ class Schedule:
         self.state = {name: np.array(value, dtype=np.float64) for name, value in state.items()}
 
     def keep(self, rows: NDArray[np.int64]) -> None:
-        """Only the runs of these rows, (kept,), stay."""
+        """Drops the runs that are not in rows, (kept,)."""
         for name in self._names:
             setattr(self, name, getattr(self, name)[rows])
         self.state = {name: value[rows] for name, value in self.state.items()}
 
     def _curve(self, epoch: int, steps: NDArray[np.int64]) -> Any:
-        """The rates without warm-up: (R,) for the whole epoch, or (steps, R). steps: (steps, 1), since the start."""
+        """Returns the learning rates without warm-up: (R,) for the whole epoch, or (steps, R).
+
+        steps: (steps, 1), counted from the start of the run.
+        """
         raise NotImplementedError
 
     def _rules(self) -> Rules:
@@ -91,7 +94,7 @@ class Schedule:
 
 @dataclass(kw_only=True, eq=False)
 class Constant(Schedule):
-    """The same rate throughout."""
+    """The same learning rate throughout."""
 
     def _curve(self, epoch: int, steps: NDArray[np.int64]) -> Any:
         return self.lr
@@ -99,7 +102,7 @@ class Constant(Schedule):
 
 @dataclass(kw_only=True, eq=False)
 class Step(Schedule):
-    """The rate times gamma after every step_size epochs: torch's StepLR."""
+    """The learning rate times gamma after every step_size epochs: torch's StepLR."""
 
     step_size: Value = 30
     gamma: Value = 0.1
@@ -117,7 +120,7 @@ class Step(Schedule):
 
 @dataclass(kw_only=True, eq=False)
 class Cosine(Schedule):
-    """Half a cosine wave from the rate to eta_min in T_max epochs (None: all epochs): torch's CosineAnnealingLR."""
+    """Half a cosine wave from lr to eta_min in T_max epochs (None: all epochs): torch's CosineAnnealingLR."""
 
     T_max: Value | None = None
     eta_min: Value = 0.0
@@ -141,7 +144,8 @@ class Cosine(Schedule):
 class OneCycle(Schedule):
     """From lr / div_factor up to lr, then down to lr / div_factor / final_div_factor, step by step: torch's OneCycleLR.
 
-    It moves the rate alone. torch's moves momentum (or the first beta) against it unless given cycle_momentum=False.
+    It moves the learning rate alone. torch's moves momentum (or the first beta) against it, unless given
+    cycle_momentum=False.
     """
 
     pct_start: Value = 0.3
@@ -151,8 +155,8 @@ class OneCycle(Schedule):
 
     def _curve(self, epoch: int, steps: NDArray[np.int64]) -> Any:
         last = self.epochs * self.steps_per_epoch - 1
-        steps = np.minimum(steps, last)  # should a run go on for longer, it stays at the lowest rate
-        peak = self.pct_start * (last + 1) - 1  # (R,) the step of the highest rate, seldom a whole number
+        steps = np.minimum(steps, last)  # a run that is longer stays at the lowest learning rate
+        peak = self.pct_start * (last + 1) - 1  # (R,) the step of the highest learning rate, seldom a whole number
         first = self.lr / self.div_factor
         lowest = first / self.final_div_factor
         up = self._anneal(first, self.lr, steps / np.maximum(peak, 1e-300))
@@ -160,7 +164,7 @@ class OneCycle(Schedule):
         return np.where(steps <= peak, up, down)  # (steps, R)
 
     def _anneal(self, start: Value, end: Value, part: Values) -> Values:
-        """(steps, R), from start to end as the part of the way, (steps, R), goes from 0 to 1."""
+        """Returns values from start to end, (steps, R). part: the part of the way, (steps, R), from 0 to 1."""
         part = np.clip(part, 0.0, 1.0)
         if self.anneal_strategy == "linear":
             return (end - start) * part + start
@@ -178,7 +182,7 @@ class OneCycle(Schedule):
 
 @dataclass(kw_only=True, eq=False)
 class ReduceOnPlateau(Schedule):
-    """The rate times factor after more than `patience` epochs without improvement: torch's ReduceLROnPlateau."""
+    """The learning rate times factor after over `patience` epochs without improvement: torch's ReduceLROnPlateau."""
 
     factor: Value = 0.1
     patience: Value = 10
@@ -198,7 +202,7 @@ class ReduceOnPlateau(Schedule):
         return self.state["lr"]
 
     def observe(self, metric: Values) -> None:
-        """Takes note of the metric, (R,), of the epoch that has ended; NaN is no improvement."""
+        """Records the metric, (R,), of the epoch that has ended; NaN is no improvement."""
         lr, best, bad, resting = (self.state[name] for name in ("lr", "best", "bad", "resting"))
         if np.shape(metric) != best.shape:
             raise ValueError(f"a metric for each run is needed, {best.shape}, not {np.shape(metric)}")

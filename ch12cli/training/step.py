@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ch12cli.training.optimizers import Optimizer
 from ch12cli.training.stopping import Values
-from ch12cli.training.update import Optimizer
 
 StepFunction = Callable[[Tensor, Tensor, Any], tuple[Any, Tensor]]  # (x, y, lr) -> loss, prediction
 

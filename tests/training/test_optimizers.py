@@ -13,9 +13,17 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from ch12cli.errors import InputError
-from ch12cli.training.optimizers import OPTIMIZERS, SGD, Adagrad, Adam, AdamW, RMSprop
-from ch12cli.training.torch_optimizer import TorchOptimizer
-from ch12cli.training.update import FUSED_FROM, Optimizer
+from ch12cli.training.optimizers import (
+    FUSED_FROM,
+    OPTIMIZERS,
+    SGD,
+    Adagrad,
+    Adam,
+    AdamW,
+    Optimizer,
+    RMSprop,
+    TorchOptimizer,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SHAPES = [(16, 4), (16,), (3, 16), (3,)]  # the chapter's Iris network: 131 values
@@ -340,9 +348,9 @@ def test_parameters_may_be_a_leaf_of_autograd() -> None:
     assert not torch.equal(leaf.detach(), start(131, torch.float32))
 
 
-def test_a_run_alone_has_no_rows_to_keep() -> None:
+def test_a_single_run_has_no_rows_to_keep() -> None:
     flat = start(131, torch.float32)
-    with pytest.raises(ValueError, match="alone"):
+    with pytest.raises(ValueError, match="single run"):
         Adam(flat).keep(torch.tensor([0]), flat)
 
 

@@ -30,7 +30,7 @@ def all_rates(schedule: Schedule, observed: np.ndarray | None = None, *, first: 
     """(epochs, steps, R), as the loop asks for them. observed: (epochs, R)."""
     rates = []
     for epoch in range(first, schedule.epochs):
-        rates.append(schedule.rates(epoch))
+        rates.append(schedule.learning_rates(epoch))
         schedule.observe(np.zeros(rates[-1].shape[1]) if observed is None else observed[epoch])
     return np.stack(rates)
 
@@ -54,7 +54,7 @@ def close(actual: np.ndarray, expected: np.ndarray, relative: float = 1e-12) -> 
 
 
 def test_constant_is_the_rate_at_every_step() -> None:
-    rates = Constant(0.3, epochs=4, steps_per_epoch=5).rates(3)
+    rates = Constant(0.3, epochs=4, steps_per_epoch=5).learning_rates(3)
     assert rates.shape == (5, 1)
     assert np.all(rates == 0.3)
     assert rates.strides[0] == 0  # a view, not a copy for each step
@@ -89,7 +89,7 @@ def test_cosine_is_torchs(values: dict[str, Any]) -> None:
 
 def test_cosine_ends_at_eta_min_halfway_at_the_middle() -> None:
     schedule = Cosine(1.0, epochs=30, steps_per_epoch=1, T_max=20, eta_min=0.2)
-    close(np.array([schedule.rates(epoch)[0, 0] for epoch in (0, 10, 20)]), np.array([1.0, 0.6, 0.2]))
+    close(np.array([schedule.learning_rates(epoch)[0, 0] for epoch in (0, 10, 20)]), np.array([1.0, 0.6, 0.2]))
 
 
 @pytest.mark.parametrize("steps", [1, 4, 7])
@@ -217,7 +217,7 @@ def test_each_run_of_a_stack_has_the_rates_of_the_run_alone(kind: type[Schedule]
 
 def test_a_rate_for_all_runs_with_a_value_for_each_gives_a_column_for_each() -> None:
     schedule = Step(0.1, epochs=4, steps_per_epoch=2, step_size=1, gamma=np.array([0.5, 0.1, 1.0]))
-    close(schedule.rates(2), np.array([[0.025, 0.001, 0.1]] * 2))
+    close(schedule.learning_rates(2), np.array([[0.025, 0.001, 0.1]] * 2))
 
 
 @pytest.mark.parametrize(("kind", "values"), PER_RUN)
@@ -225,7 +225,7 @@ def test_saved_state_goes_on_exactly(kind: type[Schedule], values: dict[str, Any
     expected = all_rates(build(kind, values), OBSERVED)
     before = build(kind, values)
     for epoch in range(20):
-        before.rates(epoch)
+        before.learning_rates(epoch)
         before.observe(OBSERVED[epoch])
     torch.save(before.state_dict(), tmp_path / "state.pt")
     after = build(kind, values)

@@ -197,7 +197,7 @@ def assert_each_run_is_the_run_alone(case: tuple[int, ...], monkeypatch: pytest.
         assert together.training.best.epoch[run] == training.best.epoch[0]
         # where the stream stands afterwards shows that the orders of all epochs were the same
         assert torch.equal(together.streams.state_after(run, epochs), torch.get_rng_state())
-    assert epochs * len(training.schedule.rates(0)) >= 100
+    assert epochs * len(training.schedule.learning_rates(0)) >= 100
     for one, other in combinations(range(RUNS), 2):
         assert not torch.allclose(at_first[one], at_first[other])
         assert relative(together.weights[-1][one], together.weights[-1][other]) > 1e-3
@@ -353,7 +353,7 @@ class Branch(nn.Module):
         (shared, "share parameters"),
         (frozen, "frozen"),
         (hooked, "have hooks"),
-        (Branch, "dropout, and its layers are not a plain chain"),
+        (Branch, "dropout, and is not a plain Sequential"),
     ],
 )
 def test_a_network_that_is_more_than_its_parameters_cannot_be_stacked(
