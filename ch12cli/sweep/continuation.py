@@ -21,14 +21,13 @@ if TYPE_CHECKING:
     from ch12cli.sweep.plan import Plan
     from ch12cli.sweep.stack_run import StackRun
     from ch12cli.sweep.work_item import WorkItem
-    from ch12cli.sweep.worker import Worker
 
 
 class UnfitError(InputError):
     """What the sweep must not go on with: it is of other data, or of something else."""
 
 
-def look_back(plan: "Plan", worker: "Worker") -> list[str]:
+def look_back(plan: "Plan", sweep_dir: Path) -> list[str]:
     """What is to be said of what the sweep goes on with: damaged checkpoints, another environment. UnfitError if it was
     trained on other data than its data set gives now; nothing has been trained or written by then."""
     said: list[str] = []
@@ -37,17 +36,17 @@ def look_back(plan: "Plan", worker: "Worker") -> list[str]:
     for index in {item.group for item in plan.items}:
         for job in plan.groups[index].jobs:
             if job.number in done:
-                require_data_of_result(worker.directory_of(job), worker.task(index))
+                require_data_of_result(sweep_dir / job.directory, plan.tasks[index])
     for item in plan.items:
         device = choose_device(plan.groups[item.group].settings["device"])
-        for checkpoints in checkpoints_of(item, worker):
+        for checkpoints in checkpoints_of(item, plan, sweep_dir):
             try:
                 state, passed_over = checkpoints.newest()
             except DamagedError as error:
                 said += [f"begins anew, without a good checkpoint: {message}" for message in error.messages]
                 continue
             said += [f"passed over: {message}" for message in passed_over]
-            require_data(state, worker.task(item.group), checkpoints.last)
+            require_data(state, plan.tasks[item.group], checkpoints.last)
             environment |= dict.fromkeys(differences(plain_of(state, "environment"), environment_apart(device)))
     return said + ([f"the environment has changed since: {'; '.join(environment)}"] if environment else [])
 
@@ -59,12 +58,12 @@ def environment_apart(device: torch.device) -> dict[str, Any]:
     return environment_of(device) if device.type == "cpu" else call_in_subprocess(environment_of, device)
 
 
-def checkpoints_of(item: "WorkItem", worker: "Worker") -> Iterator[Checkpoints]:
+def checkpoints_of(item: "WorkItem", plan: "Plan", sweep_dir: Path) -> Iterator[Checkpoints]:
     """Those from which the item's stack, or its jobs, would go on."""
     if item.stacked:
         found = [item.checkpoints(numbers) for numbers in item.parts()]
     else:
-        folders = [worker.directory_of(worker.jobs[number]) / CHECKPOINTS for number in item.jobs]
+        folders = [sweep_dir / plan.jobs[number].directory / CHECKPOINTS for number in item.jobs]
         found = [Checkpoints(folder, every=None) for folder in folders]
     yield from (checkpoints for checkpoints in found if checkpoints is not None and checkpoints.exist())
 

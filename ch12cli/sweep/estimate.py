@@ -9,10 +9,12 @@ import torch
 from ch12cli.run.build import build_stack, build_training
 from ch12cli.run.task import Task, choose_device
 from ch12cli.sweep.examine import runs_user_code
+from ch12cli.sweep.groups import Group
 from ch12cli.sweep.plan import Plan
 from ch12cli.sweep.stack_size import bytes_of_run, processes_for
 from ch12cli.sweep.subprocess_call import DiedError, call_in_subprocess
-from ch12cli.sweep.worker import Worker, failure_text
+from ch12cli.sweep.work_item import WorkItem
+from ch12cli.sweep.worker import failure_text
 
 SAMPLE = 256  # runs at most that are trained for an estimate
 RECORDING = 0.002  # seconds that the record of a run takes
@@ -25,34 +27,33 @@ class Estimate(NamedTuple):
     bytes: int
 
 
-def estimates(plan: Plan, worker: Worker) -> list[Estimate | None]:
-    """An estimate for each group, None for one that has nothing left to do, or that cannot be measured because a
-    network of it fails, which is noted in the group."""
-    found: list[Estimate | None] = []
-    for index, group in enumerate(plan.groups):
-        items = [item for item in plan.items if item.group == index]
-        runs = sum(len(item.jobs) for item in items)
-        if not runs:
-            found.append(None)
-            continue
-        settings, largest = group.settings, max(max(map(len, item.parts())) for item in items)
-        stacked = items[0].stacked
-        sample = [job.settings for job in group.jobs[: min(SAMPLE, largest) if stacked else 1]]
-        arguments = (sample, worker.task(index), stacked)
-        apart = runs_user_code(settings) or choose_device(settings["device"]).type != "cpu"  # which no fork may follow
-        measured = measure_in_subprocess(*arguments) if apart else measure(*arguments)
-        if isinstance(measured, str):
-            group.unmeasured = measured
-            found.append(None)
-            continue
-        processes = min(processes_for(settings), len(items))
-        each = measured / len(sample) * settings["epochs"] + RECORDING
-        found.append(Estimate(runs * each / processes, processes * largest * bytes_of_run(group)))
-    return found
+def estimates(plan: Plan) -> list[Estimate | str | None]:
+    """An estimate for each group; None where nothing is left to do; a text that says why it cannot be measured."""
+    return [
+        estimate(group, [item for item in plan.items if item.group == index], task)
+        for index, (group, task) in enumerate(zip(plan.groups, plan.tasks, strict=True))
+    ]
+
+
+def estimate(group: Group, items: Sequence[WorkItem], task: Task) -> Estimate | str | None:
+    runs = sum(len(item.jobs) for item in items)
+    if not runs:
+        return None
+    settings, largest = group.settings, max(max(map(len, item.parts())) for item in items)
+    stacked = items[0].stacked
+    sample = [job.settings for job in group.jobs[: min(SAMPLE, largest) if stacked else 1]]
+    on_cpu = choose_device(settings["device"]).type == "cpu"
+    # user code may end the process; a process that has used a GPU cannot be forked
+    measured = (measure if on_cpu and not runs_user_code(settings) else measure_in_subprocess)(sample, task, stacked)
+    if isinstance(measured, str):
+        return measured
+    processes = min(processes_for(settings), len(items))
+    each = measured / len(sample) * settings["epochs"] + RECORDING
+    return Estimate(runs * each / processes, processes * largest * bytes_of_run(group))
 
 
 def measure_in_subprocess(*arguments: Any) -> float | str:
-    """The same as `measure`, of a network of the user's, which may end the process."""
+    """The result of `measure`, called in a process of its own."""
     try:
         return call_in_subprocess(measure, *arguments)
     except DiedError as error:

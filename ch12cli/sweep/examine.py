@@ -10,11 +10,10 @@ from torch import nn
 from ch12cli.config.targets import RefusedError, call
 from ch12cli.errors import InputError, describe_error
 from ch12cli.run.build import build_module, build_optimizer
-from ch12cli.run.task import Task, check_fit, choose_device, tensors
+from ch12cli.run.task import Task, build_task, check_fit, choose_device, tensors
 from ch12cli.sweep.groups import STACKED_OPTIMIZERS, Group
 from ch12cli.sweep.jobs import located
 from ch12cli.sweep.subprocess_call import DiedError, call_in_subprocess
-from ch12cli.sweep.worker import Worker
 from ch12cli.training.network import Network
 from ch12cli.training.stack import CannotStackError, Stack
 from ch12cli.training.torch_internals import is_convolution
@@ -39,16 +38,20 @@ class Found(NamedTuple):
     failed: str = ""
 
 
-def examine(groups: Sequence[Group], worker: Worker) -> None:
-    """Reads each group's data and tries one of its networks; notes in the group how large it is and why it cannot be
-    stacked. InputError with all that is wrong, so that wrong input shows before anything is trained."""
+def examine(groups: Sequence[Group]) -> tuple[list[Group], list[Task]]:
+    """The groups with what a trial build of one network of each shows, and the data, loss and metrics of each.
+
+    Raises InputError with everything that is wrong, so that it shows before anything is trained.
+    """
     torch.set_num_threads(1)  # the workers are forked from here: torch's threads must not have been started
-    problems: dict[str, list[int]] = {}  # with the jobs that have them
+    examined: list[Group] = []
+    tasks: list[Task] = []
+    problems: dict[str, list[int]] = {}  # with the numbers of the jobs that have them
     failed: dict[str, list[int]] = {}
-    sound = 0
-    for index, group in enumerate(groups):
+    any_built = False
+    for group in groups:
         try:
-            task = worker.task(index)
+            task = build_task(group.settings)
             choose_device(group.settings["device"])
         except InputError as error:
             note(problems, error.messages, group)
@@ -59,15 +62,15 @@ def examine(groups: Sequence[Group], worker: Worker) -> None:
             continue
         found = try_group_in_subprocess(group, task) if runs_user_code(group.settings) else try_group(group, task)
         note(problems, found.problems, group)
-        group.parameters, group.values = found.parameters, found.values
-        sound += not found.failed
-        if found.failed:
-            note(failed, [found.failed], group)
-            group.reason = f"trying its network failed: {found.failed}"
-        group.reason = group.reason or found.reason
-    if problems or (failed and not sound):
+        note(failed, [found.failed] if found.failed else [], group)
+        any_built = any_built or not found.failed
+        reason = f"trying its network failed: {found.failed}" if found.failed else group.reason or found.reason
+        examined.append(replace(group, reason=reason, parameters=found.parameters, values=found.values))
+        tasks.append(task)
+    if problems or (failed and not any_built):
         total = sum(len(group.jobs) for group in groups)
         raise InputError([located(problem, numbers, total) for problem, numbers in {**problems, **failed}.items()])
+    return examined, tasks
 
 
 def note(problems: dict[str, list[int]], found: Sequence[str], group: Group) -> None:

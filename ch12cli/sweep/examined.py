@@ -1,48 +1,44 @@
 """The plan of jobs in a sweep's directory, with what is found there and what trying their networks shows."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ch12cli.errors import InputError
 from ch12cli.files.result_json import is_done, is_intact
 from ch12cli.files.run_directory import SWEEP
 from ch12cli.files.sweep_csv import SweepRow, read_sweep_csv, row_on_disk
+from ch12cli.run.task import Task
 from ch12cli.sweep.examine import examine
 from ch12cli.sweep.groups import Group, why_not_halved
 from ch12cli.sweep.jobs import SweepJob
 from ch12cli.sweep.plan import Plan, make_plan
-from ch12cli.sweep.record import HydraFiles
-from ch12cli.sweep.worker import Worker
 
 
-def examined_plan(jobs: Sequence[SweepJob], directory: Path, *, alone: str = "") -> tuple[Plan, Worker, list[SweepRow]]:
-    """The plan of these jobs in a sweep's directory, what trains them, and the table's rows that stay as they are.
+def examined_plan(jobs: Sequence[SweepJob], directory: Path, *, single: str = "") -> tuple[Plan, list[SweepRow]]:
+    """The plan of these jobs in a sweep's directory, and the rows of the table that stay as they are.
 
-    alone: why all of them are trained one by one, if they are.
+    single: why all jobs are trained one by one; empty if they are not.
     """
     rows = {row.job: row for row in read_sweep_csv(directory / SWEEP)}
-    worker = Worker({}, [], lambda job: directory / job.directory, HydraFiles(directory))
-
-    def look(groups: Sequence[Group]) -> None:
-        worker.groups = groups
-        examine(groups, worker)
-        for group in groups:
-            group.reason = alone or group.reason
-        require_halving(groups)
-
     statuses = {number: row.status for number, row in rows.items()}
     failed = {number for number, status in statuses.items() if status == "failed"}
 
-    def done(job: SweepJob) -> bool:
-        """Of a job that the table has not, a power cut may have left files that are empty; others were on the disk."""
-        place, told = directory / job.directory, statuses.get(job.number) in ("finished", "diverged")
-        return is_done(place) and (told or is_intact(place))
+    def examine_groups(groups: Sequence[Group]) -> tuple[list[Group], list[Task]]:
+        examined, tasks = examine(groups)
+        examined = [replace(group, reason=single or group.reason) for group in examined]
+        require_halving(examined)
+        return examined, tasks
 
-    plan = make_plan(jobs, directory, is_done=done, examine=look, failed=failed)
-    worker.jobs = plan.jobs
+    def has_ended(job: SweepJob) -> bool:
+        """A power cut may have emptied the files of a job without a row; the files of the others were on the disk."""
+        path = directory / job.directory
+        return is_done(path) and (statuses.get(job.number) in ("finished", "diverged") or is_intact(path))
+
+    plan = make_plan(jobs, directory, is_done=has_ended, examine=examine_groups, failed=failed)
     kept = [row for number, row in rows.items() if number not in plan.jobs]
     kept += [row_on_disk(rows.get(number), plan.jobs[number].facts, directory) for number in plan.done]
-    return plan, worker, kept
+    return plan, kept
 
 
 def require_halving(groups: Sequence[Group]) -> None:

@@ -23,19 +23,17 @@ FREE_GROUPS = ("optimizer.", "scheduler.")
 STACKED_OPTIMIZERS = tuple(f"torch.optim.{name}" for name in ("SGD", "Adam", "AdamW", "RMSprop", "Adagrad"))
 
 
-@dataclass
+@dataclass(frozen=True)
 class Group:
-    """Jobs of one structure. reason: why they are trained one by one; empty if they are trained as a stack.
+    """Jobs of one structure. reason: why they are trained one by one, empty if they are trained as a stack.
 
-    parameters: of one of their networks, once it has been built; values: that its layers give for a row; unmeasured:
-    why there is no estimate of it.
+    parameters: of one network; values: that its layers give for a row of data; both 0 before a trial build.
     """
 
-    jobs: list[SweepJob]
+    jobs: Sequence[SweepJob]
     reason: str = ""
     parameters: int = 0
     values: int = 0
-    unmeasured: str = ""
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -66,7 +64,7 @@ def kind(path: str, value: Any) -> str:
     return repr(value)
 
 
-def why_alone(settings: Mapping[str, Any]) -> str:
+def why_single(settings: Mapping[str, Any]) -> str:
     """Why jobs with these settings cannot be stacked, as far as can be told without torch; empty if they can."""
     if settings["optimizer"]["_target_"] not in STACKED_OPTIMIZERS:
         return f"{settings['optimizer']['_target_']} has no stacked form"
@@ -88,14 +86,11 @@ def why_not_halved(group: Group) -> str:
 
 def groups_of(jobs: Sequence[SweepJob]) -> list[Group]:
     """The jobs by structure, in the order of their first jobs."""
-    found: dict[tuple[tuple[str, str], ...], Group] = {}
+    members: dict[tuple[tuple[str, str], ...], list[SweepJob]] = {}
     shared: dict[int, dict[str, str]] = {}
     for job in jobs:
-        key = structure(job, shared)
-        if key not in found:
-            found[key] = Group([], why_alone(job.settings))
-        found[key].jobs.append(job)
-    for group in found.values():
-        if len(group.jobs) == 1 and not group.reason:
-            group.reason = "the only job of its structure"
-    return list(found.values())
+        members.setdefault(structure(job, shared), []).append(job)
+    alone = "the only job of its structure"
+    return [
+        Group(found, why_single(found[0].settings) or (alone if len(found) == 1 else "")) for found in members.values()
+    ]

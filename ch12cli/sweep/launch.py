@@ -25,7 +25,7 @@ from ch12cli.sweep.examined import examined_plan
 from ch12cli.sweep.job_directories import full_config, with_directory
 from ch12cli.sweep.jobs import SweepJob
 from ch12cli.sweep.plan import Plan, write_plan
-from ch12cli.sweep.record import write_failed
+from ch12cli.sweep.record import HydraFiles, write_failed
 from ch12cli.sweep.trackers import log_job, require_trackers
 from ch12cli.sweep.work_item import WorkItem
 from ch12cli.sweep.worker import Worker
@@ -82,24 +82,25 @@ class Launch:
             resumable(self.directory),
             locked(self.directory, key=f"hydra.sweep.dir={self.directory}", wait=3.0),
         ):
-            plan, worker, rows = examined_plan(jobs, self.directory)
+            plan, rows = examined_plan(jobs, self.directory)
             self.outcome.jobs |= plan.jobs
             if not plan.items and {row.job: row for row in rows} == rows_in(self.directory):
                 self.tidy(plan)
                 return self.leave(plan, rows)
-            remarks = look_back(plan, worker)
+            remarks = look_back(plan, self.directory)
             self.tidy(plan)
             plan = replace(plan, in_all=max(self.jobs, len(plan.jobs)))
-            write_plan(plan, self.directory, worker.hydra)
+            hydra = HydraFiles(self.directory)
+            write_plan(plan, self.directory, hydra)
             self.callback.on_begin(plan, directory=self.directory)
             if surplus := len(plan.numbers) - len(set(plan.numbers)):
                 remarks = [*remarks, f"{surplus} more of the jobs given are equal to others; each is trained once"]
             for remark in remarks:
                 self.callback.on_message(remark, warning=True)
-            table = self.open_table(plan, worker, rows=rows)
+            table = self.open_table(plan, rows=rows)
             try:
                 with sigterm_raises():
-                    self.train(plan, worker, table, callbacks)
+                    self.train(plan, hydra, table, callbacks)
             finally:
                 self.tell_unfinished(plan, table)
                 table.close()
@@ -120,17 +121,16 @@ class Launch:
         self.outcome.rows = [by_number[number] for number in sorted(by_number)]
         return [job_return(plan.jobs[number], by_number[number]) for number in plan.numbers]
 
-    def open_table(self, plan: Plan, worker: Worker, *, rows: Sequence[SweepRow]) -> SweepTable:
+    def open_table(self, plan: Plan, *, rows: Sequence[SweepRow]) -> SweepTable:
         keys = dict.fromkeys(key for job in plan.jobs.values() for key in job.values)
         metrics: dict[str, None] = {}
-        for index in range(len(plan.groups)):
-            task = worker.task(index)
+        for task in plan.tasks:
             names = ["loss", *task.metrics]
             parts = ["train", *(["valid"] if task.data.valid else []), *(["test"] if task.data.test else [])]
             metrics |= dict.fromkeys(f"{part}_{name}" for part in parts for name in names)
         return SweepTable(self.directory / SWEEP, keys=keys, metrics=metrics, rows=rows)
 
-    def train(self, plan: Plan, worker: Worker, table: SweepTable, callbacks: Callbacks | None) -> None:
+    def train(self, plan: Plan, hydra: HydraFiles, table: SweepTable, callbacks: Callbacks | None) -> None:
         """Does the items; tables, shows and tells callbacks of each job that ends."""
         fail_fast = any(group.settings["sweep"]["fail_fast"] for group in plan.groups)
         waiting = RowBuffer(table)
@@ -138,6 +138,7 @@ class Launch:
         progress = ProgressWriter(self.directory)
         late: list[WorkItem] = []
         processes = min(plan.processes, max(1, len(plan.items)))
+        worker = Worker(plan.jobs, plan.groups, plan.tasks, self.directory, hydra)
         events = run_items(plan.items, worker, processes=processes, late=late, idle=waiting.flush_if_due)
         try:
             for item, event in events:
@@ -157,7 +158,7 @@ class Launch:
                 result = event.result
                 if event.status == "failed":
                     directory = self.directory / job.directory
-                    files = worker.hydra.files(job, directory)
+                    files = hydra.files(job, directory)
                     result = write_failed(directory, hydra=files, error=event.result.error or "")
                 log_job(job, self.directory, self.callback, self.failed_trackers)
                 self.outcome.failed += event.status == "failed"

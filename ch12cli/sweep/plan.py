@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ch12cli.files.plan_json import PlanFile, PlannedBase, PlannedJob, read_plan, write_plan_json
 from ch12cli.files.run_directory import STATE
+from ch12cli.run.task import Task
 from ch12cli.sweep.groups import Group, groups_of
 from ch12cli.sweep.job_directories import refuse_strangers, require_separate, with_directory
 from ch12cli.sweep.jobs import SweepJob
@@ -15,7 +16,7 @@ from ch12cli.sweep.unchanged import require_unchanged
 from ch12cli.sweep.work_item import WorkItem, checkpoint_name
 
 
-@dataclass
+@dataclass(frozen=True)
 class Plan:
     """jobs: to be trained, by number; groups: of all of them; items: what is done together; done: jobs that are.
 
@@ -23,11 +24,12 @@ class Plan:
     """
 
     jobs: dict[int, SweepJob]
-    groups: list[Group]
+    groups: Sequence[Group]
     items: list[WorkItem]
     done: list[int]
     numbers: list[int]  # of the jobs as they were given, equal ones with the same number
     spent: list[WorkItem] = field(default_factory=list)
+    tasks: Sequence[Task] = ()  # of the groups
     in_all: int = 0  # jobs of the sweep, where this is the plan of a batch of them
 
     @property
@@ -76,7 +78,7 @@ def make_plan(
     sweep_dir: Path,
     *,
     is_done: Callable[[SweepJob], bool],
-    examine: Callable[[Sequence[Group]], None],
+    examine: Callable[[Sequence[Group]], tuple[Sequence[Group], Sequence[Task]]],
     failed: Collection[int] = (),
 ) -> Plan:
     """What is to be done for these jobs in a directory. Writes nothing.
@@ -88,8 +90,7 @@ def make_plan(
     require_unchanged(jobs, known.jobs, known.bases, sweep_dir)
     by_number, numbers_given, begun = settle(jobs, sweep_dir, known)
     done = {number for number in begun if is_done(by_number[number])}
-    groups = groups_of(list(by_number.values()))
-    examine(groups)
+    groups, tasks = examine(groups_of(list(by_number.values())))
     group_of = {job.number: index for index, group in enumerate(groups) for job in group.jobs}
     items: list[WorkItem] = []
     spent: list[WorkItem] = []
@@ -122,7 +123,7 @@ def make_plan(
                 numbers, left = left[:size], left[size:]
                 alone = WorkItem(tuple(numbers), index, False)
                 items.append(_stack(numbers, index, groups, sweep_dir) if size > 1 else alone)
-    return Plan(by_number, groups, items, [n for n in by_number if n in done], numbers_given, spent)
+    return Plan(by_number, groups, items, [n for n in by_number if n in done], numbers_given, spent, tasks)
 
 
 def _stack(numbers: Sequence[int], index: int, groups: Sequence[Group], sweep_dir: Path) -> WorkItem:

@@ -201,7 +201,7 @@ def check_trust(jobs: Mapping[int, SweepJob], outcome: SweepOutcome, *, asked: i
 
 def plan_many(
     words: Sequence[str], *, folders: Sequence[Path], config_name: str, jobs_file: Path | None = None
-) -> tuple[Plan, list[Estimate | None]]:
+) -> tuple[Plan, list[Estimate | str | None]]:
     """The plan of a sweep and an estimate for each of its groups; nothing is trained but one epoch of a few runs each,
     and nothing is written."""
     with hydra_session():
@@ -211,6 +211,6 @@ def plan_many(
         from ch12cli.sweep.examined import examined_plan
 
         require_one_batch(sweep)
-        alone = "" if jobs_file else trained_alone(sweep)
-        plan, worker, _ = examined_plan(sweep.compose(batch), sweep_directory(sweep), alone=alone)
-        return plan, estimates(plan, worker)
+        single = "" if jobs_file else trained_alone(sweep)
+        plan, _ = examined_plan(sweep.compose(batch), sweep_directory(sweep), single=single)
+        return plan, estimates(plan)

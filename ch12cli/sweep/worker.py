@@ -4,7 +4,7 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -21,7 +21,7 @@ from ch12cli.run.build import build_module
 from ch12cli.run.callbacks import NullCallback
 from ch12cli.run.signals import Terminated
 from ch12cli.run.start import train_logged
-from ch12cli.run.task import Task, build_task, choose_device
+from ch12cli.run.task import Task, choose_device
 from ch12cli.run.torch_settings import torch_settings
 from ch12cli.run.train import Job, Outcome, prepare_job
 from ch12cli.sweep.continuation import UnfitError, take_up_newest
@@ -41,23 +41,17 @@ class BuildError(Exception):
 
 
 class Worker:
-    """Does items one after another in one process. jobs: by number; directory_of: the directory of a job."""
+    """Runs work items one after another in one process. jobs: by number; tasks: of the groups."""
 
     def __init__(
         self,
         jobs: Mapping[int, SweepJob],
         groups: Sequence[Group],
-        directory_of: Callable[[SweepJob], Path],
+        tasks: Sequence[Task],
+        sweep_dir: Path,
         hydra: HydraFiles,
     ) -> None:
-        self.jobs, self.groups, self.directory_of, self.hydra = jobs, groups, directory_of, hydra
-        self.tasks: dict[int, Task] = {}
-
-    def task(self, group: int) -> Task:
-        """The data, loss and metrics of a group, made once."""
-        if group not in self.tasks:
-            self.tasks[group] = build_task(self.groups[group].settings)
-        return self.tasks[group]
+        self.jobs, self.groups, self.tasks, self.sweep_dir, self.hydra = jobs, groups, tasks, sweep_dir, hydra
 
     def run(self, item: WorkItem) -> Generator[Event, None, None]:
         """Trains an item's jobs. What ends one job ends no other: one whose network cannot be built is left out, and a
@@ -98,7 +92,7 @@ class Worker:
                 with torch.random.fork_rng(devices=[]):
                     settings = self.jobs[number].settings
                     seed_stream(settings["seed"], offset=settings["stream_offset"], devices=False)
-                    build_module(settings, self.task(item.group))
+                    build_module(settings, self.tasks[item.group])
             except (Terminated, MachineError, KeyboardInterrupt, GeneratorExit):
                 raise
             except BaseException as error:
@@ -132,9 +126,9 @@ class Worker:
 
     def build(self, numbers: Sequence[int], item: WorkItem, device: torch.device) -> StackRun:
         jobs = [self.jobs[number] for number in numbers]
-        directories = [self.directory_of(job) for job in jobs]
+        directories = [self.sweep_dir / job.directory for job in jobs]
         try:
-            return StackRun(jobs, self.task(item.group), device, directories=directories, hydra=self.hydra)
+            return StackRun(jobs, self.tasks[item.group], device, directories=directories, hydra=self.hydra)
         except (Terminated, MachineError, KeyboardInterrupt):
             raise
         except BaseException as error:
@@ -142,7 +136,7 @@ class Worker:
 
     def alone(self, job: SweepJob) -> Done:
         """Trains one job by itself, from its last checkpoint if it has one. Whatever it raises is its own failure."""
-        directory = self.directory_of(job)
+        directory = self.sweep_dir / job.directory
         try:
             outcome = self.train(job, directory)
         except (Terminated, MachineError, UnfitError, KeyboardInterrupt):

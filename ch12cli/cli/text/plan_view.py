@@ -23,14 +23,15 @@ INDENT = "  "
 
 
 def format_plan(
-    plan: Plan, estimates: Sequence[tuple[float, int] | None] | None = None, *, width: int | None = None
+    plan: Plan, estimates: Sequence[tuple[float, int] | str | None] | None = None, *, width: int | None = None
 ) -> list[str]:
     """The plan in lines. estimates: of each group, the seconds that it will take and the bytes at once, None for one
-    that is done; width: of the terminal, unless it is given."""
+    that is done, a text that says why there is none; width: of the terminal, unless it is given."""
     from ch12cli.sweep.groups import why_not_halved  # imports torch, as has whoever has a plan
 
     width = width or shutil.get_terminal_size().columns
     values = varied(plan.jobs.values())
+    reasons = [text if isinstance(text, str) else "" for text in estimates or []]
     blocks = [
         format_jobs(plan, width=width),
         format_varied(values, width=width),
@@ -38,7 +39,7 @@ def format_plan(
         [
             *format_reasons(plan.groups, "not stacked", [group.reason for group in plan.groups], width=width),
             *format_reasons(plan.groups, "not halved", [why_not_halved(group) for group in plan.groups], width=width),
-            *format_reasons(plan.groups, "not estimated", [group.unmeasured for group in plan.groups], width=width),
+            *format_reasons(plan.groups, "not estimated", reasons, width=width),
         ],
         format_total(estimates or []),
     ]
@@ -146,7 +147,7 @@ def _values(group: Group, keys: Iterable[str]) -> dict[str, list[str]]:
 
 def format_groups(
     plan: Plan,
-    estimates: Sequence[tuple[float, int] | None],
+    estimates: Sequence[tuple[float, int] | str | None],
     *,
     keys: Mapping[str, Sequence[Sequence[str]]],
     width: int,
@@ -165,7 +166,10 @@ def format_groups(
         row += [f"{sum(job.number in done for job in group.jobs):,}"] if done else []
         if estimates:
             estimate = estimates[index]
-            row += ["-", "-"] if estimate is None else [format_seconds(estimate[0]), format_bytes(estimate[1])]
+            if estimate is None or isinstance(estimate, str):
+                row += ["-", "-"]
+            else:
+                row += [format_seconds(estimate[0]), format_bytes(estimate[1])]
         table.append(row)
     if table_width(table) > width:
         table[0][1 : len(keys) + 1] = short_names(list(keys))
@@ -197,9 +201,9 @@ def format_reasons(groups: Sequence[Group], what: str, reasons: Sequence[str], *
     return lines
 
 
-def format_total(estimates: Sequence[tuple[float, int] | None]) -> list[str]:
+def format_total(estimates: Sequence[tuple[float, int] | str | None]) -> list[str]:
     """What the whole sweep will take: its groups are trained one after another."""
-    known = [estimate for estimate in estimates if estimate is not None]
+    known = [estimate for estimate in estimates if estimate is not None and not isinstance(estimate, str)]
     if not known:
         return []
     seconds, memory = sum(seconds for seconds, _ in known), max(size for _, size in known)
