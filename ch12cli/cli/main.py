@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from types import FrameType
@@ -133,6 +134,8 @@ def report_error(error: BaseException) -> int | None:
         return 0
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED
+    if isinstance(error, InputError | MachineError) and os.environ.get("HYDRA_FULL_ERROR") == "1":
+        traceback.print_exception(error)
     if isinstance(error, InputError):
         print_problems(error.messages)
         return error.exit_code

@@ -8,11 +8,11 @@ from typing import Any
 from ch12cli.config.choices import Choice, choices, find, keys_of_choice, top_level
 from ch12cli.config.combinations import device_problems, problems_of
 from ch12cli.config.rules import LARGEST, Rule, is_whole, words_of
-from ch12cli.config.schema import GROUPS, key_of
+from ch12cli.config.schema import GROUPS, INSTANTIATION, key_of
 from ch12cli.config.settings import default_of, put
 from ch12cli.config.signatures import arguments_in_source
 from ch12cli.config.suggest import nearest, suggestion
-from ch12cli.config.unknown import no_such_key, owners
+from ch12cli.config.unknown import is_users_own, no_such_key, owners
 from ch12cli.config.values import MANDATORY, SPELLINGS, read_as, shown
 from ch12cli.errors import Problem
 
@@ -143,11 +143,15 @@ def unknown_keys(settings: Mapping[str, Any], chosen: Mapping[str, str | None]) 
     """Keys that were added with + and look like a shipped key mistyped, or like one of another choice, or that what
     they go to does not take. Where its source does not tell, that is left to building it."""
     known = [*top_level(), *GROUPS]
+    there = [path for path, _ in leaves({group: settings[group] for group in REQUIRED if group in settings})]
     heads = {*REQUIRED, *(key.partition(".")[0] for key in top_level())}
     problems = [
-        no_such_key(path, path, known=known, chosen=chosen)
+        no_such_key(path, path, known=[*known, *there], chosen=chosen)
         for path, _ in leaves(settings)
-        if path not in known and path not in heads and path.partition(".")[0] not in REQUIRED
+        if path not in known
+        and path not in heads
+        and path.partition(".")[0] not in REQUIRED
+        and not is_users_own(path, chosen)
     ]
     for group in REQUIRED:
         node = settings.get(group)
@@ -157,7 +161,7 @@ def unknown_keys(settings: Mapping[str, Any], chosen: Mapping[str, str | None]) 
             continue
         has = sorted(set().union(*(keys_of_choice(choice) for choice in shipped)))
         for path, _ in leaves({group: node}):
-            if path in has:
+            if path in has or path.split(".")[1] in INSTANTIATION:
                 continue
             if nearest(path, has) or owners(path):
                 problems.append(no_such_key(path, path, known=has, chosen=chosen))

@@ -4,8 +4,9 @@ import os
 import warnings
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import yaml
 from hydra.core.object_type import ObjectType
@@ -13,15 +14,16 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from ch12cli.config.choices import content, require_folders, shipped
 from ch12cli.config.hydra_internals import IConfigRepository, apply_override, has_key, make_loader, override_dirname
-from ch12cli.config.schema import GROUPS, HYDRA_KEYS
+from ch12cli.config.schema import GROUPS, HYDRA_KEYS, KEYS
 from ch12cli.config.settings import choices_of, first_lines, plain_job, settings_of
 from ch12cli.config.unknown import (
     hydra_problem,
+    is_users_own,
     no_such_choice,
     no_such_group,
     no_such_key,
@@ -30,8 +32,13 @@ from ch12cli.config.unknown import (
     unknown_anywhere,
     word_of,
 )
+from ch12cli.config.user_modules import import_modules, import_plugins
+from ch12cli.config.values import shown
 from ch12cli.errors import InputError, Problem
 from ch12cli.files.hydra_folder import flatten
+from ch12cli.files.run_directory import HYDRA
+
+STACKED_LAUNCHER = "hydra_plugins.ch12_stacked.StackedLauncher"
 
 
 class Composition(NamedTuple):
@@ -44,6 +51,11 @@ class Composition(NamedTuple):
     def chosen(self) -> dict[str, str | None]:
         """The choice of each group."""
         return choices_of(self.config)
+
+    @property
+    def is_sweep(self) -> bool:
+        """True if `hydra.mode` asks for a sweep."""
+        return bool(self.config.hydra.get("mode") == RunMode.MULTIRUN)
 
 
 class Composer:
@@ -60,8 +72,10 @@ class Composer:
         require_folders(folders)
         self.loader = make_loader(folders)
         self.parser = OverridesParser.create()
+        self.imported: Any = []
         self.bases: dict[tuple[str, ...], DictConfig] = {}
         self.repository: IConfigRepository = self.loader.repository
+        import_plugins()
         if not self.repository.config_exists(config_name):
             where = ", ".join(map(str, [shipped(), *folders]))
             raise InputError(f"--config-name {config_name}: no such file in {where}; leave it out for ch12's own")
@@ -106,6 +120,38 @@ class Composer:
         self.repository = repository
         self.loader.searched = lines
         return list(overrides)
+
+    def import_modules(self, overrides: Sequence[Override], problems: list[Problem]) -> None:
+        """Imports the modules that `imports` names on the command line or in the primary configuration file."""
+        given: list[Any] = [override.value() for override in overrides if override.key_or_group == "imports"]
+        names = given[-1] if given else self.imports_in_file
+        try:
+            import_modules(names if KEYS["imports"].rule.allows(names) else [])  # else it is refused as any other value
+        except InputError as error:
+            problems += error.problems
+        self.imported = names
+
+    @cached_property
+    def imports_in_file(self) -> Any:
+        """What the primary configuration file gives the key `imports`; nothing if the file cannot be read."""
+        try:
+            loaded = None if self.config_name == "config" else self.repository.load_config(self.config_name)
+            names = OmegaConf.select(cast(DictConfig, loaded.config), "imports") if loaded else None
+            return list(names) if isinstance(names, ListConfig) else names or []
+        except (HydraException, OmegaConfBaseException, yaml.YAMLError, OSError, ValueError):
+            return []
+
+    def asks_for_sweep(self, lines: Sequence[str]) -> bool:
+        """True if `hydra.mode` is MULTIRUN, on the command line or in a configuration file of the user's own."""
+        if not self.folders and not any("hydra.mode" in line or "hydra.searchpath" in line for line in lines):
+            return False
+        overrides = self.use_search_path(self.parse(lines, []), [])
+        self.import_modules(overrides, [])
+        chosen = [o for o in overrides if (self.is_group(o) or o.is_hydra_override()) and not o.is_sweep_override()]
+        try:
+            return bool(self.base(tuple(map(word_of, chosen))).hydra.mode == RunMode.MULTIRUN)
+        except InputError:
+            return False  # composing the run says what is wrong
 
     def is_group(self, override: Override) -> bool:
         return bool(self.repository.group_exists(override.key_or_group)) and not isinstance(override.value(), dict)
@@ -160,6 +206,7 @@ class Composer:
     def compose(self, lines: Sequence[str], problems: list[Problem]) -> Composition:
         """The configuration of one job, empty if its files cannot be composed. What is wrong is added to problems."""
         overrides = self.use_search_path(self.parse(lines, problems), problems)
+        self.import_modules(overrides, problems)
         chosen, values = [], []
         for override in overrides:
             if override.is_sweep_override():
@@ -178,12 +225,18 @@ class Composer:
         except InputError as error:
             problems += error.problems + unknown_anywhere(values)
             return Composition(OmegaConf.create({"hydra": {"runtime": {"choices": {}}}}), {})
+        problems += hydra_setting_problems(config)
         for override in values:
             problem = self.apply(override, config)
             if problem:
                 problems.append(problem)
         self.record(config, [o for o in overrides if not o.is_hydra_override()])
-        return Composition(config, settings_of(config, problems))
+        settings = settings_of(config, problems)
+        if settings.get("imports") != self.imported and not problems:
+            rule = "is set too late: modules are imported before composition"
+            hint = "set it on the command line or in the file that --config-name names"
+            problems.append(Problem("imports", shown(settings.get("imports")), rule, hint))
+        return Composition(config, settings)
 
     def apply(self, override: Override, config: DictConfig) -> Problem | None:
         """Sets one value in config; what is wrong with it, or None."""
@@ -193,6 +246,8 @@ class Composer:
         if not (override.is_add() or override.is_force_add()):
             for path in paths_of(override):
                 if not has_key(config, path):
+                    if is_users_own(path, {}):
+                        return Problem.with_override(word, "no such key", f"add a key of your own with +{word}")
                     known = [*(name for name, _ in flatten(plain_job(config))), *GROUPS, *HYDRA_KEYS]
                     return no_such_key(word, path, known=known, chosen=choices_of(config))
         elif override.is_add() and has_key(config, key):
@@ -210,6 +265,18 @@ class Composer:
         with read_write(config.hydra), open_dict(config.hydra):
             config.hydra.overrides.task = [override.input_line for override in overrides]
             config.hydra.job.override_dirname = override_dirname(overrides, config)
+
+
+def hydra_setting_problems(config: DictConfig) -> list[Problem]:
+    """What is wrong with Hydra's own settings for a run of ch12's, wherever they are set."""
+    problems, hydra = [], config.hydra
+    if hydra.output_subdir != HYDRA:
+        rule = f"must be {HYDRA}: a run is shown and resumed by what Hydra writes there"
+        problems.append(Problem("hydra.output_subdir", shown(hydra.output_subdir), rule, "leave it out"))
+    if hydra.job.chdir and hydra.mode == RunMode.MULTIRUN and hydra.launcher.get("_target_") == STACKED_LAUNCHER:
+        rule = "the jobs of a stack share one process and its current directory"
+        problems.append(Problem("hydra.job.chdir", "true", rule, "leave it out, or add hydra/launcher=basic"))
+    return problems
 
 
 def is_utf8(file: Path) -> bool:

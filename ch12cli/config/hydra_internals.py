@@ -28,7 +28,7 @@ from hydra.core.plugins import Plugins
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobRuntime, setup_globals
 from hydra.plugins.config_source import ConfigResult
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.basecontainer import BaseContainer
 
 from ch12cli.config.choices import forget, shipped
@@ -63,6 +63,24 @@ def hydra_session() -> Iterator[None]:
         BaseContainer._resolvers = resolvers
 
 
+# The resolvers that each imported module of the user's own registered.
+REGISTERED: dict[str, dict[str, Any]] = {}
+
+
+@contextmanager
+def resolvers_kept(module: str) -> Iterator[None]:
+    """Within it the module is imported; the resolvers that it registers are there in every later session too.
+
+    Private: the resolvers. A session removes what was registered in it, and Python imports a module only once.
+    """
+    before = set(BaseContainer._resolvers)
+    for name, resolver in REGISTERED.get(module, {}).items():
+        BaseContainer._resolvers.setdefault(name, resolver)
+    yield
+    new = {name: BaseContainer._resolvers[name] for name in set(BaseContainer._resolvers) - before}
+    REGISTERED.setdefault(module, {}).update(new)
+
+
 # Keys that a data set's file may leave out.
 SPLIT_DEFAULTS = {"test_size": 0.0, "valid_size": 0.0, "split": "random", "split_seed": 1, "scaling": "none"}
 
@@ -76,6 +94,8 @@ class FrozenRepository(CachingConfigRepository):
     def load_config(self, config_path: str) -> ConfigResult | None:
         loaded = deepcopy(super().load_config(config_path))  # composition changes it
         if loaded is not None and config_path.startswith("dataset/") and "_target_" in loaded.config:
+            if OmegaConf.get_type(loaded.config) is not dict:  # of a dataclass, which takes no further keys
+                loaded.config = OmegaConf.create(OmegaConf.to_container(loaded.config, resolve=False))
             for name, value in SPLIT_DEFAULTS.items():
                 cast(DictConfig, loaded.config).setdefault(name, value)
         return loaded

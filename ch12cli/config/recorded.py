@@ -14,7 +14,7 @@ from ch12cli.files.atomic import read_file
 from ch12cli.files.hydra_folder import LARGEST, LOADER, NAMES_A_KEY, WRITTEN_LAST, is_bounded
 from ch12cli.files.plan_json import WITHDRAWN
 
-LATER = {"logger": "csv"}  # keys that came later, and what runs without them did
+LATER = {"logger": "csv", "imports": []}  # keys that came later, and what runs without them did
 
 
 def read_recorded(folder: Path) -> tuple[dict[str, Any], dict[str, str | None]]:

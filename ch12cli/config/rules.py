@@ -158,6 +158,17 @@ class Names:
 
 
 @dataclass(frozen=True)
+class Items:
+    """A list of whatever."""
+
+    def allows(self, value: Any) -> bool:
+        return isinstance(value, list)
+
+    def __str__(self) -> str:
+        return "a list, as [1,2]"
+
+
+@dataclass(frozen=True)
 class Some:
     """One of some words, or a list of them."""
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 from ch12cli.config.rules import (
     Device,
     Halving,
+    Items,
     Names,
     Number,
     Odd,
@@ -70,6 +71,9 @@ KEYS: dict[str, Key] = {
     "logger": Key(
         Some(("csv", "tensorboard", "mlflow")),
         "trackers that the figures go to as well; csv: metrics.csv, which every run has",
+    ),
+    "imports": Key(
+        Names(), "modules of your own that are imported before composition, for their resolvers and ConfigStore entries"
     ),
     # sweep
     "sweep.max_stacked": Key(
@@ -184,7 +188,14 @@ KEYS: dict[str, Key] = {
     "scheduler.eps": Key(Number(low=0), "a fall by less than this is left out"),
 }
 
-TARGET = Key(Text(), "what is built: the import path of a class or function")
+# The keys by which Hydra's instantiate builds an object, at the top of each group and in its arguments.
+INSTANTIATION = {
+    "_target_": Key(Text(), "what is built: the import path of a class or function"),
+    "_args_": Key(Items(), "positional arguments of what is built"),
+    "_partial_": Key(Truth(), "whether the call is left to whoever uses it; at the top of a group that is ch12"),
+    "_convert_": Key(OneOf(("none", "partial", "object", "all")), "none: arguments as OmegaConf's containers"),
+    "_recursive_": Key(Truth(), "whether targets in the arguments are built too"),
+}
 
 GROUPS = {
     "dataset": "what to learn from",
@@ -208,4 +219,4 @@ HYDRA_KEYS = {
 
 def key_of(path: str) -> Key | None:
     """What is known of a dotted key; None for a key of the user's own."""
-    return TARGET if path.endswith("._target_") else KEYS.get(path)
+    return (INSTANTIATION if "." in path else KEYS).get(path.rpartition(".")[2]) or KEYS.get(path)

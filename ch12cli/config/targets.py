@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import ch12cli
+from ch12cli.config.schema import INSTANTIATION
 from ch12cli.config.suggest import did_you_mean, suggestion
-from ch12cli.errors import InputError, MachineError, Problem, first_line
+from ch12cli.errors import InputError, MachineError, Problem, describe_error, first_line
 
 
 class RefusedError(InputError):
@@ -88,8 +89,43 @@ def place_of(error: BaseException) -> str:
 
 
 def arguments_of(node: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments that a configuration node gives."""
-    return {name: value for name, value in node.items() if name != "_target_"}
+    """The keyword arguments that a configuration node gives, the targets among them built as Hydra builds them."""
+    return {name: argument(value, node) for name, value in node.items() if name not in INSTANTIATION}
+
+
+def positional_of(node: Mapping[str, Any]) -> list[Any]:
+    """The positional arguments that a configuration node gives: its `_args_`."""
+    return [argument(value, node) for value in node.get("_args_", ())]
+
+
+def argument(value: Any, node: Mapping[str, Any]) -> Any:
+    """An argument of a node as its target takes it. InputError if a target in it cannot be built.
+
+    Plain lists and dicts unless the node's `_convert_` says otherwise: Hydra's own default is `none`.
+    """
+    if not isinstance(value, Mapping | list):
+        return value
+    from hydra.errors import HydraException
+    from hydra.utils import instantiate
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    convert, container = str(node.get("_convert_", "all")), OmegaConf.create({"value": value})
+    if not (node.get("_recursive_", True) and holds_target(value)):
+        return container.value if convert == "none" else value
+    try:
+        with current_directory_last():
+            return instantiate(container.value, _convert_=convert)
+    except (HydraException, OmegaConfBaseException) as error:
+        cause = error.__cause__ or error
+        raise RefusedError(f"{node['_target_']}: an argument cannot be built: {describe_error(cause)}") from error
+
+
+def holds_target(value: Any) -> bool:
+    """True if there is a target anywhere in a value."""
+    if isinstance(value, Mapping):
+        return "_target_" in value or any(map(holds_target, value.values()))
+    return isinstance(value, list) and any(map(holds_target, value))
 
 
 @lru_cache(maxsize=256)  # a sweep asks for each of its networks, and inspecting takes a third of building one
@@ -102,9 +138,12 @@ def parameters_of(target: Callable[..., Any]) -> Mapping[str, inspect.Parameter]
 
 
 def signature_problems(
-    key: str, target: Callable[..., Any], given: Mapping[str, Any], offered: Mapping[str, Any]
+    key: str, target: Callable[..., Any], given: Mapping[str, Any], offered: Mapping[str, Any], *, positional: int = 0
 ) -> list[Problem]:
-    """What is wrong with a node's arguments for what it builds: unknown ones, and required ones that nobody gives."""
+    """What is wrong with a node's arguments for what it builds: unknown ones, and required ones that nobody gives.
+
+    positional: how many arguments are given by position.
+    """
     parameters = parameters_of(target)
     if parameters is None:
         return []
@@ -125,29 +164,31 @@ def signature_problems(
     return problems + [
         Problem(f"{key}.{name}", None, f"{_name(target)} needs it", f"set it in the YAML file or with +{key}.{name}=…")
         for name, parameter in parameters.items()
-        if name in names and parameter.default is kinds.empty and name not in given and name not in offered
+        if name in names[positional:] and parameter.default is kinds.empty and name not in {**given, **offered}
     ]
 
 
-def accepted(target: Callable[..., Any], offered: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the offered arguments that the target has by name; all of them if it takes any."""
+def accepted(target: Callable[..., Any], offered: Mapping[str, Any], *, positional: int = 0) -> dict[str, Any]:
+    """Those of the offered arguments that the target has by name and that are not given by position; all of them if it
+    takes any."""
     parameters = parameters_of(target)
     if parameters is None:
         return {}
     if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
         return dict(offered)
-    return {name: value for name, value in offered.items() if name in parameters}
+    return {name: value for name, value in offered.items() if name in list(parameters)[positional:]}
 
 
 def build(key: str, node: Mapping[str, Any], *, offered: Mapping[str, Any] | None = None) -> Any:
     """What a configuration node describes. offered: arguments that are passed on if the target has them and the node
     does not give them. What the target raises is the user's to mend: InputError."""
     target = locate(key, node["_target_"])
-    given = arguments_of(node)
-    problems = signature_problems(key, target, given, offered or {})
+    given, positional = arguments_of(node), positional_of(node)
+    problems = signature_problems(key, target, given, offered or {}, positional=len(positional))
     if problems:
         raise InputError(problems)
-    return call(key, target, {**accepted(target, offered or {}), **given})
+    found = accepted(target, offered or {}, positional=len(positional))
+    return call(key, target, {**found, **given}, *positional)
 
 
 def call(key: str, target: Callable[..., Any], arguments: Mapping[str, Any], *positional: Any) -> Any:

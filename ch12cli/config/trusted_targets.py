@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ch12cli.config.choices import top_level
 from ch12cli.errors import InputError, Problem
 
 # A text is looked at before anything is imported for it; what it names is looked at before it is called.
@@ -18,6 +19,7 @@ ALLOWED = {
     "scheduler": re.compile(r"ch12cli\.training\.schedules\.[A-Z][A-Za-z0-9]*"),
 }
 
+FLAGS = ("_partial_", "_convert_", "_recursive_")
 TRUST = "if the run is your own, add --trust"
 PLACES = ("file", "folder")  # keys of a data set that name what it reads
 
@@ -54,14 +56,20 @@ def place_problems(dataset: Any) -> list[Problem]:
 
 
 def nested_targets(settings: Mapping[str, Any]) -> list[str]:
-    """Dotted keys of targets anywhere but at the top of a group."""
+    """Dotted keys of targets anywhere but at the top of a group, and of interpolations.
+
+    Below a key of the user's own nothing is built, so that a target there is a text as any other.
+    """
     found = []
+    heads = {*ALLOWED, *(key.partition(".")[0] for key in top_level())}
 
     def look(node: Any, path: str, depth: int) -> None:
         if isinstance(node, Mapping):
             for name, value in node.items():
                 below = f"{path}.{name}" if path else str(name)
-                if str(name).startswith("_") and not (depth == 1 and name == "_target_" and path in ALLOWED):
+                is_flag = name == "_target_" or (name in FLAGS and isinstance(value, bool | str))
+                is_own = depth > 0 and path.partition(".")[0].partition("[")[0] not in heads
+                if str(name).startswith("_") and not is_own and not (depth == 1 and is_flag and path in ALLOWED):
                     found.append(below)
                 look(value, below, depth + 1)
         elif isinstance(node, list):

@@ -83,6 +83,20 @@ def no_such_key(word: str, key: str, *, known: Iterable[str], chosen: Mapping[st
     return Problem.with_override(word, "no such key", near or _listing(key, known))
 
 
+def is_users_own(path: str, chosen: Mapping[str, str | None]) -> bool:
+    """True for a top-level key of the user's own, which resembles none of ch12's, or one of a group of the user's own.
+
+    chosen: the choice of each group.
+    """
+    known = [*known_keys(), *GROUPS]
+    heads = {key.partition(".")[0] for key in known}
+    head, dot, _ = path.partition(".")
+    if head in heads:
+        return False
+    is_alias = not dot and path.lower().replace("-", "_") in ALIASES
+    return head in chosen or not (is_alias or nearest(head, heads) or nearest(path, known))
+
+
 def no_such_choice(word: str, name: str, known: Iterable[str]) -> Problem:
     """Says that a group has no such choice, and which one is meant, or all of them."""
     known = list(known)

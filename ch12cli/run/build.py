@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from ch12cli.config.targets import arguments_of, build, call, locate, signature_problems
-from ch12cli.errors import InputError
+from ch12cli.config.targets import arguments_of, build, call, locate, positional_of, signature_problems
+from ch12cli.errors import InputError, Problem
 from ch12cli.files.objective import minimised
+from ch12cli.models.activation import Activation
 from ch12cli.run.task import Task, check_fit, tensors
 from ch12cli.training.batches import Shuffled, StackedSource
 from ch12cli.training.loop import Limits, Training
@@ -39,13 +40,13 @@ class Ends(Protocol):
 
 def build_module(settings: Mapping[str, Any], task: Ends) -> nn.Module:
     """The network, its initial weights drawn from torch's default stream."""
+    node, activation = settings["model"], activation_of(settings)
     offered = {
         "inputs": task.inputs,
         "shape": task.shape,
         "outputs": task.outputs,
-        "activation": activation_of(settings),
+        "activation": activation if node["_target_"].startswith("ch12cli.models.") else Activation(activation),
     }
-    node = settings["model"]
     module = build("model", {**node, "output": task.output} if "output" in node else node, offered=offered)
     if not isinstance(module, nn.Module):
         raise InputError(f"model._target_={node['_target_']}: gave {type(module).__name__}, must give an nn.Module")
@@ -57,13 +58,13 @@ def build_module(settings: Mapping[str, Any], task: Ends) -> nn.Module:
 def activation_of(settings: Mapping[str, Any]) -> Callable[[], nn.Module]:
     """Makes a new activation at each call; its arguments are checked now."""
     node = settings["activation"]
-    target, arguments = locate("activation", node["_target_"]), arguments_of(node)
-    problems = signature_problems("activation", target, arguments, {})
+    target, arguments, positional = locate("activation", node["_target_"]), arguments_of(node), positional_of(node)
+    problems = signature_problems("activation", target, arguments, {}, positional=len(positional))
     if problems:
         raise InputError(problems)
 
     def activation() -> nn.Module:
-        made = call("activation", target, arguments)
+        made = call("activation", target, arguments, *positional)
         if not isinstance(made, nn.Module):
             raise InputError(
                 f"activation._target_={node['_target_']}: gave {type(made).__name__}, must give an nn.Module"
@@ -79,6 +80,11 @@ def optimizer_class(settings: Mapping[str, Any]) -> tuple[Callable[..., Any], di
     kind = locate("optimizer", node["_target_"])
     if not (isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer)):
         raise InputError(f"optimizer._target_={node['_target_']}: must be a torch.optim.Optimizer")
+    if "_args_" in node:
+        hint = "name the others"
+        raise InputError(
+            Problem("optimizer._args_", None, "the first argument is the parameters, which ch12 gives", hint)
+        )
     arguments = arguments_of(node)
     problems = signature_problems("optimizer", kind, arguments, {"params": None})
     if problems:

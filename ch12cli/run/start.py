@@ -13,7 +13,7 @@ from ch12cli.config.compose import Composer, Composition, working_directory
 from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.config.hydra_job import claim_directory, run_in_hydra
 from ch12cli.config.unknown import idle_problems
-from ch12cli.errors import InputError, MachineError
+from ch12cli.errors import InputError, MachineError, Problem
 from ch12cli.files.run_directory import CHECKPOINTS, LAST, RESULT
 from ch12cli.run.signals import interrupts_kept, termination_exits
 
@@ -28,6 +28,8 @@ def checked(composer: Composer, lines: Sequence[str]) -> Composition:
     composition = composer.compose(lines, problems)
     if composition.settings:
         problems += check(composition.settings, composition.chosen)
+    if composition.is_sweep:
+        problems.append(Problem("hydra.mode", "MULTIRUN", "asks for a sweep", "train it with -m, or by ch12cli.sweep"))
     if problems:
         raise InputError(list(dict.fromkeys(problems)))
     return composition

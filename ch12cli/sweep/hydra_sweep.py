@@ -70,6 +70,7 @@ def read_sweep(composer: Composer, argv: Sequence[str], *, compose: bool = True)
     argv = [*argv, MULTIRUN]
     parsed = composer.parse(argv, problems)
     composer.use_search_path(parsed, problems)
+    composer.import_modules(parsed, problems)
     if problems:
         raise InputError(problems)
     overrides = OverridesParser.create(config_loader=composer.loader).parse_overrides(argv)

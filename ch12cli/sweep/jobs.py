@@ -130,7 +130,13 @@ class JobComposer:
     def is_plain_value(self, line: str) -> bool:
         """Whether an override is `key=value` that sets a value and chooses nothing."""
         override = self.parse(line)
-        if override is None or override.is_add() or override.is_force_add() or override.is_delete():
+        if (
+            override is None
+            or override.key_or_group == "imports"
+            or override.is_add()
+            or override.is_force_add()
+            or override.is_delete()
+        ):
             return False
         key = override.key_or_group
         if key not in self.groups:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ch12cli.config.combinations import has_part, monitored
-from ch12cli.config.compose import Composer, working_directory
+from ch12cli.config.compose import STACKED_LAUNCHER, Composer, working_directory
 from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.config.hydra_job import callbacks_of
 from ch12cli.config.settings import first_lines
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from ch12cli.sweep.launch import Launch, SweepOutcome
     from ch12cli.sweep.plan import Plan
     from ch12cli.sweep.verification import Difference
-
-STACKED = "hydra_plugins.ch12_stacked.StackedLauncher"
 
 
 class Finished(NamedTuple):
@@ -107,7 +105,7 @@ def train_many(
 
 
 def is_stacked(sweep: Sweep) -> bool:
-    return bool(sweep.config.hydra.launcher.get("_target_") == STACKED)
+    return bool(sweep.config.hydra.launcher.get("_target_") == STACKED_LAUNCHER)
 
 
 def trained_alone(sweep: Sweep) -> str:

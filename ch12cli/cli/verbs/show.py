@@ -81,6 +81,7 @@ def facts_of(entry: "Entry", result: "Result | None", keys: Mapping[str, Any]) -
     facts = [
         ("began", time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.when))),
         ("choices", " ".join(chosen)),
+        ("your own", " ".join(own_keys(keys))),
         ("parameters", str((result and result.parameters) or "")),
         ("data", str((result and result.data.get("source")) or "")),
         ("on", ", ".join(versions)),
@@ -91,6 +92,18 @@ def facts_of(entry: "Entry", result: "Result | None", keys: Mapping[str, Any]) -
         ("directory", str(entry.path)),
     ]
     return [(label, text) for label, text in facts if text]
+
+
+def own_keys(keys: Mapping[str, Any]) -> list[str]:
+    """The user's own choices and keys of a run, as they are typed. keys: all of the run's, by dotted key."""
+    from ch12cli.config.choices import top_level
+    from ch12cli.files.plan_json import WITHDRAWN
+    from ch12cli.config.schema import GROUPS
+    from ch12cli.config.values import shown
+
+    heads = {*GROUPS, *(key.partition(".")[0] for key in (*top_level(), *WITHDRAWN))}
+    own = {key: value for key, value in keys.items() if key.partition(".")[0] not in heads and "/" not in key}
+    return [f"{key}={shown(value)}" for key, value in own.items()]
 
 
 def halved_line(result: "Result | None") -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ch12cli.cli.help.arguments import Arguments
-from ch12cli.errors import InputError
+from ch12cli.errors import InputError, Problem
 
 if TYPE_CHECKING:
     from ch12cli.cli.text.sweep_display import SweepDisplay
@@ -37,7 +37,30 @@ def parser() -> Arguments:
     return arguments
 
 
+# Options of Hydra's that ch12 does not have, and what to type instead.
+REFUSED = {
+    "--config-path": "ch12's own configuration cannot be replaced; add a folder to it with --config-dir",
+    "-cp": "ch12's own configuration cannot be replaced; add a folder to it with --config-dir",
+    "--info": "ch12 has `ch12 train --cfg all`, and `ch12 explain KEY` for where a value comes from",
+    "-i": "ch12 has `ch12 train --cfg all`, and `ch12 explain KEY` for where a value comes from",
+    "--hydra-help": "ch12 has `ch12 train --help`, and `ch12 train --cfg hydra` for Hydra's own settings",
+    "--run": "is what ch12 train does without -m; leave it out",
+    "-r": "is what ch12 train does without -m; leave it out",
+    "--shell-completion": "ch12 has `ch12 completion`",
+    "-sc": "ch12 has `ch12 completion`",
+}
+
+
+def refuse_hydras_options(argv: Sequence[str]) -> None:
+    """InputError for options of Hydra's that ch12 does not have."""
+    names = [word.partition("=")[0] for word in argv if word.startswith("-")]
+    problems = [Problem(name, None, REFUSED[name]) for name in names if name in REFUSED]
+    if problems:
+        raise InputError(problems)
+
+
 def run(argv: Sequence[str]) -> int:
+    refuse_hydras_options(argv)
     options = parser().read(argv, check=require_sound)
     if options.help:
         from ch12cli.cli.help.overview import format_train_help
@@ -48,12 +71,24 @@ def run(argv: Sequence[str]) -> int:
         raise InputError("--resolve and --package: belong to --cfg; add --cfg job")
     if options.cfg:
         return show_configuration(options)
-    many = options.multirun or options.jobs is not None
+    many = options.multirun or options.jobs is not None or is_sweep_by_file(options)
     if (options.plan and not many) or (options.write and not options.plan):
         raise InputError("--plan: belongs to a sweep, add -m; --write: belongs to --plan")
     if options.plan:
         return show_plan(options)
     return train_sweep(options) if many else train_one(options)
+
+
+def is_sweep_by_file(options: argparse.Namespace) -> bool:
+    """True if `hydra.mode` is MULTIRUN on the command line or in a file, as if -m were given."""
+    in_words = any("hydra.mode" in word or "hydra.searchpath" in word for word in options.operands)
+    if not (options.config_dir or in_words):
+        return False
+    from ch12cli.config.compose import Composer
+    from ch12cli.config.hydra_internals import hydra_session
+
+    with hydra_session():
+        return Composer(options.config_dir, config_name=options.config_name).asks_for_sweep(options.operands)
 
 
 def require_sound(options: argparse.Namespace) -> None:

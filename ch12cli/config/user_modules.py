@@ -1,0 +1,42 @@
+"""Modules of the user's own, imported before composition: they may register resolvers and ConfigStore entries.
+
+The key `imports` names them, on the command line or in the primary configuration file; a package that is installed
+names them as entry points of the group `ch12.plugins`. A saved run's `imports` are data and never imported.
+"""
+
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.metadata import entry_points
+
+from ch12cli.config.hydra_internals import resolvers_kept
+from ch12cli.config.targets import current_directory_last, place_of
+from ch12cli.errors import InputError, Problem, describe_error
+
+ENTRY_POINTS = "ch12.plugins"
+
+
+def import_plugins() -> None:
+    """Imports the modules that installed packages name as entry points. InputError if one cannot be imported."""
+    import_modules([entry.module for entry in entry_points(group=ENTRY_POINTS)], key=f"entry point of {ENTRY_POINTS}")
+
+
+def import_modules(names: Sequence[str], *, key: str = "imports") -> None:
+    """Imports modules by name, found as Python finds them or in the current directory. InputError with each failure."""
+    problems = [problem for name in names if (problem := import_problem(name, key)) is not None]
+    if problems:
+        raise InputError(problems)
+
+
+def import_problem(name: str, key: str) -> Problem | None:
+    """Imports one module; what is wrong with it, or None."""
+    hint = "start ch12 in its folder, or put that folder into PYTHONPATH"
+    try:
+        with current_directory_last(), resolvers_kept(name):
+            import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
+            return Problem(key, name, "there is no such module", hint)
+        return Problem(key, name, f"importing it failed: {describe_error(error)}{place_of(error)}")
+    except (Exception, SystemExit) as error:
+        return Problem(key, name, f"importing it failed: {describe_error(error)}{place_of(error)}")
+    return None
