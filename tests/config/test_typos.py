@@ -50,9 +50,9 @@ def mistypings(name: str) -> list[str]:
     return sorted(found - {name, ""})
 
 
-def first_suggestion(message: str) -> str | None:
+def first_suggestion(message: object) -> str | None:
     """The name that a message suggests first."""
-    found = re.search(r"did you mean `([^`]+)`", message)
+    found = re.search(r"did you mean `([^`]+)`", str(message))
     return found.group(1) if found else None
 
 
@@ -67,7 +67,7 @@ class Count(NamedTuple):
         return self.right / (self.right + len(self.wrong))
 
 
-def count(names: Iterable[str], valid: Iterable[str], message: Callable[[str], str]) -> Count:
+def count(names: Iterable[str], valid: Iterable[str], message: Callable[[str], object]) -> Count:
     """How often the right name comes first. valid: names that are right in themselves, which count as no mistake."""
     names, valid = list(names), set(valid)
     right, wrong = 0, []

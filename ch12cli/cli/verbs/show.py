@@ -97,9 +97,9 @@ def facts_of(entry: "Entry", result: "Result | None", keys: Mapping[str, Any]) -
 def own_keys(keys: Mapping[str, Any]) -> list[str]:
     """The user's own choices and keys of a run, as they are typed. keys: all of the run's, by dotted key."""
     from ch12cli.config.choices import top_level
-    from ch12cli.files.plan_json import WITHDRAWN
     from ch12cli.config.schema import GROUPS
     from ch12cli.config.values import shown
+    from ch12cli.files.plan_json import WITHDRAWN
 
     heads = {*GROUPS, *(key.partition(".")[0] for key in (*top_level(), *WITHDRAWN))}
     own = {key: value for key, value in keys.items() if key.partition(".")[0] not in heads and "/" not in key}
