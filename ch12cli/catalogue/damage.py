@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ch12cli.errors import InputError
+from ch12cli.files.sealed_json import NewerFormatError
 
 # What code raises that reads a result of the wrong form.
 WRONG_FORM = (TypeError, ValueError, KeyError, AttributeError, ArithmeticError)
@@ -24,6 +25,8 @@ def read_or_note(read: Callable[[], Any], problems: list[str]) -> Any:
     """The contents of a file; None if it is damaged, with the reason added to `problems`."""
     try:
         return read()
+    except NewerFormatError:
+        raise
     except InputError as error:
         problems += error.messages
         return None

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ch12cli.files.history import changes_in, listed
+from ch12cli.files.hydra_folder import read_hydra, read_overrides
 
 TRAIN = ("ch12", "train")
 CONFIG_NAME = "config"  # the one that is composed where none is named
@@ -21,10 +22,37 @@ UNQUOTED = re.compile(r"[A-Za-z0-9_./:@%+-]+")  # texts that need no quotes as t
 def options_for(folders: Iterable[Path | str], config_name: str, hydra_lines: Iterable[str]) -> tuple[str, ...]:
     """The words without which a run's configuration is not found: its folders, its name, Hydra's search path."""
     return (
-        *(word for folder in folders for word in ("--config-dir", str(folder))),
+        *(word for folder in folders for word in ("--config-dir", str(Path(folder).resolve()))),
         *(("--config-name", config_name) if config_name != CONFIG_NAME else ()),
         *(line for line in hydra_lines if override_key(line) == SEARCH_PATH),
     )
+
+
+def command_of_run(folder: Path, changed: Iterable[str] = ()) -> str | None:
+    """The line that trains a run again; None if its overrides are not known.
+
+    folder: its .hydra; changed: overrides that replace the run's own.
+    """
+    lines = read_overrides(folder)
+    return None if lines is None else train_command(replace_overrides(lines, changed), read_options(folder))
+
+
+def read_options(folder: Path) -> tuple[str, ...]:
+    """The options that a run was composed with, out of the hydra.yaml in its .hydra folder; none if it has none."""
+    hydra = read_hydra(folder)
+    try:
+        sources = [source for source in hydra["runtime"]["config_sources"] if source["provider"] == "command-line"]
+        folders = [str(source["path"]) for source in sources]
+        return options_for(folders, str(hydra["job"]["config_name"]), map(str, hydra["overrides"]["hydra"]))
+    except (KeyError, TypeError, ValueError):
+        return ()
+
+
+def replace_overrides(lines: Iterable[str], changed: Iterable[str]) -> list[str]:
+    """Overrides with others in the place of those with the same keys."""
+    changed = list(changed)
+    keys = {override_key(line) for line in changed}
+    return [*(line for line in lines if override_key(line) not in keys), *changed]
 
 
 def train_command(lines: Iterable[str], options: Iterable[str] = ()) -> str:
@@ -62,7 +90,7 @@ def with_resumed_changes(lines: Sequence[str], history: Mapping[str, Any]) -> li
     changed: dict[str, str] = {}
     for session in listed(history, "resumed"):
         changed |= {key: f"{key}={override_value(value)}" for key, value in changes_in(session).items()}
-    return [*(line for line in lines if override_key(line) not in changed), *changed.values()]
+    return replace_overrides(lines, changed.values())
 
 
 def override_value(value: Any) -> str:

@@ -50,7 +50,18 @@ def flatten(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield path, value
 
 
-def read_lines(folder: Path) -> list[str] | None:
+def read_hydra(folder: Path) -> Mapping[str, Any]:
+    """The content of hydra.yaml; an empty mapping if it is missing, or more than a plain configuration."""
+    try:
+        text = read_file(folder / "hydra.yaml").decode()
+        content = yaml.load(text, Loader=LOADER) if len(text) < LARGEST and is_bounded(text) else None
+        hydra = content["hydra"] if isinstance(content, Mapping) else None
+    except (OSError, ValueError, KeyError, RecursionError, yaml.YAMLError):
+        return {}
+    return hydra if isinstance(hydra, Mapping) else {}
+
+
+def read_overrides(folder: Path) -> list[str] | None:
     """The overrides that a run was given, as they were typed; None if they are not known."""
     try:
         text = read_file(folder / WRITTEN_LAST).decode()

@@ -61,8 +61,8 @@ class Scaled(nn.Module):
         return prediction, probabilities(prediction, output=self.output).to(prediction.dtype)
 
 
-def export(directory: Path, form: str, *, name: str, words: list[str] | None, best: bool, trust: bool) -> Exported:
-    """The files of one format. name: of them, without suffix; words: of the run's command line, if they are known."""
+def export(directory: Path, form: str, *, name: str, command: str | None, best: bool, trust: bool) -> Exported:
+    """The files of one format. name: of them, without suffix; command: the one that trained the run, if known."""
     saved = read_saved(directory, best=best, trust=trust)
     result = result_so_far(directory)
     settings, messages = on_this_machine(with_threads(saved.settings, result))
@@ -76,7 +76,11 @@ def export(directory: Path, form: str, *, name: str, words: list[str] | None, be
             messages += require_repeatable(directory, saved, best=best)
             threads = noted_environment(result).get("threads")
             files = script_of(
-                job, rows_of(saved.state), name=name, words=words, threads=threads if isinstance(threads, int) else None
+                job,
+                rows_of(saved.state),
+                name=name,
+                command=command or "ch12 train …",
+                threads=threads if isinstance(threads, int) else None,
             )
             return Exported(files, "", messages)
         with fitting(str(directory)):

@@ -2,7 +2,6 @@
 
 import ast
 import io
-import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,9 +32,7 @@ def drawn(layer: nn.Linear | nn.Conv2d) -> nn.Linear | nn.Conv2d:
 '''
 
 
-def script_of(
-    job: Job, rows: list[Row], *, name: str, words: list[str] | None, threads: int | None
-) -> dict[str, bytes]:
+def script_of(job: Job, rows: list[Row], *, name: str, command: str, threads: int | None) -> dict[str, bytes]:
     """The program and its data, `NAME.py` and `NAME.npz`. job: freshly made; rows: of the run's metrics.csv.
 
     InputError for what the program would need ch12, or somebody's own classes, for.
@@ -43,7 +40,6 @@ def script_of(
     settings, task = job.settings, job.task
     layers = layers_of(job.network.module, init=settings["model"].get("init", "torch"))
     rates = rates_of(job, rows)
-    command = shlex.join(["ch12", "train", *words]) if words is not None else "ch12 train …"
     own = {name: value for name, value in settings["loss"].items() if name != "_target_"}
     loss = call_of("loss", type(task.loss), "nn", own)
     given = {name: value for name, value in settings["optimizer"].items() if name != "_target_"}

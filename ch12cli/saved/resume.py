@@ -17,8 +17,9 @@ from ch12cli.config.suggest import suggestion
 from ch12cli.config.values import shown
 from ch12cli.errors import InputError, Problem
 from ch12cli.files.atomic import locked, machine_errors, write_whole
+from ch12cli.files.command import command_of_run, replace_overrides, train_command
 from ch12cli.files.history import forked, resumed
-from ch12cli.files.hydra_folder import flatten, read_lines, to_yaml
+from ch12cli.files.hydra_folder import flatten, read_hydra, read_overrides, to_yaml
 from ch12cli.files.result_json import Result, read_result
 from ch12cli.files.run_directory import BEST, CHECKPOINTS, HYDRA, LAST, RESULT, claim_new
 from ch12cli.files.sealed_json import NewerFormatError
@@ -208,11 +209,11 @@ def nothing_left(directory: Path, saved: Saved, result: Result | None, lines: Se
             f"ch12 resume {name} {words} --fork"
         )
     if result.status == "diverged":
-        others = [line for line in read_lines(directory / HYDRA) or [] if key_of(line) != "optimizer.lr"]
         smaller = f"optimizer.lr={saved.settings['optimizer'].get('lr', 0.01) / 10:g}"
+        again = command_of_run(directory / HYDRA, [smaller]) or train_command([smaller])
         return (
             f"{directory}: diverged in epoch {done + 1}, and what it had come to by then is no good to go on from; "
-            f"train a new run with a smaller rate: {shlex.join(['ch12', 'train', *others, smaller])}"
+            f"train a new run with a smaller rate: {again}"
         )
     if result.status == "finished" and done >= epochs:
         return f"{directory}: nothing left to do; epochs=N with a larger N would train it on"
@@ -222,15 +223,11 @@ def nothing_left(directory: Path, saved: Saved, result: Result | None, lines: Se
 def fork_directory(parent: Path, settings: Mapping[str, Any], chosen: Mapping[str, Any], lines: Sequence[str]) -> Path:
     """A new directory beside the parent's, claimed, with the fork's own configuration in it. lines: its overrides."""
     directory = claim_new(parent.resolve().with_name(f"{parent.resolve().name}-fork"))
-    keys = {key_of(line) for line in lines}
-    own = [line for line in read_lines(parent / HYDRA) or [] if key_of(line) not in keys] + list(lines)
-    where = {"output_dir": str(directory), "choices": dict(chosen)}
-    hydra = {"run": {"dir": str(directory)}, "mode": "RUN", "overrides": {"task": own}, "runtime": where}
+    own, before = replace_overrides(read_overrides(parent / HYDRA) or [], lines), read_hydra(parent / HYDRA)
+    hydra: dict[str, Any] = {name: dict(before.get(name) or {}) for name in ("job", "overrides", "runtime")}
+    hydra["overrides"]["task"] = own
+    hydra["runtime"] |= {"output_dir": str(directory), "choices": dict(chosen)}
+    hydra |= {"run": {"dir": str(directory)}, "mode": "RUN"}
     for name, content in (("config", settings), ("hydra", {"hydra": hydra}), ("overrides", own)):
         write_whole(directory / HYDRA / f"{name}.yaml", to_yaml(content).encode())
     return directory
-
-
-def key_of(line: str) -> str:
-    """The key, or group, that an override is about."""
-    return line.partition("=")[0].lstrip("+~")

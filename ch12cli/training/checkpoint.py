@@ -16,9 +16,11 @@ from torch import Tensor
 
 from ch12cli.errors import InputError, MachineError
 from ch12cli.files.atomic import machine_errors, sync_folder, write_flushed, write_whole
+from ch12cli.files.sealed_json import FORMAT_KEY, require_known_format
 
 SHARE = 0.02  # of the time that checkpoints may cost when their interval is left to ch12
 SEAL = "fingerprint"
+FORMAT = 2  # of a checkpoint; those of format 1 name none, and are otherwise the same
 PREVIOUS = "previous.pt"
 MOST_VALUES = 10**6  # in the nested mappings and lists of a checkpoint; a stack of 4,096 runs has under 10**5
 SCALARS = frozenset((str, int, float, bool, type(None)))
@@ -70,7 +72,7 @@ def on_cpu(value: Any) -> Any:
 def sealed_bytes(state: Mapping[str, Any]) -> bytes:
     """The content of a checkpoint's file: the state and its fingerprint, for torch.load as it stands."""
     buffer = io.BytesIO()
-    state = on_cpu(state)
+    state = {**on_cpu(state), FORMAT_KEY: FORMAT}
     torch.save({**state, SEAL: fingerprint(state)}, buffer)
     return buffer.getvalue()
 
@@ -88,14 +90,17 @@ def save_plain(path: Path, state: Mapping[str, Any]) -> None:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """A state as it was saved, on the CPU. DamagedError if it is not what was saved; nothing in it is executed."""
+    """A state as it was saved, on the CPU. DamagedError if it is not what was saved, NewerFormatError if a newer ch12
+    saved it. Nothing in it is executed."""
     state = load_plain(path)
+    require_known_format(state, path, newest=FORMAT)
     try:
         sealed = state.pop(SEAL, None) == fingerprint(state)
     except Exception as error:  # kinds of tensors that have no bytes to look at
         raise DamagedError(f"{path}: damaged, or no checkpoint: {type(error).__name__}") from error
     if not sealed:
         raise DamagedError(f"{path}: damaged: its content is not what was written")
+    state.pop(FORMAT_KEY, None)
     return state
 
 

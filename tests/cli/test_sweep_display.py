@@ -110,7 +110,7 @@ def show_sweep(
         for done in ends:
             clock.now += 1
             display.on_job_end(done, jobs[done.number])
-        display.end(SweepOutcome(DIRECTORY, rows, 0, signal), monitor="valid_loss")
+        display.end(SweepOutcome(DIRECTORY, rows=rows, signal=signal), monitor="valid_loss")
     return written(console)
 
 
@@ -293,7 +293,7 @@ def test_jobs_of_the_directory_that_are_no_part_of_the_sweep_are_left_out(clock:
     display = SweepDisplay(console=console)
     display.on_begin(make_plan(jobs[:2], stacks=[[0, 1]]), directory=DIRECTORY)
     rows = [make_row(job, make_done(job.number, objective=job.number)) for job in jobs]
-    display.end(SweepOutcome(DIRECTORY, rows), monitor="valid_loss")
+    display.end(SweepOutcome(DIRECTORY, rows=rows), monitor="valid_loss")
     assert "0.5000 ± 6.3531     2         0\n" in written(console)  # of 0 and 1; 2 is the other sweep's
 
 
@@ -301,7 +301,7 @@ def test_a_sweep_that_another_launcher_carried_out_is_shown_from_its_table():
     console = make_console()
     rows = [make_row(job, done) for job, done in zip(grid([0.1, 1, 10], 2), make_ends(), strict=True)]
     with SweepDisplay(console=console, errors=make_console()) as display:
-        display.end(SweepOutcome(DIRECTORY, rows), monitor="valid_loss")
+        display.end(SweepOutcome(DIRECTORY, rows=rows), monitor="valid_loss")
     output = written(console).splitlines()
     assert output[:2] == ["finished  6 jobs", "          4 finished, 1 diverged, 1 failed"]
     assert output[-1] == "/sweeps/one"
@@ -309,7 +309,7 @@ def test_a_sweep_that_another_launcher_carried_out_is_shown_from_its_table():
 
 def test_an_interruption_before_the_first_job_leaves_the_directory():
     console = make_console()
-    SweepDisplay(console=console).end(SweepOutcome(DIRECTORY, [], 0, 2), monitor="valid_loss")
+    SweepDisplay(console=console).end(SweepOutcome(DIRECTORY, signal=2), monitor="valid_loss")
     assert written(console) == "/sweeps/one\n"
 
 
@@ -401,7 +401,7 @@ def test_the_best_of_one_metric_is_not_compared_with_that_of_another(clock: Cloc
             display.on_job_end(done, jobs[done.number])
         assert screen(written(console))[-1] == "best       valid loss 0.7500, valid accuracy 0.6250"
         rows = [make_row(jobs[done.number], done) for done in ends]
-        display.end(SweepOutcome(DIRECTORY, rows), monitor="valid_loss")
+        display.end(SweepOutcome(DIRECTORY, rows=rows), monitor="valid_loss")
     output = [line.split() for line in screen(written(console))]
     start = output.index(["monitor", "best", "valid", "loss", "runs", "best", "run"])
     assert output[start + 1] == ["-", "3.875", "±", "39.707", "2", "0"]  # t(1) = 12.706, the standard error 3.125
@@ -442,7 +442,7 @@ def test_jobs_that_ended_without_a_word_are_counted_as_those_that_spoke(clock: C
     display.on_job_end(make_done(0, "failed", error="ValueError: no"), jobs[0])
     ends = [make_done(0, "failed", error="ValueError: no"), make_done(1, objective=1.0), None, None]
     rows = [make_row(job, done) for job, done in zip(jobs, ends, strict=True)]
-    display.end(SweepOutcome(DIRECTORY, rows, 1), monitor="valid_loss")
+    display.end(SweepOutcome(DIRECTORY, rows=rows, failed=1), monitor="valid_loss")
     assert "stopped  after 2 of 4 jobs" in written(console)
     assert "1 finished, 1 failed, 2 interrupted" in written(console)
 
@@ -455,7 +455,7 @@ def test_what_goes_to_the_same_file_is_told_once(clock: Clock, tmp_path: Path):
         with SweepDisplay(console=console, errors=errors) as display:
             display.on_begin(make_plan(jobs, stacks=[range(2)]), directory=DIRECTORY)
             rows = [make_row(job, done) for job, done in zip(jobs, ends, strict=True)]
-            display.end(SweepOutcome(DIRECTORY, rows, 1), monitor="valid_loss")
+            display.end(SweepOutcome(DIRECTORY, rows=rows, failed=1), monitor="valid_loss")
     text = (tmp_path / "log").read_text(encoding="utf-8")
     assert text.count("ValueError: no") == 1
     assert "of 2 jobs failed" not in text

@@ -32,7 +32,7 @@ def run(argv: Sequence[str]) -> int:
         raise InputError(f"{target}: is there already; add -o {target} to write over it, or another name")
     from ch12cli.cli.text.problems import print_warnings
     from ch12cli.files.atomic import write_whole
-    from ch12cli.files.hydra_folder import read_lines
+    from ch12cli.files.command import command_of_run
     from ch12cli.files.run_directory import HYDRA
     from ch12cli.saved.export import export
 
@@ -40,7 +40,7 @@ def run(argv: Sequence[str]) -> int:
         directory,
         options.format,
         name=target.stem,
-        words=read_lines(directory / HYDRA),
+        command=command_of_run(directory / HYDRA),
         best=options.checkpoint == "best",
         trust=options.trust,
     )

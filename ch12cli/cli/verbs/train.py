@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ch12cli.cli.help.arguments import Arguments
 from ch12cli.errors import InputError, Problem
+from ch12cli.files.command import options_for
 
 if TYPE_CHECKING:
     from ch12cli.cli.text.sweep_display import SweepDisplay
@@ -164,10 +165,9 @@ def show_plan(options: argparse.Namespace) -> int:
 
 def line_for(options: argparse.Namespace) -> str:
     """The line that trains the jobs that were written, with what does not stand in their table."""
-    folders = [word for folder in options.config_dir for word in ("--config-dir", str(folder))]
-    name = [] if options.config_name == "config" else ["--config-name", options.config_name]
+    composed = options_for(options.config_dir, options.config_name, ())
     others = [word for word in options.operands if word.lstrip("+~").startswith(("hydra.", "hydra/"))]
-    return shlex.join(["ch12", "train", "-m", *folders, *name, "--jobs", str(options.write), *others])
+    return shlex.join(["ch12", "train", "-m", *composed, "--jobs", str(options.write), *others])
 
 
 def train_sweep(options: argparse.Namespace) -> int:
