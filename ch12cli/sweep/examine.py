@@ -11,10 +11,11 @@ from ch12cli.config.targets import RefusedError, call
 from ch12cli.errors import InputError, describe_error
 from ch12cli.run.build import build_module, build_optimizer
 from ch12cli.run.task import Task, build_task, check_fit, choose_device, tensors
-from ch12cli.sweep.groups import STACKED_OPTIMIZERS, Group
+from ch12cli.sweep.groups import Group
 from ch12cli.sweep.jobs import located
 from ch12cli.sweep.subprocess_call import DiedError, call_in_subprocess
 from ch12cli.training.network import Network
+from ch12cli.training.optimizers import OPTIMIZERS
 from ch12cli.training.stack import CannotStackError, Stack
 from ch12cli.training.torch_internals import is_convolution
 
@@ -165,7 +166,7 @@ def try_optimizers(group: Group, network: Network) -> None:
     ch12's own forms have rules for each of their values, which have been checked.
     """
     optimizers = {repr(job.settings["optimizer"]): job.settings for job in group.jobs[:1]}
-    if group.settings["optimizer"]["_target_"] not in STACKED_OPTIMIZERS:
+    if group.settings["optimizer"]["_target_"] not in OPTIMIZERS:
         optimizers = {repr(job.settings["optimizer"]): job.settings for job in group.jobs}
     problems: list[str] = []
     for settings in optimizers.values():

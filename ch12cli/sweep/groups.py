@@ -8,6 +8,7 @@ from typing import Any
 from ch12cli.config.rules import is_number
 from ch12cli.files.hydra_folder import flatten
 from ch12cli.sweep.jobs import IRRELEVANT, SweepJob
+from ch12cli.training.optimizers import OPTIMIZERS
 
 # What may differ between the runs of a stack, where it is a number.
 FREE = (
@@ -19,8 +20,6 @@ FREE = (
     "early_stopping.min_delta",
 )
 FREE_GROUPS = ("optimizer.", "scheduler.")
-
-STACKED_OPTIMIZERS = tuple(f"torch.optim.{name}" for name in ("SGD", "Adam", "AdamW", "RMSprop", "Adagrad"))
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ def kind(path: str, value: Any) -> str:
 
 def why_single(settings: Mapping[str, Any]) -> str:
     """Why jobs with these settings cannot be stacked, as far as can be told without torch; empty if they can."""
-    if settings["optimizer"]["_target_"] not in STACKED_OPTIMIZERS:
+    if settings["optimizer"]["_target_"] not in OPTIMIZERS:
         return f"{settings['optimizer']['_target_']} has no stacked form"
     if settings["precision"] == "bfloat16":
         return "precision=bfloat16 has no stacked form"

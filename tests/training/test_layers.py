@@ -1,4 +1,4 @@
-"""A chain of layers differentiated step by step against torch's own engine: the same bits."""
+"""A Sequential differentiated layer by layer against torch's own engine: the same bits."""
 
 from collections.abc import Callable
 
@@ -93,29 +93,29 @@ def test_the_loss_may_change_from_step_to_step() -> None:
         assert torch.equal(network.gradient, torch.cat([gradient.reshape(-1) for gradient in gradients]))
 
 
-def test_what_is_no_plain_chain_is_left_to_the_engine() -> None:
-    def chain(*layers: nn.Module) -> bool:
+def test_a_module_other_than_a_sequential_of_known_layers_is_left_to_the_engine() -> None:
+    def by_layers(*layers: nn.Module) -> bool:
         network = Network(nn.Sequential(*layers), device=CPU)
         return network.layers is not None
 
-    assert chain(nn.Linear(2, 2), nn.ReLU())
-    assert chain(nn.Tanh(), nn.Sequential(nn.Linear(2, 2)))
+    assert by_layers(nn.Linear(2, 2), nn.ReLU())
+    assert by_layers(nn.Tanh(), nn.Sequential(nn.Linear(2, 2)))
     for other in (nn.Dropout(0.5), nn.Hardswish(), nn.BatchNorm1d(2), nn.Softmax(dim=0), nn.Softmax()):
-        assert not chain(nn.Linear(2, 2), other)
+        assert not by_layers(nn.Linear(2, 2), other)
     assert single_layers(nn.Sequential(nn.Tanh())) is None
     twice, tied = nn.Linear(2, 2), nn.Linear(2, 2)
     tied.weight = twice.weight
-    assert not chain(twice, nn.Tanh(), twice)
-    assert not chain(twice, nn.Tanh(), tied)
+    assert not by_layers(twice, nn.Tanh(), twice)
+    assert not by_layers(twice, nn.Tanh(), tied)
     frozen = nn.Linear(2, 2)
     frozen.bias.requires_grad = False
-    assert not chain(nn.Linear(2, 2), frozen)
+    assert not by_layers(nn.Linear(2, 2), frozen)
     watched = nn.Linear(2, 2)
     watched.register_forward_hook(lambda *_: None)
-    assert not chain(watched)
+    assert not by_layers(watched)
     held = nn.Linear(2, 2)
     held.weight.register_hook(lambda gradient: gradient * 2)
-    assert not chain(held)
+    assert not by_layers(held)
 
     class Mine(nn.Sequential):
         def forward(self, x: Tensor) -> Tensor:
