@@ -60,7 +60,7 @@ def test_data_frames_take_the_rows_as_they_are(trained: Path) -> None:
     assert one["test_accuracy"].dtype == "float64"
     assert other["optimizer.lr"].dtype == polars.Float64
     assert other["when"].dtype == polars.Datetime
-    assert (other["seed"].dtype, other["best_epoch"].dtype, other["model.width"].dtype) == (polars.Int64,) * 3
+    assert (other["seed"].dtype, other["best_epoch"].dtype, other["model.width"].dtype) == (polars.Int64,) * 3  # type: ignore[comparison-overlap]
     assert other["early_stopping.patience"].dtype == polars.Int64  # of which most runs have none
     assert not any(name.startswith("hydra") for name in rows[0])
     finished = one[(one.status == "finished") & (one.kind == "job")]

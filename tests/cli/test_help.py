@@ -18,6 +18,7 @@ from ch12cli.config.check import check
 from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.config.schema import KEYS
+from ch12cli.errors import Problem
 
 CONF = Path(__file__).parents[2] / "conf"
 GROUPS = ("dataset", "model", "activation", "loss", "optimizer", "scheduler", "experiment")
@@ -237,7 +238,7 @@ def test_each_example_can_be_typed_as_it_stands(line: str, tmp_path: Path, monke
         assert main([verb, *words]) == 0
         return
     options = train.parser().read(words)
-    problems: list[str] = []
+    problems: list[Problem] = []
     with hydra_session():
         composer = Composer(options.config_dir)
         values = [values_of(override) for override in composer.parse(options.operands, problems)]

@@ -13,7 +13,7 @@ from ch12cli.config.choices import shipped
 from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.config.values import shown
-from ch12cli.errors import InputError
+from ch12cli.errors import InputError, Problem
 
 LINES = [
     "",
@@ -43,7 +43,7 @@ def composer() -> Iterator[Composer]:
 
 
 def composed(composer: Composer, words: list[str]) -> Any:
-    problems: list[str] = []
+    problems: list[Problem] = []
     composition = composer.compose(words, problems)
     assert problems == []
     return composition
@@ -55,8 +55,9 @@ def test_a_job_is_composed_as_hydra_composes_it(line: str, composer: Composer) -
     mine = composed(composer, words)
     with initialize_config_dir(str(shipped()), version_base="1.3"):
         theirs = compose("config", words, return_hydra_config=True)
-    job = {name: node for name, node in OmegaConf.to_container(mine.config, resolve=False).items() if name != "hydra"}
-    expected = OmegaConf.to_container(theirs, resolve=False)
+    found: Any = OmegaConf.to_container(mine.config, resolve=False)
+    job = {name: node for name, node in found.items() if name != "hydra"}
+    expected: Any = OmegaConf.to_container(theirs, resolve=False)
     assert list(job) == [name for name in expected if name != "hydra"]
     assert job == {name: node for name, node in expected.items() if name != "hydra"}
     hydra, of_hydra = mine.config.hydra, theirs.hydra
@@ -88,7 +89,7 @@ def test_a_preset_is_overruled_by_the_command_line_wherever_it_stands(composer: 
 
 
 def test_what_is_wrong_is_left_out_so_that_the_rest_can_be_checked(composer: Composer) -> None:
-    problems: list[str] = []
+    problems: list[Problem] = []
     composition = composer.compose(["optimizer=sdg", "epohcs=3", "batch_size=9", "model.width=${nope}"], problems)
     assert len(problems) == 3
     assert composition.settings["batch_size"] == 9
@@ -128,7 +129,7 @@ def test_the_users_folder_is_searched_after_ch12s_own(tmp_path: Path) -> None:
 )
 def test_a_shown_value_means_the_same_when_it_is_typed(value: Any, typed: str, composer: Composer) -> None:
     assert shown(value) == typed
-    problems: list[str] = []
+    problems: list[Problem] = []
     composition = composer.compose([f"++model.extra={typed}"], problems)
     assert problems == []
     assert composition.settings["model"]["extra"] == value

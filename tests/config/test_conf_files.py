@@ -21,6 +21,7 @@ from ch12cli.config.schema import GROUPS, KEYS, key_of
 from ch12cli.config.values import MANDATORY
 from ch12cli.data import iris
 from ch12cli.data.flowers import IRIS_FILE
+from ch12cli.errors import Problem
 from ch12cli.run.build import build_training
 from ch12cli.run.task import build_task
 from tests.conftest import Train
@@ -55,7 +56,7 @@ def loop_by_hand() -> Iterator[None]:
 
 def settings_of(composer: Composer, *lines: str) -> dict[str, Any]:
     """The settings of these overrides, which must be without fault."""
-    problems: list[str] = []
+    problems: list[Problem] = []
     composition = composer.compose(["device=cpu", *lines], problems)
     assert problems + check(composition.settings, composition.chosen) == []
     return composition.settings

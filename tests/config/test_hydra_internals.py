@@ -69,7 +69,7 @@ def test_a_refused_run_leaves_nothing_of_hydras_behind_either(train: Train) -> N
     with pytest.raises(InputError):
         train("epochs=0")
     assert {kind: Singleton._instances[kind] for kind in before} == before
-    assert HydraConfig not in before or HydraConfig.instance().cfg is before[HydraConfig].cfg
+    assert HydraConfig not in before or HydraConfig.instance().cfg is before[HydraConfig].cfg  # type: ignore[attr-defined]
 
 
 def test_a_program_that_has_set_hydra_up_for_itself_keeps_it(train: Train) -> None:

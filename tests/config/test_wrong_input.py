@@ -629,7 +629,7 @@ def test_a_message_survives_an_ascii_terminal_and_bytes_that_are_no_text(folder:
     assert done.returncode == 2
     assert b"Traceback" not in done.stderr
     assert done.stderr.isascii()
-    words = [sys.executable, "-m", "ch12cli", "train", b"epochs=\xff\xfe"]
+    words: list[str | bytes] = [sys.executable, "-m", "ch12cli", "train", b"epochs=\xff\xfe"]
     done = subprocess.run(words, cwd=folder, capture_output=True, check=False)
     assert done.returncode == 2
     assert b"Traceback" not in done.stderr

@@ -80,7 +80,7 @@ def test_a_seed_gives_the_same_points_again_and_another_seed_other_points(shape)
 
 def test_wrong_arguments_are_reported_all_at_once_with_their_keys():
     with pytest.raises(InputError) as caught:
-        two_class("moon", 1, noise=float("nan"), seed=-1)
+        two_class("moon", 1, noise=float("nan"), seed=-1)  # type: ignore[arg-type]
     assert caught.value.messages == [
         "dataset.shape=moon: must be one of xor, moons, circles, spirals, blobs; did you mean moons?",
         "dataset.size=1: must be a whole number from 2 to 10000000",

@@ -101,7 +101,7 @@ def test_the_inits_have_the_spread_that_their_authors_gave_them() -> None:
         ("normal", 1.0),
         ("torch", (1 / (3 * fan_in)) ** 0.5),  # uniform in ±1/√fan_in
     ):
-        weight = seeded(lambda init=init: linear(fan_in, fan_out, init=init))[0].weight
+        weight = seeded(lambda init=init: linear(fan_in, fan_out, init=init))[0].weight  # type: ignore[index]
         assert weight.std().item() == pytest.approx(deviation, rel=0.02), init
 
 
@@ -113,5 +113,5 @@ def test_the_chapters_regression_starts_from_one_normal_weight() -> None:
         torch.manual_seed(1)
         weight = torch.randn(1)
         assert torch.equal(torch.rand(1), after)
-    assert torch.equal(model[0].weight.detach().flatten(), weight)
-    assert model[0].bias.item() == 0
+    assert torch.equal(model[0].weight.detach().flatten(), weight)  # type: ignore[operator]
+    assert model[0].bias.item() == 0  # type: ignore[operator]

@@ -145,7 +145,9 @@ def boxes(plot: Plot) -> tuple[list[Any], list[Any], list[Any]]:
     axes = [each.get_tightbbox(renderer) for each in figure.axes]
     legends = [each.get_window_extent(renderer) for each in figure.legends]
     notes = [
-        each.get_window_extent(renderer) for each in figure.texts if each.get_text() and each is not figure._suptitle
+        each.get_window_extent(renderer)
+        for each in figure.texts
+        if each.get_text() and each is not figure._suptitle  # type: ignore[attr-defined]
     ]
     return axes, legends, notes
 

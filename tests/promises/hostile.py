@@ -23,8 +23,10 @@ SECRET = "a-secret-of-this-machine"  # what an environment variable and a file h
 
 
 # What a command does to the machine beside its files, as Python's audit hooks call it.
-ACTS = ("os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "subprocess.", "pty.", "socket.connect")
-ACTS += ("socket.bind", "socket.getaddrinfo", "urllib.", "http.", "ftplib.", "webbrowser.")
+ACTS = (
+    *("os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "subprocess.", "pty.", "socket.connect"),
+    *("socket.bind", "socket.getaddrinfo", "urllib.", "http.", "ftplib.", "webbrowser."),
+)
 
 
 class Watch:

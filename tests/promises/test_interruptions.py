@@ -175,7 +175,8 @@ def test_of_fifty_pairs_of_runs_into_one_directory_exactly_one_proceeds(folder: 
         children = [in_child(work), in_child(work)]
         os.write(go, b"12")
         codes = sorted(exit_code(child) for child in children)
-        os.close(ready), os.close(go)
+        os.close(ready)
+        os.close(go)
         assert codes == [0, 2], f"pair {pair}"
         assert len((directory / "metrics.csv").read_text(encoding="utf-8").splitlines()) == 2
         assert read_result(directory / "result.json") is not None

@@ -388,7 +388,7 @@ def test_parts_that_are_not_what_they_should_be_are_refused(visit: Visit) -> Non
 def test_what_only_a_resume_takes_up_is_refused_by_it(visit: Visit) -> None:
     state = visit.state()
     for name, changes in RESUMED_ONLY.items():
-        visit.seal(state | changes)
+        visit.seal(state | changes)  # type: ignore[operator]
         assert visit.run("resume")[0] == 2, name
         assert visit.run("eval")[0] == 0, name
 

@@ -143,7 +143,7 @@ def drawn() -> list[Configuration]:
     for number in range(CONFIGURATIONS):
         data = draw.choice(list(DATA))
         split = draw.choice(["random", "ordered"] + ([] if "toy" in data else ["stratified"]))
-        parts = {"test_size": draw.choice([0, 0.2]), "valid_size": draw.choice([0, 0.2, 0.3])}
+        parts: dict[str, object] = {"test_size": draw.choice([0, 0.2]), "valid_size": draw.choice([0, 0.2, 0.3])}
         parts |= {"split": split, "split_seed": draw.randrange(100)}
         batch_size = draw.choice([1, 2, 5, 16, 64])
         watch = ["checkpoint.every=1"] if draw.random() < 0.6 else []

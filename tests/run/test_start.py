@@ -128,7 +128,8 @@ def test_hydras_files_hold_the_configuration_as_it_was_composed(train: Train) ->
     assert "hydra" not in config
     assert config.epochs == 4
     assert config.optimizer._target_ == "torch.optim.SGD"
-    assert OmegaConf.to_container(config.early_stopping, resolve=False)["metric"] == "${monitor}"
+    stopping: Any = OmegaConf.to_container(config.early_stopping, resolve=False)
+    assert stopping["metric"] == "${monitor}"
     overrides = OmegaConf.load(directory / ".hydra" / "overrides.yaml")
     assert list(overrides) == ["device=cpu", *QUICK, "optimizer=sgd", "+optimizer.maximize=false"]
     hydra = OmegaConf.load(directory / ".hydra" / "hydra.yaml").hydra
@@ -150,8 +151,8 @@ def test_metrics_csv_has_a_row_an_epoch_in_full_precision(train: Train) -> None:
         "seconds",
     ]
     assert [row["epoch"] for row in rows] == ["1", "2", "3", "4"]
-    for written, row in zip(rows, outcome.rows, strict=True):
-        assert {name: float(value) for name, value in written.items()} == row
+    for written, figures in zip(rows, outcome.rows, strict=True):
+        assert {name: float(value) for name, value in written.items()} == figures
     assert all(float(row["seconds"]) > 0 for row in rows)
     n = len(iris_parts().train.x)
     for (_, _, losses), row in zip(plain_loop(), rows, strict=True):

@@ -17,8 +17,10 @@ import torch
 from ch12cli.cli.main import main
 from ch12cli.data import iris
 
-PRESETS = ("book/linear_scratch", "book/linear", "book/iris", "book/xor_logistic", "book/xor_mlp")
-PRESETS += ("debug/overfit", "debug/fast")
+PRESETS = (
+    *("book/linear_scratch", "book/linear", "book/iris", "book/xor_logistic", "book/xor_mlp"),
+    *("debug/overfit", "debug/fast"),
+)
 RUNS = {
     **{name: [f"experiment={name}"] for name in PRESETS},
     "dropout, kaiming, AdamW, cosine with warm-up": [

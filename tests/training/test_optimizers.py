@@ -100,7 +100,7 @@ def by_torch(
     parts = [
         torch.nn.Parameter(part.clone().view(shape)) for part, shape in zip(flat.split(sizes), shapes, strict=True)
     ]
-    optimizer = kind(parts, lr=1.0, **values)
+    optimizer = kind(parts, lr=1.0, **values)  # type: ignore[call-arg]
     for step in range(steps):
         gradient = pull(torch.cat([part.detach().reshape(-1) for part in parts]), step)
         for part, piece in zip(parts, gradient.split(sizes), strict=True):

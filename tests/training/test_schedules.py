@@ -201,7 +201,9 @@ def build(kind: type[Schedule], values: dict[str, Any]) -> Schedule:
 
 
 def alone(kind: type[Schedule], values: dict[str, Any], run: int) -> np.ndarray:
-    own = {name: float(value[run]) if isinstance(value, np.ndarray) else value for name, value in values.items()}
+    own: dict[str, Any] = {
+        name: float(value[run]) if isinstance(value, np.ndarray) else value for name, value in values.items()
+    }
     schedule = kind(float(LRS[run]), epochs=EPOCHS, steps_per_epoch=3, **own)
     return all_rates(schedule, OBSERVED[:, [run]])
 
@@ -236,7 +238,7 @@ def test_saved_state_goes_on_exactly(kind: type[Schedule], values: dict[str, Any
 
 
 def test_a_run_of_a_stack_goes_on_alone_from_its_items_of_the_state() -> None:
-    values = {"patience": 1, "factor": 0.5}
+    values: dict[str, Any] = {"patience": 1, "factor": 0.5}
     stack = build(ReduceOnPlateau, values)
     for epoch in range(20):
         stack.observe(OBSERVED[epoch])

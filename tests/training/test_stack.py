@@ -94,7 +94,7 @@ def single_thread() -> Iterator[None]:
 def cases() -> list[tuple[int, ...]]:
     """(task, optimiser, scheduler, clipping, stopping, network): each two of their values meet in some case."""
     draw = random.Random(7955)  # the first seed with which they do
-    found = []
+    found: list[tuple[int, ...]] = []
     for task in range(len(TASKS)):
         clipping = [*draw.sample(range(4), 4), draw.randrange(4)]
         found += [
@@ -259,7 +259,7 @@ def assert_gradients_are_autograds(
         for _ in range(runs):
             layers = [nn.Linear(3, width), activation(), nn.Linear(width, width), activation(), nn.Linear(width, 4)]
             modules.append(nn.Sequential(*layers, *([output()] if output else [])).double())
-        nn.init.zeros_(modules[0][0].bias)
+        nn.init.zeros_(modules[0][0].bias)  # type: ignore[arg-type]
         x, y = torch.randn(runs, 20, 3, dtype=torch.float64), torch.randn(runs, 20, 4, dtype=torch.float64)
         x[0, 0] = 0  # with no bias either, the first activation's kink
         stack = Stack(modules, list(range(runs)), device=torch.device("cpu"), dtype=torch.float64)
@@ -425,7 +425,7 @@ def test_dropout_leaves_start_and_order_as_alone_and_is_not_what_the_run_alone_d
     together = with_dropout([3, 1, 4])
     at_first = together.network.parameters.detach().clone()
     order = together.training.source.order()
-    together.training.source.epoch = 0
+    together.training.source.epoch = 0  # type: ignore[attr-defined]
     together.go(3)
     training, network = alone(together.jobs[1], together.task)
     assert torch.equal(network.parameters, at_first[1])

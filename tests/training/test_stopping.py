@@ -62,9 +62,9 @@ def test_training_ends_when_a_loop_by_hand_would_end_it(minimise: bool, patience
     for epoch in range(1, EPOCHS + 1):
         for run in np.flatnonzero(stopping.observe(values[epoch - 1])):
             first.setdefault(int(run), epoch)
-    for run in range(RUNS):
-        by_hand = stop_by_hand(values[:, run].tolist(), minimise=minimise, patience=patience, min_delta=min_delta)
-        assert first.get(run) == by_hand
+    for number in range(RUNS):
+        by_hand = stop_by_hand(values[:, number].tolist(), minimise=minimise, patience=patience, min_delta=min_delta)
+        assert first.get(number) == by_hand
 
 
 def test_each_run_has_its_own_patience_and_none_waits_for_ever() -> None:

@@ -52,8 +52,8 @@ def test_the_streams_of_many_runs_are_each_their_own() -> None:
     runs = [{"seed": 3}, {"seed": 1, "offset": 5, "before": 1}, {"seed": 4, "before": 7}]
     expected = [loaded_orders(**run) for run in runs]
     streams = Streams(EPOCHS)
-    for run in runs:
-        begun(**run)
+    for one_run in runs:
+        begun(**one_run)
         streams.add()
     for epoch in range(EPOCHS):
         orders = streams.orders([0, 1, 2], epoch, ROWS)
