@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +22,7 @@ def noise(number: int, *shape: int) -> Pixels:
     return np.random.default_rng(number).integers(0, 256, shape, dtype=np.uint8)
 
 
-def save(path: Path, pixels: Pixels, **options: object) -> None:
+def save(path: Path, pixels: Pixels, **options: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path, **options)
 
@@ -104,7 +105,7 @@ def test_transparent_pixels_become_white_and_exif_rotation_is_applied(folder: Pa
 def test_labels_come_from_folders_if_there_are_any_and_else_from_file_names(folder: Path) -> None:
     some_images(folder / "in_folders", "cats/dog1.png", "dogs/cat1.png", "dogs/cat2.png")
     some_images(folder / "by_name", "Über-1.png", "b.2.png", "b3.png")
-    options = {"height": 4, "width": 5}
+    options: dict[str, Any] = {"height": 4, "width": 5}
     assert image_folder("in_folders", **options).class_names == ("cats", "dogs")
     assert image_folder("in_folders", **options).target.tolist() == [0, 1, 1]
     assert image_folder("in_folders", labels="folder", **options).class_names == ("cats", "dogs")

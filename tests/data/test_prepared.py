@@ -59,7 +59,7 @@ def test_writing_to_a_part_does_not_change_the_table():
 
 def test_all_wrong_arguments_are_reported_together():
     with pytest.raises(InputError) as caught:
-        prepare(iris(), test_size=-1, valid_size=2.0, split="none", split_seed=0.5, scaling="all")
+        prepare(iris(), test_size=-1, valid_size=2.0, split="none", split_seed=0.5, scaling="all")  # type: ignore[arg-type]
     keys = [problem.split("=")[0] for problem in caught.value.messages]
     assert keys == [f"dataset.{key}" for key in ("test_size", "valid_size", "split", "split_seed", "scaling")]
 

@@ -110,4 +110,4 @@ def test_features_of_another_width_are_refused_where_one_column_would_broadcast(
 
 def test_an_unknown_method_gets_the_nearest_right_one():
     with pytest.raises(InputError, match=r"^dataset\.scaling=standart: .*did you mean standard\?$"):
-        fit_scaling(HAND, "standart")
+        fit_scaling(HAND, "standart")  # type: ignore[arg-type]

@@ -117,7 +117,7 @@ def test_a_split_without_training_rows_is_refused_with_the_sizes(sizes, keys):
 @pytest.mark.parametrize("size", [-1, -0.1, 1.0, 50.0, float("nan"), "a", None, True])
 def test_a_size_must_be_a_fraction_or_a_number_of_rows(size):
     with pytest.raises(InputError) as caught:
-        split_rows(iris(), test_size=size, valid_size=size, split="strat", split_seed=-1)
+        split_rows(iris(), test_size=size, valid_size=size, split="strat", split_seed=-1)  # type: ignore[arg-type]
     sizes, others = caught.value.messages[:2], caught.value.messages[2:]
     for problem, key in zip(sizes, ("test_size", "valid_size"), strict=True):
         assert problem.startswith(f"dataset.{key}={size}: must be a fraction of the rows")

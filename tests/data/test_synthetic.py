@@ -146,4 +146,4 @@ def test_the_chapters_points_refuse_another_size_or_noise():
 
 def test_an_unknown_kind_gets_the_nearest_right_one():
     with pytest.raises(InputError, match=r"^dataset\.kind=curves: must be one of .*; did you mean curve\?$"):
-        toy_regression("curves")
+        toy_regression("curves")  # type: ignore[arg-type]

@@ -87,7 +87,7 @@ def test_an_init_draws_the_weights_alone_and_leaves_biases_at_zero(init: str) ->
 
 def test_kaimings_spread_counts_a_kernels_pixels_as_inputs() -> None:
     weight = cnn((32, 8, 8), 2, channels=64, depth=1, kernel_size=3, init="kaiming")[1].weight
-    assert weight.std().item() == pytest.approx(math.sqrt(2 / (32 * 3 * 3)), rel=0.02)  # He et al. 2015
+    assert weight.std().item() == pytest.approx(math.sqrt(2 / (32 * 3 * 3)), rel=0.02)  # He et al. 2015  # type: ignore[operator]
 
 
 def test_rows_that_are_not_images_or_too_small_ones_are_refused() -> None:
@@ -108,7 +108,7 @@ def problems(**values: object) -> list[str]:
     for key, value in values.items():
         group, _, name = key.partition("_")
         settings[group][name] = value
-    return check(settings, default_choices() | {"dataset": "image_folder", "model": "cnn"})
+    return [str(each) for each in check(settings, default_choices() | {"dataset": "image_folder", "model": "cnn"})]
 
 
 def test_what_cannot_fit_is_found_before_data_are_read() -> None:
@@ -121,7 +121,7 @@ def test_what_cannot_fit_is_found_before_data_are_read() -> None:
         "model.kernel_size=4: must be an odd number from 1 to 99 (conf/model/cnn.yaml)"
     ]
     settings = settings_of({}, dataset="image_folder", model="cnn") | {"dataset": settings_of({})["dataset"]}
-    assert check(settings, default_choices() | {"model": "cnn"}) == [
+    assert [str(each) for each in check(settings, default_choices() | {"model": "cnn"})] == [
         "model=cnn: needs images, and dataset=iris has none; use dataset=image_folder or model=mlp"
     ]
 
