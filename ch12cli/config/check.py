@@ -10,8 +10,8 @@ from ch12cli.config.combinations import device_problems, problems_of
 from ch12cli.config.rules import LARGEST, Rule, is_whole, words_of
 from ch12cli.config.schema import GROUPS, INSTANTIATION, key_of
 from ch12cli.config.settings import default_of, put
-from ch12cli.config.signatures import arguments_in_source
 from ch12cli.config.suggest import nearest, suggestion
+from ch12cli.config.targets import arguments_in_source
 from ch12cli.config.unknown import is_users_own, no_such_key, owners
 from ch12cli.config.values import MANDATORY, SPELLINGS, read_as, shown
 from ch12cli.errors import Problem

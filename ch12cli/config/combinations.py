@@ -33,10 +33,20 @@ LOSSES = {
     "torch.nn.NLLLoss": LossKind("nll", "any", "log_softmax", "log-probabilities"),
 }
 
-# Classes of the data sets that ch12 ships, so that a loss that cannot fit is refused before data are read.
-CLASSES = {"ch12cli.data.iris": 3, "ch12cli.data.two_class": 2, "ch12cli.data.toy_regression": VALUES}
 
-ROWS = {"ch12cli.data.iris": 150}  # of the data set that ch12 ships whose size is not a setting
+class DatasetKind(NamedTuple):
+    """What is known of a data set before it is read. classes: VALUES for values; rows: None where `size` sets them."""
+
+    classes: int
+    rows: int | None = None
+
+
+# Of the data sets that ch12 ships, so that what cannot fit is refused before data are read; not those from files.
+DATASETS = {
+    "ch12cli.data.iris": DatasetKind(3, 150),
+    "ch12cli.data.two_class": DatasetKind(2),
+    "ch12cli.data.toy_regression": DatasetKind(VALUES),
+}
 
 GPU_DRIVERS = ("/dev/nvidiactl", "/dev/nvhost-ctrl", "/dev/dxg", "/dev/kfd")  # CUDA's (also Jetson, WSL) and ROCm's
 
@@ -48,13 +58,16 @@ def classes_of(settings: Mapping[str, Any]) -> int | None:
     dataset = settings["dataset"]
     if dataset.get("_target_") == IMAGE_FOLDER and dataset.get("folder") is None:
         return 2  # discs and squares
-    return CLASSES.get(str(dataset.get("_target_")))
+    kind = DATASETS.get(str(dataset.get("_target_")))
+    return None if kind is None else kind.classes
 
 
 def rows_of(settings: Mapping[str, Any]) -> int | None:
     """Rows of the data set; None for one that must be read to know."""
-    target, size = str(settings["dataset"].get("_target_")), settings["dataset"].get("size")
-    return ROWS.get(target, size if target in CLASSES and is_whole(size) else None)
+    kind, size = DATASETS.get(str(settings["dataset"].get("_target_"))), settings["dataset"].get("size")
+    if kind is None or kind.rows is not None:
+        return None if kind is None else kind.rows
+    return int(size) if is_whole(size) else None
 
 
 def loss_target(settings: Mapping[str, Any], classes: int) -> str:

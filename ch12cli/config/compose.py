@@ -21,6 +21,7 @@ from ch12cli.config.choices import content, require_folders, shipped
 from ch12cli.config.hydra_internals import IConfigRepository, apply_override, has_key, make_loader, override_dirname
 from ch12cli.config.schema import GROUPS, HYDRA_KEYS, KEYS
 from ch12cli.config.settings import choices_of, first_lines, plain_job, settings_of
+from ch12cli.config.suggest import suggestion
 from ch12cli.config.unknown import (
     hydra_problem,
     is_users_own,
@@ -293,3 +294,28 @@ def working_directory() -> Path:
         return Path(os.getcwd())
     except OSError as error:
         raise InputError("the current directory no longer exists; change to another and try again") from error
+
+
+def format_configuration(
+    composer: Composer, lines: Sequence[str], *, part: str, package: str | None, resolve: bool
+) -> str:
+    """The job's configuration, Hydra's own, or all. package: a dotted key below which to show."""
+    problems: list[Problem] = []
+    config: Any = composer.compose(lines, problems).config
+    if problems:
+        raise InputError(problems)
+    if part == "hydra":
+        config = OmegaConf.masked_copy(config, ["hydra"])
+    elif part == "job":
+        config = OmegaConf.masked_copy(config, [name for name in config if name != "hydra"])
+    header = ""
+    if package:
+        known = [str(name) for name in config]
+        config = OmegaConf.select(config, package)
+        if not isinstance(config, DictConfig):
+            raise InputError(Problem(f"--package {package}", None, "no such group of keys", suggestion(package, known)))
+        header = f"# @package {package}\n"
+    try:
+        return header + OmegaConf.to_yaml(config, resolve=resolve).rstrip("\n")
+    except OmegaConfBaseException as error:
+        raise InputError(first_lines(error)) from error

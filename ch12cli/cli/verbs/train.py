@@ -111,9 +111,8 @@ def require_sound(options: argparse.Namespace) -> None:
 
 def show_configuration(options: argparse.Namespace) -> int:
     """Prints the composed configuration, as Hydra's own --cfg does."""
-    from ch12cli.config.compose import Composer
+    from ch12cli.config.compose import Composer, format_configuration
     from ch12cli.config.hydra_internals import hydra_session
-    from ch12cli.config.show import format_configuration
 
     with hydra_session():
         composer = Composer(options.config_dir, config_name=options.config_name)

@@ -4,8 +4,7 @@ import pytest
 
 from ch12cli.config.choices import choices, keys_of_choice
 from ch12cli.config.schema import GROUPS
-from ch12cli.config.signatures import arguments_in_source
-from ch12cli.config.targets import locate, parameters_of
+from ch12cli.config.targets import arguments_in_source, locate, parameters_of
 
 TARGETS = {
     str(target)
