@@ -62,3 +62,17 @@ def links_of(document: Path) -> list[str]:
     """The files that a page of Markdown links to."""
     text = re.sub(r"^```.*?^```", "", document.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
     return [link for link in re.findall(r"\]\(([^)#\s]+)(?:#[\w-]*)?\)", text) if "://" not in link]
+
+
+def test_every_path_of_the_source_that_the_documents_name_is_there() -> None:
+    documents = [*ROOT.glob("*.md"), *DOCS.rglob("*.md")]
+    named = {
+        path
+        for document in documents
+        if document.name != "CHANGELOG.md"
+        for path in re.findall(
+            r"`((?:ch12cli|conf|tests|docs|hydra_plugins)/[\w./-]*[\w/])`", document.read_text(encoding="utf-8")
+        )
+    }
+    assert len(named) > 30
+    assert not {path for path in named if "NAME" not in path and not (ROOT / path).exists()}
