@@ -22,8 +22,8 @@ from ch12cli.run.train import Outcome
 from ch12cli.saved.evaluate import evaluate
 from ch12cli.saved.predict import predict
 from ch12cli.saved.resume import resume_run
-from ch12cli.sweep.continuation import environment_apart
-from ch12cli.sweep.subprocess_call import DiedError
+from ch12cli.sweep.launch import environment_on
+from ch12cli.sweep.worker_pool import DiedError
 from ch12cli.training.checkpoint import load, save
 from tests.conftest import Silent
 from tests.sweep.driver import CPU, Together, one_thread, relative, settings_of, sweep
@@ -240,9 +240,9 @@ def test_the_process_that_forks_a_sweeps_workers_never_uses_a_gpu_itself(
     for _ in range(2):  # the second looks back on what the first left
         swept = sweep(*words, into="swept")
         assert {row["status"] for row in swept.rows.values()} == {"failed"}
-    environment_apart.cache_clear()
+    environment_on.cache_clear()
     with pytest.raises(DiedError):
-        environment_apart(torch.device("cuda"))
+        environment_on(torch.device("cuda"))
     users = set(Path("users").read_text(encoding="utf-8").split())
     assert len(users) > 1
     assert str(os.getpid()) not in users

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Protocol
 from ch12cli.run.callbacks import FaultTolerant
 
 if TYPE_CHECKING:
-    from ch12cli.sweep.events import Done, Progress
     from ch12cli.sweep.jobs import SweepJob
     from ch12cli.sweep.plan import Plan
-    from ch12cli.sweep.work_item import WorkItem
+    from ch12cli.sweep.work_item import Done, Progress, WorkItem
 
 
 class SweepCallback(Protocol):

@@ -1,10 +1,13 @@
-"""`ch12 train -m`: Hydra's sweep, its jobs handed to ch12."""
+"""A sweep as Hydra sees it: its overrides, its sweeper, and the task that its launchers call."""
 
 import math
+import signal
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
 from hydra.core.override_parser.types import Sweep as Swept
@@ -12,7 +15,7 @@ from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
 from hydra.errors import HydraException
 from hydra.types import HydraContext, RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ch12cli.config.compose import Composer
@@ -21,6 +24,8 @@ from ch12cli.config.hydra_job import callbacks_of
 from ch12cli.config.settings import first_lines
 from ch12cli.config.unknown import hydra_problem, idle_problems
 from ch12cli.errors import InputError, Problem
+from ch12cli.files.result_json import Result, write_result
+from ch12cli.files.run_directory import CHECKPOINTS
 from ch12cli.sweep.jobs import JobComposer, SweepJob, make_jobs
 from hydra_plugins.ch12_stacked import StackedLauncher
 
@@ -193,3 +198,32 @@ def run_sweep(sweep: Sweep, task: SweepTask) -> None:
     sweeper.validate_batch_is_legal = lambda batch: None  # type: ignore[method-assign]
     sweeper.sweep(arguments=[str(line) for line in config.hydra.overrides.task])
     callbacks.on_multirun_end(config=config, config_name=sweep.composer.config_name)
+
+
+def train_as_hydra_job(config: DictConfig) -> float:
+    """The job's objective. What ends it is kept in its result.json, for the sweep's table."""
+    from ch12cli.run.callbacks import NullCallback
+    from ch12cli.run.signals import Terminated
+    from ch12cli.run.torch_settings import torch_settings
+    from ch12cli.run.trackers import with_trackers
+    from ch12cli.run.train import prepare_job, train_job
+
+    hydra: Any = HydraConfig.get()
+    directory = Path(hydra.runtime.output_dir)
+    settings: Any = OmegaConf.to_container(config, resolve=True)
+    chosen = {str(group): choice for group, choice in hydra.runtime.choices.items()}
+    try:
+        with torch_settings(settings) as device:
+            job = prepare_job(settings, chosen, device)
+            (directory / CHECKPOINTS).mkdir(exist_ok=True)
+            outcome = train_job(job, directory, with_trackers(NullCallback(), settings, chosen))
+    except SystemExit as error:
+        write_result(directory, Result(status="failed", epochs=0, error=f"it called sys.exit({error.code!r})"))
+        raise InputError(f"it called sys.exit({error.code!r})") from error
+    except Exception as error:
+        write_result(directory, Result(status="failed", epochs=0, error=f"{type(error).__name__}: {error}"))
+        raise
+    if outcome.signal is not None:  # the job has written its checkpoint; the others are not to be begun
+        raise Terminated if outcome.signal == signal.SIGTERM else KeyboardInterrupt
+    objective = outcome.result.objective
+    return float("nan") if objective is None else float(objective)

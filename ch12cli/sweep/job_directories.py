@@ -1,23 +1,40 @@
-"""Where each job's directory is below the sweep's: by `hydra.sweep.subdir`, its number unless told otherwise."""
+"""The directories of a sweep's jobs: their names and their files."""
 
-from collections.abc import Collection, Iterable
+import io
+import os
+import shutil
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any
 
+import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
 
-from ch12cli.config.settings import first_lines
+from ch12cli.config.settings import first_lines, with_changes
 from ch12cli.errors import InputError
-from ch12cli.files.atomic import read_file
-from ch12cli.files.run_directory import HYDRA, SWEEP
+from ch12cli.files.atomic import machine_errors, read_file
+from ch12cli.files.hydra_folder import PLAIN, text_to_yaml, to_yaml
+from ch12cli.files.metrics_csv import count_epochs
+from ch12cli.files.result_json import Result, digests, is_done, is_intact, write_result
+from ch12cli.files.run_directory import (
+    BEST,
+    CHECKPOINTS,
+    HYDRA,
+    LAST,
+    METRICS,
+    MODEL,
+    RESULT,
+    SWEEP,
+)
 from ch12cli.files.tags import TAGS
-from ch12cli.sweep.jobs import SweepJob
-from ch12cli.sweep.record import overrides_yaml
+from ch12cli.run.recorder import Row, metrics_csv
+from ch12cli.sweep.jobs import Base, SweepJob
+from ch12cli.training.checkpoint import sealed_bytes
 
 TAKEN = (SWEEP, TAGS, "multirun.yaml")  # by the files of the sweep itself, the last one Hydra's
 BY_NUMBER = "${hydra.job.num}"
@@ -113,3 +130,143 @@ def _overrides(directory: Path) -> bytes | None:
         return read_file(directory / HYDRA / "overrides.yaml")
     except OSError:
         return None
+
+
+NUMBER, OUTPUT, NAMES, TASK = "918273645", "@output@", "@names@", "@task@"  # stand for what differs between jobs
+
+
+def overrides_yaml(job: SweepJob) -> bytes:
+    """The content of overrides.yaml, as Hydra writes it."""
+    if all(map(PLAIN.fullmatch, job.overrides)):
+        return ("".join(f"- {line}\n" for line in job.overrides) or "[]\n").encode()
+    return to_yaml(list(job.overrides)).encode()
+
+
+class HydraFiles:
+    """A job's `.hydra` folder. What jobs of the same choices share of hydra.yaml is written out once."""
+
+    def __init__(self, sweep_dir: Path) -> None:
+        self.sweep_dir = sweep_dir
+        self.templates: dict[int, tuple[Base, str]] = {}
+        self.sections: dict[int, tuple[Base, dict[str, str]]] = {}  # of config.yaml, by top-level key, for each base
+
+    def template(self, base: Base) -> str:
+        """hydra.yaml of the jobs of a base, with marks where they differ."""
+        if base.template:
+            return base.template
+        if id(base) not in self.templates:
+            assert base.config is not None
+            config = base.config.copy()
+            with flag_override(config, ["struct", "readonly"], [False, False]):
+                config.hydra.job.num = int(NUMBER)
+                config.hydra.job.id = NUMBER
+                config.hydra.job.override_dirname = NAMES
+                config.hydra.runtime.output_dir = OUTPUT
+                config.hydra.overrides.task = [TASK]
+                config.hydra.sweep.dir = str(self.sweep_dir)
+                config.hydra.mode = "MULTIRUN"
+            self.templates[id(base)] = base, OmegaConf.to_yaml(OmegaConf.masked_copy(config, ["hydra"]))
+        return self.templates[id(base)][1]
+
+    def files(self, job: SweepJob, directory: Path) -> dict[str, bytes]:
+        """The folder's files by name."""
+        overrides = overrides_yaml(job)
+        text = self.template(job.base)
+        mark = f"- '{TASK}'\n"
+        place = text.find(mark)
+        if place >= 0:
+            indent = text[text.rfind("\n", 0, place) + 1 : place]
+            lines = overrides.decode().splitlines() if job.overrides else []
+            listed = "".join(f"{indent}{line}\n" for line in lines)
+            text = text[: place - len(indent)] + listed + text[place + len(mark) :]
+        text = text.replace(NUMBER, str(job.number))
+        text = text.replace(f"'{OUTPUT}'", text_to_yaml(str(directory.absolute())))
+        text = text.replace(f"'{NAMES}'", text_to_yaml(job.dirname))
+        return {
+            "config.yaml": self.config_yaml(job).encode(),
+            "overrides.yaml": overrides,
+            "hydra.yaml": text.encode(),
+        }
+
+    def config_yaml(self, job: SweepJob) -> str:
+        """The content of config.yaml. Only the sections that are not as the base has them are written out anew."""
+        base = job.base
+        if id(base) not in self.sections:
+            self.sections[id(base)] = base, {key: to_yaml({key: value}) for key, value in base.plain.items()}
+        changed = {head: base.plain[head] for head in (key.partition(".")[0] for key in job.changes)}
+        written = {key: to_yaml({key: value}) for key, value in with_changes(changed, job.changes).items()}
+        return "".join(({**self.sections[id(base)][1], **written}).values())
+
+
+def pt_bytes(state: Mapping[str, Any]) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    return buffer.getvalue()
+
+
+def write_failed(directory: Path, *, hydra: Mapping[str, bytes], error: str) -> Result:
+    """Gives a job that failed the directory that a single run would leave, and returns its result. What the job had
+    written stays."""
+    with machine_errors(f"cannot write {directory}"):
+        for folder in (HYDRA, CHECKPOINTS):
+            (directory / folder).mkdir(parents=True, exist_ok=True)
+        for name, content in hydra.items():
+            (directory / HYDRA / name).write_bytes(content)
+    epochs = count_epochs(directory / METRICS) or 0
+    return write_result(directory, Result(status="failed", epochs=epochs, error=error))
+
+
+def write_directory(
+    directory: Path,
+    *,
+    hydra: Mapping[str, bytes],
+    rows: Sequence[Row],
+    result: Result,
+    last: Mapping[str, Any],
+    best: Mapping[str, Any],
+    model: Mapping[str, Any] | None,
+    log: str,
+) -> Result:
+    """Writes the directory of a job that has ended, whole or not at all, and returns its result with the digests.
+
+    model: None for a run that has no final network.
+    """
+    beside = directory.with_name(f".{directory.name}.partial")
+    files = {f"{HYDRA}/{name}": content for name, content in hydra.items()}
+    files[METRICS] = metrics_csv(rows)
+    files["train.log"] = log.encode()
+    files[f"{CHECKPOINTS}/{LAST}"] = sealed_bytes(last)
+    files[f"{CHECKPOINTS}/{BEST}"] = sealed_bytes(best)
+    if model is not None:
+        files[MODEL] = pt_bytes(model)
+    result = replace(result, files=digests(files))
+    files[RESULT] = result.to_json()
+    with machine_errors(f"cannot write {directory}"):
+        if beside.exists():  # a killed process left it
+            shutil.rmtree(beside)
+        beside.mkdir(parents=True)
+    try:
+        fill(beside, directory, files)
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)  # on a full disk, room for what is to be told of the others
+        raise
+    return result
+
+
+def fill(beside: Path, directory: Path, files: Mapping[str, bytes]) -> None:
+    """Writes the files beside their directory, and renames the whole."""
+    with machine_errors(f"cannot write {directory}"):
+        for folder in (HYDRA, CHECKPOINTS):
+            os.mkdir(f"{beside}/{folder}")
+        for name, content in files.items():
+            with open(f"{beside}/{name}", "xb", buffering=0) as file:
+                left = memoryview(content)
+                while left:  # a disk that fills up takes a part of it, and says so only at the next write
+                    left = left[file.write(left) :]
+        # it was finished before a kill took back what the sweep knew of it
+        if is_done(directory) and is_intact(directory):
+            shutil.rmtree(beside)
+            return
+        if directory.exists():
+            shutil.rmtree(directory)
+        beside.rename(directory)

@@ -1,35 +1,42 @@
-"""A batch of jobs carried out: planned, trained by workers, tabled as they end."""
+"""Launches a batch of jobs: plans it, lets workers train it, and keeps the table of its results."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
+from typing import Any
 
+import torch
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import flag_override
 
 from ch12cli.config.hydra_internals import Callbacks
 from ch12cli.errors import MachineError
 from ch12cli.files.atomic import locked, remove_leftovers
+from ch12cli.files.history import differences
+from ch12cli.files.metrics_csv import read_metrics
 from ch12cli.files.plan_json import PLAN
 from ch12cli.files.progress_json import ProgressWriter
-from ch12cli.files.run_directory import STATE, SWEEP
+from ch12cli.files.result_json import Result, read_result
+from ch12cli.files.run_directory import CHECKPOINTS, METRICS, RESULT, STATE, SWEEP
 from ch12cli.files.sweep_csv import RowBuffer, SweepRow, SweepTable, read_sweep_csv
+from ch12cli.run.sessions import environment_of, plain_of
 from ch12cli.run.signals import Terminated, sigterm_raises
 from ch12cli.run.start import when_mended
+from ch12cli.run.task import Task, choose_device
+from ch12cli.run.trackers import Trackers, params_of
 from ch12cli.sweep.callbacks import FaultTolerantSweepCallback, SweepCallback
-from ch12cli.sweep.continuation import look_back
-from ch12cli.sweep.events import Done, Progress, Unstacked
-from ch12cli.sweep.examined import examined_plan
-from ch12cli.sweep.job_directories import full_config, with_directory
+from ch12cli.sweep.job_directories import HydraFiles, full_config, with_directory, write_failed
 from ch12cli.sweep.jobs import SweepJob
-from ch12cli.sweep.plan import Plan, write_plan
-from ch12cli.sweep.record import HydraFiles, write_failed
-from ch12cli.sweep.trackers import log_job, require_trackers
-from ch12cli.sweep.work_item import WorkItem
+from ch12cli.sweep.plan import Plan, examined_plan, write_plan
+from ch12cli.sweep.stack_run import require_data, require_digest
+from ch12cli.sweep.work_item import Done, Progress, Unstacked, WorkItem
 from ch12cli.sweep.worker import Worker
-from ch12cli.sweep.worker_pool import run_items
+from ch12cli.sweep.worker_pool import call_in_subprocess, run_items
+from ch12cli.trackers.tracker import Tracked, names_of, require_installed
+from ch12cli.training.checkpoint import Checkpoints, DamagedError
 
 
 @dataclass
@@ -87,7 +94,7 @@ class Launch:
             if not plan.items and {row.job: row for row in rows} == rows_in(self.directory):
                 self.tidy(plan)
                 return self.leave(plan, rows)
-            remarks = look_back(plan, self.directory)
+            remarks = remarks_on_checkpoints(plan, self.directory)
             self.tidy(plan)
             plan = replace(plan, in_all=max(self.jobs, len(plan.jobs)))
             hydra = HydraFiles(self.directory)
@@ -222,3 +229,77 @@ def tell(callbacks: Callbacks, job: SweepJob, done: Done, directory: Path) -> No
     returned.return_value = RuntimeError(done.result.error) if done.status == "failed" else done.result.objective
     callbacks.on_job_start(config=config, task_function=lambda _config: None)
     callbacks.on_job_end(config=config, job_return=returned)
+
+
+def remarks_on_checkpoints(plan: Plan, sweep_dir: Path) -> list[str]:
+    """Remarks on what the sweep resumes from: damaged checkpoints, another environment.
+
+    Raises CheckpointMismatchError if it was trained on other data; nothing has been trained or written by then.
+    """
+    said: list[str] = []
+    environment: dict[str, None] = {}
+    done = set(plan.done)
+    for index in {item.group for item in plan.items}:
+        for job in plan.groups[index].jobs:
+            if job.number in done:
+                require_data_of_result(sweep_dir / job.directory, plan.tasks[index])
+    for item in plan.items:
+        device = choose_device(plan.groups[item.group].settings["device"])
+        for checkpoints in checkpoints_of(item, plan, sweep_dir):
+            try:
+                state, passed_over = checkpoints.newest()
+            except DamagedError as error:
+                said += [f"begins anew, without a good checkpoint: {message}" for message in error.messages]
+                continue
+            said += [f"passed over: {message}" for message in passed_over]
+            require_data(state, plan.tasks[item.group], checkpoints.last)
+            environment |= dict.fromkeys(differences(plain_of(state, "environment"), environment_on(device)))
+    return said + ([f"the environment has changed since: {'; '.join(environment)}"] if environment else [])
+
+
+@cache
+def environment_on(device: torch.device) -> dict[str, Any]:
+    """What a run on this device runs on. Of a GPU asked in a process of its own: workers are forked, which a process
+    that has used a GPU may not do."""
+    return environment_of(device) if device.type == "cpu" else call_in_subprocess(environment_of, device)
+
+
+def checkpoints_of(item: WorkItem, plan: Plan, sweep_dir: Path) -> Iterator[Checkpoints]:
+    """Those from which the item's stack, or its jobs, would go on."""
+    if item.stacked:
+        found = [item.checkpoints(numbers) for numbers in item.parts()]
+    else:
+        folders = [sweep_dir / plan.jobs[number].directory / CHECKPOINTS for number in item.jobs]
+        found = [Checkpoints(folder, every=None) for folder in folders]
+    yield from (checkpoints for checkpoints in found if checkpoints is not None and checkpoints.exist())
+
+
+def require_data_of_result(directory: Path, task: Task) -> None:
+    """CheckpointMismatchError unless a job that has ended was trained on the very rows that the data set gives now."""
+    result = read_result(directory / RESULT)
+    require_digest("" if result is None else str(result.data.get("digest")), task, directory)
+
+
+def logger_of(job: SweepJob) -> str | list[str]:
+    """The job's `logger`, without making all of its settings."""
+    setting: str | list[str] = job.changes.get("logger", job.base.resolved["logger"])
+    return setting
+
+
+def require_trackers(jobs: Iterable[SweepJob]) -> None:
+    """InputError for a tracker of a job whose packages are not here."""
+    for setting in {repr(logger_of(job)): logger_of(job) for job in jobs}.values():
+        require_installed(setting)
+
+
+def log_job(job: SweepJob, sweep_dir: Path, callback: SweepCallback, failed: set[str]) -> None:
+    """Tells a job's trackers what it came to, from its files. failed: trackers that did so before; grows."""
+    directory = sweep_dir / job.directory
+    if not names_of(logger_of(job)) or not directory.is_dir():
+        return
+    params = params_of(job.settings, job.chosen)
+    tracked = Tracked(directory, f"{sweep_dir.name}/{job.directory}", params, sweep_dir)
+    trackers = Trackers(logger_of(job), tracked, callback.on_message, failed)
+    for row in read_metrics(directory / METRICS):
+        trackers.on_epoch_end(row)
+    trackers.on_end(read_result(directory / RESULT) or Result(status="failed"))

@@ -1,18 +1,24 @@
-"""The plan of a sweep: which jobs are done already, which go together, and what is kept of that on disk."""
+"""The plan of a sweep: which jobs have ended, which are trained together, and what is kept of that on disk."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections import ChainMap
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from ch12cli.files.plan_json import PlanFile, PlannedBase, PlannedJob, read_plan, write_plan_json
-from ch12cli.files.run_directory import STATE
+from ch12cli.config.choices import top_level
+from ch12cli.config.values import shown
+from ch12cli.errors import InputError
+from ch12cli.files.hydra_folder import flatten
+from ch12cli.files.plan_json import WITHDRAWN, PlanFile, PlannedBase, PlannedJob, read_plan, write_plan_json
+from ch12cli.files.result_json import is_done, is_intact
+from ch12cli.files.run_directory import STATE, SWEEP
+from ch12cli.files.sweep_csv import SweepRow, read_sweep_csv, row_on_disk
 from ch12cli.run.task import Task
-from ch12cli.sweep.groups import Group, groups_of
-from ch12cli.sweep.job_directories import refuse_strangers, require_separate, with_directory
-from ch12cli.sweep.jobs import SweepJob
-from ch12cli.sweep.record import HydraFiles
-from ch12cli.sweep.stack_size import processes_for, runs_that_fit, stacks_of
-from ch12cli.sweep.unchanged import require_unchanged
+from ch12cli.sweep.groups import Group, groups_of, processes_for, runs_that_fit, stacks_of, why_not_halved
+from ch12cli.sweep.job_directories import HydraFiles, refuse_strangers, require_separate, with_directory
+from ch12cli.sweep.jobs import IRRELEVANT, SweepJob
+from ch12cli.sweep.trials import examine
 from ch12cli.sweep.work_item import WorkItem, checkpoint_name
 
 
@@ -152,3 +158,97 @@ def write_plan(plan: Plan, sweep_dir: Path, hydra: HydraFiles) -> None:
         write_plan_json(sweep_dir, PlanFile((*known.bases, *planned), (*known.jobs, *jobs), every_stack))
     elif every_stack != known.stacks:
         write_plan_json(sweep_dir, replace(known, stacks=every_stack))
+
+
+TOLD = 5  # keys that are told, at most
+ABSENT = object()
+
+
+def require_unchanged(
+    jobs: Iterable[SweepJob],
+    kept: Iterable[PlannedJob],
+    bases: Iterable[PlannedBase],
+    sweep_dir: Path,
+) -> None:
+    """InputError if a job is known by its overrides, but not with the settings that these give now.
+
+    kept, bases: the jobs, and what they share, as an earlier command into the same directory wrote them.
+    """
+    known = {job.job_key: job for job in kept}
+    before = [dict(flatten(base.settings)) for base in bases]
+    now: dict[int, dict[str, Any]] = {}  # by the id of a base, as is:
+    unlike: dict[tuple[int, int], list[str]] = {}  # the keys in which two bases differ
+    told: dict[str, str] = {}
+    changed = 0
+    for job in jobs:
+        old = known.get(job.key)
+        if old is None:
+            continue
+        place, base = old.base, id(job.base)
+        if base not in now:
+            now[base] = dict(flatten(job.base.resolved))
+        if (place, base) not in unlike:
+            unlike[place, base] = [
+                key for key in {**before[place], **now[base]} if differ(key, before[place], now[base])
+            ]
+        keys = dict.fromkeys([*unlike[place, base], *old.changes, *job.changes])
+        was, comes = ChainMap(old.changes, before[place]), ChainMap(job.changes, now[base])
+        found = [key for key in keys if differ(key, was, comes)]
+        changed += bool(found)
+        told |= {key: f"{key}={said(was, key)}, now {said(comes, key)}" for key in found if key not in told}
+    if told:
+        more = f" and {len(told) - TOLD} more keys" if len(told) > TOLD else ""
+        raise InputError(
+            f"hydra.sweep.dir={sweep_dir}: {changed} of its jobs had other settings when they were planned: "
+            f"{'; '.join([*told.values()][:TOLD])}{more}; a configuration file has changed since: put it back, "
+            "or choose another directory"
+        )
+
+
+def differ(key: str, was: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether a key has two values. One that is missing because ch12 did not have it then had its default."""
+    if key.startswith(IRRELEVANT) or key in WITHDRAWN:
+        return False
+    old, new = was.get(key, ABSENT), now.get(key, ABSENT)
+    if old is ABSENT and key in top_level():
+        return bool(new != top_level()[key])
+    return repr(old) != repr(new)  # 1, 1.0 and True are equal, NaN is not
+
+
+def said(values: Mapping[str, Any], key: str) -> str:
+    value = values.get(key, ABSENT)
+    return "none" if value is ABSENT else shown(value)
+
+
+def examined_plan(jobs: Sequence[SweepJob], directory: Path, *, single: str = "") -> tuple[Plan, list[SweepRow]]:
+    """The plan of these jobs in a sweep's directory, and the rows of the table that stay as they are.
+
+    single: why all jobs are trained one by one; empty if they are not.
+    """
+    rows = {row.job: row for row in read_sweep_csv(directory / SWEEP)}
+    statuses = {number: row.status for number, row in rows.items()}
+    failed = {number for number, status in statuses.items() if status == "failed"}
+
+    def examine_groups(groups: Sequence[Group]) -> tuple[list[Group], list[Task]]:
+        examined, tasks = examine(groups)
+        examined = [replace(group, reason=single or group.reason) for group in examined]
+        require_halving(examined)
+        return examined, tasks
+
+    def has_ended(job: SweepJob) -> bool:
+        """A power cut may have emptied the files of a job without a row; the files of the others were on the disk."""
+        path = directory / job.directory
+        return is_done(path) and (statuses.get(job.number) in ("finished", "diverged") or is_intact(path))
+
+    plan = make_plan(jobs, directory, is_done=has_ended, examine=examine_groups, failed=failed)
+    kept = [row for number, row in rows.items() if number not in plan.jobs]
+    kept += [row_on_disk(rows.get(number), plan.jobs[number].facts, directory) for number in plan.done]
+    return plan, kept
+
+
+def require_halving(groups: Sequence[Group]) -> None:
+    """InputError if `sweep.halving` is asked for and does nothing for any job."""
+    asked = [group for group in groups if group.settings["sweep"]["halving"]]
+    reasons = dict.fromkeys(why_not_halved(group) for group in asked)
+    if asked and all(reasons):
+        raise InputError(f"sweep.halving: no job can be halved: {'; '.join(reasons)}; leave it out")

@@ -1,4 +1,4 @@
-"""`ch12 resume` of a sweep: its jobs, read as data from its directory, go on where they stopped."""
+"""Resumes a sweep from its directory, which is read as untrusted data."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from ch12cli.files.hydra_folder import flatten
 from ch12cli.files.plan_json import PlanFile, PlannedBase, PlannedJob, read_plan
 from ch12cli.files.run_directory import STATE, SWEEP
 from ch12cli.saved.load import refuse_links, require_sound
-from ch12cli.sweep.directory import HYDRAS
 from ch12cli.sweep.jobs import Base, SweepJob
-from ch12cli.sweep.start import Finished, monitor_of
+from ch12cli.sweep.start import HYDRAS, Finished, monitor_of
 
 if TYPE_CHECKING:
     from ch12cli.sweep.callbacks import SweepCallback

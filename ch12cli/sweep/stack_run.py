@@ -1,4 +1,4 @@
-"""One stack of jobs trained to its end, each job's directory written when the job is done."""
+"""One stack of jobs in training: its metrics, its checkpoints, and the directory of each job that ends."""
 
 import json
 import os
@@ -10,20 +10,21 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from ch12cli.errors import InputError
 from ch12cli.files.atomic import machine_errors
 from ch12cli.files.history import resumed
 from ch12cli.files.result_json import Result, describe_ending
 from ch12cli.run.build import build_stack
-from ch12cli.run.recorder import Ending, result_of, run_state, surroundings_of
+from ch12cli.run.recorder import Ending, Rows, result_of, run_state, surroundings_of
 from ch12cli.run.sessions import environment_of, plain_of, sitting
 from ch12cli.run.signals import sigterm_held
 from ch12cli.run.task import Task, tensors
-from ch12cli.sweep.events import Done, Event, Progress
+from ch12cli.sweep.job_directories import HydraFiles, write_directory
 from ch12cli.sweep.jobs import SweepJob
-from ch12cli.sweep.metrics_table import Figures
-from ch12cli.sweep.record import HydraFiles, write_directory
-from ch12cli.training.checkpoint import Checkpoints
+from ch12cli.sweep.work_item import Done, Event, Progress
+from ch12cli.training.checkpoint import Checkpoints, fitting
 from ch12cli.training.loop import Epoch
 
 LEAVE = 0.5  # of a stack must be done before the done ones leave it: each leaving copies everything
@@ -243,3 +244,75 @@ def log_line(result: Result) -> str:
 def one_run(state: Mapping[str, Any], row: int) -> dict[str, list[Any]]:
     """One run's part of a state that is lists with an item a run."""
     return {name: [values[row]] for name, values in state.items()}
+
+
+class CheckpointMismatchError(InputError):
+    """What the sweep must not go on with: it is of other data, or of something else."""
+
+
+def take_up_stack(run: StackRun, checkpoints: Checkpoints) -> None:
+    """Brings a stack to its newest good checkpoint. DamagedError if there is none."""
+    state, _ = checkpoints.newest()
+    require_data(state, run.task, checkpoints.last)
+    try:
+        with fitting(str(checkpoints.last)):
+            run.load_state_dict(state)
+    except InputError as error:
+        raise CheckpointMismatchError(f"{error}; remove it to train its jobs anew") from error
+
+
+def require_data(state: Mapping[str, Any], task: Task, where: Path) -> None:
+    """CheckpointMismatchError unless a checkpoint is of the very rows that the data set gives now."""
+    require_digest(str(state.get("data_digest")), task, where)
+
+
+def require_digest(then: str, task: Task, where: Path) -> None:
+    now = task.data.table.digest
+    if then != now:
+        raise CheckpointMismatchError(
+            f"{where}: the data set gives other data than it was trained on (SHA-256 {now[:12]}…, then {then[:12]}…); "
+            "bring the data back, or train a new sweep"
+        )
+
+
+FIRST = 64  # epochs for which there is room at first; doubled as they are needed
+
+
+class Figures:
+    """The columns of metrics.csv of many runs, (runs, epochs) each, as long as has been trained and a little longer."""
+
+    def __init__(self, runs: int) -> None:
+        self.runs = runs
+        self.columns: dict[str, NDArray[np.float64]] = {}
+
+    def put(
+        self,
+        epoch: int,
+        columns: Mapping[str, NDArray[np.float64]],
+        *,
+        members: NDArray[np.int64],
+        sound: NDArray[np.bool_],
+    ) -> None:
+        """Takes note of an epoch, counted from 1, of those runs (members) whose figures mean something (sound)."""
+        for name, values in columns.items():
+            self.room(name, epoch)[members[sound], epoch - 1] = values[sound]
+
+    def room(self, name: str, epochs: int) -> NDArray[np.float64]:
+        """A column in which there is room for so many epochs."""
+        old = self.columns.get(name, np.empty((self.runs, 0)))
+        if old.shape[1] < epochs:
+            self.columns[name] = np.full((self.runs, max(FIRST, 2 * old.shape[1], epochs)), np.nan)
+            self.columns[name][:, : old.shape[1]] = old
+        return self.columns[name]
+
+    def rows(self, run: int, epochs: int) -> Rows:
+        """The rows of a run's metrics.csv."""
+        columns = [np.arange(1.0, epochs + 1), *(values[run, :epochs] for values in self.columns.values())]
+        return Rows(list(self.columns), np.stack(columns, axis=1))
+
+    def state_dict(self, epochs: int) -> dict[str, Tensor]:
+        """The columns up to an epoch, copied: a checkpoint is not to hold the room beyond."""
+        return {name: torch.from_numpy(values[:, :epochs].copy()) for name, values in self.columns.items()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        self.columns = {name: values.numpy().copy() for name, values in state.items()}

@@ -1,4 +1,4 @@
-"""Trust: some jobs of a finished sweep trained again by themselves, and how far they differ."""
+"""Verification: trains some finished jobs of a sweep again as single runs, and compares."""
 
 import random
 from collections.abc import Mapping, Sequence

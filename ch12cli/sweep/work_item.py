@@ -1,4 +1,4 @@
-"""Jobs that one worker does together, and what becomes of them when that fails."""
+"""Work items, the jobs that one worker trains together, and the events that a worker reports about them."""
 
 import json
 import zlib
@@ -6,7 +6,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
+from ch12cli.files.result_json import Result
 from ch12cli.training.checkpoint import Checkpoints
 
 
@@ -77,3 +79,41 @@ class WorkItem:
 def checkpoint_name(numbers: Sequence[int]) -> str:
     """Of the file that keeps what the resume of a stack of these jobs needs."""
     return f"stack-{numbers[0]}-{zlib.crc32(json.dumps(list(numbers)).encode()):08x}.pt"
+
+
+class Done(NamedTuple):
+    """A job that has ended, by its number, and its result."""
+
+    number: int
+    result: Result
+
+    @property
+    def status(self) -> str:
+        return self.result.status
+
+
+class Progress(NamedTuple):
+    """How far a stack is. best: the monitored metric's best value among its runs so far; minimise: less is better."""
+
+    epoch: int
+    running: int
+    best: float
+    minimise: bool = True
+
+
+class Unstacked(NamedTuple):
+    """A stack of so many runs could not go on. then: how its jobs are trained instead."""
+
+    reason: str
+    runs: int
+    then: str
+
+
+class Trying(NamedTuple):
+    """The network of a job is about to be built by itself; None: that has been done with all of an item."""
+
+    number: int | None
+
+
+Told = Done | Progress | Unstacked
+Event = Told | Trying

@@ -1,4 +1,4 @@
-"""What one worker does at a time: a stack of jobs, or one job by itself."""
+"""A worker: trains one work item at a time, a stack of jobs or single jobs."""
 
 import ctypes
 import os
@@ -15,24 +15,24 @@ import torch
 
 from ch12cli.errors import InputError, MachineError, describe_error
 from ch12cli.files.atomic import sync_files
+from ch12cli.files.history import resumed
 from ch12cli.files.result_json import Result
 from ch12cli.files.run_directory import CHECKPOINTS, HYDRA
 from ch12cli.run.build import build_module
 from ch12cli.run.callbacks import NullCallback
+from ch12cli.run.sessions import plain_of, sitting
 from ch12cli.run.signals import Terminated
 from ch12cli.run.start import train_logged
 from ch12cli.run.task import Task, choose_device
 from ch12cli.run.torch_settings import torch_settings
-from ch12cli.run.train import Job, Outcome, prepare_job
-from ch12cli.sweep.continuation import UnfitError, take_up_newest
-from ch12cli.sweep.events import Done, Event, Trying, Unstacked
+from ch12cli.run.train import Job, Outcome, prepare_job, take_up
 from ch12cli.sweep.groups import Group
-from ch12cli.sweep.halving import Halving
+from ch12cli.sweep.halving import Halving, Part, train_parts
+from ch12cli.sweep.job_directories import HydraFiles
 from ch12cli.sweep.jobs import SweepJob
-from ch12cli.sweep.record import HydraFiles
-from ch12cli.sweep.rungs import Part, train_parts
-from ch12cli.sweep.stack_run import StackRun
-from ch12cli.sweep.work_item import WorkItem
+from ch12cli.sweep.stack_run import CheckpointMismatchError, StackRun, require_data
+from ch12cli.sweep.work_item import Done, Event, Trying, Unstacked, WorkItem
+from ch12cli.training.checkpoint import Checkpoints, DamagedError
 from ch12cli.training.streams import seed_stream
 
 
@@ -71,7 +71,7 @@ class Worker:
                         if isinstance(event, Done):
                             done.add(event.number)
                         yield event
-            except (Terminated, MachineError, UnfitError, KeyboardInterrupt, GeneratorExit):
+            except (Terminated, MachineError, CheckpointMismatchError, KeyboardInterrupt, GeneratorExit):
                 raise
             except BaseException as error:
                 if isinstance(error, BuildError) and item.sound is None:
@@ -139,7 +139,7 @@ class Worker:
         directory = self.sweep_dir / job.directory
         try:
             outcome = self.train(job, directory)
-        except (Terminated, MachineError, UnfitError, KeyboardInterrupt):
+        except (Terminated, MachineError, CheckpointMismatchError, KeyboardInterrupt):
             raise
         except BaseException as error:
             return failed(job.number, failure_text(error))
@@ -184,3 +184,14 @@ def init_worker(parent: int) -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG: a worker does not outlive a killed sweep
     if os.getppid() != parent:
         raise Terminated
+
+
+def take_up_newest(job: Job, directory: Path) -> None:
+    """Brings a job to its newest good checkpoint; a job that has none begins anew."""
+    try:
+        state, _ = Checkpoints(directory / CHECKPOINTS, every=None).newest()
+    except DamagedError:
+        return
+    require_data(state, job.task, directory)
+    take_up(job, state)
+    job.history = resumed(plain_of(state, "history"), sitting(state, job.device, changes={}, before={}))

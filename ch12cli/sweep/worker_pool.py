@@ -1,4 +1,4 @@
-"""Processes that do items beside each other, one thread each, and what becomes of an item whose process dies."""
+"""Worker processes that run work items side by side, and calls in a process of their own."""
 
 import multiprocessing
 import os
@@ -9,14 +9,12 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any
+from typing import Any, TypeVar
 
 from ch12cli.errors import InputError, MachineError
 from ch12cli.run.garbage_collection import settle
 from ch12cli.run.signals import Terminated
-from ch12cli.sweep.events import Done, Event, Progress, Told, Trying
-from ch12cli.sweep.subprocess_call import how_it_died
-from ch12cli.sweep.work_item import WorkItem
+from ch12cli.sweep.work_item import Done, Event, Progress, Told, Trying, WorkItem
 from ch12cli.sweep.worker import Worker, failed, init_worker
 
 REFRESH = 0.1  # seconds between two reports of progress from one worker
@@ -177,3 +175,42 @@ def work(pipe: Connection, parents_end: Connection, worker: Worker, parent: int)
             raise SystemExit(error.exit_code) from error
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+Result = TypeVar("Result")
+
+
+class DiedError(Exception):
+    """The process ended before it had a result."""
+
+
+def call_in_subprocess(function: Callable[..., Result], *arguments: Any) -> Result:
+    """function(*arguments), called in a copy of this process. DiedError if that dies; MachineError as here."""
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=send, args=(theirs, function, arguments), daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        result: Result | MachineError = ours.recv()
+    except EOFError:
+        process.join()
+        raise DiedError(how_it_died(process.exitcode)) from None
+    finally:
+        ours.close()
+    process.join()
+    if isinstance(result, MachineError):
+        raise result
+    return result
+
+
+def send(pipe: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    try:
+        pipe.send(function(*arguments))
+    except MachineError as error:
+        pipe.send(error)
+
+
+def how_it_died(code: int | None) -> str:
+    """A process's exit code in words."""
+    return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"

@@ -12,7 +12,7 @@ from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.run.build import build_stack
 from ch12cli.run.task import build_task
-from ch12cli.sweep import record
+from ch12cli.sweep import job_directories
 from ch12cli.sweep import stack_run as stacked
 from ch12cli.sweep.jobs import JobComposer, make_jobs
 from tests.benchmarks.bench import ONE_THREAD, Bench, Spent, Table, process, verdict
@@ -67,12 +67,12 @@ def parts_of(jobs: int, folder: Path) -> Mapping[str, float]:
             task,
             torch.device("cpu"),
             directories=[folder / str(job.number) for job in made],
-            hydra=record.HydraFiles(folder),
+            hydra=job_directories.HydraFiles(folder),
         )
-    clock.watch(record.HydraFiles, "files", "its .hydra folder as text")
-    clock.watch(record, "pt_bytes", "its model and checkpoints as bytes")
-    clock.watch(record, "sealed_bytes", "its model and checkpoints as bytes")
-    clock.watch(record, "metrics_csv", "its metrics.csv as text")
+    clock.watch(job_directories.HydraFiles, "files", "its .hydra folder as text")
+    clock.watch(job_directories, "pt_bytes", "its model and checkpoints as bytes")
+    clock.watch(job_directories, "sealed_bytes", "its model and checkpoints as bytes")
+    clock.watch(job_directories, "metrics_csv", "its metrics.csv as text")
     clock.watch(stacked, "result_of", "its result")
     clock.watch(stacked, "write_directory", "directory")
     recording = 0.0

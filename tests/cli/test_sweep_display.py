@@ -17,13 +17,12 @@ from ch12cli.cli.text.sweep_report import format_folded
 from ch12cli.files.result_json import Result
 from ch12cli.files.sweep_csv import SweepRow
 from ch12cli.sweep.callbacks import SweepCallback
-from ch12cli.sweep.events import Done, Progress
 from ch12cli.sweep.groups import Group
 from ch12cli.sweep.jobs import Base, SweepJob
 from ch12cli.sweep.launch import SweepOutcome
 from ch12cli.sweep.plan import Plan
 from ch12cli.sweep.start import train_many
-from ch12cli.sweep.work_item import WorkItem
+from ch12cli.sweep.work_item import Done, Progress, WorkItem
 from tests.cli.test_display import make_console, screen, written
 from tests.sweep.driver import settings_of
 

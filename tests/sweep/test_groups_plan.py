@@ -10,11 +10,10 @@ from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.errors import InputError
 from ch12cli.files.plan_json import PLAN
-from ch12cli.files.run_directory import STATE
 from ch12cli.sweep.groups import Group, groups_of, why_single
+from ch12cli.sweep.job_directories import HydraFiles
 from ch12cli.sweep.jobs import JobComposer, SweepJob, make_jobs
 from ch12cli.sweep.plan import Plan, make_plan, write_plan
-from ch12cli.sweep.record import HydraFiles
 from ch12cli.sweep.start import plan_many
 from tests.sweep.driver import settings_of, sweep
 
@@ -174,7 +173,7 @@ def test_with_halving_the_runs_of_a_group_stay_together(tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", ["", "{", "[]", '{"jobs": 3}', "changed"])
 def test_a_plan_that_is_damaged_is_refused(tmp_path: Path, damage: str) -> None:
     planned(SIX, tmp_path)
-    path = tmp_path / STATE / PLAN
+    path = tmp_path / PLAN
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace('"number": 3', '"number": 4') if damage == "changed" else damage)
     assert path.read_text(encoding="utf-8") != text
@@ -184,11 +183,11 @@ def test_a_plan_that_is_damaged_is_refused(tmp_path: Path, damage: str) -> None:
 
 def test_what_is_kept_of_a_plan_does_not_grow_when_it_is_repeated(tmp_path: Path) -> None:
     planned(SIX, tmp_path)
-    size = len((tmp_path / STATE / PLAN).read_bytes())
+    size = len((tmp_path / PLAN).read_bytes())
     for _ in range(3):
         planned(SIX, tmp_path)
-    assert len((tmp_path / STATE / PLAN).read_bytes()) == size
-    kept = json.loads((tmp_path / STATE / PLAN).read_text(encoding="utf-8"))
+    assert len((tmp_path / PLAN).read_bytes()) == size
+    kept = json.loads((tmp_path / PLAN).read_text(encoding="utf-8"))
     assert [job["directory"] for job in kept["jobs"]] == ["0", "1", "2", "3", "4", "5"]
 
 

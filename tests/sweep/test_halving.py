@@ -9,11 +9,11 @@ import pytest
 
 from ch12cli.cli.text.plan_view import describe_halving, format_plan
 from ch12cli.errors import InputError
-from ch12cli.sweep.events import Done
 from ch12cli.sweep.groups import why_not_halved
 from ch12cli.sweep.halving import Halving
 from ch12cli.sweep.jobs import SweepJob
 from ch12cli.sweep.start import plan_many
+from ch12cli.sweep.work_item import Done
 from tests.sweep.driver import Looker, Swept, apart, jobs_of, sweep
 
 WORDS = ("dataset=two_class", "dataset.size=40", "batch_size=10", "epochs=10", "precision=float64", "seed=range(24)")

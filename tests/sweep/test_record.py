@@ -11,7 +11,7 @@ import torch
 from ch12cli.errors import MachineError
 from ch12cli.files.hydra_folder import PLAIN, to_yaml
 from ch12cli.run.recorder import Rows, metrics_csv, rows_state
-from ch12cli.sweep.record import write_directory
+from ch12cli.sweep.job_directories import write_directory
 from tests.sweep.killed import exit_code, in_child
 
 ROWS = [{"epoch": 1, "train_loss": 0.5}]

@@ -37,11 +37,10 @@ from ch12cli.files.result_json import describe_ending
 
 if TYPE_CHECKING:  # they import torch
     from ch12cli.files.sweep_csv import SweepRow
-    from ch12cli.sweep.events import Done, Progress
     from ch12cli.sweep.jobs import SweepJob
     from ch12cli.sweep.launch import SweepOutcome
     from ch12cli.sweep.plan import Plan
-    from ch12cli.sweep.work_item import WorkItem
+    from ch12cli.sweep.work_item import Done, Progress, WorkItem
 
 from collections.abc import Mapping
 

@@ -12,10 +12,9 @@ from ch12cli.config.combinations import has_part, monitored
 from ch12cli.files.objective import minimised
 
 if TYPE_CHECKING:  # they import torch
-    from ch12cli.sweep.events import Done, Progress
     from ch12cli.sweep.jobs import SweepJob
     from ch12cli.sweep.plan import Plan
-    from ch12cli.sweep.work_item import WorkItem
+    from ch12cli.sweep.work_item import Done, Progress, WorkItem
 
 STEADY = 0.5  # seconds before a rate says anything
 

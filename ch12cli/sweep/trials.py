@@ -1,5 +1,6 @@
-"""What is found out about each group of jobs before anything is trained: does its network fit, can it be stacked?"""
+"""Trials before anything is trained: one network of each group is built, and an epoch of a few runs is timed."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -9,11 +10,13 @@ from torch import nn
 
 from ch12cli.config.targets import RefusedError, call
 from ch12cli.errors import InputError, describe_error
-from ch12cli.run.build import build_module, build_optimizer
+from ch12cli.run.build import build_module, build_optimizer, build_stack, build_training
 from ch12cli.run.task import Task, build_task, check_fit, choose_device, tensors
-from ch12cli.sweep.groups import Group
+from ch12cli.sweep.groups import Group, bytes_of_run, processes_for
 from ch12cli.sweep.jobs import located
-from ch12cli.sweep.subprocess_call import DiedError, call_in_subprocess
+from ch12cli.sweep.work_item import WorkItem
+from ch12cli.sweep.worker import failure_text
+from ch12cli.sweep.worker_pool import DiedError, call_in_subprocess
 from ch12cli.training.network import Network
 from ch12cli.training.optimizers import OPTIMIZERS
 from ch12cli.training.stack import CannotStackError, Stack
@@ -176,3 +179,61 @@ def try_optimizers(group: Group, network: Network) -> None:
             problems += error.messages
     if problems:
         raise InputError(list(dict.fromkeys(problems)))
+
+
+SAMPLE = 256  # runs at most that are trained for an estimate
+RECORDING = 0.002  # seconds that the record of a run takes
+
+
+class Estimate(NamedTuple):
+    """What a group of a plan will cost. seconds: with all processes; bytes: at once."""
+
+    seconds: float
+    bytes: int
+
+
+def estimates(groups: Sequence[Group], tasks: Sequence[Task], items: Sequence[WorkItem]) -> list[Estimate | str | None]:
+    """An estimate for each group; None where nothing is left to do; a text that says why it cannot be measured."""
+    return [
+        estimate(group, [item for item in items if item.group == index], task)
+        for index, (group, task) in enumerate(zip(groups, tasks, strict=True))
+    ]
+
+
+def estimate(group: Group, items: Sequence[WorkItem], task: Task) -> Estimate | str | None:
+    runs = sum(len(item.jobs) for item in items)
+    if not runs:
+        return None
+    settings, largest = group.settings, max(max(map(len, item.parts())) for item in items)
+    stacked = items[0].stacked
+    sample = [job.settings for job in group.jobs[: min(SAMPLE, largest) if stacked else 1]]
+    on_cpu = choose_device(settings["device"]).type == "cpu"
+    # user code may end the process; a process that has used a GPU cannot be forked
+    measured = (measure if on_cpu and not runs_user_code(settings) else measure_in_subprocess)(sample, task, stacked)
+    if isinstance(measured, str):
+        return measured
+    processes = min(processes_for(settings), len(items))
+    each = measured / len(sample) * settings["epochs"] + RECORDING
+    return Estimate(runs * each / processes, processes * largest * bytes_of_run(group))
+
+
+def measure_in_subprocess(*arguments: Any) -> float | str:
+    """The result of `measure`, called in a process of its own."""
+    try:
+        return call_in_subprocess(measure, *arguments)
+    except DiedError as error:
+        return f"the process that tried it died ({error})"
+
+
+def measure(sample: Sequence[dict[str, Any]], task: Task, stacked: bool) -> float | str:
+    """Seconds of an epoch of these runs together, or of the first alone; or why it cannot be told."""
+    device = choose_device(sample[0]["device"])
+    try:
+        with torch.random.fork_rng(devices=[]):
+            training = (build_stack(sample, task, device) if stacked else build_training(sample[0], task, device))[0]
+            for _ in range(min(2, sample[0]["epochs"])):  # the first is slower; but it may be the only one
+                start = time.perf_counter()
+                training.one_epoch()
+            return time.perf_counter() - start
+    except (Exception, SystemExit) as error:
+        return failure_text(error)

@@ -6,13 +6,13 @@ from typing import Any, cast
 import pytest
 import torch
 
-from ch12cli.sweep import stack_size
-from ch12cli.sweep.groups import Group
-from ch12cli.sweep.stack_size import (
+from ch12cli.sweep import groups
+from ch12cli.sweep.groups import (
     CACHE,
     MEMORY,
     RUNS_AT_LEAST,
     RUNS_AT_MOST,
+    Group,
     bytes_of_step,
     runs_that_fit,
     runs_that_suit,
@@ -63,5 +63,5 @@ def test_a_stack_on_a_cpu_is_as_large_as_a_cache_allows(monkeypatch: pytest.Monk
     assert runs_that_suit(group_of(parameters=131, values=35)) == RUNS_AT_MOST
     assert runs_that_suit(group_of(parameters=10_000_000)) == 2
     assert runs_that_suit(group_of(parameters=10_000_000, **MOST_SEVEN)) == 7
-    monkeypatch.setattr(stack_size, "choose_device", lambda _name: torch.device("cuda"))
+    monkeypatch.setattr(groups, "choose_device", lambda _name: torch.device("cuda"))
     assert runs_that_suit(wide) == runs_that_fit(wide) > 1000
