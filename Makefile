@@ -1,10 +1,12 @@
 # The contributor's manual: `make help` lists the targets. Continuous integration calls the same targets.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
+DEVICE ?= cuda
+OUT ?= outputs/gpu
 PIP_INSTALL := $(BIN)/pip install -q -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow test-bare coverage docs reference book handout bench peers check lint format clean
+.PHONY: help run test test-slow test-bare coverage docs reference book handout bench gpu peers check lint format clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -42,6 +44,9 @@ handout: .venv/runtime  ## write the chapter as a hand-out: outputs/chapter12.ht
 
 bench: .venv/installed  ## measure speed against peers, in one run on this machine; some: make bench BENCH="step sweep"
 	$(BIN)/python -m tests.benchmarks $(BENCH)
+
+gpu: $(if $(filter none,$(ENV)),,.venv/installed)  ## show what works on a GPU, in under seven minutes; make gpu DEVICE=cpu rehearses it
+	$(if $(filter none,$(ENV)),$(PYTHON),$(BIN)/python) -m tests.gpu --device $(DEVICE) --out $(OUT)
 
 peers: .venv/installed  ## install the peers that `make bench` compares with, in .venv-peers
 	$(PYTHON) -m venv .venv-peers
