@@ -1,85 +1,304 @@
-"""The Python interface: runs trained from a notebook or a program, and saved runs as rows for a data frame.
+"""The Python interface: runs and sweeps trained from a notebook or a program, and saved ones.
 
-Nothing is left behind: no state of Hydra, logging or torch's random stream.
+No call leaves state behind: not in Hydra, in logging, or in torch's random stream.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ch12cli.catalogue.entries import Entry, entries, job_entries, row_of
 from ch12cli.catalogue.names import find
 from ch12cli.errors import InputError
+from ch12cli.files.atomic import write_whole
+from ch12cli.files.command import command_of_run
 from ch12cli.files.hydra_folder import read_keys
 from ch12cli.files.metrics_csv import read_metrics
-from ch12cli.files.run_directory import HYDRA, METRICS
+from ch12cli.files.result_json import read_result
+from ch12cli.files.run_directory import CHECKPOINTS, HYDRA, METRICS, RESULT, SWEEP
+from ch12cli.files.sweep_csv import is_sweep, read_sweep_csv
 from ch12cli.plots.svg_curve import curve_svg
 from ch12cli.run.callbacks import Callback, CallbackList
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     from torch import nn
+
+    from ch12cli.saved.evaluate import Evaluation
+    from ch12cli.saved.predict import Predictions
+    from ch12cli.saved.reproduce import Reproduction
+    from ch12cli.sweep.callbacks import SweepCallback
+    from ch12cli.sweep.start import Finished
+
+Checkpoint = Literal["last", "best"]
 
 FIRST = ("path", "kind", "when", "status", "epochs", "monitor", "objective")
 SHOWN = ("path", "status", "epochs", "objective", "test_accuracy", "test_loss")  # in a notebook's table
 MOST = 20  # rows of it
+FORMATS = {".onnx": "onnx", ".pt2": "torch_export", ".py": "script"}  # suffix -> format of `ch12 export`
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run that has ended. metrics: a dict an epoch, as in metrics.csv, for a data frame; result: result.json."""
+    """A run on disk, as `train` and `load_run` return it.
 
-    model: "nn.Module"
-    metrics: list[dict[str, float | int]]
+    directory: the run's folder. status: finished, diverged, failed or interrupted; "unfinished" while there is no
+    result.json. metrics: the rows of metrics.csv, a dictionary for each epoch: epoch, losses, accuracies, lr, seconds.
+    result: the content of result.json; empty if the run has not ended. settings: the configuration by dotted keys.
+    trust: whether classes of your own, which the run names, may be imported.
+    """
+
     directory: Path
-    result: dict[str, Any]
     status: str
+    metrics: list[dict[str, float | int]]
+    result: dict[str, Any]
+    settings: dict[str, Any]
+    trust: bool = False
+    _trained: "nn.Module | None" = field(default=None, repr=False, compare=False)
+
+    @cached_property
+    def model(self) -> "nn.Module":
+        """The network after the last epoch, on the run's device. It takes scaled features, (rows, features).
+
+        It is loaded at the first use, unless the run has just been trained. InputError if the checkpoint is damaged.
+        """
+        if self._trained is not None:
+            return self._trained
+        from ch12cli.saved.predict import load_network
+
+        return load_network(self.directory, trust=self.trust)
+
+    def resume(self, *overrides: str, fork: bool = False, callbacks: Callback | Sequence[Callback] = ()) -> "Run":
+        """Trains the run on, as `ch12 resume` does, and returns it anew; as it is if there is nothing left to do.
+
+        overrides: such as "epochs=200". fork: makes a new run that goes on from here, for overrides that change the
+        computation. callbacks: called while it trains. InputError for overrides that cannot change.
+        """
+        from ch12cli.saved.resume import resume_run
+
+        outcome = resume_run(
+            self.directory, overrides, callback=CallbackList(_listed(callbacks)), fork=fork, trust=self.trust
+        )
+        return self if outcome is None else load_run(outcome.directory, trust=self.trust)
+
+    def evaluate(self, *, split: str | None = None, checkpoint: Checkpoint = "last") -> "Evaluation":
+        """Loss, metrics and confusion matrix on parts of the run's data, as `ch12 eval` computes them.
+
+        split: train, valid, test or all; None: the test part if there is one. checkpoint: the network after the last or
+        the best epoch. InputError if the data set is not that of the training any more.
+        """
+        from ch12cli.saved.evaluate import evaluate
+
+        return evaluate(self.directory, split=split, best=_is_best(checkpoint), trust=self.trust)
+
+    def predict(self, rows: "str | Path | npt.ArrayLike", *, checkpoint: Checkpoint = "last") -> "Predictions":
+        """The network's answers for new rows, as `ch12 predict` gives them.
+
+        rows: the path of a CSV file, an image or a folder of images; or an array of unscaled features,
+        (rows, features), in the order of the training data. Returns values, (rows,): of a regression, or the numbers of
+        the classes; and for classes probabilities, (rows, classes). InputError with everything that is wrong with the
+        rows.
+        """
+        from ch12cli.data.text_file import read_content
+        from ch12cli.saved.predict import predict, predict_features
+
+        best = _is_best(checkpoint)
+        if not isinstance(rows, str | Path):
+            return predict_features(self.directory, rows, best=best, trust=self.trust)
+        content = None if Path(rows).is_dir() else read_content(Path(rows))
+        return predict(self.directory, content, source=str(rows), best=best, trust=self.trust)
+
+    def reproduce(self, *, callbacks: Callback | Sequence[Callback] = ()) -> "Reproduction":
+        """Trains the run again in memory, as `ch12 repro` does, and compares it with its record; writes nothing."""
+        from ch12cli.saved.reproduce import reproduce
+
+        return reproduce(self.directory, callback=CallbackList(_listed(callbacks)), trust=self.trust)
+
+    def export(self, path: str | Path, *, checkpoint: Checkpoint = "last") -> list[Path]:
+        """Writes the run for other programs, as `ch12 export` does; returns the files written.
+
+        path: its suffix is the format: .onnx or .pt2 for the network with its scaling, .py for a script that trains the
+        run again. A file that is there is written over. InputError for another suffix, or a folder that is not there.
+        """
+        from ch12cli.saved.export import export
+
+        target = Path(path)
+        if target.suffix not in FORMATS:
+            raise InputError(f"{target}: must end in {', '.join(FORMATS)}")
+        if not target.parent.is_dir():
+            raise InputError(f"{target}: there is no directory {target.parent}")
+        exported = export(
+            self.directory,
+            FORMATS[target.suffix],
+            name=target.stem,
+            command=command_of_run(self.directory / HYDRA),
+            best=_is_best(checkpoint),
+            trust=self.trust,
+        )
+        for name, content in exported.files.items():
+            write_whole(target.with_name(name), content)
+        return [target.with_name(name) for name in exported.files]
 
     def __repr__(self) -> str:
-        figures = {**(self.result["final"] or {}), **{f"test_{k}": v for k, v in (self.result["test"] or {}).items()}}
-        shown = ", ".join(f"{name}={value:.4g}" for name, value in figures.items() if name not in ("lr", "seconds"))
-        return f"<Run {self.directory}: {self.status}, {shown}>"
+        metrics = {**(self.result.get("final") or {}), **_prefixed("test", self.result.get("test") or {})}
+        texts = [f"{name}={shown(value)}" for name, value in metrics.items() if name not in ("lr", "seconds")]
+        return f"<Run {self.directory}: {', '.join([self.status, *texts])}>"
 
     def _repr_html_(self) -> str:
-        """The figures as a small table, and the losses' curve."""
-        parts = {"final": self.result["final"], "best": self.result["best"], "test": self.result["test"]}
-        rows = "".join(
-            f"<tr><th>{name}</th><td>{escape(', '.join(f'{key} {value:.4g}' for key, value in part.items()))}</td></tr>"
-            for name, part in parts.items()
-            if part
-        )
-        series: dict[str, list[float]] = {
-            name: [float(row[name]) for row in self.metrics]
-            for name in ("train_loss", "valid_loss")
-            if self.metrics and name in self.metrics[0]
-        }
+        """The metrics as a small table, and the curve of the losses."""
+        rows = ""
+        for name in ("final", "best", "test"):
+            metrics = self.result.get(name) or {}
+            text = ", ".join(f"{escape(key)} {shown(value)}" for key, value in metrics.items())
+            rows += f"<tr><th>{name}</th><td>{text}</td></tr>" if text else ""
         title = f"{escape(str(self.directory))}: {self.status}"
-        return f"<table><caption>{title}</caption>{rows}</table>{curve_svg(series)}"
+        return f"<table><caption>{title}</caption>{rows}</table>{_losses_svg(self.metrics)}"
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep on disk, as `sweep` returns it.
+
+    directory: the sweep's folder. rows: one for each job, as `runs` returns them. failed: the number of failed jobs.
+    interrupted: whether it was stopped before its end; `resume` goes on with it.
+    """
+
+    directory: Path
+    rows: "Rows"
+    failed: int
+    interrupted: bool
+
+    def run(self, job: int) -> Run:
+        """The run of a job, by its number from 0. InputError if there is no such job, or it has left no files."""
+        by_number = {row.job: row for row in read_sweep_csv(self.directory / SWEEP)}
+        if job not in by_number:
+            raise InputError(f"{self.directory}: has no job {job}; it has {len(by_number)}, from 0")
+        return load_run(self.directory / by_number[job].directory)
+
+    def resume(self, *, callbacks: "SweepCallback | Sequence[SweepCallback]" = ()) -> "Sweep":
+        """Trains the jobs that have not ended, as `ch12 resume` does, and returns the sweep anew."""
+        from ch12cli.sweep.callbacks import SweepCallbackList
+        from ch12cli.sweep.resume import resume_sweep
+
+        return _sweep_of(resume_sweep(self.directory, callback=SweepCallbackList(_listed(callbacks))))
+
+    def __repr__(self) -> str:
+        state = "interrupted" if self.interrupted else f"{self.failed} failed" if self.failed else "finished"
+        return f"<Sweep {self.directory}: {len(self.rows)} jobs, {state}>"
+
+    def _repr_html_(self) -> str:
+        return self.rows._repr_html_()
 
 
 def train(
-    *overrides: str, config_dir: str | Path | Sequence[str | Path] = (), callbacks: Sequence[Callback] = ()
+    *overrides: str,
+    config_dir: str | Path | Sequence[str | Path] = (),
+    callbacks: Callback | Sequence[Callback] = (),
 ) -> Run:
-    """Trains one run as `ch12 train` would with these overrides; gives its model, metrics and directory.
+    """Trains one run, as `ch12 train` does with these overrides, and returns it.
 
-    config_dir: folders of your own configuration; callbacks: called while the run trains
-    (ch12cli.run.callbacks.Callback).
-    Raises ch12cli.errors.InputError with everything that is wrong with the overrides.
+    overrides: such as "dataset=iris", "optimizer.lr=0.01". config_dir: folders of your own configuration files.
+    callbacks: one or several objects with the methods of ch12cli.run.callbacks.Callback, called while the run trains.
+    An interrupted run is returned with the status "interrupted". InputError with everything that is wrong with the
+    overrides or the data; MachineError if the run cannot be written.
     """
     from ch12cli.run.start import train_single
 
-    folders = [config_dir] if isinstance(config_dir, str | Path) else list(config_dir)
     outcome = train_single(
-        overrides, folders=[Path(folder) for folder in folders], callback=CallbackList(callbacks), log=False
+        overrides,
+        folders=_folders(config_dir),
+        callback=CallbackList(_listed(callbacks)),
+        log=False,
+        several="use ch12cli.sweep to train them all",
     )
-    return Run(outcome.model, outcome.rows, outcome.directory, outcome.result.to_dict(), outcome.status)
+    return replace(load_run(outcome.directory, trust=True), _trained=outcome.model)
+
+
+def sweep(
+    *overrides: str,
+    config_dir: str | Path | Sequence[str | Path] = (),
+    jobs_file: str | Path | None = None,
+    callbacks: "SweepCallback | Sequence[SweepCallback]" = (),
+) -> Sweep:
+    """Trains many runs, as `ch12 train -m` does with these overrides, and returns their rows.
+
+    overrides: such as "optimizer.lr=0.1,0.01", "seed=range(100)". jobs_file: a CSV or YAML file with a row of overrides
+    for each job. callbacks: one or several objects with the methods of ch12cli.sweep.callbacks.SweepCallback.
+    Failed jobs do not raise: they are rows with the status "failed". InputError with everything that is wrong with the
+    overrides of any job; MachineError if the sweep cannot be written.
+    """
+    from ch12cli.sweep.callbacks import SweepCallbackList
+    from ch12cli.sweep.start import train_many
+
+    finished = train_many(
+        overrides,
+        folders=_folders(config_dir),
+        config_name="config",
+        callback=SweepCallbackList(_listed(callbacks)),
+        jobs_file=None if jobs_file is None else Path(jobs_file),
+    )
+    return _sweep_of(finished)
+
+
+def load_run(path: str | Path, *, trust: bool = False) -> Run:
+    """A saved run, by its directory or by any name that `ch12 show` takes, such as "last".
+
+    Files are read as data; nothing of the run is executed. trust: the run is your own, so classes that it names may be
+    imported when its network is built. InputError if there is no such run, if it is a sweep, or if a file is damaged.
+    """
+    directory = Path(path) if Path(path).is_dir() else find(str(path))
+    if is_sweep(directory):
+        raise InputError(f"{directory}: is a sweep; give one of its jobs, such as {directory / '0'}")
+    if not (directory / HYDRA).is_dir() and not (directory / CHECKPOINTS).is_dir():
+        raise InputError(f"{directory}: is not the directory of a run (it has no {HYDRA}/ and no {CHECKPOINTS}/)")
+    result = read_result(directory / RESULT)
+    return Run(
+        directory,
+        "unfinished" if result is None else result.status,
+        read_metrics(directory / METRICS) if (directory / METRICS).exists() else [],
+        {} if result is None else result.to_dict(),
+        _settings_in(directory),
+        trust,
+    )
+
+
+def _sweep_of(finished: "Finished") -> Sweep:
+    outcome = finished.outcome
+    return Sweep(outcome.directory, runs(outcome.directory), outcome.failed, outcome.signal is not None)
+
+
+def _folders(config_dir: str | Path | Sequence[str | Path]) -> list[Path]:
+    return [Path(config_dir)] if isinstance(config_dir, str | Path) else [Path(folder) for folder in config_dir]
+
+
+def _listed(callbacks: Any) -> list[Any]:
+    """The callbacks as a list: one that was given by itself, or several."""
+    return list(callbacks) if isinstance(callbacks, Sequence) else [callbacks]
+
+
+def _is_best(checkpoint: str) -> bool:
+    if checkpoint not in ("last", "best"):
+        raise InputError(f"checkpoint={checkpoint}: must be last or best")
+    return checkpoint == "best"
+
+
+def _prefixed(name: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"{name}_{key}": value for key, value in metrics.items()}
+
+
+def _losses_svg(metrics: Sequence[Mapping[str, float | int]]) -> str:
+    """The curves of the losses, as SVG; empty if there are none."""
+    names = [name for name in ("train_loss", "valid_loss") if metrics and name in metrics[0]]
+    return curve_svg({name: [float(row[name]) for row in metrics] for name in names})
 
 
 class Row(dict[str, Any]):
-    """A run: what it came to, by the names of `ch12 runs`, and its settings, by dotted keys."""
+    """A run as a dictionary: its results by the names of `ch12 runs`, and its settings by dotted keys."""
 
     def _repr_html_(self) -> str:
         cells = [(name, self[name]) for name in self if name in SHOWN or name.startswith("test_")]
@@ -88,7 +307,7 @@ class Row(dict[str, Any]):
 
 
 class Rows(list[Row]):
-    """Rows with the same keys each, newest first, for pandas, polars, or csv."""
+    """Rows that all have the same keys, newest first, for pandas, polars or csv."""
 
     def _repr_html_(self) -> str:
         names = [name for name in SHOWN if any(shown(row.get(name)) for row in self)]
@@ -99,9 +318,9 @@ class Rows(list[Row]):
 
 
 def runs(folder: str | Path = "outputs") -> Rows:
-    """The runs below a folder, the jobs of sweeps among them, newest first; or those of one sweep, by any of its names.
+    """The runs and the jobs of sweeps below a folder, newest first; or the jobs of one sweep, by any of its names.
 
-    InputError if there is no such folder.
+    Reads files as data and does not import torch. InputError if there is no such folder.
     """
     path = find(str(folder)) if not Path(folder).is_dir() else Path(folder)
     if not path.is_dir():
@@ -111,22 +330,22 @@ def runs(folder: str | Path = "outputs") -> Rows:
 
 
 def rows_of(entry: Entry) -> list[Row]:
-    """The row of a run; of a sweep one for each of its jobs, or one that says that its table is damaged."""
+    """The row of a run; of a sweep a row for each job, or a single one with the status "damaged"."""
     try:
         listed = job_entries(entry.path) if entry.kind == "sweep" else [entry]
     except InputError:
         listed = [entry]
-    return [Row(settings_of(each) | row_of(each)) for each in listed]
+    return [Row(({} if each.kind == "sweep" else _settings_in(each.path)) | row_of(each)) for each in listed]
 
 
-def settings_of(entry: Entry) -> dict[str, Any]:
-    """A run's configuration by dotted keys, with the values that its file has, None for null."""
-    keys = read_keys(entry.path / HYDRA) if entry.kind != "sweep" else {}
+def _settings_in(directory: Path) -> dict[str, Any]:
+    """A run's configuration by dotted keys, with the values of its file, None for null."""
+    keys = read_keys(directory / HYDRA)
     return {key: None if value == "null" else value for key, value in keys.items() if not key.startswith("hydra/")}
 
 
 def uniform(rows: Sequence[Row]) -> Rows:
-    """The rows with all keys each, None for what a run has not."""
+    """The rows with the keys of all of them, None where a run has no such key."""
     names = dict.fromkeys([*FIRST, *(name for row in rows for name in row)])
     columns = {name: of_one_type([row.get(name) for row in rows]) for name in names}
     columns["when"] = [datetime.fromtimestamp(row["when"]) for row in rows]
@@ -134,8 +353,7 @@ def uniform(rows: Sequence[Row]) -> Rows:
 
 
 def of_one_type(values: list[Any]) -> list[Any]:
-    """The values as they are; numbers that are whole and numbers that are not become numbers, anything else of several
-    types texts."""
+    """A column with one type: integers and floats become floats, other mixtures become texts."""
     kinds = {type(value) for value in values} - {type(None)}
     if len(kinds) < 2:
         return values
@@ -145,17 +363,16 @@ def of_one_type(values: list[Any]) -> list[Any]:
 
 
 def shown(value: Any) -> str:
+    """A value for HTML: numbers rounded, nothing for None and NaN."""
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value:.4g}"
     return escape("" if value is None else str(value))
 
 
 def curve_of(directory: Path) -> str:
-    """The losses of a run, drawn; nothing if it has none."""
+    """The curves of a run's losses, as SVG; empty if there are none."""
     try:
         rows = read_metrics(directory / METRICS)
     except InputError as error:
         return escape(str(error))
-    names: list[str] = [name for name in ("train_loss", "valid_loss") if rows and name in rows[0]]
-    series = {name: [row[name] for row in rows] for name in names}
-    return curve_svg(series)
+    return _losses_svg(rows)

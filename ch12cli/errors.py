@@ -46,6 +46,10 @@ class InputError(Exception):
         self.problems = [Problem("", None, each) if isinstance(each, str) else each for each in found]
         super().__init__("\n".join(self.messages))
 
+    def _render_traceback_(self) -> list[str]:
+        """The lines that IPython shows in a notebook: the messages without a traceback."""
+        return [f"{type(self).__name__}: {message}" for message in self.messages]
+
     @property
     def messages(self) -> list[str]:
         """Each problem as a message."""
@@ -56,6 +60,10 @@ class MachineError(Exception):
     """What the machine would not do: a full disk, a missing permission, a killed worker. Exit code 4."""
 
     exit_code = 4
+
+    def _render_traceback_(self) -> list[str]:
+        """The lines that IPython shows in a notebook: the message without a traceback."""
+        return [f"{type(self).__name__}: {self}"]
 
 
 class HelpShown(Exception):  # noqa: N818 - nothing went wrong

@@ -9,6 +9,7 @@ import io
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import redirect_stdout
+from functools import cached_property
 from pathlib import Path
 from unittest.mock import patch
 
@@ -124,16 +125,16 @@ def class_entry(name: str, item: type) -> str:
         ),
     )
     methods = [
-        entry(f"{name}.{method}", member, level="###")
-        if inspect.isroutine(member)
-        else property_entry(name, method, member)
+        property_entry(name, method, member)
+        if isinstance(member, property | cached_property)
+        else entry(f"{name}.{method}", member, level="###")
         for method, member in vars(item).items()
         if not method.startswith("_") and (inspect.isroutine(member) or isinstance(member, property))
     ]
     return "\n\n".join([f"## ch12cli.{name}", cleaned(item), *([listed] if fields else []), *methods])
 
 
-def property_entry(name: str, attribute: str, member: property) -> str:
+def property_entry(name: str, attribute: str, member: "property | cached_property[object]") -> str:
     """A property's heading and docstring."""
     return f"### {name}.{attribute}\n\n{cleaned(member)}"
 

@@ -1,4 +1,4 @@
-"""`ch12cli.runs`: rows that data frames take as they are, and what a notebook shows of them."""
+"""The Python interface against the files of the command line, and against plain torch, pandas and IPython."""
 
 import os
 import re
@@ -7,15 +7,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas
 import polars
 import pytest
+import torch
 
 import ch12cli
+from ch12cli import api
 from ch12cli.cli.main import main
+from ch12cli.data import iris
 from ch12cli.errors import InputError
 from ch12cli.files.metrics_csv import read_metrics
 from ch12cli.files.sweep_csv import read_sweep_csv
+from ch12cli.run.callbacks import NullCallback
 
 WORDS = ["train", "device=cpu", "-q", "epochs=2"]
 
@@ -37,7 +42,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "outputs"
 
 
-def test_every_run_and_every_job_is_a_row_with_its_results_and_settings(trained: Path) -> None:
+def test_each_run_and_each_job_is_a_row_with_results_and_settings(trained: Path) -> None:
     rows = ch12cli.runs(trained)
     assert len(rows) == 60 * 2 + 2
     assert len({tuple(row) for row in rows}) == 1  # the same keys
@@ -53,7 +58,7 @@ def test_every_run_and_every_job_is_a_row_with_its_results_and_settings(trained:
     assert jobs[str(trained / "damaged")]["status"] == "damaged"
 
 
-def test_data_frames_take_the_rows_as_they_are(trained: Path) -> None:
+def test_pandas_and_polars_take_the_rows_with_their_types(trained: Path) -> None:
     rows = ch12cli.runs(trained)
     one, other = pandas.DataFrame(rows), polars.DataFrame(rows, infer_schema_length=None)
     assert one.shape == other.shape == (122, len(rows[0]))
@@ -68,7 +73,7 @@ def test_data_frames_take_the_rows_as_they_are(trained: Path) -> None:
     assert finished["test_loss"].mean() == pytest.approx(sum(wanted) / len(wanted))
 
 
-def test_values_keep_their_types_and_what_is_not_there_is_none(trained: Path) -> None:
+def test_values_keep_their_types_and_missing_ones_are_none(trained: Path) -> None:
     rows = {Path(row["path"]).name: row for row in ch12cli.runs(trained)}
     jobs = [row for row in rows.values() if row["kind"] == "job"]
     assert {type(row[name]) for row in jobs for name in ("seed", "model.width", "epochs")} == {int}
@@ -79,7 +84,7 @@ def test_values_keep_their_types_and_what_is_not_there_is_none(trained: Path) ->
     assert "null" not in {value for row in rows.values() for value in row.values()}
 
 
-def test_a_damaged_table_is_a_row_that_says_so(trained: Path, tmp_path: Path) -> None:
+def test_a_sweep_with_a_damaged_table_is_one_row_with_that_status(trained: Path, tmp_path: Path) -> None:
     shutil.copytree(trained / "points", tmp_path / "points")
     (tmp_path / "sweep").mkdir()
     (tmp_path / "sweep" / "sweep.csv").write_bytes(b"\xff\xfe")
@@ -87,14 +92,14 @@ def test_a_damaged_table_is_a_row_that_says_so(trained: Path, tmp_path: Path) ->
     assert found == {"points": "finished", "sweep": "damaged"}
 
 
-def test_a_sweep_by_its_name_has_its_jobs_alone(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_of_a_sweeps_name_are_its_jobs(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(trained.parent)
     assert len(ch12cli.runs("sweep")) == 120
     with pytest.raises(InputError, match="nothere: no such directory"):
         ch12cli.runs("nothere")
 
 
-def test_a_notebook_shows_a_table_and_of_a_run_its_curve(trained: Path) -> None:
+def test_a_notebook_shows_a_table_of_rows_and_the_curve_of_a_run(trained: Path) -> None:
     rows = ch12cli.runs(trained)
     text = rows._repr_html_()
     assert text.count("<tr>") == 21
@@ -120,3 +125,141 @@ def test_a_listing_needs_no_torch(trained: Path) -> None:
         f"import sys, ch12cli; assert len(ch12cli.runs({str(trained)!r})) == 122; assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+QUICK = ("device=cpu", "epochs=2")
+
+
+def plain_network(directory: Path) -> torch.nn.Module:
+    """The default network of Iris built by hand, with the weights of model.pt."""
+    module = torch.nn.Sequential(torch.nn.Linear(4, 16), torch.nn.ReLU(), torch.nn.Linear(16, 3))
+    state = torch.load(directory / "model.pt", weights_only=True)
+    module.load_state_dict(dict(zip(module.state_dict(), state.values(), strict=True)))
+    return module.eval()
+
+
+def scaled_iris(directory: Path) -> torch.Tensor:
+    """The 150 flowers scaled by the numbers in the run's checkpoint, (150, 4)."""
+    scaling = torch.load(directory / "checkpoints/last.pt", weights_only=True)["scaling"]
+    return torch.tensor((iris().features - np.array(scaling["mean"])) / np.array(scaling["deviation"])).float()
+
+
+def test_a_run_trained_from_python_has_the_files_and_weights_of_the_command(folder: Path) -> None:
+    run = api.train(*QUICK, "hydra.run.dir=python")
+    assert main(["train", "-q", *QUICK, "hydra.run.dir=command"]) == 0
+    ours, theirs = (torch.load(Path(name, "model.pt"), weights_only=True) for name in ("python", "command"))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert all(torch.equal(value, theirs[name]) for name, value in run.model.state_dict().items())
+    assert (run.status, run.directory) == ("finished", Path("python").resolve())
+    assert run.metrics == read_metrics(Path("python/metrics.csv"))
+    assert run.settings["epochs"] == 2
+    assert "finished" in repr(run)
+
+
+def test_a_loaded_run_has_the_network_that_plain_torch_builds_from_its_file(folder: Path) -> None:
+    api.train(*QUICK, "hydra.run.dir=a")
+    run = api.load_run("a")
+    x = scaled_iris(Path("a"))
+    with torch.no_grad():
+        assert torch.allclose(run.model(x), plain_network(Path("a"))(x), atol=1e-6)
+    assert run.model is run.model
+    assert run.result["status"] == run.status == "finished"
+
+
+def test_predictions_for_a_file_and_for_an_array_are_those_of_plain_torch(folder: Path) -> None:
+    run = api.train(*QUICK, "hydra.run.dir=a")
+    with torch.no_grad():
+        wanted = plain_network(Path("a"))(scaled_iris(Path("a"))).softmax(1)
+    names = ",".join(iris().feature_names)
+    np.savetxt("rows.csv", iris().features, delimiter=",", header=names, comments="")
+    for rows in ("rows.csv", iris().features):
+        found = run.predict(rows)
+        assert found.probabilities is not None
+        np.testing.assert_allclose(found.probabilities, wanted.numpy(), atol=1e-6)
+        assert np.array_equal(found.values, wanted.argmax(1).numpy())
+
+
+@pytest.mark.parametrize(
+    ("rows", "rule"),
+    [([1.0, 2.0], r"shape \(2,\); must be \(rows, 4\)"), ([["a"] * 4], "array of numbers"), ([[np.nan] * 4], "NaN")],
+)
+def test_an_array_that_does_not_fit_the_network_is_refused(folder: Path, rows: object, rule: str) -> None:
+    run = api.train(*QUICK, "epochs=1", "hydra.run.dir=a")
+    with pytest.raises(InputError, match=rule):
+        run.predict(rows)  # type: ignore[arg-type]
+
+
+def test_a_run_resumed_from_python_equals_the_uninterrupted_one(folder: Path) -> None:
+    whole = api.train("device=cpu", "epochs=4", "hydra.run.dir=whole")
+    resumed = api.train(*QUICK, "hydra.run.dir=part").resume("epochs=4")
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(resumed.model.state_dict()[name], value)
+    assert len(resumed.metrics) == 4
+    assert resumed.resume() is resumed  # nothing is left to do
+
+
+def test_evaluate_reproduce_and_export_do_what_their_commands_do(folder: Path) -> None:
+    run = api.train(*QUICK, "hydra.run.dir=a")
+    (part,) = run.evaluate(split="test").parts.values()
+    assert part.metrics["loss"] == pytest.approx(run.result["test"]["loss"])
+    assert run.reproduce().agrees
+    assert run.export("again.py") == [Path("again.py"), Path("again.npz")]
+    assert main(["export", "a", "-o", "command.py"]) == 0
+    assert Path("again.py").read_text().replace("again", "command") == Path("command.py").read_text()
+    assert Path("again.npz").read_bytes() == Path("command.npz").read_bytes()
+    with pytest.raises(InputError, match=r"must end in \.onnx, \.pt2, \.py"):
+        run.export("again.txt")
+
+
+def test_a_sweep_from_python_has_a_row_and_a_run_for_each_job(folder: Path) -> None:
+    sweep = api.sweep(*QUICK, "optimizer=sgd", "optimizer.lr=0.1,1e30", "seed=1,2", "hydra.sweep.dir=s")
+    assert len(sweep.rows) == 4
+    records = {record.job: record for record in read_sweep_csv(Path("s/sweep.csv"))}
+    for job in range(4):
+        run = sweep.run(job)
+        assert run.status == records[job].status
+        assert run.settings["seed"] == int(records[job].overrides["seed"])
+    assert {record.status for record in records.values()} == {"finished", "diverged"}
+    assert (sweep.failed, sweep.interrupted) == (0, False)
+    with pytest.raises(InputError, match="has no job 4; it has 4, from 0"):
+        sweep.run(4)
+    with pytest.raises(InputError, match=r"is a sweep; give one of its jobs"):
+        api.load_run("s")
+
+
+def test_several_values_for_one_run_are_refused_with_the_function_that_takes_them(folder: Path) -> None:
+    with pytest.raises(InputError, match=r"^seed=1,2: several values; use ch12cli\.sweep to train them all"):
+        api.train("seed=1,2")
+
+
+class Epochs(NullCallback):
+    """Keeps the rows of on_epoch_end."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, float | int]] = []
+
+    def on_epoch_end(self, row: object) -> None:
+        self.rows.append(dict(row))  # type: ignore[call-overload]
+
+
+def test_one_or_several_callbacks_are_called_in_each_epoch(folder: Path) -> None:
+    one, other = Epochs(), Epochs()
+    run = api.train(*QUICK, callbacks=one)
+    assert one.rows == run.metrics
+    run = api.train(*QUICK, callbacks=[one, other])
+    assert other.rows == run.metrics
+    assert one.rows[2:] == run.metrics
+
+
+def test_a_notebook_shows_the_messages_of_an_input_error_without_a_traceback() -> None:
+    with pytest.raises(InputError) as caught:
+        api.train("epochs=-1", "optimizer.lr=-1")
+    lines = caught.value._render_traceback_()  # which IPython calls in place of its own
+    assert len(lines) == 2
+    assert all(line.startswith("InputError: ") for line in lines)
+    assert "epochs=-1" in lines[0] + lines[1]
+
+
+def test_the_public_names_are_those_that_are_documented() -> None:
+    assert set(ch12cli.__all__) == {"Run", "Sweep", "load_run", "runs", "sweep", "train"}
+    assert all(getattr(api, name).__doc__ for name in ch12cli.__all__)

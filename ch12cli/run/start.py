@@ -67,11 +67,16 @@ def train_single(
     config_name: str = "config",
     callback: Callback,
     log: bool,
+    several: str = Composer.several,
 ) -> Outcome:
-    """Trains one run. log: write train.log through Hydra's job_logging; else it is written without touching logging."""
+    """Trains one run. log: write train.log through Hydra's job_logging; else it is written without touching logging.
+
+    several: what the message about a key with several values tells the user to do.
+    """
     working_directory()
     with hydra_session():
         composer = Composer(folders, config_name=config_name)
+        composer.several = several
         composition = checked(composer, lines)
         # only now, with every option found right, is it worth the time to import torch
         with interrupts_kept():

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from torch import nn
 
 from ch12cli.config.combinations import IMAGE_FOLDER
 from ch12cli.config.targets import call
@@ -48,8 +49,37 @@ def predict(
     a folder (without content).
     """
     saved = read_saved(directory, best=best, trust=trust, reads_data=False)
+    return _answers(saved, new_rows(saved, content, source=source))
+
+
+def predict_features(directory: Path, features: ArrayLike, *, best: bool = False, trust: bool = False) -> Predictions:
+    """The network's answers for an array of unscaled features, (rows, features), in the order of the training data."""
+    saved = read_saved(directory, best=best, trust=trust, reads_data=False)
+    columns = len(saved.state["feature_names"])
+    try:
+        array = np.array(features, dtype=np.float64)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"rows: cannot be converted to an array of numbers ({error})") from None
+    if array.ndim != 2 or array.shape[1] != columns or not len(array):
+        raise InputError(f"rows: have shape {array.shape}; must be (rows, {columns}), as in training")
+    if np.isnan(array).any() and not has_fill(saved):
+        raise InputError("rows: have missing values (NaN), and the training data had none; fill them in")
+    lines = list(range(1, len(array) + 1))
+    return _answers(saved, NewRows("rows", array, lines, [], [[] for _ in lines]))
+
+
+def load_network(directory: Path, *, best: bool = False, trust: bool = False) -> nn.Module:
+    """A saved run's network with its weights, in evaluation mode, on the run's device or the one that is here."""
+    saved = read_saved(directory, best=best, trust=trust, reads_data=False)
+    settings, _ = on_this_machine(saved.settings)
+    with torch_settings(settings) as device:
+        return trained_network(settings, saved.state, device, where=str(directory)).module.eval()
+
+
+def _answers(saved: Saved, rows: NewRows) -> Predictions:
+    """The network's answers for rows. InputError for rows that are too far from those of the training."""
+    directory = saved.directory
     settings, messages = on_this_machine(saved.settings)
-    rows = new_rows(saved, content, source=source)
     ends = ends_of(settings, saved.state, where=str(directory))
     with torch_settings(settings) as device:
         network = trained_network(settings, saved.state, device, where=str(directory))

@@ -1,5 +1,6 @@
 """Callbacks of a sweep: what is called while it trains, and how one that fails is kept from ending it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,6 +19,29 @@ class SweepCallback(Protocol):
     def on_progress(self, item: "WorkItem", progress: "Progress") -> None: ...
     def on_job_end(self, done: "Done", job: "SweepJob") -> None: ...
     def on_message(self, text: str, *, warning: bool = False) -> None: ...
+
+
+class SweepCallbackList:
+    """Several callbacks of a sweep as one, called in their order."""
+
+    def __init__(self, callbacks: "Sequence[SweepCallback]") -> None:
+        self.callbacks = tuple(callbacks)
+
+    def on_begin(self, plan: "Plan", *, directory: Path) -> None:
+        for callback in self.callbacks:
+            callback.on_begin(plan, directory=directory)
+
+    def on_progress(self, item: "WorkItem", progress: "Progress") -> None:
+        for callback in self.callbacks:
+            callback.on_progress(item, progress)
+
+    def on_job_end(self, done: "Done", job: "SweepJob") -> None:
+        for callback in self.callbacks:
+            callback.on_job_end(done, job)
+
+    def on_message(self, text: str, *, warning: bool = False) -> None:
+        for callback in self.callbacks:
+            callback.on_message(text, warning=warning)
 
 
 class FaultTolerantSweepCallback(FaultTolerant):
