@@ -29,7 +29,7 @@ from tests.conftest import Silent
 from tests.sweep.driver import CPU, Together, one_thread, relative, settings_of, sweep
 from tests.training.test_stack import OPTIMIZERS
 
-LIKE_ALONE = 1e-9  # relative, in float64
+LIKE_SINGLE = 1e-9  # relative, in float64
 NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no NVIDIA GPU here")
 TORCHS_OWN = ("optimizer=adamw", "+optimizer.foreach=false")  # an argument that ch12's form of it does not have
 IRIS = Path(__file__).parents[1] / "ch12cli" / "data" / "iris.csv"
@@ -51,7 +51,7 @@ def weights(outcome: Outcome) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("optimizer", [("optimizer=adam",), ("optimizer=sgd",), TORCHS_OWN], ids=" ".join)
-def test_a_run_gives_the_figures_that_it_gives_on_the_cpu(device: str, optimizer: tuple[str, ...]) -> None:
+def test_a_run_has_the_metrics_that_it_has_on_the_cpu(device: str, optimizer: tuple[str, ...]) -> None:
     words = ("epochs=5", "precision=float64", "clip_grad_norm=1", "clip_grad_value=0.5", "scheduler=one_cycle")
     here = train(f"device={device}", *words, *optimizer, into="here")
     expected = train("device=cpu", *words, *optimizer, into="expected")
@@ -82,7 +82,7 @@ def of_optimizer(name: str, *, device: str, **values: Any) -> list[dict[str, Any
 
 @pytest.mark.parametrize("layout", ["narrow", "wide"])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_each_run_of_a_stack_is_the_run_alone(
+def test_each_run_of_a_stack_equals_the_single_run(
     device: str, optimizer: str, layout: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ch12cli.training.stack.RUNS_LAST_UP_TO", math.inf if layout == "narrow" else 0)
@@ -95,16 +95,14 @@ def test_each_run_of_a_stack_is_the_run_alone(
         for number in range(4):
             epoch = training.one_epoch()
             for name, value in epoch.columns.items():
-                assert name == "seconds" or relative(together.epochs[number].columns[name][run], value[0]) < LIKE_ALONE
+                assert name == "seconds" or relative(together.epochs[number].columns[name][run], value[0]) < LIKE_SINGLE
             assert together.epochs[number].stopped[run] == epoch.stopped[0]
-        assert relative(together.weights[-1][run].cpu(), network.parameters.cpu()) < LIKE_ALONE
+        assert relative(together.weights[-1][run].cpu(), network.parameters.cpu()) < LIKE_SINGLE
     assert relative(together.weights[-1][0].cpu(), together.weights[-1][3].cpu()) > 1e-3
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_a_stack_that_shrinks_and_is_taken_up_from_its_checkpoint_goes_on_bit_for_bit(
-    device: str, optimizer: str
-) -> None:
+def test_a_stack_that_shrank_continues_from_its_checkpoint_bit_for_bit(device: str, optimizer: str) -> None:
     settings = of_optimizer(optimizer, device=device, **{"model.dropout": 0.2})
     whole = stacked(device, settings).go(2)
     whole.training.keep(np.array([0, 1, 3]))

@@ -28,7 +28,7 @@ from ch12cli.run.signals import Terminated, sigterm_raises
 from ch12cli.run.step_progress import ToldSource
 from ch12cli.run.task import Task, build_task, tensors
 from ch12cli.run.torch_settings import is_small
-from ch12cli.training.checkpoint import Checkpoints, fitting, save, save_plain
+from ch12cli.training.checkpoint import Checkpoints, checkpoint_must_fit, save, save_plain
 from ch12cli.training.loop import Training
 from ch12cli.training.network import Network
 
@@ -184,7 +184,7 @@ def stopped_message(job: Job, epoch: int) -> str:
 
 def take_up(job: Job, state: Mapping[str, Any]) -> None:
     """Brings a job to where a checkpoint left it. InputError if the checkpoint is of another."""
-    with fitting("resume"):
+    with checkpoint_must_fit("resume"):
         job.training.load_state_dict(state)
         job.rows = rows_of(state)
         job.spent = sum(float(row.get("seconds", 0.0)) for row in job.rows)

@@ -15,7 +15,7 @@ from ch12cli.run.torch_settings import torch_settings
 from ch12cli.run.train import Job, prepare_job
 from ch12cli.saved.load import read_saved, require_same_data
 from ch12cli.saved.network import on_this_machine
-from ch12cli.training.checkpoint import fitting
+from ch12cli.training.checkpoint import checkpoint_must_fit
 from ch12cli.training.loop import EVALUATED
 from ch12cli.training.metrics import predicted_classes
 from ch12cli.training.network import Network
@@ -54,7 +54,7 @@ def evaluate(directory: Path, *, split: str | None = None, best: bool = False, t
     with torch_settings(settings) as device:
         job = prepare_job(settings, saved.chosen, device)
         require_same_data(saved, job.task.data.table.digest)
-        with fitting(str(directory)):
+        with checkpoint_must_fit(str(directory)):
             job.network.restore(saved.state["network"])
         parts = {name: figures(job, name) for name in parts_of(job.task.data, split)}
     passed_over = [f"passed over: {message}" for message in saved.passed_over]

@@ -24,7 +24,7 @@ from ch12cli.saved.load import Saved, read_saved, require_same_data
 from ch12cli.saved.network import on_this_machine
 from ch12cli.saved.reproduce import noted_environment, with_threads
 from ch12cli.saved.resume import result_so_far, spans_all_epochs
-from ch12cli.training.checkpoint import fitting
+from ch12cli.training.checkpoint import checkpoint_must_fit
 from ch12cli.training.metrics import probabilities
 
 TOLERANCE = 1e-5  # of what another program may compute otherwise, absolute and relative
@@ -83,7 +83,7 @@ def export(directory: Path, form: str, *, name: str, command: str | None, best: 
                 threads=threads if isinstance(threads, int) else None,
             )
             return Exported(files, "", messages)
-        with fitting(str(directory)):
+        with checkpoint_must_fit(str(directory)):
             job.network.restore(saved.state["network"])
         content, note = (as_onnx if form == "onnx" else as_torch_export)(job)
     return Exported({f"{name}.{'onnx' if form == 'onnx' else 'pt2'}": content}, note, messages)

@@ -23,7 +23,7 @@ from ch12cli.files.atomic import machine_errors
 from ch12cli.files.run_directory import BEST, CHECKPOINTS, HYDRA, METRICS, MODEL, RESULT
 from ch12cli.run.sessions import plain_of
 from ch12cli.saved.network import require_fits
-from ch12cli.training.checkpoint import NOT_THEIRS, Checkpoints, DamagedError, load
+from ch12cli.training.checkpoint import MISMATCH_ERRORS, Checkpoints, DamagedError, load
 
 TRAINING = ("best_network", "optimizer", "schedule", "best", "stopping", "source", "columns", "rows")
 DATA = ("feature_names", "feature_type", "encoding", "shape", "class_names", "target_name", "data_digest", "scaling")
@@ -111,7 +111,7 @@ def require_parts(state: Mapping[str, Any], names: tuple[str, ...], folder: Path
         raise InputError(f"{folder}: its checkpoint holds no {', '.join(missing)}: not one of this ch12's runs")
     try:
         wrong = wrong_parts(state)
-    except NOT_THEIRS as error:
+    except MISMATCH_ERRORS as error:
         raise InputError(f"{folder}: its checkpoint is not such as ch12 makes them ({error})") from error
     if wrong:
         raise InputError(f"{folder}: its checkpoint is not such as ch12 makes them: look at its {', '.join(wrong)}")
@@ -197,7 +197,7 @@ def require_sound(
     try:
         problems = [] if trust else target_problems(settings, reads_data=reads_data)
         problems = problems or check(settings, {str(k): v for k, v in chosen.items() if isinstance(v, str)}, here=False)
-    except (*NOT_THEIRS, RecursionError) as error:
+    except (*MISMATCH_ERRORS, RecursionError) as error:
         problems = [
             Problem(
                 "", None, f"its settings were not written by ch12, or are corrupt ({type(error).__name__}: {error})"

@@ -17,7 +17,7 @@ from ch12cli.run.train import Job, prepare_job
 from ch12cli.saved.evaluate import PARTS, evaluate, predictions
 from ch12cli.saved.load import read_saved, require_same_data
 from ch12cli.saved.network import on_this_machine
-from ch12cli.training.checkpoint import fitting
+from ch12cli.training.checkpoint import checkpoint_must_fit
 from ch12cli.training.metrics import predicted_classes, probabilities
 
 CELLS = 400  # of the plane, each way
@@ -139,7 +139,7 @@ def with_job(directory: Path, draw: Callable[[Job], Plot], *, best: bool, trust:
     with torch_settings(settings) as device:
         job = prepare_job(settings, saved.chosen, device)
         require_same_data(saved, job.task.data.table.digest)
-        with fitting(str(directory)):
+        with checkpoint_must_fit(str(directory)):
             job.network.restore(saved.state["network"])
         plot = draw(job)
     return plot, [*(f"passed over: {message}" for message in saved.passed_over), *messages]

@@ -10,7 +10,7 @@ from ch12cli.config import combinations
 from ch12cli.errors import InputError
 from ch12cli.run.build import build_module
 from ch12cli.run.task import choose_device
-from ch12cli.training.checkpoint import fitting
+from ch12cli.training.checkpoint import checkpoint_must_fit
 from ch12cli.training.network import Network
 
 
@@ -64,7 +64,7 @@ def trained_network(
     """The network with the saved weights."""
     module = build_module(settings, ends_of(settings, state, where=where))
     network = Network(module, device=device, precision=settings["precision"], compile_it=settings["compile"])
-    with fitting(where):
+    with checkpoint_must_fit(where):
         network.restore(state["network"])
     return network
 

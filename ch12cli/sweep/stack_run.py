@@ -24,7 +24,7 @@ from ch12cli.run.task import Task, tensors
 from ch12cli.sweep.job_directories import HydraFiles, write_directory
 from ch12cli.sweep.jobs import SweepJob
 from ch12cli.sweep.work_item import Done, Event, Progress
-from ch12cli.training.checkpoint import Checkpoints, fitting
+from ch12cli.training.checkpoint import Checkpoints, checkpoint_must_fit
 from ch12cli.training.loop import Epoch
 
 LEAVE = 0.5  # of a stack must be done before the done ones leave it: each leaving copies everything
@@ -255,7 +255,7 @@ def take_up_stack(run: StackRun, checkpoints: Checkpoints) -> None:
     state, _ = checkpoints.newest()
     require_data(state, run.task, checkpoints.last)
     try:
-        with fitting(str(checkpoints.last)):
+        with checkpoint_must_fit(str(checkpoints.last)):
             run.load_state_dict(state)
     except InputError as error:
         raise CheckpointMismatchError(f"{error}; remove it to train its jobs anew") from error

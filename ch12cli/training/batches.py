@@ -21,7 +21,7 @@ from ch12cli.errors import MachineError
 from ch12cli.training.streams import Streams, epoch_order
 from ch12cli.training.torch_internals import workers_of
 
-NO_SHARED_MEMORY = errno.ENOSPC  # exit code of a loader process that could not hand out a batch
+NO_SHARED_MEMORY = errno.ENOSPC  # exit code of a DataLoader worker that could not hand out a batch
 BLOCK = 2**20  # values gathered at once: larger blocks only cost memory
 
 
@@ -36,7 +36,7 @@ class Part:
 
 
 def batches(part: Part, order: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """The batches of one epoch: x (batch, features), y (batch[, 1]). order: (rows,)."""
+    """Yields the batches of one epoch: x (batch, features), y (batch[, 1]). order: (rows,)."""
     rows = max(1, BLOCK // max(1, part.x[0].numel()) // batch_size) * batch_size
     for block in order.split(rows):
         yield from zip(part.x[block].split(batch_size), part.y[block].split(batch_size), strict=True)
@@ -73,42 +73,43 @@ class Order(Sampler[list[int]]):
         return -(-len(self.rows) // self.batch_size)
 
 
-def as_it_is(batch: Any) -> Any:
+def whole_batch(batch: Any) -> Any:
+    """Returns a batch that was fetched whole as it is: a collate_fn."""
     return batch
 
 
-def obey(_number: int, *, parent: int) -> None:
-    """Makes this process one of a run's loader processes: it ends with the run, and Ctrl-C is the run's to handle."""
+def init_worker(_number: int, *, parent: int) -> None:
+    """Prepares a DataLoader worker: it ends with the run, and ignores Ctrl-C, which the run handles."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    sys.excepthook = unless_disconnected
-    Queue._on_queue_feeder_error = staticmethod(give_up)  # type: ignore[attr-defined]  # or the run waits for ever
+    sys.excepthook = print_unless_disconnected
+    Queue._on_queue_feeder_error = staticmethod(exit_worker)  # type: ignore[attr-defined]  # or the run waits for ever
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: it holds the lock on the run's directory too
     if os.getppid() != parent:
         os._exit(1)
 
 
-def give_up(error: BaseException, _batch: object) -> NoReturn:
-    """Ends a loader process that cannot hand out a batch. The run notices, and tells by the exit code why."""
+def exit_worker(error: BaseException, _batch: object) -> NoReturn:
+    """Ends a DataLoader worker that cannot hand out a batch; the exit code says why."""
     os._exit(NO_SHARED_MEMORY if "shared memory" in str(error) else 1)
 
 
-def unless_disconnected(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Prints an exception of a loader process, except that the run no longer takes batches: it was interrupted."""
+def print_unless_disconnected(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Prints an exception of a DataLoader worker, unless the run was interrupted and no longer takes batches."""
     if not issubclass(kind, ConnectionError | EOFError):
         sys.__excepthook__(kind, error, trace)
 
 
-def ended(processes: Sequence[Any]) -> dict[int, int]:
-    """The exit codes of those processes that have ended, by process number; one may be just about to."""
+def exit_codes_of(processes: Sequence[Any]) -> dict[int, int]:
+    """Returns the exit codes of the processes that have ended, by process number. Waits for those that are ending."""
     for process in processes:
         process.join(0.1)
     return {process.pid: process.exitcode for process in processes if process.exitcode is not None}
 
 
-def how_they_ended(exit_codes: Mapping[int, int]) -> str:
-    """Why there are no batches any more. exit_codes: of the loader processes that have ended, by their numbers."""
+def describe_failure(exit_codes: Mapping[int, int]) -> str:
+    """Returns why there are no more batches. exit_codes: of the workers that have ended, by process number."""
     if not exit_codes:
         return ""
     if NO_SHARED_MEMORY in exit_codes.values():
@@ -122,7 +123,7 @@ def how_they_ended(exit_codes: Mapping[int, int]) -> str:
 
 
 class Loader:
-    """Batches fetched by worker processes, which live as long as the loader: the same batches as without them."""
+    """Batches fetched by DataLoader workers, which live as long as the loader: the same batches as without them."""
 
     def __init__(self, part: Part, *, batch_size: int, workers: int, device: torch.device, pin_memory: bool) -> None:
         self.device = device
@@ -131,8 +132,8 @@ class Loader:
             Rows(part),
             batch_sampler=self.order,
             num_workers=workers,
-            collate_fn=as_it_is,
-            worker_init_fn=partial(obey, parent=os.getpid()),
+            collate_fn=whole_batch,
+            worker_init_fn=partial(init_worker, parent=os.getpid()),
             persistent_workers=workers > 0,
             pin_memory=pin_memory and device.type == "cuda",
             generator=torch.Generator(),  # its own: iterating must not draw from the run's stream
@@ -140,7 +141,7 @@ class Loader:
         self.started = False
 
     def epoch(self, order: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """The batches of one epoch. order: (rows,)."""
+        """Yields the batches of one epoch. order: (rows,). MachineError if a worker died."""
         self.order.rows = order.tolist()
         try:
             found = iter(self.loader)
@@ -154,19 +155,19 @@ class Loader:
             raise MachineError(f"workers={self.loader.num_workers}: {reason}") from error
 
     def reason(self, error: Exception) -> str:
-        """Why there are no batches, if it is the loader processes' fault."""
+        """Returns why there are no batches, if a DataLoader worker is the cause; else nothing."""
         workers = workers_of(self.loader)
         if workers is not None:
-            return how_they_ended(ended(workers))
+            return describe_failure(exit_codes_of(workers))
         if isinstance(error, OSError):
             return f"cannot start loader processes, which need shared memory: {error.strerror}; use workers=0"
         return ""
 
     def put_off_alarm(self, found: object) -> None:
-        """Has the death of a loader process found out by the next fetch, in some seconds, where it is waited for.
+        """Leaves it to the next fetch to notice that a worker died.
 
-        torch's signal handler finds it at once, and raises wherever the program happens to be. It comes back when the
-        iterator over the batches is gone, and its processes with it.
+        torch's signal handler would raise at once, wherever the program is. It is restored when the iterator over the
+        batches is gone.
         """
         if not self.started and threading.current_thread() is threading.main_thread():
             handler = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -175,7 +176,7 @@ class Loader:
 
 
 class Shuffled:
-    """The batches of a run alone: shuffled anew each epoch by torch's default stream, with any number of workers."""
+    """The batches of a single run, shuffled in each epoch by torch's default stream, with any number of workers."""
 
     def __init__(self, part: Part, *, batch_size: int, workers: int, device: torch.device, pin_memory: bool) -> None:
         self.part, self.batch_size, self.device = part, batch_size, device
@@ -186,7 +187,7 @@ class Shuffled:
         )
 
     def order(self) -> Tensor:
-        """Order of the rows in the next epoch, (rows,)."""
+        """Returns the order of the rows in the next epoch, (rows,)."""
         return epoch_order(len(self.part))
 
     def batches(self, order: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
@@ -215,7 +216,7 @@ class StackedSource:
         self.epoch = 0  # epochs ordered so far
 
     def order(self) -> Tensor:
-        """Order of the rows of each run in the next epoch, (runs, rows)."""
+        """Returns the order of the rows of each run in the next epoch, (runs, rows)."""
         self.epoch += 1
         return self.streams.orders(self.members, self.epoch - 1, len(self.part))
 

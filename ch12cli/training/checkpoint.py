@@ -18,21 +18,21 @@ from ch12cli.errors import InputError, MachineError
 from ch12cli.files.atomic import machine_errors, sync_folder, write_flushed, write_whole
 from ch12cli.files.sealed_json import FORMAT_KEY, require_known_format
 
-SHARE = 0.02  # of the time that checkpoints may cost when their interval is left to ch12
+SHARE = 0.02  # of the time: what checkpoints may cost where ch12 chooses their interval
 SEAL = "fingerprint"
 FORMAT = 2  # of a checkpoint; those of format 1 name none, and are otherwise the same
 PREVIOUS = "previous.pt"
-MOST_VALUES = 10**6  # in the nested mappings and lists of a checkpoint; a stack of 4,096 runs has under 10**5
+MAX_VALUES = 10**6  # in the nested mappings and lists of a checkpoint; a stack of 4,096 runs has under 10**5
 SCALARS = frozenset((str, int, float, bool, type(None)))
-DEEPEST = 20  # of them inside each other
+MAX_DEPTH = 20  # of them inside each other
 
 
 class DamagedError(InputError):
-    """A checkpoint that cannot be read, or that is not what was written."""
+    """A checkpoint cannot be read, or is not what was written."""
 
 
 def fingerprint(value: Any) -> str:
-    """SHA-256 of nested mappings, lists, tensors and plain values, by content."""
+    """Returns the SHA-256 of nested mappings, lists, tensors and plain values, by content."""
     total = hashlib.sha256()
     _add(total, value)
     return total.hexdigest()
@@ -59,7 +59,7 @@ def _add(total: Any, value: Any) -> None:
 
 
 def on_cpu(value: Any) -> Any:
-    """The same with its tensors on the CPU: torch.load puts a tensor where it was saved, on another machine too."""
+    """Returns a value with its tensors on the CPU: torch.load would put them on the device they were saved from."""
     if type(value) in SCALARS:
         return value
     if isinstance(value, Tensor):
@@ -70,7 +70,7 @@ def on_cpu(value: Any) -> Any:
 
 
 def sealed_bytes(state: Mapping[str, Any]) -> bytes:
-    """The content of a checkpoint's file: the state and its fingerprint, for torch.load as it stands."""
+    """Returns the content of a checkpoint's file: the state and its fingerprint, for plain torch.load."""
     buffer = io.BytesIO()
     state = {**on_cpu(state), FORMAT_KEY: FORMAT}
     torch.save({**state, SEAL: fingerprint(state)}, buffer)
@@ -83,7 +83,7 @@ def save(path: Path, state: Mapping[str, Any]) -> None:
 
 
 def save_plain(path: Path, state: Mapping[str, Any]) -> None:
-    """Writes a module's state_dict as it is: what load_state_dict takes, with nothing of ch12's in it."""
+    """Writes a module's state_dict as it is, without a fingerprint, for load_state_dict."""
     buffer = io.BytesIO()
     torch.save(on_cpu(state), buffer)
     write_whole(path, buffer.getvalue())
@@ -105,7 +105,7 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def load_plain(path: Path) -> dict[str, Any]:
-    """What `save_plain` wrote, on the CPU; it bears no seal. Nothing in the file is executed."""
+    """Returns what `save_plain` wrote, on the CPU, unverified. Executes nothing in it. DamagedError if unreadable."""
     if not path.is_file():
         raise DamagedError(f"{path}: no such checkpoint")
     try:
@@ -122,7 +122,7 @@ def load_plain(path: Path) -> dict[str, Any]:
 
 
 def refuse_packed(path: Path) -> None:
-    """ValueError if a file unpacks to more than it is: torch stores what it writes as it is."""
+    """Raises ValueError if a file unpacks to more than its size: torch writes without compression."""
     with zipfile.ZipFile(path) as archive:
         parts = archive.infolist()
     if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
@@ -132,12 +132,12 @@ def refuse_packed(path: Path) -> None:
 
 
 def refuse_oversized(state: Any) -> None:
-    """ValueError if what was read would grow without bounds when it is looked at: shared, endless or expanded."""
+    """Raises ValueError for values that would grow without bounds when walked: shared, endless or expanded."""
     waiting, seen = [(state, 0)], 0
     while waiting:
         value, depth = waiting.pop()
         seen += 1
-        if seen > MOST_VALUES or depth > DEEPEST:
+        if seen > MAX_VALUES or depth > MAX_DEPTH:
             raise ValueError("holds too many values, or too deep ones")
         if isinstance(value, Mapping):
             waiting += [(inner, depth + 1) for pair in value.items() for inner in pair]
@@ -148,7 +148,7 @@ def refuse_oversized(state: Any) -> None:
 
 
 def read_back(path: Path) -> None:
-    """MachineError, or OSError, unless a checkpoint that has just been written is what was written."""
+    """Reads a checkpoint that has just been written. MachineError or OSError if it is not what was written."""
     try:
         load(path)
     except DamagedError as error:
@@ -159,21 +159,20 @@ def read_back(path: Path) -> None:
 class Checkpoints:
     """The checkpoints of one run, or stack: last.pt, and previous.pt, which stays until last.pt has been read back.
 
-    every: epochs between two, None for as often as SHARE of the time pays for; last: the name of the newer one.
+    every: epochs between two, None for as often as SHARE of the time allows; last: the name of the newer one.
     """
 
     def __init__(self, folder: Path, *, every: int | None, last: str = "last.pt") -> None:
         self.last = folder / last
         self.previous = folder / (PREVIOUS if last == "last.pt" else f"{self.last.stem}.{PREVIOUS}")
         self.cadence = Cadence(every)
-        self.sound = False  # whether last.pt is known to be good
+        self.verified = False  # whether last.pt has been read back
 
     def due(self, epoch: int) -> bool:
         return self.cadence.due(epoch)
 
     def write(self, state: Mapping[str, Any], *, verify: bool = True) -> None:
-        """Puts a state in the place of the last one. verify: reads it back first; without, the one before stays as it
-        is until somebody does."""
+        """Replaces last.pt by a state. verify: read it back first; without it previous.pt stays until that is done."""
         with self.cadence.measured():
             content = sealed_bytes(state)
             beside = self.last.with_name(f".{self.last.name}.{os.getpid()}.new")
@@ -181,22 +180,23 @@ class Checkpoints:
                 write_flushed(beside, content)
                 if verify:
                     read_back(beside)
-                sound = self.sound or self.is_sound()  # a damaged one must not take the place of a good one
-                self.sound = False  # before it is so: a signal may end this between any two lines
-                if sound:
+                valid = self.verified or self.is_valid()  # a damaged one must not replace a good one
+                self.verified = False  # first: a signal may end this between any two lines
+                if valid:
                     os.replace(self.last, self.previous)
                 os.replace(beside, self.last)
                 sync_folder(self.last.parent)
-            self.sound = verify
+            self.verified = verify
 
-    def is_sound(self) -> bool:
+    def is_valid(self) -> bool:
+        """Returns whether last.pt can be read and is what was written."""
         try:
             return bool(load(self.last))
         except DamagedError:
             return False
 
     def newest(self) -> tuple[dict[str, Any], list[str]]:
-        """The newest good checkpoint, and what was passed over on the way. DamagedError if there is none."""
+        """Returns the newest valid checkpoint, and why newer ones were skipped. DamagedError if there is none."""
         passed_over: list[str] = []
         for path in (self.last, self.previous):
             try:
@@ -209,13 +209,13 @@ class Checkpoints:
         return self.last.is_file() or self.previous.is_file()
 
     def remove(self) -> None:
-        """Removes them, the older one first: a kill in between must not bring it back."""
+        """Removes both, the older one first: a kill in between must not bring it back."""
         self.previous.unlink(missing_ok=True)
         self.last.unlink(missing_ok=True)
 
 
 class Cadence:
-    """Says when a checkpoint is due: every so many epochs, or as often as SHARE of the time pays for."""
+    """When a checkpoint is due: every so many epochs, or as often as SHARE of the time allows."""
 
     def __init__(self, every: int | None) -> None:
         self.every = every
@@ -228,7 +228,7 @@ class Cadence:
         return time.monotonic() - self.last > self.cost / SHARE
 
     def measured(self) -> "_Measured":
-        """A context in which a checkpoint is written and its cost noted."""
+        """Returns a context that measures what writing a checkpoint costs."""
         return _Measured(self)
 
 
@@ -244,16 +244,16 @@ class _Measured:
         self.cadence.cost = self.cadence.last - self.start
 
 
-# What torch and the loop's parts raise for a state that is not theirs.
-NOT_THEIRS = (RuntimeError, KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError)
+# What torch and the parts of the loop raise for the state of something else.
+MISMATCH_ERRORS = (RuntimeError, KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError)
 
 
 @contextmanager
-def fitting(where: str) -> Iterator[None]:
-    """Turns what a state that fits nothing makes of who takes it up into an InputError."""
+def checkpoint_must_fit(where: str) -> Iterator[None]:
+    """Re-raises errors from loading an incompatible checkpoint as InputError. where: begins its message."""
     try:
         yield
-    except NOT_THEIRS as error:
+    except MISMATCH_ERRORS as error:
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")
         said = f"{type(error).__name__}: {reason[:200]}"
         raise InputError(f"{where}: its checkpoint does not fit its settings ({said})") from error

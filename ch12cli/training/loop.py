@@ -1,7 +1,7 @@
-"""The training loop: one, for a run alone and for a stack of runs.
+"""The training loop, of a single run and of a stack of runs.
 
-A prediction is (…, rows, outputs) and a loss (…,), where … is nothing for a run alone and (runs,) for a stack; all
-that is known about each run (metrics, rates, best epoch) is numpy, (runs,), with one run for a run alone.
+A prediction is (…, rows, outputs) and a loss (…,), where … is (runs,) in a stack and nothing for a single run. What is
+known about each run (metrics, learning rates, best epoch) is numpy, (runs,), with one run for a single run.
 """
 
 import math
@@ -27,7 +27,7 @@ EVALUATED = 2**22  # values of x evaluated at once: bounds memory, not speed
 
 
 class Source(Protocol):
-    """Where an epoch's batches come from, in the order that the runs' random streams give."""
+    """The source of an epoch's batches, in the order that the runs' random streams give."""
 
     def order(self) -> Tensor: ...
     def batches(self, order: Tensor) -> Iterable[tuple[Tensor, Tensor]]: ...
@@ -37,7 +37,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Limits:
-    """What bounds the training. monitor: the column that picks the best epoch; epochs: passes over the data."""
+    """The bounds of a training. monitor: the column that picks the best epoch; epochs: passes over the data."""
 
     epochs: int
     monitor: str
@@ -50,7 +50,7 @@ class Epoch(NamedTuple):
     """One epoch, counted from 1. columns: metrics.csv's, (runs,) each; the others: (runs,).
 
     better: the best epoch so far; stopped: early stopping ends the run here;
-    diverged_at: the step, from 1, whose loss was no longer finite (after which the weights mean nothing), else 0.
+    diverged_at: the step, from 1, whose loss was no longer finite, else 0. The weights mean nothing after it.
     """
 
     number: int
@@ -61,7 +61,7 @@ class Epoch(NamedTuple):
 
 
 class Training:
-    """A training in progress: everything that changes from step to step, and the loop that changes it."""
+    """A training in progress: the state that changes from step to step, and the loop that changes it."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class Training:
         self.best_state = network.snapshot()
 
     def epochs(self) -> Iterator[Epoch]:
-        """Trains epoch by epoch to the last. A run that diverged or stopped is the caller's to end."""
+        """Trains epoch by epoch and yields each one. The caller ends a run that diverged or stopped."""
         while self.epoch < self.limits.epochs:
             yield self.one_epoch()
 
@@ -102,6 +102,7 @@ class Training:
         )
 
     def one_epoch(self) -> Epoch:
+        """Trains one epoch, evaluates it, and updates the best epoch, early stopping and the schedule."""
         start = time.perf_counter()
         lrs = self.schedule.learning_rates(self.epoch)  # (steps, runs)
         order = self.source.order()
@@ -144,7 +145,7 @@ class Training:
         return values.reshape(len(losses), -1), predictions
 
     def train_columns(self, losses: Values, predictions: list[Tensor], order: Tensor) -> dict[str, Values]:
-        """Training loss and metrics over the epoch's examples, each as it was when its batch was seen."""
+        """Returns training loss and metrics over the epoch's examples, each as it was when its batch was seen."""
         sizes = np.array([[prediction.shape[-2]] for prediction in predictions], np.float64)  # (steps, 1) rows
         # cumsum adds in order, as a loop over the batches does: the same bits as the book's running total
         total = np.cumsum(losses * sizes, axis=0)[-1]
@@ -154,12 +155,12 @@ class Training:
 
     @torch.no_grad()
     def evaluate(self, part: Part) -> dict[str, Values]:
-        """Loss and metrics of each run on a part, in evaluation mode. Draws nothing from the random stream."""
+        """Returns loss and metrics of each run on a part, in evaluation mode. Draws nothing from the random stream."""
         network = self.network
         rows = max(1, EVALUATED // max(1, part.x[0].numel() * network.runs))
         losses, predictions = [], []
         network.train(False)
-        stream = torch.get_rng_state()  # a module of the user's may draw from it when it is evaluated, too
+        stream = torch.get_rng_state()  # a user's module may draw from it in evaluation, too
         for x, y in zip(part.x.split(rows), part.y.split(rows), strict=True):
             if network.stacked:
                 x, y = x.expand(network.runs, *x.shape), y.expand(network.runs, *y.shape)
@@ -173,7 +174,7 @@ class Training:
         return {"loss": per_run(torch.stack(losses).sum(0)), **measured}
 
     def remember(self, better: NDArray[np.bool_]) -> None:
-        """Keeps the weights of the runs whose epoch was their best."""
+        """Copies the weights of the runs whose epoch was their best, (runs,)."""
         state = self.network.snapshot()
         if better.all():
             self.best_state = state
@@ -182,7 +183,7 @@ class Training:
             self.best_state = {name: torch.where(rows, new, self.best_state[name]) for name, new in state.items()}
 
     def keep(self, rows: NDArray[np.int64]) -> None:
-        """Only the runs of these rows stay in the stack."""
+        """Drops the runs that are not in rows, (kept,), from the stack."""
         stack, index = cast(Any, self.network), torch.from_numpy(rows)
         stack.keep(index.to(stack.device))
         self.optimizer.keep(index.to(stack.device), stack.parameters)
@@ -197,7 +198,7 @@ class Training:
         self.step = self.make_step()
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything a resume needs, copied: later steps do not change it. Tensors and plain values only."""
+        """Returns a copy of everything that a resume needs: tensors and plain values only."""
         return {
             "epoch": self.epoch,
             "network": self.network.snapshot(),

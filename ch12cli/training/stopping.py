@@ -1,4 +1,4 @@
-"""Which epoch was best, and when to stop: bookkeeping of each run, in numpy."""
+"""The best epoch of each run, and early stopping, in numpy."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ Values = NDArray[np.float64]
 
 
 class Best:
-    """The best value of a metric so far, of each run. minimise: less is better."""
+    """The best value of a metric so far, of each run. minimise: whether less is better."""
 
     def __init__(self, runs: int, *, minimise: bool) -> None:
         self.minimise = minimise
@@ -17,7 +17,7 @@ class Best:
         self.epoch = np.zeros(runs, dtype=np.int64)
 
     def observe(self, metric: Values, epoch: int) -> NDArray[np.bool_]:
-        """True where this epoch, counted from 1, is the best so far. Of equal epochs the first stays the best."""
+        """Returns for which runs this epoch, from 1, is the best so far, (runs,). Of equal epochs the first is best."""
         better = metric < self.value if self.minimise else metric > self.value
         self.value = np.where(better, metric, self.value)
         self.epoch = np.where(better, epoch, self.epoch)
@@ -50,7 +50,7 @@ class EarlyStopping:
         self.waited = np.zeros(runs, dtype=np.int64)
 
     def observe(self, metric: Values) -> NDArray[np.bool_]:
-        """True for the runs that have waited long enough. A NaN never counts as improvement."""
+        """Returns which runs have waited for `patience` epochs, (runs,). A NaN is never an improvement."""
         better = self.sign * metric < self.best - self.min_delta
         self.best = np.where(better, self.sign * metric, self.best)
         self.waited = np.where(better, 0, self.waited + 1)

@@ -1,4 +1,4 @@
-"""Random streams: what a shuffled DataLoader draws in each epoch, drawn without one."""
+"""Random streams: the draws of a shuffled DataLoader in each epoch, without a DataLoader."""
 
 import numpy as np
 import torch
@@ -7,9 +7,9 @@ from torch import Tensor
 
 
 def seed_stream(seed: int, *, offset: int = 0, devices: bool = True) -> None:
-    """Starts torch's default stream at the seed, then throws `offset` 64-bit numbers away.
+    """Starts torch's default stream at the seed, then skips `offset` 64-bit numbers.
 
-    devices: start those of GPUs too. As long as none is used, torch keeps a list of such calls, each with its stack.
+    devices: whether to start those of GPUs too. Until a GPU is used, torch keeps a list of such calls.
     """
     if devices:
         torch.manual_seed(seed)
@@ -19,7 +19,7 @@ def seed_stream(seed: int, *, offset: int = 0, devices: bool = True) -> None:
 
 
 def epoch_order(rows: int) -> Tensor:
-    """Order of the rows in one epoch, (rows,) int64, from torch's default stream.
+    """Returns the order of the rows in one epoch, (rows,) int64, from torch's default stream.
 
     Draws exactly what `DataLoader(…, shuffle=True)` draws when it is iterated: a base seed for its workers, which
     nothing here needs, and the seed of the permutation.
@@ -31,10 +31,10 @@ def epoch_order(rows: int) -> Tensor:
 
 
 class Streams:
-    """The random streams of many runs, from where each stands when its network has been built.
+    """The random streams of many runs, each from its state when the run's network has been built.
 
-    add: takes the default stream as the next run's. The orders of all epochs are settled then: they are the ones that
-    the run alone would draw, as long as nothing else (dropout) draws from its stream in between.
+    add: takes the default stream as the next run's, and draws the orders of all epochs. They are those of the single
+    run as long as nothing else, such as dropout, draws from its stream in between.
     """
 
     def __init__(self, epochs: int) -> None:
@@ -48,7 +48,7 @@ class Streams:
         self.seeds.append(torch.empty(self.epochs, 2, dtype=torch.int64).random_()[:, 1].numpy().copy())
 
     def orders(self, runs: list[int], epoch: int, rows: int) -> Tensor:
-        """Order of the rows for some of the runs in an epoch, counted from 0: (runs, rows) int64."""
+        """Returns the order of the rows for some of the runs in an epoch, counted from 0: (runs, rows) int64."""
         orders = torch.empty(len(runs), rows, dtype=torch.int64)
         for order, run in zip(orders, runs, strict=True):
             self.generator.manual_seed(int(self.seeds[run][epoch]))
@@ -56,7 +56,7 @@ class Streams:
         return orders
 
     def state_after(self, run: int, epochs: int) -> Tensor:
-        """The state of a run's stream after so many epochs, as torch.get_rng_state gives it."""
+        """Returns the state of a run's stream after so many epochs, in the form of torch.get_rng_state."""
         generator = torch.Generator()
         generator.set_state(self.states[run])
         torch.empty(epochs, 2, dtype=torch.int64).random_(generator=generator)

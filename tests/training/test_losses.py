@@ -62,7 +62,7 @@ def alone(make: Callable[[], nn.Module], prediction: Tensor, target: Tensor) -> 
 
 
 @pytest.mark.parametrize(("kind", "make"), CASES, ids=lambda value: value if isinstance(value, str) else "")
-def test_the_loss_of_a_stack_is_each_runs_own_with_its_gradient(kind: str, make: Callable[[], nn.Module]) -> None:
+def test_a_stacks_loss_and_gradient_are_those_of_each_run(kind: str, make: Callable[[], nn.Module]) -> None:
     prediction, target = stack_of(kind)
     loss_of = StackedLoss(make())
     losses, gradient = loss_of.loss_and_grad(prediction.clone(), target)
@@ -76,7 +76,7 @@ def test_the_loss_of_a_stack_is_each_runs_own_with_its_gradient(kind: str, make:
         torch.testing.assert_close(gradient[run], slope, rtol=1e-13, atol=1e-13)
 
 
-def test_a_users_own_kind_of_torchs_loss_is_not_taken_for_torchs() -> None:
+def test_a_subclass_of_a_torch_loss_is_computed_by_its_own_forward() -> None:
     class Doubled(nn.MSELoss):
         def forward(self, input: Tensor, target: Tensor) -> Tensor:  # noqa: A002 - torch's own name
             return 2 * super().forward(input, target)
@@ -90,7 +90,7 @@ def test_a_users_own_kind_of_torchs_loss_is_not_taken_for_torchs() -> None:
 
 
 @pytest.mark.parametrize(("kind", "make"), [("values", nn.MSELoss), ("classes", nn.CrossEntropyLoss)])
-def test_a_run_whose_loss_is_not_finite_leaves_the_others_as_they_are(kind: str, make: Callable[[], nn.Module]) -> None:
+def test_a_run_whose_loss_is_not_finite_changes_no_other_run(kind: str, make: Callable[[], nn.Module]) -> None:
     prediction, target = stack_of(kind)
     clean, gradient = StackedLoss(make()).loss_and_grad(prediction.clone(), target)
     spoilt = prediction.clone()

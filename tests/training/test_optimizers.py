@@ -123,7 +123,7 @@ def test_there_are_five_optimizers_under_torch_names() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
 @pytest.mark.parametrize(("kind", "values"), ALONE, ids=names)
-def test_a_run_alone_equals_torch_bit_for_bit(
+def test_a_single_run_equals_torch_bit_for_bit(
     kind: type[Optimizer], values: dict[str, Any], dtype: torch.dtype
 ) -> None:
     flat = start(131, dtype)

@@ -19,7 +19,7 @@ from tests.sweep.driver import Together, alone, one_thread, relative, settings_o
 from tests.sweep.networks import Residual
 
 RUNS = 3
-LIKE_ALONE = 1e-9  # relative, of weights after 100 steps and of every column of metrics.csv
+LIKE_SINGLE = 1e-9  # relative, of weights after 100 steps and of every column of metrics.csv
 
 # data set, loss; batch size and epochs that make more than 100 steps
 TASKS = [
@@ -145,8 +145,8 @@ def settings_of_case(case: tuple[int, ...]) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(params=["narrow", "wide"])
-def narrow(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
-    """Has every stack laid out as a narrow one, then as a wide one; says which."""
+def runs_last(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Lays every stack out with the runs last in memory, then first; returns which."""
     monkeypatch.setattr("ch12cli.training.stack.RUNS_LAST_UP_TO", math.inf if request.param == "narrow" else 0)
     return bool(request.param == "narrow")
 
@@ -163,24 +163,24 @@ def test_all_tasks_meet_all_optimisers_and_schedulers() -> None:
 
 
 @pytest.mark.parametrize("case", cases(), ids=named)
-def test_each_run_of_a_stack_is_the_run_alone(case: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    assert_each_run_is_the_run_alone(case, monkeypatch)
+def test_each_run_of_a_stack_equals_the_single_run(case: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert_each_run_equals_the_single_run(case, monkeypatch)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", other_cases(), ids=named)
-def test_each_run_of_any_other_stack_is_the_run_alone(case: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    assert_each_run_is_the_run_alone(case, monkeypatch)
+def test_each_run_of_other_stacks_equals_the_single_run(case: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert_each_run_equals_the_single_run(case, monkeypatch)
 
 
-def assert_each_run_is_the_run_alone(case: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+def assert_each_run_equals_the_single_run(case: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     settings = settings_of_case(case)
     epochs = settings[0]["epochs"]
-    narrow = NETWORKS[case[-1]] != "mlp wide"
-    monkeypatch.setattr("ch12cli.training.stack.RUNS_LAST_UP_TO", math.inf if narrow else 0)
+    runs_last = NETWORKS[case[-1]] != "mlp wide"
+    monkeypatch.setattr("ch12cli.training.stack.RUNS_LAST_UP_TO", math.inf if runs_last else 0)
     together = stack_of(settings)
     assert together.network.layers is not None
-    assert together.network.runs_last is narrow
+    assert together.network.runs_last is runs_last
     at_first = together.network.parameters.detach().clone()
     together.go(epochs)
     for run in (0, RUNS - 1):
@@ -190,10 +190,10 @@ def assert_each_run_is_the_run_alone(case: tuple[int, ...], monkeypatch: pytest.
             epoch, stacked = training.one_epoch(), together.epochs[number]
             assert list(epoch.columns) == list(stacked.columns)
             for name, value in epoch.columns.items():
-                assert name == "seconds" or relative(stacked.columns[name][run], value[0]) < LIKE_ALONE, name
+                assert name == "seconds" or relative(stacked.columns[name][run], value[0]) < LIKE_SINGLE, name
             assert stacked.stopped[run] == epoch.stopped[0]
             assert stacked.better[run] == epoch.better[0]
-            assert relative(together.weights[number][run], network.parameters) < LIKE_ALONE
+            assert relative(together.weights[number][run], network.parameters) < LIKE_SINGLE
         assert together.training.best.epoch[run] == training.best.epoch[0]
         # where the stream stands afterwards shows that the orders of all epochs were the same
         assert torch.equal(together.streams.state_after(run, epochs), torch.get_rng_state())
@@ -240,17 +240,17 @@ def flat_gradient(module: nn.Module) -> Tensor:
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
-def test_the_gradient_of_every_activation_is_that_of_autograd(name: str, narrow: bool) -> None:
-    assert_gradients_are_autograds(ACTIVATIONS[name], None, narrow=narrow)
+def test_the_gradient_of_every_activation_is_that_of_autograd(name: str, runs_last: bool) -> None:
+    assert_gradients_are_autograds(ACTIVATIONS[name], None, runs_last=runs_last)
 
 
 @pytest.mark.parametrize("output", OUTPUTS)
-def test_the_gradient_of_every_output_is_that_of_autograd(output: str, narrow: bool) -> None:
-    assert_gradients_are_autograds(nn.Tanh, OUTPUTS[output], narrow=narrow)
+def test_the_gradient_of_every_output_is_that_of_autograd(output: str, runs_last: bool) -> None:
+    assert_gradients_are_autograds(nn.Tanh, OUTPUTS[output], runs_last=runs_last)
 
 
 def assert_gradients_are_autograds(
-    activation: Callable[[], nn.Module], output: Callable[[], nn.Module] | None, *, narrow: bool
+    activation: Callable[[], nn.Module], output: Callable[[], nn.Module] | None, *, runs_last: bool
 ) -> None:
     width = 16
     for runs in (3, 30):  # below and above the size from which sums are chained
@@ -264,7 +264,7 @@ def assert_gradients_are_autograds(
         x[0, 0] = 0  # with no bias either, the first activation's kink
         stack = Stack(modules, list(range(runs)), device=torch.device("cpu"), dtype=torch.float64)
         assert stack.layers is not None
-        assert stack.runs_last is narrow
+        assert stack.runs_last is runs_last
         loss, prediction = stack.forward_backward(StackedLoss(nn.MSELoss()))(x, y)
         for run in (0, 1, runs - 1):
             expected = modules[run](x[run])
@@ -275,7 +275,7 @@ def assert_gradients_are_autograds(
             assert torch.allclose(stack.gradient[run], flat_gradient(modules[run]), rtol=1e-10, atol=1e-12)
 
 
-def test_layers_without_bias_and_before_the_first_linear_one_are_differentiated_too(narrow: bool) -> None:
+def test_layers_without_bias_and_before_the_first_linear_one_are_differentiated_too(runs_last: bool) -> None:
     torch.manual_seed(6)
     width = 16
     modules = [
@@ -287,7 +287,7 @@ def test_layers_without_bias_and_before_the_first_linear_one_are_differentiated_
     x, y = torch.randn(3, 5, 3, dtype=torch.float64), torch.randint(2, (3, 5))
     stack = Stack(modules, [0, 1, 2], device=torch.device("cpu"), dtype=torch.float64)
     assert stack.layers is not None
-    assert stack.runs_last is narrow
+    assert stack.runs_last is runs_last
     stack.forward_backward(StackedLoss(nn.CrossEntropyLoss()))(x, y)
     for run, module in enumerate(modules):
         nn.functional.cross_entropy(module(x[run]), y[run]).backward()
@@ -295,7 +295,7 @@ def test_layers_without_bias_and_before_the_first_linear_one_are_differentiated_
 
 
 @pytest.mark.parametrize("dataset", ["iris", "two_class", "toy_regression"])
-def test_a_network_of_the_users_own_is_vectorised_and_like_alone(dataset: str) -> None:
+def test_a_users_own_network_is_vectorised_and_equals_the_single_run(dataset: str) -> None:
     settings = [
         settings_of(
             {"seed": seed, "epochs": 18, "batch_size": 16, "precision": "float64", "device": "cpu", "optimizer.lr": lr},
@@ -315,7 +315,7 @@ def test_a_network_of_the_users_own_is_vectorised_and_like_alone(dataset: str) -
             epoch = training.one_epoch()
             for name, value in epoch.columns.items():
                 assert name == "seconds" or relative(together.epochs[number].columns[name][run], value[0]) < 1e-9
-        assert relative(together.weights[-1][run], network.parameters) < LIKE_ALONE
+        assert relative(together.weights[-1][run], network.parameters) < LIKE_SINGLE
         state = together.network.state_of(together.network.parameters.detach()[run])
         assert list(state) == list(network.module.state_dict())
     assert relative(together.weights[-1][0], together.weights[-1][1]) > 1e-3
@@ -356,9 +356,7 @@ class Branch(nn.Module):
         (Branch, "dropout, and is not a plain Sequential"),
     ],
 )
-def test_a_network_that_is_more_than_its_parameters_cannot_be_stacked(
-    make: Callable[[], nn.Module], reason: str
-) -> None:
+def test_a_network_with_more_than_parameters_cannot_be_stacked(make: Callable[[], nn.Module], reason: str) -> None:
     with pytest.raises(CannotStackError, match=reason):
         Stack([make(), make()], [1, 2], device=torch.device("cpu"), dtype=torch.float32)
 
@@ -379,11 +377,11 @@ def masks(seeds: list[int], *, steps: int, width: int = 6, rows: int = 50, share
     return torch.stack([stack.forward_backward(StackedLoss(nn.MSELoss()))(x, y)[1] for _ in range(steps)]) * (1 - share)
 
 
-def test_a_runs_masks_do_not_depend_on_its_company_or_the_layout(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dropout_masks_do_not_depend_on_other_runs_or_the_layout(monkeypatch: pytest.MonkeyPatch) -> None:
     company = masks([5, 3, 9, 1000], steps=3)
     assert torch.equal(masks([3], steps=3)[:, 0], company[:, 1])
     assert torch.equal(masks([1000, 3], steps=3), company[:, [3, 1]])
-    monkeypatch.setattr("ch12cli.training.stack.RUNS_LAST_UP_TO", 0)  # every stack is a wide one now
+    monkeypatch.setattr("ch12cli.training.stack.RUNS_LAST_UP_TO", 0)  # every stack has its runs first now
     assert torch.equal(masks([5, 3, 9, 1000], steps=3), company)
 
 
@@ -421,7 +419,7 @@ def with_dropout(seeds: list[int], **values: Any) -> Together:
     return stack_of([settings_of(common | {"seed": seed} | values) for seed in seeds])
 
 
-def test_dropout_leaves_start_and_order_as_alone_and_is_not_what_the_run_alone_draws() -> None:
+def test_dropout_keeps_the_single_runs_start_and_order_but_has_its_own_masks() -> None:
     together = with_dropout([3, 1, 4])
     at_first = together.network.parameters.detach().clone()
     order = together.training.source.order()
@@ -441,7 +439,7 @@ def test_dropout_leaves_start_and_order_as_alone_and_is_not_what_the_run_alone_d
     assert relative(together.epochs[-1].columns["valid_loss"][1], valid["loss"][0]) < 1e-12
 
 
-def test_a_run_with_dropout_is_the_same_in_any_company() -> None:
+def test_a_run_with_dropout_does_not_depend_on_the_other_runs() -> None:
     weights = with_dropout([3, 1, 4, 15, 9]).go(3).weights[-1]
     assert relative(with_dropout([1]).go(3).weights[-1][0], weights[1]) < 1e-11
     assert relative(with_dropout([9, 15, 1]).go(3).weights[-1], weights[[4, 3, 1]]) < 1e-11
@@ -462,10 +460,10 @@ def of_adam(pairs: list[tuple[int, float]], **values: Any) -> Together:
 PAIRS = [(seed, lr) for seed in range(10) for lr in (0.01, 0.003, 0.001)]
 
 
-def test_order_and_number_of_the_runs_do_not_matter(narrow: bool) -> None:
+def test_order_and_number_of_the_runs_do_not_matter(runs_last: bool) -> None:
     two = {"model.width": 16, "model.depth": 2}
     together = of_adam(PAIRS, **two)
-    assert together.network.runs_last is narrow
+    assert together.network.runs_last is runs_last
     weights = together.go(3).weights[-1]
     scale = weights.abs().max()
     mixed = random.Random(1).sample(range(len(PAIRS)), len(PAIRS))
@@ -477,7 +475,7 @@ def test_order_and_number_of_the_runs_do_not_matter(narrow: bool) -> None:
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_a_run_that_explodes_changes_no_bit_of_the_others(optimizer: str, narrow: bool) -> None:
+def test_a_run_that_explodes_changes_no_bit_of_the_others(optimizer: str, runs_last: bool) -> None:
     def train(lr: float) -> Together:
         common = {"epochs": 3, "batch_size": 8, "device": "cpu", "clip_grad_norm": 5.0}
         rates = [0.01] * 40 + [lr] + [0.01] * 59
@@ -486,7 +484,7 @@ def test_a_run_that_explodes_changes_no_bit_of_the_others(optimizer: str, narrow
         return stack_of([settings_of(value, **choices) for value in values]).go(3)
 
     sane, mad = train(0.01), train(1e20)
-    assert sane.network.runs_last is narrow
+    assert sane.network.runs_last is runs_last
     others = [run for run in range(100) if run != 40]
     assert not mad.weights[-1][40].isfinite().all() or mad.weights[-1][40].abs().max() > 1e15
     for number in range(3):
@@ -495,7 +493,7 @@ def test_a_run_that_explodes_changes_no_bit_of_the_others(optimizer: str, narrow
             assert name == "seconds" or np.array_equal(values[others], mad.epochs[number].columns[name][others])
 
 
-def test_runs_that_leave_change_the_rest_by_rounding_only() -> None:
+def test_runs_that_are_dropped_change_the_rest_by_rounding_only() -> None:
     values = {"clip_grad_value": 0.5, "early_stopping.patience": 4, "epochs": 6}
     whole, fewer = of_adam(PAIRS, **values), of_adam(PAIRS, **values)
     whole.go(6)
@@ -513,10 +511,10 @@ def test_runs_that_leave_change_the_rest_by_rounding_only() -> None:
     assert (best - expected[[3, 29]]).abs().max() < 1e-12 * scale
 
 
-def test_a_stack_taken_up_again_goes_on_bit_for_bit(narrow: bool) -> None:
+def test_a_restored_stack_continues_bit_for_bit(runs_last: bool) -> None:
     values = {"model.dropout": 0.2, "epochs": 5}
     whole = of_adam(PAIRS, **values).go(5)
-    assert whole.network.runs_last is narrow
+    assert whole.network.runs_last is runs_last
     stopped = of_adam(PAIRS, **values).go(2)
     stopped.training.keep(np.arange(0, 30, 2))
     stopped.go(1)
@@ -533,12 +531,12 @@ def test_a_stack_taken_up_again_goes_on_bit_for_bit(narrow: bool) -> None:
     assert relative(again.weights[-1], whole.weights[-1][::2]) < 1e-9
 
 
-def test_in_float32_whole_runs_end_like_alone() -> None:
+def test_in_float32_whole_runs_end_as_single_runs() -> None:
     assert share_like_alone(200, batch_size=30, epochs=8) >= 0.99
 
 
 @pytest.mark.slow
-def test_in_float32_a_thousand_whole_runs_of_the_default_configuration_end_like_alone() -> None:
+def test_in_float32_a_thousand_runs_of_the_default_configuration_end_as_single_runs() -> None:
     assert share_like_alone(1000, batch_size=2, epochs=100) >= 0.99
 
 

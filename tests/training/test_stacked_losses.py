@@ -75,7 +75,7 @@ def test_every_loss_of_the_configuration_is_compared() -> None:
 
 
 @pytest.mark.parametrize(("loss", "make"), LOSSES, ids=lambda value: str(value) if isinstance(value, nn.Module) else "")
-def test_each_runs_loss_and_gradient_are_those_of_the_run_alone(
+def test_each_runs_loss_and_gradient_are_those_of_the_single_run(
     loss: nn.Module, make: Callable[[], tuple[Tensor, Tensor]]
 ) -> None:
     torch.manual_seed(3)
@@ -100,7 +100,7 @@ def test_each_runs_loss_and_gradient_are_those_of_the_run_alone(
 
 
 @pytest.mark.parametrize("loss", [nn.CrossEntropyLoss(), nn.MSELoss(), nn.BCEWithLogitsLoss()], ids=str)
-def test_a_run_without_sound_predictions_spoils_no_other(loss: nn.Module) -> None:
+def test_a_run_whose_predictions_are_not_finite_changes_no_other_run(loss: nn.Module) -> None:
     torch.manual_seed(3)
     prediction, target = classes() if isinstance(loss, nn.CrossEntropyLoss) else logits()
     sound, gradient = StackedLoss(loss).loss_and_grad(prediction, target)
