@@ -67,7 +67,7 @@ def nested_targets(settings: Mapping[str, Any]) -> list[str]:
     Below a key of the user's own nothing is built, so that a target there is a text as any other.
     """
     found = []
-    heads = {*ALLOWED, *(key.partition(".")[0] for key in top_level())}
+    heads = {"hydra", *ALLOWED, *(key.partition(".")[0] for key in top_level())}
 
     def look(node: Any, path: str, depth: int) -> None:
         if isinstance(node, Mapping):

@@ -89,7 +89,7 @@ def is_users_own(path: str, chosen: Mapping[str, str | None]) -> bool:
     chosen: the choice of each group.
     """
     known = [*known_keys(), *GROUPS]
-    heads = {key.partition(".")[0] for key in known}
+    heads = {"hydra", *(key.partition(".")[0] for key in known)}
     head, dot, _ = path.partition(".")
     if head in heads:
         return False
