@@ -148,7 +148,7 @@ KEYS = [
     Wrong("+checkpoint.evry=3", ["checkpoint.evry", "`checkpoint.every`"]),
     Wrong("+early_stopping.patiense=3", ["patiense", "`early_stopping.patience`"]),
     Wrong("early_stopping={patiense:3}", ["early_stopping={patiense:3}", "`early_stopping.patience`"]),
-    Wrong("+something=1", ["something", "no such key", "ch12 train --help"]),
+    Wrong("something=1", ["something=1", "no such key", "add a key of your own with +something=1"]),
     Wrong("~epochs", ["~epochs", "cannot be taken out"]),
     Wrong("~early_stopping.patience", ["early_stopping.patience", "cannot be taken out"]),
     Wrong("~nothing", ["~nothing", "no such key"]),
