@@ -9,7 +9,7 @@ from ch12cli.files.result_json import Result
 
 
 def commands_of(path: Path, result: Result | None) -> list[str]:
-    """The command lines that made a run, in order; none if they are not known. result: its result.json."""
+    """The command lines that made a run, in order; none if they are unknown. result: its result.json."""
     from ch12cli.config.values import shown
     from ch12cli.files.command import command_of_run
     from ch12cli.files.history import changes_in, listed

@@ -1,4 +1,4 @@
-"""The pages of `ch12 report`, from what a run or a sweep has written."""
+"""The contents of `ch12 report`'s page, from the files of a run or a sweep."""
 
 import shlex
 import time
@@ -32,45 +32,47 @@ from ch12cli.plots.plot import Plot
 from ch12cli.report import page
 from ch12cli.report.commands import commands_of
 
-FOLDED = 30  # combinations of a sweep that the page's first table shows, at most
+MAX_COMBINATIONS = 30  # rows of the table of combinations, at most
 
 
 def run_page(entry: Entry) -> bytes:
+    """The page about a run."""
     problems: list[str] = []
     result: Result | None = read_or_note(lambda: read_result(entry.path / RESULT), problems)
     rows = read_or_note(lambda: read_metrics(entry.path / METRICS), problems) or []
     run = read_compared(entry.path)
     title = recorded.subject(entry.path)
-    sections = [page_heading(title, entry), *(f"<p class='failed'>{page.shown(problem)}</p>" for problem in problems)]
+    sections = [page_heading(title, entry), *(f"<p class='failed'>{page.as_html(problem)}</p>" for problem in problems)]
     if reason := describe_ending(result) if result else "":
-        sections.append(f"<p>{page.shown(reason)}</p>")
+        sections.append(f"<p>{page.as_html(reason)}</p>")
     sections.append(page.highlights(run_highlights(entry)))
     if rows:
         sections.append(page.gallery([recorded.run_curves([entry.path], None)]))
-    if figures := result_rows(result) if result else []:
-        metrics = list(dict.fromkeys(n for row in figures for n in row if n not in ("row", "part", "epoch")))
+    if results := result_rows(result) if result else []:
+        metrics = list(dict.fromkeys(n for row in results for n in row if n not in ("row", "part", "epoch")))
         header = ["", "part", "epoch", *map(metric_label, metrics)]
         table = [
-            [row["row"], row["part"], row["epoch"], *(cell_text(row.get(name)) for name in metrics)] for row in figures
+            [row["row"], row["part"], row["epoch"], *(cell_text(row.get(name)) for name in metrics)] for row in results
         ]
         sections += ["<h2>Results</h2>", page.table(header, table)]
     commands = commands_of(entry.path, result)
-    lines = [("Then:" if number else "Trains it again:", command) for number, command in enumerate(commands)]
+    lines = [("Then:" if index else "Train it again:", command) for index, command in enumerate(commands)]
     name = shlex.quote(str(entry.path))
-    lines += [("Trains it again and says whether it is the same:", f"ch12 repro {name}")]
-    classes = any("accuracy" in row for row in figures)
-    lines += [(f"Its figures on the test part{', class by class' * classes}:", f"ch12 eval {name}")]
+    lines += [("Train it again and compare the results:", f"ch12 repro {name}")]
+    classes = any("accuracy" in row for row in results)
+    lines += [(f"Metrics on the test part{', by class' * classes}:", f"ch12 eval {name}")]
     sections += ["<h2>Commands</h2>", page.commands(lines)]
     sections += ["<h2>Configuration</h2>", page.facts(known_settings(run.settings))]
     if run.environment:
         sections += ["<h2>Environment</h2>", page.facts(run.environment)]
     if rows:
         epochs = page.table(list(rows[0]), ([cell_text(value) for value in row.values()] for row in rows))
-        sections += ["<h2>Epochs</h2>", page.folded(f"{len(rows)} epochs", epochs)]
+        sections += ["<h2>Epochs</h2>", page.details(f"{len(rows)} epochs", epochs)]
     return page.document(title, sections)
 
 
 def sweep_page(entry: Entry) -> bytes:
+    """The page about a sweep."""
     rows = read_sweep_rows(entry.path)
     monitor = sweep_monitor(entry.path, rows) or "valid_loss"
     keys = varying(rows)
@@ -87,15 +89,15 @@ def sweep_page(entry: Entry) -> bytes:
         header = [*shown, *(monitor if name == "objective" else name for name in metrics), "runs", "best job"]
         table = [
             [*each.values.values(), *(mean_with_interval(each, n, monitor) for n in metrics), each.runs, each.best]
-            for each in found[:FOLDED]
+            for each in found[:MAX_COMBINATIONS]
         ]
         note = (
             "Mean ± 95 % confidence interval over the seeds, best first." if any(map(is_seed, keys)) else "Best first."
         )
-        more = f" The first {FOLDED} of {len(found)}." if len(found) > FOLDED else ""
-        sections += ["<h2>Compared</h2>", f"<p class='dim'>{note}{more}</p>", page.table(header, table, best=0)]
+        more = f" The first {MAX_COMBINATIONS} of {len(found)}." if len(found) > MAX_COMBINATIONS else ""
+        sections += ["<h2>Comparison</h2>", f"<p class='dim'>{note}{more}</p>", page.table(header, table, best=0)]
     if bad := format_failures(failures(rows)):
-        sections += ["<h2>What went wrong</h2>", *(f"<p>{page.shown(line)}</p>" for line in bad)]
+        sections += ["<h2>What went wrong</h2>", *(f"<p>{page.as_html(line)}</p>" for line in bad)]
     metrics = list(dict.fromkeys(name for row in rows for name in row.metrics))
     columns = ["status", "epochs", "best_epoch", "monitor", "objective", *metrics, "parameters", "seconds"]
     header = ["job", *keys, *columns, "ended"]
@@ -111,32 +113,37 @@ def sweep_page(entry: Entry) -> bytes:
     sections += ["<section class='wide'><h2>Jobs</h2>", page.jobs_table(header, jobs), "</section>"]
     best = best_row(finished, monitor)
     name = shlex.quote(str(entry.path))
-    lines = [("Trains the best one by itself:", best.command)] if best else []
-    lines += [("Does what is missing of it:", f"ch12 resume {name}"), ("Compares it:", f"ch12 compare {name}")]
+    lines = [("Train the best job as a single run:", best.command)] if best else []
+    lines += [
+        ("Train the jobs that are missing:", f"ch12 resume {name}"),
+        ("Compare its jobs:", f"ch12 compare {name}"),
+    ]
     sections += ["<h2>Commands</h2>", page.commands(lines)]
-    if best and (place := job_directory(entry.path, best)):
-        run = read_compared(place)
+    if best and (directory := job_directory(entry.path, best)):
+        run = read_compared(directory)
         shared = {key: value for key, value in known_settings(run.settings).items() if key not in keys}
-        sections += ["<h2>Configuration that all jobs share</h2>", page.facts(shared)]
+        sections += ["<h2>Configuration shared by all jobs</h2>", page.facts(shared)]
         sections += ["<h2>Environment</h2>", page.facts(run.environment)]
     return page.document(title, sections)
 
 
 def page_heading(title: str, entry: Entry) -> str:
+    """The title, the status, the start and the directory, as HTML."""
     began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.when))
-    status = page.shown(entry.status)
+    status = page.as_html(entry.status)
     return (
-        f"<h1>{page.shown(title)}</h1><p><span class='status {status}'>{status}</span> "
-        f"<span class='dim'>began {began} in {page.shown(entry.path)}</span></p>"
+        f"<h1>{page.as_html(title)}</h1><p><span class='status {status}'>{status}</span> "
+        f"<span class='dim'>began {began} in {page.as_html(entry.path)}</span></p>"
     )
 
 
 def run_highlights(entry: Entry) -> list[tuple[str, str]]:
-    """What a run came to, in a few figures."""
-
+    """The few numbers that say most about a run: (label, text) each."""
     values = entry.values
     found = [
-        (recorded.column_in_words(name), f"{value:.4g}") for name, value in values.items() if is_figure(name, value)
+        (recorded.column_in_words(name), f"{value:.4g}")
+        for name, value in values.items()
+        if is_test_metric(name, value)
     ]
     if isinstance(values.get("objective"), int | float):
         found.append(
@@ -150,11 +157,13 @@ def run_highlights(entry: Entry) -> list[tuple[str, str]]:
     return found
 
 
-def is_figure(name: str, value: object) -> bool:
+def is_test_metric(name: str, value: object) -> bool:
+    """Whether a value is a metric on the test part."""
     return name.startswith("test_") and isinstance(value, int | float)
 
 
 def best_row(finished: Sequence[SweepRow], monitor: str) -> SweepRow | None:
+    """The row of the finished job with the best objective; None if the jobs have different metrics."""
     if monitor == SEVERAL:
         return None
     sign = 1 if minimised(monitor) else -1
@@ -163,6 +172,7 @@ def best_row(finished: Sequence[SweepRow], monitor: str) -> SweepRow | None:
 
 
 def best_highlight(finished: Sequence[SweepRow], monitor: str) -> list[tuple[str, str]]:
+    """The best objective of a sweep and its job, as a highlight; nothing if there is none."""
     best = best_row(finished, monitor)
     return (
         [(f"best {recorded.column_in_words(monitor)}, job {best.job}", f"{best.number('objective'):.4g}")]
@@ -172,7 +182,7 @@ def best_highlight(finished: Sequence[SweepRow], monitor: str) -> list[tuple[str
 
 
 def sweep_plots(sweep: Path, keys: Sequence[str], finished: Sequence[Any]) -> list[Plot]:
-    """The figures of a sweep: over its keys, what they weigh, how the results are spread, how they were learnt."""
+    """The plots of a sweep: over its keys, their importance, the distribution, the learning curves."""
 
     if not finished:
         return []
@@ -186,7 +196,7 @@ def sweep_plots(sweep: Path, keys: Sequence[str], finished: Sequence[Any]) -> li
 
 
 def job_directory(sweep: Path, row: SweepRow) -> Path | None:
-    """The directory of a job; None if the table leads elsewhere, or it is gone."""
+    """The directory of a job; None if it is gone, a link, or outside the sweep."""
     place = Path(row.directory)
     return (
         sweep / place
@@ -196,17 +206,18 @@ def job_directory(sweep: Path, row: SweepRow) -> Path | None:
 
 
 def known_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that say something: none of Hydra's own, nor what is not set; for another key's name its value."""
+    """The settings without Hydra's own and those that are not set. A reference to another key becomes its value."""
     named = {key: NAMES_A_KEY.fullmatch(str(value)) for key, value in settings.items()}
     values = {key: settings.get(found[1]) if (found := named[key]) else value for key, value in settings.items()}
     return {key: value for key, value in values.items() if not key.startswith("hydra") and value not in (None, "null")}
 
 
 def cell_text(value: Any) -> str:
+    """A value of a table as text, with six digits."""
     return f"{value:.6g}" if isinstance(value, float) else "" if value is None else str(value)
 
 
 def mean_with_interval(folded: Folded, metric: str, monitor: str) -> str:
-    """A metric's mean with its interval."""
+    """The mean of a metric and its 95 % confidence interval."""
     name = (monitor if metric == "objective" else metric).partition("_")[2]
     return format_interval(name, folded.mean[metric], folded.half_width[metric], ascii_only=False)

@@ -1,4 +1,4 @@
-"""A page that holds all it shows: nothing is loaded, from anywhere, and nothing runs but its own few lines."""
+"""The building blocks of a self-contained HTML page: it loads nothing, and runs only its own short script."""
 
 import base64
 import hashlib
@@ -17,13 +17,13 @@ ID = re.compile(r' id="([^"]+)"')
 OUTER = re.compile(r"<svg [^>]*?(viewBox=\"[^\"]+\")[^>]*>")
 
 
-def shown(text: object) -> str:
-    """A text as HTML; control characters as escapes, which would not be seen."""
+def as_html(text: object) -> str:
+    """A value as escaped HTML, with control characters as visible escapes."""
     return escape(escape_controls(str(text)))
 
 
 def document(title: str, sections: Iterable[str]) -> bytes:
-    """The page. sections: HTML."""
+    """The page as bytes. sections: HTML."""
     style, script = ((Path(__file__).parent / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; img-src data:"
@@ -35,7 +35,7 @@ def document(title: str, sections: Iterable[str]) -> bytes:
             '<meta charset="utf-8">',
             f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{shown(title)}</title>",
+            f"<title>{as_html(title)}</title>",
             f"<style>{style}</style>",
             "</head>",
             "<body>",
@@ -49,27 +49,27 @@ def document(title: str, sections: Iterable[str]) -> bytes:
 
 
 def figure(plot: Plot) -> str:
-    """A plot, in the page's own colours: they change in the dark. Its notes are the page's text."""
+    """A plot as inline SVG in the page's own colours, which change in dark mode. Its notes become the caption."""
     text = render(replace(plot, notes=[], legend=[]), "svg", themed=True).decode()
     text = text[text.index("<svg") :]
-    text = OUTER.sub(rf'<svg \1 role="img" aria-label="{shown(plot.title)}">', text, count=1)
+    text = OUTER.sub(rf'<svg \1 role="img" aria-label="{as_html(plot.title)}">', text, count=1)
     text = text.replace(FOREGROUND, "currentColor")
     for number, colour in enumerate(LINES):
         text = text.replace(colour.lower(), f"var(--line-{number})")
     used = set(re.findall(r'(?:href="|url\()#([^")]+)', text))
-    text = ID.sub(lambda found: found[0] if found[1] in used else "", text)  # of several figures they would be the same
+    text = ID.sub(lambda found: found[0] if found[1] in used else "", text)  # unused ids would repeat between figures
     notes = " ".join([*plot.notes, *plot.legend])
-    return f"<figure>{text.strip()}{f'<figcaption>{shown(notes)}</figcaption>' if notes else ''}</figure>"
+    return f"<figure>{text.strip()}{f'<figcaption>{as_html(notes)}</figcaption>' if notes else ''}</figure>"
 
 
 def gallery(plots: Iterable[Plot]) -> str:
-    """Plots side by side where there is room, each panel as a figure of its own, and called what it shows."""
-    figures = (figure(alone) for each in plots for alone in panels_of(each))
+    """Plots side by side where they fit, each panel as a titled figure of its own."""
+    figures = (figure(single) for plot in plots for single in split_panels(plot))
     return f"<div class='gallery'>{''.join(figures)}</div>"
 
 
-def panels_of(plot: Plot) -> list[Plot]:
-    """A plot of each panel of one."""
+def split_panels(plot: Plot) -> list[Plot]:
+    """One plot for each panel of a plot."""
     if len(plot.panels) == 1:
         return [plot]
     names = [
@@ -81,35 +81,37 @@ def panels_of(plot: Plot) -> list[Plot]:
 
 
 def facts(values: Mapping[str, object]) -> str:
-    """Names and values, a line each."""
+    """Names and values as a table of two columns."""
     lines = (
-        f"<tr><th>{shown(name)}</th><td class='text long'>{shown(value)}</td></tr>" for name, value in values.items()
+        f"<tr><th>{as_html(name)}</th><td class='text long'>{as_html(value)}</td></tr>"
+        for name, value in values.items()
     )
     return f"<div class='scroll'><table class='facts'><tbody>{''.join(lines)}</tbody></table></div>"
 
 
 def highlights(values: Sequence[tuple[str, str]]) -> str:
-    """The few figures that say most. values: (label, figure) each."""
-    boxes = (f"<div><b>{shown(text)}</b><span>{shown(label)}</span></div>" for label, text in values)
+    """The few numbers that say most. values: (label, text) each."""
+    boxes = (f"<div><b>{as_html(text)}</b><span>{as_html(label)}</span></div>" for label, text in values)
     return f"<div class='figures'>{''.join(boxes)}</div>"
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]], *, best: int | None = None) -> str:
-    """A table. best: the place of the row that stands out."""
-    head = "".join(f"<th>{shown(name)}</th>" for name in header)
+    """A table. best: the index of the row to mark."""
+    head = "".join(f"<th>{as_html(name)}</th>" for name in header)
     lines = []
-    for place, row in enumerate(rows):
-        cells = "".join(f"<td>{shown('' if value is None else value)}</td>" for value in row)
-        lines.append(f"<tr{' class=best' if place == best else ''}>{cells}</tr>")
+    for index, row in enumerate(rows):
+        cells = "".join(f"<td>{as_html('' if value is None else value)}</td>" for value in row)
+        lines.append(f"<tr{' class=best' if index == best else ''}>{cells}</tr>")
     return f"<div class='scroll'><table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
 
 
 def jobs_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table to sort and to filter."""
+    """A table that can be sorted and filtered."""
     head = "".join(
-        f"<th data-name='{breakable(shown(name))}'><button type='button'>{shown(name)}</button></th>" for name in header
+        f"<th data-name='{breakable(as_html(name))}'><button type='button'>{as_html(name)}</button></th>"
+        for name in header
     )
-    lines = ("".join(f"<td>{shown(value)}</td>" for value in row) for row in rows)
+    lines = ("".join(f"<td>{as_html(value)}</td>" for value in row) for row in rows)
     body = "".join(f"<tr>{line}</tr>" for line in lines)
     return (
         "<p class='controls dim'><label>Filter: words, or comparisons as "
@@ -121,16 +123,18 @@ def jobs_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def breakable(name: str) -> str:
-    """A heading that may be broken at its dots and underscores. In print it takes the place of the button, which
-    Chromium leaves empty where a page repeats the table's head."""
+    """A heading that may break after its dots and underscores.
+
+    It stands in for the button in print, where Chromium leaves the button empty in a repeated table head.
+    """
     return name.replace(".", ".&#8203;").replace("_", "_&#8203;")
 
 
 def commands(lines: Sequence[tuple[str, str]]) -> str:
-    """Command lines to copy. lines: (what it does, the line) each."""
-    return "".join(f"<p>{shown(about)}</p><pre>{shown(line)}</pre>" for about, line in lines)
+    """Command lines to copy. lines: (what it does, the command) each."""
+    return "".join(f"<p>{as_html(about)}</p><pre>{as_html(line)}</pre>" for about, line in lines)
 
 
-def folded(summary: str, content: str) -> str:
-    """Something to open."""
-    return f"<details><summary>{shown(summary)}</summary>{content}</details>"
+def details(summary: str, content: str) -> str:
+    """Content behind a summary that opens it."""
+    return f"<details><summary>{as_html(summary)}</summary>{content}</details>"

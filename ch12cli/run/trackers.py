@@ -8,7 +8,8 @@ from typing import Any
 from ch12cli.files.hydra_folder import flatten
 from ch12cli.files.result_json import Result
 from ch12cli.run.callbacks import Callback, CallbackList, NullCallback
-from ch12cli.trackers.tracker import Logger, Tracked, names_of, open_loggers, require_installed
+from ch12cli.trackers.protocol import TrackedRun, Tracker
+from ch12cli.trackers.registry import open_tracker, require_installed, tracker_names
 
 UNTRACKED = ("logger", "sweep.", "checkpoint.", "workers", "threads", "pin_memory")  # what changes no result
 
@@ -23,22 +24,22 @@ class Trackers:
     """The trackers of a run. One that fails is reported once and left out, here and in the runs that share `failed`."""
 
     def __init__(
-        self, setting: str | Sequence[str], tracked: Tracked, on_message: Callable[..., None], failed: set[str]
+        self, setting: str | Sequence[str], run: TrackedRun, on_message: Callable[..., None], failed: set[str]
     ) -> None:
-        self.on_message, self.failed, self.open = on_message, failed, list[tuple[str, Logger]]()
-        for name in names_of(setting):
-            self.notify(name, partial(self.start, name, tracked))
+        self.on_message, self.failed, self.open = on_message, failed, list[tuple[str, Tracker]]()
+        for name in tracker_names(setting):
+            self.notify(name, partial(self.start, name, run))
 
-    def start(self, name: str, tracked: Tracked) -> None:
-        self.open += open_loggers(name, tracked)
+    def start(self, name: str, run: TrackedRun) -> None:
+        self.open.append((name, open_tracker(name, run)))
 
     def on_epoch_end(self, row: Mapping[str, float | int]) -> None:
-        for name, logger in self.open:
-            self.notify(name, partial(logger.epoch, row))
+        for name, tracker in self.open:
+            self.notify(name, partial(tracker.on_epoch_end, row))
 
     def on_end(self, result: Result) -> None:
-        for name, logger in self.open:
-            self.notify(name, partial(logger.end, result))
+        for name, tracker in self.open:
+            self.notify(name, partial(tracker.on_end, result))
 
     def notify(self, name: str, call: Callable[[], None]) -> None:
         if name in self.failed:
@@ -61,7 +62,7 @@ class TrackerCallback(NullCallback):
         self.setting, self.params, self.report = setting, params, on_message
 
     def on_begin(self, facts: Sequence[tuple[str, str]], *, epochs: int, directory: Path) -> None:
-        self.trackers = Trackers(self.setting, Tracked(directory, directory.name, self.params), self.report, set())
+        self.trackers = Trackers(self.setting, TrackedRun(directory, directory.name, self.params), self.report, set())
 
     def on_epoch_end(self, row: Mapping[str, float | int]) -> None:
         self.trackers.on_epoch_end(row)
@@ -72,7 +73,7 @@ class TrackerCallback(NullCallback):
 
 def with_trackers(callback: Callback, settings: Mapping[str, Any], chosen: Mapping[str, str | None]) -> Callback:
     """A run's callback and its trackers as one. InputError for a tracker whose packages are not installed."""
-    if not names_of(settings["logger"]):
+    if not tracker_names(settings["logger"]):
         return callback
     # first, so that a display shows what a tracker reports before it ends
     tracker = TrackerCallback(settings["logger"], params_of(settings, chosen), callback.on_message)

@@ -35,7 +35,8 @@ from ch12cli.sweep.stack_run import require_data, require_digest
 from ch12cli.sweep.work_item import Done, Progress, Unstacked, WorkItem
 from ch12cli.sweep.worker import Worker
 from ch12cli.sweep.worker_pool import call_in_subprocess, run_items
-from ch12cli.trackers.tracker import Tracked, names_of, require_installed
+from ch12cli.trackers.protocol import TrackedRun
+from ch12cli.trackers.registry import require_installed, tracker_names
 from ch12cli.training.checkpoint import Checkpoints, DamagedError
 
 
@@ -295,10 +296,10 @@ def require_trackers(jobs: Iterable[SweepJob]) -> None:
 def log_job(job: SweepJob, sweep_dir: Path, callback: SweepCallback, failed: set[str]) -> None:
     """Tells a job's trackers what it came to, from its files. failed: trackers that did so before; grows."""
     directory = sweep_dir / job.directory
-    if not names_of(logger_of(job)) or not directory.is_dir():
+    if not tracker_names(logger_of(job)) or not directory.is_dir():
         return
     params = params_of(job.settings, job.chosen)
-    tracked = Tracked(directory, f"{sweep_dir.name}/{job.directory}", params, sweep_dir)
+    tracked = TrackedRun(directory, f"{sweep_dir.name}/{job.directory}", params, sweep_dir)
     trackers = Trackers(logger_of(job), tracked, callback.on_message, failed)
     for row in read_metrics(directory / METRICS):
         trackers.on_epoch_end(row)

@@ -1,4 +1,4 @@
-"""A run's figures in MLflow: at MLFLOW_TRACKING_URI, else in the file mlflow.db, which `mlflow ui` reads."""
+"""Sends the metrics of a run to MLflow: to MLFLOW_TRACKING_URI, or else to the file mlflow.db for `mlflow ui`."""
 
 import logging
 import math
@@ -10,27 +10,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ch12cli.files.result_json import Result
-from ch12cli.trackers.tracker import Tracked, outcome, scalars
+from ch12cli.trackers.protocol import TrackedRun, epoch_metrics, final_metrics
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric
 
-LOCAL = "mlflow.db"
+DATABASE = "mlflow.db"
 EXPERIMENT = "ch12"
-EVERY = 2.0  # seconds between two batches: each is a transaction, or a request
-BATCH = 1000  # metrics at a time, at most; so says MLflow's interface
-PARAMS = 100
-LONGEST = 500  # characters of a parameter
-STATUS = {"finished": "FINISHED", "interrupted": "KILLED"}
+BATCH_INTERVAL = 2.0  # seconds between two batches: each is a transaction or a request
+MAX_METRICS = 1000  # metrics in one request, at most: a limit of MLflow
+MAX_PARAMS = 100  # parameters in one request, at most: a limit of MLflow
+MAX_PARAM_LENGTH = 500  # characters
+RUN_STATUS = {"finished": "FINISHED", "interrupted": "KILLED"}
 
 
 @lru_cache
 def client(uri: str, experiment: str) -> tuple["MlflowClient", str]:
-    """MLflow's client, and the number of the experiment, which is made if there is none of that name."""
+    """MLflow's client, and the id of the experiment, which is created if it does not exist."""
     from mlflow import MlflowClient
 
-    for name in ("mlflow", "alembic"):  # which tell of every table they make
+    for name in ("mlflow", "alembic"):  # they log every table they create
         logging.getLogger(name).setLevel(logging.WARNING)
     found = MlflowClient(tracking_uri=uri)
     known = found.get_experiment_by_name(experiment)
@@ -38,47 +38,47 @@ def client(uri: str, experiment: str) -> tuple["MlflowClient", str]:
 
 
 class MLflow:
-    """A run under the experiment `ch12`, or that of MLFLOW_EXPERIMENT_NAME; one that goes on is taken up again."""
+    """A run in the experiment `ch12`, or in that of MLFLOW_EXPERIMENT_NAME. A resumed run continues its record."""
 
-    def __init__(self, tracked: Tracked) -> None:
+    def __init__(self, run: TrackedRun) -> None:
         from mlflow.entities import Param
 
-        uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / LOCAL}"
+        uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / DATABASE}"
         self.client, experiment = client(uri, os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT)
-        directory = str(tracked.directory.absolute()).replace("'", "_")  # which would end the text in the search
+        directory = str(run.directory.absolute()).replace("'", "_")  # a quote would end the string in the search
         known = self.client.search_runs([experiment], f"tags.`ch12.directory` = '{directory}'")
-        self.waiting: list[Metric] = []
-        self.written = time.monotonic()
+        self.pending: list[Metric] = []
+        self.last_flush = time.monotonic()
         if known:
-            self.run = known[0].info.run_id
-            self.client.update_run(self.run, status="RUNNING")
+            self.run_id = known[0].info.run_id
+            self.client.update_run(self.run_id, status="RUNNING")
             return
         tags = {"ch12.directory": directory, "mlflow.source.name": "ch12"}
-        if tracked.sweep is not None:
-            tags["ch12.sweep"] = str(tracked.sweep.absolute())
-        self.run = self.client.create_run(experiment, run_name=tracked.name, tags=tags).info.run_id
-        params = [Param(key, str(value)[:LONGEST]) for key, value in tracked.params.items()]
-        for start in range(0, len(params), PARAMS):
-            self.client.log_batch(self.run, params=params[start : start + PARAMS])
+        if run.sweep is not None:
+            tags["ch12.sweep"] = str(run.sweep.absolute())
+        self.run_id = self.client.create_run(experiment, run_name=run.name, tags=tags).info.run_id
+        params = [Param(key, str(value)[:MAX_PARAM_LENGTH]) for key, value in run.params.items()]
+        for start in range(0, len(params), MAX_PARAMS):
+            self.client.log_batch(self.run_id, params=params[start : start + MAX_PARAMS])
 
-    def epoch(self, row: Mapping[str, float | int]) -> None:
-        self.add(scalars(row), step=int(row["epoch"]))
-        if time.monotonic() - self.written > EVERY:
+    def on_epoch_end(self, row: Mapping[str, float | int]) -> None:
+        self.add(epoch_metrics(row), step=int(row["epoch"]))
+        if time.monotonic() - self.last_flush > BATCH_INTERVAL:
             self.flush()
 
-    def add(self, figures: Mapping[str, float], *, step: int) -> None:
+    def add(self, metrics: Mapping[str, float], *, step: int) -> None:
         from mlflow.entities import Metric
 
         now = time.time_ns() // 10**6
-        self.waiting += [Metric(name, value, now, step) for name, value in figures.items() if math.isfinite(value)]
+        self.pending += [Metric(name, value, now, step) for name, value in metrics.items() if math.isfinite(value)]
 
     def flush(self) -> None:
-        for start in range(0, len(self.waiting), BATCH):
-            self.client.log_batch(self.run, metrics=self.waiting[start : start + BATCH])
-        self.waiting, self.written = [], time.monotonic()
+        for start in range(0, len(self.pending), MAX_METRICS):
+            self.client.log_batch(self.run_id, metrics=self.pending[start : start + MAX_METRICS])
+        self.pending, self.last_flush = [], time.monotonic()
 
-    def end(self, result: Result) -> None:
-        self.add(outcome(result), step=int(result.epochs or 0))
+    def on_end(self, result: Result) -> None:
+        self.add(final_metrics(result), step=int(result.epochs or 0))
         self.flush()
-        self.client.set_tag(self.run, "ch12.status", str(result.status))
-        self.client.set_terminated(self.run, STATUS.get(result.status, "FAILED"))
+        self.client.set_tag(self.run_id, "ch12.status", str(result.status))
+        self.client.set_terminated(self.run_id, RUN_STATUS.get(result.status, "FAILED"))

@@ -1,48 +1,50 @@
-"""A run's figures as TensorBoard's event files in its own directory: `tensorboard --logdir outputs` shows them."""
+"""Writes the metrics of a run as TensorBoard event files in its directory: `tensorboard --logdir outputs`."""
 
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ch12cli.files.result_json import Result
-from ch12cli.trackers.tracker import Tracked, outcome, scalars
+from ch12cli.trackers.protocol import TrackedRun, epoch_metrics, final_metrics
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-PARTS = ("train", "valid", "test")
+TAG_PARTS = ("train", "valid", "test")
+SCALARS = (bool, int, float, str)
 
 
 class TensorBoard:
-    """Scalars by epoch, parts of one metric in one chart, and the run's line in the HPARAMS view."""
+    """Scalars by epoch, one chart for the parts of a metric, and the run's line in the HPARAMS view."""
 
-    def __init__(self, tracked: Tracked) -> None:
-        self.tracked = tracked
+    def __init__(self, run: TrackedRun) -> None:
+        self.run = run
         self.writer: SummaryWriter | None = None
 
-    def epoch(self, row: Mapping[str, float | int]) -> None:
+    def on_epoch_end(self, row: Mapping[str, float | int]) -> None:
         epoch = int(row["epoch"])
         writer = self.writer or self.open(epoch)
-        for name, value in scalars(row).items():
+        for name, value in epoch_metrics(row).items():
             writer.add_scalar(tag_of(name), value, epoch)
 
     def open(self, epoch: int | None) -> "SummaryWriter":
-        """The writer. epoch: with which it begins; what an earlier sitting wrote from there on no longer counts."""
+        """Opens the writer. epoch: the first one to write; events that an earlier session wrote from it on are
+        dropped."""
         from torch.utils.tensorboard import SummaryWriter
 
-        self.writer = SummaryWriter(str(self.tracked.directory), purge_step=epoch)
+        self.writer = SummaryWriter(str(self.run.directory), purge_step=epoch)
         return self.writer
 
-    def end(self, result: Result) -> None:
+    def on_end(self, result: Result) -> None:
         writer = self.writer or self.open(None)
-        figures = {name: value for name, value in outcome(result).items() if math.isfinite(value)}
-        # its own values must be numbers, truths or texts
-        params = {k: v if isinstance(v, bool | int | float | str) else str(v) for k, v in self.tracked.params.items()}
-        writer.add_hparams(params, {f"hparam/{name}": value for name, value in figures.items()}, run_name=".")
+        metrics = {name: value for name, value in final_metrics(result).items() if math.isfinite(value)}
+        # hyperparameters must be numbers, booleans or strings
+        params = {k: v if isinstance(v, SCALARS) else str(v) for k, v in self.run.params.items()}
+        writer.add_hparams(params, {f"hparam/{name}": value for name, value in metrics.items()}, run_name=".")
         writer.close()
 
 
 def tag_of(column: str) -> str:
-    """`loss/train` for train_loss: TensorBoard puts what stands before the slash into one group of charts."""
+    """The tag of a column, such as `loss/train` for train_loss: TensorBoard groups by the part before the slash."""
     part, _, metric = column.partition("_")
-    return f"{metric}/{part}" if part in PARTS and metric else column
+    return f"{metric}/{part}" if part in TAG_PARTS and metric else column

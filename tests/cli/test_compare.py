@@ -157,7 +157,7 @@ def test_markdown_is_a_table(compare: Callable[..., str]) -> None:
     [
         ([], "compare: no run given"),
         (["run0"], "a single run"),
-        (["sweep", "run0"], "is a sweep, which is compared by itself"),
+        (["sweep", "run0"], "a sweep is compared by itself"),
         (["run0", "nothing"], "no such directory"),
         (["run0", ".."], "is neither a run nor a sweep"),
         (["run0", "run1", "--format", "html"], "--format"),

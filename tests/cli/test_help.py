@@ -72,8 +72,8 @@ def modules_after(*words: str) -> set[str]:
 def test_the_overview_names_the_commands_and_where_to_go_next():
     assert format_overview({"train": "train a network", "explain": "what a key means"}) == (
         """\
-ch12 trains small neural networks, one or thousands at once, and keeps a record
-of each.
+ch12 trains small neural networks, one or thousands at once, and records each
+run.
 
 usage: ch12 COMMAND [WORD]...
 
@@ -83,15 +83,15 @@ Commands
 
 Examples
   ch12 train
-      a network learns to tell iris flowers apart
+      trains a classifier of iris flowers
   ch12 train dataset=two_class model.width=8 optimizer.lr=0.01
       other data, another network
   ch12 train experiment=book/iris
-      the book's network, figure for figure
+      the book's network, with the same results
   ch12 train -m optimizer.lr=0.001,0.01,0.1 'seed=range(10)'
       thirty networks at once
   ch12 explain optimizer.lr
-      what a key means, may be and is
+      the meaning, the allowed values and the value of a key
 
 More
   ch12 train --help  every option, choice and key"""

@@ -60,8 +60,8 @@ def said(trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 @pytest.mark.parametrize(
     ("words", "title"),
     [
-        (["iris"], "iris, mlp: learning sweep_curves"),
-        (["iris", "other"], "Learning sweep_curves of 2 runs"),
+        (["iris"], "iris, mlp: learning curves"),
+        (["iris", "other"], "Learning curves of 2 runs"),
         (["iris", "--kind", "boundary", "--features", "petal_length,petal_width"], "iris, mlp: decision boundary"),
         (["iris", "--kind", "confusion", "--split", "all"], "iris, mlp: confusion matrix"),
         (["points", "--kind", "line"], "toy_regression, mlp: regression line"),
@@ -69,8 +69,8 @@ def said(trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         (["sweep", "--kind", "slice", "--x", "model.width"], "sweep: validation loss by one key"),
         (["sweep", "--kind", "importance"], "sweep: what validation loss depends on"),
         (["sweep", "--kind", "distribution", "--metric", "test_accuracy"], "sweep: test accuracy of 12 runs"),
-        (["sweep", "--kind", "curve"], "sweep: learning sweep_curves"),
-        (["sweep/3"], "iris, mlp: learning sweep_curves"),
+        (["sweep", "--kind", "curve"], "sweep: learning curves"),
+        (["sweep/3"], "iris, mlp: learning curves"),
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )
@@ -134,7 +134,7 @@ def test_only_what_differs_in_its_seed_alone_is_folded_however_long_the_values_a
     panel = plot.panels[0]
     assert isinstance(panel, Lines)
     assert [line.y.tolist() for line in panel.lines] == [[job] for job in range(8)]
-    assert plot.notes[-1] == "The best 8 of 16 combinations; all of these with optimizer=adagrad."
+    assert plot.notes[-1] == "The best 8 of 16 combinations; all of them with optimizer=adagrad."
     assert len({line.name for line in panel.lines}) == 8
     assert panel.lines[1].name == "lr=0.0001, activation=leaky_relu, width=8"  # all eight have the same optimizer
 
@@ -208,13 +208,13 @@ def test_a_confusion_matrix_is_that_of_eval(said: Callable[..., str]) -> None:
     [
         ([], "plot: no run given; name runs or a sweep"),
         (["nothere"], "nothere: no such directory"),
-        (["sweep", "iris"], "sweep: is a sweep, which is drawn by itself; give one of its runs, as sweep/0"),
-        (["sweep", "--kind", "boundary"], "--kind boundary: shows a single run; give one, as sweep/0"),
-        (["iris", "other", "--kind", "line"], "--kind line: shows a single run; give one, as iris"),
+        (["sweep", "iris"], "sweep: a sweep is plotted by itself; name one of its runs, such as sweep/0"),
+        (["sweep", "--kind", "boundary"], "--kind boundary: shows a single run; name one, such as sweep/0"),
+        (["iris", "other", "--kind", "line"], "--kind line: shows a single run; name one, such as iris"),
         (["iris", "-o", "a.jpg"], "-o a.jpg: must end in .png or .svg"),
         (["iris", "-o", "none/a.png"], "-o none/a.png: there is no directory none"),
         (["iris", "--metric", "valid_los"], "--metric valid_los: the runs have train_loss"),
-        (["iris", "--kind", "sweep_curves"], "invalid choice: 'sweep_curves' (choose from 'curve'"),
+        (["iris", "--kind", "curves"], "invalid choice: 'curves' (choose from 'curve'"),
         (["points", "--kind", "boundary"], "points: has no classes, so no boundary between them; try --kind line"),
         (["points", "--kind", "confusion"], "points: has no classes, so no confusion matrix; try --kind line"),
         (["iris", "--kind", "line"], "iris: tells classes apart, it has no regression line; try --kind boundary"),
@@ -222,9 +222,9 @@ def test_a_confusion_matrix_is_that_of_eval(said: Callable[..., str]) -> None:
         (["iris", "--kind", "boundary", "--features", "petal_length"], "must be 2 of the features"),
         (["sweep", "--kind", "heatmap", "--x", "seed"], "--x seed: is not swept"),
         (["sweep/sweep.csv"], "is a file"),
-        (["iris", "--x", "seed"], "--x: is for --kind heatmap or slice; what is to be drawn here is a curve"),
-        (["sweep", "--features", "a,b"], "--features: is for --kind boundary or line"),
-        (["iris", "points", "--kind", "importance"], "are not of one metric on the same data"),
+        (["iris", "--x", "seed"], "--x: only for --kind heatmap or slice; this plot is a curve"),
+        (["sweep", "--features", "a,b"], "--features: only for --kind boundary or line"),
+        (["iris", "points", "--kind", "importance"], "differ in their metric or their data"),
         (["iris", "other", "--kind", "importance"], "2 runs say nothing of what matters; give 5 or more"),
     ],
 )

@@ -248,7 +248,7 @@ def test_columns_that_the_answer_needs_may_not_be_in_the_file(
 ) -> None:
     (tmp_path / "rows.csv").write_bytes(text(f"{HEADER},predicted,p_setosa", f"{ROW},setosa,1"))
     assert main(["predict", str(run), str(tmp_path / "rows.csv")]) == 2
-    assert "predicted, p_setosa would be there twice" in capsys.readouterr().err
+    assert "predicted, p_setosa would occur twice" in capsys.readouterr().err
 
 
 def test_neither_help_nor_a_wrong_option_nor_a_missing_file_imports_torch(tmp_path: Path) -> None:

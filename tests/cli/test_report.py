@@ -182,12 +182,12 @@ def test_a_page_says_why_a_run_diverged_and_shows_values_and_not_their_names(
     found = Reader(page("sweep/2"))
     assert "the loss was no longer finite in epoch 1" in found.text
     found = Reader(page("run"))
-    assert "class by class" in found.text
+    assert "by class" in found.text
     assert not [cell for table in found.tables for row in table for cell in row if "${" in cell]
     assert ["early_stopping.metric", "auto"] in [row for table in found.tables for row in table]
     if not (trained / "points").exists():
         assert main([*WORDS, "hydra.run.dir=points", "dataset=toy_regression"]) == 0
-    assert "class by class" not in Reader(page("points")).text
+    assert "by class" not in Reader(page("points")).text
 
 
 def test_each_figure_of_a_page_is_called_what_it_shows_and_its_notes_are_the_pages_text(

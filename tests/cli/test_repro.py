@@ -132,7 +132,7 @@ def test_the_first_epoch_that_differs_is_named_with_both_figures(
     now = outcome.rows[2]["valid_loss"]
     assert code == 3
     assert out.splitlines()[0] == f"{outcome.directory}: differs from epoch 3 on (valid_loss 0.125 then, {now!r} now)"
-    assert "the environment is the same as then" in out
+    assert "the environment is the same, as far as it was recorded" in out
     assert "metrics.csv does not hold the rows of the checkpoint" in out
 
 
@@ -157,7 +157,7 @@ def test_one_bit_of_one_weight_is_enough(train: Train, capsys: pytest.CaptureFix
     edit_checkpoints(directory, one_bit)
     code, out, _ = repro(capsys, directory)
     assert code == 3
-    assert "its figures are the same, its weights are not (4 epochs): weights by up to" in out
+    assert "the metrics are the same, the weights differ (4 epochs): weights by up to" in out
     assert "model.pt does not hold the weights of the checkpoint" in out
 
 

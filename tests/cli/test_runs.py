@@ -95,7 +95,7 @@ def test_filters_sorting_and_limits(answer: Answer) -> None:
     ]
     assert names(answer("--limit", "1", "--reverse", "--format", "json")) == ["10-00-00-iris-mlp"]
     assert answer("--filter", "epochs=77") == (
-        "none of the 4 runs below outputs/ matches --filter 'epochs=77'; the jobs of a sweep are asked as "
+        "none of the 4 runs in outputs/ matches --filter 'epochs=77'; to filter the jobs of a sweep: "
         f"`ch12 runs {DAY}/10-02-00-sweep --filter …`\n"
     )
     assert answer("--filter", "tags~good").startswith("none of the 4 runs")  # though no run has a tag yet
@@ -157,9 +157,9 @@ def test_on_a_terminal_no_line_is_wider_than_it_and_the_status_is_there(
     [
         (["--filter", "test_acuracy>0.9"], "test_acuracy: no run has it; did you mean `test_accuracy`?"),
         (["--filter", "optimzer.lr>0.9"], "did you mean `optimizer.lr`?"),
-        (["--filter", "model.width=abc"], "model.width is a number in every run, and 'abc' is none"),
-        (["--filter", "test_accuracy>abc"], "test_accuracy is a number in every run, and 'abc' is none"),
-        (["--sort=-test_accuracy"], "the largest first: --sort test_accuracy --reverse"),
+        (["--filter", "model.width=abc"], "model.width is a number in every run, and 'abc' is not"),
+        (["--filter", "test_accuracy>abc"], "test_accuracy is a number in every run, and 'abc' is not"),
+        (["--sort=-test_accuracy"], "descending: --sort test_accuracy --reverse"),
         (["--sort", "objctive"], "--sort: objctive: no run has it; did you mean `objective`?"),
         (["--limit", "-1"], "--limit"),
         (["--format", "xml"], "--format"),
@@ -337,6 +337,6 @@ def test_what_only_the_jobs_of_a_sweep_have_is_asked_of_them(folder: Path, capsy
     assert main(["train", "-q", "-m", "seed=1,2", "epochs=1", "device=cpu", "hydra.sweep.dir=outputs/swept"]) == 0
     for option in (["--filter", "test_accuracy>0"], ["--sort", "test_accuracy"]):
         assert main(["runs", *option]) == 2
-        hint = f"the jobs of a sweep are asked as `ch12 runs outputs/swept {option[0]} …`"
+        hint = f"to filter the jobs of a sweep: `ch12 runs outputs/swept {option[0]} …`"
         assert hint in capsys.readouterr().err
         assert main(["runs", "swept", *option]) == 0

@@ -206,7 +206,7 @@ def test_a_file_is_written_over_only_where_it_is_named(folder: Path, capsys: Any
     train("epochs=1", "hydra.run.dir=run")
     Path("run.py").write_text("my own\n", encoding="utf-8")
     assert main(["export", "run"]) == 2
-    assert "run.py: is there already; add -o run.py to write over it" in capsys.readouterr().err
+    assert "run.py: exists already; add -o run.py to overwrite it" in capsys.readouterr().err
     assert Path("run.py").read_text(encoding="utf-8") == "my own\n"
     assert main(["export", "run", "-o", "run.py"]) == 0
     assert Path("run.py").read_text(encoding="utf-8") != "my own\n"

@@ -186,9 +186,9 @@ def test_a_plan_that_is_written_plans_the_same_jobs(folder: Path) -> None:
     assert len(again.jobs) == 8
     assert [job.key for job in again.jobs.values()] == [job.key for job in plan.jobs.values()]
     assert [item.jobs for item in again.items] == [item.jobs for item in plan.items]
-    with pytest.raises(InputError, match="--plan: belongs to a sweep"):
+    with pytest.raises(InputError, match="--plan: only for a sweep"):
         run(["--plan", *words])
-    with pytest.raises(InputError, match="--write: belongs to --plan"):
+    with pytest.raises(InputError, match="--write: only with --plan"):
         run(["-m", "--write", "other.csv", *words])
 
 

@@ -92,7 +92,7 @@ def test_the_command_prints_a_table_and_what_to_use(capsys: Any, folder: Any) ->
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "measures the loader"),
+        ([], "must be loader"),
         (["loder"], "did you mean `loader`?"),
         (["loader", "--item-cost", "2"], "--item-cost 2: must be a time up to 10s"),
         (["loader", "--step-cost", "1h"], "--step-cost 1h: must be a time"),

@@ -1,4 +1,4 @@
-"""What can stand at the end of a command line: verbs, options, groups, choices, keys and values. Without Hydra."""
+"""Candidates for tab completion: verbs, options, groups, choices, keys and values. Needs no Hydra."""
 
 import argparse
 import re
@@ -12,13 +12,13 @@ from ch12cli.config.choices import choices, chosen_by, default_choices, find, ke
 from ch12cli.config.rules import words_of
 from ch12cli.config.schema import GROUPS, key_of
 
-Candidates = list[tuple[str, str]]  # (what would stand there, what it means)
+Candidates = list[tuple[str, str]]  # (word, meaning)
 
-OFFERED = 50  # runs, at most
+MAX_RUNS = 50
 SHELLS = ("bash", "zsh", "fish")
-SAFE = re.compile(r"[\w./-]+")  # names that need quotes neither in a shell nor in Hydra; others are not offered
+SAFE = re.compile(r"[\w./-]+")  # names that need no quotes in a shell or in Hydra; only these are offered
 
-# Keys of Hydra that users of ch12 need; the value of each is a folder.
+# Keys of Hydra whose values are folders.
 FOLDER_KEYS = {
     "hydra.run.dir": "the run's directory",
     "hydra.sweep.dir": "the sweep's directory",
@@ -26,24 +26,24 @@ FOLDER_KEYS = {
 
 
 class Answer(NamedTuple):
-    """What can stand at the cursor. kind: "words", the candidates; "folders" or "files", which the shell knows."""
+    """What may stand at the cursor. kind: "words" (the candidates), or "folders" or "files", which the shell lists."""
 
     kind: str = "words"
     candidates: Candidates = []  # noqa: RUF012 (of an immutable tuple, never changed)
 
 
 class Line(NamedTuple):
-    """What the words before the cursor say. words: those that are no options; chosen: the choices of each group."""
+    """The arguments before the cursor. operands: those that are no options; chosen: the choices of each group."""
 
-    words: list[str]
+    operands: list[str]
     folders: list[Path]
     chosen: Mapping[str, Sequence[str]]
 
 
 def answer_for(words: Sequence[str], current: str) -> Answer:
-    """What can stand in place of the current word. words: those before it, without `ch12` itself."""
+    """What may stand in place of the current word. before: the words before it, without `ch12`."""
     if not words:
-        general = {"--help": "what ch12 does", "--version": "which ch12 this is"}
+        general = {"--help": "show the commands", "--version": "show the version"}
         return offered([*VERBS.items(), *(general.items() if current.startswith("-") else ())], current)
     verb = words[0]
     if verb not in VERBS:
@@ -59,18 +59,20 @@ def answer_for(words: Sequence[str], current: str) -> Answer:
         return offered([(name, option_meaning(action)) for name, action in options.items()], current)
     line = read_line(words[1:], options)
     if verb == "completion":
-        return offered([(shell, "") for shell in SHELLS] if not line.words else [], current)
-    if verb == "explain" and not line.words:
-        return subjects(line, current)
-    if verb == "predict" and line.words:
+        return offered([(shell, "") for shell in SHELLS] if not line.operands else [], current)
+    if verb == "explain" and not line.operands:
+        return subject_candidates(line, current)
+    if verb == "predict" and line.operands:
         return Answer("files")
-    return overrides(line, current) if verb in ("train", "explain") else runs(current)
+    return override_candidates(line, current) if verb in ("train", "explain") else run_candidates(current)
 
 
-def runs(current: str) -> Answer:
-    """Names of runs and sweeps, the newest first; folders, where none begins so."""
+def run_candidates(current: str) -> Answer:
+    """Names of runs and sweeps that match, newest first; folders if none matches."""
     if current.startswith("@"):
-        return offered([("@1", "the newest"), ("@2", "the one before"), ("@best", "with the best objective")], current)
+        return offered(
+            [("@1", "the newest"), ("@2", "the one before it"), ("@best", "with the best objective")], current
+        )
     from ch12cli.catalogue.entries import entries
     from ch12cli.catalogue.names import OUTPUTS
 
@@ -81,25 +83,25 @@ def runs(current: str) -> Answer:
         for name in (str(entry.path), str(entry.path.relative_to(OUTPUTS)))
         if SAFE.fullmatch(name) and name.startswith(current)
     ]
-    # of a path that is being typed the shell knows the folders; without one, short names are what is meant
-    short = [pair for pair in found if not pair[0].startswith(f"{OUTPUTS}/")][:OFFERED]
-    return Answer("words", short or found[:OFFERED]) if found else Answer("folders")
+    # the shell completes a path that is being typed; otherwise short names are offered
+    short = [pair for pair in found if not pair[0].startswith(f"{OUTPUTS}/")][:MAX_RUNS]
+    return Answer("words", short or found[:MAX_RUNS]) if found else Answer("folders")
 
 
 def offered(candidates: Iterable[tuple[str, str]], current: str) -> Answer:
-    """The candidates that begin as the current word does."""
+    """The candidates that start with the current word."""
     return Answer("words", [(word, meaning) for word, meaning in candidates if word.startswith(current)])
 
 
 def option_value(action: argparse.Action, start: str, value: str) -> Answer:
-    """What can stand behind an option. start: what of the current word belongs to the option itself."""
+    """What may stand after an option. start: the part of the current word that belongs to the option."""
     if action.type is Path:
         return Answer("folders" if action.dest.endswith("dir") else "files")
     return offered([(f"{start}{choice}", "") for choice in action.choices or ()], f"{start}{value}")
 
 
 def read_line(words: Sequence[str], options: Mapping[str, argparse.Action]) -> Line:
-    """What the words before the cursor say about what may follow."""
+    """The arguments before the cursor, sorted into operands, folders and choices."""
     plain: list[str] = []
     folders: list[Path] = []
     rest = iter(words)
@@ -115,7 +117,7 @@ def read_line(words: Sequence[str], options: Mapping[str, argparse.Action]) -> L
 
 
 def choices_on(words: Sequence[str], folders: Sequence[Path]) -> dict[str, list[str]]:
-    """The choices of each group: those on the line, else of a preset on it, else the default."""
+    """The choice of each group: from the line, else from a preset on it, else the default."""
     chosen = {group: [choice] for group, choice in default_choices().items() if choice}
     named = {}
     for word in words:
@@ -128,20 +130,20 @@ def choices_on(words: Sequence[str], folders: Sequence[Path]) -> dict[str, list[
     return chosen | named
 
 
-def overrides(line: Line, current: str) -> Answer:
-    """Groups, keys and values, each behind the + or ~ that the current word begins with."""
+def override_candidates(line: Line, current: str) -> Answer:
+    """Groups, keys and values, each after the + or ~ that the current word starts with."""
     sign, rest = re.fullmatch(r"(~|\+{0,2})(.*)", current, re.DOTALL).groups()  # type: ignore[union-attr]
     key, separator, value = rest.partition("=")
     if separator and (key in FOLDER_KEYS or key == "dataset.folder"):
         return Answer("folders")
     if separator:
-        return values(line, f"{sign}{key}=", key, value)
+        return value_candidates(line, f"{sign}{key}=", key, value)
     end = "" if sign == "~" else "="
     listed = [(f"{group}{end}", meaning) for group, meaning in GROUPS.items()]
-    listed += [(f"{path}{end}", meaning_of(path)) for path in keys_on(line)]
+    listed += [(f"{path}{end}", key_meaning(path)) for path in keys_on(line)]
     listed += [(f"{path}{end}", meaning) for path, meaning in FOLDER_KEYS.items()]
     found = [(path, meaning) for path, meaning in listed if path.startswith(rest)]
-    if not rest:  # all at once would be too many: those with a dot wait for a first letter
+    if not rest:  # too many for one list: keys with a dot need a first letter
         found = [(path, meaning) for path, meaning in found if "." not in path]
     if not found:  # lr for optimizer.lr
         found = [(path, meaning) for path, meaning in listed if path.rpartition(".")[2].startswith(rest)]
@@ -150,24 +152,25 @@ def overrides(line: Line, current: str) -> Answer:
 
 
 def keys_on(line: Line) -> list[str]:
-    """The keys at the top, and those of the choices that the line makes."""
+    """The top-level keys, and those of the choices on the line."""
     keys = dict.fromkeys(top_level())
     for group in GROUPS:
         if group != "experiment":
             made = [find(group, name, line.folders) for name in line.chosen.get(group, ())]
-            # a choice that there is not: then any of the group's
+            # an unknown choice: offer the keys of all choices
             known = [choice for choice in made if choice] or choices(group, line.folders)
             keys |= dict.fromkeys(path for choice in known for path in keys_of_choice(choice))
     return [path for path in keys if not path.endswith("._target_")]
 
 
-def meaning_of(path: str) -> str:
+def key_meaning(path: str) -> str:
+    """The meaning of a key; empty for an unknown key."""
     key = key_of(path)
     return key.meaning if key else ""
 
 
-def values(line: Line, start: str, key: str, value: str) -> Answer:
-    """Values of a group or a key; behind a comma, those that the list has not yet. start: the word up to the value."""
+def value_candidates(line: Line, start: str, key: str, value: str) -> Answer:
+    """Values of a group or a key; after a comma, those that the list lacks. start: the word up to the value."""
     before, comma, _ = value.rpartition(",")
     if key in GROUPS:
         listed = [(choice.name, choice.meaning) for choice in choices(key, line.folders) if SAFE.fullmatch(choice.name)]
@@ -178,11 +181,11 @@ def values(line: Line, start: str, key: str, value: str) -> Answer:
     return offered([(f"{start}{before}{comma}{word}", meaning) for word, meaning in fresh], f"{start}{value}")
 
 
-def subjects(line: Line, current: str) -> Answer:
-    """What can be explained: groups, keys and, behind a group's =, choices."""
+def subject_candidates(line: Line, current: str) -> Answer:
+    """What `ch12 explain` can explain: groups, keys and, after a group's =, choices."""
     group, separator, value = current.partition("=")
     if separator:
-        return values(line, f"{group}=", group, value)
+        return value_candidates(line, f"{group}=", group, value)
     paths = [path for path in known_keys(line.folders) if not path.endswith("._target_")]
-    found = offered([*GROUPS.items(), *((path, meaning_of(path)) for path in paths)], current)
+    found = offered([*GROUPS.items(), *((path, key_meaning(path)) for path in paths)], current)
     return found if current else found._replace(candidates=[entry for entry in found.candidates if "." not in entry[0]])

@@ -1,4 +1,4 @@
-"""What `ch12 --help` and `ch12 train --help` print. The second is read from the configuration files, without Hydra."""
+"""The pages of `ch12 --help` and `ch12 train --help`, generated from the configuration files without Hydra."""
 
 import argparse
 import re
@@ -21,55 +21,55 @@ from ch12cli.config.choices import (
 from ch12cli.config.schema import GROUPS, key_of
 from ch12cli.config.values import shown
 
-KEY_LABEL = 30  # characters that KEY=DEFAULT may take before the text goes below it
-# what stands behind these options
+KEY_LABEL = 30  # characters of KEY=DEFAULT; the text of a longer one goes below it
+# the placeholders of the values of these options
 VALUES = {"config_dir": "DIR", "config_name": "NAME", "package": "KEY", "output": "FILE"}
-REFERENCE = re.compile(r"\$\{([\w.]+)\}")  # a default that is another key's value
-EXAMPLE_TEXT = 46  # characters that an example's text wants beside it
+REFERENCE = re.compile(r"\$\{([\w.]+)\}")  # a default that refers to another key
+EXAMPLE_TEXT = 46  # characters that the text beside an example needs
 
-# (verb that it needs, what is typed, what happens); the first of each verb are in the overview
+# (verb, command, what it does)
 EXAMPLES = (
-    ("train", "ch12 train", "a network learns to tell iris flowers apart"),
+    ("train", "ch12 train", "trains a classifier of iris flowers"),
     ("train", "ch12 train dataset=two_class model.width=8 optimizer.lr=0.01", "other data, another network"),
-    ("train", "ch12 train experiment=book/iris", "the book's network, figure for figure"),
+    ("train", "ch12 train experiment=book/iris", "the book's network, with the same results"),
     ("train", "ch12 train -m optimizer.lr=0.001,0.01,0.1 'seed=range(10)'", "thirty networks at once"),
-    ("explain", "ch12 explain optimizer.lr", "what a key means, may be and is"),
+    ("explain", "ch12 explain optimizer.lr", "the meaning, the allowed values and the value of a key"),
 )
 TRAIN_EXAMPLES = (
-    ("ch12 train", "the defaults: 16 hidden units learn iris"),
-    ("ch12 train epochs=50 batch_size=16 seed=2", "other values, each by its key"),
-    ("ch12 train optimizer=sgd optimizer.lr=0.1 optimizer.momentum=0.9", "another choice, and values for its keys"),
+    ("ch12 train", "the defaults: iris, one hidden layer of 16 units"),
+    ("ch12 train epochs=50 batch_size=16 seed=2", "other values of some keys"),
+    ("ch12 train optimizer=sgd optimizer.lr=0.1 optimizer.momentum=0.9", "another optimizer, with values for its keys"),
     ("ch12 train 'optimizer.betas=[0.8,0.99]'", "a list, quoted for the shell"),
     ("ch12 train dataset=two_class dataset.shape=moons model.depth=2", "two hidden layers on two moons"),
-    ("ch12 train experiment=book/xor_mlp model.width=8", "a preset, with a change to it"),
+    ("ch12 train experiment=book/xor_mlp model.width=8", "a preset, with one change"),
     ("ch12 train -m optimizer=sgd,adam optimizer.lr=0.001,0.01", "all four combinations"),
-    ("ch12 train --config-dir my_conf optimizer=nadam", "a choice of your own: my_conf/optimizer/nadam.yaml"),
-    ("ch12 train --config-dir my_conf --help", "this page with your own choices"),
-    ("ch12 train model.width=32 --cfg job", "look at the configuration, train nothing"),
+    ("ch12 train --config-dir my_conf optimizer=nadam", "your own choice: my_conf/optimizer/nadam.yaml"),
+    ("ch12 train --config-dir my_conf --help", "this page, with your own choices"),
+    ("ch12 train model.width=32 --cfg job", "prints the configuration and trains nothing"),
 )
 
 # What the options of `ch12 train` do, by their name in the parser.
 OPTIONS = {
     "multirun": "train every combination of the values given: KEY=1,2,3 or 'KEY=range(10)'",
     "cfg": "print the composed configuration and train nothing",
-    "resolve": "with --cfg: put the values in place of ${...}",
-    "package": "with --cfg: show only what is below this key",
-    "config_dir": "folder with files of your own, such as optimizer/mine.yaml, searched after ch12's; repeatable",
-    "config_name": "name of the top configuration file, instead of config",
-    "quiet": "print the run's directory alone",
-    "verbose": "print more: every epoch, where the output is piped",
+    "resolve": "with --cfg: replace ${...} by the values",
+    "package": "with --cfg: print only the part below this key",
+    "config_dir": "a folder of your own files, such as optimizer/mine.yaml; may be repeated",
+    "config_name": "the name of the top configuration file (default: config)",
+    "quiet": "print only the run's directory",
+    "verbose": "print more: every epoch, even into a pipe",
     "help": "this page",
 }
 
 
 def format_overview(verbs: Mapping[str, str]) -> str:
-    """The page of `ch12 --help`. verbs: each with a line about it."""
+    """The page of `ch12 --help`. verbs: each with one line about it."""
     more = [("ch12 train --help", "every option, choice and key")]
     if "completion" in verbs:
-        more.append(('eval "$(ch12 completion bash)"', "the Tab key, in bash; also in zsh and fish"))
+        more.append(('eval "$(ch12 completion bash)"', "switches on tab completion in bash; also for zsh and fish"))
     return join_pages(
         [
-            paragraph("ch12 trains small neural networks, one or thousands at once, and keeps a record of each."),
+            paragraph("ch12 trains small neural networks, one or thousands at once, and records each run."),
             usage("COMMAND [WORD]..."),
             [heading("Commands"), *definitions(verbs.items())],
             [heading("Examples"), *examples((line, text) for verb, line, text in EXAMPLES if verb in verbs)],
@@ -79,15 +79,14 @@ def format_overview(verbs: Mapping[str, str]) -> str:
 
 
 def format_train_help(folders: Sequence[Path]) -> str:
-    """The page of `ch12 train --help`. folders: configuration folders of the user's own."""
+    """The page of `ch12 train --help`. folders: the user's own configuration folders."""
     require_folders(folders)
     return join_pages(
         [
             usage("train [OPTION]... [GROUP=CHOICE]... [KEY=VALUE]..."),
             paragraph(
-                "Trains a network and keeps a record of it in a new directory below outputs/. What is trained follows "
-                f"from a choice in each group ({', '.join(GROUPS)}) and from the values of keys, all of which have a "
-                "default."
+                "Trains a network and records the run in a new directory in outputs/. The configuration consists of a "
+                f"choice in each group ({', '.join(GROUPS)}) and of the values of keys. Every key has a default."
             ),
             [heading("Options"), *option_lines("train")],
             [heading("Keys: KEY=VALUE"), *definitions(map(top_level_entry, top_level().items()), widest=KEY_LABEL)],
@@ -97,9 +96,12 @@ def format_train_help(folders: Sequence[Path]) -> str:
                 heading("More"),
                 *definitions(
                     [
-                        ("ch12 explain KEY", "a key, a group or a choice, and which file or word sets it"),
-                        ("hydra.run.dir=DIR", "train into this directory; hydra.sweep.dir=DIR with -m"),
-                        ("+KEY=VALUE", "add an argument that the class takes and its file does not name"),
+                        (
+                            "ch12 explain KEY",
+                            "explains a key, a group or a choice, and names the file or override that sets it",
+                        ),
+                        ("hydra.run.dir=DIR", "sets the run's directory; with -m, hydra.sweep.dir=DIR"),
+                        ("+KEY=VALUE", "adds an argument that the class accepts and its file does not list"),
                     ]
                 ),
             ],
@@ -108,7 +110,7 @@ def format_train_help(folders: Sequence[Path]) -> str:
 
 
 def format_verb_help(verb: str, arguments: argparse.ArgumentParser) -> str:
-    """The page of a verb. arguments: its parser."""
+    """The help page of a verb. arguments: its parser."""
     page = PAGES[verb]
     return join_pages(
         [
@@ -121,13 +123,13 @@ def format_verb_help(verb: str, arguments: argparse.ArgumentParser) -> str:
     )
 
 
-def usage(words: str) -> list[str]:
-    """How a command is typed."""
-    return paragraph(f"usage: ch12 {words}", hanging=len("usage: "))
+def usage(command: str) -> list[str]:
+    """The line that shows how a command is typed."""
+    return paragraph(f"usage: ch12 {command}", hanging=len("usage: "))
 
 
 def option_lines(verb: str) -> list[str]:
-    """The options of a verb, each with what it does."""
+    """The options of a verb with their meanings, as lines."""
     return definitions((option_label(action), option_meaning(action)) for action in options_of(verb))
 
 
@@ -153,11 +155,12 @@ def option_label(action: argparse.Action) -> str:
 
 
 def option_meaning(action: argparse.Action) -> str:
+    """The meaning of an option."""
     return action.help or OPTIONS.get(action.dest, "")
 
 
 def top_level_entry(item: tuple[str, Any]) -> tuple[str, str]:
-    """A key at the top with its default, and what it means and may be."""
+    """A top-level key with its default, its meaning and the values it allows."""
     path, default = item
     comment = comments(shipped() / "config.yaml").get(path, "")
     same = REFERENCE.fullmatch(str(default))
@@ -167,7 +170,7 @@ def top_level_entry(item: tuple[str, Any]) -> tuple[str, str]:
 
 
 def group_blocks(group: str, folders: Sequence[Path]) -> list[list[str]]:
-    """A group: its choices, the default marked, and the keys that they have."""
+    """A group: its choices, with the default marked, and their keys."""
     default = default_choices().get(group)
     listed = choices(group, folders)
     marked = [(f"{'*' if choice.name == default else ' '} {choice.name}", choice.meaning) for choice in listed]
@@ -177,7 +180,7 @@ def group_blocks(group: str, folders: Sequence[Path]) -> list[list[str]]:
 
 
 def key_entries(group: str, folders: Sequence[Path]) -> list[tuple[str, str]]:
-    """The keys of a group's choices, each with its default, and what it means and may be, and with which choices."""
+    """The keys of a group's choices: default, meaning, allowed values, and the choices that have them."""
     default = default_choices().get(group)
     listed = sorted(choices(group, folders), key=lambda choice: choice.name != default)
     values: dict[str, dict[str, Any]] = {}  # of each key, by choice
@@ -196,7 +199,7 @@ def key_entries(group: str, folders: Sequence[Path]) -> list[tuple[str, str]]:
 
 
 def defaults_apart(values: Mapping[str, Any], names: Sequence[str]) -> list[str]:
-    """How the choices differ in a key: where its default is another, and which have it, if not all."""
+    """The other defaults of a key with their choices, and the choices that have it, if not all have."""
     first = next(iter(values.values()))
     others: dict[str, list[str]] = {}
     for name, value in values.items():
@@ -207,7 +210,7 @@ def defaults_apart(values: Mapping[str, Any], names: Sequence[str]) -> list[str]
 
 
 def described(path: str, comment: str, *notes: str) -> str:
-    """What a key means, and in brackets what it may be. comment: of its file, for a key that ch12 does not know."""
+    """The meaning of a key, and in brackets the values it allows. comment: from its file, for an unknown key."""
     key = key_of(path)
     meaning = key.meaning if key else comment
     bracket = "; ".join([*([str(key.rule)] if key else []), *notes])
@@ -215,7 +218,7 @@ def described(path: str, comment: str, *notes: str) -> str:
 
 
 def examples(lines: Iterable[tuple[str, str]]) -> list[str]:
-    """Commands to copy, with what they do beside them where there is room for all, below them otherwise."""
+    """Commands to copy, with their meanings beside them if there is room for all, otherwise below."""
     entries = list(lines)
     longest = max(len(line) for line, _ in entries)
     room = page_width() - longest - INDENT - GAP >= EXAMPLE_TEXT

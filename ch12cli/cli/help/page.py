@@ -1,4 +1,4 @@
-"""Pages of plain text for the terminal: paragraphs and lists as wide as it is. Known without rich."""
+"""Pages of plain text, as wide as the terminal: headings, paragraphs, lists. Needs no rich."""
 
 import os
 import shutil
@@ -11,11 +11,11 @@ from ch12cli.files.untrusted_text import encodable, escape_controls
 NARROWEST, WIDEST = 60, 120  # characters of a line
 INDENT = 2
 GAP = 2  # between a label and its text
-LABEL = 26  # characters that a label may take before its text goes below it
+LABEL = 26  # characters of a label; the text of a longer one goes below it
 
 
 def page_width() -> int:
-    """Characters in a line: those of the terminal (80 where there is none), within reason."""
+    """Characters in a line: those of the terminal (80 without one), within limits."""
     return min(WIDEST, max(NARROWEST, shutil.get_terminal_size().columns))
 
 
@@ -25,27 +25,27 @@ def printable(text: str) -> str:
 
 
 def heading(text: str) -> str:
-    """A line that stands out: bold on a terminal that can do it, as it is elsewhere."""
+    """A line in bold if standard output is a terminal with colours."""
     plain = not sys.stdout.isatty() or "NO_COLOR" in os.environ or os.environ.get("TERM", "dumb") == "dumb"
     return printable(text) if plain else f"\033[1m{printable(text)}\033[0m"
 
 
 def paragraph(text: str, *, indent: int = 0, hanging: int = 0) -> list[str]:
-    """The text in lines broken between words. hanging: by how much more the second and further lines are indented."""
+    """The text as lines, broken between words. hanging: extra indent of all lines but the first."""
     return textwrap.wrap(
         printable(text),
         page_width(),
         initial_indent=" " * indent,
         subsequent_indent=" " * (indent + hanging),
-        break_long_words=False,  # a path stays whole, so that it can be copied
+        break_long_words=False,  # keep paths whole, so that they can be copied
         break_on_hyphens=False,
     )
 
 
 def definitions(entries: Iterable[tuple[str, str]], *, indent: int = INDENT, widest: int = LABEL) -> list[str]:
-    """Labels, each with its text beside it in one column; below it where the label is too long for that.
+    """Labels with their texts in one column beside them; below a label that is too long.
 
-    A line break in a text is made only where the text does not fit in one line.
+    A line break in a text is kept only if the text does not fit in one line.
     """
     entries = [(printable(label), text) for label, text in entries]
     fitting = [len(label) for label, _ in entries if len(label) <= widest]
@@ -64,5 +64,5 @@ def definitions(entries: Iterable[tuple[str, str]], *, indent: int = INDENT, wid
 
 
 def join_pages(blocks: Sequence[Sequence[str]]) -> str:
-    """Blocks of lines as one text, a blank line between them; empty blocks are left out."""
+    """Blocks of lines as one text, separated by blank lines, without empty blocks."""
     return "\n\n".join("\n".join(block) for block in blocks if block)

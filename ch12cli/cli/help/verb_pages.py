@@ -1,10 +1,10 @@
-"""How verbs are typed, what they do, and lines to copy: what `ch12 VERB --help` prints of each."""
+"""The help page of each verb: `ch12 VERB --help` prints it."""
 
 from typing import NamedTuple
 
 
 class VerbPage(NamedTuple):
-    """usage: as typed, without `ch12`; about: paragraphs; examples: (line, what happens); more: (what, meaning)."""
+    """usage: without `ch12`; about: paragraphs; examples: (command, what it does); more: (label, text)."""
 
     usage: str
     about: tuple[str, ...]
@@ -12,65 +12,69 @@ class VerbPage(NamedTuple):
     more: tuple[tuple[str, str], ...] = ()
 
 
-RUN = "outputs/2026-05-17/10-24-31-iris-mlp"  # a directory as `ch12 train` prints it
+EXAMPLE_RUN = "outputs/2026-05-17/10-24-31-iris-mlp"  # a directory as `ch12 train` prints it
+EXAMPLE_SWEEP = "outputs/2026-05-17/10-30-02-sweep"
 
 TRUST = (
-    "A run's directory is read as data: nothing in it is executed, and it may name only what ch12 and torch ship. "
-    "--trust lets a run of your own name your own classes."
+    "A run's directory is read as data: nothing in it is executed. Its configuration may name only classes of ch12 and "
+    "torch. --trust allows classes of your own in a run of your own."
 )
 
 PAGES = {
     "show": VerbPage(
         "show RUN|SWEEP",
         (
-            "How a run ended, its figures and its learning curve, its choices, what it ran on, and the line that "
-            "repeats it; of a sweep what differed, best first, seeds folded, and what went wrong. Nothing is computed.",
+            "Shows how a run ended, its metrics and learning curve, its configuration, its environment, and the "
+            "command that repeats it. For a sweep, shows what differs between the jobs, best first, averaged over "
+            "seeds, and the errors. Nothing is computed.",
         ),
         (
-            ("ch12 show @1", "the newest"),
+            ("ch12 show @1", "the newest run or sweep"),
             ("ch12 show my_sweep/17", "a job of a sweep"),
-            ("ch12 show @best", "the best"),
+            ("ch12 show @best", "the best run"),
         ),
     ),
     "plot": VerbPage(
         "plot [OPTION]... RUN...|SWEEP",
         (
-            "Draws learning curves, decision boundaries, confusion matrices and regression lines of runs, and of a "
-            "sweep what came of it over its keys: in the terminal, or with -o as PNG or SVG, for which the extra "
-            "`plots` (matplotlib) must be installed. Several runs are drawn over each other; seeds as their mean and "
-            "the band they lie in. Unless --kind says what, a run's curves are drawn, and of a sweep a heat map over "
-            "two keys, a slice over one, or the distribution over its seeds.",
+            "Plots the learning curves, decision boundary, confusion matrix or regression line of a run, and the "
+            "results of a sweep over its keys. The plot is printed in the terminal, or with -o saved as PNG or SVG; "
+            "that needs the extra `plots` (matplotlib).",
+            "Several runs share one plot; seeds become their mean and a band. Without --kind, a run is plotted as "
+            "learning curves, and a sweep as a heat map over two keys, a slice over one, or the distribution over "
+            "its seeds.",
             TRUST,
         ),
         (
             ("ch12 plot @1", "the newest run's curves, or what suits the newest sweep"),
-            ("ch12 plot @1 @2 -o curves.png", "two runs over each other, as a file"),
-            ("ch12 plot @best --kind boundary", "what the best run finds where"),
-            ("ch12 plot my_sweep --kind heatmap --x optimizer.lr --y model.width -o map.svg", "over two keys"),
-            ("ch12 plot my_sweep --kind distribution --metric test_accuracy", "a thousand seeds at a glance"),
+            ("ch12 plot @1 @2 -o curves.png", "two runs in one plot, as a file"),
+            ("ch12 plot @best --kind boundary", "the decision boundary of the best run"),
+            ("ch12 plot my_sweep --kind heatmap --x optimizer.lr --y model.width -o map.svg", "a heat map"),
+            ("ch12 plot my_sweep --kind distribution --metric test_accuracy", "the results of all seeds"),
         ),
     ),
     "book": VerbPage(
         "book [OPTION]... [SECTION|ITEM]...",
         (
-            "Runs the items of Chapter 12 of the book, and holds what they print against what the book prints: a list "
-            "of all, a section with its demonstrations (12.1 to 12.4), or items by number (1 to 28). Each item is a "
-            "short program that can be copied. On another device or in another type, differences do not fail.",
+            "Runs the items of Chapter 12 of the book and compares their output with the output that the book prints. "
+            "Without operands, lists all items. A section (12.1 to 12.4) includes its demonstrations; an item is named "
+            "by its number (1 to 28). Each item is a short program to copy. On another device or with another type, "
+            "differences are no failure.",
         ),
         (
-            ("ch12 book", "all items, and whether each is as in the book"),
+            ("ch12 book", "all items, and whether each agrees with the book"),
             ("ch12 book 24", "Iris, saved and loaded"),
-            ("ch12 book 12.4", "activations, and vanishing gradients measured"),
+            ("ch12 book 12.4", "activations, and a measurement of vanishing gradients"),
             ("ch12 book --check", "for CI: exit code 3 if a digit differs"),
-            ("ch12 book --format ipynb -o chapter12.ipynb", "a notebook that runs from top to bottom"),
+            ("ch12 book --format ipynb -o chapter12.ipynb", "a notebook of the chapter"),
         ),
     ),
     "bench": VerbPage(
         "bench loader [OPTION]... [KEY=VALUE]...",
         (
-            "Measures how fast batches of a data set come with how many worker processes, fetched item by item or a "
-            "batch at once, and says which setting to use. The costs are work that is added: to each item, as decoding "
-            "an image would, and to each step, as training would; they show where the bottleneck lies.",
+            "Measures how fast the batches of a data set load with different numbers of workers, item by item or a "
+            "batch at once, and recommends a setting. --item-cost and --step-cost add work to each item, as decoding "
+            "an image would, and to each step, as training would. They show where the bottleneck is.",
         ),
         (
             ("ch12 bench loader", "Iris, with 0, 1, 2 and 4 workers"),
@@ -81,19 +85,21 @@ PAGES = {
     "report": VerbPage(
         "report [OPTION]... RUN|SWEEP",
         (
-            "Writes one HTML file with the figures, tables, configuration and environment of a run or a sweep, and the "
-            "commands that repeat it. It loads nothing, and looks right on a phone, in print and in the dark; the jobs "
-            "of a sweep can be sorted and filtered in it. Needs the extra `plots` (matplotlib).",
+            "Writes one HTML file about a run or a sweep: plots, tables, configuration, environment, and the commands "
+            "that repeat it. The file loads nothing from elsewhere. The jobs of a sweep can be sorted and filtered. "
+            "Needs the extra `plots` (matplotlib).",
         ),
-        (("ch12 report @1 -o report.html", "the newest"), ("ch12 report my_sweep -o sweep.html", "a sweep")),
+        (("ch12 report @1 -o report.html", "the newest run"), ("ch12 report my_sweep -o sweep.html", "a sweep")),
     ),
     "export": VerbPage(
         "export [OPTION]... RUN",
         (
-            "Writes a saved run for use without ch12. onnx and torch_export: the network with its scaling in front, so "
-            "that it takes rows as they stand in the data, and gives its output and, of classes, their probabilities; "
-            "the file is read again and compared before it is kept. onnx needs the extra `onnx`. script: a short "
-            "program of PyTorch alone, with the data beside it, that trains the same run and ends with the same bits.",
+            "Writes a saved run for use without ch12. The formats onnx and torch_export hold the network, with the "
+            "scaling of its inputs included: it takes rows as they are in the data, and returns its output and, for "
+            "classes, their probabilities. The file is loaded and compared before it is kept. onnx needs the extra "
+            "`onnx`.",
+            "The format script is a short program that uses PyTorch alone, with the data beside it. It trains the "
+            "same run and ends with the same bits.",
             TRUST,
         ),
         (
@@ -105,61 +111,62 @@ PAGES = {
     "watch": VerbPage(
         "watch RUN|SWEEP",
         (
-            "Follows what another process trains, until it ends, and then shows it: of a run each epoch, of a sweep "
-            "its jobs, the epochs of all of them, and the time left. It only reads: Ctrl-C ends the watching, not the "
-            "run.",
+            "Follows a run or a sweep that another process trains, and shows the result when it ends. For a run it "
+            "shows each epoch; for a sweep its jobs, its epochs and the time left. It only reads: Ctrl-C stops "
+            "watching, and the training goes on.",
         ),
-        (("ch12 watch @1", "the newest"),),
+        (("ch12 watch @1", "the newest run or sweep"),),
     ),
     "tag": VerbPage(
         "tag [OPTION]... RUN [WORD]...",
-        ("Gives a run or a sweep words of your own; without a word, prints those that it has.",),
+        ("Attaches words to a run or a sweep. Without a word, prints its tags.",),
         (
-            ("ch12 tag @1 baseline good", "gives the newest two words"),
-            ("ch12 runs --filter tags~baseline", "finds it by one"),
-            ("ch12 tag @1 good --remove", "takes one away"),
+            ("ch12 tag @1 baseline good", "adds two tags to the newest run"),
+            ("ch12 runs --filter tags~baseline", "finds the run by a tag"),
+            ("ch12 tag @1 good --remove", "removes a tag"),
         ),
     ),
     "rm": VerbPage(
         "rm [OPTION]... RUN...",
         (
-            "Shows runs and sweeps, asks, and removes them with all that is in their directories. Removes nothing that "
-            "is no run, or is being written, or is a job of a sweep; links are not followed.",
+            "Lists the selected runs and sweeps, asks, and deletes their directories. It refuses a directory that is "
+            "no run, a run that is still training, and a job of a sweep. It follows no links.",
         ),
         (
-            ("ch12 rm @1", "the newest, after asking"),
-            ("ch12 rm --status failed --older 30d", "failed ones that began a month ago"),
-            ("ch12 rm --status killed --yes", "without asking, as in a script"),
+            ("ch12 rm @1", "the newest run, after a question"),
+            ("ch12 rm --status failed --older 30d", "failed runs that began over 30 days ago"),
+            ("ch12 rm --status killed --yes", "without a question, for scripts"),
         ),
     ),
     "compare": VerbPage(
         "compare [OPTION]... RUN RUN...|SWEEP",
         (
-            "Only what differs, in configuration, environment and results, side by side, the best marked by *. Of a "
-            "sweep, or of more than four runs of one metric on the same data, a row for each combination, best first, "
-            "seeds folded into the mean and its 95 % confidence interval (Student's t). Nothing is computed anew.",
+            "Shows the settings, environment and results in which runs differ, side by side; * marks the best run. "
+            "For a sweep, or for more than four runs of one metric on the same data, shows one row for each "
+            "combination, best first, with the mean over the seeds and its 95 % confidence interval (Student's t). "
+            "Nothing is computed again.",
         ),
         (
-            ("ch12 compare @1 @2", "the newest two"),
+            ("ch12 compare @1 @2", "the two newest runs"),
             ("ch12 compare my_sweep", "the combinations of a sweep"),
             ("ch12 compare my_sweep --limit 50", "more of them"),
-            ("ch12 compare my_sweep --format md", "for a text"),
+            ("ch12 compare my_sweep --format md", "a Markdown table"),
         ),
     ),
     "runs": VerbPage(
         "runs [OPTION]... [FOLDER|SWEEP]",
         (
-            "Lists the runs and sweeps below a folder (outputs/ unless given), newest first; of a sweep its jobs. A "
-            "run that was killed is called so, a damaged one damaged; what is running is known by its lock.",
+            "Lists the runs and sweeps in a folder (default: outputs/), or the jobs of a sweep, newest first. The "
+            "status of a run whose process was killed is `killed`; that of a damaged one is `damaged`.",
             "A filter compares results (test_accuracy, objective, epochs, seconds, status …) and configuration keys "
-            "(optimizer.lr) by = != < <= > >= and ~ (contains), joined by and, or, not and parentheses.",
-            "Wherever a command takes RUN, a path will do, or any part of one that only one run has, @1 for the "
-            "newest, @2 for the one before, @best for the best on the newest one's data, or SWEEP/17: ch12 eval @1.",
+            "(optimizer.lr) with = != < <= > >= and ~ (contains), joined by and, or, not and parentheses.",
+            "Every command that takes RUN accepts a path, a part of a path that only one run has, @1 for the newest "
+            "run, @2 for the one before, @best for the best on the newest run's data, or SWEEP/17: ch12 eval @1.",
         ),
         (
-            ("ch12 runs", "all below outputs/"),
-            ('ch12 runs --filter "test_accuracy>0.95 and optimizer.lr<0.1"', "some"),
-            ("ch12 runs --sort objective --limit 10", "the least objectives"),
+            ("ch12 runs", "all runs in outputs/"),
+            ('ch12 runs --filter "test_accuracy>0.95 and optimizer.lr<0.1"', "only these"),
+            ("ch12 runs --sort objective --limit 10", "the ten lowest objectives"),
             ('ch12 runs @1 --filter "model.width=8"', "some jobs of the newest sweep"),
             ("ch12 runs @1 --format csv", "the jobs of the newest sweep, for a spreadsheet"),
         ),
@@ -167,80 +174,83 @@ PAGES = {
     "explain": VerbPage(
         "explain [OPTION]... NAME [GROUP=CHOICE]... [KEY=VALUE]...",
         (
-            "Tells what a key, a group or a choice means, what it may be, its default, and the file or word that sets "
-            "it in the run that `ch12 train` would make of the same words.",
+            "Explains a key, a group or a choice: its meaning, the values it allows, its default, and the file or "
+            "override that sets it in the run that `ch12 train` would start with the same overrides.",
         ),
         (
             ("ch12 explain optimizer.lr", "a key"),
             ("ch12 explain optimizer", "a group, with its choices"),
             ("ch12 explain optimizer=sgd", "a choice, with its keys"),
-            ("ch12 explain optimizer.lr experiment=book/iris", "who sets it in that run"),
+            ("ch12 explain optimizer.lr experiment=book/iris", "what sets the key in that run"),
         ),
     ),
     "resume": VerbPage(
         "resume [OPTION]... RUN|SWEEP [KEY=VALUE]...",
         (
-            "Goes on where a run or a sweep stopped, bit for bit as if it never had. A run that is done is left as it "
-            "is; a larger number of epochs trains it on. Of a sweep only what is missing is done.",
-            "Changes that would make another run of it are refused; with --fork they make a new run, beside the old "
-            "one, that knows its parent.",
+            "Continues a run or a sweep where it stopped, with the same result, bit for bit, as without the stop. A "
+            "finished run stays as it is; a larger number of epochs trains it further. Of a sweep, only the missing "
+            "jobs are trained.",
+            "Changes that would make it a different run are refused. With --fork they make a new run, which records "
+            "its parent.",
             TRUST,
         ),
         (
-            (f"ch12 resume {RUN}", "goes on after Ctrl-C or a kill"),
-            (f"ch12 resume {RUN} epochs=200", "trains a finished run on"),
-            (f"ch12 resume {RUN} --fork optimizer.lr=0.0001", "a new run from here"),
-            ("ch12 resume outputs/2026-05-17/10-30-02-sweep", "does what is missing of a sweep"),
+            (f"ch12 resume {EXAMPLE_RUN}", "continues after Ctrl-C or a kill"),
+            (f"ch12 resume {EXAMPLE_RUN} epochs=200", "trains a finished run further"),
+            (f"ch12 resume {EXAMPLE_RUN} --fork optimizer.lr=0.0001", "starts a new run from here"),
+            (f"ch12 resume {EXAMPLE_SWEEP}", "trains the missing jobs of a sweep"),
         ),
     ),
     "eval": VerbPage(
         "eval [OPTION]... RUN",
         (
-            "Loss and metrics of a saved run on a part of its data, equal to those that training noted; for classes "
-            "the confusion matrix, and precision, recall, F1 and number of rows of each class. A share of nothing is "
-            "shown as -. On the training part the figures are those of the network as it is, which metrics.csv "
-            "notes while it still learns.",
-            "The data are compared with those of the training. A run out of a stacked sweep gives its figures up to "
-            "rounding.",
+            "Computes loss and metrics of a saved run on a part of its data; they equal those recorded in training. "
+            "For classes it also shows the confusion matrix, and precision, recall, F1 and number of rows of each "
+            "class. A ratio with denominator zero is shown as -. On the training part, metrics.csv records the "
+            "metrics while the network learns; eval computes those of the final network.",
+            "The data are checked against those of the training. The metrics of a run from a stacked sweep agree up "
+            "to rounding.",
             TRUST,
         ),
         (
-            (f"ch12 eval {RUN}", "figures on the test part"),
-            (f"ch12 eval {RUN} --split all --checkpoint best", "all parts, after the best epoch"),
-            (f"ch12 eval {RUN} --format json", "for a program to read"),
+            (f"ch12 eval {EXAMPLE_RUN}", "metrics on the test part"),
+            (f"ch12 eval {EXAMPLE_RUN} --split all --checkpoint best", "all parts, after the best epoch"),
+            (f"ch12 eval {EXAMPLE_RUN} --format json", "for a program to read"),
         ),
     ),
     "predict": VerbPage(
         "predict [OPTION]... RUN FILE.csv|IMAGE|FOLDER|-",
         (
-            "Class and probabilities, or the value, for every row of a CSV file (UTF-8, commas, a header). Columns are "
-            "found by the names of the features in training, in whatever order; all other columns are carried "
-            "through. The scaling is that of the training; the training data are not needed.",
-            "The answer has a column `predicted` and, for classes, one p_CLASS for each class, in full precision; "
-            "table rounds them. A file with a mistake gives no answer but the line and column of it.",
-            "A run on images (dataset=image_folder) takes an image or a folder of them, resized to the size of the "
-            "training; the answer's first column `file` names each.",
+            "Predicts the class with probabilities, or the value, of each row of a CSV file (UTF-8, commas, a "
+            "header). Columns are matched by the names of the features, in any order; other columns are copied to "
+            "the output. The inputs are scaled as in training. The training data are not needed.",
+            "The output has a column `predicted` and, for classes, a column p_CLASS for each class, in full "
+            "precision; the format table rounds. A mistake in the file is reported with its line and column, and "
+            "there is no output.",
+            "A run on images (dataset=image_folder) takes an image or a folder of images, resized as in training. "
+            "The first output column, `file`, names each image.",
             TRUST,
         ),
         (
-            (f"ch12 predict {RUN} flowers.csv", "prints CSV"),
-            (f"ch12 predict {RUN} flowers.csv -o answer.csv", "writes a file, whole or not at all"),
-            (f"cut -d, -f1-5 all.csv | ch12 predict {RUN} -", "reads standard input"),
-            (f"ch12 predict {RUN} flowers.csv --format table", "to look at"),
-            (f"ch12 predict {RUN} holidays", "the images in a folder"),
+            (f"ch12 predict {EXAMPLE_RUN} flowers.csv", "prints CSV"),
+            (f"ch12 predict {EXAMPLE_RUN} flowers.csv -o answer.csv", "writes a file, all of it or none"),
+            (f"cut -d, -f1-5 all.csv | ch12 predict {EXAMPLE_RUN} -", "reads standard input"),
+            (f"ch12 predict {EXAMPLE_RUN} flowers.csv --format table", "a table to read"),
+            (f"ch12 predict {EXAMPLE_RUN} holidays", "the images in a folder"),
         ),
     ),
     "repro": VerbPage(
         "repro [OPTION]... RUN",
         (
-            "Trains a run again from its record, in memory, and compares weights and figures of all epochs with what "
-            "it left behind. Says that it is the same, bit for bit, or from which epoch on it differs, by how much, "
-            "and what differs in the environment; also which of its files were changed since. Nothing is written.",
-            "A run out of a stacked sweep agrees up to rounding; its largest difference is shown. A run that was "
-            "resumed or trained on is repeated as one run.",
+            "Trains a run again from its record, in memory, and compares the weights and the metrics of all epochs "
+            "with the saved ones. Reports that they are the same bit for bit, or the first epoch that differs, by how "
+            "much, and what differs in the environment. Also reports which files of the run were changed. Nothing is "
+            "written.",
+            "A run from a stacked sweep agrees up to rounding; the largest difference is shown. A run that was "
+            "resumed is repeated without a stop.",
             TRUST,
         ),
-        ((f"ch12 repro {RUN}", "trains it again and compares"),),
-        (("exit code 0", "the same"), ("exit code 3", "it differs, or a file of it was changed")),
+        ((f"ch12 repro {EXAMPLE_RUN}", "trains the run again and compares"),),
+        (("exit code 0", "the same result"), ("exit code 3", "a different result, or a file was changed")),
     ),
 }

@@ -1,4 +1,4 @@
-"""`ch12 bench loader`: how fast batches come with how many workers, and which setting to use."""
+"""`ch12 bench loader`: measures how fast batches load with different numbers of workers."""
 
 import os
 import re
@@ -9,38 +9,45 @@ from ch12cli.cli.text.tables import format_table
 from ch12cli.config.suggest import did_you_mean
 from ch12cli.errors import InputError
 
-UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
+TIME_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
 COST = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s)")
-WORKERS = (0, 1, 2, 4)
+WORKER_COUNTS = (0, 1, 2, 4)
 
 
 def parser() -> Arguments:
     arguments = Arguments("bench")
     arguments.add_argument(
-        "--item-cost", metavar="TIME", default="0ms", help="work to get an item ready, as 2ms or 50us"
+        "--item-cost", metavar="TIME", default="0ms", help="work added to each item, such as 2ms or 50us"
     )
-    arguments.add_argument("--step-cost", metavar="TIME", default="0ms", help="work of a training step, as 5ms")
-    arguments.add_argument("--fetch", choices=["item", "batch", "both"], default="batch", help="batch unless given")
-    arguments.add_argument("--seconds", type=float, default=0.6, help="that each setting is measured; 0.6 unless given")
+    arguments.add_argument(
+        "--step-cost", metavar="TIME", default="0ms", help="work added to each training step, such as 5ms"
+    )
+    arguments.add_argument(
+        "--fetch",
+        choices=["item", "batch", "both"],
+        default="batch",
+        help="load item by item or a batch at once (default: batch)",
+    )
+    arguments.add_argument("--seconds", type=float, default=0.6, help="measuring time for each setting (default: 0.6)")
     return arguments
 
 
 def run(argv: Sequence[str]) -> int:
     options = parser().read(argv)
     if options.operands[:1] != ["loader"]:
-        what = options.operands[0] if options.operands else ""
-        raise InputError(f"bench {what}: measures the loader{did_you_mean(what, ['loader'])}: ch12 bench loader")
-    item, step = cost("--item-cost", options.item_cost), cost("--step-cost", options.step_cost)
+        subject = options.operands[0] if options.operands else ""
+        raise InputError(f"bench {subject}: must be loader{did_you_mean(subject, ['loader'])}: ch12 bench loader")
+    item, step = seconds_of_cost("--item-cost", options.item_cost), seconds_of_cost("--step-cost", options.step_cost)
     if not 0.05 <= options.seconds <= 60:
         raise InputError(f"--seconds {options.seconds:g}: must be from 0.05 to 60")
-    lines, workers = without_workers(options.operands[1:])
+    overrides, workers = without_workers(options.operands[1:])
     from ch12cli.config.compose import Composer, working_directory
     from ch12cli.config.hydra_internals import hydra_session
     from ch12cli.run.start import checked
 
     working_directory()
     with hydra_session():
-        composition = checked(Composer(), lines)
+        composition = checked(Composer(), overrides)
     import torch
 
     from ch12cli.run.task import build_task, choose_device, tensors
@@ -48,7 +55,9 @@ def run(argv: Sequence[str]) -> int:
 
     settings = composition.settings
     device = choose_device(settings["device"])
-    torch.set_num_threads(1 if settings["threads"] == "auto" else settings["threads"])  # rows are copied, no more
+    torch.set_num_threads(
+        1 if settings["threads"] == "auto" else settings["threads"]
+    )  # the work is only copying of rows
     task = build_task(settings)
     part = tensors(task.data.train, task, dtype=torch.float32, device=torch.device("cpu"))
     costs = Costs(item, step, waits=device.type != "cpu")
@@ -78,21 +87,21 @@ def run(argv: Sequence[str]) -> int:
     return 0
 
 
-def cost(option: str, text: str) -> float:
-    """Seconds. InputError for what is no time."""
+def seconds_of_cost(option: str, text: str) -> float:
+    """The seconds of a time such as 2ms. InputError for anything else."""
     found = COST.fullmatch(text)
-    if not found or float(found[1]) * UNITS[found[2]] > 10:
-        raise InputError(f"{option} {text}: must be a time up to 10s, as 50us, 2ms or 0.1s")
-    return float(found[1]) * UNITS[found[2]]
+    if not found or float(found[1]) * TIME_UNITS[found[2]] > 10:
+        raise InputError(f"{option} {text}: must be a time up to 10s, such as 50us, 2ms or 0.1s")
+    return float(found[1]) * TIME_UNITS[found[2]]
 
 
 def without_workers(words: Sequence[str]) -> tuple[list[str], list[int]]:
-    """The overrides but workers, and the numbers of workers to try, 0 among them: what others are compared with."""
+    """The overrides without `workers`, and the numbers of workers to measure, among them 0 as the baseline."""
     lines = [word for word in words if not word.startswith("workers=")]
     given = [word.partition("=")[2] for word in words if word.startswith("workers=")]
     if not given:
-        return lines, [count for count in WORKERS if count <= max(2, 2 * (os.cpu_count() or 1))]
+        return lines, [count for count in WORKER_COUNTS if count <= max(2, 2 * (os.cpu_count() or 1))]
     counts = given[-1].strip("[]").split(",")
     if not all(count.strip().isdigit() and int(count) <= 64 for count in counts):
-        raise InputError(f"workers={given[-1]}: must be whole numbers from 0 to 64, as workers=0,1,2,4")
+        raise InputError(f"workers={given[-1]}: must be whole numbers from 0 to 64, such as workers=0,1,2,4")
     return lines, sorted({0, *map(int, counts)})

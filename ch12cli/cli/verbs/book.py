@@ -190,30 +190,30 @@ def hand_out(options: Any, items: Sequence["Ran"], demos: Sequence[Any]) -> int:
 def as_page(parts: Sequence["Part"]) -> bytes:
     """The hand-out as a page that holds all it shows."""
     from ch12cli.book.handout import TITLE, heading, verdict
-    from ch12cli.report.page import document, gallery, shown
+    from ch12cli.report.page import as_html, document, gallery
 
-    sections = [f"<h1>{shown(TITLE)}</h1>"]
+    sections = [f"<h1>{as_html(TITLE)}</h1>"]
     for part in parts:
-        sections.append(f"<h2>{shown(part.title)}</h2>")
+        sections.append(f"<h2>{as_html(part.title)}</h2>")
         for ran in part.items:
             state = "finished" if ran.same else "failed"
             sections += [
-                f"<section><h3>{shown(heading(ran))}</h3><p>{shown(ran.about)}</p>",
+                f"<section><h3>{as_html(heading(ran))}</h3><p>{as_html(ran.about)}</p>",
                 f"<pre>{text_of(ran.code)}</pre><div class='beside'>",
                 f"<div><p>Computed</p><pre>{text_of(ran.output)}</pre></div>",
                 f"<div><p>In the book</p><pre>{text_of(ran.printed.text)}</pre></div></div>",
-                f"<p class='status {state}'>{'✓' if ran.same else '✗'} {shown(verdict(ran))}</p>",
+                f"<p class='status {state}'>{'✓' if ran.same else '✗'} {as_html(verdict(ran))}</p>",
                 "</section>",
             ]
         for _, demo in part.demos:
             lines = text_of("\n".join(demo.lines))
-            sections += [f"<section><h3>{shown(demo.title)}</h3><p>{shown(demo.about)}</p><pre>{lines}</pre>"]
+            sections += [f"<section><h3>{as_html(demo.title)}</h3><p>{as_html(demo.about)}</p><pre>{lines}</pre>"]
             sections += [gallery(demo.plots), "</section>"]
     return document(TITLE, sections)
 
 
 def text_of(text: str) -> str:
     """Lines as HTML."""
-    from ch12cli.report.page import shown
+    from ch12cli.report.page import as_html
 
-    return "\n".join(shown(line) for line in text.rstrip("\n").split("\n"))
+    return "\n".join(as_html(line) for line in text.rstrip("\n").split("\n"))

@@ -1,4 +1,4 @@
-"""`ch12 compare`: only what differs between runs, side by side; a sweep, or many runs, with their seeds folded."""
+"""`ch12 compare`: shows what differs between runs side by side, or the combinations of a sweep."""
 
 import csv
 import io
@@ -21,25 +21,27 @@ from ch12cli.catalogue.sweep_jobs import read_sweep_rows, sweep_monitor
 from ch12cli.cli.help.arguments import Arguments, find_run
 from ch12cli.cli.help.page import page_width, printable
 from ch12cli.cli.text.tables import GAP, format_table
-from ch12cli.cli.verbs.runs import whole
+from ch12cli.cli.verbs.runs import whole_number
 from ch12cli.errors import InputError
 from ch12cli.files.objective import minimised
 from ch12cli.files.run_directory import RESULT
 from ch12cli.files.sweep_csv import SweepRow, is_sweep
 
-SIDE_BY_SIDE = 4  # runs, at most; more become rows, where that says what they are
-KEYS = 6  # that differ, at most, for a row to say it
-CELL = 12  # characters of a run's column, at least
-BEST = "*"
-MARKED = ("", "objective")  # rows in which the best run is marked
+MAX_COLUMNS = 4  # runs side by side; more become rows if few keys differ
+MAX_KEYS = 6  # that differ, for runs to become rows
+MIN_COLUMN = 12  # characters of a run's column
+BEST_MARK = "*"
+MARKED_ROWS = ("", "objective")  # the best run is marked in these
 
 
 def parser() -> Arguments:
     arguments = Arguments("compare")
     arguments.add_argument(
-        "--format", choices=["table", "md", "csv", "json"], default="table", help="md: a table for a text in Markdown"
+        "--format", choices=["table", "md", "csv", "json"], default="table", help="output format; md: a Markdown table"
     )
-    arguments.add_argument("--limit", type=whole, metavar="N", help="combinations of a sweep: the first N alone")
+    arguments.add_argument(
+        "--limit", type=whole_number, metavar="N", help="show only the first N combinations of a sweep"
+    )
     return arguments
 
 
@@ -50,44 +52,44 @@ def run(argv: Sequence[str]) -> int:
     paths = [find_run(word) for word in options.operands]
     sweeps = [path for path in paths if is_sweep(path)]
     if sweeps and len(paths) > 1:
-        raise InputError(
-            f"{sweeps[0]}: is a sweep, which is compared by itself; give one of its runs, as {sweeps[0]}/0"
-        )
+        raise InputError(f"{sweeps[0]}: a sweep is compared by itself; name one of its runs, such as {sweeps[0]}/0")
     if sweeps:
         rows = read_sweep_rows(sweeps[0])
         show_many(rows, sweep_monitor(sweeps[0], rows) or "valid_loss", options.format, options.limit)
         return 0
     if len(paths) == 1:
-        raise InputError(f"{paths[0]}: a single run; give two or more, or a sweep: ch12 compare {paths[0]} @1")
-    runs = whole_ones([read_compared(path) for path in paths])
-    if len(runs) > SIDE_BY_SIDE and alike(runs) and len(swept(records := rows_of_runs(runs))) <= KEYS:
+        raise InputError(f"{paths[0]}: is a single run; name two or more, or a sweep: ch12 compare {paths[0]} @1")
+    runs = undamaged([read_compared(path) for path in paths])
+    if len(runs) > MAX_COLUMNS and alike(runs) and len(swept(records := rows_of_runs(runs))) <= MAX_KEYS:
         show_many(records, str(runs[0].results.get("monitor") or "valid_loss"), options.format, options.limit)
         if options.format == "table":
-            print("\n".join(["", *format_table([[str(place), run.name] for place, run in enumerate(runs)])]))
+            print("\n".join(["", *format_table([[str(index), run.name] for index, run in enumerate(runs)])]))
         return 0
     show_side_by_side(runs, options.format)
     return 0
 
 
-def whole_ones(runs: Sequence[Compared]) -> list[Compared]:
-    """The runs that are not damaged; which are is said. InputError if fewer than two are left."""
+def undamaged(runs: Sequence[Compared]) -> list[Compared]:
+    """The runs that are not damaged, with a warning for the others. InputError if fewer than two are left."""
     from ch12cli.cli.text.problems import print_warnings
 
     damaged = [run.name for run in runs if run.results["status"] == "damaged"]
     left = [run for run in runs if run.results["status"] != "damaged"]
     if len(left) < 2:
-        raise InputError([f"{name}: its {RESULT} is damaged; there are not two runs to compare" for name in damaged])
-    print_warnings(f"{name}: its {RESULT} is damaged; passed over" for name in damaged)
+        raise InputError(
+            [f"{name}: its {RESULT} is damaged; fewer than two runs are left to compare" for name in damaged]
+        )
+    print_warnings(f"{name}: its {RESULT} is damaged; the run is left out" for name in damaged)
     return left
 
 
 def swept(records: Sequence[SweepRow]) -> list[str]:
-    """The keys but seeds in which runs differ."""
+    """The keys, other than seeds, in which the runs differ."""
     return [key for key in varying(records) if not is_seed(key)]
 
 
 def show_side_by_side(runs: Sequence[Compared], form: str) -> None:
-    """All that differs, a row each, and a column a run; as many tables as it takes, where there is no room for all."""
+    """Prints all differences, one row each, with a column for each run; several tables if one is too wide."""
     table, best = differences(runs), best_of(runs)
     if form == "json":
         print(json.dumps({str(row[0]): dict(zip(table[0][1:], row[1:], strict=True)) for row in table[1:]}, indent=2))
@@ -97,7 +99,9 @@ def show_side_by_side(runs: Sequence[Compared], form: str) -> None:
         return
     if best is not None and form in ("table", "md"):
         table = [
-            [*row[: best + 1], f"{cell(row[best + 1])} {BEST}", *row[best + 2 :]] if row[0] in MARKED else row
+            [*row[: best + 1], f"{cell_for_people(row[best + 1])} {BEST_MARK}", *row[best + 2 :]]
+            if row[0] in MARKED_ROWS
+            else row
             for row in table
         ]
     if form == "table":
@@ -107,21 +111,23 @@ def show_side_by_side(runs: Sequence[Compared], form: str) -> None:
 
 
 def side_by_side(table: Table, width: int) -> list[list[str]]:
-    """The table in lines of no more than that many characters, in pieces with some of the runs each."""
-    texts = [[cell(value) for value in row] for row in table]
+    """The table as lines of at most `width` characters, split into tables of some of the runs each."""
+    texts = [[cell_for_people(value) for value in row] for row in table]
     first = min(max(len(row[0]) for row in texts), width // 3)
     count = len(texts[0]) - 1
-    each = max(1, min(count, (width - first) // (CELL + len(GAP))))
+    each = max(1, min(count, (width - first) // (MIN_COLUMN + len(GAP))))
     room = (width - first) // each - len(GAP)
     pieces = []
     for start in range(1, count + 1, each):
-        lines = [[short(row[0], first), *(short(text, room) for text in row[start : start + each])] for row in texts]
+        lines = [
+            [tail_of(row[0], first), *(tail_of(text, room) for text in row[start : start + each])] for row in texts
+        ]
         pieces.append(format_table(lines))
     return pieces
 
 
 def show_many(rows: Sequence[SweepRow], monitor: str, form: str, limit: int | None) -> None:
-    """Many runs: what differed, best first, seeds folded."""
+    """Prints the combinations of many runs, best first, averaged over seeds."""
     if form == "table":
         from ch12cli.catalogue.formatting import format_failures
         from ch12cli.catalogue.summary import failures
@@ -136,7 +142,7 @@ def show_many(rows: Sequence[SweepRow], monitor: str, form: str, limit: int | No
                 ascii_only=screen.ascii_only,
                 limit=max(1, ROWS if limit is None else limit),
                 rest="--limit N shows more",
-                mark=f" {BEST}",
+                mark=f" {BEST_MARK}",
             )
             screen.print(summary or ["no run finished"])
             screen.print(format_failures(failures(rows)))
@@ -154,46 +160,48 @@ def show_many(rows: Sequence[SweepRow], monitor: str, form: str, limit: int | No
 
 
 def with_intervals(rows: Sequence[SweepRow], monitor: str, metrics: Sequence[str], limit: int | None) -> Table:
-    """A row for each combination as a text has it: each metric with its interval, the best marked."""
+    """One row for each combination: each metric with its interval, the best one marked."""
     from ch12cli.catalogue.formatting import format_interval
 
     found = fold(rows, varying(rows), metrics, minimise=minimised(monitor))
     names = [monitor if metric == "objective" else metric for metric in metrics]
     table: Table = [[*(found[0].values if found else ()), *names, "runs", "best run"]]
-    for place, each in enumerate(found[:limit]):
-        figures = [
+    for index, each in enumerate(found[:limit]):
+        values = [
             format_interval(name.partition("_")[2], each.mean[metric], each.half_width[metric], ascii_only=False)
             for metric, name in zip(metrics, names, strict=True)
         ]
-        if place == 0 and each.best is not None:
-            figures[0] += f" {BEST}"
-        table.append([*(value or None for value in each.values.values()), *figures, each.runs, each.best])
+        if index == 0 and each.best is not None:
+            values[0] += f" {BEST_MARK}"
+        table.append([*(value or None for value in each.values.values()), *values, each.runs, each.best])
     return table
 
 
 def print_table(table: Table, form: str) -> None:
+    """Prints a table as CSV or Markdown."""
     if form == "csv":
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows(
-            [["" if v is None else v for v in row] for row in printed(table)]
+            [["" if v is None else v for v in row] for row in escaped_table(table)]
         )
         print(text.getvalue().rstrip("\n"))
         return
-    texts = [[cell(value).replace("|", r"\|") for value in row] for row in table]
+    texts = [[cell_for_people(value).replace("|", r"\|") for value in row] for row in table]
     lines = [texts[0], ["---"] * len(texts[0]), *texts[1:]]
     print("\n".join(f"| {' | '.join(row)} |" for row in lines))
 
 
-def printed(table: Table) -> Table:
+def escaped_table(table: Table) -> Table:
+    """The table with control characters as escapes."""
     return [[printable(value) if isinstance(value, str) else value for value in row] for row in table]
 
 
-def cell(value: Any) -> str:
-    """A value as people read it: numbers to six digits."""
+def cell_for_people(value: Any) -> str:
+    """A value for people: numbers with six digits."""
     text = "-" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
     return printable(text)
 
 
-def short(text: str, room: int) -> str:
-    """Of a text that is too long the end, where paths and digests of one kind differ."""
+def tail_of(text: str, room: int) -> str:
+    """The end of a text that is too long: there paths and digests differ."""
     return text if len(text) <= room else f"…{text[1 - room :]}"

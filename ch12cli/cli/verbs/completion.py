@@ -1,4 +1,4 @@
-"""`ch12 completion`: a script that teaches a shell to complete ch12's words, and the answers that it asks for."""
+"""`ch12 completion`: prints a script that teaches a shell to complete ch12's command lines, and answers it."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from ch12cli.cli.help.page import definitions, heading, join_pages, paragraph, p
 from ch12cli.config.suggest import did_you_mean
 from ch12cli.errors import InputError
 
-# The one command that switches it on, in the file that the shell reads at its start.
+# The command that switches completion on in the shell's start file.
 INSTALL = {
     "bash": """echo 'eval "$(ch12 completion bash)"' >> ~/.bashrc""",
     "zsh": """echo 'eval "$(ch12 completion zsh)"' >> ~/.zshrc""",
@@ -84,7 +84,7 @@ def parser() -> Arguments:
 
 
 def run(argv: Sequence[str]) -> int:
-    if argv[:1] == ["query"]:  # not an option among others: what follows are the words of the line to complete
+    if argv[:1] == ["query"]:  # the rest is the line to complete, not options
         print("\n".join(query(argv[1:])))
         return 0
     options = parser().read(argv)
@@ -106,10 +106,8 @@ def format_completion_help() -> str:
     return join_pages(
         [
             usage("completion bash|zsh|fish"),
-            paragraph(
-                "Prints a script that lets the Tab key complete ch12's commands, options, groups, keys and values."
-            ),
-            [heading("To switch it on for good, once"), *definitions(INSTALL.items())],
+            paragraph("Prints a script for tab completion of ch12's commands, options, groups, keys and values."),
+            [heading("To switch it on permanently, once"), *definitions(INSTALL.items())],
             [
                 heading("In this shell only"),
                 *definitions(
@@ -125,13 +123,13 @@ def format_completion_help() -> str:
     )
 
 
-def query(words: Sequence[str]) -> list[str]:
+def query(argv: Sequence[str]) -> list[str]:
     """The lines of the answer to a shell's script.
 
-    words: the shell, `--`, then from bash the line up to the cursor and COMP_WORDBREAKS, from the others the words up
-    to the one at the cursor, which is the last.
+    argv: the shell, `--`, then from bash the line up to the cursor and COMP_WORDBREAKS; from other shells the words up
+    to the cursor, the current one last.
     """
-    shell, rest = (words[0] if words else ""), words[2:]
+    shell, rest = (argv[0] if argv else ""), argv[2:]
     if shell == "bash":
         line, breaks = [*rest, "", ""][:2]
         typed, current, is_quoted = split_line(line)
@@ -140,18 +138,18 @@ def query(words: Sequence[str]) -> list[str]:
         ends = {word: "" if is_quoted or word.endswith("=") else " " for word, _ in answer.candidates}
         return [answer.kind, *(word[start:] + end for word, end in ends.items())]
     answer = answer_for(rest[1:-1], rest[-1] if rest else "")
-    return [answer.kind, *(describe(candidate, meaning, shell) for candidate, meaning in answer.candidates)]
+    return [answer.kind, *(with_meaning(candidate, meaning, shell) for candidate, meaning in answer.candidates)]
 
 
-def describe(candidate: str, meaning: str, shell: str) -> str:
-    """A candidate with what it means, in the way of zsh's _describe or of fish."""
+def with_meaning(candidate: str, meaning: str, shell: str) -> str:
+    """A candidate with its meaning, in the form of zsh's _describe or of fish."""
     if shell == "zsh":
         return f"{candidate.replace(':', chr(92) + ':')}:{printable(meaning)}"
     return f"{candidate}\t{printable(meaning)}"
 
 
 def split_line(line: str) -> tuple[list[str], str, bool]:
-    """The finished words of a line, the word that its end is in, and whether a quote of that is still open."""
+    """The finished words of a line, the word at its end, and whether that word has an open quote."""
     words: list[str] = []
     current, quote, escaped = "", "", False
     for letter in line:

@@ -1,4 +1,4 @@
-"""`ch12 eval`: a saved run's figures on parts of its data."""
+"""`ch12 eval`: computes the metrics of a saved run on parts of its data."""
 
 import csv
 import io
@@ -16,8 +16,8 @@ from ch12cli.cli.text.tables import PARTS, format_table
 if TYPE_CHECKING:
     from ch12cli.saved.evaluate import Evaluation, PartFigures
 
-SHARES = ("precision", "recall", "f1")
-COLUMNS = ("split", "figure", "class", "predicted", "value")  # of the CSV form, a row a figure
+CLASS_METRICS = ("precision", "recall", "f1")
+CSV_COLUMNS = ("split", "figure", "class", "predicted", "value")
 
 
 def parser() -> Arguments:
@@ -25,16 +25,19 @@ def parser() -> Arguments:
     arguments.add_argument(
         "--split",
         choices=["train", "valid", "test", "all"],
-        help="part of the data; all: each in turn; else test if there is one, valid, train",
+        help="part of the data (default: test if there is one, else valid, else train)",
     )
     arguments.add_argument(
         "--checkpoint",
         choices=["best", "last"],
         default="last",
-        help="the network as it was after its best epoch, or after its last (the default)",
+        help="the network after its best or its last epoch (default: last)",
     )
     arguments.add_argument(
-        "--format", choices=["table", "json", "csv"], default="table", help="how to print it; csv and json in full"
+        "--format",
+        choices=["table", "json", "csv"],
+        default="table",
+        help="output format; csv and json are in full precision",
     )
     arguments.add_trust()
     return arguments
@@ -54,7 +57,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def format_evaluation(directory: Path, checkpoint: str, evaluation: "Evaluation") -> str:
-    """The figures as tables: the metrics, and for classes the confusion matrix and what follows from it."""
+    """The metrics as tables; for classes also the confusion matrix and the metrics of each class."""
     names = [printable(name) for name in evaluation.class_names or ()]
     blocks = [[printable(f"{directory}, {checkpoint} checkpoint: after epoch {evaluation.epoch}")]]
     for name, part in evaluation.parts.items():
@@ -67,29 +70,31 @@ def format_evaluation(directory: Path, checkpoint: str, evaluation: "Evaluation"
 
 
 def format_confusion(part: "PartFigures", names: Sequence[str]) -> list[str]:
+    """The confusion matrix as a table."""
     assert part.confusion is not None
     rows = [[name, *map(str, counts)] for name, counts in zip(names, part.confusion.tolist(), strict=True)]
-    return ["true class down, predicted across:", *format_table([["", *names], *rows])]
+    return ["rows: true class; columns: predicted class", *format_table([["", *names], *rows])]
 
 
 def format_classes(part: "PartFigures", names: Sequence[str]) -> list[str]:
+    """Precision, recall, F1 and support of each class as a table."""
     from ch12cli.saved.evaluate import by_class
 
     assert part.confusion is not None
     rows = [
-        [name, *(format_number("accuracy", figures[share]) for share in SHARES), str(figures["support"])]
+        [name, *(format_number("accuracy", figures[share]) for share in CLASS_METRICS), str(figures["support"])]
         for name, figures in zip(names, by_class(part.confusion), strict=True)
     ]
-    return format_table([["", *SHARES, "support"], *rows])
+    return format_table([["", *CLASS_METRICS, "support"], *rows])
 
 
 def evaluation_json(directory: Path, checkpoint: str, evaluation: "Evaluation") -> str:
-    """The figures in full, as JSON in ASCII; what is not finite, or a share of nothing, is null."""
+    """The metrics in full precision, as ASCII JSON; values that are not finite are null."""
     from ch12cli.saved.evaluate import by_class
 
     parts: dict[str, Any] = {}
     for name, part in evaluation.parts.items():
-        parts[name] = {"rows": part.rows, **{m: finite(value) for m, value in part.metrics.items()}}
+        parts[name] = {"rows": part.rows, **{m: finite_or_none(value) for m, value in part.metrics.items()}}
         if part.confusion is not None and evaluation.class_names is not None:
             parts[name]["confusion"] = part.confusion.tolist()
             parts[name]["classes"] = dict(zip(evaluation.class_names, by_class(part.confusion), strict=True))
@@ -99,10 +104,10 @@ def evaluation_json(directory: Path, checkpoint: str, evaluation: "Evaluation") 
 
 
 def evaluation_csv(directory: Path, checkpoint: str, evaluation: "Evaluation") -> str:
-    """The figures in full, a row each."""
+    """The metrics in full precision, one row each."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer.writerow(CSV_COLUMNS)
     for name, part in evaluation.parts.items():
         writer.writerow([name, "rows", "", "", part.rows])
         writer.writerows([name, m, "", "", repr(value)] for m, value in part.metrics.items())
@@ -111,7 +116,7 @@ def evaluation_csv(directory: Path, checkpoint: str, evaluation: "Evaluation") -
 
 
 def class_rows(part: "PartFigures", names: Sequence[str]) -> Iterator[list[Any]]:
-    """(figure, class, predicted class, value) of each class."""
+    """(metric, class, predicted class, value) rows of the classes."""
     from ch12cli.saved.evaluate import by_class
 
     if part.confusion is None:
@@ -123,5 +128,6 @@ def class_rows(part: "PartFigures", names: Sequence[str]) -> Iterator[list[Any]]
         yield from (["confusion", name, found, count] for found, count in zip(names, counts, strict=True))
 
 
-def finite(value: float) -> float | None:
+def finite_or_none(value: float) -> float | None:
+    """The value, or None if it is not finite."""
     return value if math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""`ch12 export`: a saved run's network for other programs, or the run as a program of its own."""
+"""`ch12 export`: writes a saved run's network for other programs, or the run as a program."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,14 +7,16 @@ from ch12cli.cli.help.arguments import Arguments, run_directory
 from ch12cli.errors import InputError
 from ch12cli.files.sweep_csv import is_sweep
 
-SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2", "script": ".py"}
+EXPORT_SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2", "script": ".py"}
 
 
 def parser() -> Arguments:
     arguments = Arguments("export")
-    arguments.add_argument("--format", choices=list(SUFFIXES), default="script", help="script unless given")
-    arguments.add_argument("-o", "--output", type=Path, metavar="FILE", help="the run's name in this directory, else")
-    arguments.add_argument("--checkpoint", choices=["best", "last"], default="last", help="last unless given")
+    arguments.add_argument("--format", choices=list(EXPORT_SUFFIXES), default="script", help="default: script")
+    arguments.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="default: the run's name, in this directory"
+    )
+    arguments.add_argument("--checkpoint", choices=["best", "last"], default="last", help="default: last")
     arguments.add_trust()
     return arguments
 
@@ -22,14 +24,14 @@ def parser() -> Arguments:
 def run(argv: Sequence[str]) -> int:
     options = parser().read(argv)
     directory = run_directory("export", options.operands)
-    suffix = SUFFIXES[options.format]
-    target: Path = options.output or Path(f"{name_of(directory.resolve())}{suffix}")
+    suffix = EXPORT_SUFFIXES[options.format]
+    target: Path = options.output or Path(f"{export_name(directory.resolve())}{suffix}")
     if target.suffix != suffix:
         raise InputError(f"-o {target}: must end in {suffix} for --format {options.format}")
     if not target.parent.is_dir():
         raise InputError(f"-o {target}: there is no directory {target.parent}")
-    if options.output is None and target.exists():  # a name that nobody asked for
-        raise InputError(f"{target}: is there already; add -o {target} to write over it, or another name")
+    if options.output is None and target.exists():  # overwrite only a file that the user names
+        raise InputError(f"{target}: exists already; add -o {target} to overwrite it, or -o with another name")
     from ch12cli.cli.text.problems import print_warnings
     from ch12cli.files.atomic import write_whole
     from ch12cli.files.command import command_of_run
@@ -53,7 +55,8 @@ def run(argv: Sequence[str]) -> int:
     return 0
 
 
-def name_of(directory: Path) -> str:
-    """What a file of a run is called: as its directory, a sweep's job as the sweep and its number."""
+def export_name(directory: Path) -> str:
+    """The default name of the exported file: that of the run's directory, for a job that of the sweep and its
+    number."""
     above = directory.parent
     return f"{above.name}-{directory.name}" if is_sweep(above) else directory.name

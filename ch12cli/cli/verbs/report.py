@@ -1,4 +1,4 @@
-"""`ch12 report`: one page that holds all about a run or a sweep, to send, to print, to keep."""
+"""`ch12 report`: writes one HTML page about a run or a sweep."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from ch12cli.errors import InputError
 def parser() -> Arguments:
     arguments = Arguments("report")
     arguments.add_argument(
-        "-o", "--output", type=Path, default=Path("report.html"), metavar="FILE", help="report.html unless given"
+        "-o", "--output", type=Path, default=Path("report.html"), metavar="FILE", help="default: report.html"
     )
     return arguments
 

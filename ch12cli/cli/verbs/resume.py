@@ -1,17 +1,17 @@
-"""`ch12 resume`: a run or a sweep goes on where it stopped."""
+"""`ch12 resume`: continues a run or a sweep where it stopped."""
 
 from collections.abc import Sequence
 
 from ch12cli.cli.help.arguments import Arguments, find_run
-from ch12cli.cli.verbs.train import EXIT
+from ch12cli.cli.verbs.train import EXIT_CODES
 from ch12cli.errors import InputError
 
 
 def parser() -> Arguments:
     arguments = Arguments("resume")
-    arguments.add_argument("--fork", action="store_true", help="make a new run that goes on from here, with changes")
+    arguments.add_argument("--fork", action="store_true", help="make a new run that continues from here, with changes")
     arguments.add_trust()
-    arguments.add_argument("-q", "--quiet", action="store_true", help="print the directory and nothing else")
+    arguments.add_argument("-q", "--quiet", action="store_true", help="print only the directory")
     arguments.add_argument("-v", "--verbose", action="store_true", help="print every epoch")
     return arguments
 
@@ -20,24 +20,26 @@ def run(argv: Sequence[str]) -> int:
     options = parser().read(argv)
     if not options.operands or "=" in options.operands[0]:
         raise InputError("resume: no run given; name a run or a sweep: ch12 resume outputs/…")
-    directory, lines = find_run(options.operands[0]), options.operands[1:]
+    directory, overrides = find_run(options.operands[0]), options.operands[1:]
     if not directory.is_dir():
         raise InputError(f"{directory}: no such directory")
     verbosity = int(options.verbose) - int(options.quiet)
     from ch12cli.files.sweep_csv import is_sweep
 
     if is_sweep(directory):
-        from ch12cli.cli.verbs.train import show_sweep
+        from ch12cli.cli.verbs.train import display_sweep
         from ch12cli.sweep.resume import resume_sweep
 
-        if lines or options.fork:
-            raise InputError(f"{directory}: is a sweep, which goes on as it was; resume one of its runs to change it")
-        return show_sweep(lambda callback: resume_sweep(directory, callback=callback, trust=options.trust), verbosity)
+        if overrides or options.fork:
+            raise InputError(f"{directory}: a sweep is resumed without changes; resume one of its runs to change it")
+        return display_sweep(
+            lambda callback: resume_sweep(directory, callback=callback, trust=options.trust), verbosity
+        )
     from ch12cli.cli.text.run_display import RunDisplay
     from ch12cli.saved.resume import resume_run
 
     with RunDisplay(verbosity=verbosity) as display:
-        outcome = resume_run(directory, lines, callback=display, fork=options.fork, trust=options.trust)
+        outcome = resume_run(directory, overrides, callback=display, fork=options.fork, trust=options.trust)
         if outcome is None:
             return 0
-    return EXIT[outcome.status] if outcome.signal is None else 128 + outcome.signal
+    return EXIT_CODES[outcome.status] if outcome.signal is None else 128 + outcome.signal

@@ -1,4 +1,4 @@
-"""`ch12 rm`: takes runs and sweeps off the disk, after showing which."""
+"""`ch12 rm`: deletes runs and sweeps, after listing them."""
 
 import re
 import sys
@@ -23,10 +23,10 @@ AGE = re.compile(r"(\d{1,6})([mhdw])")
 def parser() -> Arguments:
     arguments = Arguments("rm")
     arguments.add_argument(
-        "--status", metavar="STATUS", help=f"those below {OUTPUTS}/ that ended so: {', '.join(STATUSES)}"
+        "--status", metavar="STATUS", help=f"select runs in {OUTPUTS}/ by status: {', '.join(STATUSES)}"
     )
-    arguments.add_argument("--older", metavar="AGE", help="of them those that began longer ago, as 30d, 12h, 2w")
-    arguments.add_argument("--yes", action="store_true", help="do not ask")
+    arguments.add_argument("--older", metavar="AGE", help="select runs that began longer ago, such as 30d, 12h, 2w")
+    arguments.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     return arguments
 
 
@@ -42,7 +42,7 @@ def run(argv: Sequence[str]) -> int:
     print(format_runs(chosen) if chosen else "nothing to remove")
     if not chosen:
         return 0
-    if not options.yes and not agreed(len(chosen)):
+    if not options.yes and not confirmed(len(chosen)):
         print("nothing was removed")
         return 0
     for entry in chosen:
@@ -52,29 +52,29 @@ def run(argv: Sequence[str]) -> int:
 
 
 def matching(status: str | None, older: str | None) -> list[Entry]:
-    """The runs and sweeps below outputs/ of that status and age, none that is being written."""
+    """The runs and sweeps in outputs/ with that status and age, except those that are training."""
     if status is not None and status not in STATUSES:
         hint = did_you_mean(status, STATUSES) or f"; it may be {', '.join(STATUSES)}"
         raise InputError(f"--status {status}: no such status{hint}")
-    before = time.time() - (age_of(older) if older is not None else 0)
+    before = time.time() - (age_in_seconds(older) if older is not None else 0)
     found = [e for e in entries(OUTPUTS) if status in (None, e.status) and e.when <= before and not is_locked(e.path)]
     return sorted((removable(entry.path) for entry in found), key=lambda entry: entry.when)
 
 
-def age_of(text: str) -> int:
-    """Seconds of an age as it is typed: 30d."""
+def age_in_seconds(text: str) -> int:
+    """The seconds of an age such as 30d."""
     found = AGE.fullmatch(text)
     if found is None:
         raise InputError(f"--older {text}: must be a number and m, h, d or w (minutes, hours, days, weeks), as 30d")
     return int(found[1]) * SECONDS[found[2]]
 
 
-def agreed(count: int) -> bool:
-    """Whether the person at the terminal says yes. InputError where there is none."""
+def confirmed(count: int) -> bool:
+    """Whether the user confirms. InputError without a terminal."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise InputError("rm: nobody is there to be asked; add --yes to remove them")
+        raise InputError("rm: there is no terminal to ask for confirmation; add --yes")
     try:
-        answer = input(f"remove {'it' if count == 1 else f'these {count}'} for good? [y/N] ")
+        answer = input(f"remove {'it' if count == 1 else f'these {count}'} permanently? [y/N] ")
     except EOFError:
         return False
     return answer.strip().lower() in ("y", "yes")

@@ -1,4 +1,4 @@
-"""`ch12 runs`: the runs and sweeps below a folder, newest first."""
+"""`ch12 runs`: lists the runs and sweeps in a folder, newest first."""
 
 import csv
 import gc
@@ -19,24 +19,28 @@ from ch12cli.errors import InputError
 from ch12cli.files.run_directory import HYDRA
 from ch12cli.files.sweep_csv import is_sweep
 
-FIRST = ("path", "kind", "when", "status", "jobs", "epochs", "monitor", "objective")
-ALWAYS = frozenset((*FIRST, *FIGURES, "tags"))  # names that may be asked for though no run has them yet
-Rows = list[tuple[Entry, Mapping[str, Any]]]
+LEADING = ("path", "kind", "when", "status", "jobs", "epochs", "monitor", "objective")
+ALWAYS = frozenset((*LEADING, *FIGURES, "tags"))  # names that a filter may use before any run has them
+EntryRows = list[tuple[Entry, Mapping[str, Any]]]
 
 
 def parser() -> Arguments:
     arguments = Arguments("runs")
     arguments.add_argument("--filter", metavar="TEXT", help='such as "test_accuracy>0.95 and optimizer.lr<0.1"')
-    arguments.add_argument("--sort", metavar="KEY", help="by a result or a configuration key, smallest first")
-    arguments.add_argument("--reverse", action="store_true", help="the other way round")
-    arguments.add_argument("--limit", type=whole, metavar="N", help="the first N alone")
+    arguments.add_argument("--sort", metavar="KEY", help="sort by a result or a configuration key, ascending")
+    arguments.add_argument("--reverse", action="store_true", help="reverse the order")
+    arguments.add_argument("--limit", type=whole_number, metavar="N", help="only the first N")
     arguments.add_argument(
-        "--format", choices=["table", "csv", "json"], default="table", help="how to print it; csv and json in full"
+        "--format",
+        choices=["table", "csv", "json"],
+        default="table",
+        help="output format; csv and json hold all values in full precision",
     )
     return arguments
 
 
-def whole(text: str) -> int:
+def whole_number(text: str) -> int:
+    """A whole number from 0. InputError for anything else."""
     if not text.isdigit():
         raise InputError(f"--limit {text}: must be a whole number from 0")
     return int(text)
@@ -49,53 +53,53 @@ def run(argv: Sequence[str]) -> int:
     query = Query(options.filter) if options.filter is not None else None
     if options.sort and options.sort.startswith("-"):
         name = options.sort.lstrip("-")
-        raise InputError(f"--sort {options.sort}: give the name alone; the largest first: --sort {name} --reverse")
-    gc.disable()  # of ten thousand runs nothing is garbage yet
-    place = options.operands[0] if options.operands else None
-    listed = listed_below(place)
+        raise InputError(f"--sort {options.sort}: give the name only; descending: --sort {name} --reverse")
+    gc.disable()  # saves time with thousands of runs: none is garbage yet
+    folder = options.operands[0] if options.operands else None
+    listed = listed_in(folder)
     wanted = [*([name for name, _, _ in query.asked] if query else []), *([options.sort] if options.sort else [])]
     needed = bool(wanted) or options.format != "table"
-    rows: Rows = [(entry, row_of(entry) if needed else entry.values) for entry in listed]
+    rows: EntryRows = [(entry, row_of(entry) if needed else entry.values) for entry in listed]
     if wanted:
         rows = with_keys(rows, wanted)
         require_known(wanted, rows, options.filter)
     if query is not None:
-        require_alike(query, rows)
+        require_comparable(query, rows)
         rows = [(entry, row) for entry, row in rows if query.matches(row)]
     rows.sort(key=lambda pair: pair[0].when, reverse=True)
     if options.sort:
-        rows.sort(key=lambda pair: rank(pair[1].get(options.sort)))
+        rows.sort(key=lambda pair: sort_key(pair[1].get(options.sort)))
     rows = (rows[::-1] if options.reverse else rows)[: options.limit]
     if options.format == "table":
-        print(format_runs([entry for entry, _ in rows]) if rows else nothing(listed, place, options.filter))
+        print(format_runs([entry for entry, _ in rows]) if rows else no_runs_line(listed, folder, options.filter))
     else:
         print(as_json(rows) if options.format == "json" else as_csv(rows))
     return 0
 
 
-def listed_below(word: str | None) -> list[Entry]:
-    """The runs and sweeps below a folder; of a sweep its jobs, the last one first, as the newest is."""
-    if word is None:
+def listed_in(name: str | None) -> list[Entry]:
+    """The runs and sweeps in a folder, or the jobs of a sweep, last job first."""
+    if name is None:
         return list(entries(OUTPUTS))
-    path = find_run(word)
+    path = find_run(name)
     if not path.is_dir():
-        raise InputError(f"{path}: is a file; give a folder, or a sweep")
+        raise InputError(f"{path}: is a file; name a folder or a sweep")
     return job_entries(path)[::-1] if is_sweep(path) else list(entries(path))
 
 
-def nothing(listed: Sequence[Entry], place: str | None, text: str | None) -> str:
-    """Why there is nothing to show."""
-    where = place or f"{OUTPUTS}/"
+def no_runs_line(listed: Sequence[Entry], folder: str | None, text: str | None) -> str:
+    """The line to print when there is no run to list."""
+    where = folder or f"{OUTPUTS}/"
     if not listed:
-        return f"no runs below {where}"
+        return f"no runs in {where}"
     if text is None:
-        return f"--limit 0: none of the {len(listed):,} runs below {where} is shown"
-    inside = inside_of(listed, "--filter")
-    return printable(f"none of the {len(listed):,} runs below {where} matches --filter {text!r}{inside}")
+        return f"--limit 0: none of the {len(listed):,} runs in {where} is shown"
+    hint = sweep_hint(listed, "--filter")
+    return printable(f"none of the {len(listed):,} runs in {where} matches --filter {text!r}{hint}")
 
 
-def with_keys(rows: Rows, wanted: Sequence[str]) -> Rows:
-    """The rows with the configuration of each, which takes longer to read, where it is asked for."""
+def with_keys(rows: EntryRows, wanted: Sequence[str]) -> EntryRows:
+    """The rows with the configuration of each run, if `wanted` needs it: that takes longer to read."""
     if {name for _, row in rows for name in row}.issuperset(set(wanted) - ALWAYS):
         return rows
     from ch12cli.files.hydra_folder import read_keys
@@ -107,54 +111,57 @@ def with_keys(rows: Rows, wanted: Sequence[str]) -> Rows:
     return [(entry, {**keys_of(entry), **row}) for entry, row in rows]
 
 
-def require_known(names: Sequence[str], rows: Rows, text: str | None) -> None:
-    """InputError for a name that no run has, with the nearest that there is."""
+def require_known(names: Sequence[str], rows: EntryRows, text: str | None) -> None:
+    """InputError for a name that no run has, with the nearest known names."""
     from ch12cli.config.choices import known_keys
 
     there = dict.fromkeys([*(name for _, row in rows for name in row), *ALWAYS, *known_keys()])
     unknown = [name for name in dict.fromkeys(names) if name not in there]
     if unknown and rows:
         option = f"--filter {text!r}" if text and any(name in text for name in unknown) else "--sort"
-        inside = inside_of([entry for entry, _ in rows], option.partition(" ")[0])
+        hint = sweep_hint([entry for entry, _ in rows], option.partition(" ")[0])
         raise InputError(
-            [f"{option}: {name}: no run has it{did_you_mean(name, list(there)) or inside}" for name in unknown]
+            [f"{option}: {name}: no run has it{did_you_mean(name, list(there)) or hint}" for name in unknown]
         )
 
 
-def inside_of(listed: Sequence[Entry], option: str) -> str:
-    """How the jobs of a sweep are asked, if there is one."""
+def sweep_hint(listed: Sequence[Entry], option: str) -> str:
+    """The hint that the jobs of a sweep are filtered by naming the sweep."""
     sweep = next((entry.place for entry in listed if entry.kind == "sweep"), None)
-    return f"; the jobs of a sweep are asked as `ch12 runs {sweep} {option} …`" if sweep else ""
+    return f"; to filter the jobs of a sweep: `ch12 runs {sweep} {option} …`" if sweep else ""
 
 
-def require_alike(query: Query, rows: Rows) -> None:
-    """InputError for a number that is compared with what is none: nothing would ever match."""
+def require_comparable(query: Query, rows: EntryRows) -> None:
+    """InputError for a comparison of a number with text, which would never match."""
     for name, sign, wanted in query.asked:
         values = [row[name] for _, row in rows if row.get(name) not in (None, "")]
         numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
         possible = as_number(wanted) is not None or (sign in ("=", "==", "!=") and wanted.lower() in (*WORDS, "auto"))
         if values and numbers and sign != "~" and not possible:
-            raise InputError(f"--filter {query.text!r}: {name} is a number in every run, and {wanted!r} is none")
+            raise InputError(f"--filter {query.text!r}: {name} is a number in every run, and {wanted!r} is not")
 
 
-def rank(value: Any) -> tuple[int, float, str]:
-    """Numbers by size, then words, then what is not there."""
+def sort_key(value: Any) -> tuple[int, float, str]:
+    """Numbers by size, then text, then missing values."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return (2, 0.0, "")
     return (0, float(value), "") if isinstance(value, int | float) else (1, 0.0, str(value))
 
 
-def as_json(rows: Rows) -> str:
+def as_json(rows: EntryRows) -> str:
+    """The rows as a JSON list; values that are not finite become null."""
     plain = [{name: finite(value) for name, value in row.items()} for _, row in rows]
     return json.dumps(plain, indent=2)
 
 
 def finite(value: Any) -> Any:
+    """The value, or None for a float that is not finite."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def as_csv(rows: Rows) -> str:
-    names = dict.fromkeys((*FIRST, *(name for _, row in rows for name in row)))
+def as_csv(rows: EntryRows) -> str:
+    """The rows as CSV, with the columns of all rows."""
+    names = dict.fromkeys((*LEADING, *(name for _, row in rows for name in row)))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(map(printable, names))

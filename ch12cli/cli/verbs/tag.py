@@ -1,4 +1,4 @@
-"""`ch12 tag`: words given to a run, by which `ch12 runs --filter tags~WORD` finds it."""
+"""`ch12 tag`: attaches words to a run, by which `ch12 runs --filter tags~WORD` finds it."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from ch12cli.files.tags import read_tags, write_tags
 
 def parser() -> Arguments:
     arguments = Arguments("tag")
-    arguments.add_argument("--remove", action="store_true", help="take the words away again")
+    arguments.add_argument("--remove", action="store_true", help="remove the tags")
     return arguments
 
 

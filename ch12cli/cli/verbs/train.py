@@ -1,4 +1,4 @@
-"""`ch12 train`: one run, or with -m many."""
+"""`ch12 train`: trains one run, or with -m a sweep."""
 
 import argparse
 import shlex
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ch12cli.cli.text.sweep_display import SweepDisplay
     from ch12cli.sweep.start import Finished
 
-EXIT = {"finished": 0, "diverged": 5}
+EXIT_CODES = {"finished": 0, "diverged": 5}
 FAILED_JOBS = 3
 
 
@@ -28,7 +28,9 @@ def parser() -> Arguments:
     arguments.add_argument("-cn", "--config-name", default="config")
     arguments.add_argument("-q", "--quiet", action="store_true")
     arguments.add_argument("-v", "--verbose", action="store_true")
-    arguments.add_argument("--plan", action="store_true", help="with -m: say what would be trained, and train nothing")
+    arguments.add_argument(
+        "--plan", action="store_true", help="with -m: print what would be trained, and train nothing"
+    )
     arguments.add_argument(
         "--jobs", type=Path, metavar="FILE", help="train the jobs of a CSV or YAML file, a row of overrides each"
     )
@@ -38,7 +40,7 @@ def parser() -> Arguments:
     return arguments
 
 
-# Options of Hydra's that ch12 does not have, and what to type instead.
+# Options of Hydra that ch12 does not have, and what to type instead.
 REFUSED = {
     "--config-path": "ch12's own configuration cannot be replaced; add a folder to it with --config-dir",
     "-cp": "ch12's own configuration cannot be replaced; add a folder to it with --config-dir",
@@ -53,7 +55,7 @@ REFUSED = {
 
 
 def refuse_hydras_options(argv: Sequence[str]) -> None:
-    """InputError for options of Hydra's that ch12 does not have."""
+    """InputError for options of Hydra that ch12 does not have."""
     names = [word.partition("=")[0] for word in argv if word.startswith("-")]
     problems = [Problem(name, None, REFUSED[name]) for name in names if name in REFUSED]
     if problems:
@@ -62,19 +64,19 @@ def refuse_hydras_options(argv: Sequence[str]) -> None:
 
 def run(argv: Sequence[str]) -> int:
     refuse_hydras_options(argv)
-    options = parser().read(argv, check=require_sound)
+    options = parser().read(argv, check=require_valid)
     if options.help:
         from ch12cli.cli.help.overview import format_train_help
 
         print(format_train_help(options.config_dir))
         return 0
     if (options.resolve and not options.cfg) or (options.package and not options.cfg):
-        raise InputError("--resolve and --package: belong to --cfg; add --cfg job")
+        raise InputError("--resolve and --package: only with --cfg; add --cfg job")
     if options.cfg:
         return show_configuration(options)
     many = options.multirun or options.jobs is not None or is_sweep_by_file(options)
     if (options.plan and not many) or (options.write and not options.plan):
-        raise InputError("--plan: belongs to a sweep, add -m; --write: belongs to --plan")
+        raise InputError("--plan: only for a sweep, add -m; --write: only with --plan")
     if options.plan:
         return show_plan(options)
     return train_sweep(options) if many else train_one(options)
@@ -92,8 +94,8 @@ def is_sweep_by_file(options: argparse.Namespace) -> bool:
         return Composer(options.config_dir, config_name=options.config_name).asks_for_sweep(options.operands)
 
 
-def require_sound(options: argparse.Namespace) -> None:
-    """InputError with what is wrong with the configuration of the run, or of the sweep, that is asked for."""
+def require_valid(options: argparse.Namespace) -> None:
+    """InputError with every problem in the configuration of the run or sweep."""
     from ch12cli.config.compose import Composer
     from ch12cli.config.hydra_internals import hydra_session
 
@@ -110,7 +112,7 @@ def require_sound(options: argparse.Namespace) -> None:
 
 
 def show_configuration(options: argparse.Namespace) -> int:
-    """Prints the composed configuration, as Hydra's own --cfg does."""
+    """Prints the composed configuration, as Hydra's --cfg does."""
     from ch12cli.config.compose import Composer, format_configuration
     from ch12cli.config.hydra_internals import hydra_session
 
@@ -125,7 +127,7 @@ def show_configuration(options: argparse.Namespace) -> int:
 
 
 def train_one(options: argparse.Namespace) -> int:
-    """Trains one run and shows it; the exit code tells how it ended."""
+    """Trains one run and shows it. Returns the exit code."""
     from ch12cli.cli.text.run_display import RunDisplay
     from ch12cli.run.start import train_single
 
@@ -137,11 +139,11 @@ def train_one(options: argparse.Namespace) -> int:
             callback=display,
             log=True,
         )
-    return EXIT[outcome.status] if outcome.signal is None else 128 + outcome.signal
+    return EXIT_CODES[outcome.status] if outcome.signal is None else 128 + outcome.signal
 
 
 def show_plan(options: argparse.Namespace) -> int:
-    """Prints what a sweep would do; with --write also its jobs, as a file to edit."""
+    """Prints the plan of a sweep; with --write also saves its jobs as a file to edit."""
     from ch12cli.cli.text.console import StreamConsole, print_line
     from ch12cli.cli.text.plan_view import format_plan
     from ch12cli.sweep.start import plan_many
@@ -149,7 +151,7 @@ def show_plan(options: argparse.Namespace) -> int:
     if options.write is not None:
         from ch12cli.sweep.jobs_file import refuse_existing, write_jobs
 
-        refuse_existing(options.write)  # before the time that a plan takes
+        refuse_existing(options.write)  # before the plan, which takes time
     plan, estimates = plan_many(
         options.operands, folders=options.config_dir, config_name=options.config_name, jobs_file=options.jobs
     )
@@ -158,22 +160,22 @@ def show_plan(options: argparse.Namespace) -> int:
         print_line(console, line)
     if options.write is not None:
         write_jobs(options.write, list(plan.jobs.values()))
-        print_line(console, f"jobs written to {options.write}; train them with: {line_for(options)}")
+        print_line(console, f"wrote the jobs to {options.write}; train them with: {command_for(options)}")
     return 0
 
 
-def line_for(options: argparse.Namespace) -> str:
-    """The line that trains the jobs that were written, with what does not stand in their table."""
+def command_for(options: argparse.Namespace) -> str:
+    """The command that trains the jobs that were written, with the options that their table does not hold."""
     composed = options_for(options.config_dir, options.config_name, ())
-    others = [word for word in options.operands if word.lstrip("+~").startswith(("hydra.", "hydra/"))]
-    return shlex.join(["ch12", "train", "-m", *composed, "--jobs", str(options.write), *others])
+    hydra = [each for each in options.operands if each.lstrip("+~").startswith(("hydra.", "hydra/"))]
+    return shlex.join(["ch12", "train", "-m", *composed, "--jobs", str(options.write), *hydra])
 
 
 def train_sweep(options: argparse.Namespace) -> int:
-    """Trains a sweep and shows it."""
+    """Trains a sweep and shows it. Returns the exit code."""
     from ch12cli.sweep.start import train_many
 
-    return show_sweep(
+    return display_sweep(
         lambda callback: train_many(
             options.operands,
             folders=options.config_dir,
@@ -185,8 +187,9 @@ def train_sweep(options: argparse.Namespace) -> int:
     )
 
 
-def show_sweep(train: "Callable[[SweepDisplay], Finished]", verbosity: int) -> int:
-    """Shows a sweep while it trains and when it has ended. 3 if jobs failed; 130 or 143 if it was interrupted."""
+def display_sweep(train: "Callable[[SweepDisplay], Finished]", verbosity: int) -> int:
+    """Shows a sweep during and after its training. Returns the exit code: 3 for failed jobs, 130 or 143 on a
+    signal."""
     from ch12cli.cli.text.sweep_display import SweepDisplay
 
     with SweepDisplay(verbosity=verbosity) as display:
@@ -194,12 +197,12 @@ def show_sweep(train: "Callable[[SweepDisplay], Finished]", verbosity: int) -> i
         outcome = finished.outcome
         for difference in finished.differences:
             display.on_message(
-                f"verified job {difference.job}: weights differ from the run alone by {difference.weights:.1e} of the "
+                f"verified job {difference.job}: weights differ from the single run by {difference.weights:.1e} of the "
                 f"largest, the objective by {difference.objective:.1e}"
             )
         if len(finished.differences) < finished.asked:
             display.on_message(
-                f"{len(finished.differences)} of {finished.asked} jobs verified: no other has trained all its epochs"
+                f"{len(finished.differences)} of {finished.asked} jobs verified: no other job trained all its epochs"
             )
         display.end(outcome, monitor=finished.monitor)
     if outcome.signal is not None:

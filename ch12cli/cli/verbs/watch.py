@@ -1,4 +1,4 @@
-"""`ch12 watch`: follows a run or a sweep that another process trains, until it ends. It only reads."""
+"""`ch12 watch`: follows a run or a sweep that another process trains. It only reads."""
 
 import time
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from ch12cli.files.metrics_csv import read_metrics
 from ch12cli.files.result_json import Result, read_result
 from ch12cli.files.run_directory import METRICS, RESULT
 
-EVERY = 0.3  # seconds between two looks
+POLL_INTERVAL = 0.3  # seconds
 
 
 def parser() -> Arguments:
@@ -34,7 +34,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def watch_run(entry: Entry) -> None:
-    """Shows each epoch as it ends, then how the run ended."""
+    """Shows each epoch as it ends, then the result of the run."""
     from ch12cli.cli.text.run_display import RunDisplay
     from ch12cli.cli.text.screen import Screen
     from ch12cli.cli.verbs.show import facts_of, keys_of, show_run
@@ -51,26 +51,26 @@ def watch_run(entry: Entry) -> None:
             facts_of(entry, None, keys), epochs=planned if isinstance(planned, int) else 0, directory=entry.path
         )
         while True:
-            running = is_locked(entry.path)  # asked first: what is written last is then read below
+            running = is_locked(entry.path)  # before reading: rows written last are then read below
             rows = [{**row, "epoch": int(row["epoch"])} for row in read_metrics(entry.path / METRICS)]
             for row in rows[seen:]:
                 display.on_epoch_end(row)
             seen = len(rows)
             if not running:
                 break
-            time.sleep(EVERY)
+            time.sleep(POLL_INTERVAL)
         result = read_result(entry.path / RESULT) or Result(status="killed", epochs=len(rows))
         display.on_end(result, rows, directory=entry.path)
 
 
 def watch_sweep(entry: Entry) -> None:
-    """Shows how many jobs have ended and how, then what came out."""
+    """Shows the number of jobs that have ended, then the result of the sweep."""
     from rich.text import Text
 
     from ch12cli.cli.text.screen import Screen
     from ch12cli.cli.verbs.show import show_sweep
 
-    following, told = SweepFollower(entry.path), ""
+    following, printed = SweepFollower(entry.path), ""
     with Screen() as screen:
         text = Text(format_far(following.look()))
         live = screen.start(lambda: text)
@@ -79,10 +79,10 @@ def watch_sweep(entry: Entry) -> None:
             if live:
                 text.plain = now
                 screen.refresh()
-            elif (kept := now.partition("; about")[0]) != told:  # time alone is no news
-                told = kept
+            elif (counts := now.partition("; about")[0]) != printed:  # a change of the time left alone is not printed
+                printed = counts
                 screen.print([now])
-            time.sleep(EVERY)
+            time.sleep(POLL_INTERVAL)
         screen.close()
         show_sweep(screen, entry_at(entry.path))
 
@@ -91,7 +91,7 @@ def format_far(far: SweepStanding) -> str:
     """`420 of 512 jobs: 418 finished, 2 diverged; 41,200 of 51,200 epochs; about 0:07 left`."""
     ended = (
         ", ".join(f"{count:,} {printable(status)}" for status, count in sorted(far.ended.items()))
-        or "none has ended yet"
+        or "no job has ended yet"
     )
     pieces = [f"{sum(far.ended.values()):,} of {far.jobs:,} jobs: {ended}" if far.jobs else ended]
     pieces += [f"{far.epochs:,} of {far.of_epochs:,} epochs"] if far.of_epochs else []
