@@ -16,6 +16,7 @@ from rich.console import Console
 
 from ch12cli.cli.text.console import StreamConsole, printable_on
 from ch12cli.cli.text.run_display import RunDisplay, format_progress, log_stride
+from ch12cli.files.result_json import Result
 
 DIRECTORY = Path("/runs/2026-01-31/12-00-00-iris")
 FACTS = [
@@ -72,10 +73,10 @@ def make_rows(epochs: int, *, regression: bool = False) -> list[dict[str, Any]]:
     return rows
 
 
-def make_result(rows: list[dict[str, Any]], status: str = "finished", **more: Any) -> dict[str, Any]:
+def make_result(rows: list[dict[str, Any]], status: str = "finished", **more: Any) -> Result:
     final = rows[-1] if rows else {}
     test = {name.removeprefix("valid_"): value for name, value in final.items() if name.startswith("valid_")}
-    return {"status": status, "epochs": len(rows), "final": final, "best": final, "test": test, "seconds": 2.0, **more}
+    return Result(status=status, epochs=len(rows), final=final, best=final, test=test, seconds=2.0, **more)
 
 
 def show_run(
@@ -98,7 +99,7 @@ def test_a_piped_run_is_shown_in_plain_lines():
         {"epoch": 3, "train_loss": 0.5, "train_accuracy": 0.98, "valid_loss": 0.6, "valid_accuracy": 0.96},
     ]
     test = {"loss": 0.0913, "accuracy": 0.98}
-    result = {"status": "finished", "epochs": 3, "final": rows[2], "best": rows[1], "test": test, "seconds": 1.5}
+    result = Result(status="finished", epochs=3, final=rows[2], best=rows[1], test=test, seconds=1.5)
     output = show_run(make_console(80, encoding="ascii"), rows=rows, result=result).splitlines()
     assert output[:21] == [
         "data       iris: 90 train, 30 validation, 30 test; 4 features, 3 classes",
@@ -140,7 +141,7 @@ def test_a_pipe_gets_no_control_characters_and_no_line_wider_than_the_console(
 ):
     rows = make_rows(30, regression=regression)
     result = make_result(
-        rows, status, reason="the loss is nan in epoch 31, step 12, and was 1e+30 in the step before it"
+        rows, status, error="the loss is nan in epoch 31, step 12, and was 1e+30 in the step before it"
     )
     output = show_run(make_console(width, encoding=encoding), rows=rows, result=result, epochs=100, verbosity=1)
     assert all(line.isprintable() and len(line) <= width for line in output.split("\n"))
@@ -218,13 +219,13 @@ def test_quiet_still_shows_warnings_and_how_a_run_failed_on_standard_error():
         display.on_begin(FACTS, epochs=9, directory=DIRECTORY)
         display.on_message("early stopping in epoch 3")
         display.on_message("softmax twice", warning=True)
-        display.on_end(make_result([], "diverged", reason="the loss is nan"), [], directory=DIRECTORY)
+        display.on_end(make_result([], "diverged", error="the loss is nan"), [], directory=DIRECTORY)
     assert written(console) == f"{DIRECTORY}\n"
     assert written(errors) == "warning: softmax twice\ndiverged  after 0 of 9 epochs in 2.0 s: the loss is nan\n"
 
 
 def test_a_run_that_failed_before_its_first_epoch_has_no_figures():
-    result = {"status": "failed", "epochs": 0, "final": {}, "best": {}, "test": None, "reason": "out of memory"}
+    result = Result(status="failed", epochs=0, final={}, best={}, test=None, error="out of memory")
     output = show_run(make_console(), rows=[], result=result, epochs=5, facts=[("data", "iris")])
     assert output == f"data       iris\n\nfailed  after 0 of 5 epochs\n        out of memory\n\n{DIRECTORY}\n"
 
@@ -370,7 +371,7 @@ def test_an_interrupted_run_is_told_how_it_goes_on():
     console = make_console(terminal=True)
     with RunDisplay(console=console, errors=console) as display:
         display.on_begin([("data", "x")], epochs=2, directory=Path("/my runs/1"))
-        result = {"status": "interrupted", "epochs": 1, "final": make_rows(1)[-1], "best": None, "seconds": 1.0}
+        result = Result(status="interrupted", epochs=1, final=make_rows(1)[-1], best=None, seconds=1.0)
         display.on_end(result, make_rows(1), directory=Path("/my runs/1"))
     assert "go on with: ch12 resume '/my runs/1'" in written(console)
 
@@ -398,7 +399,7 @@ with RunDisplay() as display:
     for row in rows:
         display.on_epoch_end(row)
     display.on_message("careful", warning=True)
-    result = {"status": "finished", "epochs": 8, "final": rows[-1], "best": rows[-1], "seconds": 1.0}
+    result = Result(status="finished", epochs=8, final=rows[-1], best=rows[-1], seconds=1.0)
     display.on_end(result, rows, directory=Path("/runs/\\u00fc"))
 """
 

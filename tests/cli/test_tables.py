@@ -1,11 +1,13 @@
 """Numbers and tables as text, compared with what a person would write."""
 
 import math
+from typing import Any
 
 import pytest
 
 from ch12cli.catalogue.formatting import format_number, format_rate, format_seconds, format_time_left, result_rows
 from ch12cli.cli.text.tables import epoch_columns, format_epoch, format_epoch_header, format_result, format_table
+from ch12cli.files.result_json import Result
 
 CLASSES = {
     "epoch": 7,
@@ -85,8 +87,12 @@ def test_a_table_is_aligned():
     assert format_table(rows, left=1) == ["          name     x", "long one     a  10.5", "b"]
 
 
+def make_result(**parts: Any) -> Result:
+    return Result(status="finished", **parts)
+
+
 def test_the_rows_of_a_result_show_the_best_epoch_on_the_validation_part():
-    result = {"final": CLASSES, "best": {**CLASSES, "epoch": 3}, "test": {"loss": 0.2, "accuracy": 0.9}}
+    result = make_result(final=CLASSES, best={**CLASSES, "epoch": 3}, test={"loss": 0.2, "accuracy": 0.9})
     assert result_rows(result) == [
         {"row": "final", "part": "train", "epoch": 7, "loss": 0.123456, "accuracy": 0.98},
         {"row": "final", "part": "valid", "epoch": 7, "loss": 1234.5678, "accuracy": 1.0},
@@ -97,12 +103,12 @@ def test_the_rows_of_a_result_show_the_best_epoch_on_the_validation_part():
 
 @pytest.mark.parametrize("nothing", [{}, {"final": {}, "best": {}, "test": {}}, {"final": None, "test": None}])
 def test_a_run_that_ended_before_its_first_epoch_has_no_table(nothing: dict[str, None]):
-    assert format_result(nothing) == []
+    assert format_result(make_result(**nothing)) == []
 
 
 def test_a_run_without_validation_and_test_has_its_training_figures():
     final = {"epoch": 2, "train_loss": 0.5}
-    assert format_result({"final": final, "best": final, "test": None}) == [
+    assert format_result(make_result(final=final, best=final)) == [
         "              epoch    loss",
         "final  train      2  0.5000",
         "best   train      2  0.5000",
@@ -110,7 +116,7 @@ def test_a_run_without_validation_and_test_has_its_training_figures():
 
 
 def test_the_table_of_a_regression_names_its_metrics():
-    result = {"final": REGRESSION, "best": REGRESSION, "test": {"loss": 0.7, "mae": 0.6, "r2": 0.5}}
+    result = make_result(final=REGRESSION, best=REGRESSION, test={"loss": 0.7, "mae": 0.6, "r2": 0.5})
     assert format_result(result) == [
         "                   epoch    loss     MAE       R²",
         "final  train           7  0.5000  0.4000   0.9000",

@@ -77,7 +77,7 @@ class RunDisplay(Screen):
             width, height = self.console.size
             self.print([""] if self.spoke else [])
             for block in (
-                format_status(result, self._epochs, width=width),
+                format_status(result, self._epochs, width=width, reason=result.error or ""),
                 styled_result(result, ascii_only=self.ascii_only),
                 styled_curves(rows, width=width, height=max(MIN_CURVE, height // 2), ascii_only=self.ascii_only),
             ):
@@ -85,7 +85,7 @@ class RunDisplay(Screen):
         if result.status == "interrupted" and not self.quiet:
             self.print([f"go on with: ch12 resume {shlex.quote(str(directory))}"])
         if result.status != "finished" and not self.seen:
-            print_line(self.errors, *format_status(result, self._epochs))
+            print_line(self.errors, *format_status(result, self._epochs, reason=result.error or ""))
         self.print([str(directory)])
 
     def _picture(self) -> Text:
