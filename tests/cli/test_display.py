@@ -393,6 +393,7 @@ def run_in_pipe(code: str, **environment: str) -> subprocess.CompletedProcess[by
 RUN = """
 from pathlib import Path
 from ch12cli.cli.text.run_display import RunDisplay
+from ch12cli.files.result_json import Result
 rows = [{"epoch": e, "train_loss": 1 / e, "train_r2": 0.5} for e in range(1, 9)]
 with RunDisplay() as display:
     display.on_begin([("data", "x")], epochs=8, directory=Path("/runs/\\u00fc"))
