@@ -26,7 +26,7 @@ from ch12cli.sweep.launch import environment_on
 from ch12cli.sweep.worker_pool import DiedError
 from ch12cli.training.checkpoint import load, save
 from tests.conftest import Silent
-from tests.sweep.driver import CPU, Together, one_thread, relative, settings_of, sweep
+from tests.sweep.driver import CPU, Together, one_thread, relative, settings_of, sweep, typed
 from tests.training.test_stack import OPTIMIZERS
 
 LIKE_SINGLE = 1e-9  # relative, in float64
@@ -63,8 +63,8 @@ def test_a_run_has_the_metrics_that_it_has_on_the_cpu(device: str, optimizer: tu
 
 
 def stacked(device: str, settings: list[dict[str, Any]]) -> Together:
-    task = build_task(settings[0])
-    training, network, streams = build_stack(settings, task, torch.device(device))
+    task = build_task(typed(settings[0]))
+    training, network, streams = build_stack([typed(one) for one in settings], task, torch.device(device))
     return Together(settings, task, training, network, streams, [], [])
 
 
@@ -91,7 +91,7 @@ def test_each_run_of_a_stack_equals_the_single_run(
     assert together.network.runs_last is (layout == "narrow")
     assert together.network.parameters.device.type == device
     for run in (0, 3):
-        training, network = build_training(settings[run], together.task, torch.device(device))
+        training, network = build_training(typed(settings[run]), together.task, torch.device(device))
         for number in range(4):
             epoch = training.one_epoch()
             for name, value in epoch.columns.items():
@@ -214,7 +214,7 @@ def test_a_whole_sweep_equals_its_jobs_alone_and_loads_anywhere(device: str) -> 
     files = [str(Path("sweep", row.directory, "checkpoints/last.pt")) for row in rows]
     assert without_gpu("-c", PLACES, *files).split() == ["cpu"] * 18
     settings = [settings_of({"epochs": 4, "precision": "float64", "batch_size": 8, "optimizer.lr": 0.01, "seed": 2})]
-    training, network = build_training(settings[0], build_task(settings[0]), CPU)
+    training, network = build_training(typed(settings[0]), build_task(typed(settings[0])), CPU)
     for _ in range(4):
         training.one_epoch()
     (row,) = [row for row in rows if (row.overrides["seed"], row.overrides["optimizer.lr"]) == ("2", "0.01")]

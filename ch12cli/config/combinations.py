@@ -93,7 +93,7 @@ def has_part(settings: Mapping[str, Any], size: str) -> bool:
     return bool(settings["dataset"].get(size, 0))
 
 
-def monitored(settings: Mapping[str, Any], name: str, *, valid: bool) -> str:
+def monitored(name: str, *, valid: bool) -> str:
     """The metrics.csv column that `monitor` or `early_stopping.metric` stands for."""
     return ("valid_loss" if valid else "train_loss") if name == "auto" else name
 

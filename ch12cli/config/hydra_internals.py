@@ -32,6 +32,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.basecontainer import BaseContainer
 
 from ch12cli.config.choices import forget, shipped
+from ch12cli.config.run_settings import SPLIT_DEFAULTS
 
 # The default sweeper's class as Hydra's configuration names it: its jobs are known before it runs.
 BASIC_SWEEPER = f"{BasicSweeper.__module__}.{BasicSweeper.__qualname__}"
@@ -79,10 +80,6 @@ def resolvers_kept(module: str) -> Iterator[None]:
     yield
     new = {name: BaseContainer._resolvers[name] for name in set(BaseContainer._resolvers) - before}
     REGISTERED.setdefault(module, {}).update(new)
-
-
-# Keys that a data set's file may leave out.
-SPLIT_DEFAULTS = {"test_size": 0.0, "valid_size": 0.0, "split": "random", "split_seed": 1, "scaling": "none"}
 
 
 class FrozenRepository(CachingConfigRepository):

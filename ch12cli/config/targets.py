@@ -5,8 +5,9 @@ import inspect
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -17,6 +18,36 @@ import ch12cli
 from ch12cli.config.schema import INSTANTIATION
 from ch12cli.config.suggest import did_you_mean, suggestion
 from ch12cli.errors import InputError, MachineError, Problem, describe_error, first_line
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a group of the configuration builds: an import path, and the arguments that are given for it.
+
+    convert, recursive: what `_convert_` and `_recursive_` say of the arguments.
+    """
+
+    path: str
+    arguments: Mapping[str, Any]
+    positional: Sequence[Any] = ()
+    convert: str = "all"
+    recursive: bool = True
+
+    @staticmethod
+    def from_node(node: Mapping[str, Any]) -> "Target":
+        """The target that a node of the configuration names with `_target_`."""
+        return Target(
+            str(node["_target_"]),
+            {name: value for name, value in node.items() if name not in INSTANTIATION},
+            tuple(node.get("_args_", ())),
+            str(node.get("_convert_", "all")),
+            bool(node.get("_recursive_", True)),
+        )
+
+    @property
+    def name(self) -> str:
+        """The name of the class or function, without its module."""
+        return self.path.rpartition(".")[2]
 
 
 class RefusedError(InputError):
@@ -90,20 +121,20 @@ def place_of(error: BaseException) -> str:
     return ""
 
 
-def arguments_of(node: Mapping[str, Any]) -> dict[str, Any]:
-    """The keyword arguments that a configuration node gives, the targets among them built as Hydra builds them."""
-    return {name: argument(value, node) for name, value in node.items() if name not in INSTANTIATION}
+def arguments_of(target: Target) -> dict[str, Any]:
+    """The keyword arguments of a target, the targets among them built as Hydra builds them."""
+    return {name: argument(value, target) for name, value in target.arguments.items()}
 
 
-def positional_of(node: Mapping[str, Any]) -> list[Any]:
-    """The positional arguments that a configuration node gives: its `_args_`."""
-    return [argument(value, node) for value in node.get("_args_", ())]
+def positional_of(target: Target) -> list[Any]:
+    """The positional arguments of a target, built likewise."""
+    return [argument(value, target) for value in target.positional]
 
 
-def argument(value: Any, node: Mapping[str, Any]) -> Any:
-    """An argument of a node as its target takes it. InputError if a target in it cannot be built.
+def argument(value: Any, target: Target) -> Any:
+    """An argument as its target takes it. InputError if a target in it cannot be built.
 
-    Plain lists and dicts unless the node's `_convert_` says otherwise: Hydra's own default is `none`.
+    Plain lists and dicts unless `_convert_` says otherwise: Hydra's own default is `none`.
     """
     if not isinstance(value, Mapping | list):
         return value
@@ -112,15 +143,15 @@ def argument(value: Any, node: Mapping[str, Any]) -> Any:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    convert, container = str(node.get("_convert_", "all")), OmegaConf.create({"value": value})
-    if not (node.get("_recursive_", True) and holds_target(value)):
+    convert, container = target.convert, OmegaConf.create({"value": value})
+    if not (target.recursive and holds_target(value)):
         return container.value if convert == "none" else value
     try:
         with current_directory_last():
             return instantiate(container.value, _convert_=convert)
     except (HydraException, OmegaConfBaseException) as error:
         cause = error.__cause__ or error
-        raise RefusedError(f"{node['_target_']}: an argument cannot be built: {describe_error(cause)}") from error
+        raise RefusedError(f"{target.path}: an argument cannot be built: {describe_error(cause)}") from error
 
 
 def holds_target(value: Any) -> bool:
@@ -181,16 +212,16 @@ def accepted(target: Callable[..., Any], offered: Mapping[str, Any], *, position
     return {name: value for name, value in offered.items() if name in list(parameters)[positional:]}
 
 
-def build(key: str, node: Mapping[str, Any], *, offered: Mapping[str, Any] | None = None) -> Any:
-    """What a configuration node describes. offered: arguments that are passed on if the target has them and the node
-    does not give them. What the target raises is the user's to mend: InputError."""
-    target = locate(key, node["_target_"])
-    given, positional = arguments_of(node), positional_of(node)
-    problems = signature_problems(key, target, given, offered or {}, positional=len(positional))
+def build(key: str, target: Target, *, offered: Mapping[str, Any] | None = None) -> Any:
+    """Builds what a target of the configuration names. offered: arguments that are passed on if the class or function
+    has them and the configuration does not give them. InputError for whatever it raises."""
+    kind = locate(key, target.path)
+    given, positional = arguments_of(target), positional_of(target)
+    problems = signature_problems(key, kind, given, offered or {}, positional=len(positional))
     if problems:
         raise InputError(problems)
-    found = accepted(target, offered or {}, positional=len(positional))
-    return call(key, target, {**found, **given}, *positional)
+    found = accepted(kind, offered or {}, positional=len(positional))
+    return call(key, kind, {**found, **given}, *positional)
 
 
 def call(key: str, target: Callable[..., Any], arguments: Mapping[str, Any], *positional: Any) -> Any:

@@ -1,14 +1,16 @@
-"""From checked settings to the objects of a training; the last place that sees configuration."""
+"""Builds the objects of a training from its settings: network, optimizer, schedule, source of batches."""
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import nn
 
-from ch12cli.config.targets import arguments_of, build, call, locate, positional_of, signature_problems
+from ch12cli.config.run_settings import ModelSettings, RunSettings
+from ch12cli.config.targets import Target, arguments_of, build, call, locate, positional_of, signature_problems
 from ch12cli.errors import InputError, Problem
 from ch12cli.files.objective import minimised
 from ch12cli.models.activation import Activation
@@ -38,211 +40,196 @@ class Ends(Protocol):
     def output(self) -> str: ...
 
 
-def build_module(settings: Mapping[str, Any], task: Ends) -> nn.Module:
+def build_module(settings: ModelSettings, task: Ends) -> nn.Module:
     """The network, its initial weights drawn from torch's default stream."""
-    node, activation = settings["model"], activation_of(settings)
+    target, activation = settings.target, activation_of(settings.activation)
     offered = {
         "inputs": task.inputs,
         "shape": task.shape,
         "outputs": task.outputs,
-        "activation": activation if node["_target_"].startswith("ch12cli.models.") else Activation(activation),
+        "activation": activation if target.path.startswith("ch12cli.models.") else Activation(activation),
     }
-    module = build("model", {**node, "output": task.output} if "output" in node else node, offered=offered)
+    resolved = {"output": task.output} if "output" in target.arguments else {}
+    module = build("model", replace(target, arguments={**target.arguments, **resolved}), offered=offered)
     if not isinstance(module, nn.Module):
-        raise InputError(f"model._target_={node['_target_']}: gave {type(module).__name__}, must give an nn.Module")
+        raise InputError(f"model._target_={target.path}: gave {type(module).__name__}, must give an nn.Module")
     if not any(parameter.requires_grad for parameter in module.parameters()):
-        raise InputError(f"model._target_={node['_target_']}: has no parameters to train")
+        raise InputError(f"model._target_={target.path}: has no parameters to train")
     return module
 
 
-def activation_of(settings: Mapping[str, Any]) -> Callable[[], nn.Module]:
+def activation_of(target: Target) -> Callable[[], nn.Module]:
     """Makes a new activation at each call; its arguments are checked now."""
-    node = settings["activation"]
-    target, arguments, positional = locate("activation", node["_target_"]), arguments_of(node), positional_of(node)
-    problems = signature_problems("activation", target, arguments, {}, positional=len(positional))
+    kind, arguments, positional = locate("activation", target.path), arguments_of(target), positional_of(target)
+    problems = signature_problems("activation", kind, arguments, {}, positional=len(positional))
     if problems:
         raise InputError(problems)
 
     def activation() -> nn.Module:
-        made = call("activation", target, arguments, *positional)
+        made = call("activation", kind, arguments, *positional)
         if not isinstance(made, nn.Module):
-            raise InputError(
-                f"activation._target_={node['_target_']}: gave {type(made).__name__}, must give an nn.Module"
-            )
+            raise InputError(f"activation._target_={target.path}: gave {type(made).__name__}, must give an nn.Module")
         return made
 
     return activation
 
 
-def optimizer_class(settings: Mapping[str, Any]) -> tuple[Callable[..., Any], dict[str, Any]]:
-    """The optimiser to build and its arguments: ch12's own form of it where it has one, else torch's class itself."""
-    node = settings["optimizer"]
-    kind = locate("optimizer", node["_target_"])
+def optimizer_class(target: Target) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """The optimizer to build and its arguments: ch12's own form of it where it has one, else torch's class itself."""
+    kind = locate("optimizer", target.path)
     if not (isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer)):
-        raise InputError(f"optimizer._target_={node['_target_']}: must be a torch.optim.Optimizer")
-    if "_args_" in node:
+        raise InputError(f"optimizer._target_={target.path}: must be a torch.optim.Optimizer")
+    if target.positional:
         hint = "name the others"
         raise InputError(
             Problem("optimizer._args_", None, "the first argument is the parameters, which ch12 gives", hint)
         )
-    arguments = arguments_of(node)
+    arguments = arguments_of(target)
     problems = signature_problems("optimizer", kind, arguments, {"params": None})
     if problems:
         raise InputError(problems)
     parameter = inspect.signature(kind).parameters.get("lr")
     if parameter is not None:  # the schedule starts from it, also where only torch names it
         arguments.setdefault("lr", parameter.default)
-    own = OPTIMIZERS.get(node["_target_"])
+    own = OPTIMIZERS.get(target.path)
     if own is not None and not signature_problems("optimizer", own, arguments, {"parameters": None}):
         return own, arguments
     return kind, arguments
 
 
-def build_optimizer(settings: Mapping[str, Any], network: Network) -> Optimizer:
-    kind, arguments = optimizer_class(settings)
-    if kind in OPTIMIZERS.values():
-        optimizer: Optimizer = call("optimizer", kind, arguments, network.parameters)
-    else:
-        optimizer = call("optimizer", TorchOptimizer, arguments, kind, network.trained)
+def build_optimizer(target: Target, network: Network) -> Optimizer:
+    kind, arguments = optimizer_class(target)
+    own = kind in OPTIMIZERS.values()
+    optimizer: Optimizer = (
+        call("optimizer", kind, arguments, network.parameters)
+        if own
+        else call("optimizer", TorchOptimizer, arguments, kind, network.trained)
+    )
     return optimizer
 
 
-def build_schedule(settings: Mapping[str, Any], *, steps_per_epoch: int, minimise: bool, lr: Any) -> Schedule:
-    node = settings["scheduler"]
-    target = locate("scheduler", node["_target_"])
-    if not (isinstance(target, type) and issubclass(target, Schedule)):
-        raise InputError(
-            f"scheduler._target_={node['_target_']}: must be a subclass of ch12cli.training.schedules.Schedule"
-        )
-    offered = {"lr": lr, "epochs": settings["epochs"], "steps_per_epoch": steps_per_epoch, "minimise": minimise}
-    schedule: Schedule = build("scheduler", node, offered=offered)
+def build_schedule(target: Target, *, epochs: int, steps_per_epoch: int, minimise: bool, lr: Any) -> Schedule:
+    kind = locate("scheduler", target.path)
+    if not (isinstance(kind, type) and issubclass(kind, Schedule)):
+        raise InputError(f"scheduler._target_={target.path}: must be a subclass of ch12cli.training.schedules.Schedule")
+    offered = {"lr": lr, "epochs": epochs, "steps_per_epoch": steps_per_epoch, "minimise": minimise}
+    schedule: Schedule = build("scheduler", target, offered=offered)
     return schedule
 
 
-def build_training(settings: Mapping[str, Any], task: Task, device: torch.device) -> tuple[Training, Network]:
+def build_training(settings: RunSettings, task: Task, device: torch.device) -> tuple[Training, Network]:
     """A training ready for its first epoch, and its network.
 
     The order of what is drawn from torch's default stream is that of a loop written by hand: the seed, the network's
     initial weights, then each epoch's order of rows.
     """
-    seed_stream(settings["seed"], offset=settings["stream_offset"])
-    module = build_module(settings, task)
-    network = Network(module, device=device, precision=settings["precision"], compile_it=settings["compile"])
-    workers = settings["workers"]
+    loop, machine = settings.loop, settings.machine
+    seed_stream(loop.seed, offset=loop.stream_offset)
+    module = build_module(settings.model, task)
+    network = Network(module, device=device, precision=settings.model.precision, compile_it=settings.model.compile)
     train = tensors(task.data.train, task, dtype=network.dtype, device=device)
-    loaded = tensors(task.data.train, task, dtype=network.dtype, device=torch.device("cpu")) if workers else train
+    on_cpu = torch.device("cpu")
+    loaded = tensors(task.data.train, task, dtype=network.dtype, device=on_cpu) if machine.workers else train
     check_fit(network, task, train)
-    steps = -(-len(train) // settings["batch_size"])
     minimise = minimised(task.monitor)
-    stopping = settings["early_stopping"]
-    lr = optimizer_class(settings)[1].get("lr", 0.0)
     training = Training(
         network,
         loss=task.loss.to(device),
         metrics=task.metrics,
-        optimizer=build_optimizer(settings, network),
-        schedule=build_schedule(settings, steps_per_epoch=steps, minimise=minimise, lr=lr),
+        optimizer=build_optimizer(settings.optimizer.target, network),
+        schedule=build_schedule(
+            settings.schedule,
+            epochs=loop.epochs,
+            steps_per_epoch=-(-len(train) // loop.batch_size),
+            minimise=minimise,
+            lr=optimizer_class(settings.optimizer.target)[1].get("lr", 0.0),
+        ),
         source=Shuffled(
             loaded,
-            batch_size=settings["batch_size"],
-            workers=workers,
+            batch_size=loop.batch_size,
+            workers=machine.workers,
             device=device,
-            pin_memory=settings["pin_memory"],
+            pin_memory=machine.pin_memory,
         ),
         train=train,
         valid=tensors(task.data.valid, task, dtype=network.dtype, device=device) if task.data.valid else None,
         best=Best(1, minimise=minimise),
-        stopping=EarlyStopping(
-            1,
-            minimise=minimised(task.stop_on),
-            patience=stopping["patience"],
-            min_delta=stopping["min_delta"],
+        stopping=EarlyStopping(1, minimise=minimised(task.stop_on), patience=loop.patience, min_delta=loop.min_delta),
+        limits=Limits(
+            epochs=loop.epochs,
+            monitor=task.monitor,
+            stop_on=task.stop_on,
+            clip_grad_norm=settings.optimizer.clip_grad_norm,
+            clip_grad_value=settings.optimizer.clip_grad_value,
         ),
-        limits=limits(settings, task),
     )
     return training, network
 
 
-def build_stack(jobs: Sequence[Mapping[str, Any]], task: Task, device: torch.device) -> tuple[Training, Stack, Streams]:
+def build_stack(jobs: Sequence[RunSettings], task: Task, device: torch.device) -> tuple[Training, Stack, Streams]:
     """The training of many jobs of one structure as a stack, with the random stream of each job.
 
-    Each network is built after its own seed, as it would be alone: the same initial weights, bit for bit.
+    Each network is built after its own seed, as it is in a single run: the same initial weights, bit for bit.
     Raises CannotStackError if the network has no stacked form.
     """
     first = jobs[0]
-    streams = Streams(first["epochs"])
+    loop = first.loop
+    streams = Streams(loop.epochs)
     modules = []
-    for settings in jobs:
-        seed_stream(settings["seed"], offset=settings["stream_offset"], devices=False)
-        modules.append(build_module(settings, task))
+    for job in jobs:
+        seed_stream(job.loop.seed, offset=job.loop.stream_offset, devices=False)
+        modules.append(build_module(job.model, task))
         streams.add()
-    dtype = torch.float64 if first["precision"] == "float64" else torch.float32
-    network = Stack(
-        modules,
-        [settings["seed"] for settings in jobs],
-        device=device,
-        dtype=dtype,
-        batch_size=first["batch_size"],
-    )
+    dtype = torch.float64 if first.model.precision == "float64" else torch.float32
+    network = Stack(modules, [job.loop.seed for job in jobs], device=device, dtype=dtype, batch_size=loop.batch_size)
     train = tensors(task.data.train, task, dtype=dtype, device=device)
-    kind, arguments = optimizer_class(first)
-    values = arguments | {name: values_of(jobs, "optimizer", name) for name in arguments_of(first["optimizer"])}
-    steps = -(-len(train) // first["batch_size"])
+    kind, arguments = optimizer_class(first.optimizer.target)
+    values = arguments | arguments_of_jobs([job.optimizer.target for job in jobs])
     minimise = minimised(task.monitor)
-    node = {name: values_of(jobs, "scheduler", name) for name in first["scheduler"]}
     training = Training(
         network,
         loss=StackedLoss(task.loss.to(device)),
         metrics=task.metrics,
         optimizer=call("optimizer", kind, values, network.parameters),
         schedule=build_schedule(
-            {**first, "scheduler": node},
-            steps_per_epoch=steps,
+            replace(first.schedule, arguments=arguments_of_jobs([job.schedule for job in jobs])),
+            epochs=loop.epochs,
+            steps_per_epoch=-(-len(train) // loop.batch_size),
             minimise=minimise,
             lr=np.broadcast_to(np.asarray(values.get("lr", 0.0), np.float64), len(jobs)),
         ),
-        source=StackedSource(train, streams, batch_size=first["batch_size"], runs_last=network.runs_last),
+        source=StackedSource(train, streams, batch_size=loop.batch_size, runs_last=network.runs_last),
         train=train,
         valid=tensors(task.data.valid, task, dtype=dtype, device=device) if task.data.valid else None,
         best=Best(len(jobs), minimise=minimise),
         stopping=EarlyStopping(
             len(jobs),
             minimise=minimised(task.stop_on),
-            patience=values_of(jobs, "early_stopping", "patience"),
-            min_delta=values_of(jobs, "early_stopping", "min_delta"),
+            patience=one_or_each([job.loop.patience for job in jobs]),
+            min_delta=one_or_each([job.loop.min_delta for job in jobs]),
         ),
         limits=Limits(
-            epochs=first["epochs"],
+            epochs=loop.epochs,
             monitor=task.monitor,
             stop_on=task.stop_on,
-            clip_grad_norm=values_of(jobs, "clip_grad_norm"),
-            clip_grad_value=values_of(jobs, "clip_grad_value"),
+            clip_grad_norm=one_or_each([job.optimizer.clip_grad_norm for job in jobs]),
+            clip_grad_value=one_or_each([job.optimizer.clip_grad_value for job in jobs]),
         ),
     )
     return training, network, streams
 
 
-def values_of(jobs: Sequence[Mapping[str, Any]], *path: str) -> Any:
-    """A setting of all jobs: as it is if the same for all, else one number a job, (runs,) float64; null is NaN."""
-    found = []
-    for settings in jobs:
-        node: Any = settings
-        for part in path:
-            node = node[part]
-        found.append(node)
-    if all(value == found[0] for value in found):
-        return found[0]
-    if isinstance(found[0], list):
-        columns = zip(*found, strict=True)
+def arguments_of_jobs(targets: Sequence[Target]) -> dict[str, Any]:
+    """The arguments of the same target in several jobs, each as `one_or_each` gives it."""
+    return {name: one_or_each([target.arguments[name] for target in targets]) for name in targets[0].arguments}
+
+
+def one_or_each(values: Sequence[Any]) -> Any:
+    """The value if all are the same, else one number for each, (runs,) float64, where None becomes NaN."""
+    first = values[0]
+    if all(value == first for value in values):
+        return first
+    if isinstance(first, list):
+        columns = zip(*values, strict=True)
         return [column[0] if len(set(column)) == 1 else np.array(column, np.float64) for column in columns]
-    return np.array([np.nan if value is None else value for value in found], np.float64)
-
-
-def limits(settings: Mapping[str, Any], task: Task) -> Limits:
-    return Limits(
-        epochs=settings["epochs"],
-        monitor=task.monitor,
-        stop_on=task.stop_on,
-        clip_grad_norm=settings["clip_grad_norm"],
-        clip_grad_value=settings["clip_grad_value"],
-    )
+    return np.array([np.nan if value is None else value for value in values], np.float64)

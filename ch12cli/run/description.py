@@ -1,37 +1,40 @@
-"""What is about to be trained, in a few labelled lines for a person."""
+"""Describes what is about to be trained, in a few labelled lines for a person."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
 from ch12cli.config.combinations import LOSSES
+from ch12cli.config.run_settings import RunSettings
+from ch12cli.config.targets import Target
 from ch12cli.run.task import Task
 
+SHIPPED = "ch12cli.models."  # how the targets of ch12's own networks begin
 
-def facts_of(
-    settings: Mapping[str, Any], chosen: Mapping[str, str | None], task: Task, module: nn.Module, device: torch.device
-) -> list[tuple[str, str]]:
-    """(label, text) of the data, network, loss, optimiser, schedule, device and length of a run."""
-    facts = [
-        ("data", describe_data(task, chosen)),
-        ("network", describe_network(module, settings, chosen)),
+
+def describe_run(settings: RunSettings, task: Task, module: nn.Module, device: torch.device) -> list[tuple[str, str]]:
+    """(label, text) of the data, network, loss, optimizer, schedule, device and length of a run."""
+    choices, loop = settings.choices, settings.loop
+    described = [
+        ("data", describe_data(task, choices.get("dataset"))),
+        ("network", describe_network(module, settings)),
         ("loss", describe_loss(task)),
-        ("optimizer", describe_choice(settings["optimizer"], chosen.get("optimizer"))),
+        ("optimizer", describe_choice(settings.optimizer.target, choices.get("optimizer"))),
     ]
-    if chosen.get("scheduler") != "none" or settings["scheduler"].get("warmup"):
-        facts.append(("scheduler", describe_choice(settings["scheduler"], chosen.get("scheduler"))))
-    length = f"{counted(settings['epochs'], 'epoch')}, batch size {settings['batch_size']}, seed {settings['seed']}"
-    return [*facts, ("device", describe_device(device, settings)), ("training", length)]
+    if choices.get("scheduler") != "none" or settings.schedule.arguments.get("warmup"):
+        described.append(("scheduler", describe_choice(settings.schedule, choices.get("scheduler"))))
+    length = f"{counted(loop.epochs, 'epoch')}, batch size {loop.batch_size}, seed {loop.seed}"
+    return [*described, ("device", describe_device(device, settings.model.precision)), ("training", length)]
 
 
-def describe_data(task: Task, chosen: Mapping[str, str | None]) -> str:
+def describe_data(task: Task, choice: str | None) -> str:
     data = task.data
     parts = [("train", data.train), ("validation", data.valid), ("test", data.test)]
     rows = ", ".join(f"{len(part.x)} {name}" for name, part in parts if part is not None)
     target = f"{task.classes} classes" if task.classes else f"values of {data.table.target_name}"
-    name = chosen.get("dataset") or data.table.source
+    name = choice or data.table.source
     name += f" {data.table.source}" if data.table.columns else ""  # read from a file, which is the source
     each = counted(task.inputs, "feature") if task.shape is None else f"images of {by(task.shape)}"
     return f"{name}: {rows} rows; {each}, {target}"
@@ -46,28 +49,42 @@ def describe_loss(task: Task) -> str:
     return next((kind.name for target, kind in LOSSES.items() if target.endswith(f".{task.loss_name}")), task.loss_name)
 
 
-def describe_network(module: nn.Module, settings: Mapping[str, Any], chosen: Mapping[str, str | None]) -> str:
-    name = chosen.get("model") or str(settings["model"]["_target_"])
-    layers = [layer for layer in module.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
-    sizes = "-".join(sizes_of(module, layers))
-    parameters = sum(parameter.numel() for parameter in module.parameters())
-    activation = chosen.get("activation") if len(layers) > 1 else None
-    last = list(module.children())[-1:]
-    output = f"{type(last[0]).__name__.lower()} output" if last and not isinstance(last[0], nn.Linear) else None
-    described = [f"{name} {sizes}".strip(), activation, output, f"{parameters:,} parameters"]
-    return ", ".join(part for part in described if part)
+def describe_network(module: nn.Module, settings: RunSettings) -> str:
+    """The network's name, its layers and the number of its parameters.
+
+    Of a module of the user's, the layers are known only if it is a plain sequence: elsewhere their order is not.
+    """
+    parameters = f"{sum(parameter.numel() for parameter in module.parameters()):,} parameters"
+    target = settings.model.target
+    layers = list(module) if isinstance(module, nn.Sequential) else []
+    sized = [layer for layer in layers if isinstance(layer, nn.Linear | nn.Conv2d)]
+    if target.path.startswith(SHIPPED):
+        name = settings.choices.get("model") or target.name
+        activation = settings.choices.get("activation") if len(sized) > 1 else None
+        output = None if isinstance(layers[-1], nn.Linear) else f"{type(layers[-1]).__name__.lower()} output"
+        described = [f"{name} {'-'.join(sizes_of(layers, sized))}", activation, output, parameters]
+        return ", ".join(part for part in described if part)
+    sizes = "-".join(sizes_of(layers, sized)) if is_plain_sequence(module) else ""
+    return f"{type(module).__name__} {sizes}".strip() + f", {parameters}"
 
 
-def sizes_of(module: nn.Module, layers: Sequence[nn.Linear | nn.Conv2d]) -> list[str]:
-    """What goes into the first layer, then what comes out of each: units, or channels."""
-    if not layers:
+def is_plain_sequence(module: nn.Module) -> bool:
+    """Whether a module is torch's own Sequential of torch's own layers, none of which holds others."""
+    return type(module) is nn.Sequential and all(
+        type(layer).__module__.startswith("torch.nn.") and not list(layer.children()) for layer in module
+    )
+
+
+def sizes_of(layers: Sequence[nn.Module], sized: Sequence[nn.Linear | nn.Conv2d]) -> list[str]:
+    """What goes into the first layer, then what comes out of each: units, or channels. sized: those with parameters."""
+    if not sized:
         return []
-    first = layers[0]
-    images = [layer.unflattened_size for layer in module.modules() if isinstance(layer, nn.Unflatten)]
+    first = sized[0]
+    shapes = [layer.unflattened_size for layer in layers if isinstance(layer, nn.Unflatten)]
     inputs = first.in_features if isinstance(first, nn.Linear) else first.in_channels
     return [
-        by(images[0]) if images else str(inputs),
-        *(str(layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels) for layer in layers),
+        by(shapes[0]) if shapes else str(inputs),
+        *(str(layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels) for layer in sized),
     ]
 
 
@@ -76,15 +93,17 @@ def by(shape: Iterable[Any]) -> str:
     return "x".join(map(str, shape))
 
 
-def describe_choice(node: Mapping[str, Any], name: str | None) -> str:
+def describe_choice(target: Target, name: str | None) -> str:
     """A choice with its main arguments: those that are numbers other than 0, or true."""
     shown = [
-        f"{key}={value:g}" for key, value in node.items() if type(value) in (int, float) and value and key != "eps"
+        f"{key}={value:g}"
+        for key, value in target.arguments.items()
+        if type(value) in (int, float) and value and key != "eps"
     ]
-    shown += [key for key, value in node.items() if value is True]
-    return " ".join([name or str(node["_target_"]), *shown])
+    shown += [key for key, value in target.arguments.items() if value is True]
+    return " ".join([name or target.path, *shown])
 
 
-def describe_device(device: torch.device, settings: Mapping[str, Any]) -> str:
+def describe_device(device: torch.device, precision: str) -> str:
     text = f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
-    return text if settings["precision"] == "float32" else f"{text}, {settings['precision']}"
+    return text if precision == "float32" else f"{text}, {precision}"

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ch12cli.config.run_settings import RunSettings
 from ch12cli.data.columns import columns_as_plain
 from ch12cli.files.metrics_csv import to_csv
 from ch12cli.files.result_json import Result
@@ -67,15 +68,13 @@ def result_of(
     )
 
 
-def run_state(
-    settings: Mapping[str, Any], chosen: Mapping[str, str | None], surroundings: Mapping[str, Any]
-) -> dict[str, Any]:
-    """What every checkpoint of a run holds beside the training's state: all that it takes to go on, or to evaluate."""
-    return {"settings": json.dumps(settings), "chosen": json.dumps(dict(chosen)), **surroundings}
+def run_state(settings: RunSettings, metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """What every checkpoint of a run holds beside the training's state: all that it takes to resume or evaluate it."""
+    return {"settings": json.dumps(settings.config), "chosen": json.dumps(dict(settings.choices)), **metadata}
 
 
-def surroundings_of(task: Task, device: torch.device) -> dict[str, Any]:
-    """What of that the runs of a stack share."""
+def run_metadata(task: Task, device: torch.device) -> dict[str, Any]:
+    """The part of `run_state` that the runs of a stack share: the environment and the data."""
     return {"environment": json.dumps(environment_of(device)), **data_state(task)}
 
 

@@ -1,10 +1,12 @@
-"""One run from a command line's words to its outcome: composed, checked, built, trained, recorded."""
+"""Starts one run: composes and checks its configuration, builds it, and trains it as Hydra's job."""
 
 from __future__ import annotations
 
 import logging
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,14 +14,16 @@ from ch12cli.config.check import check
 from ch12cli.config.compose import Composer, Composition, working_directory
 from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.config.hydra_job import claim_directory, run_in_hydra
+from ch12cli.config.run_settings import RunSettings
 from ch12cli.config.unknown import idle_problems
 from ch12cli.errors import InputError, MachineError, Problem
+from ch12cli.files.atomic import locked
 from ch12cli.files.run_directory import CHECKPOINTS, LAST, RESULT
 from ch12cli.run.signals import interrupts_kept, termination_exits
 
 if TYPE_CHECKING:
     from ch12cli.run.callbacks import Callback
-    from ch12cli.run.train import Job, Outcome
+    from ch12cli.run.train import Outcome
 
 
 def checked(composer: Composer, lines: Sequence[str]) -> Composition:
@@ -35,12 +39,9 @@ def checked(composer: Composer, lines: Sequence[str]) -> Composition:
     return composition
 
 
-def train_logged(job: Job, directory: Path, callback: Callback, *, log: bool) -> Outcome:
-    """Trains a job. log: writes train.log itself, where Hydra was not to touch the program's logging."""
-    from ch12cli.run.train import train_job
-
-    if not log:
-        return train_job(job, directory, callback)
+@contextmanager
+def train_log(directory: Path) -> Iterator[None]:
+    """Writes train.log, where Hydra is not to change the program's logging."""
     logger, handler = logging.getLogger("ch12"), logging.FileHandler(directory / "train.log", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     level, propagate = logger.level, logger.propagate
@@ -48,7 +49,7 @@ def train_logged(job: Job, directory: Path, callback: Callback, *, log: bool) ->
     logger.setLevel(logging.INFO)
     logger.propagate = False
     try:
-        return train_job(job, directory, callback)
+        yield
     finally:
         logger.removeHandler(handler)
         handler.close()
@@ -56,7 +57,7 @@ def train_logged(job: Job, directory: Path, callback: Callback, *, log: bool) ->
         logger.propagate = propagate
 
 
-def when_mended(directory: Path) -> str:
+def resume_hint(directory: Path) -> str:
     return f"when that is mended, go on with: ch12 resume {shlex.quote(str(directory))}"
 
 
@@ -78,28 +79,25 @@ def train_single(
         composer = Composer(folders, config_name=config_name)
         composer.several = several
         composition = checked(composer, lines)
-        # only now, with every option found right, is it worth the time to import torch
+        settings = RunSettings.from_config(composition.settings, composition.chosen)
+        # torch is imported only once every option has been found right, because that takes more than a second
         with interrupts_kept():
             from ch12cli.run.torch_settings import torch_settings
             from ch12cli.run.trackers import with_trackers
-            from ch12cli.run.train import prepare_job
+            from ch12cli.run.train import prepare_job, train_job
 
-        with termination_exits(), torch_settings(composition.settings) as device:
-            logged = with_trackers(callback, composition.settings, composition.chosen)
-            job = prepare_job(composition.settings, composition.chosen, device)
+        with termination_exits(), torch_settings(settings.machine) as device:
+            callback = with_trackers(callback, settings)
+            job = prepare_job(settings, device)
             directory = claim_directory(composition)
+            train = partial(train_job, job, callback=callback)
             try:
-                return run_in_hydra(
-                    composer,
-                    composition,
-                    directory,
-                    lambda output: train_logged(job, output, logged, log=not log),
-                    log=log,
-                )
+                with locked(directory, key=str(directory)), nullcontext() if log else train_log(directory):
+                    return run_in_hydra(composer, composition, directory, train, log=log)
             except BrokenPipeError:
                 raise
             except MachineError as error:
                 begun = (directory / CHECKPOINTS / LAST).exists() and not (directory / RESULT).exists()
-                raise MachineError(f"{error}; {when_mended(directory)}" if begun else str(error)) from error
+                raise MachineError(f"{error}; {resume_hint(directory)}" if begun else str(error)) from error
             except OSError as error:  # in what Hydra writes
                 raise MachineError(f"cannot write {error.filename or directory}: {error.strerror or error}") from error

@@ -8,14 +8,14 @@ from torch import Tensor
 
 from ch12cli.training.loop import Source
 
-INTERVAL = 0.25  # seconds from telling to telling
+INTERVAL = 0.25  # seconds from reporting to reporting
 
 
-class ToldSource:
-    """A source of batches that tells how many of an epoch's steps are done."""
+class ReportingSource:
+    """A source of batches that reports how many of an epoch's steps are done."""
 
-    def __init__(self, source: Source, tell: Callable[[int, int], None], *, steps: int) -> None:
-        self.source, self.tell, self.steps = source, tell, steps
+    def __init__(self, source: Source, report: Callable[[int, int], None], *, steps: int) -> None:
+        self.source, self.report, self.steps = source, report, steps
 
     def order(self) -> Tensor:
         return self.source.order()
@@ -24,7 +24,7 @@ class ToldSource:
         due = perf_counter() + INTERVAL
         for done, batch in enumerate(self.source.batches(order)):
             if perf_counter() > due:
-                self.tell(done, self.steps)
+                self.report(done, self.steps)
                 due = perf_counter() + INTERVAL
             yield batch
 

@@ -1,15 +1,13 @@
 """What is to be learnt, on what, and what follows from it: data, loss, metrics, and a network that fits them."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ch12cli.config import combinations
-from ch12cli.config.hydra_internals import SPLIT_DEFAULTS
+from ch12cli.config.run_settings import DataSettings, RunSettings
 from ch12cli.config.targets import build, call
 from ch12cli.data.prepared import DataPart, Prepared, prepare
 from ch12cli.data.table import as_table
@@ -37,26 +35,24 @@ class Task:
     warnings: tuple[str, ...]
 
 
-def read_data(settings: Mapping[str, Any]) -> Prepared:
+def read_data(settings: DataSettings) -> Prepared:
     """The data set, in parts and scaled."""
-    node = settings["dataset"]
-    table_node = {name: value for name, value in node.items() if name not in SPLIT_DEFAULTS}
-    table = as_table(build("dataset", table_node), str(node["_target_"]))
-    return prepare(table, **{name: node[name] for name in SPLIT_DEFAULTS if name in node})
+    table = as_table(build("dataset", settings.source), settings.source.path)
+    return prepare(table, **asdict(settings.split))
 
 
-def build_task(settings: Mapping[str, Any]) -> Task:
-    """What is to be learnt: the data, and the loss and metrics that fit them. Draws nothing from the random stream."""
-    data = read_data(settings)
+def build_task(settings: RunSettings) -> Task:
+    """The data, and the loss and metrics that fit them. Draws nothing from the random stream."""
+    data = read_data(settings.data)
     classes = len(data.table.class_names or ())
-    problems = combinations.problems_of(settings, classes)
+    problems = combinations.problems_of(settings.config, classes)
     if problems:
         raise InputError(problems)
-    target = combinations.loss_target(settings, classes)
-    loss = build("loss", {**settings["loss"], "_target_": target})
+    target = combinations.loss_target(settings.config, classes)
+    loss = build("loss", replace(settings.loss, path=target))
     if not isinstance(loss, nn.Module):
         raise InputError(f"loss._target_={target}: must be an nn.Module that takes (prediction, target)")
-    outputs, output = combinations.outputs_of(target, classes), combinations.output_of(settings, target)
+    outputs, output = combinations.outputs_of(target, classes), combinations.output_of(settings.config, target)
     has_valid = data.valid is not None
     return Task(
         data=data,
@@ -68,9 +64,9 @@ def build_task(settings: Mapping[str, Any]) -> Task:
         loss=loss,
         loss_name=target.rpartition(".")[2],
         metrics=metrics_for(classes=classes, outputs=outputs, logits=output == "none"),
-        monitor=combinations.monitored(settings, settings["monitor"], valid=has_valid),
-        stop_on=combinations.monitored(settings, settings["early_stopping"]["metric"], valid=has_valid),
-        warnings=(*data.table.notes, *combinations.loss_warnings(settings, classes)),
+        monitor=combinations.monitored(settings.loop.monitor, valid=has_valid),
+        stop_on=combinations.monitored(settings.loop.stop_on, valid=has_valid),
+        warnings=(*data.table.notes, *combinations.loss_warnings(settings.config, classes)),
     )
 
 

@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ch12cli.config.run_settings import RunSettings
 from ch12cli.files.hydra_folder import flatten
 from ch12cli.files.result_json import Result
 from ch12cli.run.callbacks import Callback, CallbackList, NullCallback
@@ -14,10 +15,12 @@ from ch12cli.trackers.registry import open_tracker, require_installed, tracker_n
 UNTRACKED = ("logger", "sweep.", "checkpoint.", "workers", "threads", "pin_memory")  # what changes no result
 
 
-def params_of(settings: Mapping[str, Any], chosen: Mapping[str, str | None]) -> dict[str, Any]:
-    """What a run was: its choices, and every setting that its result depends on."""
-    values = {key: value for key, value in flatten(settings) if not key.startswith(UNTRACKED) and "_target_" not in key}
-    return {**{group: choice for group, choice in chosen.items() if choice and "/" not in group}, **values}
+def params_of(settings: RunSettings) -> dict[str, Any]:
+    """The choices of a run, and every setting that its result depends on, by dotted key."""
+    values = {
+        key: value for key, value in flatten(settings.config) if not key.startswith(UNTRACKED) and "_target_" not in key
+    }
+    return {**{group: choice for group, choice in settings.choices.items() if choice and "/" not in group}, **values}
 
 
 class Trackers:
@@ -71,10 +74,10 @@ class TrackerCallback(NullCallback):
         self.trackers.on_end(result)
 
 
-def with_trackers(callback: Callback, settings: Mapping[str, Any], chosen: Mapping[str, str | None]) -> Callback:
+def with_trackers(callback: Callback, settings: RunSettings) -> Callback:
     """A run's callback and its trackers as one. InputError for a tracker whose packages are not installed."""
-    if not tracker_names(settings["logger"]):
+    if not tracker_names(settings.logger):
         return callback
     # first, so that a display shows what a tracker reports before it ends
-    tracker = TrackerCallback(settings["logger"], params_of(settings, chosen), callback.on_message)
+    tracker = TrackerCallback(settings.logger, params_of(settings), callback.on_message)
     return CallbackList([tracker, callback])

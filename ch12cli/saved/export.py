@@ -68,9 +68,9 @@ def export(directory: Path, form: str, *, name: str, command: str | None, best: 
     settings, messages = on_this_machine(with_threads(saved.settings, result))
     messages = [*(f"passed over: {message}" for message in saved.passed_over), *messages]
     if form != "script":
-        settings = {**settings, "device": "cpu"}
-    with torch_settings(settings) as device:
-        job = prepare_job(settings, saved.chosen, device)
+        settings = settings.with_changes({"device": "cpu"})
+    with torch_settings(settings.machine) as device:
+        job = prepare_job(settings, device)
         require_same_data(saved, job.task.data.table.digest)
         if form == "script":
             messages += require_repeatable(directory, saved, best=best)
@@ -100,9 +100,9 @@ def require_repeatable(directory: Path, saved: Saved, *, best: bool) -> list[str
         )
     if "parent" in result.history:
         raise InputError(f"{directory}: went on from another run with changes, which one program does not train")
-    if spans_all_epochs(saved.settings["scheduler"]) and any(map(changes_in, sittings_of(saved.history))):
+    if spans_all_epochs(saved.settings.schedule) and any(map(changes_in, sittings_of(saved.history))):
         raise InputError(f"{directory}: its schedule was made longer on the way, which one program does not train")
-    if saved.settings["compile"]:
+    if saved.settings.model.compile:
         return ["trained compiled: the program is not, and may round otherwise"]
     if saved.state.get("stacked"):
         return ["trained in a stack: the program trains it alone, which rounds otherwise (with dropout: other masks)"]

@@ -38,18 +38,18 @@ def script_of(job: Job, rows: list[Row], *, name: str, command: str, threads: in
     InputError for what the program would need ch12, or somebody's own classes, for.
     """
     settings, task = job.settings, job.task
-    layers = layers_of(job.network.module, init=settings["model"].get("init", "torch"))
+    offset = settings.loop.stream_offset
+    init = str(settings.model.target.arguments.get("init", "torch"))
+    layers = layers_of(job.network.module, init=init)
     rates = rates_of(job, rows)
-    own = {name: value for name, value in settings["loss"].items() if name != "_target_"}
-    loss = call_of("loss", type(task.loss), "nn", own)
-    given = {name: value for name, value in settings["optimizer"].items() if name != "_target_"}
-    kind = optimizer_of(settings["optimizer"]["_target_"])
+    loss = call_of("loss", type(task.loss), "nn", settings.loss.arguments)
+    given, kind = settings.optimizer.target.arguments, optimizer_of(settings.optimizer.target.path)
     by_class = bool(task.classes) and task.outputs > 1
-    double, half = settings["precision"] == "float64", settings["precision"] == "bfloat16"
+    double, half = settings.model.precision == "float64", settings.model.precision == "bfloat16"
     dtype = "torch.float64" if double else "torch.float32"
     device = job.device.type
     evaluated = "test" if task.data.test is not None else "valid" if task.data.valid is not None else "train"
-    own_init = settings["model"].get("init", "torch") != "torch"
+    own_init = init != "torch"
     forward = "model(x)" + (".float()" if half else "")
     autocast = f'with torch.autocast("{device}", dtype=torch.bfloat16):\n                ' if half else ""
     lines = [
@@ -63,9 +63,9 @@ def script_of(job: Job, rows: list[Row], *, name: str, command: str, threads: in
         "import torch",
         "from torch import nn",
         "from torch.utils.data import DataLoader, TensorDataset",
-        DRAWN.format(init=INIT[settings["model"]["init"]]) if own_init else "",
+        DRAWN.format(init=INIT[init]) if own_init else "",
         f"torch.set_num_threads({threads})  # another number may round sums otherwise" if threads else None,
-        "torch.use_deterministic_algorithms(True)" if settings["deterministic"] else None,
+        "torch.use_deterministic_algorithms(True)" if settings.machine.deterministic else None,
         "",
         "# the rows of the data, which part each belongs to, and the scaling, which the training part has settled",
         f"with np.load(Path(__file__).with_name({f'{name}.npz'!r})) as file:",
@@ -77,12 +77,12 @@ def script_of(job: Job, rows: list[Row], *, name: str, command: str, threads: in
         f'y_all = torch.from_numpy(data["target"]).to("{device}"' + (")" if by_class else f", {dtype}).unsqueeze(-1)"),
         'train = torch.from_numpy(data["train"])',
         "",
-        f"torch.manual_seed({int(settings['seed'])})",
-        f"torch.empty({int(settings['stream_offset'])}, dtype=torch.int64).random_()  # so many numbers are thrown away"
-        if settings["stream_offset"]
+        f"torch.manual_seed({int(settings.loop.seed)})",
+        f"torch.empty({int(offset)}, dtype=torch.int64).random_()  # so many numbers are thrown away"
+        if offset
         else None,
         "loader = DataLoader(TensorDataset(x_all[train], y_all[train]), "
-        f"batch_size={int(settings['batch_size'])}, shuffle=True)",
+        f"batch_size={int(settings.loop.batch_size)}, shuffle=True)",
         "model = nn.Sequential(",
         *(f"    {layer}," for layer in layers),
         f').to("{device}", {dtype})',
@@ -101,11 +101,11 @@ def script_of(job: Job, rows: list[Row], *, name: str, command: str, threads: in
         f"        loss = loss_fn({'prediction' if half else forward}, y)",
         "        optimizer.zero_grad()",
         "        loss.backward()",
-        f"        nn.utils.clip_grad_value_(model.parameters(), {settings['clip_grad_value']!r})"
-        if settings["clip_grad_value"] is not None
+        f"        nn.utils.clip_grad_value_(model.parameters(), {settings.optimizer.clip_grad_value!r})"
+        if settings.optimizer.clip_grad_value is not None
         else None,
-        f"        nn.utils.clip_grad_norm_(model.parameters(), {settings['clip_grad_norm']!r})"
-        if settings["clip_grad_norm"] is not None
+        f"        nn.utils.clip_grad_norm_(model.parameters(), {settings.optimizer.clip_grad_norm!r})"
+        if settings.optimizer.clip_grad_norm is not None
         else None,
         "        optimizer.step()",
         "        total += loss.item() * len(x)",
@@ -199,7 +199,7 @@ def rates_of(job: Job, rows: list[Row]) -> Values | None:
         found.append(schedule.learning_rates(epoch)[:, 0])
         schedule.observe(np.array([float(row[job.task.monitor])]))
     rates = np.concatenate(found)
-    return None if (rates == job.settings["optimizer"].get("lr")).all() else rates
+    return None if (rates == job.settings.optimizer.target.arguments.get("lr")).all() else rates
 
 
 def arrays_of(job: Job, rates: Values | None) -> bytes:

@@ -15,6 +15,7 @@ from torch import Tensor
 from ch12cli.config.check import check
 from ch12cli.config.recorded import with_later_keys
 from ch12cli.config.rules import LARGEST, is_whole
+from ch12cli.config.run_settings import RunSettings
 from ch12cli.config.trusted_targets import require_kind, target_problems
 from ch12cli.data.columns import columns_from_plain
 from ch12cli.data.scaling import scaling_from_plain
@@ -38,8 +39,7 @@ class Saved:
 
     directory: Path
     state: dict[str, Any]
-    settings: dict[str, Any]
-    chosen: dict[str, str | None]
+    settings: RunSettings
     environment: dict[str, Any]
     passed_over: list[str]
     history: dict[str, Any] = field(default_factory=dict)
@@ -62,10 +62,11 @@ def read_saved(directory: Path, *, best: bool = False, trust: bool = False, read
     settings = with_later_keys(settings)
     if not all(choice is None or (isinstance(choice, str) and ".." not in choice) for choice in chosen.values()):
         raise InputError(f"{folder}: the choices in its checkpoint are no names")
-    require_sound(settings, chosen, where=str(directory), trust=trust, reads_data=reads_data)
+    require_valid(settings, chosen, where=str(directory), trust=trust, reads_data=reads_data)
+    typed = RunSettings.from_config(settings, chosen)
     if not trust:
-        require_fits(settings, state, where=str(directory))
-    return Saved(directory, state, settings, chosen, environment, passed_over, plain_of(state, "history"))
+        require_fits(typed, state, where=str(directory))
+    return Saved(directory, state, typed, environment, passed_over, plain_of(state, "history"))
 
 
 def refuse_links(directory: Path, names: Sequence[str] = OF_A_RUN) -> None:
@@ -190,7 +191,7 @@ def _mapping(state: Mapping[str, Any], name: str, folder: Path) -> dict[str, Any
     return value
 
 
-def require_sound(
+def require_valid(
     settings: Mapping[str, Any], chosen: Mapping[str, Any], *, where: str, trust: bool, reads_data: bool = True
 ) -> None:
     """InputError unless settings from a file are such as `ch12 train` accepts, and name only what may be built."""

@@ -136,8 +136,8 @@ def with_job(directory: Path, draw: Callable[[Job], Plot], *, best: bool, trust:
     """What draw makes of a saved run's job with its weights in place, and what a person should know besides."""
     saved = read_saved(directory, best=best, trust=trust)
     settings, messages = on_this_machine(saved.settings)
-    with torch_settings(settings) as device:
-        job = prepare_job(settings, saved.chosen, device)
+    with torch_settings(settings.machine) as device:
+        job = prepare_job(settings, device)
         require_same_data(saved, job.task.data.table.digest)
         with checkpoint_must_fit(str(directory)):
             job.network.restore(saved.state["network"])

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from ch12cli.config import combinations
+from ch12cli.config.run_settings import RunSettings
 from ch12cli.errors import InputError
 from ch12cli.run.build import build_module
 from ch12cli.run.task import choose_device
@@ -26,31 +27,31 @@ class SavedEnds:
     classes: tuple[str, ...] | None
 
 
-def ends_of(settings: Mapping[str, Any], state: Mapping[str, Any], *, where: str) -> SavedEnds:
+def ends_of(settings: RunSettings, state: Mapping[str, Any], *, where: str) -> SavedEnds:
     """What a saved run's network takes and gives; the data set is not read. InputError if it cannot be."""
     names = state["class_names"]
     classes = len(names or ())
-    problems = combinations.problems_of(settings, classes)
+    problems = combinations.problems_of(settings.config, classes)
     if problems:
         raise InputError([f"{where}: {problem}" for problem in problems])
-    target = combinations.loss_target(settings, classes)
+    target = combinations.loss_target(settings.config, classes)
     return SavedEnds(
         inputs=len(state["feature_names"]),
         shape=None if state["shape"] is None else tuple(state["shape"]),
         outputs=combinations.outputs_of(target, classes),
-        output=combinations.output_of(settings, target),
+        output=combinations.output_of(settings.config, target),
         classes=None if names is None else tuple(names),
     )
 
 
-def require_fits(settings: Mapping[str, Any], state: Mapping[str, Any], *, where: str) -> None:
+def require_fits(settings: RunSettings, state: Mapping[str, Any], *, where: str) -> None:
     """InputError unless the saved weights are those of the network that the settings describe.
 
     That network is built without its memory, however large it would be.
     """
     with torch.device("meta"):
-        module = build_module(settings, ends_of(settings, state, where=where))
-    dtype = torch.float64 if settings["precision"] == "float64" else torch.float32
+        module = build_module(settings.model, ends_of(settings, state, where=where))
+    dtype = torch.float64 if settings.model.precision == "float64" else torch.float32
     wanted = {name: (tuple(value.shape), dtype) for name, value in module.state_dict().items()}
     found = {name: (tuple(value.shape), value.dtype) for name, value in state["network"].items()}
     if found != wanted:
@@ -58,25 +59,24 @@ def require_fits(settings: Mapping[str, Any], state: Mapping[str, Any], *, where
         raise InputError(f"{where}: its weights ({', '.join(differing[:3])}) are not those of the network it describes")
 
 
-def trained_network(
-    settings: Mapping[str, Any], state: Mapping[str, Any], device: torch.device, *, where: str
-) -> Network:
+def trained_network(settings: RunSettings, state: Mapping[str, Any], device: torch.device, *, where: str) -> Network:
     """The network with the saved weights."""
-    module = build_module(settings, ends_of(settings, state, where=where))
-    network = Network(module, device=device, precision=settings["precision"], compile_it=settings["compile"])
+    module = build_module(settings.model, ends_of(settings, state, where=where))
+    network = Network(module, device=device, precision=settings.model.precision, compile_it=settings.model.compile)
     with checkpoint_must_fit(where):
         network.restore(state["network"])
     return network
 
 
-def on_this_machine(settings: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Settings with the run's device if it is here, else with any; and what to say about that.
+def on_this_machine(settings: RunSettings) -> tuple[RunSettings, list[str]]:
+    """Settings with the run's device if this machine has it, else with any; and a message if it has not.
 
-    Batches are loaded by this process alone: that changes no result.
+    This process alone loads the batches: that changes no result.
     """
-    settings = {**settings, "workers": 0}
+    settings = settings.with_changes({"workers": 0})
+    device = settings.machine.device
     try:
-        choose_device(settings["device"])
+        choose_device(device)
     except InputError:
-        return {**settings, "device": "auto"}, [f"trained on device {settings['device']}, which is not here"]
+        return settings.with_changes({"device": "auto"}), [f"trained on device {device}, which is not here"]
     return settings, []

@@ -1,6 +1,5 @@
 """`ch12 predict`: what a saved run's network says of new rows."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
 from ch12cli.config.combinations import IMAGE_FOLDER
+from ch12cli.config.run_settings import RunSettings
 from ch12cli.config.targets import call
 from ch12cli.data.columns import columns_from_plain
 from ch12cli.data.images import read_new_images
@@ -72,7 +72,7 @@ def load_network(directory: Path, *, best: bool = False, trust: bool = False) ->
     """A saved run's network with its weights, in evaluation mode, on the run's device or the one that is here."""
     saved = read_saved(directory, best=best, trust=trust, reads_data=False)
     settings, _ = on_this_machine(saved.settings)
-    with torch_settings(settings) as device:
+    with torch_settings(settings.machine) as device:
         return trained_network(settings, saved.state, device, where=str(directory)).module.eval()
 
 
@@ -81,7 +81,7 @@ def _answers(saved: Saved, rows: NewRows) -> Predictions:
     directory = saved.directory
     settings, messages = on_this_machine(saved.settings)
     ends = ends_of(settings, saved.state, where=str(directory))
-    with torch_settings(settings) as device:
+    with torch_settings(settings.machine) as device:
         network = trained_network(settings, saved.state, device, where=str(directory))
         x = torch.from_numpy(scaled(saved, rows)).to(network.dtype)
         require_finite(torch.isfinite(x), rows, saved.state["feature_names"], why="is too large for the network")
@@ -101,8 +101,8 @@ def _answers(saved: Saved, rows: NewRows) -> Predictions:
 
 
 def new_rows(saved: Saved, content: bytes | None, *, source: str) -> NewRows:
-    """What is asked about: images of a run that was trained on such, else the rows of a CSV file."""
-    if saved.settings["dataset"]["_target_"] == IMAGE_FOLDER:
+    """The rows to predict: images of a run that was trained on images, else the rows of a CSV file."""
+    if saved.settings.data.source.path == IMAGE_FOLDER:
         shape = saved.state["shape"]
         if shape is None or shape[0] not in (1, 3):
             raise InputError(f"{saved.directory}: its checkpoint does not say how large its images are")
@@ -113,10 +113,10 @@ def new_rows(saved: Saved, content: bytes | None, *, source: str) -> NewRows:
     return read_rows(content, columns, source=source, layout=layout_of(saved.settings), allow_missing=has_fill(saved))
 
 
-def layout_of(settings: Mapping[str, Any]) -> Layout:
+def layout_of(settings: RunSettings) -> Layout:
     """How a file with rows is laid out: as the one that a run was trained on, if it was trained on one."""
-    node = settings["dataset"]
-    return Layout(**{name.name: node[name.name] for name in fields(Layout) if name.name in node})
+    given = settings.data.source.arguments
+    return Layout(**{field.name: given[field.name] for field in fields(Layout) if field.name in given})
 
 
 def has_fill(saved: Saved) -> bool:

@@ -1,4 +1,4 @@
-"""A saved run trained again in memory: in one go, or in the sittings in which its settings were changed."""
+"""A saved run trained again in memory: in one go, or in the sessions in which its settings were changed."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ch12cli.config.rules import is_whole
+from ch12cli.config.run_settings import RunSettings
 from ch12cli.config.settings import with_changes
 from ch12cli.errors import InputError
 from ch12cli.files.history import changes_in, sittings_of
@@ -15,8 +16,8 @@ from ch12cli.files.hydra_folder import flatten
 from ch12cli.run.build import build_stack
 from ch12cli.run.callbacks import Callback
 from ch12cli.run.recorder import Row, row_of
-from ch12cli.run.train import Job, prepare_job, take_up
-from ch12cli.saved.load import Saved, require_sound
+from ch12cli.run.train import Job, continued, prepare_job
+from ch12cli.saved.load import Saved, require_valid
 from ch12cli.saved.network import require_fits
 from ch12cli.training.loop import Epoch
 from ch12cli.training.stack import CannotStackError
@@ -29,40 +30,43 @@ Weights = dict[str, Tensor]
 class Part(NamedTuple):
     """A run trained with these settings up to that epoch."""
 
-    settings: Mapping[str, Any]
+    settings: RunSettings
     until: int
 
 
-def parts_of(saved: Saved, settings: Mapping[str, Any], *, trust: bool) -> list[Part]:
+def parts_of(saved: Saved, settings: RunSettings, *, trust: bool) -> list[Part]:
     """The run in parts of equal settings, in order. settings: those of the last part.
 
     InputError if its record does not say what they were before, or if they are not such as `ch12 train` accepts.
     """
     parts = [Part(settings, int(saved.state["epoch"]))]
     for one in reversed(sittings_of(saved.history)):
-        before, epoch = told(saved, one), one.get("epoch")
-        if before:
-            if not is_whole(epoch) or not 0 <= epoch <= parts[0].until:
-                raise InputError(f"{saved.directory}: the epochs of its sittings are not such as ch12 writes them")
-            parts.insert(0, Part(with_changes(parts[0].settings, before), epoch))
-    if len(parts) > 1 and saved.state.get("stacked"):
-        raise InputError(
-            f"{saved.directory}: was trained in a stack, and then on by itself with changes; that cannot be repeated"
-        )
-    for part in parts[:-1]:
-        require_sound(part.settings, saved.chosen, where=str(saved.directory), trust=trust)
+        before, epoch = settings_before(saved, one), one.get("epoch")
+        if not before:
+            continue
+        if not is_whole(epoch) or not 0 <= epoch <= parts[0].until:
+            raise InputError(f"{saved.directory}: the epochs of its sessions were not written by ch12, or are corrupt")
+        if saved.state.get("stacked"):
+            raise InputError(
+                f"{saved.directory}: was trained in a stack, and then on by itself with changes; that cannot be "
+                "repeated"
+            )
+        config = with_changes(parts[0].settings.config, before)
+        require_valid(config, settings.choices, where=str(saved.directory), trust=trust)
+        earlier = RunSettings.from_config(config, settings.choices)
         if not trust:
-            require_fits(part.settings, saved.state, where=str(saved.directory))
+            require_fits(earlier, saved.state, where=str(saved.directory))
+        parts.insert(0, Part(earlier, epoch))
     return parts
 
 
-def told(saved: Saved, one: Mapping[str, Any]) -> dict[str, Any]:
-    """What the settings that a sitting changed were before it, of those that may change the figures."""
-    present, before, changes = dict(flatten(saved.settings)), changes_in(one, "before"), changes_in(one)
+def settings_before(saved: Saved, one: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that a session changed, as they were before it: those that may change the metrics."""
+    present, before, changes = dict(flatten(saved.settings.config)), changes_in(one, "before"), changes_in(one)
     computing = [key for key in changes if one.get("directory") or key == COMPUTING]
     if not all(key in before and key in present for key in computing):
         raise InputError(
-            f"{saved.directory}: was trained in several sittings with changes, and its record does not say from what; "
+            f"{saved.directory}: was trained in several sessions with changes, and its record does not say from what; "
             "that cannot be repeated as one run"
         )
     return {key: before[key] for key in computing}
@@ -70,7 +74,6 @@ def told(saved: Saved, one: Mapping[str, Any]) -> dict[str, Any]:
 
 def again(
     parts: Sequence[Part],
-    chosen: Mapping[str, str | None],
     device: torch.device,
     callback: Callback,
     rows: list[Row],
@@ -81,7 +84,7 @@ def again(
 
     stacked: trained as a stack of one, whose dropout masks are those that the run had in its stack.
     """
-    job = prepare_job(parts[0].settings, chosen, device)
+    job = prepare_job(parts[0].settings, device)
     if stacked:
         with suppress(CannotStackError):
             training, stack, _ = build_stack([job.settings], job.task, job.device)
@@ -100,11 +103,8 @@ def again(
 
 def followed(job: Job, part: Part, rows: Sequence[Row], device: torch.device) -> Job:
     """The job that goes on from where another one is, with the settings of the next part: as a resume does."""
-    job.rows = list(rows)
-    state = job.state(job.training.state_dict())
-    following = prepare_job(part.settings, job.chosen, device)
-    take_up(following, state)
-    return following
+    state = job.state(job.training.state_dict(), rows)
+    return continued(prepare_job(part.settings, device), state)
 
 
 def run(training: Iterator[Epoch], epochs: int, callback: Callback, rows: list[Row]) -> None:

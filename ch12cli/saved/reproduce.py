@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ch12cli.config.run_settings import RunSettings
 from ch12cli.errors import InputError
 from ch12cli.files.atomic import machine_errors
 from ch12cli.files.history import described, differences, sittings_of
@@ -72,14 +73,14 @@ def reproduce(directory: Path, *, callback: Callback, trust: bool = False) -> Re
     settings, messages = on_this_machine(with_threads(saved.settings, result))
     recorded = rows_of(saved.state)
     stacked = int(saved.state.get("stacked") or 0)
-    with torch_settings(settings) as device:
-        job = prepare_job(settings, saved.chosen, device)
+    with torch_settings(settings.machine) as device:
+        job = prepare_job(settings, device)
         require_same_data(saved, job.task.data.table.digest)
         parts = parts_of(saved, settings, trust=trust)
-        callback.on_begin(job.facts, epochs=len(recorded), directory=directory)
+        callback.on_begin(job.description, epochs=len(recorded), directory=directory)
         here = {**environment_of(device), "threads": torch.get_num_threads()}
         rows: list[Row] = []
-        network, best = again(parts, saved.chosen, device, callback, rows, stacked=stacked > 0)
+        network, best = again(parts, device, callback, rows, stacked=stacked > 0)
     differs_from, figures = first_difference(recorded, rows)
     same = not differs_from and all(
         fingerprint(found) == fingerprint(saved.state[name])
@@ -106,11 +107,11 @@ def noted_environment(result: Result | None) -> dict[str, Any]:
     return {} if result is None else dict(result.environment)
 
 
-def with_threads(settings: Mapping[str, Any], result: Result | None) -> dict[str, Any]:
+def with_threads(settings: RunSettings, result: Result | None) -> RunSettings:
     """Settings with the number of threads that the run had: sums come out otherwise with another."""
     threads = noted_environment(result).get("threads")
-    known = settings["threads"] == "auto" and isinstance(threads, int) and 1 <= threads <= THREADS
-    return {**settings, "threads": threads} if known else dict(settings)
+    known = settings.machine.threads is None and isinstance(threads, int) and 1 <= threads <= THREADS
+    return settings.with_changes({"threads": threads}) if known else settings
 
 
 def first_difference(recorded: list[Row], rows: list[Row]) -> tuple[int, list[tuple[str, float, float]]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,10 @@ from ch12cli.config.check import check
 from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.config.recorded import read_recorded, with_later_keys
+from ch12cli.config.run_settings import RunSettings
 from ch12cli.config.settings import with_changes
 from ch12cli.config.suggest import suggestion
+from ch12cli.config.targets import Target
 from ch12cli.config.values import shown
 from ch12cli.errors import InputError, Problem
 from ch12cli.files.atomic import locked, machine_errors, write_whole
@@ -25,7 +28,7 @@ from ch12cli.files.run_directory import BEST, CHECKPOINTS, HYDRA, LAST, RESULT, 
 from ch12cli.files.sealed_json import NewerFormatError
 from ch12cli.run.sessions import sitting
 from ch12cli.run.signals import interrupts_kept, termination_exits
-from ch12cli.saved.load import Saved, read_saved, refuse_links, require_same_data, require_sound
+from ch12cli.saved.load import Saved, read_saved, refuse_links, require_same_data, require_valid
 from ch12cli.saved.sweep_row import refresh_sweep_row
 
 if TYPE_CHECKING:
@@ -47,19 +50,16 @@ FREE = (
 )
 
 
-def changes_of(lines: Sequence[str], settings: Mapping[str, Any], chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that overrides change, by dotted key. InputError for what is no key=value of the run's own keys.
-
-    chosen: the run's choices, by group.
-    """
+def changes_of(lines: Sequence[str], settings: RunSettings) -> dict[str, Any]:
+    """The settings that overrides change, by dotted key. InputError for what is no key=value of the run's own keys."""
     problems: list[Problem] = []
-    present = dict(flatten(settings))
+    present, choices = dict(flatten(settings.config)), settings.choices
     changes = {}
     with hydra_session():
         for override in Composer().parse(lines, problems):
             key, value = override.key_or_group, override.value()
-            if key in chosen:
-                rule = f"the run has {key}={chosen[key]}, and a choice cannot change on the way"
+            if key in choices:
+                rule = f"the run has {key}={choices[key]}, and a choice cannot change on the way"
                 hint = "train a new run, or change single keys of it"
                 problems.append(Problem.with_override(str(override.input_line), rule, hint))
             elif key not in present:
@@ -83,30 +83,27 @@ def resume_run(
     if not directory.is_dir():
         raise InputError(f"{directory}: no such directory")
     if fork:
-        return go_on(directory, lines, callback=callback, fork=True, trust=trust)
-    # before anything is read: what another process is about to write must not be taken for where the run stopped
+        return train_on(directory, lines, callback=callback, fork=True, trust=trust)
+    # locked before anything is read: another process may be about to write a newer checkpoint
     with locked(directory, key=str(directory)):
-        outcome = go_on(directory, lines, callback=callback, fork=False, trust=trust)
+        outcome = train_on(directory, lines, callback=callback, fork=False, trust=trust)
     if outcome is not None:
         refresh_sweep_row(directory)
     return outcome
 
 
-def go_on(directory: Path, lines: Sequence[str], *, callback: Callback, fork: bool, trust: bool) -> Outcome | None:
+def train_on(directory: Path, lines: Sequence[str], *, callback: Callback, fork: bool, trust: bool) -> Outcome | None:
     saved = read_saved(directory, trust=trust) if has_checkpoint(directory) else read_unbegun(directory, trust=trust)
     begun = "network" in saved.state
     for message in saved.passed_over:
         callback.on_message(f"passed over: {message}", warning=True)
-    changes = changes_of(lines, saved.settings, saved.chosen)
-    settings = with_changes(saved.settings, changes)
-    refuse_changes(saved, settings, changes, fork=fork)
-    if begun and "epochs" in changes and spans_all_epochs(settings["scheduler"]):
-        text = "its schedule spans all epochs, so the rate goes on as in a run of that many, not from where it is"
-        callback.on_message(f"epochs={settings['epochs']}: {text}", warning=True)
-    present = dict(flatten(saved.settings))
-    before = {key: present[key] for key in changes}
+    changes = changes_of(lines, saved.settings)
+    settings = changed_settings(saved, changes, fork=fork)
+    if begun and "epochs" in changes and spans_all_epochs(settings.schedule):
+        text = "its schedule spans all epochs, so the learning rate goes on as in a run of that many epochs"
+        callback.on_message(f"epochs={settings.loop.epochs}: {text}", warning=True)
     result = result_so_far(directory)
-    reason = "" if fork else nothing_left(directory, saved, result, lines, epochs=settings["epochs"])
+    reason = "" if fork else nothing_left(directory, saved, result, lines, epochs=settings.loop.epochs)
     if reason:
         if changes:
             raise InputError(reason)
@@ -115,32 +112,37 @@ def go_on(directory: Path, lines: Sequence[str], *, callback: Callback, fork: bo
     with interrupts_kept():
         from ch12cli.run.torch_settings import torch_settings
         from ch12cli.run.trackers import with_trackers
-        from ch12cli.run.train import has_stopped, prepare_job, take_up, train_job, train_locked
+        from ch12cli.run.train import continued, has_stopped, prepare_job, train_job
 
-    with termination_exits(), torch_settings(settings) as device:
-        logged = with_trackers(callback, settings, saved.chosen)
-        job = prepare_job(settings, saved.chosen, device)
+    present = dict(flatten(saved.settings.config))
+    before = {key: present[key] for key in changes}
+    with termination_exits(), torch_settings(settings.machine) as device:
+        callback = with_trackers(callback, settings)
+        job = prepare_job(settings, device)
+        one = sitting(saved.state, device, changes=changes if begun else {}, before=before if begun else {})
+        parent = str(directory.resolve())
+        history = forked(saved.history, one, parent=parent) if fork else resumed(saved.history, one)
         if begun:
             require_same_data(saved, job.task.data.table.digest)
-            take_up(job, saved.state)
+            job = continued(job, saved.state, history)
+        else:
+            job = replace(job, earlier=replace(job.earlier, history=history))
         if fork and result is not None and result.stopped_at is not None and has_stopped(job.training):
-            raise InputError(nothing_left(directory, saved, result, lines, epochs=settings["epochs"]))
-        one = sitting(saved.state, device, changes=changes if begun else {}, before=before if begun else {})
+            raise InputError(nothing_left(directory, saved, result, lines, epochs=settings.loop.epochs))
         if one["environment"]:
             callback.on_message(f"the environment has changed since: {'; '.join(one['environment'])}", warning=True)
         if fork:
-            job.history = forked(saved.history, one, parent=str(directory.resolve()))
-            return train_job(job, fork_directory(directory, settings, saved.chosen, lines), logged)
-        job.history = resumed(saved.history, one)
+            new = fork_directory(directory, settings, lines)
+            with locked(new, key=str(new)):
+                return train_job(job, new, callback)
         if changes:
-            write_whole(directory / HYDRA / "config.yaml", to_yaml(settings).encode())
-        return train_locked(job, directory, logged)
+            write_whole(directory / HYDRA / "config.yaml", to_yaml(settings.config).encode())
+        return train_job(job, directory, callback)
 
 
-def spans_all_epochs(scheduler: Mapping[str, Any]) -> bool:
-    """Whether the rate in an epoch depends on how many there are."""
-    kind = str(scheduler["_target_"]).rpartition(".")[2]
-    return kind == "OneCycle" or (kind == "Cosine" and scheduler.get("T_max") is None)
+def spans_all_epochs(schedule: Target) -> bool:
+    """Whether the learning rate in an epoch depends on how many there are."""
+    return schedule.name == "OneCycle" or (schedule.name == "Cosine" and schedule.arguments.get("T_max") is None)
 
 
 def has_checkpoint(directory: Path) -> bool:
@@ -158,13 +160,17 @@ def read_unbegun(directory: Path, *, trust: bool) -> Saved:
         refuse_links(directory)
     settings, chosen = read_recorded(directory / HYDRA)
     settings = with_later_keys(settings)
-    require_sound(settings, chosen, where=str(directory), trust=trust)
-    return Saved(directory, {"epoch": 0}, settings, chosen, {}, [])
+    require_valid(settings, chosen, where=str(directory), trust=trust)
+    chosen = {group: choice for group, choice in chosen.items() if isinstance(choice, str)}
+    return Saved(directory, {"epoch": 0}, RunSettings.from_config(settings, chosen), {}, [])
 
 
-def refuse_changes(saved: Saved, settings: Mapping[str, Any], changes: Mapping[str, Any], *, fork: bool) -> None:
-    problems = check(settings, {k: v for k, v in saved.chosen.items() if isinstance(v, str)})
-    before = dict(flatten(saved.settings))
+def changed_settings(saved: Saved, changes: Mapping[str, Any], *, fork: bool) -> RunSettings:
+    """The run's settings with the changes. InputError for values that are wrong, and without fork for changes of what
+    is computed."""
+    config = with_changes(saved.settings.config, changes)
+    problems = check(config, saved.settings.choices)
+    before = dict(flatten(saved.settings.config))
     refused = [key for key in changes if key not in FREE]
     if refused and not fork:
         problems += [
@@ -185,6 +191,7 @@ def refuse_changes(saved: Saved, settings: Mapping[str, Any], changes: Mapping[s
         )
     if problems:
         raise InputError(problems)
+    return RunSettings.from_config(config, saved.settings.choices)
 
 
 def result_so_far(directory: Path) -> Result | None:
@@ -209,7 +216,7 @@ def nothing_left(directory: Path, saved: Saved, result: Result | None, lines: Se
             f"ch12 resume {name} {words} --fork"
         )
     if result.status == "diverged":
-        smaller = f"optimizer.lr={saved.settings['optimizer'].get('lr', 0.01) / 10:g}"
+        smaller = f"optimizer.lr={saved.settings.optimizer.target.arguments.get('lr', 0.01) / 10:g}"
         again = command_of_run(directory / HYDRA, [smaller]) or train_command([smaller])
         return (
             f"{directory}: diverged in epoch {done + 1}, and what it had come to by then is no good to go on from; "
@@ -220,14 +227,14 @@ def nothing_left(directory: Path, saved: Saved, result: Result | None, lines: Se
     return ""
 
 
-def fork_directory(parent: Path, settings: Mapping[str, Any], chosen: Mapping[str, Any], lines: Sequence[str]) -> Path:
+def fork_directory(parent: Path, settings: RunSettings, lines: Sequence[str]) -> Path:
     """A new directory beside the parent's, claimed, with the fork's own configuration in it. lines: its overrides."""
     directory = claim_new(parent.resolve().with_name(f"{parent.resolve().name}-fork"))
     own, before = replace_overrides(read_overrides(parent / HYDRA) or [], lines), read_hydra(parent / HYDRA)
     hydra: dict[str, Any] = {name: dict(before.get(name) or {}) for name in ("job", "overrides", "runtime")}
     hydra["overrides"]["task"] = own
-    hydra["runtime"] |= {"output_dir": str(directory), "choices": dict(chosen)}
+    hydra["runtime"] |= {"output_dir": str(directory), "choices": dict(settings.choices)}
     hydra |= {"run": {"dir": str(directory)}, "mode": "RUN"}
-    for name, content in (("config", settings), ("hydra", {"hydra": hydra}), ("overrides", own)):
+    for name, content in (("config", settings.config), ("hydra", {"hydra": hydra}), ("overrides", own)):
         write_whole(directory / HYDRA / f"{name}.yaml", to_yaml(content).encode())
     return directory

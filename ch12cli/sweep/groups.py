@@ -1,12 +1,13 @@
 """Groups of jobs with the same structure, and the sizes of the stacks that they are trained in."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from ch12cli.config.rules import is_number
+from ch12cli.config.run_settings import RunSettings
 from ch12cli.files.hydra_folder import flatten
 from ch12cli.run.task import choose_device
 from ch12cli.sweep.jobs import IRRELEVANT, SweepJob
@@ -37,9 +38,9 @@ class Group:
     values: int = 0
 
     @cached_property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> RunSettings:
         """Those of its first job, which all share but for what may differ."""
-        return self.jobs[0].settings
+        return self.jobs[0].run_settings
 
 
 def structure(job: SweepJob, shared: dict[int, dict[str, str]]) -> tuple[tuple[str, str], ...]:
@@ -65,24 +66,25 @@ def kind(path: str, value: Any) -> str:
     return repr(value)
 
 
-def why_single(settings: Mapping[str, Any]) -> str:
+def why_single(settings: RunSettings) -> str:
     """Why jobs with these settings cannot be stacked, as far as can be told without torch; empty if they can."""
-    if settings["optimizer"]["_target_"] not in OPTIMIZERS:
-        return f"{settings['optimizer']['_target_']} has no stacked form"
-    if settings["precision"] == "bfloat16":
+    optimizer = settings.optimizer.target.path
+    if optimizer not in OPTIMIZERS:
+        return f"{optimizer} has no stacked form"
+    if settings.model.precision == "bfloat16":
         return "precision=bfloat16 has no stacked form"
-    if settings["compile"]:
+    if settings.model.compile:
         return "compile=true compiles one network"
     return ""
 
 
 def why_not_halved(group: Group) -> str:
     """Why `sweep.halving` does nothing for the jobs of a group; empty if it does, or is not asked for."""
-    halving, epochs = group.settings["sweep"].get("halving"), group.settings["epochs"]
+    halving, epochs = group.settings.sweep.halving, group.settings.loop.epochs
     if not halving:
         return ""
-    late = f"min_epochs={halving['min_epochs']} is not before the last of {epochs} epochs"
-    return group.reason or (late if halving["min_epochs"] >= epochs else "")
+    late = f"min_epochs={halving.min_epochs} is not before the last of {epochs} epochs"
+    return group.reason or (late if halving.min_epochs >= epochs else "")
 
 
 def groups_of(jobs: Sequence[SweepJob]) -> list[Group]:
@@ -93,7 +95,8 @@ def groups_of(jobs: Sequence[SweepJob]) -> list[Group]:
         members.setdefault(structure(job, shared), []).append(job)
     alone = "the only job of its structure"
     return [
-        Group(found, why_single(found[0].settings) or (alone if len(found) == 1 else "")) for found in members.values()
+        Group(found, why_single(found[0].run_settings) or (alone if len(found) == 1 else ""))
+        for found in members.values()
     ]
 
 
@@ -112,39 +115,39 @@ COPIES_OF_STEP = 6  # of them that a step goes through
 
 def bytes_of_step(group: Group, *, copies: int = COPIES_OF_STEP) -> int:
     """About how much memory a step goes through for one run of a stack."""
-    size = 8 if group.settings["precision"] == "float64" else 4
-    batch_size: int = group.settings["batch_size"]
+    size = 8 if group.settings.model.precision == "float64" else 4
+    batch_size = group.settings.loop.batch_size
     return size * (copies * group.parameters + PASSES * batch_size * group.values)
 
 
 def bytes_of_run(group: Group) -> int:
     """About how much memory one run of a stack takes."""
-    history = 10 * 8 * int(group.settings["epochs"])
+    history = 10 * 8 * group.settings.loop.epochs
     return bytes_of_step(group, copies=COPIES) + history + STREAM
 
 
 def runs_that_fit(group: Group) -> int:
     """Most runs of a group that one stack may take."""
-    asked = group.settings["sweep"]["max_stacked"]
-    if asked != "auto":
-        return int(asked)
+    asked = group.settings.sweep.max_stacked
+    if asked is not None:
+        return asked
     return max(2, min(RUNS_AT_MOST, MEMORY // bytes_of_run(group)))
 
 
 def runs_that_suit(group: Group) -> int:
     """Most runs of a group that one stack takes where it is free to take fewer."""
     runs = runs_that_fit(group)
-    if group.settings["sweep"]["max_stacked"] != "auto" or choose_device(group.settings["device"]).type != "cpu":
+    if group.settings.sweep.max_stacked is not None or choose_device(group.settings.machine.device).type != "cpu":
         return runs
     return max(2, min(runs, CACHE // max(1, bytes_of_step(group))))
 
 
-def processes_for(settings: Mapping[str, Any]) -> int:
+def processes_for(settings: RunSettings) -> int:
     """How many processes train the stacks of jobs with these settings: one a core; one for a GPU, which all share."""
-    asked = settings["sweep"]["processes"]
-    if asked != "auto":
-        return int(asked)
-    on_cpu = choose_device(settings["device"]).type == "cpu"
+    asked = settings.sweep.processes
+    if asked is not None:
+        return asked
+    on_cpu = choose_device(settings.machine.device).type == "cpu"
     return len(os.sched_getaffinity(0)) if on_cpu and hasattr(os, "sched_getaffinity") else 1
 
 

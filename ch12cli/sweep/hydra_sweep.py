@@ -21,9 +21,11 @@ from omegaconf.errors import OmegaConfBaseException
 from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import BASIC_SWEEPER, Callbacks, split_into_jobs
 from ch12cli.config.hydra_job import callbacks_of
+from ch12cli.config.run_settings import RunSettings
 from ch12cli.config.settings import first_lines
 from ch12cli.config.unknown import hydra_problem, idle_problems
 from ch12cli.errors import InputError, Problem
+from ch12cli.files.atomic import locked
 from ch12cli.files.result_json import Result, write_result
 from ch12cli.files.run_directory import CHECKPOINTS
 from ch12cli.sweep.jobs import JobComposer, SweepJob, make_jobs
@@ -210,13 +212,15 @@ def train_as_hydra_job(config: DictConfig) -> float:
 
     hydra: Any = HydraConfig.get()
     directory = Path(hydra.runtime.output_dir)
-    settings: Any = OmegaConf.to_container(config, resolve=True)
+    values: Any = OmegaConf.to_container(config, resolve=True)
     chosen = {str(group): choice for group, choice in hydra.runtime.choices.items()}
+    settings = RunSettings.from_config(values, chosen)
     try:
-        with torch_settings(settings) as device:
-            job = prepare_job(settings, chosen, device)
+        with torch_settings(settings.machine) as device:
+            job = prepare_job(settings, device)
             (directory / CHECKPOINTS).mkdir(exist_ok=True)
-            outcome = train_job(job, directory, with_trackers(NullCallback(), settings, chosen))
+            with locked(directory, key=str(directory)):
+                outcome = train_job(job, directory, with_trackers(NullCallback(), settings))
     except SystemExit as error:
         write_result(directory, Result(status="failed", epochs=0, error=f"it called sys.exit({error.code!r})"))
         raise InputError(f"it called sys.exit({error.code!r})") from error

@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from ch12cli.config.check import check, value_problem
 from ch12cli.config.combinations import device_problems, problems_of
 from ch12cli.config.compose import Composer
+from ch12cli.config.run_settings import RunSettings
 from ch12cli.config.settings import plain_job, with_changes
 from ch12cli.config.values import MANDATORY
 from ch12cli.errors import InputError, Problem
@@ -45,6 +46,11 @@ class SweepJob:
     def settings(self) -> dict[str, Any]:
         """All settings, with interpolations resolved."""
         return with_changes(self.base.resolved, self.changes)
+
+    @property
+    def run_settings(self) -> RunSettings:
+        """The same, typed."""
+        return RunSettings.from_config(self.settings, self.chosen)
 
     @property
     def written(self) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from ch12cli.files.run_directory import CHECKPOINTS, METRICS, RESULT, STATE, SWE
 from ch12cli.files.sweep_csv import RowBuffer, SweepRow, SweepTable, read_sweep_csv
 from ch12cli.run.sessions import environment_of, plain_of
 from ch12cli.run.signals import Terminated, sigterm_raises
-from ch12cli.run.start import when_mended
+from ch12cli.run.start import resume_hint
 from ch12cli.run.task import Task, choose_device
 from ch12cli.run.trackers import Trackers, params_of
 from ch12cli.sweep.callbacks import FaultTolerantSweepCallback, SweepCallback
@@ -60,7 +60,7 @@ def resumable(directory: Path) -> Iterator[None]:
     except MachineError as error:
         if not (directory / PLAN).exists():
             raise
-        raise MachineError(f"{error}; {when_mended(directory)}") from error
+        raise MachineError(f"{error}; {resume_hint(directory)}") from error
 
 
 def rows_in(directory: Path) -> dict[int, SweepRow]:
@@ -140,7 +140,7 @@ class Launch:
 
     def train(self, plan: Plan, hydra: HydraFiles, table: SweepTable, callbacks: Callbacks | None) -> None:
         """Does the items; tables, shows and tells callbacks of each job that ends."""
-        fail_fast = any(group.settings["sweep"]["fail_fast"] for group in plan.groups)
+        fail_fast = any(group.settings.sweep.fail_fast for group in plan.groups)
         waiting = RowBuffer(table)
         ended = set(plan.done)  # a stack that is taken up may tell again of jobs that have ended
         progress = ProgressWriter(self.directory)
@@ -245,7 +245,7 @@ def remarks_on_checkpoints(plan: Plan, sweep_dir: Path) -> list[str]:
             if job.number in done:
                 require_data_of_result(sweep_dir / job.directory, plan.tasks[index])
     for item in plan.items:
-        device = choose_device(plan.groups[item.group].settings["device"])
+        device = choose_device(plan.groups[item.group].settings.machine.device)
         for checkpoints in checkpoints_of(item, plan, sweep_dir):
             try:
                 state, passed_over = checkpoints.newest()
@@ -298,7 +298,7 @@ def log_job(job: SweepJob, sweep_dir: Path, callback: SweepCallback, failed: set
     directory = sweep_dir / job.directory
     if not tracker_names(logger_of(job)) or not directory.is_dir():
         return
-    params = params_of(job.settings, job.chosen)
+    params = params_of(job.run_settings)
     tracked = TrackedRun(directory, f"{sweep_dir.name}/{job.directory}", params, sweep_dir)
     trackers = Trackers(logger_of(job), tracked, callback.on_message, failed)
     for row in read_metrics(directory / METRICS):

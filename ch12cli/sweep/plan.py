@@ -123,7 +123,7 @@ def make_plan(
             items += [WorkItem((number,), index, False) for number in left]
         elif left:
             together = [len(left)]  # halving compares all runs of a group
-            if not group.settings["sweep"]["halving"]:
+            if not group.settings.sweep.halving:
                 together = stacks_of(group, len(left))
             for size in together:
                 numbers, left = left[:size], left[size:]
@@ -133,7 +133,7 @@ def make_plan(
 
 
 def _stack(numbers: Sequence[int], index: int, groups: Sequence[Group], sweep_dir: Path) -> WorkItem:
-    at_once = runs_that_fit(groups[index]) if groups[index].settings["sweep"]["halving"] else 0
+    at_once = runs_that_fit(groups[index]) if groups[index].settings.sweep.halving else 0
     return WorkItem(tuple(numbers), index, True, sweep_dir / STATE / checkpoint_name(numbers), at_once=at_once)
 
 
@@ -248,7 +248,7 @@ def examined_plan(jobs: Sequence[SweepJob], directory: Path, *, single: str = ""
 
 def require_halving(groups: Sequence[Group]) -> None:
     """InputError if `sweep.halving` is asked for and does nothing for any job."""
-    asked = [group for group in groups if group.settings["sweep"]["halving"]]
+    asked = [group for group in groups if group.settings.sweep.halving]
     reasons = dict.fromkeys(why_not_halved(group) for group in asked)
     if asked and all(reasons):
         raise InputError(f"sweep.halving: no job can be halved: {'; '.join(reasons)}; leave it out")

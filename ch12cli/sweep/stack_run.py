@@ -17,7 +17,7 @@ from ch12cli.files.atomic import machine_errors
 from ch12cli.files.history import resumed
 from ch12cli.files.result_json import Result, describe_ending
 from ch12cli.run.build import build_stack
-from ch12cli.run.recorder import Ending, Rows, result_of, run_state, surroundings_of
+from ch12cli.run.recorder import Ending, Rows, result_of, run_metadata, run_state
 from ch12cli.run.sessions import environment_of, plain_of, sitting
 from ch12cli.run.signals import sigterm_held
 from ch12cli.run.task import Task, tensors
@@ -47,7 +47,7 @@ class StackRun:
     ) -> None:
         self.jobs, self.task, self.device = jobs, task, device
         self.directories, self.hydra = directories, hydra
-        self.training, self.network, self.streams = build_stack([job.settings for job in jobs], task, device)
+        self.training, self.network, self.streams = build_stack([job.run_settings for job in jobs], task, device)
         self.figures = Figures(len(jobs))
         self.history: dict[str, Any] = {}  # of the stack's sittings (runs/history.py)
         self.epochs = np.zeros(len(jobs), dtype=np.int64)  # finished by each job
@@ -151,10 +151,10 @@ class StackRun:
             name: value.contiguous().cpu() if isinstance(value, torch.Tensor) else value
             for name, value in state["optimizer"].items()
         }
-        surroundings = surroundings_of(self.task, self.device)
+        metadata = run_metadata(self.task, self.device)
         for row, ending in ended.items():
             job = int(members[row])
-            shared = run_state(self.jobs[job].settings, self.jobs[job].chosen, surroundings)
+            shared = run_state(self.jobs[job].run_settings, metadata)
             rows = self.figures.rows(job, int(self.epochs[job]))
             network = self.network.state_of(rows_of["network"][row])
             best = self.network.state_of(rows_of["best_network"][row])

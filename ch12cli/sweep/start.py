@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from ch12cli.config.combinations import has_part, monitored
+from ch12cli.config.combinations import monitored
 from ch12cli.config.compose import STACKED_LAUNCHER, Composer, working_directory
 from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.config.hydra_job import callbacks_of
@@ -184,8 +184,8 @@ def tell_elsewhere(jobs: Sequence[SweepJob], outcome: SweepOutcome) -> None:
 
 def monitor_of(job: SweepJob) -> str:
     """The metric that is a job's objective."""
-    settings = job.settings
-    return monitored(settings, settings["monitor"], valid=has_part(settings, "valid_size"))
+    settings = job.run_settings
+    return monitored(settings.loop.monitor, valid=bool(settings.data.split.valid_size))
 
 
 def verified(job: SweepJob) -> int:

@@ -1,13 +1,14 @@
 """Trials before anything is trained: one network of each group is built, and an epoch of a few runs is timed."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
+from ch12cli.config.run_settings import RunSettings
 from ch12cli.config.targets import RefusedError, call
 from ch12cli.errors import InputError, describe_error
 from ch12cli.run.build import build_module, build_optimizer, build_stack, build_training
@@ -56,12 +57,12 @@ def examine(groups: Sequence[Group]) -> tuple[list[Group], list[Task]]:
     for group in groups:
         try:
             task = build_task(group.settings)
-            choose_device(group.settings["device"])
+            choose_device(group.settings.machine.device)
         except InputError as error:
             note(problems, error.messages, group)
             continue
         except SystemExit as error:
-            target = group.settings["dataset"]["_target_"]
+            target = group.settings.data.source.path
             note(problems, [f"dataset._target_={target}: called sys.exit({error.code!r})"], group)
             continue
         found = try_group_in_subprocess(group, task) if runs_user_code(group.settings) else try_group(group, task)
@@ -82,10 +83,10 @@ def note(problems: dict[str, list[int]], found: Sequence[str], group: Group) -> 
         problems.setdefault(problem, []).extend(job.number for job in group.jobs)
 
 
-def runs_user_code(settings: Mapping[str, Any]) -> bool:
+def runs_user_code(settings: RunSettings) -> bool:
     """Whether building or training the network runs code that is neither torch's nor ch12's."""
-    targets = [str(settings[name]["_target_"]) for name in ("model", "activation", "loss")]
-    return not all(target.startswith(OURS) for target in targets)
+    targets = (settings.model.target, settings.model.activation, settings.loss)
+    return not all(target.path.startswith(OURS) for target in targets)
 
 
 def try_group(group: Group, task: Task) -> Found:
@@ -94,11 +95,11 @@ def try_group(group: Group, task: Task) -> Found:
     try:
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(TRIAL)
-            modules = [build_module(group.settings, task) for _ in range(2)]
+            modules = [build_module(group.settings.model, task) for _ in range(2)]
             parameters = sum(parameter.numel() for parameter in modules[0].parameters())
             part = tensors(two_rows(task), task, dtype=torch.float32, device=torch.device("cpu"))
             if not group.reason:
-                size = group.settings["batch_size"]
+                size = group.settings.loop.batch_size
                 network = Stack(modules, [0, 1], device=torch.device("cpu"), dtype=torch.float32, batch_size=size)
                 try_stack(network, part.x.expand(2, *part.x.shape))
             alone = Network(modules[0], device=torch.device("cpu"))
@@ -118,9 +119,9 @@ def try_group(group: Group, task: Task) -> Found:
 
 def why_not_worth(group: Group, module: nn.Module, values: int) -> str:
     """Why runs that can be stacked are trained one by one all the same; empty if they are not. values: of a row."""
-    size = group.settings["batch_size"] * values
+    size = group.settings.loop.batch_size * values
     convolves = any(map(is_convolution, module.modules()))
-    if convolves and size >= CONVOLVED and choose_device(group.settings["device"]).type == "cpu":
+    if convolves and size >= CONVOLVED and choose_device(group.settings.machine.device).type == "cpu":
         return f"its layers give {size:,} values a batch; from {CONVOLVED:,} on, convolutions are faster alone on a CPU"
     return ""
 
@@ -168,13 +169,13 @@ def try_optimizers(group: Group, network: Network) -> None:
 
     ch12's own forms have rules for each of their values, which have been checked.
     """
-    optimizers = {repr(job.settings["optimizer"]): job.settings for job in group.jobs[:1]}
-    if group.settings["optimizer"]["_target_"] not in OPTIMIZERS:
-        optimizers = {repr(job.settings["optimizer"]): job.settings for job in group.jobs}
+    targets = [group.settings.optimizer.target]
+    if targets[0].path not in OPTIMIZERS:
+        targets = [job.run_settings.optimizer.target for job in group.jobs]
     problems: list[str] = []
-    for settings in optimizers.values():
+    for target in {repr(target): target for target in targets}.values():
         try:
-            build_optimizer(settings, network)
+            build_optimizer(target, network)
         except InputError as error:
             problems += error.messages
     if problems:
@@ -206,14 +207,14 @@ def estimate(group: Group, items: Sequence[WorkItem], task: Task) -> Estimate | 
         return None
     settings, largest = group.settings, max(max(map(len, item.parts())) for item in items)
     stacked = items[0].stacked
-    sample = [job.settings for job in group.jobs[: min(SAMPLE, largest) if stacked else 1]]
-    on_cpu = choose_device(settings["device"]).type == "cpu"
+    sample = [job.run_settings for job in group.jobs[: min(SAMPLE, largest) if stacked else 1]]
+    on_cpu = choose_device(settings.machine.device).type == "cpu"
     # user code may end the process; a process that has used a GPU cannot be forked
     measured = (measure if on_cpu and not runs_user_code(settings) else measure_in_subprocess)(sample, task, stacked)
     if isinstance(measured, str):
         return measured
     processes = min(processes_for(settings), len(items))
-    each = measured / len(sample) * settings["epochs"] + RECORDING
+    each = measured / len(sample) * settings.loop.epochs + RECORDING
     return Estimate(runs * each / processes, processes * largest * bytes_of_run(group))
 
 
@@ -225,13 +226,13 @@ def measure_in_subprocess(*arguments: Any) -> float | str:
         return f"the process that tried it died ({error})"
 
 
-def measure(sample: Sequence[dict[str, Any]], task: Task, stacked: bool) -> float | str:
+def measure(sample: Sequence[RunSettings], task: Task, stacked: bool) -> float | str:
     """Seconds of an epoch of these runs together, or of the first alone; or why it cannot be told."""
-    device = choose_device(sample[0]["device"])
+    device = choose_device(sample[0].machine.device)
     try:
         with torch.random.fork_rng(devices=[]):
             training = (build_stack(sample, task, device) if stacked else build_training(sample[0], task, device))[0]
-            for _ in range(min(2, sample[0]["epochs"])):  # the first is slower; but it may be the only one
+            for _ in range(min(2, sample[0].loop.epochs)):  # the first is slower; but it may be the only one
                 start = time.perf_counter()
                 training.one_epoch()
             return time.perf_counter() - start

@@ -32,8 +32,9 @@ def verify(jobs: Mapping[int, SweepJob], rows: Sequence[SweepRow], directory: Pa
 
 
 def difference(job: SweepJob, row: SweepRow, directory: Path) -> Difference:
-    with torch_settings(job.settings) as device:
-        alone = prepare_job(job.settings, job.chosen, device)
+    settings = job.run_settings
+    with torch_settings(settings.machine) as device:
+        alone = prepare_job(settings, device)
         for epoch in alone.training.epochs():
             if epoch.stopped[0]:
                 break

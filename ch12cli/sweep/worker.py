@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from ch12cli.errors import InputError, MachineError, describe_error
-from ch12cli.files.atomic import sync_files
+from ch12cli.files.atomic import locked, sync_files
 from ch12cli.files.history import resumed
 from ch12cli.files.result_json import Result
 from ch12cli.files.run_directory import CHECKPOINTS, HYDRA
@@ -22,10 +22,10 @@ from ch12cli.run.build import build_module
 from ch12cli.run.callbacks import NullCallback
 from ch12cli.run.sessions import plain_of, sitting
 from ch12cli.run.signals import Terminated
-from ch12cli.run.start import train_logged
+from ch12cli.run.start import train_log
 from ch12cli.run.task import Task, choose_device
 from ch12cli.run.torch_settings import torch_settings
-from ch12cli.run.train import Job, Outcome, prepare_job, take_up
+from ch12cli.run.train import Job, Outcome, continued, prepare_job, train_job
 from ch12cli.sweep.groups import Group
 from ch12cli.sweep.halving import Halving, Part, train_parts
 from ch12cli.sweep.job_directories import HydraFiles
@@ -90,9 +90,9 @@ class Worker:
             yield Trying(number)
             try:
                 with torch.random.fork_rng(devices=[]):
-                    settings = self.jobs[number].settings
-                    seed_stream(settings["seed"], offset=settings["stream_offset"], devices=False)
-                    build_module(settings, self.tasks[item.group])
+                    settings = self.jobs[number].run_settings
+                    seed_stream(settings.loop.seed, offset=settings.loop.stream_offset, devices=False)
+                    build_module(settings.model, self.tasks[item.group])
             except (Terminated, MachineError, KeyboardInterrupt, GeneratorExit):
                 raise
             except BaseException as error:
@@ -103,22 +103,22 @@ class Worker:
 
     def stack(self, item: WorkItem) -> Generator[Event, None, None]:
         settings = self.groups[item.group].settings
-        device = choose_device(settings["device"])
-        every = settings["checkpoint"]["every"]
-        halving = Halving(**settings["sweep"]["halving"]) if item.at_once else None
+        device = choose_device(settings.machine.device)
+        asked = settings.sweep.halving if item.at_once else None
+        halving = Halving(asked.metric, asked.min_epochs, asked.factor) if asked is not None else None
         stacks = item.parts()
         parts = [
             Part(
                 partial(self.build, numbers, item, device),
                 runs=len(numbers),
-                checkpoints=item.checkpoints(numbers, every=None if every == "auto" else every),
+                checkpoints=item.checkpoints(numbers, every=settings.loop.checkpoint_every),
                 stays=len(stacks) == 1,
             )
             for numbers in stacks
         ]
-        with torch_settings(settings):
+        with torch_settings(settings.machine):
             try:
-                yield from train_parts(parts, settings["epochs"], halving=halving, decided=item.decided)
+                yield from train_parts(parts, settings.loop.epochs, halving=halving, decided=item.decided)
             except BuildError:  # without the jobs whose fault it is, the parts will be others
                 for part in parts:
                     part.remove()
@@ -148,15 +148,16 @@ class Worker:
         return Done(job.number, outcome.result)
 
     def train(self, job: SweepJob, directory: Path) -> Outcome:
-        with torch_settings(job.settings) as device:
-            built: Job = prepare_job(job.settings, job.chosen, device)
+        settings = job.run_settings
+        with torch_settings(settings.machine) as device:
+            built = prepare_job(settings, device)
             for folder in (directory / HYDRA, directory / CHECKPOINTS):
                 folder.mkdir(parents=True, exist_ok=True)
             for name, content in self.hydra.files(job, directory).items():
                 (directory / HYDRA / name).write_bytes(content)
             sync_files(directory / HYDRA)
-            take_up_newest(built, directory)
-            return train_logged(built, directory, NullCallback(), log=True)
+            with locked(directory, key=str(directory)), train_log(directory):
+                return train_job(at_newest_checkpoint(built, directory), directory, NullCallback())
 
 
 def failure_text(error: BaseException) -> str:
@@ -186,12 +187,12 @@ def init_worker(parent: int) -> None:
         raise Terminated
 
 
-def take_up_newest(job: Job, directory: Path) -> None:
-    """Brings a job to its newest good checkpoint; a job that has none begins anew."""
+def at_newest_checkpoint(job: Job, directory: Path) -> Job:
+    """The job at its newest good checkpoint; as it is if it has none."""
     try:
         state, _ = Checkpoints(directory / CHECKPOINTS, every=None).newest()
     except DamagedError:
-        return
+        return job
     require_data(state, job.task, directory)
-    take_up(job, state)
-    job.history = resumed(plain_of(state, "history"), sitting(state, job.device, changes={}, before={}))
+    history = resumed(plain_of(state, "history"), sitting(state, job.device, changes={}, before={}))
+    return continued(job, state, history)

@@ -58,9 +58,9 @@ def parts_of(jobs: int, folder: Path) -> Mapping[str, float]:
         start = time.process_time()
         made = make_jobs(composed, [[f"seed={seed}", f"epochs={EPOCHS}"] for seed in range(1, jobs + 1)])
         composing = time.process_time() - start
-        task = build_task(made[0].settings)
+        task = build_task(made[0].run_settings)
         start = time.process_time()
-        build_stack([job.settings for job in made], task, torch.device("cpu"))
+        build_stack([job.run_settings for job in made], task, torch.device("cpu"))
         building = time.process_time() - start
         run = stacked.StackRun(
             made,

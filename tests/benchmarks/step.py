@@ -6,6 +6,7 @@ import torch
 
 from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import hydra_session
+from ch12cli.config.run_settings import RunSettings
 from ch12cli.run.build import build_training
 from ch12cli.run.start import checked
 from ch12cli.run.task import build_task
@@ -22,7 +23,8 @@ class Own:
 
     def __init__(self) -> None:
         with hydra_session():
-            settings = checked(Composer(), ["experiment=book/iris", "epochs=100000"]).settings
+            composition = checked(Composer(), ["experiment=book/iris", "epochs=100000"])
+            settings = RunSettings.from_config(composition.settings, composition.chosen)
             self.training, _ = build_training(settings, build_task(settings), torch.device("cpu"))
 
     def __call__(self) -> float:

@@ -8,6 +8,7 @@ import numpy as np
 
 from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import hydra_session
+from ch12cli.config.run_settings import RunSettings
 from ch12cli.run.start import checked
 from ch12cli.run.task import build_task
 from tests.benchmarks.bench import ONE_THREAD, Bench, Spent, Table, missing, process, verdict
@@ -22,7 +23,8 @@ MEMORY = 3.0  # GB at most
 def write_rows(bench: Bench) -> Path:
     """The rows that ch12's sweep trains on, for the peers: x (rows, 4), y (rows,)."""
     with hydra_session():
-        data = build_task(checked(Composer(), []).settings).data
+        composition = checked(Composer(), [])
+        data = build_task(RunSettings.from_config(composition.settings, composition.chosen)).data
     path = bench.folder("rows") / "rows.npz"
     np.savez(path, x=data.train.x.astype(np.float32), y=data.train.y.reshape(-1).astype(np.int64))
     return path

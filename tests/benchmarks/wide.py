@@ -41,14 +41,14 @@ def run(bench: Bench) -> Table:
     lines += [f"batch_size={BATCH}", f"model.width={WIDTH}", f"model.depth={DEPTH}"]
     with hydra_session():
         jobs = make_jobs(JobComposer(Composer(), []), [[*lines, f"seed={seed}"] for seed in range(RUNS)])
-    task, device = build_task(jobs[0].settings), torch.device("cpu")
-    module = build_module(jobs[0].settings, task)
+    task, device = build_task(jobs[0].run_settings), torch.device("cpu")
+    module = build_module(jobs[0].run_settings.model, task)
     parameters = sum(parameter.numel() for parameter in module.parameters())
     values = values_of(module, torch.zeros(1, task.inputs))
     sizes = stacks_of(Group(jobs, parameters=parameters, values=values), RUNS)
     size, left_over = sizes[0], iter(jobs)
     parts = [list(islice(left_over, runs)) for runs in sizes]
-    stacks = [build_stack([job.settings for job in part], task, device)[0] for part in parts]
+    stacks = [build_stack([job.run_settings for job in part], task, device)[0] for part in parts]
     assert len(stacks[0].train) == ROWS
     left, right = torch.randn(size, BATCH, WIDTH), torch.randn(size, WIDTH, WIDTH)
     batched, square = torch.empty(size, BATCH, WIDTH), torch.randn(SQUARE, SQUARE)

@@ -158,7 +158,7 @@ def test_a_boundary_is_what_predict_says_of_the_same_points(said: Callable[..., 
     (field,) = plot.panels
     assert isinstance(field, Field)
     assert (field.x.label, field.y.label) == ("petal width (cm)", "sepal length (cm)")
-    data = read_saved(run).settings["dataset"]
+    data = read_saved(run).settings.config["dataset"]
     table = iris()
     names = ("test_size", "valid_size", "split", "split_seed", "scaling")
     train = prepare(table, **{name: data[name] for name in names}).train

@@ -25,6 +25,7 @@ from ch12cli.errors import Problem
 from ch12cli.run.build import build_training
 from ch12cli.run.task import build_task
 from tests.conftest import Train
+from tests.sweep.driver import typed
 
 CONF = Path(__file__).parents[2] / "conf"
 CHOICES = [choice for group in GROUPS for choice in choices(group)]
@@ -172,7 +173,7 @@ def test_every_choice_composes_builds_and_takes_steps_that_change_the_weights(ch
     if choice.name == "cnn":
         lines.append("dataset=image_folder")
     settings = settings_of(composer, *lines)
-    training, network = build_training(settings, build_task(settings), torch.device("cpu"))
+    training, network = build_training(typed(settings), build_task(typed(settings)), torch.device("cpu"))
     before = network.parameters.clone()
     for _ in training.epochs():
         pass
@@ -187,7 +188,7 @@ def test_every_shape_of_two_classes_and_every_init_trains(shape: str, init: str,
     settings = settings_of(
         composer, "dataset=two_class", f"dataset.shape={shape}", f"model.init={init}", "epochs=1", "batch_size=50"
     )
-    training, _ = build_training(settings, build_task(settings), torch.device("cpu"))
+    training, _ = build_training(typed(settings), build_task(typed(settings)), torch.device("cpu"))
     (epoch,) = training.epochs()
     assert np.isfinite(epoch.columns["train_loss"]).all()
 

@@ -13,6 +13,7 @@ import pytest
 from ch12cli.cli.main import main
 from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import hydra_session
+from ch12cli.config.run_settings import RunSettings
 from ch12cli.errors import InputError
 from ch12cli.run.start import checked
 from ch12cli.run.torch_settings import torch_settings
@@ -459,8 +460,9 @@ def with_users(users: Path) -> Iterator[Composer]:
 def prepare(composer: Composer, words: Sequence[str]) -> None:
     """All that a run does before it makes its directory."""
     composition = checked(composer, words)
-    with torch_settings(composition.settings) as device:
-        prepare_job(composition.settings, composition.chosen, device)
+    settings = RunSettings.from_config(composition.settings, composition.chosen)
+    with torch_settings(settings.machine) as device:
+        prepare_job(settings, device)
 
 
 def assert_says(lines: Sequence[str], wrong: Wrong) -> None:

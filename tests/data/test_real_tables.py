@@ -14,6 +14,7 @@ from ch12cli.cli.main import main
 from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.run.task import read_data
+from tests.sweep.driver import typed
 
 SPLITS, SEEDS = 5, 2
 HALF_A_POINT = 0.005  # of accuracy or R²: nobody would choose one for it
@@ -60,7 +61,7 @@ def by_scikit_learn(words: list[str], seed: int) -> float:
     """Accuracy or R² on the test part of a network of scikit-learn's, of the same width, scaling, rows and epochs."""
     with hydra_session():
         settings = Composer().compose(words, []).settings
-    data = read_data(settings)
+    data = read_data(typed(settings).data)
     assert data.test is not None
     from sklearn.neural_network import MLPClassifier, MLPRegressor  # which take two seconds to import
 
@@ -103,7 +104,7 @@ def test_a_real_table_has_the_features_of_pandas_get_dummies(name: str) -> None:
     real = REAL[name]
     with hydra_session():
         settings = Composer().compose(words_for(real), []).settings
-    table = read_data(settings).table
+    table = read_data(typed(settings).data).table
     bare = "dataset.header=false" in real.words
     frame = pandas.read_csv(real.path, skiprows=int("dataset.skip_lines=1" in real.words), header=None if bare else 0)
     frame = frame.drop(columns=[column for column in ["Date"] if column in frame])

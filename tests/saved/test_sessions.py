@@ -120,7 +120,7 @@ def test_a_changed_run_whose_record_does_not_say_from_what_is_not_called_differe
     save(path, {**state, "history": json.dumps(history)})
     code, out, err = said("repro", "-q", "run-fork")
     assert (code, out) == (2, "")
-    assert "was trained in several sittings with changes, and its record does not say from what" in err
+    assert "was trained in several sessions with changes, and its record does not say from what" in err
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from ch12cli.config.check import check
 from ch12cli.config.choices import content, default_choices, shipped
 from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import hydra_session
+from ch12cli.config.run_settings import RunSettings
 from ch12cli.run.build import build_stack, build_training
 from ch12cli.run.task import Task, build_task
 from ch12cli.sweep.jobs import JobComposer, SweepJob, make_jobs
@@ -60,6 +61,11 @@ def settings_of(values: Mapping[str, Any], **choices: str) -> dict[str, Any]:
     return settings
 
 
+def typed(settings: Mapping[str, Any]) -> RunSettings:
+    """The settings as the code below the configuration takes them."""
+    return RunSettings.from_config(settings, default_choices())
+
+
 def jobs_of(batch: Sequence[Sequence[str]], *, folders: Sequence[Path] = ()) -> list[SweepJob]:
     """The checked jobs of these overrides."""
     with hydra_session():
@@ -86,13 +92,13 @@ class Together:
 
 
 def stack_of(settings: Sequence[Mapping[str, Any]]) -> Together:
-    task = build_task(settings[0])
-    training, network, streams = build_stack(settings, task, CPU)
+    task = build_task(typed(settings[0]))
+    training, network, streams = build_stack([typed(one) for one in settings], task, CPU)
     return Together(settings, task, training, network, streams, [], [])
 
 
 def alone(settings: Mapping[str, Any], task: Task) -> tuple[Training, Network]:
-    return build_training(settings, task, CPU)
+    return build_training(typed(settings), task, CPU)
 
 
 def relative(found: Any, expected: Any) -> float:

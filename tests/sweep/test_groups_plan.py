@@ -15,7 +15,7 @@ from ch12cli.sweep.job_directories import HydraFiles
 from ch12cli.sweep.jobs import JobComposer, SweepJob, make_jobs
 from ch12cli.sweep.plan import Plan, make_plan, write_plan
 from ch12cli.sweep.start import plan_many
-from tests.sweep.driver import settings_of, sweep
+from tests.sweep.driver import settings_of, sweep, typed
 
 # values that the runs of one stack may differ in
 FREE = [
@@ -92,12 +92,12 @@ def test_what_makes_the_structure_parts_jobs(lines: list[str]) -> None:
 
 
 def test_why_jobs_are_trained_by_themselves_is_said() -> None:
-    assert why_single(settings_of({"precision": "bfloat16"})) == "precision=bfloat16 has no stacked form"
-    assert why_single(settings_of({"compile": True})) == "compile=true compiles one network"
+    assert why_single(typed(settings_of({"precision": "bfloat16"}))) == "precision=bfloat16 has no stacked form"
+    assert why_single(typed(settings_of({"compile": True}))) == "compile=true compiles one network"
     settings = settings_of({}) | {"optimizer": {"_target_": "torch.optim.NAdam", "lr": 0.1}}
-    assert why_single(settings) == "torch.optim.NAdam has no stacked form"
+    assert why_single(typed(settings)) == "torch.optim.NAdam has no stacked form"
     for optimizer in ("sgd", "adam", "adamw", "rmsprop", "adagrad"):
-        assert why_single(settings_of({}, optimizer=optimizer)) == ""
+        assert why_single(typed(settings_of({}, optimizer=optimizer))) == ""
     assert [group.reason for group in groups(["seed=1", "seed=2", "epochs=3"])] == ["", "the only job of its structure"]
 
 

@@ -18,7 +18,7 @@ from ch12cli.sweep.groups import (
     runs_that_suit,
     stack_sizes,
 )
-from tests.sweep.driver import settings_of
+from tests.sweep.driver import settings_of, typed
 
 
 @pytest.mark.parametrize("runs", [1, 2, 31, 32, 63, 64, 65, 1000, 4096, 4097, 10_000])
@@ -37,7 +37,7 @@ def test_stacks_are_as_even_as_can_be_and_within_bounds(runs: int, processes: in
 
 def group_of(*, parameters: int, values: int = 0, **settings: Any) -> Group:
     """A group of runs on the CPU whose networks are so large. settings: others than the usual ones."""
-    job = SimpleNamespace(settings=settings_of({"device": "cpu"} | settings))
+    job = SimpleNamespace(run_settings=typed(settings_of({"device": "cpu"} | settings)))
     return Group(cast(Any, [job]), parameters=parameters, values=values)
 
 

@@ -116,10 +116,11 @@ def describe_halving(groups: Sequence[Group]) -> list[tuple[str, str]]:
 
     told: dict[str, None] = {}
     for group in groups:
-        halving = group.settings["sweep"].get("halving")
+        halving = group.settings.sweep.halving
         if halving and not why_not_halved(group):
-            rungs = ", ".join(map(str, Halving(**halving).rungs(group.settings["epochs"])))
-            told[f"by {halving['metric']}, 1 in {halving['factor']} stays after epoch {rungs}"] = None
+            rule = Halving(halving.metric, halving.min_epochs, halving.factor)
+            rungs = ", ".join(map(str, rule.rungs(group.settings.loop.epochs)))
+            told[f"by {halving.metric}, 1 in {halving.factor} stays after epoch {rungs}"] = None
     reasons = [why_not_halved(group) for group in groups]
     lines = [*told, *format_reasons(groups, "not halved", reasons, width=2**20)]
     return [("halving" if not place else "", line) for place, line in enumerate(lines)]

@@ -8,7 +8,7 @@ from itertools import islice
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from ch12cli.config.combinations import has_part, monitored
+from ch12cli.config.combinations import monitored
 from ch12cli.files.objective import minimised
 
 if TYPE_CHECKING:  # they import torch
@@ -69,18 +69,18 @@ class SweepProgress:
         self._ended |= earlier
         self.earlier += len(earlier)
         for group in plan.groups:
-            self._before += group.settings["epochs"] * sum(job.number in earlier for job in group.jobs)
+            self._before += group.settings.loop.epochs * sum(job.number in earlier for job in group.jobs)
         for item in plan.items:
             jobs = [number for number in item.jobs if number not in self._ended]
             if jobs:
                 settings = plan.groups[item.group].settings
-                monitor = monitored(settings, settings["monitor"], valid=has_part(settings, "valid_size"))
+                monitor = monitored(settings.loop.monitor, valid=bool(settings.data.split.valid_size))
                 self._part_of |= dict.fromkeys(jobs, len(self._parts))
                 self._open[len(self._parts)] = None
                 self._open_stacks += item.stacked
                 resumed = item.checkpoint is not None and item.checkpoint.exists()
-                self._parts.append(Part(len(jobs), settings["epochs"], item.stacked, monitor, resumed))
-                self._todo += len(jobs) * settings["epochs"]
+                self._parts.append(Part(len(jobs), settings.loop.epochs, item.stacked, monitor, resumed))
+                self._todo += len(jobs) * settings.loop.epochs
         self.jobs = len(self._part_of)
 
     def advance(self, item: WorkItem, progress: Progress) -> None:

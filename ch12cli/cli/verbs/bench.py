@@ -43,6 +43,7 @@ def run(argv: Sequence[str]) -> int:
     overrides, workers = without_workers(options.operands[1:])
     from ch12cli.config.compose import Composer, working_directory
     from ch12cli.config.hydra_internals import hydra_session
+    from ch12cli.config.run_settings import RunSettings
     from ch12cli.run.start import checked
 
     working_directory()
@@ -53,16 +54,14 @@ def run(argv: Sequence[str]) -> int:
     from ch12cli.run.task import build_task, choose_device, tensors
     from ch12cli.training.loader_bench import FETCHES, Costs, advise, measure
 
-    settings = composition.settings
-    device = choose_device(settings["device"])
-    torch.set_num_threads(
-        1 if settings["threads"] == "auto" else settings["threads"]
-    )  # the work is only copying of rows
+    settings = RunSettings.from_config(composition.settings, composition.chosen)
+    device = choose_device(settings.machine.device)
+    torch.set_num_threads(settings.machine.threads or 1)  # the work is only copying of rows
     task = build_task(settings)
     part = tensors(task.data.train, task, dtype=torch.float32, device=torch.device("cpu"))
     costs = Costs(item, step, waits=device.type != "cpu")
-    pinned = settings["pin_memory"] and device.type == "cuda"
-    batch_size = settings["batch_size"]
+    pinned = settings.machine.pin_memory and device.type == "cuda"
+    batch_size = settings.loop.batch_size
     fetches = FETCHES if options.fetch == "both" else (options.fetch,)
     found = []
     for fetch in fetches:

@@ -1,0 +1,184 @@
+"""The settings of a run as typed, frozen values: what everything below the configuration works with.
+
+`RunSettings.from_config` makes them from a configuration that has been checked; no other code takes one apart.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ch12cli.config.settings import with_changes
+from ch12cli.config.targets import Target
+
+
+@dataclass(frozen=True)
+class SplitSettings:
+    """How the rows of a data set are divided into parts and scaled."""
+
+    test_size: int | float = 0.0
+    valid_size: int | float = 0.0
+    split: str = "random"
+    split_seed: int = 1
+    scaling: str = "none"
+
+
+SPLIT_DEFAULTS = asdict(SplitSettings())  # of the keys that a data set's file may leave out
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """What to learn from. source: what makes the table."""
+
+    source: Target
+    split: SplitSettings
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """The network and how it is computed."""
+
+    target: Target
+    activation: Target
+    precision: str
+    compile: bool
+
+
+@dataclass(frozen=True)
+class OptimizerSettings:
+    """The optimizer, and the limits of the gradient that it gets; None: no limit."""
+
+    target: Target
+    clip_grad_norm: float | None
+    clip_grad_value: float | None
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """How long and on what a run trains.
+
+    monitor, stop_on: metrics that pick the best epoch and stop early, or `auto`; patience: None for never;
+    checkpoint_every: epochs between checkpoints, None for as often as their cost allows.
+    """
+
+    epochs: int
+    batch_size: int
+    seed: int
+    stream_offset: int
+    monitor: str
+    stop_on: str
+    patience: int | None
+    min_delta: float
+    checkpoint_every: int | None
+
+
+@dataclass(frozen=True)
+class MachineSettings:
+    """Where and with what a run computes. threads: None for ch12's choice."""
+
+    device: str
+    workers: int
+    threads: int | None
+    deterministic: bool
+    pin_memory: bool
+
+
+@dataclass(frozen=True)
+class HalvingSettings:
+    """Which share of the runs goes on at each rung of a sweep: the best one in `factor` by `metric`."""
+
+    metric: str
+    min_epochs: int
+    factor: int
+
+
+@dataclass(frozen=True)
+class SweepSettings:
+    """How the jobs of a sweep are trained. max_stacked, processes: None for ch12's choice."""
+
+    max_stacked: int | None
+    processes: int | None
+    fail_fast: bool
+    verify: int
+    halving: HalvingSettings | None
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """All settings of a run.
+
+    logger: the trackers; choices: the choice of each group, by its name; config: the checked configuration that these
+    settings were made from, for the record alone.
+    """
+
+    data: DataSettings
+    model: ModelSettings
+    loss: Target
+    optimizer: OptimizerSettings
+    schedule: Target
+    loop: LoopSettings
+    machine: MachineSettings
+    sweep: SweepSettings
+    logger: str | list[str]
+    choices: Mapping[str, str | None]
+    config: Mapping[str, Any]
+
+    @staticmethod
+    def from_config(config: Mapping[str, Any], choices: Mapping[str, str | None]) -> "RunSettings":
+        """The settings of a checked configuration."""
+        dataset, stopping, sweep = config["dataset"], config["early_stopping"], config["sweep"]
+        source = {name: value for name, value in dataset.items() if name not in SPLIT_DEFAULTS}
+        split = {name: value for name, value in dataset.items() if name in SPLIT_DEFAULTS}
+        halving = sweep["halving"]
+        return RunSettings(
+            data=DataSettings(Target.from_node(source), SplitSettings(**split)),
+            model=ModelSettings(
+                Target.from_node(config["model"]),
+                Target.from_node(config["activation"]),
+                precision=config["precision"],
+                compile=config["compile"],
+            ),
+            loss=Target.from_node(config["loss"]),
+            optimizer=OptimizerSettings(
+                Target.from_node(config["optimizer"]),
+                clip_grad_norm=config["clip_grad_norm"],
+                clip_grad_value=config["clip_grad_value"],
+            ),
+            schedule=Target.from_node(config["scheduler"]),
+            loop=LoopSettings(
+                epochs=config["epochs"],
+                batch_size=config["batch_size"],
+                seed=config["seed"],
+                stream_offset=config["stream_offset"],
+                monitor=config["monitor"],
+                stop_on=stopping["metric"],
+                patience=stopping["patience"],
+                min_delta=stopping["min_delta"],
+                checkpoint_every=number_or_none(config["checkpoint"]["every"]),
+            ),
+            machine=MachineSettings(
+                device=config["device"],
+                workers=config["workers"],
+                threads=number_or_none(config["threads"]),
+                deterministic=config["deterministic"],
+                pin_memory=config["pin_memory"],
+            ),
+            sweep=SweepSettings(
+                max_stacked=number_or_none(sweep["max_stacked"]),
+                processes=number_or_none(sweep["processes"]),
+                fail_fast=sweep["fail_fast"],
+                verify=sweep["verify"],
+                halving=None if halving is None else HalvingSettings(**halving),
+            ),
+            logger=config["logger"],
+            choices=dict(choices),
+            config=config,
+        )
+
+    def with_changes(self, changes: Mapping[str, Any]) -> "RunSettings":
+        """These settings with other values for some dotted keys of the configuration."""
+        return RunSettings.from_config(with_changes(self.config, changes), self.choices)
+
+
+def number_or_none(value: int | str) -> int | None:
+    """The number that a setting gives; None for `auto`."""
+    return None if isinstance(value, str) else value
