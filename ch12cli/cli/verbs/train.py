@@ -3,6 +3,7 @@
 import argparse
 import shlex
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,6 @@ from ch12cli.errors import InputError, Problem
 from ch12cli.files.command import options_for
 
 if TYPE_CHECKING:
-    from ch12cli.cli.text.sweep_display import SweepDisplay
     from ch12cli.sweep.start import Finished
 
 EXIT_CODES = {"finished": 0, "diverged": 5}
@@ -176,24 +176,24 @@ def train_sweep(options: argparse.Namespace) -> int:
     from ch12cli.sweep.start import train_many
 
     return display_sweep(
-        lambda callback: train_many(
+        partial(
+            train_many,
             options.operands,
             folders=options.config_dir,
             config_name=options.config_name,
-            callback=callback,
             jobs_file=options.jobs,
         ),
         int(options.verbose) - int(options.quiet),
     )
 
 
-def display_sweep(train: "Callable[[SweepDisplay], Finished]", verbosity: int) -> int:
+def display_sweep(train: "Callable[..., Finished]", verbosity: int) -> int:
     """Shows a sweep during and after its training. Returns the exit code: 3 for failed jobs, 130 or 143 on a
     signal."""
     from ch12cli.cli.text.sweep_display import SweepDisplay
 
     with SweepDisplay(verbosity=verbosity) as display:
-        finished = train(display)
+        finished = train(callback=display)
         outcome = finished.outcome
         for difference in finished.differences:
             display.on_message(
