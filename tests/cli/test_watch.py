@@ -70,7 +70,7 @@ def test_a_sweep_that_was_killed_is_seen_as_far_as_its_directories_go(folder: Pa
     (folder / "sweep" / "sweep.csv").unlink()
     shutil.rmtree(folder / "sweep" / "3")
     (folder / "sweep" / ".ch12" / "progress.json").write_text(
-        '{"began": 1, "stacks": [[[2, 3], 0, 1]]}', encoding="utf-8"
+        '{"format": 1, "began": 1, "stacks": [[[2, 3], 0, 1]]}', encoding="utf-8"
     )
     far = SweepFollower(folder / "sweep").look()
     assert (far.jobs, far.ended, far.epochs, far.of_epochs) == (4, {"finished": 3}, 7, 8)

@@ -10,6 +10,7 @@ import torch
 
 from ch12cli.errors import MachineError
 from ch12cli.files.hydra_folder import PLAIN, to_yaml
+from ch12cli.files.result_json import Result
 from ch12cli.run.recorder import Rows, metrics_csv, rows_state
 from ch12cli.sweep.job_directories import write_directory
 from tests.sweep.killed import exit_code, in_child
@@ -19,7 +20,9 @@ ROWS = [{"epoch": 1, "train_loss": 0.5}]
 
 def write(directory: Path, values: int) -> None:
     state = {"network": {"weight": torch.zeros(values)}}
-    write_directory(directory, hydra={}, rows=ROWS, result={}, last=state, best=state, model=None, log="")
+    write_directory(
+        directory, hydra={}, rows=ROWS, result=Result(status="finished"), last=state, best=state, model=None, log=""
+    )
 
 
 def test_a_file_of_which_the_disk_took_only_a_part_is_an_error(tmp_path: Path) -> None:
