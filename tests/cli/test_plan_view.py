@@ -13,8 +13,9 @@ from ch12cli.sweep.jobs import Base, SweepJob
 from ch12cli.sweep.plan import Plan
 from ch12cli.sweep.start import plan_many
 from ch12cli.sweep.work_item import WorkItem
+from tests.sweep.driver import settings_of
 
-BASE = Base(None, {}, {"epochs": 100, "sweep": {"halving": None}}, {})
+BASE = Base(None, {}, settings_of({}) | {"epochs": 100}, {})
 
 
 def make_job(number: int, *lines: str) -> SweepJob:

@@ -30,7 +30,7 @@ DIRECTORY = Path("/sweeps/one")
 SETTINGS = {
     "epochs": 100,
     "monitor": "auto",
-    "sweep": {"processes": 2, "halving": None},
+    "sweep": settings_of({})["sweep"] | {"processes": 2, "halving": None},
 }
 
 
