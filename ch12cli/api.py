@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from ch12cli.saved.evaluate import Evaluation
     from ch12cli.saved.predict import Predictions
     from ch12cli.saved.reproduce import Reproduction
-    from ch12cli.sweep.callbacks import SweepCallback
-    from ch12cli.sweep.start import Finished
+    from ch12cli.sweeps.callbacks import SweepCallback
+    from ch12cli.sweeps.start import Finished
 
 Checkpoint = Literal["last", "best"]
 
@@ -182,8 +182,8 @@ class Sweep:
 
     def resume(self, *, callbacks: "SweepCallback | Sequence[SweepCallback]" = ()) -> "Sweep":
         """Trains the jobs that have not ended, as `ch12 resume` does, and returns the sweep anew."""
-        from ch12cli.sweep.callbacks import SweepCallbackList
-        from ch12cli.sweep.resume import resume_sweep
+        from ch12cli.sweeps.callbacks import SweepCallbackList
+        from ch12cli.sweeps.resume import resume_sweep
 
         return _sweep_of(resume_sweep(self.directory, callback=SweepCallbackList(_listed(callbacks))))
 
@@ -228,12 +228,12 @@ def sweep(
     """Trains many runs, as `ch12 train -m` does with these overrides, and returns their rows.
 
     overrides: such as "optimizer.lr=0.1,0.01", "seed=range(100)". jobs_file: a CSV or YAML file with a row of overrides
-    for each job. callbacks: one or several objects with the methods of ch12cli.sweep.callbacks.SweepCallback.
+    for each job. callbacks: one or several objects with the methods of ch12cli.sweeps.callbacks.SweepCallback.
     Failed jobs do not raise: they are rows with the status "failed". InputError with everything that is wrong with the
     overrides of any job; MachineError if the sweep cannot be written.
     """
-    from ch12cli.sweep.callbacks import SweepCallbackList
-    from ch12cli.sweep.start import train_many
+    from ch12cli.sweeps.callbacks import SweepCallbackList
+    from ch12cli.sweeps.start import train_many
 
     finished = train_many(
         overrides,

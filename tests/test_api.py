@@ -263,3 +263,4 @@ def test_a_notebook_shows_the_messages_of_an_input_error_without_a_traceback() -
 def test_the_public_names_are_those_that_are_documented() -> None:
     assert set(ch12cli.__all__) == {"Run", "Sweep", "load_run", "runs", "sweep", "train"}
     assert all(getattr(api, name).__doc__ for name in ch12cli.__all__)
+    assert all(getattr(ch12cli, name) is getattr(api, name) for name in ch12cli.__all__)  # also after a sweep

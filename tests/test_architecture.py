@@ -26,16 +26,16 @@ BELOW: dict[str, set[str]] = {
     "book": {"errors", "files", "data", "models", "training", "plots"},
     "run": {"errors", "files", "data", "models", "training", "config", "trackers"},
     "saved": {"errors", "files", "data", "models", "training", "config", "trackers", "run", "plots"},
-    "sweep": {"errors", "files", "data", "models", "training", "config", "trackers", "run", "saved", "catalogue"},
+    "sweeps": {"errors", "files", "data", "models", "training", "config", "trackers", "run", "saved", "catalogue"},
 }
-BELOW["api"] = {*BELOW, "sweep"} - {"api"}
+BELOW["api"] = {*BELOW, "sweeps"} - {"api"}
 BELOW["cli"] = {*BELOW}
 # Modules whose import brings torch: all that compute. Everything else answers without it.
 COMPUTES = {
     "training",
     "models",
     "book",
-    "sweep",
+    "sweeps",
     "saved",
     *(
         f"run.{name}"
@@ -92,7 +92,7 @@ def statements(body: list[ast.stmt]) -> list[ast.stmt]:
 def test_the_source_is_found() -> None:
     assert len(FILES) > 50
     layers = {layer_of(file) for file in FILES if file.parent != PACKAGE}
-    assert layers >= {"cli", "config", "data", "models", "training", "sweep", "files", "catalogue", "run", "saved"}
+    assert layers >= {"cli", "config", "data", "models", "training", "sweeps", "files", "catalogue", "run", "saved"}
     assert layers <= set(BELOW)
 
 
@@ -108,7 +108,7 @@ def test_imports_go_down_only() -> None:
 def test_hydra_stays_in_config_and_sweep_and_rich_in_cli() -> None:
     for file in FILES:
         names = {name.partition(".")[0] for name in imports_of(file)}
-        if layer_of(file) not in ("config", "sweep"):
+        if layer_of(file) not in ("config", "sweeps"):
             assert not names & {"hydra", "omegaconf"}, file
         if layer_of(file) != "cli":
             assert not names & {"rich", "argparse"}, file

@@ -22,8 +22,8 @@ from ch12cli.run.train import Outcome
 from ch12cli.saved.evaluate import evaluate
 from ch12cli.saved.predict import predict
 from ch12cli.saved.resume import resume_run
-from ch12cli.sweep.launch import environment_on
-from ch12cli.sweep.worker_pool import DiedError
+from ch12cli.sweeps.launch import environment_on
+from ch12cli.sweeps.worker_pool import DiedError
 from ch12cli.training.checkpoint import load, save
 from tests.conftest import Silent
 from tests.sweep.driver import CPU, Together, one_thread, relative, settings_of, sweep, typed

@@ -12,9 +12,9 @@ from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.run.build import build_stack
 from ch12cli.run.task import build_task
-from ch12cli.sweep import job_directories
-from ch12cli.sweep import stack_run as stacked
-from ch12cli.sweep.jobs import JobComposer, make_jobs
+from ch12cli.sweeps import job_directories
+from ch12cli.sweeps import stack_run as stacked
+from ch12cli.sweeps.jobs import JobComposer, make_jobs
 from tests.benchmarks.bench import ONE_THREAD, Bench, Spent, Table, process, verdict
 
 JOBS, FEWER = 384, 64

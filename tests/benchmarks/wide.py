@@ -10,9 +10,9 @@ from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.run.build import build_module, build_stack
 from ch12cli.run.task import build_task
-from ch12cli.sweep.groups import Group, stacks_of
-from ch12cli.sweep.jobs import JobComposer, make_jobs
-from ch12cli.sweep.trials import values_of
+from ch12cli.sweeps.groups import Group, stacks_of
+from ch12cli.sweeps.jobs import JobComposer, make_jobs
+from ch12cli.sweeps.trials import values_of
 from tests.benchmarks.bench import Bench, Table, interleaved, medians, spread, verdict
 
 RUNS, BATCH, WIDTH, DEPTH = 256, 32, 64, 2

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from ch12cli.cli.text.plan_view import describe_items, distinguishing, format_bytes, format_plan, varied
-from ch12cli.sweep.groups import Group
-from ch12cli.sweep.jobs import Base, SweepJob
-from ch12cli.sweep.plan import Plan
-from ch12cli.sweep.start import plan_many
-from ch12cli.sweep.work_item import WorkItem
+from ch12cli.sweeps.groups import Group
+from ch12cli.sweeps.jobs import Base, SweepJob
+from ch12cli.sweeps.plan import Plan
+from ch12cli.sweeps.start import plan_many
+from ch12cli.sweeps.work_item import WorkItem
 from tests.sweep.driver import settings_of
 
 BASE = Base(None, {}, settings_of({}) | {"epochs": 100}, {})

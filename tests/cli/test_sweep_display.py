@@ -16,13 +16,13 @@ from ch12cli.cli.text.sweep_display import SweepDisplay, format_running
 from ch12cli.cli.text.sweep_report import format_folded
 from ch12cli.files.result_json import Result
 from ch12cli.files.sweep_csv import SweepRow
-from ch12cli.sweep.callbacks import SweepCallback
-from ch12cli.sweep.groups import Group
-from ch12cli.sweep.jobs import Base, SweepJob
-from ch12cli.sweep.launch import SweepOutcome
-from ch12cli.sweep.plan import Plan
-from ch12cli.sweep.start import train_many
-from ch12cli.sweep.work_item import Done, Progress, WorkItem
+from ch12cli.sweeps.callbacks import SweepCallback
+from ch12cli.sweeps.groups import Group
+from ch12cli.sweeps.jobs import Base, SweepJob
+from ch12cli.sweeps.launch import SweepOutcome
+from ch12cli.sweeps.plan import Plan
+from ch12cli.sweeps.start import train_many
+from ch12cli.sweeps.work_item import Done, Progress, WorkItem
 from tests.cli.test_display import make_console, screen, written
 from tests.sweep.driver import settings_of
 

@@ -15,7 +15,7 @@ from ch12cli.data.prepared import prepare
 from ch12cli.errors import InputError
 from ch12cli.models import cnn
 from ch12cli.models.init import INITS
-from ch12cli.sweep.trials import values_of
+from ch12cli.sweeps.trials import values_of
 from tests.conftest import Train
 from tests.sweep.driver import alone, one_thread, relative, settings_of, stack_of
 

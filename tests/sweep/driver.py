@@ -18,10 +18,10 @@ from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.config.run_settings import RunSettings
 from ch12cli.run.build import build_stack, build_training
 from ch12cli.run.task import Task, build_task
-from ch12cli.sweep.jobs import JobComposer, SweepJob, make_jobs
-from ch12cli.sweep.plan import Plan
-from ch12cli.sweep.start import Finished, train_many
-from ch12cli.sweep.work_item import Done
+from ch12cli.sweeps.jobs import JobComposer, SweepJob, make_jobs
+from ch12cli.sweeps.plan import Plan
+from ch12cli.sweeps.start import Finished, train_many
+from ch12cli.sweeps.work_item import Done
 from ch12cli.training.loop import Epoch, Training
 from ch12cli.training.network import Network
 from ch12cli.training.stack import Stack

@@ -10,11 +10,11 @@ from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.errors import InputError
 from ch12cli.files.plan_json import PLAN
-from ch12cli.sweep.groups import Group, groups_of, why_single
-from ch12cli.sweep.job_directories import HydraFiles
-from ch12cli.sweep.jobs import JobComposer, SweepJob, make_jobs
-from ch12cli.sweep.plan import Plan, make_plan, write_plan
-from ch12cli.sweep.start import plan_many
+from ch12cli.sweeps.groups import Group, groups_of, why_single
+from ch12cli.sweeps.job_directories import HydraFiles
+from ch12cli.sweeps.jobs import JobComposer, SweepJob, make_jobs
+from ch12cli.sweeps.plan import Plan, make_plan, write_plan
+from ch12cli.sweeps.start import plan_many
 from tests.sweep.driver import settings_of, sweep, typed
 
 # values that the runs of one stack may differ in

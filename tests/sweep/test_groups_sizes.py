@@ -6,8 +6,8 @@ from typing import Any, cast
 import pytest
 import torch
 
-from ch12cli.sweep import groups
-from ch12cli.sweep.groups import (
+from ch12cli.sweeps import groups
+from ch12cli.sweeps.groups import (
     CACHE,
     MEMORY,
     RUNS_AT_LEAST,

@@ -9,11 +9,11 @@ import pytest
 
 from ch12cli.cli.text.plan_view import describe_halving, format_plan
 from ch12cli.errors import InputError
-from ch12cli.sweep.groups import why_not_halved
-from ch12cli.sweep.halving import Halving
-from ch12cli.sweep.jobs import SweepJob
-from ch12cli.sweep.start import plan_many
-from ch12cli.sweep.work_item import Done
+from ch12cli.sweeps.groups import why_not_halved
+from ch12cli.sweeps.halving import Halving
+from ch12cli.sweeps.jobs import SweepJob
+from ch12cli.sweeps.start import plan_many
+from ch12cli.sweeps.work_item import Done
 from tests.sweep.driver import Looker, Swept, apart, jobs_of, sweep
 
 WORDS = ("dataset=two_class", "dataset.size=40", "batch_size=10", "epochs=10", "precision=float64", "seed=range(24)")
@@ -166,7 +166,7 @@ def test_a_halving_that_is_interrupted_goes_on_with_the_same_runs(
             if len(self.ended) == self.stop:
                 raise KeyboardInterrupt
 
-    monkeypatch.setattr("ch12cli.sweep.worker_pool.REFRESH", 0.0)
+    monkeypatch.setattr("ch12cli.sweeps.worker_pool.REFRESH", 0.0)
     for stop in stops:
         looker = Stopping()
         looker.stop = stop

@@ -12,9 +12,9 @@ from ch12cli.config.choices import shipped
 from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.errors import InputError
-from ch12cli.sweep.hydra_sweep import read_sweep
-from ch12cli.sweep.jobs import JobComposer, SweepJob, make_jobs
-from ch12cli.sweep.start import plan_many
+from ch12cli.sweeps.hydra_sweep import read_sweep
+from ch12cli.sweeps.jobs import JobComposer, SweepJob, make_jobs
+from ch12cli.sweeps.start import plan_many
 from tests.sweep.driver import jobs_of
 
 BATCH = [

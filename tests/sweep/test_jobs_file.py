@@ -8,8 +8,8 @@ import pytest
 
 from ch12cli.cli.verbs.train import run
 from ch12cli.errors import InputError
-from ch12cli.sweep.jobs_file import read_jobs, write_jobs
-from ch12cli.sweep.start import plan_many
+from ch12cli.sweeps.jobs_file import read_jobs, write_jobs
+from ch12cli.sweeps.start import plan_many
 from tests.sweep.driver import jobs_of, sweep
 
 TINY = ("dataset=toy_regression", "epochs=2", "batch_size=5")

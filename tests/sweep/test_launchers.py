@@ -12,7 +12,7 @@ import yaml
 
 from ch12cli.config.choices import shipped
 from ch12cli.errors import InputError
-from ch12cli.sweep.start import plan_many
+from ch12cli.sweeps.start import plan_many
 from tests.conftest import Train
 from tests.sweep.callbacks import Keeper
 from tests.sweep.driver import Looker, apart, sweep

@@ -12,7 +12,7 @@ from ch12cli.errors import MachineError
 from ch12cli.files.hydra_folder import PLAIN, to_yaml
 from ch12cli.files.result_json import Result
 from ch12cli.run.recorder import Rows, metrics_csv, rows_state
-from ch12cli.sweep.job_directories import write_directory
+from ch12cli.sweeps.job_directories import write_directory
 from tests.sweep.killed import exit_code, in_child
 
 ROWS = [{"epoch": 1, "train_loss": 0.5}]

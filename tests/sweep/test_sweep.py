@@ -18,8 +18,8 @@ from ch12cli.catalogue.sweep_jobs import best_job, sweep_monitor
 from ch12cli.cli.main import main
 from ch12cli.errors import InputError
 from ch12cli.files.sweep_csv import read_sweep_csv
-from ch12cli.sweep.jobs import SweepJob
-from ch12cli.sweep.work_item import Done
+from ch12cli.sweeps.jobs import SweepJob
+from ch12cli.sweeps.work_item import Done
 from tests.conftest import Train
 from tests.sweep.driver import Looker, Swept, apart, relative, sweep, without_times
 from tests.sweep.networks import Unlucky

@@ -20,7 +20,7 @@ from ch12cli.files.sealed_json import checksum
 from ch12cli.files.sweep_csv import read_sweep_csv
 from ch12cli.run.start import train_single
 from ch12cli.saved.resume import resume_run
-from ch12cli.sweep.resume import resume_sweep
+from ch12cli.sweeps.resume import resume_sweep
 from ch12cli.training.checkpoint import Checkpoints, load, save
 from tests.conftest import Silent
 from tests.sweep.driver import Looker, Swept, relative, sweep, table

@@ -13,8 +13,8 @@ from ch12cli.catalogue.sweep_jobs import read_sweep_rows
 from ch12cli.catalogue.sweep_progress import SweepFollower
 from ch12cli.run.start import train_single
 from ch12cli.saved.resume import resume_run
-from ch12cli.sweep import stack_run as stacked
-from ch12cli.sweep.start import plan_many
+from ch12cli.sweeps import stack_run as stacked
+from ch12cli.sweeps.start import plan_many
 from ch12cli.training.checkpoint import Checkpoints
 from tests.conftest import Silent
 from tests.sweep.driver import Swept, one_thread, settings_of, stack_of, sweep
@@ -54,7 +54,7 @@ def test_the_directories_of_jobs_are_on_the_disk_before_a_checkpoint_that_says_s
     done: list[str] = []
     monkeypatch.setattr(stacked, "os", SimpleNamespace(stat=os.stat, sync=lambda: done.append("sync")))
     monkeypatch.setattr(Checkpoints, "write", lambda *_given, **_more: done.append("checkpoint"))
-    monkeypatch.setattr("ch12cli.sweep.launch.run_items", in_this_process)
+    monkeypatch.setattr("ch12cli.sweeps.launch.run_items", in_this_process)
     words = ("optimizer.lr=0.01,1e30", "epochs=4", "checkpoint.every=1", "sweep.processes=1", *TINY[:1])
     sweep(*words)
     assert done == ["sync", "checkpoint", "checkpoint", "checkpoint"]  # one of the two diverges in its first epoch

@@ -16,9 +16,9 @@ import torch
 
 from ch12cli.errors import InputError
 from ch12cli.files.sweep_csv import read_sweep_csv
-from ch12cli.sweep.jobs import SweepJob
-from ch12cli.sweep.resume import resume_sweep
-from ch12cli.sweep.work_item import Done
+from ch12cli.sweeps.jobs import SweepJob
+from ch12cli.sweeps.resume import resume_sweep
+from ch12cli.sweeps.work_item import Done
 from tests.sweep.driver import Looker, Swept, sweep, table, without_times
 from tests.sweep.killed import exit_code, in_child
 

@@ -12,10 +12,10 @@ from ch12cli.cli.text.console import wrap
 from ch12cli.cli.text.tables import cut_cells, format_table, table_width
 
 if TYPE_CHECKING:  # they import torch
-    from ch12cli.sweep.groups import Group
-    from ch12cli.sweep.jobs import SweepJob
-    from ch12cli.sweep.plan import Plan
-    from ch12cli.sweep.work_item import WorkItem
+    from ch12cli.sweeps.groups import Group
+    from ch12cli.sweeps.jobs import SweepJob
+    from ch12cli.sweeps.plan import Plan
+    from ch12cli.sweeps.work_item import WorkItem
 
 GROUPS = 20  # that are listed, at most
 VALUES = 6  # of a key that are listed, at most; of more the first three and the last
@@ -27,7 +27,7 @@ def format_plan(
 ) -> list[str]:
     """The plan in lines. estimates: of each group, the seconds that it will take and the bytes at once, None for one
     that is done, a text that says why there is none; width: of the terminal, unless it is given."""
-    from ch12cli.sweep.groups import why_not_halved  # imports torch, as has whoever has a plan
+    from ch12cli.sweeps.groups import why_not_halved  # imports torch, as has whoever has a plan
 
     width = width or shutil.get_terminal_size().columns
     values = varied(plan.jobs.values())
@@ -111,8 +111,8 @@ def describe_items(items: Iterable[WorkItem]) -> str:
 
 def describe_halving(groups: Sequence[Group]) -> list[tuple[str, str]]:
     """By what and when the worse runs are to leave, and of which jobs none will; nothing without halving."""
-    from ch12cli.sweep.groups import why_not_halved  # imports torch, as has whoever has a plan
-    from ch12cli.sweep.halving import Halving
+    from ch12cli.sweeps.groups import why_not_halved  # imports torch, as has whoever has a plan
+    from ch12cli.sweeps.halving import Halving
 
     told: dict[str, None] = {}
     for group in groups:

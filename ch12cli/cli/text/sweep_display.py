@@ -37,10 +37,10 @@ from ch12cli.files.result_json import describe_ending
 
 if TYPE_CHECKING:  # they import torch
     from ch12cli.files.sweep_csv import SweepRow
-    from ch12cli.sweep.jobs import SweepJob
-    from ch12cli.sweep.launch import SweepOutcome
-    from ch12cli.sweep.plan import Plan
-    from ch12cli.sweep.work_item import Done, Progress, WorkItem
+    from ch12cli.sweeps.jobs import SweepJob
+    from ch12cli.sweeps.launch import SweepOutcome
+    from ch12cli.sweeps.plan import Plan
+    from ch12cli.sweeps.work_item import Done, Progress, WorkItem
 
 from collections.abc import Mapping
 

@@ -12,9 +12,9 @@ from ch12cli.config.combinations import monitored
 from ch12cli.files.objective import minimised
 
 if TYPE_CHECKING:  # they import torch
-    from ch12cli.sweep.jobs import SweepJob
-    from ch12cli.sweep.plan import Plan
-    from ch12cli.sweep.work_item import Done, Progress, WorkItem
+    from ch12cli.sweeps.jobs import SweepJob
+    from ch12cli.sweeps.plan import Plan
+    from ch12cli.sweeps.work_item import Done, Progress, WorkItem
 
 STEADY = 0.5  # seconds before a rate says anything
 

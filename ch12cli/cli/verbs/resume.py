@@ -28,7 +28,7 @@ def run(argv: Sequence[str]) -> int:
 
     if is_sweep(directory):
         from ch12cli.cli.verbs.train import display_sweep
-        from ch12cli.sweep.resume import resume_sweep
+        from ch12cli.sweeps.resume import resume_sweep
 
         if overrides or options.fork:
             raise InputError(f"{directory}: a sweep is resumed without changes; resume one of its runs to change it")

@@ -12,7 +12,7 @@ from ch12cli.errors import InputError, Problem
 from ch12cli.files.command import options_for
 
 if TYPE_CHECKING:
-    from ch12cli.sweep.start import Finished
+    from ch12cli.sweeps.start import Finished
 
 EXIT_CODES = {"finished": 0, "diverged": 5}
 FAILED_JOBS = 3
@@ -102,7 +102,7 @@ def require_valid(options: argparse.Namespace) -> None:
     with hydra_session():
         composer = Composer(options.config_dir, config_name=options.config_name)
         if options.multirun or options.jobs is not None:
-            from ch12cli.sweep.start import open_sweep
+            from ch12cli.sweeps.start import open_sweep
 
             open_sweep(options.operands, composer, options.jobs)
         else:
@@ -146,10 +146,10 @@ def show_plan(options: argparse.Namespace) -> int:
     """Prints the plan of a sweep; with --write also saves its jobs as a file to edit."""
     from ch12cli.cli.text.console import StreamConsole, print_line
     from ch12cli.cli.text.plan_view import format_plan
-    from ch12cli.sweep.start import plan_many
+    from ch12cli.sweeps.start import plan_many
 
     if options.write is not None:
-        from ch12cli.sweep.jobs_file import refuse_existing, write_jobs
+        from ch12cli.sweeps.jobs_file import refuse_existing, write_jobs
 
         refuse_existing(options.write)  # before the plan, which takes time
     plan, estimates = plan_many(
@@ -173,7 +173,7 @@ def command_for(options: argparse.Namespace) -> str:
 
 def train_sweep(options: argparse.Namespace) -> int:
     """Trains a sweep and shows it. Returns the exit code."""
-    from ch12cli.sweep.start import train_many
+    from ch12cli.sweeps.start import train_many
 
     return display_sweep(
         partial(

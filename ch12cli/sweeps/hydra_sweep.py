@@ -28,7 +28,7 @@ from ch12cli.errors import InputError, Problem
 from ch12cli.files.atomic import locked
 from ch12cli.files.result_json import Result, write_result
 from ch12cli.files.run_directory import CHECKPOINTS
-from ch12cli.sweep.jobs import JobComposer, SweepJob, make_jobs
+from ch12cli.sweeps.jobs import JobComposer, SweepJob, make_jobs
 from hydra_plugins.ch12_stacked import StackedLauncher
 
 MULTIRUN = "hydra.mode=MULTIRUN"  # which Hydra's own -m adds too

@@ -22,16 +22,16 @@ from ch12cli.errors import InputError, MachineError
 from ch12cli.files.atomic import locked, machine_errors, make_folder
 from ch12cli.files.run_directory import CHECKPOINTS, METRICS, RESULT, SWEEP
 from ch12cli.files.sweep_csv import SweepRow, SweepTable
-from ch12cli.sweep.hydra_sweep import Sweep, SweepTask, batch_of, read_sweep, run_sweep, train_as_hydra_job
-from ch12cli.sweep.jobs import SweepJob
-from ch12cli.sweep.jobs_file import read_jobs
+from ch12cli.sweeps.hydra_sweep import Sweep, SweepTask, batch_of, read_sweep, run_sweep, train_as_hydra_job
+from ch12cli.sweeps.jobs import SweepJob
+from ch12cli.sweeps.jobs_file import read_jobs
 
 if TYPE_CHECKING:
-    from ch12cli.sweep.callbacks import SweepCallback
-    from ch12cli.sweep.launch import Launch, SweepOutcome
-    from ch12cli.sweep.plan import Plan
-    from ch12cli.sweep.trials import Estimate
-    from ch12cli.sweep.verification import Difference
+    from ch12cli.sweeps.callbacks import SweepCallback
+    from ch12cli.sweeps.launch import Launch, SweepOutcome
+    from ch12cli.sweeps.plan import Plan
+    from ch12cli.sweeps.trials import Estimate
+    from ch12cli.sweeps.verification import Difference
 
 
 class Finished(NamedTuple):
@@ -81,7 +81,7 @@ def train_many(
         sweep, batch = open_sweep(words, composer, jobs_file)
         require_one_batch(sweep)
         # only now, with every option of every job found right, is it worth the time to import torch
-        from ch12cli.sweep.launch import Launch
+        from ch12cli.sweeps.launch import Launch
 
         with claimed(sweep) as directory:
             launch = Launch(directory, callback, jobs=in_batches(sweep))
@@ -143,7 +143,7 @@ def run_batch(sweep: Sweep, batch: Sequence[Sequence[str]], launch: Launch) -> N
 def run_elsewhere(sweep: Sweep, outcome: SweepOutcome) -> None:
     """Lets another launcher train the jobs one by one; the table is made from what they leave on disk."""
     from ch12cli.run.signals import sigterm_raises
-    from ch12cli.sweep.job_directories import require_separate, with_directory
+    from ch12cli.sweeps.job_directories import require_separate, with_directory
 
     directory, jobs = outcome.directory, [with_directory(job) for job in sweep.jobs.values()]
     require_separate(jobs, ())
@@ -195,7 +195,7 @@ def verified(job: SweepJob) -> int:
 
 def check_trust(jobs: Mapping[int, SweepJob], outcome: SweepOutcome, *, asked: int) -> list[Difference]:
     """What `sweep.verify` asks for."""
-    from ch12cli.sweep.verification import verify
+    from ch12cli.sweeps.verification import verify
 
     return verify(jobs, outcome.rows, outcome.directory, count=asked) if asked else []
 
@@ -208,8 +208,8 @@ def plan_many(
     with hydra_session():
         composer = Composer(folders, config_name=config_name)
         sweep, batch = open_sweep(words, composer, jobs_file)
-        from ch12cli.sweep.plan import examined_plan
-        from ch12cli.sweep.trials import estimates
+        from ch12cli.sweeps.plan import examined_plan
+        from ch12cli.sweeps.trials import estimates
 
         require_one_batch(sweep)
         single = "" if jobs_file else trained_alone(sweep)

@@ -27,14 +27,14 @@ from ch12cli.run.signals import Terminated, sigterm_raises
 from ch12cli.run.start import resume_hint
 from ch12cli.run.task import Task, choose_device
 from ch12cli.run.trackers import Trackers, params_of
-from ch12cli.sweep.callbacks import FaultTolerantSweepCallback, SweepCallback
-from ch12cli.sweep.job_directories import HydraFiles, full_config, with_directory, write_failed
-from ch12cli.sweep.jobs import SweepJob
-from ch12cli.sweep.plan import Plan, examined_plan, write_plan
-from ch12cli.sweep.stack_run import require_data, require_digest
-from ch12cli.sweep.work_item import Done, Progress, Unstacked, WorkItem
-from ch12cli.sweep.worker import Worker
-from ch12cli.sweep.worker_pool import call_in_subprocess, run_items
+from ch12cli.sweeps.callbacks import FaultTolerantSweepCallback, SweepCallback
+from ch12cli.sweeps.job_directories import HydraFiles, full_config, with_directory, write_failed
+from ch12cli.sweeps.jobs import SweepJob
+from ch12cli.sweeps.plan import Plan, examined_plan, write_plan
+from ch12cli.sweeps.stack_run import require_data, require_digest
+from ch12cli.sweeps.work_item import Done, Progress, Unstacked, WorkItem
+from ch12cli.sweeps.worker import Worker
+from ch12cli.sweeps.worker_pool import call_in_subprocess, run_items
 from ch12cli.trackers.protocol import TrackedRun
 from ch12cli.trackers.registry import require_installed, tracker_names
 from ch12cli.training.checkpoint import Checkpoints, DamagedError

@@ -10,7 +10,7 @@ from ch12cli.config.rules import is_number
 from ch12cli.config.run_settings import RunSettings
 from ch12cli.files.hydra_folder import flatten
 from ch12cli.run.task import choose_device
-from ch12cli.sweep.jobs import IRRELEVANT, SweepJob
+from ch12cli.sweeps.jobs import IRRELEVANT, SweepJob
 from ch12cli.training.optimizers import OPTIMIZERS
 
 # What may differ between the runs of a stack, where it is a number.

@@ -14,11 +14,11 @@ from ch12cli.files.hydra_folder import flatten
 from ch12cli.files.plan_json import PlanFile, PlannedBase, PlannedJob, read_plan
 from ch12cli.files.run_directory import STATE, SWEEP
 from ch12cli.saved.load import refuse_links, require_valid
-from ch12cli.sweep.jobs import Base, SweepJob
-from ch12cli.sweep.start import HYDRAS, Finished, monitor_of
+from ch12cli.sweeps.jobs import Base, SweepJob
+from ch12cli.sweeps.start import HYDRAS, Finished, monitor_of
 
 if TYPE_CHECKING:
-    from ch12cli.sweep.callbacks import SweepCallback
+    from ch12cli.sweeps.callbacks import SweepCallback
 
 
 def resume_sweep(directory: Path, *, callback: SweepCallback, trust: bool = False) -> Finished:
@@ -27,7 +27,7 @@ def resume_sweep(directory: Path, *, callback: SweepCallback, trust: bool = Fals
     jobs = saved_jobs(known, where=str(directory), trust=trust)
     if not trust:
         refuse_links_of_jobs(directory, known.directories.values())
-    from ch12cli.sweep.launch import Launch
+    from ch12cli.sweeps.launch import Launch
 
     launch = Launch(directory, callback)
     try:

@@ -33,7 +33,7 @@ from ch12cli.files.run_directory import (
 )
 from ch12cli.files.tags import TAGS
 from ch12cli.run.recorder import Row, metrics_csv
-from ch12cli.sweep.jobs import Base, SweepJob
+from ch12cli.sweeps.jobs import Base, SweepJob
 from ch12cli.training.checkpoint import sealed_bytes
 
 TAKEN = (SWEEP, TAGS, "multirun.yaml")  # by the files of the sweep itself, the last one Hydra's

@@ -26,12 +26,12 @@ from ch12cli.run.start import train_log
 from ch12cli.run.task import Task, choose_device
 from ch12cli.run.torch_settings import torch_settings
 from ch12cli.run.train import Job, Outcome, continued, prepare_job, train_job
-from ch12cli.sweep.groups import Group
-from ch12cli.sweep.halving import Halving, Part, train_parts
-from ch12cli.sweep.job_directories import HydraFiles
-from ch12cli.sweep.jobs import SweepJob
-from ch12cli.sweep.stack_run import CheckpointMismatchError, StackRun, require_data
-from ch12cli.sweep.work_item import Done, Event, Trying, Unstacked, WorkItem
+from ch12cli.sweeps.groups import Group
+from ch12cli.sweeps.halving import Halving, Part, train_parts
+from ch12cli.sweeps.job_directories import HydraFiles
+from ch12cli.sweeps.jobs import SweepJob
+from ch12cli.sweeps.stack_run import CheckpointMismatchError, StackRun, require_data
+from ch12cli.sweeps.work_item import Done, Event, Trying, Unstacked, WorkItem
 from ch12cli.training.checkpoint import Checkpoints, DamagedError
 from ch12cli.training.streams import seed_stream
 

@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 from ch12cli.errors import InputError, MachineError
 from ch12cli.run.garbage_collection import settle
 from ch12cli.run.signals import Terminated
-from ch12cli.sweep.work_item import Done, Event, Progress, Told, Trying, WorkItem
-from ch12cli.sweep.worker import Worker, failed, init_worker
+from ch12cli.sweeps.work_item import Done, Event, Progress, Told, Trying, WorkItem
+from ch12cli.sweeps.worker import Worker, failed, init_worker
 
 REFRESH = 0.1  # seconds between two reports of progress from one worker
 IDLE = 0.5  # seconds without a report that are called idle

@@ -11,7 +11,7 @@ from ch12cli.files.run_directory import MODEL
 from ch12cli.files.sweep_csv import SweepRow
 from ch12cli.run.torch_settings import torch_settings
 from ch12cli.run.train import prepare_job
-from ch12cli.sweep.jobs import SweepJob
+from ch12cli.sweeps.jobs import SweepJob
 
 
 class Difference(NamedTuple):

@@ -21,9 +21,9 @@ from ch12cli.run.recorder import Ending, Rows, result_of, run_metadata, run_stat
 from ch12cli.run.sessions import environment_of, plain_of, sitting
 from ch12cli.run.signals import sigterm_held
 from ch12cli.run.task import Task, tensors
-from ch12cli.sweep.job_directories import HydraFiles, write_directory
-from ch12cli.sweep.jobs import SweepJob
-from ch12cli.sweep.work_item import Done, Event, Progress
+from ch12cli.sweeps.job_directories import HydraFiles, write_directory
+from ch12cli.sweeps.jobs import SweepJob
+from ch12cli.sweeps.work_item import Done, Event, Progress
 from ch12cli.training.checkpoint import Checkpoints, checkpoint_must_fit
 from ch12cli.training.loop import Epoch
 

@@ -13,11 +13,11 @@ from ch12cli.config.targets import RefusedError, call
 from ch12cli.errors import InputError, describe_error
 from ch12cli.run.build import build_module, build_optimizer, build_stack, build_training
 from ch12cli.run.task import Task, build_task, check_fit, choose_device, tensors
-from ch12cli.sweep.groups import Group, bytes_of_run, processes_for
-from ch12cli.sweep.jobs import located
-from ch12cli.sweep.work_item import WorkItem
-from ch12cli.sweep.worker import failure_text
-from ch12cli.sweep.worker_pool import DiedError, call_in_subprocess
+from ch12cli.sweeps.groups import Group, bytes_of_run, processes_for
+from ch12cli.sweeps.jobs import located
+from ch12cli.sweeps.work_item import WorkItem
+from ch12cli.sweeps.worker import failure_text
+from ch12cli.sweeps.worker_pool import DiedError, call_in_subprocess
 from ch12cli.training.network import Network
 from ch12cli.training.optimizers import OPTIMIZERS
 from ch12cli.training.stack import CannotStackError, Stack

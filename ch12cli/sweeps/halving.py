@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from ch12cli.files.objective import minimised
 from ch12cli.run.signals import Terminated
-from ch12cli.sweep.stack_run import StackRun, take_up_stack
-from ch12cli.sweep.work_item import Event, Progress
+from ch12cli.sweeps.stack_run import StackRun, take_up_stack
+from ch12cli.sweeps.work_item import Event, Progress
 from ch12cli.training.checkpoint import Checkpoints, DamagedError, load, save
 
 

@@ -15,11 +15,11 @@ from ch12cli.files.result_json import is_done, is_intact
 from ch12cli.files.run_directory import STATE, SWEEP
 from ch12cli.files.sweep_csv import SweepRow, read_sweep_csv, row_on_disk
 from ch12cli.run.task import Task
-from ch12cli.sweep.groups import Group, groups_of, processes_for, runs_that_fit, stacks_of, why_not_halved
-from ch12cli.sweep.job_directories import HydraFiles, refuse_strangers, require_separate, with_directory
-from ch12cli.sweep.jobs import IRRELEVANT, SweepJob
-from ch12cli.sweep.trials import examine
-from ch12cli.sweep.work_item import WorkItem, checkpoint_name
+from ch12cli.sweeps.groups import Group, groups_of, processes_for, runs_that_fit, stacks_of, why_not_halved
+from ch12cli.sweeps.job_directories import HydraFiles, refuse_strangers, require_separate, with_directory
+from ch12cli.sweeps.jobs import IRRELEVANT, SweepJob
+from ch12cli.sweeps.trials import examine
+from ch12cli.sweeps.work_item import WorkItem, checkpoint_name
 
 
 @dataclass(frozen=True)

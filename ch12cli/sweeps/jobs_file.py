@@ -10,7 +10,7 @@ import yaml
 
 from ch12cli.errors import InputError
 from ch12cli.files.atomic import write_whole
-from ch12cli.sweep.jobs import SweepJob
+from ch12cli.sweeps.jobs import SweepJob
 
 YAML = (".yaml", ".yml")  # how the names of such files end
 
