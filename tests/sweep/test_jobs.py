@@ -12,6 +12,7 @@ from ch12cli.config.choices import shipped
 from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.errors import InputError
+from ch12cli.files.command import train_command
 from ch12cli.sweeps.hydra_sweep import read_sweep
 from ch12cli.sweeps.jobs import JobComposer, SweepJob, make_jobs
 from ch12cli.sweeps.start import plan_many
@@ -133,7 +134,7 @@ def test_a_job_knows_its_line_its_values_and_what_tells_it_from_others() -> None
     lines = ["optimizer=sgd", "optimizer.betas=[0.8, 0.9]", "+activation.x=1", "workers=2", "sweep.processes=1"]
     with hydra_session():
         job, _ = JobComposer(Composer(), []).job(3, lines)
-    assert shlex.split(job.command) == ["ch12", "train", *lines]
+    assert shlex.split(train_command(job.facts.lines, job.facts.options)) == ["ch12", "train", *lines]
     assert job.values["activation.x"] == "1"
     assert job.values["optimizer.betas"] == "[0.8, 0.9]"
     other = jobs_of([["optimizer=sgd", "workers=0", "seed=2"], ["sweep.max_stacked=3", "optimizer=sgd", "seed=2"]])
