@@ -2,8 +2,10 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
+from collections import Counter
 from functools import cache
 from pathlib import Path
 
@@ -42,6 +44,13 @@ COMPUTES = {
         for name in ("build", "task", "description", "recorder", "sessions", "step_progress", "torch_settings", "train")
     ),
 }
+
+
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+MOST_MODULES = 16  # of a package; with more it holds two things
+MANY_MODULES = {"cli.verbs", "book.items"}  # a module for each verb, and for each item of the chapter
+# Names that several modules define because they are interfaces: a verb's entry points, and what each drawer draws.
+INTERFACES = {"run", "parser"}
 
 
 def module_of(file: Path) -> str:
@@ -201,3 +210,75 @@ def test_no_file_names_a_place_on_somebodys_machine() -> None:
         if file.exists():
             text = file.read_text(encoding="utf-8")
             assert not [place for place in places if place in text], file
+
+
+MODULES = {module_of(file): file for file in FILES}
+NAMED = re.compile(r"ch12cli((?:\.[a-z_]\w*)+)")
+
+
+@cache
+def strings_of(file: Path) -> set[str]:
+    """The modules of ch12 that a file names in strings, which it may import by them."""
+    texts = [node.value for node in ast.walk(tree_of(file)) if isinstance(node, ast.Constant)]
+    docstrings = {
+        ast.get_docstring(node, clean=False) for node in ast.walk(tree_of(file)) if isinstance(node, DOCUMENTED)
+    }
+    found = set()
+    for text in texts:
+        if isinstance(text, str) and text not in docstrings:
+            found |= {name.strip(".") for name in NAMED.findall(text)}
+    return found
+
+
+def dependencies_of(file: Path) -> set[str]:
+    """The modules of ch12 that a file imports, by statement (lazily and for types too) or by string."""
+    names = {name.partition(".")[2] for name in imports_of(file) if name.startswith("ch12cli.")} | strings_of(file)
+    return {name for name in names if name in MODULES and name != module_of(file)}
+
+
+def test_strings_name_modules_of_lower_layers_only() -> None:
+    for file in [file for file in FILES if module_of(file) not in ("__init__", "__main__")]:
+        layer = layer_of(file)
+        for name in strings_of(file):
+            below = name.partition(".")[0]
+            assert below not in BELOW or below == layer or below in BELOW[layer], f"{module_of(file)} names {name}"
+
+
+def test_no_modules_import_each_other() -> None:
+    graph = {name: dependencies_of(file) for name, file in MODULES.items()}
+    assert sum(map(len, graph.values())) > 300
+    while leaves := {name for name, below in graph.items() if not below & graph.keys()}:
+        graph = {name: below for name, below in graph.items() if name not in leaves}
+    while roots := graph.keys() - {name for below in graph.values() for name in below}:
+        graph = {name: below for name, below in graph.items() if name not in roots}
+    assert {name: below & graph.keys() for name, below in graph.items()} == {}
+
+
+def test_a_package_has_few_modules() -> None:
+    counted = Counter(module_of(file).rpartition(".")[0] for file in FILES if file.name != "__init__.py")
+    assert counted["training"] > 5
+    assert {name: n for name, n in counted.items() if n > MOST_MODULES and name not in MANY_MODULES} == {}
+
+
+def definitions_of(file: Path) -> set[str]:
+    """The public functions and classes at the top of a module."""
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    return {node.name for node in tree_of(file).body if isinstance(node, kinds) and not node.name.startswith("_")}
+
+
+def test_a_public_name_means_one_thing() -> None:
+    where: dict[str, list[str]] = {}
+    for name, file in MODULES.items():
+        if file.parent != SHOWN:
+            for defined in definitions_of(file):
+                where.setdefault(defined, []).append(name)
+    assert len(where) > 500
+    shared = {name: modules for name, modules in where.items() if len(modules) > 1}
+    drawers = {name for name, modules in shared.items() if all(module.startswith("plots.") for module in modules)}
+    unexpected = {
+        name: modules
+        for name, modules in shared.items()
+        if not (name in INTERFACES and all(module.startswith("cli.verbs.") for module in modules))
+        and not (name in drawers and name.startswith("draw"))
+    }
+    assert unexpected == {}
