@@ -213,7 +213,7 @@ def test_no_file_names_a_place_on_somebodys_machine() -> None:
 
 
 MODULES = {module_of(file): file for file in FILES}
-NAMED = re.compile(r"ch12cli((?:\.[a-z_]\w*)+)")
+NAMED = re.compile(r"ch12cli((?:\.[a-z_]\w*)+)(?![\w.])")
 
 
 @cache
