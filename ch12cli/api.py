@@ -12,8 +12,8 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ch12cli.catalogue.entries import Entry, entries, job_entries, row_of
-from ch12cli.catalogue.names import find
+from ch12cli.catalogue.entries import Entry, entries, entry_row, job_entries
+from ch12cli.catalogue.names import find_run_directory
 from ch12cli.errors import InputError
 from ch12cli.files.atomic import write_whole
 from ch12cli.files.command import command_of_run
@@ -146,7 +146,9 @@ class Run:
 
     def __repr__(self) -> str:
         metrics = {**(self.result.get("final") or {}), **_prefixed("test", self.result.get("test") or {})}
-        texts = [f"{name}={shown(value)}" for name, value in metrics.items() if name not in ("lr", "seconds")]
+        texts = [
+            f"{name}={format_html_value(value)}" for name, value in metrics.items() if name not in ("lr", "seconds")
+        ]
         return f"<Run {self.directory}: {', '.join([self.status, *texts])}>"
 
     def _repr_html_(self) -> str:
@@ -154,7 +156,7 @@ class Run:
         rows = ""
         for name in ("final", "best", "test"):
             metrics = self.result.get(name) or {}
-            text = ", ".join(f"{escape(key)} {shown(value)}" for key, value in metrics.items())
+            text = ", ".join(f"{escape(key)} {format_html_value(value)}" for key, value in metrics.items())
             rows += f"<tr><th>{name}</th><td>{text}</td></tr>" if text else ""
         title = f"{escape(str(self.directory))}: {self.status}"
         return f"<table><caption>{title}</caption>{rows}</table>{_losses_svg(self.metrics)}"
@@ -169,7 +171,7 @@ class Sweep:
     """
 
     directory: Path
-    rows: "Rows"
+    rows: "RunRows"
     failed: int
     interrupted: bool
 
@@ -251,7 +253,7 @@ def load_run(path: str | Path, *, trust: bool = False) -> Run:
     Files are read as data; nothing of the run is executed. trust: the run is your own, so classes that it names may be
     imported when its network is built. InputError if there is no such run, if it is a sweep, or if a file is damaged.
     """
-    directory = Path(path) if Path(path).is_dir() else find(str(path))
+    directory = Path(path) if Path(path).is_dir() else find_run_directory(str(path))
     if is_sweep(directory):
         raise InputError(f"{directory}: is a sweep; give one of its jobs, such as {directory / '0'}")
     if not (directory / HYDRA).is_dir() and not (directory / CHECKPOINTS).is_dir():
@@ -297,45 +299,47 @@ def _losses_svg(metrics: Sequence[Mapping[str, float | int]]) -> str:
     return curve_svg({name: [float(row[name]) for row in metrics] for name in names})
 
 
-class Row(dict[str, Any]):
+class RunRow(dict[str, Any]):
     """A run as a dictionary: its results by the names of `ch12 runs`, and its settings by dotted keys."""
 
     def _repr_html_(self) -> str:
         cells = [(name, self[name]) for name in self if name in SHOWN or name.startswith("test_")]
-        lines = "".join(f"<tr><th>{escape(name)}</th><td>{shown(value)}</td></tr>" for name, value in cells)
+        lines = "".join(f"<tr><th>{escape(name)}</th><td>{format_html_value(value)}</td></tr>" for name, value in cells)
         return f"<table>{lines}</table>{curve_of(Path(self['path']))}"
 
 
-class Rows(list[Row]):
-    """Rows that all have the same keys, newest first, for pandas, polars or csv."""
+class RunRows(list[RunRow]):
+    """RunRows that all have the same keys, newest first, for pandas, polars or csv."""
 
     def _repr_html_(self) -> str:
-        names = [name for name in SHOWN if any(shown(row.get(name)) for row in self)]
+        names = [name for name in SHOWN if any(format_html_value(row.get(name)) for row in self)]
         head = "".join(f"<th>{escape(name)}</th>" for name in names)
-        body = "".join(f"<tr>{''.join(f'<td>{shown(row[name])}</td>' for name in names)}</tr>" for row in self[:MOST])
+        body = "".join(
+            f"<tr>{''.join(f'<td>{format_html_value(row[name])}</td>' for name in names)}</tr>" for row in self[:MOST]
+        )
         more = f"<p>and {len(self) - MOST:,} more</p>" if len(self) > MOST else ""
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}"
 
 
-def runs(folder: str | Path = "outputs") -> Rows:
+def runs(folder: str | Path = "outputs") -> RunRows:
     """The runs and the jobs of sweeps below a folder, newest first; or the jobs of one sweep, by any of its names.
 
     Reads files as data and does not import torch. InputError if there is no such folder.
     """
-    path = find(str(folder)) if not Path(folder).is_dir() else Path(folder)
+    path = find_run_directory(str(folder)) if not Path(folder).is_dir() else Path(folder)
     if not path.is_dir():
         raise InputError(f"{path}: is a file; give a folder, or a sweep")
     found = sorted(entries(path), key=lambda entry: entry.when, reverse=True)
-    return uniform([row for entry in found for row in rows_of(entry)])
+    return uniform([row for entry in found for row in rows_of_entry(entry)])
 
 
-def rows_of(entry: Entry) -> list[Row]:
+def rows_of_entry(entry: Entry) -> list[RunRow]:
     """The row of a run; of a sweep a row for each job, or a single one with the status "damaged"."""
     try:
         listed = job_entries(entry.path) if entry.kind == "sweep" else [entry]
     except InputError:
         listed = [entry]
-    return [Row(({} if each.kind == "sweep" else _settings_in(each.path)) | row_of(each)) for each in listed]
+    return [RunRow(({} if each.kind == "sweep" else _settings_in(each.path)) | entry_row(each)) for each in listed]
 
 
 def _settings_in(directory: Path) -> dict[str, Any]:
@@ -344,12 +348,12 @@ def _settings_in(directory: Path) -> dict[str, Any]:
     return {key: None if value == "null" else value for key, value in keys.items() if not key.startswith("hydra/")}
 
 
-def uniform(rows: Sequence[Row]) -> Rows:
+def uniform(rows: Sequence[RunRow]) -> RunRows:
     """The rows with the keys of all of them, None where a run has no such key."""
     names = dict.fromkeys([*FIRST, *(name for row in rows for name in row)])
     columns = {name: of_one_type([row.get(name) for row in rows]) for name in names}
     columns["when"] = [datetime.fromtimestamp(row["when"]) for row in rows]
-    return Rows(Row(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))
+    return RunRows(RunRow(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))
 
 
 def of_one_type(values: list[Any]) -> list[Any]:
@@ -362,7 +366,7 @@ def of_one_type(values: list[Any]) -> list[Any]:
     return [None if value is None else str(value) for value in values]
 
 
-def shown(value: Any) -> str:
+def format_html_value(value: Any) -> str:
     """A value for HTML: numbers rounded, nothing for None and NaN."""
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value:.4g}"

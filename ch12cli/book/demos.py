@@ -4,14 +4,14 @@ from collections.abc import Callable, Sequence
 
 from ch12cli.book.demo import Demo
 from ch12cli.book.networks import optimizers, softmax_twice, xor
-from ch12cli.book.parallel import measured
+from ch12cli.book.parallel import measure_parallel
 from ch12cli.book.pipelines import workers
 from ch12cli.book.slopes import activations, gradients
 
 
 def parallel() -> Demo:
     """12.1: what parallel means, on this machine."""
-    lines, plot = measured()
+    lines, plot = measure_parallel()
     about = (
         "The same three computations as a loop in Python, by NumPy and by torch. What makes the difference is not the "
         "number of cores, but that one call handles all elements: vectorised code. More threads help where there is "

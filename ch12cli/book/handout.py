@@ -14,7 +14,7 @@ SETUP = "Each cell stands by itself. The demonstrations, and the data of item 24
 
 
 @dataclass
-class Part:
+class ChapterPart:
     """A section, and what is shown of it. demos: (name of the function, what it found)."""
 
     section: str
@@ -26,7 +26,7 @@ class Part:
         return f"{self.section} {SECTIONS[self.section]}"
 
 
-def heading(ran: Ran) -> str:
+def item_heading(ran: Ran) -> str:
     return f"{ran.number}. {ran.printed.title}"
 
 
@@ -39,12 +39,12 @@ def verdict(ran: Ran) -> str:
     return "as in the book, to the last digit" if ran.same else "differs from the book"
 
 
-def as_markdown(parts: Sequence[Part]) -> bytes:
+def as_markdown(parts: Sequence[ChapterPart]) -> bytes:
     lines = [f"# {TITLE}"]
     for part in parts:
         lines += ["", f"## {part.title}"]
         for ran in part.items:
-            lines += ["", f"### {heading(ran)}", "", ran.about, "", "```python", ran.code.rstrip(), "```"]
+            lines += ["", f"### {item_heading(ran)}", "", ran.about, "", "```python", ran.code.rstrip(), "```"]
             lines += ["", "Computed:", "", "```", ran.output, "```"]
             lines += ["", "Printed in the book:", "", "```", ran.printed.text, "```"]
             lines += ["", f"{'✓' if ran.same else '✗'} {verdict(ran)}"]
@@ -58,14 +58,14 @@ def demo_code(name: str) -> list[str]:
     return [f"from ch12cli.book.demos import {name}", "", f"{name}()"]
 
 
-def as_notebook(parts: Sequence[Part]) -> bytes:
+def as_notebook(parts: Sequence[ChapterPart]) -> bytes:
     """A notebook, format 4.5, with the outputs in place."""
     cells = [text_cell("title", f"# {TITLE}\n\n{SETUP}")]
     for part in parts:
         cells.append(text_cell(f"section-{part.section.replace('.', '-')}", f"## {part.title}"))
         for ran in part.items:
             mark = "" if ran.printed.kind == "uniform" else f"\n\nThe book prints:\n\n```\n{ran.printed.text}\n```"
-            cells.append(text_cell(f"about-{ran.number}", f"### {heading(ran)}\n\n{ran.about}{mark}"))
+            cells.append(text_cell(f"about-{ran.number}", f"### {item_heading(ran)}\n\n{ran.about}{mark}"))
             output = {"output_type": "stream", "name": "stdout", "text": f"{ran.output}\n"}
             cells.append(code_cell(f"item-{ran.number}", ran.code.rstrip(), [output]))
         for name, demo in part.demos:

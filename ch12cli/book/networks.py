@@ -59,7 +59,7 @@ def xor() -> Demo:
         model = mlp(2, 1, activation=nn.ReLU, width=4, depth=len(layers), output="sigmoid")
         optimizer = torch.optim.SGD(model.parameters(), lr=rate)
         found[name] = fit(model, x, y, nn.BCELoss(), optimizer, epochs=EPOCHS, batch_size=2)
-        panels.append(boundary(model, x, y))
+        panels.append(draw_boundary_field(model, x, y))
     lines = [f"{name}: accuracy {accuracies[-1]:.2f} after {EPOCHS} epochs" for name, (_, accuracies) in found.items()]
     about = "No straight line parts the two classes; two hidden layers with ReLU bend it round the corners."
     plots = [
@@ -70,7 +70,7 @@ def xor() -> Demo:
 
 
 @torch.no_grad()
-def boundary(model: nn.Module, x: Tensor, y: Tensor) -> Field:
+def draw_boundary_field(model: nn.Module, x: Tensor, y: Tensor) -> Field:
     """The class that a network with one sigmoid finds at each point of [-1.2, 1.2]²."""
     ends = (-1.2, 1.2)
     places = torch.linspace(*ends, CELLS)

@@ -47,7 +47,7 @@ def matrix_loop(a: list[list[float]], b: list[list[float]]) -> list[list[float]]
     return [[sum(x * y for x, y in zip(row, column, strict=True)) for column in columns] for row in a]
 
 
-def measured() -> tuple[list[str], Plot]:
+def measure_parallel() -> tuple[list[str], Plot]:
     """A table of the times, and bars of how many times as fast as the loop each way is."""
     draw = np.random.default_rng(1)
     a, b = (draw.standard_normal(LENGTH).astype(np.float32) for _ in range(2))

@@ -24,7 +24,7 @@ def workers() -> Demo:
     width = max(map(len, CASES))
     lines = [f"{'batches a second':<{width}}" + "".join(f"{f'workers={count}':>12}" for count in WORKERS)]
     for name, costs in CASES.items():
-        found = [measured(part, count, costs) for count in WORKERS]
+        found = [measure_loader(part, count, costs) for count in WORKERS]
         rates = "".join(f"{1 / each.seconds:>12,.0f}" for each in found)
         lines += [f"{name:<{width}}{rates}", f"  {advise(found, cores=os.cpu_count() or 1).words}"]
     about = (
@@ -35,7 +35,7 @@ def workers() -> Demo:
     return Demo("When workers pay, measured here", about, lines)
 
 
-def measured(part: Part, count: int, costs: Costs) -> Measured:
+def measure_loader(part: Part, count: int, costs: Costs) -> Measured:
     return measure(
         part,
         batch_size=BATCH_SIZE,

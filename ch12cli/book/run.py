@@ -32,7 +32,7 @@ class Ran:
     error: str = ""
 
 
-def source(number: int) -> tuple[str, str]:
+def item_source(number: int) -> tuple[str, str]:
     """What an item is about, and its code."""
     text = (FOLDER / f"item_{number:02}.py").read_text(encoding="utf-8")
     body = ast.parse(text).body
@@ -44,7 +44,7 @@ def source(number: int) -> tuple[str, str]:
 def run_item(number: int, *, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Ran:
     """Runs an item. device, dtype: of its numbers, where the item leaves that open."""
     printed = ITEMS[number]
-    about, code = source(number)
+    about, code = item_source(number)
     output, error = io.StringIO(), ""
     with settings(device if printed.plain else "cpu", dtype if printed.plain else torch.float32):
         try:

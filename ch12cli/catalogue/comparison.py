@@ -7,16 +7,16 @@ from typing import Any
 
 from ch12cli.catalogue.entries import entry_at
 from ch12cli.catalogue.names import OUTPUTS
-from ch12cli.catalogue.summary import fold, varying
+from ch12cli.catalogue.summary import fold_seeds, varying
 from ch12cli.files.hydra_folder import read_keys
-from ch12cli.files.objective import minimised
+from ch12cli.files.metrics_csv import minimised
 from ch12cli.files.result_json import read_result
 from ch12cli.files.run_directory import HYDRA, RESULT
 from ch12cli.files.sweep_csv import FIELDS, SweepRow
 from ch12cli.files.untrusted_text import escape_controls
 
 TIMES = ("seconds", "when", "path", "kind")  # which differ between any two runs
-Table = list[list[Any]]  # its header first
+ComparisonTable = list[list[Any]]  # its header first
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class Compared:
     environment: Mapping[str, Any]
 
 
-def differences(runs: Sequence[Compared]) -> Table:
+def run_differences(runs: Sequence[Compared]) -> ComparisonTable:
     """A row for each thing that not all runs have alike: its name, and what it is of each run (None: nothing)."""
-    rows: Table = [["", *(run.name for run in runs)]]
+    rows: ComparisonTable = [["", *(run.name for run in runs)]]
     for part in ("settings", "environment", "results"):
         names = dict.fromkeys(name for run in runs for name in getattr(run, part) if name not in TIMES)
         told = set()
@@ -61,7 +61,7 @@ def best_of(runs: Sequence[Compared]) -> int | None:
 
 def rows_of_runs(runs: Sequence[Compared]) -> list[SweepRow]:
     """Runs as the rows of a sweep's table: what differs in their settings as if it had been swept."""
-    keys = [str(row[0]) for row in differences([Compared(r.name, r.settings, {}, {}) for r in runs])[1:]]
+    keys = [str(row[0]) for row in run_differences([Compared(r.name, r.settings, {}, {}) for r in runs])[1:]]
     return [row_of_run(number, run, keys) for number, run in enumerate(runs)]
 
 
@@ -73,17 +73,17 @@ def row_of_run(number: int, run: Compared, keys: Sequence[str]) -> SweepRow:
     return SweepRow(**{**fields, "job": number, "directory": run.name}, metrics=metrics, overrides=overrides)
 
 
-def folded(rows: Sequence[SweepRow], metrics: Sequence[str], *, minimise: bool) -> Table:
+def folded(rows: Sequence[SweepRow], metrics: Sequence[str], *, minimise: bool) -> ComparisonTable:
     """A row for each combination of what differs but the seeds, best first.
 
     Its values, then of each metric the mean and half the width of its 95 % interval (None of fewer than two runs), the
     number of runs, and the best one's.
     """
     keys = varying(rows)
-    found = fold(rows, keys, metrics, minimise=minimise)
+    found = fold_seeds(rows, keys, metrics, minimise=minimise)
     shown = list(found[0].values) if found else []
     header = [*shown, *(name for metric in metrics for name in (metric, f"{metric}_interval")), "runs", "best"]
-    table: Table = [header]
+    table: ComparisonTable = [header]
     for row in found:
         pairs = [value for metric in metrics for value in (row.mean[metric], row.half_width[metric])]
         figures = [None if value != value else value for value in pairs]

@@ -30,7 +30,7 @@ PATIENCE = 1e-4  # seconds for a folder, from which it is the disk that takes th
 
 FIGURES = ("epochs", "monitor", "objective", "parameters", "seconds", "left_at", "stopped_at", "diverged_at", "error")
 OF_THE_ENTRY = ("job", "directory", "status")  # columns of sweep.csv that an entry has by other names
-Row = dict[str, Any]
+EntryRow = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,7 @@ def run_entry(folder: str, look: Look) -> Entry:
             raise InputError(f"{folder}: cannot be read")
         result = Result.from_json(look.result, f"{folder}/{RESULT}", head=not look.changed)
         status = status_now(folder, result) if look.changed else result.status
-        return Entry(folder, "run", look.when, status, values_of(result) | tags)
+        return Entry(folder, "run", look.when, status, result_values(result) | tags)
     except NewerFormatError:
         return Entry(folder, "run", look.when, "newer", tags)
     except InputError:
@@ -173,9 +173,9 @@ def status_now(folder: str, result: Result) -> str:
     return "killed"
 
 
-def values_of(result: Result) -> Row:
+def result_values(result: Result) -> EntryRow:
     """What a run came to, flat: its figures under the names of metrics.csv, those of the test part as test_…."""
-    values: Row = {name: value for name in FIGURES if (value := getattr(result, name)) is not None}
+    values: EntryRow = {name: value for name in FIGURES if (value := getattr(result, name)) is not None}
     values |= {name: value for name, value in (result.final or {}).items() if name not in ("epoch", "seconds")}
     values |= {f"test_{name}": value for name, value in (result.test or {}).items()}
     return {**values, "best_epoch": result.best_epoch}
@@ -218,9 +218,9 @@ def job_entry(sweep: Path, row: SweepRow, *, when: float, monitor: str | None) -
     return Entry(str(sweep / row.directory), "job", when, row.status, {"monitor": monitor, **values})
 
 
-def row_of(entry: Entry) -> Row:
+def entry_row(entry: Entry) -> EntryRow:
     """What an entry came to, flat."""
-    row: Row = {"path": entry.place, "kind": entry.kind, "when": entry.when, "status": entry.status}
+    row: EntryRow = {"path": entry.place, "kind": entry.kind, "when": entry.when, "status": entry.status}
     return {**row, **entry.values, **{f"{status}_jobs": count for status, count in entry.jobs.items()}}
 
 

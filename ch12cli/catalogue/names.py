@@ -8,7 +8,7 @@ from typing import Any
 from ch12cli.catalogue.entries import Entry, entries
 from ch12cli.catalogue.sweep_jobs import read_sweep_rows
 from ch12cli.errors import InputError
-from ch12cli.files.objective import minimised
+from ch12cli.files.metrics_csv import minimised
 from ch12cli.files.plan_json import is_inside
 from ch12cli.files.result_json import read_result
 from ch12cli.files.run_directory import RESULT
@@ -18,7 +18,7 @@ SHOWN = 5  # candidates in a message
 PLACE = re.compile(r"@(\d+)")
 
 
-def find(word: str, *, below: Path = OUTPUTS) -> Path:
+def find_run_directory(word: str, *, below: Path = OUTPUTS) -> Path:
     """The directory that a word names. InputError if there is none, or more than one.
 
     A path that exists; @1, the newest below `below`, @2, the one before, …; @best, the run with the best objective
@@ -30,7 +30,7 @@ def find(word: str, *, below: Path = OUTPUTS) -> Path:
     head, slash, job = word.rpartition("/")
     if slash and job.isdecimal() and (found := within(head, job, below)):
         if not exists(found):
-            sweep = find(head, below=below)
+            sweep = find_run_directory(head, below=below)
             raise InputError(f"{word}: job {job} has not been begun; `ch12 resume {sweep}` trains what is missing")
         return found
     known = sorted(entries(below), key=lambda entry: entry.when, reverse=True)
@@ -62,7 +62,7 @@ def exists(path: Path) -> bool:
 def within(word: str, job: str, below: Path) -> Path | None:
     """The directory of a sweep's job by its number; None if the word names no sweep."""
     try:
-        sweep = find(word, below=below)
+        sweep = find_run_directory(word, below=below)
     except InputError:
         return None
     row = next((row for row in read_sweep_rows(sweep) if row.job == int(job)), None)

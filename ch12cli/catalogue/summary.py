@@ -63,7 +63,7 @@ def varying(rows: Iterable[SweepRow]) -> list[str]:
     return [key for key, values in found.items() if len(values) > 1 or occurrences[key] < count]
 
 
-def fold(
+def fold_seeds(
     rows: Sequence[SweepRow], keys: Sequence[str], metrics: Sequence[str] = ("objective",), *, minimise: bool = True
 ) -> list[Folded]:
     """A row for each combination of the keys that are no seeds, the one with the best mean objective first.

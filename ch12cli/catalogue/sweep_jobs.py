@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ch12cli.errors import InputError
-from ch12cli.files.objective import SEVERAL, minimised
+from ch12cli.files.metrics_csv import SEVERAL, minimised
 from ch12cli.files.plan_json import PlanFile, count_planned, is_inside, read_plan
 from ch12cli.files.result_json import Result, read_result
 from ch12cli.files.run_directory import RESULT, SWEEP

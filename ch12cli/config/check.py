@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from typing import Any
 
-from ch12cli.config.choices import Choice, choices, find, keys_of_choice, top_level
+from ch12cli.config.choices import Choice, choices, find_choice, keys_of_choice, top_level
 from ch12cli.config.combinations import device_problems, problems_of
-from ch12cli.config.rules import LARGEST, Rule, is_whole, words_of
+from ch12cli.config.rules import LARGEST, Rule, describe_choices
 from ch12cli.config.schema import GROUPS, INSTANTIATION, key_of
 from ch12cli.config.settings import default_of, put
 from ch12cli.config.suggest import nearest, suggestion
@@ -15,6 +15,7 @@ from ch12cli.config.targets import arguments_in_source
 from ch12cli.config.unknown import is_users_own, no_such_key, owners
 from ch12cli.config.values import MANDATORY, SPELLINGS, read_as, shown
 from ch12cli.errors import Problem
+from ch12cli.files.plain_values import is_integer
 
 REQUIRED = tuple(group for group in GROUPS if group != "experiment")
 OFFERED = ("inputs", "outputs", "shape", "activation")  # arguments of networks that ch12 gives by itself
@@ -51,7 +52,7 @@ def with_defaults(
     copy = deepcopy(dict(settings))
     for path in paths:
         group = path.partition(".")[0]
-        choice = find(group, chosen.get(group) or "") if group in GROUPS else None
+        choice = find_choice(group, chosen.get(group) or "") if group in GROUPS else None
         put(copy, path, keys_of_choice(choice).get(path) if choice else default_of(path))
     return copy
 
@@ -106,14 +107,14 @@ def value_problem(path: str, value: Any, chosen: Mapping[str, str | None]) -> Pr
     if key is None or key.rule.allows(value):
         return None
     rule = f"must be {key.rule}{unsaid_bound(key.rule, value)}"
-    return Problem(path, shown(value), rule, hint(key.rule, value), source(path, chosen))
+    return Problem(path, shown(value), rule, hint(key.rule, value), default_source(path, chosen))
 
 
 def unsaid_bound(rule: Rule, value: Any) -> str:
     """The bound that a value breaks though its rule does not name it; else an empty string."""
     if isinstance(value, float) and not math.isfinite(value):
         return ", and finite"
-    if is_whole(value) and abs(value) > LARGEST and rule.allows(LARGEST) and not rule.allows(LARGEST + 1):
+    if is_integer(value) and abs(value) > LARGEST and rule.allows(LARGEST) and not rule.allows(LARGEST + 1):
         return f", and at most {LARGEST}"
     return ""
 
@@ -127,16 +128,16 @@ def hint(rule: Rule, value: Any) -> str:
     meant = SPELLINGS.get(value.lower(), read_as(value))
     if not isinstance(meant, str) and rule.allows(meant):
         return f"write {shown(meant)}" + (", without quotes" if shown(meant) == value else "")
-    return suggestion(value, words_of(rule))
+    return suggestion(value, describe_choices(rule))
 
 
-def source(path: str, chosen: Mapping[str, str | None]) -> str:
+def default_source(path: str, chosen: Mapping[str, str | None]) -> str:
     """The file that gives a key its default, as `conf/optimizer/sgd.yaml`."""
     group = path.partition(".")[0]
     name = chosen.get(group)
     if name is None or group not in GROUPS:
         return "conf/config.yaml"
-    return f"conf/{group}/{name}.yaml" if find(group, name) else f"{group}/{name}.yaml"
+    return f"conf/{group}/{name}.yaml" if find_choice(group, name) else f"{group}/{name}.yaml"
 
 
 def unknown_keys(settings: Mapping[str, Any], chosen: Mapping[str, str | None]) -> list[Problem]:

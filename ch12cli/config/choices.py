@@ -64,7 +64,7 @@ def _choices(group: str, folders: tuple[Path, ...]) -> tuple[Choice, ...]:
     return tuple(found.values())
 
 
-def find(group: str, name: str, folders: Sequence[Path] = ()) -> Choice | None:
+def find_choice(group: str, name: str, folders: Sequence[Path] = ()) -> Choice | None:
     """The choice of that name, or None."""
     return next((choice for choice in choices(group, folders) if choice.name == name), None)
 

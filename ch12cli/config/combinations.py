@@ -5,9 +5,9 @@ import sys
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ch12cli.config.rules import is_number, is_whole
 from ch12cli.config.values import shown
 from ch12cli.errors import Problem
+from ch12cli.files.plain_values import is_finite_number, is_integer
 
 IMAGE_FOLDER = "ch12cli.data.image_folder"
 VALUES = 0  # "classes" of a data set whose target is a value
@@ -62,12 +62,12 @@ def classes_of(settings: Mapping[str, Any]) -> int | None:
     return None if kind is None else kind.classes
 
 
-def rows_of(settings: Mapping[str, Any]) -> int | None:
+def known_rows(settings: Mapping[str, Any]) -> int | None:
     """Rows of the data set; None for one that must be read to know."""
     kind, size = DATASETS.get(str(settings["dataset"].get("_target_"))), settings["dataset"].get("size")
     if kind is None or kind.rows is not None:
         return None if kind is None else kind.rows
-    return int(size) if is_whole(size) else None
+    return int(size) if is_integer(size) else None
 
 
 def loss_target(settings: Mapping[str, Any], classes: int) -> str:
@@ -157,10 +157,10 @@ def dataset_problems(settings: Mapping[str, Any], classes: int | None) -> list[P
     dataset = settings["dataset"]
     test, valid = dataset.get("test_size", 0), dataset.get("valid_size", 0)
     problems = []
-    if is_number(test) and is_number(valid) and 0 <= test < 1 and 0 <= valid < 1 and test + valid >= 1:
+    if is_finite_number(test) and is_finite_number(valid) and 0 <= test < 1 and 0 <= valid < 1 and test + valid >= 1:
         rule = f"must be less than 1 together with dataset.valid_size={shown(valid)}, so that rows are left to train on"
         problems.append(Problem("dataset.test_size", shown(test), rule))
-    elif (rows := rows_of(settings)) is not None and (is_whole(test) or is_whole(valid)) and test + valid >= 1:
+    elif (rows := known_rows(settings)) is not None and (is_integer(test) or is_integer(valid)) and test + valid >= 1:
         from ch12cli.data.split import no_training_problems  # imports numpy
 
         problems += no_training_problems(rows, test_size=test, valid_size=valid)

@@ -101,7 +101,7 @@ class FrozenRepository(CachingConfigRepository):
         return self
 
 
-class Loader(ConfigLoaderImpl):
+class ConfigLoader(ConfigLoaderImpl):
     """Loads configurations for Hydra, its sweepers and its launchers. searched: overrides that add search folders.
 
     Private: the loader, of which Hydra has no other way to replace how it reads files.
@@ -145,7 +145,7 @@ class Loader(ConfigLoaderImpl):
         return names
 
 
-def make_loader(folders: Sequence[Path]) -> Loader:
+def make_loader(folders: Sequence[Path]) -> ConfigLoader:
     """The loader of ch12's own configuration and of the user's folders, which are searched after it.
 
     Private: the search path's class. Hydra's public functions take one folder, or a search path that is given to them.
@@ -156,7 +156,7 @@ def make_loader(folders: Sequence[Path]) -> Loader:
     for folder in folders:
         search_path.append("command-line", f"file://{folder.resolve()}")
     search_path.append("schema", "structured://")
-    return Loader(config_search_path=search_path)
+    return ConfigLoader(config_search_path=search_path)
 
 
 def apply_override(override: Override, config: DictConfig) -> None:

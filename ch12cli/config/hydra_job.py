@@ -19,10 +19,10 @@ from ch12cli.errors import InputError
 from ch12cli.files.atomic import sync_files
 from ch12cli.files.run_directory import HYDRA, claim, claim_new
 
-Outcome = TypeVar("Outcome")
+JobOutcome = TypeVar("JobOutcome")
 
 
-def run_directory(composition: Composition, key: str = "hydra.run.dir") -> Path:
+def configured_run_directory(composition: Composition, key: str = "hydra.run.dir") -> Path:
     """The directory that a job's configuration names; nothing is made."""
     HydraConfig.instance().set_config(composition.config)  # for ${hydra:…} in the name
     try:
@@ -36,7 +36,7 @@ def run_directory(composition: Composition, key: str = "hydra.run.dir") -> Path:
 
 def claim_directory(composition: Composition) -> Path:
     """Makes the run's directory: the very one that the command line names, else a new one by the default pattern."""
-    directory = run_directory(composition)
+    directory = configured_run_directory(composition)
     if any(line.lstrip("+").startswith("hydra.run.dir=") for line in composition.config.hydra.overrides.hydra):
         claim(directory)
         return directory
@@ -56,10 +56,10 @@ def run_in_hydra(
     composer: Composer,
     composition: Composition,
     directory: Path,
-    task: Callable[[Path], Outcome],
+    task: Callable[[Path], JobOutcome],
     *,
     log: bool,
-) -> Outcome:
+) -> JobOutcome:
     """What task gives, run as Hydra's job in a claimed directory, with Hydra's callbacks. What it raises is raised."""
     config = composition.config
     with read_write(config.hydra), open_dict(config.hydra):
@@ -69,7 +69,7 @@ def run_in_hydra(
     callbacks.on_run_start(config=config, config_name=composer.config_name)
     raised: list[Exception] = []
 
-    def recorded(_config: DictConfig) -> Outcome | None:
+    def recorded(_config: DictConfig) -> JobOutcome | None:
         try:
             sync_hydra_files(output_directory(config))
             return task(output_directory(config))
@@ -88,7 +88,7 @@ def run_in_hydra(
     callbacks.on_run_end(config=config, config_name=composer.config_name, job_return=done)
     if raised:
         raise raised[0]
-    outcome: Outcome = done.return_value
+    outcome: JobOutcome = done.return_value
     return outcome
 
 

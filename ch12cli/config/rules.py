@@ -1,11 +1,11 @@
 """Rules that a value must obey, each of which can say what it wants."""
 
-import math
 import re
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeGuard
+from typing import Any, Protocol
+
+from ch12cli.files.plain_values import is_finite_number, is_integer
 
 
 class Rule(Protocol):
@@ -19,26 +19,15 @@ class Rule(Protocol):
 LARGEST = 10**9  # of a whole number without a bound of its own: what counts epochs or rows fits in memory and in int64
 
 
-def is_whole(value: Any) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def is_number(value: Any) -> bool:
-    """True for a finite int or float, not for a bool."""
-    if is_whole(value):
-        return abs(value) <= sys.float_info.max
-    return isinstance(value, float) and math.isfinite(value)
-
-
 @dataclass(frozen=True)
-class Whole:
+class IntegerRule:
     """A whole number between low and high, both included; high None: up to LARGEST, which goes without saying."""
 
     low: int = 0
     high: int | None = None
 
     def allows(self, value: Any) -> bool:
-        return is_whole(value) and self.low <= value <= (LARGEST if self.high is None else self.high)
+        return is_integer(value) and self.low <= value <= (LARGEST if self.high is None else self.high)
 
     def __str__(self) -> str:
         return f"a whole number from {self.low}" + ("" if self.high is None else f" to {self.high}")
@@ -51,7 +40,7 @@ class Odd:
     high: int
 
     def allows(self, value: Any) -> bool:
-        return is_whole(value) and 1 <= value <= self.high and value % 2 == 1
+        return is_integer(value) and 1 <= value <= self.high and value % 2 == 1
 
     def __str__(self) -> str:
         return f"an odd number from 1 to {self.high}"
@@ -68,7 +57,7 @@ class Number:
 
     def allows(self, value: Any) -> bool:
         return (
-            is_number(value)
+            is_finite_number(value)
             and (self.low is None or value >= self.low)
             and (self.above is None or value > self.above)
             and (self.high is None or value <= self.high)
@@ -94,7 +83,7 @@ class Size:
     """A part of the rows: a fraction in [0, 1), or a whole number of rows."""
 
     def allows(self, value: Any) -> bool:
-        return (is_whole(value) and value >= 0) or (is_number(value) and 0 <= value < 1)
+        return (is_integer(value) and value >= 0) or (is_finite_number(value) and 0 <= value < 1)
 
     def __str__(self) -> str:
         return "a fraction from 0 to less than 1, or a whole number of rows"
@@ -132,7 +121,7 @@ class OneOf:
 
 
 @dataclass(frozen=True)
-class Place:
+class PathRule:
     """A path."""
 
     what: str
@@ -158,7 +147,7 @@ class Names:
 
 
 @dataclass(frozen=True)
-class Items:
+class ItemsRule:
     """A list of whatever."""
 
     def allows(self, value: Any) -> bool:
@@ -194,7 +183,7 @@ class Device:
 
 
 @dataclass(frozen=True)
-class Halving:
+class HalvingRule:
     """null, or {metric, min_epochs, factor}: what is compared, from which epoch on, and the share that stays."""
 
     metrics: tuple[str, ...]
@@ -204,9 +193,9 @@ class Halving:
             isinstance(value, dict)
             and set(value) == {"metric", "min_epochs", "factor"}
             and value["metric"] in self.metrics
-            and is_whole(value["min_epochs"])
+            and is_integer(value["min_epochs"])
             and value["min_epochs"] >= 1
-            and is_whole(value["factor"])
+            and is_integer(value["factor"])
             and value["factor"] >= 2
         )
 
@@ -244,7 +233,7 @@ class Or:
         return f"{'null' if self.word is None else self.word}, or {self.rule}"
 
 
-def words_of(rule: Rule | None) -> tuple[str, ...]:
+def describe_choices(rule: Rule | None) -> tuple[str, ...]:
     """The words that a rule allows, for completion and suggestions."""
     match rule:
         case OneOf(words) | Some(words) | Names(words):
@@ -254,5 +243,5 @@ def words_of(rule: Rule | None) -> tuple[str, ...]:
         case Device():
             return ("auto", "cpu", "cuda", "mps")
         case Or(word, inner):
-            return ("null" if word is None else word, *words_of(inner))
+            return ("null" if word is None else word, *describe_choices(inner))
     return ()

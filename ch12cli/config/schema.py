@@ -4,24 +4,26 @@ from typing import NamedTuple
 
 from ch12cli.config.rules import (
     Device,
-    Halving,
-    Items,
+    HalvingRule,
+    IntegerRule,
+    ItemsRule,
     Names,
     Number,
     Odd,
     OneOf,
     Or,
     Pair,
-    Place,
+    PathRule,
     Rule,
     Size,
     Some,
     Text,
     Truth,
-    Whole,
 )
 
-SEEDS = Whole(0, 2**32 - 1)  # torch's CPU generator uses 32 bits of a seed: a larger one would repeat a smaller one
+SEEDS = IntegerRule(
+    0, 2**32 - 1
+)  # torch's CPU generator uses 32 bits of a seed: a larger one would repeat a smaller one
 
 METRICS = ("loss", "accuracy", "mae", "r2")
 MONITORS = tuple(f"{part}_{metric}" for part in ("train", "valid") for metric in METRICS)
@@ -35,9 +37,9 @@ class Key(NamedTuple):
 
 
 KEYS: dict[str, Key] = {
-    "epochs": Key(Whole(1), "passes over the training part"),
-    "batch_size": Key(Whole(1), "examples in one optimisation step"),
-    "workers": Key(Whole(0, 256), "processes that load data beside the training; 0: the training process itself"),
+    "epochs": Key(IntegerRule(1), "passes over the training part"),
+    "batch_size": Key(IntegerRule(1), "examples in one optimisation step"),
+    "workers": Key(IntegerRule(0, 256), "processes that load data beside the training; 0: the training process itself"),
     "device": Key(Device(), "where to compute; auto: cuda if there is one, else mps, else cpu"),
     "seed": Key(SEEDS, "seed of the initial weights, the order of the rows and dropout"),
     "monitor": Key(
@@ -45,7 +47,9 @@ KEYS: dict[str, Key] = {
         "metric that picks the best epoch; auto: valid_loss where there is validation, else train_loss",
     ),
     "early_stopping.metric": Key(OneOf(("auto", *MONITORS)), "metric that must improve for training to go on"),
-    "early_stopping.patience": Key(Or(None, Whole(1)), "epochs without improvement before training stops; null: never"),
+    "early_stopping.patience": Key(
+        Or(None, IntegerRule(1)), "epochs without improvement before training stops; null: never"
+    ),
     "early_stopping.min_delta": Key(Number(low=0), "by how much an epoch must be better to count as improvement"),
     "clip_grad_norm": Key(Or(None, Number(above=0)), "largest norm of the whole gradient; null: no clipping"),
     "clip_grad_value": Key(
@@ -58,15 +62,15 @@ KEYS: dict[str, Key] = {
     "compile": Key(Truth(), "compile the network with torch.compile"),
     "deterministic": Key(Truth(), "only algorithms that give the same bits every time"),
     "threads": Key(
-        Or("auto", Whole(1, 1024)),
+        Or("auto", IntegerRule(1, 1024)),
         "threads of torch's own operations; auto: one for small networks, else torch's choice",
     ),
     "pin_memory": Key(Truth(), "keep batches in page-locked memory on their way to a GPU"),
     "stream_offset": Key(
-        Whole(0, 10**6), "64-bit numbers drawn from the random stream and thrown away before anything else"
+        IntegerRule(0, 10**6), "64-bit numbers drawn from the random stream and thrown away before anything else"
     ),
     "checkpoint.every": Key(
-        Or("auto", Whole(1)), "epochs between checkpoints; auto: as often as costs under two per cent of the time"
+        Or("auto", IntegerRule(1)), "epochs between checkpoints; auto: as often as costs under two per cent of the time"
     ),
     "logger": Key(
         Some(("csv", "tensorboard", "mlflow")),
@@ -77,20 +81,23 @@ KEYS: dict[str, Key] = {
     ),
     # sweep
     "sweep.max_stacked": Key(
-        Or("auto", Whole(1, 65_536)), "most runs that are trained as one stack; auto: as many as are fastest and fit"
+        Or("auto", IntegerRule(1, 65_536)),
+        "most runs that are trained as one stack; auto: as many as are fastest and fit",
     ),
     "sweep.processes": Key(
-        Or("auto", Whole(1, 1024)), "processes that train beside each other; auto: one a core, one for a GPU"
+        Or("auto", IntegerRule(1, 1024)), "processes that train beside each other; auto: one a core, one for a GPU"
     ),
     "sweep.fail_fast": Key(Truth(), "end the sweep when a job fails, instead of going on with the others"),
-    "sweep.verify": Key(Whole(0), "so many finished jobs are trained again by themselves, and the difference shown"),
+    "sweep.verify": Key(
+        IntegerRule(0), "so many finished jobs are trained again by themselves, and the difference shown"
+    ),
     "sweep.halving": Key(
-        Halving(MONITORS), "leave the worse runs out on the way: {metric, min_epochs, factor}; null: never"
+        HalvingRule(MONITORS), "leave the worse runs out on the way: {metric, min_epochs, factor}; null: never"
     ),
     # dataset
     "dataset.shape": Key(OneOf(("xor", "moons", "circles", "spirals", "blobs")), "shape of the two classes"),
     "dataset.kind": Key(OneOf(("chapter", "line", "curve")), "the chapter's ten points, or a generated line or curve"),
-    "dataset.size": Key(Whole(2, 10**7), "examples that are generated"),
+    "dataset.size": Key(IntegerRule(2, 10**7), "examples that are generated"),
     "dataset.noise": Key(Number(low=0, high=1e6), "standard deviation of the noise"),
     "dataset.seed": Key(SEEDS, "seed of the generated examples"),
     "dataset.folder": Key(Or(None, Text()), "folder of the images; null: discs and squares that are drawn"),
@@ -98,8 +105,8 @@ KEYS: dict[str, Key] = {
         OneOf(("auto", "folder", "name")),
         "what names an image's class: its folder, or the letters its name begins with; auto: folders, if any",
     ),
-    "dataset.height": Key(Whole(1, 512), "height of each image after resizing, in pixels"),
-    "dataset.width": Key(Whole(1, 512), "width of each image after resizing, in pixels"),
+    "dataset.height": Key(IntegerRule(1, 512), "height of each image after resizing, in pixels"),
+    "dataset.width": Key(IntegerRule(1, 512), "width of each image after resizing, in pixels"),
     "dataset.colour": Key(Truth(), "three channels, red, green and blue, instead of one of grey"),
     "dataset.test_size": Key(Size(), "test part: a fraction of the rows, or a number of rows"),
     "dataset.valid_size": Key(Size(), "validation part: a fraction of the rows, or a number of rows"),
@@ -112,7 +119,7 @@ KEYS: dict[str, Key] = {
         OneOf(("standard", "global", "none")),
         "standard: each feature to mean 0, deviation 1; global: one mean and deviation for all; none",
     ),
-    "dataset.file": Key(Place("a CSV file, text in UTF-8"), "the table to learn from, a CSV file in UTF-8"),
+    "dataset.file": Key(PathRule("a CSV file, text in UTF-8"), "the table to learn from, a CSV file in UTF-8"),
     "dataset.target": Key(Or(None, Text()), "the column to learn, by name; null: the last one"),
     "dataset.features": Key(
         Names(("all", "numbers", "categories")),
@@ -130,11 +137,13 @@ KEYS: dict[str, Key] = {
     ),
     "dataset.separator": Key(OneOf(("comma", "semicolon", "tab", "bar", "space")), "what parts the columns"),
     "dataset.header": Key(Truth(), "whether a line names the columns; if not they are column_1, column_2, and so on"),
-    "dataset.skip_lines": Key(Whole(0, 10**6), "lines before the header, or before the rows if there is none"),
+    "dataset.skip_lines": Key(IntegerRule(0, 10**6), "lines before the header, or before the rows if there is none"),
     # model
-    "model.width": Key(Whole(1, 10**6), "units of each hidden layer"),
-    "model.depth": Key(Whole(0, 1000), "hidden layers; of cnn: convolutions"),
-    "model.channels": Key(Whole(1, 4096), "channels of the first convolution; each further one has twice as many"),
+    "model.width": Key(IntegerRule(1, 10**6), "units of each hidden layer"),
+    "model.depth": Key(IntegerRule(0, 1000), "hidden layers; of cnn: convolutions"),
+    "model.channels": Key(
+        IntegerRule(1, 4096), "channels of the first convolution; each further one has twice as many"
+    ),
     "model.kernel_size": Key(Odd(99), "pixels that a convolution looks at, each way"),
     "model.dropout": Key(Number(low=0, below=1), "probability that a hidden unit is left out in a training step"),
     "model.output": Key(
@@ -150,7 +159,7 @@ KEYS: dict[str, Key] = {
     "activation.alpha": Key(Number(above=0), "minus the value far below zero"),
     "activation.approximate": Key(OneOf(("none", "tanh")), "exact, or the faster approximation by tanh"),
     "activation.beta": Key(Number(above=0), "sharpness: the higher, the closer to ReLU"),
-    "activation.dim": Key(Whole(-1, 8), "axis that adds up to 1; -1: the units"),
+    "activation.dim": Key(IntegerRule(-1, 8), "axis that adds up to 1; -1: the units"),
     # loss
     "loss.delta": Key(Number(above=0), "error where squared turns into absolute"),
     "loss.label_smoothing": Key(Number(low=0, high=1), "share of each target spread over all classes"),
@@ -171,19 +180,19 @@ KEYS: dict[str, Key] = {
     "optimizer.initial_accumulator_value": Key(Number(low=0), "what the sum of squares starts from"),
     # scheduler
     "scheduler.warmup": Key(Number(low=0), "epochs over which the learning rate rises to its value, step by step"),
-    "scheduler.step_size": Key(Whole(1), "epochs between two falls of the learning rate"),
+    "scheduler.step_size": Key(IntegerRule(1), "epochs between two falls of the learning rate"),
     "scheduler.gamma": Key(Number(above=0), "factor of each fall"),
-    "scheduler.T_max": Key(Or(None, Whole(1)), "epochs down to the smallest rate; null: all of the run"),
+    "scheduler.T_max": Key(Or(None, IntegerRule(1)), "epochs down to the smallest rate; null: all of the run"),
     "scheduler.eta_min": Key(Number(low=0), "smallest learning rate"),
     "scheduler.pct_start": Key(Number(above=0, below=1), "share of the run in which the rate rises"),
     "scheduler.div_factor": Key(Number(above=0), "the first rate is the peak divided by this"),
     "scheduler.final_div_factor": Key(Number(above=0), "the last rate is the first divided by this"),
     "scheduler.anneal_strategy": Key(OneOf(("cos", "linear")), "shape of rise and fall"),
     "scheduler.factor": Key(Number(above=0, below=1), "factor of each fall"),
-    "scheduler.patience": Key(Whole(0), "epochs without improvement before a fall"),
+    "scheduler.patience": Key(IntegerRule(0), "epochs without improvement before a fall"),
     "scheduler.threshold": Key(Number(low=0), "by how much an epoch must be better to count as improvement"),
     "scheduler.threshold_mode": Key(OneOf(("rel", "abs")), "whether the threshold is a share or a difference"),
-    "scheduler.cooldown": Key(Whole(0), "epochs after a fall in which nothing is counted"),
+    "scheduler.cooldown": Key(IntegerRule(0), "epochs after a fall in which nothing is counted"),
     "scheduler.min_lr": Key(Number(low=0), "the rate never falls below this"),
     "scheduler.eps": Key(Number(low=0), "a fall by less than this is left out"),
 }
@@ -191,7 +200,7 @@ KEYS: dict[str, Key] = {
 # The keys by which Hydra's instantiate builds an object, at the top of each group and in its arguments.
 INSTANTIATION = {
     "_target_": Key(Text(), "what is built: the import path of a class or function"),
-    "_args_": Key(Items(), "positional arguments of what is built"),
+    "_args_": Key(ItemsRule(), "positional arguments of what is built"),
     "_partial_": Key(Truth(), "whether the call is left to whoever uses it; at the top of a group that is ch12"),
     "_convert_": Key(OneOf(("none", "partial", "object", "all")), "none: arguments as OmegaConf's containers"),
     "_recursive_": Key(Truth(), "whether targets in the arguments are built too"),

@@ -64,17 +64,17 @@ def mistakes(name: str, candidate: str) -> float | None:
 
 def nearest(name: str, known: Iterable[str], *, most: int = 3) -> list[str]:
     """The known names nearest to `name`, best first, at most `most`: none that is a mistake farther than the best."""
-    folded = fold(name)
+    folded = fold_name(name)
     scored = []
     for candidate in dict.fromkeys(known):
-        score = mistakes(folded, fold(candidate))
+        score = mistakes(folded, fold_name(candidate))
         if score is not None:
-            scored.append((score, -SequenceMatcher(None, folded, fold(candidate)).ratio(), candidate))
+            scored.append((score, -SequenceMatcher(None, folded, fold_name(candidate)).ratio(), candidate))
     best = min(scored)[0] if scored else 0.0
     return [candidate for score, _, candidate in sorted(scored)[:most] if score < best + 1]
 
 
-def fold(name: str) -> str:
+def fold_name(name: str) -> str:
     """A name without what people mix up at no cost: capitals, - and _."""
     return name.lower().replace("-", "_")
 

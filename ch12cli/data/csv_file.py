@@ -27,8 +27,8 @@ from ch12cli.data.text_file import (
     SEPARATORS,
     Layout,
     Record,
-    counted,
-    listed,
+    count_with_noun,
+    list_names,
     other_separator,
     read_content,
     read_header,
@@ -183,8 +183,8 @@ def _chosen_columns(
         kinds = {name: category for name, category in kinds.items() if category == (features == "categories")}
     if not kinds:
         raise InputError(
-            f"dataset.features={features if not named else listed(named)}: leaves no column of {table.source} to learn "
-            f"{target} from; choose others, or exclude fewer"
+            f"dataset.features={features if not named else list_names(named)}: leaves no column of {table.source} "
+            f"to learn {target} from; choose others, or exclude fewer"
         )
     return kinds
 
@@ -217,7 +217,7 @@ def _without_missing(
     kept = [record for row, record in enumerate(table.records) if row not in rows]
     if not kept:
         raise InputError(
-            f"{table.source}: each of its {counted(len(rows), 'row')} has a missing value; "
+            f"{table.source}: each of its {count_with_noun(len(rows), 'row')} has a missing value; "
             "use fewer columns, or dataset.missing=mean or median"
         )
     return _TextTable(table.source, table.header, kept), len(rows)
@@ -227,7 +227,7 @@ def _similar(name: str, present: Sequence[str]) -> str:
     """A hint: the most similar name that is present, else the names that are."""
     folded = {other.casefold(): other for other in present}
     near = get_close_matches(name.casefold(), folded, n=1)
-    return f"; did you mean {folded[near[0]]}?" if near else f"; it has {listed(present)}"
+    return f"; did you mean {folded[near[0]]}?" if near else f"; it has {list_names(present)}"
 
 
 def _comma_problems(text: _TextTable, names: Sequence[str], option: str) -> list[str]:
@@ -265,7 +265,7 @@ def _categories(text: _TextTable, name: str, problems: list[str]) -> tuple[Colum
     levels = _in_order({cell for cell in cells if has_text(cell)})
     if len(levels) > MOST_LEVELS or len(levels) == len(cells) > FEW:
         problems.append(
-            f"column {name}: has {len(levels)} different texts in {counted(len(cells), 'row')}, too many for a "
+            f"column {name}: has {len(levels)} different texts in {count_with_noun(len(cells), 'row')}, too many for a "
             f"category; leave it out with dataset.exclude=[{name}]"
         )
         levels = levels[:1]
@@ -304,7 +304,7 @@ def _in_order(texts: Iterable[str]) -> list[str]:
 
 def _dropped_notes(file: str, dropped: int, *, rows: int, why: str) -> list[str]:
     """A note that rows were left out, if any were."""
-    return [f"{file}: {dropped} of {counted(rows, 'row')} left out, which {why}"] if dropped else []
+    return [f"{file}: {dropped} of {count_with_noun(rows, 'row')} left out, which {why}"] if dropped else []
 
 
 def _header_notes(file: str, header: Sequence[str]) -> list[str]:
@@ -313,6 +313,6 @@ def _header_notes(file: str, header: Sequence[str]) -> list[str]:
     if not numbers:
         return []
     return [
-        f"{file}: its first line is taken for the names of the columns, with {listed(numbers)} among them; "
+        f"{file}: its first line is taken for the names of the columns, with {list_names(numbers)} among them; "
         "if it is a row, add dataset.header=false"
     ]

@@ -9,7 +9,7 @@ import numpy as np
 
 from ch12cli.data.columns import Column, has_text, is_missing, is_number, missing_problem, number
 from ch12cli.data.table import Floats
-from ch12cli.data.text_file import Layout, listed, other_separator, read_header, refuse, short, width_problem
+from ch12cli.data.text_file import Layout, list_names, other_separator, read_header, refuse, short, width_problem
 from ch12cli.errors import InputError
 
 
@@ -80,7 +80,7 @@ def _features(column: Column, cell: str, *, allow_missing: bool) -> list[float] 
     if text in column.levels or not has_text(cell):
         return [float(text == level) for level in column.levels]
     near = get_close_matches(text, column.levels, n=1)
-    hint = f"; did you mean {near[0]}?" if near else f"; it may be {listed(column.levels)}"
+    hint = f"; did you mean {near[0]}?" if near else f"; it may be {list_names(column.levels)}"
     return f"{short(text)!r} did not occur in training{hint}"
 
 
@@ -93,7 +93,7 @@ def _positions(header: Sequence[str], names: Sequence[str], layout: Layout, sour
     line = layout.skip_lines + 1
     if layout.header and all(map(is_number, header)):
         raise InputError(
-            f"{source}, line {line}: holds numbers; must name the columns, with {listed(names)} among them"
+            f"{source}, line {line}: holds numbers; must name the columns, with {list_names(names)} among them"
         )
     other = other_separator(header, layout)
     if other:
@@ -109,4 +109,4 @@ def _hint(name: str, present: Sequence[str]) -> str:
     near = get_close_matches(re.sub(r"[\W_]+", "_", name.casefold()), folded, n=1)
     if near:
         return f"; if {folded[near[0]]} is meant, rename it"
-    return f"; its other columns are {listed(present)}" if present else ""
+    return f"; its other columns are {list_names(present)}" if present else ""

@@ -7,9 +7,10 @@ from typing import Any, Literal, cast, get_args
 
 import numpy as np
 
-from ch12cli.data.arguments import choice_problems, is_number
+from ch12cli.data.arguments import choice_problems
 from ch12cli.data.table import Floats, Missing
 from ch12cli.errors import InputError, Problem
+from ch12cli.files.plain_values import is_finite_number
 
 Method = Literal["standard", "global", "none"]
 
@@ -103,9 +104,9 @@ def scaling_from_plain(plain: Mapping[str, Any], name: str) -> Scaling:
         and isinstance(mean, list)
         and isinstance(deviation, list)
         and len(mean) == len(deviation) > 0
-        and all(is_number(value) for value in mean)
-        and all(is_number(value) and value > 0 for value in deviation)
-        and (fill is None or (isinstance(fill, list) and len(fill) == len(mean) and all(map(is_number, fill))))
+        and all(is_finite_number(value) for value in mean)
+        and all(is_finite_number(value) and value > 0 for value in deviation)
+        and (fill is None or (isinstance(fill, list) and len(fill) == len(mean) and all(map(is_finite_number, fill))))
     )
     if not valid:
         raise InputError(f"{name}: its scaling is damaged; must have a method, and as many means as deviations above 0")

@@ -6,9 +6,10 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 import numpy.typing as npt
 
-from ch12cli.data.arguments import choice_problems, is_integer, is_number, seed_problems
+from ch12cli.data.arguments import choice_problems, seed_problems
 from ch12cli.data.table import RowIndices, Table
 from ch12cli.errors import InputError, Problem
+from ch12cli.files.plain_values import is_finite_number, is_integer
 
 Split = Literal["random", "stratified", "ordered"]
 
@@ -62,8 +63,8 @@ def split_problems(*, test_size: object, valid_size: object, split: object, spli
 
 
 def _size_problems(key: str, size: object) -> list[Problem]:
-    fraction = is_number(size) and not is_integer(size) and 0 <= float(size) < 1  # type: ignore[arg-type]
-    if fraction or (is_integer(size) and int(size) >= 0):  # type: ignore[call-overload]
+    fraction = is_finite_number(size) and not is_integer(size) and 0 <= float(size) < 1  # type: ignore[arg-type]
+    if fraction or (is_integer(size) and int(size) >= 0):
         return []
     rule = "must be a fraction of the rows, 0.0 or more and less than 1.0, or a whole number of rows"
     return [Problem(key, str(size), rule)]

@@ -87,7 +87,7 @@ def read_header(content: bytes, layout: Layout, *, source: str) -> tuple[list[st
         raise InputError(f"{source}, line {first.line}: is empty; must name the columns")
     if twice:
         raise InputError(
-            f"{source}, line {first.line}: {listed(twice)} more than once; columns must have different names"
+            f"{source}, line {first.line}: {list_names(twice)} more than once; columns must have different names"
         )
     return names, records
 
@@ -102,7 +102,7 @@ def width_problem(record: Record, columns: int) -> str | None:
     """The problem of a record that does not have a cell for each column, or None."""
     if len(record.cells) == columns:
         return None
-    wrong = "is empty" if not record.cells else f"has {counted(len(record.cells), 'column')}"
+    wrong = "is empty" if not record.cells else f"has {count_with_noun(len(record.cells), 'column')}"
     return f"line {record.line}: {wrong}, must have {columns} as the header has"
 
 
@@ -119,12 +119,12 @@ def short(text: str) -> str:
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
-def listed(names: Sequence[str]) -> str:
+def list_names(names: Sequence[str]) -> str:
     """The first few names, and how many more there are."""
     return ", ".join(map(short, names[:SHOWN])) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
-def counted(number: int, what: str) -> str:
+def count_with_noun(number: int, what: str) -> str:
     """The number with its noun, in the plural unless it is 1."""
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ch12cli.files.history import changes_in, listed
+from ch12cli.files.history import changes_in, sessions_in
 from ch12cli.files.hydra_folder import read_hydra, read_overrides
 
 TRAIN = ("ch12", "train")
@@ -88,7 +88,7 @@ def _unquoted(word: str) -> str:
 def with_resumed_changes(lines: Sequence[str], history: Mapping[str, Any]) -> list[str]:
     """The overrides of a run with those that it was resumed with. history: of its sessions (files/history.py)."""
     changed: dict[str, str] = {}
-    for session in listed(history, "resumed"):
+    for session in sessions_in(history, "resumed"):
         changed |= {key: f"{key}={override_value(value)}" for key, value in changes_in(session).items()}
     return replace_overrides(lines, changed.values())
 

@@ -10,6 +10,15 @@ from ch12cli.errors import InputError
 from ch12cli.files.atomic import machine_errors, read_file, write_whole
 from ch12cli.files.run_directory import METRICS
 
+HIGHER_IS_BETTER = ("accuracy", "r2")
+
+SEVERAL = "objective"  # what it is called where jobs have different metrics as theirs, which nobody can compare
+
+
+def minimised(column: str) -> bool:
+    """True for a metric, or a column of metrics.csv, of which less is better."""
+    return not column.endswith(HIGHER_IS_BETTER)
+
 
 def format_line(values: Sequence[float | int]) -> str:
     """A line of the file: the shortest text of each number that gives back the same number."""

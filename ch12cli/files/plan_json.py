@@ -102,7 +102,7 @@ class PlanFile:
         if plan.pop(CHECKSUM, None) != checksum(plan):
             raise InputError(f"{path}: damaged: its content is not what was written; remove it to plan anew")
         try:
-            jobs = [from_format_1(job) if version == 1 else job for job in plan["jobs"]]
+            jobs = [plan_from_format_1(job) if version == 1 else job for job in plan["jobs"]]
             found = cls(
                 tuple(map(_base_of, plan["bases"])),
                 tuple(_job_of(job, bases=len(plan["bases"])) for job in jobs),
@@ -119,7 +119,7 @@ def fields_of(value: PlannedBase | PlannedJob) -> dict[str, Any]:
     return dict(vars(value))
 
 
-def from_format_1(job: Mapping[str, Any]) -> dict[str, Any]:
+def plan_from_format_1(job: Mapping[str, Any]) -> dict[str, Any]:
     """A job of format 1 under the names of format 2."""
     return {("job_key" if name == "identity" else name): value for name, value in job.items()}
 

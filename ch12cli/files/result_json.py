@@ -90,7 +90,7 @@ class Result:
     def from_dict(cls, content: Mapping[str, Any], path: Path | str) -> "Result":
         """A result of this or an older format. InputError, with the path, if a value is not of its type."""
         if require_known_format(content, path, newest=FORMAT) == 1:
-            content = from_format_1(content)
+            content = result_from_format_1(content)
         given = {name: content[name] for name in CHECKS if content.get(name) is not None}
         wrong = [name for name, value in given.items() if not CHECKS[name](value)]
         if wrong or "status" not in given:
@@ -156,7 +156,7 @@ def describe_divergence(epoch: str, step: str) -> str:
     )
 
 
-def from_format_1(content: Mapping[str, Any]) -> dict[str, Any]:
+def result_from_format_1(content: Mapping[str, Any]) -> dict[str, Any]:
     """A result of format 1 under the names of format 2."""
     renamed = {"stopped_early": "stopped_at", "cause": "error"}
     found = {renamed.get(name, name): value for name, value in content.items() if name != "diverged"}

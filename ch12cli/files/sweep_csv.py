@@ -111,7 +111,7 @@ class SweepRow:
     def from_record(cls, record: Mapping[str, str]) -> "SweepRow":
         """A row of the file, of this format or an older one."""
         if "cause" in record:
-            record = from_format_1(record)
+            record = row_from_format_1(record)
         command = record.get("command") or ""
         overrides = overrides_in(command)
         metrics = {
@@ -179,7 +179,7 @@ SENTENCES = (
 )
 
 
-def from_format_1(record: Mapping[str, str]) -> CsvRecord:
+def row_from_format_1(record: Mapping[str, str]) -> CsvRecord:
     """A row of format 1 under the columns of format 2: its `cause` becomes the field that it tells."""
     row = {name: value for name, value in record.items() if name != "cause"}
     cause = record.get("cause") or ""

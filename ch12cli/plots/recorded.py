@@ -6,12 +6,11 @@ from pathlib import Path
 from ch12cli.catalogue.comparison import alike, read_compared, rows_of_runs
 from ch12cli.catalogue.formatting import short_names
 from ch12cli.catalogue.names import OUTPUTS
-from ch12cli.catalogue.summary import fold, is_seed, varying
+from ch12cli.catalogue.summary import fold_seeds, is_seed, varying
 from ch12cli.catalogue.sweep_jobs import read_sweep_rows, sweep_monitor
 from ch12cli.errors import InputError
 from ch12cli.files.hydra_folder import read_keys
-from ch12cli.files.metrics_csv import read_metrics
-from ch12cli.files.objective import minimised
+from ch12cli.files.metrics_csv import minimised, read_metrics
 from ch12cli.files.plan_json import is_inside
 from ch12cli.files.run_directory import HYDRA, METRICS
 from ch12cli.files.sweep_csv import SweepRow, is_sweep
@@ -87,7 +86,7 @@ def sweep_curves(sweep: Path, *, metric: str | None = None) -> Plot:
     """The learning curves of a sweep: mean and band over the seeds of each combination, the best ones if many."""
     rows, monitor, name = records_of([sweep])
     keys = [key for key in varying(rows) if not is_seed(key)]
-    found = fold(rows, keys, minimise=minimised(monitor))
+    found = fold_seeds(rows, keys, minimise=minimised(monitor))
     groups: CurveGroups = {tuple(folded.values.items()): [] for folded in found[:SERIES]}
     for row in rows:
         values = row.overrides

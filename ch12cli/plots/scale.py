@@ -15,7 +15,7 @@ SPREAD = 20  # how many times the least the greatest value is, from which an axi
 
 
 @dataclass(frozen=True)
-class Scale:
+class AxisScale:
     """The stretch low … high of an axis, low < high."""
 
     low: float

@@ -112,7 +112,7 @@ def heatmap(results: Results, *, title: str, x: str | None = None, y: str | None
         shades=shades(means),
         best=frozenset((row, column) for row, column in np.argwhere(means == best).tolist()),
     )
-    runs = "one run" if counts.max() == 1 else f"mean of {span(counts[counts > 0])}"
+    runs = "one run" if counts.max() == 1 else f"mean of {count_range(counts[counts > 0])}"
     notes = notes_of(results, shown=(across, down), each=f"Each cell: {runs}")
     cut = len(set(results.texts[down])) > len(rows) or len(set(results.texts[across])) > len(columns)
     return Plot(title, [grid], notes + ([f"The first {CELLS} values of each key."] if cut else []))
@@ -127,7 +127,7 @@ def shades(means: Values) -> Values | None:
     return np.asarray((logs - low) / (high - low))
 
 
-def span(counts: NDArray[np.float64]) -> str:
+def count_range(counts: NDArray[np.float64]) -> str:
     low, high = int(counts.min()), int(counts.max())
     return f"{low} run{'s' * (low > 1)}" if low == high else f"{low} to {high} runs"
 
@@ -153,7 +153,7 @@ def slices(results: Results, *, title: str, x: str | None = None) -> Plot:
     means = Line("mean", at, mean, low, high, joined=axis.names is None)
     log = is_wide(results.values.tolist(), spread=100)
     counts = np.array([len(group) for group in groups.values()], np.float64)
-    each = f"Dots: {len(texts)} runs; bars: mean and 5th to 95th percentile of {span(counts)} each"
+    each = f"Dots: {len(texts)} runs; bars: mean and 5th to 95th percentile of {count_range(counts)} each"
     each = each.replace("bars", "line and band") if means.joined else each
     return Plot(
         title, [Lines(axis, Axis(results.label, log=log), [dots, means])], notes_of(results, shown=(key,), each=each)

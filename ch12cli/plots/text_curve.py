@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import cycle, groupby
 from typing import NamedTuple
 
-Span = tuple[str, str | None]  # a piece of a line, and the series it shows (None: axes, labels, blanks)
+CurveSpan = tuple[str, str | None]  # a piece of a line, and the series it shows (None: axes, labels, blanks)
 Place = tuple[int, int] | None  # a point (x, y) of the grid, (0, 0) at the top left; None for a gap
-Cells = dict[tuple[int, int], tuple[int, list[str]]]  # (row, column) -> braille dots, the series that set them
+BrailleCells = dict[tuple[int, int], tuple[int, list[str]]]  # (row, column) -> braille dots, the series that set them
 
 MIN_WIDTH = 30  # characters
 MIN_ROWS = 3  # lines of the plot itself: one for each labelled tick
@@ -69,7 +69,7 @@ def curve_spans(
     height: int,
     ascii_only: bool = False,
     x_label: str = "epoch",
-) -> list[list[Span]]:
+) -> list[list[CurveSpan]]:
     """The lines of `format_curve` in pieces, each with the name of its series, for whoever wants to colour them."""
     width = max(width, MIN_WIDTH)
     charset = ASCII if ascii_only else UNICODE
@@ -88,12 +88,12 @@ def curve_spans(
     gutter = max(len(x_label), *map(len, labels.values()))
     columns = width - gutter - 2  # 2: a blank and the y axis
 
-    cells: Cells = {}
+    cells: BrailleCells = {}
     for number, (name, line) in enumerate(means.items()):
         pattern = PATTERNS[number % len(PATTERNS)] if charset is UNICODE else (1,)
         places = _place(line, low, high, across=columns * charset.dots_x, down=rows * charset.dots_y)
         _add_line(cells, name, dots_of(places, pattern), charset)
-    lines: list[list[Span]] = []
+    lines: list[list[CurveSpan]] = []
     for row in range(rows):
         axis = f"{labels[row]:>{gutter}} {charset.tick}" if row in labels else " " * (gutter + 1) + charset.axis
         lines.append([(axis, None), *_row_spans(cells, row, columns, list(series), charset)])
@@ -149,7 +149,7 @@ def dots_of(places: Sequence[Place], pattern: Sequence[int]) -> Iterator[tuple[i
         before = place
 
 
-def _add_line(cells: Cells, name: str, dots: Iterator[tuple[int, int]], charset: Charset) -> None:
+def _add_line(cells: BrailleCells, name: str, dots: Iterator[tuple[int, int]], charset: Charset) -> None:
     for x, y in dots:
         place = (y // charset.dots_y, x // charset.dots_x)
         bits, names = cells.get(place, (0, []))
@@ -157,9 +157,9 @@ def _add_line(cells: Cells, name: str, dots: Iterator[tuple[int, int]], charset:
         cells[place] = (bits | bit, names if name in names else [*names, name])
 
 
-def _row_spans(cells: Cells, row: int, columns: int, names: list[str], charset: Charset) -> list[Span]:
+def _row_spans(cells: BrailleCells, row: int, columns: int, names: list[str], charset: Charset) -> list[CurveSpan]:
     """One row of the plot, without trailing blanks. Where lines meet or coincide, their cells alternate."""
-    drawn: list[Span] = []
+    drawn: list[CurveSpan] = []
     for column in range(columns):
         bits, owners = cells.get((row, column), (0, []))
         if owners:
@@ -198,7 +198,7 @@ def _tell_apart(values: Sequence[float]) -> list[str]:
     return [f"{value:.3g}" for value in values]
 
 
-def _x_axis(length: int, *, columns: int, gutter: int, x_label: str, charset: Charset) -> list[list[Span]]:
+def _x_axis(length: int, *, columns: int, gutter: int, x_label: str, charset: Charset) -> list[list[CurveSpan]]:
     """The line under the plot and its labels: 1, the middle if there is room, the last."""
     labels = {0: "1"}  # column of its tick -> label
     middle = f"{(length + 1) // 2}"
@@ -216,9 +216,9 @@ def _x_axis(length: int, *, columns: int, gutter: int, x_label: str, charset: Ch
     return [[(" " * (gutter + 1) + charset.corner + floor, None)], [(f"{x_label:>{gutter}}  {texts}", None)]]
 
 
-def _legend(names: list[str], *, width: int, charset: Charset) -> list[list[Span]]:
+def _legend(names: list[str], *, width: int, charset: Charset) -> list[list[CurveSpan]]:
     """How each series is drawn, in as many lines as it takes."""
-    lines: list[list[Span]] = []
+    lines: list[list[CurveSpan]] = []
     used = width
     for number, name in enumerate(names):
         room = width - SAMPLE - 3  # 3: two blanks before, one after the sample

@@ -9,7 +9,7 @@ import numpy as np
 
 from ch12cli.plots.colours import TERMINAL, ink, shade
 from ch12cli.plots.plot import Axis, Bars, Field, Grid, Histogram, Line, Lines, Panel, Plot, Span, Values, thinned
-from ch12cli.plots.scale import Scale, tick_texts
+from ch12cli.plots.scale import AxisScale, tick_texts
 from ch12cli.plots.text_curve import ASCII, ASCII_MARKS, BRAILLE, DOTS, PATTERNS, UNICODE, Charset, dots_of
 
 MIN_WIDTH, MIN_ROWS = 40, 6  # characters, and lines of a drawing without its axes
@@ -38,8 +38,8 @@ class Frame(NamedTuple):
 
     x: Axis
     y: Axis
-    x_scale: Scale
-    y_scale: Scale
+    x_scale: AxisScale
+    y_scale: AxisScale
     rows: int
     columns: int
     gutter: int
@@ -120,8 +120,8 @@ def _bars_text(panel: Bars, *, width: int, ascii_only: bool) -> list[list[Span]]
 def _histogram_text(panel: Histogram, *, width: int, rows: int, ascii_only: bool) -> list[list[Span]]:
     counts = panel.counts.tolist()
     highest = max([1, *counts])
-    x_scale = Scale(float(panel.edges[0]), float(panel.edges[-1]), panel.x.log)
-    y_scale, y = Scale(0.0, float(highest)), Axis(panel.label, whole=True)
+    x_scale = AxisScale(float(panel.edges[0]), float(panel.edges[-1]), panel.x.log)
+    y_scale, y = AxisScale(0.0, float(highest)), Axis(panel.label, whole=True)
     frame = _frame_around(panel.x, y, x_scale, y_scale, width=width, rows=rows, ascii_only=ascii_only)
     places = x_scale.at((np.arange(frame.columns) + 0.5) / frame.columns)
     bins = np.clip(np.searchsorted(panel.edges, places, side="right") - 1, 0, len(counts) - 1)
@@ -142,7 +142,7 @@ def _histogram_text(panel: Histogram, *, width: int, rows: int, ascii_only: bool
 def _field_text(panel: Field, *, width: int, rows: int, ascii_only: bool) -> list[list[Span]]:
     """Each class's region in its own shade, and the rows of the data on it as marks."""
     regions = ASCII_REGIONS if ascii_only else REGIONS
-    x_scale, y_scale = Scale(*panel.x_range), Scale(*panel.y_range)
+    x_scale, y_scale = AxisScale(*panel.x_range), AxisScale(*panel.y_range)
     frame = _frame_around(panel.x, panel.y, x_scale, y_scale, width=width, rows=rows, ascii_only=ascii_only)
     m = len(panel.found)
     across = ((np.arange(frame.columns) + 0.5) / frame.columns * m).astype(int)
@@ -170,9 +170,9 @@ def _mark(number: int) -> str:
 
 def _lines_text(panel: Lines, *, width: int, rows: int, ascii_only: bool) -> list[list[Span]]:
     """The panel in lines of text, none wider than `width`; rows: of the drawing without its axes."""
-    x_scale = Scale.over([line.x for line in panel.lines], panel.x)
+    x_scale = AxisScale.over([line.x for line in panel.lines], panel.x)
     heights = [v for line in panel.lines for v in (line.y, line.low, line.high) if v is not None]
-    y_scale = Scale.over(heights, panel.y)
+    y_scale = AxisScale.over(heights, panel.y)
     frame = _frame_around(panel.x, panel.y, x_scale, y_scale, width=width, rows=rows, ascii_only=ascii_only)
     cells: Cells = {}
     named = [line for line in panel.lines if not line.faint]
@@ -294,7 +294,7 @@ def _sample(line: Line, number: int, *, ascii_only: bool) -> str:
 
 
 def _frame_around(
-    x: Axis, y: Axis, x_scale: Scale, y_scale: Scale, *, width: int, rows: int, ascii_only: bool
+    x: Axis, y: Axis, x_scale: AxisScale, y_scale: AxisScale, *, width: int, rows: int, ascii_only: bool
 ) -> Frame:
     """The axes of a drawing that takes `width` characters in all."""
     ticks = _ticks_on(y_scale, y, max(2, rows // TICK_ROWS + 1))
@@ -306,13 +306,13 @@ def _frame_around(
     return Frame(x, y, x_scale, y_scale, rows, max(8, width - gutter - 2), gutter, labels, charset)
 
 
-def _ticks_on(scale: Scale, axis: Axis, most: int) -> list[float]:
+def _ticks_on(scale: AxisScale, axis: Axis, most: int) -> list[float]:
     """Round values, whole ones of what is counted."""
     ticks = scale.ticks(most)
     return [tick for tick in ticks if not axis.whole or abs(tick - round(tick)) < 1e-9]
 
 
-def _row_index(scale: Scale, value: float, rows: int) -> int:
+def _row_index(scale: AxisScale, value: float, rows: int) -> int:
     return min(rows - 1, max(0, round((1 - float(scale.share(value))) * (rows - 1))))  # type: ignore[arg-type]
 
 

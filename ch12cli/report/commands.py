@@ -12,7 +12,7 @@ def commands_of(path: Path, result: Result | None) -> list[str]:
     """The command lines that made a run, in order; none if they are unknown. result: its result.json."""
     from ch12cli.config.values import shown
     from ch12cli.files.command import command_of_run
-    from ch12cli.files.history import changes_in, listed
+    from ch12cli.files.history import changes_in, sessions_in
     from ch12cli.files.run_directory import HYDRA
 
     def resume(directory: Any, one: Mapping[str, Any], *more: str) -> str:
@@ -25,4 +25,4 @@ def commands_of(path: Path, result: Result | None) -> list[str]:
         first = [resume(parent.get("directory"), parent, "--fork")]
     else:
         first = [] if command is None else [command]
-    return first + [resume(path, one) for one in listed(history, "resumed") if changes_in(one)] if first else []
+    return first + [resume(path, one) for one in sessions_in(history, "resumed") if changes_in(one)] if first else []

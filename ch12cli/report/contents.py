@@ -17,12 +17,11 @@ from ch12cli.catalogue.formatting import (
     other_metrics,
     result_rows,
 )
-from ch12cli.catalogue.summary import Folded, failures, fold, is_seed, varying
+from ch12cli.catalogue.summary import Folded, failures, fold_seeds, is_seed, varying
 from ch12cli.catalogue.sweep_jobs import read_sweep_rows, sweep_monitor
 from ch12cli.errors import InputError
 from ch12cli.files.hydra_folder import NAMES_A_KEY
-from ch12cli.files.metrics_csv import read_metrics
-from ch12cli.files.objective import SEVERAL, minimised
+from ch12cli.files.metrics_csv import SEVERAL, minimised, read_metrics
 from ch12cli.files.plan_json import is_inside
 from ch12cli.files.result_json import Result, describe_ending, read_result
 from ch12cli.files.run_directory import METRICS, RESULT
@@ -84,7 +83,7 @@ def sweep_page(entry: Entry) -> bytes:
     sections.append(page.gallery(sweep_plots(entry.path, keys, finished)))
     if finished:
         metrics = ["objective", *other_metrics(finished, monitor)]
-        found = fold(rows, keys, metrics, minimise=minimised(monitor))
+        found = fold_seeds(rows, keys, metrics, minimise=minimised(monitor))
         shown = list(found[0].values)
         header = [*shown, *(monitor if name == "objective" else name for name in metrics), "runs", "best job"]
         table = [

@@ -12,7 +12,7 @@ from torch import nn
 from ch12cli.config.run_settings import ModelSettings, RunSettings
 from ch12cli.config.targets import Target, arguments_of, build, call, locate, positional_of, signature_problems
 from ch12cli.errors import InputError, Problem
-from ch12cli.files.objective import minimised
+from ch12cli.files.metrics_csv import minimised
 from ch12cli.models.activation import Activation
 from ch12cli.run.task import Task, check_fit, tensors
 from ch12cli.training.batches import Shuffled, StackedSource

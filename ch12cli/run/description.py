@@ -25,7 +25,7 @@ def describe_run(settings: RunSettings, task: Task, module: nn.Module, device: t
     ]
     if choices.get("scheduler") != "none" or settings.schedule.arguments.get("warmup"):
         described.append(("scheduler", describe_choice(settings.schedule, choices.get("scheduler"))))
-    length = f"{counted(loop.epochs, 'epoch')}, batch size {loop.batch_size}, seed {loop.seed}"
+    length = f"{plural(loop.epochs, 'epoch')}, batch size {loop.batch_size}, seed {loop.seed}"
     return [*described, ("device", describe_device(device, settings.model.precision)), ("training", length)]
 
 
@@ -36,11 +36,11 @@ def describe_data(task: Task, choice: str | None) -> str:
     target = f"{task.classes} classes" if task.classes else f"values of {data.table.target_name}"
     name = choice or data.table.source
     name += f" {data.table.source}" if data.table.columns else ""  # read from a file, which is the source
-    each = counted(task.inputs, "feature") if task.shape is None else f"images of {by(task.shape)}"
+    each = plural(task.inputs, "feature") if task.shape is None else f"images of {by(task.shape)}"
     return f"{name}: {rows} rows; {each}, {target}"
 
 
-def counted(number: int, what: str) -> str:
+def plural(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 

@@ -14,7 +14,7 @@ def start() -> None:
     gc.set_threshold(*STARTING)
 
 
-def settle() -> None:
+def freeze_objects() -> None:
     """Before training: what there is by now is never looked through again, nor copied by the processes that are forked;
     what comes is collected as usual. Nothing where ch12 is part of another program."""
     if gc.get_threshold() == STARTING:

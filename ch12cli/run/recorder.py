@@ -17,7 +17,7 @@ from ch12cli.run.sessions import environment_of
 from ch12cli.run.task import Task
 from ch12cli.training.loop import Epoch
 
-Row = dict[str, float | int]
+MetricsRow = dict[str, float | int]
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def result_of(
     task: Task,
     ending: Ending,
     *,
-    rows: Sequence[Row],
+    rows: Sequence[MetricsRow],
     best_epoch: int,
     test: Mapping[str, float] | None,
     parameters: int,
@@ -78,12 +78,12 @@ def run_metadata(task: Task, device: torch.device) -> dict[str, Any]:
     return {"environment": json.dumps(environment_of(device)), **data_state(task)}
 
 
-def row_of(epoch: Epoch, run: int = 0) -> Row:
+def metrics_row(epoch: Epoch, run: int = 0) -> MetricsRow:
     """A row of metrics.csv."""
     return {"epoch": epoch.number, **{name: float(values[run]) for name, values in epoch.columns.items()}}
 
 
-def rows_state(rows: Sequence[Row]) -> dict[str, Any]:
+def rows_state(rows: Sequence[MetricsRow]) -> dict[str, Any]:
     """The rows of metrics.csv as a checkpoint has them."""
     columns = list(rows[0]) if rows else []
     return {
@@ -92,7 +92,7 @@ def rows_state(rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-class Rows(Sequence[Row]):
+class MetricsTable(Sequence[MetricsRow]):
     """The rows of metrics.csv out of a table. names: of the columns but the first, which is the epoch; values:
     (epochs, columns), the epoch among them."""
 
@@ -103,12 +103,12 @@ class Rows(Sequence[Row]):
         return len(self.values)
 
     @overload
-    def __getitem__(self, place: int) -> Row: ...
+    def __getitem__(self, place: int) -> MetricsRow: ...
     @overload
-    def __getitem__(self, place: slice) -> "Rows": ...
-    def __getitem__(self, place: int | slice) -> "Row | Rows":
+    def __getitem__(self, place: slice) -> "MetricsTable": ...
+    def __getitem__(self, place: int | slice) -> "MetricsRow | MetricsTable":
         if isinstance(place, slice):
-            return Rows(self.names, self.values[place])
+            return MetricsTable(self.names, self.values[place])
         epoch, *values = self.values[place].tolist()
         return {"epoch": int(epoch), **dict(zip(self.names, values, strict=True))}
 
@@ -117,7 +117,7 @@ class Rows(Sequence[Row]):
         return {"columns": ["epoch", *self.names] if len(self) else [], "rows": torch.from_numpy(self.values)}
 
 
-def rows_of(state: Mapping[str, Any]) -> list[Row]:
+def checkpoint_rows(state: Mapping[str, Any]) -> list[MetricsRow]:
     """The rows of metrics.csv out of a checkpoint."""
     rows = [dict(zip(state["columns"], values, strict=True)) for values in state["rows"].tolist()]
     return [{name: int(value) if name == "epoch" else value for name, value in row.items()} for row in rows]
@@ -138,8 +138,8 @@ def data_state(task: Task) -> dict[str, Any]:
     }
 
 
-def metrics_csv(rows: Sequence[Row]) -> bytes:
+def metrics_csv(rows: Sequence[MetricsRow]) -> bytes:
     """The content of metrics.csv."""
-    if isinstance(rows, Rows):  # without a mapping for each epoch
+    if isinstance(rows, MetricsTable):  # without a mapping for each epoch
         return to_csv(list(rows[0]) if rows else [], ([int(epoch), *rest] for epoch, *rest in rows.values.tolist()))
     return to_csv(list(rows[0]) if rows else [], (list(row.values()) for row in rows))

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from ch12cli.files.environment import environment
-from ch12cli.files.history import differences
+from ch12cli.files.history import environment_differences
 from ch12cli.training.checkpoint import refuse_oversized
 
 
@@ -30,7 +30,7 @@ def plain_of(state: Mapping[str, Any], name: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def sitting(
+def session_record(
     state: Mapping[str, Any], device: torch.device, *, changes: Mapping[str, Any], before: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What is noted of going on from a checkpoint. changes: settings from then on; before: what they were."""
@@ -38,5 +38,5 @@ def sitting(
         "epoch": int(state["epoch"]),
         "changes": dict(changes),
         "before": dict(before),
-        "environment": differences(plain_of(state, "environment"), environment_of(device)),
+        "environment": environment_differences(plain_of(state, "environment"), environment_of(device)),
     }

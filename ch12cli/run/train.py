@@ -23,8 +23,17 @@ from ch12cli.files.run_directory import BEST, CHECKPOINTS, MODEL
 from ch12cli.run.build import build_training
 from ch12cli.run.callbacks import Callback, FaultTolerantCallback
 from ch12cli.run.description import describe_run
-from ch12cli.run.garbage_collection import settle
-from ch12cli.run.recorder import Ending, Row, result_of, row_of, rows_of, rows_state, run_metadata, run_state
+from ch12cli.run.garbage_collection import freeze_objects
+from ch12cli.run.recorder import (
+    Ending,
+    MetricsRow,
+    checkpoint_rows,
+    metrics_row,
+    result_of,
+    rows_state,
+    run_metadata,
+    run_state,
+)
 from ch12cli.run.signals import Terminated, sigterm_raises
 from ch12cli.run.step_progress import ReportingSource
 from ch12cli.run.task import Task, build_task, tensors
@@ -43,7 +52,7 @@ class Outcome:
     status: str
     directory: Path
     result: Result
-    rows: list[Row]
+    rows: list[MetricsRow]
     model: nn.Module
     signal: int | None = None
 
@@ -53,7 +62,7 @@ class Earlier:
     """What a run did in earlier sessions. history: its parent and its sessions (files/history.py); stacked: the number
     of runs of the stack that it was trained in, 0 for none."""
 
-    rows: tuple[Row, ...] = ()
+    rows: tuple[MetricsRow, ...] = ()
     history: Mapping[str, Any] = field(default_factory=dict)
     stacked: int = 0
 
@@ -78,7 +87,7 @@ class Job:
         """What every checkpoint of the run holds beside the training's state."""
         return run_state(self.settings, run_metadata(self.task, self.device))
 
-    def state(self, snapshot: Mapping[str, Any], rows: Sequence[Row]) -> dict[str, Any]:
+    def state(self, snapshot: Mapping[str, Any], rows: Sequence[MetricsRow]) -> dict[str, Any]:
         """A checkpoint: the training's state at the end of an epoch, the rows so far, and the run's own part."""
         own = {"stacked": self.earlier.stacked, "history": json.dumps(self.earlier.history)}
         return {**snapshot, **rows_state(rows), **self.run_state, **own}
@@ -102,7 +111,7 @@ def continued(job: Job, state: Mapping[str, Any], history: Mapping[str, Any] | N
     belongs to another run."""
     with checkpoint_must_fit("resume"):
         job.training.load_state_dict(state)
-        earlier = Earlier(tuple(rows_of(state)), history or {}, int(state.get("stacked", 0)))
+        earlier = Earlier(tuple(checkpoint_rows(state)), history or {}, int(state.get("stacked", 0)))
     return replace(job, earlier=earlier)
 
 
@@ -110,7 +119,7 @@ def train_job(job: Job, directory: Path, callback: Callback) -> Outcome:
     """Trains a job and writes its record into a directory that the caller has locked. Ctrl-C and SIGTERM end it with a
     checkpoint."""
     start = time.perf_counter()
-    settle()
+    freeze_objects()
     callback = FaultTolerantCallback(callback)
     for folder in (directory, directory / CHECKPOINTS):
         remove_leftovers(folder)
@@ -140,7 +149,7 @@ def train_job(job: Job, directory: Path, callback: Callback) -> Outcome:
     return Outcome(ending.status, directory, result, rows, job.network.module, ending.signal)
 
 
-def run_epochs(job: Job, directory: Path, rows: list[Row], callback: Callback) -> Ending:
+def run_epochs(job: Job, directory: Path, rows: list[MetricsRow], callback: Callback) -> Ending:
     """Trains to the last epoch, a diverged loss, early stopping or a signal. rows: grows by a row an epoch."""
     training = job.training
     steps = -(-len(training.train) // job.settings.loop.batch_size)
@@ -163,7 +172,7 @@ def run_epochs(job: Job, directory: Path, rows: list[Row], callback: Callback) -
                 ending = Ending("diverged", diverged_at=epoch.number, diverged_step=step)
                 callback.on_message(describe_divergence(str(epoch.number), str(step)), warning=True)
                 break
-            row = row_of(epoch)
+            row = metrics_row(epoch)
             rows.append(row)
             snapshot = training.state_dict()
             metrics.write(row)
@@ -199,7 +208,7 @@ def stopped_message(job: Job, epoch: int) -> str:
     return f"stopped early in epoch {epoch}: {job.task.stop_on} did not improve for {patience} epochs"
 
 
-def finish(job: Job, directory: Path, rows: list[Row], ending: Ending, *, seconds: float) -> Result:
+def finish(job: Job, directory: Path, rows: list[MetricsRow], ending: Ending, *, seconds: float) -> Result:
     """Evaluates on the test part, writes model.pt and result.json; returns the content of the latter."""
     training, task, earlier = job.training, job.task, job.earlier
     network = job.network

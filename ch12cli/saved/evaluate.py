@@ -25,7 +25,7 @@ Counts = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class PartFigures:
+class PartMetrics:
     """A part's figures. metrics: loss and those of its kind; confusion: rows of each class, (true, predicted), or None
     for values."""
 
@@ -40,7 +40,7 @@ class Evaluation:
 
     epoch: int
     class_names: tuple[str, ...] | None
-    parts: dict[str, PartFigures]
+    parts: dict[str, PartMetrics]
     messages: list[str]
 
 
@@ -56,12 +56,12 @@ def evaluate(directory: Path, *, split: str | None = None, best: bool = False, t
         require_same_data(saved, job.task.data.table.digest)
         with checkpoint_must_fit(str(directory)):
             job.network.restore(saved.state["network"])
-        parts = {name: figures(job, name) for name in parts_of(job.task.data, split)}
+        parts = {name: evaluate_part(job, name) for name in evaluated_parts(job.task.data, split)}
     passed_over = [f"passed over: {message}" for message in saved.passed_over]
     return Evaluation(saved.state["epoch"], job.task.data.table.class_names, parts, [*passed_over, *messages])
 
 
-def parts_of(data: Prepared, split: str | None) -> list[str]:
+def evaluated_parts(data: Prepared, split: str | None) -> list[str]:
     """The parts to evaluate on. InputError for one that the data set does not have."""
     there = [name for name in PARTS if getattr(data, name) is not None]
     if split is None:
@@ -73,7 +73,7 @@ def parts_of(data: Prepared, split: str | None) -> list[str]:
     return [split]
 
 
-def figures(job: Job, name: str) -> PartFigures:
+def evaluate_part(job: Job, name: str) -> PartMetrics:
     part = tensors(getattr(job.task.data, name), job.task, dtype=job.network.dtype, device=job.device)
     metrics = {metric: float(value[0]) for metric, value in job.training.evaluate(part).items()}
     confusion = None
@@ -81,7 +81,7 @@ def figures(job: Job, name: str) -> PartFigures:
         prediction = predictions(job.network, part.x)
         found = predicted_classes(prediction, output=job.task.output).cpu().numpy()
         confusion = confusion_of(part.y.reshape(-1).long().cpu().numpy(), found, classes=job.task.classes)
-    return PartFigures(len(part), metrics, confusion)
+    return PartMetrics(len(part), metrics, confusion)
 
 
 @torch.no_grad()
@@ -99,7 +99,7 @@ def confusion_of(true: Counts, found: Counts, *, classes: int) -> Counts:
     return np.bincount(true * classes + found, minlength=classes**2).reshape(classes, classes)
 
 
-def by_class(confusion: Counts) -> list[Mapping[str, float | int | None]]:
+def metrics_by_class(confusion: Counts) -> list[Mapping[str, float | int | None]]:
     """precision, recall, f1 and support of each class; None where a share is of nothing."""
     right, support, found = np.diag(confusion), confusion.sum(1), confusion.sum(0)
 

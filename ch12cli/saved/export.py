@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from ch12cli.errors import InputError, MachineError
-from ch12cli.files.history import changes_in, sittings_of
+from ch12cli.files.history import changes_in, sessions_of
 from ch12cli.files.result_json import read_result
 from ch12cli.files.run_directory import RESULT
-from ch12cli.run.recorder import rows_of
+from ch12cli.run.recorder import checkpoint_rows
 from ch12cli.run.torch_settings import torch_settings
 from ch12cli.run.train import Job, prepare_job
 from ch12cli.saved.export_script import script_of
@@ -77,7 +77,7 @@ def export(directory: Path, form: str, *, name: str, command: str | None, best: 
             threads = noted_environment(result).get("threads")
             files = script_of(
                 job,
-                rows_of(saved.state),
+                checkpoint_rows(saved.state),
                 name=name,
                 command=command or "ch12 train …",
                 threads=threads if isinstance(threads, int) else None,
@@ -100,7 +100,7 @@ def require_repeatable(directory: Path, saved: Saved, *, best: bool) -> list[str
         )
     if "parent" in result.history:
         raise InputError(f"{directory}: went on from another run with changes, which one program does not train")
-    if spans_all_epochs(saved.settings.schedule) and any(map(changes_in, sittings_of(saved.history))):
+    if spans_all_epochs(saved.settings.schedule) and any(map(changes_in, sessions_of(saved.history))):
         raise InputError(f"{directory}: its schedule was made longer on the way, which one program does not train")
     if saved.settings.model.compile:
         return ["trained compiled: the program is not, and may round otherwise"]

@@ -12,7 +12,7 @@ from torch import nn
 from ch12cli.errors import InputError
 from ch12cli.files.untrusted_text import escape_controls
 from ch12cli.plots.plot import Values
-from ch12cli.run.recorder import Row
+from ch12cli.run.recorder import MetricsRow
 from ch12cli.run.train import Job
 
 INIT = {
@@ -32,7 +32,7 @@ def drawn(layer: nn.Linear | nn.Conv2d) -> nn.Linear | nn.Conv2d:
 '''
 
 
-def script_of(job: Job, rows: list[Row], *, name: str, command: str, threads: int | None) -> dict[str, bytes]:
+def script_of(job: Job, rows: list[MetricsRow], *, name: str, command: str, threads: int | None) -> dict[str, bytes]:
     """The program and its data, `NAME.py` and `NAME.npz`. job: freshly made; rows: of the run's metrics.csv.
 
     InputError for what the program would need ch12, or somebody's own classes, for.
@@ -41,7 +41,7 @@ def script_of(job: Job, rows: list[Row], *, name: str, command: str, threads: in
     offset = settings.loop.stream_offset
     init = str(settings.model.target.arguments.get("init", "torch"))
     layers = layers_of(job.network.module, init=init)
-    rates = rates_of(job, rows)
+    rates = learning_rates_of_run(job, rows)
     loss = call_of("loss", type(task.loss), "nn", settings.loss.arguments)
     given, kind = settings.optimizer.target.arguments, optimizer_of(settings.optimizer.target.path)
     by_class = bool(task.classes) and task.outputs > 1
@@ -192,7 +192,7 @@ def call_of(what: str, kind: type[Any], module: str, arguments: Mapping[str, Any
     return f"{module + '.' if module else ''}{kind.__name__}({', '.join(written)})"
 
 
-def rates_of(job: Job, rows: list[Row]) -> Values | None:
+def learning_rates_of_run(job: Job, rows: list[MetricsRow]) -> Values | None:
     """The learning rate of each step, (steps,), as the schedule gave it; None if it never changed."""
     schedule, found = job.training.schedule, []
     for epoch, row in enumerate(rows):

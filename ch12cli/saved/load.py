@@ -14,13 +14,14 @@ from torch import Tensor
 
 from ch12cli.config.check import check
 from ch12cli.config.recorded import with_later_keys
-from ch12cli.config.rules import LARGEST, is_whole
+from ch12cli.config.rules import LARGEST
 from ch12cli.config.run_settings import RunSettings
 from ch12cli.config.trusted_targets import require_kind, target_problems
 from ch12cli.data.columns import columns_from_plain
 from ch12cli.data.scaling import scaling_from_plain
 from ch12cli.errors import InputError, Problem
 from ch12cli.files.atomic import machine_errors
+from ch12cli.files.plain_values import is_integer
 from ch12cli.files.run_directory import BEST, CHECKPOINTS, HYDRA, METRICS, MODEL, RESULT
 from ch12cli.run.sessions import plain_of
 from ch12cli.saved.network import require_fits
@@ -62,7 +63,7 @@ def read_saved(directory: Path, *, best: bool = False, trust: bool = False, read
     settings = with_later_keys(settings)
     if not all(choice is None or (isinstance(choice, str) and ".." not in choice) for choice in chosen.values()):
         raise InputError(f"{folder}: the choices in its checkpoint are no names")
-    require_valid(settings, chosen, where=str(directory), trust=trust, reads_data=reads_data)
+    require_valid_settings(settings, chosen, where=str(directory), trust=trust, reads_data=reads_data)
     typed = RunSettings.from_config(settings, chosen)
     if not trust:
         require_fits(typed, state, where=str(directory))
@@ -125,7 +126,7 @@ def require_parts(state: Mapping[str, Any], names: tuple[str, ...], folder: Path
 def wrong_parts(state: Mapping[str, Any]) -> list[str]:
     """The parts of a state that are not of their kind."""
     fine = {
-        "epoch": is_whole(state["epoch"]) and 0 <= state["epoch"] <= LARGEST,
+        "epoch": is_integer(state["epoch"]) and 0 <= state["epoch"] <= LARGEST,
         "network": is_network(state["network"]),
         "feature_names": is_names(state["feature_names"], least=1),
         "feature_type": state["feature_type"] in ("float32", "float64"),
@@ -148,7 +149,7 @@ def wrong_parts(state: Mapping[str, Any]) -> list[str]:
         fine["best"] = isinstance(best, dict) and all(
             isinstance(best.get(name), list) and len(best[name]) == 1 for name in ("epoch", "value")
         )
-        fine["best"] = fine["best"] and is_whole(best["epoch"][0]) and 0 <= best["epoch"][0] <= state["epoch"]
+        fine["best"] = fine["best"] and is_integer(best["epoch"][0]) and 0 <= best["epoch"][0] <= state["epoch"]
         for name in ("optimizer", "schedule", "stopping", "source"):
             fine[name] = isinstance(state[name], dict)
     return [name for name, sound in fine.items() if not sound]
@@ -166,7 +167,7 @@ def is_shape(value: Any, *, values: int) -> bool:
     return value is None or (
         isinstance(value, list)
         and len(value) == 3
-        and all(is_whole(side) and side > 0 for side in value)
+        and all(is_integer(side) and side > 0 for side in value)
         and math.prod(value) == values
     )
 
@@ -191,7 +192,7 @@ def _mapping(state: Mapping[str, Any], name: str, folder: Path) -> dict[str, Any
     return value
 
 
-def require_valid(
+def require_valid_settings(
     settings: Mapping[str, Any], chosen: Mapping[str, Any], *, where: str, trust: bool, reads_data: bool = True
 ) -> None:
     """InputError unless settings from a file are such as `ch12 train` accepts, and name only what may be built."""

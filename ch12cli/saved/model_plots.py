@@ -35,7 +35,9 @@ class Chosen(NamedTuple):
     others: int
 
 
-def boundary(directory: Path, *, title: str, features: str | None, best: bool, trust: bool) -> tuple[Plot, list[str]]:
+def boundary_plot(
+    directory: Path, *, title: str, features: str | None, best: bool, trust: bool
+) -> tuple[Plot, list[str]]:
     """The class that a saved run's network predicts at each point of two features' plane, with the rows of the data.
 
     features: two names, with a comma; unless given, those that tell the classes apart best. InputError for a
@@ -51,7 +53,7 @@ def boundary(directory: Path, *, title: str, features: str | None, best: bool, t
         if len(table.feature_names) < 2:
             raise InputError(f"{directory}: its data have a single feature; a boundary needs a plane of two")
         chosen = choose(job, features, count=2)
-        x_range, y_range = (span(job.task.data.features[:, column]) for column in chosen.columns)
+        x_range, y_range = (padded_range(job.task.data.features[:, column]) for column in chosen.columns)
         xs, ys = (np.linspace(low, high, CELLS) for low, high in (x_range, y_range))
         rows = np.tile(chosen.fixed, (CELLS * CELLS, 1))
         rows[:, chosen.columns[0]] = np.tile(xs, CELLS)
@@ -95,7 +97,7 @@ def line(directory: Path, *, title: str, features: str | None, best: bool, trust
         if job.task.classes:
             raise InputError(f"{directory}: tells classes apart, it has no regression line; try --kind boundary")
         chosen = choose(job, features, count=1)
-        xs = np.linspace(*span(job.task.data.features[:, chosen.columns[0]]), CELLS)
+        xs = np.linspace(*padded_range(job.task.data.features[:, chosen.columns[0]]), CELLS)
         rows = np.tile(chosen.fixed, (CELLS, 1))
         rows[:, chosen.columns[0]] = xs
         lines = [Line("network", xs, answers(job, rows)[:, 0].cpu().double().numpy())]
@@ -180,7 +182,7 @@ def axis(table: Table, feature: str) -> Axis:
     return Axis(f"{words} ({table.unit})" if table.unit else words)
 
 
-def span(values: Floats) -> tuple[float, float]:
+def padded_range(values: Floats) -> tuple[float, float]:
     low, high = float(values.min()), float(values.max())
     room = (high - low) * MARGIN or 1.0
     return low - room, high + room

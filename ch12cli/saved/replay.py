@@ -7,17 +7,17 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ch12cli.config.rules import is_whole
 from ch12cli.config.run_settings import RunSettings
 from ch12cli.config.settings import with_changes
 from ch12cli.errors import InputError
-from ch12cli.files.history import changes_in, sittings_of
+from ch12cli.files.history import changes_in, sessions_of
 from ch12cli.files.hydra_folder import flatten
+from ch12cli.files.plain_values import is_integer
 from ch12cli.run.build import build_stack
 from ch12cli.run.callbacks import Callback
-from ch12cli.run.recorder import Row, row_of
+from ch12cli.run.recorder import MetricsRow, metrics_row
 from ch12cli.run.train import Job, continued, prepare_job
-from ch12cli.saved.load import Saved, require_valid
+from ch12cli.saved.load import Saved, require_valid_settings
 from ch12cli.saved.network import require_fits
 from ch12cli.training.loop import Epoch
 from ch12cli.training.stack import CannotStackError
@@ -27,24 +27,24 @@ COMPUTING = "epochs"  # of what a run may change on its way without a fork, all 
 Weights = dict[str, Tensor]
 
 
-class Part(NamedTuple):
+class ReplayPart(NamedTuple):
     """A run trained with these settings up to that epoch."""
 
     settings: RunSettings
     until: int
 
 
-def parts_of(saved: Saved, settings: RunSettings, *, trust: bool) -> list[Part]:
+def replay_parts(saved: Saved, settings: RunSettings, *, trust: bool) -> list[ReplayPart]:
     """The run in parts of equal settings, in order. settings: those of the last part.
 
     InputError if its record does not say what they were before, or if they are not such as `ch12 train` accepts.
     """
-    parts = [Part(settings, int(saved.state["epoch"]))]
-    for one in reversed(sittings_of(saved.history)):
+    parts = [ReplayPart(settings, int(saved.state["epoch"]))]
+    for one in reversed(sessions_of(saved.history)):
         before, epoch = settings_before(saved, one), one.get("epoch")
         if not before:
             continue
-        if not is_whole(epoch) or not 0 <= epoch <= parts[0].until:
+        if not is_integer(epoch) or not 0 <= epoch <= parts[0].until:
             raise InputError(f"{saved.directory}: the epochs of its sessions were not written by ch12, or are corrupt")
         if saved.state.get("stacked"):
             raise InputError(
@@ -52,11 +52,11 @@ def parts_of(saved: Saved, settings: RunSettings, *, trust: bool) -> list[Part]:
                 "repeated"
             )
         config = with_changes(parts[0].settings.config, before)
-        require_valid(config, settings.choices, where=str(saved.directory), trust=trust)
+        require_valid_settings(config, settings.choices, where=str(saved.directory), trust=trust)
         earlier = RunSettings.from_config(config, settings.choices)
         if not trust:
             require_fits(earlier, saved.state, where=str(saved.directory))
-        parts.insert(0, Part(earlier, epoch))
+        parts.insert(0, ReplayPart(earlier, epoch))
     return parts
 
 
@@ -73,10 +73,10 @@ def settings_before(saved: Saved, one: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def again(
-    parts: Sequence[Part],
+    parts: Sequence[ReplayPart],
     device: torch.device,
     callback: Callback,
-    rows: list[Row],
+    rows: list[MetricsRow],
     *,
     stacked: bool,
 ) -> tuple[Weights, Weights]:
@@ -88,28 +88,28 @@ def again(
     if stacked:
         with suppress(CannotStackError):
             training, stack, _ = build_stack([job.settings], job.task, job.device)
-            run(training.epochs(), parts[-1].until, callback, rows)
+            replay_epochs(training.epochs(), parts[-1].until, callback, rows)
             found = (stack.parameters.detach(), training.best_state["parameters"])
             return stack.state_of(found[0][0].cpu()), stack.state_of(found[1][0].cpu())
     for number, part in enumerate(parts):
         if number:
             job = followed(job, part, rows, device)
-        run(job.training.epochs(), part.until - len(rows), callback, rows)
+        replay_epochs(job.training.epochs(), part.until - len(rows), callback, rows)
         if len(rows) < part.until:  # the loss ceased to be finite
             break
     best = {name: value.cpu() for name, value in job.training.best_state.items()}
     return {name: value.cpu() for name, value in job.network.snapshot().items()}, best
 
 
-def followed(job: Job, part: Part, rows: Sequence[Row], device: torch.device) -> Job:
+def followed(job: Job, part: ReplayPart, rows: Sequence[MetricsRow], device: torch.device) -> Job:
     """The job that goes on from where another one is, with the settings of the next part: as a resume does."""
     state = job.state(job.training.state_dict(), rows)
     return continued(prepare_job(part.settings, device), state)
 
 
-def run(training: Iterator[Epoch], epochs: int, callback: Callback, rows: list[Row]) -> None:
+def replay_epochs(training: Iterator[Epoch], epochs: int, callback: Callback, rows: list[MetricsRow]) -> None:
     for _, epoch in zip(range(epochs), training, strict=False):
         if epoch.diverged_at[0]:
             return
-        rows.append(row_of(epoch))
+        rows.append(metrics_row(epoch))
         callback.on_epoch_end(rows[-1])

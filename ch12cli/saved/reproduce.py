@@ -13,18 +13,18 @@ from torch import Tensor
 from ch12cli.config.run_settings import RunSettings
 from ch12cli.errors import InputError
 from ch12cli.files.atomic import machine_errors
-from ch12cli.files.history import described, differences, sittings_of
+from ch12cli.files.history import describe_session, environment_differences, sessions_of
 from ch12cli.files.result_json import Result, read_result
 from ch12cli.files.run_directory import BEST, CHECKPOINTS, HYDRA, METRICS, MODEL, RESULT
 from ch12cli.files.sealed_json import NewerFormatError
 from ch12cli.run.callbacks import Callback
-from ch12cli.run.recorder import Row, metrics_csv, rows_of
+from ch12cli.run.recorder import MetricsRow, checkpoint_rows, metrics_csv
 from ch12cli.run.sessions import environment_of
 from ch12cli.run.torch_settings import torch_settings
 from ch12cli.run.train import prepare_job
 from ch12cli.saved.load import Saved, read_saved, require_same_data
 from ch12cli.saved.network import on_this_machine
-from ch12cli.saved.replay import again, parts_of
+from ch12cli.saved.replay import again, replay_parts
 from ch12cli.training.checkpoint import DamagedError, fingerprint, load_plain
 
 ROUNDING = 1e-3  # of a loss: what a stack's order of additions may make of it in float32 after thousands of steps
@@ -71,15 +71,15 @@ def reproduce(directory: Path, *, callback: Callback, trust: bool = False) -> Re
     except InputError:
         result, damaged = None, True
     settings, messages = on_this_machine(with_threads(saved.settings, result))
-    recorded = rows_of(saved.state)
+    recorded = checkpoint_rows(saved.state)
     stacked = int(saved.state.get("stacked") or 0)
     with torch_settings(settings.machine) as device:
         job = prepare_job(settings, device)
         require_same_data(saved, job.task.data.table.digest)
-        parts = parts_of(saved, settings, trust=trust)
+        parts = replay_parts(saved, settings, trust=trust)
         callback.on_begin(job.description, epochs=len(recorded), directory=directory)
         here = {**environment_of(device), "threads": torch.get_num_threads()}
-        rows: list[Row] = []
+        rows: list[MetricsRow] = []
         network, best = again(parts, device, callback, rows, stacked=stacked > 0)
     differs_from, figures = first_difference(recorded, rows)
     same = not differs_from and all(
@@ -95,10 +95,10 @@ def reproduce(directory: Path, *, callback: Callback, trust: bool = False) -> Re
         weights=weight_difference(network, saved.state["network"]),
         losses=loss_difference(recorded, rows),
         files=[*saved.passed_over, *differing_files(directory, saved, recorded, result, damaged=damaged)],
-        environment=differences({**noted_environment(result), **saved.environment}, here),
+        environment=environment_differences({**noted_environment(result), **saved.environment}, here),
         messages=[
             *messages,
-            *map(described, sittings_of(saved.history)),
+            *map(describe_session, sessions_of(saved.history)),
         ],
     )
 
@@ -114,7 +114,7 @@ def with_threads(settings: RunSettings, result: Result | None) -> RunSettings:
     return settings.with_changes({"threads": threads}) if known else settings
 
 
-def first_difference(recorded: list[Row], rows: list[Row]) -> tuple[int, list[tuple[str, float, float]]]:
+def first_difference(recorded: list[MetricsRow], rows: list[MetricsRow]) -> tuple[int, list[tuple[str, float, float]]]:
     """The first epoch, from 1, whose row is not the same but for its seconds, and what differs there; 0 if all are."""
     for number, then in enumerate(recorded, start=1):
         if number > len(rows):  # the loss ceased to be finite
@@ -138,7 +138,7 @@ def weight_difference(values: Mapping[str, Tensor], others: Mapping[str, Tensor]
     return max(apart, default=0.0) / (scale or 1.0)
 
 
-def loss_difference(recorded: list[Row], rows: list[Row]) -> float:
+def loss_difference(recorded: list[MetricsRow], rows: list[MetricsRow]) -> float:
     """Largest difference of a loss, relative to the recorded one; infinite if an epoch is not there."""
     if len(rows) < len(recorded):
         return math.inf
@@ -152,7 +152,7 @@ def loss_difference(recorded: list[Row], rows: list[Row]) -> float:
 
 
 def differing_files(
-    directory: Path, saved: Saved, recorded: list[Row], result: Result | None, *, damaged: bool
+    directory: Path, saved: Saved, recorded: list[MetricsRow], result: Result | None, *, damaged: bool
 ) -> Iterator[str]:
     """What is wrong with the files of a run, as its checkpoint and its result have them."""
     if not (directory / METRICS).is_file():

@@ -26,9 +26,9 @@ from ch12cli.files.hydra_folder import flatten, read_hydra, read_overrides, to_y
 from ch12cli.files.result_json import Result, read_result
 from ch12cli.files.run_directory import BEST, CHECKPOINTS, HYDRA, LAST, RESULT, claim_new
 from ch12cli.files.sealed_json import NewerFormatError
-from ch12cli.run.sessions import sitting
+from ch12cli.run.sessions import session_record
 from ch12cli.run.signals import interrupts_kept, termination_exits
-from ch12cli.saved.load import Saved, read_saved, refuse_links, require_same_data, require_valid
+from ch12cli.saved.load import Saved, read_saved, refuse_links, require_same_data, require_valid_settings
 from ch12cli.saved.sweep_row import refresh_sweep_row
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def train_on(directory: Path, lines: Sequence[str], *, callback: Callback, fork:
     with termination_exits(), torch_settings(settings.machine) as device:
         callback = with_trackers(callback, settings)
         job = prepare_job(settings, device)
-        one = sitting(saved.state, device, changes=changes if begun else {}, before=before if begun else {})
+        one = session_record(saved.state, device, changes=changes if begun else {}, before=before if begun else {})
         parent = str(directory.resolve())
         history = forked(saved.history, one, parent=parent) if fork else resumed(saved.history, one)
         if begun:
@@ -160,7 +160,7 @@ def read_unbegun(directory: Path, *, trust: bool) -> Saved:
         refuse_links(directory)
     settings, chosen = read_recorded(directory / HYDRA)
     settings = with_later_keys(settings)
-    require_valid(settings, chosen, where=str(directory), trust=trust)
+    require_valid_settings(settings, chosen, where=str(directory), trust=trust)
     chosen = {group: choice for group, choice in chosen.items() if isinstance(choice, str)}
     return Saved(directory, {"epoch": 0}, RunSettings.from_config(settings, chosen), {}, [])
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ch12cli.config.rules import is_number
 from ch12cli.config.run_settings import RunSettings
 from ch12cli.files.hydra_folder import flatten
+from ch12cli.files.plain_values import is_finite_number
 from ch12cli.run.task import choose_device
 from ch12cli.sweeps.jobs import IRRELEVANT, SweepJob
 from ch12cli.training.optimizers import OPTIMIZERS
@@ -59,9 +59,9 @@ def structure(job: SweepJob, shared: dict[int, dict[str, str]]) -> tuple[tuple[s
 def kind(path: str, value: Any) -> str:
     """A value as far as it matters for stacking: of what may differ, only that it is a number."""
     if path in FREE or path.startswith(FREE_GROUPS):
-        if is_number(value) or path == "early_stopping.patience":  # null is a number of epochs too: never
+        if is_finite_number(value) or path == "early_stopping.patience":  # null is a number of epochs too: never
             return "number"
-        if isinstance(value, list) and all(map(is_number, value)):
+        if isinstance(value, list) and all(map(is_finite_number, value)):
             return "numbers"
     return repr(value)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ch12cli.files.objective import minimised
+from ch12cli.files.metrics_csv import minimised
 from ch12cli.run.signals import Terminated
 from ch12cli.sweeps.stack_run import StackRun, take_up_stack
 from ch12cli.sweeps.work_item import Event, Progress
@@ -49,7 +49,7 @@ class Halving:
         return leaves
 
 
-class Part:
+class StackPart:
     """Runs that are one stack. make: builds it; checkpoints: where it keeps what its resume needs.
 
     stays: in memory when others have their turn, because there are none.
@@ -92,7 +92,7 @@ class Part:
 
 
 def train_parts(
-    parts: Sequence[Part], epochs: int, *, halving: Halving | None = None, decided: Path | None = None
+    parts: Sequence[StackPart], epochs: int, *, halving: Halving | None = None, decided: Path | None = None
 ) -> Iterator[Event]:
     """Trains runs to their end. At each rung all parts wait for each other: every run is compared with all others.
 
@@ -125,7 +125,7 @@ def train_parts(
         decided.unlink(missing_ok=True)
 
 
-def read_decisions(decided: Path | None, parts: Sequence[Part]) -> dict[int, list[int]]:
+def read_decisions(decided: Path | None, parts: Sequence[StackPart]) -> dict[int, list[int]]:
     """The places, by rung, of runs that left. Where that cannot be read any more, the parts begin anew."""
     if decided is None or not decided.exists():
         return {}
@@ -137,7 +137,7 @@ def read_decisions(decided: Path | None, parts: Sequence[Part]) -> dict[int, lis
         return {}
 
 
-def together(part: Part, progress: Progress, parts: Sequence[Part]) -> Progress:
+def together(part: StackPart, progress: Progress, parts: Sequence[StackPart]) -> Progress:
     """How far all parts are, when one of them has come further: the epoch of its runs on average."""
     part.progress = progress
     told = [other.progress for other in parts if not other.done]

@@ -35,7 +35,7 @@ MULTIRUN = "hydra.mode=MULTIRUN"  # which Hydra's own -m adds too
 MOST_JOBS = 1_000_000  # of a sweep
 
 
-class Sweep:
+class ComposedSweep:
     """A sweep before it starts. overrides: of the whole command line; config: Hydra's configuration of the sweep."""
 
     def __init__(
@@ -68,7 +68,7 @@ class Sweep:
         return [self.jobs[tuple(overrides)] for overrides in batch]
 
 
-def read_sweep(composer: Composer, argv: Sequence[str], *, compose: bool = True) -> Sweep:
+def read_sweep(composer: Composer, argv: Sequence[str], *, compose: bool = True) -> ComposedSweep:
     """A sweep from its command line. Composes and checks every job that Hydra's basic sweeper makes of it.
 
     compose: False where the jobs come from elsewhere.
@@ -98,7 +98,7 @@ def read_sweep(composer: Composer, argv: Sequence[str], *, compose: bool = True)
     size = config.hydra.sweeper.get("max_batch_size")
     if size is not None and size < 1:
         raise InputError(f"hydra.sweeper.max_batch_size={size}: must be null, or a whole number from 1")
-    sweep = Sweep(composer, overrides, config, jobs)
+    sweep = ComposedSweep(composer, overrides, config, jobs)
     if compose and config.hydra.sweeper.get("_target_") == BASIC_SWEEPER:
         sweep.compose(batch_of(sweep.swept))
     return sweep
@@ -168,7 +168,7 @@ class SweepTask:
     launch: takes a batch of jobs and the callbacks; train_one: trains a job from its configuration.
     """
 
-    def __init__(self, sweep: Sweep, launch: Any, train_one: Any) -> None:
+    def __init__(self, sweep: ComposedSweep, launch: Any, train_one: Any) -> None:
         self.sweep, self.launcher, self.train_one = sweep, launch, train_one
 
     def launch(self, callbacks: Callbacks, batch: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
@@ -182,7 +182,7 @@ class SweepTask:
         return {"train_one": self.train_one}  # all that a launcher which starts other processes needs there
 
 
-def run_sweep(sweep: Sweep, task: SweepTask) -> None:
+def run_sweep(sweep: ComposedSweep, task: SweepTask) -> None:
     """Carries a sweep out as Hydra does: its sweeper makes batches, its launcher takes them."""
     config = sweep.config
     Plugins.instance().register(StackedLauncher)

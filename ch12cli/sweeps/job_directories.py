@@ -32,7 +32,7 @@ from ch12cli.files.run_directory import (
     SWEEP,
 )
 from ch12cli.files.tags import TAGS
-from ch12cli.run.recorder import Row, metrics_csv
+from ch12cli.run.recorder import MetricsRow, metrics_csv
 from ch12cli.sweeps.jobs import Base, SweepJob
 from ch12cli.training.checkpoint import sealed_bytes
 
@@ -220,7 +220,7 @@ def write_directory(
     directory: Path,
     *,
     hydra: Mapping[str, bytes],
-    rows: Sequence[Row],
+    rows: Sequence[MetricsRow],
     result: Result,
     last: Mapping[str, Any],
     best: Mapping[str, Any],

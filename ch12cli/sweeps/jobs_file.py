@@ -83,10 +83,10 @@ def write_jobs(path: Path, jobs: Sequence[SweepJob]) -> None:
     """Writes the jobs as a new file to edit and give to --jobs, CSV or, by its name, YAML."""
     refuse_existing(path)
     rows = [dict(line.split("=", 1) for line in job.overrides if "=" in line) for job in jobs]  # a + stays with its key
-    write_whole(path, (to_yaml(rows) if path.suffix in YAML else to_csv(rows)).encode())
+    write_whole(path, (jobs_to_yaml(rows) if path.suffix in YAML else jobs_to_csv(rows)).encode())
 
 
-def to_csv(rows: Sequence[Mapping[str, str]]) -> str:
+def jobs_to_csv(rows: Sequence[Mapping[str, str]]) -> str:
     """A column for each key that some job overrides."""
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
@@ -95,7 +95,7 @@ def to_csv(rows: Sequence[Mapping[str, str]]) -> str:
     return buffer.getvalue()
 
 
-def to_yaml(rows: Sequence[Mapping[str, str]]) -> str:
+def jobs_to_yaml(rows: Sequence[Mapping[str, str]]) -> str:
     """A mapping for each job, on a line."""
     mappings = [{key: as_value(text) for key, text in row.items()} for row in rows]
     return "".join(

@@ -15,7 +15,7 @@ from omegaconf import flag_override
 from ch12cli.config.hydra_internals import Callbacks
 from ch12cli.errors import MachineError
 from ch12cli.files.atomic import locked, remove_leftovers
-from ch12cli.files.history import differences
+from ch12cli.files.history import environment_differences
 from ch12cli.files.metrics_csv import read_metrics
 from ch12cli.files.plan_json import PLAN
 from ch12cli.files.progress_json import ProgressWriter
@@ -110,7 +110,7 @@ class Launch:
                 with sigterm_raises():
                     self.train(plan, hydra, table, callbacks)
             finally:
-                self.tell_unfinished(plan, table)
+                self.add_unfinished_rows(plan, table)
                 table.close()
                 self.outcome.rows = [table.rows[number] for number in sorted(table.rows)]
         return [job_return(plan.jobs[number], table.rows[number]) for number in plan.numbers]
@@ -173,7 +173,7 @@ class Launch:
                 waiting.add(SweepRow.of(job.facts, result))
                 self.callback.on_job_end(event, job)
                 if callbacks is not None and callbacks.callbacks:
-                    tell(callbacks, job, event, self.directory)
+                    notify_callbacks(callbacks, job, event, self.directory)
                 if event.status == "failed" and fail_fast:
                     self.given_up = True
                     break
@@ -185,13 +185,13 @@ class Launch:
             progress.remove()
             remove_leftovers(self.directory / STATE)  # of workers that were killed while they wrote
 
-    def tell_unfinished(self, plan: Plan, table: SweepTable) -> None:
+    def add_unfinished_rows(self, plan: Plan, table: SweepTable) -> None:
         """Gives the jobs of which nothing was told a row: of their result if they have one, else of an interruption."""
         for number, job in plan.jobs.items():
             if number not in table.rows:
                 table.rows[number] = SweepRow.of_directory(job.facts, self.directory)
 
-    def tell_not_begun(self, jobs: Iterable[SweepJob]) -> None:
+    def add_rows_not_begun(self, jobs: Iterable[SweepJob]) -> None:
         """Gives the jobs of batches that were not begun, because the sweep was ended before, a row that says so."""
         there = {row.job: row for row in self.outcome.rows}
         launched = {job.key for job in self.outcome.jobs.values()}
@@ -220,7 +220,7 @@ def job_return(job: SweepJob, row: SweepRow | None) -> JobReturn:
     return returned
 
 
-def tell(callbacks: Callbacks, job: SweepJob, done: Done, directory: Path) -> None:
+def notify_callbacks(callbacks: Callbacks, job: SweepJob, done: Done, directory: Path) -> None:
     """Hydra's callbacks for a job that has ended; in a stack, jobs begin and end together."""
     config = full_config(job)
     with flag_override(config, ["struct", "readonly"], [False, False]):
@@ -254,7 +254,9 @@ def remarks_on_checkpoints(plan: Plan, sweep_dir: Path) -> list[str]:
                 continue
             said += [f"passed over: {message}" for message in passed_over]
             require_data(state, plan.tasks[item.group], checkpoints.last)
-            environment |= dict.fromkeys(differences(plain_of(state, "environment"), environment_on(device)))
+            environment |= dict.fromkeys(
+                environment_differences(plain_of(state, "environment"), environment_on(device))
+            )
     return said + ([f"the environment has changed since: {'; '.join(environment)}"] if environment else [])
 
 

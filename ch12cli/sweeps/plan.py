@@ -62,7 +62,7 @@ def number_jobs(jobs: Sequence[SweepJob], known: Mapping[str, int]) -> dict[str,
     return numbers
 
 
-def settle(
+def assign_numbers(
     jobs: Sequence[SweepJob], sweep_dir: Path, known: PlanFile
 ) -> tuple[dict[int, SweepJob], list[int], set[int]]:
     """The jobs by number, with their directories; the number of each job given; the numbers of jobs begun before."""
@@ -94,7 +94,7 @@ def make_plan(
     """
     known = read_plan(sweep_dir)
     require_unchanged(jobs, known.jobs, known.bases, sweep_dir)
-    by_number, numbers_given, begun = settle(jobs, sweep_dir, known)
+    by_number, numbers_given, begun = assign_numbers(jobs, sweep_dir, known)
     done = {number for number in begun if is_done(by_number[number])}
     groups, tasks = examine(groups_of(list(by_number.values())))
     group_of = {job.number: index for index, group in enumerate(groups) for job in group.jobs}

@@ -13,7 +13,7 @@ from ch12cli.errors import InputError, Problem
 from ch12cli.files.hydra_folder import flatten
 from ch12cli.files.plan_json import PlanFile, PlannedBase, PlannedJob, read_plan
 from ch12cli.files.run_directory import STATE, SWEEP
-from ch12cli.saved.load import refuse_links, require_valid
+from ch12cli.saved.load import refuse_links, require_valid_settings
 from ch12cli.sweeps.jobs import Base, SweepJob
 from ch12cli.sweeps.start import HYDRAS, Finished, monitor_of
 
@@ -67,7 +67,7 @@ def refuse_links_of_jobs(directory: Path, places: Collection[str]) -> None:
 def read_base(base: PlannedBase, *, where: str, trust: bool) -> Base:
     chosen = {str(group): choice for group, choice in base.chosen.items()}
     settings, written = with_later_keys(base.settings), with_later_keys(base.written)
-    require_valid(settings, chosen, where=where, trust=trust)
+    require_valid_settings(settings, chosen, where=where, trust=trust)
     keys = frozenset(key for key, _ in flatten(settings))
     return Base(None, written, settings, chosen, keys, template=base.template, options=base.options)
 

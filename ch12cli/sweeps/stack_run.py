@@ -17,8 +17,8 @@ from ch12cli.files.atomic import machine_errors
 from ch12cli.files.history import resumed
 from ch12cli.files.result_json import Result, describe_ending
 from ch12cli.run.build import build_stack
-from ch12cli.run.recorder import Ending, Rows, result_of, run_metadata, run_state
-from ch12cli.run.sessions import environment_of, plain_of, sitting
+from ch12cli.run.recorder import Ending, MetricsTable, result_of, run_metadata, run_state
+from ch12cli.run.sessions import environment_of, plain_of, session_record
 from ch12cli.run.signals import sigterm_held
 from ch12cli.run.task import Task, tensors
 from ch12cli.sweeps.job_directories import HydraFiles, write_directory
@@ -48,7 +48,7 @@ class StackRun:
         self.jobs, self.task, self.device = jobs, task, device
         self.directories, self.hydra = directories, hydra
         self.training, self.network, self.streams = build_stack([job.run_settings for job in jobs], task, device)
-        self.figures = Figures(len(jobs))
+        self.figures = StackMetrics(len(jobs))
         self.history: dict[str, Any] = {}  # of the stack's sittings (runs/history.py)
         self.epochs = np.zeros(len(jobs), dtype=np.int64)  # finished by each job
         self.done = np.zeros(len(jobs), dtype=bool)
@@ -228,7 +228,7 @@ class StackRun:
             self.training.keep(rows)
         self.training.load_state_dict(state["training"])
         self.figures.load_state_dict(state["figures"])
-        self.history = resumed(plain_of(state, "history"), sitting(state, self.device, changes={}, before={}))
+        self.history = resumed(plain_of(state, "history"), session_record(state, self.device, changes={}, before={}))
         self.epochs, self.done = state["epochs"].numpy().copy(), state["done"].numpy().copy()
         self.network.masks.step, self.spent = state["training"]["step"], state["seconds"]
         self.boundary, self.written = self.state_of_training(), self.training.epoch
@@ -278,7 +278,7 @@ def require_digest(then: str, task: Task, where: Path) -> None:
 FIRST = 64  # epochs for which there is room at first; doubled as they are needed
 
 
-class Figures:
+class StackMetrics:
     """The columns of metrics.csv of many runs, (runs, epochs) each, as long as has been trained and a little longer."""
 
     def __init__(self, runs: int) -> None:
@@ -305,10 +305,10 @@ class Figures:
             self.columns[name][:, : old.shape[1]] = old
         return self.columns[name]
 
-    def rows(self, run: int, epochs: int) -> Rows:
+    def rows(self, run: int, epochs: int) -> MetricsTable:
         """The rows of a run's metrics.csv."""
         columns = [np.arange(1.0, epochs + 1), *(values[run, :epochs] for values in self.columns.values())]
-        return Rows(list(self.columns), np.stack(columns, axis=1))
+        return MetricsTable(list(self.columns), np.stack(columns, axis=1))
 
     def state_dict(self, epochs: int) -> dict[str, Tensor]:
         """The columns up to an epoch, copied: a checkpoint is not to hold the room beyond."""

@@ -22,7 +22,7 @@ from ch12cli.errors import InputError, MachineError
 from ch12cli.files.atomic import locked, machine_errors, make_folder
 from ch12cli.files.run_directory import CHECKPOINTS, METRICS, RESULT, SWEEP
 from ch12cli.files.sweep_csv import SweepRow, SweepTable
-from ch12cli.sweeps.hydra_sweep import Sweep, SweepTask, batch_of, read_sweep, run_sweep, train_as_hydra_job
+from ch12cli.sweeps.hydra_sweep import ComposedSweep, SweepTask, batch_of, read_sweep, run_sweep, train_as_hydra_job
 from ch12cli.sweeps.jobs import SweepJob
 from ch12cli.sweeps.jobs_file import read_jobs
 
@@ -43,7 +43,9 @@ class Finished(NamedTuple):
     asked: int = 0
 
 
-def open_sweep(words: Sequence[str], composer: Composer, jobs_file: Path | None) -> tuple[Sweep, list[list[str]]]:
+def open_sweep(
+    words: Sequence[str], composer: Composer, jobs_file: Path | None
+) -> tuple[ComposedSweep, list[list[str]]]:
     """A sweep and the overrides of its jobs (none listed where another sweeper than the basic one makes them)."""
     sweep = read_sweep(composer, words, compose=jobs_file is None)
     if jobs_file is None:
@@ -56,7 +58,7 @@ def open_sweep(words: Sequence[str], composer: Composer, jobs_file: Path | None)
     return sweep, batch
 
 
-def refuse_given_twice(sweep: Sweep, rows: Sequence[Sequence[str]], jobs_file: Path) -> None:
+def refuse_given_twice(sweep: ComposedSweep, rows: Sequence[Sequence[str]], jobs_file: Path) -> None:
     """InputError for keys of the command line that the table of jobs would override without a word."""
     columns = {line.partition("=")[0].lstrip("+~") for row in rows for line in row}
     twice = [override.key_or_group for override in sweep.task_overrides if override.key_or_group in columns]
@@ -92,14 +94,14 @@ def train_many(
                     run_sweep(sweep, SweepTask(sweep, launch, train_as_hydra_job))
                 else:
                     launch.callback.on_message(
-                        f"{trained_alone(sweep)}, into {directory}; the table follows at the end"
+                        f"{single_job_reason(sweep)}, into {directory}; the table follows at the end"
                     )
                     run_elsewhere(sweep, launch.outcome)
             except KeyboardInterrupt:
                 launch.outcome.signal = signal.SIGINT
             except launch.terminated:
                 launch.outcome.signal = signal.SIGTERM
-        launch.tell_not_begun(sweep.jobs.values())
+        launch.add_rows_not_begun(sweep.jobs.values())
         launch.callback.raise_error(f"the sweep itself is complete in {directory}")
         jobs = list(sweep.jobs.values())
         asked = max(map(verified, jobs), default=0) if launch.outcome.signal is None else 0
@@ -107,32 +109,32 @@ def train_many(
         return Finished(launch.outcome, monitor_of(jobs[0]), differences, asked)
 
 
-def is_stacked(sweep: Sweep) -> bool:
+def is_stacked(sweep: ComposedSweep) -> bool:
     return bool(sweep.config.hydra.launcher.get("_target_") == STACKED_LAUNCHER)
 
 
-def trained_alone(sweep: Sweep) -> str:
+def single_job_reason(sweep: ComposedSweep) -> str:
     """What another launcher does; empty for ours."""
     launcher = sweep.config.hydra.runtime.choices["hydra/launcher"]
     return "" if is_stacked(sweep) else f"hydra/launcher={launcher} trains each job by itself"
 
 
-def in_batches(sweep: Sweep) -> int:
+def in_batches(sweep: ComposedSweep) -> int:
     """How many jobs there are in all, if Hydra hands them out in batches; else 0."""
     size, jobs = sweep.config.hydra.sweeper.get("max_batch_size"), sweep.jobs.values()
     return len({job.key for job in jobs}) if size is not None and size < len(jobs) else 0
 
 
-def require_one_batch(sweep: Sweep) -> None:
+def require_one_batch(sweep: ComposedSweep) -> None:
     """InputError for halving where the jobs that it compares would not come together."""
     halved = any(job.changes.get("sweep.halving", job.base.resolved["sweep"]["halving"]) for job in sweep.jobs.values())
     if halved and not is_stacked(sweep):
-        raise InputError(f"sweep.halving: {trained_alone(sweep)}; leave one of them out")
+        raise InputError(f"sweep.halving: {single_job_reason(sweep)}; leave one of them out")
     if halved and in_batches(sweep):
         raise InputError("sweep.halving: compares all jobs with each other; leave out hydra.sweeper.max_batch_size")
 
 
-def run_batch(sweep: Sweep, batch: Sequence[Sequence[str]], launch: Launch) -> None:
+def run_batch(sweep: ComposedSweep, batch: Sequence[Sequence[str]], launch: Launch) -> None:
     """Carries out a batch that came from a file, with the callbacks that Hydra's sweep would have made."""
     callbacks = callbacks_of(sweep.config)
     callbacks.on_multirun_start(config=sweep.config, config_name=sweep.composer.config_name)
@@ -140,7 +142,7 @@ def run_batch(sweep: Sweep, batch: Sequence[Sequence[str]], launch: Launch) -> N
     callbacks.on_multirun_end(config=sweep.config, config_name=sweep.composer.config_name)
 
 
-def run_elsewhere(sweep: Sweep, outcome: SweepOutcome) -> None:
+def run_elsewhere(sweep: ComposedSweep, outcome: SweepOutcome) -> None:
     """Lets another launcher train the jobs one by one; the table is made from what they leave on disk."""
     from ch12cli.run.signals import sigterm_raises
     from ch12cli.sweeps.job_directories import require_separate, with_directory
@@ -157,7 +159,7 @@ def run_elsewhere(sweep: Sweep, outcome: SweepOutcome) -> None:
         raised = error
     finally:
         if any((directory / job.directory).exists() for job in jobs):
-            tell_elsewhere(jobs, outcome)
+            write_table_of_launcher(jobs, outcome)
     if isinstance(raised, MachineError) or (isinstance(raised, InputError) and not outcome.failed):
         raise raised
     if raised is not None and not outcome.failed:
@@ -174,7 +176,7 @@ def refuse_to_overwrite(jobs: Sequence[SweepJob], directory: Path) -> None:
         )
 
 
-def tell_elsewhere(jobs: Sequence[SweepJob], outcome: SweepOutcome) -> None:
+def write_table_of_launcher(jobs: Sequence[SweepJob], outcome: SweepOutcome) -> None:
     """Writes the table of jobs that another launcher has trained."""
     outcome.rows = [SweepRow.of_directory(job.facts, outcome.directory) for job in jobs]
     outcome.failed = sum(row.status == "failed" for row in outcome.rows)
@@ -212,7 +214,7 @@ def plan_many(
         from ch12cli.sweeps.trials import estimates
 
         require_one_batch(sweep)
-        single = "" if jobs_file else trained_alone(sweep)
+        single = "" if jobs_file else single_job_reason(sweep)
         plan, _ = examined_plan(sweep.compose(batch), sweep_directory(sweep), single=single)
         return plan, estimates(plan.groups, plan.tasks, plan.items)
 
@@ -221,7 +223,7 @@ HYDRAS = "multirun.yaml"  # what Hydra's sweeper writes before any job
 
 
 @contextmanager
-def claimed(sweep: Sweep) -> Iterator[Path]:
+def claimed(sweep: ComposedSweep) -> Iterator[Path]:
     """The sweep's directory: the one that is named, which may hold an earlier part of it, else a new one.
 
     If the sweep is refused within, before any job was begun, nothing of the claim stays behind.
@@ -239,11 +241,11 @@ def claimed(sweep: Sweep) -> Iterator[Path]:
     except InputError:
         if hydras is not None:
             (candidate / HYDRAS).write_bytes(hydras)
-        release(candidate, before)
+        release_sweep_directory(candidate, before)
         raise
 
 
-def sweep_directory(sweep: Sweep) -> Path:
+def sweep_directory(sweep: ComposedSweep) -> Path:
     """The directory that `hydra.sweep.dir` names; nothing is made."""
     HydraConfig.instance().set_config(sweep.config)  # for ${hydra:…} in the name
     try:
@@ -274,7 +276,7 @@ def make_directory(directory: Path, *, named: bool) -> Path:
                 candidate = directory.with_name(f"{directory.name}-{number}")
 
 
-def release(directory: Path, before: Collection[Path]) -> None:
+def release_sweep_directory(directory: Path, before: Collection[Path]) -> None:
     """Takes back a claim under which no job was begun. before: of the directory and its parents, those that were there
     already."""
     if directory in before or {path.name for path in directory.iterdir()} - {HYDRAS}:

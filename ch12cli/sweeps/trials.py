@@ -105,7 +105,7 @@ def try_group(group: Group, task: Task) -> Found:
             alone = Network(modules[0], device=torch.device("cpu"))
             check_fit(alone, task, part)
             try_optimizers(group, alone)
-            values = values_of(modules[0], part.x)
+            values = layer_values(modules[0], part.x)
     except CannotStackError as reason:
         return try_group(replace(group, reason=str(reason)), task)._replace(reason=str(reason))
     except RefusedError as error:
@@ -127,7 +127,7 @@ def why_not_worth(group: Group, module: nn.Module, values: int) -> str:
 
 
 @torch.no_grad()
-def values_of(module: nn.Module, x: torch.Tensor) -> int:
+def layer_values(module: nn.Module, x: torch.Tensor) -> int:
     """How many values the layers of a module give for a row. x: (rows, features)."""
     found: list[int] = []
 
@@ -210,7 +210,9 @@ def estimate(group: Group, items: Sequence[WorkItem], task: Task) -> Estimate | 
     sample = [job.run_settings for job in group.jobs[: min(SAMPLE, largest) if stacked else 1]]
     on_cpu = choose_device(settings.machine.device).type == "cpu"
     # user code may end the process; a process that has used a GPU cannot be forked
-    measured = (measure if on_cpu and not runs_user_code(settings) else measure_in_subprocess)(sample, task, stacked)
+    measured = (measure_epoch if on_cpu and not runs_user_code(settings) else measure_in_subprocess)(
+        sample, task, stacked
+    )
     if isinstance(measured, str):
         return measured
     processes = min(processes_for(settings), len(items))
@@ -221,12 +223,12 @@ def estimate(group: Group, items: Sequence[WorkItem], task: Task) -> Estimate | 
 def measure_in_subprocess(*arguments: Any) -> float | str:
     """The result of `measure`, called in a process of its own."""
     try:
-        return call_in_subprocess(measure, *arguments)
+        return call_in_subprocess(measure_epoch, *arguments)
     except DiedError as error:
         return f"the process that tried it died ({error})"
 
 
-def measure(sample: Sequence[RunSettings], task: Task, stacked: bool) -> float | str:
+def measure_epoch(sample: Sequence[RunSettings], task: Task, stacked: bool) -> float | str:
     """Seconds of an epoch of these runs together, or of the first alone; or why it cannot be told."""
     device = choose_device(sample[0].machine.device)
     try:

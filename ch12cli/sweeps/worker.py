@@ -20,14 +20,14 @@ from ch12cli.files.result_json import Result
 from ch12cli.files.run_directory import CHECKPOINTS, HYDRA
 from ch12cli.run.build import build_module
 from ch12cli.run.callbacks import NullCallback
-from ch12cli.run.sessions import plain_of, sitting
+from ch12cli.run.sessions import plain_of, session_record
 from ch12cli.run.signals import Terminated
 from ch12cli.run.start import train_log
 from ch12cli.run.task import Task, choose_device
 from ch12cli.run.torch_settings import torch_settings
 from ch12cli.run.train import Job, Outcome, continued, prepare_job, train_job
 from ch12cli.sweeps.groups import Group
-from ch12cli.sweeps.halving import Halving, Part, train_parts
+from ch12cli.sweeps.halving import Halving, StackPart, train_parts
 from ch12cli.sweeps.job_directories import HydraFiles
 from ch12cli.sweeps.jobs import SweepJob
 from ch12cli.sweeps.stack_run import CheckpointMismatchError, StackRun, require_data
@@ -62,7 +62,7 @@ class Worker:
             if item.sound is not None and item.sound < len(item.jobs):
                 item = yield from self.find_failing_builds(item)
             if not item.stacked or len(item.jobs) <= 1:
-                yield from (self.alone(self.jobs[number]) for number in item.jobs)
+                yield from (self.train_single_job(self.jobs[number]) for number in item.jobs)
                 continue
             done: set[int] = set()
             try:
@@ -108,7 +108,7 @@ class Worker:
         halving = Halving(asked.metric, asked.min_epochs, asked.factor) if asked is not None else None
         stacks = item.parts()
         parts = [
-            Part(
+            StackPart(
                 partial(self.build, numbers, item, device),
                 runs=len(numbers),
                 checkpoints=item.checkpoints(numbers, every=settings.loop.checkpoint_every),
@@ -134,7 +134,7 @@ class Worker:
         except BaseException as error:
             raise BuildError from error
 
-    def alone(self, job: SweepJob) -> Done:
+    def train_single_job(self, job: SweepJob) -> Done:
         """Trains one job by itself, from its last checkpoint if it has one. Whatever it raises is its own failure."""
         directory = self.sweep_dir / job.directory
         try:
@@ -194,5 +194,5 @@ def at_newest_checkpoint(job: Job, directory: Path) -> Job:
     except DamagedError:
         return job
     require_data(state, job.task, directory)
-    history = resumed(plain_of(state, "history"), sitting(state, job.device, changes={}, before={}))
+    history = resumed(plain_of(state, "history"), session_record(state, job.device, changes={}, before={}))
     return continued(job, state, history)

@@ -12,7 +12,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 from ch12cli.errors import InputError, MachineError
-from ch12cli.run.garbage_collection import settle
+from ch12cli.run.garbage_collection import freeze_objects
 from ch12cli.run.signals import Terminated
 from ch12cli.sweeps.work_item import Done, Event, Progress, Told, Trying, WorkItem
 from ch12cli.sweeps.worker import Worker, failed, init_worker
@@ -45,7 +45,7 @@ def run_items(
     When the generator is closed or interrupted, the workers write their checkpoints and end. late: gets the items of
     those that did not come to that; idle: is called now and then while nothing happens.
     """
-    settle()
+    freeze_objects()
     context = multiprocessing.get_context("fork")  # jobs and code are there already: nothing is imported or sent again
     waiting = list(items)
     handles: list[WorkerHandle] = []
@@ -177,14 +177,14 @@ def work(pipe: Connection, parents_end: Connection, worker: Worker, parent: int)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-Result = TypeVar("Result")
+ReturnValue = TypeVar("ReturnValue")
 
 
 class DiedError(Exception):
     """The process ended before it had a result."""
 
 
-def call_in_subprocess(function: Callable[..., Result], *arguments: Any) -> Result:
+def call_in_subprocess(function: Callable[..., ReturnValue], *arguments: Any) -> ReturnValue:
     """function(*arguments), called in a copy of this process. DiedError if that dies; MachineError as here."""
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe(duplex=False)
@@ -192,7 +192,7 @@ def call_in_subprocess(function: Callable[..., Result], *arguments: Any) -> Resu
     process.start()
     theirs.close()
     try:
-        result: Result | MachineError = ours.recv()
+        result: ReturnValue | MachineError = ours.recv()
     except EOFError:
         process.join()
         raise DiedError(how_it_died(process.exitcode)) from None

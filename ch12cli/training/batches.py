@@ -42,7 +42,7 @@ def batches(part: Part, order: Tensor, batch_size: int) -> Iterator[tuple[Tensor
         yield from zip(part.x[block].split(batch_size), part.y[block].split(batch_size), strict=True)
 
 
-class Rows(Dataset[tuple[Tensor, Tensor]]):
+class RowDataset(Dataset[tuple[Tensor, Tensor]]):
     """A part as a Dataset whose batches are fetched whole."""
 
     def __init__(self, part: Part) -> None:
@@ -78,7 +78,7 @@ def whole_batch(batch: Any) -> Any:
     return batch
 
 
-def init_worker(_number: int, *, parent: int) -> None:
+def init_loader_worker(_number: int, *, parent: int) -> None:
     """Prepares a DataLoader worker: it ends with the run, and ignores Ctrl-C, which the run handles."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -122,18 +122,18 @@ def describe_failure(exit_codes: Mapping[int, int]) -> str:
     return f"a loader process died (process {number}, {how}); try fewer workers, or workers=0"
 
 
-class Loader:
+class BatchLoader:
     """Batches fetched by DataLoader workers, which live as long as the loader: the same batches as without them."""
 
     def __init__(self, part: Part, *, batch_size: int, workers: int, device: torch.device, pin_memory: bool) -> None:
         self.device = device
         self.order = Order(batch_size)
         self.loader = DataLoader(
-            Rows(part),
+            RowDataset(part),
             batch_sampler=self.order,
             num_workers=workers,
             collate_fn=whole_batch,
-            worker_init_fn=partial(init_worker, parent=os.getpid()),
+            worker_init_fn=partial(init_loader_worker, parent=os.getpid()),
             persistent_workers=workers > 0,
             pin_memory=pin_memory and device.type == "cuda",
             generator=torch.Generator(),  # its own: iterating must not draw from the run's stream
@@ -181,7 +181,7 @@ class Shuffled:
     def __init__(self, part: Part, *, batch_size: int, workers: int, device: torch.device, pin_memory: bool) -> None:
         self.part, self.batch_size, self.device = part, batch_size, device
         self.loader = (
-            Loader(part, batch_size=batch_size, workers=workers, device=device, pin_memory=pin_memory)
+            BatchLoader(part, batch_size=batch_size, workers=workers, device=device, pin_memory=pin_memory)
             if workers
             else None
         )

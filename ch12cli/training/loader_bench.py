@@ -50,7 +50,7 @@ class Advice:
     words: str
 
 
-class Items(Dataset[tuple[Tensor, Tensor]]):
+class ItemDataset(Dataset[tuple[Tensor, Tensor]]):
     """Rows that take some work each."""
 
     def __init__(self, part: Part, cost: float) -> None:
@@ -64,7 +64,7 @@ class Items(Dataset[tuple[Tensor, Tensor]]):
         return self.part.x[row], self.part.y[row]
 
 
-class Batches(Items):
+class Batches(ItemDataset):
     """The same, fetched a whole batch at a time."""
 
     def __getitems__(self, rows: list[int]) -> tuple[Tensor, Tensor]:
@@ -101,7 +101,7 @@ def measure(
     whole = fetch == "batch"
     warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)  # that is what is being found out
     loader: DataLoader[Any] = DataLoader(
-        Batches(part, costs.item) if whole else Items(part, costs.item),
+        Batches(part, costs.item) if whole else ItemDataset(part, costs.item),
         batch_size=batch_size,
         shuffle=True,
         num_workers=workers,

@@ -20,7 +20,7 @@ from ch12cli.training.losses import Loss
 from ch12cli.training.metrics import Metric
 from ch12cli.training.optimizers import Optimizer
 from ch12cli.training.schedules import Schedule
-from ch12cli.training.step import Step, StepFunction, Trainable
+from ch12cli.training.step import StepFunction, Trainable, TrainingStep
 from ch12cli.training.stopping import Best, EarlyStopping, Values
 
 EVALUATED = 2**22  # values of x evaluated at once: bounds memory, not speed
@@ -93,7 +93,7 @@ class Training:
 
     def make_step(self) -> StepFunction:
         """Returns the step for the network, the optimiser and the limits as they are."""
-        return Step(
+        return TrainingStep(
             self.network,
             self.loss,
             self.optimizer,

@@ -34,7 +34,7 @@ class Trainable(Protocol):
     def restore(self, state: dict[str, Tensor]) -> None: ...
 
 
-class Step:
+class TrainingStep:
     """One optimisation step. Called, it returns loss, () or (runs,), and prediction, (…, rows, outputs), of a batch.
 
     x: (…, rows, features); y: (…, rows[, outputs]); lr: a number, or (runs,) float64; … is (runs,) in a stack.

@@ -11,7 +11,7 @@ from ch12cli.training.batches import Part, StackedSource
 from ch12cli.training.losses import StackedLoss
 from ch12cli.training.optimizers import Adam
 from ch12cli.training.stack import Stack, is_faster_runs_last
-from ch12cli.training.step import Step
+from ch12cli.training.step import TrainingStep
 from ch12cli.training.streams import Streams
 from tests.benchmarks.bench import Bench, Table, interleaved, medians
 
@@ -31,7 +31,7 @@ class Laid:
         cpu = torch.device("cpu")
         self.stack = Stack(modules, list(range(runs)), device=cpu, dtype=torch.float32, runs_last=runs_last)
         optimizer = Adam(self.stack.parameters)
-        self.step = Step(self.stack, StackedLoss(nn.CrossEntropyLoss()), optimizer)
+        self.step = TrainingStep(self.stack, StackedLoss(nn.CrossEntropyLoss()), optimizer)
         rows = batch * max(4, 64 // batch)
         part = Part(torch.randn(rows, FEATURES), torch.randint(CLASSES, (rows,)))
         self.streams = Streams(1)

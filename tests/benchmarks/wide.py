@@ -12,7 +12,7 @@ from ch12cli.run.build import build_module, build_stack
 from ch12cli.run.task import build_task
 from ch12cli.sweeps.groups import Group, stacks_of
 from ch12cli.sweeps.jobs import JobComposer, make_jobs
-from ch12cli.sweeps.trials import values_of
+from ch12cli.sweeps.trials import layer_values
 from tests.benchmarks.bench import Bench, Table, interleaved, medians, spread, verdict
 
 RUNS, BATCH, WIDTH, DEPTH = 256, 32, 64, 2
@@ -44,7 +44,7 @@ def run(bench: Bench) -> Table:
     task, device = build_task(jobs[0].run_settings), torch.device("cpu")
     module = build_module(jobs[0].run_settings.model, task)
     parameters = sum(parameter.numel() for parameter in module.parameters())
-    values = values_of(module, torch.zeros(1, task.inputs))
+    values = layer_values(module, torch.zeros(1, task.inputs))
     sizes = stacks_of(Group(jobs, parameters=parameters, values=values), RUNS)
     size, left_over = sizes[0], iter(jobs)
     parts = [list(islice(left_over, runs)) for runs in sizes]

@@ -12,7 +12,7 @@ import torch
 
 from ch12cli.book.demos import DEMOS
 from ch12cli.book.printed import ITEMS, SECTIONS
-from ch12cli.book.run import TOKEN, agrees, run_item, source
+from ch12cli.book.run import TOKEN, agrees, item_source, run_item
 from ch12cli.book.slopes import gradients
 from ch12cli.cli.main import main
 
@@ -33,7 +33,7 @@ def test_an_item_prints_what_the_book_prints(number: int) -> None:
 
 @pytest.mark.parametrize("number", ITEMS)
 def test_no_figure_is_copied_into_an_items_code(number: int) -> None:
-    _, code = source(number)
+    _, code = item_source(number)
     figures = {token for token in TOKEN.findall(ITEMS[number].text) if re.search(r"\.\d{3,}", token)}
     assert not {figure for figure in figures if figure.lstrip("-") in code}
 

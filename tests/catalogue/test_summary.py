@@ -7,7 +7,7 @@ import statistics
 
 import pytest
 
-from ch12cli.catalogue.summary import Failure, failures, fold, t_quantile, varying
+from ch12cli.catalogue.summary import Failure, failures, fold_seeds, t_quantile, varying
 from ch12cli.files.sweep_csv import SweepRow
 
 DIVERGED = (
@@ -84,7 +84,7 @@ def test_keys_vary_that_have_several_values_or_are_missing_somewhere():
 def test_seeds_are_folded_into_mean_and_interval():
     rows = [make_row(seed, objective=seed + 1, lines=f"optimizer.lr=0.1 seed={seed}") for seed in range(3)]
     rows += [make_row(3, objective=0.5, lines="optimizer.lr=0.2 seed=0")]
-    first, second = fold(rows, varying(rows), ["objective"])
+    first, second = fold_seeds(rows, varying(rows), ["objective"])
     assert (first.values, first.jobs, first.runs, first.best) == ({"optimizer.lr": "0.2"}, 1, 1, 3)
     assert first.mean == {"objective": 0.5}
     assert math.isnan(first.half_width["objective"])
@@ -98,12 +98,12 @@ def test_any_key_that_ends_with_seed_is_folded():
     rows = [
         make_row(n, objective=n, lines=f"seed={n} dataset.split_seed={n % 2} model.width={4 + n % 2}") for n in range(4)
     ]
-    assert [row.values for row in fold(rows, varying(rows))] == [{"model.width": "4"}, {"model.width": "5"}]
+    assert [row.values for row in fold_seeds(rows, varying(rows))] == [{"model.width": "4"}, {"model.width": "5"}]
 
 
 def test_where_only_the_seed_varies_there_is_one_row():
     rows = [make_row(seed, objective=seed, lines=f"seed={seed}") for seed in range(5)]
-    (row,) = fold(rows, varying(rows))
+    (row,) = fold_seeds(rows, varying(rows))
     assert (row.values, row.runs, row.mean) == ({}, 5, {"objective": 2.0})
 
 
@@ -119,7 +119,7 @@ def test_intervals_of_random_figures_agree_with_the_statistics_module():
         for place, value in enumerate(figures[width])
     ]
     draw.shuffle(rows)
-    folded = {int(row.values["model.width"]): row for row in fold(rows, varying(rows), ["test_loss"])}
+    folded = {int(row.values["model.width"]): row for row in fold_seeds(rows, varying(rows), ["test_loss"])}
     for width, values in figures.items():
         assert folded[width].mean["test_loss"] == pytest.approx(statistics.fmean(values), rel=1e-12)
         half = t_quantile(len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
@@ -136,7 +136,7 @@ def test_only_finished_runs_count_and_the_others_are_counted():
         make_row(5, "diverged", lines="optimizer.lr=9 seed=0"),
         make_row(6, "diverged", lines="optimizer.lr=9 seed=1"),
     ]
-    sound, broken = fold(rows, varying(rows))
+    sound, broken = fold_seeds(rows, varying(rows))
     assert (sound.jobs, sound.runs, sound.diverged, sound.failed, sound.best) == (5, 2, 1, 1, 0)
     assert sound.mean["objective"] == 2.0
     assert (broken.jobs, broken.runs, broken.diverged, broken.best) == (2, 0, 2, None)
@@ -145,18 +145,18 @@ def test_only_finished_runs_count_and_the_others_are_counted():
 
 def test_the_best_is_first_whichever_way_the_objective_goes():
     rows = [make_row(n, objective=value, lines=f"x={n}") for n, value in enumerate([0.5, 0.9, "", 0.1, "nan", "inf"])]
-    assert [row.best for row in fold(rows, varying(rows))] == [3, 0, 1, None, None, None]
-    assert [row.best for row in fold(rows, varying(rows), minimise=False)] == [1, 0, 3, None, None, None]
+    assert [row.best for row in fold_seeds(rows, varying(rows))] == [3, 0, 1, None, None, None]
+    assert [row.best for row in fold_seeds(rows, varying(rows), minimise=False)] == [1, 0, 3, None, None, None]
     rows = [make_row(n, objective=value, lines=f"seed={n}") for n, value in enumerate([0.5, 0.9, 0.1])]
-    assert fold(rows, varying(rows))[0].best == 2
-    assert fold(rows, varying(rows), minimise=False)[0].best == 1
+    assert fold_seeds(rows, varying(rows))[0].best == 2
+    assert fold_seeds(rows, varying(rows), minimise=False)[0].best == 1
 
 
 def test_figures_beyond_floating_point_are_no_error():
     rows = [make_row(n, objective=value, lines=f"seed={n}") for n, value in enumerate([1e308, 1e308, -1e308, "inf"])]
-    (row,) = fold(rows, varying(rows))
+    (row,) = fold_seeds(rows, varying(rows))
     assert row.runs == 4
-    assert fold([], []) == []
+    assert fold_seeds([], []) == []
 
 
 def test_failures_are_grouped_by_error_and_the_diverged_jobs_come_last():
@@ -181,5 +181,5 @@ def test_rows_of_a_table_and_rows_as_they_came_are_the_same_thing():
         make_row(1, "interrupted", lines="seed=1"),
         make_row(0, objective="2.5", lines="seed=0"),
     ]
-    (row,) = fold(ragged, varying(ragged))
+    (row,) = fold_seeds(ragged, varying(ragged))
     assert (row.jobs, row.runs, row.mean["objective"], row.best) == (2, 1, 2.5, 0)

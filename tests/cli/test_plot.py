@@ -154,7 +154,7 @@ def predicted(said: Callable[..., str], run: str, header: str, rows: list[str], 
 
 def test_a_boundary_is_what_predict_says_of_the_same_points(said: Callable[..., str], tmp_path: Path) -> None:
     run = Path("iris")
-    plot, _ = plane.boundary(run, title="t", features="petal_width,sepal_length", best=False, trust=False)
+    plot, _ = plane.boundary_plot(run, title="t", features="petal_width,sepal_length", best=False, trust=False)
     (field,) = plot.panels
     assert isinstance(field, Field)
     assert (field.x.label, field.y.label) == ("petal width (cm)", "sepal length (cm)")
@@ -178,7 +178,7 @@ def test_the_features_of_a_boundary_are_those_that_tell_the_classes_apart(
     trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(trained)
-    plot, _ = plane.boundary(Path("iris"), title="t", features=None, best=False, trust=False)
+    plot, _ = plane.boundary_plot(Path("iris"), title="t", features=None, best=False, trust=False)
     (field,) = plot.panels
     assert isinstance(field, Field)
     assert (field.x.label, field.y.label) == ("petal length (cm)", "petal width (cm)")  # as any book on Iris shows

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ch12cli.catalogue.entries import entries
-from ch12cli.catalogue.names import find
+from ch12cli.catalogue.names import find_run_directory
 from ch12cli.cli.main import main
 from ch12cli.cli.text.run_table import format_runs
 from ch12cli.errors import InputError
@@ -126,7 +126,7 @@ def test_the_jobs_that_a_killed_sweep_did_not_put_into_its_table_are_found(answe
         }
     (sweep / "sweep.csv").unlink()
     assert len(json.loads(answer("10-02-00-sweep", "--format", "json"))) == 3
-    assert find("10-02-00-sweep/1").resolve() == (sweep / "1").resolve()
+    assert find_run_directory("10-02-00-sweep/1").resolve() == (sweep / "1").resolve()
     shutil.rmtree(sweep / "2")
     (row,) = [row for row in json.loads(answer("--format", "json")) if row["kind"] == "sweep"]
     assert (row["status"], row["jobs"], row["finished_jobs"]) == ("killed", 3, 2)
@@ -243,27 +243,27 @@ def test_a_look_at_a_lock_changes_nothing(look: Callable[[Path], bool], listed: 
     ],
 )
 def test_a_run_is_found_by_name(word: str, place: str, listed: Path) -> None:
-    assert find(word).resolve() == (listed / place).resolve()
+    assert find_run_directory(word).resolve() == (listed / place).resolve()
 
 
 def test_the_best_is_that_of_the_best_objective(listed: Path) -> None:
     jobs = [listed / "10-02-00-sweep" / str(job) for job in range(3)]
     runs = [listed / "10-00-00-iris-mlp", listed / "10-01-00-iris-mlp", *jobs]
     objectives = [json.loads((run / "result.json").read_text(encoding="utf-8"))["objective"] for run in runs]
-    assert find("@best").resolve() == runs[objectives.index(min(objectives))].resolve()
+    assert find_run_directory("@best").resolve() == runs[objectives.index(min(objectives))].resolve()
     shutil.rmtree(runs[objectives.index(min(objectives))])
     (listed / "10-01-00-iris-mlp" / "result.json").unlink(missing_ok=True)
-    assert find("@best").resolve() == jobs[objectives[2:].index(min(objectives[2:]))].resolve()
+    assert find_run_directory("@best").resolve() == jobs[objectives[2:].index(min(objectives[2:]))].resolve()
 
 
 def test_the_best_is_of_the_newest_runs_data(listed: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    iris = find("@best").resolve()
+    iris = find_run_directory("@best").resolve()
     words = ["train", "device=cpu", "-q", "epochs=1", "dataset=two_class", "optimizer.lr=1e-6"]
     assert main([*words, "hydra.run.dir=outputs/xor"]) == 0  # a worse objective, on other data
     os.utime("outputs/xor/.hydra", (1.7e9, 1.7e9))
-    assert find("@best").resolve() == iris
+    assert find_run_directory("@best").resolve() == iris
     os.utime("outputs/xor/.hydra", (1.9e9, 1.9e9))
-    assert find("@best") == Path("outputs/xor")
+    assert find_run_directory("@best") == Path("outputs/xor")
     capsys.readouterr()
     assert main(["show", "@best"]) == 0
     assert capsys.readouterr().err.startswith("ch12: @best is outputs/xor: valid loss ")
@@ -311,7 +311,7 @@ def test_a_run_of_a_version_without_a_key_is_read_as_it_was_meant(
 )
 def test_a_name_that_none_or_several_have_is_said(word: str, message: str, listed: Path) -> None:
     with pytest.raises(InputError, match=message):
-        find(word)
+        find_run_directory(word)
 
 
 def test_what_is_exported_of_a_job_is_called_after_its_sweep(listed: Path, capsys: pytest.CaptureFixture[str]) -> None:

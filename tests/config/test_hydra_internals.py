@@ -20,7 +20,7 @@ from ch12cli.config.choices import shipped
 from ch12cli.config.hydra_internals import (
     BASIC_SWEEPER,
     Callbacks,
-    Loader,
+    ConfigLoader,
     apply_override,
     cached,
     defaults_list,
@@ -35,7 +35,7 @@ from tests.conftest import Train
 
 
 @pytest.fixture(scope="module")
-def loader() -> Iterator[Loader]:
+def loader() -> Iterator[ConfigLoader]:
     with hydra_session():
         yield make_loader([])
 
@@ -114,7 +114,7 @@ def test_a_data_set_has_the_split_keys_that_its_file_leaves_out(tmp_path: Path) 
     assert (config.dataset.test_size, config.dataset.valid_size, config.dataset.split) == (0.5, 0.0, "random")
 
 
-def test_a_search_path_override_adds_its_folder(tmp_path: Path, loader: Loader) -> None:
+def test_a_search_path_override_adds_its_folder(tmp_path: Path, loader: ConfigLoader) -> None:
     (tmp_path / "optimizer").mkdir()
     (tmp_path / "optimizer" / "mine.yaml").write_text("lr: 1\n")
     assert not loader.repository.config_exists("optimizer/mine")
@@ -122,7 +122,7 @@ def test_a_search_path_override_adds_its_folder(tmp_path: Path, loader: Loader) 
     assert repository.config_exists("optimizer/mine")
 
 
-def test_the_options_of_a_group_include_those_in_folders_below_it(loader: Loader) -> None:
+def test_the_options_of_a_group_include_those_in_folders_below_it(loader: ConfigLoader) -> None:
     folder = shipped() / "experiment"
     files = sorted(str(file.relative_to(folder).with_suffix("")) for file in folder.rglob("*.yaml"))
     assert len(files) > 5
@@ -133,20 +133,20 @@ def test_the_options_of_a_group_include_those_in_folders_below_it(loader: Loader
     "override",
     ["epochs=7", "+model.extra=[1,2]", "++optimizer.lr=0.5", "~optimizer.amsgrad", "early_stopping={patience:3}"],
 )
-def test_an_override_is_applied_as_hydra_applies_it(override: str, loader: Loader) -> None:
+def test_an_override_is_applied_as_hydra_applies_it(override: str, loader: ConfigLoader) -> None:
     config = loader.load_configuration("config", [], run_mode=RunMode.RUN)
     apply_override(OverridesParser.create().parse_override(override), config)
     assert job_part(config) == job_part(composed_by_hydra(override))
 
 
-def test_the_directory_name_of_overrides_is_hydras(loader: Loader) -> None:
+def test_the_directory_name_of_overrides_is_hydras(loader: ConfigLoader) -> None:
     overrides = ["seed=3", "epochs=7", "+model.extra=a"]
     config = loader.load_configuration("config", [], run_mode=RunMode.RUN)
     name = override_dirname(OverridesParser.create().parse_overrides(overrides), config)
     assert name == composed_by_hydra(*overrides).hydra.job.override_dirname == "+model.extra=a,epochs=7,seed=3"
 
 
-def test_the_defaults_list_names_the_files_in_order_and_who_chose_them(loader: Loader) -> None:
+def test_the_defaults_list_names_the_files_in_order_and_who_chose_them(loader: ConfigLoader) -> None:
     overrides = OverridesParser.create().parse_overrides(["optimizer=sgd"])
     listed = defaults_list(cached(loader.repository), "config", overrides)
     paths = [entry.config_path for entry in listed.defaults if not str(entry.config_path).startswith("hydra")]

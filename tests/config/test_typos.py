@@ -16,7 +16,7 @@ from ch12cli.config.check import check, hint
 from ch12cli.config.choices import choices, keys_of_choice, known_keys, top_level
 from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import hydra_session
-from ch12cli.config.rules import words_of
+from ch12cli.config.rules import describe_choices
 from ch12cli.config.schema import GROUPS, HYDRA_KEYS, KEYS
 from ch12cli.config.suggest import did_you_mean, distance, nearest
 from ch12cli.config.unknown import no_such_choice, no_such_key
@@ -148,8 +148,8 @@ def test_choices_are_suggested(group: str) -> None:
 def test_words_of_keys_are_suggested() -> None:
     right, wrong = 0, []
     for key, (rule, _) in KEYS.items():
-        words = [word for word in words_of(rule) if len(word) > 1]
-        counted = count(words, words_of(rule), lambda word, rule=rule: hint(rule, word))
+        words = [word for word in describe_choices(rule) if len(word) > 1]
+        counted = count(words, describe_choices(rule), lambda word, rule=rule: hint(rule, word))
         right += counted.right
         wrong += [(key, *one) for one in counted.wrong if not rule.allows(one[1])]
     assert right > 1000

@@ -9,7 +9,7 @@ import pytest
 
 from ch12cli.errors import InputError
 from ch12cli.files.result_json import Result
-from ch12cli.files.sweep_csv import JobFacts, SweepRow, SweepTable, from_format_1, read_sweep_csv
+from ch12cli.files.sweep_csv import JobFacts, SweepRow, SweepTable, read_sweep_csv, row_from_format_1
 
 ERROR = 'ValueError: "odd", with a comma\nand a second line'
 
@@ -175,7 +175,7 @@ def test_the_sentence_of_a_row_of_format_1_becomes_fields(status: str, cause: st
     row = SweepRow.from_record(old)
     names = ("left_at", "stopped_at", "diverged_at", "diverged_step", "error")
     assert {name: value for name in names if (value := getattr(row, name)) is not None} == fields
-    assert "cause" not in from_format_1(old)
+    assert "cause" not in row_from_format_1(old)
 
 
 def test_a_job_that_was_resumed_with_changes_has_them_in_its_command() -> None:

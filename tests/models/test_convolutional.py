@@ -15,7 +15,7 @@ from ch12cli.data.prepared import prepare
 from ch12cli.errors import InputError
 from ch12cli.models import cnn
 from ch12cli.models.init import INITS
-from ch12cli.sweeps.trials import values_of
+from ch12cli.sweeps.trials import layer_values
 from tests.conftest import Train
 from tests.sweep.driver import alone, one_thread, relative, settings_of, stack_of
 
@@ -128,7 +128,7 @@ def test_what_cannot_fit_is_found_before_data_are_read() -> None:
 
 def test_its_layers_are_counted_with_all_that_they_give_for_a_row() -> None:
     given = [3 * 9 * 13, *[3 * 9 * 13] * 2, 3 * 4 * 6, *[6 * 4 * 6] * 2, 6 * 2 * 3, 6 * 2 * 3, 4]
-    assert values_of(by_hand(), torch.zeros(2, 3 * 9 * 13)) == sum(given)
+    assert layer_values(by_hand(), torch.zeros(2, 3 * 9 * 13)) == sum(given)
 
 
 def test_a_run_equals_the_loop_by_hand_bit_for_bit(train: Train) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from ch12cli.plots.matplotlib_drawer import MIN_FONT, render, size_of_texts
 from ch12cli.plots.plot import Axis, Bars, Field, Grid, Histogram, Line, Lines, Panel, Plot
-from ch12cli.plots.scale import Scale, tick_texts
+from ch12cli.plots.scale import AxisScale, tick_texts
 from ch12cli.plots.text_drawer import draw_text
 
 X = np.arange(1.0, 41.0)
@@ -215,7 +215,7 @@ def test_numbers_and_names_are_letters_in_an_svg_and_hostile_ones_are_escaped() 
     ],
 )
 def test_ticks_are_round_values_within_the_axis(low: float, high: float, log: bool, wanted: list[str]) -> None:
-    ticks = Scale(low, high, log).ticks(3)
+    ticks = AxisScale(low, high, log).ticks(3)
     assert all(low * 0.999 <= tick <= high * 1.001 for tick in ticks)
     assert tick_texts(ticks) == wanted
 

@@ -11,7 +11,7 @@ import torch
 from ch12cli.errors import MachineError
 from ch12cli.files.hydra_folder import PLAIN, to_yaml
 from ch12cli.files.result_json import Result
-from ch12cli.run.recorder import Rows, metrics_csv, rows_state
+from ch12cli.run.recorder import MetricsTable, metrics_csv, rows_state
 from ch12cli.sweeps.job_directories import write_directory
 from tests.sweep.killed import exit_code, in_child
 
@@ -52,7 +52,7 @@ def test_texts_that_are_not_given_to_the_yaml_library_are_what_it_writes() -> No
 
 def test_rows_out_of_a_table_are_written_as_rows_are() -> None:
     values = np.array([[1, 0.1 + 0.2, np.nan], [2, 1e-300, -np.inf]])
-    table = Rows(["train_loss", "lr"], values)
+    table = MetricsTable(["train_loss", "lr"], values)
     assert metrics_csv(table) == metrics_csv(list(table))
     assert metrics_csv(table).decode().splitlines()[1] == "1,0.30000000000000004,nan"
     assert (table[-1]["epoch"], type(table[-1]["epoch"])) == (2, int)

@@ -8,7 +8,7 @@ import torch
 
 from ch12cli.cli.main import main
 from ch12cli.training.batches import Part
-from ch12cli.training.loader_bench import Advice, Batches, Costs, Items, Measured, advise, measure
+from ch12cli.training.loader_bench import Advice, Batches, Costs, ItemDataset, Measured, advise, measure
 
 MS = 1e-3
 
@@ -21,7 +21,7 @@ def found(*seconds: float, fetch: str = "batch", step: float = 0.0) -> list[Meas
 def test_cheap_items_need_no_workers() -> None:
     advice = advise(found(0.02 * MS, 0.7 * MS, 0.6 * MS, step=0.0), cores=2)
     assert advice.workers == 0
-    assert "Items are cheap" in advice.words
+    assert "ItemDataset are cheap" in advice.words
 
 
 def test_costly_items_pay_workers_up_to_the_cores() -> None:
@@ -62,7 +62,7 @@ def test_whole_batches_are_advised_where_they_are_faster() -> None:
 
 def test_both_ways_of_fetching_give_the_same_rows_and_cost_the_same() -> None:
     part = Part(torch.arange(12.0).reshape(6, 2), torch.arange(6))
-    single, whole = Items(part, 0.0), Batches(part, 2 * MS)
+    single, whole = ItemDataset(part, 0.0), Batches(part, 2 * MS)
     x, y = whole.__getitems__([4, 1])
     assert torch.equal(x, torch.stack([single[4][0], single[1][0]]))
     assert y.tolist() == [4, 1]
@@ -112,7 +112,7 @@ def test_what_cannot_be_measured_is_refused_in_a_line(words: list[str], message:
 @pytest.mark.parametrize(
     ("costs", "workers", "words"),
     [
-        (Costs(), 0, "Items are cheap"),
+        (Costs(), 0, "ItemDataset are cheap"),
         (Costs(item=2 * MS), 2, "Getting items ready is the bottleneck"),
         (Costs(step=8 * MS), 0, "does not matter"),
     ],

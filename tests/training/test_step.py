@@ -12,7 +12,7 @@ from ch12cli.training.losses import StackedLoss
 from ch12cli.training.network import Network
 from ch12cli.training.optimizers import SGD
 from ch12cli.training.stack import Stack
-from ch12cli.training.step import Step
+from ch12cli.training.step import TrainingStep
 from tests.sweep.driver import CPU
 
 LRS = [0.1, 0.2, 0.05]
@@ -71,7 +71,7 @@ def test_a_step_of_a_single_run_is_the_step_by_hand(make: Callable[[], nn.Module
     (module,), (network_module,) = modules_of(make, 1), modules_of(make, 1)
     network = Network(network_module, device=CPU, precision="float64")
     assert (network.layers is not None) is (make is sequential)
-    step = Step(network, nn.MSELoss(), SGD(network.parameters), clip_grad_norm=0.5, clip_grad_value=0.4)
+    step = TrainingStep(network, nn.MSELoss(), SGD(network.parameters), clip_grad_norm=0.5, clip_grad_value=0.4)
     before = network.parameters.clone()
     for x, y in batches(1):
         loss, prediction = step(x[0], y[0], 0.1)
@@ -88,7 +88,7 @@ def test_a_step_of_a_stack_is_the_step_of_each_run_by_hand(make: Callable[[], nn
     modules = modules_of(make)
     stack = Stack(modules_of(make), [0, 1, 2], device=CPU, dtype=torch.float64, runs_last=runs_last)
     clips = {"clip_grad_norm": np.full(3, 0.5), "clip_grad_value": np.full(3, 0.4)}
-    step = Step(stack, StackedLoss(nn.MSELoss()), SGD(stack.parameters), **clips)
+    step = TrainingStep(stack, StackedLoss(nn.MSELoss()), SGD(stack.parameters), **clips)
     for x, y in batches(3):
         losses, predictions = step(x, y, np.array(LRS))
         for run, (module, lr) in enumerate(zip(modules, LRS, strict=True)):
@@ -102,7 +102,7 @@ def test_a_step_of_a_stack_is_the_step_of_each_run_by_hand(make: Callable[[], nn
 def test_a_loss_that_is_not_finite_changes_no_weight_of_a_single_run() -> None:
     (module,) = modules_of(sequential, 1)
     network = Network(module, device=CPU, precision="float64")
-    step = Step(network, nn.MSELoss(), SGD(network.parameters))
+    step = TrainingStep(network, nn.MSELoss(), SGD(network.parameters))
     before = network.parameters.clone()
     x, y = batches(1)[0]
     loss, _ = step(x[0] * math.inf, y[0], 0.1)

@@ -70,7 +70,7 @@ class Arguments(argparse.ArgumentParser):
 
 def find_run(name: str) -> Path:
     """The directory of the run or sweep that a user names. Reports which one @best is."""
-    path = names.find(name)
+    path = names.find_run_directory(name)
     if name == "@best":
         result = read_result(path / RESULT)
         value = "" if result is None else f": {str(result.monitor).replace('_', ' ')} {result.objective:.4g}"
@@ -78,7 +78,7 @@ def find_run(name: str) -> Path:
     return path
 
 
-def run_directory(verb: str, operands: Sequence[str], *, most: int = 1) -> Path:
+def find_run_directory_operand(verb: str, operands: Sequence[str], *, most: int = 1) -> Path:
     """The directory of the run that the first operand names. most: how many operands the verb takes.
 
     InputError for a sweep, a file, or nothing; the contents are checked by those who read them.

@@ -8,8 +8,16 @@ from typing import NamedTuple
 
 from ch12cli.cli.help.overview import option_meaning, options_of
 from ch12cli.cli.verbs import VERBS
-from ch12cli.config.choices import choices, chosen_by, default_choices, find, keys_of_choice, known_keys, top_level
-from ch12cli.config.rules import words_of
+from ch12cli.config.choices import (
+    choices,
+    chosen_by,
+    default_choices,
+    find_choice,
+    keys_of_choice,
+    known_keys,
+    top_level,
+)
+from ch12cli.config.rules import describe_choices
 from ch12cli.config.schema import GROUPS, key_of
 
 Candidates = list[tuple[str, str]]  # (word, meaning)
@@ -32,7 +40,7 @@ class Answer(NamedTuple):
     candidates: Candidates = []  # noqa: RUF012 (of an immutable tuple, never changed)
 
 
-class Line(NamedTuple):
+class CompletionLine(NamedTuple):
     """The arguments before the cursor. operands: those that are no options; chosen: the choices of each group."""
 
     operands: list[str]
@@ -100,7 +108,7 @@ def option_value(action: argparse.Action, start: str, value: str) -> Answer:
     return offered([(f"{start}{choice}", "") for choice in action.choices or ()], f"{start}{value}")
 
 
-def read_line(words: Sequence[str], options: Mapping[str, argparse.Action]) -> Line:
+def read_line(words: Sequence[str], options: Mapping[str, argparse.Action]) -> CompletionLine:
     """The arguments before the cursor, sorted into operands, folders and choices."""
     plain: list[str] = []
     folders: list[Path] = []
@@ -113,7 +121,7 @@ def read_line(words: Sequence[str], options: Mapping[str, argparse.Action]) -> L
         elif option.nargs != 0:
             value = value if separator else next(rest, "")
             folders += [Path(value).expanduser()] if option.dest == "config_dir" else []
-    return Line(plain, folders, choices_on(plain, folders))
+    return CompletionLine(plain, folders, choices_on(plain, folders))
 
 
 def choices_on(words: Sequence[str], folders: Sequence[Path]) -> dict[str, list[str]]:
@@ -125,12 +133,12 @@ def choices_on(words: Sequence[str], folders: Sequence[Path]) -> dict[str, list[
         if separator and group in GROUPS:
             named[group] = value.split(",")
     for name in named.get("experiment", []):
-        preset = find("experiment", name, folders)
+        preset = find_choice("experiment", name, folders)
         chosen |= {group: [choice] for group, choice in (chosen_by(preset) if preset else {}).items()}
     return chosen | named
 
 
-def override_candidates(line: Line, current: str) -> Answer:
+def override_candidates(line: CompletionLine, current: str) -> Answer:
     """Groups, keys and values, each after the + or ~ that the current word starts with."""
     sign, rest = re.fullmatch(r"(~|\+{0,2})(.*)", current, re.DOTALL).groups()  # type: ignore[union-attr]
     key, separator, value = rest.partition("=")
@@ -151,12 +159,12 @@ def override_candidates(line: Line, current: str) -> Answer:
     return Answer("words", [(f"{sign}{path}", meaning) for path, meaning in found])
 
 
-def keys_on(line: Line) -> list[str]:
+def keys_on(line: CompletionLine) -> list[str]:
     """The top-level keys, and those of the choices on the line."""
     keys = dict.fromkeys(top_level())
     for group in GROUPS:
         if group != "experiment":
-            made = [find(group, name, line.folders) for name in line.chosen.get(group, ())]
+            made = [find_choice(group, name, line.folders) for name in line.chosen.get(group, ())]
             # an unknown choice: offer the keys of all choices
             known = [choice for choice in made if choice] or choices(group, line.folders)
             keys |= dict.fromkeys(path for choice in known for path in keys_of_choice(choice))
@@ -169,19 +177,19 @@ def key_meaning(path: str) -> str:
     return key.meaning if key else ""
 
 
-def value_candidates(line: Line, start: str, key: str, value: str) -> Answer:
+def value_candidates(line: CompletionLine, start: str, key: str, value: str) -> Answer:
     """Values of a group or a key; after a comma, those that the list lacks. start: the word up to the value."""
     before, comma, _ = value.rpartition(",")
     if key in GROUPS:
         listed = [(choice.name, choice.meaning) for choice in choices(key, line.folders) if SAFE.fullmatch(choice.name)]
     else:
         known = key_of(key)
-        listed = [(word, "") for word in words_of(known.rule if known else None)]
+        listed = [(word, "") for word in describe_choices(known.rule if known else None)]
     fresh = [(word, meaning) for word, meaning in listed if word not in before.split(",")]
     return offered([(f"{start}{before}{comma}{word}", meaning) for word, meaning in fresh], f"{start}{value}")
 
 
-def subject_candidates(line: Line, current: str) -> Answer:
+def subject_candidates(line: CompletionLine, current: str) -> Answer:
     """What `ch12 explain` can explain: groups, keys and, after a group's =, choices."""
     group, separator, value = current.partition("=")
     if separator:

@@ -116,7 +116,10 @@ def format_verb_help(verb: str, arguments: argparse.ArgumentParser) -> str:
         [
             usage(page.usage),
             *(paragraph(text) for text in page.about),
-            [heading("Options"), *definitions((option_label(a), option_meaning(a)) for a in ordered(arguments))],
+            [
+                heading("Options"),
+                *definitions((option_label(a), option_meaning(a)) for a in options_in_order(arguments)),
+            ],
             [heading("Examples"), *examples(page.examples)],
             [heading("More"), *definitions(page.more)] if page.more else [],
         ]
@@ -136,10 +139,10 @@ def option_lines(verb: str) -> list[str]:
 def options_of(verb: str) -> list[argparse.Action]:
     """The options of a verb, as its parser has them; none for a verb without a parser."""
     module = import_module(f"ch12cli.cli.verbs.{verb}")
-    return ordered(module.parser() if hasattr(module, "parser") else argparse.ArgumentParser())
+    return options_in_order(module.parser() if hasattr(module, "parser") else argparse.ArgumentParser())
 
 
-def ordered(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+def options_in_order(parser: argparse.ArgumentParser) -> list[argparse.Action]:
     """The options of a parser, --help last."""
     return sorted(
         (action for action in parser._actions if action.option_strings), key=lambda action: action.dest == "help"
@@ -165,8 +168,8 @@ def top_level_entry(item: tuple[str, Any]) -> tuple[str, str]:
     comment = comments(shipped() / "config.yaml").get(path, "")
     same = REFERENCE.fullmatch(str(default))
     if same:
-        return path, described(path, comment, f"that of {same[1]} unless set")
-    return f"{path}={shown(default)}", described(path, comment)
+        return path, describe_key(path, comment, f"that of {same[1]} unless set")
+    return f"{path}={shown(default)}", describe_key(path, comment)
 
 
 def group_blocks(group: str, folders: Sequence[Path]) -> list[list[str]]:
@@ -193,12 +196,12 @@ def key_entries(group: str, folders: Sequence[Path]) -> list[tuple[str, str]]:
                 texts.setdefault(path, remarks.get(path.removeprefix(f"{group}."), ""))
     names = [choice.name for choice in listed]
     return [
-        (f"{path}={shown(next(iter(by.values())))}", described(path, texts[path], *defaults_apart(by, names)))
+        (f"{path}={shown(next(iter(by.values())))}", describe_key(path, texts[path], *split_defaults(by, names)))
         for path, by in values.items()
     ]
 
 
-def defaults_apart(values: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+def split_defaults(values: Mapping[str, Any], names: Sequence[str]) -> list[str]:
     """The other defaults of a key with their choices, and the choices that have it, if not all have."""
     first = next(iter(values.values()))
     others: dict[str, list[str]] = {}
@@ -209,7 +212,7 @@ def defaults_apart(values: Mapping[str, Any], names: Sequence[str]) -> list[str]
     return apart + ([f"{', '.join(sorted(values))} only"] if len(values) < len(names) else [])
 
 
-def described(path: str, comment: str, *notes: str) -> str:
+def describe_key(path: str, comment: str, *notes: str) -> str:
     """The meaning of a key, and in brackets the values it allows. comment: from its file, for an unknown key."""
     key = key_of(path)
     meaning = key.meaning if key else comment

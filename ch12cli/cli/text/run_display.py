@@ -17,7 +17,7 @@ from ch12cli.cli.text.screen import BAR_WIDTH, MIN_BAR, SPEED_WIDTH, Screen
 from ch12cli.cli.text.tables import epoch_columns, format_epoch, format_epoch_header
 from ch12cli.files.result_json import Result
 
-Row = Mapping[str, Any]  # a row of metrics.csv
+DisplayedRow = Mapping[str, Any]  # a row of metrics.csv
 
 RATE_OVER = 30  # pictures over which the rate is averaged
 LABEL_WIDTH = 9  # characters: optimizer
@@ -35,7 +35,7 @@ class RunDisplay(Screen):
         super().__init__(verbosity=verbosity, console=console, errors=errors)
         self._epochs = 0
         self._label_width = LABEL_WIDTH
-        self._row: Row = {}  # the latest
+        self._row: DisplayedRow = {}  # the latest
         self._done = 0.0  # epochs, the share of the one at hand among them
         self._drawn: deque[tuple[float, float]] = deque(maxlen=RATE_OVER)  # (time, epochs) of pictures
         self._stride = 0  # epochs from line to line where there is no live display; 0: no lines
@@ -60,7 +60,7 @@ class RunDisplay(Screen):
         self._done = self._row.get("epoch", 0) + done / steps
         self.refresh()
 
-    def on_epoch_end(self, row: Row) -> None:
+    def on_epoch_end(self, row: DisplayedRow) -> None:
         """Takes note of an epoch, and shows it if that is due."""
         self._row, self._done = row, float(row["epoch"])
         if self.live is not None:
@@ -68,7 +68,7 @@ class RunDisplay(Screen):
         elif self._stride and (not self._columns or row["epoch"] % self._stride == 0):
             self._log(row)
 
-    def on_end(self, result: Result, rows: Sequence[Row], *, directory: Path) -> None:
+    def on_end(self, result: Result, rows: Sequence[DisplayedRow], *, directory: Path) -> None:
         """Ends the live display and shows how the run ended: status, figures, learning curve, directory."""
         self.close()
         if not self.quiet:
@@ -102,7 +102,7 @@ class RunDisplay(Screen):
             ascii_only=self.ascii_only,
         )
 
-    def _log(self, row: Row) -> None:
+    def _log(self, row: DisplayedRow) -> None:
         """Prints an epoch as a line, the first below a header."""
         if not self._columns:
             self._columns = epoch_columns(row, width=self.console.width, verbose=self.verbose)

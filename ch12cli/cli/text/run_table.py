@@ -20,7 +20,7 @@ SPARE = ("time", "when", "test", "epochs")  # left out one after the other, wher
 MIN_NAME = 20  # characters to which a run's name may be cut before a column is left out
 NONE = "-"
 
-Table = list[list[str]]  # its header first
+RunTable = list[list[str]]  # its header first
 
 
 def format_runs(listed: Sequence[Entry]) -> str:
@@ -33,14 +33,14 @@ def format_runs(listed: Sequence[Entry]) -> str:
     return "\n".join(format_table(table, left=sum(name in TO_THE_LEFT for name in table[0])))
 
 
-def without_empty(table: Table) -> Table:
+def without_empty(table: RunTable) -> RunTable:
     """The table without columns in which there is nothing."""
     columns = zip(*table, strict=True)
     kept = [place for place, (name, *rest) in enumerate(columns) if name in KEPT or any(cell != NONE for cell in rest)]
     return table if len(kept) == len(table[0]) else [[row[place] for place in kept] for row in table]
 
 
-def with_common_words(table: Table) -> Table:
+def with_common_words(table: RunTable) -> RunTable:
     """The table with `valid loss` as the name of a column, where all its cells would begin with that."""
     for name in ("objective", "test"):
         place = COLUMNS.index(name)
@@ -52,7 +52,7 @@ def with_common_words(table: Table) -> Table:
     return table
 
 
-def fitted(table: Table, width: int) -> Table:
+def fitted(table: RunTable, width: int) -> RunTable:
     """The table in that many characters."""
     for name in SPARE:
         if table_width(with_names_cut(table, MIN_NAME)) <= width:
@@ -63,7 +63,7 @@ def fitted(table: Table, width: int) -> Table:
     return with_names_cut(table, max(MIN_NAME, longest - max(0, table_width(table) - width)))
 
 
-def with_names_cut(table: Table, room: int) -> Table:
+def with_names_cut(table: RunTable, room: int) -> RunTable:
     """The table with no more than the end of each run's name, where names of one day differ."""
     place, mark = table[0].index("run"), "…" if printable("…") == "…" else "~"
     return [

@@ -9,7 +9,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from ch12cli.config.combinations import monitored
-from ch12cli.files.objective import minimised
+from ch12cli.files.metrics_csv import minimised
 
 if TYPE_CHECKING:  # they import torch
     from ch12cli.sweeps.jobs import SweepJob
@@ -20,7 +20,7 @@ STEADY = 0.5  # seconds before a rate says anything
 
 
 @dataclass
-class Part:
+class StackShare:
     """A work item in training. runs: that it has to end; epochs: of each; best: of its monitored metric so far.
 
     resumed: whether its first report tells of epochs of an earlier sitting.
@@ -46,7 +46,7 @@ class SweepProgress:
         self.best: dict[str, tuple[float, SweepJob]] = {}  # by metric, of the jobs that have finished
         self.failure: tuple[Done, SweepJob] | None = None  # the latest
         self.start = 0.0  # by perf_counter
-        self._parts: list[Part] = []
+        self._parts: list[StackShare] = []
         self._part_of: dict[int, int] = {}  # index of each job's part, -1 for those done before
         self._open: dict[int, None] = {}  # parts with jobs that have not ended, in the order in which they begin
         self._open_stacks = 0
@@ -79,7 +79,7 @@ class SweepProgress:
                 self._open[len(self._parts)] = None
                 self._open_stacks += item.stacked
                 resumed = item.checkpoint is not None and item.checkpoint.exists()
-                self._parts.append(Part(len(jobs), settings.loop.epochs, item.stacked, monitor, resumed))
+                self._parts.append(StackShare(len(jobs), settings.loop.epochs, item.stacked, monitor, resumed))
                 self._todo += len(jobs) * settings.loop.epochs
         self.jobs = len(self._part_of)
 
@@ -144,7 +144,7 @@ class SweepProgress:
         elapsed, work = perf_counter() - self.start, self._work - self._resumed
         return elapsed * (self._todo - self._work) / work if work and elapsed > STEADY else None
 
-    def busy(self) -> list[Part]:
+    def busy(self) -> list[StackShare]:
         """The parts in training: they are taken up in order."""
         return [self._parts[index] for index in islice(self._open, self.processes)]
 

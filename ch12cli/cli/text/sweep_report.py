@@ -14,9 +14,9 @@ from ch12cli.catalogue.formatting import (
     other_metrics,
     short_names,
 )
-from ch12cli.catalogue.summary import Folded, by_monitor, fold, varying
+from ch12cli.catalogue.summary import Folded, by_monitor, fold_seeds, varying
 from ch12cli.cli.text.tables import cut_cells, format_table, table_width
-from ch12cli.files.objective import minimised
+from ch12cli.files.metrics_csv import minimised
 from ch12cli.files.sweep_csv import SweepRow
 
 ROWS = 15  # of the table, at most
@@ -91,10 +91,10 @@ def fold_rungs(
     figures are of as many epochs. Those that went on come first."""
     rungs = {row.left_at or 0 for row in rows}
     if rungs == {0}:
-        return fold(rows, keys, metrics, minimise=minimise)
+        return fold_seeds(rows, keys, metrics, minimise=minimise)
     found = []
     for rung in sorted(rungs, key=lambda rung: -rung or -math.inf):
-        alike = fold([row for row in rows if (row.left_at or 0) == rung], keys, metrics, minimise=minimise)
+        alike = fold_seeds([row for row in rows if (row.left_at or 0) == rung], keys, metrics, minimise=minimise)
         left = f"epoch {rung}" if rung else ""
         found += [each._replace(values={**each.values, "left after": left}) for each in alike]
     return found

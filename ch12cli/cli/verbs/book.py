@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from ch12cli.book.demo import Demo
-    from ch12cli.book.handout import Part
+    from ch12cli.book.handout import ChapterPart
     from ch12cli.book.run import Ran
     from ch12cli.cli.text.screen import Screen
 
@@ -117,9 +117,9 @@ def mark(ran: "Ran", *, ascii_only: bool) -> tuple[str, str]:
 def line_of(ran: "Ran") -> "Text":
     from rich.text import Text
 
-    from ch12cli.book.handout import heading, verdict
+    from ch12cli.book.handout import item_heading, verdict
 
-    label = f"  {heading(ran):<40}"
+    label = f"  {item_heading(ran):<40}"
     return Text.assemble(mark(ran, ascii_only=False), label, ("" if ran.same else verdict(ran), "dim"))
 
 
@@ -128,9 +128,9 @@ def show_item(screen: "Screen", ran: "Ran") -> None:
     from rich.syntax import Syntax
     from rich.text import Text
 
-    from ch12cli.book.handout import heading, verdict
+    from ch12cli.book.handout import item_heading, verdict
 
-    screen.print(["", styled(heading(ran), "bold"), ran.about, ""])
+    screen.print(["", styled(item_heading(ran), "bold"), ran.about, ""])
     if screen.console.is_terminal:
         screen.console.print(Syntax(ran.code.rstrip(), "python", theme="ansi_dark", background_color="default"))
     else:
@@ -166,16 +166,16 @@ def show_demo(screen: "Screen", demo: "Demo") -> None:
 def hand_out(options: Any, items: Sequence["Ran"], demos: Sequence[Any]) -> int:
     """Writes a hand-out of the items and the demonstrations."""
     from ch12cli.book.demos import DEMOS
-    from ch12cli.book.handout import Part, as_markdown, as_notebook
+    from ch12cli.book.handout import ChapterPart, as_markdown, as_notebook
     from ch12cli.files.atomic import write_whole
 
-    parts: dict[str, Part] = {}
+    parts: dict[str, ChapterPart] = {}
     for ran in items:
-        parts.setdefault(ran.printed.section, Part(ran.printed.section)).items.append(ran)
+        parts.setdefault(ran.printed.section, ChapterPart(ran.printed.section)).items.append(ran)
     for section, makes in DEMOS.items():
         for make in makes:
             if make in demos:
-                parts.setdefault(section, Part(section)).demos.append((make.__name__, make()))
+                parts.setdefault(section, ChapterPart(section)).demos.append((make.__name__, make()))
     ordered = [parts[section] for section in sorted(parts)]
     forms = {"md": as_markdown, "ipynb": as_notebook, "html": as_page}
     content = forms[options.format](ordered)
@@ -187,9 +187,9 @@ def hand_out(options: Any, items: Sequence["Ran"], demos: Sequence[Any]) -> int:
     return 0
 
 
-def as_page(parts: Sequence["Part"]) -> bytes:
+def as_page(parts: Sequence["ChapterPart"]) -> bytes:
     """The hand-out as a page that holds all it shows."""
-    from ch12cli.book.handout import TITLE, heading, verdict
+    from ch12cli.book.handout import TITLE, item_heading, verdict
     from ch12cli.report.page import as_html, document, gallery
 
     sections = [f"<h1>{as_html(TITLE)}</h1>"]
@@ -198,21 +198,21 @@ def as_page(parts: Sequence["Part"]) -> bytes:
         for ran in part.items:
             state = "finished" if ran.same else "failed"
             sections += [
-                f"<section><h3>{as_html(heading(ran))}</h3><p>{as_html(ran.about)}</p>",
-                f"<pre>{text_of(ran.code)}</pre><div class='beside'>",
-                f"<div><p>Computed</p><pre>{text_of(ran.output)}</pre></div>",
-                f"<div><p>In the book</p><pre>{text_of(ran.printed.text)}</pre></div></div>",
+                f"<section><h3>{as_html(item_heading(ran))}</h3><p>{as_html(ran.about)}</p>",
+                f"<pre>{html_lines(ran.code)}</pre><div class='beside'>",
+                f"<div><p>Computed</p><pre>{html_lines(ran.output)}</pre></div>",
+                f"<div><p>In the book</p><pre>{html_lines(ran.printed.text)}</pre></div></div>",
                 f"<p class='status {state}'>{'✓' if ran.same else '✗'} {as_html(verdict(ran))}</p>",
                 "</section>",
             ]
         for _, demo in part.demos:
-            lines = text_of("\n".join(demo.lines))
+            lines = html_lines("\n".join(demo.lines))
             sections += [f"<section><h3>{as_html(demo.title)}</h3><p>{as_html(demo.about)}</p><pre>{lines}</pre>"]
             sections += [gallery(demo.plots), "</section>"]
     return document(TITLE, sections)
 
 
-def text_of(text: str) -> str:
+def html_lines(text: str) -> str:
     """Lines as HTML."""
     from ch12cli.report.page import as_html
 

@@ -8,22 +8,22 @@ from typing import Any
 
 from ch12cli.catalogue.comparison import (
     Compared,
-    Table,
+    ComparisonTable,
     alike,
     best_of,
-    differences,
     folded,
     read_compared,
     rows_of_runs,
+    run_differences,
 )
-from ch12cli.catalogue.summary import fold, is_seed, varying
+from ch12cli.catalogue.summary import fold_seeds, is_seed, varying
 from ch12cli.catalogue.sweep_jobs import read_sweep_rows, sweep_monitor
 from ch12cli.cli.help.arguments import Arguments, find_run
 from ch12cli.cli.help.page import page_width, printable
 from ch12cli.cli.text.tables import GAP, format_table
 from ch12cli.cli.verbs.runs import whole_number
 from ch12cli.errors import InputError
-from ch12cli.files.objective import minimised
+from ch12cli.files.metrics_csv import minimised
 from ch12cli.files.run_directory import RESULT
 from ch12cli.files.sweep_csv import SweepRow, is_sweep
 
@@ -90,7 +90,7 @@ def swept(records: Sequence[SweepRow]) -> list[str]:
 
 def show_side_by_side(runs: Sequence[Compared], form: str) -> None:
     """Prints all differences, one row each, with a column for each run; several tables if one is too wide."""
-    table, best = differences(runs), best_of(runs)
+    table, best = run_differences(runs), best_of(runs)
     if form == "json":
         print(json.dumps({str(row[0]): dict(zip(table[0][1:], row[1:], strict=True)) for row in table[1:]}, indent=2))
         return
@@ -110,7 +110,7 @@ def show_side_by_side(runs: Sequence[Compared], form: str) -> None:
         print_table(table, form)
 
 
-def side_by_side(table: Table, width: int) -> list[list[str]]:
+def side_by_side(table: ComparisonTable, width: int) -> list[list[str]]:
     """The table as lines of at most `width` characters, split into tables of some of the runs each."""
     texts = [[cell_for_people(value) for value in row] for row in table]
     first = min(max(len(row[0]) for row in texts), width // 3)
@@ -159,13 +159,15 @@ def show_many(rows: Sequence[SweepRow], monitor: str, form: str, limit: int | No
         print_table(table, form)
 
 
-def with_intervals(rows: Sequence[SweepRow], monitor: str, metrics: Sequence[str], limit: int | None) -> Table:
+def with_intervals(
+    rows: Sequence[SweepRow], monitor: str, metrics: Sequence[str], limit: int | None
+) -> ComparisonTable:
     """One row for each combination: each metric with its interval, the best one marked."""
     from ch12cli.catalogue.formatting import format_interval
 
-    found = fold(rows, varying(rows), metrics, minimise=minimised(monitor))
+    found = fold_seeds(rows, varying(rows), metrics, minimise=minimised(monitor))
     names = [monitor if metric == "objective" else metric for metric in metrics]
-    table: Table = [[*(found[0].values if found else ()), *names, "runs", "best run"]]
+    table: ComparisonTable = [[*(found[0].values if found else ()), *names, "runs", "best run"]]
     for index, each in enumerate(found[:limit]):
         values = [
             format_interval(name.partition("_")[2], each.mean[metric], each.half_width[metric], ascii_only=False)
@@ -177,7 +179,7 @@ def with_intervals(rows: Sequence[SweepRow], monitor: str, metrics: Sequence[str
     return table
 
 
-def print_table(table: Table, form: str) -> None:
+def print_table(table: ComparisonTable, form: str) -> None:
     """Prints a table as CSV or Markdown."""
     if form == "csv":
         text = io.StringIO()
@@ -191,7 +193,7 @@ def print_table(table: Table, form: str) -> None:
     print("\n".join(f"| {' | '.join(row)} |" for row in lines))
 
 
-def escaped_table(table: Table) -> Table:
+def escaped_table(table: ComparisonTable) -> ComparisonTable:
     """The table with control characters as escapes."""
     return [[printable(value) if isinstance(value, str) else value for value in row] for row in table]
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ch12cli.catalogue.formatting import format_number, metric_label
-from ch12cli.cli.help.arguments import Arguments, run_directory
+from ch12cli.cli.help.arguments import Arguments, find_run_directory_operand
 from ch12cli.cli.help.page import heading, join_pages, printable
 from ch12cli.cli.text.tables import PARTS, format_table
 
 if TYPE_CHECKING:
-    from ch12cli.saved.evaluate import Evaluation, PartFigures
+    from ch12cli.saved.evaluate import Evaluation, PartMetrics
 
 CLASS_METRICS = ("precision", "recall", "f1")
 CSV_COLUMNS = ("split", "figure", "class", "predicted", "value")
@@ -45,7 +45,7 @@ def parser() -> Arguments:
 
 def run(argv: Sequence[str]) -> int:
     options = parser().read(argv)
-    directory = run_directory("eval", options.operands)
+    directory = find_run_directory_operand("eval", options.operands)
     from ch12cli.cli.text.problems import print_warnings
     from ch12cli.saved.evaluate import evaluate
 
@@ -69,35 +69,35 @@ def format_evaluation(directory: Path, checkpoint: str, evaluation: "Evaluation"
     return join_pages(blocks)
 
 
-def format_confusion(part: "PartFigures", names: Sequence[str]) -> list[str]:
+def format_confusion(part: "PartMetrics", names: Sequence[str]) -> list[str]:
     """The confusion matrix as a table."""
     assert part.confusion is not None
     rows = [[name, *map(str, counts)] for name, counts in zip(names, part.confusion.tolist(), strict=True)]
     return ["rows: true class; columns: predicted class", *format_table([["", *names], *rows])]
 
 
-def format_classes(part: "PartFigures", names: Sequence[str]) -> list[str]:
+def format_classes(part: "PartMetrics", names: Sequence[str]) -> list[str]:
     """Precision, recall, F1 and support of each class as a table."""
-    from ch12cli.saved.evaluate import by_class
+    from ch12cli.saved.evaluate import metrics_by_class
 
     assert part.confusion is not None
     rows = [
         [name, *(format_number("accuracy", figures[share]) for share in CLASS_METRICS), str(figures["support"])]
-        for name, figures in zip(names, by_class(part.confusion), strict=True)
+        for name, figures in zip(names, metrics_by_class(part.confusion), strict=True)
     ]
     return format_table([["", *CLASS_METRICS, "support"], *rows])
 
 
 def evaluation_json(directory: Path, checkpoint: str, evaluation: "Evaluation") -> str:
     """The metrics in full precision, as ASCII JSON; values that are not finite are null."""
-    from ch12cli.saved.evaluate import by_class
+    from ch12cli.saved.evaluate import metrics_by_class
 
     parts: dict[str, Any] = {}
     for name, part in evaluation.parts.items():
         parts[name] = {"rows": part.rows, **{m: finite_or_none(value) for m, value in part.metrics.items()}}
         if part.confusion is not None and evaluation.class_names is not None:
             parts[name]["confusion"] = part.confusion.tolist()
-            parts[name]["classes"] = dict(zip(evaluation.class_names, by_class(part.confusion), strict=True))
+            parts[name]["classes"] = dict(zip(evaluation.class_names, metrics_by_class(part.confusion), strict=True))
     return json.dumps(
         {"run": str(directory), "checkpoint": checkpoint, "epoch": evaluation.epoch, "parts": parts}, indent=2
     )
@@ -115,14 +115,14 @@ def evaluation_csv(directory: Path, checkpoint: str, evaluation: "Evaluation") -
     return text.getvalue().rstrip("\n")
 
 
-def class_rows(part: "PartFigures", names: Sequence[str]) -> Iterator[list[Any]]:
+def class_rows(part: "PartMetrics", names: Sequence[str]) -> Iterator[list[Any]]:
     """(metric, class, predicted class, value) rows of the classes."""
-    from ch12cli.saved.evaluate import by_class
+    from ch12cli.saved.evaluate import metrics_by_class
 
     if part.confusion is None:
         return
     names = [printable(name) for name in names]
-    for name, figures in zip(names, by_class(part.confusion), strict=True):
+    for name, figures in zip(names, metrics_by_class(part.confusion), strict=True):
         yield from ([figure, name, "", value] for figure, value in figures.items())
     for name, counts in zip(names, part.confusion.tolist(), strict=True):
         yield from (["confusion", name, found, count] for found, count in zip(names, counts, strict=True))

@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ch12cli.cli.help.arguments import Arguments
-from ch12cli.cli.help.overview import KEY_LABEL, REFERENCE, described
+from ch12cli.cli.help.overview import KEY_LABEL, REFERENCE, describe_key
 from ch12cli.cli.help.page import definitions, heading, join_pages, paragraph
 from ch12cli.config.choices import (
     Choice,
     choices,
     chosen_by,
     comments,
-    find,
+    find_choice,
     is_preset,
     keys_of_choice,
     known_keys,
@@ -74,7 +74,7 @@ def identify(name: str, keys: Iterable[str], traced: "Traced") -> str | Choice:
     if separator and group in GROUPS:
         return chosen_choice(group, choice, traced.folders)
     by_tail: list[str | Choice] = [key for key in keys if key.endswith(f".{name}")]
-    by_tail += [made for group in GROUPS if (made := find(group, name, traced.folders))]
+    by_tail += [made for group in GROUPS if (made := find_choice(group, name, traced.folders))]
     if len(by_tail) == 1:
         return by_tail[0]
     known = [*keys, *GROUPS, *(typed(choice) for group in GROUPS for choice in choices(group, traced.folders))]
@@ -85,7 +85,7 @@ def identify(name: str, keys: Iterable[str], traced: "Traced") -> str | Choice:
 
 def chosen_choice(group: str, name: str, folders: Sequence[Path]) -> Choice:
     """The choice of that name. InputError with the nearest right ones if there is none."""
-    choice = find(group, name, folders)
+    choice = find_choice(group, name, folders)
     if choice is None:
         names = [choice.name for choice in choices(group, folders)]
         hint = did_you_mean(name, names) or f"; choose one of {', '.join(names)}"
@@ -188,7 +188,7 @@ def group_page(group: str, traced: "Traced") -> str:
         (f"{'*' if choice.name == chosen.says else ' '} {choice.name}", choice.meaning)
         for choice in choices(group, traced.folders)
     ]
-    choice = find(group, chosen.says, traced.folders)
+    choice = find_choice(group, chosen.says, traced.folders)
     keys = [path for path in keys_of_choice(choice) if not path.endswith("._target_")] if choice else []
     entries = [
         ("chosen", f"{chosen.says if choice else 'none'}, by {chosen.place}"),
@@ -231,12 +231,13 @@ def described_in(path: str, choice: Choice) -> str:
     key = key_of(path)
     if is_preset(choice):
         return remark or (key.meaning if key else "")
-    return f"{remark}\n({key.rule})" if remark and key else described(path, remark)
+    return f"{remark}\n({key.rule})" if remark and key else describe_key(path, remark)
 
 
 def branch_page(stem: str, paths: Sequence[str], traced: "Traced") -> str:
     """Keys with a common stem, such as early_stopping, with their values."""
     entries = [
-        (f"{path}={shown(value[0])}" if (value := traced.value(path)) else path, described(path, "")) for path in paths
+        (f"{path}={shown(value[0])}" if (value := traced.value(path)) else path, describe_key(path, ""))
+        for path in paths
     ]
     return join_pages([[heading(stem), *definitions(entries, widest=KEY_LABEL)]])

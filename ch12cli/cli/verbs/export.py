@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from ch12cli.cli.help.arguments import Arguments, run_directory
+from ch12cli.cli.help.arguments import Arguments, find_run_directory_operand
 from ch12cli.errors import InputError
 from ch12cli.files.sweep_csv import is_sweep
 
@@ -23,7 +23,7 @@ def parser() -> Arguments:
 
 def run(argv: Sequence[str]) -> int:
     options = parser().read(argv)
-    directory = run_directory("export", options.operands)
+    directory = find_run_directory_operand("export", options.operands)
     suffix = EXPORT_SUFFIXES[options.format]
     target: Path = options.output or Path(f"{export_name(directory.resolve())}{suffix}")
     if target.suffix != suffix:

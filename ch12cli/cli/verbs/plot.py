@@ -106,7 +106,7 @@ def network_plot(path: Path, kind: str, options: Any) -> tuple["Plot", list[str]
     best, trust = options.checkpoint == "best", options.trust
     if kind == "confusion":
         return model_plots.confusion(path, title=title, split=options.split, best=best, trust=trust)
-    make = model_plots.boundary if kind == "boundary" else model_plots.line
+    make = model_plots.boundary_plot if kind == "boundary" else model_plots.line
     return make(path, title=title, features=options.features, best=best, trust=trust)
 
 

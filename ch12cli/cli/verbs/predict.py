@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ch12cli.catalogue.formatting import format_number
-from ch12cli.cli.help.arguments import Arguments, run_directory
+from ch12cli.cli.help.arguments import Arguments, find_run_directory_operand
 from ch12cli.cli.help.page import printable
 from ch12cli.cli.text.tables import format_table
 from ch12cli.errors import InputError
@@ -39,7 +39,7 @@ def parser() -> Arguments:
 
 def run(argv: Sequence[str]) -> int:
     options = parser().read(argv)
-    directory = run_directory("predict", options.operands, most=2)
+    directory = find_run_directory_operand("predict", options.operands, most=2)
     if len(options.operands) < 2:
         raise InputError(
             "predict: no rows given; name a CSV file, images, or - for standard input: ch12 predict RUN FILE"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ch12cli.cli.help.arguments import Arguments, run_directory
+from ch12cli.cli.help.arguments import Arguments, find_run_directory_operand
 
 if TYPE_CHECKING:
     from ch12cli.saved.reproduce import Reproduction
@@ -22,7 +22,7 @@ def parser() -> Arguments:
 
 def run(argv: Sequence[str]) -> int:
     options = parser().read(argv)
-    directory = run_directory("repro", options.operands)
+    directory = find_run_directory_operand("repro", options.operands)
     from ch12cli.cli.text.console import print_line
     from ch12cli.cli.text.run_display import RunDisplay
     from ch12cli.saved.reproduce import reproduce

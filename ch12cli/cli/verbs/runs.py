@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ch12cli.catalogue.entries import FIGURES, Entry, entries, job_entries, row_of
+from ch12cli.catalogue.entries import FIGURES, Entry, entries, entry_row, job_entries
 from ch12cli.catalogue.names import OUTPUTS
 from ch12cli.catalogue.query import WORDS, Query, as_number
 from ch12cli.cli.help.arguments import Arguments, find_run
@@ -59,7 +59,7 @@ def run(argv: Sequence[str]) -> int:
     listed = listed_in(folder)
     wanted = [*([name for name, _, _ in query.asked] if query else []), *([options.sort] if options.sort else [])]
     needed = bool(wanted) or options.format != "table"
-    rows: EntryRows = [(entry, row_of(entry) if needed else entry.values) for entry in listed]
+    rows: EntryRows = [(entry, entry_row(entry) if needed else entry.values) for entry in listed]
     if wanted:
         rows = with_keys(rows, wanted)
         require_known(wanted, rows, options.filter)

@@ -71,7 +71,7 @@ def show_run(screen: "Screen", entry: "Entry") -> None:
 
 def facts_of(entry: "Entry", result: "Result | None", keys: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What a run was, on what, and how to go on with it: (label, text) each."""
-    from ch12cli.files.history import described, sittings_of
+    from ch12cli.files.history import describe_session, sessions_of
 
     environment = {} if result is None else result.environment
     groups = ("dataset", "model", "activation", "loss", "optimizer", "scheduler", "experiment")
@@ -85,7 +85,7 @@ def facts_of(entry: "Entry", result: "Result | None", keys: Mapping[str, Any]) -
         ("parameters", str((result and result.parameters) or "")),
         ("data", str((result and result.data.get("source")) or "")),
         ("on", ", ".join(versions)),
-        *(("history", described(one)) for one in sittings_of(result.history if result else {})),
+        *(("history", describe_session(one)) for one in sessions_of(result.history if result else {})),
         *(("then" if number else "repeat", command) for number, command in enumerate(commands)),
         ("", halved_line(result)),
         ("tags", str(entry.values.get("tags") or "")),

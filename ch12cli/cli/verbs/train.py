@@ -64,7 +64,7 @@ def refuse_hydras_options(argv: Sequence[str]) -> None:
 
 def run(argv: Sequence[str]) -> int:
     refuse_hydras_options(argv)
-    options = parser().read(argv, check=require_valid)
+    options = parser().read(argv, check=require_valid_options)
     if options.help:
         from ch12cli.cli.help.overview import format_train_help
 
@@ -94,7 +94,7 @@ def is_sweep_by_file(options: argparse.Namespace) -> bool:
         return Composer(options.config_dir, config_name=options.config_name).asks_for_sweep(options.operands)
 
 
-def require_valid(options: argparse.Namespace) -> None:
+def require_valid_options(options: argparse.Namespace) -> None:
     """InputError with every problem in the configuration of the run or sweep."""
     from ch12cli.config.compose import Composer
     from ch12cli.config.hydra_internals import hydra_session

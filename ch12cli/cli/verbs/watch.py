@@ -72,10 +72,10 @@ def watch_sweep(entry: Entry) -> None:
 
     following, printed = SweepFollower(entry.path), ""
     with Screen() as screen:
-        text = Text(format_far(following.look()))
+        text = Text(format_standing(following.look()))
         live = screen.start(lambda: text)
         while is_locked(entry.path):
-            now = format_far(following.look())
+            now = format_standing(following.look())
             if live:
                 text.plain = now
                 screen.refresh()
@@ -87,7 +87,7 @@ def watch_sweep(entry: Entry) -> None:
         show_sweep(screen, entry_at(entry.path))
 
 
-def format_far(far: SweepStanding) -> str:
+def format_standing(far: SweepStanding) -> str:
     """`420 of 512 jobs: 418 finished, 2 diverged; 41,200 of 51,200 epochs; about 0:07 left`."""
     ended = (
         ", ".join(f"{count:,} {printable(status)}" for status, count in sorted(far.ended.items()))
