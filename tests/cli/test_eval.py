@@ -241,7 +241,7 @@ WRONG = [
     (["nowhere"], "no such directory"),
     (["."], "is not the directory of a run"),
     (["run", "run"], "unexpected argument"),
-    (["run/model.pt"], "is a file; give the directory"),
+    (["run/model.pt"], "is a file; name the directory"),
     (["run", "--split", "valid"], "no such part; they have train, test"),
     (["run", "--split", "half"], "--split"),
     (["run", "--splt", "test"], "did you mean `--split`?"),

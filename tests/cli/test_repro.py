@@ -239,4 +239,4 @@ def test_the_help_names_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> No
     assert main(["repro", "--help"]) == 0
     page = capsys.readouterr().out
     assert "exit code 0  the same" in page
-    assert "exit code 3  it differs" in page
+    assert "exit code 3  a different result" in page

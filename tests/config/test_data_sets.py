@@ -9,7 +9,7 @@ import ch12cli.data
 from ch12cli.config.choices import Choice, choices, keys_of_choice
 from ch12cli.config.combinations import DATASETS, VALUES
 from ch12cli.config.schema import KEYS
-from ch12cli.config.targets import build
+from ch12cli.config.targets import Target, build
 from ch12cli.config.trusted_targets import is_shipped
 from ch12cli.data import Table
 
@@ -47,7 +47,7 @@ def test_the_table_of_data_sets_is_right_about_their_classes_and_rows() -> None:
         split = ("test_size", "valid_size", "split", "split_seed", "scaling")
         keys = {key.partition(".")[2]: value for key, value in keys_of_choice(choice).items()}
         node: dict[str, Any] = {name: value for name, value in keys.items() if name not in split}
-        table: Table = build("dataset", node)
+        table: Table = build("dataset", Target.from_node(node))
         kind = DATASETS[target_of(choice)]
         assert kind.classes == (len(table.class_names) if table.class_names else VALUES)
         assert len(table.features) == (node["size"] if kind.rows is None else kind.rows)

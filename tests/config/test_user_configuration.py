@@ -5,19 +5,30 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import yaml
+from hydra.core.config_store import ConfigStore
 
 from ch12cli.cli.main import main
-from ch12cli.config.targets import build
+from ch12cli.config.targets import Target, build
 from ch12cli.errors import InputError
 from ch12cli.models.activation import Activation
 
 SHORT = ("-q", "epochs=1", "batch_size=32", "device=cpu")
+
+
+@pytest.fixture(autouse=True)
+def same_config_store() -> Iterator[None]:
+    """Takes back what a test stores in Hydra's ConfigStore, which one process has once."""
+    store = ConfigStore.instance()
+    before = deepcopy(store.repo)
+    yield
+    store.repo = before
 
 
 @pytest.fixture
@@ -143,33 +154,37 @@ def test_a_new_key_without_a_plus_is_refused_with_how_to_add_it(here: Path, caps
     assert said == "ch12: project.name=x: no such key; add a key of your own with +project.name=x\n"
 
 
+def build_node(node: dict[str, Any]) -> Any:
+    return build("x", Target.from_node(node))
+
+
 def test_positional_arguments_are_given_by_position() -> None:
-    assert build("x", {"_target_": "builtins.pow", "_args_": [2, 5]}) == 32
-    assert build("x", {"_target_": "fractions.Fraction", "_args_": [3], "denominator": 4}) == 0.75
+    assert build_node({"_target_": "builtins.pow", "_args_": [2, 5]}) == 32
+    assert build_node({"_target_": "fractions.Fraction", "_args_": [3], "denominator": 4}) == 0.75
 
 
 def test_targets_in_arguments_are_built_unless_recursion_is_switched_off() -> None:
     inner = {"_target_": "fractions.Fraction", "numerator": 1, "denominator": 2}
     node = {"_target_": "builtins.dict", "half": inner, "listed": [inner]}
-    assert build("x", node) == {"half": 0.5, "listed": [0.5]}
-    assert build("x", {**node, "_recursive_": False}) == {"half": inner, "listed": [inner]}
+    assert build_node(node) == {"half": 0.5, "listed": [0.5]}
+    assert build_node({**node, "_recursive_": False}) == {"half": inner, "listed": [inner]}
 
 
 def test_a_partial_argument_is_a_function_that_is_not_called_yet() -> None:
     power = {"_target_": "builtins.pow", "_partial_": True, "_args_": [2]}
-    assert build("x", {"_target_": "builtins.dict", "power": power})["power"](3) == 8
+    assert build_node({"_target_": "builtins.dict", "power": power})["power"](3) == 8
 
 
 def test_arguments_are_plain_unless_the_configuration_asks_for_containers() -> None:
     node = {"_target_": "builtins.dict", "sizes": [1, 2]}
-    assert type(build("x", node)["sizes"]) is list
-    assert type(build("x", {**node, "_convert_": "none"})["sizes"]).__name__ == "ListConfig"
+    assert type(build_node(node)["sizes"]) is list
+    assert type(build_node({**node, "_convert_": "none"})["sizes"]).__name__ == "ListConfig"
 
 
 def test_an_argument_that_cannot_be_built_is_the_users_to_mend() -> None:
     node = {"_target_": "builtins.dict", "half": {"_target_": "fractions.Fraction", "numerator": "x"}}
     with pytest.raises(InputError, match=r"^builtins\.dict: an argument cannot be built: .*"):
-        build("x", node)
+        build_node(node)
 
 
 def test_hydras_keys_work_in_a_users_own_yaml(here: Path) -> None:

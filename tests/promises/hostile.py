@@ -253,7 +253,6 @@ HOSTILE: dict[str, tuple[str, Any]] = {
     "nothing for a group": ("scheduler", None),
     "text for a group": ("model", "ch12cli.models.mlp"),
     "a mapping for a number": ("epochs", {"a": 1}),
-    "a key of one's own": ("callbacks", {"a": 1}),
     "an argument of one's own": ("activation.fn", "os.system"),
     "activation as an argument": ("model.activation", "os.system"),
     "sizes as arguments": ("model.inputs", 10**9),

@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 MOST = 12
 STEP = "training/step.py:__call__"
-WORKER = "sweep/worker_pool.py:work"  # the first function of a worker process
+WORKER = "sweeps/worker_pool.py:work"  # the first function of a worker process
 
 NETWORK = """
 import json
@@ -64,7 +64,7 @@ def test_at_most_twelve_frames_lie_between_the_verb_and_the_step_of_a_single_run
 
 def test_at_most_twelve_frames_lie_on_each_side_of_the_start_of_a_worker_that_trains_a_stack(tmp_path: Path) -> None:
     frames = frames_of(tmp_path, "-m", "seed=1,2,3", "hydra.sweep.dir=sweep")
-    assert "sweep/stack_run.py:run" in frames
+    assert "sweeps/stack_run.py:run" in frames
     start = frames.index(WORKER)
     assert 0 < len(frames[:start]) <= MOST, frames
     assert 0 < len(frames[start:]) <= MOST, frames

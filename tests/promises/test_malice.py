@@ -202,6 +202,15 @@ def test_hostile_settings_in_a_sealed_checkpoint_are_refused(visit: Visit, name:
     visit.refused()
 
 
+def test_a_target_below_a_key_of_the_users_own_is_data_that_nothing_builds(visit: Visit) -> None:
+    state = visit.state()
+    call = {"_target_": "os.system", "command": f"touch {visit.canary}"}
+    state["settings"] = json.dumps(json.loads(state["settings"]) | {"project": call})
+    visit.seal(state)
+    for verb in VERBS:
+        visit.run(verb)  # which asserts that nothing was called
+
+
 def test_settings_that_are_no_settings_are_refused(visit: Visit) -> None:
     state = visit.state()
     for settings in (

@@ -172,7 +172,7 @@ def test_the_line_that_trains_written_jobs_has_what_is_not_in_their_table(folder
     words = ["-m", *TINY, "--config-dir", "mine", "seed=1,2", "~optimizer.weight_decay", "hydra.sweep.dir=a b"]
     assert run([*words, "--plan", "--write", "jobs.csv"]) == 0
     line = capsys.readouterr().out.splitlines()[-1].partition("train them with: ")[2]
-    assert line == "ch12 train -m --config-dir mine --jobs jobs.csv 'hydra.sweep.dir=a b'"
+    assert line == f"ch12 train -m --config-dir {folder}/mine --jobs jobs.csv 'hydra.sweep.dir=a b'"
     assert run([*shlex.split(line)[2:], "-q"]) == 0
     assert "weight_decay" not in (folder / "a b" / "1" / ".hydra" / "config.yaml").read_text()
 

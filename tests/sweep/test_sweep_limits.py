@@ -83,7 +83,7 @@ def test_directories_that_are_not_of_what_is_trained_are_refused(
 ) -> None:
     for words, message in (
         (["-m", "seed=1,2", "hydra.run.dir=x"], "hydra.run.dir=x: is of a single run"),
-        (["hydra.sweep.dir=x"], "hydra.sweep.dir=x: is of a sweep: add -m"),
+        (["hydra.sweep.dir=x"], "hydra.sweep.dir=x: is of a sweep; add -m"),
     ):
         assert main(["train", "-q", *TINY, *words]) == 2
         assert message in capsys.readouterr().err

@@ -6,7 +6,7 @@ import pytest
 from torch import nn
 
 from ch12cli.config.choices import choices, content
-from ch12cli.config.targets import arguments_of, locate
+from ch12cli.config.targets import Target, arguments_of, locate
 from ch12cli.training.activations import ACTIVATIONS, activation
 from ch12cli.training.losses import LOSSES
 from ch12cli.training.optimizers import OPTIMIZERS
@@ -37,7 +37,7 @@ def test_every_loss_has_a_row_or_is_left_to_autograd(choice: str) -> None:
 @pytest.mark.parametrize("choice", sorted(shipped("activation")))
 def test_every_activation_has_a_row_that_takes_its_arguments_or_is_left_to_autograd(choice: str) -> None:
     node = shipped("activation")[choice]
-    module = locate("activation", node["_target_"])(**arguments_of(node))
+    module = locate("activation", node["_target_"])(**arguments_of(Target.from_node(node)))
     assert isinstance(module, nn.Module)
     known = type(module) in ACTIVATIONS and activation(module, 1) is not None
     assert known is (choice not in ACTIVATIONS_BY_AUTOGRAD), f"{choice}: add a row to ACTIVATIONS in activations.py"
