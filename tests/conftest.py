@@ -12,6 +12,7 @@ import pytest
 from ch12cli.run.start import train_single
 
 if TYPE_CHECKING:
+    from ch12cli.files.result_json import Result
     from ch12cli.run.train import Outcome
 
 # Threads of torch's that have nothing to do sleep instead of spinning: half the time on a busy machine, the same bits.
@@ -43,7 +44,7 @@ class Silent:
     def on_message(self, text: str, *, warning: bool = False) -> None:
         self.messages.append((text, warning))
 
-    def on_end(self, result: Mapping[str, Any], rows: Sequence[Mapping[str, float | int]], *, directory: Path) -> None:
+    def on_end(self, result: "Result", rows: Sequence[Mapping[str, float | int]], *, directory: Path) -> None:
         pass
 
 

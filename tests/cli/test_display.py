@@ -37,7 +37,7 @@ def make_console(width: int = 80, *, terminal: bool = False, encoding: str = "ut
 
 def written(console: Console) -> str:
     assert isinstance(console.file, io.TextIOWrapper)
-    return console.file.buffer.getvalue().decode(console.file.encoding)  # type: ignore[attr-defined]
+    return console.file.buffer.getvalue().decode(console.file.encoding)
 
 
 def screen(output: str) -> list[str]:

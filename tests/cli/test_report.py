@@ -307,7 +307,7 @@ def test_in_a_browser_the_jobs_are_counted_sorted_and_filtered(page: Callable[[s
     found = answer(browse(with_steps(file, steps)))
     assert isinstance(found, dict)
     up, down = ([float(cell) if cell else None for cell in found[name]] for name in ("up", "down"))
-    assert up[:12] == sorted(up[:12])  # type: ignore[type-var]
+    assert up[:12] == sorted(up[:12])
     assert up[12:] == [None] * 6 == down[12:]  # of those that diverged, last either way
     assert down[:12] == up[:12][::-1]
     assert (found["less"], set(found["rates"])) == ("6 of 18", {"0.01"})

@@ -388,7 +388,7 @@ def test_the_best_of_one_metric_is_not_compared_with_that_of_another(clock: Cloc
     jobs += [make_job(n, f"seed={n} monitor=valid_accuracy", monitor="valid_accuracy") for n in (2, 3)]
     plan = make_plan(jobs, stacks=[[0, 1], [2, 3]])
     items = [plan.items[0], replace(plan.items[1], group=1)]
-    plan = replace(plan, groups=type(plan.groups)([Group(jobs[:2]), Group(jobs[2:])]), items=type(plan.items)(items))
+    plan = replace(plan, groups=[Group(jobs[:2]), Group(jobs[2:])], items=items)
     console = make_console(100, terminal=True)
     ends = [make_done(0, objective=0.75), make_done(2, objective=0.5), make_done(3, objective=0.625)]
     ends[1:] = [Done(done.number, replace(done.result, monitor="valid_accuracy")) for done in ends[1:]]

@@ -20,7 +20,7 @@ from ch12cli.config.rules import describe_choices
 from ch12cli.config.schema import GROUPS, HYDRA_KEYS, KEYS
 from ch12cli.config.suggest import did_you_mean, distance, nearest
 from ch12cli.config.unknown import no_such_choice, no_such_key
-from ch12cli.errors import InputError
+from ch12cli.errors import InputError, Problem
 
 ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")  # of a keyboard
 SHARE = 0.95  # of the mistakes that must lead to the right name
@@ -241,6 +241,6 @@ def test_legitimate_arguments_of_torch_are_not_taken_for_mistakes(composer: Comp
         "loss=cross_entropy +loss.ignore_index=-1",
         "loss=cross_entropy +loss.reduction=mean",
     ):
-        problems: list[str] = []
+        problems: list[Problem] = []
         composition = composer.compose(line.split(), problems)
         assert problems + check(composition.settings, composition.chosen) == [], line

@@ -86,8 +86,8 @@ def test_an_init_draws_the_weights_alone_and_leaves_biases_at_zero(init: str) ->
 
 
 def test_kaimings_spread_counts_a_kernels_pixels_as_inputs() -> None:
-    weight = cnn((32, 8, 8), 2, channels=64, depth=1, kernel_size=3, init="kaiming")[1].weight
-    assert weight.std().item() == pytest.approx(math.sqrt(2 / (32 * 3 * 3)), rel=0.02)  # He et al. 2015  # type: ignore[operator]
+    weight = cnn((32, 8, 8), 2, channels=64, depth=1, kernel_size=3, init="kaiming").get_parameter("1.weight")
+    assert weight.std().item() == pytest.approx(math.sqrt(2 / (32 * 3 * 3)), rel=0.02)  # He et al. 2015
 
 
 def test_rows_that_are_not_images_or_too_small_ones_are_refused() -> None:

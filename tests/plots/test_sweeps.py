@@ -183,6 +183,6 @@ def test_importance_is_drawn_with_what_no_key_by_itself_explains(results: Result
         (lambda r: results_of([], metric="objective", label="w", minimise=True), "none has finished"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_drawn_is_refused(draw, said: str, results: Results) -> None:  # type: ignore[no-untyped-def]
+def test_what_cannot_be_drawn_is_refused(draw, said: str, results: Results) -> None:
     with pytest.raises(InputError, match=said):
         draw(results)

@@ -274,7 +274,7 @@ def test_two_that_start_runs_and_sweeps_in_one_folder_lose_nothing_while_a_third
             (started / f"{who}-{count}").write_bytes(output)
             count += 1
 
-    children = [in_child(lambda who=who: start_some(who)) for who in range(2)]  # type: ignore[misc]
+    children = [in_child(lambda who=who: start_some(who)) for who in range(2)]
     looked = 0
     while time.monotonic() < until:
         found = list(entries(folder / "outputs"))

@@ -23,7 +23,7 @@ class FrameRecorder(nn.Sequential):
         while frame is not None:
             if any(folder in frame.f_code.co_filename for folder in OURS):
                 names.append(f"{Path(frame.f_code.co_filename).stem}.{frame.f_code.co_qualname}")
-            frame = frame.f_back  # type: ignore[assignment]
+            frame = frame.f_back
         if "worker_pool.work" in names and "step.Step.__call__" in names:
             Path(self.file).write_text("\n".join(reversed(names)), encoding="utf-8")
         return super().forward(x)

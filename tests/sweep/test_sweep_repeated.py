@@ -15,6 +15,7 @@ from ch12cli.run.start import train_single
 from ch12cli.saved.resume import resume_run
 from ch12cli.sweeps import stack_run as stacked
 from ch12cli.sweeps.start import plan_many
+from ch12cli.sweeps.trials import Estimate
 from ch12cli.training.checkpoint import Checkpoints
 from tests.conftest import Silent
 from tests.sweep.driver import Swept, one_thread, settings_of, stack_of, sweep
@@ -60,7 +61,7 @@ def test_the_directories_of_jobs_are_on_the_disk_before_a_checkpoint_that_says_s
     assert done == ["sync", "checkpoint", "checkpoint", "checkpoint"]  # one of the two diverges in its first epoch
 
 
-def in_this_process(items, worker, **_more):  # type: ignore[no-untyped-def]
+def in_this_process(items, worker, **_more):
     """Does items without workers."""
     return ((item, event) for item in items for event in worker.run(item))
 
@@ -121,7 +122,7 @@ def test_an_estimate_of_one_epoch_is_that_of_the_first(folder: Path) -> None:
     with one_thread():
         words = ["device=cpu", "dataset=two_class", "dataset.size=6000", "seed=1,2", "batch_size=8", "epochs=1"]
         _, (estimate,) = plan_many(words, folders=[], config_name="config")
-    assert estimate is not None
+    assert isinstance(estimate, Estimate)
     assert estimate.seconds > 0.03
 
 
