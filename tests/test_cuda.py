@@ -26,7 +26,7 @@ from ch12cli.sweeps.launch import environment_on
 from ch12cli.sweeps.worker_pool import DiedError
 from ch12cli.training.checkpoint import load, save
 from tests.conftest import Silent
-from tests.sweep.driver import CPU, Together, one_thread, relative, settings_of, sweep, typed
+from tests.sweeps.driver import CPU, Together, one_thread, relative, settings_of, sweep, typed
 from tests.training.test_stack import OPTIMIZERS
 
 LIKE_SINGLE = 1e-9  # relative, in float64

@@ -13,7 +13,7 @@ from ch12cli.sweeps.jobs import Base, SweepJob
 from ch12cli.sweeps.plan import Plan
 from ch12cli.sweeps.start import plan_many
 from ch12cli.sweeps.work_item import WorkItem
-from tests.sweep.driver import settings_of
+from tests.sweeps.driver import settings_of
 
 BASE = Base(None, {}, settings_of({}) | {"epochs": 100}, {})
 

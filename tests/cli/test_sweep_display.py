@@ -24,7 +24,7 @@ from ch12cli.sweeps.plan import Plan
 from ch12cli.sweeps.start import train_many
 from ch12cli.sweeps.work_item import Done, Progress, WorkItem
 from tests.cli.test_display import make_console, screen, written
-from tests.sweep.driver import settings_of
+from tests.sweeps.driver import settings_of
 
 DIRECTORY = Path("/sweeps/one")
 SETTINGS = {

@@ -25,7 +25,7 @@ from ch12cli.errors import Problem
 from ch12cli.run.build import build_training
 from ch12cli.run.task import build_task
 from tests.conftest import Train
-from tests.sweep.driver import typed
+from tests.sweeps.driver import typed
 
 CONF = Path(__file__).parents[2] / "conf"
 CHOICES = [choice for group in GROUPS for choice in choices(group)]

@@ -8,7 +8,7 @@ from ch12cli.cli.main import main
 from ch12cli.config.recorded import with_later_keys
 from ch12cli.files.hydra_folder import read_keys
 from ch12cli.files.run_directory import HYDRA
-from tests.sweep.driver import settings_of
+from tests.sweeps.driver import settings_of
 
 
 def test_settings_of_an_earlier_version_get_the_keys_of_this_version() -> None:

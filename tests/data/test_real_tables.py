@@ -14,7 +14,7 @@ from ch12cli.cli.main import main
 from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.run.task import read_data
-from tests.sweep.driver import typed
+from tests.sweeps.driver import typed
 
 SPLITS, SEEDS = 5, 2
 HALF_A_POINT = 0.005  # of accuracy or R²: nobody would choose one for it

@@ -11,7 +11,7 @@ import pytest
 from ch12cli.errors import InputError, MachineError
 from ch12cli.files.atomic import locked, remove_leftovers, write_whole
 from ch12cli.training.checkpoint import Checkpoints
-from tests.sweep.killed import exit_code, in_child, metrics, outcome, resume, start
+from tests.sweeps.killed import exit_code, in_child, metrics, outcome, resume, start
 
 LEVELS = 8  # of a disk's filling
 WHOLE = 300  # KiB: more than a run of a few epochs takes

@@ -17,7 +17,7 @@ from ch12cli.models import cnn
 from ch12cli.models.init import INITS
 from ch12cli.sweeps.trials import layer_values
 from tests.conftest import Train
-from tests.sweep.driver import alone, one_thread, relative, settings_of, stack_of
+from tests.sweeps.driver import alone, one_thread, relative, settings_of, stack_of
 
 LIKE_ALONE = 1e-9  # relative, of weights and of every column of metrics.csv
 

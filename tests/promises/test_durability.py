@@ -18,7 +18,7 @@ from ch12cli.run.start import train_single
 from ch12cli.saved.resume import resume_run
 from ch12cli.training.checkpoint import Checkpoints, load, save
 from tests.conftest import Silent
-from tests.sweep.killed import STATEFUL, exit_code, in_child, kill_after, metrics, outcome, resume, start, trained
+from tests.sweeps.killed import STATEFUL, exit_code, in_child, kill_after, metrics, outcome, resume, start, trained
 
 EPOCHS = 12
 KILLS = 20

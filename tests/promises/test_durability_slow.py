@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from ch12cli.errors import InputError, MachineError
-from tests.sweep.killed import STATEFUL, kill_after, outcome, resume, start
+from tests.sweeps.killed import STATEFUL, kill_after, outcome, resume, start
 
 pytestmark = pytest.mark.slow
 KILLS = 200

@@ -16,7 +16,7 @@ from ch12cli.catalogue.entries import entries
 from ch12cli.errors import InputError
 from ch12cli.files.result_json import read_result
 from ch12cli.training.checkpoint import Checkpoints, load
-from tests.sweep.killed import STATEFUL, exit_code, in_child, resume, start
+from tests.sweeps.killed import STATEFUL, exit_code, in_child, resume, start
 
 # Real processes, waited for: minutes in all, and their limits in seconds want a machine that is not busy.
 pytestmark = pytest.mark.slow

@@ -169,7 +169,7 @@ def made_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         train("epochs=2", "hydra.run.dir=run")
         assert main(["resume", "run", "--fork", "optimizer.lr=0.01", "epochs=3", "-q"]) == 0
         (folder / "run-fork").rename(folder / "forked")
-        train("epochs=2", "hydra.run.dir=own", "model._target_=tests.sweep.networks.Residual", *OWN)
+        train("epochs=2", "hydra.run.dir=own", "model._target_=tests.sweeps.networks.Residual", *OWN)
         shutil.copytree(folder / "run", folder / "interrupted")
         (folder / "interrupted" / "result.json").unlink()
     return folder

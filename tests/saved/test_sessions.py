@@ -15,7 +15,7 @@ import yaml
 from ch12cli.cli.main import main
 from ch12cli.files.result_json import Result, read_result
 from ch12cli.training.checkpoint import Checkpoints, DamagedError, load, save
-from tests.sweep.killed import STATEFUL, exit_code, in_child, metrics, outcome, resume, start
+from tests.sweeps.killed import STATEFUL, exit_code, in_child, metrics, outcome, resume, start
 
 PLAIN = ("device=cpu", "threads=1", "batch_size=16")
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ch12cli.training.layers import single_layers
 from ch12cli.training.network import Network
-from tests.sweep.driver import CPU
+from tests.sweeps.driver import CPU
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "identity": nn.Identity,

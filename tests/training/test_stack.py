@@ -15,8 +15,8 @@ from ch12cli.config.choices import choices
 from ch12cli.models.feedforward import OUTPUTS
 from ch12cli.training.losses import StackedLoss
 from ch12cli.training.stack import CannotStackError, Stack
-from tests.sweep.driver import Together, alone, one_thread, relative, settings_of, stack_of
-from tests.sweep.networks import Residual
+from tests.sweeps.driver import Together, alone, one_thread, relative, settings_of, stack_of
+from tests.sweeps.networks import Residual
 
 RUNS = 3
 LIKE_SINGLE = 1e-9  # relative, of weights after 100 steps and of every column of metrics.csv
@@ -302,7 +302,7 @@ def test_a_users_own_network_is_vectorised_and_equals_the_single_run(dataset: st
             dataset=dataset,
             loss="bce_logits" if dataset == "two_class" else "auto",
         )
-        | {"model": {"_target_": "tests.sweep.networks.Residual", "width": 5}}
+        | {"model": {"_target_": "tests.sweeps.networks.Residual", "width": 5}}
         for seed, lr in [(1, 0.01), (2, 0.003), (3, 0.03)]
     ]
     together = stack_of(settings)

@@ -13,7 +13,7 @@ from ch12cli.training.network import Network
 from ch12cli.training.optimizers import SGD
 from ch12cli.training.stack import Stack
 from ch12cli.training.step import TrainingStep
-from tests.sweep.driver import CPU
+from tests.sweeps.driver import CPU
 
 LRS = [0.1, 0.2, 0.05]
 

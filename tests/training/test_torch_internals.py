@@ -20,7 +20,7 @@ from ch12cli.training.torch_internals import (
     is_dropout,
     workers_of,
 )
-from tests.sweep.driver import CPU
+from tests.sweeps.driver import CPU
 
 
 def test_this_torch_has_everything_so_no_fallback_is_in_use() -> None:

@@ -8,7 +8,7 @@ import pytest
 from ch12cli.cli.main import main
 from ch12cli.errors import InputError
 from ch12cli.sweeps.start import plan_many
-from tests.sweep.driver import one_thread, sweep
+from tests.sweeps.driver import one_thread, sweep
 
 TINY = ("dataset=toy_regression", "epochs=2", "batch_size=5", "optimizer=sgd")
 

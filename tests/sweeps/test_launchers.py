@@ -14,11 +14,11 @@ from ch12cli.config.choices import shipped
 from ch12cli.errors import InputError
 from ch12cli.sweeps.start import plan_many
 from tests.conftest import Train
-from tests.sweep.callbacks import Keeper
-from tests.sweep.driver import Looker, apart, sweep
+from tests.sweeps.callbacks import Keeper
+from tests.sweeps.driver import Looker, apart, sweep
 
 TINY = ("dataset=toy_regression", "epochs=3", "batch_size=5", "precision=float64", "optimizer=sgd")
-CALLBACK = "+hydra.callbacks.keeper._target_=tests.sweep.callbacks.Keeper"
+CALLBACK = "+hydra.callbacks.keeper._target_=tests.sweeps.callbacks.Keeper"
 
 pytestmark = pytest.mark.usefixtures("folder")
 
@@ -31,7 +31,7 @@ def nothing_kept() -> None:
 @pytest.fixture
 def unlucky(folder: Path) -> Path:
     (folder / "mine" / "model").mkdir(parents=True)
-    text = "_target_: tests.sweep.networks.Unlucky\nraises: -1\nexits: -1\n"
+    text = "_target_: tests.sweeps.networks.Unlucky\nraises: -1\nexits: -1\n"
     (folder / "mine" / "model" / "unlucky.yaml").write_text(text)
     return folder / "mine"
 
@@ -137,7 +137,7 @@ def test_what_the_basic_launcher_trained_is_done_for_ours() -> None:
 
 def test_the_basic_launcher_honours_subdir_and_freezes_the_configuration(unlucky: Path) -> None:
     file = unlucky / "model" / "late.yaml"
-    file.write_text("_target_: tests.sweep.networks.rewriting\nfile: late.yaml\n")
+    file.write_text("_target_: tests.sweeps.networks.rewriting\nfile: late.yaml\n")
     words = (*TINY, "model=late", f"model.file={file}", "seed=1,2,3", "hydra/launcher=basic")
     swept = sweep(*words, "hydra.sweep.subdir=s${seed}", folders=[unlucky])
     assert [row["directory"] for row in swept.rows.values()] == ["s1", "s2", "s3"]

@@ -10,7 +10,7 @@ from ch12cli.cli.verbs.train import run
 from ch12cli.errors import InputError
 from ch12cli.sweeps.jobs_file import read_jobs, write_jobs
 from ch12cli.sweeps.start import plan_many
-from tests.sweep.driver import jobs_of, sweep
+from tests.sweeps.driver import jobs_of, sweep
 
 TINY = ("dataset=toy_regression", "epochs=2", "batch_size=5")
 

@@ -21,8 +21,8 @@ from ch12cli.files.sweep_csv import read_sweep_csv
 from ch12cli.sweeps.jobs import SweepJob
 from ch12cli.sweeps.work_item import Done
 from tests.conftest import Train
-from tests.sweep.driver import Looker, Swept, apart, relative, sweep, without_times
-from tests.sweep.networks import Unlucky
+from tests.sweeps.driver import Looker, Swept, apart, relative, sweep, without_times
+from tests.sweeps.networks import Unlucky
 
 SMALL = ("dataset=two_class", "dataset.size=40", "batch_size=8", "epochs=4", "precision=float64")
 TINY = ("dataset=toy_regression", "batch_size=5", "epochs=3", "precision=float64", "optimizer=sgd")
@@ -42,7 +42,7 @@ def models(folder: Path) -> Path:
         "WithBuffers": "",
     }.items():
         (folder / "mine" / "model" / f"{name.lower()}.yaml").write_text(
-            f"_target_: tests.sweep.networks.{name}\n{arguments}"
+            f"_target_: tests.sweeps.networks.{name}\n{arguments}"
         )
     return folder / "mine"
 
@@ -223,7 +223,7 @@ def test_of_a_hundred_jobs_those_that_fail_end_no_other(models: Path) -> None:
     causes = {job: row["error"] for job, row in swept.rows.items() if row["status"] == "failed"}
     failed = {job: cause.partition(" (networks.py")[0] for job, cause in causes.items()}
     assert failed == {
-        13: "model: tests.sweep.networks.Unlucky refused: no network for seed 13",
+        13: "model: tests.sweeps.networks.Unlucky refused: no network for seed 13",
         42: "it called sys.exit('enough of seed 42')",
         57: "the process that trained it died (exit code 7)",
         71: "the process that trained it died (signal 9)",
@@ -252,7 +252,9 @@ def test_the_command_trains_97_of_100_jobs_and_says_which_three_ended_badly_and_
     assert main([*words, *bad, "--jobs", "swept.csv", "hydra.sweep.dir=swept"]) == 3
     told = capfd.readouterr().err.splitlines()
     assert len(told) == 3
-    assert told[0].startswith("run 13 (seed=13, optimizer.lr=0.01) failed: model: tests.sweep.networks.Unlucky refused")
+    assert told[0].startswith(
+        "run 13 (seed=13, optimizer.lr=0.01) failed: model: tests.sweeps.networks.Unlucky refused"
+    )
     assert told[1] == "run 42 (seed=42, optimizer.lr=0.01) failed: it called sys.exit('enough of seed 42')"
     assert told[2].startswith("run 71 (seed=71, optimizer.lr=9e37) diverged: the loss was no longer finite in epoch 3")
     table = read_sweep_csv(Path("swept/sweep.csv"))
@@ -294,7 +296,7 @@ def test_the_table_is_written_while_the_sweep_goes_on(models: Path) -> None:
             super().on_job_end(done, job)
             seen.append(len(read_sweep_csv(Path("sweep/sweep.csv"))))
 
-    Path("mine/model/slow.yaml").write_text("_target_: tests.sweep.networks.slow_linear\nseconds: 0.6\n")
+    Path("mine/model/slow.yaml").write_text("_target_: tests.sweeps.networks.slow_linear\nseconds: 0.6\n")
     words = (*TINY, "model=slow", "seed=range(6)", "sweep.max_stacked=1", "sweep.processes=1")
     sweep(*words, folders=[models], looker=Reading())
     assert seen[-1] >= 3
@@ -320,7 +322,7 @@ def test_a_job_that_was_not_begun_is_said_to_be(models: Path) -> None:
 
 def test_values_that_the_users_network_cannot_take_fail_their_jobs_alone(models: Path) -> None:
     causes = {
-        3: "model: tests.sweep.networks.Picky refused: three is too many (networks.py, line ",
+        3: "model: tests.sweeps.networks.Picky refused: three is too many (networks.py, line ",
         4: "it called sys.exit(4)",
         5: "the process that trained it died (exit code 5)",
     }

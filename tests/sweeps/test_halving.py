@@ -14,7 +14,7 @@ from ch12cli.sweeps.halving import Halving
 from ch12cli.sweeps.jobs import SweepJob
 from ch12cli.sweeps.start import plan_many
 from ch12cli.sweeps.work_item import Done
-from tests.sweep.driver import Looker, Swept, apart, jobs_of, sweep
+from tests.sweeps.driver import Looker, Swept, apart, jobs_of, sweep
 
 WORDS = ("dataset=two_class", "dataset.size=40", "batch_size=10", "epochs=10", "precision=float64", "seed=range(24)")
 RUNGS = [2, 6]  # min_epochs=2, factor=3; 18 comes after the end
@@ -117,7 +117,7 @@ def test_without_halving_the_same_jobs_are_others() -> None:
     assert {int(row["epochs"]) for job, row in whole.rows.items() if job >= 24} == {3}
 
 
-UNLUCKY = "_target_: tests.sweep.networks.Unlucky\nraises: -1\nexits: -1\ndies: -1\n"
+UNLUCKY = "_target_: tests.sweeps.networks.Unlucky\nraises: -1\nexits: -1\ndies: -1\n"
 BATCHES = "hydra.sweeper.max_batch_size"
 HALVING = "sweep.halving={metric:valid_loss,min_epochs:1,factor:2}"
 

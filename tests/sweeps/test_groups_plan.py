@@ -15,7 +15,7 @@ from ch12cli.sweeps.job_directories import HydraFiles
 from ch12cli.sweeps.jobs import JobComposer, SweepJob, make_jobs
 from ch12cli.sweeps.plan import Plan, make_plan, write_plan
 from ch12cli.sweeps.start import plan_many
-from tests.sweep.driver import settings_of, sweep, typed
+from tests.sweeps.driver import settings_of, sweep, typed
 
 # values that the runs of one stack may differ in
 FREE = [
@@ -217,7 +217,7 @@ def test_a_plan_refuses_what_training_would_refuse(folder: Path) -> None:
 
 
 MINE = {
-    "model/unlucky": "_target_: tests.sweep.networks.Unlucky\nraises: -1\nexits: -1\ndies: -1\n",
+    "model/unlucky": "_target_: tests.sweeps.networks.Unlucky\nraises: -1\nexits: -1\ndies: -1\n",
     "optimizer/lbfgs": "_target_: torch.optim.LBFGS\n",
     "optimizer/nadam": "_target_: torch.optim.NAdam\nlr: 0.1\nmomentum_decay: 0.004\n",
 }

@@ -18,8 +18,8 @@ from ch12cli.sweeps.start import plan_many
 from ch12cli.sweeps.trials import Estimate
 from ch12cli.training.checkpoint import Checkpoints
 from tests.conftest import Silent
-from tests.sweep.driver import Swept, one_thread, settings_of, stack_of, sweep
-from tests.sweep.networks import Unlucky
+from tests.sweeps.driver import Swept, one_thread, settings_of, stack_of, sweep
+from tests.sweeps.networks import Unlucky
 
 TINY = ("dataset=toy_regression", "epochs=3", "batch_size=5", "optimizer=sgd")
 DIFFERENT = "hydra.sweep.subdir='s_${seed}'"
@@ -70,7 +70,7 @@ def test_jobs_that_failed_are_tried_again_without_those_that_are_done(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Path("mine/model").mkdir(parents=True)
-    Path("mine/model/unlucky.yaml").write_text("_target_: tests.sweep.networks.Unlucky\nraises: 2\n", encoding="utf-8")
+    Path("mine/model/unlucky.yaml").write_text("_target_: tests.sweeps.networks.Unlucky\nraises: 2\n", encoding="utf-8")
     words = (*TINY, "model=unlucky", "seed=range(6)")
     first = sweep(*words, folders=[Path("mine")])
     assert [row["status"] for row in first.rows.values()].count("failed") == 1

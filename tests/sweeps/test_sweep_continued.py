@@ -23,9 +23,9 @@ from ch12cli.saved.resume import resume_run
 from ch12cli.sweeps.resume import resume_sweep
 from ch12cli.training.checkpoint import Checkpoints, load, save
 from tests.conftest import Silent
-from tests.sweep.driver import Looker, Swept, relative, sweep, table
-from tests.sweep.killed import in_child
-from tests.sweep.test_sweep_resume import kill, stamps, wait_for_a_stack, workers_of
+from tests.sweeps.driver import Looker, Swept, relative, sweep, table
+from tests.sweeps.killed import in_child
+from tests.sweeps.test_sweep_resume import kill, stamps, wait_for_a_stack, workers_of
 
 TABLE = "x,y,kind\n" + "".join(f"{n % 7 - 3},{n % 5 - 2},{'ab'[(n % 7 + n % 5) > 5]}\n" for n in range(40))
 OTHER = TABLE.replace("\n0,0,", "\n1,0,")

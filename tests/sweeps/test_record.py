@@ -13,7 +13,7 @@ from ch12cli.files.hydra_folder import PLAIN, to_yaml
 from ch12cli.files.result_json import Result
 from ch12cli.run.recorder import MetricsTable, metrics_csv, rows_state
 from ch12cli.sweeps.job_directories import write_directory
-from tests.sweep.killed import exit_code, in_child
+from tests.sweeps.killed import exit_code, in_child
 
 ROWS = [{"epoch": 1, "train_loss": 0.5}]
 

@@ -18,7 +18,7 @@ from ch12cli.sweeps.groups import (
     runs_that_suit,
     stack_sizes,
 )
-from tests.sweep.driver import settings_of, typed
+from tests.sweeps.driver import settings_of, typed
 
 
 @pytest.mark.parametrize("runs", [1, 2, 31, 32, 63, 64, 65, 1000, 4096, 4097, 10_000])

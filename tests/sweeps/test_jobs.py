@@ -16,7 +16,7 @@ from ch12cli.files.command import train_command
 from ch12cli.sweeps.hydra_sweep import read_sweep
 from ch12cli.sweeps.jobs import JobComposer, SweepJob, make_jobs
 from ch12cli.sweeps.start import plan_many
-from tests.sweep.driver import jobs_of
+from tests.sweeps.driver import jobs_of
 
 BATCH = [
     ["seed=3"],

@@ -33,7 +33,7 @@ def test_a_stack_is_twelve_frames_from_the_verb_to_the_worker_and_from_the_worke
     """Both chains are counted: from `main` to the start of the worker process, and from its own first function to the
     step. The worker is a fork of the sweep, so that its frames hold both."""
     (folder / "mine" / "model").mkdir(parents=True)
-    target = "_target_: tests.sweep.test_sweep_frames.FrameRecorder"
+    target = "_target_: tests.sweeps.test_sweep_frames.FrameRecorder"
     (folder / "mine" / "model" / "recorder.yaml").write_text(f"{target}\nfile: {folder / 'frames'}\n")
     words = ["model=recorder", "epochs=1", "device=cpu", "seed=1,2", "sweep.processes=1", "hydra.sweep.dir=swept"]
     assert main(["train", "-q", "-m", "--config-dir", "mine", *words]) == 0

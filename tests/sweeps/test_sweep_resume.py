@@ -19,8 +19,8 @@ from ch12cli.files.sweep_csv import read_sweep_csv
 from ch12cli.sweeps.jobs import SweepJob
 from ch12cli.sweeps.resume import resume_sweep
 from ch12cli.sweeps.work_item import Done
-from tests.sweep.driver import Looker, Swept, sweep, table, without_times
-from tests.sweep.killed import exit_code, in_child
+from tests.sweeps.driver import Looker, Swept, sweep, table, without_times
+from tests.sweeps.killed import exit_code, in_child
 
 CH12 = [sys.executable, "-m", "ch12cli"]
 # everything that has state, in three stacks, and beside them two jobs that are trained by themselves
