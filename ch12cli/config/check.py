@@ -1,4 +1,4 @@
-"""The check of composed settings, before data are read and without torch."""
+"""Checks composed settings before any data are read. Does not import torch."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,29 +18,30 @@ from ch12cli.errors import Problem
 from ch12cli.files.plain_values import is_integer
 
 REQUIRED = tuple(group for group in GROUPS if group != "experiment")
-OFFERED = ("inputs", "outputs", "shape", "activation")  # arguments of networks that ch12 gives by itself
+OFFERED = ("inputs", "outputs", "shape", "activation")  # network arguments that ch12 supplies itself
 
 
 def check(settings: Mapping[str, Any], chosen: Mapping[str, str | None], *, here: bool = True) -> list[Problem]:
-    """Everything that is wrong with settings. chosen: the choice of each group, to name its file.
+    """Returns every problem in composed settings.
 
-    here: whether they are to be trained with on this machine, so that it must have their device.
+    chosen: the choice of each group, used to name its file in messages.
+    here: whether the run trains on this machine; if so, the device is checked too.
     """
     problems = missing(settings, chosen)
     if problems:
         return problems + list(wrong_values(settings, chosen).values()) + unknown_keys(settings, chosen)
     wrong = wrong_values(settings, chosen)
-    # What belongs together is looked at with defaults in the place of what is wrong: one mistake, one message.
+    # Invalid values are replaced by defaults before combinations are checked: each mistake gives one message.
     mended = with_defaults(settings, wrong, chosen)
     together = problems_of(mended) + (device_problems(mended) if here else [])
     return [*wrong.values(), *unknown_keys(settings, chosen), *(p for p in together if p.key not in wrong)]
 
 
 def wrong_values(settings: Mapping[str, Any], chosen: Mapping[str, str | None]) -> dict[str, Problem]:
-    """What is wrong with single values, by dotted key."""
+    """Returns the problems with single values, by dotted key."""
     found = {path: value_problem(path, value, chosen) for path, value in leaves(settings)}
     stopping = settings.get("early_stopping")
-    if isinstance(stopping, Mapping) and stopping.get("metric") == settings.get("monitor"):  # it is said of monitor
+    if isinstance(stopping, Mapping) and stopping.get("metric") == settings.get("monitor"):  # reported for monitor
         found.pop("early_stopping.metric", None)
     return {path: problem for path, problem in found.items() if problem is not None}
 
@@ -48,7 +49,7 @@ def wrong_values(settings: Mapping[str, Any], chosen: Mapping[str, str | None]) 
 def with_defaults(
     settings: Mapping[str, Any], paths: Iterable[str], chosen: Mapping[str, str | None]
 ) -> dict[str, Any]:
-    """A copy of settings with the values of ch12's own files for some keys."""
+    """Returns a copy of settings in which the keys in `paths` have ch12's default values."""
     copy = deepcopy(dict(settings))
     for path in paths:
         group = path.partition(".")[0]
@@ -58,7 +59,10 @@ def with_defaults(
 
 
 def leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys and values of all that is set; a mapping where a value belongs is a value, a wrong one."""
+    """Yields the dotted key and value of each setting.
+
+    A mapping under a key that takes a single value is yielded as that key's (invalid) value.
+    """
     for name, value in node.items():
         path = f"{prefix}{name}"
         if isinstance(value, Mapping) and value and key_of(path) is None:
@@ -68,7 +72,7 @@ def leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 
 
 def missing(settings: Mapping[str, Any], chosen: Mapping[str, str | None]) -> list[Problem]:
-    """Groups and keys that every run needs and that were taken out, or never given."""
+    """Returns a problem for each required group or key that was deleted or never given."""
     problems = []
     for group in REQUIRED:
         node = settings.get(group)
@@ -100,7 +104,7 @@ def _kind(value: Any) -> str:
 
 
 def value_problem(path: str, value: Any, chosen: Mapping[str, str | None]) -> Problem | None:
-    """What is wrong with one value, or None."""
+    """Returns the problem with one value, or None if it is valid."""
     key = key_of(path)
     if value == MANDATORY:
         return Problem(path, None, "must be given", f"add {path}=..." + (f", {key.rule}" if key else ""))
@@ -111,7 +115,7 @@ def value_problem(path: str, value: Any, chosen: Mapping[str, str | None]) -> Pr
 
 
 def unsaid_bound(rule: Rule, value: Any) -> str:
-    """The bound that a value breaks though its rule does not name it; else an empty string."""
+    """Returns the implicit bound that a value violates, which its rule's text omits; else an empty string."""
     if isinstance(value, float) and not math.isfinite(value):
         return ", and finite"
     if is_integer(value) and abs(value) > LARGEST and rule.allows(LARGEST) and not rule.allows(LARGEST + 1):
@@ -120,7 +124,7 @@ def unsaid_bound(rule: Rule, value: Any) -> str:
 
 
 def hint(rule: Rule, value: Any) -> str:
-    """What to write instead of a value that a rule refuses, where the value tells; else an empty string."""
+    """Returns a suggested replacement for an invalid value, or an empty string if none is evident."""
     if isinstance(value, float) and value.is_integer() and rule.allows(int(value)):
         return f"write {int(value)}"
     if not isinstance(value, str):
@@ -132,7 +136,7 @@ def hint(rule: Rule, value: Any) -> str:
 
 
 def default_source(path: str, chosen: Mapping[str, str | None]) -> str:
-    """The file that gives a key its default, as `conf/optimizer/sgd.yaml`."""
+    """Returns the file that holds a key's default, such as `conf/optimizer/sgd.yaml`."""
     group = path.partition(".")[0]
     name = chosen.get(group)
     if name is None or group not in GROUPS:
@@ -141,8 +145,11 @@ def default_source(path: str, chosen: Mapping[str, str | None]) -> str:
 
 
 def unknown_keys(settings: Mapping[str, Any], chosen: Mapping[str, str | None]) -> list[Problem]:
-    """Keys that were added with + and look like a shipped key mistyped, or like one of another choice, or that what
-    they go to does not take. Where its source does not tell, that is left to building it."""
+    """Returns a problem for each key added with + that is probably a mistake.
+
+    Such a key resembles a shipped key, belongs to another choice, or is no argument of the group's target. If the
+    target's source does not give its arguments, they are checked later, when the target is built.
+    """
     known = [*top_level(), *GROUPS]
     there = [path for path, _ in leaves({group: settings[group] for group in REQUIRED if group in settings})]
     heads = {*REQUIRED, *(key.partition(".")[0] for key in top_level())}

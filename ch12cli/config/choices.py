@@ -1,4 +1,4 @@
-"""The configuration files as they lie on disk: groups, their choices, a line about each, the keys. No Hydra."""
+"""Reads the configuration files on disk without Hydra: groups, choices, their descriptions and keys."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
@@ -12,11 +12,11 @@ from ch12cli.config.schema import GROUPS
 from ch12cli.errors import InputError
 from ch12cli.files.hydra_folder import flatten
 
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, where PyYAML was built with it
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's loader, if PyYAML was built with it
 
 
 class Choice(NamedTuple):
-    """One choice of a group. name: as it is typed; meaning: the file's first comment line; file: where it is."""
+    """One choice of a group. name: as typed; meaning: the file's first comment line; file: its path."""
 
     group: str
     name: str
@@ -26,13 +26,16 @@ class Choice(NamedTuple):
 
 @cache
 def shipped() -> Path:
-    """The folder of ch12's own configuration: inside an installed wheel, or beside the package in a checkout."""
+    """Returns the folder of ch12's configuration: inside an installed wheel, or beside the package in a checkout."""
     package = Path(ch12cli.__file__).resolve().parent
     return package / "conf" if (package / "conf").is_dir() else package.parent / "conf"
 
 
 def first_comment(text: str) -> str:
-    """The first comment line of a YAML file, without its full stop; a directive such as `# @package` is none."""
+    """Returns the first comment line of a YAML text, without its full stop; empty if there is none.
+
+    Directives such as `# @package` are skipped.
+    """
     for line in text.splitlines():
         if line.startswith("#") and not line.startswith("# @"):
             return line.lstrip("# ").strip().removesuffix(".")
@@ -42,14 +45,14 @@ def first_comment(text: str) -> str:
 
 
 def require_folders(folders: Sequence[Path]) -> None:
-    """InputError if a folder given with --config-dir is not there."""
+    """Raises InputError if a folder given with --config-dir does not exist."""
     for folder in folders:
         if not folder.is_dir():
             raise InputError(f"--config-dir {folder}: no such folder; give one that holds groups such as optimizer/")
 
 
 def choices(group: str, folders: Sequence[Path] = ()) -> list[Choice]:
-    """All choices of a group, ch12's own first, then those of the given configuration folders."""
+    """Returns all choices of a group: ch12's own first, then those of the given configuration folders."""
     return list(_choices(group, tuple(folder.absolute() for folder in folders)))
 
 
@@ -65,13 +68,13 @@ def _choices(group: str, folders: tuple[Path, ...]) -> tuple[Choice, ...]:
 
 
 def find_choice(group: str, name: str, folders: Sequence[Path] = ()) -> Choice | None:
-    """The choice of that name, or None."""
+    """Returns the choice with this name, or None."""
     return next((choice for choice in choices(group, folders) if choice.name == name), None)
 
 
 @cache
 def text_of(file: Path) -> str:
-    """A configuration file's text; empty if it cannot be read, which is for composing it to complain about."""
+    """Returns a configuration file's text; empty if it cannot be read, because composition reports that error."""
     try:
         return file.read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -80,22 +83,22 @@ def text_of(file: Path) -> str:
 
 @cache
 def content(file: Path) -> dict[str, Any]:
-    """What a configuration file says, as plain values; empty if it is no mapping or cannot be read."""
+    """Returns a configuration file as plain values; empty if it is not a mapping or cannot be read."""
     try:
         node = yaml.load(text_of(file), Loader=LOADER)
-    except (yaml.YAMLError, ValueError):  # ValueError: what looks like a date and is none
+    except (yaml.YAMLError, ValueError):  # ValueError: an invalid date
         return {}
     return node if isinstance(node, dict) else {}
 
 
 def forget() -> None:
-    """Makes files be read anew, where they may have changed since: between two runs of one notebook."""
+    """Clears the file caches. Files may change between two runs in one notebook."""
     for cached in (_choices, text_of, content):
         cached.cache_clear()
 
 
 def comments(file: Path) -> dict[str, str]:
-    """The comment behind each key's value, by dotted key as it stands in the file; only keys that have one."""
+    """Returns the comment after each key's value, by dotted key in the file. Keys without a comment are omitted."""
     text = text_of(file)
     try:
         root = yaml.compose(text, Loader=LOADER)
@@ -115,13 +118,13 @@ def _comments(node: yaml.MappingNode, lines: Sequence[str], prefix: str) -> Iter
 
 
 def top_level() -> dict[str, Any]:
-    """Dotted keys at the top of ch12's configuration and their defaults."""
+    """Returns the dotted keys of `config.yaml` with their defaults, without `defaults` and `hydra`."""
     node = content(shipped() / "config.yaml")
     return dict(flatten({name: value for name, value in node.items() if name not in ("defaults", "hydra")}))
 
 
 def default_choices() -> dict[str, str | None]:
-    """The choice that each group has unless told otherwise."""
+    """Returns the default choice of each group."""
     listed: dict[str, str | None] = {}
     for entry in content(shipped() / "config.yaml")["defaults"]:
         if isinstance(entry, Mapping):
@@ -130,18 +133,21 @@ def default_choices() -> dict[str, str | None]:
 
 
 def keys_of_choice(choice: Choice) -> dict[str, Any]:
-    """Dotted keys that a choice sets, under its group's name (a preset's are at the top), with their values."""
+    """Returns the dotted keys that a choice sets, with their values.
+
+    Keys begin with the group's name, except those of a preset, which are top-level.
+    """
     node = {name: value for name, value in content(choice.file).items() if name != "defaults"}
     return dict(flatten(node, "" if is_preset(choice) else f"{choice.group}."))
 
 
 def is_preset(choice: Choice) -> bool:
-    """True if the choice's keys stand at the top of the configuration."""
+    """Returns True if the choice's keys are top-level keys of the configuration."""
     return "@package _global_" in text_of(choice.file)
 
 
 def chosen_by(choice: Choice) -> dict[str, str]:
-    """The choices of groups that a preset makes: its `override /group: choice`."""
+    """Returns the choice of each group that a preset overrides with `override /group: choice`."""
     listed = content(choice.file).get("defaults")
     entries = [entry for entry in listed if isinstance(entry, Mapping)] if isinstance(listed, list) else []
     made = {str(name): str(value) for entry in entries for name, value in entry.items()}
@@ -149,7 +155,7 @@ def chosen_by(choice: Choice) -> dict[str, str]:
 
 
 def known_keys(folders: Sequence[Path] = ()) -> dict[str, Any]:
-    """Every dotted key that some choice or the top level has, with the first default found for it."""
+    """Returns every dotted key of `config.yaml` and of all choices, with the first default found for it."""
     known = top_level()
     for group in GROUPS:
         if group != "experiment":

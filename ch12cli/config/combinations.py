@@ -1,4 +1,7 @@
-"""Which choices fit each other: data, loss and output, metrics and parts. Known without torch, before data are read."""
+"""Checks that choices are compatible: data, loss and output, metrics and parts.
+
+The checks need neither torch nor the data.
+"""
 
 import os
 import sys
@@ -10,12 +13,15 @@ from ch12cli.errors import Problem
 from ch12cli.files.plain_values import is_finite_number, is_integer
 
 IMAGE_FOLDER = "ch12cli.data.image_folder"
-VALUES = 0  # "classes" of a data set whose target is a value
+VALUES = 0  # the number of classes that stands for a regression target
 
 
 class LossKind(NamedTuple):
-    """What a loss works on. name: as it is typed; classes: which numbers of classes it takes; output: what the network
-    must end with."""
+    """The requirements of a loss.
+
+    name: as typed; classes: the numbers of classes it accepts; output: the output activation it needs; wanted: the
+    network output it expects, for messages.
+    """
 
     name: str
     classes: str  # "values", "two" or "any"
@@ -35,26 +41,27 @@ LOSSES = {
 
 
 class DatasetKind(NamedTuple):
-    """What is known of a data set before it is read. classes: VALUES for values; rows: None where `size` sets them."""
+    """Facts about a data set before it is read. classes: VALUES for regression; rows: None if `size` sets them."""
 
     classes: int
     rows: int | None = None
 
 
-# Of the data sets that ch12 ships, so that what cannot fit is refused before data are read; not those from files.
+# Shipped data sets, so that mismatches are reported before data are read. Data sets read from files are not listed.
 DATASETS = {
     "ch12cli.data.iris": DatasetKind(3, 150),
     "ch12cli.data.two_class": DatasetKind(2),
     "ch12cli.data.toy_regression": DatasetKind(VALUES),
 }
 
-GPU_DRIVERS = ("/dev/nvidiactl", "/dev/nvhost-ctrl", "/dev/dxg", "/dev/kfd")  # CUDA's (also Jetson, WSL) and ROCm's
+# Device files of CUDA (also on Jetson and WSL) and ROCm.
+GPU_DRIVERS = ("/dev/nvidiactl", "/dev/nvhost-ctrl", "/dev/dxg", "/dev/kfd")
 
 AUTO_LOSS = {VALUES: "torch.nn.MSELoss", 2: "torch.nn.BCELoss"}
 
 
 def classes_of(settings: Mapping[str, Any]) -> int | None:
-    """Classes of the data set, 0 for values; None for a data set that must be read to know."""
+    """Returns the number of classes of the data set: 0 for regression, None if unknown before the data are read."""
     dataset = settings["dataset"]
     if dataset.get("_target_") == IMAGE_FOLDER and dataset.get("folder") is None:
         return 2  # discs and squares
@@ -63,7 +70,7 @@ def classes_of(settings: Mapping[str, Any]) -> int | None:
 
 
 def known_rows(settings: Mapping[str, Any]) -> int | None:
-    """Rows of the data set; None for one that must be read to know."""
+    """Returns the number of rows of the data set, or None if unknown before the data are read."""
     kind, size = DATASETS.get(str(settings["dataset"].get("_target_"))), settings["dataset"].get("size")
     if kind is None or kind.rows is not None:
         return None if kind is None else kind.rows
@@ -71,20 +78,20 @@ def known_rows(settings: Mapping[str, Any]) -> int | None:
 
 
 def loss_target(settings: Mapping[str, Any], classes: int) -> str:
-    """What `loss._target_` stands for, auto resolved by the data set."""
+    """Returns the import path in `loss._target_`, with `auto` resolved by the number of classes."""
     target = str(settings["loss"].get("_target_"))
     return AUTO_LOSS.get(classes, "torch.nn.CrossEntropyLoss") if target == "auto" else target
 
 
 def outputs_of(target: str, classes: int) -> int:
-    """Outputs of the network for this loss and data set."""
+    """Returns the number of network outputs for a loss and a number of classes."""
     if classes == VALUES:
         return 1
     return 1 if target in LOSSES and LOSSES[target].classes == "two" else classes
 
 
 def output_of(settings: Mapping[str, Any], target: str) -> str:
-    """The network's output activation, auto resolved by the loss."""
+    """Returns the network's output activation, with `auto` resolved by the loss."""
     output = str(settings["model"].get("output", "none"))
     return (LOSSES[target].output if target in LOSSES else "none") if output == "auto" else output
 
@@ -94,12 +101,12 @@ def has_part(settings: Mapping[str, Any], size: str) -> bool:
 
 
 def monitored(name: str, *, valid: bool) -> str:
-    """The metrics.csv column that `monitor` or `early_stopping.metric` stands for."""
+    """Returns the metrics.csv column for a value of `monitor` or `early_stopping.metric`, with `auto` resolved."""
     return ("valid_loss" if valid else "train_loss") if name == "auto" else name
 
 
 def loss_problems(settings: Mapping[str, Any], classes: int) -> list[Problem]:
-    """Why the loss cannot fit the data set or the network's output."""
+    """Returns the mismatch between the loss and the data set or the network's output, as a list."""
     target = loss_target(settings, classes)
     if target not in LOSSES:
         return []
@@ -126,7 +133,7 @@ def loss_problems(settings: Mapping[str, Any], classes: int) -> list[Problem]:
 
 
 def loss_warnings(settings: Mapping[str, Any], classes: int) -> list[str]:
-    """What works but is seldom meant."""
+    """Returns warnings about a loss and output activation that work together but are seldom intended."""
     target = loss_target(settings, classes)
     output = output_of(settings, target)
     if target == "torch.nn.CrossEntropyLoss" and output in ("softmax", "sigmoid", "log_softmax"):
@@ -138,7 +145,7 @@ def loss_warnings(settings: Mapping[str, Any], classes: int) -> list[str]:
 
 
 def monitor_problems(settings: Mapping[str, Any], key: str, name: Any, *, classes: int | None) -> list[Problem]:
-    """Why a metric cannot be watched."""
+    """Returns the reason that a metric cannot be monitored, as a list. key: the setting that names the metric."""
     if not isinstance(name, str):
         return []
     part, _, metric = name.partition("_")
@@ -153,7 +160,7 @@ def monitor_problems(settings: Mapping[str, Any], key: str, name: Any, *, classe
 
 
 def dataset_problems(settings: Mapping[str, Any], classes: int | None) -> list[Problem]:
-    """Why the data set's options cannot work together."""
+    """Returns the conflicts between the data set's options."""
     dataset = settings["dataset"]
     test, valid = dataset.get("test_size", 0), dataset.get("valid_size", 0)
     problems = []
@@ -170,7 +177,7 @@ def dataset_problems(settings: Mapping[str, Any], classes: int | None) -> list[P
 
 
 def image_problems(settings: Mapping[str, Any]) -> list[Problem]:
-    """Why a network for images cannot take the rows of one of ch12's own data sets."""
+    """Returns why `cnn` cannot process a shipped data set, as a list: no images, or images too small for its depth."""
     dataset, model = settings["dataset"], settings["model"]
     target = str(dataset.get("_target_"))
     if model.get("_target_") != "ch12cli.models.cnn" or not target.startswith("ch12cli.data."):
@@ -190,7 +197,7 @@ def image_problems(settings: Mapping[str, Any]) -> list[Problem]:
 
 
 def optimizer_problems(settings: Mapping[str, Any]) -> list[Problem]:
-    """Why the optimiser's options cannot work together."""
+    """Returns the conflicts between the optimizer's options."""
     optimizer = settings["optimizer"]
     if optimizer.get("nesterov") is True and (not optimizer.get("momentum") or optimizer.get("dampening")):
         rule = "needs optimizer.momentum greater than 0 and optimizer.dampening=0"
@@ -199,7 +206,7 @@ def optimizer_problems(settings: Mapping[str, Any]) -> list[Problem]:
 
 
 def device_problems(settings: Mapping[str, Any]) -> list[Problem]:
-    """Why the device cannot be used, as far as can be told without torch."""
+    """Returns the reasons that the device cannot be used, as far as they can be found without torch."""
     device = str(settings["device"])
     if device == "mps" and settings["precision"] == "float64":
         hint = "use device=cpu or precision=float32"
@@ -211,7 +218,10 @@ def device_problems(settings: Mapping[str, Any]) -> list[Problem]:
 
 
 def problems_of(settings: Mapping[str, Any], classes: int | None = None) -> list[Problem]:
-    """All that cannot work together. classes: of the data set, where it has been read; else what is known of it."""
+    """Returns all conflicts between settings.
+
+    classes: the data set's number of classes; None before the data are read, when it is derived from the settings.
+    """
     classes = classes_of(settings) if classes is None else classes
     problems = dataset_problems(settings, classes) + optimizer_problems(settings)
     problems += image_problems(settings)

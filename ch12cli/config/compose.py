@@ -1,4 +1,4 @@
-"""From a command line's overrides to a composed configuration, all mistakes found and reported together."""
+"""Composes a configuration from command-line overrides and reports all mistakes together."""
 
 import os
 import warnings
@@ -43,26 +43,30 @@ STACKED_LAUNCHER = "hydra_plugins.ch12_stacked.StackedLauncher"
 
 
 class Composition(NamedTuple):
-    """A composed job. config: as Hydra makes it, with its `hydra` node; settings: the job's part, resolved."""
+    """A composed job.
+
+    config: Hydra's configuration with its `hydra` node; settings: the job's part with interpolations resolved.
+    """
 
     config: DictConfig
     settings: dict[str, Any]
 
     @property
     def chosen(self) -> dict[str, str | None]:
-        """The choice of each group."""
+        """Returns the choice of each group."""
         return choices_of(self.config)
 
     @property
     def is_sweep(self) -> bool:
-        """True if `hydra.mode` asks for a sweep."""
+        """Returns True if `hydra.mode` is MULTIRUN."""
         return bool(self.config.hydra.get("mode") == RunMode.MULTIRUN)
 
 
 class Composer:
     """Composes jobs. Hydra reads the files once for each distinct choice of groups; values are set on a copy.
 
-    folders: configuration folders of the user's own, searched after ch12's; several: what to do with several values.
+    folders: the user's configuration folders, searched after ch12's.
+    several: the hint for an override with several values.
     """
 
     several = "add -m to train them all"
@@ -82,14 +86,14 @@ class Composer:
             raise InputError(f"--config-name {config_name}: no such file in {where}; leave it out for ch12's own")
 
     def parse(self, lines: Iterable[str], problems: list[Problem]) -> list[Override]:
-        """The overrides that can be read; what cannot goes to problems."""
+        """Returns the parsed overrides. Appends a problem for each line that cannot be parsed."""
         parsed = []
         for line in lines:
             try:
                 override = self.parser.parse_override(line)
             except HydraException:
                 override = None
-            if any("\ud800" <= letter <= "\udfff" for letter in line):  # bytes that Python could make no text of
+            if any("\ud800" <= letter <= "\udfff" for letter in line):  # bytes that Python could not decode
                 problems.append(
                     Problem.with_override(line, "is not text in UTF-8, or the locale is not", "set LC_ALL=C.UTF-8")
                 )
@@ -100,13 +104,16 @@ class Composer:
         return parsed
 
     def use_search_path(self, overrides: Sequence[Override], problems: list[Problem]) -> list[Override]:
-        """Takes in the folders that hydra.searchpath adds. The overrides without that, where it cannot be used."""
+        """Adds the folders in hydra.searchpath to the repository and returns the overrides.
+
+        If a folder is unusable, appends problems and returns the overrides without hydra.searchpath.
+        """
         lines = [word_of(override) for override in overrides if override.key_or_group == "hydra.searchpath"]
         if not lines:
             return list(overrides)
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # of a folder that is not there: said below
+                warnings.simplefilter("ignore", UserWarning)  # about a missing folder, which is reported below
                 repository = self.loader.repository_for(self.config_name, lines)
             found = [
                 Problem("hydra.searchpath", None, f"{s.path}: no such folder")
@@ -123,18 +130,22 @@ class Composer:
         return list(overrides)
 
     def import_modules(self, overrides: Sequence[Override], problems: list[Problem]) -> None:
-        """Imports the modules that `imports` names on the command line or in the primary configuration file."""
+        """Imports the modules listed in `imports` on the command line or in the primary configuration file.
+
+        Appends a problem for each module that cannot be imported.
+        """
         given: list[Any] = [override.value() for override in overrides if override.key_or_group == "imports"]
         names = given[-1] if given else self.imports_in_file
         try:
-            import_modules(names if KEYS["imports"].rule.allows(names) else [])  # else it is refused as any other value
+            # If the value is invalid, nothing is imported here and the check of values reports it.
+            import_modules(names if KEYS["imports"].rule.allows(names) else [])
         except InputError as error:
             problems += error.problems
         self.imported = names
 
     @cached_property
     def imports_in_file(self) -> Any:
-        """What the primary configuration file gives the key `imports`; nothing if the file cannot be read."""
+        """Returns the value of `imports` in the primary configuration file; an empty list if it cannot be read."""
         try:
             loaded = None if self.config_name == "config" else self.repository.load_config(self.config_name)
             names = OmegaConf.select(cast(DictConfig, loaded.config), "imports") if loaded else None
@@ -143,7 +154,7 @@ class Composer:
             return []
 
     def asks_for_sweep(self, lines: Sequence[str]) -> bool:
-        """True if `hydra.mode` is MULTIRUN, on the command line or in a configuration file of the user's own."""
+        """Returns True if `hydra.mode` is MULTIRUN on the command line or in one of the user's configuration files."""
         if not self.folders and not any("hydra.mode" in line or "hydra.searchpath" in line for line in lines):
             return False
         overrides = self.use_search_path(self.parse(lines, []), [])
@@ -152,20 +163,20 @@ class Composer:
         try:
             return bool(self.base(tuple(map(word_of, chosen))).hydra.mode == RunMode.MULTIRUN)
         except InputError:
-            return False  # composing the run says what is wrong
+            return False  # composing the run reports the error
 
     def is_group(self, override: Override) -> bool:
         return bool(self.repository.group_exists(override.key_or_group)) and not isinstance(override.value(), dict)
 
     def choices(self, group: str) -> list[str]:
-        """Every choice of a group, those in folders below it too."""
+        """Returns every choice of a group, including those in its subfolders."""
         names = list(self.repository.get_group_options(group, ObjectType.CONFIG))
         for folder in self.repository.get_group_options(group, ObjectType.GROUP):
             names += [f"{folder}/{name}" for name in self.choices(f"{group}/{folder}")]
         return names
 
     def check_group(self, override: Override) -> Problem | None:
-        """What is wrong with a choice, or None."""
+        """Returns the problem with an override that chooses from a group, or None."""
         group, choice, word = override.key_or_group, override.value(), word_of(override)
         known = self.choices(group)
         if group in GROUPS:
@@ -184,7 +195,10 @@ class Composer:
         return None
 
     def base(self, lines: tuple[str, ...], *, run_mode: RunMode = RunMode.RUN) -> DictConfig:
-        """The configuration for these choices of groups and settings of Hydra, made once."""
+        """Returns the cached configuration for these group choices and Hydra settings.
+
+        Raises InputError if it cannot be composed.
+        """
         if lines not in self.bases:
             try:
                 self.bases[lines] = self.loader.load_configuration(
@@ -199,13 +213,16 @@ class Composer:
         return self.bases[lines]
 
     def not_utf8(self) -> str:
-        """The configuration files that cannot be read as text."""
+        """Returns the paths of the configuration files that are not UTF-8, separated by commas."""
         folders = [Path(source.path) for source in self.repository.get_sources() if source.scheme() == "file"]
         files = [file for folder in folders for file in sorted(folder.rglob("*.yaml")) if not is_utf8(file)]
         return ", ".join(map(str, files)) or "a configuration file"
 
     def compose(self, lines: Sequence[str], problems: list[Problem]) -> Composition:
-        """The configuration of one job, empty if its files cannot be composed. What is wrong is added to problems."""
+        """Returns the composition of one job, empty if its files cannot be composed.
+
+        Appends all problems of the job to problems.
+        """
         overrides = self.use_search_path(self.parse(lines, problems), problems)
         self.import_modules(overrides, problems)
         chosen, values = [], []
@@ -240,7 +257,7 @@ class Composer:
         return Composition(config, settings)
 
     def apply(self, override: Override, config: DictConfig) -> Problem | None:
-        """Sets one value in config; what is wrong with it, or None."""
+        """Applies one override to config. Returns the problem with it, or None."""
         key, word = override.key_or_group, word_of(override)
         if override.package is not None or "/" in key:
             return no_such_group(word, key)
@@ -262,14 +279,14 @@ class Composer:
         return None
 
     def record(self, config: DictConfig, overrides: Sequence[Override]) -> None:
-        """Writes into the hydra node what was overridden, as Hydra does when it applies overrides itself."""
+        """Records the overrides in the hydra node, as Hydra does when it applies them itself."""
         with read_write(config.hydra), open_dict(config.hydra):
             config.hydra.overrides.task = [override.input_line for override in overrides]
             config.hydra.job.override_dirname = override_dirname(overrides, config)
 
 
 def hydra_setting_problems(config: DictConfig) -> list[Problem]:
-    """What is wrong with Hydra's own settings for a run of ch12's, wherever they are set."""
+    """Returns the Hydra settings that ch12 does not support, whether set in a file or on the command line."""
     problems, hydra = [], config.hydra
     if hydra.output_subdir != HYDRA:
         rule = f"must be {HYDRA}: a run is shown and resumed by what Hydra writes there"
@@ -289,7 +306,7 @@ def is_utf8(file: Path) -> bool:
 
 
 def working_directory() -> Path:
-    """Where the command was started; a clear error where that folder is gone."""
+    """Returns the current directory. Raises InputError if it no longer exists."""
     try:
         return Path(os.getcwd())
     except OSError as error:
@@ -299,7 +316,10 @@ def working_directory() -> Path:
 def format_configuration(
     composer: Composer, lines: Sequence[str], *, part: str, package: str | None, resolve: bool
 ) -> str:
-    """The job's configuration, Hydra's own, or all. package: a dotted key below which to show."""
+    """Returns a composed configuration as YAML. Raises InputError if it has problems.
+
+    part: `job`, `hydra` or `all`; package: a dotted key, to format only the keys below it.
+    """
     problems: list[Problem] = []
     config: Any = composer.compose(lines, problems).config
     if problems:

@@ -1,4 +1,4 @@
-"""Where a configuration gets a value from: the files and the words of the command line that set it, in order."""
+"""Traces configuration values to the files and command-line overrides that set them, in order."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -16,18 +16,18 @@ from ch12cli.config.schema import key_of
 from ch12cli.config.values import shown
 from ch12cli.errors import InputError, Problem
 
-TAKEN_OUT = "nothing"  # what a word such as ~optimizer.lr sets a key to
+TAKEN_OUT = "nothing"  # shown as the value of a key deleted by an override such as ~optimizer.lr
 
 
 class Setting(NamedTuple):
-    """A place that sets a key. says: the value as it is typed; place: a file, or a word of the command line."""
+    """One source that sets a key. says: the value as typed; place: a file or a command-line override."""
 
     says: str
     place: str
 
 
 class Traced:
-    """A composed job whose values know where they come from. InputError with all that is wrong with the words."""
+    """A composed job with the source of each value. Raises InputError with all problems of the overrides."""
 
     def __init__(self, composer: Composer, words: Sequence[str]) -> None:
         problems: list[Problem] = []
@@ -51,18 +51,18 @@ class Traced:
 
     @property
     def folders(self) -> list[Path]:
-        """The configuration folders beside ch12's own: of --config-dir and hydra.searchpath."""
+        """Returns the configuration folders from --config-dir and hydra.searchpath, without ch12's own."""
         folders = [Path(source.path) for source in self.repository.get_sources() if source.scheme() == "file"]
         return [folder for folder in folders if folder != shipped()]
 
     def settings(self, key: str) -> list[Setting]:
-        """All places that set a dotted key, in the order in which they count: the last one wins."""
+        """Returns all sources that set a dotted key, in order of precedence: the last one wins."""
         found = [self.in_file(entry, key) for entry in self.defaults.defaults]
         found += [in_word(override, key) for override in self.values]
         return [setting for setting in found if setting is not None]
 
     def in_file(self, entry: ResultDefault, key: str) -> Setting | None:
-        """What one file of the defaults list says about a key, or None."""
+        """Returns the setting of a key in one file of the defaults list, or None."""
         package = f"{entry.package}." if entry.package else ""
         if not key.startswith(package) or entry.config_path is None:
             return None
@@ -72,17 +72,17 @@ class Traced:
         node = OmegaConf.to_container(loaded.config, resolve=False)
         value = look_up(node, key.removeprefix(package))
         is_stem = isinstance(value, Mapping) and value and key_of(key) is None
-        if value is ABSENT or value == "???" or is_stem:  # ???: left for another file to set
+        if value is ABSENT or value == "???" or is_stem:  # ???: mandatory, set by another file
             return None
         return Setting(shown(value), self.place_of(entry))
 
     def value(self, key: str) -> tuple[Any] | None:
-        """The value that a run would have, interpolations resolved; None, not (None,), if there is no such key."""
+        """Returns the resolved value of a key as a tuple of one, or None if there is no such key."""
         value = look_up(self.composition.settings, key)
         return None if value is ABSENT else (value,)
 
     def choice(self, group: str) -> Setting:
-        """The choice of a group, `null` where there is none, and the place that made it."""
+        """Returns the choice of a group, `null` if there is none, and its source."""
         choice = shown(self.composition.chosen.get(group))
         made = self.defaults.overrides.override_metadata.get(group)
         if made is None:
@@ -95,11 +95,11 @@ class Traced:
 
     @property
     def primary(self) -> str:
-        """The top configuration file, as Hydra calls it."""
+        """Returns Hydra's name for the primary configuration file."""
         return next(entry.config_path or "" for entry in self.defaults.defaults if entry.primary)
 
     def place_of(self, entry: ResultDefault) -> str:
-        """A file of the defaults list, and in brackets the choice by which it is in it."""
+        """Returns the path of a file in the defaults list, followed by the choice that selected it in parentheses."""
         via = f" ({entry.override_key}={choice_of(entry)})" if entry.override_key else ""
         return f"{self.path_of(entry.config_path or '')}{via}"
 
@@ -109,14 +109,14 @@ class Traced:
 
 
 class Absent:
-    """Stands for no value, where None is one."""
+    """Marks a missing value where None is a valid one."""
 
 
 ABSENT = Absent()
 
 
 def look_up(node: Any, key: str) -> Any:
-    """The value at a dotted key; ABSENT if there is none."""
+    """Returns the value of a dotted key, or ABSENT if there is none."""
     for part in key.split("."):
         if not isinstance(node, Mapping) or part not in node:
             return ABSENT
@@ -125,7 +125,7 @@ def look_up(node: Any, key: str) -> Any:
 
 
 def in_word(override: Override, key: str) -> Setting | None:
-    """What one word of the command line says about a key, or None. A word may set a whole mapping of keys."""
+    """Returns the setting of a key in one command-line override, or None. An override may set a mapping of keys."""
     path = override.key_or_group
     inside = key == path or key.startswith(f"{path}.")
     if not inside:
@@ -138,13 +138,16 @@ def in_word(override: Override, key: str) -> Setting | None:
 
 
 def choice_of(entry: ResultDefault) -> str:
-    """The choice that a file is, of the group by which it is chosen."""
+    """Returns the name of the choice that a file of the defaults list provides."""
     group = (entry.override_key or "").partition("@")[0]
     return (entry.config_path or "").removeprefix(f"{group}/")
 
 
 def file_of(source: str, config_path: str) -> str:
-    """A configuration file as a person finds it. source: where Hydra found it, as file:///folder or pkg://package."""
+    """Returns a readable path of a configuration file.
+
+    source: Hydra's search path entry, such as file:///folder or pkg://package.
+    """
     scheme, _, path = source.partition("://")
     if scheme == "structured":
         return "Hydra's own defaults"
@@ -154,7 +157,7 @@ def file_of(source: str, config_path: str) -> str:
 
 
 def file_shown(file: Path) -> str:
-    """A file as `conf/…` where ch12 ships it, from the present folder where it lies below, else in full."""
+    """Returns a path as `conf/…` for a shipped file, relative below the current directory, else absolute."""
     for folder, name in ((shipped(), "conf"), (Path(os.getcwd()), "")):
         if file.is_relative_to(folder):
             return str(name / file.relative_to(folder))

@@ -1,6 +1,6 @@
-"""Every private interface of Hydra and OmegaConf that ch12 uses, each with the reason; no other module uses one.
+"""Wraps every private interface of Hydra and OmegaConf that ch12 uses, each with its reason.
 
-The tests of this module fail where a new version of Hydra or OmegaConf changes one of them.
+No other module uses one. This module's tests fail if a new version of Hydra or OmegaConf changes one of them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -34,28 +34,28 @@ from omegaconf.basecontainer import BaseContainer
 from ch12cli.config.choices import forget, shipped
 from ch12cli.config.run_settings import SPLIT_DEFAULTS
 
-# The default sweeper's class as Hydra's configuration names it: its jobs are known before it runs.
+# Import path of Hydra's default sweeper, the only one whose jobs are known before it runs.
 BASIC_SWEEPER = f"{BasicSweeper.__module__}.{BasicSweeper.__qualname__}"
 
-# What Hydra finds once in a process and never changes: plugins, sources of configuration, its own schema.
+# Singletons that Hydra fills once in a process and never changes: plugins, configuration sources, its schema.
 KEPT: tuple[type, ...] = (Plugins, SourcesRegistry, ConfigStore)
 
 
 @contextmanager
 def hydra_session() -> Iterator[None]:
-    """Sets up Hydra's global state for ch12, and restores the caller's afterwards: the same objects.
+    """Sets up Hydra's global state for ch12, and restores the caller's objects on exit.
 
-    Private: the singletons and the resolvers. Hydra can clear them but cannot put them back, and a notebook or a
-    program that uses Hydra itself must not lose its own. Callers of Hydra's compose API would need no session.
+    Private: the singletons and the resolvers. Hydra can clear them but cannot restore them. A notebook or program that
+    uses Hydra itself must not lose its own. Callers of Hydra's compose API would need no session.
     """
     before, resolvers = Singleton._instances, BaseContainer._resolvers
     Singleton._instances = {kind: before[kind] for kind in KEPT if kind in before}
     BaseContainer._resolvers = dict(resolvers)
-    forget()  # files that an earlier session read
+    forget()  # discard files cached by an earlier session
     try:
         version.setbase("1.3")
         setup_globals()
-        Plugins.instance()  # finds the sources of configuration, sweepers and launchers
+        Plugins.instance()  # discovers configuration sources, sweepers and launchers
         JobRuntime.instance().set("name", "train")
         yield
     finally:
@@ -64,15 +64,15 @@ def hydra_session() -> Iterator[None]:
         BaseContainer._resolvers = resolvers
 
 
-# The resolvers that each imported module of the user's own registered.
+# The resolvers that each imported user module registered.
 REGISTERED: dict[str, dict[str, Any]] = {}
 
 
 @contextmanager
 def resolvers_kept(module: str) -> Iterator[None]:
-    """Within it the module is imported; the resolvers that it registers are there in every later session too.
+    """Keeps the resolvers that a module registers when it is imported in this context, for later sessions.
 
-    Private: the resolvers. A session removes what was registered in it, and Python imports a module only once.
+    Private: the resolvers. A session removes those registered in it, and Python imports a module only once.
     """
     before = set(BaseContainer._resolvers)
     for name, resolver in REGISTERED.get(module, {}).items():
@@ -83,15 +83,15 @@ def resolvers_kept(module: str) -> Iterator[None]:
 
 
 class FrozenRepository(CachingConfigRepository):
-    """The configuration files as they were when each was first read, with the split keys in every data set.
+    """Repository that caches each configuration file when first read, and adds the split keys to data sets.
 
-    Private: the repository. Hydra reads the files again for each job of a sweep; a sweep must not change while it runs.
+    Private: the repository. Hydra rereads the files for each job, but a sweep must not change while it runs.
     """
 
     def load_config(self, config_path: str) -> ConfigResult | None:
-        loaded = deepcopy(super().load_config(config_path))  # composition changes it
+        loaded = deepcopy(super().load_config(config_path))  # composition modifies it
         if loaded is not None and config_path.startswith("dataset/") and "_target_" in loaded.config:
-            if OmegaConf.get_type(loaded.config) is not dict:  # of a dataclass, which takes no further keys
+            if OmegaConf.get_type(loaded.config) is not dict:  # a dataclass, which accepts no further keys
                 loaded.config = OmegaConf.create(OmegaConf.to_container(loaded.config, resolve=False))
             for name, value in SPLIT_DEFAULTS.items():
                 cast(DictConfig, loaded.config).setdefault(name, value)
@@ -104,7 +104,7 @@ class FrozenRepository(CachingConfigRepository):
 class ConfigLoader(ConfigLoaderImpl):
     """Loads configurations for Hydra, its sweepers and its launchers. searched: overrides that add search folders.
 
-    Private: the loader, of which Hydra has no other way to replace how it reads files.
+    Private: the loader. Hydra has no public way to replace how it reads files.
     """
 
     def __init__(self, config_search_path: ConfigSearchPath) -> None:
@@ -113,7 +113,7 @@ class ConfigLoader(ConfigLoaderImpl):
         self.searched: list[str] = []
 
     def repository_for(self, config_name: str, lines: Sequence[str]) -> IConfigRepository:
-        """The repository with the folders that `hydra.searchpath` adds in a file or in these overrides."""
+        """Returns the repository with the folders that `hydra.searchpath` adds in a file or in these overrides."""
         return self._parse_overrides_and_create_caching_repo(config_name, list(lines))[1]
 
     def _parse_overrides_and_create_caching_repo(
@@ -135,7 +135,7 @@ class ConfigLoader(ConfigLoaderImpl):
         config_name: str | None = None,
         overrides: list[str] | None = None,
     ) -> list[str]:
-        """A group's choices, also those in folders below it: `experiment=glob(book/*)` finds `book/iris`."""
+        """Returns a group's choices, including subfolders, so that `experiment=glob(book/*)` finds `book/iris`."""
         lines = self.searched if overrides is None else overrides
         names: list[str] = list(super().get_group_options(group_name, results_filter, config_name, lines))
         if results_filter is ObjectType.CONFIG:
@@ -146,9 +146,9 @@ class ConfigLoader(ConfigLoaderImpl):
 
 
 def make_loader(folders: Sequence[Path]) -> ConfigLoader:
-    """The loader of ch12's own configuration and of the user's folders, which are searched after it.
+    """Returns a loader of ch12's configuration and the user's folders, which are searched after ch12's.
 
-    Private: the search path's class. Hydra's public functions take one folder, or a search path that is given to them.
+    Private: the search path's class. Hydra's public functions accept only one folder or an existing search path.
     """
     search_path = ConfigSearchPathImpl()
     search_path.append("hydra", "pkg://hydra.conf")
@@ -168,7 +168,10 @@ def apply_override(override: Override, config: DictConfig) -> None:
 
 
 def override_dirname(overrides: Sequence[Override], config: DictConfig) -> str:
-    """What `hydra.job.override_dirname` is for these overrides. Private: Hydra computes it only while it composes."""
+    """Returns `hydra.job.override_dirname` for these overrides.
+
+    Private: Hydra computes it only during composition.
+    """
     names = config.hydra.job.config.override_dirname
     return str(
         get_overrides_dirname(
@@ -181,14 +184,14 @@ def override_dirname(overrides: Sequence[Override], config: DictConfig) -> str:
 
 
 def cached(repository: IConfigRepository) -> CachingConfigRepository:
-    """A repository that reads each file once. Private: as the repository."""
+    """Returns a repository that reads each file once. Private: the repository, as in FrozenRepository."""
     return CachingConfigRepository(repository)
 
 
 def defaults_list(repository: CachingConfigRepository, config_name: str, overrides: list[Override]) -> DefaultsList:
-    """The files of a configuration in the order in which they count, and who chose each.
+    """Returns the files of a configuration in order of precedence, with the origin of each choice.
 
-    Private: Hydra only prints it (`--info defaults`), without the override that made a choice.
+    Private: Hydra only prints the list (`--info defaults`), without the override that made a choice.
     """
     return create_defaults_list(
         repo=repository,
@@ -200,9 +203,9 @@ def defaults_list(repository: CachingConfigRepository, config_name: str, overrid
 
 
 def has_key(config: DictConfig, key: str) -> bool:
-    """True if the dotted key stands in the configuration, whatever its value.
+    """Returns True if the dotted key is in the configuration, whatever its value.
 
-    Private: OmegaConf's `_get_node`. `in` is False for a key that is missing (`???`) or whose interpolation fails.
+    Private: OmegaConf's `_get_node`. `in` is False for a mandatory key (`???`) or one whose interpolation fails.
     """
     node: Any = config
     for part in key.split("."):
@@ -213,8 +216,9 @@ def has_key(config: DictConfig, key: str) -> bool:
 
 
 def split_into_jobs(overrides: Sequence[Override]) -> list[list[str]]:
-    """The overrides of each job of a sweep, as Hydra's basic sweeper combines them. HydraException if it cannot.
+    """Returns the overrides of each job of a sweep, as Hydra's basic sweeper combines them.
 
-    Private: the sweeper's own function, so that jobs that are checked before the sweep are those that it makes.
+    Raises HydraException if they cannot be combined. Private: the sweeper's own function, so that the jobs checked
+    before the sweep are the jobs it creates.
     """
     return [list(job) for batch in BasicSweeper.split_arguments(list(overrides), None) for job in batch]

@@ -1,4 +1,4 @@
-"""One job run the way Hydra runs it: its directory, its `.hydra` files, its log, its callbacks."""
+"""Runs one job as Hydra does: with its directory, `.hydra` files, log and callbacks."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +23,7 @@ JobOutcome = TypeVar("JobOutcome")
 
 
 def configured_run_directory(composition: Composition, key: str = "hydra.run.dir") -> Path:
-    """The directory that a job's configuration names; nothing is made."""
+    """Returns the directory that a job's configuration names; does not create it. Raises InputError if invalid."""
     HydraConfig.instance().set_config(composition.config)  # for ${hydra:…} in the name
     try:
         name = str(OmegaConf.select(composition.config, key))
@@ -35,7 +35,10 @@ def configured_run_directory(composition: Composition, key: str = "hydra.run.dir
 
 
 def claim_directory(composition: Composition) -> Path:
-    """Makes the run's directory: the very one that the command line names, else a new one by the default pattern."""
+    """Creates and returns the run's directory.
+
+    It is the one named on the command line, or else a new one named by the default pattern.
+    """
     directory = configured_run_directory(composition)
     if any(line.lstrip("+").startswith("hydra.run.dir=") for line in composition.config.hydra.overrides.hydra):
         claim(directory)
@@ -44,7 +47,7 @@ def claim_directory(composition: Composition) -> Path:
 
 
 def callbacks_of(config: DictConfig) -> Callbacks:
-    """Hydra's callbacks that a configuration asks for. InputError if one cannot be made."""
+    """Returns the Hydra callbacks in a configuration. Raises InputError if one cannot be created."""
     try:
         with current_directory_last():
             return Callbacks(config)
@@ -60,7 +63,10 @@ def run_in_hydra(
     *,
     log: bool,
 ) -> JobOutcome:
-    """What task gives, run as Hydra's job in a claimed directory, with Hydra's callbacks. What it raises is raised."""
+    """Runs task as a Hydra job in a claimed directory and returns its result.
+
+    Calls Hydra's callbacks and re-raises an exception from task. log: whether Hydra configures logging.
+    """
     config = composition.config
     with read_write(config.hydra), open_dict(config.hydra):
         config.hydra.mode = RunMode.RUN
@@ -74,11 +80,11 @@ def run_in_hydra(
             sync_hydra_files(output_directory(config))
             return task(output_directory(config))
         except Exception as error:
-            raised.append(error)  # Hydra's own way to it prints the overrides first
+            raised.append(error)  # JobReturn would re-raise it too, but prints the overrides first
             raise
 
     done = run_job(
-        task_function=recorded,  # a DictConfig is all that it may not return
+        task_function=recorded,  # a task function may return anything except a DictConfig
         config=config,
         job_dir_key="hydra.run.dir",
         job_subdir_key=None,
@@ -93,11 +99,11 @@ def run_in_hydra(
 
 
 def sync_hydra_files(directory: Path) -> None:
-    """Makes sure that what Hydra wrote of the job is on disk before the job begins."""
-    if (directory / HYDRA).is_dir():  # hydra.output_subdir=null: nowhere
+    """Flushes the `.hydra` files of a job to disk before the job begins."""
+    if (directory / HYDRA).is_dir():  # missing with hydra.output_subdir=null
         sync_files(directory / HYDRA)
 
 
 def output_directory(config: DictConfig) -> Path:
-    """The job's directory, absolute: right whatever `hydra.job.chdir` does."""
+    """Returns the absolute path of the job's directory, which is valid whatever `hydra.job.chdir` is."""
     return Path(config.hydra.runtime.output_dir)

@@ -1,4 +1,7 @@
-"""The configuration of a run out of its .hydra folder, read as data: for one killed before its first checkpoint."""
+"""Reads the configuration of a run from its .hydra folder as untrusted data.
+
+A run killed before its first checkpoint is resumed from this configuration.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,11 +17,14 @@ from ch12cli.files.atomic import read_file
 from ch12cli.files.hydra_folder import LARGEST, LOADER, NAMES_A_KEY, WRITTEN_LAST, is_bounded
 from ch12cli.files.plan_json import WITHDRAWN
 
-LATER = {"logger": "csv", "imports": []}  # keys that came later, and what runs without them did
+LATER = {"logger": "csv", "imports": []}  # keys added later, with the values that match earlier behaviour
 
 
 def read_recorded(folder: Path) -> tuple[dict[str, Any], dict[str, str | None]]:
-    """Settings and choices as Hydra wrote them. InputError if they are not whole, or cannot be read as data."""
+    """Returns the settings and choices that Hydra wrote.
+
+    Raises InputError if the files are incomplete, or hold more than plain values.
+    """
     if not (folder / WRITTEN_LAST).is_file():
         raise InputError(
             f"{folder.parent}: was killed before it had begun and holds nothing; remove it and train the run again"
@@ -39,7 +45,7 @@ def read_recorded(folder: Path) -> tuple[dict[str, Any], dict[str, str | None]]:
 
 
 def with_later_keys(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns settings of an earlier version with this version's keys: later ones added, withdrawn ones dropped."""
+    """Returns an earlier version's settings with the keys of this version: new keys added, withdrawn keys dropped."""
     sweep = settings.get("sweep")
     if isinstance(sweep, Mapping):
         kept = {key: value for key, value in sweep.items() if f"sweep.{key}" not in WITHDRAWN}
@@ -48,7 +54,10 @@ def with_later_keys(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def only_values(node: Any, config: Mapping[str, Any]) -> bool:
-    """Whether each text in a part of config is plain, or as a whole the name of a single value: `${monitor}`."""
+    """Returns True if each string in `node` is plain, or is one reference to a single value, such as `${monitor}`.
+
+    node: a part of config.
+    """
     if isinstance(node, Mapping):
         return all(only_values(inner, config) for pair in node.items() for inner in pair)
     if isinstance(node, list | tuple | set):
@@ -59,7 +68,8 @@ def only_values(node: Any, config: Mapping[str, Any]) -> bool:
     found: Any = config
     for part in named[1].split(".") if named else ():
         found = found.get(part) if isinstance(found, Mapping) else None
-    return named is not None and not isinstance(found, Mapping | list)  # of which few lines make gigabytes
+    # References to mappings or lists are refused: nested ones can expand a few lines to gigabytes.
+    return named is not None and not isinstance(found, Mapping | list)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Rules that a value must obey, each of which can say what it wants."""
+"""Rules for values. Each rule checks a value and describes what it allows."""
 
 import re
 from collections.abc import Sequence
@@ -9,19 +9,19 @@ from ch12cli.files.plain_values import is_finite_number, is_integer
 
 
 class Rule(Protocol):
-    """What a value must be; `str(rule)` completes the sentence "must be …"."""
+    """A condition on a value; `str(rule)` completes the sentence "must be …"."""
 
     def allows(self, value: Any) -> bool: ...
 
     def __str__(self) -> str: ...
 
 
-LARGEST = 10**9  # of a whole number without a bound of its own: what counts epochs or rows fits in memory and in int64
+LARGEST = 10**9  # default upper bound of an integer, so that counts of epochs or rows fit in memory and int64
 
 
 @dataclass(frozen=True)
 class IntegerRule:
-    """A whole number between low and high, both included; high None: up to LARGEST, which goes without saying."""
+    """An integer from low to high, inclusive. If high is None, the bound is LARGEST and is omitted from the text."""
 
     low: int = 0
     high: int | None = None
@@ -35,7 +35,7 @@ class IntegerRule:
 
 @dataclass(frozen=True)
 class Odd:
-    """An odd whole number from 1 to high."""
+    """An odd integer from 1 to high, inclusive."""
 
     high: int
 
@@ -48,7 +48,7 @@ class Odd:
 
 @dataclass(frozen=True)
 class Number:
-    """A finite number: at least low or greater than above, at most high or less than below."""
+    """A finite number: at least low, greater than above, at most high, and less than below, where these are given."""
 
     low: float | None = None
     above: float | None = None
@@ -80,7 +80,7 @@ class Number:
 
 @dataclass(frozen=True)
 class Size:
-    """A part of the rows: a fraction in [0, 1), or a whole number of rows."""
+    """The size of a subset of the rows: a fraction in [0, 1), or a number of rows."""
 
     def allows(self, value: Any) -> bool:
         return (is_integer(value) and value >= 0) or (is_finite_number(value) and 0 <= value < 1)
@@ -109,7 +109,7 @@ class Text:
 
 @dataclass(frozen=True)
 class OneOf:
-    """One of some words."""
+    """One of the strings in `words`."""
 
     words: tuple[str, ...]
 
@@ -122,7 +122,7 @@ class OneOf:
 
 @dataclass(frozen=True)
 class PathRule:
-    """A path."""
+    """A path, given as a non-empty string. what: the file or folder it names, for the text."""
 
     what: str
 
@@ -135,7 +135,7 @@ class PathRule:
 
 @dataclass(frozen=True)
 class Names:
-    """A list of names that the user has given things, or one of some words."""
+    """A list of arbitrary names, or one of the strings in `words`."""
 
     words: tuple[str, ...] = ()
 
@@ -148,7 +148,7 @@ class Names:
 
 @dataclass(frozen=True)
 class ItemsRule:
-    """A list of whatever."""
+    """A list of any values."""
 
     def allows(self, value: Any) -> bool:
         return isinstance(value, list)
@@ -159,7 +159,7 @@ class ItemsRule:
 
 @dataclass(frozen=True)
 class Some:
-    """One of some words, or a list of them."""
+    """One of the strings in `words`, or a non-empty list of them."""
 
     words: tuple[str, ...]
 
@@ -173,7 +173,7 @@ class Some:
 
 @dataclass(frozen=True)
 class Device:
-    """A device as torch writes it, or auto."""
+    """A torch device name, or `auto`."""
 
     def allows(self, value: Any) -> bool:
         return isinstance(value, str) and re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", value) is not None
@@ -184,7 +184,11 @@ class Device:
 
 @dataclass(frozen=True)
 class HalvingRule:
-    """null, or {metric, min_epochs, factor}: what is compared, from which epoch on, and the share that stays."""
+    """null, or {metric, min_epochs, factor} for successive halving.
+
+    metric: the metric to compare runs by; min_epochs: the epoch of the first comparison; factor: 1/factor of the runs
+    continue after each comparison.
+    """
 
     metrics: tuple[str, ...]
 
@@ -208,7 +212,7 @@ class HalvingRule:
 
 @dataclass(frozen=True)
 class Pair:
-    """A list of two values that each obey one rule."""
+    """A list of two values that both satisfy the rule `each`."""
 
     each: Rule
 
@@ -221,7 +225,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Or:
-    """A word (or null) that stands for something by itself, or else the rule."""
+    """A special string (or null), or a value that `rule` allows."""
 
     word: str | None
     rule: Rule
@@ -234,7 +238,7 @@ class Or:
 
 
 def describe_choices(rule: Rule | None) -> tuple[str, ...]:
-    """The words that a rule allows, for completion and suggestions."""
+    """Returns the strings that a rule allows, for completion and suggestions; empty for a rule without any."""
     match rule:
         case OneOf(words) | Some(words) | Names(words):
             return words

@@ -1,6 +1,6 @@
-"""The settings of a run as typed, frozen values: what everything below the configuration works with.
+"""The settings of a run as frozen dataclasses, which all lower layers use instead of the configuration.
 
-`RunSettings.from_config` makes them from a configuration that has been checked; no other code takes one apart.
+`RunSettings.from_config` creates them from a checked configuration. No other code unpacks a configuration.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,10 @@ from ch12cli.config.targets import Target
 
 @dataclass(frozen=True)
 class SplitSettings:
-    """How the rows of a data set are divided into parts and scaled."""
+    """How a data set is split into training, validation and test parts, and scaled.
+
+    test_size, valid_size: fractions of the rows in [0, 1), or numbers of rows.
+    """
 
     test_size: int | float = 0.0
     valid_size: int | float = 0.0
@@ -22,12 +25,12 @@ class SplitSettings:
     scaling: str = "none"
 
 
-SPLIT_DEFAULTS = asdict(SplitSettings())  # of the keys that a data set's file may leave out
+SPLIT_DEFAULTS = asdict(SplitSettings())  # defaults of the keys that a data set's file may omit
 
 
 @dataclass(frozen=True)
 class DataSettings:
-    """What to learn from. source: what makes the table."""
+    """The data set and its split. source: the target that builds the table."""
 
     source: Target
     split: SplitSettings
@@ -35,7 +38,7 @@ class DataSettings:
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """The network and how it is computed."""
+    """The network, its activation, and how it is computed."""
 
     target: Target
     activation: Target
@@ -45,7 +48,7 @@ class ModelSettings:
 
 @dataclass(frozen=True)
 class OptimizerSettings:
-    """The optimizer, and the limits of the gradient that it gets; None: no limit."""
+    """The optimizer and the limits for gradient clipping. A limit of None turns clipping off."""
 
     target: Target
     clip_grad_norm: float | None
@@ -54,10 +57,11 @@ class OptimizerSettings:
 
 @dataclass(frozen=True)
 class LoopSettings:
-    """How long and on what a run trains.
+    """The settings of the training loop.
 
-    monitor, stop_on: metrics that pick the best epoch and stop early, or `auto`; patience: None for never;
-    checkpoint_every: epochs between checkpoints, None for as often as their cost allows.
+    monitor: the metric that selects the best epoch, or `auto`; stop_on: the metric for early stopping, or `auto`.
+    patience: epochs without improvement before early stopping, None for no early stopping.
+    checkpoint_every: epochs between checkpoints, None to choose by their cost.
     """
 
     epochs: int
@@ -73,7 +77,7 @@ class LoopSettings:
 
 @dataclass(frozen=True)
 class MachineSettings:
-    """Where and with what a run computes. threads: None for ch12's choice."""
+    """The hardware that a run uses. threads: None to let ch12 choose."""
 
     device: str
     workers: int
@@ -84,7 +88,7 @@ class MachineSettings:
 
 @dataclass(frozen=True)
 class HalvingSettings:
-    """Which share of the runs goes on at each rung of a sweep: the best one in `factor` by `metric`."""
+    """Successive halving of a sweep: at each rung, the best 1/`factor` of the runs by `metric` continue."""
 
     metric: str
     min_epochs: int
@@ -93,7 +97,7 @@ class HalvingSettings:
 
 @dataclass(frozen=True)
 class SweepSettings:
-    """How the jobs of a sweep are trained. max_stacked, processes: None for ch12's choice."""
+    """How the jobs of a sweep are trained. max_stacked, processes: None to let ch12 choose."""
 
     max_stacked: int | None
     processes: int | None
@@ -106,8 +110,8 @@ class SweepSettings:
 class RunSettings:
     """All settings of a run.
 
-    logger: the trackers; choices: the choice of each group, by its name; config: the checked configuration that these
-    settings were made from, for the record alone.
+    logger: the trackers; choices: the choice of each group, by group name.
+    config: the checked configuration these settings were created from, which is saved with the run.
     """
 
     data: DataSettings
@@ -124,7 +128,7 @@ class RunSettings:
 
     @staticmethod
     def from_config(config: Mapping[str, Any], choices: Mapping[str, str | None]) -> "RunSettings":
-        """The settings of a checked configuration."""
+        """Returns the settings in a checked configuration. choices: the choice of each group."""
         dataset, stopping, sweep = config["dataset"], config["early_stopping"], config["sweep"]
         source = {name: value for name, value in dataset.items() if name not in SPLIT_DEFAULTS}
         split = {name: value for name, value in dataset.items() if name in SPLIT_DEFAULTS}
@@ -175,10 +179,10 @@ class RunSettings:
         )
 
     def with_changes(self, changes: Mapping[str, Any]) -> "RunSettings":
-        """These settings with other values for some dotted keys of the configuration."""
+        """Returns a copy of these settings with new values for some dotted keys of the configuration."""
         return RunSettings.from_config(with_changes(self.config, changes), self.choices)
 
 
 def number_or_none(value: int | str) -> int | None:
-    """The number that a setting gives; None for `auto`."""
+    """Returns a setting's number, or None for `auto`."""
     return None if isinstance(value, str) else value

@@ -1,4 +1,4 @@
-"""Every configuration key that ch12 ships: what it may be and what it means. Known without torch."""
+"""The rule and meaning of every configuration key that ch12 ships. Does not import torch."""
 
 from typing import NamedTuple
 
@@ -21,16 +21,15 @@ from ch12cli.config.rules import (
     Truth,
 )
 
-SEEDS = IntegerRule(
-    0, 2**32 - 1
-)  # torch's CPU generator uses 32 bits of a seed: a larger one would repeat a smaller one
+# torch's CPU generator uses only 32 bits of a seed, so a larger seed would repeat a smaller one.
+SEEDS = IntegerRule(0, 2**32 - 1)
 
 METRICS = ("loss", "accuracy", "mae", "r2")
 MONITORS = tuple(f"{part}_{metric}" for part in ("train", "valid") for metric in METRICS)
 
 
 class Key(NamedTuple):
-    """A key's rule and its meaning, a line each."""
+    """The rule for a key's value, and a one-line description of the key."""
 
     rule: Rule
     meaning: str
@@ -197,7 +196,7 @@ KEYS: dict[str, Key] = {
     "scheduler.eps": Key(Number(low=0), "a fall by less than this is left out"),
 }
 
-# The keys by which Hydra's instantiate builds an object, at the top of each group and in its arguments.
+# The keys of Hydra's `instantiate`, valid at the top of each group and in its arguments.
 INSTANTIATION = {
     "_target_": Key(Text(), "what is built: the import path of a class or function"),
     "_args_": Key(ItemsRule(), "positional arguments of what is built"),
@@ -216,7 +215,7 @@ GROUPS = {
     "experiment": "presets: several choices at once",
 }
 
-# The keys of Hydra's that a command line may need, and what they mean.
+# Hydra's own keys that are useful on the command line, with their meanings.
 HYDRA_KEYS = {
     "hydra.run.dir": "the directory of a run",
     "hydra.sweep.dir": "the directory of a sweep, in which its jobs have theirs",
@@ -227,5 +226,5 @@ HYDRA_KEYS = {
 
 
 def key_of(path: str) -> Key | None:
-    """What is known of a dotted key; None for a key of the user's own."""
+    """Returns the rule and meaning of a dotted key, or None for a key that ch12 does not ship."""
     return (INSTANTIATION if "." in path else KEYS).get(path.rpartition(".")[2]) or KEYS.get(path)

@@ -1,4 +1,4 @@
-"""A composed configuration as plain values, and what is in it."""
+"""Converts a composed configuration to plain values, and reads and changes dotted keys."""
 
 from collections.abc import Mapping, MutableMapping
 from typing import Any
@@ -11,33 +11,33 @@ from ch12cli.config.values import MANDATORY, shown
 from ch12cli.errors import Problem
 from ch12cli.files.hydra_folder import flatten
 
-CHAINED = ", set env var HYDRA_FULL_ERROR=1 to see chained exception"  # which ch12 shows by itself
-NOISE = ("full_key:", "object_type=", "reference_type=")  # lines of OmegaConf's that only its authors can read
+CHAINED = ", set env var HYDRA_FULL_ERROR=1 to see chained exception"  # ch12 shows the chained exception itself
+NOISE = ("full_key:", "object_type=", "reference_type=")  # internal details in OmegaConf's messages
 
 
 def first_lines(error: BaseException) -> str:
-    """What an error of Hydra or OmegaConf says, in one line, without what only its authors can read."""
+    """Returns the message of a Hydra or OmegaConf error in one line, without internal details."""
     texts = [str(text).replace(CHAINED, "") for text in (error, error.__cause__ or "")]
     lines = [line.strip() for text in texts for line in text.splitlines()]
     return "; ".join([line for line in lines if line and not line.startswith(NOISE)][:3])
 
 
 def plain_job(config: DictConfig) -> dict[str, Any]:
-    """The job's part of a configuration as plain values, interpolations left as they stand."""
+    """Returns the job's part of a configuration as plain values, with interpolations unresolved."""
     plain = OmegaConf.to_container(config, resolve=False)
     assert isinstance(plain, dict)
     return {str(name): value for name, value in plain.items() if name != "hydra"}
 
 
 def choices_of(config: DictConfig) -> dict[str, str | None]:
-    """The choice of each group."""
+    """Returns the choice of each group."""
     return {str(group): choice for group, choice in config.hydra.runtime.choices.items()}
 
 
 def settings_of(config: DictConfig, problems: list[Problem]) -> dict[str, Any]:
-    """The job's part as plain values, interpolations resolved; what cannot be resolved goes to problems.
+    """Returns the job's part of a configuration as plain values, with interpolations resolved.
 
-    In its place stands the key's default, so that the check of all others can go on.
+    Appends a problem for each value that cannot be resolved, and uses the key's default so that checking can continue.
     """
     job = OmegaConf.masked_copy(config, [str(name) for name in config if name != "hydra"])
     try:
@@ -46,7 +46,7 @@ def settings_of(config: DictConfig, problems: list[Problem]) -> dict[str, Any]:
         plain = plain_job(config)
         for path, value in list(flatten(plain)):
             try:
-                resolved = value if value == MANDATORY else resolve(job, path)  # told by the check
+                resolved = value if value == MANDATORY else resolve(job, path)  # reported by check()
             except OmegaConfBaseException as error:
                 problems.append(Problem(path, shown(value), first_lines(error)))
                 resolved = default_of(path)
@@ -57,20 +57,20 @@ def settings_of(config: DictConfig, problems: list[Problem]) -> dict[str, Any]:
 
 
 def resolve(config: DictConfig, path: str) -> Any:
-    """The plain value of a dotted key, interpolations resolved."""
+    """Returns the plain value of a dotted key, with interpolations resolved."""
     value = OmegaConf.select(config, path, throw_on_missing=True)
     return OmegaConf.to_container(value, resolve=True) if isinstance(value, Container) else value
 
 
 def default_of(path: str) -> Any:
-    """The value that ch12's own files give a dotted key; None for a key of the user's."""
+    """Returns the default of a dotted key in ch12's own files, or None for any other key."""
     if path in top_level():
         return OmegaConf.select(OmegaConf.create(content(shipped() / "config.yaml")), path)
     return known_keys().get(path)
 
 
 def put(node: MutableMapping[str, Any], path: str, value: Any) -> None:
-    """Sets a dotted key whose mappings are there."""
+    """Sets a dotted key in place. Its parent mappings must exist."""
     *heads, last = path.split(".")
     for name in heads:
         node = node[name]
@@ -78,7 +78,7 @@ def put(node: MutableMapping[str, Any], path: str, value: Any) -> None:
 
 
 def with_changes(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of nested settings with some dotted keys changed."""
+    """Returns a copy of nested settings with some dotted keys changed."""
     copy = _copy(settings)
     for key, value in changes.items():
         _set(copy, key, value)
@@ -86,7 +86,7 @@ def with_changes(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dic
 
 
 def _copy(node: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of nested plain settings; cheaper than deepcopy, which must allow for anything."""
+    """Returns a copy of nested plain settings. It is faster than deepcopy, which handles arbitrary objects."""
     return {
         key: _copy(value) if isinstance(value, dict) else list(value) if isinstance(value, list) else value
         for key, value in node.items()

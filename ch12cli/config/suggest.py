@@ -1,15 +1,15 @@
-"""The nearest right names for a mistyped one."""
+"""Finds the known names nearest to a mistyped one."""
 
 from collections.abc import Iterable
 from difflib import SequenceMatcher
 from functools import lru_cache
 
 
-@lru_cache(maxsize=4096)  # the parts of dotted names come again and again
+@lru_cache(maxsize=4096)  # the parts of dotted names recur often
 def distance(a: str, b: str) -> int:
-    """Smallest number of letters inserted, left out, replaced or swapped with a neighbour that turns a into b.
+    """Returns the edit distance of a and b, counting insertions, deletions, substitutions and adjacent transpositions.
 
-    Optimal string alignment (Damerau 1964), in time len(a) * len(b).
+    It is the optimal string alignment distance (Damerau 1964), computed in time len(a) * len(b).
     """
     before: list[int] = []
     above = list(range(len(b) + 1))
@@ -25,7 +25,10 @@ def distance(a: str, b: str) -> int:
 
 
 def is_one_mistake(a: str, b: str) -> bool:
-    """True if distance(a, b) is 1: between the ends that they share, one letter is left, or two swapped."""
+    """Returns True if distance(a, b) is 1, faster than by computing it.
+
+    Without the common prefix and suffix, at most one letter of each, or two transposed letters, remain.
+    """
     if abs(len(a) - len(b)) > 1:
         return False
     head = shared(a, b)
@@ -35,17 +38,20 @@ def is_one_mistake(a: str, b: str) -> bool:
 
 
 def shared(a: str, b: str) -> int:
-    """Letters that two words have in common at their beginning."""
+    """Returns the length of the common prefix of a and b."""
     return next((place for place, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
 def tolerance(name: str) -> int:
-    """Mistakes that a name of this length may hold and still be recognised."""
+    """Returns the largest edit distance at which a name is still recognised."""
     return max(1, len(name) // 3)
 
 
 def mistakes(name: str, candidate: str) -> float | None:
-    """How far a name is from a candidate, None if too far. A name without a dot is also compared with the last part."""
+    """Returns the distance of a name from a candidate, or None if it exceeds the tolerance.
+
+    A name without a separator is compared with the candidate's last part, at a cost of 0.5.
+    """
     if name == candidate or is_one_mistake(name, candidate):
         return float(name != candidate)
     separator = "/" if "/" in candidate else "."
@@ -56,14 +62,17 @@ def mistakes(name: str, candidate: str) -> float | None:
     by_tail = distance(tail, other_tail)
     by_head = distance(head, other_head) if head else 0.5
     if len(head) > 2 and other_head.startswith(head):
-        by_head = min(by_head, 1)  # cut short: optim.lr
+        by_head = min(by_head, 1)  # an abbreviated head, as in optim.lr
     if by_tail > tolerance(other_tail) or by_head > tolerance(other_head):
         return None
     return by_tail + by_head
 
 
 def nearest(name: str, known: Iterable[str], *, most: int = 3) -> list[str]:
-    """The known names nearest to `name`, best first, at most `most`: none that is a mistake farther than the best."""
+    """Returns at most `most` known names nearest to `name`, best first.
+
+    All are less than one mistake farther away than the best.
+    """
     folded = fold_name(name)
     scored = []
     for candidate in dict.fromkeys(known):
@@ -75,17 +84,17 @@ def nearest(name: str, known: Iterable[str], *, most: int = 3) -> list[str]:
 
 
 def fold_name(name: str) -> str:
-    """A name without what people mix up at no cost: capitals, - and _."""
+    """Returns a name in lower case with each - replaced by _, so that these differences do not count."""
     return name.lower().replace("-", "_")
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """ "did you mean `a` or `b`?" for the nearest names, or an empty string."""
+    """Returns "did you mean `a` or `b`?" for the nearest names, or an empty string."""
     near = nearest(name, known)
     return f"did you mean {' or '.join(f'`{candidate}`' for candidate in near)}?" if near else ""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The suggestion as the end of a sentence, "; did you mean `a`?", or an empty string."""
+    """Returns the suggestion as the end of a sentence, "; did you mean `a`?", or an empty string."""
     near = suggestion(name, known)
     return f"; {near}" if near else ""

@@ -1,4 +1,4 @@
-"""From `_target_` and its arguments to an object: found, its signature checked, called."""
+"""Builds objects from `_target_` and its arguments: imports the target, checks its signature and calls it."""
 
 import ast
 import inspect
@@ -22,9 +22,9 @@ from ch12cli.errors import InputError, MachineError, Problem, describe_error, fi
 
 @dataclass(frozen=True)
 class Target:
-    """What a group of the configuration builds: an import path, and the arguments that are given for it.
+    """A class or function that the configuration names, and the arguments to call it with.
 
-    convert, recursive: what `_convert_` and `_recursive_` say of the arguments.
+    path: its import path; convert, recursive: the values of `_convert_` and `_recursive_`.
     """
 
     path: str
@@ -35,7 +35,7 @@ class Target:
 
     @staticmethod
     def from_node(node: Mapping[str, Any]) -> "Target":
-        """The target that a node of the configuration names with `_target_`."""
+        """Returns the target of a configuration node, which must have the key `_target_`."""
         return Target(
             str(node["_target_"]),
             {name: value for name, value in node.items() if name not in INSTANTIATION},
@@ -46,16 +46,16 @@ class Target:
 
     @property
     def name(self) -> str:
-        """The name of the class or function, without its module."""
+        """Returns the name of the class or function, without its module."""
         return self.path.rpartition(".")[2]
 
 
 class RefusedError(InputError):
-    """A target raised when it was called."""
+    """Raised if a target raises an exception when it is called."""
 
 
 def locate(key: str, target: str) -> Callable[..., Any]:
-    """The class or function that an import path names. InputError if there is none, or it cannot be called."""
+    """Returns the class or function at an import path. Raises InputError if it does not exist or is not callable."""
     parts = target.split(".")
     if len(parts) < 2 or not all(part.isidentifier() for part in parts):
         raise InputError(f"{key}._target_={target}: must be an import path such as torch.nn.ReLU")
@@ -66,7 +66,7 @@ def locate(key: str, target: str) -> Callable[..., Any]:
 
 
 def _walk(key: str, target: str, parts: list[str]) -> object:
-    """Imports as many leading parts as are modules, then takes attributes."""
+    """Imports the leading parts that are modules, and returns the attribute named by the rest."""
     found: Any = None
     for end, part in enumerate(parts, start=1):
         name = ".".join(parts[:end])
@@ -89,7 +89,10 @@ def _walk(key: str, target: str, parts: list[str]) -> object:
 
 @contextmanager
 def current_directory_last() -> Iterator[None]:
-    """Lets Python find modules in the current directory too, as `python -m` does, but after everything installed."""
+    """Adds the current directory to the end of `sys.path`.
+
+    `python -m` adds it at the beginning, where a user's module could shadow an installed one.
+    """
     here = os.getcwd()
     sys.path.append(here)
     try:
@@ -100,7 +103,10 @@ def current_directory_last() -> Iterator[None]:
 
 
 def _not_there(found: Any, parts: list[str]) -> str:
-    """What is missing of an import path, and what may be meant. found: what all but the last part lead to."""
+    """Returns a message about the missing part of an import path, with a suggestion.
+
+    found: the object named by all parts but the last, or None.
+    """
     if found is None:
         return f"there is no module {parts[0]}; start ch12 where it lies, or put its folder into PYTHONPATH"
     known = [name for name in dir(found) if not name.startswith("_")]
@@ -109,7 +115,7 @@ def _not_there(found: Any, parts: list[str]) -> str:
 
 
 def place_of(error: BaseException) -> str:
-    """Where the user's code raised, as ` (file.py, line 3)`; empty where it is not the user's."""
+    """Returns where the user's code raised, as ` (file.py, line 3)`; empty if ch12 or a library raised."""
     own = Path(ch12cli.__file__).parent
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).is_file()]
     for frame in reversed(frames):
@@ -122,19 +128,19 @@ def place_of(error: BaseException) -> str:
 
 
 def arguments_of(target: Target) -> dict[str, Any]:
-    """The keyword arguments of a target, the targets among them built as Hydra builds them."""
+    """Returns the keyword arguments of a target. Nested targets are built as Hydra builds them."""
     return {name: argument(value, target) for name, value in target.arguments.items()}
 
 
 def positional_of(target: Target) -> list[Any]:
-    """The positional arguments of a target, built likewise."""
+    """Returns the positional arguments of a target. Nested targets are built as Hydra builds them."""
     return [argument(value, target) for value in target.positional]
 
 
 def argument(value: Any, target: Target) -> Any:
-    """An argument as its target takes it. InputError if a target in it cannot be built.
+    """Returns an argument converted for its target. Raises RefusedError if a nested target cannot be built.
 
-    Plain lists and dicts unless `_convert_` says otherwise: Hydra's own default is `none`.
+    Lists and dicts are plain unless `_convert_` is set. Hydra's own default for it is `none`.
     """
     if not isinstance(value, Mapping | list):
         return value
@@ -155,15 +161,15 @@ def argument(value: Any, target: Target) -> Any:
 
 
 def holds_target(value: Any) -> bool:
-    """True if there is a target anywhere in a value."""
+    """Returns True if a value contains `_target_` at any depth."""
     if isinstance(value, Mapping):
         return "_target_" in value or any(map(holds_target, value.values()))
     return isinstance(value, list) and any(map(holds_target, value))
 
 
-@lru_cache(maxsize=256)  # a sweep asks for each of its networks, and inspecting takes a third of building one
+@lru_cache(maxsize=256)  # a sweep calls it for each network, and inspection takes a third of the time to build one
 def parameters_of(target: Callable[..., Any]) -> Mapping[str, inspect.Parameter] | None:
-    """The parameters of a function or class, by name; None if they cannot be told."""
+    """Returns the parameters of a function or class by name, or None if it has no readable signature."""
     try:
         return inspect.signature(target).parameters
     except (TypeError, ValueError):
@@ -173,9 +179,9 @@ def parameters_of(target: Callable[..., Any]) -> Mapping[str, inspect.Parameter]
 def signature_problems(
     key: str, target: Callable[..., Any], given: Mapping[str, Any], offered: Mapping[str, Any], *, positional: int = 0
 ) -> list[Problem]:
-    """What is wrong with a node's arguments for what it builds: unknown ones, and required ones that nobody gives.
+    """Returns a problem for each unknown argument in `given`, and for each required argument that is missing.
 
-    positional: how many arguments are given by position.
+    offered: arguments that ch12 supplies itself; positional: the number of positional arguments.
     """
     parameters = parameters_of(target)
     if parameters is None:
@@ -202,8 +208,10 @@ def signature_problems(
 
 
 def accepted(target: Callable[..., Any], offered: Mapping[str, Any], *, positional: int = 0) -> dict[str, Any]:
-    """Those of the offered arguments that the target has by name and that are not given by position; all of them if it
-    takes any."""
+    """Returns the offered arguments that the target accepts by name and that are not given by position.
+
+    Returns all of them if the target has a `**kwargs` parameter.
+    """
     parameters = parameters_of(target)
     if parameters is None:
         return {}
@@ -213,8 +221,11 @@ def accepted(target: Callable[..., Any], offered: Mapping[str, Any], *, position
 
 
 def build(key: str, target: Target, *, offered: Mapping[str, Any] | None = None) -> Any:
-    """Builds what a target of the configuration names. offered: arguments that are passed on if the class or function
-    has them and the configuration does not give them. InputError for whatever it raises."""
+    """Builds and returns the object that a target describes.
+
+    offered: arguments that are passed if the target accepts them and the configuration does not set them.
+    Raises InputError if the arguments are wrong or the target raises; MachineError if memory runs out.
+    """
     kind = locate(key, target.path)
     given, positional = arguments_of(target), positional_of(target)
     problems = signature_problems(key, kind, given, offered or {}, positional=len(positional))
@@ -225,7 +236,10 @@ def build(key: str, target: Target, *, offered: Mapping[str, Any] | None = None)
 
 
 def call(key: str, target: Callable[..., Any], arguments: Mapping[str, Any], *positional: Any) -> Any:
-    """target(*positional, **arguments), what it raises turned into an InputError that names the key."""
+    """Returns target(*positional, **arguments).
+
+    Re-raises its exceptions as RefusedError with the key; as MachineError if memory runs out.
+    """
     try:
         return target(*positional, **arguments)
     except (InputError, MachineError):
@@ -233,25 +247,28 @@ def call(key: str, target: Callable[..., Any], arguments: Mapping[str, Any], *po
     except MemoryError as error:
         raise MachineError(f"{key}: not enough memory for {_name(target)}; make it smaller") from error
     except Exception as error:
-        if "can't allocate memory" in str(error):  # torch's CPU allocator raises a RuntimeError
+        if "can't allocate memory" in str(error):  # torch's CPU allocator raises RuntimeError
             raise MachineError(f"{key}: not enough memory for {_name(target)}; make it smaller") from error
         said = str(error) if isinstance(error, TypeError | ValueError) else f"{type(error).__name__}: {error}"
         raise RefusedError(f"{key}: {_name(target)} refused: {first_line(said)}{place_of(error)}") from error
 
 
 def _name(target: Any) -> str:
-    """The import path of a class or function, or of an object's class."""
+    """Returns the import path of a class or function, or of an object's class."""
     named = target if hasattr(target, "__qualname__") else type(target)
     return f"{named.__module__}.{named.__qualname__}"
 
 
-# Where the classes of a package of torch's lie that choices name.
+# Source files, below torch's folder, of the torch classes that shipped choices use, by package.
 FILES = {"torch.optim": "optim/{}.py", "torch.nn": "nn/modules/activation.py"}
 
 
 @cache
 def arguments_in_source(target: str) -> tuple[str, ...] | None:
-    """The names of a target's arguments; None if its source does not tell them. target: an import path."""
+    """Returns the argument names of a target by parsing its source, without importing it.
+
+    target: an import path. Returns None if the source is not found or does not give them.
+    """
     package, _, name = target.rpartition(".")
     for file in files_of(package, name):
         try:
@@ -265,7 +282,7 @@ def arguments_in_source(target: str) -> tuple[str, ...] | None:
 
 
 def files_of(package: str, name: str) -> Iterator[Path]:
-    """The files in which a package's name may be defined."""
+    """Yields the source files that may define a name of a package."""
     root = package.partition(".")[0]
     spec = find_spec(root) if package in FILES or root == "ch12cli" else None
     if spec is None or spec.origin is None:

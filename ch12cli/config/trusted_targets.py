@@ -1,4 +1,4 @@
-"""What a saved run may name as a target: only what torch and ch12 themselves ship, of the kind that belongs there."""
+"""Restricts the targets of a saved run to classes and functions of torch and ch12 that fit their group."""
 
 import os
 import re
@@ -9,7 +9,7 @@ from typing import Any
 from ch12cli.config.choices import choices, keys_of_choice, top_level
 from ch12cli.errors import InputError, Problem
 
-# A text is looked at before anything is imported for it; what it names is looked at before it is called.
+# The import path is checked before anything is imported. The imported object is checked before it is called.
 ALLOWED = {
     "dataset": re.compile(r"ch12cli\.data\.[a-z_]+"),
     "model": re.compile(r"ch12cli\.models\.[a-z_]+"),
@@ -21,12 +21,14 @@ ALLOWED = {
 
 FLAGS = ("_partial_", "_convert_", "_recursive_")
 TRUST = "if the run is your own, add --trust"
-PLACES = ("file", "folder")  # keys of a data set that name what it reads
+PLACES = ("file", "folder")  # keys of a data set that name the path it reads
 
 
 def target_problems(settings: Mapping[str, Any], *, reads_data: bool = True) -> list[Problem]:
-    """Why the targets of saved settings are not to be built; nothing is imported to tell. reads_data: whether what its
-    data set names is to be read."""
+    """Returns a problem for each target in saved settings that must not be built. Imports nothing.
+
+    reads_data: whether the data set's files will be read; if so, their paths are checked too.
+    """
     problems = []
     for group, pattern in ALLOWED.items():
         node = settings.get(group)
@@ -39,20 +41,22 @@ def target_problems(settings: Mapping[str, Any], *, reads_data: bool = True) -> 
 
 
 def is_shipped(group: str, target: str) -> bool:
-    """True unless a group that ch12 builds itself, data set or model, has no shipped choice with this target."""
+    """Returns True if a shipped choice of the group has this target.
+
+    Always returns True for groups other than dataset and model.
+    """
     targets = {keys_of_choice(choice).get(f"{group}._target_") for choice in choices(group)}
     return group not in ("dataset", "model") or target in targets
 
 
 def place_problems(dataset: Any) -> list[Problem]:
-    """Why what a saved data set names is not to be read: only what lies below the current directory is, wherever links
-    lead."""
+    """Returns a problem for each path of a saved data set outside the current directory, after resolving links."""
     here = Path(os.path.realpath("."))
     problems = []
     for name in PLACES:
         place = dataset.get(name) if isinstance(dataset, Mapping) else None
         if not isinstance(place, str):
-            continue  # nothing to be read; what is no text is refused by its rule
+            continue  # nothing to read, or a value that its rule rejects
         path = Path(place)
         outside = path.is_absolute() or ".." in path.parts or "\0" in place
         if outside or not Path(os.path.realpath(path)).is_relative_to(here):
@@ -62,9 +66,9 @@ def place_problems(dataset: Any) -> list[Problem]:
 
 
 def nested_targets(settings: Mapping[str, Any]) -> list[str]:
-    """Dotted keys of targets anywhere but at the top of a group, and of interpolations.
+    """Returns the dotted keys of all interpolations, and of all targets that are not at the top of a group.
 
-    Below a key of the user's own nothing is built, so that a target there is a text as any other.
+    Targets below a key of the user's own are allowed, because nothing is built from them.
     """
     found = []
     heads = {"hydra", *ALLOWED, *(key.partition(".")[0] for key in top_level())}
@@ -89,9 +93,9 @@ def nested_targets(settings: Mapping[str, Any]) -> list[str]:
 
 
 def require_kind(settings: Mapping[str, Any]) -> None:
-    """InputError unless each target is a class of the kind that its group builds, one that can be used. Imports torch.
+    """Raises InputError unless each target is a usable class of the kind that its group builds. Imports torch.
 
-    Of torch.nn only activations and losses: their arguments are numbers, and they give what they get its shape back.
+    Of torch.nn only activations and losses are allowed. Their arguments are numbers, and activations keep the shape.
     """
     import torch
     from torch import nn

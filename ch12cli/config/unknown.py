@@ -1,4 +1,4 @@
-"""What to say about a key, a group or a choice that there is not."""
+"""Messages about unknown keys, groups and choices, with suggestions."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -13,7 +13,7 @@ from ch12cli.config.suggest import nearest, suggestion
 from ch12cli.errors import Problem
 from ch12cli.files.hydra_folder import flatten
 
-# What people, and other programs, call ch12's keys.
+# Common names for ch12's keys, also from other programs.
 ALIASES = {
     "learning_rate": "optimizer.lr",
     "rate": "optimizer.lr",
@@ -52,17 +52,17 @@ ALIASES = {
 }
 
 CALL = re.compile(r"([^=]+)=(\w+)\((.*)\)")
-# Hydra's functions of values.
+# The functions of Hydra's override grammar.
 FUNCTIONS = ("range", "choice", "glob", "sort", "shuffle", "tag", "interval", "int", "float", "str", "bool", "json_str")
 
 
 def word_of(override: Override) -> str:
-    """An override as it was typed."""
+    """Returns an override as it was typed."""
     return override.input_line or override.key_or_group
 
 
 def not_understood(word: str) -> Problem:
-    """Says that a word of the command line is no override."""
+    """Returns a problem for a command-line argument that is not an override."""
     near = nearest(word, [*known_keys(), *GROUPS]) if "=" not in word else []
     meant = f"did you mean `{near[0]}=…`?" if near else "write key=value"
     called = CALL.fullmatch(word)
@@ -72,7 +72,10 @@ def not_understood(word: str) -> Problem:
 
 
 def no_such_key(word: str, key: str, *, known: Iterable[str], chosen: Mapping[str, str | None]) -> Problem:
-    """Says that a key is not there, and which one is meant. word: as it was typed; known: the keys that are there."""
+    """Returns a problem for an unknown key, with a suggestion.
+
+    word: the override as typed; known: the existing keys; chosen: the choice of each group.
+    """
     known = list(known)
     group, _, name = key.partition(".")
     having = owners(key)
@@ -84,7 +87,7 @@ def no_such_key(word: str, key: str, *, known: Iterable[str], chosen: Mapping[st
 
 
 def is_users_own(path: str, chosen: Mapping[str, str | None]) -> bool:
-    """True for a top-level key of the user's own, which resembles none of ch12's, or one of a group of the user's own.
+    """Returns True if a key belongs to the user: it is in a group of the user, or resembles none of ch12's keys.
 
     chosen: the choice of each group.
     """
@@ -98,7 +101,7 @@ def is_users_own(path: str, chosen: Mapping[str, str | None]) -> bool:
 
 
 def no_such_choice(word: str, name: str, known: Iterable[str]) -> Problem:
-    """Says that a group has no such choice, and which one is meant, or all of them."""
+    """Returns a problem for an unknown choice, with the nearest choices and a list of all."""
     known = list(known)
     near = suggestion(name, known)
     hint = f"{f'{near} It may be' if near else 'choose one of'} {', '.join(known)}"
@@ -106,12 +109,12 @@ def no_such_choice(word: str, name: str, known: Iterable[str]) -> Problem:
 
 
 def no_such_group(word: str, name: str) -> Problem:
-    """Says that a group is not there, and which one is meant, or all of ch12's own."""
+    """Returns a problem for an unknown group, with the nearest of ch12's groups, or all of them."""
     hint = suggestion(name, GROUPS) or f"the groups are {', '.join(GROUPS)}"
     return Problem.with_override(word, "no such group", hint)
 
 
-# Keys that Hydra takes without a word where they do nothing, and what to type instead; of a run alone, of a sweep.
+# Keys that Hydra silently ignores, with what to type instead: first in a single run, then in a sweep.
 OF_THE_OTHER = (
     {"hydra.sweep.dir": ("is of a sweep", "add -m for one, or name a run's directory by hydra.run.dir")},
     {"hydra.run.dir": ("is of a single run", "leave out -m, or name a sweep's directory by hydra.sweep.dir")},
@@ -119,20 +122,20 @@ OF_THE_OTHER = (
 
 
 def idle_problems(overrides: Iterable[Override], *, swept: bool) -> list[Problem]:
-    """Which of Hydra's own settings do nothing for a run, or for a sweep."""
+    """Returns a problem for each Hydra setting that has no effect in a sweep (swept) or in a single run."""
     keys = OF_THE_OTHER[swept]
     return [Problem.with_override(word_of(o), *keys[o.key_or_group]) for o in overrides if o.key_or_group in keys]
 
 
 def hydra_problem(override: Override) -> Problem | None:
-    """What is wrong with the key of one of Hydra's own settings, or None."""
+    """Returns the problem with the key of a Hydra setting, or None."""
     key, node = override.key_or_group, OmegaConf.to_container(OmegaConf.structured(HydraConf), resolve=False)
     if key.startswith("hydra.sweeper.params"):
         hint = "on the command line write what it would hold, such as seed=1,2"
         return Problem.with_override(word_of(override), "belongs in a file", hint)
     heads = ["hydra"]
     for part in key.split(".")[1:]:
-        # what Hydra leaves open (a launcher's options, the environment to set) it checks by itself
+        # Hydra itself checks keys below open nodes, such as launcher options and environment variables
         if override.is_add() or not isinstance(node, dict) or not node:
             return None
         if part not in node:
@@ -145,7 +148,7 @@ def hydra_problem(override: Override) -> Problem | None:
 
 
 def owners(key: str) -> list[str]:
-    """The choices that have a key, as they are typed: `optimizer=sgd`."""
+    """Returns the choices that have a key, as typed: `optimizer=sgd`."""
     group = key.partition(".")[0]
     if group not in GROUPS or group == "experiment":
         return []
@@ -153,13 +156,13 @@ def owners(key: str) -> list[str]:
 
 
 def _by_another_name(key: str, known: Collection[str]) -> str:
-    """The key that people, and other programs, call by this name."""
+    """Returns a suggestion of the known key that has this name as an alias, or an empty string."""
     meant = ALIASES.get(key.rpartition(".")[2].lower().replace("-", "_"))
     return f"did you mean `{meant}`?" if meant and meant in known else ""
 
 
 def _of_another(key: str) -> str:
-    """The nearest keys of choices that are not taken, each with one that has it."""
+    """Returns a suggestion of the nearest keys of other choices, each with a choice that has it, or an empty string."""
     near = [f"`{name}` of {owners(name)[0]}" for name in nearest(key, known_keys()) if owners(name)]
     return f"did you mean {' or '.join(near)}?" if near else ""
 
@@ -182,7 +185,7 @@ def _has(names: list[str]) -> str:
 
 
 def paths_of(override: Override) -> list[str]:
-    """The dotted keys that an override sets: several if its value is a mapping."""
+    """Returns the dotted keys that an override sets. There are several if its value is a mapping."""
     key, value = override.key_or_group, override.value()
     if not isinstance(value, dict) or key in KEYS:
         return [key]
@@ -190,7 +193,7 @@ def paths_of(override: Override) -> list[str]:
 
 
 def unknown_anywhere(overrides: Sequence[Override]) -> list[Problem]:
-    """What can be said of overrides when the files cannot be read: keys that no choice has."""
+    """Returns a problem for each override of a key that no choice has. Used when the files cannot be composed."""
     known = [*known_keys(), *GROUPS, *HYDRA_KEYS]
     heads = tuple(f"{key.partition('.')[0]}." for key in known)
     return [

@@ -1,7 +1,7 @@
-"""Modules of the user's own, imported before composition: they may register resolvers and ConfigStore entries.
+"""Imports the user's modules before composition, so that they can register resolvers and ConfigStore entries.
 
-The key `imports` names them, on the command line or in the primary configuration file; a package that is installed
-names them as entry points of the group `ch12.plugins`. A saved run's `imports` are data and never imported.
+The key `imports` lists them, on the command line or in the primary configuration file. An installed package lists them
+as entry points in the group `ch12.plugins`. The `imports` of a saved run are untrusted data and never imported.
 """
 
 from collections.abc import Sequence
@@ -16,19 +16,19 @@ ENTRY_POINTS = "ch12.plugins"
 
 
 def import_plugins() -> None:
-    """Imports the modules that installed packages name as entry points. InputError if one cannot be imported."""
+    """Imports the entry points of installed packages. Raises InputError if one cannot be imported."""
     import_modules([entry.module for entry in entry_points(group=ENTRY_POINTS)], key=f"entry point of {ENTRY_POINTS}")
 
 
 def import_modules(names: Sequence[str], *, key: str = "imports") -> None:
-    """Imports modules by name, found as Python finds them or in the current directory. InputError with each failure."""
+    """Imports modules by name from `sys.path` or the current directory. Raises InputError with all failures."""
     problems = [problem for name in names if (problem := import_problem(name, key)) is not None]
     if problems:
         raise InputError(problems)
 
 
 def import_problem(name: str, key: str) -> Problem | None:
-    """Imports one module; what is wrong with it, or None."""
+    """Imports one module. Returns the problem if it fails, else None."""
     hint = "start ch12 in its folder, or put that folder into PYTHONPATH"
     try:
         with current_directory_last(), resolvers_kept(name):

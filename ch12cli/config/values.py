@@ -1,4 +1,4 @@
-"""Values as they are typed on the command line."""
+"""Formats and parses values in command-line syntax."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,14 +7,15 @@ import yaml
 
 from ch12cli.config.choices import LOADER
 
-SPELLINGS = {"yes": True, "on": True, "no": False, "off": False, "none": None, "~": None}  # YAML's others, and Python's
+# Other spellings of booleans and null, in YAML and Python.
+SPELLINGS = {"yes": True, "on": True, "no": False, "off": False, "none": None, "~": None}
 
 
-MANDATORY = "???"  # what a file holds for a value that must be given
+MANDATORY = "???"  # OmegaConf's marker of a mandatory value
 
 
 def shown(value: Any) -> str:
-    """A value as it is typed on the command line; ... for one that must be given."""
+    """Returns a value as typed on the command line; `...` for a mandatory value that is missing."""
     if value == MANDATORY:
         return "..."
     if value is None or isinstance(value, bool):
@@ -22,14 +23,14 @@ def shown(value: Any) -> str:
     if isinstance(value, Mapping):
         return f"{{{','.join(f'{name}:{shown(inner)}' for name, inner in value.items())}}}"
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return f"[{','.join(map(shown, value))}]"  # without blanks, at which a shell would cut it
+        return f"[{','.join(map(shown, value))}]"  # without spaces, because a shell would split there
     if isinstance(value, str) and value.lower() not in SPELLINGS and not isinstance(read_as(value), str):
-        return f"'{value}'"  # text, though it looks like a number
+        return f"'{value}'"  # a string that YAML would read as another type
     return str(value)
 
 
 def read_as(text: str) -> Any:
-    """What text means where it is not quoted."""
+    """Returns the value of an unquoted text; the text itself if it is not valid YAML."""
     try:
         return yaml.load(text, Loader=LOADER) if text else text
     except (yaml.YAMLError, ValueError):
