@@ -1,4 +1,4 @@
-"""Builds the objects of a training from its settings: network, optimizer, schedule, source of batches."""
+"""Builds the objects of a training run from its settings: network, optimizer, schedule and batch source."""
 
 import inspect
 from collections.abc import Callable, Sequence
@@ -27,8 +27,7 @@ from ch12cli.training.streams import Streams, seed_stream
 
 
 class Ends(Protocol):
-    """What a network must know of what it learns: how much goes in and comes out, the shape of a row that is an image,
-    and the output's activation."""
+    """The inputs and outputs that a network needs: counts, the image shape of a row, and the output activation."""
 
     @property
     def inputs(self) -> int: ...
@@ -41,7 +40,10 @@ class Ends(Protocol):
 
 
 def build_module(settings: ModelSettings, task: Ends) -> nn.Module:
-    """The network, its initial weights drawn from torch's default stream."""
+    """Returns the network. Draws its initial weights from torch's default random stream.
+
+    Raises InputError if the target does not give an nn.Module with trainable parameters.
+    """
     target, activation = settings.target, activation_of(settings.activation)
     offered = {
         "inputs": task.inputs,
@@ -59,7 +61,10 @@ def build_module(settings: ModelSettings, task: Ends) -> nn.Module:
 
 
 def activation_of(target: Target) -> Callable[[], nn.Module]:
-    """Makes a new activation at each call; its arguments are checked now."""
+    """Returns a function that makes a new activation module at each call.
+
+    Checks the target's arguments at once and raises InputError if they are wrong.
+    """
     kind, arguments, positional = locate("activation", target.path), arguments_of(target), positional_of(target)
     problems = signature_problems("activation", kind, arguments, {}, positional=len(positional))
     if problems:
@@ -75,7 +80,10 @@ def activation_of(target: Target) -> Callable[[], nn.Module]:
 
 
 def optimizer_class(target: Target) -> tuple[Callable[..., Any], dict[str, Any]]:
-    """The optimizer to build and its arguments: ch12's own form of it where it has one, else torch's class itself."""
+    """Returns the optimizer class to build and its arguments.
+
+    The class is ch12's own implementation if there is one, else torch's. Raises InputError for invalid arguments.
+    """
     kind = locate("optimizer", target.path)
     if not (isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer)):
         raise InputError(f"optimizer._target_={target.path}: must be a torch.optim.Optimizer")
@@ -89,7 +97,7 @@ def optimizer_class(target: Target) -> tuple[Callable[..., Any], dict[str, Any]]
     if problems:
         raise InputError(problems)
     parameter = inspect.signature(kind).parameters.get("lr")
-    if parameter is not None:  # the schedule starts from it, also where only torch names it
+    if parameter is not None:  # the schedule starts from lr, even if only torch's default gives it
         arguments.setdefault("lr", parameter.default)
     own = OPTIMIZERS.get(target.path)
     if own is not None and not signature_problems("optimizer", own, arguments, {"parameters": None}):
@@ -118,10 +126,9 @@ def build_schedule(target: Target, *, epochs: int, steps_per_epoch: int, minimis
 
 
 def build_training(settings: RunSettings, task: Task, device: torch.device) -> tuple[Training, Network]:
-    """A training ready for its first epoch, and its network.
+    """Returns a training that is ready for its first epoch, and its network.
 
-    The order of what is drawn from torch's default stream is that of a loop written by hand: the seed, the network's
-    initial weights, then each epoch's order of rows.
+    Draws from torch's default random stream in the order of a handwritten loop: seed, initial weights, row orders.
     """
     loop, machine = settings.loop, settings.machine
     seed_stream(loop.seed, offset=loop.stream_offset)
@@ -167,10 +174,10 @@ def build_training(settings: RunSettings, task: Task, device: torch.device) -> t
 
 
 def build_stack(jobs: Sequence[RunSettings], task: Task, device: torch.device) -> tuple[Training, Stack, Streams]:
-    """The training of many jobs of one structure as a stack, with the random stream of each job.
+    """Returns the training of several jobs as one stack, the stacked network, and the random streams of the jobs.
 
-    Each network is built after its own seed, as it is in a single run: the same initial weights, bit for bit.
-    Raises CannotStackError if the network has no stacked form.
+    Each network is built after seeding with its own seed. Its initial weights equal those of a single run bit for bit.
+    Raises CannotStackError if the network cannot be stacked.
     """
     first = jobs[0]
     loop = first.loop
@@ -220,12 +227,12 @@ def build_stack(jobs: Sequence[RunSettings], task: Task, device: torch.device) -
 
 
 def arguments_of_jobs(targets: Sequence[Target]) -> dict[str, Any]:
-    """The arguments of the same target in several jobs, each as `one_or_each` gives it."""
+    """Returns the arguments of one target over several jobs, each combined by `one_or_each`."""
     return {name: one_or_each([target.arguments[name] for target in targets]) for name in targets[0].arguments}
 
 
 def one_or_each(values: Sequence[Any]) -> Any:
-    """The value if all are the same, else one number for each, (runs,) float64, where None becomes NaN."""
+    """Returns the common value if all are equal, else a float64 array of shape (runs,) with NaN for None."""
     first = values[0]
     if all(value == first for value in values):
         return first

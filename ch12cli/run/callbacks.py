@@ -1,4 +1,4 @@
-"""Callbacks of a run: what is called while it trains, and how a callback that fails is kept from ending it."""
+"""Callbacks of a run, and wrappers that keep a failing callback from ending it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -9,7 +9,10 @@ from ch12cli.files.result_json import Result
 
 
 class Callback(Protocol):
-    """Called while a run trains, by a display or a tracker. on_step: after `done` of the `steps` steps of an epoch."""
+    """Receives the events of a run. Displays and trackers implement it.
+
+    `on_step` is called after `done` of the `steps` steps of an epoch.
+    """
 
     def on_begin(self, facts: Sequence[tuple[str, str]], *, epochs: int, directory: Path) -> None: ...
     def on_step(self, done: int, steps: int) -> None: ...
@@ -19,7 +22,7 @@ class Callback(Protocol):
 
 
 class NullCallback:
-    """A callback that does nothing; the base of one that needs only some of the methods."""
+    """Callback that does nothing. Base class for callbacks that need only some of the methods."""
 
     def on_begin(self, facts: Sequence[tuple[str, str]], *, epochs: int, directory: Path) -> None: ...
     def on_step(self, done: int, steps: int) -> None: ...
@@ -29,7 +32,7 @@ class NullCallback:
 
 
 class CallbackList:
-    """Several callbacks as one, called in their order."""
+    """Callback that calls several callbacks in order."""
 
     def __init__(self, callbacks: Sequence[Callback]) -> None:
         self.callbacks = tuple(callbacks)
@@ -56,7 +59,10 @@ class CallbackList:
 
 
 class FaultTolerant:
-    """Calls a display until it raises an OSError: its reader has gone, or its disk is full. The work goes on."""
+    """Calls a display until it raises OSError, then ignores it so that the work goes on.
+
+    A display raises OSError if its reader has gone or its disk is full.
+    """
 
     def __init__(self) -> None:
         self.error: OSError | None = None
@@ -69,7 +75,7 @@ class FaultTolerant:
                 self.error = error
 
     def raise_error(self, complete: str) -> None:
-        """Raises the error of the display, if it had one. complete: what was written nevertheless, and where."""
+        """Raises the display's error, if there was one. `complete` says what was written all the same, and where."""
         if isinstance(self.error, BrokenPipeError):
             raise self.error
         if self.error is not None:
@@ -78,7 +84,7 @@ class FaultTolerant:
 
 
 class FaultTolerantCallback(FaultTolerant):
-    """A run's callback whose errors do not end the run; `on_end` raises the first of them."""
+    """Callback of a run whose errors do not end the run. `on_end` raises the first error."""
 
     def __init__(self, callback: Callback) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Describes what is about to be trained, in a few labelled lines for a person."""
+"""Describes a run before it is trained, in a few labelled lines."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -11,11 +11,11 @@ from ch12cli.config.run_settings import RunSettings
 from ch12cli.config.targets import Target
 from ch12cli.run.task import Task
 
-SHIPPED = "ch12cli.models."  # how the targets of ch12's own networks begin
+SHIPPED = "ch12cli.models."  # prefix of the targets of ch12's own networks
 
 
 def describe_run(settings: RunSettings, task: Task, module: nn.Module, device: torch.device) -> list[tuple[str, str]]:
-    """(label, text) of the data, network, loss, optimizer, schedule, device and length of a run."""
+    """Returns (label, text) pairs for the data, network, loss, optimizer, schedule, device and length of a run."""
     choices, loop = settings.choices, settings.loop
     described = [
         ("data", describe_data(task, choices.get("dataset"))),
@@ -45,14 +45,14 @@ def plural(number: int, what: str) -> str:
 
 
 def describe_loss(task: Task) -> str:
-    """The loss as it is typed, if it is one that ch12 ships."""
+    """Returns the loss's name on the command line if ch12 ships it, else its class name."""
     return next((kind.name for target, kind in LOSSES.items() if target.endswith(f".{task.loss_name}")), task.loss_name)
 
 
 def describe_network(module: nn.Module, settings: RunSettings) -> str:
-    """The network's name, its layers and the number of its parameters.
+    """Returns the network's name, its layer sizes and its number of parameters.
 
-    Of a module of the user's, the layers are known only if it is a plain sequence: elsewhere their order is not.
+    Layer sizes of user modules are shown only for a plain Sequential. The order of other modules' layers is unknown.
     """
     parameters = f"{sum(parameter.numel() for parameter in module.parameters()):,} parameters"
     target = settings.model.target
@@ -69,14 +69,17 @@ def describe_network(module: nn.Module, settings: RunSettings) -> str:
 
 
 def is_plain_sequence(module: nn.Module) -> bool:
-    """Whether a module is torch's own Sequential of torch's own layers, none of which holds others."""
+    """Returns True if the module is a torch Sequential of torch layers without children."""
     return type(module) is nn.Sequential and all(
         type(layer).__module__.startswith("torch.nn.") and not list(layer.children()) for layer in module
     )
 
 
 def sizes_of(layers: Sequence[nn.Module], sized: Sequence[nn.Linear | nn.Conv2d]) -> list[str]:
-    """What goes into the first layer, then what comes out of each: units, or channels. sized: those with parameters."""
+    """Returns the input size of the first layer, then the output size of each layer, in units or channels.
+
+    `sized` are the layers with parameters.
+    """
     if not sized:
         return []
     first = sized[0]
@@ -89,12 +92,12 @@ def sizes_of(layers: Sequence[nn.Module], sized: Sequence[nn.Linear | nn.Conv2d]
 
 
 def by(shape: Iterable[Any]) -> str:
-    """A shape as `1x24x24`."""
+    """Returns a shape as text, such as `1x24x24`."""
     return "x".join(map(str, shape))
 
 
 def describe_choice(target: Target, name: str | None) -> str:
-    """A choice with its main arguments: those that are numbers other than 0, or true."""
+    """Returns a choice and its main arguments: the nonzero numbers, and those that are true."""
     shown = [
         f"{key}={value:g}"
         for key, value in target.arguments.items()

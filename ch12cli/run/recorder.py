@@ -1,4 +1,4 @@
-"""What result.json says of a run, alone or out of a stack."""
+"""Builds the record of a run, single or stacked: its result, its metrics rows and its checkpoint metadata."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ MetricsRow = dict[str, float | int]
 
 @dataclass(frozen=True)
 class Ending:
-    """How the epochs of a run ended: the fields of that name in result.json. signal: the one that interrupted it."""
+    """How a run's epochs ended. The fields are those of result.json; `signal` is the signal that interrupted it."""
 
     status: str
     left_at: int | None = None
@@ -45,7 +45,10 @@ def result_of(
     seconds: float,
     device: torch.device,
 ) -> Result:
-    """The result of a run. best_epoch: 0 if no epoch was finished; stacked: runs of its stack, 0 for a single run."""
+    """Returns the result of a run.
+
+    `best_epoch` is 0 if no epoch was finished. `stacked` is the number of runs in its stack, 0 for a single run.
+    """
     best = rows[best_epoch - 1] if best_epoch else None
     return Result(
         status=ending.status,
@@ -69,22 +72,22 @@ def result_of(
 
 
 def run_state(settings: RunSettings, metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """What every checkpoint of a run holds beside the training's state: all that it takes to resume or evaluate it."""
+    """Returns the settings and metadata that every checkpoint holds, for resuming and evaluating the run."""
     return {"settings": json.dumps(settings.config), "chosen": json.dumps(dict(settings.choices)), **metadata}
 
 
 def run_metadata(task: Task, device: torch.device) -> dict[str, Any]:
-    """The part of `run_state` that the runs of a stack share: the environment and the data."""
+    """Returns the part of `run_state` that the runs of a stack share: environment and data."""
     return {"environment": json.dumps(environment_of(device)), **data_state(task)}
 
 
 def metrics_row(epoch: Epoch, run: int = 0) -> MetricsRow:
-    """A row of metrics.csv."""
+    """Returns the row of metrics.csv for an epoch."""
     return {"epoch": epoch.number, **{name: float(values[run]) for name, values in epoch.columns.items()}}
 
 
 def rows_state(rows: Sequence[MetricsRow]) -> dict[str, Any]:
-    """The rows of metrics.csv as a checkpoint has them."""
+    """Returns the rows of metrics.csv in the form that a checkpoint stores."""
     columns = list(rows[0]) if rows else []
     return {
         "columns": columns,
@@ -93,8 +96,10 @@ def rows_state(rows: Sequence[MetricsRow]) -> dict[str, Any]:
 
 
 class MetricsTable(Sequence[MetricsRow]):
-    """The rows of metrics.csv out of a table. names: of the columns but the first, which is the epoch; values:
-    (epochs, columns), the epoch among them."""
+    """Rows of metrics.csv, held as one array.
+
+    `names` are the columns without the first, which is the epoch. `values` has shape (epochs, columns), with the epoch.
+    """
 
     def __init__(self, names: Sequence[str], values: NDArray[np.float64]) -> None:
         self.names, self.values = list(names), values
@@ -113,18 +118,18 @@ class MetricsTable(Sequence[MetricsRow]):
         return {"epoch": int(epoch), **dict(zip(self.names, values, strict=True))}
 
     def state_dict(self) -> dict[str, Any]:
-        """As a checkpoint has them."""
+        """Returns the rows in the form that a checkpoint stores."""
         return {"columns": ["epoch", *self.names] if len(self) else [], "rows": torch.from_numpy(self.values)}
 
 
 def checkpoint_rows(state: Mapping[str, Any]) -> list[MetricsRow]:
-    """The rows of metrics.csv out of a checkpoint."""
+    """Returns the rows of metrics.csv that a checkpoint holds."""
     rows = [dict(zip(state["columns"], values, strict=True)) for values in state["rows"].tolist()]
     return [{name: int(value) if name == "epoch" else value for name, value in row.items()} for row in rows]
 
 
 def data_state(task: Task) -> dict[str, Any]:
-    """What an evaluation or a prediction must know of the data that the network was trained on."""
+    """Returns what evaluation and prediction need to know about the training data."""
     table, scaling = task.data.table, task.data.scaling
     return {
         "feature_names": list(table.feature_names),
@@ -139,7 +144,7 @@ def data_state(task: Task) -> dict[str, Any]:
 
 
 def metrics_csv(rows: Sequence[MetricsRow]) -> bytes:
-    """The content of metrics.csv."""
-    if isinstance(rows, MetricsTable):  # without a mapping for each epoch
+    """Returns the content of metrics.csv."""
+    if isinstance(rows, MetricsTable):  # avoids a dict for each epoch
         return to_csv(list(rows[0]) if rows else [], ([int(epoch), *rest] for epoch, *rest in rows.values.tolist()))
     return to_csv(list(rows[0]) if rows else [], (list(row.values()) for row in rows))

@@ -1,4 +1,4 @@
-"""What is noted when a run goes on from a checkpoint: see runs/history.py."""
+"""Records of a run's sessions, written when it resumes from a checkpoint. See files/history.py."""
 
 import json
 from collections.abc import Mapping
@@ -16,12 +16,12 @@ def device_name(device: torch.device) -> str:
 
 
 def environment_of(device: torch.device) -> dict[str, Any]:
-    """What a run on this device runs on."""
+    """Returns the environment of a run on this device: versions, machine, git commit and device name."""
     return {**environment(), "device": device_name(device)}
 
 
 def plain_of(state: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """A mapping that a checkpoint holds as JSON; empty where it is not such as ch12 writes it."""
+    """Returns a mapping that a checkpoint stores as JSON, or an empty one if the entry is missing or invalid."""
     try:
         value = json.loads(state[name])
         refuse_oversized(value)
@@ -33,7 +33,10 @@ def plain_of(state: Mapping[str, Any], name: str) -> dict[str, Any]:
 def session_record(
     state: Mapping[str, Any], device: torch.device, *, changes: Mapping[str, Any], before: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What is noted of going on from a checkpoint. changes: settings from then on; before: what they were."""
+    """Returns the record of resuming from a checkpoint.
+
+    `changes` are the settings changed for the new session. `before` are their earlier values.
+    """
     return {
         "epoch": int(state["epoch"]),
         "changes": dict(changes),

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while a run or a sweep starts, trains and ends."""
+"""Handling of SIGINT and SIGTERM while a run or a sweep starts, trains and ends."""
 
 import signal
 import threading
@@ -11,7 +11,10 @@ from ch12cli.errors import InputError
 
 @contextmanager
 def sigterm_held() -> Iterator[None]:
-    """Keeps a SIGTERM that comes within until the end: what is being written is written."""
+    """Delays SIGTERM until the block ends, so that a write is completed.
+
+    Does nothing outside the main thread.
+    """
     received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -26,12 +29,15 @@ def sigterm_held() -> Iterator[None]:
 
 
 class Terminated(BaseException):
-    """SIGTERM was received: the run ends as it does after Ctrl-C."""
+    """Raised on SIGTERM. The run then ends as it does after Ctrl-C."""
 
 
 @contextmanager
 def sigterm_raises() -> Iterator[None]:
-    """Makes SIGTERM raise Terminated, where the program may say so (in its main thread)."""
+    """Makes SIGTERM raise Terminated within the block.
+
+    Does nothing outside the main thread, where Python cannot set signal handlers.
+    """
 
     def terminate(_number: int, _frame: FrameType | None) -> None:
         raise Terminated
@@ -48,7 +54,10 @@ def sigterm_raises() -> Iterator[None]:
 
 @contextmanager
 def interrupts_kept() -> Iterator[None]:
-    """Raises KeyboardInterrupt at its end if one was swallowed on the way, as imports of large packages do."""
+    """Raises KeyboardInterrupt at the end of the block if one was swallowed within it.
+
+    Imports of large packages swallow it.
+    """
     before = signal.getsignal(signal.SIGINT)
     if not callable(before) or threading.current_thread() is not threading.main_thread():
         yield
@@ -63,7 +72,7 @@ def interrupts_kept() -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        if received and not isinstance(error, KeyboardInterrupt):  # what an import made of it
+        if received and not isinstance(error, KeyboardInterrupt):  # the error that an import turned it into
             raise KeyboardInterrupt from error
         raise
     finally:
@@ -74,8 +83,10 @@ def interrupts_kept() -> Iterator[None]:
 
 @contextmanager
 def termination_exits() -> Iterator[None]:
-    """Ends the program with 143 where a SIGTERM came too late, or for the second time, for the run to end by itself;
-    says so where a user's own code ended it."""
+    """Exits with code 143 on Terminated, and raises InputError if user code called sys.exit.
+
+    Terminated arrives here if SIGTERM came too late, or a second time, for the run to end by itself.
+    """
     try:
         yield
     except Terminated:

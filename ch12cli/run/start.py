@@ -1,4 +1,4 @@
-"""Starts one run: composes and checks its configuration, builds it, and trains it as Hydra's job."""
+"""Starts one run: composes and checks its configuration, builds it, and trains it as a Hydra job."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def checked(composer: Composer, lines: Sequence[str]) -> Composition:
-    """The configuration of one run. InputError with everything that is wrong with it."""
+    """Returns the composed configuration of one run. Raises InputError with all problems found."""
     problems = idle_problems(composer.parse(lines, []), swept=False)
     composition = composer.compose(lines, problems)
     if composition.settings:
@@ -41,7 +41,7 @@ def checked(composer: Composer, lines: Sequence[str]) -> Composition:
 
 @contextmanager
 def train_log(directory: Path) -> Iterator[None]:
-    """Writes train.log, where Hydra is not to change the program's logging."""
+    """Writes train.log within the block, without Hydra changing the program's logging."""
     logger, handler = logging.getLogger("ch12"), logging.FileHandler(directory / "train.log", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     level, propagate = logger.level, logger.propagate
@@ -70,9 +70,10 @@ def train_single(
     log: bool,
     several: str = Composer.several,
 ) -> Outcome:
-    """Trains one run. log: write train.log through Hydra's job_logging; else it is written without touching logging.
+    """Trains one run and returns its outcome.
 
-    several: what the message about a key with several values tells the user to do.
+    `log`: whether Hydra's job_logging writes train.log. Otherwise it is written without changing the logging setup.
+    `several`: the advice in the message about a key with several values.
     """
     working_directory()
     with hydra_session():
@@ -80,7 +81,7 @@ def train_single(
         composer.several = several
         composition = checked(composer, lines)
         settings = RunSettings.from_config(composition.settings, composition.chosen)
-        # torch is imported only once every option has been found right, because that takes more than a second
+        # torch is imported only after all options are checked, because the import takes more than a second
         with interrupts_kept():
             from ch12cli.run.torch_settings import torch_settings
             from ch12cli.run.trackers import with_trackers
@@ -99,5 +100,5 @@ def train_single(
             except MachineError as error:
                 begun = (directory / CHECKPOINTS / LAST).exists() and not (directory / RESULT).exists()
                 raise MachineError(f"{error}; {resume_hint(directory)}" if begun else str(error)) from error
-            except OSError as error:  # in what Hydra writes
+            except OSError as error:  # from a file that Hydra writes
                 raise MachineError(f"cannot write {error.filename or directory}: {error.strerror or error}") from error

@@ -1,4 +1,4 @@
-"""How far an epoch is, told to who looks on where epochs take long."""
+"""Reports the progress within an epoch, for displays of long epochs."""
 
 from collections.abc import Callable, Iterator, Mapping
 from time import perf_counter
@@ -8,11 +8,11 @@ from torch import Tensor
 
 from ch12cli.training.loop import Source
 
-INTERVAL = 0.25  # seconds from reporting to reporting
+INTERVAL = 0.25  # seconds between two reports
 
 
 class ReportingSource:
-    """A source of batches that reports how many of an epoch's steps are done."""
+    """Batch source that reports how many steps of an epoch are done."""
 
     def __init__(self, source: Source, report: Callable[[int, int], None], *, steps: int) -> None:
         self.source, self.report, self.steps = source, report, steps

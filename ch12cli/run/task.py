@@ -1,4 +1,4 @@
-"""What is to be learnt, on what, and what follows from it: data, loss, metrics, and a network that fits them."""
+"""The learning task: data, loss and metrics, and the network shape that they require."""
 
 from dataclasses import asdict, dataclass, replace
 
@@ -19,7 +19,10 @@ from ch12cli.training.network import Network
 
 @dataclass(frozen=True)
 class Task:
-    """What is to be learnt, and what follows from it. classes: 0 for values; loss_name: the resolved loss's class."""
+    """The data, and the loss, metrics and shapes derived from it.
+
+    `classes` is 0 for regression. `loss_name` is the class name of the resolved loss.
+    """
 
     data: Prepared
     classes: int
@@ -36,13 +39,16 @@ class Task:
 
 
 def read_data(settings: DataSettings) -> Prepared:
-    """The data set, in parts and scaled."""
+    """Returns the data set, split into parts and scaled."""
     table = as_table(build("dataset", settings.source), settings.source.path)
     return prepare(table, **asdict(settings.split))
 
 
 def build_task(settings: RunSettings) -> Task:
-    """The data, and the loss and metrics that fit them. Draws nothing from the random stream."""
+    """Returns the data with the loss and metrics that suit it. Draws nothing from the random stream.
+
+    Raises InputError if the settings do not suit the data.
+    """
     data = read_data(settings.data)
     classes = len(data.table.class_names or ())
     problems = combinations.problems_of(settings.config, classes)
@@ -71,7 +77,10 @@ def build_task(settings: RunSettings) -> Task:
 
 
 def choose_device(name: str) -> torch.device:
-    """The device that `device` names. InputError, naming those that are there, if this one is not."""
+    """Returns the device that `name` stands for.
+
+    Raises InputError, listing the available devices, if this machine does not have it.
+    """
     here = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
     if torch.backends.mps.is_available():
         here.append("mps")
@@ -84,21 +93,24 @@ def choose_device(name: str) -> torch.device:
 
 
 def tensors(part: DataPart, task: Task, *, dtype: torch.dtype, device: torch.device) -> Part:
-    """A part as tensors. y: (rows,) int64 for losses on classes, else (rows, 1) in the network's precision."""
+    """Returns a data part as tensors.
+
+    `y` is (rows,) int64 for losses on classes, else (rows, 1) in the network's precision.
+    """
     x = torch.from_numpy(np.ascontiguousarray(part.x)).to(device, dtype)
     y = torch.from_numpy(np.ascontiguousarray(part.y)).to(device)
     return Part(x, y if task.classes and task.outputs > 1 else y.to(dtype).unsqueeze(-1))
 
 
 def check_fit(network: Network, task: Task, train: Part) -> None:
-    """Refuses a network or a loss that would not train, or whose shapes would be broadcast instead of compared.
+    """Raises InputError if the network or loss cannot be trained, or if shapes would be broadcast silently.
 
-    Two rows are tried in evaluation mode; what that draws from the random stream is put back.
+    Runs two rows in evaluation mode and restores the random state afterwards.
     """
     x, y = train.x[:2], train.y[:2]
     rng = torch.get_rng_state()
     network.train(False)
-    prediction = call("model", network.module, {}, x)  # not compiled: only shapes are asked for
+    prediction = call("model", network.module, {}, x)  # not compiled: only the shapes matter
     if not isinstance(prediction, Tensor) or tuple(prediction.shape) != (len(x), task.outputs):
         gave = f"shape {tuple(prediction.shape)}" if isinstance(prediction, Tensor) else type(prediction).__name__
         raise InputError(

@@ -1,4 +1,4 @@
-"""Sets torch up for a run: its device, threads and determinism; restores them afterwards."""
+"""Sets torch's device, threads and determinism for a run, and restores them afterwards."""
 
 import os
 from collections.abc import Iterator
@@ -10,14 +10,17 @@ from torch import nn
 from ch12cli.config.run_settings import MachineSettings
 from ch12cli.run.task import choose_device
 
-# Rows x inputs x outputs of a layer up to which torch's matrix products have the same bits on any number of threads
-# (from 600 they need not: measured on 2 cores), and where threads only wait for each other, on a busy machine for long.
+# Largest rows x inputs x outputs of a layer whose matrix product has the same bits on any number of threads.
+# Measured on 2 cores: bits may differ from 600 on. Below, threads only wait for each other, long on a busy machine.
 FEW = 512
 
 
 @contextmanager
 def torch_settings(settings: MachineSettings) -> Iterator[torch.device]:
-    """The run's device, with torch's threads and determinism set for it; these and the random stream are restored."""
+    """Yields the run's device, with torch's threads and determinism set for it.
+
+    Restores these settings and the random state at the end.
+    """
     device = choose_device(settings.device)
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     cuda = [device] if device.type == "cuda" else []
@@ -25,9 +28,9 @@ def torch_settings(settings: MachineSettings) -> Iterator[torch.device]:
         with torch.random.fork_rng(devices=cuda):
             if settings.threads is not None:
                 torch.set_num_threads(settings.threads)
-            if settings.deterministic and cuda:  # NVIDIA's matrix products then want to know it from the start
+            if settings.deterministic and cuda:  # cuBLAS reads this variable when it starts
                 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-            if settings.deterministic and not deterministic:  # the call imports torch's compiler, for seconds
+            if settings.deterministic and not deterministic:  # the call imports torch's compiler, which takes seconds
                 torch.use_deterministic_algorithms(True)
             yield device
     finally:
@@ -37,7 +40,10 @@ def torch_settings(settings: MachineSettings) -> Iterator[torch.device]:
 
 
 def is_small(module: nn.Module, batch_size: int) -> bool:
-    """True if one thread computes the same bits as many: small linear layers, and layers without parameters."""
+    """Returns True if one thread computes the same bits as several.
+
+    This holds for small linear layers and for layers without parameters.
+    """
     layers = [layer for layer in module.modules() if not list(layer.children())]
     return all(
         batch_size * layer.in_features * layer.out_features <= FEW

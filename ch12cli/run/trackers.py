@@ -12,11 +12,11 @@ from ch12cli.run.callbacks import Callback, CallbackList, NullCallback
 from ch12cli.trackers.protocol import TrackedRun, Tracker
 from ch12cli.trackers.registry import open_tracker, require_installed, tracker_names
 
-UNTRACKED = ("logger", "sweep.", "checkpoint.", "workers", "threads", "pin_memory")  # what changes no result
+UNTRACKED = ("logger", "sweep.", "checkpoint.", "workers", "threads", "pin_memory")  # no effect on results
 
 
 def params_of(settings: RunSettings) -> dict[str, Any]:
-    """The choices of a run, and every setting that its result depends on, by dotted key."""
+    """Returns the choices of a run and all settings that affect its result, by dotted key."""
     values = {
         key: value for key, value in flatten(settings.config) if not key.startswith(UNTRACKED) and "_target_" not in key
     }
@@ -24,7 +24,10 @@ def params_of(settings: RunSettings) -> dict[str, Any]:
 
 
 class Trackers:
-    """The trackers of a run. One that fails is reported once and left out, here and in the runs that share `failed`."""
+    """The trackers of a run.
+
+    A tracker that fails is reported once and not called again. Runs that share the set `failed` skip it too.
+    """
 
     def __init__(
         self, setting: str | Sequence[str], run: TrackedRun, on_message: Callable[..., None], failed: set[str]
@@ -49,14 +52,14 @@ class Trackers:
             return
         try:
             call()
-        except Exception as error:  # whatever another program's library raises
+        except Exception as error:  # the tracker's library may raise anything
             self.failed.add(name)
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             self.on_message(f"logger={name}: {reason}; goes on without it", warning=True)
 
 
 class TrackerCallback(NullCallback):
-    """Passes a run's epochs and result to its trackers. on_message: reports a tracker that fails."""
+    """Callback that passes a run's epochs and result to its trackers. `on_message` reports a failing tracker."""
 
     def __init__(
         self, setting: str | Sequence[str], params: Mapping[str, Any], on_message: Callable[..., None]
@@ -75,9 +78,12 @@ class TrackerCallback(NullCallback):
 
 
 def with_trackers(callback: Callback, settings: RunSettings) -> Callback:
-    """A run's callback and its trackers as one. InputError for a tracker whose packages are not installed."""
+    """Returns a callback that combines `callback` with the run's trackers.
+
+    Raises InputError if a tracker's packages are not installed.
+    """
     if not tracker_names(settings.logger):
         return callback
-    # first, so that a display shows what a tracker reports before it ends
+    # the tracker comes first, so that the display shows its messages before it closes
     tracker = TrackerCallback(settings.logger, params_of(settings), callback.on_message)
     return CallbackList([tracker, callback])

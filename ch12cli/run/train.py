@@ -1,4 +1,4 @@
-"""One job trained by itself: from checked settings to a finished run directory."""
+"""Trains a single job, from checked settings to a finished run directory."""
 
 import json
 import logging
@@ -47,7 +47,7 @@ log = logging.getLogger("ch12")
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended. status: as in result.json; rows: of metrics.csv; signal: the one that interrupted it, if any."""
+    """How a run ended. `rows` are those of metrics.csv. `signal` is the signal that interrupted it, if any."""
 
     status: str
     directory: Path
@@ -59,8 +59,11 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Earlier:
-    """What a run did in earlier sessions. history: its parent and its sessions (files/history.py); stacked: the number
-    of runs of the stack that it was trained in, 0 for none."""
+    """What a run did in earlier sessions.
+
+    `history`: the parent run and the sessions (files/history.py).
+    `stacked`: the number of runs in the stack that trained it, 0 for none.
+    """
 
     rows: tuple[MetricsRow, ...] = ()
     history: Mapping[str, Any] = field(default_factory=dict)
@@ -73,7 +76,7 @@ class Earlier:
 
 @dataclass(frozen=True)
 class Job:
-    """A training that is built and ready to run, and what its record needs."""
+    """A training that is ready to run, with what its record needs."""
 
     settings: RunSettings
     task: Task
@@ -84,11 +87,11 @@ class Job:
 
     @cached_property
     def run_state(self) -> dict[str, Any]:
-        """What every checkpoint of the run holds beside the training's state."""
+        """The settings and metadata that every checkpoint of the run holds."""
         return run_state(self.settings, run_metadata(self.task, self.device))
 
     def state(self, snapshot: Mapping[str, Any], rows: Sequence[MetricsRow]) -> dict[str, Any]:
-        """A checkpoint: the training's state at the end of an epoch, the rows so far, and the run's own part."""
+        """Returns a checkpoint: the training state after an epoch, the rows so far, and the run's metadata."""
         own = {"stacked": self.earlier.stacked, "history": json.dumps(self.earlier.history)}
         return {**snapshot, **rows_state(rows), **self.run_state, **own}
 
@@ -98,7 +101,7 @@ class Job:
 
 
 def prepare_job(settings: RunSettings, device: torch.device) -> Job:
-    """Reads the data and builds everything. Wrong input is found here, before anything is written."""
+    """Reads the data and builds the training. Raises InputError for wrong input, before anything is written."""
     task = build_task(settings)
     training, network = build_training(settings, task, device)
     if settings.machine.threads is None and is_small(network.module, settings.loop.batch_size):
@@ -107,8 +110,10 @@ def prepare_job(settings: RunSettings, device: torch.device) -> Job:
 
 
 def continued(job: Job, state: Mapping[str, Any], history: Mapping[str, Any] | None = None) -> Job:
-    """The job at the point of a checkpoint: its training is set to that state. CheckpointMismatch if the checkpoint
-    belongs to another run."""
+    """Returns the job with its training set to the state of a checkpoint.
+
+    Raises InputError if the checkpoint does not fit the job's settings.
+    """
     with checkpoint_must_fit("resume"):
         job.training.load_state_dict(state)
         earlier = Earlier(tuple(checkpoint_rows(state)), history or {}, int(state.get("stacked", 0)))
@@ -116,8 +121,10 @@ def continued(job: Job, state: Mapping[str, Any], history: Mapping[str, Any] | N
 
 
 def train_job(job: Job, directory: Path, callback: Callback) -> Outcome:
-    """Trains a job and writes its record into a directory that the caller has locked. Ctrl-C and SIGTERM end it with a
-    checkpoint."""
+    """Trains a job, writes its record into a directory that the caller has locked, and returns the outcome.
+
+    SIGINT and SIGTERM end the training after writing a checkpoint.
+    """
     start = time.perf_counter()
     freeze_objects()
     callback = FaultTolerantCallback(callback)
@@ -150,20 +157,20 @@ def train_job(job: Job, directory: Path, callback: Callback) -> Outcome:
 
 
 def run_epochs(job: Job, directory: Path, rows: list[MetricsRow], callback: Callback) -> Ending:
-    """Trains to the last epoch, a diverged loss, early stopping or a signal. rows: grows by a row an epoch."""
+    """Trains until the last epoch, divergence, early stopping or a signal. Appends a row to `rows` per epoch."""
     training = job.training
     steps = -(-len(training.train) // job.settings.loop.batch_size)
     training.source = ReportingSource(training.source, callback.on_step, steps=steps)
     if job.settings.model.compile:
         callback.on_message("compiling the network: the first steps take longer")
     checkpoints = Checkpoints(directory / CHECKPOINTS, every=job.settings.loop.checkpoint_every)
-    snapshot = training.state_dict()  # of the last complete epoch
+    snapshot = training.state_dict()  # state after the last complete epoch
     metrics = MetricsFile(directory, rows)
     ending = Ending("finished")
     try:
-        # from here on the run can be resumed, and a directory that cannot be written is found
+        # makes the run resumable, and fails early if the directory cannot be written
         checkpoints.write(job.state(snapshot, rows))
-        stopped = training.epoch if has_stopped(training) else 0  # it was killed before its result was written
+        stopped = training.epoch if has_stopped(training) else 0  # killed before it wrote its result
         if stopped:
             ending = Ending("finished", stopped_at=stopped)
         for epoch in () if stopped else training.epochs():
@@ -191,7 +198,7 @@ def run_epochs(job: Job, directory: Path, rows: list[MetricsRow], callback: Call
     finally:
         metrics.close()
     if ending.signal is not None:
-        MetricsFile(directory, rows).close()  # a row may have been written in part
+        MetricsFile(directory, rows).close()  # rewrites the file, because a row may be incomplete
     checkpoints.write(job.state(snapshot, rows))
     best = {"epoch": snapshot["best"]["epoch"][0], "network": snapshot["best_network"]}
     save(directory / CHECKPOINTS / BEST, {**best, **job.run_state})
@@ -199,7 +206,7 @@ def run_epochs(job: Job, directory: Path, rows: list[MetricsRow], callback: Call
 
 
 def has_stopped(training: Training) -> bool:
-    """Whether early stopping ended the training in the epoch that a checkpoint brought it to."""
+    """Returns True if early stopping ended the training at the epoch that it was restored to."""
     return training.epoch > 0 and bool(training.stopping.waited[0] >= training.stopping.patience[0])
 
 
@@ -209,7 +216,7 @@ def stopped_message(job: Job, epoch: int) -> str:
 
 
 def finish(job: Job, directory: Path, rows: list[MetricsRow], ending: Ending, *, seconds: float) -> Result:
-    """Evaluates on the test part, writes model.pt and result.json; returns the content of the latter."""
+    """Evaluates the test part, writes model.pt and result.json, and returns the result."""
     training, task, earlier = job.training, job.task, job.earlier
     network = job.network
     test: dict[str, float] | None = None

@@ -1,4 +1,4 @@
-"""Callbacks of a sweep: what is called while it trains, and how one that fails is kept from ending it."""
+"""Callbacks of a sweep, and a wrapper that keeps a failing callback from ending it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class SweepCallback(Protocol):
-    """Called while a sweep trains, by a display."""
+    """Receives the events of a sweep. Displays implement it."""
 
     def on_begin(self, plan: "Plan", *, directory: Path) -> None: ...
     def on_progress(self, item: "WorkItem", progress: "Progress") -> None: ...
@@ -22,7 +22,7 @@ class SweepCallback(Protocol):
 
 
 class SweepCallbackList:
-    """Several callbacks of a sweep as one, called in their order."""
+    """Sweep callback that calls several callbacks in order."""
 
     def __init__(self, callbacks: "Sequence[SweepCallback]") -> None:
         self.callbacks = tuple(callbacks)
@@ -45,7 +45,7 @@ class SweepCallbackList:
 
 
 class FaultTolerantSweepCallback(FaultTolerant):
-    """A sweep's callback whose errors do not end the sweep."""
+    """Sweep callback whose errors do not end the sweep."""
 
     def __init__(self, callback: "SweepCallback") -> None:
         super().__init__()

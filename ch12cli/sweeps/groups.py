@@ -1,4 +1,4 @@
-"""Groups of jobs with the same structure, and the sizes of the stacks that they are trained in."""
+"""Groups of jobs with the same structure, and the sizes of the stacks that train them."""
 
 import os
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from ch12cli.run.task import choose_device
 from ch12cli.sweeps.jobs import IRRELEVANT, SweepJob
 from ch12cli.training.optimizers import OPTIMIZERS
 
-# What may differ between the runs of a stack, where it is a number.
+# Settings that may differ between the runs of a stack if their values are numbers.
 FREE = (
     "seed",
     "stream_offset",
@@ -27,9 +27,11 @@ FREE_GROUPS = ("optimizer.", "scheduler.")
 
 @dataclass(frozen=True)
 class Group:
-    """Jobs of one structure. reason: why they are trained one by one, empty if they are trained as a stack.
+    """Jobs of one structure.
 
-    parameters: of one network; values: that its layers give for a row of data; both 0 before a trial build.
+    `reason`: why the jobs are trained one by one; empty if they are stacked.
+    `parameters`: the number of parameters of one network; 0 before a trial build.
+    `values`: the number of values that its layers output per data row; 0 before a trial build.
     """
 
     jobs: Sequence[SweepJob]
@@ -39,14 +41,14 @@ class Group:
 
     @cached_property
     def settings(self) -> RunSettings:
-        """Those of its first job, which all share but for what may differ."""
+        """The settings of the first job. The other jobs differ only in settings that may vary within a stack."""
         return self.jobs[0].run_settings
 
 
 def structure(job: SweepJob, shared: dict[int, dict[str, str]]) -> tuple[tuple[str, str], ...]:
-    """What must be equal for jobs to be stacked: every setting but those that a stack has for each run.
+    """Returns the settings that jobs must share to be stacked, as (path, text) pairs.
 
-    shared: of the bases that have been seen, by id.
+    `shared` caches these pairs by the id of a base.
     """
     base = id(job.base)
     if base not in shared:
@@ -57,9 +59,9 @@ def structure(job: SweepJob, shared: dict[int, dict[str, str]]) -> tuple[tuple[s
 
 
 def kind(path: str, value: Any) -> str:
-    """A value as far as it matters for stacking: of what may differ, only that it is a number."""
+    """Returns what must match of a value for stacking: only its kind if its setting may vary, else its repr."""
     if path in FREE or path.startswith(FREE_GROUPS):
-        if is_finite_number(value) or path == "early_stopping.patience":  # null is a number of epochs too: never
+        if is_finite_number(value) or path == "early_stopping.patience":  # null means infinite patience
             return "number"
         if isinstance(value, list) and all(map(is_finite_number, value)):
             return "numbers"
@@ -67,7 +69,7 @@ def kind(path: str, value: Any) -> str:
 
 
 def why_single(settings: RunSettings) -> str:
-    """Why jobs with these settings cannot be stacked, as far as can be told without torch; empty if they can."""
+    """Returns why jobs with these settings cannot be stacked; empty if they can. Does not need torch."""
     optimizer = settings.optimizer.target.path
     if optimizer not in OPTIMIZERS:
         return f"{optimizer} has no stacked form"
@@ -79,7 +81,7 @@ def why_single(settings: RunSettings) -> str:
 
 
 def why_not_halved(group: Group) -> str:
-    """Why `sweep.halving` does nothing for the jobs of a group; empty if it does, or is not asked for."""
+    """Returns why `sweep.halving` has no effect on a group; empty if it has one or is not set."""
     halving, epochs = group.settings.sweep.halving, group.settings.loop.epochs
     if not halving:
         return ""
@@ -88,7 +90,7 @@ def why_not_halved(group: Group) -> str:
 
 
 def groups_of(jobs: Sequence[SweepJob]) -> list[Group]:
-    """The jobs by structure, in the order of their first jobs."""
+    """Returns the groups of jobs with equal structure, in the order of their first jobs."""
     members: dict[tuple[tuple[str, str], ...], list[SweepJob]] = {}
     shared: dict[int, dict[str, str]] = {}
     for job in jobs:
@@ -100,34 +102,35 @@ def groups_of(jobs: Sequence[SweepJob]) -> list[Group]:
     ]
 
 
-RUNS_AT_LEAST = 32  # in one stack, before a second process is worth its start
-RUNS_AT_MOST = 4096  # in one stack: beyond, nothing is gained
+RUNS_AT_LEAST = 32  # per stack; with fewer, starting another process does not pay off
+RUNS_AT_MOST = 4096  # per stack; more bring no speedup
 MEMORY = 512 * 2**20  # bytes that one stack may take
-# Bytes that a step of a stack may go through on a CPU. What fits into the processor's cache is there for the next step:
-# with 8 to 256 runs of widths 32 to 256, 128 to 4,096 of widths 16 and 32, and convolutions, 8 to 24 MiB were fastest:
-# by up to a third on one core, by a twentieth to a seventh in whole sweeps on two, which share a cache of 32 MiB.
+# Bytes that a step of a stack may read and write on a CPU. Data that fits into the cache stays there between steps.
+# Measured: 8 to 256 runs of widths 32 to 256, 128 to 4,096 runs of widths 16 and 32, and convolutions.
+# 8 to 24 MiB were fastest: by up to a third on one core, and by 5 to 14 % in complete sweeps on two cores.
+# The two cores share a cache of 32 MiB.
 CACHE = 16 * 2**20
 STREAM = 6000  # bytes of a run's random stream
-PASSES = 2  # in which what the layers give is held: forward and backward
-COPIES = 14  # of its parameters that a run holds: gradient, optimiser, best epoch, last epoch, what is being computed
-COPIES_OF_STEP = 6  # of them that a step goes through
+PASSES = 2  # copies of the layer outputs: forward and backward
+COPIES = 14  # of a run's parameters: gradient, optimizer, best epoch, last epoch, temporaries
+COPIES_OF_STEP = 6  # of these, the ones that a step reads and writes
 
 
 def bytes_of_step(group: Group, *, copies: int = COPIES_OF_STEP) -> int:
-    """About how much memory a step goes through for one run of a stack."""
+    """Returns the approximate memory that one step reads and writes per run of a stack, in bytes."""
     size = 8 if group.settings.model.precision == "float64" else 4
     batch_size = group.settings.loop.batch_size
     return size * (copies * group.parameters + PASSES * batch_size * group.values)
 
 
 def bytes_of_run(group: Group) -> int:
-    """About how much memory one run of a stack takes."""
+    """Returns the approximate memory that one run of a stack takes, in bytes."""
     history = 10 * 8 * group.settings.loop.epochs
     return bytes_of_step(group, copies=COPIES) + history + STREAM
 
 
 def runs_that_fit(group: Group) -> int:
-    """Most runs of a group that one stack may take."""
+    """Returns the largest number of runs of a group that one stack may hold."""
     asked = group.settings.sweep.max_stacked
     if asked is not None:
         return asked
@@ -135,7 +138,10 @@ def runs_that_fit(group: Group) -> int:
 
 
 def runs_that_suit(group: Group) -> int:
-    """Most runs of a group that one stack takes where it is free to take fewer."""
+    """Returns the number of runs per stack that trains fastest, at most `runs_that_fit`.
+
+    On a CPU, this is the number whose step fits into the cache, unless `sweep.max_stacked` is set.
+    """
     runs = runs_that_fit(group)
     if group.settings.sweep.max_stacked is not None or choose_device(group.settings.machine.device).type != "cpu":
         return runs
@@ -143,7 +149,10 @@ def runs_that_suit(group: Group) -> int:
 
 
 def processes_for(settings: RunSettings) -> int:
-    """How many processes train the stacks of jobs with these settings: one a core; one for a GPU, which all share."""
+    """Returns how many processes train jobs with these settings: one per CPU core, or one for a GPU.
+
+    `sweep.processes` overrides this number.
+    """
     asked = settings.sweep.processes
     if asked is not None:
         return asked
@@ -152,14 +161,17 @@ def processes_for(settings: RunSettings) -> int:
 
 
 def stacks_of(group: Group, runs: int) -> list[int]:
-    """How many of so many runs of a group go into each stack."""
+    """Returns the sizes of the stacks that `runs` runs of a group are divided into."""
     return stack_sizes(runs, at_most=runs_that_suit(group), processes=processes_for(group.settings))
 
 
 def stack_sizes(runs: int, *, at_most: int, processes: int) -> list[int]:
-    """How many runs go into each stack: as few stacks as fit, but as many for each process if they are worth it."""
+    """Returns the sizes of the stacks that `runs` runs are divided into.
+
+    Makes as few stacks as `at_most` allows, but keeps all processes equally busy if the stacks are large enough.
+    """
     stacks = max(-(-runs // at_most), min(processes, runs // RUNS_AT_LEAST), 1)
     even = -(-stacks // processes) * processes
-    if runs >= even * RUNS_AT_LEAST:  # or one process would work on while the others have nothing left to do
+    if runs >= even * RUNS_AT_LEAST:  # else some processes would be idle during the last stacks
         stacks = even
     return [runs // stacks + (place < runs % stacks) for place in range(stacks)]

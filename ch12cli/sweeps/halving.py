@@ -1,4 +1,4 @@
-"""Successive halving: stacks are trained from rung to rung, and the best runs of each rung stay."""
+"""Successive halving: trains stacks from rung to rung and keeps the best runs at each rung."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -15,9 +15,9 @@ from ch12cli.training.checkpoint import Checkpoints, DamagedError, load, save
 
 
 class Halving:
-    """Which runs of a stack leave after an epoch. Rungs are at min_epochs, min_epochs * factor, … epochs.
+    """Decides which runs leave after an epoch. Rungs are at min_epochs, min_epochs * factor, … epochs.
 
-    metric: the column that is compared; factor: one in so many stays at each rung, at least one.
+    `metric` is the metrics column that is compared. One in `factor` runs stays at each rung, at least one.
     """
 
     def __init__(self, metric: str, min_epochs: int, factor: int) -> None:
@@ -30,7 +30,7 @@ class Halving:
         return rung == epoch
 
     def rungs(self, epochs: int) -> list[int]:
-        """The epochs after which runs leave, of so many in all: nobody leaves after the last."""
+        """Returns the epochs of the rungs before the last of `epochs` epochs. No run leaves after the last epoch."""
         rungs, rung = [], self.min_epochs
         while rung < epochs:
             rungs.append(rung)
@@ -38,7 +38,10 @@ class Halving:
         return rungs
 
     def leaving(self, epoch: int, values: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """True for the runs that leave. values: the metric's, (runs,), NaN for runs that have ended already."""
+        """Returns a mask of the runs that leave after an epoch, (runs,).
+
+        `values` are the metric's values, (runs,), with NaN for runs that have ended.
+        """
         running = ~np.isnan(values)
         if not self.is_rung(epoch) or running.sum() < 2:
             return np.zeros(len(values), dtype=bool)
@@ -50,9 +53,10 @@ class Halving:
 
 
 class StackPart:
-    """Runs that are one stack. make: builds it; checkpoints: where it keeps what its resume needs.
+    """A group of runs that is trained as one stack.
 
-    stays: in memory when others have their turn, because there are none.
+    `make` builds the stack. `checkpoints` stores what a resume needs.
+    `stays`: the stack stays in memory between rungs, because it is the only part.
     """
 
     def __init__(
@@ -65,13 +69,13 @@ class StackPart:
 
     @contextmanager
     def opened(self) -> Iterator[StackRun]:
-        """The stack, as far as it has come; afterwards, and when a signal ends it, its checkpoint is written."""
+        """Yields the stack, restored to its latest state. Writes its checkpoint afterwards and on a signal."""
         run = self.run or self.taken_up()
         try:
             yield run
-        except (Terminated, GeneratorExit):  # while it trained, or while somebody dealt with what it told
+        except (Terminated, GeneratorExit):  # raised in training, or while the caller handled an event
             if self.checkpoints is not None:
-                run.write(self.checkpoints, verify=False)  # there are two seconds; the one before it stays
+                run.write(self.checkpoints, verify=False)  # only two seconds remain; the previous checkpoint is kept
             raise
         self.done = bool(run.done.all())
         if self.stays:
@@ -82,7 +86,7 @@ class StackPart:
     def taken_up(self) -> StackRun:
         run = self.make()
         if self.checkpoints is not None:
-            with suppress(DamagedError):  # without a good one it begins anew
+            with suppress(DamagedError):  # without a valid checkpoint it starts again
                 take_up_stack(run, self.checkpoints)
         return run
 
@@ -94,9 +98,10 @@ class StackPart:
 def train_parts(
     parts: Sequence[StackPart], epochs: int, *, halving: Halving | None = None, decided: Path | None = None
 ) -> Iterator[Event]:
-    """Trains runs to their end. At each rung all parts wait for each other: every run is compared with all others.
+    """Trains runs to their end. All parts wait for each other at each rung, where all runs are compared.
 
-    epochs: of each run, at most; decided: the file that keeps who leaves at which rung, for a resume.
+    `epochs`: the largest number of epochs per run.
+    `decided`: the file that records, for a resume, which runs leave at which rung.
     """
     rungs = [] if halving is None else halving.rungs(epochs)
     leaving_at = read_decisions(decided, parts)
@@ -116,7 +121,7 @@ def train_parts(
         if until < epochs and halving is not None:
             if until not in leaving_at:
                 leaving_at[until] = np.flatnonzero(halving.leaving(until, values)).tolist()
-                if decided is not None:  # before anybody leaves: half of them gone, the others would be compared anew
+                if decided is not None:  # saved first: a resume with some runs gone would compare the rest again
                     save(decided, {str(epoch): places for epoch, places in leaving_at.items()})
             rung, leaving = until, np.isin(np.arange(len(leaving)), leaving_at[until])
     for part in parts:
@@ -126,7 +131,10 @@ def train_parts(
 
 
 def read_decisions(decided: Path | None, parts: Sequence[StackPart]) -> dict[int, list[int]]:
-    """The places, by rung, of runs that left. Where that cannot be read any more, the parts begin anew."""
+    """Returns the indices of the runs that left, by rung.
+
+    If the file is unreadable, removes the checkpoints of all parts, so that they start again.
+    """
     if decided is None or not decided.exists():
         return {}
     try:
@@ -138,7 +146,7 @@ def read_decisions(decided: Path | None, parts: Sequence[StackPart]) -> dict[int
 
 
 def together(part: StackPart, progress: Progress, parts: Sequence[StackPart]) -> Progress:
-    """How far all parts are, when one of them has come further: the epoch of its runs on average."""
+    """Returns the progress of all parts after an update of one part. Its epoch is the mean over the running runs."""
     part.progress = progress
     told = [other.progress for other in parts if not other.done]
     running = sum(each.running for each in told)

@@ -1,4 +1,4 @@
-"""A sweep as Hydra sees it: its overrides, its sweeper, and the task that its launchers call."""
+"""The Hydra side of a sweep: its overrides, its sweeper, and the task function that its launchers call."""
 
 import math
 import signal
@@ -31,19 +31,22 @@ from ch12cli.files.run_directory import CHECKPOINTS
 from ch12cli.sweeps.jobs import JobComposer, SweepJob, make_jobs
 from hydra_plugins.ch12_stacked import StackedLauncher
 
-MULTIRUN = "hydra.mode=MULTIRUN"  # which Hydra's own -m adds too
-MOST_JOBS = 1_000_000  # of a sweep
+MULTIRUN = "hydra.mode=MULTIRUN"  # Hydra's own -m adds it too
+MOST_JOBS = 1_000_000  # per sweep
 
 
 class ComposedSweep:
-    """A sweep before it starts. overrides: of the whole command line; config: Hydra's configuration of the sweep."""
+    """A sweep before it starts.
+
+    `overrides` are those of the command line. `config` is Hydra's configuration of the sweep.
+    """
 
     def __init__(
         self, composer: Composer, overrides: Sequence[Override], config: DictConfig, jobs: JobComposer
     ) -> None:
         self.composer, self.overrides, self.config = composer, overrides, config
         self.job_composer = jobs
-        self.jobs: dict[tuple[str, ...], SweepJob] = {}  # all that have been composed, by their overrides
+        self.jobs: dict[tuple[str, ...], SweepJob] = {}  # composed so far, by overrides
 
     @property
     def task_overrides(self) -> list[Override]:
@@ -52,11 +55,16 @@ class ComposedSweep:
 
     @property
     def swept(self) -> list[Override]:
-        """The overrides that Hydra's basic sweeper combines: a configuration file's come before the command line's."""
+        """The overrides that Hydra's basic sweeper combines.
+
+        Those of a configuration file precede those of the command line.
+        """
         return [*sweeper_params(self.config, self.composer), *self.task_overrides]
 
     def compose(self, batch: Sequence[Sequence[str]], first: int = 0) -> list[SweepJob]:
-        """The checked jobs of a batch, numbered from `first`; equal ones share the number of the first of them."""
+        """Returns the checked jobs of a batch, numbered from `first`. Equal jobs get the number of the first of
+        them.
+        """
         missing = [overrides for overrides in batch if tuple(overrides) not in self.jobs]
         composed = {job.overrides: job for job in make_jobs(self.job_composer, missing, first=first)}
         numbers: dict[tuple[str, ...], int] = {}
@@ -69,9 +77,10 @@ class ComposedSweep:
 
 
 def read_sweep(composer: Composer, argv: Sequence[str], *, compose: bool = True) -> ComposedSweep:
-    """A sweep from its command line. Composes and checks every job that Hydra's basic sweeper makes of it.
+    """Returns the sweep that a command line describes. Raises InputError with all problems found.
 
-    compose: False where the jobs come from elsewhere.
+    Composes and checks every job of Hydra's basic sweeper, unless `compose` is False because the jobs come from
+    elsewhere.
     """
     problems: list[Problem] = []
     argv = [*argv, MULTIRUN]
@@ -92,7 +101,7 @@ def read_sweep(composer: Composer, argv: Sequence[str], *, compose: bool = True)
     try:
         config = composer.loader.load_configuration(composer.config_name, argv, run_mode=RunMode.MULTIRUN)
     except (HydraException, OmegaConfBaseException) as error:
-        if compose:  # where a job has the same mistake, its message is the better one
+        if compose:  # a job with the same mistake raises a clearer message
             make_jobs(jobs, batch_of([override for override in overrides if not override.is_hydra_override()]))
         raise InputError(first_lines(error)) from error
     size = config.hydra.sweeper.get("max_batch_size")
@@ -105,7 +114,7 @@ def read_sweep(composer: Composer, argv: Sequence[str], *, compose: bool = True)
 
 
 def sweeper_params(config: DictConfig, composer: Composer) -> list[Override]:
-    """The overrides in `hydra.sweeper.params` of a configuration file."""
+    """Returns the overrides in `hydra.sweeper.params` of a configuration file."""
     params = config.hydra.sweeper.get("params") or {}
     lines = [f"{key}={value}" for key, value in params.items()]
     try:
@@ -115,7 +124,10 @@ def sweeper_params(config: DictConfig, composer: Composer) -> list[Override]:
 
 
 def batch_of(overrides: Sequence[Override]) -> list[list[str]]:
-    """The overrides of each job, as Hydra's basic sweeper combines them."""
+    """Returns the overrides of each job, as Hydra's basic sweeper combines them.
+
+    Raises InputError for intervals, empty sweeps and too many jobs.
+    """
     endless = [o for o in overrides if o.is_sweep_override() and not o.is_discrete_sweep()]
     if endless:
         raise InputError([f"{o.input_line}: has no end of values between its bounds; {discrete(o)}" for o in endless])
@@ -132,8 +144,10 @@ def batch_of(overrides: Sequence[Override]) -> list[list[str]]:
 
 
 def refuse_too_many(overrides: Sequence[Override]) -> None:
-    """InputError for ranges without a step or among other values, and for more jobs than a machine can hold, before any
-    is made."""
+    """Raises InputError for more than MOST_JOBS jobs, before any job is made.
+
+    Also raises it for ranges with step 0 and for ranges among other values.
+    """
     jobs, problems = 1, list[str]()
     for override in overrides:
         values = override.value() if override.is_discrete_sweep() else None
@@ -154,7 +168,7 @@ def refuse_too_many(overrides: Sequence[Override]) -> None:
 
 
 def discrete(override: Override) -> str:
-    """What to type in place of an interval."""
+    """Returns a hint on what to type instead of an interval."""
     interval: Any = override.value()
     key, start, end = override.key_or_group, interval.start, interval.end
     if float(start).is_integer() and float(end).is_integer():
@@ -163,9 +177,10 @@ def discrete(override: Override) -> str:
 
 
 class SweepTask:
-    """What Hydra calls: `launch` by the launcher `stacked`, itself for each job by any other launcher.
+    """The task function that Hydra calls.
 
-    launch: takes a batch of jobs and the callbacks; train_one: trains a job from its configuration.
+    The launcher `stacked` calls `launch` with a batch of jobs. Other launchers call the task itself for each job.
+    `train_one` trains a job from its configuration.
     """
 
     def __init__(self, sweep: ComposedSweep, launch: Any, train_one: Any) -> None:
@@ -179,11 +194,11 @@ class SweepTask:
         return self.train_one(config)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"train_one": self.train_one}  # all that a launcher which starts other processes needs there
+        return {"train_one": self.train_one}  # a launcher with other processes needs only this
 
 
 def run_sweep(sweep: ComposedSweep, task: SweepTask) -> None:
-    """Carries a sweep out as Hydra does: its sweeper makes batches, its launcher takes them."""
+    """Runs a sweep as Hydra does: the sweeper makes batches, and the launcher runs them."""
     config = sweep.config
     Plugins.instance().register(StackedLauncher)
     callbacks = callbacks_of(config)
@@ -196,14 +211,14 @@ def run_sweep(sweep: ComposedSweep, task: SweepTask) -> None:
         )
     except (HydraException, OmegaConfBaseException, RuntimeError) as error:
         raise InputError(first_lines(error)) from error
-    # every job is composed and checked when it is made: to do it here as well would take longer than training
+    # jobs are checked when they are composed; checking them here again would take longer than training
     sweeper.validate_batch_is_legal = lambda batch: None  # type: ignore[method-assign]
     sweeper.sweep(arguments=[str(line) for line in config.hydra.overrides.task])
     callbacks.on_multirun_end(config=config, config_name=sweep.composer.config_name)
 
 
 def train_as_hydra_job(config: DictConfig) -> float:
-    """The job's objective. What ends it is kept in its result.json, for the sweep's table."""
+    """Trains one job and returns its objective. Writes an error to result.json, for the sweep's table."""
     from ch12cli.run.callbacks import NullCallback
     from ch12cli.run.signals import Terminated
     from ch12cli.run.torch_settings import torch_settings
@@ -227,7 +242,7 @@ def train_as_hydra_job(config: DictConfig) -> float:
     except Exception as error:
         write_result(directory, Result(status="failed", epochs=0, error=f"{type(error).__name__}: {error}"))
         raise
-    if outcome.signal is not None:  # the job has written its checkpoint; the others are not to be begun
+    if outcome.signal is not None:  # the job wrote its checkpoint; no other job may start
         raise Terminated if outcome.signal == signal.SIGTERM else KeyboardInterrupt
     objective = outcome.result.objective
     return float("nan") if objective is None else float(objective)

@@ -1,4 +1,4 @@
-"""The directories of a sweep's jobs: their names and their files."""
+"""Names and files of the directories of a sweep's jobs."""
 
 import io
 import os
@@ -36,12 +36,12 @@ from ch12cli.run.recorder import MetricsRow, metrics_csv
 from ch12cli.sweeps.jobs import Base, SweepJob
 from ch12cli.training.checkpoint import sealed_bytes
 
-TAKEN = (SWEEP, TAGS, "multirun.yaml")  # by the files of the sweep itself, the last one Hydra's
+TAKEN = (SWEEP, TAGS, "multirun.yaml")  # names of the sweep's own files; Hydra writes the last one
 BY_NUMBER = "${hydra.job.num}"
 
 
 def full_config(job: SweepJob) -> DictConfig:
-    """The job's whole configuration as Hydra would hold it, for callbacks and for what is named after it."""
+    """Returns the job's complete Hydra configuration, for callbacks and for names that depend on it."""
     assert job.base.config is not None
     config = deepcopy(job.base.config)
     with flag_override(config, ["struct", "readonly"], [False, False]):
@@ -56,7 +56,7 @@ def full_config(job: SweepJob) -> DictConfig:
 
 
 def pattern_of(job: SweepJob) -> str:
-    """What `hydra.sweep.subdir` is for a job; it takes no part in what the jobs of a sweep differ in."""
+    """Returns the value of `hydra.sweep.subdir` for a job, unresolved. The jobs of a sweep share it."""
     config = job.base.config
     if config is None:
         return BY_NUMBER
@@ -65,14 +65,17 @@ def pattern_of(job: SweepJob) -> str:
 
 
 def with_directory(job: SweepJob) -> SweepJob:
-    """The job with its directory as `hydra.sweep.subdir` names it. Raises InputError if it is not below the sweep's."""
+    """Returns the job with the directory that `hydra.sweep.subdir` names.
+
+    Raises InputError if the directory is not below the sweep's.
+    """
     pattern = pattern_of(job)
     return replace(job, directory=str(job.number) if pattern == BY_NUMBER else named_by(pattern, job))
 
 
 def named_by(pattern: str, job: SweepJob) -> str:
     config = full_config(job)
-    HydraConfig.instance().set_config(config)  # for ${hydra:…} in the pattern
+    HydraConfig.instance().set_config(config)  # resolves ${hydra:…} in the pattern
     try:
         name = str(OmegaConf.select(config, "hydra.sweep.subdir"))
     except OmegaConfBaseException as error:
@@ -88,8 +91,10 @@ def named_by(pattern: str, job: SweepJob) -> str:
 
 
 def require_separate(jobs: Iterable[SweepJob], others: Collection[str]) -> None:
-    """InputError if two jobs share a directory, or one's lies in another's. others: directories of the sweep's other
-    jobs."""
+    """Raises InputError if two jobs share a directory, or if one contains another.
+
+    `others` are the directories of the sweep's other jobs.
+    """
     owner: dict[str, str] = dict.fromkeys(others, "another job")
     problems = []
     jobs = list(jobs)
@@ -113,7 +118,10 @@ def _clash(job: SweepJob, place: str, owner: str) -> str:
 
 
 def refuse_strangers(jobs: Iterable[SweepJob], sweep_dir: Path) -> list[SweepJob]:
-    """Those jobs whose directories are there already, made by this very job. InputError for any that another made."""
+    """Returns the jobs whose directories exist and belong to them.
+
+    Raises InputError if a directory belongs to another job.
+    """
     there = [job for job in jobs if (sweep_dir / job.directory).exists()]
     strange = [job for job in there if _overrides(sweep_dir / job.directory) != overrides_yaml(job)]
     if strange:
@@ -132,26 +140,26 @@ def _overrides(directory: Path) -> bytes | None:
         return None
 
 
-NUMBER, OUTPUT, NAMES, TASK = "918273645", "@output@", "@names@", "@task@"  # stand for what differs between jobs
+NUMBER, OUTPUT, NAMES, TASK = "918273645", "@output@", "@names@", "@task@"  # placeholders for what differs
 
 
 def overrides_yaml(job: SweepJob) -> bytes:
-    """The content of overrides.yaml, as Hydra writes it."""
+    """Returns the content of overrides.yaml, as Hydra writes it."""
     if all(map(PLAIN.fullmatch, job.overrides)):
         return ("".join(f"- {line}\n" for line in job.overrides) or "[]\n").encode()
     return to_yaml(list(job.overrides)).encode()
 
 
 class HydraFiles:
-    """A job's `.hydra` folder. What jobs of the same choices share of hydra.yaml is written out once."""
+    """Makes the `.hydra` files of jobs. The part of hydra.yaml that jobs share is serialized once."""
 
     def __init__(self, sweep_dir: Path) -> None:
         self.sweep_dir = sweep_dir
         self.templates: dict[int, tuple[Base, str]] = {}
-        self.sections: dict[int, tuple[Base, dict[str, str]]] = {}  # of config.yaml, by top-level key, for each base
+        self.sections: dict[int, tuple[Base, dict[str, str]]] = {}  # of config.yaml by key, per base
 
     def template(self, base: Base) -> str:
-        """hydra.yaml of the jobs of a base, with marks where they differ."""
+        """Returns the hydra.yaml of a base's jobs, with placeholders where the jobs differ."""
         if base.template:
             return base.template
         if id(base) not in self.templates:
@@ -169,7 +177,7 @@ class HydraFiles:
         return self.templates[id(base)][1]
 
     def files(self, job: SweepJob, directory: Path) -> dict[str, bytes]:
-        """The folder's files by name."""
+        """Returns the contents of the `.hydra` files, by file name."""
         overrides = overrides_yaml(job)
         text = self.template(job.base)
         mark = f"- '{TASK}'\n"
@@ -189,7 +197,7 @@ class HydraFiles:
         }
 
     def config_yaml(self, job: SweepJob) -> str:
-        """The content of config.yaml. Only the sections that are not as the base has them are written out anew."""
+        """Returns the content of config.yaml. Serializes only the sections that differ from the base's."""
         base = job.base
         if id(base) not in self.sections:
             self.sections[id(base)] = base, {key: to_yaml({key: value}) for key, value in base.plain.items()}
@@ -205,8 +213,10 @@ def pt_bytes(state: Mapping[str, Any]) -> bytes:
 
 
 def write_failed(directory: Path, *, hydra: Mapping[str, bytes], error: str) -> Result:
-    """Gives a job that failed the directory that a single run would leave, and returns its result. What the job had
-    written stays."""
+    """Writes the directory of a failed job as a single run would leave it, and returns its result.
+
+    Files that the job wrote are kept.
+    """
     with machine_errors(f"cannot write {directory}"):
         for folder in (HYDRA, CHECKPOINTS):
             (directory / folder).mkdir(parents=True, exist_ok=True)
@@ -227,9 +237,9 @@ def write_directory(
     model: Mapping[str, Any] | None,
     log: str,
 ) -> Result:
-    """Writes the directory of a job that has ended, whole or not at all, and returns its result with the digests.
+    """Writes the complete directory of an ended job atomically, and returns its result with the file digests.
 
-    model: None for a run that has no final network.
+    `model` is None for a run without a final network.
     """
     beside = directory.with_name(f".{directory.name}.partial")
     files = {f"{HYDRA}/{name}": content for name, content in hydra.items()}
@@ -242,28 +252,28 @@ def write_directory(
     result = replace(result, files=digests(files))
     files[RESULT] = result.to_json()
     with machine_errors(f"cannot write {directory}"):
-        if beside.exists():  # a killed process left it
+        if beside.exists():  # left by a killed process
             shutil.rmtree(beside)
         beside.mkdir(parents=True)
     try:
         fill(beside, directory, files)
     except BaseException:
-        shutil.rmtree(beside, ignore_errors=True)  # on a full disk, room for what is to be told of the others
+        shutil.rmtree(beside, ignore_errors=True)  # frees space on a full disk for the records of the other jobs
         raise
     return result
 
 
 def fill(beside: Path, directory: Path, files: Mapping[str, bytes]) -> None:
-    """Writes the files beside their directory, and renames the whole."""
+    """Writes the files into the temporary directory `beside`, then renames it to `directory`."""
     with machine_errors(f"cannot write {directory}"):
         for folder in (HYDRA, CHECKPOINTS):
             os.mkdir(f"{beside}/{folder}")
         for name, content in files.items():
             with open(f"{beside}/{name}", "xb", buffering=0) as file:
                 left = memoryview(content)
-                while left:  # a disk that fills up takes a part of it, and says so only at the next write
+                while left:  # a full disk accepts a part, and fails only at the next write
                     left = left[file.write(left) :]
-        # it was finished before a kill took back what the sweep knew of it
+        # the job finished before the sweep was killed, and its directory is complete
         if is_done(directory) and is_intact(directory):
             shutil.rmtree(beside)
             return

@@ -1,4 +1,4 @@
-"""The jobs of a sweep: each composed and checked in a fraction of the time that Hydra takes for one."""
+"""The jobs of a sweep. Composes and checks each job in a fraction of the time that Hydra needs."""
 
 import re
 import shlex
@@ -21,7 +21,7 @@ from ch12cli.files.command import options_for
 from ch12cli.files.hydra_folder import flatten
 from ch12cli.files.sweep_csv import JobFacts
 
-# What does not touch a job's result: how data are loaded, in how many threads, what is written, how jobs are stacked.
+# Settings that do not affect a job's result: data loading, threads, logging, checkpoints and stacking.
 STACKING = tuple(f"sweep.{name}" for name in ("max_stacked", "processes", "fail_fast", "verify"))
 IRRELEVANT = ("workers", "pin_memory", "threads", "logger", "checkpoint.", *STACKING)
 
@@ -30,10 +30,11 @@ REFERENCE = re.compile(r"\$\{([^}]*)\}")
 
 @dataclass(frozen=True)
 class SweepJob:
-    """One job of a sweep. Its settings are made when they are asked for: a sweep may have 100,000 jobs.
+    """One job of a sweep. Its settings are built on demand, because a sweep may have 100,000 jobs.
 
-    number: in the sweep; changes: the values, by dotted key, that differ from the settings that it shares with other
-    jobs; directory: its path below the sweep's directory, empty before the sweep is planned.
+    `number`: its number in the sweep.
+    `changes`: values, by dotted key, that differ from the base that it shares with other jobs.
+    `directory`: its path below the sweep's directory; empty before the sweep is planned.
     """
 
     number: int
@@ -49,12 +50,12 @@ class SweepJob:
 
     @property
     def run_settings(self) -> RunSettings:
-        """The same, typed."""
+        """The resolved settings as RunSettings."""
         return RunSettings.from_config(self.settings, self.chosen)
 
     @property
     def written(self) -> dict[str, Any]:
-        """All settings as config.yaml holds them, with interpolations unresolved."""
+        """All settings as in config.yaml, with interpolations unresolved."""
         return with_changes(self.base.plain, self.changes)
 
     @property
@@ -63,12 +64,12 @@ class SweepJob:
 
     @property
     def facts(self) -> JobFacts:
-        """What its row of sweep.csv is made of, beside its result."""
+        """The fields of its sweep.csv row that do not come from its result."""
         return JobFacts(self.number, self.directory, self.overrides, self.base.options)
 
     @property
     def key(self) -> str:
-        """The last override of each setting that affects the result, sorted: equal for jobs with equal results."""
+        """The last override of each setting that affects the result, sorted. Equal for jobs with equal results."""
         last: dict[str, str] = {}
         for override in reversed(self.overrides):
             last.setdefault(override.partition("=")[0].lstrip("+~"), override)
@@ -83,7 +84,7 @@ class SweepJob:
 
     @property
     def dirname(self) -> str:
-        """Its overrides in one name, as `hydra.job.override_dirname` has them."""
+        """Its overrides joined as in `hydra.job.override_dirname`."""
         excluded, between, equals = self.base.naming
         kept = sorted(line for line in self.overrides if line.partition("=")[0].lstrip("+~") not in excluded)
         return between.join(kept).replace("=", equals)
@@ -91,11 +92,15 @@ class SweepJob:
 
 @dataclass(frozen=True)
 class Base:
-    """What jobs with the same choices share.
+    """The configuration that jobs with the same choices share.
 
-    config: as Hydra composed it, None for a base that was read from a file; plain: the settings with interpolations
-    unresolved; resolved: the settings; keys: all dotted keys; referenced: those that interpolations read; template:
-    hydra.yaml of a base that was read from a file; options: command-line options that its jobs need.
+    `config`: Hydra's composed configuration; None for a base read from a file.
+    `plain`: the settings with interpolations unresolved.
+    `resolved`: the settings with interpolations resolved.
+    `keys`: all dotted keys.
+    `referenced`: the keys that interpolations read.
+    `template`: hydra.yaml of a base read from a file.
+    `options`: command-line options that its jobs need.
     """
 
     config: DictConfig | None
@@ -110,31 +115,31 @@ class Base:
 
     @cached_property
     def naming(self) -> tuple[frozenset[str], str, str]:
-        """How `hydra.job.override_dirname` is made: the excluded keys, the item separator, and what replaces =."""
+        """The excluded keys, item separator and replacement of = in `hydra.job.override_dirname`."""
         names = {} if self.config is None else self.config.hydra.job.config.override_dirname
         return frozenset(names.get("exclude_keys", ())), str(names.get("item_sep", ",")), str(names.get("kv_sep", "="))
 
 
 class JobComposer:
-    """Makes jobs from lists of overrides. What several jobs share is composed, parsed and checked once."""
+    """Makes jobs from lists of overrides. Composes, parses and checks what jobs share only once."""
 
     def __init__(self, composer: Composer, hydra_overrides: Sequence[str]) -> None:
         self.composer = composer
-        self.hydra_overrides = tuple(hydra_overrides)  # of hydra.* keys: they hold for every job
+        self.hydra_overrides = tuple(hydra_overrides)  # of hydra.* keys; they apply to every job
         self.parsed: dict[str, Override | None] = {}
         self.bases: dict[tuple[str, ...], Base] = {}
         self.groups: dict[str, bool] = {}
         self.options = options_for(composer.folders, composer.config_name, hydra_overrides)
 
     def parse(self, line: str) -> Override | None:
-        """The parsed override; None for one that cannot be parsed."""
+        """Returns the parsed override, or None if it cannot be parsed."""
         if line not in self.parsed:
             found = self.composer.parse([line], [])
             self.parsed[line] = found[0] if found else None
         return self.parsed[line]
 
     def is_plain_value(self, line: str) -> bool:
-        """Whether an override is `key=value` that sets a value and chooses nothing."""
+        """Returns True if the override is `key=value` for a setting, not for a configuration group."""
         override = self.parse(line)
         if (
             override is None
@@ -151,9 +156,9 @@ class JobComposer:
         return not (self.groups[key] or override.is_sweep_override() or mapping or "${" in line)
 
     def base_for(self, overrides: Sequence[str]) -> tuple[Base, list[Override]]:
-        """The base of a job with these overrides, and the values to set in it afterwards.
+        """Returns the base of a job with these overrides, and the overrides to apply to it afterwards.
 
-        A value can be set afterwards if no other key depends on it and no other override sets a mapping around it.
+        A value can be applied afterwards if no interpolation reads it and no other override sets a mapping around it.
         """
         chosen = [line for line in overrides if not self.is_plain_value(line)]
         keys = [override.key_or_group for override in map(self.parse, chosen) if override is not None]
@@ -173,7 +178,7 @@ class JobComposer:
         return key in base.keys and key not in base.referenced and not f"{key}.".startswith(mappings)
 
     def base(self, overrides: tuple[str, ...]) -> Base:
-        """The base that these overrides give, composed by Hydra and checked in full."""
+        """Returns the base for these overrides, composed by Hydra and fully checked."""
         if overrides not in self.bases:
             problems: list[Problem] = []
             composition = self.composer.compose([*self.hydra_overrides, *overrides], problems)
@@ -186,7 +191,7 @@ class JobComposer:
                 plain,
                 composition.settings,
                 composition.chosen,
-                keys=frozenset(key for key, value in flatten(plain) if value != MANDATORY),  # a base must have those
+                keys=frozenset(key for key, value in flatten(plain) if value != MANDATORY),  # the base must set these
                 referenced=frozenset(referenced),
                 problems=tuple(problems),
                 options=self.options,
@@ -194,7 +199,7 @@ class JobComposer:
         return self.bases[overrides]
 
     def job(self, number: int, overrides: Sequence[str]) -> tuple[SweepJob, list[Problem]]:
-        """The job with these overrides, and what is wrong with it."""
+        """Returns the job with these overrides, and its problems."""
         base, values = self.base_for(overrides)
         problems = list(base.problems)
         changes: dict[str, Any] = {}
@@ -210,7 +215,10 @@ class JobComposer:
 
 
 def make_jobs(composer: JobComposer, batch: Sequence[Sequence[str]], *, first: int = 0) -> list[SweepJob]:
-    """The jobs of a batch of overrides, numbered from `first`. Raises InputError with every mistake in any of them."""
+    """Returns the jobs of a batch of overrides, numbered from `first`.
+
+    Raises InputError with the problems of all jobs.
+    """
     jobs: list[SweepJob] = []
     numbers_by_problem: dict[Problem, list[int]] = {}
     for number, overrides in enumerate(batch, start=first):
@@ -224,7 +232,7 @@ def make_jobs(composer: JobComposer, batch: Sequence[Sequence[str]], *, first: i
 
 
 def located(problem: str | Problem, numbers: Sequence[int], total: int) -> str:
-    """A problem followed by the jobs that have it, unless all jobs do."""
+    """Returns a problem followed by the numbers of the jobs that have it, unless all jobs have it."""
     if len(numbers) == total:
         return str(problem)
     shown = ", ".join(map(str, numbers[:3])) + (f" and {len(numbers) - 3} more" if len(numbers) > 3 else "")

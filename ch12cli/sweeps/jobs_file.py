@@ -1,4 +1,4 @@
-"""A table of jobs in a file: combinations that are paired, left out or added by hand."""
+"""Job tables in files, for combinations of settings that are not a full grid."""
 
 import csv
 import io
@@ -12,12 +12,15 @@ from ch12cli.errors import InputError
 from ch12cli.files.atomic import write_whole
 from ch12cli.sweeps.jobs import SweepJob
 
-YAML = (".yaml", ".yml")  # how the names of such files end
+YAML = (".yaml", ".yml")  # suffixes of YAML files
 
 
 def read_jobs(path: Path) -> list[list[str]]:
-    """The overrides of each job. CSV: a column a key, a row a job, an empty cell leaves the key alone; YAML: a list of
-    mappings from key to value."""
+    """Returns the overrides of each job in a CSV or YAML file. Raises InputError if the file is invalid.
+
+    CSV has a column per key and a row per job; an empty cell sets nothing. YAML is a list of mappings from key to
+    value.
+    """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -63,7 +66,7 @@ def from_yaml(text: str, path: Path) -> list[dict[str, str]]:
 
 
 def as_typed(value: Any) -> str:
-    """A value of YAML as Hydra's command line has it."""
+    """Returns a YAML value as it is typed on Hydra's command line."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, list):
@@ -74,20 +77,23 @@ def as_typed(value: Any) -> str:
 
 
 def refuse_existing(path: Path) -> None:
-    """InputError if there is a file already, which somebody may have edited."""
+    """Raises InputError if the file exists, because the user may have edited it."""
     if path.exists():
         raise InputError(f"--write {path}: is there already; give another name, or remove it")
 
 
 def write_jobs(path: Path, jobs: Sequence[SweepJob]) -> None:
-    """Writes the jobs as a new file to edit and give to --jobs, CSV or, by its name, YAML."""
+    """Writes the jobs to a new file that can be edited and passed to --jobs.
+
+    The format is YAML or CSV, depending on the file name.
+    """
     refuse_existing(path)
-    rows = [dict(line.split("=", 1) for line in job.overrides if "=" in line) for job in jobs]  # a + stays with its key
+    rows = [dict(line.split("=", 1) for line in job.overrides if "=" in line) for job in jobs]  # keys keep their +
     write_whole(path, (jobs_to_yaml(rows) if path.suffix in YAML else jobs_to_csv(rows)).encode())
 
 
 def jobs_to_csv(rows: Sequence[Mapping[str, str]]) -> str:
-    """A column for each key that some job overrides."""
+    """Returns CSV text with a column for each key that any job overrides."""
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
     writer.writeheader()
@@ -96,7 +102,7 @@ def jobs_to_csv(rows: Sequence[Mapping[str, str]]) -> str:
 
 
 def jobs_to_yaml(rows: Sequence[Mapping[str, str]]) -> str:
-    """A mapping for each job, on a line."""
+    """Returns YAML text with one mapping per job and line."""
     mappings = [{key: as_value(text) for key, text in row.items()} for row in rows]
     return "".join(
         f"- {yaml.safe_dump(row, default_flow_style=True, sort_keys=False, width=2**20)}" for row in mappings
@@ -104,7 +110,7 @@ def jobs_to_yaml(rows: Sequence[Mapping[str, str]]) -> str:
 
 
 def as_value(text: str) -> Any:
-    """A value of Hydra's command line as YAML has it; the text itself where that would be read as another."""
+    """Returns a command-line value as a YAML value, or the text itself if YAML would read it differently."""
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError:

@@ -1,4 +1,4 @@
-"""Launches a batch of jobs: plans it, lets workers train it, and keeps the table of its results."""
+"""Launches a batch of jobs: plans it, has workers train it, and writes the table of its results."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -42,8 +42,13 @@ from ch12cli.training.checkpoint import Checkpoints, DamagedError
 
 @dataclass
 class SweepOutcome:
-    """jobs: those planned, by number; rows: of sweep.csv, in the order of the jobs; failed: how many jobs failed;
-    signal: that interrupted it."""
+    """The outcome of a sweep.
+
+    `jobs`: the planned jobs by number.
+    `rows`: the rows of sweep.csv, ordered by job.
+    `failed`: the number of failed jobs.
+    `signal`: the signal that interrupted it, if any.
+    """
 
     directory: Path
     jobs: dict[int, SweepJob] = field(default_factory=dict)
@@ -54,7 +59,7 @@ class SweepOutcome:
 
 @contextmanager
 def resumable(directory: Path) -> Iterator[None]:
-    """Has what the machine refuses within say how to go on, once there is something to go on with."""
+    """Adds a resume hint to MachineError once a plan has been written."""
     try:
         yield
     except MachineError as error:
@@ -64,14 +69,15 @@ def resumable(directory: Path) -> Iterator[None]:
 
 
 def rows_in(directory: Path) -> dict[int, SweepRow]:
-    """The rows of the sweep's table by job."""
+    """Returns the rows of the sweep's table by job number."""
     return {row.job: row for row in read_sweep_csv(directory / SWEEP)}
 
 
 class Launch:
-    """One sweep directory's batches of jobs, each carried out by `__call__`.
+    """Launches the batches of jobs of one sweep directory, one batch per call.
 
-    jobs: of all batches, if there are several; given_up: `sweep.fail_fast` ended it.
+    `jobs`: the number of jobs in all batches, if there are several.
+    `given_up`: True once `sweep.fail_fast` has ended the sweep.
     """
 
     terminated = Terminated
@@ -116,14 +122,14 @@ class Launch:
         return [job_return(plan.jobs[number], table.rows[number]) for number in plan.numbers]
 
     def tidy(self, plan: Plan) -> None:
-        """Removes what a killed sweep left and nothing needs any more, where the disk lets it."""
+        """Removes unneeded files of a killed sweep. Ignores errors of the file system."""
         with suppress(OSError):
             ProgressWriter(self.directory).remove()
             for item in plan.spent:
                 item.remove()
 
     def leave(self, plan: Plan, rows: Sequence[SweepRow]) -> list[JobReturn]:
-        """Leaves a directory in which nothing is to be done as it is."""
+        """Returns the results of a directory in which no job is left to train, without changing it."""
         self.callback.on_begin(plan, directory=self.directory)
         by_number = {row.job: row for row in rows}
         self.outcome.rows = [by_number[number] for number in sorted(by_number)]
@@ -139,10 +145,10 @@ class Launch:
         return SweepTable(self.directory / SWEEP, keys=keys, metrics=metrics, rows=rows)
 
     def train(self, plan: Plan, hydra: HydraFiles, table: SweepTable, callbacks: Callbacks | None) -> None:
-        """Does the items; tables, shows and tells callbacks of each job that ends."""
+        """Runs the work items. Records each ended job in the table and reports it to the callbacks."""
         fail_fast = any(group.settings.sweep.fail_fast for group in plan.groups)
         waiting = RowBuffer(table)
-        ended = set(plan.done)  # a stack that is taken up may tell again of jobs that have ended
+        ended = set(plan.done)  # a resumed stack may report ended jobs again
         progress = ProgressWriter(self.directory)
         late: list[WorkItem] = []
         processes = min(plan.processes, max(1, len(plan.items)))
@@ -183,16 +189,16 @@ class Launch:
                 self.callback.on_message(late_message(item), warning=True)
             waiting.flush()
             progress.remove()
-            remove_leftovers(self.directory / STATE)  # of workers that were killed while they wrote
+            remove_leftovers(self.directory / STATE)  # temporary files of killed workers
 
     def add_unfinished_rows(self, plan: Plan, table: SweepTable) -> None:
-        """Gives the jobs of which nothing was told a row: of their result if they have one, else of an interruption."""
+        """Adds rows for the jobs that no worker reported: their result if there is one, else "interrupted"."""
         for number, job in plan.jobs.items():
             if number not in table.rows:
                 table.rows[number] = SweepRow.of_directory(job.facts, self.directory)
 
     def add_rows_not_begun(self, jobs: Iterable[SweepJob]) -> None:
-        """Gives the jobs of batches that were not begun, because the sweep was ended before, a row that says so."""
+        """Adds "interrupted" rows for the jobs of batches that were not started because the sweep ended."""
         there = {row.job: row for row in self.outcome.rows}
         launched = {job.key for job in self.outcome.jobs.values()}
         missing = {job.number: job for job in jobs if job.key not in launched and job.number not in there}
@@ -205,7 +211,7 @@ class Launch:
 
 
 def late_message(item: WorkItem) -> str:
-    """What is lost of an item whose process had to be ended before its checkpoint was written."""
+    """Returns a warning about an item whose process was killed before it wrote its checkpoint."""
     what = f"the stack of {len(item.jobs)} jobs that begins with" if item.stacked else "what was in progress of"
     return (
         f"there was no time to write a checkpoint of {what} job {item.jobs[0]}: it goes on from the one before, "
@@ -214,14 +220,14 @@ def late_message(item: WorkItem) -> str:
 
 
 def job_return(job: SweepJob, row: SweepRow | None) -> JobReturn:
-    """What Hydra's sweepers learn of a job: its objective, NaN if it has none."""
+    """Returns a job's result for Hydra's sweepers: its objective, or NaN if it has none."""
     returned = JobReturn(overrides=list(job.overrides), task_name="train", status=JobStatus.COMPLETED)
     returned.return_value = math.nan if row is None or row.objective is None else row.objective
     return returned
 
 
 def notify_callbacks(callbacks: Callbacks, job: SweepJob, done: Done, directory: Path) -> None:
-    """Hydra's callbacks for a job that has ended; in a stack, jobs begin and end together."""
+    """Calls Hydra's start and end callbacks for a job that has ended. The jobs of a stack start together."""
     config = full_config(job)
     with flag_override(config, ["struct", "readonly"], [False, False]):
         config.hydra.runtime.output_dir = str((directory / job.directory).absolute())
@@ -233,9 +239,9 @@ def notify_callbacks(callbacks: Callbacks, job: SweepJob, done: Done, directory:
 
 
 def remarks_on_checkpoints(plan: Plan, sweep_dir: Path) -> list[str]:
-    """Remarks on what the sweep resumes from: damaged checkpoints, another environment.
+    """Returns warnings about the checkpoints to resume from: damage, and a changed environment.
 
-    Raises CheckpointMismatchError if it was trained on other data; nothing has been trained or written by then.
+    Raises CheckpointMismatchError if the data set has changed, before anything is trained or written.
     """
     said: list[str] = []
     environment: dict[str, None] = {}
@@ -262,13 +268,15 @@ def remarks_on_checkpoints(plan: Plan, sweep_dir: Path) -> list[str]:
 
 @cache
 def environment_on(device: torch.device) -> dict[str, Any]:
-    """What a run on this device runs on. Of a GPU asked in a process of its own: workers are forked, which a process
-    that has used a GPU may not do."""
+    """Returns the environment of a run on this device.
+
+    Queries a GPU in a subprocess, because a process that has used a GPU cannot fork workers.
+    """
     return environment_of(device) if device.type == "cpu" else call_in_subprocess(environment_of, device)
 
 
 def checkpoints_of(item: WorkItem, plan: Plan, sweep_dir: Path) -> Iterator[Checkpoints]:
-    """Those from which the item's stack, or its jobs, would go on."""
+    """Yields the existing checkpoints from which the item's stacks or jobs would resume."""
     if item.stacked:
         found = [item.checkpoints(numbers) for numbers in item.parts()]
     else:
@@ -278,25 +286,28 @@ def checkpoints_of(item: WorkItem, plan: Plan, sweep_dir: Path) -> Iterator[Chec
 
 
 def require_data_of_result(directory: Path, task: Task) -> None:
-    """CheckpointMismatchError unless a job that has ended was trained on the very rows that the data set gives now."""
+    """Raises CheckpointMismatchError if an ended job was trained on other rows than the data set has now."""
     result = read_result(directory / RESULT)
     require_digest("" if result is None else str(result.data.get("digest")), task, directory)
 
 
 def logger_of(job: SweepJob) -> str | list[str]:
-    """The job's `logger`, without making all of its settings."""
+    """Returns the job's `logger` without building all of its settings."""
     setting: str | list[str] = job.changes.get("logger", job.base.resolved["logger"])
     return setting
 
 
 def require_trackers(jobs: Iterable[SweepJob]) -> None:
-    """InputError for a tracker of a job whose packages are not here."""
+    """Raises InputError if a tracker of a job needs packages that are not installed."""
     for setting in {repr(logger_of(job)): logger_of(job) for job in jobs}.values():
         require_installed(setting)
 
 
 def log_job(job: SweepJob, sweep_dir: Path, callback: SweepCallback, failed: set[str]) -> None:
-    """Tells a job's trackers what it came to, from its files. failed: trackers that did so before; grows."""
+    """Sends a job's metrics and result to its trackers, from its files.
+
+    Adds trackers that fail to `failed`, and skips those in it.
+    """
     directory = sweep_dir / job.directory
     if not tracker_names(logger_of(job)) or not directory.is_dir():
         return

@@ -1,4 +1,4 @@
-"""The plan of a sweep: which jobs have ended, which are trained together, and what is kept of that on disk."""
+"""The plan of a sweep: which jobs have ended, which are trained together, and its record on disk."""
 
 from collections import ChainMap
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -24,28 +24,35 @@ from ch12cli.sweeps.work_item import WorkItem, checkpoint_name
 
 @dataclass(frozen=True)
 class Plan:
-    """jobs: to be trained, by number; groups: of all of them; items: what is done together; done: jobs that are.
+    """What a sweep has to do.
 
-    spent: stacks all of whose jobs are done; a sweep that was ended just then has left what their resume would need.
+    `jobs`: all its jobs, by number.
+    `groups`: the groups of these jobs.
+    `items`: the work items that are left.
+    `done`: the numbers of the ended jobs.
+    `spent`: stacks whose jobs have all ended, but whose checkpoints are still on disk.
     """
 
     jobs: dict[int, SweepJob]
     groups: Sequence[Group]
     items: list[WorkItem]
     done: list[int]
-    numbers: list[int]  # of the jobs as they were given, equal ones with the same number
+    numbers: list[int]  # of the given jobs in order; equal jobs share a number
     spent: list[WorkItem] = field(default_factory=list)
-    tasks: Sequence[Task] = ()  # of the groups
-    in_all: int = 0  # jobs of the sweep, where this is the plan of a batch of them
+    tasks: Sequence[Task] = ()  # one per group
+    in_all: int = 0  # jobs in the sweep, if this plan covers one batch of it
 
     @property
     def processes(self) -> int:
-        """By how many processes it is carried out at most."""
+        """The largest number of processes that train it."""
         return max((processes_for(group.settings) for group in self.groups), default=1)
 
 
 def number_jobs(jobs: Sequence[SweepJob], known: Mapping[str, int]) -> dict[str, int]:
-    """A number for each job's identity: the one it has, else its place if that is free, else the next free one."""
+    """Returns the number of each job, by job key.
+
+    A known job keeps its number. A new job gets its index if that is free, else the next free number.
+    """
     numbers = dict(known)
     taken = set(known.values())
     following = max(taken, default=-1) + 1
@@ -65,7 +72,10 @@ def number_jobs(jobs: Sequence[SweepJob], known: Mapping[str, int]) -> dict[str,
 def assign_numbers(
     jobs: Sequence[SweepJob], sweep_dir: Path, known: PlanFile
 ) -> tuple[dict[int, SweepJob], list[int], set[int]]:
-    """The jobs by number, with their directories; the number of each job given; the numbers of jobs begun before."""
+    """Returns the jobs by number, with their directories; the number of each given job; the numbers begun earlier.
+
+    Raises InputError if directories clash or belong to other jobs.
+    """
     by_key, directories = number_jobs(jobs, known.numbers), known.directories
     numbers = [by_key[job.key] for job in jobs]
     settled: dict[int, SweepJob] = {}
@@ -87,10 +97,11 @@ def make_plan(
     examine: Callable[[Sequence[Group]], tuple[Sequence[Group], Sequence[Task]]],
     failed: Collection[int] = (),
 ) -> Plan:
-    """What is to be done for these jobs in a directory. Writes nothing.
+    """Returns the plan for these jobs in a sweep's directory. Writes nothing.
 
-    is_done: whether a job that was begun there has ended; examine: finds out which groups cannot be stacked, and how
-    large their networks are; failed: the jobs that failed, by number.
+    `is_done`: tells whether a job that was begun there has ended.
+    `examine`: finds the groups that cannot be stacked, and the sizes of their networks.
+    `failed`: the numbers of the failed jobs.
     """
     known = read_plan(sweep_dir)
     require_unchanged(jobs, known.jobs, known.bases, sweep_dir)
@@ -102,7 +113,7 @@ def make_plan(
     spent: list[WorkItem] = []
     planned: set[int] = set()
     for stack in sorted(known.stacks, key=len, reverse=True):
-        # a stack is taken up as it was, done jobs and all: another one would not give the very same bits
+        # a stack is resumed with its ended jobs: a stack of other jobs would not give the same bits
         if (
             all(n in by_number for n in stack)
             and planned.isdisjoint(stack)
@@ -113,7 +124,7 @@ def make_plan(
             if done.issuperset(stack):
                 spent.append(item)
             elif done.union(failed).issuperset(stack) and not item.is_begun:
-                continue  # it has come to its end; what failed is tried without those that are done
+                continue  # the stack ended; failed jobs are trained again without the ended ones
             else:
                 items.append(item)
             planned.update(stack)
@@ -122,7 +133,7 @@ def make_plan(
         if group.reason or len(left) == 1:
             items += [WorkItem((number,), index, False) for number in left]
         elif left:
-            together = [len(left)]  # halving compares all runs of a group
+            together = [len(left)]  # halving compares all runs of a group, so they form one item
             if not group.settings.sweep.halving:
                 together = stacks_of(group, len(left))
             for size in together:
@@ -138,7 +149,7 @@ def _stack(numbers: Sequence[int], index: int, groups: Sequence[Group], sweep_di
 
 
 def write_plan(plan: Plan, sweep_dir: Path, hydra: HydraFiles) -> None:
-    """Keeps the jobs, their numbers and what is stacked with what, for the sweep to be continued."""
+    """Writes the jobs, their numbers and the stacks to plan.json, so that the sweep can be resumed."""
     known = read_plan(sweep_dir)
     stacks = tuple(item.jobs for item in plan.items if item.stacked)
     bases = {id(job.base): job.base for job in plan.jobs.values()}
@@ -160,7 +171,7 @@ def write_plan(plan: Plan, sweep_dir: Path, hydra: HydraFiles) -> None:
         write_plan_json(sweep_dir, replace(known, stacks=every_stack))
 
 
-TOLD = 5  # keys that are told, at most
+TOLD = 5  # keys that the message lists, at most
 ABSENT = object()
 
 
@@ -170,14 +181,14 @@ def require_unchanged(
     bases: Iterable[PlannedBase],
     sweep_dir: Path,
 ) -> None:
-    """InputError if a job is known by its overrides, but not with the settings that these give now.
+    """Raises InputError if the overrides of a known job now give other settings.
 
-    kept, bases: the jobs, and what they share, as an earlier command into the same directory wrote them.
+    `kept` and `bases` are the jobs and bases that an earlier command wrote into this directory.
     """
     known = {job.job_key: job for job in kept}
     before = [dict(flatten(base.settings)) for base in bases]
-    now: dict[int, dict[str, Any]] = {}  # by the id of a base, as is:
-    unlike: dict[tuple[int, int], list[str]] = {}  # the keys in which two bases differ
+    now: dict[int, dict[str, Any]] = {}  # settings by id of a base
+    unlike: dict[tuple[int, int], list[str]] = {}  # differing keys by index and id
     told: dict[str, str] = {}
     changed = 0
     for job in jobs:
@@ -206,7 +217,10 @@ def require_unchanged(
 
 
 def differ(key: str, was: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    """Whether a key has two values. One that is missing because ch12 did not have it then had its default."""
+    """Returns True if a key's value has changed.
+
+    A key that is absent because it is newer than the plan is compared by its default.
+    """
     if key.startswith(IRRELEVANT) or key in WITHDRAWN:
         return False
     old, new = was.get(key, ABSENT), now.get(key, ABSENT)
@@ -221,9 +235,9 @@ def said(values: Mapping[str, Any], key: str) -> str:
 
 
 def examined_plan(jobs: Sequence[SweepJob], directory: Path, *, single: str = "") -> tuple[Plan, list[SweepRow]]:
-    """The plan of these jobs in a sweep's directory, and the rows of the table that stay as they are.
+    """Returns the plan of these jobs in a sweep's directory, and the table rows that it keeps.
 
-    single: why all jobs are trained one by one; empty if they are not.
+    `single`: why all jobs are trained one by one; empty if they may be stacked.
     """
     rows = {row.job: row for row in read_sweep_csv(directory / SWEEP)}
     statuses = {number: row.status for number, row in rows.items()}
@@ -236,7 +250,10 @@ def examined_plan(jobs: Sequence[SweepJob], directory: Path, *, single: str = ""
         return examined, tasks
 
     def has_ended(job: SweepJob) -> bool:
-        """A power cut may have emptied the files of a job without a row; the files of the others were on the disk."""
+        """Returns True if the job has a result, and its table row or its files confirm it.
+
+        A power cut may have emptied the files of a job without a row. Rows are written after the files are on disk.
+        """
         path = directory / job.directory
         return is_done(path) and (statuses.get(job.number) in ("finished", "diverged") or is_intact(path))
 
@@ -247,7 +264,7 @@ def examined_plan(jobs: Sequence[SweepJob], directory: Path, *, single: str = ""
 
 
 def require_halving(groups: Sequence[Group]) -> None:
-    """InputError if `sweep.halving` is asked for and does nothing for any job."""
+    """Raises InputError if `sweep.halving` is set and has no effect on any job."""
     asked = [group for group in groups if group.settings.sweep.halving]
     reasons = dict.fromkeys(why_not_halved(group) for group in asked)
     if asked and all(reasons):

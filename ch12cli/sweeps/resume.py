@@ -1,4 +1,4 @@
-"""Resumes a sweep from its directory, which is read as untrusted data."""
+"""Resumes a sweep from its directory. Treats the directory's content as untrusted data."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 
 def resume_sweep(directory: Path, *, callback: SweepCallback, trust: bool = False) -> Finished:
-    """Does what is missing of a sweep: ended jobs are left as they are, stacks go on from their last checkpoint."""
+    """Trains the jobs of a sweep that have not ended, and returns its outcome.
+
+    Stacks resume from their latest checkpoints.
+    """
     known = read_plan(directory)
     jobs = saved_jobs(known, where=str(directory), trust=trust)
     if not trust:
@@ -41,7 +44,10 @@ def resume_sweep(directory: Path, *, callback: SweepCallback, trust: bool = Fals
 
 
 def saved_jobs(known: PlanFile, *, where: str, trust: bool) -> list[SweepJob]:
-    """The jobs of a sweep out of what it kept, each checked as if a stranger had written it."""
+    """Returns the jobs of a saved plan. Checks each of them as untrusted data.
+
+    Raises InputError if the plan or a job is invalid.
+    """
     try:
         bases = [read_base(base, where=where, trust=trust) for base in known.bases]
         found = [read_job(job, bases) for job in known.jobs]
@@ -54,7 +60,7 @@ def saved_jobs(known: PlanFile, *, where: str, trust: bool) -> list[SweepJob]:
 
 
 def refuse_links_of_jobs(directory: Path, places: Collection[str]) -> None:
-    """InputError if a file of the sweep or of one of its jobs leads elsewhere. places: the jobs' directories."""
+    """Raises InputError if a file of the sweep or of a job is a link. `places` are the jobs' directories."""
     above = sorted({str(parent) for place in places for parent in PurePath(place).parents if parent.parts})
     refuse_links(directory, (STATE, SWEEP, HYDRAS))
     for folder in (*above, *places):
@@ -73,7 +79,7 @@ def read_base(base: PlannedBase, *, where: str, trust: bool) -> Base:
 
 
 def read_job(job: PlannedJob, bases: list[Base]) -> tuple[SweepJob, list[Problem]]:
-    """A job, and what is wrong with it."""
+    """Returns a job and its problems."""
     base, problems = bases[job.base], list[Problem]()
     made = SweepJob(job.number, job.lines, base, dict(job.changes))
     if not stays_inside(job.directory):
@@ -91,7 +97,7 @@ def read_job(job: PlannedJob, bases: list[Base]) -> tuple[SweepJob, list[Problem
 
 
 def stays_inside(place: str) -> bool:
-    """Whether a job's path below the sweep's directory leads neither out of it nor to the sweep's own files."""
+    """Returns True if a job's path stays below the sweep's directory and is not one of the sweep's own files."""
     path = PurePath(place)
     hidden = not path.parts or path.parts[0].startswith(".")
     return not path.is_absolute() and ".." not in path.parts and "\0" not in place and not hidden

@@ -1,4 +1,4 @@
-"""One stack of jobs in training: its metrics, its checkpoints, and the directory of each job that ends."""
+"""Trains one stack of jobs: records its metrics, writes its checkpoints and the directories of ended jobs."""
 
 import json
 import os
@@ -27,13 +27,13 @@ from ch12cli.sweeps.work_item import Done, Event, Progress
 from ch12cli.training.checkpoint import Checkpoints, checkpoint_must_fit
 from ch12cli.training.loop import Epoch
 
-LEAVE = 0.5  # of a stack must be done before the done ones leave it: each leaving copies everything
+LEAVE = 0.5  # fraction of ended runs at which they are removed; each removal copies the stack
 
 
 class StackRun:
-    """A stack in training: the loop's bookkeeping of who is still running, and the record of each run.
+    """A stack in training, which tracks the running jobs and the record of each job.
 
-    directories: one a job.
+    `directories` has one path per job.
     """
 
     def __init__(
@@ -49,22 +49,22 @@ class StackRun:
         self.directories, self.hydra = directories, hydra
         self.training, self.network, self.streams = build_stack([job.run_settings for job in jobs], task, device)
         self.figures = StackMetrics(len(jobs))
-        self.history: dict[str, Any] = {}  # of the stack's sittings (runs/history.py)
+        self.history: dict[str, Any] = {}  # of the stack's sessions (files/history.py)
         self.epochs = np.zeros(len(jobs), dtype=np.int64)  # finished by each job
         self.done = np.zeros(len(jobs), dtype=bool)
         self.start = time.perf_counter()
-        self.spent = 0.0  # seconds in earlier sittings
-        self.boundary = self.state_of_training()  # at the end of the last epoch
+        self.spent = 0.0  # seconds in earlier sessions
+        self.boundary = self.state_of_training()  # state at the end of the last epoch
         self.written = 0  # the epoch of the newest checkpoint
-        self.recorded = False  # whether a job's directory was written since
+        self.recorded = False  # whether a job's directory was written after it
 
     @property
     def members(self) -> NDArray[np.int64]:
-        """The jobs that are rows of the stack, done ones that have not left it among them."""
+        """The indices of the jobs in the stack's rows, with ended jobs that have not been removed."""
         return np.array(self.training.source.state_dict()["members"], np.int64)
 
     def run(self, checkpoints: Checkpoints | None, *, until: int) -> Iterator[Event]:
-        """Trains to the end of an epoch. What a resume needs goes to `checkpoints` now and then."""
+        """Trains to the end of epoch `until` and yields events. Writes to `checkpoints` when they are due."""
         while not self.done.all() and self.training.epoch < until:
             before, members = self.boundary, self.members
             epoch = self.training.one_epoch()
@@ -72,7 +72,7 @@ class StackRun:
             self.boundary = self.state_of_training()
             if checkpoints is not None and not self.done.all():
                 with machine_errors(f"cannot go on in {checkpoints.last.parent}"):
-                    os.stat(checkpoints.last.parent)  # a sweep that was removed meanwhile is not trained on
+                    os.stat(checkpoints.last.parent)  # stops if the sweep was deleted meanwhile
                 if checkpoints.due(epoch.number):
                     self.write(checkpoints)
             best = self.training.best
@@ -80,21 +80,27 @@ class StackRun:
             yield Progress(epoch.number, int((~self.done).sum()), value, best.minimise)
 
     def write(self, checkpoints: Checkpoints, *, verify: bool = True) -> None:
-        """Writes what a resume needs as of the end of the last epoch, unless it is there."""
+        """Writes a checkpoint of the last epoch's end, unless it has been written. Delays SIGTERM meanwhile."""
         with sigterm_held():
             if self.written != self.boundary["epoch"]:
-                if self.recorded:  # what is done by a checkpoint must be on the disk before it, for a power cut
+                if self.recorded:  # jobs that it marks as done must survive a power cut
                     os.sync()
                     self.recorded = False
                 checkpoints.write(self.state_dict(self.boundary), verify=verify)
                 self.written = self.boundary["epoch"]
 
     def state_of_training(self) -> dict[str, Any]:
-        """The training's state at the end of an epoch. step: of dropout's masks, which a signal may find further on."""
+        """Returns the training state at the end of an epoch.
+
+        Includes the step of the dropout masks, because a signal may arrive after further steps.
+        """
         return {**self.training.state_dict(), "step": self.network.masks.step}
 
     def after(self, epoch: Epoch, members: NDArray[np.int64], before: Mapping[str, Any]) -> Iterator[Event]:
-        """Records an epoch and ends the runs that it ends. before: the state when it began."""
+        """Records an epoch and ends the runs that finished, stopped or diverged in it.
+
+        `before` is the state at the start of the epoch.
+        """
         running = ~self.done[members]
         diverged = running & (epoch.diverged_at > 0)
         sound = running & ~diverged
@@ -116,14 +122,14 @@ class StackRun:
         self.shrink()
 
     def values(self, column: str, epoch: int) -> NDArray[np.float64]:
-        """A column of metrics.csv after an epoch, (jobs,), NaN for those that have ended."""
+        """Returns a metrics column after an epoch, (jobs,), with NaN for ended jobs."""
         found = self.figures.columns.get(column)
-        if found is None or found.shape[1] < epoch:  # all have ended before
+        if found is None or found.shape[1] < epoch:  # all runs ended earlier
             return np.full(len(self.jobs), np.nan)
         return np.where(self.done, np.nan, found[:, epoch - 1])
 
     def leave(self, epoch: int, leaving: NDArray[np.bool_]) -> Iterator[Event]:
-        """Ends those runs that have not ended yet: halving takes them out after an epoch. leaving: (jobs,)."""
+        """Ends the running jobs that halving removes after an epoch. `leaving` is a mask, (jobs,)."""
         members = self.members
         rows = np.flatnonzero(leaving[members] & ~self.done[members])
         if len(rows):
@@ -134,18 +140,21 @@ class StackRun:
             self.boundary = self.state_of_training()
 
     def shrink(self) -> None:
-        """Takes those that have ended out of the stack, if that saves time."""
+        """Removes the ended jobs from the stack if that saves time."""
         members = self.members
         alive = np.flatnonzero(~self.done[members])
         if 0 < len(alive) <= LEAVE * len(members):
             self.training.keep(alive)
 
     def end(self, state: Mapping[str, Any], ended: Mapping[int, Ending]) -> Iterator[Done]:
-        """Writes the directories of runs that have ended. state: the one that they end with; ended: by row."""
+        """Writes the directories of ended runs and yields Done events.
+
+        `state` is the state in which they ended. `ended` maps rows of the stack to endings.
+        """
         members = np.array(state["source"]["members"], np.int64)
         tested = self.test_metrics()
         seconds = (time.perf_counter() - self.start + self.spent) / len(self.jobs)
-        # (runs, values), each run's in one piece of memory
+        # (runs, values), with contiguous rows
         rows_of = {name: state[name]["parameters"].contiguous().cpu() for name in ("network", "best_network")}
         optimizer = {
             name: value.contiguous().cpu() if isinstance(value, torch.Tensor) else value
@@ -199,7 +208,7 @@ class StackRun:
                 log=log_line(result),
             )
             self.recorded = True
-            self.done[job] = True  # not before its directory is there: a signal may end this at any moment
+            self.done[job] = True  # only after its directory exists: a signal may arrive at any time
             yield Done(self.jobs[job].number, result)
 
     def test_metrics(self) -> dict[str, NDArray[np.float64]] | None:
@@ -209,7 +218,7 @@ class StackRun:
         return self.training.evaluate(part)
 
     def state_dict(self, training: Mapping[str, Any]) -> dict[str, Any]:
-        """What a resume of the stack needs."""
+        """Returns the state that a resume of the stack needs."""
         return {
             "epoch": training["epoch"],
             "training": dict(training),
@@ -235,23 +244,26 @@ class StackRun:
 
 
 def log_line(result: Result) -> str:
-    """The train.log of a run that was trained in a stack."""
+    """Returns the content of train.log for a run of a stack."""
     reason = describe_ending(result)
     line = f"stack of {result.stacked} runs: {result.status} after {result.epochs} epochs"
     return f"{line}; {reason}\n" if reason else f"{line}\n"
 
 
 def one_run(state: Mapping[str, Any], row: int) -> dict[str, list[Any]]:
-    """One run's part of a state that is lists with an item a run."""
+    """Returns one run's part of a state whose values are lists with an item per run."""
     return {name: [values[row]] for name, values in state.items()}
 
 
 class CheckpointMismatchError(InputError):
-    """What the sweep must not go on with: it is of other data, or of something else."""
+    """Raised if a checkpoint or result belongs to other data or does not fit the jobs. The sweep must not resume."""
 
 
 def take_up_stack(run: StackRun, checkpoints: Checkpoints) -> None:
-    """Brings a stack to its newest good checkpoint. DamagedError if there is none."""
+    """Restores a stack from its newest valid checkpoint.
+
+    Raises DamagedError if there is none, and CheckpointMismatchError if it does not fit.
+    """
     state, _ = checkpoints.newest()
     require_data(state, run.task, checkpoints.last)
     try:
@@ -262,7 +274,7 @@ def take_up_stack(run: StackRun, checkpoints: Checkpoints) -> None:
 
 
 def require_data(state: Mapping[str, Any], task: Task, where: Path) -> None:
-    """CheckpointMismatchError unless a checkpoint is of the very rows that the data set gives now."""
+    """Raises CheckpointMismatchError unless a checkpoint was trained on the rows that the data set has now."""
     require_digest(str(state.get("data_digest")), task, where)
 
 
@@ -275,11 +287,11 @@ def require_digest(then: str, task: Task, where: Path) -> None:
         )
 
 
-FIRST = 64  # epochs for which there is room at first; doubled as they are needed
+FIRST = 64  # epochs allocated at first; doubled when needed
 
 
 class StackMetrics:
-    """The columns of metrics.csv of many runs, (runs, epochs) each, as long as has been trained and a little longer."""
+    """The columns of metrics.csv for several runs, each (runs, epochs). Spare epochs are allocated ahead."""
 
     def __init__(self, runs: int) -> None:
         self.runs = runs
@@ -293,12 +305,15 @@ class StackMetrics:
         members: NDArray[np.int64],
         sound: NDArray[np.bool_],
     ) -> None:
-        """Takes note of an epoch, counted from 1, of those runs (members) whose figures mean something (sound)."""
+        """Stores the values of an epoch, counted from 1.
+
+        `members` are the run indices of the rows. `sound` is a mask of the rows whose values are valid.
+        """
         for name, values in columns.items():
             self.room(name, epoch)[members[sound], epoch - 1] = values[sound]
 
     def room(self, name: str, epochs: int) -> NDArray[np.float64]:
-        """A column in which there is room for so many epochs."""
+        """Returns a column that holds at least this many epochs, enlarging it if needed."""
         old = self.columns.get(name, np.empty((self.runs, 0)))
         if old.shape[1] < epochs:
             self.columns[name] = np.full((self.runs, max(FIRST, 2 * old.shape[1], epochs)), np.nan)
@@ -306,12 +321,12 @@ class StackMetrics:
         return self.columns[name]
 
     def rows(self, run: int, epochs: int) -> MetricsTable:
-        """The rows of a run's metrics.csv."""
+        """Returns the rows of a run's metrics.csv."""
         columns = [np.arange(1.0, epochs + 1), *(values[run, :epochs] for values in self.columns.values())]
         return MetricsTable(list(self.columns), np.stack(columns, axis=1))
 
     def state_dict(self, epochs: int) -> dict[str, Tensor]:
-        """The columns up to an epoch, copied: a checkpoint is not to hold the room beyond."""
+        """Returns copies of the columns up to an epoch, so that checkpoints hold no spare epochs."""
         return {name: torch.from_numpy(values[:, :epochs].copy()) for name, values in self.columns.items()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:

@@ -1,4 +1,4 @@
-"""Starts a sweep from its command line: its directory, its launcher, its outcome."""
+"""Starts a sweep from its command line: its directory, its launcher and its outcome."""
 
 from __future__ import annotations
 
@@ -35,7 +35,10 @@ if TYPE_CHECKING:
 
 
 class Finished(NamedTuple):
-    """A sweep that has ended. monitor: the objective of its first job; asked: how many jobs were to be verified."""
+    """A sweep that has ended.
+
+    `monitor` is the objective of its first job. `asked` is the number of jobs that were to be verified.
+    """
 
     outcome: SweepOutcome
     monitor: str
@@ -46,7 +49,10 @@ class Finished(NamedTuple):
 def open_sweep(
     words: Sequence[str], composer: Composer, jobs_file: Path | None
 ) -> tuple[ComposedSweep, list[list[str]]]:
-    """A sweep and the overrides of its jobs (none listed where another sweeper than the basic one makes them)."""
+    """Returns a sweep and the overrides of its jobs.
+
+    The list is empty if a sweeper other than the basic one makes the jobs.
+    """
     sweep = read_sweep(composer, words, compose=jobs_file is None)
     if jobs_file is None:
         return sweep, batch_of(sweep.swept) if sweep.jobs else []
@@ -59,7 +65,7 @@ def open_sweep(
 
 
 def refuse_given_twice(sweep: ComposedSweep, rows: Sequence[Sequence[str]], jobs_file: Path) -> None:
-    """InputError for keys of the command line that the table of jobs would override without a word."""
+    """Raises InputError for keys that are set both on the command line and in the jobs file."""
     columns = {line.partition("=")[0].lstrip("+~") for row in rows for line in row}
     twice = [override.key_or_group for override in sweep.task_overrides if override.key_or_group in columns]
     if twice:
@@ -76,13 +82,13 @@ def train_many(
     callback: SweepCallback,
     jobs_file: Path | None = None,
 ) -> Finished:
-    """Trains a sweep's jobs and writes its directory."""
+    """Trains a sweep's jobs, writes its directory and returns its outcome."""
     working_directory()
     with hydra_session():
         composer = Composer(folders, config_name=config_name)
         sweep, batch = open_sweep(words, composer, jobs_file)
         require_one_batch(sweep)
-        # only now, with every option of every job found right, is it worth the time to import torch
+        # torch is imported only after all options of all jobs are checked, because the import is slow
         from ch12cli.sweeps.launch import Launch
 
         with claimed(sweep) as directory:
@@ -114,19 +120,19 @@ def is_stacked(sweep: ComposedSweep) -> bool:
 
 
 def single_job_reason(sweep: ComposedSweep) -> str:
-    """What another launcher does; empty for ours."""
+    """Returns a note that the launcher trains jobs one by one; empty for the launcher `stacked`."""
     launcher = sweep.config.hydra.runtime.choices["hydra/launcher"]
     return "" if is_stacked(sweep) else f"hydra/launcher={launcher} trains each job by itself"
 
 
 def in_batches(sweep: ComposedSweep) -> int:
-    """How many jobs there are in all, if Hydra hands them out in batches; else 0."""
+    """Returns the number of jobs in all batches if Hydra splits the sweep into batches, else 0."""
     size, jobs = sweep.config.hydra.sweeper.get("max_batch_size"), sweep.jobs.values()
     return len({job.key for job in jobs}) if size is not None and size < len(jobs) else 0
 
 
 def require_one_batch(sweep: ComposedSweep) -> None:
-    """InputError for halving where the jobs that it compares would not come together."""
+    """Raises InputError if halving is set but the jobs are not launched as one batch."""
     halved = any(job.changes.get("sweep.halving", job.base.resolved["sweep"]["halving"]) for job in sweep.jobs.values())
     if halved and not is_stacked(sweep):
         raise InputError(f"sweep.halving: {single_job_reason(sweep)}; leave one of them out")
@@ -135,7 +141,7 @@ def require_one_batch(sweep: ComposedSweep) -> None:
 
 
 def run_batch(sweep: ComposedSweep, batch: Sequence[Sequence[str]], launch: Launch) -> None:
-    """Carries out a batch that came from a file, with the callbacks that Hydra's sweep would have made."""
+    """Launches a batch from a jobs file, and calls the callbacks that Hydra would call for a sweep."""
     callbacks = callbacks_of(sweep.config)
     callbacks.on_multirun_start(config=sweep.config, config_name=sweep.composer.config_name)
     launch(sweep.compose(batch), callbacks)
@@ -143,7 +149,7 @@ def run_batch(sweep: ComposedSweep, batch: Sequence[Sequence[str]], launch: Laun
 
 
 def run_elsewhere(sweep: ComposedSweep, outcome: SweepOutcome) -> None:
-    """Lets another launcher train the jobs one by one; the table is made from what they leave on disk."""
+    """Has another launcher train the jobs one by one, and makes the table from their files."""
     from ch12cli.run.signals import sigterm_raises
     from ch12cli.sweeps.job_directories import require_separate, with_directory
 
@@ -155,7 +161,7 @@ def run_elsewhere(sweep: ComposedSweep, outcome: SweepOutcome) -> None:
     try:
         with locked(directory, key=f"hydra.sweep.dir={directory}"), sigterm_raises():
             run_sweep(sweep, SweepTask(sweep, None, train_as_hydra_job))
-    except Exception as error:  # Hydra raises the first job's failure again; all of them are in the jobs' result.json
+    except Exception as error:  # Hydra re-raises the first failure; result.json files hold all of them
         raised = error
     finally:
         if any((directory / job.directory).exists() for job in jobs):
@@ -167,7 +173,7 @@ def run_elsewhere(sweep: ComposedSweep, outcome: SweepOutcome) -> None:
 
 
 def refuse_to_overwrite(jobs: Sequence[SweepJob], directory: Path) -> None:
-    """InputError if a job's directory is there already."""
+    """Raises InputError if a job's directory exists."""
     there = [job.directory for job in jobs if (directory / job.directory).exists()]
     if there:
         raise InputError(
@@ -177,7 +183,7 @@ def refuse_to_overwrite(jobs: Sequence[SweepJob], directory: Path) -> None:
 
 
 def write_table_of_launcher(jobs: Sequence[SweepJob], outcome: SweepOutcome) -> None:
-    """Writes the table of jobs that another launcher has trained."""
+    """Writes the table of the jobs that another launcher trained."""
     outcome.rows = [SweepRow.of_directory(job.facts, outcome.directory) for job in jobs]
     outcome.failed = sum(row.status == "failed" for row in outcome.rows)
     keys = dict.fromkeys(key for job in jobs for key in job.values)
@@ -185,18 +191,18 @@ def write_table_of_launcher(jobs: Sequence[SweepJob], outcome: SweepOutcome) -> 
 
 
 def monitor_of(job: SweepJob) -> str:
-    """The metric that is a job's objective."""
+    """Returns the metric that is a job's objective."""
     settings = job.run_settings
     return monitored(settings.loop.monitor, valid=bool(settings.data.split.valid_size))
 
 
 def verified(job: SweepJob) -> int:
-    """How many jobs this one's settings ask to be verified."""
+    """Returns how many jobs `sweep.verify` asks to verify, in this job's settings."""
     return int(job.changes.get("sweep.verify", job.base.resolved["sweep"]["verify"]))
 
 
 def check_trust(jobs: Mapping[int, SweepJob], outcome: SweepOutcome, *, asked: int) -> list[Difference]:
-    """What `sweep.verify` asks for."""
+    """Returns the differences that `sweep.verify` asks for."""
     from ch12cli.sweeps.verification import verify
 
     return verify(jobs, outcome.rows, outcome.directory, count=asked) if asked else []
@@ -205,8 +211,10 @@ def check_trust(jobs: Mapping[int, SweepJob], outcome: SweepOutcome, *, asked: i
 def plan_many(
     words: Sequence[str], *, folders: Sequence[Path], config_name: str, jobs_file: Path | None = None
 ) -> tuple[Plan, list[Estimate | str | None]]:
-    """The plan of a sweep and an estimate for each of its groups; nothing is trained but one epoch of a few runs each,
-    and nothing is written."""
+    """Returns the plan of a sweep and an estimate for each of its groups.
+
+    Trains only one or two epochs of a few runs for the estimates, and writes nothing.
+    """
     with hydra_session():
         composer = Composer(folders, config_name=config_name)
         sweep, batch = open_sweep(words, composer, jobs_file)
@@ -219,14 +227,14 @@ def plan_many(
         return plan, estimates(plan.groups, plan.tasks, plan.items)
 
 
-HYDRAS = "multirun.yaml"  # what Hydra's sweeper writes before any job
+HYDRAS = "multirun.yaml"  # Hydra's sweeper writes it before any job starts
 
 
 @contextmanager
 def claimed(sweep: ComposedSweep) -> Iterator[Path]:
-    """The sweep's directory: the one that is named, which may hold an earlier part of it, else a new one.
+    """Yields the sweep's directory: the named one, which may hold an earlier part of the sweep, or a new one.
 
-    If the sweep is refused within, before any job was begun, nothing of the claim stays behind.
+    Removes what it created if InputError is raised before any job was begun.
     """
     directory = sweep_directory(sweep)
     before = {folder for folder in (directory, *directory.parents) if folder.exists()}
@@ -246,8 +254,11 @@ def claimed(sweep: ComposedSweep) -> Iterator[Path]:
 
 
 def sweep_directory(sweep: ComposedSweep) -> Path:
-    """The directory that `hydra.sweep.dir` names; nothing is made."""
-    HydraConfig.instance().set_config(sweep.config)  # for ${hydra:…} in the name
+    """Returns the directory that `hydra.sweep.dir` names, without creating it.
+
+    Raises InputError if the name is invalid.
+    """
+    HydraConfig.instance().set_config(sweep.config)  # resolves ${hydra:…} in the name
     try:
         name = str(OmegaConf.select(sweep.config, "hydra.sweep.dir"))
     except OmegaConfBaseException as error:
@@ -258,7 +269,10 @@ def sweep_directory(sweep: ComposedSweep) -> Path:
 
 
 def make_directory(directory: Path, *, named: bool) -> Path:
-    """Makes it, under the next free name unless it is the very one that was asked for."""
+    """Creates the directory and returns its path.
+
+    Adds a number to an existing name, unless the user named the directory.
+    """
     held = [name for name in (METRICS, RESULT, CHECKPOINTS) if (directory / name).exists()]
     if named and held:
         raise InputError(f"hydra.sweep.dir={directory}: is the directory of a run ({held[0]}); choose another")
@@ -277,12 +291,14 @@ def make_directory(directory: Path, *, named: bool) -> Path:
 
 
 def release_sweep_directory(directory: Path, before: Collection[Path]) -> None:
-    """Takes back a claim under which no job was begun. before: of the directory and its parents, those that were there
-    already."""
+    """Removes a new sweep directory in which no job was begun.
+
+    `before` are those of the directory and its parents that existed before.
+    """
     if directory in before or {path.name for path in directory.iterdir()} - {HYDRAS}:
         return
     (directory / HYDRAS).unlink(missing_ok=True)
-    with suppress(OSError):  # a parent that is not empty stays
+    with suppress(OSError):  # keeps parents that are not empty
         for folder in (directory, *directory.parents):
             if folder in before:
                 return

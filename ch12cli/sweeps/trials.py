@@ -1,4 +1,4 @@
-"""Trials before anything is trained: one network of each group is built, and an epoch of a few runs is timed."""
+"""Trial builds and timings before a sweep: builds one network per group, and times an epoch of a few runs."""
 
 import time
 from collections.abc import Sequence
@@ -23,17 +23,20 @@ from ch12cli.training.optimizers import OPTIMIZERS
 from ch12cli.training.stack import CannotStackError, Stack
 from ch12cli.training.torch_internals import is_convolution
 
-TRIAL = 2**62  # a seed that no job has: what goes wrong for some seeds is for their jobs to tell
-# Values that the layers of a network with convolutions give for a batch, from which on a stack takes longer than its
-# runs alone on a CPU: measured for pictures of 8 to 32 pixels, 1 and 3 colours, 4 to 16 channels, batches of 2 to 32.
+TRIAL = 2**62  # a seed that no job uses; jobs report errors of their own seeds
+# Layer outputs per batch from which on a stack of convolutional networks is slower than single runs on a CPU.
+# Measured for images of 8 to 32 pixels, 1 and 3 colours, 4 to 16 channels, and batches of 2 to 32.
 CONVOLVED = 1_000_000
-OURS = ("torch.", "ch12cli.", "auto")  # how targets begin that run nobody else's code
+OURS = ("torch.", "ch12cli.", "auto")  # prefixes of targets that run no user code
 
 
 class Found(NamedTuple):
-    """What trying a group's network gave. parameters, values: as in Group; problems: with the input.
+    """The result of a trial build.
 
-    reason: why it cannot be stacked; failed: what a user's own code raised, for the jobs themselves to fail of.
+    `parameters` and `values`: as in Group.
+    `problems`: errors in the input.
+    `reason`: why the group cannot be stacked.
+    `failed`: the error that user code raised. The jobs themselves will fail with it.
     """
 
     parameters: int = 0
@@ -44,14 +47,14 @@ class Found(NamedTuple):
 
 
 def examine(groups: Sequence[Group]) -> tuple[list[Group], list[Task]]:
-    """The groups with what a trial build of one network of each shows, and the data, loss and metrics of each.
+    """Returns the groups, updated from a trial build of one network each, and the task of each group.
 
-    Raises InputError with everything that is wrong, so that it shows before anything is trained.
+    Raises InputError with all problems, before anything is trained.
     """
-    torch.set_num_threads(1)  # the workers are forked from here: torch's threads must not have been started
+    torch.set_num_threads(1)  # workers are forked from this process, so torch must not have started threads
     examined: list[Group] = []
     tasks: list[Task] = []
-    problems: dict[str, list[int]] = {}  # with the numbers of the jobs that have them
+    problems: dict[str, list[int]] = {}  # by message, with job numbers
     failed: dict[str, list[int]] = {}
     any_built = False
     for group in groups:
@@ -84,13 +87,13 @@ def note(problems: dict[str, list[int]], found: Sequence[str], group: Group) -> 
 
 
 def runs_user_code(settings: RunSettings) -> bool:
-    """Whether building or training the network runs code that is neither torch's nor ch12's."""
+    """Returns True if the network, activation or loss is neither torch's nor ch12's."""
     targets = (settings.model.target, settings.model.activation, settings.loss)
     return not all(target.path.startswith(OURS) for target in targets)
 
 
 def try_group(group: Group, task: Task) -> Found:
-    """What comes of building and trying the group's first network."""
+    """Builds and tries the group's first network, and returns the result."""
     parameters, values = 0, 0
     try:
         with torch.random.fork_rng(devices=[]):
@@ -118,7 +121,10 @@ def try_group(group: Group, task: Task) -> Found:
 
 
 def why_not_worth(group: Group, module: nn.Module, values: int) -> str:
-    """Why runs that can be stacked are trained one by one all the same; empty if they are not. values: of a row."""
+    """Returns why runs that can be stacked are trained one by one; empty if stacking them pays off.
+
+    `values` is the number of layer outputs per data row.
+    """
     size = group.settings.loop.batch_size * values
     convolves = any(map(is_convolution, module.modules()))
     if convolves and size >= CONVOLVED and choose_device(group.settings.machine.device).type == "cpu":
@@ -128,7 +134,7 @@ def why_not_worth(group: Group, module: nn.Module, values: int) -> str:
 
 @torch.no_grad()
 def layer_values(module: nn.Module, x: torch.Tensor) -> int:
-    """How many values the layers of a module give for a row. x: (rows, features)."""
+    """Returns how many values the layers of a module output per row. `x` has shape (rows, features)."""
     found: list[int] = []
 
     def count(_layer: nn.Module, _given: Any, gives: Any) -> None:
@@ -147,7 +153,10 @@ def two_rows(task: Task) -> Any:
 
 
 def try_stack(network: Stack, x: torch.Tensor) -> None:
-    """CannotStackError if torch cannot vectorise the network, in training or in evaluation. x: (2, rows, features)."""
+    """Raises CannotStackError if torch cannot vectorize the network in training or evaluation mode.
+
+    `x` has shape (2, rows, features).
+    """
     for mode in (False, True):
         network.train(mode)
         try:
@@ -157,7 +166,7 @@ def try_stack(network: Stack, x: torch.Tensor) -> None:
 
 
 def try_group_in_subprocess(group: Group, task: Task) -> Found:
-    """try_group in a process of its own, which a user's code may end without ending the sweep."""
+    """Calls try_group in a subprocess, so that user code cannot end the sweep."""
     try:
         return call_in_subprocess(try_group, group, task)
     except DiedError as error:
@@ -165,9 +174,9 @@ def try_group_in_subprocess(group: Group, task: Task) -> Found:
 
 
 def try_optimizers(group: Group, network: Network) -> None:
-    """InputError if the optimiser of some job cannot be made: those of torch's own check their values then, not before.
+    """Raises InputError if the optimizer of a job cannot be built.
 
-    ch12's own forms have rules for each of their values, which have been checked.
+    torch's optimizers check their arguments only then. The arguments of ch12's own were checked with the settings.
     """
     targets = [group.settings.optimizer.target]
     if targets[0].path not in OPTIMIZERS:
@@ -182,19 +191,19 @@ def try_optimizers(group: Group, network: Network) -> None:
         raise InputError(list(dict.fromkeys(problems)))
 
 
-SAMPLE = 256  # runs at most that are trained for an estimate
-RECORDING = 0.002  # seconds that the record of a run takes
+SAMPLE = 256  # largest number of runs trained for an estimate
+RECORDING = 0.002  # seconds to write the record of a run
 
 
 class Estimate(NamedTuple):
-    """What a group of a plan will cost. seconds: with all processes; bytes: at once."""
+    """The estimated cost of a group. `seconds` is the time with all processes. `bytes` is the peak memory."""
 
     seconds: float
     bytes: int
 
 
 def estimates(groups: Sequence[Group], tasks: Sequence[Task], items: Sequence[WorkItem]) -> list[Estimate | str | None]:
-    """An estimate for each group; None where nothing is left to do; a text that says why it cannot be measured."""
+    """Returns an estimate for each group, None if no job is left, or the reason why it cannot be measured."""
     return [
         estimate(group, [item for item in items if item.group == index], task)
         for index, (group, task) in enumerate(zip(groups, tasks, strict=True))
@@ -221,7 +230,7 @@ def estimate(group: Group, items: Sequence[WorkItem], task: Task) -> Estimate | 
 
 
 def measure_in_subprocess(*arguments: Any) -> float | str:
-    """The result of `measure`, called in a process of its own."""
+    """Calls `measure_epoch` in a subprocess and returns its result."""
     try:
         return call_in_subprocess(measure_epoch, *arguments)
     except DiedError as error:
@@ -229,12 +238,15 @@ def measure_in_subprocess(*arguments: Any) -> float | str:
 
 
 def measure_epoch(sample: Sequence[RunSettings], task: Task, stacked: bool) -> float | str:
-    """Seconds of an epoch of these runs together, or of the first alone; or why it cannot be told."""
+    """Returns the seconds that an epoch of these runs takes as a stack. Times only the first run if not `stacked`.
+
+    Returns an error message if the training fails.
+    """
     device = choose_device(sample[0].machine.device)
     try:
         with torch.random.fork_rng(devices=[]):
             training = (build_stack(sample, task, device) if stacked else build_training(sample[0], task, device))[0]
-            for _ in range(min(2, sample[0].loop.epochs)):  # the first is slower; but it may be the only one
+            for _ in range(min(2, sample[0].loop.epochs)):  # the first epoch is slower, but may be the only one
                 start = time.perf_counter()
                 training.one_epoch()
             return time.perf_counter() - start

@@ -1,4 +1,4 @@
-"""Verification: trains some finished jobs of a sweep again as single runs, and compares."""
+"""Verification: trains some finished jobs of a sweep again as single runs, and compares the results."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -15,8 +15,10 @@ from ch12cli.sweeps.jobs import SweepJob
 
 
 class Difference(NamedTuple):
-    """How far a job's run in the sweep is from the same run alone. weights: largest difference relative to the largest
-    weight; objective: relative difference."""
+    """The difference between a job's run in the sweep and the same job as a single run.
+
+    `weights` is the largest difference relative to the largest weight. `objective` is the relative difference.
+    """
 
     job: int
     weights: float
@@ -24,8 +26,10 @@ class Difference(NamedTuple):
 
 
 def verify(jobs: Mapping[int, SweepJob], rows: Sequence[SweepRow], directory: Path, *, count: int) -> list[Difference]:
-    """Differences of `count` finished jobs, drawn at random but always the same, from the same jobs trained as single
-    runs. Jobs that halving took out are not among them: as single runs they would go on."""
+    """Returns the differences of `count` finished jobs from the same jobs trained as single runs.
+
+    The jobs are drawn at random with a fixed seed. Jobs removed by halving are left out, as single runs would go on.
+    """
     finished = [row for row in rows if row.status == "finished" and row.job in jobs and row.left_at is None]
     drawn = random.Random(count).sample(finished, min(count, len(finished)))
     return [difference(jobs[row.job], row, directory / row.directory) for row in drawn]

@@ -1,4 +1,4 @@
-"""Work items, the jobs that one worker trains together, and the events that a worker reports about them."""
+"""Work items, which are jobs that one worker trains together, and the events that a worker reports."""
 
 import json
 import zlib
@@ -14,11 +14,13 @@ from ch12cli.training.checkpoint import Checkpoints
 
 @dataclass(frozen=True)
 class WorkItem:
-    """Jobs, by number, that are done together, and the index of their group.
+    """Jobs, by number, that one worker trains, and the index of their group.
 
-    stacked: together; checkpoint: where they keep what a resume needs; tried: their process was killed once;
-    at_once: of jobs that are halved, how many fit into memory, 0 where there is no halving; sound: after a failure, how
-    many of the first have networks that can be built, None before.
+    `stacked`: whether they are trained as a stack.
+    `checkpoint`: the path of the stack's checkpoint.
+    `tried`: whether a process that trained the item was killed.
+    `at_once`: the number of runs that fit into memory under halving; 0 without halving.
+    `sound`: after a failure, how many of the first jobs have networks that build; None before.
     """
 
     jobs: tuple[int, ...]
@@ -30,14 +32,16 @@ class WorkItem:
     sound: int | None = None
 
     def without(self, failed: Collection[int], *, sound: int) -> "WorkItem":
-        """The other jobs, of which so many of the first have been tried."""
+        """Returns the item without the failed jobs. The networks of its first `sound` jobs are known to build."""
         jobs = tuple(number for number in self.jobs if number not in failed)
         checkpoint = self.checkpoint.with_name(checkpoint_name(jobs)) if self.checkpoint and jobs else None
         return replace(self, jobs=jobs, checkpoint=checkpoint, sound=sound)
 
     def pieces(self, done: Collection[int]) -> list["WorkItem"]:
-        """What is left of a stack that failed in training, in two: so the job whose fault it is ends up by itself.
-        Halves of runs that are halved would be compared with others than they should be: these train one by one."""
+        """Returns two halves of the jobs left in a failed stack, so that repeated splits isolate the faulty job.
+
+        Under halving, returns single jobs, because halves would be compared with fewer runs.
+        """
         left = [number for number in self.jobs if number not in done]
         if self.at_once:
             return [replace(self, jobs=(number,), stacked=False, checkpoint=None) for number in left]
@@ -45,30 +49,30 @@ class WorkItem:
         return [replace(self, jobs=tuple(half), checkpoint=None) for half in (left[:middle], left[middle:]) if half]
 
     def parts(self) -> list[tuple[int, ...]]:
-        """The jobs in as few stacks as fit into memory."""
+        """Returns the jobs divided into as few stacks as fit into memory."""
         stacks = -(-len(self.jobs) // (self.at_once or len(self.jobs)))
         bounds = [len(self.jobs) * place // stacks for place in range(stacks + 1)]
         return [self.jobs[first:last] for first, last in pairwise(bounds)]
 
     @property
     def is_begun(self) -> bool:
-        """Whether there is anything from which its stacks would go on."""
+        """Whether any of its stacks has a checkpoint."""
         kept = [self.checkpoints(numbers) for numbers in self.parts()]
         return any(checkpoints is not None and checkpoints.exist() for checkpoints in kept)
 
     def checkpoints(self, numbers: Sequence[int], *, every: int | None = None) -> Checkpoints | None:
-        """Those of the stack that these jobs of it are, if it keeps any."""
+        """Returns the checkpoints of the stack of these jobs, or None if it keeps none."""
         if self.checkpoint is None:
             return None
         return Checkpoints(self.checkpoint.parent, every=every, last=checkpoint_name(numbers))
 
     @property
     def decided(self) -> Path | None:
-        """The file that keeps which of its runs leave at which rung, if they are halved."""
+        """The path of the file that records which runs leave at which rung; None without halving."""
         return self.checkpoint.with_suffix(".rungs") if self.checkpoint and self.at_once else None
 
     def remove(self) -> None:
-        """Removes what its resume would need."""
+        """Removes the files that a resume would need."""
         for numbers in self.parts():
             if (checkpoints := self.checkpoints(numbers)) is not None:
                 checkpoints.remove()
@@ -77,12 +81,12 @@ class WorkItem:
 
 
 def checkpoint_name(numbers: Sequence[int]) -> str:
-    """Of the file that keeps what the resume of a stack of these jobs needs."""
+    """Returns the name of the checkpoint file for a stack of these jobs."""
     return f"stack-{numbers[0]}-{zlib.crc32(json.dumps(list(numbers)).encode()):08x}.pt"
 
 
 class Done(NamedTuple):
-    """A job that has ended, by its number, and its result."""
+    """A job that has ended, by number, and its result."""
 
     number: int
     result: Result
@@ -93,7 +97,10 @@ class Done(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """How far a stack is. best: the monitored metric's best value among its runs so far; minimise: less is better."""
+    """The progress of a stack.
+
+    `best` is the best value of the monitored metric among its runs. `minimise` tells whether lower is better.
+    """
 
     epoch: int
     running: int
@@ -102,7 +109,7 @@ class Progress(NamedTuple):
 
 
 class Unstacked(NamedTuple):
-    """A stack of so many runs could not go on. then: how its jobs are trained instead."""
+    """A stack of `runs` runs has failed. `then` describes how its jobs are trained instead."""
 
     reason: str
     runs: int
@@ -110,7 +117,7 @@ class Unstacked(NamedTuple):
 
 
 class Trying(NamedTuple):
-    """The network of a job is about to be built by itself; None: that has been done with all of an item."""
+    """The worker is about to build the network of this job separately. None: it has built all of the item."""
 
     number: int | None
 

@@ -1,4 +1,4 @@
-"""A worker: trains one work item at a time, a stack of jobs or single jobs."""
+"""A worker, which trains one work item at a time as a stack or as single jobs."""
 
 import ctypes
 import os
@@ -41,7 +41,7 @@ class BuildError(Exception):
 
 
 class Worker:
-    """Runs work items one after another in one process. jobs: by number; tasks: of the groups."""
+    """Trains work items one after another in one process. `jobs` are by number; `tasks` has one item per group."""
 
     def __init__(
         self,
@@ -54,8 +54,10 @@ class Worker:
         self.jobs, self.groups, self.tasks, self.sweep_dir, self.hydra = jobs, groups, tasks, sweep_dir, hydra
 
     def run(self, item: WorkItem) -> Generator[Event, None, None]:
-        """Trains an item's jobs. What ends one job ends no other: one whose network cannot be built is left out, and a
-        stack that fails in training is taken apart."""
+        """Trains an item's jobs and yields events. The failure of one job does not end the others.
+
+        A job whose network cannot be built is left out. A stack that fails in training is split.
+        """
         waiting, told = [item], False
         while waiting:
             item = waiting.pop(0)
@@ -84,7 +86,10 @@ class Worker:
                 waiting[:0] = item.pieces(done)
 
     def find_failing_builds(self, item: WorkItem) -> Generator[Event, None, WorkItem]:
-        """Builds each network by itself, and tells which job fails of that; gives the item of the others."""
+        """Builds each network separately and yields a failed result for each job that raises.
+
+        Returns the item without these jobs.
+        """
         culprits = []
         for number in item.jobs[item.sound or 0 :]:
             yield Trying(number)
@@ -119,7 +124,7 @@ class Worker:
         with torch_settings(settings.machine):
             try:
                 yield from train_parts(parts, settings.loop.epochs, halving=halving, decided=item.decided)
-            except BuildError:  # without the jobs whose fault it is, the parts will be others
+            except BuildError:  # the parts will change when the failing jobs are left out
                 for part in parts:
                     part.remove()
                 raise
@@ -135,7 +140,10 @@ class Worker:
             raise BuildError from error
 
     def train_single_job(self, job: SweepJob) -> Done:
-        """Trains one job by itself, from its last checkpoint if it has one. Whatever it raises is its own failure."""
+        """Trains a single job, from its latest checkpoint if there is one, and returns its result.
+
+        Marks the job as failed for any exception but termination, machine errors and mismatched data.
+        """
         directory = self.sweep_dir / job.directory
         try:
             outcome = self.train(job, directory)
@@ -161,7 +169,7 @@ class Worker:
 
 
 def failure_text(error: BaseException) -> str:
-    """In a line, what a job failed of."""
+    """Returns a one-line reason for a job's failure."""
     if isinstance(error, SystemExit):
         return f"it called sys.exit({error.code!r})"
     return str(error) if isinstance(error, InputError) else describe_error(error)
@@ -172,23 +180,26 @@ def failed(job: int, error: str) -> Done:
 
 
 def init_worker(parent: int) -> None:
-    """Makes this process one of a sweep's workers: Ctrl-C is the parent's to handle, SIGTERM ends the item in hand."""
+    """Makes this process a worker: ignores SIGINT, which the parent handles, and raises Terminated on SIGTERM."""
 
     def terminate(_number: int, _frame: Any) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: the checkpoint is to be written in peace
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # later signals must not interrupt the checkpoint
         raise Terminated
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, terminate)
     torch.set_num_threads(1)
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG: a worker does not outlive a killed sweep
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG: ends the worker if the sweep is killed
     if os.getppid() != parent:
         raise Terminated
 
 
 def at_newest_checkpoint(job: Job, directory: Path) -> Job:
-    """The job at its newest good checkpoint; as it is if it has none."""
+    """Returns the job at its newest valid checkpoint, or unchanged if it has none.
+
+    Raises CheckpointMismatchError if the data set has changed.
+    """
     try:
         state, _ = Checkpoints(directory / CHECKPOINTS, every=None).newest()
     except DamagedError:

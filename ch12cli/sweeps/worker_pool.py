@@ -1,4 +1,4 @@
-"""Worker processes that run work items side by side, and calls in a process of their own."""
+"""Worker processes that run work items in parallel, and function calls in a subprocess."""
 
 import multiprocessing
 import os
@@ -17,10 +17,10 @@ from ch12cli.run.signals import Terminated
 from ch12cli.sweeps.work_item import Done, Event, Progress, Told, Trying, WorkItem
 from ch12cli.sweeps.worker import Worker, failed, init_worker
 
-REFRESH = 0.1  # seconds between two reports of progress from one worker
-IDLE = 0.5  # seconds without a report that are called idle
+REFRESH = 0.1  # seconds between two progress reports of a worker
+IDLE = 0.5  # seconds without a report before `idle` is called
 HANDLED = {signal.SIGINT, signal.SIGTERM}
-PATIENCE = 1.5  # seconds that workers have to write their checkpoints when the sweep is interrupted
+PATIENCE = 1.5  # seconds for workers to write checkpoints after an interrupt
 
 
 @dataclass
@@ -40,13 +40,14 @@ def run_items(
     late: list[WorkItem],
     idle: Callable[[], None] = lambda: None,
 ) -> Generator[tuple[WorkItem, Told], None, None]:
-    """What happens to the items, as it happens. A job whose process dies is failed; its fellows are done again.
+    """Yields the events of the items as they happen.
 
-    When the generator is closed or interrupted, the workers write their checkpoints and end. late: gets the items of
-    those that did not come to that; idle: is called now and then while nothing happens.
+    If a worker dies, a job may fail and the rest of its item is requeued. See requeue_or_fail.
+    Workers write their checkpoints and end when the generator is closed or interrupted.
+    `late` receives the items whose workers did not manage this. `idle` is called when no event has come for a while.
     """
     freeze_objects()
-    context = multiprocessing.get_context("fork")  # jobs and code are there already: nothing is imported or sent again
+    context = multiprocessing.get_context("fork")  # forked workers already have the jobs and the imported code
     waiting = list(items)
     handles: list[WorkerHandle] = []
     try:
@@ -69,7 +70,7 @@ def run_items(
 def start_worker(context: Any, worker: Worker) -> WorkerHandle:
     ours, theirs = context.Pipe()
     process = context.Process(target=work, args=(theirs, ours, worker, os.getpid()), daemon=True)
-    # a signal that reached the new process before it is a worker would make it act as the sweep itself
+    # before init_worker, the new process would handle a signal as the sweep itself does
     signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
     try:
         process.start()
@@ -81,12 +82,12 @@ def start_worker(context: Any, worker: Worker) -> WorkerHandle:
 
 def hand_over(handle: WorkerHandle, waiting: list[WorkItem]) -> None:
     handle.item, handle.done, handle.trying = waiting.pop(0), set(), None
-    with suppress(ConnectionError):  # it died idle: `listen` finds its pipe closed
+    with suppress(ConnectionError):  # it died while idle; `listen` finds its pipe closed
         handle.pipe.send(handle.item)
 
 
 def listen(handle: WorkerHandle, waiting: list[WorkItem]) -> Iterator[tuple[WorkItem, Told]]:
-    """Passes on what a worker says; notices its death and decides what becomes of its item."""
+    """Yields the events that a worker sends. Requeues or fails its item if the worker has died."""
     item = handle.item
     assert item is not None
     try:
@@ -112,9 +113,12 @@ def listen(handle: WorkerHandle, waiting: list[WorkItem]) -> Iterator[tuple[Work
 
 
 def requeue_or_fail(handle: WorkerHandle, item: WorkItem, waiting: list[WorkItem]) -> Iterator[tuple[WorkItem, Told]]:
-    """What becomes of the item of a worker that died. Killed by a signal, perhaps from outside, it is taken up again
-    from its checkpoint; otherwise, or the next time, the networks are built one by one, and the job whose own ends the
-    process has failed. A stack that nevertheless ends it is taken apart, until one job is left, which has failed."""
+    """Requeues the item of a worker that died, and yields failed results.
+
+    After the first death by a signal, which may come from outside, the item resumes from its checkpoint.
+    Otherwise its networks are built one by one, and the job whose network ends the process has failed.
+    A stack that still ends the process is split, until a single job is left, which has failed.
+    """
     code = handle.process.exitcode
     cause = f"the process that trained it died ({how_it_died(code)})"
     left = [number for number in item.jobs if number not in handle.done]
@@ -133,7 +137,7 @@ def requeue_or_fail(handle: WorkerHandle, item: WorkItem, waiting: list[WorkItem
 
 
 def stop(handles: Sequence[WorkerHandle]) -> list[WorkItem]:
-    """Ends the worker processes, by SIGTERM and then SIGKILL. Returns the items without a new checkpoint."""
+    """Ends the workers, with SIGTERM and then SIGKILL. Returns the items without a new checkpoint."""
     for handle in handles:
         if handle.item is not None:
             handle.process.terminate()
@@ -148,7 +152,10 @@ def stop(handles: Sequence[WorkerHandle]) -> list[WorkItem]:
 
 
 def work(pipe: Connection, parents_end: Connection, worker: Worker, parent: int) -> None:
-    """A worker's life: an item in, its events out, None when it is done; until the pipe is closed."""
+    """Runs a worker process until its pipe is closed.
+
+    Receives an item, sends lists of its events, and sends None when the item is done.
+    """
     try:
         init_worker(parent)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
@@ -157,7 +164,7 @@ def work(pipe: Connection, parents_end: Connection, worker: Worker, parent: int)
             item = pipe.recv()
             said: list[Event] = []
             last = time.monotonic()
-            with closing(worker.run(item)) as events:  # so that it learns of a signal that comes while it waits
+            with closing(worker.run(item)) as events:  # ends training on a signal between events
                 for event in events:
                     if not isinstance(event, Progress) or time.monotonic() - last > REFRESH:
                         said.append(event)
@@ -171,7 +178,7 @@ def work(pipe: Connection, parents_end: Connection, worker: Worker, parent: int)
     except (InputError, MachineError) as error:
         try:
             pipe.send(error)
-        except ConnectionError:  # the sweep is ending, and its checkpoint could not be written
+        except ConnectionError:  # the sweep is ending, and the checkpoint was not written
             raise SystemExit(error.exit_code) from error
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -181,11 +188,14 @@ ReturnValue = TypeVar("ReturnValue")
 
 
 class DiedError(Exception):
-    """The process ended before it had a result."""
+    """The subprocess ended before it returned a result."""
 
 
 def call_in_subprocess(function: Callable[..., ReturnValue], *arguments: Any) -> ReturnValue:
-    """function(*arguments), called in a copy of this process. DiedError if that dies; MachineError as here."""
+    """Returns function(*arguments), called in a forked copy of this process.
+
+    Raises DiedError if the process dies. Re-raises MachineError.
+    """
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=send, args=(theirs, function, arguments), daemon=True)
@@ -212,5 +222,5 @@ def send(pipe: Connection, function: Callable[..., Any], arguments: tuple[Any, .
 
 
 def how_it_died(code: int | None) -> str:
-    """A process's exit code in words."""
+    """Returns a description of a process's exit code."""
     return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
