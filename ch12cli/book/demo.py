@@ -1,4 +1,4 @@
-"""A demonstration: what was found, as text and plots, which a notebook shows by itself."""
+"""The result of a demonstration: text and plots, with a notebook representation."""
 
 from dataclasses import dataclass, field
 from html import escape
@@ -8,7 +8,7 @@ from ch12cli.plots.plot import Plot
 
 @dataclass(frozen=True)
 class Demo:
-    """What a demonstration found. lines: text; a notebook shows it by itself."""
+    """The title, text lines and plots of a demonstration. A notebook displays it as HTML."""
 
     title: str
     about: str

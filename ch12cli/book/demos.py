@@ -10,7 +10,7 @@ from ch12cli.book.slopes import activations, gradients
 
 
 def parallel() -> Demo:
-    """12.1: what parallel means, on this machine."""
+    """12.1: measures vectorised code against a Python loop on this machine."""
     lines, plot = measure_parallel()
     about = (
         "The same three computations as a loop in Python, by NumPy and by torch. What makes the difference is not the "

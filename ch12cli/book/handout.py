@@ -1,4 +1,4 @@
-"""A hand-out of the chapter, or a part of it: Markdown, or a notebook that runs from top to bottom."""
+"""A handout of the chapter or of parts of it, as Markdown or as a runnable notebook."""
 
 import json
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ SETUP = "Each cell stands by itself. The demonstrations, and the data of item 24
 
 @dataclass
 class ChapterPart:
-    """A section, and what is shown of it. demos: (name of the function, what it found)."""
+    """A section with its items and demonstrations. demos: (function name, result) pairs."""
 
     section: str
     items: list[Ran] = field(default_factory=list)
@@ -31,7 +31,7 @@ def item_heading(ran: Ran) -> str:
 
 
 def verdict(ran: Ran) -> str:
-    """What is said of an item beside the book."""
+    """Returns how an item's output compares with the book."""
     if ran.error:
         return f"not computed: {ran.error}"
     if ran.printed.kind == "uniform":
@@ -59,7 +59,7 @@ def demo_code(name: str) -> list[str]:
 
 
 def as_notebook(parts: Sequence[ChapterPart]) -> bytes:
-    """A notebook, format 4.5, with the outputs in place."""
+    """Returns a notebook, format 4.5, with the outputs included."""
     cells = [text_cell("title", f"# {TITLE}\n\n{SETUP}")]
     for part in parts:
         cells.append(text_cell(f"section-{part.section.replace('.', '-')}", f"## {part.title}"))

@@ -1,4 +1,4 @@
-"""Demonstrations of section 12.3: hidden layers, optimisers, and what softmax before cross-entropy does."""
+"""Demonstrations of section 12.3: hidden layers, optimizers, and softmax before cross-entropy."""
 
 import numpy as np
 import torch
@@ -10,8 +10,8 @@ from ch12cli.data.prepared import prepare
 from ch12cli.models import mlp
 from ch12cli.plots.plot import Axis, Field, Line, Lines, Plot, Values
 
-EPOCHS = 200  # of the two-class toy, as in the book
-CELLS = 120  # of a boundary, each way
+EPOCHS = 200  # for the two-class toy data, as in the book
+CELLS = 120  # points of a boundary plot along each axis
 
 
 def fit(
@@ -24,7 +24,7 @@ def fit(
     epochs: int,
     batch_size: int,
 ) -> tuple[Values, Values]:
-    """The chapter's loop: mean loss and accuracy of each epoch, (epochs,) each."""
+    """Trains with the chapter's loop. Returns the mean loss and accuracy of each epoch, (epochs,) each."""
     losses, accuracies = np.zeros(epochs), np.zeros(epochs)
     for epoch in range(epochs):
         for rows in torch.randperm(len(x)).split(batch_size):
@@ -40,7 +40,7 @@ def fit(
 
 
 def curves(found: dict[str, tuple[Values, Values]]) -> list[Lines]:
-    """A panel of losses and one of accuracies."""
+    """Returns a panel of losses and a panel of accuracies."""
     epochs = np.arange(1.0, 1 + len(next(iter(found.values()))[0]))
     return [
         Lines(Axis("epoch"), Axis(label), [Line(name, epochs, pair[place]) for name, pair in found.items()])
@@ -49,7 +49,7 @@ def curves(found: dict[str, tuple[Values, Values]]) -> list[Lines]:
 
 
 def xor() -> Demo:
-    """12.3: a single unit, and two hidden layers, on the two-class toy."""
+    """12.3: compares a single unit and two hidden layers on the two-class toy data."""
     table = two_class("xor", 200, seed=1)
     x = torch.tensor(table.features[:100], dtype=torch.float32)
     y = torch.tensor(table.target[:100], dtype=torch.float32).unsqueeze(1)
@@ -71,10 +71,10 @@ def xor() -> Demo:
 
 @torch.no_grad()
 def draw_boundary_field(model: nn.Module, x: Tensor, y: Tensor) -> Field:
-    """The class that a network with one sigmoid finds at each point of [-1.2, 1.2]²."""
+    """Returns the class predicted by a network with one sigmoid output at each point of [-1.2, 1.2]²."""
     ends = (-1.2, 1.2)
     places = torch.linspace(*ends, CELLS)
-    points = torch.cartesian_prod(places, places).flip(1)  # the first feature runs faster: (row, column)
+    points = torch.cartesian_prod(places, places).flip(1)  # the first feature varies fastest: (row, column)
     sure = model(points)[:, 0].double().numpy().reshape(CELLS, CELLS)
     classes = y[:, 0].long().numpy()
     rows = [("train", x[:, 0].double().numpy(), x[:, 1].double().numpy(), classes)]
@@ -84,13 +84,13 @@ def draw_boundary_field(model: nn.Module, x: Tensor, y: Tensor) -> Field:
 
 
 def iris_data() -> tuple[Tensor, Tensor]:
-    """The chapter's training part of Iris, scaled as there."""
+    """Returns the chapter's training part of Iris, scaled as in the book."""
     data = prepare(iris(), test_size=50, split="random", split_seed=1, scaling="global")
     return torch.tensor(data.train.x, dtype=torch.float32), torch.tensor(data.train.y)
 
 
 def optimizers() -> Demo:
-    """12.3: SGD beside Adam, from the same start."""
+    """12.3: compares SGD with Adam from the same initial weights."""
     x, y = iris_data()
     found = {}
     for name, kind, rate in (("SGD, lr 0.01", torch.optim.SGD, 0.01), ("Adam, lr 0.001", torch.optim.Adam, 0.001)):
@@ -108,7 +108,7 @@ def optimizers() -> Demo:
 
 
 def softmax_twice() -> Demo:
-    """12.3: what softmax before cross-entropy does to learning."""
+    """12.3: shows the effect of softmax before cross-entropy on training."""
     x, y = iris_data()
     found = {}
     for name, output in (("logits", "none"), ("softmax first", "softmax")):

@@ -1,4 +1,4 @@
-"""What a loop, NumPy and torch take for the same work, measured on this machine."""
+"""Times of a Python loop, NumPy and torch for the same work on this machine."""
 
 import statistics
 import time
@@ -10,15 +10,15 @@ import torch
 
 from ch12cli.plots.plot import Bars, Plot
 
-LENGTH, SIDE = 100_000, 96  # of the vectors, and of the square matrices
-AT_LEAST = 0.02  # seconds that a measurement takes
+LENGTH, SIDE = 100_000, 96  # length of the vectors, and side of the square matrices
+AT_LEAST = 0.02  # minimum seconds of a measurement
 REPEATS = 5
 
 Work = Callable[[], Any]
 
 
 def seconds_of(work: Work) -> float:
-    """The median time of a call, in seconds, over several measurements of many calls each."""
+    """Returns the median time of a call in seconds, over several measurements of many calls each."""
     work()
     calls, once = 1, 0.0
     while once < AT_LEAST and calls < 10_000:
@@ -36,7 +36,7 @@ def seconds_of(work: Work) -> float:
 
 
 def once(work: Work) -> float:
-    """The time of one call: of the loops, which take long."""
+    """Returns the time of a single call in seconds; for the loops, which are slow."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
@@ -48,7 +48,7 @@ def matrix_loop(a: list[list[float]], b: list[list[float]]) -> list[list[float]]
 
 
 def measure_parallel() -> tuple[list[str], Plot]:
-    """A table of the times, and bars of how many times as fast as the loop each way is."""
+    """Returns a table of the times, and a plot of the speed-up over the loop."""
     draw = np.random.default_rng(1)
     a, b = (draw.standard_normal(LENGTH).astype(np.float32) for _ in range(2))
     m, n = (draw.standard_normal((SIDE, SIDE)).astype(np.float32) for _ in range(2))
@@ -96,7 +96,10 @@ def by_torch(*arrays: Any) -> list[float]:
 
 
 def plot_of(times: dict[str, list[float]], kinds: tuple[str, ...]) -> Plot:
-    """A panel of bars for each kind of work; their lengths are logarithms, as a loop takes a thousand times as long."""
+    """Returns a panel of bars for each kind of work.
+
+    The lengths are logarithmic, as the loop is about a thousand times slower.
+    """
     base = times["loop in Python"]
     panels = []
     for place, kind in enumerate(kinds):

@@ -1,4 +1,4 @@
-"""Demonstration of section 12.2: when worker processes pay."""
+"""Demonstration of section 12.2: when DataLoader workers pay off."""
 
 import os
 
@@ -10,7 +10,7 @@ from ch12cli.training.loader_bench import Costs, Measured, advise, measure
 
 ROWS, BATCH_SIZE = 320, 16
 WORKERS = (0, 2)
-LASTING = 0.3  # seconds that each setting is measured
+LASTING = 0.3  # seconds measured for each setting
 CASES = {
     "cheap items": Costs(),
     "costly items (2 ms each)": Costs(item=0.002),
@@ -19,7 +19,7 @@ CASES = {
 
 
 def workers() -> Demo:
-    """12.2: batches a second without and with worker processes, where items are cheap, costly, or do not matter."""
+    """12.2: measures batches per second with and without workers, for cheap items, costly items and costly steps."""
     part = Part(torch.zeros(ROWS, 4), torch.zeros(ROWS, dtype=torch.int64))
     width = max(map(len, CASES))
     lines = [f"{'batches a second':<{width}}" + "".join(f"{f'workers={count}':>12}" for count in WORKERS)]

@@ -1,4 +1,4 @@
-"""What the chapter prints, item by item, digit for digit: what is computed afresh is held against it.
+"""The output printed in the chapter, item by item, to compare computed output with.
 
 Source: Raschka, Liu, Mirjalili, "Machine Learning with PyTorch and Scikit-Learn", Chapter 12.
 """
@@ -7,8 +7,11 @@ from typing import NamedTuple
 
 
 class Printed(NamedTuple):
-    """An item of the chapter. text: what the book prints; kind: "digits", or "uniform", of which without a seed only
-    shape and range can be known; plain: whether device and type of the numbers can be chosen."""
+    """An item of the chapter.
+
+    text: the output in the book. kind: "digits" for exact output, or "uniform" for unseeded numbers, of which only
+    shape and range are known. plain: whether the item can run on another device or with another dtype.
+    """
 
     section: str
     title: str
@@ -34,7 +37,7 @@ WITH_NN = (
 
 
 def losses(values: str, weight: str, bias: str) -> str:
-    """The lines of a regression: the loss of every tenth epoch, and the parameters at the end."""
+    """Returns the output of a regression: the loss of every tenth epoch, and the final parameters."""
     lines = [f"Epoch {10 * number} Loss {value}" for number, value in enumerate(values.split())]
     return "\n".join([*lines, f"Final Parameters: {weight} {bias}"])
 

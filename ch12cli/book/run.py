@@ -1,4 +1,4 @@
-"""The chapter's items run: their code as it stands in `items`, and what it prints held against the printed figures."""
+"""Runs the chapter's items from the `items` folder and compares their output with the book."""
 
 import ast
 import contextlib
@@ -15,13 +15,16 @@ import torch
 from ch12cli.book.printed import ITEMS, Printed
 
 FOLDER = Path(__file__).parent / "items"
-# What counts of a text: numbers with all their digits, and words; blanks and brackets are a matter of type-setting.
+# The tokens compared: numbers with all their digits, and words. Blanks and brackets are typesetting.
 TOKEN = re.compile(r"-?\d+(?:\.\d*)?(?:e[+-]?\d+)?|[A-Za-z_][\w.]*")
 
 
 @dataclass(frozen=True)
 class Ran:
-    """An item that has been run. same: whether it printed what the book does; error: why it did not get to its end."""
+    """The result of running an item.
+
+    same: whether its output matches the book. error: why it did not complete.
+    """
 
     number: int
     printed: Printed
@@ -33,7 +36,7 @@ class Ran:
 
 
 def item_source(number: int) -> tuple[str, str]:
-    """What an item is about, and its code."""
+    """Returns an item's description and its code."""
     text = (FOLDER / f"item_{number:02}.py").read_text(encoding="utf-8")
     body = ast.parse(text).body
     assert isinstance(body[0], ast.Expr)
@@ -42,7 +45,10 @@ def item_source(number: int) -> tuple[str, str]:
 
 
 def run_item(number: int, *, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Ran:
-    """Runs an item. device, dtype: of its numbers, where the item leaves that open."""
+    """Runs an item and compares its output with the book.
+
+    device, dtype: used for items that do not fix them.
+    """
     printed = ITEMS[number]
     about, code = item_source(number)
     output, error = io.StringIO(), ""
@@ -56,14 +62,14 @@ def run_item(number: int, *, device: str = "cpu", dtype: torch.dtype = torch.flo
                 if missing.name == "PIL"
                 else str(missing)
             )
-        except Exception as raised:  # of another device or type: it is shown, and the next item comes
+        except Exception as raised:  # such as an unsupported device or dtype: report it and continue with the next item
             error = f"{type(raised).__name__}: {raised}".splitlines()[0]
     text = output.getvalue().rstrip("\n")
     return Ran(number, printed, about, code, text, not error and agrees(text, printed), error)
 
 
 def execute(code: str, name: str) -> None:
-    """Runs code as a module of its own, which pickle finds its classes in."""
+    """Runs code as a temporary module in sys.modules, where pickle finds its classes."""
     module = ModuleType(f"ch12_{name.removesuffix('.py')}")
     sys.modules[module.__name__] = module
     try:
@@ -74,9 +80,9 @@ def execute(code: str, name: str) -> None:
 
 @contextlib.contextmanager
 def settings(device: str, dtype: torch.dtype) -> Iterator[None]:
-    """torch as a fresh process has it, but for device and type; put back afterwards, the random stream included.
+    """Sets torch to its initial state with this device and dtype, then restores the previous state.
 
-    One thread: what the items compute is too small for more.
+    The state of the random generator is restored too. One thread is used, as the items are too small for more.
     """
     before, threads = torch.get_default_dtype(), torch.get_num_threads()
     with torch.random.fork_rng(devices=[]):
@@ -92,7 +98,7 @@ def settings(device: str, dtype: torch.dtype) -> Iterator[None]:
 
 
 def agrees(output: str, printed: Printed) -> bool:
-    """Whether what was computed is what the book prints, to the last digit."""
+    """Returns whether the output matches the book to the last digit, or in shape and range for "uniform" items."""
     if printed.kind == "uniform":
         numbers = [float(token) for token in TOKEN.findall(output) if token[0].isdigit()]
         return len(numbers) == 6 and all(0 <= number < 1 for number in numbers)

@@ -1,4 +1,4 @@
-"""Demonstrations of section 12.4: activations, their derivatives, and what they do to gradients in deep networks."""
+"""Demonstrations of section 12.4: activations, their derivatives, and gradients in deep networks."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from ch12cli.book.demo import Demo
 from ch12cli.models import mlp
 from ch12cli.plots.plot import Axis, Grid, Line, Lines, Plot, Values
 
-SEEDS = 40  # networks that a gradient is the mean of
+SEEDS = 40  # number of networks over which a gradient is averaged
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "sigmoid": nn.Sigmoid,
     "tanh": nn.Tanh,
@@ -23,7 +23,7 @@ DEPTHS = (2, 5, 10, 20)
 
 
 def activations() -> Demo:
-    """12.4: the activations and their derivatives."""
+    """12.4: plots the activations and their derivatives."""
     z = torch.linspace(-5, 5, 201, requires_grad=True)
     values, slopes = [], []
     for name, make in ACTIVATIONS.items():
@@ -45,9 +45,10 @@ def activations() -> Demo:
 
 
 def gradient_sizes(make: Callable[[], nn.Module], depth: int) -> Values:
-    """The size of the loss's gradient by each layer's weights, from the first to the last, (depth + 1,).
+    """Returns the norm of the loss gradient for each layer's weights, first to last, (depth + 1,).
 
-    Geometric mean over SEEDS networks, all computed as one stack; 32 units a layer, on 64 rows of random numbers.
+    It is the geometric mean over SEEDS networks, computed as one stack. Each has 32 units a layer and gets 64 rows of
+    random numbers.
     """
     torch.manual_seed(1)
     x, y = torch.randn(64, 16), torch.randint(0, 2, (64, 1)).float()
@@ -66,7 +67,7 @@ def gradient_sizes(make: Callable[[], nn.Module], depth: int) -> Values:
 
 
 def gradients() -> Demo:
-    """12.4: how large the gradient still is in the first layers of deep networks."""
+    """12.4: measures the gradient that reaches the first layers of deep networks."""
     sizes = {(name, depth): gradient_sizes(make, depth) for name, make in ACTIVATIONS.items() for depth in DEPTHS}
     deep = DEPTHS[2]
     layers = np.arange(1.0, deep + 2)

@@ -1,13 +1,13 @@
-"""Colours that colour-blind people can tell apart, and that stay apart in grey.
+"""Colours that are distinguishable with colour blindness and in greyscale.
 
-Sources: lines, Okabe & Ito (2008), without the yellow that nobody sees on white; shades, matplotlib's viridis (Smith &
-van der Walt, 2015), at eight places.
+Sources: for lines, Okabe & Ito (2008), without yellow, which is hard to see on white. For shades, eight samples of
+matplotlib's viridis (Smith & van der Walt, 2015).
 """
 
 import numpy as np
 
 LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#4D4D4D", "#8B6508")
-TERMINAL = ("cyan", "magenta", "yellow", "green", "blue", "red", "white", "bright_black")  # which the terminal defines
+TERMINAL = ("cyan", "magenta", "yellow", "green", "blue", "red", "white", "bright_black")  # terminal colours
 VIRIDIS = (
     (68, 1, 84),
     (70, 50, 127),
@@ -21,7 +21,7 @@ VIRIDIS = (
 
 
 def shade(share: float) -> str:
-    """The colour of a share 0 … 1, `#rrggbb`."""
+    """Returns the viridis colour of a share from 0 to 1 as `#rrggbb`."""
     place = min(max(share, 0.0), 1.0) * (len(VIRIDIS) - 1)
     low = min(int(place), len(VIRIDIS) - 2)
     mixed = np.array(VIRIDIS[low]) * (1 - (place - low)) + np.array(VIRIDIS[low + 1]) * (place - low)
@@ -29,7 +29,7 @@ def shade(share: float) -> str:
 
 
 def ink(colour: str) -> str:
-    """Black or white, whichever is read better on a colour (WCAG's relative luminance)."""
+    """Returns black or white, whichever is more readable on a colour (WCAG's relative luminance)."""
     parts = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
     linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
     luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

@@ -1,4 +1,4 @@
-"""Learning curves of runs, and of many runs as their mean and a band."""
+"""Learning curves of single runs, and of groups of runs as their mean and band."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from ch12cli.errors import InputError
 from ch12cli.plots.plot import SERIES, Axis, Line, Lines, Plot, Values
 from ch12cli.plots.scale import is_wide
 
-EpochRows = Sequence[Mapping[str, float]]  # of a metrics.csv
+EpochRows = Sequence[Mapping[str, float]]  # rows of a metrics.csv
 
 PART_NAMES = {"train": "training", "valid": "validation"}
 AXIS_LABELS = {
@@ -20,16 +20,16 @@ AXIS_LABELS = {
     "seconds": "seconds",
 }
 PERCENTILES = (5.0, 95.0)
-LOSS_SPREAD = 300  # how many times its least value a curve's greatest is, from which it is drawn on a logarithmic axis
+LOSS_SPREAD = 300  # ratio of a curve's maximum to its minimum from which its axis is logarithmic
 
 
 def learning_curves(
     groups: Sequence[tuple[str, Sequence[EpochRows]]], *, title: str, metric: str | None = None
 ) -> Plot:
-    """Loss, and the metric beside it, by epoch. groups: the name of a line and the runs of which it is the mean, with
-    the band they lie in.
+    """Returns the plot of the loss and another metric by epoch.
 
-    metric: the one column of metrics.csv to show. InputError if no run has it, or none has a whole epoch.
+    groups: the label of each line, and the runs it averages; several runs also get a band. metric: a single column of
+    metrics.csv to plot instead. Raises InputError if no run has that column, or if no run has a complete epoch.
     """
     whole = [(name, [rows for rows in runs if rows]) for name, runs in groups]
     drawn = [(name, runs) for name, runs in whole if runs]
@@ -51,7 +51,10 @@ def learning_curves(
 
 
 def columns_of_panels(columns: Sequence[str], *, several: bool) -> list[list[str]]:
-    """The columns that each panel shows: the loss, and the first other metric; of several runs on one part alone."""
+    """Returns the columns of each panel: the loss, and the first other metric.
+
+    With several groups, only one part is shown: validation if there is any.
+    """
     metrics = list(dict.fromkeys(c.partition("_")[2] for c in columns if c.startswith(("train_", "valid_"))))
     found = []
     for metric in metrics[:2]:
@@ -76,12 +79,15 @@ def panel(groups: Sequence[tuple[str, Sequence[EpochRows]]], columns: Sequence[s
 
 
 def column_of(rows: EpochRows, column: str) -> Values:
-    """A column of a metrics.csv, (epochs,)."""
+    """Returns a column of a metrics.csv, (epochs,), with NaN for missing values."""
     return np.array([row.get(column, np.nan) for row in rows], np.float64)
 
 
 def mean_line(name: str, curves: Sequence[Values]) -> Line:
-    """One curve as it is; several as their mean and band. A run that ended early counts until it ended."""
+    """Returns one curve unchanged, or several as their mean and percentile band.
+
+    A run that ended early counts only up to its last epoch.
+    """
     length = max(map(len, curves))
     table = np.full((len(curves), length), np.nan)
     for row, curve in zip(table, curves, strict=True):
@@ -91,7 +97,7 @@ def mean_line(name: str, curves: Sequence[Values]) -> Line:
     if len(curves) == 1:
         return Line(name, epochs, table[0])
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # an epoch of which no run has a finite value: a gap
+        warnings.simplefilter("ignore", RuntimeWarning)  # an epoch without any finite value becomes a gap
         low, high = np.nanpercentile(table, PERCENTILES, axis=0)
-        mean = np.nanmean(table / len(curves), axis=0) * len(curves)  # divided first: a sum may be too large
+        mean = np.nanmean(table / len(curves), axis=0) * len(curves)  # divide first, as the sum may overflow
     return Line(f"{name} ({len(curves)} runs)", epochs, mean, low, high)

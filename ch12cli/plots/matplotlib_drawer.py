@@ -1,4 +1,4 @@
-"""Draws a plot with matplotlib, as the content of a PNG or SVG file."""
+"""Draws a plot with matplotlib as the content of a PNG or SVG file."""
 
 import io
 import warnings
@@ -32,15 +32,15 @@ if TYPE_CHECKING:
 
 
 DPI = 200
-LETTER, SAMPLE, ROW = 0.085, 0.8, 0.27  # inches of a legend: of a letter, of what stands before the name, of a row
-NOTE, LETTERS = 0.22, 13  # inches of a line of notes, and letters of it in an inch
-MAX_VALUE = 1e300  # larger values break an axis of matplotlib
-MANY = 2000  # dots, from which they are an image within an SVG
+LETTER, SAMPLE, ROW = 0.085, 0.8, 0.27  # inches in a legend: a letter, the sample before a name, a row
+NOTE, LETTERS = 0.22, 13  # inches of a line of notes, and letters per inch in it
+MAX_VALUE = 1e300  # matplotlib fails on axes with larger values
+MANY = 2000  # number of points from which they are rasterized in an SVG
 GREY = "#808080"
 FOREGROUNDS = ("axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
-FOREGROUND = "#010203"  # where the colour of the text belongs, in a themed plot
+FOREGROUND = "#010203"  # placeholder for the text colour in a themed plot
 MARKERS = "os^DvPX*"
-DASHES: tuple[Any, ...] = ("solid", (0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1.5, 2)))  # told apart without colour too
+DASHES: tuple[Any, ...] = ("solid", (0, (6, 2)), (0, (2, 1.5)), (0, (6, 2, 1.5, 2)))  # distinguishable without colour
 STYLE: dict[Any, Any] = {
     "font.size": 13,
     "axes.titlesize": 14,
@@ -49,19 +49,20 @@ STYLE: dict[Any, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
-    "svg.fonttype": "none",  # letters stay letters: they can be searched, and are small
-    "svg.hashsalt": "ch12",  # the same plot is the same file
+    "svg.fonttype": "none",  # keep text as text: searchable and small
+    "svg.hashsalt": "ch12",  # makes the output reproducible
 }
 
 
 WIDTH, HEIGHT = 6.4, 4.8  # inches of a panel
-MIN_FONT, MAX_FONT = 5.5, 13.0  # points: the smallest that is readable, the largest in a cell
+MIN_FONT, MAX_FONT = 5.5, 13.0  # points: the smallest readable size, and the largest in a cell
 
 
 def render(plot: Plot, form: str, *, themed: bool = False) -> bytes:
-    """The plot as the content of a file. form: png or svg. InputError if matplotlib is not there.
+    """Returns the plot as the content of a PNG or SVG file.
 
-    themed: without a background, and FOREGROUND for what is black, so that a page may give both colours of its own.
+    form: `png` or `svg`. themed: draws without a background and with FOREGROUND for black, so that a page can set both
+    colours. Raises InputError if matplotlib is not installed.
     """
     try:
         import matplotlib
@@ -75,7 +76,7 @@ def render(plot: Plot, form: str, *, themed: bool = False) -> bytes:
     if themed:
         style |= dict.fromkeys((*FOREGROUNDS, "text.color"), FOREGROUND)
     with warnings.catch_warnings(), matplotlib.rc_context(style):
-        warnings.simplefilter("ignore")  # of letters that its font does not have, and of the largest floats
+        warnings.simplefilter("ignore")  # about glyphs missing in the font, and about very large floats
         width = WIDTH * max(1, len(plot.panels))
         figure = Figure(figsize=(width, HEIGHT), layout="constrained")
         figure.suptitle(plain(plot.title), fontsize=15, fontweight="bold", wrap=True)
@@ -90,8 +91,7 @@ def render(plot: Plot, form: str, *, themed: bool = False) -> bytes:
 
 
 def _add_legend(figure: "Figure", notes: str) -> None:
-    """The legend of all panels and the notes, below the panels, where they cover nothing; the figure becomes higher by
-    as much as they take."""
+    """Adds the common legend and the notes below the panels, and increases the figure's height to fit them."""
     named: dict[str, Any] = {}
     for axes in figure.axes:
         handles, labels = axes.get_legend_handles_labels()
@@ -141,7 +141,7 @@ def _draw_lines(axes: "Axes", panel: Lines) -> None:
         elif line.low is None:
             axes.plot(line.x, line.y, MARKERS[number % len(MARKERS)], color=colour, label=name)
         if line.low is not None and line.high is not None:
-            if line.joined:  # the more lines, the fainter
+            if line.joined:  # the more lines, the fainter the bands
                 alpha = 0.2 if len(named) < 4 else 0.1
                 axes.fill_between(line.x, line.low, line.high, color=colour, alpha=alpha, linewidth=0)
             elif not line.joined:
@@ -150,7 +150,7 @@ def _draw_lines(axes: "Axes", panel: Lines) -> None:
 
 
 def _clipped(line: Line) -> Line:
-    """The line without the largest floats, of which matplotlib cannot make an axis."""
+    """Returns the line clipped to ±MAX_VALUE, as matplotlib cannot scale an axis to larger floats."""
     y, low, high = (None if v is None else np.clip(v, -MAX_VALUE, MAX_VALUE) for v in (line.y, line.low, line.high))
     assert y is not None
     return replace(line, y=y, low=low, high=high)
@@ -166,7 +166,7 @@ def _draw_bars(axes: "Axes", panel: Bars) -> None:
     axes.invert_yaxis()
     axes.margins(x=0.14)
     axes.set_xlim(left=0)
-    axes.set_xticks([])  # the texts say it, and lengths need not be in proportion
+    axes.set_xticks([])  # the texts give the values; the lengths need not be proportional
     axes.spines["bottom"].set_visible(False)
     axes.set_xlabel(plain(panel.label))
 
@@ -231,13 +231,15 @@ def label_axes(axes: "Axes", x: Axis, y: Axis) -> None:
 
 
 def _fit_beside(names: tuple[str, ...]) -> bool:
-    """Whether the names have room beside each other."""
+    """Returns whether the names fit side by side."""
     return max(map(len, names), default=0) * len(names) < 45
 
 
 def plain(text: str) -> str:
-    """A text as it is: matplotlib would read what stands between dollar signs as mathematics. Control characters, and
-    what UTF-8 has no bytes for, as escapes."""
+    """Returns the text with `$` escaped, which matplotlib would parse as mathematics.
+
+    Control characters and characters that UTF-8 cannot encode are also escaped.
+    """
     return escape_controls(text).replace("$", r"\$")
 
 
@@ -272,20 +274,20 @@ def _draw_grid(axes: "Axes", panel: Grid) -> None:
 
 
 def size_of_texts(panel: Grid) -> float:
-    """Points of letters of which the longest number fits into its cell."""
+    """Returns the font size in points at which the longest number fits its cell."""
     across, down = size_of_cells(panel)
-    longest = 1 + max([1, *(len(text) for row in panel.texts for text in row)])  # 1: of the star
+    longest = 1 + max([1, *(len(text) for row in panel.texts for text in row)])  # 1: the star
     return min(MAX_FONT, across / (0.62 * longest), 0.7 * down)
 
 
 def size_of_cells(panel: Grid) -> tuple[float, float]:
-    """Points of a cell, about: across and down."""
+    """Returns the approximate width and height of a cell in points."""
     rows, columns = panel.values.shape
     return 0.75 * WIDTH * 72 / max(1, columns), 0.6 * HEIGHT * 72 / max(1, rows)
 
 
 def _add_colour_bar(axes: "Axes", panel: Grid) -> None:
-    """A bar that says which number has which colour."""
+    """Adds a colour bar to a heat map whose cells are too small for numbers."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import ListedColormap, LogNorm, Normalize
 
@@ -295,7 +297,7 @@ def _add_colour_bar(axes: "Axes", panel: Grid) -> None:
     if low == high:
         return
     spans = [Normalize(low, high), *([LogNorm(low, high)] if low > 0 else [])]
-    # else a share of its own, as of the rows of a class
+    # otherwise the shades are shares of their own, such as of the rows of a class
     span = next((each for each in spans if np.allclose(each(values), shown)), Normalize(0.0, 1.0))
     colours = ListedColormap([shade(share) for share in np.linspace(0, 1, 256).tolist()])
     axes.figure.colorbar(ScalarMappable(span, colours), ax=axes)

@@ -1,4 +1,4 @@
-"""What a plot shows, as values. Its neighbours draw it: `file` as PNG or SVG, `terminal` as text."""
+"""Data classes that describe a plot. `matplotlib_drawer` draws it as PNG or SVG, `text_drawer` as text."""
 
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -7,14 +7,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 Values = NDArray[np.float64]
-Span = tuple[str, str | None]  # a piece of a line of text, and its style in rich's words (None: plain)
+Span = tuple[str, str | None]  # a piece of a line of text, and its rich style (None: no style)
 
-SERIES = 8  # lines in one plot, at most: as many colours as can be told apart
+SERIES = 8  # maximum number of lines in a plot: the number of distinguishable colours
 
 
 class Axis(NamedTuple):
-    """label: with its unit, if it has one; names: of the places 0, 1, …, for what is no number; whole: for what is
-    counted, between whose values there is nothing."""
+    """An axis of a plot.
+
+    label: includes the unit, if any. names: labels of the positions 0, 1, … of a categorical axis. whole: whether
+    values are integers.
+    """
 
     label: str
     log: bool = False
@@ -24,8 +27,10 @@ class Axis(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    """Points (x, y), (n,) each, in the order of x. low, high: the edges of a band around them, or bars if they are not
-    joined; NaN is a gap."""
+    """Points (x, y) of shape (n,), sorted by x; NaN is a gap.
+
+    low, high: the edges of a band around the line, or of error bars if the points are not joined.
+    """
 
     name: str
     x: Values
@@ -33,12 +38,12 @@ class Line:
     low: Values | None = None
     high: Values | None = None
     joined: bool = True
-    faint: bool = False  # dots behind the others that are not named in the legend
+    faint: bool = False  # drawn as dots behind the other lines, and not listed in the legend
 
 
 @dataclass(frozen=True, eq=False)
 class Lines:
-    """Lines over a common pair of axes."""
+    """Lines on a common pair of axes."""
 
     x: Axis
     y: Axis
@@ -47,10 +52,10 @@ class Lines:
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """A number for each pair of a row and a column, (rows, columns); NaN: there is none.
+    """A heat map: a number for each cell, (rows, columns); NaN marks an empty cell.
 
-    shades: what is shown as colour, in 0 … 1 or NaN, if that is not the number; texts: of the cells, by row; best: the
-    cells (row, column) that are marked; scale: what the colour means.
+    shades: the colour of each cell, from 0 to 1 or NaN, if it does not follow from the values. texts: the text of each
+    cell, by row. best: the (row, column) of the marked cells. scale: the meaning of the colour.
     """
 
     rows: Axis
@@ -63,19 +68,19 @@ class Grid:
 
     @property
     def shaded(self) -> Values:
-        """What each cell shows as colour, from 0 (the lowest) to 1."""
+        """The colour of each cell, from 0 (lowest) to 1 (highest)."""
         if self.shades is not None:
             return self.shades
         finite = self.values[np.isfinite(self.values)]
         if not len(finite) or finite.min() == finite.max():
             return np.where(np.isfinite(self.values), 0.5, np.nan)
-        low, high = finite.min() / 2, finite.max() / 2  # in halves: the whole span of the largest floats is inf
+        low, high = finite.min() / 2, finite.max() / 2  # halved, as the range of the largest floats overflows
         return np.asarray((self.values / 2 - low) / (high - low))
 
 
 @dataclass(frozen=True, eq=False)
 class Bars:
-    """A named length each, 0 … 1, and what is written beside it. plain: those drawn in grey."""
+    """Horizontal bars, each with a name, a length from 0 to 1 and a text. plain: the names of the grey bars."""
 
     label: str
     names: list[str]
@@ -86,7 +91,7 @@ class Bars:
 
 @dataclass(frozen=True, eq=False)
 class Histogram:
-    """How many values lie between neighbouring edges: edges (n + 1,), counts (n,). marks: (name, value) each."""
+    """Counts of values between adjacent edges: edges (n + 1,), counts (n,). marks: (name, value) pairs."""
 
     x: Axis
     label: str
@@ -97,8 +102,11 @@ class Histogram:
 
 @dataclass(frozen=True, eq=False)
 class Field:
-    """Classes over a plane. found: number of the class at each (row, column), the first row at the bottom, (m, m);
-    sure: its probability, (m, m); points: (part, x, y, class) of rows of the data."""
+    """Decision regions of a classifier on a plane of m x m points.
+
+    found: the class at each (row, column), (m, m), with the first row at the bottom. sure: the probability of that
+    class, (m, m). points: (part, x, y, class) of the data's rows.
+    """
 
     x: Axis
     y: Axis
@@ -115,8 +123,11 @@ Panel = Lines | Grid | Bars | Histogram | Field
 
 @dataclass(frozen=True, eq=False)
 class Plot:
-    """Panels side by side under a title; notes stand below and say how it was made; legend: notes on what is to be seen
-    in a file, but not in a terminal."""
+    """Panels side by side under a title.
+
+    notes: text below the panels about the runs and statistics shown. legend: notes on elements that only a file shows,
+    not a terminal.
+    """
 
     title: str
     panels: list[Panel]
@@ -125,9 +136,9 @@ class Plot:
 
 
 def thinned(line: Line, most: int) -> Line:
-    """The line in at most so many points, each the mean of a stretch of neighbours: more cannot be seen.
+    """Returns the line reduced to at most `most` points, each the mean of adjacent points.
 
-    The first and the last point stay as they are.
+    The first and the last point are kept unchanged.
     """
     n = len(line.x)
     if n <= most or not line.joined:
@@ -141,13 +152,13 @@ def thinned(line: Line, most: int) -> Line:
         counts = np.add.reduceat(finite.astype(np.int64), starts)
         parts = values / np.repeat(
             np.maximum(counts, 1), np.diff([*starts, n])
-        )  # divided first: a sum may be too large
+        )  # divide first, as the sum may overflow
         sums = np.add.reduceat(np.where(finite, parts, 0.0), starts)
         return np.where(counts > 0, sums, np.nan)
 
     x, y = means(line.x), means(line.y)
     assert x is not None
     assert y is not None
-    for end in (0, -1):  # which the axes name
+    for end in (0, -1):  # the axes label the end points
         x[end], y[end] = line.x[end], line.y[end]
     return replace(line, x=x, y=y, low=means(line.low), high=means(line.high))

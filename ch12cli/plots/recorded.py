@@ -1,4 +1,4 @@
-"""Plots made from the files that runs and sweeps have written."""
+"""Plots of the files written by runs and sweeps."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,14 +19,14 @@ from ch12cli.plots.curves import PART_NAMES, EpochRows, learning_curves
 from ch12cli.plots.plot import SERIES, Plot
 from ch12cli.plots.sweeps import distribution, heatmap, importance, results_of, slices
 
-MAX_NAME = 40  # characters of a line's values; beyond that, the run's own name is shorter
+MAX_NAME = 40  # maximum characters of a line's label; if one is longer, run names are used
 METRIC_NAMES = {"r2": "R²"}
 
-CurveGroups = dict[tuple[tuple[str, str], ...], list[EpochRows]]  # (key, value) pairs -> curves of the runs with them
+CurveGroups = dict[tuple[tuple[str, str], ...], list[EpochRows]]  # (key, value) pairs -> curves of their runs
 
 
 def default_kind(sweep: Path) -> str:
-    """The kind of plot that suits a sweep: by how many keys differ between its jobs."""
+    """Returns the default plot kind for a sweep, by the number of keys that vary."""
     keys = [key for key in varying(read_sweep_rows(sweep)) if not is_seed(key)]
     return ("distribution", "slice")[len(keys)] if len(keys) < 2 else "heatmap"
 
@@ -34,7 +34,7 @@ def default_kind(sweep: Path) -> str:
 def sweep_plot(
     paths: Sequence[Path], kind: str, *, metric: str | None = None, x: str | None = None, y: str | None = None
 ) -> Plot:
-    """A heat map, slice, importance or distribution of the jobs of a sweep, or of several runs."""
+    """Returns a heat map, slice, importance or distribution plot of a sweep's jobs or of several runs."""
     rows, monitor, name = records_of(paths)
     column = metric or "objective"
     label = column_in_words(monitor if column == "objective" else column)
@@ -50,9 +50,9 @@ def sweep_plot(
 
 
 def records_of(paths: Sequence[Path], *, comparable: bool = True) -> tuple[list[SweepRow], str, str]:
-    """The rows of a sweep, or of several runs in the same form; the objective's metric; a name for them.
+    """Returns the rows of a sweep or of several runs, the monitored metric, and a name for them.
 
-    comparable: InputError if the objectives of the runs are of different metrics or data.
+    comparable: raises InputError if the runs differ in their metric or data.
     """
     if len(paths) == 1 and is_sweep(paths[0]):
         rows: list[SweepRow] = list(read_sweep_rows(paths[0]))
@@ -64,26 +64,29 @@ def records_of(paths: Sequence[Path], *, comparable: bool = True) -> tuple[list[
 
 
 def column_in_words(column: str) -> str:
-    """A column in words: `validation loss` for valid_loss."""
+    """Returns a column in words: `validation loss` for valid_loss."""
     part, _, metric = column.partition("_")
     parts = {**PART_NAMES, "test": "test"}
     return f"{parts[part]} {METRIC_NAMES.get(metric, metric)}" if part in parts and metric else column
 
 
 def run_name(path: Path) -> str:
-    """The path of a run or a sweep without `outputs/`."""
+    """Returns the path of a run or a sweep without `outputs/`."""
     return escape_controls(str(path).removeprefix(f"{OUTPUTS}/"))
 
 
 def subject(path: Path) -> str:
-    """The data set and the model of a run, as in `iris, mlp`; the run's name if they are unknown."""
+    """Returns the data set and model of a run, such as `iris, mlp`, or its name if both are unknown."""
     keys = read_keys(path / HYDRA)
     known = [str(keys[key]) for key in ("dataset", "model") if keys.get(key) not in (None, "null")]
     return escape_controls(", ".join(known)) if known else run_name(path)
 
 
 def sweep_curves(sweep: Path, *, metric: str | None = None) -> Plot:
-    """The learning curves of a sweep: mean and band over the seeds of each combination, the best ones if many."""
+    """Returns the learning curves of a sweep: mean and band over the seeds of each combination.
+
+    If there are more than SERIES combinations, only the best are plotted.
+    """
     rows, monitor, name = records_of([sweep])
     keys = [key for key in varying(rows) if not is_seed(key)]
     found = fold_seeds(rows, keys, minimise=minimised(monitor))
@@ -103,7 +106,10 @@ def sweep_curves(sweep: Path, *, metric: str | None = None) -> Plot:
 
 
 def run_curves(paths: Sequence[Path], metric: str | None) -> Plot:
-    """The learning curves of one run, or of several, each labelled with what differs."""
+    """Returns the learning curves of one run or of several, labelled by their differing settings.
+
+    Raises InputError if a path is not a directory.
+    """
     for path in paths:
         if not path.is_dir():
             raise InputError(f"{path}: is a file; name the directory of a run")
@@ -119,7 +125,7 @@ def run_curves(paths: Sequence[Path], metric: str | None) -> Plot:
             labels = [run_name(path) for path in paths]
         single = [(label, [read_metrics(path / METRICS)]) for label, path in zip(labels, paths, strict=True)]
         return learning_curves(single, title=title, metric=metric)
-    groups: CurveGroups = {}  # too many lines to tell apart: runs that differ only in the seed become one line
+    groups: CurveGroups = {}  # too many lines: average the runs that differ only in the seed
     for change, path in zip(changes, paths, strict=True):
         values = tuple((key, value) for key, value in change.items() if not is_seed(key))
         groups.setdefault(values, []).append(read_metrics(path / METRICS))
@@ -127,12 +133,15 @@ def run_curves(paths: Sequence[Path], metric: str | None) -> Plot:
 
 
 def labelled_groups(groups: CurveGroups) -> list[tuple[str, list[EpochRows]]]:
-    """Each group of runs with its label."""
+    """Returns each group of runs with its label."""
     return list(zip(labels_of([dict(values) for values in groups]), groups.values(), strict=True))
 
 
 def readable_metrics(path: Path) -> list[dict[str, float]]:
-    """The rows of a job's metrics.csv; none if the file is damaged, so that the other jobs are still plotted."""
+    """Returns the rows of a job's metrics.csv, or none if the file is damaged.
+
+    The other jobs are then still plotted.
+    """
     try:
         return read_metrics(path / METRICS)
     except InputError:
@@ -140,7 +149,7 @@ def readable_metrics(path: Path) -> list[dict[str, float]]:
 
 
 def labels_of(changes: Sequence[Mapping[str, str]]) -> list[str]:
-    """A label for each line: the values in which it differs from the others, as `lr=0.1, width=8`."""
+    """Returns a label for each line, made of the values that differ: `lr=0.1, width=8`."""
     keys = list(dict.fromkeys(key for change in changes for key in change))
     if len(changes) > 1:
         keys = [key for key in keys if len({change.get(key, "") for change in changes}) > 1]

@@ -1,4 +1,4 @@
-"""From values to places along an axis, and the round values that are written beside it."""
+"""Conversion between values and positions along an axis, and tick values."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -11,12 +11,12 @@ import numpy as np
 from ch12cli.plots.plot import Axis, Values
 
 STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
-SPREAD = 20  # how many times the least the greatest value is, from which an axis of settings is logarithmic
+SPREAD = 20  # ratio of the maximum to the minimum from which an axis of settings is logarithmic
 
 
 @dataclass(frozen=True)
 class AxisScale:
-    """The stretch low … high of an axis, low < high."""
+    """The range of an axis, low < high."""
 
     low: float
     high: float
@@ -24,7 +24,7 @@ class AxisScale:
 
     @classmethod
     def over(cls, values: Iterable[Values], axis: Axis, *, margin: float = 0.0) -> Self:
-        """What takes in all finite values, and a share of them as a margin on both sides."""
+        """Returns a scale that covers all finite values, extended by `margin` of the range on both sides."""
         log = axis.log
         flat = np.concatenate([np.ravel(each) for each in values] or [np.zeros(0)])
         flat = flat[np.isfinite(flat) & ((flat > 0) | (not log))]
@@ -44,7 +44,7 @@ class AxisScale:
         return cls(*wide) if math.isfinite(wide[1] - wide[0]) else cls(low, high)
 
     def share(self, values: Values) -> Values:
-        """Where each value lies, 0 at the low end and 1 at the high one; NaN for one that is not on the axis."""
+        """Returns the position of each value: 0 at the low end, 1 at the high end, NaN if it is not on the axis."""
         values = np.asarray(values, np.float64)
         with np.errstate(all="ignore"):
             if self.log:
@@ -55,14 +55,14 @@ class AxisScale:
         return np.where(np.isfinite(shares), shares, np.nan)
 
     def at(self, shares: Values) -> Values:
-        """The values at these shares of the way."""
+        """Returns the values at these positions."""
         if self.log:
             low, high = math.log10(self.low), math.log10(self.high)
             return np.asarray(10 ** (low + (high - low) * shares))
         return self.low * (1 - shares) + self.high * shares
 
     def ticks(self, most: int) -> list[float]:
-        """Round values on the axis, `most` of them or a few less, two at least if that can be."""
+        """Returns round values on the axis, at most about `most`, and at least two if possible."""
         found = log_ticks(self.low, self.high, most) if self.log else linear_ticks(self.low, self.high, most)
         return [float(tick) for tick in found]
 
@@ -92,14 +92,14 @@ def log_ticks(low: float, high: float, most: int) -> list[float]:
 
 
 def tick_texts(ticks: Sequence[float]) -> list[str]:
-    """The ticks with as many digits as tell them apart: 0.25, 0.50; 1e-05, 0.001."""
+    """Returns the ticks as texts with enough digits to distinguish them: 0.25, 0.50; 1e-05, 0.001."""
     if not ticks:
         return []
     steps = [abs(b - a) for a, b in pairwise(ticks) if b != a]
     largest = max(map(abs, ticks))
     if steps and (
         max(steps) / min(steps) > 1.5 or not min(steps) > 1e-5 or not largest < 1e6
-    ):  # logarithmic, or extreme
+    ):  # logarithmic, very small or very large
         return [f"{tick:.4g}" for tick in ticks]
     decimals = 0
     while steps and decimals < 8 and abs(round(min(steps), decimals) - min(steps)) > min(steps) * 1e-6:
@@ -108,6 +108,6 @@ def tick_texts(ticks: Sequence[float]) -> list[str]:
 
 
 def is_wide(values: Iterable[float], *, spread: float = SPREAD) -> bool:
-    """Whether values are better shown on a logarithmic axis: all above zero, and far apart."""
+    """Returns whether a logarithmic axis suits the values: all positive, with a ratio of at least `spread`."""
     finite = [value for value in values if math.isfinite(value)]
     return len(finite) > 1 and min(finite) > 0 and max(finite) / min(finite) >= spread

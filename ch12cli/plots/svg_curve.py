@@ -1,18 +1,21 @@
-"""Learning curves as a small SVG, for a notebook in a browser, whose letters are not all equally wide."""
+"""Learning curves as a small SVG for notebooks, where text curves would need a monospaced font."""
 
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
 
-WIDTH, HEIGHT = 560, 200  # of the drawing, in the browser's pixels
-LEFT, RIGHT, TOP, BOTTOM = 70, 10, 26, 34  # room beside it
+WIDTH, HEIGHT = 560, 200  # of the drawing, in CSS pixels
+LEFT, RIGHT, TOP, BOTTOM = 70, 10, 26, 34  # margins
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")  # Okabe & Ito (2008)
-DASHES = ("", "6 3", "2 2", "6 2 2 2")  # told apart without colour too
+DASHES = ("", "6 3", "2 2", "6 2 2 2")  # distinguishable without colour
 TEXT = "font-size='12' fill='currentColor'"
 
 
 def curve_svg(series: Mapping[str, Sequence[float]]) -> str:
-    """Every series over 1, 2, …, n. Values that are not finite are gaps; nothing if there are no others."""
+    """Returns an SVG of every series over 1, 2, …, n.
+
+    Values that are not finite are gaps. The text is empty if there are no finite values.
+    """
     finite = [value for values in series.values() for value in values if math.isfinite(value)]
     if not finite:
         return ""
@@ -39,13 +42,13 @@ def curve_svg(series: Mapping[str, Sequence[float]]) -> str:
 
 
 def pieces(values: Sequence[float], low: float, high: float, longest: int) -> list[str]:
-    """The points of a line, as an SVG has them, a text for each stretch without a gap."""
+    """Returns the SVG points of a line, one text for each segment between gaps."""
     found: list[list[str]] = [[]]
     for place, value in enumerate(values):
         if not math.isfinite(value):
             found.append([])
             continue
         x = LEFT + (WIDTH - LEFT - RIGHT) * place / max(1, longest - 1)
-        share = (value / 2 - low / 2) / (high / 2 - low / 2) if high > low else 0.5  # in halves: a span may be inf
+        share = (value / 2 - low / 2) / (high / 2 - low / 2) if high > low else 0.5  # halved, as the range may overflow
         found[-1].append(f"{x:.1f},{TOP + (HEIGHT - TOP - BOTTOM) * (1 - share):.1f}")
     return [" ".join(piece) for piece in found if piece]

@@ -1,4 +1,4 @@
-"""Plots of the results of a sweep: over two keys, over one, by the weight of each key, and their distribution."""
+"""Plots of the results of a sweep: heat map, slice, importance and distribution."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -13,18 +13,21 @@ from ch12cli.files.sweep_csv import SweepRow
 from ch12cli.plots.plot import Axis, Bars, Grid, Histogram, Line, Lines, Plot, Values
 from ch12cli.plots.scale import is_wide
 
-CELLS = 24  # rows or columns of a heat map, at most
-FEW = 5  # runs, at least, of which shares are told
-NUMBERS = ("epochs", "best_epoch", "objective", "parameters", "seconds")  # columns of sweep.csv beside the metrics
-BINS = 40  # of a histogram, at most
+CELLS = 24  # maximum rows or columns of a heat map
+FEW = 5  # minimum number of runs for an importance plot
+NUMBERS = ("epochs", "best_epoch", "objective", "parameters", "seconds")  # columns of sweep.csv besides the metrics
+BINS = 40  # maximum bins of a histogram
 
 
-LEVELS = 8  # groups that the values of a key are put in, if they are numbers and more than that
+LEVELS = 8  # groups for a key with more distinct numbers than this
 
 
 class Results(NamedTuple):
-    """The jobs of a sweep that finished, and have the metric. what: the metric in words; texts: of each varying key
-    that is no seed, of each job; values: (jobs,); left_out: jobs without a value; seeds: how many keys are seeds."""
+    """The finished jobs of a sweep that have a value of the metric.
+
+    label: the metric in words. texts: for each varying key except seeds, its value in each job. values: the metric,
+    (jobs,). left_out: the number of jobs without a value. jobs: the job numbers.
+    """
 
     label: str
     minimise: bool
@@ -35,7 +38,7 @@ class Results(NamedTuple):
 
 
 def results_of(rows: Sequence[SweepRow], *, metric: str, label: str, minimise: bool) -> Results:
-    """InputError if no job has the metric."""
+    """Returns the results of the finished jobs. Raises InputError if no job has the metric."""
     finished = [row for row in rows if row.status == "finished"]
     values = np.array([row.number(metric) for row in finished], np.float64)
     whole = np.isfinite(values)
@@ -59,13 +62,13 @@ def require_key(results: Results, key: str, option: str) -> str:
 
 
 def by_weight(results: Results) -> list[tuple[str, float]]:
-    """The swept keys, the weightiest first, each with its share."""
+    """Returns the swept keys with their importance, the most important first."""
     shares = importances(list(results.texts.values()), results.values)
     return sorted(zip(results.texts, shares, strict=True), key=lambda pair: -pair[1])
 
 
 def notes_of(results: Results, *, shown: Sequence[str], each: str) -> list[str]:
-    """What a plot leaves unsaid: what was averaged over, and which jobs are not in it."""
+    """Returns notes on the keys averaged over and the number of jobs left out."""
     others = [key for key in results.texts if key not in shown]
     over = f", over {', '.join([*others, 'seeds'])}" if others else ""
     count = results.left_out
@@ -75,7 +78,7 @@ def notes_of(results: Results, *, shown: Sequence[str], each: str) -> list[str]:
 
 
 def ordered(texts: Sequence[str]) -> list[str]:
-    """The different texts: numbers by size, anything else as it came."""
+    """Returns the distinct texts, sorted if they are all numbers, otherwise in order of appearance."""
     different = list(dict.fromkeys(texts))
     try:
         return sorted(different, key=float)
@@ -84,7 +87,10 @@ def ordered(texts: Sequence[str]) -> list[str]:
 
 
 def heatmap(results: Results, *, title: str, x: str | None = None, y: str | None = None) -> Plot:
-    """The mean over two keys, the weightiest unless given; the best cell marked."""
+    """Returns a heat map of the mean over two keys, with the best cell marked.
+
+    The default keys are the most important ones. Raises InputError if a key is not swept, or if fewer than two vary.
+    """
     for option, key in (("--x", x), ("--y", y)):
         if key is not None:
             require_key(results, key, option)
@@ -119,7 +125,7 @@ def heatmap(results: Results, *, title: str, x: str | None = None, y: str | None
 
 
 def shades(means: Values) -> Values | None:
-    """The colour of each cell where the values are far apart: by their logarithm."""
+    """Returns logarithmic shades for the cells, or None if a linear scale suits the values."""
     if not is_wide([float(value) for value in means.ravel()]):
         return None
     logs = np.log10(means)
@@ -133,7 +139,10 @@ def count_range(counts: NDArray[np.float64]) -> str:
 
 
 def slices(results: Results, *, title: str, x: str | None = None) -> Plot:
-    """The metric over one key, the weightiest unless given: each run a dot, the mean, and the band they lie in."""
+    """Returns the metric over one key: a dot for each run, the mean, and the percentile band.
+
+    The default key is the most important one. Raises InputError if the key is not swept.
+    """
     if not results.texts:
         raise InputError("--kind slice: nothing but seeds differs between the jobs; try --kind distribution")
     key = require_key(results, x, "--x") if x is not None else by_weight(results)[0][0]
@@ -161,7 +170,10 @@ def slices(results: Results, *, title: str, x: str | None = None) -> Plot:
 
 
 def importance(results: Results, *, title: str) -> Plot:
-    """How much of the ranking of the runs each key accounts for."""
+    """Returns bars of the share of the rank variance that each key explains.
+
+    Raises InputError if only seeds vary, or if there are fewer than FEW runs.
+    """
     if not results.texts:
         raise InputError("--kind importance: nothing but seeds differs between the jobs; try --kind distribution")
     if len(results.values) < FEW:
@@ -179,7 +191,7 @@ def importance(results: Results, *, title: str) -> Plot:
 
 
 def distribution(results: Results, *, title: str) -> Plot:
-    """How often the metric came out as what; of accuracies, which are shares of few rows, a bar a value."""
+    """Returns a histogram of the metric, with its mean, median and best value marked."""
     values = results.values
     counts = np.histogram(values, edges_of(values))[0].astype(np.int64)
     best = values.min() if results.minimise else values.max()
@@ -191,8 +203,11 @@ def distribution(results: Results, *, title: str) -> Plot:
 
 
 def edges_of(values: Values) -> Values:
-    """The edges of a histogram's bars: one for each value where most came more than once, as shares of few rows do;
-    else as wide as Sturges (1926) or Freedman and Diaconis (1981) have it, whichever is narrower."""
+    """Returns the edges of a histogram's bins.
+
+    Each value has its own bin if most occur more than once, as accuracies over few rows do. Otherwise the width is that
+    of Sturges (1926) or Freedman and Diaconis (1981), whichever is narrower.
+    """
     different = np.unique(values)
     if 1 < len(different) <= len(values) / 2:
         step = np.diff(different).min()
@@ -203,11 +218,11 @@ def edges_of(values: Values) -> Values:
 
 
 def importances(keys: Sequence[Sequence[str]], values: Values) -> list[float]:
-    """The share of each key, 0 … 1, in how the runs rank. keys: the texts of each, (keys, runs); values: (runs,).
+    """Returns the importance of each key: the share, from 0 to 1, of the rank variance that it explains.
 
-    Epsilon squared, one-way, of the ranks: the variance between a key's values less what chance would give, over the
-    whole variance. Ranks, for a loss that exploded would outweigh all others. Source: Kelley (1935); for what keys do
-    only together no share is given.
+    keys: the values of each key, (keys, runs). values: the metric, (runs,). The share is one-way epsilon squared: the
+    variance between a key's values, less that expected by chance, over the total variance. Ranks are used because a
+    diverged loss would dominate the values. Interactions between keys get no share. Source: Kelley (1935).
     """
     ranks = ranked(values)
     return [share(levels(texts), ranks) for texts in keys]
@@ -225,7 +240,10 @@ def share(level: NDArray[np.int64], ranks: Values) -> float:
 
 
 def levels(texts: Sequence[str]) -> NDArray[np.int64]:
-    """The group of each text, (n,): equal ones together; of many different numbers those that are near each other."""
+    """Returns the group of each text, (n,). Equal texts share a group.
+
+    If there are more than LEVELS distinct numbers, they are grouped by rank.
+    """
     names = {text: number for number, text in enumerate(dict.fromkeys(texts))}
     if len(names) > LEVELS:
         try:
@@ -239,7 +257,7 @@ def levels(texts: Sequence[str]) -> NDArray[np.int64]:
 
 
 def ranked(values: Values) -> Values:
-    """The place of each value by size, (n,), from 0; equal ones share the mean of theirs."""
+    """Returns the rank of each value, (n,), from 0. Equal values share their mean rank."""
     order = np.argsort(values, kind="stable")
     ordered = np.asarray(values)[order]
     edges = [0, *(np.flatnonzero(ordered[1:] != ordered[:-1]) + 1).tolist(), len(ordered)]

@@ -1,20 +1,20 @@
-"""Learning curves drawn in text, for a terminal, a log, a notebook."""
+"""Learning curves as text, for a terminal, a log or a notebook."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import cycle, groupby
 from typing import NamedTuple
 
-CurveSpan = tuple[str, str | None]  # a piece of a line, and the series it shows (None: axes, labels, blanks)
+CurveSpan = tuple[str, str | None]  # a piece of a line, and its series (None: axes, labels, blanks)
 Place = tuple[int, int] | None  # a point (x, y) of the grid, (0, 0) at the top left; None for a gap
-BrailleCells = dict[tuple[int, int], tuple[int, list[str]]]  # (row, column) -> braille dots, the series that set them
+BrailleCells = dict[tuple[int, int], tuple[int, list[str]]]  # (row, column) -> braille dots, their series
 
 MIN_WIDTH = 30  # characters
-MIN_ROWS = 3  # lines of the plot itself: one for each labelled tick
-LABEL_WIDTH = 12  # characters beside the y axis, at most
-SAMPLE = 4  # characters of a line shown in the legend
+MIN_ROWS = 3  # minimum lines of the plot area: one for each labelled tick
+LABEL_WIDTH = 12  # maximum characters of a label beside the y axis
+SAMPLE = 4  # characters of a line sample in the legend
 ASCII_MARKS = "*o+x#@%&"
-# Steps along a line that leave a dot (1) or none (0): solid, dotted, dashed, sparse, mixed; told apart without colour.
+# Steps along a line with a dot (1) or without (0): solid, dotted, dashed, sparse, mixed. They differ without colour.
 PATTERNS = (
     *((1,), (1, 0), (1, 1, 1, 1, 0, 0, 0, 0), (1, 0, 0, 0)),
     *((1, 1, 0, 0), (1, 1, 1, 1, 1, 0, 1, 0), (1, 1, 1, 1, 1, 1, 1, 0, 0), (1, 1, 0, 0, 1, 0, 0, 0)),
@@ -29,7 +29,7 @@ DOTS = (
 
 
 class Charset(NamedTuple):
-    """What a drawing is made of; a cell holds (dots_x, dots_y) points."""
+    """The characters of a drawing. A cell holds dots_x by dots_y points."""
 
     dots_x: int
     dots_y: int
@@ -53,10 +53,10 @@ def format_curve(
     ascii_only: bool = False,
     x_label: str = "epoch",
 ) -> list[str]:
-    """Lines of a drawing of every series over 1, 2, …, n; uncoloured, and none wider than `width` (30 at least).
+    """Returns the lines of a drawing of every series over 1, 2, …, n, without colour.
 
-    height: lines in all, axis and legend included. Values that are not finite are gaps. Of more values than there are
-    points across, neighbours are drawn as their mean.
+    No line is wider than `width`, at least 30. height: the total number of lines, including axis and legend. Values
+    that are not finite are gaps. If there are more values than points across, adjacent values are averaged.
     """
     spans = curve_spans(series, width=width, height=height, ascii_only=ascii_only, x_label=x_label)
     return ["".join(text for text, _ in line) for line in spans]
@@ -70,7 +70,7 @@ def curve_spans(
     ascii_only: bool = False,
     x_label: str = "epoch",
 ) -> list[list[CurveSpan]]:
-    """The lines of `format_curve` in pieces, each with the name of its series, for whoever wants to colour them."""
+    """Returns the lines of `format_curve` in pieces, each with the name of its series, for colouring."""
     width = max(width, MIN_WIDTH)
     charset = ASCII if ascii_only else UNICODE
     length = max((len(values) for values in series.values()), default=0)
@@ -101,26 +101,26 @@ def curve_spans(
 
 
 def _reduce(values: Sequence[float], *, length: int, points: int) -> list[float | None]:
-    """Mean of the finite values in each of the stretches that make up 1 … length, (points,); None: there are none.
+    """Returns the mean of the finite values in each of `points` equal intervals of 1 … length, (points,).
 
-    The first and the last value stay as they are.
+    None marks an interval without finite values. The first and the last value are kept unchanged.
     """
     line: list[float | None] = []
     for point in range(points):
         stretch = values[point * length // points : (point + 1) * length // points]
         finite = [value for value in stretch if math.isfinite(value)]
-        # divided before the sum: the sum of the largest floats is inf
+        # divide before summing, as the sum of the largest floats overflows
         line.append(sum(value / len(finite) for value in finite) if finite else None)
-    for end in (0, -1) if line and len(values) == length else ():  # the axis names them
+    for end in (0, -1) if line and len(values) == length else ():  # the axis labels the end points
         if math.isfinite(values[end]):
             line[end] = values[end]
     return line
 
 
 def _place(line: Sequence[float | None], low: float, high: float, *, across: int, down: int) -> list[Place]:
-    """Where each value lies on a grid of (across, down) points."""
+    """Returns the position of each value on a grid of (across, down) points."""
     step = (across - 1) / max(1, len(line) - 1)
-    span = high / 2 - low / 2  # in halves: the whole span of the largest floats is inf
+    span = high / 2 - low / 2  # halved, as the range of the largest floats overflows
     places: list[Place] = []
     for i, value in enumerate(line):
         if value is None:
@@ -132,7 +132,10 @@ def _place(line: Sequence[float | None], low: float, high: float, *, across: int
 
 
 def dots_of(places: Sequence[Place], pattern: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Every point of the lines through the places, as far as the pattern leaves a dot; it starts anew after a gap."""
+    """Yields the points of the line segments between the places, filtered by the pattern.
+
+    The pattern restarts after a gap.
+    """
     before: Place = None
     steps = cycle(pattern)
     for place in places:
@@ -158,7 +161,7 @@ def _add_line(cells: BrailleCells, name: str, dots: Iterator[tuple[int, int]], c
 
 
 def _row_spans(cells: BrailleCells, row: int, columns: int, names: list[str], charset: Charset) -> list[CurveSpan]:
-    """One row of the plot, without trailing blanks. Where lines meet or coincide, their cells alternate."""
+    """Returns one row of the plot, without trailing blanks. Cells shared by several lines alternate between them."""
     drawn: list[CurveSpan] = []
     for column in range(columns):
         bits, owners = cells.get((row, column), (0, []))
@@ -173,16 +176,19 @@ def _row_spans(cells: BrailleCells, row: int, columns: int, names: list[str], ch
 
 
 def _row_labels(low: float, high: float, *, rows: int, charset: Charset) -> dict[int, str]:
-    """What is written beside rows: the highest value, the middle, the lowest (a constant: itself in the middle)."""
+    """Returns the labels of the y axis: the highest, middle and lowest value.
+
+    A constant has a single label in the middle.
+    """
     middle = rows // 2
     span = high / 2 - low / 2
     if not span:
         return {middle: f"{low:.4g}"}
-    # the middle row's centre lies half a row off the middle of the range if the number of rows is even
+    # with an even number of rows, the middle row's centre is half a row off the middle of the range
     share = 1 - (middle * charset.dots_y + (charset.dots_y - 1) / 2) / (rows * charset.dots_y - 1)
     values = (high, low * (1 - share) + high * share, low)
     decimals = max(0, 2 - math.floor(math.log10(span) + math.log10(2)))
-    if decimals <= 4 and max(abs(low), abs(high)) < 1e6:  # so LABEL_WIDTH is enough
+    if decimals <= 4 and max(abs(low), abs(high)) < 1e6:  # these texts fit LABEL_WIDTH
         texts = [f"{value:z.{decimals}f}" for value in values]
     else:
         texts = _tell_apart(values)
@@ -190,7 +196,7 @@ def _row_labels(low: float, high: float, *, rows: int, charset: Charset) -> dict
 
 
 def _tell_apart(values: Sequence[float]) -> list[str]:
-    """The values with as few digits as tell them apart, but no more than have room."""
+    """Returns the values with the fewest digits that distinguish them and fit LABEL_WIDTH."""
     for digits in range(3, LABEL_WIDTH):
         texts = [f"{value:.{digits}g}" for value in values]
         if len(set(texts)) == len(texts) and max(map(len, texts)) <= LABEL_WIDTH:
@@ -199,7 +205,7 @@ def _tell_apart(values: Sequence[float]) -> list[str]:
 
 
 def _x_axis(length: int, *, columns: int, gutter: int, x_label: str, charset: Charset) -> list[list[CurveSpan]]:
-    """The line under the plot and its labels: 1, the middle if there is room, the last."""
+    """Returns the x axis and its labels: 1, the middle if there is room, and the last."""
     labels = {0: "1"}  # column of its tick -> label
     middle = f"{(length + 1) // 2}"
     tick = round((int(middle) - 1) / max(1, length - 1) * (columns - 1))
@@ -217,11 +223,11 @@ def _x_axis(length: int, *, columns: int, gutter: int, x_label: str, charset: Ch
 
 
 def _legend(names: list[str], *, width: int, charset: Charset) -> list[list[CurveSpan]]:
-    """How each series is drawn, in as many lines as it takes."""
+    """Returns the legend, wrapped to `width`."""
     lines: list[list[CurveSpan]] = []
     used = width
     for number, name in enumerate(names):
-        room = width - SAMPLE - 3  # 3: two blanks before, one after the sample
+        room = width - SAMPLE - 3  # 3: two blanks before the sample, one after it
         label = name if len(name) <= room else name[: room - 1] + charset.ellipsis
         needed = SAMPLE + 3 + len(label)
         if used + needed > width:
@@ -233,7 +239,7 @@ def _legend(names: list[str], *, width: int, charset: Charset) -> list[list[Curv
 
 
 def _sample(number: int, charset: Charset) -> str:
-    """A level piece of the line of a series, SAMPLE characters."""
+    """Returns a horizontal sample of a series' line, SAMPLE characters long."""
     if charset is ASCII:
         return _mark(number) * SAMPLE
     pattern = PATTERNS[number % len(PATTERNS)]

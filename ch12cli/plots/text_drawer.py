@@ -1,4 +1,4 @@
-"""Draws a plot as styled lines of text for a terminal; it reads without colour too."""
+"""Draws a plot as styled lines of text for a terminal. The text is readable without colour."""
 
 import textwrap
 from collections.abc import Sequence
@@ -12,29 +12,29 @@ from ch12cli.plots.plot import Axis, Bars, Field, Grid, Histogram, Line, Lines, 
 from ch12cli.plots.scale import AxisScale, tick_texts
 from ch12cli.plots.text_curve import ASCII, ASCII_MARKS, BRAILLE, DOTS, PATTERNS, UNICODE, Charset, dots_of
 
-MIN_WIDTH, MIN_ROWS = 40, 6  # characters, and lines of a drawing without its axes
+MIN_WIDTH, MIN_ROWS = 40, 6  # minimum characters, and minimum lines of a drawing without its axes
 MAX_WIDTH, MAX_ROWS = 120, 20
 SHADES, ASCII_SHADES = " ░▒▓█", " .:-=+*#%@"
-REGIONS, ASCII_REGIONS = "·░ ▒:▓", ". :-~^"  # of classes
+REGIONS, ASCII_REGIONS = "·░ ▒:▓", ". :-~^"  # characters of the classes' regions
 BLOCKS = " ▁▂▃▄▅▆▇█"
 PLAIN = str.maketrans({"±": "+-", "×": "x", "…": "...", "²": "2", "–": "-", "→": "->"})
 
 
-MAX_LABEL = 12  # characters beside the y axis, at most
-TICK_ROWS = 3  # lines from one label of the y axis to the next, about
-TICK_COLUMNS = 12  # characters from one label of the x axis to the next, about
-SAMPLE = 5  # characters of a line in the _legend_text
-BANDS = 3  # lines up to which their bands are shown: more would hide each other
+MAX_LABEL = 12  # maximum characters of a label beside the y axis
+TICK_ROWS = 3  # approximate lines between labels of the y axis
+TICK_COLUMNS = 12  # approximate characters between labels of the x axis
+SAMPLE = 5  # characters of a line sample in the legend
+BANDS = 3  # maximum number of lines drawn with bands; more bands would hide each other
 BAND, ASCII_BAND = "░", ":"
 DOT, ASCII_DOT = "•", "o"
 FAINT, ASCII_FAINT = "·", "."
 
-Cell = tuple[int, str | None, int | None]  # braille dots, a character instead of them, the number of the line
+Cell = tuple[int, str | None, int | None]  # braille dots, a character drawn instead of them, the number of the line
 Cells = dict[tuple[int, int], Cell]  # by (row, column)
 
 
 class Frame(NamedTuple):
-    """Axes around (rows, columns) characters. labels: of rows, all `gutter` wide or less."""
+    """Axes around a drawing of (rows, columns) characters. labels: by row, at most `gutter` wide."""
 
     x: Axis
     y: Axis
@@ -48,9 +48,9 @@ class Frame(NamedTuple):
 
 
 def draw_text(plot: Plot, *, width: int, height: int, ascii_only: bool = False) -> list[list[Span]]:
-    """The plot in lines, none wider than `width` (40 at least). height: lines that a panel may take, about."""
+    """Returns the plot as lines, none wider than `width`, at least 40. height: approximate lines of a panel."""
     width = min(MAX_WIDTH, max(MIN_WIDTH, width))
-    rows = min(MAX_ROWS, max(MIN_ROWS, height - 6))  # 6: title, axes, _legend_text
+    rows = min(MAX_ROWS, max(MIN_ROWS, height - 6))  # 6: title, axes, legend
     lines: list[list[Span]] = [[(text, "bold")] for text in textwrap.wrap(plot.title, width)]
     for panel in plot.panels:
         lines += [[], *_panel_text(panel, width=width, rows=rows, ascii_only=ascii_only)]
@@ -74,7 +74,10 @@ def _panel_text(panel: Panel, *, width: int, rows: int, ascii_only: bool) -> lis
 
 
 def _grid_text(panel: Grid, *, width: int, ascii_only: bool) -> list[list[Span]]:
-    """The cells with their numbers on their colours; where there is no room for numbers, shades alone."""
+    """Returns the heat map as cells with numbers on coloured backgrounds.
+
+    If the numbers do not fit, only the shades are drawn.
+    """
     names, labels = panel.rows.names or (), panel.columns.names or ()
     texts = [list(row) for row in panel.texts]
     for row, column in panel.best:
@@ -140,7 +143,7 @@ def _histogram_text(panel: Histogram, *, width: int, rows: int, ascii_only: bool
 
 
 def _field_text(panel: Field, *, width: int, rows: int, ascii_only: bool) -> list[list[Span]]:
-    """Each class's region in its own shade, and the rows of the data on it as marks."""
+    """Returns each class's region in its own shade, with the data's rows as marks."""
     regions = ASCII_REGIONS if ascii_only else REGIONS
     x_scale, y_scale = AxisScale(*panel.x_range), AxisScale(*panel.y_range)
     frame = _frame_around(panel.x, panel.y, x_scale, y_scale, width=width, rows=rows, ascii_only=ascii_only)
@@ -169,7 +172,7 @@ def _mark(number: int) -> str:
 
 
 def _lines_text(panel: Lines, *, width: int, rows: int, ascii_only: bool) -> list[list[Span]]:
-    """The panel in lines of text, none wider than `width`; rows: of the drawing without its axes."""
+    """Returns the panel as lines of text, none wider than `width`. rows: the height without the axes."""
     x_scale = AxisScale.over([line.x for line in panel.lines], panel.x)
     heights = [v for line in panel.lines for v in (line.y, line.low, line.high) if v is not None]
     y_scale = AxisScale.over(heights, panel.y)
@@ -192,7 +195,10 @@ def _lines_text(panel: Lines, *, width: int, rows: int, ascii_only: bool) -> lis
 
 
 def _grid_points(frame: Frame, x: Values, y: Values, *, dots_x: int, dots_y: int) -> list[tuple[int, int] | None]:
-    """Where points lie on a grid of dots, (0, 0) at the top left; None for those that are nowhere."""
+    """Returns the positions of points on a grid of dots, (0, 0) at the top left.
+
+    None marks a point that is not finite.
+    """
     across = frame.x_scale.share(x) * (frame.columns * dots_x - 1)
     down = (1 - frame.y_scale.share(y)) * (frame.rows * dots_y - 1)
     inside = np.isfinite(across) & np.isfinite(down)
@@ -240,7 +246,7 @@ def _add_line(cells: Cells, line: Line, frame: Frame, number: int) -> None:
             bits | bit,
             None,
             number if (place[1] + number) % 2 else owner,
-        )  # where lines meet they alternate
+        )  # cells shared by several lines alternate between them
 
 
 def _row_text(cells: Cells, row: int, frame: Frame) -> list[Span]:
@@ -258,20 +264,20 @@ def _row_text(cells: Cells, row: int, frame: Frame) -> list[Span]:
 
 
 def _merge_spans(spans: list[Span]) -> list[Span]:
-    """Neighbours of one style in one piece, without blanks at the end."""
+    """Returns the spans with neighbours of the same style merged and trailing blanks removed."""
     while spans and spans[-1] == (" ", None):
         spans.pop()
     return [("".join(text for text, _ in group), style) for style, group in groupby(spans, key=lambda span: span[1])]
 
 
 def _legend_text(lines: Sequence[Line], *, width: int, ascii_only: bool) -> list[list[Span]]:
-    """How each line is drawn, in as many lines as it takes; nothing for one without a name."""
+    """Returns the legend, wrapped to `width`. Lines without a name are left out."""
     found: list[list[Span]] = []
     used = width
     for number, line in enumerate(lines):
         if not line.name:
             continue
-        room = width - SAMPLE - 3  # 3: two blanks before, one after the sample
+        room = width - SAMPLE - 3  # 3: two blanks before the sample, one after it
         cut = line.name if len(line.name) <= room else line.name[: room - 1] + ("~" if ascii_only else "…")
         if used + SAMPLE + 3 + len(cut) > width:
             found.append([])
@@ -296,7 +302,7 @@ def _sample(line: Line, number: int, *, ascii_only: bool) -> str:
 def _frame_around(
     x: Axis, y: Axis, x_scale: AxisScale, y_scale: AxisScale, *, width: int, rows: int, ascii_only: bool
 ) -> Frame:
-    """The axes of a drawing that takes `width` characters in all."""
+    """Returns the axes of a drawing with a total width of `width` characters."""
     ticks = _ticks_on(y_scale, y, max(2, rows // TICK_ROWS + 1))
     labels: dict[int, str] = {}
     for tick, text in zip(ticks, tick_texts(ticks), strict=True):
@@ -307,7 +313,7 @@ def _frame_around(
 
 
 def _ticks_on(scale: AxisScale, axis: Axis, most: int) -> list[float]:
-    """Round values, whole ones of what is counted."""
+    """Returns round tick values; only integers if the axis is `whole`."""
     ticks = scale.ticks(most)
     return [tick for tick in ticks if not axis.whole or abs(tick - round(tick)) < 1e-9]
 
@@ -317,7 +323,7 @@ def _row_index(scale: AxisScale, value: float, rows: int) -> int:
 
 
 def _add_axes(frame: Frame, body: list[list[Span]]) -> list[list[Span]]:
-    """The drawing's own lines, one a row, between the y axis and, below them, the x axis."""
+    """Returns the drawing with the y axis on its left and the x axis below it."""
     charset = frame.charset
     lines: list[list[Span]] = [[(f"{'':{frame.gutter}}  {frame.y.label[: frame.columns]}", "dim")]]
     for row, spans in enumerate(body):
@@ -328,7 +334,7 @@ def _add_axes(frame: Frame, body: list[list[Span]]) -> list[list[Span]]:
 
 
 def _x_axis_text(frame: Frame) -> list[list[Span]]:
-    """The line under the drawing, its labels, none of which touch, and what it shows."""
+    """Returns the x axis, its tick labels, which never touch, and its title."""
     scale, columns = frame.x_scale, frame.columns
     if frame.x.names is None:
         ticks = _ticks_on(scale, frame.x, max(2, columns // TICK_COLUMNS))

@@ -1,4 +1,4 @@
-"""Where output goes: consoles that fit the terminal, the pipe, the locale; and text from outside made safe to print."""
+"""Consoles on the standard streams, and functions that make untrusted text safe to print."""
 
 import os
 import shutil
@@ -11,20 +11,20 @@ from rich.text import Text
 
 from ch12cli.files.untrusted_text import encodable, escape_controls
 
-LOCALE = ("LC_ALL", "LC_CTYPE", "LANG")  # the first that is set decides
+LOCALE = ("LC_ALL", "LC_CTYPE", "LANG")  # the first one that is set decides
 
 
 class StreamConsole(Console):
-    """A console on standard output or standard error.
+    """A rich console on standard output or standard error.
 
-    It prints text as it is (no markup, no emoji codes, no highlighting), leaves a closed pipe to the caller, and moves
-    the cursor only where there is a cursor.
+    It prints text unchanged: no markup, no emoji codes, no highlighting. It raises BrokenPipeError when the pipe is
+    closed. It redraws a live display only on a terminal.
     """
 
     def __init__(self, *, stderr: bool = False, **options: Any) -> None:
         stream = sys.stderr if stderr else sys.stdout
         is_terminal = bool(getattr(stream, "isatty", bool)())
-        # force_interactive: FORCE_COLOR in a pipe asks for colours, not for a moving display
+        # force_interactive: FORCE_COLOR on a pipe requests colours, not a live display
         super().__init__(
             stderr=stderr,
             markup=False,
@@ -34,40 +34,43 @@ class StreamConsole(Console):
             force_interactive=None if is_terminal else False,
             **options,
         )
-        if self.is_dumb_terminal:  # for which rich assumes 80 columns
+        if self.is_dumb_terminal:  # rich assumes 80 columns for a dumb terminal
             self.size = shutil.get_terminal_size()
 
     @property
     def encoding(self) -> str:
-        """The stream's encoding; ASCII in the C locale, where Python itself would write UTF-8."""
+        """The stream's encoding. It is ASCII in the C locale, where Python itself would use UTF-8."""
         locale = next((os.environ[name] for name in LOCALE if os.environ.get(name)), "")
         return "ascii" if locale in ("C", "POSIX") else super().encoding
 
     def on_broken_pipe(self) -> None:
-        """Raises the BrokenPipeError that led here: what `ch12 … | head` ends with is decided at the top."""
-        raise  # rich calls this while it handles the error
+        """Re-raises the current BrokenPipeError, so that the caller chooses the exit status of `ch12 … | head`."""
+        raise  # rich calls this method while it handles the error
 
 
 def same_place(one: Console, other: Console) -> bool:
-    """Whether two consoles write to the same file or pipe, as after 2>&1."""
+    """Returns whether two consoles write to the same file or pipe, as after 2>&1."""
     try:
         return os.path.samestat(os.fstat(one.file.fileno()), os.fstat(other.file.fileno()))
-    except (OSError, AttributeError):  # a buffer in memory is no file
+    except (OSError, AttributeError):  # an in-memory buffer has no file descriptor
         return False
 
 
 def printable_on(console: Console, text: str) -> str:
-    """The text with control characters, and characters that the console's stream cannot encode, written as escapes."""
+    """Returns the text with control characters and unencodable characters replaced by escapes."""
     return encodable(escape_controls(text), getattr(console.file, "encoding", None) or "utf-8")
 
 
 def print_line(console: Console, line: str | Text = "") -> None:
-    """Prints one line, as it is: no markup, no line breaks added, nothing cut off."""
+    """Prints one line without markup, wrapping or truncation."""
     text = Text(line) if isinstance(line, str) else line
     text.plain = printable_on(console, text.plain)
     console.print(text, soft_wrap=True)
 
 
 def wrap(text: str, width: int) -> list[str]:
-    """The text in lines broken between words, one or more; a word wider than the width, as a path is, stays whole."""
+    """Returns the text as one or more lines, broken between words.
+
+    A word wider than `width`, such as a path, is not split.
+    """
     return textwrap.wrap(text, max(1, width), break_long_words=False, break_on_hyphens=False) or [""]

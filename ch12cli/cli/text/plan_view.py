@@ -1,4 +1,4 @@
-"""A sweep's plan as text for people: its jobs, what goes together, what is trained by itself and why, what it costs."""
+"""Text for a sweep's plan: its jobs, stacks, single runs and estimated costs."""
 
 from __future__ import annotations
 
@@ -11,23 +11,26 @@ from ch12cli.catalogue.formatting import NUMBERS, count_of, format_seconds, shor
 from ch12cli.cli.text.console import wrap
 from ch12cli.cli.text.tables import cut_cells, format_table, table_width
 
-if TYPE_CHECKING:  # they import torch
+if TYPE_CHECKING:  # these modules import torch
     from ch12cli.sweeps.groups import Group
     from ch12cli.sweeps.jobs import SweepJob
     from ch12cli.sweeps.plan import Plan
     from ch12cli.sweeps.work_item import WorkItem
 
-GROUPS = 20  # that are listed, at most
-VALUES = 6  # of a key that are listed, at most; of more the first three and the last
+GROUPS = 20  # maximum number of groups listed
+VALUES = 6  # maximum number of values listed for a key; if there are more, the first three and the last are listed
 INDENT = "  "
 
 
 def format_plan(
     plan: Plan, estimates: Sequence[tuple[float, int] | str | None] | None = None, *, width: int | None = None
 ) -> list[str]:
-    """The plan in lines. estimates: of each group, the seconds that it will take and the bytes at once, None for one
-    that is done, a text that says why there is none; width: of the terminal, unless it is given."""
-    from ch12cli.sweeps.groups import why_not_halved  # imports torch, as has whoever has a plan
+    """Returns the plan as lines of text.
+
+    estimates: for each group, (seconds, peak bytes), None if it is done, or the reason why there is no estimate. width:
+    the terminal's width by default.
+    """
+    from ch12cli.sweeps.groups import why_not_halved  # imports torch; the caller already has a plan, so torch is loaded
 
     width = width or shutil.get_terminal_size().columns
     values = varied(plan.jobs.values())
@@ -50,7 +53,7 @@ def format_plan(
 
 
 def format_jobs(plan: Plan, *, width: int) -> list[str]:
-    """How many jobs there are, how many of them are done, and which were given more than once."""
+    """Returns lines with the number of jobs, the number done, and the duplicates left out."""
     given = Counter(plan.numbers)
     repeated = [number for number, times in given.items() if times > 1]
     head = count_of(len(plan.jobs), "job")
@@ -65,7 +68,7 @@ def format_jobs(plan: Plan, *, width: int) -> list[str]:
 
 
 def varied(jobs: Iterable[SweepJob]) -> dict[str, list[str]]:
-    """The values of each override in which the jobs differ, in the order in which they appear."""
+    """Returns the values of each override that differs between the jobs, in order of appearance."""
     found: dict[str, dict[str, None]] = {}
     times: Counter[str] = Counter()
     total = 0
@@ -78,7 +81,7 @@ def varied(jobs: Iterable[SweepJob]) -> dict[str, list[str]]:
 
 
 def format_varied(values: Mapping[str, Sequence[str]], *, width: int) -> list[str]:
-    """A line for each key: `seed  400 values: 0, 1, 2, ..., 399`."""
+    """Returns one line for each key: `seed  400 values: 0, 1, 2, ..., 399`."""
     room = max(map(len, values), default=0)
     lines = []
     for key, of_key in values.items():
@@ -88,12 +91,12 @@ def format_varied(values: Mapping[str, Sequence[str]], *, width: int) -> list[st
 
 
 def describe_varied(values: Mapping[str, Sequence[str]]) -> str:
-    """`optimizer.lr (3 values), seed (400 values)`."""
+    """Returns the keys with their counts: `optimizer.lr (3 values), seed (400 values)`."""
     return ", ".join(f"{key} ({count_of(len(of_key), 'value')})" for key, of_key in values.items())
 
 
 def describe_items(items: Iterable[WorkItem]) -> str:
-    """`2 stacks of 600 runs, 12 runs one by one`."""
+    """Returns the work items in words: `2 stacks of 600 runs, 12 runs one by one`."""
     stacks, alone = [], 0
     for item in items:
         if item.stacked:
@@ -110,8 +113,11 @@ def describe_items(items: Iterable[WorkItem]) -> str:
 
 
 def describe_halving(groups: Sequence[Group]) -> list[tuple[str, str]]:
-    """By what and when the worse runs are to leave, and of which jobs none will; nothing without halving."""
-    from ch12cli.sweeps.groups import why_not_halved  # imports torch, as has whoever has a plan
+    """Returns (label, text) pairs that describe the halving rules and the groups without halving.
+
+    The list is empty if halving is off.
+    """
+    from ch12cli.sweeps.groups import why_not_halved  # imports torch; the caller already has a plan, so torch is loaded
     from ch12cli.sweeps.halving import Halving
 
     told: dict[str, None] = {}
@@ -127,8 +133,11 @@ def describe_halving(groups: Sequence[Group]) -> list[tuple[str, str]]:
 
 
 def distinguishing(groups: Sequence[Group], keys: Collection[str]) -> dict[str, list[list[str]]]:
-    """The values, for each group, of the keys that tell the groups apart: those that have one value in each group, or
-    if these leave groups alike, all of which the groups have different values."""
+    """Returns the keys that differ between groups, with each group's values.
+
+    Keys with one value in every group are preferred. If they do not identify the groups, all differing keys are
+    returned.
+    """
     values = [_values(group, keys) for group in groups]
     differ = [key for key in keys if any(set(of_group[key]) != set(values[0][key]) for of_group in values)]
     fixed = [key for key in differ if all(len(of_group[key]) == 1 for of_group in values)]
@@ -137,7 +146,7 @@ def distinguishing(groups: Sequence[Group], keys: Collection[str]) -> dict[str, 
 
 
 def _values(group: Group, keys: Iterable[str]) -> dict[str, list[str]]:
-    """The values of each override in a group, each once, "" for a job that leaves it alone."""
+    """Returns the distinct values of each key in a group; "" stands for a job without the override."""
     found: dict[str, dict[str, None]] = {key: {} for key in keys}
     for job in group.jobs:
         values = job.values
@@ -153,7 +162,7 @@ def format_groups(
     keys: Mapping[str, Sequence[Sequence[str]]],
     width: int,
 ) -> list[str]:
-    """A table with a line for each group: what tells it from the others, how it is trained, what it costs."""
+    """Returns a table with one row for each group: its distinguishing values, its work items and its cost."""
     items: dict[int, list[WorkItem]] = {}
     for item in plan.items:
         items.setdefault(item.group, []).append(item)
@@ -188,7 +197,10 @@ def _cell(values: Sequence[str]) -> str:
 
 
 def format_reasons(groups: Sequence[Group], what: str, reasons: Sequence[str], *, width: int) -> list[str]:
-    """Why something is so of some groups, a line for each reason. reasons: of each group, empty for none."""
+    """Returns one line for each distinct reason, with the groups it applies to.
+
+    reasons: one for each group; empty if there is none.
+    """
     found: dict[str, list[int]] = {}
     for index, reason in enumerate(reasons):
         if reason:
@@ -203,7 +215,7 @@ def format_reasons(groups: Sequence[Group], what: str, reasons: Sequence[str], *
 
 
 def format_total(estimates: Sequence[tuple[float, int] | str | None]) -> list[str]:
-    """What the whole sweep will take: its groups are trained one after another."""
+    """Returns a line with the total time and the peak memory. Groups are trained one after another."""
     known = [estimate for estimate in estimates if estimate is not None and not isinstance(estimate, str)]
     if not known:
         return []
@@ -216,6 +228,6 @@ def format_bytes(size: float) -> str:
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    """The text in lines of that width, all but the first indented."""
+    """Returns the text wrapped to `width`, with all lines but the first indented."""
     first, *others = wrap(text, width - len(INDENT))
     return [first, *(INDENT + line for line in others)]

@@ -1,4 +1,4 @@
-"""Problems and warnings as lines on standard error."""
+"""Functions that print problems and warnings to standard error."""
 
 import sys
 from collections.abc import Iterable

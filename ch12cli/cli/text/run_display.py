@@ -1,4 +1,4 @@
-"""The display of one run: what is trained, its progress, the result."""
+"""The display of one run: its settings, progress and result."""
 
 import shlex
 from collections import deque
@@ -19,31 +19,31 @@ from ch12cli.files.result_json import Result
 
 DisplayedRow = Mapping[str, Any]  # a row of metrics.csv
 
-RATE_OVER = 30  # pictures over which the rate is averaged
+RATE_OVER = 30  # number of redraws over which the rate is averaged
 LABEL_WIDTH = 9  # characters: optimizer
-LOG_LINES = 20  # about epochs, at most, where there is no live display
-MIN_CURVE = 8  # lines of a learning curve on a low terminal
+LOG_LINES = 20  # maximum number of epoch lines without a live display
+MIN_CURVE = 8  # minimum lines of a learning curve on a small terminal
 
 
 class RunDisplay(Screen):
     """The display of one run: live on a terminal, plain lines elsewhere.
 
-    verbosity: -1 shows the directory alone, 1 every epoch where lines are printed.
+    verbosity: -1 prints only the directory; 1 prints every epoch if there is no live display.
     """
 
     def __init__(self, *, verbosity: int = 0, console: Console | None = None, errors: Console | None = None) -> None:
         super().__init__(verbosity=verbosity, console=console, errors=errors)
         self._epochs = 0
         self._label_width = LABEL_WIDTH
-        self._row: DisplayedRow = {}  # the latest
-        self._done = 0.0  # epochs, the share of the one at hand among them
-        self._drawn: deque[tuple[float, float]] = deque(maxlen=RATE_OVER)  # (time, epochs) of pictures
-        self._stride = 0  # epochs from line to line where there is no live display; 0: no lines
-        self._columns: list[str] = []  # of these lines
-        self._logged = 0  # epoch of the latest of them
+        self._row: DisplayedRow = {}  # the latest row
+        self._done = 0.0  # epochs completed, including the fraction of the current epoch
+        self._drawn: deque[tuple[float, float]] = deque(maxlen=RATE_OVER)  # (time, epochs) at each redraw
+        self._stride = 0  # epochs between printed lines without a live display; 0: print no lines
+        self._columns: list[str] = []  # columns of the printed lines
+        self._logged = 0  # the latest epoch printed
 
     def on_begin(self, facts: Sequence[tuple[str, str]], *, epochs: int, directory: Path) -> None:
-        """Shows what is about to be trained, (label, text) each, and starts the display of the epochs."""
+        """Prints the (label, text) facts about the run and starts the progress display."""
         self._epochs = epochs
         if self.quiet:
             return
@@ -56,12 +56,12 @@ class RunDisplay(Screen):
             self._stride = 1 if self.verbose else log_stride(epochs)
 
     def on_step(self, done: int, steps: int) -> None:
-        """Takes note of how far an epoch is, and shows it if that is due."""
+        """Records the steps completed in the current epoch and refreshes the display if it is due."""
         self._done = self._row.get("epoch", 0) + done / steps
         self.refresh()
 
     def on_epoch_end(self, row: DisplayedRow) -> None:
-        """Takes note of an epoch, and shows it if that is due."""
+        """Records a finished epoch and refreshes the display if it is due."""
         self._row, self._done = row, float(row["epoch"])
         if self.live is not None:
             self.refresh()
@@ -69,7 +69,7 @@ class RunDisplay(Screen):
             self._log(row)
 
     def on_end(self, result: Result, rows: Sequence[DisplayedRow], *, directory: Path) -> None:
-        """Ends the live display and shows how the run ended: status, figures, learning curve, directory."""
+        """Stops the live display and prints the status, metrics, learning curve and directory."""
         self.close()
         if not self.quiet:
             if self._stride and self._row and self._row["epoch"] != self._logged:
@@ -103,7 +103,7 @@ class RunDisplay(Screen):
         )
 
     def _log(self, row: DisplayedRow) -> None:
-        """Prints an epoch as a line, the first below a header."""
+        """Prints an epoch as a line, with a header before the first one."""
         if not self._columns:
             self._columns = epoch_columns(row, width=self.console.width, verbose=self.verbose)
             self.print([format_epoch_header(self._columns, ascii_only=self.ascii_only)])
@@ -113,7 +113,7 @@ class RunDisplay(Screen):
 
 
 def log_stride(epochs: int) -> int:
-    """Every how many epochs there is a line, so that there are at most LOG_LINES: 1, 2, 5, 10, 20, 50, …"""
+    """Returns the least number of 1, 2, 5, 10, 20, … epochs between lines that gives at most LOG_LINES lines."""
     stride = 1
     while True:
         for factor in (1, 2, 5):
@@ -132,8 +132,11 @@ def format_progress(
     label_width: int,
     ascii_only: bool,
 ) -> Text:
-    """One line, and one for each part; none wider than `width`. row: the latest of metrics.csv, or empty; done: epochs,
-    the share of the one at hand among them."""
+    """Returns the progress line and one line of metrics for each part, none wider than `width`.
+
+    row: the latest row of metrics.csv, or an empty mapping. done: completed epochs, including the fraction of the
+    current one.
+    """
     epoch = row.get("epoch", 0)
     count = f"{epoch}/{epochs}".ljust(len(f"{epochs}/{epochs}"))
     line = Text.assemble((f"{'epoch':<{label_width}}", "dim"), f"  {count}")
@@ -152,7 +155,7 @@ def format_progress(
 
 
 def _format_part(row: Mapping[str, Any], part: str, label_width: int, *, ascii_only: bool) -> Text:
-    """The figures of a part; empty if there are none."""
+    """Returns the metrics of one part as a line, empty if there are none."""
     line = Text()
     for metric, value in part_metrics(row, part).items():
         label = metric_label(metric, ascii_only=ascii_only)

@@ -1,4 +1,4 @@
-"""What a run left behind, as text for people: how it ended, its figures, its learning curves."""
+"""Text for a finished run: its status, metrics and learning curves."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,17 +13,18 @@ from ch12cli.cli.text.tables import format_result
 from ch12cli.files.result_json import Result
 from ch12cli.plots.text_curve import MIN_WIDTH, curve_spans
 
-CURVE_WIDTH, CURVE_HEIGHT = 80, 12  # characters and lines, at most
-WIDE = 100  # characters from which two drawings stand side by side
-BETWEEN = 4  # blanks between them
-PART_STYLES = {"train": "cyan", "valid": "magenta"}  # of metrics and learning curves
-STATUS_STYLES = {"finished": "bold green", "interrupted": "bold yellow"}  # any other is an error
+CURVE_WIDTH, CURVE_HEIGHT = 80, 12  # maximum characters and lines
+WIDE = 100  # width in characters from which two curves are drawn side by side
+BETWEEN = 4  # blanks between two curves
+PART_STYLES = {"train": "cyan", "valid": "magenta"}  # for metrics and learning curves
+STATUS_STYLES = {"finished": "bold green", "interrupted": "bold yellow"}  # any other status is an error
 
 
 def format_status(result: Result, epochs: int, *, width: int | None = None, reason: str = "") -> list[Text]:
-    """How the run ended: `finished  100 epochs in 3.2 s, 31 epochs/s`. epochs: how many were planned.
+    """Returns the run's status as lines: `finished  100 epochs in 3.2 s, 31 epochs/s`.
 
-    The reason follows in lines of its own, none wider than `width`; without a width in the same line.
+    epochs: the number planned. With a width, the reason follows on lines of its own, wrapped to that width. Without a
+    width, it follows on the same line.
     """
     status, done, seconds = result.status, result.epochs or 0, result.seconds
     text = f"{done} of {epochs} epochs" if done < epochs else f"{done} epoch{'' if done == 1 else 's'}"
@@ -43,7 +44,7 @@ def format_status(result: Result, epochs: int, *, width: int | None = None, reas
 
 
 def styled_result(result: Result, *, ascii_only: bool) -> list[Text]:
-    """The table of `format_result`, its header dim and its test figures bold."""
+    """Returns the table of `format_result` with a dim header and bold test metrics."""
     lines = [Text(line) for line in format_result(result, ascii_only=ascii_only)]
     for number, line in enumerate(lines):
         if number == 0:
@@ -54,7 +55,10 @@ def styled_result(result: Result, *, ascii_only: bool) -> list[Text]:
 
 
 def styled_curves(rows: Sequence[Mapping[str, Any]], *, width: int, height: int, ascii_only: bool) -> list[Text]:
-    """The losses over the epochs as a drawing, and the next metric beside it if it fits; nothing for one epoch."""
+    """Returns the loss curves as text, with the next metric beside them if it fits.
+
+    The list is empty if there are fewer than two epochs.
+    """
     metrics = list(dict.fromkeys(metric for row in rows for part in PART_STYLES for metric in part_metrics(row, part)))
     metrics = metrics[: 2 if width >= WIDE else 1]
     if len(rows) < 2 or not metrics or width < MIN_WIDTH:
@@ -74,7 +78,7 @@ def styled_curves(rows: Sequence[Mapping[str, Any]], *, width: int, height: int,
 def _styled_curve(
     rows: Sequence[Mapping[str, Any]], metric: str, *, width: int, height: int, ascii_only: bool
 ) -> list[Text]:
-    """The drawing of one metric on every part that has it."""
+    """Returns the curves of one metric for every part that has it."""
     label = metric_label(metric, ascii_only=ascii_only)
     parts = [part for part in PART_STYLES if any(f"{part}_{metric}" in row for row in rows)]
     series = {f"{part} {label}": [_number(row.get(f"{part}_{metric}")) for row in rows] for part in parts}

@@ -1,4 +1,4 @@
-"""Runs and sweeps as a table, a line each, as wide as the terminal and no wider."""
+"""A table of runs and sweeps, one row each, no wider than the terminal."""
 
 import math
 import sys
@@ -14,17 +14,20 @@ from ch12cli.cli.help.page import page_width, printable
 from ch12cli.cli.text.tables import format_table, table_width
 
 COLUMNS = ("when", "run", "status", "epochs", "objective", "test", "time")
-KEPT = ("run", "status")  # whatever is in them
+KEPT = ("run", "status")  # columns kept even if they are empty
 TO_THE_LEFT = ("when", *KEPT)
-SPARE = ("time", "when", "test", "epochs")  # left out one after the other, where there is no room
-MIN_NAME = 20  # characters to which a run's name may be cut before a column is left out
+SPARE = ("time", "when", "test", "epochs")  # columns dropped in this order until the table fits
+MIN_NAME = 20  # minimum characters of a run's name; a column is dropped before names are cut further
 NONE = "-"
 
-RunTable = list[list[str]]  # its header first
+RunTable = list[list[str]]  # header first
 
 
 def format_runs(listed: Sequence[Entry]) -> str:
-    """A line an entry. On a terminal none is wider than it: what says least is left out, and long names are cut."""
+    """Returns a table with one line for each entry.
+
+    On a terminal, columns are dropped and long names are cut to fit its width.
+    """
     table = without_empty([list(COLUMNS), *(cells(entry) for entry in listed)])
     width = page_width() if sys.stdout.isatty() else None
     if width is not None and table_width(table) > width:
@@ -34,14 +37,14 @@ def format_runs(listed: Sequence[Entry]) -> str:
 
 
 def without_empty(table: RunTable) -> RunTable:
-    """The table without columns in which there is nothing."""
+    """Returns the table without its empty columns."""
     columns = zip(*table, strict=True)
     kept = [place for place, (name, *rest) in enumerate(columns) if name in KEPT or any(cell != NONE for cell in rest)]
     return table if len(kept) == len(table[0]) else [[row[place] for place in kept] for row in table]
 
 
 def with_common_words(table: RunTable) -> RunTable:
-    """The table with `valid loss` as the name of a column, where all its cells would begin with that."""
+    """Moves the metric's name from the cells of a column to its header if all cells share it."""
     for name in ("objective", "test"):
         place = COLUMNS.index(name)
         words = {row[place].rpartition(" ")[0] for row in table[1:] if row[place] != NONE}
@@ -53,7 +56,7 @@ def with_common_words(table: RunTable) -> RunTable:
 
 
 def fitted(table: RunTable, width: int) -> RunTable:
-    """The table in that many characters."""
+    """Returns the table with columns dropped and names cut to fit `width` characters."""
     for name in SPARE:
         if table_width(with_names_cut(table, MIN_NAME)) <= width:
             break
@@ -64,7 +67,10 @@ def fitted(table: RunTable, width: int) -> RunTable:
 
 
 def with_names_cut(table: RunTable, room: int) -> RunTable:
-    """The table with no more than the end of each run's name, where names of one day differ."""
+    """Returns the table with long run names cut at the start.
+
+    Names of runs of the same day differ at the end.
+    """
     place, mark = table[0].index("run"), "…" if printable("…") == "…" else "~"
     return [
         [*row[:place], mark + row[place][1 - room :], *row[place + 1 :]] if len(row[place]) > room else row
@@ -84,13 +90,13 @@ def cells(entry: Entry, *, brief: bool = False) -> list[str]:
     seconds = values.get("seconds")
     spent = format_seconds(seconds) if isinstance(seconds, int | float) and math.isfinite(seconds) else NONE
     when = NONE if entry.kind == "job" else minute(int(entry.when // 60))
-    name = entry.place.removeprefix(f"{OUTPUTS}/")  # by which it is found just as well
+    name = entry.place.removeprefix(f"{OUTPUTS}/")  # commands also find the run by this shorter name
     found = (when[5:] or NONE if brief else when, name, entry.status, epochs, objective, test_of(values), spent)
     return [text if text.isascii() and text.isprintable() else printable(text) for text in found]
 
 
 def objective_of(values: Mapping[str, Any]) -> str:
-    """`valid loss 0.1234`."""
+    """Returns the monitored metric and its value: `valid loss 0.1234`."""
     monitor, objective = str(values.get("monitor") or ""), values.get("objective")
     if not isinstance(objective, int | float):
         return NONE
@@ -98,7 +104,7 @@ def objective_of(values: Mapping[str, Any]) -> str:
 
 
 def test_of(values: Mapping[str, Any]) -> str:
-    """The first metric on the test part but the loss: `accuracy 0.9667`."""
+    """Returns the first test metric other than the loss: `accuracy 0.9667`."""
     name = first_test_metric(tuple(values))
     if not isinstance(value := values.get(name), int | float):
         return NONE
@@ -113,10 +119,10 @@ def first_test_metric(names: Sequence[str]) -> str:
 
 @lru_cache(maxsize=4096)
 def minute(minutes: int) -> str:
-    """A minute since 1970, as a clock on the wall here shows it."""
+    """Returns the local time of a minute, counted from the Unix epoch."""
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(60 * minutes))
 
 
 def describe(jobs: Mapping[str, int]) -> str:
-    """How a sweep's jobs ended: `2 failed, 98 finished`."""
+    """Returns the counts of a sweep's jobs by status: `2 failed, 98 finished`."""
     return ", ".join(f"{count:,} {status}" for status, count in sorted(jobs.items())) or NONE

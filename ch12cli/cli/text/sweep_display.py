@@ -1,4 +1,4 @@
-"""The display of a sweep: what is trained, its progress, the result."""
+"""The display of a sweep: its settings, progress and result."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from ch12cli.cli.text.sweep_report import (
 from ch12cli.config.trusted_targets import target_problems
 from ch12cli.files.result_json import describe_ending
 
-if TYPE_CHECKING:  # they import torch
+if TYPE_CHECKING:  # these modules import torch
     from ch12cli.files.sweep_csv import SweepRow
     from ch12cli.sweeps.jobs import SweepJob
     from ch12cli.sweeps.launch import SweepOutcome
@@ -48,31 +48,31 @@ from ch12cli.catalogue.formatting import format_time_left
 from ch12cli.cli.text.screen import BAR_WIDTH, MIN_BAR, SPEED_WIDTH
 from ch12cli.cli.text.sweep_report import COUNT_STYLES
 
-LOG_INTERVAL = 1.0  # second between two of these, at least
-LOG_LINES = 20  # about progress, at most, where there is no live display
-HANGING = "  "  # before the second line of a cause
+LOG_INTERVAL = 1.0  # minimum seconds between two progress lines
+LOG_LINES = 20  # maximum number of progress lines without a live display
+HANGING = "  "  # indent of the continuation lines of an error
 
 
 class SweepDisplay(Screen):
     """The display of a sweep: live on a terminal, plain lines elsewhere.
 
-    verbosity: -1 shows the directory alone, 1 each job that ends. What went wrong is also told to `errors`.
+    verbosity: -1 prints only the directory; 1 prints each job that ends. Errors are also printed to `errors`.
     """
 
     def __init__(self, *, verbosity: int = 0, console: Console | None = None, errors: Console | None = None) -> None:
         super().__init__(verbosity=verbosity, console=console, errors=errors)
         self.sweep = SweepProgress()
         self._first: SweepJob | None = None
-        self._varied: dict[str, list[str]] = {}  # values of the overrides in which jobs differ
-        self._told = 0.0  # share of the work at the latest line, where there is no live display
+        self._varied: dict[str, list[str]] = {}  # values of the overrides that differ between jobs
+        self._told = 0.0  # share of the work done at the latest progress line, without a live display
 
     def on_begin(self, plan: Plan, *, directory: Path) -> None:
-        """Shows what is about to be trained, and starts the display of its progress."""
+        """Prints the facts about the sweep and starts the progress display."""
         jobs, again = list(plan.jobs.values()), self._first is not None
         self.sweep.add(plan, processes=plan.processes)
         self._first = self._first or jobs[0]
         self._varied |= varied([self._first, *jobs])
-        if self.quiet or again:  # again: a sweeper that hands out its jobs in batches
+        if self.quiet or again:  # again: a sweeper submits its jobs in batches
             return
         self._told = self.sweep.share
         self.print_facts(self.facts(plan, directory), label_width=LABEL_WIDTH)
@@ -80,7 +80,7 @@ class SweepDisplay(Screen):
         self.start(self._picture)
 
     def facts(self, plan: Plan, directory: Path) -> list[tuple[str, str]]:
-        """What is about to be trained, (label, text) each."""
+        """Returns the facts about the sweep as (label, text) pairs."""
         done = "all" if len(plan.done) == len(plan.jobs) else f"{len(plan.done):,}"
         earlier = f", {done} of them done earlier" if plan.done else ""
         count = count_of(len(plan.jobs), "job")
@@ -92,18 +92,18 @@ class SweepDisplay(Screen):
         return [*facts, *describe_halving(plan.groups), ("directory", str(directory))]
 
     def on_progress(self, item: WorkItem, progress: Progress) -> None:
-        """Takes note of an epoch of a stack, and shows it if that is due."""
+        """Records an epoch of a stack and refreshes the display if it is due."""
         self.sweep.advance(item, progress)
         self._show()
 
     def on_job_end(self, done: Done, job: SweepJob) -> None:
-        """Takes note of a job that has ended, and shows it if that is due."""
+        """Records a job that has ended and refreshes the display if it is due."""
         if self.sweep.end(done, job) and self.verbose:
             self._print_job(done, job)
         self._show()
 
     def end(self, outcome: SweepOutcome, *, monitor: str) -> None:
-        """Ends the live display and shows what came out: jobs by status, what differed, causes, the directory."""
+        """Stops the live display and prints the job counts, result table, errors and directory."""
         self.close()
         rows = [row for row in outcome.rows if self._first is None or row.job in self.sweep]
         status = self._status(rows, outcome)
@@ -117,7 +117,7 @@ class SweepDisplay(Screen):
         if not self.seen:
             for line in status[:1] if outcome.signal is not None else []:
                 print_line(self.errors, line)
-            # the causes are told once: in the report, or where there is none as errors
+            # print the errors once: in the report, or on the error console if there is no report
             bad = [format_bad(count_statuses(rows))] if causes else []
             for told in causes if self.quiet else bad:
                 print_line(self.errors, told)
@@ -146,7 +146,7 @@ class SweepDisplay(Screen):
         self.on_message(f"{name_job(job.number, job.values, self._varied)} {done.status}: {came_to}")
 
     def _hanging(self, causes: list[str]) -> list[str]:
-        """Causes in lines that fit a terminal; in a pipe each stays one line."""
+        """Returns the errors wrapped to the terminal; on a pipe, each stays on one line."""
         if not self.console.is_terminal:
             return causes
         width = self.console.width - len(HANGING)
@@ -154,7 +154,10 @@ class SweepDisplay(Screen):
         return [line for first, *others in pieces for line in (first, *(HANGING + other for other in others))]
 
     def _status(self, rows: Sequence[SweepRow], outcome: SweepOutcome) -> list[Text]:
-        """How the sweep ended: `finished  200 jobs in 31 s, 6.5 runs/s; 1,000 jobs done earlier`, then by status."""
+        """Returns the sweep's status as lines.
+
+        The first is `finished  200 jobs in 31 s, 6.5 runs/s; 1,000 jobs done earlier`; the counts by status follow.
+        """
         if not rows:
             return []
         counts = count_statuses(rows)
@@ -180,12 +183,15 @@ class SweepDisplay(Screen):
         return lines
 
 
-LABEL_WIDTH = 9  # characters: as wide as the labels of a run's display
-SHOWN_EPOCHS = 3  # of stacks, at most
+LABEL_WIDTH = 9  # characters: as wide as the labels in a run's display
+SHOWN_EPOCHS = 3  # maximum number of stack epochs shown
 
 
 def format_sweep(progress: SweepProgress, *, varying: Mapping[str, object], console: Console) -> Text:
-    """The picture of a sweep, no line wider than the console. varying: keys that tell its jobs apart."""
+    """Returns the live display of a sweep, no line wider than the console.
+
+    varying: the keys that identify its jobs.
+    """
     ascii_only = console.options.ascii_only
     ended = format_counts(progress.counts)
     if progress.earlier:
@@ -201,13 +207,13 @@ def format_sweep(progress: SweepProgress, *, varying: Mapping[str, object], cons
         text = f"{name_job(job.number, job.values, varying)}: {describe_ending(done.result)}"
         lines.append(_labelled("failed", Text(text, style=COUNT_STYLES["failed"])))
     for line in lines:
-        line.plain = printable_on(console, line.plain)  # a cause may be anything that an exception says
+        line.plain = printable_on(console, line.plain)  # an error may contain any text of an exception
         line.truncate(console.width, overflow="crop" if ascii_only else "ellipsis")
     return Text("\n", no_wrap=True, overflow="crop").join(lines)
 
 
 def format_log(progress: SweepProgress, *, width: int, ascii_only: bool) -> str:
-    """How far a sweep is in one line; what is missed least is left out where the width is not enough."""
+    """Returns a sweep's progress as one line. The least important items are dropped to fit `width`."""
     done = f"{progress.share:4.0%}  {progress.ended:,}/{progress.jobs:,} jobs"
     pieces = [f"{count:,} {status}" for status, count in progress.counts.items() if count and status != "finished"]
     left, best = progress.seconds_left, format_bests(progress, ascii_only=ascii_only)
@@ -219,7 +225,7 @@ def format_log(progress: SweepProgress, *, width: int, ascii_only: bool) -> str:
 
 
 def format_running(progress: SweepProgress) -> str:
-    """What is in training: `512 runs in 2 stacks, epoch 37/100; 3 stacks to come`."""
+    """Returns the work in training: `512 runs in 2 stacks, epoch 37/100; 3 stacks to come`."""
     busy, (stacks, alone) = progress.busy(), progress.waiting()
     runs = sum(part.runs - part.ended if part.stacked else 1 for part in busy)
     text = count_of(runs, "run")
@@ -234,7 +240,7 @@ def format_running(progress: SweepProgress) -> str:
 
 
 def format_bests(progress: SweepProgress, *, ascii_only: bool) -> str:
-    """`valid loss 0.25`, the best value so far of each metric that is monitored."""
+    """Returns the best value so far of each monitored metric: `valid loss 0.25`."""
     values = {name: format_number(name.partition("_")[2], value) for name, value in progress.best_values().items()}
     return ", ".join(f"{column_label(name, ascii_only=ascii_only)} {value}" for name, value in values.items())
 
@@ -256,7 +262,10 @@ def _format_best(progress: SweepProgress, varying: Mapping[str, object], *, asci
 
 
 def _format_jobs(progress: SweepProgress, *, width: int, ascii_only: bool) -> Text:
-    """`jobs  423/1,200  ━━━━────  14 runs/s  0:53 left`: the bar shows the work that is done, not the jobs."""
+    """Returns the line `jobs  423/1,200  ━━━━────  14 runs/s  0:53 left`.
+
+    The bar shows the share of the work done, not of the jobs.
+    """
     total = f"{progress.jobs:,}"
     line = _labelled("jobs", Text(f"{progress.ended:,}/{total}".ljust(2 * len(total) + 1)))
     rate, left = progress.rate, progress.seconds_left

@@ -1,4 +1,4 @@
-"""How far a sweep is: jobs counted as they end, work in epochs of runs, and what can be told from that."""
+"""Progress of a sweep: jobs ended, work in epochs of runs, rate and time left."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from typing import TYPE_CHECKING
 from ch12cli.config.combinations import monitored
 from ch12cli.files.metrics_csv import minimised
 
-if TYPE_CHECKING:  # they import torch
+if TYPE_CHECKING:  # these modules import torch
     from ch12cli.sweeps.jobs import SweepJob
     from ch12cli.sweeps.plan import Plan
     from ch12cli.sweeps.work_item import Done, Progress, WorkItem
 
-STEADY = 0.5  # seconds before a rate says anything
+STEADY = 0.5  # minimum seconds before a rate is reported
 
 
 @dataclass
 class StackShare:
-    """A work item in training. runs: that it has to end; epochs: of each; best: of its monitored metric so far.
+    """A work item of a sweep and its progress.
 
-    resumed: whether its first report tells of epochs of an earlier sitting.
+    runs: the number of runs that have to end. epochs: the epochs of each run. best: the best value of its monitored
+    metric so far. resumed: whether its first report includes epochs of an earlier session.
     """
 
     runs: int
@@ -37,30 +38,30 @@ class StackShare:
 
 
 class SweepProgress:
-    """Counts of a sweep's jobs, its work in epochs of runs, and the best run so far."""
+    """Counts of a sweep's jobs, its work in epochs of runs, and its best run so far."""
 
     def __init__(self) -> None:
-        self.jobs = self.earlier = 0  # jobs in all, and those that were done before
+        self.jobs = self.earlier = 0  # all jobs, and those done before
         self.counts = {"finished": 0, "diverged": 0, "failed": 0}
-        self.processes = 1  # parts in training at a time
-        self.best: dict[str, tuple[float, SweepJob]] = {}  # by metric, of the jobs that have finished
-        self.failure: tuple[Done, SweepJob] | None = None  # the latest
+        self.processes = 1  # number of work items trained at the same time
+        self.best: dict[str, tuple[float, SweepJob]] = {}  # by metric, among the finished jobs
+        self.failure: tuple[Done, SweepJob] | None = None  # the latest failure
         self.start = 0.0  # by perf_counter
         self._parts: list[StackShare] = []
-        self._part_of: dict[int, int] = {}  # index of each job's part, -1 for those done before
-        self._open: dict[int, None] = {}  # parts with jobs that have not ended, in the order in which they begin
+        self._part_of: dict[int, int] = {}  # index of each job's work item; -1 for jobs done before
+        self._open: dict[int, None] = {}  # work items with jobs that have not ended, in starting order
         self._open_stacks = 0
         self._ended: set[int] = set()
-        self._before = 0  # epochs of runs that were done before
-        self._work = 0  # epochs of the other runs that are done, or no longer needed
-        self._todo = 0  # of how many
-        self._resumed = 0  # part of _work that was done in earlier sittings
+        self._before = 0  # epochs of the jobs done before
+        self._work = 0  # epochs of the other jobs that are done or no longer needed
+        self._todo = 0  # total epochs of the other jobs
+        self._resumed = 0  # part of _work that was done in earlier sessions
 
     def __contains__(self, job: int) -> bool:
         return job in self._part_of
 
     def add(self, plan: Plan, *, processes: int) -> None:
-        """Takes up a plan. A sweep has several where its sweeper hands out the jobs in batches."""
+        """Adds a plan. A sweep has several if its sweeper submits the jobs in batches."""
         if not self._part_of:
             self.start = perf_counter()
         self.processes = processes
@@ -84,7 +85,7 @@ class SweepProgress:
         self.jobs = len(self._part_of)
 
     def advance(self, item: WorkItem, progress: Progress) -> None:
-        """Takes note of an epoch of a stack."""
+        """Records an epoch of a work item."""
         index = self._part_of.get(item.jobs[0], -1) if item.jobs else -1
         if index < 0:
             return
@@ -95,7 +96,7 @@ class SweepProgress:
         part.epoch, part.best, part.resumed = progress.epoch, progress.best, False
 
     def end(self, done: Done, job: SweepJob) -> bool:
-        """Takes note of a job that has ended; False if it had ended before."""
+        """Records a job that has ended. Returns False if it had already ended or is unknown."""
         index = self._part_of.get(done.number, -1)
         if index < 0 or done.number in self._ended:
             return False
@@ -116,7 +117,7 @@ class SweepProgress:
         return True
 
     def best_values(self) -> dict[str, float]:
-        """The best value so far, in training or ended, of each metric that is monitored."""
+        """Returns the best value so far of each monitored metric, over running and ended jobs."""
         values = {monitor: value for monitor, (value, _) in self.best.items()}
         for part in self.busy():
             if is_better(part.monitor, part.best, values.get(part.monitor, math.nan)):
@@ -125,17 +126,17 @@ class SweepProgress:
 
     @property
     def ended(self) -> int:
-        """Jobs that have ended, those that were done before among them."""
+        """The number of jobs that have ended, including those done before."""
         return len(self._ended)
 
     @property
     def share(self) -> float:
-        """How much of all work is done, 0 to 1."""
+        """The share of all work that is done, from 0 to 1."""
         return (self._before + self._work) / max(1, self._before + self._todo)
 
     @property
     def rate(self) -> float | None:
-        """Runs in a second, those in training counted as far as they are; None before it can be told."""
+        """Runs per second, counting the completed part of running jobs; None if it is not known yet."""
         elapsed, work = perf_counter() - self.start, self._work - self._resumed
         return work / elapsed * (self.jobs - self.earlier) / self._todo if work and elapsed > STEADY else None
 
@@ -145,18 +146,18 @@ class SweepProgress:
         return elapsed * (self._todo - self._work) / work if work and elapsed > STEADY else None
 
     def busy(self) -> list[StackShare]:
-        """The parts in training: they are taken up in order."""
+        """Returns the work items in training: the first `processes` open ones, as they start in order."""
         return [self._parts[index] for index in islice(self._open, self.processes)]
 
     def waiting(self) -> tuple[int, int]:
-        """How many stacks, and how many jobs by themselves, are yet to be taken up."""
+        """Returns the number of stacks, and of single runs, that have not started."""
         busy = self.busy()
         stacks = self._open_stacks - sum(part.stacked for part in busy)
         return stacks, len(self._open) - len(busy) - stacks
 
 
 def is_better(metric: str, value: float, other: float) -> bool:
-    """Whether it is the better value of a metric; one that is not finite never is."""
+    """Returns whether `value` is better than `other` for a metric. A value that is not finite is never better."""
     if not math.isfinite(value):
         return False
     return math.isnan(other) or (value < other if minimised(metric) else value > other)

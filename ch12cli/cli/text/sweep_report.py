@@ -1,4 +1,4 @@
-"""What a sweep came to, as text for people: its jobs by status, what differed and how well it did, what went wrong."""
+"""Text for the results of a sweep: job counts and a table of results."""
 
 import math
 from collections import Counter
@@ -19,7 +19,7 @@ from ch12cli.cli.text.tables import cut_cells, format_table, table_width
 from ch12cli.files.metrics_csv import minimised
 from ch12cli.files.sweep_csv import SweepRow
 
-ROWS = 15  # of the table, at most
+ROWS = 15  # maximum rows of the table
 COUNT_STYLES = {"diverged": "yellow", "failed": "bold red", "interrupted": "yellow"}
 
 
@@ -33,11 +33,12 @@ def styled_summary(
     rest: str = "sweep.csv has all",
     mark: str = "",
 ) -> list[Text]:
-    """What differed between the jobs, best first, seeds folded; nothing if no job finished. A table for each metric
-    that is the objective of some.
+    """Returns tables of the differing settings and their results, best first, averaged over the seeds.
 
-    monitor: the metric of rows that do not name it; limit: rows of a table that are shown; rest: where the others are;
-    mark: what stands behind the best one.
+    There is one table for each monitored metric. The list is empty if no job finished.
+
+    monitor: the metric of rows that do not name one. limit: maximum rows of a table. rest: where to find the other
+    rows. mark: text appended to the best row.
     """
     keys = varying(rows)
     lines: list[Text] = []
@@ -60,7 +61,7 @@ def styled_table(
     rest: str,
     mark: str,
 ) -> list[Text]:
-    """The table of rows with one metric."""
+    """Returns the table of the rows that share a metric."""
     finished = [row for row in rows if row.status == "finished"]
     if not finished:
         return []
@@ -87,8 +88,11 @@ def styled_table(
 def fold_rungs(
     rows: Sequence[SweepRow], keys: Sequence[str], metrics: Sequence[str], *, minimise: bool
 ) -> list[Folded]:
-    """The rows folded; where halving took runs out, only those with each other that left at the same rung: their
-    figures are of as many epochs. Those that went on come first."""
+    """Returns the rows averaged over the seeds.
+
+    Runs stopped by halving are averaged only with runs of the same rung. Their metrics have the same epoch count. Runs
+    that were not stopped come first.
+    """
     rungs = {row.left_at or 0 for row in rows}
     if rungs == {0}:
         return fold_seeds(rows, keys, metrics, minimise=minimise)
@@ -101,7 +105,10 @@ def fold_rungs(
 
 
 def format_left(rows: Sequence[SweepRow]) -> str:
-    """`9 left by halving: 6 after epoch 1, 3 after epoch 2`; empty where nobody did."""
+    """Returns the runs stopped by halving: `9 left by halving: 6 after epoch 1, 3 after epoch 2`.
+
+    The text is empty if there are none.
+    """
     rungs = Counter(row.left_at for row in rows if row.left_at is not None)
     told = ", ".join(f"{count:,} after epoch {rung}" for rung, count in sorted(rungs.items()))
     return f"{rungs.total():,} left by halving: {told}" if rungs else ""
@@ -110,7 +117,7 @@ def format_left(rows: Sequence[SweepRow]) -> str:
 def format_folded(
     folded: Sequence[Folded], metrics: Sequence[str], *, monitor: str, width: int, ascii_only: bool
 ) -> list[str]:
-    """The table, its header first, no line wider than `width`: metrics are left out and keys cut where they must be."""
+    """Returns the table, header first, dropping metrics and cutting keys to fit `width`."""
     keys = list(folded[0].values)
     table: list[list[str]] = []
     tries = [(keys, len(metrics))] + [(short_names(keys), count) for count in range(len(metrics), 0, -1)]
@@ -149,7 +156,7 @@ def _table(
 
 
 def count_statuses(rows: Sequence[SweepRow]) -> Mapping[str, int]:
-    """Jobs by status, those that should not be last."""
+    """Returns the number of jobs by status, with `finished` first."""
     counts = dict.fromkeys(("finished", "diverged", "failed", "interrupted"), 0)
     for row in rows:
         status = row.status or "interrupted"
@@ -158,14 +165,17 @@ def count_statuses(rows: Sequence[SweepRow]) -> Mapping[str, int]:
 
 
 def format_counts(counts: Mapping[str, int]) -> Text:
-    """Jobs by status, `418 finished, 4 diverged`; those that should not be in their colours."""
+    """Returns the job counts as text, `418 finished, 4 diverged`, with bad statuses coloured."""
     shown = {status: count for status, count in counts.items() if count or status == "finished"}
     pieces = [Text(f"{count:,} {status}", style=COUNT_STYLES.get(status, "")) for status, count in shown.items()]
     return Text(", ").join(pieces)
 
 
 def format_bad(counts: Mapping[str, int]) -> str:
-    """`3 of 100 jobs failed, 1 diverged`: in a line for the errors, where the report says why."""
+    """Returns the failed and diverged jobs as text: `3 of 100 jobs failed, 1 diverged`.
+
+    It is printed to the error console when the report lists the errors.
+    """
     bad = [f"{counts[status]:,} {status}" for status in ("failed", "diverged") if counts[status]]
     first, *others = bad
     number, _, status = first.partition(" ")

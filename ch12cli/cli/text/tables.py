@@ -1,4 +1,4 @@
-"""Numbers, times and the figures of a run as text. Everything here returns; nothing prints."""
+"""Tables of metrics as text. These functions return lines and print nothing."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,13 +7,16 @@ from ch12cli.catalogue.formatting import format_number, metric_label, result_row
 from ch12cli.files.result_json import Result
 
 PARTS = {"train": "train", "valid": "validation", "test": ""}
-MIN_CELL = 6  # characters to which a cell may be cut
+MIN_CELL = 6  # minimum characters of a cut cell
 GAP = "  "  # between columns
 NUMBER = 9  # characters: 1.234e-05
 
 
 def format_table(rows: Sequence[Sequence[str]], *, left: int = 1) -> list[str]:
-    """Lines with aligned columns: the first `left` to the left, the others to the right; no blanks at the end."""
+    """Returns lines with aligned columns, without trailing blanks.
+
+    The first `left` columns are left-aligned, the others right-aligned.
+    """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:
@@ -24,13 +27,13 @@ def format_table(rows: Sequence[Sequence[str]], *, left: int = 1) -> list[str]:
 
 
 def table_width(table: Sequence[Sequence[str]]) -> int:
-    """Characters of the widest line of `format_table`, blanks at its end included."""
+    """Returns the width of the widest line of `format_table`, including trailing blanks."""
     columns = list(zip(*table, strict=True))
     return sum(max(map(len, column)) for column in columns) + len(GAP) * (len(columns) - 1)
 
 
 def format_result(result: Result, *, ascii_only: bool = False) -> list[str]:
-    """The figures of a run as a table, its header first; no lines if there are none."""
+    """Returns the metrics of a run as a table, header first. The list is empty if there are none."""
     rows = result_rows(result)
     if not rows:
         return []
@@ -47,10 +50,10 @@ def format_result(result: Result, *, ascii_only: bool = False) -> list[str]:
 
 
 def epoch_columns(row: Mapping[str, Any], *, width: int, verbose: bool) -> list[str]:
-    """The columns of metrics.csv for a line an epoch: losses and metrics, and time and learning rate if verbose.
+    """Returns the columns of metrics.csv to print for each epoch.
 
-    What is missed least goes first where the width is not enough: time, learning rate, then the training part's metrics
-    and the validation part's, but for the losses.
+    They are the losses and metrics, and the time and learning rate if `verbose`. Columns are dropped to fit `width`:
+    first the time, then the learning rate, the training metrics and the validation metrics. Losses are kept.
     """
     columns = [name for name in row if name == "epoch" or name.startswith(("train_", "valid_"))]
     spare = [
@@ -66,12 +69,12 @@ def epoch_columns(row: Mapping[str, Any], *, width: int, verbose: bool) -> list[
 
 
 def format_epoch_header(columns: Sequence[str], *, ascii_only: bool = False) -> str:
-    """The line above the lines of `format_epoch`."""
+    """Returns the header for the lines of `format_epoch`."""
     return GAP.join(f"{_header(name, ascii_only=ascii_only):>{_width(name)}}" for name in columns)
 
 
 def format_epoch(row: Mapping[str, Any], columns: Sequence[str]) -> str:
-    """One epoch in a line."""
+    """Returns one epoch as a line."""
     cells = [
         f"{row['epoch']}" if name == "epoch" else format_number(name.partition("_")[2] or name, row.get(name))
         for name in columns
@@ -80,7 +83,7 @@ def format_epoch(row: Mapping[str, Any], columns: Sequence[str]) -> str:
 
 
 def _header(column: str, *, ascii_only: bool = False) -> str:
-    """`train loss` for train_loss, but `accuracy` for train_accuracy: it stands beside it."""
+    """Returns a column's label: `train loss` for train_loss, but `accuracy` for train_accuracy, which is beside it."""
     part, _, metric = column.partition("_")
     if not metric:
         return column
@@ -93,10 +96,10 @@ def _width(column: str) -> int:
 
 
 def cut_cells(table: Sequence[Sequence[str]], columns: int, *, width: int, ascii_only: bool) -> list[list[str]]:
-    """The table, header first, with cells of its first columns cut until it fits, the widest first."""
+    """Returns the table, header first, with the widest of its first `columns` columns cut until it fits `width`."""
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     excess = sum(widths) + len(GAP) * (len(widths) - 1) - width
-    floors = [max([MIN_CELL, *map(len, column)]) for column in zip(*table[1:], strict=True)]  # first the header is cut
+    floors = [max([MIN_CELL, *map(len, column)]) for column in zip(*table[1:], strict=True)]  # the header is cut first
     for floor in (floors, [MIN_CELL] * columns):
         while excess > 0 and (wide := [place for place in range(columns) if widths[place] > floor[place]]):
             widths[max(wide, key=lambda place: widths[place])] -= 1
@@ -105,7 +108,7 @@ def cut_cells(table: Sequence[Sequence[str]], columns: int, *, width: int, ascii
 
 
 def cut(cell: str, room: int, *, ascii_only: bool) -> str:
-    """The cell in at most so many characters; of a path the end, where paths differ."""
+    """Returns the cell cut to `room` characters. A path keeps its end, where paths differ."""
     mark = "~" if ascii_only else "…"
     if len(cell) <= room:
         return cell

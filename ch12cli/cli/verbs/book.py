@@ -1,4 +1,4 @@
-"""`ch12 book`: the chapter's sections and items, run, and held against what the book prints."""
+"""`ch12 book`: runs the chapter's sections and items and compares their output with the book."""
 
 from collections.abc import Sequence
 from itertools import zip_longest
@@ -73,7 +73,10 @@ def run(argv: Sequence[str]) -> int:
 
 
 def chosen(words: Sequence[str]) -> tuple[list[int], list[Any]]:
-    """The numbers of the items that the words name, and the demonstrations of the sections among them."""
+    """Returns the item numbers that the words name, and the demonstrations of the named sections.
+
+    Raises InputError if a word is neither a section nor an item.
+    """
     from ch12cli.book.printed import ITEMS, SECTIONS
 
     numbers, sections = list[int](), list[str]()
@@ -124,7 +127,7 @@ def line_of(ran: "Ran") -> "Text":
 
 
 def show_item(screen: "Screen", ran: "Ran") -> None:
-    """An item: what it is about, its code, what it printed beside what the book does."""
+    """Prints an item's description, its code, and its output beside the book's."""
     from rich.syntax import Syntax
     from rich.text import Text
 
@@ -140,7 +143,7 @@ def show_item(screen: "Screen", ran: "Ran") -> None:
 
 
 def beside(computed: str, printed: str, *, width: int) -> list[str]:
-    """What was computed and what is printed, in two columns where there is room, else below each other."""
+    """Returns the computed and printed output in two columns, or one below the other if they do not fit."""
     left, right = (["computed", *computed.splitlines()], ["in the book", *printed.splitlines()])
     room = max(map(len, left)) + 4
     if room + max(map(len, right)) + 2 > width:
@@ -164,7 +167,7 @@ def show_demo(screen: "Screen", demo: "Demo") -> None:
 
 
 def hand_out(options: Any, items: Sequence["Ran"], demos: Sequence[Any]) -> int:
-    """Writes a hand-out of the items and the demonstrations."""
+    """Writes the items and demonstrations as a handout, to a file or standard output."""
     from ch12cli.book.demos import DEMOS
     from ch12cli.book.handout import ChapterPart, as_markdown, as_notebook
     from ch12cli.files.atomic import write_whole
@@ -188,7 +191,7 @@ def hand_out(options: Any, items: Sequence["Ran"], demos: Sequence[Any]) -> int:
 
 
 def as_page(parts: Sequence["ChapterPart"]) -> bytes:
-    """The hand-out as a page that holds all it shows."""
+    """Returns the handout as a self-contained HTML page."""
     from ch12cli.book.handout import TITLE, item_heading, verdict
     from ch12cli.report.page import as_html, document, gallery
 
@@ -213,7 +216,7 @@ def as_page(parts: Sequence["ChapterPart"]) -> bytes:
 
 
 def html_lines(text: str) -> str:
-    """Lines as HTML."""
+    """Returns the lines escaped for HTML."""
     from ch12cli.report.page import as_html
 
     return "\n".join(as_html(line) for line in text.rstrip("\n").split("\n"))

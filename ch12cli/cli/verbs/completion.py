@@ -1,4 +1,4 @@
-"""`ch12 completion`: prints a script that teaches a shell to complete ch12's command lines, and answers it."""
+"""`ch12 completion`: prints a shell completion script, and answers the script's queries."""
 
 from collections.abc import Sequence
 
@@ -9,15 +9,15 @@ from ch12cli.cli.help.page import definitions, heading, join_pages, paragraph, p
 from ch12cli.config.suggest import did_you_mean
 from ch12cli.errors import InputError
 
-# The command that switches completion on in the shell's start file.
+# The command that adds completion to the shell's startup file.
 INSTALL = {
     "bash": """echo 'eval "$(ch12 completion bash)"' >> ~/.bashrc""",
     "zsh": """echo 'eval "$(ch12 completion zsh)"' >> ~/.zshrc""",
     "fish": "echo 'ch12 completion fish | source' >> ~/.config/fish/config.fish",
 }
 
-# Each script calls `ch12 completion query`, by the name under which ch12 was called, and gets in the first line
-# `words`, `folders` or `files`, then a candidate a line. Behind one that ends with = there must be no blank.
+# Each script calls `ch12 completion query` through the name used to call ch12. The first line of the answer is
+# `words`, `folders` or `files`; the candidates follow, one per line. No blank may follow a candidate ending in =.
 SCRIPTS = {
     "bash": r"""
 # Tab completion of ch12 for bash; in ~/.bashrc: eval "$(ch12 completion bash)"
@@ -84,7 +84,7 @@ def parser() -> Arguments:
 
 
 def run(argv: Sequence[str]) -> int:
-    if argv[:1] == ["query"]:  # the rest is the line to complete, not options
+    if argv[:1] == ["query"]:  # the other arguments are the line to complete, not options
         print("\n".join(query(argv[1:])))
         return 0
     options = parser().read(argv)
@@ -102,7 +102,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def format_completion_help() -> str:
-    """The page of `ch12 completion --help`."""
+    """Returns the page of `ch12 completion --help`."""
     return join_pages(
         [
             usage("completion bash|zsh|fish"),
@@ -124,10 +124,10 @@ def format_completion_help() -> str:
 
 
 def query(argv: Sequence[str]) -> list[str]:
-    """The lines of the answer to a shell's script.
+    """Returns the lines that answer a shell script's query.
 
-    argv: the shell, `--`, then from bash the line up to the cursor and COMP_WORDBREAKS; from other shells the words up
-    to the cursor, the current one last.
+    argv: the shell and `--`. For bash, the line up to the cursor and COMP_WORDBREAKS follow. For other shells, the
+    words up to the cursor follow, the current one last.
     """
     shell, rest = (argv[0] if argv else ""), argv[2:]
     if shell == "bash":
@@ -142,14 +142,14 @@ def query(argv: Sequence[str]) -> list[str]:
 
 
 def with_meaning(candidate: str, meaning: str, shell: str) -> str:
-    """A candidate with its meaning, in the form of zsh's _describe or of fish."""
+    """Returns a candidate with its meaning, in the format of zsh's _describe or of fish."""
     if shell == "zsh":
         return f"{candidate.replace(':', chr(92) + ':')}:{printable(meaning)}"
     return f"{candidate}\t{printable(meaning)}"
 
 
 def split_line(line: str) -> tuple[list[str], str, bool]:
-    """The finished words of a line, the word at its end, and whether that word has an open quote."""
+    """Returns the complete words of a line, the current word, and whether that word has an open quote."""
     words: list[str] = []
     current, quote, escaped = "", "", False
     for letter in line:

@@ -1,4 +1,4 @@
-"""`ch12 explain`: what a key, a group or a choice means, what it may be, and where its value comes from."""
+"""`ch12 explain`: describes a key, group or choice, its allowed values, and the source of its value."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -43,9 +43,9 @@ def run(argv: Sequence[str]) -> int:
     from ch12cli.config.explain import Traced
     from ch12cli.config.hydra_internals import hydra_session
 
-    name, *overrides = sorted(options.operands, key=lambda word: "=" in word)  # the name may stand anywhere
+    name, *overrides = sorted(options.operands, key=lambda word: "=" in word)  # the name may be at any position
     key, _, value = name.partition("=")
-    if value and key not in GROUPS:  # optimizer.lr=0.1 asks about the key, set to this
+    if value and key not in GROUPS:  # optimizer.lr=0.1 asks about the key with this value
         name, overrides = key.lstrip("+"), [*overrides, name]
     working_directory()
     with hydra_session():
@@ -55,7 +55,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def format_explanation(name: str, traced: "Traced") -> str:
-    """The page about what a name stands for. InputError, with the nearest right names, if it stands for nothing."""
+    """Returns the page about a name. Raises InputError with suggestions if the name is unknown."""
     keys = known_keys(traced.folders) | dict(flatten(traced.composition.settings))
     found = identify(name, keys, traced)
     if isinstance(found, Choice):
@@ -67,7 +67,10 @@ def format_explanation(name: str, traced: "Traced") -> str:
 
 
 def identify(name: str, keys: Iterable[str], traced: "Traced") -> str | Choice:
-    """What a name stands for: a key, a group, the stem of keys, or a choice. A key's last part is enough."""
+    """Returns the key, group, key prefix or choice that a name refers to. The last part of a key is enough.
+
+    Raises InputError if the name is unknown or ambiguous.
+    """
     if name in GROUPS or any(key == name or key.startswith(f"{name}.") for key in keys) or traced.settings(name):
         return name
     group, separator, choice = name.partition("=" if "=" in name else "/")
@@ -84,7 +87,7 @@ def identify(name: str, keys: Iterable[str], traced: "Traced") -> str | Choice:
 
 
 def chosen_choice(group: str, name: str, folders: Sequence[Path]) -> Choice:
-    """The choice of that name. InputError with the nearest right ones if there is none."""
+    """Returns the choice with that name. Raises InputError with suggestions if there is none."""
     choice = find_choice(group, name, folders)
     if choice is None:
         names = [choice.name for choice in choices(group, folders)]
@@ -94,17 +97,17 @@ def chosen_choice(group: str, name: str, folders: Sequence[Path]) -> Choice:
 
 
 def typed(name: str | Choice) -> str:
-    """A name as it is typed on the command line."""
+    """Returns a name as typed on the command line."""
     return name if isinstance(name, str) else f"{name.group}={name.name}"
 
 
 def key_page(path: str, traced: "Traced") -> str:
-    """A key: its meaning, what it may be, its default, its value and every place that sets it."""
+    """Returns the page of a key: its meaning, allowed values, default, current value and the sources of that value."""
     group = path.partition(".")[0]
     chosen = traced.choice(group) if group in GROUPS else None
     listed = choices(group, traced.folders) if chosen else []
     having = [choice for choice in listed if path in keys_of_choice(choice)]
-    having.sort(key=lambda choice: chosen is not None and choice.name != chosen.says)  # the chosen one first
+    having.sort(key=lambda choice: chosen is not None and choice.name != chosen.says)  # sort the chosen one first
     meaning = meaning_of(path, having)
     defaults = default_text(path, having)
     entries = [("may be", rule_text(path, having)), *([("default", defaults)] if defaults else [])]
@@ -129,7 +132,10 @@ def key_page(path: str, traced: "Traced") -> str:
 
 
 def meaning_of(path: str, having: Sequence[Choice]) -> str:
-    """What a key means; for one that ch12 does not know, the comment beside it in the first file that has it."""
+    """Returns the meaning of a key.
+
+    For a key unknown to ch12, it is the comment beside the key in the first file that has it.
+    """
     key = key_of(path)
     if key is not None:
         return key.meaning
@@ -140,7 +146,7 @@ def meaning_of(path: str, having: Sequence[Choice]) -> str:
 
 
 def rule_text(path: str, having: Sequence[Choice]) -> str:
-    """What a key may be."""
+    """Returns the allowed values of a key."""
     key = key_of(path)
     if key is not None:
         return str(key.rule)
@@ -149,7 +155,10 @@ def rule_text(path: str, having: Sequence[Choice]) -> str:
 
 
 def default_text(path: str, having: Sequence[Choice]) -> str:
-    """A key's default, by choice if it stands in a group; empty if ch12 has none for it."""
+    """Returns a key's default, listed by choice if it differs between choices.
+
+    The text is empty if ch12 has no default for it.
+    """
     if not having:
         return reference_text(shown(top_level()[path])) if path in top_level() else ""
     by_value: dict[str, list[str]] = {}
@@ -160,13 +169,13 @@ def default_text(path: str, having: Sequence[Choice]) -> str:
 
 
 def reference_text(value: str) -> str:
-    """A value as it is typed, or which other key's it is."""
+    """Returns a value as typed, or a reference to the key it is copied from."""
     same = REFERENCE.fullmatch(value)
     return f"that of {same[1]}" if same else value
 
 
 def value_entries(path: str, settings: "Sequence[Setting]", traced: "Traced") -> list[tuple[str, str]]:
-    """The value of a key in this run, the place that set it, and the places that it overruled, latest first."""
+    """Returns the key's value in this run, the source that set it, and the overridden sources, latest first."""
     *before, last = settings
     value = traced.value(path)
     says = last.says if value is None else shown(value[0])
@@ -182,7 +191,7 @@ def value_entries(path: str, settings: "Sequence[Setting]", traced: "Traced") ->
 
 
 def group_page(group: str, traced: "Traced") -> str:
-    """A group: its choices, the chosen one marked, and by what it is chosen."""
+    """Returns the page of a group: its choices, with the chosen one marked, and the source of the choice."""
     chosen = traced.choice(group)
     marked = [
         (f"{'*' if choice.name == chosen.says else ' '} {choice.name}", choice.meaning)
@@ -199,7 +208,7 @@ def group_page(group: str, traced: "Traced") -> str:
 
 
 def choice_page(choice: Choice, traced: "Traced") -> str:
-    """A choice: what it builds or sets, its keys, and whether it is chosen."""
+    """Returns the page of a choice: what it builds or sets, its keys, and whether it is chosen."""
     chosen = traced.choice(choice.group)
     values = keys_of_choice(choice)
     made = [f"{group}={name}" for group, name in chosen_by(choice).items()]
@@ -226,7 +235,10 @@ def choice_page(choice: Choice, traced: "Traced") -> str:
 
 
 def described_in(path: str, choice: Choice) -> str:
-    """What a key means, in the words of the choice's own file if it has any; and, but for a preset, what it may be."""
+    """Returns a key's meaning, taken from the choice's own file if it has a comment.
+
+    The allowed values are appended, except for a preset.
+    """
     remark = comments(choice.file).get(path.removeprefix(f"{choice.group}."), "")
     key = key_of(path)
     if is_preset(choice):
@@ -235,7 +247,7 @@ def described_in(path: str, choice: Choice) -> str:
 
 
 def branch_page(stem: str, paths: Sequence[str], traced: "Traced") -> str:
-    """Keys with a common stem, such as early_stopping, with their values."""
+    """Returns the page of keys with a common prefix, such as early_stopping, with their values."""
     entries = [
         (f"{path}={shown(value[0])}" if (value := traced.value(path)) else path, describe_key(path, ""))
         for path in paths

@@ -1,4 +1,4 @@
-"""`ch12 show`: all about one run, or one sweep: how it ended, its figures, its curve, what it was, how to repeat it."""
+"""`ch12 show`: prints the status, metrics, curves, settings and repeat command of a run or a sweep."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -70,7 +70,7 @@ def show_run(screen: "Screen", entry: "Entry") -> None:
 
 
 def facts_of(entry: "Entry", result: "Result | None", keys: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What a run was, on what, and how to go on with it: (label, text) each."""
+    """Returns the settings, environment, history and commands of a run as (label, text) pairs."""
     from ch12cli.files.history import describe_session, sessions_of
 
     environment = {} if result is None else result.environment
@@ -95,7 +95,7 @@ def facts_of(entry: "Entry", result: "Result | None", keys: Mapping[str, Any]) -
 
 
 def own_keys(keys: Mapping[str, Any]) -> list[str]:
-    """The user's own choices and keys of a run, as they are typed. keys: all of the run's, by dotted key."""
+    """Returns the user's own keys and choices of a run as typed. keys: all keys of the run, dotted."""
     from ch12cli.config.choices import top_level
     from ch12cli.config.schema import GROUPS
     from ch12cli.config.values import shown
@@ -107,7 +107,7 @@ def own_keys(keys: Mapping[str, Any]) -> list[str]:
 
 
 def halved_line(result: "Result | None") -> str:
-    """What the line that repeats a run does otherwise, if halving took the run out."""
+    """Returns a note that the repeat command trains all epochs, if halving stopped the run."""
     if result is None or result.left_at is None:
         return ""
     return f"(halving took it out after epoch {result.left_at}; this line trains all epochs)"

@@ -1,4 +1,4 @@
-"""`ch12 watch`: follows a run or a sweep that another process trains. It only reads."""
+"""`ch12 watch`: follows a run or a sweep that another process trains, without writing to it."""
 
 import time
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def watch_run(entry: Entry) -> None:
-    """Shows each epoch as it ends, then the result of the run."""
+    """Prints each epoch as it ends, then the result of the run."""
     from ch12cli.cli.text.run_display import RunDisplay
     from ch12cli.cli.text.screen import Screen
     from ch12cli.cli.verbs.show import facts_of, keys_of, show_run
@@ -51,7 +51,7 @@ def watch_run(entry: Entry) -> None:
             facts_of(entry, None, keys), epochs=planned if isinstance(planned, int) else 0, directory=entry.path
         )
         while True:
-            running = is_locked(entry.path)  # before reading: rows written last are then read below
+            running = is_locked(entry.path)  # check before reading, so that the last rows written are still read below
             rows = [{**row, "epoch": int(row["epoch"])} for row in read_metrics(entry.path / METRICS)]
             for row in rows[seen:]:
                 display.on_epoch_end(row)
@@ -64,7 +64,7 @@ def watch_run(entry: Entry) -> None:
 
 
 def watch_sweep(entry: Entry) -> None:
-    """Shows the number of jobs that have ended, then the result of the sweep."""
+    """Prints the number of jobs that have ended, then the result of the sweep."""
     from rich.text import Text
 
     from ch12cli.cli.text.screen import Screen
@@ -79,7 +79,7 @@ def watch_sweep(entry: Entry) -> None:
             if live:
                 text.plain = now
                 screen.refresh()
-            elif (counts := now.partition("; about")[0]) != printed:  # a change of the time left alone is not printed
+            elif (counts := now.partition("; about")[0]) != printed:  # skip if only the time left changed
                 printed = counts
                 screen.print([now])
             time.sleep(POLL_INTERVAL)
@@ -88,7 +88,7 @@ def watch_sweep(entry: Entry) -> None:
 
 
 def format_standing(far: SweepStanding) -> str:
-    """`420 of 512 jobs: 418 finished, 2 diverged; 41,200 of 51,200 epochs; about 0:07 left`."""
+    """Returns the progress: `420 of 512 jobs: 418 finished, 2 diverged; 41,200 of 51,200 epochs; about 0:07 left`."""
     ended = (
         ", ".join(f"{count:,} {printable(status)}" for status, count in sorted(far.ended.items()))
         or "no job has ended yet"
