@@ -1,4 +1,4 @@
-"""What differs between runs: configuration, environment, results; and sweeps of runs with their seeds folded."""
+"""Compares runs: settings, environment and results. Averages the runs of a sweep over their seeds."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ from ch12cli.files.run_directory import HYDRA, RESULT
 from ch12cli.files.sweep_csv import FIELDS, SweepRow
 from ch12cli.files.untrusted_text import escape_controls
 
-TIMES = ("seconds", "when", "path", "kind")  # which differ between any two runs
-ComparisonTable = list[list[Any]]  # its header first
+TIMES = ("seconds", "when", "path", "kind")  # results that differ between any two runs
+ComparisonTable = list[list[Any]]  # rows; the first is the header
 
 
 @dataclass(frozen=True)
 class Compared:
-    """A run to compare. settings: by dotted keys; results: by name; environment: what it ran on."""
+    """A run to compare. settings: by dotted key; results: by name; environment: metadata of the run."""
 
     name: str
     settings: Mapping[str, Any]
@@ -30,14 +30,14 @@ class Compared:
 
 
 def run_differences(runs: Sequence[Compared]) -> ComparisonTable:
-    """A row for each thing that not all runs have alike: its name, and what it is of each run (None: nothing)."""
+    """Returns a table with a row for each name whose values differ between the runs; None for a missing value."""
     rows: ComparisonTable = [["", *(run.name for run in runs)]]
     for part in ("settings", "environment", "results"):
         names = dict.fromkeys(name for run in runs for name in getattr(run, part) if name not in TIMES)
         told = set()
         for name in names:
             values = [getattr(run, part).get(name) for run in runs]
-            chosen = name.endswith("._target_") and name.removesuffix("._target_") in told  # which says it shorter
+            chosen = name.endswith("._target_") and name.removesuffix("._target_") in told  # shown already
             if any(repr(value) != repr(values[0]) for value in values) and not chosen:
                 told.add(name)
                 rows.append([name, *values])
@@ -45,13 +45,13 @@ def run_differences(runs: Sequence[Compared]) -> ComparisonTable:
 
 
 def alike(runs: Sequence[Compared]) -> bool:
-    """Whether the objectives of all runs are of one metric on the same data, so that one may be better."""
+    """Returns whether all runs have the same monitor and data, so that their objectives are comparable."""
     kinds = {(run.results.get("monitor"), run.environment.get("data")) for run in runs}
     return len(kinds) == 1
 
 
 def best_of(runs: Sequence[Compared]) -> int | None:
-    """The place of the run with the best objective; None if they have none, or if they cannot be compared."""
+    """Returns the index of the run with the best objective; None if one is missing or they are not comparable."""
     values = [run.results.get("objective") for run in runs]
     numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
     if not alike(runs) or len(numbers) < len(values) or not values:
@@ -60,7 +60,7 @@ def best_of(runs: Sequence[Compared]) -> int | None:
 
 
 def rows_of_runs(runs: Sequence[Compared]) -> list[SweepRow]:
-    """Runs as the rows of a sweep's table: what differs in their settings as if it had been swept."""
+    """Returns the runs as rows of a sweep's table. Settings that differ between the runs become overrides."""
     keys = [str(row[0]) for row in run_differences([Compared(r.name, r.settings, {}, {}) for r in runs])[1:]]
     return [row_of_run(number, run, keys) for number, run in enumerate(runs)]
 
@@ -74,10 +74,10 @@ def row_of_run(number: int, run: Compared, keys: Sequence[str]) -> SweepRow:
 
 
 def folded(rows: Sequence[SweepRow], metrics: Sequence[str], *, minimise: bool) -> ComparisonTable:
-    """A row for each combination of what differs but the seeds, best first.
+    """Returns a table with a row for each combination of the overrides that are not seeds, best first.
 
-    Its values, then of each metric the mean and half the width of its 95 % interval (None of fewer than two runs), the
-    number of runs, and the best one's.
+    Columns: the overrides; the mean and half width of the 95 % confidence interval of each metric; the number of runs;
+    the best run. The half width is None for fewer than two runs.
     """
     keys = varying(rows)
     found = fold_seeds(rows, keys, metrics, minimise=minimise)
@@ -91,13 +91,13 @@ def folded(rows: Sequence[SweepRow], metrics: Sequence[str], *, minimise: bool) 
     return table
 
 
-RENAMED = {"epochs": "epochs done"}  # results that are called as a setting is
+RENAMED = {"epochs": "epochs done"}  # results whose names collide with a setting
 
 
 def read_compared(path: Path) -> Compared:
-    """The settings, results and environment of a run; of one whose result is damaged its settings alone.
+    """Returns the settings, results and environment of a run. If its result is damaged, results hold only the status.
 
-    InputError if the directory is not that of a run.
+    Raises InputError if the directory does not hold a run.
     """
     entry = entry_at(path)
     result = read_result(path / RESULT) if entry.status != "damaged" else None

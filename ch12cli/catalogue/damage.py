@@ -1,4 +1,4 @@
-"""Damaged records: what reading them raises becomes a problem, not a traceback."""
+"""Converts errors from reading damaged records to InputError or messages."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,13 +8,13 @@ from typing import Any
 from ch12cli.errors import InputError
 from ch12cli.files.sealed_json import NewerFormatError
 
-# What code raises that reads a result of the wrong form.
+# Errors raised while reading values of the wrong form.
 WRONG_FORM = (TypeError, ValueError, KeyError, AttributeError, ArithmeticError)
 
 
 @contextmanager
 def refuse_wrong_form(path: Path) -> Iterator[None]:
-    """Raises InputError in place of any error that comes of values of the wrong form. path: the run or sweep."""
+    """Re-raises errors caused by values of the wrong form as InputError. path: the run or sweep."""
     try:
         yield
     except WRONG_FORM as error:
@@ -22,7 +22,10 @@ def refuse_wrong_form(path: Path) -> Iterator[None]:
 
 
 def read_or_note(read: Callable[[], Any], problems: list[str]) -> Any:
-    """The contents of a file; None if it is damaged, with the reason added to `problems`."""
+    """Returns the result of `read`. If it raises InputError, adds the messages to `problems` and returns None.
+
+    NewerFormatError is passed on.
+    """
     try:
         return read()
     except NewerFormatError:

@@ -1,4 +1,4 @@
-"""Runs and sweeps below a folder: what became of each, from the few files that tell. Nothing in them is executed."""
+"""Lists the runs and sweeps below a folder with their status and results. Executes nothing from their files."""
 
 import hashlib
 import os
@@ -22,21 +22,24 @@ from ch12cli.files.sealed_json import NewerFormatError
 from ch12cli.files.sweep_csv import SweepRow
 from ch12cli.files.tags import TAGS, read_tags
 
-DEEPEST = 8  # folders below each other that are looked into
-READERS = 8  # threads that wait for the disk at once; more get into each other's way
-TOGETHER = 64  # folders that one of them looks at in a go
-AHEAD = 64 * TOGETHER  # folders that are read before the first of them is told
-PATIENCE = 1e-4  # seconds for a folder, from which it is the disk that takes them
+DEEPEST = 8  # maximum depth of folders
+READERS = 8  # threads that read from the disk; more slow each other down
+TOGETHER = 64  # folders that a thread reads per task
+AHEAD = 64 * TOGETHER  # folders that are read ahead
+PATIENCE = 1e-4  # seconds per folder above which the disk is the bottleneck
 
 FIGURES = ("epochs", "monitor", "objective", "parameters", "seconds", "left_at", "stopped_at", "diverged_at", "error")
-OF_THE_ENTRY = ("job", "directory", "status")  # columns of sweep.csv that an entry has by other names
+OF_THE_ENTRY = ("job", "directory", "status")  # columns of sweep.csv that are fields of an entry
 EntryRow = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A run or a sweep. place: its path; when: seconds since 1970 at which it began; values: what it came to, by name;
-    jobs: of a sweep, how many by status."""
+    """A run, a sweep or a job.
+
+    place: its path; when: start, in seconds since 1970; values: its results by name; jobs: for a sweep, the number of
+    jobs by status.
+    """
 
     place: str
     kind: str
@@ -51,8 +54,11 @@ class Entry:
 
 
 class Look(NamedTuple):
-    """The files of a folder that tell of a run. result: the content of result.json, None if there is none, False if it
-    cannot be read; changed: whether metrics.csv was written after it, which was written last."""
+    """The files of a run's folder that a listing reads.
+
+    result: content of result.json, None if missing, False if unreadable; changed: whether metrics.csv is newer than
+    result.json.
+    """
 
     result: bytes | bool | None
     when: float
@@ -61,9 +67,9 @@ class Look(NamedTuple):
 
 
 def entries(below: Path) -> Iterator[Entry]:
-    """All runs and sweeps below a folder, in no order; a folder that is one itself is the only one.
+    """Yields all runs and sweeps below a folder, unordered; if the folder itself is one, yields only that.
 
-    What is damaged or goes away meanwhile is told as such or left out: the listing goes on.
+    A damaged run or sweep gets the status "damaged". A folder that disappears meanwhile is skipped.
     """
     level = [str(below)]
     with ThreadPoolExecutor(READERS) as readers:
@@ -82,7 +88,7 @@ def entries(below: Path) -> Iterator[Entry]:
 
 
 def entry_at(path: Path) -> Entry:
-    """The run or sweep that a folder itself is. InputError if it is none."""
+    """Returns the run or sweep in a folder. Raises InputError if there is none."""
     folder = str(path)
     look = look_into(folder)
     found = look_inside(folder)[0] if look.result is None else run_entry(folder, look)
@@ -92,7 +98,7 @@ def entry_at(path: Path) -> Entry:
 
 
 def looked_at(folders: Sequence[str], readers: ThreadPoolExecutor) -> Iterator[Look]:
-    """A look at each folder, by all readers together where the disk keeps one waiting."""
+    """Yields a Look for each folder, in order. Uses all reader threads if the disk is slow."""
     for start in range(0, len(folders), AHEAD):
         pieces = [
             folders[place : place + TOGETHER] for place in range(start, min(start + AHEAD, len(folders)), TOGETHER)
@@ -110,7 +116,7 @@ def look_at(folders: Sequence[str]) -> list[Look]:
 
 
 def look_into(folder: str) -> Look:
-    """What tells of a run, if the folder has a result.json."""
+    """Returns the files of a folder that describe a run, if it has a result.json."""
     try:
         result, written = read_dated(f"{folder}/{RESULT}")
     except (FileNotFoundError, NotADirectoryError):
@@ -126,7 +132,7 @@ def tags_of(folder: str) -> str:
 
 
 def look_inside(folder: str) -> tuple[Entry | None, list[str]]:
-    """The sweep or unfinished run that a folder is; else the folders in it."""
+    """Returns the sweep or unfinished run in a folder, or else its subfolders."""
     try:
         with os.scandir(folder) as found:
             inside = {each.name: each for each in found}
@@ -142,7 +148,7 @@ def look_inside(folder: str) -> tuple[Entry | None, list[str]]:
 
 
 def run_entry(folder: str, look: Look) -> Entry:
-    """A run from its result.json; one that has none is running if its directory is locked, else it was killed."""
+    """Returns the entry of a run. Without a result.json, it is running if its directory is locked, else killed."""
     tags = {"tags": look.tags} if look.tags else {}
     if look.result is None:
         status = "running" if is_locked(Path(folder)) else "killed"
@@ -160,7 +166,11 @@ def run_entry(folder: str, look: Look) -> Entry:
 
 
 def status_now(folder: str, result: Result) -> str:
-    """The status of a run whose metrics.csv was written after its result: trained on, and killed then; or damaged."""
+    """Returns the status of a run whose metrics.csv is newer than its result.json.
+
+    If the file differs from its digest, the run was resumed: it is running if locked, else killed, or damaged if
+    unreadable.
+    """
     digest = result.files.get(METRICS)
     try:
         if digest is None or digest == hashlib.sha256(read_file(f"{folder}/{METRICS}")).hexdigest():
@@ -174,7 +184,7 @@ def status_now(folder: str, result: Result) -> str:
 
 
 def result_values(result: Result) -> EntryRow:
-    """What a run came to, flat: its figures under the names of metrics.csv, those of the test part as test_…."""
+    """Returns the results of a run as a flat mapping: columns of metrics.csv, and test metrics as test_…."""
     values: EntryRow = {name: value for name in FIGURES if (value := getattr(result, name)) is not None}
     values |= {name: value for name, value in (result.final or {}).items() if name not in ("epoch", "seconds")}
     values |= {f"test_{name}": value for name, value in (result.test or {}).items()}
@@ -182,7 +192,7 @@ def result_values(result: Result) -> EntryRow:
 
 
 def sweep_entry(folder: str, inside: Sequence[str]) -> Entry:
-    """A sweep from its table and the directories of its jobs: how they ended, and the best objective."""
+    """Returns the entry of a sweep, from its table and the directories of its jobs."""
     path = Path(folder)
     when, tags = began(folder, STATE), tags_of(folder)
     told = {"tags": tags} if tags else {}
@@ -206,7 +216,7 @@ def sweep_entry(folder: str, inside: Sequence[str]) -> Entry:
 
 
 def job_entries(sweep: Path) -> list[Entry]:
-    """The jobs of a sweep that have ended, by number. They began with it, as far as anybody knows."""
+    """Returns the completed jobs of a sweep, by number. Their start is that of the sweep, because theirs is unknown."""
     rows = read_sweep_rows(sweep)
     when, monitor = began(str(sweep), STATE), sweep_monitor(sweep, rows)
     return [job_entry(sweep, row, when=when, monitor=monitor) for row in rows]
@@ -219,13 +229,16 @@ def job_entry(sweep: Path, row: SweepRow, *, when: float, monitor: str | None) -
 
 
 def entry_row(entry: Entry) -> EntryRow:
-    """What an entry came to, flat."""
+    """Returns an entry as a flat mapping."""
     row: EntryRow = {"path": entry.place, "kind": entry.kind, "when": entry.when, "status": entry.status}
     return {**row, **entry.values, **{f"{status}_jobs": count for status, count in entry.jobs.items()}}
 
 
 def began(folder: str, first: str) -> float:
-    """When a directory's first part was made, which later writing does not touch."""
+    """Returns the modification time of `first` in a folder, or else of the folder; 0 if both are missing.
+
+    `first` is created first and not modified later.
+    """
     for name in (f"{folder}/{first}", folder):
         try:
             return os.stat(name).st_mtime

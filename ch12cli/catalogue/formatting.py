@@ -1,4 +1,4 @@
-"""Numbers, times, metrics and jobs as people read them."""
+"""Formats numbers, times, metrics and jobs for display."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,13 +8,13 @@ from ch12cli.catalogue.summary import Failure
 from ch12cli.files.result_json import Result
 from ch12cli.files.sweep_csv import SweepRow
 
-METRIC_LABELS = {"mae": "MAE", "r2": "R²"}  # the other metrics are called what they are
+METRIC_LABELS = {"mae": "MAE", "r2": "R²"}  # other metrics are shown under their own names
 
-UNIT_METRICS = ("accuracy", "r2")  # at most 1: a number of decimals; for the others a number of digits
+UNIT_METRICS = ("accuracy", "r2")  # at most 1, so shown with fixed decimals; others with significant digits
 
 
 def format_number(metric: str, value: float | None) -> str:
-    """A metric's value: 4 decimals for accuracy and R², 4 digits for anything else, "-" where there is none."""
+    """Returns a metric's value: 4 decimals for accuracy and R², else 4 significant digits; "-" for None."""
     if value is None:
         return "-"
     if not math.isfinite(value):
@@ -27,7 +27,7 @@ def format_number(metric: str, value: float | None) -> str:
 
 
 def format_seconds(seconds: float) -> str:
-    """A length of time to about two digits: 0.31 s, 4.2 s, 31 s, 2 min 05 s, 3 h 07 min."""
+    """Returns a duration to about two digits: 0.31 s, 4.2 s, 31 s, 2 min 05 s, 3 h 07 min."""
     if seconds < 9.95:
         return f"{seconds:.2f} s" if seconds < 0.995 else f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -39,33 +39,33 @@ def format_seconds(seconds: float) -> str:
 
 
 def format_time_left(seconds: float) -> str:
-    """A length of time that can be watched running down: 0:07, 12:30, 3:05:00."""
+    """Returns a remaining time as a clock: 0:07, 12:30, 3:05:00."""
     minutes, rest = divmod(math.ceil(seconds), 60)
     return f"{minutes}:{rest:02}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
 
 
 def format_rate(rate: float) -> str:
-    """Epochs in a second, or the time of an epoch if that is more than a second."""
+    """Returns epochs per second, or the time per epoch if it is longer than a second."""
     if rate < 1:
         return f"{format_seconds(1 / rate)}/epoch"
     return f"{rate:.0f} epochs/s" if rate >= 10 else f"{rate:.1f} epochs/s"
 
 
 def metric_label(metric: str, *, ascii_only: bool = False) -> str:
-    """What a person calls a metric."""
+    """Returns the display name of a metric."""
     label = METRIC_LABELS.get(metric, metric)
     return label.replace("²", "2") if ascii_only else label
 
 
 def part_metrics(row: Mapping[str, Any], part: str) -> dict[str, Any]:
-    """The metrics of one part (train, valid), by their names without it: {"loss": …, "accuracy": …}."""
+    """Returns the metrics of one part (train, valid) without the prefix: {"loss": …, "accuracy": …}."""
     return {name.removeprefix(f"{part}_"): value for name, value in row.items() if name.startswith(f"{part}_")}
 
 
 def result_rows(result: Result) -> list[dict[str, Any]]:
-    """The figures of a run, as far as it got: rows with `row` (final, best, test), `part`, `epoch` and the metrics.
+    """Returns the metrics of a run as rows with `row` (final, best, test), `part`, `epoch` and the metrics.
 
-    The best epoch is shown on the validation part, if there is one: there it is the best.
+    The best epoch is shown for the validation part if there is one, because that part selects it.
     """
     final, best, test = (part or {} for part in (result.final, result.best, result.test))
     rows = [
@@ -78,11 +78,11 @@ def result_rows(result: Result) -> list[dict[str, Any]]:
     return [row for row in rows if len(row) > 3]  # 3: row, part, epoch, but no metrics
 
 
-CAUSES = 10  # that are told, at most
+CAUSES = 10  # maximum number of causes shown
 
-NUMBERS = 5  # of runs of one cause, at most; of more the first three
+NUMBERS = 5  # maximum number of runs named per cause; of more, the first three
 
-MAX_METRICS = 3  # beside the objective, at most
+MAX_METRICS = 3  # maximum number of metrics beside the objective
 
 
 def count_of(number: int, noun: str) -> str:
@@ -90,13 +90,13 @@ def count_of(number: int, noun: str) -> str:
 
 
 def column_label(column: str, *, ascii_only: bool) -> str:
-    """What a person calls a column of metrics: `valid loss`."""
+    """Returns the display name of a metrics column, such as `valid loss`."""
     part, _, metric = column.partition("_")
     return f"{part} {metric_label(metric, ascii_only=ascii_only)}".rstrip()
 
 
 def format_interval(metric: str, mean: float, half_width: float, *, ascii_only: bool) -> str:
-    """`0.0683 ± 0.0082`, both to the same place; the mean alone of one run, "-" of none."""
+    """Returns `0.0683 ± 0.0082`, both with the same decimals; only the mean for one run; "-" for none."""
     if math.isnan(mean):
         return "-"
     text = format_number(metric, mean)
@@ -108,19 +108,19 @@ def format_interval(metric: str, mean: float, half_width: float, *, ascii_only: 
 
 
 def short_names(keys: Sequence[str]) -> list[str]:
-    """Keys without their groups, where that leaves them different."""
+    """Returns the keys without their groups where the result is unique."""
     last = [key.rpartition(".")[2] for key in keys]
     return [short if last.count(short) == 1 else key for key, short in zip(keys, last, strict=True)]
 
 
 def name_job(number: int, values: Mapping[str, str], varying: Mapping[str, object]) -> str:
-    """A job with what tells it from the others: `run 17 (optimizer.lr=10, seed=3)`."""
+    """Returns a job's name with its varying overrides: `run 17 (optimizer.lr=10, seed=3)`."""
     told = ", ".join(f"{key}={value}" for key, value in values.items() if key in varying)
     return f"run {number} ({told})" if told else f"run {number}"
 
 
 def format_failures(failures: Sequence[Failure]) -> list[str]:
-    """A line for each cause, and how many more there are."""
+    """Returns a line for each cause, up to CAUSES, and a line that counts the rest."""
     lines = [format_failure(failure) for failure in failures[:CAUSES]]
     rest = failures[CAUSES:]
     if rest:
@@ -130,7 +130,7 @@ def format_failures(failures: Sequence[Failure]) -> list[str]:
 
 
 def format_failure(failure: Failure) -> str:
-    """`run 17 (optimizer.lr=10, seed=3) diverged: …`; of several runs what they have in common."""
+    """Returns `run 17 (optimizer.lr=10, seed=3) diverged: …`; for several runs, the overrides that they share."""
     cause = f": {failure.reason}" if failure.reason else ""
     if len(failure.jobs) == 1:
         return f"{name_job(failure.jobs[0], failure.common, failure.common)} {failure.status}{cause}"
@@ -143,7 +143,7 @@ def format_failure(failure: Failure) -> str:
 
 
 def other_metrics(rows: Sequence[SweepRow], monitor: str) -> list[str]:
-    """The columns that are shown beside the objective: of the test part, else of validation, else of training."""
+    """Returns the columns to show beside the objective: test metrics, else validation, else training."""
     columns = list(dict.fromkeys(name for row in (rows[0], rows[-1]) for name in row.metrics))
     for part in ("test_", "valid_", "train_"):
         found = [name for name in columns if name.startswith(part) and name != monitor]

@@ -1,4 +1,4 @@
-"""Names of runs and sweeps: a path, any part of one, @1 for the newest, @best, SWEEP/17."""
+"""Resolves names of runs and sweeps: a path, part of a path, @1 for the newest, @best, SWEEP/17."""
 
 import re
 from collections.abc import Sequence
@@ -14,16 +14,16 @@ from ch12cli.files.result_json import read_result
 from ch12cli.files.run_directory import RESULT
 
 OUTPUTS = Path("outputs")
-SHOWN = 5  # candidates in a message
+SHOWN = 5  # maximum number of candidates in a message
 PLACE = re.compile(r"@(\d+)")
 
 
 def find_run_directory(word: str, *, below: Path = OUTPUTS) -> Path:
-    """The directory that a word names. InputError if there is none, or more than one.
+    """Returns the directory that a name refers to. Raises InputError if there is none, or more than one.
 
-    A path that exists; @1, the newest below `below`, @2, the one before, …; @best, the run with the best objective
-    among those with the newest one's data and metric; SWEEP/17, a job of a sweep named in any of these ways; else any
-    part of a path below `below` that only one has.
+    A name is one of: an existing path; @1, the newest run or sweep below `below`, @2, the one before; @best, the run
+    with the best objective; SWEEP/17, a job of a sweep; or part of a path below `below` that is unique. @best considers
+    runs with the data and metric of the newest run.
     """
     if word and exists(Path(word)):
         return Path(word)
@@ -55,12 +55,12 @@ def find_run_directory(word: str, *, below: Path = OUTPUTS) -> Path:
 def exists(path: Path) -> bool:
     try:
         return path.exists()
-    except (OSError, ValueError):  # a name too long, or with a NUL byte in it
+    except (OSError, ValueError):  # the name is too long or contains a NUL byte
         return False
 
 
 def within(word: str, job: str, below: Path) -> Path | None:
-    """The directory of a sweep's job by its number; None if the word names no sweep."""
+    """Returns the directory of a sweep's job by its number; None if the name is not a sweep or has no such job."""
     try:
         sweep = find_run_directory(word, below=below)
     except InputError:
@@ -70,9 +70,8 @@ def within(word: str, job: str, below: Path) -> Path | None:
 
 
 def best(known: Sequence[Entry], below: Path) -> Path:
-    """The finished run, or job of a sweep, with the best objective among those measured as the newest one is, on the
-    same data."""
-    # of a sweep the best job has finished, whatever became of others
+    """Returns the finished run, or job, with the best objective among those comparable with the newest one."""
+    # a sweep's best job has finished even if other jobs failed
     ended = [entry for entry in known if entry.status == "finished" or entry.kind == "sweep"]
     finished = [entry for entry in ended if isinstance(entry.values.get("objective"), int | float)]
     if not finished:
@@ -86,7 +85,7 @@ def best(known: Sequence[Entry], below: Path) -> Path:
 
 
 def finished_runs(entry: Entry) -> list[tuple[float, Path]]:
-    """The objective and the directory of a run; of a sweep those of each job that finished."""
+    """Returns the objective and directory of a run, or of each finished job of a sweep."""
     if entry.kind != "sweep":
         return [(entry.values["objective"], entry.path)]
     rows = [row for row in read_sweep_rows(entry.path) if row.status == "finished" and is_inside(row.directory)]
@@ -94,7 +93,7 @@ def finished_runs(entry: Entry) -> list[tuple[float, Path]]:
 
 
 def kind_of(path: Path) -> tuple[Any, Any]:
-    """What a run's objective is of, and the data that it was measured on: all that can be compared has them alike."""
+    """Returns the monitor and data digest of a run. Objectives are comparable only if both are equal."""
     try:
         result = read_result(path / RESULT)
     except InputError:

@@ -1,4 +1,4 @@
-"""Filters of runs: `test_accuracy>0.95 and not (optimizer.lr<0.1 or status=failed)`. Nothing is evaluated as code."""
+"""Filters for runs: `test_accuracy>0.95 and not (optimizer.lr<0.1 or status=failed)`. Evaluates nothing as code."""
 
 import operator
 import re
@@ -19,7 +19,7 @@ COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
-DEEPEST = 50  # parentheses inside each other
+DEEPEST = 50  # maximum nesting of parentheses
 EXAMPLE = 'such as "test_accuracy>0.95 and optimizer.lr<0.1"'
 WORDS = {"true": True, "false": False, "null": None, "none": None}
 
@@ -28,11 +28,10 @@ Condition = Callable[[Values], bool]
 
 
 class Query:
-    """A filter. asked: the comparisons that it makes, (name, sign, value) each; matches: whether it holds of a run's
-    values, by name."""
+    """A filter. asked: its comparisons, as (name, sign, value)."""
 
     def __init__(self, text: str) -> None:
-        """InputError for a text that is no filter."""
+        """Raises InputError if the text is not a valid filter."""
         self.text, self.asked = text, list[tuple[str, str, str]]()
         self._tokens, self._place = tokens_of(text), 0
         self._condition = self._any(0)
@@ -100,7 +99,7 @@ class Query:
 
 
 def tokens_of(text: str) -> list[tuple[str, str]]:
-    """(kind, text) of each part of a filter. InputError for what is none."""
+    """Returns the tokens of a filter as (kind, text). Raises InputError if part of the text is not a token."""
     tokens, place = [], 0
     text = text.rstrip()
     while place < len(text):
@@ -113,7 +112,10 @@ def tokens_of(text: str) -> list[tuple[str, str]]:
 
 
 def holds(value: Any, sign: str, wanted: str) -> bool:
-    """Whether a comparison holds: of numbers as numbers, of anything else as text; order only between alike."""
+    """Returns whether a comparison holds. Compares as numbers if both are numbers, else as text.
+
+    Ordering a number against a text is False.
+    """
     if isinstance(value, bool) or value is None:
         same = value is WORDS.get(wanted.lower(), wanted)
         return same if sign in ("=", "==") else not same if sign == "!=" else False

@@ -1,4 +1,4 @@
-"""Runs taken off the disk: only what is a run or a sweep as a whole, that nobody writes, and nothing beside it."""
+"""Removes runs and sweeps from the disk: only complete ones, and only if no process is writing them."""
 
 import shutil
 from pathlib import Path
@@ -11,7 +11,7 @@ from ch12cli.files.run_directory import STATE, SWEEP
 
 
 def removable(path: Path) -> Entry:
-    """The run or sweep that a directory is. InputError if it must not be removed."""
+    """Returns the run or sweep in a directory. Raises InputError if it must not be removed."""
     if path.is_symlink():
         raise InputError(f"{path}: is a link; name the directory itself")
     found = entry_at(path)
@@ -26,6 +26,6 @@ def removable(path: Path) -> Entry:
 
 
 def remove(entry: Entry) -> None:
-    """Removes a directory with all that is in it. Links in it are removed, not followed."""
+    """Removes a directory and its content. Links in it are removed, not followed."""
     with locked(entry.path, key=str(entry.path)), machine_errors(f"cannot remove {entry.path}"):
         shutil.rmtree(entry.path)

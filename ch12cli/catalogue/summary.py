@@ -1,4 +1,4 @@
-"""What a sweep reached, from the rows of its sweep.csv: what differed, means over the seeds, failures by error."""
+"""Summarises the rows of a sweep.csv: varying overrides, means over the seeds, and failures grouped by error."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -15,14 +15,15 @@ from ch12cli.files.sweep_csv import SweepRow
 Values = NDArray[np.float64]
 
 CONFIDENCE = 0.95
-MANY_DEGREES = 200  # degrees of freedom from which the series around the normal quantile errs by 1e-9 or less
+MANY_DEGREES = 200  # degrees of freedom above which the series around the normal quantile has an error of at most 1e-9
 
 
 class Folded(NamedTuple):
-    """Jobs that differ in their seeds alone.
+    """Jobs that differ only in their seeds.
 
-    values: of the other keys; jobs: how many; runs: how many of them finished; mean, half_width: of each metric over
-    those, the latter of the 95 % confidence interval, NaN for fewer than two; best: the number of the best job.
+    values: the other overrides; jobs: number of jobs; runs: number of finished jobs; mean, half_width: of each metric
+    over the finished jobs; best: number of the best job. half_width is of the 95 % confidence interval, NaN for fewer
+    than two.
     """
 
     values: dict[str, str]
@@ -36,8 +37,10 @@ class Folded(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """Jobs that failed with the same error, or that diverged. common: the values of what differs in the sweep, but not
-    among them."""
+    """Jobs that failed with the same error, or that diverged.
+
+    common: overrides that vary in the sweep but are the same in these jobs.
+    """
 
     status: str
     reason: str
@@ -46,12 +49,12 @@ class Failure(NamedTuple):
 
 
 def is_seed(key: str) -> bool:
-    """True for a key whose values are draws of the same thing."""
+    """Returns whether a key is a seed."""
     return key.endswith("seed")
 
 
 def varying(rows: Iterable[SweepRow]) -> list[str]:
-    """The override keys whose values differ between the rows, or that not all rows have."""
+    """Returns the override keys whose values differ between the rows, or that some rows lack."""
     found: dict[str, set[str]] = {}
     count = 0
     occurrences: dict[str, int] = {}
@@ -66,13 +69,13 @@ def varying(rows: Iterable[SweepRow]) -> list[str]:
 def fold_seeds(
     rows: Sequence[SweepRow], keys: Sequence[str], metrics: Sequence[str] = ("objective",), *, minimise: bool = True
 ) -> list[Folded]:
-    """A row for each combination of the keys that are no seeds, the one with the best mean objective first.
+    """Returns a Folded for each combination of the keys that are not seeds, best mean objective first.
 
-    minimise: less of the objective is better. Combinations of which no run finished come last.
+    minimise: whether a lower objective is better. Combinations without a finished job come last.
     """
     keys = [key for key in keys if not is_seed(key)]
     found: dict[tuple[str, ...], int] = {}
-    group = np.empty(len(rows), np.int64)  # of each row
+    group = np.empty(len(rows), np.int64)  # group index of each row
     for place, row in enumerate(rows):
         group[place] = found.setdefault(tuple([row.overrides.get(key, "") for key in keys]), len(found))
     status = np.array([row.status for row in rows], dtype=str)
@@ -99,14 +102,14 @@ def fold_seeds(
             half_width={metric: float(half_widths[metric][index]) for metric in metrics},
             best=rows[int(finished[best[index]])].job if index in best else None,
         )
-        for index in np.argsort(sign * means["objective"], kind="stable").tolist()  # NaN goes last
+        for index in np.argsort(sign * means["objective"], kind="stable").tolist()  # NaN sorts last
     ]
 
 
 def by_monitor(rows: Sequence[SweepRow], monitor: str) -> dict[str, list[SweepRow]]:
-    """The rows by the metric that is their objective: only of one metric is one value better than another.
+    """Returns the rows grouped by monitor, because objectives of different metrics are not comparable.
 
-    monitor: of rows that do not say it. Where there are several, jobs that failed before they had one belong to none.
+    monitor: the default for rows without one. If there are several monitors, rows without one are left out.
     """
     found: dict[str, list[SweepRow]] = {}
     for row in rows:
@@ -121,12 +124,14 @@ def by_monitor(rows: Sequence[SweepRow], monitor: str) -> dict[str, list[SweepRo
 
 
 def mean_and_half_width(values: Values, group: NDArray[np.int64], *, groups: int) -> tuple[Values, Values]:
-    """Mean of each group, and half the width of its confidence interval (Student's t), (groups,) each; NaN where there
-    is none. values: (n,); group: of each value, (n,)."""
+    """Returns the mean and half the width of the confidence interval (Student's t) of each group, (groups,) each.
+
+    NaN where undefined. values: (n,); group: index of each value's group, (n,).
+    """
     count = np.bincount(group, minlength=groups)
     degrees = {int(n): t_quantile(int(n) - 1) if n > 1 else math.nan for n in np.unique(count)}
     quantile = np.array([degrees[n] for n in count.tolist()])
-    with np.errstate(all="ignore"):  # of diverging runs that just finished, the squares overflow
+    with np.errstate(all="ignore"):  # squares may overflow for runs that finished just before diverging
         mean = np.bincount(group, values, groups) / count
         squares = np.bincount(group, (values - mean[group]) ** 2, groups)
         return mean, quantile * np.sqrt(squares / (count - 1) / count)
@@ -134,22 +139,23 @@ def mean_and_half_width(values: Values, group: NDArray[np.int64], *, groups: int
 
 @lru_cache(maxsize=4096)
 def t_quantile(degrees: int, *, confidence: float = CONFIDENCE) -> float:
-    """The t that a Student variable of so many degrees of freedom stays within, on both sides, with that probability.
+    """Returns the two-sided quantile of Student's t: P(|T| <= t) = confidence.
 
-    Source: Abramowitz & Stegun, 26.7.3 and 26.7.4, inverted by bisection; for many degrees 26.7.5.
+    Source: Abramowitz & Stegun, 26.7.3 and 26.7.4, inverted by bisection; 26.7.5 for many degrees. Raises ValueError
+    for degrees < 1.
     """
     if degrees < 1:
         raise ValueError(f"degrees={degrees}: must be at least 1")
     if degrees > MANY_DEGREES:
         return _t_near_normal(NormalDist().inv_cdf((1 + confidence) / 2), degrees)
     low, high = 0.0, math.pi / 2
-    while low < (middle := (low + high) / 2) < high:  # until floating point has no number between them
+    while low < (middle := (low + high) / 2) < high:  # until they are adjacent floating-point numbers
         low, high = (middle, high) if _within(middle, degrees) < confidence else (low, middle)
     return math.sqrt(degrees) * math.tan(low)
 
 
 def _within(angle: float, degrees: int) -> float:
-    """P(|T| < sqrt(degrees) tan(angle)): a finite sum of powers of the cosine."""
+    """Returns P(|T| < sqrt(degrees) tan(angle)), a finite sum of powers of the cosine."""
     cosine, odd = math.cos(angle), degrees % 2
     term = total = 0.0 if degrees == 1 else cosine if odd else 1.0
     for power in range(2 + odd, degrees - 1, 2):
@@ -168,7 +174,7 @@ def _t_near_normal(z: float, degrees: int) -> float:
 
 
 def failures(rows: Sequence[SweepRow]) -> list[Failure]:
-    """The failed jobs by their error, and then the diverged ones."""
+    """Returns the failed jobs grouped by error, then the diverged ones."""
     found: dict[tuple[str, str], list[SweepRow]] = {}
     for row in rows:
         if row.status in ("failed", "diverged"):
@@ -186,7 +192,7 @@ def _jobs(rows: Iterable[SweepRow]) -> list[int]:
 
 
 def _describe_divergences(rows: Sequence[SweepRow]) -> str:
-    """Where the losses of these runs ceased to be finite: `in epoch 1 to 3, step 12`."""
+    """Returns where the losses of these runs became non-finite: `in epoch 1 to 3, step 12`."""
     epochs = [row.diverged_at for row in rows if row.diverged_at is not None]
     steps = [row.diverged_step for row in rows if row.diverged_step is not None]
     return describe_divergence(_span(epochs), _span(steps)) if epochs and steps else ""
@@ -198,18 +204,18 @@ def _span(numbers: Sequence[int]) -> str:
 
 
 def _common(rows: Iterable[SweepRow], keys: Sequence[str]) -> dict[str, str]:
-    """The values of these keys that all rows share."""
+    """Returns the overrides, among these keys, that all rows share."""
     first, *others = ({key: value for key, value in row.overrides.items() if key in keys} for row in rows)
     return {key: value for key, value in first.items() if all(other.get(key) == value for other in others)}
 
 
 def _numbers(rows: Sequence[SweepRow], places: NDArray[np.int64], column: str) -> Values:
-    """A column of some rows, (places,); NaN for an empty cell."""
+    """Returns a column for the rows at these indices, (places,); NaN for an empty cell."""
     return np.array([rows[place].number(column) for place in places.tolist()], np.float64)
 
 
 def _first_by_group(values: Values, group: NDArray[np.int64]) -> dict[int, int]:
-    """The place of the least value of each group that has one."""
+    """Returns the index of the smallest value in each group. Leaves out groups with only NaN."""
     order = np.argsort(values, kind="stable")
     order = order[~np.isnan(values[order])]
     names, first = np.unique(group[order], return_index=True)

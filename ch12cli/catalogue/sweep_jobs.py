@@ -1,4 +1,4 @@
-"""The jobs of a sweep that have ended: from its table, and from the directories of those that the table lacks."""
+"""Reads the completed jobs of a sweep from its table, and from the directories of jobs missing in the table."""
 
 import os
 from collections import Counter
@@ -18,12 +18,12 @@ LITERALS: dict[str, Any] = {"true": True, "false": False, "null": None}
 
 
 def read_sweep_rows(sweep: Path, inside: Collection[str] | None = None) -> list[SweepRow]:
-    """The rows of the jobs that have ended, by number. A killed sweep may not have added the last of them to its table:
-    their rows are made from their directories. inside: the names in the sweep's directory, if they are known.
+    """Returns the rows of the completed jobs, by number.
 
-    InputError if the table is damaged, or of a newer format.
+    The table of a killed sweep may lack the last jobs, whose rows are read from their directories. inside: names in the
+    sweep's directory, if known. Raises InputError if the table is damaged or of a newer format.
     """
-    planned = count_planned(sweep)  # first: it refuses a newer format
+    planned = count_planned(sweep)  # first, because it raises NewerFormatError
     rows = read_sweep_csv(sweep / SWEEP)
     known = {row.job for row in rows}
     try:
@@ -39,7 +39,7 @@ def read_sweep_rows(sweep: Path, inside: Collection[str] | None = None) -> list[
 
 
 def row_from_directory(facts: JobFacts, sweep: Path) -> SweepRow:
-    """The row of a job from its directory, also if its result is damaged."""
+    """Returns the row of a job from its directory, with status "damaged" if its result is damaged."""
     try:
         return SweepRow.of_directory(facts, sweep)
     except NewerFormatError:
@@ -49,7 +49,7 @@ def row_from_directory(facts: JobFacts, sweep: Path) -> SweepRow:
 
 
 def readable_plan(sweep: Path) -> PlanFile:
-    """The plan of a sweep; an empty one if it is missing or damaged."""
+    """Returns the plan of a sweep; an empty one if it is missing or damaged."""
     try:
         return read_plan(sweep)
     except NewerFormatError:
@@ -59,13 +59,13 @@ def readable_plan(sweep: Path) -> PlanFile:
 
 
 def planned_jobs(sweep: Path) -> list[JobFacts]:
-    """What the plan of a sweep knows about its jobs; nothing if the plan is missing or damaged."""
+    """Returns the facts about the planned jobs; none if the plan is missing or damaged."""
     plan = readable_plan(sweep)
     return [plan.facts(job) for job in plan.jobs]
 
 
 def sweep_status(rows: Sequence[SweepRow], *, planned: int, running: bool) -> str:
-    """How a sweep ended: killed, if it could not even note the interruption of each job."""
+    """Returns the status of a sweep: "killed" if jobs have no row, not even as interrupted."""
     counts = Counter(row.status for row in rows)
     if running:
         return "running"
@@ -77,10 +77,10 @@ def sweep_status(rows: Sequence[SweepRow], *, planned: int, running: bool) -> st
 
 
 def best_job(sweep: Path, rows: Sequence[SweepRow]) -> dict[str, Any]:
-    """The best objective of the jobs that finished, its metric, and the job's number; nothing where there is none."""
+    """Returns the best objective of the finished jobs, its monitor and the job's number; empty if there is none."""
     found = [(row.objective, row) for row in rows if row.status == "finished" and row.objective is not None]
     monitor = sweep_monitor(sweep, rows) if found else None
-    if monitor in (None, SEVERAL):  # values of different metrics cannot be compared
+    if monitor in (None, SEVERAL):  # objectives of different metrics are not comparable
         return {}
     sign = 1 if minimised(monitor) else -1
     value, row = min(found, key=lambda pair: sign * pair[0])
@@ -88,7 +88,7 @@ def best_job(sweep: Path, rows: Sequence[SweepRow]) -> dict[str, Any]:
 
 
 def sweep_monitor(sweep: Path, rows: Sequence[SweepRow]) -> str | None:
-    """The metric that is the objective of a sweep's jobs; SEVERAL if they differ, None if no finished job names it."""
+    """Returns the monitor of a sweep's jobs; SEVERAL if they differ, None if no finished job has one."""
     finished = [row for row in rows if row.status == "finished"]
     named = {row.monitor for row in finished if row.monitor}
     if named:
@@ -103,7 +103,7 @@ def sweep_monitor(sweep: Path, rows: Sequence[SweepRow]) -> str | None:
 
 
 def typed_value(text: str) -> Any:
-    """The value of an override: a whole number, a number, a truth value, nothing, or a text."""
+    """Returns the value of an override as int, float, bool, None or str."""
     if not text:
         return None
     if text in LITERALS:

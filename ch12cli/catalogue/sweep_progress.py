@@ -1,4 +1,4 @@
-"""How far a sweep is that another process trains, from what lies in its directory."""
+"""Computes the progress of a sweep that another process trains, from the files in its directory."""
 
 import time
 from collections import Counter
@@ -14,8 +14,11 @@ from ch12cli.files.run_directory import METRICS, RESULT
 
 
 class SweepStanding(NamedTuple):
-    """jobs: planned, 0 if that is not known; ended: how many by status; epochs: of all runs together, of how many;
-    seconds: that are left at the speed of this session, if that can be told."""
+    """Progress of a sweep.
+
+    jobs: number planned, 0 if unknown; ended: number of completed jobs by status; epochs, of_epochs: trained and total
+    epochs over all runs; seconds: estimated time left at this session's speed, None if unknown.
+    """
 
     jobs: int
     ended: dict[str, int]
@@ -25,7 +28,10 @@ class SweepStanding(NamedTuple):
 
 
 class SweepFollower:
-    """Follows a sweep that another process trains. earlier: whether a job that has ended did so before this session."""
+    """Follows a sweep that another process trains.
+
+    earlier: by job number, whether a completed job ended before this session.
+    """
 
     def __init__(self, sweep: Path) -> None:
         self.sweep = sweep

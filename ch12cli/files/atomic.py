@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Atomic writes, locks and flushing to disk."""
 
 import errno
 import fcntl
@@ -12,12 +12,12 @@ from pathlib import Path
 
 from ch12cli.errors import InputError, MachineError
 
-LEFTOVER = re.compile(r"\..+\.\d+\.(tmp|new)")  # .NAME.PROCESS.tmp, as a file is called until it is whole
+LEFTOVER = re.compile(r"\..+\.\d+\.(tmp|new)")  # .NAME.PID.tmp: the name of a file until it is complete
 
 
 @contextmanager
 def machine_errors(doing: str) -> Iterator[None]:
-    """Turns what the machine refuses into an error that says what was being done and why it failed."""
+    """Re-raises OSError as MachineError. doing: what was attempted, for the message."""
     try:
         yield
     except OSError as error:
@@ -25,7 +25,7 @@ def machine_errors(doing: str) -> Iterator[None]:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file beside its target, flushes it to the disk and renames it: a kill at any time leaves old or new."""
+    """Writes a file atomically: writes a temporary file, flushes it to disk and renames it."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with machine_errors(f"cannot write {path}"):
         write_flushed(beside, content)
@@ -38,7 +38,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def write_flushed(path: Path, content: bytes) -> None:
-    """Writes a file, flushed to the disk; its name is not yet. Nothing stays behind if that fails."""
+    """Writes a file and flushes its content, but not its name, to disk. Removes the file on failure."""
     try:
         with open(path, "wb") as file:
             file.write(content)
@@ -50,19 +50,22 @@ def write_flushed(path: Path, content: bytes) -> None:
 
 
 def read_file(path: Path | str) -> bytes:
-    """The content of a file. OSError for a link, a device or a FIFO, which would lead elsewhere or keep one waiting."""
+    """Returns the content of a file.
+
+    Raises OSError for a link, a device or a FIFO, which could redirect or block the read.
+    """
     return read_dated(path)[0]
 
 
 def read_dated(path: Path | str) -> tuple[bytes, float]:
-    """The same, and when the file was last written, in seconds since 1970."""
+    """Returns the content of a file, as read_file does, and its modification time in seconds since 1970."""
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:  # without a file object: a listing reads ten thousand
+    try:  # without a file object, which is slower: a listing reads 10,000 files
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode):
             raise OSError(errno.EINVAL, "is no file", str(path))
         blocks: list[bytes] = []
-        while not blocks or len(blocks[-1]) > found.st_size:  # once, unless it grows meanwhile
+        while not blocks or len(blocks[-1]) > found.st_size:  # reads once, unless the file grows meanwhile
             blocks.append(os.read(handle, found.st_size + 1))
         return b"".join(blocks), found.st_mtime
     finally:
@@ -70,7 +73,7 @@ def read_dated(path: Path | str) -> tuple[bytes, float]:
 
 
 def last_written(path: Path | str) -> float:
-    """When a file was last written, in seconds since 1970; 0 if it is not there."""
+    """Returns the modification time of a file in seconds since 1970; 0 if it does not exist."""
     try:
         return os.stat(path).st_mtime
     except OSError:
@@ -78,7 +81,7 @@ def last_written(path: Path | str) -> float:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes what killed processes left beside their targets. For the one writer of a folder, who holds its lock."""
+    """Removes temporary files that killed processes left. The caller must hold the folder's lock."""
     with machine_errors(f"cannot tidy {folder}"):
         for path in folder.iterdir():
             if LEFTOVER.fullmatch(path.name):
@@ -87,9 +90,10 @@ def remove_leftovers(folder: Path) -> None:
 
 @contextmanager
 def locked(folder: Path, *, key: str, wait: float = 0.0) -> Iterator[None]:
-    """Keeps other processes from writing in a folder. The lock ends with the process, and with those it forked.
+    """Locks a folder for writing. The lock ends with the process and all processes forked from it.
 
-    key: what the user gave, for the message; wait: seconds, for workers of a killed process to end.
+    key: name of the folder for messages; wait: seconds to wait for workers of a killed process to exit. Raises
+    InputError if another process holds the lock.
     """
     with machine_errors(f"cannot open {folder}"):
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -110,16 +114,16 @@ def locked(folder: Path, *, key: str, wait: float = 0.0) -> Iterator[None]:
 
 
 def make_folder(path: Path, *, exist_ok: bool) -> None:
-    """Makes a folder, with those that it lies in, and flushes their names to the disk. OSError as Path.mkdir has it."""
+    """Creates a folder and its parents, and flushes their names to disk. Raises OSError as Path.mkdir does."""
     made = [folder for folder in (path, *path.parents) if not folder.exists()]
     path.mkdir(parents=True, exist_ok=exist_ok)
     for folder in made:
-        with suppress(PermissionError):  # what may not be read cannot be flushed
+        with suppress(PermissionError):  # an unreadable folder cannot be flushed
             sync_folder(folder.parent)
 
 
 def sync_files(folder: Path) -> None:
-    """Flushes what others wrote into a folder to the disk: the files in it, and their names."""
+    """Flushes the files in a folder, and their names, to disk."""
     with machine_errors(f"cannot write {folder}"):
         for path in folder.iterdir():
             handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -131,7 +135,7 @@ def sync_files(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Flushes a folder's list of names to the disk, so that a rename in it survives a power cut."""
+    """Flushes the names in a folder to disk, so that a rename survives a power failure."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,4 +1,4 @@
-"""The command line that trains a run again."""
+"""Builds and parses the command line that trains a run."""
 
 import json
 import re
@@ -12,15 +12,15 @@ from ch12cli.files.history import changes_in, sessions_in
 from ch12cli.files.hydra_folder import read_hydra, read_overrides
 
 TRAIN = ("ch12", "train")
-CONFIG_NAME = "config"  # the one that is composed where none is named
+CONFIG_NAME = "config"  # Hydra config name used by default
 SEARCH_PATH = "hydra.searchpath"
 WITH_VALUE = ("--config-dir", "--config-name")
-WORD = re.compile(r"""(?:[^\s'"]+|'[^']*'|"[^"]*")+""")  # of a command line as shlex.join writes it
-UNQUOTED = re.compile(r"[A-Za-z0-9_./:@%+-]+")  # texts that need no quotes as the value of an override
+WORD = re.compile(r"""(?:[^\s'"]+|'[^']*'|"[^"]*")+""")  # one word of a command line written by shlex.join
+UNQUOTED = re.compile(r"[A-Za-z0-9_./:@%+-]+")  # texts that need no quotes in an override
 
 
 def options_for(folders: Iterable[Path | str], config_name: str, hydra_lines: Iterable[str]) -> tuple[str, ...]:
-    """The words without which a run's configuration is not found: its folders, its name, Hydra's search path."""
+    """Returns the options that locate a run's configuration: its folders, its name, Hydra's search path."""
     return (
         *(word for folder in folders for word in ("--config-dir", str(Path(folder).resolve()))),
         *(("--config-name", config_name) if config_name != CONFIG_NAME else ()),
@@ -29,16 +29,16 @@ def options_for(folders: Iterable[Path | str], config_name: str, hydra_lines: It
 
 
 def command_of_run(folder: Path, changed: Iterable[str] = ()) -> str | None:
-    """The line that trains a run again; None if its overrides are not known.
+    """Returns the command that trains a run again; None if its overrides are unknown.
 
-    folder: its .hydra; changed: overrides that replace the run's own.
+    folder: the run's .hydra; changed: overrides that replace the run's own.
     """
     lines = read_overrides(folder)
     return None if lines is None else train_command(replace_overrides(lines, changed), read_options(folder))
 
 
 def read_options(folder: Path) -> tuple[str, ...]:
-    """The options that a run was composed with, out of the hydra.yaml in its .hydra folder; none if it has none."""
+    """Returns the options that a run was composed with, read from hydra.yaml; empty if it is unreadable."""
     hydra = read_hydra(folder)
     try:
         sources = [source for source in hydra["runtime"]["config_sources"] if source["provider"] == "command-line"]
@@ -49,29 +49,29 @@ def read_options(folder: Path) -> tuple[str, ...]:
 
 
 def replace_overrides(lines: Iterable[str], changed: Iterable[str]) -> list[str]:
-    """Overrides with others in the place of those with the same keys."""
+    """Returns `lines` with `changed` replacing the overrides of the same keys."""
     changed = list(changed)
     keys = {override_key(line) for line in changed}
     return [*(line for line in lines if override_key(line) not in keys), *changed]
 
 
 def train_command(lines: Iterable[str], options: Iterable[str] = ()) -> str:
-    """The line that trains one run with these overrides. options: see `options_for`."""
+    """Returns the command that trains one run with these overrides. options: see `options_for`."""
     return shlex.join([*TRAIN, *options, *lines])
 
 
 def override_key(line: str) -> str:
-    """The key, or group, of an override."""
+    """Returns the key, or group, of an override."""
     return line.partition("=")[0].lstrip("+~")
 
 
 def overrides_of(lines: Iterable[str]) -> dict[str, str]:
-    """The values of overrides by key, as they were typed."""
+    """Returns the values of overrides as typed, by key."""
     return {override_key(line): line.partition("=")[2] for line in lines}
 
 
 def overrides_in(command: str) -> dict[str, str]:
-    """The overrides in a line that `train_command` made, by key."""
+    """Returns the overrides in a command made by `train_command`, by key."""
     quoted = "'" in command or '"' in command
     words = [_unquoted(word) for word in WORD.findall(command)] if quoted else command.split()
     words = words[len(TRAIN) :]
@@ -86,7 +86,7 @@ def _unquoted(word: str) -> str:
 
 
 def with_resumed_changes(lines: Sequence[str], history: Mapping[str, Any]) -> list[str]:
-    """The overrides of a run with those that it was resumed with. history: of its sessions (files/history.py)."""
+    """Returns a run's overrides updated with the changes of its resumes. history: see files/history.py."""
     changed: dict[str, str] = {}
     for session in sessions_in(history, "resumed"):
         changed |= {key: f"{key}={override_value(value)}" for key, value in changes_in(session).items()}
@@ -94,7 +94,7 @@ def with_resumed_changes(lines: Sequence[str], history: Mapping[str, Any]) -> li
 
 
 def override_value(value: Any) -> str:
-    """A value of a configuration as an override has it."""
+    """Returns a configuration value in the syntax of an override."""
     if isinstance(value, Mapping):
         return f"{{{','.join(f'{name}:{override_value(inner)}' for name, inner in value.items())}}}"
     if isinstance(value, list | tuple):
@@ -106,7 +106,7 @@ def override_value(value: Any) -> str:
 
 
 def _is_literal(text: str) -> bool:
-    """Whether an override without quotes would give something else than this text."""
+    """Returns whether an unquoted override would parse this text as something other than text."""
     if text.lower() in ("null", "true", "false"):
         return True
     try:

@@ -1,4 +1,4 @@
-"""What a run ran on, for its record."""
+"""Run metadata: versions, machine and code revision."""
 
 import os
 import platform
@@ -11,7 +11,7 @@ from typing import Any
 
 @cache
 def environment() -> dict[str, Any]:
-    """Versions, machine and code state, as far as they can be told without torch."""
+    """Returns versions, machine and code revision, without importing torch."""
     return {
         "ch12": package_version("ch12"),
         "python": platform.python_version(),
@@ -34,7 +34,7 @@ def package_version(package: str) -> str | None:
 
 
 def _git_commit() -> str | None:
-    """The commit that ch12's own code is at, with + where files were changed; None outside a checkout."""
+    """Returns the commit of ch12's checkout, followed by + if files were modified; None outside a checkout."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None

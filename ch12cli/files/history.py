@@ -1,7 +1,7 @@
-"""The sittings in which a run was trained: where it went on, what was changed there, and what was another by then.
+"""The history of a run: the sessions after the first, with the settings and environment that changed.
 
-A history is a mapping with `parent`, the first sitting of a fork, and `resumed`, the later ones, in order. It may come
-from a stranger: what is not such as ch12 writes it counts as not there.
+A history is a mapping. `parent` is the first session of a fork; `resumed` is a list of later sessions, in order. It may
+come from an untrusted file: entries of the wrong form are ignored.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,10 @@ ENVIRONMENT = ("ch12", "git", "python", "torch", "numpy", "platform", "machine",
 
 
 def environment_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What differs between two environments, as `torch 2.13.0 -> 2.14.0`, of what both tell."""
+    """Returns the differences between two environments, such as `torch 2.13.0 -> 2.14.0`.
+
+    Compares only the keys that both have.
+    """
     return [
         f"{name} {before[name]} -> {now[name]}"
         for name in ENVIRONMENT
@@ -20,37 +23,37 @@ def environment_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -
 
 
 def resumed(history: Mapping[str, Any], one: Mapping[str, Any]) -> dict[str, Any]:
-    """The history of a run that goes on in another sitting."""
+    """Returns the history with one more session."""
     return {**history, "resumed": [*sessions_in(history, "resumed"), dict(one)]}
 
 
 def forked(history: Mapping[str, Any], one: Mapping[str, Any], *, parent: str) -> dict[str, Any]:
-    """The history of a fork. history: its parent's; one: its first own sitting; parent: a directory."""
+    """Returns the history of a fork. history: its parent's; one: the fork's first session; parent: a directory."""
     earlier = [{name: value for name, value in each.items() if name != "earlier"} for each in sessions_of(history)]
     return {"parent": {"directory": parent, **one, **({"earlier": earlier} if earlier else {})}}
 
 
 def sessions_of(history: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """All sittings but the first, from the first ancestor's on; those of forks name their parent's directory."""
+    """Returns all sessions but the first, starting with the first ancestor's. Sessions of forks have a `directory`."""
     parent = history.get("parent")
     forks = [*sessions_in(parent, "earlier"), parent] if isinstance(parent, Mapping) else []
     return [*forks, *sessions_in(history, "resumed")]
 
 
 def sessions_in(history: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
-    """The sittings of a list in a history."""
+    """Returns the sessions in one list of a history."""
     found = history.get(name)
     return [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
 
 
 def changes_in(one: Mapping[str, Any], name: str = "changes") -> dict[str, Any]:
-    """What was changed in a sitting; with name="before", what it was until then."""
+    """Returns the settings changed in a session; with name="before", their earlier values."""
     changes = one.get(name)
     return {str(key): value for key, value in changes.items()} if isinstance(changes, Mapping) else {}
 
 
 def describe_session(one: Mapping[str, Any]) -> str:
-    """A sitting in words: as one run it is another if something changed there."""
+    """Returns a description of a session, with the settings that it changed."""
     parent, changes = one.get("directory"), changes_in(one)
     what = f"goes on from {parent}" if parent else "was resumed"
     listing = ", ".join(f"{key}={value}" for key, value in changes.items())

@@ -1,4 +1,4 @@
-"""The `.hydra` folder of a run: its configuration and overrides as YAML, written and read as data."""
+"""Reads and writes the `.hydra` folder of a run: its configuration and overrides as YAML."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -10,15 +10,15 @@ import yaml
 
 from ch12cli.files.atomic import read_file
 
-DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # libyaml's writes forty times as fast as the one in Python
+DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # libyaml's dumper is 40 times as fast as the Python one
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-PLAIN = re.compile(r"(?=.*[/=])[A-Za-z/][A-Za-z0-9_./=,-]*")  # texts that YAML has as they are
-LARGEST = 2**20  # bytes of a configuration's file
-DEEPEST = 50  # of its mappings and lists inside each other
-WRITTEN_LAST = "overrides.yaml"  # where it is, the others are whole
-SECTION = re.compile(r"^[^\s#].*\n(?:[ -].*\n|\n)*", re.MULTILINE)  # a key at the top and what belongs to it
+PLAIN = re.compile(r"(?=.*[/=])[A-Za-z/][A-Za-z0-9_./=,-]*")  # texts that YAML writes unchanged
+LARGEST = 2**20  # maximum size of a configuration file, in bytes
+DEEPEST = 50  # maximum nesting of mappings and lists
+WRITTEN_LAST = "overrides.yaml"  # if it exists, the other files are complete
+SECTION = re.compile(r"^[^\s#].*\n(?:[ -].*\n|\n)*", re.MULTILINE)  # a top-level key and its content
 CHOICES = re.compile(r"^    choices:\n((?:      .*\n)*)", re.MULTILINE)  # in hydra.yaml
-NAMES_A_KEY = re.compile(r"\$\{([\w.]+)\}")  # all that a text may ask for: a resolver (`${oc.env:…}`) could do more
+NAMES_A_KEY = re.compile(r"\$\{([\w.]+)\}")  # no resolvers: `${oc.env:…}` would read the environment
 
 
 def to_yaml(node: Any) -> str:
@@ -26,12 +26,12 @@ def to_yaml(node: Any) -> str:
 
 
 def text_to_yaml(text: str) -> str:
-    """A text as YAML; most are the same."""
+    """Returns a text as YAML. Most texts are unchanged."""
     return text if PLAIN.fullmatch(text) else to_yaml(text).removesuffix("...\n").strip()
 
 
 def is_bounded(text: str) -> bool:
-    """Whether a YAML text makes no more than it is: no aliases, of which few lines make gigabytes, and nothing deep."""
+    """Returns whether a YAML text is safe to load: no aliases, which can expand to gigabytes, and no deep nesting."""
     depth = 0
     for event in yaml.parse(text, Loader=LOADER):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
@@ -41,7 +41,7 @@ def is_bounded(text: str) -> bool:
 
 
 def flatten(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys and values of all leaves; an empty mapping is a leaf."""
+    """Yields the dotted key and the value of each leaf. An empty mapping is a leaf."""
     for name, value in node.items():
         path = f"{prefix}{name}"
         if isinstance(value, Mapping) and value:
@@ -51,7 +51,7 @@ def flatten(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 
 def read_hydra(folder: Path) -> Mapping[str, Any]:
-    """The content of hydra.yaml; an empty mapping if it is missing, or more than a plain configuration."""
+    """Returns the content of hydra.yaml; an empty mapping if it is missing, unsafe to load or damaged."""
     try:
         text = read_file(folder / "hydra.yaml").decode()
         content = yaml.load(text, Loader=LOADER) if len(text) < LARGEST and is_bounded(text) else None
@@ -62,7 +62,7 @@ def read_hydra(folder: Path) -> Mapping[str, Any]:
 
 
 def read_overrides(folder: Path) -> list[str] | None:
-    """The overrides that a run was given, as they were typed; None if they are not known."""
+    """Returns the overrides of a run as typed; None if they cannot be read."""
     try:
         text = read_file(folder / WRITTEN_LAST).decode()
         lines = yaml.load(text, Loader=LOADER) if is_bounded(text) else None
@@ -72,10 +72,10 @@ def read_overrides(folder: Path) -> list[str] | None:
 
 
 def read_keys(folder: Path) -> dict[str, Any]:
-    """A run's choices and settings by dotted keys, as texts have them; none of those that cannot be read as values.
+    """Returns a run's choices and settings by dotted key; leaves out what cannot be read.
 
-    For a look at thousands of runs: sections that they share are read once. What names another key is that one's value,
-    as in the run's checkpoints, and in config.yaml after a resume.
+    Choices are texts. Fast enough for thousands of runs, because equal sections are parsed once. An interpolation of
+    one key is resolved.
     """
     try:
         config, hydra = (read_file(folder / name).decode() for name in ("config.yaml", "hydra.yaml"))
@@ -94,7 +94,7 @@ def read_keys(folder: Path) -> dict[str, Any]:
 
 @lru_cache(maxsize=4096)
 def _section(text: str) -> Mapping[str, Any]:
-    """The keys of a part of a configuration's file."""
+    """Returns the keys in one section of a configuration file."""
     try:
         content = yaml.load(text, Loader=LOADER) if len(text) < LARGEST and is_bounded(text) else None
     except (ValueError, RecursionError, yaml.YAMLError):

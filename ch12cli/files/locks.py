@@ -1,14 +1,14 @@
-"""Whether a run or a sweep is being written, seen from outside."""
+"""Tests whether another process is writing a run or a sweep."""
 
 import fcntl
 import os
 from pathlib import Path
 
-LOCKS = Path("/proc/locks")  # of Linux: 1: FLOCK  ADVISORY  WRITE 1234 fe:00:5678 0 EOF
+LOCKS = Path("/proc/locks")  # on Linux; a line is 1: FLOCK  ADVISORY  WRITE 1234 fe:00:5678 0 EOF
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a ch12 process is writing into a directory: it holds a lock on it."""
+    """Returns whether a ch12 process holds the lock on a directory."""
     try:
         inode = path.stat().st_ino
         held = LOCKS.read_text(encoding="ascii").splitlines() if LOCKS.exists() else None
@@ -20,7 +20,7 @@ def is_locked(path: Path) -> bool:
 
 
 def is_locked_by_trying(path: Path) -> bool:
-    """The same where the system does not tell. For a moment it holds the lock itself, and could keep a run out."""
+    """Returns the same where /proc/locks is missing. Takes the lock briefly, which could make a new run fail."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:

@@ -1,4 +1,4 @@
-"""metrics.csv: a row an epoch, in full precision."""
+"""metrics.csv: one row per epoch, in full precision."""
 
 import csv
 import io
@@ -12,31 +12,31 @@ from ch12cli.files.run_directory import METRICS
 
 HIGHER_IS_BETTER = ("accuracy", "r2")
 
-SEVERAL = "objective"  # what it is called where jobs have different metrics as theirs, which nobody can compare
+SEVERAL = "objective"  # name of the objective if jobs have different metrics, which cannot be compared
 
 
 def minimised(column: str) -> bool:
-    """True for a metric, or a column of metrics.csv, of which less is better."""
+    """Returns whether lower is better for a metric or a column of metrics.csv."""
     return not column.endswith(HIGHER_IS_BETTER)
 
 
 def format_line(values: Sequence[float | int]) -> str:
-    """A line of the file: the shortest text of each number that gives back the same number."""
+    """Returns a line of the file. Each number is the shortest text that round-trips."""
     return repr(list(values))[1:-1].replace(", ", ",") + "\n"
 
 
 def to_csv(columns: Sequence[str], lines: Iterable[Sequence[float | int]]) -> bytes:
-    """The content of a whole file; nothing where there are no columns. lines: the values of each epoch."""
+    """Returns the content of the file; empty if there are no columns. lines: the values of each epoch."""
     if not columns:
         return b""
     return "".join([",".join(columns) + "\n", *map(format_line, lines)]).encode()
 
 
 class MetricsFile:
-    """metrics.csv as it grows: a row per epoch in full precision, on the file system when `write` returns."""
+    """Appends rows to metrics.csv, one per epoch. A row is on the file system when `write` returns."""
 
     def __init__(self, directory: Path, rows: Sequence[Mapping[str, float | int]] = ()) -> None:
-        """rows: what it holds to begin with; what a file of that name held besides is cut off."""
+        """Writes the file with the given rows, replacing any existing one."""
         self.path = directory / METRICS
         self.columns: list[str] = list(rows[0]) if rows else []
         write_whole(self.path, to_csv(self.columns, ([row[column] for column in self.columns] for row in rows)))
@@ -50,10 +50,10 @@ class MetricsFile:
                 self.file.write(",".join(self.columns) + "\n")
             self.file.write(format_line([row[column] for column in self.columns]))
             self.file.flush()
-            os.stat(self.path)  # a run whose directory was removed is not trained on
+            os.stat(self.path)  # raises if the directory was removed, which ends the run
 
     def sync(self) -> None:
-        """Flushes the rows to the disk: a checkpoint must never know more epochs than the file."""
+        """Flushes the rows to disk: a checkpoint must never record more epochs than the file."""
         with machine_errors(f"cannot write {self.path}"):
             os.fsync(self.file.fileno())
 
@@ -63,9 +63,9 @@ class MetricsFile:
 
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
-    """The rows of a metrics.csv, the one that is being written left out; none if there is no file.
+    """Returns the rows of a metrics.csv, without an incomplete last line; none if the file is missing.
 
-    InputError if it is not such as ch12 writes it.
+    Raises InputError if the file is damaged or was not written by ch12.
     """
     try:
         text = read_file(path).decode()
@@ -83,7 +83,7 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
 
 
 def count_epochs(path: Path) -> int | None:
-    """How many rows a metrics.csv holds; None if it cannot be read."""
+    """Returns the number of rows in a metrics.csv; None if it cannot be read."""
     try:
         return max(0, read_file(path).count(b"\n") - 1)
     except OSError:

@@ -1,4 +1,4 @@
-"""What kind of number a value is that was read from a file or typed by a person."""
+"""Type tests for numbers that were read from a file or typed by a user."""
 
 import math
 from numbers import Integral, Real
@@ -6,12 +6,12 @@ from typing import Any, TypeGuard
 
 
 def is_integer(value: Any) -> TypeGuard[int]:
-    """True for a whole number by its type, not for True and False."""
+    """Returns whether a value has an integer type other than bool."""
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def is_finite_number(value: Any) -> bool:
-    """True for a finite number, not for True and False."""
+    """Returns whether a value is a finite real number other than a bool."""
     if not isinstance(value, Real) or isinstance(value, bool):
         return False
     try:

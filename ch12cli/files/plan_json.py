@@ -1,7 +1,7 @@
-""".ch12/plan.json in a sweep's directory: its jobs, their numbers, and which of them are stacked together.
+"""`.ch12/plan.json` in a sweep's directory: its jobs, their numbers, and which of them are stacked together.
 
-Format 2 begins with its version and the number of its jobs, which a listing reads without the rest. Format 1 had
-neither, and called the key of a job `identity`.
+Format 2 starts with its version and the number of jobs, so that a listing reads only these. Format 1 had neither, and
+named `job_key` `identity`.
 """
 
 import json
@@ -21,17 +21,17 @@ from ch12cli.files.sweep_csv import JobFacts
 PLAN = f"{STATE}/plan.json"
 FORMAT = 2
 COUNT = "job_count"
-WITHDRAWN = ("sweep.compile",)  # keys of earlier versions that no longer exist
+WITHDRAWN = ("sweep.compile",)  # configuration keys of earlier versions, which are ignored
 HEAD = re.compile(rf'{{"{FORMAT_KEY}": (\d+), "{COUNT}": (\d+), '.encode())
-JOB_OF_FORMAT_1 = b'"identity": "'  # each job of format 1 has it once
+JOB_OF_FORMAT_1 = b'"identity": "'  # occurs once in each job of format 1
 
 
 @dataclass(frozen=True)
 class PlannedBase:
-    """What jobs with the same choices share.
+    """Data shared by jobs with the same choices.
 
-    settings: resolved; written: the same with interpolations; chosen: the choice of each group; template: hydra.yaml
-    with marks where jobs differ; options: of the command line (files/command.py).
+    settings: resolved configuration; written: the same with interpolations; chosen: the choice of each group; template:
+    hydra.yaml with placeholders where jobs differ; options: of the command line (files/command.py).
     """
 
     settings: dict[str, Any]
@@ -43,8 +43,11 @@ class PlannedBase:
 
 @dataclass(frozen=True)
 class PlannedJob:
-    """A job. job_key: tells it from other jobs; lines: its overrides; base: index of its base; changes: the values, by
-    dotted key, that it sets in its base; directory: below the sweep's."""
+    """A planned job.
+
+    job_key: unique key; lines: its overrides; base: index of its PlannedBase; changes: the values, by dotted key, that
+    differ from the base; directory: relative to the sweep's.
+    """
 
     number: int
     job_key: str
@@ -56,7 +59,7 @@ class PlannedJob:
 
 @dataclass(frozen=True)
 class PlanFile:
-    """The content of plan.json. stacks: the numbers of the jobs of each."""
+    """The content of plan.json. stacks: the job numbers of each stack."""
 
     bases: tuple[PlannedBase, ...] = ()
     jobs: tuple[PlannedJob, ...] = ()
@@ -64,19 +67,19 @@ class PlanFile:
 
     @property
     def numbers(self) -> dict[str, int]:
-        """The numbers of the jobs by their key."""
+        """The job numbers by job key."""
         return {job.job_key: job.number for job in self.jobs}
 
     @property
     def directories(self) -> dict[int, str]:
-        """The directories of the jobs, below the sweep's, by number."""
+        """The directories of the jobs, relative to the sweep's, by job number."""
         return {job.number: job.directory for job in self.jobs}
 
     def facts(self, job: PlannedJob) -> JobFacts:
         return JobFacts(job.number, job.directory, job.lines, self.bases[job.base].options)
 
     def epochs(self, job: PlannedJob) -> int:
-        """How many epochs a job is to be trained."""
+        """Returns the number of epochs that a job is configured for."""
         return int(job.changes.get("epochs", self.bases[job.base].settings.get("epochs", 0)))
 
     def to_json(self) -> bytes:
@@ -91,7 +94,7 @@ class PlanFile:
 
     @classmethod
     def from_json(cls, content: bytes, path: Path) -> "PlanFile":
-        """A plan of this or an older format. InputError if it is damaged."""
+        """Returns a plan of this or an older format. Raises InputError if it is damaged."""
         try:
             plan = json.loads(content.decode())
         except (ValueError, RecursionError) as error:
@@ -115,12 +118,12 @@ class PlanFile:
 
 
 def fields_of(value: PlannedBase | PlannedJob) -> dict[str, Any]:
-    """The fields by name, not copied: a sweep may have 100,000 jobs."""
+    """Returns the fields by name without deep copies, because a sweep may have 100,000 jobs."""
     return dict(vars(value))
 
 
 def plan_from_format_1(job: Mapping[str, Any]) -> dict[str, Any]:
-    """A job of format 1 under the names of format 2."""
+    """Converts a job of format 1 to the field names of format 2."""
     return {("job_key" if name == "identity" else name): value for name, value in job.items()}
 
 
@@ -167,7 +170,7 @@ def _mapping_of(value: Any) -> dict[str, Any]:
 
 
 def read_plan(sweep: Path) -> PlanFile:
-    """The plan of a sweep; an empty one if there is none. InputError if it is damaged."""
+    """Returns the plan of a sweep; an empty one if there is none. Raises InputError if it is damaged."""
     path = sweep / PLAN
     try:
         content = read_file(path)
@@ -185,9 +188,9 @@ def write_plan_json(sweep: Path, plan: PlanFile) -> None:
 
 
 def count_planned(sweep: Path) -> int:
-    """How many jobs were planned, from the head of the file; 0 if that is not known.
+    """Returns the number of planned jobs from the start of the file; 0 if unknown.
 
-    NewerFormatError if the sweep was written in a newer format.
+    Raises NewerFormatError if the plan has a newer format.
     """
     path = sweep / PLAN
     try:
@@ -202,6 +205,6 @@ def count_planned(sweep: Path) -> int:
 
 
 def is_inside(directory: str) -> bool:
-    """Whether the path of a job, relative to its sweep's directory, does not lead out of it."""
+    """Returns whether a job's path, relative to the sweep's directory, stays inside that directory."""
     path = PurePath(directory)
     return not path.is_absolute() and ".." not in path.parts

@@ -1,4 +1,4 @@
-""".ch12/progress.json in a sweep's directory: how far its stacks are, for another process that follows the sweep."""
+"""`.ch12/progress.json` in a sweep's directory: the epoch of each stack, for another process that displays progress."""
 
 import json
 import os
@@ -12,12 +12,12 @@ from ch12cli.files.run_directory import STATE
 
 PROGRESS = f"{STATE}/progress.json"
 FORMAT = 1
-EVERY = 1.0  # seconds from one writing to the next, at least
+EVERY = 1.0  # minimum time between writes, in seconds
 
 
 @dataclass(frozen=True)
 class StackProgress:
-    """A stack in training. first: the epoch that it had reached when this session began; epoch: the one it is at."""
+    """A stack in training. first: its epoch when this session began; epoch: its current epoch."""
 
     jobs: tuple[int, ...]
     first: int
@@ -26,7 +26,7 @@ class StackProgress:
 
 @dataclass(frozen=True)
 class ProgressFile:
-    """The content of progress.json. began: when this session did, in seconds since 1970."""
+    """The content of progress.json. began: start of this session, in seconds since 1970."""
 
     began: float
     stacks: tuple[StackProgress, ...] = ()
@@ -37,7 +37,7 @@ class ProgressFile:
 
     @classmethod
     def from_json(cls, content: bytes) -> "ProgressFile":
-        """ValueError for anything that ch12 does not write, or not in this format."""
+        """Raises ValueError if the content has another format or was not written by ch12."""
         try:
             told = json.loads(content)
             if told["format"] != FORMAT:
@@ -51,7 +51,7 @@ class ProgressFile:
 
 
 def read_progress(sweep: Path) -> ProgressFile | None:
-    """The progress of a sweep; None if there is no file that this version can read."""
+    """Returns the progress of a sweep; None if the file is missing or unreadable."""
     try:
         return ProgressFile.from_json(read_file(sweep / PROGRESS))
     except (OSError, ValueError):
@@ -59,7 +59,7 @@ def read_progress(sweep: Path) -> ProgressFile | None:
 
 
 class ProgressWriter:
-    """Writes the progress of a sweep's stacks, at most once in a while."""
+    """Writes the progress of a sweep's stacks, at most once every EVERY seconds."""
 
     def __init__(self, sweep: Path) -> None:
         self.path = sweep / PROGRESS
@@ -67,12 +67,12 @@ class ProgressWriter:
         self.stacks: dict[int, StackProgress] = {}
 
     def note(self, jobs: Sequence[int], epoch: int) -> None:
-        """Notes the epoch that a stack has reached, and writes the file if that is due."""
+        """Records the epoch that a stack has reached, and writes the file if EVERY seconds have passed."""
         before = self.stacks[jobs[0]].first if jobs[0] in self.stacks else epoch - 1
         self.stacks[jobs[0]] = StackProgress(tuple(jobs), before, epoch)
         if time.monotonic() - self.written >= EVERY:
             beside = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
-            with machine_errors(f"cannot write {self.path}"):  # not flushed: a power cut may take it
+            with machine_errors(f"cannot write {self.path}"):  # not flushed to disk: a power failure may lose it
                 beside.write_bytes(ProgressFile(self.began, tuple(self.stacks.values())).to_json())
                 os.replace(beside, self.path)
             self.written = time.monotonic()

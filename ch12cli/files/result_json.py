@@ -1,8 +1,8 @@
-"""result.json: how a run ended and what it reached. It is a run's last file, and vouches for the others.
+"""result.json: the status and metrics of a run. It is written last and holds the digests of the other files.
 
-Format 2. `left_at`, `stopped_at` and `diverged_at` are epochs, `diverged_step` is a step of that epoch. They are absent
-where they do not apply. Format 1 named no format, and had other names: `stopped_early`, `diverged` with an epoch and a
-step, and `cause` for the error of a failed run.
+Format 2: `left_at`, `stopped_at` and `diverged_at` are epochs; `diverged_step` is a step of that epoch. Fields that do
+not apply are absent. Format 1 had no `format` key. It used `stopped_early`, `diverged` (with an epoch and a step), and
+`cause` for the error of a failed run.
 """
 
 import hashlib
@@ -18,9 +18,9 @@ from ch12cli.files.run_directory import BEST, CHECKPOINTS, HYDRA, LAST, METRICS,
 from ch12cli.files.sealed_json import CHECKSUM, FORMAT_KEY, require_known_format, to_json
 
 FORMAT = 2
-AFTER_HEAD = ',\n  "data": {'  # what follows the fields of a listing
+AFTER_HEAD = ',\n  "data": {'  # follows the fields that a listing needs
 SEAL = f',\n  "{CHECKSUM}": "'.encode()
-LARGEST = 2**63  # bound of the whole numbers in it
+LARGEST = 2**63  # bound of its integers
 
 Metrics = Mapping[str, float | int | None]
 
@@ -29,11 +29,11 @@ Metrics = Mapping[str, float | int | None]
 class Result:
     """The content of result.json.
 
-    status: finished, diverged, failed or interrupted; final, best: the last and the best row of metrics.csv; test: the
-    metrics on the test part; objective: the best row's value of `monitor`; left_at: the epoch after which halving took
-    the run out; stopped_at: the epoch in which it stopped early; diverged_at, diverged_step: where its loss ceased to
-    be finite; error: why it failed; stacked: runs of the stack that it was trained in, 0 for none; history: `parent`
-    and `resumed` (files/history.py); files: SHA-256 of the run's other files.
+    status: finished, diverged, failed or interrupted; final, best: the last and the best row of metrics.csv; test:
+    metrics on the test part; objective: the value of `monitor` in the best row; left_at: the epoch after which halving
+    dropped the run; stopped_at: the epoch of early stopping; diverged_at, diverged_step: where the loss became
+    non-finite; error: why it failed; stacked: size of its stack, 0 for none; history: `parent` and `resumed`
+    (files/history.py); files: SHA-256 of the run's other files.
     """
 
     status: str
@@ -61,7 +61,7 @@ class Result:
         return None if self.best is None or self.best.get("epoch") is None else int(self.best["epoch"] or 0)
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields in the order of the file, without the ones that do not apply."""
+        """Returns the fields in the order of the file, without those that do not apply."""
         optional = {name: getattr(self, name) for name in ENDING}
         return {
             FORMAT_KEY: FORMAT,
@@ -83,12 +83,12 @@ class Result:
         }
 
     def to_json(self) -> bytes:
-        """The content of the file, its own checksum last. A value that is not finite becomes null: JSON has no NaN."""
+        """Returns the content of the file, with its checksum last. Non-finite values become null: JSON has no NaN."""
         return seal(self.to_dict())
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any], path: Path | str) -> "Result":
-        """A result of this or an older format. InputError, with the path, if a value is not of its type."""
+        """Returns a result of this or an older format. Raises InputError if a value has the wrong type."""
         if require_known_format(content, path, newest=FORMAT) == 1:
             content = result_from_format_1(content)
         given = {name: content[name] for name in CHECKS if content.get(name) is not None}
@@ -100,9 +100,9 @@ class Result:
 
     @classmethod
     def from_json(cls, content: bytes, path: Path | str, *, head: bool = False) -> "Result":
-        """A result from the content of its file. InputError if it is damaged.
+        """Returns a result from the content of its file. Raises InputError if it is damaged.
 
-        head: leaves out data, environment and files, in half the time.
+        head: skip data, environment and files, which halves the time.
         """
         try:
             text = content.decode()
@@ -123,7 +123,7 @@ HISTORY = ("parent", "resumed")
 
 
 class Ended(Protocol):
-    """What a result and a row of sweep.csv both tell about the end of a run."""
+    """Fields about the end of a run that a result and a row of sweep.csv share."""
 
     @property
     def left_at(self) -> int | None: ...
@@ -138,7 +138,7 @@ class Ended(Protocol):
 
 
 def describe_ending(ended: Ended) -> str:
-    """In a line, why a run ended before its last epoch; empty if it did not."""
+    """Returns one line on why a run ended before its last epoch; empty if it did not."""
     if ended.error is not None:
         return ended.error
     if ended.diverged_at is not None:
@@ -149,7 +149,7 @@ def describe_ending(ended: Ended) -> str:
 
 
 def describe_divergence(epoch: str, step: str) -> str:
-    """Where a loss ceased to be finite, and what helps. epoch, step: a number, or a span as `1 to 3`."""
+    """Returns where a loss became non-finite, and what may help. epoch, step: a number, or a range such as `1 to 3`."""
     return (
         f"the loss was no longer finite in epoch {epoch}, step {step}; "
         "try a smaller optimizer.lr, clip_grad_norm=1, or dataset.scaling=standard"
@@ -157,7 +157,7 @@ def describe_divergence(epoch: str, step: str) -> str:
 
 
 def result_from_format_1(content: Mapping[str, Any]) -> dict[str, Any]:
-    """A result of format 1 under the names of format 2."""
+    """Converts a result of format 1 to the field names of format 2."""
     renamed = {"stopped_early": "stopped_at", "cause": "error"}
     found = {renamed.get(name, name): value for name, value in content.items() if name != "diverged"}
     diverged = content.get("diverged")
@@ -209,7 +209,7 @@ CHECKS: dict[str, Callable[[Any], bool]] = {
 
 
 def read_result(path: Path | str) -> Result | None:
-    """The content of a result.json; None if there is none. InputError if it is damaged."""
+    """Returns the content of a result.json; None if the file is missing. Raises InputError if it is damaged."""
     try:
         content = read_file(path)
     except FileNotFoundError:
@@ -220,23 +220,23 @@ def read_result(path: Path | str) -> Result | None:
 
 
 def seal(content: Mapping[str, Any]) -> bytes:
-    """The text of a result.json with these fields, its checksum last."""
+    """Returns the content of a result.json with these fields, followed by its checksum."""
     text = to_json(content).removesuffix("\n}").encode()
     return text + _closing(text)
 
 
 def _closing(content: bytes) -> bytes:
-    """The end of a result.json: SHA-256 of all bytes before it tells a damaged one from an intact one."""
+    """Returns the end of a result.json, with the SHA-256 of all bytes before it."""
     return SEAL + hashlib.sha256(content).hexdigest().encode() + b'"\n}\n'
 
 
 def digests(files: Mapping[str, bytes]) -> dict[str, str]:
-    """SHA-256 of files by name, for result.json to vouch for them; train.log may go on growing."""
+    """Returns the SHA-256 of files by name. Leaves out log files, which may still grow."""
     return {name: hashlib.sha256(content).hexdigest() for name, content in files.items() if not name.endswith(".log")}
 
 
 def write_result(directory: Path, result: Result) -> Result:
-    """Writes result.json with the digests of the run's other files, and returns it with them."""
+    """Writes result.json with the digests of the run's other files. Returns the result with the digests."""
     with machine_errors(f"cannot read {directory}"):
         names = [METRICS, MODEL, f"{CHECKPOINTS}/{LAST}", f"{CHECKPOINTS}/{BEST}"]
         names += [f"{HYDRA}/{file.name}" for file in sorted((directory / HYDRA).glob("*.yaml"))]
@@ -247,7 +247,7 @@ def write_result(directory: Path, result: Result) -> Result:
 
 
 def is_intact(directory: Path) -> bool:
-    """Whether the files of a run that has ended are those that its result.json vouches for."""
+    """Returns whether the files of a completed run match the digests in its result.json."""
     try:
         result = read_result(directory / RESULT)
         vouched = {} if result is None else result.files
@@ -258,13 +258,13 @@ def is_intact(directory: Path) -> bool:
 
 
 def is_done(directory: Path) -> bool:
-    """Whether a job's directory holds its result, and not that of an interruption or a failure.
+    """Returns whether a job has a result whose status is neither interrupted nor failed.
 
-    It reads the beginning of the file alone: a sweep asks it of each of its jobs.
+    Reads only the start of the file, because a sweep calls this for each of its jobs.
     """
     try:
         beginning = read_file(directory / RESULT)[:200]
     except OSError:
         return False
-    told = b'"status": "' in beginning  # not so in an empty file, as a power cut may leave it
+    told = b'"status": "' in beginning  # False for an empty file, which a power failure may leave
     return told and not any(f'"status": "{status}"'.encode() in beginning for status in ("interrupted", "failed"))

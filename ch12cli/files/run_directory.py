@@ -1,11 +1,11 @@
-"""The directories of runs and sweeps: the names of the files in them, and how a process claims a run's directory."""
+"""Names of the files in the directories of runs and sweeps; claims a directory for a run."""
 
 from pathlib import Path
 
 from ch12cli.errors import InputError
 from ch12cli.files.atomic import machine_errors, make_folder
 
-HYDRA = ".hydra"  # the configuration, as Hydra writes it; making this folder claims the directory
+HYDRA = ".hydra"  # the configuration as Hydra writes it; creating this folder claims the directory
 METRICS = "metrics.csv"
 RESULT = "result.json"
 MODEL = "model.pt"
@@ -13,13 +13,13 @@ CHECKPOINTS = "checkpoints"
 LAST, BEST = "last.pt", "best.pt"
 
 SWEEP = "sweep.csv"  # in the directory of a sweep
-STATE = ".ch12"  # there too: what a sweep that goes on needs to know
+STATE = ".ch12"  # in the directory of a sweep: the state that a resume needs
 
 
 def claim(directory: Path) -> None:
-    """Makes the directory this run's own. InputError if it holds a run already.
+    """Creates and claims a directory for a run. Raises InputError if it already holds a run or a sweep.
 
-    The claim is the making of its .hydra folder: of two processes exactly one succeeds.
+    Creating the .hydra folder is the claim: it succeeds for exactly one process.
     """
     with machine_errors(f"cannot make the run's directory {directory}"):
         try:
@@ -44,7 +44,7 @@ def claim(directory: Path) -> None:
 
 
 def claim_new(directory: Path) -> Path:
-    """Makes and claims a directory of that name, or of that name with -2, -3, … where it is taken."""
+    """Creates and claims a directory with this name, or with -2, -3, … appended if the name is taken."""
     number = 1
     while True:
         candidate = directory if number == 1 else directory.with_name(f"{directory.name}-{number}")
@@ -59,7 +59,7 @@ def claim_new(directory: Path) -> Path:
 
 
 def release(directory: Path) -> None:
-    """Takes back a claim on a directory in which nothing has been written yet."""
+    """Removes a claimed directory in which nothing has been written yet."""
     for folder in (directory / CHECKPOINTS, directory / HYDRA, directory):
         try:
             folder.rmdir()

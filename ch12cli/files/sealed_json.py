@@ -1,4 +1,4 @@
-"""JSON files that carry a format version and a checksum: result.json, plan.json."""
+"""JSON files with a format version and a checksum: result.json and plan.json."""
 
 import hashlib
 import json
@@ -15,11 +15,11 @@ CHECKSUM = "checksum"
 
 
 class NewerFormatError(InputError):
-    """A file was written by a later version of ch12, in a format that this one does not know."""
+    """A file was written by a later version of ch12, in a format unknown to this one."""
 
 
 def require_known_format(content: Mapping[str, Any], path: Path | str, *, newest: int) -> int:
-    """The format version of a file; 1 where it names none. NewerFormatError if it is higher than `newest`."""
+    """Returns the format version of a file; 1 if it has none. Raises NewerFormatError if it is above `newest`."""
     version = content.get(FORMAT_KEY, 1)
     if type(version) is not int or version < 1:
         raise InputError(f"{path}: its format version {version!r} is not a whole number from 1")
@@ -31,12 +31,12 @@ def require_known_format(content: Mapping[str, Any], path: Path | str, *, newest
 
 
 def checksum(content: Mapping[str, Any]) -> str:
-    """SHA-256 of the values of a JSON file, which tells a damaged one from an intact one."""
+    """Returns the SHA-256 of the values of a JSON file, to detect damage."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def to_json(value: Any, *, indent: str = "\n") -> str:
-    """A value as json.dumps writes it with an indent of 2, in a third of the time; null for what is not finite."""
+    """Returns the text of json.dumps with an indent of 2, in a third of the time. Non-finite numbers become null."""
     if isinstance(value, float):
         return repr(value) if math.isfinite(value) else "null"
     if isinstance(value, str):

@@ -1,8 +1,8 @@
-"""sweep.csv: a row a job, added as each job ends, put in the order of the jobs at the end.
+"""sweep.csv: one row per job, appended when the job ends. The final table is sorted by job number.
 
-A row is made of the job's result and of what the sweep knows about the job, by `SweepRow.of`, whether the job has just
-ended or its directory is read later. The columns of format 1 had `cause`, a sentence, in place of `left_at`,
-`stopped_at`, `diverged_at`, `diverged_step` and `error`. The format version of the table is that of `.ch12/plan.json`.
+`SweepRow.of` builds each row from the job's result and the sweep's facts about the job. Format 1 had a column `cause`,
+a sentence, instead of `left_at`, `stopped_at`, `diverged_at`, `diverged_step` and `error`. The format version is stored
+in `.ch12/plan.json`.
 """
 
 import csv
@@ -23,24 +23,24 @@ from ch12cli.files.command import overrides_in, overrides_of, train_command, wit
 from ch12cli.files.result_json import Result, read_result
 from ch12cli.files.run_directory import RESULT, STATE, SWEEP
 
-CsvRecord = dict[str, str]  # a line of the file, by column
+CsvRecord = dict[str, str]  # a line of the file: texts by column
 
 ENDING = ("left_at", "stopped_at", "diverged_at", "diverged_step", "error")
 BEFORE = ("job", "directory", "status", *ENDING)
 AFTER = ("epochs", "best_epoch", "monitor", "objective")
 LAST = ("parameters", "seconds", "command")
 FIELDS = frozenset((*BEFORE, *AFTER, *LAST))
-NOT_METRICS = ("epoch", "seconds", "lr")  # columns of metrics.csv that the table leaves out
-PARTS = ("train_", "valid_", "test_")  # how the columns of metrics begin
-FLUSH = 1.0  # seconds, at most, before the rows of jobs that have ended are put on disk
+NOT_METRICS = ("epoch", "seconds", "lr")  # columns of metrics.csv that are not in the table
+PARTS = ("train_", "valid_", "test_")  # prefixes of the metric columns
+FLUSH = 1.0  # maximum delay before rows are written, in seconds
 ENDED = ("finished", "diverged")
 
 
 @dataclass(frozen=True)
 class JobFacts:
-    """What a sweep knows about a job before it trains.
+    """Facts about a job that are known before it is trained.
 
-    directory: below the sweep's; lines: its overrides; options: of its command line (files/command.py).
+    directory: relative to the sweep's; lines: its overrides; options: of its command line (files/command.py).
     """
 
     number: int
@@ -51,8 +51,11 @@ class JobFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepRow:
-    """A row of the table. overrides: by key, as they were typed; metrics: of the last epoch and of the test part, by
-    column; the other fields as in result.json."""
+    """A row of the table.
+
+    overrides: values as typed, by key; metrics: of the last epoch and of the test part, by column; other fields: as in
+    result.json.
+    """
 
     job: int
     directory: str
@@ -74,7 +77,7 @@ class SweepRow:
 
     @classmethod
     def of(cls, facts: JobFacts, result: Result) -> "SweepRow":
-        """The row of a job with this result."""
+        """Returns the row of a job with this result."""
         lines = with_resumed_changes(facts.lines, result.history)
         metrics = {name: value for name, value in (result.final or {}).items() if name not in NOT_METRICS}
         metrics |= {f"test_{name}": value for name, value in (result.test or {}).items()}
@@ -100,16 +103,16 @@ class SweepRow:
 
     @classmethod
     def of_directory(cls, facts: JobFacts, sweep: Path) -> "SweepRow":
-        """The row of a job from what its directory holds; of an interrupted job if that holds no result.
+        """Returns the row of a job from its directory. A job without a result counts as interrupted.
 
-        InputError if the result is damaged.
+        Raises InputError if the result is damaged.
         """
         result = read_result(sweep / facts.directory / RESULT)
         return cls.of(facts, result or Result(status="interrupted"))
 
     @classmethod
     def from_record(cls, record: Mapping[str, str]) -> "SweepRow":
-        """A row of the file, of this format or an older one."""
+        """Returns a row from a line of the file, in this or an older format."""
         if "cause" in record:
             record = row_from_format_1(record)
         command = record.get("command") or ""
@@ -138,12 +141,12 @@ class SweepRow:
         )
 
     def to_record(self) -> CsvRecord:
-        """The row as the file has it: an empty text for what there is not."""
+        """Returns the row as texts by column. Missing values are empty."""
         values = {**self.overrides, **self.values()}
         return {name: "" if value is None else str(value) for name, value in values.items()}
 
     def values(self) -> dict[str, Any]:
-        """Everything but the overrides, by column."""
+        """Returns the values of all columns except the overrides."""
         return {
             **{name: getattr(self, name) for name in (*BEFORE, *AFTER)},
             **self.metrics,
@@ -151,7 +154,7 @@ class SweepRow:
         }
 
     def number(self, column: str) -> float:
-        """The value of a column of numbers; NaN where there is none."""
+        """Returns the value of a numeric column; NaN if it is missing."""
         value = self.metrics.get(column) if column not in FIELDS else getattr(self, column)
         return float(value) if isinstance(value, int | float) else math.nan
 
@@ -168,10 +171,10 @@ def _number(text: str | None) -> float | None:
 
 
 def _whole(text: str | None) -> int | None:
-    return int(text) if text and text.isdecimal() and len(text) < 19 else None  # 19: digits of 2**63
+    return int(text) if text and text.isdecimal() and len(text) < 19 else None  # 2**63 has 19 digits
 
 
-# The sentences that ch12 0.1 wrote into `cause`. Nothing else reads a sentence.
+# Sentences that ch12 0.1 wrote into `cause`.
 SENTENCES = (
     re.compile(r"left by halving after epoch (?P<left_at>\d+)"),
     re.compile(r"stopped early in epoch (?P<stopped_at>\d+)"),
@@ -180,7 +183,7 @@ SENTENCES = (
 
 
 def row_from_format_1(record: Mapping[str, str]) -> CsvRecord:
-    """A row of format 1 under the columns of format 2: its `cause` becomes the field that it tells."""
+    """Converts a row of format 1 to the columns of format 2, by parsing its `cause`."""
     row = {name: value for name, value in record.items() if name != "cause"}
     cause = record.get("cause") or ""
     if record.get("status") == "failed":
@@ -192,16 +195,18 @@ def row_from_format_1(record: Mapping[str, str]) -> CsvRecord:
 
 
 def is_sweep(path: Path) -> bool:
-    """Whether a directory is that of a sweep, also of one that was killed before its table was made."""
+    """Returns whether a directory holds a sweep, including one that was killed before it wrote its table."""
     return (path / SWEEP).exists() or (path / STATE).exists()
 
 
 def read_sweep_csv(path: Path) -> list[SweepRow]:
-    """The rows of a sweep.csv, the last one of each job. A line that was being written when the sweep was killed is
-    left out. InputError if the file is damaged."""
+    """Returns the rows of a sweep.csv, the last one of each job, without an incomplete last line.
+
+    Returns no rows if the file is missing. Raises InputError if it is damaged.
+    """
     try:
         text = read_file(path).decode("utf-8")
-        text = text[: text.rfind("\n") + 1]  # a line without an end was being written
+        text = text[: text.rfind("\n") + 1]  # drops an incomplete last line
         records = list(csv.DictReader(io.StringIO(text, newline=""), restkey="", restval=None))
     except FileNotFoundError:
         return []
@@ -214,13 +219,15 @@ def read_sweep_csv(path: Path) -> list[SweepRow]:
     }
     try:
         return [SweepRow.from_record(record) for record in complete.values()]
-    except ValueError as error:  # a command with a quote that is not closed
+    except ValueError as error:  # a command with an unclosed quote
         raise InputError(f"{path}: damaged: {error}") from error
 
 
 def row_on_disk(row: SweepRow | None, facts: JobFacts, sweep: Path) -> SweepRow:
-    """The row of a job that has ended, from its directory. Where the result there is damaged, the table's own row of an
-    ended job is the better record."""
+    """Returns the row of a job from its directory.
+
+    If the result there is damaged, returns `row` if it is of a finished or diverged job. Otherwise raises InputError.
+    """
     try:
         return SweepRow.of_directory(facts, sweep)
     except InputError:
@@ -230,8 +237,10 @@ def row_on_disk(row: SweepRow | None, facts: JobFacts, sweep: Path) -> SweepRow:
 
 
 class SweepTable:
-    """The table as it grows. keys: those that the jobs override; metrics: columns of metrics.csv and of the test
-    part."""
+    """Writes sweep.csv row by row.
+
+    keys: the keys that the jobs override; metrics: columns of metrics.csv and of the test part.
+    """
 
     def __init__(
         self, path: Path, *, keys: Iterable[str], metrics: Iterable[str], rows: Sequence[SweepRow] = ()
@@ -247,7 +256,7 @@ class SweepTable:
             self.file = open(self.path, "a", encoding="utf-8", newline="")  # noqa: SIM115 - closed by close()
 
     def content(self) -> bytes:
-        """The whole table, in the order of the jobs."""
+        """Returns the content of the table, sorted by job number."""
         return self._text([self.rows[job] for job in sorted(self.rows)], header=True).encode()
 
     def _text(self, rows: Iterable[SweepRow], *, header: bool = False) -> str:
@@ -259,7 +268,7 @@ class SweepTable:
         return buffer.getvalue()
 
     def add(self, rows: Iterable[SweepRow]) -> None:
-        """Adds rows of jobs that have ended. They are in the file when this returns."""
+        """Appends rows of completed jobs. They are in the file when this returns."""
         rows = list(rows)
         self.rows |= {row.job: row for row in rows}
         with machine_errors(f"cannot write {self.path}"):
@@ -267,18 +276,18 @@ class SweepTable:
             self.file.flush()
 
     def close(self) -> None:
-        """Writes the table once more, in the order of the jobs."""
-        with suppress(OSError):  # of rows that did not fit on a full disk: all are written anew
+        """Rewrites the table, sorted by job number."""
+        with suppress(OSError):  # from rows that did not fit on a full disk: all are rewritten below
             self.file.close()
         write_whole(self.path, self.content())
 
 
 class RowBuffer:
-    """Rows of jobs that have ended, before they are in the table: their directories must be on disk first."""
+    """Buffers rows of completed jobs until the job directories have been flushed to disk."""
 
     def __init__(self, table: SweepTable) -> None:
         self.table, self.rows = table, list[SweepRow]()
-        self.flushed = 0.0  # when, by time.monotonic
+        self.flushed = 0.0  # time.monotonic() of the last flush
 
     def add(self, row: SweepRow) -> None:
         self.rows.append(row)

@@ -1,4 +1,4 @@
-"""Words that a person gives a run: a file of its own beside the run's, which vouches for nothing."""
+"""Tags that a user gives a run, stored in a file of their own without a checksum."""
 
 import re
 from collections.abc import Iterable
@@ -9,11 +9,11 @@ from ch12cli.files.atomic import read_file, write_whole
 
 TAGS = "tags.txt"
 WORD = re.compile(r"[\w.-]{1,64}")
-MOST = 100  # of one run
+MOST = 100  # maximum number of tags per run
 
 
 def read_tags(directory: Path) -> list[str]:
-    """The tags of a run, in the order in which they were given; what is no tag in the file is passed over."""
+    """Returns the tags of a run in the order in which they were added. Skips invalid lines."""
     try:
         lines = read_file(f"{directory}/{TAGS}").decode("utf-8", "replace").splitlines()
     except OSError:
@@ -22,7 +22,7 @@ def read_tags(directory: Path) -> list[str]:
 
 
 def write_tags(directory: Path, tags: Iterable[str]) -> None:
-    """Writes a run's tags, whole or not at all; no file where there are none. InputError for what cannot be one."""
+    """Writes a run's tags atomically; removes the file if there are none. Raises InputError for an invalid tag."""
     tags = list(dict.fromkeys(tags))
     wrong = [tag for tag in tags if not WORD.fullmatch(tag)]
     if wrong:

@@ -1,10 +1,10 @@
-"""Text that came from a file, made safe to show: control characters become escapes."""
+"""Makes text from untrusted files safe to display."""
 
 
 def escape_controls(text: str, *, keep: str = "") -> str:
-    r"""The text with characters that do not print, such as ESC, written as escapes (`\x1b`).
+    r"""Returns the text with non-printable characters, such as ESC, written as escapes (`\x1b`).
 
-    A terminal obeys such characters: U+202E, for one, reverses the text after it. keep: characters left as they are.
+    Terminals act on such characters: U+202E reverses the text after it. keep: characters left unchanged.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -12,5 +12,5 @@ def escape_controls(text: str, *, keep: str = "") -> str:
 
 
 def encodable(text: str, encoding: str) -> str:
-    """The text with characters that the encoding lacks written as escapes."""
+    """Returns the text with characters that the encoding lacks written as escapes."""
     return text if text.isascii() else text.encode(encoding, "backslashreplace").decode(encoding)

@@ -1,4 +1,4 @@
-"""Builders of the networks that ch12 ships."""
+"""Builders of the built-in networks."""
 
 from ch12cli.models.convolutional import cnn
 from ch12cli.models.feedforward import linear, mlp

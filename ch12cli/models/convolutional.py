@@ -20,11 +20,12 @@ def cnn(
     output: str = "none",
     init: str = "torch",
 ) -> nn.Sequential:
-    """Convolutions and a linear layer, (rows, channels * height * width) -> (rows, outputs).
+    """Returns convolutions followed by a linear layer, (rows, channels * height * width) -> (rows, outputs).
 
-    shape: of an image, (channels, height, width). depth: convolutions, each with its activation and a pooling that
-    halves height and width; the first gives `channels` channels, each further one twice as many as the one before.
-    activation: makes the activation. InputError for rows that are not images, or images too small to be halved.
+    shape: of an image, (channels, height, width). activation: constructs an activation. depth: number of blocks, each
+    of a convolution, an activation and a pooling that halves height and width. The first block has `channels` channels;
+    each further one doubles them. Raises InputError if the rows are not images, or if the images are too small for the
+    depth.
     """
     if shape is None:
         raise InputError("model=cnn: needs images, and the rows of the data set are none; use model=mlp")

@@ -14,7 +14,7 @@ OUTPUTS: dict[str, Callable[[], nn.Module]] = {
 
 
 def linear(inputs: int, outputs: int, *, output: str = "none", init: str = "torch") -> nn.Sequential:
-    """One linear layer, (rows, inputs) -> (rows, outputs), and the output's activation."""
+    """Returns a linear layer, (rows, inputs) -> (rows, outputs), followed by the output activation."""
     layers: list[nn.Module] = [dense(inputs, outputs, init=init)]
     return nn.Sequential(*layers, *output_layers(output))
 
@@ -30,9 +30,9 @@ def mlp(
     output: str = "none",
     init: str = "torch",
 ) -> nn.Sequential:
-    """A multilayer perceptron, (rows, inputs) -> (rows, outputs), with `depth` hidden layers of `width` units.
+    """Returns a multilayer perceptron, (rows, inputs) -> (rows, outputs), with `depth` hidden layers of `width` units.
 
-    activation: makes the activation that follows each hidden layer.
+    activation: constructs the activation of each hidden layer.
     """
     layers: list[nn.Module] = []
     for fan_in in [inputs, *[width] * (depth - 1)][:depth]:

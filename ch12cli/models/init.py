@@ -16,24 +16,25 @@ Weighted = TypeVar("Weighted", nn.Linear, nn.Conv2d)
 
 
 def dense(inputs: int, outputs: int, *, init: str = "torch") -> nn.Linear:
-    """A linear layer with its initial weights."""
+    """Returns a linear layer with initial weights."""
     return initialised(lambda device: nn.Linear(inputs, outputs, device=device), init)
 
 
 def convolution(inputs: int, outputs: int, *, kernel_size: int, init: str = "torch") -> nn.Conv2d:
-    """A convolution that keeps height and width, with its initial weights. kernel_size: odd."""
+    """Returns a convolution that preserves height and width, with initial weights. kernel_size: odd."""
     padding = kernel_size // 2
     return initialised(lambda device: nn.Conv2d(inputs, outputs, kernel_size, padding=padding, device=device), init)
 
 
 def initialised(make: Callable[[str | None], Weighted], init: str) -> Weighted:
-    """The layer that make gives on a device. init="torch": as torch does it; else the weights by INITS and biases 0.
+    """Returns the layer that `make` constructs on a device, with initial weights.
 
-    With another init than torch's nothing but the weights is drawn from the random stream.
+    init: "torch" for torch's own initialisation; else a key of INITS for the weights, with biases 0. With a key of
+    INITS, only the weights are drawn from the random stream.
     """
     if init == "torch":
         return make(None)
-    layer = make("meta").to_empty(device=torch.get_default_device())  # draws nothing
+    layer = make("meta").to_empty(device=torch.get_default_device())  # draws no random numbers
     INITS[init](layer.weight)
     assert layer.bias is not None
     nn.init.zeros_(layer.bias)

@@ -1,4 +1,4 @@
-"""`ch12 eval`: the figures of a saved run on parts of its data, as training computed them, and class by class."""
+"""`ch12 eval`: metrics of a saved run on parts of its data, in total and per class."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,8 +26,10 @@ Counts = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class PartMetrics:
-    """A part's figures. metrics: loss and those of its kind; confusion: rows of each class, (true, predicted), or None
-    for values."""
+    """Metrics on one part of the data.
+
+    metrics: loss and the metrics of the task; confusion: counts, (true class, predicted class), or None for regression.
+    """
 
     rows: int
     metrics: dict[str, float]
@@ -36,7 +38,7 @@ class PartMetrics:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Figures by part. epoch: after which the network was as it is; messages: what a person should know besides."""
+    """Metrics by part. epoch: the epoch that the weights come from; messages: warnings for the user."""
 
     epoch: int
     class_names: tuple[str, ...] | None
@@ -45,9 +47,11 @@ class Evaluation:
 
 
 def evaluate(directory: Path, *, split: str | None = None, best: bool = False, trust: bool = False) -> Evaluation:
-    """The figures of a saved run. split: a part, "all" for each in turn, None for the test part or what comes nearest.
+    """Returns the metrics of a saved run.
 
-    best: of the network as it was after the best epoch; else after the last.
+    split: a part, "all" for every part, None for the test part, else validation, else training. best: use the weights
+    of the best epoch instead of the last one. Raises InputError if the data have no such part or have changed since
+    training.
     """
     saved = read_saved(directory, best=best, trust=trust)
     settings, messages = on_this_machine(saved.settings)
@@ -62,7 +66,7 @@ def evaluate(directory: Path, *, split: str | None = None, best: bool = False, t
 
 
 def evaluated_parts(data: Prepared, split: str | None) -> list[str]:
-    """The parts to evaluate on. InputError for one that the data set does not have."""
+    """Returns the names of the parts to evaluate on. Raises InputError if the data set lacks the part."""
     there = [name for name in PARTS if getattr(data, name) is not None]
     if split is None:
         return [there[-1]]
@@ -86,7 +90,7 @@ def evaluate_part(job: Job, name: str) -> PartMetrics:
 
 @torch.no_grad()
 def predictions(network: Network, x: torch.Tensor) -> torch.Tensor:
-    """What a network gives in evaluation mode, (rows, outputs). x: (rows, features)."""
+    """Returns the network's outputs in evaluation mode, (rows, outputs). x: (rows, features)."""
     network.train(False)
     rows = max(1, EVALUATED // max(1, x.shape[1]))
     prediction = torch.cat([network(block) for block in x.split(rows)])
@@ -95,12 +99,12 @@ def predictions(network: Network, x: torch.Tensor) -> torch.Tensor:
 
 
 def confusion_of(true: Counts, found: Counts, *, classes: int) -> Counts:
-    """How many rows of each class, (classes, classes): the true one down, the one found across."""
+    """Returns the confusion matrix, (classes, classes): row = true class, column = predicted class."""
     return np.bincount(true * classes + found, minlength=classes**2).reshape(classes, classes)
 
 
 def metrics_by_class(confusion: Counts) -> list[Mapping[str, float | int | None]]:
-    """precision, recall, f1 and support of each class; None where a share is of nothing."""
+    """Returns precision, recall, f1 and support per class. A metric is None if its denominator is 0."""
     right, support, found = np.diag(confusion), confusion.sum(1), confusion.sum(0)
 
     def share(part: int, whole: int) -> float | None:

@@ -1,4 +1,4 @@
-"""`ch12 export`: a saved run's network, its scaling in front of it, for other programs; or the run as a program."""
+"""`ch12 export`: writes a saved run's network, including its scaling, for other programs, or the run as a script."""
 
 import io
 import json
@@ -27,12 +27,12 @@ from ch12cli.saved.resume import result_so_far, spans_all_epochs
 from ch12cli.training.checkpoint import checkpoint_must_fit
 from ch12cli.training.metrics import probabilities
 
-TOLERANCE = 1e-5  # of what another program may compute otherwise, absolute and relative
-CHECKED = 1000  # rows that are checked, at most
+TOLERANCE = 1e-5  # largest accepted output difference, absolute and relative
+CHECKED = 1000  # maximum number of rows to check
 
 
 class Exported(NamedTuple):
-    """Files by name, what was found when they were read again, and what a person should know besides."""
+    """Files by name, the result of checking them, and warnings for the user."""
 
     files: dict[str, bytes]
     checked: str
@@ -40,8 +40,11 @@ class Exported(NamedTuple):
 
 
 class Scaled(nn.Module):
-    """A network with the scaling in front of it: (rows, features) as they stand in the data, NaN for a missing value ->
-    (rows, outputs), and of classes their probabilities, (rows, classes)."""
+    """A network that scales its inputs first.
+
+    Input: unscaled features, (rows, features), NaN for a missing value. Output: (rows, outputs). A classifier also
+    returns the probabilities, (rows, classes).
+    """
 
     def __init__(self, job: Job) -> None:
         super().__init__()
@@ -62,7 +65,11 @@ class Scaled(nn.Module):
 
 
 def export(directory: Path, form: str, *, name: str, command: str | None, best: bool, trust: bool) -> Exported:
-    """The files of one format. name: of them, without suffix; command: the one that trained the run, if known."""
+    """Returns the files of one export format.
+
+    name: file name without suffix; command: the command that trained the run, or None if unknown; best: export the
+    weights of the best epoch. Raises InputError if the run cannot be exported in this format.
+    """
     saved = read_saved(directory, best=best, trust=trust)
     result = result_so_far(directory)
     settings, messages = on_this_machine(with_threads(saved.settings, result))
@@ -90,7 +97,10 @@ def export(directory: Path, form: str, *, name: str, command: str | None, best: 
 
 
 def require_repeatable(directory: Path, saved: Saved, *, best: bool) -> list[str]:
-    """InputError for a run that no program trains from its settings alone; else what a person should know."""
+    """Returns warnings about the exported script. Raises InputError if no script can repeat the run.
+
+    A script trains from one set of settings, so it cannot repeat a run whose settings changed between sessions.
+    """
     result = read_result(directory / RESULT)
     if best:
         raise InputError("--checkpoint best: goes with a network, not with --format script, which trains to the end")
@@ -110,23 +120,23 @@ def require_repeatable(directory: Path, saved: Saved, *, best: bool) -> list[str
 
 
 def example(job: Job) -> Tensor:
-    """Rows of the data to try a network on, (rows, features)."""
+    """Returns rows of the data for checking a network, (rows, features)."""
     return torch.tensor(job.task.data.table.features[:CHECKED], dtype=job.network.dtype)
 
 
 def expected(module: nn.Module, x: Tensor) -> list[Tensor]:
-    """What a module gives, as a list."""
+    """Returns the outputs of a module as a list."""
     with torch.no_grad():
         given = module(x)
     return [given] if isinstance(given, Tensor) else list(given)
 
 
 def as_onnx(job: Job) -> tuple[bytes, str]:
-    """The network as ONNX, compared with what onnxruntime makes of it."""
+    """Returns the network as ONNX, and a note on how closely onnxruntime reproduces its outputs."""
     try:
         import onnx
         import onnxruntime
-        import onnxscript  # noqa: F401 - torch writes with it
+        import onnxscript  # noqa: F401 - required by torch.onnx
     except ImportError as error:
         raise InputError(f"--format onnx: {error.name} is not installed: pip install 'ch12[onnx]'") from error
     module, x = Scaled(job).eval(), example(job)
@@ -149,7 +159,7 @@ def as_onnx(job: Job) -> tuple[bytes, str]:
 
 
 def as_torch_export(job: Job) -> tuple[bytes, str]:
-    """The network as torch.export's archive, compared with what it gives when it is loaded."""
+    """Returns the network as a torch.export archive, and a note on how closely the loaded archive reproduces it."""
     module, x = Scaled(job).eval(), example(job)
     shapes = {"features": {0: torch.export.Dim("rows")}}
     program = written("torch_export", lambda: torch.export.export(module, (x[:2],), dynamic_shapes=shapes))
@@ -162,18 +172,18 @@ def as_torch_export(job: Job) -> tuple[bytes, str]:
 
 
 def written(form: str, write: Callable[[], Any]) -> Any:
-    """What torch makes of a network, without what its exporters say on the way. InputError for one that it cannot."""
+    """Returns the result of torch's exporter. Raises InputError if the exporter fails. Suppresses its warnings."""
     try:
         with quiet():
             return write()
-    except Exception as error:  # torch raises many kinds for what it cannot trace
+    except Exception as error:  # torch raises many types if it cannot trace a network
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise InputError(f"--format {form}: torch cannot write this network: {reason}") from error
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without the warnings and the log of torch's exporters, which are about torch's own code."""
+    """Suppresses the warnings and the log of torch's exporters, which concern torch's own code."""
     level = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -185,7 +195,7 @@ def quiet() -> Iterator[None]:
 
 
 def compared(wanted: list[Tensor], found: list[Tensor], reader: str) -> str:
-    """What is said of how near another program comes. MachineError if that is not near enough."""
+    """Returns a note on the largest output difference. Raises MachineError if it exceeds TOLERANCE."""
     gaps = [(a - b).abs() / (1 + a.abs()) for a, b in zip(wanted, found, strict=True)]
     gap = max(float(each.max()) for each in gaps)
     if not gap <= TOLERANCE:

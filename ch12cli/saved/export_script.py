@@ -1,4 +1,4 @@
-"""`ch12 export --format script`: a run as a short program of PyTorch alone that trains it again."""
+"""`ch12 export --format script`: writes a run as a short program that repeats its training with PyTorch only."""
 
 import ast
 import io
@@ -33,9 +33,10 @@ def drawn(layer: nn.Linear | nn.Conv2d) -> nn.Linear | nn.Conv2d:
 
 
 def script_of(job: Job, rows: list[MetricsRow], *, name: str, command: str, threads: int | None) -> dict[str, bytes]:
-    """The program and its data, `NAME.py` and `NAME.npz`. job: freshly made; rows: of the run's metrics.csv.
+    """Returns the program and its data, `NAME.py` and `NAME.npz`.
 
-    InputError for what the program would need ch12, or somebody's own classes, for.
+    job: newly prepared, not trained; rows: the rows of the run's metrics.csv. Raises InputError if the program would
+    need ch12 or user-defined classes.
     """
     settings, task = job.settings, job.task
     offset = settings.loop.stream_offset
@@ -128,7 +129,7 @@ PARTS = {"train": "training", "valid": "validation", "test": "test"}
 
 
 def accuracy_of(job: Job, *, by_class: bool, part: str) -> list[str]:
-    """Lines that print the accuracy, if there are classes."""
+    """Returns lines of code that print the accuracy; none for regression."""
     if not job.task.classes:
         return []
     threshold = 0.0 if job.task.output == "none" else 0.5
@@ -137,12 +138,12 @@ def accuracy_of(job: Job, *, by_class: bool, part: str) -> list[str]:
 
 
 def one_line(text: str) -> str:
-    """A text that stays within a comment, whatever it holds."""
+    """Returns the text with line breaks and control characters escaped, so that it stays within a comment."""
     return escape_controls(text)
 
 
 def layers_of(module: nn.Module, *, init: str) -> list[str]:
-    """The layers as they are written, each of which makes the same layer."""
+    """Returns the source code of each layer. Raises InputError unless all layers are torch's own, in a Sequential."""
     if type(module) is not nn.Sequential:
         kind = type(module).__name__
         raise InputError(f"--format script: writes networks of torch's layers in a row; this one is a {kind}")
@@ -160,7 +161,10 @@ def layers_of(module: nn.Module, *, init: str) -> list[str]:
 
 
 def made_of(text: str) -> nn.Module | None:
-    """The layer of torch's that a text describes, `Softmax(dim=-1)`; None if there is more in it than plain values."""
+    """Returns the torch layer that a repr describes, such as `Softmax(dim=-1)`.
+
+    Returns None if the arguments are not plain values.
+    """
     try:
         called = ast.parse(text, mode="eval").body
         assert isinstance(called, ast.Call)
@@ -174,7 +178,7 @@ def made_of(text: str) -> nn.Module | None:
 
 
 def optimizer_of(target: str) -> type[Any]:
-    """The class, which must be torch's. target: as the settings name it."""
+    """Returns the optimizer class. Raises InputError if it is not in torch.optim. target: its dotted path."""
     kind = getattr(torch.optim, target.rpartition(".")[2], None)
     if not target.startswith("torch.optim.") or not isinstance(kind, type):
         raise InputError(f"--format script: optimizer._target_={target}: must be one of torch.optim")
@@ -182,7 +186,7 @@ def optimizer_of(target: str) -> type[Any]:
 
 
 def call_of(what: str, kind: type[Any], module: str, arguments: Mapping[str, Any], *, first: str = "") -> str:
-    """The call that makes an object of torch's. InputError for one of somebody else's."""
+    """Returns source code that constructs an object of a torch class. Raises InputError for any other class."""
     if not kind.__module__.startswith("torch."):
         raise InputError(f"--format script: {what}: {kind.__name__} is not torch's; the program could not make it")
     plain = (str, int, float, bool, list, type(None))
@@ -193,7 +197,7 @@ def call_of(what: str, kind: type[Any], module: str, arguments: Mapping[str, Any
 
 
 def learning_rates_of_run(job: Job, rows: list[MetricsRow]) -> Values | None:
-    """The learning rate of each step, (steps,), as the schedule gave it; None if it never changed."""
+    """Returns the learning rate of each step, (steps,), or None if it is constant."""
     schedule, found = job.training.schedule, []
     for epoch, row in enumerate(rows):
         found.append(schedule.learning_rates(epoch)[:, 0])
@@ -203,7 +207,7 @@ def learning_rates_of_run(job: Job, rows: list[MetricsRow]) -> Values | None:
 
 
 def arrays_of(job: Job, rates: Values | None) -> bytes:
-    """The data as NumPy's npz, which holds arrays and no code."""
+    """Returns the data as an npz archive, which holds arrays and no code."""
     data = job.task.data
     dtype = data.table.features.dtype
     arrays: dict[str, Any] = {"features": data.features, "target": data.table.target}

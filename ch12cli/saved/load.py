@@ -1,4 +1,4 @@
-"""A run out of its directory: its checkpoint and settings, read as data, checked as if a stranger had written them."""
+"""Reads a run from its directory. The checkpoint and settings are treated as untrusted data and validated."""
 
 import json
 import math
@@ -35,8 +35,10 @@ RUN = ("settings", "chosen", "environment", *DATA, "epoch", "network")
 
 @dataclass(frozen=True)
 class Saved:
-    """A run as its checkpoint has it. passed_over: messages about damaged checkpoints that were newer;
-    history: of its sittings (runs/history.py)."""
+    """A run as read from its checkpoint.
+
+    passed_over: why newer checkpoints were skipped as damaged; history: of its sessions (files/history.py).
+    """
 
     directory: Path
     state: dict[str, Any]
@@ -47,11 +49,11 @@ class Saved:
 
 
 def read_saved(directory: Path, *, best: bool = False, trust: bool = False, reads_data: bool = True) -> Saved:
-    """A run from its directory: from the newest good checkpoint, as it was after its last or its best epoch.
+    """Returns the run in a directory, from its newest valid checkpoint.
 
-    With `best`, `network` and `epoch` of the state are those of the best epoch. trust: the run is the user's own, its
-    targets may be any that can be imported. reads_data: whether its data set is to be read. InputError if it is no run,
-    damaged, or its settings are not what `ch12 train` would accept.
+    best: `network` and `epoch` of the state are those of the best epoch, else of the last one. trust: the run is the
+    user's own, so its targets may be any importable object. reads_data: whether the caller will read the data set.
+    Raises InputError if the directory holds no run, the run is damaged, or `ch12 train` would not accept its settings.
     """
     folder = directory / CHECKPOINTS
     if not folder.is_dir():
@@ -71,8 +73,11 @@ def read_saved(directory: Path, *, best: bool = False, trust: bool = False, read
 
 
 def refuse_links(directory: Path, names: Sequence[str] = OF_A_RUN) -> None:
-    """InputError if a file of the run leads elsewhere, or is none: ch12 writes only files, and reading or writing this
-    one would be done somewhere else. names: of the files, and of folders whose files are looked at."""
+    """Raises InputError if a file of the run is a link or a special file.
+
+    ch12 writes only regular files; a link could redirect a read or write elsewhere. names: files and folders; the files
+    in the folders are checked too.
+    """
     with machine_errors(f"cannot read {directory}"):
         paths = [path for name in names if os.path.lexists(path := directory / name)]
         paths += [path for folder in paths if folder.is_dir() and not folder.is_symlink() for path in folder.iterdir()]
@@ -85,9 +90,10 @@ def refuse_links(directory: Path, names: Sequence[str] = OF_A_RUN) -> None:
 
 
 def read_state(folder: Path, *, best: bool) -> tuple[dict[str, Any], list[str]]:
-    """The state of the newest good checkpoint, of the parts and kinds that it must have, and what was passed over.
+    """Returns the state of the newest valid checkpoint, and why newer ones were skipped.
 
-    The newest one knows the best epoch so far; best.pt, which a kill may leave behind, serves where none is good.
+    The state includes the best epoch so far. If no other checkpoint is valid and `best` is set, best.pt is read
+    instead. Raises InputError if a part is missing or has the wrong type.
     """
     try:
         state, passed_over = Checkpoints(folder, every=None).newest()
@@ -107,7 +113,7 @@ def read_state(folder: Path, *, best: bool) -> tuple[dict[str, Any], list[str]]:
 
 
 def require_parts(state: Mapping[str, Any], names: tuple[str, ...], folder: Path) -> None:
-    """InputError unless a state has these parts, each of its kind."""
+    """Raises InputError unless a state has these parts, each with the expected type."""
     missing = [name for name in names if name not in state]
     if missing:
         raise InputError(f"{folder}: its checkpoint holds no {', '.join(missing)}: not one of this ch12's runs")
@@ -124,7 +130,7 @@ def require_parts(state: Mapping[str, Any], names: tuple[str, ...], folder: Path
 
 
 def wrong_parts(state: Mapping[str, Any]) -> list[str]:
-    """The parts of a state that are not of their kind."""
+    """Returns the names of the parts of a state that have an unexpected type or value."""
     fine = {
         "epoch": is_integer(state["epoch"]) and 0 <= state["epoch"] <= LARGEST,
         "network": is_network(state["network"]),
@@ -163,7 +169,7 @@ def is_network(value: Any) -> bool:
 
 
 def is_shape(value: Any, *, values: int) -> bool:
-    """Whether it is the shape of an image of so many values, or None."""
+    """Returns whether the value is an image shape with this number of values, or None."""
     return value is None or (
         isinstance(value, list)
         and len(value) == 3
@@ -173,7 +179,7 @@ def is_shape(value: Any, *, values: int) -> bool:
 
 
 def is_names(value: Any, *, least: int) -> bool:
-    """Whether it is a list of names that all differ."""
+    """Returns whether the value is a list of at least `least` distinct names."""
     return (
         isinstance(value, list)
         and len(value) >= least
@@ -195,7 +201,7 @@ def _mapping(state: Mapping[str, Any], name: str, folder: Path) -> dict[str, Any
 def require_valid_settings(
     settings: Mapping[str, Any], chosen: Mapping[str, Any], *, where: str, trust: bool, reads_data: bool = True
 ) -> None:
-    """InputError unless settings from a file are such as `ch12 train` accepts, and name only what may be built."""
+    """Raises InputError unless `ch12 train` accepts the settings. Without trust, also checks the targets they name."""
     try:
         problems = [] if trust else target_problems(settings, reads_data=reads_data)
         problems = problems or check(settings, {str(k): v for k, v in chosen.items() if isinstance(v, str)}, here=False)
@@ -212,7 +218,10 @@ def require_valid_settings(
 
 
 def require_same_data(saved: Saved, digest: str) -> None:
-    """InputError unless the data set gives the very rows that the run was trained on. digest: of what it gives now."""
+    """Raises InputError unless the data set yields the rows that the run was trained on.
+
+    digest: SHA-256 of the data set as it is now.
+    """
     if saved.state["data_digest"] != digest:
         raise InputError(
             f"{saved.directory}: its data set gives other data than it was trained on (SHA-256 {digest[:12]}…, then "

@@ -1,4 +1,4 @@
-"""What a saved classifier says all over a plane of two features, and a saved regression along one."""
+"""Plots of a saved run's network: decision boundary, regression line and confusion matrix."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -20,14 +20,14 @@ from ch12cli.saved.network import on_this_machine
 from ch12cli.training.checkpoint import checkpoint_must_fit
 from ch12cli.training.metrics import predicted_classes, probabilities
 
-CELLS = 400  # of the plane, each way
-MARGIN = 0.08  # of the data's span, on each side
-MOST = 12  # features in a message
+CELLS = 400  # grid cells along each axis
+MARGIN = 0.08  # fraction of the data's range added on each side
+MOST = 12  # maximum number of features in a message
 HELD_OUT = ("valid", "test")
 
 
 class Chosen(NamedTuple):
-    """Columns of the data that are shown; the others stay at the training part's mean."""
+    """The data columns to show. Other columns are fixed at their mean over the training part."""
 
     columns: list[int]
     names: list[str]
@@ -38,10 +38,10 @@ class Chosen(NamedTuple):
 def boundary_plot(
     directory: Path, *, title: str, features: str | None, best: bool, trust: bool
 ) -> tuple[Plot, list[str]]:
-    """The class that a saved run's network predicts at each point of two features' plane, with the rows of the data.
+    """Returns a plot of the predicted class over the plane of two features, and messages. Shows the rows of the data.
 
-    features: two names, with a comma; unless given, those that tell the classes apart best. InputError for a
-    regression, or a single feature.
+    features: two names separated by a comma; by default the two that separate the classes best. Raises InputError for a
+    regression, images, or data with a single feature.
     """
 
     def draw(job: Job) -> Plot:
@@ -90,7 +90,10 @@ def boundary_plot(
 
 
 def line(directory: Path, *, title: str, features: str | None, best: bool, trust: bool) -> tuple[Plot, list[str]]:
-    """The value that a saved regression gives along one feature, with the rows of the data."""
+    """Returns a plot of a regression's output along one feature, with the rows of the data, and messages.
+
+    Raises InputError for a classifier.
+    """
 
     def draw(job: Job) -> Plot:
         table = job.task.data.table
@@ -115,7 +118,7 @@ def line(directory: Path, *, title: str, features: str | None, best: bool, trust
 
 
 def confusion(directory: Path, *, title: str, split: str | None, best: bool, trust: bool) -> tuple[Plot, list[str]]:
-    """The confusion matrix of a saved run on a part of its data. InputError for a regression."""
+    """Returns a plot of the confusion matrix on parts of the data, and messages. Raises InputError for a regression."""
     evaluation = evaluate(directory, split=split, best=best, trust=trust)
     panels: list[Grid] = []
     for name, part in evaluation.parts.items():
@@ -135,7 +138,7 @@ def confusion(directory: Path, *, title: str, split: str | None, best: bool, tru
 
 
 def with_job(directory: Path, draw: Callable[[Job], Plot], *, best: bool, trust: bool) -> tuple[Plot, list[str]]:
-    """What draw makes of a saved run's job with its weights in place, and what a person should know besides."""
+    """Returns the plot that `draw` makes from a saved run's job with its weights loaded, and warnings for the user."""
     saved = read_saved(directory, best=best, trust=trust)
     settings, messages = on_this_machine(saved.settings)
     with torch_settings(settings.machine) as device:
@@ -148,7 +151,11 @@ def with_job(directory: Path, draw: Callable[[Job], Plot], *, best: bool, trust:
 
 
 def choose(job: Job, features: str | None, *, count: int) -> Chosen:
-    """The columns by name; unless given the first ones, or those that tell the classes apart best."""
+    """Returns the columns with the given names.
+
+    By default: the columns that separate the classes best, or the first ones for a regression. Raises InputError for an
+    unknown name or a wrong number of names.
+    """
     data = job.task.data
     there = list(data.table.feature_names)
     telling = [there[column] for column in most_telling(job, count)] if job.task.classes else there[:count]
@@ -164,8 +171,10 @@ def choose(job: Job, features: str | None, *, count: int) -> Chosen:
 
 
 def most_telling(job: Job, count: int) -> list[int]:
-    """The columns in which the classes' means lie furthest apart for the spread within the classes (Fisher's ratio),
-    in the order of the data."""
+    """Returns the columns with the largest Fisher ratio, in the order of the data.
+
+    The ratio is the variance between the class means divided by the variance within the classes.
+    """
     x = job.task.data.features[job.task.data.train.rows].astype(np.float64)  # (rows, features)
     classes = job.task.data.train.y.reshape(-1).astype(np.int64)  # (rows,)
     within, between = np.zeros(x.shape[1]), np.zeros(x.shape[1])
@@ -189,7 +198,7 @@ def padded_range(values: Floats) -> tuple[float, float]:
 
 
 def answers(job: Job, rows: Values) -> torch.Tensor:
-    """What the network gives for rows as they stand in the data, (rows, outputs)."""
+    """Returns the network's outputs for unscaled rows, (rows, outputs)."""
     scaled = job.task.data.scaling.apply(rows.astype(job.task.data.table.features.dtype))
     x = torch.from_numpy(scaled).to(job.network.dtype).to(job.device)
     given = call("model", predictions, {}, job.network, x)

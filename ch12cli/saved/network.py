@@ -1,4 +1,4 @@
-"""The network of a saved run: what goes in and comes out, and the network itself with its weights in place."""
+"""Builds the network of a saved run from its settings and weights."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,8 +17,11 @@ from ch12cli.training.network import Network
 
 @dataclass(frozen=True)
 class SavedEnds:
-    """What goes into a network and comes out of it. classes: their names, None for values; output: its activation;
-    shape: of a row that is an image, (channels, height, width)."""
+    """Inputs and outputs of a network.
+
+    shape: of an image row, (channels, height, width), else None; output: the output activation; classes: their names,
+    None for regression.
+    """
 
     inputs: int
     shape: tuple[int, ...] | None
@@ -28,7 +31,10 @@ class SavedEnds:
 
 
 def ends_of(settings: RunSettings, state: Mapping[str, Any], *, where: str) -> SavedEnds:
-    """What a saved run's network takes and gives; the data set is not read. InputError if it cannot be."""
+    """Returns the inputs and outputs of a saved run's network without reading the data set.
+
+    Raises InputError if the settings contradict the classes in the checkpoint.
+    """
     names = state["class_names"]
     classes = len(names or ())
     problems = combinations.problems_of(settings.config, classes)
@@ -45,9 +51,9 @@ def ends_of(settings: RunSettings, state: Mapping[str, Any], *, where: str) -> S
 
 
 def require_fits(settings: RunSettings, state: Mapping[str, Any], *, where: str) -> None:
-    """InputError unless the saved weights are those of the network that the settings describe.
+    """Raises InputError unless the saved weights have the names, shapes and types that the settings imply.
 
-    That network is built without its memory, however large it would be.
+    The network is built on the meta device, so a huge one allocates no memory.
     """
     with torch.device("meta"):
         module = build_module(settings.model, ends_of(settings, state, where=where))
@@ -60,7 +66,7 @@ def require_fits(settings: RunSettings, state: Mapping[str, Any], *, where: str)
 
 
 def trained_network(settings: RunSettings, state: Mapping[str, Any], device: torch.device, *, where: str) -> Network:
-    """The network with the saved weights."""
+    """Returns the network with the saved weights."""
     module = build_module(settings.model, ends_of(settings, state, where=where))
     network = Network(module, device=device, precision=settings.model.precision, compile_it=settings.model.compile)
     with checkpoint_must_fit(where):
@@ -69,9 +75,9 @@ def trained_network(settings: RunSettings, state: Mapping[str, Any], device: tor
 
 
 def on_this_machine(settings: RunSettings) -> tuple[RunSettings, list[str]]:
-    """Settings with the run's device if this machine has it, else with any; and a message if it has not.
+    """Returns the settings adapted to this machine, and a message if the device changed.
 
-    This process alone loads the batches: that changes no result.
+    The device becomes "auto" if this machine lacks it. `workers` becomes 0, which does not change results.
     """
     settings = settings.with_changes({"workers": 0})
     device = settings.machine.device

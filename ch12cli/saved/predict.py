@@ -1,4 +1,4 @@
-"""`ch12 predict`: what a saved run's network says of new rows."""
+"""`ch12 predict`: predictions of a saved run's network for new rows."""
 
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -29,8 +29,11 @@ Values = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What is said of each row. values: (rows,), the value, or the number of the class; class_names: None for values;
-    probabilities: (rows, classes), or None."""
+    """Predictions for rows.
+
+    values: (rows,), the predicted values or class numbers; class_names: None for regression; probabilities: (rows,
+    classes), or None for regression.
+    """
 
     rows: NewRows
     target: str
@@ -43,17 +46,17 @@ class Predictions:
 def predict(
     directory: Path, content: bytes | None, *, source: str, best: bool = False, trust: bool = False
 ) -> Predictions:
-    """What a saved run's network says of images, or of a CSV file's rows, whose columns are found by their names.
+    """Returns predictions for images or for the rows of a CSV file, whose columns are matched by name.
 
-    The data set is not read; the scaling is the one that training settled. source: the file's name, for messages, or
-    a folder (without content).
+    The data set is not read; the scaling is the one saved with the run. source: the file's name for messages, or a
+    folder, with content None. Raises InputError for rows that the network cannot process.
     """
     saved = read_saved(directory, best=best, trust=trust, reads_data=False)
     return _answers(saved, new_rows(saved, content, source=source))
 
 
 def predict_features(directory: Path, features: ArrayLike, *, best: bool = False, trust: bool = False) -> Predictions:
-    """The network's answers for an array of unscaled features, (rows, features), in the order of the training data."""
+    """Returns predictions for an array of unscaled features, (rows, features), with columns as in training."""
     saved = read_saved(directory, best=best, trust=trust, reads_data=False)
     columns = len(saved.state["feature_names"])
     try:
@@ -69,7 +72,10 @@ def predict_features(directory: Path, features: ArrayLike, *, best: bool = False
 
 
 def load_network(directory: Path, *, best: bool = False, trust: bool = False) -> nn.Module:
-    """A saved run's network with its weights, in evaluation mode, on the run's device or the one that is here."""
+    """Returns a saved run's network with its weights, in evaluation mode.
+
+    The network is on the run's device if this machine has it, else on the default device.
+    """
     saved = read_saved(directory, best=best, trust=trust, reads_data=False)
     settings, _ = on_this_machine(saved.settings)
     with torch_settings(settings.machine) as device:
@@ -77,7 +83,7 @@ def load_network(directory: Path, *, best: bool = False, trust: bool = False) ->
 
 
 def _answers(saved: Saved, rows: NewRows) -> Predictions:
-    """The network's answers for rows. InputError for rows that are too far from those of the training."""
+    """Returns the predictions for rows. Raises InputError if an input or output is not finite."""
     directory = saved.directory
     settings, messages = on_this_machine(saved.settings)
     ends = ends_of(settings, saved.state, where=str(directory))
@@ -101,7 +107,7 @@ def _answers(saved: Saved, rows: NewRows) -> Predictions:
 
 
 def new_rows(saved: Saved, content: bytes | None, *, source: str) -> NewRows:
-    """The rows to predict: images of a run that was trained on images, else the rows of a CSV file."""
+    """Returns the rows to predict: images if the run was trained on images, else the rows of a CSV file."""
     if saved.settings.data.source.path == IMAGE_FOLDER:
         shape = saved.state["shape"]
         if shape is None or shape[0] not in (1, 3):
@@ -114,25 +120,25 @@ def new_rows(saved: Saved, content: bytes | None, *, source: str) -> NewRows:
 
 
 def layout_of(settings: RunSettings) -> Layout:
-    """How a file with rows is laid out: as the one that a run was trained on, if it was trained on one."""
+    """Returns the layout of the CSV file that the run was trained on; the default layout for other data sets."""
     given = settings.data.source.arguments
     return Layout(**{field.name: given[field.name] for field in fields(Layout) if field.name in given})
 
 
 def has_fill(saved: Saved) -> bool:
-    """Whether training has settled what stands for a missing value."""
+    """Returns whether the saved scaling has a fill value for missing values."""
     return saved.state["scaling"].get("fill") is not None
 
 
 def scaled(saved: Saved, rows: NewRows) -> NDArray[Any]:
-    """The features as in training: in its data set's type, and scaled by what its training part settled."""
-    with np.errstate(over="ignore", invalid="ignore"):  # looked for afterwards, where the row is known
+    """Returns the features converted to the training data's type and scaled with the saved scaling."""
+    with np.errstate(over="ignore", invalid="ignore"):  # require_finite checks later and names the row
         features = rows.features.astype(saved.state["feature_type"])
         return np.ascontiguousarray(scaling_from_plain(saved.state["scaling"], str(saved.directory)).apply(features))
 
 
 def require_finite(finite: torch.Tensor, rows: NewRows, names: list[str] | None, *, why: str) -> None:
-    """InputError that names the first value, or row, that is not finite. finite: (rows, columns)."""
+    """Raises InputError that names the first value, or row, that is not finite. finite: (rows, columns)."""
     wrong = (~finite).nonzero()
     if len(wrong):
         row, column = wrong[0].tolist()

@@ -1,4 +1,4 @@
-"""A saved run trained again in memory: in one go, or in the sessions in which its settings were changed."""
+"""Retrains a saved run in memory, in one part or in several if its settings were changed between sessions."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -22,22 +22,22 @@ from ch12cli.saved.network import require_fits
 from ch12cli.training.loop import Epoch
 from ch12cli.training.stack import CannotStackError
 
-COMPUTING = "epochs"  # of what a run may change on its way without a fork, all that may change its figures
+COMPUTING = "epochs"  # the only setting that a resume may change and that may affect the metrics
 
 Weights = dict[str, Tensor]
 
 
 class ReplayPart(NamedTuple):
-    """A run trained with these settings up to that epoch."""
+    """Settings, and the last epoch trained with them."""
 
     settings: RunSettings
     until: int
 
 
 def replay_parts(saved: Saved, settings: RunSettings, *, trust: bool) -> list[ReplayPart]:
-    """The run in parts of equal settings, in order. settings: those of the last part.
+    """Returns the parts of the run that have constant settings, in order. settings: those of the last part.
 
-    InputError if its record does not say what they were before, or if they are not such as `ch12 train` accepts.
+    Raises InputError if the history does not record the earlier settings, or if `ch12 train` would not accept them.
     """
     parts = [ReplayPart(settings, int(saved.state["epoch"]))]
     for one in reversed(sessions_of(saved.history)):
@@ -61,7 +61,7 @@ def replay_parts(saved: Saved, settings: RunSettings, *, trust: bool) -> list[Re
 
 
 def settings_before(saved: Saved, one: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that a session changed, as they were before it: those that may change the metrics."""
+    """Returns the values, before a session, of the settings that it changed and that may affect the metrics."""
     present, before, changes = dict(flatten(saved.settings.config)), changes_in(one, "before"), changes_in(one)
     computing = [key for key in changes if one.get("directory") or key == COMPUTING]
     if not all(key in before and key in present for key in computing):
@@ -80,9 +80,9 @@ def again(
     *,
     stacked: bool,
 ) -> tuple[Weights, Weights]:
-    """The weights after the last part and those of the best epoch; the rows are appended to `rows`.
+    """Trains the parts and returns the final weights and the weights of the best epoch. Appends to `rows`.
 
-    stacked: trained as a stack of one, whose dropout masks are those that the run had in its stack.
+    stacked: train as a stack of one, so that dropout draws the same masks as in the original stack.
     """
     job = prepare_job(parts[0].settings, device)
     if stacked:
@@ -95,14 +95,14 @@ def again(
         if number:
             job = followed(job, part, rows, device)
         replay_epochs(job.training.epochs(), part.until - len(rows), callback, rows)
-        if len(rows) < part.until:  # the loss ceased to be finite
+        if len(rows) < part.until:  # the loss was no longer finite
             break
     best = {name: value.cpu() for name, value in job.training.best_state.items()}
     return {name: value.cpu() for name, value in job.network.snapshot().items()}, best
 
 
 def followed(job: Job, part: ReplayPart, rows: Sequence[MetricsRow], device: torch.device) -> Job:
-    """The job that goes on from where another one is, with the settings of the next part: as a resume does."""
+    """Returns the job that continues another one with the settings of the next part, as a resume does."""
     state = job.state(job.training.state_dict(), rows)
     return continued(prepare_job(part.settings, device), state)
 

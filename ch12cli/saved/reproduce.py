@@ -1,4 +1,4 @@
-"""`ch12 repro`: a saved run trained again from its record, in memory, and compared with what it left behind."""
+"""`ch12 repro`: retrains a saved run in memory and compares the result with its record."""
 
 import hashlib
 import math
@@ -27,20 +27,20 @@ from ch12cli.saved.network import on_this_machine
 from ch12cli.saved.replay import again, replay_parts
 from ch12cli.training.checkpoint import DamagedError, fingerprint, load_plain
 
-ROUNDING = 1e-3  # of a loss: what a stack's order of additions may make of it in float32 after thousands of steps
-SMALL = 1e-6  # a loss below it is compared with this, not with itself
-THREADS = 1024  # at most
+ROUNDING = 1e-3  # relative loss difference that a stack's summation order may cause in float32 over thousands of steps
+SMALL = 1e-6  # denominator for losses smaller than this
+THREADS = 1024  # maximum accepted from a record
 VOUCHED = (METRICS, MODEL, f"{CHECKPOINTS}/{BEST}", *(f"{HYDRA}/{n}.yaml" for n in ("config", "hydra", "overrides")))
 
 
 @dataclass(frozen=True)
 class Reproduction:
-    """How a run trained again compares with its record.
+    """Comparison of a retrained run with its record.
 
-    epochs: compared; stacked: runs of the stack it comes from, 0 if it was trained alone; differs_from: the first epoch
-    whose figures are not the same, 0 if all are; figures: (column, recorded, now) of those in that epoch; same: bit for
-    bit; weights, losses: largest differences, relative to the largest weight and to the loss; files: what of the
-    directory is not what the checkpoint says; environment: what is not as it was then.
+    epochs: number of epochs compared; stacked: size of the stack that the run was trained in, 0 for none; differs_from:
+    the first epoch whose metrics differ, 0 if none; figures: (column, recorded, now) of the metrics that differ in that
+    epoch; same: whether all is bit-identical; weights, losses: largest differences, relative to the largest weight and
+    to the loss; files: problems with the run's files; environment: differences from the recorded environment.
     """
 
     epochs: int
@@ -56,13 +56,13 @@ class Reproduction:
 
     @property
     def agrees(self) -> bool:
-        """Whether it is the same: bit for bit, or as near as a stack's rounding lets it be."""
+        """Whether the runs are bit-identical, or, for a stacked run, within ROUNDING, and all files are intact."""
         near = self.stacked > 0 and self.losses <= ROUNDING
         return (self.same or near) and not self.files
 
 
 def reproduce(directory: Path, *, callback: Callback, trust: bool = False) -> Reproduction:
-    """Trains a run again, as many epochs as its newest good checkpoint knows, and compares. Nothing is written."""
+    """Retrains a run for as many epochs as its newest valid checkpoint records, and compares. Writes nothing."""
     saved = read_saved(directory, trust=trust)
     try:
         result, damaged = read_result(directory / RESULT), False
@@ -108,16 +108,16 @@ def noted_environment(result: Result | None) -> dict[str, Any]:
 
 
 def with_threads(settings: RunSettings, result: Result | None) -> RunSettings:
-    """Settings with the number of threads that the run had: sums come out otherwise with another."""
+    """Returns the settings with the recorded number of threads, because sums round differently with another number."""
     threads = noted_environment(result).get("threads")
     known = settings.machine.threads is None and isinstance(threads, int) and 1 <= threads <= THREADS
     return settings.with_changes({"threads": threads}) if known else settings
 
 
 def first_difference(recorded: list[MetricsRow], rows: list[MetricsRow]) -> tuple[int, list[tuple[str, float, float]]]:
-    """The first epoch, from 1, whose row is not the same but for its seconds, and what differs there; 0 if all are."""
+    """Returns the first epoch, from 1, whose metrics differ, and those metrics; 0 if none. Ignores the seconds."""
     for number, then in enumerate(recorded, start=1):
-        if number > len(rows):  # the loss ceased to be finite
+        if number > len(rows):  # the loss was no longer finite
             return number, []
         now = rows[number - 1]
         figures = [(name, then[name], now.get(name, math.nan)) for name in then if name != "seconds"]
@@ -132,14 +132,14 @@ def same_number(then: float, now: float) -> bool:
 
 
 def weight_difference(values: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> float:
-    """Largest difference between weights, relative to the largest of the second ones."""
+    """Returns the largest difference between weights, relative to the largest weight in `others`."""
     scale = max((float(other.abs().max()) for other in others.values() if other.numel()), default=0.0)
     apart = [float((values[name] - other).abs().max()) for name, other in others.items() if other.numel()]
     return max(apart, default=0.0) / (scale or 1.0)
 
 
 def loss_difference(recorded: list[MetricsRow], rows: list[MetricsRow]) -> float:
-    """Largest difference of a loss, relative to the recorded one; infinite if an epoch is not there."""
+    """Returns the largest relative difference from a recorded loss; infinity if epochs are missing."""
     if len(rows) < len(recorded):
         return math.inf
     pairs = [
@@ -154,16 +154,14 @@ def loss_difference(recorded: list[MetricsRow], rows: list[MetricsRow]) -> float
 def differing_files(
     directory: Path, saved: Saved, recorded: list[MetricsRow], result: Result | None, *, damaged: bool
 ) -> Iterator[str]:
-    """What is wrong with the files of a run, as its checkpoint and its result have them."""
+    """Yields the ways in which the run's files contradict its checkpoint or its result.json."""
     if not (directory / METRICS).is_file():
         yield f"{METRICS} is missing"
     elif not head_of(directory / METRICS, metrics_csv(recorded)):
         yield f"{METRICS} does not hold the rows of the checkpoint"
     if damaged:
         yield f"{RESULT} is damaged"
-    if result is None or result.epochs != len(
-        recorded
-    ):  # the checkpoint is of another epoch: later, or an earlier one's
+    if result is None or result.epochs != len(recorded):  # the checkpoint is of another epoch than the result
         return
     for name in VOUCHED:
         digest = result.files.get(name)
@@ -181,6 +179,6 @@ def differing_files(
 
 
 def head_of(path: Path, content: bytes) -> bool:
-    """Whether a file begins with this content. A killed run has rows that no checkpoint knows."""
+    """Returns whether a file begins with this content. A killed run may have rows newer than its checkpoint."""
     with machine_errors(f"cannot read {path}"), open(path, "rb") as file:
         return file.read(len(content)) == content

@@ -1,4 +1,4 @@
-"""`ch12 resume`: a run goes on where it stopped, as if it never had."""
+"""`ch12 resume`: continues a run from its newest checkpoint, with the same results as an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from ch12cli.run.callbacks import Callback
     from ch12cli.run.train import Outcome
 
-# What may change when a run goes on, because it does not change what is computed in an epoch: but `epochs` does where
-# the schedule spans all of them, which is said. (Data from another place are compared with those of the run.)
+# Settings that a resume may change, because they do not affect the computation of an epoch. The exception is `epochs`
+# with a schedule that spans all epochs, which causes a warning. Data from a new path must match the digest of the run.
 FREE = (
     "epochs",
     "workers",
@@ -51,7 +51,10 @@ FREE = (
 
 
 def changes_of(lines: Sequence[str], settings: RunSettings) -> dict[str, Any]:
-    """The settings that overrides change, by dotted key. InputError for what is no key=value of the run's own keys."""
+    """Returns the settings that the overrides change, by dotted key.
+
+    Raises InputError if an override does not parse, names an unknown key, or changes a choice.
+    """
     problems: list[Problem] = []
     present, choices = dict(flatten(settings.config)), settings.choices
     changes = {}
@@ -76,15 +79,16 @@ def changes_of(lines: Sequence[str], settings: RunSettings) -> dict[str, Any]:
 def resume_run(
     directory: Path, lines: Sequence[str], *, callback: Callback, fork: bool = False, trust: bool = False
 ) -> Outcome | None:
-    """Trains a run on from its newest good checkpoint; None if there is nothing left to do.
+    """Continues a run from its newest valid checkpoint. Returns None if there is nothing left to do.
 
-    lines: overrides; what changes the computation is refused unless fork, which makes a new run that knows its parent.
+    lines: overrides. Overrides that change the computation require fork, which creates a new run and records its
+    parent.
     """
     if not directory.is_dir():
         raise InputError(f"{directory}: no such directory")
     if fork:
         return train_on(directory, lines, callback=callback, fork=True, trust=trust)
-    # locked before anything is read: another process may be about to write a newer checkpoint
+    # lock before reading: another process may be writing a newer checkpoint
     with locked(directory, key=str(directory)):
         outcome = train_on(directory, lines, callback=callback, fork=False, trust=trust)
     if outcome is not None:
@@ -141,21 +145,25 @@ def train_on(directory: Path, lines: Sequence[str], *, callback: Callback, fork:
 
 
 def spans_all_epochs(schedule: Target) -> bool:
-    """Whether the learning rate in an epoch depends on how many there are."""
+    """Returns whether the learning rate in an epoch depends on the total number of epochs."""
     return schedule.name == "OneCycle" or (schedule.name == "Cosine" and schedule.arguments.get("T_max") is None)
 
 
 def has_checkpoint(directory: Path) -> bool:
-    """Whether a run ever got as far as a checkpoint, be it damaged. What is no run's directory is not judged here."""
+    """Returns whether the run has written a checkpoint, valid or not.
+
+    Also returns True if the folder of checkpoints is missing but other files exist; read_saved then reports the
+    problem.
+    """
     folder = directory / CHECKPOINTS
-    if not folder.is_dir():  # a directory is there before what a run keeps in it
+    if not folder.is_dir():  # the directory is created before its contents
         with machine_errors(f"cannot read {directory}"):
             return any(path.name != HYDRA for path in directory.iterdir())
     return any(os.path.lexists(folder / name) for name in (LAST, "previous.pt", BEST))
 
 
 def read_unbegun(directory: Path, *, trust: bool) -> Saved:
-    """A run that was killed before its first checkpoint, out of the configuration that it was to train."""
+    """Returns a run that was killed before its first checkpoint, from its recorded configuration."""
     if not trust:
         refuse_links(directory)
     settings, chosen = read_recorded(directory / HYDRA)
@@ -166,8 +174,10 @@ def read_unbegun(directory: Path, *, trust: bool) -> Saved:
 
 
 def changed_settings(saved: Saved, changes: Mapping[str, Any], *, fork: bool) -> RunSettings:
-    """The run's settings with the changes. InputError for values that are wrong, and without fork for changes of what
-    is computed."""
+    """Returns the run's settings with the changes.
+
+    Raises InputError for invalid values and, without fork, for changes that affect the computation.
+    """
     config = with_changes(saved.settings.config, changes)
     problems = check(config, saved.settings.choices)
     before = dict(flatten(saved.settings.config))
@@ -195,7 +205,7 @@ def changed_settings(saved: Saved, changes: Mapping[str, Any], *, fork: bool) ->
 
 
 def result_so_far(directory: Path) -> Result | None:
-    """The run's result.json; None if it has none, or a damaged one: the checkpoint is what counts."""
+    """Returns the content of result.json; None if it is missing or damaged, because the checkpoint is authoritative."""
     try:
         return read_result(directory / RESULT)
     except NewerFormatError:
@@ -205,9 +215,9 @@ def result_so_far(directory: Path) -> Result | None:
 
 
 def nothing_left(directory: Path, saved: Saved, result: Result | None, lines: Sequence[str], *, epochs: int) -> str:
-    """Why a run does not go on, and what to type for one that does; empty if it does. lines: what was asked for."""
+    """Returns why the run cannot be continued, with a command that can; empty if it can be. lines: the overrides."""
     done, name = int(saved.state["epoch"]), shlex.quote(str(directory))
-    if result is None:  # it was killed, perhaps after its last epoch, and its last files are still to be written
+    if result is None:  # the run was killed, perhaps after its last epoch, before its last files were written
         return ""
     if result.stopped_at is not None:
         words = shlex.join(["early_stopping.patience=null", *lines])
@@ -228,7 +238,7 @@ def nothing_left(directory: Path, saved: Saved, result: Result | None, lines: Se
 
 
 def fork_directory(parent: Path, settings: RunSettings, lines: Sequence[str]) -> Path:
-    """A new directory beside the parent's, claimed, with the fork's own configuration in it. lines: its overrides."""
+    """Creates and claims a directory beside the parent's, and writes the fork's configuration. lines: its overrides."""
     directory = claim_new(parent.resolve().with_name(f"{parent.resolve().name}-fork"))
     own, before = replace_overrides(read_overrides(parent / HYDRA) or [], lines), read_hydra(parent / HYDRA)
     hydra: dict[str, Any] = {name: dict(before.get(name) or {}) for name in ("job", "overrides", "runtime")}

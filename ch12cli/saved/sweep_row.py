@@ -1,4 +1,4 @@
-"""The row in sweep.csv of a job that was resumed by itself."""
+"""Updates the row in sweep.csv of a job that was resumed outside its sweep."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -11,9 +11,9 @@ from ch12cli.files.sweep_csv import SweepRow, SweepTable, read_sweep_csv
 
 
 def refresh_sweep_row(directory: Path) -> None:
-    """Replaces the row of a job in the table of its sweep, if it belongs to one.
+    """Replaces the job's row in sweep.csv, if the directory belongs to a sweep.
 
-    A sweep in progress does so by itself; a damaged table stays as it is.
+    Does nothing if the sweep is in progress, because it updates the row itself, or if the table is damaged.
     """
     directory = directory.resolve()
     sweep = next((folder for folder in directory.parents if (folder / STATE).is_dir()), None)

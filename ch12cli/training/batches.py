@@ -21,8 +21,8 @@ from ch12cli.errors import MachineError
 from ch12cli.training.streams import Streams, epoch_order
 from ch12cli.training.torch_internals import workers_of
 
-NO_SHARED_MEMORY = errno.ENOSPC  # exit code of a DataLoader worker that could not hand out a batch
-BLOCK = 2**20  # values gathered at once: larger blocks only cost memory
+NO_SHARED_MEMORY = errno.ENOSPC  # exit code of a DataLoader worker that could not pass a batch on
+BLOCK = 2**20  # number of values gathered at once; larger blocks only use more memory
 
 
 class Part:
@@ -43,7 +43,7 @@ def batches(part: Part, order: Tensor, batch_size: int) -> Iterator[tuple[Tensor
 
 
 class RowDataset(Dataset[tuple[Tensor, Tensor]]):
-    """A part as a Dataset whose batches are fetched whole."""
+    """A part as a Dataset that fetches a batch at a time."""
 
     def __init__(self, part: Part) -> None:
         self.part = part
@@ -59,7 +59,7 @@ class RowDataset(Dataset[tuple[Tensor, Tensor]]):
 
 
 class Order(Sampler[list[int]]):
-    """A batch sampler that yields the rows of the epoch at hand."""
+    """A batch sampler that yields the rows of the current epoch."""
 
     def __init__(self, batch_size: int) -> None:
         self.batch_size = batch_size
@@ -74,42 +74,45 @@ class Order(Sampler[list[int]]):
 
 
 def whole_batch(batch: Any) -> Any:
-    """Returns a batch that was fetched whole as it is: a collate_fn."""
+    """Returns the batch unchanged; the collate_fn for batches that are fetched at once."""
     return batch
 
 
 def init_loader_worker(_number: int, *, parent: int) -> None:
-    """Prepares a DataLoader worker: it ends with the run, and ignores Ctrl-C, which the run handles."""
+    """Initialises a DataLoader worker, so that it exits with the run and ignores Ctrl-C, which the run handles."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     sys.excepthook = print_unless_disconnected
-    Queue._on_queue_feeder_error = staticmethod(exit_worker)  # type: ignore[attr-defined]  # or the run waits for ever
+    Queue._on_queue_feeder_error = staticmethod(exit_worker)  # type: ignore[attr-defined]  # else the run hangs
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: it holds the lock on the run's directory too
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: a worker holds the run's lock too
     if os.getppid() != parent:
         os._exit(1)
 
 
 def exit_worker(error: BaseException, _batch: object) -> NoReturn:
-    """Ends a DataLoader worker that cannot hand out a batch; the exit code says why."""
+    """Exits a DataLoader worker that cannot pass a batch on. The exit code gives the reason."""
     os._exit(NO_SHARED_MEMORY if "shared memory" in str(error) else 1)
 
 
 def print_unless_disconnected(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Prints an exception of a DataLoader worker, unless the run was interrupted and no longer takes batches."""
+    """Prints an exception of a DataLoader worker, except when the run was interrupted and closed the connection."""
     if not issubclass(kind, ConnectionError | EOFError):
         sys.__excepthook__(kind, error, trace)
 
 
 def exit_codes_of(processes: Sequence[Any]) -> dict[int, int]:
-    """Returns the exit codes of the processes that have ended, by process number. Waits for those that are ending."""
+    """Returns the exit codes of the processes that have ended, by process ID.
+
+    Waits briefly for those that are ending.
+    """
     for process in processes:
         process.join(0.1)
     return {process.pid: process.exitcode for process in processes if process.exitcode is not None}
 
 
 def describe_failure(exit_codes: Mapping[int, int]) -> str:
-    """Returns why there are no more batches. exit_codes: of the workers that have ended, by process number."""
+    """Returns why there are no more batches. exit_codes: of the workers that have ended, by process ID."""
     if not exit_codes:
         return ""
     if NO_SHARED_MEMORY in exit_codes.values():
@@ -123,7 +126,7 @@ def describe_failure(exit_codes: Mapping[int, int]) -> str:
 
 
 class BatchLoader:
-    """Batches fetched by DataLoader workers, which live as long as the loader: the same batches as without them."""
+    """Fetches batches with persistent DataLoader workers. The batches are the same as without workers."""
 
     def __init__(self, part: Part, *, batch_size: int, workers: int, device: torch.device, pin_memory: bool) -> None:
         self.device = device
@@ -136,26 +139,26 @@ class BatchLoader:
             worker_init_fn=partial(init_loader_worker, parent=os.getpid()),
             persistent_workers=workers > 0,
             pin_memory=pin_memory and device.type == "cuda",
-            generator=torch.Generator(),  # its own: iterating must not draw from the run's stream
+            generator=torch.Generator(),  # separate: iterating must not draw from the run's stream
         )
         self.started = False
 
     def epoch(self, order: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yields the batches of one epoch. order: (rows,). MachineError if a worker died."""
+        """Yields the batches of one epoch. order: (rows,). Raises MachineError if a worker died."""
         self.order.rows = order.tolist()
         try:
             found = iter(self.loader)
             self.put_off_alarm(found)
             for x, y in found:
                 yield x.to(self.device, non_blocking=True), y.to(self.device, non_blocking=True)
-        except (RuntimeError, OSError, EOFError) as error:  # the latter two in the midst of taking a batch
+        except (RuntimeError, OSError, EOFError) as error:  # OSError and EOFError occur while a batch is received
             reason = self.reason(error)
             if not reason:
                 raise
             raise MachineError(f"workers={self.loader.num_workers}: {reason}") from error
 
     def reason(self, error: Exception) -> str:
-        """Returns why there are no batches, if a DataLoader worker is the cause; else nothing."""
+        """Returns why there are no batches if a DataLoader worker is the cause; else an empty text."""
         workers = workers_of(self.loader)
         if workers is not None:
             return describe_failure(exit_codes_of(workers))
@@ -164,10 +167,9 @@ class BatchLoader:
         return ""
 
     def put_off_alarm(self, found: object) -> None:
-        """Leaves it to the next fetch to notice that a worker died.
+        """Disables torch's SIGCHLD handler, so that the next fetch reports a dead worker.
 
-        torch's signal handler would raise at once, wherever the program is. It is restored when the iterator over the
-        batches is gone.
+        The handler would raise at once, anywhere in the program. It is restored when the batch iterator is deleted.
         """
         if not self.started and threading.current_thread() is threading.main_thread():
             handler = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -176,7 +178,7 @@ class BatchLoader:
 
 
 class Shuffled:
-    """The batches of a single run, shuffled in each epoch by torch's default stream, with any number of workers."""
+    """The batches of a single run, shuffled in each epoch from torch's default random stream."""
 
     def __init__(self, part: Part, *, batch_size: int, workers: int, device: torch.device, pin_memory: bool) -> None:
         self.part, self.batch_size, self.device = part, batch_size, device
@@ -208,12 +210,12 @@ class Shuffled:
 
 
 class StackedSource:
-    """The batches of all runs of a stack. members: the runs in it, by their number in `streams`."""
+    """The batches of all runs of a stack. members: the indices of its runs in `streams`."""
 
     def __init__(self, part: Part, streams: Streams, *, batch_size: int, runs_last: bool) -> None:
         self.part, self.streams, self.batch_size, self.runs_last = part, streams, batch_size, runs_last
         self.members = list(range(len(streams.states)))
-        self.epoch = 0  # epochs ordered so far
+        self.epoch = 0  # number of epochs ordered so far
 
     def order(self) -> Tensor:
         """Returns the order of the rows of each run in the next epoch, (runs, rows)."""
@@ -221,13 +223,13 @@ class StackedSource:
         return self.streams.orders(self.members, self.epoch - 1, len(self.part))
 
     def batches(self, order: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yields x (runs, batch, features), y (runs, batch[, 1]), laid out in memory as the stack is."""
+        """Yields x (runs, batch, features), y (runs, batch[, 1]), in the memory layout of the stack."""
         order = order.to(self.part.x.device)
         size = max(1, self.part.x[0].numel() * order.shape[0])
         block_rows = max(1, 4 * BLOCK // size // self.batch_size) * self.batch_size
         for block in order.split(block_rows, 1):
             if self.runs_last:
-                last = block.t().contiguous()  # (rows, runs); what is gathered lies in memory as this does
+                last = block.t().contiguous()  # (rows, runs); gathered values have the same memory layout
                 x = self.part.x.t()[:, last].permute(2, 1, 0)  # (features, rows, runs) -> (runs, rows, features)
                 y = self.part.y[last].transpose(0, 1)  # (rows, runs[, 1]) -> (runs, rows[, 1])
             else:

@@ -1,4 +1,4 @@
-"""Checkpoints: sealed with a fingerprint, written whole, the one before kept until the new one is known to be good."""
+"""Checkpoints: written atomically with a fingerprint. The previous one is kept until the new one has been verified."""
 
 import hashlib
 import io
@@ -18,28 +18,28 @@ from ch12cli.errors import InputError, MachineError
 from ch12cli.files.atomic import machine_errors, sync_folder, write_flushed, write_whole
 from ch12cli.files.sealed_json import FORMAT_KEY, require_known_format
 
-SHARE = 0.02  # of the time: what checkpoints may cost where ch12 chooses their interval
+SHARE = 0.02  # maximum fraction of the time spent on checkpoints if ch12 chooses their interval
 SEAL = "fingerprint"
-FORMAT = 2  # of a checkpoint; those of format 1 name none, and are otherwise the same
+FORMAT = 2  # of a checkpoint; format 1 is the same without a format key
 PREVIOUS = "previous.pt"
-MAX_VALUES = 10**6  # in the nested mappings and lists of a checkpoint; a stack of 4,096 runs has under 10**5
+MAX_VALUES = 10**6  # maximum number of values in a checkpoint; a stack of 4,096 runs has under 10**5
 SCALARS = frozenset((str, int, float, bool, type(None)))
-MAX_DEPTH = 20  # of them inside each other
+MAX_DEPTH = 20  # maximum nesting of mappings and lists
 
 
 class DamagedError(InputError):
-    """A checkpoint cannot be read, or is not what was written."""
+    """A checkpoint cannot be read, or its content does not match its fingerprint."""
 
 
 def fingerprint(value: Any) -> str:
-    """Returns the SHA-256 of nested mappings, lists, tensors and plain values, by content."""
+    """Returns the SHA-256 of nested mappings, lists, tensors and plain values."""
     total = hashlib.sha256()
     _add(total, value)
     return total.hexdigest()
 
 
 def _add(total: Any, value: Any) -> None:
-    if type(value) in SCALARS:  # first: most are, and asking whether they are mappings takes longer than all else
+    if type(value) in SCALARS:  # first, because most values are scalars and the test for Mapping is slow
         total.update(f"{type(value).__name__} {value!r};".encode())
     elif isinstance(value, Tensor):
         array = value.detach().cpu().contiguous()
@@ -59,7 +59,10 @@ def _add(total: Any, value: Any) -> None:
 
 
 def on_cpu(value: Any) -> Any:
-    """Returns a value with its tensors on the CPU: torch.load would put them on the device they were saved from."""
+    """Returns the value with its tensors on the CPU.
+
+    torch.load would otherwise restore them to the device that they were saved from.
+    """
     if type(value) in SCALARS:
         return value
     if isinstance(value, Tensor):
@@ -70,7 +73,7 @@ def on_cpu(value: Any) -> Any:
 
 
 def sealed_bytes(state: Mapping[str, Any]) -> bytes:
-    """Returns the content of a checkpoint's file: the state and its fingerprint, for plain torch.load."""
+    """Returns the content of a checkpoint file: the state and its fingerprint, in the format of torch.load."""
     buffer = io.BytesIO()
     state = {**on_cpu(state), FORMAT_KEY: FORMAT}
     torch.save({**state, SEAL: fingerprint(state)}, buffer)
@@ -78,25 +81,27 @@ def sealed_bytes(state: Mapping[str, Any]) -> bytes:
 
 
 def save(path: Path, state: Mapping[str, Any]) -> None:
-    """Writes a state of tensors and plain values, sealed, whole or not at all."""
+    """Writes a state of tensors and plain values with its fingerprint, atomically."""
     write_whole(path, sealed_bytes(state))
 
 
 def save_plain(path: Path, state: Mapping[str, Any]) -> None:
-    """Writes a module's state_dict as it is, without a fingerprint, for load_state_dict."""
+    """Writes a module's state_dict without a fingerprint, for load_state_dict."""
     buffer = io.BytesIO()
     torch.save(on_cpu(state), buffer)
     write_whole(path, buffer.getvalue())
 
 
 def load(path: Path) -> dict[str, Any]:
-    """A state as it was saved, on the CPU. DamagedError if it is not what was saved, NewerFormatError if a newer ch12
-    saved it. Nothing in it is executed."""
+    """Returns a saved state on the CPU. Executes nothing in it.
+
+    Raises DamagedError if its content does not match its fingerprint, NewerFormatError if a newer ch12 saved it.
+    """
     state = load_plain(path)
     require_known_format(state, path, newest=FORMAT)
     try:
         sealed = state.pop(SEAL, None) == fingerprint(state)
-    except Exception as error:  # kinds of tensors that have no bytes to look at
+    except Exception as error:  # tensor types without accessible bytes
         raise DamagedError(f"{path}: damaged, or no checkpoint: {type(error).__name__}") from error
     if not sealed:
         raise DamagedError(f"{path}: damaged: its content is not what was written")
@@ -105,15 +110,18 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def load_plain(path: Path) -> dict[str, Any]:
-    """Returns what `save_plain` wrote, on the CPU, unverified. Executes nothing in it. DamagedError if unreadable."""
+    """Returns the content of a file written by `save_plain`, on the CPU, without verifying a fingerprint.
+
+    Executes nothing in it. Raises DamagedError if it is unreadable.
+    """
     if not path.is_file():
         raise DamagedError(f"{path}: no such checkpoint")
     try:
         refuse_packed(path)
-        with warnings.catch_warnings(action="ignore"):  # about other formats of torch, which are refused
+        with warnings.catch_warnings(action="ignore"):  # about other torch formats, which are rejected
             state = torch.load(path, map_location="cpu", weights_only=True)
         refuse_oversized(state)
-    except Exception as error:  # whatever a damaged or hostile file makes of torch's reader
+    except Exception as error:  # torch may raise any error for a damaged or hostile file
         reason = next(iter(str(error).splitlines()), type(error).__name__)[:120]
         raise DamagedError(f"{path}: damaged, or no checkpoint: {reason}") from error
     if not isinstance(state, dict):
@@ -122,7 +130,7 @@ def load_plain(path: Path) -> dict[str, Any]:
 
 
 def refuse_packed(path: Path) -> None:
-    """Raises ValueError if a file unpacks to more than its size: torch writes without compression."""
+    """Raises ValueError if a file is compressed or unpacks to more than its size. torch does not compress."""
     with zipfile.ZipFile(path) as archive:
         parts = archive.infolist()
     if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
@@ -132,7 +140,7 @@ def refuse_packed(path: Path) -> None:
 
 
 def refuse_oversized(state: Any) -> None:
-    """Raises ValueError for values that would grow without bounds when walked: shared, endless or expanded."""
+    """Raises ValueError for values that take unbounded time or memory to traverse: shared, cyclic or expanded ones."""
     waiting, seen = [(state, 0)], 0
     while waiting:
         value, depth = waiting.pop()
@@ -148,18 +156,19 @@ def refuse_oversized(state: Any) -> None:
 
 
 def read_back(path: Path) -> None:
-    """Reads a checkpoint that has just been written. MachineError or OSError if it is not what was written."""
+    """Verifies a checkpoint that has just been written. Raises MachineError or OSError if it is not valid."""
     try:
         load(path)
     except DamagedError as error:
-        os.stat(path)  # of a folder that was removed, the system says so itself
+        os.stat(path)  # raises OSError if the folder was removed
         raise MachineError(f"cannot read back what was written: {error}") from error
 
 
 class Checkpoints:
-    """The checkpoints of one run, or stack: last.pt, and previous.pt, which stays until last.pt has been read back.
+    """The checkpoints of a run or stack: last.pt, and previous.pt, which is kept until last.pt is verified.
 
-    every: epochs between two, None for as often as SHARE of the time allows; last: the name of the newer one.
+    every: epochs between checkpoints, None for an interval that costs at most SHARE of the time; last: file name of the
+    newer one.
     """
 
     def __init__(self, folder: Path, *, every: int | None, last: str = "last.pt") -> None:
@@ -172,7 +181,10 @@ class Checkpoints:
         return self.cadence.due(epoch)
 
     def write(self, state: Mapping[str, Any], *, verify: bool = True) -> None:
-        """Replaces last.pt by a state. verify: read it back first; without it previous.pt stays until that is done."""
+        """Replaces last.pt.
+
+        verify: read the file back first; otherwise previous.pt is kept until last.pt is verified.
+        """
         with self.cadence.measured():
             content = sealed_bytes(state)
             beside = self.last.with_name(f".{self.last.name}.{os.getpid()}.new")
@@ -180,8 +192,8 @@ class Checkpoints:
                 write_flushed(beside, content)
                 if verify:
                     read_back(beside)
-                valid = self.verified or self.is_valid()  # a damaged one must not replace a good one
-                self.verified = False  # first: a signal may end this between any two lines
+                valid = self.verified or self.is_valid()  # a damaged checkpoint must not replace a valid one
+                self.verified = False  # set first: a signal may interrupt between any two lines
                 if valid:
                     os.replace(self.last, self.previous)
                 os.replace(beside, self.last)
@@ -189,14 +201,17 @@ class Checkpoints:
             self.verified = verify
 
     def is_valid(self) -> bool:
-        """Returns whether last.pt can be read and is what was written."""
+        """Returns whether last.pt can be read and matches its fingerprint."""
         try:
             return bool(load(self.last))
         except DamagedError:
             return False
 
     def newest(self) -> tuple[dict[str, Any], list[str]]:
-        """Returns the newest valid checkpoint, and why newer ones were skipped. DamagedError if there is none."""
+        """Returns the newest valid checkpoint, and why newer ones were skipped.
+
+        Raises DamagedError if there is none.
+        """
         passed_over: list[str] = []
         for path in (self.last, self.previous):
             try:
@@ -209,17 +224,17 @@ class Checkpoints:
         return self.last.is_file() or self.previous.is_file()
 
     def remove(self) -> None:
-        """Removes both, the older one first: a kill in between must not bring it back."""
+        """Removes both, the older first, so that a kill in between does not leave only the older one."""
         self.previous.unlink(missing_ok=True)
         self.last.unlink(missing_ok=True)
 
 
 class Cadence:
-    """When a checkpoint is due: every so many epochs, or as often as SHARE of the time allows."""
+    """Decides when a checkpoint is due: every `every` epochs, or as often as SHARE of the time allows."""
 
     def __init__(self, every: int | None) -> None:
         self.every = every
-        self.cost = 0.01  # seconds that one takes, until the first has been measured
+        self.cost = 0.01  # seconds per checkpoint, an estimate until one has been measured
         self.last = time.monotonic()
 
     def due(self, epoch: int) -> bool:
@@ -228,7 +243,7 @@ class Cadence:
         return time.monotonic() - self.last > self.cost / SHARE
 
     def measured(self) -> "_Measured":
-        """Returns a context that measures what writing a checkpoint costs."""
+        """Returns a context manager that measures the time of writing a checkpoint."""
         return _Measured(self)
 
 
@@ -244,13 +259,13 @@ class _Measured:
         self.cadence.cost = self.cadence.last - self.start
 
 
-# What torch and the parts of the loop raise for the state of something else.
+# Errors raised on loading an incompatible state.
 MISMATCH_ERRORS = (RuntimeError, KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError)
 
 
 @contextmanager
 def checkpoint_must_fit(where: str) -> Iterator[None]:
-    """Re-raises errors from loading an incompatible checkpoint as InputError. where: begins its message."""
+    """Re-raises errors from loading an incompatible checkpoint as InputError. where: prefix of the message."""
     try:
         yield
     except MISMATCH_ERRORS as error:

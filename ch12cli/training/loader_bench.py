@@ -1,4 +1,4 @@
-"""How fast batches come: measured for numbers of workers and ways of fetching, and what follows from it."""
+"""Benchmarks batch loading for numbers of DataLoader workers and ways of fetching, and recommends settings."""
 
 import statistics
 import time
@@ -14,15 +14,18 @@ from torch.utils.data import DataLoader, Dataset
 from ch12cli.training.batches import Part
 
 FETCHES = ("item", "batch")
-NEAR = 0.1  # by how much slower a setting may be than the fastest, and still do
-CHEAP = 0.002  # seconds to get a batch ready, up to which handing it from process to process costs more
-MOST = 0.7  # share of the time from which something is the bottleneck
+NEAR = 0.1  # relative slowdown against the fastest setting that is accepted
+CHEAP = 0.002  # preparation time of a batch, in seconds, below which passing it between processes costs more
+MOST = 0.7  # fraction of the time above which something is the bottleneck
 
 
 @dataclass(frozen=True)
 class Costs:
-    """Work that is added, in seconds. item: of a core, to get an item ready, as decoding a picture; step: to
-    train on a batch, of a core, or (waits) of another device, which leaves the processor free."""
+    """Simulated work, in seconds.
+
+    item: CPU time to prepare an item, such as decoding an image; step: time of a training step, on a core or, with
+    `waits`, on another device while the CPU is idle.
+    """
 
     item: float = 0.0
     step: float = 0.0
@@ -31,8 +34,7 @@ class Costs:
 
 @dataclass(frozen=True)
 class Measured:
-    """Seconds a batch, from one to the next, and those of them that its step took. fetch: item by item, or a whole
-    batch at once."""
+    """A measurement. fetch: "item" or "batch"; seconds: time per batch; step: the part of it spent in the step."""
 
     workers: int
     fetch: str
@@ -43,7 +45,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Advice:
-    """workers and fetch: the fewest workers, and the way of fetching, that are about as fast as any."""
+    """The recommended settings: the fewest workers within NEAR of the fastest, and the way of fetching."""
 
     workers: int
     fetch: str
@@ -51,7 +53,7 @@ class Advice:
 
 
 class ItemDataset(Dataset[tuple[Tensor, Tensor]]):
-    """Rows that take some work each."""
+    """A dataset that spends CPU time on each row."""
 
     def __init__(self, part: Part, cost: float) -> None:
         self.part, self.cost = part, cost
@@ -65,7 +67,7 @@ class ItemDataset(Dataset[tuple[Tensor, Tensor]]):
 
 
 class Batches(ItemDataset):
-    """The same, fetched a whole batch at a time."""
+    """The same dataset, fetched one batch at a time."""
 
     def __getitems__(self, rows: list[int]) -> tuple[Tensor, Tensor]:
         burn(self.cost * len(rows))
@@ -73,7 +75,7 @@ class Batches(ItemDataset):
 
 
 def burn(seconds: float) -> None:
-    """Keeps a core busy for so long; time in which others have it does not count."""
+    """Keeps a core busy for this much CPU time of the thread."""
     end = time.thread_time() + seconds
     while time.thread_time() < end:
         pass
@@ -94,12 +96,12 @@ def measure(
     device: torch.device,
     lasting: float,
 ) -> Measured:
-    """The time from batch to batch over some passes, the first of which, in which workers start, does not count.
+    """Returns the time per batch over several passes. The first two steps, in which workers start, are not counted.
 
-    lasting: seconds that are measured, about.
+    lasting: approximate duration of the measurement, in seconds.
     """
     whole = fetch == "batch"
-    warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)  # that is what is being found out
+    warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)  # tested on purpose
     loader: DataLoader[Any] = DataLoader(
         Batches(part, costs.item) if whole else ItemDataset(part, costs.item),
         batch_size=batch_size,
@@ -128,7 +130,7 @@ def endless(loader: "DataLoader[Any]", device: torch.device, costs: Costs) -> It
 
 
 def passes(loader: "DataLoader[Any]", device: torch.device, costs: Costs) -> Iterator[float]:
-    """One pass over the data, a step after each batch: the seconds that each took."""
+    """Yields the seconds of each step in one pass over the data."""
     for x, y in loader:
         x.to(device, non_blocking=True), y.to(device, non_blocking=True)
         start = time.perf_counter()
@@ -140,7 +142,7 @@ def passes(loader: "DataLoader[Any]", device: torch.device, costs: Costs) -> Ite
 
 
 def advise(found: Sequence[Measured], *, cores: int) -> Advice:
-    """What to use, and why. found: of the numbers of workers that were tried, 0 among them."""
+    """Returns the recommended settings and the reason. found: measurements, including some with 0 workers."""
     fastest = min(each.seconds for each in found)
     good = [each for each in found if each.seconds <= fastest * (1 + NEAR)]
     best = min(good, key=lambda each: (each.workers, each.seconds))

@@ -1,4 +1,4 @@
-"""Random streams: the draws of a shuffled DataLoader in each epoch, without a DataLoader."""
+"""Random streams: draws the row orders of a shuffled DataLoader without a DataLoader."""
 
 import numpy as np
 import torch
@@ -7,9 +7,9 @@ from torch import Tensor
 
 
 def seed_stream(seed: int, *, offset: int = 0, devices: bool = True) -> None:
-    """Starts torch's default stream at the seed, then skips `offset` 64-bit numbers.
+    """Seeds torch's default random stream, then skips `offset` 64-bit numbers.
 
-    devices: whether to start those of GPUs too. Until a GPU is used, torch keeps a list of such calls.
+    devices: whether to seed GPU streams too. torch queues these calls until a GPU is used.
     """
     if devices:
         torch.manual_seed(seed)
@@ -21,8 +21,8 @@ def seed_stream(seed: int, *, offset: int = 0, devices: bool = True) -> None:
 def epoch_order(rows: int) -> Tensor:
     """Returns the order of the rows in one epoch, (rows,) int64, from torch's default stream.
 
-    Draws exactly what `DataLoader(…, shuffle=True)` draws when it is iterated: a base seed for its workers, which
-    nothing here needs, and the seed of the permutation.
+    Draws the same numbers as `DataLoader(…, shuffle=True)` when it is iterated: a base seed for its workers, unused
+    here, and the seed of the permutation.
     """
     _base_seed, seed = torch.empty(2, dtype=torch.int64).random_().tolist()
     generator = torch.Generator()
@@ -31,16 +31,16 @@ def epoch_order(rows: int) -> Tensor:
 
 
 class Streams:
-    """The random streams of many runs, each from its state when the run's network has been built.
+    """The random streams of many runs, each starting from its state after the run's network was built.
 
-    add: takes the default stream as the next run's, and draws the orders of all epochs. They are those of the single
-    run as long as nothing else, such as dropout, draws from its stream in between.
+    add: records the default stream as the next run's, and draws the seeds of its row orders for all epochs. The orders
+    equal those of a single run unless something else, such as dropout, draws from its stream.
     """
 
     def __init__(self, epochs: int) -> None:
         self.epochs = epochs
         self.states: list[Tensor] = []
-        self.seeds: list[NDArray[np.int64]] = []  # of each run's orders, (epochs,)
+        self.seeds: list[NDArray[np.int64]] = []  # seeds of each run's orders, (epochs,)
         self.generator = torch.Generator()
 
     def add(self) -> None:
@@ -48,7 +48,7 @@ class Streams:
         self.seeds.append(torch.empty(self.epochs, 2, dtype=torch.int64).random_()[:, 1].numpy().copy())
 
     def orders(self, runs: list[int], epoch: int, rows: int) -> Tensor:
-        """Returns the order of the rows for some of the runs in an epoch, counted from 0: (runs, rows) int64."""
+        """Returns the orders of the rows of some runs in an epoch, counted from 0: (runs, rows) int64."""
         orders = torch.empty(len(runs), rows, dtype=torch.int64)
         for order, run in zip(orders, runs, strict=True):
             self.generator.manual_seed(int(self.seeds[run][epoch]))
@@ -56,7 +56,7 @@ class Streams:
         return orders
 
     def state_after(self, run: int, epochs: int) -> Tensor:
-        """Returns the state of a run's stream after so many epochs, in the form of torch.get_rng_state."""
+        """Returns the state of a run's stream after `epochs` epochs, in the form of torch.get_rng_state."""
         generator = torch.Generator()
         generator.set_state(self.states[run])
         torch.empty(epochs, 2, dtype=torch.int64).random_(generator=generator)
