@@ -39,7 +39,7 @@ def read_recorded(folder: Path) -> tuple[dict[str, Any], dict[str, str | None]]:
     except OmegaConfBaseException as error:
         raise InputError(f"{folder}: cannot be read: {first_lines(error)}") from error
     except (KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(f"{folder}: is not such as Hydra makes it; train the run again") from error
+        raise InputError(f"{folder}: was not written by Hydra, or is corrupt; train the run again") from error
     assert isinstance(settings, dict)
     return {str(name): value for name, value in settings.items()}, chosen
 
@@ -83,5 +83,5 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise InputError(f"{path}: cannot be read: {error}") from error
     if not isinstance(content, Mapping):
-        raise InputError(f"{path}: is not such as Hydra makes it; train the run again")
+        raise InputError(f"{path}: was not written by Hydra, or is corrupt; train the run again")
     return dict(content)

@@ -120,9 +120,11 @@ def require_parts(state: Mapping[str, Any], names: tuple[str, ...], folder: Path
     try:
         wrong = wrong_parts(state)
     except MISMATCH_ERRORS as error:
-        raise InputError(f"{folder}: its checkpoint is not such as ch12 makes them ({error})") from error
+        raise InputError(f"{folder}: its checkpoint was not written by ch12, or is corrupt ({error})") from error
     if wrong:
-        raise InputError(f"{folder}: its checkpoint is not such as ch12 makes them: look at its {', '.join(wrong)}")
+        raise InputError(
+            f"{folder}: its checkpoint was not written by ch12, or is corrupt: look at its {', '.join(wrong)}"
+        )
     scaling = scaling_from_plain(state["scaling"], str(folder))
     if len(scaling.mean) != len(state["feature_names"]):
         raise InputError(f"{folder}: its checkpoint has another number of features than of means")

@@ -52,7 +52,9 @@ def saved_jobs(known: PlanFile, *, where: str, trust: bool) -> list[SweepJob]:
         bases = [read_base(base, where=where, trust=trust) for base in known.bases]
         found = [read_job(job, bases) for job in known.jobs]
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError, OverflowError) as error:
-        raise InputError(f"{where}: its plan is not such as ch12 makes it ({type(error).__name__}: {error})") from error
+        raise InputError(
+            f"{where}: its plan was not written by ch12, or is corrupt ({type(error).__name__}: {error})"
+        ) from error
     problems = [f"{where}: job {job.number}: {problem}" for job, problems in found for problem in problems]
     if problems or not found:
         raise InputError(problems[:20] or f"{where}: its plan holds no jobs")

@@ -331,7 +331,7 @@ def test_what_hydras_own_file_says_is_not_carried_out(visit: Visit) -> None:
 
 
 def parts_of(state: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Parts of a checkpoint that are not such as ch12 makes them."""
+    """Parts of a checkpoint that ch12 does not write."""
     network, rows = state["network"], state["rows"]
     wide = {name: torch.zeros(10**4, *value.shape[1:]) for name, value in network.items()}
     return {
@@ -462,7 +462,7 @@ def test_a_pipe_for_a_file_is_refused_and_not_waited_for(visit: Visit, place: st
 
 
 def hostile_results(result: dict[str, Any]) -> dict[str, str]:
-    """Contents of result.json that are not such as ch12 makes them."""
+    """Contents of result.json that ch12 does not write."""
     from ch12cli.files.result_json import seal
 
     def summed(content: dict[str, Any]) -> str:
