@@ -7,16 +7,16 @@ CODE = """
 import gc
 from ch12cli.run import garbage_collection as collector
 usual = gc.get_threshold()
-collector.settle()  # where ch12 is part of another program
+collector.freeze_objects()  # where ch12 is part of another program
 assert (gc.get_threshold(), gc.get_freeze_count()) == (usual, 0)
 collector.start()
 assert gc.get_threshold() > usual
-collector.settle()
+collector.freeze_objects()
 assert gc.get_threshold() == usual
 frozen = gc.get_freeze_count()
 assert frozen > 1000
 there = [[]]
-collector.settle()
+collector.freeze_objects()
 assert gc.get_freeze_count() == frozen
 """
 

@@ -21,7 +21,7 @@ def found(*seconds: float, fetch: str = "batch", step: float = 0.0) -> list[Meas
 def test_cheap_items_need_no_workers() -> None:
     advice = advise(found(0.02 * MS, 0.7 * MS, 0.6 * MS, step=0.0), cores=2)
     assert advice.workers == 0
-    assert "ItemDataset are cheap" in advice.words
+    assert "Items are cheap" in advice.words
 
 
 def test_costly_items_pay_workers_up_to_the_cores() -> None:
@@ -112,7 +112,7 @@ def test_what_cannot_be_measured_is_refused_in_a_line(words: list[str], message:
 @pytest.mark.parametrize(
     ("costs", "workers", "words"),
     [
-        (Costs(), 0, "ItemDataset are cheap"),
+        (Costs(), 0, "Items are cheap"),
         (Costs(item=2 * MS), 2, "Getting items ready is the bottleneck"),
         (Costs(step=8 * MS), 0, "does not matter"),
     ],
