@@ -171,7 +171,6 @@ def test_a_checkpoint_of_a_stack_holds_no_more_than_has_been_trained() -> None:
 
 @pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize("again", ["resume", "the same command"])
-@pytest.mark.usefixtures("folder")
 def test_a_sweep_planned_with_a_withdrawn_key_is_continued(again: str) -> None:
     """An earlier version had the key `sweep.compile`."""
     words = ("seed=1,2", "batch_size=16", "checkpoint.every=1")
@@ -193,6 +192,7 @@ def test_a_sweep_planned_with_a_withdrawn_key_is_continued(again: str) -> None:
     assert not any("sweep.compile" in row for row in rows.values())
 
 
+@pytest.mark.usefixtures("folder")
 def test_a_finished_sweep_is_left_as_it_is() -> None:
     sweep(*TINY, "seed=range(4)")
     before = stamps(Path("sweep"))
