@@ -24,7 +24,7 @@ BELOW: dict[str, set[str]] = {
     "catalogue": {"errors", "files"},
     "plots": {"errors", "files", "catalogue"},
     "trackers": {"errors", "files"},
-    "report": {"errors", "files", "catalogue", "plots", "config"},  # config: values as a command line has them
+    "report": {"errors", "files", "catalogue", "plots"},
     "book": {"errors", "files", "data", "models", "training", "plots"},
     "run": {"errors", "files", "data", "models", "training", "config", "trackers"},
     "saved": {"errors", "files", "data", "models", "training", "config", "trackers", "run", "plots"},

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from ch12cli.catalogue.entries import Entry, entry_at
 from ch12cli.errors import InputError
-from ch12cli.files.atomic import locked, machine_errors
-from ch12cli.files.locks import is_locked
+from ch12cli.files.atomic import machine_errors
+from ch12cli.files.locks import is_locked, locked
 from ch12cli.files.run_directory import STATE, SWEEP
 
 

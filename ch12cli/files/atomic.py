@@ -1,16 +1,14 @@
 """Atomic writes, locks and flushing to disk."""
 
 import errno
-import fcntl
 import os
 import re
 import stat
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ch12cli.errors import InputError, MachineError
+from ch12cli.errors import MachineError
 
 LEFTOVER = re.compile(r"\..+\.\d+\.(tmp|new)")  # .NAME.PID.tmp: the name of a file until it is complete
 
@@ -86,31 +84,6 @@ def remove_leftovers(folder: Path) -> None:
         for path in folder.iterdir():
             if LEFTOVER.fullmatch(path.name):
                 path.unlink(missing_ok=True)
-
-
-@contextmanager
-def locked(folder: Path, *, key: str, wait: float = 0.0) -> Iterator[None]:
-    """Locks a folder for writing. The lock ends with the process and all processes forked from it.
-
-    key: name of the folder for messages; wait: seconds to wait for workers of a killed process to exit. Raises
-    InputError if another process holds the lock.
-    """
-    with machine_errors(f"cannot open {folder}"):
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        deadline = time.monotonic() + wait
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    message = f"{key}: another ch12 process is writing there; wait for it to end, or choose another"
-                    raise InputError(message) from None
-                time.sleep(0.05)
-        yield
-    finally:
-        os.close(handle)
 
 
 def make_folder(path: Path, *, exist_ok: bool) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from ch12cli.files.history import changes_in, sessions_in
 from ch12cli.files.hydra_folder import read_hydra, read_overrides
+from ch12cli.files.run_directory import HYDRA
 
 TRAIN = ("ch12", "train")
 CONFIG_NAME = "config"  # Hydra config name used by default
@@ -114,3 +115,25 @@ def _is_literal(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def commands_of(directory: Path, history: Mapping[str, Any]) -> list[str]:
+    """Returns the command lines that made a run, in order; none if they are unknown.
+
+    history: see files/history.py. The first command trains the run, or forks it; the others resumed it with changes.
+    """
+    command, parent = command_of_run(directory / HYDRA), history.get("parent")
+    if isinstance(parent, Mapping):
+        first = [resume_command(str(parent.get("directory")), parent, "--fork")]
+    elif command is not None:
+        first = [command]
+    else:
+        return []
+    sessions = [session for session in sessions_in(history, "resumed") if changes_in(session)]
+    return [*first, *(resume_command(str(directory), session) for session in sessions)]
+
+
+def resume_command(directory: str, session: Mapping[str, Any], *options: str) -> str:
+    """Returns the command that resumes a run as a session of its history did."""
+    changes = [f"{key}={override_value(value)}" for key, value in changes_in(session).items()]
+    return shlex.join(["ch12", "resume", directory, *changes, *options])

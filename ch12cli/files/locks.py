@@ -1,10 +1,41 @@
-"""Tests whether another process is writing a run or a sweep."""
+"""The lock on the directory of a run or a sweep that is being written."""
 
 import fcntl
 import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from ch12cli.errors import InputError
+from ch12cli.files.atomic import machine_errors
+
 LOCKS = Path("/proc/locks")  # on Linux; a line is 1: FLOCK  ADVISORY  WRITE 1234 fe:00:5678 0 EOF
+
+
+@contextmanager
+def locked(folder: Path, *, key: str, wait: float = 0.0) -> Iterator[None]:
+    """Locks a folder for writing. The lock ends with the process and all processes forked from it.
+
+    key: name of the folder for messages; wait: seconds to wait for workers of a killed process to exit. Raises
+    InputError if another process holds the lock.
+    """
+    with machine_errors(f"cannot open {folder}"):
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        deadline = time.monotonic() + wait
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    message = f"{key}: another ch12 process is writing there; wait for it to end, or choose another"
+                    raise InputError(message) from None
+                time.sleep(0.05)
+        yield
+    finally:
+        os.close(handle)
 
 
 def is_locked(path: Path) -> bool:

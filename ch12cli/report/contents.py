@@ -20,6 +20,7 @@ from ch12cli.catalogue.formatting import (
 from ch12cli.catalogue.summary import Folded, failures, fold_seeds, is_seed, varying
 from ch12cli.catalogue.sweep_jobs import read_sweep_rows, sweep_monitor
 from ch12cli.errors import InputError
+from ch12cli.files.command import commands_of
 from ch12cli.files.hydra_folder import NAMES_A_KEY
 from ch12cli.files.metrics_csv import SEVERAL, minimised, read_metrics
 from ch12cli.files.plan_json import is_inside
@@ -29,7 +30,6 @@ from ch12cli.files.sweep_csv import SweepRow
 from ch12cli.plots import recorded
 from ch12cli.plots.plot import Plot
 from ch12cli.report import page
-from ch12cli.report.commands import commands_of
 
 MAX_COMBINATIONS = 30  # rows of the table of combinations, at most
 
@@ -54,7 +54,7 @@ def run_page(entry: Entry) -> bytes:
             [row["row"], row["part"], row["epoch"], *(cell_text(row.get(name)) for name in metrics)] for row in results
         ]
         sections += ["<h2>Results</h2>", page.table(header, table)]
-    commands = commands_of(entry.path, result)
+    commands = commands_of(entry.path, result.history if result else {})
     lines = [("Then:" if index else "Train it again:", command) for index, command in enumerate(commands)]
     name = shlex.quote(str(entry.path))
     lines += [("Train it again and compare the results:", f"ch12 repro {name}")]

@@ -17,7 +17,7 @@ from ch12cli.config.hydra_job import claim_directory, run_in_hydra
 from ch12cli.config.run_settings import RunSettings
 from ch12cli.config.unknown import idle_problems
 from ch12cli.errors import InputError, MachineError, Problem
-from ch12cli.files.atomic import locked
+from ch12cli.files.locks import locked
 from ch12cli.files.run_directory import CHECKPOINTS, LAST, RESULT
 from ch12cli.run.signals import interrupts_kept, termination_exits
 

@@ -19,10 +19,11 @@ from ch12cli.config.suggest import suggestion
 from ch12cli.config.targets import Target
 from ch12cli.config.values import shown
 from ch12cli.errors import InputError, Problem
-from ch12cli.files.atomic import locked, machine_errors, write_whole
+from ch12cli.files.atomic import machine_errors, write_whole
 from ch12cli.files.command import command_of_run, replace_overrides, train_command
 from ch12cli.files.history import forked, resumed
 from ch12cli.files.hydra_folder import flatten, read_hydra, read_overrides, to_yaml
+from ch12cli.files.locks import locked
 from ch12cli.files.result_json import Result, read_result
 from ch12cli.files.run_directory import BEST, CHECKPOINTS, HYDRA, LAST, RESULT, claim_new
 from ch12cli.files.sealed_json import NewerFormatError

@@ -4,7 +4,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ch12cli.errors import InputError
-from ch12cli.files.atomic import locked
+from ch12cli.files.locks import locked
 from ch12cli.files.plan_json import read_plan
 from ch12cli.files.run_directory import STATE, SWEEP
 from ch12cli.files.sweep_csv import SweepRow, SweepTable, read_sweep_csv

@@ -25,7 +25,7 @@ from ch12cli.config.run_settings import RunSettings
 from ch12cli.config.settings import first_lines
 from ch12cli.config.unknown import hydra_problem, idle_problems
 from ch12cli.errors import InputError, Problem
-from ch12cli.files.atomic import locked
+from ch12cli.files.locks import locked
 from ch12cli.files.result_json import Result, write_result
 from ch12cli.files.run_directory import CHECKPOINTS
 from ch12cli.sweeps.jobs import JobComposer, SweepJob, make_jobs

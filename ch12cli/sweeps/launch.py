@@ -14,8 +14,9 @@ from omegaconf import flag_override
 
 from ch12cli.config.hydra_internals import Callbacks
 from ch12cli.errors import MachineError
-from ch12cli.files.atomic import locked, remove_leftovers
+from ch12cli.files.atomic import remove_leftovers
 from ch12cli.files.history import environment_differences
+from ch12cli.files.locks import locked
 from ch12cli.files.metrics_csv import read_metrics
 from ch12cli.files.plan_json import PLAN
 from ch12cli.files.progress_json import ProgressWriter

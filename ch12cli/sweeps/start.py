@@ -19,7 +19,8 @@ from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.config.hydra_job import callbacks_of
 from ch12cli.config.settings import first_lines
 from ch12cli.errors import InputError, MachineError
-from ch12cli.files.atomic import locked, machine_errors, make_folder
+from ch12cli.files.atomic import machine_errors, make_folder
+from ch12cli.files.locks import locked
 from ch12cli.files.run_directory import CHECKPOINTS, METRICS, RESULT, SWEEP
 from ch12cli.files.sweep_csv import SweepRow, SweepTable
 from ch12cli.sweeps.hydra_sweep import ComposedSweep, SweepTask, batch_of, read_sweep, run_sweep, train_as_hydra_job

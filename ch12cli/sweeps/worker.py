@@ -14,8 +14,9 @@ from typing import Any
 import torch
 
 from ch12cli.errors import InputError, MachineError, describe_error
-from ch12cli.files.atomic import locked, sync_files
+from ch12cli.files.atomic import sync_files
 from ch12cli.files.history import resumed
+from ch12cli.files.locks import locked
 from ch12cli.files.result_json import Result
 from ch12cli.files.run_directory import CHECKPOINTS, HYDRA
 from ch12cli.run.build import build_module

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ch12cli.cli.main import main
-from ch12cli.files.atomic import locked
+from ch12cli.files.locks import locked
 from ch12cli.files.result_json import read_result
 
 DAY = Path("outputs/2026-05-17")

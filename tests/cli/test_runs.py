@@ -17,8 +17,7 @@ from ch12cli.catalogue.names import find_run_directory
 from ch12cli.cli.main import main
 from ch12cli.cli.text.run_table import format_runs
 from ch12cli.errors import InputError
-from ch12cli.files.atomic import locked
-from ch12cli.files.locks import is_locked, is_locked_by_trying
+from ch12cli.files.locks import is_locked, is_locked_by_trying, locked
 from ch12cli.training.checkpoint import load, sealed_bytes
 
 Answer = Callable[..., str]

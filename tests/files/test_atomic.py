@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from ch12cli.errors import InputError, MachineError
-from ch12cli.files.atomic import locked, remove_leftovers, write_whole
+from ch12cli.files.atomic import remove_leftovers, write_whole
+from ch12cli.files.locks import locked
 from ch12cli.training.checkpoint import Checkpoints
 from tests.sweeps.killed import exit_code, in_child, metrics, outcome, resume, start
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ch12cli.catalogue.damage import read_or_note, refuse_wrong_form
 from ch12cli.cli.help.arguments import Arguments
 from ch12cli.errors import InputError
-from ch12cli.report.commands import commands_of
+from ch12cli.files.command import commands_of
 
 if TYPE_CHECKING:
     from ch12cli.catalogue.entries import Entry
@@ -77,7 +77,7 @@ def facts_of(entry: "Entry", result: "Result | None", keys: Mapping[str, Any]) -
     groups = ("dataset", "model", "activation", "loss", "optimizer", "scheduler", "experiment")
     chosen = [f"{group}={keys[group]}" for group in groups if keys.get(group) not in (None, "null", "none")]
     versions = [f"{name} {environment[name]}" for name in ("ch12", "torch", "python", "device") if name in environment]
-    commands = commands_of(entry.path, result)
+    commands = commands_of(entry.path, result.history if result else {})
     facts = [
         ("began", time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.when))),
         ("choices", " ".join(chosen)),
