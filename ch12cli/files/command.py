@@ -17,6 +17,7 @@ CONFIG_NAME = "config"  # Hydra config name used by default
 SEARCH_PATH = "hydra.searchpath"
 WITH_VALUE = ("--config-dir", "--config-name")
 WORD = re.compile(r"""(?:[^\s'"]+|'[^']*'|"[^"]*")+""")  # one word of a command line written by shlex.join
+QUOTE = re.compile(r"(\\*)('|$)")  # a quote or the end of a text, and the backslashes before it
 UNQUOTED = re.compile(r"[A-Za-z0-9_./:@%+-]+")  # texts that need no quotes in an override
 
 
@@ -102,8 +103,13 @@ def override_value(value: Any) -> str:
         return f"[{','.join(map(override_value, value))}]"
     if isinstance(value, str):
         looks_like_text = UNQUOTED.fullmatch(value) and not _is_literal(value)
-        return value if looks_like_text else "'" + value.replace("'", r"\'") + "'"
+        return value if looks_like_text else f"'{QUOTE.sub(_escaped, value)}'"
     return json.dumps(value) if value is None or isinstance(value, bool) else repr(value)
+
+
+def _escaped(quote: re.Match[str]) -> str:
+    """Returns a quote as it stands in a quoted text: backslashes before it, or before the end, are doubled."""
+    return quote[1] * 2 + ("\\'" if quote[2] else "")
 
 
 def _is_literal(text: str) -> bool:
