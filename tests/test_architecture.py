@@ -124,7 +124,11 @@ def test_hydra_stays_in_config_and_sweep_and_rich_in_cli() -> None:
 
 
 # The one module that may use the private names of a library.
-INTERNALS = {"hydra": "config.hydra_internals", "omegaconf": "config.hydra_internals"}
+INTERNALS = {
+    "hydra": "config.hydra_internals",
+    "omegaconf": "config.hydra_internals",
+    "torch": "training.torch_internals",
+}
 
 
 def private_names(file: Path, library: str) -> set[str]:
@@ -145,6 +149,35 @@ def test_private_names_of_libraries_are_used_in_one_module() -> None:
         used = {module_of(file): names for file in FILES if (names := private_names(file, library))}
         assert module in used
         assert {name: names for name, names in used.items() if name != module} == {}
+
+
+# Names that begin with an underscore and are public, or have no public substitute.
+UNDERSCORED = {
+    "_replace",  # NamedTuple's
+    "_exit",  # os's
+    "_repr_html_",  # IPython's protocol
+    "_actions",  # argparse has no public list of a parser's options
+}
+
+
+def foreign_private_names(file: Path) -> set[str]:
+    """The private attributes, read directly or by getattr, of objects that the file itself does not define."""
+    nodes = list(ast.walk(tree_of(file)))
+    own = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)} | UNDERSCORED
+    read: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Attribute):
+            (own if ast.unparse(node.value) in ("self", "cls") else read).add(node.attr)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("getattr", "hasattr", "setattr"):
+            read |= {node.value for node in node.args[1:2] if isinstance(node, ast.Constant)}
+    return {name for name in read - own if re.match("_[^_]", name)}
+
+
+def test_private_attributes_of_others_are_read_in_two_modules() -> None:
+    used = {module_of(file): names for file in FILES if (names := foreign_private_names(file))}
+    assert "_fused_adam_" in used.pop("training.torch_internals")
+    assert "_resolvers" in used.pop("config.hydra_internals")
+    assert used == {}
 
 
 # The chapter's items are what `ch12 book` shows and runs: programs of their own, which print.

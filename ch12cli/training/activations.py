@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ch12cli.training.torch_internals import HAS_DERIVATIVES, aten
+from ch12cli.training.torch_internals import HAS_DERIVATIVES, aten, log_softmax_backward, softmax_backward
 
 Function = Callable[[Tensor], Tensor]
 Derivative = Callable[[Tensor, Tensor], Tensor]  # (gradient of the output, what was kept) -> gradient of the input
@@ -97,15 +97,13 @@ def softplus(module: nn.Softplus, _axis: int) -> ActivationForm:
 def softmax(module: nn.Softmax, axis: int) -> ActivationForm | None:
     if module.dim != -1:
         return None
-    derivative = aten._softmax_backward_data.default
-    return ActivationForm(nn.Softmax(dim=axis), lambda g, y: derivative(g, y, axis, y.dtype))
+    return ActivationForm(nn.Softmax(dim=axis), lambda g, y: softmax_backward(g, y, axis, y.dtype))
 
 
 def log_softmax(module: nn.LogSoftmax, axis: int) -> ActivationForm | None:
     if module.dim != -1:
         return None
-    derivative = aten._log_softmax_backward_data.default
-    return ActivationForm(nn.LogSoftmax(dim=axis), lambda g, y: derivative(g, y, axis, y.dtype))
+    return ActivationForm(nn.LogSoftmax(dim=axis), lambda g, y: log_softmax_backward(g, y, axis, y.dtype))
 
 
 # A module of torch: makes its ActivationForm, from the module and the axis of the units. None: not with such arguments.

@@ -9,7 +9,6 @@ import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from multiprocessing.queues import Queue
 from types import TracebackType
 from typing import Any, NoReturn
 
@@ -19,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ch12cli.errors import MachineError
 from ch12cli.training.streams import Streams, epoch_order
-from ch12cli.training.torch_internals import workers_of
+from ch12cli.training.torch_internals import exit_if_batch_is_not_sent, workers_of
 
 NO_SHARED_MEMORY = errno.ENOSPC  # exit code of a DataLoader worker that could not pass a batch on
 BLOCK = 2**20  # number of values gathered at once; larger blocks only use more memory
@@ -83,7 +82,7 @@ def init_loader_worker(_number: int, *, parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     sys.excepthook = print_unless_disconnected
-    Queue._on_queue_feeder_error = staticmethod(exit_worker)  # type: ignore[attr-defined]  # else the run hangs
+    exit_if_batch_is_not_sent(exit_worker)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: a worker holds the run's lock too
     if os.getppid() != parent:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import Tensor, nn
 
-from ch12cli.training.torch_internals import HAS_DERIVATIVES, aten, has_hooks
+from ch12cli.training.torch_internals import HAS_DERIVATIVES, aten, has_hooks, log_softmax_backward
 
 Loss = Callable[[Tensor, Tensor], Tensor]  # (prediction, target) -> loss: () of a single run, (runs,) of a stack
 LossAndGrad = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # the same, and its gradient, shaped like prediction
@@ -90,7 +90,7 @@ def negative_log_likelihood(prediction: Tensor, target: Tensor) -> tuple[Tensor,
 def cross_entropy(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     log_probability = torch.log_softmax(prediction, 1)
     value, gradient = negative_log_likelihood(log_probability, target)
-    return value, aten._log_softmax_backward_data.default(gradient, log_probability, 1, prediction.dtype)
+    return value, log_softmax_backward(gradient, log_probability, 1, prediction.dtype)
 
 
 # A stack: fewer operations than autograd would need, in the stack's own layout of memory.

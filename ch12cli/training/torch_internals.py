@@ -4,8 +4,9 @@ Each entry gives the reason, and what ch12 does without it. `tests/training/test
 changes one of them.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from multiprocessing.queues import Queue
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +40,10 @@ DERIVATIVES = (
     "threshold_backward",
 )
 HAS_DERIVATIVES = all(hasattr(aten, name) for name in DERIVATIVES)
+
+# Of these kernels, the two whose names are private to torch: (gradient, output, axis, dtype) -> gradient of the input.
+softmax_backward: Any = aten._softmax_backward_data.default if HAS_DERIVATIVES else None
+log_softmax_backward: Any = aten._log_softmax_backward_data.default if HAS_DERIVATIVES else None
 
 # Adam's fused kernel on plain tensors. Reason: one pass over the moments instead of seven. Without it: the formula.
 HAS_FUSED_ADAM = hasattr(torch, "_fused_adam_")
@@ -107,6 +112,14 @@ def is_dropout(module: nn.Module) -> bool:
 def is_convolution(module: nn.Module) -> bool:
     """Returns whether a module is one of torch's convolutions. Reason: their common class is private."""
     return isinstance(module, getattr(nn.modules.conv, "_ConvNd", (nn.Conv1d, nn.Conv2d, nn.Conv3d)))
+
+
+def exit_if_batch_is_not_sent(exit_worker: Callable[[BaseException, object], NoReturn]) -> None:
+    """Lets a DataLoader worker call exit_worker(error, batch) when it cannot send a batch.
+
+    Reason: the worker would print the error and go on, and the run would wait for the batch for ever. Without it: that.
+    """
+    Queue._on_queue_feeder_error = staticmethod(exit_worker)  # type: ignore[attr-defined]
 
 
 def workers_of(loader: DataLoader[Any]) -> Sequence[Any] | None:
