@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+USES = "activation(x) applies it to a tensor, activation() makes a new module"
+
 
 class Activation(nn.Module):
     """An activation that works as a module, `activation(x)`, and as a factory, `activation()`.
@@ -24,4 +26,7 @@ class Activation(nn.Module):
         return super().__call__(*inputs, **options) if inputs or options else self.make()
 
     def forward(self, x: Tensor) -> Any:
+        """Returns the activation of a tensor. Raises TypeError, with both uses, for anything else."""
+        if not isinstance(x, Tensor):
+            raise TypeError(f"{type(self).__name__} was called with {type(x).__name__}; {USES}")
         return self.module(x)

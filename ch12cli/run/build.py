@@ -10,10 +10,19 @@ import torch
 from torch import nn
 
 from ch12cli.config.run_settings import ModelSettings, RunSettings
-from ch12cli.config.targets import Target, arguments_of, build, call, locate, positional_of, signature_problems
+from ch12cli.config.targets import (
+    RefusedError,
+    Target,
+    arguments_of,
+    build,
+    call,
+    locate,
+    positional_of,
+    signature_problems,
+)
 from ch12cli.errors import InputError, Problem
 from ch12cli.files.metrics_csv import minimised
-from ch12cli.models.activation import Activation
+from ch12cli.models.activation import USES, Activation
 from ch12cli.run.task import Task, check_fit, tensors
 from ch12cli.training.batches import Shuffled, StackedSource
 from ch12cli.training.loop import Limits, Training
@@ -52,12 +61,21 @@ def build_module(settings: ModelSettings, task: Ends) -> nn.Module:
         "activation": activation if target.path.startswith("ch12cli.models.") else Activation(activation),
     }
     resolved = {"output": task.output} if "output" in target.arguments else {}
-    module = build("model", replace(target, arguments={**target.arguments, **resolved}), offered=offered)
+    try:
+        module = build("model", replace(target, arguments={**target.arguments, **resolved}), offered=offered)
+    except RefusedError as error:
+        raise with_uses_of_activation(error) from error.__cause__
     if not isinstance(module, nn.Module):
         raise InputError(f"model._target_={target.path}: gave {type(module).__name__}, must give an nn.Module")
     if not any(parameter.requires_grad for parameter in module.parameters()):
         raise InputError(f"model._target_={target.path}: has no parameters to train")
     return module
+
+
+def with_uses_of_activation(error: RefusedError) -> RefusedError:
+    """Returns the error, with how to use the activation if the error names its class."""
+    text = str(error)
+    return RefusedError(f"{text}; {USES}") if Activation.__name__ in text and USES not in text else error
 
 
 def activation_of(target: Target) -> Callable[[], nn.Module]:

@@ -338,6 +338,20 @@ def test_a_network_of_the_users_own_uses_its_activation_called_or_as_it_is(here:
     assert all(torch.equal(final[0][name], final[1][name]) for name in final[0])
 
 
+@pytest.mark.parametrize(
+    "use", ["activation(5)", "activation(inplace=True)", "getattr(nn, activation)", "activation.upper()"]
+)
+def test_a_network_that_uses_its_activation_wrongly_is_told_both_uses(
+    use: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(here / "wrong.py", NETWORK.format(use))
+    write(here / "conf" / "model" / "wrong.yaml", "_target_: wrong.Net\n")
+    assert main(["train", *SHORT, "--config-dir", "conf", "model=wrong"]) == 2
+    message = capsys.readouterr().err
+    assert "model: wrong.Net refused: " in message
+    assert message.count("activation(x)") == message.count("activation()") == 1
+
+
 def test_an_activation_makes_a_new_module_at_each_call() -> None:
     activation = Activation(torch.nn.PReLU)
     first, second = activation(), activation()
