@@ -14,21 +14,24 @@ PACKAGE = ROOT / "ch12cli"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 # What each layer may import of the others.
+VALUES = {"errors", "rules", "suggest"}  # modules of their own: what is wrong, what is allowed, what was meant
 BELOW: dict[str, set[str]] = {
     "errors": set(),
+    "suggest": set(),
     "files": {"errors"},
-    "data": {"errors", "files"},
-    "models": {"errors", "files"},
-    "training": {"errors", "files", "data", "models"},
-    "config": {"errors", "files", "data", "models", "training"},
-    "catalogue": {"errors", "files"},
-    "plots": {"errors", "files", "catalogue"},
-    "trackers": {"errors", "files"},
-    "report": {"errors", "files", "catalogue", "plots"},
-    "book": {"errors", "files", "data", "models", "training", "plots"},
-    "run": {"errors", "files", "data", "models", "training", "config", "trackers"},
-    "saved": {"errors", "files", "data", "models", "training", "config", "trackers", "run", "plots"},
-    "sweeps": {"errors", "files", "data", "models", "training", "config", "trackers", "run", "saved", "catalogue"},
+    "rules": {"files"},
+    "data": {*VALUES, "files"},
+    "models": {*VALUES, "files"},
+    "training": {*VALUES, "files", "data", "models"},
+    "config": {*VALUES, "files", "data", "models", "training"},
+    "catalogue": {*VALUES, "files"},
+    "plots": {*VALUES, "files", "catalogue"},
+    "trackers": {*VALUES, "files"},
+    "report": {*VALUES, "files", "catalogue", "plots"},
+    "book": {*VALUES, "files", "data", "models", "training", "plots"},
+    "run": {*VALUES, "files", "data", "models", "training", "config", "trackers"},
+    "saved": {*VALUES, "files", "data", "models", "training", "config", "trackers", "run", "plots"},
+    "sweeps": {*VALUES, "files", "data", "models", "training", "config", "trackers", "run", "saved", "catalogue"},
 }
 BELOW["api"] = {*BELOW, "sweeps"} - {"api"}
 BELOW["cli"] = {*BELOW}

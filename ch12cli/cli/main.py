@@ -105,7 +105,7 @@ def command_of(argv: list[str]) -> tuple[Callable[[list[str]], int], list[str]]:
 
 def hint_for(verb: str) -> str:
     """A suggestion for a verb that does not exist."""
-    from ch12cli.config.suggest import did_you_mean
+    from ch12cli.suggest import did_you_mean
 
     if "=" in verb:
         return f"; did you mean `ch12 train {verb}`?"

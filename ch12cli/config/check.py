@@ -7,15 +7,15 @@ from typing import Any
 
 from ch12cli.config.choices import Choice, choices, find_choice, keys_of_choice, top_level
 from ch12cli.config.combinations import device_problems, problems_of
-from ch12cli.config.rules import LARGEST, Rule, describe_choices
 from ch12cli.config.schema import GROUPS, INSTANTIATION, key_of
 from ch12cli.config.settings import default_of, put
-from ch12cli.config.suggest import nearest, suggestion
 from ch12cli.config.targets import arguments_in_source
 from ch12cli.config.unknown import is_users_own, no_such_key, owners
 from ch12cli.config.values import MANDATORY, SPELLINGS, read_as, shown
 from ch12cli.errors import Problem
 from ch12cli.files.plain_values import is_integer
+from ch12cli.rules import LARGEST, Rule, describe_choices
+from ch12cli.suggest import nearest, suggestion
 
 REQUIRED = tuple(group for group in GROUPS if group != "experiment")
 OFFERED = ("inputs", "outputs", "shape", "activation")  # network arguments that ch12 supplies itself

@@ -21,7 +21,6 @@ from ch12cli.config.choices import content, require_folders, shipped
 from ch12cli.config.hydra_internals import IConfigRepository, apply_override, has_key, make_loader, override_dirname
 from ch12cli.config.schema import GROUPS, HYDRA_KEYS, KEYS
 from ch12cli.config.settings import choices_of, first_lines, plain_job, settings_of
-from ch12cli.config.suggest import suggestion
 from ch12cli.config.unknown import (
     hydra_problem,
     is_users_own,
@@ -38,6 +37,7 @@ from ch12cli.config.values import shown
 from ch12cli.errors import InputError, Problem
 from ch12cli.files.hydra_folder import flatten
 from ch12cli.files.run_directory import HYDRA
+from ch12cli.suggest import suggestion
 
 STACKED_LAUNCHER = "hydra_plugins.ch12_stacked.StackedLauncher"
 

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from ch12cli.config.rules import (
+from ch12cli.rules import (
     Device,
     HalvingRule,
     IntegerRule,

@@ -16,8 +16,8 @@ from typing import Any
 
 import ch12cli
 from ch12cli.config.schema import INSTANTIATION
-from ch12cli.config.suggest import did_you_mean, suggestion
 from ch12cli.errors import InputError, MachineError, Problem, describe_error, first_line
+from ch12cli.suggest import did_you_mean, suggestion
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from omegaconf import OmegaConf
 
 from ch12cli.config.choices import choices, keys_of_choice, known_keys
 from ch12cli.config.schema import GROUPS, HYDRA_KEYS, KEYS
-from ch12cli.config.suggest import nearest, suggestion
 from ch12cli.errors import Problem
 from ch12cli.files.hydra_folder import flatten
+from ch12cli.suggest import nearest, suggestion
 
 # Common names for ch12's keys, also from other programs.
 ALIASES = {

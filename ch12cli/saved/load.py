@@ -14,7 +14,6 @@ from torch import Tensor
 
 from ch12cli.config.check import check
 from ch12cli.config.recorded import with_later_keys
-from ch12cli.config.rules import LARGEST
 from ch12cli.config.run_settings import RunSettings
 from ch12cli.config.trusted_targets import require_kind, target_problems
 from ch12cli.data.columns import columns_from_plain
@@ -23,6 +22,7 @@ from ch12cli.errors import InputError, Problem
 from ch12cli.files.atomic import machine_errors
 from ch12cli.files.plain_values import is_integer
 from ch12cli.files.run_directory import BEST, CHECKPOINTS, HYDRA, METRICS, MODEL, RESULT
+from ch12cli.rules import LARGEST
 from ch12cli.run.sessions import plain_of
 from ch12cli.saved.network import require_fits
 from ch12cli.training.checkpoint import MISMATCH_ERRORS, Checkpoints, DamagedError, load

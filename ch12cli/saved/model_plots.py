@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from ch12cli.config.suggest import did_you_mean
 from ch12cli.config.targets import call
 from ch12cli.data.table import Floats, Table
 from ch12cli.errors import InputError
@@ -17,6 +16,7 @@ from ch12cli.run.train import Job, prepare_job
 from ch12cli.saved.evaluate import PARTS, evaluate, predictions
 from ch12cli.saved.load import read_saved, require_same_data
 from ch12cli.saved.network import on_this_machine
+from ch12cli.suggest import did_you_mean
 from ch12cli.training.checkpoint import checkpoint_must_fit
 from ch12cli.training.metrics import predicted_classes, probabilities
 

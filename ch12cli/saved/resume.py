@@ -15,7 +15,6 @@ from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.config.recorded import read_recorded, with_later_keys
 from ch12cli.config.run_settings import RunSettings
 from ch12cli.config.settings import with_changes
-from ch12cli.config.suggest import suggestion
 from ch12cli.config.targets import Target
 from ch12cli.config.values import shown
 from ch12cli.errors import InputError, Problem
@@ -31,6 +30,7 @@ from ch12cli.run.sessions import session_record
 from ch12cli.run.signals import interrupts_kept, termination_exits
 from ch12cli.saved.load import Saved, read_saved, refuse_links, require_same_data, require_valid_settings
 from ch12cli.saved.sweep_row import refresh_sweep_row
+from ch12cli.suggest import suggestion
 
 if TYPE_CHECKING:
     from ch12cli.run.callbacks import Callback

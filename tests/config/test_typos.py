@@ -16,11 +16,11 @@ from ch12cli.config.check import check, hint
 from ch12cli.config.choices import choices, keys_of_choice, known_keys, top_level
 from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import hydra_session
-from ch12cli.config.rules import describe_choices
 from ch12cli.config.schema import GROUPS, HYDRA_KEYS, KEYS
-from ch12cli.config.suggest import did_you_mean, distance, nearest
 from ch12cli.config.unknown import no_such_choice, no_such_key
 from ch12cli.errors import InputError, Problem
+from ch12cli.rules import describe_choices
+from ch12cli.suggest import did_you_mean, distance, nearest
 
 ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")  # of a keyboard
 SHARE = 0.95  # of the mistakes that must lead to the right name

@@ -7,10 +7,10 @@ from typing import NoReturn
 
 from ch12cli.catalogue import names
 from ch12cli.cli.text.problems import print_problems
-from ch12cli.config.suggest import did_you_mean, nearest
 from ch12cli.errors import HelpShown, InputError
 from ch12cli.files.result_json import read_result
 from ch12cli.files.run_directory import RESULT
+from ch12cli.suggest import did_you_mean, nearest
 
 
 class Arguments(argparse.ArgumentParser):

@@ -17,8 +17,8 @@ from ch12cli.config.choices import (
     known_keys,
     top_level,
 )
-from ch12cli.config.rules import describe_choices
 from ch12cli.config.schema import GROUPS, key_of
+from ch12cli.rules import describe_choices
 
 Candidates = list[tuple[str, str]]  # (word, meaning)
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from ch12cli.cli.help.arguments import Arguments
 from ch12cli.cli.text.tables import format_table
-from ch12cli.config.suggest import did_you_mean
 from ch12cli.errors import InputError
+from ch12cli.suggest import did_you_mean
 
 TIME_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
 COST = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s)")

@@ -6,8 +6,8 @@ from ch12cli.cli.help.arguments import Arguments
 from ch12cli.cli.help.candidates import answer_for
 from ch12cli.cli.help.overview import option_lines, usage
 from ch12cli.cli.help.page import definitions, heading, join_pages, paragraph, printable
-from ch12cli.config.suggest import did_you_mean
 from ch12cli.errors import InputError
+from ch12cli.suggest import did_you_mean
 
 # The command that adds completion to the shell's startup file.
 INSTALL = {

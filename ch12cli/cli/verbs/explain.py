@@ -19,10 +19,10 @@ from ch12cli.config.choices import (
     top_level,
 )
 from ch12cli.config.schema import GROUPS, HYDRA_KEYS, key_of
-from ch12cli.config.suggest import did_you_mean
 from ch12cli.config.values import MANDATORY, shown
 from ch12cli.errors import InputError
 from ch12cli.files.hydra_folder import flatten
+from ch12cli.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from ch12cli.config.explain import Setting, Traced

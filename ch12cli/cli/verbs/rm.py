@@ -11,9 +11,9 @@ from ch12cli.catalogue.removal import removable, remove
 from ch12cli.cli.help.arguments import Arguments, find_run
 from ch12cli.cli.help.page import printable
 from ch12cli.cli.text.run_table import format_runs
-from ch12cli.config.suggest import did_you_mean
 from ch12cli.errors import InputError
 from ch12cli.files.locks import is_locked
+from ch12cli.suggest import did_you_mean
 
 STATUSES = ("finished", "diverged", "failed", "interrupted", "killed", "damaged")
 SECONDS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}

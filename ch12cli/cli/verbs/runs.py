@@ -14,10 +14,10 @@ from ch12cli.catalogue.query import WORDS, Query, as_number
 from ch12cli.cli.help.arguments import Arguments, find_run
 from ch12cli.cli.help.page import printable
 from ch12cli.cli.text.run_table import format_runs
-from ch12cli.config.suggest import did_you_mean
 from ch12cli.errors import InputError
 from ch12cli.files.run_directory import HYDRA
 from ch12cli.files.sweep_csv import is_sweep
+from ch12cli.suggest import did_you_mean
 
 LEADING = ("path", "kind", "when", "status", "jobs", "epochs", "monitor", "objective")
 ALWAYS = frozenset((*LEADING, *FIGURES, "tags"))  # names that a filter may use before any run has them
