@@ -216,7 +216,7 @@ def train(
         folders=_folders(config_dir),
         callback=CallbackList(_listed(callbacks)),
         log=False,
-        several="use ch12cli.sweep to train them all",
+        several_hint="use ch12cli.sweep to train them all",
     )
     return replace(load_run(outcome.directory, trust=True), _trained=outcome.model)
 

@@ -77,5 +77,5 @@ def first_line(text: str) -> str:
 
 def describe_error(error: BaseException) -> str:
     """An error in one line: its kind, and the first line of what it says."""
-    said = str(error)
-    return f"{type(error).__name__}: {first_line(said)}" if said.strip() else type(error).__name__
+    text = str(error)
+    return f"{type(error).__name__}: {first_line(text)}" if text.strip() else type(error).__name__

@@ -39,7 +39,7 @@ def is_one_mistake(a: str, b: str) -> bool:
 
 def shared(a: str, b: str) -> int:
     """Returns the length of the common prefix of a and b."""
-    return next((place for place, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+    return next((index for index, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
 
 
 def tolerance(name: str) -> int:

@@ -17,7 +17,7 @@ import ch12cli
 from ch12cli.cli.help.overview import key_entries, top_level_entry
 from ch12cli.cli.main import main
 from ch12cli.cli.verbs import VERBS
-from ch12cli.config.choices import choices, default_choices, top_level
+from ch12cli.config.choices import choices_of_group, default_choices, top_level
 from ch12cli.config.schema import GROUPS, HYDRA_KEYS
 
 FOLDER = Path(__file__).resolve().parent / "reference"
@@ -81,7 +81,10 @@ def group_blocks(group: str) -> list[str]:
     blocks = [
         f"## {group}",
         f"{GROUPS[group].capitalize()}. Default: {f'`{default}`' if default else 'none'}.",
-        table((f"{group}=", "meaning"), ((f"`{choice.name}`", escaped(choice.meaning)) for choice in choices(group))),
+        table(
+            (f"{group}=", "meaning"),
+            ((f"`{choice.name}`", escaped(choice.meaning)) for choice in choices_of_group(group)),
+        ),
     ]
     keys = [] if group == "experiment" else key_entries(group, ())
     return [*blocks, key_table(keys)] if keys else blocks

@@ -23,7 +23,7 @@ from ch12cli.saved.evaluate import evaluate
 from ch12cli.saved.predict import predict
 from ch12cli.saved.resume import resume_run
 from ch12cli.sweeps.launch import environment_on
-from ch12cli.sweeps.worker_pool import DiedError
+from ch12cli.sweeps.worker_pool import ProcessDiedError
 from ch12cli.training.checkpoint import load, save
 from tests.conftest import Silent
 from tests.sweeps.driver import CPU, Together, one_thread, relative, settings_of, sweep, typed
@@ -239,7 +239,7 @@ def test_the_process_that_forks_a_sweeps_workers_never_uses_a_gpu_itself(
         swept = sweep(*words, into="swept")
         assert {row["status"] for row in swept.rows.values()} == {"failed"}
     environment_on.cache_clear()
-    with pytest.raises(DiedError):
+    with pytest.raises(ProcessDiedError):
         environment_on(torch.device("cuda"))
     users = set(Path("users").read_text(encoding="utf-8").split())
     assert len(users) > 1

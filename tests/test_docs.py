@@ -8,7 +8,7 @@ import pytest
 
 import ch12cli
 from ch12cli.cli.verbs import VERBS
-from ch12cli.config.choices import choices
+from ch12cli.config.choices import choices_of_group
 from ch12cli.config.schema import GROUPS, KEYS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,7 +35,7 @@ def test_the_reference_pages_are_those_of_the_source(generated: dict[str, str]) 
 def test_the_reference_has_every_verb_key_choice_and_public_name(generated: dict[str, str]) -> None:
     for verb in VERBS:
         assert f"\n## ch12 {verb}\n" in generated["command-line.md"]
-    for name in [*(choice.name for group in GROUPS for choice in choices(group)), *KEYS]:
+    for name in [*(choice.name for group in GROUPS for choice in choices_of_group(group)), *KEYS]:
         assert f"| `{name}` |" in generated["configuration.md"]
     for name in ch12cli.__all__:
         assert f"\n## ch12cli.{name}\n" in generated["python.md"]

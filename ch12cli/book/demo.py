@@ -22,6 +22,6 @@ class Demo:
         from ch12cli.plots.matplotlib_drawer import render
 
         text = escape("\n".join(self.lines))
-        figures = (render(plot, "svg").decode() for plot in self.plots)
-        drawn = "".join(figure[figure.index("<svg") :] for figure in figures)
+        images = (render(plot, "svg").decode() for plot in self.plots)
+        drawn = "".join(image[image.index("<svg") :] for image in images)
         return f"<h4>{escape(self.title)}</h4><p>{escape(self.about)}</p><pre>{text}</pre>{drawn}"

@@ -43,8 +43,8 @@ def curves(found: dict[str, tuple[Values, Values]]) -> list[Lines]:
     """Returns a panel of losses and a panel of accuracies."""
     epochs = np.arange(1.0, 1 + len(next(iter(found.values()))[0]))
     return [
-        Lines(Axis("epoch"), Axis(label), [Line(name, epochs, pair[place]) for name, pair in found.items()])
-        for place, label in enumerate(("training loss", "training accuracy"))
+        Lines(Axis("epoch"), Axis(label), [Line(name, epochs, pair[index]) for name, pair in found.items()])
+        for index, label in enumerate(("training loss", "training accuracy"))
     ]
 
 
@@ -73,8 +73,8 @@ def xor() -> Demo:
 def draw_boundary_field(model: nn.Module, x: Tensor, y: Tensor) -> Field:
     """Returns the class predicted by a network with one sigmoid output at each point of [-1.2, 1.2]²."""
     ends = (-1.2, 1.2)
-    places = torch.linspace(*ends, CELLS)
-    points = torch.cartesian_prod(places, places).flip(1)  # the first feature varies fastest: (row, column)
+    ticks = torch.linspace(*ends, CELLS)
+    points = torch.cartesian_prod(ticks, ticks).flip(1)  # the first feature varies fastest: (row, column)
     sure = model(points)[:, 0].double().numpy().reshape(CELLS, CELLS)
     classes = y[:, 0].long().numpy()
     rows = [("train", x[:, 0].double().numpy(), x[:, 1].double().numpy(), classes)]

@@ -102,8 +102,8 @@ def plot_of(times: dict[str, list[float]], kinds: tuple[str, ...]) -> Plot:
     """
     base = times["loop in Python"]
     panels = []
-    for place, kind in enumerate(kinds):
-        faster = [base[place] / row[place] for row in times.values()]
+    for index, kind in enumerate(kinds):
+        faster = [base[index] / row[index] for row in times.values()]
         lengths = np.log10(np.maximum(faster, 1)) / max(1.0, np.log10(max(faster)))
         texts = [f"{value:,.0f} x" for value in faster]
         panels.append(

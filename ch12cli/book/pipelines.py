@@ -26,7 +26,7 @@ def workers() -> Demo:
     for name, costs in CASES.items():
         found = [measure_loader(part, count, costs) for count in WORKERS]
         rates = "".join(f"{1 / each.seconds:>12,.0f}" for each in found)
-        lines += [f"{name:<{width}}{rates}", f"  {advise(found, cores=os.cpu_count() or 1).words}"]
+        lines += [f"{name:<{width}}{rates}", f"  {advise(found, cores=os.cpu_count() or 1).text}"]
     about = (
         "A DataLoader with num_workers fetches batches in processes of their own while the network trains. That costs "
         "a few tenths of a millisecond a batch, and pays where getting an item ready takes longer. `ch12 bench loader` "

@@ -81,7 +81,7 @@ def gradients() -> Demo:
         "gradient of the first layer's weights over that of the last layer's",
         shades=(np.log10(ratios) - np.log10(ratios).min()) / np.ptp(np.log10(ratios)),
     )
-    told = [
+    texts = [
         f"{name}: with {DEPTHS[-1]} hidden layers the first gets {row[-1]:.1g} of the last's"
         for name, row in zip(ACTIVATIONS, ratios.tolist(), strict=True)
     ]
@@ -96,4 +96,4 @@ def gradients() -> Demo:
         ),
         Plot("What arrives at the first layer", [grid]),
     ]
-    return Demo("Vanishing gradients, measured", about, told, plots)
+    return Demo("Vanishing gradients, measured", about, texts, plots)

@@ -34,17 +34,17 @@ def run_differences(runs: Sequence[Compared]) -> ComparisonTable:
     rows: ComparisonTable = [["", *(run.name for run in runs)]]
     for part in ("settings", "environment", "results"):
         names = dict.fromkeys(name for run in runs for name in getattr(run, part) if name not in TIMES)
-        told = set()
+        shown = set()
         for name in names:
             values = [getattr(run, part).get(name) for run in runs]
-            chosen = name.endswith("._target_") and name.removesuffix("._target_") in told  # shown already
-            if any(repr(value) != repr(values[0]) for value in values) and not chosen:
-                told.add(name)
+            is_shown = name.endswith("._target_") and name.removesuffix("._target_") in shown  # shown already
+            if any(repr(value) != repr(values[0]) for value in values) and not is_shown:
+                shown.add(name)
                 rows.append([name, *values])
     return rows
 
 
-def alike(runs: Sequence[Compared]) -> bool:
+def are_comparable(runs: Sequence[Compared]) -> bool:
     """Returns whether all runs have the same monitor and data, so that their objectives are comparable."""
     kinds = {(run.results.get("monitor"), run.environment.get("data")) for run in runs}
     return len(kinds) == 1
@@ -54,7 +54,7 @@ def best_of(runs: Sequence[Compared]) -> int | None:
     """Returns the index of the run with the best objective; None if one is missing or they are not comparable."""
     values = [run.results.get("objective") for run in runs]
     numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
-    if not alike(runs) or len(numbers) < len(values) or not values:
+    if not are_comparable(runs) or len(numbers) < len(values) or not values:
         return None
     return numbers.index(min(numbers) if minimised(str(runs[0].results.get("monitor"))) else max(numbers))
 
@@ -86,8 +86,8 @@ def folded(rows: Sequence[SweepRow], metrics: Sequence[str], *, minimise: bool) 
     table: ComparisonTable = [header]
     for row in found:
         pairs = [value for metric in metrics for value in (row.mean[metric], row.half_width[metric])]
-        figures = [None if value != value else value for value in pairs]
-        table.append([*row.values.values(), *figures, row.runs, row.best])
+        finite = [None if value != value else value for value in pairs]
+        table.append([*row.values.values(), *finite, row.runs, row.best])
     return table
 
 
@@ -102,7 +102,7 @@ def read_compared(path: Path) -> Compared:
     entry = entry_at(path)
     result = read_result(path / RESULT) if entry.status != "damaged" else None
     return Compared(
-        escape_controls(entry.place.removeprefix(f"{OUTPUTS}/")),
+        escape_controls(entry.location.removeprefix(f"{OUTPUTS}/")),
         read_keys(path / HYDRA),
         {"status": entry.status, **{RENAMED.get(name, name): value for name, value in entry.values.items()}},
         {} if result is None else {**result.environment, "data": result.data.get("digest")},

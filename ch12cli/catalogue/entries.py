@@ -28,7 +28,17 @@ TOGETHER = 64  # folders that a thread reads per task
 AHEAD = 64 * TOGETHER  # folders that are read ahead
 PATIENCE = 1e-4  # seconds per folder above which the disk is the bottleneck
 
-FIGURES = ("epochs", "monitor", "objective", "parameters", "seconds", "left_at", "stopped_at", "diverged_at", "error")
+RESULT_FIELDS = (
+    "epochs",
+    "monitor",
+    "objective",
+    "parameters",
+    "seconds",
+    "left_at",
+    "stopped_at",
+    "diverged_at",
+    "error",
+)
 OF_THE_ENTRY = ("job", "directory", "status")  # columns of sweep.csv that are fields of an entry
 EntryRow = dict[str, Any]
 
@@ -37,11 +47,11 @@ EntryRow = dict[str, Any]
 class Entry:
     """A run, a sweep or a job.
 
-    place: its path; when: start, in seconds since 1970; values: its results by name; jobs: for a sweep, the number of
-    jobs by status.
+    location: its path; when: start, in seconds since 1970; values: its results by name; jobs: for a sweep, the number
+    of jobs by status.
     """
 
-    place: str
+    location: str
     kind: str
     when: float
     status: str
@@ -50,10 +60,10 @@ class Entry:
 
     @property
     def path(self) -> Path:
-        return Path(self.place)
+        return Path(self.location)
 
 
-class Look(NamedTuple):
+class RunFiles(NamedTuple):
     """The files of a run's folder that a listing reads.
 
     result: content of result.json, None if missing, False if unreadable; changed: whether metrics.csv is newer than
@@ -75,11 +85,11 @@ def entries(below: Path) -> Iterator[Entry]:
     with ThreadPoolExecutor(READERS) as readers:
         for depth in range(DEEPEST + 1):
             following: list[str] = []
-            for folder, look in zip(level, looked_at(level, readers), strict=True):
-                if look.result is not None:
-                    yield run_entry(folder, look)
+            for folder, files in zip(level, read_folders(level, readers), strict=True):
+                if files.result is not None:
+                    yield run_entry(folder, files)
                     continue
-                found, inside = look_inside(folder)
+                found, inside = scan_folder(folder)
                 if found is not None:
                     yield found
                 elif depth < DEEPEST:
@@ -90,48 +100,48 @@ def entries(below: Path) -> Iterator[Entry]:
 def entry_at(path: Path) -> Entry:
     """Returns the run or sweep in a folder. Raises InputError if there is none."""
     folder = str(path)
-    look = look_into(folder)
-    found = look_inside(folder)[0] if look.result is None else run_entry(folder, look)
+    files = read_run_files(folder)
+    found = scan_folder(folder)[0] if files.result is None else run_entry(folder, files)
     if found is None:
         raise InputError(f"{path}: is neither a run nor a sweep; `ch12 runs` lists what there is")
     return found
 
 
-def looked_at(folders: Sequence[str], readers: ThreadPoolExecutor) -> Iterator[Look]:
+def read_folders(folders: Sequence[str], readers: ThreadPoolExecutor) -> Iterator[RunFiles]:
     """Yields a Look for each folder, in order. Uses all reader threads if the disk is slow."""
     for start in range(0, len(folders), AHEAD):
-        pieces = [
-            folders[place : place + TOGETHER] for place in range(start, min(start + AHEAD, len(folders)), TOGETHER)
+        blocks = [
+            folders[index : index + TOGETHER] for index in range(start, min(start + AHEAD, len(folders)), TOGETHER)
         ]
         before = time.perf_counter()
-        first = look_at(pieces[0])
+        first = read_many(blocks[0])
         waits = time.perf_counter() - before > PATIENCE * len(first)
         yield from first
-        for looks in readers.map(look_at, pieces[1:]) if waits else map(look_at, pieces[1:]):
-            yield from looks
+        for batch in readers.map(read_many, blocks[1:]) if waits else map(read_many, blocks[1:]):
+            yield from batch
 
 
-def look_at(folders: Sequence[str]) -> list[Look]:
-    return [look_into(folder) for folder in folders]
+def read_many(folders: Sequence[str]) -> list[RunFiles]:
+    return [read_run_files(folder) for folder in folders]
 
 
-def look_into(folder: str) -> Look:
+def read_run_files(folder: str) -> RunFiles:
     """Returns the files of a folder that describe a run, if it has a result.json."""
     try:
         result, written = read_dated(f"{folder}/{RESULT}")
     except (FileNotFoundError, NotADirectoryError):
-        return Look(None, 0.0, "")
+        return RunFiles(None, 0.0, "")
     except OSError:
-        return Look(False, began(folder, HYDRA), tags_of(folder))
+        return RunFiles(False, began(folder, HYDRA), tags_of(folder))
     changed = last_written(f"{folder}/{METRICS}") > written
-    return Look(result, began(folder, HYDRA), tags_of(folder), changed)
+    return RunFiles(result, began(folder, HYDRA), tags_of(folder), changed)
 
 
 def tags_of(folder: str) -> str:
     return " ".join(read_tags(Path(folder))) if os.access(f"{folder}/{TAGS}", os.F_OK) else ""
 
 
-def look_inside(folder: str) -> tuple[Entry | None, list[str]]:
+def scan_folder(folder: str) -> tuple[Entry | None, list[str]]:
     """Returns the sweep or unfinished run in a folder, or else its subfolders."""
     try:
         with os.scandir(folder) as found:
@@ -141,28 +151,28 @@ def look_inside(folder: str) -> tuple[Entry | None, list[str]]:
     if SWEEP in inside or STATE in inside:
         return sweep_entry(folder, list(inside)), []
     if CHECKPOINTS in inside or METRICS in inside:
-        return run_entry(folder, Look(None, began(folder, HYDRA), tags_of(folder))), []
+        return run_entry(folder, RunFiles(None, began(folder, HYDRA), tags_of(folder))), []
     return None, [
         each.path for each in inside.values() if not each.name.startswith(".") and each.is_dir(follow_symlinks=False)
     ]
 
 
-def run_entry(folder: str, look: Look) -> Entry:
+def run_entry(folder: str, files: RunFiles) -> Entry:
     """Returns the entry of a run. Without a result.json, it is running if its directory is locked, else killed."""
-    tags = {"tags": look.tags} if look.tags else {}
-    if look.result is None:
+    tags = {"tags": files.tags} if files.tags else {}
+    if files.result is None:
         status = "running" if is_locked(Path(folder)) else "killed"
-        return Entry(folder, "run", look.when, status, {"epochs": count_epochs(Path(folder, METRICS)), **tags})
+        return Entry(folder, "run", files.when, status, {"epochs": count_epochs(Path(folder, METRICS)), **tags})
     try:
-        if isinstance(look.result, bool):
+        if isinstance(files.result, bool):
             raise InputError(f"{folder}: cannot be read")
-        result = Result.from_json(look.result, f"{folder}/{RESULT}", head=not look.changed)
-        status = status_now(folder, result) if look.changed else result.status
-        return Entry(folder, "run", look.when, status, result_values(result) | tags)
+        result = Result.from_json(files.result, f"{folder}/{RESULT}", head=not files.changed)
+        status = status_now(folder, result) if files.changed else result.status
+        return Entry(folder, "run", files.when, status, result_values(result) | tags)
     except NewerFormatError:
-        return Entry(folder, "run", look.when, "newer", tags)
+        return Entry(folder, "run", files.when, "newer", tags)
     except InputError:
-        return Entry(folder, "run", look.when, "damaged", tags)
+        return Entry(folder, "run", files.when, "damaged", tags)
 
 
 def status_now(folder: str, result: Result) -> str:
@@ -185,7 +195,7 @@ def status_now(folder: str, result: Result) -> str:
 
 def result_values(result: Result) -> EntryRow:
     """Returns the results of a run as a flat mapping: columns of metrics.csv, and test metrics as test_…."""
-    values: EntryRow = {name: value for name in FIGURES if (value := getattr(result, name)) is not None}
+    values: EntryRow = {name: value for name in RESULT_FIELDS if (value := getattr(result, name)) is not None}
     values |= {name: value for name, value in (result.final or {}).items() if name not in ("epoch", "seconds")}
     values |= {f"test_{name}": value for name, value in (result.test or {}).items()}
     return {**values, "best_epoch": result.best_epoch}
@@ -195,13 +205,13 @@ def sweep_entry(folder: str, inside: Sequence[str]) -> Entry:
     """Returns the entry of a sweep, from its table and the directories of its jobs."""
     path = Path(folder)
     when, tags = began(folder, STATE), tags_of(folder)
-    told = {"tags": tags} if tags else {}
+    tag_values = {"tags": tags} if tags else {}
     try:
         rows = read_sweep_rows(path, inside)
     except NewerFormatError:
-        return Entry(folder, "sweep", when, "newer", told)
+        return Entry(folder, "sweep", when, "newer", tag_values)
     except InputError:
-        return Entry(folder, "sweep", when, "damaged", told)
+        return Entry(folder, "sweep", when, "damaged", tag_values)
     counts = Counter(row.status for row in rows)
     planned = count_planned(path)
     status = sweep_status(rows, planned=planned, running=is_locked(path))
@@ -210,7 +220,7 @@ def sweep_entry(folder: str, inside: Sequence[str]) -> Entry:
         "jobs": max(planned, len(rows)),
         "seconds": sum(seconds) if seconds else None,
         **best_job(path, rows),
-        **told,
+        **tag_values,
     }
     return Entry(folder, "sweep", when, status, values, dict(counts))
 
@@ -230,7 +240,7 @@ def job_entry(sweep: Path, row: SweepRow, *, when: float, monitor: str | None) -
 
 def entry_row(entry: Entry) -> EntryRow:
     """Returns an entry as a flat mapping."""
-    row: EntryRow = {"path": entry.place, "kind": entry.kind, "when": entry.when, "status": entry.status}
+    row: EntryRow = {"path": entry.location, "kind": entry.kind, "when": entry.when, "status": entry.status}
     return {**row, **entry.values, **{f"{status}_jobs": count for status, count in entry.jobs.items()}}
 
 

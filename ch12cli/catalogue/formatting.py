@@ -115,8 +115,8 @@ def short_names(keys: Sequence[str]) -> list[str]:
 
 def name_job(number: int, values: Mapping[str, str], varying: Mapping[str, object]) -> str:
     """Returns a job's name with its varying overrides: `run 17 (optimizer.lr=10, seed=3)`."""
-    told = ", ".join(f"{key}={value}" for key, value in values.items() if key in varying)
-    return f"run {number} ({told})" if told else f"run {number}"
+    text = ", ".join(f"{key}={value}" for key, value in values.items() if key in varying)
+    return f"run {number} ({text})" if text else f"run {number}"
 
 
 def format_failures(failures: Sequence[Failure]) -> list[str]:
@@ -138,8 +138,8 @@ def format_failure(failure: Failure) -> str:
     named = f"runs {', '.join(map(str, numbers))}"
     if len(failure.jobs) > len(numbers):
         named += f" and {len(failure.jobs) - len(numbers):,} more"
-    told = ", ".join(f"{key}={value}" for key, value in failure.common.items())
-    return f"{named}{f' (all {told})' if told else ''} {failure.status}{cause}"
+    text = ", ".join(f"{key}={value}" for key, value in failure.common.items())
+    return f"{named}{f' (all {text})' if text else ''} {failure.status}{cause}"
 
 
 def other_metrics(rows: Sequence[SweepRow], monitor: str) -> list[str]:

@@ -15,41 +15,41 @@ from ch12cli.files.run_directory import RESULT
 
 OUTPUTS = Path("outputs")
 SHOWN = 5  # maximum number of candidates in a message
-PLACE = re.compile(r"@(\d+)")
+INDEX = re.compile(r"@(\d+)")
 
 
-def find_run_directory(word: str, *, below: Path = OUTPUTS) -> Path:
+def find_run_directory(text: str, *, below: Path = OUTPUTS) -> Path:
     """Returns the directory that a name refers to. Raises InputError if there is none, or more than one.
 
     A name is one of: an existing path; @1, the newest run or sweep below `below`, @2, the one before; @best, the run
     with the best objective; SWEEP/17, a job of a sweep; or part of a path below `below` that is unique. @best considers
     runs with the data and metric of the newest run.
     """
-    if word and exists(Path(word)):
-        return Path(word)
-    head, slash, job = word.rpartition("/")
+    if text and exists(Path(text)):
+        return Path(text)
+    head, slash, job = text.rpartition("/")
     if slash and job.isdecimal() and (found := within(head, job, below)):
         if not exists(found):
             sweep = find_run_directory(head, below=below)
-            raise InputError(f"{word}: job {job} has not been begun; `ch12 resume {sweep}` trains what is missing")
+            raise InputError(f"{text}: job {job} has not been begun; `ch12 resume {sweep}` trains what is missing")
         return found
     known = sorted(entries(below), key=lambda entry: entry.when, reverse=True)
-    if place := PLACE.fullmatch(word):
-        number = int(place[1])
+    if match := INDEX.fullmatch(text):
+        number = int(match[1])
         if not 1 <= number <= len(known):
-            raise InputError(f"{word}: there are {len(known)} runs and sweeps below {below}/; @1 is the newest")
+            raise InputError(f"{text}: there are {len(known)} runs and sweeps below {below}/; @1 is the newest")
         return known[number - 1].path
-    if word == "@best":
+    if text == "@best":
         return best(known, below)
-    matching = [entry.path for entry in known if word and word in str(entry.path)]
-    exact = [path for path in matching if path.name == word]
+    matching = [entry.path for entry in known if text and text in str(entry.path)]
+    exact = [path for path in matching if path.name == text]
     if len(matching) == 1 or len(exact) == 1:
         return (exact or matching)[0]
     if not matching:
-        raise InputError(f"{word}: no such directory, and no run below {below}/ has that in its path; see `ch12 runs`")
+        raise InputError(f"{text}: no such directory, and no run below {below}/ has that in its path; see `ch12 runs`")
     listed = ", ".join(str(path) for path in matching[:SHOWN])
     more = f", … ({len(matching)} in all)" if len(matching) > SHOWN else ""
-    raise InputError(f"{word}: may be {listed}{more}; give more of the path")
+    raise InputError(f"{text}: may be {listed}{more}; give more of the path")
 
 
 def exists(path: Path) -> bool:
@@ -59,10 +59,10 @@ def exists(path: Path) -> bool:
         return False
 
 
-def within(word: str, job: str, below: Path) -> Path | None:
+def within(text: str, job: str, below: Path) -> Path | None:
     """Returns the directory of a sweep's job by its number; None if the name is not a sweep or has no such job."""
     try:
-        sweep = find_run_directory(word, below=below)
+        sweep = find_run_directory(text, below=below)
     except InputError:
         return None
     row = next((row for row in read_sweep_rows(sweep) if row.job == int(job)), None)

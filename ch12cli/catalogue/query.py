@@ -28,15 +28,15 @@ Condition = Callable[[Values], bool]
 
 
 class Query:
-    """A filter. asked: its comparisons, as (name, sign, value)."""
+    """A filter. comparisons: tuples of (name, sign, value)."""
 
     def __init__(self, text: str) -> None:
         """Raises InputError if the text is not a valid filter."""
-        self.text, self.asked = text, list[tuple[str, str, str]]()
-        self._tokens, self._place = tokens_of(text), 0
+        self.text, self.comparisons = text, list[tuple[str, str, str]]()
+        self._tokens, self._index = tokens_of(text), 0
         self._condition = self._any(0)
-        if self._place < len(self._tokens):
-            raise self._problem(f"`{self._tokens[self._place][1]}` is one too many; join comparisons with and, or")
+        if self._index < len(self._tokens):
+            raise self._problem(f"`{self._tokens[self._index][1]}` is one too many; join comparisons with and, or")
 
     def matches(self, values: Values) -> bool:
         return self._condition(values)
@@ -77,21 +77,21 @@ class Query:
         if kind not in ("word", "quoted"):
             raise self._problem(f"expected a value after `{name}{sign}`, not `{text}`")
         wanted = text[1:-1] if kind == "quoted" else text
-        self.asked.append((name, sign, wanted))
+        self.comparisons.append((name, sign, wanted))
         if sign == "~":
             return lambda values: name in values and wanted.lower() in str(values[name]).lower()
         return lambda values: name in values and holds(values[name], sign, wanted)
 
     def _next(self, expected: str) -> tuple[str, str]:
-        if self._place == len(self._tokens):
+        if self._index == len(self._tokens):
             raise self._problem(f"ends where {expected} is expected")
-        self._place += 1
-        return self._tokens[self._place - 1]
+        self._index += 1
+        return self._tokens[self._index - 1]
 
-    def _take(self, word: str) -> bool:
-        here = self._tokens[self._place] if self._place < len(self._tokens) else ("", "")
-        found = here[0] in ("word", "sign") and here[1].lower() == word
-        self._place += found
+    def _take(self, text: str) -> bool:
+        token = self._tokens[self._index] if self._index < len(self._tokens) else ("", "")
+        found = token[0] in ("word", "sign") and token[1].lower() == text
+        self._index += found
         return found
 
     def _problem(self, what: str) -> InputError:
@@ -100,14 +100,14 @@ class Query:
 
 def tokens_of(text: str) -> list[tuple[str, str]]:
     """Returns the tokens of a filter as (kind, text). Raises InputError if part of the text is not a token."""
-    tokens, place = [], 0
+    tokens, position = [], 0
     text = text.rstrip()
-    while place < len(text):
-        found = TOKEN.match(text, place)
+    while position < len(text):
+        found = TOKEN.match(text, position)
         if found is None or found.lastgroup is None:
-            raise InputError(f"--filter {text!r}: cannot be read from `{text[place:][:20].strip()}` on; {EXAMPLE}")
+            raise InputError(f"--filter {text!r}: cannot be read from `{text[position:][:20].strip()}` on; {EXAMPLE}")
         tokens.append((found.lastgroup, found[found.lastgroup]))
-        place = found.end()
+        position = found.end()
     return tokens
 
 

@@ -76,8 +76,8 @@ def fold_seeds(
     keys = [key for key in keys if not is_seed(key)]
     found: dict[tuple[str, ...], int] = {}
     group = np.empty(len(rows), np.int64)  # group index of each row
-    for place, row in enumerate(rows):
-        group[place] = found.setdefault(tuple([row.overrides.get(key, "") for key in keys]), len(found))
+    for index, row in enumerate(rows):
+        group[index] = found.setdefault(tuple([row.overrides.get(key, "") for key in keys]), len(found))
     status = np.array([row.status for row in rows], dtype=str)
     finished = np.flatnonzero(status == "finished")
     columns = {metric: _numbers(rows, finished, metric) for metric in dict.fromkeys(("objective", *metrics))}
@@ -209,9 +209,9 @@ def _common(rows: Iterable[SweepRow], keys: Sequence[str]) -> dict[str, str]:
     return {key: value for key, value in first.items() if all(other.get(key) == value for other in others)}
 
 
-def _numbers(rows: Sequence[SweepRow], places: NDArray[np.int64], column: str) -> Values:
+def _numbers(rows: Sequence[SweepRow], indices: NDArray[np.int64], column: str) -> Values:
     """Returns a column for the rows at these indices, (places,); NaN for an empty cell."""
-    return np.array([rows[place].number(column) for place in places.tolist()], np.float64)
+    return np.array([rows[index].number(column) for index in indices.tolist()], np.float64)
 
 
 def _first_by_group(values: Values, group: NDArray[np.int64]) -> dict[int, int]:

@@ -23,7 +23,7 @@ class SweepStanding(NamedTuple):
     jobs: int
     ended: dict[str, int]
     epochs: int
-    of_epochs: int
+    total_epochs: int
     seconds: float | None
 
 
@@ -40,7 +40,7 @@ class SweepFollower:
         self.epochs = {job.number: plan.epochs(job) for job in plan.jobs if is_inside(job.directory)}
         self.earlier: dict[int, bool] = {}
 
-    def look(self) -> SweepStanding:
+    def read(self) -> SweepStanding:
         ended = {row.job: row for row in read_sweep_rows(self.sweep) if row.status != "interrupted"}
         progress = read_progress(self.sweep) or ProgressFile(last_written(self.sweep / PLAN))
         began = progress.began
@@ -49,8 +49,8 @@ class SweepFollower:
             self.earlier[number] = is_inside(directory) and last_written(self.sweep / directory / RESULT) < began
         open_jobs = self.epochs.keys() - ended.keys()
         in_stacks = [(len(open_jobs & set(stack.jobs)), stack.first, stack.epoch) for stack in progress.stacks]
-        alone = sum(count_epochs(self.sweep / self.directories[number] / METRICS) or 0 for number in open_jobs)
-        new = alone + sum(runs * (after - before) for runs, before, after in in_stacks)
+        single = sum(count_epochs(self.sweep / self.directories[number] / METRICS) or 0 for number in open_jobs)
+        new = single + sum(runs * (after - before) for runs, before, after in in_stacks)
         new += sum(self.epochs.get(number, 0) for number in ended if not self.earlier[number])
         old = sum(runs * before for runs, before, _ in in_stacks)
         old += sum(self.epochs.get(number, 0) for number in ended if self.earlier[number])

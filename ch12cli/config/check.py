@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from typing import Any
 
-from ch12cli.config.choices import Choice, choices, find_choice, keys_of_choice, top_level
+from ch12cli.config.choices import Choice, choices_of_group, find_choice, keys_of_choice, top_level
 from ch12cli.config.combinations import device_problems, problems_of
 from ch12cli.config.schema import GROUPS, INSTANTIATION, key_of
 from ch12cli.config.settings import default_of, put
@@ -21,25 +21,27 @@ REQUIRED = tuple(group for group in GROUPS if group != "experiment")
 OFFERED = ("inputs", "outputs", "shape", "activation")  # network arguments that ch12 supplies itself
 
 
-def check(settings: Mapping[str, Any], chosen: Mapping[str, str | None], *, here: bool = True) -> list[Problem]:
+def check(
+    settings: Mapping[str, Any], choices: Mapping[str, str | None], *, check_device: bool = True
+) -> list[Problem]:
     """Returns every problem in composed settings.
 
-    chosen: the choice of each group, used to name its file in messages.
-    here: whether the run trains on this machine; if so, the device is checked too.
+    choices: the choice of each group, used to name its file in messages.
+    check_device: whether the run trains on this machine; if so, the device is checked too.
     """
-    problems = missing(settings, chosen)
+    problems = missing(settings, choices)
     if problems:
-        return problems + list(wrong_values(settings, chosen).values()) + unknown_keys(settings, chosen)
-    wrong = wrong_values(settings, chosen)
+        return problems + list(wrong_values(settings, choices).values()) + unknown_keys(settings, choices)
+    wrong = wrong_values(settings, choices)
     # Invalid values are replaced by defaults before combinations are checked: each mistake gives one message.
-    mended = with_defaults(settings, wrong, chosen)
-    together = problems_of(mended) + (device_problems(mended) if here else [])
-    return [*wrong.values(), *unknown_keys(settings, chosen), *(p for p in together if p.key not in wrong)]
+    corrected = with_defaults(settings, wrong, choices)
+    combined = problems_of(corrected) + (device_problems(corrected) if check_device else [])
+    return [*wrong.values(), *unknown_keys(settings, choices), *(p for p in combined if p.key not in wrong)]
 
 
-def wrong_values(settings: Mapping[str, Any], chosen: Mapping[str, str | None]) -> dict[str, Problem]:
+def wrong_values(settings: Mapping[str, Any], choices: Mapping[str, str | None]) -> dict[str, Problem]:
     """Returns the problems with single values, by dotted key."""
-    found = {path: value_problem(path, value, chosen) for path, value in leaves(settings)}
+    found = {path: value_problem(path, value, choices) for path, value in leaves(settings)}
     stopping = settings.get("early_stopping")
     if isinstance(stopping, Mapping) and stopping.get("metric") == settings.get("monitor"):  # reported for monitor
         found.pop("early_stopping.metric", None)
@@ -47,13 +49,13 @@ def wrong_values(settings: Mapping[str, Any], chosen: Mapping[str, str | None]) 
 
 
 def with_defaults(
-    settings: Mapping[str, Any], paths: Iterable[str], chosen: Mapping[str, str | None]
+    settings: Mapping[str, Any], paths: Iterable[str], choices: Mapping[str, str | None]
 ) -> dict[str, Any]:
     """Returns a copy of settings in which the keys in `paths` have ch12's default values."""
     copy = deepcopy(dict(settings))
     for path in paths:
         group = path.partition(".")[0]
-        choice = find_choice(group, chosen.get(group) or "") if group in GROUPS else None
+        choice = find_choice(group, choices.get(group) or "") if group in GROUPS else None
         put(copy, path, keys_of_choice(choice).get(path) if choice else default_of(path))
     return copy
 
@@ -71,20 +73,20 @@ def leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
             yield path, value
 
 
-def missing(settings: Mapping[str, Any], chosen: Mapping[str, str | None]) -> list[Problem]:
+def missing(settings: Mapping[str, Any], choices: Mapping[str, str | None]) -> list[Problem]:
     """Returns a problem for each required group or key that was deleted or never given."""
     problems = []
     for group in REQUIRED:
         node = settings.get(group)
-        if not chosen.get(group):
-            names = ", ".join(choice.name for choice in choices(group))
+        if not choices.get(group):
+            names = ", ".join(choice.name for choice in choices_of_group(group))
             problems.append(Problem(group, None, "missing", f"choose one of {names}"))
         elif not isinstance(node, Mapping | None):
             rule = f"must hold keys, _target_ among them, not a {_kind(node)}"
-            problems.append(Problem(f"{group}/{chosen[group]}.yaml", None, rule))
+            problems.append(Problem(f"{group}/{choices[group]}.yaml", None, rule))
         elif "_target_" not in (node or {}):
             hint = "it names what is built, such as _target_: torch.nn.ReLU"
-            problems.append(Problem(f"{group}._target_", None, f"missing in {group}/{chosen.get(group)}.yaml", hint))
+            problems.append(Problem(f"{group}._target_", None, f"missing in {group}/{choices.get(group)}.yaml", hint))
     present = {path for path, _ in leaves(settings)}
     for key in top_level():
         head = key.partition(".")[0]
@@ -103,7 +105,7 @@ def _kind(value: Any) -> str:
     return "list" if isinstance(value, list) else "single value"
 
 
-def value_problem(path: str, value: Any, chosen: Mapping[str, str | None]) -> Problem | None:
+def value_problem(path: str, value: Any, choices: Mapping[str, str | None]) -> Problem | None:
     """Returns the problem with one value, or None if it is valid."""
     key = key_of(path)
     if value == MANDATORY:
@@ -111,7 +113,7 @@ def value_problem(path: str, value: Any, chosen: Mapping[str, str | None]) -> Pr
     if key is None or key.rule.allows(value):
         return None
     rule = f"must be {key.rule}{unsaid_bound(key.rule, value)}"
-    return Problem(path, shown(value), rule, hint(key.rule, value), default_source(path, chosen))
+    return Problem(path, shown(value), rule, hint(key.rule, value), default_source(path, choices))
 
 
 def unsaid_bound(rule: Rule, value: Any) -> str:
@@ -135,16 +137,16 @@ def hint(rule: Rule, value: Any) -> str:
     return suggestion(value, describe_choices(rule))
 
 
-def default_source(path: str, chosen: Mapping[str, str | None]) -> str:
+def default_source(path: str, choices: Mapping[str, str | None]) -> str:
     """Returns the file that holds a key's default, such as `conf/optimizer/sgd.yaml`."""
     group = path.partition(".")[0]
-    name = chosen.get(group)
+    name = choices.get(group)
     if name is None or group not in GROUPS:
         return "conf/config.yaml"
     return f"conf/{group}/{name}.yaml" if find_choice(group, name) else f"{group}/{name}.yaml"
 
 
-def unknown_keys(settings: Mapping[str, Any], chosen: Mapping[str, str | None]) -> list[Problem]:
+def unknown_keys(settings: Mapping[str, Any], choices: Mapping[str, str | None]) -> list[Problem]:
     """Returns a problem for each key added with + that is probably a mistake.
 
     Such a key resembles a shipped key, belongs to another choice, or is no argument of the group's target. If the
@@ -154,17 +156,17 @@ def unknown_keys(settings: Mapping[str, Any], chosen: Mapping[str, str | None]) 
     there = [path for path, _ in leaves({group: settings[group] for group in REQUIRED if group in settings})]
     heads = {*REQUIRED, *(key.partition(".")[0] for key in top_level())}
     problems = [
-        no_such_key(path, path, known=[*known, *there], chosen=chosen)
+        no_such_key(path, path, known=[*known, *there], choices=choices)
         for path, _ in leaves(settings)
         if path not in known
         and path not in heads
         and path.partition(".")[0] not in REQUIRED
-        and not is_users_own(path, chosen)
+        and not is_users_own(path, choices)
     ]
     for group in REQUIRED:
         node = settings.get(group)
         target = node.get("_target_") if isinstance(node, Mapping) else None
-        shipped = [choice for choice in choices(group) if _target(choice) == target]
+        shipped = [choice for choice in choices_of_group(group) if _target(choice) == target]
         if not shipped:
             continue
         has = sorted(set().union(*(keys_of_choice(choice) for choice in shipped)))
@@ -172,7 +174,7 @@ def unknown_keys(settings: Mapping[str, Any], chosen: Mapping[str, str | None]) 
             if path in has or path.split(".")[1] in INSTANTIATION:
                 continue
             if nearest(path, has) or owners(path):
-                problems.append(no_such_key(path, path, known=has, chosen=chosen))
+                problems.append(no_such_key(path, path, known=has, choices=choices))
             elif (takes := arguments_in_source(str(target))) is not None and path.split(".")[1] not in takes:
                 listing = ", ".join(name for name in takes if name not in OFFERED) or "none"
                 near = suggestion(path.split(".")[1], takes) or f"it has {listing}"

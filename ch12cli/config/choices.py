@@ -51,7 +51,7 @@ def require_folders(folders: Sequence[Path]) -> None:
             raise InputError(f"--config-dir {folder}: no such folder; give one that holds groups such as optimizer/")
 
 
-def choices(group: str, folders: Sequence[Path] = ()) -> list[Choice]:
+def choices_of_group(group: str, folders: Sequence[Path] = ()) -> list[Choice]:
     """Returns all choices of a group: ch12's own first, then those of the given configuration folders."""
     return list(_choices(group, tuple(folder.absolute() for folder in folders)))
 
@@ -69,7 +69,7 @@ def _choices(group: str, folders: tuple[Path, ...]) -> tuple[Choice, ...]:
 
 def find_choice(group: str, name: str, folders: Sequence[Path] = ()) -> Choice | None:
     """Returns the choice with this name, or None."""
-    return next((choice for choice in choices(group, folders) if choice.name == name), None)
+    return next((choice for choice in choices_of_group(group, folders) if choice.name == name), None)
 
 
 @cache
@@ -159,7 +159,7 @@ def known_keys(folders: Sequence[Path] = ()) -> dict[str, Any]:
     known = top_level()
     for group in GROUPS:
         if group != "experiment":
-            for choice in choices(group, folders):
+            for choice in choices_of_group(group, folders):
                 for key, value in keys_of_choice(choice).items():
                     known.setdefault(key, value)
     return known

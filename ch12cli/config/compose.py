@@ -28,9 +28,9 @@ from ch12cli.config.unknown import (
     no_such_group,
     no_such_key,
     not_understood,
+    override_text,
     paths_of,
     unknown_anywhere,
-    word_of,
 )
 from ch12cli.config.user_modules import import_modules, import_plugins
 from ch12cli.config.values import shown
@@ -52,7 +52,7 @@ class Composition(NamedTuple):
     settings: dict[str, Any]
 
     @property
-    def chosen(self) -> dict[str, str | None]:
+    def choices(self) -> dict[str, str | None]:
         """Returns the choice of each group."""
         return choices_of(self.config)
 
@@ -66,10 +66,10 @@ class Composer:
     """Composes jobs. Hydra reads the files once for each distinct choice of groups; values are set on a copy.
 
     folders: the user's configuration folders, searched after ch12's.
-    several: the hint for an override with several values.
+    several_hint: the hint for an override with several values.
     """
 
-    several = "add -m to train them all"
+    several_hint = "add -m to train them all"
 
     def __init__(self, folders: Sequence[Path] = (), *, config_name: str = "config") -> None:
         self.config_name = config_name
@@ -85,20 +85,20 @@ class Composer:
             where = ", ".join(map(str, [shipped(), *folders]))
             raise InputError(f"--config-name {config_name}: no such file in {where}; leave it out for ch12's own")
 
-    def parse(self, lines: Iterable[str], problems: list[Problem]) -> list[Override]:
+    def parse(self, argv: Iterable[str], problems: list[Problem]) -> list[Override]:
         """Returns the parsed overrides. Appends a problem for each line that cannot be parsed."""
         parsed = []
-        for line in lines:
+        for text in argv:
             try:
-                override = self.parser.parse_override(line)
+                override = self.parser.parse_override(text)
             except HydraException:
                 override = None
-            if any("\ud800" <= letter <= "\udfff" for letter in line):  # bytes that Python could not decode
+            if any("\ud800" <= letter <= "\udfff" for letter in text):  # bytes that Python could not decode
                 problems.append(
-                    Problem.with_override(line, "is not text in UTF-8, or the locale is not", "set LC_ALL=C.UTF-8")
+                    Problem.with_override(text, "is not text in UTF-8, or the locale is not", "set LC_ALL=C.UTF-8")
                 )
             elif override is None or not override.key_or_group:
-                problems.append(not_understood(line))
+                problems.append(not_understood(text))
             else:
                 parsed.append(override)
         return parsed
@@ -108,13 +108,13 @@ class Composer:
 
         If a folder is unusable, appends problems and returns the overrides without hydra.searchpath.
         """
-        lines = [word_of(override) for override in overrides if override.key_or_group == "hydra.searchpath"]
-        if not lines:
+        search_path = [override_text(override) for override in overrides if override.key_or_group == "hydra.searchpath"]
+        if not search_path:
             return list(overrides)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)  # about a missing folder, which is reported below
-                repository = self.loader.repository_for(self.config_name, lines)
+                repository = self.loader.repository_for(self.config_name, search_path)
             found = [
                 Problem("hydra.searchpath", None, f"{s.path}: no such folder")
                 for s in repository.get_sources()
@@ -126,7 +126,7 @@ class Composer:
             problems += found
             return [override for override in overrides if override.key_or_group != "hydra.searchpath"]
         self.repository = repository
-        self.loader.searched = lines
+        self.loader.searched = search_path
         return list(overrides)
 
     def import_modules(self, overrides: Sequence[Override], problems: list[Problem]) -> None:
@@ -153,15 +153,17 @@ class Composer:
         except (HydraException, OmegaConfBaseException, yaml.YAMLError, OSError, ValueError):
             return []
 
-    def asks_for_sweep(self, lines: Sequence[str]) -> bool:
+    def asks_for_sweep(self, argv: Sequence[str]) -> bool:
         """Returns True if `hydra.mode` is MULTIRUN on the command line or in one of the user's configuration files."""
-        if not self.folders and not any("hydra.mode" in line or "hydra.searchpath" in line for line in lines):
+        if not self.folders and not any("hydra.mode" in text or "hydra.searchpath" in text for text in argv):
             return False
-        overrides = self.use_search_path(self.parse(lines, []), [])
+        overrides = self.use_search_path(self.parse(argv, []), [])
         self.import_modules(overrides, [])
-        chosen = [o for o in overrides if (self.is_group(o) or o.is_hydra_override()) and not o.is_sweep_override()]
+        group_overrides = [
+            o for o in overrides if (self.is_group(o) or o.is_hydra_override()) and not o.is_sweep_override()
+        ]
         try:
-            return bool(self.base(tuple(map(word_of, chosen))).hydra.mode == RunMode.MULTIRUN)
+            return bool(self.base(tuple(map(override_text, group_overrides))).hydra.mode == RunMode.MULTIRUN)
         except InputError:
             return False  # composing the run reports the error
 
@@ -177,32 +179,32 @@ class Composer:
 
     def check_group(self, override: Override) -> Problem | None:
         """Returns the problem with an override that chooses from a group, or None."""
-        group, choice, word = override.key_or_group, override.value(), word_of(override)
+        group, choice, text = override.key_or_group, override.value(), override_text(override)
         known = self.choices(group)
         if group in GROUPS:
             if override.is_add() or override.is_force_add() or override.package is not None:
                 return Problem.with_override(
-                    word, f"{group} has a choice already, which is to be replaced", f"write {group}={choice}"
+                    text, f"{group} has a choice already, which is to be replaced", f"write {group}={choice}"
                 )
             if group != "experiment" and (choice is None or override.is_delete()):
-                return Problem.with_override(word, f"{group} cannot be left out", f"choose one of {', '.join(known)}")
+                return Problem.with_override(text, f"{group} cannot be left out", f"choose one of {', '.join(known)}")
             if group != "experiment" and isinstance(choice, list):
-                return Problem.with_override(word, "takes one choice, not a list", f"choose one of {', '.join(known)}")
+                return Problem.with_override(text, "takes one choice, not a list", f"choose one of {', '.join(known)}")
         listed = choice if isinstance(choice, list) else [] if choice is None else [choice]
         for name in listed:
             if not self.repository.config_exists(f"{group}/{name}"):
-                return no_such_choice(word, str(name), known)
+                return no_such_choice(text, str(name), known)
         return None
 
-    def base(self, lines: tuple[str, ...], *, run_mode: RunMode = RunMode.RUN) -> DictConfig:
+    def base(self, argv: tuple[str, ...], *, run_mode: RunMode = RunMode.RUN) -> DictConfig:
         """Returns the cached configuration for these group choices and Hydra settings.
 
         Raises InputError if it cannot be composed.
         """
-        if lines not in self.bases:
+        if argv not in self.bases:
             try:
-                self.bases[lines] = self.loader.load_configuration(
-                    self.config_name, list(lines), run_mode=run_mode, validate_sweep_overrides=False
+                self.bases[argv] = self.loader.load_configuration(
+                    self.config_name, list(argv), run_mode=run_mode, validate_sweep_overrides=False
                 )
             except UnicodeDecodeError as error:
                 raise InputError(f"{self.not_utf8()}: is not text in UTF-8; save it again as UTF-8") from error
@@ -210,7 +212,7 @@ class Composer:
                 raise InputError(f"hydra.job.env_copy: the environment has no variable {error}") from error
             except (HydraException, OmegaConfBaseException, yaml.YAMLError, OSError, ValueError) as error:
                 raise InputError(first_lines(error)) from error
-        return self.bases[lines]
+        return self.bases[argv]
 
     def not_utf8(self) -> str:
         """Returns the paths of the configuration files that are not UTF-8, separated by commas."""
@@ -218,28 +220,28 @@ class Composer:
         files = [file for folder in folders for file in sorted(folder.rglob("*.yaml")) if not is_utf8(file)]
         return ", ".join(map(str, files)) or "a configuration file"
 
-    def compose(self, lines: Sequence[str], problems: list[Problem]) -> Composition:
+    def compose(self, argv: Sequence[str], problems: list[Problem]) -> Composition:
         """Returns the composition of one job, empty if its files cannot be composed.
 
         Appends all problems of the job to problems.
         """
-        overrides = self.use_search_path(self.parse(lines, problems), problems)
+        overrides = self.use_search_path(self.parse(argv, problems), problems)
         self.import_modules(overrides, problems)
-        chosen, values = [], []
+        group_overrides, values = [], []
         for override in overrides:
             if override.is_sweep_override():
-                hint = f"{self.several}, or write a list as key=[1,2]"
-                problems.append(Problem.with_override(word_of(override), "several values", hint))
+                hint = f"{self.several_hint}, or write a list as key=[1,2]"
+                problems.append(Problem.with_override(override_text(override), "several values", hint))
             elif self.is_group(override):
                 problem = self.check_group(override)
-                problems.append(problem) if problem else chosen.append(override)
+                problems.append(problem) if problem else group_overrides.append(override)
             elif override.is_hydra_override():
                 problem = hydra_problem(override)
-                problems.append(problem) if problem else chosen.append(override)
+                problems.append(problem) if problem else group_overrides.append(override)
             else:
                 values.append(override)
         try:
-            config = deepcopy(self.base(tuple(map(word_of, chosen))))
+            config = deepcopy(self.base(tuple(map(override_text, group_overrides))))
         except InputError as error:
             problems += error.problems + unknown_anywhere(values)
             return Composition(OmegaConf.create({"hydra": {"runtime": {"choices": {}}}}), {})
@@ -258,24 +260,24 @@ class Composer:
 
     def apply(self, override: Override, config: DictConfig) -> Problem | None:
         """Applies one override to config. Returns the problem with it, or None."""
-        key, word = override.key_or_group, word_of(override)
+        key, text = override.key_or_group, override_text(override)
         if override.package is not None or "/" in key:
-            return no_such_group(word, key)
+            return no_such_group(text, key)
         if not (override.is_add() or override.is_force_add()):
             for path in paths_of(override):
                 if not has_key(config, path):
                     if is_users_own(path, {}):
-                        return Problem.with_override(word, "no such key", f"add a key of your own with +{word}")
+                        return Problem.with_override(text, "no such key", f"add a key of your own with +{text}")
                     known = [*(name for name, _ in flatten(plain_job(config))), *GROUPS, *HYDRA_KEYS]
-                    return no_such_key(word, path, known=known, chosen=choices_of(config))
+                    return no_such_key(text, path, known=known, choices=choices_of(config))
         elif override.is_add() and has_key(config, key):
-            return Problem.with_override(word, f"{key} is there already", "leave out the +")
+            return Problem.with_override(text, f"{key} is there already", "leave out the +")
         if override.is_delete() and key.partition(".")[0] in content(shipped() / "config.yaml"):
-            return Problem.with_override(word, f"{key} cannot be taken out", "every run needs it")
+            return Problem.with_override(text, f"{key} cannot be taken out", "every run needs it")
         try:
             apply_override(override, config)
         except (HydraException, OmegaConfBaseException) as error:
-            return Problem.with_override(word, first_lines(error))
+            return Problem.with_override(text, first_lines(error))
         return None
 
     def record(self, config: DictConfig, overrides: Sequence[Override]) -> None:
@@ -314,14 +316,14 @@ def working_directory() -> Path:
 
 
 def format_configuration(
-    composer: Composer, lines: Sequence[str], *, part: str, package: str | None, resolve: bool
+    composer: Composer, argv: Sequence[str], *, part: str, package: str | None, resolve: bool
 ) -> str:
     """Returns a composed configuration as YAML. Raises InputError if it has problems.
 
     part: `job`, `hydra` or `all`; package: a dotted key, to format only the keys below it.
     """
     problems: list[Problem] = []
-    config: Any = composer.compose(lines, problems).config
+    config: Any = composer.compose(argv, problems).config
     if problems:
         raise InputError(problems)
     if part == "hydra":

@@ -20,18 +20,18 @@ TAKEN_OUT = "nothing"  # shown as the value of a key deleted by an override such
 
 
 class Setting(NamedTuple):
-    """One source that sets a key. says: the value as typed; place: a file or a command-line override."""
+    """One source that sets a key. text: the value as typed; source: a file or a command-line override."""
 
-    says: str
-    place: str
+    text: str
+    source: str
 
 
 class Traced:
     """A composed job with the source of each value. Raises InputError with all problems of the overrides."""
 
-    def __init__(self, composer: Composer, words: Sequence[str]) -> None:
+    def __init__(self, composer: Composer, argv: Sequence[str]) -> None:
         problems: list[Problem] = []
-        for override in composer.parse(words, []):
+        for override in composer.parse(argv, []):
             if override.is_sweep_override():
                 problems.append(
                     Problem.with_override(
@@ -40,14 +40,14 @@ class Traced:
                 )
         if problems:
             raise InputError(problems)
-        self.composition: Composition = composer.compose(words, problems)
+        self.composition: Composition = composer.compose(argv, problems)
         if problems:
             raise InputError(list(dict.fromkeys(problems)))
-        self.overrides = composer.parse(words, problems)
+        self.overrides = composer.parse(argv, problems)
         self.repository = cached(composer.repository)
-        chosen = [o for o in self.overrides if o.is_hydra_override() or composer.is_group(o)]
+        group_overrides = [o for o in self.overrides if o.is_hydra_override() or composer.is_group(o)]
         self.values = [o for o in self.overrides if not composer.is_group(o)]
-        self.defaults: DefaultsList = defaults_list(self.repository, composer.config_name, chosen)
+        self.defaults: DefaultsList = defaults_list(self.repository, composer.config_name, group_overrides)
 
     @property
     def folders(self) -> list[Path]:
@@ -58,7 +58,7 @@ class Traced:
     def settings(self, key: str) -> list[Setting]:
         """Returns all sources that set a dotted key, in order of precedence: the last one wins."""
         found = [self.in_file(entry, key) for entry in self.defaults.defaults]
-        found += [in_word(override, key) for override in self.values]
+        found += [in_override(override, key) for override in self.values]
         return [setting for setting in found if setting is not None]
 
     def in_file(self, entry: ResultDefault, key: str) -> Setting | None:
@@ -74,7 +74,7 @@ class Traced:
         is_stem = isinstance(value, Mapping) and value and key_of(key) is None
         if value is ABSENT or value == "???" or is_stem:  # ???: mandatory, set by another file
             return None
-        return Setting(shown(value), self.place_of(entry))
+        return Setting(shown(value), self.source_of(entry))
 
     def value(self, key: str) -> tuple[Any] | None:
         """Returns the resolved value of a key as a tuple of one, or None if there is no such key."""
@@ -83,7 +83,7 @@ class Traced:
 
     def choice(self, group: str) -> Setting:
         """Returns the choice of a group, `null` if there is none, and its source."""
-        choice = shown(self.composition.chosen.get(group))
+        choice = shown(self.composition.choices.get(group))
         made = self.defaults.overrides.override_metadata.get(group)
         if made is None:
             return Setting(choice, self.path_of(self.primary))
@@ -91,14 +91,14 @@ class Traced:
             line = next(o.input_line for o in reversed(self.overrides) if o.get_key_element().lstrip("+") == group)
             return Setting(choice, f"{line} on the command line")
         by = next(e for e in self.defaults.defaults if e.config_path == made.containing_config_path)
-        return Setting(choice, self.place_of(by))
+        return Setting(choice, self.source_of(by))
 
     @property
     def primary(self) -> str:
         """Returns Hydra's name for the primary configuration file."""
         return next(entry.config_path or "" for entry in self.defaults.defaults if entry.primary)
 
-    def place_of(self, entry: ResultDefault) -> str:
+    def source_of(self, entry: ResultDefault) -> str:
         """Returns the path of a file in the defaults list, followed by the choice that selected it in parentheses."""
         via = f" ({entry.override_key}={choice_of(entry)})" if entry.override_key else ""
         return f"{self.path_of(entry.config_path or '')}{via}"
@@ -124,17 +124,17 @@ def look_up(node: Any, key: str) -> Any:
     return node
 
 
-def in_word(override: Override, key: str) -> Setting | None:
+def in_override(override: Override, key: str) -> Setting | None:
     """Returns the setting of a key in one command-line override, or None. An override may set a mapping of keys."""
     path = override.key_or_group
     inside = key == path or key.startswith(f"{path}.")
     if not inside:
         return None
-    place = f"{override.input_line} on the command line"
+    source = f"{override.input_line} on the command line"
     if override.is_delete():
-        return Setting(TAKEN_OUT, place)
+        return Setting(TAKEN_OUT, source)
     value = override.value() if key == path else look_up(override.value(), key.removeprefix(f"{path}."))
-    return None if value is ABSENT else Setting(shown(value), place)
+    return None if value is ABSENT else Setting(shown(value), source)
 
 
 def choice_of(entry: ResultDefault) -> str:

@@ -38,7 +38,7 @@ from ch12cli.config.run_settings import SPLIT_DEFAULTS
 BASIC_SWEEPER = f"{BasicSweeper.__module__}.{BasicSweeper.__qualname__}"
 
 # Singletons that Hydra fills once in a process and never changes: plugins, configuration sources, its schema.
-KEPT: tuple[type, ...] = (Plugins, SourcesRegistry, ConfigStore)
+KEPT_SINGLETONS: tuple[type, ...] = (Plugins, SourcesRegistry, ConfigStore)
 
 
 @contextmanager
@@ -49,7 +49,7 @@ def hydra_session() -> Iterator[None]:
     uses Hydra itself must not lose its own. Callers of Hydra's compose API would need no session.
     """
     before, resolvers = Singleton._instances, BaseContainer._resolvers
-    Singleton._instances = {kind: before[kind] for kind in KEPT if kind in before}
+    Singleton._instances = {kind: before[kind] for kind in KEPT_SINGLETONS if kind in before}
     BaseContainer._resolvers = dict(resolvers)
     forget()  # discard files cached by an earlier session
     try:
@@ -59,7 +59,7 @@ def hydra_session() -> Iterator[None]:
         JobRuntime.instance().set("name", "train")
         yield
     finally:
-        found = {kind: Singleton._instances[kind] for kind in KEPT if kind in Singleton._instances}
+        found = {kind: Singleton._instances[kind] for kind in KEPT_SINGLETONS if kind in Singleton._instances}
         Singleton._instances = {**found, **before}
         BaseContainer._resolvers = resolvers
 
@@ -112,9 +112,9 @@ class ConfigLoader(ConfigLoaderImpl):
         self.repositories: dict[tuple[str | None, ...], FrozenRepository] = {}
         self.searched: list[str] = []
 
-    def repository_for(self, config_name: str, lines: Sequence[str]) -> IConfigRepository:
+    def repository_for(self, config_name: str, overrides: Sequence[str]) -> IConfigRepository:
         """Returns the repository with the folders that `hydra.searchpath` adds in a file or in these overrides."""
-        return self._parse_overrides_and_create_caching_repo(config_name, list(lines))[1]
+        return self._parse_overrides_and_create_caching_repo(config_name, list(overrides))[1]
 
     def _parse_overrides_and_create_caching_repo(
         self, config_name: str | None, overrides: list[str]

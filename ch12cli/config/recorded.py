@@ -35,13 +35,13 @@ def read_recorded(folder: Path) -> tuple[dict[str, Any], dict[str, str | None]]:
             raise InputError(f"{folder}: config.yaml holds more than values; train the run again from its command line")
         settings = OmegaConf.to_container(OmegaConf.create(config), resolve=True, throw_on_missing=True)
         choices = hydra["hydra"]["runtime"]["choices"]
-        chosen = {str(group): choice if choice is None else str(choice) for group, choice in choices.items()}
+        choices = {str(group): choice if choice is None else str(choice) for group, choice in choices.items()}
     except OmegaConfBaseException as error:
         raise InputError(f"{folder}: cannot be read: {first_lines(error)}") from error
     except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{folder}: was not written by Hydra, or is corrupt; train the run again") from error
     assert isinstance(settings, dict)
-    return {str(name): value for name, value in settings.items()}, chosen
+    return {str(name): value for name, value in settings.items()}, choices
 
 
 def with_later_keys(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -78,11 +78,13 @@ def _walk(key: str, target: str, parts: list[str]) -> object:
                 found = import_module(name)
         except ModuleNotFoundError as error:
             if error.name is None or not (name == error.name or name.startswith(f"{error.name}.")):
-                raise InputError(f"{key}._target_={target}: importing it failed: {error}{place_of(error)}") from error
+                raise InputError(
+                    f"{key}._target_={target}: importing it failed: {error}{location_of(error)}"
+                ) from error
             raise InputError(f"{key}._target_={target}: {_not_there(found, parts[:end])}") from None
         except (Exception, SystemExit) as error:
             raise InputError(
-                f"{key}._target_={target}: importing it failed: {type(error).__name__}: {error}{place_of(error)}"
+                f"{key}._target_={target}: importing it failed: {type(error).__name__}: {error}{location_of(error)}"
             ) from error
     return found
 
@@ -93,13 +95,13 @@ def current_directory_last() -> Iterator[None]:
 
     `python -m` adds it at the beginning, where a user's module could shadow an installed one.
     """
-    here = os.getcwd()
-    sys.path.append(here)
+    directory = os.getcwd()
+    sys.path.append(directory)
     try:
         yield
     finally:
-        if here in sys.path:
-            del sys.path[len(sys.path) - 1 - sys.path[::-1].index(here)]
+        if directory in sys.path:
+            del sys.path[len(sys.path) - 1 - sys.path[::-1].index(directory)]
 
 
 def _not_there(found: Any, parts: list[str]) -> str:
@@ -114,7 +116,7 @@ def _not_there(found: Any, parts: list[str]) -> str:
     return f"{'.'.join(parts[:-1])} has no {parts[-1]}{hint}"
 
 
-def place_of(error: BaseException) -> str:
+def location_of(error: BaseException) -> str:
     """Returns where the user's code raised, as ` (file.py, line 3)`; empty if ch12 or a library raised."""
     own = Path(ch12cli.__file__).parent
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).is_file()]
@@ -249,8 +251,8 @@ def call(key: str, target: Callable[..., Any], arguments: Mapping[str, Any], *po
     except Exception as error:
         if "can't allocate memory" in str(error):  # torch's CPU allocator raises RuntimeError
             raise MachineError(f"{key}: not enough memory for {_name(target)}; make it smaller") from error
-        said = str(error) if isinstance(error, TypeError | ValueError) else f"{type(error).__name__}: {error}"
-        raise RefusedError(f"{key}: {_name(target)} refused: {first_line(said)}{place_of(error)}") from error
+        reason = str(error) if isinstance(error, TypeError | ValueError) else f"{type(error).__name__}: {error}"
+        raise RefusedError(f"{key}: {_name(target)} refused: {first_line(reason)}{location_of(error)}") from error
 
 
 def _name(target: Any) -> str:

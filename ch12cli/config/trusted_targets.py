@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ch12cli.config.choices import choices, keys_of_choice, top_level
+from ch12cli.config.choices import choices_of_group, keys_of_choice, top_level
 from ch12cli.errors import InputError, Problem
 
 # The import path is checked before anything is imported. The imported object is checked before it is called.
@@ -21,7 +21,7 @@ ALLOWED = {
 
 FLAGS = ("_partial_", "_convert_", "_recursive_")
 TRUST = "if the run is your own, add --trust"
-PLACES = ("file", "folder")  # keys of a data set that name the path it reads
+PATH_KEYS = ("file", "folder")  # keys of a data set that name the path it reads
 
 
 def target_problems(settings: Mapping[str, Any], *, reads_data: bool = True) -> list[Problem]:
@@ -36,7 +36,7 @@ def target_problems(settings: Mapping[str, Any], *, reads_data: bool = True) -> 
         if not (isinstance(target, str) and pattern.fullmatch(target) and is_shipped(group, target)):
             rule = "is not torch's or ch12's own, and a saved run is data, not code"
             problems.append(Problem(f"{group}._target_", repr(target), rule, TRUST))
-    problems += place_problems(settings.get("dataset")) if reads_data else []
+    problems += path_problems(settings.get("dataset")) if reads_data else []
     return problems + [Problem(path, None, "holds a target where none belongs") for path in nested_targets(settings)]
 
 
@@ -45,23 +45,23 @@ def is_shipped(group: str, target: str) -> bool:
 
     Always returns True for groups other than dataset and model.
     """
-    targets = {keys_of_choice(choice).get(f"{group}._target_") for choice in choices(group)}
+    targets = {keys_of_choice(choice).get(f"{group}._target_") for choice in choices_of_group(group)}
     return group not in ("dataset", "model") or target in targets
 
 
-def place_problems(dataset: Any) -> list[Problem]:
+def path_problems(dataset: Any) -> list[Problem]:
     """Returns a problem for each path of a saved data set outside the current directory, after resolving links."""
-    here = Path(os.path.realpath("."))
+    current = Path(os.path.realpath("."))
     problems = []
-    for name in PLACES:
-        place = dataset.get(name) if isinstance(dataset, Mapping) else None
-        if not isinstance(place, str):
+    for name in PATH_KEYS:
+        value = dataset.get(name) if isinstance(dataset, Mapping) else None
+        if not isinstance(value, str):
             continue  # nothing to read, or a value that its rule rejects
-        path = Path(place)
-        outside = path.is_absolute() or ".." in path.parts or "\0" in place
-        if outside or not Path(os.path.realpath(path)).is_relative_to(here):
+        path = Path(value)
+        outside = path.is_absolute() or ".." in path.parts or "\0" in value
+        if outside or not Path(os.path.realpath(path)).is_relative_to(current):
             rule = "lies outside of the current directory, and a saved run may not say what is read there"
-            problems.append(Problem(f"dataset.{name}", place, rule, TRUST))
+            problems.append(Problem(f"dataset.{name}", value, rule, TRUST))
     return problems
 
 
@@ -73,7 +73,7 @@ def nested_targets(settings: Mapping[str, Any]) -> list[str]:
     found = []
     heads = {"hydra", *ALLOWED, *(key.partition(".")[0] for key in top_level())}
 
-    def look(node: Any, path: str, depth: int) -> None:
+    def visit(node: Any, path: str, depth: int) -> None:
         if isinstance(node, Mapping):
             for name, value in node.items():
                 below = f"{path}.{name}" if path else str(name)
@@ -81,14 +81,14 @@ def nested_targets(settings: Mapping[str, Any]) -> list[str]:
                 is_own = depth > 0 and path.partition(".")[0].partition("[")[0] not in heads
                 if str(name).startswith("_") and not is_own and not (depth == 1 and is_flag and path in ALLOWED):
                     found.append(below)
-                look(value, below, depth + 1)
+                visit(value, below, depth + 1)
         elif isinstance(node, list):
-            for place, value in enumerate(node):
-                look(value, f"{path}[{place}]", depth + 1)
+            for index, value in enumerate(node):
+                visit(value, f"{path}[{index}]", depth + 1)
         elif isinstance(node, str) and "${" in node:
             found.append(path)
 
-    look(settings, "", 0)
+    visit(settings, "", 0)
     return found
 
 
@@ -117,8 +117,10 @@ def require_kind(settings: Mapping[str, Any]) -> None:
     }
     problems = [
         Problem(f"{group}._target_", settings[group]["_target_"], f"is not {what}", TRUST)
-        for group, (what, fine) in zip(("activation", "loss", "optimizer", "scheduler"), allowed.items(), strict=True)
-        if not fine
+        for group, (what, is_allowed) in zip(
+            ("activation", "loss", "optimizer", "scheduler"), allowed.items(), strict=True
+        )
+        if not is_allowed
     ]
     if problems:
         raise InputError(problems)

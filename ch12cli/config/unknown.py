@@ -7,7 +7,7 @@ from hydra.conf import HydraConf
 from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf
 
-from ch12cli.config.choices import choices, keys_of_choice, known_keys
+from ch12cli.config.choices import choices_of_group, keys_of_choice, known_keys
 from ch12cli.config.schema import GROUPS, HYDRA_KEYS, KEYS
 from ch12cli.errors import Problem
 from ch12cli.files.hydra_folder import flatten
@@ -56,40 +56,40 @@ CALL = re.compile(r"([^=]+)=(\w+)\((.*)\)")
 FUNCTIONS = ("range", "choice", "glob", "sort", "shuffle", "tag", "interval", "int", "float", "str", "bool", "json_str")
 
 
-def word_of(override: Override) -> str:
+def override_text(override: Override) -> str:
     """Returns an override as it was typed."""
     return override.input_line or override.key_or_group
 
 
-def not_understood(word: str) -> Problem:
+def not_understood(text: str) -> Problem:
     """Returns a problem for a command-line argument that is not an override."""
-    near = nearest(word, [*known_keys(), *GROUPS]) if "=" not in word else []
+    near = nearest(text, [*known_keys(), *GROUPS]) if "=" not in text else []
     meant = f"did you mean `{near[0]}=…`?" if near else "write key=value"
-    called = CALL.fullmatch(word)
+    called = CALL.fullmatch(text)
     if called and called[2] not in FUNCTIONS and (functions := nearest(called[2], FUNCTIONS)):
         meant = f"did you mean `{called[1]}={functions[0]}({called[3]})`?"
-    return Problem.with_override(word, "not understood", f"{meant} (quote values with blanks or commas: 'key=\"…\"')")
+    return Problem.with_override(text, "not understood", f"{meant} (quote values with blanks or commas: 'key=\"…\"')")
 
 
-def no_such_key(word: str, key: str, *, known: Iterable[str], chosen: Mapping[str, str | None]) -> Problem:
+def no_such_key(text: str, key: str, *, known: Iterable[str], choices: Mapping[str, str | None]) -> Problem:
     """Returns a problem for an unknown key, with a suggestion.
 
-    word: the override as typed; known: the existing keys; chosen: the choice of each group.
+    text: the override as typed; known: the existing keys; choices: the choice of each group.
     """
     known = list(known)
     group, _, name = key.partition(".")
     having = owners(key)
     if having:
-        rule = f"{group}={chosen.get(group)} has no {name}"
-        return Problem.with_override(word, rule, f"{_and(having)} {_has(having)} it")
+        rule = f"{group}={choices.get(group)} has no {name}"
+        return Problem.with_override(text, rule, f"{_and(having)} {_has(having)} it")
     near = _by_another_name(key, known) or suggestion(key, known) or _of_another(key)
-    return Problem.with_override(word, "no such key", near or _listing(key, known))
+    return Problem.with_override(text, "no such key", near or _listing(key, known))
 
 
-def is_users_own(path: str, chosen: Mapping[str, str | None]) -> bool:
+def is_users_own(path: str, choices: Mapping[str, str | None]) -> bool:
     """Returns True if a key belongs to the user: it is in a group of the user, or resembles none of ch12's keys.
 
-    chosen: the choice of each group.
+    choices: the choice of each group.
     """
     known = [*known_keys(), *GROUPS]
     heads = {"hydra", *(key.partition(".")[0] for key in known)}
@@ -97,21 +97,21 @@ def is_users_own(path: str, chosen: Mapping[str, str | None]) -> bool:
     if head in heads:
         return False
     is_alias = not dot and path.lower().replace("-", "_") in ALIASES
-    return head in chosen or not (is_alias or nearest(head, heads) or nearest(path, known))
+    return head in choices or not (is_alias or nearest(head, heads) or nearest(path, known))
 
 
-def no_such_choice(word: str, name: str, known: Iterable[str]) -> Problem:
+def no_such_choice(text: str, name: str, known: Iterable[str]) -> Problem:
     """Returns a problem for an unknown choice, with the nearest choices and a list of all."""
     known = list(known)
     near = suggestion(name, known)
     hint = f"{f'{near} It may be' if near else 'choose one of'} {', '.join(known)}"
-    return Problem.with_override(word, "no such choice", hint)
+    return Problem.with_override(text, "no such choice", hint)
 
 
-def no_such_group(word: str, name: str) -> Problem:
+def no_such_group(text: str, name: str) -> Problem:
     """Returns a problem for an unknown group, with the nearest of ch12's groups, or all of them."""
     hint = suggestion(name, GROUPS) or f"the groups are {', '.join(GROUPS)}"
-    return Problem.with_override(word, "no such group", hint)
+    return Problem.with_override(text, "no such group", hint)
 
 
 # Keys that Hydra silently ignores, with what to type instead: first in a single run, then in a sweep.
@@ -124,7 +124,7 @@ OF_THE_OTHER = (
 def idle_problems(overrides: Iterable[Override], *, swept: bool) -> list[Problem]:
     """Returns a problem for each Hydra setting that has no effect in a sweep (swept) or in a single run."""
     keys = OF_THE_OTHER[swept]
-    return [Problem.with_override(word_of(o), *keys[o.key_or_group]) for o in overrides if o.key_or_group in keys]
+    return [Problem.with_override(override_text(o), *keys[o.key_or_group]) for o in overrides if o.key_or_group in keys]
 
 
 def hydra_problem(override: Override) -> Problem | None:
@@ -132,7 +132,7 @@ def hydra_problem(override: Override) -> Problem | None:
     key, node = override.key_or_group, OmegaConf.to_container(OmegaConf.structured(HydraConf), resolve=False)
     if key.startswith("hydra.sweeper.params"):
         hint = "on the command line write what it would hold, such as seed=1,2"
-        return Problem.with_override(word_of(override), "belongs in a file", hint)
+        return Problem.with_override(override_text(override), "belongs in a file", hint)
     heads = ["hydra"]
     for part in key.split(".")[1:]:
         # Hydra itself checks keys below open nodes, such as launcher options and environment variables
@@ -141,7 +141,7 @@ def hydra_problem(override: Override) -> Problem | None:
         if part not in node:
             known = [".".join([*heads, str(name)]) for name in node]
             hint = suggestion(key, [*HYDRA_KEYS, *known]) or _listing(key, known)
-            return Problem.with_override(word_of(override), "no such key", hint)
+            return Problem.with_override(override_text(override), "no such key", hint)
         node = node[part]
         heads.append(part)
     return None
@@ -152,7 +152,7 @@ def owners(key: str) -> list[str]:
     group = key.partition(".")[0]
     if group not in GROUPS or group == "experiment":
         return []
-    return [f"{group}={choice.name}" for choice in choices(group) if key in keys_of_choice(choice)]
+    return [f"{group}={choice.name}" for choice in choices_of_group(group) if key in keys_of_choice(choice)]
 
 
 def _by_another_name(key: str, known: Collection[str]) -> str:
@@ -197,7 +197,7 @@ def unknown_anywhere(overrides: Sequence[Override]) -> list[Problem]:
     known = [*known_keys(), *GROUPS, *HYDRA_KEYS]
     heads = tuple(f"{key.partition('.')[0]}." for key in known)
     return [
-        no_such_key(word_of(override), override.key_or_group, known=known, chosen={})
+        no_such_key(override_text(override), override.key_or_group, known=known, choices={})
         for override in overrides
         if not override.is_add() and override.key_or_group not in known and not override.key_or_group.startswith(heads)
     ]

@@ -9,7 +9,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 
 from ch12cli.config.hydra_internals import resolvers_kept
-from ch12cli.config.targets import current_directory_last, place_of
+from ch12cli.config.targets import current_directory_last, location_of
 from ch12cli.errors import InputError, Problem, describe_error
 
 ENTRY_POINTS = "ch12.plugins"
@@ -36,7 +36,7 @@ def import_problem(name: str, key: str) -> Problem | None:
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
             return Problem(key, name, "there is no such module", hint)
-        return Problem(key, name, f"importing it failed: {describe_error(error)}{place_of(error)}")
+        return Problem(key, name, f"importing it failed: {describe_error(error)}{location_of(error)}")
     except (Exception, SystemExit) as error:
-        return Problem(key, name, f"importing it failed: {describe_error(error)}{place_of(error)}")
+        return Problem(key, name, f"importing it failed: {describe_error(error)}{location_of(error)}")
     return None

@@ -83,7 +83,7 @@ def csv_file(
         raise InputError([f"dataset.file={problem}" for problem in error.messages]) from None
     text = _read_table(content, Layout(separator, header, skip_lines), source=str(file))
     target = text.header[-1] if target is None else target
-    kinds = _chosen_columns(text, target, features=features, exclude=exclude, categories=categories)
+    kinds = _selected_columns(text, target, features=features, exclude=exclude, categories=categories)
     fill: Missing | None = missing if missing in ("mean", "median") else None
     required = {target: _holds_categories(text.cells(target)), **({} if fill else kinds)}
     rows = len(text.records)
@@ -159,7 +159,7 @@ def _read_table(content: bytes, layout: Layout, *, source: str) -> _TextTable:
     return _TextTable(source, names, records)
 
 
-def _chosen_columns(
+def _selected_columns(
     table: _TextTable, target: str, *, features: str | Sequence[str], exclude: Sequence[str], categories: Sequence[str]
 ) -> dict[str, bool]:
     """The columns to learn from: name -> whether it holds categories. The arguments are those of csv_file."""
@@ -270,8 +270,8 @@ def _categories(text: _TextTable, name: str, problems: list[str]) -> tuple[Colum
         )
         levels = levels[:1]
     index = {level: position for position, level in enumerate(levels)}
-    chosen = np.array([index.get(cell, -1) for cell in cells])  # (rows,)
-    one_hot = chosen[:, np.newaxis] == np.arange(len(levels))  # (rows, levels)
+    indices = np.array([index.get(cell, -1) for cell in cells])  # (rows,)
+    one_hot = indices[:, np.newaxis] == np.arange(len(levels))  # (rows, levels)
     return Column(name, tuple(levels)), one_hot.astype(np.float64)
 
 

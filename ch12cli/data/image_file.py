@@ -68,8 +68,8 @@ def pixels_of(file: IO[bytes], shape: ImageShape) -> Floats:
             most = f"{Image.MAX_IMAGE_PIXELS:,}"
             raise ImageFileError(f"has more than {most} pixels; it may be a decompression bomb") from error
         except Exception as error:  # Pillow raises many kinds for what it cannot decode
-            said = next(iter(str(error).splitlines()), type(error).__name__)
-            raise ImageFileError(f"is damaged ({said})") from error
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            raise ImageFileError(f"is damaged ({reason})") from error
 
 
 def _resized(image: "Image", shape: ImageShape) -> Floats:

@@ -120,8 +120,8 @@ def find_images(folder: Path, key: str) -> Listing:
             names.append(path)
     _refuse([f"{folder / path}: is a link that leads out of {folder}; put the image itself there" for path in links])
     if not names:
-        there = f"; it has {_listed(left_out)}" if left_out else ""
-        raise InputError(f"{key}: holds no images ({', '.join(suffix[1:] for suffix in SUFFIXES)}){there}")
+        listing = f"; it has {_listed(left_out)}" if left_out else ""
+        raise InputError(f"{key}: holds no images ({', '.join(suffix[1:] for suffix in SUFFIXES)}){listing}")
     return Listing(sorted(names), left_out)
 
 

@@ -170,10 +170,10 @@ def write_images(folder: Path) -> None:
     random = np.random.RandomState(1)
     for index in range(IMAGES):
         name = IMAGE_CLASSES[index % 2]
-        Image.fromarray(_figure(name, random)).save(folder / f"{name}-{index:03}.png")
+        Image.fromarray(_draw_shape(name, random)).save(folder / f"{name}-{index:03}.png")
 
 
-def _figure(name: str, random: np.random.RandomState) -> npt.NDArray[np.uint8]:
+def _draw_shape(name: str, random: np.random.RandomState) -> npt.NDArray[np.uint8]:
     """A figure at a random position on a darker background, (IMAGE_SIDE, IMAGE_SIDE, 3), both in random colours."""
     radius = random.uniform(*RADII)
     across, down = np.abs(np.arange(IMAGE_SIDE) - random.uniform(radius, IMAGE_SIDE - 1 - radius, (2, 1)))
@@ -181,10 +181,10 @@ def _figure(name: str, random: np.random.RandomState) -> npt.NDArray[np.uint8]:
         inside = across**2 + down[:, None] ** 2 <= radius**2  # (IMAGE_SIDE, IMAGE_SIDE)
     else:
         inside = np.maximum(across, down[:, None]) <= HALF_SIDE * radius
-    background, figure = random.uniform(0, 1, (2, 3))
-    while GREY @ (figure - background) < CONTRAST:
-        background, figure = random.uniform(0, 1, (2, 3))
-    image = np.where(inside[:, :, None], figure, background)
+    background, foreground = random.uniform(0, 1, (2, 3))
+    while GREY @ (foreground - background) < CONTRAST:
+        background, foreground = random.uniform(0, 1, (2, 3))
+    image = np.where(inside[:, :, None], foreground, background)
     image = image + random.uniform(-PIXEL_NOISE, PIXEL_NOISE, (IMAGE_SIDE, IMAGE_SIDE, 1))
     values: npt.NDArray[np.uint8] = (image.clip(0, 1) * 255).round().astype(np.uint8)
     return values

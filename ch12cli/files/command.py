@@ -16,17 +16,17 @@ TRAIN = ("ch12", "train")
 CONFIG_NAME = "config"  # Hydra config name used by default
 SEARCH_PATH = "hydra.searchpath"
 WITH_VALUE = ("--config-dir", "--config-name")
-WORD = re.compile(r"""(?:[^\s'"]+|'[^']*'|"[^"]*")+""")  # one word of a command line written by shlex.join
+TOKEN = re.compile(r"""(?:[^\s'"]+|'[^']*'|"[^"]*")+""")  # one word of a command line written by shlex.join
 QUOTE = re.compile(r"(\\*)('|$)")  # a quote or the end of a text, and the backslashes before it
 UNQUOTED = re.compile(r"[A-Za-z0-9_./:@%+-]+")  # texts that need no quotes in an override
 
 
-def options_for(folders: Iterable[Path | str], config_name: str, hydra_lines: Iterable[str]) -> tuple[str, ...]:
+def options_for(folders: Iterable[Path | str], config_name: str, hydra_overrides: Iterable[str]) -> tuple[str, ...]:
     """Returns the options that locate a run's configuration: its folders, its name, Hydra's search path."""
     return (
-        *(word for folder in folders for word in ("--config-dir", str(Path(folder).resolve()))),
+        *(token for folder in folders for token in ("--config-dir", str(Path(folder).resolve()))),
         *(("--config-name", config_name) if config_name != CONFIG_NAME else ()),
-        *(line for line in hydra_lines if override_key(line) == SEARCH_PATH),
+        *(override for override in hydra_overrides if override_key(override) == SEARCH_PATH),
     )
 
 
@@ -35,8 +35,8 @@ def command_of_run(folder: Path, changed: Iterable[str] = ()) -> str | None:
 
     folder: the run's .hydra; changed: overrides that replace the run's own.
     """
-    lines = read_overrides(folder)
-    return None if lines is None else train_command(replace_overrides(lines, changed), read_options(folder))
+    overrides = read_overrides(folder)
+    return None if overrides is None else train_command(replace_overrides(overrides, changed), read_options(folder))
 
 
 def read_options(folder: Path) -> tuple[str, ...]:
@@ -50,49 +50,49 @@ def read_options(folder: Path) -> tuple[str, ...]:
         return ()
 
 
-def replace_overrides(lines: Iterable[str], changed: Iterable[str]) -> list[str]:
-    """Returns `lines` with `changed` replacing the overrides of the same keys."""
+def replace_overrides(overrides: Iterable[str], changed: Iterable[str]) -> list[str]:
+    """Returns `overrides` with `changed` replacing the overrides of the same keys."""
     changed = list(changed)
-    keys = {override_key(line) for line in changed}
-    return [*(line for line in lines if override_key(line) not in keys), *changed]
+    keys = {override_key(override) for override in changed}
+    return [*(override for override in overrides if override_key(override) not in keys), *changed]
 
 
-def train_command(lines: Iterable[str], options: Iterable[str] = ()) -> str:
+def train_command(overrides: Iterable[str], options: Iterable[str] = ()) -> str:
     """Returns the command that trains one run with these overrides. options: see `options_for`."""
-    return shlex.join([*TRAIN, *options, *lines])
+    return shlex.join([*TRAIN, *options, *overrides])
 
 
-def override_key(line: str) -> str:
+def override_key(override: str) -> str:
     """Returns the key, or group, of an override."""
-    return line.partition("=")[0].lstrip("+~")
+    return override.partition("=")[0].lstrip("+~")
 
 
-def overrides_of(lines: Iterable[str]) -> dict[str, str]:
+def overrides_of(overrides: Iterable[str]) -> dict[str, str]:
     """Returns the values of overrides as typed, by key."""
-    return {override_key(line): line.partition("=")[2] for line in lines}
+    return {override_key(override): override.partition("=")[2] for override in overrides}
 
 
 def overrides_in(command: str) -> dict[str, str]:
     """Returns the overrides in a command made by `train_command`, by key."""
     quoted = "'" in command or '"' in command
-    words = [_unquoted(word) for word in WORD.findall(command)] if quoted else command.split()
-    words = words[len(TRAIN) :]
-    while words and words[0] in WITH_VALUE:
-        words = words[2:]
-    return {key: value for key, value in overrides_of(words).items() if key != SEARCH_PATH}
+    tokens = [_unquoted(token) for token in TOKEN.findall(command)] if quoted else command.split()
+    tokens = tokens[len(TRAIN) :]
+    while tokens and tokens[0] in WITH_VALUE:
+        tokens = tokens[2:]
+    return {key: value for key, value in overrides_of(tokens).items() if key != SEARCH_PATH}
 
 
 @lru_cache(maxsize=4096)
-def _unquoted(word: str) -> str:
-    return shlex.split(word)[0] if "'" in word or '"' in word else word
+def _unquoted(token: str) -> str:
+    return shlex.split(token)[0] if "'" in token or '"' in token else token
 
 
-def with_resumed_changes(lines: Sequence[str], history: Mapping[str, Any]) -> list[str]:
+def with_resumed_changes(overrides: Sequence[str], history: Mapping[str, Any]) -> list[str]:
     """Returns a run's overrides updated with the changes of its resumes. history: see files/history.py."""
     changed: dict[str, str] = {}
     for session in sessions_in(history, "resumed"):
         changed |= {key: f"{key}={override_value(value)}" for key, value in changes_in(session).items()}
-    return replace_overrides(lines, changed.values())
+    return replace_overrides(overrides, changed.values())
 
 
 def override_value(value: Any) -> str:

@@ -22,15 +22,15 @@ def environment_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -
     ]
 
 
-def resumed(history: Mapping[str, Any], one: Mapping[str, Any]) -> dict[str, Any]:
+def resumed(history: Mapping[str, Any], session: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the history with one more session."""
-    return {**history, "resumed": [*sessions_in(history, "resumed"), dict(one)]}
+    return {**history, "resumed": [*sessions_in(history, "resumed"), dict(session)]}
 
 
-def forked(history: Mapping[str, Any], one: Mapping[str, Any], *, parent: str) -> dict[str, Any]:
-    """Returns the history of a fork. history: its parent's; one: the fork's first session; parent: a directory."""
+def forked(history: Mapping[str, Any], session: Mapping[str, Any], *, parent: str) -> dict[str, Any]:
+    """Returns the history of a fork. history: its parent's; session: the fork's first session; parent: a directory."""
     earlier = [{name: value for name, value in each.items() if name != "earlier"} for each in sessions_of(history)]
-    return {"parent": {"directory": parent, **one, **({"earlier": earlier} if earlier else {})}}
+    return {"parent": {"directory": parent, **session, **({"earlier": earlier} if earlier else {})}}
 
 
 def sessions_of(history: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -43,18 +43,18 @@ def sessions_of(history: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def sessions_in(history: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
     """Returns the sessions in one list of a history."""
     found = history.get(name)
-    return [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
+    return [session for session in found if isinstance(session, Mapping)] if isinstance(found, list) else []
 
 
-def changes_in(one: Mapping[str, Any], name: str = "changes") -> dict[str, Any]:
+def changes_in(session: Mapping[str, Any], name: str = "changes") -> dict[str, Any]:
     """Returns the settings changed in a session; with name="before", their earlier values."""
-    changes = one.get(name)
+    changes = session.get(name)
     return {str(key): value for key, value in changes.items()} if isinstance(changes, Mapping) else {}
 
 
-def describe_session(one: Mapping[str, Any]) -> str:
+def describe_session(session: Mapping[str, Any]) -> str:
     """Returns a description of a session, with the settings that it changed."""
-    parent, changes = one.get("directory"), changes_in(one)
-    what = f"goes on from {parent}" if parent else "was resumed"
+    parent, changes = session.get("directory"), changes_in(session)
+    event = f"goes on from {parent}" if parent else "was resumed"
     listing = ", ".join(f"{key}={value}" for key, value in changes.items())
-    return f"{what} after epoch {one.get('epoch')}" + (f" with {listing}" if changes else "")
+    return f"{event} after epoch {session.get('epoch')}" + (f" with {listing}" if changes else "")

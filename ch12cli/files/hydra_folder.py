@@ -81,8 +81,8 @@ def read_keys(folder: Path) -> dict[str, Any]:
         config, hydra = (read_file(folder / name).decode() for name in ("config.yaml", "hydra.yaml"))
     except (OSError, ValueError):
         return {}
-    chosen = CHOICES.search(hydra)
-    lines = (line.partition(":") for line in chosen[1].splitlines()) if chosen else ()
+    section = CHOICES.search(hydra)
+    lines = (line.partition(":") for line in section[1].splitlines()) if section else ()
     keys: dict[str, Any] = {name.strip(): value.strip() for name, _, value in lines}
     for section in SECTION.findall(config):
         keys |= _section(section)

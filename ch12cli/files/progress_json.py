@@ -39,13 +39,13 @@ class ProgressFile:
     def from_json(cls, content: bytes) -> "ProgressFile":
         """Raises ValueError if the content has another format or was not written by ch12."""
         try:
-            told = json.loads(content)
-            if told["format"] != FORMAT:
-                raise ValueError(f"format {told['format']!r}")
+            record = json.loads(content)
+            if record["format"] != FORMAT:
+                raise ValueError(f"format {record['format']!r}")
             stacks = [
-                StackProgress(tuple(map(int, jobs)), int(first), int(epoch)) for jobs, first, epoch in told["stacks"]
+                StackProgress(tuple(map(int, jobs)), int(first), int(epoch)) for jobs, first, epoch in record["stacks"]
             ]
-            return cls(float(told["began"]), tuple(stacks))
+            return cls(float(record["began"]), tuple(stacks))
         except (KeyError, TypeError, RecursionError) as error:
             raise ValueError(str(error)) from error
 

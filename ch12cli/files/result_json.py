@@ -92,9 +92,9 @@ class Result:
         if require_known_format(content, path, newest=FORMAT) == 1:
             content = result_from_format_1(content)
         given = {name: content[name] for name in CHECKS if content.get(name) is not None}
-        wrong = [name for name, value in given.items() if not CHECKS[name](value)]
-        if wrong or "status" not in given:
-            raise InputError(f"{path}: is not the result of a run: look at its {', '.join(wrong) or 'status'}")
+        invalid = [name for name, value in given.items() if not CHECKS[name](value)]
+        if invalid or "status" not in given:
+            raise InputError(f"{path}: is not the result of a run: look at its {', '.join(invalid) or 'status'}")
         history = {name: content[name] for name in HISTORY if name in content}
         return cls(**given, history=history)
 
@@ -250,11 +250,11 @@ def is_intact(directory: Path) -> bool:
     """Returns whether the files of a completed run match the digests in its result.json."""
     try:
         result = read_result(directory / RESULT)
-        vouched = {} if result is None else result.files
-        intact = all(hashlib.sha256(read_file(directory / name)).hexdigest() == vouched[name] for name in vouched)
+        expected = {} if result is None else result.files
+        intact = all(hashlib.sha256(read_file(directory / name)).hexdigest() == expected[name] for name in expected)
     except (OSError, InputError, TypeError, ValueError):
         return False
-    return intact and bool(vouched)
+    return intact and bool(expected)
 
 
 def is_done(directory: Path) -> bool:
@@ -266,5 +266,5 @@ def is_done(directory: Path) -> bool:
         beginning = read_file(directory / RESULT)[:200]
     except OSError:
         return False
-    told = b'"status": "' in beginning  # False for an empty file, which a power failure may leave
-    return told and not any(f'"status": "{status}"'.encode() in beginning for status in ("interrupted", "failed"))
+    has_status = b'"status": "' in beginning  # False for an empty file, which a power failure may leave
+    return has_status and not any(f'"status": "{status}"'.encode() in beginning for status in ("interrupted", "failed"))

@@ -40,12 +40,12 @@ ENDED = ("finished", "diverged")
 class JobFacts:
     """Facts about a job that are known before it is trained.
 
-    directory: relative to the sweep's; lines: its overrides; options: of its command line (files/command.py).
+    directory: relative to the sweep's; overrides: its overrides; options: of its command line (files/command.py).
     """
 
     number: int
     directory: str
-    lines: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
 
 
@@ -78,7 +78,7 @@ class SweepRow:
     @classmethod
     def of(cls, facts: JobFacts, result: Result) -> "SweepRow":
         """Returns the row of a job with this result."""
-        lines = with_resumed_changes(facts.lines, result.history)
+        updated = with_resumed_changes(facts.overrides, result.history)
         metrics = {name: value for name, value in (result.final or {}).items() if name not in NOT_METRICS}
         metrics |= {f"test_{name}": value for name, value in (result.test or {}).items()}
         return cls(
@@ -90,7 +90,7 @@ class SweepRow:
             diverged_at=result.diverged_at,
             diverged_step=result.diverged_step,
             error=result.error or None,
-            overrides=overrides_of(lines),
+            overrides=overrides_of(updated),
             epochs=result.epochs,
             best_epoch=result.best_epoch,
             monitor=result.monitor,
@@ -98,7 +98,7 @@ class SweepRow:
             metrics={name: value for name, value in metrics.items() if value is not None and math.isfinite(value)},
             parameters=result.parameters,
             seconds=_finite(result.seconds),
-            command=train_command(lines, facts.options),
+            command=train_command(updated, facts.options),
         )
 
     @classmethod
@@ -124,18 +124,18 @@ class SweepRow:
             job=int(record["job"]),
             directory=record.get("directory") or record["job"],
             status=record.get("status") or "",
-            left_at=_whole(record.get("left_at")),
-            stopped_at=_whole(record.get("stopped_at")),
-            diverged_at=_whole(record.get("diverged_at")),
-            diverged_step=_whole(record.get("diverged_step")),
+            left_at=_integer(record.get("left_at")),
+            stopped_at=_integer(record.get("stopped_at")),
+            diverged_at=_integer(record.get("diverged_at")),
+            diverged_step=_integer(record.get("diverged_step")),
             error=record.get("error") or None,
             overrides=overrides,
-            epochs=_whole(record.get("epochs")),
-            best_epoch=_whole(record.get("best_epoch")),
+            epochs=_integer(record.get("epochs")),
+            best_epoch=_integer(record.get("best_epoch")),
             monitor=record.get("monitor") or None,
             objective=_number(record.get("objective")),
             metrics={name: value for name, value in metrics.items() if value is not None},
-            parameters=_whole(record.get("parameters")),
+            parameters=_integer(record.get("parameters")),
             seconds=_number(record.get("seconds")),
             command=command,
         )
@@ -170,7 +170,7 @@ def _number(text: str | None) -> float | None:
         return None
 
 
-def _whole(text: str | None) -> int | None:
+def _integer(text: str | None) -> int | None:
     return int(text) if text and text.isdecimal() and len(text) < 19 else None  # 2**63 has 19 digits
 
 

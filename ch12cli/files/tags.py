@@ -8,8 +8,8 @@ from ch12cli.errors import InputError
 from ch12cli.files.atomic import read_file, write_whole
 
 TAGS = "tags.txt"
-WORD = re.compile(r"[\w.-]{1,64}")
-MOST = 100  # maximum number of tags per run
+TAG = re.compile(r"[\w.-]{1,64}")
+MAX_TAGS = 100  # per run
 
 
 def read_tags(directory: Path) -> list[str]:
@@ -18,17 +18,17 @@ def read_tags(directory: Path) -> list[str]:
         lines = read_file(f"{directory}/{TAGS}").decode("utf-8", "replace").splitlines()
     except OSError:
         return []
-    return [line for line in dict.fromkeys(lines) if WORD.fullmatch(line)][:MOST]
+    return [line for line in dict.fromkeys(lines) if TAG.fullmatch(line)][:MAX_TAGS]
 
 
 def write_tags(directory: Path, tags: Iterable[str]) -> None:
     """Writes a run's tags atomically; removes the file if there are none. Raises InputError for an invalid tag."""
     tags = list(dict.fromkeys(tags))
-    wrong = [tag for tag in tags if not WORD.fullmatch(tag)]
-    if wrong:
-        raise InputError(f"{wrong[0]}: cannot be a tag; letters, digits, _ . and - can, 64 at most")
-    if len(tags) > MOST:
-        raise InputError(f"{directory}: would have {len(tags)} tags; {MOST} at most")
+    invalid = [tag for tag in tags if not TAG.fullmatch(tag)]
+    if invalid:
+        raise InputError(f"{invalid[0]}: cannot be a tag; letters, digits, _ . and - can, 64 at most")
+    if len(tags) > MAX_TAGS:
+        raise InputError(f"{directory}: would have {len(tags)} tags; {MAX_TAGS} at most")
     if tags:
         write_whole(directory / TAGS, "".join(f"{tag}\n" for tag in tags).encode())
     else:

@@ -22,9 +22,9 @@ VIRIDIS = (
 
 def shade(share: float) -> str:
     """Returns the viridis colour of a share from 0 to 1 as `#rrggbb`."""
-    place = min(max(share, 0.0), 1.0) * (len(VIRIDIS) - 1)
-    low = min(int(place), len(VIRIDIS) - 2)
-    mixed = np.array(VIRIDIS[low]) * (1 - (place - low)) + np.array(VIRIDIS[low + 1]) * (place - low)
+    position = min(max(share, 0.0), 1.0) * (len(VIRIDIS) - 1)
+    low = min(int(position), len(VIRIDIS) - 2)
+    mixed = np.array(VIRIDIS[low]) * (1 - (position - low)) + np.array(VIRIDIS[low + 1]) * (position - low)
     return "#{:02x}{:02x}{:02x}".format(*(round(float(part)) for part in mixed))
 
 

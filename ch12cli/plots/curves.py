@@ -31,8 +31,8 @@ def learning_curves(
     groups: the label of each line, and the runs it averages; several runs also get a band. metric: a single column of
     metrics.csv to plot instead. Raises InputError if no run has that column, or if no run has a complete epoch.
     """
-    whole = [(name, [rows for rows in runs if rows]) for name, runs in groups]
-    drawn = [(name, runs) for name, runs in whole if runs]
+    nonempty = [(name, [rows for rows in runs if rows]) for name, runs in groups]
+    drawn = [(name, runs) for name, runs in nonempty if runs]
     columns = list(dict.fromkeys(column for _, runs in drawn for rows in runs for column in rows[0]))
     if not drawn:
         raise InputError("no run has a whole epoch in its metrics.csv: there is no curve to draw")
@@ -58,8 +58,8 @@ def columns_of_panels(columns: Sequence[str], *, several: bool) -> list[list[str
     metrics = list(dict.fromkeys(c.partition("_")[2] for c in columns if c.startswith(("train_", "valid_"))))
     found = []
     for metric in metrics[:2]:
-        there = [f"{part}_{metric}" for part in PART_NAMES if f"{part}_{metric}" in columns]
-        found.append(there[-1:] if several else there)
+        present = [f"{part}_{metric}" for part in PART_NAMES if f"{part}_{metric}" in columns]
+        found.append(present[-1:] if several else present)
     return found
 
 
@@ -75,7 +75,7 @@ def panel(groups: Sequence[tuple[str, Sequence[EpochRows]]], columns: Sequence[s
     if len(groups) > 1 and part in PART_NAMES:
         label = f"{PART_NAMES[part]} {label}"
     log = metric == "loss" and is_wide([float(v) for line in lines for v in line.y], spread=LOSS_SPREAD)
-    return Lines(Axis("epoch", whole=True), Axis(label, log=log), lines)
+    return Lines(Axis("epoch", integer=True), Axis(label, log=log), lines)
 
 
 def column_of(rows: EpochRows, column: str) -> Values:

@@ -80,8 +80,8 @@ def render(plot: Plot, form: str, *, themed: bool = False) -> bytes:
         width = WIDTH * max(1, len(plot.panels))
         figure = Figure(figsize=(width, HEIGHT), layout="constrained")
         figure.suptitle(plain(plot.title), fontsize=15, fontweight="bold", wrap=True)
-        for place, panel in enumerate(plot.panels):
-            _draw_panel(figure.add_subplot(1, len(plot.panels), place + 1), panel, figure)
+        for index, panel in enumerate(plot.panels):
+            _draw_panel(figure.add_subplot(1, len(plot.panels), index + 1), panel, figure)
         notes = [line for note in (*plot.notes, *plot.legend) for line in wrap(note, int(LETTERS * width))]
         _add_legend(figure, "\n".join(map(plain, notes)))
         content = io.BytesIO()
@@ -157,12 +157,12 @@ def _clipped(line: Line) -> Line:
 
 
 def _draw_bars(axes: "Axes", panel: Bars) -> None:
-    places = np.arange(len(panel.names))
+    positions = np.arange(len(panel.names))
     colours = [GREY if name in panel.plain else LINES[0] for name in panel.names]
-    axes.barh(places, panel.values, color=colours, height=0.7)
-    for place, value, text in zip(places.tolist(), panel.values.tolist(), panel.texts, strict=True):
-        axes.annotate(plain(text), (max(value, 0.0), place), (6, 0), textcoords="offset points", va="center")
-    axes.set_yticks(places, [plain(name) for name in panel.names])
+    axes.barh(positions, panel.values, color=colours, height=0.7)
+    for index, value, text in zip(positions.tolist(), panel.values.tolist(), panel.texts, strict=True):
+        axes.annotate(plain(text), (max(value, 0.0), index), (6, 0), textcoords="offset points", va="center")
+    axes.set_yticks(positions, [plain(name) for name in panel.names])
     axes.invert_yaxis()
     axes.margins(x=0.14)
     axes.set_xlim(left=0)
@@ -176,7 +176,7 @@ def _draw_histogram(axes: "Axes", panel: Histogram) -> None:
     for number, (name, value) in enumerate(panel.marks):
         colour, style = LINES[(number + 1) % SERIES], DASHES[(number + 1) % len(DASHES)]
         axes.axvline(value, color=colour, linestyle=style, linewidth=2, label=f"{name} {value:.4g}")
-    label_axes(axes, panel.x, Axis(panel.label, whole=True))
+    label_axes(axes, panel.x, Axis(panel.label, integer=True))
 
 
 def _draw_field(axes: "Axes", panel: Field) -> None:
@@ -221,8 +221,8 @@ def label_axes(axes: "Axes", x: Axis, y: Axis) -> None:
         axes.set_xscale("log")
     if y.log:
         axes.set_yscale("log")
-    for whole, side in ((x.whole, axes.xaxis), (y.whole, axes.yaxis)):
-        if whole:
+    for integer, side in ((x.integer, axes.xaxis), (y.integer, axes.yaxis)):
+        if integer:
             side.set_major_locator(MaxNLocator("auto", integer=True))
     if x.names is not None:
         axes.set_xticks(

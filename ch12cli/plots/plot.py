@@ -15,14 +15,14 @@ SERIES = 8  # maximum number of lines in a plot: the number of distinguishable c
 class Axis(NamedTuple):
     """An axis of a plot.
 
-    label: includes the unit, if any. names: labels of the positions 0, 1, … of a categorical axis. whole: whether
+    label: includes the unit, if any. names: labels of the positions 0, 1, … of a categorical axis. integer: whether
     values are integers.
     """
 
     label: str
     log: bool = False
     names: tuple[str, ...] | None = None
-    whole: bool = False
+    integer: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ch12cli.catalogue.comparison import alike, read_compared, rows_of_runs
+from ch12cli.catalogue.comparison import are_comparable, read_compared, rows_of_runs
 from ch12cli.catalogue.formatting import short_names
 from ch12cli.catalogue.names import OUTPUTS
 from ch12cli.catalogue.summary import fold_seeds, is_seed, varying
@@ -58,7 +58,7 @@ def records_of(paths: Sequence[Path], *, comparable: bool = True) -> tuple[list[
         rows: list[SweepRow] = list(read_sweep_rows(paths[0]))
         return rows, sweep_monitor(paths[0], rows) or "valid_loss", run_name(paths[0])
     runs = [read_compared(path) for path in paths]
-    if comparable and not alike(runs):
+    if comparable and not are_comparable(runs):
         raise InputError(f"{runs[0].name}: the runs differ in their metric or their data; plot them with --kind curve")
     return rows_of_runs(runs), str(runs[0].results.get("monitor") or "valid_loss"), f"{len(runs)} runs"
 

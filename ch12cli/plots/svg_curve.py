@@ -44,11 +44,11 @@ def curve_svg(series: Mapping[str, Sequence[float]]) -> str:
 def pieces(values: Sequence[float], low: float, high: float, longest: int) -> list[str]:
     """Returns the SVG points of a line, one text for each segment between gaps."""
     found: list[list[str]] = [[]]
-    for place, value in enumerate(values):
+    for index, value in enumerate(values):
         if not math.isfinite(value):
             found.append([])
             continue
-        x = LEFT + (WIDTH - LEFT - RIGHT) * place / max(1, longest - 1)
+        x = LEFT + (WIDTH - LEFT - RIGHT) * index / max(1, longest - 1)
         share = (value / 2 - low / 2) / (high / 2 - low / 2) if high > low else 0.5  # halved, as the range may overflow
         found[-1].append(f"{x:.1f},{TOP + (HEIGHT - TOP - BOTTOM) * (1 - share):.1f}")
     return [" ".join(piece) for piece in found if piece]

@@ -41,23 +41,23 @@ def results_of(rows: Sequence[SweepRow], *, metric: str, label: str, minimise: b
     """Returns the results of the finished jobs. Raises InputError if no job has the metric."""
     finished = [row for row in rows if row.status == "finished"]
     values = np.array([row.number(metric) for row in finished], np.float64)
-    whole = np.isfinite(values)
-    if not whole.any():
+    finite = np.isfinite(values)
+    if not finite.any():
         names = dict.fromkeys([*NUMBERS, *(name for row in finished for name in row.metrics)])
         columns = [name for name in names if any(np.isfinite(row.number(name)) for row in finished)]
         have = f"; they have {', '.join(columns)}" if columns else ": none has finished"
         raise InputError(f"--metric {metric}: no job that finished has it{have}")
-    kept = [row for row, good in zip(finished, whole.tolist(), strict=True) if good]
+    kept = [row for row, good in zip(finished, finite.tolist(), strict=True) if good]
     changes = [row.overrides for row in kept]
     keys = [key for key in varying(rows) if not is_seed(key)]
     texts = {key: [change.get(key, "") for change in changes] for key in keys}
-    return Results(label, minimise, texts, values[whole], len(rows) - len(kept), [row.job for row in kept])
+    return Results(label, minimise, texts, values[finite], len(rows) - len(kept), [row.job for row in kept])
 
 
 def require_key(results: Results, key: str, option: str) -> str:
     if key not in results.texts:
-        there = ", ".join(results.texts) or "nothing but seeds"
-        raise InputError(f"{option} {key}: is not swept; what differs between the jobs: {there}")
+        differing = ", ".join(results.texts) or "nothing but seeds"
+        raise InputError(f"{option} {key}: is not swept; what differs between the jobs: {differing}")
     return key
 
 
@@ -101,11 +101,11 @@ def heatmap(results: Results, *, title: str, x: str | None = None, y: str | None
     columns, rows = ordered(results.texts[across])[:CELLS], ordered(results.texts[down])[:CELLS]
     pairs = list(zip(results.texts[down], results.texts[across], strict=True))
     sums, counts = np.zeros((len(rows), len(columns))), np.zeros((len(rows), len(columns)))
-    place = {(r, c): (i, j) for i, r in enumerate(rows) for j, c in enumerate(columns)}
+    cells = {(r, c): (i, j) for i, r in enumerate(rows) for j, c in enumerate(columns)}
     for pair, value in zip(pairs, results.values.tolist(), strict=True):
-        if pair in place:
-            sums[place[pair]] += value
-            counts[place[pair]] += 1
+        if pair in cells:
+            sums[cells[pair]] += value
+            counts[cells[pair]] += 1
     with np.errstate(invalid="ignore"):
         means = sums / counts
     best = np.nanmin(means) if results.minimise else np.nanmax(means)
@@ -149,16 +149,16 @@ def slices(results: Results, *, title: str, x: str | None = None) -> Plot:
     texts = results.texts[key]
     names = ordered(texts)
     try:
-        places = {name: float(name) for name in names}
-        axis = Axis(key, log=is_wide(places.values()))
+        positions = {name: float(name) for name in names}
+        axis = Axis(key, log=is_wide(positions.values()))
     except ValueError:
-        places = {name: float(index) for index, name in enumerate(names)}
+        positions = {name: float(index) for index, name in enumerate(names)}
         axis = Axis(key, names=tuple(names))
     groups = {name: results.values[[text == name for text in texts]] for name in names}
-    at = np.array([places[name] for name in names])
+    at = np.array([positions[name] for name in names])
     mean = np.array([group.mean() for group in groups.values()])
     low, high = (np.array([np.percentile(group, q) for group in groups.values()]) for q in (5, 95))
-    dots = Line("", np.array([places[text] for text in texts]), results.values, faint=True, joined=False)
+    dots = Line("", np.array([positions[text] for text in texts]), results.values, faint=True, joined=False)
     means = Line("mean", at, mean, low, high, joined=axis.names is None)
     log = is_wide(results.values.tolist(), spread=100)
     counts = np.array([len(group) for group in groups.values()], np.float64)

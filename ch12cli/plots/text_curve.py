@@ -6,7 +6,7 @@ from itertools import cycle, groupby
 from typing import NamedTuple
 
 CurveSpan = tuple[str, str | None]  # a piece of a line, and its series (None: axes, labels, blanks)
-Place = tuple[int, int] | None  # a point (x, y) of the grid, (0, 0) at the top left; None for a gap
+Point = tuple[int, int] | None  # a point (x, y) of the grid, (0, 0) at the top left; None for a gap
 BrailleCells = dict[tuple[int, int], tuple[int, list[str]]]  # (row, column) -> braille dots, their series
 
 MIN_WIDTH = 30  # characters
@@ -91,8 +91,8 @@ def curve_spans(
     cells: BrailleCells = {}
     for number, (name, line) in enumerate(means.items()):
         pattern = PATTERNS[number % len(PATTERNS)] if charset is UNICODE else (1,)
-        places = _place(line, low, high, across=columns * charset.dots_x, down=rows * charset.dots_y)
-        _add_line(cells, name, dots_of(places, pattern), charset)
+        grid = _points_of(line, low, high, across=columns * charset.dots_x, down=rows * charset.dots_y)
+        _add_line(cells, name, dots_of(grid, pattern), charset)
     lines: list[list[CurveSpan]] = []
     for row in range(rows):
         axis = f"{labels[row]:>{gutter}} {charset.tick}" if row in labels else " " * (gutter + 1) + charset.axis
@@ -117,47 +117,47 @@ def _reduce(values: Sequence[float], *, length: int, points: int) -> list[float 
     return line
 
 
-def _place(line: Sequence[float | None], low: float, high: float, *, across: int, down: int) -> list[Place]:
+def _points_of(line: Sequence[float | None], low: float, high: float, *, across: int, down: int) -> list[Point]:
     """Returns the position of each value on a grid of (across, down) points."""
     step = (across - 1) / max(1, len(line) - 1)
     span = high / 2 - low / 2  # halved, as the range of the largest floats overflows
-    places: list[Place] = []
+    points: list[Point] = []
     for i, value in enumerate(line):
         if value is None:
-            places.append(None)
+            points.append(None)
         else:
             share = (value / 2 - low / 2) / span if span else 0.5
-            places.append((round(i * step), round((1 - share) * (down - 1))))
-    return places
+            points.append((round(i * step), round((1 - share) * (down - 1))))
+    return points
 
 
-def dots_of(places: Sequence[Place], pattern: Sequence[int]) -> Iterator[tuple[int, int]]:
+def dots_of(points: Sequence[Point], pattern: Sequence[int]) -> Iterator[tuple[int, int]]:
     """Yields the points of the line segments between the places, filtered by the pattern.
 
     The pattern restarts after a gap.
     """
-    before: Place = None
+    before: Point = None
     steps = cycle(pattern)
-    for place in places:
-        if place is not None and before is None:
+    for point in points:
+        if point is not None and before is None:
             steps = cycle(pattern)
             next(steps)
-            yield place
-        elif place is not None and before is not None:
-            (x0, y0), (x, y) = before, place
+            yield point
+        elif point is not None and before is not None:
+            (x0, y0), (x, y) = before, point
             moves = max(abs(x - x0), abs(y - y0))
             for move in range(1, moves + 1):
                 if next(steps):
                     yield x0 + round((x - x0) * move / moves), y0 + round((y - y0) * move / moves)
-        before = place
+        before = point
 
 
 def _add_line(cells: BrailleCells, name: str, dots: Iterator[tuple[int, int]], charset: Charset) -> None:
     for x, y in dots:
-        place = (y // charset.dots_y, x // charset.dots_x)
-        bits, names = cells.get(place, (0, []))
+        cell = (y // charset.dots_y, x // charset.dots_x)
+        bits, names = cells.get(cell, (0, []))
         bit = DOTS[y % charset.dots_y][x % charset.dots_x]
-        cells[place] = (bits | bit, names if name in names else [*names, name])
+        cells[cell] = (bits | bit, names if name in names else [*names, name])
 
 
 def _row_spans(cells: BrailleCells, row: int, columns: int, names: list[str], charset: Charset) -> list[CurveSpan]:

@@ -124,10 +124,10 @@ def _histogram_text(panel: Histogram, *, width: int, rows: int, ascii_only: bool
     counts = panel.counts.tolist()
     highest = max([1, *counts])
     x_scale = AxisScale(float(panel.edges[0]), float(panel.edges[-1]), panel.x.log)
-    y_scale, y = AxisScale(0.0, float(highest)), Axis(panel.label, whole=True)
+    y_scale, y = AxisScale(0.0, float(highest)), Axis(panel.label, integer=True)
     frame = _frame_around(panel.x, y, x_scale, y_scale, width=width, rows=rows, ascii_only=ascii_only)
-    places = x_scale.at((np.arange(frame.columns) + 0.5) / frame.columns)
-    bins = np.clip(np.searchsorted(panel.edges, places, side="right") - 1, 0, len(counts) - 1)
+    points = x_scale.at((np.arange(frame.columns) + 0.5) / frame.columns)
+    bins = np.clip(np.searchsorted(panel.edges, points, side="right") - 1, 0, len(counts) - 1)
     body: list[list[Span]] = []
     for row in range(rows):
         line: list[Span] = []
@@ -228,24 +228,24 @@ def _add_band(cells: Cells, line: Line, frame: Frame, number: int) -> None:
 
 
 def _add_marks(cells: Cells, line: Line, frame: Frame, *, number: int | None, mark: str) -> None:
-    for place in _grid_points(frame, line.x, line.y, dots_x=1, dots_y=1):
-        if place is not None:
-            cells[place[1], place[0]] = (0, mark, number)
+    for point in _grid_points(frame, line.x, line.y, dots_x=1, dots_y=1):
+        if point is not None:
+            cells[point[1], point[0]] = (0, mark, number)
 
 
 def _add_line(cells: Cells, line: Line, frame: Frame, number: int) -> None:
     charset = frame.charset
-    places = _grid_points(frame, line.x, line.y, dots_x=charset.dots_x, dots_y=charset.dots_y)
-    for x, y in dots_of(places, (1,) if charset is ASCII else PATTERNS[number % len(PATTERNS)]):
-        place = (y // charset.dots_y, x // charset.dots_x)
-        bits, mark, owner = cells.get(place, (0, None, number))
+    points = _grid_points(frame, line.x, line.y, dots_x=charset.dots_x, dots_y=charset.dots_y)
+    for x, y in dots_of(points, (1,) if charset is ASCII else PATTERNS[number % len(PATTERNS)]):
+        cell = (y // charset.dots_y, x // charset.dots_x)
+        bits, mark, owner = cells.get(cell, (0, None, number))
         bit = DOTS[y % charset.dots_y][x % charset.dots_x]
         if mark is not None:
             bits, owner = 0, number
-        cells[place] = (
+        cells[cell] = (
             bits | bit,
             None,
-            number if (place[1] + number) % 2 else owner,
+            number if (cell[1] + number) % 2 else owner,
         )  # cells shared by several lines alternate between them
 
 
@@ -313,9 +313,9 @@ def _frame_around(
 
 
 def _ticks_on(scale: AxisScale, axis: Axis, most: int) -> list[float]:
-    """Returns round tick values; only integers if the axis is `whole`."""
+    """Returns round tick values; only integers if the axis is `integer`."""
     ticks = scale.ticks(most)
-    return [tick for tick in ticks if not axis.whole or abs(tick - round(tick)) < 1e-9]
+    return [tick for tick in ticks if not axis.integer or abs(tick - round(tick)) < 1e-9]
 
 
 def _row_index(scale: AxisScale, value: float, rows: int) -> int:
@@ -340,7 +340,7 @@ def _x_axis_text(frame: Frame) -> list[list[Span]]:
         ticks = _ticks_on(scale, frame.x, max(2, columns // TICK_COLUMNS))
         texts = tick_texts(ticks)
     else:
-        ticks, texts = [float(place) for place in range(len(frame.x.names))], list(frame.x.names)
+        ticks, texts = [float(index) for index in range(len(frame.x.names))], list(frame.x.names)
     floor, labels = [frame.charset.floor] * columns, ""
     for tick, text in zip(ticks, texts, strict=True):
         column = min(columns - 1, max(0, round(float(scale.share(tick)) * (columns - 1))))  # type: ignore[arg-type]

@@ -196,10 +196,10 @@ def sweep_plots(sweep: Path, keys: Sequence[str], finished: Sequence[Any]) -> li
 
 def job_directory(sweep: Path, row: SweepRow) -> Path | None:
     """The directory of a job; None if it is gone, a link, or outside the sweep."""
-    place = Path(row.directory)
+    directory = Path(row.directory)
     return (
-        sweep / place
-        if is_inside(row.directory) and (sweep / place / ".hydra").is_dir() and not (sweep / place).is_symlink()
+        sweep / directory
+        if is_inside(row.directory) and (sweep / directory / ".hydra").is_dir() and not (sweep / directory).is_symlink()
         else None
     )
 

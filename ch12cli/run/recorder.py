@@ -108,13 +108,13 @@ class MetricsTable(Sequence[MetricsRow]):
         return len(self.values)
 
     @overload
-    def __getitem__(self, place: int) -> MetricsRow: ...
+    def __getitem__(self, index: int) -> MetricsRow: ...
     @overload
-    def __getitem__(self, place: slice) -> "MetricsTable": ...
-    def __getitem__(self, place: int | slice) -> "MetricsRow | MetricsTable":
-        if isinstance(place, slice):
-            return MetricsTable(self.names, self.values[place])
-        epoch, *values = self.values[place].tolist()
+    def __getitem__(self, index: slice) -> "MetricsTable": ...
+    def __getitem__(self, index: int | slice) -> "MetricsRow | MetricsTable":
+        if isinstance(index, slice):
+            return MetricsTable(self.names, self.values[index])
+        epoch, *values = self.values[index].tolist()
         return {"epoch": int(epoch), **dict(zip(self.names, values, strict=True))}
 
     def state_dict(self) -> dict[str, Any]:

@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from ch12cli.run.train import Outcome
 
 
-def checked(composer: Composer, lines: Sequence[str]) -> Composition:
+def checked(composer: Composer, overrides: Sequence[str]) -> Composition:
     """Returns the composed configuration of one run. Raises InputError with all problems found."""
-    problems = idle_problems(composer.parse(lines, []), swept=False)
-    composition = composer.compose(lines, problems)
+    problems = idle_problems(composer.parse(overrides, []), swept=False)
+    composition = composer.compose(overrides, problems)
     if composition.settings:
-        problems += check(composition.settings, composition.chosen)
+        problems += check(composition.settings, composition.choices)
     if composition.is_sweep:
         problems.append(Problem("hydra.mode", "MULTIRUN", "asks for a sweep", "train it with -m, or by ch12cli.sweep"))
     if problems:
@@ -62,25 +62,25 @@ def resume_hint(directory: Path) -> str:
 
 
 def train_single(
-    lines: Sequence[str],
+    overrides: Sequence[str],
     *,
     folders: Sequence[Path] = (),
     config_name: str = "config",
     callback: Callback,
     log: bool,
-    several: str = Composer.several,
+    several_hint: str = Composer.several_hint,
 ) -> Outcome:
     """Trains one run and returns its outcome.
 
     `log`: whether Hydra's job_logging writes train.log. Otherwise it is written without changing the logging setup.
-    `several`: the advice in the message about a key with several values.
+    `several_hint`: the advice in the message about a key with several values.
     """
     working_directory()
     with hydra_session():
         composer = Composer(folders, config_name=config_name)
-        composer.several = several
-        composition = checked(composer, lines)
-        settings = RunSettings.from_config(composition.settings, composition.chosen)
+        composer.several_hint = several_hint
+        composition = checked(composer, overrides)
+        settings = RunSettings.from_config(composition.settings, composition.choices)
         # torch is imported only after all options are checked, because the import takes more than a second
         with interrupts_kept():
             from ch12cli.run.torch_settings import torch_settings

@@ -81,14 +81,14 @@ def choose_device(name: str) -> torch.device:
 
     Raises InputError, listing the available devices, if this machine does not have it.
     """
-    here = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
+    available = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
     if torch.backends.mps.is_available():
-        here.append("mps")
+        available.append("mps")
     if name == "auto":
-        return torch.device("cuda" if "cuda:0" in here else "mps" if "mps" in here else "cpu")
+        return torch.device("cuda" if "cuda:0" in available else "mps" if "mps" in available else "cpu")
     wanted = "cuda:0" if name == "cuda" else name
-    if wanted not in here:
-        raise InputError(f"device={name}: this machine has {', '.join(here)}; use one of them, or device=auto")
+    if wanted not in available:
+        raise InputError(f"device={name}: this machine has {', '.join(available)}; use one of them, or device=auto")
     return torch.device(name)
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from ch12cli.config.run_settings import RunSettings
-from ch12cli.config.targets import place_of
+from ch12cli.config.targets import location_of
 from ch12cli.errors import InputError, MachineError, describe_error
 from ch12cli.files.atomic import remove_leftovers
 from ch12cli.files.metrics_csv import MetricsFile
@@ -145,10 +145,10 @@ def train_job(job: Job, directory: Path, callback: Callback) -> Outcome:
     except torch.OutOfMemoryError as error:
         raise MachineError(f"out of memory on {job.device}: use a smaller batch_size or network ({error})") from error
     except Exception as error:
-        place = place_of(error)
-        if not place:
+        location = location_of(error)
+        if not location:
             raise
-        cause = f"{describe_error(error)}{place}"
+        cause = f"{describe_error(error)}{location}"
         write_result(directory, Result(status="failed", epochs=len(rows), error=cause))
         raise InputError(f"code of your own raised while training: {cause}") from error
     log.info("%s after %d epochs", ending.status, len(rows))

@@ -61,19 +61,19 @@ def evaluate(directory: Path, *, split: str | None = None, best: bool = False, t
         with checkpoint_must_fit(str(directory)):
             job.network.restore(saved.state["network"])
         parts = {name: evaluate_part(job, name) for name in evaluated_parts(job.task.data, split)}
-    passed_over = [f"passed over: {message}" for message in saved.passed_over]
-    return Evaluation(saved.state["epoch"], job.task.data.table.class_names, parts, [*passed_over, *messages])
+    warnings = [f"skipped: {message}" for message in saved.skipped]
+    return Evaluation(saved.state["epoch"], job.task.data.table.class_names, parts, [*warnings, *messages])
 
 
 def evaluated_parts(data: Prepared, split: str | None) -> list[str]:
     """Returns the names of the parts to evaluate on. Raises InputError if the data set lacks the part."""
-    there = [name for name in PARTS if getattr(data, name) is not None]
+    present = [name for name in PARTS if getattr(data, name) is not None]
     if split is None:
-        return [there[-1]]
+        return [present[-1]]
     if split == "all":
-        return there
-    if split not in there:
-        raise InputError(f"--split {split}: the run's data have no such part; they have {', '.join(there)}")
+        return present
+    if split not in present:
+        raise InputError(f"--split {split}: the run's data have no such part; they have {', '.join(present)}")
     return [split]
 
 
@@ -98,17 +98,17 @@ def predictions(network: Network, x: torch.Tensor) -> torch.Tensor:
     return prediction
 
 
-def confusion_of(true: Counts, found: Counts, *, classes: int) -> Counts:
+def confusion_of(actual: Counts, found: Counts, *, classes: int) -> Counts:
     """Returns the confusion matrix, (classes, classes): row = true class, column = predicted class."""
-    return np.bincount(true * classes + found, minlength=classes**2).reshape(classes, classes)
+    return np.bincount(actual * classes + found, minlength=classes**2).reshape(classes, classes)
 
 
 def metrics_by_class(confusion: Counts) -> list[Mapping[str, float | int | None]]:
     """Returns precision, recall, f1 and support per class. A metric is None if its denominator is 0."""
     right, support, found = np.diag(confusion), confusion.sum(1), confusion.sum(0)
 
-    def share(part: int, whole: int) -> float | None:
-        return part / whole if whole else None
+    def share(part: int, total: int) -> float | None:
+        return part / total if total else None
 
     return [
         {

@@ -22,7 +22,7 @@ from ch12cli.run.train import Job, prepare_job
 from ch12cli.saved.export_script import script_of
 from ch12cli.saved.load import Saved, read_saved, require_same_data
 from ch12cli.saved.network import on_this_machine
-from ch12cli.saved.reproduce import noted_environment, with_threads
+from ch12cli.saved.reproduce import recorded_environment, with_threads
 from ch12cli.saved.resume import result_so_far, spans_all_epochs
 from ch12cli.training.checkpoint import checkpoint_must_fit
 from ch12cli.training.metrics import probabilities
@@ -73,7 +73,7 @@ def export(directory: Path, form: str, *, name: str, command: str | None, best: 
     saved = read_saved(directory, best=best, trust=trust)
     result = result_so_far(directory)
     settings, messages = on_this_machine(with_threads(saved.settings, result))
-    messages = [*(f"passed over: {message}" for message in saved.passed_over), *messages]
+    messages = [*(f"skipped: {message}" for message in saved.skipped), *messages]
     if form != "script":
         settings = settings.with_changes({"device": "cpu"})
     with torch_settings(settings.machine) as device:
@@ -81,7 +81,7 @@ def export(directory: Path, form: str, *, name: str, command: str | None, best: 
         require_same_data(saved, job.task.data.table.digest)
         if form == "script":
             messages += require_repeatable(directory, saved, best=best)
-            threads = noted_environment(result).get("threads")
+            threads = recorded_environment(result).get("threads")
             files = script_of(
                 job,
                 checkpoint_rows(saved.state),
@@ -196,8 +196,10 @@ def quiet() -> Iterator[None]:
 
 def compared(wanted: list[Tensor], found: list[Tensor], reader: str) -> str:
     """Returns a note on the largest output difference. Raises MachineError if it exceeds TOLERANCE."""
-    gaps = [(a - b).abs() / (1 + a.abs()) for a, b in zip(wanted, found, strict=True)]
-    gap = max(float(each.max()) for each in gaps)
-    if not gap <= TOLERANCE:
-        raise MachineError(f"what {reader} makes of it differs by {gap:.2g} from the network, more than {TOLERANCE:g}")
-    return f"checked: {reader} gives the network's outputs for {len(wanted[0])} rows within {gap:.1g}"
+    differences = [(a - b).abs() / (1 + a.abs()) for a, b in zip(wanted, found, strict=True)]
+    difference = max(float(each.max()) for each in differences)
+    if not difference <= TOLERANCE:
+        raise MachineError(
+            f"what {reader} makes of it differs by {difference:.2g} from the network, more than {TOLERANCE:g}"
+        )
+    return f"checked: {reader} gives the network's outputs for {len(wanted[0])} rows within {difference:.1g}"

@@ -29,7 +29,7 @@ from ch12cli.training.checkpoint import MISMATCH_ERRORS, Checkpoints, DamagedErr
 
 TRAINING = ("best_network", "optimizer", "schedule", "best", "stopping", "source", "columns", "rows")
 DATA = ("feature_names", "feature_type", "encoding", "shape", "class_names", "target_name", "data_digest", "scaling")
-OF_A_RUN = (HYDRA, CHECKPOINTS, METRICS, RESULT, MODEL, "train.log")
+RUN_FILES = (HYDRA, CHECKPOINTS, METRICS, RESULT, MODEL, "train.log")
 RUN = ("settings", "chosen", "environment", *DATA, "epoch", "network")
 
 
@@ -37,14 +37,14 @@ RUN = ("settings", "chosen", "environment", *DATA, "epoch", "network")
 class Saved:
     """A run as read from its checkpoint.
 
-    passed_over: why newer checkpoints were skipped as damaged; history: of its sessions (files/history.py).
+    skipped: why newer checkpoints were skipped as damaged; history: of its sessions (files/history.py).
     """
 
     directory: Path
     state: dict[str, Any]
     settings: RunSettings
     environment: dict[str, Any]
-    passed_over: list[str]
+    skipped: list[str]
     history: dict[str, Any] = field(default_factory=dict)
 
 
@@ -60,19 +60,19 @@ def read_saved(directory: Path, *, best: bool = False, trust: bool = False, read
         raise InputError(f"{directory}: is not the directory of a run (it has no {CHECKPOINTS}/)")
     if not trust:
         refuse_links(directory)
-    state, passed_over = read_state(folder, best=best)
-    settings, chosen, environment = (_mapping(state, name, folder) for name in ("settings", "chosen", "environment"))
+    state, skipped = read_state(folder, best=best)
+    settings, choices, environment = (_mapping(state, name, folder) for name in ("settings", "chosen", "environment"))
     settings = with_later_keys(settings)
-    if not all(choice is None or (isinstance(choice, str) and ".." not in choice) for choice in chosen.values()):
+    if not all(choice is None or (isinstance(choice, str) and ".." not in choice) for choice in choices.values()):
         raise InputError(f"{folder}: the choices in its checkpoint are no names")
-    require_valid_settings(settings, chosen, where=str(directory), trust=trust, reads_data=reads_data)
-    typed = RunSettings.from_config(settings, chosen)
+    require_valid_settings(settings, choices, where=str(directory), trust=trust, reads_data=reads_data)
+    typed = RunSettings.from_config(settings, choices)
     if not trust:
         require_fits(typed, state, where=str(directory))
-    return Saved(directory, state, typed, environment, passed_over, plain_of(state, "history"))
+    return Saved(directory, state, typed, environment, skipped, plain_of(state, "history"))
 
 
-def refuse_links(directory: Path, names: Sequence[str] = OF_A_RUN) -> None:
+def refuse_links(directory: Path, names: Sequence[str] = RUN_FILES) -> None:
     """Raises InputError if a file of the run is a link or a special file.
 
     ch12 writes only regular files; a link could redirect a read or write elsewhere. names: files and folders; the files
@@ -82,10 +82,10 @@ def refuse_links(directory: Path, names: Sequence[str] = OF_A_RUN) -> None:
         paths = [path for name in names if os.path.lexists(path := directory / name)]
         paths += [path for folder in paths if folder.is_dir() and not folder.is_symlink() for path in folder.iterdir()]
         modes = {path: path.lstat().st_mode for path in paths}
-    wrong = [path for path, mode in modes.items() if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))]
-    if wrong:
+    invalid = [path for path, mode in modes.items() if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))]
+    if invalid:
         raise InputError(
-            [f"{path}: must be a file, not a link or a device; if the run is your own, add --trust" for path in wrong]
+            [f"{path}: must be a file, not a link or a device; if the run is your own, add --trust" for path in invalid]
         )
 
 
@@ -96,20 +96,20 @@ def read_state(folder: Path, *, best: bool) -> tuple[dict[str, Any], list[str]]:
     instead. Raises InputError if a part is missing or has the wrong type.
     """
     try:
-        state, passed_over = Checkpoints(folder, every=None).newest()
+        state, skipped = Checkpoints(folder, every=None).newest()
     except DamagedError as error:
         if not (best and (folder / BEST).is_file()):
             raise
         try:
-            state, passed_over = load(folder / BEST), error.messages
+            state, skipped = load(folder / BEST), error.messages
         except DamagedError as another:
             raise DamagedError([*error.messages, *another.messages]) from another
         require_parts(state, RUN, folder)
-        return state, passed_over
+        return state, skipped
     require_parts(state, (*RUN, *TRAINING), folder)
     if best:
         state = {**state, "epoch": state["best"]["epoch"][0], "network": state["best_network"]}
-    return state, passed_over
+    return state, skipped
 
 
 def require_parts(state: Mapping[str, Any], names: tuple[str, ...], folder: Path) -> None:
@@ -118,12 +118,12 @@ def require_parts(state: Mapping[str, Any], names: tuple[str, ...], folder: Path
     if missing:
         raise InputError(f"{folder}: its checkpoint holds no {', '.join(missing)}: not one of this ch12's runs")
     try:
-        wrong = wrong_parts(state)
+        invalid = wrong_parts(state)
     except MISMATCH_ERRORS as error:
         raise InputError(f"{folder}: its checkpoint was not written by ch12, or is corrupt ({error})") from error
-    if wrong:
+    if invalid:
         raise InputError(
-            f"{folder}: its checkpoint was not written by ch12, or is corrupt: look at its {', '.join(wrong)}"
+            f"{folder}: its checkpoint was not written by ch12, or is corrupt: look at its {', '.join(invalid)}"
         )
     scaling = scaling_from_plain(state["scaling"], str(folder))
     if len(scaling.mean) != len(state["feature_names"]):
@@ -133,7 +133,7 @@ def require_parts(state: Mapping[str, Any], names: tuple[str, ...], folder: Path
 
 def wrong_parts(state: Mapping[str, Any]) -> list[str]:
     """Returns the names of the parts of a state that have an unexpected type or value."""
-    fine = {
+    checks = {
         "epoch": is_integer(state["epoch"]) and 0 <= state["epoch"] <= LARGEST,
         "network": is_network(state["network"]),
         "feature_names": is_names(state["feature_names"], least=1),
@@ -146,21 +146,21 @@ def wrong_parts(state: Mapping[str, Any]) -> list[str]:
     }
     if "rows" in state:
         columns, rows, best = state["columns"], state["rows"], state["best"]
-        fine["best_network"] = is_network(state["best_network"])
-        fine["columns"] = is_names(columns, least=0) and ("epoch" in columns) == (state["epoch"] > 0)
-        fine["rows"] = (
+        checks["best_network"] = is_network(state["best_network"])
+        checks["columns"] = is_names(columns, least=0) and ("epoch" in columns) == (state["epoch"] > 0)
+        checks["rows"] = (
             isinstance(rows, Tensor)
             and rows.dtype == torch.float64
             and rows.numel() == state["epoch"] * len(columns)
             and (rows.numel() == 0 or rows.shape == (state["epoch"], len(columns)))
         )
-        fine["best"] = isinstance(best, dict) and all(
+        checks["best"] = isinstance(best, dict) and all(
             isinstance(best.get(name), list) and len(best[name]) == 1 for name in ("epoch", "value")
         )
-        fine["best"] = fine["best"] and is_integer(best["epoch"][0]) and 0 <= best["epoch"][0] <= state["epoch"]
+        checks["best"] = checks["best"] and is_integer(best["epoch"][0]) and 0 <= best["epoch"][0] <= state["epoch"]
         for name in ("optimizer", "schedule", "stopping", "source"):
-            fine[name] = isinstance(state[name], dict)
-    return [name for name, sound in fine.items() if not sound]
+            checks[name] = isinstance(state[name], dict)
+    return [name for name, valid in checks.items() if not valid]
 
 
 def is_network(value: Any) -> bool:
@@ -201,12 +201,14 @@ def _mapping(state: Mapping[str, Any], name: str, folder: Path) -> dict[str, Any
 
 
 def require_valid_settings(
-    settings: Mapping[str, Any], chosen: Mapping[str, Any], *, where: str, trust: bool, reads_data: bool = True
+    settings: Mapping[str, Any], choices: Mapping[str, Any], *, where: str, trust: bool, reads_data: bool = True
 ) -> None:
     """Raises InputError unless `ch12 train` accepts the settings. Without trust, also checks the targets they name."""
     try:
         problems = [] if trust else target_problems(settings, reads_data=reads_data)
-        problems = problems or check(settings, {str(k): v for k, v in chosen.items() if isinstance(v, str)}, here=False)
+        problems = problems or check(
+            settings, {str(k): v for k, v in choices.items() if isinstance(v, str)}, check_device=False
+        )
     except (*MISMATCH_ERRORS, RecursionError) as error:
         problems = [
             Problem(

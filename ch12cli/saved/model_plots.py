@@ -22,11 +22,11 @@ from ch12cli.training.metrics import predicted_classes, probabilities
 
 CELLS = 400  # grid cells along each axis
 MARGIN = 0.08  # fraction of the data's range added on each side
-MOST = 12  # maximum number of features in a message
+MAX_NAMES = 12  # maximum number of features in a message
 HELD_OUT = ("valid", "test")
 
 
-class Chosen(NamedTuple):
+class FeatureChoice(NamedTuple):
     """The data columns to show. Other columns are fixed at their mean over the training part."""
 
     columns: list[int]
@@ -52,25 +52,25 @@ def boundary_plot(
             raise InputError(f"{directory}: its rows are images, of which two pixels show little; try --kind confusion")
         if len(table.feature_names) < 2:
             raise InputError(f"{directory}: its data have a single feature; a boundary needs a plane of two")
-        chosen = choose(job, features, count=2)
-        x_range, y_range = (padded_range(job.task.data.features[:, column]) for column in chosen.columns)
+        choice = choose(job, features, count=2)
+        x_range, y_range = (padded_range(job.task.data.features[:, column]) for column in choice.columns)
         xs, ys = (np.linspace(low, high, CELLS) for low, high in (x_range, y_range))
-        rows = np.tile(chosen.fixed, (CELLS * CELLS, 1))
-        rows[:, chosen.columns[0]] = np.tile(xs, CELLS)
-        rows[:, chosen.columns[1]] = np.repeat(ys, CELLS)
-        prediction = answers(job, rows)
+        rows = np.tile(choice.fixed, (CELLS * CELLS, 1))
+        rows[:, choice.columns[0]] = np.tile(xs, CELLS)
+        rows[:, choice.columns[1]] = np.repeat(ys, CELLS)
+        prediction = outputs(job, rows)
         shares = probabilities(prediction, output=job.task.output).cpu().numpy()
         found = predicted_classes(prediction, output=job.task.output).cpu().numpy().astype(np.int64)
         points = []
         for name in PARTS:
             part = getattr(job.task.data, name)
             if part is not None:
-                at = job.task.data.features[part.rows].astype(np.float64)
+                positions = job.task.data.features[part.rows].astype(np.float64)
                 classes = part.y.reshape(-1).astype(np.int64)
-                points.append((name, at[:, chosen.columns[0]], at[:, chosen.columns[1]], classes))
+                points.append((name, positions[:, choice.columns[0]], positions[:, choice.columns[1]], classes))
         field = Field(
-            axis(table, chosen.names[0]),
-            axis(table, chosen.names[1]),
+            axis(table, choice.names[0]),
+            axis(table, choice.names[1]),
             x_range,
             y_range,
             tuple(table.class_names or ()),
@@ -78,12 +78,12 @@ def boundary_plot(
             shares.max(1).reshape(CELLS, CELLS),
             points,
         )
-        there = [name for name, *_ in points]
-        held_out = " and ".join({"valid": "validation", "test": "test"}[n] for n in HELD_OUT if n in there)
+        present = [name for name, *_ in points]
+        held_out = " and ".join({"valid": "validation", "test": "test"}[n] for n in HELD_OUT if n in present)
         legend = [f"Rows outlined in black: the {held_out} part, which was not trained on."] if held_out else []
         notes = []
-        if chosen.others:
-            notes.append(f"The other {chosen.others} feature{'s' * (chosen.others > 1)} at the training rows' mean.")
+        if choice.others:
+            notes.append(f"The other {choice.others} feature{'s' * (choice.others > 1)} at the training rows' mean.")
         return Plot(title, [field], notes, legend)
 
     return with_job(directory, draw, best=best, trust=trust)
@@ -99,20 +99,20 @@ def line(directory: Path, *, title: str, features: str | None, best: bool, trust
         table = job.task.data.table
         if job.task.classes:
             raise InputError(f"{directory}: tells classes apart, it has no regression line; try --kind boundary")
-        chosen = choose(job, features, count=1)
-        xs = np.linspace(*padded_range(job.task.data.features[:, chosen.columns[0]]), CELLS)
-        rows = np.tile(chosen.fixed, (CELLS, 1))
-        rows[:, chosen.columns[0]] = xs
-        lines = [Line("network", xs, answers(job, rows)[:, 0].cpu().double().numpy())]
+        choice = choose(job, features, count=1)
+        xs = np.linspace(*padded_range(job.task.data.features[:, choice.columns[0]]), CELLS)
+        rows = np.tile(choice.fixed, (CELLS, 1))
+        rows[:, choice.columns[0]] = xs
+        lines = [Line("network", xs, outputs(job, rows)[:, 0].cpu().double().numpy())]
         for name in PARTS:
             part = getattr(job.task.data, name)
             if part is not None:
-                at = job.task.data.features[part.rows][:, chosen.columns[0]].astype(np.float64)
+                positions = job.task.data.features[part.rows][:, choice.columns[0]].astype(np.float64)
                 label = {"train": "training rows", "valid": "validation rows", "test": "test rows"}[name]
-                lines.append(Line(label, at, part.y.reshape(-1).astype(np.float64), joined=False))
-        others = f"The other {chosen.others} features at the training rows' mean."
-        panel = Lines(axis(table, chosen.names[0]), Axis(table.target_name), lines)
-        return Plot(title, [panel], [others] if chosen.others else [])
+                lines.append(Line(label, positions, part.y.reshape(-1).astype(np.float64), joined=False))
+        others = f"The other {choice.others} features at the training rows' mean."
+        panel = Lines(axis(table, choice.names[0]), Axis(table.target_name), lines)
+        return Plot(title, [panel], [others] if choice.others else [])
 
     return with_job(directory, draw, best=best, trust=trust)
 
@@ -147,30 +147,34 @@ def with_job(directory: Path, draw: Callable[[Job], Plot], *, best: bool, trust:
         with checkpoint_must_fit(str(directory)):
             job.network.restore(saved.state["network"])
         plot = draw(job)
-    return plot, [*(f"passed over: {message}" for message in saved.passed_over), *messages]
+    return plot, [*(f"skipped: {message}" for message in saved.skipped), *messages]
 
 
-def choose(job: Job, features: str | None, *, count: int) -> Chosen:
+def choose(job: Job, features: str | None, *, count: int) -> FeatureChoice:
     """Returns the columns with the given names.
 
     By default: the columns that separate the classes best, or the first ones for a regression. Raises InputError for an
     unknown name or a wrong number of names.
     """
     data = job.task.data
-    there = list(data.table.feature_names)
-    telling = [there[column] for column in most_telling(job, count)] if job.task.classes else there[:count]
-    names = [name.strip() for name in features.split(",")] if features else telling
+    available = list(data.table.feature_names)
+    separating = (
+        [available[column] for column in most_separating(job, count)] if job.task.classes else available[:count]
+    )
+    names = [name.strip() for name in features.split(",")] if features else separating
     for name in names:
-        if name not in there:
-            raise InputError(f"--features {name}: the data have {', '.join(there[:MOST])}{did_you_mean(name, there)}")
+        if name not in available:
+            raise InputError(
+                f"--features {name}: the data have {', '.join(available[:MAX_NAMES])}{did_you_mean(name, available)}"
+            )
     if len(names) != count or len(set(names)) < count:
-        example = ",".join(there[:count])
+        example = ",".join(available[:count])
         raise InputError(f"--features {features}: must be {count} of the features, as in --features '{example}'")
     fixed = data.features[data.train.rows].mean(0, dtype=np.float64)
-    return Chosen([there.index(name) for name in names], names, fixed, len(there) - count)
+    return FeatureChoice([available.index(name) for name in names], names, fixed, len(available) - count)
 
 
-def most_telling(job: Job, count: int) -> list[int]:
+def most_separating(job: Job, count: int) -> list[int]:
     """Returns the columns with the largest Fisher ratio, in the order of the data.
 
     The ratio is the variance between the class means divided by the variance within the classes.
@@ -187,17 +191,17 @@ def most_telling(job: Job, count: int) -> list[int]:
 
 
 def axis(table: Table, feature: str) -> Axis:
-    words = feature.replace("_", " ")
-    return Axis(f"{words} ({table.unit})" if table.unit else words)
+    label = feature.replace("_", " ")
+    return Axis(f"{label} ({table.unit})" if table.unit else label)
 
 
 def padded_range(values: Floats) -> tuple[float, float]:
     low, high = float(values.min()), float(values.max())
-    room = (high - low) * MARGIN or 1.0
-    return low - room, high + room
+    margin = (high - low) * MARGIN or 1.0
+    return low - margin, high + margin
 
 
-def answers(job: Job, rows: Values) -> torch.Tensor:
+def outputs(job: Job, rows: Values) -> torch.Tensor:
     """Returns the network's outputs for unscaled rows, (rows, outputs)."""
     scaled = job.task.data.scaling.apply(rows.astype(job.task.data.table.features.dtype))
     x = torch.from_numpy(scaled).to(job.network.dtype).to(job.device)

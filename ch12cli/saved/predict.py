@@ -52,7 +52,7 @@ def predict(
     folder, with content None. Raises InputError for rows that the network cannot process.
     """
     saved = read_saved(directory, best=best, trust=trust, reads_data=False)
-    return _answers(saved, new_rows(saved, content, source=source))
+    return _predict(saved, new_rows(saved, content, source=source))
 
 
 def predict_features(directory: Path, features: ArrayLike, *, best: bool = False, trust: bool = False) -> Predictions:
@@ -67,8 +67,8 @@ def predict_features(directory: Path, features: ArrayLike, *, best: bool = False
         raise InputError(f"rows: have shape {array.shape}; must be (rows, {columns}), as in training")
     if np.isnan(array).any() and not has_fill(saved):
         raise InputError("rows: have missing values (NaN), and the training data had none; fill them in")
-    lines = list(range(1, len(array) + 1))
-    return _answers(saved, NewRows("rows", array, lines, [], [[] for _ in lines]))
+    numbers = list(range(1, len(array) + 1))
+    return _predict(saved, NewRows("rows", array, numbers, [], [[] for _ in numbers]))
 
 
 def load_network(directory: Path, *, best: bool = False, trust: bool = False) -> nn.Module:
@@ -82,7 +82,7 @@ def load_network(directory: Path, *, best: bool = False, trust: bool = False) ->
         return trained_network(settings, saved.state, device, where=str(directory)).module.eval()
 
 
-def _answers(saved: Saved, rows: NewRows) -> Predictions:
+def _predict(saved: Saved, rows: NewRows) -> Predictions:
     """Returns the predictions for rows. Raises InputError if an input or output is not finite."""
     directory = saved.directory
     settings, messages = on_this_machine(saved.settings)
@@ -101,9 +101,9 @@ def _answers(saved: Saved, rows: NewRows) -> Predictions:
     classes = ends.classes
     found = predicted_classes(prediction, output=ends.output) if classes else prediction[:, 0]
     shares = probabilities(prediction, output=ends.output).cpu().numpy() if classes else None
-    passed_over = [f"passed over: {message}" for message in saved.passed_over]
+    warnings = [f"skipped: {message}" for message in saved.skipped]
     values = found.cpu().double().numpy()
-    return Predictions(rows, saved.state["target_name"], values, classes, shares, [*passed_over, *messages])
+    return Predictions(rows, saved.state["target_name"], values, classes, shares, [*warnings, *messages])
 
 
 def new_rows(saved: Saved, content: bytes | None, *, source: str) -> NewRows:

@@ -40,8 +40,8 @@ def replay_parts(saved: Saved, settings: RunSettings, *, trust: bool) -> list[Re
     Raises InputError if the history does not record the earlier settings, or if `ch12 train` would not accept them.
     """
     parts = [ReplayPart(settings, int(saved.state["epoch"]))]
-    for one in reversed(sessions_of(saved.history)):
-        before, epoch = settings_before(saved, one), one.get("epoch")
+    for session in reversed(sessions_of(saved.history)):
+        before, epoch = settings_before(saved, session), session.get("epoch")
         if not before:
             continue
         if not is_integer(epoch) or not 0 <= epoch <= parts[0].until:
@@ -60,10 +60,10 @@ def replay_parts(saved: Saved, settings: RunSettings, *, trust: bool) -> list[Re
     return parts
 
 
-def settings_before(saved: Saved, one: Mapping[str, Any]) -> dict[str, Any]:
+def settings_before(saved: Saved, session: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the values, before a session, of the settings that it changed and that may affect the metrics."""
-    present, before, changes = dict(flatten(saved.settings.config)), changes_in(one, "before"), changes_in(one)
-    computing = [key for key in changes if one.get("directory") or key == COMPUTING]
+    present, before, changes = dict(flatten(saved.settings.config)), changes_in(session, "before"), changes_in(session)
+    computing = [key for key in changes if session.get("directory") or key == COMPUTING]
     if not all(key in before and key in present for key in computing):
         raise InputError(
             f"{saved.directory}: was trained in several sessions with changes, and its record does not say from what; "
@@ -72,7 +72,7 @@ def settings_before(saved: Saved, one: Mapping[str, Any]) -> dict[str, Any]:
     return {key: before[key] for key in computing}
 
 
-def again(
+def retrain(
     parts: Sequence[ReplayPart],
     device: torch.device,
     callback: Callback,
@@ -93,7 +93,7 @@ def again(
             return stack.state_of(found[0][0].cpu()), stack.state_of(found[1][0].cpu())
     for number, part in enumerate(parts):
         if number:
-            job = followed(job, part, rows, device)
+            job = next_job(job, part, rows, device)
         replay_epochs(job.training.epochs(), part.until - len(rows), callback, rows)
         if len(rows) < part.until:  # the loss was no longer finite
             break
@@ -101,7 +101,7 @@ def again(
     return {name: value.cpu() for name, value in job.network.snapshot().items()}, best
 
 
-def followed(job: Job, part: ReplayPart, rows: Sequence[MetricsRow], device: torch.device) -> Job:
+def next_job(job: Job, part: ReplayPart, rows: Sequence[MetricsRow], device: torch.device) -> Job:
     """Returns the job that continues another one with the settings of the next part, as a resume does."""
     state = job.state(job.training.state_dict(), rows)
     return continued(prepare_job(part.settings, device), state)

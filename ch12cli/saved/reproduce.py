@@ -24,13 +24,13 @@ from ch12cli.run.torch_settings import torch_settings
 from ch12cli.run.train import prepare_job
 from ch12cli.saved.load import Saved, read_saved, require_same_data
 from ch12cli.saved.network import on_this_machine
-from ch12cli.saved.replay import again, replay_parts
+from ch12cli.saved.replay import replay_parts, retrain
 from ch12cli.training.checkpoint import DamagedError, fingerprint, load_plain
 
 ROUNDING = 1e-3  # relative loss difference that a stack's summation order may cause in float32 over thousands of steps
 SMALL = 1e-6  # denominator for losses smaller than this
 THREADS = 1024  # maximum accepted from a record
-VOUCHED = (METRICS, MODEL, f"{CHECKPOINTS}/{BEST}", *(f"{HYDRA}/{n}.yaml" for n in ("config", "hydra", "overrides")))
+DIGESTED = (METRICS, MODEL, f"{CHECKPOINTS}/{BEST}", *(f"{HYDRA}/{n}.yaml" for n in ("config", "hydra", "overrides")))
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Reproduction:
     """Comparison of a retrained run with its record.
 
     epochs: number of epochs compared; stacked: size of the stack that the run was trained in, 0 for none; differs_from:
-    the first epoch whose metrics differ, 0 if none; figures: (column, recorded, now) of the metrics that differ in that
+    the first epoch whose metrics differ, 0 if none; metrics: (column, recorded, now) of the metrics that differ in that
     epoch; same: whether all is bit-identical; weights, losses: largest differences, relative to the largest weight and
     to the loss; files: problems with the run's files; environment: differences from the recorded environment.
     """
@@ -46,7 +46,7 @@ class Reproduction:
     epochs: int
     stacked: int = 0
     differs_from: int = 0
-    figures: list[tuple[str, float, float]] = field(default_factory=list)
+    metrics: list[tuple[str, float, float]] = field(default_factory=list)
     same: bool = False
     weights: float = 0.0
     losses: float = 0.0
@@ -57,8 +57,8 @@ class Reproduction:
     @property
     def agrees(self) -> bool:
         """Whether the runs are bit-identical, or, for a stacked run, within ROUNDING, and all files are intact."""
-        near = self.stacked > 0 and self.losses <= ROUNDING
-        return (self.same or near) and not self.files
+        is_close = self.stacked > 0 and self.losses <= ROUNDING
+        return (self.same or is_close) and not self.files
 
 
 def reproduce(directory: Path, *, callback: Callback, trust: bool = False) -> Reproduction:
@@ -78,10 +78,10 @@ def reproduce(directory: Path, *, callback: Callback, trust: bool = False) -> Re
         require_same_data(saved, job.task.data.table.digest)
         parts = replay_parts(saved, settings, trust=trust)
         callback.on_begin(job.description, epochs=len(recorded), directory=directory)
-        here = {**environment_of(device), "threads": torch.get_num_threads()}
+        environment = {**environment_of(device), "threads": torch.get_num_threads()}
         rows: list[MetricsRow] = []
-        network, best = again(parts, device, callback, rows, stacked=stacked > 0)
-    differs_from, figures = first_difference(recorded, rows)
+        network, best = retrain(parts, device, callback, rows, stacked=stacked > 0)
+    differs_from, metrics = first_difference(recorded, rows)
     same = not differs_from and all(
         fingerprint(found) == fingerprint(saved.state[name])
         for name, found in (("network", network), ("best_network", best))
@@ -90,12 +90,12 @@ def reproduce(directory: Path, *, callback: Callback, trust: bool = False) -> Re
         epochs=len(recorded),
         stacked=stacked,
         differs_from=differs_from,
-        figures=figures,
+        metrics=metrics,
         same=same,
         weights=weight_difference(network, saved.state["network"]),
         losses=loss_difference(recorded, rows),
-        files=[*saved.passed_over, *differing_files(directory, saved, recorded, result, damaged=damaged)],
-        environment=environment_differences({**noted_environment(result), **saved.environment}, here),
+        files=[*saved.skipped, *differing_files(directory, saved, recorded, result, damaged=damaged)],
+        environment=environment_differences({**recorded_environment(result), **saved.environment}, environment),
         messages=[
             *messages,
             *map(describe_session, sessions_of(saved.history)),
@@ -103,13 +103,13 @@ def reproduce(directory: Path, *, callback: Callback, trust: bool = False) -> Re
     )
 
 
-def noted_environment(result: Result | None) -> dict[str, Any]:
+def recorded_environment(result: Result | None) -> dict[str, Any]:
     return {} if result is None else dict(result.environment)
 
 
 def with_threads(settings: RunSettings, result: Result | None) -> RunSettings:
     """Returns the settings with the recorded number of threads, because sums round differently with another number."""
-    threads = noted_environment(result).get("threads")
+    threads = recorded_environment(result).get("threads")
     known = settings.machine.threads is None and isinstance(threads, int) and 1 <= threads <= THREADS
     return settings.with_changes({"threads": threads}) if known else settings
 
@@ -120,10 +120,10 @@ def first_difference(recorded: list[MetricsRow], rows: list[MetricsRow]) -> tupl
         if number > len(rows):  # the loss was no longer finite
             return number, []
         now = rows[number - 1]
-        figures = [(name, then[name], now.get(name, math.nan)) for name in then if name != "seconds"]
-        apart = [figure for figure in figures if not same_number(figure[1], figure[2])]
-        if apart or len(now) != len(then):
-            return number, apart
+        metrics = [(name, then[name], now.get(name, math.nan)) for name in then if name != "seconds"]
+        differing = [metric for metric in metrics if not same_number(metric[1], metric[2])]
+        if differing or len(now) != len(then):
+            return number, differing
     return 0, []
 
 
@@ -134,8 +134,8 @@ def same_number(then: float, now: float) -> bool:
 def weight_difference(values: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> float:
     """Returns the largest difference between weights, relative to the largest weight in `others`."""
     scale = max((float(other.abs().max()) for other in others.values() if other.numel()), default=0.0)
-    apart = [float((values[name] - other).abs().max()) for name, other in others.items() if other.numel()]
-    return max(apart, default=0.0) / (scale or 1.0)
+    differing = [float((values[name] - other).abs().max()) for name, other in others.items() if other.numel()]
+    return max(differing, default=0.0) / (scale or 1.0)
 
 
 def loss_difference(recorded: list[MetricsRow], rows: list[MetricsRow]) -> float:
@@ -157,13 +157,13 @@ def differing_files(
     """Yields the ways in which the run's files contradict its checkpoint or its result.json."""
     if not (directory / METRICS).is_file():
         yield f"{METRICS} is missing"
-    elif not head_of(directory / METRICS, metrics_csv(recorded)):
+    elif not begins_with(directory / METRICS, metrics_csv(recorded)):
         yield f"{METRICS} does not hold the rows of the checkpoint"
     if damaged:
         yield f"{RESULT} is damaged"
     if result is None or result.epochs != len(recorded):  # the checkpoint is of another epoch than the result
         return
-    for name in VOUCHED:
+    for name in DIGESTED:
         digest = result.files.get(name)
         path = directory / name
         if digest and not path.is_file():
@@ -178,7 +178,7 @@ def differing_files(
             yield str(error)
 
 
-def head_of(path: Path, content: bytes) -> bool:
+def begins_with(path: Path, content: bytes) -> bool:
     """Returns whether a file begins with this content. A killed run may have rows newer than its checkpoint."""
     with machine_errors(f"cannot read {path}"), open(path, "rb") as file:
         return file.read(len(content)) == content

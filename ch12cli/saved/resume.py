@@ -51,7 +51,7 @@ FREE = (
 )
 
 
-def changes_of(lines: Sequence[str], settings: RunSettings) -> dict[str, Any]:
+def changes_of(overrides: Sequence[str], settings: RunSettings) -> dict[str, Any]:
     """Returns the settings that the overrides change, by dotted key.
 
     Raises InputError if an override does not parse, names an unknown key, or changes a choice.
@@ -60,7 +60,7 @@ def changes_of(lines: Sequence[str], settings: RunSettings) -> dict[str, Any]:
     present, choices = dict(flatten(settings.config)), settings.choices
     changes = {}
     with hydra_session():
-        for override in Composer().parse(lines, problems):
+        for override in Composer().parse(overrides, problems):
             key, value = override.key_or_group, override.value()
             if key in choices:
                 rule = f"the run has {key}={choices[key]}, and a choice cannot change on the way"
@@ -78,37 +78,39 @@ def changes_of(lines: Sequence[str], settings: RunSettings) -> dict[str, Any]:
 
 
 def resume_run(
-    directory: Path, lines: Sequence[str], *, callback: Callback, fork: bool = False, trust: bool = False
+    directory: Path, overrides: Sequence[str], *, callback: Callback, fork: bool = False, trust: bool = False
 ) -> Outcome | None:
     """Continues a run from its newest valid checkpoint. Returns None if there is nothing left to do.
 
-    lines: overrides. Overrides that change the computation require fork, which creates a new run and records its
+    overrides: those that change the computation require fork, which creates a new run and records its
     parent.
     """
     if not directory.is_dir():
         raise InputError(f"{directory}: no such directory")
     if fork:
-        return train_on(directory, lines, callback=callback, fork=True, trust=trust)
+        return continue_run(directory, overrides, callback=callback, fork=True, trust=trust)
     # lock before reading: another process may be writing a newer checkpoint
     with locked(directory, key=str(directory)):
-        outcome = train_on(directory, lines, callback=callback, fork=False, trust=trust)
+        outcome = continue_run(directory, overrides, callback=callback, fork=False, trust=trust)
     if outcome is not None:
         refresh_sweep_row(directory)
     return outcome
 
 
-def train_on(directory: Path, lines: Sequence[str], *, callback: Callback, fork: bool, trust: bool) -> Outcome | None:
+def continue_run(
+    directory: Path, overrides: Sequence[str], *, callback: Callback, fork: bool, trust: bool
+) -> Outcome | None:
     saved = read_saved(directory, trust=trust) if has_checkpoint(directory) else read_unbegun(directory, trust=trust)
     begun = "network" in saved.state
-    for message in saved.passed_over:
-        callback.on_message(f"passed over: {message}", warning=True)
-    changes = changes_of(lines, saved.settings)
+    for message in saved.skipped:
+        callback.on_message(f"skipped: {message}", warning=True)
+    changes = changes_of(overrides, saved.settings)
     settings = changed_settings(saved, changes, fork=fork)
     if begun and "epochs" in changes and spans_all_epochs(settings.schedule):
         text = "its schedule spans all epochs, so the learning rate goes on as in a run of that many epochs"
         callback.on_message(f"epochs={settings.loop.epochs}: {text}", warning=True)
     result = result_so_far(directory)
-    reason = "" if fork else nothing_left(directory, saved, result, lines, epochs=settings.loop.epochs)
+    reason = "" if fork else nothing_left(directory, saved, result, overrides, epochs=settings.loop.epochs)
     if reason:
         if changes:
             raise InputError(reason)
@@ -124,20 +126,20 @@ def train_on(directory: Path, lines: Sequence[str], *, callback: Callback, fork:
     with termination_exits(), torch_settings(settings.machine) as device:
         callback = with_trackers(callback, settings)
         job = prepare_job(settings, device)
-        one = session_record(saved.state, device, changes=changes if begun else {}, before=before if begun else {})
+        session = session_record(saved.state, device, changes=changes if begun else {}, before=before if begun else {})
         parent = str(directory.resolve())
-        history = forked(saved.history, one, parent=parent) if fork else resumed(saved.history, one)
+        history = forked(saved.history, session, parent=parent) if fork else resumed(saved.history, session)
         if begun:
             require_same_data(saved, job.task.data.table.digest)
             job = continued(job, saved.state, history)
         else:
             job = replace(job, earlier=replace(job.earlier, history=history))
         if fork and result is not None and result.stopped_at is not None and has_stopped(job.training):
-            raise InputError(nothing_left(directory, saved, result, lines, epochs=settings.loop.epochs))
-        if one["environment"]:
-            callback.on_message(f"the environment has changed since: {'; '.join(one['environment'])}", warning=True)
+            raise InputError(nothing_left(directory, saved, result, overrides, epochs=settings.loop.epochs))
+        if session["environment"]:
+            callback.on_message(f"the environment has changed since: {'; '.join(session['environment'])}", warning=True)
         if fork:
-            new = fork_directory(directory, settings, lines)
+            new = fork_directory(directory, settings, overrides)
             with locked(new, key=str(new)):
                 return train_job(job, new, callback)
         if changes:
@@ -167,11 +169,11 @@ def read_unbegun(directory: Path, *, trust: bool) -> Saved:
     """Returns a run that was killed before its first checkpoint, from its recorded configuration."""
     if not trust:
         refuse_links(directory)
-    settings, chosen = read_recorded(directory / HYDRA)
+    settings, choices = read_recorded(directory / HYDRA)
     settings = with_later_keys(settings)
-    require_valid_settings(settings, chosen, where=str(directory), trust=trust)
-    chosen = {group: choice for group, choice in chosen.items() if isinstance(choice, str)}
-    return Saved(directory, {"epoch": 0}, RunSettings.from_config(settings, chosen), {}, [])
+    require_valid_settings(settings, choices, where=str(directory), trust=trust)
+    choices = {group: choice for group, choice in choices.items() if isinstance(choice, str)}
+    return Saved(directory, {"epoch": 0}, RunSettings.from_config(settings, choices), {}, [])
 
 
 def changed_settings(saved: Saved, changes: Mapping[str, Any], *, fork: bool) -> RunSettings:
@@ -215,33 +217,33 @@ def result_so_far(directory: Path) -> Result | None:
         return None
 
 
-def nothing_left(directory: Path, saved: Saved, result: Result | None, lines: Sequence[str], *, epochs: int) -> str:
-    """Returns why the run cannot be continued, with a command that can; empty if it can be. lines: the overrides."""
+def nothing_left(directory: Path, saved: Saved, result: Result | None, overrides: Sequence[str], *, epochs: int) -> str:
+    """Returns why the run cannot be continued, with a command that can; empty if it can be."""
     done, name = int(saved.state["epoch"]), shlex.quote(str(directory))
     if result is None:  # the run was killed, perhaps after its last epoch, before its last files were written
         return ""
     if result.stopped_at is not None:
-        words = shlex.join(["early_stopping.patience=null", *lines])
+        arguments = shlex.join(["early_stopping.patience=null", *overrides])
         return (
             f"{directory}: stopped early in epoch {done}; as a new run it goes on from there with: "
-            f"ch12 resume {name} {words} --fork"
+            f"ch12 resume {name} {arguments} --fork"
         )
     if result.status == "diverged":
         smaller = f"optimizer.lr={saved.settings.optimizer.target.arguments.get('lr', 0.01) / 10:g}"
-        again = command_of_run(directory / HYDRA, [smaller]) or train_command([smaller])
+        command = command_of_run(directory / HYDRA, [smaller]) or train_command([smaller])
         return (
             f"{directory}: diverged in epoch {done + 1}, and what it had come to by then is no good to go on from; "
-            f"train a new run with a smaller rate: {again}"
+            f"train a new run with a smaller rate: {command}"
         )
     if result.status == "finished" and done >= epochs:
         return f"{directory}: nothing left to do; epochs=N with a larger N would train it on"
     return ""
 
 
-def fork_directory(parent: Path, settings: RunSettings, lines: Sequence[str]) -> Path:
-    """Creates and claims a directory beside the parent's, and writes the fork's configuration. lines: its overrides."""
+def fork_directory(parent: Path, settings: RunSettings, overrides: Sequence[str]) -> Path:
+    """Creates and claims a directory beside the parent's, and writes the fork's configuration."""
     directory = claim_new(parent.resolve().with_name(f"{parent.resolve().name}-fork"))
-    own, before = replace_overrides(read_overrides(parent / HYDRA) or [], lines), read_hydra(parent / HYDRA)
+    own, before = replace_overrides(read_overrides(parent / HYDRA) or [], overrides), read_hydra(parent / HYDRA)
     hydra: dict[str, Any] = {name: dict(before.get(name) or {}) for name in ("job", "overrides", "runtime")}
     hydra["overrides"]["task"] = own
     hydra["runtime"] |= {"output_dir": str(directory), "choices": dict(settings.choices)}

@@ -85,19 +85,19 @@ def why_not_halved(group: Group) -> str:
     halving, epochs = group.settings.sweep.halving, group.settings.loop.epochs
     if not halving:
         return ""
-    late = f"min_epochs={halving.min_epochs} is not before the last of {epochs} epochs"
-    return group.reason or (late if halving.min_epochs >= epochs else "")
+    reason = f"min_epochs={halving.min_epochs} is not before the last of {epochs} epochs"
+    return group.reason or (reason if halving.min_epochs >= epochs else "")
 
 
-def groups_of(jobs: Sequence[SweepJob]) -> list[Group]:
+def group_jobs(jobs: Sequence[SweepJob]) -> list[Group]:
     """Returns the groups of jobs with equal structure, in the order of their first jobs."""
     members: dict[tuple[tuple[str, str], ...], list[SweepJob]] = {}
     shared: dict[int, dict[str, str]] = {}
     for job in jobs:
         members.setdefault(structure(job, shared), []).append(job)
-    alone = "the only job of its structure"
+    single = "the only job of its structure"
     return [
-        Group(found, why_single(found[0].run_settings) or (alone if len(found) == 1 else ""))
+        Group(found, why_single(found[0].run_settings) or (single if len(found) == 1 else ""))
         for found in members.values()
     ]
 
@@ -129,20 +129,20 @@ def bytes_of_run(group: Group) -> int:
     return bytes_of_step(group, copies=COPIES) + history + STREAM
 
 
-def runs_that_fit(group: Group) -> int:
+def max_stack_size(group: Group) -> int:
     """Returns the largest number of runs of a group that one stack may hold."""
-    asked = group.settings.sweep.max_stacked
-    if asked is not None:
-        return asked
+    configured = group.settings.sweep.max_stacked
+    if configured is not None:
+        return configured
     return max(2, min(RUNS_AT_MOST, MEMORY // bytes_of_run(group)))
 
 
-def runs_that_suit(group: Group) -> int:
-    """Returns the number of runs per stack that trains fastest, at most `runs_that_fit`.
+def best_stack_size(group: Group) -> int:
+    """Returns the number of runs per stack that trains fastest, at most `max_stack_size`.
 
     On a CPU, this is the number whose step fits into the cache, unless `sweep.max_stacked` is set.
     """
-    runs = runs_that_fit(group)
+    runs = max_stack_size(group)
     if group.settings.sweep.max_stacked is not None or choose_device(group.settings.machine.device).type != "cpu":
         return runs
     return max(2, min(runs, CACHE // max(1, bytes_of_step(group))))
@@ -153,16 +153,16 @@ def processes_for(settings: RunSettings) -> int:
 
     `sweep.processes` overrides this number.
     """
-    asked = settings.sweep.processes
-    if asked is not None:
-        return asked
+    configured = settings.sweep.processes
+    if configured is not None:
+        return configured
     on_cpu = choose_device(settings.machine.device).type == "cpu"
     return len(os.sched_getaffinity(0)) if on_cpu and hasattr(os, "sched_getaffinity") else 1
 
 
-def stacks_of(group: Group, runs: int) -> list[int]:
+def divide_into_stacks(group: Group, runs: int) -> list[int]:
     """Returns the sizes of the stacks that `runs` runs of a group are divided into."""
-    return stack_sizes(runs, at_most=runs_that_suit(group), processes=processes_for(group.settings))
+    return stack_sizes(runs, at_most=best_stack_size(group), processes=processes_for(group.settings))
 
 
 def stack_sizes(runs: int, *, at_most: int, processes: int) -> list[int]:
@@ -174,4 +174,4 @@ def stack_sizes(runs: int, *, at_most: int, processes: int) -> list[int]:
     even = -(-stacks // processes) * processes
     if runs >= even * RUNS_AT_LEAST:  # else some processes would be idle during the last stacks
         stacks = even
-    return [runs // stacks + (place < runs % stacks) for place in range(stacks)]
+    return [runs // stacks + (index < runs % stacks) for index in range(stacks)]

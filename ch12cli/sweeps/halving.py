@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ch12cli.files.metrics_csv import minimised
 from ch12cli.run.signals import Terminated
-from ch12cli.sweeps.stack_run import StackRun, take_up_stack
+from ch12cli.sweeps.stack_run import StackRun, restore_stack
 from ch12cli.sweeps.work_item import Event, Progress
 from ch12cli.training.checkpoint import Checkpoints, DamagedError, load, save
 
@@ -45,24 +45,24 @@ class Halving:
         running = ~np.isnan(values)
         if not self.is_rung(epoch) or running.sum() < 2:
             return np.zeros(len(values), dtype=bool)
-        stay = max(1, int(running.sum()) // self.factor)
+        kept = max(1, int(running.sum()) // self.factor)
         order = np.argsort(np.where(running, values if minimised(self.metric) else -values, np.inf), kind="stable")
-        leaves = running.copy()
-        leaves[order[:stay]] = False
-        return leaves
+        mask = running.copy()
+        mask[order[:kept]] = False
+        return mask
 
 
 class StackPart:
     """A group of runs that is trained as one stack.
 
     `make` builds the stack. `checkpoints` stores what a resume needs.
-    `stays`: the stack stays in memory between rungs, because it is the only part.
+    `stays_in_memory`: the stack stays in memory between rungs, because it is the only part.
     """
 
     def __init__(
-        self, make: Callable[[], StackRun], *, runs: int, checkpoints: Checkpoints | None, stays: bool
+        self, make: Callable[[], StackRun], *, runs: int, checkpoints: Checkpoints | None, stays_in_memory: bool
     ) -> None:
-        self.make, self.runs, self.checkpoints, self.stays = make, runs, checkpoints, stays
+        self.make, self.runs, self.checkpoints, self.stays_in_memory = make, runs, checkpoints, stays_in_memory
         self.run: StackRun | None = None
         self.done = False
         self.progress = Progress(0, runs, np.nan)
@@ -70,7 +70,7 @@ class StackPart:
     @contextmanager
     def opened(self) -> Iterator[StackRun]:
         """Yields the stack, restored to its latest state. Writes its checkpoint afterwards and on a signal."""
-        run = self.run or self.taken_up()
+        run = self.run or self.restored()
         try:
             yield run
         except (Terminated, GeneratorExit):  # raised in training, or while the caller handled an event
@@ -78,16 +78,16 @@ class StackPart:
                 run.write(self.checkpoints, verify=False)  # only two seconds remain; the previous checkpoint is kept
             raise
         self.done = bool(run.done.all())
-        if self.stays:
+        if self.stays_in_memory:
             self.run = run
         elif self.checkpoints is not None:
             run.write(self.checkpoints)
 
-    def taken_up(self) -> StackRun:
+    def restored(self) -> StackRun:
         run = self.make()
         if self.checkpoints is not None:
             with suppress(DamagedError):  # without a valid checkpoint it starts again
-                take_up_stack(run, self.checkpoints)
+                restore_stack(run, self.checkpoints)
         return run
 
     def remove(self) -> None:
@@ -96,15 +96,15 @@ class StackPart:
 
 
 def train_parts(
-    parts: Sequence[StackPart], epochs: int, *, halving: Halving | None = None, decided: Path | None = None
+    parts: Sequence[StackPart], epochs: int, *, halving: Halving | None = None, decisions_file: Path | None = None
 ) -> Iterator[Event]:
     """Trains runs to their end. All parts wait for each other at each rung, where all runs are compared.
 
     `epochs`: the largest number of epochs per run.
-    `decided`: the file that records, for a resume, which runs leave at which rung.
+    `decisions_file`: the file that records, for a resume, which runs leave at which rung.
     """
     rungs = [] if halving is None else halving.rungs(epochs)
-    leaving_at = read_decisions(decided, parts)
+    leaving_by_rung = read_decisions(decisions_file, parts)
     bounds = np.cumsum([0, *(part.runs for part in parts)])
     rung, leaving = 0, np.zeros(bounds[-1], dtype=bool)
     for until in [*rungs, epochs]:
@@ -113,43 +113,43 @@ def train_parts(
             if part.done:
                 continue
             with part.opened() as run:
-                yield from run.leave(rung, leaving[first:last])
+                yield from run.end_leaving(rung, leaving[first:last])
                 for event in run.run(part.checkpoints, until=until):
-                    yield together(part, event, parts) if isinstance(event, Progress) else event
+                    yield combined_progress(part, event, parts) if isinstance(event, Progress) else event
                 if halving is not None:
                     values[first:last] = run.values(halving.metric, until)
         if until < epochs and halving is not None:
-            if until not in leaving_at:
-                leaving_at[until] = np.flatnonzero(halving.leaving(until, values)).tolist()
-                if decided is not None:  # saved first: a resume with some runs gone would compare the rest again
-                    save(decided, {str(epoch): places for epoch, places in leaving_at.items()})
-            rung, leaving = until, np.isin(np.arange(len(leaving)), leaving_at[until])
+            if until not in leaving_by_rung:
+                leaving_by_rung[until] = np.flatnonzero(halving.leaving(until, values)).tolist()
+                if decisions_file is not None:  # saved first: a resume with some runs gone would compare the rest again
+                    save(decisions_file, {str(epoch): indices for epoch, indices in leaving_by_rung.items()})
+            rung, leaving = until, np.isin(np.arange(len(leaving)), leaving_by_rung[until])
     for part in parts:
         part.remove()
-    if decided is not None:
-        decided.unlink(missing_ok=True)
+    if decisions_file is not None:
+        decisions_file.unlink(missing_ok=True)
 
 
-def read_decisions(decided: Path | None, parts: Sequence[StackPart]) -> dict[int, list[int]]:
+def read_decisions(decisions_file: Path | None, parts: Sequence[StackPart]) -> dict[int, list[int]]:
     """Returns the indices of the runs that left, by rung.
 
     If the file is unreadable, removes the checkpoints of all parts, so that they start again.
     """
-    if decided is None or not decided.exists():
+    if decisions_file is None or not decisions_file.exists():
         return {}
     try:
-        return {int(epoch): list(places) for epoch, places in load(decided).items()}
+        return {int(epoch): list(indices) for epoch, indices in load(decisions_file).items()}
     except (DamagedError, TypeError, ValueError):
         for part in parts:
             part.remove()
         return {}
 
 
-def together(part: StackPart, progress: Progress, parts: Sequence[StackPart]) -> Progress:
+def combined_progress(part: StackPart, progress: Progress, parts: Sequence[StackPart]) -> Progress:
     """Returns the progress of all parts after an update of one part. Its epoch is the mean over the running runs."""
     part.progress = progress
-    told = [other.progress for other in parts if not other.done]
-    running = sum(each.running for each in told)
-    epoch = sum(each.running * each.epoch for each in told) // max(1, running)
+    progresses = [other.progress for other in parts if not other.done]
+    running = sum(each.running for each in progresses)
+    epoch = sum(each.running * each.epoch for each in progresses) // max(1, running)
     better = np.nanmin if progress.minimise else np.nanmax
     return Progress(epoch, running, float(better([other.progress.best for other in parts])), progress.minimise)

@@ -32,7 +32,7 @@ from ch12cli.sweeps.jobs import JobComposer, SweepJob, make_jobs
 from hydra_plugins.ch12_stacked import StackedLauncher
 
 MULTIRUN = "hydra.mode=MULTIRUN"  # Hydra's own -m adds it too
-MOST_JOBS = 1_000_000  # per sweep
+MAX_JOBS = 1_000_000  # per sweep
 
 
 class ComposedSweep:
@@ -90,14 +90,14 @@ def read_sweep(composer: Composer, argv: Sequence[str], *, compose: bool = True)
     if problems:
         raise InputError(problems)
     overrides = OverridesParser.create(config_loader=composer.loader).parse_overrides(argv)
-    of_hydra = [override for override in overrides if override.is_hydra_override()]
-    swept = [str(override.input_line) for override in of_hydra if override.is_sweep_override()]
-    problems += [Problem.with_override(line, "hydra's own settings cannot be swept") for line in swept]
-    problems += [problem for override in of_hydra if (problem := hydra_problem(override))]
+    hydra_overrides = [override for override in overrides if override.is_hydra_override()]
+    swept = [str(override.input_line) for override in hydra_overrides if override.is_sweep_override()]
+    problems += [Problem.with_override(text, "hydra's own settings cannot be swept") for text in swept]
+    problems += [problem for override in hydra_overrides if (problem := hydra_problem(override))]
     problems += idle_problems(overrides, swept=True)
     if problems:
         raise InputError(problems)
-    jobs = JobComposer(composer, [str(override.input_line) for override in of_hydra])
+    jobs = JobComposer(composer, [str(override.input_line) for override in hydra_overrides])
     try:
         config = composer.loader.load_configuration(composer.config_name, argv, run_mode=RunMode.MULTIRUN)
     except (HydraException, OmegaConfBaseException) as error:
@@ -116,9 +116,9 @@ def read_sweep(composer: Composer, argv: Sequence[str], *, compose: bool = True)
 def sweeper_params(config: DictConfig, composer: Composer) -> list[Override]:
     """Returns the overrides in `hydra.sweeper.params` of a configuration file."""
     params = config.hydra.sweeper.get("params") or {}
-    lines = [f"{key}={value}" for key, value in params.items()]
+    overrides = [f"{key}={value}" for key, value in params.items()]
     try:
-        return list(OverridesParser.create(config_loader=composer.loader).parse_overrides(lines))
+        return list(OverridesParser.create(config_loader=composer.loader).parse_overrides(overrides))
     except HydraException as error:
         raise InputError(f"hydra.sweeper.params: {first_lines(error)}") from error
 
@@ -128,9 +128,11 @@ def batch_of(overrides: Sequence[Override]) -> list[list[str]]:
 
     Raises InputError for intervals, empty sweeps and too many jobs.
     """
-    endless = [o for o in overrides if o.is_sweep_override() and not o.is_discrete_sweep()]
-    if endless:
-        raise InputError([f"{o.input_line}: has no end of values between its bounds; {discrete(o)}" for o in endless])
+    intervals = [o for o in overrides if o.is_sweep_override() and not o.is_discrete_sweep()]
+    if intervals:
+        raise InputError(
+            [f"{o.input_line}: has no end of values between its bounds; {interval_hint(o)}" for o in intervals]
+        )
     refuse_too_many(overrides)
     try:
         swept = [override for override in overrides if override.is_discrete_sweep()]
@@ -161,13 +163,13 @@ def refuse_too_many(overrides: Sequence[Override]) -> None:
             jobs *= len(values.list)
             if any(isinstance(value, Swept) for value in values.list):
                 problems.append(f"{override.input_line}: a range cannot stand among other values; list them one by one")
-    if jobs > MOST_JOBS:
-        problems.append(f"{jobs:,} jobs: a sweep has {MOST_JOBS:,} at most; make its ranges shorter")
+    if jobs > MAX_JOBS:
+        problems.append(f"{jobs:,} jobs: a sweep has {MAX_JOBS:,} at most; make its ranges shorter")
     if problems:
         raise InputError(problems)
 
 
-def discrete(override: Override) -> str:
+def interval_hint(override: Override) -> str:
     """Returns a hint on what to type instead of an interval."""
     interval: Any = override.value()
     key, start, end = override.key_or_group, interval.start, interval.end
@@ -228,8 +230,8 @@ def train_as_hydra_job(config: DictConfig) -> float:
     hydra: Any = HydraConfig.get()
     directory = Path(hydra.runtime.output_dir)
     values: Any = OmegaConf.to_container(config, resolve=True)
-    chosen = {str(group): choice for group, choice in hydra.runtime.choices.items()}
-    settings = RunSettings.from_config(values, chosen)
+    choices = {str(group): choice for group, choice in hydra.runtime.choices.items()}
+    settings = RunSettings.from_config(values, choices)
     try:
         with torch_settings(settings.machine) as device:
             job = prepare_job(settings, device)

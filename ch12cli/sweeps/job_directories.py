@@ -36,7 +36,7 @@ from ch12cli.run.recorder import MetricsRow, metrics_csv
 from ch12cli.sweeps.jobs import Base, SweepJob
 from ch12cli.training.checkpoint import sealed_bytes
 
-TAKEN = (SWEEP, TAGS, "multirun.yaml")  # names of the sweep's own files; Hydra writes the last one
+RESERVED = (SWEEP, TAGS, "multirun.yaml")  # names of the sweep's own files; Hydra writes the last one
 BY_NUMBER = "${hydra.job.num}"
 
 
@@ -70,10 +70,10 @@ def with_directory(job: SweepJob) -> SweepJob:
     Raises InputError if the directory is not below the sweep's.
     """
     pattern = pattern_of(job)
-    return replace(job, directory=str(job.number) if pattern == BY_NUMBER else named_by(pattern, job))
+    return replace(job, directory=str(job.number) if pattern == BY_NUMBER else resolved_name(pattern, job))
 
 
-def named_by(pattern: str, job: SweepJob) -> str:
+def resolved_name(pattern: str, job: SweepJob) -> str:
     config = full_config(job)
     HydraConfig.instance().set_config(config)  # resolves ${hydra:…} in the pattern
     try:
@@ -81,8 +81,8 @@ def named_by(pattern: str, job: SweepJob) -> str:
     except OmegaConfBaseException as error:
         raise InputError(f"hydra.sweep.subdir={pattern}: {first_lines(error)}") from error
     path = PurePath(name)
-    wrong = not name.strip() or "\0" in name or path.is_absolute() or not path.parts
-    if wrong or ".." in path.parts or path.parts[0].startswith(".") or path.parts[0] in TAKEN:
+    is_invalid = not name.strip() or "\0" in name or path.is_absolute() or not path.parts
+    if is_invalid or ".." in path.parts or path.parts[0].startswith(".") or path.parts[0] in RESERVED:
         raise InputError(
             f"hydra.sweep.subdir={pattern}: gives '{name}' for job {job.number}; "
             "must name a directory within the sweep's, such as seed_${seed}"
@@ -110,27 +110,27 @@ def require_separate(jobs: Iterable[SweepJob], others: Collection[str]) -> None:
         raise InputError(problems[:5])
 
 
-def _clash(job: SweepJob, place: str, owner: str) -> str:
+def _clash(job: SweepJob, other: str, owner: str) -> str:
     return (
         f"hydra.sweep.subdir={pattern_of(job)}: gives '{job.directory}' for job {job.number} "
-        f"and '{place}' for {owner}; name everything in it that differs between the jobs"
+        f"and '{other}' for {owner}; name everything in it that differs between the jobs"
     )
 
 
-def refuse_strangers(jobs: Iterable[SweepJob], sweep_dir: Path) -> list[SweepJob]:
+def refuse_foreign(jobs: Iterable[SweepJob], sweep_dir: Path) -> list[SweepJob]:
     """Returns the jobs whose directories exist and belong to them.
 
     Raises InputError if a directory belongs to another job.
     """
-    there = [job for job in jobs if (sweep_dir / job.directory).exists()]
-    strange = [job for job in there if _overrides(sweep_dir / job.directory) != overrides_yaml(job)]
-    if strange:
-        job = strange[0]
+    existing = [job for job in jobs if (sweep_dir / job.directory).exists()]
+    foreign = [job for job in existing if _overrides(sweep_dir / job.directory) != overrides_yaml(job)]
+    if foreign:
+        job = foreign[0]
         raise InputError(
             f"hydra.sweep.dir={sweep_dir}: {job.directory} is there already, and is not of job {job.number} "
             f"({' '.join(job.overrides) or 'no overrides'}); choose another directory"
         )
-    return there
+    return existing
 
 
 def _overrides(directory: Path) -> bytes | None:
@@ -181,12 +181,12 @@ class HydraFiles:
         overrides = overrides_yaml(job)
         text = self.template(job.base)
         mark = f"- '{TASK}'\n"
-        place = text.find(mark)
-        if place >= 0:
-            indent = text[text.rfind("\n", 0, place) + 1 : place]
+        position = text.find(mark)
+        if position >= 0:
+            indent = text[text.rfind("\n", 0, position) + 1 : position]
             lines = overrides.decode().splitlines() if job.overrides else []
             listed = "".join(f"{indent}{line}\n" for line in lines)
-            text = text[: place - len(indent)] + listed + text[place + len(mark) :]
+            text = text[: position - len(indent)] + listed + text[position + len(mark) :]
         text = text.replace(NUMBER, str(job.number))
         text = text.replace(f"'{OUTPUT}'", text_to_yaml(str(directory.absolute())))
         text = text.replace(f"'{NAMES}'", text_to_yaml(job.dirname))
@@ -241,7 +241,7 @@ def write_directory(
 
     `model` is None for a run without a final network.
     """
-    beside = directory.with_name(f".{directory.name}.partial")
+    partial = directory.with_name(f".{directory.name}.partial")
     files = {f"{HYDRA}/{name}": content for name, content in hydra.items()}
     files[METRICS] = metrics_csv(rows)
     files["train.log"] = log.encode()
@@ -252,31 +252,31 @@ def write_directory(
     result = replace(result, files=digests(files))
     files[RESULT] = result.to_json()
     with machine_errors(f"cannot write {directory}"):
-        if beside.exists():  # left by a killed process
-            shutil.rmtree(beside)
-        beside.mkdir(parents=True)
+        if partial.exists():  # left by a killed process
+            shutil.rmtree(partial)
+        partial.mkdir(parents=True)
     try:
-        fill(beside, directory, files)
+        fill(partial, directory, files)
     except BaseException:
-        shutil.rmtree(beside, ignore_errors=True)  # frees space on a full disk for the records of the other jobs
+        shutil.rmtree(partial, ignore_errors=True)  # frees space on a full disk for the records of the other jobs
         raise
     return result
 
 
-def fill(beside: Path, directory: Path, files: Mapping[str, bytes]) -> None:
-    """Writes the files into the temporary directory `beside`, then renames it to `directory`."""
+def fill(partial: Path, directory: Path, files: Mapping[str, bytes]) -> None:
+    """Writes the files into the temporary directory `partial`, then renames it to `directory`."""
     with machine_errors(f"cannot write {directory}"):
         for folder in (HYDRA, CHECKPOINTS):
-            os.mkdir(f"{beside}/{folder}")
+            os.mkdir(f"{partial}/{folder}")
         for name, content in files.items():
-            with open(f"{beside}/{name}", "xb", buffering=0) as file:
-                left = memoryview(content)
-                while left:  # a full disk accepts a part, and fails only at the next write
-                    left = left[file.write(left) :]
+            with open(f"{partial}/{name}", "xb", buffering=0) as file:
+                remaining = memoryview(content)
+                while remaining:  # a full disk accepts a part, and fails only at the next write
+                    remaining = remaining[file.write(remaining) :]
         # the job finished before the sweep was killed, and its directory is complete
         if is_done(directory) and is_intact(directory):
-            shutil.rmtree(beside)
+            shutil.rmtree(partial)
             return
         if directory.exists():
             shutil.rmtree(directory)
-        beside.rename(directory)
+        partial.rename(directory)

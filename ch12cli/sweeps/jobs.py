@@ -51,7 +51,7 @@ class SweepJob:
     @property
     def run_settings(self) -> RunSettings:
         """The resolved settings as RunSettings."""
-        return RunSettings.from_config(self.settings, self.chosen)
+        return RunSettings.from_config(self.settings, self.choices)
 
     @property
     def written(self) -> dict[str, Any]:
@@ -59,8 +59,8 @@ class SweepJob:
         return with_changes(self.base.plain, self.changes)
 
     @property
-    def chosen(self) -> dict[str, str | None]:
-        return self.base.chosen
+    def choices(self) -> dict[str, str | None]:
+        return self.base.choices
 
     @property
     def facts(self) -> JobFacts:
@@ -73,20 +73,20 @@ class SweepJob:
         last: dict[str, str] = {}
         for override in reversed(self.overrides):
             last.setdefault(override.partition("=")[0].lstrip("+~"), override)
-        mappings = {key.partition(".")[0] for key, line in last.items() if line.partition("=")[2].startswith("{")}
-        heads = {line: key.partition(".")[0] for key, line in last.items() if not key.startswith(IRRELEVANT)}
-        return shlex.join(sorted(heads, key=lambda line: heads[line] if heads[line] in mappings else line))
+        mappings = {key.partition(".")[0] for key, text in last.items() if text.partition("=")[2].startswith("{")}
+        heads = {text: key.partition(".")[0] for key, text in last.items() if not key.startswith(IRRELEVANT)}
+        return shlex.join(sorted(heads, key=lambda text: heads[text] if heads[text] in mappings else text))
 
     @property
     def values(self) -> dict[str, str]:
         """The values that its overrides set, by key."""
-        return {key.lstrip("+~"): value for key, _, value in (line.partition("=") for line in self.overrides)}
+        return {key.lstrip("+~"): value for key, _, value in (text.partition("=") for text in self.overrides)}
 
     @property
     def dirname(self) -> str:
         """Its overrides joined as in `hydra.job.override_dirname`."""
         excluded, between, equals = self.base.naming
-        kept = sorted(line for line in self.overrides if line.partition("=")[0].lstrip("+~") not in excluded)
+        kept = sorted(text for text in self.overrides if text.partition("=")[0].lstrip("+~") not in excluded)
         return between.join(kept).replace("=", equals)
 
 
@@ -106,7 +106,7 @@ class Base:
     config: DictConfig | None
     plain: dict[str, Any]
     resolved: dict[str, Any]
-    chosen: dict[str, str | None]
+    choices: dict[str, str | None]
     keys: frozenset[str] = frozenset()
     referenced: frozenset[str] = frozenset()
     problems: tuple[Problem, ...] = ()
@@ -131,16 +131,16 @@ class JobComposer:
         self.groups: dict[str, bool] = {}
         self.options = options_for(composer.folders, composer.config_name, hydra_overrides)
 
-    def parse(self, line: str) -> Override | None:
+    def parse(self, text: str) -> Override | None:
         """Returns the parsed override, or None if it cannot be parsed."""
-        if line not in self.parsed:
-            found = self.composer.parse([line], [])
-            self.parsed[line] = found[0] if found else None
-        return self.parsed[line]
+        if text not in self.parsed:
+            found = self.composer.parse([text], [])
+            self.parsed[text] = found[0] if found else None
+        return self.parsed[text]
 
-    def is_plain_value(self, line: str) -> bool:
+    def is_plain_value(self, text: str) -> bool:
         """Returns True if the override is `key=value` for a setting, not for a configuration group."""
-        override = self.parse(line)
+        override = self.parse(text)
         if (
             override is None
             or override.key_or_group == "imports"
@@ -153,26 +153,26 @@ class JobComposer:
         if key not in self.groups:
             self.groups[key] = "/" in key or bool(self.composer.repository.group_exists(key))
         mapping = isinstance(override.value(), dict)
-        return not (self.groups[key] or override.is_sweep_override() or mapping or "${" in line)
+        return not (self.groups[key] or override.is_sweep_override() or mapping or "${" in text)
 
     def base_for(self, overrides: Sequence[str]) -> tuple[Base, list[Override]]:
         """Returns the base of a job with these overrides, and the overrides to apply to it afterwards.
 
         A value can be applied afterwards if no interpolation reads it and no other override sets a mapping around it.
         """
-        chosen = [line for line in overrides if not self.is_plain_value(line)]
-        keys = [override.key_or_group for override in map(self.parse, chosen) if override is not None]
+        base_overrides = [text for text in overrides if not self.is_plain_value(text)]
+        keys = [override.key_or_group for override in map(self.parse, base_overrides) if override is not None]
         mappings = tuple(f"{key}." for key in keys if not self.groups.get(key))
         while True:
-            base = self.base(tuple(chosen))
-            values = [line for line in overrides if line not in chosen]
-            bound = [line for line in values if not self.can_be_set(line, base, mappings)]
+            base = self.base(tuple(base_overrides))
+            values = [text for text in overrides if text not in base_overrides]
+            bound = [text for text in values if not self.can_be_set(text, base, mappings)]
             if not bound:
                 return base, [override for override in map(self.parse, values) if override is not None]
-            chosen = [line for line in overrides if line in chosen or line in bound]
+            base_overrides = [text for text in overrides if text in base_overrides or text in bound]
 
-    def can_be_set(self, line: str, base: Base, mappings: tuple[str, ...]) -> bool:
-        override = self.parse(line)
+    def can_be_set(self, text: str, base: Base, mappings: tuple[str, ...]) -> bool:
+        override = self.parse(text)
         assert override is not None
         key = override.key_or_group
         return key in base.keys and key not in base.referenced and not f"{key}.".startswith(mappings)
@@ -183,14 +183,14 @@ class JobComposer:
             problems: list[Problem] = []
             composition = self.composer.compose([*self.hydra_overrides, *overrides], problems)
             if composition.settings:
-                problems += check(composition.settings, composition.chosen)
+                problems += check(composition.settings, composition.choices)
             plain = plain_job(composition.config)
             referenced = {key for name in REFERENCE.findall(repr(plain)) for key in (name, name.rpartition(".")[0])}
             self.bases[overrides] = Base(
                 composition.config,
                 plain,
                 composition.settings,
-                composition.chosen,
+                composition.choices,
                 keys=frozenset(key for key, value in flatten(plain) if value != MANDATORY),  # the base must set these
                 referenced=frozenset(referenced),
                 problems=tuple(problems),
@@ -206,7 +206,7 @@ class JobComposer:
         for override in values:
             key, value = override.key_or_group, override.value()
             changes[key] = value
-            if problem := value_problem(key, value, base.chosen):
+            if problem := value_problem(key, value, base.choices):
                 problems.append(problem)
         job = SweepJob(number, tuple(overrides), base, changes)
         if values and not problems:

@@ -78,7 +78,7 @@ class Launch:
     """Launches the batches of jobs of one sweep directory, one batch per call.
 
     `jobs`: the number of jobs in all batches, if there are several.
-    `given_up`: True once `sweep.fail_fast` has ended the sweep.
+    `aborted`: True once `sweep.fail_fast` has ended the sweep.
     """
 
     terminated = Terminated
@@ -86,11 +86,11 @@ class Launch:
     def __init__(self, directory: Path, callback: SweepCallback, *, jobs: int = 0) -> None:
         self.directory, self.callback = directory, FaultTolerantSweepCallback(callback)
         self.outcome, self.jobs = SweepOutcome(directory), jobs
-        self.given_up = False
+        self.aborted = False
         self.failed_trackers: set[str] = set()
 
     def __call__(self, jobs: Sequence[SweepJob], callbacks: Callbacks | None) -> list[JobReturn]:
-        if self.given_up:
+        if self.aborted:
             return [job_return(job, None) for job in jobs]
         require_trackers(jobs)
         with (
@@ -100,17 +100,17 @@ class Launch:
             plan, rows = examined_plan(jobs, self.directory)
             self.outcome.jobs |= plan.jobs
             if not plan.items and {row.job: row for row in rows} == rows_in(self.directory):
-                self.tidy(plan)
-                return self.leave(plan, rows)
-            remarks = remarks_on_checkpoints(plan, self.directory)
-            self.tidy(plan)
-            plan = replace(plan, in_all=max(self.jobs, len(plan.jobs)))
+                self.clean_up(plan)
+                return self.finish_unchanged(plan, rows)
+            warnings = checkpoint_warnings(plan, self.directory)
+            self.clean_up(plan)
+            plan = replace(plan, total_jobs=max(self.jobs, len(plan.jobs)))
             hydra = HydraFiles(self.directory)
             write_plan(plan, self.directory, hydra)
             self.callback.on_begin(plan, directory=self.directory)
-            if surplus := len(plan.numbers) - len(set(plan.numbers)):
-                remarks = [*remarks, f"{surplus} more of the jobs given are equal to others; each is trained once"]
-            for remark in remarks:
+            if duplicates := len(plan.numbers) - len(set(plan.numbers)):
+                warnings = [*warnings, f"{duplicates} more of the jobs given are equal to others; each is trained once"]
+            for remark in warnings:
                 self.callback.on_message(remark, warning=True)
             table = self.open_table(plan, rows=rows)
             try:
@@ -122,14 +122,14 @@ class Launch:
                 self.outcome.rows = [table.rows[number] for number in sorted(table.rows)]
         return [job_return(plan.jobs[number], table.rows[number]) for number in plan.numbers]
 
-    def tidy(self, plan: Plan) -> None:
+    def clean_up(self, plan: Plan) -> None:
         """Removes unneeded files of a killed sweep. Ignores errors of the file system."""
         with suppress(OSError):
             ProgressWriter(self.directory).remove()
-            for item in plan.spent:
+            for item in plan.finished_items:
                 item.remove()
 
-    def leave(self, plan: Plan, rows: Sequence[SweepRow]) -> list[JobReturn]:
+    def finish_unchanged(self, plan: Plan, rows: Sequence[SweepRow]) -> list[JobReturn]:
         """Returns the results of a directory in which no job is left to train, without changing it."""
         self.callback.on_begin(plan, directory=self.directory)
         by_number = {row.job: row for row in rows}
@@ -151,10 +151,10 @@ class Launch:
         waiting = RowBuffer(table)
         ended = set(plan.done)  # a resumed stack may report ended jobs again
         progress = ProgressWriter(self.directory)
-        late: list[WorkItem] = []
+        unsaved: list[WorkItem] = []
         processes = min(plan.processes, max(1, len(plan.items)))
         worker = Worker(plan.jobs, plan.groups, plan.tasks, self.directory, hydra)
-        events = run_items(plan.items, worker, processes=processes, late=late, idle=waiting.flush_if_due)
+        events = run_items(plan.items, worker, processes=processes, unsaved=unsaved, idle=waiting.flush_if_due)
         try:
             for item, event in events:
                 waiting.flush_if_due()
@@ -163,7 +163,7 @@ class Launch:
                     progress.note(item.jobs, event.epoch)
                     continue
                 if isinstance(event, Unstacked):
-                    text = f"a stack of {event.runs} jobs failed; they are trained {event.then}: {event.reason}"
+                    text = f"a stack of {event.runs} jobs failed; they are trained {event.fallback}: {event.reason}"
                     self.callback.on_message(text, warning=True)
                     continue
                 if event.number in ended:
@@ -182,12 +182,12 @@ class Launch:
                 if callbacks is not None and callbacks.callbacks:
                     notify_callbacks(callbacks, job, event, self.directory)
                 if event.status == "failed" and fail_fast:
-                    self.given_up = True
+                    self.aborted = True
                     break
         finally:
             events.close()
-            for item in late:
-                self.callback.on_message(late_message(item), warning=True)
+            for item in unsaved:
+                self.callback.on_message(unsaved_message(item), warning=True)
             waiting.flush()
             progress.remove()
             remove_leftovers(self.directory / STATE)  # temporary files of killed workers
@@ -200,22 +200,22 @@ class Launch:
 
     def add_rows_not_begun(self, jobs: Iterable[SweepJob]) -> None:
         """Adds "interrupted" rows for the jobs of batches that were not started because the sweep ended."""
-        there = {row.job: row for row in self.outcome.rows}
+        rows_by_job = {row.job: row for row in self.outcome.rows}
         launched = {job.key for job in self.outcome.jobs.values()}
-        missing = {job.number: job for job in jobs if job.key not in launched and job.number not in there}
+        missing = {job.number: job for job in jobs if job.key not in launched and job.number not in rows_by_job}
         if missing and (self.directory / SWEEP).exists():
             for number, job in missing.items():
-                there[number] = SweepRow.of_directory(with_directory(job).facts, self.directory)
+                rows_by_job[number] = SweepRow.of_directory(with_directory(job).facts, self.directory)
             keys = dict.fromkeys(key for job in missing.values() for key in job.values)
-            SweepTable(self.directory / SWEEP, keys=keys, metrics=(), rows=list(there.values())).close()
-            self.outcome.rows = [there[number] for number in sorted(there)]
+            SweepTable(self.directory / SWEEP, keys=keys, metrics=(), rows=list(rows_by_job.values())).close()
+            self.outcome.rows = [rows_by_job[number] for number in sorted(rows_by_job)]
 
 
-def late_message(item: WorkItem) -> str:
+def unsaved_message(item: WorkItem) -> str:
     """Returns a warning about an item whose process was killed before it wrote its checkpoint."""
-    what = f"the stack of {len(item.jobs)} jobs that begins with" if item.stacked else "what was in progress of"
+    subject = f"the stack of {len(item.jobs)} jobs that begins with" if item.stacked else "what was in progress of"
     return (
-        f"there was no time to write a checkpoint of {what} job {item.jobs[0]}: it goes on from the one before, "
+        f"there was no time to write a checkpoint of {subject} job {item.jobs[0]}: it goes on from the one before, "
         "or anew if there is none"
     )
 
@@ -239,12 +239,12 @@ def notify_callbacks(callbacks: Callbacks, job: SweepJob, done: Done, directory:
     callbacks.on_job_end(config=config, job_return=returned)
 
 
-def remarks_on_checkpoints(plan: Plan, sweep_dir: Path) -> list[str]:
+def checkpoint_warnings(plan: Plan, sweep_dir: Path) -> list[str]:
     """Returns warnings about the checkpoints to resume from: damage, and a changed environment.
 
     Raises CheckpointMismatchError if the data set has changed, before anything is trained or written.
     """
-    said: list[str] = []
+    messages: list[str] = []
     environment: dict[str, None] = {}
     done = set(plan.done)
     for index in {item.group for item in plan.items}:
@@ -255,16 +255,16 @@ def remarks_on_checkpoints(plan: Plan, sweep_dir: Path) -> list[str]:
         device = choose_device(plan.groups[item.group].settings.machine.device)
         for checkpoints in checkpoints_of(item, plan, sweep_dir):
             try:
-                state, passed_over = checkpoints.newest()
+                state, skipped = checkpoints.newest()
             except DamagedError as error:
-                said += [f"begins anew, without a good checkpoint: {message}" for message in error.messages]
+                messages += [f"begins anew, without a good checkpoint: {message}" for message in error.messages]
                 continue
-            said += [f"passed over: {message}" for message in passed_over]
+            messages += [f"skipped: {message}" for message in skipped]
             require_data(state, plan.tasks[item.group], checkpoints.last)
             environment |= dict.fromkeys(
                 environment_differences(plain_of(state, "environment"), environment_on(device))
             )
-    return said + ([f"the environment has changed since: {'; '.join(environment)}"] if environment else [])
+    return messages + ([f"the environment has changed since: {'; '.join(environment)}"] if environment else [])
 
 
 @cache

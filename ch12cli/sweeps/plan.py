@@ -15,8 +15,8 @@ from ch12cli.files.result_json import is_done, is_intact
 from ch12cli.files.run_directory import STATE, SWEEP
 from ch12cli.files.sweep_csv import SweepRow, read_sweep_csv, row_on_disk
 from ch12cli.run.task import Task
-from ch12cli.sweeps.groups import Group, groups_of, processes_for, runs_that_fit, stacks_of, why_not_halved
-from ch12cli.sweeps.job_directories import HydraFiles, refuse_strangers, require_separate, with_directory
+from ch12cli.sweeps.groups import Group, divide_into_stacks, group_jobs, max_stack_size, processes_for, why_not_halved
+from ch12cli.sweeps.job_directories import HydraFiles, refuse_foreign, require_separate, with_directory
 from ch12cli.sweeps.jobs import IRRELEVANT, SweepJob
 from ch12cli.sweeps.trials import examine
 from ch12cli.sweeps.work_item import WorkItem, checkpoint_name
@@ -30,7 +30,7 @@ class Plan:
     `groups`: the groups of these jobs.
     `items`: the work items that are left.
     `done`: the numbers of the ended jobs.
-    `spent`: stacks whose jobs have all ended, but whose checkpoints are still on disk.
+    `finished_items`: stacks whose jobs have all ended, but whose checkpoints are still on disk.
     """
 
     jobs: dict[int, SweepJob]
@@ -38,9 +38,9 @@ class Plan:
     items: list[WorkItem]
     done: list[int]
     numbers: list[int]  # of the given jobs in order; equal jobs share a number
-    spent: list[WorkItem] = field(default_factory=list)
+    finished_items: list[WorkItem] = field(default_factory=list)
     tasks: Sequence[Task] = ()  # one per group
-    in_all: int = 0  # jobs in the sweep, if this plan covers one batch of it
+    total_jobs: int = 0  # jobs in the sweep, if this plan covers one batch of it
 
     @property
     def processes(self) -> int:
@@ -55,15 +55,15 @@ def number_jobs(jobs: Sequence[SweepJob], known: Mapping[str, int]) -> dict[str,
     """
     numbers = dict(known)
     taken = set(known.values())
-    following = max(taken, default=-1) + 1
+    next_number = max(taken, default=-1) + 1
     for job in jobs:
         if job.key not in numbers:
             number = job.number
             if number in taken:
-                number = max(following, number)
+                number = max(next_number, number)
                 while number in taken:
                     number += 1
-                following = number + 1
+                next_number = number + 1
             numbers[job.key] = number
             taken.add(number)
     return numbers
@@ -78,15 +78,15 @@ def assign_numbers(
     """
     by_key, directories = number_jobs(jobs, known.numbers), known.directories
     numbers = [by_key[job.key] for job in jobs]
-    settled: dict[int, SweepJob] = {}
+    planned: dict[int, SweepJob] = {}
     for number, job in zip(numbers, jobs, strict=True):
-        if number not in settled:
+        if number not in planned:
             job = replace(job, number=number, directory=directories.get(number, ""))
-            settled[number] = job if job.directory else with_directory(job)
-    new = [job for number, job in settled.items() if number not in directories]
+            planned[number] = job if job.directory else with_directory(job)
+    new = [job for number, job in planned.items() if number not in directories]
     require_separate(new, directories.values())
-    begun = {job.number for job in refuse_strangers(new, sweep_dir)} | (directories.keys() & settled.keys())
-    return settled, numbers, begun
+    begun = {job.number for job in refuse_foreign(new, sweep_dir)} | (directories.keys() & planned.keys())
+    return planned, numbers, begun
 
 
 def make_plan(
@@ -107,23 +107,23 @@ def make_plan(
     require_unchanged(jobs, known.jobs, known.bases, sweep_dir)
     by_number, numbers_given, begun = assign_numbers(jobs, sweep_dir, known)
     done = {number for number in begun if is_done(by_number[number])}
-    groups, tasks = examine(groups_of(list(by_number.values())))
-    group_of = {job.number: index for index, group in enumerate(groups) for job in group.jobs}
+    groups, tasks = examine(group_jobs(list(by_number.values())))
+    group_index = {job.number: index for index, group in enumerate(groups) for job in group.jobs}
     items: list[WorkItem] = []
-    spent: list[WorkItem] = []
+    finished_items: list[WorkItem] = []
     planned: set[int] = set()
     for stack in sorted(known.stacks, key=len, reverse=True):
         # a stack is resumed with its ended jobs: a stack of other jobs would not give the same bits
         if (
             all(n in by_number for n in stack)
             and planned.isdisjoint(stack)
-            and len({group_of[n] for n in stack}) == 1
-            and not groups[group_of[stack[0]]].reason
+            and len({group_index[n] for n in stack}) == 1
+            and not groups[group_index[stack[0]]].reason
         ):
-            item = _stack(stack, group_of[stack[0]], groups, sweep_dir)
+            item = _stack(stack, group_index[stack[0]], groups, sweep_dir)
             if done.issuperset(stack):
-                spent.append(item)
-            elif done.union(failed).issuperset(stack) and not item.is_begun:
+                finished_items.append(item)
+            elif done.union(failed).issuperset(stack) and not item.has_checkpoint:
                 continue  # the stack ended; failed jobs are trained again without the ended ones
             else:
                 items.append(item)
@@ -133,19 +133,21 @@ def make_plan(
         if group.reason or len(left) == 1:
             items += [WorkItem((number,), index, False) for number in left]
         elif left:
-            together = [len(left)]  # halving compares all runs of a group, so they form one item
+            sizes = [len(left)]  # halving compares all runs of a group, so they form one item
             if not group.settings.sweep.halving:
-                together = stacks_of(group, len(left))
-            for size in together:
+                sizes = divide_into_stacks(group, len(left))
+            for size in sizes:
                 numbers, left = left[:size], left[size:]
-                alone = WorkItem(tuple(numbers), index, False)
-                items.append(_stack(numbers, index, groups, sweep_dir) if size > 1 else alone)
-    return Plan(by_number, groups, items, [n for n in by_number if n in done], numbers_given, spent, tasks)
+                single = WorkItem(tuple(numbers), index, False)
+                items.append(_stack(numbers, index, groups, sweep_dir) if size > 1 else single)
+    return Plan(by_number, groups, items, [n for n in by_number if n in done], numbers_given, finished_items, tasks)
 
 
 def _stack(numbers: Sequence[int], index: int, groups: Sequence[Group], sweep_dir: Path) -> WorkItem:
-    at_once = runs_that_fit(groups[index]) if groups[index].settings.sweep.halving else 0
-    return WorkItem(tuple(numbers), index, True, sweep_dir / STATE / checkpoint_name(numbers), at_once=at_once)
+    runs_at_once = max_stack_size(groups[index]) if groups[index].settings.sweep.halving else 0
+    return WorkItem(
+        tuple(numbers), index, True, sweep_dir / STATE / checkpoint_name(numbers), runs_at_once=runs_at_once
+    )
 
 
 def write_plan(plan: Plan, sweep_dir: Path, hydra: HydraFiles) -> None:
@@ -161,7 +163,7 @@ def write_plan(plan: Plan, sweep_dir: Path, hydra: HydraFiles) -> None:
         if job.key not in numbers
     )
     planned = tuple(
-        PlannedBase(base.resolved, base.plain, base.chosen, hydra.template(base), tuple(base.options))
+        PlannedBase(base.resolved, base.plain, base.choices, hydra.template(base), tuple(base.options))
         for base in bases.values()
     )
     every_stack = (*(stack for stack in known.stacks if stack not in stacks), *stacks)
@@ -171,65 +173,69 @@ def write_plan(plan: Plan, sweep_dir: Path, hydra: HydraFiles) -> None:
         write_plan_json(sweep_dir, replace(known, stacks=every_stack))
 
 
-TOLD = 5  # keys that the message lists, at most
+MAX_CHANGES = 5  # keys that the message lists, at most
 ABSENT = object()
 
 
 def require_unchanged(
     jobs: Iterable[SweepJob],
-    kept: Iterable[PlannedJob],
+    planned: Iterable[PlannedJob],
     bases: Iterable[PlannedBase],
     sweep_dir: Path,
 ) -> None:
     """Raises InputError if the overrides of a known job now give other settings.
 
-    `kept` and `bases` are the jobs and bases that an earlier command wrote into this directory.
+    `planned` and `bases` are the jobs and bases that an earlier command wrote into this directory.
     """
-    known = {job.job_key: job for job in kept}
+    known = {job.job_key: job for job in planned}
     before = [dict(flatten(base.settings)) for base in bases]
     now: dict[int, dict[str, Any]] = {}  # settings by id of a base
-    unlike: dict[tuple[int, int], list[str]] = {}  # differing keys by index and id
-    told: dict[str, str] = {}
+    differing: dict[tuple[int, int], list[str]] = {}  # differing keys by index and id
+    changes: dict[str, str] = {}
     changed = 0
     for job in jobs:
         old = known.get(job.key)
         if old is None:
             continue
-        place, base = old.base, id(job.base)
+        base_index, base = old.base, id(job.base)
         if base not in now:
             now[base] = dict(flatten(job.base.resolved))
-        if (place, base) not in unlike:
-            unlike[place, base] = [
-                key for key in {**before[place], **now[base]} if differ(key, before[place], now[base])
+        if (base_index, base) not in differing:
+            differing[base_index, base] = [
+                key for key in {**before[base_index], **now[base]} if differ(key, before[base_index], now[base])
             ]
-        keys = dict.fromkeys([*unlike[place, base], *old.changes, *job.changes])
-        was, comes = ChainMap(old.changes, before[place]), ChainMap(job.changes, now[base])
-        found = [key for key in keys if differ(key, was, comes)]
+        keys = dict.fromkeys([*differing[base_index, base], *old.changes, *job.changes])
+        old_values, new_values = ChainMap(old.changes, before[base_index]), ChainMap(job.changes, now[base])
+        found = [key for key in keys if differ(key, old_values, new_values)]
         changed += bool(found)
-        told |= {key: f"{key}={said(was, key)}, now {said(comes, key)}" for key in found if key not in told}
-    if told:
-        more = f" and {len(told) - TOLD} more keys" if len(told) > TOLD else ""
+        changes |= {
+            key: f"{key}={shown_value(old_values, key)}, now {shown_value(new_values, key)}"
+            for key in found
+            if key not in changes
+        }
+    if changes:
+        more = f" and {len(changes) - MAX_CHANGES} more keys" if len(changes) > MAX_CHANGES else ""
         raise InputError(
             f"hydra.sweep.dir={sweep_dir}: {changed} of its jobs had other settings when they were planned: "
-            f"{'; '.join([*told.values()][:TOLD])}{more}; a configuration file has changed since: put it back, "
-            "or choose another directory"
+            f"{'; '.join([*changes.values()][:MAX_CHANGES])}{more}; a configuration file has changed since: "
+            "put it back, or choose another directory"
         )
 
 
-def differ(key: str, was: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+def differ(key: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
     """Returns True if a key's value has changed.
 
     A key that is absent because it is newer than the plan is compared by its default.
     """
     if key.startswith(IRRELEVANT) or key in WITHDRAWN:
         return False
-    old, new = was.get(key, ABSENT), now.get(key, ABSENT)
+    old, new = before.get(key, ABSENT), now.get(key, ABSENT)
     if old is ABSENT and key in top_level():
         return bool(new != top_level()[key])
     return repr(old) != repr(new)  # 1, 1.0 and True are equal, NaN is not
 
 
-def said(values: Mapping[str, Any], key: str) -> str:
+def shown_value(values: Mapping[str, Any], key: str) -> str:
     value = values.get(key, ABSENT)
     return "none" if value is ABSENT else shown(value)
 
@@ -265,7 +271,7 @@ def examined_plan(jobs: Sequence[SweepJob], directory: Path, *, single: str = ""
 
 def require_halving(groups: Sequence[Group]) -> None:
     """Raises InputError if `sweep.halving` is set and has no effect on any job."""
-    asked = [group for group in groups if group.settings.sweep.halving]
-    reasons = dict.fromkeys(why_not_halved(group) for group in asked)
-    if asked and all(reasons):
+    halved = [group for group in groups if group.settings.sweep.halving]
+    reasons = dict.fromkeys(why_not_halved(group) for group in halved)
+    if halved and all(reasons):
         raise InputError(f"sweep.halving: no job can be halved: {'; '.join(reasons)}; leave it out")

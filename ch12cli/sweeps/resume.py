@@ -15,7 +15,7 @@ from ch12cli.files.plan_json import PlanFile, PlannedBase, PlannedJob, read_plan
 from ch12cli.files.run_directory import STATE, SWEEP
 from ch12cli.saved.load import refuse_links, require_valid_settings
 from ch12cli.sweeps.jobs import Base, SweepJob
-from ch12cli.sweeps.start import HYDRAS, Finished, monitor_of
+from ch12cli.sweeps.start import MULTIRUN_YAML, Finished, monitor_of
 
 if TYPE_CHECKING:
     from ch12cli.sweeps.callbacks import SweepCallback
@@ -61,45 +61,47 @@ def saved_jobs(known: PlanFile, *, where: str, trust: bool) -> list[SweepJob]:
     return [job for job, _ in found]
 
 
-def refuse_links_of_jobs(directory: Path, places: Collection[str]) -> None:
-    """Raises InputError if a file of the sweep or of a job is a link. `places` are the jobs' directories."""
-    above = sorted({str(parent) for place in places for parent in PurePath(place).parents if parent.parts})
-    refuse_links(directory, (STATE, SWEEP, HYDRAS))
-    for folder in (*above, *places):
+def refuse_links_of_jobs(directory: Path, directories: Collection[str]) -> None:
+    """Raises InputError if a file of the sweep or of a job is a link. `directories` are the jobs' directories."""
+    above = sorted(
+        {str(parent) for job_directory in directories for parent in PurePath(job_directory).parents if parent.parts}
+    )
+    refuse_links(directory, (STATE, SWEEP, MULTIRUN_YAML))
+    for folder in (*above, *directories):
         if (directory / folder).is_symlink():
             raise InputError(f"{directory / folder}: must not be a link; if the sweep is your own, add --trust")
-    for place in places:
-        refuse_links(directory / place)
+    for job_directory in directories:
+        refuse_links(directory / job_directory)
 
 
 def read_base(base: PlannedBase, *, where: str, trust: bool) -> Base:
-    chosen = {str(group): choice for group, choice in base.chosen.items()}
+    choices = {str(group): choice for group, choice in base.chosen.items()}
     settings, written = with_later_keys(base.settings), with_later_keys(base.written)
-    require_valid_settings(settings, chosen, where=where, trust=trust)
+    require_valid_settings(settings, choices, where=where, trust=trust)
     keys = frozenset(key for key, _ in flatten(settings))
-    return Base(None, written, settings, chosen, keys, template=base.template, options=base.options)
+    return Base(None, written, settings, choices, keys, template=base.template, options=base.options)
 
 
 def read_job(job: PlannedJob, bases: list[Base]) -> tuple[SweepJob, list[Problem]]:
     """Returns a job and its problems."""
     base, problems = bases[job.base], list[Problem]()
-    made = SweepJob(job.number, job.lines, base, dict(job.changes))
+    sweep_job = SweepJob(job.number, job.lines, base, dict(job.changes))
     if not stays_inside(job.directory):
         problems.append(Problem("", None, f"its directory {job.directory!r} is not below the sweep's own"))
-    for key, value in made.changes.items():
+    for key, value in sweep_job.changes.items():
         if (
             key not in base.keys
             or key.endswith("._target_")
             or (isinstance(value, dict) and not key.startswith("sweep."))
         ):
             problems.append(Problem(key, None, "cannot be what a job changes"))
-        elif problem := value_problem(key, value, base.chosen):
+        elif problem := value_problem(key, value, base.choices):
             problems.append(problem)
-    return made, problems
+    return sweep_job, problems
 
 
-def stays_inside(place: str) -> bool:
+def stays_inside(directory: str) -> bool:
     """Returns True if a job's path stays below the sweep's directory and is not one of the sweep's own files."""
-    path = PurePath(place)
-    hidden = not path.parts or path.parts[0].startswith(".")
-    return not path.is_absolute() and ".." not in path.parts and "\0" not in place and not hidden
+    path = PurePath(directory)
+    is_hidden = not path.parts or path.parts[0].startswith(".")
+    return not path.is_absolute() and ".." not in path.parts and "\0" not in directory and not is_hidden

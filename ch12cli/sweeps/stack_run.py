@@ -27,7 +27,7 @@ from ch12cli.sweeps.work_item import Done, Event, Progress
 from ch12cli.training.checkpoint import Checkpoints, checkpoint_must_fit
 from ch12cli.training.loop import Epoch
 
-LEAVE = 0.5  # fraction of ended runs at which they are removed; each removal copies the stack
+SHRINK_AT = 0.5  # fraction of ended runs at which they are removed; each removal copies the stack
 
 
 class StackRun:
@@ -48,13 +48,13 @@ class StackRun:
         self.jobs, self.task, self.device = jobs, task, device
         self.directories, self.hydra = directories, hydra
         self.training, self.network, self.streams = build_stack([job.run_settings for job in jobs], task, device)
-        self.figures = StackMetrics(len(jobs))
+        self.metrics = StackMetrics(len(jobs))
         self.history: dict[str, Any] = {}  # of the stack's sessions (files/history.py)
         self.epochs = np.zeros(len(jobs), dtype=np.int64)  # finished by each job
         self.done = np.zeros(len(jobs), dtype=bool)
         self.start = time.perf_counter()
-        self.spent = 0.0  # seconds in earlier sessions
-        self.boundary = self.state_of_training()  # state at the end of the last epoch
+        self.seconds_before = 0.0  # seconds in earlier sessions
+        self.epoch_snapshot = self.take_snapshot()  # state at the end of the last epoch
         self.written = 0  # the epoch of the newest checkpoint
         self.recorded = False  # whether a job's directory was written after it
 
@@ -66,10 +66,10 @@ class StackRun:
     def run(self, checkpoints: Checkpoints | None, *, until: int) -> Iterator[Event]:
         """Trains to the end of epoch `until` and yields events. Writes to `checkpoints` when they are due."""
         while not self.done.all() and self.training.epoch < until:
-            before, members = self.boundary, self.members
+            before, members = self.epoch_snapshot, self.members
             epoch = self.training.one_epoch()
-            yield from self.after(epoch, members, before)
-            self.boundary = self.state_of_training()
+            yield from self.record_epoch(epoch, members, before)
+            self.epoch_snapshot = self.take_snapshot()
             if checkpoints is not None and not self.done.all():
                 with machine_errors(f"cannot go on in {checkpoints.last.parent}"):
                     os.stat(checkpoints.last.parent)  # stops if the sweep was deleted meanwhile
@@ -82,53 +82,53 @@ class StackRun:
     def write(self, checkpoints: Checkpoints, *, verify: bool = True) -> None:
         """Writes a checkpoint of the last epoch's end, unless it has been written. Delays SIGTERM meanwhile."""
         with sigterm_held():
-            if self.written != self.boundary["epoch"]:
+            if self.written != self.epoch_snapshot["epoch"]:
                 if self.recorded:  # jobs that it marks as done must survive a power cut
                     os.sync()
                     self.recorded = False
-                checkpoints.write(self.state_dict(self.boundary), verify=verify)
-                self.written = self.boundary["epoch"]
+                checkpoints.write(self.state_dict(self.epoch_snapshot), verify=verify)
+                self.written = self.epoch_snapshot["epoch"]
 
-    def state_of_training(self) -> dict[str, Any]:
+    def take_snapshot(self) -> dict[str, Any]:
         """Returns the training state at the end of an epoch.
 
         Includes the step of the dropout masks, because a signal may arrive after further steps.
         """
         return {**self.training.state_dict(), "step": self.network.masks.step}
 
-    def after(self, epoch: Epoch, members: NDArray[np.int64], before: Mapping[str, Any]) -> Iterator[Event]:
+    def record_epoch(self, epoch: Epoch, members: NDArray[np.int64], before: Mapping[str, Any]) -> Iterator[Event]:
         """Records an epoch and ends the runs that finished, stopped or diverged in it.
 
         `before` is the state at the start of the epoch.
         """
         running = ~self.done[members]
         diverged = running & (epoch.diverged_at > 0)
-        sound = running & ~diverged
-        self.figures.put(epoch.number, epoch.columns, members=members, sound=sound)
-        self.epochs[members[sound]] = epoch.number
+        valid = running & ~diverged
+        self.metrics.put(epoch.number, epoch.columns, members=members, valid=valid)
+        self.epochs[members[valid]] = epoch.number
         if diverged.any():
             steps = {row: int(epoch.diverged_at[row]) for row in np.flatnonzero(diverged).tolist()}
             endings = {
                 row: Ending("diverged", diverged_at=epoch.number, diverged_step=step) for row, step in steps.items()
             }
             yield from self.end(before, endings)
-        stopped = sound & epoch.stopped
+        stopped = valid & epoch.stopped
         last = epoch.number == self.training.limits.epochs
         leaving = {row: Ending("finished", stopped_at=epoch.number) for row in np.flatnonzero(stopped).tolist()}
         if last:
-            leaving |= {row: Ending("finished") for row in np.flatnonzero(sound & ~stopped).tolist()}
+            leaving |= {row: Ending("finished") for row in np.flatnonzero(valid & ~stopped).tolist()}
         if leaving:
             yield from self.end(self.training.state_dict(), leaving)
         self.shrink()
 
     def values(self, column: str, epoch: int) -> NDArray[np.float64]:
         """Returns a metrics column after an epoch, (jobs,), with NaN for ended jobs."""
-        found = self.figures.columns.get(column)
+        found = self.metrics.columns.get(column)
         if found is None or found.shape[1] < epoch:  # all runs ended earlier
             return np.full(len(self.jobs), np.nan)
         return np.where(self.done, np.nan, found[:, epoch - 1])
 
-    def leave(self, epoch: int, leaving: NDArray[np.bool_]) -> Iterator[Event]:
+    def end_leaving(self, epoch: int, leaving: NDArray[np.bool_]) -> Iterator[Event]:
         """Ends the running jobs that halving removes after an epoch. `leaving` is a mask, (jobs,)."""
         members = self.members
         rows = np.flatnonzero(leaving[members] & ~self.done[members])
@@ -137,44 +137,44 @@ class StackRun:
                 self.training.state_dict(), {row: Ending("finished", left_at=epoch) for row in rows.tolist()}
             )
             self.shrink()
-            self.boundary = self.state_of_training()
+            self.epoch_snapshot = self.take_snapshot()
 
     def shrink(self) -> None:
         """Removes the ended jobs from the stack if that saves time."""
         members = self.members
         alive = np.flatnonzero(~self.done[members])
-        if 0 < len(alive) <= LEAVE * len(members):
+        if 0 < len(alive) <= SHRINK_AT * len(members):
             self.training.keep(alive)
 
-    def end(self, state: Mapping[str, Any], ended: Mapping[int, Ending]) -> Iterator[Done]:
+    def end(self, state: Mapping[str, Any], endings: Mapping[int, Ending]) -> Iterator[Done]:
         """Writes the directories of ended runs and yields Done events.
 
-        `state` is the state in which they ended. `ended` maps rows of the stack to endings.
+        `state` is the state in which they ended. `endings` maps rows of the stack to endings.
         """
         members = np.array(state["source"]["members"], np.int64)
-        tested = self.test_metrics()
-        seconds = (time.perf_counter() - self.start + self.spent) / len(self.jobs)
+        test = self.test_metrics()
+        seconds = (time.perf_counter() - self.start + self.seconds_before) / len(self.jobs)
         # (runs, values), with contiguous rows
-        rows_of = {name: state[name]["parameters"].contiguous().cpu() for name in ("network", "best_network")}
+        parameters = {name: state[name]["parameters"].contiguous().cpu() for name in ("network", "best_network")}
         optimizer = {
             name: value.contiguous().cpu() if isinstance(value, torch.Tensor) else value
             for name, value in state["optimizer"].items()
         }
         metadata = run_metadata(self.task, self.device)
-        for row, ending in ended.items():
+        for row, ending in endings.items():
             job = int(members[row])
             shared = run_state(self.jobs[job].run_settings, metadata)
-            rows = self.figures.rows(job, int(self.epochs[job]))
-            network = self.network.state_of(rows_of["network"][row])
-            best = self.network.state_of(rows_of["best_network"][row])
+            rows = self.metrics.rows(job, int(self.epochs[job]))
+            network = self.network.state_of(parameters["network"][row])
+            best = self.network.state_of(parameters["best_network"][row])
             best_epoch = int(state["best"]["epoch"][row])
             result = result_of(
                 self.task,
                 ending,
                 rows=rows,
                 best_epoch=best_epoch,
-                test={name: float(value[row]) for name, value in tested.items()}
-                if tested and ending.status == "finished"
+                test={name: float(value[row]) for name, value in test.items()}
+                if test and ending.status == "finished"
                 else None,
                 parameters=int(self.network.parameters.shape[1]),
                 stacked=len(self.jobs),
@@ -190,7 +190,7 @@ class StackRun:
                     name: value[row].clone() if isinstance(value, torch.Tensor) else value
                     for name, value in optimizer.items()
                 },
-                **{name: one_run(state[name], row) for name in ("schedule", "best", "stopping")},
+                **{name: values_of_run(state[name], row) for name in ("schedule", "best", "stopping")},
                 "source": {"cpu": self.streams.state_after(job, len(rows))},
                 "stacked": len(self.jobs),
                 "history": json.dumps(self.history),
@@ -225,10 +225,10 @@ class StackRun:
             "data_digest": self.task.data.table.digest,
             "environment": json.dumps(environment_of(self.device)),
             "history": json.dumps(self.history),
-            "figures": self.figures.state_dict(training["epoch"]),
+            "figures": self.metrics.state_dict(training["epoch"]),
             "epochs": torch.from_numpy(self.epochs),
             "done": torch.from_numpy(self.done),
-            "seconds": time.perf_counter() - self.start + self.spent,
+            "seconds": time.perf_counter() - self.start + self.seconds_before,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -236,11 +236,11 @@ class StackRun:
         if len(rows) < len(self.jobs):
             self.training.keep(rows)
         self.training.load_state_dict(state["training"])
-        self.figures.load_state_dict(state["figures"])
+        self.metrics.load_state_dict(state["figures"])
         self.history = resumed(plain_of(state, "history"), session_record(state, self.device, changes={}, before={}))
         self.epochs, self.done = state["epochs"].numpy().copy(), state["done"].numpy().copy()
-        self.network.masks.step, self.spent = state["training"]["step"], state["seconds"]
-        self.boundary, self.written = self.state_of_training(), self.training.epoch
+        self.network.masks.step, self.seconds_before = state["training"]["step"], state["seconds"]
+        self.epoch_snapshot, self.written = self.take_snapshot(), self.training.epoch
 
 
 def log_line(result: Result) -> str:
@@ -250,7 +250,7 @@ def log_line(result: Result) -> str:
     return f"{line}; {reason}\n" if reason else f"{line}\n"
 
 
-def one_run(state: Mapping[str, Any], row: int) -> dict[str, list[Any]]:
+def values_of_run(state: Mapping[str, Any], row: int) -> dict[str, list[Any]]:
     """Returns one run's part of a state whose values are lists with an item per run."""
     return {name: [values[row]] for name, values in state.items()}
 
@@ -259,7 +259,7 @@ class CheckpointMismatchError(InputError):
     """Raised if a checkpoint or result belongs to other data or does not fit the jobs. The sweep must not resume."""
 
 
-def take_up_stack(run: StackRun, checkpoints: Checkpoints) -> None:
+def restore_stack(run: StackRun, checkpoints: Checkpoints) -> None:
     """Restores a stack from its newest valid checkpoint.
 
     Raises DamagedError if there is none, and CheckpointMismatchError if it does not fit.
@@ -273,21 +273,21 @@ def take_up_stack(run: StackRun, checkpoints: Checkpoints) -> None:
         raise CheckpointMismatchError(f"{error}; remove it to train its jobs anew") from error
 
 
-def require_data(state: Mapping[str, Any], task: Task, where: Path) -> None:
+def require_data(state: Mapping[str, Any], task: Task, path: Path) -> None:
     """Raises CheckpointMismatchError unless a checkpoint was trained on the rows that the data set has now."""
-    require_digest(str(state.get("data_digest")), task, where)
+    require_digest(str(state.get("data_digest")), task, path)
 
 
-def require_digest(then: str, task: Task, where: Path) -> None:
+def require_digest(before: str, task: Task, path: Path) -> None:
     now = task.data.table.digest
-    if then != now:
+    if before != now:
         raise CheckpointMismatchError(
-            f"{where}: the data set gives other data than it was trained on (SHA-256 {now[:12]}…, then {then[:12]}…); "
+            f"{path}: the data set gives other data than it was trained on (SHA-256 {now[:12]}…, then {before[:12]}…); "
             "bring the data back, or train a new sweep"
         )
 
 
-FIRST = 64  # epochs allocated at first; doubled when needed
+FIRST_EPOCHS = 64  # epochs allocated at first; doubled when needed
 
 
 class StackMetrics:
@@ -303,20 +303,20 @@ class StackMetrics:
         columns: Mapping[str, NDArray[np.float64]],
         *,
         members: NDArray[np.int64],
-        sound: NDArray[np.bool_],
+        valid: NDArray[np.bool_],
     ) -> None:
         """Stores the values of an epoch, counted from 1.
 
-        `members` are the run indices of the rows. `sound` is a mask of the rows whose values are valid.
+        `members` are the run indices of the rows. `valid` is a mask of the rows whose values are valid.
         """
         for name, values in columns.items():
-            self.room(name, epoch)[members[sound], epoch - 1] = values[sound]
+            self.column_for(name, epoch)[members[valid], epoch - 1] = values[valid]
 
-    def room(self, name: str, epochs: int) -> NDArray[np.float64]:
+    def column_for(self, name: str, epochs: int) -> NDArray[np.float64]:
         """Returns a column that holds at least this many epochs, enlarging it if needed."""
         old = self.columns.get(name, np.empty((self.runs, 0)))
         if old.shape[1] < epochs:
-            self.columns[name] = np.full((self.runs, max(FIRST, 2 * old.shape[1], epochs)), np.nan)
+            self.columns[name] = np.full((self.runs, max(FIRST_EPOCHS, 2 * old.shape[1], epochs)), np.nan)
             self.columns[name][:, : old.shape[1]] = old
         return self.columns[name]
 

@@ -38,45 +38,48 @@ if TYPE_CHECKING:
 class Finished(NamedTuple):
     """A sweep that has ended.
 
-    `monitor` is the objective of its first job. `asked` is the number of jobs that were to be verified.
+    `monitor` is the objective of its first job. `to_verify` is the number of jobs that were to be verified.
     """
 
     outcome: SweepOutcome
     monitor: str
     differences: list[Difference]
-    asked: int = 0
+    to_verify: int = 0
 
 
 def open_sweep(
-    words: Sequence[str], composer: Composer, jobs_file: Path | None
+    argv: Sequence[str], composer: Composer, jobs_file: Path | None
 ) -> tuple[ComposedSweep, list[list[str]]]:
     """Returns a sweep and the overrides of its jobs.
 
     The list is empty if a sweeper other than the basic one makes the jobs.
     """
-    sweep = read_sweep(composer, words, compose=jobs_file is None)
+    sweep = read_sweep(composer, argv, compose=jobs_file is None)
     if jobs_file is None:
         return sweep, batch_of(sweep.swept) if sweep.jobs else []
-    composer.several = f"give each a row of its own in {jobs_file}"
+    composer.several_hint = f"give each a row of its own in {jobs_file}"
     rows = read_jobs(jobs_file)
-    refuse_given_twice(sweep, rows, jobs_file)
+    refuse_duplicate_keys(sweep, rows, jobs_file)
     batch = [[*before, *row] for before, row in product(batch_of(sweep.task_overrides), rows)]
     sweep.compose(batch)
     return sweep, batch
 
 
-def refuse_given_twice(sweep: ComposedSweep, rows: Sequence[Sequence[str]], jobs_file: Path) -> None:
+def refuse_duplicate_keys(sweep: ComposedSweep, rows: Sequence[Sequence[str]], jobs_file: Path) -> None:
     """Raises InputError for keys that are set both on the command line and in the jobs file."""
     columns = {line.partition("=")[0].lstrip("+~") for row in rows for line in row}
-    twice = [override.key_or_group for override in sweep.task_overrides if override.key_or_group in columns]
-    if twice:
+    duplicates = [override.key_or_group for override in sweep.task_overrides if override.key_or_group in columns]
+    if duplicates:
         raise InputError(
-            [f"{key}: set on the command line and in the column {key} of {jobs_file}; leave one out" for key in twice]
+            [
+                f"{key}: set on the command line and in the column {key} of {jobs_file}; leave one out"
+                for key in duplicates
+            ]
         )
 
 
 def train_many(
-    words: Sequence[str],
+    argv: Sequence[str],
     *,
     folders: Sequence[Path],
     config_name: str,
@@ -87,13 +90,13 @@ def train_many(
     working_directory()
     with hydra_session():
         composer = Composer(folders, config_name=config_name)
-        sweep, batch = open_sweep(words, composer, jobs_file)
+        sweep, batch = open_sweep(argv, composer, jobs_file)
         require_one_batch(sweep)
         # torch is imported only after all options of all jobs are checked, because the import is slow
         from ch12cli.sweeps.launch import Launch
 
         with claimed(sweep) as directory:
-            launch = Launch(directory, callback, jobs=in_batches(sweep))
+            launch = Launch(directory, callback, jobs=batched_job_count(sweep))
             try:
                 if jobs_file is not None:
                     run_batch(sweep, batch, launch)
@@ -103,7 +106,7 @@ def train_many(
                     launch.callback.on_message(
                         f"{single_job_reason(sweep)}, into {directory}; the table follows at the end"
                     )
-                    run_elsewhere(sweep, launch.outcome)
+                    run_other_launcher(sweep, launch.outcome)
             except KeyboardInterrupt:
                 launch.outcome.signal = signal.SIGINT
             except launch.terminated:
@@ -111,9 +114,9 @@ def train_many(
         launch.add_rows_not_begun(sweep.jobs.values())
         launch.callback.raise_error(f"the sweep itself is complete in {directory}")
         jobs = list(sweep.jobs.values())
-        asked = max(map(verified, jobs), default=0) if launch.outcome.signal is None else 0
-        differences = check_trust(launch.outcome.jobs, launch.outcome, asked=asked)
-        return Finished(launch.outcome, monitor_of(jobs[0]), differences, asked)
+        to_verify = max(map(verify_count, jobs), default=0) if launch.outcome.signal is None else 0
+        differences = verification_differences(launch.outcome.jobs, launch.outcome, to_verify=to_verify)
+        return Finished(launch.outcome, monitor_of(jobs[0]), differences, to_verify)
 
 
 def is_stacked(sweep: ComposedSweep) -> bool:
@@ -126,7 +129,7 @@ def single_job_reason(sweep: ComposedSweep) -> str:
     return "" if is_stacked(sweep) else f"hydra/launcher={launcher} trains each job by itself"
 
 
-def in_batches(sweep: ComposedSweep) -> int:
+def batched_job_count(sweep: ComposedSweep) -> int:
     """Returns the number of jobs in all batches if Hydra splits the sweep into batches, else 0."""
     size, jobs = sweep.config.hydra.sweeper.get("max_batch_size"), sweep.jobs.values()
     return len({job.key for job in jobs}) if size is not None and size < len(jobs) else 0
@@ -137,7 +140,7 @@ def require_one_batch(sweep: ComposedSweep) -> None:
     halved = any(job.changes.get("sweep.halving", job.base.resolved["sweep"]["halving"]) for job in sweep.jobs.values())
     if halved and not is_stacked(sweep):
         raise InputError(f"sweep.halving: {single_job_reason(sweep)}; leave one of them out")
-    if halved and in_batches(sweep):
+    if halved and batched_job_count(sweep):
         raise InputError("sweep.halving: compares all jobs with each other; leave out hydra.sweeper.max_batch_size")
 
 
@@ -149,7 +152,7 @@ def run_batch(sweep: ComposedSweep, batch: Sequence[Sequence[str]], launch: Laun
     callbacks.on_multirun_end(config=sweep.config, config_name=sweep.composer.config_name)
 
 
-def run_elsewhere(sweep: ComposedSweep, outcome: SweepOutcome) -> None:
+def run_other_launcher(sweep: ComposedSweep, outcome: SweepOutcome) -> None:
     """Has another launcher train the jobs one by one, and makes the table from their files."""
     from ch12cli.run.signals import sigterm_raises
     from ch12cli.sweeps.job_directories import require_separate, with_directory
@@ -175,10 +178,10 @@ def run_elsewhere(sweep: ComposedSweep, outcome: SweepOutcome) -> None:
 
 def refuse_to_overwrite(jobs: Sequence[SweepJob], directory: Path) -> None:
     """Raises InputError if a job's directory exists."""
-    there = [job.directory for job in jobs if (directory / job.directory).exists()]
-    if there:
+    existing = [job.directory for job in jobs if (directory / job.directory).exists()]
+    if existing:
         raise InputError(
-            f"hydra.sweep.dir={directory}: holds {there[0]} already, and only hydra/launcher=stacked goes on with "
+            f"hydra.sweep.dir={directory}: holds {existing[0]} already, and only hydra/launcher=stacked goes on with "
             "what was begun; choose another directory"
         )
 
@@ -197,20 +200,22 @@ def monitor_of(job: SweepJob) -> str:
     return monitored(settings.loop.monitor, valid=bool(settings.data.split.valid_size))
 
 
-def verified(job: SweepJob) -> int:
+def verify_count(job: SweepJob) -> int:
     """Returns how many jobs `sweep.verify` asks to verify, in this job's settings."""
     return int(job.changes.get("sweep.verify", job.base.resolved["sweep"]["verify"]))
 
 
-def check_trust(jobs: Mapping[int, SweepJob], outcome: SweepOutcome, *, asked: int) -> list[Difference]:
+def verification_differences(
+    jobs: Mapping[int, SweepJob], outcome: SweepOutcome, *, to_verify: int
+) -> list[Difference]:
     """Returns the differences that `sweep.verify` asks for."""
     from ch12cli.sweeps.verification import verify
 
-    return verify(jobs, outcome.rows, outcome.directory, count=asked) if asked else []
+    return verify(jobs, outcome.rows, outcome.directory, count=to_verify) if to_verify else []
 
 
 def plan_many(
-    words: Sequence[str], *, folders: Sequence[Path], config_name: str, jobs_file: Path | None = None
+    argv: Sequence[str], *, folders: Sequence[Path], config_name: str, jobs_file: Path | None = None
 ) -> tuple[Plan, list[Estimate | str | None]]:
     """Returns the plan of a sweep and an estimate for each of its groups.
 
@@ -218,7 +223,7 @@ def plan_many(
     """
     with hydra_session():
         composer = Composer(folders, config_name=config_name)
-        sweep, batch = open_sweep(words, composer, jobs_file)
+        sweep, batch = open_sweep(argv, composer, jobs_file)
         from ch12cli.sweeps.plan import examined_plan
         from ch12cli.sweeps.trials import estimates
 
@@ -228,7 +233,7 @@ def plan_many(
         return plan, estimates(plan.groups, plan.tasks, plan.items)
 
 
-HYDRAS = "multirun.yaml"  # Hydra's sweeper writes it before any job starts
+MULTIRUN_YAML = "multirun.yaml"  # Hydra's sweeper writes it before any job starts
 
 
 @contextmanager
@@ -239,7 +244,7 @@ def claimed(sweep: ComposedSweep) -> Iterator[Path]:
     """
     directory = sweep_directory(sweep)
     before = {folder for folder in (directory, *directory.parents) if folder.exists()}
-    hydras = (directory / HYDRAS).read_bytes() if (directory / HYDRAS).is_file() else None
+    multirun_yaml = (directory / MULTIRUN_YAML).read_bytes() if (directory / MULTIRUN_YAML).is_file() else None
     named = any(line.lstrip("+").startswith("hydra.sweep.dir=") for line in sweep.job_composer.hydra_overrides)
     candidate = make_directory(directory, named=named)
     config = sweep.config
@@ -248,8 +253,8 @@ def claimed(sweep: ComposedSweep) -> Iterator[Path]:
     try:
         yield candidate
     except InputError:
-        if hydras is not None:
-            (candidate / HYDRAS).write_bytes(hydras)
+        if multirun_yaml is not None:
+            (candidate / MULTIRUN_YAML).write_bytes(multirun_yaml)
         release_sweep_directory(candidate, before)
         raise
 
@@ -274,9 +279,9 @@ def make_directory(directory: Path, *, named: bool) -> Path:
 
     Adds a number to an existing name, unless the user named the directory.
     """
-    held = [name for name in (METRICS, RESULT, CHECKPOINTS) if (directory / name).exists()]
-    if named and held:
-        raise InputError(f"hydra.sweep.dir={directory}: is the directory of a run ({held[0]}); choose another")
+    found = [name for name in (METRICS, RESULT, CHECKPOINTS) if (directory / name).exists()]
+    if named and found:
+        raise InputError(f"hydra.sweep.dir={directory}: is the directory of a run ({found[0]}); choose another")
     number, candidate = 1, directory
     with machine_errors(f"cannot make the sweep's directory {directory}"):
         while True:
@@ -296,9 +301,9 @@ def release_sweep_directory(directory: Path, before: Collection[Path]) -> None:
 
     `before` are those of the directory and its parents that existed before.
     """
-    if directory in before or {path.name for path in directory.iterdir()} - {HYDRAS}:
+    if directory in before or {path.name for path in directory.iterdir()} - {MULTIRUN_YAML}:
         return
-    (directory / HYDRAS).unlink(missing_ok=True)
+    (directory / MULTIRUN_YAML).unlink(missing_ok=True)
     with suppress(OSError):  # keeps parents that are not empty
         for folder in (directory, *directory.parents):
             if folder in before:

@@ -17,7 +17,7 @@ from ch12cli.sweeps.groups import Group, bytes_of_run, processes_for
 from ch12cli.sweeps.jobs import located
 from ch12cli.sweeps.work_item import WorkItem
 from ch12cli.sweeps.worker import failure_text
-from ch12cli.sweeps.worker_pool import DiedError, call_in_subprocess
+from ch12cli.sweeps.worker_pool import ProcessDiedError, call_in_subprocess
 from ch12cli.training.network import Network
 from ch12cli.training.optimizers import OPTIMIZERS
 from ch12cli.training.stack import CannotStackError, Stack
@@ -27,10 +27,10 @@ TRIAL = 2**62  # a seed that no job uses; jobs report errors of their own seeds
 # Layer outputs per batch from which on a stack of convolutional networks is slower than single runs on a CPU.
 # Measured for images of 8 to 32 pixels, 1 and 3 colours, 4 to 16 channels, and batches of 2 to 32.
 CONVOLVED = 1_000_000
-OURS = ("torch.", "ch12cli.", "auto")  # prefixes of targets that run no user code
+OWN_PREFIXES = ("torch.", "ch12cli.", "auto")  # prefixes of targets that run no user code
 
 
-class Found(NamedTuple):
+class TrialResult(NamedTuple):
     """The result of a trial build.
 
     `parameters` and `values`: as in Group.
@@ -89,10 +89,10 @@ def note(problems: dict[str, list[int]], found: Sequence[str], group: Group) -> 
 def runs_user_code(settings: RunSettings) -> bool:
     """Returns True if the network, activation or loss is neither torch's nor ch12's."""
     targets = (settings.model.target, settings.model.activation, settings.loss)
-    return not all(target.path.startswith(OURS) for target in targets)
+    return not all(target.path.startswith(OWN_PREFIXES) for target in targets)
 
 
-def try_group(group: Group, task: Task) -> Found:
+def try_group(group: Group, task: Task) -> TrialResult:
     """Builds and tries the group's first network, and returns the result."""
     parameters, values = 0, 0
     try:
@@ -105,19 +105,23 @@ def try_group(group: Group, task: Task) -> Found:
                 size = group.settings.loop.batch_size
                 network = Stack(modules, [0, 1], device=torch.device("cpu"), dtype=torch.float32, batch_size=size)
                 try_stack(network, part.x.expand(2, *part.x.shape))
-            alone = Network(modules[0], device=torch.device("cpu"))
-            check_fit(alone, task, part)
-            try_optimizers(group, alone)
+            single = Network(modules[0], device=torch.device("cpu"))
+            check_fit(single, task, part)
+            try_optimizers(group, single)
             values = layer_values(modules[0], part.x)
     except CannotStackError as reason:
         return try_group(replace(group, reason=str(reason)), task)._replace(reason=str(reason))
     except RefusedError as error:
-        return Found(failed=str(error)) if runs_user_code(group.settings) else Found(problems=tuple(error.messages))
+        return (
+            TrialResult(failed=str(error))
+            if runs_user_code(group.settings)
+            else TrialResult(problems=tuple(error.messages))
+        )
     except InputError as error:
-        return Found(problems=tuple(error.messages))
+        return TrialResult(problems=tuple(error.messages))
     except SystemExit as error:
-        return Found(failed=f"it called sys.exit({error.code!r})")
-    return Found(parameters, values, reason=why_not_worth(group, modules[0], values))
+        return TrialResult(failed=f"it called sys.exit({error.code!r})")
+    return TrialResult(parameters, values, reason=why_not_worth(group, modules[0], values))
 
 
 def why_not_worth(group: Group, module: nn.Module, values: int) -> str:
@@ -137,8 +141,8 @@ def layer_values(module: nn.Module, x: torch.Tensor) -> int:
     """Returns how many values the layers of a module output per row. `x` has shape (rows, features)."""
     found: list[int] = []
 
-    def count(_layer: nn.Module, _given: Any, gives: Any) -> None:
-        found.append(gives.numel() if isinstance(gives, torch.Tensor) else 0)
+    def count(_layer: nn.Module, _inputs: Any, output: Any) -> None:
+        found.append(output.numel() if isinstance(output, torch.Tensor) else 0)
 
     hooks = [layer.register_forward_hook(count) for layer in module.modules() if not list(layer.children())]
     call("model", module.eval(), {}, x)
@@ -165,12 +169,12 @@ def try_stack(network: Stack, x: torch.Tensor) -> None:
             raise CannotStackError(f"torch cannot vectorise its network: {describe_error(error)}") from error
 
 
-def try_group_in_subprocess(group: Group, task: Task) -> Found:
+def try_group_in_subprocess(group: Group, task: Task) -> TrialResult:
     """Calls try_group in a subprocess, so that user code cannot end the sweep."""
     try:
         return call_in_subprocess(try_group, group, task)
-    except DiedError as error:
-        return Found(failed=f"the process that tried it died ({error})")
+    except ProcessDiedError as error:
+        return TrialResult(failed=f"the process that tried it died ({error})")
 
 
 def try_optimizers(group: Group, network: Network) -> None:
@@ -233,7 +237,7 @@ def measure_in_subprocess(*arguments: Any) -> float | str:
     """Calls `measure_epoch` in a subprocess and returns its result."""
     try:
         return call_in_subprocess(measure_epoch, *arguments)
-    except DiedError as error:
+    except ProcessDiedError as error:
         return f"the process that tried it died ({error})"
 
 

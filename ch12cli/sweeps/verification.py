@@ -38,13 +38,15 @@ def verify(jobs: Mapping[int, SweepJob], rows: Sequence[SweepRow], directory: Pa
 def difference(job: SweepJob, row: SweepRow, directory: Path) -> Difference:
     settings = job.run_settings
     with torch_settings(settings.machine) as device:
-        alone = prepare_job(settings, device)
-        for epoch in alone.training.epochs():
+        single = prepare_job(settings, device)
+        for epoch in single.training.epochs():
             if epoch.stopped[0]:
                 break
-        weights = alone.network.snapshot()
-        objective = float(alone.training.best.value[0])
+        weights = single.network.snapshot()
+        objective = float(single.training.best.value[0])
     swept = torch.load(directory / MODEL, map_location="cpu", weights_only=True)
     scale = max(float(value.abs().max()) for value in weights.values())
-    apart = max(float((weights[name].cpu() - swept[name]).abs().max()) for name in weights)
-    return Difference(job.number, apart / scale, abs(objective - row.number("objective")) / max(abs(objective), 1e-300))
+    largest_difference = max(float((weights[name].cpu() - swept[name]).abs().max()) for name in weights)
+    return Difference(
+        job.number, largest_difference / scale, abs(objective - row.number("objective")) / max(abs(objective), 1e-300)
+    )

@@ -18,44 +18,48 @@ class WorkItem:
 
     `stacked`: whether they are trained as a stack.
     `checkpoint`: the path of the stack's checkpoint.
-    `tried`: whether a process that trained the item was killed.
-    `at_once`: the number of runs that fit into memory under halving; 0 without halving.
-    `sound`: after a failure, how many of the first jobs have networks that build; None before.
+    `killed_before`: whether a process that trained the item was killed.
+    `runs_at_once`: the number of runs that fit into memory under halving; 0 without halving.
+    `buildable`: after a failure, how many of the first jobs have networks that build; None before.
     """
 
     jobs: tuple[int, ...]
     group: int
     stacked: bool
     checkpoint: Path | None = None
-    tried: bool = False
-    at_once: int = 0
-    sound: int | None = None
+    killed_before: bool = False
+    runs_at_once: int = 0
+    buildable: int | None = None
 
-    def without(self, failed: Collection[int], *, sound: int) -> "WorkItem":
-        """Returns the item without the failed jobs. The networks of its first `sound` jobs are known to build."""
+    def without(self, failed: Collection[int], *, buildable: int) -> "WorkItem":
+        """Returns the item without the failed jobs. The networks of its first `buildable` jobs are known to build."""
         jobs = tuple(number for number in self.jobs if number not in failed)
         checkpoint = self.checkpoint.with_name(checkpoint_name(jobs)) if self.checkpoint and jobs else None
-        return replace(self, jobs=jobs, checkpoint=checkpoint, sound=sound)
+        return replace(self, jobs=jobs, checkpoint=checkpoint, buildable=buildable)
 
-    def pieces(self, done: Collection[int]) -> list["WorkItem"]:
+    def split(self, done: Collection[int]) -> list["WorkItem"]:
         """Returns two halves of the jobs left in a failed stack, so that repeated splits isolate the faulty job.
 
         Under halving, returns single jobs, because halves would be compared with fewer runs.
         """
-        left = [number for number in self.jobs if number not in done]
-        if self.at_once:
-            return [replace(self, jobs=(number,), stacked=False, checkpoint=None) for number in left]
-        middle = -(-len(left) // 2)
-        return [replace(self, jobs=tuple(half), checkpoint=None) for half in (left[:middle], left[middle:]) if half]
+        remaining = [number for number in self.jobs if number not in done]
+        if self.runs_at_once:
+            return [replace(self, jobs=(number,), stacked=False, checkpoint=None) for number in remaining]
+        middle = -(-len(remaining) // 2)
+        return [
+            replace(self, jobs=tuple(half), checkpoint=None)
+            for half in (remaining[:middle], remaining[middle:])
+            if half
+        ]
 
     def parts(self) -> list[tuple[int, ...]]:
         """Returns the jobs divided into as few stacks as fit into memory."""
-        stacks = -(-len(self.jobs) // (self.at_once or len(self.jobs)))
-        bounds = [len(self.jobs) * place // stacks for place in range(stacks + 1)]
+        stacks = -(-len(self.jobs) // (self.runs_at_once or len(self.jobs)))
+        bounds = [len(self.jobs) * index // stacks for index in range(stacks + 1)]
         return [self.jobs[first:last] for first, last in pairwise(bounds)]
 
     @property
-    def is_begun(self) -> bool:
+    def has_checkpoint(self) -> bool:
         """Whether any of its stacks has a checkpoint."""
         kept = [self.checkpoints(numbers) for numbers in self.parts()]
         return any(checkpoints is not None and checkpoints.exist() for checkpoints in kept)
@@ -67,17 +71,17 @@ class WorkItem:
         return Checkpoints(self.checkpoint.parent, every=every, last=checkpoint_name(numbers))
 
     @property
-    def decided(self) -> Path | None:
+    def decisions_file(self) -> Path | None:
         """The path of the file that records which runs leave at which rung; None without halving."""
-        return self.checkpoint.with_suffix(".rungs") if self.checkpoint and self.at_once else None
+        return self.checkpoint.with_suffix(".rungs") if self.checkpoint and self.runs_at_once else None
 
     def remove(self) -> None:
         """Removes the files that a resume would need."""
         for numbers in self.parts():
             if (checkpoints := self.checkpoints(numbers)) is not None:
                 checkpoints.remove()
-        if self.decided is not None:
-            self.decided.unlink(missing_ok=True)
+        if self.decisions_file is not None:
+            self.decisions_file.unlink(missing_ok=True)
 
 
 def checkpoint_name(numbers: Sequence[int]) -> str:
@@ -109,18 +113,18 @@ class Progress(NamedTuple):
 
 
 class Unstacked(NamedTuple):
-    """A stack of `runs` runs has failed. `then` describes how its jobs are trained instead."""
+    """A stack of `runs` runs has failed. `fallback` describes how its jobs are trained instead."""
 
     reason: str
     runs: int
-    then: str
+    fallback: str
 
 
-class Trying(NamedTuple):
+class Building(NamedTuple):
     """The worker is about to build the network of this job separately. None: it has built all of the item."""
 
     number: int | None
 
 
-Told = Done | Progress | Unstacked
-Event = Told | Trying
+Report = Done | Progress | Unstacked
+Event = Report | Building

@@ -32,7 +32,7 @@ from ch12cli.sweeps.halving import Halving, StackPart, train_parts
 from ch12cli.sweeps.job_directories import HydraFiles
 from ch12cli.sweeps.jobs import SweepJob
 from ch12cli.sweeps.stack_run import CheckpointMismatchError, StackRun, require_data
-from ch12cli.sweeps.work_item import Done, Event, Trying, Unstacked, WorkItem
+from ch12cli.sweeps.work_item import Building, Done, Event, Unstacked, WorkItem
 from ch12cli.training.checkpoint import Checkpoints, DamagedError
 from ch12cli.training.streams import seed_stream
 
@@ -59,10 +59,10 @@ class Worker:
 
         A job whose network cannot be built is left out. A stack that fails in training is split.
         """
-        waiting, told = [item], False
+        waiting, reported = [item], False
         while waiting:
             item = waiting.pop(0)
-            if item.sound is not None and item.sound < len(item.jobs):
+            if item.buildable is not None and item.buildable < len(item.jobs):
                 item = yield from self.find_failing_builds(item)
             if not item.stacked or len(item.jobs) <= 1:
                 yield from (self.train_single_job(self.jobs[number]) for number in item.jobs)
@@ -77,23 +77,23 @@ class Worker:
             except (Terminated, MachineError, CheckpointMismatchError, KeyboardInterrupt, GeneratorExit):
                 raise
             except BaseException as error:
-                if isinstance(error, BuildError) and item.sound is None:
-                    waiting.insert(0, replace(item, sound=0))
+                if isinstance(error, BuildError) and item.buildable is None:
+                    waiting.insert(0, replace(item, buildable=0))
                     continue
-                if not told:
-                    then = "one by one, all epochs" if item.at_once else "in smaller stacks"
-                    yield Unstacked(describe_error(error.__cause__ or error), len(item.jobs), then)
-                told = True
-                waiting[:0] = item.pieces(done)
+                if not reported:
+                    fallback = "one by one, all epochs" if item.runs_at_once else "in smaller stacks"
+                    yield Unstacked(describe_error(error.__cause__ or error), len(item.jobs), fallback)
+                reported = True
+                waiting[:0] = item.split(done)
 
     def find_failing_builds(self, item: WorkItem) -> Generator[Event, None, WorkItem]:
         """Builds each network separately and yields a failed result for each job that raises.
 
         Returns the item without these jobs.
         """
-        culprits = []
-        for number in item.jobs[item.sound or 0 :]:
-            yield Trying(number)
+        failing = []
+        for number in item.jobs[item.buildable or 0 :]:
+            yield Building(number)
             try:
                 with torch.random.fork_rng(devices=[]):
                     settings = self.jobs[number].run_settings
@@ -102,29 +102,29 @@ class Worker:
             except (Terminated, MachineError, KeyboardInterrupt, GeneratorExit):
                 raise
             except BaseException as error:
-                culprits.append(number)
+                failing.append(number)
                 yield failed(number, failure_text(error))
-        yield Trying(None)
-        return item.without(culprits, sound=len(item.jobs) - len(culprits))
+        yield Building(None)
+        return item.without(failing, buildable=len(item.jobs) - len(failing))
 
     def stack(self, item: WorkItem) -> Generator[Event, None, None]:
         settings = self.groups[item.group].settings
         device = choose_device(settings.machine.device)
-        asked = settings.sweep.halving if item.at_once else None
-        halving = Halving(asked.metric, asked.min_epochs, asked.factor) if asked is not None else None
+        rule = settings.sweep.halving if item.runs_at_once else None
+        halving = Halving(rule.metric, rule.min_epochs, rule.factor) if rule is not None else None
         stacks = item.parts()
         parts = [
             StackPart(
                 partial(self.build, numbers, item, device),
                 runs=len(numbers),
                 checkpoints=item.checkpoints(numbers, every=settings.loop.checkpoint_every),
-                stays=len(stacks) == 1,
+                stays_in_memory=len(stacks) == 1,
             )
             for numbers in stacks
         ]
         with torch_settings(settings.machine):
             try:
-                yield from train_parts(parts, settings.loop.epochs, halving=halving, decided=item.decided)
+                yield from train_parts(parts, settings.loop.epochs, halving=halving, decisions_file=item.decisions_file)
             except BuildError:  # the parts will change when the failing jobs are left out
                 for part in parts:
                     part.remove()

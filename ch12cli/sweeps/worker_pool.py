@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from ch12cli.errors import InputError, MachineError
 from ch12cli.run.garbage_collection import freeze_objects
 from ch12cli.run.signals import Terminated
-from ch12cli.sweeps.work_item import Done, Event, Progress, Told, Trying, WorkItem
+from ch12cli.sweeps.work_item import Building, Done, Event, Progress, Report, WorkItem
 from ch12cli.sweeps.worker import Worker, failed, init_worker
 
 REFRESH = 0.1  # seconds between two progress reports of a worker
@@ -29,7 +29,7 @@ class WorkerHandle:
     pipe: Connection
     item: WorkItem | None = None
     done: set[int] = field(default_factory=set)  # jobs of the item that have ended
-    trying: int | None = None  # the job whose network it is building
+    building: int | None = None  # the job whose network it is building
 
 
 def run_items(
@@ -37,14 +37,14 @@ def run_items(
     worker: Worker,
     *,
     processes: int,
-    late: list[WorkItem],
+    unsaved: list[WorkItem],
     idle: Callable[[], None] = lambda: None,
-) -> Generator[tuple[WorkItem, Told], None, None]:
+) -> Generator[tuple[WorkItem, Report], None, None]:
     """Yields the events of the items as they happen.
 
     If a worker dies, a job may fail and the rest of its item is requeued. See requeue_or_fail.
     Workers write their checkpoints and end when the generator is closed or interrupted.
-    `late` receives the items whose workers did not manage this. `idle` is called when no event has come for a while.
+    `unsaved` receives the items whose workers did not manage this. `idle` is called when no event has come for a while.
     """
     freeze_objects()
     context = multiprocessing.get_context("fork")  # forked workers already have the jobs and the imported code
@@ -56,7 +56,7 @@ def run_items(
                 handles.append(start_worker(context, worker))
             for handle in handles:
                 if handle.item is None and waiting:
-                    hand_over(handle, waiting)
+                    assign(handle, waiting)
             ready = wait([handle.pipe for handle in handles if handle.item], timeout=IDLE)
             if not ready:
                 idle()
@@ -64,55 +64,55 @@ def run_items(
                 yield from listen(handle, waiting)
             handles = [handle for handle in handles if handle.process.is_alive() or handle.item]
     finally:
-        late += stop(handles)
+        unsaved += stop(handles)
 
 
 def start_worker(context: Any, worker: Worker) -> WorkerHandle:
-    ours, theirs = context.Pipe()
-    process = context.Process(target=work, args=(theirs, ours, worker, os.getpid()), daemon=True)
+    parent_pipe, child_pipe = context.Pipe()
+    process = context.Process(target=work, args=(child_pipe, parent_pipe, worker, os.getpid()), daemon=True)
     # before init_worker, the new process would handle a signal as the sweep itself does
     signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
     try:
         process.start()
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
-    theirs.close()
-    return WorkerHandle(process, ours)
+    child_pipe.close()
+    return WorkerHandle(process, parent_pipe)
 
 
-def hand_over(handle: WorkerHandle, waiting: list[WorkItem]) -> None:
-    handle.item, handle.done, handle.trying = waiting.pop(0), set(), None
+def assign(handle: WorkerHandle, waiting: list[WorkItem]) -> None:
+    handle.item, handle.done, handle.building = waiting.pop(0), set(), None
     with suppress(ConnectionError):  # it died while idle; `listen` finds its pipe closed
         handle.pipe.send(handle.item)
 
 
-def listen(handle: WorkerHandle, waiting: list[WorkItem]) -> Iterator[tuple[WorkItem, Told]]:
+def listen(handle: WorkerHandle, waiting: list[WorkItem]) -> Iterator[tuple[WorkItem, Report]]:
     """Yields the events that a worker sends. Requeues or fails its item if the worker has died."""
     item = handle.item
     assert item is not None
     try:
-        said = handle.pipe.recv()
+        received = handle.pipe.recv()
     except (EOFError, ConnectionError):
         handle.item = None
         handle.process.join()
         yield from requeue_or_fail(handle, item, waiting)
         return
-    if said is None:
+    if received is None:
         handle.item = None
-    elif isinstance(said, Exception):
+    elif isinstance(received, Exception):
         handle.item = None
-        raise said
+        raise received
     else:
-        for event in said:
-            if isinstance(event, Trying):
-                handle.trying = event.number
+        for event in received:
+            if isinstance(event, Building):
+                handle.building = event.number
                 continue
             if isinstance(event, Done):
                 handle.done.add(event.number)
             yield item, event
 
 
-def requeue_or_fail(handle: WorkerHandle, item: WorkItem, waiting: list[WorkItem]) -> Iterator[tuple[WorkItem, Told]]:
+def requeue_or_fail(handle: WorkerHandle, item: WorkItem, waiting: list[WorkItem]) -> Iterator[tuple[WorkItem, Report]]:
     """Requeues the item of a worker that died, and yields failed results.
 
     After the first death by a signal, which may come from outside, the item resumes from its checkpoint.
@@ -120,20 +120,25 @@ def requeue_or_fail(handle: WorkerHandle, item: WorkItem, waiting: list[WorkItem
     A stack that still ends the process is split, until a single job is left, which has failed.
     """
     code = handle.process.exitcode
-    cause = f"the process that trained it died ({how_it_died(code)})"
-    left = [number for number in item.jobs if number not in handle.done]
-    if code is not None and code < 0 and not item.tried:
-        waiting.insert(0, replace(item, tried=True) if item.stacked else replace(item, jobs=tuple(left), tried=True))
-    elif handle.trying is not None:
-        yield item, failed(handle.trying, cause)
-        sound = [number for number in item.jobs[: item.jobs.index(handle.trying)] if number not in handle.done]
-        waiting.insert(0, item.without({handle.trying, *handle.done}, sound=len(sound)))
-    elif len(item.jobs) > 1 and item.stacked and item.sound is None:
-        waiting.insert(0, replace(item, sound=0))
+    cause = f"the process that trained it died ({describe_exit(code)})"
+    remaining = [number for number in item.jobs if number not in handle.done]
+    if code is not None and code < 0 and not item.killed_before:
+        waiting.insert(
+            0,
+            replace(item, killed_before=True)
+            if item.stacked
+            else replace(item, jobs=tuple(remaining), killed_before=True),
+        )
+    elif handle.building is not None:
+        yield item, failed(handle.building, cause)
+        buildable = [number for number in item.jobs[: item.jobs.index(handle.building)] if number not in handle.done]
+        waiting.insert(0, item.without({handle.building, *handle.done}, buildable=len(buildable)))
+    elif len(item.jobs) > 1 and item.stacked and item.buildable is None:
+        waiting.insert(0, replace(item, buildable=0))
     elif len(item.jobs) > 1:
-        waiting[:0] = item.pieces(handle.done)
-    elif left:
-        yield item, failed(left[0], cause)
+        waiting[:0] = item.split(handle.done)
+    elif remaining:
+        yield item, failed(remaining[0], cause)
 
 
 def stop(handles: Sequence[WorkerHandle]) -> list[WorkItem]:
@@ -162,16 +167,16 @@ def work(pipe: Connection, parents_end: Connection, worker: Worker, parent: int)
         parents_end.close()
         while True:
             item = pipe.recv()
-            said: list[Event] = []
+            reports: list[Event] = []
             last = time.monotonic()
             with closing(worker.run(item)) as events:  # ends training on a signal between events
                 for event in events:
                     if not isinstance(event, Progress) or time.monotonic() - last > REFRESH:
-                        said.append(event)
-                    if said and (isinstance(event, Trying) or time.monotonic() - last > REFRESH):
-                        pipe.send(said)
-                        said, last = [], time.monotonic()
-            pipe.send(said)
+                        reports.append(event)
+                    if reports and (isinstance(event, Building) or time.monotonic() - last > REFRESH):
+                        pipe.send(reports)
+                        reports, last = [], time.monotonic()
+            pipe.send(reports)
             pipe.send(None)
     except (EOFError, ConnectionError, Terminated):
         pass
@@ -187,7 +192,7 @@ def work(pipe: Connection, parents_end: Connection, worker: Worker, parent: int)
 ReturnValue = TypeVar("ReturnValue")
 
 
-class DiedError(Exception):
+class ProcessDiedError(Exception):
     """The subprocess ended before it returned a result."""
 
 
@@ -197,17 +202,17 @@ def call_in_subprocess(function: Callable[..., ReturnValue], *arguments: Any) ->
     Raises DiedError if the process dies. Re-raises MachineError.
     """
     context = multiprocessing.get_context("fork")
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=send, args=(theirs, function, arguments), daemon=True)
+    parent_pipe, child_pipe = context.Pipe(duplex=False)
+    process = context.Process(target=send, args=(child_pipe, function, arguments), daemon=True)
     process.start()
-    theirs.close()
+    child_pipe.close()
     try:
-        result: ReturnValue | MachineError = ours.recv()
+        result: ReturnValue | MachineError = parent_pipe.recv()
     except EOFError:
         process.join()
-        raise DiedError(how_it_died(process.exitcode)) from None
+        raise ProcessDiedError(describe_exit(process.exitcode)) from None
     finally:
-        ours.close()
+        parent_pipe.close()
     process.join()
     if isinstance(result, MachineError):
         raise result
@@ -221,6 +226,6 @@ def send(pipe: Connection, function: Callable[..., Any], arguments: tuple[Any, .
         pipe.send(error)
 
 
-def how_it_died(code: int | None) -> str:
+def describe_exit(code: int | None) -> str:
     """Returns a description of a process's exit code."""
     return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"

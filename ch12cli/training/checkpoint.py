@@ -212,13 +212,13 @@ class Checkpoints:
 
         Raises DamagedError if there is none.
         """
-        passed_over: list[str] = []
+        skipped: list[str] = []
         for path in (self.last, self.previous):
             try:
-                return load(path), passed_over
+                return load(path), skipped
             except DamagedError as error:
-                passed_over.append(str(error))
-        raise DamagedError(passed_over)
+                skipped.append(str(error))
+        raise DamagedError(skipped)
 
     def exist(self) -> bool:
         return self.last.is_file() or self.previous.is_file()
@@ -270,5 +270,5 @@ def checkpoint_must_fit(where: str) -> Iterator[None]:
         yield
     except MISMATCH_ERRORS as error:
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")
-        said = f"{type(error).__name__}: {reason[:200]}"
-        raise InputError(f"{where}: its checkpoint does not fit its settings ({said})") from error
+        details = f"{type(error).__name__}: {reason[:200]}"
+        raise InputError(f"{where}: its checkpoint does not fit its settings ({details})") from error

@@ -49,7 +49,7 @@ class Advice:
 
     workers: int
     fetch: str
-    words: str
+    text: str
 
 
 class ItemDataset(Dataset[tuple[Tensor, Tensor]]):
@@ -100,14 +100,14 @@ def measure(
 
     lasting: approximate duration of the measurement, in seconds.
     """
-    whole = fetch == "batch"
+    whole_batches = fetch == "batch"
     warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)  # tested on purpose
     loader: DataLoader[Any] = DataLoader(
-        Batches(part, costs.item) if whole else ItemDataset(part, costs.item),
+        Batches(part, costs.item) if whole_batches else ItemDataset(part, costs.item),
         batch_size=batch_size,
         shuffle=True,
         num_workers=workers,
-        collate_fn=as_it_is if whole else None,
+        collate_fn=as_it_is if whole_batches else None,
         persistent_workers=workers > 0,
         pin_memory=pinned,
         generator=torch.Generator(),
@@ -118,10 +118,10 @@ def measure(
     start = time.perf_counter()
     for step in endless(loader, device, costs):
         steps.append(step)
-        passed = time.perf_counter() - start
-        if passed > lasting and len(steps) >= 3:
+        elapsed = time.perf_counter() - start
+        if elapsed > lasting and len(steps) >= 3:
             break
-    return Measured(workers, fetch, pinned, passed / len(steps), statistics.fmean(steps))
+    return Measured(workers, fetch, pinned, elapsed / len(steps), statistics.fmean(steps))
 
 
 def endless(loader: "DataLoader[Any]", device: torch.device, costs: Costs) -> Iterator[float]:
@@ -146,20 +146,20 @@ def advise(found: Sequence[Measured], *, cores: int) -> Advice:
     fastest = min(each.seconds for each in found)
     good = [each for each in found if each.seconds <= fastest * (1 + NEAR)]
     best = min(good, key=lambda each: (each.workers, each.seconds))
-    alone = min((each for each in found if each.workers == 0), key=lambda each: each.seconds)
-    of_steps = alone.step / alone.seconds
+    single = min((each for each in found if each.workers == 0), key=lambda each: each.seconds)
+    of_steps = single.step / single.seconds
     if of_steps >= 1 - NEAR or (best.workers == 0 and of_steps >= MOST):
-        words = f"The steps are the bottleneck: {of_steps:.0%} of the time. How batches are loaded does not matter"
-        return Advice(0, alone.fetch, f"{words}; leave workers=0.")
+        text = f"The steps are the bottleneck: {of_steps:.0%} of the time. How batches are loaded does not matter"
+        return Advice(0, single.fetch, f"{text}; leave workers=0.")
     fetching = f"Getting items ready is the bottleneck: {1 - of_steps:.0%} of the time."
     if best.workers == 0:
-        if alone.seconds - alone.step > CHEAP:
+        if single.seconds - single.step > CHEAP:
             return Advice(0, best.fetch, f"{fetching} More processes find no free core to do it on; leave workers=0.")
         both = best.fetch == "batch" and len({each.fetch for each in found}) > 1
-        words = "Items are cheap: to hand batches from process to process would cost more than it saves. Use workers=0"
-        return Advice(0, best.fetch, f"{words}{', and fetch whole batches' if both else ''}.")
-    gain = alone.seconds / best.seconds
+        text = "Items are cheap: to hand batches from process to process would cost more than it saves. Use workers=0"
+        return Advice(0, best.fetch, f"{text}{', and fetch whole batches' if both else ''}.")
+    gain = single.seconds / best.seconds
     bound = "; more would find no free core" if best.workers >= cores - 1 else ""
     limit = "; now the steps are the bottleneck" if best.step >= MOST * best.seconds else ""
-    words = f"{fetching} Use workers={best.workers}: {gain:.1f} times as fast{bound}{limit}."
-    return Advice(best.workers, best.fetch, words)
+    text = f"{fetching} Use workers={best.workers}: {gain:.1f} times as fast{bound}{limit}."
+    return Advice(best.workers, best.fetch, text)

@@ -83,10 +83,10 @@ class Schedule:
 
     def _check(self) -> None:
         problems = []
-        for name, (fine, rule) in self._rules().items():
-            if not np.all(fine):
-                wrong = np.atleast_1d(getattr(self, name))[~np.atleast_1d(fine)][0]
-                shown = wrong if isinstance(wrong, str) else f"{wrong:g}"
+        for name, (valid, rule) in self._rules().items():
+            if not np.all(valid):
+                invalid = np.atleast_1d(getattr(self, name))[~np.atleast_1d(valid)][0]
+                shown = invalid if isinstance(invalid, str) else f"{invalid:g}"
                 problems.append(f"scheduler.{name}={shown}: must be {rule}")
         if problems:
             raise InputError(problems)
@@ -111,9 +111,9 @@ class Step(Schedule):
         return self.lr * self.gamma ** (epoch // self.step_size)
 
     def _rules(self) -> Rules:
-        whole = np.equal(self.step_size, np.rint(self.step_size))
+        is_whole = np.equal(self.step_size, np.rint(self.step_size))
         return super()._rules() | {
-            "step_size": (np.greater_equal(self.step_size, 1) & whole, "a whole number of epochs, 1 or more"),
+            "step_size": (np.greater_equal(self.step_size, 1) & is_whole, "a whole number of epochs, 1 or more"),
             "gamma": (np.greater_equal(self.gamma, 0), "0 or greater"),
         }
 

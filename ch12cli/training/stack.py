@@ -56,8 +56,10 @@ class Stack:
         self.module_layers = layers if any(isinstance(layer, nn.Linear) for layer in layers) else []
         self.masks = Masks(torch.tensor(seeds, dtype=torch.int64, device=device))
         refuse_unstackable(first, sequential=bool(self.module_layers))
-        chosen = is_faster_runs_last(layers, batch_size) if runs_last is None and self.module_layers else runs_last
-        self.runs_last = bool(self.module_layers and chosen)
+        use_runs_last = (
+            is_faster_runs_last(layers, batch_size) if runs_last is None and self.module_layers else runs_last
+        )
+        self.runs_last = bool(self.module_layers and use_runs_last)
         rows = [torch.cat([p.detach().reshape(-1) for p in module.parameters()]) for module in modules]
         self.set_parameters(torch.stack(rows).to(device, dtype))
 

@@ -81,7 +81,7 @@ def parts_of(jobs: int, folder: Path) -> Mapping[str, float]:
             before, members = run.training.state_dict(), run.members
             epoch = run.training.one_epoch()
             start = time.process_time()
-            for _ in run.after(epoch, members, before):
+            for _ in run.record_epoch(epoch, members, before):
                 pass
             recording += time.process_time() - start
     finally:

@@ -24,7 +24,7 @@ class Own:
     def __init__(self) -> None:
         with hydra_session():
             composition = checked(Composer(), ["experiment=book/iris", "epochs=100000"])
-            settings = RunSettings.from_config(composition.settings, composition.chosen)
+            settings = RunSettings.from_config(composition.settings, composition.choices)
             self.training, _ = build_training(settings, build_task(settings), torch.device("cpu"))
 
     def __call__(self) -> float:

@@ -24,7 +24,7 @@ def write_rows(bench: Bench) -> Path:
     """The rows that ch12's sweep trains on, for the peers: x (rows, 4), y (rows,)."""
     with hydra_session():
         composition = checked(Composer(), [])
-        data = build_task(RunSettings.from_config(composition.settings, composition.chosen)).data
+        data = build_task(RunSettings.from_config(composition.settings, composition.choices)).data
     path = bench.folder("rows") / "rows.npz"
     np.savez(path, x=data.train.x.astype(np.float32), y=data.train.y.reshape(-1).astype(np.int64))
     return path

@@ -10,7 +10,7 @@ from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.run.build import build_module, build_stack
 from ch12cli.run.task import build_task
-from ch12cli.sweeps.groups import Group, stacks_of
+from ch12cli.sweeps.groups import Group, divide_into_stacks
 from ch12cli.sweeps.jobs import JobComposer, make_jobs
 from ch12cli.sweeps.trials import layer_values
 from tests.benchmarks.bench import Bench, Table, interleaved, medians, spread, verdict
@@ -45,7 +45,7 @@ def run(bench: Bench) -> Table:
     module = build_module(jobs[0].run_settings.model, task)
     parameters = sum(parameter.numel() for parameter in module.parameters())
     values = layer_values(module, torch.zeros(1, task.inputs))
-    sizes = stacks_of(Group(jobs, parameters=parameters, values=values), RUNS)
+    sizes = divide_into_stacks(Group(jobs, parameters=parameters, values=values), RUNS)
     size, left_over = sizes[0], iter(jobs)
     parts = [list(islice(left_over, runs)) for runs in sizes]
     stacks = [build_stack([job.run_settings for job in part], task, device)[0] for part in parts]

@@ -66,5 +66,5 @@ def test_what_is_no_filter_is_said(text: str) -> None:
 
 
 def test_a_filter_tells_what_it_asks_for() -> None:
-    asked = [("a.b", ">", "1"), ("c", "=", "2 x"), ("d", "~", "x")]
-    assert Query("a.b>1 and not (c='2 x' or d~x)").asked == asked
+    comparisons = [("a.b", ">", "1"), ("c", "=", "2 x"), ("d", "~", "x")]
+    assert Query("a.b>1 and not (c='2 x' or d~x)").comparisons == comparisons

@@ -203,7 +203,7 @@ def test_the_best_checkpoint_serves_where_the_others_are_damaged(
     assert main(["eval", str(directory), "--checkpoint", "best", "--format", "json"]) == 0
     said = capsys.readouterr()
     assert json.loads(said.out)["parts"] == before
-    assert said.err.count("ch12: warning: passed over: ") == 2
+    assert said.err.count("ch12: warning: skipped: ") == 2
     assert main(["eval", str(directory)]) == 2
 
 

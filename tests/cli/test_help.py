@@ -244,7 +244,7 @@ def test_each_example_can_be_typed_as_it_stands(line: str, tmp_path: Path, monke
         values = [values_of(override) for override in composer.parse(options.operands, problems)]
         for job in product(*values):
             composition = composer.compose(job, problems)
-            problems += check(composition.settings, composition.chosen)
+            problems += check(composition.settings, composition.choices)
     assert options.multirun == any(len(several) > 1 for several in values)
     assert problems == []
 

@@ -72,11 +72,11 @@ def test_a_sweep_that_was_killed_is_seen_as_far_as_its_directories_go(folder: Pa
     (folder / "sweep" / ".ch12" / "progress.json").write_text(
         '{"format": 1, "began": 1, "stacks": [[[2, 3], 0, 1]]}', encoding="utf-8"
     )
-    far = SweepFollower(folder / "sweep").look()
-    assert (far.jobs, far.ended, far.epochs, far.of_epochs) == (4, {"finished": 3}, 7, 8)
+    far = SweepFollower(folder / "sweep").read()
+    assert (far.jobs, far.ended, far.epochs, far.total_epochs) == (4, {"finished": 3}, 7, 8)
     for damaged in ("[", "{}", '{"format": 1, "began": null, "stacks": [1]}'):
         (folder / "sweep" / ".ch12" / "progress.json").write_text(damaged, encoding="utf-8")
-        assert SweepFollower(folder / "sweep").look().epochs == 6
+        assert SweepFollower(folder / "sweep").read().epochs == 6
 
 
 def test_ctrl_c_ends_the_watching_and_not_the_run(folder: Path) -> None:

@@ -94,7 +94,7 @@ def test_what_is_wrong_is_left_out_so_that_the_rest_can_be_checked(composer: Com
     assert len(problems) == 3
     assert composition.settings["batch_size"] == 9
     assert composition.settings["optimizer"]["_target_"] == "torch.optim.Adam"
-    assert check(composition.settings, composition.chosen) == []
+    assert check(composition.settings, composition.choices) == []
 
 
 def test_the_users_folder_is_searched_after_ch12s_own(tmp_path: Path) -> None:

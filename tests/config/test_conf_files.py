@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from ch12cli.config.check import check
-from ch12cli.config.choices import choices, content, default_choices, keys_of_choice, shipped, top_level
+from ch12cli.config.choices import choices_of_group, content, default_choices, keys_of_choice, shipped, top_level
 from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.config.schema import GROUPS, KEYS, key_of
@@ -28,8 +28,8 @@ from tests.conftest import Train
 from tests.sweeps.driver import typed
 
 CONF = Path(__file__).parents[2] / "conf"
-CHOICES = [choice for group in GROUPS for choice in choices(group)]
-PRESETS = [choice.name for choice in choices("experiment")]
+CHOICES = [choice for group in GROUPS for choice in choices_of_group(group)]
+PRESETS = [choice.name for choice in choices_of_group("experiment")]
 DATA_FOR = {  # what a loss needs to be tried
     "mse": "toy_regression",
     "l1": "toy_regression",
@@ -59,12 +59,12 @@ def settings_of(composer: Composer, *lines: str) -> dict[str, Any]:
     """The settings of these overrides, which must be without fault."""
     problems: list[Problem] = []
     composition = composer.compose(["device=cpu", *lines], problems)
-    assert problems + check(composition.settings, composition.chosen) == []
+    assert problems + check(composition.settings, composition.choices) == []
     return composition.settings
 
 
 def test_there_are_the_groups_and_choices_that_users_rely_on() -> None:
-    names = {group: {choice.name for choice in choices(group)} for group in GROUPS}
+    names = {group: {choice.name for choice in choices_of_group(group)} for group in GROUPS}
     assert names["dataset"] == {"csv", "iris", "two_class", "toy_regression", "image_folder"}
     assert names["model"] == {"linear", "mlp", "cnn"}
     assert names["activation"] >= {
@@ -132,7 +132,7 @@ def test_every_rule_belongs_to_a_key_of_some_file() -> None:
 
 def test_a_preset_lists_only_what_differs_from_the_defaults() -> None:
     assert len(PRESETS) >= 7
-    for choice in choices("experiment"):
+    for choice in choices_of_group("experiment"):
         assert f"ch12 train experiment={choice.name}" in choice.file.read_text(encoding="utf-8")
         defaults = content(choice.file).get("defaults", [])
         for entry in defaults:
@@ -142,7 +142,7 @@ def test_a_preset_lists_only_what_differs_from_the_defaults() -> None:
         of_choices = {
             key: value
             for group, name in chosen.items()
-            for found in choices(group)
+            for found in choices_of_group(group)
             if found.name == name
             for key, value in keys_of_choice(found).items()
         }
@@ -150,7 +150,7 @@ def test_a_preset_lists_only_what_differs_from_the_defaults() -> None:
             assert key in of_choices or key in top_level(), f"{choice.name}: {key} is no key of its choices"
 
 
-@pytest.mark.parametrize("name", [choice.name for choice in choices("optimizer")])
+@pytest.mark.parametrize("name", [choice.name for choice in choices_of_group("optimizer")])
 def test_the_optimizers_defaults_are_torchs_own_but_for_the_rate(name: str) -> None:
     node = yaml.safe_load((CONF / "optimizer" / f"{name}.yaml").read_text(encoding="utf-8"))
     kind = getattr(torch.optim, node.pop("_target_").removeprefix("torch.optim."))

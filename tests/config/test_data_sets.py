@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 
 import ch12cli.data
-from ch12cli.config.choices import Choice, choices, keys_of_choice
+from ch12cli.config.choices import Choice, choices_of_group, keys_of_choice
 from ch12cli.config.combinations import DATASETS, VALUES
 from ch12cli.config.schema import KEYS
 from ch12cli.config.targets import Target, build
 from ch12cli.config.trusted_targets import is_shipped
 from ch12cli.data import Table
 
-CHOICES = choices("dataset")
+CHOICES = choices_of_group("dataset")
 HELPERS = {"as_table", "prepare"}  # functions of ch12cli.data that are no data sets
 
 

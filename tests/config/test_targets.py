@@ -2,14 +2,14 @@
 
 import pytest
 
-from ch12cli.config.choices import choices, keys_of_choice
+from ch12cli.config.choices import choices_of_group, keys_of_choice
 from ch12cli.config.schema import GROUPS
 from ch12cli.config.targets import arguments_in_source, locate, parameters_of
 
 TARGETS = {
     str(target)
     for group in GROUPS
-    for choice in choices(group)
+    for choice in choices_of_group(group)
     if (target := keys_of_choice(choice).get(f"{group}._target_")) not in (None, "auto", "???")
 }
 

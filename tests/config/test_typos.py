@@ -13,7 +13,7 @@ from ch12cli.cli.main import command_of, main
 from ch12cli.cli.verbs import VERBS
 from ch12cli.cli.verbs.train import parser
 from ch12cli.config.check import check, hint
-from ch12cli.config.choices import choices, keys_of_choice, known_keys, top_level
+from ch12cli.config.choices import choices_of_group, keys_of_choice, known_keys, top_level
 from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.config.schema import GROUPS, HYDRA_KEYS, KEYS
@@ -116,11 +116,11 @@ def test_keys_at_the_top_and_of_the_choices_at_hand_are_suggested() -> None:
     of_defaults = {"dataset": "iris", "model": "mlp", "optimizer": "adam", "scheduler": "none"}
     known = [*top_level(), *GROUPS, *HYDRA_KEYS]
     for group, name in of_defaults.items():
-        known += next(list(keys_of_choice(choice)) for choice in choices(group) if choice.name == name)
+        known += next(list(keys_of_choice(choice)) for choice in choices_of_group(group) if choice.name == name)
     typed = [key for key in known if not key.endswith("_target_")]
-    chosen: dict[str, str | None] = dict(of_defaults)
+    choices: dict[str, str | None] = dict(of_defaults)
     counted = count(
-        typed, [*known_keys(), *known], lambda key: no_such_key(f"{key}=1", key, known=known, chosen=chosen)
+        typed, [*known_keys(), *known], lambda key: no_such_key(f"{key}=1", key, known=known, choices=choices)
     )
     assert counted.right > 1500
     assert counted.share >= SHARE, counted.wrong
@@ -132,14 +132,14 @@ def test_keys_of_every_other_choice_are_suggested_too() -> None:
     known = [*top_level(), *GROUPS, *HYDRA_KEYS]
     others = [key for key in known_keys() if key not in known and not key.endswith("_target_")]
     assert len(others) > 40
-    counted = count(others, known_keys(), lambda key: no_such_key(f"{key}=1", key, known=known, chosen={}))
+    counted = count(others, known_keys(), lambda key: no_such_key(f"{key}=1", key, known=known, choices={}))
     assert counted.right > 2000
     assert counted.share >= SHARE, counted.wrong
 
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_choices_are_suggested(group: str) -> None:
-    names = [choice.name for choice in choices(group)]
+    names = [choice.name for choice in choices_of_group(group)]
     counted = count(names, names, lambda name: no_such_choice(f"{group}={name}", name, names))
     assert counted.right >= 40
     assert counted.share >= SHARE, counted.wrong
@@ -191,9 +191,9 @@ def test_a_sample_of_all_goes_through_the_whole_command(folder: Path, capsys: py
         lines += [(key, mistake, f"+{mistake}=1") for mistake in mistypings(key)]
     for group in GROUPS:
         lines += [(group, mistake, f"{mistake}=x") for mistake in mistypings(group)]
-        for choice in choices(group):
+        for choice in choices_of_group(group):
             lines += [(choice.name, mistake, f"{group}={mistake}") for mistake in mistypings(choice.name)]
-    valid = {*known_keys(), *GROUPS, *(choice.name for group in GROUPS for choice in choices(group))}
+    valid = {*known_keys(), *GROUPS, *(choice.name for group in GROUPS for choice in choices_of_group(group))}
     sample = [line for line in draw.sample(lines, 2 * SAMPLE) if line[1] not in valid][:SAMPLE]
     assert len(sample) == SAMPLE
     wrong = []
@@ -243,4 +243,4 @@ def test_legitimate_arguments_of_torch_are_not_taken_for_mistakes(composer: Comp
     ):
         problems: list[Problem] = []
         composition = composer.compose(line.split(), problems)
-        assert problems + check(composition.settings, composition.chosen) == [], line
+        assert problems + check(composition.settings, composition.choices) == [], line

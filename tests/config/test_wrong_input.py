@@ -460,7 +460,7 @@ def with_users(users: Path) -> Iterator[Composer]:
 def prepare(composer: Composer, words: Sequence[str]) -> None:
     """All that a run does before it makes its directory."""
     composition = checked(composer, words)
-    settings = RunSettings.from_config(composition.settings, composition.chosen)
+    settings = RunSettings.from_config(composition.settings, composition.choices)
     with torch_settings(settings.machine) as device:
         prepare_job(settings, device)
 

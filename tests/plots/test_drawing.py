@@ -113,10 +113,12 @@ def test_eight_lines_are_told_apart_without_colour() -> None:
 
 def test_what_is_counted_has_whole_numbers_beside_it() -> None:
     two = np.array([1.0, 2.0, 3.0])
-    panel = Lines(Axis("epoch", whole=True), Axis("loss"), [Line("a", two, two)])
+    panel = Lines(Axis("epoch", integer=True), Axis("loss"), [Line("a", two, two)])
     labels = text_of(Plot("t", [panel]))[-3].split()
     assert labels == ["1", "2", "3"]
-    assert not re.search(r"\b\d\.[1-9]\b", strings(render(Plot("t", [replace(panel, y=Axis("n", whole=True))]), "svg")))
+    assert not re.search(
+        r"\b\d\.[1-9]\b", strings(render(Plot("t", [replace(panel, y=Axis("n", integer=True))]), "svg"))
+    )
 
 
 def test_what_is_only_seen_in_a_file_is_only_said_there() -> None:

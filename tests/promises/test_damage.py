@@ -56,7 +56,7 @@ class Damaged:
             assert out == ""
             return "refused"
         assert code == 0
-        assert "warning: passed over: " in err
+        assert "warning: skipped: " in err
         assert out == self.older[verb]
         return "older"
 

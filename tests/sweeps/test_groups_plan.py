@@ -10,7 +10,7 @@ from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.errors import InputError
 from ch12cli.files.plan_json import PLAN
-from ch12cli.sweeps.groups import Group, groups_of, why_single
+from ch12cli.sweeps.groups import Group, group_jobs, why_single
 from ch12cli.sweeps.job_directories import HydraFiles
 from ch12cli.sweeps.jobs import JobComposer, SweepJob, make_jobs
 from ch12cli.sweeps.plan import Plan, make_plan, write_plan
@@ -74,7 +74,7 @@ def jobs_of(words: Sequence[str]) -> list[SweepJob]:
 
 
 def groups(lines: Sequence[str]) -> list[Group]:
-    return groups_of(jobs_of(lines))
+    return group_jobs(jobs_of(lines))
 
 
 @pytest.mark.parametrize("lines", FREE, ids=lambda lines: lines[1])

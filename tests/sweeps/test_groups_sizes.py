@@ -13,9 +13,9 @@ from ch12cli.sweeps.groups import (
     RUNS_AT_LEAST,
     RUNS_AT_MOST,
     Group,
+    best_stack_size,
     bytes_of_step,
-    runs_that_fit,
-    runs_that_suit,
+    max_stack_size,
     stack_sizes,
 )
 from tests.sweeps.driver import settings_of, typed
@@ -45,13 +45,13 @@ MOST_SEVEN = {"sweep.max_stacked": 7}
 
 
 def test_a_stack_is_as_large_as_memory_allows() -> None:
-    assert runs_that_fit(group_of(parameters=131)) == RUNS_AT_MOST
-    sizes = [runs_that_fit(group_of(parameters=parameters)) for parameters in (10_000, 100_000, 1_000_000)]
+    assert max_stack_size(group_of(parameters=131)) == RUNS_AT_MOST
+    sizes = [max_stack_size(group_of(parameters=parameters)) for parameters in (10_000, 100_000, 1_000_000)]
     assert sizes[0] > 5 * sizes[1] > 25 * sizes[2] > 0
     for values in (100_000, 1_000_000):
         held = values * 4 * 2 * 2  # in float32, of a batch of 2, forward and backward
-        assert runs_that_fit(group_of(parameters=131, values=values)) == pytest.approx(MEMORY / held, rel=0.03)
-    assert runs_that_fit(group_of(parameters=131, **MOST_SEVEN)) == 7
+        assert max_stack_size(group_of(parameters=131, values=values)) == pytest.approx(MEMORY / held, rel=0.03)
+    assert max_stack_size(group_of(parameters=131, **MOST_SEVEN)) == 7
 
 
 def test_a_stack_on_a_cpu_is_as_large_as_a_cache_allows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,9 +59,9 @@ def test_a_stack_on_a_cpu_is_as_large_as_a_cache_allows(monkeypatch: pytest.Monk
     # with Adam: parameters, their gradient, its two moments, the update and a gradient being computed, and what the
     # layers give for 32 rows in both passes; 4 bytes each
     assert bytes_of_step(wide) == 4 * (6 * 4417 + 2 * 32 * 258)
-    assert runs_that_suit(wide) == CACHE // bytes_of_step(wide) == 97
-    assert runs_that_suit(group_of(parameters=131, values=35)) == RUNS_AT_MOST
-    assert runs_that_suit(group_of(parameters=10_000_000)) == 2
-    assert runs_that_suit(group_of(parameters=10_000_000, **MOST_SEVEN)) == 7
+    assert best_stack_size(wide) == CACHE // bytes_of_step(wide) == 97
+    assert best_stack_size(group_of(parameters=131, values=35)) == RUNS_AT_MOST
+    assert best_stack_size(group_of(parameters=10_000_000)) == 2
+    assert best_stack_size(group_of(parameters=10_000_000, **MOST_SEVEN)) == 7
     monkeypatch.setattr(groups, "choose_device", lambda _name: torch.device("cuda"))
-    assert runs_that_suit(wide) == runs_that_fit(wide) > 1000
+    assert best_stack_size(wide) == max_stack_size(wide) > 1000

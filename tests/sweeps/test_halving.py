@@ -287,4 +287,4 @@ def test_what_is_not_halved_is_said_and_trains_all_its_epochs() -> None:
 def test_verifying_trains_only_what_halving_left_in() -> None:
     swept = sweep(*WORDS[:4], "precision=float64", "epochs=3", "seed=range(6)", HALVING, "sweep.verify=3")
     assert len(swept.finished.differences) == 1
-    assert swept.finished.asked == 3
+    assert swept.finished.to_verify == 3

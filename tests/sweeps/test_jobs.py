@@ -134,7 +134,7 @@ def test_a_job_knows_its_line_its_values_and_what_tells_it_from_others() -> None
     lines = ["optimizer=sgd", "optimizer.betas=[0.8, 0.9]", "+activation.x=1", "workers=2", "sweep.processes=1"]
     with hydra_session():
         job, _ = JobComposer(Composer(), []).job(3, lines)
-    assert shlex.split(train_command(job.facts.lines, job.facts.options)) == ["ch12", "train", *lines]
+    assert shlex.split(train_command(job.facts.overrides, job.facts.options)) == ["ch12", "train", *lines]
     assert job.values["activation.x"] == "1"
     assert job.values["optimizer.betas"] == "[0.8, 0.9]"
     other = jobs_of([["optimizer=sgd", "workers=0", "seed=2"], ["sweep.max_stacked=3", "optimizer=sgd", "seed=2"]])

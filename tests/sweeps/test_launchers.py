@@ -189,7 +189,7 @@ def test_jobs_in_batches_are_those_of_one_batch() -> None:
     looker = Looker()
     swept = sweep(*words, "hydra.sweeper.max_batch_size=3", looker=looker)
     assert [list(plan.jobs) for plan in looker.plans] == [[0, 1, 2], [3, 4, 5], [6, 7]]
-    assert {plan.in_all for plan in looker.plans} == {8}
+    assert {plan.total_jobs for plan in looker.plans} == {8}
     whole = sweep(*words, into="whole")
     assert list(swept.rows) == list(whole.rows) == list(range(8))
     same = [name for name in whole.rows[0] if name not in ("seconds",)]

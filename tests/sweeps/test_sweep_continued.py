@@ -131,7 +131,7 @@ def test_a_damaged_checkpoint_of_a_stack_is_passed_over_and_said() -> None:
     path.write_bytes(path.read_bytes()[:-50])
     looker = Looker()
     finished = resume_sweep(directory, callback=looker, trust=True)
-    assert any(text.startswith(f"passed over: {path}: damaged") for text in looker.messages)
+    assert any(text.startswith(f"skipped: {path}: damaged") for text in looker.messages)
     found = Swept(finished, directory, table(directory), looker)
     assert all((found.weights(job) == whole.weights(job)).all() for job in range(4))
     result = read_result(directory / "0" / "result.json")

@@ -146,8 +146,8 @@ def test_jobs_in_directories_of_other_names_are_followed_and_found_without_their
     lines = table.read_text(encoding="utf-8").splitlines(keepends=True)
     table.write_text("".join(lines[:2]), encoding="utf-8")
     assert [(row.job, row.directory) for row in read_sweep_rows(Path("sweep"))] == [(0, "s_0"), (1, "s_1")]
-    far = SweepFollower(Path("sweep")).look()
-    assert (far.jobs, far.ended, far.epochs, far.of_epochs) == (3, {"finished": 2}, 9, 9)  # the third's metrics.csv
+    far = SweepFollower(Path("sweep")).read()
+    assert (far.jobs, far.ended, far.epochs, far.total_epochs) == (3, {"finished": 2}, 9, 9)  # the third's metrics.csv
 
 
 @pytest.mark.parametrize(

@@ -21,43 +21,43 @@ def found(*seconds: float, fetch: str = "batch", step: float = 0.0) -> list[Meas
 def test_cheap_items_need_no_workers() -> None:
     advice = advise(found(0.02 * MS, 0.7 * MS, 0.6 * MS, step=0.0), cores=2)
     assert advice.workers == 0
-    assert "Items are cheap" in advice.words
+    assert "Items are cheap" in advice.text
 
 
 def test_costly_items_pay_workers_up_to_the_cores() -> None:
     advice = advise(found(32 * MS, 33 * MS, 17 * MS, 17 * MS, step=0.0), cores=2)
     assert advice.workers == 2
-    assert "workers=2: 1.9 times as fast; more would find no free core" in advice.words
+    assert "workers=2: 1.9 times as fast; more would find no free core" in advice.text
 
 
 def test_costly_steps_make_loading_not_matter() -> None:
     advice = advise(found(5.1 * MS, 5.2 * MS, 5.3 * MS, step=5 * MS), cores=2)
     assert advice.workers == 0
-    assert "does not matter" in advice.words
+    assert "does not matter" in advice.text
 
 
 def test_costly_items_on_a_machine_without_a_free_core_are_called_so() -> None:
     advice = advise(found(50 * MS, 62 * MS, 71 * MS), cores=2)
     assert advice.workers == 0
-    assert "More processes find no free core" in advice.words
+    assert "More processes find no free core" in advice.text
 
 
 def test_a_gain_that_only_noise_can_have_made_is_not_advised() -> None:
     advice = advise(found(50 * MS, 40 * MS, 30 * MS, step=49 * MS), cores=2)
     assert advice.workers == 0
-    assert "does not matter" in advice.words
+    assert "does not matter" in advice.text
 
 
 def test_where_workers_hide_the_items_behind_the_steps_that_is_said() -> None:
     advice = advise(found(15 * MS, 10.2 * MS, 10.1 * MS, step=10 * MS), cores=8)
     assert advice.workers == 1
-    assert "now the steps are the bottleneck" in advice.words
+    assert "now the steps are the bottleneck" in advice.text
 
 
 def test_whole_batches_are_advised_where_they_are_faster() -> None:
     both = [*found(0.3 * MS, fetch="item"), *found(0.02 * MS)]
-    assert advise(both, cores=2) == Advice(0, "batch", advise(both, cores=2).words)
-    assert "fetch whole batches" in advise(both, cores=2).words
+    assert advise(both, cores=2) == Advice(0, "batch", advise(both, cores=2).text)
+    assert "fetch whole batches" in advise(both, cores=2).text
 
 
 def test_both_ways_of_fetching_give_the_same_rows_and_cost_the_same() -> None:
@@ -127,4 +127,4 @@ def test_the_right_setting_is_found_by_measuring(costs: Costs, workers: int, wor
         for n in (0, 1, 2)
     ]
     advice = advise(measured, cores=2)
-    assert (advice.workers, words in advice.words) == (workers, True), (advice, measured)
+    assert (advice.workers, words in advice.text) == (workers, True), (advice, measured)

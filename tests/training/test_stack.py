@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ch12cli.config.choices import choices
+from ch12cli.config.choices import choices_of_group
 from ch12cli.models.feedforward import OUTPUTS
 from ch12cli.training.losses import StackedLoss
 from ch12cli.training.stack import CannotStackError, Stack
@@ -126,22 +126,22 @@ def settings_of_case(case: tuple[int, ...]) -> list[dict[str, Any]]:
     task, optimizer, scheduler, clipping, stopping, network = case
     dataset, loss, batch_size, epochs = TASKS[task]
     optimizer_name, scheduler_name = list(OPTIMIZERS)[optimizer], list(SCHEDULERS)[scheduler]
-    choices = {"dataset": dataset, "loss": loss, "optimizer": optimizer_name, "scheduler": scheduler_name}
+    choices_of_group = {"dataset": dataset, "loss": loss, "optimizer": optimizer_name, "scheduler": scheduler_name}
     common: dict[str, Any] = {"batch_size": batch_size, "epochs": epochs, "precision": "float64", "device": "cpu"}
     match NETWORKS[network]:
         case "linear":
-            choices["model"] = "linear"
+            choices_of_group["model"] = "linear"
         case "mlp narrow":
-            choices["activation"] = "tanh"
+            choices_of_group["activation"] = "tanh"
             common |= {"model.width": 5, "model.depth": 2}
         case "mlp wide":
-            choices["activation"] = "sigmoid"
+            choices_of_group["activation"] = "sigmoid"
             common |= {"model.width": 20, "model.depth": 2}
     values = {f"optimizer.{name}": value for name, value in OPTIMIZERS[optimizer_name].items()}
     values |= {f"scheduler.{name}": value for name, value in SCHEDULERS[scheduler_name].items()}
     values |= CLIPPING[clipping] | STOPPING[stopping] | {"seed": [3, 1, 4]}
     each = [{key: value[run % len(value)] for key, value in values.items()} for run in range(RUNS)]
-    return [settings_of(common | one, **choices) for one in each]
+    return [settings_of(common | one, **choices_of_group) for one in each]
 
 
 @pytest.fixture(params=["narrow", "wide"])
@@ -230,7 +230,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 
 def test_every_activation_of_the_configuration_is_compared() -> None:
-    names = {choice.name for choice in choices("activation")}
+    names = {choice.name for choice in choices_of_group("activation")}
     assert len(names) == 12
     assert names <= set(ACTIVATIONS)
 
@@ -479,9 +479,9 @@ def test_a_run_that_explodes_changes_no_bit_of_the_others(optimizer: str, runs_l
     def train(lr: float) -> Together:
         common = {"epochs": 3, "batch_size": 8, "device": "cpu", "clip_grad_norm": 5.0}
         rates = [0.01] * 40 + [lr] + [0.01] * 59
-        choices = {"optimizer": optimizer, "activation": "tanh", "dataset": "toy_regression"}
+        choices_of_group = {"optimizer": optimizer, "activation": "tanh", "dataset": "toy_regression"}
         values = [common | {"seed": seed, "optimizer.lr": rate} for seed, rate in enumerate(rates)]
-        return stack_of([settings_of(value, **choices) for value in values]).go(3)
+        return stack_of([settings_of(value, **choices_of_group) for value in values]).go(3)
 
     sane, mad = train(0.01), train(1e20)
     assert sane.network.runs_last is runs_last

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ch12cli.config.choices import choices, keys_of_choice
+from ch12cli.config.choices import choices_of_group, keys_of_choice
 from ch12cli.training.losses import StackedLoss
 
 RUNS, ROWS, CLASSES = 5, 7, 3
@@ -69,7 +69,7 @@ LOSSES: list[tuple[nn.Module, Callable[[], tuple[Tensor, Tensor]]]] = [
 
 
 def test_every_loss_of_the_configuration_is_compared() -> None:
-    targets = {str(keys_of_choice(choice)["loss._target_"]) for choice in choices("loss")} - {"auto"}
+    targets = {str(keys_of_choice(choice)["loss._target_"]) for choice in choices_of_group("loss")} - {"auto"}
     assert len(targets) == 7
     assert targets <= {f"torch.nn.{type(loss).__name__}" for loss, _ in LOSSES}
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from torch import nn
 
-from ch12cli.config.choices import choices, content
+from ch12cli.config.choices import choices_of_group, content
 from ch12cli.config.targets import Target, arguments_of, locate
 from ch12cli.training.activations import ACTIVATIONS, activation
 from ch12cli.training.losses import LOSSES
@@ -19,7 +19,7 @@ OPTIMIZERS_OF_SINGLE_RUNS: set[str] = set()
 
 def shipped(group: str) -> dict[str, dict[str, Any]]:
     """The content of each shipped choice of a group."""
-    return {choice.name: content(choice.file) for choice in choices(group)}
+    return {choice.name: content(choice.file) for choice in choices_of_group(group)}
 
 
 def test_the_groups_are_found() -> None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ch12cli.cli.help.overview import option_meaning, options_of
 from ch12cli.cli.verbs import VERBS
 from ch12cli.config.choices import (
-    choices,
+    choices_of_group,
     chosen_by,
     default_choices,
     find_choice,
@@ -41,23 +41,23 @@ class Answer(NamedTuple):
 
 
 class CompletionLine(NamedTuple):
-    """The arguments before the cursor. operands: those that are no options; chosen: the choices of each group."""
+    """The arguments before the cursor. operands: those that are no options; choices: the choices of each group."""
 
     operands: list[str]
     folders: list[Path]
-    chosen: Mapping[str, Sequence[str]]
+    choices: Mapping[str, Sequence[str]]
 
 
-def answer_for(words: Sequence[str], current: str) -> Answer:
+def answer_for(argv: Sequence[str], current: str) -> Answer:
     """What may stand in place of the current word. before: the words before it, without `ch12`."""
-    if not words:
+    if not argv:
         general = {"--help": "show the commands", "--version": "show the version"}
         return offered([*VERBS.items(), *(general.items() if current.startswith("-") else ())], current)
-    verb = words[0]
+    verb = argv[0]
     if verb not in VERBS:
         return Answer()
     options = {name: action for action in options_of(verb) for name in action.option_strings}
-    before = options.get(words[-1]) if len(words) > 1 else None
+    before = options.get(argv[-1]) if len(argv) > 1 else None
     if before is not None and before.nargs != 0:
         return option_value(before, "", current)
     name, separator, value = current.partition("=")
@@ -65,7 +65,7 @@ def answer_for(words: Sequence[str], current: str) -> Answer:
         return option_value(options[name], f"{name}=", value)
     if current.startswith("-"):
         return offered([(name, option_meaning(action)) for name, action in options.items()], current)
-    line = read_line(words[1:], options)
+    line = read_line(argv[1:], options)
     if verb == "completion":
         return offered([(shell, "") for shell in SHELLS] if not line.operands else [], current)
     if verb == "explain" and not line.operands:
@@ -108,34 +108,34 @@ def option_value(action: argparse.Action, start: str, value: str) -> Answer:
     return offered([(f"{start}{choice}", "") for choice in action.choices or ()], f"{start}{value}")
 
 
-def read_line(words: Sequence[str], options: Mapping[str, argparse.Action]) -> CompletionLine:
+def read_line(argv: Sequence[str], options: Mapping[str, argparse.Action]) -> CompletionLine:
     """The arguments before the cursor, sorted into operands, folders and choices."""
     plain: list[str] = []
     folders: list[Path] = []
-    rest = iter(words)
-    for word in rest:
-        name, separator, value = word.partition("=")
-        option = options.get(name) if word.startswith("-") else None
+    rest = iter(argv)
+    for argument in rest:
+        name, separator, value = argument.partition("=")
+        option = options.get(name) if argument.startswith("-") else None
         if option is None:
-            plain.append(word)
+            plain.append(argument)
         elif option.nargs != 0:
             value = value if separator else next(rest, "")
             folders += [Path(value).expanduser()] if option.dest == "config_dir" else []
     return CompletionLine(plain, folders, choices_on(plain, folders))
 
 
-def choices_on(words: Sequence[str], folders: Sequence[Path]) -> dict[str, list[str]]:
+def choices_on(argv: Sequence[str], folders: Sequence[Path]) -> dict[str, list[str]]:
     """The choice of each group: from the line, else from a preset on it, else the default."""
-    chosen = {group: [choice] for group, choice in default_choices().items() if choice}
+    choices = {group: [choice] for group, choice in default_choices().items() if choice}
     named = {}
-    for word in words:
-        group, separator, value = word.lstrip("+").partition("=")
+    for argument in argv:
+        group, separator, value = argument.lstrip("+").partition("=")
         if separator and group in GROUPS:
             named[group] = value.split(",")
     for name in named.get("experiment", []):
         preset = find_choice("experiment", name, folders)
-        chosen |= {group: [choice] for group, choice in (chosen_by(preset) if preset else {}).items()}
-    return chosen | named
+        choices |= {group: [choice] for group, choice in (chosen_by(preset) if preset else {}).items()}
+    return choices | named
 
 
 def override_candidates(line: CompletionLine, current: str) -> Answer:
@@ -164,9 +164,9 @@ def keys_on(line: CompletionLine) -> list[str]:
     keys = dict.fromkeys(top_level())
     for group in GROUPS:
         if group != "experiment":
-            made = [find_choice(group, name, line.folders) for name in line.chosen.get(group, ())]
+            selected = [find_choice(group, name, line.folders) for name in line.choices.get(group, ())]
             # an unknown choice: offer the keys of all choices
-            known = [choice for choice in made if choice] or choices(group, line.folders)
+            known = [choice for choice in selected if choice] or choices_of_group(group, line.folders)
             keys |= dict.fromkeys(path for choice in known for path in keys_of_choice(choice))
     return [path for path in keys if not path.endswith("._target_")]
 
@@ -181,7 +181,11 @@ def value_candidates(line: CompletionLine, start: str, key: str, value: str) -> 
     """Values of a group or a key; after a comma, those that the list lacks. start: the word up to the value."""
     before, comma, _ = value.rpartition(",")
     if key in GROUPS:
-        listed = [(choice.name, choice.meaning) for choice in choices(key, line.folders) if SAFE.fullmatch(choice.name)]
+        listed = [
+            (choice.name, choice.meaning)
+            for choice in choices_of_group(key, line.folders)
+            if SAFE.fullmatch(choice.name)
+        ]
     else:
         known = key_of(key)
         listed = [(word, "") for word in describe_choices(known.rule if known else None)]

@@ -10,7 +10,7 @@ from typing import Any
 from ch12cli.cli.help.page import GAP, INDENT, definitions, heading, join_pages, page_width, paragraph
 from ch12cli.cli.help.verb_pages import PAGES
 from ch12cli.config.choices import (
-    choices,
+    choices_of_group,
     comments,
     default_choices,
     keys_of_choice,
@@ -175,7 +175,7 @@ def top_level_entry(item: tuple[str, Any]) -> tuple[str, str]:
 def group_blocks(group: str, folders: Sequence[Path]) -> list[list[str]]:
     """A group: its choices, with the default marked, and their keys."""
     default = default_choices().get(group)
-    listed = choices(group, folders)
+    listed = choices_of_group(group, folders)
     marked = [(f"{'*' if choice.name == default else ' '} {choice.name}", choice.meaning) for choice in listed]
     title = paragraph(f"{group}: {GROUPS[group]} (default: {default or 'none of them'})", hanging=INDENT)
     keys = [] if group == "experiment" else definitions(key_entries(group, folders), widest=KEY_LABEL)
@@ -185,7 +185,7 @@ def group_blocks(group: str, folders: Sequence[Path]) -> list[list[str]]:
 def key_entries(group: str, folders: Sequence[Path]) -> list[tuple[str, str]]:
     """The keys of a group's choices: default, meaning, allowed values, and the choices that have them."""
     default = default_choices().get(group)
-    listed = sorted(choices(group, folders), key=lambda choice: choice.name != default)
+    listed = sorted(choices_of_group(group, folders), key=lambda choice: choice.name != default)
     values: dict[str, dict[str, Any]] = {}  # of each key, by choice
     texts: dict[str, str] = {}
     for choice in listed:
@@ -208,8 +208,8 @@ def split_defaults(values: Mapping[str, Any], names: Sequence[str]) -> list[str]
     for name, value in values.items():
         if value != first:
             others.setdefault(shown(value), []).append(name)
-    apart = [f"default {value} with {', '.join(sorted(with_it))}" for value, with_it in others.items()]
-    return apart + ([f"{', '.join(sorted(values))} only"] if len(values) < len(names) else [])
+    differing = [f"default {value} with {', '.join(sorted(with_it))}" for value, with_it in others.items()]
+    return differing + ([f"{', '.join(sorted(values))} only"] if len(values) < len(names) else [])
 
 
 def describe_key(path: str, comment: str, *notes: str) -> str:

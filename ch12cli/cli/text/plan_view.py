@@ -97,18 +97,18 @@ def describe_varied(values: Mapping[str, Sequence[str]]) -> str:
 
 def describe_items(items: Iterable[WorkItem]) -> str:
     """Returns the work items in words: `2 stacks of 600 runs, 12 runs one by one`."""
-    stacks, alone = [], 0
+    stacks, single = [], 0
     for item in items:
         if item.stacked:
             stacks.append(len(item.jobs))
         else:
-            alone += len(item.jobs)
+            single += len(item.jobs)
     pieces = []
     if stacks:
         low, high = min(stacks), max(stacks)
         pieces.append(f"{count_of(len(stacks), 'stack')} of {low:,}{f' to {high:,}' if high > low else ''} runs")
-    if alone:
-        pieces.append("1 run by itself" if alone == 1 else f"{alone:,} runs one by one")
+    if single:
+        pieces.append("1 run by itself" if single == 1 else f"{single:,} runs one by one")
     return ", ".join(pieces)
 
 
@@ -120,16 +120,16 @@ def describe_halving(groups: Sequence[Group]) -> list[tuple[str, str]]:
     from ch12cli.sweeps.groups import why_not_halved  # imports torch; the caller already has a plan, so torch is loaded
     from ch12cli.sweeps.halving import Halving
 
-    told: dict[str, None] = {}
+    rules: dict[str, None] = {}
     for group in groups:
         halving = group.settings.sweep.halving
         if halving and not why_not_halved(group):
             rule = Halving(halving.metric, halving.min_epochs, halving.factor)
             rungs = ", ".join(map(str, rule.rungs(group.settings.loop.epochs)))
-            told[f"by {halving.metric}, 1 in {halving.factor} stays after epoch {rungs}"] = None
+            rules[f"by {halving.metric}, 1 in {halving.factor} stays after epoch {rungs}"] = None
     reasons = [why_not_halved(group) for group in groups]
-    lines = [*told, *format_reasons(groups, "not halved", reasons, width=2**20)]
-    return [("halving" if not place else "", line) for place, line in enumerate(lines)]
+    lines = [*rules, *format_reasons(groups, "not halved", reasons, width=2**20)]
+    return [("halving" if not index else "", line) for index, line in enumerate(lines)]
 
 
 def distinguishing(groups: Sequence[Group], keys: Collection[str]) -> dict[str, list[list[str]]]:
@@ -141,8 +141,8 @@ def distinguishing(groups: Sequence[Group], keys: Collection[str]) -> dict[str, 
     values = [_values(group, keys) for group in groups]
     differ = [key for key in keys if any(set(of_group[key]) != set(values[0][key]) for of_group in values)]
     fixed = [key for key in differ if all(len(of_group[key]) == 1 for of_group in values)]
-    told_apart = len({tuple(of_group[key][0] for key in fixed) for of_group in values}) == len(groups)
-    return {key: [of_group[key] for of_group in values] for key in (fixed if told_apart else differ)}
+    is_unambiguous = len({tuple(of_group[key][0] for key in fixed) for of_group in values}) == len(groups)
+    return {key: [of_group[key] for of_group in values] for key in (fixed if is_unambiguous else differ)}
 
 
 def _values(group: Group, keys: Iterable[str]) -> dict[str, list[str]]:

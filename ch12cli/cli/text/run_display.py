@@ -51,7 +51,7 @@ class RunDisplay(Screen):
         self._label_width = max([LABEL_WIDTH, *(len(label) for label, _ in facts)])
         self.print_facts(facts, label_width=self._label_width)
         self.print([""])
-        self.spoke = False
+        self.has_printed = False
         if not self.start(self._picture):
             self._stride = 1 if self.verbose else log_stride(epochs)
 
@@ -75,7 +75,7 @@ class RunDisplay(Screen):
             if self._stride and self._row and self._row["epoch"] != self._logged:
                 self._log(self._row)
             width, height = self.console.size
-            self.print([""] if self.spoke else [])
+            self.print([""] if self.has_printed else [])
             for block in (
                 format_status(result, self._epochs, width=width, reason=result.error or ""),
                 styled_result(result, ascii_only=self.ascii_only),
@@ -109,7 +109,7 @@ class RunDisplay(Screen):
             self.print([format_epoch_header(self._columns, ascii_only=self.ascii_only)])
         self.print([format_epoch(row, self._columns)])
         self._logged = row["epoch"]
-        self.spoke = True
+        self.has_printed = True
 
 
 def log_stride(epochs: int) -> int:

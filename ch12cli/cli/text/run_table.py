@@ -14,8 +14,8 @@ from ch12cli.cli.help.page import page_width, printable
 from ch12cli.cli.text.tables import format_table, table_width
 
 COLUMNS = ("when", "run", "status", "epochs", "objective", "test", "time")
-KEPT = ("run", "status")  # columns kept even if they are empty
-TO_THE_LEFT = ("when", *KEPT)
+ALWAYS_SHOWN = ("run", "status")  # columns kept even if they are empty
+LEFT_ALIGNED = ("when", *ALWAYS_SHOWN)
 SPARE = ("time", "when", "test", "epochs")  # columns dropped in this order until the table fits
 MIN_NAME = 20  # minimum characters of a run's name; a column is dropped before names are cut further
 NONE = "-"
@@ -33,25 +33,29 @@ def format_runs(listed: Sequence[Entry]) -> str:
     if width is not None and table_width(table) > width:
         brief = [list(COLUMNS), *(cells(entry, brief=True) for entry in listed)]
         table = fitted(without_empty(with_common_words(brief)), width)
-    return "\n".join(format_table(table, left=sum(name in TO_THE_LEFT for name in table[0])))
+    return "\n".join(format_table(table, left=sum(name in LEFT_ALIGNED for name in table[0])))
 
 
 def without_empty(table: RunTable) -> RunTable:
     """Returns the table without its empty columns."""
     columns = zip(*table, strict=True)
-    kept = [place for place, (name, *rest) in enumerate(columns) if name in KEPT or any(cell != NONE for cell in rest)]
-    return table if len(kept) == len(table[0]) else [[row[place] for place in kept] for row in table]
+    kept = [
+        index
+        for index, (name, *rest) in enumerate(columns)
+        if name in ALWAYS_SHOWN or any(cell != NONE for cell in rest)
+    ]
+    return table if len(kept) == len(table[0]) else [[row[index] for index in kept] for row in table]
 
 
 def with_common_words(table: RunTable) -> RunTable:
     """Moves the metric's name from the cells of a column to its header if all cells share it."""
     for name in ("objective", "test"):
-        place = COLUMNS.index(name)
-        words = {row[place].rpartition(" ")[0] for row in table[1:] if row[place] != NONE}
-        if len(words) == 1 and (word := words.pop()):
-            table[0][place] = word if name == "objective" else f"test {word}"
+        index = COLUMNS.index(name)
+        prefixes = {row[index].rpartition(" ")[0] for row in table[1:] if row[index] != NONE}
+        if len(prefixes) == 1 and (prefix := prefixes.pop()):
+            table[0][index] = prefix if name == "objective" else f"test {prefix}"
             for row in table[1:]:
-                row[place] = row[place].rpartition(" ")[2]
+                row[index] = row[index].rpartition(" ")[2]
     return table
 
 
@@ -60,8 +64,8 @@ def fitted(table: RunTable, width: int) -> RunTable:
     for name in SPARE:
         if table_width(with_names_cut(table, MIN_NAME)) <= width:
             break
-        place = next((place for place, head in enumerate(table[0]) if head.startswith(name)), None)
-        table = [row if place is None else [*row[:place], *row[place + 1 :]] for row in table]
+        index = next((index for index, head in enumerate(table[0]) if head.startswith(name)), None)
+        table = [row if index is None else [*row[:index], *row[index + 1 :]] for row in table]
     longest = max(len(row[table[0].index("run")]) for row in table)
     return with_names_cut(table, max(MIN_NAME, longest - max(0, table_width(table) - width)))
 
@@ -71,9 +75,9 @@ def with_names_cut(table: RunTable, room: int) -> RunTable:
 
     Names of runs of the same day differ at the end.
     """
-    place, mark = table[0].index("run"), "…" if printable("…") == "…" else "~"
+    index, mark = table[0].index("run"), "…" if printable("…") == "…" else "~"
     return [
-        [*row[:place], mark + row[place][1 - room :], *row[place + 1 :]] if len(row[place]) > room else row
+        [*row[:index], mark + row[index][1 - room :], *row[index + 1 :]] if len(row[index]) > room else row
         for row in table
     ]
 
@@ -88,10 +92,10 @@ def cells(entry: Entry, *, brief: bool = False) -> list[str]:
         if not brief:
             objective = describe(entry.jobs) + (f", best {objective}" if objective != NONE else "")
     seconds = values.get("seconds")
-    spent = format_seconds(seconds) if isinstance(seconds, int | float) and math.isfinite(seconds) else NONE
+    duration = format_seconds(seconds) if isinstance(seconds, int | float) and math.isfinite(seconds) else NONE
     when = NONE if entry.kind == "job" else minute(int(entry.when // 60))
-    name = entry.place.removeprefix(f"{OUTPUTS}/")  # commands also find the run by this shorter name
-    found = (when[5:] or NONE if brief else when, name, entry.status, epochs, objective, test_of(values), spent)
+    name = entry.location.removeprefix(f"{OUTPUTS}/")  # commands also find the run by this shorter name
+    found = (when[5:] or NONE if brief else when, name, entry.status, epochs, objective, test_of(values), duration)
     return [text if text.isascii() and text.isprintable() else printable(text) for text in found]
 
 

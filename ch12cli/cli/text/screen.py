@@ -36,7 +36,7 @@ class Screen:
         self.verbose = verbosity > 0
         self.ascii_only = self.console.options.ascii_only
         self.live: Live | None = None
-        self.spoke = False  # whether a message was printed
+        self.has_printed = False  # whether a message was printed
         self._due = 0.0  # earliest time of the next redraw, by perf_counter
 
     @property
@@ -56,7 +56,7 @@ class Screen:
             pieces = wrap(printable_on(console, line), console.width) if console.is_terminal else [line]
             for piece in pieces:
                 print_line(console, Text(piece, style="yellow" if warning else ""))
-        self.spoke = True
+        self.has_printed = True
 
     def print(self, lines: Iterable[str | Text]) -> None:
         for line in lines:

@@ -84,8 +84,8 @@ class SweepDisplay(Screen):
         done = "all" if len(plan.done) == len(plan.jobs) else f"{len(plan.done):,}"
         earlier = f", {done} of them done earlier" if plan.done else ""
         count = count_of(len(plan.jobs), "job")
-        if plan.in_all > len(plan.jobs):
-            count = f"{count_of(plan.in_all, 'job')} in batches, the first of {len(plan.jobs):,}"
+        if plan.total_jobs > len(plan.jobs):
+            count = f"{count_of(plan.total_jobs, 'job')} in batches, the first of {len(plan.jobs):,}"
         facts = [("sweep", f"{count}{earlier}")]
         facts += [("varied", describe_varied(self._varied))] if self._varied else []
         facts += [("training", describe_items(plan.items))] if plan.items else []
@@ -111,7 +111,7 @@ class SweepDisplay(Screen):
         if not self.quiet:
             width = self.console.width
             table = styled_summary(rows, monitor=monitor, width=width, ascii_only=self.ascii_only)
-            self.print([""] if self.spoke else [])
+            self.print([""] if self.has_printed else [])
             for block in (status, table, self._hanging(causes)):
                 self.print([*block, ""] if block else [])
         if not self.seen:
@@ -119,8 +119,8 @@ class SweepDisplay(Screen):
                 print_line(self.errors, line)
             # print the errors once: in the report, or on the error console if there is no report
             bad = [format_bad(count_statuses(rows))] if causes else []
-            for told in causes if self.quiet else bad:
-                print_line(self.errors, told)
+            for cause in causes if self.quiet else bad:
+                print_line(self.errors, cause)
         self.print([str(outcome.directory)])
 
     def _picture(self) -> Text:
@@ -133,7 +133,7 @@ class SweepDisplay(Screen):
             self._due = perf_counter() + LOG_INTERVAL
             self._told = int(self.sweep.share * LOG_LINES) / LOG_LINES
             self.print([format_log(self.sweep, width=self.console.width, ascii_only=self.ascii_only)])
-            self.spoke = True
+            self.has_printed = True
 
     def _is_line_due(self) -> bool:
         further = self._told + 1 / LOG_LINES <= self.sweep.share < 1
@@ -162,17 +162,17 @@ class SweepDisplay(Screen):
             return []
         counts = count_statuses(rows)
         missing, earlier = counts["interrupted"], self.sweep.earlier
-        word = "interrupted" if outcome.signal is not None else "stopped" if missing else "finished"
-        here = len(rows) - missing - earlier
-        text = f"after {here:,} of {count_of(len(rows) - earlier, 'job')}" if missing else count_of(here, "job")
+        status_text = "interrupted" if outcome.signal is not None else "stopped" if missing else "finished"
+        current = len(rows) - missing - earlier
+        text = f"after {current:,} of {count_of(len(rows) - earlier, 'job')}" if missing else count_of(current, "job")
         seconds = perf_counter() - self.sweep.start
-        if self._first and here and seconds:
-            text += f" in {format_seconds(seconds)}, {runs_rate(here / seconds)}"
+        if self._first and current and seconds:
+            text += f" in {format_seconds(seconds)}, {runs_rate(current / seconds)}"
         before = f"{count_of(earlier, 'job')} done earlier"
         if earlier:
             text = f"{text}; {before}" if earlier < len(rows) else f"all {before}"
-        lines = [Text.assemble((word, STATUS_STYLES.get(word, "bold red")), "  ", text)]
-        indent = " " * (len(word) + 2)
+        lines = [Text.assemble((status_text, STATUS_STYLES.get(status_text, "bold red")), "  ", text)]
+        indent = " " * (len(status_text) + 2)
         if counts["finished"] < len(rows):
             lines.append(Text.assemble(indent, format_counts(counts)))
         if left := format_left(rows):
@@ -226,7 +226,7 @@ def format_log(progress: SweepProgress, *, width: int, ascii_only: bool) -> str:
 
 def format_running(progress: SweepProgress) -> str:
     """Returns the work in training: `512 runs in 2 stacks, epoch 37/100; 3 stacks to come`."""
-    busy, (stacks, alone) = progress.busy(), progress.waiting()
+    busy, (stacks, single) = progress.busy(), progress.waiting()
     runs = sum(part.runs - part.ended if part.stacked else 1 for part in busy)
     text = count_of(runs, "run")
     stacked = [part for part in busy if part.stacked]
@@ -235,7 +235,7 @@ def format_running(progress: SweepProgress) -> str:
         epochs = list(dict.fromkeys(f"{part.epoch}/{part.epochs}" for part in stacked))
         text += f", epoch {', '.join(epochs[:SHOWN_EPOCHS])}"
     coming = [count_of(stacks, "stack")] if stacks else []
-    coming += [count_of(alone, "single run")] if alone else []
+    coming += [count_of(single, "single run")] if single else []
     return f"{text}; {' and '.join(coming)} to come" if coming else text
 
 

@@ -110,8 +110,8 @@ def format_left(rows: Sequence[SweepRow]) -> str:
     The text is empty if there are none.
     """
     rungs = Counter(row.left_at for row in rows if row.left_at is not None)
-    told = ", ".join(f"{count:,} after epoch {rung}" for rung, count in sorted(rungs.items()))
-    return f"{rungs.total():,} left by halving: {told}" if rungs else ""
+    counts = ", ".join(f"{count:,} after epoch {rung}" for rung, count in sorted(rungs.items()))
+    return f"{rungs.total():,} left by halving: {counts}" if rungs else ""
 
 
 def format_folded(
@@ -140,7 +140,7 @@ def _table(
     ]
     table = [[*names, *labels, *(["runs"] if several else []), "best run" if several else "run"]]
     for row in folded:
-        figures = [
+        metric_values = [
             format_interval(
                 (monitor if metric == "objective" else metric).partition("_")[2],
                 row.mean[metric],
@@ -151,7 +151,7 @@ def _table(
         ]
         counts = [f"{row.runs:,}" if row.runs == row.jobs else f"{row.runs:,}/{row.jobs:,}"] if several else []
         best = "-" if row.best is None else f"{row.best}"
-        table.append([*(value or "-" for value in row.values.values()), *figures, *counts, best])
+        table.append([*(value or "-" for value in row.values.values()), *metric_values, *counts, best])
     return table
 
 

@@ -43,8 +43,8 @@ def format_result(result: Result, *, ascii_only: bool = False) -> list[str]:
     for row in rows:
         name = row["row"] if row["row"] != before else ""
         epoch = "" if row["epoch"] is None else f"{row['epoch']}"
-        figures = [format_number(metric, row[metric]) if metric in row else "" for metric in metrics]
-        table.append([name, PARTS[row["part"]], epoch, *figures])
+        values = [format_number(metric, row[metric]) if metric in row else "" for metric in metrics]
+        table.append([name, PARTS[row["part"]], epoch, *values])
         before = row["row"]
     return format_table(table, left=2)
 
@@ -101,8 +101,8 @@ def cut_cells(table: Sequence[Sequence[str]], columns: int, *, width: int, ascii
     excess = sum(widths) + len(GAP) * (len(widths) - 1) - width
     floors = [max([MIN_CELL, *map(len, column)]) for column in zip(*table[1:], strict=True)]  # the header is cut first
     for floor in (floors, [MIN_CELL] * columns):
-        while excess > 0 and (wide := [place for place in range(columns) if widths[place] > floor[place]]):
-            widths[max(wide, key=lambda place: widths[place])] -= 1
+        while excess > 0 and (shrinkable := [index for index in range(columns) if widths[index] > floor[index]]):
+            widths[max(shrinkable, key=lambda index: widths[index])] -= 1
             excess -= 1
     return [[cut(cell, room, ascii_only=ascii_only) for cell, room in zip(row, widths, strict=True)] for row in table]
 

@@ -54,7 +54,7 @@ def run(argv: Sequence[str]) -> int:
     from ch12cli.run.task import build_task, choose_device, tensors
     from ch12cli.training.loader_bench import FETCHES, Costs, advise, measure
 
-    settings = RunSettings.from_config(composition.settings, composition.chosen)
+    settings = RunSettings.from_config(composition.settings, composition.choices)
     device = choose_device(settings.machine.device)
     torch.set_num_threads(settings.machine.threads or 1)  # the work is only copying of rows
     task = build_task(settings)
@@ -82,7 +82,7 @@ def run(argv: Sequence[str]) -> int:
             [str(each.workers), each.fetch, f"{rate:,.0f}", f"{rate * batch_size:,.0f}", f"{base / each.seconds:.2f}"]
         )
     print("\n".join(format_table(rows, left=2)))
-    print(f"\n{advise(found, cores=os.cpu_count() or 1).words}")
+    print(f"\n{advise(found, cores=os.cpu_count() or 1).text}")
     return 0
 
 
@@ -94,13 +94,13 @@ def seconds_of_cost(option: str, text: str) -> float:
     return float(found[1]) * TIME_UNITS[found[2]]
 
 
-def without_workers(words: Sequence[str]) -> tuple[list[str], list[int]]:
+def without_workers(argv: Sequence[str]) -> tuple[list[str], list[int]]:
     """The overrides without `workers`, and the numbers of workers to measure, among them 0 as the baseline."""
-    lines = [word for word in words if not word.startswith("workers=")]
-    given = [word.partition("=")[2] for word in words if word.startswith("workers=")]
+    overrides = [word for word in argv if not word.startswith("workers=")]
+    given = [word.partition("=")[2] for word in argv if word.startswith("workers=")]
     if not given:
-        return lines, [count for count in WORKER_COUNTS if count <= max(2, 2 * (os.cpu_count() or 1))]
+        return overrides, [count for count in WORKER_COUNTS if count <= max(2, 2 * (os.cpu_count() or 1))]
     counts = given[-1].strip("[]").split(",")
     if not all(count.strip().isdigit() and int(count) <= 64 for count in counts):
         raise InputError(f"workers={given[-1]}: must be whole numbers from 0 to 64, such as workers=0,1,2,4")
-    return lines, sorted({0, *map(int, counts)})
+    return overrides, sorted({0, *map(int, counts)})

@@ -34,7 +34,7 @@ def parser() -> Arguments:
 
 def run(argv: Sequence[str]) -> int:
     options = parser().read(argv)
-    numbers, demos = chosen(options.operands)
+    numbers, demos = select(options.operands)
     if options.output is not None and (options.format == "text" or not options.output.parent.is_dir()):
         rule = "needs --format md, ipynb or html" if options.format == "text" else "there is no such directory"
         raise InputError(f"-o {options.output}: {rule}")
@@ -72,7 +72,7 @@ def run(argv: Sequence[str]) -> int:
     return DIFFERS if options.check and differing and not given else 0
 
 
-def chosen(words: Sequence[str]) -> tuple[list[int], list[Any]]:
+def select(argv: Sequence[str]) -> tuple[list[int], list[Any]]:
     """Returns the item numbers that the words name, and the demonstrations of the named sections.
 
     Raises InputError if a word is neither a section nor an item.
@@ -80,7 +80,7 @@ def chosen(words: Sequence[str]) -> tuple[list[int], list[Any]]:
     from ch12cli.book.printed import ITEMS, SECTIONS
 
     numbers, sections = list[int](), list[str]()
-    for word in words:
+    for word in argv:
         if word in SECTIONS:
             sections.append(word)
             numbers += [number for number, item in ITEMS.items() if item.section == word]
@@ -90,7 +90,7 @@ def chosen(words: Sequence[str]) -> tuple[list[int], list[Any]]:
             raise InputError(
                 f"{word}: no section ({', '.join(SECTIONS)}) and no item (1 to {len(ITEMS)}) of the chapter"
             )
-    if not words:
+    if not argv:
         numbers, sections = list(ITEMS), list(SECTIONS)
     from ch12cli.book.demos import DEMOS
 

@@ -9,7 +9,7 @@ from typing import Any
 from ch12cli.catalogue.comparison import (
     Compared,
     ComparisonTable,
-    alike,
+    are_comparable,
     best_of,
     folded,
     read_compared,
@@ -60,7 +60,7 @@ def run(argv: Sequence[str]) -> int:
     if len(paths) == 1:
         raise InputError(f"{paths[0]}: is a single run; name two or more, or a sweep: ch12 compare {paths[0]} @1")
     runs = undamaged([read_compared(path) for path in paths])
-    if len(runs) > MAX_COLUMNS and alike(runs) and len(swept(records := rows_of_runs(runs))) <= MAX_KEYS:
+    if len(runs) > MAX_COLUMNS and are_comparable(runs) and len(swept(records := rows_of_runs(runs))) <= MAX_KEYS:
         show_many(records, str(runs[0].results.get("monitor") or "valid_loss"), options.format, options.limit)
         if options.format == "table":
             print("\n".join(["", *format_table([[str(index), run.name] for index, run in enumerate(runs)])]))

@@ -150,7 +150,7 @@ def with_meaning(candidate: str, meaning: str, shell: str) -> str:
 
 def split_line(line: str) -> tuple[list[str], str, bool]:
     """Returns the complete words of a line, the current word, and whether that word has an open quote."""
-    words: list[str] = []
+    argv: list[str] = []
     current, quote, escaped = "", "", False
     for letter in line:
         if escaped:
@@ -162,7 +162,7 @@ def split_line(line: str) -> tuple[list[str], str, bool]:
         elif not quote and letter in "\"'":
             quote = letter
         elif not quote and letter.isspace():
-            words, current = [*words, current] if current else words, ""
+            argv, current = [*argv, current] if current else argv, ""
         else:
             current += letter
-    return words, current, bool(quote)
+    return argv, current, bool(quote)

@@ -62,8 +62,8 @@ def format_evaluation(directory: Path, checkpoint: str, evaluation: "Evaluation"
     blocks = [[printable(f"{directory}, {checkpoint} checkpoint: after epoch {evaluation.epoch}")]]
     for name, part in evaluation.parts.items():
         blocks.append([heading(f"{PARTS[name] or 'test'}: {part.rows} row{'' if part.rows == 1 else 's'}")])
-        figures = [(printable(metric_label(m)), format_number(m, value)) for m, value in part.metrics.items()]
-        blocks[-1] += format_table(figures)
+        metrics = [(printable(metric_label(m)), format_number(m, value)) for m, value in part.metrics.items()]
+        blocks[-1] += format_table(metrics)
         if part.confusion is not None:
             blocks += [format_confusion(part, names), format_classes(part, names)]
     return join_pages(blocks)
@@ -82,8 +82,8 @@ def format_classes(part: "PartMetrics", names: Sequence[str]) -> list[str]:
 
     assert part.confusion is not None
     rows = [
-        [name, *(format_number("accuracy", figures[share]) for share in CLASS_METRICS), str(figures["support"])]
-        for name, figures in zip(names, metrics_by_class(part.confusion), strict=True)
+        [name, *(format_number("accuracy", metrics[share]) for share in CLASS_METRICS), str(metrics["support"])]
+        for name, metrics in zip(names, metrics_by_class(part.confusion), strict=True)
     ]
     return format_table([["", *CLASS_METRICS, "support"], *rows])
 
@@ -122,8 +122,8 @@ def class_rows(part: "PartMetrics", names: Sequence[str]) -> Iterator[list[Any]]
     if part.confusion is None:
         return
     names = [printable(name) for name in names]
-    for name, figures in zip(names, metrics_by_class(part.confusion), strict=True):
-        yield from ([figure, name, "", value] for figure, value in figures.items())
+    for name, metrics in zip(names, metrics_by_class(part.confusion), strict=True):
+        yield from ([metric, name, "", value] for metric, value in metrics.items())
     for name, counts in zip(names, part.confusion.tolist(), strict=True):
         yield from (["confusion", name, found, count] for found, count in zip(names, counts, strict=True))
 

@@ -9,7 +9,7 @@ from ch12cli.cli.help.overview import KEY_LABEL, REFERENCE, describe_key
 from ch12cli.cli.help.page import definitions, heading, join_pages, paragraph
 from ch12cli.config.choices import (
     Choice,
-    choices,
+    choices_of_group,
     chosen_by,
     comments,
     find_choice,
@@ -80,7 +80,7 @@ def identify(name: str, keys: Iterable[str], traced: "Traced") -> str | Choice:
     by_tail += [made for group in GROUPS if (made := find_choice(group, name, traced.folders))]
     if len(by_tail) == 1:
         return by_tail[0]
-    known = [*keys, *GROUPS, *(typed(choice) for group in GROUPS for choice in choices(group, traced.folders))]
+    known = [*keys, *GROUPS, *(typed(choice) for group in GROUPS for choice in choices_of_group(group, traced.folders))]
     if by_tail:
         raise InputError(f"{name}: there are several; which of {', '.join(map(typed, by_tail))}?")
     raise InputError(f"{name}: no such key, group or choice{did_you_mean(name, known) or '; see `ch12 train --help`'}")
@@ -90,7 +90,7 @@ def chosen_choice(group: str, name: str, folders: Sequence[Path]) -> Choice:
     """Returns the choice with that name. Raises InputError with suggestions if there is none."""
     choice = find_choice(group, name, folders)
     if choice is None:
-        names = [choice.name for choice in choices(group, folders)]
+        names = [choice.name for choice in choices_of_group(group, folders)]
         hint = did_you_mean(name, names) or f"; choose one of {', '.join(names)}"
         raise InputError(f"{group}={name}: no such choice{hint}")
     return choice
@@ -104,10 +104,10 @@ def typed(name: str | Choice) -> str:
 def key_page(path: str, traced: "Traced") -> str:
     """Returns the page of a key: its meaning, allowed values, default, current value and the sources of that value."""
     group = path.partition(".")[0]
-    chosen = traced.choice(group) if group in GROUPS else None
-    listed = choices(group, traced.folders) if chosen else []
+    selected = traced.choice(group) if group in GROUPS else None
+    listed = choices_of_group(group, traced.folders) if selected else []
     having = [choice for choice in listed if path in keys_of_choice(choice)]
-    having.sort(key=lambda choice: chosen is not None and choice.name != chosen.says)  # sort the chosen one first
+    having.sort(key=lambda choice: selected is not None and choice.name != selected.text)  # sort the chosen one first
     meaning = meaning_of(path, having)
     defaults = default_text(path, having)
     entries = [("may be", rule_text(path, having)), *([("default", defaults)] if defaults else [])]
@@ -116,11 +116,11 @@ def key_page(path: str, traced: "Traced") -> str:
         entries += value_entries(path, settings, traced)
     elif (value := traced.value(path)) is not None and value[0] != MANDATORY:
         entries += [("value", shown(value[0])), ("set by", "ch12, for a choice whose file does not have the key")]
-    elif chosen and having:
-        none = f"{group}={chosen.says}, which has no such key, is chosen, by {chosen.place}"
-        if chosen.says == "null":
-            none = f"no {group} is chosen, by {chosen.place}"
-        if chosen.says == having[0].name:
+    elif selected and having:
+        none = f"{group}={selected.text}, which has no such key, is chosen, by {selected.source}"
+        if selected.text == "null":
+            none = f"no {group} is chosen, by {selected.source}"
+        if selected.text == having[0].name:
             none = "it must be given"
         entries += [
             ("value", f"none: {none}"),
@@ -178,29 +178,30 @@ def value_entries(path: str, settings: "Sequence[Setting]", traced: "Traced") ->
     """Returns the key's value in this run, the source that set it, and the overridden sources, latest first."""
     *before, last = settings
     value = traced.value(path)
-    says = last.says if value is None else shown(value[0])
-    reference = f", {reference_text(last.says)}" if REFERENCE.fullmatch(last.says) else ""
-    entries = [("value", f"{says}{reference}"), ("set by", last.place)]
+    text = last.text if value is None else shown(value[0])
+    reference = f", {reference_text(last.text)}" if REFERENCE.fullmatch(last.text) else ""
+    entries = [("value", f"{text}{reference}"), ("set by", last.source)]
     key = key_of(path)
     if value is not None and key is not None and not key.rule.allows(value[0]):
         entries.append(("refused", f"must be {key.rule}"))
     labels = ["instead of", *[""] * len(before)]
     return entries + [
-        (label, f"{setting.says}, by {setting.place}") for label, setting in zip(labels, reversed(before), strict=False)
+        (label, f"{setting.text}, by {setting.source}")
+        for label, setting in zip(labels, reversed(before), strict=False)
     ]
 
 
 def group_page(group: str, traced: "Traced") -> str:
     """Returns the page of a group: its choices, with the chosen one marked, and the source of the choice."""
-    chosen = traced.choice(group)
+    selected = traced.choice(group)
     marked = [
-        (f"{'*' if choice.name == chosen.says else ' '} {choice.name}", choice.meaning)
-        for choice in choices(group, traced.folders)
+        (f"{'*' if choice.name == selected.text else ' '} {choice.name}", choice.meaning)
+        for choice in choices_of_group(group, traced.folders)
     ]
-    choice = find_choice(group, chosen.says, traced.folders)
+    choice = find_choice(group, selected.text, traced.folders)
     keys = [path for path in keys_of_choice(choice) if not path.endswith("._target_")] if choice else []
     entries = [
-        ("chosen", f"{chosen.says if choice else 'none'}, by {chosen.place}"),
+        ("chosen", f"{selected.text if choice else 'none'}, by {selected.source}"),
         *([("its keys", ", ".join(keys) or "none")] if choice else []),
         ("more", f"ch12 explain {group}=CHOICE"),
     ]
@@ -209,12 +210,12 @@ def group_page(group: str, traced: "Traced") -> str:
 
 def choice_page(choice: Choice, traced: "Traced") -> str:
     """Returns the page of a choice: what it builds or sets, its keys, and whether it is chosen."""
-    chosen = traced.choice(choice.group)
+    selected = traced.choice(choice.group)
     values = keys_of_choice(choice)
     made = [f"{group}={name}" for group, name in chosen_by(choice).items()]
     target = values.pop(f"{choice.group}._target_", None)
-    other = "none" if chosen.says == "null" else chosen.says
-    state = f"yes, by {chosen.place}" if chosen.says == choice.name else f"no: {other} is, by {chosen.place}"
+    other = "none" if selected.text == "null" else selected.text
+    state = f"yes, by {selected.source}" if selected.text == choice.name else f"no: {other} is, by {selected.source}"
     entries = [
         *([("builds", str(target))] if "." in str(target) else []),
         *([("chooses", " ".join(made))] if made else []),

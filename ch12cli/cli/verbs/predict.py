@@ -87,11 +87,11 @@ def refuse_output(path: Path, rows: str) -> None:
 
 def refuse_duplicate_columns(predictions: "Predictions") -> None:
     """InputError if the file has columns with the names of the output columns."""
-    ours = {PREDICTED, PROBABILITIES, *probability_columns(predictions)}
-    taken = [name for name in predictions.rows.further if name in ours]
-    if taken:
+    own_columns = {PREDICTED, PROBABILITIES, *probability_columns(predictions)}
+    clashing = [name for name in predictions.rows.further if name in own_columns]
+    if clashing:
         raise InputError(
-            f"{predictions.rows.source}, line 1: {', '.join(taken)} would occur twice; rename or remove it"
+            f"{predictions.rows.source}, line 1: {', '.join(clashing)} would occur twice; rename or remove it"
         )
 
 

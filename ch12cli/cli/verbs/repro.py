@@ -51,7 +51,7 @@ def format_reproduction(directory: Path, found: "Reproduction") -> list[str]:
             f"it was trained in a stack of {found.stacked} runs, which sums in another order than a single run",
         ]
     elif found.differs_from:
-        values = ", ".join(f"{name} {then!r} then, {now!r} now" for name, then, now in found.figures[:2])
+        values = ", ".join(f"{name} {then!r} then, {now!r} now" for name, then, now in found.metrics[:2])
         lines = [f"{directory}: differs from epoch {found.differs_from} on ({values or 'it diverged now'})"]
         lines.append(f"of {epochs}: {difference}")
     else:

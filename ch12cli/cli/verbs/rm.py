@@ -35,17 +35,17 @@ def run(argv: Sequence[str]) -> int:
     if bool(options.operands) == bool(options.status or options.older):
         raise InputError("rm: nothing to select; name runs (ch12 rm @1), or give --status failed, --older 30d, or both")
     if options.operands:
-        chosen = [removable(find_run(word)) for word in options.operands]
-        chosen = list({entry.path.resolve(): entry for entry in chosen}.values())
+        selected = [removable(find_run(word)) for word in options.operands]
+        selected = list({entry.path.resolve(): entry for entry in selected}.values())
     else:
-        chosen = matching(options.status, options.older)
-    print(format_runs(chosen) if chosen else "nothing to remove")
-    if not chosen:
+        selected = matching(options.status, options.older)
+    print(format_runs(selected) if selected else "nothing to remove")
+    if not selected:
         return 0
-    if not options.yes and not confirmed(len(chosen)):
+    if not options.yes and not confirmed(len(selected)):
         print("nothing was removed")
         return 0
-    for entry in chosen:
+    for entry in selected:
         remove(entry)
         print(f"removed {printable(str(entry.path))}")
     return 0

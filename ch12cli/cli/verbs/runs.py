@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ch12cli.catalogue.entries import FIGURES, Entry, entries, entry_row, job_entries
+from ch12cli.catalogue.entries import RESULT_FIELDS, Entry, entries, entry_row, job_entries
 from ch12cli.catalogue.names import OUTPUTS
 from ch12cli.catalogue.query import WORDS, Query, as_number
 from ch12cli.cli.help.arguments import Arguments, find_run
@@ -20,7 +20,7 @@ from ch12cli.files.sweep_csv import is_sweep
 from ch12cli.suggest import did_you_mean
 
 LEADING = ("path", "kind", "when", "status", "jobs", "epochs", "monitor", "objective")
-ALWAYS = frozenset((*LEADING, *FIGURES, "tags"))  # names that a filter may use before any run has them
+ALWAYS = frozenset((*LEADING, *RESULT_FIELDS, "tags"))  # names that a filter may use before any run has them
 EntryRows = list[tuple[Entry, Mapping[str, Any]]]
 
 
@@ -57,7 +57,7 @@ def run(argv: Sequence[str]) -> int:
     gc.disable()  # saves time with thousands of runs: none is garbage yet
     folder = options.operands[0] if options.operands else None
     listed = listed_in(folder)
-    wanted = [*([name for name, _, _ in query.asked] if query else []), *([options.sort] if options.sort else [])]
+    wanted = [*([name for name, _, _ in query.comparisons] if query else []), *([options.sort] if options.sort else [])]
     needed = bool(wanted) or options.format != "table"
     rows: EntryRows = [(entry, entry_row(entry) if needed else entry.values) for entry in listed]
     if wanted:
@@ -115,25 +115,25 @@ def require_known(names: Sequence[str], rows: EntryRows, text: str | None) -> No
     """InputError for a name that no run has, with the nearest known names."""
     from ch12cli.config.choices import known_keys
 
-    there = dict.fromkeys([*(name for _, row in rows for name in row), *ALWAYS, *known_keys()])
-    unknown = [name for name in dict.fromkeys(names) if name not in there]
+    known_names = dict.fromkeys([*(name for _, row in rows for name in row), *ALWAYS, *known_keys()])
+    unknown = [name for name in dict.fromkeys(names) if name not in known_names]
     if unknown and rows:
         option = f"--filter {text!r}" if text and any(name in text for name in unknown) else "--sort"
         hint = sweep_hint([entry for entry, _ in rows], option.partition(" ")[0])
         raise InputError(
-            [f"{option}: {name}: no run has it{did_you_mean(name, list(there)) or hint}" for name in unknown]
+            [f"{option}: {name}: no run has it{did_you_mean(name, list(known_names)) or hint}" for name in unknown]
         )
 
 
 def sweep_hint(listed: Sequence[Entry], option: str) -> str:
     """The hint that the jobs of a sweep are filtered by naming the sweep."""
-    sweep = next((entry.place for entry in listed if entry.kind == "sweep"), None)
+    sweep = next((entry.location for entry in listed if entry.kind == "sweep"), None)
     return f"; to filter the jobs of a sweep: `ch12 runs {sweep} {option} …`" if sweep else ""
 
 
 def require_comparable(query: Query, rows: EntryRows) -> None:
     """InputError for a comparison of a number with text, which would never match."""
-    for name, sign, wanted in query.asked:
+    for name, sign, wanted in query.comparisons:
         values = [row[name] for _, row in rows if row.get(name) not in (None, "")]
         numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
         possible = as_number(wanted) is not None or (sign in ("=", "==", "!=") and wanted.lower() in (*WORDS, "auto"))

@@ -75,12 +75,12 @@ def facts_of(entry: "Entry", result: "Result | None", keys: Mapping[str, Any]) -
 
     environment = {} if result is None else result.environment
     groups = ("dataset", "model", "activation", "loss", "optimizer", "scheduler", "experiment")
-    chosen = [f"{group}={keys[group]}" for group in groups if keys.get(group) not in (None, "null", "none")]
+    choices = [f"{group}={keys[group]}" for group in groups if keys.get(group) not in (None, "null", "none")]
     versions = [f"{name} {environment[name]}" for name in ("ch12", "torch", "python", "device") if name in environment]
     commands = commands_of(entry.path, result.history if result else {})
     facts = [
         ("began", time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.when))),
-        ("choices", " ".join(chosen)),
+        ("choices", " ".join(choices)),
         ("your own", " ".join(own_keys(keys))),
         ("parameters", str((result and result.parameters) or "")),
         ("data", str((result and result.data.get("source")) or "")),

@@ -200,9 +200,9 @@ def display_sweep(train: "Callable[..., Finished]", verbosity: int) -> int:
                 f"verified job {difference.job}: weights differ from the single run by {difference.weights:.1e} of the "
                 f"largest, the objective by {difference.objective:.1e}"
             )
-        if len(finished.differences) < finished.asked:
+        if len(finished.differences) < finished.to_verify:
             display.on_message(
-                f"{len(finished.differences)} of {finished.asked} jobs verified: no other job trained all its epochs"
+                f"{len(finished.differences)} of {finished.to_verify} jobs verified: no other job trained all epochs"
             )
         display.end(outcome, monitor=finished.monitor)
     if outcome.signal is not None:

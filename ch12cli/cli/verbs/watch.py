@@ -72,10 +72,10 @@ def watch_sweep(entry: Entry) -> None:
 
     following, printed = SweepFollower(entry.path), ""
     with Screen() as screen:
-        text = Text(format_standing(following.look()))
+        text = Text(format_standing(following.read()))
         live = screen.start(lambda: text)
         while is_locked(entry.path):
-            now = format_standing(following.look())
+            now = format_standing(following.read())
             if live:
                 text.plain = now
                 screen.refresh()
@@ -87,13 +87,13 @@ def watch_sweep(entry: Entry) -> None:
         show_sweep(screen, entry_at(entry.path))
 
 
-def format_standing(far: SweepStanding) -> str:
+def format_standing(standing: SweepStanding) -> str:
     """Returns the progress: `420 of 512 jobs: 418 finished, 2 diverged; 41,200 of 51,200 epochs; about 0:07 left`."""
     ended = (
-        ", ".join(f"{count:,} {printable(status)}" for status, count in sorted(far.ended.items()))
+        ", ".join(f"{count:,} {printable(status)}" for status, count in sorted(standing.ended.items()))
         or "no job has ended yet"
     )
-    pieces = [f"{sum(far.ended.values()):,} of {far.jobs:,} jobs: {ended}" if far.jobs else ended]
-    pieces += [f"{far.epochs:,} of {far.of_epochs:,} epochs"] if far.of_epochs else []
-    pieces += [f"about {format_time_left(far.seconds)} left"] if far.seconds is not None else []
+    pieces = [f"{sum(standing.ended.values()):,} of {standing.jobs:,} jobs: {ended}" if standing.jobs else ended]
+    pieces += [f"{standing.epochs:,} of {standing.total_epochs:,} epochs"] if standing.total_epochs else []
+    pieces += [f"about {format_time_left(standing.seconds)} left"] if standing.seconds is not None else []
     return "; ".join(pieces)
