@@ -101,6 +101,27 @@ def test_each_run_of_a_stack_equals_the_single_run(
     assert relative(together.weights[-1][0].cpu(), together.weights[-1][3].cpu()) > 1e-3
 
 
+@NO_GPU
+@pytest.mark.parametrize("batch_size", [2, 7])
+@pytest.mark.parametrize("layout", ["narrow", "wide"])
+def test_a_recorded_graph_gives_what_its_operations_give(
+    folder: Path, layout: str, batch_size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ch12cli.training.stack.RUNS_LAST_UP_TO", math.inf if layout == "narrow" else 0)
+    settings = of_optimizer("adam", device="cuda", batch_size=batch_size)  # 90 rows: the last of 7 has 6
+    recorded = stacked("cuda", settings).go(2)
+    recorded.training.keep(np.array([0, 2, 3]))
+    recorded.go(2)
+    monkeypatch.setattr("ch12cli.training.stack.CudaGraphs", lambda function, _device: function)
+    launched = stacked("cuda", settings).go(2)
+    launched.training.keep(np.array([0, 2, 3]))
+    launched.go(2)
+    for one, other in zip(recorded.epochs, launched.epochs, strict=True):
+        for name, values in one.columns.items():
+            assert name == "seconds" or relative(values, other.columns[name]) < LIKE_SINGLE, name
+    assert relative(recorded.weights[-1].cpu(), launched.weights[-1].cpu()) < LIKE_SINGLE
+
+
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_a_stack_that_shrank_continues_from_its_checkpoint_bit_for_bit(device: str, optimizer: str) -> None:
     settings = of_optimizer(optimizer, device=device, **{"model.dropout": 0.2})

@@ -164,12 +164,14 @@ class StackedLoss:
     """The loss of each run of a stack, (runs,). prediction: (runs, rows, outputs); target: (runs, rows[, outputs]).
 
     loss_and_grad: the same, and the gradient of each run's loss, shaped like prediction.
+    has_written_gradient: whether that gradient is a formula of ch12's table, which needs neither autograd nor the host.
     """
 
     def __init__(self, loss: nn.Module) -> None:
         form = table_row(loss)
         self.of_runs = torch.vmap(loss) if form is None else form.of_runs(loss)
         written_out = form.stacked if form is not None and form.plain(loss) else None
+        self.has_written_gradient = written_out is not None
         self.loss_and_grad: LossAndGrad = written_out or by_autograd(self.of_runs)
 
     def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:

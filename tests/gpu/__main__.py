@@ -124,9 +124,9 @@ def card(part: Part) -> None:
 
 def device_tests(part: Part) -> None:
     """tests/test_cuda.py on the device; on the CPU some of it, for its CPU half is slow."""
-    chosen = "cuda" if part.on_gpu else "cpu and (bfloat16 or pinned or evaluation)"
+    chosen = ["-m", "not slow"] if part.on_gpu else ["-k", "cpu and (bfloat16 or pinned or evaluation)"]
     part.run(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--rootdir", ROOT, "-c", ROOT / "pyproject.toml",
-             "-rfE", "--tb=short", ROOT / "tests" / "test_cuda.py", "-k", chosen)  # fmt: skip
+             "-rfE", "--tb=short", ROOT / "tests" / "test_cuda.py", *chosen)  # fmt: skip
     part.found.append(part.log.read_text(encoding="utf-8").strip().splitlines()[-1].strip("= "))
 
 

@@ -12,6 +12,7 @@ from ch12cli.sweeps.groups import (
     MEMORY,
     RUNS_AT_LEAST,
     RUNS_AT_MOST,
+    RUNS_AT_MOST_ON_GPU,
     Group,
     best_stack_size,
     bytes_of_step,
@@ -65,3 +66,4 @@ def test_a_stack_on_a_cpu_is_as_large_as_a_cache_allows(monkeypatch: pytest.Monk
     assert best_stack_size(group_of(parameters=10_000_000, **MOST_SEVEN)) == 7
     monkeypatch.setattr(groups, "choose_device", lambda _name: torch.device("cuda"))
     assert best_stack_size(wide) == max_stack_size(wide) > 1000
+    assert best_stack_size(group_of(parameters=131, values=35)) == RUNS_AT_MOST_ON_GPU > RUNS_AT_MOST
