@@ -90,3 +90,18 @@ def rewriting(inputs: int, outputs: int, file: str) -> nn.Module:
     with open(file, "w") as edited:
         edited.write("not: read\n")
     return nn.Linear(inputs, outputs)
+
+
+class Waiting(nn.Module):
+    """A linear network that trains one epoch of Iris, then waits in its forward pass until a file is there."""
+
+    def __init__(self, inputs: int, outputs: int, file: str, batches: int) -> None:
+        super().__init__()
+        self.layer, self.file, self.left = nn.Linear(inputs, outputs), file, batches
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            self.left -= 1
+            while self.left < 0 and not os.path.exists(self.file):
+                time.sleep(0.01)
+        return self.layer(x)
