@@ -4,7 +4,7 @@ import json
 import math
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,18 +12,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ch12cli.config.check import check
 from ch12cli.config.recorded import with_later_keys
 from ch12cli.config.run_settings import RunSettings
-from ch12cli.config.trusted_targets import require_kind, target_problems
+from ch12cli.config.untrusted_settings import Use
 from ch12cli.data.columns import columns_from_plain
 from ch12cli.data.scaling import scaling_from_plain
-from ch12cli.errors import InputError, Problem
+from ch12cli.errors import InputError
 from ch12cli.files.atomic import machine_errors
 from ch12cli.files.plain_values import is_integer
 from ch12cli.files.run_directory import BEST, CHECKPOINTS, HYDRA, METRICS, MODEL, RESULT
 from ch12cli.rules import LARGEST
 from ch12cli.run.sessions import plain_of
+from ch12cli.saved.gate import require_valid_settings
 from ch12cli.saved.network import require_fits
 from ch12cli.training.checkpoint import MISMATCH_ERRORS, Checkpoints, DamagedError, load
 
@@ -48,11 +48,14 @@ class Saved:
     history: dict[str, Any] = field(default_factory=dict)
 
 
-def read_saved(directory: Path, *, best: bool = False, trust: bool = False, reads_data: bool = True) -> Saved:
+def read_saved(
+    directory: Path, *, best: bool = False, trust: bool = False, uses: Use = Use.DATA, own: Collection[str] = ()
+) -> Saved:
     """Returns the run in a directory, from its newest valid checkpoint.
 
     best: `network` and `epoch` of the state are those of the best epoch, else of the last one. trust: the run is the
-    user's own, so its targets may be any importable object. reads_data: whether the caller will read the data set.
+    user's own, so its targets may be any importable object. uses: what the caller does with the settings. own: the keys
+    that the user has set, which the caller changes.
     Raises InputError if the directory holds no run, the run is damaged, or `ch12 train` would not accept its settings.
     """
     folder = directory / CHECKPOINTS
@@ -63,9 +66,7 @@ def read_saved(directory: Path, *, best: bool = False, trust: bool = False, read
     state, skipped = read_state(folder, best=best)
     settings, choices, environment = (_mapping(state, name, folder) for name in ("settings", "chosen", "environment"))
     settings = with_later_keys(settings)
-    if not all(choice is None or (isinstance(choice, str) and ".." not in choice) for choice in choices.values()):
-        raise InputError(f"{folder}: the choices in its checkpoint are no names")
-    require_valid_settings(settings, choices, where=str(directory), trust=trust, reads_data=reads_data)
+    require_valid_settings(settings, choices, where=str(directory), trust=trust, uses=uses, own=own)
     typed = RunSettings.from_config(settings, choices)
     if not trust:
         require_fits(typed, state, where=str(directory))
@@ -198,27 +199,6 @@ def _mapping(state: Mapping[str, Any], name: str, folder: Path) -> dict[str, Any
     if not isinstance(value, dict):
         raise InputError(f"{folder}: the {name} in its checkpoint are no mapping")
     return value
-
-
-def require_valid_settings(
-    settings: Mapping[str, Any], choices: Mapping[str, Any], *, where: str, trust: bool, reads_data: bool = True
-) -> None:
-    """Raises InputError unless `ch12 train` accepts the settings. Without trust, also checks the targets they name."""
-    try:
-        problems = [] if trust else target_problems(settings, reads_data=reads_data)
-        problems = problems or check(
-            settings, {str(k): v for k, v in choices.items() if isinstance(v, str)}, check_device=False
-        )
-    except (*MISMATCH_ERRORS, RecursionError) as error:
-        problems = [
-            Problem(
-                "", None, f"its settings were not written by ch12, or are corrupt ({type(error).__name__}: {error})"
-            )
-        ]
-    if problems:
-        raise InputError([f"{where}: {problem}" for problem in problems])
-    if not trust:
-        require_kind(settings)
 
 
 def require_same_data(saved: Saved, digest: str) -> None:

@@ -74,12 +74,13 @@ def trained_network(settings: RunSettings, state: Mapping[str, Any], device: tor
     return network
 
 
-def on_this_machine(settings: RunSettings) -> tuple[RunSettings, list[str]]:
+def on_this_machine(settings: RunSettings, *, trains: bool = False) -> tuple[RunSettings, list[str]]:
     """Returns the settings adapted to this machine, and a message if the device changed.
 
-    The device becomes "auto" if this machine lacks it. `workers` becomes 0, which does not change results.
+    The device becomes "auto" if this machine lacks it. `workers` becomes 0, which does not change results. The network
+    is compiled only for training (trains): for a few forward passes the compiler takes longer than it saves.
     """
-    settings = settings.with_changes({"workers": 0})
+    settings = settings.with_changes({"workers": 0} if trains else {"workers": 0, "compile": False})
     device = settings.machine.device
     try:
         choose_device(device)

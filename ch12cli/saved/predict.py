@@ -12,6 +12,7 @@ from torch import nn
 from ch12cli.config.combinations import IMAGE_FOLDER
 from ch12cli.config.run_settings import RunSettings
 from ch12cli.config.targets import call
+from ch12cli.config.untrusted_settings import NO_USE
 from ch12cli.data.columns import columns_from_plain
 from ch12cli.data.images import read_new_images
 from ch12cli.data.new_rows import NewRows, read_rows
@@ -51,13 +52,13 @@ def predict(
     The data set is not read; the scaling is the one saved with the run. source: the file's name for messages, or a
     folder, with content None. Raises InputError for rows that the network cannot process.
     """
-    saved = read_saved(directory, best=best, trust=trust, reads_data=False)
+    saved = read_saved(directory, best=best, trust=trust, uses=NO_USE)
     return _predict(saved, new_rows(saved, content, source=source))
 
 
 def predict_features(directory: Path, features: ArrayLike, *, best: bool = False, trust: bool = False) -> Predictions:
     """Returns predictions for an array of unscaled features, (rows, features), with columns as in training."""
-    saved = read_saved(directory, best=best, trust=trust, reads_data=False)
+    saved = read_saved(directory, best=best, trust=trust, uses=NO_USE)
     columns = len(saved.state["feature_names"])
     try:
         array = np.array(features, dtype=np.float64)
@@ -76,7 +77,7 @@ def load_network(directory: Path, *, best: bool = False, trust: bool = False) ->
 
     The network is on the run's device if this machine has it, else on the default device.
     """
-    saved = read_saved(directory, best=best, trust=trust, reads_data=False)
+    saved = read_saved(directory, best=best, trust=trust, uses=NO_USE)
     settings, _ = on_this_machine(saved.settings)
     with torch_settings(settings.machine) as device:
         return trained_network(settings, saved.state, device, where=str(directory)).module.eval()

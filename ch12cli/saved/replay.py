@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ch12cli.config.run_settings import RunSettings
 from ch12cli.config.settings import with_changes
+from ch12cli.config.untrusted_settings import Use
 from ch12cli.errors import InputError
 from ch12cli.files.history import changes_in, sessions_of
 from ch12cli.files.hydra_folder import flatten
@@ -17,11 +18,13 @@ from ch12cli.run.build import build_stack
 from ch12cli.run.callbacks import Callback
 from ch12cli.run.recorder import MetricsRow, metrics_row
 from ch12cli.run.train import Job, continued, prepare_job
-from ch12cli.saved.load import Saved, require_valid_settings
+from ch12cli.saved.gate import require_valid_settings
+from ch12cli.saved.load import Saved
 from ch12cli.saved.network import require_fits
 from ch12cli.training.loop import Epoch
 from ch12cli.training.stack import CannotStackError
 
+USES = Use.DATA | Use.COMPILER  # of the settings: metrics go to no tracker
 COMPUTING = "epochs"  # the only setting that a resume may change and that may affect the metrics
 
 Weights = dict[str, Tensor]
@@ -52,7 +55,7 @@ def replay_parts(saved: Saved, settings: RunSettings, *, trust: bool) -> list[Re
                 "repeated"
             )
         config = with_changes(parts[0].settings.config, before)
-        require_valid_settings(config, settings.choices, where=str(saved.directory), trust=trust)
+        require_valid_settings(config, settings.choices, where=str(saved.directory), trust=trust, uses=USES)
         earlier = RunSettings.from_config(config, settings.choices)
         if not trust:
             require_fits(earlier, saved.state, where=str(saved.directory))

@@ -24,7 +24,7 @@ from ch12cli.run.torch_settings import torch_settings
 from ch12cli.run.train import prepare_job
 from ch12cli.saved.load import Saved, read_saved, require_same_data
 from ch12cli.saved.network import on_this_machine
-from ch12cli.saved.replay import replay_parts, retrain
+from ch12cli.saved.replay import USES, replay_parts, retrain
 from ch12cli.training.checkpoint import DamagedError, fingerprint, load_plain
 
 ROUNDING = 1e-3  # relative loss difference that a stack's summation order may cause in float32 over thousands of steps
@@ -63,14 +63,14 @@ class Reproduction:
 
 def reproduce(directory: Path, *, callback: Callback, trust: bool = False) -> Reproduction:
     """Retrains a run for as many epochs as its newest valid checkpoint records, and compares. Writes nothing."""
-    saved = read_saved(directory, trust=trust)
+    saved = read_saved(directory, trust=trust, uses=USES)
     try:
         result, damaged = read_result(directory / RESULT), False
     except NewerFormatError:
         raise
     except InputError:
         result, damaged = None, True
-    settings, messages = on_this_machine(with_threads(saved.settings, result))
+    settings, messages = on_this_machine(with_threads(saved.settings, result), trains=True)
     recorded = checkpoint_rows(saved.state)
     stacked = int(saved.state.get("stacked") or 0)
     with torch_settings(settings.machine) as device:

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ch12cli.config.check import check
 from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.config.recorded import read_recorded, with_later_keys
 from ch12cli.config.run_settings import RunSettings
 from ch12cli.config.settings import with_changes
 from ch12cli.config.targets import Target
+from ch12cli.config.untrusted_settings import EVERY_USE
 from ch12cli.config.values import shown
 from ch12cli.errors import InputError, Problem
 from ch12cli.files.atomic import machine_errors, write_whole
-from ch12cli.files.command import command_of_run, replace_overrides, train_command
+from ch12cli.files.command import command_of_run, override_key, replace_overrides, train_command
 from ch12cli.files.history import forked, resumed
 from ch12cli.files.hydra_folder import flatten, read_hydra, read_overrides, to_yaml
 from ch12cli.files.locks import locked
@@ -28,7 +29,8 @@ from ch12cli.files.run_directory import BEST, CHECKPOINTS, HYDRA, LAST, RESULT, 
 from ch12cli.files.sealed_json import NewerFormatError
 from ch12cli.run.sessions import session_record
 from ch12cli.run.signals import interrupts_kept, termination_exits
-from ch12cli.saved.load import Saved, read_saved, refuse_links, require_same_data, require_valid_settings
+from ch12cli.saved.gate import require_valid_settings, settings_problems
+from ch12cli.saved.load import Saved, read_saved, refuse_links, require_same_data
 from ch12cli.saved.sweep_row import refresh_sweep_row
 from ch12cli.suggest import suggestion
 
@@ -100,12 +102,14 @@ def resume_run(
 def continue_run(
     directory: Path, overrides: Sequence[str], *, callback: Callback, fork: bool, trust: bool
 ) -> Outcome | None:
-    saved = read_saved(directory, trust=trust) if has_checkpoint(directory) else read_unbegun(directory, trust=trust)
+    own = frozenset(map(override_key, overrides))
+    read = partial(read_saved, uses=EVERY_USE) if has_checkpoint(directory) else read_unbegun
+    saved = read(directory, trust=trust, own=own)
     begun = "network" in saved.state
     for message in saved.skipped:
         callback.on_message(f"skipped: {message}", warning=True)
     changes = changes_of(overrides, saved.settings)
-    settings = changed_settings(saved, changes, fork=fork)
+    settings = changed_settings(saved, changes, fork=fork, trust=trust, own=own)
     if begun and "epochs" in changes and spans_all_epochs(settings.schedule):
         text = "its schedule spans all epochs, so the learning rate goes on as in a run of that many epochs"
         callback.on_message(f"epochs={settings.loop.epochs}: {text}", warning=True)
@@ -165,24 +169,26 @@ def has_checkpoint(directory: Path) -> bool:
     return any(os.path.lexists(folder / name) for name in (LAST, "previous.pt", BEST))
 
 
-def read_unbegun(directory: Path, *, trust: bool) -> Saved:
+def read_unbegun(directory: Path, *, trust: bool, own: Collection[str] = ()) -> Saved:
     """Returns a run that was killed before its first checkpoint, from its recorded configuration."""
     if not trust:
         refuse_links(directory)
     settings, choices = read_recorded(directory / HYDRA)
     settings = with_later_keys(settings)
-    require_valid_settings(settings, choices, where=str(directory), trust=trust)
+    require_valid_settings(settings, choices, where=str(directory), trust=trust, own=own)
     choices = {group: choice for group, choice in choices.items() if isinstance(choice, str)}
     return Saved(directory, {"epoch": 0}, RunSettings.from_config(settings, choices), {}, [])
 
 
-def changed_settings(saved: Saved, changes: Mapping[str, Any], *, fork: bool) -> RunSettings:
+def changed_settings(
+    saved: Saved, changes: Mapping[str, Any], *, fork: bool, trust: bool, own: Collection[str]
+) -> RunSettings:
     """Returns the run's settings with the changes.
 
     Raises InputError for invalid values and, without fork, for changes that affect the computation.
     """
     config = with_changes(saved.settings.config, changes)
-    problems = check(config, saved.settings.choices)
+    problems = settings_problems(config, saved.settings.choices, trust=trust, own=own, check_device=True)
     before = dict(flatten(saved.settings.config))
     refused = [key for key in changes if key not in FREE]
     if refused and not fork:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from ch12cli.config.check import value_problem
+from ch12cli.config.combinations import problems_of
 from ch12cli.config.recorded import with_later_keys
+from ch12cli.config.untrusted_settings import untrusted_problems
 from ch12cli.errors import InputError, Problem
 from ch12cli.files.hydra_folder import flatten
 from ch12cli.files.plan_json import PlanFile, PlannedBase, PlannedJob, read_plan
 from ch12cli.files.run_directory import STATE, SWEEP
-from ch12cli.saved.load import refuse_links, require_valid_settings
+from ch12cli.saved.gate import require_valid_settings
+from ch12cli.saved.load import refuse_links
+from ch12cli.sweeps.job_directories import RESERVED
 from ch12cli.sweeps.jobs import Base, SweepJob
 from ch12cli.sweeps.start import MULTIRUN_YAML, Finished, monitor_of
 
@@ -48,9 +52,12 @@ def saved_jobs(known: PlanFile, *, where: str, trust: bool) -> list[SweepJob]:
 
     Raises InputError if the plan or a job is invalid.
     """
+    require_distinct(known.jobs, where=where)
     try:
         bases = [read_base(base, where=where, trust=trust) for base in known.bases]
         found = [read_job(job, bases) for job in known.jobs]
+        gate = Gate(trust=trust)
+        found = [(job, problems or gate.problems(job)) for job, problems in found]
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError, OverflowError) as error:
         raise InputError(
             f"{where}: its plan was not written by ch12, or is corrupt ({type(error).__name__}: {error})"
@@ -83,25 +90,50 @@ def read_base(base: PlannedBase, *, where: str, trust: bool) -> Base:
 
 
 def read_job(job: PlannedJob, bases: list[Base]) -> tuple[SweepJob, list[Problem]]:
-    """Returns a job and its problems."""
+    """Returns a job and its problems, but for those of its settings as a whole."""
     base, problems = bases[job.base], list[Problem]()
     sweep_job = SweepJob(job.number, job.lines, base, dict(job.changes))
     if not stays_inside(job.directory):
         problems.append(Problem("", None, f"its directory {job.directory!r} is not below the sweep's own"))
     for key, value in sweep_job.changes.items():
-        if (
-            key not in base.keys
-            or key.endswith("._target_")
-            or (isinstance(value, dict) and not key.startswith("sweep."))
-        ):
+        is_mapping = isinstance(value, dict) and not key.startswith("sweep.")
+        if key not in base.keys or key.endswith("._target_") or is_mapping:
             problems.append(Problem(key, None, "cannot be what a job changes"))
         elif problem := value_problem(key, value, base.choices):
             problems.append(problem)
     return sweep_job, problems
 
 
+class Gate:
+    """Checks the settings of a plan's jobs, each with its changes applied.
+
+    Jobs that differ only in numbers reach the same things outside, so they are checked for that once.
+    """
+
+    def __init__(self, *, trust: bool) -> None:
+        self.trust = trust
+        self.untrusted: dict[str, list[Problem]] = {}
+
+    def problems(self, job: SweepJob) -> list[Problem]:
+        settings = job.settings
+        texts = {key: value for key, value in job.changes.items() if type(value) not in (int, float)}
+        key = f"{id(job.base)} {texts!r}"
+        if key not in self.untrusted:
+            self.untrusted[key] = [] if self.trust else untrusted_problems(settings)
+        return self.untrusted[key] or problems_of(settings)
+
+
+def require_distinct(jobs: Sequence[PlannedJob], *, where: str) -> None:
+    """Raises InputError if two jobs share a number, a key or a directory, or one's directory holds another's."""
+    directories = {job.directory for job in jobs}
+    counts = (len({job.number for job in jobs}), len({job.job_key for job in jobs}), len(directories))
+    inside = any(str(parent) in directories for name in directories for parent in PurePath(name).parents)
+    if inside or any(count != len(jobs) for count in counts):
+        raise InputError(f"{where}: its plan was not written by ch12, or is corrupt (two jobs share what is one's own)")
+
+
 def stays_inside(directory: str) -> bool:
     """Returns True if a job's path stays below the sweep's directory and is not one of the sweep's own files."""
     path = PurePath(directory)
-    is_hidden = not path.parts or path.parts[0].startswith(".")
+    is_hidden = not path.parts or path.parts[0].startswith(".") or path.parts[0] in RESERVED
     return not path.is_absolute() and ".." not in path.parts and "\0" not in directory and not is_hidden

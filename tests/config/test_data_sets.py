@@ -10,7 +10,7 @@ from ch12cli.config.choices import Choice, choices_of_group, keys_of_choice
 from ch12cli.config.combinations import DATASETS, VALUES
 from ch12cli.config.schema import KEYS
 from ch12cli.config.targets import Target, build
-from ch12cli.config.trusted_targets import is_shipped
+from ch12cli.config.untrusted_settings import is_shipped
 from ch12cli.data import Table
 
 CHOICES = choices_of_group("dataset")

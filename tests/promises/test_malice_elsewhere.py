@@ -14,7 +14,7 @@ from ch12cli.cli.main import main
 from ch12cli.files.run_directory import STATE
 from ch12cli.files.sealed_json import checksum
 from ch12cli.sweeps.work_item import checkpoint_name
-from ch12cli.training.checkpoint import sealed_bytes
+from ch12cli.training.checkpoint import load, sealed_bytes
 from tests.promises.hostile import HOSTILE, SECRET, bombs, monsters, written_into
 from tests.promises.test_malice import CHECKPOINTS, LARGE, WATCH, WRITABLE, Visit
 from tests.promises.test_malice import honest as honest
@@ -209,3 +209,146 @@ def test_a_checkpoint_of_a_stack_with_parts_that_are_none_is_refused(
         assert go_on(theirs, capsys)[0] == 2
     os.remove(checkpoint)
     assert go_on(theirs, capsys)[0] == 0
+
+
+# What reaches outside: the user's own word, or --trust
+
+REACHING = {
+    "an absolute path": ("dataset.file", "OUTSIDE/secret.csv"),
+    "a path that climbs out": ("dataset.file", "../outside/secret.csv"),
+    "a path that climbs out and in": ("dataset.file", "deep/../../outside/secret.csv"),
+    "a link that leads out": ("dataset.file", "way-out.csv"),
+    "a file in a folder that leads out": ("dataset.file", "way-out/secret.csv"),
+    "a tracker": ("logger", "mlflow"),
+    "a tracker among others": ("logger", ["csv", "tensorboard", "mlflow"]),
+    "a compiler": ("compile", True),
+}
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a table, a run on it that was interrupted, a sweep on it that has not begun, and ways out."""
+    place = tmp_path_factory.mktemp("tables") / "inside"
+    outside = place.parent / "outside"
+    for folder in (place, outside, place / "deep"):
+        folder.mkdir()
+    table = "a,b,y\n" + "".join(f"{n},{n % 3},{n / 2}\n" for n in range(12))
+    (place / "rows.csv").write_text(table)
+    (outside / "secret.csv").write_text(table)
+    (place / "way-out.csv").symlink_to(outside / "secret.csv")
+    (place / "way-out").symlink_to(outside)
+    words = ["train", "-q", "dataset=csv", "dataset.file=rows.csv", "device=cpu", "epochs=2"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        assert main([*words, "hydra.run.dir=run"]) == 0
+        assert main([*words, "-m", "seed=1,2", "hydra.sweep.dir=sweep"]) == 0
+    for job in ("0", "1"):
+        shutil.rmtree(place / "sweep" / job)
+    return place
+
+
+@pytest.fixture
+def place(tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it as the current directory."""
+    shutil.copytree(tables.parent, tmp_path / "copy", symlinks=True)
+    for link in ("way-out.csv", "way-out"):
+        (tmp_path / "copy" / "inside" / link).unlink()
+    (tmp_path / "copy" / "inside" / "way-out.csv").symlink_to("../outside/secret.csv")
+    (tmp_path / "copy" / "inside" / "way-out").symlink_to("../outside")
+    monkeypatch.chdir(tmp_path / "copy" / "inside")
+    return tmp_path / "copy" / "inside"
+
+
+def reaching(name: str, place: Path) -> tuple[str, Any]:
+    key, value = REACHING[name]
+    return key, value.replace("OUTSIDE", str(place.parent / "outside")) if isinstance(value, str) else value
+
+
+def refused_outside(argv: list[str], key: str, directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Asserts that a command refuses a saved setting, and touches nothing outside of the directory."""
+    before = {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+    capsys.readouterr()
+    with WATCH.over() as seen:
+        code = main(argv)
+    said = capsys.readouterr()
+    assert (code, said.out, seen) == (2, "", []), said.err
+    assert all(f"{key}=" in line and "add --trust" in line for line in said.err.splitlines()), said.err
+    assert {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("where", ["base", "job"])
+@pytest.mark.parametrize("name", REACHING)
+def test_a_plan_that_reaches_outside_is_refused_wherever_it_says_so(
+    name: str, where: str, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key, value = reaching(name, place)
+
+    def change(plan: dict[str, Any]) -> None:
+        if where == "job":
+            plan["jobs"][1]["changes"][key] = value
+        else:
+            plan["bases"][0]["settings"] = written_into(plan["bases"][0]["settings"], key, value)
+
+    planned(place / "sweep", change)
+    refused_outside(["resume", "-q", "sweep"], key, place / "sweep", capsys)
+
+
+@pytest.mark.parametrize("name", REACHING)
+def test_a_run_that_reaches_outside_is_refused_by_what_would_follow_it(
+    name: str, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key, value = reaching(name, place)
+    for checkpoint in CHECKPOINTS:
+        path = place / "run" / "checkpoints" / checkpoint
+        if path.exists():
+            state = load(path)
+            path.write_bytes(
+                sealed_bytes(state | {"settings": json.dumps(written_into(json.loads(state["settings"]), key, value))})
+            )
+    verbs = {"logger": ["resume"], "compile": ["resume", "repro"], "dataset.file": ["resume", "repro", "eval"]}[key]
+    for verb in verbs:
+        refused_outside([verb, "run", *(["epochs=3"] if verb == "resume" else [])], key, place / "run", capsys)
+    if key != "dataset.file":  # neither sends metrics nor compiles
+        assert main(["eval", "run"]) == 0
+    (place / "new.csv").write_text("a,b\n1,2\n")
+    assert main(["predict", "run", "new.csv"]) == 0
+
+
+@pytest.mark.parametrize("name", REACHING)
+def test_a_run_that_was_killed_at_its_start_and_reaches_outside_is_refused(
+    name: str, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key, value = reaching(name, place)
+    config = place / "run" / ".hydra" / "config.yaml"
+    config.write_text(yaml.safe_dump(written_into(yaml.safe_load(config.read_text()), key, value)))
+    shutil.rmtree(place / "run" / "checkpoints")
+    for name in ("metrics.csv", "result.json", "model.pt", "train.log"):
+        (place / "run" / name).unlink(missing_ok=True)
+    (place / "run" / "checkpoints").mkdir()
+    refused_outside(["resume", "run"], key, place / "run", capsys)
+
+
+def test_the_users_own_word_and_trust_let_a_run_reach_outside(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    outside = place.parent / "outside" / "secret.csv"
+    words = ["train", "-q", "dataset=csv", f"dataset.file={outside}", "device=cpu", "epochs=2"]
+    assert main([*words, "hydra.run.dir=own"]) == 0
+    assert main(["resume", "-q", "own", "epochs=3"]) == 2
+    assert main(["resume", "-q", "own", "epochs=3", f"dataset.file={outside}"]) == 0  # though it changes nothing
+    assert main(["resume", "-q", "own", "epochs=4", "--trust"]) == 0
+    assert main(["resume", "-q", "own", "epochs=5", "dataset.file=rows.csv"]) == 0  # the same rows, inside
+    assert main(["resume", "-q", "own", "epochs=6"]) == 0
+    assert capsys.readouterr().err.count("lies outside") == 1
+
+
+def test_two_jobs_of_a_plan_do_not_share_a_directory(theirs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for change in ({"directory": "0"}, {"directory": "0/below"}, {"number": 0}, {"directory": "sweep.csv"}):
+        planned(theirs, lambda plan, change=change: plan["jobs"][1].update(change))
+        assert go_on(theirs, capsys)[0] == 2, change
+
+
+def test_every_logger_but_those_that_write_into_the_run_is_refused() -> None:
+    from ch12cli.config.untrusted_settings import INSIDE_LOGGERS, logger_problems
+    from ch12cli.trackers.registry import TRACKERS
+
+    assert set(TRACKERS) - set(INSIDE_LOGGERS) == {"mlflow"}
+    assert [bool(logger_problems(name)) for name in ("csv", *TRACKERS)] == [False, False, True]

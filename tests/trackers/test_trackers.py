@@ -78,7 +78,7 @@ def test_a_run_that_goes_on_is_one_run_without_what_came_after_its_checkpoint(fo
     assert main([*WORDS, "logger=[tensorboard,mlflow]", "hydra.run.dir=run", "checkpoint.every=2"]) == 0
     (folder / "run" / "result.json").unlink()  # as if it had been killed in epoch 4, with the checkpoint of epoch 2
     shutil.copy(folder / "run" / "checkpoints" / "previous.pt", folder / "run" / "checkpoints" / "last.pt")
-    assert main(["resume", "run", "epochs=6", "-q"]) == 0
+    assert main(["resume", "run", "epochs=6", "-q", "--trust"]) == 0
     require_same_in_tensorboard(folder / "run")
     (found,) = tracked()
     assert found.info.status == "FINISHED"

@@ -32,7 +32,7 @@ from ch12cli.cli.text.sweep_report import (
     runs_rate,
     styled_summary,
 )
-from ch12cli.config.trusted_targets import target_problems
+from ch12cli.config.untrusted_settings import untrusted_problems
 from ch12cli.files.result_json import describe_ending
 
 if TYPE_CHECKING:  # these modules import torch
@@ -178,7 +178,7 @@ class SweepDisplay(Screen):
         if left := format_left(rows):
             lines.append(Text(indent + left))
         if missing:
-            trust = " --trust" if self._first and target_problems(self._first.settings) else ""
+            trust = " --trust" if self._first and untrusted_problems(self._first.settings) else ""
             lines.append(Text(f"{indent}ch12 resume {outcome.directory}{trust} trains the rest"))
         return lines
 

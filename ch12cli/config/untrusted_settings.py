@@ -1,12 +1,14 @@
-"""Restricts the targets of a saved run to classes and functions of torch and ch12 that fit their group."""
+"""Restricts the settings of a saved run: what they may build, and what they may reach outside of its directory."""
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from enum import Flag, auto
 from pathlib import Path
 from typing import Any
 
 from ch12cli.config.choices import choices_of_group, keys_of_choice, top_level
+from ch12cli.config.values import shown
 from ch12cli.errors import InputError, Problem
 
 # The import path is checked before anything is imported. The imported object is checked before it is called.
@@ -21,14 +23,43 @@ ALLOWED = {
 
 FLAGS = ("_partial_", "_convert_", "_recursive_")
 TRUST = "if the run is your own, add --trust"
+NOT_ITS_TO_SAY = "and a saved run may not ask for that"
+INSIDE_LOGGERS = ("csv", "tensorboard")  # write only into the run's directory
 PATH_KEYS = ("file", "folder")  # keys of a data set that name the path it reads
 
 
-def target_problems(settings: Mapping[str, Any], *, reads_data: bool = True) -> list[Problem]:
-    """Returns a problem for each target in saved settings that must not be built. Imports nothing.
+class Use(Flag):
+    """What a command does with saved settings: read the data set, compile the network, send metrics to trackers."""
 
-    reads_data: whether the data set's files will be read; if so, their paths are checked too.
+    DATA = auto()
+    COMPILER = auto()
+    TRACKERS = auto()
+
+
+NO_USE, EVERY_USE = Use(0), Use.DATA | Use.COMPILER | Use.TRACKERS
+
+
+def untrusted_problems(
+    settings: Mapping[str, Any], *, uses: Use = EVERY_USE, own: Collection[str] = ()
+) -> list[Problem]:
+    """Returns a problem for each saved setting that runs code, or that reads or writes outside. Imports nothing.
+
+    settings: with all changes applied. uses: what the command does with them; the rest is not checked. own: the keys
+    that the user has set on the command line.
     """
+    problems = target_problems(settings)
+    if Use.DATA in uses:
+        problems += path_problems(settings.get("dataset"))
+    if Use.TRACKERS in uses:
+        problems += logger_problems(settings.get("logger"))
+    if Use.COMPILER in uses and settings.get("compile") not in (False, None):
+        rule = f"starts a compiler, {NOT_ITS_TO_SAY}"
+        problems.append(Problem("compile", shown(settings["compile"]), rule, TRUST))
+    return [problem for problem in problems if problem.key not in own]
+
+
+def target_problems(settings: Mapping[str, Any]) -> list[Problem]:
+    """Returns a problem for each target in saved settings that must not be built, and for each interpolation."""
     problems = []
     for group, pattern in ALLOWED.items():
         node = settings.get(group)
@@ -36,8 +67,26 @@ def target_problems(settings: Mapping[str, Any], *, reads_data: bool = True) -> 
         if not (isinstance(target, str) and pattern.fullmatch(target) and is_shipped(group, target)):
             rule = "is not torch's or ch12's own, and a saved run is data, not code"
             problems.append(Problem(f"{group}._target_", repr(target), rule, TRUST))
-    problems += path_problems(settings.get("dataset")) if reads_data else []
     return problems + [Problem(path, None, "holds a target where none belongs") for path in nested_targets(settings)]
+
+
+def choice_problems(choices: Mapping[str, Any]) -> list[Problem]:
+    """Returns a problem for each choice that is not a name: a path could lead out of the configuration's folder."""
+    return [
+        Problem(group, None, "is not the name of a choice")
+        for group, choice in choices.items()
+        if not (choice is None or (isinstance(choice, str) and ".." not in choice and not choice.startswith("/")))
+    ]
+
+
+def logger_problems(logger: Any) -> list[Problem]:
+    """Returns a problem for each tracker that writes elsewhere than into the run's directory."""
+    names = logger if isinstance(logger, list) else [logger]
+    return [
+        Problem("logger", shown(name), f"writes outside of the run's directory, {NOT_ITS_TO_SAY}", TRUST)
+        for name in names
+        if name not in INSIDE_LOGGERS
+    ]
 
 
 def is_shipped(group: str, target: str) -> bool:
