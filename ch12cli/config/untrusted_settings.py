@@ -70,7 +70,7 @@ def target_problems(settings: Mapping[str, Any]) -> list[Problem]:
     return problems + [Problem(path, None, "holds a target where none belongs") for path in nested_targets(settings)]
 
 
-def choice_problems(choices: Mapping[str, Any]) -> list[Problem]:
+def choice_name_problems(choices: Mapping[str, Any]) -> list[Problem]:
     """Returns a problem for each choice that is not a name: a path could lead out of the configuration's folder."""
     return [
         Problem(group, None, "is not the name of a choice")

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from ch12cli.config.check import check
-from ch12cli.config.untrusted_settings import EVERY_USE, Use, choice_problems, require_kind, untrusted_problems
+from ch12cli.config.untrusted_settings import EVERY_USE, Use, choice_name_problems, require_kind, untrusted_problems
 from ch12cli.errors import InputError, Problem
 from ch12cli.training.checkpoint import MISMATCH_ERRORS
 
@@ -44,7 +44,7 @@ def settings_problems(
     check_device: whether the run trains on this machine.
     """
     try:
-        problems = choice_problems(choices)
+        problems = choice_name_problems(choices)
         problems += [] if trust else untrusted_problems(settings, uses=uses, own=own)
         return problems or check(settings, choices, check_device=check_device)
     except (*MISMATCH_ERRORS, RecursionError) as error:
