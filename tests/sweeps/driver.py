@@ -101,12 +101,15 @@ def alone(settings: Mapping[str, Any], task: Task) -> tuple[Training, Network]:
     return build_training(typed(settings), task, CPU)
 
 
-def relative(found: Any, expected: Any) -> float:
-    """The largest difference, each element's relative to what was expected; 0 where neither is a number."""
+def relative(found: Any, expected: Any, *, near_zero: float = 1e-12) -> float:
+    """The largest difference, each element's relative to what was expected; 0 where neither is a number.
+
+    near_zero: added to each expected element, as one that crosses zero has no digits to compare.
+    """
     found, expected = np.asarray(found, np.float64), np.asarray(expected, np.float64)
     assert np.array_equal(np.isnan(found), np.isnan(expected)), (found, expected)
     with np.errstate(invalid="ignore"):
-        apart = np.abs(found - expected) / (np.abs(expected) + 1e-12)
+        apart = np.abs(found - expected) / (np.abs(expected) + near_zero)
     return float(np.nanmax(np.where(found == expected, 0.0, apart), initial=0.0))
 
 
