@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ch12cli.config.choices import Choice, choices_of_group, find_choice, keys_of_choice, top_level
@@ -21,6 +22,29 @@ REQUIRED = tuple(group for group in GROUPS if group != "experiment")
 OFFERED = ("inputs", "outputs", "shape", "activation")  # network arguments that ch12 supplies itself
 
 
+@dataclass(frozen=True)
+class KeyProblems:
+    """The problems with single keys of some settings: missing keys, wrong values by dotted key, unknown keys."""
+
+    missing: tuple[Problem, ...] = ()
+    wrong: Mapping[str, Problem] = field(default_factory=dict)
+    unknown: tuple[Problem, ...] = ()
+
+    @staticmethod
+    def of(settings: Mapping[str, Any], choices: Mapping[str, str | None]) -> "KeyProblems":
+        """Returns the problems with the keys of composed settings."""
+        return KeyProblems(
+            tuple(missing(settings, choices)),
+            wrong_values(leaves(settings), choices),
+            tuple(unknown_keys(settings, choices)),
+        )
+
+    def changed(self, changes: Mapping[str, Any], choices: Mapping[str, str | None]) -> "KeyProblems":
+        """Returns the problems after the values of some keys were changed. No key was added, and no target changed."""
+        kept = {path: problem for path, problem in self.wrong.items() if path not in changes}
+        return replace(self, wrong={**kept, **wrong_values(changes.items(), choices)})
+
+
 def check(
     settings: Mapping[str, Any], choices: Mapping[str, str | None], *, check_device: bool = True
 ) -> list[Problem]:
@@ -29,22 +53,29 @@ def check(
     choices: the choice of each group, used to name its file in messages.
     check_device: whether the run trains on this machine; if so, the device is checked too.
     """
-    problems = missing(settings, choices)
-    if problems:
-        return problems + list(wrong_values(settings, choices).values()) + unknown_keys(settings, choices)
-    wrong = wrong_values(settings, choices)
-    # Invalid values are replaced by defaults before combinations are checked: each mistake gives one message.
-    corrected = with_defaults(settings, wrong, choices)
-    combined = problems_of(corrected) + (device_problems(corrected) if check_device else [])
-    return [*wrong.values(), *unknown_keys(settings, choices), *(p for p in combined if p.key not in wrong)]
+    return all_problems(settings, choices, KeyProblems.of(settings, choices), check_device=check_device)
 
 
-def wrong_values(settings: Mapping[str, Any], choices: Mapping[str, str | None]) -> dict[str, Problem]:
-    """Returns the problems with single values, by dotted key."""
-    found = {path: value_problem(path, value, choices) for path, value in leaves(settings)}
+def all_problems(
+    settings: Mapping[str, Any], choices: Mapping[str, str | None], of_keys: KeyProblems, *, check_device: bool = True
+) -> list[Problem]:
+    """Returns the problems with single keys, which are given, and those of values that conflict with each other."""
+    wrong = dict(of_keys.wrong)
     stopping = settings.get("early_stopping")
     if isinstance(stopping, Mapping) and stopping.get("metric") == settings.get("monitor"):  # reported for monitor
-        found.pop("early_stopping.metric", None)
+        wrong.pop("early_stopping.metric", None)
+    found = [*of_keys.missing, *wrong.values(), *of_keys.unknown]
+    if of_keys.missing:
+        return found
+    # Invalid values are replaced by defaults before combinations are checked: each mistake gives one message.
+    corrected = with_defaults(settings, wrong, choices) if wrong else settings
+    combined = problems_of(corrected) + (device_problems(corrected) if check_device else [])
+    return found + [problem for problem in combined if problem.key not in wrong]
+
+
+def wrong_values(values: Iterable[tuple[str, Any]], choices: Mapping[str, str | None]) -> dict[str, Problem]:
+    """Returns the problems with single values, by dotted key."""
+    found = {path: value_problem(path, value, choices) for path, value in values}
     return {path: problem for path, problem in found.items() if problem is not None}
 
 

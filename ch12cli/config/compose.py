@@ -3,6 +3,7 @@
 import os
 import warnings
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from copy import deepcopy
 from functools import cached_property
 from pathlib import Path
@@ -78,7 +79,7 @@ class Composer:
         self.loader = make_loader(folders)
         self.parser = OverridesParser.create()
         self.imported: Any = []
-        self.bases: dict[tuple[str, ...], DictConfig] = {}
+        self.bases: dict[tuple[tuple[str, ...], RunMode], DictConfig] = {}
         self.repository: IConfigRepository = self.loader.repository
         import_plugins()
         if not self.repository.config_exists(config_name):
@@ -201,9 +202,9 @@ class Composer:
 
         Raises InputError if it cannot be composed.
         """
-        if argv not in self.bases:
+        if (argv, run_mode) not in self.bases:
             try:
-                self.bases[argv] = self.loader.load_configuration(
+                self.bases[argv, run_mode] = self.loader.load_configuration(
                     self.config_name, list(argv), run_mode=run_mode, validate_sweep_overrides=False
                 )
             except UnicodeDecodeError as error:
@@ -212,7 +213,7 @@ class Composer:
                 raise InputError(f"hydra.job.env_copy: the environment has no variable {error}") from error
             except (HydraException, OmegaConfBaseException, yaml.YAMLError, OSError, ValueError) as error:
                 raise InputError(first_lines(error)) from error
-        return self.bases[argv]
+        return self.bases[argv, run_mode]
 
     def not_utf8(self) -> str:
         """Returns the paths of the configuration files that are not UTF-8, separated by commas."""
@@ -257,6 +258,22 @@ class Composer:
             hint = "set it on the command line or in the file that --config-name names"
             problems.append(Problem("imports", shown(settings.get("imports")), rule, hint))
         return Composition(config, settings)
+
+    def sweep_config(self, overrides: Sequence[Override]) -> DictConfig:
+        """Returns Hydra's configuration of a sweep, in which swept keys have their defaults.
+
+        Leaves out values that do not fit these defaults: they are those of some jobs. Raises InputError if the files
+        cannot be composed.
+        """
+        fixed = [override for override in overrides if not override.is_sweep_override()]
+        chosen = [override for override in fixed if self.is_group(override) or override.is_hydra_override()]
+        config = deepcopy(self.base(tuple(map(override_text, chosen)), run_mode=RunMode.MULTIRUN))
+        for override in fixed:
+            if override not in chosen:
+                with suppress(HydraException, OmegaConfBaseException):
+                    apply_override(override, config)
+        self.record(config, [override for override in overrides if not override.is_hydra_override()])
+        return config
 
     def apply(self, override: Override, config: DictConfig) -> Problem | None:
         """Applies one override to config. Returns the problem with it, or None."""

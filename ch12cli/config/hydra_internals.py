@@ -3,9 +3,10 @@
 No other module uses one. This module's tests fail if a new version of Hydra or OmegaConf changes one of them.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
+from itertools import product
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,6 +29,7 @@ from hydra.core.plugins import Plugins
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobRuntime, setup_globals
 from hydra.plugins.config_source import ConfigResult
+from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.basecontainer import BaseContainer
 
@@ -218,7 +220,44 @@ def has_key(config: DictConfig, key: str) -> bool:
 def split_into_jobs(overrides: Sequence[Override]) -> list[list[str]]:
     """Returns the overrides of each job of a sweep, as Hydra's basic sweeper combines them.
 
-    Raises HydraException if they cannot be combined. Private: the sweeper's own function, so that the jobs checked
-    before the sweep are the jobs it creates.
+    An override replaces an earlier one of its key, unless another override between them sets, adds or removes a part of
+    that key. Raises HydraException if they cannot be combined.
     """
-    return [list(job) for batch in BasicSweeper.split_arguments(list(overrides), None) for job in batch]
+    combined: list[tuple[Override, list[str]]] = []
+    for override in overrides:
+        same = [n for n, (other, _) in enumerate(combined) if other.get_key_element() == override.get_key_element()]
+        replaced = same[-1] if same else len(combined)
+        between = [other for other, _ in combined[replaced + 1 :] if overlap(other, override)]
+        if isinstance(override.value(), dict) or between:
+            replaced = len(combined)
+        combined[replaced : replaced + 1] = [(override, texts_of(override))]
+    return [list(job) for job in product(*(texts for _, texts in combined))]
+
+
+def overlap(one: Override, other: Override) -> bool:
+    """Returns True if two overrides set parts of the same key."""
+    keys = sorted(f"{override.key_or_group}." for override in (one, other))
+    return keys[1].startswith(keys[0])
+
+
+def texts_of(override: Override) -> list[str]:
+    """Returns the texts of an override, one for each of its values if it is swept.
+
+    The texts are Hydra's, unless Hydra would read its own text as another value than the one that was typed.
+    """
+    key = override.get_key_element()
+    if override.is_sweep_override():
+        return [f"{key}={value}" for value in override.sweep_string_iterator()]
+    text = f"{key}={override.get_value_element_as_str()}"
+    same = repr(OverridesParser.create().parse_override(text).value()) == repr(override.value())
+    return [text if same else str(override.input_line)]
+
+
+def make_basic_sweeper_use(sweeper: Sweeper, split: Callable[[Sequence[Override]], list[list[str]]]) -> None:
+    """Makes Hydra's basic sweeper combine overrides by `split`; does nothing to another sweeper.
+
+    Private: the method. The jobs checked before the sweep must be the jobs that the sweeper creates.
+    """
+    if isinstance(sweeper, BasicSweeper):
+        chunks = sweeper.split_overrides_to_chunks
+        sweeper.split_arguments = lambda overrides, max_batch_size: list(chunks(split(overrides), max_batch_size))  # type: ignore[method-assign]

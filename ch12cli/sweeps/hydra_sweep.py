@@ -14,12 +14,12 @@ from hydra.core.override_parser.types import Sweep as Swept
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
 from hydra.errors import HydraException
-from hydra.types import HydraContext, RunMode
+from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ch12cli.config.compose import Composer
-from ch12cli.config.hydra_internals import BASIC_SWEEPER, Callbacks, split_into_jobs
+from ch12cli.config.hydra_internals import BASIC_SWEEPER, Callbacks, make_basic_sweeper_use, split_into_jobs
 from ch12cli.config.hydra_job import callbacks_of
 from ch12cli.config.run_settings import RunSettings
 from ch12cli.config.settings import first_lines
@@ -99,11 +99,11 @@ def read_sweep(composer: Composer, argv: Sequence[str], *, compose: bool = True)
         raise InputError(problems)
     jobs = JobComposer(composer, [str(override.input_line) for override in hydra_overrides])
     try:
-        config = composer.loader.load_configuration(composer.config_name, argv, run_mode=RunMode.MULTIRUN)
-    except (HydraException, OmegaConfBaseException) as error:
+        config = composer.sweep_config(overrides)
+    except InputError:
         if compose:  # a job with the same mistake raises a clearer message
             make_jobs(jobs, batch_of([override for override in overrides if not override.is_hydra_override()]))
-        raise InputError(first_lines(error)) from error
+        raise
     size = config.hydra.sweeper.get("max_batch_size")
     if size is not None and size < 1:
         raise InputError(f"hydra.sweeper.max_batch_size={size}: must be null, or a whole number from 1")
@@ -215,6 +215,7 @@ def run_sweep(sweep: ComposedSweep, task: SweepTask) -> None:
         raise InputError(first_lines(error)) from error
     # jobs are checked when they are composed; checking them here again would take longer than training
     sweeper.validate_batch_is_legal = lambda batch: None  # type: ignore[method-assign]
+    make_basic_sweeper_use(sweeper, batch_of)
     sweeper.sweep(arguments=[str(line) for line in config.hydra.overrides.task])
     callbacks.on_multirun_end(config=config, config_name=sweep.composer.config_name)
 

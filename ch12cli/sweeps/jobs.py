@@ -2,18 +2,18 @@
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf, SCMode
 
-from ch12cli.config.check import check, value_problem
-from ch12cli.config.combinations import device_problems, problems_of
+from ch12cli.config.check import KeyProblems, all_problems
 from ch12cli.config.compose import Composer
 from ch12cli.config.run_settings import RunSettings
+from ch12cli.config.schema import INSTANTIATION
 from ch12cli.config.settings import plain_job, with_changes
 from ch12cli.config.values import MANDATORY
 from ch12cli.errors import InputError, Problem
@@ -25,7 +25,8 @@ from ch12cli.files.sweep_csv import JobFacts
 STACKING = tuple(f"sweep.{name}" for name in ("max_stacked", "processes", "fail_fast", "verify"))
 IRRELEVANT = ("workers", "pin_memory", "threads", "logger", "checkpoint.", *STACKING)
 
-REFERENCE = re.compile(r"\$\{([^}]*)\}")
+INTERPOLATION = re.compile(r"\$\{([^{}]*)\}")
+ABSOLUTE = re.compile(r"\w+(?:\.\w+)*")  # an interpolation of one key, from the top of the configuration
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,8 @@ class Base:
     `config`: Hydra's composed configuration; None for a base read from a file.
     `plain`: the settings with interpolations unresolved.
     `resolved`: the settings with interpolations resolved.
-    `keys`: all dotted keys.
-    `referenced`: the keys that interpolations read.
+    `keys`: the dotted keys whose values a job may change.
+    `problems`: those of its composition; `key_problems`: those of its keys.
     `template`: hydra.yaml of a base read from a file.
     `options`: command-line options that its jobs need.
     """
@@ -108,8 +109,8 @@ class Base:
     resolved: dict[str, Any]
     choices: dict[str, str | None]
     keys: frozenset[str] = frozenset()
-    referenced: frozenset[str] = frozenset()
     problems: tuple[Problem, ...] = ()
+    key_problems: KeyProblems = field(default_factory=KeyProblems)
     template: str = ""
     options: tuple[str, ...] = ()
 
@@ -139,26 +140,28 @@ class JobComposer:
         return self.parsed[text]
 
     def is_plain_value(self, text: str) -> bool:
-        """Returns True if the override is `key=value` for a setting, not for a configuration group."""
+        """Returns True if the override is `key=value` for a setting, not for a configuration group or a target."""
         override = self.parse(text)
         if (
             override is None
-            or override.key_or_group == "imports"
+            or override.package is not None
             or override.is_add()
             or override.is_force_add()
             or override.is_delete()
+            or override.is_sweep_override()
         ):
             return False
-        key = override.key_or_group
+        key, value = override.key_or_group, override.value()
         if key not in self.groups:
             self.groups[key] = "/" in key or bool(self.composer.repository.group_exists(key))
-        mapping = isinstance(override.value(), dict)
-        return not (self.groups[key] or override.is_sweep_override() or mapping or "${" in text)
+        names_others = key == "imports" or key.rpartition(".")[2] in INSTANTIATION
+        return not (self.groups[key] or names_others or isinstance(value, dict) or "${" in repr(value))
 
     def base_for(self, overrides: Sequence[str]) -> tuple[Base, list[Override]]:
         """Returns the base of a job with these overrides, and the overrides to apply to it afterwards.
 
-        A value can be applied afterwards if no interpolation reads it and no other override sets a mapping around it.
+        A value can be applied afterwards if no interpolation reads it, and if no other override adds or removes its key
+        or sets a mapping around it.
         """
         base_overrides = [text for text in overrides if not self.is_plain_value(text)]
         keys = [override.key_or_group for override in map(self.parse, base_overrides) if override is not None]
@@ -175,43 +178,69 @@ class JobComposer:
         override = self.parse(text)
         assert override is not None
         key = override.key_or_group
-        return key in base.keys and key not in base.referenced and not f"{key}.".startswith(mappings)
+        return key in base.keys and not f"{key}.".startswith(mappings)
 
     def base(self, overrides: tuple[str, ...]) -> Base:
-        """Returns the base for these overrides, composed by Hydra and fully checked."""
+        """Returns the base for these overrides, composed by Hydra, with the problems of its own."""
         if overrides not in self.bases:
             problems: list[Problem] = []
             composition = self.composer.compose([*self.hydra_overrides, *overrides], problems)
-            if composition.settings:
-                problems += check(composition.settings, composition.choices)
+            settings, choices = composition.settings, composition.choices
             plain = plain_job(composition.config)
-            referenced = {key for name in REFERENCE.findall(repr(plain)) for key in (name, name.rpartition(".")[0])}
             self.bases[overrides] = Base(
                 composition.config,
                 plain,
-                composition.settings,
-                composition.choices,
-                keys=frozenset(key for key, value in flatten(plain) if value != MANDATORY),  # the base must set these
-                referenced=frozenset(referenced),
+                settings,
+                choices,
+                keys=changeable_keys(composition.config, plain),
                 problems=tuple(problems),
+                key_problems=KeyProblems.of(settings, choices) if settings else KeyProblems(),
                 options=self.options,
             )
         return self.bases[overrides]
 
     def job(self, number: int, overrides: Sequence[str]) -> tuple[SweepJob, list[Problem]]:
-        """Returns the job with these overrides, and its problems."""
+        """Returns the job with these overrides, and the problems that it would have as a single run."""
         base, values = self.base_for(overrides)
-        problems = list(base.problems)
-        changes: dict[str, Any] = {}
-        for override in values:
-            key, value = override.key_or_group, override.value()
-            changes[key] = value
-            if problem := value_problem(key, value, base.choices):
-                problems.append(problem)
+        changes = {override.key_or_group: override.value() for override in values}
         job = SweepJob(number, tuple(overrides), base, changes)
-        if values and not problems:
-            problems = problems_of(job.settings) + device_problems(job.settings)
+        problems = [problem for problem in base.problems if problem.key not in changes]
+        if base.resolved:
+            problems += all_problems(job.settings, base.choices, base.key_problems.changed(changes, base.choices))
         return job, problems
+
+
+def changeable_keys(config: DictConfig, plain: Mapping[str, Any]) -> frozenset[str]:
+    """Returns the keys whose values can be changed after composition without composing again.
+
+    `plain`: the settings with interpolations unresolved. Excluded are keys that an interpolation may read, keys that
+    must be given, and keys of a dataclass, which converts values.
+    """
+    texts = [value for _, value in flatten(plain) if "${" in str(value)]
+    if not all(map(reads_keys_only, texts)):
+        return frozenset()
+    read = {f"{name}." for text in texts for name in INTERPOLATION.findall(str(text))}
+    untyped: Any = OmegaConf.to_container(config, structured_config_mode=SCMode.DICT_CONFIG)
+    fixed = (*read, *(f"{name}." for name in plain if holds_dataclass(untyped[name])))
+
+    def is_fixed(key: str) -> bool:
+        return f"{key}.".startswith(fixed) or any(name.startswith(f"{key}.") for name in read)
+
+    return frozenset(key for key, value in flatten(plain) if value != MANDATORY and not is_fixed(key))
+
+
+def reads_keys_only(text: Any) -> bool:
+    """Returns True if each interpolation in a text or list is the name of one key or of an environment variable."""
+    left = str(text)
+    for name in INTERPOLATION.findall(left):
+        if ABSOLUTE.fullmatch(name) or name.startswith("oc.env:"):
+            left = left.replace(f"${{{name}}}", "")
+    return "${" not in left
+
+
+def holds_dataclass(node: Any) -> bool:
+    """Returns True if a part of a configuration is or holds a node that was made from a dataclass."""
+    return isinstance(node, DictConfig) or (isinstance(node, dict) and any(map(holds_dataclass, node.values())))
 
 
 def make_jobs(composer: JobComposer, batch: Sequence[Sequence[str]], *, first: int = 0) -> list[SweepJob]:
