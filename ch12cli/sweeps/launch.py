@@ -1,9 +1,10 @@
 """Launches a batch of jobs: plans it, has workers train it, and writes the table of its results."""
 
 import math
+import signal
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -41,19 +42,17 @@ from ch12cli.trackers.registry import require_installed, tracker_names
 from ch12cli.training.checkpoint import Checkpoints, DamagedError
 
 
-@dataclass
+@dataclass(frozen=True)
 class SweepOutcome:
     """The outcome of a sweep.
 
-    `jobs`: the planned jobs by number.
     `rows`: the rows of sweep.csv, ordered by job.
-    `failed`: the number of failed jobs.
+    `failed`: the number of jobs that failed in this session.
     `signal`: the signal that interrupted it, if any.
     """
 
     directory: Path
-    jobs: dict[int, SweepJob] = field(default_factory=dict)
-    rows: list[SweepRow] = field(default_factory=list)
+    rows: Sequence[SweepRow] = ()
     failed: int = 0
     signal: int | None = None
 
@@ -75,19 +74,36 @@ def rows_in(directory: Path) -> dict[int, SweepRow]:
 
 
 class Launch:
-    """Launches the batches of jobs of one sweep directory, one batch per call.
+    """Launches the batches of jobs of one sweep directory, one batch per call, and collects their results.
 
-    `jobs`: the number of jobs in all batches, if there are several.
+    `total_jobs`: the number of jobs in all batches, if there are several.
+    `jobs`: the jobs planned so far, by number.
+    `rows`, `failed`, `signal`: as in SweepOutcome.
     `aborted`: True once `sweep.fail_fast` has ended the sweep.
     """
 
-    terminated = Terminated
-
-    def __init__(self, directory: Path, callback: SweepCallback, *, jobs: int = 0) -> None:
-        self.directory, self.callback = directory, FaultTolerantSweepCallback(callback)
-        self.outcome, self.jobs = SweepOutcome(directory), jobs
+    def __init__(self, directory: Path, callback: SweepCallback, *, total_jobs: int = 0) -> None:
+        self.directory, self.callback, self.total_jobs = directory, FaultTolerantSweepCallback(callback), total_jobs
+        self.jobs: dict[int, SweepJob] = {}
+        self.rows: list[SweepRow] = []
+        self.failed = 0
+        self.signal: int | None = None
         self.aborted = False
         self.failed_trackers: set[str] = set()
+
+    @property
+    def outcome(self) -> SweepOutcome:
+        return SweepOutcome(self.directory, tuple(self.rows), self.failed, self.signal)
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Lets SIGINT and SIGTERM end the block without an exception, and records the signal."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.signal = signal.SIGINT
+        except Terminated:
+            self.signal = signal.SIGTERM
 
     def __call__(self, jobs: Sequence[SweepJob], callbacks: Callbacks | None) -> list[JobReturn]:
         if self.aborted:
@@ -98,13 +114,13 @@ class Launch:
             locked(self.directory, key=f"hydra.sweep.dir={self.directory}", wait=3.0),
         ):
             plan, rows = examined_plan(jobs, self.directory)
-            self.outcome.jobs |= plan.jobs
+            self.jobs |= plan.jobs
             if not plan.items and {row.job: row for row in rows} == rows_in(self.directory):
                 self.clean_up(plan)
                 return self.finish_unchanged(plan, rows)
             warnings = checkpoint_warnings(plan, self.directory)
             self.clean_up(plan)
-            plan = replace(plan, total_jobs=max(self.jobs, len(plan.jobs)))
+            plan = replace(plan, total_jobs=max(self.total_jobs, len(plan.jobs)))
             hydra = HydraFiles(self.directory)
             write_plan(plan, self.directory, hydra)
             self.callback.on_begin(plan, directory=self.directory)
@@ -119,7 +135,7 @@ class Launch:
             finally:
                 self.add_unfinished_rows(plan, table)
                 table.close()
-                self.outcome.rows = [table.rows[number] for number in sorted(table.rows)]
+                self.rows = [table.rows[number] for number in sorted(table.rows)]
         return [job_return(plan.jobs[number], table.rows[number]) for number in plan.numbers]
 
     def clean_up(self, plan: Plan) -> None:
@@ -133,7 +149,7 @@ class Launch:
         """Returns the results of a directory in which no job is left to train, without changing it."""
         self.callback.on_begin(plan, directory=self.directory)
         by_number = {row.job: row for row in rows}
-        self.outcome.rows = [by_number[number] for number in sorted(by_number)]
+        self.rows = [by_number[number] for number in sorted(by_number)]
         return [job_return(plan.jobs[number], by_number[number]) for number in plan.numbers]
 
     def open_table(self, plan: Plan, *, rows: Sequence[SweepRow]) -> SweepTable:
@@ -176,7 +192,7 @@ class Launch:
                     files = hydra.files(job, directory)
                     result = write_failed(directory, hydra=files, error=event.result.error or "")
                 log_job(job, self.directory, self.callback, self.failed_trackers)
-                self.outcome.failed += event.status == "failed"
+                self.failed += event.status == "failed"
                 waiting.add(SweepRow.of(job.facts, result))
                 self.callback.on_job_end(event, job)
                 if callbacks is not None and callbacks.callbacks:
@@ -200,15 +216,27 @@ class Launch:
 
     def add_rows_not_begun(self, jobs: Iterable[SweepJob]) -> None:
         """Adds "interrupted" rows for the jobs of batches that were not started because the sweep ended."""
-        rows_by_job = {row.job: row for row in self.outcome.rows}
-        launched = {job.key for job in self.outcome.jobs.values()}
+        rows_by_job = {row.job: row for row in self.rows}
+        launched = {job.key for job in self.jobs.values()}
         missing = {job.number: job for job in jobs if job.key not in launched and job.number not in rows_by_job}
         if missing and (self.directory / SWEEP).exists():
             for number, job in missing.items():
                 rows_by_job[number] = SweepRow.of_directory(with_directory(job).facts, self.directory)
-            keys = dict.fromkeys(key for job in missing.values() for key in job.values)
-            SweepTable(self.directory / SWEEP, keys=keys, metrics=(), rows=list(rows_by_job.values())).close()
-            self.outcome.rows = [rows_by_job[number] for number in sorted(rows_by_job)]
+            self.rows = [rows_by_job[number] for number in sorted(rows_by_job)]
+            write_table(self.directory, missing.values(), self.rows)
+
+    def add_results(self, jobs: Sequence[SweepJob]) -> None:
+        """Makes the rows of jobs that another launcher trained from their files, and writes the table."""
+        self.jobs |= {job.number: job for job in jobs}
+        self.rows = [SweepRow.of_directory(job.facts, self.directory) for job in jobs]
+        self.failed = sum(row.status == "failed" for row in self.rows)
+        write_table(self.directory, jobs, self.rows)
+
+
+def write_table(directory: Path, jobs: Iterable[SweepJob], rows: Sequence[SweepRow]) -> None:
+    """Writes a sweep's complete table, with a column for each key that the jobs override."""
+    keys = dict.fromkeys(key for job in jobs for key in job.values)
+    SweepTable(directory / SWEEP, keys=keys, metrics=(), rows=rows).close()
 
 
 def unsaved_message(item: WorkItem) -> str:

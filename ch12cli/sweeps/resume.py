@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Collection, Sequence
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
@@ -37,12 +36,8 @@ def resume_sweep(directory: Path, *, callback: SweepCallback, trust: bool = Fals
     from ch12cli.sweeps.launch import Launch
 
     launch = Launch(directory, callback)
-    try:
+    with launch.interruptible():
         launch(jobs, None)
-    except KeyboardInterrupt:
-        launch.outcome.signal = signal.SIGINT
-    except launch.terminated:
-        launch.outcome.signal = signal.SIGTERM
     launch.callback.raise_error(f"the sweep itself is complete in {directory}")
     return Finished(launch.outcome, monitor_of(jobs[0]), [])
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import product
 from pathlib import Path
@@ -21,8 +20,7 @@ from ch12cli.config.settings import first_lines
 from ch12cli.errors import InputError, MachineError
 from ch12cli.files.atomic import machine_errors, make_folder
 from ch12cli.files.locks import locked
-from ch12cli.files.run_directory import CHECKPOINTS, METRICS, RESULT, SWEEP
-from ch12cli.files.sweep_csv import SweepRow, SweepTable
+from ch12cli.files.run_directory import CHECKPOINTS, METRICS, RESULT
 from ch12cli.sweeps.hydra_sweep import ComposedSweep, SweepTask, batch_of, read_sweep, run_sweep, train_as_hydra_job
 from ch12cli.sweeps.jobs import SweepJob
 from ch12cli.sweeps.jobs_file import read_jobs
@@ -31,8 +29,7 @@ if TYPE_CHECKING:
     from ch12cli.sweeps.callbacks import SweepCallback
     from ch12cli.sweeps.launch import Launch, SweepOutcome
     from ch12cli.sweeps.plan import Plan
-    from ch12cli.sweeps.trials import Estimate
-    from ch12cli.sweeps.verification import Difference
+    from ch12cli.sweeps.trials import Difference, Estimate
 
 
 class Finished(NamedTuple):
@@ -96,8 +93,8 @@ def train_many(
         from ch12cli.sweeps.launch import Launch
 
         with claimed(sweep) as directory:
-            launch = Launch(directory, callback, jobs=batched_job_count(sweep))
-            try:
+            launch = Launch(directory, callback, total_jobs=batched_job_count(sweep))
+            with launch.interruptible():
                 if jobs_file is not None:
                     run_batch(sweep, batch, launch)
                 elif is_stacked(sweep):
@@ -106,16 +103,12 @@ def train_many(
                     launch.callback.on_message(
                         f"{single_job_reason(sweep)}, into {directory}; the table follows at the end"
                     )
-                    run_other_launcher(sweep, launch.outcome)
-            except KeyboardInterrupt:
-                launch.outcome.signal = signal.SIGINT
-            except launch.terminated:
-                launch.outcome.signal = signal.SIGTERM
+                    run_other_launcher(sweep, launch)
         launch.add_rows_not_begun(sweep.jobs.values())
         launch.callback.raise_error(f"the sweep itself is complete in {directory}")
         jobs = list(sweep.jobs.values())
-        to_verify = max(map(verify_count, jobs), default=0) if launch.outcome.signal is None else 0
-        differences = verification_differences(launch.outcome.jobs, launch.outcome, to_verify=to_verify)
+        to_verify = max(map(verify_count, jobs), default=0) if launch.signal is None else 0
+        differences = verification_differences(launch, to_verify=to_verify)
         return Finished(launch.outcome, monitor_of(jobs[0]), differences, to_verify)
 
 
@@ -152,14 +145,13 @@ def run_batch(sweep: ComposedSweep, batch: Sequence[Sequence[str]], launch: Laun
     callbacks.on_multirun_end(config=sweep.config, config_name=sweep.composer.config_name)
 
 
-def run_other_launcher(sweep: ComposedSweep, outcome: SweepOutcome) -> None:
-    """Has another launcher train the jobs one by one, and makes the table from their files."""
+def run_other_launcher(sweep: ComposedSweep, launch: Launch) -> None:
+    """Has another launcher train the jobs one by one, and adds their results from their files."""
     from ch12cli.run.signals import sigterm_raises
     from ch12cli.sweeps.job_directories import require_separate, with_directory
 
-    directory, jobs = outcome.directory, [with_directory(job) for job in sweep.jobs.values()]
+    directory, jobs = launch.directory, [with_directory(job) for job in sweep.jobs.values()]
     require_separate(jobs, ())
-    outcome.jobs |= {job.number: job for job in jobs}
     refuse_to_overwrite(jobs, directory)
     raised: Exception | None = None
     try:
@@ -169,10 +161,10 @@ def run_other_launcher(sweep: ComposedSweep, outcome: SweepOutcome) -> None:
         raised = error
     finally:
         if any((directory / job.directory).exists() for job in jobs):
-            write_table_of_launcher(jobs, outcome)
-    if isinstance(raised, MachineError) or (isinstance(raised, InputError) and not outcome.failed):
+            launch.add_results(jobs)
+    if isinstance(raised, MachineError) or (isinstance(raised, InputError) and not launch.failed):
         raise raised
-    if raised is not None and not outcome.failed:
+    if raised is not None and not launch.failed:
         raise InputError(f"hydra/launcher: {first_lines(raised)}") from raised
 
 
@@ -186,14 +178,6 @@ def refuse_to_overwrite(jobs: Sequence[SweepJob], directory: Path) -> None:
         )
 
 
-def write_table_of_launcher(jobs: Sequence[SweepJob], outcome: SweepOutcome) -> None:
-    """Writes the table of the jobs that another launcher trained."""
-    outcome.rows = [SweepRow.of_directory(job.facts, outcome.directory) for job in jobs]
-    outcome.failed = sum(row.status == "failed" for row in outcome.rows)
-    keys = dict.fromkeys(key for job in jobs for key in job.values)
-    SweepTable(outcome.directory / SWEEP, keys=keys, metrics=(), rows=outcome.rows).close()
-
-
 def monitor_of(job: SweepJob) -> str:
     """Returns the metric that is a job's objective."""
     settings = job.run_settings
@@ -205,13 +189,11 @@ def verify_count(job: SweepJob) -> int:
     return int(job.changes.get("sweep.verify", job.base.resolved["sweep"]["verify"]))
 
 
-def verification_differences(
-    jobs: Mapping[int, SweepJob], outcome: SweepOutcome, *, to_verify: int
-) -> list[Difference]:
+def verification_differences(launch: Launch, *, to_verify: int) -> list[Difference]:
     """Returns the differences that `sweep.verify` asks for."""
-    from ch12cli.sweeps.verification import verify
+    from ch12cli.sweeps.trials import verify
 
-    return verify(jobs, outcome.rows, outcome.directory, count=to_verify) if to_verify else []
+    return verify(launch.jobs, launch.rows, launch.directory, count=to_verify) if to_verify else []
 
 
 def plan_many(

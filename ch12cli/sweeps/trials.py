@@ -1,8 +1,10 @@
-"""Trial builds and timings before a sweep: builds one network per group, and times an epoch of a few runs."""
+"""Trial runs beside a sweep: builds and timings of a few networks before it, and single runs that verify it after."""
 
+import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -11,10 +13,14 @@ from torch import nn
 from ch12cli.config.run_settings import RunSettings
 from ch12cli.config.targets import RefusedError, call
 from ch12cli.errors import InputError, describe_error
+from ch12cli.files.run_directory import MODEL
+from ch12cli.files.sweep_csv import SweepRow
 from ch12cli.run.build import build_module, build_optimizer, build_stack, build_training
 from ch12cli.run.task import Task, build_task, check_fit, choose_device, tensors
+from ch12cli.run.torch_settings import torch_settings
+from ch12cli.run.train import prepare_job
 from ch12cli.sweeps.groups import Group, bytes_of_run, processes_for
-from ch12cli.sweeps.jobs import located
+from ch12cli.sweeps.jobs import SweepJob, located
 from ch12cli.sweeps.work_item import WorkItem
 from ch12cli.sweeps.worker import failure_text
 from ch12cli.sweeps.worker_pool import ProcessDiedError, call_in_subprocess
@@ -256,3 +262,41 @@ def measure_epoch(sample: Sequence[RunSettings], task: Task, stacked: bool) -> f
             return time.perf_counter() - start
     except (Exception, SystemExit) as error:
         return failure_text(error)
+
+
+class Difference(NamedTuple):
+    """The difference between a job's run in the sweep and the same job as a single run.
+
+    `weights` is the largest difference relative to the largest weight. `objective` is the relative difference.
+    """
+
+    job: int
+    weights: float
+    objective: float
+
+
+def verify(jobs: Mapping[int, SweepJob], rows: Sequence[SweepRow], directory: Path, *, count: int) -> list[Difference]:
+    """Returns the differences of `count` finished jobs from the same jobs trained as single runs.
+
+    The jobs are drawn at random with a fixed seed. Jobs removed by halving are left out, as single runs would go on.
+    """
+    finished = [row for row in rows if row.status == "finished" and row.job in jobs and row.left_at is None]
+    drawn = random.Random(count).sample(finished, min(count, len(finished)))
+    return [difference(jobs[row.job], row, directory / row.directory) for row in drawn]
+
+
+def difference(job: SweepJob, row: SweepRow, directory: Path) -> Difference:
+    settings = job.run_settings
+    with torch_settings(settings.machine) as device:
+        single = prepare_job(settings, device)
+        for epoch in single.training.epochs():
+            if epoch.stopped[0]:
+                break
+        weights = single.network.snapshot()
+        objective = float(single.training.best.value[0])
+    swept = torch.load(directory / MODEL, map_location="cpu", weights_only=True)
+    scale = max(float(value.abs().max()) for value in weights.values())
+    largest_difference = max(float((weights[name].cpu() - swept[name]).abs().max()) for name in weights)
+    return Difference(
+        job.number, largest_difference / scale, abs(objective - row.number("objective")) / max(abs(objective), 1e-300)
+    )
