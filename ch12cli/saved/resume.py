@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,14 +25,15 @@ from ch12cli.files.command import command_of_run, override_key, replace_override
 from ch12cli.files.history import forked, resumed
 from ch12cli.files.hydra_folder import flatten, read_hydra, read_overrides, to_yaml
 from ch12cli.files.locks import locked
+from ch12cli.files.plan_json import read_plan
 from ch12cli.files.result_json import Result, read_result
-from ch12cli.files.run_directory import BEST, CHECKPOINTS, HYDRA, LAST, RESULT, claim_new
+from ch12cli.files.run_directory import BEST, CHECKPOINTS, HYDRA, LAST, RESULT, STATE, SWEEP, claim_new
 from ch12cli.files.sealed_json import NewerFormatError
+from ch12cli.files.sweep_csv import SweepRow, SweepTable, read_sweep_csv
 from ch12cli.run.sessions import session_record
 from ch12cli.run.signals import interrupts_kept, termination_exits
 from ch12cli.saved.gate import require_valid_settings, settings_problems
 from ch12cli.saved.load import Saved, read_saved, refuse_links, require_same_data
-from ch12cli.saved.sweep_row import refresh_sweep_row
 from ch12cli.suggest import suggestion
 
 if TYPE_CHECKING:
@@ -257,3 +259,22 @@ def fork_directory(parent: Path, settings: RunSettings, overrides: Sequence[str]
     for name, content in (("config", settings.config), ("hydra", {"hydra": hydra}), ("overrides", own)):
         write_whole(directory / HYDRA / f"{name}.yaml", to_yaml(content).encode())
     return directory
+
+
+def refresh_sweep_row(directory: Path) -> None:
+    """Replaces the job's row in sweep.csv, if the directory belongs to a sweep.
+
+    Does nothing if the sweep is in progress, because it updates the row itself, or if the table is damaged.
+    """
+    directory = directory.resolve()
+    sweep = next((folder for folder in directory.parents if (folder / STATE).is_dir()), None)
+    if sweep is None:
+        return
+    with suppress(InputError), locked(sweep, key=str(sweep)):
+        plan, path = read_plan(sweep), directory.relative_to(sweep).as_posix()
+        fresh = {
+            job.number: SweepRow.of_directory(plan.facts(job), sweep) for job in plan.jobs if job.directory == path
+        }
+        if fresh:
+            rows = {row.job: row for row in read_sweep_csv(sweep / SWEEP)} | fresh
+            SweepTable(sweep / SWEEP, keys=(), metrics=(), rows=list(rows.values())).close()
