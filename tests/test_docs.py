@@ -76,3 +76,15 @@ def test_every_path_of_the_source_that_the_documents_name_is_there() -> None:
     }
     assert len(named) > 30
     assert not {path for path in named if "NAME" not in path and not (ROOT / path).exists()}
+
+
+def test_every_module_and_test_file_that_a_document_names_exists() -> None:
+    """Modules are named from `ch12cli/` on, as in `sweeps/jobs.py`; test files also inside a command."""
+    documents = [ROOT / "CONTRIBUTING.md", *(DOCS / "explanation").glob("*.md")]
+    texts = [document.read_text(encoding="utf-8") for document in documents]
+    modules = {path for text in texts for path in re.findall(r"`(\w+/[\w/]+\.py)`", text)}
+    tests = {path for text in texts for path in re.findall(r"tests/[\w/]+\.py", text)}
+    assert len(modules) > 10
+    assert tests
+    roots = (ROOT, ROOT / "ch12cli")
+    assert not {path for path in modules | tests if "NAME" not in path and not any((r / path).exists() for r in roots)}
