@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from ch12cli.config.check import check
 from ch12cli.config.choices import choices_of_group, content, default_choices, keys_of_choice, shipped, top_level
+from ch12cli.config.combinations import LOSSES
 from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.config.schema import GROUPS, KEYS, key_of
@@ -30,13 +31,7 @@ from tests.sweeps.driver import typed
 CONF = Path(__file__).parents[2] / "conf"
 CHOICES = [choice for group in GROUPS for choice in choices_of_group(group)]
 PRESETS = [choice.name for choice in choices_of_group("experiment")]
-DATA_FOR = {  # what a loss needs to be tried
-    "mse": "toy_regression",
-    "l1": "toy_regression",
-    "huber": "toy_regression",
-    "bce": "two_class",
-    "bce_logits": "two_class",
-}
+DATA_FOR = {"values": "toy_regression", "two": "two_class", "any": "iris"}  # a data set for a loss's kind of target
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +162,8 @@ def test_the_optimizers_defaults_are_torchs_own_but_for_the_rate(name: str) -> N
 def test_every_choice_composes_builds_and_takes_steps_that_change_the_weights(choice: Any, composer: Composer) -> None:
     lines = [f"{choice.group}={choice.name}", "batch_size=16", "epochs=2"]
     if choice.group == "loss":
-        lines.append(f"dataset={DATA_FOR.get(choice.name, 'iris')}")
+        kind = LOSSES.get(str(keys_of_choice(choice)["loss._target_"]))
+        lines.append(f"dataset={DATA_FOR['any' if kind is None else kind.classes]}")
     if choice.name == "csv":
         lines.append(f"dataset.file={IRIS_FILE}")
     if choice.name == "cnn":

@@ -1,4 +1,4 @@
-"""The losses of a stack against torch's loss of each run by itself."""
+"""The loss of each run of a stack, and its gradient, against torch's loss of that run and autograd."""
 
 from collections.abc import Callable
 
@@ -6,97 +6,127 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ch12cli.config.choices import choices_of_group, keys_of_choice
 from ch12cli.training.losses import StackedLoss
 
 RUNS, ROWS, CLASSES = 5, 7, 3
 
 
-def stack_of(kind: str) -> tuple[Tensor, Tensor]:
-    """prediction (runs, rows, outputs) in float64, and target (runs, rows[, 1]), of a kind of loss."""
-    generator = torch.Generator().manual_seed(7)
-    if kind == "classes":
-        prediction = torch.randn(RUNS, ROWS, CLASSES, generator=generator, dtype=torch.float64)
-        return prediction, torch.randint(CLASSES, (RUNS, ROWS), generator=generator)
-    prediction = torch.randn(RUNS, ROWS, 1, generator=generator, dtype=torch.float64)
-    target = torch.randn(RUNS, ROWS, 1, generator=generator, dtype=torch.float64)
-    if kind == "values":
-        return prediction, target
-    return (prediction.sigmoid() if kind == "probabilities" else prediction), (target > 0).double()
+class FourthPower(nn.Module):
+    """A user's own loss."""
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        return (prediction - target).pow(4).mean()
 
 
 class Pinball(nn.Module):
-    """A loss of a user's own."""
+    """A user's own loss with a branch."""
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         error = target - prediction
         return torch.maximum(0.9 * error, -0.1 * error).mean()
 
 
-CASES: list[tuple[str, Callable[[], nn.Module]]] = [
-    ("values", nn.MSELoss),
-    ("values", nn.L1Loss),
-    ("values", nn.HuberLoss),
-    ("values", lambda: nn.HuberLoss(delta=0.3)),
-    ("values", nn.SmoothL1Loss),
-    ("values", Pinball),
-    ("values", lambda: nn.MSELoss(reduction="sum")),
-    ("probabilities", nn.BCELoss),
-    ("logits", nn.BCEWithLogitsLoss),
-    ("logits", lambda: nn.BCEWithLogitsLoss(pos_weight=torch.tensor([3.0], dtype=torch.float64))),
-    ("classes", nn.CrossEntropyLoss),
-    ("classes", lambda: nn.CrossEntropyLoss(label_smoothing=0.2)),
-    ("classes", lambda: nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0, 4.0], dtype=torch.float64))),
-    ("classes", lambda: nn.CrossEntropyLoss(reduction="sum")),
-    ("classes", nn.NLLLoss),
-    ("classes", lambda: nn.NLLLoss(weight=torch.tensor([1.0, 2.0, 4.0], dtype=torch.float64))),
+class DoubledSquares(nn.MSELoss):
+    """A subclass that returns twice the loss of its base class."""
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        return 2 * super().forward(prediction, target)
+
+
+class DoubledCrossEntropy(nn.CrossEntropyLoss):
+    """A subclass that returns twice the loss of its base class."""
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        return 2 * super().forward(prediction, target)
+
+
+def values() -> tuple[Tensor, Tensor]:
+    return torch.randn(RUNS, ROWS, 1).double(), torch.randn(RUNS, ROWS, 1).double()
+
+
+def probabilities() -> tuple[Tensor, Tensor]:
+    return torch.rand(RUNS, ROWS, 1).double(), torch.randint(2, (RUNS, ROWS, 1)).double()
+
+
+def logits() -> tuple[Tensor, Tensor]:
+    return 3 * torch.randn(RUNS, ROWS, 1).double(), torch.randint(2, (RUNS, ROWS, 1)).double()
+
+
+def classes() -> tuple[Tensor, Tensor]:
+    return 3 * torch.randn(RUNS, ROWS, CLASSES).double(), torch.randint(CLASSES, (RUNS, ROWS))
+
+
+def log_probabilities() -> tuple[Tensor, Tensor]:
+    prediction, target = classes()
+    return prediction.log_softmax(-1), target
+
+
+LOSSES: list[tuple[nn.Module, Callable[[], tuple[Tensor, Tensor]]]] = [
+    (nn.MSELoss(), values),
+    (nn.L1Loss(), values),
+    (nn.HuberLoss(), values),
+    (nn.HuberLoss(delta=0.3), values),
+    (nn.SmoothL1Loss(), values),
+    (nn.SmoothL1Loss(beta=0.5), values),
+    (nn.BCELoss(), probabilities),
+    (nn.BCEWithLogitsLoss(), logits),
+    (nn.BCEWithLogitsLoss(pos_weight=torch.tensor([3.0]).double()), logits),
+    (nn.CrossEntropyLoss(), classes),
+    (nn.CrossEntropyLoss(label_smoothing=0.1), classes),
+    (nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0, 0.5]).double()), classes),
+    (nn.NLLLoss(), log_probabilities),
+    (nn.NLLLoss(weight=torch.tensor([1.0, 2.0, 0.5]).double()), log_probabilities),
+    (nn.MSELoss(reduction="sum"), values),
+    (nn.CrossEntropyLoss(reduction="sum"), classes),
+    (FourthPower(), values),
+    (Pinball(), values),
+    (DoubledSquares(), values),
+    (DoubledCrossEntropy(), classes),
 ]
 
 
-def alone(make: Callable[[], nn.Module], prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Loss () and gradient (rows, outputs) of one run, by torch."""
-    leaf = prediction.detach().clone().requires_grad_()
-    loss = make()(leaf, target)
-    loss.backward()
-    assert leaf.grad is not None
-    return loss.detach(), leaf.grad
+def test_every_loss_of_the_configuration_is_compared() -> None:
+    targets = {str(keys_of_choice(choice)["loss._target_"]) for choice in choices_of_group("loss")} - {"auto"}
+    assert len(targets) >= 7
+    assert targets <= {f"torch.nn.{type(loss).__name__}" for loss, _ in LOSSES}
 
 
-@pytest.mark.parametrize(("kind", "make"), CASES, ids=lambda value: value if isinstance(value, str) else "")
-def test_a_stacks_loss_and_gradient_are_those_of_each_run(kind: str, make: Callable[[], nn.Module]) -> None:
-    prediction, target = stack_of(kind)
-    loss_of = StackedLoss(make())
-    losses, gradient = loss_of.loss_and_grad(prediction.clone(), target)
-    assert losses.shape == (RUNS,)
-    assert gradient.shape == prediction.shape
-    assert len(set(losses.tolist())) == RUNS  # the runs differ
-    for run in range(RUNS):
-        loss, slope = alone(make, prediction[run], target[run])
-        torch.testing.assert_close(losses[run], loss, rtol=1e-13, atol=1e-13)
-        torch.testing.assert_close(loss_of(prediction, target)[run], loss, rtol=1e-13, atol=1e-13)
-        torch.testing.assert_close(gradient[run], slope, rtol=1e-13, atol=1e-13)
+@pytest.mark.parametrize(("loss", "make"), LOSSES, ids=lambda value: str(value) if isinstance(value, nn.Module) else "")
+def test_each_runs_loss_and_gradient_are_those_of_the_single_run(
+    loss: nn.Module, make: Callable[[], tuple[Tensor, Tensor]]
+) -> None:
+    torch.manual_seed(3)
+    prediction, target = make()
+    stacked = StackedLoss(loss)
+    # in memory the runs come first or last
+    for laid_out in (prediction, prediction.permute(1, 2, 0).contiguous().permute(2, 0, 1)):
+        kept = laid_out.clone()
+        each = stacked(laid_out, target)
+        found, gradient = stacked.loss_and_grad(laid_out, target)
+        assert torch.equal(laid_out, kept)
+        assert each.shape == found.shape == (RUNS,)
+        assert gradient.shape == prediction.shape
+        for run in range(RUNS):
+            leaf = prediction[run].clone().requires_grad_()
+            expected = loss(leaf, target[run])
+            expected.backward()
+            assert torch.allclose(each[run], expected, rtol=1e-12)
+            assert torch.allclose(found[run], expected, rtol=1e-12)
+            assert torch.allclose(gradient[run], leaf.grad, rtol=1e-10, atol=1e-14)
+    assert len(set(found.tolist())) == RUNS
 
 
-def test_a_subclass_of_a_torch_loss_is_computed_by_its_own_forward() -> None:
-    class Doubled(nn.MSELoss):
-        def forward(self, input: Tensor, target: Tensor) -> Tensor:  # noqa: A002 - torch's own name
-            return 2 * super().forward(input, target)
-
-    prediction, target = stack_of("values")
-    losses, gradient = StackedLoss(Doubled()).loss_and_grad(prediction, target)
-    for run in range(RUNS):
-        loss, slope = alone(Doubled, prediction[run], target[run])
-        torch.testing.assert_close(losses[run], loss)
-        torch.testing.assert_close(gradient[run], slope)
-
-
-@pytest.mark.parametrize(("kind", "make"), [("values", nn.MSELoss), ("classes", nn.CrossEntropyLoss)])
-def test_a_run_whose_loss_is_not_finite_changes_no_other_run(kind: str, make: Callable[[], nn.Module]) -> None:
-    prediction, target = stack_of(kind)
-    clean, gradient = StackedLoss(make()).loss_and_grad(prediction.clone(), target)
-    spoilt = prediction.clone()
-    spoilt[2] = torch.inf
-    losses, beside = StackedLoss(make()).loss_and_grad(spoilt, target)
-    others = [0, 1, 3, 4]
-    assert torch.equal(losses[others], clean[others])
-    assert torch.equal(beside[others], gradient[others])
-    assert not torch.isfinite(losses[2])
+@pytest.mark.parametrize("loss", [nn.CrossEntropyLoss(), nn.MSELoss(), nn.BCEWithLogitsLoss()], ids=str)
+def test_a_run_whose_predictions_are_not_finite_changes_no_other_run(loss: nn.Module) -> None:
+    torch.manual_seed(3)
+    prediction, target = classes() if isinstance(loss, nn.CrossEntropyLoss) else logits()
+    clean, gradient = StackedLoss(loss).loss_and_grad(prediction, target)
+    for bad in (torch.nan, torch.inf):
+        spoilt = prediction.clone()
+        spoilt[2] = bad
+        found, other = StackedLoss(loss).loss_and_grad(spoilt, target)
+        rest = [0, 1, 3, 4]
+        assert not found[2].isfinite()
+        assert torch.equal(found[rest], clean[rest])
+        assert torch.equal(other[rest], gradient[rest])
