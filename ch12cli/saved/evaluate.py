@@ -1,8 +1,10 @@
 """`ch12 eval`: metrics of a saved run on parts of its data, in total and per class."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -46,12 +48,20 @@ class Evaluation:
     messages: list[str]
 
 
-def evaluate(directory: Path, *, split: str | None = None, best: bool = False, trust: bool = False) -> Evaluation:
-    """Returns the metrics of a saved run.
+class LoadedJob(NamedTuple):
+    """A saved run with its data and weights. epoch: of the weights; messages: warnings for the user."""
 
-    split: a part, "all" for every part, None for the test part, else validation, else training. best: use the weights
-    of the best epoch instead of the last one. Raises InputError if the data have no such part or have changed since
-    training.
+    job: Job
+    epoch: int
+    messages: list[str]
+
+
+@contextmanager
+def loaded_job(directory: Path, *, best: bool, trust: bool) -> Iterator[LoadedJob]:
+    """Yields a saved run with its data and weights, under the run's settings of torch.
+
+    best: the weights are those of the best epoch instead of the last one. Raises InputError if the data have changed
+    since training.
     """
     saved = read_saved(directory, best=best, trust=trust)
     settings, messages = on_this_machine(saved.settings)
@@ -60,9 +70,20 @@ def evaluate(directory: Path, *, split: str | None = None, best: bool = False, t
         require_same_data(saved, job.task.data.table.digest)
         with checkpoint_must_fit(str(directory)):
             job.network.restore(saved.state["network"])
-        parts = {name: evaluate_part(job, name) for name in evaluated_parts(job.task.data, split)}
-    warnings = [f"skipped: {message}" for message in saved.skipped]
-    return Evaluation(saved.state["epoch"], job.task.data.table.class_names, parts, [*warnings, *messages])
+        yield LoadedJob(job, saved.state["epoch"], [*(f"skipped: {message}" for message in saved.skipped), *messages])
+
+
+def evaluate(directory: Path, *, split: str | None = None, best: bool = False, trust: bool = False) -> Evaluation:
+    """Returns the metrics of a saved run.
+
+    split: a part, "all" for every part, None for the test part, else validation, else training. best: use the weights
+    of the best epoch instead of the last one. Raises InputError if the data have no such part or have changed since
+    training.
+    """
+    with loaded_job(directory, best=best, trust=trust) as (job, epoch, messages):
+        data = job.task.data
+        parts = {name: evaluate_part(job, name) for name in evaluated_parts(data, split)}
+        return Evaluation(epoch, data.table.class_names, parts, messages)
 
 
 def evaluated_parts(data: Prepared, split: str | None) -> list[str]:

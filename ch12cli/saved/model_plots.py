@@ -1,6 +1,5 @@
 """Plots of a saved run's network: decision boundary, regression line and confusion matrix."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,13 +10,9 @@ from ch12cli.config.targets import call
 from ch12cli.data.table import Floats, Table
 from ch12cli.errors import InputError
 from ch12cli.plots.plot import Axis, Field, Grid, Line, Lines, Plot, Values
-from ch12cli.run.torch_settings import torch_settings
-from ch12cli.run.train import Job, prepare_job
-from ch12cli.saved.evaluate import PARTS, evaluate, predictions
-from ch12cli.saved.load import read_saved, require_same_data
-from ch12cli.saved.network import on_this_machine
+from ch12cli.run.train import Job
+from ch12cli.saved.evaluate import PARTS, evaluate, loaded_job, predictions
 from ch12cli.suggest import did_you_mean
-from ch12cli.training.checkpoint import checkpoint_must_fit
 from ch12cli.training.metrics import predicted_classes, probabilities
 
 CELLS = 400  # grid cells along each axis
@@ -43,8 +38,7 @@ def boundary_plot(
     features: two names separated by a comma; by default the two that separate the classes best. Raises InputError for a
     regression, images, or data with a single feature.
     """
-
-    def draw(job: Job) -> Plot:
+    with loaded_job(directory, best=best, trust=trust) as (job, _, messages):
         table = job.task.data.table
         if not job.task.classes:
             raise InputError(f"{directory}: has no classes, so no boundary between them; try --kind line")
@@ -84,9 +78,7 @@ def boundary_plot(
         notes = []
         if choice.others:
             notes.append(f"The other {choice.others} feature{'s' * (choice.others > 1)} at the training rows' mean.")
-        return Plot(title, [field], notes, legend)
-
-    return with_job(directory, draw, best=best, trust=trust)
+        return Plot(title, [field], notes, legend), messages
 
 
 def line(directory: Path, *, title: str, features: str | None, best: bool, trust: bool) -> tuple[Plot, list[str]]:
@@ -94,8 +86,7 @@ def line(directory: Path, *, title: str, features: str | None, best: bool, trust
 
     Raises InputError for a classifier.
     """
-
-    def draw(job: Job) -> Plot:
+    with loaded_job(directory, best=best, trust=trust) as (job, _, messages):
         table = job.task.data.table
         if job.task.classes:
             raise InputError(f"{directory}: tells classes apart, it has no regression line; try --kind boundary")
@@ -112,9 +103,7 @@ def line(directory: Path, *, title: str, features: str | None, best: bool, trust
                 lines.append(Line(label, positions, part.y.reshape(-1).astype(np.float64), joined=False))
         others = f"The other {choice.others} features at the training rows' mean."
         panel = Lines(axis(table, choice.names[0]), Axis(table.target_name), lines)
-        return Plot(title, [panel], [others] if choice.others else [])
-
-    return with_job(directory, draw, best=best, trust=trust)
+        return Plot(title, [panel], [others] if choice.others else []), messages
 
 
 def confusion(directory: Path, *, title: str, split: str | None, best: bool, trust: bool) -> tuple[Plot, list[str]]:
@@ -135,19 +124,6 @@ def confusion(directory: Path, *, title: str, split: str | None, best: bool, tru
             )
         )
     return Plot(title, list(panels), [], ["Shade: share of the true class's rows."]), evaluation.messages
-
-
-def with_job(directory: Path, draw: Callable[[Job], Plot], *, best: bool, trust: bool) -> tuple[Plot, list[str]]:
-    """Returns the plot that `draw` makes from a saved run's job with its weights loaded, and warnings for the user."""
-    saved = read_saved(directory, best=best, trust=trust)
-    settings, messages = on_this_machine(saved.settings)
-    with torch_settings(settings.machine) as device:
-        job = prepare_job(settings, device)
-        require_same_data(saved, job.task.data.table.digest)
-        with checkpoint_must_fit(str(directory)):
-            job.network.restore(saved.state["network"])
-        plot = draw(job)
-    return plot, [*(f"skipped: {message}" for message in saved.skipped), *messages]
 
 
 def choose(job: Job, features: str | None, *, count: int) -> FeatureChoice:
