@@ -248,6 +248,78 @@ def test_no_file_names_a_place_on_somebodys_machine() -> None:
             assert not [place for place in places if place in text], file
 
 
+# Below config, settings are frozen objects. The dictionary that they were made from is only read by functions of
+# config, or written to a file.
+SETTINGS = {"config", "settings", "resolved"}  # names of dictionaries of settings
+WITHOUT_DICTIONARIES = {"training", "models", "data", "trackers", "run", "saved", "sweeps"}
+TAKES_SETTINGS = re.compile(r"combinations\.\w+|flatten|with_changes|to_yaml|json\.dumps")
+UNTRUSTED = "saved.gate"  # checks settings that were read from a file, before objects are made from them
+
+
+def last_name(node: ast.expr) -> str:
+    """job.base.resolved["sweep"]: resolved."""
+    while isinstance(node, ast.Subscript):
+        node = node.value
+    return ast.unparse(node).rpartition(".")[2]
+
+
+def reads_of_settings(tree: ast.AST) -> list[str]:
+    """The expressions that read a setting from a dictionary by its literal key."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Subscript):
+            holder, keys = node.value, [node.slice]
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "get":
+            holder, keys = node.func.value, node.args[:1]
+        else:
+            continue
+        literal = any(isinstance(key, ast.Constant) and isinstance(key.value, str) for key in keys)
+        if literal and last_name(holder) in SETTINGS:
+            found.append(ast.unparse(node))
+    return found
+
+
+def handed_on(tree: ast.AST) -> list[str]:
+    """The uses of the dictionary of a RunSettings other than as an argument of a function that may take it."""
+    every = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr == "config"]
+    calls = [
+        node for node in ast.walk(tree) if isinstance(node, ast.Call) and any(given in every for given in node.args)
+    ]
+    allowed = {id(given) for call in calls if TAKES_SETTINGS.fullmatch(ast.unparse(call.func)) for given in call.args}
+    return [
+        ast.unparse(node) for node in every if last_name(node.value).endswith("settings") and id(node) not in allowed
+    ]
+
+
+def settings_parameters(tree: ast.AST) -> list[str]:
+    """The functions that take settings as a mapping."""
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return [
+        f"{function.name}({ast.unparse(argument)})"
+        for function in functions
+        for argument in [*function.args.args, *function.args.kwonlyargs]
+        if argument.arg in SETTINGS and re.match(r"Mapping|dict", ast.unparse(argument.annotation or argument))
+    ]
+
+
+def test_below_config_nobody_indexes_a_dictionary_of_settings_nor_hands_it_on() -> None:
+    example = ast.parse("job.resolved['sweep']['verify'], settings.get('seed'), train(job.settings.config)")
+    assert reads_of_settings(example) == [
+        "job.resolved['sweep']['verify']",
+        "settings.get('seed')",
+        "job.resolved['sweep']",
+    ]
+    assert handed_on(example) == ["job.settings.config"]
+    found = {
+        module_of(file): reads_of_settings(tree) + handed_on(tree) + settings_parameters(tree)
+        for file in FILES
+        if layer_of(file) in WITHOUT_DICTIONARIES and module_of(file) != UNTRUSTED
+        for tree in [tree_of(file)]
+    }
+    assert len(found) > 50
+    assert {name: uses for name, uses in found.items() if uses} == {}
+
+
 MODULES = {module_of(file): file for file in FILES}
 NAMED = re.compile(r"ch12cli((?:\.[a-z_]\w*)+)(?![\w.])")
 

@@ -3,6 +3,10 @@
 from typing import NamedTuple
 
 from ch12cli.rules import (
+    LARGEST_NOISE,
+    LARGEST_SEED,
+    LARGEST_SIDE,
+    LARGEST_SIZE,
     Device,
     HalvingRule,
     IntegerRule,
@@ -21,8 +25,7 @@ from ch12cli.rules import (
     Truth,
 )
 
-# torch's CPU generator uses only 32 bits of a seed, so a larger seed would repeat a smaller one.
-SEEDS = IntegerRule(0, 2**32 - 1)
+SEEDS = IntegerRule(0, LARGEST_SEED)
 
 METRICS = ("loss", "accuracy", "mae", "r2")
 MONITORS = tuple(f"{part}_{metric}" for part in ("train", "valid") for metric in METRICS)
@@ -96,16 +99,16 @@ KEYS: dict[str, Key] = {
     # dataset
     "dataset.shape": Key(OneOf(("xor", "moons", "circles", "spirals", "blobs")), "shape of the two classes"),
     "dataset.kind": Key(OneOf(("chapter", "line", "curve")), "the chapter's ten points, or a generated line or curve"),
-    "dataset.size": Key(IntegerRule(2, 10**7), "examples that are generated"),
-    "dataset.noise": Key(Number(low=0, high=1e6), "standard deviation of the noise"),
+    "dataset.size": Key(IntegerRule(2, LARGEST_SIZE), "examples that are generated"),
+    "dataset.noise": Key(Number(low=0, high=LARGEST_NOISE), "standard deviation of the noise"),
     "dataset.seed": Key(SEEDS, "seed of the generated examples"),
     "dataset.folder": Key(Or(None, Text()), "folder of the images; null: discs and squares that are drawn"),
     "dataset.labels": Key(
         OneOf(("auto", "folder", "name")),
         "what names an image's class: its folder, or the letters its name begins with; auto: folders, if any",
     ),
-    "dataset.height": Key(IntegerRule(1, 512), "height of each image after resizing, in pixels"),
-    "dataset.width": Key(IntegerRule(1, 512), "width of each image after resizing, in pixels"),
+    "dataset.height": Key(IntegerRule(1, LARGEST_SIDE), "height of each image after resizing, in pixels"),
+    "dataset.width": Key(IntegerRule(1, LARGEST_SIDE), "width of each image after resizing, in pixels"),
     "dataset.colour": Key(Truth(), "three channels, red, green and blue, instead of one of grey"),
     "dataset.test_size": Key(Size(), "test part: a fraction of the rows, or a number of rows"),
     "dataset.valid_size": Key(Size(), "validation part: a fraction of the rows, or a number of rows"),

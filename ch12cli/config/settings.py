@@ -69,6 +69,14 @@ def default_of(path: str) -> Any:
     return known_keys().get(path)
 
 
+def value_at(node: Mapping[str, Any], path: str) -> Any:
+    """Returns the value of a dotted key in nested settings. The key must exist."""
+    value: Any = node
+    for name in path.split("."):
+        value = value[name]
+    return value
+
+
 def put(node: MutableMapping[str, Any], path: str, value: Any) -> None:
     """Sets a dotted key in place. Its parent mappings must exist."""
     *heads, last = path.split(".")

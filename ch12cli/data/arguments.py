@@ -5,10 +5,7 @@ from difflib import get_close_matches
 
 from ch12cli.errors import Problem
 from ch12cli.files.plain_values import is_finite_number, is_integer
-
-LARGEST_SEED = 2**32 - 1  # numpy.random.RandomState takes 32 bits
-LARGEST_SIZE = 10_000_000  # points of a generated data set; two features take 160 MB
-LARGEST_NOISE = 1e6  # standard deviation
+from ch12cli.rules import LARGEST_SEED
 
 
 def choice_problems(key: str, value: object, allowed: Sequence[str]) -> list[Problem]:

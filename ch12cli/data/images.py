@@ -19,10 +19,10 @@ from ch12cli.data.synthetic import IMAGES, write_images
 from ch12cli.data.table import Floats, Table
 from ch12cli.data.text_file import SHOWN, similar_file
 from ch12cli.errors import InputError, MachineError, Problem
+from ch12cli.rules import LARGEST_SIDE
 
 Labels = Literal["auto", "folder", "name"]
 
-LARGEST_SIDE = 512  # pixels
 LARGEST_VALUES = 2**28  # pixels of all images and channels: 1 GiB
 LEADING_LETTERS = re.compile(r"[^\W\d_]+")
 

@@ -10,16 +10,10 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from ch12cli.data.arguments import (
-    LARGEST_NOISE,
-    LARGEST_SIZE,
-    choice_problems,
-    integer_problems,
-    number_problems,
-    seed_problems,
-)
+from ch12cli.data.arguments import choice_problems, integer_problems, number_problems, seed_problems
 from ch12cli.data.table import Floats, Table
 from ch12cli.errors import InputError, Problem
+from ch12cli.rules import LARGEST_NOISE, LARGEST_SIZE
 
 Shape = Literal["xor", "moons", "circles", "spirals", "blobs"]
 Kind = Literal["chapter", "line", "curve"]

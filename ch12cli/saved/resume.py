@@ -256,8 +256,9 @@ def fork_directory(parent: Path, settings: RunSettings, overrides: Sequence[str]
     hydra["overrides"]["task"] = own
     hydra["runtime"] |= {"output_dir": str(directory), "choices": dict(settings.choices)}
     hydra |= {"run": {"dir": str(directory)}, "mode": "RUN"}
-    for name, content in (("config", settings.config), ("hydra", {"hydra": hydra}), ("overrides", own)):
-        write_whole(directory / HYDRA / f"{name}.yaml", to_yaml(content).encode())
+    texts = {"config": to_yaml(settings.config), "hydra": to_yaml({"hydra": hydra}), "overrides": to_yaml(own)}
+    for name, text in texts.items():
+        write_whole(directory / HYDRA / f"{name}.yaml", text.encode())
     return directory
 
 

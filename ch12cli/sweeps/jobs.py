@@ -14,7 +14,7 @@ from ch12cli.config.check import KeyProblems, all_problems
 from ch12cli.config.compose import Composer
 from ch12cli.config.run_settings import RunSettings
 from ch12cli.config.schema import INSTANTIATION
-from ch12cli.config.settings import plain_job, with_changes
+from ch12cli.config.settings import plain_job, value_at, with_changes
 from ch12cli.config.values import MANDATORY
 from ch12cli.errors import InputError, Problem
 from ch12cli.files.command import options_for
@@ -48,6 +48,10 @@ class SweepJob:
     def settings(self) -> dict[str, Any]:
         """All settings, with interpolations resolved."""
         return with_changes(self.base.resolved, self.changes)
+
+    def setting(self, key: str) -> Any:
+        """Returns one resolved setting by its dotted key. It is faster than building all of them."""
+        return self.changes[key] if key in self.changes else value_at(self.base.resolved, key)
 
     @property
     def run_settings(self) -> RunSettings:

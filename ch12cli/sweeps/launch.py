@@ -322,7 +322,7 @@ def require_data_of_result(directory: Path, task: Task) -> None:
 
 def logger_of(job: SweepJob) -> str | list[str]:
     """Returns the job's `logger` without building all of its settings."""
-    setting: str | list[str] = job.changes.get("logger", job.base.resolved["logger"])
+    setting: str | list[str] = job.setting("logger")
     return setting
 
 

@@ -130,7 +130,7 @@ def batched_job_count(sweep: ComposedSweep) -> int:
 
 def require_one_batch(sweep: ComposedSweep) -> None:
     """Raises InputError if halving is set but the jobs are not launched as one batch."""
-    halved = any(job.changes.get("sweep.halving", job.base.resolved["sweep"]["halving"]) for job in sweep.jobs.values())
+    halved = any(job.setting("sweep.halving") for job in sweep.jobs.values())
     if halved and not is_stacked(sweep):
         raise InputError(f"sweep.halving: {single_job_reason(sweep)}; leave one of them out")
     if halved and batched_job_count(sweep):
@@ -186,7 +186,7 @@ def monitor_of(job: SweepJob) -> str:
 
 def verify_count(job: SweepJob) -> int:
     """Returns how many jobs `sweep.verify` asks to verify, in this job's settings."""
-    return int(job.changes.get("sweep.verify", job.base.resolved["sweep"]["verify"]))
+    return int(job.setting("sweep.verify"))
 
 
 def verification_differences(launch: Launch, *, to_verify: int) -> list[Difference]:
