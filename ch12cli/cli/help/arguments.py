@@ -30,6 +30,11 @@ class Arguments(argparse.ArgumentParser):
         """Adds the option --trust."""
         self.add_argument("--trust", action="store_true", help="the run is your own: allow imports of your own classes")
 
+    def add_verbosity(self, *, quiet: str | None = None) -> None:
+        """Adds the options --quiet and --verbose. quiet: what --quiet does, for a page made from the options."""
+        self.add_argument("-q", "--quiet", action="store_true", help=quiet)
+        self.add_argument("-v", "--verbose", action="store_true", help=quiet and "print every epoch")
+
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}; see `{self.prog} --help`")
 
@@ -66,6 +71,11 @@ class Arguments(argparse.ArgumentParser):
         keys = nearest(name.lstrip("-"), [*known_keys(), *default_choices()]) if may_be_key else []
         key = f"; did you mean `{keys[0]}={value or '…'}`?" if keys else f"; see `{self.prog} --help`"
         return did_you_mean(name, known) or key
+
+
+def verbosity_of(options: argparse.Namespace) -> int:
+    """-1 for --quiet, 1 for --verbose, else 0."""
+    return int(options.verbose) - int(options.quiet)
 
 
 def find_run(name: str) -> Path:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ch12cli.cli.help.arguments import Arguments, find_run_directory_operand
+from ch12cli.cli.help.arguments import Arguments, find_run_directory_operand, verbosity_of
 
 if TYPE_CHECKING:
     from ch12cli.saved.reproduce import Reproduction
@@ -15,8 +15,7 @@ RUN_DIFFERS = 3
 def parser() -> Arguments:
     arguments = Arguments("repro")
     arguments.add_trust()
-    arguments.add_argument("-q", "--quiet", action="store_true", help="print only the answer")
-    arguments.add_argument("-v", "--verbose", action="store_true", help="print every epoch")
+    arguments.add_verbosity(quiet="print only the answer")
     return arguments
 
 
@@ -27,7 +26,7 @@ def run(argv: Sequence[str]) -> int:
     from ch12cli.cli.text.run_display import RunDisplay
     from ch12cli.saved.reproduce import reproduce
 
-    verbosity = int(options.verbose) - int(options.quiet)
+    verbosity = verbosity_of(options)
     with RunDisplay(verbosity=verbosity) as display:
         found = reproduce(directory, callback=display, trust=options.trust)
         display.close()

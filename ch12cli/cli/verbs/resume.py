@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ch12cli.cli.help.arguments import Arguments, find_run
+from ch12cli.cli.help.arguments import Arguments, find_run, verbosity_of
 from ch12cli.cli.verbs.train import EXIT_CODES
 from ch12cli.errors import InputError
 
@@ -11,8 +11,7 @@ def parser() -> Arguments:
     arguments = Arguments("resume")
     arguments.add_argument("--fork", action="store_true", help="make a new run that continues from here, with changes")
     arguments.add_trust()
-    arguments.add_argument("-q", "--quiet", action="store_true", help="print only the directory")
-    arguments.add_argument("-v", "--verbose", action="store_true", help="print every epoch")
+    arguments.add_verbosity(quiet="print only the directory")
     return arguments
 
 
@@ -23,7 +22,7 @@ def run(argv: Sequence[str]) -> int:
     directory, overrides = find_run(options.operands[0]), options.operands[1:]
     if not directory.is_dir():
         raise InputError(f"{directory}: no such directory")
-    verbosity = int(options.verbose) - int(options.quiet)
+    verbosity = verbosity_of(options)
     from ch12cli.files.sweep_csv import is_sweep
 
     if is_sweep(directory):

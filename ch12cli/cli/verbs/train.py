@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ch12cli.cli.help.arguments import Arguments
+from ch12cli.cli.help.arguments import Arguments, verbosity_of
 from ch12cli.errors import InputError, Problem
 from ch12cli.files.command import options_for
 
@@ -26,8 +26,7 @@ def parser() -> Arguments:
     arguments.add_argument("-p", "--package")
     arguments.add_argument("-cd", "--config-dir", type=Path, action="append", default=[])
     arguments.add_argument("-cn", "--config-name", default="config")
-    arguments.add_argument("-q", "--quiet", action="store_true")
-    arguments.add_argument("-v", "--verbose", action="store_true")
+    arguments.add_verbosity()
     arguments.add_argument(
         "--plan", action="store_true", help="with -m: print what would be trained, and train nothing"
     )
@@ -131,7 +130,7 @@ def train_one(options: argparse.Namespace) -> int:
     from ch12cli.cli.text.run_display import RunDisplay
     from ch12cli.run.start import train_single
 
-    with RunDisplay(verbosity=int(options.verbose) - int(options.quiet)) as display:
+    with RunDisplay(verbosity=verbosity_of(options)) as display:
         outcome = train_single(
             options.operands,
             folders=options.config_dir,
@@ -183,7 +182,7 @@ def train_sweep(options: argparse.Namespace) -> int:
             config_name=options.config_name,
             jobs_file=options.jobs,
         ),
-        int(options.verbose) - int(options.quiet),
+        verbosity_of(options),
     )
 
 
