@@ -1,5 +1,6 @@
 """What is wrong with what the user gave, as values, and the two ways a command ends for a reason that is not a bug."""
 
+import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -29,7 +30,7 @@ class Problem:
         """`optimizer.lr=-1: must be greater than 0 (conf/optimizer/sgd.yaml); write 1`."""
         subject = self.key if self.value is None else f"{self.key}={self.value}"
         file = f" ({self.file})" if self.file else ""
-        return f"{subject}{': ' if subject else ''}{self.rule}{file}{'; ' if self.hint else ''}{self.hint}"
+        return shorten(f"{subject}{': ' if subject else ''}{self.rule}{file}{'; ' if self.hint else ''}{self.hint}")
 
 
 class InputError(Exception):
@@ -68,6 +69,29 @@ class MachineError(Exception):
 
 class HelpShown(Exception):  # noqa: N818 - nothing went wrong
     """Ends a command line that asked for help and has printed it. Exit code 0."""
+
+
+LONGEST_NAME = 255  # bytes, of one name of a path, on nearly all file systems
+
+
+def os_problem(doing: str, error: OSError) -> MachineError:
+    """The error that says what the system refused. doing: what was attempted; empty if the error's file says it."""
+    rule = error.strerror or str(error)
+    if error.errno == errno.ENAMETOOLONG:
+        rule += f" ({LONGEST_NAME} bytes at most between two slashes)"
+    return MachineError(shorten(f"{doing or error.filename or 'the system refused'}: {rule}"))
+
+
+MOST_SHOWN = 1000  # characters of a message; what a user gave may be a megabyte
+SHOWN_AT_END = 300  # of these
+
+
+def shorten(text: str) -> str:
+    """The text; of a long one the beginning and the end."""
+    if len(text) <= MOST_SHOWN:
+        return text
+    left_out = len(text) - MOST_SHOWN
+    return f"{text[: MOST_SHOWN - SHOWN_AT_END]}… ({left_out:,} characters) …{text[-SHOWN_AT_END:]}"
 
 
 def first_line(text: str) -> str:

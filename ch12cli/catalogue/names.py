@@ -9,13 +9,14 @@ from ch12cli.catalogue.entries import Entry, entries
 from ch12cli.catalogue.sweep_jobs import read_sweep_rows
 from ch12cli.errors import InputError
 from ch12cli.files.metrics_csv import minimised
+from ch12cli.files.plain_values import whole_number_in
 from ch12cli.files.plan_json import is_inside
 from ch12cli.files.result_json import read_result
 from ch12cli.files.run_directory import RESULT
 
 OUTPUTS = Path("outputs")
 SHOWN = 5  # maximum number of candidates in a message
-INDEX = re.compile(r"@(\d+)")
+INDEX = re.compile(r"@([0-9]+)")
 
 
 def find_run_directory(text: str, *, below: Path = OUTPUTS) -> Path:
@@ -28,15 +29,15 @@ def find_run_directory(text: str, *, below: Path = OUTPUTS) -> Path:
     if text and exists(Path(text)):
         return Path(text)
     head, slash, job = text.rpartition("/")
-    if slash and job.isdecimal() and (found := within(head, job, below)):
+    if slash and whole_number_in(job) is not None and (found := within(head, job, below)):
         if not exists(found):
             sweep = find_run_directory(head, below=below)
             raise InputError(f"{text}: job {job} has not been begun; `ch12 resume {sweep}` trains what is missing")
         return found
     known = sorted(entries(below), key=lambda entry: entry.when, reverse=True)
     if match := INDEX.fullmatch(text):
-        number = int(match[1])
-        if not 1 <= number <= len(known):
+        number = whole_number_in(match[1])
+        if number is None or not 1 <= number <= len(known):
             raise InputError(f"{text}: there are {len(known)} runs and sweeps below {below}/; @1 is the newest")
         return known[number - 1].path
     if text == "@best":
@@ -65,7 +66,7 @@ def within(text: str, job: str, below: Path) -> Path | None:
         sweep = find_run_directory(text, below=below)
     except InputError:
         return None
-    row = next((row for row in read_sweep_rows(sweep) if row.job == int(job)), None)
+    row = next((row for row in read_sweep_rows(sweep) if row.job == whole_number_in(job)), None)
     return None if row is None or not is_inside(row.directory) else sweep / row.directory
 
 

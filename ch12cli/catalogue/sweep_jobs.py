@@ -1,6 +1,7 @@
 """Reads the completed jobs of a sweep from its table, and from the directories of jobs missing in the table."""
 
 import os
+import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from ch12cli.files.run_directory import RESULT, SWEEP
 from ch12cli.files.sealed_json import NewerFormatError
 from ch12cli.files.sweep_csv import JobFacts, SweepRow, read_sweep_csv
 
+DIRECTORY = re.compile(r"[0-9]{1,9}")  # of a job, named by its number
 LITERALS: dict[str, Any] = {"true": True, "false": False, "null": None}
 
 
@@ -30,7 +32,7 @@ def read_sweep_rows(sweep: Path, inside: Collection[str] | None = None) -> list[
         names = os.listdir(sweep) if inside is None else inside
     except OSError:
         names = ()
-    facts = {int(name): JobFacts(int(name), name) for name in names if name.isdecimal() and len(name) < 10}
+    facts = {int(name): JobFacts(int(name), name) for name in names if DIRECTORY.fullmatch(name)}
     if len(rows) < planned or not facts.keys() <= known:
         facts |= {job.number: job for job in planned_jobs(sweep)}
     missing = [job for number, job in facts.items() if number not in known and is_inside(job.directory)]

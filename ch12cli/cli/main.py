@@ -17,7 +17,7 @@ from typing import NoReturn
 
 from ch12cli.cli.text.problems import print_problems
 from ch12cli.cli.verbs import VERBS
-from ch12cli.errors import HelpShown, InputError, MachineError
+from ch12cli.errors import HelpShown, InputError, MachineError, os_problem
 from ch12cli.run import garbage_collection as collector
 
 INTERRUPTED = 130
@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         command, rest = command_of(list(sys.argv[1:] if argv is None else argv))
         code = int(command(rest))
-    except (InputError, MachineError, HelpShown, KeyboardInterrupt, OSError) as error:
+    except (InputError, MachineError, HelpShown, KeyboardInterrupt, OSError, MemoryError) as error:
         known = report_error(error)
         if known is None:
             raise
@@ -134,7 +134,7 @@ def report_error(error: BaseException) -> int | None:
         return 0
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED
-    if isinstance(error, InputError | MachineError) and os.environ.get("HYDRA_FULL_ERROR") == "1":
+    if isinstance(error, InputError | MachineError | OSError) and os.environ.get("HYDRA_FULL_ERROR") == "1":
         traceback.print_exception(error)
     if isinstance(error, InputError):
         print_problems(error.messages)
@@ -142,8 +142,13 @@ def report_error(error: BaseException) -> int | None:
     if isinstance(error, MachineError):
         print_problems([error])
         return error.exit_code
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        print_problems([f"cannot write the output: {error.strerror}"])
+    if isinstance(error, OSError) and error.errno is not None:
+        is_output = error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+        found = os_problem("cannot write the output" if is_output else "", error)
+        print_problems([found])
+        return found.exit_code
+    if isinstance(error, MemoryError):
+        print_problems(["there is not enough memory for this"])
         return MachineError.exit_code
     return None
 

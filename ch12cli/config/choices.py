@@ -1,5 +1,6 @@
 """Reads the configuration files on disk without Hydra: groups, choices, their descriptions and keys."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -9,7 +10,7 @@ import yaml
 
 import ch12cli
 from ch12cli.config.schema import GROUPS
-from ch12cli.errors import InputError
+from ch12cli.errors import InputError, MachineError
 from ch12cli.files.hydra_folder import flatten
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's loader, if PyYAML was built with it
@@ -49,6 +50,13 @@ def require_folders(folders: Sequence[Path]) -> None:
     for folder in folders:
         if not folder.is_dir():
             raise InputError(f"--config-dir {folder}: no such folder; give one that holds groups such as optimizer/")
+        if not is_readable(folder):
+            raise MachineError(f"--config-dir {folder}: cannot be read; you have no permission")
+
+
+def is_readable(folder: Path) -> bool:
+    """Returns whether the files in a folder can be listed and opened. Hydra passes over a folder that is locked."""
+    return os.access(folder, os.R_OK | os.X_OK)
 
 
 def choices_of_group(group: str, folders: Sequence[Path] = ()) -> list[Choice]:

@@ -12,13 +12,13 @@ from typing import Any, NamedTuple, cast
 import yaml
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import ChoiceSweep, Override
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from ch12cli.config.choices import content, require_folders, shipped
+from ch12cli.config.choices import content, is_readable, require_folders, shipped
 from ch12cli.config.hydra_internals import IConfigRepository, apply_override, has_key, make_loader, override_dirname
 from ch12cli.config.schema import GROUPS, HYDRA_KEYS, KEYS
 from ch12cli.config.settings import choices_of, first_lines, plain_job, settings_of
@@ -63,6 +63,10 @@ class Composition(NamedTuple):
         return bool(self.config.hydra.get("mode") == RunMode.MULTIRUN)
 
 
+MAX_NESTING = 40  # of mappings and lists in a value: a record of more is not read back
+TOO_DEEP = f"is nested more than {MAX_NESTING} levels deep"
+
+
 class Composer:
     """Composes jobs. Hydra reads the files once for each distinct choice of groups; values are set on a copy.
 
@@ -92,12 +96,19 @@ class Composer:
         for text in argv:
             try:
                 override = self.parser.parse_override(text)
+                rule = "" if nesting(override.value()) + override.key_or_group.count(".") <= MAX_NESTING else TOO_DEEP
             except HydraException:
-                override = None
+                override, rule = None, ""
+            except RecursionError:
+                override, rule = None, TOO_DEEP
+            except ValueError:
+                override, rule = None, "holds a number of more digits than can be read"
             if any("\ud800" <= letter <= "\udfff" for letter in text):  # bytes that Python could not decode
                 problems.append(
                     Problem.with_override(text, "is not text in UTF-8, or the locale is not", "set LC_ALL=C.UTF-8")
                 )
+            elif rule:
+                problems.append(Problem.with_override(text, rule))
             elif override is None or not override.key_or_group:
                 problems.append(not_understood(text))
             else:
@@ -117,9 +128,9 @@ class Composer:
                 warnings.simplefilter("ignore", UserWarning)  # about a missing folder, which is reported below
                 repository = self.loader.repository_for(self.config_name, search_path)
             found = [
-                Problem("hydra.searchpath", None, f"{s.path}: no such folder")
-                for s in repository.get_sources()
-                if not s.available()
+                Problem("hydra.searchpath", None, f"{source.path}: no such folder, or it cannot be read")
+                for source in repository.get_sources()
+                if not source.available() or (source.scheme() == "file" and not is_readable(Path(source.path)))
             ]
         except HydraException as error:
             found = [Problem("hydra.searchpath", None, first_lines(error))]
@@ -209,6 +220,8 @@ class Composer:
                 )
             except UnicodeDecodeError as error:
                 raise InputError(f"{self.not_utf8()}: is not text in UTF-8; save it again as UTF-8") from error
+            except RecursionError as error:
+                raise InputError(f"{self.config_name}: a configuration file {TOO_DEEP}") from error
             except KeyError as error:
                 raise InputError(f"hydra.job.env_copy: the environment has no variable {error}") from error
             except (HydraException, OmegaConfBaseException, yaml.YAMLError, OSError, ValueError) as error:
@@ -302,6 +315,14 @@ class Composer:
         with read_write(config.hydra), open_dict(config.hydra):
             config.hydra.overrides.task = [override.input_line for override in overrides]
             config.hydra.job.override_dirname = override_dirname(overrides, config)
+
+
+def nesting(value: Any) -> int:
+    """Returns how deep mappings and lists are nested in a value. Raises RecursionError for extreme ones."""
+    if isinstance(value, ChoiceSweep):
+        return max(map(nesting, value.list), default=0)
+    inner = value.values() if isinstance(value, dict) else value
+    return 1 + max(map(nesting, inner), default=0) if isinstance(value, dict | list) else 0
 
 
 def hydra_setting_problems(config: DictConfig) -> list[Problem]:

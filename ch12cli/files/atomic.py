@@ -1,6 +1,7 @@
 """Atomic writes, locks and flushing to disk."""
 
 import errno
+import hashlib
 import os
 import re
 import stat
@@ -8,7 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ch12cli.errors import MachineError
+from ch12cli.errors import os_problem
+
+LARGEST_RECORD = 2**30  # bytes: a table of a million jobs has half of that; the system reads at most twice that at once
+LARGEST_TENSORS = 2**36  # bytes of a checkpoint
+BLOCK = 2**24  # bytes that are read at once for a digest
 
 LEFTOVER = re.compile(r"\..+\.\d+\.(tmp|new)")  # .NAME.PID.tmp: the name of a file until it is complete
 
@@ -19,7 +24,7 @@ def machine_errors(doing: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise MachineError(f"{doing}: {error.strerror or error}") from error
+        raise os_problem(doing, error) from error
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -62,12 +67,29 @@ def read_dated(path: Path | str) -> tuple[bytes, float]:
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode):
             raise OSError(errno.EINVAL, "is no file", str(path))
+        if found.st_size > LARGEST_RECORD:  # such as a sparse file of terabytes
+            raise OSError(errno.EFBIG, "is larger than any record of ch12", str(path))
         blocks: list[bytes] = []
         while not blocks or len(blocks[-1]) > found.st_size:  # reads once, unless the file grows meanwhile
             blocks.append(os.read(handle, found.st_size + 1))
         return b"".join(blocks), found.st_mtime
     finally:
         os.close(handle)
+
+
+def digest_of(path: Path | str) -> str:
+    """Returns the SHA-256 of a file without holding it in memory. Raises OSError as read_file does."""
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(handle, "rb", buffering=0) as file:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "is no file", str(path))
+        if found.st_size > LARGEST_TENSORS:
+            raise OSError(errno.EFBIG, "is larger than any file of a run", str(path))
+        total = hashlib.sha256()
+        while block := file.read(BLOCK):
+            total.update(block)
+    return total.hexdigest()
 
 
 def last_written(path: Path | str) -> float:

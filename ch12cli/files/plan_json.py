@@ -22,7 +22,7 @@ PLAN = f"{STATE}/plan.json"
 FORMAT = 2
 COUNT = "job_count"
 WITHDRAWN = ("sweep.compile",)  # configuration keys of earlier versions, which are ignored
-HEAD = re.compile(rf'{{"{FORMAT_KEY}": (\d+), "{COUNT}": (\d+), '.encode())
+HEAD = re.compile(rf'{{"{FORMAT_KEY}": ([0-9]{{1,9}}), "{COUNT}": ([0-9]{{1,9}}), '.encode())
 JOB_OF_FORMAT_1 = b'"identity": "'  # occurs once in each job of format 1
 
 

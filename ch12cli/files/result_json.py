@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ch12cli.errors import InputError
-from ch12cli.files.atomic import machine_errors, read_file, write_whole
+from ch12cli.files.atomic import digest_of, machine_errors, read_file, write_whole
 from ch12cli.files.run_directory import BEST, CHECKPOINTS, HYDRA, LAST, METRICS, MODEL, RESULT
 from ch12cli.files.sealed_json import CHECKSUM, FORMAT_KEY, require_known_format, to_json
 
@@ -240,10 +240,16 @@ def write_result(directory: Path, result: Result) -> Result:
     with machine_errors(f"cannot read {directory}"):
         names = [METRICS, MODEL, f"{CHECKPOINTS}/{LAST}", f"{CHECKPOINTS}/{BEST}"]
         names += [f"{HYDRA}/{file.name}" for file in sorted((directory / HYDRA).glob("*.yaml"))]
-        files = {name: (directory / name).read_bytes() for name in names if (directory / name).exists()}
-    result = replace(result, files=digests(files))
+        files = {name: digest_of((directory / name).resolve()) for name in names if (directory / name).exists()}
+    result = replace(result, files=files)
     write_whole(directory / RESULT, result.to_json())
     return result
+
+
+def is_part_of_run(name: str) -> bool:
+    """Returns whether a name in `files` is of a file that ch12 writes into a run: never a path that leads out of it."""
+    folder, _, file = name.rpartition("/")
+    return name in (METRICS, MODEL) or (folder in (CHECKPOINTS, HYDRA) and file not in ("", ".", ".."))
 
 
 def is_intact(directory: Path) -> bool:
@@ -251,7 +257,7 @@ def is_intact(directory: Path) -> bool:
     try:
         result = read_result(directory / RESULT)
         expected = {} if result is None else result.files
-        intact = all(hashlib.sha256(read_file(directory / name)).hexdigest() == expected[name] for name in expected)
+        intact = all(is_part_of_run(name) and digest_of(directory / name) == expected[name] for name in expected)
     except (OSError, InputError, TypeError, ValueError):
         return False
     return intact and bool(expected)

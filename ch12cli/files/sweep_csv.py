@@ -20,6 +20,7 @@ from typing import Any
 from ch12cli.errors import InputError
 from ch12cli.files.atomic import machine_errors, read_file, write_whole
 from ch12cli.files.command import overrides_in, overrides_of, train_command, with_resumed_changes
+from ch12cli.files.plain_values import whole_number_in
 from ch12cli.files.result_json import Result, read_result
 from ch12cli.files.run_directory import RESULT, STATE, SWEEP
 
@@ -171,7 +172,7 @@ def _number(text: str | None) -> float | None:
 
 
 def _integer(text: str | None) -> int | None:
-    return int(text) if text and text.isdecimal() and len(text) < 19 else None  # 2**63 has 19 digits
+    return whole_number_in(text) if text else None
 
 
 # Sentences that ch12 0.1 wrote into `cause`.
@@ -213,9 +214,9 @@ def read_sweep_csv(path: Path) -> list[SweepRow]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read: {error}; remove it, or choose another hydra.sweep.dir") from error
     complete = {
-        int(record["job"]): record
+        number: record
         for record in records
-        if None not in record.values() and "" not in record and (record.get("job") or "").isdecimal()
+        if None not in record.values() and "" not in record and (number := _integer(record.get("job"))) is not None
     }
     try:
         return [SweepRow.from_record(record) for record in complete.values()]

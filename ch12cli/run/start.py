@@ -16,7 +16,7 @@ from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.config.hydra_job import claim_directory, run_in_hydra
 from ch12cli.config.run_settings import RunSettings
 from ch12cli.config.unknown import idle_problems
-from ch12cli.errors import InputError, MachineError, Problem
+from ch12cli.errors import InputError, MachineError, Problem, os_problem
 from ch12cli.files.locks import locked
 from ch12cli.files.run_directory import CHECKPOINTS, LAST, RESULT
 from ch12cli.run.signals import interrupts_kept, termination_exits
@@ -101,4 +101,4 @@ def train_single(
                 begun = (directory / CHECKPOINTS / LAST).exists() and not (directory / RESULT).exists()
                 raise MachineError(f"{error}; {resume_hint(directory)}" if begun else str(error)) from error
             except OSError as error:  # from a file that Hydra writes
-                raise MachineError(f"cannot write {error.filename or directory}: {error.strerror or error}") from error
+                raise os_problem(f"cannot write {error.filename or directory}", error) from error

@@ -1,6 +1,5 @@
 """`ch12 repro`: retrains a saved run in memory and compares the result with its record."""
 
-import hashlib
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from ch12cli.config.run_settings import RunSettings
 from ch12cli.errors import InputError
-from ch12cli.files.atomic import machine_errors
+from ch12cli.files.atomic import digest_of, machine_errors
 from ch12cli.files.history import describe_session, environment_differences, sessions_of
 from ch12cli.files.result_json import Result, read_result
 from ch12cli.files.run_directory import BEST, CHECKPOINTS, HYDRA, METRICS, MODEL, RESULT
@@ -168,7 +167,7 @@ def differing_files(
         path = directory / name
         if digest and not path.is_file():
             yield f"{name} is missing"
-        elif digest and hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+        elif digest and digest_of(path.resolve()) != digest:
             yield f"{name} is not what the run wrote"
     if (directory / MODEL).is_file():
         try:

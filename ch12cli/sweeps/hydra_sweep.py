@@ -33,6 +33,7 @@ from hydra_plugins.ch12_stacked import StackedLauncher
 
 MULTIRUN = "hydra.mode=MULTIRUN"  # Hydra's own -m adds it too
 MAX_JOBS = 1_000_000  # per sweep
+MOST_COUNTED = 1e15  # jobs: a range of tiny steps has more than a float can count
 
 
 class ComposedSweep:
@@ -154,11 +155,17 @@ def refuse_too_many(overrides: Sequence[Override]) -> None:
     for override in overrides:
         values = override.value() if override.is_discrete_sweep() else None
         if isinstance(values, RangeSweep):
-            start, stop, step = map(float, (values.start or 0, values.stop or 0, values.step))
+            try:
+                start, stop, step = map(float, (values.start or 0, values.stop or 0, values.step))
+            except OverflowError:  # an integer larger than any float
+                start = stop = step = math.inf
+            if not all(map(math.isfinite, (start, stop, step))):
+                problems.append(f"{override.input_line}: its bounds and its step must be finite numbers")
+                continue
             if step == 0:
                 problems.append(f"{override.input_line}: its step is 0; it must lead from the first value to the last")
                 continue
-            jobs *= max(1, math.ceil((stop - start) / step))
+            jobs *= max(1, math.ceil(min((stop - start) / step, MOST_COUNTED)))
         elif isinstance(values, ChoiceSweep):
             jobs *= len(values.list)
             if any(isinstance(value, Swept) for value in values.list):

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
 
 from ch12cli.config.settings import first_lines, with_changes
-from ch12cli.errors import InputError
+from ch12cli.errors import LONGEST_NAME, InputError
 from ch12cli.files.atomic import machine_errors, read_file
 from ch12cli.files.hydra_folder import PLAIN, text_to_yaml, to_yaml
 from ch12cli.files.metrics_csv import count_epochs
@@ -81,6 +81,12 @@ def resolved_name(pattern: str, job: SweepJob) -> str:
     except OmegaConfBaseException as error:
         raise InputError(f"hydra.sweep.subdir={pattern}: {first_lines(error)}") from error
     path = PurePath(name)
+    longest = max((len(os.fsencode(part)) for part in path.parts), default=0)
+    if longest > LONGEST_NAME:
+        raise InputError(
+            f"hydra.sweep.subdir={pattern}: gives a name of {longest} bytes for job {job.number}; {LONGEST_NAME} at "
+            "most: name fewer keys, such as seed_${seed}, or leave it out"
+        )
     is_invalid = not name.strip() or "\0" in name or path.is_absolute() or not path.parts
     if is_invalid or ".." in path.parts or path.parts[0].startswith(".") or path.parts[0] in RESERVED:
         raise InputError(

@@ -13,6 +13,7 @@ from ch12cli.files.atomic import write_whole
 from ch12cli.sweeps.jobs import SweepJob
 
 YAML = (".yaml", ".yml")  # suffixes of YAML files
+LARGEST = 2**28  # bytes of a file: a million jobs of ten keys
 
 
 def read_jobs(path: Path) -> list[list[str]]:
@@ -21,12 +22,7 @@ def read_jobs(path: Path) -> list[list[str]]:
     CSV has a column per key and a row per job; an empty cell sets nothing. YAML is a list of mappings from key to
     value.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise InputError(f"--jobs {path}: {error.strerror}; give a CSV or YAML file") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"--jobs {path}: is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
+    text = read_text(path)
     rows = from_yaml(text, path) if path.suffix in YAML else from_csv(text, path)
     hydras = sorted({key for row in rows for key in row if key.lstrip("+~").startswith(("hydra.", "hydra/"))})
     if hydras:
@@ -35,6 +31,22 @@ def read_jobs(path: Path) -> list[list[str]]:
     if not jobs:
         raise InputError(f"--jobs {path}: holds no job; give a header of keys and a row for each job")
     return jobs
+
+
+def read_text(path: Path) -> str:
+    """Returns the text of a file or a pipe. Raises InputError if it is not UTF-8 text, or does not end."""
+    try:
+        with open(path, "rb") as file:
+            content = file.read(LARGEST + 1)
+        if len(content) > LARGEST:
+            raise InputError(f"--jobs {path}: has more than {LARGEST:,} bytes, which no table of jobs has")
+        return content.decode("utf-8-sig")
+    except OSError as error:
+        raise InputError(f"--jobs {path}: {error.strerror}; give a CSV or YAML file") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"--jobs {path}: is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
+    except ValueError as error:  # a NUL byte in its name
+        raise InputError(f"--jobs {path}: {error}; give a CSV or YAML file") from error
 
 
 def from_csv(text: str, path: Path) -> list[dict[str, str]]:
@@ -58,8 +70,10 @@ def from_csv(text: str, path: Path) -> list[dict[str, str]]:
 def from_yaml(text: str, path: Path) -> list[dict[str, str]]:
     try:
         node = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date or number that cannot be
         raise InputError(f"--jobs {path}: is not YAML: {str(error).splitlines()[0]}") from error
+    except RecursionError:
+        raise InputError(f"--jobs {path}: is nested too deeply") from None
     if not isinstance(node, list) or not all(isinstance(row, Mapping) for row in node):
         raise InputError(f"--jobs {path}: must be a list of mappings, such as `- {{optimizer.lr: 0.1, seed: 3}}`")
     return [{str(key): as_typed(value) for key, value in row.items()} for row in node]

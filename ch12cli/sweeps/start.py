@@ -17,7 +17,7 @@ from ch12cli.config.compose import STACKED_LAUNCHER, Composer, working_directory
 from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.config.hydra_job import callbacks_of
 from ch12cli.config.settings import first_lines
-from ch12cli.errors import InputError, MachineError
+from ch12cli.errors import InputError, MachineError, os_problem
 from ch12cli.files.atomic import machine_errors, make_folder
 from ch12cli.files.locks import locked
 from ch12cli.files.run_directory import CHECKPOINTS, METRICS, RESULT
@@ -222,7 +222,7 @@ MULTIRUN_YAML = "multirun.yaml"  # Hydra's sweeper writes it before any job star
 def claimed(sweep: ComposedSweep) -> Iterator[Path]:
     """Yields the sweep's directory: the named one, which may hold an earlier part of the sweep, or a new one.
 
-    Removes what it created if InputError is raised before any job was begun.
+    Removes what it created if an error is raised before any job was begun.
     """
     directory = sweep_directory(sweep)
     before = {folder for folder in (directory, *directory.parents) if folder.exists()}
@@ -234,10 +234,13 @@ def claimed(sweep: ComposedSweep) -> Iterator[Path]:
         config.hydra.sweep.dir = str(candidate)
     try:
         yield candidate
-    except InputError:
-        if multirun_yaml is not None:
-            (candidate / MULTIRUN_YAML).write_bytes(multirun_yaml)
-        release_sweep_directory(candidate, before)
+    except (InputError, MachineError, OSError) as error:
+        with suppress(OSError):  # from a full disk
+            if multirun_yaml is not None:
+                (candidate / MULTIRUN_YAML).write_bytes(multirun_yaml)
+            release_sweep_directory(candidate, before)
+        if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):  # from a file that Hydra writes
+            raise os_problem(f"cannot write {error.filename or candidate}", error) from error
         raise
 
 

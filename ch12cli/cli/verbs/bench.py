@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ch12cli.cli.help.arguments import Arguments
 from ch12cli.cli.text.tables import format_table
 from ch12cli.errors import InputError
+from ch12cli.files.plain_values import whole_number_in
 from ch12cli.suggest import did_you_mean
 
 TIME_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
@@ -100,7 +101,7 @@ def without_workers(argv: Sequence[str]) -> tuple[list[str], list[int]]:
     given = [word.partition("=")[2] for word in argv if word.startswith("workers=")]
     if not given:
         return overrides, [count for count in WORKER_COUNTS if count <= max(2, 2 * (os.cpu_count() or 1))]
-    counts = given[-1].strip("[]").split(",")
-    if not all(count.strip().isdigit() and int(count) <= 64 for count in counts):
+    counts = [whole_number_in(count.strip()) for count in given[-1].strip("[]").split(",")]
+    if not all(count is not None and count <= 64 for count in counts):
         raise InputError(f"workers={given[-1]}: must be whole numbers from 0 to 64, such as workers=0,1,2,4")
-    return overrides, sorted({0, *map(int, counts)})
+    return overrides, sorted({0, *(count for count in counts if count is not None)})

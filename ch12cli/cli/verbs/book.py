@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ch12cli.cli.help.arguments import Arguments
 from ch12cli.errors import InputError
+from ch12cli.files.plain_values import whole_number_in
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -84,8 +85,8 @@ def select(argv: Sequence[str]) -> tuple[list[int], list[Any]]:
         if word in SECTIONS:
             sections.append(word)
             numbers += [number for number, item in ITEMS.items() if item.section == word]
-        elif word.isdigit() and int(word) in ITEMS:
-            numbers.append(int(word))
+        elif (item_number := whole_number_in(word)) in ITEMS:
+            numbers.append(item_number)
         else:
             raise InputError(
                 f"{word}: no section ({', '.join(SECTIONS)}) and no item (1 to {len(ITEMS)}) of the chapter"

@@ -17,7 +17,7 @@ from ch12cli.suggest import did_you_mean
 
 STATUSES = ("finished", "diverged", "failed", "interrupted", "killed", "damaged")
 SECONDS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-AGE = re.compile(r"(\d{1,6})([mhdw])")
+AGE = re.compile(r"([0-9]{1,6})([mhdw])")
 
 
 def parser() -> Arguments:

@@ -15,6 +15,7 @@ from ch12cli.cli.help.arguments import Arguments, find_run
 from ch12cli.cli.help.page import printable
 from ch12cli.cli.text.run_table import format_runs
 from ch12cli.errors import InputError
+from ch12cli.files.plain_values import whole_number_in
 from ch12cli.files.run_directory import HYDRA
 from ch12cli.files.sweep_csv import is_sweep
 from ch12cli.suggest import did_you_mean
@@ -41,9 +42,10 @@ def parser() -> Arguments:
 
 def whole_number(text: str) -> int:
     """A whole number from 0. InputError for anything else."""
-    if not text.isdigit():
+    number = whole_number_in(text)
+    if number is None:
         raise InputError(f"--limit {text}: must be a whole number from 0")
-    return int(text)
+    return number
 
 
 def run(argv: Sequence[str]) -> int:
