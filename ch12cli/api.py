@@ -96,11 +96,14 @@ class Run:
 
         return evaluate(self.directory, split=split, best=_is_best(checkpoint), trust=self.trust)
 
-    def predict(self, rows: "str | Path | npt.ArrayLike", *, checkpoint: Checkpoint = "last") -> "Predictions":
+    def predict(
+        self, rows: "str | Path | npt.ArrayLike", *, checkpoint: Checkpoint = "last", allow_unseen: bool = False
+    ) -> "Predictions":
         """The network's answers for new rows, as `ch12 predict` gives them.
 
         rows: the path of a CSV file, an image or a folder of images; or an array of unscaled features,
-        (rows, features), in the order of the training data. Returns values, (rows,): of a regression, or the numbers of
+        (rows, features), in the order of the training data. allow_unseen: takes a text that did not occur in training
+        for none of those of its column. Returns values, (rows,): of a regression, or the numbers of
         the classes; and for classes probabilities, (rows, classes). InputError with everything that is wrong with the
         rows.
         """
@@ -111,7 +114,9 @@ class Run:
         if not isinstance(rows, str | Path):
             return predict_features(self.directory, rows, best=best, trust=self.trust)
         content = None if Path(rows).is_dir() else read_content(Path(rows))
-        return predict(self.directory, content, source=str(rows), best=best, trust=self.trust)
+        return predict(
+            self.directory, content, source=str(rows), best=best, trust=self.trust, allow_unseen=allow_unseen
+        )
 
     def reproduce(self, *, callbacks: Callback | Sequence[Callback] = ()) -> "Reproduction":
         """Trains the run again in memory, as `ch12 repro` does, and compares it with its record; writes nothing."""

@@ -129,6 +129,7 @@ KEYS: dict[str, Key] = {
     ),
     "dataset.exclude": Key(Names(), "columns that are left out"),
     "dataset.categories": Key(Names(), "columns of numbers that are categories, as columns of text are anyway"),
+    "dataset.numbers": Key(Names(), "columns of dates, of times, or of numbers with a unit, that are read as numbers"),
     "dataset.target_type": Key(
         OneOf(("auto", "classes", "values")),
         "what the target holds; auto: classes where it is text, or at most 20 different whole numbers",
@@ -138,6 +139,10 @@ KEYS: dict[str, Key] = {
         "rows without a value; mean, median: what the training part has of a column takes its place",
     ),
     "dataset.separator": Key(OneOf(("comma", "semicolon", "tab", "bar", "space")), "what parts the columns"),
+    "dataset.decimal": Key(
+        OneOf(("auto", "point", "comma")),
+        "what parts decimals, while the other parts thousands; auto: points, and numbers with commas are refused",
+    ),
     "dataset.header": Key(Truth(), "whether a line names the columns; if not they are column_1, column_2, and so on"),
     "dataset.skip_lines": Key(IntegerRule(0, 10**6), "lines before the header, or before the rows if there is none"),
     # model

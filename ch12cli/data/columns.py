@@ -5,29 +5,38 @@ A column of numbers is one feature. A column of categories is one feature for ea
 
 import math
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, cast
 
+from ch12cli.data.notation import (
+    PLAIN_NOTATION,
+    Notation,
+    is_number,
+    notation_as_plain,
+    notation_from_plain,
+)
 from ch12cli.data.text_file import short
 from ch12cli.errors import InputError
 
-NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")  # stricter than float(): no nan, no 1_000
-WHOLE = re.compile(r"[+-]?[0-9]+")
 NO_TEXT = {"", "nan", "na", "n/a", "null", "?", "#n/a"}  # how files mark a missing value
 NO_NUMBER = NO_TEXT | {"none", "-", "nil"}  # the same in a column of numbers: these may be the name of a category
 INFINITE = re.compile(r"[+-]?(inf|infinity|∞)", re.IGNORECASE)
 DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")
-WITH_COMMAS = re.compile(r"[+-]?[0-9]+([.,][0-9]+)*")  # 5,1 and 1,084.5
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a file. levels: the texts of a category, in the order of its features; None: a column of numbers."""
+    """A column of a file. levels: the texts of a category, in the order of its features; None: a column of numbers.
+
+    notation: how its numbers are written.
+    """
 
     name: str
     levels: tuple[str, ...] | None = None
+    notation: Notation = PLAIN_NOTATION
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -43,7 +52,12 @@ def features_of(columns: Sequence[Column]) -> tuple[str, ...]:
 def columns_as_plain(columns: Sequence[Column]) -> list[dict[str, Any]]:
     """Columns as plain values, exact in JSON."""
     return [
-        {"name": column.name, "levels": None if column.levels is None else list(column.levels)} for column in columns
+        {
+            "name": column.name,
+            "levels": None if column.levels is None else list(column.levels),
+            "notation": notation_as_plain(column.notation),
+        }
+        for column in columns
     ]
 
 
@@ -56,11 +70,18 @@ def columns_from_plain(plain: object, feature_names: Sequence[str], name: str) -
     if plain is None:
         return [Column(feature) for feature in feature_names]
     valid = isinstance(plain, list) and all(
-        isinstance(each, Mapping) and isinstance(each.get("name"), str) and _is_levels(each.get("levels"))
+        isinstance(each, Mapping)
+        and isinstance(each.get("name"), str)
+        and _is_levels(each.get("levels"))
+        and notation_from_plain(each.get("notation"))
         for each in plain
     )
     columns = [
-        Column(each["name"], None if each["levels"] is None else tuple(each["levels"]))
+        Column(
+            each["name"],
+            None if each["levels"] is None else tuple(each["levels"]),
+            notation_from_plain(each.get("notation")) or PLAIN_NOTATION,  # 0.1.0 wrote none
+        )
         for each in (cast(list[Any], plain) if valid else [])
     ]
     if not valid or features_of(columns) != tuple(feature_names):
@@ -68,23 +89,20 @@ def columns_from_plain(plain: object, feature_names: Sequence[str], name: str) -
     return columns
 
 
-def number(cell: str) -> float | str:
+def number(cell: str, notation: Notation = PLAIN_NOTATION) -> float | str:
     """The number in a cell, NaN for a missing value; or a text that says what is wrong with the cell."""
     text = cell.strip()
-    if NUMBER.fullmatch(text):
-        value = float(text)
+    value = notation.value(text)
+    if value is not None:
         return f"{short(text)} is too large for a number" if math.isinf(value) else value
-    if text.casefold() in NO_NUMBER:
+    if is_missing(text, category=False):
         return math.nan
     if INFINITE.fullmatch(text):
         return f"{text} is not finite"
+    if notation != PLAIN_NOTATION:
+        return f"{short(text)!r} is not a number{notation.described}"
     hint = f"; write {text.replace(',', '.')}" if DECIMAL_COMMA.fullmatch(text) else ""
     return f"{short(text)!r} is not a number{hint}"
-
-
-def is_number(cell: str) -> bool:
-    """Whether a cell holds a number."""
-    return NUMBER.fullmatch(cell.strip()) is not None
 
 
 def has_text(cell: str) -> bool:
@@ -94,10 +112,7 @@ def has_text(cell: str) -> bool:
 
 def is_missing(cell: str, *, category: bool) -> bool:
     """Whether a cell holds no value. category: whether its column holds categories."""
-    if category:
-        return not has_text(cell)
-    value = number(cell)
-    return isinstance(value, float) and math.isnan(value)
+    return cell.strip().casefold() in (NO_TEXT if category else NO_NUMBER)
 
 
 def missing_problem(cell: str, *, category: bool = False) -> str:
@@ -106,10 +121,18 @@ def missing_problem(cell: str, *, category: bool = False) -> str:
     return f"{f'{text} is not a {kind}' if text else 'is empty'}; every row needs a value"
 
 
-def number_with_comma(cells: Iterable[str]) -> str | None:
-    """A cell of a column whose values are numbers written with commas; None for any other column."""
-    values = [cell for cell in cells if has_text(cell)]
-    return next((cell for cell in values if "," in cell), None) if all(map(WITH_COMMAS.fullmatch, values)) else None
+def similar_texts(texts: Iterable[str]) -> list[tuple[str, str]]:
+    """The pairs of texts that differ only in capitals, blanks, a full stop, or how Unicode or a number is written."""
+    first: dict[str, str] = {}
+    found = [(first.setdefault(_spoken(text), text), text) for text in texts]
+    return [(one, other) for one, other in found if one != other]
+
+
+def _spoken(text: str) -> str:
+    """A text as it is read aloud."""
+    if is_number(text):
+        return repr(float(text.strip().replace("\N{MINUS SIGN}", "-")) + 0.0)  # -0.0 becomes 0.0
+    return " ".join(re.split(r"[\s_.-]+", unicodedata.normalize("NFKC", text).casefold())).strip()
 
 
 def _is_levels(value: object) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy.typing as npt
 
 from ch12cli.data.scaling import Method, Scaling, fit_scaling, scaling_problems
-from ch12cli.data.split import Split, split_problems, split_rows
+from ch12cli.data.split import Split, split_problems, split_rows, unlearned_notes
 from ch12cli.data.table import Floats, RowIndices, Table
 from ch12cli.errors import InputError
 
@@ -22,13 +22,14 @@ class DataPart:
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A table with its parts, None for an empty one. scaling: fitted to the training part alone."""
+    """A table with its parts, None for an empty one. scaling: fitted to the training part. notes: for the user."""
 
     table: Table
     scaling: Scaling
     train: DataPart
     valid: DataPart | None
     test: DataPart | None
+    notes: tuple[str, ...] = ()
 
     @property
     def features(self) -> Floats:
@@ -61,6 +62,7 @@ def prepare(
         train=_part(table, fitted, rows=rows.train),
         valid=_part(table, fitted, rows=rows.valid) if len(rows.valid) else None,
         test=_part(table, fitted, rows=rows.test) if len(rows.test) else None,
+        notes=(*table.notes, *unlearned_notes(table, rows, split)),
     )
 
 

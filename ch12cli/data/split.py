@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from ch12cli.data.arguments import choice_problems, seed_problems
 from ch12cli.data.table import RowIndices, Table
+from ch12cli.data.text_file import list_names
 from ch12cli.errors import InputError, Problem
 from ch12cli.files.plain_values import is_finite_number, is_integer
 
@@ -83,6 +84,28 @@ def no_training_problems(rows: int, *, test_size: int | float, valid_size: int |
     given = {f"dataset.test_size={test_size}": test, f"dataset.valid_size={valid_size}": valid}
     keys = ", ".join(key for key, taken in given.items() if taken)
     return [Problem.with_override(keys, f"leaves none of the {rows} rows for training", "take fewer")]
+
+
+def unlearned_notes(table: Table, parts: Parts, split: Split) -> list[str]:
+    """A note for each class, and one for the categories, that no training row has: the network cannot learn them."""
+    names = table.class_names or ()
+    counts = np.bincount(table.target, minlength=len(names)) if names else np.zeros(0, np.int64)  # (classes,)
+    learned = set(table.target[parts.train].tolist())
+    otherwise = "use dataset.split=random" if split == "ordered" else "change dataset.split_seed"
+    notes = []
+    for number in np.flatnonzero(counts):
+        if number not in learned:
+            stratified = " or dataset.split=stratified" if counts[number] > 2 else ""  # a row for each part
+            rows = f"{counts[number]} of {table.rows} rows"
+            notes.append(
+                f"class {names[number]} ({rows}) is in no training row and is not learned; {otherwise}{stratified}"
+            )
+    used = np.count_nonzero(table.features[parts.train], axis=0)  # (features,); NaN counts
+    levels = {feature for column in table.columns or () if column.levels for feature in column.features}
+    unused = [name for name, rows in zip(table.feature_names, used, strict=True) if name in levels and not rows]
+    if unused:
+        notes.append(f"{list_names(unused)}: in no training row, so that nothing is learned of it; {otherwise}")
+    return notes
 
 
 def _stratified(table: Table, shuffled: RowIndices, *, test: int, valid: int) -> Parts:

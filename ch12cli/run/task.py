@@ -72,7 +72,7 @@ def build_task(settings: RunSettings) -> Task:
         metrics=metrics_for(classes=classes, outputs=outputs, logits=output == "none"),
         monitor=combinations.monitored(settings.loop.monitor, valid=has_valid),
         stop_on=combinations.monitored(settings.loop.stop_on, valid=has_valid),
-        warnings=(*data.table.notes, *combinations.loss_warnings(settings.config, classes)),
+        warnings=(*data.notes, *combinations.loss_warnings(settings.config, classes)),
     )
 
 

@@ -45,15 +45,22 @@ class Predictions:
 
 
 def predict(
-    directory: Path, content: bytes | None, *, source: str, best: bool = False, trust: bool = False
+    directory: Path,
+    content: bytes | None,
+    *,
+    source: str,
+    best: bool = False,
+    trust: bool = False,
+    allow_unseen: bool = False,
 ) -> Predictions:
     """Returns predictions for images or for the rows of a CSV file, whose columns are matched by name.
 
     The data set is not read; the scaling is the one saved with the run. source: the file's name for messages, or a
-    folder, with content None. Raises InputError for rows that the network cannot process.
+    folder, with content None. allow_unseen: a text that did not occur in training is none of those of its column.
+    Raises InputError for rows that the network cannot process.
     """
     saved = read_saved(directory, best=best, trust=trust, uses=NO_USE)
-    return _predict(saved, new_rows(saved, content, source=source))
+    return _predict(saved, new_rows(saved, content, source=source, allow_unseen=allow_unseen))
 
 
 def predict_features(directory: Path, features: ArrayLike, *, best: bool = False, trust: bool = False) -> Predictions:
@@ -104,10 +111,10 @@ def _predict(saved: Saved, rows: NewRows) -> Predictions:
     shares = probabilities(prediction, output=ends.output).cpu().numpy() if classes else None
     warnings = [f"skipped: {message}" for message in saved.skipped]
     values = found.cpu().double().numpy()
-    return Predictions(rows, saved.state["target_name"], values, classes, shares, [*warnings, *messages])
+    return Predictions(rows, saved.state["target_name"], values, classes, shares, [*warnings, *messages, *rows.notes])
 
 
-def new_rows(saved: Saved, content: bytes | None, *, source: str) -> NewRows:
+def new_rows(saved: Saved, content: bytes | None, *, source: str, allow_unseen: bool) -> NewRows:
     """Returns the rows to predict: images if the run was trained on images, else the rows of a CSV file."""
     if saved.settings.data.source.path == IMAGE_FOLDER:
         shape = saved.state["shape"]
@@ -117,7 +124,14 @@ def new_rows(saved: Saved, content: bytes | None, *, source: str) -> NewRows:
     if content is None:
         raise InputError(f"{source}: is a directory; give a CSV file")
     columns = columns_from_plain(saved.state["encoding"], saved.state["feature_names"], str(saved.directory))
-    return read_rows(content, columns, source=source, layout=layout_of(saved.settings), allow_missing=has_fill(saved))
+    return read_rows(
+        content,
+        columns,
+        source=source,
+        layout=layout_of(saved.settings),
+        allow_missing=has_fill(saved),
+        allow_unseen=allow_unseen,
+    )
 
 
 def layout_of(settings: RunSettings) -> Layout:

@@ -1,6 +1,8 @@
 """A user's own table: its features and target held against values worked out by hand; every mistake with its place."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -218,16 +220,20 @@ def test_numbers_with_commas_are_not_taken_for_categories() -> None:
     with pytest.raises(InputError) as refused:
         table(PLANTS, separator="semicolon")
     assert len(refused.value.messages) == 2
-    assert ", column length: its numbers have commas, such as 0,0; write points" in refused.value.messages[0]
-    assert refused.value.messages[0].endswith("or add dataset.categories=[length] if they are not numbers")
+    assert refused.value.messages[0] == (
+        "table.csv, column length: '0,0' looks like a number, a date or a time; add dataset.decimal=comma to read it, "
+        "dataset.categories=[length] for categories, or dataset.exclude=[length] to leave it out"
+    )
     chosen = table(PLANTS, separator="semicolon", categories=["length", "width"])
     assert chosen.features.shape == (30, 21 + 5)
+    by_comma = table(PLANTS, separator="semicolon", decimal="comma")
+    assert by_comma.digest == table(PLANTS.replace(",", "."), separator="semicolon").digest
     assert table(PLANTS.replace(",", "."), separator="semicolon").features.shape == (30, 2)
 
 
 def test_a_target_of_numbers_with_commas_is_not_taken_for_classes() -> None:
     text = "x;y\n" + "".join(f"{n};1,{n % 4}\n" for n in range(30))
-    with pytest.raises(InputError, match=r"column y: its numbers have commas.*add dataset.target_type=classes"):
+    with pytest.raises(InputError, match=r"column y: '1,0' looks like.*dataset.decimal=comma.*target_type=classes"):
         table(text, separator="semicolon")
     chosen = table(text, separator="semicolon", target_type="classes")
     assert chosen.class_names == ("1,0", "1,1", "1,2", "1,3")
@@ -241,14 +247,216 @@ def test_texts_with_commas_stay_categories(text: str) -> None:
 
 
 def test_a_column_without_a_name_is_refused() -> None:
-    for header, place, why in ((",x,y", 1, "give it one"), ("x,y,", 3, "the lines seem to end in a separator")):
-        with pytest.raises(InputError, match=f"line 1: column {place} has no name; {why}"):
-            table(f"{header}\n" + "1,2,0\n3,4,1\n" * 4)
+    rows = "1,2,0\n3,4,1\n" * 4
+    for header, place in ((",x,y", 1), ("x,y,", 3)):
+        with pytest.raises(InputError, match=rf"column {place} has no name; give it one, .*exclude=\[column_{place}\]"):
+            table(f"{header}\n{rows}")
+    assert table(f",x,y\n{rows}", exclude=["column_1"]).feature_names == ("x",)
+    assert table(f"x,y,\n{rows}", exclude=["column_3"]).feature_names == ("x",)
+    assert table(f",x,y\n{rows}", features=["column_1"]).features[:, 0].tolist() == [1, 3] * 4
 
 
 def test_a_header_that_may_be_a_row_gives_a_note() -> None:
     rows = "5.1,3.5,setosa\n4.9,3.0,setosa\n6.3,2.5,virginica\n" * 4
     (note,) = table(rows).notes
-    assert "its first line is taken for the names of the columns, with 5.1, 3.5 among them" in note
+    assert "its first line is taken for the names of the columns, with 5.1, 3.5, setosa among them" in note
     assert table(rows, header=False).notes == ()
     assert table("a,b,kind\n" + rows).notes == ()
+
+
+def test_a_first_line_whose_texts_occur_below_gives_a_note() -> None:
+    rows = "red,small,yes\nred,big,no\nblue,small,no\nred,big,yes\n" * 3
+    (note,) = table(rows).notes
+    assert "with red, small, yes among them; if it is a row, add dataset.header=false" in note
+    with pytest.raises(InputError, match=r"red more than once; .*if the line is a row, add dataset.header=false"):
+        table("red,red,no\n" + rows)
+
+
+def column(cells: Sequence[str], **options: object) -> Table:
+    """The table of a column x with these cells, separated by bars, whose target y is 0 and 1 by turns."""
+    rows = [f"{cell}|{number % 2}" for number, cell in enumerate(cells)]
+    return table("\n".join(["x|y", *rows]), separator="bar", **options)
+
+
+READ: dict[str, tuple[list[str], list[float]]] = {  # cells, and the numbers that they are
+    "minus signs": (["−5.1", "3", "−0.5", "−2"], [-5.1, 3, -0.5, -2]),
+    "percent": (["0%", "12.5 %", "-3%", "100%"], [0, 12.5, -3, 100]),
+    "dollars": (["$5.00", "-$1", "$-2.5", "+$3"], [5, -1, -2.5, 3]),
+    "euros behind": (["5 €", "1.5€", "−2 €", "7 €"], [5, 1.5, -2, 7]),
+    "degrees": (["20 °C", "-5.5 °C", "0 °C", "3e1 °C"], [20, -5.5, 0, 30]),
+    "thousands by blanks": (["1 234", "950", "12 345 678.5", "-1 000"], [1234, 950, 12345678.5, -1000]),
+    "thousands by hard blanks": (["1\u00a0234", "950", "1\u202f000", "7"], [1234, 950, 1000, 7]),
+    "thousands by apostrophes": (["1'234", "950", "12’345.5", "7"], [1234, 950, 12345.5, 7]),
+    "a missing dollar": (["$5", "$6", "$7", "$8"], [5, 6, 7, 8]),
+}
+
+
+@pytest.mark.parametrize("name", READ)
+def test_numbers_with_signs_that_are_certain_are_numbers(name: str) -> None:
+    cells, values = READ[name]
+    read = column(cells)
+    assert read.feature_names == ("x",)
+    assert read.features[:, 0].tolist() == values
+    as_target = table("\n".join(["a|t", *(f"{n}|{cell}" for n, cell in enumerate(cells))]), separator="bar")
+    assert (as_target.class_names, as_target.target.tolist()) == (None, values)
+
+
+DECLARED: dict[str, tuple[list[str], dict[str, Any], list[float]]] = {  # what the message names, and reads
+    "decimal commas": (["5,1", "1.234,5", "-2,25", "7"], {"decimal": "comma"}, [5.1, 1234.5, -2.25, 7]),
+    "thousands by commas": (["1,084.5", "950", "1,234,567", "7"], {"decimal": "point"}, [1084.5, 950, 1234567, 7]),
+    "thousands by points": (["1.234.567", "2.000", "12.345", "7"], {"decimal": "comma"}, [1234567, 2000, 12345, 7]),
+    "comma and percent": (["12,5 %", "3,25 %", "1 %", "2 %"], {"decimal": "comma"}, [12.5, 3.25, 1, 2]),
+    "underscores": (["1_012", "2_000", "1_000_000", "3_500"], {"numbers": ["x"]}, [1012, 2000, 1000000, 3500]),
+    "kilograms": (["5 kg", "2.5kg", "-1 kg", "7 kg"], {"numbers": ["x"]}, [5, 2.5, -1, 7]),
+    "speeds": (["5 km/h", "50 km/h", "120 km/h", "7 km/h"], {"numbers": ["x"]}, [5, 50, 120, 7]),
+    "a code of currency": (["EUR 5", "EUR 2.5", "EUR 10", "EUR 7"], {"numbers": ["x"]}, [5, 2.5, 10, 7]),
+    "both": (["1,5 kg", "2,5 kg", "3 kg", "7 kg"], {"numbers": ["x"], "decimal": "comma"}, [1.5, 2.5, 3, 7]),
+    "times": (["07:30", "7:45", "23:59:30", "0:00"], {"numbers": ["x"]}, [7.5, 7.75, 23 + 59.5 / 60, 0]),
+    "dates": (["1970-01-02", "2021-01-01", "1969-12-31", "2020-02-29"], {"numbers": ["x"]}, [1, 18628, -1, 18321]),
+    "points": (["2.1.1970", "01.01.2021", "31.12.1969", "29.02.2020"], {"numbers": ["x"]}, [1, 18628, -1, 18321]),
+    "with times": (["1970-01-01 12:00", "1970-01-02T06:00:00Z", "1970-01-03", "1970-01-04"], {"numbers": ["x"]},
+                   [0.5, 1.25, 2, 3]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DECLARED)
+def test_numbers_that_are_not_certain_are_refused_with_the_option_that_reads_them(name: str) -> None:
+    cells, options, values = DECLARED[name]
+    with pytest.raises(InputError) as refused:
+        column(cells)
+    for key, value in options.items():
+        assert f"dataset.{key}={'[x]' if isinstance(value, list) else value}" in str(refused.value)
+    assert "dataset.categories=[x]" in str(refused.value)
+    read = column(cells, **options)
+    np.testing.assert_allclose(read.features[:, 0], values, rtol=1e-15)
+    assert read.feature_names == ("x",)
+    assert column(cells, categories=["x"]).features.shape == (4, 4)
+    rows = "\n".join(["a|x", *(f"{n}|{cell}" for n, cell in enumerate(cells))])
+    with pytest.raises(InputError, match=r"dataset.target_type=classes"):
+        table(rows, separator="bar")
+    options = {**{key: value for key, value in options.items() if key == "decimal"}, "target_type": "values"}
+    np.testing.assert_allclose(table(rows, separator="bar", **options).target, values, rtol=1e-15)
+
+
+LOOK_ALIKE = {
+    "mixed units": ["5 kg", "300 g", "7 kg", "1 t"],
+    "a word among units": ["5 kg", "6 kg", "7 kg", "unknown"],
+    "pm": ["7:30 pm", "8 am", "9:15 am", "7 pm"],
+    "American dates": ["01/02/2021", "12/31/2021", "1/2/21", "3/4/2021"],
+    "months": ["12 Jan 2021", "Jan 13, 2021", "14 February 2021", "Mon, 15 Mar 2021"],
+    "quarters": ["2021Q1", "2021-Q2", "Q3 2021", "2021 Q4"],
+    "years and months": ["2021-01", "2021-02", "2021/03", "2021-12"],
+    "in brackets": ["(5.00)", "(1.50)", "(2)", "(7)"],
+    "minus behind": ["5.00-", "1-", "2-", "7-"],
+    "dashes": ["–5", "–6.5", "–7", "–1"],
+    "single quotes": ["'5.1'", "'5.2'", "'6'", "'7'"],
+    "fractions": ["1/2", "3/4", "5/8", "7/8"],
+    "ordinals": ["1st", "2nd", "3rd", "4th"],
+    "approximately": ["~5", "≈6", "±7", "<0.01"],
+    "short thousands": ["10k", "1.5M", "3k", "700k"],
+    "durations": ["1h30", "2 h 15 min", "1h 5min", "3h20"],
+    "hexadecimal": ["0x1F", "0x20", "0xAB", "0x01"],
+    "powers": ["1.5×10^3", "2x10^4", "1×10³", "5·10^-2"],
+    "with errors": ["5.1 ± 0.2", "5 +/- 1", "4.9 (0.2)", "7 ± 1"],
+    "coordinates": ["52°31'12\"N", "13°24'E", "51° 3' 0\" N", "7°E"],
+    "other digits": ["٣", "３.５", "४", "½"],
+    "addresses": ["10.0.0.1", "10.0.0.2", "10.0.1.1", "127.0.0.1"],
+}
+
+
+@pytest.mark.parametrize("name", LOOK_ALIKE)
+def test_what_looks_like_a_number_is_never_one_hot_unless_declared(name: str) -> None:
+    with pytest.raises(InputError, match=r"column x: .* looks like .*dataset.categories=\[x\] for categories"):
+        column(LOOK_ALIKE[name])
+    assert len(column(LOOK_ALIKE[name], categories=["x"]).feature_names) == 4
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [["k0", "k1", "k2", "k3"], ["A1", "B2", "A3", "C4"], ["1st-4th", "HS-grad", "12th", "Masters"],
+     ["20-29", "30-39", "40-49", "50-59"], ["Q1", "Q2", "Q3", "Q4"], ["may", "sep", "jan", "feb"],
+     ["chevrolet 1500", "ford f150", "amc 6", "fiat 500"], ["<=50K", ">50K", "<=50K", ">50K"],
+     ["2 apples in a box", "no apples", "3 pears in a box", "none at all"]],
+)  # fmt: skip
+def test_names_with_digits_stay_categories(cells: list[str]) -> None:
+    assert column(cells).feature_names == tuple(f"x={text}" for text in sorted(set(cells)))
+
+
+def test_a_note_says_how_numbers_with_signs_are_read() -> None:
+    assert column(["$1.5", "$2", "$3", "$4"]).notes == (
+        "table.csv: column x: '$1.5' is read as 1.5; add dataset.categories=[x] if it holds categories",
+    )
+    assert column(["<=50K", ">50K", "<=50K", ">50K"]).notes == (
+        "table.csv: column x: <=50K, >50K are taken as texts, not numbers",
+    )
+
+
+@pytest.mark.parametrize(
+    ("cells", "notes"),
+    [
+        (["Yes", "No", "yes", "NO"] * 5, ["NO and No, Yes and yes are different classes"]),
+        (["e\u0301", "\u00e9", "o"] * 5, ["e\u0301 and \u00e9 are different classes"]),
+        (["new york", "New  York", "Rome"] * 5, ["New  York and new york are different classes"]),
+        (["a", "b"] * 5, []),
+        (["0.0", "1.0"] * 5, ["0.0, 1.0 are learned as values; add dataset.target_type=classes if they are"]),
+        (["1.0", "2.0", "3.0"] * 5, ["1.0, 2.0, 3.0 are learned as values"]),
+        (["0.25", "0.5", "0.75"] * 5, []),
+        (["0", "1"] * 5, []),
+        ([f"car {n % 9}" for n in range(12)], ["has 9 classes in 12 rows; if it is not what is to be learned"]),
+    ],
+)
+def test_a_note_says_what_may_be_wrong_with_a_target(cells: list[str], notes: list[str]) -> None:
+    read = table("x,y\n" + "".join(f"{n},{cell}\n" for n, cell in enumerate(cells)))
+    assert len(read.notes) == len(notes)
+    for note, said in zip(read.notes, notes, strict=True):
+        assert f"table.csv: column y: {said}" in note
+
+
+ROWS = "1.5,x,0\n2.5,y,1\n3.5,x,1\n"
+LAID_OUT: dict[str, tuple[str, dict[str, Any], list[str]]] = {  # the same table, with notes
+    "plainly": (f"a,c,t\n{ROWS}", {}, []),
+    "remarks before": (f"# measured 2021\n# by Ann, Bob\na,c,t\n{ROWS}", {}, ["2 remarks left out (line 1, 2)"]),
+    "a remark as wide": (f"# by Ann, Bob, Cem\na,c,t\n{ROWS}", {}, ["1 remark left out (line 1)"]),
+    "remarks between": (f"a,c,t\n# May\n{ROWS}# end\n", {}, ["2 remarks left out (line 2, 6)"]),
+    "a blank line": ("a,c,t\n1.5,x,0\n\n2.5,y,1\n  \n3.5,x,1\n", {}, ["2 blank lines left out (line 3, 5)"]),
+    "blank lines around": (f"\n \na,c,t\n{ROWS}\n\n", {}, ["2 blank lines left out (line 1, 2)"]),
+    "separators at the end": ("a,c,t\n" + ROWS.replace("\n", ",\n"), {}, []),
+    "and in the header": ("a,c,t,,\n" + ROWS.replace("\n", ",,\n"), {}, []),
+    "blanks before quotes": ('a, "c", t\n1.5, "x", "0"\n2.5,  "y", "1"\n"3.5","x","1"\n', {}, []),
+    "row names of R": ('"","a","c","t"\n"1",1.5,"x",0\n"2",2.5,"y",1\n"3",3.5,"x",1\n', {},
+                       ["column_1 has no name and names the rows; it is left out"]),
+    "write.table of R": ('"a" "c" "t"\n"Mazda RX4" 1.5 "x" 0\n"7 a" 2.5 "y" 1\n"b" 3.5 "x" 1\n',
+                         {"separator": "space"}, ["column_1 has no name and names the rows; it is left out"]),
+    "an empty column": ("a,,c,t\n" + ROWS.replace(",x", ",,x").replace(",y", ",,y"), {},
+                        ["column_2 has no name and no values; it is left out"]),
+    "a title": (f"my flowers\n\na,c,t\n{ROWS}", {"skip_lines": 2}, []),
+    "a mark, a title": (f"\ufeffReport, of May\na,c,t\n{ROWS}", {"skip_lines": 1}, []),
+    "Excel's own line": ("sep=;\n" + f"a,c,t\n{ROWS}".replace(",", ";"),
+                         {"separator": "semicolon", "skip_lines": 1}, []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LAID_OUT)
+def test_a_file_that_programs_write_gives_the_same_table(name: str) -> None:
+    content, options, notes = LAID_OUT[name]
+    plain, read = table(LAID_OUT["plainly"][0]), table(content, **options)
+    assert (read.digest, read.feature_names) == (plain.digest, plain.feature_names)
+    assert read.notes == tuple(f"table.csv: {note}" for note in notes)
+    if "skip_lines" in options:
+        options = {key: value for key, value in options.items() if key != "skip_lines"}
+        with pytest.raises(InputError, match=r"add dataset.skip_lines=[12] if the table begins in line [23]"):
+            table(content, **options)
+
+
+@pytest.mark.parametrize("separator", ["comma", "semicolon", "tab", "bar"])
+def test_an_empty_last_cell_is_a_missing_value(separator: str) -> None:
+    sign = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|"}[separator]
+    text = "a,c,t\n1,x,0\n2,y,1\n3,x,1\n4,x,\n".replace(",", sign)
+    for content in (text, text.rstrip("\n"), text + "\n \n"):
+        assert problems_of(content, separator=separator)[0].startswith("table.csv, line 5, column t: is empty")
+        assert table(content, separator=separator, missing="drop").rows == 3
+
+
+def test_a_line_of_header_that_begins_with_a_sign_of_remarks_is_a_header() -> None:
+    assert table("#n,c,t\n" + ROWS).feature_names == ("#n", "c=x", "c=y")
+    assert table("# one,file\n#n,c,t\n" + ROWS).feature_names == ("#n", "c=x", "c=y")

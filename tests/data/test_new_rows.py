@@ -12,6 +12,7 @@ import pytest
 
 from ch12cli.data.columns import Column
 from ch12cli.data.new_rows import NewRows, read_rows
+from ch12cli.data.notation import Notation
 from ch12cli.data.text_file import Layout, read_content
 from ch12cli.errors import InputError
 from tests.data.bad_rows import BAD, HEADER, NAMES, ROW, Bad, text
@@ -100,10 +101,47 @@ def test_a_category_that_did_not_occur_in_training_is_refused() -> None:
     with pytest.raises(InputError) as caught:
         read_rows(b'colour\nreed\nx\n""\n', [COLOUR], source="x.csv")
     assert caught.value.messages == [
-        "x.csv, line 2, column colour: 'reed' did not occur in training; did you mean red?",
-        "x.csv, line 3, column colour: 'x' did not occur in training; it may be blue, red",
+        "x.csv, line 2, column colour: 'reed' did not occur in training; did you mean red?; or add --allow-unseen",
+        "x.csv, line 3, column colour: 'x' did not occur in training; it may be blue, red; or add --allow-unseen",
         "x.csv, line 4, column colour: is empty; every row needs a value",
     ]
+
+
+def test_an_allowed_category_that_did_not_occur_in_training_is_no_level_and_is_noted() -> None:
+    rows = read_rows(b"colour\nred\nx\n", [COLOUR], source="x.csv", allow_unseen=True)
+    assert rows.features.tolist() == [[0.0, 1.0], [0.0, 0.0]]
+    assert rows.notes == (
+        "x.csv: did not occur in training, taken for none of the known texts: 'x' (line 3, column colour)",
+    )
+
+
+def test_blank_lines_and_remarks_are_left_out_and_noted() -> None:
+    rows = rows_of(text("# by Ann", "", HEADER, ROW, "", "# in May", ROW, ""))
+    assert rows.features.tolist() == [[5.1, 3.5, 1.4, 0.2]] * 2
+    assert rows.lines == [4, 7]
+    assert rows.notes == (
+        "flowers.csv: 2 blank lines left out (line 2, 5)",
+        "flowers.csv: 2 remarks left out (line 1, 6)",
+    )
+
+
+def test_columns_without_a_name_or_a_cell_are_left_out() -> None:
+    rows = rows_of(text(f"{HEADER},,", f"{ROW},,", f"{ROW},,"))
+    assert (rows.further, rows.cells, rows.notes) == ([], [[], []], ())
+    assert rows.features.tolist() == [[5.1, 3.5, 1.4, 0.2]] * 2
+
+
+def test_the_names_of_rows_that_r_writes_are_a_column_without_a_name() -> None:
+    rows = rows_of(text(HEADER, f"a,{ROW}", f"b,{ROW}"))
+    assert (rows.further, rows.cells) == ([""], [["a"], ["b"]])
+    assert rows.features.tolist() == [[5.1, 3.5, 1.4, 0.2]] * 2
+
+
+def test_a_number_is_read_as_it_was_written_in_training() -> None:
+    dollars = Column("price", notation=Notation(before="$", group=","))
+    assert read_rows(b'price\n"$1,234.5"\n-$5\n', [dollars], source="x").features.tolist() == [[1234.5], [-5.0]]
+    with pytest.raises(InputError, match=r"x, line 2, column price: '5' is not a number after \$"):
+        read_rows(b"price\n5\n", [dollars], source="x")
 
 
 def test_allowed_missing_values_are_nan_or_no_level() -> None:

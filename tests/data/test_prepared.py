@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 import ch12cli.data
-from ch12cli.data import Table, image_folder, iris, prepare, toy_regression, two_class
+from ch12cli.data import Table, csv_file, image_folder, iris, prepare, toy_regression, two_class
 from ch12cli.errors import InputError
 
 CONF = Path(__file__).parents[2] / "conf" / "dataset"
@@ -95,3 +95,27 @@ def test_the_xor_file_gives_the_chapters_halves_unscaled():
     points = np.random.RandomState(1).uniform(-1, 1, (200, 2))
     assert np.array_equal(ready.train.x, points[:100])
     assert np.array_equal(ready.valid.x, points[100:])
+
+
+def test_a_class_that_no_training_row_has_gives_a_note():
+    target = np.repeat([0, 1, 2, 3], [5, 5, 3, 1])
+    x = np.arange(14.0).reshape(-1, 1)
+    made = Table(x, target, feature_names=("x",), target_name="y", class_names=tuple("abcd"), source="made")
+    assert prepare(made, test_size=4, split="ordered").notes == (
+        "class c (3 of 14 rows) is in no training row and is not learned; "
+        "use dataset.split=random or dataset.split=stratified",
+        "class d (1 of 14 rows) is in no training row and is not learned; use dataset.split=random",
+    )
+    lacking = [seed for seed in range(20) if 13 in np.random.RandomState(seed).permutation(14)[:4]]
+    noted = [seed for seed in range(20) if prepare(made, test_size=4, split_seed=seed).notes]
+    assert noted == lacking != []
+    assert prepare(made).notes == ()
+
+
+def test_a_category_that_no_training_row_has_gives_a_note(tmp_path):
+    (tmp_path / "t.csv").write_text("city,y\nRome,1.5\nOslo,2.5\nRome,3.5\nLima,4.5\n", encoding="utf-8")
+    read = csv_file(str(tmp_path / "t.csv"))
+    assert prepare(read, test_size=1, split="ordered").notes == (
+        "city=Lima: in no training row, so that nothing is learned of it; use dataset.split=random",
+    )
+    assert prepare(read).notes == ()

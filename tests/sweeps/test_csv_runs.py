@@ -59,6 +59,40 @@ def test_a_prediction_encodes_fills_and_scales_as_training_did(
     assert [answer["note"] for answer in answers] == ["a", "b"]
 
 
+def test_a_prediction_reads_numbers_as_training_did(
+    folder: Path, train: Train, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = ["a;1.050,5 €;5 %;2021-01-01;Rome;1", "b;950 €;12,5 %;2021-01-03;Oslo;2,5", "c;1 €;1 %;2021-01-05;Rome;3,5"]
+    (folder / "prices.csv").write_text("\n".join([";price;share;since;city;y", *rows]), encoding="utf-8")
+    plain = ["1050.5,5,18628,Rome,1", "950,12.5,18630,Oslo,2.5", "1,1,18632,Rome,3.5"]
+    (folder / "plain.csv").write_text("\n".join(["price,share,since,city,y", *plain]), encoding="utf-8")
+    layout = ["dataset.separator=semicolon", "dataset.decimal=comma", "dataset.numbers=[since]"]
+    common = ["dataset=csv", "dataset.test_size=0", "dataset.valid_size=0", "epochs=2", "device=cpu"]
+    run = train(*common, "dataset.file=prices.csv", *layout)
+    same = train(*common, "dataset.file=plain.csv")
+    assert torch.equal(run.model.state_dict()["0.weight"], same.model.state_dict()["0.weight"])
+    answers = []
+    new = {
+        "new.csv": ";city;since;share;price\nx;Oslo;2021-02-03;2,5 %;2.000 €\n",
+        "new_plain.csv": "city,since,share,price\nOslo,18661,2.5,2000\n",
+    }
+    for name, directory in (("new.csv", run.directory), ("new_plain.csv", same.directory)):
+        (folder / name).write_text(new[name], encoding="utf-8")
+        capsys.readouterr()
+        assert main(["predict", str(directory), name, "--format", "json"]) == 0
+        answers.append(json.loads(capsys.readouterr().out)[0]["predicted"])
+    assert answers[0] == answers[1]
+    unseen = new["new.csv"].replace("Oslo", "Paris")
+    (folder / "new.csv").write_text(unseen.replace("2.000 €", "2.000"), encoding="utf-8")
+    assert main(["predict", str(run.directory), "new.csv"]) == 2
+    said = capsys.readouterr().err
+    assert "'2.000' is not a number before €" in said
+    assert "'Paris' did not occur in training" in said
+    (folder / "new.csv").write_text(unseen, encoding="utf-8")
+    assert main(["predict", str(run.directory), "new.csv", "--allow-unseen"]) == 0
+    assert "taken for none of the known texts: 'Paris' (line 2, column city)" in capsys.readouterr().err
+
+
 def test_rows_that_are_left_out_are_counted_aloud(colours: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", *OF_COLOURS, "dataset.missing=drop", "epochs=1", "device=cpu", "hydra.run.dir=run"]) == 0
     assert "colours.csv: 2 of 8 rows left out, which have missing values" in capsys.readouterr().err

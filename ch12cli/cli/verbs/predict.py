@@ -33,6 +33,11 @@ def parser() -> Arguments:
         help="the network after its best or its last epoch (default: last)",
     )
     arguments.add_argument("--format", choices=["csv", "json", "table"], default="csv", help="default: csv")
+    arguments.add_argument(
+        "--allow-unseen",
+        action="store_true",
+        help="take a text that did not occur in training for none of those of its column",
+    )
     arguments.add_trust()
     return arguments
 
@@ -51,7 +56,14 @@ def run(argv: Sequence[str]) -> int:
     from ch12cli.cli.text.problems import print_warnings
     from ch12cli.saved.predict import predict
 
-    predictions = predict(directory, content, source=source, best=options.checkpoint == "best", trust=options.trust)
+    predictions = predict(
+        directory,
+        content,
+        source=source,
+        best=options.checkpoint == "best",
+        trust=options.trust,
+        allow_unseen=options.allow_unseen,
+    )
     print_warnings(predictions.messages)
     refuse_duplicate_columns(predictions)
     text = {"csv": predictions_csv, "json": predictions_json, "table": predictions_table}[options.format](predictions)

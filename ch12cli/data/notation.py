@@ -1,0 +1,200 @@
+"""How the numbers of a column are written: their signs, units, separators; dates and times."""
+
+import math
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import date
+from typing import Literal, get_args
+
+Decimal = Literal["auto", "point", "comma"]
+Kind = Literal["number", "date", "time"]
+
+NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")  # stricter than float(): no nan, no 1_000
+WHOLE = re.compile(r"[+-]?[0-9]+")
+SAME_SIGNS = str.maketrans(
+    {"\N{MINUS SIGN}": "-", "\N{RIGHT SINGLE QUOTATION MARK}": "'"}
+    | dict.fromkeys("\N{NO-BREAK SPACE}\N{NARROW NO-BREAK SPACE}\N{THIN SPACE}\N{FIGURE SPACE}", " ")
+)
+CURRENCIES = "[$¢£¤¥฿₠-⃀]"
+CERTAIN_UNIT = re.compile(rf"|{CURRENCIES}|%|‰|°[CF]?")  # no unit, or one that is no name of anything else
+# A number with what stands before and after it, and signs between its digits.
+WRITTEN = re.compile(
+    r"(?P<sign>[+-]?)\s*(?P<before>[^0-9.,+-]*?)\s*(?P<sign2>[+-]?)"
+    r"(?P<digits>[0-9.,](?:[0-9.,_' ]*[0-9.,])?)(?P<exponent>([eE][+-]?[0-9]+)?)\s*(?P<after>[^0-9.,][^0-9]*|)"
+)
+DATE = re.compile(
+    r"(?:(?P<year>[0-9]{4})(?P<by>[-/.])(?P<month>[0-9]{1,2})(?P=by)(?P<day>[0-9]{1,2})"
+    r"|(?P<day2>[0-9]{1,2})\.(?P<month2>[0-9]{1,2})\.(?P<year2>[0-9]{4}))"
+    r"(?:[T ]+(?P<time>[0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?)Z?)?"
+)
+TIME = re.compile(r"(?P<hours>[0-9]{1,3}):(?P<minutes>[0-5][0-9])(?::(?P<seconds>[0-5][0-9](?:\.[0-9]+)?))?")
+# What looks like a number, a date or a time, whether or not it can be read.
+PLAIN = r"[+-]?\s*(?:\d[\d.,_' ]*|[.,]\d+)(?:[eEdD][+-]?\d+)?"
+UNIT = r"(?:[^\d\s,;_-]{1,8}|[^\d\s,;_-]{1,4} [^\d\s,;_-]{1,4}|,--?)"
+MONEY = r"(?-i:USD|EUR|GBP|CHF|JPY|CNY|INR|CAD|AUD|NZD|SEK|NOK|DKK|PLN|CZK|RUB|BRL|MXN|ZAR|KRW|US\$|Rs\.?|kr\.?)"
+MONTH = r"(?:jan|feb|mar|mär|apr|may|mai|jun|jul|aug|sep|oct|okt|nov|dec|dez)[^\W\d_]*\.?"
+LIKE = re.compile(
+    "|".join(
+        [
+            rf"[+-]?\s*(?:[^\w\s]{{1,3}}|[^\w\s]{{0,2}}{MONEY})?\s*{PLAIN}\s*{UNIT}?",
+            rf"\(\s*{CURRENCIES}?\s*{PLAIN}\s*\)|{PLAIN}\s*-",  # negative, in accounts
+            rf"{PLAIN}\s*{UNIT}?\s*(?:±|\+/-|\()\s*{PLAIN}\s*{UNIT}?\)?",  # with its error
+            rf"{PLAIN}\s*[x×*·]\s*10\s*(?:\^|\*\*)?\s*[+-]?[\d⁰¹²³⁴-⁹⁻]+",
+            r"\d*\s*[¼½¾⅐-⅞]|\d+\s*[/∕⁄]\s*\d+|0x[\da-f]+",  # fractions, hexadecimal
+            r"(?:\d+(?:[.,]\d+)?\s*(?:[^\W\d]{1,4}|['\"°′″])[\s,]*){2,}[nsew]?|\d{1,2}h\d{2}",  # 1h 30min, 52°31'12"N
+            r"(?:[^\W\d_]{2,10}\.?,? )?(?:\d{4}[-/.]\d{1,2}(?:[-/.]\d{1,2})?|\d{1,2}[-/. ]\d{1,2}[-/. ](?:\d{4}|\d{2}))"
+            r"(?:[T ]+\d{1,2}:\d{2}.*)?",
+            rf"(?:[^\W\d_]{{2,10}}\.?,? )?\d{{1,2}}(?:st|nd|rd|th)?[-./ ]*{MONTH}(?:[-./, ]*(?:\d{{4}}|\d{{2}}))?.*",
+            rf"(?:[^\W\d_]{{2,10}}\.?,? )?{MONTH}[-./ ]*\d{{1,4}}(?:st|nd|rd|th)?(?:[-./, ]+(?:\d{{4}}|\d{{2}}))?.*",
+            r"\d{4}[- /]?[qwsh]\d{1,2}(?:-\d)?|q[1-4][- /]?\d{4}|\d{8}t\d{4,6}z?",
+            r"[+-]?\d{1,3}(?::\d{2}){1,2}(?:[.,]\d+)?\s*(?:[ap]\.?m\.?|h|uhr)?",
+        ]
+    ),
+    re.IGNORECASE,
+)
+QUOTES = "'\"`´‘’“”„«»*"  # around a number, or behind it as a mark
+
+
+@dataclass(frozen=True)
+class Notation:
+    """How the numbers of a column are written. before, after: of each number; group: the sign that parts thousands.
+
+    kind: a date is read as days since 1970-01-01, a time as hours.
+    """
+
+    kind: Kind = "number"
+    before: str = ""
+    after: str = ""
+    group: str = ""
+    decimal: Literal[".", ","] = "."
+
+    @property
+    def described(self) -> str:
+        """What a cell needs beside a number, for messages."""
+        if self.kind == "date":
+            return " of days: must be a date, as 2021-12-31"
+        if self.kind == "time":
+            return " of hours: must be a time, as 23:59"
+        units = [f"{place} {unit}" for place, unit in (("after", self.before), ("before", self.after)) if unit]
+        comma = ["with a decimal comma"] if self.decimal == "," else []
+        return "".join(f" {part}" for part in units + comma)
+
+    def value(self, cell: str) -> float | None:
+        """The number in a cell, infinite if it is too large; None if it is not written like this."""
+        text = _with_same_signs(cell)
+        if self.kind == "date":
+            return _days(text)
+        if self.kind == "time":
+            return _hours(text)
+        found = WRITTEN.fullmatch(text)
+        if not found or (found["before"], found["after"].strip()) != (self.before, self.after):
+            return None
+        digits = found["digits"]
+        if self.group and self.group in digits:
+            whole, point, fraction = digits.partition(self.decimal)
+            if not re.fullmatch(rf"[0-9]{{1,3}}({re.escape(self.group)}[0-9]{{3}})+", whole):
+                return None
+            digits = whole.replace(self.group, "") + point + fraction
+        plain = found["sign"] + found["sign2"] + digits.replace(self.decimal, ".") + found["exponent"]
+        is_plain = NUMBER.fullmatch(plain) and (self.decimal == "." or "." not in digits)
+        return float(plain) if is_plain else None
+
+
+PLAIN_NOTATION = Notation()
+
+
+def find_notation(cells: Iterable[str], *, decimal: Decimal = "auto", declared: bool = False) -> Notation | None:
+    """The notation in which every cell is a number; None if there is none, or if it is not certain.
+
+    decimal: auto means that cells with commas are not certain. declared: letters may be units, and dates and times
+    are numbers.
+    """
+    texts = {_with_same_signs(cell) for cell in cells}
+    if decimal == "auto" and all(map(NUMBER.fullmatch, texts)):
+        return PLAIN_NOTATION
+    parts = [WRITTEN.fullmatch(text) for text in texts]
+    found: list[Notation] = []
+    if all(parts):
+        matches = [part for part in parts if part]
+        units = list({(part["before"], part["after"].strip()) for part in matches})
+        signs = {sign for part in matches for sign in part["digits"] if sign in "_' ,"}
+        certain = "_" not in signs and all(map(CERTAIN_UNIT.fullmatch, *units[:1]))  # 1_012 may be an identifier
+        if len(units) == 1 and (declared or certain):
+            found = [Notation("number", *units[0], *separators) for separators in _separators(signs, decimal)]
+    if declared:
+        found += [Notation("date"), Notation("time")]
+    return next((each for each in found if None not in map(each.value, texts)), None)
+
+
+def usual_notation(decimal: Decimal) -> Notation:
+    """The notation of numbers without units. decimal: as in find_notation."""
+    return {"auto": PLAIN_NOTATION, "point": Notation(group=","), "comma": Notation(group=".", decimal=",")}[decimal]
+
+
+def looks_like_number(cell: str) -> bool:
+    """Whether a cell looks like a number, a date or a time, though it may not be read as one."""
+    text = _with_same_signs(cell).strip(QUOTES + " ")
+    return LIKE.fullmatch(text) is not None and any(map(str.isnumeric, text))
+
+
+def is_number(cell: str) -> bool:
+    """Whether a cell holds a number, without a unit or a separator of thousands."""
+    return NUMBER.fullmatch(_with_same_signs(cell)) is not None
+
+
+def is_whole(cell: str) -> bool:
+    """Whether a cell holds a whole number."""
+    return WHOLE.fullmatch(_with_same_signs(cell)) is not None
+
+
+def notation_as_plain(notation: Notation) -> dict[str, str] | None:
+    """A notation as plain values; None for the plain one."""
+    return None if notation == PLAIN_NOTATION else asdict(notation)
+
+
+def notation_from_plain(plain: object) -> Notation | None:
+    """The notation that notation_as_plain wrote; None if it is damaged."""
+    if plain is None:
+        return PLAIN_NOTATION
+    if not isinstance(plain, Mapping) or not all(isinstance(value, str) for value in plain.values()):
+        return None
+    try:
+        notation = Notation(**plain)
+    except TypeError:
+        return None
+    valid = notation.kind in get_args(Kind) and notation.decimal in (".", ",") and len(notation.group) <= 1
+    return notation if valid else None
+
+
+def _separators(signs: Collection[str], decimal: Decimal) -> list[tuple[str, Literal[".", ","]]]:
+    """The separators of thousands and of decimals that a column with these signs between its digits may have."""
+    point: Literal[".", ","] = "," if decimal == "comma" else "."
+    others = set(signs) - {point}
+    if len(others) > 1 or (decimal == "auto" and "," in others):
+        return []
+    usual = {"auto": "", "point": ",", "comma": "."}[decimal]
+    return [(others.pop() if others else usual, point)]
+
+
+def _with_same_signs(cell: str) -> str:
+    return cell.translate(SAME_SIGNS).strip()
+
+
+def _days(text: str) -> float | None:
+    found = DATE.fullmatch(text)
+    if not found:
+        return None
+    try:
+        day = date(*(int(found[name] or found[f"{name}2"]) for name in ("year", "month", "day")))
+    except ValueError:  # no such day
+        return None
+    hours = _hours(found["time"]) if found["time"] else 0.0
+    return None if hours is None else day.toordinal() - date(1970, 1, 1).toordinal() + hours / 24
+
+
+def _hours(text: str) -> float | None:
+    found = TIME.fullmatch(text)
+    if not found:
+        return None
+    return math.fsum([int(found["hours"]), int(found["minutes"]) / 60, float(found["seconds"] or 0) / 3600])

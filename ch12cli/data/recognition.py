@@ -1,0 +1,124 @@
+"""Recognises how the numbers of each column of a user's file are written, and reports what is not certain."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from ch12cli.data.columns import has_text, is_missing
+from ch12cli.data.notation import (
+    PLAIN_NOTATION,
+    Decimal,
+    Notation,
+    find_notation,
+    is_number,
+    looks_like_number,
+    usual_notation,
+)
+from ch12cli.data.text_file import Sheet, list_names, short
+
+TargetType = Literal["auto", "classes", "values"]
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """How the columns of a file are to be read. problems, notes: what was found, to which more is added."""
+
+    sheet: Sheet
+    categories: Sequence[str]
+    numbers: Sequence[str]
+    decimal: Decimal
+    problems: list[str]
+    notes: list[str]
+
+    def notation(self, name: str) -> Notation | None:
+        """How the numbers of a feature are written; None if it holds categories."""
+        if name in self.categories:
+            return None
+        kind = self._found(name, declared=name in self.numbers)
+        otherwise = f"dataset.categories=[{name}] for categories, or dataset.exclude=[{name}] to leave it out"
+        if kind is None:
+            self._judge_texts(name, f"dataset.numbers=[{name}]", otherwise)
+        elif _is_decorated(kind) and name not in self.numbers and self.decimal == "auto":
+            self._tell(name, kind, f"dataset.categories=[{name}] if it holds categories")
+        return kind
+
+    def target_notation(self, name: str, kind: TargetType) -> Notation | None:
+        """How the numbers of the target are written; None if it holds texts."""
+        declared = kind == "values" or name in self.numbers
+        found = self._found(name, declared=declared)
+        if kind == "classes" or declared:
+            return found
+        otherwise = "dataset.target_type=classes if it holds classes"
+        if found is None:
+            self._judge_texts(name, "dataset.target_type=values", otherwise)
+        elif _is_decorated(found) and self.decimal == "auto":
+            self._tell(name, found, otherwise)
+        return found
+
+    def hint(self, name: str, *, target: bool = False) -> str:
+        """What to do about a column of which only some cells are numbers."""
+        ways = self._ways(self._values(name), "dataset.target_type=values" if target else f"dataset.numbers=[{name}]")
+        read = f"; add {' or '.join(ways)} to read all of them" if ways else ""
+        if target:
+            return f"{read}; if it holds classes, add dataset.target_type=classes"
+        return f"{read}; if the column holds categories, add dataset.categories=[{name}]"
+
+    def _found(self, name: str, *, declared: bool) -> Notation | None:
+        cells = self._values(name)
+        if not cells and any(map(has_text, self.sheet.cells(name))):
+            return None
+        found = find_notation(cells, decimal=self.decimal, declared=declared)
+        if found is None and declared:
+            found = find_notation(
+                list(filter(looks_like_number, cells)) or cells[:1], decimal=self.decimal, declared=True
+            )
+            return found or usual_notation(self.decimal)
+        return found or (usual_notation(self.decimal) if any(map(is_number, cells)) else None)
+
+    def _values(self, name: str) -> list[str]:
+        """The cells of a column that hold a value."""
+        return [cell for cell in self.sheet.cells(name) if not is_missing(cell, category=False)]
+
+    def _tell(self, name: str, kind: Notation, otherwise: str) -> None:
+        """Adds a note on how the numbers of a column are read."""
+        cell = next(cell for cell in self._values(name) if not is_number(cell))
+        self.notes.append(
+            f"{self.sheet.source}: column {name}: {cell!r} is read as {kind.value(cell):.10g}; add {otherwise}"
+        )
+
+    def _judge_texts(self, name: str, declare: str, otherwise: str) -> None:
+        """Adds a problem for texts that look like numbers, or a note if there are only two of them."""
+        texts = list(dict.fromkeys(self._values(name)))
+        like = list(filter(looks_like_number, texts))
+        if 2 * len(like) <= len(texts):
+            return
+        if len(texts) <= 2:
+            self.notes.append(
+                f"{self.sheet.source}: column {name}: {list_names(texts)} are taken as texts, not numbers"
+            )
+            return
+        ways = self._ways(like, declare)
+        self.problems.append(
+            f"column {name}: {short(like[0])!r} looks like a number, a date or a time; "
+            + (f"add {' or '.join(ways)} to read it, " if ways else "add ")
+            + otherwise
+        )
+
+    def _ways(self, texts: Sequence[str], declare: str) -> list[str]:
+        """The options that read all of these texts as numbers; the fewest that do."""
+        decimals = list(dict.fromkeys((self.decimal, "comma", "point")))
+        for declared in (False, True):
+            options = [
+                [f"dataset.decimal={decimal}"] * (decimal != self.decimal) + [declare] * declared
+                for decimal in decimals
+                if find_notation(texts, decimal=decimal, declared=declared)
+            ]
+            if options:
+                fewest = min(map(len, options))
+                return [" ".join(words) for words in options if len(words) == fewest]
+        return []
+
+
+def _is_decorated(kind: Notation) -> bool:
+    """Whether numbers have more than digits, a point and an exponent."""
+    return replace(kind, decimal=".") != PLAIN_NOTATION
