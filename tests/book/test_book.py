@@ -32,14 +32,14 @@ def test_an_item_prints_what_the_book_prints(number: int) -> None:
 
 
 @pytest.mark.parametrize("number", ITEMS)
-def test_no_figure_is_copied_into_an_items_code(number: int) -> None:
+def test_an_items_code_contains_no_printed_number(number: int) -> None:
     _, code = item_source(number)
     figures = {token for token in TOKEN.findall(ITEMS[number].text) if re.search(r"\.\d{3,}", token)}
     assert not {figure for figure in figures if figure.lstrip("-") in code}
 
 
 @pytest.mark.parametrize("number", [n for n, item in ITEMS.items() if item.kind == "digits"])
-def test_every_digit_of_a_figure_counts(number: int) -> None:
+def test_every_printed_digit_is_compared(number: int) -> None:
     printed = ITEMS[number]
     digits = [found.start() for found in re.finditer(r"\d", printed.text)]
     for place in digits:
@@ -48,7 +48,7 @@ def test_every_digit_of_a_figure_counts(number: int) -> None:
         assert not agrees(changed, printed)
 
 
-def test_of_the_unseeded_item_shape_and_range_count() -> None:
+def test_an_unseeded_item_is_compared_by_shape_and_range() -> None:
     good = "tensor([[0.1, 0.2, 0.3],\n        [0.4, 0.5, 0.9999]])"
     assert agrees(good, ITEMS[4])
     assert not agrees(good.replace("0.9999", "1.0000"), ITEMS[4])
@@ -66,13 +66,13 @@ def test_a_check_fails_if_a_digit_differs(monkeypatch: pytest.MonkeyPatch, capsy
     assert "25. the logistic function" in next(line for line in said.splitlines() if "differs" in line)
 
 
-def test_in_another_type_differences_are_shown_and_not_failed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_differences_in_another_dtype_are_shown_and_do_not_fail(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["book", "9", "28", "--check", "--dtype", "float64"]) == 0
     assert "1 of 2 as in the book" in capsys.readouterr().out
     assert torch.get_default_dtype() == torch.float32
 
 
-def test_an_item_is_shown_with_its_code_and_both_figures(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_item_is_shown_with_its_code_and_both_outputs(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["book", "10"]) == 0
     said = capsys.readouterr().out
     assert "print(torch.mean(t1, axis=0))" in said
@@ -107,7 +107,7 @@ def test_gradients_vanish_through_sigmoid_layers_as_they_do_one_network_at_a_tim
     assert ratio["sigmoid"] < 1e-2 < ratio["tanh"]
 
 
-def test_hand_outs_hold_code_and_both_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_handouts_hold_the_code_and_both_outputs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for form in ("md", "html", "ipynb"):
         target = tmp_path / f"a.{form}"
         assert main(["book", "27", "17", "--format", form, "-o", str(target)]) == 0
@@ -148,7 +148,7 @@ def test_a_notebook_is_of_format_4_5_and_its_cells_run_from_top_to_bottom(tmp_pa
         (["--dtype", "float16"], "invalid choice: 'float16'"),
     ],
 )
-def test_what_cannot_be_run_is_refused_in_a_line(words: list[str], message: str, capsys: Any) -> None:
+def test_an_item_that_cannot_run_is_refused_in_one_line(words: list[str], message: str, capsys: Any) -> None:
     assert main(["book", *words]) == 2
     said = capsys.readouterr().err
     assert message in said

@@ -48,7 +48,7 @@ RUN = {
         ("not nothing=1", True),
     ],
 )
-def test_what_a_filter_lets_through(text: str, holds: bool) -> None:
+def test_a_filter_selects_the_matching_rows(text: str, holds: bool) -> None:
     assert Query(text).matches(RUN) is holds
 
 
@@ -59,12 +59,12 @@ def test_what_a_filter_lets_through(text: str, holds: bool) -> None:
         *("a>3 and and b=1", "(" * 100 + "a=1" + ")" * 100, "a=1;import os", "__import__('os').system('x')"),
     ],
 )
-def test_what_is_no_filter_is_said(text: str) -> None:
+def test_an_invalid_filter_is_reported(text: str) -> None:
     with pytest.raises(InputError, match="--filter") as raised:
         Query(text)
     assert "\n" not in str(raised.value)
 
 
-def test_a_filter_tells_what_it_asks_for() -> None:
+def test_a_filter_lists_its_comparisons() -> None:
     comparisons = [("a.b", ">", "1"), ("c", "=", "2 x"), ("d", "~", "x")]
     assert Query("a.b>1 and not (c='2 x' or d~x)").comparisons == comparisons

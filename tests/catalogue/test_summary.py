@@ -51,7 +51,7 @@ def test_a_variable_stays_within_its_quantile_with_the_probability_that_was_aske
     assert within(t_quantile(degrees), degrees) == pytest.approx(0.95, abs=1e-9)
 
 
-def test_no_degrees_of_freedom_have_no_quantile():
+def test_zero_degrees_of_freedom_have_no_quantile():
     with pytest.raises(ValueError, match="at least 1"):
         t_quantile(0)
 
@@ -71,7 +71,7 @@ def test_overrides_are_read_from_the_command_however_it_is_quoted():
     assert SweepRow.from_record({"job": "0", "command": "ch12 train"}).overrides == {}
 
 
-def test_keys_vary_that_have_several_values_or_are_missing_somewhere():
+def test_a_key_varies_if_it_has_several_values_or_is_missing_in_a_job():
     rows = [
         make_row(0, lines="optimizer.lr=0.1 seed=0 epochs=5 optimizer=sgd"),
         make_row(1, lines="optimizer.lr=0.1 seed=1 epochs=5"),
@@ -81,7 +81,7 @@ def test_keys_vary_that_have_several_values_or_are_missing_somewhere():
     assert varying([]) == []
 
 
-def test_seeds_are_folded_into_mean_and_interval():
+def test_seeds_are_summarised_as_mean_and_interval():
     rows = [make_row(seed, objective=seed + 1, lines=f"optimizer.lr=0.1 seed={seed}") for seed in range(3)]
     rows += [make_row(3, objective=0.5, lines="optimizer.lr=0.2 seed=0")]
     first, second = fold_seeds(rows, varying(rows), ["objective"])
@@ -94,20 +94,20 @@ def test_seeds_are_folded_into_mean_and_interval():
     assert second.half_width["objective"] == pytest.approx(4.302652729749464 / math.sqrt(3))
 
 
-def test_any_key_that_ends_with_seed_is_folded():
+def test_every_key_that_ends_with_seed_is_averaged_over():
     rows = [
         make_row(n, objective=n, lines=f"seed={n} dataset.split_seed={n % 2} model.width={4 + n % 2}") for n in range(4)
     ]
     assert [row.values for row in fold_seeds(rows, varying(rows))] == [{"model.width": "4"}, {"model.width": "5"}]
 
 
-def test_where_only_the_seed_varies_there_is_one_row():
+def test_a_sweep_over_seeds_only_has_one_row():
     rows = [make_row(seed, objective=seed, lines=f"seed={seed}") for seed in range(5)]
     (row,) = fold_seeds(rows, varying(rows))
     assert (row.values, row.runs, row.mean) == ({}, 5, {"objective": 2.0})
 
 
-def test_intervals_of_random_figures_agree_with_the_statistics_module():
+def test_intervals_of_random_values_agree_with_the_statistics_module():
     draw = random.Random(4)
     widths = [4, 8, 16]
     figures = {width: [draw.gauss(width, 2) for _ in range(2 + width)] for width in widths}
@@ -143,7 +143,7 @@ def test_only_finished_runs_count_and_the_others_are_counted():
     assert math.isnan(broken.mean["objective"])
 
 
-def test_the_best_is_first_whichever_way_the_objective_goes():
+def test_the_best_is_first_for_minimised_and_maximised_objectives():
     rows = [make_row(n, objective=value, lines=f"x={n}") for n, value in enumerate([0.5, 0.9, "", 0.1, "nan", "inf"])]
     assert [row.best for row in fold_seeds(rows, varying(rows))] == [3, 0, 1, None, None, None]
     assert [row.best for row in fold_seeds(rows, varying(rows), minimise=False)] == [1, 0, 3, None, None, None]
@@ -152,7 +152,7 @@ def test_the_best_is_first_whichever_way_the_objective_goes():
     assert fold_seeds(rows, varying(rows), minimise=False)[0].best == 1
 
 
-def test_figures_beyond_floating_point_are_no_error():
+def test_values_beyond_floating_point_are_not_an_error():
     rows = [make_row(n, objective=value, lines=f"seed={n}") for n, value in enumerate([1e308, 1e308, -1e308, "inf"])]
     (row,) = fold_seeds(rows, varying(rows))
     assert row.runs == 4

@@ -16,12 +16,12 @@ CH12 = f"{shlex.quote(sys.executable)} -m ch12cli"
     ("words", "closed"),
     [("--help", ">&-"), ("runs", "<&-"), ("runs", ">&- 2>&-"), ("train -q epochs=1 device=cpu", ">&-")],
 )
-def test_closed_streams_are_no_error(words: str, closed: str, folder: Path) -> None:
+def test_closed_streams_are_not_an_error(words: str, closed: str, folder: Path) -> None:
     done = subprocess.run(["sh", "-c", f"{CH12} {words} {closed}"], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_mistake_is_one_without_a_standard_error_too(folder: Path) -> None:
+def test_a_mistake_is_reported_by_the_exit_code_without_standard_error(folder: Path) -> None:
     assert subprocess.run(["sh", "-c", f"{CH12} trian 2>&-"], capture_output=True).returncode == 2
 
 

@@ -51,9 +51,7 @@ def result(directory: Path) -> dict[str, object]:
     return found
 
 
-def test_two_runs_side_by_side_with_all_that_differs_and_nothing_else(
-    compare: Callable[..., str], trained: Path
-) -> None:
+def test_two_runs_are_compared_in_all_that_differs_and_nothing_else(compare: Callable[..., str], trained: Path) -> None:
     found = json.loads(compare("run0", "run1", "--format", "json"))
     assert found["optimizer.lr"] == {"run0": 0.001, "run1": 0.01}
     for name in ("objective", "test", "final"):
@@ -76,7 +74,7 @@ def test_a_run_differs_in_nothing_from_itself(compare: Callable[..., str]) -> No
     assert compare("run0", "run0") == "no difference\n"
 
 
-def test_the_seeds_of_a_sweep_are_folded_into_mean_and_interval(compare: Callable[..., str], trained: Path) -> None:
+def test_the_seeds_of_a_sweep_are_summarised_as_mean_and_interval(compare: Callable[..., str], trained: Path) -> None:
     table = list(csv.DictReader(io.StringIO(compare("sweep", "--format", "csv"))))
     assert [row["runs"] for row in table] == ["3", "3"]
     with open(trained / "sweep" / "sweep.csv", encoding="utf-8", newline="") as file:
@@ -90,7 +88,7 @@ def test_the_seeds_of_a_sweep_are_folded_into_mean_and_interval(compare: Callabl
     assert float(table[0]["objective"]) <= float(table[1]["objective"])
 
 
-def test_many_runs_are_rows_with_their_seeds_folded(compare: Callable[..., str]) -> None:
+def test_many_runs_are_rows_averaged_over_seeds(compare: Callable[..., str]) -> None:
     text = compare(*(f"sweep/{number}" for number in range(6)))
     assert text.splitlines()[0].startswith("mean")
     assert "model.width" in text or "width" in text
@@ -118,7 +116,7 @@ def test_runs_of_different_data_are_side_by_side_and_none_is_best(
     assert not any(line.startswith("dataset._target_") for line in lines)  # the choice says it
 
 
-def test_a_damaged_run_is_passed_over(trained: Path, compare: Callable[..., str], tmp_path: Path) -> None:
+def test_a_damaged_run_is_skipped(trained: Path, compare: Callable[..., str], tmp_path: Path) -> None:
     damaged = shutil.copytree(trained / "run2", tmp_path / "damaged")
     (damaged / "result.json").write_text("{", encoding="utf-8")
     assert list(json.loads(compare("run0", str(damaged), "run1", "--format", "json"))["optimizer.lr"]) == [
@@ -128,7 +126,7 @@ def test_a_damaged_run_is_passed_over(trained: Path, compare: Callable[..., str]
     assert main(["compare", "run0", str(damaged)]) == 2
 
 
-def test_the_best_combination_is_marked_and_as_many_are_shown_as_asked(compare: Callable[..., str]) -> None:
+def test_the_best_combination_is_marked_and_limit_sets_the_number_of_rows(compare: Callable[..., str]) -> None:
     _, _, first, second = compare("sweep").splitlines()
     assert (first.endswith(" *"), second.endswith(" *")) == (True, False)
     lines = compare("sweep", "--limit", "1").splitlines()
@@ -163,7 +161,7 @@ def test_markdown_is_a_table(compare: Callable[..., str]) -> None:
         (["run0", "run1", "--format", "html"], "--format"),
     ],
 )
-def test_mistakes_are_said(
+def test_mistakes_are_reported(
     words: list[str], message: str, trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(trained)

@@ -67,7 +67,7 @@ def test_the_options_of_a_command_are_offered():
     assert set(offered("explain", "--")) == {"--help", "--config-dir", "--config-name"}
 
 
-def test_the_values_of_an_option_are_offered_behind_it():
+def test_the_values_of_an_option_are_offered_after_it():
     assert offered("train", "--cfg", "") == ["job", "hydra", "all"]
     assert offered("train", "-c", "j") == ["job"]
     assert offered("train", "--cfg=h") == ["--cfg=hydra"]
@@ -109,23 +109,23 @@ def test_the_keys_offered_are_those_of_the_choices_on_the_line():
     assert offered("train", "-m", "optimizer=adam,sgd", "optimizer.") == list(dict.fromkeys(both))
 
 
-def test_a_preset_on_the_line_makes_its_choices_unless_the_line_makes_another():
+def test_a_preset_on_the_line_sets_choices_that_the_line_can_override():
     sgd = keys_in("optimizer/sgd.yaml", "optimizer.")
     assert offered("train", "experiment=book/linear", "optimizer.") == sgd
     assert offered("train", "experiment=book/iris", "optimizer=sgd", "optimizer.") == sgd
 
 
-def test_for_a_choice_that_there_is_not_the_keys_of_all_are_offered():
+def test_for_an_unknown_choice_the_keys_of_all_choices_are_offered():
     names = offered("train", "optimizer=sgdd", "optimizer.")
     assert {"optimizer.momentum=", "optimizer.betas=", "optimizer.alpha="} <= set(names)
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_every_choice_of_a_group_is_offered_behind_its_name(group: str):
+def test_every_choice_of_a_group_is_offered_after_the_groups_name(group: str):
     assert offered("train", f"{group}=") == [f"{group}={name}" for name in choices_in(group)]
 
 
-def test_words_that_a_key_may_be_are_offered():
+def test_the_allowed_words_of_a_key_are_offered():
     assert offered("train", "dataset.scaling=") == [
         f"dataset.scaling={word}" for word in ("standard", "global", "none")
     ]
@@ -136,7 +136,7 @@ def test_words_that_a_key_may_be_are_offered():
     assert offered("train", "nonsense=") == []
 
 
-def test_a_list_is_completed_with_what_it_has_not_yet():
+def test_a_list_is_completed_with_the_items_that_it_lacks():
     assert offered("train", "-m", "optimizer=adam,s") == ["optimizer=adam,sgd"]
     assert offered("train", "-m", "dataset.scaling=global,") == [
         "dataset.scaling=global,standard",
@@ -152,14 +152,14 @@ def test_signs_before_a_key_are_kept():
     assert offered("train", "+experiment=book/iris", "optimizer.l") == ["optimizer.lr="]
 
 
-def test_the_last_part_of_a_key_is_enough_where_it_is_the_only_one():
+def test_the_last_part_of_a_key_is_enough_if_it_is_unique():
     assert offered("train", "lr") == ["optimizer.lr="]
     assert offered("train", "wi") == ["model.width="]
     assert offered("train", "scal") == ["dataset.scaling="]
     assert offered("train", "si") == []
 
 
-def test_what_can_be_explained_is_offered_without_an_equals_sign():
+def test_names_to_explain_are_offered_without_an_equals_sign():
     assert offered("explain", "opt")[:2] == ["optimizer", "optimizer.lr"]
     assert {"optimizer.betas", "optimizer.momentum", "optimizer.alpha"} <= set(offered("explain", "optimizer."))
     assert offered("explain", "optimizer=s") == ["optimizer=sgd"]
@@ -182,7 +182,7 @@ def test_choices_and_keys_of_the_users_own_are_offered(option: list[str], mine: 
     assert "optimizer=two words" not in offered("train", *option, "optimizer=")
 
 
-def test_bash_gets_what_stands_behind_the_last_break_and_a_blank_where_the_word_ends():
+def test_bash_gets_the_text_after_the_last_word_break_and_a_blank_after_a_complete_word():
     assert query(["bash", "--", "ch12 tr", BREAKS]) == ["words", "train "]
     assert query(["bash", "--", "ch12 train optimizer=s", BREAKS]) == ["words", "sgd "]
     assert query(["bash", "--", "ch12 train optimizer=s", " "]) == ["words", "optimizer=sgd "]
@@ -192,13 +192,13 @@ def test_bash_gets_what_stands_behind_the_last_break_and_a_blank_where_the_word_
     assert query(["bash", "--", "ch12 train --config-dir ", BREAKS]) == ["folders"]
 
 
-def test_zsh_and_fish_get_what_each_candidate_means():
+def test_zsh_and_fish_get_the_meaning_of_each_candidate():
     meaning = "reduce_on_plateau\tThe learning rate drops whenever the watched metric has stopped improving"
     assert query(["fish", "--", "ch12", "train", "scheduler=red"]) == ["words", f"scheduler={meaning}"]
     assert query(["zsh", "--", "ch12", "train", "epo"]) == ["words", "epochs=:passes over the training part"]
 
 
-def test_zsh_is_told_apart_colons_that_belong_to_a_word(mine: Path):
+def test_zsh_gets_a_colon_between_a_word_and_its_description(mine: Path):
     (mine / "mine" / "optimizer" / "nadam.yaml").rename(mine / "mine" / "optimizer" / "own.yaml")
     answer = query(["zsh", "--", "ch12", "train", "-cd", "mine", "optimizer=own"])
     assert answer == ["words", "optimizer=own:Adam with Nesterov's momentum: fast"]
@@ -235,7 +235,7 @@ def test_a_line_is_split_as_a_shell_does(line: str, words: list[str], current: s
         for rest in ("train =", "train ,", "train ~", "train -cd", "explain =", "x")
     ],
 )
-def test_no_question_of_a_script_is_answered_with_an_error(words: list[str], capsys: pytest.CaptureFixture[str]):
+def test_completion_never_answers_a_script_with_an_error(words: list[str], capsys: pytest.CaptureFixture[str]):
     assert main(["completion", "query", *words]) == 0
     page, errors = capsys.readouterr()
     assert page.splitlines()[0] in ("words", "folders")
@@ -261,7 +261,7 @@ def test_each_script_is_printed_and_asks_for_its_own_shell(shell: str, capsys: p
     assert INSTALL[shell] in format_completion_help()
 
 
-def test_a_shell_that_is_not_known_is_refused(capsys: pytest.CaptureFixture[str]):
+def test_an_unknown_shell_is_refused(capsys: pytest.CaptureFixture[str]):
     assert main(["completion", "fihs"]) == 2
     assert capsys.readouterr() == ("", "ch12: fihs: no completion for such a shell; did you mean `fish`?\n")
     assert main(["completion", "tcsh-and-more"]) == 2

@@ -150,7 +150,7 @@ def test_a_pipe_gets_no_control_characters_and_no_line_wider_than_the_console(
 
 @pytest.mark.parametrize("width", [60, 80, 120])
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
-def test_on_a_terminal_the_live_display_gives_way_to_the_figures(width: int, encoding: str):
+def test_on_a_terminal_the_results_replace_the_live_display(width: int, encoding: str):
     console = make_console(width, terminal=True, encoding=encoding)
     output = show_run(console, rows=make_rows(30, regression=True))
     assert "epoch      1/30" in SGR.sub("", output)  # it was there
@@ -164,13 +164,13 @@ def test_on_a_terminal_the_live_display_gives_way_to_the_figures(width: int, enc
     assert lines[-2:] == [str(DIRECTORY), ""]
 
 
-def test_where_there_is_room_the_accuracy_is_drawn_beside_the_loss():
+def test_a_wide_terminal_shows_the_accuracy_beside_the_loss():
     narrow, wide = (show_run(make_console(width), rows=make_rows(10)) for width in (80, 120))
     assert "train accuracy" not in narrow
     assert re.search(r"train loss .* valid loss .* train accuracy .* valid accuracy", wide)
 
 
-def test_figures_of_one_epoch_have_no_curve_but_a_table():
+def test_one_epoch_is_shown_as_a_table_without_a_curve():
     output = show_run(make_console(), rows=make_rows(1))
     assert "1 epoch in" in output
     assert "final  train" in output
@@ -188,7 +188,7 @@ def test_a_pipe_gets_about_twenty_evenly_spaced_epochs_and_the_last(epochs: int)
     assert len(steps) <= 1
 
 
-def test_there_are_never_more_lines_than_agreed():
+def test_the_number_of_epoch_lines_has_a_maximum():
     assert [log_stride(epochs) for epochs in (1, 20, 21, 41, 101, 400, 401)] == [1, 1, 2, 5, 10, 20, 50]
 
 
@@ -206,7 +206,7 @@ def test_the_last_epoch_of_a_run_that_stopped_early_has_its_line():
 
 
 @pytest.mark.parametrize("terminal", [False, True])
-def test_quiet_shows_the_directory_alone(terminal: bool):
+def test_quiet_shows_only_the_directory(terminal: bool):
     errors = make_console()
     output = show_run(make_console(terminal=terminal), rows=make_rows(30), errors=errors, verbosity=-1)
     assert SGR.sub("", output) == f"{DIRECTORY}\n"
@@ -224,13 +224,13 @@ def test_quiet_still_shows_warnings_and_how_a_run_failed_on_standard_error():
     assert written(errors) == "warning: softmax twice\ndiverged  after 0 of 9 epochs in 2.0 s: the loss is nan\n"
 
 
-def test_a_run_that_failed_before_its_first_epoch_has_no_figures():
+def test_a_run_that_failed_before_its_first_epoch_has_no_results():
     result = Result(status="failed", epochs=0, final={}, best={}, test=None, error="out of memory")
     output = show_run(make_console(), rows=[], result=result, epochs=5, facts=[("data", "iris")])
     assert output == f"data       iris\n\nfailed  after 0 of 5 epochs\n        out of memory\n\n{DIRECTORY}\n"
 
 
-def test_figures_that_are_missing_or_not_finite_are_shown_as_such():
+def test_missing_and_non_finite_values_are_shown_as_such():
     rows = make_rows(5)
     rows[4] |= {"train_loss": math.nan, "valid_loss": None, "valid_accuracy": None}
     output = show_run(make_console(), rows=rows, result=make_result(rows, "diverged"))
@@ -260,7 +260,7 @@ def test_names_that_an_ascii_stream_cannot_hold_are_escaped():
     assert printable_on(make_console(), "/data/jürgen/\udcff") == "/data/jürgen/\\udcff"
 
 
-def test_messages_stand_above_the_live_display_and_leave_it_whole():
+def test_messages_are_printed_above_the_live_display():
     console = make_console(60, terminal=True)
     with RunDisplay(console=console, errors=make_console(60, terminal=True)) as display:
         display.on_begin(FACTS[1:], epochs=9, directory=DIRECTORY)
@@ -278,7 +278,7 @@ def test_messages_stand_above_the_live_display_and_leave_it_whole():
     ]
 
 
-def test_warnings_go_to_standard_error_where_that_is_elsewhere():
+def test_warnings_go_to_standard_error_if_it_is_redirected():
     console, errors = make_console(terminal=True), make_console()
     with RunDisplay(console=console, errors=errors) as display:
         display.on_begin(FACTS, epochs=9, directory=DIRECTORY)
@@ -288,7 +288,7 @@ def test_warnings_go_to_standard_error_where_that_is_elsewhere():
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, ValueError])
-def test_the_terminal_is_given_back_whatever_happens(error: type[BaseException]):
+def test_the_terminal_is_restored_after_every_ending(error: type[BaseException]):
     console = make_console(terminal=True)
     streams = sys.stdout, sys.stderr
     with pytest.raises(error), RunDisplay(console=console, errors=make_console()) as display:  # noqa: PT012
@@ -302,7 +302,7 @@ def test_the_terminal_is_given_back_whatever_happens(error: type[BaseException])
     display.close()  # again does no harm
 
 
-def test_colours_are_left_out_where_they_are_not_wanted():
+def test_colours_can_be_switched_off():
     coloured, plain = (make_console(terminal=True, no_color=no_color) for no_color in (False, True))
     colours = [
         [
@@ -316,7 +316,7 @@ def test_colours_are_left_out_where_they_are_not_wanted():
     assert set(colours[1]) <= {"0", "1", "2"}  # bold and dim are no colours
 
 
-def test_an_epoch_costs_next_to_nothing():
+def test_the_display_of_an_epoch_takes_little_time():
     console = make_console(terminal=True)
     rows = make_rows(50_000)
     with RunDisplay(console=console, errors=make_console()) as display:
@@ -350,12 +350,12 @@ def test_the_live_display_shows_progress_rate_and_time_left():
     ]
 
 
-def test_a_long_epoch_moves_the_bar_and_has_a_time_left():
+def test_the_bar_and_the_time_left_change_within_a_long_epoch():
     text = format_progress({}, 2, done=0.5, rate=0.01, width=100, label_width=9, ascii_only=True).plain
     assert text.rstrip() == "epoch      0/2  ========------------------------  1 min 40 s/epoch  2:30 left"
 
 
-def test_steps_within_an_epoch_are_shown_where_it_takes_long(monkeypatch: pytest.MonkeyPatch):
+def test_steps_are_shown_within_a_long_epoch(monkeypatch: pytest.MonkeyPatch):
     clock = count(0, 10.0)
     monkeypatch.setattr("ch12cli.cli.text.run_display.perf_counter", lambda: next(clock))
     console = make_console(terminal=True)
@@ -367,7 +367,7 @@ def test_steps_within_an_epoch_are_shown_where_it_takes_long(monkeypatch: pytest
         assert "40 s/epoch  1:00 left" in written(console)
 
 
-def test_an_interrupted_run_is_told_how_it_goes_on():
+def test_an_interrupted_run_prints_the_command_that_resumes_it():
     console = make_console(terminal=True)
     with RunDisplay(console=console, errors=console) as display:
         display.on_begin([("data", "x")], epochs=2, directory=Path("/my runs/1"))
@@ -376,7 +376,7 @@ def test_an_interrupted_run_is_told_how_it_goes_on():
     assert "go on with: ch12 resume '/my runs/1'" in written(console)
 
 
-def test_hours_of_slow_epochs_have_room_beside_the_bar():
+def test_times_of_several_hours_fit_beside_the_bar():
     text = format_progress(
         {"epoch": 250}, 1000, done=250.0, rate=1 / 754, width=80, label_width=9, ascii_only=False
     ).plain
@@ -418,7 +418,7 @@ def test_standard_output_fits_the_environment(environment: dict[str, str]):
     )  # FORCE_COLOR: colours, but no moving cursor
 
 
-def test_the_c_locale_is_ascii_although_python_would_write_utf_8(monkeypatch: pytest.MonkeyPatch):
+def test_output_in_the_c_locale_is_ascii_although_python_would_write_utf_8(monkeypatch: pytest.MonkeyPatch):
     for locale, ascii_only in (("C", True), ("POSIX", True), ("de_DE.UTF-8", False), ("", False)):
         monkeypatch.setenv("LC_ALL", locale)
         monkeypatch.setenv("LANG", "C.UTF-8")
@@ -426,7 +426,7 @@ def test_the_c_locale_is_ascii_although_python_would_write_utf_8(monkeypatch: py
         assert StreamConsole(_environ={}).options.ascii_only == ascii_only
 
 
-def test_a_closed_pipe_is_reported_to_the_caller_and_not_swallowed():
+def test_a_closed_pipe_is_reported_to_the_caller():
     code = f"import os, sys\ntry:\n    exec({RUN!r})\nexcept BrokenPipeError:\n    os._exit(7)"
     reader, writer = os.pipe()
     os.close(reader)

@@ -56,7 +56,7 @@ def rows_of(directory: Path) -> list[dict[str, float]]:
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_figures_equal_those_that_training_noted(train: Train, capsys: pytest.CaptureFixture[str], name: str) -> None:
+def test_metrics_equal_those_recorded_in_training(train: Train, capsys: pytest.CaptureFixture[str], name: str) -> None:
     directory = train(*RUNS[name]).directory
     rows, result = rows_of(directory), json.loads((directory / "result.json").read_text(encoding="utf-8"))
     noted = {"last": rows[-1], "best": rows[int(result["best"]["epoch"]) - 1]}
@@ -71,14 +71,14 @@ def test_figures_equal_those_that_training_noted(train: Train, capsys: pytest.Ca
             assert (metrics_of(found["parts"]["test"]) if "test" in found["parts"] else None) == result["test"]
 
 
-def test_last_and_best_are_told_apart(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+def test_last_and_best_are_different_checkpoints(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
     directory = train(*RUNS["a best epoch in between"]).directory
     last, best = (evaluated(capsys, str(directory), "--checkpoint", which) for which in ("last", "best"))
     assert best["epoch"] < last["epoch"] == 8
     assert best["parts"]["test"]["loss"] != last["parts"]["test"]["loss"]
 
 
-def test_classes_are_counted_as_a_loop_counts_them(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+def test_class_metrics_equal_those_counted_by_a_plain_loop(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
     directory = train("epochs=8", "batch_size=8").directory
     table, shuffled = iris(), np.random.RandomState(1).permutation(150)
     turn = {row: (table.target[shuffled[:place]] == table.target[row]).sum() for place, row in enumerate(shuffled)}
@@ -112,7 +112,7 @@ def test_classes_are_counted_as_a_loop_counts_them(train: Train, capsys: pytest.
                 assert figures["f1"] == pytest.approx(2 * precision * recall / (precision + recall))
 
 
-def test_a_share_of_nothing_is_none(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_ratio_with_denominator_zero_is_none(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
     directory = train("epochs=1", "batch_size=16").directory  # which still takes all flowers for one kind
     part = evaluated(capsys, str(directory))["parts"]["test"]
     never = [c for c in range(3) if sum(row[c] for row in part["confusion"]) == 0]
@@ -128,14 +128,14 @@ def test_a_share_of_nothing_is_none(train: Train, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("name", "part"), [("iris", "test"), ("no test part", "valid"), ("training part alone", "train")]
 )
-def test_without_a_split_it_is_the_test_part_or_what_comes_nearest(
+def test_the_default_part_is_test_then_valid_then_train(
     train: Train, capsys: pytest.CaptureFixture[str], name: str, part: str
 ) -> None:
     directory = train(*RUNS[name]).directory
     assert list(evaluated(capsys, str(directory))["parts"]) == [part]
 
 
-def test_csv_holds_every_figure_of_the_json(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+def test_csv_holds_every_value_of_the_json(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
     directory = train(*RUNS["iris"]).directory
     parts = evaluated(capsys, str(directory), "--split", "all")["parts"]
     assert main(["eval", str(directory), "--split", "all", "--format", "csv"]) == 0
@@ -166,12 +166,12 @@ def test_the_table_shows_what_json_holds(train: Train, capsys: pytest.CaptureFix
         assert [name, *map(str, counts)] in lines
 
 
-def test_values_have_no_classes(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_regression_has_no_class_metrics(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
     directory = train(*RUNS["values"]).directory
     assert set(evaluated(capsys, str(directory))["parts"]["test"]) == {"rows", "loss", "mae", "r2"}
 
 
-def test_a_run_out_of_a_stack_gives_its_figures_up_to_rounding(
+def test_a_run_of_a_stack_has_its_recorded_metrics_up_to_rounding(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["train", "-q", "-m", "epochs=4", "batch_size=16", "seed=1,2", "hydra.sweep.dir=sweep"]) == 0
@@ -183,7 +183,7 @@ def test_a_run_out_of_a_stack_gives_its_figures_up_to_rounding(
         assert metrics_of(found) == pytest.approx(result["test"], rel=1e-5)
 
 
-def test_a_moved_run_without_its_best_checkpoint_is_evaluated_all_the_same(
+def test_a_moved_run_without_its_best_checkpoint_is_still_evaluated(
     train: Train, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     directory = train(*RUNS["a best epoch in between"]).directory
@@ -193,7 +193,7 @@ def test_a_moved_run_without_its_best_checkpoint_is_evaluated_all_the_same(
     assert evaluated(capsys, "moved", "--checkpoint", "best")["parts"] == before
 
 
-def test_the_best_checkpoint_serves_where_the_others_are_damaged(
+def test_the_best_checkpoint_is_used_if_the_others_are_damaged(
     train: Train, capsys: pytest.CaptureFixture[str]
 ) -> None:
     directory = train(*RUNS["a best epoch in between"]).directory
@@ -207,7 +207,7 @@ def test_the_best_checkpoint_serves_where_the_others_are_damaged(
     assert main(["eval", str(directory)]) == 2
 
 
-def test_other_data_than_in_training_are_refused(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+def test_data_that_differ_from_training_are_refused(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
     directory = train(*RUNS["two classes"]).directory
     for name in ("last.pt", "previous.pt"):
         state = load(directory / "checkpoints" / name)
@@ -221,7 +221,7 @@ def test_other_data_than_in_training_are_refused(train: Train, capsys: pytest.Ca
     assert "gives other data than it was trained on" in said.err
 
 
-def test_a_device_that_is_not_here_is_replaced_and_named(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unavailable_device_is_replaced_and_named(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
     directory = train(*RUNS["iris"]).directory
     before = evaluated(capsys, str(directory))
     state = load(directory / "checkpoints" / "last.pt")
@@ -251,7 +251,7 @@ WRONG = [
 ]
 
 
-def test_what_is_wrong_is_said_in_a_line(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_mistake_is_reported_in_one_line(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
     train("epochs=1", "batch_size=16", "dataset.valid_size=0", "hydra.run.dir=run")
     for words, part in WRONG:
         capsys.readouterr()
@@ -263,7 +263,7 @@ def test_what_is_wrong_is_said_in_a_line(train: Train, capsys: pytest.CaptureFix
         assert said.err.count("\n") == 1
 
 
-def test_a_sweep_is_told_from_its_runs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_sweep_is_refused_with_the_name_of_one_of_its_runs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "-q", "-m", "experiment=debug/fast", "seed=1,2", "hydra.sweep.dir=sweep"]) == 0
     for verb in ("eval", "repro"):
         assert main([verb, "sweep"]) == 2

@@ -119,7 +119,7 @@ optimizer.weight_decay
     )
 
 
-def test_every_place_that_sets_a_key_is_named_the_last_first(explained):
+def test_every_source_that_sets_a_key_is_named_last_first(explained):
     page = explained("optimizer.lr", "experiment=debug/overfit", "optimizer.lr=0.1", "optimizer.lr=0.2")
     assert facts(page) | {"may be": []} == {
         "may be": [],
@@ -135,7 +135,7 @@ def test_every_place_that_sets_a_key_is_named_the_last_first(explained):
     }
 
 
-def test_a_key_with_a_value_is_the_key_set_to_it(capsys):
+def test_a_key_with_a_value_is_explained_with_that_value(capsys):
     assert printed(capsys, "epochs=3") == printed(capsys, "epochs", "epochs=3")
     assert facts(printed(capsys, "epochs=3"))["set by"] == ["epochs=3 on the command line"]
 
@@ -154,20 +154,20 @@ def test_each_key_of_a_choice_is_set_by_its_file():
     assert traced_keys >= 25
 
 
-def test_a_value_that_is_another_keys_is_said_to_be(explained):
+def test_an_interpolated_value_names_the_key_it_comes_from(explained):
     found = facts(explained("early_stopping.metric", "monitor=train_loss"))
     assert found["default"] == ["that of monitor"]
     assert found["value"] == ["train_loss, that of monitor"]
     assert found["set by"] == ["conf/config.yaml"]
 
 
-def test_a_value_that_is_not_allowed_is_said_to_be_refused(capsys):
+def test_a_value_that_is_not_allowed_is_explained_as_refused(capsys):
     found = facts(printed(capsys, "batch_size=0"))
     assert found["value"] == ["0"]
     assert found["refused"][0].startswith("must be a whole number from 1")
 
 
-def test_a_key_of_other_choices_names_them_and_a_line_to_copy(explained):
+def test_a_key_of_other_choices_is_explained_with_those_choices_and_a_command(explained):
     assert explained("optimizer.momentum") + "\n" == (
         """\
 optimizer.momentum
@@ -182,14 +182,14 @@ optimizer.momentum
     )
 
 
-def test_a_key_that_was_taken_out_or_put_in_is_traced_to_the_word_that_did_it(explained):
+def test_an_added_or_deleted_key_is_traced_to_its_override(explained):
     found = facts(explained("optimizer.amsgrad", "~optimizer.amsgrad"))
     assert (found["value"], found["set by"]) == (["nothing"], ["~optimizer.amsgrad on the command line"])
     found = facts(explained("optimizer.fused", "+optimizer.fused=true"))
     assert (found["value"], found["set by"]) == (["true"], ["+optimizer.fused=true on the command line"])
 
 
-def test_a_word_that_sets_several_keys_at_once_is_named(explained):
+def test_an_override_that_sets_several_keys_is_named(explained):
     found = facts(explained("early_stopping.patience", "early_stopping={patience:5}"))
     assert (found["value"], found["set by"]) == (["5"], ["early_stopping={patience:5} on the command line"])
     assert "set by" in facts(explained("early_stopping.metric", "early_stopping={patience:5}"))
@@ -213,7 +213,7 @@ model: the network
     )
 
 
-def test_a_group_says_which_word_or_file_made_the_choice(explained):
+def test_a_group_names_the_override_or_file_that_made_the_choice(explained):
     assert facts(explained("loss"))["chosen"] == ["auto, by conf/config.yaml"]
     assert facts(explained("loss", "loss=mse"))["chosen"] == ["mse, by loss=mse on the command line"]
     assert facts(explained("experiment"))["chosen"] == ["none, by conf/config.yaml"]
@@ -241,7 +241,7 @@ def test_a_preset_shows_what_it_chooses_and_sets(explained):
         assert f"\n  {line} " in page
 
 
-def test_the_stem_of_keys_lists_them_with_their_values(explained):
+def test_a_common_prefix_of_keys_lists_them_with_their_values(explained):
     page = explained("early_stopping", "early_stopping.patience=9")
     assert page.splitlines()[0] == "early_stopping"
     for line in ("early_stopping.metric=auto", "early_stopping.patience=9", "early_stopping.min_delta=0.0"):
@@ -254,7 +254,7 @@ def test_the_last_part_of_a_name_is_enough(explained):
     assert explained("seed").startswith("seed\n")
 
 
-def test_a_short_name_that_means_several_is_refused_with_all_of_them(capsys):
+def test_an_ambiguous_short_name_is_refused_with_all_candidates(capsys):
     assert refused(capsys, "patience") == (
         "ch12: patience: there are several; which of early_stopping.patience, scheduler.patience?\n"
     )
@@ -280,25 +280,25 @@ def test_a_mistyped_name_is_refused_with_the_nearest_right_one(word: str, meant:
 @pytest.mark.parametrize(
     "word", ["zzzzz", "=", "=3", ".", "", "+", "~", "a=b=c", "optimizer=", "hydra/launcher", "lr,lr"]
 )
-def test_a_name_that_stands_for_nothing_is_refused(word: str, explained):
+def test_an_unknown_name_is_refused(word: str, explained):
     with pytest.raises(InputError, match="no such "):
         explained(word)
 
 
-def test_nothing_to_explain_and_wrong_options_are_refused(capsys):
+def test_a_missing_operand_and_wrong_options_are_refused(capsys):
     assert "name a key, a group or a choice" in refused(capsys)
     assert "did you mean `--config-dir`?" in refused(capsys, "lr", "--config-dri", "x")
     assert "no such folder" in refused(capsys, "lr", "--config-dir", "nowhere")
     assert "nowhere" in refused(capsys, "lr", "--config-name", "nowhere")
 
 
-def test_all_mistakes_on_the_line_are_told_at_once(capsys):
+def test_all_mistakes_on_the_line_are_reported_together(capsys):
     errors = refused(capsys, "lr", "optimzer=sgd", "sede=2", "epochs=1,2")
     assert len(errors.splitlines()) == 3 - ("optimzer" not in errors) - ("sede" not in errors)
     assert "epochs=1,2: several values" in errors
 
 
-def test_files_of_the_users_own_are_named_as_they_lie(mine: Path, capsys):
+def test_the_users_own_files_are_named_by_their_paths(mine: Path, capsys):
     found = facts(printed(capsys, "--config-dir", "mine", "optimizer.lr", "experiment=long"))
     assert found["value"] == ["0.0001"]
     assert found["set by"] == ["mine/experiment/long.yaml (experiment=long)"]
@@ -308,7 +308,7 @@ def test_files_of_the_users_own_are_named_as_they_lie(mine: Path, capsys):
     assert chosen == ["nadam, by mine/experiment/long.yaml (experiment=long)"]
 
 
-def test_a_key_that_only_the_user_knows_is_explained_by_the_comment_beside_it(mine: Path, capsys):
+def test_a_key_of_the_users_own_is_explained_by_its_comment(mine: Path, capsys):
     page = printed(capsys, "--config-dir", "mine", "momentum_decay", "optimizer=nadam")
     assert page == (
         """\
@@ -323,14 +323,14 @@ optimizer.momentum_decay
     )
 
 
-def test_another_top_file_sets_values_over_chapter_twelves(mine: Path, capsys):
+def test_another_top_file_overrides_the_values_of_ch12(mine: Path, capsys):
     found = facts(printed(capsys, "--config-dir", "mine", "--config-name", "top", "epochs"))
     assert (found["value"], found["set by"]) == (["7"], ["mine/top.yaml"])
     assert found["instead of"] == ["100, by conf/config.yaml"]
     assert facts(printed(capsys, "-cd", "mine", "-cn", "top", "note"))["set by"] == ["mine/top.yaml"]
 
 
-def test_folders_of_the_search_path_are_looked_into(mine: Path, capsys):
+def test_folders_of_the_search_path_are_searched(mine: Path, capsys):
     found = facts(printed(capsys, "optimizer.lr", f"hydra.searchpath=[{mine}]", "optimizer=nadam"))
     assert found["set by"] == ["mine/optimizer/nadam.yaml (optimizer=nadam)"]
 
@@ -345,7 +345,7 @@ def test_folders_of_the_search_path_are_looked_into(mine: Path, capsys):
         b"lr: ${nowhere}\n",
     ],
 )
-def test_a_file_that_is_no_configuration_is_no_bug(content: bytes, mine: Path, capsys):
+def test_a_file_that_is_not_a_configuration_is_reported_as_a_mistake(content: bytes, mine: Path, capsys):
     (mine / "optimizer" / "odd.yaml").write_bytes(content)
     for words in (["optimizer=odd"], ["optimizer.lr", "optimizer=odd"]):
         assert main(["explain", "--config-dir", "mine", *words]) in (0, 2)
@@ -376,7 +376,7 @@ def test_explaining_imports_no_torch():
     assert not modules & {"torch", "rich"}
 
 
-def test_a_file_that_was_changed_is_read_anew(mine: Path, capsys):
+def test_a_changed_file_is_read_again(mine: Path, capsys):
     assert "\n  optimizer.lr=0.002 " in printed(capsys, "-cd", "mine", "optimizer=nadam")
     (mine / "optimizer" / "nadam.yaml").write_text("_target_: torch.optim.NAdam\nlr: 0.5\n")
     assert "\n  optimizer.lr=0.5 " in printed(capsys, "-cd", "mine", "optimizer=nadam")

@@ -99,12 +99,12 @@ More
 
 
 @pytest.mark.parametrize("words", [[], ["-h"], ["--help"], ["help"]])
-def test_ch12_alone_and_with_help_prints_the_overview(words: list[str], capsys: pytest.CaptureFixture[str]):
+def test_ch12_without_arguments_or_with_help_prints_the_overview(words: list[str], capsys: pytest.CaptureFixture[str]):
     assert main(words) == 0
     assert capsys.readouterr() == (format_overview(VERBS) + "\n", "")
 
 
-def test_the_overview_shows_only_commands_that_there_are():
+def test_the_overview_shows_only_existing_commands():
     page = format_overview({"train": "train a network"})
     assert "explain" not in page
     assert "completion" not in page
@@ -137,7 +137,7 @@ def test_the_help_of_train_lists_every_choice_of_every_group_with_its_first_comm
         assert f" {name} {meaning.removesuffix('.')}" in page
 
 
-def test_the_help_of_train_lists_every_key_and_what_it_may_be():
+def test_the_help_of_train_lists_every_key_with_its_rule():
     page = " ".join(format_train_help([]).split())
     keys = own_keys(CONF / "config.yaml")
     keys += [path for group, file in FILES if group != "experiment" for path in own_keys(file, f"{group}.")]
@@ -148,7 +148,7 @@ def test_the_help_of_train_lists_every_key_and_what_it_may_be():
         )
 
 
-def test_defaults_that_differ_from_choice_to_choice_are_told_apart():
+def test_defaults_that_differ_between_choices_are_listed_by_choice():
     page = " ".join(format_train_help([]).split())
     assert "optimizer.lr=0.001 learning rate" in page
     assert "default 0.01 with adagrad, rmsprop, sgd)" in page
@@ -173,7 +173,7 @@ def test_choices_and_keys_of_the_users_own_are_in_the_help(tmp_path: Path):
     assert "nadam.yaml" not in format_train_help([]).replace("my_conf/optimizer/nadam.yaml", "")
 
 
-def test_a_folder_of_the_users_own_may_hold_files_that_are_no_configuration(tmp_path: Path):
+def test_a_folder_of_the_users_own_may_hold_files_that_are_not_configurations(tmp_path: Path):
     folder = tmp_path / "optimizer"
     (folder / "folder.yaml").mkdir(parents=True)
     (folder / "binary.yaml").write_bytes(bytes(range(128, 256)))
@@ -186,7 +186,7 @@ def test_a_folder_of_the_users_own_may_hold_files_that_are_no_configuration(tmp_
     assert "folder" not in listed
 
 
-def test_a_folder_that_is_not_there_is_refused(capsys: pytest.CaptureFixture[str]):
+def test_a_missing_folder_is_refused(capsys: pytest.CaptureFixture[str]):
     assert main(["train", "--help", "--config-dir", "nowhere"]) == 2
     assert capsys.readouterr() == (
         "",

@@ -43,7 +43,7 @@ def said(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> tupl
     return captured.out, captured.err
 
 
-def test_a_cnn_learns_to_tell_the_drawn_images_apart(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_cnn_learns_to_classify_the_drawn_images(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     result = json.loads((run / "result.json").read_text(encoding="utf-8"))
     assert result["test"]["accuracy"] >= 0.95
     out, err = said(capsys, "eval", str(run), "--format", "json")
@@ -81,7 +81,7 @@ def test_predictions_are_those_of_the_network_built_by_hand(
     assert answer["probabilities"]["square"] == pytest.approx(float(rows[place]["p_square"]), abs=1e-6)
 
 
-def test_the_wrong_kind_of_input_is_told_apart(run: Path, drawn: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_wrong_kind_of_input_is_refused(run: Path, drawn: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "-q", "epochs=1", "batch_size=50", "device=cpu", "hydra.run.dir=flowers"]) == 0
     Path("rows.csv").write_text("sepal_length\n1\n", encoding="utf-8")
     Path("empty").mkdir()
@@ -99,7 +99,7 @@ def test_the_wrong_kind_of_input_is_told_apart(run: Path, drawn: Path, capsys: p
         assert said(capsys, "predict", *words, code=2) == ("", f"ch12: {message}\n")
 
 
-def test_an_image_from_standard_input_is_taken(
+def test_an_image_is_read_from_standard_input(
     run: Path, drawn: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from_file, _ = said(capsys, "predict", str(run), "figures/disc-000.png")
@@ -109,7 +109,7 @@ def test_an_image_from_standard_input_is_taken(
     assert out == from_file.replace("disc-000.png", "standard input")
 
 
-def test_a_boundary_is_not_drawn_over_two_of_many_pixels(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_boundary_plot_of_image_pixels_is_refused(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert said(capsys, "plot", str(run), "--kind", "boundary", code=2)[1] == (
         f"ch12: {run}: its rows are images, of which two pixels show little; try --kind confusion\n"
     )
@@ -128,7 +128,7 @@ def test_a_run_is_repeated_and_continued_bit_for_bit(folder: Path, capsys: pytes
     )
 
 
-def test_a_display_says_what_the_images_and_the_network_are(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_display_describes_the_images_and_the_network(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, _ = said(capsys, "train", *RUN, "epochs=1", "dataset.colour=true", "dataset.height=16")
     told = " ".join(out.split())
     assert "120 train, 40 validation, 40 test rows; images of 3x16x24, 2 classes" in told
@@ -136,7 +136,7 @@ def test_a_display_says_what_the_images_and_the_network_are(folder: Path, capsys
     assert f"network cnn 3x16x24-8-16-1, relu, sigmoid output, {parameters:,} parameters" in told
 
 
-def test_a_sweep_is_trained_as_a_stack_like_the_runs_alone(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_stacked_sweep_equals_the_single_runs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["train", "-m", *RUN, "epochs=2", "precision=float64", "seed=1,2,3", "hydra.sweep.dir=sweep"]
     assert "1 stack of 3 runs" in said(capsys, *words, "--plan")[0]
     assert main([*words, "-q"]) == 0
@@ -146,7 +146,7 @@ def test_a_sweep_is_trained_as_a_stack_like_the_runs_alone(folder: Path, capsys:
         torch.testing.assert_close(stacked[name], value, rtol=1e-9, atol=1e-12)
 
 
-def test_large_convolutions_are_trained_one_by_one_which_is_faster(folder: Path, capsys: Any) -> None:
+def test_large_convolutions_are_not_stacked(folder: Path, capsys: Any) -> None:
     words = ["train", "-m", *RUN, "seed=1,2", "dataset.height=64", "dataset.width=64", "model.channels=16", "--plan"]
     assert "1 stack of 2 runs" in said(capsys, *words, "batch_size=2")[0]
     found = " ".join(said(capsys, *words, "batch_size=32")[0].split())
@@ -155,7 +155,7 @@ def test_large_convolutions_are_trained_one_by_one_which_is_faster(folder: Path,
     assert f"its layers give {32 * values:,} values a batch; from 1,000,000 on" in found
 
 
-def test_the_loaders_bench_takes_images(capsys: pytest.CaptureFixture[str]) -> None:
+def test_bench_loader_accepts_images(capsys: pytest.CaptureFixture[str]) -> None:
     out, err = said(capsys, "bench", "loader", "dataset=image_folder", "workers=0", "--seconds", "0.05")
     assert (out.splitlines()[0], err) == ("200 drawn images: 120 rows, batches of 2", "")
 

@@ -62,7 +62,7 @@ def grid_plan() -> Plan:
     )
 
 
-def test_a_plan_tells_its_jobs_groups_reasons_and_cost():
+def test_a_plan_shows_its_jobs_groups_reasons_and_cost():
     estimates = [(12.0, 314_000_000), (130.0, 2_500_000_000), (3.25, 900), (0.0123, 900), None]
     assert format_plan(grid_plan(), estimates, width=80) == [
         "1,202 jobs, 101 done already, 1,101 to train",
@@ -98,7 +98,7 @@ def test_a_plan_without_estimates_says_nothing_about_cost():
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
-def test_no_line_of_a_plan_is_wider_than_it_may_be(width: int):
+def test_no_line_of_a_plan_is_wider_than_the_terminal(width: int):
     names = ("dataset.path=/long/path/to/data/{}.csv", "model.activation_function={}", "optimizer.weight_decay={}")
     combinations = product(range(5), range(5), range(2))
     groups = [
@@ -112,7 +112,7 @@ def test_no_line_of_a_plan_is_wider_than_it_may_be(width: int):
     assert sum(line.startswith("not stacked") for line in lines) == 1
 
 
-def test_groups_are_told_apart_by_what_each_has_only_one_value_of():
+def test_groups_are_labelled_by_keys_whose_values_differ_between_them():
     jobs = [
         make_job(n, f"model={model}", f"optimizer.lr={lr}", *extra)
         for n, (model, lr, extra) in enumerate(
@@ -131,14 +131,14 @@ def test_groups_are_told_apart_by_what_each_has_only_one_value_of():
     assert distinguishing([Group(jobs)], keys) == {}
 
 
-def test_what_is_trained_is_described_in_words():
+def test_the_work_of_a_plan_is_described_in_words():
     stacks = [WorkItem(tuple(range(size)), 0, True) for size in (4096, 4096)]
     assert describe_items(stacks) == "2 stacks of 4,096 runs"
     assert describe_items([*stacks, WorkItem((1,), 0, False)]) == "2 stacks of 4,096 runs, 1 run by itself"
     assert describe_items([]) == ""
 
 
-def test_memory_is_told_in_megabytes_or_gigabytes():
+def test_memory_is_shown_in_megabytes_or_gigabytes():
     assert [format_bytes(size) for size in (10, 999_400_000, 1_000_000_000)] == ["1 MB", "999 MB", "1.0 GB"]
 
 

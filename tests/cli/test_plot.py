@@ -92,7 +92,7 @@ def test_a_curve_is_the_runs_own_metrics(trained: Path, monkeypatch: pytest.Monk
     assert [line.y.tolist() for line in loss.lines] == [[row[n] for row in rows] for n in ("train_loss", "valid_loss")]
 
 
-def test_a_sweeps_curves_fold_its_seeds(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sweeps_curves_are_averaged_over_seeds(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(trained)
     panel = sweep_curves(Path("sweep")).panels[0]
     assert isinstance(panel, Lines)
@@ -128,7 +128,7 @@ def many_keys(folder: Path) -> Path:
     return folder / "many"
 
 
-def test_only_what_differs_in_its_seed_alone_is_folded_however_long_the_values_are(tmp_path: Path) -> None:
+def test_only_runs_that_differ_in_the_seed_are_averaged_however_long_the_values_are(tmp_path: Path) -> None:
     sweep = many_keys(tmp_path)
     plot = sweep_curves(sweep)
     panel = plot.panels[0]
@@ -139,7 +139,7 @@ def test_only_what_differs_in_its_seed_alone_is_folded_however_long_the_values_a
     assert panel.lines[1].name == "lr=0.0001, activation=leaky_relu, width=8"  # all eight have the same optimizer
 
 
-def test_many_runs_are_folded_by_their_values_too(tmp_path: Path) -> None:
+def test_several_runs_are_averaged_over_seeds_too(tmp_path: Path) -> None:
     sweep = many_keys(tmp_path)
     panel = run_curves([sweep / f"{job}" for job in range(16)], None).panels[0]
     assert isinstance(panel, Lines)
@@ -152,7 +152,7 @@ def predicted(said: Callable[..., str], run: str, header: str, rows: list[str], 
     return list(csv.DictReader(io.StringIO(said("predict", run, str(file)))))
 
 
-def test_a_boundary_is_what_predict_says_of_the_same_points(said: Callable[..., str], tmp_path: Path) -> None:
+def test_a_boundary_shows_the_predictions_at_the_same_points(said: Callable[..., str], tmp_path: Path) -> None:
     run = Path("iris")
     plot, _ = plane.boundary_plot(run, title="t", features="petal_width,sepal_length", best=False, trust=False)
     (field,) = plot.panels
@@ -174,7 +174,7 @@ def test_a_boundary_is_what_predict_says_of_the_same_points(said: Callable[..., 
     assert len(set(found)) > 1
 
 
-def test_the_features_of_a_boundary_are_those_that_tell_the_classes_apart(
+def test_the_default_features_of_a_boundary_separate_the_classes(
     trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(trained)
@@ -184,7 +184,7 @@ def test_the_features_of_a_boundary_are_those_that_tell_the_classes_apart(
     assert (field.x.label, field.y.label) == ("petal length (cm)", "petal width (cm)")  # as any book on Iris shows
 
 
-def test_a_line_is_what_predict_says_along_the_feature(said: Callable[..., str], tmp_path: Path) -> None:
+def test_a_regression_line_shows_the_predictions_along_the_feature(said: Callable[..., str], tmp_path: Path) -> None:
     plot, _ = plane.line(Path("points"), title="t", features=None, best=False, trust=False)
     (panel,) = plot.panels
     assert isinstance(panel, Lines)
@@ -228,7 +228,7 @@ def test_a_confusion_matrix_is_that_of_eval(said: Callable[..., str]) -> None:
         (["iris", "other", "--kind", "importance"], "2 runs say nothing of what matters; give 5 or more"),
     ],
 )
-def test_what_cannot_be_drawn_is_refused_in_a_line(words: list[str], message: str, said: Callable[..., str]) -> None:
+def test_an_impossible_plot_is_refused_in_one_line(words: list[str], message: str, said: Callable[..., str]) -> None:
     text = said("plot", *words, code=2)
     assert message in text
     assert "Traceback" not in text
@@ -243,7 +243,7 @@ def test_without_matplotlib_a_file_is_refused_with_what_to_install(
     assert said("plot", "iris").startswith("iris")
 
 
-def test_damaged_runs_are_told_and_a_sweep_is_drawn_without_them(
+def test_damaged_runs_are_reported_and_left_out_of_the_plot(
     trained: Path, said: Callable[..., str], tmp_path: Path
 ) -> None:
     run = shutil.copytree(trained / "iris", tmp_path / "run")

@@ -106,7 +106,7 @@ def test_the_accuracy_on_the_test_rows_is_the_one_in_the_result(
     ],
     ids=["softmax", "log_softmax", "logits"],
 )
-def test_whatever_the_output_probabilities_are_probabilities(
+def test_every_kind_of_output_gives_valid_probabilities(
     train: Train, rows_file: Path, capsys: pytest.CaptureFixture[str], options: list[str], shares: Callable
 ) -> None:
     directory = train(*QUICK, *options).directory
@@ -134,7 +134,9 @@ def test_one_output_gives_the_probability_of_the_second_class(
     assert {row["predicted"] for row in rows} == {"0", "1"}
 
 
-def test_values_are_those_of_the_line_by_hand(train: Train, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_regression_values_equal_a_line_computed_by_hand(
+    train: Train, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     directory = train("experiment=book/linear_scratch").directory
     (folder / "x.csv").write_bytes(b"x\n0\n4.5\n9\n-1e3\n")
     rows = json.loads(answer(capsys, str(directory), "x.csv", "--format", "json"))
@@ -146,9 +148,7 @@ def test_values_are_those_of_the_line_by_hand(train: Train, folder: Path, capsys
         assert row == {"predicted": pytest.approx(expected, rel=1e-6)}
 
 
-def test_the_best_epochs_network_answers_when_asked(
-    train: Train, rows_file: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_best_checkpoint_can_be_selected(train: Train, rows_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["optimizer.lr=2", "epochs=8", "batch_size=8", "optimizer=sgd", "optimizer.momentum=0.9"]
     directory = train(*options).directory
     best = torch.load(directory / "checkpoints" / "best.pt")
@@ -163,7 +163,7 @@ def test_the_best_epochs_network_answers_when_asked(
     assert [row["p_setosa"] for row in rows] != [row["p_setosa"] for row in csv.DictReader(io.StringIO(last))]
 
 
-def test_json_and_csv_say_the_same_and_a_table_rounds_it(
+def test_json_and_csv_have_the_same_values_and_a_table_rounds_them(
     run: Path, rows_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     as_csv = list(csv.DictReader(io.StringIO(answer(capsys, str(run), str(rows_file)))))
@@ -176,7 +176,7 @@ def test_json_and_csv_say_the_same_and_a_table_rounds_it(
         assert line.split() == [*row.values(), *(f"{share:.4f}" for share in shares.values())]
 
 
-def test_a_file_gets_the_answer_whole_and_takes_the_old_ones_place(
+def test_the_output_file_is_replaced_as_a_whole(
     run: Path, rows_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     printed = answer(capsys, str(run), str(rows_file))
@@ -190,7 +190,7 @@ def test_a_file_gets_the_answer_whole_and_takes_the_old_ones_place(
     assert sorted(file.name for file in tmp_path.iterdir()) == ["answer.csv", "flowers.csv", "link.csv"]
 
 
-def test_standard_input_and_output_in_a_process_of_its_own_in_an_ascii_locale(run: Path, rows_file: Path) -> None:
+def test_standard_input_and_output_work_in_an_ascii_locale(run: Path, rows_file: Path) -> None:
     content = rows_file.read_text(encoding="utf-8").replace("number,", "größe,").encode()
     environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     command = [sys.executable, "-m", "ch12cli", "predict", str(run), "-"]
@@ -202,7 +202,7 @@ def test_standard_input_and_output_in_a_process_of_its_own_in_an_ascii_locale(ru
 
 
 @pytest.mark.parametrize("bad", [*BAD, *TOO_LARGE], ids=[bad.name for bad in [*BAD, *TOO_LARGE]])
-def test_a_bad_file_gives_no_answer_but_its_place(
+def test_a_bad_file_is_refused_with_line_and_column(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], bad: Bad
 ) -> None:
     file, output = tmp_path / "flowers.csv", tmp_path / "answer.csv"
@@ -217,7 +217,9 @@ def test_a_bad_file_gives_no_answer_but_its_place(
     assert not output.exists()
 
 
-def test_odd_places_are_refused_at_once(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_paths_that_are_not_regular_files_are_refused_at_once(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "rows.csv").write_bytes(text(HEADER, ROW))
     rows, pipe = str(tmp_path / "rows.csv"), str(tmp_path / "pipe")
@@ -243,7 +245,7 @@ def test_odd_places_are_refused_at_once(run: Path, tmp_path: Path, capsys: pytes
     assert sorted(file.name for file in tmp_path.iterdir()) == ["pipe", "rows.csv"]
 
 
-def test_columns_that_the_answer_needs_may_not_be_in_the_file(
+def test_an_input_column_with_the_name_of_an_output_column_is_refused(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "rows.csv").write_bytes(text(f"{HEADER},predicted,p_setosa", f"{ROW},setosa,1"))
@@ -269,5 +271,5 @@ def test_neither_help_nor_a_wrong_option_nor_a_missing_file_imports_torch(tmp_pa
         assert done.returncode == expected, (words, done.stderr)
 
 
-def test_the_names_are_those_of_the_data_set() -> None:
+def test_class_names_are_those_of_the_data_set() -> None:
     assert iris().feature_names == NAMES

@@ -96,7 +96,7 @@ class Reader(HTMLParser):
             self.tables[-1][-1][-1] += data
 
 
-def test_a_runs_page_holds_its_figures_its_configuration_and_the_lines_that_repeat_it(
+def test_a_runs_page_holds_its_metrics_its_configuration_and_the_commands_that_repeat_it(
     page: Callable[[str], str], trained: Path
 ) -> None:
     text = page("run")
@@ -140,7 +140,7 @@ def test_a_sweeps_page_compares_it_and_lists_every_job(page: Callable[[str], str
 
 
 @pytest.mark.parametrize("word", ["run", "sweep"])
-def test_a_page_loads_nothing_and_runs_nothing_but_its_own_script(word: str, page: Callable[[str], str]) -> None:
+def test_a_page_loads_nothing_and_runs_only_its_own_script(word: str, page: Callable[[str], str]) -> None:
     text = page(word)
     found = Reader(text)
     assert [value for value in found.loaded if not value.startswith("data:image/png;base64,")] == []
@@ -152,7 +152,9 @@ def test_a_page_loads_nothing_and_runs_nothing_but_its_own_script(word: str, pag
     assert len(set(ids)) == len(ids) or all(text.count(f"#{name}") for name in ids)
 
 
-def test_hostile_names_and_results_are_text(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_hostile_names_and_results_are_escaped(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     evil = "<script>alert(1)</script>\x1b[31m"
     run = shutil.copytree(trained / "run", tmp_path / "<b onclick=1>run")
     result = json.loads((run / "result.json").read_text(encoding="utf-8"))
@@ -190,7 +192,7 @@ def test_a_page_says_why_a_run_diverged_and_shows_values_and_not_their_names(
     assert "by class" not in Reader(page("points")).text
 
 
-def test_each_figure_of_a_page_is_called_what_it_shows_and_its_notes_are_the_pages_text(
+def test_each_plot_of_a_page_has_a_title_and_its_notes_in_the_text(
     page: Callable[[str], str],
 ) -> None:
     titles = re.findall(r'aria-label="([^"]+)"', page("run"))
@@ -200,7 +202,7 @@ def test_each_figure_of_a_page_is_called_what_it_shows_and_its_notes_are_the_pag
     assert len(set(re.findall(r'aria-label="([^"]+)"', text))) == text.count("<svg")
 
 
-def test_damaged_and_unfinished_runs_have_a_page_or_a_line(
+def test_damaged_and_unfinished_runs_give_a_page_or_one_message(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     target = str(tmp_path / "a.html")
@@ -233,7 +235,7 @@ def test_damaged_and_unfinished_runs_have_a_page_or_a_line(
         (["."], "is neither a run nor a sweep"),
     ],
 )
-def test_what_cannot_be_reported_is_refused_in_a_line(
+def test_an_impossible_report_is_refused_in_one_line(
     words: list[str], message: str, trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(trained)
@@ -327,7 +329,7 @@ def within_a_frame(file: Path, width: int) -> Path:
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1200])
 @pytest.mark.parametrize("word", ["run", "sweep"])
-def test_in_a_browser_nothing_sticks_out_and_the_dark_is_dark(
+def test_in_a_browser_nothing_overflows_and_dark_mode_is_dark(
     word: str, width: int, dark: bool, page: Callable[[str], str], tmp_path: Path
 ) -> None:
     page(word)
@@ -356,7 +358,7 @@ def test_in_a_browser_nothing_sticks_out_and_the_dark_is_dark(
 
 
 @pytest.mark.slow
-def test_in_print_the_table_of_jobs_has_wide_pages_and_what_is_folded_is_open(
+def test_in_print_the_job_table_has_landscape_pages_and_folded_sections_are_open(
     page: Callable[[str], str], tmp_path: Path
 ) -> None:
     page("sweep")

@@ -49,7 +49,7 @@ def edit_checkpoints(directory: Path, edit: Callable[[dict[str, Any]], None]) ->
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_an_honest_run_is_the_same_and_left_as_it_is(
+def test_an_unchanged_run_is_reproduced_and_not_modified(
     train: Train, folder: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     outcome = train(*RUNS[name])
@@ -62,13 +62,13 @@ def test_an_honest_run_is_the_same_and_left_as_it_is(
     assert snapshot(folder) == before
 
 
-def test_two_runs_of_other_seeds_are_not_the_same(train: Train) -> None:
+def test_a_run_with_another_seed_is_different(train: Train) -> None:
     """So that the comparison can fail."""
     first, second = (train(*RUNS["plain"], f"seed={seed}").model.state_dict() for seed in (1, 2))
     assert not any(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_a_run_that_was_trained_on_is_repeated_as_one(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_extended_run_is_repeated_as_one_run(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
     directory = train(*RUNS["plain"], "model.dropout=0.2").directory
     assert main(["resume", "-q", str(directory), "epochs=7"]) == 0
     code, out, err = repro(capsys, directory)
@@ -89,7 +89,7 @@ def test_a_moved_run_without_its_result_is_repeated_up_to_its_checkpoint(
 
 
 @pytest.mark.parametrize("dropout", ["0", "0.3"])
-def test_a_run_out_of_a_stack_is_the_same_up_to_rounding(
+def test_a_run_of_a_stack_is_the_same_up_to_rounding(
     folder: Path, capsys: pytest.CaptureFixture[str], dropout: str
 ) -> None:
     words = ["-m", "epochs=5", "batch_size=8", f"model.dropout={dropout}", "seed=range(5)"]
@@ -102,7 +102,7 @@ def test_a_run_out_of_a_stack_is_the_same_up_to_rounding(
         assert "bit for bit" in out or "it was trained in a stack of" in out
 
 
-def test_a_run_out_of_a_stack_that_was_changed_differs_by_more_than_rounding(
+def test_a_changed_run_of_a_stack_differs_by_more_than_rounding(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["-m", "epochs=5", "batch_size=8", "seed=range(5)", "hydra.sweep.dir=sweep"]
@@ -119,9 +119,7 @@ def test_a_run_out_of_a_stack_that_was_changed_differs_by_more_than_rounding(
     assert "sweep/1: differs by more than rounding (5 epochs): weights by up to" in out
 
 
-def test_the_first_epoch_that_differs_is_named_with_both_figures(
-    train: Train, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_first_different_epoch_is_named_with_both_values(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
     outcome = train(*RUNS["plain"])
 
     def other_row(state: dict[str, Any]) -> None:
@@ -136,7 +134,7 @@ def test_the_first_epoch_that_differs_is_named_with_both_figures(
     assert "metrics.csv does not hold the rows of the checkpoint" in out
 
 
-def test_a_changed_setting_shows_from_the_first_epoch_on(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_changed_setting_differs_from_the_first_epoch_on(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
     directory = train(*RUNS["plain"]).directory
 
     def other_seed(state: dict[str, Any]) -> None:
@@ -148,7 +146,7 @@ def test_a_changed_setting_shows_from_the_first_epoch_on(train: Train, capsys: p
     assert "differs from epoch 1 on (train_loss" in out
 
 
-def test_one_bit_of_one_weight_is_enough(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_changed_bit_of_a_weight_is_found(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
     directory = train(*RUNS["plain"]).directory
 
     def one_bit(state: dict[str, Any]) -> None:
@@ -161,7 +159,7 @@ def test_one_bit_of_one_weight_is_enough(train: Train, capsys: pytest.CaptureFix
     assert "model.pt does not hold the weights of the checkpoint" in out
 
 
-def test_a_model_that_was_exchanged_is_noticed(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_replaced_model_file_is_found(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
     directory, other = train(*RUNS["plain"]).directory, train(*RUNS["plain"], "seed=2").directory
     save_plain(directory / "model.pt", torch.load(other / "model.pt"))
     code, out, _ = repro(capsys, directory)
@@ -200,7 +198,7 @@ def test_a_file_that_was_changed_or_removed_is_named(train: Train, capsys: pytes
     assert repro(capsys, directory)[0] == 0
 
 
-def test_what_differs_in_the_environment_is_told(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+def test_differences_in_the_environment_are_reported(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
     directory = train(*RUNS["plain"]).directory
 
     def elsewhere(state: dict[str, Any]) -> None:
@@ -214,9 +212,7 @@ def test_what_differs_in_the_environment_is_told(train: Train, capsys: pytest.Ca
     assert f"torch 2.0.0 -> {torch.__version__}; machine arm64 -> " in out
 
 
-def test_an_older_checkpoint_serves_where_the_newest_is_damaged(
-    train: Train, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_older_checkpoint_is_used_if_the_newest_is_damaged(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
     directory = train(*RUNS["plain"], "checkpoint.every=1").directory
     (directory / "checkpoints" / "last.pt").write_bytes(b"")
     code, out, _ = repro(capsys, directory)
@@ -225,7 +221,7 @@ def test_an_older_checkpoint_serves_where_the_newest_is_damaged(
     assert "last.pt: damaged" in out
 
 
-def test_it_shows_what_it_trains_unless_it_is_to_be_quiet(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+def test_repro_shows_its_progress_unless_quiet(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
     outcome = train(*RUNS["plain"])
     capsys.readouterr()
     assert main(["repro", str(outcome.directory)]) == 0

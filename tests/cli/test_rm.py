@@ -44,13 +44,13 @@ def left(day: Path) -> set[str]:
     return {path.name for path in day.iterdir()}
 
 
-def test_what_is_named_goes_and_all_else_stays(day: Path) -> None:
+def test_only_the_named_runs_are_removed(day: Path) -> None:
     assert main(["rm", "one", "sweep", "--yes"]) == 0
     assert left(day) == {"two", "bad"}
     assert (day.parent / "mine.txt").exists()
 
 
-def test_what_a_link_in_a_run_leads_to_stays(day: Path, tmp_path: Path) -> None:
+def test_the_target_of_a_link_in_a_run_is_kept(day: Path, tmp_path: Path) -> None:
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious" / "file").write_text("x", encoding="utf-8")
     (day / "one" / "link").symlink_to(tmp_path / "precious")
@@ -59,7 +59,7 @@ def test_what_a_link_in_a_run_leads_to_stays(day: Path, tmp_path: Path) -> None:
     assert "one" not in left(day)
 
 
-def test_status_and_age_choose(day: Path) -> None:
+def test_runs_are_selected_by_status_and_age(day: Path) -> None:
     assert main(["rm", "--status", "diverged", "--older", "1h", "--yes"]) == 0
     assert left(day) == {"one", "two", "bad", "sweep"}
     os.utime(day / "bad" / ".hydra", (time.time() - 7200,) * 2)
@@ -71,7 +71,7 @@ def test_status_and_age_choose(day: Path) -> None:
 
 
 @pytest.mark.parametrize(("answer", "gone"), [("y", True), ("YES", True), ("n", False), ("", False), (None, False)])
-def test_a_person_is_asked(answer: str | None, gone: bool, day: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rm_asks_for_confirmation(answer: str | None, gone: bool, day: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def ask(question: str) -> str:
         assert "remove it" in question
         if answer is None:
@@ -103,7 +103,7 @@ def test_a_person_is_asked(answer: str | None, gone: bool, day: Path, monkeypatc
         (["--older", "x30d"], "--older x30d: must be"),
     ],
 )
-def test_nothing_goes_that_should_not(
+def test_invalid_requests_remove_nothing(
     words: list[str], message: str, day: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("linked").symlink_to(day / "one")
@@ -112,7 +112,7 @@ def test_nothing_goes_that_should_not(
     assert left(day) == {"one", "two", "bad", "sweep"}
 
 
-def test_what_is_being_written_stays(day: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_in_progress_is_not_removed(day: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with locked(day / "one", key="test"):
         assert main(["rm", "one", "--yes"]) == 2
         assert "a ch12 process is writing there" in capsys.readouterr().err
@@ -120,7 +120,7 @@ def test_what_is_being_written_stays(day: Path, capsys: pytest.CaptureFixture[st
     assert left(day) == {"one"}
 
 
-def test_tags_are_given_found_and_taken_away(day: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_tags_are_added_found_and_removed(day: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["tag", "one", "good", "base-1", "good"]) == 0
     assert capsys.readouterr().out == "good base-1\n"
     assert main(["runs", "--filter", "tags~base-1", "--format", "csv"]) == 0
@@ -144,7 +144,7 @@ def test_tags_are_given_found_and_taken_away(day: Path, capsys: pytest.CaptureFi
         ([], "tag: no run given"),
     ],
 )
-def test_what_cannot_be_a_tag_is_said(
+def test_an_invalid_tag_is_refused(
     words: list[str], message: str, day: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["tag", *words]) == 2
@@ -152,7 +152,7 @@ def test_what_cannot_be_a_tag_is_said(
     assert not list(day.rglob("tags.txt"))
 
 
-def test_a_strangers_tags_are_words_or_nothing(day: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_tags_in_a_tags_file_are_ignored(day: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (day / "one" / "tags.txt").write_bytes(b"fine\n\x1b[31mred\n\xff\xfe\n" + b"x" * 1000 + b"\n")
     os.mkfifo(day / "two" / "tags.txt")
     assert main(["runs", "--format", "json"]) == 0
@@ -161,7 +161,7 @@ def test_a_strangers_tags_are_words_or_nothing(day: Path, capsys: pytest.Capture
     assert "red" not in text
 
 
-def test_the_directory_that_one_is_in_is_not_removed(
+def test_the_current_directory_is_not_removed(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert main(["train", "-q", "epochs=1", "device=cpu", "hydra.run.dir=home"]) == 0

@@ -66,7 +66,7 @@ def names(text: str) -> list[str]:
     return [Path(row["path"]).name for row in json.loads(text)]
 
 
-def test_everything_is_listed_the_newest_first(answer: Answer) -> None:
+def test_everything_is_listed_newest_first(answer: Answer) -> None:
     lines = answer().splitlines()
     assert lines[0].split() == ["when", "run", "status", "epochs", "objective", "test", "time"]
     assert [Path(line.split()[2]).name for line in lines[1:]] == [
@@ -76,7 +76,7 @@ def test_everything_is_listed_the_newest_first(answer: Answer) -> None:
     assert "3 jobs" in lines[2]
 
 
-def test_figures_are_those_of_the_runs(answer: Answer, listed: Path) -> None:
+def test_listed_results_are_those_of_the_runs(answer: Answer, listed: Path) -> None:
     [row] = csv.DictReader(io.StringIO(answer("--filter", "path~10-00", "--format", "csv")))
     result = json.loads((listed / "10-00-00-iris-mlp" / "result.json").read_text(encoding="utf-8"))
     assert float(row["objective"]) == result["objective"]
@@ -113,7 +113,7 @@ def test_the_jobs_of_a_sweep_are_listed_from_its_table(answer: Answer, listed: P
     assert [line[head.index("seed")] for line in lines] == ["3", "2", "1"]
 
 
-def test_the_jobs_that_a_killed_sweep_did_not_put_into_its_table_are_found(answer: Answer, listed: Path) -> None:
+def test_jobs_of_a_killed_sweep_that_its_table_lacks_are_found(answer: Answer, listed: Path) -> None:
     sweep = listed / "10-02-00-sweep"
     whole = {row["path"]: row for row in json.loads(answer("10-02-00-sweep", "--format", "json"))}
     lines = (sweep / "sweep.csv").read_text(encoding="utf-8").splitlines(keepends=True)
@@ -137,9 +137,7 @@ class Terminal(io.StringIO):
 
 
 @pytest.mark.parametrize("width", [60, 80, 100])
-def test_on_a_terminal_no_line_is_wider_than_it_and_the_status_is_there(
-    width: int, listed: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_lines_fit_the_terminal_and_keep_the_status(width: int, listed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(listed / "10-01-00-iris-mlp", Path("outputs") / ("a_long_name_" * 9))
     monkeypatch.setattr(sys, "stdout", Terminal())
     monkeypatch.setenv("COLUMNS", str(width))
@@ -174,7 +172,7 @@ def test_mistakes_are_said(words: list[str], message: str, listed: Path, capsys:
     assert captured.out == ""
 
 
-def test_what_is_damaged_killed_or_running_is_called_so_and_stops_nothing(answer: Answer, listed: Path) -> None:
+def test_damaged_killed_and_running_runs_are_listed_with_their_status(answer: Answer, listed: Path) -> None:
     damaged = listed / "10-00-00-iris-mlp" / "result.json"
     damaged.write_bytes(damaged.read_bytes().replace(b"0.", b"1.", 1))
     killed = listed / "10-01-00-iris-mlp"
@@ -201,7 +199,7 @@ def test_what_is_damaged_killed_or_running_is_called_so_and_stops_nothing(answer
     assert (row["status"], row["epochs"]) == ("running", 2)
 
 
-def test_metrics_that_were_changed_afterwards_are_noticed(answer: Answer, listed: Path) -> None:
+def test_metrics_changed_after_the_end_are_noticed(answer: Answer, listed: Path) -> None:
     def status(word: str) -> str:
         [row] = json.loads(answer("--filter", f"path~{word}", "--format", "json"))
         return str(row["status"])
@@ -219,7 +217,7 @@ def test_metrics_that_were_changed_afterwards_are_noticed(answer: Answer, listed
 
 
 @pytest.mark.parametrize("look", [is_locked, is_locked_by_trying])
-def test_a_look_at_a_lock_changes_nothing(look: Callable[[Path], bool], listed: Path) -> None:
+def test_reading_a_lock_changes_nothing(look: Callable[[Path], bool], listed: Path) -> None:
     run = listed / "10-00-00-iris-mlp"
     for _ in range(2):
         with locked(run, key="test"):
@@ -245,7 +243,7 @@ def test_a_run_is_found_by_name(word: str, place: str, listed: Path) -> None:
     assert find_run_directory(word).resolve() == (listed / place).resolve()
 
 
-def test_the_best_is_that_of_the_best_objective(listed: Path) -> None:
+def test_best_names_the_run_with_the_best_objective(listed: Path) -> None:
     jobs = [listed / "10-02-00-sweep" / str(job) for job in range(3)]
     runs = [listed / "10-00-00-iris-mlp", listed / "10-01-00-iris-mlp", *jobs]
     objectives = [json.loads((run / "result.json").read_text(encoding="utf-8"))["objective"] for run in runs]
@@ -255,7 +253,7 @@ def test_the_best_is_that_of_the_best_objective(listed: Path) -> None:
     assert find_run_directory("@best").resolve() == jobs[objectives[2:].index(min(objectives[2:]))].resolve()
 
 
-def test_the_best_is_of_the_newest_runs_data(listed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_best_considers_only_the_newest_runs_data(listed: Path, capsys: pytest.CaptureFixture[str]) -> None:
     iris = find_run_directory("@best").resolve()
     words = ["train", "device=cpu", "-q", "epochs=1", "dataset=two_class", "optimizer.lr=1e-6"]
     assert main([*words, "hydra.run.dir=outputs/xor"]) == 0  # a worse objective, on other data
@@ -279,7 +277,7 @@ def test_a_sweep_is_listed_with_its_best_objective(answer: Answer, listed: Path)
     assert (row["objective"], row["best_job"]) == (min(objectives), objectives.index(min(objectives)))
 
 
-def test_a_run_of_a_version_without_a_key_is_read_as_it_was_meant(
+def test_a_run_of_a_version_without_a_key_gets_the_earlier_default(
     listed: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = listed / "10-00-00-iris-mlp"
@@ -308,12 +306,12 @@ def test_a_run_of_a_version_without_a_key_is_read_as_it_was_meant(
         ("a\0b", "no such directory"),
     ],
 )
-def test_a_name_that_none_or_several_have_is_said(word: str, message: str, listed: Path) -> None:
+def test_an_unknown_or_ambiguous_name_is_reported(word: str, message: str, listed: Path) -> None:
     with pytest.raises(InputError, match=message):
         find_run_directory(word)
 
 
-def test_what_is_exported_of_a_job_is_called_after_its_sweep(listed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_export_of_a_job_is_named_after_its_sweep(listed: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["export", "10-02-00-sweep/1"]) == 0
     assert capsys.readouterr().out.splitlines()[0] == "10-02-00-sweep-1.py"
 
@@ -332,7 +330,7 @@ def test_listing_imports_neither_torch_nor_hydra(listed: Path) -> None:
         assert not {"torch", "hydra", "rich"} & set(done.stdout.rpartition("\n ")[2].split())
 
 
-def test_what_only_the_jobs_of_a_sweep_have_is_asked_of_them(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_filter_on_a_column_of_jobs_names_the_sweep_to_list(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "-q", "-m", "seed=1,2", "epochs=1", "device=cpu", "hydra.sweep.dir=outputs/swept"]) == 0
     for option in (["--filter", "test_accuracy>0"], ["--sort", "test_accuracy"]):
         assert main(["runs", *option]) == 2

@@ -47,7 +47,7 @@ def shown(trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     return of
 
 
-def test_a_run_is_shown_with_its_figures_its_curve_and_the_line_that_repeats_it(
+def test_a_run_is_shown_with_its_metrics_its_curve_and_the_command_that_repeats_it(
     shown: Callable[..., str], trained: Path
 ) -> None:
     text = shown("run")
@@ -60,7 +60,7 @@ def test_a_run_is_shown_with_its_figures_its_curve_and_the_line_that_repeats_it(
     assert f"parameters   {4 * 7 + 7 + 7 * 3 + 3}" in text
 
 
-def test_a_sweep_is_shown_with_what_differed_and_what_went_wrong(shown: Callable[..., str], trained: Path) -> None:
+def test_a_sweep_is_shown_with_its_varying_keys_and_its_errors(shown: Callable[..., str], trained: Path) -> None:
     text = shown("sweep")
     with open(trained / "sweep" / "sweep.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -72,7 +72,7 @@ def test_a_sweep_is_shown_with_what_differed_and_what_went_wrong(shown: Callable
     assert "no longer finite" in text
 
 
-def test_a_sweep_that_was_killed_is_shown_as_far_as_its_jobs_are_there(
+def test_a_killed_sweep_is_shown_with_the_jobs_on_disk(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sweep = shutil.copytree(trained / "sweep", tmp_path / "sweep")
@@ -86,7 +86,7 @@ def test_a_sweep_that_was_killed_is_shown_as_far_as_its_jobs_are_there(
     assert main(["show", str(sweep / "2")]) == 0
 
 
-def test_a_run_whose_metrics_were_overwritten_is_damaged_and_one_that_diverged_says_why(
+def test_overwritten_metrics_make_a_run_damaged_and_a_diverged_run_gives_its_reason(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = shutil.copytree(trained / "run", tmp_path / "run")
@@ -99,7 +99,7 @@ def test_a_run_whose_metrics_were_overwritten_is_damaged_and_one_that_diverged_s
     assert "the loss was no longer finite in epoch 1" in capsys.readouterr().out
 
 
-def test_a_run_that_was_killed_or_damaged_is_shown_as_far_as_it_is_there(
+def test_the_readable_parts_of_a_killed_or_damaged_run_are_shown(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     killed = shutil.copytree(trained / "run", tmp_path / "killed")
@@ -156,7 +156,7 @@ def test_a_hostile_result_is_shown_or_refused_without_a_traceback(
         assert "\x1b" not in captured.out.replace("\x1b[0m", "") + captured.err
 
 
-def test_metrics_are_read_as_far_as_they_are_whole(tmp_path: Path) -> None:
+def test_metrics_are_read_up_to_the_last_complete_row(tmp_path: Path) -> None:
     path = tmp_path / "metrics.csv"
     assert read_metrics(path) == []
     path.write_text("epoch,train_loss\n1,0.5\n2,nan\n3,0.", encoding="utf-8")

@@ -162,7 +162,7 @@ def test_a_piped_sweep_is_shown_in_plain_lines(clock: Clock):
     assert written(errors) == "1 of 6 jobs failed, 1 diverged\n"  # why is said once
 
 
-def test_what_is_live_shows_jobs_work_and_the_best_so_far(clock: Clock):
+def test_the_live_display_shows_jobs_work_and_the_best_objective(clock: Clock):
     console = make_console(80, terminal=True)
     jobs = grid([0.1, 1, 10], 20)
     plan = make_plan(jobs, stacks=[range(20), range(20, 40), range(40, 58)], alone=[58, 59])
@@ -222,7 +222,7 @@ def test_no_line_is_wider_than_the_console_and_a_pipe_gets_no_control_characters
     assert max(map(len, shown)) <= width
 
 
-def test_a_quiet_sweep_shows_its_directory_alone_and_failures_as_errors(clock: Clock):
+def test_a_quiet_sweep_prints_only_its_directory_and_failures_as_errors(clock: Clock):
     console, errors = make_console(), make_console()
     output = show_sweep(console, clock, errors=errors, verbosity=-1, jobs=grid([0.1, 1, 10], 2), ends=make_ends())
     assert output == "/sweeps/one\n"
@@ -232,7 +232,7 @@ def test_a_quiet_sweep_shows_its_directory_alone_and_failures_as_errors(clock: C
     ]
 
 
-def test_on_a_terminal_failures_are_told_once_and_wrapped(clock: Clock):
+def test_on_a_terminal_failures_are_printed_once_and_wrapped(clock: Clock):
     console, errors = make_console(60, terminal=True), make_console(60, terminal=True)
     output = screen(show_sweep(console, clock, errors=errors, jobs=grid([0.1, 1, 10], 2), ends=make_ends()))
     assert written(errors) == ""
@@ -248,13 +248,13 @@ def test_on_a_terminal_failures_are_told_once_and_wrapped(clock: Clock):
     ]
 
 
-def test_a_verbose_sweep_tells_of_each_job_that_ends(clock: Clock):
+def test_a_verbose_sweep_reports_each_job_that_ends(clock: Clock):
     output = show_sweep(make_console(), clock, verbosity=1, jobs=grid([0.1, 1, 10], 2), ends=make_ends())
     assert "run 1 (optimizer.lr=0.1, seed=1) finished: best valid loss 0.7500\n" in output
     assert f"run 4 (optimizer.lr=10, seed=0) diverged: {DIVERGED.format(1, 7)}\n 83%" in output
 
 
-def test_jobs_that_were_done_before_are_said_to_be(clock: Clock):
+def test_jobs_finished_earlier_are_reported_as_such(clock: Clock):
     jobs, ends = grid([0.1, 1, 10], 2), make_ends()
     plan = make_plan(jobs, stacks=[[4, 5]], done=[0, 1, 2, 3])
     output = show_sweep(make_console(), clock, jobs=jobs, ends=ends[4:], plan=plan, before=ends[:4]).splitlines()
@@ -270,7 +270,7 @@ def test_jobs_that_were_done_before_are_said_to_be(clock: Clock):
     assert "finished  all 6 jobs done earlier" in output
 
 
-def test_an_interrupted_sweep_says_what_is_missing_and_how_it_goes_on(clock: Clock):
+def test_an_interrupted_sweep_reports_missing_jobs_and_the_command_that_resumes_it(clock: Clock):
     errors = make_console()
     output = show_sweep(make_console(), clock, errors=errors, jobs=grid([0.1, 1], 2), ends=make_ends()[:1], signal=2)
     status = [
@@ -287,7 +287,7 @@ def test_an_interrupted_sweep_says_what_is_missing_and_how_it_goes_on(clock: Clo
     assert "ch12 resume /sweeps/one --trust trains the rest" in output
 
 
-def test_jobs_of_the_directory_that_are_no_part_of_the_sweep_are_left_out(clock: Clock):
+def test_jobs_of_an_earlier_sweep_in_the_directory_are_left_out(clock: Clock):
     console, jobs = make_console(), grid([0.1], 3)
     display = SweepDisplay(console=console)
     display.on_begin(make_plan(jobs[:2], stacks=[[0, 1]]), directory=DIRECTORY)
@@ -296,7 +296,7 @@ def test_jobs_of_the_directory_that_are_no_part_of_the_sweep_are_left_out(clock:
     assert "0.5000 ± 6.3531     2         0\n" in written(console)  # of 0 and 1; 2 is the other sweep's
 
 
-def test_a_sweep_that_another_launcher_carried_out_is_shown_from_its_table():
+def test_a_sweep_of_another_launcher_is_shown_from_its_table():
     console = make_console()
     rows = [make_row(job, done) for job, done in zip(grid([0.1, 1, 10], 2), make_ends(), strict=True)]
     with SweepDisplay(console=console, errors=make_console()) as display:
@@ -312,7 +312,7 @@ def test_an_interruption_before_the_first_job_leaves_the_directory():
     assert written(console) == "/sweeps/one\n"
 
 
-def test_the_table_is_as_long_as_a_page_and_says_how_much_more_there_is(clock: Clock):
+def test_the_table_fits_a_page_and_counts_the_hidden_rows(clock: Clock):
     jobs = [make_job(n, f"model.width={n}") for n in range(40)]
     ends = [make_done(n, objective=(n - 20) ** 2) for n in range(40)]
     output = show_sweep(make_console(), clock, jobs=jobs, ends=ends).splitlines()
@@ -322,7 +322,7 @@ def test_the_table_is_as_long_as_a_page_and_says_how_much_more_there_is(clock: C
     assert output[start + 16] == "and 25 more runs; sweep.csv has all"
 
 
-def test_more_causes_than_fit_are_counted(clock: Clock):
+def test_causes_that_do_not_fit_are_counted(clock: Clock):
     jobs = [make_job(n, f"seed={n}") for n in range(40)]
     ends = [make_done(n, "failed", error=f"ValueError: {n % 13}") for n in range(40)]
     output = show_sweep(make_console(), clock, jobs=jobs, ends=ends).splitlines()
@@ -334,7 +334,7 @@ def test_more_causes_than_fit_are_counted(clock: Clock):
     assert output[-3] == "runs 0, 1, 2 and 37 more diverged: " + DIVERGED.format("1 to 5", 3)
 
 
-def test_keys_are_shortened_before_values_are():
+def test_keys_are_shortened_before_values():
     values = {"optimizer.lr": "0.001", "model.precision": "bfloat16", "dataset.precision": "float32"}
     folded = [
         Folded(
@@ -358,7 +358,7 @@ def test_keys_are_shortened_before_values_are():
     assert header_and_row(44)[1] == "0.001  bfloa~  float~  0.5000 +- 0.1000    7"
 
 
-def test_intervals_are_given_to_the_place_of_their_mean():
+def test_intervals_have_as_many_decimals_as_their_mean():
     assert format_interval("loss", 0.068331, 0.0082123, ascii_only=False) == "0.06833 ± 0.00821"
     assert format_interval("accuracy", 0.95, 0.01234, ascii_only=False) == "0.9500 ± 0.0123"
     assert format_interval("loss", 11283456.0, 3.13e7, ascii_only=True) == "1.128e+07 +- 3.1e+07"
@@ -366,7 +366,7 @@ def test_intervals_are_given_to_the_place_of_their_mean():
     assert format_interval("loss", 0.5, float("nan"), ascii_only=True) == "0.5000"
 
 
-def test_epochs_of_an_earlier_sitting_are_not_counted_as_this_ones_speed(clock: Clock, tmp_path: Path):
+def test_epochs_of_an_earlier_session_do_not_count_towards_the_speed(clock: Clock, tmp_path: Path):
     jobs = grid([0.1], 10)
     plan = make_plan(jobs, stacks=[range(10)])
     checkpoint = tmp_path / "stack-0.pt"
@@ -383,7 +383,7 @@ def test_epochs_of_an_earlier_sitting_are_not_counted_as_this_ones_speed(clock: 
     assert display.sweep.seconds_left == pytest.approx(30)  # 10 epochs in 10 s, 30 to go
 
 
-def test_the_best_of_one_metric_is_not_compared_with_that_of_another(clock: Clock):
+def test_best_values_of_different_metrics_are_not_compared(clock: Clock):
     jobs = [make_job(n, f"seed={n}") for n in range(2)]
     jobs += [make_job(n, f"seed={n} monitor=valid_accuracy", monitor="valid_accuracy") for n in (2, 3)]
     plan = make_plan(jobs, stacks=[[0, 1], [2, 3]])
@@ -408,7 +408,7 @@ def test_the_best_of_one_metric_is_not_compared_with_that_of_another(clock: Cloc
     assert output[start + 1] == ["valid_accuracy", "0.5625", "±", "0.7941", "2", "3"]
 
 
-def test_runs_that_left_by_halving_are_counted_and_stand_by_themselves(clock: Clock):
+def test_halved_runs_are_counted_separately(clock: Clock):
     console, jobs = make_console(), grid([0.1, 1], 2)
     ends = [make_done(n, objective=value) for n, value in enumerate([0.5, 0.25, 0.125, 1.0])]
     ends[2:] = [Done(done.number, replace(done.result, left_at=done.number)) for done in ends[2:]]
@@ -432,7 +432,7 @@ def test_lines_about_progress_are_a_second_apart(clock: Clock):
     assert 2 <= written(console).count("% ") <= 3
 
 
-def test_jobs_that_ended_without_a_word_are_counted_as_those_that_spoke(clock: Clock):
+def test_jobs_that_ended_without_a_message_are_counted(clock: Clock):
     """Under sweep.fail_fast stacks end jobs of which nothing is told any more; their directories are there."""
     console, jobs = make_console(), grid([0.1], 4)
     display = SweepDisplay(console=console)
@@ -446,7 +446,7 @@ def test_jobs_that_ended_without_a_word_are_counted_as_those_that_spoke(clock: C
     assert "1 finished, 1 failed, 2 interrupted" in written(console)
 
 
-def test_what_goes_to_the_same_file_is_told_once(clock: Clock, tmp_path: Path):
+def test_two_streams_to_one_file_print_a_message_once(clock: Clock, tmp_path: Path):
     with open(tmp_path / "log", "w") as log:
         console, errors = (Console(file=log, width=120) for _ in range(2))
         jobs = grid([0.1], 2)
@@ -470,7 +470,7 @@ def test_a_job_counts_once_even_if_it_is_reported_again(clock: Clock):
     assert display.sweep.share == 0.5
 
 
-def test_batches_of_a_sweeper_add_up(clock: Clock):
+def test_batches_of_a_sweeper_are_summed(clock: Clock):
     console, jobs = make_console(), grid([0.1], 6)
     display = SweepDisplay(console=console)
     for first in (0, 2, 4):
@@ -481,7 +481,7 @@ def test_batches_of_a_sweeper_add_up(clock: Clock):
     assert written(console).count("directory") == 1
 
 
-def test_what_is_running_is_told_in_words(clock: Clock):
+def test_running_work_items_are_described_in_words(clock: Clock):
     jobs = grid([0.1], 1200)
     display = SweepDisplay(console=make_console())
     plan = make_plan(jobs, stacks=[range(600), range(600, 1100)], alone=range(1100, 1200))
@@ -496,7 +496,7 @@ def test_what_is_running_is_told_in_words(clock: Clock):
     assert format_running(display.sweep) == "1 run"
 
 
-def test_more_is_better_where_the_monitored_metric_says_so(clock: Clock):
+def test_the_best_objective_is_the_highest_for_a_maximised_metric(clock: Clock):
     jobs = [make_job(n, f"seed={n}", monitor="valid_accuracy") for n in range(3)]
     display = SweepDisplay(console=make_console())
     display.on_begin(make_plan(jobs, stacks=[range(3)]), directory=DIRECTORY)
@@ -505,7 +505,7 @@ def test_more_is_better_where_the_monitored_metric_says_so(clock: Clock):
     assert display.sweep.best == {"valid_accuracy": (0.9, jobs[1])}
 
 
-def test_remarks_and_warnings_go_where_they_belong(clock: Clock):
+def test_notes_go_to_standard_output_and_warnings_to_standard_error(clock: Clock):
     console, errors = make_console(), make_console()
     display = SweepDisplay(console=console, errors=errors)
     display.on_message("20 jobs are trained one by one", warning=True)
@@ -514,7 +514,7 @@ def test_remarks_and_warnings_go_where_they_belong(clock: Clock):
 
 
 @pytest.mark.parametrize("terminal", [False, True])
-def test_ten_thousand_jobs_that_end_cost_next_to_nothing(terminal: bool):
+def test_ten_thousand_job_endings_take_little_time(terminal: bool):
     jobs = grid([0.1, 1, 10, 100], 2500)
     display = SweepDisplay(console=make_console(terminal=terminal), errors=make_console())
     plan = make_plan(jobs, stacks=[range(start, start + 1000) for start in range(0, 10_000, 1000)])
@@ -527,7 +527,7 @@ def test_ten_thousand_jobs_that_end_cost_next_to_nothing(terminal: bool):
     display.close()
 
 
-def test_pictures_come_ten_times_a_second_at_most(clock: Clock):
+def test_the_display_is_redrawn_at_most_ten_times_a_second(clock: Clock):
     console, jobs = make_console(terminal=True), grid([0.1], 1000)
     display = SweepDisplay(console=console, errors=console)
     display.on_begin(make_plan(jobs, stacks=[range(1000)]), directory=DIRECTORY)

@@ -70,15 +70,15 @@ def test_numbers_have_four_digits_and_shares_four_decimals(metric: str, value: f
         (11220, "3 h 07 min"),
     ],
 )
-def test_lengths_of_time_are_rounded_to_what_matters(seconds: float, text: str):
+def test_durations_are_rounded_to_significant_units(seconds: float, text: str):
     assert format_seconds(seconds) == text
 
 
-def test_time_left_runs_down_like_a_clock():
+def test_time_left_counts_down_like_a_clock():
     assert [format_time_left(s) for s in (0.0, 6.2, 60, 754, 11100)] == ["0:00", "0:07", "1:00", "12:34", "3:05:00"]
 
 
-def test_a_rate_is_turned_round_where_an_epoch_takes_more_than_a_second():
+def test_a_rate_below_one_epoch_a_second_is_shown_as_seconds_per_epoch():
     assert [format_rate(rate) for rate in (333.4, 2.54, 0.4)] == ["333 epochs/s", "2.5 epochs/s", "2.5 s/epoch"]
 
 
@@ -106,7 +106,7 @@ def test_a_run_that_ended_before_its_first_epoch_has_no_table(nothing: dict[str,
     assert format_result(make_result(**nothing)) == []
 
 
-def test_a_run_without_validation_and_test_has_its_training_figures():
+def test_a_run_without_validation_and_test_shows_its_training_metrics():
     final = {"epoch": 2, "train_loss": 0.5}
     assert format_result(make_result(final=final, best=final)) == [
         "              epoch    loss",
@@ -127,7 +127,7 @@ def test_the_table_of_a_regression_names_its_metrics():
     assert format_result(result, ascii_only=True)[0].endswith("R2")
 
 
-def test_a_line_an_epoch_stands_under_its_header():
+def test_the_line_of_an_epoch_is_aligned_with_its_header():
     columns = epoch_columns(CLASSES, width=80, verbose=True)
     assert columns == list(CLASSES)
     assert format_epoch_header(columns) == ("epoch  train loss   accuracy  valid loss   accuracy         lr    seconds")
@@ -136,13 +136,13 @@ def test_a_line_an_epoch_stands_under_its_header():
     )
 
 
-def test_a_line_an_epoch_leaves_out_time_and_learning_rate_unless_verbose():
+def test_the_line_of_an_epoch_omits_time_and_learning_rate_unless_verbose():
     assert epoch_columns(CLASSES, width=80, verbose=False) == list(CLASSES)[:5]
 
 
 @pytest.mark.parametrize("row", [CLASSES, REGRESSION])
 @pytest.mark.parametrize("verbose", [False, True])
-def test_a_line_an_epoch_keeps_the_losses_at_any_width(row: dict[str, float], verbose: bool):
+def test_the_line_of_an_epoch_keeps_the_losses_at_any_width(row: dict[str, float], verbose: bool):
     before = 0
     for width in range(30, 121):
         columns = epoch_columns(row, width=width, verbose=verbose)
@@ -152,7 +152,7 @@ def test_a_line_an_epoch_keeps_the_losses_at_any_width(row: dict[str, float], ve
         before = len(columns)
 
 
-def test_where_room_is_short_the_metrics_of_the_validation_part_stay():
+def test_a_narrow_line_keeps_the_validation_metrics():
     assert epoch_columns(REGRESSION, width=60, verbose=True) == [
         "epoch",
         "train_loss",

@@ -65,7 +65,7 @@ def test_a_sweep_is_followed_to_its_end(folder: Path, capsys: pytest.CaptureFixt
     assert not (folder / "sweep" / ".ch12" / "progress.json").exists()
 
 
-def test_a_sweep_that_was_killed_is_seen_as_far_as_its_directories_go(folder: Path) -> None:
+def test_a_killed_sweep_is_shown_from_its_directories(folder: Path) -> None:
     assert main([*WORDS, "-m", "seed=range(4)", "epochs=2", "hydra.sweep.dir=sweep"]) == 0
     (folder / "sweep" / "sweep.csv").unlink()
     shutil.rmtree(folder / "sweep" / "3")
@@ -79,7 +79,7 @@ def test_a_sweep_that_was_killed_is_seen_as_far_as_its_directories_go(folder: Pa
         assert SweepFollower(folder / "sweep").read().epochs == 6
 
 
-def test_ctrl_c_ends_the_watching_and_not_the_run(folder: Path) -> None:
+def test_ctrl_c_ends_watch_and_not_the_run(folder: Path) -> None:
     with training("epochs=100000", "hydra.run.dir=run", until=folder / "run" / "metrics.csv") as process:
         with subprocess.Popen([*CH12, "watch", "run"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as watching:
             assert watching.stdout is not None
@@ -98,7 +98,7 @@ def test_ctrl_c_ends_the_watching_and_not_the_run(folder: Path) -> None:
     assert result.status == "interrupted"
 
 
-def test_what_has_ended_is_shown_at_once(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_finished_run_is_shown_at_once(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*WORDS, "epochs=2", "hydra.run.dir=run"]) == 0
     capsys.readouterr()
     assert main(["watch", "run"]) == 0

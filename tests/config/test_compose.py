@@ -68,7 +68,7 @@ def test_a_job_is_composed_as_hydra_composes_it(line: str, composer: Composer) -
 
 
 @pytest.mark.parametrize("line", LINES)
-def test_the_settings_are_the_job_with_its_interpolations_resolved(line: str, composer: Composer) -> None:
+def test_settings_are_a_job_with_resolved_interpolations(line: str, composer: Composer) -> None:
     words = line.split()
     settings = composed(composer, words).settings
     with initialize_config_dir(str(shipped()), version_base="1.3"):
@@ -81,14 +81,14 @@ def test_one_composition_does_not_change_the_next(composer: Composer) -> None:
     assert composed(composer, []).settings == before
 
 
-def test_a_preset_is_overruled_by_the_command_line_wherever_it_stands(composer: Composer) -> None:
+def test_the_command_line_overrides_a_preset_in_any_order(composer: Composer) -> None:
     for words in (["experiment=book/iris", "epochs=7"], ["epochs=7", "experiment=book/iris"]):
         settings = composed(composer, words).settings
         assert settings["epochs"] == 7
         assert settings["dataset"]["scaling"] == "global"
 
 
-def test_what_is_wrong_is_left_out_so_that_the_rest_can_be_checked(composer: Composer) -> None:
+def test_wrong_overrides_are_left_out_so_that_the_rest_can_be_checked(composer: Composer) -> None:
     problems: list[Problem] = []
     composition = composer.compose(["optimizer=sdg", "epohcs=3", "batch_size=9", "model.width=${nope}"], problems)
     assert len(problems) == 3
@@ -127,7 +127,7 @@ def test_the_users_folder_is_searched_after_ch12s_own(tmp_path: Path) -> None:
         ({"a": 1, "b": None}, "{a:1,b:null}"),
     ],
 )
-def test_a_shown_value_means_the_same_when_it_is_typed(value: Any, typed: str, composer: Composer) -> None:
+def test_a_printed_value_parses_to_the_same_value(value: Any, typed: str, composer: Composer) -> None:
     assert shown(value) == typed
     problems: list[Problem] = []
     composition = composer.compose([f"++model.extra={typed}"], problems)

@@ -58,7 +58,7 @@ def settings_of(composer: Composer, *lines: str) -> dict[str, Any]:
     return composition.settings
 
 
-def test_there_are_the_groups_and_choices_that_users_rely_on() -> None:
+def test_the_groups_and_choices_that_users_rely_on_exist() -> None:
     names = {group: {choice.name for choice in choices_of_group(group)} for group in GROUPS}
     assert names["dataset"] == {"csv", "iris", "two_class", "toy_regression", "image_folder"}
     assert names["model"] == {"linear", "mlp", "cnn"}
@@ -86,11 +86,11 @@ def test_there_are_the_groups_and_choices_that_users_rely_on() -> None:
     assert names["experiment"] >= {"debug/overfit", "debug/fast"}
 
 
-def test_the_knobs_that_people_turn_most_stand_at_the_top() -> None:
+def test_the_most_used_keys_are_first_in_the_top_configuration() -> None:
     assert list(top_level())[:5] == ["epochs", "batch_size", "workers", "device", "seed"]
 
 
-def test_every_yaml_file_is_found_as_a_choice_or_as_hydras() -> None:
+def test_every_yaml_file_is_a_choice_or_belongs_to_hydra() -> None:
     files = set(CONF.rglob("*.yaml"))
     assert len(files) > 40
     assert shipped() == CONF
@@ -100,7 +100,7 @@ def test_every_yaml_file_is_found_as_a_choice_or_as_hydras() -> None:
 
 
 @pytest.mark.parametrize("choice", CHOICES, ids=lambda choice: f"{choice.group}={choice.name}")
-def test_a_choice_says_what_it_is_and_has_known_keys_and_allowed_defaults(choice: Any) -> None:
+def test_a_choice_has_a_description_known_keys_and_allowed_defaults(choice: Any) -> None:
     assert len(choice.meaning) > 10
     keys = keys_of_choice(choice)
     assert keys or choice.group == "experiment"
@@ -146,7 +146,7 @@ def test_a_preset_lists_only_what_differs_from_the_defaults() -> None:
 
 
 @pytest.mark.parametrize("name", [choice.name for choice in choices_of_group("optimizer")])
-def test_the_optimizers_defaults_are_torchs_own_but_for_the_rate(name: str) -> None:
+def test_the_optimizers_defaults_are_torchs_except_the_rate(name: str) -> None:
     node = yaml.safe_load((CONF / "optimizer" / f"{name}.yaml").read_text(encoding="utf-8"))
     kind = getattr(torch.optim, node.pop("_target_").removeprefix("torch.optim."))
     node.pop("lr")
@@ -197,7 +197,7 @@ def test_every_preset_runs(name: str, train: Train) -> None:
     assert (outcome.directory / "result.json").is_file()
 
 
-def test_the_overfit_preset_learns_its_six_examples_by_heart(train: Train) -> None:
+def test_the_overfit_preset_fits_its_six_examples_exactly(train: Train) -> None:
     outcome = train("experiment=debug/overfit")
     assert outcome.rows[-1]["train_accuracy"] == 1.0
     assert outcome.rows[-1]["train_loss"] < 0.01
@@ -238,19 +238,19 @@ def weight_and_bias(model: nn.Module) -> tuple[float, float]:
     return weight.item(), bias.item()
 
 
-def test_the_regression_from_scratch_ends_with_the_chapters_figures(train: Train) -> None:
+def test_the_regression_from_scratch_ends_with_the_chapters_weights(train: Train) -> None:
     outcome = train("experiment=book/linear_scratch")
     assert weight_and_bias(outcome.model) == (2.6696107387542725, 4.879678249359131)
     with loop_by_hand():
         assert regression_from_scratch() == (2.6696107387542725, 4.879678249359131)
 
 
-def test_the_regression_with_nn_ends_with_the_chapters_figures(train: Train) -> None:
+def test_the_regression_with_nn_ends_with_the_chapters_weights(train: Train) -> None:
     outcome = train("experiment=book/linear")
     assert weight_and_bias(outcome.model) == (2.6496422290802, 4.87706995010376)
 
 
-def test_the_second_regression_goes_on_where_the_first_left_the_random_stream(composer: Composer) -> None:
+def test_the_second_regression_continues_the_random_stream_of_the_first(composer: Composer) -> None:
     offset = settings_of(composer, "experiment=book/linear")["stream_offset"]
     with loop_by_hand():
         regression_from_scratch()

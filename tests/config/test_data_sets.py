@@ -28,7 +28,7 @@ def test_every_function_of_a_data_set_has_a_choice_and_every_choice_a_function()
 
 
 @pytest.mark.parametrize("choice", CHOICES, ids=lambda choice: choice.name)
-def test_a_choice_says_what_it_is_and_has_a_rule_for_each_of_its_keys(choice: Choice) -> None:
+def test_a_choice_has_a_description_and_a_rule_for_each_key(choice: Choice) -> None:
     assert choice.meaning
     keys = keys_of_choice(choice)
     assert [key for key in keys if key != "dataset._target_" and key not in KEYS] == []
@@ -42,7 +42,7 @@ def test_a_saved_run_may_name_the_data_set(choice: Choice) -> None:
     assert not is_shipped("dataset", "ch12cli.data.prepare")
 
 
-def test_the_table_of_data_sets_is_right_about_their_classes_and_rows() -> None:
+def test_the_table_of_data_sets_has_the_right_classes_and_rows() -> None:
     for choice in [choice for choice in CHOICES if target_of(choice) in DATASETS]:
         split = ("test_size", "valid_size", "split", "split_seed", "scaling")
         keys = {key.partition(".")[2]: value for key, value in keys_of_choice(choice).items()}

@@ -72,7 +72,7 @@ def test_a_refused_run_leaves_nothing_of_hydras_behind_either(train: Train) -> N
     assert HydraConfig not in before or HydraConfig.instance().cfg is before[HydraConfig].cfg  # type: ignore[attr-defined]
 
 
-def test_a_program_that_has_set_hydra_up_for_itself_keeps_it(train: Train) -> None:
+def test_a_program_that_initialised_hydra_keeps_its_state(train: Train) -> None:
     with initialize_config_dir(str(shipped()), version_base="1.3"):
         mine = GlobalHydra.instance()
         train("epochs=1", "batch_size=32")
@@ -139,7 +139,7 @@ def test_an_override_is_applied_as_hydra_applies_it(override: str, loader: Confi
     assert job_part(config) == job_part(composed_by_hydra(override))
 
 
-def test_the_directory_name_of_overrides_is_hydras(loader: ConfigLoader) -> None:
+def test_the_directory_name_of_overrides_equals_hydras(loader: ConfigLoader) -> None:
     overrides = ["seed=3", "epochs=7", "+model.extra=a"]
     config = loader.load_configuration("config", [], run_mode=RunMode.RUN)
     name = override_dirname(OverridesParser.create().parse_overrides(overrides), config)
@@ -155,7 +155,7 @@ def test_the_defaults_list_names_the_files_in_order_and_who_chose_them(loader: C
     assert listed.overrides.override_metadata["optimizer"].external_override
 
 
-def test_a_key_is_there_whatever_its_value() -> None:
+def test_a_key_exists_with_any_value() -> None:
     config = OmegaConf.create({"a": {"b": "???", "c": "${nowhere}", "d": None}})
     assert [has_key(config, key) for key in ("a", "a.b", "a.c", "a.d")] == [True] * 4
     assert [has_key(config, key) for key in ("b", "a.e", "a.b.c")] == [False] * 3

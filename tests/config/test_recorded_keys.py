@@ -19,7 +19,7 @@ def test_settings_of_an_earlier_version_get_the_keys_of_this_version() -> None:
     assert with_later_keys(settings) == settings
 
 
-def test_what_names_another_key_is_that_ones_value(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_interpolation_has_the_value_of_the_key_it_names(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for words in (["train", "epochs=2", "hydra.run.dir=whole"], ["train", "epochs=1", "hydra.run.dir=longer"]):
         assert main([*words, "-q", "device=cpu", "monitor=train_loss"]) == 0
     assert main(["resume", "-q", "longer", "epochs=2"]) == 0
@@ -30,6 +30,6 @@ def test_what_names_another_key_is_that_ones_value(folder: Path, capsys: pytest.
     assert "early_stopping" not in capsys.readouterr().out
 
 
-def test_a_stack_has_a_bound(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_sweep_max_stacked_has_an_upper_limit(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "-m", "seed=1,2", "sweep.max_stacked=65537"]) == 2
     assert "sweep.max_stacked=65537: must be" in capsys.readouterr().err

@@ -15,7 +15,7 @@ TARGETS = {
 
 
 @pytest.mark.parametrize("target", sorted(TARGETS))
-def test_what_the_source_tells_is_what_python_tells(target: str) -> None:
+def test_a_signature_read_from_source_equals_pythons(target: str) -> None:
     found = arguments_in_source(target)
     parameters = parameters_of(locate("x", target))
     assert parameters is not None
@@ -23,7 +23,7 @@ def test_what_the_source_tells_is_what_python_tells(target: str) -> None:
         assert set(found) == set(parameters) - {"params"}
 
 
-def test_most_are_told_and_others_are_not() -> None:
+def test_most_signatures_can_be_read_from_source() -> None:
     told = {target for target in TARGETS if arguments_in_source(target) is not None}
     assert len(told) > 20
     assert {"torch.optim.Adam", "torch.nn.ReLU", "ch12cli.models.mlp"} <= told

@@ -89,7 +89,7 @@ def composer() -> Iterator[Composer]:
         yield Composer()
 
 
-def test_mistypings_are_all_the_single_letter_mistakes() -> None:
+def test_the_typos_are_all_single_letter_mistakes() -> None:
     found = mistypings("seed")
     assert {"eed", "sed", "see", "sseed", "seeed", "seedd", "esed", "sede"} <= set(found)
     assert all(distance(mistake, "seed") == 1 for mistake in found)
@@ -183,7 +183,7 @@ def test_options_are_suggested() -> None:
     assert counted.share >= SHARE, counted.wrong
 
 
-def test_a_sample_of_all_goes_through_the_whole_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_sample_of_typos_is_tested_with_the_whole_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     draw = random.Random(3)
     lines: list[tuple[str, str, str]] = []  # (name, mistake, what is typed)
     for key in [*top_level(), "optimizer.lr", "model.width", "model.dropout", "dataset.test_size", "scheduler.warmup"]:
@@ -225,7 +225,7 @@ def test_other_usual_mistakes(typed: str, meant: str | None) -> None:
     assert (near[0] if near else None) == meant
 
 
-def test_at_most_three_names_are_suggested_and_none_where_none_is_near() -> None:
+def test_at_most_three_similar_names_are_suggested() -> None:
     assert did_you_mean("xelu", ["relu", "gelu", "selu", "elu", "silu"]).count("`") == 6
     assert did_you_mean("quaternion", ["relu", "gelu"]) == ""
 

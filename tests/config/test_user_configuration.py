@@ -76,7 +76,7 @@ def conf(here: Path) -> Path:
     return here / "conf"
 
 
-def test_a_key_of_the_users_own_is_carried_through_the_record(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_key_of_the_users_own_is_kept_in_the_record(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = trained("+project.name=iris study", "+note=x")
     assert config_of(run)["project"] == {"name": "iris study"}
     assert settings_in_checkpoint(run)["note"] == "x"
@@ -118,7 +118,7 @@ def test_keys_and_groups_of_the_users_own_are_swept(conf: Path) -> None:
     assert found == [("a", 0.5), ("a", 0.0), ("b", 0.5), ("b", 0.0)]
 
 
-def test_a_key_of_the_users_own_stands_in_a_file(here: Path) -> None:
+def test_a_file_may_contain_a_key_of_the_users_own(here: Path) -> None:
     write(here / "conf" / "mine.yaml", "defaults:\n  - config\n  - _self_\nproject:\n  name: from a file\n")
     run = trained("--config-dir", "conf", "--config-name", "mine")
     assert config_of(run)["project"] == {"name": "from a file"}
@@ -181,7 +181,7 @@ def test_arguments_are_plain_unless_the_configuration_asks_for_containers() -> N
     assert type(build_node({**node, "_convert_": "none"})["sizes"]).__name__ == "ListConfig"
 
 
-def test_an_argument_that_cannot_be_built_is_the_users_to_mend() -> None:
+def test_an_argument_that_cannot_be_built_is_reported_as_a_mistake() -> None:
     node = {"_target_": "builtins.dict", "half": {"_target_": "fractions.Fraction", "numerator": "x"}}
     with pytest.raises(InputError, match=r"^builtins\.dict: an argument cannot be built: .*"):
         build_node(node)
@@ -263,7 +263,9 @@ def test_a_saved_runs_imports_are_never_imported(here: Path) -> None:
         assert "my_marker" not in sys.modules
 
 
-def test_a_module_that_cannot_be_imported_is_the_users_to_mend(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_module_that_cannot_be_imported_is_reported_as_a_mistake(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write(here / "my_mistake.py", "\n1 / 0\n")
     said = refusal(capsys, "imports=[my_mistake,not_there]")
     assert (
@@ -283,7 +285,7 @@ def test_a_module_that_cannot_be_imported_is_the_users_to_mend(here: Path, capsy
         (["-m", "seed=1,2", "hydra.job.chdir=true"], "hydra.job.chdir=true: the jobs of a stack share one process"),
     ],
 )
-def test_an_option_of_hydras_that_ch12_has_not_is_refused_in_a_line(
+def test_an_unsupported_option_of_hydra_is_refused_in_one_line(
     words: list[str], says: str, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = refusal(capsys, *words)
@@ -341,7 +343,7 @@ def test_a_network_of_the_users_own_uses_its_activation_called_or_as_it_is(here:
 @pytest.mark.parametrize(
     "use", ["activation(5)", "activation(inplace=True)", "getattr(nn, activation)", "activation.upper()"]
 )
-def test_a_network_that_uses_its_activation_wrongly_is_told_both_uses(
+def test_an_activation_used_wrongly_is_refused_with_both_correct_uses(
     use: str, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write(here / "wrong.py", NETWORK.format(use))

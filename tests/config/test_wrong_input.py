@@ -483,14 +483,14 @@ def refused(words: Sequence[str], wrong: Wrong, folder: Path, capsys: pytest.Cap
     assert list(folder.iterdir()) == []
 
 
-def test_there_are_150_wrong_inputs() -> None:
+def test_at_least_150_wrong_inputs_are_tested() -> None:
     found = [*EARLY, *LATE, *SYNTAX, *TARGETS, *FILES]
     assert len(found) >= 150
     assert len({wrong.words for wrong in found}) == len(found)
 
 
 @pytest.mark.parametrize("wrong", EARLY, ids=id_of)
-def test_a_wrong_option_is_refused_with_what_and_why(wrong: Wrong, composer: Composer) -> None:
+def test_a_wrong_option_is_refused_with_its_name_and_the_reason(wrong: Wrong, composer: Composer) -> None:
     with pytest.raises(InputError) as raised:
         checked(composer, wrong.words.split(" "))
     assert_says(raised.value.messages, wrong)
@@ -508,7 +508,7 @@ def test_the_command_refuses_every_wrong_option(wrong: Wrong, folder: Path, caps
 
 
 @pytest.mark.parametrize("wrong", FILES, ids=id_of)
-def test_a_wrong_file_of_the_users_is_refused_with_its_name(
+def test_a_wrong_user_file_is_refused_with_its_name(
     wrong: Wrong, users: Path, with_users: Composer, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(users))
@@ -552,7 +552,7 @@ def test_all_mistakes_of_a_command_line_are_reported_together(folder: Path, caps
     assert list(folder.iterdir()) == []
 
 
-def test_mistakes_beside_a_broken_file_are_reported_too(
+def test_other_mistakes_are_reported_together_with_a_broken_file(
     users: Path, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["train", "-cd", str(users), "optimizer=syntax", "modle.width=3", "model=mpl"]) == 2
@@ -593,7 +593,7 @@ def test_a_directory_that_holds_a_run_or_part_of_one_is_refused(
         assert [path.name for path in held.iterdir()] == [name]
 
 
-def test_a_folder_that_is_gone_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_deleted_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
     before = Path.cwd()
@@ -616,7 +616,7 @@ def command(*words: str | bytes, folder: Path, **environment: str) -> subprocess
     )
 
 
-def test_the_whole_command_ends_with_the_code_and_the_message_alone(folder: Path) -> None:
+def test_the_command_ends_with_only_the_exit_code_and_the_message(folder: Path) -> None:
     done = command("train", "optimizer.lr=-1", folder=folder)
     assert done.returncode == 2
     assert done.stdout == b""
@@ -625,7 +625,7 @@ def test_the_whole_command_ends_with_the_code_and_the_message_alone(folder: Path
     assert list(folder.iterdir()) == []
 
 
-def test_a_message_survives_an_ascii_terminal_and_bytes_that_are_no_text(folder: Path) -> None:
+def test_a_message_can_be_printed_on_an_ascii_terminal_and_with_invalid_bytes(folder: Path) -> None:
     ascii_only = {"PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0"}
     done = command("train", "épochs=3".encode(), folder=folder, **ascii_only)
     assert done.returncode == 2

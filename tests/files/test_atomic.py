@@ -52,7 +52,7 @@ def machine_error(work: Callable[[], None]) -> str | None:
     return None
 
 
-def test_what_cannot_be_written_leaves_what_was_there(disk: Callable[[str], Path]) -> None:
+def test_a_failed_write_keeps_the_old_file(disk: Callable[[str], Path]) -> None:
     place = disk("size=64k")
     write_whole(place / "file", b"old")
     fill(place, 8)
@@ -63,7 +63,7 @@ def test_what_cannot_be_written_leaves_what_was_there(disk: Callable[[str], Path
 
 
 @pytest.mark.parametrize("level", range(LEVELS))
-def test_on_a_disk_that_fills_up_the_last_checkpoint_stays_good(level: int, disk: Callable[[str], Path]) -> None:
+def test_a_full_disk_keeps_the_last_checkpoint_intact(level: int, disk: Callable[[str], Path]) -> None:
     place = disk("size=1m")
     fill(place, WHOLE * level // LEVELS // 2)
     said = machine_error(lambda: start(place / "run", "epochs=8", "dataset.valid_size=0.1"))
@@ -82,14 +82,14 @@ def test_on_a_disk_that_fills_up_the_last_checkpoint_stays_good(level: int, disk
     assert outcome(place / "run") == outcome(place / "whole")
 
 
-def test_a_disk_without_inodes_is_said(disk: Callable[[str], Path]) -> None:
+def test_a_disk_without_inodes_is_reported(disk: Callable[[str], Path]) -> None:
     for inodes in (3, 6, 9, 11):
         place = disk(f"size=1m,nr_inodes={inodes}")
         with pytest.raises(MachineError, match="No space left on device"):
             start(place / "run", "epochs=3")
 
 
-def test_a_read_only_disk_is_said_and_a_run_on_it_can_be_left_alone(disk: Callable[[str], Path]) -> None:
+def test_a_read_only_disk_is_reported_unless_nothing_needs_to_be_written(disk: Callable[[str], Path]) -> None:
     place = disk("size=1m")
     start(place / "run", "epochs=2")
     before = metrics(place / "run")
@@ -102,7 +102,7 @@ def test_a_read_only_disk_is_said_and_a_run_on_it_can_be_left_alone(disk: Callab
     assert metrics(place / "run") == before
 
 
-def test_a_directory_that_is_removed_in_mid_run_is_said(folder: Path) -> None:
+def test_a_directory_removed_during_a_run_is_reported(folder: Path) -> None:
     def work() -> None:
         said = machine_error(lambda: start(folder / "run", "epochs=100000"))
         (folder / "said").write_text(said or "nothing")
@@ -118,7 +118,7 @@ def test_a_directory_that_is_removed_in_mid_run_is_said(folder: Path) -> None:
     assert "No such file or directory" in said
 
 
-def test_leftovers_of_killed_processes_are_told_from_the_users_files(tmp_path: Path) -> None:
+def test_leftovers_of_killed_processes_are_distinguished_from_user_files(tmp_path: Path) -> None:
     left = [".last.pt.123.new", "..last.pt.123.new.123.tmp", ".metrics.csv.9.tmp"]
     kept = ["last.pt", ".hidden", "notes.9.tmp", ".notes.tmp", ".hydra"]
     for name in left + kept:

@@ -25,7 +25,7 @@ def test_an_override_is_read_back_as_its_value(value: Any) -> None:
 
 
 @pytest.mark.parametrize("value", VALUES, ids=map(repr, VALUES))
-def test_a_resume_with_changes_is_one_command_of_whole_words(value: Any, tmp_path: Path) -> None:
+def test_a_resume_with_changes_is_one_correctly_quoted_command(value: Any, tmp_path: Path) -> None:
     history = {
         "parent": {"directory": "/runs/my run", "changes": {"epochs": 9}},
         "resumed": [{"changes": {"key": value}}],

@@ -67,7 +67,7 @@ def test_of_fifty_claims_on_one_directory_one_succeeds(tmp_path: Path) -> None:
     assert all("holds a run already" in outcome for outcome in refused)
 
 
-def test_an_empty_directory_that_is_there_already_may_be_claimed(tmp_path: Path) -> None:
+def test_an_existing_empty_directory_may_be_claimed(tmp_path: Path) -> None:
     (tmp_path / "other.txt").write_text("mine")
     claim(tmp_path)
     assert (tmp_path / ".hydra").is_dir()
@@ -82,7 +82,7 @@ def test_a_directory_with_any_part_of_a_run_is_not_claimed(name: str, tmp_path: 
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-def test_a_path_through_a_file_is_the_users_mistake_and_no_place_is_the_machines(tmp_path: Path) -> None:
+def test_a_path_through_a_file_is_an_input_error_and_an_impossible_directory_a_machine_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(InputError, match="there is a file of that name in its path"):
@@ -93,7 +93,7 @@ def test_a_path_through_a_file_is_the_users_mistake_and_no_place_is_the_machines
         claim_new(Path("/proc/nowhere"))
 
 
-def test_a_claim_can_be_taken_back_as_long_as_nothing_was_written(tmp_path: Path) -> None:
+def test_a_claim_can_be_released_before_anything_is_written(tmp_path: Path) -> None:
     directory = claim_new(tmp_path / "run")
     release(directory)
     assert not directory.exists()
@@ -103,7 +103,7 @@ def test_a_claim_can_be_taken_back_as_long_as_nothing_was_written(tmp_path: Path
     assert (directory / "metrics.csv").exists()
 
 
-def test_metrics_come_back_as_the_very_numbers_that_were_written(tmp_path: Path) -> None:
+def test_metrics_are_read_back_exactly(tmp_path: Path) -> None:
     values = [0.1, 1 / 3, 5e-324, 1.7976931348623157e308, -0.0, math.pi, 1e-7, math.nan]
     metrics = MetricsFile(tmp_path)
     for epoch, value in enumerate(values, start=1):
@@ -117,14 +117,14 @@ def test_metrics_come_back_as_the_very_numbers_that_were_written(tmp_path: Path)
         assert repr(float(row["train_loss"])) == repr(value)
 
 
-def test_a_row_is_on_the_file_system_as_soon_as_it_is_written(tmp_path: Path) -> None:
+def test_a_row_is_in_the_file_as_soon_as_it_is_written(tmp_path: Path) -> None:
     metrics = MetricsFile(tmp_path)
     metrics.write({"epoch": 1, "train_loss": 0.5})
     assert (tmp_path / "metrics.csv").read_text(encoding="utf-8") == "epoch,train_loss\n1,0.5\n"
     metrics.close()
 
 
-def test_a_result_is_valid_json_also_with_numbers_that_json_does_not_have(tmp_path: Path) -> None:
+def test_a_result_with_non_finite_numbers_is_valid_json(tmp_path: Path) -> None:
     environment = {"listed": [math.inf, 1.5], "name": "é"}
     write_result(tmp_path, Result(status="finished", final={"r2": math.nan}, environment=environment))
 
@@ -137,7 +137,7 @@ def test_a_result_is_valid_json_also_with_numbers_that_json_does_not_have(tmp_pa
     assert read["environment"]["name"] == "é"
 
 
-def test_a_file_is_written_whole_or_the_old_one_stays(tmp_path: Path) -> None:
+def test_a_file_is_replaced_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
     file = tmp_path / "result.json"
     write_whole(file, b"old")
     with pytest.raises(TypeError):

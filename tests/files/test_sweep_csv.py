@@ -67,7 +67,7 @@ def test_the_table_of_an_earlier_sweep_keeps_its_rows_and_columns(tmp_path: Path
     assert names.index("seed") < names.index("objective") < names.index("valid_accuracy") < names.index("command")
 
 
-def test_a_row_that_was_being_written_is_left_out_wherever_it_was_cut(tmp_path: Path) -> None:
+def test_an_incomplete_last_row_is_left_out(tmp_path: Path) -> None:
     path = tmp_path / "sweep.csv"
     table = SweepTable(path, keys=["seed"], metrics=["train_loss"])
     table.add([make_row(0), make_row(1, train_loss=0.25)])
@@ -84,7 +84,7 @@ def test_a_row_that_was_being_written_is_left_out_wherever_it_was_cut(tmp_path: 
     assert read_sweep_csv(path)[2].error == ERROR
 
 
-def test_a_table_that_is_cut_in_its_header_holds_nothing(tmp_path: Path) -> None:
+def test_a_table_with_an_incomplete_header_is_empty(tmp_path: Path) -> None:
     path = tmp_path / "sweep.csv"
     assert read_sweep_csv(path) == []
     SweepTable(path, keys=["seed"], metrics=[]).close()
@@ -145,7 +145,7 @@ ENDINGS = [
 
 
 @pytest.mark.parametrize("ending", ENDINGS, ids=str)
-def test_a_row_comes_back_from_the_file_as_it_was_written(ending: dict[str, object], tmp_path: Path) -> None:
+def test_a_row_is_read_back_as_it_was_written(ending: dict[str, object], tmp_path: Path) -> None:
     row = SweepRow.of(FACTS, replace(RESULT, **ending))  # type: ignore[arg-type]
     table = SweepTable(tmp_path / "sweep.csv", keys=row.overrides, metrics=row.metrics)
     table.add([row])
