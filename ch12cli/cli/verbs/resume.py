@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ch12cli.cli.help.arguments import Arguments, find_run, verbosity_of
-from ch12cli.cli.verbs.train import EXIT_CODES
+from ch12cli.cli.verbs.train import EXIT_CODES, show_end
 from ch12cli.errors import InputError
 
 
@@ -26,14 +26,13 @@ def run(argv: Sequence[str]) -> int:
     from ch12cli.files.sweep_csv import is_sweep
 
     if is_sweep(directory):
-        from ch12cli.cli.verbs.train import display_sweep
+        from ch12cli.cli.text.sweep_display import SweepDisplay
         from ch12cli.sweeps.resume import resume_sweep
 
         if overrides or options.fork:
             raise InputError(f"{directory}: a sweep is resumed without changes; resume one of its runs to change it")
-        return display_sweep(
-            lambda callback: resume_sweep(directory, callback=callback, trust=options.trust), verbosity
-        )
+        with SweepDisplay(verbosity=verbosity) as sweep_display:
+            return show_end(sweep_display, resume_sweep(directory, callback=sweep_display, trust=options.trust))
     from ch12cli.cli.text.run_display import RunDisplay
     from ch12cli.saved.resume import resume_run
 

@@ -2,8 +2,7 @@
 
 import argparse
 import shlex
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from ch12cli.errors import InputError, Problem
 from ch12cli.files.command import options_for
 
 if TYPE_CHECKING:
+    from ch12cli.cli.text.sweep_display import SweepDisplay
     from ch12cli.sweeps.start import Finished
 
 EXIT_CODES = {"finished": 0, "diverged": 5}
@@ -172,38 +172,33 @@ def command_for(options: argparse.Namespace) -> str:
 
 def train_sweep(options: argparse.Namespace) -> int:
     """Trains a sweep and shows it. Returns the exit code."""
+    from ch12cli.cli.text.sweep_display import SweepDisplay
     from ch12cli.sweeps.start import train_many
 
-    return display_sweep(
-        partial(
-            train_many,
+    with SweepDisplay(verbosity=verbosity_of(options)) as display:
+        finished = train_many(
             options.operands,
             folders=options.config_dir,
             config_name=options.config_name,
+            callback=display,
             jobs_file=options.jobs,
-        ),
-        verbosity_of(options),
-    )
+        )
+        return show_end(display, finished)
 
 
-def display_sweep(train: "Callable[..., Finished]", verbosity: int) -> int:
-    """Shows a sweep during and after its training. Returns the exit code: 3 for failed jobs, 130 or 143 on a
-    signal."""
-    from ch12cli.cli.text.sweep_display import SweepDisplay
-
-    with SweepDisplay(verbosity=verbosity) as display:
-        finished = train(callback=display)
-        outcome = finished.outcome
-        for difference in finished.differences:
-            display.on_message(
-                f"verified job {difference.job}: weights differ from the single run by {difference.weights:.1e} of the "
-                f"largest, the objective by {difference.objective:.1e}"
-            )
-        if len(finished.differences) < finished.to_verify:
-            display.on_message(
-                f"{len(finished.differences)} of {finished.to_verify} jobs verified: no other job trained all epochs"
-            )
-        display.end(outcome, monitor=finished.monitor)
+def show_end(display: "SweepDisplay", finished: "Finished") -> int:
+    """Shows how a sweep ended. Returns the exit code: 3 for failed jobs, 130 or 143 on a signal."""
+    outcome = finished.outcome
+    for difference in finished.differences:
+        display.on_message(
+            f"verified job {difference.job}: weights differ from the single run by {difference.weights:.1e} of the "
+            f"largest, the objective by {difference.objective:.1e}"
+        )
+    if len(finished.differences) < finished.to_verify:
+        display.on_message(
+            f"{len(finished.differences)} of {finished.to_verify} jobs verified: no other job trained all epochs"
+        )
+    display.end(outcome, monitor=finished.monitor)
     if outcome.signal is not None:
         return 128 + outcome.signal
     return FAILED_JOBS if outcome.failed else 0
