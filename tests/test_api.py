@@ -183,7 +183,7 @@ def test_predictions_for_a_file_and_for_an_array_are_those_of_plain_torch(folder
     ("rows", "rule"),
     [([1.0, 2.0], r"shape \(2,\); must be \(rows, 4\)"), ([["a"] * 4], "array of numbers"), ([[np.nan] * 4], "NaN")],
 )
-def test_an_array_that_does_not_fit_the_network_is_refused(folder: Path, rows: object, rule: str) -> None:
+def test_an_array_of_a_wrong_shape_is_refused(folder: Path, rows: object, rule: str) -> None:
     run = api.train(*QUICK, "epochs=1", "hydra.run.dir=a")
     with pytest.raises(InputError, match=rule):
         run.predict(rows)  # type: ignore[arg-type]

@@ -147,7 +147,7 @@ def test_a_stack_that_shrank_continues_from_its_checkpoint_bit_for_bit(device: s
     assert torch.equal(again.weights[-1], whole.weights[-1])
 
 
-def test_masks_of_dropout_are_the_same_again_and_on_any_device(device: str) -> None:
+def test_dropout_masks_are_repeatable_and_equal_on_every_device(device: str) -> None:
     def trained(on: str) -> torch.Tensor:
         return stacked(on, of_optimizer("adam", device=on, **{"model.dropout": 0.4})).go(3).weights[-1].cpu()
 
@@ -179,7 +179,7 @@ def test_an_evaluation_and_predictions_are_those_of_training(device: str) -> Non
     assert outcome.status == "finished"
 
 
-def test_batches_that_processes_load_into_pinned_memory_are_the_same(device: str) -> None:
+def test_batches_loaded_by_workers_into_pinned_memory_are_the_same(device: str) -> None:
     words = (f"device={device}", "epochs=2", "batch_size=16")
     loaded = train(*words, "workers=2", "pin_memory=true", into="loaded")
     assert torch.equal(weights(loaded), weights(train(*words, into="plain")))
@@ -215,7 +215,7 @@ def without_gpu(*command: str) -> str:
     return done.stdout
 
 
-def test_what_was_written_loads_on_a_machine_without_a_gpu(device: str) -> None:
+def test_saved_files_load_on_a_machine_without_a_gpu(device: str) -> None:
     train(f"device={device}", "epochs=2", *TORCHS_OWN, into="alone")
     files = [Path("alone", name) for name in ("model.pt", "checkpoints/last.pt", "checkpoints/best.pt")]
     assert without_gpu("-c", PLACES, *map(str, files)).split() == ["cpu"] * 3
@@ -224,7 +224,7 @@ def test_what_was_written_loads_on_a_machine_without_a_gpu(device: str) -> None:
 
 
 # in a process of its own: workers are forked, which a process that has used a GPU may not do
-def test_a_whole_sweep_equals_its_jobs_alone_and_loads_anywhere(device: str) -> None:
+def test_a_sweep_equals_its_single_runs_and_loads_on_every_device(device: str) -> None:
     words = ("-m", "ch12cli", "train", "-m", f"device={device}", "epochs=4", "precision=float64", "batch_size=8")
     lines = ("seed=range(6)", "optimizer.lr=0.01,0.001,1e30", "sweep.verify=4", "hydra.sweep.dir=sweep")
     done = subprocess.run([sys.executable, *words, *lines], capture_output=True, text=True)

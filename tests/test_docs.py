@@ -50,7 +50,7 @@ def test_every_page_is_in_a_table_of_contents() -> None:
     assert sorted(listed) == sorted(pages - {"index"})
 
 
-def test_every_file_that_the_documents_link_to_is_there() -> None:
+def test_every_file_that_the_documents_link_to_exists() -> None:
     documents = [*ROOT.glob("*.md"), *DOCS.rglob("*.md")]
     links = [(document, link) for document in documents for link in links_of(document)]
     assert len(links) > 40
@@ -64,7 +64,7 @@ def links_of(document: Path) -> list[str]:
     return [link for link in re.findall(r"\]\(([^)#\s]+)(?:#[\w-]*)?\)", text) if "://" not in link]
 
 
-def test_every_path_of_the_source_that_the_documents_name_is_there() -> None:
+def test_every_path_of_the_source_that_the_documents_name_exists() -> None:
     documents = [*ROOT.glob("*.md"), *DOCS.rglob("*.md")]
     named = {
         path

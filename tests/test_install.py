@@ -118,7 +118,7 @@ def test_help_lists_the_commands(installed: Installed, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_network_is_trained_in_whatever_directory_one_stands(installed: Installed, tmp_path: Path) -> None:
+def test_a_network_is_trained_in_any_current_directory(installed: Installed, tmp_path: Path) -> None:
     done = installed.call("ch12", "train", "experiment=debug/fast", "-q", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     (result,) = tmp_path.glob("outputs/*/*/result.json")

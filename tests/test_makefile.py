@@ -109,7 +109,7 @@ def test_every_dependency_of_the_project_is_pinned() -> None:
     assert names - {"ch12"} <= set(pinned())  # its own extras, by which `dev` names others
 
 
-def test_no_file_names_a_package_registry_or_a_place_outside_the_repository() -> None:
+def test_no_file_names_a_package_registry_or_a_path_outside_the_repository() -> None:
     # spelt so that this file does not name them either
     forbidden = [
         *(

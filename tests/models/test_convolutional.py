@@ -59,7 +59,7 @@ def test_a_cnn_is_its_layers_in_order_with_the_same_initial_weights() -> None:
     assert torch.equal(mine(x), theirs(x))
 
 
-def test_the_rows_of_pixels_are_read_as_channels_of_lines() -> None:
+def test_a_row_of_features_is_reshaped_to_channels_height_and_width() -> None:
     layer = cnn((2, 2, 3), 1, channels=1, depth=1, kernel_size=1)[0]
     assert layer(torch.arange(12.0).reshape(1, 12)).tolist() == [[[[0, 1, 2], [3, 4, 5]], [[6, 7, 8], [9, 10, 11]]]]
 
@@ -70,7 +70,7 @@ def test_without_a_convolution_it_is_a_linear_layer_and_its_output() -> None:
 
 
 @pytest.mark.parametrize("init", INITS)
-def test_an_init_draws_the_weights_alone_and_leaves_biases_at_zero(init: str) -> None:
+def test_an_init_draws_only_the_weights_and_sets_biases_to_zero(init: str) -> None:
     model = seeded(lambda: cnn((3, 9, 13), 4, channels=3, kernel_size=5, init=init))
     after = torch.rand(2)
     torch.manual_seed(6)
@@ -111,7 +111,7 @@ def problems(**values: object) -> list[str]:
     return [str(each) for each in check(settings, default_choices() | {"dataset": "image_folder", "model": "cnn"})]
 
 
-def test_what_cannot_fit_is_found_before_data_are_read() -> None:
+def test_convolutions_that_do_not_fit_the_images_are_refused_before_data_are_read() -> None:
     assert problems() == []
     assert problems(model_depth=5) == [
         "model.depth=5: each convolution halves the image, and one of 24 x 24 (dataset.height, dataset.width) can be "
@@ -126,7 +126,7 @@ def test_what_cannot_fit_is_found_before_data_are_read() -> None:
     ]
 
 
-def test_its_layers_are_counted_with_all_that_they_give_for_a_row() -> None:
+def test_the_values_of_all_layers_for_a_row_are_counted() -> None:
     given = [3 * 9 * 13, *[3 * 9 * 13] * 2, 3 * 4 * 6, *[6 * 4 * 6] * 2, 6 * 2 * 3, 6 * 2 * 3, 4]
     assert layer_values(by_hand(), torch.zeros(2, 3 * 9 * 13)) == sum(given)
 
@@ -167,7 +167,7 @@ def test_a_run_equals_the_loop_by_hand_bit_for_bit(train: Train) -> None:
         assert torch.equal(mine, theirs)
 
 
-def test_each_run_of_a_stack_is_the_run_alone() -> None:
+def test_each_run_of_a_stack_equals_the_single_run() -> None:
     common = {"batch_size": 16, "epochs": 6, "precision": "float64", "device": "cpu", "model.channels": 4}
     each = [{"seed": seed, "optimizer.lr": lr} for seed, lr in ((3, 0.01), (1, 0.003), (4, 0.001))]
     settings = [settings_of(common | one, dataset="image_folder", model="cnn", activation="tanh") for one in each]

@@ -36,7 +36,7 @@ def test_an_mlp_is_its_layers_in_order_with_the_same_initial_weights(depth: int)
     assert torch.equal(mine(x), theirs(x))
 
 
-def test_dropout_follows_each_activation_and_is_left_out_at_zero() -> None:
+def test_dropout_follows_each_activation_unless_it_is_zero() -> None:
     kinds = [type(layer) for layer in mlp(4, 3, width=5, depth=2, dropout=0.25).children()]
     assert kinds == [nn.Linear, nn.ReLU, nn.Dropout, nn.Linear, nn.ReLU, nn.Dropout, nn.Linear]
     assert nn.Dropout not in [type(layer) for layer in mlp(4, 3, depth=2).children()]
@@ -44,7 +44,7 @@ def test_dropout_follows_each_activation_and_is_left_out_at_zero() -> None:
     assert dropouts == [0.25]
 
 
-def test_each_activation_is_one_of_its_own() -> None:
+def test_each_layer_has_its_own_activation_module() -> None:
     layers = list(mlp(4, 3, activation=nn.PReLU, depth=2).children())
     assert layers[1] is not layers[3]
     assert len(list(mlp(4, 3, activation=nn.PReLU, depth=2).parameters())) == 3 * 2 + 2
@@ -77,7 +77,7 @@ def test_the_output_is_activated_over_the_units(output: str, expected: Callable[
         ("normal", nn.init.normal_),
     ],
 )
-def test_an_init_draws_the_weights_alone_and_leaves_biases_at_zero(
+def test_an_init_draws_only_the_weights_and_sets_biases_to_zero(
     init: str, draw: Callable[[torch.Tensor], torch.Tensor]
 ) -> None:
     with torch.random.fork_rng():
@@ -93,7 +93,7 @@ def test_an_init_draws_the_weights_alone_and_leaves_biases_at_zero(
     assert all(not layer.bias.any() for layer in weights)
 
 
-def test_the_inits_have_the_spread_that_their_authors_gave_them() -> None:
+def test_the_inits_have_the_standard_deviations_of_their_papers() -> None:
     fan_in, fan_out = 300, 200
     for init, deviation in (
         ("xavier", (2 / (fan_in + fan_out)) ** 0.5),  # Glorot & Bengio 2010

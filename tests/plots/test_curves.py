@@ -20,7 +20,7 @@ def panels(plot: Plot) -> list[Lines]:
     return [panel for panel in plot.panels if isinstance(panel, Lines)]
 
 
-def test_one_run_has_a_panel_each_for_loss_and_metric_with_both_parts() -> None:
+def test_one_run_has_a_panel_for_loss_and_one_for_the_metric_with_both_parts() -> None:
     loss, accuracy = panels(learning_curves([("", [rows([3.0, 2.0, 1.0])])], title="t"))
     assert [(line.name, line.y.tolist()) for line in loss.lines] == [
         ("training", [6.0, 4.0, 2.0]),
@@ -30,13 +30,13 @@ def test_one_run_has_a_panel_each_for_loss_and_metric_with_both_parts() -> None:
     assert loss.lines[0].x.tolist() == [1.0, 2.0, 3.0]
 
 
-def test_several_runs_are_told_apart_by_name_on_the_validation_part() -> None:
+def test_several_runs_are_labelled_by_name_on_the_validation_part() -> None:
     loss, _ = panels(learning_curves([("a", [rows([3.0])]), ("b", [rows([4.0])])], title="t"))
     assert [(line.name, line.y.tolist()) for line in loss.lines] == [("a", [3.0]), ("b", [4.0])]
     assert loss.y.label == "validation loss"
 
 
-def test_seeds_are_a_mean_and_a_band_and_one_that_ended_early_counts_until_then() -> None:
+def test_seeds_are_a_mean_and_a_band_that_include_a_run_until_it_ended() -> None:
     curves = [[4.0, 2.0, 1.0], [6.0, 4.0], [8.0, float("inf"), 3.0]]
     plot = learning_curves([("", [rows(curve) for curve in curves])], title="t", metric="valid_loss")
     (panel,) = panels(plot)
@@ -50,7 +50,7 @@ def test_seeds_are_a_mean_and_a_band_and_one_that_ended_early_counts_until_then(
     assert (plot.notes, plot.legend) == (["Lines: mean of the runs."], ["Bands: 5th to 95th percentile."])
 
 
-def test_lines_of_the_same_name_stay_lines_of_their_own() -> None:
+def test_lines_with_the_same_name_stay_separate() -> None:
     loss, _ = panels(learning_curves([("a", [rows([3.0])]), ("a", [rows([4.0])])], title="t"))
     assert [(line.name, line.y.tolist()) for line in loss.lines] == [("a", [3.0]), ("a", [4.0])]
 
@@ -60,7 +60,7 @@ def test_a_loss_over_orders_of_magnitude_has_a_logarithmic_axis() -> None:
     assert not panels(learning_curves([("", [rows([10.0, 1.0])])], title="t"))[0].y.log
 
 
-def test_more_runs_than_colours_are_cut_and_that_is_said() -> None:
+def test_runs_beyond_the_number_of_colours_are_left_out_with_a_note() -> None:
     plot = learning_curves([(f"run {n}", [rows([1.0])]) for n in range(SERIES + 3)], title="t")
     assert len(panels(plot)[0].lines) == SERIES
     assert f"The first {SERIES} of {SERIES + 3}." in plot.notes
@@ -77,7 +77,7 @@ def test_more_runs_than_colours_are_cut_and_that_is_said() -> None:
         ),
     ],
 )
-def test_what_cannot_be_drawn_is_refused(
+def test_impossible_plots_of_curves_are_refused(
     groups: list[tuple[str, list[EpochRows]]], metric: str | None, said: str
 ) -> None:
     with pytest.raises(InputError, match=said):

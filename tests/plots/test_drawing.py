@@ -83,7 +83,7 @@ def test_a_rising_line_ends_at_the_top_right_and_a_falling_one_starts_at_the_top
     assert columns[-1] <= 8
 
 
-def test_a_grid_has_its_numbers_where_its_names_say() -> None:
+def test_the_numbers_of_a_grid_stand_in_their_rows_and_columns() -> None:
     lines = text_of(Plot("t", [PANELS["grid"]]))
     header = next(line for line in lines if line.startswith("width"))
     first = next(line for line in lines if line.strip().startswith("4 "))
@@ -96,7 +96,7 @@ def test_bars_are_as_long_as_their_shares() -> None:
     assert long == pytest.approx(3 * short, abs=2)
 
 
-def test_a_field_shows_each_class_where_it_was_found_and_the_rows_of_the_data_on_it() -> None:
+def test_a_field_shows_the_predicted_classes_and_the_rows_of_the_data() -> None:
     lines = text_of(Plot("t", [PANELS["field"]]), ascii_only=True)
     upper, lower = (line.partition("|")[2] for line in (lines[4], lines[14]))  # of classes yes, no
     assert (set(upper.strip()), set(lower)) == ({"+"}, {"."})
@@ -104,14 +104,14 @@ def test_a_field_shows_each_class_where_it_was_found_and_the_rows_of_the_data_on
     assert (body.count("+"), body.count("o")) == (2, 1)  # three rows
 
 
-def test_eight_lines_are_told_apart_without_colour() -> None:
+def test_eight_lines_are_distinguishable_without_colour() -> None:
     panel = Lines(Axis("epoch"), Axis("loss"), [Line(f"line {n}", X, X + n) for n in range(8)])
     text = " ".join(text_of(Plot("t", [panel]))[-4:])
     samples = re.findall(r"([\u2800-\u28ff]+) line \d", text)
     assert len(samples) == len(set(samples)) == 8
 
 
-def test_what_is_counted_has_whole_numbers_beside_it() -> None:
+def test_an_axis_of_counts_has_whole_numbers() -> None:
     two = np.array([1.0, 2.0, 3.0])
     panel = Lines(Axis("epoch", integer=True), Axis("loss"), [Line("a", two, two)])
     labels = text_of(Plot("t", [panel]))[-3].split()
@@ -121,7 +121,7 @@ def test_what_is_counted_has_whole_numbers_beside_it() -> None:
     )
 
 
-def test_what_is_only_seen_in_a_file_is_only_said_there() -> None:
+def test_notes_about_colours_and_bands_appear_only_in_files() -> None:
     plot = Plot("t", [PANELS["field"]], ["Said."], ["Outlined in black."])
     assert "Outlined" not in "\n".join(text_of(plot))
     assert "Outlined in black." in strings(render(plot, "svg"))

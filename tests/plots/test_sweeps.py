@@ -57,7 +57,7 @@ def test_a_heat_map_shows_the_mean_of_each_pair_and_marks_the_best(results: Resu
     ]
 
 
-def test_the_two_weightiest_keys_are_chosen_and_a_pair_without_a_run_is_empty(results: Results) -> None:
+def test_the_two_most_important_keys_are_chosen_and_a_pair_without_a_run_is_empty(results: Results) -> None:
     (grid,) = heatmap(results, title="t").panels
     assert isinstance(grid, Grid)
     assert (grid.columns.label, grid.rows.label) == ("optimizer.lr", "model.width")
@@ -68,7 +68,7 @@ def test_the_two_weightiest_keys_are_chosen_and_a_pair_without_a_run_is_empty(re
     assert grid.texts[1][2] == ""
 
 
-def test_of_what_is_better_the_higher_the_highest_is_best() -> None:
+def test_the_highest_value_of_a_maximised_metric_is_best() -> None:
     (grid,) = heatmap(results_of(ROWS, metric="objective", label="accuracy", minimise=False), title="t").panels
     assert isinstance(grid, Grid)
     assert [grid.values[cell] for cell in grid.best] == [np.nanmax(grid.values)]
@@ -88,7 +88,7 @@ def test_a_slice_has_every_run_its_mean_and_its_band(results: Results) -> None:
         assert means.x[place] == float(rate)
 
 
-def test_a_slice_over_words_has_them_as_names() -> None:
+def test_a_slice_over_words_has_named_positions() -> None:
     rows = [
         make_row(n, str(n), f"ch12 train activation={word} seed={n}")
         for n, word in enumerate(["relu", "tanh", "relu", "tanh"])
@@ -100,7 +100,7 @@ def test_a_slice_over_words_has_them_as_names() -> None:
     assert not panel.lines[1].joined
 
 
-def test_of_equal_best_cells_each_is_marked_and_one_run_is_no_mean() -> None:
+def test_all_equal_best_cells_are_marked_and_one_run_is_not_called_a_mean() -> None:
     rows = [make_row(n, value, f"ch12 train a={n // 2} b={n % 2}") for n, value in enumerate(("1", "3", "2", "1"))]
     plot = heatmap(results_of(rows, metric="objective", label="loss", minimise=True), title="t", x="b", y="a")
     (grid,) = plot.panels
@@ -128,7 +128,7 @@ def test_a_distribution_counts_every_run_once(results: Results) -> None:
     }
 
 
-def test_of_few_different_values_each_has_a_bar_of_its_own() -> None:
+def test_few_different_values_have_a_bar_each() -> None:
     values = [29 / 30] * 4 + [1.0] * 6 + [27 / 30]
     rows = [
         SweepRow(job=n, directory=str(n), status="finished", metrics={"test_accuracy": value})
@@ -154,7 +154,7 @@ def test_importance_is_epsilon_squared_of_the_ranks() -> None:
     assert importances([groups], values) == [pytest.approx(expected)]
 
 
-def test_a_key_that_settles_all_weighs_one_and_a_key_by_chance_next_to_nothing() -> None:
+def test_a_deciding_key_has_importance_one_and_a_random_key_nearly_zero() -> None:
     draw = random.Random(1)
     values = np.array([draw.random() for _ in range(400)])
     settles, chance = [repr(value) for value in values.tolist()], [str(draw.randrange(20)) for _ in values]
@@ -163,7 +163,7 @@ def test_a_key_that_settles_all_weighs_one_and_a_key_by_chance_next_to_nothing()
     assert none < 0.05
 
 
-def test_importance_is_drawn_with_what_no_key_by_itself_explains(results: Results) -> None:
+def test_importance_is_drawn_with_the_unexplained_share(results: Results) -> None:
     (panel,) = importance(results, title="t").panels
     assert isinstance(panel, Bars)
     assert panel.names == ["optimizer.lr", "model.width", "seeds, and keys together"]
@@ -183,6 +183,6 @@ def test_importance_is_drawn_with_what_no_key_by_itself_explains(results: Result
         (lambda r: results_of([], metric="objective", label="w", minimise=True), "none has finished"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_drawn_is_refused(draw, said: str, results: Results) -> None:
+def test_impossible_plots_of_sweeps_are_refused(draw, said: str, results: Results) -> None:
     with pytest.raises(InputError, match=said):
         draw(results)

@@ -66,7 +66,7 @@ def test_the_three_labels_are_the_range_and_its_middle():
     assert [line.split("┤")[0].strip() for line in lines if "┤" in line] == ["45.0", "23.0", "1.0"]
 
 
-def test_where_no_row_is_the_middle_the_label_is_the_value_of_its_row():
+def test_without_a_middle_row_the_label_is_the_value_of_its_own_row():
     lines = format_curve({"loss": [9.0, 0.0]}, width=60, height=13, ascii_only=True)  # 10 rows: 9, 8, …, 0
     assert [line.split(" +")[0].strip() for line in lines[:10] if " +" in line] == ["9.00", "4.00", "0.00"]
     assert "4.00" in lines[5]
@@ -83,7 +83,7 @@ def test_values_that_are_not_finite_are_gaps(missing: float, ascii_only: bool):
     assert all(drawn[43:])
 
 
-def test_a_single_value_between_gaps_is_seen():
+def test_a_single_value_between_gaps_is_drawn():
     values = [NAN, 1.0, NAN, 0.0, NAN]
     assert len(dots_of(format_curve({"loss": values}, width=60, height=9))) == 2
 
@@ -107,7 +107,7 @@ def test_thousands_of_epochs_are_drawn_as_means_of_neighbours():
     assert lines[-2].split() == ["epoch", "1", "8000", "16000"]
 
 
-def test_the_first_and_the_last_epoch_keep_their_values_however_many_there_are():
+def test_the_first_and_the_last_epoch_keep_their_values_among_many():
     lines = format_curve({"loss": [9.0, *[1.0] * 9998, -3.0]}, width=60, height=9, ascii_only=True)
     labels = [float(line.split()[0]) for line in lines if " +" in line and "++" not in line]
     assert (labels[0], labels[-1]) == (9.0, -3.0)
@@ -130,11 +130,11 @@ def test_the_range_of_floats_can_be_drawn(values: list[float], ascii_only: bool)
 
 
 @pytest.mark.parametrize("series", [{}, {"loss": []}, {"loss": [NAN, INF]}])
-def test_nothing_to_draw_is_said_in_a_line(series: dict[str, list[float]]):
+def test_an_empty_curve_is_one_line_of_text(series: dict[str, list[float]]):
     assert format_curve(series, width=40, height=9) == ["no finite values to draw"]
 
 
-def test_series_are_told_apart_without_colour():
+def test_series_are_distinguishable_without_colour():
     values = {name: [float(i + j) for i in range(9)] for j, name in enumerate(("one", "two", "three", "four"))}
     for ascii_only in (True, False):
         legend = format_curve(values, width=60, height=14, ascii_only=ascii_only)[-1].strip().split("  ")
@@ -144,13 +144,13 @@ def test_series_are_told_apart_without_colour():
     assert set("".join(plot)) - {" "} == set("*o+x")
 
 
-def test_lines_that_coincide_are_both_seen():
+def test_coinciding_lines_are_both_visible():
     same = [1.0, 0.5, 0.2]
     plot = "".join(plot_of(format_curve({"one": same, "two": same}, width=60, height=9, ascii_only=True)))
     assert plot.count("*") == pytest.approx(plot.count("o"), abs=1)
 
 
-def test_the_pieces_for_colouring_make_up_the_lines():
+def test_the_coloured_pieces_add_up_to_the_lines():
     series = {"train": [3.0, 2.0, 1.0], "valid": [3.5, 3.0, 1.0]}
     spans = curve_spans(series, width=60, height=12)
     assert ["".join(text for text, _ in line) for line in spans] == format_curve(series, width=60, height=12)
@@ -159,7 +159,7 @@ def test_the_pieces_for_colouring_make_up_the_lines():
     assert all(len(text) > 20 for text in coloured.values())
 
 
-def test_no_line_is_too_wide_whatever_is_drawn():
+def test_no_line_exceeds_the_width():
     random.seed(2)
     for _ in range(300):
         width, height = random.randint(30, 130), random.randint(7, 30)

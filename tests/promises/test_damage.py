@@ -76,7 +76,7 @@ def damaged(sound: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     return Damaged(sound, tmp_path, capsys)
 
 
-def test_a_checkpoint_cut_at_any_length_is_passed_over(damaged: Damaged) -> None:
+def test_a_truncated_checkpoint_is_skipped_at_any_length(damaged: Damaged) -> None:
     content = damaged.last.read_bytes()
     lengths = sorted({0, 1, len(content) - 1, *(len(content) * n // CUTS for n in range(CUTS))})
     assert len(lengths) >= CUTS
@@ -86,7 +86,7 @@ def test_a_checkpoint_cut_at_any_length_is_passed_over(damaged: Damaged) -> None
         assert damaged.run("repro")[0] in (0, 3)
 
 
-def test_both_checkpoints_cut_are_refused(damaged: Damaged) -> None:
+def test_two_truncated_checkpoints_are_refused(damaged: Damaged) -> None:
     for name in ("last.pt", "previous.pt", "best.pt"):
         path = damaged.directory / "checkpoints" / name
         path.write_bytes(path.read_bytes()[:-100])
@@ -120,7 +120,7 @@ def test_a_flipped_bit_is_noticed_or_harmless(damaged: Damaged) -> None:
     assert judged["checkpoints/last.pt"].count("older") > len(judged["checkpoints/last.pt"]) / 2
 
 
-def test_a_flipped_bit_is_noticed_by_repro_wherever_it_matters(damaged: Damaged) -> None:
+def test_repro_finds_every_flipped_bit_that_matters(damaged: Damaged) -> None:
     """The others are those that nobody vouches for: the log, the older checkpoint, and what zip files do not use."""
     draw = random.Random(13)
     spared = ("train.log", "checkpoints/previous.pt", "checkpoints/last.pt")
@@ -139,7 +139,7 @@ def test_a_flipped_bit_is_noticed_by_repro_wherever_it_matters(damaged: Damaged)
             assert name in out or (name == "metrics.csv" and "rows" in out)
 
 
-def test_a_run_with_a_flipped_bit_goes_on_to_the_same_end(damaged: Damaged, sound: Path, tmp_path: Path) -> None:
+def test_a_run_with_a_flipped_bit_resumes_to_the_same_end(damaged: Damaged, sound: Path, tmp_path: Path) -> None:
     shutil.copytree(sound, tmp_path / "other")
     expected = trained_on(tmp_path / "other")
     assert expected is not None
@@ -167,7 +167,7 @@ def trained_on(directory: Path) -> torch.Tensor | None:
 @pytest.mark.parametrize(
     "flips", [pytest.param(27, id="a sample"), pytest.param(ALL_FLIPS, marks=pytest.mark.slow, id="all of them")]
 )
-def test_whatever_is_asked_of_a_run_with_a_flipped_bit_the_answer_is_not_wrong(
+def test_no_command_gives_a_wrong_answer_about_a_run_with_a_flipped_bit(
     flips: int, damaged: Damaged, sound: Path, tmp_path: Path
 ) -> None:
     """Each of the four commands for each bit. What show prints of a file that nobody vouches for may be the flipped

@@ -35,7 +35,7 @@ def untouched(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any],
 
 
 @pytest.mark.parametrize("share", [(number + 0.5) / KILLS for number in range(KILLS)])
-def test_a_run_killed_at_any_moment_and_resumed_equals_the_one_that_was_not(
+def test_a_killed_and_resumed_run_equals_the_uninterrupted_run(
     share: float, untouched: tuple[dict[str, Any], float], folder: Path
 ) -> None:
     wanted, seconds = untouched
@@ -60,7 +60,7 @@ def recover(directory: Path) -> None:
 @pytest.mark.parametrize(
     "made", [(), (".hydra",), (".hydra", "checkpoints")], ids=lambda names: f"{len(names)} folders"
 )
-def test_a_run_killed_while_its_directory_was_made_is_told_from_what_is_no_run(
+def test_a_run_killed_before_its_first_file_is_distinguished_from_other_directories(
     made: tuple[str, ...], folder: Path
 ) -> None:
     directory = folder / "run"
@@ -111,7 +111,7 @@ def die_at(number: int, when: str, directory: Path) -> None:
     start(directory, f"epochs={EPOCHS}")
 
 
-def test_a_run_killed_after_early_stopping_does_not_go_on(folder: Path) -> None:
+def test_a_run_killed_after_early_stopping_is_not_trained_further(folder: Path) -> None:
     """The epoch in which it stopped is in the last checkpoint, but that it had ended is only in the result."""
     words = ("epochs=60", "early_stopping.patience=2", "early_stopping.min_delta=0.2")
     start(folder / "whole", *words)
@@ -159,14 +159,14 @@ def test_a_resume_from_every_epochs_checkpoint_equals_the_uninterrupted_run(kept
         assert [sitting["epoch"] for sitting in result.history["resumed"]] == [epoch]
 
 
-def test_a_run_resumes_elsewhere_with_other_workers_and_another_cadence(kept: Path) -> None:
+def test_a_moved_run_resumes_with_other_workers_and_checkpoint_intervals(kept: Path) -> None:
     (kept / "elsewhere").mkdir()
     moved = (kept / "5").rename(kept / "elsewhere" / "moved")
     resume(moved, "workers=2", "checkpoint.every=4")
     assert outcome(moved) == outcome(kept / "whole")
 
 
-def test_a_damaged_checkpoint_is_passed_over_and_said(kept: Path) -> None:
+def test_a_damaged_checkpoint_is_skipped_and_reported(kept: Path) -> None:
     last = kept / "6" / "checkpoints" / "last.pt"
     last.write_bytes(last.read_bytes()[:-100])
     said = resume(kept / "6")
@@ -174,7 +174,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_said(kept: Path) -> None:
     assert any(warning and "skipped" in text and "last.pt" in text for text, warning in said.messages)
 
 
-def test_more_epochs_extend_a_finished_run_as_if_it_had_been_meant_so(folder: Path) -> None:
+def test_an_extended_run_equals_one_with_all_epochs_from_the_start(folder: Path) -> None:
     constant = ("scheduler=none", "batch_size=16")
     start(folder / "long", *constant, "epochs=9")
     start(folder / "short", *constant, "epochs=5")
@@ -194,7 +194,7 @@ def test_a_finished_run_is_left_as_it_is(kept: Path) -> None:
 
 
 @pytest.mark.parametrize("words", ["optimizer.lr=0.5", "batch_size=4", "seed=2", "scheduler.eta_min=0.1"])
-def test_what_would_make_it_another_run_is_refused_with_the_difference(words: str, kept: Path) -> None:
+def test_changes_that_make_a_different_run_are_refused_by_name(words: str, kept: Path) -> None:
     key, _, value = words.partition("=")
     before = (kept / "3" / "checkpoints" / "last.pt").read_bytes()
     with pytest.raises(InputError, match=f"{key}: .* in the run, {value} now.*--fork"):
@@ -206,7 +206,7 @@ def test_what_would_make_it_another_run_is_refused_with_the_difference(words: st
     assert (kept / "3" / "checkpoints" / "last.pt").read_bytes() == before
 
 
-def test_a_fork_goes_on_with_changes_and_knows_its_parent(kept: Path) -> None:
+def test_a_fork_continues_with_changes_and_records_its_parent(kept: Path) -> None:
     before = (kept / "3" / "checkpoints" / "last.pt").read_bytes()
     resume(kept / "3", "optimizer.betas=[0.5,0.9]", fork=True)
     assert (kept / "3" / "checkpoints" / "last.pt").read_bytes() == before
@@ -221,7 +221,7 @@ def test_a_fork_goes_on_with_changes_and_knows_its_parent(kept: Path) -> None:
     assert all(mine != theirs for mine, theirs in zip(forked[4:], whole[4:], strict=True))
 
 
-def test_another_environment_is_said_in_a_line_and_recorded(kept: Path) -> None:
+def test_another_environment_is_reported_in_one_line_and_recorded(kept: Path) -> None:
     path = kept / "4" / "checkpoints" / "last.pt"
     state = load(path)
     environment = {**json.loads(state["environment"]), "torch": "1.0"}
@@ -245,7 +245,7 @@ def test_a_run_whose_data_have_changed_is_not_resumed(kept: Path) -> None:
 
 
 @pytest.mark.parametrize("done", [1, 2])
-def test_a_signal_between_the_renames_of_a_checkpoint_keeps_no_later_one_from_being_written(
+def test_a_signal_between_the_renames_of_a_checkpoint_does_not_block_later_ones(
     done: int, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checkpoints = Checkpoints(folder, every=1)
@@ -270,7 +270,7 @@ def test_a_signal_between_the_renames_of_a_checkpoint_keeps_no_later_one_from_be
     assert load(checkpoints.previous)["epoch"] in (2, 3)
 
 
-def test_all_that_a_checkpoint_needs_is_on_disk_before_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_everything_a_checkpoint_needs_is_on_disk_before_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The folders' names, the configuration as Hydra wrote it, the file itself: a power cut loses none of them."""
     flush, rename, done = os.fsync, os.replace, []
 
@@ -292,7 +292,7 @@ def test_all_that_a_checkpoint_needs_is_on_disk_before_it(folder: Path, monkeypa
     assert done[done.index("-> last.pt") + 1] == "new/run/checkpoints"
 
 
-def test_a_run_whose_directory_is_removed_is_not_trained_on(folder: Path) -> None:
+def test_a_run_whose_directory_is_removed_stops_training(folder: Path) -> None:
     class Remover(Silent):
         def on_epoch_end(self, row: Mapping[str, float | int]) -> None:
             super().on_epoch_end(row)

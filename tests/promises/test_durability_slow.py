@@ -38,7 +38,7 @@ def recover(directory: Path, *words: str) -> None:
     start(directory, *words)
 
 
-def test_two_hundred_runs_killed_at_random_moments_equal_the_one_that_was_not(folder: Path) -> None:
+def test_two_hundred_runs_killed_at_random_moments_equal_the_uninterrupted_run(folder: Path) -> None:
     start(folder / "first", f"epochs={EPOCHS}")
     begun = time.monotonic()
     start(folder / "second", f"epochs={EPOCHS}")
@@ -109,7 +109,7 @@ def test_a_run_killed_at_each_system_call_of_a_checkpoint_is_recovered(folder: P
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs the right to mount")
-def test_at_fifty_fill_levels_of_a_disk_the_last_good_checkpoint_stays(folder: Path) -> None:
+def test_at_fifty_fill_levels_of_a_disk_the_last_intact_checkpoint_is_kept(folder: Path) -> None:
     words = ("epochs=8", "batch_size=30")
     start(folder / "whole", *words)
     wanted, full = outcome(folder / "whole"), 0
@@ -131,7 +131,7 @@ def test_at_fifty_fill_levels_of_a_disk_the_last_good_checkpoint_stays(folder: P
     assert 10 < full < LEVELS
 
 
-def test_the_whole_command_is_killed_and_resumed_as_a_command(folder: Path) -> None:
+def test_a_run_is_killed_and_resumed_by_the_command_line(folder: Path) -> None:
     """Ten processes as a person starts them, killed between a second and the end."""
     words = (*STATEFUL, "epochs=80", "batch_size=4")
     start(folder / "whole", *words)

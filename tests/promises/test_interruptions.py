@@ -95,7 +95,7 @@ def test_a_signal_ends_a_run_soon_with_a_checkpoint_and_no_process_left(
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_second_ctrl_c_ends_it_at_once(workers: int, folder: Path) -> None:
+def test_a_second_ctrl_c_ends_a_run_at_once(workers: int, folder: Path) -> None:
     directory = folder / "run"
     with ch12(*trains(directory, f"workers={workers}")) as process:
         wait_for_rows(directory, 5, process)
@@ -140,7 +140,7 @@ def test_a_dead_loader_process_is_noticed_and_named(folder: Path) -> None:
     assert Checkpoints(directory / "checkpoints", every=None).newest()[0]["epoch"] >= 4
 
 
-def test_a_killed_run_takes_its_loader_processes_along_and_can_be_resumed_at_once(folder: Path) -> None:
+def test_loader_processes_end_with_a_killed_run_which_can_be_resumed_at_once(folder: Path) -> None:
     directory = folder / "run"
     with ch12(*trains(directory, "workers=2")) as process:
         wait_for_rows(directory, 3, process)
@@ -207,7 +207,7 @@ def test_a_lock_ends_with_its_process(folder: Path) -> None:
     resume(folder / "run", f"epochs={epoch + 1}")
 
 
-def test_a_reader_that_goes_away_does_not_end_the_run_in_a_traceback(folder: Path) -> None:
+def test_a_closed_pipe_does_not_end_a_run_with_a_traceback(folder: Path) -> None:
     words = ("train", *STATEFUL, "epochs=40", f"hydra.run.dir={folder / 'run'}")
     with ch12(*words) as process:
         assert process.stdout is not None
@@ -224,7 +224,7 @@ def test_a_reader_that_goes_away_does_not_end_the_run_in_a_traceback(folder: Pat
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("words", [("-v",), ("-q",)])
-def test_an_output_that_is_full_is_said_and_the_run_is_there(words: tuple[str, ...], folder: Path) -> None:
+def test_a_full_output_is_reported_and_the_run_is_kept(words: tuple[str, ...], folder: Path) -> None:
     directory = folder / "run"
     with (
         open("/dev/full", "wb") as full,
@@ -245,7 +245,9 @@ def test_an_output_that_is_full_is_said_and_the_run_is_there(words: tuple[str, .
     ("size", "message"),
     [("4k", "workers=2: cannot start loader processes, which need shared memory"), ("64k", "(/dev/shm) is full")],
 )
-def test_too_little_shared_memory_is_said_and_the_run_goes_on_without_it(size: str, message: str, folder: Path) -> None:
+def test_too_little_shared_memory_is_reported_and_the_run_continues_without_it(
+    size: str, message: str, folder: Path
+) -> None:
     words = ["dataset=two_class", "dataset.size=20000", "batch_size=5000", "epochs=2", "workers=2", "device=cpu", "-q"]
     command = [sys.executable, "-m", "ch12cli", "train", *words, f"hydra.run.dir={folder / 'run'}"]
     small = f"mount -t tmpfs -o size={size} tmpfs /dev/shm && exec {shlex.join(command)}"
@@ -259,7 +261,7 @@ def test_too_little_shared_memory_is_said_and_the_run_goes_on_without_it(size: s
     assert result.status == "finished"
 
 
-def test_two_that_start_runs_and_sweeps_in_one_folder_lose_nothing_while_a_third_looks(folder: Path) -> None:
+def test_two_processes_that_start_runs_in_one_folder_lose_nothing_while_a_third_lists(folder: Path) -> None:
     started, until = folder / "started", time.monotonic() + TOGETHER
     started.mkdir()
 

@@ -114,7 +114,7 @@ def visit(honest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys:
     return Visit(honest, tmp_path, capsys)
 
 
-def test_an_honest_run_is_taken_by_every_command(visit: Visit) -> None:
+def test_every_command_accepts_an_unmodified_run(visit: Visit) -> None:
     """So that a refusal below is for the hostile part alone."""
     for verb in VERBS:
         code, out, err = visit.run(verb)
@@ -122,7 +122,7 @@ def test_an_honest_run_is_taken_by_every_command(visit: Visit) -> None:
         assert out
 
 
-def test_the_watch_sees_what_is_done(tmp_path: Path) -> None:
+def test_the_audit_hook_sees_file_accesses_and_processes(tmp_path: Path) -> None:
     with WATCH.over(tmp_path / "inside") as seen:
         os.system("true")
         (tmp_path / "outside").write_text("x")
@@ -135,7 +135,7 @@ def test_the_watch_sees_what_is_done(tmp_path: Path) -> None:
 # Files read as code
 
 
-def test_the_bombs_go_off_where_they_are_let(tmp_path: Path) -> None:
+def test_the_bombs_go_off_when_unpickled_without_protection(tmp_path: Path) -> None:
     """So that their silence elsewhere says something."""
     canary, gone_off = tmp_path / "canary", []
     (tmp_path / "hub").mkdir()
@@ -165,7 +165,7 @@ def test_a_bomb_for_a_checkpoint_is_a_damaged_file(visit: Visit) -> None:
 
 
 @pytest.mark.parametrize("place", ["checkpoints/last.pt", "checkpoints/previous.pt", "checkpoints/best.pt", "model.pt"])
-def test_a_bomb_in_one_place_is_passed_over_and_the_answer_stays(visit: Visit, place: str) -> None:
+def test_a_bomb_in_one_checkpoint_is_skipped_without_changing_the_answer(visit: Visit, place: str) -> None:
     clean = {verb: visit.run(verb)[1] for verb in ("eval", "predict")}
     visit.restore()
     for name, content in bombs(visit.canary).items():
@@ -181,7 +181,7 @@ def test_a_bomb_in_one_place_is_passed_over_and_the_answer_stays(visit: Visit, p
         assert (code, "model.pt" in out) == ((3, True) if place == "model.pt" else (code, False)), name
 
 
-def test_files_that_would_never_end_are_damaged(visit: Visit) -> None:
+def test_endless_files_count_as_damaged(visit: Visit) -> None:
     for content in monsters().values():
         for checkpoint in CHECKPOINTS:
             (visit.directory / "checkpoints" / checkpoint).write_bytes(content)
@@ -192,7 +192,7 @@ def test_files_that_would_never_end_are_damaged(visit: Visit) -> None:
 # Settings that would be built
 
 
-def test_there_are_forty_hostile_settings_and_more() -> None:
+def test_at_least_forty_hostile_settings_are_tested() -> None:
     assert len(HOSTILE) >= 40
 
 
@@ -202,7 +202,7 @@ def test_hostile_settings_in_a_sealed_checkpoint_are_refused(visit: Visit, name:
     visit.refused()
 
 
-def test_a_target_below_a_key_of_the_users_own_is_data_that_nothing_builds(visit: Visit) -> None:
+def test_a_target_below_a_key_of_the_users_own_is_never_built(visit: Visit) -> None:
     state = visit.state()
     call = {"_target_": "os.system", "command": f"touch {visit.canary}"}
     state["settings"] = json.dumps(json.loads(state["settings"]) | {"project": call})
@@ -211,7 +211,7 @@ def test_a_target_below_a_key_of_the_users_own_is_data_that_nothing_builds(visit
         visit.run(verb)  # which asserts that nothing was called
 
 
-def test_settings_that_are_no_settings_are_refused(visit: Visit) -> None:
+def test_settings_of_the_wrong_form_are_refused(visit: Visit) -> None:
     state = visit.state()
     for settings in (
         *("", "null", "[]", '"os.system"', "{}", "{", "[" * 100_000, '{"a":' * 50_000, "1" * 5000, "\ud800", "NaN"),
@@ -262,7 +262,7 @@ def begun_anew(visit: Visit, **texts: str) -> tuple[int, str, str]:
     return visit.run("resume")
 
 
-def test_a_run_without_a_checkpoint_begins_anew_from_its_configuration(visit: Visit) -> None:
+def test_a_run_without_a_checkpoint_restarts_from_its_configuration(visit: Visit) -> None:
     assert begun_anew(visit)[0] == 0
 
 
@@ -314,7 +314,7 @@ def test_a_configuration_that_is_more_than_values_is_refused(visit: Visit, text:
             assert (code, out) == (2, ""), err
 
 
-def test_what_hydras_own_file_says_is_not_carried_out(visit: Visit) -> None:
+def test_instructions_in_hydras_own_file_are_not_executed(visit: Visit) -> None:
     hydra = yaml.safe_load((visit.honest / ".hydra" / "hydra.yaml").read_text(encoding="utf-8"))
     call = {"_target_": "os.system", "command": f"touch {visit.canary}"}
     hydra["hydra"]["callbacks"] = {"x": call}
@@ -381,7 +381,7 @@ RESUMED_ONLY = {
 }
 
 
-def test_parts_that_are_not_what_they_should_be_are_refused(visit: Visit) -> None:
+def test_parts_of_a_checkpoint_with_a_wrong_form_are_refused(visit: Visit) -> None:
     state = visit.state()
     for name, changes in parts_of(state).items():
         changed = {key: value for key, value in (state | changes).items() if value is not None or key == "class_names"}
@@ -394,7 +394,7 @@ def test_parts_that_are_not_what_they_should_be_are_refused(visit: Visit) -> Non
             assert str(visit.directory) in err, (name, verb)
 
 
-def test_what_only_a_resume_takes_up_is_refused_by_it(visit: Visit) -> None:
+def test_parts_that_only_a_resume_reads_are_refused_by_resume(visit: Visit) -> None:
     state = visit.state()
     for name, changes in RESUMED_ONLY.items():
         visit.seal(state | changes)  # type: ignore[operator]
@@ -402,7 +402,7 @@ def test_what_only_a_resume_takes_up_is_refused_by_it(visit: Visit) -> None:
         assert visit.run("eval")[0] == 0, name
 
 
-def test_names_out_of_a_run_are_shown_with_their_control_characters_escaped(visit: Visit) -> None:
+def test_control_characters_in_names_from_a_run_are_escaped(visit: Visit) -> None:
     state = visit.state()
     classes = ["\x1b[2J\x1b]0;title\x07", "two\nlines\r", "\ud800\u202e"]
     features = ["\x1b[31mred", "a\x00b", "c\x9bd", "e\nf"]
@@ -455,7 +455,7 @@ def test_a_link_out_of_the_directory_is_refused(visit: Visit, place: str) -> Non
 @pytest.mark.parametrize(
     "place", ["checkpoints/last.pt", "metrics.csv", "result.json", "model.pt", ".hydra/config.yaml"]
 )
-def test_a_pipe_for_a_file_is_refused_and_not_waited_for(visit: Visit, place: str) -> None:
+def test_a_pipe_in_place_of_a_file_is_refused_without_waiting(visit: Visit, place: str) -> None:
     (visit.directory / place).unlink()
     os.mkfifo(visit.directory / place)
     visit.refused()
@@ -542,9 +542,7 @@ def test_a_link_among_a_saved_runs_images_is_not_followed_out_of_their_folder(vi
 # A run of one's own
 
 
-def test_a_class_of_ones_own_is_imported_only_where_the_run_is_trusted(
-    visit: Visit, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_user_class_is_imported_only_for_a_trusted_run(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
     own = "import torch\nfrom torch import nn\nclass Net(nn.Linear):\n    def __init__(self, inputs, outputs):\n"
     own += "        super().__init__(inputs, outputs)\n"
     (visit.place / "malice_of_a_stranger.py").write_text(own)

@@ -45,7 +45,7 @@ def look(visit: Visit, *, report: bool = True) -> dict[str, str]:
     return said
 
 
-def test_looking_at_an_honest_run(visit: Visit) -> None:
+def test_every_reading_command_shows_an_unmodified_run(visit: Visit) -> None:
     """So that what follows says something: each of these commands has something to say of it."""
     assert all(look(visit).values())
     visit.restore()
@@ -53,7 +53,7 @@ def test_looking_at_an_honest_run(visit: Visit) -> None:
 
 
 @pytest.mark.parametrize("place", ["checkpoints/last.pt", "model.pt", "metrics.csv", "result.json", "tags.txt"])
-def test_a_bomb_in_any_file_does_not_go_off_when_it_is_looked_at(visit: Visit, place: str) -> None:
+def test_no_reading_command_sets_off_a_bomb_in_any_file(visit: Visit, place: str) -> None:
     listed = {**bombs(visit.canary), **monsters()}
     assert len(listed) >= 18
     for number, content in enumerate(listed.values()):
@@ -75,7 +75,7 @@ def test_hostile_settings_in_a_checkpoint_are_not_exported(visit: Visit, name: s
     visit.refused("onnx")
 
 
-def test_hostile_settings_in_the_record_for_people_are_no_more_than_texts(visit: Visit) -> None:
+def test_hostile_settings_in_the_record_are_shown_as_text(visit: Visit) -> None:
     config = yaml.safe_load((visit.honest / ".hydra" / "config.yaml").read_text(encoding="utf-8"))
     assert len(WRITABLE) > 30
     texts = [yaml.dump(written_into(config, *HOSTILE[name]), Dumper=yaml.CSafeDumper) for name in WRITABLE]
@@ -87,7 +87,7 @@ def test_hostile_settings_in_the_record_for_people_are_no_more_than_texts(visit:
         look(visit, report=number % 10 == 0)
 
 
-def test_what_turns_text_around_is_shown_as_an_escape(visit: Visit) -> None:
+def test_bidirectional_control_characters_are_escaped(visit: Visit) -> None:
     evil = "seed=\u202e1\u2066\x1b[31m\u200f"
     (visit.directory / ".hydra" / "overrides.yaml").write_text(json.dumps([evil]), encoding="utf-8")
     result = json.loads((visit.directory / "result.json").read_text(encoding="utf-8"))
@@ -142,7 +142,7 @@ def planned(theirs: Path, change: Callable[[dict[str, Any]], None]) -> None:
     path.write_text(json.dumps({**plan, "checksum": checksum(plan)}), encoding="utf-8")
 
 
-def test_an_honest_sweep_goes_on(theirs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unmodified_sweep_resumes(theirs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     planned(theirs, lambda plan: None)
     assert go_on(theirs, capsys)[0] == 0
     assert (theirs / "1" / "result.json").exists()
@@ -182,7 +182,7 @@ def test_hostile_changes_of_a_job_are_refused(
 
 
 @pytest.mark.parametrize("place", ["../outside", "/tmp/outside", "a/../../b", "\0", ".ch12", ".", ""])
-def test_a_plan_does_not_lead_out_of_its_directory(
+def test_directories_of_a_plan_outside_of_the_sweep_are_refused(
     place: str, theirs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     planned(theirs, lambda plan: plan["jobs"][0].update(directory=place))
@@ -200,7 +200,7 @@ def test_a_bomb_for_the_checkpoint_of_a_stack_does_not_go_off(theirs: Path, caps
         assert (theirs / "0" / "result.json").exists()
 
 
-def test_a_checkpoint_of_a_stack_with_parts_that_are_none_is_refused(
+def test_a_checkpoint_of_a_stack_with_parts_of_a_wrong_form_is_refused(
     theirs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     checkpoint = theirs / STATE / checkpoint_name([0, 1])
@@ -278,7 +278,7 @@ def refused_outside(argv: list[str], key: str, directory: Path, capsys: pytest.C
 
 @pytest.mark.parametrize("where", ["base", "job"])
 @pytest.mark.parametrize("name", REACHING)
-def test_a_plan_that_reaches_outside_is_refused_wherever_it_says_so(
+def test_settings_of_a_plan_that_reach_outside_are_refused_in_every_field(
     name: str, where: str, place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     key, value = reaching(name, place)
@@ -294,7 +294,7 @@ def test_a_plan_that_reaches_outside_is_refused_wherever_it_says_so(
 
 
 @pytest.mark.parametrize("name", REACHING)
-def test_a_run_that_reaches_outside_is_refused_by_what_would_follow_it(
+def test_a_run_that_reaches_outside_is_refused_by_every_command_that_would_follow_it(
     name: str, place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     key, value = reaching(name, place)
@@ -328,7 +328,9 @@ def test_a_run_that_was_killed_at_its_start_and_reaches_outside_is_refused(
     refused_outside(["resume", "run"], key, place / "run", capsys)
 
 
-def test_the_users_own_word_and_trust_let_a_run_reach_outside(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_overrides_of_the_user_and_trust_let_a_run_reach_outside(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     outside = place.parent / "outside" / "secret.csv"
     words = ["train", "-q", "dataset=csv", f"dataset.file={outside}", "device=cpu", "epochs=2"]
     assert main([*words, "hydra.run.dir=own"]) == 0
@@ -346,7 +348,7 @@ def test_two_jobs_of_a_plan_do_not_share_a_directory(theirs: Path, capsys: pytes
         assert go_on(theirs, capsys)[0] == 2, change
 
 
-def test_every_logger_but_those_that_write_into_the_run_is_refused() -> None:
+def test_only_loggers_that_write_into_the_run_are_accepted() -> None:
     from ch12cli.config.untrusted_settings import INSIDE_LOGGERS, logger_problems
     from ch12cli.trackers.registry import TRACKERS
 

@@ -243,7 +243,7 @@ def equal_weights(module: nn.Module, plain: nn.Module) -> bool:
     return all(torch.equal(mine.detach(), theirs.detach()) for mine, theirs in pairs)
 
 
-def test_the_draw_covers_what_it_is_meant_to_cover() -> None:
+def test_the_drawn_configurations_cover_every_option() -> None:
     found = drawn()
     assert len(found) >= 40
     assert {OPTIMIZERS[c.optimizer][0] for c in found} == {name for name, _, _ in OPTIMIZERS}

@@ -79,14 +79,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
             del sys.modules[name]
 
 
-def test_the_documents_have_commands_and_all_are_of_ch12_or_make() -> None:
+def test_every_command_in_the_documents_is_of_ch12_or_make() -> None:
     found = [line for page in PAGES for line in commands(page)]
     assert len(found) > 80
     assert all(line.startswith(("ch12 ", "make ")) for line in found)
     assert set(found) >= SHORTER.keys()
 
 
-def test_every_make_target_of_the_documents_is_there() -> None:
+def test_every_make_target_of_the_documents_exists() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     texts = [page.read_text(encoding="utf-8") for page in PAGES]
     named = {name for text in texts for name in re.findall(r"(?:`|^ *)make ([a-z-]+)", text, re.MULTILINE)}
@@ -96,7 +96,7 @@ def test_every_make_target_of_the_documents_is_there() -> None:
 
 @pytest.mark.parametrize("as_they_stand", [pytest.param(True, marks=pytest.mark.slow), False], ids=["full", "short"])
 @pytest.mark.parametrize("page", WITH_CODE, ids=name_of)
-def test_the_commands_and_programs_of_a_page_work_in_turn(
+def test_the_commands_and_programs_of_a_page_work_in_order(
     page: Path, as_they_stand: bool, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names: dict[str, object] = {}

@@ -185,7 +185,7 @@ def require_repeated(row: SweepRow, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "options", [[], pytest.param(["sweep.max_stacked=1"], marks=pytest.mark.slow)], ids=["stacked", "single"]
 )
-def test_the_row_of_a_job_that_ended_in_any_way_is_the_same_after_the_sweep_was_killed(
+def test_rows_of_ended_jobs_are_the_same_after_the_sweep_was_killed(
     options: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Path("jobs.yaml").write_text(yaml.safe_dump([*JOBS.values()]), encoding="utf-8")
@@ -201,7 +201,7 @@ def test_the_row_of_a_job_that_ended_in_any_way_is_the_same_after_the_sweep_was_
 
 
 @pytest.mark.parametrize("name", COMPOSED)
-def test_the_row_of_a_job_names_where_its_configuration_comes_from(
+def test_the_command_of_a_job_names_its_configuration_folders(
     name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = [word.format(folder=folder) for word in COMPOSED[name]]

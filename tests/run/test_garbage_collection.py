@@ -21,5 +21,5 @@ assert gc.get_freeze_count() == frozen
 """
 
 
-def test_only_the_programs_own_beginning_is_frozen_and_once() -> None:
+def test_objects_are_frozen_once_and_only_by_the_program_itself() -> None:
     subprocess.run([sys.executable, "-c", CODE], check=True)

@@ -15,7 +15,7 @@ ENDS_WITHIN = 5.0  # seconds after a signal, on a machine that runs the other te
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_a_run_with_a_checkpoint_that_knows_each_row(number: int, code: int, folder: Path) -> None:
+def test_a_signal_ends_a_run_with_a_checkpoint_that_holds_every_row(number: int, code: int, folder: Path) -> None:
     directory = folder / "run"
     with ch12(*trains(directory, "checkpoint.every=auto")) as process:
         wait_for_rows(directory, 5, process)

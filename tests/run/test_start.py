@@ -138,7 +138,7 @@ def test_hydras_files_hold_the_configuration_as_it_was_composed(train: Train) ->
     assert Path(hydra.runtime.output_dir) == directory
 
 
-def test_metrics_csv_has_a_row_an_epoch_in_full_precision(train: Train) -> None:
+def test_metrics_csv_has_a_row_for_each_epoch_in_full_precision(train: Train) -> None:
     outcome = train(*QUICK)
     rows = rows_of(outcome.directory)
     assert list(rows[0]) == [
@@ -170,7 +170,7 @@ def test_metrics_csv_has_only_the_columns_that_apply(train: Train) -> None:
     assert columns[1:5] == ["train_loss", "train_accuracy", "valid_loss", "valid_accuracy"]
 
 
-def test_the_saved_files_load_as_data_alone_and_give_the_figures_of_the_result(train: Train) -> None:
+def test_the_saved_files_load_as_data_and_give_the_metrics_of_the_result(train: Train) -> None:
     outcome = train(*QUICK, "epochs=6", "optimizer.lr=0.05")
     state = torch.load(outcome.directory / "model.pt")
     for name in ("last.pt", "best.pt"):
@@ -200,7 +200,7 @@ def test_the_best_checkpoint_holds_the_weights_of_the_best_epoch(train: Train) -
                 assert torch.equal(mine, theirs)
 
 
-def test_the_result_tells_what_a_reader_needs(train: Train) -> None:
+def test_the_result_has_the_documented_fields(train: Train) -> None:
     outcome = train(*QUICK)
     result = result_of(outcome.directory)
     assert result.items() >= json.loads(outcome.result.to_json()).items()
@@ -227,7 +227,7 @@ def test_a_second_run_into_the_same_directory_is_refused_and_changes_nothing(
     assert after == before
 
 
-def test_the_run_is_in_hydras_directory_whatever_the_working_directory_does(train: Train, folder: Path) -> None:
+def test_the_run_is_in_hydras_directory_even_if_the_working_directory_changes(train: Train, folder: Path) -> None:
     outcome = train(*QUICK, "hydra.run.dir=deep/er", "hydra.job.chdir=true")
     assert outcome.directory == folder / "deep" / "er"
     assert (outcome.directory / "result.json").is_file()
@@ -258,7 +258,7 @@ def plain_divergence(lr: float, epochs: int = 50) -> tuple[int, int, nn.Module]:
 
 
 @pytest.mark.parametrize("lr", [1e20, 1.5])
-def test_a_loss_that_is_no_longer_finite_ends_the_run_at_once(lr: float, train: Train, silent: Silent) -> None:
+def test_a_non_finite_loss_ends_the_run_at_once(lr: float, train: Train, silent: Silent) -> None:
     outcome = train(
         "dataset=toy_regression",
         "model=linear",
@@ -288,7 +288,7 @@ def test_a_slow_divergence_keeps_the_epochs_before_it() -> None:
     assert plain_divergence(1.5)[0] > 1  # so that both cases above are real
 
 
-def test_the_command_ends_with_5_and_says_where_the_loss_ceased_to_be_finite(
+def test_the_command_exits_with_5_and_names_the_step_of_the_first_non_finite_loss(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["dataset=toy_regression", "model=linear", "optimizer=sgd", "optimizer.lr=1e20", "device=cpu"]
@@ -298,7 +298,7 @@ def test_the_command_ends_with_5_and_says_where_the_loss_ceased_to_be_finite(
     assert "Traceback" not in said.err
 
 
-def test_early_stopping_ends_where_a_loop_by_hand_would(train: Train, silent: Silent) -> None:
+def test_early_stopping_ends_at_the_epoch_of_a_plain_loop(train: Train, silent: Silent) -> None:
     patience, lr = 2, 0.1
     outcome = train(*QUICK, "epochs=60", f"optimizer.lr={lr}", f"early_stopping.patience={patience}")
     x, y = as_tensors(iris_parts().valid)
@@ -320,7 +320,7 @@ def test_early_stopping_ends_where_a_loop_by_hand_would(train: Train, silent: Si
     assert any(f"stopped early in epoch {stopped}" in text for text, _ in silent.messages)
 
 
-def test_early_stopping_can_watch_another_metric_and_ask_for_more(train: Train) -> None:
+def test_early_stopping_can_use_another_metric_and_a_minimum_improvement(train: Train) -> None:
     watched = train(*QUICK, "epochs=60", "early_stopping.metric=train_accuracy", "early_stopping.patience=3")
     accuracies = [row["train_accuracy"] for row in watched.rows]
     best = [max(accuracies[: n + 1]) for n in range(len(accuracies))]
@@ -407,7 +407,7 @@ def test_bfloat16_is_the_loop_under_autocast(train: Train) -> None:
     assert not same(under_autocast, last_of(plain_loop()))
 
 
-def test_deterministic_and_threads_hold_for_the_run_alone(train: Train) -> None:
+def test_deterministic_and_threads_apply_only_during_the_run(train: Train) -> None:
     seen = []
 
     class Looker(Silent):
@@ -630,7 +630,7 @@ def test_a_module_that_draws_when_it_is_evaluated_does_not_disturb_its_own_train
     assert same(outcome.model, last_of(plain_loop(make=lambda: Noisy(4, 3))))
 
 
-def test_no_step_is_taken_after_the_loss_ceased_to_be_finite(train: Train, users: Path) -> None:
+def test_no_step_is_taken_after_a_non_finite_loss(train: Train, users: Path) -> None:
     words = "dataset=toy_regression dataset.kind=line dataset.size=500 model=linear loss=counted optimizer=sgd"
     from users_own import Counted
 
@@ -644,7 +644,7 @@ def test_no_step_is_taken_after_the_loss_ceased_to_be_finite(train: Train, users
     assert Counted.calls - calls == step + (calls - 500)  # what is tried before the first step, the first time too
 
 
-def test_a_data_set_and_a_loss_of_the_users_are_trained_on(train: Train, users: Path) -> None:
+def test_a_users_data_set_and_loss_are_used_for_training(train: Train, users: Path) -> None:
     outcome = train("dataset=points", "loss=focal", "epochs=3", "batch_size=8", "seed=4", folders=[users])
     from users_own import FocalLoss, points
 
@@ -663,7 +663,7 @@ def test_a_data_set_and_a_loss_of_the_users_are_trained_on(train: Train, users: 
     assert outcome.result.data["source"] == "users_own.points"
 
 
-def test_a_data_set_of_the_users_is_parted_and_scaled_whatever_its_file_says(train: Train, users: Path) -> None:
+def test_a_users_data_set_is_split_and_scaled(train: Train, users: Path) -> None:
     (users / "dataset" / "bare.yaml").write_text("# Points.\n_target_: users_own.points\ncount: 40\n")
     words = ["dataset.test_size=0.25", "dataset.valid_size=5", "dataset.scaling=standard", "epochs=1"]
     outcome = train("dataset=bare", *words, folders=[users])
@@ -691,14 +691,14 @@ def test_an_optimizers_file_without_a_rate_trains_with_torchs_own(train: Train, 
     assert same(outcome.model, last_of(plain_loop()))
 
 
-def test_a_network_that_ends_in_softmax_before_cross_entropy_is_warned_of(train: Train, silent: Silent) -> None:
+def test_softmax_before_cross_entropy_gives_a_warning(train: Train, silent: Silent) -> None:
     train(*QUICK, "model.output=softmax")
     (warning,) = [text for text, warning in silent.messages if warning]
     assert "model.output=softmax" in warning
     assert "model.output=none" in warning
 
 
-def test_a_log_that_cannot_be_written_ends_no_run(folder: Path) -> None:
+def test_a_log_that_cannot_be_written_does_not_end_the_run(folder: Path) -> None:
     words = ["train", "epochs=2", "device=cpu", "hydra.job_logging.handlers.file.filename=/dev/full"]
     command = [sys.executable, "-m", "ch12cli", *words, f"hydra.run.dir={folder / 'run'}", "-q"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)

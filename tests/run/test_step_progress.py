@@ -8,7 +8,7 @@ from ch12cli.training.batches import Part, Shuffled
 from tests.conftest import Silent, Train
 
 
-def test_reporting_leaves_the_batches_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reporting_does_not_change_the_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ch12cli.run.step_progress.INTERVAL", -1.0)  # every step is due
     part = Part(torch.arange(14.0).reshape(7, 2), torch.arange(7))
     source = Shuffled(part, batch_size=2, workers=0, device=torch.device("cpu"), pin_memory=False)

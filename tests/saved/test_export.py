@@ -47,7 +47,7 @@ def train(*words: str) -> None:
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_a_program_of_torch_alone_ends_with_the_runs_bits(name: str, folder: Path) -> None:
+def test_an_exported_program_ends_with_the_runs_weights_bit_for_bit(name: str, folder: Path) -> None:
     train(*RUNS[name], "epochs=6", "hydra.run.dir=run")
     assert main(["export", "run", "-o", "program.py"]) == 0
     assert imports(Path("program.py")) == {"pathlib", "numpy", "torch"}
@@ -61,7 +61,7 @@ def test_a_program_of_torch_alone_ends_with_the_runs_bits(name: str, folder: Pat
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PRESETS)
-def test_a_program_run_by_plain_python_ends_with_the_whole_presets_bits(name: str, folder: Path) -> None:
+def test_an_exported_preset_in_plain_python_ends_with_its_weights_bit_for_bit(name: str, folder: Path) -> None:
     train(f"experiment={name}", "hydra.run.dir=run")
     assert main(["export", "run", "-o", "program.py"]) == 0
     subprocess.run([sys.executable, "-I", "program.py"], check=True)
@@ -101,7 +101,7 @@ def require_same_weights(folder: Path) -> None:
     ids="-".join,
 )
 @pytest.mark.filterwarnings("ignore")  # torch's exporter's, about torch
-def test_onnxruntime_computes_what_predict_says_of_raw_rows(words: list[str], folder: Path, capsys: Any) -> None:
+def test_onnxruntime_gives_the_predictions_for_raw_rows(words: list[str], folder: Path, capsys: Any) -> None:
     train(*words, "epochs=2", "hydra.run.dir=run")
     assert main(["export", "run", "--format", "onnx", "-o", "a.onnx"]) == 0
     assert "checked: onnxruntime gives the network's outputs" in capsys.readouterr().out
@@ -125,7 +125,7 @@ def test_onnxruntime_computes_what_predict_says_of_raw_rows(words: list[str], fo
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_torch_loads_what_torch_export_wrote_and_takes_any_number_of_rows(folder: Path, capsys: Any) -> None:
+def test_an_exported_torch_program_takes_any_number_of_rows(folder: Path, capsys: Any) -> None:
     train("epochs=3", "hydra.run.dir=run")
     assert main(["export", "run", "--format", "torch_export", "-o", "a.pt2"]) == 0
     network = torch.export.load("a.pt2").module()
@@ -152,7 +152,7 @@ def test_torch_loads_what_torch_export_wrote_and_takes_any_number_of_rows(folder
     ],
     ids=lambda value: "-".join(value) if isinstance(value, list) else "",
 )
-def test_what_cannot_be_exported_is_refused_in_a_line(words: list[str], message: str, made: Path, capsys: Any) -> None:
+def test_an_impossible_export_is_refused_in_one_line(words: list[str], message: str, made: Path, capsys: Any) -> None:
     trust = ["--trust"] if words == ["own"] else []
     assert main(["export", *words, *trust]) == 2
     captured = capsys.readouterr()
@@ -202,7 +202,7 @@ def test_a_layers_text_is_never_executed(text: str) -> None:
     assert made_of(text) is None
 
 
-def test_a_file_is_written_over_only_where_it_is_named(folder: Path, capsys: Any) -> None:
+def test_a_file_is_overwritten_only_if_it_is_named(folder: Path, capsys: Any) -> None:
     train("epochs=1", "hydra.run.dir=run")
     Path("run.py").write_text("my own\n", encoding="utf-8")
     assert main(["export", "run"]) == 2

@@ -60,7 +60,7 @@ def said(capsys: pytest.CaptureFixture[str]) -> Any:
     return of
 
 
-def test_a_fork_that_is_killed_and_resumed_knows_its_parent_and_is_what_it_would_have_been(folder: Path) -> None:
+def test_a_killed_and_resumed_fork_equals_the_uninterrupted_fork_and_records_its_parent(folder: Path) -> None:
     start(folder / "p", "epochs=4")
     resume(folder / "p", "optimizer.lr=0.01", "epochs=200", fork=True)
     (folder / "p-fork").rename(folder / "whole")
@@ -77,7 +77,7 @@ def test_a_fork_that_is_killed_and_resumed_knows_its_parent_and_is_what_it_would
     assert outcome(folder / "p-fork") == outcome(folder / "whole")
 
 
-def test_a_run_that_is_killed_again_and_again_knows_all_its_sittings(folder: Path) -> None:
+def test_a_run_killed_several_times_records_all_its_sessions(folder: Path) -> None:
     epochs = [kill_in(folder / "run", 3, lambda: start(folder / "run", "epochs=100000"))]
     for _ in range(2):
         epochs.append(kill_in(folder / "run", epochs[-1] + 1, lambda: resume(folder / "run")))
@@ -95,7 +95,7 @@ def test_a_run_that_is_killed_again_and_again_knows_all_its_sittings(folder: Pat
     ],
     ids=["extended", "forked", "both, again and again"],
 )
-def test_a_run_of_several_sittings_is_repeated_in_them(
+def test_a_run_of_several_sessions_is_repeated_in_the_same_sessions(
     sittings: list[tuple[str, ...]], folder: Path, said: Any
 ) -> None:
     start(folder / "run", "epochs=5")
@@ -110,7 +110,7 @@ def test_a_run_of_several_sittings_is_repeated_in_them(
     assert err.count("goes on from ") == sum("--fork" in words for words in sittings)
 
 
-def test_a_changed_run_whose_record_does_not_say_from_what_is_not_called_different(folder: Path, said: Any) -> None:
+def test_a_changed_run_without_its_earlier_settings_is_not_called_different(folder: Path, said: Any) -> None:
     start(folder / "run", "epochs=4")
     assert run("resume", "-q", "run", "optimizer.lr=0.01", "epochs=6", "--fork") == 0
     path = folder / "run-fork" / "checkpoints" / "last.pt"
@@ -134,7 +134,9 @@ def test_a_changed_run_whose_record_does_not_say_from_what_is_not_called_differe
     ],
     ids=lambda value: next(iter(value)),
 )
-def test_settings_of_an_earlier_sitting_are_checked_as_all_are(before: dict[str, Any], folder: Path, said: Any) -> None:
+def test_settings_of_an_earlier_session_are_checked_like_all_others(
+    before: dict[str, Any], folder: Path, said: Any
+) -> None:
     start(folder / "run", "epochs=2")
     path = folder / "run" / "checkpoints" / "last.pt"
     history = {"parent": {"directory": "x", "epoch": 1, "changes": dict.fromkeys(before, 1), "before": before}}
@@ -144,7 +146,7 @@ def test_settings_of_an_earlier_sitting_are_checked_as_all_are(before: dict[str,
     assert "Traceback" not in err
 
 
-def test_a_history_that_is_none_counts_as_not_there(folder: Path, said: Any) -> None:
+def test_a_history_of_a_wrong_form_is_ignored(folder: Path, said: Any) -> None:
     start(folder / "run", "epochs=2")
     path = folder / "run" / "checkpoints" / "last.pt"
     state = load(path)
@@ -156,7 +158,7 @@ def test_a_history_that_is_none_counts_as_not_there(folder: Path, said: Any) -> 
     assert [one["epoch"] for one in result_of("run").history["resumed"]] == [2]
 
 
-def test_a_fork_has_a_record_of_its_own(folder: Path, said: Any) -> None:
+def test_a_fork_has_its_own_record(folder: Path, said: Any) -> None:
     assert run("train", "-q", *PLAIN, "epochs=4", "optimizer.lr=0.002", "seed=3", "hydra.run.dir=run") == 0
     assert run("resume", "-q", "run", "optimizer.lr=0.01", "epochs=6", "--fork") == 0
     hydra = folder / "run-fork" / ".hydra"
@@ -177,7 +179,7 @@ def test_a_fork_has_a_record_of_its_own(folder: Path, said: Any) -> None:
     assert "repeat ch12 train device=cpu threads=1 batch_size=16 epochs=4" in " ".join(parent.split())
 
 
-def test_an_extended_run_shows_what_it_is_and_both_commands(folder: Path, said: Any) -> None:
+def test_an_extended_run_shows_its_settings_and_both_commands(folder: Path, said: Any) -> None:
     assert run("train", "-q", *PLAIN, "epochs=4", "hydra.run.dir=run") == 0
     assert run("resume", "-q", "run", "epochs=6") == 0
     assert yaml.safe_load((folder / "run" / ".hydra" / "config.yaml").read_text(encoding="utf-8"))["epochs"] == 6
@@ -193,7 +195,7 @@ def command_in(text: str) -> list[str]:
     return shlex.split(text[text.rindex(": ch12 ") + 2 :])[1:]
 
 
-def test_a_run_that_stopped_early_says_how_to_train_on(folder: Path, said: Any) -> None:
+def test_a_run_that_stopped_early_says_how_to_continue(folder: Path, said: Any) -> None:
     words = ("epochs=60", "early_stopping.patience=2", "early_stopping.min_delta=0.2")
     start(folder / "es", *words)
     stopped = result_of("es").stopped_at
@@ -210,7 +212,7 @@ def test_a_run_that_stopped_early_says_how_to_train_on(folder: Path, said: Any) 
     assert "early_stopping.patience=null" in err
 
 
-def test_a_run_that_diverged_says_how_to_go_on(folder: Path, said: Any) -> None:
+def test_a_run_that_diverged_says_how_to_continue(folder: Path, said: Any) -> None:
     words = ("dataset=toy_regression", "model=linear", "optimizer=sgd", "optimizer.lr=3", "epochs=60", *PLAIN)
     assert run("train", "-q", *words, "hydra.run.dir=run") == 5
     epoch = result_of("run").diverged_at
@@ -220,7 +222,7 @@ def test_a_run_that_diverged_says_how_to_go_on(folder: Path, said: Any) -> None:
     assert run(*command_in(err), "-q") == 0
 
 
-def test_a_choice_cannot_change_on_the_way(folder: Path, said: Any) -> None:
+def test_a_choice_cannot_change_in_a_resume(folder: Path, said: Any) -> None:
     start(folder / "run", "epochs=2")
     for more in ([], ["--fork"]):
         code, _, err = said("resume", "run", "model=linear", *more)
@@ -228,7 +230,7 @@ def test_a_choice_cannot_change_on_the_way(folder: Path, said: Any) -> None:
         assert "model=linear: the run has model=mlp, and a choice cannot change on the way" in err
 
 
-def test_a_run_whose_schedule_was_made_longer_is_no_single_program(folder: Path, said: Any) -> None:
+def test_a_run_whose_schedule_was_extended_cannot_be_exported_as_one_program(folder: Path, said: Any) -> None:
     start(folder / "run", "epochs=3")
     resume(folder / "run", "epochs=5")
     code, _, err = said("export", "run", "-o", "run.py")

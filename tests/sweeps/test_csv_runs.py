@@ -33,7 +33,7 @@ def colours(folder: Path) -> Path:
     return folder
 
 
-def test_flowers_from_a_file_give_the_very_run_of_the_shipped_ones(folder: Path, train: Train) -> None:
+def test_flowers_from_a_file_give_the_same_run_as_the_shipped_ones(folder: Path, train: Train) -> None:
     (folder / "flowers.csv").write_bytes(IRIS_FILE.read_bytes())
     shipped = train("epochs=3")
     own = train("dataset=csv", "dataset.file=flowers.csv", "dataset.split=stratified", "epochs=3")
@@ -41,7 +41,7 @@ def test_flowers_from_a_file_give_the_very_run_of_the_shipped_ones(folder: Path,
         assert torch.equal(value, own.model.state_dict()[name])
 
 
-def test_a_prediction_encodes_fills_and_scales_as_training_did(
+def test_a_prediction_encodes_fills_and_scales_as_in_training(
     colours: Path, train: Train, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = train(*WORDS)
@@ -93,7 +93,7 @@ def test_a_prediction_reads_numbers_as_training_did(
     assert "taken for none of the known texts: 'Paris' (line 2, column city)" in capsys.readouterr().err
 
 
-def test_rows_that_are_left_out_are_counted_aloud(colours: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_omitted_rows_are_counted_in_a_message(colours: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", *OF_COLOURS, "dataset.missing=drop", "epochs=1", "device=cpu", "hydra.run.dir=run"]) == 0
     assert "colours.csv: 2 of 8 rows left out, which have missing values" in capsys.readouterr().err
 
@@ -105,9 +105,7 @@ def test_a_sweep_over_columns_trains_each_choice(colours: Path) -> None:
     assert [(row["status"], row["parameters"]) for row in rows] == [("finished", str(n)) for n in (49, 49, 97, 97)]
 
 
-def test_a_file_that_has_changed_or_is_gone_is_noticed(
-    colours: Path, train: Train, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_changed_or_missing_file_is_noticed(colours: Path, train: Train, capsys: pytest.CaptureFixture[str]) -> None:
     run = train(*WORDS)
     resume = ["resume", str(run.directory), "epochs=5", "-q"]
     (colours / "colours.csv").write_text(COLOURS.replace("4;blue", "9;blue"), encoding="utf-8")
@@ -120,7 +118,7 @@ def test_a_file_that_has_changed_or_is_gone_is_noticed(
     assert main([*resume, "dataset.file=moved.csv"]) == 0
 
 
-def test_a_program_of_ones_own_sees_the_filled_features(colours: Path, train: Train) -> None:
+def test_a_users_program_sees_the_filled_features(colours: Path, train: Train) -> None:
     run = train(*WORDS)
     assert main(["export", str(run.directory), "-o", "program.py"]) == 0
     with np.load(colours / "program.npz") as arrays:
@@ -128,7 +126,7 @@ def test_a_program_of_ones_own_sees_the_filled_features(colours: Path, train: Tr
         assert arrays["features"].shape == (8, 4)
 
 
-def test_what_stands_for_a_gap_comes_from_the_training_rows() -> None:
+def test_missing_values_are_filled_from_the_training_rows() -> None:
     features = np.array([[1.0], [np.nan], [3.0], [100.0]])
     table = Table(
         features, np.array([0.0, 1, 2, 3]), feature_names=("a",), target_name="y", source="test", missing="mean"

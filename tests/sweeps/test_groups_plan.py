@@ -78,20 +78,20 @@ def groups(lines: Sequence[str]) -> list[Group]:
 
 
 @pytest.mark.parametrize("lines", FREE, ids=lambda lines: lines[1])
-def test_what_a_stack_has_for_each_run_does_not_part_jobs(lines: list[str]) -> None:
+def test_values_that_a_stack_holds_per_run_do_not_divide_jobs(lines: list[str]) -> None:
     (group,) = groups(lines)
     assert len(group.jobs) == 2
     assert group.reason == ""
 
 
 @pytest.mark.parametrize("lines", STRUCTURAL, ids=lambda lines: lines[1])
-def test_what_makes_the_structure_parts_jobs(lines: list[str]) -> None:
+def test_settings_of_the_structure_divide_jobs_into_groups(lines: list[str]) -> None:
     found = groups([*lines, *(f"{line} seed=7" for line in lines)])
     assert [[job.number for job in group.jobs] for group in found] == [[0, 2], [1, 3]]
     assert [group.reason for group in found] == ["", ""]
 
 
-def test_why_jobs_are_trained_by_themselves_is_said() -> None:
+def test_the_plan_gives_the_reason_for_single_jobs() -> None:
     assert why_single(typed(settings_of({"precision": "bfloat16"}))) == "precision=bfloat16 has no stacked form"
     assert why_single(typed(settings_of({"compile": True}))) == "compile=true compiles one network"
     settings = settings_of({}) | {"optimizer": {"_target_": "torch.optim.NAdam", "lr": 0.1}}
@@ -141,7 +141,7 @@ def test_equal_jobs_have_one_number(tmp_path: Path) -> None:
     assert sorted(plan.jobs) == [0, 1, 4]
 
 
-def test_a_stack_is_taken_up_as_it_was_done_jobs_and_all(tmp_path: Path) -> None:
+def test_an_interrupted_stack_keeps_its_jobs_including_the_finished_ones(tmp_path: Path) -> None:
     assert stacks(planned([*SIX, "seed=6"], tmp_path)) == [(0, 1, 2, 3, 4, 5, 6)]
     before = planned([*SIX, "seed=6"], tmp_path, done=SIX[:3])
     assert stacks(before) == [(0, 1, 2, 3, 4, 5, 6)]
@@ -151,7 +151,7 @@ def test_a_stack_is_taken_up_as_it_was_done_jobs_and_all(tmp_path: Path) -> None
     assert stacks(planned(bounded, tmp_path, done=SIX[:3])) == [(0, 1, 2, 3, 4, 5, 6)]
 
 
-def test_a_part_of_a_stack_is_a_stack_of_its_own(tmp_path: Path) -> None:
+def test_a_part_of_a_stack_is_a_separate_stack(tmp_path: Path) -> None:
     whole = planned(SIX, tmp_path).items
     part = planned(SIX[:4], tmp_path).items
     assert [item.jobs for item in part] == [(0, 1, 2, 3)]
@@ -181,7 +181,7 @@ def test_a_plan_that_is_damaged_is_refused(tmp_path: Path, damage: str) -> None:
         planned(SIX, tmp_path)
 
 
-def test_what_is_kept_of_a_plan_does_not_grow_when_it_is_repeated(tmp_path: Path) -> None:
+def test_the_plan_file_does_not_grow_when_a_sweep_is_repeated(tmp_path: Path) -> None:
     planned(SIX, tmp_path)
     size = len((tmp_path / PLAN).read_bytes())
     for _ in range(3):
@@ -233,7 +233,7 @@ def mine(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("bad", ["raises", "exits", "dies"])
-def test_a_plan_of_networks_that_fail_is_a_plan_without_their_estimate(bad: str, mine: Path) -> None:
+def test_a_plan_with_failing_networks_lacks_their_estimates(bad: str, mine: Path) -> None:
     causes = {"raises": "no network for seed 2", "exits": "sys.exit('enough of seed 2')", "dies": "(exit code 7)"}
     words = ["device=cpu", "model=unlucky", f"model.{bad}=2", "seed=range(4)", "epochs=2,3"]
     plan, estimates = plan_many(words, folders=[mine], config_name="config")
@@ -250,7 +250,7 @@ def test_a_plan_of_networks_that_fail_is_a_plan_without_their_estimate(bad: str,
         (["optimizer=nadam", "optimizer.momentum_decay=0.1,-3"], "Invalid momentum_decay value: -3"),
     ],
 )
-def test_options_that_only_the_optimiser_knows_to_be_wrong_are_found_before_anything_is_trained(
+def test_options_that_only_the_optimizer_refuses_are_found_before_training(
     words: list[str], problem: str, mine: Path
 ) -> None:
     words = ["device=cpu", "epochs=2", *words]

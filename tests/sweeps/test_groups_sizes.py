@@ -25,7 +25,7 @@ from tests.sweeps.driver import settings_of, typed
 @pytest.mark.parametrize("runs", [1, 2, 31, 32, 63, 64, 65, 1000, 4096, 4097, 10_000])
 @pytest.mark.parametrize("processes", [1, 2, 5])
 @pytest.mark.parametrize("at_most", [1, 2, 100, 4096])
-def test_stacks_are_as_even_as_can_be_and_within_bounds(runs: int, processes: int, at_most: int) -> None:
+def test_stacks_are_as_even_as_possible_within_their_bounds(runs: int, processes: int, at_most: int) -> None:
     sizes = stack_sizes(runs, at_most=at_most, processes=processes)
     assert sum(sizes) == runs
     assert max(sizes) <= at_most

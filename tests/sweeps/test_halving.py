@@ -39,7 +39,7 @@ def leaving(metric: str, values: list[float], *, factor: int = 2, epoch: int = 1
     return halving.leaving(epoch, np.array(values)).tolist()
 
 
-def test_the_worse_ones_leave_by_the_metrics_own_sense() -> None:
+def test_the_worse_runs_leave_by_the_direction_of_the_metric() -> None:
     values = [0.4, 0.1, 0.3, 0.2]
     assert leaving("valid_loss", values) == [True, False, True, False]
     assert leaving("valid_accuracy", values) == [False, True, False, True]
@@ -55,13 +55,13 @@ def test_one_in_factor_stays_and_at_least_one() -> None:
     assert leaving("valid_loss", [0.5]) == [False]
 
 
-def test_runs_that_have_ended_neither_leave_nor_count() -> None:
+def test_ended_runs_neither_leave_nor_count() -> None:
     nan = np.nan
     assert leaving("valid_loss", [nan, 3.0, nan, 1.0, 2.0, 4.0]) == [False, True, False, False, False, True]
     assert leaving("valid_loss", [nan, nan, 1.0]) == [False, False, False]
 
 
-def test_of_equal_runs_the_first_stay() -> None:
+def test_among_equal_runs_the_first_stay() -> None:
     assert leaving("valid_loss", [1.0, 1.0, 1.0, 1.0]) == [False, False, True, True]
 
 
@@ -79,7 +79,7 @@ def values_at(swept: Swept, epoch: int) -> dict[int, float]:
 
 
 @pytest.mark.usefixtures("folder")
-def test_the_best_go_on_and_end_as_in_the_whole_sweep() -> None:
+def test_the_best_runs_continue_and_end_as_without_halving() -> None:
     whole = sweep(*WORDS, into="whole")
     halved = sweep(*WORDS, "sweep.halving={metric:valid_loss,min_epochs:2,factor:3}", into="halved")
     assert halved.failed == 0
@@ -108,7 +108,7 @@ def test_the_best_go_on_and_end_as_in_the_whole_sweep() -> None:
 
 
 @pytest.mark.usefixtures("folder")
-def test_without_halving_the_same_jobs_are_others() -> None:
+def test_the_same_jobs_without_halving_are_different_jobs() -> None:
     """Else a sweep that was halved would count as done without it."""
     halved = sweep(*WORDS, "epochs=3", "sweep.halving={metric:valid_loss,min_epochs:1,factor:2}")
     assert {int(row["epochs"]) for row in halved.rows.values()} == {1, 2, 3}
@@ -150,7 +150,7 @@ def test_runs_that_do_not_fit_into_one_stack_are_compared_with_all_others() -> N
     ("at_once", "stops"),
     [(24, (7,)), (5, (19,)), *(pytest.param(n, (1, 7, 13, 19, 23), marks=pytest.mark.slow) for n in (24, 5))],
 )
-def test_a_halving_that_is_interrupted_goes_on_with_the_same_runs(
+def test_an_interrupted_halving_resumes_with_the_same_runs(
     at_once: int, stops: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = (*WORDS, "epochs=5", HALVING, f"sweep.max_stacked={at_once}")
@@ -178,7 +178,7 @@ def test_a_halving_that_is_interrupted_goes_on_with_the_same_runs(
 
 
 @pytest.mark.usefixtures("folder")
-def test_what_a_resume_would_have_needed_goes_when_nothing_is_left_to_resume() -> None:
+def test_checkpoints_are_removed_when_nothing_is_left_to_resume() -> None:
     """A sweep can be killed when its last job has ended and before its checkpoints are removed."""
     words = (*WORDS, "epochs=5", "checkpoint.every=1", HALVING, "sweep.max_stacked=5")
 
@@ -201,7 +201,7 @@ def test_what_a_resume_would_have_needed_goes_when_nothing_is_left_to_resume() -
 
 @pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize("at_once", ["auto", "5"])
-def test_jobs_that_fail_leave_the_others_one_group(at_once: str) -> None:
+def test_failed_jobs_do_not_split_the_group_of_the_others(at_once: str) -> None:
     """Else each piece of the stack that they end would be halved by itself."""
     Path("mine/model").mkdir(parents=True)
     Path("mine/model/unlucky.yaml").write_text(UNLUCKY)
@@ -228,7 +228,7 @@ REFUSED = {
 }
 
 
-def test_a_halving_that_cannot_be_is_refused() -> None:
+def test_an_impossible_halving_is_refused() -> None:
     with pytest.raises(InputError) as error:
         jobs_of([[f"sweep.halving={halving}"] for halving in REFUSED])
     assert len(error.value.messages) == len(REFUSED)
@@ -252,7 +252,7 @@ def test_a_halving_that_cannot_be_is_refused() -> None:
         ),
     ],
 )
-def test_a_halving_that_would_do_nothing_is_refused(words: list[str], problem: str) -> None:
+def test_a_halving_without_effect_is_refused(words: list[str], problem: str) -> None:
     words = [*WORDS[:3], "epochs=3", "seed=range(12)", HALVING, *words]
     with pytest.raises(InputError) as error:
         sweep(*words)
@@ -263,7 +263,7 @@ def test_a_halving_that_would_do_nothing_is_refused(words: list[str], problem: s
 
 
 @pytest.mark.usefixtures("folder")
-def test_what_is_not_halved_is_said_and_trains_all_its_epochs() -> None:
+def test_jobs_that_are_not_halved_are_reported_and_train_all_epochs() -> None:
     words = (*WORDS[:3], "seed=range(6)", "epochs=3", "precision=float64,bfloat16", HALVING)
     swept = sweep(*words)
     plan = swept.looker.plans[0]
@@ -284,7 +284,7 @@ def test_what_is_not_halved_is_said_and_trains_all_its_epochs() -> None:
 
 
 @pytest.mark.usefixtures("folder")
-def test_verifying_trains_only_what_halving_left_in() -> None:
+def test_verification_trains_only_jobs_that_halving_kept() -> None:
     swept = sweep(*WORDS[:4], "precision=float64", "epochs=3", "seed=range(6)", HALVING, "sweep.verify=3")
     assert len(swept.finished.differences) == 1
     assert swept.finished.to_verify == 3

@@ -68,7 +68,7 @@ def test_a_job_is_what_hydra_composes(number: int, batch: list[SweepJob], compos
     assert job.settings == OmegaConf.to_container(OmegaConf.create(expected), resolve=True)
 
 
-def test_jobs_share_nothing_that_one_could_change_for_another() -> None:
+def test_jobs_share_no_mutable_settings() -> None:
     first, second = jobs_of([["optimizer.betas=[0.8,0.99]", "seed=1"], ["optimizer.betas=[0.8,0.99]", "seed=2"]])
     changed = first.settings
     changed["optimizer"]["betas"].append(3)
@@ -109,7 +109,7 @@ def test_hydra_composes_once_for_each_distinct_choice_of_groups() -> None:
     assert len(set(count.composed)) == 6
 
 
-def test_what_all_jobs_set_alike_is_composed_once_for_all() -> None:
+def test_overrides_common_to_all_jobs_are_composed_once() -> None:
     halving = "sweep.halving={metric:train_loss,min_epochs:1,factor:2}"
     common = ["monitor=train_loss", halving, "+activation.inplace=true"]
     with hydra_session():
@@ -130,7 +130,7 @@ def test_a_whole_sweep_is_composed_once_for_each_choice_and_once_for_hydra_itsel
     assert len(count.composed) == 3
 
 
-def test_a_job_knows_its_line_its_values_and_what_tells_it_from_others() -> None:
+def test_a_job_has_its_command_its_values_and_its_distinguishing_overrides() -> None:
     lines = ["optimizer=sgd", "optimizer.betas=[0.8, 0.9]", "+activation.x=1", "workers=2", "sweep.processes=1"]
     with hydra_session():
         job, _ = JobComposer(Composer(), []).job(3, lines)
@@ -143,7 +143,7 @@ def test_a_job_knows_its_line_its_values_and_what_tells_it_from_others() -> None
     assert halved.key != whole.key
 
 
-def test_of_overrides_of_one_key_the_last_tells_a_job_from_others() -> None:
+def test_the_last_override_of_a_key_distinguishes_a_job() -> None:
     first, second, alone = jobs_of([["seed=1", "seed=2"], ["seed=2", "seed=1"], ["seed=1"]])
     assert [job.settings["seed"] for job in (first, second, alone)] == [2, 1, 1]
     assert first.key != second.key == alone.key
@@ -158,7 +158,7 @@ def test_of_overrides_of_one_key_the_last_tells_a_job_from_others() -> None:
     assert one.key == other.key
 
 
-def test_every_mistake_of_every_job_is_told_once_with_the_jobs_that_make_it() -> None:
+def test_every_mistake_is_reported_once_with_its_jobs() -> None:
     batch = [["seed=1"], ["seed=-1"], ["seed=2", "epochs=0"], ["seed=-1", "epochs=0"], ["optimizer=sdg", "seed=3"]]
     with pytest.raises(InputError) as error:
         jobs_of(batch)
@@ -174,7 +174,7 @@ def test_every_mistake_of_every_job_is_told_once_with_the_jobs_that_make_it() ->
     assert "(job" not in error.value.messages[0]  # it is all jobs'
 
 
-def test_what_does_not_go_together_is_found_in_the_jobs_that_combine_it() -> None:
+def test_incompatible_choices_are_found_in_the_jobs_that_combine_them() -> None:
     batch = [
         [f"dataset.test_size={test}", f"dataset.valid_size={valid}"] for test in (0.5, 0.2) for valid in (0.6, 0.1)
     ]
@@ -244,13 +244,13 @@ def test_a_sweep_over_nothing_is_a_mistake(word: str) -> None:
         (["seed=range(1,2"], "not understood"),
     ],
 )
-def test_sweeps_that_cannot_be_read(words: list[str], problem: str) -> None:
+def test_sweeps_with_wrong_syntax_are_refused(words: list[str], problem: str) -> None:
     with hydra_session(), pytest.raises(InputError) as error:
         read_sweep(Composer(), words)
     assert problem in str(error.value)
 
 
-def test_sweeper_params_of_a_file_are_swept_and_the_command_line_comes_after(tmp_path: Path) -> None:
+def test_sweeper_params_of_a_file_are_swept_and_the_command_line_overrides_them(tmp_path: Path) -> None:
     (tmp_path / "experiment").mkdir()
     text = "# @package _global_\nhydra:\n  sweeper:\n    params:\n      seed: range(3)\n      epochs: 4,5\n"
     (tmp_path / "experiment" / "mine.yaml").write_text(text)
@@ -260,7 +260,7 @@ def test_sweeper_params_of_a_file_are_swept_and_the_command_line_comes_after(tmp
 
 
 @pytest.mark.slow
-def test_a_hundred_thousand_jobs_are_planned_in_memory_and_time_that_grow_with_their_number(folder: Path) -> None:
+def test_planning_a_hundred_thousand_jobs_takes_linear_time_and_memory(folder: Path) -> None:
     import time
     import tracemalloc
 
@@ -286,7 +286,7 @@ def test_a_hundred_thousand_jobs_are_planned_in_memory_and_time_that_grow_with_t
 
 
 @pytest.mark.usefixtures("folder")
-def test_a_key_that_must_be_given_is_given_in_a_sweep_too() -> None:
+def test_a_mandatory_key_can_be_given_in_a_sweep() -> None:
     lines = ["dataset=csv", "dataset.file=d.csv"]
     jobs = jobs_of([[*lines, "seed=1"], [*lines, "seed=2"], ["dataset=csv", "dataset.file=e.csv", "seed=1"]])
     assert [job.settings["dataset"]["file"] for job in jobs] == ["d.csv", "d.csv", "e.csv"]

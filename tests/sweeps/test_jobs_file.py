@@ -21,7 +21,7 @@ def read(folder: Path, content: str | bytes, name: str = "jobs.csv") -> list[lis
     return read_jobs(path)
 
 
-def test_a_csv_has_a_column_a_key_and_a_row_a_job(folder: Path) -> None:
+def test_a_csv_file_has_a_column_for_each_key_and_a_row_for_each_job(folder: Path) -> None:
     text = 'seed,optimizer.lr,optimizer.betas\n1,0.1,\n2,,"[0.8,0.9]"\n\n , 0.3 ,\n'
     assert read(folder, text) == [
         ["seed=1", "optimizer.lr=0.1"],
@@ -70,7 +70,7 @@ def test_a_yaml_file_is_a_list_of_mappings(folder: Path) -> None:
         ("hydra/launcher\nbasic\n", "hydra/launcher: holds for the whole sweep"),
     ],
 )
-def test_a_csv_that_is_no_table_of_jobs_is_refused(folder: Path, content: str | bytes, problem: str) -> None:
+def test_a_csv_file_that_is_not_a_table_of_jobs_is_refused(folder: Path, content: str | bytes, problem: str) -> None:
     with pytest.raises(InputError) as error:
         read(folder, content)
     assert str(error.value).startswith("--jobs ")
@@ -88,19 +88,19 @@ def test_a_csv_that_is_no_table_of_jobs_is_refused(folder: Path, content: str | 
         ("- {hydra.job.name: x}\n", "hydra.job.name: holds for the whole sweep"),
     ],
 )
-def test_a_yaml_file_that_is_no_list_of_jobs_is_refused(folder: Path, content: str, problem: str) -> None:
+def test_a_yaml_file_that_is_not_a_list_of_jobs_is_refused(folder: Path, content: str, problem: str) -> None:
     with pytest.raises(InputError) as error:
         read(folder, content, "jobs.yaml")
     assert problem in str(error.value)
 
 
-def test_a_file_that_is_not_there_is_refused(folder: Path) -> None:
+def test_a_missing_file_is_refused(folder: Path) -> None:
     for path in (folder / "none.csv", folder):
         with pytest.raises(InputError, match=r"--jobs .*; give a CSV or YAML file"):
             read_jobs(path)
 
 
-def test_mistakes_in_the_jobs_of_a_file_are_told_with_their_numbers(folder: Path) -> None:
+def test_mistakes_in_the_jobs_of_a_file_are_reported_with_job_numbers(folder: Path) -> None:
     (folder / "jobs.csv").write_text("seed,optimizer.lr\n1,0.1\n-2,0.1\n3,high\n")
     with pytest.raises(InputError) as error:
         sweep(*TINY, jobs_file=folder / "jobs.csv")
@@ -108,7 +108,7 @@ def test_mistakes_in_the_jobs_of_a_file_are_told_with_their_numbers(folder: Path
     assert not (folder / "sweep").exists()
 
 
-def test_the_jobs_of_a_file_are_trained_with_what_the_line_says_for_all(folder: Path) -> None:
+def test_overrides_of_the_command_line_apply_to_all_jobs_of_a_file(folder: Path) -> None:
     (folder / "jobs.csv").write_text("seed,optimizer.lr\n1,0.1\n2,0.2\n")
     swept = sweep(*TINY, "optimizer=sgd,adam", jobs_file=folder / "jobs.csv")
     found = [(row["optimizer"], row["seed"], row["optimizer.lr"], row["epochs"]) for row in swept.rows.values()]
@@ -123,7 +123,7 @@ def test_the_jobs_of_a_file_are_trained_with_what_the_line_says_for_all(folder: 
     assert len(again.looker.ended) == 2  # of these four two are in the file
 
 
-def test_jobs_that_are_written_are_the_same_jobs_when_read(folder: Path) -> None:
+def test_written_jobs_are_read_back_unchanged(folder: Path) -> None:
     batch = [
         ["seed=1", "optimizer.lr=0.1", "optimizer=sgd"],
         ["seed=2", "optimizer.betas=[0.8,0.9]", "+activation.inplace=true"],
@@ -135,7 +135,7 @@ def test_jobs_that_are_written_are_the_same_jobs_when_read(folder: Path) -> None
     assert [job.settings for job in jobs_of(read_back)] == [job.settings for job in jobs_of(batch)]
 
 
-def test_jobs_are_written_as_yaml_into_a_file_of_that_name(folder: Path) -> None:
+def test_the_suffix_of_the_file_selects_yaml(folder: Path) -> None:
     batch = [
         ["seed=1", "optimizer.lr=1e-3", "optimizer=sgd", "optimizer.nesterov=true", "optimizer.momentum=0.90"],
         ["clip_grad_norm=null", "optimizer.betas=[0.8,0.9]"],
@@ -149,7 +149,7 @@ def test_jobs_are_written_as_yaml_into_a_file_of_that_name(folder: Path) -> None
     assert read_jobs(folder / "jobs.yml") == batch
 
 
-def test_a_table_that_is_there_already_is_not_written_over(folder: Path) -> None:
+def test_an_existing_table_is_not_overwritten(folder: Path) -> None:
     (folder / "jobs.csv").write_text("seed\n7\n")
     with pytest.raises(InputError, match=r"--write jobs.csv: is there already; give another name, or remove it"):
         run(["-m", *TINY, "seed=1,2", "--plan", "--write", "jobs.csv"])
@@ -167,7 +167,7 @@ def test_a_key_of_the_command_line_that_the_table_has_too_is_refused(folder: Pat
     assert not (folder / "sweep").exists()
 
 
-def test_the_line_that_trains_written_jobs_has_what_is_not_in_their_table(folder: Path, capsys: Any) -> None:
+def test_the_command_for_written_jobs_holds_the_options_that_the_table_lacks(folder: Path, capsys: Any) -> None:
     (folder / "mine").mkdir()
     words = ["-m", *TINY, "--config-dir", "mine", "seed=1,2", "~optimizer.weight_decay", "hydra.sweep.dir=a b"]
     assert run([*words, "--plan", "--write", "jobs.csv"]) == 0
@@ -192,7 +192,7 @@ def test_a_plan_that_is_written_plans_the_same_jobs(folder: Path) -> None:
         run(["-m", "--write", "other.csv", *words])
 
 
-def test_several_values_in_a_cell_belong_into_several_rows(folder: Path) -> None:
+def test_several_values_in_a_cell_are_refused(folder: Path) -> None:
     Path("jobs.csv").write_text('seed,optimizer.lr\n"1,2",0.1\n', encoding="utf-8")
     with pytest.raises(InputError, match=r"seed=1,2: several values; give each a row of its own in jobs.csv"):
         plan_many(["device=cpu", *TINY], folders=[], config_name="config", jobs_file=Path("jobs.csv"))

@@ -40,7 +40,7 @@ def files_of(directory: Path) -> set[str]:
     return {path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file()}
 
 
-def test_hydras_basic_launcher_trains_each_job_as_alone(train: Train) -> None:
+def test_hydras_basic_launcher_trains_each_job_like_a_single_run(train: Train) -> None:
     words = (*TINY, "optimizer.lr=0.1,0.01", "seed=1,2")
     swept = sweep(*words, "hydra/launcher=basic")
     stacked = sweep(*words, into="stacked")
@@ -101,7 +101,7 @@ def test_hydras_files_are_those_that_hydra_itself_writes() -> None:
     }
 
 
-def test_another_launcher_is_planned_as_such_and_says_that_it_works() -> None:
+def test_a_plan_for_another_launcher_names_it() -> None:
     words = (*TINY, "seed=1,2,3", "hydra/launcher=basic")
     plan, _ = plan_many(["device=cpu", *words], folders=[], config_name="config")
     assert [group.reason for group in plan.groups] == ["hydra/launcher=basic trains each job by itself"]
@@ -128,7 +128,7 @@ def test_the_basic_launcher_overwrites_nothing() -> None:
     assert {path: path.read_bytes() for path in Path("sweep").rglob("*") if path.is_file()} == before
 
 
-def test_what_the_basic_launcher_trained_is_done_for_ours() -> None:
+def test_jobs_of_the_basic_launcher_count_as_done_for_the_stacked_one() -> None:
     sweep(*TINY, "seed=1,2", "hydra/launcher=basic")
     swept = sweep(*TINY, "seed=1,2,3")
     assert [done.number for done in swept.looker.ended] == [2]
@@ -146,7 +146,7 @@ def test_the_basic_launcher_honours_subdir_and_freezes_the_configuration(unlucky
 
 
 @pytest.mark.parametrize(("launcher", "batches"), [("stacked", None), ("stacked", 3), ("basic", 3)])
-def test_a_callback_is_told_of_the_sweep_and_of_each_job(launcher: str, batches: int | None) -> None:
+def test_a_callback_is_notified_of_the_sweep_and_of_each_job(launcher: str, batches: int | None) -> None:
     sizes = [] if batches is None else [f"hydra.sweeper.max_batch_size={batches}"]
     swept = sweep(*TINY, "seed=range(7)", CALLBACK, f"hydra/launcher={launcher}", *sizes)
     (keeper,) = Keeper.kept  # one for all of the sweep: it can count its jobs
@@ -160,7 +160,7 @@ def test_a_callback_is_told_of_the_sweep_and_of_each_job(launcher: str, batches:
     assert ends == [(number, "COMPLETED", [*common, f"seed={number}"]) for number in range(7)]
 
 
-def test_a_callback_is_told_of_jobs_from_a_file_and_of_failures(unlucky: Path) -> None:
+def test_a_callback_is_notified_of_jobs_from_a_file_and_of_failures(unlucky: Path) -> None:
     Path("jobs.csv").write_text("seed\n1\n2\n3\n")
     words = (*TINY, "model=unlucky", "model.raises=2", CALLBACK)
     swept = sweep(*words, jobs_file=Path("jobs.csv"), folders=[unlucky])
@@ -172,7 +172,7 @@ def test_a_callback_is_told_of_jobs_from_a_file_and_of_failures(unlucky: Path) -
     assert swept.failed == 1
 
 
-def test_a_callback_may_lie_in_the_current_directory() -> None:
+def test_a_callback_may_be_in_the_current_directory() -> None:
     Path("my_callback.py").write_text(
         "from hydra.experimental.callback import Callback\n\n\nclass Noting(Callback):\n"
         "    def on_job_end(self, **told):\n        with open('noted', 'a') as file:\n            file.write('job ')\n"
@@ -184,7 +184,7 @@ def test_a_callback_may_lie_in_the_current_directory() -> None:
     assert "HYDRA_FULL_ERROR" not in str(error.value)
 
 
-def test_jobs_in_batches_are_those_of_one_batch() -> None:
+def test_jobs_in_several_batches_equal_those_in_one_batch() -> None:
     words = (*TINY, "optimizer.lr=0.1,0.01", "seed=range(4)")
     looker = Looker()
     swept = sweep(*words, "hydra.sweeper.max_batch_size=3", looker=looker)
@@ -206,7 +206,7 @@ def test_jobs_in_batches_are_those_of_one_batch() -> None:
     assert again.rows == swept.rows
 
 
-def test_batches_of_other_data_share_one_table() -> None:
+def test_batches_with_different_data_share_one_table() -> None:
     words = ("epochs=1", "batch_size=30", "seed=1,2", "hydra.sweeper.max_batch_size=2")
     swept = sweep("dataset=iris,toy_regression", *words)
     assert len(swept.rows) == 4
@@ -223,7 +223,7 @@ def test_batches_of_other_data_share_one_table() -> None:
         (["+hydra.callbacks.mine._target_=nowhere.Nothing"], "hydra.callbacks"),
     ],
 )
-def test_launchers_sweepers_and_callbacks_that_there_are_not_are_refused(words: list[str], problem: str) -> None:
+def test_unknown_launchers_sweepers_and_callbacks_are_refused(words: list[str], problem: str) -> None:
     with pytest.raises(InputError) as error:
         sweep(*TINY, "seed=1,2", *words)
     assert problem in str(error.value)

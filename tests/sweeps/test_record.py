@@ -25,7 +25,7 @@ def write(directory: Path, values: int) -> None:
     )
 
 
-def test_a_file_of_which_the_disk_took_only_a_part_is_an_error(tmp_path: Path) -> None:
+def test_a_partly_written_file_is_an_error(tmp_path: Path) -> None:
     write(tmp_path / "0", 10_000)
 
     def on_a_full_disk() -> None:
@@ -38,7 +38,7 @@ def test_a_file_of_which_the_disk_took_only_a_part_is_an_error(tmp_path: Path) -
     assert not (tmp_path / "1").exists()
 
 
-def test_texts_that_are_not_given_to_the_yaml_library_are_what_it_writes() -> None:
+def test_yaml_written_without_the_library_equals_what_it_writes() -> None:
     """Those that look like numbers, dates, words for true or marks of YAML's are given to it."""
     draw = np.random.default_rng(3)
     words = [*"/=,.-#'~é", "true", "null", "1", "1e3", "2001-01-01", "a", "- ", ": ", "on"]
@@ -50,7 +50,7 @@ def test_texts_that_are_not_given_to_the_yaml_library_are_what_it_writes() -> No
         assert to_yaml({"key": text}) == f"key: {text}\n"
 
 
-def test_rows_out_of_a_table_are_written_as_rows_are() -> None:
+def test_a_metrics_table_is_written_like_a_list_of_rows() -> None:
     values = np.array([[1, 0.1 + 0.2, np.nan], [2, 1e-300, -np.inf]])
     table = MetricsTable(["train_loss", "lr"], values)
     assert metrics_csv(table) == metrics_csv(list(table))

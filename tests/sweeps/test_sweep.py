@@ -98,7 +98,7 @@ def assert_like_alone(swept: Swept, job: int, train: Train, *, folders: list[Pat
     ],
     ids=["iris", "two_class", "toy_regression"],
 )
-def test_each_job_is_the_run_that_its_line_trains(words: tuple[str, ...], train: Train) -> None:
+def test_each_job_equals_the_run_of_its_command(words: tuple[str, ...], train: Train) -> None:
     swept = sweep(*words, "epochs=8", "precision=float64", "seed=1,2")
     assert {row["status"] for row in swept.rows.values()} == {"finished"}
     assert [group.reason for group in swept.looker.plans[0].groups] == [""]
@@ -120,9 +120,7 @@ def test_early_stopping_freezes_each_run_at_its_own_epoch(train: Train) -> None:
         assert_like_alone(swept, job, train)
 
 
-def test_a_network_that_is_no_chain_and_one_that_cannot_be_stacked_are_like_alone_too(
-    models: Path, train: Train
-) -> None:
+def test_branching_and_unstackable_networks_equal_their_single_runs(models: Path, train: Train) -> None:
     words = ("dataset=toy_regression", "epochs=5", "batch_size=5", "precision=float64", "seed=1,2")
     swept = sweep(*words, "model=residual,withbuffers", folders=[models])
     reasons = [group.reason for group in swept.looker.plans[0].groups]
@@ -136,7 +134,7 @@ def files_of(directory: Path) -> set[str]:
     return {path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file()}
 
 
-def test_a_jobs_directory_holds_what_a_run_alone_would_hold(train: Train, models: Path) -> None:
+def test_a_jobs_directory_holds_the_files_of_a_single_run(train: Train, models: Path) -> None:
     words = ("dataset=iris", "epochs=2", "batch_size=45")
     stacked = sweep(*words, "seed=1,2")
     single = sweep(*words, "activation=relu,tanh", into="singles")
@@ -214,7 +212,7 @@ def test_a_run_that_explodes_changes_no_bit_of_999_others() -> None:
 CULPRITS = {"raises": 13, "exits": 42, "dies": 57, "killed": 71}
 
 
-def test_of_a_hundred_jobs_those_that_fail_end_no_other(models: Path) -> None:
+def test_failing_jobs_among_a_hundred_do_not_end_others(models: Path) -> None:
     words = (*TINY, "model=unlucky", "optimizer.lr=0.01", "seed=range(100)", "sweep.processes=2")
     clean = sweep(*words, folders=[models], into="clean")
     bad = [f"model.{how}={seed}" for how, seed in CULPRITS.items()]
@@ -267,7 +265,7 @@ def test_the_command_trains_97_of_100_jobs_and_says_which_three_ended_badly_and_
             assert all(relative(swept[name], clean[name]) < 1e-12 for name in clean)
 
 
-def test_a_job_that_fails_has_the_directory_that_tells_of_it(
+def test_a_failed_job_has_a_directory_with_its_error(
     models: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = (*TINY, "model=unlucky", "seed=1,2,3")
@@ -287,7 +285,7 @@ def test_a_job_that_fails_has_the_directory_that_tells_of_it(
     assert result(again, 1)["status"] == again.rows[1]["status"] == "finished"
 
 
-def test_the_table_is_written_while_the_sweep_goes_on(models: Path) -> None:
+def test_the_table_is_written_during_the_sweep(models: Path) -> None:
     """Else a sweep that is killed has nothing to show for itself."""
     seen: list[int] = []
 
@@ -302,7 +300,7 @@ def test_the_table_is_written_while_the_sweep_goes_on(models: Path) -> None:
     assert seen[-1] >= 3
 
 
-def test_the_objectives_of_jobs_with_other_metrics_are_told_apart() -> None:
+def test_objectives_of_different_metrics_are_reported_separately() -> None:
     swept = sweep("dataset=iris,toy_regression", "epochs=1", "batch_size=30", "seed=1,2")
     assert [row["monitor"] for row in swept.rows.values()] == ["valid_loss"] * 2 + ["train_loss"] * 2
     rows = read_sweep_csv(swept.directory / "sweep.csv")
@@ -312,7 +310,7 @@ def test_the_objectives_of_jobs_with_other_metrics_are_told_apart() -> None:
     assert sweep_monitor(swept.directory, rows[:2]) == "valid_loss"
 
 
-def test_a_job_that_was_not_begun_is_said_to_be(models: Path) -> None:
+def test_a_job_that_was_not_started_is_reported_as_such(models: Path) -> None:
     words = (*TINY, "model=unlucky", "model.raises=1", "seed=1,2,3", "sweep.max_stacked=1", "sweep.fail_fast=true")
     sweep(*words, "sweep.processes=1", folders=[models])
     for verb in ("show", "resume"):
@@ -320,7 +318,7 @@ def test_a_job_that_was_not_begun_is_said_to_be(models: Path) -> None:
             import_module(f"ch12cli.cli.verbs.{verb}").run(["sweep/2"])
 
 
-def test_values_that_the_users_network_cannot_take_fail_their_jobs_alone(models: Path) -> None:
+def test_values_that_a_users_network_refuses_fail_only_their_jobs(models: Path) -> None:
     causes = {
         3: "model: tests.sweeps.networks.Picky refused: three is too many (networks.py, line ",
         4: "it called sys.exit(4)",
@@ -340,7 +338,7 @@ def test_values_that_the_users_network_cannot_take_fail_their_jobs_alone(models:
         assert not Path("none").exists()
 
 
-def test_a_network_that_fails_in_training_only_fails_its_jobs_alone(models: Path) -> None:
+def test_a_network_that_fails_in_training_fails_only_its_jobs(models: Path) -> None:
     swept = sweep(*TINY, "model=raisesinforward", "model.fails=false,true", "seed=1,2", folders=[models])
     assert [row["status"] for row in swept.rows.values()] == ["finished", "finished", "failed", "failed"]
     assert "the forward pass failed" in swept.rows[2]["error"]
@@ -357,7 +355,7 @@ def test_fail_fast_ends_the_sweep_with_the_first_failure(models: Path) -> None:
     assert batches.failed == 1
 
 
-def test_the_configuration_is_that_of_the_start(models: Path) -> None:
+def test_the_configuration_is_read_when_the_sweep_starts(models: Path) -> None:
     file = models / "optimizer" / "mine.yaml"
     file.parent.mkdir()
     file.write_text("_target_: torch.optim.SGD\nlr: 0.05\n")
@@ -397,7 +395,7 @@ def test_a_file_that_changed_since_the_sweep_began_is_noticed(models: Path) -> N
     assert sweep(*words, folders=[models], into="other").failed == 0
 
 
-def test_mistakes_of_all_jobs_are_told_together_before_anything_is_written() -> None:
+def test_mistakes_of_all_jobs_are_reported_together_before_anything_is_written() -> None:
     with pytest.raises(InputError) as error:
         sweep(*SMALL, "seed=1,-2", "epochs=5,0", "optimizer.lr=0.1,high", "model.widht=3", "optimizer=adam,sdg")
     told = error.value.messages
@@ -426,14 +424,14 @@ def test_mistakes_of_all_jobs_are_told_together_before_anything_is_written() -> 
         (["hydra.sweep.subdir=${sead}"], "hydra.sweep.subdir=${sead}: "),
     ],
 )
-def test_what_shows_only_when_data_and_networks_are_made_leaves_nothing_behind(words: list[str], problem: str) -> None:
+def test_mistakes_found_while_building_leave_no_files(words: list[str], problem: str) -> None:
     with pytest.raises(InputError) as error:
         sweep(*SMALL, *words, "seed=1,2", into="outputs/some/where")
     assert problem in str(error.value)
     assert not list(Path().iterdir())
 
 
-def test_a_sweep_takes_no_other_directory_for_its_own() -> None:
+def test_a_sweep_refuses_a_directory_with_other_content() -> None:
     sweep(*TINY, "seed=1,2", into="first")
     before = {path: path.read_bytes() for path in Path("first").rglob("*") if path.is_file()}
     Path("first/5").mkdir()
@@ -489,14 +487,14 @@ def test_a_directory_within_that_of_another_job_is_refused() -> None:
             sweep(*TINY, *pattern, jobs_file=Path("jobs.csv"))
 
 
-def test_a_sweep_without_a_name_gets_a_directory_of_its_own() -> None:
+def test_a_sweep_without_a_given_directory_gets_a_new_one() -> None:
     words = [*TINY, "seed=1,2"]
     first, second = (sweep(*words, into="outputs/${now:%Y}-sweep") for _ in range(2))
     assert first.directory == second.directory  # named: the same sweep again
     assert second.looker.ended == []
 
 
-def test_the_line_in_the_table_names_the_folders_of_the_configuration(models: Path, train: Train) -> None:
+def test_the_command_in_the_table_names_the_configuration_folders(models: Path, train: Train) -> None:
     swept = sweep(*TINY, "model=residual", "seed=1,2", folders=[models])
     words = shlex.split(swept.rows[0]["command"])
     assert words[:4] == ["ch12", "train", "--config-dir", str(models)]
@@ -508,7 +506,7 @@ def test_the_line_in_the_table_names_the_folders_of_the_configuration(models: Pa
     assert apart(searched.weights(0), weights) < 1e-9
 
 
-def test_verifying_trains_jobs_again_by_themselves() -> None:
+def test_verification_trains_jobs_again_as_single_runs() -> None:
     swept = sweep(*SMALL, "seed=range(5)", "sweep.verify=3")
     differences = swept.finished.differences
     assert len({difference.job for difference in differences}) == 3

@@ -63,7 +63,7 @@ def checkpoint_of(directory: Path) -> Path:
     return path
 
 
-def test_a_stack_is_not_gone_on_with_on_other_data(data: Path) -> None:
+def test_a_stack_is_not_resumed_on_other_data(data: Path) -> None:
     directory = killed_stack(*STACK)
     before = stamps(directory)
     data.write_text(OTHER)
@@ -82,7 +82,7 @@ def test_a_stack_is_not_gone_on_with_on_other_data(data: Path) -> None:
     assert {row["status"] for row in table(directory).values()} == {"finished"}
 
 
-def test_a_job_trained_by_itself_is_not_gone_on_with_on_other_data(data: Path) -> None:
+def test_a_single_job_is_not_resumed_on_other_data(data: Path) -> None:
     words = (*ON_A_FILE, "optimizer=adam", "+optimizer.maximize=false", "seed=1,2", "epochs=4000", "sweep.processes=1")
     child = in_child(lambda: sweep(*words, into="cut"))
     deadline = time.monotonic() + 30
@@ -95,7 +95,7 @@ def test_a_job_trained_by_itself_is_not_gone_on_with_on_other_data(data: Path) -
         sweep(*words, into="cut")
 
 
-def test_jobs_are_not_added_to_those_that_were_trained_on_other_data(data: Path) -> None:
+def test_jobs_are_not_added_to_a_sweep_on_other_data(data: Path) -> None:
     sweep(*ON_A_FILE, "seed=1,2", "epochs=2")
     data.write_text(OTHER)
     sweep(*ON_A_FILE, "seed=1,2", "epochs=2")  # nothing to do, nothing to compare
@@ -105,7 +105,7 @@ def test_jobs_are_not_added_to_those_that_were_trained_on_other_data(data: Path)
 
 
 @pytest.mark.usefixtures("data")
-def test_another_environment_of_a_stack_is_said_in_a_line_and_recorded() -> None:
+def test_another_environment_of_a_stack_is_reported_in_one_line_and_recorded() -> None:
     directory = killed_stack(*STACK)
     path = checkpoint_of(directory)
     older = {"torch": "1.0", "device": "cuda:0: a card"}
@@ -124,7 +124,7 @@ def test_another_environment_of_a_stack_is_said_in_a_line_and_recorded() -> None
 
 
 @pytest.mark.usefixtures("data")
-def test_a_damaged_checkpoint_of_a_stack_is_passed_over_and_said() -> None:
+def test_a_damaged_checkpoint_of_a_stack_is_skipped_and_reported() -> None:
     whole = sweep(*STACK, "epochs=150", into="whole")
     directory = killed_stack(*STACK)
     path = checkpoint_of(directory)
@@ -141,7 +141,7 @@ def test_a_damaged_checkpoint_of_a_stack_is_passed_over_and_said() -> None:
 
 
 @pytest.mark.usefixtures("data")
-def test_a_stack_without_a_good_checkpoint_begins_anew_and_says_so() -> None:
+def test_a_stack_without_an_intact_checkpoint_restarts_and_says_so() -> None:
     directory = killed_stack(*STACK)
     for path in (directory / ".ch12").glob("stack-*.pt"):
         path.write_bytes(path.read_bytes()[:-50])
@@ -152,7 +152,7 @@ def test_a_stack_without_a_good_checkpoint_begins_anew_and_says_so() -> None:
 
 
 @pytest.mark.usefixtures("data")
-def test_a_checkpoint_that_is_of_something_else_is_refused() -> None:
+def test_a_checkpoint_that_does_not_fit_its_settings_is_refused() -> None:
     directory = killed_stack(*STACK)
     path = checkpoint_of(directory)
     edit(path, lambda state: {"training": {**state["training"], "network": {}}})
@@ -161,7 +161,7 @@ def test_a_checkpoint_that_is_of_something_else_is_refused() -> None:
 
 
 @pytest.mark.usefixtures("data")
-def test_a_checkpoint_of_a_stack_holds_no_more_than_has_been_trained() -> None:
+def test_a_checkpoint_of_a_stack_holds_only_trained_epochs() -> None:
     directory = killed_stack(*STACK, epochs=100_000)
     for path in (directory / ".ch12").glob("stack-*.pt"):
         state = load(path)
@@ -202,7 +202,7 @@ def test_a_finished_sweep_is_left_as_it_is() -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs the right to mount")
-def test_a_finished_sweep_on_a_read_only_disk_is_no_error(folder: Path) -> None:
+def test_a_finished_sweep_on_a_read_only_disk_is_not_an_error(folder: Path) -> None:
     sweep(*TINY, "seed=range(4)")
     subprocess.run(["mount", "--bind", "sweep", "sweep"], check=True)
     try:
@@ -213,7 +213,7 @@ def test_a_finished_sweep_on_a_read_only_disk_is_no_error(folder: Path) -> None:
 
 
 @pytest.mark.usefixtures("folder")
-def test_a_job_that_was_trained_on_by_itself_gets_its_new_row() -> None:
+def test_a_job_extended_as_a_single_run_gets_a_new_row() -> None:
     first = sweep(*TINY, "seed=range(3)")
     assert main(["resume", "-q", "sweep/1", "epochs=8"]) == 0
     told = table(Path("sweep"))
@@ -252,7 +252,7 @@ def ended(process: "subprocess.Popen[str]") -> str:
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "rmsprop"])
-def test_a_job_without_what_its_fellows_have_is_trained_on_by_itself(folder: Path, optimizer: str) -> None:
+def test_a_job_that_needs_less_state_than_its_stack_is_continued_as_a_single_run(folder: Path, optimizer: str) -> None:
     words = (f"optimizer={optimizer}", "precision=float64", "batch_size=8")
     sweep(*words, "optimizer.momentum=0,0.9", "epochs=3", into="swept")
     for number, value in enumerate(("0", "0.9")):
@@ -280,7 +280,7 @@ def test_a_sweep_whose_directory_is_removed_ends_within_seconds(folder: Path) ->
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs the right to mount")
-def test_a_sweep_on_a_full_disk_tells_what_is_done_and_how_to_go_on(folder: Path) -> None:
+def test_a_sweep_on_a_full_disk_reports_what_is_done_and_how_to_continue(folder: Path) -> None:
     (folder / "disk").mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", "disk"], check=True)
     try:

@@ -24,14 +24,14 @@ TINY = ("dataset=toy_regression", "epochs=2", "batch_size=5", "optimizer=sgd")
         ("seed=range(600),1", "seed=range(600),1: a range cannot stand among other values"),
     ],
 )
-def test_ranges_without_a_step_and_without_measure_are_refused(word: str, message: str, folder: Path) -> None:
+def test_ranges_with_a_zero_step_or_too_many_values_are_refused(word: str, message: str, folder: Path) -> None:
     with pytest.raises(InputError) as refused:
         sweep(*TINY, *word.split())
     assert message in refused.value.messages[0]
     assert not Path("sweep").exists()
 
 
-def test_a_plan_is_of_what_the_configuration_files_sweep_too(folder: Path) -> None:
+def test_a_plan_includes_sweeps_of_configuration_files(folder: Path) -> None:
     Path("mine/experiment").mkdir(parents=True)
     text = "# @package _global_\nhydra: {sweeper: {params: {seed: 'range(3)', optimizer.lr: '0.1,0.2'}}}\n"
     Path("mine/experiment/swept.yaml").write_text(text, encoding="utf-8")
@@ -44,7 +44,7 @@ def test_a_plan_is_of_what_the_configuration_files_sweep_too(folder: Path) -> No
     assert lines == {number: set(job.overrides) for number, job in swept.looker.plans[0].jobs.items()}
 
 
-def test_equal_jobs_are_told(folder: Path) -> None:
+def test_equal_jobs_are_reported(folder: Path) -> None:
     swept = sweep(*TINY, "seed=1,2,2,2")
     assert len(swept.rows) == 2
     assert swept.looker.messages == ["2 more of the jobs given are equal to others; each is trained once"]
@@ -59,7 +59,7 @@ def test_a_run_is_not_trained_into_a_sweeps_directory(folder: Path, capsys: pyte
 
 
 @pytest.mark.parametrize("code", ["0", "3", "'bye'"])
-def test_a_run_that_code_of_the_users_ends_is_a_mistake_that_is_told(
+def test_a_run_ended_by_the_users_code_is_reported(
     code: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("leaving.py").write_text(
@@ -78,7 +78,7 @@ def test_a_run_that_code_of_the_users_ends_is_a_mistake_that_is_told(
     assert f"code of your own called sys.exit({code}), which ended the run" in capsys.readouterr().err
 
 
-def test_directories_that_are_not_of_what_is_trained_are_refused(
+def test_hydra_run_dir_in_a_sweep_and_sweep_dir_in_a_run_are_refused(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for words, message in (
@@ -90,7 +90,9 @@ def test_directories_that_are_not_of_what_is_trained_are_refused(
     assert list(folder.iterdir()) == []
 
 
-def test_networks_that_cannot_be_tried_are_told_with_their_jobs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_networks_that_fail_their_trial_are_reported_with_their_jobs(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     Path("gone.py").write_text(
         "import sys, torch\nclass Gone(torch.nn.Linear):\n    def __init__(self, code):\n        sys.exit(code)\n",
         encoding="utf-8",

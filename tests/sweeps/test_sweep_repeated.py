@@ -49,7 +49,7 @@ def test_a_job_whose_files_a_power_cut_emptied_is_trained_again(folder: Path, pr
     assert sweep(*words).looker.plans[0].items == []
 
 
-def test_the_directories_of_jobs_are_on_the_disk_before_a_checkpoint_that_says_so(
+def test_job_directories_are_on_disk_before_the_checkpoint_that_records_them(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done: list[str] = []
@@ -66,9 +66,7 @@ def in_this_process(items, worker, **_more):
     return ((item, event) for item in items for event in worker.run(item))
 
 
-def test_jobs_that_failed_are_tried_again_without_those_that_are_done(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failed_jobs_are_trained_again_without_the_finished_ones(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("mine/model").mkdir(parents=True)
     Path("mine/model/unlucky.yaml").write_text("_target_: tests.sweeps.networks.Unlucky\nraises: 2\n", encoding="utf-8")
     words = (*TINY, "model=unlucky", "seed=range(6)")
@@ -95,7 +93,7 @@ class Telling(torch.nn.Linear):
 
 
 # in a process of its own: where threads were used before, the processes that are forked there cannot use any
-def test_a_sweeps_jobs_have_the_threads_and_the_determinism_that_they_ask_for(folder: Path) -> None:
+def test_jobs_use_their_settings_of_threads_and_deterministic(folder: Path) -> None:
     Path("telling.py").write_text(TELLING, encoding="utf-8")
     Path("mine/model").mkdir(parents=True)
     text = "_target_: telling.Telling\nin_features: 1\nout_features: 1\n"
@@ -110,7 +108,7 @@ def test_a_sweeps_jobs_have_the_threads_and_the_determinism_that_they_ask_for(fo
     assert told[tries:].count("True 2") == len(told) - tries > 10  # of a stack, and of runs alone
 
 
-def test_a_stack_of_one_is_a_job_trained_by_itself(folder: Path) -> None:
+def test_a_stack_of_one_job_is_trained_as_a_single_run(folder: Path) -> None:
     with one_thread():
         words = ["device=cpu", *TINY, "seed=range(3)", "sweep.processes=1"]
         for most, expected in ((1, [(1, False)] * 3), (2, [(2, True), (1, False)])):
@@ -118,7 +116,7 @@ def test_a_stack_of_one_is_a_job_trained_by_itself(folder: Path) -> None:
             assert [(len(item.jobs), item.stacked) for item in plan.items] == expected
 
 
-def test_an_estimate_of_one_epoch_is_that_of_the_first(folder: Path) -> None:
+def test_an_estimate_for_one_epoch_is_the_time_of_the_first(folder: Path) -> None:
     with one_thread():
         words = ["device=cpu", "dataset=two_class", "dataset.size=6000", "seed=1,2", "batch_size=8", "epochs=1"]
         _, (estimate,) = plan_many(words, folders=[], config_name="config")
@@ -126,7 +124,7 @@ def test_an_estimate_of_one_epoch_is_that_of_the_first(folder: Path) -> None:
     assert estimate.seconds > 0.03
 
 
-def test_the_seconds_of_a_job_that_went_on_by_itself_are_those_of_all_its_epochs(folder: Path) -> None:
+def test_the_seconds_of_a_resumed_job_include_all_its_epochs(folder: Path) -> None:
     words = (*TINY, "precision=bfloat16", "seed=1,2")
     sweep(*words)
     path = Path("sweep/1/result.json")
@@ -139,7 +137,7 @@ def test_the_seconds_of_a_job_that_went_on_by_itself_are_those_of_all_its_epochs
     assert float(swept.rows[1]["seconds"]) > 300
 
 
-def test_jobs_in_directories_of_other_names_are_followed_and_found_without_their_rows(folder: Path) -> None:
+def test_jobs_in_renamed_directories_are_found_without_their_rows(folder: Path) -> None:
     sweep(*TINY, "seed=range(3)", DIFFERENT)
     Path("sweep/s_2/result.json").unlink()
     table = Path("sweep/sweep.csv")
@@ -154,7 +152,7 @@ def test_jobs_in_directories_of_other_names_are_followed_and_found_without_their
     ("scheduler", "said"),
     [("cosine", True), ("one_cycle", True), ("step", False), ("cosine scheduler.T_max=20", False)],
 )
-def test_a_schedule_over_all_epochs_that_a_run_is_given_more_of_is_told(
+def test_a_schedule_over_all_epochs_is_reported_when_a_run_is_extended(
     folder: Path, scheduler: str, said: bool
 ) -> None:
     train_single([*TINY, *f"scheduler={scheduler}".split(), "hydra.run.dir=run"], callback=Silent(), log=False)
@@ -165,7 +163,7 @@ def test_a_schedule_over_all_epochs_that_a_run_is_given_more_of_is_told(
     assert any("spans all epochs" in text for text in told) is said
 
 
-def test_a_state_that_was_saved_keeps_the_best_weights_of_its_time() -> None:
+def test_a_saved_state_keeps_the_best_weights_at_its_epoch() -> None:
     together = stack_of([settings_of({"device": "cpu", "seed": n, "optimizer.lr": 0.001 + n}) for n in range(3)])
     found, some = [], False
     for _ in range(12):

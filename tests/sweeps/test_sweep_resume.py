@@ -125,7 +125,7 @@ def kill_again_and_again(jobs: Path, uninterrupted: Swept, *, kills: int, longes
         sweeps += 1
 
 
-def test_a_sweep_that_is_killed_and_done_again_equals_the_one_that_was_not(jobs: Path, uninterrupted: Swept) -> None:
+def test_a_killed_and_resumed_sweep_equals_the_uninterrupted_sweep(jobs: Path, uninterrupted: Swept) -> None:
     stopped = [row["stopped_at"] for row in uninterrupted.rows.values()]
     assert 0 < sum(map(bool, stopped)) < len(stopped)
     assert len(uninterrupted.looker.plans[0].items) == 5
@@ -197,7 +197,7 @@ def running(folder: Path) -> Iterator[subprocess.Popen[str]]:
     [(signal.SIGINT, True, 130), (signal.SIGTERM, False, 143)],
     ids=["Ctrl-C", "SIGTERM"],
 )
-def test_a_signal_ends_a_sweep_soon_with_checkpoints_and_a_whole_table(
+def test_a_signal_ends_a_sweep_soon_with_checkpoints_and_a_complete_table(
     running: subprocess.Popen[str], number: int, whole_group: bool, code: int
 ) -> None:
     workers = workers_of(running.pid)
@@ -221,7 +221,7 @@ def test_a_signal_ends_a_sweep_soon_with_checkpoints_and_a_whole_table(
     assert min(epochs) > 0
 
 
-def test_the_same_command_goes_on_where_a_signal_ended_it(jobs: Path, uninterrupted: Swept) -> None:
+def test_the_same_command_continues_where_a_signal_ended_it(jobs: Path, uninterrupted: Swept) -> None:
     child = in_child(lambda: sweep(*STATEFUL, jobs_file=jobs, into="cut", signalled=True))
     wait_for_a_stack(Path("cut"))
     os.kill(child, signal.SIGTERM)
@@ -236,7 +236,7 @@ def test_the_same_command_goes_on_where_a_signal_ended_it(jobs: Path, uninterrup
 
 
 @pytest.mark.usefixtures("folder")
-def test_of_two_sweeps_into_one_directory_the_second_is_refused() -> None:
+def test_a_second_sweep_into_a_directory_in_use_is_refused() -> None:
     words = ("dataset=two_class", "dataset.size=40", "batch_size=8", "seed=1,2", "workers=0")
     # the first one takes its time while it holds the directory
     child = in_child(lambda: sweep(*words, "epochs=2", into="cut", looker=Looker(lambda plan: time.sleep(60))))
@@ -248,7 +248,7 @@ def test_of_two_sweeps_into_one_directory_the_second_is_refused() -> None:
     assert {row["status"] for row in sweep(*words, "epochs=2", into="cut").rows.values()} == {"finished"}
 
 
-def test_a_killed_sweep_is_gone_on_with_from_its_directory_alone(jobs: Path, uninterrupted: Swept) -> None:
+def test_a_killed_sweep_is_resumed_from_its_directory(jobs: Path, uninterrupted: Swept) -> None:
     kill_sometime(jobs, "cut", 0.2)
     jobs.unlink()
     finished = resume_sweep(Path("cut"), callback=Looker(), trust=False)
@@ -257,7 +257,7 @@ def test_a_killed_sweep_is_gone_on_with_from_its_directory_alone(jobs: Path, uni
 
 
 @pytest.mark.usefixtures("folder")
-def test_jobs_of_batches_that_were_not_begun_are_in_the_table_too() -> None:
+def test_jobs_of_batches_that_were_not_started_are_in_the_table() -> None:
     words = ("dataset=two_class", "dataset.size=40", "batch_size=8", "epochs=20000", "hydra.sweeper.max_batch_size=3")
     child = in_child(lambda: sweep(*words, "seed=range(8)", into="cut", signalled=True))
     wait_for(Path("cut/.ch12/plan.json"))
@@ -309,7 +309,7 @@ def test_finished_jobs_are_skipped_and_later_ones_added() -> None:
 
 
 @pytest.mark.usefixtures("folder")
-def test_what_ended_before_a_kill_is_found_though_the_table_did_not_know() -> None:
+def test_jobs_that_ended_before_a_kill_are_found_without_their_rows() -> None:
     first = sweep(*TINY, "seed=range(5)", "optimizer.lr=0.01")
     path = Path("sweep/sweep.csv")
     text = path.read_text(encoding="utf-8")
@@ -330,7 +330,7 @@ def test_what_ended_before_a_kill_is_found_though_the_table_did_not_know() -> No
 
 
 @pytest.mark.usefixtures("folder")
-def test_rows_of_jobs_that_are_not_asked_for_stay_in_the_table() -> None:
+def test_rows_of_jobs_outside_the_selection_stay_in_the_table() -> None:
     sweep(*TINY, "seed=1,2")
     with open("sweep/sweep.csv", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -341,7 +341,7 @@ def test_rows_of_jobs_that_are_not_asked_for_stay_in_the_table() -> None:
     assert len(rows) == 2
 
 
-def test_a_damaged_checkpoint_of_a_stack_begins_it_anew(jobs: Path, uninterrupted: Swept) -> None:
+def test_a_stack_with_a_damaged_checkpoint_restarts(jobs: Path, uninterrupted: Swept) -> None:
     child = in_child(lambda: work(jobs, "cut"))
     wait_for_a_stack(Path("cut"))
     kill(child)
@@ -379,7 +379,7 @@ class Deaf(Looker):
 
 
 @pytest.mark.usefixtures("folder")
-def test_a_sweep_goes_on_when_nobody_reads_its_output() -> None:
+def test_a_sweep_continues_when_its_output_pipe_is_closed() -> None:
     with pytest.raises(BrokenPipeError):
         sweep(*TINY, "seed=1,2,3", into="deaf", looker=Deaf())
     assert {row["status"] for row in table(Path("deaf")).values()} == {"finished"}
@@ -388,7 +388,7 @@ def test_a_sweep_goes_on_when_nobody_reads_its_output() -> None:
 @pytest.mark.parametrize("name", ["result.json", "metrics.csv", ".hydra/config.yaml", "checkpoints/last.pt"])
 @pytest.mark.parametrize("kind", ["link", "fifo"])
 @pytest.mark.usefixtures("folder")
-def test_a_strangers_sweep_with_something_that_is_no_file_is_refused(name: str, kind: str) -> None:
+def test_an_untrusted_sweep_with_special_files_is_refused(name: str, kind: str) -> None:
     sweep(*TINY, "seed=1,2", into="theirs")
     path = Path("theirs/1") / name
     content = path.read_bytes()
@@ -404,7 +404,7 @@ def test_a_strangers_sweep_with_something_that_is_no_file_is_refused(name: str, 
 
 @pytest.mark.parametrize("place", ["1", "first/1"])
 @pytest.mark.usefixtures("folder")
-def test_a_strangers_sweep_that_leads_elsewhere_is_refused(place: str) -> None:
+def test_an_untrusted_sweep_with_linked_directories_is_refused(place: str) -> None:
     sweep(*TINY, "seed=1,2", "hydra.sweep.subdir=" + place.replace("1", "${seed}"), into="theirs")
     part = Path("theirs") / Path(place).parts[0]
     part.rename("elsewhere")

@@ -63,7 +63,7 @@ def require_same_in_mlflow(run: Run, directory: Path) -> None:
     assert run.data.metrics["objective"] == result["objective"]
 
 
-def test_a_run_is_found_in_both_as_its_own_files_have_it(folder: Path) -> None:
+def test_a_run_has_the_same_metrics_in_both_trackers_and_its_files(folder: Path) -> None:
     assert main([*WORDS, "logger=[tensorboard,mlflow]", "hydra.run.dir=run", "optimizer.lr=0.02", "model.width=5"]) == 0
     require_same_in_tensorboard(folder / "run")
     shown = hparams(folder / "run")
@@ -74,7 +74,7 @@ def test_a_run_is_found_in_both_as_its_own_files_have_it(folder: Path) -> None:
     require_same_in_mlflow(found, folder / "run")
 
 
-def test_a_run_that_goes_on_is_one_run_without_what_came_after_its_checkpoint(folder: Path) -> None:
+def test_a_resumed_run_is_one_tracked_run_without_rows_after_its_checkpoint(folder: Path) -> None:
     assert main([*WORDS, "logger=[tensorboard,mlflow]", "hydra.run.dir=run", "checkpoint.every=2"]) == 0
     (folder / "run" / "result.json").unlink()  # as if it had been killed in epoch 4, with the checkpoint of epoch 2
     shutil.copy(folder / "run" / "checkpoints" / "previous.pt", folder / "run" / "checkpoints" / "last.pt")
@@ -85,7 +85,7 @@ def test_a_run_that_goes_on_is_one_run_without_what_came_after_its_checkpoint(fo
     assert found.data.metrics["valid_loss"] == read_metrics(folder / "run" / "metrics.csv")[-1]["valid_loss"]
 
 
-def test_each_job_of_a_stacked_sweep_is_found_in_both(folder: Path) -> None:
+def test_each_job_of_a_stacked_sweep_is_in_both_trackers(folder: Path) -> None:
     sweep = ["-m", "hydra.sweep.dir=sweep", "seed=1,2,3", "optimizer.lr=0.01,1e30", "optimizer=sgd"]
     assert main([*WORDS, "logger=[tensorboard,mlflow]", *sweep]) == 0
     rows = read_sweep_csv(folder / "sweep" / "sweep.csv")
@@ -123,7 +123,7 @@ def test_a_tracker_that_fails_does_not_end_the_run(
     require_same_in_tensorboard(folder / "run")
 
 
-def test_a_tracker_that_fails_is_told_of_once_in_a_sweep(
+def test_a_failing_tracker_is_reported_once_in_a_sweep(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///no/such/folder/x.db")
@@ -133,7 +133,7 @@ def test_a_tracker_that_fails_is_told_of_once_in_a_sweep(
 
 
 @pytest.mark.parametrize("more", [[], ["-m", "seed=1,2"]], ids=["run", "sweep"])
-def test_a_tracker_that_is_not_installed_is_named_with_what_to_type(
+def test_a_missing_tracker_is_reported_with_the_command_that_installs_it(
     more: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "tensorboard", None)
@@ -145,6 +145,6 @@ def test_a_tracker_that_is_not_installed_is_named_with_what_to_type(
 
 
 @pytest.mark.parametrize("value", ["tensorbord", "[mlflow,wandb]", "[]", "null", "1"])
-def test_what_is_no_tracker_is_refused(value: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_tracker_is_refused(value: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*WORDS, f"logger={value}"]) == 2
     assert "must be one of csv, tensorboard, mlflow, or a list of them" in capsys.readouterr().err

@@ -51,7 +51,7 @@ def test_batches_and_stream_are_those_of_a_shuffled_dataloader(batch_size: int, 
     assert not torch.equal(found[0][0][0], found[1][0][0])  # the epochs differ
 
 
-def test_the_chapters_two_epochs_of_labels_come_out() -> None:
+def test_the_labels_of_two_epochs_equal_the_chapters() -> None:
     """Seed 1, four rows of rand(4, 3) with labels 0 to 3, batch 2, shuffled: one pass, then two epochs."""
     with torch.random.fork_rng():
         torch.manual_seed(1)
@@ -74,7 +74,7 @@ def test_an_epochs_order_draws_two_numbers_of_64_bits() -> None:
 
 
 @pytest.mark.parametrize("offset", [0, 1, 402])
-def test_the_stream_starts_after_the_numbers_that_are_thrown_away(offset: int) -> None:
+def test_stream_offset_skips_the_first_numbers_of_the_stream(offset: int) -> None:
     with torch.random.fork_rng():
         seed_stream(5, offset=offset)
         mine = torch.rand(3)
@@ -84,7 +84,7 @@ def test_the_stream_starts_after_the_numbers_that_are_thrown_away(offset: int) -
         assert torch.equal(torch.rand(3), mine)
 
 
-def test_a_state_brings_the_same_orders_again() -> None:
+def test_a_restored_state_gives_the_same_orders() -> None:
     with torch.random.fork_rng():
         torch.manual_seed(8)
         mine = source(part_of(), batch_size=5)
@@ -107,7 +107,7 @@ def test_the_size_of_the_blocks_changes_no_batch(block: int, monkeypatch: pytest
     assert torch.equal(torch.cat([y for _, y in found]), part.y[order])
 
 
-def test_a_loader_process_that_is_killed_is_the_machines_fault_wherever_the_program_is(
+def test_a_killed_loader_process_raises_a_machine_error_in_every_phase(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(torch.utils.data._utils, "MP_STATUS_CHECK_INTERVAL", 0.2)  # seconds; torch's are 5
@@ -126,7 +126,7 @@ def test_a_loader_process_that_is_killed_is_the_machines_fault_wherever_the_prog
             list(found)
 
 
-def test_the_programs_signal_handlers_are_put_back() -> None:
+def test_the_programs_signal_handlers_are_restored() -> None:
     seen = []
     before = signal.signal(signal.SIGCHLD, lambda *_: seen.append(1))
     try:

@@ -60,7 +60,9 @@ def by_the_engine(module: nn.Module, loss: nn.Module, x: Tensor, y: Tensor) -> t
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_loss_prediction_and_gradient_have_the_engines_bits(activation: str, loss: str, dtype: torch.dtype) -> None:
+def test_loss_prediction_and_gradient_equal_autograd_bit_for_bit(
+    activation: str, loss: str, dtype: torch.dtype
+) -> None:
     torch.manual_seed(len(activation) + 100 * len(loss))
     for rows, features, width, outputs, bias in ((1, 3, 5, 2, True), (7, 1, 1, 3, False), (65, 200, 130, 4, True)):
         of, end = LOSSES[loss]
@@ -93,7 +95,7 @@ def test_the_loss_may_change_from_step_to_step() -> None:
         assert torch.equal(network.gradient, torch.cat([gradient.reshape(-1) for gradient in gradients]))
 
 
-def test_a_module_other_than_a_sequential_of_known_layers_is_left_to_the_engine() -> None:
+def test_other_modules_than_a_sequential_of_known_layers_use_autograd() -> None:
     def by_layers(*layers: nn.Module) -> bool:
         network = Network(nn.Sequential(*layers), device=CPU)
         return network.layers is not None

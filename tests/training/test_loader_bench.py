@@ -24,37 +24,37 @@ def test_cheap_items_need_no_workers() -> None:
     assert "Items are cheap" in advice.text
 
 
-def test_costly_items_pay_workers_up_to_the_cores() -> None:
+def test_costly_items_need_workers_up_to_the_number_of_cores() -> None:
     advice = advise(found(32 * MS, 33 * MS, 17 * MS, 17 * MS, step=0.0), cores=2)
     assert advice.workers == 2
     assert "workers=2: 1.9 times as fast; more would find no free core" in advice.text
 
 
-def test_costly_steps_make_loading_not_matter() -> None:
+def test_costly_steps_make_loading_irrelevant() -> None:
     advice = advise(found(5.1 * MS, 5.2 * MS, 5.3 * MS, step=5 * MS), cores=2)
     assert advice.workers == 0
     assert "does not matter" in advice.text
 
 
-def test_costly_items_on_a_machine_without_a_free_core_are_called_so() -> None:
+def test_costly_items_without_a_free_core_are_reported() -> None:
     advice = advise(found(50 * MS, 62 * MS, 71 * MS), cores=2)
     assert advice.workers == 0
     assert "More processes find no free core" in advice.text
 
 
-def test_a_gain_that_only_noise_can_have_made_is_not_advised() -> None:
+def test_a_gain_within_the_noise_is_not_recommended() -> None:
     advice = advise(found(50 * MS, 40 * MS, 30 * MS, step=49 * MS), cores=2)
     assert advice.workers == 0
     assert "does not matter" in advice.text
 
 
-def test_where_workers_hide_the_items_behind_the_steps_that_is_said() -> None:
+def test_loading_hidden_behind_the_steps_is_reported() -> None:
     advice = advise(found(15 * MS, 10.2 * MS, 10.1 * MS, step=10 * MS), cores=8)
     assert advice.workers == 1
     assert "now the steps are the bottleneck" in advice.text
 
 
-def test_whole_batches_are_advised_where_they_are_faster() -> None:
+def test_whole_batches_are_recommended_if_they_are_faster() -> None:
     both = [*found(0.3 * MS, fetch="item"), *found(0.02 * MS)]
     assert advise(both, cores=2) == Advice(0, "batch", advise(both, cores=2).text)
     assert "fetch whole batches" in advise(both, cores=2).text
@@ -101,7 +101,9 @@ def test_the_command_prints_a_table_and_what_to_use(capsys: Any, folder: Any) ->
         (["loader", "--seconds", "0"], "--seconds 0: must be from 0.05 to 60"),
     ],
 )
-def test_what_cannot_be_measured_is_refused_in_a_line(words: list[str], message: str, capsys: Any, folder: Any) -> None:
+def test_an_impossible_measurement_is_refused_in_one_line(
+    words: list[str], message: str, capsys: Any, folder: Any
+) -> None:
     assert main(["bench", *words]) == 2
     said = capsys.readouterr().err
     assert message in said

@@ -13,7 +13,7 @@ def test_accuracy_is_the_share_of_rows_whose_largest_output_is_the_class() -> No
 
 
 @pytest.mark.parametrize(("threshold", "expected"), [(0.5, 3 / 4), (0.0, 1 / 2)])
-def test_two_classes_are_parted_at_the_threshold(threshold: float, expected: float) -> None:
+def test_two_classes_are_divided_at_the_threshold(threshold: float, expected: float) -> None:
     prediction = torch.tensor([[0.9], [0.2], [0.5], [-0.3]])
     target = torch.tensor([[1.0], [1.0], [1.0], [0.0]])  # 0.5: right, wrong, right (at least), right
     if threshold == 0.0:
@@ -37,7 +37,7 @@ def test_r_squared_is_one_minus_the_share_of_variance_that_is_left() -> None:
     assert r_squared(mean, torch.tensor(target)).item() == pytest.approx(0.0, abs=1e-12)
 
 
-def test_r_squared_of_equal_targets_is_no_number() -> None:
+def test_r_squared_of_equal_targets_is_nan() -> None:
     assert torch.isnan(r_squared(torch.ones(4, 1), torch.full((4, 1), 2.0)))
 
 
@@ -55,7 +55,7 @@ def test_float32_sums_are_taken_in_double_precision() -> None:
         ({"classes": 3, "outputs": 3, "logits": True}, ["accuracy"]),
     ],
 )
-def test_a_stacks_metrics_are_each_runs(arguments: dict[str, int | bool], names: list[str]) -> None:
+def test_a_stacks_metrics_equal_those_of_each_run(arguments: dict[str, int | bool], names: list[str]) -> None:
     metrics = metrics_for(**arguments)  # type: ignore[arg-type]
     assert list(metrics) == names
     generator = torch.Generator().manual_seed(1)
@@ -72,7 +72,7 @@ def test_a_stacks_metrics_are_each_runs(arguments: dict[str, int | bool], names:
             assert together[run] == metric(prediction[run], target[run])
 
 
-def test_logits_are_parted_at_zero_and_probabilities_at_a_half() -> None:
+def test_the_threshold_is_zero_for_logits_and_a_half_for_probabilities() -> None:
     prediction, target = torch.tensor([[0.2]]), torch.tensor([[1.0]])
     assert metrics_for(classes=2, outputs=1, logits=True)["accuracy"](prediction, target) == 1
     assert metrics_for(classes=2, outputs=1, logits=False)["accuracy"](prediction, target) == 0

@@ -207,7 +207,7 @@ def stacked_by_torch(kind: type[Optimizer], values: dict[str, Any], steps: int, 
 
 
 @pytest.mark.parametrize(("kind", "values", "size"), STACKED, ids=names)
-def test_each_run_of_a_stack_agrees_with_torch_on_that_run_alone(
+def test_each_run_of_a_stack_agrees_with_torch_on_that_run(
     kind: type[Optimizer], values: dict[str, Any], size: int
 ) -> None:
     expected = stacked_by_torch(kind, values, 100, stack(size=size))
@@ -229,7 +229,7 @@ def test_one_rate_for_all_runs_may_be_a_number(kind: type[Optimizer]) -> None:
 
 
 @pytest.mark.parametrize("kind", OPTIMIZERS.values(), ids=names)
-def test_a_stack_in_float32_stays_near_the_runs_alone(kind: type[Optimizer]) -> None:
+def test_a_stack_in_float32_stays_near_the_single_runs(kind: type[Optimizer]) -> None:
     actual = advance(kind(stack(torch.float32)), range(50), LRS)
     assert actual.dtype == torch.float32
     assert_near(actual, stacked_by_torch(kind, {}, 50, stack(torch.float32)), 1e-4)
@@ -247,7 +247,7 @@ def test_a_run_that_diverges_changes_no_other(kind: type[Optimizer], values: dic
 
 @pytest.mark.parametrize("layout", ["runs first", "runs last"])
 @pytest.mark.parametrize(("kind", "values", "size"), STACKED, ids=names)
-def test_kept_runs_go_on_as_if_nothing_had_happened(
+def test_kept_runs_are_not_changed_by_dropping_others(
     kind: type[Optimizer], values: dict[str, Any], size: int, layout: str
 ) -> None:
     rows = torch.tensor([4, 1, 0, 2, 3])
@@ -275,7 +275,7 @@ def test_kept_runs_go_on_as_if_nothing_had_happened(
     ],
     ids=names,
 )
-def test_saved_state_goes_on_bit_for_bit(
+def test_a_restored_state_continues_bit_for_bit(
     kind: type[Optimizer], values: dict[str, Any], layout: str, tmp_path: Path
 ) -> None:
     flat = start(131, torch.float64) if layout == "alone" else stack(layout=layout)
@@ -296,7 +296,7 @@ def test_saved_state_goes_on_bit_for_bit(
         assert not torch.equal(fresh, expected)  # the state matters
 
 
-def test_a_run_of_a_stack_goes_on_alone_from_its_row_of_the_state() -> None:
+def test_a_run_of_a_stack_continues_as_a_single_run_from_its_row_of_the_state() -> None:
     optimizer = Adam(stack(), betas=(BETAS1, BETAS2))
     middle = advance(optimizer, range(10), LRS).clone()
     alone = Adam(middle[4], betas=(float(BETAS1[4]), float(BETAS2[4])))
@@ -305,7 +305,7 @@ def test_a_run_of_a_stack_goes_on_alone_from_its_row_of_the_state() -> None:
     assert_near(advance(alone, range(10, 40), float(LRS[4])), advance(optimizer, range(10, 40), LRS)[4])
 
 
-def test_state_that_only_some_settings_need_is_left_or_begins_with_zeros() -> None:
+def test_optional_state_is_dropped_or_starts_with_zeros() -> None:
     with_more, without = (Adam(start(131, torch.float64), amsgrad=amsgrad) for amsgrad in (True, False))
     advance(with_more, range(5), 0.01)
     without.load_state_dict(with_more.state_dict())
@@ -325,7 +325,7 @@ def test_a_state_of_another_shape_is_refused() -> None:
 
 @pytest.mark.parametrize("layout", ["alone", "runs first", "runs last"])
 @pytest.mark.parametrize("kind", OPTIMIZERS.values(), ids=names)
-def test_the_gradient_is_left_as_it_is_and_may_lie_in_any_order(kind: type[Optimizer], layout: str) -> None:
+def test_the_gradient_is_not_changed_and_may_have_any_memory_layout(kind: type[Optimizer], layout: str) -> None:
     flat = start(131, torch.float64) if layout == "alone" else stack(layout=layout, size=WIDE)
     fitting = pull(flat, 1)
     other_way = fitting.contiguous() if layout == "runs last" else fitting.t().contiguous().t()
@@ -370,7 +370,7 @@ def test_a_single_run_has_no_rows_to_keep() -> None:
         (Adagrad, {"initial_accumulator_value": -1.0}, r"optimizer\.initial_accumulator_value=-1"),
     ],
 )
-def test_values_that_torch_refuses_are_refused_by_their_key(
+def test_values_that_torch_refuses_are_refused_with_their_key(
     kind: type[Optimizer], values: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(InputError, match=message):

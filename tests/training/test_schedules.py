@@ -61,7 +61,7 @@ def test_constant_is_the_rate_at_every_step() -> None:
 
 
 @pytest.mark.parametrize("values", [{}, {"step_size": 1, "gamma": 0.9}, {"step_size": 7, "gamma": 1.5}])
-def test_step_is_torchs(values: dict[str, Any]) -> None:
+def test_step_equals_torchs(values: dict[str, Any]) -> None:
     optimizer = torch_optimizer(0.1)
     scheduler = torch.optim.lr_scheduler.StepLR(optimizer, **({"step_size": 30} | values))
     rates = all_rates(Step(0.1, epochs=EPOCHS, steps_per_epoch=3, **values))
@@ -70,13 +70,13 @@ def test_step_is_torchs(values: dict[str, Any]) -> None:
     assert np.all(rates == rates[:, :1])
 
 
-def test_step_drops_where_it_says() -> None:
+def test_step_drops_at_multiples_of_step_size() -> None:
     rates = all_rates(Step(1.0, epochs=9, steps_per_epoch=1, step_size=3, gamma=0.5))
     assert rates[:, 0, 0].tolist() == [1, 1, 1, 0.5, 0.5, 0.5, 0.25, 0.25, 0.25]
 
 
 @pytest.mark.parametrize("values", [{}, {"T_max": 20}, {"T_max": 13, "eta_min": 0.002}, {"eta_min": 0.05}])
-def test_cosine_is_torchs(values: dict[str, Any]) -> None:
+def test_cosine_equals_torchs(values: dict[str, Any]) -> None:
     optimizer = torch_optimizer(0.1)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, **({"T_max": EPOCHS} | values))
     rates = all_rates(Cosine(0.1, epochs=EPOCHS, steps_per_epoch=2, **values))[:, 0, 0]
@@ -104,7 +104,7 @@ def test_cosine_ends_at_eta_min_halfway_at_the_middle() -> None:
         {"pct_start": 1.0},
     ],
 )
-def test_one_cycle_is_torchs_at_every_step(values: dict[str, Any], steps: int) -> None:
+def test_one_cycle_equals_torchs_at_every_step(values: dict[str, Any], steps: int) -> None:
     optimizer = torch_optimizer(0.1)
     scheduler = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, 0.1, epochs=EPOCHS, steps_per_epoch=steps, cycle_momentum=False, **values
@@ -115,7 +115,7 @@ def test_one_cycle_is_torchs_at_every_step(values: dict[str, Any], steps: int) -
     assert rates.max() > 10 * rates.min() or "final_div_factor" in values
 
 
-def test_one_cycle_begins_peaks_and_ends_where_it_says() -> None:
+def test_one_cycle_begins_peaks_and_ends_at_the_configured_rates() -> None:
     rates = all_rates(OneCycle(1.0, epochs=10, steps_per_epoch=10, pct_start=0.3)).reshape(-1)
     close(rates[[0, 29, 99]], np.array([1 / 25, 1.0, 1 / 25 / 1e4]))
     assert rates.argmax() == 29
@@ -139,7 +139,7 @@ def test_one_cycle_whose_first_step_is_the_peak_is_finite() -> None:  # torch di
         {"patience": 0, "factor": 0.5, "eps": 0.01},
     ],
 )
-def test_reduce_on_plateau_is_torchs(values: dict[str, Any], minimise: bool) -> None:
+def test_reduce_on_plateau_equals_torchs(values: dict[str, Any], minimise: bool) -> None:
     observed = metrics(0) if minimise else -metrics(0)
     optimizer = torch_optimizer(0.1)
     scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, mode="min" if minimise else "max", **values)
@@ -209,7 +209,7 @@ def alone(kind: type[Schedule], values: dict[str, Any], run: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("kind", "values"), PER_RUN)
-def test_each_run_of_a_stack_has_the_rates_of_the_run_alone(kind: type[Schedule], values: dict[str, Any]) -> None:
+def test_each_run_of_a_stack_has_the_rates_of_the_single_run(kind: type[Schedule], values: dict[str, Any]) -> None:
     rates = all_rates(build(kind, values), OBSERVED)
     assert rates.shape == (EPOCHS, 3, 4)
     for run in range(4):
@@ -223,7 +223,7 @@ def test_a_rate_for_all_runs_with_a_value_for_each_gives_a_column_for_each() -> 
 
 
 @pytest.mark.parametrize(("kind", "values"), PER_RUN)
-def test_saved_state_goes_on_exactly(kind: type[Schedule], values: dict[str, Any], tmp_path: Path) -> None:
+def test_a_restored_state_continues_exactly(kind: type[Schedule], values: dict[str, Any], tmp_path: Path) -> None:
     expected = all_rates(build(kind, values), OBSERVED)
     before = build(kind, values)
     for epoch in range(20):
@@ -237,7 +237,7 @@ def test_saved_state_goes_on_exactly(kind: type[Schedule], values: dict[str, Any
         assert not np.array_equal(all_rates(build(kind, values), OBSERVED, first=20), expected[20:])
 
 
-def test_a_run_of_a_stack_goes_on_alone_from_its_items_of_the_state() -> None:
+def test_a_run_of_a_stack_continues_as_a_single_run_from_its_items_of_the_state() -> None:
     values: dict[str, Any] = {"patience": 1, "factor": 0.5}
     stack = build(ReduceOnPlateau, values)
     for epoch in range(20):
@@ -257,7 +257,7 @@ def test_a_state_of_another_number_of_runs_is_refused() -> None:
 
 
 @pytest.mark.parametrize(("kind", "values"), PER_RUN)
-def test_kept_runs_go_on_as_they_would_have(kind: type[Schedule], values: dict[str, Any]) -> None:
+def test_kept_runs_are_not_changed_by_dropping_others(kind: type[Schedule], values: dict[str, Any]) -> None:
     rows = np.array([3, 1])
     expected = all_rates(build(kind, values), OBSERVED)[20:][:, :, rows]
     schedule = build(kind, values)
@@ -293,7 +293,7 @@ def test_a_metric_of_another_number_of_runs_is_refused() -> None:
         (ReduceOnPlateau, {"patience": -1, "cooldown": -1}, r"(?s)scheduler\.patience=-1:.*scheduler\.cooldown=-1:"),
     ],
 )
-def test_values_out_of_range_are_refused_by_their_key(
+def test_values_out_of_range_are_refused_with_their_key(
     kind: type[Schedule], values: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(InputError, match=message):

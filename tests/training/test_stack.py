@@ -151,13 +151,13 @@ def runs_last(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     return bool(request.param == "narrow")
 
 
-def test_each_two_choices_meet_in_some_case() -> None:
+def test_every_pair_of_choices_occurs_in_a_case() -> None:
     sizes = (len(TASKS), len(OPTIMIZERS), len(SCHEDULERS), len(CLIPPING), len(STOPPING), len(NETWORKS))
     for first, second in combinations(range(len(sizes)), 2):
         assert len({(case[first], case[second]) for case in cases()}) == sizes[first] * sizes[second]
 
 
-def test_all_tasks_meet_all_optimisers_and_schedulers() -> None:
+def test_every_task_occurs_with_every_optimizer_and_scheduler() -> None:
     assert len({case[:3] for case in (*cases(), *other_cases())}) == 225
     assert len(other_cases()) == 180
 
@@ -357,7 +357,7 @@ class Branch(nn.Module):
         (Branch, "dropout, and is not a plain Sequential"),
     ],
 )
-def test_a_network_with_more_than_parameters_cannot_be_stacked(make: Callable[[], nn.Module], reason: str) -> None:
+def test_a_network_with_unsupported_features_cannot_be_stacked(make: Callable[[], nn.Module], reason: str) -> None:
     with pytest.raises(CannotStackError, match=reason):
         Stack([make(), make()], [1, 2], device=torch.device("cpu"), dtype=torch.float32)
 
@@ -386,7 +386,7 @@ def test_dropout_masks_do_not_depend_on_other_runs_or_the_layout(monkeypatch: py
     assert torch.equal(masks([5, 3, 9, 1000], steps=3), company)
 
 
-def test_masks_keep_the_right_share_and_differ_between_runs_and_steps() -> None:
+def test_dropout_masks_keep_the_right_share_and_differ_between_runs_and_steps() -> None:
     share, rows, width, steps = 0.3, 200, 6, 8
     found = masks([0, 1, 2, 2**32 - 1], steps=steps, rows=rows, width=width, share=share)
     values = found.unique().tolist()
@@ -404,7 +404,7 @@ def test_masks_keep_the_right_share_and_differ_between_runs_and_steps() -> None:
         assert abs(same - agree) < 6 * (agree * (1 - agree) / numbers) ** 0.5
 
 
-def test_two_layers_of_dropout_have_masks_of_their_own() -> None:
+def test_two_dropout_layers_have_different_masks() -> None:
     layer = nn.Linear(1, 40)
     nn.init.zeros_(layer.weight)
     nn.init.ones_(layer.bias)

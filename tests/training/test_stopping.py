@@ -42,7 +42,7 @@ def stop_by_hand(values: list[float], *, minimise: bool, patience: float, min_de
 
 
 @pytest.mark.parametrize("minimise", [True, False])
-def test_the_best_epoch_is_the_first_of_the_best(minimise: bool) -> None:
+def test_the_best_epoch_is_the_first_with_the_best_value(minimise: bool) -> None:
     values = histories(minimise=minimise)
     best = Best(RUNS, minimise=minimise)
     for epoch in range(1, EPOCHS + 1):
@@ -55,7 +55,7 @@ def test_the_best_epoch_is_the_first_of_the_best(minimise: bool) -> None:
 
 @pytest.mark.parametrize("minimise", [True, False])
 @pytest.mark.parametrize(("patience", "min_delta"), [(1, 0.0), (3, 0.0), (3, 0.05), (8, 0.01)])
-def test_training_ends_when_a_loop_by_hand_would_end_it(minimise: bool, patience: int, min_delta: float) -> None:
+def test_training_ends_at_the_epoch_of_a_plain_loop(minimise: bool, patience: int, min_delta: float) -> None:
     values = histories(minimise=minimise)
     stopping = EarlyStopping(RUNS, minimise=minimise, patience=patience, min_delta=min_delta)
     first: dict[int, int] = {}
@@ -67,7 +67,7 @@ def test_training_ends_when_a_loop_by_hand_would_end_it(minimise: bool, patience
         assert first.get(number) == by_hand
 
 
-def test_each_run_has_its_own_patience_and_none_waits_for_ever() -> None:
+def test_each_run_has_its_own_patience_which_may_be_infinite() -> None:
     stopping = EarlyStopping(3, minimise=True, patience=np.array([1.0, np.nan, 3.0]), min_delta=np.zeros(3))
     stopped = [stopping.observe(np.ones(3)).tolist() for _ in range(5)]
     assert [row[0] for row in stopped] == [False, True, True, True, True]
@@ -78,7 +78,7 @@ def test_each_run_has_its_own_patience_and_none_waits_for_ever() -> None:
 
 
 @pytest.mark.parametrize("cut", [1, 8, 20])
-def test_state_goes_on_where_it_was_and_rows_can_be_taken_out(cut: int) -> None:
+def test_a_restored_state_continues_and_rows_can_be_selected(cut: int) -> None:
     values = histories(minimise=True)
     whole = Best(RUNS, minimise=True), EarlyStopping(RUNS, minimise=True, patience=3)
     first = Best(RUNS, minimise=True), EarlyStopping(RUNS, minimise=True, patience=3)

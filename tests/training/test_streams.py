@@ -39,7 +39,7 @@ def begun(seed: int, *, offset: int = 0, before: int = 0) -> None:
 
 @pytest.mark.parametrize("seed", [0, 1, 42, 2**31, 2**32 - 1])
 @pytest.mark.parametrize("offset", [0, 1, 402])
-def test_an_epochs_order_is_the_loaders(seed: int, offset: int) -> None:
+def test_an_epochs_order_equals_the_data_loaders(seed: int, offset: int) -> None:
     expected, state = loaded_orders(seed, offset=offset)
     begun(seed, offset=offset)
     for order in expected:
@@ -47,7 +47,7 @@ def test_an_epochs_order_is_the_loaders(seed: int, offset: int) -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_the_streams_of_many_runs_are_each_their_own() -> None:
+def test_the_streams_of_several_runs_are_independent() -> None:
     # what was drawn before the first epoch moves a stream by an odd number of 32-bit draws, too
     runs = [{"seed": 3}, {"seed": 1, "offset": 5, "before": 1}, {"seed": 4, "before": 7}]
     expected = [loaded_orders(**run) for run in runs]
@@ -67,7 +67,7 @@ def test_the_streams_of_many_runs_are_each_their_own() -> None:
         assert not torch.equal(one, other)
 
 
-def test_a_streams_state_after_some_epochs_is_where_a_run_alone_would_go_on() -> None:
+def test_a_streams_state_after_some_epochs_equals_that_of_a_single_run() -> None:
     streams = Streams(EPOCHS)
     begun(9)
     streams.add()
@@ -103,7 +103,7 @@ def test_a_stacks_batches_are_each_runs_rows_in_its_order(narrow: bool, classes:
     assert torch.equal(fresh.order(), source.order())
 
 
-def test_batches_of_a_part_too_large_for_one_gathering_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_gathered_in_several_pieces_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = torch.randn(ROWS, 3), torch.arange(ROWS)
     streams = Streams(1)
     for seed in (5, 6):

@@ -22,7 +22,7 @@ def shipped(group: str) -> dict[str, dict[str, Any]]:
     return {choice.name: content(choice.file) for choice in choices_of_group(group)}
 
 
-def test_the_groups_are_found() -> None:
+def test_the_choices_of_the_groups_are_found() -> None:
     assert {"mse", "cross_entropy"} <= set(shipped("loss"))
     assert {"relu", "tanh"} <= set(shipped("activation"))
     assert {"sgd", "adam"} <= set(shipped("optimizer"))

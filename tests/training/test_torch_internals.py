@@ -23,7 +23,7 @@ from ch12cli.training.torch_internals import (
 from tests.sweeps.driver import CPU
 
 
-def test_this_torch_has_everything_so_no_fallback_is_in_use() -> None:
+def test_the_installed_torch_needs_no_fallback() -> None:
     assert vars(torch_internals)["_engine_run_backward"] is not None
     assert torch_internals.HAS_DERIVATIVES
     assert torch_internals.HAS_FUSED_ADAM
@@ -35,7 +35,7 @@ def test_every_derivative_is_a_kernel_of_torch(name: str) -> None:
 
 
 @pytest.mark.parametrize("way", ["engine", "fallback"])
-def test_backward_does_what_the_method_of_a_tensor_does(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_backward_equals_the_method_of_a_tensor(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if way == "fallback":
         monkeypatch.setattr(torch_internals, "_engine_run_backward", None)
     x, y = (torch.tensor([1.0, -2.0, 3.0], requires_grad=True) for _ in range(2))
@@ -87,7 +87,7 @@ def test_without_the_derivatives_torchs_engine_gives_the_same(make: Any, monkeyp
 
 
 @pytest.mark.parametrize("amsgrad", [False, True])
-def test_the_fused_kernel_of_adam_is_torchs_adam(amsgrad: bool) -> None:
+def test_the_fused_kernel_of_adam_equals_torchs_adam(amsgrad: bool) -> None:
     torch.manual_seed(1)
     start, gradients = torch.randn(50).double(), torch.randn(3, 50).double()
     leaf = start.clone().requires_grad_()
@@ -109,7 +109,7 @@ def test_the_fused_kernel_of_adam_is_torchs_adam(amsgrad: bool) -> None:
     assert not torch.allclose(found, start)
 
 
-def test_hooks_are_found_wherever_they_hang() -> None:
+def test_hooks_are_found_in_every_submodule() -> None:
     def modules() -> nn.Sequential:
         return nn.Sequential(nn.Linear(2, 2), nn.Tanh())
 
@@ -126,7 +126,7 @@ def test_hooks_are_found_wherever_they_hang() -> None:
     assert has_hooks(module)
 
 
-def test_dropouts_and_convolutions_are_told_from_other_modules() -> None:
+def test_dropouts_and_convolutions_are_distinguished_from_other_modules() -> None:
     assert all(map(is_dropout, (nn.Dropout(), nn.Dropout1d(), nn.Dropout2d(), nn.Dropout3d(), nn.AlphaDropout())))
     assert all(map(is_convolution, (nn.Conv1d(1, 1, 1), nn.Conv2d(1, 1, 1), nn.ConvTranspose2d(1, 1, 1))))
     for other in (nn.Linear(1, 1), nn.ReLU(), nn.BatchNorm1d(1)):
