@@ -125,12 +125,12 @@ def optimizer_class(target: Target) -> tuple[Callable[..., Any], dict[str, Any]]
 
 def build_optimizer(target: Target, network: Network) -> Optimizer:
     kind, arguments = optimizer_class(target)
-    own = kind in OPTIMIZERS.values()
-    optimizer: Optimizer = (
-        call("optimizer", kind, arguments, network.parameters)
-        if own
-        else call("optimizer", TorchOptimizer, arguments, kind, network.trained)
-    )
+    optimizer: Optimizer
+    if kind in OPTIMIZERS.values():
+        optimizer = call("optimizer", kind, arguments, network.parameters)
+        optimizer.places = network.places
+    else:
+        optimizer = call("optimizer", TorchOptimizer, arguments, kind, network.trained)
     return optimizer
 
 

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ch12cli.errors import MachineError
 from ch12cli.training.streams import Streams, epoch_order
-from ch12cli.training.torch_internals import exit_if_batch_is_not_sent, workers_of
+from ch12cli.training.torch_internals import aligned_size, exit_if_batch_is_not_sent, workers_of
 
 NO_SHARED_MEMORY = errno.ENOSPC  # exit code of a DataLoader worker that could not pass a batch on
 BLOCK = 2**20  # number of values gathered at once; larger blocks only use more memory
@@ -36,9 +36,24 @@ class Part:
 
 def batches(part: Part, order: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Yields the batches of one epoch: x (batch, features), y (batch[, 1]). order: (rows,)."""
-    rows = max(1, BLOCK // max(1, part.x[0].numel()) // batch_size) * batch_size
-    for block in order.split(rows):
-        yield from zip(part.x[block].split(batch_size), part.y[block].split(batch_size), strict=True)
+    size = aligned_size(batch_size * part.x[0].numel(), part.x.dtype)  # values of a batch in memory
+    for block in order.split(max(1, BLOCK // max(1, size)) * batch_size):
+        yield from zip(split(part.x[block], batch_size), split(part.y[block], batch_size), strict=True)
+
+
+def split(rows: Tensor, batch_size: int) -> Sequence[Tensor]:
+    """Returns the batches of newly gathered rows, each aligned in memory like a tensor of its own.
+
+    The bits of a matrix product depend on the alignment, and a DataLoader makes a new tensor for each batch.
+    """
+    size = batch_size * rows[0].numel()
+    place = aligned_size(size, rows.dtype)
+    if size == place or len(rows) <= batch_size:
+        return torch.split(rows, batch_size)
+    whole = len(rows) // batch_size * batch_size  # rows in full batches
+    full = rows[:whole].unflatten(0, (-1, batch_size))  # (batches, batch, ...)
+    batches: tuple[Tensor, ...] = rows.new_empty(len(full), place)[:, :size].view(full.shape).copy_(full).unbind()
+    return batches if whole == len(rows) else (*batches, rows[whole:].clone())
 
 
 class RowDataset(Dataset[tuple[Tensor, Tensor]]):

@@ -107,7 +107,7 @@ class Training:
         lrs = self.schedule.learning_rates(self.epoch)  # (steps, runs)
         order = self.source.order()
         losses, predictions = self.train_epoch(order, lrs)
-        diverged_at = first_bad_step(losses, self.network.parameters)
+        diverged_at = first_bad_step(losses, self.network.is_finite().cpu().numpy())
         if diverged_at.all():
             none = np.zeros(self.network.runs, dtype=bool)
             return Epoch(self.epoch + 1, {}, none, none, diverged_at)
@@ -226,12 +226,11 @@ def per_run(value: Tensor) -> Values:
     return value.detach().cpu().double().reshape(-1).numpy()
 
 
-def first_bad_step(losses: Values, parameters: Tensor) -> NDArray[np.int64]:
+def first_bad_step(losses: Values, finite: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Returns the step, from 1, at which each run's loss or weights ceased to be finite, (runs,); 0 where none did.
 
-    losses: (steps, runs). parameters: (values,) or (runs, values).
+    losses: (steps, runs). finite: whether each run's weights are finite after the last step, (runs,).
     """
     bad = ~np.isfinite(losses)  # (steps, runs)
     steps = np.where(bad.any(0), bad.argmax(0) + 1, 0)
-    finite = torch.isfinite(parameters).all(-1).cpu().reshape(-1).numpy()
     return np.where((steps == 0) & ~finite, len(losses), steps)

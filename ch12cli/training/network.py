@@ -9,27 +9,32 @@ from torch import Tensor, nn
 
 from ch12cli.training.layers import single_layers
 from ch12cli.training.losses import Loss, loss_and_grad
-from ch12cli.training.torch_internals import backward
+from ch12cli.training.torch_internals import aligned_size, backward
 
 
-def flatten_parameters(parameters: list[nn.Parameter]) -> tuple[Tensor, Tensor]:
-    """Returns one tensor (values,) that holds all parameters, and one for their gradients.
+def flatten_parameters(parameters: list[nn.Parameter]) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns a tensor (P,) that holds all parameters, one (P,) for their gradients, and the places of the values.
 
-    The parameters become views of them: an optimiser then works on one tensor instead of many small ones.
+    The parameters become views of the first: an optimiser then works on one tensor instead of many small ones. Each
+    view is aligned in memory like a tensor of its own, as the bits of a matrix product depend on that; zeros fill the
+    gaps. places: indices of what lies in no gap, (values,).
     """
-    flat = torch.cat([parameter.detach().reshape(-1) for parameter in parameters])
-    gradient = torch.zeros_like(flat)
-    start = 0
+    starts = [0]
     for parameter in parameters:
-        end = start + parameter.numel()
-        parameter.data = flat[start:end].view(parameter.shape)
-        parameter.grad = gradient[start:end].view(parameter.shape)
-        start = end
-    return flat, gradient
+        starts.append(starts[-1] + aligned_size(parameter.numel(), parameter.dtype))
+    flat = parameters[0].detach().new_zeros(starts.pop())
+    gradient = torch.zeros_like(flat)
+    for parameter, start in zip(parameters, starts, strict=True):
+        place = slice(start, start + parameter.numel())
+        flat[place] = parameter.detach().reshape(-1)
+        parameter.data = flat[place].view(parameter.shape)
+        parameter.grad = gradient[place].view(parameter.shape)
+    places = [torch.arange(start, start + each.numel()) for each, start in zip(parameters, starts, strict=True)]
+    return flat, gradient, torch.cat(places).to(flat.device)
 
 
 class Network:
-    """A module on its device. parameters, gradient: (values,), all of the module's in order."""
+    """A module on its device. parameters, gradient, places: see `flatten_parameters`."""
 
     stacked = False
     runs = 1
@@ -45,7 +50,7 @@ class Network:
         dtype = torch.float64 if precision == "float64" else torch.float32
         self.module = module.to(device=device, dtype=dtype)
         self.trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
-        self.parameters, self.gradient = flatten_parameters(self.trained)
+        self.parameters, self.gradient, self.places = flatten_parameters(self.trained)
         self.autocast = precision == "bfloat16"
         self.forward: Callable[[Tensor], Tensor] = torch.compile(module) if compile_it else module
         self.dtype, self.device = dtype, device
@@ -83,6 +88,10 @@ class Network:
     def clip_norm(self, largest: Any) -> None:
         """Shortens the gradient to a norm of `largest`, in place."""
         nn.utils.clip_grad_norm_(self.trained, largest)
+
+    def is_finite(self) -> Tensor:
+        """Returns whether all parameters are finite, (1,) bool."""
+        return torch.isfinite(self.parameters[self.places]).all().reshape(1)
 
     def train(self, mode: bool = True) -> None:
         self.module.train(mode)

@@ -34,7 +34,8 @@ class Optimizer:
     """Updates `parameters` in place, (P,) or (R, P). values: its settings, each a number, a bool or (R,) float64.
 
     `lr` among the settings is only checked: the schedule gives the learning rate of each step. InputError for a value
-    outside of torch's own limits.
+    outside of torch's own limits. places: indices of the parameters where they have gaps between them, (values,); a
+    saved state has none.
     """
 
     def __init__(self, parameters: Tensor, **values: Value) -> None:
@@ -43,6 +44,7 @@ class Optimizer:
         self.values: dict[str, Any] = dict(values)
         self.steps = 0
         self.state: dict[str, Tensor] = {}
+        self.places: Tensor | None = None
         self._prepare()
 
     def step(self, gradient: Tensor, lr: Value) -> None:
@@ -50,20 +52,24 @@ class Optimizer:
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns a copy of what a resume needs: the number of steps, and tensors shaped like the parameters."""
-        return {"steps": self.steps, **{name: tensor.clone() for name, tensor in self.state.items()}}
+        """Returns a copy of what a resume needs: the number of steps, and tensors (values,) or (R, P)."""
+        places = slice(None) if self.places is None else self.places
+        return {"steps": self.steps, **{name: tensor[..., places].clone() for name, tensor in self.state.items()}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores a state. Of OPTIONAL_STATE, what is missing begins with zeros, and what is not needed is ignored."""
-        needed = {"steps": self.steps, **self.state}
+        needed = self.state_dict()
         missing = OPTIONAL_STATE & needed.keys() - state.keys()
         state = {name: value for name, value in state.items() if name in needed or name not in OPTIONAL_STATE}
-        state |= {name: torch.zeros_like(self.state[name]) for name in missing}
+        state |= {name: torch.zeros_like(needed[name]) for name in missing}
         if (found := _shapes(state)) != (expected := _shapes(needed)):
             raise InputError(f"checkpoint: the optimiser's state holds {found}, this optimiser needs {expected}")
         self.steps = state["steps"]
         for name, tensor in self.state.items():
-            tensor.copy_(state[name])
+            if self.places is None:
+                tensor.copy_(state[name])
+            else:
+                tensor[self.places] = state[name].to(tensor)
 
     def keep(self, rows: Tensor, parameters: Tensor) -> None:
         """Drops the other runs. rows: (kept,) int64; parameters: theirs, (kept, P), updated from now on."""
@@ -377,7 +383,7 @@ class Adagrad(Optimizer):
 class TorchOptimizer(Optimizer):
     """Any other torch.optim.Optimizer behind the same interface, for a single run.
 
-    parameters: the module's own, which are views of the flat tensor in this order; values: the class's arguments.
+    parameters: the module's own, whose `.grad` holds the gradient; values: the class's arguments.
     """
 
     def __init__(self, kind: type[torch.optim.Optimizer], parameters: Sequence[Tensor], **values: Any) -> None:
@@ -387,15 +393,9 @@ class TorchOptimizer(Optimizer):
             self.optimizer = kind(self.views, **values)
         except (TypeError, ValueError) as error:
             raise InputError(f"optimizer: {kind.__name__} refuses this network or its values: {error}") from error
-        self._bound: Tensor | None = None
 
     def step(self, gradient: Tensor, lr: Value) -> None:
-        """Makes one update of the module's parameters. gradient: (P,); its views become their .grad."""
-        if gradient is not self._bound:
-            parts = gradient.split([view.numel() for view in self.views])
-            for view, part in zip(self.views, parts, strict=True):
-                view.grad = part.view_as(view)
-            self._bound = gradient
+        """Makes one update of the module's parameters. gradient: the memory of their `.grad`."""
         for group in self.optimizer.param_groups:
             if "lr" in group:
                 group["lr"] = lr

@@ -1,5 +1,6 @@
 """Learning rates over a run, of one run or many: numbers, or (R,) float64 with a value for each run. numpy only."""
 
+import math
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -13,6 +14,11 @@ Value = float | Values  # a number for all runs, or one for each run: (R,)
 Rules = dict[str, tuple[NDArray[np.bool_], str]]  # a value's name: where it is valid, (R,), and the rule in words
 
 _NOT_PER_RUN = {"epochs", "steps_per_epoch", "minimise", "anneal_strategy", "threshold_mode", "state"}
+
+
+def cosine(angles: Values) -> Values:
+    """Returns the cosines, shaped like the angles, with the bits of math.cos, which torch uses; numpy's may differ."""
+    return np.reshape([math.cos(angle) for angle in np.ravel(angles).tolist()], np.shape(angles))
 
 
 @dataclass(kw_only=True, eq=False)
@@ -100,15 +106,42 @@ class Constant(Schedule):
         return self.lr
 
 
+class Recursion(Schedule):
+    """A schedule whose learning rate of an epoch follows from that of the epoch before, as torch computes it.
+
+    The closed form of the curve would be rounded otherwise.
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._reached = (0, np.asarray(self.lr))  # an epoch, and its learning rates, (R,)
+
+    def keep(self, rows: NDArray[np.int64]) -> None:
+        super().keep(rows)
+        epoch, lr = self._reached
+        self._reached = (epoch, lr[rows])
+
+    def _curve(self, epoch: int, steps: NDArray[np.int64]) -> Any:
+        start, lr = self._reached if self._reached[0] <= epoch else (0, np.asarray(self.lr))
+        for number in range(start + 1, epoch + 1):
+            lr = self._following(lr, number)
+        self._reached = (epoch, lr)
+        return lr
+
+    def _following(self, lr: Values, epoch: int) -> Values:
+        """Returns the learning rates of an epoch, (R,). lr: those of the epoch before."""
+        raise NotImplementedError
+
+
 @dataclass(kw_only=True, eq=False)
-class Step(Schedule):
+class Step(Recursion):
     """The learning rate times gamma after every step_size epochs: torch's StepLR."""
 
     step_size: Value = 30
     gamma: Value = 0.1
 
-    def _curve(self, epoch: int, steps: NDArray[np.int64]) -> Any:
-        return self.lr * self.gamma ** (epoch // self.step_size)
+    def _following(self, lr: Values, epoch: int) -> Values:
+        return np.where(epoch % np.asarray(self.step_size) == 0, lr * self.gamma, lr)
 
     def _rules(self) -> Rules:
         is_whole = np.equal(self.step_size, np.rint(self.step_size))
@@ -119,7 +152,7 @@ class Step(Schedule):
 
 
 @dataclass(kw_only=True, eq=False)
-class Cosine(Schedule):
+class Cosine(Recursion):
     """Half a cosine wave from lr to eta_min in T_max epochs (None: all epochs): torch's CosineAnnealingLR."""
 
     T_max: Value | None = None
@@ -129,9 +162,12 @@ class Cosine(Schedule):
         self.T_max = self.epochs if self.T_max is None else self.T_max
         super().__post_init__()
 
-    def _curve(self, epoch: int, steps: NDArray[np.int64]) -> Any:
-        height = (1 + np.cos(np.pi * epoch / np.asarray(self.T_max))) / 2
-        return self.eta_min + (self.lr - self.eta_min) * height
+    def _following(self, lr: Values, epoch: int) -> Values:
+        period = np.asarray(self.T_max)
+        height, before = (1 + cosine(np.pi * number / period) for number in (epoch, epoch - 1))
+        rise = (self.lr - self.eta_min) * (1 - cosine(np.pi / period)) / 2
+        lowest = ((epoch - 1 - period) % (2 * period) == 0) | (before == 0)  # the epoch before was
+        return np.where(lowest, lr + rise, height / np.where(lowest, 1, before) * (lr - self.eta_min) + self.eta_min)
 
     def _rules(self) -> Rules:
         return super()._rules() | {
@@ -168,7 +204,7 @@ class OneCycle(Schedule):
         part = np.clip(part, 0.0, 1.0)
         if self.anneal_strategy == "linear":
             return (end - start) * part + start
-        return end + (start - end) / 2.0 * (np.cos(np.pi * part) + 1)
+        return end + (start - end) / 2.0 * (cosine(np.pi * part) + 1)
 
     def _rules(self) -> Rules:
         shapes = ("cos", "linear")

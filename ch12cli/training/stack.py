@@ -153,6 +153,10 @@ class Stack:
         norm = torch.linalg.vector_norm(self.gradient, dim=1, keepdim=True)  # (runs, 1)
         self.gradient.mul_((limit / (norm + 1e-6)).clamp(max=1.0))
 
+    def is_finite(self) -> Tensor:
+        """Returns whether all parameters of each run are finite, (runs,) bool."""
+        return torch.isfinite(self.parameters).all(1)
+
     def train(self, mode: bool = True) -> None:
         self.module.train(mode)
 

@@ -48,6 +48,16 @@ log_softmax_backward: Any = aten._log_softmax_backward_data.default if HAS_DERIV
 # Adam's fused kernel on plain tensors. Reason: one pass over the moments instead of seven. Without it: the formula.
 HAS_FUSED_ADAM = hasattr(torch, "_fused_adam_")
 
+# The bytes to which torch's allocator aligns each tensor's memory. Reason: the bits of a matrix product depend on the
+# alignment of its factors, so what ch12 keeps within a larger tensor is aligned to it too.
+ALIGNMENT = 64
+
+
+def aligned_size(values: int, dtype: torch.dtype) -> int:
+    """Returns the number of values after which the next tensor's memory may begin: `values` or a little more."""
+    multiple = ALIGNMENT // dtype.itemsize
+    return -(-values // multiple) * multiple
+
 
 def backward(loss: Tensor, seed: Tensor) -> None:
     """Does `loss.backward(seed)`: adds the gradients to the parameters' `.grad`. seed: shaped like loss.

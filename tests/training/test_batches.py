@@ -96,6 +96,20 @@ def test_a_restored_state_gives_the_same_orders() -> None:
         assert all(torch.equal(mine.order(), order) for order in orders)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("batch_size", [1, 2, 5, 64])
+@pytest.mark.parametrize("features", [1, 5, 16])
+def test_each_batch_is_aligned_in_memory_like_a_new_tensor(features: int, batch_size: int, dtype: torch.dtype) -> None:
+    part = Part(torch.rand(131, features, dtype=dtype), torch.arange(131))
+    order = torch.randperm(131)
+    found = list(batches(part, order, batch_size))
+    assert torch.equal(torch.cat([y for _, y in found]), order)
+    assert torch.equal(torch.cat([x for x, _ in found]), part.x[order])
+    for x, y in found:
+        assert x.is_contiguous()
+        assert (x.data_ptr() % 64, y.data_ptr() % 64) == (0, 0)
+
+
 @pytest.mark.parametrize("block", [1, 10, 60, 10**6])
 def test_the_size_of_the_blocks_changes_no_batch(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     part = part_of()

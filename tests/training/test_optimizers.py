@@ -391,25 +391,29 @@ def test_any_other_optimizer_of_torch_runs_behind_the_same_interface(name: str) 
             torch.nn.Parameter(part.view(shape))
             for part, shape in zip(actual.split([64, 16, 48, 3]), SHAPES, strict=True)
         ]
+        gradient = torch.zeros_like(actual)
+        for view, part in zip(views, gradient.split([64, 16, 48, 3]), strict=True):
+            view.grad = part.view_as(view)
         optimizer = TorchOptimizer(kind, views)
         for step in range(20):
             if saved and step == 10:
                 state, optimizer = optimizer.state_dict(), TorchOptimizer(kind, views)
                 optimizer.load_state_dict(state)
-            optimizer.step(pull(actual, step), rate(step))
+            optimizer.step(gradient.copy_(pull(actual, step)), rate(step))
         assert torch.equal(actual, expected)
 
 
 def test_state_of_torch_optimizers_is_a_copy_and_loads_as_plain_data(tmp_path: Path) -> None:
     view = torch.nn.Parameter(start(5, torch.float32))
+    view.grad = torch.ones(5)
     optimizer = TorchOptimizer(torch.optim.NAdam, [view])
-    optimizer.step(torch.ones(5), 0.1)
+    optimizer.step(view.grad, 0.1)
     state = optimizer.state_dict()
     before = state["state"][0]["exp_avg"].clone()
-    optimizer.step(torch.ones(5), 0.1)
+    optimizer.step(view.grad, 0.1)
     assert torch.equal(state["state"][0]["exp_avg"], before)
     optimizer.load_state_dict(state)
-    optimizer.step(torch.ones(5), 0.1)
+    optimizer.step(view.grad, 0.1)
     assert torch.equal(state["state"][0]["exp_avg"], before)
     torch.save(state, tmp_path / "state.pt")
     assert torch.equal(torch.load(tmp_path / "state.pt", weights_only=True)["state"][0]["exp_avg"], before)

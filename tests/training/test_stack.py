@@ -185,7 +185,7 @@ def assert_each_run_equals_the_single_run(case: tuple[int, ...], monkeypatch: py
     together.go(epochs)
     for run in (0, RUNS - 1):
         training, network = alone(settings[run], together.task)
-        assert torch.equal(network.parameters, at_first[run])
+        assert torch.equal(network.parameters[network.places], at_first[run])
         for number in range(epochs):
             epoch, stacked = training.one_epoch(), together.epochs[number]
             assert list(epoch.columns) == list(stacked.columns)
@@ -193,8 +193,9 @@ def assert_each_run_equals_the_single_run(case: tuple[int, ...], monkeypatch: py
                 assert name == "seconds" or relative(stacked.columns[name][run], value[0]) < LIKE_SINGLE, name
             assert stacked.stopped[run] == epoch.stopped[0]
             assert stacked.better[run] == epoch.better[0]
-            near_zero = 1e-3 * float(network.parameters.abs().max())
-            assert relative(together.weights[number][run], network.parameters, near_zero=near_zero) < LIKE_SINGLE
+            weights = network.parameters[network.places]
+            near_zero = 1e-3 * float(weights.abs().max())
+            assert relative(together.weights[number][run], weights, near_zero=near_zero) < LIKE_SINGLE
         assert together.training.best.epoch[run] == training.best.epoch[0]
         # where the stream stands afterwards shows that the orders of all epochs were the same
         assert torch.equal(together.streams.state_after(run, epochs), torch.get_rng_state())
@@ -316,7 +317,7 @@ def test_a_users_own_network_is_vectorised_and_equals_the_single_run(dataset: st
             epoch = training.one_epoch()
             for name, value in epoch.columns.items():
                 assert name == "seconds" or relative(together.epochs[number].columns[name][run], value[0]) < 1e-9
-        assert relative(together.weights[-1][run], network.parameters) < LIKE_SINGLE
+        assert relative(together.weights[-1][run], network.parameters[network.places]) < LIKE_SINGLE
         state = together.network.state_of(together.network.parameters.detach()[run])
         assert list(state) == list(network.module.state_dict())
     assert relative(together.weights[-1][0], together.weights[-1][1]) > 1e-3
@@ -427,12 +428,12 @@ def test_dropout_keeps_the_single_runs_start_and_order_but_has_its_own_masks() -
     together.training.source.epoch = 0  # type: ignore[attr-defined]
     together.go(3)
     training, network = alone(together.jobs[1], together.task)
-    assert torch.equal(network.parameters, at_first[1])
+    assert torch.equal(network.parameters[network.places], at_first[1])
     assert torch.equal(training.source.order(), order[1])
     training, network = alone(together.jobs[1], together.task)
     for _ in range(3):
         training.one_epoch()
-    assert not torch.allclose(network.parameters, together.weights[-1][1])
+    assert not torch.allclose(network.parameters[network.places], together.weights[-1][1])
     # a mask is drawn in training only: evaluated, the stack's weights are those of a plain network
     with torch.no_grad():
         nn.utils.vector_to_parameters(together.weights[-1][1], network.module.parameters())

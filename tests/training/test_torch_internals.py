@@ -11,7 +11,9 @@ from ch12cli.training import activations, losses, torch_internals
 from ch12cli.training.network import Network
 from ch12cli.training.stack import Stack
 from ch12cli.training.torch_internals import (
+    ALIGNMENT,
     DERIVATIVES,
+    aligned_size,
     aten,
     backward,
     fused_adam,
@@ -141,3 +143,12 @@ def test_the_workers_of_a_loader_are_its_processes_once_they_have_started() -> N
     workers = workers_of(loader)
     assert workers is not None
     assert [process.is_alive() for process in workers] == [True]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.int64])
+def test_the_memory_of_each_tensor_is_aligned(dtype: torch.dtype) -> None:
+    places = [torch.empty(values, dtype=dtype).data_ptr() % ALIGNMENT for values in range(1, 70)]
+    assert set(places) == {0}
+    assert [aligned_size(values, dtype) * dtype.itemsize for values in (1, 16, 17)] == (
+        [64, 64, 128] if dtype.itemsize == 4 else [64, 128, 192]
+    )
