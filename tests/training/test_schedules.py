@@ -87,8 +87,8 @@ def test_drawn_values_of_stacked_and_continued_schedules_have_the_bits_of_torch(
     draw, runs = np.random.default_rng(3), 12
     lr, gamma, eta_min = 10 ** draw.uniform(-6, 0, runs), draw.uniform(0.1, 1.1, runs), 10 ** draw.uniform(-9, -6, runs)
     size, period = draw.integers(1, 20, runs).astype(float), draw.integers(1, 60, runs).astype(float)
-    step = {"lr": lr, "step_size": size, "gamma": gamma}
-    wave = {"lr": lr, "T_max": period, "eta_min": eta_min}
+    step: dict[str, Any] = {"lr": lr, "step_size": size, "gamma": gamma}
+    wave: dict[str, Any] = {"lr": lr, "T_max": period, "eta_min": eta_min}
     of_torch = torch.optim.lr_scheduler
     for own, theirs, values in ((Step, of_torch.StepLR, step), (Cosine, of_torch.CosineAnnealingLR, wave)):
         expected = []
