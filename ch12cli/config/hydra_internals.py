@@ -220,34 +220,36 @@ def has_key(config: DictConfig, key: str) -> bool:
 def split_into_jobs(overrides: Sequence[Override]) -> list[list[str]]:
     """Returns the overrides of each job of a sweep, as Hydra's basic sweeper combines them.
 
-    An override replaces an earlier one of its key, unless another override between them sets, adds or removes a part of
-    that key. Raises HydraException if they cannot be combined.
+    An override replaces an earlier one of its key, unless another override between them sets, adds or removes that key
+    or a mapping around it. Raises HydraException if they cannot be combined.
     """
     combined: list[tuple[Override, list[str]]] = []
     for override in overrides:
         same = [n for n, (other, _) in enumerate(combined) if other.get_key_element() == override.get_key_element()]
         replaced = same[-1] if same else len(combined)
-        between = [other for other, _ in combined[replaced + 1 :] if overlap(other, override)]
+        between = [other for other, _ in combined[replaced + 1 :] if sets_around(other, override)]
         if isinstance(override.value(), dict) or between:
             replaced = len(combined)
         combined[replaced : replaced + 1] = [(override, texts_of(override))]
     return [list(job) for job in product(*(texts for _, texts in combined))]
 
 
-def overlap(one: Override, other: Override) -> bool:
-    """Returns True if two overrides set parts of the same key."""
-    keys = sorted(f"{override.key_or_group}." for override in (one, other))
-    return keys[1].startswith(keys[0])
+def sets_around(other: Override, override: Override) -> bool:
+    """Returns True if another override sets, adds or removes the key of an override or a mapping around it."""
+    return f"{override.key_or_group}.".startswith(f"{other.key_or_group}.")
 
 
 def texts_of(override: Override) -> list[str]:
     """Returns the texts of an override, one for each of its values if it is swept.
 
-    The texts are Hydra's, unless Hydra would read its own text as another value than the one that was typed.
+    The texts are Hydra's, unless Hydra would escape an interpolation, or read its own text as another value than the
+    one that was typed.
     """
     key = override.get_key_element()
     if override.is_sweep_override():
         return [f"{key}={value}" for value in override.sweep_string_iterator()]
+    if "${" in str(override.input_line):
+        return [str(override.input_line)]
     text = f"{key}={override.get_value_element_as_str()}"
     same = repr(OverridesParser.create().parse_override(text).value()) == repr(override.value())
     return [text if same else str(override.input_line)]
@@ -258,6 +260,10 @@ def make_basic_sweeper_use(sweeper: Sweeper, split: Callable[[Sequence[Override]
 
     Private: the method. The jobs checked before the sweep must be the jobs that the sweeper creates.
     """
-    if isinstance(sweeper, BasicSweeper):
-        chunks = sweeper.split_overrides_to_chunks
-        sweeper.split_arguments = lambda overrides, max_batch_size: list(chunks(split(overrides), max_batch_size))  # type: ignore[method-assign]
+    kind = type(sweeper)  # not compared as a class: Hydra's plugin manager imports the module a second time
+    if f"{kind.__module__}.{kind.__qualname__}" == BASIC_SWEEPER:
+
+        def split_arguments(overrides: list[Override], max_batch_size: int | None) -> list[list[list[str]]]:
+            return list(BasicSweeper.split_overrides_to_chunks(split(overrides), max_batch_size))
+
+        cast(BasicSweeper, sweeper).split_arguments = split_arguments  # type: ignore[method-assign]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import run_job
@@ -40,7 +40,8 @@ def claim_directory(composition: Composition) -> Path:
     It is the one named on the command line, or else a new one named by the default pattern.
     """
     directory = configured_run_directory(composition)
-    if any(line.lstrip("+").startswith("hydra.run.dir=") for line in composition.config.hydra.overrides.hydra):
+    given: Any = OmegaConf.to_container(composition.config.hydra.overrides.hydra, resolve=False)
+    if any(line.lstrip("+").startswith("hydra.run.dir=") for line in given):
         claim(directory)
         return directory
     return claim_new(directory)

@@ -23,7 +23,7 @@ from ch12cli.config.targets import (
 from ch12cli.errors import InputError, Problem
 from ch12cli.files.metrics_csv import minimised
 from ch12cli.models.activation import USES, Activation
-from ch12cli.run.task import Task, check_fit, tensors
+from ch12cli.run.task import Task, check_fit, last_batch_size, tensors
 from ch12cli.training.batches import Shuffled, StackedSource
 from ch12cli.training.loop import Limits, Training
 from ch12cli.training.losses import StackedLoss
@@ -155,7 +155,7 @@ def build_training(settings: RunSettings, task: Task, device: torch.device) -> t
     train = tensors(task.data.train, task, dtype=network.dtype, device=device)
     on_cpu = torch.device("cpu")
     loaded = tensors(task.data.train, task, dtype=network.dtype, device=on_cpu) if machine.workers else train
-    check_fit(network, task, train)
+    check_fit(network, task, train, last_batch=last_batch_size(len(train), loop.batch_size))
     minimise = minimised(task.monitor)
     training = Training(
         network,

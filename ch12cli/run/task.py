@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ch12cli.config import combinations
 from ch12cli.config.run_settings import DataSettings, RunSettings
-from ch12cli.config.targets import build, call
+from ch12cli.config.targets import RefusedError, build, call
 from ch12cli.data.prepared import DataPart, Prepared, prepare
 from ch12cli.data.table import as_table
 from ch12cli.errors import InputError
@@ -102,10 +102,16 @@ def tensors(part: DataPart, task: Task, *, dtype: torch.dtype, device: torch.dev
     return Part(x, y if task.classes and task.outputs > 1 else y.to(dtype).unsqueeze(-1))
 
 
-def check_fit(network: Network, task: Task, train: Part) -> None:
+def last_batch_size(rows: int, batch_size: int) -> int:
+    """Returns the number of rows in the last batch of an epoch."""
+    return (rows - 1) % batch_size + 1
+
+
+def check_fit(network: Network, task: Task, train: Part, *, last_batch: int) -> None:
     """Raises InputError if the network or loss cannot be trained, or if shapes would be broadcast silently.
 
-    Runs two rows in evaluation mode and restores the random state afterwards.
+    Runs two rows in evaluation mode and restores the random state afterwards. last_batch: the number of rows in the
+    smallest batch; if it is one, that batch is tried too.
     """
     x, y = train.x[:2], train.y[:2]
     rng = torch.get_rng_state()
@@ -123,4 +129,29 @@ def check_fit(network: Network, task: Task, train: Part) -> None:
     if not loss.requires_grad:
         raise InputError("model: the loss does not depend on its parameters; keep .detach() and no_grad out of forward")
     network.train(True)
+    if last_batch == 1:
+        try_single_row(network, x)
     torch.set_rng_state(rng)
+
+
+@torch.no_grad()
+def try_single_row(network: Network, x: Tensor) -> None:
+    """Raises InputError if the network cannot train on a batch of one row, as batch normalisation cannot.
+
+    Restores the network's state, because layers may count what they see in training. `x`: two rows.
+    """
+    before = network.snapshot()
+    with torch.random.fork_rng(devices=[network.device] if network.device.type == "cuda" else []):
+        try:
+            call("model", network.module, {}, x)
+            refuse_single_row(network.module, x[:1])
+        finally:
+            network.restore(before)
+
+
+def refuse_single_row(module: nn.Module, row: Tensor) -> None:
+    try:
+        call("model", module, {}, row)
+    except RefusedError as error:
+        hint = "the last batch of an epoch has one row; choose another batch_size or dataset.test_size"
+        raise RefusedError(f"{error}; {hint}") from error.__cause__

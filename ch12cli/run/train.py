@@ -14,8 +14,6 @@ import torch
 from torch import nn
 
 from ch12cli.config.run_settings import RunSettings
-from ch12cli.config.targets import location_of
-from ch12cli.errors import InputError, MachineError, describe_error
 from ch12cli.files.atomic import remove_leftovers
 from ch12cli.files.metrics_csv import MetricsFile
 from ch12cli.files.result_json import Result, describe_divergence, write_result
@@ -38,6 +36,7 @@ from ch12cli.run.signals import Terminated, sigterm_raises
 from ch12cli.run.step_progress import ReportingSource
 from ch12cli.run.task import Task, build_task, tensors
 from ch12cli.run.torch_settings import is_small
+from ch12cli.run.users_errors import UsersError, users_errors
 from ch12cli.training.checkpoint import Checkpoints, checkpoint_must_fit, save, save_plain
 from ch12cli.training.loop import Training
 from ch12cli.training.network import Network
@@ -139,18 +138,13 @@ def train_job(job: Job, directory: Path, callback: Callback) -> Outcome:
         log.warning(warning)
     rows = list(job.earlier.rows)
     try:
-        with sigterm_raises():
-            ending = run_epochs(job, directory, rows, callback)
-        result = finish(job, directory, rows, ending, seconds=time.perf_counter() - start)
-    except torch.OutOfMemoryError as error:
-        raise MachineError(f"out of memory on {job.device}: use a smaller batch_size or network ({error})") from error
-    except Exception as error:
-        location = location_of(error)
-        if not location:
-            raise
-        cause = f"{describe_error(error)}{location}"
-        write_result(directory, Result(status="failed", epochs=len(rows), error=cause))
-        raise InputError(f"code of your own raised while training: {cause}") from error
+        with users_errors(job.settings, "training"):
+            with sigterm_raises():
+                ending = run_epochs(job, directory, rows, callback)
+            result = finish(job, directory, rows, ending, seconds=time.perf_counter() - start)
+    except UsersError as error:
+        write_result(directory, Result(status="failed", epochs=len(rows), error=error.cause))
+        raise
     log.info("%s after %d epochs", ending.status, len(rows))
     callback.on_end(result, rows, directory=directory)
     return Outcome(ending.status, directory, result, rows, job.network.module, ending.signal)

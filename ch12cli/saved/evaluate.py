@@ -15,6 +15,7 @@ from ch12cli.errors import InputError
 from ch12cli.run.task import tensors
 from ch12cli.run.torch_settings import torch_settings
 from ch12cli.run.train import Job, prepare_job
+from ch12cli.run.users_errors import users_errors
 from ch12cli.saved.load import read_saved, require_same_data
 from ch12cli.saved.network import on_this_machine
 from ch12cli.training.checkpoint import checkpoint_must_fit
@@ -70,7 +71,9 @@ def loaded_job(directory: Path, *, best: bool, trust: bool) -> Iterator[LoadedJo
         require_same_data(saved, job.task.data.table.digest)
         with checkpoint_must_fit(str(directory)):
             job.network.restore(saved.state["network"])
-        yield LoadedJob(job, saved.state["epoch"], [*(f"skipped: {message}" for message in saved.skipped), *messages])
+        skipped = [f"skipped: {message}" for message in saved.skipped]
+        with users_errors(settings, "evaluating"):
+            yield LoadedJob(job, saved.state["epoch"], [*skipped, *messages])
 
 
 def evaluate(directory: Path, *, split: str | None = None, best: bool = False, trust: bool = False) -> Evaluation:

@@ -21,6 +21,7 @@ from ch12cli.run.recorder import MetricsRow, checkpoint_rows, metrics_csv
 from ch12cli.run.sessions import environment_of
 from ch12cli.run.torch_settings import torch_settings
 from ch12cli.run.train import prepare_job
+from ch12cli.run.users_errors import users_errors
 from ch12cli.saved.load import Saved, read_saved, require_same_data
 from ch12cli.saved.network import on_this_machine
 from ch12cli.saved.replay import USES, replay_parts, retrain
@@ -79,7 +80,8 @@ def reproduce(directory: Path, *, callback: Callback, trust: bool = False) -> Re
         callback.on_begin(job.description, epochs=len(recorded), directory=directory)
         environment = {**environment_of(device), "threads": torch.get_num_threads()}
         rows: list[MetricsRow] = []
-        network, best = retrain(parts, device, callback, rows, stacked=stacked > 0)
+        with users_errors(settings, "training"):
+            network, best = retrain(parts, device, callback, rows, stacked=stacked > 0)
     differs_from, metrics = first_difference(recorded, rows)
     same = not differs_from and all(
         fingerprint(found) == fingerprint(saved.state[name])

@@ -223,7 +223,8 @@ def run_sweep(sweep: ComposedSweep, task: SweepTask) -> None:
     # jobs are checked when they are composed; checking them here again would take longer than training
     sweeper.validate_batch_is_legal = lambda batch: None  # type: ignore[method-assign]
     make_basic_sweeper_use(sweeper, batch_of)
-    sweeper.sweep(arguments=[str(line) for line in config.hydra.overrides.task])
+    # the list in the configuration would resolve the interpolations in them
+    sweeper.sweep(arguments=[str(override.input_line) for override in sweep.task_overrides])
     callbacks.on_multirun_end(config=config, config_name=sweep.composer.config_name)
 
 

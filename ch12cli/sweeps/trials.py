@@ -16,7 +16,7 @@ from ch12cli.errors import InputError, describe_error
 from ch12cli.files.run_directory import MODEL
 from ch12cli.files.sweep_csv import SweepRow
 from ch12cli.run.build import build_module, build_optimizer, build_stack, build_training
-from ch12cli.run.task import Task, build_task, check_fit, choose_device, tensors
+from ch12cli.run.task import Task, build_task, check_fit, choose_device, last_batch_size, tensors
 from ch12cli.run.torch_settings import torch_settings
 from ch12cli.run.train import prepare_job
 from ch12cli.sweeps.groups import Group, bytes_of_run, processes_for
@@ -112,7 +112,8 @@ def try_group(group: Group, task: Task) -> TrialResult:
                 network = Stack(modules, [0, 1], device=torch.device("cpu"), dtype=torch.float32, batch_size=size)
                 try_stack(network, part.x.expand(2, *part.x.shape))
             single = Network(modules[0], device=torch.device("cpu"))
-            check_fit(single, task, part)
+            last_batch = last_batch_size(len(task.data.train.y), group.settings.loop.batch_size)
+            check_fit(single, task, part, last_batch=last_batch)
             try_optimizers(group, single)
             values = layer_values(modules[0], part.x)
     except CannotStackError as reason:

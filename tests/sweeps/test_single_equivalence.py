@@ -3,9 +3,11 @@
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hydra.core.config_store import ConfigStore
 
 from ch12cli.config.compose import Composer
@@ -13,6 +15,7 @@ from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.errors import InputError
 from ch12cli.run.start import checked
 from ch12cli.sweeps.hydra_sweep import read_sweep
+from tests.sweeps.driver import sweep
 
 # Overrides of which some fit each other. Those of one line are often given together.
 POOL = (
@@ -106,6 +109,7 @@ def composer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Composer]:
         patch.setenv("EPOCHS", "4")
         ConfigStore.instance().store(group="optimizer", name="typed", node=Typed)
         yield Composer([folder])
+    del ConfigStore.instance().repo["optimizer"]["typed.yaml"]
 
 
 def settings_of(composer: Composer, line: Sequence[str]) -> dict[str, Any] | None:
@@ -170,6 +174,16 @@ def test_an_interpolation_among_swept_values_is_resolved_in_each_job(composer: C
     jobs = settings_of_jobs(composer, ["model.width=8,16", "batch_size=${model.width},4"])
     assert jobs is not None
     assert [(job["model"]["width"], job["batch_size"]) for job in jobs] == [(8, 8), (8, 4), (16, 16), (16, 4)]
+
+
+def test_an_interpolation_is_recorded_as_it_was_typed_and_trained_with(folder: Path) -> None:
+    line = ["model.width=8,16", "batch_size=${model.width}", "dataset.seed=${..epochs}", "dataset=two_class"]
+    swept = sweep(*line, "epochs=1", "dataset.size=40", "sweep.processes=1")
+    assert [row["status"] for row in swept.rows.values()] == ["finished"] * 2
+    assert [row["batch_size"] for row in swept.rows.values()] == ["${model.width}"] * 2
+    assert [yaml.safe_load((folder / f"sweep/{job}/.hydra/overrides.yaml").read_text())[2] for job in (0, 1)] == [
+        "batch_size=${model.width}"
+    ] * 2
 
 
 def test_a_dataclass_converts_the_values_of_each_job(composer: Composer) -> None:

@@ -1,0 +1,142 @@
+"""An exception in torch that an object of the user's caused is the user's input, as one in the user's own code is."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ch12cli.cli.main import main
+from ch12cli.errors import InputError
+from ch12cli.files.result_json import read_result
+from ch12cli.saved.evaluate import evaluate
+from ch12cli.saved.reproduce import reproduce
+from tests.conftest import Silent, Train
+
+HERE = "tests.run.test_users_errors"
+ROWS = ["dataset.test_size=0.2", "dataset.valid_size=0.2"]  # 90 training rows of iris
+
+
+def normalised(inputs: int, outputs: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(inputs, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, outputs))
+
+
+class Linear(nn.Module):
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.layer = nn.Linear(inputs, outputs)
+
+
+class Retaining(Linear):
+    """Keeps the graph of the last batch, as a recurrent network whose state is not detached does."""
+
+    state: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.layer(x)
+        if self.training:
+            self.state = y.mean() if self.state is None else self.state.tanh()
+            y = y + self.state
+        return y
+
+
+class InPlace(Linear):
+    """Changes what the gradient needs, which torch notices in the backward pass."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.layer(x).exp()
+        y.mul_(2)
+        return y
+
+
+class Vanishing(nn.Module):
+    """A loss that no longer depends on the network in training, of which the backward pass complains."""
+
+    calls = 0
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        Vanishing.calls += 1
+        value = nn.functional.cross_entropy(prediction, target)
+        return value if Vanishing.calls < 3 else value.detach()
+
+
+class Narrow(Linear):
+    """Fails in a layer of torch's for batches of more than 25 rows."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if len(x) > 25:
+            x = x[:, 1:]
+        y: Tensor = self.layer(x)
+        return y
+
+
+def choice(group: str, target: str, folder: Path) -> None:
+    (folder / "conf" / group).mkdir(parents=True, exist_ok=True)
+    (folder / "conf" / group / "mine.yaml").write_text(f"_target_: {target}\n")
+
+
+@pytest.mark.parametrize(
+    ("group", "target", "cause"),
+    [
+        ("model", f"{HERE}.Retaining", "RuntimeError: Trying to backward through the graph a second time"),
+        ("model", f"{HERE}.InPlace", "RuntimeError: one of the variables needed for gradient computation"),
+        ("loss", f"{HERE}.Vanishing", "RuntimeError: element 0 of tensors does not require grad"),
+    ],
+)
+def test_an_error_inside_torch_is_a_message(
+    group: str, target: str, cause: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    choice(group, target, folder)
+    code = main(["train", "--config-dir", "conf", f"{group}=mine", "epochs=2", "device=cpu", "hydra.run.dir=r"])
+    told = capsys.readouterr().err
+    assert code == 2, told
+    assert group in told.splitlines()[-1]
+    assert cause in told
+    assert "Traceback" not in told
+    result = read_result(folder / "r/result.json")
+    assert result is not None
+    assert result.status == "failed"
+    assert str(result.error).startswith(cause)
+
+
+@pytest.mark.parametrize("batch_size", [1, 89])
+def test_batch_normalisation_and_a_batch_of_one_row_are_refused_before_training(
+    batch_size: int, folder: Path, train: Train
+) -> None:
+    choice("model", f"{HERE}.normalised", folder)
+    with pytest.raises(InputError, match=r"more than 1 value per channel.*one row; choose another batch_size"):
+        train("model=mine", f"batch_size={batch_size}", *ROWS, "hydra.run.dir=r", folders=[folder / "conf"])
+    assert not (folder / "r").exists()
+
+
+def test_trying_a_batch_of_one_row_changes_nothing(folder: Path, train: Train) -> None:
+    choice("model", f"{HERE}.Counting", folder)
+    found = train("model=mine", "batch_size=89", "epochs=1", *ROWS, folders=[folder / "conf"]).model
+    assert int(found.get_buffer("seen")) == 90
+
+
+class Counting(Linear):
+    """Counts the rows that it is trained on, in a buffer."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs)
+        self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, x: Tensor) -> Any:
+        if self.training:
+            self.get_buffer("seen").add_(len(x))
+        return self.layer(x)
+
+
+def test_a_saved_run_reports_errors_of_its_network_too(
+    folder: Path, train: Train, silent: Silent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choice("model", f"{HERE}.Linear", folder)
+    monkeypatch.setattr(Linear, "forward", lambda self, x: self.layer(x), raising=False)
+    directory = train("model=mine", "epochs=2", folders=[folder / "conf"]).directory
+    monkeypatch.setattr(Linear, "forward", Narrow.forward)
+    with pytest.raises(InputError, match="code of your own raised while evaluating: RuntimeError: mat1 and mat2"):
+        evaluate(directory, split="train", trust=True)
+    with pytest.raises(InputError, match="code of your own raised while training: RuntimeError: mat1 and mat2"):
+        reproduce(directory, callback=silent, trust=True)
