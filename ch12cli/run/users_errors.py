@@ -6,8 +6,6 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-import torch
-
 import ch12cli
 from ch12cli.config.choices import choices_of_group, keys_of_choice
 from ch12cli.config.run_settings import RunSettings
@@ -40,7 +38,8 @@ def users_errors(settings: RunSettings, action: str) -> Iterator[None]:
     except (InputError, MachineError):
         raise
     except Exception as error:
-        if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
+        # torch.OutOfMemoryError is of a GPU; torch's allocator on the CPU raises RuntimeError
+        if type(error).__name__ in ("OutOfMemoryError", "MemoryError") or "can't allocate memory" in str(error):
             device = settings.machine.device
             message = f"out of memory on device {device}: use a smaller batch_size or network ({describe_error(error)})"
             raise MachineError(message) from error
