@@ -1,6 +1,7 @@
 """What is wrong with what the user gave, as values, and the two ways a command ends for a reason that is not a bug."""
 
 import errno
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -83,15 +84,13 @@ def os_problem(doing: str, error: OSError) -> MachineError:
 
 
 MOST_SHOWN = 1000  # characters of a message; what a user gave may be a megabyte
-SHOWN_AT_END = 300  # of these
+LONG_WORD = re.compile(r"(\S{200})\S{101,}(\S{50})")  # what a message keeps of it
 
 
 def shorten(text: str) -> str:
-    """The text; of a long one the beginning and the end."""
-    if len(text) <= MOST_SHOWN:
-        return text
-    left_out = len(text) - MOST_SHOWN
-    return f"{text[: MOST_SHOWN - SHOWN_AT_END]}… ({left_out:,} characters) …{text[-SHOWN_AT_END:]}"
+    """The text; of a long one, and of each long word, the beginning and the end."""
+    text = LONG_WORD.sub(r"\1…\2", text) if len(text) > MOST_SHOWN else text
+    return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 300]} … {text[-300:]}"
 
 
 def first_line(text: str) -> str:

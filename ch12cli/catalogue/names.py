@@ -13,6 +13,7 @@ from ch12cli.files.plain_values import whole_number_in
 from ch12cli.files.plan_json import is_inside
 from ch12cli.files.result_json import read_result
 from ch12cli.files.run_directory import RESULT
+from ch12cli.files.sweep_csv import is_sweep
 
 OUTPUTS = Path("outputs")
 SHOWN = 5  # maximum number of candidates in a message
@@ -27,12 +28,14 @@ def find_run_directory(text: str, *, below: Path = OUTPUTS) -> Path:
     runs with the data and metric of the newest run.
     """
     if text and exists(Path(text)):
+        refuse_linked_job(Path(text))
         return Path(text)
     head, slash, job = text.rpartition("/")
     if slash and whole_number_in(job) is not None and (found := within(head, job, below)):
         if not exists(found):
             sweep = find_run_directory(head, below=below)
             raise InputError(f"{text}: job {job} has not been begun; `ch12 resume {sweep}` trains what is missing")
+        refuse_linked_job(found)
         return found
     known = sorted(entries(below), key=lambda entry: entry.when, reverse=True)
     if match := INDEX.fullmatch(text):
@@ -51,6 +54,17 @@ def find_run_directory(text: str, *, below: Path = OUTPUTS) -> Path:
     listed = ", ".join(str(path) for path in matching[:SHOWN])
     more = f", … ({len(matching)} in all)" if len(matching) > SHOWN else ""
     raise InputError(f"{text}: may be {listed}{more}; give more of the path")
+
+
+def refuse_linked_job(path: Path) -> None:
+    """Raises InputError if a directory in a sweep is a link: what is written there would land elsewhere."""
+    sweep = next((folder for folder in path.absolute().parents if is_sweep(folder)), None)
+    if sweep is None:
+        return
+    below = path.absolute().relative_to(sweep)
+    links = [part for part in (below, *below.parents) if part.parts and (sweep / part).is_symlink()]
+    if links:
+        raise InputError(f"{sweep / links[-1]}: is a link in the directory of a sweep; name the directory it leads to")
 
 
 def exists(path: Path) -> bool:

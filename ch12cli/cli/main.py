@@ -17,8 +17,9 @@ from typing import NoReturn
 
 from ch12cli.cli.text.problems import print_problems
 from ch12cli.cli.verbs import VERBS
-from ch12cli.errors import HelpShown, InputError, MachineError, os_problem
+from ch12cli.errors import HelpShown, InputError, MachineError, describe_error, os_problem
 from ch12cli.run import garbage_collection as collector
+from ch12cli.run.signals import Terminated
 
 INTERRUPTED = 130
 
@@ -39,7 +40,7 @@ def program() -> NoReturn:
 
     def terminate(number: int, _frame: FrameType | None) -> None:  # a run installs its own handler later
         terminations.append(128 + number)
-        raise SystemExit(128 + number)
+        raise Terminated  # no SystemExit, which would be taken for that of a user's network
 
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, terminate)
@@ -53,6 +54,8 @@ def program() -> NoReturn:
         code = terminations[0] if terminations else INTERRUPTED  # libraries may have replaced the exception
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the work is done: a signal must not change the exit code
+    if terminations and code:  # libraries may turn SIGTERM into another error
+        code = terminations[0]
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler would complain about DataLoader workers that ended
     exec("")  # else `python -m` ends by the signal, not the code, if a signal arrived in another exec (a dataclass)
     sys.exit(INTERRUPTED if interrupts and code else code)  # libraries may turn Ctrl-C into another error
@@ -86,6 +89,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if known is None:
             raise
         code = known
+    except (Exception, SystemExit, GeneratorExit, Terminated):
+        raise
+    except BaseException as error:  # ch12 and its packages raise no other
+        print_problems([f"code of your own raised {describe_error(error)}"])
+        code = InputError.exit_code
     return flush_output(code)
 
 

@@ -155,6 +155,8 @@ def _read_table(content: bytes, layout: Layout, asked: Sequence[str], *, source:
     if other:
         raise InputError(f"{source}: its columns seem to be separated by {other}s; add dataset.separator={other}")
     title = _title_hint(sheet)
+    if not names:
+        raise InputError(f"{source}, line {sheet.line}: is empty; must name the columns")
     if len(names) < 2:
         what = f"has a single column, {short(names[0])}; must have a target and at least a feature{title}"
         raise InputError(f"{source}: {what}")

@@ -41,17 +41,22 @@ def locked(folder: Path, *, key: str, wait: float = 0.0) -> Iterator[None]:
 def is_locked(path: Path) -> bool:
     """Returns whether a ch12 process holds the lock on a directory."""
     try:
-        inode = path.stat().st_ino
+        found = path.stat()
         held = LOCKS.read_text(encoding="ascii").splitlines() if LOCKS.exists() else None
     except (OSError, ValueError):
         return False
     if held is None:
         return is_locked_by_trying(path)
-    return any(line.split()[1] == "FLOCK" and line.split()[5].rpartition(":")[2] == str(inode) for line in held)
+    places = {line.split()[5] for line in held if line.split()[1] == "FLOCK"}
+    if f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}" in places:
+        return True
+    # another disk may have the same inode number; some file systems show another device there than stat() does
+    same_inode = any(place.rpartition(":")[2] == str(found.st_ino) for place in places)
+    return same_inode and is_locked_by_trying(path)
 
 
 def is_locked_by_trying(path: Path) -> bool:
-    """Returns the same where /proc/locks is missing. Takes the lock briefly, which could make a new run fail."""
+    """Returns the same where /proc/locks does not say it. Takes the lock briefly, which could make a new run fail."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:

@@ -29,6 +29,8 @@ def write_tags(directory: Path, tags: Iterable[str]) -> None:
         raise InputError(f"{invalid[0]}: cannot be a tag; letters, digits, _ . and - can, 64 at most")
     if len(tags) > MAX_TAGS:
         raise InputError(f"{directory}: would have {len(tags)} tags; {MAX_TAGS} at most")
+    for leftover in directory.glob(f".{TAGS}.*.tmp"):  # of a process that was killed while it wrote
+        leftover.unlink(missing_ok=True)
     if tags:
         write_whole(directory / TAGS, "".join(f"{tag}\n" for tag in tags).encode())
     else:

@@ -16,6 +16,7 @@ from ch12cli.errors import InputError, describe_error
 from ch12cli.files.run_directory import MODEL
 from ch12cli.files.sweep_csv import SweepRow
 from ch12cli.run.build import build_module, build_optimizer, build_stack, build_training
+from ch12cli.run.signals import Terminated
 from ch12cli.run.task import Task, build_task, check_fit, choose_device, last_batch_size, tensors
 from ch12cli.run.torch_settings import torch_settings
 from ch12cli.run.train import prepare_job
@@ -128,6 +129,10 @@ def try_group(group: Group, task: Task) -> TrialResult:
         return TrialResult(problems=tuple(error.messages))
     except SystemExit as error:
         return TrialResult(failed=f"it called sys.exit({error.code!r})")
+    except (Exception, KeyboardInterrupt, Terminated):
+        raise
+    except BaseException as error:  # of the user's own kind
+        return TrialResult(failed=describe_error(error))
     return TrialResult(parameters, values, reason=why_not_worth(group, modules[0], values))
 
 

@@ -224,6 +224,8 @@ def send(pipe: Connection, function: Callable[..., Any], arguments: tuple[Any, .
         pipe.send(function(*arguments))
     except MachineError as error:
         pipe.send(error)
+    except Terminated:
+        raise SystemExit(128 + signal.SIGTERM) from None
 
 
 def describe_exit(code: int | None) -> str:

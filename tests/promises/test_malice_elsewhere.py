@@ -354,3 +354,17 @@ def test_only_loggers_that_write_into_the_run_are_accepted() -> None:
 
     assert set(TRACKERS) - set(INSIDE_LOGGERS) == {"mlflow"}
     assert [bool(logger_problems(name)) for name in ("csv", *TRACKERS)] == [False, False, True]
+
+
+def test_a_linked_directory_of_a_job_is_not_written_through(
+    theirs: Path, honest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    elsewhere = shutil.copytree(honest, theirs.parent / "elsewhere")
+    before = {path: path.read_bytes() for path in elsewhere.rglob("*") if path.is_file()}
+    (theirs / "0").symlink_to(elsewhere)
+    for argv in (["tag", "theirs/0", "x"], ["resume", "theirs/0", "epochs=3"], ["show", "theirs/0"]):
+        assert main(argv) == 2
+        assert "theirs/0: is a link in the directory of a sweep" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in elsewhere.rglob("*") if path.is_file()} == before
+    (theirs.parent / "latest").symlink_to(elsewhere)  # a link of one's own, outside of any sweep
+    assert main(["tag", "latest", "x"]) == 0

@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 
 from ch12cli.cli.main import main
+from ch12cli.cli.verbs.predict import inert
+from ch12cli.files import locks
 from ch12cli.files.atomic import LARGEST_RECORD, digest_of
 from ch12cli.files.result_json import is_intact, seal
+from ch12cli.files.tags import write_tags
 
 LONG_NAME = "a" * 300  # bytes; a name has 255 at most
 MANY_DIGITS = "9" * 5000  # Python reads 4300
@@ -247,6 +250,9 @@ WITHOUT_RIGHTS = """
 import encodings.ascii, os, sys
 import ch12cli.cli.verbs.runs, ch12cli.cli.verbs.train, ch12cli.run.start, ch12cli.run.train
 from ch12cli.cli.main import main
+from ch12cli.cli.verbs.predict import inert
+from ch12cli.files import locks
+from ch12cli.files.tags import write_tags
 if os.getuid() == 0:
     os.setuid(65534)
 sys.exit(main(sys.argv[1:]))
@@ -264,3 +270,78 @@ def test_a_folder_that_may_not_be_entered_is_said(argv: list[str]) -> None:
         os.chmod(f"{place}/locked", 0o755)
     assert (done.returncode, done.stdout) == (4, ""), done.stderr
     assert ("locked" in done.stderr, len(done.stderr.splitlines())) == (True, 1)
+
+
+# Code of the user's own that ends in its own way, and signals while it is tried
+
+OWN = """
+import time
+from torch import nn
+
+
+class Stop(BaseException):
+    pass
+
+
+class Raises(nn.Linear):
+    def __init__(self, inputs, outputs, kind=0):
+        super().__init__(inputs, outputs)
+        if kind == 1:
+            raise Stop("enough")
+        if kind == 2:
+            raise ValueError("\\ud800")
+        if kind == 3:
+            print("trying", flush=True)
+            time.sleep(60)
+"""
+
+
+def own_model(folder: Path, kind: int) -> list[str]:
+    """The command line that trains a network of one's own."""
+    (folder / "own_module.py").write_text(OWN)
+    (folder / "conf" / "model").mkdir(parents=True)
+    (folder / "conf" / "model" / "own.yaml").write_text(f"_target_: own_module.Raises\nkind: {kind}\n")
+    return [sys.executable, "-B", "-m", "ch12cli", *TRAIN, "--config-dir", "conf", "model=own"]
+
+
+@pytest.mark.parametrize("sweep", [[], ["-m", "seed=1,2"]], ids=["run", "sweep"])
+@pytest.mark.parametrize(("kind", "says"), [(1, "Stop: enough"), (2, "\\ud800")])
+def test_errors_of_ones_own_code_of_any_kind_are_messages(kind: int, says: str, sweep: list[str], folder: Path) -> None:
+    done = subprocess.run([*own_model(folder, kind), *sweep], capture_output=True, text=True)
+    assert done.returncode in (2, 3)
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_sigterm_while_networks_are_tried_ends_with_its_own_code(folder: Path) -> None:
+    command = [*own_model(folder, 3), "-m", "seed=1,2"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "trying\n"
+        process.terminate()
+        assert process.wait(20) == 143
+        assert "Traceback" not in process.stdout.read()
+
+
+def test_a_lock_on_another_disk_with_the_same_inode_number_is_none(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inode = os.stat(".").st_ino
+    (folder / "locks").write_text(f"1: FLOCK  ADVISORY  WRITE 1 fe:fe:{inode} 0 EOF\n")
+    monkeypatch.setattr(locks, "LOCKS", folder / "locks")
+    assert not locks.is_locked(Path())
+    with locks.locked(Path(), key="folder"):
+        assert locks.is_locked(Path())
+
+
+def test_what_a_killed_tag_left_is_removed_by_the_next(folder: Path) -> None:
+    (folder / ".tags.txt.123.tmp").write_text("go")
+    write_tags(folder, ["good"])
+    assert [path.name for path in folder.iterdir()] == ["tags.txt"]
+
+
+@pytest.mark.parametrize(
+    ("name", "cell"), [("=cmd", "'=cmd"), ("@x", "'@x"), ("+x", "'+x"), ("-x", "'-x"), ("-1", "-1"), ("+1", "+1")]
+)
+def test_the_name_of_a_class_is_no_formula_of_a_spreadsheet(name: str, cell: str) -> None:
+    assert inert(name) == cell

@@ -126,11 +126,24 @@ def safe_for_terminal(text: str) -> str:
 
 def predicted_rows(predictions: "Predictions") -> Iterator[tuple[list[str], str | float, list[float]]]:
     """Of each row: the copied cells, the class or value, the probabilities."""
+    from ch12cli.data.images import NewImages
+
     names = predictions.class_names
     probabilities = [] if predictions.probabilities is None else predictions.probabilities.tolist()
     for row, value in enumerate(predictions.values.tolist()):
         answer = value if names is None else escape_controls(names[int(value)])
-        yield predictions.rows.cells[row], answer, probabilities[row] if probabilities else []
+        cells = predictions.rows.cells[row]
+        if isinstance(predictions.rows, NewImages):
+            cells = [escape_controls(name) for name in cells]
+        yield cells, answer, probabilities[row] if probabilities else []
+
+
+def inert(text: str) -> str:
+    """A class's name as a cell that no spreadsheet takes for a formula: with a quote before =, @, + or -."""
+    from ch12cli.data.columns import is_number
+
+    is_formula = text[:1] in ("=", "@") or (text[:1] in ("+", "-") and not is_number(text))
+    return f"'{text}" if is_formula else text
 
 
 def probability_columns(predictions: "Predictions") -> list[str]:
@@ -144,7 +157,8 @@ def predictions_csv(predictions: "Predictions") -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*predictions.rows.further, PREDICTED, *probability_columns(predictions)])
     writer.writerows(
-        [*cells, answer, *map(repr, probabilities)] for cells, answer, probabilities in predicted_rows(predictions)
+        [*cells, inert(answer) if isinstance(answer, str) else answer, *map(repr, probabilities)]
+        for cells, answer, probabilities in predicted_rows(predictions)
     )
     return text.getvalue()
 
