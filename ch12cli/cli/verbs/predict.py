@@ -140,7 +140,7 @@ def predicted_rows(predictions: "Predictions") -> Iterator[tuple[list[str], str 
 
 def inert(text: str) -> str:
     """A class's name as a cell that no spreadsheet takes for a formula: with a quote before =, @, + or -."""
-    from ch12cli.data.columns import is_number
+    from ch12cli.data.notation import is_number
 
     is_formula = text[:1] in ("=", "@") or (text[:1] in ("+", "-") and not is_number(text))
     return f"'{text}" if is_formula else text
