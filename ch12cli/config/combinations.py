@@ -78,9 +78,16 @@ def known_rows(settings: Mapping[str, Any]) -> int | None:
 
 
 def loss_target(settings: Mapping[str, Any], classes: int) -> str:
-    """Returns the import path in `loss._target_`, with `auto` resolved by the number of classes."""
+    """Returns the import path in `loss._target_`, with `auto` resolved by the number of classes.
+
+    A network without the key `model.output` cannot be given a sigmoid, so that two classes need a loss of logits.
+    """
     target = str(settings["loss"].get("_target_"))
-    return AUTO_LOSS.get(classes, "torch.nn.CrossEntropyLoss") if target == "auto" else target
+    if target != "auto":
+        return target
+    if classes == 2 and "output" not in settings["model"]:
+        return "torch.nn.BCEWithLogitsLoss"
+    return AUTO_LOSS.get(classes, "torch.nn.CrossEntropyLoss")
 
 
 def outputs_of(target: str, classes: int) -> int:
@@ -91,8 +98,11 @@ def outputs_of(target: str, classes: int) -> int:
 
 
 def output_of(settings: Mapping[str, Any], target: str) -> str:
-    """Returns the network's output activation, with `auto` resolved by the loss."""
-    output = str(settings["model"].get("output", "none"))
+    """Returns the network's output activation, with `auto` resolved by the loss.
+
+    A network without the key `model.output` is taken to give what the loss needs.
+    """
+    output = str(settings["model"].get("output", "auto"))
     return (LOSSES[target].output if target in LOSSES else "none") if output == "auto" else output
 
 

@@ -1,12 +1,16 @@
 """Commands that make a run: Hydra's own parser reads back every value, and shlex every word."""
 
+import re
 import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from ch12cli.catalogue.sweep_jobs import read_sweep_rows
+from ch12cli.cli.main import main
 from ch12cli.files.command import commands_of, override_value
 
 VALUES: list[Any] = [
@@ -33,3 +37,42 @@ def test_a_resume_with_changes_is_one_correctly_quoted_command(value: Any, tmp_p
     first, second = commands_of(tmp_path, history)
     assert shlex.split(first) == ["ch12", "resume", "/runs/my run", "epochs=9", "--fork"]
     assert shlex.split(second) == ["ch12", "resume", str(tmp_path), f"key={override_value(value)}"]
+
+
+def config_file(folder: Path) -> list[str]:
+    """Options of a configuration file of the user's, whose folder needs quotes."""
+    conf = folder / "my conf (1)"
+    conf.mkdir()
+    (conf / "mine.yaml").write_text("defaults:\n  - config\n  - _self_\nepochs: 1\nbatch_size: 45\ndevice: cpu\n")
+    return ["--config-dir", str(conf), "--config-name", "mine"]
+
+
+def run_command(command: str, directory: str) -> None:
+    """Runs a printed command into another directory, and checks that the user's file set the values."""
+    words = shlex.split(command)
+    assert words[:2] == ["ch12", "train"]
+    assert main([*words[1:], f"hydra.run.dir={directory}", "-q"]) in (0, 5)
+    config = yaml.safe_load((Path(directory) / ".hydra/config.yaml").read_text())
+    assert (config["epochs"], config["batch_size"]) == (1, 45)
+
+
+def test_each_printed_command_trains_with_the_files_of_the_run(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = config_file(folder)
+    assert main(["train", *options, "-q", "hydra.run.dir=r"]) == 0
+    assert main(["train", *options, "-q", "optimizer=sgd", "optimizer.lr=1e30", "hydra.run.dir=diverged"]) == 5
+    assert main(["train", *options, "-q", "-m", "seed=1,2", "hydra.sweep.dir=s"]) == 0
+    Path("s/sweep.csv").unlink()  # as a killed sweep leaves it: the rows are read from the directories
+    capsys.readouterr()
+    commands = [row.command for row in read_sweep_rows(Path("s"))]
+    assert [row.overrides for row in read_sweep_rows(Path("s"))] == [{"seed": "1"}, {"seed": "2"}]
+    for argv in (["show", "r"], ["show", "s/1"], ["resume", "diverged"]):
+        assert main(argv) == 0
+        told = capsys.readouterr()
+        commands += re.findall(r"ch12 train .*", told.out + told.err)
+    assert main(["export", "r", "-o", "r.py"]) == 0
+    commands += re.findall(r"ch12 train .*", Path("r.py").read_text())
+    assert len(commands) == 6
+    for number, command in enumerate(commands):
+        run_command(command, f"again{number}")

@@ -140,3 +140,20 @@ def test_a_saved_run_reports_errors_of_its_network_too(
         evaluate(directory, split="train", trust=True)
     with pytest.raises(InputError, match="code of your own raised while training: RuntimeError: mat1 and mat2"):
         reproduce(directory, callback=silent, trust=True)
+
+
+@pytest.mark.parametrize(("loss", "outputs"), [("auto", 1), ("bce_logits", 1), ("cross_entropy", 2)])
+def test_a_network_of_ones_own_learns_two_classes(loss: str, outputs: int, folder: Path, train: Train) -> None:
+    choice("model", f"{HERE}.Straight", folder)
+    line = ["model=mine", "dataset=two_class", "dataset.size=40", f"loss={loss}", "epochs=1"]
+    outcome = train(*line, folders=[folder / "conf"])
+    recorded = (outcome.directory / "train.log").read_text()
+    assert {"auto": "bce_logits"}.get(loss, loss) in recorded
+    weight, bias = (value.detach() for value in outcome.model.parameters())
+    assert weight.shape == (outputs, 2)
+    assert bias.shape == (outputs,)
+
+
+class Straight(Linear):
+    def forward(self, x: Tensor) -> Any:
+        return self.layer(x)
