@@ -76,3 +76,27 @@ def test_each_printed_command_trains_with_the_files_of_the_run(
     assert len(commands) == 6
     for number, command in enumerate(commands):
         run_command(command, f"again{number}")
+
+
+def test_a_stopped_run_and_a_stopped_sweep_say_how_to_go_on(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = config_file(folder)
+    assert main(["train", *options, "-q", "hydra.run.dir=my run"]) == 0
+    assert main(["train", *options, "-q", "-m", "seed=1,2", "hydra.sweep.dir=my sweep"]) == 0
+    Path("my run/result.json").unlink()  # as a kill leaves it
+    Path("my sweep/1/result.json").unlink()
+    Path("my sweep/sweep.csv").unlink()
+    for name in ("my run", "my sweep"):
+        capsys.readouterr()
+        assert main(["show", name]) == 0
+        (line,) = [line for line in capsys.readouterr().out.splitlines() if "ch12 resume" in line]
+        assert shlex.split(line)[-3:] == ["ch12", "resume", str(Path(name))] or line.endswith(f"{name}'")
+        assert main([*shlex.split(line[line.index("ch12 ") :])[1:], "-q"]) == 0
+    assert [row.status for row in read_sweep_rows(Path("my sweep"))] == ["finished"] * 2
+
+
+def test_a_sweep_with_diverged_runs_says_what_its_exit_code_means(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["optimizer=sgd", "optimizer.lr=0.01,1e30", "epochs=1", "device=cpu", "hydra.sweep.dir=s"]
+    assert main(["train", "-m", *line]) == 0
+    assert "exit code 0: diverged runs count as results" in capsys.readouterr().out

@@ -1,6 +1,7 @@
 """Consoles on the standard streams, and functions that make untrusted text safe to print."""
 
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -11,6 +12,7 @@ from rich.text import Text
 
 from ch12cli.files.untrusted_text import encodable, escape_controls
 
+COMMAND = re.compile(r"\bch12 (?:train|resume) ")
 LOCALE = ("LC_ALL", "LC_CTYPE", "LANG")  # the first one that is set decides
 
 
@@ -71,6 +73,9 @@ def print_line(console: Console, line: str | Text = "") -> None:
 def wrap(text: str, width: int) -> list[str]:
     """Returns the text as one or more lines, broken between words.
 
-    A word wider than `width`, such as a path, is not split.
+    A word wider than `width`, such as a path, is not split. A text with a command stays one line, so that the command
+    can be copied.
     """
+    if COMMAND.search(text):
+        return [text]
     return textwrap.wrap(text, max(1, width), break_long_words=False, break_on_hyphens=False) or [""]

@@ -1,5 +1,6 @@
 """`ch12 show`: prints the status, metrics, curves, settings and repeat command of a run or a sweep."""
 
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -88,6 +89,7 @@ def facts_of(entry: "Entry", result: "Result | None", keys: Mapping[str, Any]) -
         *(("history", describe_session(one)) for one in sessions_of(result.history if result else {})),
         *(("then" if number else "repeat", command) for number, command in enumerate(commands)),
         ("", halved_line(result)),
+        ("go on", resume_line(entry)),
         ("tags", str(entry.values.get("tags") or "")),
         ("directory", str(entry.path)),
     ]
@@ -104,6 +106,12 @@ def own_keys(keys: Mapping[str, Any]) -> list[str]:
     heads = {*GROUPS, *(key.partition(".")[0] for key in (*top_level(), *WITHDRAWN))}
     own = {key: value for key, value in keys.items() if key.partition(".")[0] not in heads and "/" not in key}
     return [f"{key}={shown(value)}" for key, value in own.items()]
+
+
+def resume_line(entry: "Entry") -> str:
+    """Returns the command that continues a run or sweep; empty if it ended by itself or is still training."""
+    is_stopped = entry.status in ("interrupted", "killed")
+    return shlex.join(["ch12", "resume", str(entry.path)]) if is_stopped else ""
 
 
 def halved_line(result: "Result | None") -> str:
@@ -139,7 +147,8 @@ def show_sweep(screen: "Screen", entry: "Entry") -> None:
     for block in (status, table, format_failures(failures(rows))):
         screen.print([*block, ""] if block else [])
     began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.when))
-    screen.print_facts([("began", began), ("directory", str(entry.path))], label_width=LABEL_WIDTH)
+    go_on = [("go on", line)] if (line := resume_line(entry)) else []
+    screen.print_facts([("began", began), *go_on, ("directory", str(entry.path))], label_width=LABEL_WIDTH)
 
 
 def keys_of(path: Path) -> dict[str, Any]:
