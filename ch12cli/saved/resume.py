@@ -29,7 +29,7 @@ from ch12cli.files.plan_json import read_plan
 from ch12cli.files.result_json import Result, read_result
 from ch12cli.files.run_directory import BEST, CHECKPOINTS, HYDRA, LAST, RESULT, STATE, SWEEP, claim_new
 from ch12cli.files.sealed_json import NewerFormatError
-from ch12cli.files.sweep_csv import SweepRow, SweepTable, read_sweep_csv
+from ch12cli.files.sweep_csv import SweepRow, SweepTable, is_sweep, read_sweep_csv
 from ch12cli.run.sessions import session_record
 from ch12cli.run.signals import interrupts_kept, termination_exits
 from ch12cli.saved.gate import require_valid_settings, settings_problems
@@ -249,8 +249,11 @@ def nothing_left(directory: Path, saved: Saved, result: Result | None, overrides
 
 
 def fork_directory(parent: Path, settings: RunSettings, overrides: Sequence[str]) -> Path:
-    """Creates and claims a directory beside the parent's, and writes the fork's configuration."""
-    directory = claim_new(parent.resolve().with_name(f"{parent.resolve().name}-fork"))
+    """Creates and claims a directory beside the parent's, or beside its sweep's, and writes the configuration."""
+    beside = parent.resolve()
+    sweep = next((above for above in beside.parents if is_sweep(above)), None)  # lists only the jobs it planned
+    name = beside.name if sweep is None else "-".join([sweep.name, *beside.relative_to(sweep).parts])
+    directory = claim_new((sweep or beside).with_name(f"{name}-fork"))
     own, before = replace_overrides(read_overrides(parent / HYDRA) or [], overrides), read_hydra(parent / HYDRA)
     hydra: dict[str, Any] = {name: dict(before.get(name) or {}) for name in ("job", "overrides", "runtime")}
     hydra["overrides"]["task"] = own

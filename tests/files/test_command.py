@@ -100,3 +100,11 @@ def test_a_sweep_with_diverged_runs_says_what_its_exit_code_means(
     line = ["optimizer=sgd", "optimizer.lr=0.01,1e30", "epochs=1", "device=cpu", "hydra.sweep.dir=s"]
     assert main(["train", "-m", *line]) == 0
     assert "exit code 0: diverged runs count as results" in capsys.readouterr().out
+
+
+def test_a_fork_of_a_job_lies_beside_its_sweep_where_it_is_listed(folder: Path) -> None:
+    options = config_file(folder)
+    assert main(["train", *options, "-q", "-m", "seed=1,2", "hydra.sweep.dir=outputs/s"]) == 0
+    assert main(["resume", "outputs/s/1", "--fork", "-q", "epochs=2"]) == 0
+    assert (folder / "outputs/s-1-fork/result.json").exists()
+    assert not (folder / "outputs/s/1-fork").exists()
