@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")  # what Pillow may try; its other decoders are less tested
+PNG_HEADER, PNG_BITS = 25, 24  # bytes of the signature and the first chunk up to the bits of a channel; their position
 ImageShape = tuple[int, int, int]  # (channels, height, width)
 
 
@@ -58,7 +59,10 @@ def pixels_of(file: IO[bytes], shape: ImageShape) -> Floats:
         warnings.simplefilter("ignore")  # harmless oddities of the file
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
+            header = file.read(PNG_HEADER)
+            file.seek(0)
             with Image.open(file, formats=FORMATS) as image:
+                _adjust_transparency(image, header)
                 return _resized(image, shape)
         except (ImageFileError, MemoryError):
             raise
@@ -70,6 +74,18 @@ def pixels_of(file: IO[bytes], shape: ImageShape) -> Floats:
         except Exception as error:  # Pillow raises many kinds for what it cannot decode
             reason = next(iter(str(error).splitlines()), type(error).__name__)
             raise ImageFileError(f"is damaged ({reason})") from error
+
+
+def _adjust_transparency(image: "Image", header: bytes) -> None:
+    """Brings the transparent colour of a PNG to the 8 bits to which Pillow brings the pixels alone."""
+    colour = image.info.get("transparency")
+    if image.format != "PNG" or image.mode == "P" or colour is None:
+        return
+    bits = header[PNG_BITS]
+    if bits < 8:
+        image.info["transparency"] = colour * 255 // (2**bits - 1)
+    elif bits == 16 and isinstance(colour, tuple):
+        image.info["transparency"] = tuple(value >> 8 for value in colour)
 
 
 def _resized(image: "Image", shape: ImageShape) -> Floats:

@@ -1,7 +1,9 @@
 """Images in folders against arrays made by hand; what is wrong with a folder, as whole messages."""
 
 import os
+import struct
 import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -100,6 +102,37 @@ def test_transparent_pixels_become_white_and_exif_rotation_is_applied(folder: Pa
     table = image_folder("p", height=4, width=4)
     assert table.features[0].tolist() == [0, *[1] * 15]
     assert np.array_equal(table.features[1] * np.float32(255), np.arange(15, -1, -1, dtype=np.float32))
+
+
+def png(bits: int, colour: int, pixels: bytes, transparent: bytes) -> bytes:
+    """A PNG of one line of four pixels, by the specification. colour: 0 is grey, 2 RGB."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 4, 1, bits, colour, 0, 0, 0))
+    data = chunk(b"tRNS", transparent) + chunk(b"IDAT", zlib.compress(b"\0" + pixels)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + header + data
+
+
+@pytest.mark.parametrize(
+    ("bits", "colour", "pixels", "transparent", "wanted"),
+    [
+        (1, 0, bytes([0b01010000]), [0], [255, 255, 255, 255]),
+        (2, 0, bytes([0b00011011]), [1], [0, 255, 170, 255]),
+        (4, 0, bytes([0x05, 0xAF]), [5], [0, 255, 170, 255]),
+        (8, 0, bytes([0, 5, 170, 255]), [5], [0, 255, 170, 255]),
+        (8, 2, bytes([1, 2, 3] * 2 + [9] * 6), [1, 2, 3], [255, 255, 9, 9]),
+        (16, 2, struct.pack(">12H", *[0x8000] * 6, *[0x0909] * 6), [0x8000] * 3, [255, 255, 9, 9]),
+        (16, 2, struct.pack(">12H", *[300, 600, 900] * 2, *[0x0909] * 6), [300, 600, 900], [255, 255, 9, 9]),
+    ],
+)
+def test_the_transparent_colour_of_a_png_becomes_white(
+    bits: int, colour: int, pixels: bytes, transparent: list[int], wanted: list[int]
+) -> None:
+    content = png(bits, colour, pixels, struct.pack(f">{len(transparent)}H", *transparent))
+    rows = read_new_images(content, (1, 1, 4), source="a.png")
+    assert (rows.features[0] * 255).round().tolist() == wanted
 
 
 def test_labels_come_from_folders_if_there_are_any_and_else_from_file_names(folder: Path) -> None:
