@@ -21,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from ch12cli.config.choices import content, is_readable, require_folders, shipped
 from ch12cli.config.hydra_internals import IConfigRepository, apply_override, has_key, make_loader, override_dirname
 from ch12cli.config.schema import GROUPS, HYDRA_KEYS, KEYS
-from ch12cli.config.settings import choices_of, first_lines, plain_job, settings_of
+from ch12cli.config.settings import choices_of, first_lines, plain_job, put, settings_of
 from ch12cli.config.unknown import (
     hydra_problem,
     is_users_own,
@@ -34,7 +34,7 @@ from ch12cli.config.unknown import (
     unknown_anywhere,
 )
 from ch12cli.config.user_modules import import_modules, import_plugins
-from ch12cli.config.values import shown
+from ch12cli.config.values import MANDATORY, shown
 from ch12cli.errors import InputError, Problem
 from ch12cli.files.hydra_folder import flatten
 from ch12cli.files.run_directory import HYDRA
@@ -266,6 +266,10 @@ class Composer:
                 problems.append(problem)
         self.record(config, [o for o in overrides if not o.is_hydra_override()])
         settings = settings_of(config, problems)
+        given = {key: value for key, _, value in (text.partition("=") for text in argv)}
+        for key, value in flatten(settings):
+            if value == MANDATORY and given.get(key):
+                put(settings, key, given[key])  # its override is not understood, which is reported already
         if settings.get("imports") != self.imported and not problems:
             rule = "is set too late: modules are imported before composition"
             hint = "set it on the command line or in the file that --config-name names"

@@ -28,13 +28,16 @@ from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobRuntime, setup_globals
-from hydra.plugins.config_source import ConfigResult
+from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.basecontainer import BaseContainer
 
 from ch12cli.config.choices import forget, shipped
 from ch12cli.config.run_settings import SPLIT_DEFAULTS
+from ch12cli.errors import InputError
+
+HEADER = 512  # bytes in which Hydra looks for a header
 
 # Import path of Hydra's default sweeper, the only one whose jobs are known before it runs.
 BASIC_SWEEPER = f"{BasicSweeper.__module__}.{BasicSweeper.__qualname__}"
@@ -84,6 +87,25 @@ def resolvers_kept(module: str) -> Iterator[None]:
     REGISTERED.setdefault(module, {}).update(new)
 
 
+def header_after_mark(file: Path) -> dict[str, str | None]:
+    """Returns the header of a configuration file that begins with a byte order mark; without one, no package.
+
+    Private: the function that reads a header. Hydra does not find a header behind the mark.
+    """
+    try:
+        text = file.read_bytes()[:HEADER].decode("utf-8", "ignore") if file.is_file() else ""
+    except OSError:
+        text = ""
+    return ConfigSource._get_header_dict(text[1:] if text.startswith("\ufeff") else "")
+
+
+def refuse_package(file: str, package: str | None) -> None:
+    """Raises InputError for an experiment whose keys would not be those of the run."""
+    if package is None or (package != "_global_" and package.strip("_").lower() in ("global", "group")):
+        has = "has none" if package is None else f"is # @package {package}"
+        raise InputError(f"{file}: its first line must be `# @package _global_`, and it {has}; write it there")
+
+
 class FrozenRepository(CachingConfigRepository):
     """Repository that caches each configuration file when first read, and adds the split keys to data sets.
 
@@ -92,6 +114,10 @@ class FrozenRepository(CachingConfigRepository):
 
     def load_config(self, config_path: str) -> ConfigResult | None:
         loaded = deepcopy(super().load_config(config_path))  # composition modifies it
+        if loaded is not None and loaded.header.get("package") is None:
+            loaded.header = header_after_mark(Path(loaded.path.removeprefix("file://")) / f"{config_path}.yaml")
+        if loaded is not None and loaded.config and config_path.startswith("experiment/"):
+            refuse_package(f"{config_path}.yaml", loaded.header["package"])
         if loaded is not None and config_path.startswith("dataset/") and "_target_" in loaded.config:
             if OmegaConf.get_type(loaded.config) is not dict:  # a dataclass, which accepts no further keys
                 loaded.config = OmegaConf.create(OmegaConf.to_container(loaded.config, resolve=False))

@@ -1,6 +1,7 @@
 """Messages about unknown keys, groups and choices, with suggestions."""
 
 import re
+import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from hydra.conf import HydraConf
@@ -51,6 +52,10 @@ ALIASES = {
     "val_size": "dataset.valid_size",
 }
 
+KEY = re.compile(r"[+~]{0,2}[A-Za-z_][\w./@-]*", re.ASCII)
+LIST = re.compile(r"\[([^\[\]{}\"']*)\]")
+PLAIN = re.compile(r"[\w./:%@$?|+*,\[\]\s\\-]", re.ASCII)  # what Hydra takes in a value without quotes
+LONGEST_ADVICE = 200  # characters of an override that is repeated in advice
 CALL = re.compile(r"([^=]+)=(\w+)\((.*)\)")
 # The functions of Hydra's override grammar.
 FUNCTIONS = ("range", "choice", "glob", "sort", "shuffle", "tag", "interval", "int", "float", "str", "bool", "json_str")
@@ -68,7 +73,25 @@ def not_understood(text: str) -> Problem:
     called = CALL.fullmatch(text)
     if called and called[2] not in FUNCTIONS and (functions := nearest(called[2], FUNCTIONS)):
         meant = f"did you mean `{called[1]}={functions[0]}({called[3]})`?"
-    return Problem.with_override(text, "not understood", f"{meant} (quote values with blanks or commas: 'key=\"…\"')")
+    generally = f"{meant} (quote values with other signs than letters from a to z: 'key=\"…\"')"
+    return Problem.with_override(text, "not understood", _quoted(text) or generally)
+
+
+def _quoted(text: str) -> str:
+    """Returns a hint to quote the value of an override, or the texts in a list; empty if that does not help."""
+    key, _, value = text.partition("=")
+    if not KEY.fullmatch(key) or len(text) > LONGEST_ADVICE or not value.isprintable() or "${" in value:
+        return ""
+    inner = LIST.fullmatch(value)
+    texts = [part.strip() for part in inner[1].split(",")] if inner else [value]
+    if value.partition("(")[0] in FUNCTIONS or (CALL.fullmatch(text) and nearest(value.partition("(")[0], FUNCTIONS)):
+        return ""
+    if not all(texts) or any(part[0] in "[{\"'" or part[-1] in "]}\"'" for part in texts):
+        return ""
+    quoted = ",".join('"' + part.replace('"', '\\"') + '"' for part in texts)
+    signs = "".join(dict.fromkeys(sign for sign in value if not PLAIN.fullmatch(sign)))
+    because = f", because of {' '.join(signs)}" if signs else ""
+    return f"quote the value{because}: {shlex.quote(f'{key}=[{quoted}]' if inner else f'{key}={quoted}')}"
 
 
 def no_such_key(text: str, key: str, *, known: Iterable[str], choices: Mapping[str, str | None]) -> Problem:
