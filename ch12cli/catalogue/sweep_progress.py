@@ -49,7 +49,9 @@ class SweepFollower:
             self.earlier[number] = is_inside(directory) and last_written(self.sweep / directory / RESULT) < began
         open_jobs = self.epochs.keys() - ended.keys()
         in_stacks = [(len(open_jobs & set(stack.jobs)), stack.first, stack.epoch) for stack in progress.stacks]
-        single = sum(count_epochs(self.sweep / self.directories[number] / METRICS) or 0 for number in open_jobs)
+        # a stack may write its jobs' directories at this moment: their epochs are counted once, by its progress
+        not_stacked = open_jobs.difference(*(stack.jobs for stack in progress.stacks))
+        single = sum(count_epochs(self.sweep / self.directories[number] / METRICS) or 0 for number in not_stacked)
         new = single + sum(runs * (after - before) for runs, before, after in in_stacks)
         new += sum(self.epochs.get(number, 0) for number in ended if not self.earlier[number])
         old = sum(runs * before for runs, before, _ in in_stacks)

@@ -190,7 +190,7 @@ def test_a_path_that_is_not_a_regular_file_is_refused_without_waiting(odd_places
         with pytest.raises(InputError) as caught:
             read_content(path)
         assert said in str(caught.value), path
-        assert str(caught.value).startswith(str(path))
+        assert str(caught.value).startswith(str(path)[:100])  # the middle of a very long one is left out
 
 
 def test_a_file_is_read_through_a_link(tmp_path: Path) -> None:

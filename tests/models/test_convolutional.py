@@ -176,9 +176,9 @@ def test_each_run_of_a_stack_equals_the_single_run() -> None:
     together.go(6)
     for run in range(3):
         training, network = alone(settings[run], together.task)
-        assert torch.equal(network.parameters, at_first[run])
+        assert torch.equal(network.parameters[network.places], at_first[run])
         for epoch, stacked in zip(training.epochs(), together.epochs, strict=True):
             for name, value in epoch.columns.items():
                 assert name == "seconds" or relative(stacked.columns[name][run], value[0]) < LIKE_ALONE, name
-            assert relative(together.weights[epoch.number - 1][run], network.parameters) < LIKE_ALONE
+            assert relative(together.weights[epoch.number - 1][run], network.parameters[network.places]) < LIKE_ALONE
     assert relative(together.weights[-1][0], together.weights[-1][1]) > 1e-3

@@ -77,7 +77,7 @@ def test_loss_prediction_and_gradient_equal_autograd_bit_for_bit(
             assert torch.equal(value, wanted_value)
             assert torch.equal(prediction, wanted_prediction)
             assert not value.requires_grad
-            assert torch.equal(network.gradient, torch.cat([gradient.reshape(-1) for gradient in gradients]))
+            assert torch.equal(network.gradient[network.places], torch.cat([one.reshape(-1) for one in gradients]))
             assert all(
                 p.grad is not None and torch.equal(p.grad, g)
                 for p, g in zip(module.parameters(), gradients, strict=True)
@@ -92,7 +92,7 @@ def test_the_loss_may_change_from_step_to_step() -> None:
         value, _ = network.forward_backward(of)(x, y)
         wanted, _, gradients = by_the_engine(network.module, of, x, y)
         assert torch.equal(value, wanted)
-        assert torch.equal(network.gradient, torch.cat([gradient.reshape(-1) for gradient in gradients]))
+        assert torch.equal(network.gradient[network.places], torch.cat([one.reshape(-1) for one in gradients]))
 
 
 def test_other_modules_than_a_sequential_of_known_layers_use_autograd() -> None:
