@@ -513,6 +513,7 @@ def test_notes_go_to_standard_output_and_warnings_to_standard_error(clock: Clock
     assert (written(console), written(errors)) == ("verified\n", "warning: 20 jobs are trained one by one\n")
 
 
+@pytest.mark.slow  # it measures time
 @pytest.mark.parametrize("terminal", [False, True])
 def test_ten_thousand_job_endings_take_little_time(terminal: bool):
     jobs = grid([0.1, 1, 10, 100], 2500)

@@ -50,17 +50,17 @@ def test_a_run_is_followed_to_its_end(folder: Path, capsys: pytest.CaptureFixtur
 
 
 def test_a_sweep_is_followed_to_its_end(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["-m", "seed=range(30)", "epochs=300", "sweep.max_stacked=5", "hydra.sweep.dir=sweep"]
+    words = ["-m", "seed=range(30)", "epochs=120", "sweep.max_stacked=5", "hydra.sweep.dir=sweep"]
     with training(*words, until=folder / "sweep" / "sweep.csv") as process:
         assert main(["watch", "sweep"]) == 0
         assert process.wait(30) == 0
     text = capsys.readouterr().out
     assert "finished  30 finished" in text
-    told = re.findall(r"(\d+) of 30 jobs: .*; ([\d,]+) of 9,000 epochs", text)
+    told = re.findall(r"(\d+) of 30 jobs: .*; ([\d,]+) of 3,600 epochs", text)
     ended, epochs = ([int(pair[place].replace(",", "")) for pair in told] for place in (0, 1))
     assert len(told) > 1
     assert (ended, epochs) == (sorted(ended), sorted(epochs))
-    assert any(0 < done < 9000 and done % 300 for done in epochs)  # within stacks too
+    assert any(0 < done < 3600 and done % 120 for done in epochs)  # within stacks too
     assert re.search(r"about \d+:\d\d left", text)
     assert not (folder / "sweep" / ".ch12" / "progress.json").exists()
 
