@@ -19,6 +19,7 @@ from ch12cli.files.run_directory import RESULT
 from ch12cli.run.recorder import checkpoint_rows
 from ch12cli.run.torch_settings import torch_settings
 from ch12cli.run.train import Job, prepare_job
+from ch12cli.saved.evaluate import predictions
 from ch12cli.saved.export_script import script_of
 from ch12cli.saved.load import Saved, read_saved, require_same_data
 from ch12cli.saved.network import on_this_machine
@@ -28,6 +29,7 @@ from ch12cli.training.checkpoint import checkpoint_must_fit
 from ch12cli.training.metrics import probabilities
 
 TOLERANCE = 1e-5  # largest accepted output difference, absolute and relative
+HALF_TOLERANCE = 0.05  # the same for a network in bfloat16, which is written in float32
 CHECKED = 1000  # maximum number of rows to check
 
 
@@ -40,16 +42,17 @@ class Exported(NamedTuple):
 
 
 class Scaled(nn.Module):
-    """A network that scales its inputs first.
+    """A network that scales its inputs first, in the precision of the data, as `ch12 predict` does.
 
-    Input: unscaled features, (rows, features), NaN for a missing value. Output: (rows, outputs). A classifier also
-    returns the probabilities, (rows, classes).
+    Input: unscaled features, (rows, features), in that precision, NaN for a missing value. Output: (rows, outputs). A
+    classifier also returns the probabilities, (rows, classes).
     """
 
     def __init__(self, job: Job) -> None:
         super().__init__()
-        scaling, dtype = job.task.data.scaling, job.network.dtype
-        self.network = job.network.module
+        scaling = job.task.data.scaling
+        dtype = torch.from_numpy(job.task.data.table.features[:0].copy()).dtype
+        self.network, self.dtype = job.network.module, job.network.dtype
         self.output, self.classes = job.task.output, job.task.classes
         self.mean = nn.Buffer(torch.tensor(scaling.mean, dtype=dtype))
         self.deviation = nn.Buffer(torch.tensor(scaling.deviation, dtype=dtype))
@@ -58,7 +61,7 @@ class Scaled(nn.Module):
     def forward(self, features: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         if self.fill is not None:
             features = torch.where(torch.isnan(features), self.fill, features)
-        prediction: Tensor = self.network((features - self.mean) / self.deviation)
+        prediction: Tensor = self.network(((features - self.mean) / self.deviation).to(self.dtype))
         if not self.classes:
             return prediction
         return prediction, probabilities(prediction, output=self.output).to(prediction.dtype)
@@ -120,15 +123,19 @@ def require_repeatable(directory: Path, saved: Saved, *, best: bool) -> list[str
 
 
 def example(job: Job) -> Tensor:
-    """Returns rows of the data for checking a network, (rows, features)."""
-    return torch.tensor(job.task.data.table.features[:CHECKED], dtype=job.network.dtype)
+    """Returns rows of the data for checking a network, unscaled, (rows, features)."""
+    return torch.from_numpy(job.task.data.table.features[:CHECKED].copy())
 
 
-def expected(module: nn.Module, x: Tensor) -> list[Tensor]:
-    """Returns the outputs of a module as a list."""
-    with torch.no_grad():
-        given = module(x)
-    return [given] if isinstance(given, Tensor) else list(given)
+@torch.no_grad()
+def predicted(job: Job, x: Tensor) -> list[Tensor]:
+    """Returns the outputs that `ch12 predict` computes for unscaled rows, (rows, features), on the CPU."""
+    prediction = predictions(
+        job.network, torch.from_numpy(job.task.data.scaling.apply(x.numpy())).to(job.network.dtype)
+    )
+    if not job.task.classes:
+        return [prediction]
+    return [prediction, probabilities(prediction, output=job.task.output).to(prediction.dtype)]
 
 
 def as_onnx(job: Job) -> tuple[bytes, str]:
@@ -155,7 +162,7 @@ def as_onnx(job: Job) -> tuple[bytes, str]:
     content = model.SerializeToString()
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     found = session.run(outputs, {"features": x.numpy()})
-    return content, compared(expected(module, x), [torch.from_numpy(values) for values in found], "onnxruntime")
+    return content, compared(job, x, [torch.from_numpy(values) for values in found], "onnxruntime")
 
 
 def as_torch_export(job: Job) -> tuple[bytes, str]:
@@ -167,8 +174,10 @@ def as_torch_export(job: Job) -> tuple[bytes, str]:
     with quiet():
         torch.export.save(program, content)
         content.seek(0)
-        found = expected(torch.export.load(content).module(), x)
-    return content.getvalue(), compared(expected(module, x), found, "torch.export.load")
+        with torch.no_grad():
+            found = torch.export.load(content).module()(x)
+    found = [found] if isinstance(found, Tensor) else list(found)
+    return content.getvalue(), compared(job, x, found, "torch.export.load")
 
 
 def written(form: str, write: Callable[[], Any]) -> Any:
@@ -194,12 +203,18 @@ def quiet() -> Iterator[None]:
         logging.disable(level)
 
 
-def compared(wanted: list[Tensor], found: list[Tensor], reader: str) -> str:
-    """Returns a note on the largest output difference. Raises MachineError if it exceeds TOLERANCE."""
-    differences = [(a - b).abs() / (1 + a.abs()) for a, b in zip(wanted, found, strict=True)]
+def compared(job: Job, x: Tensor, found: list[Tensor], reader: str) -> str:
+    """Returns a note on the largest difference from what `ch12 predict` gives for unscaled rows, (rows, features).
+
+    Raises MachineError if it is larger than the network's precision explains.
+    """
+    half = job.settings.model.precision == "bfloat16"
+    tolerance = HALF_TOLERANCE if half else TOLERANCE
+    differences = [(a - b).abs() / (1 + a.abs()) for a, b in zip(predicted(job, x), found, strict=True)]
     difference = max(float(each.max()) for each in differences)
-    if not difference <= TOLERANCE:
+    if not difference <= tolerance:
         raise MachineError(
-            f"what {reader} makes of it differs by {difference:.2g} from the network, more than {TOLERANCE:g}"
+            f"what {reader} makes of it differs by {difference:.2g} from ch12 predict, more than {tolerance:g}"
         )
-    return f"checked: {reader} gives the network's outputs for {len(wanted[0])} rows within {difference:.1g}"
+    reason = " (the network computes in bfloat16, the file in float32)" if half else ""
+    return f"checked: {reader} gives the outputs of ch12 predict for {len(x)} rows within {difference:.1g}{reason}"

@@ -104,7 +104,7 @@ def require_same_weights(folder: Path) -> None:
 def test_onnxruntime_gives_the_predictions_for_raw_rows(words: list[str], folder: Path, capsys: Any) -> None:
     train(*words, "epochs=2", "hydra.run.dir=run")
     assert main(["export", "run", "--format", "onnx", "-o", "a.onnx"]) == 0
-    assert "checked: onnxruntime gives the network's outputs" in capsys.readouterr().out
+    assert "checked: onnxruntime gives the outputs of ch12 predict" in capsys.readouterr().out
     session = onnxruntime.InferenceSession("a.onnx")
     about = session.get_modelmeta().custom_metadata_map
     features, classes = json.loads(about["features"]), json.loads(about["classes"])
@@ -125,13 +125,41 @@ def test_onnxruntime_gives_the_predictions_for_raw_rows(words: list[str], folder
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_an_export_scales_features_of_a_large_offset_as_predict_does(precision: str, folder: Path, capsys: Any) -> None:
+    draw = np.random.default_rng(3)
+    offset, steps = 1_700_000_000_000, draw.integers(-30_000, 30_000, 200)
+    values = (steps / 20_000 + 0.01 * draw.normal(size=200)).tolist()
+    lines = [f"{offset + step},{value!r}" for step, value in zip(steps.tolist(), values, strict=True)]
+    Path("rows.csv").write_text("when_ms,y\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    words = ("dataset=csv", "dataset.file=rows.csv", f"precision={precision}", "epochs=5", "batch_size=8")
+    train(*words, "hydra.run.dir=run")
+    capsys.readouterr()
+    capsys.readouterr()
+    assert main(["predict", "run", "rows.csv", "--format", "json"]) == 0
+    wanted = np.array([float(row["predicted"]) for row in json.loads(capsys.readouterr().out)])
+    assert wanted.std() > 0.1
+    for form, name in (("onnx", "a.onnx"), ("torch_export", "a.pt2")):
+        assert main(["export", "run", "--format", form, "-o", name]) == 0
+    notes = [line for line in capsys.readouterr().out.splitlines() if "checked: " in line]
+    rows = (offset + steps).astype(np.float64)[:, None]
+    (onnx,) = onnxruntime.InferenceSession("a.onnx").run(None, {"features": rows})
+    archived = torch.export.load("a.pt2").module()(torch.from_numpy(rows)).detach().numpy()
+    for note, given in zip(notes, (onnx, archived), strict=True):
+        difference = np.max(np.abs(given[:, 0] - wanted) / (1 + np.abs(wanted)))
+        assert difference < (1e-6 if precision == "float32" else 0.05)
+        assert float(note.split("within ")[1].split()[0]) == pytest.approx(difference, rel=0.5, abs=1e-6)
+        assert ("bfloat16" in note) == (precision == "bfloat16")
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_an_exported_torch_program_takes_any_number_of_rows(folder: Path, capsys: Any) -> None:
     train("epochs=3", "hydra.run.dir=run")
     assert main(["export", "run", "--format", "torch_export", "-o", "a.pt2"]) == 0
     network = torch.export.load("a.pt2").module()
     table = iris()
     for rows in (1, 7, 150):
-        output, probabilities = network(torch.tensor(table.features[:rows], dtype=torch.float32))
+        output, probabilities = network(torch.tensor(table.features[:rows]))
         assert output.shape == probabilities.shape == (rows, 3)
         assert torch.allclose(torch.softmax(output, 1), probabilities)
     assert main(["eval", "run", "--split", "test", "--format", "json"]) == 0
