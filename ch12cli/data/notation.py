@@ -10,7 +10,7 @@ from typing import Literal, get_args
 Decimal = Literal["auto", "point", "comma"]
 Kind = Literal["number", "date", "time"]
 
-NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")  # stricter than float(): no nan, no 1_000
+NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")  # stricter than float(): no nan, no 1_000
 WHOLE = re.compile(r"[+-]?[0-9]+")
 SAME_SIGNS = str.maketrans(
     {"\N{MINUS SIGN}": "-", "\N{RIGHT SINGLE QUOTATION MARK}": "'"}
@@ -53,6 +53,7 @@ LIKE = re.compile(
     ),
     re.IGNORECASE,
 )
+LONGEST = 100  # characters of a number with a unit, a date or a time: a longer text would take long to search
 QUOTES = "'\"`´‘’“”„«»*"  # around a number, or behind it as a mark
 
 
@@ -83,6 +84,10 @@ class Notation:
     def value(self, cell: str) -> float | None:
         """The number in a cell, infinite if it is too large; None if it is not written like this."""
         text = _with_same_signs(cell)
+        if self == PLAIN_NOTATION and NUMBER.fullmatch(text):
+            return float(text)
+        if len(text) > LONGEST:
+            return None
         if self.kind == "date":
             return _days(text)
         if self.kind == "time":
@@ -113,7 +118,7 @@ def find_notation(cells: Iterable[str], *, decimal: Decimal = "auto", declared: 
     texts = {_with_same_signs(cell) for cell in cells}
     if decimal == "auto" and all(map(NUMBER.fullmatch, texts)):
         return PLAIN_NOTATION
-    parts = [WRITTEN.fullmatch(text) for text in texts]
+    parts = [WRITTEN.fullmatch(text) if len(text) <= LONGEST else None for text in texts]
     found: list[Notation] = []
     if all(parts):
         matches = [part for part in parts if part]
@@ -135,7 +140,7 @@ def usual_notation(decimal: Decimal) -> Notation:
 def looks_like_number(cell: str) -> bool:
     """Whether a cell looks like a number, a date or a time, though it may not be read as one."""
     text = _with_same_signs(cell).strip(QUOTES + " ")
-    return LIKE.fullmatch(text) is not None and any(map(str.isnumeric, text))
+    return len(text) <= LONGEST and LIKE.fullmatch(text) is not None and any(map(str.isnumeric, text))
 
 
 def is_number(cell: str) -> bool:

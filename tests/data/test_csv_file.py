@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from ch12cli.data import Table, csv_file, iris, prepare
+from ch12cli.data.notation import find_notation, is_number, looks_like_number
 from ch12cli.errors import InputError
 from tests.data.bad_rows import BAD, NAMES, Bad
 
@@ -362,6 +363,13 @@ LOOK_ALIKE = {
     "other digits": ["٣", "３.５", "४", "½"],
     "addresses": ["10.0.0.1", "10.0.0.2", "10.0.1.1", "127.0.0.1"],
 }
+
+
+@pytest.mark.parametrize("cell", ["1" * 200_000 + "x!", "1" * 90_000 + "±" + "1" * 90_000 + "!", "1." * 90_000 + "!"])
+def test_a_very_long_cell_is_a_text_at_once(cell: str) -> None:
+    assert not looks_like_number(cell)
+    assert not is_number(cell)
+    assert find_notation([cell], declared=True) is None
 
 
 @pytest.mark.parametrize("name", LOOK_ALIKE)
