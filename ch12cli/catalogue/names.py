@@ -34,7 +34,7 @@ def find_run_directory(text: str, *, below: Path = OUTPUTS) -> Path:
     if slash and whole_number_in(job) is not None and (found := within(head, job, below)):
         if not exists(found):
             sweep = find_run_directory(head, below=below)
-            raise InputError(f"{text}: job {job} has not been begun; `ch12 resume {sweep}` trains what is missing")
+            raise InputError(f"{text}: job {job} was not started; `ch12 resume {sweep}` trains what is missing")
         refuse_linked_job(found)
         return found
     known = sorted(entries(below), key=lambda entry: entry.when, reverse=True)

@@ -36,7 +36,7 @@ class Query:
         self._tokens, self._index = tokens_of(text), 0
         self._condition = self._any(0)
         if self._index < len(self._tokens):
-            raise self._problem(f"`{self._tokens[self._index][1]}` is one too many; join comparisons with and, or")
+            raise self._problem(f"`{self._tokens[self._index][1]}` is unexpected; join comparisons with and, or")
 
     def matches(self, values: Values) -> bool:
         return self._condition(values)

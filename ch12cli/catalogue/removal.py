@@ -16,10 +16,10 @@ def removable(path: Path) -> Entry:
         raise InputError(f"{path}: is a link; name the directory itself")
     found = entry_at(path)
     if Path.cwd().is_relative_to(path.resolve()):
-        raise InputError(f"{path}: is where you are; go out of it first (cd ..)")
+        raise InputError(f"{path}: is the current directory; leave it first (cd ..)")
     above = next((p for p in path.absolute().parents if (p / STATE).exists() or (p / SWEEP).exists()), None)
     if above is not None:
-        raise InputError(f"{path}: is a job of the sweep {above}, which goes as a whole")
+        raise InputError(f"{path}: is a job of the sweep {above}, which can only be removed as a whole")
     if is_locked(path):
         raise InputError(f"{path}: a ch12 process is writing there; end it first")
     return found

@@ -27,7 +27,7 @@ def read_recorded(folder: Path) -> tuple[dict[str, Any], dict[str, str | None]]:
     """
     if not (folder / WRITTEN_LAST).is_file():
         raise InputError(
-            f"{folder.parent}: was killed before it had begun and holds nothing; remove it and train the run again"
+            f"{folder.parent}: was killed before it started and holds nothing; remove it and train the run again"
         )
     config, hydra = _read(folder / "config.yaml"), _read(folder / "hydra.yaml")
     try:

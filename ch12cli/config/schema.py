@@ -41,14 +41,14 @@ class Key(NamedTuple):
 KEYS: dict[str, Key] = {
     "epochs": Key(IntegerRule(1), "passes over the training part"),
     "batch_size": Key(IntegerRule(1), "examples in one optimisation step"),
-    "workers": Key(IntegerRule(0, 256), "processes that load data beside the training; 0: the training process itself"),
+    "workers": Key(IntegerRule(0, 256), "extra processes that load data; 0: the training process loads them"),
     "device": Key(Device(), "where to compute; auto: cuda if there is one, else mps, else cpu"),
     "seed": Key(SEEDS, "seed of the initial weights, the order of the rows and dropout"),
     "monitor": Key(
         OneOf(("auto", *MONITORS)),
         "metric that picks the best epoch; auto: valid_loss where there is validation, else train_loss",
     ),
-    "early_stopping.metric": Key(OneOf(("auto", *MONITORS)), "metric that must improve for training to go on"),
+    "early_stopping.metric": Key(OneOf(("auto", *MONITORS)), "metric that must improve for training to continue"),
     "early_stopping.patience": Key(
         Or(None, IntegerRule(1)), "epochs without improvement before training stops; null: never"
     ),
@@ -68,15 +68,13 @@ KEYS: dict[str, Key] = {
         "threads of torch's own operations; auto: one for small networks, else torch's choice",
     ),
     "pin_memory": Key(Truth(), "keep batches in page-locked memory on their way to a GPU"),
-    "stream_offset": Key(
-        IntegerRule(0, 10**6), "64-bit numbers drawn from the random stream and thrown away before anything else"
-    ),
+    "stream_offset": Key(IntegerRule(0, 10**6), "64-bit numbers to discard from the random stream at the start"),
     "checkpoint.every": Key(
         Or("auto", IntegerRule(1)), "epochs between checkpoints; auto: as often as costs under two per cent of the time"
     ),
     "logger": Key(
         Some(("csv", "tensorboard", "mlflow")),
-        "trackers that the figures go to as well; csv: metrics.csv, which every run has",
+        "further trackers that receive the metrics; csv: only metrics.csv, which every run writes",
     ),
     "imports": Key(
         Names(), "modules of your own that are imported before composition, for their resolvers and ConfigStore entries"
@@ -87,15 +85,13 @@ KEYS: dict[str, Key] = {
         "most runs that are trained as one stack; auto: as many as are fastest and fit",
     ),
     "sweep.processes": Key(
-        Or("auto", IntegerRule(1, 1024)), "processes that train beside each other; auto: one a core, one for a GPU"
+        Or("auto", IntegerRule(1, 1024)), "processes that train in parallel; auto: one for each core, or one for a GPU"
     ),
-    "sweep.fail_fast": Key(Truth(), "end the sweep when a job fails, instead of going on with the others"),
+    "sweep.fail_fast": Key(Truth(), "end the sweep when a job fails, instead of training the others"),
     "sweep.verify": Key(
-        IntegerRule(0), "so many finished jobs are trained again by themselves, and the difference shown"
+        IntegerRule(0), "number of finished jobs to train again as single runs, to show the difference"
     ),
-    "sweep.halving": Key(
-        HalvingRule(MONITORS), "leave the worse runs out on the way: {metric, min_epochs, factor}; null: never"
-    ),
+    "sweep.halving": Key(HalvingRule(MONITORS), "stop the worse runs early: {metric, min_epochs, factor}; null: never"),
     # dataset
     "dataset.shape": Key(OneOf(("xor", "moons", "circles", "spirals", "blobs")), "shape of the two classes"),
     "dataset.kind": Key(OneOf(("chapter", "line", "curve")), "the chapter's ten points, or a generated line or curve"),
@@ -109,12 +105,12 @@ KEYS: dict[str, Key] = {
     ),
     "dataset.height": Key(IntegerRule(1, LARGEST_SIDE), "height of each image after resizing, in pixels"),
     "dataset.width": Key(IntegerRule(1, LARGEST_SIDE), "width of each image after resizing, in pixels"),
-    "dataset.colour": Key(Truth(), "three channels, red, green and blue, instead of one of grey"),
+    "dataset.colour": Key(Truth(), "three channels (red, green, blue) instead of one grey channel"),
     "dataset.test_size": Key(Size(), "test part: a fraction of the rows, or a number of rows"),
     "dataset.valid_size": Key(Size(), "validation part: a fraction of the rows, or a number of rows"),
     "dataset.split": Key(
         OneOf(("random", "stratified", "ordered")),
-        "how rows are parted; stratified: each class in proportion; ordered: train, validation, test as they stand",
+        "how rows are divided; stratified: each class in proportion; ordered: in the order of the rows",
     ),
     "dataset.split_seed": Key(SEEDS, "seed of the split, apart from the run's own seed"),
     "dataset.scaling": Key(
@@ -136,9 +132,9 @@ KEYS: dict[str, Key] = {
     ),
     "dataset.missing": Key(
         OneOf(("refuse", "drop", "mean", "median")),
-        "rows without a value; mean, median: what the training part has of a column takes its place",
+        "what to do with missing values; mean, median: fill in that of the column in the training part",
     ),
-    "dataset.separator": Key(OneOf(("comma", "semicolon", "tab", "bar", "space")), "what parts the columns"),
+    "dataset.separator": Key(OneOf(("comma", "semicolon", "tab", "bar", "space")), "the separator between columns"),
     "dataset.decimal": Key(
         OneOf(("auto", "point", "comma")),
         "what parts decimals, while the other parts thousands; auto: points, and numbers with commas are refused",
@@ -201,14 +197,14 @@ KEYS: dict[str, Key] = {
     "scheduler.threshold_mode": Key(OneOf(("rel", "abs")), "whether the threshold is a share or a difference"),
     "scheduler.cooldown": Key(IntegerRule(0), "epochs after a fall in which nothing is counted"),
     "scheduler.min_lr": Key(Number(low=0), "the rate never falls below this"),
-    "scheduler.eps": Key(Number(low=0), "a fall by less than this is left out"),
+    "scheduler.eps": Key(Number(low=0), "smaller falls are skipped"),
 }
 
 # The keys of Hydra's `instantiate`, valid at the top of each group and in its arguments.
 INSTANTIATION = {
     "_target_": Key(Text(), "what is built: the import path of a class or function"),
     "_args_": Key(ItemsRule(), "positional arguments of what is built"),
-    "_partial_": Key(Truth(), "whether the call is left to whoever uses it; at the top of a group that is ch12"),
+    "_partial_": Key(Truth(), "whether the caller completes the call; at the top of a group the caller is ch12"),
     "_convert_": Key(OneOf(("none", "partial", "object", "all")), "none: arguments as OmegaConf's containers"),
     "_recursive_": Key(Truth(), "whether targets in the arguments are built too"),
 }

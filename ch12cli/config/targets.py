@@ -110,7 +110,7 @@ def _not_there(found: Any, parts: list[str]) -> str:
     found: the object named by all parts but the last, or None.
     """
     if found is None:
-        return f"there is no module {parts[0]}; start ch12 where it lies, or put its folder into PYTHONPATH"
+        return f"there is no module {parts[0]}; start ch12 in its folder, or add that folder to PYTHONPATH"
     known = [name for name in dir(found) if not name.startswith("_")]
     hint = did_you_mean(parts[-1], known) or "; check the path and that it can be imported"
     return f"{'.'.join(parts[:-1])} has no {parts[-1]}{hint}"

@@ -29,7 +29,7 @@ def import_modules(names: Sequence[str], *, key: str = "imports") -> None:
 
 def import_problem(name: str, key: str) -> Problem | None:
     """Imports one module. Returns the problem if it fails, else None."""
-    hint = "start ch12 in its folder, or put that folder into PYTHONPATH"
+    hint = "start ch12 in its folder, or add that folder to PYTHONPATH"
     try:
         with current_directory_last(), resolvers_kept(name):
             import_module(name)

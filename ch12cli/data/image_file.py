@@ -67,7 +67,7 @@ def pixels_of(file: IO[bytes], shape: ImageShape) -> Floats:
         except (ImageFileError, MemoryError):
             raise
         except UnidentifiedImageError as error:
-            raise ImageFileError("is not an image that can be read, whatever its name says") from error
+            raise ImageFileError("is not a readable image, despite its name") from error
         except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
             most = f"{Image.MAX_IMAGE_PIXELS:,}"
             raise ImageFileError(f"has more than {most} pixels; it may be a decompression bomb") from error

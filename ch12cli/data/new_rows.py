@@ -83,7 +83,7 @@ def read_rows(
     if not lines:
         raise InputError(f"{source}: has no rows below its header (line {sheet.line})")
     names = ["" if header[position] in sheet.unnamed else header[position] for position in further]
-    notes = [f"{source}: did not occur in training, taken for none of the known texts: {list_names(unseen)}"]
+    notes = [f"{source}: did not occur in training, encoded as none of the known texts: {list_names(unseen)}"]
     return NewRows(source, np.array(features), lines, names, cells, (*sheet.notes, *(notes if unseen else ())))
 
 

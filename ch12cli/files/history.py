@@ -55,6 +55,6 @@ def changes_in(session: Mapping[str, Any], name: str = "changes") -> dict[str, A
 def describe_session(session: Mapping[str, Any]) -> str:
     """Returns a description of a session, with the settings that it changed."""
     parent, changes = session.get("directory"), changes_in(session)
-    event = f"goes on from {parent}" if parent else "was resumed"
+    event = f"continues from {parent}" if parent else "was resumed"
     listing = ", ".join(f"{key}={value}" for key, value in changes.items())
     return f"{event} after epoch {session.get('epoch')}" + (f" with {listing}" if changes else "")

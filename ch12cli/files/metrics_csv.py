@@ -74,7 +74,7 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
             return []
         names, *lines = rows
         if names[:1] != ["epoch"] or len(set(names)) < len(names):
-            raise InputError(f"{path}: damaged: its first line is no header of ch12's")
+            raise InputError(f"{path}: damaged: its first line is not a header of ch12")
         return [{n: float(cell) for n, cell in zip(names, line, strict=True)} for line in lines]
     except FileNotFoundError:
         return []

@@ -98,12 +98,12 @@ class PlanFile:
         try:
             plan = json.loads(content.decode())
         except (ValueError, RecursionError) as error:
-            raise InputError(f"{path}: cannot be read: {error}; remove it to plan anew") from error
+            raise InputError(f"{path}: cannot be read: {error}; remove it to plan again") from error
         if not isinstance(plan, dict):
-            raise InputError(f"{path}: is not the plan of a sweep; remove it to plan anew")
+            raise InputError(f"{path}: is not the plan of a sweep; remove it to plan again")
         version = require_known_format(plan, path, newest=FORMAT)
         if plan.pop(CHECKSUM, None) != checksum(plan):
-            raise InputError(f"{path}: damaged: its content is not what was written; remove it to plan anew")
+            raise InputError(f"{path}: damaged: its content is not what was written; remove it to plan again")
         try:
             jobs = [plan_from_format_1(job) if version == 1 else job for job in plan["jobs"]]
             found = cls(
@@ -177,7 +177,7 @@ def read_plan(sweep: Path) -> PlanFile:
     except FileNotFoundError:
         return PlanFile()
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error}; remove it to plan anew") from error
+        raise InputError(f"{path}: cannot be read: {error}; remove it to plan again") from error
     return PlanFile.from_json(content, path)
 
 

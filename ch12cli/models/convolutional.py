@@ -28,7 +28,7 @@ def cnn(
     depth.
     """
     if shape is None:
-        raise InputError("model=cnn: needs images, and the rows of the data set are none; use model=mlp")
+        raise InputError("model=cnn: needs images, and the rows of the data set are not images; use model=mlp")
     inputs, height, width = shape
     if min(height, width) >> depth == 0:
         raise InputError(

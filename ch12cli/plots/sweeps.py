@@ -178,7 +178,7 @@ def importance(results: Results, *, title: str) -> Plot:
         raise InputError("--kind importance: nothing but seeds differs between the jobs; try --kind distribution")
     if len(results.values) < FEW:
         raise InputError(
-            f"--kind importance: {len(results.values)} runs say nothing of what matters; give {FEW} or more"
+            f"--kind importance: {len(results.values)} runs are too few to rank the keys; give {FEW} or more"
         )
     found = by_weight(results)
     rest = max(0.0, 1 - sum(share for _, share in found))

@@ -108,7 +108,7 @@ def optimizer_class(target: Target) -> tuple[Callable[..., Any], dict[str, Any]]
     if target.positional:
         hint = "name the others"
         raise InputError(
-            Problem("optimizer._args_", None, "the first argument is the parameters, which ch12 gives", hint)
+            Problem("optimizer._args_", None, "the first argument is the parameters; ch12 passes them", hint)
         )
     arguments = arguments_of(target)
     problems = signature_problems("optimizer", kind, arguments, {"params": None})

@@ -58,7 +58,7 @@ def train_log(directory: Path) -> Iterator[None]:
 
 
 def resume_hint(directory: Path) -> str:
-    return f"when that is mended, go on with: ch12 resume {shlex.quote(str(directory))}"
+    return f"when that is fixed, continue with: ch12 resume {shlex.quote(str(directory))}"
 
 
 def train_single(

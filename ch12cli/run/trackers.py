@@ -55,7 +55,7 @@ class Trackers:
         except Exception as error:  # the tracker's library may raise anything
             self.failed.add(name)
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            self.on_message(f"logger={name}: {reason}; goes on without it", warning=True)
+            self.on_message(f"logger={name}: {reason}; continues without it", warning=True)
 
 
 class TrackerCallback(NullCallback):

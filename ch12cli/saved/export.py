@@ -108,17 +108,17 @@ def require_repeatable(directory: Path, saved: Saved, *, best: bool) -> list[str
     if best:
         raise InputError("--checkpoint best: goes with a network, not with --format script, which trains to the end")
     if result is None or result.status != "finished":
-        raise InputError(
-            f"{directory}: has not finished, so there is no end that a program could come to; resume it first"
-        )
+        raise InputError(f"{directory}: has not finished, so a program cannot reproduce its end; resume it first")
     if "parent" in result.history:
-        raise InputError(f"{directory}: went on from another run with changes, which one program does not train")
+        raise InputError(f"{directory}: continued another run with changes, which one program cannot repeat")
     if spans_all_epochs(saved.settings.schedule) and any(map(changes_in, sessions_of(saved.history))):
-        raise InputError(f"{directory}: its schedule was made longer on the way, which one program does not train")
+        raise InputError(f"{directory}: its schedule was extended in a resume, which one program cannot repeat")
     if saved.settings.model.compile:
-        return ["trained compiled: the program is not, and may round otherwise"]
+        return ["trained with compile=true: the program is not compiled, and may round differently"]
     if saved.state.get("stacked"):
-        return ["trained in a stack: the program trains it alone, which rounds otherwise (with dropout: other masks)"]
+        return [
+            "trained in a stack: the program trains it unstacked, which rounds differently (with dropout: other masks)"
+        ]
     return []
 
 
@@ -214,7 +214,7 @@ def compared(job: Job, x: Tensor, found: list[Tensor], reader: str) -> str:
     difference = max(float(each.max()) for each in differences)
     if not difference <= tolerance:
         raise MachineError(
-            f"what {reader} makes of it differs by {difference:.2g} from ch12 predict, more than {tolerance:g}"
+            f"the output of {reader} differs by {difference:.2g} from ch12 predict, more than {tolerance:g}"
         )
     reason = " (the network computes in bfloat16, the file in float32)" if half else ""
     return f"checked: {reader} gives the outputs of ch12 predict for {len(x)} rows within {difference:.1g}{reason}"

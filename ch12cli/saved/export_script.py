@@ -146,7 +146,7 @@ def layers_of(module: nn.Module, *, init: str) -> list[str]:
     """Returns the source code of each layer. Raises InputError unless all layers are torch's own, in a Sequential."""
     if type(module) is not nn.Sequential:
         kind = type(module).__name__
-        raise InputError(f"--format script: writes networks of torch's layers in a row; this one is a {kind}")
+        raise InputError(f"--format script: writes sequential networks of torch's layers; this one is a {kind}")
     written = []
     for layer in module:
         if not type(layer).__module__.startswith("torch.nn.") or repr(made_of(repr(layer))) != repr(layer):
@@ -191,7 +191,7 @@ def call_of(what: str, kind: type[Any], module: str, arguments: Mapping[str, Any
         raise InputError(f"--format script: {what}: {kind.__name__} is not torch's; the program could not make it")
     plain = (str, int, float, bool, list, type(None))
     if not all(isinstance(value, plain) and name.isidentifier() for name, value in arguments.items()):
-        raise InputError(f"--format script: {what}: its arguments are no plain values")
+        raise InputError(f"--format script: {what}: its arguments are not plain values")
     written = [first] * bool(first) + [f"{name}={value!r}" for name, value in arguments.items()]
     return f"{module + '.' if module else ''}{kind.__name__}({', '.join(written)})"
 

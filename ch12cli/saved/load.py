@@ -117,7 +117,7 @@ def require_parts(state: Mapping[str, Any], names: tuple[str, ...], folder: Path
     """Raises InputError unless a state has these parts, each with the expected type."""
     missing = [name for name in names if name not in state]
     if missing:
-        raise InputError(f"{folder}: its checkpoint holds no {', '.join(missing)}: not one of this ch12's runs")
+        raise InputError(f"{folder}: its checkpoint holds no {', '.join(missing)}: not a run of this version of ch12")
     try:
         invalid = wrong_parts(state)
     except MISMATCH_ERRORS as error:
@@ -197,7 +197,7 @@ def _mapping(state: Mapping[str, Any], name: str, folder: Path) -> dict[str, Any
     except (TypeError, ValueError, RecursionError) as error:
         raise InputError(f"{folder}: the {name} in its checkpoint cannot be read: {error}") from error
     if not isinstance(value, dict):
-        raise InputError(f"{folder}: the {name} in its checkpoint are no mapping")
+        raise InputError(f"{folder}: the {name} in its checkpoint are not a mapping")
     return value
 
 

@@ -43,7 +43,7 @@ def boundary_plot(
         if not job.task.classes:
             raise InputError(f"{directory}: has no classes, so no boundary between them; try --kind line")
         if table.shape is not None:
-            raise InputError(f"{directory}: its rows are images, of which two pixels show little; try --kind confusion")
+            raise InputError(f"{directory}: its rows are images, and two pixels show little; try --kind confusion")
         if len(table.feature_names) < 2:
             raise InputError(f"{directory}: its data have a single feature; a boundary needs a plane of two")
         choice = choose(job, features, count=2)
@@ -89,7 +89,7 @@ def line(directory: Path, *, title: str, features: str | None, best: bool, trust
     with loaded_job(directory, best=best, trust=trust) as (job, _, messages):
         table = job.task.data.table
         if job.task.classes:
-            raise InputError(f"{directory}: tells classes apart, it has no regression line; try --kind boundary")
+            raise InputError(f"{directory}: is a classifier, so it has no regression line; try --kind boundary")
         choice = choose(job, features, count=1)
         xs = np.linspace(*padded_range(job.task.data.features[:, choice.columns[0]]), CELLS)
         rows = np.tile(choice.fixed, (CELLS, 1))

@@ -85,5 +85,5 @@ def on_this_machine(settings: RunSettings, *, trains: bool = False) -> tuple[Run
     try:
         choose_device(device)
     except InputError:
-        return settings.with_changes({"device": "auto"}), [f"trained on device {device}, which is not here"]
+        return settings.with_changes({"device": "auto"}), [f"trained on device {device}, which is not available here"]
     return settings, []

@@ -51,8 +51,8 @@ def replay_parts(saved: Saved, settings: RunSettings, *, trust: bool) -> list[Re
             raise InputError(f"{saved.directory}: the epochs of its sessions were not written by ch12, or are corrupt")
         if saved.state.get("stacked"):
             raise InputError(
-                f"{saved.directory}: was trained in a stack, and then on by itself with changes; that cannot be "
-                "repeated"
+                f"{saved.directory}: was trained in a stack, and then continued as a single run with changes; "
+                "that cannot be repeated"
             )
         config = with_changes(parts[0].settings.config, before)
         require_valid_settings(config, settings.choices, where=str(saved.directory), trust=trust, uses=USES)

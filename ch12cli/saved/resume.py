@@ -67,7 +67,7 @@ def changes_of(overrides: Sequence[str], settings: RunSettings) -> dict[str, Any
         for override in Composer().parse(overrides, problems):
             key, value = override.key_or_group, override.value()
             if key in choices:
-                rule = f"the run has {key}={choices[key]}, and a choice cannot change on the way"
+                rule = f"the run has {key}={choices[key]}, and a choice cannot change in a resume"
                 hint = "train a new run, or change single keys of it"
                 problems.append(Problem.with_override(str(override.input_line), rule, hint))
             elif key not in present:
@@ -113,7 +113,7 @@ def continue_run(
     changes = changes_of(overrides, saved.settings)
     settings = changed_settings(saved, changes, fork=fork, trust=trust, own=own)
     if begun and "epochs" in changes and spans_all_epochs(settings.schedule):
-        text = "its schedule spans all epochs, so the learning rate goes on as in a run of that many epochs"
+        text = "its schedule spans all epochs, so the learning rate continues as in a run of that many epochs"
         callback.on_message(f"epochs={settings.loop.epochs}: {text}", warning=True)
     result = result_so_far(directory)
     reason = "" if fork else nothing_left(directory, saved, result, overrides, epochs=settings.loop.epochs)
@@ -199,7 +199,7 @@ def changed_settings(
                 key,
                 None,
                 f"{shown(before[key])} in the run, {shown(changes[key])} now; it would not be the same run",
-                "leave it out, or add --fork for a new run that goes on from here",
+                "leave it out, or add --fork for a new run that continues from here",
             )
             for key in refused
         ]
@@ -233,18 +233,18 @@ def nothing_left(directory: Path, saved: Saved, result: Result | None, overrides
     if result.stopped_at is not None:
         arguments = shlex.join(["early_stopping.patience=null", *overrides])
         return (
-            f"{directory}: stopped early in epoch {done}; as a new run it goes on from there with: "
+            f"{directory}: stopped early in epoch {done}; to continue from there as a new run: "
             f"ch12 resume {name} {arguments} --fork"
         )
     if result.status == "diverged":
         smaller = f"optimizer.lr={saved.settings.optimizer.target.arguments.get('lr', 0.01) / 10:g}"
         command = command_of_run(directory / HYDRA, [smaller]) or train_command([smaller])
         return (
-            f"{directory}: diverged in epoch {done + 1}, and what it had come to by then is no good to go on from; "
+            f"{directory}: diverged in epoch {done + 1}, and its state at that time is unusable; "
             f"train a new run with a smaller rate: {command}"
         )
     if result.status == "finished" and done >= epochs:
-        return f"{directory}: nothing left to do; epochs=N with a larger N would train it on"
+        return f"{directory}: is complete; epochs=N with a larger N trains it further"
     return ""
 
 

@@ -132,7 +132,7 @@ def batch_of(overrides: Sequence[Override]) -> list[list[str]]:
     intervals = [o for o in overrides if o.is_sweep_override() and not o.is_discrete_sweep()]
     if intervals:
         raise InputError(
-            [f"{o.input_line}: has no end of values between its bounds; {interval_hint(o)}" for o in intervals]
+            [f"{o.input_line}: has infinitely many values between its bounds; {interval_hint(o)}" for o in intervals]
         )
     refuse_too_many(overrides)
     try:
@@ -142,7 +142,7 @@ def batch_of(overrides: Sequence[Override]) -> list[list[str]]:
     except HydraException as error:
         raise InputError(first_lines(error)) from error
     if empty:
-        raise InputError([f"{line}: stands for no value at all, so that there is no job" for line in empty])
+        raise InputError([f"{line}: has no values, so there is no job" for line in empty])
     return jobs
 
 
@@ -169,7 +169,9 @@ def refuse_too_many(overrides: Sequence[Override]) -> None:
         elif isinstance(values, ChoiceSweep):
             jobs *= len(values.list)
             if any(isinstance(value, Swept) for value in values.list):
-                problems.append(f"{override.input_line}: a range cannot stand among other values; list them one by one")
+                problems.append(
+                    f"{override.input_line}: a range cannot be combined with other values; list them one by one"
+                )
     if jobs > MAX_JOBS:
         problems.append(f"{jobs:,} jobs: a sweep has {MAX_JOBS:,} at most; make its ranges shorter")
     if problems:

@@ -133,7 +133,7 @@ def refuse_foreign(jobs: Iterable[SweepJob], sweep_dir: Path) -> list[SweepJob]:
     if foreign:
         job = foreign[0]
         raise InputError(
-            f"hydra.sweep.dir={sweep_dir}: {job.directory} is there already, and is not of job {job.number} "
+            f"hydra.sweep.dir={sweep_dir}: {job.directory} exists already, and does not belong to job {job.number} "
             f"({' '.join(job.overrides) or 'no overrides'}); choose another directory"
         )
     return existing

@@ -26,7 +26,7 @@ def read_jobs(path: Path) -> list[list[str]]:
     rows = from_yaml(text, path) if path.suffix in YAML else from_csv(text, path)
     hydras = sorted({key for row in rows for key in row if key.lstrip("+~").startswith(("hydra.", "hydra/"))})
     if hydras:
-        raise InputError(f"--jobs {path}: {hydras[0]}: holds for the whole sweep; give it on the command line")
+        raise InputError(f"--jobs {path}: {hydras[0]}: applies to the whole sweep; give it on the command line")
     jobs = [[f"{key}={value}" for key, value in row.items()] for row in rows]
     if not jobs:
         raise InputError(f"--jobs {path}: holds no job; give a header of keys and a row for each job")
@@ -93,7 +93,7 @@ def as_typed(value: Any) -> str:
 def refuse_existing(path: Path) -> None:
     """Raises InputError if the file exists, because the user may have edited it."""
     if path.exists():
-        raise InputError(f"--write {path}: is there already; give another name, or remove it")
+        raise InputError(f"--write {path}: exists already; give another name, or remove it")
 
 
 def write_jobs(path: Path, jobs: Sequence[SweepJob]) -> None:

@@ -243,8 +243,8 @@ def unsaved_message(item: WorkItem) -> str:
     """Returns a warning about an item whose process was killed before it wrote its checkpoint."""
     subject = f"the stack of {len(item.jobs)} jobs that begins with" if item.stacked else "what was in progress of"
     return (
-        f"there was no time to write a checkpoint of {subject} job {item.jobs[0]}: it goes on from the one before, "
-        "or anew if there is none"
+        f"there was no time to write a checkpoint of {subject} job {item.jobs[0]}: it resumes from the one before, "
+        "or restarts if there is none"
     )
 
 
@@ -285,7 +285,7 @@ def checkpoint_warnings(plan: Plan, sweep_dir: Path) -> list[str]:
             try:
                 state, skipped = checkpoints.newest()
             except DamagedError as error:
-                messages += [f"begins anew, without a good checkpoint: {message}" for message in error.messages]
+                messages += [f"restarts, without an intact checkpoint: {message}" for message in error.messages]
                 continue
             messages += [f"skipped: {message}" for message in skipped]
             require_data(state, plan.tasks[item.group], checkpoints.last)

@@ -124,7 +124,9 @@ def require_distinct(jobs: Sequence[PlannedJob], *, where: str) -> None:
     counts = (len({job.number for job in jobs}), len({job.job_key for job in jobs}), len(directories))
     inside = any(str(parent) in directories for name in directories for parent in PurePath(name).parents)
     if inside or any(count != len(jobs) for count in counts):
-        raise InputError(f"{where}: its plan was not written by ch12, or is corrupt (two jobs share what is one's own)")
+        raise InputError(
+            f"{where}: its plan was not written by ch12, or is corrupt (two jobs share a directory or key)"
+        )
 
 
 def stays_inside(directory: str) -> bool:

@@ -270,7 +270,7 @@ def restore_stack(run: StackRun, checkpoints: Checkpoints) -> None:
         with checkpoint_must_fit(str(checkpoints.last)):
             run.load_state_dict(state)
     except InputError as error:
-        raise CheckpointMismatchError(f"{error}; remove it to train its jobs anew") from error
+        raise CheckpointMismatchError(f"{error}; remove it to train its jobs again") from error
 
 
 def require_data(state: Mapping[str, Any], task: Task, path: Path) -> None:

@@ -173,8 +173,8 @@ def refuse_to_overwrite(jobs: Sequence[SweepJob], directory: Path) -> None:
     existing = [job.directory for job in jobs if (directory / job.directory).exists()]
     if existing:
         raise InputError(
-            f"hydra.sweep.dir={directory}: holds {existing[0]} already, and only hydra/launcher=stacked goes on with "
-            "what was begun; choose another directory"
+            f"hydra.sweep.dir={directory}: holds {existing[0]} already, and only hydra/launcher=stacked can resume "
+            "them; choose another directory"
         )
 
 

@@ -144,7 +144,7 @@ def why_not_worth(group: Group, module: nn.Module, values: int) -> str:
     size = group.settings.loop.batch_size * values
     convolves = any(map(is_convolution, module.modules()))
     if convolves and size >= CONVOLVED and choose_device(group.settings.machine.device).type == "cpu":
-        return f"its layers give {size:,} values a batch; from {CONVOLVED:,} on, convolutions are faster alone on a CPU"
+        return f"its layers give {size:,} values a batch; from {CONVOLVED:,} on, a CPU is faster without a stack"
     return ""
 
 

@@ -130,10 +130,7 @@ def describe_failure(exit_codes: Mapping[int, int]) -> str:
     if not exit_codes:
         return ""
     if NO_SHARED_MEMORY in exit_codes.values():
-        return (
-            "the shared memory by which loader processes hand out batches (/dev/shm) is full; use workers=0, or a "
-            "smaller batch_size"
-        )
+        return "the shared memory of the loader processes (/dev/shm) is full; use workers=0, or a smaller batch_size"
     number, code = next(iter(exit_codes.items()))
     how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
     return f"a loader process died (process {number}, {how}); try fewer workers, or workers=0"

@@ -151,15 +151,15 @@ def advise(found: Sequence[Measured], *, cores: int) -> Advice:
     if of_steps >= 1 - NEAR or (best.workers == 0 and of_steps >= MOST):
         text = f"The steps are the bottleneck: {of_steps:.0%} of the time. How batches are loaded does not matter"
         return Advice(0, single.fetch, f"{text}; leave workers=0.")
-    fetching = f"Getting items ready is the bottleneck: {1 - of_steps:.0%} of the time."
+    fetching = f"Loading items is the bottleneck: {1 - of_steps:.0%} of the time."
     if best.workers == 0:
         if single.seconds - single.step > CHEAP:
-            return Advice(0, best.fetch, f"{fetching} More processes find no free core to do it on; leave workers=0.")
+            return Advice(0, best.fetch, f"{fetching} There is no free core for more processes; leave workers=0.")
         both = best.fetch == "batch" and len({each.fetch for each in found}) > 1
-        text = "Items are cheap: to hand batches from process to process would cost more than it saves. Use workers=0"
+        text = "Items are cheap: passing batches between processes would cost more than it saves. Use workers=0"
         return Advice(0, best.fetch, f"{text}{', and fetch whole batches' if both else ''}.")
     gain = single.seconds / best.seconds
-    bound = "; more would find no free core" if best.workers >= cores - 1 else ""
+    bound = "; there is no free core for more" if best.workers >= cores - 1 else ""
     limit = "; now the steps are the bottleneck" if best.step >= MOST * best.seconds else ""
     text = f"{fetching} Use workers={best.workers}: {gain:.1f} times as fast{bound}{limit}."
     return Advice(best.workers, best.fetch, text)

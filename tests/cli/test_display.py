@@ -373,7 +373,7 @@ def test_an_interrupted_run_prints_the_command_that_resumes_it():
         display.on_begin([("data", "x")], epochs=2, directory=Path("/my runs/1"))
         result = Result(status="interrupted", epochs=1, final=make_rows(1)[-1], best=None, seconds=1.0)
         display.on_end(result, make_rows(1), directory=Path("/my runs/1"))
-    assert "go on with: ch12 resume '/my runs/1'" in written(console)
+    assert "continue with: ch12 resume '/my runs/1'" in written(console)
 
 
 def test_times_of_several_hours_fit_beside_the_bar():

@@ -231,7 +231,7 @@ def test_an_unavailable_device_is_replaced_and_named(train: Train, capsys: pytes
     (directory / "checkpoints" / "last.pt").write_bytes(sealed_bytes(state))
     assert main(["eval", str(directory), "--format", "json"]) == 0
     said = capsys.readouterr()
-    assert "device cuda:77, which is not here" in said.err
+    assert "device cuda:77, which is not available here" in said.err
     if not torch.cuda.is_available():
         assert json.loads(said.out) == before
 

@@ -89,7 +89,7 @@ def test_the_wrong_kind_of_input_is_refused(run: Path, drawn: Path, capsys: pyte
         (
             str(run),
             "rows.csv",
-        ): "rows.csv: is not an image that can be read, whatever its name says; the run was trained "
+        ): "rows.csv: is not a readable image, despite its name; the run was trained "
         "on images: give one, or a folder of them",
         (str(run), "empty"): "empty: holds no images (png, jpg, jpeg, bmp, gif, webp, tif, tiff)",
         ("flowers", "figures"): "figures: is a directory; give a CSV file",
@@ -111,7 +111,7 @@ def test_an_image_is_read_from_standard_input(
 
 def test_a_boundary_plot_of_image_pixels_is_refused(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert said(capsys, "plot", str(run), "--kind", "boundary", code=2)[1] == (
-        f"ch12: {run}: its rows are images, of which two pixels show little; try --kind confusion\n"
+        f"ch12: {run}: its rows are images, and two pixels show little; try --kind confusion\n"
     )
     assert "disc" in said(capsys, "plot", str(run), "--kind", "confusion")[0]
 

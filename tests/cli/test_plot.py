@@ -217,7 +217,7 @@ def test_a_confusion_matrix_is_that_of_eval(said: Callable[..., str]) -> None:
         (["iris", "--kind", "curves"], "invalid choice: 'curves' (choose from 'curve'"),
         (["points", "--kind", "boundary"], "points: has no classes, so no boundary between them; try --kind line"),
         (["points", "--kind", "confusion"], "points: has no classes, so no confusion matrix; try --kind line"),
-        (["iris", "--kind", "line"], "iris: tells classes apart, it has no regression line; try --kind boundary"),
+        (["iris", "--kind", "line"], "iris: is a classifier, so it has no regression line; try --kind boundary"),
         (["iris", "--kind", "boundary", "--features", "petal_lengt,sepal_width"], "did you mean `petal_length`?"),
         (["iris", "--kind", "boundary", "--features", "petal_length"], "must be 2 of the features"),
         (["sweep", "--kind", "heatmap", "--x", "seed"], "--x seed: is not swept"),
@@ -225,7 +225,7 @@ def test_a_confusion_matrix_is_that_of_eval(said: Callable[..., str]) -> None:
         (["iris", "--x", "seed"], "--x: only for --kind heatmap or slice; this plot is a curve"),
         (["sweep", "--features", "a,b"], "--features: only for --kind boundary or line"),
         (["iris", "points", "--kind", "importance"], "differ in their metric or their data"),
-        (["iris", "other", "--kind", "importance"], "2 runs say nothing of what matters; give 5 or more"),
+        (["iris", "other", "--kind", "importance"], "2 runs are too few to rank the keys; give 5 or more"),
     ],
 )
 def test_an_impossible_plot_is_refused_in_one_line(words: list[str], message: str, said: Callable[..., str]) -> None:

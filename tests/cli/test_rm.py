@@ -167,5 +167,5 @@ def test_the_current_directory_is_not_removed(
     assert main(["train", "-q", "epochs=1", "device=cpu", "hydra.run.dir=home"]) == 0
     monkeypatch.chdir(folder / "home")
     assert main(["rm", ".", "--yes"]) == 2
-    assert ".: is where you are; go out of it first" in capsys.readouterr().err
+    assert ".: is the current directory; leave it first" in capsys.readouterr().err
     assert (folder / "home" / "result.json").exists()

@@ -236,8 +236,8 @@ def test_all_unreadable_images_are_named_together(folder: Path, monkeypatch: pyt
     advice = "; repair it, or leave it out"
     assert problems(lambda: image_folder("p")) == [
         f"p/cat2.png: is damaged (image file is truncated){advice}",
-        f"p/cat3.png: is not an image that can be read, whatever its name says{advice}",
-        f"p/cat4.png: is not an image that can be read, whatever its name says{advice}",
+        f"p/cat3.png: is not a readable image, despite its name{advice}",
+        f"p/cat4.png: is not a readable image, despite its name{advice}",
         f"p/cat5.png: has pixels of more than 8 bits (mode I;16){advice}",
         f"p/cat6.png: is not a regular file{advice}",
     ]

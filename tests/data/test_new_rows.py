@@ -111,7 +111,7 @@ def test_an_allowed_category_that_did_not_occur_in_training_is_no_level_and_is_n
     rows = read_rows(b"colour\nred\nx\n", [COLOUR], source="x.csv", allow_unseen=True)
     assert rows.features.tolist() == [[0.0, 1.0], [0.0, 0.0]]
     assert rows.notes == (
-        "x.csv: did not occur in training, taken for none of the known texts: 'x' (line 3, column colour)",
+        "x.csv: did not occur in training, encoded as none of the known texts: 'x' (line 3, column colour)",
     )
 
 

@@ -93,7 +93,9 @@ def test_kaimings_spread_counts_a_kernels_pixels_as_inputs() -> None:
 def test_rows_that_are_not_images_or_too_small_ones_are_refused() -> None:
     with pytest.raises(InputError) as refused:
         cnn(None, 2)
-    assert refused.value.messages == ["model=cnn: needs images, and the rows of the data set are none; use model=mlp"]
+    assert refused.value.messages == [
+        "model=cnn: needs images, and the rows of the data set are not images; use model=mlp"
+    ]
     with pytest.raises(InputError) as refused:
         cnn((1, 9, 5), 2, depth=3)
     assert refused.value.messages == [

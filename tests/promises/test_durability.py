@@ -67,7 +67,7 @@ def test_a_run_killed_before_its_first_file_is_distinguished_from_other_director
     directory.mkdir()
     for name in made:
         (directory / name).mkdir()
-    with pytest.raises(InputError, match="was killed before it had begun and holds nothing; remove it"):
+    with pytest.raises(InputError, match="was killed before it started and holds nothing; remove it"):
         resume(directory)
     shutil.rmtree(directory / "checkpoints", ignore_errors=True)
     (directory / "thesis.tex").touch()

@@ -99,7 +99,7 @@ def test_bidirectional_control_characters_are_escaped(visit: Visit) -> None:
     assert r"\u202e1\u2066" in said["show"]
     visit.restore()
     (visit.directory / "result.json").write_bytes(seal({**result, "parent": parent, "error": "\u202e"}))
-    assert r"goes on from \u202ep after epoch \u202e with \u202ex=\u202ey" in " ".join(look(visit)["show"].split())
+    assert r"continues from \u202ep after epoch \u202e with \u202ex=\u202ey" in " ".join(look(visit)["show"].split())
 
 
 # A sweep
@@ -196,7 +196,7 @@ def test_a_bomb_for_the_checkpoint_of_a_stack_does_not_go_off(theirs: Path, caps
             shutil.rmtree(theirs / job, ignore_errors=True)
         checkpoint.write_bytes(content)
         code, err = go_on(theirs, capsys)
-        assert (code, "begins anew, without a good checkpoint" in err) == (0, True), name
+        assert (code, "restarts, without an intact checkpoint" in err) == (0, True), name
         assert (theirs / "0" / "result.json").exists()
 
 

@@ -175,8 +175,8 @@ def test_an_exported_torch_program_takes_any_number_of_rows(folder: Path, capsys
         (["nothere"], "nothere: no such directory"),
         ([], "export: no run given"),
         (["interrupted"], "interrupted: has not finished"),
-        (["forked"], "forked: went on from another run"),
-        (["own"], "--format script: writes networks of torch's layers in a row; this one is a Residual"),
+        (["forked"], "forked: continued another run"),
+        (["own"], "--format script: writes sequential networks of torch's layers; this one is a Residual"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, list) else "",
 )

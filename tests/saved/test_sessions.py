@@ -107,7 +107,7 @@ def test_a_run_of_several_sessions_is_repeated_in_the_same_sessions(
     epochs = result_of(directory).epochs
     assert (code, out) == (0, f"{directory}: the same, bit for bit ({epochs} epochs)\n")
     assert len(err.splitlines()) == len([words for words in sittings if words])
-    assert err.count("goes on from ") == sum("--fork" in words for words in sittings)
+    assert err.count("continues from ") == sum("--fork" in words for words in sittings)
 
 
 def test_a_changed_run_without_its_earlier_settings_is_not_called_different(folder: Path, said: Any) -> None:
@@ -173,7 +173,7 @@ def test_a_fork_has_its_own_record(folder: Path, said: Any) -> None:
     _, shown, _ = said("show", "run-fork")
     shown = " ".join(shown.split())
     assert f"repeat ch12 resume {folder / 'run'} optimizer.lr=0.01 epochs=6 --fork" in shown
-    assert f"goes on from {folder / 'run'} after epoch 4 with optimizer.lr=0.01" in shown
+    assert f"continues from {folder / 'run'} after epoch 4 with optimizer.lr=0.01" in shown
     assert "run-fork" in said("runs", ".", "--filter", "optimizer.lr>0.005")[1]
     _, parent, _ = said("show", "run")
     assert "repeat ch12 train device=cpu threads=1 batch_size=16 epochs=4" in " ".join(parent.split())
@@ -204,7 +204,7 @@ def test_a_run_that_stopped_early_says_how_to_continue(folder: Path, said: Any) 
     assert f"stopped early in epoch {stopped}" in " ".join(out.split())
     code, out, err = said("resume", "es", f"epochs={stopped + 3}")
     assert (code, out) == (2, "")
-    assert "nothing left" not in err
+    assert "is complete" not in err
     assert run(*command_in(err), "-q") == 0
     assert len(metrics(folder / "es-fork")) == stopped + 3 + 1
     code, _, err = said("resume", "es", "--fork")  # which would stop at once
@@ -227,7 +227,7 @@ def test_a_choice_cannot_change_in_a_resume(folder: Path, said: Any) -> None:
     for more in ([], ["--fork"]):
         code, _, err = said("resume", "run", "model=linear", *more)
         assert code == 2
-        assert "model=linear: the run has model=mlp, and a choice cannot change on the way" in err
+        assert "model=linear: the run has model=mlp, and a choice cannot change in a resume" in err
 
 
 def test_a_run_whose_schedule_was_extended_cannot_be_exported_as_one_program(folder: Path, said: Any) -> None:
@@ -235,7 +235,7 @@ def test_a_run_whose_schedule_was_extended_cannot_be_exported_as_one_program(fol
     resume(folder / "run", "epochs=5")
     code, _, err = said("export", "run", "-o", "run.py")
     assert code == 2
-    assert "its schedule was made longer on the way" in err
+    assert "its schedule was extended in a resume" in err
 
 
 def test_the_stateful_words_of_these_tests_have_a_schedule_that_depends_on_the_epochs() -> None:

@@ -90,7 +90,7 @@ def test_a_prediction_reads_numbers_as_training_did(
     assert "'Paris' did not occur in training" in said
     (folder / "new.csv").write_text(unseen, encoding="utf-8")
     assert main(["predict", str(run.directory), "new.csv", "--allow-unseen"]) == 0
-    assert "taken for none of the known texts: 'Paris' (line 2, column city)" in capsys.readouterr().err
+    assert "encoded as none of the known texts: 'Paris' (line 2, column city)" in capsys.readouterr().err
 
 
 def test_omitted_rows_are_counted_in_a_message(colours: Path, capsys: pytest.CaptureFixture[str]) -> None:

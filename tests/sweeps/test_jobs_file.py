@@ -66,8 +66,8 @@ def test_a_yaml_file_is_a_list_of_mappings(folder: Path) -> None:
         ("seed\n1,2\n", "line 2 has 2 cells, the header 1"),
         (b"seed\n\xff\n", "is not UTF-8 text (byte 5); save it as UTF-8"),
         ("seed\n" + "1" * 200_000 + "\n", "is not CSV: field larger than field limit"),
-        ("seed,hydra.sweep.dir\n1,x\n", "hydra.sweep.dir: holds for the whole sweep; give it on the command line"),
-        ("hydra/launcher\nbasic\n", "hydra/launcher: holds for the whole sweep"),
+        ("seed,hydra.sweep.dir\n1,x\n", "hydra.sweep.dir: applies to the whole sweep; give it on the command line"),
+        ("hydra/launcher\nbasic\n", "hydra/launcher: applies to the whole sweep"),
     ],
 )
 def test_a_csv_file_that_is_not_a_table_of_jobs_is_refused(folder: Path, content: str | bytes, problem: str) -> None:
@@ -85,7 +85,7 @@ def test_a_csv_file_that_is_not_a_table_of_jobs_is_refused(folder: Path, content
         ("- seed=1\n", "must be a list of mappings"),
         ("[]\n", "holds no job"),
         ("- {seed: 1\n", "is not YAML: "),
-        ("- {hydra.job.name: x}\n", "hydra.job.name: holds for the whole sweep"),
+        ("- {hydra.job.name: x}\n", "hydra.job.name: applies to the whole sweep"),
     ],
 )
 def test_a_yaml_file_that_is_not_a_list_of_jobs_is_refused(folder: Path, content: str, problem: str) -> None:
@@ -151,7 +151,7 @@ def test_the_suffix_of_the_file_selects_yaml(folder: Path) -> None:
 
 def test_an_existing_table_is_not_overwritten(folder: Path) -> None:
     (folder / "jobs.csv").write_text("seed\n7\n")
-    with pytest.raises(InputError, match=r"--write jobs.csv: is there already; give another name, or remove it"):
+    with pytest.raises(InputError, match=r"--write jobs.csv: exists already; give another name, or remove it"):
         run(["-m", *TINY, "seed=1,2", "--plan", "--write", "jobs.csv"])
     assert (folder / "jobs.csv").read_text(encoding="utf-8") == "seed\n7\n"
 

@@ -123,7 +123,7 @@ def test_jobs_that_fail_under_the_basic_launcher_are_in_the_table(unlucky: Path)
 def test_the_basic_launcher_overwrites_nothing() -> None:
     sweep(*TINY, "seed=1,2")
     before = {path: path.read_bytes() for path in Path("sweep").rglob("*") if path.is_file()}
-    with pytest.raises(InputError, match="holds 0 already, and only hydra/launcher=stacked goes on"):
+    with pytest.raises(InputError, match="holds 0 already, and only hydra/launcher=stacked can resume"):
         sweep(*TINY, "seed=1,2", "hydra/launcher=basic")
     assert {path: path.read_bytes() for path in Path("sweep").rglob("*") if path.is_file()} == before
 

@@ -314,7 +314,7 @@ def test_a_job_that_was_not_started_is_reported_as_such(models: Path) -> None:
     words = (*TINY, "model=unlucky", "model.raises=1", "seed=1,2,3", "sweep.max_stacked=1", "sweep.fail_fast=true")
     sweep(*words, "sweep.processes=1", folders=[models])
     for verb in ("show", "resume"):
-        with pytest.raises(InputError, match=r"sweep/2: job 2 has not been begun; `ch12 resume sweep` trains"):
+        with pytest.raises(InputError, match=r"sweep/2: job 2 was not started; `ch12 resume sweep` trains"):
             import_module(f"ch12cli.cli.verbs.{verb}").run(["sweep/2"])
 
 
@@ -436,7 +436,7 @@ def test_a_sweep_refuses_a_directory_with_other_content() -> None:
     before = {path: path.read_bytes() for path in Path("first").rglob("*") if path.is_file()}
     Path("first/5").mkdir()
     Path("first/5/precious.txt").write_text("mine")
-    with pytest.raises(InputError, match=r"first: 5 is there already, and is not of job 5 \(.*seed=8\)"):
+    with pytest.raises(InputError, match=r"first: 5 exists already, and does not belong to job 5 \(.*seed=8\)"):
         sweep(*TINY, "seed=1,2,5,6,7,8", into="first")
     with pytest.raises(InputError, match=r"hydra.sweep.dir=first/0: is the directory of a run"):
         sweep(*TINY, "seed=1,2", into="first/0")

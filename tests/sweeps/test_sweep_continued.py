@@ -147,7 +147,7 @@ def test_a_stack_without_an_intact_checkpoint_restarts_and_says_so() -> None:
         path.write_bytes(path.read_bytes()[:-50])
     looker = Looker()
     resume_sweep(directory, callback=looker, trust=True)
-    assert any(text.startswith("begins anew, without a good checkpoint: ") for text in looker.messages)
+    assert any(text.startswith("restarts, without an intact checkpoint: ") for text in looker.messages)
     assert {row["status"] for row in table(directory).values()} == {"finished"}
 
 
@@ -290,7 +290,7 @@ def test_a_sweep_on_a_full_disk_reports_what_is_done_and_how_to_continue(folder:
         )
         assert done.returncode == 4, done.stderr
         assert "No space left on device" in done.stderr
-        assert "go on with: ch12 resume disk/sweep" in done.stderr
+        assert "continue with: ch12 resume disk/sweep" in done.stderr
         ended = [path.parent.name for path in Path("disk/sweep").glob("*/result.json")]
         rows = {str(row.job): row.status for row in read_sweep_csv(Path("disk/sweep/sweep.csv"))}
         assert 2 < len(ended) < 60

@@ -21,7 +21,7 @@ TINY = ("dataset=toy_regression", "epochs=2", "batch_size=5", "optimizer=sgd")
         ("seed=range(1000000000)", "1,000,000,000 jobs: a sweep has 1,000,000 at most"),
         ("seed=range(2000) epochs=range(1,2001)", "4,000,000 jobs"),
         ("seed=range(600000) optimizer.lr=0.1,0.2", "1,200,000 jobs"),
-        ("seed=range(600),1", "seed=range(600),1: a range cannot stand among other values"),
+        ("seed=range(600),1", "seed=range(600),1: a range cannot be combined with other values"),
     ],
 )
 def test_ranges_with_a_zero_step_or_too_many_values_are_refused(word: str, message: str, folder: Path) -> None:

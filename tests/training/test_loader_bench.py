@@ -27,7 +27,7 @@ def test_cheap_items_need_no_workers() -> None:
 def test_costly_items_need_workers_up_to_the_number_of_cores() -> None:
     advice = advise(found(32 * MS, 33 * MS, 17 * MS, 17 * MS, step=0.0), cores=2)
     assert advice.workers == 2
-    assert "workers=2: 1.9 times as fast; more would find no free core" in advice.text
+    assert "workers=2: 1.9 times as fast; there is no free core for more" in advice.text
 
 
 def test_costly_steps_make_loading_irrelevant() -> None:
@@ -39,7 +39,7 @@ def test_costly_steps_make_loading_irrelevant() -> None:
 def test_costly_items_without_a_free_core_are_reported() -> None:
     advice = advise(found(50 * MS, 62 * MS, 71 * MS), cores=2)
     assert advice.workers == 0
-    assert "More processes find no free core" in advice.text
+    assert "There is no free core for more processes" in advice.text
 
 
 def test_a_gain_within_the_noise_is_not_recommended() -> None:
@@ -115,7 +115,7 @@ def test_an_impossible_measurement_is_refused_in_one_line(
     ("costs", "workers", "words"),
     [
         (Costs(), 0, "Items are cheap"),
-        (Costs(item=2 * MS), 2, "Getting items ready is the bottleneck"),
+        (Costs(item=2 * MS), 2, "Loading items is the bottleneck"),
         (Costs(step=8 * MS), 0, "does not matter"),
     ],
     ids=["cheap items", "costly items", "costly steps"],

@@ -83,7 +83,7 @@ class RunDisplay(Screen):
             ):
                 self.print([*block, ""] if block else [])
         if result.status == "interrupted" and not self.quiet:
-            self.print([f"go on with: ch12 resume {shlex.quote(str(directory))}"])
+            self.print([f"continue with: ch12 resume {shlex.quote(str(directory))}"])
         if result.status != "finished" and not self.seen:
             print_line(self.errors, *format_status(result, self._epochs, reason=result.error or ""))
         self.print([str(directory)])

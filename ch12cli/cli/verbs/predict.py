@@ -36,7 +36,7 @@ def parser() -> Arguments:
     arguments.add_argument(
         "--allow-unseen",
         action="store_true",
-        help="take a text that did not occur in training for none of those of its column",
+        help="encode a text that did not occur in training as none of the known texts",
     )
     arguments.add_trust()
     return arguments
