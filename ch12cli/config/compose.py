@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import yaml
+from hydra.core.config_store import ConfigStore
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override
@@ -63,6 +64,11 @@ class Composition(NamedTuple):
         return bool(self.config.hydra.get("mode") == RunMode.MULTIRUN)
 
 
+# Compositions of ch12's own files in this process, which composes for many runs in a notebook: composing takes Hydra a
+# tenth of a second, copying a hundredth. Directories, which differ from run to run, are set on the copy.
+COMPOSED: dict[tuple[Any, ...], DictConfig] = {}
+MOST_COMPOSED = 64
+DIRECTORIES = ("hydra.run.dir=", "hydra.sweep.dir=")
 MAX_NESTING = 40  # of mappings and lists in a value: a record of more is not read back
 TOO_DEEP = f"is nested more than {MAX_NESTING} levels deep"
 
@@ -215,9 +221,7 @@ class Composer:
         """
         if (argv, run_mode) not in self.bases:
             try:
-                self.bases[argv, run_mode] = self.loader.load_configuration(
-                    self.config_name, list(argv), run_mode=run_mode, validate_sweep_overrides=False
-                )
+                self.bases[argv, run_mode] = self.load(argv, run_mode)
             except UnicodeDecodeError as error:
                 raise InputError(f"{self.not_utf8()}: is not text in UTF-8; save it again as UTF-8") from error
             except RecursionError as error:
@@ -227,6 +231,37 @@ class Composer:
             except (HydraException, OmegaConfBaseException, yaml.YAMLError, OSError, ValueError) as error:
                 raise InputError(first_lines(error)) from error
         return self.bases[argv, run_mode]
+
+    def load(self, argv: tuple[str, ...], run_mode: RunMode) -> DictConfig:
+        """Returns a new configuration for these group choices and Hydra settings, composed by Hydra or a copy.
+
+        Only compositions of ch12's own files are copied: a user's files and modules may have changed since.
+        """
+        if self.folders or self.imported or any("hydra.searchpath" in text for text in argv):
+            return self.load_new(argv, run_mode)
+        directories = [text for text in argv if text.startswith(DIRECTORIES)]
+        shared = tuple(text for text in argv if text not in directories)
+        key = (self.config_name, shared, run_mode, modified_files(), stored_names())
+        if key not in COMPOSED:
+            config = self.load_new(shared, run_mode)
+            if config.hydra.job.env_copy:  # of the environment, which may change
+                return self.load_new(argv, run_mode)
+            while len(COMPOSED) >= MOST_COMPOSED:
+                COMPOSED.pop(next(iter(COMPOSED)))
+            COMPOSED[key] = config
+        config = deepcopy(COMPOSED[key])
+        config.hydra.runtime.cwd = os.getcwd()
+        for text in directories:  # what Hydra does with them
+            apply_override(self.parser.parse_override(text), config)
+        recorded = cast(list[str], OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False))
+        config.hydra.overrides.hydra = [text for text in argv if text in {*recorded, *directories}]
+        return config
+
+    def load_new(self, argv: tuple[str, ...], run_mode: RunMode) -> DictConfig:
+        """Returns the configuration for these group choices and Hydra settings, composed by Hydra."""
+        return self.loader.load_configuration(
+            self.config_name, list(argv), run_mode=run_mode, validate_sweep_overrides=False
+        )
 
     def not_utf8(self) -> str:
         """Returns the paths of the configuration files that are not UTF-8, separated by commas."""
@@ -339,6 +374,20 @@ def hydra_setting_problems(config: DictConfig) -> list[Problem]:
         rule = "the jobs of a stack share one process and its current directory"
         problems.append(Problem("hydra.job.chdir", "true", rule, "leave it out, or add hydra/launcher=basic"))
     return problems
+
+
+def modified_files() -> tuple[tuple[str, int], ...]:
+    """Returns ch12's configuration files and the times of their last changes."""
+    return tuple((str(file), file.stat().st_mtime_ns) for file in shipped().rglob("*.yaml"))
+
+
+def stored_names() -> str:
+    """Returns the names of all nodes in Hydra's ConfigStore, to which modules of the user's own may add."""
+
+    def names(node: Any) -> Any:
+        return {name: names(value) for name, value in node.items()} if isinstance(node, dict) else id(node)
+
+    return repr(names(ConfigStore.instance().repo))
 
 
 def is_utf8(file: Path) -> bool:

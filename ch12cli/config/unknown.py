@@ -3,6 +3,8 @@
 import re
 import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any
 
 from hydra.conf import HydraConf
 from hydra.core.override_parser.types import Override
@@ -150,9 +152,15 @@ def idle_problems(overrides: Iterable[Override], *, swept: bool) -> list[Problem
     return [Problem.with_override(override_text(o), *keys[o.key_or_group]) for o in overrides if o.key_or_group in keys]
 
 
+@cache
+def hydra_defaults() -> Any:
+    """Returns Hydra's own settings with their defaults, as nested dictionaries."""
+    return OmegaConf.to_container(OmegaConf.structured(HydraConf), resolve=False)
+
+
 def hydra_problem(override: Override) -> Problem | None:
     """Returns the problem with the key of a Hydra setting, or None."""
-    key, node = override.key_or_group, OmegaConf.to_container(OmegaConf.structured(HydraConf), resolve=False)
+    key, node = override.key_or_group, hydra_defaults()
     if key.startswith("hydra.sweeper.params"):
         hint = "on the command line write what it would hold, such as seed=1,2"
         return Problem.with_override(override_text(override), "belongs in a file", hint)

@@ -1,11 +1,15 @@
 """Composed configurations against Hydra's own composition; searched folders; nothing of Hydra's left behind."""
 
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from ch12cli.config.check import check
@@ -47,6 +51,55 @@ def composed(composer: Composer, words: list[str]) -> Any:
     composition = composer.compose(words, problems)
     assert problems == []
     return composition
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        (),
+        ("hydra.run.dir=here",),
+        (
+            "optimizer=sgd",
+            "hydra.run.dir=x",
+            "hydra.verbose=true",
+            "hydra.sweep.dir=y",
+            "hydra.sweep.subdir=${seed}_${none}",
+            "hydra.run.dir=${seed}",
+        ),
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("run_mode", [RunMode.RUN, RunMode.MULTIRUN])
+def test_a_later_composition_of_the_same_files_is_a_copy_that_hydra_would_have_composed(
+    argv: tuple[str, ...], run_mode: RunMode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with hydra_session():
+        first = Composer().load(argv, run_mode)
+        first.epochs = 12345
+        monkeypatch.chdir(tmp_path)
+        copy, anew = Composer().load(argv, run_mode), Composer().load_new(argv, run_mode)
+    assert OmegaConf.to_yaml(copy) == OmegaConf.to_yaml(anew)
+    assert (OmegaConf.is_struct(copy), OmegaConf.is_readonly(copy.hydra)) == (True, OmegaConf.is_readonly(anew.hydra))
+    assert copy.hydra.runtime.cwd == str(tmp_path)
+
+
+def test_a_changed_file_or_a_new_node_of_the_config_store_is_composed_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(shipped(), tmp_path / "conf")
+    for module in ("compose", "hydra_internals"):
+        monkeypatch.setattr(f"ch12cli.config.{module}.shipped", lambda: tmp_path / "conf")
+    with hydra_session():
+        assert Composer().load(("optimizer=sgd",), RunMode.RUN).optimizer.momentum == 0.0
+        file = tmp_path / "conf" / "optimizer" / "sgd.yaml"
+        file.write_text(file.read_text(encoding="utf-8").replace("momentum: 0.0", "momentum: 0.5"), encoding="utf-8")
+        os.utime(file, ns=(1, 1))
+        assert Composer().load(("optimizer=sgd",), RunMode.RUN).optimizer.momentum == 0.5
+        ConfigStore.instance().store(group="optimizer", name="stored", node={"_target_": "torch.optim.SGD", "lr": 0.25})
+        assert Composer().load(("optimizer=stored",), RunMode.RUN).optimizer.lr == 0.25
+        ConfigStore.instance().store(group="optimizer", name="stored", node={"_target_": "torch.optim.SGD", "lr": 0.75})
+        assert Composer().load(("optimizer=stored",), RunMode.RUN).optimizer.lr == 0.75
+        del ConfigStore.instance().repo["optimizer"]["stored.yaml"]
 
 
 @pytest.mark.parametrize("line", LINES)

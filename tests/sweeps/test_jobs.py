@@ -9,7 +9,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from ch12cli.config.choices import shipped
-from ch12cli.config.compose import Composer
+from ch12cli.config.compose import COMPOSED, Composer
 from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.errors import InputError
 from ch12cli.files.command import train_command
@@ -79,9 +79,10 @@ def test_jobs_share_no_mutable_settings() -> None:
 
 
 class Counting:
-    """How often Hydra's loader is asked for a configuration, and for which choices."""
+    """How often Hydra's loader is asked for a configuration, and for which choices, if none was composed before."""
 
     def __init__(self, composer: Composer) -> None:
+        COMPOSED.clear()
         self.composed: list[tuple[str, ...]] = []
         load = composer.loader.load_configuration
 
