@@ -83,6 +83,7 @@ def train_single(
         settings = RunSettings.from_config(composition.settings, composition.choices)
         # torch is imported only after all options are checked, because the import takes more than a second
         with interrupts_kept():
+            from ch12cli.run.task import require_learnable
             from ch12cli.run.torch_settings import torch_settings
             from ch12cli.run.trackers import with_trackers
             from ch12cli.run.train import prepare_job, train_job
@@ -90,6 +91,7 @@ def train_single(
         with termination_exits(), torch_settings(settings.machine) as device:
             callback = with_trackers(callback, settings)
             job = prepare_job(settings, device)
+            require_learnable(settings, job.task)
             directory = claim_directory(composition)
             train = partial(train_job, job, callback=callback)
             try:

@@ -11,7 +11,8 @@ from ch12cli.config.run_settings import DataSettings, RunSettings
 from ch12cli.config.targets import RefusedError, build, call
 from ch12cli.data.prepared import DataPart, Prepared, prepare
 from ch12cli.data.table import as_table
-from ch12cli.errors import InputError
+from ch12cli.errors import InputError, Problem
+from ch12cli.run.value_checks import output_notes, precision_notes, precision_problems, undefined_metric_problems
 from ch12cli.training.batches import Part
 from ch12cli.training.metrics import Metric, metrics_for
 from ch12cli.training.network import Network
@@ -51,6 +52,9 @@ def build_task(settings: RunSettings) -> Task:
     """
     data = read_data(settings.data)
     classes = len(data.table.class_names or ())
+    has_valid = data.valid is not None
+    monitor = combinations.monitored(settings.loop.monitor, valid=has_valid)
+    stop_on = combinations.monitored(settings.loop.stop_on, valid=has_valid)
     problems = combinations.problems_of(settings.config, classes)
     if problems:
         raise InputError(problems)
@@ -59,7 +63,6 @@ def build_task(settings: RunSettings) -> Task:
     if not isinstance(loss, nn.Module):
         raise InputError(f"loss._target_={target}: must be an nn.Module that takes (prediction, target)")
     outputs, output = combinations.outputs_of(target, classes), combinations.output_of(settings.config, target)
-    has_valid = data.valid is not None
     return Task(
         data=data,
         classes=classes,
@@ -70,10 +73,31 @@ def build_task(settings: RunSettings) -> Task:
         loss=loss,
         loss_name=target.rpartition(".")[2],
         metrics=metrics_for(classes=classes, outputs=outputs, logits=output == "none"),
-        monitor=combinations.monitored(settings.loop.monitor, valid=has_valid),
-        stop_on=combinations.monitored(settings.loop.stop_on, valid=has_valid),
-        warnings=(*data.notes, *combinations.loss_warnings(settings.config, classes)),
+        monitor=monitor,
+        stop_on=stop_on,
+        warnings=(
+            *data.notes,
+            *precision_notes(data, settings.model.precision),
+            *combinations.loss_warnings(settings.config, classes),
+        ),
     )
+
+
+def require_learnable(settings: RunSettings, task: Task) -> None:
+    """Raises InputError if the values of the data cannot be learned as the settings say."""
+    problems: list[str | Problem] = [*precision_problems(task.data, settings.model.precision)]
+    problems += undefined_metric_problems(task.data, monitored_columns(settings, task.monitor, task.stop_on))
+    if problems:
+        raise InputError(problems)
+
+
+def monitored_columns(settings: RunSettings, monitor: str, stop_on: str) -> dict[str, str]:
+    """Returns the columns of metrics.csv that decide something, by the key that names them."""
+    found = {"monitor": monitor}
+    if settings.loop.patience is not None and stop_on != monitor:
+        found["early_stopping.metric"] = stop_on
+    halving = settings.sweep.halving
+    return found if halving is None else {**found, "sweep.halving.metric": halving.metric}
 
 
 def choose_device(name: str) -> torch.device:
@@ -105,6 +129,18 @@ def tensors(part: DataPart, task: Task, *, dtype: torch.dtype, device: torch.dev
 def last_batch_size(rows: int, batch_size: int) -> int:
     """Returns the number of rows in the last batch of an epoch."""
     return (rows - 1) % batch_size + 1
+
+
+def notes_on_outputs(network: Network, task: Task, train: Part) -> tuple[str, ...]:
+    """Returns notes on what an untrained network gives for two rows. Draws nothing from the random stream."""
+    stream = torch.get_rng_state()
+    network.train(False)
+    with torch.no_grad():
+        notes = output_notes(network.module(train.x[:2]), task.loss_name, classes=task.classes)
+    network.train(True)
+    torch.set_rng_state(stream)
+    said = any(note.startswith("model.output=") for note in task.warnings)
+    return () if said else tuple(notes)
 
 
 def check_fit(network: Network, task: Task, train: Part, *, last_batch: int) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import signal
 import time
 from collections.abc import Mapping, Sequence
@@ -34,9 +35,10 @@ from ch12cli.run.recorder import (
 )
 from ch12cli.run.signals import Terminated, sigterm_raises
 from ch12cli.run.step_progress import ReportingSource
-from ch12cli.run.task import Task, build_task, tensors
+from ch12cli.run.task import Task, build_task, notes_on_outputs, tensors
 from ch12cli.run.torch_settings import is_small
 from ch12cli.run.users_errors import UsersError, users_errors
+from ch12cli.run.value_checks import far_off_hint, undefined_monitor_note
 from ch12cli.training.checkpoint import Checkpoints, checkpoint_must_fit, save, save_plain
 from ch12cli.training.loop import Training
 from ch12cli.training.network import Network
@@ -83,6 +85,7 @@ class Job:
     network: Network
     device: torch.device
     earlier: Earlier = field(default_factory=Earlier)
+    notes: tuple[str, ...] = ()  # for the user
 
     @cached_property
     def run_state(self) -> dict[str, Any]:
@@ -105,7 +108,8 @@ def prepare_job(settings: RunSettings, device: torch.device) -> Job:
     training, network = build_training(settings, task, device)
     if settings.machine.threads is None and is_small(network.module, settings.loop.batch_size):
         torch.set_num_threads(1)
-    return Job(settings, task, training, network, device)
+    notes = (*task.warnings, *notes_on_outputs(network, task, training.train))
+    return Job(settings, task, training, network, device, notes=notes)
 
 
 def continued(job: Job, state: Mapping[str, Any], history: Mapping[str, Any] | None = None) -> Job:
@@ -133,7 +137,7 @@ def train_job(job: Job, directory: Path, callback: Callback) -> Outcome:
     callback.on_begin(description, epochs=job.settings.loop.epochs, directory=directory)
     for label, text in description:
         log.info("%s: %s", label, text)
-    for warning in job.task.warnings:
+    for warning in job.notes:
         callback.on_message(warning, warning=True)
         log.warning(warning)
     rows = list(job.earlier.rows)
@@ -142,6 +146,9 @@ def train_job(job: Job, directory: Path, callback: Callback) -> Outcome:
             with sigterm_raises():
                 ending = run_epochs(job, directory, rows, callback)
             result = finish(job, directory, rows, ending, seconds=time.perf_counter() - start)
+        if hint := far_off_hint(final_r2(rows), job.task.data.train.y, job.task.data.table.target_name):
+            callback.on_message(hint, warning=True)
+            log.warning(hint)
     except UsersError as error:
         write_result(directory, Result(status="failed", epochs=len(rows), error=error.cause))
         raise
@@ -194,9 +201,19 @@ def run_epochs(job: Job, directory: Path, rows: list[MetricsRow], callback: Call
     if ending.signal is not None:
         MetricsFile(directory, rows).close()  # rewrites the file, because a row may be incomplete
     checkpoints.write(job.state(snapshot, rows))
-    best = {"epoch": snapshot["best"]["epoch"][0], "network": snapshot["best_network"]}
-    save(directory / CHECKPOINTS / BEST, {**best, **job.run_state})
+    best_epoch = snapshot["best"]["epoch"][0]
+    if best_epoch:
+        best = {"epoch": best_epoch, "network": snapshot["best_network"]}
+        save(directory / CHECKPOINTS / BEST, {**best, **job.run_state})
+    elif rows:
+        callback.on_message(undefined_monitor_note(job.task.monitor, len(rows)), warning=True)
     return ending
+
+
+def final_r2(rows: Sequence[MetricsRow]) -> float:
+    """Returns the last R², of the validation part if there is one; NaN if it is not measured."""
+    last = rows[-1] if rows else {}
+    return float(last.get("valid_r2", last.get("train_r2", math.nan)))
 
 
 def has_stopped(training: Training) -> bool:

@@ -109,6 +109,11 @@ def read_state(folder: Path, *, best: bool) -> tuple[dict[str, Any], list[str]]:
         return state, skipped
     require_parts(state, (*RUN, *TRAINING), folder)
     if best:
+        if not state["best"]["epoch"][0]:
+            raise InputError(
+                f"{folder.parent}: has no best epoch: its monitored metric has had no value; "
+                "leave out --checkpoint best for the last epoch"
+            )
         state = {**state, "epoch": state["best"]["epoch"][0], "network": state["best_network"]}
     return state, skipped
 

@@ -234,6 +234,7 @@ def train_as_hydra_job(config: DictConfig) -> float:
     """Trains one job and returns its objective. Writes an error to result.json, for the sweep's table."""
     from ch12cli.run.callbacks import NullCallback
     from ch12cli.run.signals import Terminated
+    from ch12cli.run.task import require_learnable
     from ch12cli.run.torch_settings import torch_settings
     from ch12cli.run.trackers import with_trackers
     from ch12cli.run.train import prepare_job, train_job
@@ -246,6 +247,7 @@ def train_as_hydra_job(config: DictConfig) -> float:
     try:
         with torch_settings(settings.machine) as device:
             job = prepare_job(settings, device)
+            require_learnable(settings, job.task)
             (directory / CHECKPOINTS).mkdir(exist_ok=True)
             with locked(directory, key=str(directory)):
                 outcome = train_job(job, directory, with_trackers(NullCallback(), settings))

@@ -239,20 +239,21 @@ def write_directory(
     rows: Sequence[MetricsRow],
     result: Result,
     last: Mapping[str, Any],
-    best: Mapping[str, Any],
+    best: Mapping[str, Any] | None,
     model: Mapping[str, Any] | None,
     log: str,
 ) -> Result:
     """Writes the complete directory of an ended job atomically, and returns its result with the file digests.
 
-    `model` is None for a run without a final network.
+    `best` is None for a run without a best epoch, `model` for one without a final network.
     """
     partial = directory.with_name(f".{directory.name}.partial")
     files = {f"{HYDRA}/{name}": content for name, content in hydra.items()}
     files[METRICS] = metrics_csv(rows)
     files["train.log"] = log.encode()
     files[f"{CHECKPOINTS}/{LAST}"] = sealed_bytes(last)
-    files[f"{CHECKPOINTS}/{BEST}"] = sealed_bytes(best)
+    if best is not None:
+        files[f"{CHECKPOINTS}/{BEST}"] = sealed_bytes(best)
     if model is not None:
         files[MODEL] = pt_bytes(model)
     result = replace(result, files=digests(files))

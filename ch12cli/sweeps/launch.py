@@ -2,7 +2,7 @@
 
 import math
 import signal
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache
@@ -29,6 +29,7 @@ from ch12cli.run.signals import Terminated, sigterm_raises
 from ch12cli.run.start import resume_hint
 from ch12cli.run.task import Task, choose_device
 from ch12cli.run.trackers import Trackers, params_of
+from ch12cli.run.value_checks import far_off_hint, undefined_monitor_note
 from ch12cli.sweeps.callbacks import FaultTolerantSweepCallback, SweepCallback
 from ch12cli.sweeps.job_directories import HydraFiles, full_config, with_directory, write_failed
 from ch12cli.sweeps.jobs import SweepJob
@@ -90,6 +91,7 @@ class Launch:
         self.signal: int | None = None
         self.aborted = False
         self.failed_trackers: set[str] = set()
+        self.noted: set[str] = set()  # notes that have been given
 
     @property
     def outcome(self) -> SweepOutcome:
@@ -126,7 +128,7 @@ class Launch:
             self.callback.on_begin(plan, directory=self.directory)
             if duplicates := len(plan.numbers) - len(set(plan.numbers)):
                 warnings = [*warnings, f"{duplicates} more of the jobs given are equal to others; each is trained once"]
-            for remark in warnings:
+            for remark in [*warnings, *self.new_notes(plan)]:
                 self.callback.on_message(remark, warning=True)
             table = self.open_table(plan, rows=rows)
             try:
@@ -136,7 +138,15 @@ class Launch:
                 self.add_unfinished_rows(plan, table)
                 table.close()
                 self.rows = [table.rows[number] for number in sorted(table.rows)]
+            for remark in hints_on_results(plan, table.rows):
+                self.callback.on_message(remark, warning=True)
         return [job_return(plan.jobs[number], table.rows[number]) for number in plan.numbers]
+
+    def new_notes(self, plan: Plan) -> list[str]:
+        """Returns the notes on the data and networks of a plan, each once in a sweep."""
+        notes = dict.fromkeys(note for task in plan.tasks for note in task.warnings if note not in self.noted)
+        self.noted |= notes.keys()
+        return list(notes)
 
     def clean_up(self, plan: Plan) -> None:
         """Removes unneeded files of a killed sweep. Ignores errors of the file system."""
@@ -231,6 +241,18 @@ class Launch:
         self.rows = [SweepRow.of_directory(job.facts, self.directory) for job in jobs]
         self.failed = sum(row.status == "failed" for row in self.rows)
         write_table(self.directory, jobs, self.rows)
+
+
+def hints_on_results(plan: Plan, rows: Mapping[int, SweepRow]) -> list[str]:
+    """Returns hints on results that are good in no job of a group: an R² far below 0, a metric without a value."""
+    hints: dict[str, None] = {}
+    for group, task in zip(plan.groups, plan.tasks, strict=True):
+        finished = [row for job in group.jobs if (row := rows.get(job.number)) and row.status == "finished"]
+        found = [row.metrics.get("valid_r2", row.metrics.get("train_r2", math.nan)) for row in finished]
+        hints[far_off_hint(max(found, default=math.nan), task.data.train.y, task.data.table.target_name)] = None
+        if finished and all(row.objective is None for row in finished):
+            hints[undefined_monitor_note(task.monitor, max(row.epochs or 0 for row in finished))] = None
+    return [hint for hint in hints if hint]
 
 
 def write_table(directory: Path, jobs: Iterable[SweepJob], rows: Sequence[SweepRow]) -> None:

@@ -203,7 +203,7 @@ class StackRun:
                 rows=rows,
                 result=result,
                 last=last,
-                best={"epoch": best_epoch, "network": best, **shared},
+                best={"epoch": best_epoch, "network": best, **shared} if best_epoch else None,
                 model=network if ending.status == "finished" else None,
                 log=log_line(result),
             )

@@ -153,6 +153,8 @@ def run_other_launcher(sweep: ComposedSweep, launch: Launch) -> None:
     directory, jobs = launch.directory, [with_directory(job) for job in sweep.jobs.values()]
     require_separate(jobs, ())
     refuse_to_overwrite(jobs, directory)
+    for remark in notes_on_data(jobs):
+        launch.callback.on_message(remark, warning=True)
     raised: Exception | None = None
     try:
         with locked(directory, key=f"hydra.sweep.dir={directory}"), sigterm_raises():
@@ -166,6 +168,18 @@ def run_other_launcher(sweep: ComposedSweep, launch: Launch) -> None:
         raise raised
     if raised is not None and not launch.failed:
         raise InputError(f"hydra/launcher: {first_lines(raised)}") from raised
+
+
+def notes_on_data(jobs: Sequence[SweepJob]) -> list[str]:
+    """Returns the notes on the jobs' data, each once. Jobs whose data cannot be read will say so themselves."""
+    from ch12cli.run.task import build_task
+    from ch12cli.sweeps.groups import group_jobs
+
+    notes: dict[str, None] = {}
+    for group in group_jobs(jobs):
+        with suppress(InputError):
+            notes |= dict.fromkeys(build_task(group.settings).warnings)
+    return list(notes)
 
 
 def refuse_to_overwrite(jobs: Sequence[SweepJob], directory: Path) -> None:

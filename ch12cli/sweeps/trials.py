@@ -17,7 +17,16 @@ from ch12cli.files.run_directory import MODEL
 from ch12cli.files.sweep_csv import SweepRow
 from ch12cli.run.build import build_module, build_optimizer, build_stack, build_training
 from ch12cli.run.signals import Terminated
-from ch12cli.run.task import Task, build_task, check_fit, choose_device, last_batch_size, tensors
+from ch12cli.run.task import (
+    Task,
+    build_task,
+    check_fit,
+    choose_device,
+    last_batch_size,
+    notes_on_outputs,
+    require_learnable,
+    tensors,
+)
 from ch12cli.run.torch_settings import torch_settings
 from ch12cli.run.train import prepare_job
 from ch12cli.sweeps.groups import Group, bytes_of_run, processes_for
@@ -44,6 +53,7 @@ class TrialResult(NamedTuple):
     `problems`: errors in the input.
     `reason`: why the group cannot be stacked.
     `failed`: the error that user code raised. The jobs themselves will fail with it.
+    `notes`: remarks on the network's outputs, for the user.
     """
 
     parameters: int = 0
@@ -51,6 +61,7 @@ class TrialResult(NamedTuple):
     problems: tuple[str, ...] = ()
     reason: str = ""
     failed: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def examine(groups: Sequence[Group]) -> tuple[list[Group], list[Task]]:
@@ -67,6 +78,7 @@ def examine(groups: Sequence[Group]) -> tuple[list[Group], list[Task]]:
     for group in groups:
         try:
             task = build_task(group.settings)
+            require_learnable(group.settings, task)
             choose_device(group.settings.machine.device)
         except InputError as error:
             note(problems, error.messages, group)
@@ -81,7 +93,7 @@ def examine(groups: Sequence[Group]) -> tuple[list[Group], list[Task]]:
         any_built = any_built or not found.failed
         reason = f"trying its network failed: {found.failed}" if found.failed else group.reason or found.reason
         examined.append(replace(group, reason=reason, parameters=found.parameters, values=found.values))
-        tasks.append(task)
+        tasks.append(replace(task, warnings=(*task.warnings, *found.notes)))
     if problems or (failed and not any_built):
         total = sum(len(group.jobs) for group in groups)
         raise InputError([located(problem, numbers, total) for problem, numbers in {**problems, **failed}.items()])
@@ -116,6 +128,7 @@ def try_group(group: Group, task: Task) -> TrialResult:
             last_batch = last_batch_size(len(task.data.train.y), group.settings.loop.batch_size)
             check_fit(single, task, part, last_batch=last_batch)
             try_optimizers(group, single)
+            notes = notes_on_outputs(single, task, part)
             values = layer_values(modules[0], part.x)
     except CannotStackError as reason:
         return try_group(replace(group, reason=str(reason)), task)._replace(reason=str(reason))
@@ -133,7 +146,7 @@ def try_group(group: Group, task: Task) -> TrialResult:
         raise
     except BaseException as error:  # of the user's own kind
         return TrialResult(failed=describe_error(error))
-    return TrialResult(parameters, values, reason=why_not_worth(group, modules[0], values))
+    return TrialResult(parameters, values, reason=why_not_worth(group, modules[0], values), notes=notes)
 
 
 def why_not_worth(group: Group, module: nn.Module, values: int) -> str:

@@ -50,10 +50,14 @@ class EarlyStopping:
         self.waited = np.zeros(runs, dtype=np.int64)
 
     def observe(self, metric: Values) -> NDArray[np.bool_]:
-        """Returns which runs have waited for `patience` epochs, (runs,). A NaN is never an improvement."""
+        """Returns which runs have waited for `patience` epochs, (runs,).
+
+        A NaN is never an improvement. Before the metric has had any value, there is nothing to wait for.
+        """
         better = self.sign * metric < self.best - self.min_delta
         self.best = np.where(better, self.sign * metric, self.best)
-        self.waited = np.where(better, 0, self.waited + 1)
+        undefined = np.isnan(metric) & (self.waited == 0) & np.isinf(self.best)
+        self.waited = np.where(better | undefined, 0, self.waited + 1)
         return self.waited >= self.patience
 
     def keep(self, rows: NDArray[np.int64]) -> None:

@@ -1,0 +1,150 @@
+"""Checks of values against a run: what its precision cannot tell apart, metrics without a value, odd outputs."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ch12cli.data.prepared import DataPart, Prepared
+from ch12cli.errors import Problem
+
+ROUNDED_AWAY = 0.01  # rounding error, relative to the deviation, from which on it matters
+LARGE = 100.0  # targets of this size are far from a new network's outputs, which are about 1
+FAR = -0.5  # R² below which the predictions are worse than any constant near the mean
+NEAR_ONE = 1e-3  # deviation from 1 of the sum of probabilities that rounding explains
+CARRIED = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def rounded(values: npt.NDArray[Any], dtype: torch.dtype) -> npt.NDArray[np.float64]:
+    """Returns the values as a precision holds them; infinity for what is too large for it."""
+    return torch.from_numpy(np.ascontiguousarray(values, np.float64)).to(dtype).double().numpy()
+
+
+def precision_problems(data: Prepared, precision: str) -> list[str]:
+    """Returns why the training part cannot be learned in a precision: values that become equal or infinite in it."""
+    if precision == "float64":
+        return []
+    problems = []
+    if not data.table.classes:
+        name, y = data.table.target_name, data.train.y.astype(np.float64)
+        held = rounded(y, torch.float32)
+        if not np.isfinite(held).all():
+            problems.append(
+                f"{name}: {np.abs(y).max():.4g} is too large for float32; use precision=float64, or divide the column"
+            )
+        elif held.min() == held.max() and y.min() < y.max():
+            problems.append(
+                f"{name}: its {len(np.unique(y))} different training values are one and the same "
+                f"in float32 ({held[0]:.10g}); {shift_advice(y, name)}, or use precision=float64"
+            )
+    too_large = np.flatnonzero(~np.isfinite(rounded(data.train.x, torch.float32)).all(0))
+    if len(too_large):
+        name = data.table.feature_names[too_large[0]]
+        problems.append(f"{name}: has values too large for float32; use dataset.scaling=standard or precision=float64")
+    return [f"{data.table.source}: {problem}" for problem in problems]
+
+
+def precision_notes(data: Prepared, precision: str) -> list[str]:
+    """Returns notes on values of the training part that a precision cannot tell apart well."""
+    if precision == "float64":  # data are no finer
+        return []
+    notes = []
+    y = data.train.y.astype(np.float64)
+    if not data.table.classes and (lost := rounding_loss(y, CARRIED[precision])) > ROUNDED_AWAY:
+        notes.append(
+            f"{data.table.target_name}: rounding to {precision} changes it by {lost:.2g} of its deviation; "
+            f"{shift_advice(y, data.table.target_name)}, or use precision=float64"
+        )
+    names = [
+        name
+        for name, x in zip(data.table.feature_names, data.train.x.T, strict=True)
+        if rounding_loss(x, CARRIED[precision]) > ROUNDED_AWAY
+    ]
+    if names:
+        more = f" and {len(names) - 1} more features" if len(names) > 1 else ""
+        notes.append(
+            f"{names[0]}{more}: rounding to {precision} changes values by more than a hundredth of their deviation; "
+            "use dataset.scaling=standard"
+        )
+    return [f"{data.table.source}: {note}" for note in notes]
+
+
+def rounding_loss(values: npt.NDArray[Any], dtype: torch.dtype) -> float:
+    """Returns the root mean square of the rounding error of values, relative to their deviation."""
+    deviation = float(values.std())
+    error = rounded(values, dtype) - values
+    return float(np.sqrt(np.mean(error**2)) / deviation) if deviation > 0 and np.isfinite(error).all() else 0.0
+
+
+def shift_advice(y: npt.NDArray[np.float64], name: str) -> str:
+    """Returns the advice to learn a target's difference from its mean, in units of its deviation, both rounded."""
+    unit = float(f"{y.std():.1g}")
+    mean = round(float(y.mean()) / unit) * unit
+    return f"replace it by ({name} - {mean:.15g}) / {unit:.15g} in the data"
+
+
+def undefined_metric_problems(data: Prepared, monitored: Mapping[str, str]) -> list[Problem]:
+    """Returns a problem for each setting that names an R² without a value: all targets of its part are equal.
+
+    monitored: columns of metrics.csv by the key that names them.
+    """
+    parts = {"train": data.train, "valid": data.valid}
+    problems = []
+    for key, column in monitored.items():
+        part, _, metric = column.partition("_")
+        found = parts.get(part)
+        if metric == "r2" and not data.table.classes and found is not None and is_constant(found):
+            size = "one row" if len(found.y) == 1 else f"{len(found.y)} rows with the same {data.table.target_name}"
+            name = {"train": "training", "valid": "validation"}[part]
+            hint = f"use {key}={part}_mae or {part}_loss" + ("" if part == "train" else ", or more dataset.valid_size")
+            problems.append(Problem(key, column, f"R² has no value, because the {name} part has {size}", hint))
+    return problems
+
+
+def is_constant(part: DataPart) -> bool:
+    return bool(part.y.min() == part.y.max())
+
+
+def undefined_monitor_note(monitor: str, epochs: int) -> str:
+    """Returns the note that a monitored metric had no value in any epoch, so that no epoch was the best."""
+    return (
+        f"{monitor} was not a number in any of {epochs} epochs, so there is no best epoch and no early stopping; "
+        "monitor another metric"
+    )
+
+
+def far_off_hint(r2: float, targets: npt.NDArray[Any], name: str) -> str:
+    """Returns what to do about an R² far below 0 of a target with large values; empty if it is not that."""
+    y = targets.astype(np.float64)
+    if not r2 < FAR or not np.abs(y).max() >= LARGE:
+        return ""
+    return (
+        f"R² is {r2:.4g}: the predictions are still far from {name}, whose values are about {y.mean():.4g}, because "
+        f"outputs of a new network are about 1; {shift_advice(y, name)}, or use a larger optimizer.lr or more epochs"
+    )
+
+
+def output_notes(prediction: Tensor, loss: str, *, classes: int) -> Sequence[str]:
+    """Returns notes on a network's outputs that a loss takes for something else. prediction: (rows, outputs)."""
+    values = prediction.detach().double().cpu()
+    if not classes or values.shape[-1] < 2 or not bool(torch.isfinite(values).all()):
+        return ()
+    if loss == "NLLLoss" and not is_distribution(values.exp()):
+        return (
+            "loss=nll takes log-probabilities, and the network's outputs are none: their exponentials do not add up to "
+            "1; end the network with nn.LogSoftmax(-1), or use loss=cross_entropy",
+        )
+    if loss == "CrossEntropyLoss" and is_distribution(values):
+        return (
+            "loss=cross_entropy takes logits and applies softmax itself, and the network's outputs are probabilities "
+            "already, so that learning is slower; leave out its softmax, or use loss=nll with nn.LogSoftmax(-1)",
+        )
+    return ()
+
+
+def is_distribution(values: Tensor) -> bool:
+    """Returns whether each row is of probabilities. values: (rows, classes)."""
+    return bool((values >= 0).all()) and bool(((values.sum(-1) - 1).abs() < NEAR_ONE).all())
