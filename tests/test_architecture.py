@@ -46,6 +46,7 @@ COMPUTES = {
         f"run.{name}"
         for name in ("build", "task", "description", "recorder", "sessions", "step_progress", "torch_settings", "train")
     ),
+    "run.value_checks",
 }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from ch12cli.config.run_settings import RunSettings
 from ch12cli.files.hydra_folder import flatten
 from ch12cli.files.result_json import Result
+from ch12cli.files.run_directory import CHECKPOINTS, LAST
 from ch12cli.run.callbacks import Callback, CallbackList, NullCallback
 from ch12cli.trackers.protocol import TrackedRun, Tracker
 from ch12cli.trackers.registry import open_tracker, require_installed, tracker_names
@@ -68,7 +69,9 @@ class TrackerCallback(NullCallback):
         self.setting, self.params, self.report = setting, params, on_message
 
     def on_begin(self, facts: Sequence[tuple[str, str]], *, epochs: int, directory: Path) -> None:
-        self.trackers = Trackers(self.setting, TrackedRun(directory, directory.name, self.params), self.report, set())
+        is_new = not (directory / CHECKPOINTS / LAST).exists()
+        run = TrackedRun(directory, directory.name, self.params, is_new=is_new)
+        self.trackers = Trackers(self.setting, run, self.report, set())
 
     def on_epoch_end(self, row: Mapping[str, float | int]) -> None:
         self.trackers.on_epoch_end(row)

@@ -14,7 +14,7 @@ from ch12cli.trackers.protocol import TrackedRun, epoch_metrics, final_metrics
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric
+    from mlflow.entities import Metric, Run
 
 DATABASE = "mlflow.db"
 EXPERIMENT = "ch12"
@@ -22,6 +22,7 @@ BATCH_INTERVAL = 2.0  # seconds between two batches: each is a transaction or a 
 MAX_METRICS = 1000  # metrics in one request, at most: a limit of MLflow
 MAX_PARAMS = 100  # parameters in one request, at most: a limit of MLflow
 MAX_PARAM_LENGTH = 500  # characters
+OWN_TAGS = ("ch12.", "mlflow.runName", "mlflow.source")  # written by ch12 or MLflow itself
 RUN_STATUS = {"finished": "FINISHED", "interrupted": "KILLED"}
 
 
@@ -38,28 +39,48 @@ def client(uri: str, experiment: str) -> tuple["MlflowClient", str]:
 
 
 class MLflow:
-    """A run in the experiment `ch12`, or in that of MLFLOW_EXPERIMENT_NAME. A resumed run continues its record."""
+    """A run in the experiment `ch12`, or in that of MLFLOW_EXPERIMENT_NAME.
+
+    A resumed run continues its record. If its settings have changed, which MLflow does not allow in a record, a copy
+    with the new settings takes the place of the record.
+    """
 
     def __init__(self, run: TrackedRun) -> None:
-        from mlflow.entities import Param
-
         uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / DATABASE}"
         self.client, experiment = client(uri, os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT)
         directory = str(run.directory.absolute()).replace("'", "_")  # a quote would end the string in the search
         known = self.client.search_runs([experiment], f"tags.`ch12.directory` = '{directory}'")
         self.pending: list[Metric] = []
         self.last_flush = time.monotonic()
-        if known:
-            self.run_id = known[0].info.run_id
+        params = {key: str(value)[:MAX_PARAM_LENGTH] for key, value in run.params.items()}
+        before = known[0] if known and not run.is_new else None
+        if before is not None and all(before.data.params.get(key, value) == value for key, value in params.items()):
+            self.run_id = before.info.run_id
             self.client.update_run(self.run_id, status="RUNNING")
             return
         tags = {"ch12.directory": directory, "mlflow.source.name": "ch12"}
         if run.sweep is not None:
             tags["ch12.sweep"] = str(run.sweep.absolute())
+        if before is not None:
+            tags |= {name: text for name, text in before.data.tags.items() if not name.startswith(OWN_TAGS)}
         self.run_id = self.client.create_run(experiment, run_name=run.name, tags=tags).info.run_id
-        params = [Param(key, str(value)[:MAX_PARAM_LENGTH]) for key, value in run.params.items()]
-        for start in range(0, len(params), MAX_PARAMS):
-            self.client.log_batch(self.run_id, params=params[start : start + MAX_PARAMS])
+        self.set_params(params)
+        if before is not None:
+            self.take_place_of(before)
+
+    def set_params(self, params: Mapping[str, str]) -> None:
+        from mlflow.entities import Param
+
+        pairs = [Param(key, value) for key, value in params.items()]
+        for start in range(0, len(pairs), MAX_PARAMS):
+            self.client.log_batch(self.run_id, params=pairs[start : start + MAX_PARAMS])
+
+    def take_place_of(self, before: "Run") -> None:
+        """Copies the metrics of a record and deletes it, so that the run has one record."""
+        for name in before.data.metrics:
+            self.pending += self.client.get_metric_history(before.info.run_id, name)
+        self.flush()
+        self.client.delete_run(before.info.run_id)
 
     def on_epoch_end(self, row: Mapping[str, float | int]) -> None:
         self.add(epoch_metrics(row), step=int(row["epoch"]))

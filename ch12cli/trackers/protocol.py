@@ -10,12 +10,16 @@ from ch12cli.files.result_json import Result
 
 @dataclass(frozen=True)
 class TrackedRun:
-    """A run as a tracker sees it. params: its settings by dotted key; sweep: the directory of its sweep."""
+    """A run as a tracker sees it.
+
+    params: its settings by dotted key; sweep: the directory of its sweep; is_new: nothing of it was trained before.
+    """
 
     directory: Path
     name: str
     params: Mapping[str, Any]
     sweep: Path | None = None
+    is_new: bool = False
 
 
 class Tracker(Protocol):

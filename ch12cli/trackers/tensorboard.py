@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ch12cli.files.result_json import Result
 from ch12cli.trackers.protocol import TrackedRun, epoch_metrics, final_metrics
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 TAG_PARTS = ("train", "valid", "test")
 SCALARS = (bool, int, float, str)
+EVENTS, HPARAMS = "events.out.tfevents.", ".hparams"  # how the file of the HPARAMS view begins and ends
 
 
 class TensorBoard:
@@ -40,8 +41,24 @@ class TensorBoard:
         metrics = {name: value for name, value in final_metrics(result).items() if math.isfinite(value)}
         # hyperparameters must be numbers, booleans or strings
         params = {k: v if isinstance(v, SCALARS) else str(v) for k, v in self.run.params.items()}
-        writer.add_hparams(params, {f"hparam/{name}": value for name, value in metrics.items()}, run_name=".")
         writer.close()
+        self.write_hparams(params, {f"hparam/{name}": value for name, value in metrics.items()})
+
+    def write_hparams(self, params: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+        """Writes the run's line of the HPARAMS view to a file of its own, in place of that of an earlier session.
+
+        TensorBoard shows the first line that it finds in a directory.
+        """
+        from torch.utils.tensorboard import SummaryWriter
+        from torch.utils.tensorboard.summary import hparams
+
+        for earlier in self.run.directory.glob(f"{EVENTS}*{HPARAMS}"):
+            earlier.unlink()
+        with SummaryWriter(str(self.run.directory), filename_suffix=HPARAMS) as writer:
+            for summary in hparams(dict(params), dict(metrics)):
+                writer.file_writer.add_summary(summary)
+            for name, value in metrics.items():
+                writer.add_scalar(name, value)
 
 
 def tag_of(column: str) -> str:

@@ -85,6 +85,28 @@ def test_a_resumed_run_is_one_tracked_run_without_rows_after_its_checkpoint(fold
     assert found.data.metrics["valid_loss"] == read_metrics(folder / "run" / "metrics.csv")[-1]["valid_loss"]
 
 
+def test_a_run_with_more_epochs_shows_them_in_both_trackers(folder: Path) -> None:
+    assert main([*WORDS, "logger=[tensorboard,mlflow]", "hydra.run.dir=run"]) == 0
+    (first,) = tracked()
+    MlflowClient(tracking_uri=f"sqlite:///{folder}/mlflow.db").set_tag(first.info.run_id, "note", "mine")
+    assert main(["resume", "run", "epochs=6", "-q", "--trust"]) == 0
+    (found,) = tracked()
+    assert (found.data.params["epochs"], found.data.tags["note"], found.info.status) == ("6", "mine", "FINISHED")
+    require_same_in_mlflow(found, folder / "run")
+    assert hparams(folder / "run")["epochs"] == 6
+    require_same_in_tensorboard(folder / "run")
+
+
+def test_a_new_run_in_the_place_of_a_removed_one_has_its_own_record(folder: Path) -> None:
+    for epochs in (4, 2):
+        assert main(["train", "-q", "device=cpu", f"epochs={epochs}", "logger=mlflow", "hydra.run.dir=run"]) == 0
+        last = read_metrics(folder / "run" / "metrics.csv")[-1]
+        shutil.rmtree(folder / "run")
+    first, second = tracked()
+    assert (first.data.params["epochs"], second.data.params["epochs"]) == ("4", "2")
+    assert second.data.metrics["train_loss"] == last["train_loss"]
+
+
 def test_each_job_of_a_stacked_sweep_is_in_both_trackers(folder: Path) -> None:
     sweep = ["-m", "hydra.sweep.dir=sweep", "seed=1,2,3", "optimizer.lr=0.01,1e30", "optimizer=sgd"]
     assert main([*WORDS, "logger=[tensorboard,mlflow]", *sweep]) == 0
