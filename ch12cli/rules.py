@@ -9,7 +9,10 @@ from ch12cli.files.plain_values import is_finite_number, is_integer
 
 
 class Rule(Protocol):
-    """A condition on a value; `str(rule)` completes the sentence "must be …"."""
+    """A condition on a value; `str(rule)` completes the sentence "must be …".
+
+    An example in it is quoted for a shell, with KEY for the name of the key.
+    """
 
     def allows(self, value: Any) -> bool: ...
 
@@ -147,7 +150,7 @@ class Names:
         return value in self.words or (isinstance(value, list) and all(isinstance(name, str) for name in value))
 
     def __str__(self) -> str:
-        return ", ".join([*self.words, "or " * bool(self.words) + "a list of names, as [a,b]"])
+        return ", ".join([*self.words, "or " * bool(self.words) + "a list of names, as 'KEY=[a,b]'"])
 
 
 @dataclass(frozen=True)
@@ -158,7 +161,7 @@ class ItemsRule:
         return isinstance(value, list)
 
     def __str__(self) -> str:
-        return "a list, as [1,2]"
+        return "a list, as 'KEY=[1,2]'"
 
 
 @dataclass(frozen=True)
@@ -172,7 +175,7 @@ class Some:
         return bool(values) and all(isinstance(each, str) and each in self.words for each in values)
 
     def __str__(self) -> str:
-        return f"one of {', '.join(self.words)}, or a list of them, as [{','.join(self.words[-2:])}]"
+        return f"one of {', '.join(self.words)}, or a list of them, as 'KEY=[{','.join(self.words[-2:])}]'"
 
 
 @dataclass(frozen=True)
@@ -209,7 +212,7 @@ class HalvingRule:
 
     def __str__(self) -> str:
         return (
-            "null, or {metric: valid_loss, min_epochs: 5, factor: 3} "
+            "null, or 'KEY={metric: valid_loss, min_epochs: 5, factor: 3}' "
             f"(a metric of {', '.join(self.metrics)}; whole numbers, factor from 2)"
         )
 
@@ -239,6 +242,11 @@ class Or:
 
     def __str__(self) -> str:
         return f"{'null' if self.word is None else self.word}, or {self.rule}"
+
+
+def describe_rule(path: str, rule: Rule) -> str:
+    """Returns what a key's value must be, with the key's name in the example."""
+    return str(rule).replace("'KEY=", f"'{path}=")
 
 
 def describe_choices(rule: Rule | None) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from ch12cli.files.plan_json import is_inside
 from ch12cli.files.result_json import read_result
 from ch12cli.files.run_directory import RESULT
 from ch12cli.files.sweep_csv import is_sweep
+from ch12cli.shell import shell_line
 
 OUTPUTS = Path("outputs")
 SHOWN = 5  # maximum number of candidates in a message
@@ -34,7 +35,8 @@ def find_run_directory(text: str, *, below: Path = OUTPUTS) -> Path:
     if slash and whole_number_in(job) is not None and (found := within(head, job, below)):
         if not exists(found):
             sweep = find_run_directory(head, below=below)
-            raise InputError(f"{text}: job {job} was not started; `ch12 resume {sweep}` trains what is missing")
+            resume = shell_line(["ch12", "resume", str(sweep)])
+            raise InputError(f"{text}: job {job} was not started; `{resume}` trains what is missing")
         refuse_linked_job(found)
         return found
     known = sorted(entries(below), key=lambda entry: entry.when, reverse=True)

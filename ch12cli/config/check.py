@@ -15,7 +15,7 @@ from ch12cli.config.unknown import is_users_own, no_such_key, owners
 from ch12cli.config.values import MANDATORY, SPELLINGS, read_as, shown
 from ch12cli.errors import Problem
 from ch12cli.files.plain_values import is_integer
-from ch12cli.rules import LARGEST, Rule, describe_choices
+from ch12cli.rules import LARGEST, Rule, describe_choices, describe_rule
 from ch12cli.suggest import nearest, suggestion
 
 REQUIRED = tuple(group for group in GROUPS if group != "experiment")
@@ -140,10 +140,12 @@ def value_problem(path: str, value: Any, choices: Mapping[str, str | None]) -> P
     """Returns the problem with one value, or None if it is valid."""
     key = key_of(path)
     if value == MANDATORY:
-        return Problem(path, None, "must be given", f"add {path}=..." + (f", {key.rule}" if key else ""))
+        return Problem(
+            path, None, "must be given", f"add {path}=..." + (f", {describe_rule(path, key.rule)}" if key else "")
+        )
     if key is None or key.rule.allows(value):
         return None
-    rule = f"must be {key.rule}{unsaid_bound(key.rule, value)}"
+    rule = f"must be {describe_rule(path, key.rule)}{unsaid_bound(key.rule, value)}"
     return Problem(path, shown(value), rule, hint(key.rule, value), default_source(path, choices))
 
 

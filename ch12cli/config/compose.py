@@ -39,6 +39,7 @@ from ch12cli.config.values import MANDATORY, shown
 from ch12cli.errors import InputError, Problem
 from ch12cli.files.hydra_folder import flatten
 from ch12cli.files.run_directory import HYDRA
+from ch12cli.shell import shell_word
 from ch12cli.suggest import suggestion
 
 STACKED_LAUNCHER = "hydra_plugins.ch12_stacked.StackedLauncher"
@@ -202,7 +203,9 @@ class Composer:
         if group in GROUPS:
             if override.is_add() or override.is_force_add() or override.package is not None:
                 return Problem.with_override(
-                    text, f"{group} has a choice already, which is to be replaced", f"write {group}={choice}"
+                    text,
+                    f"{group} has a choice already, which is to be replaced",
+                    f"write {shell_word(f'{group}={choice}')}",
                 )
             if group != "experiment" and (choice is None or override.is_delete()):
                 return Problem.with_override(text, f"{group} cannot be left out", f"choose one of {', '.join(known)}")
@@ -279,7 +282,7 @@ class Composer:
         group_overrides, values = [], []
         for override in overrides:
             if override.is_sweep_override():
-                hint = f"{self.several_hint}, or write a list as key=[1,2]"
+                hint = f"{self.several_hint}, or write a list as 'key=[1,2]'"
                 problems.append(Problem.with_override(override_text(override), "several values", hint))
             elif self.is_group(override):
                 problem = self.check_group(override)
@@ -336,7 +339,9 @@ class Composer:
             for path in paths_of(override):
                 if not has_key(config, path):
                     if is_users_own(path, {}):
-                        return Problem.with_override(text, "no such key", f"add a key of your own with +{text}")
+                        return Problem.with_override(
+                            text, "no such key", f"add a key of your own with {shell_word(f'+{text}')}"
+                        )
                     known = [*(name for name, _ in flatten(plain_job(config))), *GROUPS, *HYDRA_KEYS]
                     return no_such_key(text, path, known=known, choices=choices_of(config))
         elif override.is_add() and has_key(config, key):

@@ -223,7 +223,7 @@ GROUPS = {
 HYDRA_KEYS = {
     "hydra.run.dir": "the directory of a run",
     "hydra.sweep.dir": "the directory of a sweep, in which its jobs have theirs",
-    "hydra.sweep.subdir": "the directory of each job of a sweep, below the sweep's, such as seed_${seed}",
+    "hydra.sweep.subdir": "the directory of each job of a sweep, below the sweep's, such as 'seed_${seed}'",
     "hydra.searchpath": "further folders of configuration files: [file://DIR]",
     "hydra.job.name": "the name of the program in Hydra's own files",
 }

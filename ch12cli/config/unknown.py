@@ -1,7 +1,6 @@
 """Messages about unknown keys, groups and choices, with suggestions."""
 
 import re
-import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -14,6 +13,7 @@ from ch12cli.config.choices import choices_of_group, keys_of_choice, known_keys
 from ch12cli.config.schema import GROUPS, HYDRA_KEYS, KEYS
 from ch12cli.errors import Problem
 from ch12cli.files.hydra_folder import flatten
+from ch12cli.shell import shell_word
 from ch12cli.suggest import nearest, suggestion
 
 # Common names for ch12's keys, also from other programs.
@@ -74,7 +74,7 @@ def not_understood(text: str) -> Problem:
     meant = f"did you mean `{near[0]}=…`?" if near else "write key=value"
     called = CALL.fullmatch(text)
     if called and called[2] not in FUNCTIONS and (functions := nearest(called[2], FUNCTIONS)):
-        meant = f"did you mean `{called[1]}={functions[0]}({called[3]})`?"
+        meant = f"did you mean `{shell_word(f'{called[1]}={functions[0]}({called[3]})')}`?"
     generally = f"{meant} (quote values with other signs than letters from a to z: 'key=\"…\"')"
     return Problem.with_override(text, "not understood", _quoted(text) or generally)
 
@@ -93,7 +93,7 @@ def _quoted(text: str) -> str:
     quoted = ",".join('"' + part.replace('"', '\\"') + '"' for part in texts)
     signs = "".join(dict.fromkeys(sign for sign in value if not PLAIN.fullmatch(sign)))
     because = f", because of {' '.join(signs)}" if signs else ""
-    return f"quote the value{because}: {shlex.quote(f'{key}=[{quoted}]' if inner else f'{key}={quoted}')}"
+    return f"quote the value{because}: {shell_word(f'{key}=[{quoted}]' if inner else f'{key}={quoted}')}"
 
 
 def no_such_key(text: str, key: str, *, known: Iterable[str], choices: Mapping[str, str | None]) -> Problem:

@@ -45,6 +45,7 @@ from ch12cli.data.text_file import (
     width_problem,
 )
 from ch12cli.errors import InputError
+from ch12cli.shell import names_option
 
 MissingValues = Literal["refuse", "drop", "mean", "median"]
 
@@ -97,14 +98,14 @@ def csv_file(
         raise InputError([f"dataset.file={problem}" for problem in error.messages]) from None
     named = [] if isinstance(features, str) else list(dict.fromkeys(features))
     asked = [*named, *exclude, *categories, *numbers, *([] if target is None else [target])]
-    sheet, notes = _read_table(content, Layout(separator, header, skip_lines), asked, source=str(file))
+    sheet, notes = _read_table(content, Layout(separator, header, skip_lines), asked, exclude=exclude, source=str(file))
     if target is None:
         target = [name for name in sheet.names if name not in sheet.unnamed.intersection(exclude)][-1]
     names = _selected_columns(
         sheet, target, features=features, exclude=exclude, declared={"categories": categories, "numbers": numbers}
     )
     problems: list[str] = []
-    reading = Recognition(sheet, categories, numbers, decimal, problems, notes)
+    reading = Recognition(sheet, categories, numbers, exclude, decimal, problems, notes)
     kinds = {name: reading.notation(name) for name in names}
     if features in ("numbers", "categories"):
         kinds = {name: kind for name, kind in kinds.items() if (kind is None) == (features == "categories")}
@@ -120,7 +121,7 @@ def csv_file(
     rows = len(sheet.records)
     sheet, dropped = _without_missing(sheet, required, problems, missing=missing)
     encoded = [
-        _categories(sheet, name, problems, notes) if kind is None else _numbers(sheet, name, kind, problems, reading)
+        _categories(sheet, name, problems, reading) if kind is None else _numbers(sheet, name, kind, problems, reading)
         for name, kind in kinds.items()
     ]
     values, classes = _target(sheet, target, target_type, target_kind, problems, reading)
@@ -144,10 +145,12 @@ def csv_file(
     )
 
 
-def _read_table(content: bytes, layout: Layout, asked: Sequence[str], *, source: str) -> tuple[Sheet, list[str]]:
+def _read_table(
+    content: bytes, layout: Layout, asked: Sequence[str], *, exclude: Sequence[str], source: str
+) -> tuple[Sheet, list[str]]:
     """The table in a file, and notes on what was left out. InputError unless it has at least two columns and a row.
 
-    asked: the columns that options name.
+    asked: the columns that options name, `exclude` among them.
     """
     sheet = read_sheet(content, layout, source=source, hint="; if the line is a row, add dataset.header=false")
     names = sheet.names
@@ -174,7 +177,7 @@ def _read_table(content: bytes, layout: Layout, asked: Sequence[str], *, source:
     refuse(
         [
             f"line {sheet.line}: column {names.index(name) + 1} has no name; "
-            f"give it one, or leave it out with dataset.exclude=[{name}]"
+            f"give it one, or leave it out with {names_option('dataset.exclude', [*exclude, name])}"
             for name in nameless
         ],
         source,
@@ -217,7 +220,8 @@ def _selected_columns(
     """The names of the columns to learn from. declared: option -> names; the others are the arguments of csv_file."""
     named = [] if isinstance(features, str) else list(dict.fromkeys(features))
     if isinstance(features, str) and features not in COLUMN_KINDS:
-        raise InputError(f"dataset.features={features}: must be {', '.join(COLUMN_KINDS)}, or names, as [{features}]")
+        names = names_option("dataset.features", [features])
+        raise InputError(f"dataset.features={features}: must be {', '.join(COLUMN_KINDS)}, or names, as {names}")
     asked = {"target": [target], "features": named, "exclude": exclude, **declared}
     problems = [
         f"dataset.{key}: {sheet.source} has no column {short(name)}{_similar(name, sheet.names)}"
@@ -276,7 +280,7 @@ def _numbers(
     cells = text.cells(name)
     values = _values(text, name, notation, problems, partial(reading.hint, name))
     if not any(map(has_text, cells)):
-        problems.append(f"column {name}: has no values; leave it out with dataset.exclude=[{name}]")
+        problems.append(f"column {name}: has no values; leave it out with {reading.exclude_option(name)}")
     return Column(name, notation=notation), values.reshape(-1, 1)
 
 
@@ -290,17 +294,17 @@ def _values(text: Sheet, name: str, notation: Notation, problems: list[str], hin
     return np.array([math.nan if isinstance(value, str) else value for value in found])
 
 
-def _categories(text: Sheet, name: str, problems: list[str], notes: list[str]) -> tuple[Column, Floats]:
+def _categories(text: Sheet, name: str, problems: list[str], reading: Recognition) -> tuple[Column, Floats]:
     """A column of categories, (rows, levels): a single 1 in each row, or none for a missing value."""
     cells = text.cells(name)
     levels = _in_order({cell for cell in cells if has_text(cell)})
     if len(levels) > MOST_LEVELS or len(levels) == len(cells) > FEW:
         problems.append(
             f"column {name}: has {len(levels)} different texts in {count_with_noun(len(cells), 'row')}, too many for a "
-            f"category; leave it out with dataset.exclude=[{name}]"
+            f"category; leave it out with {reading.exclude_option(name)}"
         )
         levels = levels[:1]
-    notes += _similar_notes(text, name, levels, "categories")
+    reading.notes.extend(_similar_notes(text, name, levels, "categories"))
     index = {level: position for position, level in enumerate(levels)}
     indices = np.array([index.get(cell, -1) for cell in cells])  # (rows,)
     one_hot = indices[:, np.newaxis] == np.arange(len(levels))  # (rows, levels)

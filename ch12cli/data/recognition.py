@@ -15,6 +15,7 @@ from ch12cli.data.notation import (
     usual_notation,
 )
 from ch12cli.data.text_file import Sheet, list_names, short
+from ch12cli.shell import names_option
 
 TargetType = Literal["auto", "classes", "values"]
 
@@ -26,6 +27,7 @@ class Recognition:
     sheet: Sheet
     categories: Sequence[str]
     numbers: Sequence[str]
+    exclude: Sequence[str]
     decimal: Decimal
     problems: list[str]
     notes: list[str]
@@ -35,11 +37,11 @@ class Recognition:
         if name in self.categories:
             return None
         kind = self._found(name, declared=name in self.numbers)
-        otherwise = f"dataset.categories=[{name}] for categories, or dataset.exclude=[{name}] to leave it out"
+        otherwise = f"{self.categories_option(name)} for categories, or {self.exclude_option(name)} to leave it out"
         if kind is None:
-            self._judge_texts(name, f"dataset.numbers=[{name}]", otherwise)
+            self._judge_texts(name, self.numbers_option(name), otherwise)
         elif _is_decorated(kind) and name not in self.numbers and self.decimal == "auto":
-            self._tell(name, kind, f"dataset.categories=[{name}] if it holds categories")
+            self._tell(name, kind, f"{self.categories_option(name)} if it holds categories")
         return kind
 
     def target_notation(self, name: str, kind: TargetType) -> Notation | None:
@@ -57,11 +59,23 @@ class Recognition:
 
     def hint(self, name: str, *, target: bool = False) -> str:
         """What to do about a column of which only some cells are numbers."""
-        ways = self._ways(self._values(name), "dataset.target_type=values" if target else f"dataset.numbers=[{name}]")
+        ways = self._ways(self._values(name), "dataset.target_type=values" if target else self.numbers_option(name))
         read = f"; add {' or '.join(ways)} to read all of them" if ways else ""
         if target:
             return f"{read}; if it holds classes, add dataset.target_type=classes"
-        return f"{read}; if the column holds categories, add dataset.categories=[{name}]"
+        return f"{read}; if the column holds categories, add {self.categories_option(name)}"
+
+    def categories_option(self, name: str) -> str:
+        """The option that makes a column hold categories, beside those that are so declared."""
+        return names_option("dataset.categories", [*self.categories, name])
+
+    def exclude_option(self, name: str) -> str:
+        """The option that leaves a column out, beside those that are left out."""
+        return names_option("dataset.exclude", [*self.exclude, name])
+
+    def numbers_option(self, name: str) -> str:
+        """The option that reads a column as numbers, beside those that are so declared."""
+        return names_option("dataset.numbers", [*self.numbers, name])
 
     def _found(self, name: str, *, declared: bool) -> Notation | None:
         cells = self._values(name)

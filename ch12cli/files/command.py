@@ -1,6 +1,5 @@
 """Builds and parses the command line that trains a run."""
 
-import json
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,14 +10,13 @@ from typing import Any
 from ch12cli.files.history import changes_in, sessions_in
 from ch12cli.files.hydra_folder import read_hydra, read_overrides
 from ch12cli.files.run_directory import HYDRA
+from ch12cli.shell import override_value, shell_line
 
 TRAIN = ("ch12", "train")
 CONFIG_NAME = "config"  # Hydra config name used by default
 SEARCH_PATH = "hydra.searchpath"
 WITH_VALUE = ("--config-dir", "--config-name")
 TOKEN = re.compile(r"""(?:[^\s'"]+|'[^']*'|"[^"]*")+""")  # one word of a command line written by shlex.join
-QUOTE = re.compile(r"(\\*)('|$)")  # a quote or the end of a text, and the backslashes before it
-UNQUOTED = re.compile(r"[A-Za-z0-9_./:@%+-]+")  # texts that need no quotes in an override
 
 
 def options_for(folders: Iterable[Path | str], config_name: str, hydra_overrides: Iterable[str]) -> tuple[str, ...]:
@@ -59,7 +57,7 @@ def replace_overrides(overrides: Iterable[str], changed: Iterable[str]) -> list[
 
 def train_command(overrides: Iterable[str], options: Iterable[str] = ()) -> str:
     """Returns the command that trains one run with these overrides. options: see `options_for`."""
-    return shlex.join([*TRAIN, *options, *overrides])
+    return shell_line([*TRAIN, *options, *overrides])
 
 
 def override_key(override: str) -> str:
@@ -95,34 +93,6 @@ def with_resumed_changes(overrides: Sequence[str], history: Mapping[str, Any]) -
     return replace_overrides(overrides, changed.values())
 
 
-def override_value(value: Any) -> str:
-    """Returns a configuration value in the syntax of an override."""
-    if isinstance(value, Mapping):
-        return f"{{{','.join(f'{name}:{override_value(inner)}' for name, inner in value.items())}}}"
-    if isinstance(value, list | tuple):
-        return f"[{','.join(map(override_value, value))}]"
-    if isinstance(value, str):
-        looks_like_text = UNQUOTED.fullmatch(value) and not _is_literal(value)
-        return value if looks_like_text else f"'{QUOTE.sub(_escaped, value)}'"
-    return json.dumps(value) if value is None or isinstance(value, bool) else repr(value)
-
-
-def _escaped(quote: re.Match[str]) -> str:
-    """Returns a quote as it stands in a quoted text: backslashes before it, or before the end, are doubled."""
-    return quote[1] * 2 + ("\\'" if quote[2] else "")
-
-
-def _is_literal(text: str) -> bool:
-    """Returns whether an unquoted override would parse this text as something other than text."""
-    if text.lower() in ("null", "true", "false"):
-        return True
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
 def commands_of(directory: Path, history: Mapping[str, Any]) -> list[str]:
     """Returns the command lines that made a run, in order; none if they are unknown.
 
@@ -142,4 +112,4 @@ def commands_of(directory: Path, history: Mapping[str, Any]) -> list[str]:
 def resume_command(directory: str, session: Mapping[str, Any], *options: str) -> str:
     """Returns the command that resumes a run as a session of its history did."""
     changes = [f"{key}={override_value(value)}" for key, value in changes_in(session).items()]
-    return shlex.join(["ch12", "resume", directory, *changes, *options])
+    return shell_line(["ch12", "resume", directory, *changes, *options])

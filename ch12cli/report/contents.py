@@ -1,6 +1,5 @@
 """The contents of `ch12 report`'s page, from the files of a run or a sweep."""
 
-import shlex
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,6 +29,7 @@ from ch12cli.files.sweep_csv import SweepRow
 from ch12cli.plots import recorded
 from ch12cli.plots.plot import Plot
 from ch12cli.report import page
+from ch12cli.shell import shell_word
 
 MAX_COMBINATIONS = 30  # rows of the table of combinations, at most
 
@@ -56,7 +56,7 @@ def run_page(entry: Entry) -> bytes:
         sections += ["<h2>Results</h2>", page.table(header, table)]
     commands = commands_of(entry.path, result.history if result else {})
     lines = [("Then:" if index else "Train it again:", command) for index, command in enumerate(commands)]
-    name = shlex.quote(str(entry.path))
+    name = shell_word(str(entry.path))
     lines += [("Train it again and compare the results:", f"ch12 repro {name}")]
     classes = any("accuracy" in row for row in results)
     lines += [(f"Metrics on the test part{', by class' * classes}:", f"ch12 eval {name}")]
@@ -111,7 +111,7 @@ def sweep_page(entry: Entry) -> bytes:
     )
     sections += ["<section class='wide'><h2>Jobs</h2>", page.jobs_table(header, jobs), "</section>"]
     best = best_row(finished, monitor)
-    name = shlex.quote(str(entry.path))
+    name = shell_word(str(entry.path))
     lines = [("Train the best job as a single run:", best.command)] if best else []
     lines += [
         ("Train the jobs that are missing:", f"ch12 resume {name}"),

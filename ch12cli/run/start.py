@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -20,6 +19,7 @@ from ch12cli.errors import InputError, MachineError, Problem, os_problem
 from ch12cli.files.locks import locked
 from ch12cli.files.run_directory import CHECKPOINTS, LAST, RESULT
 from ch12cli.run.signals import interrupts_kept, termination_exits
+from ch12cli.shell import shell_word
 
 if TYPE_CHECKING:
     from ch12cli.run.callbacks import Callback
@@ -58,7 +58,7 @@ def train_log(directory: Path) -> Iterator[None]:
 
 
 def resume_hint(directory: Path) -> str:
-    return f"when that is fixed, continue with: ch12 resume {shlex.quote(str(directory))}"
+    return f"when that is fixed, continue with: ch12 resume {shell_word(str(directory))}"
 
 
 def train_single(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -34,6 +33,7 @@ from ch12cli.run.sessions import session_record
 from ch12cli.run.signals import interrupts_kept, termination_exits
 from ch12cli.saved.gate import require_valid_settings, settings_problems
 from ch12cli.saved.load import Saved, read_saved, refuse_links, require_same_data
+from ch12cli.shell import shell_line, shell_word
 from ch12cli.suggest import suggestion
 
 if TYPE_CHECKING:
@@ -227,11 +227,11 @@ def result_so_far(directory: Path) -> Result | None:
 
 def nothing_left(directory: Path, saved: Saved, result: Result | None, overrides: Sequence[str], *, epochs: int) -> str:
     """Returns why the run cannot be continued, with a command that can; empty if it can be."""
-    done, name = int(saved.state["epoch"]), shlex.quote(str(directory))
+    done, name = int(saved.state["epoch"]), shell_word(str(directory))
     if result is None:  # the run was killed, perhaps after its last epoch, before its last files were written
         return ""
     if result.stopped_at is not None:
-        arguments = shlex.join(["early_stopping.patience=null", *overrides])
+        arguments = shell_line(["early_stopping.patience=null", *overrides])
         return (
             f"{directory}: stopped early in epoch {done}; to continue from there as a new run: "
             f"ch12 resume {name} {arguments} --fork"

@@ -28,6 +28,7 @@ from ch12cli.errors import InputError, Problem
 from ch12cli.files.locks import locked
 from ch12cli.files.result_json import Result, write_result
 from ch12cli.files.run_directory import CHECKPOINTS
+from ch12cli.shell import shell_word
 from ch12cli.sweeps.jobs import JobComposer, SweepJob, make_jobs
 from hydra_plugins.ch12_stacked import StackedLauncher
 
@@ -183,7 +184,7 @@ def interval_hint(override: Override) -> str:
     interval: Any = override.value()
     key, start, end = override.key_or_group, interval.start, interval.end
     if float(start).is_integer() and float(end).is_integer():
-        return f"write {key}=range({int(start)},{int(end) + 1})"
+        return f"write {shell_word(f'{key}=range({int(start)},{int(end) + 1})')}"
     return f"list the values, such as {key}={start:g},{end:g}"
 
 

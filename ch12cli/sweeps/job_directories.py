@@ -85,13 +85,13 @@ def resolved_name(pattern: str, job: SweepJob) -> str:
     if longest > LONGEST_NAME:
         raise InputError(
             f"hydra.sweep.subdir={pattern}: gives a name of {longest} bytes for job {job.number}; {LONGEST_NAME} at "
-            "most: name fewer keys, such as seed_${seed}, or leave it out"
+            "most: name fewer keys, such as 'hydra.sweep.subdir=seed_${seed}', or leave it out"
         )
     is_invalid = not name.strip() or "\0" in name or path.is_absolute() or not path.parts
     if is_invalid or ".." in path.parts or path.parts[0].startswith(".") or path.parts[0] in RESERVED:
         raise InputError(
             f"hydra.sweep.subdir={pattern}: gives '{name}' for job {job.number}; "
-            "must name a directory within the sweep's, such as seed_${seed}"
+            "must name a directory within the sweep's, such as 'hydra.sweep.subdir=seed_${seed}'"
         )
     return path.as_posix()
 

@@ -229,7 +229,9 @@ class Adam(Optimizer):
         amsgrad: bool = False,
     ) -> None:
         if len(betas) != 2:
-            raise InputError(f"optimizer.betas={list(betas)}: must be two numbers, such as [0.9, 0.999]")
+            raise InputError(
+                f"optimizer.betas={list(betas)}: must be two numbers, such as 'optimizer.betas=[0.9,0.999]'"
+            )
         beta1, beta2 = betas
         super().__init__(parameters, lr=lr, beta1=beta1, beta2=beta2, eps=eps, weight_decay=weight_decay)
         self._add_state("exp_avg", "exp_avg_sq", *(["max_exp_avg_sq"] if amsgrad else []))

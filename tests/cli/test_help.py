@@ -144,7 +144,7 @@ def test_the_help_of_train_lists_every_key_with_its_rule():
     assert len(set(keys)) >= 60
     for path in keys:
         assert re.search(
-            rf" {re.escape(path)}(=\S+)? {re.escape(KEYS[path].meaning)} \({re.escape(str(KEYS[path].rule))}", page
+            rf" '?{re.escape(path)}(=\S+)? {re.escape(KEYS[path].meaning)} \({re.escape(str(KEYS[path].rule))}", page
         )
 
 

@@ -168,18 +168,18 @@ def test_files_with_other_layouts_give_the_same_table() -> None:
         ("a,y\n1,0\n2,x\n3,1\n4,1\n", {}, ["table.csv, line 3, column y: 'x' is not a number; "
          "if it holds classes, add dataset.target_type=classes"]),
         ("a,y\n1,p\nx,q\n3,p\n", {}, ["table.csv, line 3, column a: 'x' is not a number; "
-         "if the column holds categories, add dataset.categories=[a]"]),
+         "if the column holds categories, add 'dataset.categories=[a]'"]),
         ("a,y\n1,p\n2,p\n", {}, ["table.csv, column y: is p in every row; must have at least two classes"]),
         ("a,y\n1,p\n2,q\n", {}, ["table.csv, column y: has a class of its own in each row; "
          "choose another dataset.target"]),
         ("a,y\n1,1\n2,2\n", {"target_type": "classes"}, ["table.csv, column y: has a class of its own in each row; "
          "add dataset.target_type=values, or choose another dataset.target"]),
         ("a,b,y\n1,,p\n2,,q\n3,,p\n", {"missing": "mean"}, ["table.csv, column b: has no values; "
-         "leave it out with dataset.exclude=[b]"]),
+         "leave it out with 'dataset.exclude=[b]'"]),
         ("a,y\n,p\n,q\n", {"missing": "drop"}, ["table.csv: each of its 2 rows has a missing value; "
          "use fewer columns, or dataset.missing=mean or median"]),
         ("n,y\n" + "".join(f"n{i},{i % 2}\n" for i in range(30)), {}, ["table.csv, column n: has 30 different texts in "
-         "30 rows, too many for a category; leave it out with dataset.exclude=[n]"]),
+         "30 rows, too many for a category; leave it out with 'dataset.exclude=[n]'"]),
         ("a,y\n1,p\n2,q\n3,p\n", {"target": "z"}, ["dataset.target: table.csv has no column z; it has a, y"]),
         ("a,y\n1,p\n2,q\n3,p\n", {"features": ["a", "y"]}, ["dataset.features: y is the target; leave it out, or "
          "choose another dataset.target"]),
@@ -223,7 +223,7 @@ def test_numbers_with_commas_are_not_taken_for_categories() -> None:
     assert len(refused.value.messages) == 2
     assert refused.value.messages[0] == (
         "table.csv, column length: '0,0' looks like a number, a date or a time; add dataset.decimal=comma to read it, "
-        "dataset.categories=[length] for categories, or dataset.exclude=[length] to leave it out"
+        "'dataset.categories=[length]' for categories, or 'dataset.exclude=[length]' to leave it out"
     )
     chosen = table(PLANTS, separator="semicolon", categories=["length", "width"])
     assert chosen.features.shape == (30, 21 + 5)
@@ -374,7 +374,7 @@ def test_a_very_long_cell_is_a_text_at_once(cell: str) -> None:
 
 @pytest.mark.parametrize("name", LOOK_ALIKE)
 def test_what_looks_like_a_number_is_never_one_hot_unless_declared(name: str) -> None:
-    with pytest.raises(InputError, match=r"column x: .* looks like .*dataset.categories=\[x\] for categories"):
+    with pytest.raises(InputError, match=r"column x: .* looks like .*'dataset.categories=\[x\]' for categories"):
         column(LOOK_ALIKE[name])
     assert len(column(LOOK_ALIKE[name], categories=["x"]).feature_names) == 4
 
@@ -392,7 +392,7 @@ def test_names_with_digits_stay_categories(cells: list[str]) -> None:
 
 def test_a_note_says_how_numbers_with_signs_are_read() -> None:
     assert column(["$1.5", "$2", "$3", "$4"]).notes == (
-        "table.csv: column x: '$1.5' is read as 1.5; add dataset.categories=[x] if it holds categories",
+        "table.csv: column x: '$1.5' is read as 1.5; add 'dataset.categories=[x]' if it holds categories",
     )
     assert column(["<=50K", ">50K", "<=50K", ">50K"]).notes == (
         "table.csv: column x: <=50K, >50K are taken as texts, not numbers",

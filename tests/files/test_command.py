@@ -11,7 +11,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from ch12cli.catalogue.sweep_jobs import read_sweep_rows
 from ch12cli.cli.main import main
-from ch12cli.files.command import commands_of, override_value
+from ch12cli.files.command import commands_of
+from ch12cli.shell import override_value
 
 VALUES: list[Any] = [
     None, True, False, 3, -0.5, 1e-30, "relu", "null", "1e3", "a b", "a=b", "it's", "(x), [y]", "ü#%@", "${seed}x",

@@ -10,6 +10,7 @@ from ch12cli.cli.text.problems import print_problems
 from ch12cli.errors import HelpShown, InputError
 from ch12cli.files.result_json import read_result
 from ch12cli.files.run_directory import RESULT
+from ch12cli.shell import shell_word
 from ch12cli.suggest import did_you_mean, nearest
 
 
@@ -69,7 +70,11 @@ class Arguments(argparse.ArgumentParser):
         name, _, value = argument.partition("=")
         may_be_key = len(name) > 3 and self.verb == "train"
         keys = nearest(name.lstrip("-"), [*known_keys(), *default_choices()]) if may_be_key else []
-        key = f"; did you mean `{keys[0]}={value or '…'}`?" if keys else f"; see `{self.prog} --help`"
+        key = (
+            f"; did you mean `{shell_word(f'{keys[0]}={value}') if value else f'{keys[0]}=…'}`?"
+            if keys
+            else f"; see `{self.prog} --help`"
+        )
         return did_you_mean(name, known) or key
 
 

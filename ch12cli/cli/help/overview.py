@@ -20,6 +20,7 @@ from ch12cli.config.choices import (
 )
 from ch12cli.config.schema import GROUPS, key_of
 from ch12cli.config.values import shown
+from ch12cli.shell import shell_word
 
 KEY_LABEL = 30  # characters of KEY=DEFAULT; the text of a longer one goes below it
 # the placeholders of the values of these options
@@ -169,7 +170,7 @@ def top_level_entry(item: tuple[str, Any]) -> tuple[str, str]:
     same = REFERENCE.fullmatch(str(default))
     if same:
         return path, describe_key(path, comment, f"that of {same[1]} unless set")
-    return f"{path}={shown(default)}", describe_key(path, comment)
+    return shell_word(f"{path}={shown(default)}"), describe_key(path, comment)
 
 
 def group_blocks(group: str, folders: Sequence[Path]) -> list[list[str]]:
@@ -196,7 +197,10 @@ def key_entries(group: str, folders: Sequence[Path]) -> list[tuple[str, str]]:
                 texts.setdefault(path, remarks.get(path.removeprefix(f"{group}."), ""))
     names = [choice.name for choice in listed]
     return [
-        (f"{path}={shown(next(iter(by.values())))}", describe_key(path, texts[path], *split_defaults(by, names)))
+        (
+            shell_word(f"{path}={shown(next(iter(by.values())))}"),
+            describe_key(path, texts[path], *split_defaults(by, names)),
+        )
         for path, by in values.items()
     ]
 

@@ -34,6 +34,7 @@ from ch12cli.cli.text.sweep_report import (
 )
 from ch12cli.config.untrusted_settings import untrusted_problems
 from ch12cli.files.result_json import describe_ending
+from ch12cli.shell import shell_line
 
 if TYPE_CHECKING:  # these modules import torch
     from ch12cli.files.sweep_csv import SweepRow
@@ -181,8 +182,10 @@ class SweepDisplay(Screen):
         if left := format_left(rows):
             lines.append(Text(indent + left))
         if missing:
-            trust = " --trust" if self._first and untrusted_problems(self._first.settings) else ""
-            lines.append(Text(f"{indent}ch12 resume {outcome.directory}{trust} trains the rest"))
+            trust = ["--trust"] if self._first and untrusted_problems(self._first.settings) else []
+            lines.append(
+                Text(f"{indent}{shell_line(['ch12', 'resume', str(outcome.directory), *trust])} trains the rest")
+            )
         return lines
 
 

@@ -26,6 +26,7 @@ from ch12cli.errors import InputError
 from ch12cli.files.metrics_csv import minimised
 from ch12cli.files.run_directory import RESULT
 from ch12cli.files.sweep_csv import SweepRow, is_sweep
+from ch12cli.shell import shell_line
 
 MAX_COLUMNS = 4  # runs side by side; more become rows if few keys differ
 MAX_KEYS = 6  # that differ, for runs to become rows
@@ -58,7 +59,8 @@ def run(argv: Sequence[str]) -> int:
         show_many(rows, sweep_monitor(sweeps[0], rows) or "valid_loss", options.format, options.limit)
         return 0
     if len(paths) == 1:
-        raise InputError(f"{paths[0]}: is a single run; name two or more, or a sweep: ch12 compare {paths[0]} @1")
+        two = shell_line(["ch12", "compare", str(paths[0]), "@1"])
+        raise InputError(f"{paths[0]}: is a single run; name two or more, or a sweep: {two}")
     runs = undamaged([read_compared(path) for path in paths])
     if len(runs) > MAX_COLUMNS and are_comparable(runs) and len(swept(records := rows_of_runs(runs))) <= MAX_KEYS:
         show_many(records, str(runs[0].results.get("monitor") or "valid_loss"), options.format, options.limit)

@@ -22,6 +22,8 @@ from ch12cli.config.schema import GROUPS, HYDRA_KEYS, key_of
 from ch12cli.config.values import MANDATORY, shown
 from ch12cli.errors import InputError
 from ch12cli.files.hydra_folder import flatten
+from ch12cli.rules import describe_rule
+from ch12cli.shell import shell_line, shell_word
 from ch12cli.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -124,7 +126,10 @@ def key_page(path: str, traced: "Traced") -> str:
             none = "it must be given"
         entries += [
             ("value", f"none: {none}"),
-            ("try", f"ch12 train {typed(having[0])} {path}={shown(keys_of_choice(having[0])[path])}"),
+            (
+                "try",
+                shell_line(["ch12", "train", typed(having[0]), f"{path}={shown(keys_of_choice(having[0])[path])}"]),
+            ),
         ]
     else:
         entries.append(("value", f"none: {traced.path_of(traced.primary)} has no such key"))
@@ -149,7 +154,7 @@ def rule_text(path: str, having: Sequence[Choice]) -> str:
     """Returns the allowed values of a key."""
     key = key_of(path)
     if key is not None:
-        return str(key.rule)
+        return describe_rule(path, key.rule)
     targets = dict.fromkeys(str(keys_of_choice(choice).get(f"{choice.group}._target_")) for choice in having)
     return f"whatever {' or '.join(targets)} takes" if targets else "any value: ch12 does not check it"
 
@@ -183,7 +188,7 @@ def value_entries(path: str, settings: "Sequence[Setting]", traced: "Traced") ->
     entries = [("value", f"{text}{reference}"), ("set by", last.source)]
     key = key_of(path)
     if value is not None and key is not None and not key.rule.allows(value[0]):
-        entries.append(("refused", f"must be {key.rule}"))
+        entries.append(("refused", f"must be {describe_rule(path, key.rule)}"))
     labels = ["instead of", *[""] * len(before)]
     return entries + [
         (label, f"{setting.text}, by {setting.source}")
@@ -228,7 +233,7 @@ def choice_page(choice: Choice, traced: "Traced") -> str:
             [heading(typed(choice)), *paragraph(choice.meaning, indent=2)],
             definitions(entries),
             definitions(
-                ((f"{path}={shown(value)}", described_in(path, choice)) for path, value in values.items()),
+                ((shell_word(f"{path}={shown(value)}"), described_in(path, choice)) for path, value in values.items()),
                 widest=KEY_LABEL,
             ),
         ]
@@ -250,7 +255,7 @@ def described_in(path: str, choice: Choice) -> str:
 def branch_page(stem: str, paths: Sequence[str], traced: "Traced") -> str:
     """Returns the page of keys with a common prefix, such as early_stopping, with their values."""
     entries = [
-        (f"{path}={shown(value[0])}" if (value := traced.value(path)) else path, describe_key(path, ""))
+        (shell_word(f"{path}={shown(value[0])}") if (value := traced.value(path)) else path, describe_key(path, ""))
         for path in paths
     ]
     return join_pages([[heading(stem), *definitions(entries, widest=KEY_LABEL)]])

@@ -18,6 +18,7 @@ from ch12cli.errors import InputError
 from ch12cli.files.plain_values import whole_number_in
 from ch12cli.files.run_directory import HYDRA
 from ch12cli.files.sweep_csv import is_sweep
+from ch12cli.shell import shell_word
 from ch12cli.suggest import did_you_mean
 
 LEADING = ("path", "kind", "when", "status", "jobs", "epochs", "monitor", "objective")
@@ -130,7 +131,7 @@ def require_known(names: Sequence[str], rows: EntryRows, text: str | None) -> No
 def sweep_hint(listed: Sequence[Entry], option: str) -> str:
     """The hint that the jobs of a sweep are filtered by naming the sweep."""
     sweep = next((entry.location for entry in listed if entry.kind == "sweep"), None)
-    return f"; to filter the jobs of a sweep: `ch12 runs {sweep} {option} …`" if sweep else ""
+    return f"; to filter the jobs of a sweep: `ch12 runs {shell_word(sweep)} {option} …`" if sweep else ""
 
 
 def require_comparable(query: Query, rows: EntryRows) -> None:

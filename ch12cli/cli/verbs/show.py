@@ -1,6 +1,5 @@
 """`ch12 show`: prints the status, metrics, curves, settings and repeat command of a run or a sweep."""
 
-import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,6 +10,7 @@ from ch12cli.catalogue.damage import read_or_note, refuse_wrong_form
 from ch12cli.cli.help.arguments import Arguments
 from ch12cli.errors import InputError
 from ch12cli.files.command import commands_of
+from ch12cli.shell import assignment, shell_line
 
 if TYPE_CHECKING:
     from ch12cli.catalogue.entries import Entry
@@ -100,18 +100,17 @@ def own_keys(keys: Mapping[str, Any]) -> list[str]:
     """Returns the user's own keys and choices of a run as typed. keys: all keys of the run, dotted."""
     from ch12cli.config.choices import top_level
     from ch12cli.config.schema import GROUPS
-    from ch12cli.config.values import shown
     from ch12cli.files.plan_json import WITHDRAWN
 
     heads = {*GROUPS, *(key.partition(".")[0] for key in (*top_level(), *WITHDRAWN))}
     own = {key: value for key, value in keys.items() if key.partition(".")[0] not in heads and "/" not in key}
-    return [f"{key}={shown(value)}" for key, value in own.items()]
+    return [assignment(key, value) for key, value in own.items()]
 
 
 def resume_line(entry: "Entry") -> str:
     """Returns the command that continues a run or sweep; empty if it ended by itself or is still training."""
     is_stopped = entry.status in ("interrupted", "killed")
-    return shlex.join(["ch12", "resume", str(entry.path)]) if is_stopped else ""
+    return shell_line(["ch12", "resume", str(entry.path)]) if is_stopped else ""
 
 
 def halved_line(result: "Result | None") -> str:

@@ -1,7 +1,6 @@
 """`ch12 train`: trains one run, or with -m a sweep."""
 
 import argparse
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING
 from ch12cli.cli.help.arguments import Arguments, verbosity_of
 from ch12cli.errors import InputError, Problem
 from ch12cli.files.command import options_for
+from ch12cli.shell import shell_line
 
 if TYPE_CHECKING:
     from ch12cli.cli.text.sweep_display import SweepDisplay
@@ -167,7 +167,7 @@ def command_for(options: argparse.Namespace) -> str:
     """The command that trains the jobs that were written, with the options that their table does not hold."""
     composed = options_for(options.config_dir, options.config_name, ())
     hydra = [each for each in options.operands if each.lstrip("+~").startswith(("hydra.", "hydra/"))]
-    return shlex.join(["ch12", "train", "-m", *composed, "--jobs", str(options.write), *hydra])
+    return shell_line(["ch12", "train", "-m", *composed, "--jobs", str(options.write), *hydra])
 
 
 def train_sweep(options: argparse.Namespace) -> int:
