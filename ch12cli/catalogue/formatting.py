@@ -8,13 +8,20 @@ from ch12cli.catalogue.summary import Failure
 from ch12cli.files.result_json import Result
 from ch12cli.files.sweep_csv import SweepRow
 
-METRIC_LABELS = {"mae": "MAE", "r2": "R²"}  # other metrics are shown under their own names
+METRIC_LABELS = {"mae": "MAE", "r2": "R²", "balanced_accuracy": "balanced accuracy", "f1": "F1", "auc": "AUC"}
+# other metrics are shown under their own names
 
-UNIT_METRICS = ("accuracy", "r2")  # at most 1, so shown with fixed decimals; others with significant digits
+UNIT_METRICS = (
+    "accuracy",
+    "balanced_accuracy",
+    "f1",
+    "auc",
+    "r2",
+)  # at most 1, so shown with fixed decimals; others with significant digits
 
 
 def format_number(metric: str, value: float | None) -> str:
-    """Returns a metric's value: 4 decimals for accuracy and R², else 4 significant digits; "-" for None."""
+    """Returns a metric's value: 4 decimals for accuracy, R² and the like, else 4 significant digits; "-" for None."""
     if value is None:
         return "-"
     if not math.isfinite(value):
@@ -143,10 +150,13 @@ def format_failure(failure: Failure) -> str:
 
 
 def other_metrics(rows: Sequence[SweepRow], monitor: str) -> list[str]:
-    """Returns the columns to show beside the objective: test metrics, else validation, else training."""
+    """Returns the columns to show beside the objective: test metrics, else validation, else training.
+
+    Metrics that were asked for come first, then accuracy, then the loss.
+    """
     columns = list(dict.fromkeys(name for row in (rows[0], rows[-1]) for name in row.metrics))
     for part in ("test_", "valid_", "train_"):
         found = [name for name in columns if name.startswith(part) and name != monitor]
         if found:
-            return sorted(found, key=lambda name: name == f"{part}loss")[:MAX_METRICS]
+            return sorted(found, key=lambda name: (name == f"{part}loss", name == f"{part}accuracy"))[:MAX_METRICS]
     return []

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from ch12cli.config.schema import CLASS_METRICS, FURTHER_METRICS, VALUE_METRICS
 from ch12cli.config.values import shown
 from ch12cli.errors import Problem
 from ch12cli.files.plain_values import is_finite_number, is_integer
@@ -115,6 +116,14 @@ def monitored(name: str, *, valid: bool) -> str:
     return ("valid_loss" if valid else "train_loss") if name == "auto" else name
 
 
+def further_metrics(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """Returns the metrics of classes to compute besides accuracy: those asked for, and those that settings monitor."""
+    asked, halving = settings.get("metrics") or (), settings["sweep"].get("halving")
+    monitored = [settings["monitor"], settings["early_stopping"]["metric"], halving["metric"] if halving else ""]
+    names = {*([asked] if isinstance(asked, str) else asked), *(name.partition("_")[2] for name in monitored)}
+    return tuple(name for name in FURTHER_METRICS if name in names)
+
+
 def loss_problems(settings: Mapping[str, Any], classes: int) -> list[Problem]:
     """Returns the mismatch between the loss and the data set or the network's output, as a list."""
     target = loss_target(settings, classes)
@@ -162,9 +171,9 @@ def monitor_problems(settings: Mapping[str, Any], key: str, name: Any, *, classe
     if part == "valid" and not has_part(settings, "valid_size"):
         hint = f"set dataset.valid_size, or use {key}=train_{metric}"
         return [Problem(key, name, "there is no validation part", hint)]
-    if classes == VALUES and metric == "accuracy":
-        return [Problem(key, name, "accuracy is for classes", f"use {part}_loss, {part}_mae or {part}_r2")]
-    if classes and metric in ("mae", "r2"):
+    if classes == VALUES and metric in CLASS_METRICS:
+        return [Problem(key, name, f"{metric} is for classes", f"use {part}_loss, {part}_mae or {part}_r2")]
+    if classes and metric in VALUE_METRICS:
         return [Problem(key, name, "is for values", f"use {part}_loss or {part}_accuracy")]
     return []
 
@@ -239,6 +248,9 @@ def problems_of(settings: Mapping[str, Any], classes: int | None = None) -> list
     stop_on = settings["early_stopping"].get("metric")
     if stop_on != settings["monitor"]:
         problems += monitor_problems(settings, "early_stopping.metric", stop_on, classes=classes)
+    if classes == VALUES and settings.get("metrics"):
+        hint = "leave it out; values have mae and r2"
+        problems.append(Problem("metrics", shown(settings["metrics"]), "is for classes", hint))
     halving = settings["sweep"].get("halving")
     if isinstance(halving, Mapping):
         problems += monitor_problems(settings, "sweep.halving.metric", halving.get("metric"), classes=classes)

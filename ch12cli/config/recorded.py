@@ -17,7 +17,11 @@ from ch12cli.files.atomic import read_file
 from ch12cli.files.hydra_folder import LARGEST, LOADER, NAMES_A_KEY, WRITTEN_LAST, is_bounded
 from ch12cli.files.plan_json import WITHDRAWN
 
-LATER = {"logger": "csv", "imports": []}  # keys added later, with the values that match earlier behaviour
+LATER = {
+    "logger": "csv",
+    "imports": [],
+    "metrics": None,
+}  # keys added later, with the values that match earlier behaviour
 
 
 def read_recorded(folder: Path) -> tuple[dict[str, Any], dict[str, str | None]]:

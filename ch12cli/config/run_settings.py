@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ch12cli.config.combinations import further_metrics
 from ch12cli.config.settings import with_changes
 from ch12cli.config.targets import Target
 
@@ -59,6 +60,7 @@ class OptimizerSettings:
 class LoopSettings:
     """The settings of the training loop.
 
+    metrics: the metrics of classes besides accuracy.
     monitor: the metric that selects the best epoch, or `auto`; stop_on: the metric for early stopping, or `auto`.
     patience: epochs without improvement before early stopping, None for no early stopping.
     checkpoint_every: epochs between checkpoints, None to choose by their cost.
@@ -68,6 +70,7 @@ class LoopSettings:
     batch_size: int
     seed: int
     stream_offset: int
+    metrics: tuple[str, ...]
     monitor: str
     stop_on: str
     patience: int | None
@@ -153,6 +156,7 @@ class RunSettings:
                 batch_size=config["batch_size"],
                 seed=config["seed"],
                 stream_offset=config["stream_offset"],
+                metrics=further_metrics(config),
                 monitor=config["monitor"],
                 stop_on=stopping["metric"],
                 patience=stopping["patience"],

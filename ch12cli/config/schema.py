@@ -27,7 +27,10 @@ from ch12cli.rules import (
 
 SEEDS = IntegerRule(0, LARGEST_SEED)
 
-METRICS = ("loss", "accuracy", "mae", "r2")
+FURTHER_METRICS = ("balanced_accuracy", "f1", "auc")  # of classes; computed if they are asked for
+CLASS_METRICS = ("accuracy", *FURTHER_METRICS)
+VALUE_METRICS = ("mae", "r2")
+METRICS = ("loss", *CLASS_METRICS, *VALUE_METRICS)
 MONITORS = tuple(f"{part}_{metric}" for part in ("train", "valid") for metric in METRICS)
 
 
@@ -47,6 +50,10 @@ KEYS: dict[str, Key] = {
     "monitor": Key(
         OneOf(("auto", *MONITORS)),
         "metric that picks the best epoch; auto: valid_loss where there is validation, else train_loss",
+    ),
+    "metrics": Key(
+        Or(None, Some(FURTHER_METRICS)),
+        "further metrics of classes; those that monitor and the like name are computed anyway; null: none",
     ),
     "early_stopping.metric": Key(OneOf(("auto", *MONITORS)), "metric that must improve for training to continue"),
     "early_stopping.patience": Key(

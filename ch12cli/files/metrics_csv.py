@@ -10,7 +10,7 @@ from ch12cli.errors import InputError
 from ch12cli.files.atomic import machine_errors, read_file, write_whole
 from ch12cli.files.run_directory import METRICS
 
-HIGHER_IS_BETTER = ("accuracy", "r2")
+HIGHER_IS_BETTER = ("accuracy", "f1", "auc", "r2")  # balanced_accuracy too
 
 SEVERAL = "objective"  # name of the objective if jobs have different metrics, which cannot be compared
 

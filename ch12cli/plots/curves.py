@@ -14,6 +14,9 @@ EpochRows = Sequence[Mapping[str, float]]  # rows of a metrics.csv
 PART_NAMES = {"train": "training", "valid": "validation"}
 AXIS_LABELS = {
     "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "f1": "F1",
+    "auc": "AUC",
     "r2": "R²",
     "mae": "mean absolute error",
     "lr": "learning rate",

@@ -20,7 +20,7 @@ from ch12cli.plots.plot import SERIES, Plot
 from ch12cli.plots.sweeps import distribution, heatmap, importance, results_of, slices
 
 MAX_NAME = 40  # maximum characters of a line's label; if one is longer, run names are used
-METRIC_NAMES = {"r2": "R²"}
+METRIC_NAMES = {"r2": "R²", "balanced_accuracy": "balanced accuracy", "f1": "F1", "auc": "AUC"}
 
 CurveGroups = dict[tuple[tuple[str, str], ...], list[EpochRows]]  # (key, value) pairs -> curves of their runs
 

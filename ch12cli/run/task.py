@@ -72,7 +72,7 @@ def build_task(settings: RunSettings) -> Task:
         output=output,
         loss=loss,
         loss_name=target.rpartition(".")[2],
-        metrics=metrics_for(classes=classes, outputs=outputs, logits=output == "none"),
+        metrics=metrics_for(classes=classes, outputs=outputs, output=output, further=settings.loop.metrics),
         monitor=monitor,
         stop_on=stop_on,
         warnings=(

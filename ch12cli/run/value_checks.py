@@ -87,7 +87,7 @@ def shift_advice(y: npt.NDArray[np.float64], name: str) -> str:
 
 
 def undefined_metric_problems(data: Prepared, monitored: Mapping[str, str]) -> list[Problem]:
-    """Returns a problem for each setting that names an R² without a value: all targets of its part are equal.
+    """Returns a problem for each setting that names a metric without a value: R² of equal targets, AUC of one class.
 
     monitored: columns of metrics.csv by the key that names them.
     """
@@ -96,12 +96,25 @@ def undefined_metric_problems(data: Prepared, monitored: Mapping[str, str]) -> l
     for key, column in monitored.items():
         part, _, metric = column.partition("_")
         found = parts.get(part)
-        if metric == "r2" and not data.table.classes and found is not None and is_constant(found):
-            size = "one row" if len(found.y) == 1 else f"{len(found.y)} rows with the same {data.table.target_name}"
+        reason = None if found is None else why_undefined(metric, found, data)
+        if reason is not None:
             name = {"train": "training", "valid": "validation"}[part]
-            hint = f"use {key}={part}_mae or {part}_loss" + ("" if part == "train" else ", or more dataset.valid_size")
-            problems.append(Problem(key, column, f"R² has no value, because the {name} part has {size}", hint))
+            other = "accuracy" if data.table.classes else "mae"
+            hint = f"use {key}={part}_{other} or {part}_loss" + ("" if part == "train" else ", or more dataset.valid_size")
+            problems.append(Problem(key, column, f"has no value, because the {name} part has {reason}", hint))
     return problems
+
+
+def why_undefined(metric: str, part: DataPart, data: Prepared) -> str | None:
+    """Returns what a part has, so that a metric has no value there; None if it has one."""
+    names = data.table.class_names or ()
+    if metric == "r2" and not names and is_constant(part):
+        return "one row" if len(part.y) == 1 else f"{len(part.y)} rows with the same {data.table.target_name}"
+    if metric == "auc" and names and is_constant(part):
+        return f"rows of class {names[part.y[0]]} only"
+    if metric == "f1" and len(names) == 2 and not part.y.any():
+        return f"no row of class {names[1]}"
+    return None
 
 
 def is_constant(part: DataPart) -> bool:

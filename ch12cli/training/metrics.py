@@ -1,10 +1,10 @@
 """Metrics of predictions, and the classes and probabilities that predictions stand for.
 
-A metric is a mean over the rows; a leading runs axis is kept. It is computed on the CPU: not every device has 64-bit
-numbers.
+A metric is one number of all rows; a leading runs axis is kept. It is computed on the CPU: not every device has 64-bit
+numbers. Balanced accuracy, F1 and AUC are scikit-learn's. A class without a row is left out of a mean over the classes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -42,20 +42,106 @@ def r_squared(prediction: Tensor, target: Tensor) -> Tensor:
     return torch.where(total > 0, 1 - residual / total, torch.nan)
 
 
-def metrics_for(*, classes: int, outputs: int, logits: bool) -> dict[str, Metric]:
+def counts_by_class(found: Tensor, target: Tensor, classes: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns how many rows of each class are right, are of the class, and are taken for it: (…, classes) float64.
+
+    found, target: class numbers, (…, rows) int64.
+    """
+    none = torch.zeros(*target.shape[:-1], classes, dtype=torch.float64)
+    one = torch.ones_like(target, dtype=torch.float64)
+    right = none.scatter_add(-1, target, (found == target).double())
+    return right, none.scatter_add(-1, target, one), none.scatter_add(-1, found, one)
+
+
+def balanced_accuracy(found: Tensor, target: Tensor, classes: int) -> Tensor:
+    """Returns the mean recall of the classes that have a row, (…,). found, target: (…, rows) int64."""
+    right, support, _ = counts_by_class(found, target, classes)
+    return mean_of_defined(right, support)
+
+
+def f1(found: Tensor, target: Tensor, classes: int) -> Tensor:
+    """Returns F1, (…,): of the second class where there are two, else the mean over the classes. (…, rows) int64.
+
+    A class that no row has and no row is taken for has no F1; of two classes, the result is NaN then.
+    """
+    right, support, taken = counts_by_class(found, target, classes)
+    first = 1 if classes == 2 else 0
+    return mean_of_defined((2 * right)[..., first:], (support + taken)[..., first:])
+
+
+def area_under_roc(score: Tensor, target: Tensor) -> Tensor:
+    """Returns the area under the ROC curve, (…,): NaN unless both classes have a row.
+
+    score: (…, rows), higher for the rows that are taken for the class; target: (…, rows) bool. The area is the share of
+    pairs of a row of the class and another one in which the first has the higher score; equal scores count half.
+    """
+    ordered = score.sort(-1).values
+    score = score.contiguous()
+    below = torch.searchsorted(ordered, score)  # (…, rows): rows with a lower score
+    up_to = torch.searchsorted(ordered, score, right=True)
+    positive = target.double()
+    count = positive.sum(-1)
+    rank_sum = ((below + up_to + 1).double() / 2 * positive).sum(-1)  # ranks from 1, equal scores share their mean
+    pairs = count * (target.shape[-1] - count)
+    return torch.where(pairs > 0, (rank_sum - count * (count + 1) / 2) / pairs, torch.nan)
+
+
+def area_by_class(scores: Tensor, target: Tensor) -> Tensor:
+    """Returns the area under the ROC curve, (…,): of the second class where there are two, else the mean over classes.
+
+    scores: (…, rows, classes); target: (…, rows) int64. Each class is held against all others.
+    """
+    if scores.shape[-1] == 2:
+        return area_under_roc(scores[..., 1], target == 1)
+    areas = [area_under_roc(scores[..., number], target == number) for number in range(scores.shape[-1])]
+    return torch.stack(areas, -1).nanmean(-1)
+
+
+def mean_of_defined(part: Tensor, total: Tensor) -> Tensor:
+    """Returns the mean over the last axis of part / total, (…,), without those whose total is 0; NaN if all are."""
+    return torch.where(total > 0, part / total, torch.nan).nanmean(-1)
+
+
+FURTHER: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {"balanced_accuracy": balanced_accuracy, "f1": f1}
+
+
+def metrics_for(*, classes: int, outputs: int, output: str, further: Sequence[str] = ()) -> dict[str, Metric]:
     """Returns the metrics that apply, by name.
 
-    classes: 0 for values; outputs: of the network; logits: whether a single output is a logit.
+    classes: 0 for values; outputs: of the network; output: its activation, `none` for logits; further: names of metrics
+    of classes besides accuracy.
     """
     if not classes:
         return {"mae": mean_absolute_error, "r2": r_squared}
-    if outputs == 1:
-        return {"accuracy": binary_accuracy(0.0 if logits else 0.5)}
-    return {"accuracy": accuracy}
+    plain = binary_accuracy(0.0 if output == "none" else 0.5) if outputs == 1 else accuracy
+    return {"accuracy": plain, **{name: further_metric(name, classes=classes, output=output) for name in further}}
+
+
+def further_metric(name: str, *, classes: int, output: str) -> Metric:
+    """Returns a metric of classes by its name. prediction: (…, rows, outputs); target: (…, rows[, 1])."""
+
+    def metric(prediction: Tensor, target: Tensor) -> Tensor:
+        prediction, target = prediction.cpu(), target.cpu()
+        numbers = target if target.dim() < prediction.dim() else (target[..., 0] >= 0.5).long()  # (…, rows)
+        if name == "auc":
+            return area_by_class(scores_of(prediction, output=output), numbers)
+        return FURTHER[name](predicted_classes(prediction, output=output), numbers, classes)
+
+    return metric
+
+
+def scores_of(prediction: Tensor, *, output: str) -> Tensor:
+    """Returns how probable each class is, (…, rows, classes), or what orders the rows alike.
+
+    prediction: (…, rows, outputs).
+    """
+    if prediction.shape[-1] == 1:  # not by the sigmoid, which takes large values for equal
+        return torch.cat([-prediction, prediction], -1)
+    return probabilities(prediction, output=output)
 
 
 def predicted_classes(prediction: Tensor, *, output: str) -> Tensor:
-    """Returns the class of each row, (rows,) int64, as the accuracy takes it. prediction: (rows, outputs).
+    """Returns the class of each row, (…, rows) int64, as the accuracy takes it. prediction: (…, rows, outputs).
 
     output: the network's output activation, which sets the threshold where one output stands for two classes.
     """
@@ -65,10 +151,10 @@ def predicted_classes(prediction: Tensor, *, output: str) -> Tensor:
 
 
 def probabilities(prediction: Tensor, *, output: str) -> Tensor:
-    """Returns the probability of each class, (rows, classes) float64; a row adds up to 1. prediction: (rows, outputs).
+    """Returns the probability of each class, (…, rows, classes) float64; a row adds up to 1.
 
-    output: the network's output activation. Outputs that are neither probabilities nor their logarithms are logits, as
-    the losses take them.
+    prediction: (…, rows, outputs). output: the network's output activation. Outputs that are neither probabilities nor
+    their logarithms are logits, as the losses take them.
     """
     prediction = prediction.double()
     if prediction.shape[-1] == 1:

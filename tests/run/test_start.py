@@ -168,6 +168,9 @@ def test_metrics_csv_has_only_the_columns_that_apply(train: Train) -> None:
     assert columns == ["epoch", "train_loss", "train_mae", "train_r2", "lr", "seconds"]
     columns = list(rows_of(train("dataset=two_class", "epochs=1").directory)[0])
     assert columns[1:5] == ["train_loss", "train_accuracy", "valid_loss", "valid_accuracy"]
+    columns = list(rows_of(train("dataset=two_class", "epochs=1", "monitor=valid_auc", "metrics=f1").directory)[0])
+    assert columns[1:5] == ["train_loss", "train_accuracy", "train_f1", "train_auc"]
+    assert columns[5:9] == ["valid_loss", "valid_accuracy", "valid_f1", "valid_auc"]
 
 
 def test_the_saved_files_load_as_data_and_give_the_metrics_of_the_result(train: Train) -> None:
