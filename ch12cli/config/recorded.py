@@ -17,11 +17,8 @@ from ch12cli.files.atomic import read_file
 from ch12cli.files.hydra_folder import LARGEST, LOADER, NAMES_A_KEY, WRITTEN_LAST, is_bounded
 from ch12cli.files.plan_json import WITHDRAWN
 
-LATER = {
-    "logger": "csv",
-    "imports": [],
-    "metrics": None,
-}  # keys added later, with the values that match earlier behaviour
+# Keys added later, with the values that match earlier behaviour.
+LATER: dict[str, Any] = {"logger": "csv", "imports": [], "metrics": None}
 
 
 def read_recorded(folder: Path) -> tuple[dict[str, Any], dict[str, str | None]]:

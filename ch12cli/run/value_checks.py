@@ -100,7 +100,8 @@ def undefined_metric_problems(data: Prepared, monitored: Mapping[str, str]) -> l
         if reason is not None:
             name = {"train": "training", "valid": "validation"}[part]
             other = "accuracy" if data.table.classes else "mae"
-            hint = f"use {key}={part}_{other} or {part}_loss" + ("" if part == "train" else ", or more dataset.valid_size")
+            more = "" if part == "train" else ", or more dataset.valid_size"
+            hint = f"use {key}={part}_{other} or {part}_loss{more}"
             problems.append(Problem(key, column, f"has no value, because the {name} part has {reason}", hint))
     return problems
 

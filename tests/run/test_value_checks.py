@@ -82,6 +82,17 @@ def test_an_r2_without_a_value_cannot_be_monitored(valid_size: float, same: bool
     assert all(problem.key == "monitor" and "valid_mae" in problem.hint for problem in found)
 
 
+@pytest.mark.parametrize(("metric", "reason"), [("auc", "rows of class a only"), ("f1", "no row of class b")])
+def test_a_metric_that_one_class_alone_has_not_cannot_be_monitored(metric: str, reason: str) -> None:
+    y = np.arange(40) % 2
+    y[20:] = 0
+    table = Table(NOISE[:40, None], y, feature_names=("x",), target_name="y", class_names=("a", "b"), source="t.csv")
+    data = prepare(table, valid_size=0.5, split="ordered")
+    (problem,) = undefined_metric_problems(data, {"monitor": f"valid_{metric}", "early_stopping.metric": "train_f1"})
+    assert reason in str(problem)
+    assert "valid_accuracy" in str(problem)
+
+
 def test_a_run_and_a_sweep_refuse_a_metric_without_a_value(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["dataset=toy_regression", "dataset.valid_size=1", "epochs=2", "device=cpu", "early_stopping.patience=1"]
     for key, more in (
@@ -92,7 +103,7 @@ def test_a_run_and_a_sweep_refuse_a_metric_without_a_value(folder: Path, capsys:
     ):
         more = [word.replace("+sweep", "sweep") for word in more]
         assert main(["train", *words, *more]) == 2, more
-        assert f"{key}=valid_r2: R² has no value" in capsys.readouterr().err
+        assert f"{key}=valid_r2: has no value" in capsys.readouterr().err
     assert not Path("outputs").exists()
 
 
