@@ -73,6 +73,22 @@ def train(folder: Path, silent: Silent) -> Train:
     return run
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m "not slow"` leaves out what is marked
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the cases of a battery that its `sample` does not contain as slow."""
+    batteries: dict[tuple[Path, str], list[pytest.Item]] = {}
+    for item in items:
+        if item.get_closest_marker("sample") and not item.get_closest_marker("slow"):
+            batteries.setdefault((item.path, getattr(item, "originalname", item.name)), []).append(item)
+    for cases in batteries.values():
+        mark = cases[0].get_closest_marker("sample")
+        number = min(mark.args[0], len(cases)) if mark else 0
+        kept = {position * len(cases) // number for position in range(number)}
+        for position, case in enumerate(cases):
+            if position not in kept:
+                case.add_marker(pytest.mark.slow)
+
+
 def pytest_collection_finish() -> None:
     """What the tests import is there to stay: the collector, and forked processes, need not go through it."""
     gc.collect()

@@ -5,6 +5,7 @@ as entry points in the group `ch12.plugins`. The `imports` of a saved run are un
 """
 
 from collections.abc import Sequence
+from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 
@@ -15,9 +16,15 @@ from ch12cli.errors import InputError, Problem, describe_error
 ENTRY_POINTS = "ch12.plugins"
 
 
+@cache  # reading what is installed takes 10 ms
+def plugins() -> tuple[str, ...]:
+    """Returns the modules that installed packages list as entry points."""
+    return tuple(entry.module for entry in entry_points(group=ENTRY_POINTS))
+
+
 def import_plugins() -> None:
     """Imports the entry points of installed packages. Raises InputError if one cannot be imported."""
-    import_modules([entry.module for entry in entry_points(group=ENTRY_POINTS)], key=f"entry point of {ENTRY_POINTS}")
+    import_modules(plugins(), key=f"entry point of {ENTRY_POINTS}")
 
 
 def import_modules(names: Sequence[str], *, key: str = "imports") -> None:

@@ -55,6 +55,7 @@ def rows_of(directory: Path) -> list[dict[str, float]]:
         return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("name", RUNS)
 def test_metrics_equal_those_recorded_in_training(train: Train, capsys: pytest.CaptureFixture[str], name: str) -> None:
     directory = train(*RUNS[name]).directory

@@ -146,6 +146,7 @@ def test_a_stacked_sweep_equals_the_single_runs(folder: Path, capsys: pytest.Cap
         torch.testing.assert_close(stacked[name], value, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_large_convolutions_are_not_stacked(folder: Path, capsys: Any) -> None:
     words = ["train", "-m", *RUN, "seed=1,2", "dataset.height=64", "dataset.width=64", "model.channels=16", "--plan"]
     assert "1 stack of 2 runs" in said(capsys, *words, "batch_size=2")[0]

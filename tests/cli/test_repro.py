@@ -48,6 +48,7 @@ def edit_checkpoints(directory: Path, edit: Callable[[dict[str, Any]], None]) ->
     path.write_bytes(sealed_bytes(state))
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("name", RUNS)
 def test_an_unchanged_run_is_reproduced_and_not_modified(
     train: Train, folder: Path, capsys: pytest.CaptureFixture[str], name: str

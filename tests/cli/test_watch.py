@@ -36,6 +36,7 @@ def training(*words: str, until: Path) -> Iterator[subprocess.Popen[bytes]]:
             process.terminate()
 
 
+@pytest.mark.slow
 def test_a_run_is_followed_to_its_end(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with training("epochs=1500", "hydra.run.dir=run", until=folder / "run" / "metrics.csv") as process:
         assert main(["watch", "run"]) == 0

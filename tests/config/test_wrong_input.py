@@ -642,6 +642,7 @@ def test_a_message_can_be_printed_on_an_ascii_terminal_and_with_invalid_bytes(fo
     assert b"Traceback" not in done.stderr
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     "words",
     [

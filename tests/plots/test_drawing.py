@@ -182,6 +182,7 @@ def strings(content: bytes) -> str:
     return " ".join("".join(element.itertext()) for element in ET.fromstring(content).iter())
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("name", list(PANELS))
 def test_files_are_whole_and_hold_what_they_show(name: str) -> None:
     from matplotlib.image import imread
@@ -222,6 +223,7 @@ def test_ticks_are_round_values_within_the_axis(low: float, high: float, log: bo
     assert tick_texts(ticks) == wanted
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("log", [False, True])
 def test_where_there_is_no_room_for_numbers_a_bar_says_which_colour_is_which(log: bool) -> None:
     names = tuple(f"{n}" for n in range(24))

@@ -102,6 +102,7 @@ def flipped(content: bytes, bit: int) -> bytes:
     return bytes(changed)
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_is_noticed_or_harmless(damaged: Damaged) -> None:
     draw = random.Random(12)
     assert len(damaged.files) >= 9
@@ -139,6 +140,7 @@ def test_repro_finds_every_flipped_bit_that_matters(damaged: Damaged) -> None:
             assert name in out or (name == "metrics.csv" and "rows" in out)
 
 
+@pytest.mark.slow
 def test_a_run_with_a_flipped_bit_resumes_to_the_same_end(damaged: Damaged, sound: Path, tmp_path: Path) -> None:
     shutil.copytree(sound, tmp_path / "other")
     expected = trained_on(tmp_path / "other")
@@ -164,6 +166,7 @@ def trained_on(directory: Path) -> torch.Tensor | None:
     return None if code else torch.cat([value.reshape(-1) for value in torch.load(directory / "model.pt").values()])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "flips", [pytest.param(27, id="a sample"), pytest.param(ALL_FLIPS, marks=pytest.mark.slow, id="all of them")]
 )

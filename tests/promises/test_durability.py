@@ -34,6 +34,7 @@ def untouched(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any],
     return outcome(directory), time.monotonic() - begun
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("share", [(number + 0.5) / KILLS for number in range(KILLS)])
 def test_a_killed_and_resumed_run_equals_the_uninterrupted_run(
     share: float, untouched: tuple[dict[str, Any], float], folder: Path
@@ -75,6 +76,7 @@ def test_a_run_killed_before_its_first_file_is_distinguished_from_other_director
         resume(directory)
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("last_words", ["before", "after"])
 def test_a_run_killed_at_each_call_of_writing_its_first_checkpoints_is_recovered(
     last_words: str, untouched: tuple[dict[str, Any], float], folder: Path
@@ -147,6 +149,7 @@ def kept(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_resume_from_every_epochs_checkpoint_equals_the_uninterrupted_run(kept: Path) -> None:
     wanted = outcome(kept / "whole")
     states = [trained(kept / str(epoch) / "checkpoints" / "last.pt") for epoch in range(EPOCHS)]

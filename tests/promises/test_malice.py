@@ -164,6 +164,7 @@ def test_a_bomb_for_a_checkpoint_is_a_damaged_file(visit: Visit) -> None:
         assert visit.run("eval", "--checkpoint", "best")[0] == 2, name
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("place", ["checkpoints/last.pt", "checkpoints/previous.pt", "checkpoints/best.pt", "model.pt"])
 def test_a_bomb_in_one_checkpoint_is_skipped_without_changing_the_answer(visit: Visit, place: str) -> None:
     clean = {verb: visit.run(verb)[1] for verb in ("eval", "predict")}

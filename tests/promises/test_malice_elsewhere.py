@@ -52,6 +52,7 @@ def test_every_reading_command_shows_an_unmodified_run(visit: Visit) -> None:
     assert main(visit.words("onnx")) == 0
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("place", ["checkpoints/last.pt", "model.pt", "metrics.csv", "result.json", "tags.txt"])
 def test_no_reading_command_sets_off_a_bomb_in_any_file(visit: Visit, place: str) -> None:
     listed = {**bombs(visit.canary), **monsters()}
@@ -75,6 +76,7 @@ def test_hostile_settings_in_a_checkpoint_are_not_exported(visit: Visit, name: s
     visit.refused("onnx")
 
 
+@pytest.mark.slow
 def test_hostile_settings_in_the_record_are_shown_as_text(visit: Visit) -> None:
     config = yaml.safe_load((visit.honest / ".hydra" / "config.yaml").read_text(encoding="utf-8"))
     assert len(WRITABLE) > 30

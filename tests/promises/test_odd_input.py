@@ -147,6 +147,7 @@ def odd_result(**values: object) -> bytes:
     return seal({"format": 2, "status": "finished", "epochs": 1, **values})
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize(
     ("name", "content"),
     [
@@ -233,6 +234,7 @@ def limited(argv: Sequence[str], *, largest: int) -> subprocess.CompletedProcess
     return subprocess.run(command, capture_output=True, text=True, preexec_fn=limit)
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("words", "place"), [(["hydra.run.dir=run"], "run"), (["-m", "seed=1,2", "hydra.sweep.dir=sweep"], "sweep")]
 )
@@ -259,6 +261,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("argv", [["runs", "locked"], ["train", "--config-dir", "locked"]], ids=" ".join)
 def test_a_folder_that_may_not_be_entered_is_said(argv: list[str]) -> None:
     """In a process without root's rights, to which no folder is locked."""
@@ -304,6 +307,7 @@ def own_model(folder: Path, kind: int) -> list[str]:
     return [sys.executable, "-B", "-m", "ch12cli", *TRAIN, "--config-dir", "conf", "model=own"]
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("sweep", [[], ["-m", "seed=1,2"]], ids=["run", "sweep"])
 @pytest.mark.parametrize(("kind", "says"), [(1, "Stop: enough"), (2, "\\ud800")])
 def test_errors_of_ones_own_code_of_any_kind_are_messages(kind: int, says: str, sweep: list[str], folder: Path) -> None:

@@ -67,6 +67,9 @@ def name_of(page: Path) -> str:
     return page.relative_to(ROOT).as_posix()
 
 
+READ_FIRST = {"README.md", "docs/tutorial/first-sweep.md"}  # the other pages are tested by make test-slow
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The folder that a page's commands run in. Modules that are imported from it are forgotten afterwards."""
@@ -95,7 +98,11 @@ def test_every_make_target_of_the_documents_exists() -> None:
 
 
 @pytest.mark.parametrize("as_they_stand", [pytest.param(True, marks=pytest.mark.slow), False], ids=["full", "short"])
-@pytest.mark.parametrize("page", WITH_CODE, ids=name_of)
+@pytest.mark.parametrize(
+    "page",
+    [page if name_of(page) in READ_FIRST else pytest.param(page, marks=pytest.mark.slow) for page in WITH_CODE],
+    ids=name_of,
+)
 def test_the_commands_and_programs_of_a_page_work_in_order(
     page: Path, as_they_stand: bool, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

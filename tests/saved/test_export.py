@@ -46,6 +46,7 @@ def train(*words: str) -> None:
     assert main(["train", "-q", "device=cpu", *words]) == 0
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("name", RUNS)
 def test_an_exported_program_ends_with_the_runs_weights_bit_for_bit(name: str, folder: Path) -> None:
     train(*RUNS[name], "epochs=6", "hydra.run.dir=run")
@@ -84,6 +85,7 @@ def require_same_weights(folder: Path) -> None:
     assert all(torch.equal(found[name], value) for name, value in wanted.items())
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     "words",
     [
@@ -124,6 +126,7 @@ def test_onnxruntime_gives_the_predictions_for_raw_rows(words: list[str], folder
         np.testing.assert_allclose(given["probabilities"], wanted, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.sample(1)
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_an_export_scales_features_of_a_large_offset_as_predict_does(precision: str, folder: Path, capsys: Any) -> None:

@@ -60,6 +60,7 @@ def said(capsys: pytest.CaptureFixture[str]) -> Any:
     return of
 
 
+@pytest.mark.slow
 def test_a_killed_and_resumed_fork_equals_the_uninterrupted_fork_and_records_its_parent(folder: Path) -> None:
     start(folder / "p", "epochs=4")
     resume(folder / "p", "optimizer.lr=0.01", "epochs=200", fork=True)

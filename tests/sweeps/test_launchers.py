@@ -40,6 +40,7 @@ def files_of(directory: Path) -> set[str]:
     return {path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_hydras_basic_launcher_trains_each_job_like_a_single_run(train: Train) -> None:
     words = (*TINY, "optimizer.lr=0.1,0.01", "seed=1,2")
     swept = sweep(*words, "hydra/launcher=basic")
@@ -184,6 +185,7 @@ def test_a_callback_may_be_in_the_current_directory() -> None:
     assert "HYDRA_FULL_ERROR" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_jobs_in_several_batches_equal_those_in_one_batch() -> None:
     words = (*TINY, "optimizer.lr=0.1,0.01", "seed=range(4)")
     looker = Looker()

@@ -89,6 +89,7 @@ def assert_like_alone(swept: Swept, job: int, train: Train, *, folders: list[Pat
         assert relative(float(row[f"test_{key}"]), value) < 1e-9
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     "words",
     [
@@ -157,6 +158,7 @@ def test_a_jobs_directory_holds_the_files_of_a_single_run(train: Train, models: 
         assert found == yaml.safe_load((alone.directory / ".hydra" / name).read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_order_chunks_and_processes_do_not_matter() -> None:
     seeds, rates = list(range(12)), [0.1, 0.03, 0.01]
     mixed = random.Random(3).sample(seeds, len(seeds))
@@ -212,6 +214,7 @@ def test_a_run_that_explodes_changes_no_bit_of_999_others() -> None:
 CULPRITS = {"raises": 13, "exits": 42, "dies": 57, "killed": 71}
 
 
+@pytest.mark.slow
 def test_failing_jobs_among_a_hundred_do_not_end_others(models: Path) -> None:
     words = (*TINY, "model=unlucky", "optimizer.lr=0.01", "seed=range(100)", "sweep.processes=2")
     clean = sweep(*words, folders=[models], into="clean")
@@ -374,6 +377,7 @@ def test_the_configuration_is_read_when_the_sweep_starts(models: Path) -> None:
         assert config["optimizer"]["lr"] == 0.05
 
 
+@pytest.mark.slow
 def test_a_file_that_changed_since_the_sweep_began_is_noticed(models: Path) -> None:
     file = models / "optimizer" / "mine.yaml"
     file.parent.mkdir()
@@ -408,6 +412,7 @@ def test_mistakes_of_all_jobs_are_reported_together_before_anything_is_written()
     assert not list(Path().iterdir())
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize(
     ("words", "problem"),
     [

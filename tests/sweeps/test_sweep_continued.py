@@ -63,6 +63,7 @@ def checkpoint_of(directory: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_stack_is_not_resumed_on_other_data(data: Path) -> None:
     directory = killed_stack(*STACK)
     before = stamps(directory)
@@ -104,6 +105,7 @@ def test_jobs_are_not_added_to_a_sweep_on_other_data(data: Path) -> None:
     assert len(table(Path("sweep"))) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("data")
 def test_another_environment_of_a_stack_is_reported_in_one_line_and_recorded() -> None:
     directory = killed_stack(*STACK)
@@ -123,6 +125,7 @@ def test_another_environment_of_a_stack_is_reported_in_one_line_and_recorded() -
         assert [text for text in sitting["environment"] if text.startswith("torch 1.0")]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("data")
 def test_a_damaged_checkpoint_of_a_stack_is_skipped_and_reported() -> None:
     whole = sweep(*STACK, "epochs=150", into="whole")
@@ -169,6 +172,7 @@ def test_a_checkpoint_of_a_stack_holds_only_trained_epochs() -> None:
         assert path.stat().st_size < 60_000 + 4 * state["epoch"] * 8 * 8
 
 
+@pytest.mark.sample(1)
 @pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize("again", ["resume", "the same command"])
 def test_a_sweep_planned_with_a_withdrawn_key_is_continued(again: str) -> None:
@@ -266,6 +270,7 @@ def test_a_job_that_needs_less_state_than_its_stack_is_continued_as_a_single_run
     assert forked.status == "finished"
 
 
+@pytest.mark.slow
 def test_a_sweep_whose_directory_is_removed_ends_within_seconds(folder: Path) -> None:
     process = started(*TINY[:1], "epochs=1000000", "seed=range(8)", "checkpoint.every=1000000")
     wait_for_workers(process)

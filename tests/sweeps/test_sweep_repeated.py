@@ -29,6 +29,7 @@ def weights(swept: Swept) -> list[torch.Tensor]:
     return [swept.weights(job) for job in swept.rows]
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("precision", "name"),  # those of bfloat16 are trained one by one
     [("float32", "model.pt"), ("float32", "checkpoints/last.pt"), ("float32", "metrics.csv"), ("bfloat16", "model.pt")],
@@ -66,6 +67,7 @@ def in_this_process(items, worker, **_more):
     return ((item, event) for item in items for event in worker.run(item))
 
 
+@pytest.mark.slow
 def test_failed_jobs_are_trained_again_without_the_finished_ones(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("mine/model").mkdir(parents=True)
     Path("mine/model/unlucky.yaml").write_text("_target_: tests.sweeps.networks.Unlucky\nraises: 2\n", encoding="utf-8")

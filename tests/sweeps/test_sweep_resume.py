@@ -192,6 +192,7 @@ def running(folder: Path) -> Iterator[subprocess.Popen[str]]:
     process.communicate()
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("number", "whole_group", "code"),
     [(signal.SIGINT, True, 130), (signal.SIGTERM, False, 143)],
@@ -341,6 +342,7 @@ def test_rows_of_jobs_outside_the_selection_stay_in_the_table() -> None:
     assert len(rows) == 2
 
 
+@pytest.mark.slow
 def test_a_stack_with_a_damaged_checkpoint_restarts(jobs: Path, uninterrupted: Swept) -> None:
     child = in_child(lambda: work(jobs, "cut"))
     wait_for_a_stack(Path("cut"))
@@ -354,6 +356,7 @@ def test_a_stack_with_a_damaged_checkpoint_restarts(jobs: Path, uninterrupted: S
     assert_equal(sweep(*STATEFUL, jobs_file=jobs, into="cut"), uninterrupted)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("folder")
 def test_another_selection_of_the_jobs_does_not_disturb_a_stack_in_progress() -> None:
     words = ("dataset=two_class", "dataset.size=40", "batch_size=8", "epochs=150", "checkpoint.every=1")

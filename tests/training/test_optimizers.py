@@ -206,6 +206,7 @@ def stacked_by_torch(kind: type[Optimizer], values: dict[str, Any], steps: int, 
     return torch.stack(rows)
 
 
+@pytest.mark.sample(15)
 @pytest.mark.parametrize(("kind", "values", "size"), STACKED, ids=names)
 def test_each_run_of_a_stack_agrees_with_torch_on_that_run(
     kind: type[Optimizer], values: dict[str, Any], size: int

@@ -162,6 +162,7 @@ def test_every_task_occurs_with_every_optimizer_and_scheduler() -> None:
     assert len(other_cases()) == 180
 
 
+@pytest.mark.sample(12)
 @pytest.mark.parametrize("case", cases(), ids=named)
 def test_each_run_of_a_stack_equals_the_single_run(case: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     assert_each_run_equals_the_single_run(case, monkeypatch)
