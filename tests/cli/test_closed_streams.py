@@ -12,6 +12,7 @@ from ch12cli.cli.main import main
 CH12 = f"{shlex.quote(sys.executable)} -m ch12cli"
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("words", "closed"),
     [("--help", ">&-"), ("runs", "<&-"), ("runs", ">&- 2>&-"), ("train -q epochs=1 device=cpu", ">&-")],

@@ -50,6 +50,7 @@ def test_a_run_is_followed_to_its_end(folder: Path, capsys: pytest.CaptureFixtur
     assert not any("\x1b" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_a_sweep_is_followed_to_its_end(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["-m", "seed=range(30)", "epochs=120", "sweep.max_stacked=5", "hydra.sweep.dir=sweep"]
     with training(*words, until=folder / "sweep" / "sweep.csv") as process:

@@ -304,6 +304,7 @@ def test_book_iris_equals_the_chapters_loop_and_reaches_its_test_accuracy(train:
         assert torch.equal(mine, theirs)
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("name", ["xor_logistic", "xor_mlp"])
 def test_the_xor_presets_equal_the_books_loop(name: str, train: Train) -> None:
     epochs = 40

@@ -76,6 +76,7 @@ def damaged(sound: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     return Damaged(sound, tmp_path, capsys)
 
 
+@pytest.mark.slow
 def test_a_truncated_checkpoint_is_skipped_at_any_length(damaged: Damaged) -> None:
     content = damaged.last.read_bytes()
     lengths = sorted({0, 1, len(content) - 1, *(len(content) * n // CUTS for n in range(CUTS))})

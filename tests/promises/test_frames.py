@@ -11,6 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 MOST = 12
 STEP = "training/step.py:__call__"
@@ -62,6 +64,7 @@ def test_at_most_twelve_frames_lie_between_the_verb_and_the_step_of_a_single_run
     assert len(frames) <= MOST, frames
 
 
+@pytest.mark.slow
 def test_at_most_twelve_frames_lie_on_each_side_of_the_start_of_a_worker_that_trains_a_stack(tmp_path: Path) -> None:
     frames = frames_of(tmp_path, "-m", "seed=1,2,3", "hydra.sweep.dir=sweep")
     assert "sweeps/stack_run.py:run" in frames

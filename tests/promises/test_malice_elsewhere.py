@@ -191,6 +191,7 @@ def test_directories_of_a_plan_outside_of_the_sweep_are_refused(
     assert go_on(theirs, capsys)[0] == 2
 
 
+@pytest.mark.slow
 def test_a_bomb_for_the_checkpoint_of_a_stack_does_not_go_off(theirs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     checkpoint = theirs / STATE / checkpoint_name([0, 1])
     for name, content in {**bombs(theirs.parent / "canary"), **monsters()}.items():

@@ -182,6 +182,7 @@ def require_repeated(row: SweepRow, monkeypatch: pytest.MonkeyPatch) -> None:
             assert float(right[name]) == pytest.approx(float(left[name]), rel=1e-4, abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options", [[], pytest.param(["sweep.max_stacked=1"], marks=pytest.mark.slow)], ids=["stacked", "single"]
 )

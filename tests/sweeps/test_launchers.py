@@ -73,6 +73,7 @@ def hydra_files(directory: Path, name: str) -> Any:
     return yaml.safe_load((directory / ".hydra" / name).read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_hydras_files_are_those_that_hydra_itself_writes() -> None:
     words = (*TINY, "optimizer.betas=[0.8,0.9]", "optimizer=adam", "seed=1,2", "monitor=train_loss", "model=mlp,linear")
     Path("app.py").write_text(APP.format(folder=shipped()))
@@ -146,6 +147,7 @@ def test_the_basic_launcher_honours_subdir_and_freezes_the_configuration(unlucky
     assert file.read_text(encoding="utf-8") == "not: read\n"
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(("launcher", "batches"), [("stacked", None), ("stacked", 3), ("basic", 3)])
 def test_a_callback_is_notified_of_the_sweep_and_of_each_job(launcher: str, batches: int | None) -> None:
     sizes = [] if batches is None else [f"hydra.sweeper.max_batch_size={batches}"]

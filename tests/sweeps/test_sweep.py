@@ -121,6 +121,7 @@ def test_early_stopping_freezes_each_run_at_its_own_epoch(train: Train) -> None:
         assert_like_alone(swept, job, train)
 
 
+@pytest.mark.slow
 def test_branching_and_unstackable_networks_equal_their_single_runs(models: Path, train: Train) -> None:
     words = ("dataset=toy_regression", "epochs=5", "batch_size=5", "precision=float64", "seed=1,2")
     swept = sweep(*words, "model=residual,withbuffers", folders=[models])
@@ -202,6 +203,7 @@ def assert_untouched_by_one(runs: int, *words: str) -> None:
             assert [sane.rows[job][name] for name in same] == [mad.rows[job][name] for name in same]
 
 
+@pytest.mark.slow
 def test_a_run_that_explodes_changes_no_bit_of_the_others() -> None:
     assert_untouched_by_one(100, *TINY)
 
@@ -358,6 +360,7 @@ def test_fail_fast_ends_the_sweep_with_the_first_failure(models: Path) -> None:
     assert batches.failed == 1
 
 
+@pytest.mark.slow
 def test_the_configuration_is_read_when_the_sweep_starts(models: Path) -> None:
     file = models / "optimizer" / "mine.yaml"
     file.parent.mkdir()

@@ -534,6 +534,7 @@ def test_a_restored_stack_continues_bit_for_bit(runs_last: bool) -> None:
     assert relative(again.weights[-1], whole.weights[-1][::2]) < 1e-9
 
 
+@pytest.mark.slow
 def test_in_float32_whole_runs_end_as_single_runs() -> None:
     assert share_like_alone(200, batch_size=30, epochs=8) >= 0.99
 
