@@ -158,16 +158,30 @@ def unsaid_bound(rule: Rule, value: Any) -> str:
     return ""
 
 
+MOST_DIGITS = 18  # of an integer in 64 bits
+
+
 def hint(rule: Rule, value: Any) -> str:
     """Returns a suggested replacement for an invalid value, or an empty string if none is evident."""
     if isinstance(value, float) and value.is_integer() and rule.allows(int(value)):
         return f"write {int(value)}"
     if not isinstance(value, str):
         return ""
-    meant = SPELLINGS.get(value.lower(), read_as(value))
+    meant = meaning_of(value)
     if not isinstance(meant, str) and rule.allows(meant):
         return f"write {shown(meant)}" + (", without quotes" if shown(meant) == value else "")
     return suggestion(value, describe_choices(rule))
+
+
+def meaning_of(text: str) -> Any:
+    """Returns the value that a text probably stands for; the text itself if there is none.
+
+    YAML reads 010 as the octal number 8 and 1:30 as 90, which nobody means.
+    """
+    digits = text.lstrip("+-")
+    if digits.isascii() and digits.isdigit() and len(digits) <= MOST_DIGITS:
+        return int(text) if len(text) - len(digits) <= 1 else text
+    return text if ":" in text else SPELLINGS.get(text.lower(), read_as(text))
 
 
 def default_source(path: str, choices: Mapping[str, str | None]) -> str:

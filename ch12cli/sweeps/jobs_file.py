@@ -3,13 +3,17 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from ch12cli.config.schema import key_of
 from ch12cli.errors import InputError
 from ch12cli.files.atomic import write_whole
+from ch12cli.files.command import override_key, override_value
 from ch12cli.sweeps.jobs import SweepJob
 
 YAML = (".yaml", ".yml")  # suffixes of YAML files
@@ -76,18 +80,26 @@ def from_yaml(text: str, path: Path) -> list[dict[str, str]]:
         raise InputError(f"--jobs {path}: is nested too deeply") from None
     if not isinstance(node, list) or not all(isinstance(row, Mapping) for row in node):
         raise InputError(f"--jobs {path}: must be a list of mappings, such as `- {{optimizer.lr: 0.1, seed: 3}}`")
-    return [{str(key): as_typed(value) for key, value in row.items()} for row in node]
+    return [{str(key): as_typed(str(key), value) for key, value in row.items()} for row in node]
 
 
-def as_typed(value: Any) -> str:
-    """Returns a YAML value as it is typed on Hydra's command line."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, list):
-        return "[" + ",".join(map(as_typed, value)) + "]"
+def as_typed(key: str, value: Any) -> str:
+    """Returns a YAML value as it is typed on Hydra's command line, quoted where it would be another value otherwise.
+
+    A text for a key that takes none, such as '1e-3' for a learning rate, is read as on the command line.
+    """
+    if isinstance(value, str) and (known := key_of(override_key(key))) is not None and not known.rule.allows(value):
+        return value
+    return override_value(without_dates(value))
+
+
+def without_dates(value: Any) -> Any:
+    """Returns a YAML value with its dates as texts."""
     if isinstance(value, Mapping):
-        return "{" + ",".join(f"{name}:{as_typed(inner)}" for name, inner in value.items()) + "}"
-    return str(value)
+        return {str(name): without_dates(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [without_dates(inner) for inner in value]
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 
 def refuse_existing(path: Path) -> None:
@@ -117,16 +129,16 @@ def jobs_to_csv(rows: Sequence[Mapping[str, str]]) -> str:
 
 def jobs_to_yaml(rows: Sequence[Mapping[str, str]]) -> str:
     """Returns YAML text with one mapping per job and line."""
-    mappings = [{key: as_value(text) for key, text in row.items()} for row in rows]
+    mappings = [{key: as_value(key, text) for key, text in row.items()} for row in rows]
     return "".join(
         f"- {yaml.safe_dump(row, default_flow_style=True, sort_keys=False, width=2**20)}" for row in mappings
     )
 
 
-def as_value(text: str) -> Any:
-    """Returns a command-line value as a YAML value, or the text itself if YAML would read it differently."""
-    try:
+def as_value(key: str, text: str) -> Any:
+    """Returns a command-line value as a YAML value that is read back as the same text, or as an equal value."""
+    with suppress(yaml.YAMLError, ValueError):
         value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        return text
-    return value if as_typed(value) == text else text
+        if as_typed(key, value) == text:
+            return value
+    return text if as_typed(key, text) == text else OverridesParser.create().parse_override(f"key={text}").value()

@@ -63,6 +63,8 @@ VALUES = [
     Wrong("epochs=${epochs}", ["epochs=${epochs}", "ecursive"]),
     Wrong("epochs=${oc.env:CH12_NOPE}", ["epochs=${oc.env:CH12_NOPE}", "CH12_NOPE"]),
     Wrong("epochs=${nope:1}", ["epochs=${nope:1}", "nope"]),
+    Wrong("epochs=010", ["epochs='010'", "write 10"]),
+    Wrong("epochs=007", ["epochs='007'", "write 7"]),
     Wrong("batch_size=0", ["batch_size=0", "whole number from 1"]),
     Wrong("batch_size=-2", ["batch_size=-2", "whole number from 1"]),
     Wrong("batch_size=2.0", ["batch_size=2.0", "write 2"]),

@@ -1,14 +1,17 @@
 """Tables of jobs in a file, there and back again."""
 
+import json
 import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from ch12cli.cli.verbs.train import run
 from ch12cli.errors import InputError
-from ch12cli.sweeps.jobs_file import read_jobs, write_jobs
+from ch12cli.sweeps.jobs_file import jobs_to_yaml, read_jobs, write_jobs
 from ch12cli.sweeps.start import plan_many
 from tests.sweeps.driver import jobs_of, sweep
 
@@ -196,3 +199,35 @@ def test_several_values_in_a_cell_are_refused(folder: Path) -> None:
     Path("jobs.csv").write_text('seed,optimizer.lr\n"1,2",0.1\n', encoding="utf-8")
     with pytest.raises(InputError, match=r"seed=1,2: several values; give each a row of its own in jobs.csv"):
         plan_many(["device=cpu", *TINY], folders=[], config_name="config", jobs_file=Path("jobs.csv"))
+
+
+TEXTS = ("2", "0.90", "1e3", "true", "null", "a=b", "(1)", "a, b", "x(y", "[z]", "{q: 1}", "it's", 'say "hi"', "", " ")
+TEXTS += ("choice(1,2)", "range(3)", "a\\", "\\'", "50 %", "ä ö", "nan", "C:\\data", "sub dir/t(1),=.csv", "2021-01-01")
+
+
+def test_texts_of_a_yaml_file_stay_texts_whatever_they_hold(folder: Path) -> None:
+    rows: list[dict[str, Any]] = [{"dataset.target": text, "+own.list": [text, 1, {"name": text}]} for text in TEXTS]
+    (folder / "jobs.yaml").write_text(yaml.safe_dump(rows, allow_unicode=True), encoding="utf-8")
+    parser = OverridesParser.create()
+    jobs = read_jobs(folder / "jobs.yaml")
+    for text, lines in zip(TEXTS, jobs, strict=True):
+        values = [parser.parse_override(line).value() for line in sorted(lines, reverse=True)]  # as Hydra reads them
+        plain = json.loads(json.dumps(values, default=lambda quoted: quoted.text))
+        assert plain == [text, [text, 1, {"name": text}]], text
+    (folder / "again.yaml").write_text(
+        jobs_to_yaml([dict(line.split("=", 1) for line in job) for job in jobs]), encoding="utf-8"
+    )
+    assert read_jobs(folder / "again.yaml") == jobs
+
+
+def test_a_date_of_a_yaml_file_is_a_text(folder: Path) -> None:
+    assert read(folder, "- {dataset.target: 2021-01-01}", "jobs.yaml") == [["dataset.target=2021-01-01"]]
+
+
+def test_a_job_of_a_yaml_file_trains_with_a_column_named_by_a_number(folder: Path) -> None:
+    (folder / "t (1),=.csv").write_text("x,2\n" + "".join(f"{n},{n % 2}\n" for n in range(40)))
+    (folder / "jobs.yaml").write_text(
+        '- {dataset: csv, dataset.file: "t (1),=.csv", dataset.target: "2", epochs: 1}\n', encoding="utf-8"
+    )
+    swept = sweep(jobs_file=folder / "jobs.yaml")
+    assert [row["status"] for row in swept.rows.values()] == ["finished"]
