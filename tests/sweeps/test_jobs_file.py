@@ -201,7 +201,23 @@ def test_several_values_in_a_cell_are_refused(folder: Path) -> None:
         plan_many(["device=cpu", *TINY], folders=[], config_name="config", jobs_file=Path("jobs.csv"))
 
 
-TEXTS = ("2", "0.90", "1e3", "true", "null", "a=b", "(1)", "a, b", "x(y", "[z]", "{q: 1}", "it's", 'say "hi"', "", " ")
+TEXTS: tuple[str, ...] = (
+    "2",
+    "0.90",
+    "1e3",
+    "true",
+    "null",
+    "a=b",
+    "(1)",
+    "a, b",
+    "x(y",
+    "[z]",
+    "{q: 1}",
+    "it's",
+    'say "hi"',
+    "",
+    " ",
+)
 TEXTS += ("choice(1,2)", "range(3)", "a\\", "\\'", "50 %", "ä ö", "nan", "C:\\data", "sub dir/t(1),=.csv", "2021-01-01")
 
 
