@@ -298,11 +298,13 @@ class Composer:
             problems += error.problems + unknown_anywhere(values)
             return Composition(OmegaConf.create({"hydra": {"runtime": {"choices": {}}}}), {})
         problems += hydra_setting_problems(config)
+        wrong = []
         for override in values:
             problem = self.apply(override, config)
             if problem:
                 problems.append(problem)
-        self.record(config, [o for o in overrides if not o.is_hydra_override()])
+                wrong.append(override)
+        problems += self.record(config, [o for o in overrides if not o.is_hydra_override() and o not in wrong])
         settings = settings_of(config, problems)
         given = {key: value for key, _, value in (text.partition("=") for text in argv)}
         for key, value in flatten(settings):
@@ -354,11 +356,29 @@ class Composer:
             return Problem.with_override(text, first_lines(error))
         return None
 
-    def record(self, config: DictConfig, overrides: Sequence[Override]) -> None:
-        """Records the overrides in the hydra node, as Hydra does when it applies them itself."""
-        with read_write(config.hydra), open_dict(config.hydra):
-            config.hydra.overrides.task = [override.input_line for override in overrides]
-            config.hydra.job.override_dirname = override_dirname(overrides, config)
+    def record(self, config: DictConfig, overrides: Sequence[Override]) -> list[Problem]:
+        """Records the overrides in the hydra node, as Hydra does when it applies them itself.
+
+        Returns a problem for each that cannot be recorded, because OmegaConf reads it as a wrong interpolation.
+        """
+        problems = [problem for override in overrides if (problem := recording_problem(override))]
+        if not problems:
+            with read_write(config.hydra), open_dict(config.hydra):
+                config.hydra.overrides.task = [override.input_line for override in overrides]
+                config.hydra.job.override_dirname = override_dirname(overrides, config)
+        return problems
+
+
+def recording_problem(override: Override) -> Problem | None:
+    """Returns why a list of texts cannot hold an override, or None."""
+    text = override_text(override)
+    if "${" not in text:
+        return None
+    try:
+        OmegaConf.create([override.input_line])
+    except OmegaConfBaseException as error:
+        return Problem.with_override(text, first_lines(error), "write an interpolation as ${key} or ${resolver:value}")
+    return None
 
 
 def nesting(value: Any) -> int:

@@ -13,7 +13,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from ch12cli.config.schema import key_of
 from ch12cli.errors import InputError
 from ch12cli.files.atomic import write_whole
-from ch12cli.files.command import override_key, override_value
+from ch12cli.files.command import override_key
+from ch12cli.shell import override_value
 from ch12cli.sweeps.jobs import SweepJob
 
 YAML = (".yaml", ".yml")  # suffixes of YAML files
