@@ -167,13 +167,13 @@ def hint(rule: Rule, value: Any) -> str:
         return f"write {int(value)}"
     if not isinstance(value, str):
         return ""
-    meant = meaning_of(value)
+    meant = probable_value(value)
     if not isinstance(meant, str) and rule.allows(meant):
         return f"write {shown(meant)}" + (", without quotes" if shown(meant) == value else "")
     return suggestion(value, describe_choices(rule))
 
 
-def meaning_of(text: str) -> Any:
+def probable_value(text: str) -> Any:
     """Returns the value that a text probably stands for; the text itself if there is none.
 
     YAML reads 010 as the octal number 8 and 1:30 as 90, which nobody means.

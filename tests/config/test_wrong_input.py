@@ -63,7 +63,7 @@ VALUES = [
     Wrong("epochs=${epochs}", ["epochs=${epochs}", "ecursive"]),
     Wrong("epochs=${oc.env:CH12_NOPE}", ["epochs=${oc.env:CH12_NOPE}", "CH12_NOPE"]),
     Wrong("+own.a=${oc$nv:HOME}", ["+own.a=${oc$nv:HOME}: ", "$"]),
-    Wrong("++logger=${a;b}", ["++logger=${a;b}: "]),
+    Wrong("++logger=${a?b:c}", ["++logger=${a?b:c}: "]),
     Wrong("epochs=${nope:1}", ["epochs=${nope:1}", "nope"]),
     Wrong("epochs=010", ["epochs='010'", "write 10"]),
     Wrong("epochs=007", ["epochs='007'", "write 7"]),
