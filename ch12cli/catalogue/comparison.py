@@ -7,7 +7,7 @@ from typing import Any
 
 from ch12cli.catalogue.entries import entry_at
 from ch12cli.catalogue.names import OUTPUTS
-from ch12cli.catalogue.summary import fold_seeds, varying
+from ch12cli.catalogue.summary import fold_alike, varying
 from ch12cli.files.hydra_folder import read_keys
 from ch12cli.files.metrics_csv import minimised
 from ch12cli.files.result_json import read_result
@@ -80,7 +80,7 @@ def folded(rows: Sequence[SweepRow], metrics: Sequence[str], *, minimise: bool) 
     the best run. The half width is None for fewer than two runs.
     """
     keys = varying(rows)
-    found = fold_seeds(rows, keys, metrics, minimise=minimise)
+    found = fold_alike(rows, keys, metrics, minimise=minimise)
     shown = list(found[0].values) if found else []
     header = [*shown, *(name for metric in metrics for name in (metric, f"{metric}_interval")), "runs", "best"]
     table: ComparisonTable = [header]

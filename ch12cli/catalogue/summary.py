@@ -106,6 +106,60 @@ def fold_seeds(
     ]
 
 
+LEFT, EXTENDED = "left after", "extended to"  # columns of tables: how long runs were trained
+
+
+def training_of(row: SweepRow) -> tuple[str, int]:
+    """Returns how long a run was trained, as `by_training` has it."""
+    if row.left_at is not None:
+        return LEFT, row.left_at
+    return ("", 0) if row.extended_to is None else (EXTENDED, row.extended_to)
+
+
+def by_training(rows: Iterable[SweepRow]) -> dict[tuple[str, int], list[SweepRow]]:
+    """Returns the rows grouped by how long they were to be trained, because only these are comparable.
+
+    The keys are ("", 0) for runs trained as planned, early stopping included, then (EXTENDED, epoch) for runs that a
+    resume trained further, then (LEFT, epoch) for runs that halving stopped; larger epochs first.
+    """
+    found: dict[tuple[str, int], list[SweepRow]] = {}
+    for row in rows:
+        found.setdefault(training_of(row), []).append(row)
+    return dict(sorted(found.items(), key=lambda pair: (pair[0][0], -pair[0][1])))
+
+
+def trained_alike(rows: Sequence[SweepRow]) -> tuple[list[SweepRow], str]:
+    """Returns the rows that were trained as planned, or the first group if none was, and a note on the others.
+
+    Rows that did not finish are kept; they have no values.
+    """
+    groups = by_training(row for row in rows if row.status == "finished")
+    if len(groups) < 2:
+        return list(rows), ""
+    kept, *others = groups
+    alike = [row for row in rows if row.status != "finished" or training_of(row) == kept]
+    counts = ", ".join(f"{len(groups[name, epoch]):,} {name} epoch {epoch}" for name, epoch in others)
+    return alike, f"Left out, because they were trained for other numbers of epochs: {counts}."
+
+
+def fold_alike(
+    rows: Sequence[SweepRow], keys: Sequence[str], metrics: Sequence[str] = ("objective",), *, minimise: bool = True
+) -> list[Folded]:
+    """Returns a Folded for each combination of the keys that are not seeds, as `fold_seeds` does.
+
+    Runs are averaged only with runs that were trained for as long, which columns LEFT and EXTENDED of the values tell.
+    Runs trained as planned come first.
+    """
+    groups = by_training(rows)
+    columns = [column for column in (EXTENDED, LEFT) if any(name == column for name, _ in groups)]
+    found = []
+    for (name, epoch), alike in groups.items():
+        lengths = {column: f"epoch {epoch}" if column == name else "" for column in columns}
+        folded = fold_seeds(alike, keys, metrics, minimise=minimise)
+        found += [each._replace(values={**each.values, **lengths}) for each in folded]
+    return found
+
+
 def by_monitor(rows: Sequence[SweepRow], monitor: str) -> dict[str, list[SweepRow]]:
     """Returns the rows grouped by monitor, because objectives of different metrics are not comparable.
 

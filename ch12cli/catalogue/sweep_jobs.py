@@ -3,12 +3,15 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ch12cli.errors import InputError
+from ch12cli.files.command import overrides_of
 from ch12cli.files.metrics_csv import SEVERAL, minimised
+from ch12cli.files.plain_values import whole_number_in
 from ch12cli.files.plan_json import PlanFile, count_planned, is_inside, read_plan
 from ch12cli.files.result_json import Result, read_result
 from ch12cli.files.run_directory import RESULT, SWEEP
@@ -38,6 +41,28 @@ def read_sweep_rows(sweep: Path, inside: Collection[str] | None = None) -> list[
     missing = [job for number, job in facts.items() if number not in known and is_inside(job.directory)]
     missing = [job for job in missing if os.path.lexists(f"{sweep}/{job.directory}/{RESULT}")]
     return sorted([*rows, *(row_from_directory(job, sweep) for job in missing)], key=lambda row: row.job)
+
+
+def read_rows_as_planned(sweep: Path) -> list[SweepRow]:
+    """Returns the rows of the completed jobs with the overrides that were planned, and with `extended_to`."""
+    return as_planned(read_sweep_rows(sweep), planned_jobs(sweep))
+
+
+def as_planned(rows: Iterable[SweepRow], jobs: Iterable[JobFacts]) -> list[SweepRow]:
+    """Returns rows without the changes of later resumes, which would make jobs differ that were trained alike.
+
+    Of these changes, only a larger number of epochs affects the training. It becomes `extended_to`.
+    """
+    planned = {job.number: overrides_of(job.overrides) for job in jobs}
+    found = []
+    for row in rows:
+        overrides = planned.get(row.job, row.overrides)
+        if row.overrides != overrides:
+            epochs = row.overrides.get("epochs", "")
+            extended = whole_number_in(epochs) if epochs != overrides.get("epochs", "") else None
+            row = replace(row, overrides=overrides, extended_to=extended)
+        found.append(row)
+    return found
 
 
 def row_from_directory(facts: JobFacts, sweep: Path) -> SweepRow:

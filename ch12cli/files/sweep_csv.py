@@ -54,8 +54,9 @@ class JobFacts:
 class SweepRow:
     """A row of the table.
 
-    overrides: values as typed, by key; metrics: of the last epoch and of the test part, by column; other fields: as in
-    result.json.
+    overrides: values as typed, by key; metrics: of the last epoch and of the test part, by column; extended_to: the
+    number of epochs to which a resume trained the job further than planned, which is not in the file (see
+    catalogue/sweep_jobs.py); other fields: as in result.json.
     """
 
     job: int
@@ -75,6 +76,7 @@ class SweepRow:
     parameters: int | None = None
     seconds: float | None = None
     command: str = ""
+    extended_to: int | None = field(default=None, compare=False)
 
     @classmethod
     def of(cls, facts: JobFacts, result: Result) -> "SweepRow":

@@ -6,8 +6,8 @@ from pathlib import Path
 from ch12cli.catalogue.comparison import are_comparable, read_compared, rows_of_runs
 from ch12cli.catalogue.formatting import short_names
 from ch12cli.catalogue.names import OUTPUTS
-from ch12cli.catalogue.summary import fold_seeds, is_seed, varying
-from ch12cli.catalogue.sweep_jobs import read_sweep_rows, sweep_monitor
+from ch12cli.catalogue.summary import LEFT, fold_seeds, is_seed, trained_alike, varying
+from ch12cli.catalogue.sweep_jobs import read_rows_as_planned, sweep_monitor
 from ch12cli.errors import InputError
 from ch12cli.files.hydra_folder import read_keys
 from ch12cli.files.metrics_csv import minimised, read_metrics
@@ -27,7 +27,7 @@ CurveGroups = dict[tuple[tuple[str, str], ...], list[EpochRows]]  # (key, value)
 
 def default_kind(sweep: Path) -> str:
     """Returns the default plot kind for a sweep, by the number of keys that vary."""
-    keys = [key for key in varying(read_sweep_rows(sweep)) if not is_seed(key)]
+    keys = [key for key in varying(read_rows_as_planned(sweep)) if not is_seed(key)]
     return ("distribution", "slice")[len(keys)] if len(keys) < 2 else "heatmap"
 
 
@@ -55,7 +55,7 @@ def records_of(paths: Sequence[Path], *, comparable: bool = True) -> tuple[list[
     comparable: raises InputError if the runs differ in their metric or data.
     """
     if len(paths) == 1 and is_sweep(paths[0]):
-        rows: list[SweepRow] = list(read_sweep_rows(paths[0]))
+        rows: list[SweepRow] = read_rows_as_planned(paths[0])
         return rows, sweep_monitor(paths[0], rows) or "valid_loss", run_name(paths[0])
     runs = [read_compared(path) for path in paths]
     if comparable and not are_comparable(runs):
@@ -89,6 +89,7 @@ def sweep_curves(sweep: Path, *, metric: str | None = None) -> Plot:
     """
     rows, monitor, name = records_of([sweep])
     keys = [key for key in varying(rows) if not is_seed(key)]
+    rows, note = trained_alike(rows)
     found = fold_seeds(rows, keys, minimise=minimised(monitor))
     groups: CurveGroups = {tuple(folded.values.items()): [] for folded in found[:SERIES]}
     for row in rows:
@@ -102,6 +103,7 @@ def sweep_curves(sweep: Path, *, metric: str | None = None) -> Plot:
         common = ", ".join(f"{key}={value}" for key, value in first if all((key, value) in group for group in others))
         shared = f"; all of them with {escape_controls(common)}" if common else ""
         plot.notes.append(f"The best {SERIES} of {len(found)} combinations{shared}.")
+    plot.notes.extend([note] if note else [])
     return plot
 
 
@@ -126,8 +128,9 @@ def run_curves(paths: Sequence[Path], metric: str | None) -> Plot:
         single = [(label, [read_metrics(path / METRICS)]) for label, path in zip(labels, paths, strict=True)]
         return learning_curves(single, title=title, metric=metric)
     groups: CurveGroups = {}  # too many lines: average the runs that differ only in the seed
-    for change, path in zip(changes, paths, strict=True):
-        values = tuple((key, value) for key, value in change.items() if not is_seed(key))
+    for row, path in zip(rows, paths, strict=True):
+        values = tuple((key, value) for key, value in row.overrides.items() if not is_seed(key))
+        values += ((LEFT, f"epoch {row.left_at}"),) if row.left_at is not None else ()
         groups.setdefault(values, []).append(read_metrics(path / METRICS))
     return learning_curves(labelled_groups(groups), title=title, metric=metric)
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ch12cli.catalogue.summary import is_seed, varying
+from ch12cli.catalogue.summary import is_seed, trained_alike, varying
 from ch12cli.errors import InputError
 from ch12cli.files.sweep_csv import SweepRow
 from ch12cli.plots.plot import Axis, Bars, Grid, Histogram, Line, Lines, Plot, Values
@@ -26,7 +26,8 @@ class Results(NamedTuple):
     """The finished jobs of a sweep that have a value of the metric.
 
     label: the metric in words. texts: for each varying key except seeds, its value in each job. values: the metric,
-    (jobs,). left_out: the number of jobs without a value. jobs: the job numbers.
+    (jobs,). left_out: the number of jobs without a value. jobs: the job numbers. note: on jobs that were left out
+    because they were trained for other numbers of epochs.
     """
 
     label: str
@@ -35,10 +36,13 @@ class Results(NamedTuple):
     values: Values
     left_out: int
     jobs: list[int]
+    note: str = ""
 
 
 def results_of(rows: Sequence[SweepRow], *, metric: str, label: str, minimise: bool) -> Results:
-    """Returns the results of the finished jobs. Raises InputError if no job has the metric."""
+    """Returns the results of the finished jobs that were trained alike. Raises InputError if no job has the metric."""
+    keys = [key for key in varying(rows) if not is_seed(key)]
+    rows, note = trained_alike(rows)
     finished = [row for row in rows if row.status == "finished"]
     values = np.array([row.number(metric) for row in finished], np.float64)
     finite = np.isfinite(values)
@@ -49,9 +53,9 @@ def results_of(rows: Sequence[SweepRow], *, metric: str, label: str, minimise: b
         raise InputError(f"--metric {metric}: no job that finished has it{have}")
     kept = [row for row, good in zip(finished, finite.tolist(), strict=True) if good]
     changes = [row.overrides for row in kept]
-    keys = [key for key in varying(rows) if not is_seed(key)]
     texts = {key: [change.get(key, "") for change in changes] for key in keys}
-    return Results(label, minimise, texts, values[finite], len(rows) - len(kept), [row.job for row in kept])
+    jobs = [row.job for row in kept]
+    return Results(label, minimise, texts, values[finite], len(rows) - len(kept), jobs, note)
 
 
 def require_key(results: Results, key: str, option: str) -> str:
@@ -74,7 +78,7 @@ def notes_of(results: Results, *, shown: Sequence[str], each: str) -> list[str]:
     count = results.left_out
     which = "1 job that diverged, failed or has" if count == 1 else f"{count} jobs that diverged, failed or have"
     left_out = f" {which} no such value {'is' if count == 1 else 'are'} left out." if count else ""
-    return [f"{each}{over}.{left_out}"]
+    return [f"{each}{over}.{left_out}", *([results.note] if results.note else [])]
 
 
 def ordered(texts: Sequence[str]) -> list[str]:
@@ -177,8 +181,9 @@ def importance(results: Results, *, title: str) -> Plot:
     if not results.texts:
         raise InputError("--kind importance: nothing but seeds differs between the jobs; try --kind distribution")
     if len(results.values) < FEW:
+        note = f" ({results.note.rstrip('.')})" if results.note else ""
         raise InputError(
-            f"--kind importance: {len(results.values)} runs are too few to rank the keys; give {FEW} or more"
+            f"--kind importance: {len(results.values)} runs are too few to rank the keys{note}; give {FEW} or more"
         )
     found = by_weight(results)
     rest = max(0.0, 1 - sum(share for _, share in found))

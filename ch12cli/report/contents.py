@@ -1,7 +1,9 @@
 """The contents of `ch12 report`'s page, from the files of a run or a sweep."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,8 @@ from ch12cli.catalogue.formatting import (
     other_metrics,
     result_rows,
 )
-from ch12cli.catalogue.summary import Folded, failures, fold_seeds, is_seed, varying
-from ch12cli.catalogue.sweep_jobs import read_sweep_rows, sweep_monitor
+from ch12cli.catalogue.summary import Folded, failures, fold_alike, is_seed, varying
+from ch12cli.catalogue.sweep_jobs import read_rows_as_planned, sweep_monitor
 from ch12cli.errors import InputError
 from ch12cli.files.command import commands_of
 from ch12cli.files.hydra_folder import NAMES_A_KEY
@@ -72,7 +74,7 @@ def run_page(entry: Entry) -> bytes:
 
 def sweep_page(entry: Entry) -> bytes:
     """The page about a sweep."""
-    rows = read_sweep_rows(entry.path)
+    rows = read_rows_as_planned(entry.path)
     monitor = sweep_monitor(entry.path, rows) or "valid_loss"
     keys = varying(rows)
     finished = [row for row in rows if row.status == "finished"]
@@ -83,7 +85,7 @@ def sweep_page(entry: Entry) -> bytes:
     sections.append(page.gallery(sweep_plots(entry.path, keys, finished)))
     if finished:
         metrics = ["objective", *other_metrics(finished, monitor)]
-        found = fold_seeds(rows, keys, metrics, minimise=minimised(monitor))
+        found = fold_alike(rows, keys, metrics, minimise=minimised(monitor))
         shown = list(found[0].values)
         header = [*shown, *(monitor if name == "objective" else name for name in metrics), "runs", "best job"]
         table = [
@@ -105,7 +107,7 @@ def sweep_page(entry: Entry) -> bytes:
             row.job,
             *(row.overrides.get(key, "") for key in keys),
             *(cell_text(row.values().get(name)) for name in columns),
-            describe_ending(row),
+            describe_ending(row) or (f"extended to epoch {row.extended_to}" if row.extended_to else ""),
         ]
         for row in rows
     )
@@ -187,11 +189,13 @@ def sweep_plots(sweep: Path, keys: Sequence[str], finished: Sequence[Any]) -> li
         return []
     several = [key for key in keys if not is_seed(key)]
     kinds = ["heatmap", "importance"] if len(several) > 1 else ["slice"] if several else []
-    found = [recorded.sweep_plot([sweep], kind) for kind in [*kinds, "distribution"]]
-    try:
-        return [*found, recorded.sweep_curves(sweep)]
-    except InputError:  # no job has its metrics.csv
-        return found
+    makers: list[Callable[[], Plot]] = [partial(recorded.sweep_plot, [sweep], kind) for kind in kinds]
+    makers += [partial(recorded.sweep_plot, [sweep], "distribution"), partial(recorded.sweep_curves, sweep)]
+    found = []
+    for make in makers:
+        with suppress(InputError):  # too few runs that are comparable, or no job has its metrics.csv
+            found.append(make())
+    return found
 
 
 def job_directory(sweep: Path, row: SweepRow) -> Path | None:

@@ -297,9 +297,17 @@ class Difference(NamedTuple):
 def verify(jobs: Mapping[int, SweepJob], rows: Sequence[SweepRow], directory: Path, *, count: int) -> list[Difference]:
     """Returns the differences of `count` finished jobs from the same jobs trained as single runs.
 
-    The jobs are drawn at random with a fixed seed. Jobs removed by halving are left out, as single runs would go on.
+    The jobs are drawn at random with a fixed seed. Jobs removed by halving are left out, as single runs would go on,
+    and jobs that a resume trained further.
     """
-    finished = [row for row in rows if row.status == "finished" and row.job in jobs and row.left_at is None]
+    finished = [
+        row
+        for row in rows
+        if row.status == "finished"
+        and row.job in jobs
+        and row.left_at is None
+        and row.overrides.get("epochs") == jobs[row.job].values.get("epochs")
+    ]
     drawn = random.Random(count).sample(finished, min(count, len(finished)))
     return [difference(jobs[row.job], row, directory / row.directory) for row in drawn]
 

@@ -19,6 +19,7 @@ from ch12cli.catalogue.formatting import (
     name_job,
 )
 from ch12cli.catalogue.summary import failures
+from ch12cli.catalogue.sweep_jobs import as_planned
 from ch12cli.cli.text.console import print_line, printable_on, wrap
 from ch12cli.cli.text.plan_view import describe_halving, describe_items, describe_varied, varied
 from ch12cli.cli.text.run_report import STATUS_STYLES
@@ -64,6 +65,7 @@ class SweepDisplay(Screen):
         super().__init__(verbosity=verbosity, console=console, errors=errors)
         self.sweep = SweepProgress()
         self._first: SweepJob | None = None
+        self._jobs: dict[int, SweepJob] = {}
         self._varied: dict[str, list[str]] = {}  # values of the overrides that differ between jobs
         self._told = 0.0  # share of the work done at the latest progress line, without a live display
 
@@ -72,6 +74,7 @@ class SweepDisplay(Screen):
         jobs, again = list(plan.jobs.values()), self._first is not None
         self.sweep.add(plan, processes=plan.processes)
         self._first = self._first or jobs[0]
+        self._jobs |= plan.jobs
         self._varied |= varied([self._first, *jobs])
         if self.quiet or again:  # again: a sweeper submits its jobs in batches
             return
@@ -106,7 +109,8 @@ class SweepDisplay(Screen):
     def end(self, outcome: SweepOutcome, *, monitor: str) -> None:
         """Stops the live display and prints the job counts, result table, errors and directory."""
         self.close()
-        rows = [row for row in outcome.rows if self._first is None or row.job in self.sweep]
+        facts = (job.facts for job in self._jobs.values())
+        rows = [row for row in as_planned(outcome.rows, facts) if self._first is None or row.job in self.sweep]
         status = self._status(rows, outcome)
         causes = format_failures(failures(rows))
         if not self.quiet:
@@ -179,8 +183,7 @@ class SweepDisplay(Screen):
         indent = " " * (len(status_text) + 2)
         if counts["finished"] < len(rows):
             lines.append(Text.assemble(indent, format_counts(counts)))
-        if left := format_left(rows):
-            lines.append(Text(indent + left))
+        lines += [Text(indent + line) for line in format_left(rows)]
         if missing:
             trust = ["--trust"] if self._first and untrusted_problems(self._first.settings) else []
             lines.append(

@@ -1,6 +1,5 @@
 """Text for the results of a sweep: job counts and a table of results."""
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -14,7 +13,7 @@ from ch12cli.catalogue.formatting import (
     other_metrics,
     short_names,
 )
-from ch12cli.catalogue.summary import Folded, by_monitor, fold_seeds, varying
+from ch12cli.catalogue.summary import Folded, by_monitor, fold_alike, varying
 from ch12cli.cli.text.tables import cut_cells, format_table, table_width
 from ch12cli.files.metrics_csv import minimised
 from ch12cli.files.sweep_csv import SweepRow
@@ -66,7 +65,7 @@ def styled_table(
     if not finished:
         return []
     metrics = ["objective", *other_metrics(finished, monitor)]
-    folded = fold_rungs(rows, keys, metrics, minimise=minimised(monitor))
+    folded = fold_alike(rows, keys, metrics, minimise=minimised(monitor))
     lines = [
         Text(line)
         for line in format_folded(
@@ -85,33 +84,18 @@ def styled_table(
     return lines
 
 
-def fold_rungs(
-    rows: Sequence[SweepRow], keys: Sequence[str], metrics: Sequence[str], *, minimise: bool
-) -> list[Folded]:
-    """Returns the rows averaged over the seeds.
+def format_left(rows: Sequence[SweepRow]) -> list[str]:
+    """Returns the runs that were trained for other numbers of epochs, a line each for halving and for resumes.
 
-    Runs stopped by halving are averaged only with runs of the same rung. Their metrics have the same epoch count. Runs
-    that were not stopped come first.
-    """
-    rungs = {row.left_at or 0 for row in rows}
-    if rungs == {0}:
-        return fold_seeds(rows, keys, metrics, minimise=minimise)
-    found = []
-    for rung in sorted(rungs, key=lambda rung: -rung or -math.inf):
-        alike = fold_seeds([row for row in rows if (row.left_at or 0) == rung], keys, metrics, minimise=minimise)
-        left = f"epoch {rung}" if rung else ""
-        found += [each._replace(values={**each.values, "left after": left}) for each in alike]
-    return found
-
-
-def format_left(rows: Sequence[SweepRow]) -> str:
-    """Returns the runs stopped by halving: `9 left by halving: 6 after epoch 1, 3 after epoch 2`.
-
-    The text is empty if there are none.
+    `9 left by halving: 6 after epoch 1, 3 after epoch 2`.
     """
     rungs = Counter(row.left_at for row in rows if row.left_at is not None)
-    counts = ", ".join(f"{count:,} after epoch {rung}" for rung, count in sorted(rungs.items()))
-    return f"{rungs.total():,} left by halving: {counts}" if rungs else ""
+    lengths = Counter(row.extended_to for row in rows if row.extended_to is not None)
+    left = ", ".join(f"{count:,} after epoch {rung}" for rung, count in sorted(rungs.items()))
+    extended = ", ".join(f"{count:,} to epoch {length}" for length, count in sorted(lengths.items()))
+    return [f"{rungs.total():,} left by halving: {left}"] * bool(rungs) + [
+        f"{lengths.total():,} extended by a resume: {extended}"
+    ] * bool(lengths)
 
 
 def format_folded(

@@ -16,8 +16,8 @@ from ch12cli.catalogue.comparison import (
     rows_of_runs,
     run_differences,
 )
-from ch12cli.catalogue.summary import fold_seeds, is_seed, varying
-from ch12cli.catalogue.sweep_jobs import read_sweep_rows, sweep_monitor
+from ch12cli.catalogue.summary import fold_alike, is_seed, varying
+from ch12cli.catalogue.sweep_jobs import read_rows_as_planned, sweep_monitor
 from ch12cli.cli.help.arguments import Arguments, find_run
 from ch12cli.cli.help.page import page_width, printable
 from ch12cli.cli.text.tables import GAP, format_table
@@ -55,7 +55,7 @@ def run(argv: Sequence[str]) -> int:
     if sweeps and len(paths) > 1:
         raise InputError(f"{sweeps[0]}: a sweep is compared by itself; name one of its runs, such as {sweeps[0]}/0")
     if sweeps:
-        rows = read_sweep_rows(sweeps[0])
+        rows = read_rows_as_planned(sweeps[0])
         show_many(rows, sweep_monitor(sweeps[0], rows) or "valid_loss", options.format, options.limit)
         return 0
     if len(paths) == 1:
@@ -167,7 +167,7 @@ def with_intervals(
     """One row for each combination: each metric with its interval, the best one marked."""
     from ch12cli.catalogue.formatting import format_interval
 
-    found = fold_seeds(rows, varying(rows), metrics, minimise=minimised(monitor))
+    found = fold_alike(rows, varying(rows), metrics, minimise=minimised(monitor))
     names = [monitor if metric == "objective" else metric for metric in metrics]
     table: ComparisonTable = [[*(found[0].values if found else ()), *names, "runs", "best run"]]
     for index, each in enumerate(found[:limit]):

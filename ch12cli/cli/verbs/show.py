@@ -125,11 +125,11 @@ def show_sweep(screen: "Screen", entry: "Entry") -> None:
 
     from ch12cli.catalogue.formatting import format_failures
     from ch12cli.catalogue.summary import failures
-    from ch12cli.catalogue.sweep_jobs import read_sweep_rows, sweep_monitor
+    from ch12cli.catalogue.sweep_jobs import read_rows_as_planned, sweep_monitor
     from ch12cli.cli.text.run_report import STATUS_STYLES
     from ch12cli.cli.text.sweep_report import count_statuses, format_counts, format_left, styled_summary
 
-    rows = read_sweep_rows(entry.path)
+    rows = read_rows_as_planned(entry.path)
     monitor = sweep_monitor(entry.path, rows) or "valid_loss"
     counts, planned = format_counts(count_statuses(rows)), entry.values.get("jobs", 0)
     counts.append(f" of {planned:,} jobs" if planned > len(rows) else "")
@@ -141,8 +141,7 @@ def show_sweep(screen: "Screen", entry: "Entry") -> None:
         ascii_only=screen.ascii_only,
     )
     status = [Text.assemble((entry.status, style), "  ", counts)]
-    if left := format_left(rows):
-        status.append(Text(f"{' ' * len(entry.status)}  {left}"))
+    status += [Text(f"{' ' * len(entry.status)}  {line}") for line in format_left(rows)]
     for block in (status, table, format_failures(failures(rows))):
         screen.print([*block, ""] if block else [])
     began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.when))
