@@ -7,6 +7,7 @@ import ast
 import inspect
 import io
 import os
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import redirect_stdout
 from functools import cached_property
@@ -94,7 +95,7 @@ def key_table(entries: Iterable[tuple[str, str]]) -> str:
     """Keys with default, meaning and rule. entries: as the help page of `train` has them, the rule in a second line."""
     rows = []
     for label, text in entries:
-        key, _, default = label.partition("=")
+        key, _, default = shlex.split(label)[0].partition("=")
         meaning, _, rule = text.partition("\n")
         if meaning.startswith("(") and not rule:
             meaning, rule = "", meaning

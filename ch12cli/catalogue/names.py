@@ -18,6 +18,7 @@ from ch12cli.shell import shell_line
 
 OUTPUTS = Path("outputs")
 SHOWN = 5  # maximum number of candidates in a message
+CUT = re.compile(r"…|\.\.\.|^~")  # what stands in a shortened name for the rest
 INDEX = re.compile(r"@([0-9]+)")
 
 
@@ -25,8 +26,8 @@ def find_run_directory(text: str, *, below: Path = OUTPUTS) -> Path:
     """Returns the directory that a name refers to. Raises InputError if there is none, or more than one.
 
     A name is one of: an existing path; @1, the newest run or sweep below `below`, @2, the one before; @best, the run
-    with the best objective; SWEEP/17, a job of a sweep; or part of a path below `below` that is unique. @best considers
-    runs with the data and metric of the newest run.
+    with the best objective; SWEEP/17, a job of a sweep; part of a path below `below` that is unique; or a name that a
+    table has shortened with `…`. @best considers runs with the data and metric of the newest run.
     """
     if text and exists(Path(text)):
         refuse_linked_job(Path(text))
@@ -47,15 +48,28 @@ def find_run_directory(text: str, *, below: Path = OUTPUTS) -> Path:
         return known[number - 1].path
     if text == "@best":
         return best(known, below)
-    matching = [entry.path for entry in known if text and text in str(entry.path)]
+    shortened = CUT.search(text)
+    matching = [
+        entry.path for entry in known if text and (fits(text, entry.path) if shortened else text in str(entry.path))
+    ]
     exact = [path for path in matching if path.name == text]
     if len(matching) == 1 or len(exact) == 1:
         return (exact or matching)[0]
+    if not matching and shortened:
+        raise InputError(
+            f"{text}: is a shortened name, and no run below {below}/ fits it; `ch12 runs | cat` prints all of each"
+        )
     if not matching:
         raise InputError(f"{text}: no such directory, and no run below {below}/ has that in its path; see `ch12 runs`")
     listed = ", ".join(str(path) for path in matching[:SHOWN])
     more = f", … ({len(matching)} in all)" if len(matching) > SHOWN else ""
     raise InputError(f"{text}: may be {listed}{more}; give more of the path")
+
+
+def fits(text: str, path: Path) -> bool:
+    """Returns True if a shortened name, as a table prints it, may be that of a path."""
+    pattern = ".*".join(map(re.escape, CUT.split(text)))
+    return re.search(f"(?:^|/){pattern}$", str(path)) is not None
 
 
 def refuse_linked_job(path: Path) -> None:

@@ -89,6 +89,35 @@ def test_folders_are_left_to_the_shell(words: list[str]):
     assert answer_for(["train", *words[:-1]], words[-1]) == ("folders", [])
 
 
+def test_files_are_left_to_the_shell():
+    assert answer_for(["train", "dataset=csv"], "dataset.file=my") == ("files", [])
+    assert answer_for(["train", "--jobs"], "") == ("files", [])
+
+
+def test_sections_and_items_are_offered_to_book_and_the_subject_to_bench():
+    assert offered("book", "") == ["12.1", "12.2", "12.3", "12.4", *map(str, range(1, 29))]
+    assert offered("book", "12.4", "2") == ["2", *map(str, range(20, 29))]
+    assert offered("bench", "") == ["loader"]
+    assert offered("bench", "loader", "batch") == ["batch_size="]
+    assert offered("resume", "outputs/x", "epo") == ["epochs="]
+
+
+@pytest.mark.parametrize(
+    ("words", "word"),
+    [
+        (["plot", "--metric", "valid_l"], "valid_loss"),
+        (["plot", "--metric=test_acc"], "--metric=test_accuracy"),
+        (["runs", "--sort", "obj"], "objective"),
+        (["runs", "--sort", "optimizer.mo"], "optimizer.momentum"),
+        (["plot", "--x", "model.w"], "model.width"),
+        (["rm", "--status", "k"], "killed"),
+        (["book", "--device", "cu"], "cuda"),
+    ],
+)
+def test_the_words_that_an_option_may_take_are_offered(words: list[str], word: str):
+    assert offered(*words) == [word]
+
+
 def test_groups_and_keys_at_the_top_are_offered_before_a_letter_is_typed():
     names = offered("train", "")
     assert names[:7] == [f"{group}=" for group in GROUPS]
@@ -195,13 +224,7 @@ def test_bash_gets_the_text_after_the_last_word_break_and_a_blank_after_a_comple
 def test_zsh_and_fish_get_the_meaning_of_each_candidate():
     meaning = "reduce_on_plateau\tThe learning rate drops whenever the watched metric has stopped improving"
     assert query(["fish", "--", "ch12", "train", "scheduler=red"]) == ["words", f"scheduler={meaning}"]
-    assert query(["zsh", "--", "ch12", "train", "epo"]) == ["words", "epochs=:passes over the training part"]
-
-
-def test_zsh_gets_a_colon_between_a_word_and_its_description(mine: Path):
-    (mine / "mine" / "optimizer" / "nadam.yaml").rename(mine / "mine" / "optimizer" / "own.yaml")
-    answer = query(["zsh", "--", "ch12", "train", "-cd", "mine", "optimizer=own"])
-    assert answer == ["words", "optimizer=own:Adam with Nesterov's momentum: fast"]
+    assert query(["zsh", "--", "ch12", "train", "epo"]) == ["words", "epochs=\tpasses over the training part"]
 
 
 @pytest.mark.parametrize(
@@ -253,12 +276,30 @@ def test_each_script_is_printed_and_asks_for_its_own_shell(shell: str, capsys: p
         == {
             "bash": "complete -o nospace -o nosort -F _ch12 ch12",
             "zsh": "compdef _ch12 ch12",
-            "fish": "complete -c ch12 -f -a '(__ch12_complete)'",
+            "fish": "complete -c ch12 -f -k -a '(__ch12_complete)'",
         }[shell]
     )
     # one documented command a shell
     assert f"ch12 completion {shell}" in INSTALL[shell]
     assert INSTALL[shell] in format_completion_help()
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_new_shell_outside_the_environment_reads_the_script_without_an_error(shell: str, tmp_path: Path):
+    program = shutil.which(shell)
+    if program is None:
+        pytest.skip(f"{shell} is not installed")
+    assert INSTALL[shell].startswith(f"ch12 completion {shell} >> ")  # the script itself, not a call of ch12
+    (tmp_path / "rc").write_text(SCRIPTS[shell] + "echo done\n", encoding="utf-8")
+    assert shutil.which("ch12", path="/usr/bin:/bin") is None
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+    done = subprocess.run([program, tmp_path / "rc"], capture_output=True, text=True, env=environment, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
+
+
+def test_zsh_and_fish_keep_the_order_of_the_candidates():
+    assert SCRIPTS["zsh"].count("compadd -V words ") == 2
+    assert "complete -c ch12 -f -k " in SCRIPTS["fish"]
 
 
 def test_an_unknown_shell_is_refused(capsys: pytest.CaptureFixture[str]):

@@ -186,6 +186,6 @@ def test_a_job_that_was_resumed_with_changes_has_them_in_its_command() -> None:
     row = SweepRow.of(FACTS, replace(RESULT, history={"resumed": sessions}))
     assert row.command == (
         "ch12 train --config-dir 'my conf' optimizer.lr=1e-3 '+note=it'\"'\"'s \"so\"' epochs=8 'logger=[csv,mlflow]' "
-        "'dataset.file='\"'\"'my rows.csv'\"'\"'' dataset.folder=null"
+        "'dataset.file=\"my rows.csv\"' dataset.folder=null"
     )
     assert row.overrides["epochs"] == "8"

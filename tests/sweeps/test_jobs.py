@@ -241,10 +241,10 @@ def test_a_sweep_over_nothing_is_a_mistake(word: str) -> None:
         (["hydra.sweeper.params={seed:1}"], "belongs in a file"),
         (
             ["seed=interval(1,3)"],
-            "seed=interval(1,3): has infinitely many values between its bounds; write seed=range(1,4)",
+            "seed=interval(1,3): has infinitely many values between its bounds; write 'seed=range(1,4)'",
         ),
         (["optimizer.lr=interval(0.1,1)"], "list the values, such as optimizer.lr=0.1,1"),
-        (["seed=rang(3)"], "seed=rang(3): not understood; did you mean `seed=range(3)`?"),
+        (["seed=rang(3)"], "seed=rang(3): not understood; did you mean `'seed=range(3)'`?"),
         (["seed=range(1,2"], "not understood"),
     ],
 )

@@ -2,7 +2,7 @@
 
 import argparse
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from ch12cli.config.choices import (
     known_keys,
     top_level,
 )
-from ch12cli.config.schema import GROUPS, key_of
+from ch12cli.config.schema import GROUPS, KEYS, METRICS, MONITORS, key_of
 from ch12cli.rules import describe_choices
 
 Candidates = list[tuple[str, str]]  # (word, meaning)
@@ -31,6 +31,10 @@ FOLDER_KEYS = {
     "hydra.run.dir": "the run's directory",
     "hydra.sweep.dir": "the sweep's directory",
 }
+
+
+# Keys whose values are paths, and what the shell lists for them.
+PATH_KEYS = {**dict.fromkeys(FOLDER_KEYS, "folders"), "dataset.folder": "folders", "dataset.file": "files"}
 
 
 class Answer(NamedTuple):
@@ -68,11 +72,23 @@ def answer_for(argv: Sequence[str], current: str) -> Answer:
     line = read_line(argv[1:], options)
     if verb == "completion":
         return offered([(shell, "") for shell in SHELLS] if not line.operands else [], current)
+    if verb == "book":
+        return offered(chapter_candidates(), current)
+    if verb == "bench" and not line.operands:
+        return offered([("loader", "how fast batches load")], current)
     if verb == "explain" and not line.operands:
         return subject_candidates(line, current)
     if verb == "predict" and line.operands:
         return Answer("files")
-    return override_candidates(line, current) if verb in ("train", "explain") else run_candidates(current)
+    takes_overrides = verb in ("train", "explain", "bench") or (verb == "resume" and line.operands)
+    return override_candidates(line, current) if takes_overrides else run_candidates(current)
+
+
+def chapter_candidates() -> Candidates:
+    """The sections and the items of the chapter, with their titles."""
+    from ch12cli.book.printed import ITEMS, SECTIONS
+
+    return [*SECTIONS.items(), *((str(number), item.title) for number, item in ITEMS.items())]
 
 
 def run_candidates(current: str) -> Answer:
@@ -105,7 +121,45 @@ def option_value(action: argparse.Action, start: str, value: str) -> Answer:
     """What may stand after an option. start: the part of the current word that belongs to the option."""
     if action.type is Path:
         return Answer("folders" if action.dest.endswith("dir") else "files")
-    return offered([(f"{start}{choice}", "") for choice in action.choices or ()], f"{start}{value}")
+    words = action.choices or OPTION_WORDS.get(action.dest, tuple)()
+    return offered([(f"{start}{word}", key_meaning(str(word))) for word in words], f"{start}{value}")
+
+
+def metrics() -> list[str]:
+    """The metrics that a run may record."""
+    return [*MONITORS, *(f"test_{metric}" for metric in METRICS)]
+
+
+def sort_keys() -> list[str]:
+    """The results and the configuration keys that runs may be sorted by."""
+    from ch12cli.cli.verbs.runs import ALWAYS, LEADING
+
+    results = [*LEADING, *sorted(ALWAYS.difference(LEADING)), *metrics()]
+    return list(dict.fromkeys([*results, *swept_keys()]))
+
+
+def swept_keys() -> list[str]:
+    """The configuration keys of all choices."""
+    return [path for path in known_keys() if not path.endswith("._target_")]
+
+
+def statuses() -> Sequence[str]:
+    """The statuses that runs may be removed by."""
+    from ch12cli.cli.verbs.rm import STATUSES
+
+    return STATUSES
+
+
+# The words that an option takes, by its name in the parser, if the parser allows others too.
+OPTION_WORDS: Mapping[str, Callable[[], Sequence[str]]] = {
+    "metric": lambda: ["objective", *metrics(), "lr", "seconds"],
+    "sort": sort_keys,
+    "x": swept_keys,
+    "y": swept_keys,
+    "package": swept_keys,
+    "status": statuses,
+    "device": lambda: describe_choices(KEYS["device"].rule),
+}
 
 
 def read_line(argv: Sequence[str], options: Mapping[str, argparse.Action]) -> CompletionLine:
@@ -142,8 +196,8 @@ def override_candidates(line: CompletionLine, current: str) -> Answer:
     """Groups, keys and values, each after the + or ~ that the current word starts with."""
     sign, rest = re.fullmatch(r"(~|\+{0,2})(.*)", current, re.DOTALL).groups()  # type: ignore[union-attr]
     key, separator, value = rest.partition("=")
-    if separator and (key in FOLDER_KEYS or key == "dataset.folder"):
-        return Answer("folders")
+    if separator and key in PATH_KEYS:
+        return Answer(PATH_KEYS[key])
     if separator:
         return value_candidates(line, f"{sign}{key}=", key, value)
     end = "" if sign == "~" else "="

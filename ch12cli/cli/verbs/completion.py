@@ -9,18 +9,19 @@ from ch12cli.cli.help.page import definitions, heading, join_pages, paragraph, p
 from ch12cli.errors import InputError
 from ch12cli.suggest import did_you_mean
 
-# The command that adds completion to the shell's startup file.
+# The command that adds completion to the shell's startup file. The script itself needs no ch12 when it is read, so
+# that a shell outside the environment starts without an error, and completes once the environment is active.
 INSTALL = {
-    "bash": """echo 'eval "$(ch12 completion bash)"' >> ~/.bashrc""",
-    "zsh": """echo 'eval "$(ch12 completion zsh)"' >> ~/.zshrc""",
-    "fish": "echo 'ch12 completion fish | source' >> ~/.config/fish/config.fish",
+    "bash": "ch12 completion bash >> ~/.bashrc",
+    "zsh": "ch12 completion zsh >> ~/.zshrc",
+    "fish": "ch12 completion fish >> ~/.config/fish/config.fish",
 }
 
 # Each script calls `ch12 completion query` through the name used to call ch12. The first line of the answer is
 # `words`, `folders` or `files`; the candidates follow, one per line. No blank may follow a candidate ending in =.
 SCRIPTS = {
     "bash": r"""
-# Tab completion of ch12 for bash; in ~/.bashrc: eval "$(ch12 completion bash)"
+# Tab completion of ch12 for bash, from `ch12 completion bash`
 _ch12() {
     local answer candidate
     COMPREPLY=()
@@ -37,19 +38,28 @@ _ch12() {
 complete -o nospace -o nosort -F _ch12 ch12
 """,
     "zsh": r"""
-# Tab completion of ch12 for zsh; in ~/.zshrc: eval "$(ch12 completion zsh)"
+# Tab completion of ch12 for zsh, from `ch12 completion zsh`
 _ch12() {
-    local -a answer unfinished finished
+    local -a answer unfinished unfinished_shown finished finished_shown
+    local entry word shown
+    local -i longest=0
     local -a line=("${(@Q)words[1,CURRENT-1]}" "$PREFIX")
     answer=("${(@f)$("${line[1]/#\~\//$HOME/}" completion query zsh -- "${line[@]}" 2>/dev/null)}")
     case $answer[1] in
         folders) compset -P '*='; _files -/ ;;
         files) compset -P '*='; _files ;;
         words)
-            unfinished=(${(M)answer[2,-1]:#[^:]#=:*})
-            finished=(${answer[2,-1]:#[^:]#=:*})
-            _describe -t keys key unfinished -S ''
-            _describe -t words word finished
+            for entry in $answer[2,-1]; do (( ${#entry%%$'\t'*} > longest )) && longest=${#entry%%$'\t'*}; done
+            for entry in $answer[2,-1]; do
+                word=${entry%%$'\t'*}
+                shown="${(r:$longest:)word}  ${entry#*$'\t'}"
+                shown=${shown[1,COLUMNS-1]}
+                if [[ $word == *= ]]; then unfinished+=($word) unfinished_shown+=($shown)
+                else finished+=($word) finished_shown+=($shown); fi
+            done
+            # _describe would reverse the order of candidates with the same description
+            compadd -V words -l -S '' -d unfinished_shown -a unfinished
+            compadd -V words -l -d finished_shown -a finished
             ;;
     esac
 }
@@ -57,7 +67,7 @@ _ch12() {
 compdef _ch12 ch12
 """,
     "fish": r"""
-# Tab completion of ch12 for fish; in config.fish: ch12 completion fish | source
+# Tab completion of ch12 for fish, from `ch12 completion fish`
 function __ch12_complete
     set -l words (commandline -opc)
     set -l current (string trim --left --chars '"\'' -- (commandline -ct))
@@ -73,7 +83,7 @@ function __ch12_complete
     end
 end
 complete -c ch12 -e
-complete -c ch12 -f -a '(__ch12_complete)'
+complete -c ch12 -f -k -a '(__ch12_complete)'
 """,
 }
 
@@ -138,14 +148,7 @@ def query(argv: Sequence[str]) -> list[str]:
         ends = {word: "" if is_quoted or word.endswith("=") else " " for word, _ in answer.candidates}
         return [answer.kind, *(word[start:] + end for word, end in ends.items())]
     answer = answer_for(rest[1:-1], rest[-1] if rest else "")
-    return [answer.kind, *(with_meaning(candidate, meaning, shell) for candidate, meaning in answer.candidates)]
-
-
-def with_meaning(candidate: str, meaning: str, shell: str) -> str:
-    """Returns a candidate with its meaning, in the format of zsh's _describe or of fish."""
-    if shell == "zsh":
-        return f"{candidate.replace(':', chr(92) + ':')}:{printable(meaning)}"
-    return f"{candidate}\t{printable(meaning)}"
+    return [answer.kind, *(f"{candidate}\t{printable(meaning)}" for candidate, meaning in answer.candidates)]
 
 
 def split_line(line: str) -> tuple[list[str], str, bool]:
