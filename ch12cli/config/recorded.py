@@ -11,13 +11,17 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ch12cli.config.settings import first_lines
+from ch12cli.config.settings import first_lines, with_changes
+from ch12cli.config.untrusted_settings import EVERY_USE, Use, untrusted_problems
 from ch12cli.errors import InputError
 from ch12cli.files.atomic import read_file
 from ch12cli.files.hydra_folder import LARGEST, LOADER, NAMES_A_KEY, WRITTEN_LAST, is_bounded
-from ch12cli.files.plan_json import WITHDRAWN
+from ch12cli.files.plan_json import WITHDRAWN, read_plan
+from ch12cli.files.run_directory import HYDRA
+from ch12cli.shell import shell_line
 
 # Keys added later, with the values that match earlier behaviour.
+WRONG_FORM = (TypeError, ValueError, KeyError, IndexError, AttributeError, ArithmeticError, RecursionError)
 LATER: dict[str, Any] = {"logger": "csv", "imports": [], "metrics": None}
 
 
@@ -43,6 +47,36 @@ def read_recorded(folder: Path) -> tuple[dict[str, Any], dict[str, str | None]]:
         raise InputError(f"{folder}: was not written by Hydra, or is corrupt; train the run again") from error
     assert isinstance(settings, dict)
     return {str(name): value for name, value in settings.items()}, choices
+
+
+def needs_trust(directory: Path, uses: Use = EVERY_USE) -> bool:
+    """Returns whether a command that makes these uses of a run or sweep asks for --trust. False if it is unreadable."""
+    try:
+        return any(untrusted_problems(settings, uses=uses) for settings in _recorded_settings(directory))
+    except (InputError, *WRONG_FORM):
+        return False
+
+
+def _recorded_settings(directory: Path) -> list[dict[str, Any]]:
+    """Returns the settings of a run, or those of a sweep's jobs that differ in more than numbers."""
+    plan = read_plan(directory)
+    if not plan.jobs:
+        return [read_recorded(directory / HYDRA)[0]]
+    found = {}
+    for job in plan.jobs:
+        texts = {key: value for key, value in job.changes.items() if type(value) not in (int, float)}
+        if (key := f"{job.base} {texts!r}") not in found:
+            found[key] = with_changes(plan.bases[job.base].settings, texts)
+    return list(found.values())
+
+
+def resume_line(directory: Path, *, trust: bool | None = None) -> str:
+    """Returns the command that continues a run or sweep, as a shell's command line.
+
+    trust: whether it needs --trust; None to find out from the files.
+    """
+    trust = needs_trust(directory) if trust is None else trust
+    return shell_line(["ch12", "resume", str(directory), *(["--trust"] if trust else [])])
 
 
 def with_later_keys(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -36,8 +36,8 @@ from ch12cli.shell import shell_word
 MAX_COMBINATIONS = 30  # rows of the table of combinations, at most
 
 
-def run_page(entry: Entry) -> bytes:
-    """The page about a run."""
+def run_page(entry: Entry, *, trust: str = "") -> bytes:
+    """The page about a run. trust: the option that its commands need, after a blank."""
     problems: list[str] = []
     result: Result | None = read_or_note(lambda: read_result(entry.path / RESULT), problems)
     rows = read_or_note(lambda: read_metrics(entry.path / METRICS), problems) or []
@@ -59,9 +59,9 @@ def run_page(entry: Entry) -> bytes:
     commands = commands_of(entry.path, result.history if result else {})
     lines = [("Then:" if index else "Train it again:", command) for index, command in enumerate(commands)]
     name = shell_word(str(entry.path))
-    lines += [("Train it again and compare the results:", f"ch12 repro {name}")]
+    lines += [("Train it again and compare the results:", f"ch12 repro {name}{trust}")]
     classes = any("accuracy" in row for row in results)
-    lines += [(f"Metrics on the test part{', by class' * classes}:", f"ch12 eval {name}")]
+    lines += [(f"Metrics on the test part{', by class' * classes}:", f"ch12 eval {name}{trust}")]
     sections += ["<h2>Commands</h2>", page.commands(lines)]
     sections += ["<h2>Configuration</h2>", page.facts(known_settings(run.settings))]
     if run.environment:
@@ -72,8 +72,8 @@ def run_page(entry: Entry) -> bytes:
     return page.document(title, sections)
 
 
-def sweep_page(entry: Entry) -> bytes:
-    """The page about a sweep."""
+def sweep_page(entry: Entry, *, trust: str = "") -> bytes:
+    """The page about a sweep. trust: the option that its commands need, after a blank."""
     rows = read_rows_as_planned(entry.path)
     monitor = sweep_monitor(entry.path, rows) or "valid_loss"
     keys = varying(rows)
@@ -116,7 +116,7 @@ def sweep_page(entry: Entry) -> bytes:
     name = shell_word(str(entry.path))
     lines = [("Train the best job as a single run:", best.command)] if best else []
     lines += [
-        ("Train the jobs that are missing:", f"ch12 resume {name}"),
+        ("Train the jobs that are missing:", f"ch12 resume {name}{trust}"),
         ("Compare its jobs:", f"ch12 compare {name}"),
     ]
     sections += ["<h2>Commands</h2>", page.commands(lines)]

@@ -13,13 +13,13 @@ from ch12cli.config.check import check
 from ch12cli.config.compose import Composer, Composition, working_directory
 from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.config.hydra_job import claim_directory, run_in_hydra
+from ch12cli.config.recorded import resume_line
 from ch12cli.config.run_settings import RunSettings
 from ch12cli.config.unknown import idle_problems
 from ch12cli.errors import InputError, MachineError, Problem, os_problem
 from ch12cli.files.locks import locked
 from ch12cli.files.run_directory import CHECKPOINTS, LAST, RESULT
 from ch12cli.run.signals import interrupts_kept, termination_exits
-from ch12cli.shell import shell_word
 
 if TYPE_CHECKING:
     from ch12cli.run.callbacks import Callback
@@ -58,7 +58,7 @@ def train_log(directory: Path) -> Iterator[None]:
 
 
 def resume_hint(directory: Path) -> str:
-    return f"when that is fixed, continue with: ch12 resume {shell_word(str(directory))}"
+    return f"when that is fixed, continue with: {resume_line(directory)}"
 
 
 def train_single(

@@ -26,7 +26,7 @@ from ch12cli.files.hydra_folder import flatten, read_hydra, read_overrides, to_y
 from ch12cli.files.locks import locked
 from ch12cli.files.plan_json import read_plan
 from ch12cli.files.result_json import Result, read_result
-from ch12cli.files.run_directory import BEST, CHECKPOINTS, HYDRA, LAST, RESULT, STATE, SWEEP, claim_new
+from ch12cli.files.run_directory import BEST, CHECKPOINTS, HYDRA, LAST, RESULT, STATE, SWEEP, claim, claim_new
 from ch12cli.files.sealed_json import NewerFormatError
 from ch12cli.files.sweep_csv import SweepRow, SweepTable, is_sweep, read_sweep_csv
 from ch12cli.run.sessions import session_record
@@ -39,6 +39,8 @@ from ch12cli.suggest import suggestion
 if TYPE_CHECKING:
     from ch12cli.run.callbacks import Callback
     from ch12cli.run.train import Outcome
+
+RUN_DIR = "hydra.run.dir"  # names the directory of a fork
 
 # Settings that a resume may change, because they do not affect the computation of an epoch. The exception is `epochs`
 # with a schedule that spans all epochs, which causes a warning. Data from a new path must match the digest of the run.
@@ -91,8 +93,9 @@ def resume_run(
     """
     if not directory.is_dir():
         raise InputError(f"{directory}: no such directory")
+    overrides, target = without_directory(overrides, fork=fork)
     if fork:
-        return continue_run(directory, overrides, callback=callback, fork=True, trust=trust)
+        return continue_run(directory, overrides, callback=callback, fork=True, target=target, trust=trust)
     # lock before reading: another process may be writing a newer checkpoint
     with locked(directory, key=str(directory)):
         outcome = continue_run(directory, overrides, callback=callback, fork=False, trust=trust)
@@ -101,8 +104,56 @@ def resume_run(
     return outcome
 
 
+def without_directory(overrides: Sequence[str], *, fork: bool) -> tuple[list[str], Path | None]:
+    """Returns the overrides without `hydra.run.dir`, and the directory that it names for a fork, None for no name.
+
+    Raises InputError for other keys of Hydra's, which a resume ignores, and for a directory that cannot be a fork's.
+    """
+    problems, target = list[Problem](), None
+    kept = [each for each in overrides if not override_key(each).startswith("hydra")]
+    for override in (each for each in overrides if each not in kept):
+        key, _, value = override.partition("=")
+        if key.lstrip("+") != RUN_DIR:
+            rule = "is Hydra's, and a resumed run is not composed again"
+            problems.append(Problem.with_override(override, rule, "leave it out"))
+        elif not fork:
+            rule = "a resumed run stays in its directory"
+            problems.append(Problem.with_override(override, rule, "add --fork for a new run, which can have another"))
+        else:
+            target = Path(str(parsed_value(override)))
+            if (sweep := sweep_above(target.resolve())) is not None:
+                rule = f"lies in the sweep {sweep}, which lists only the jobs it planned"
+                problems.append(Problem.with_override(override, rule, "choose another directory"))
+            if not value.strip():
+                problems.append(Problem.with_override(override, "must name a directory"))
+    if problems:
+        raise InputError(problems)
+    return kept, target
+
+
+def parsed_value(override: str) -> Any:
+    """Returns the value of an override. Raises InputError if it cannot be parsed."""
+    problems: list[Problem] = []
+    with hydra_session():
+        found = [each.value() for each in Composer().parse([override], problems)]
+    if problems:
+        raise InputError(problems)
+    return found[0]
+
+
+def sweep_above(path: Path) -> Path | None:
+    """Returns the sweep that holds a path, or None."""
+    return next((above for above in path.parents if is_sweep(above)), None)
+
+
 def continue_run(
-    directory: Path, overrides: Sequence[str], *, callback: Callback, fork: bool, trust: bool
+    directory: Path,
+    overrides: Sequence[str],
+    *,
+    callback: Callback,
+    fork: bool,
+    target: Path | None = None,
+    trust: bool,
 ) -> Outcome | None:
     own = frozenset(map(override_key, overrides))
     read = partial(read_saved, uses=EVERY_USE) if has_checkpoint(directory) else read_unbegun
@@ -145,7 +196,7 @@ def continue_run(
         if session["environment"]:
             callback.on_message(f"the environment has changed since: {'; '.join(session['environment'])}", warning=True)
         if fork:
-            new = fork_directory(directory, settings, overrides)
+            new = fork_directory(directory, settings, overrides, target=target)
             with locked(new, key=str(new)):
                 return train_job(job, new, callback)
         if changes:
@@ -248,12 +299,20 @@ def nothing_left(directory: Path, saved: Saved, result: Result | None, overrides
     return ""
 
 
-def fork_directory(parent: Path, settings: RunSettings, overrides: Sequence[str]) -> Path:
-    """Creates and claims a directory beside the parent's, or beside its sweep's, and writes the configuration."""
-    beside = parent.resolve()
-    sweep = next((above for above in beside.parents if is_sweep(above)), None)  # lists only the jobs it planned
-    name = beside.name if sweep is None else "-".join([sweep.name, *beside.relative_to(sweep).parts])
-    directory = claim_new((sweep or beside).with_name(f"{name}-fork"))
+def fork_directory(parent: Path, settings: RunSettings, overrides: Sequence[str], *, target: Path | None) -> Path:
+    """Creates and claims a directory and writes the configuration.
+
+    target: the directory; None for one beside the parent's, or beside its sweep's, which lists only the jobs it
+    planned.
+    """
+    if target is not None:
+        directory = target
+        claim(directory)
+    else:
+        beside = parent.resolve()
+        sweep = sweep_above(beside)
+        name = beside.name if sweep is None else "-".join([sweep.name, *beside.relative_to(sweep).parts])
+        directory = claim_new((sweep or beside).with_name(f"{name}-fork"))
     own, before = replace_overrides(read_overrides(parent / HYDRA) or [], overrides), read_hydra(parent / HYDRA)
     hydra: dict[str, Any] = {name: dict(before.get(name) or {}) for name in ("job", "overrides", "runtime")}
     hydra["overrides"]["task"] = own

@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -178,6 +179,50 @@ def test_a_fork_has_its_own_record(folder: Path, said: Any) -> None:
     assert "run-fork" in said("runs", ".", "--filter", "optimizer.lr>0.005")[1]
     _, parent, _ = said("show", "run")
     assert "repeat ch12 train device=cpu threads=1 batch_size=16 epochs=4" in " ".join(parent.split())
+
+
+def test_a_fork_of_a_sweeps_job_has_the_directory_that_is_named(folder: Path, said: Any) -> None:
+    assert run("train", "-q", "-m", *PLAIN, "epochs=2", "seed=1,2", "hydra.sweep.dir=sweep") == 0
+    before = (folder / "sweep" / "sweep.csv").read_bytes()
+    assert run("resume", "-q", "sweep/1", "--fork", "hydra.run.dir=my runs/fork", "epochs=3") == 0
+    assert result_of("my runs/fork").epochs == 3
+    assert yaml.safe_load((folder / "my runs/fork/.hydra/overrides.yaml").read_text()) == [*PLAIN, "seed=2", "epochs=3"]
+    assert (folder / "sweep" / "sweep.csv").read_bytes() == before
+    for words, reason in (
+        (["--fork", "hydra.run.dir=my runs/fork"], "holds a run already"),
+        (["--fork", "hydra.run.dir=sweep/x"], "lies in the sweep"),
+        (["--fork", "hydra.run.dir="], "must name a directory"),
+        (["hydra.run.dir=other"], "add --fork"),
+        (["hydra.job.name=x"], "leave it out"),
+    ):
+        code, _, error = said("resume", "-q", "sweep/1", *words, "epochs=4")
+        assert (code, reason in error) == (2, True), error
+    assert run("resume", "-q", "sweep/1", "epochs=3") == 0  # asks nothing
+    assert result_of("sweep/1").epochs == 3
+    assert not (folder / "other").exists()
+
+
+def test_advice_to_go_on_names_trust_where_it_is_needed(folder: Path, said: Any) -> None:
+    (folder / "elsewhere").mkdir()
+    table = folder / "elsewhere" / "t.csv"
+    table.write_text("x,y\n" + "".join(f"{n},{n % 2}\n" for n in range(40)))
+    for where, trust in ((table, " --trust"), (table.relative_to(folder), "")):
+        data = ("dataset=csv", f"dataset.file={where}", "dataset.target_type=classes", "epochs=2")
+        name = f"r{len(trust)}"
+        assert run("train", "-q", *PLAIN, *data, f"hydra.run.dir={name}") == 0
+        assert run("report", name, "-o", "r.html") == 0
+        for command in (f"ch12 eval {name}{trust}", f"ch12 repro {name}{trust}"):
+            assert f"<pre>{command}</pre>" in (folder / "r.html").read_text()
+            assert run(*command.split()[1:]) == 0
+        (folder / name / "result.json").unlink()
+        sweep = f"s{len(trust)}"
+        assert run("train", "-q", "-m", *PLAIN, *data, "seed=1,2", f"hydra.sweep.dir={sweep}") == 0
+        shutil.rmtree(folder / sweep / "1")
+        (folder / sweep / "sweep.csv").unlink()
+        for stopped in (name, sweep):
+            line = next(line for line in said("show", stopped)[1].splitlines() if line.startswith("go on"))
+            assert line.split(maxsplit=2)[2] == f"ch12 resume {stopped}{trust}"
+            assert run(*line.split()[3:], "-q") == 0
 
 
 def test_an_extended_run_shows_its_settings_and_both_commands(folder: Path, said: Any) -> None:

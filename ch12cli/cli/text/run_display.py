@@ -14,8 +14,8 @@ from ch12cli.cli.text.console import print_line
 from ch12cli.cli.text.run_report import PART_STYLES, format_status, styled_curves, styled_result
 from ch12cli.cli.text.screen import BAR_WIDTH, MIN_BAR, SPEED_WIDTH, Screen
 from ch12cli.cli.text.tables import epoch_columns, format_epoch, format_epoch_header
+from ch12cli.config.recorded import resume_line
 from ch12cli.files.result_json import Result
-from ch12cli.shell import shell_word
 
 DisplayedRow = Mapping[str, Any]  # a row of metrics.csv
 
@@ -83,7 +83,7 @@ class RunDisplay(Screen):
             ):
                 self.print([*block, ""] if block else [])
         if result.status == "interrupted" and not self.quiet:
-            self.print([f"continue with: ch12 resume {shell_word(str(directory))}"])
+            self.print([f"continue with: {resume_line(directory)}"])
         if result.status != "finished" and not self.seen:
             print_line(self.errors, *format_status(result, self._epochs, reason=result.error or ""))
         self.print([str(directory)])

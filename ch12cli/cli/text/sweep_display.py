@@ -33,9 +33,9 @@ from ch12cli.cli.text.sweep_report import (
     runs_rate,
     styled_summary,
 )
+from ch12cli.config.recorded import resume_line
 from ch12cli.config.untrusted_settings import untrusted_problems
 from ch12cli.files.result_json import describe_ending
-from ch12cli.shell import shell_line
 
 if TYPE_CHECKING:  # these modules import torch
     from ch12cli.files.sweep_csv import SweepRow
@@ -185,10 +185,8 @@ class SweepDisplay(Screen):
             lines.append(Text.assemble(indent, format_counts(counts)))
         lines += [Text(indent + line) for line in format_left(rows)]
         if missing:
-            trust = ["--trust"] if self._first and untrusted_problems(self._first.settings) else []
-            lines.append(
-                Text(f"{indent}{shell_line(['ch12', 'resume', str(outcome.directory), *trust])} trains the rest")
-            )
+            trust = bool(self._first and untrusted_problems(self._first.settings))
+            lines.append(Text(f"{indent}{resume_line(outcome.directory, trust=trust)} trains the rest"))
         return lines
 
 

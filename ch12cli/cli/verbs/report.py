@@ -27,13 +27,17 @@ def run(argv: Sequence[str]) -> int:
     from ch12cli.catalogue.damage import refuse_wrong_form
     from ch12cli.catalogue.entries import entry_at
     from ch12cli.cli.help.arguments import find_run
+    from ch12cli.config.recorded import needs_trust
+    from ch12cli.config.untrusted_settings import EVERY_USE, Use
     from ch12cli.files.atomic import write_whole
     from ch12cli.report.contents import run_page, sweep_page
 
     path = find_run(options.operands[0])
     found = entry_at(path)
     with refuse_wrong_form(path):
-        content = (sweep_page if found.kind == "sweep" else run_page)(found)
+        is_sweep = found.kind == "sweep"
+        trust = needs_trust(path, EVERY_USE if is_sweep else Use.DATA | Use.COMPILER)
+        content = (sweep_page if is_sweep else run_page)(found, trust=" --trust" if trust else "")
     write_whole(target, content)
     print(target)
     return 0

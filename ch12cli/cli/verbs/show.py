@@ -10,7 +10,7 @@ from ch12cli.catalogue.damage import read_or_note, refuse_wrong_form
 from ch12cli.cli.help.arguments import Arguments
 from ch12cli.errors import InputError
 from ch12cli.files.command import commands_of
-from ch12cli.shell import assignment, shell_line
+from ch12cli.shell import assignment
 
 if TYPE_CHECKING:
     from ch12cli.catalogue.entries import Entry
@@ -89,7 +89,7 @@ def facts_of(entry: "Entry", result: "Result | None", keys: Mapping[str, Any]) -
         *(("history", describe_session(one)) for one in sessions_of(result.history if result else {})),
         *(("then" if number else "repeat", command) for number, command in enumerate(commands)),
         ("", halved_line(result)),
-        ("go on", resume_line(entry)),
+        ("go on", go_on_line(entry)),
         ("tags", str(entry.values.get("tags") or "")),
         ("directory", str(entry.path)),
     ]
@@ -107,10 +107,11 @@ def own_keys(keys: Mapping[str, Any]) -> list[str]:
     return [assignment(key, value) for key, value in own.items()]
 
 
-def resume_line(entry: "Entry") -> str:
+def go_on_line(entry: "Entry") -> str:
     """Returns the command that continues a run or sweep; empty if it ended by itself or is still training."""
-    is_stopped = entry.status in ("interrupted", "killed")
-    return shell_line(["ch12", "resume", str(entry.path)]) if is_stopped else ""
+    from ch12cli.config.recorded import resume_line
+
+    return resume_line(entry.path) if entry.status in ("interrupted", "killed") else ""
 
 
 def halved_line(result: "Result | None") -> str:
@@ -145,7 +146,7 @@ def show_sweep(screen: "Screen", entry: "Entry") -> None:
     for block in (status, table, format_failures(failures(rows))):
         screen.print([*block, ""] if block else [])
     began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.when))
-    go_on = [("go on", line)] if (line := resume_line(entry)) else []
+    go_on = [("go on", line)] if (line := go_on_line(entry)) else []
     screen.print_facts([("began", began), *go_on, ("directory", str(entry.path))], label_width=LABEL_WIDTH)
 
 
