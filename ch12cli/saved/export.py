@@ -19,6 +19,7 @@ from ch12cli.files.run_directory import RESULT
 from ch12cli.run.recorder import checkpoint_rows
 from ch12cli.run.torch_settings import torch_settings
 from ch12cli.run.train import Job, prepare_job
+from ch12cli.run.users_errors import users_errors
 from ch12cli.saved.evaluate import predictions
 from ch12cli.saved.export_script import script_of
 from ch12cli.saved.load import Saved, read_saved, require_same_data
@@ -95,7 +96,8 @@ def export(directory: Path, form: str, *, name: str, command: str | None, best: 
             return Exported(files, "", messages)
         with checkpoint_must_fit(str(directory)):
             job.network.restore(saved.state["network"])
-        content, note = (as_onnx if form == "onnx" else as_torch_export)(job)
+        with users_errors(settings, "exporting"):
+            content, note = (as_onnx if form == "onnx" else as_torch_export)(job)
     return Exported({f"{name}.{'onnx' if form == 'onnx' else 'pt2'}": content}, note, messages)
 
 

@@ -1,5 +1,6 @@
 """Trial runs beside a sweep: builds and timings of a few networks before it, and single runs that verify it after."""
 
+import math
 import random
 import time
 from collections.abc import Mapping, Sequence
@@ -29,6 +30,7 @@ from ch12cli.run.task import (
 )
 from ch12cli.run.torch_settings import torch_settings
 from ch12cli.run.train import prepare_job
+from ch12cli.run.users_errors import users_errors
 from ch12cli.sweeps.groups import Group, bytes_of_run, processes_for
 from ch12cli.sweeps.jobs import SweepJob, located
 from ch12cli.sweeps.work_item import WorkItem
@@ -287,11 +289,13 @@ class Difference(NamedTuple):
     """The difference between a job's run in the sweep and the same job as a single run.
 
     `weights` is the largest difference relative to the largest weight. `objective` is the relative difference.
+    `error`: why the job could not be trained as a single run; empty if it was.
     """
 
     job: int
     weights: float
     objective: float
+    error: str = ""
 
 
 def verify(jobs: Mapping[int, SweepJob], rows: Sequence[SweepRow], directory: Path, *, count: int) -> list[Difference]:
@@ -309,7 +313,18 @@ def verify(jobs: Mapping[int, SweepJob], rows: Sequence[SweepRow], directory: Pa
         and row.overrides.get("epochs") == jobs[row.job].values.get("epochs")
     ]
     drawn = random.Random(count).sample(finished, min(count, len(finished)))
-    return [difference(jobs[row.job], row, directory / row.directory) for row in drawn]
+    return [verified(jobs[row.job], row, directory / row.directory) for row in drawn]
+
+
+def verified(job: SweepJob, row: SweepRow, directory: Path) -> Difference:
+    """Returns the difference of a job, with the error if code of the user's own, or its input, failed."""
+    try:
+        with users_errors(job.run_settings, "verifying"):
+            return difference(job, row, directory)
+    except InputError as error:
+        return Difference(job.number, math.nan, math.nan, str(error))
+    except SystemExit as error:
+        return Difference(job.number, math.nan, math.nan, f"it called sys.exit({error.code!r})")
 
 
 def difference(job: SweepJob, row: SweepRow, directory: Path) -> Difference:

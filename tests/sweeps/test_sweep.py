@@ -518,9 +518,41 @@ def test_verification_trains_jobs_again_as_single_runs() -> None:
     swept = sweep(*SMALL, "seed=range(5)", "sweep.verify=3")
     differences = swept.finished.differences
     assert len({difference.job for difference in differences}) == 3
+    assert not any(difference.error for difference in differences)
     for difference in differences:
         assert 0 <= difference.weights < 1e-9
         assert 0 <= difference.objective < 1e-9
+
+
+FAILS_OUTSIDE_A_WORKER = """
+import multiprocessing
+
+import torch
+
+
+class Fragile(torch.nn.Linear):
+    def forward(self, x):
+        if multiprocessing.parent_process() is None and type(x) is torch.Tensor and len(x) > 2:  # not when it is tried
+            raise RuntimeError("only in a worker")
+        return super().forward(x)
+"""
+
+
+def test_an_error_of_the_users_network_in_verification_and_export_is_reported(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "fragile_network.py").write_text(FAILS_OUTSIDE_A_WORKER)
+    (folder / "mine" / "model").mkdir(parents=True)
+    text = "_target_: fragile_network.Fragile\nin_features: 4\nout_features: 3\n"
+    (folder / "mine" / "model" / "fragile.yaml").write_text(text)
+    monkeypatch.syspath_prepend(str(folder))
+    words = ["train", "-m", "--config-dir", "mine", "model=fragile", "epochs=1", "seed=1,2", "batch_size=5"]
+    assert main([*words, "sweep.verify=1", "hydra.sweep.dir=sweep"]) == 0
+    assert "could not be verified: code of your own raised while verifying" in capsys.readouterr().err
+    assert main(["export", "sweep/0", "--format", "torch_export", "--trust"]) == 2
+    error = capsys.readouterr().err
+    assert "raised while exporting" in error
+    assert "only in a worker (fragile_network.py, line " in error
 
 
 def test_equal_jobs_are_trained_once() -> None:

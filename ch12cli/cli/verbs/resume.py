@@ -10,11 +10,7 @@ from ch12cli.errors import InputError
 def parser() -> Arguments:
     arguments = Arguments("resume")
     arguments.add_argument(
-        "--fork",
-        action="store_true",
-    arguments.add_argument(
         "--fork", action="store_true", help="make a new run that goes on from here, in hydra.run.dir=DIR if given"
-    )
     )
     arguments.add_trust()
     arguments.add_verbosity(quiet="print only the directory")

@@ -190,6 +190,9 @@ def show_end(display: "SweepDisplay", finished: "Finished") -> int:
     """Shows how a sweep ended. Returns the exit code: 3 for failed jobs, 130 or 143 on a signal."""
     outcome = finished.outcome
     for difference in finished.differences:
+        if difference.error:
+            display.on_message(f"job {difference.job} could not be verified: {difference.error}", warning=True)
+            continue
         display.on_message(
             f"verified job {difference.job}: weights differ from the single run by {difference.weights:.1e} of the "
             f"largest, the objective by {difference.objective:.1e}"
