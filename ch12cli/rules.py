@@ -179,6 +179,42 @@ class Some:
 
 
 @dataclass(frozen=True)
+class Weights:
+    """A list of numbers greater than 0. length: how many, None for any number of them."""
+
+    length: int | None = None
+
+    def allows(self, value: Any) -> bool:
+        return (
+            isinstance(value, list)
+            and bool(value)
+            and (self.length is None or len(value) == self.length)
+            and all(map(is_weight, value))
+        )
+
+    def __str__(self) -> str:
+        return "a list of numbers greater than 0, as [1,2.5]" if self.length is None else "a list of one, as [2.5]"
+
+
+@dataclass(frozen=True)
+class ClassWeights:
+    """`balanced`, a list of numbers greater than 0, or a mapping of names to such numbers."""
+
+    def allows(self, value: Any) -> bool:
+        if isinstance(value, dict):
+            return bool(value) and all(map(is_weight, value.values()))
+        return value == "balanced" or Weights().allows(value)
+
+    def __str__(self) -> str:
+        return "balanced, or a number greater than 0 for each class, as [1,5] or {no:1,yes:5}"
+
+
+def is_weight(value: Any) -> bool:
+    """Returns whether a value is a number that a row may count by."""
+    return is_finite_number(value) and 0 < value <= LARGEST
+
+
+@dataclass(frozen=True)
 class Device:
     """A torch device name, or `auto`."""
 
@@ -256,6 +292,8 @@ def describe_choices(rule: Rule | None) -> tuple[str, ...]:
             return words
         case Truth():
             return ("true", "false")
+        case ClassWeights():
+            return ("balanced",)
         case Device():
             return ("auto", "cpu", "cuda", "mps")
         case Or(word, inner):

@@ -8,6 +8,7 @@ from typing import Any
 
 from ch12cli.config.choices import Choice, choices_of_group, find_choice, keys_of_choice, top_level
 from ch12cli.config.combinations import device_problems, problems_of
+from ch12cli.config.run_settings import SPLIT_DEFAULTS
 from ch12cli.config.schema import GROUPS, INSTANTIATION, key_of
 from ch12cli.config.settings import default_of, put
 from ch12cli.config.targets import arguments_in_source
@@ -216,7 +217,8 @@ def unknown_keys(settings: Mapping[str, Any], choices: Mapping[str, str | None])
         shipped = [choice for choice in choices_of_group(group) if _target(choice) == target]
         if not shipped:
             continue
-        has = sorted(set().union(*(keys_of_choice(choice) for choice in shipped)))
+        common = [f"dataset.{name}" for name in SPLIT_DEFAULTS] if group == "dataset" else []
+        has = sorted(set(common).union(*(keys_of_choice(choice) for choice in shipped)))
         for path, _ in leaves({group: node}):
             if path in has or path.split(".")[1] in INSTANTIATION:
                 continue

@@ -151,16 +151,41 @@ def loss_problems(settings: Mapping[str, Any], classes: int) -> list[Problem]:
     return []
 
 
+def weight_problems(settings: Mapping[str, Any], classes: int) -> list[Problem]:
+    """Returns the conflicts between the weights of classes, the loss and the classes."""
+    target, class_weight = loss_target(settings, classes), settings["dataset"].get("class_weight")
+    weight = settings["loss"].get("weight")
+    if class_weight is not None and classes == VALUES:
+        return [Problem("dataset.class_weight", shown(class_weight), "is for classes", "leave it out")]
+    if not isinstance(weight, list) or target not in LOSSES:
+        return []
+    if class_weight is not None:
+        return [Problem("loss.weight", shown(weight), "weighs the classes, as dataset.class_weight does", "use one")]
+    if LOSSES[target].classes != "any":
+        hint = "use dataset.class_weight"
+        return [Problem("loss.weight", shown(weight), f"loss={LOSSES[target].name} has none for each class", hint)]
+    if len(weight) != classes:
+        rule = f"has {len(weight)} numbers, and the data set has {classes} classes"
+        return [Problem("loss.weight", shown(weight), rule, "give one for each class, in their order")]
+    return []
+
+
 def loss_warnings(settings: Mapping[str, Any], classes: int) -> list[str]:
-    """Returns warnings about a loss and output activation that work together but are seldom intended."""
+    """Returns warnings about a loss, output activation and weights that work together but are seldom intended."""
     target = loss_target(settings, classes)
     output = output_of(settings, target)
+    warnings = []
+    weight = settings["loss"].get("weight") or settings["dataset"].get("class_weight")
+    if weight is not None and settings["batch_size"] == 1:
+        warnings.append(
+            "batch_size=1: weights of classes change nothing, because each step divides by those of its rows"
+        )
     if target == "torch.nn.CrossEntropyLoss" and output in ("softmax", "sigmoid", "log_softmax"):
-        return [
+        warnings.append(
             f"model.output={output} before cross-entropy: the loss applies softmax itself, so that "
             "learning is slower; model.output=none is what is usually meant"
-        ]
-    return []
+        )
+    return warnings
 
 
 def monitor_problems(settings: Mapping[str, Any], key: str, name: Any, *, classes: int | None) -> list[Problem]:
@@ -254,4 +279,6 @@ def problems_of(settings: Mapping[str, Any], classes: int | None = None) -> list
     halving = settings["sweep"].get("halving")
     if isinstance(halving, Mapping):
         problems += monitor_problems(settings, "sweep.halving.metric", halving.get("metric"), classes=classes)
-    return problems if classes is None else problems + loss_problems(settings, classes)
+    if classes is None:
+        return problems
+    return problems + (loss_problems(settings, classes) or weight_problems(settings, classes))

@@ -14,7 +14,7 @@ from ch12cli.config.targets import Target
 
 @dataclass(frozen=True)
 class SplitSettings:
-    """How a data set is split into training, validation and test parts, and scaled.
+    """How a data set is split into training, validation and test parts, scaled and weighted.
 
     test_size, valid_size: fractions of the rows in [0, 1), or numbers of rows.
     """
@@ -24,6 +24,7 @@ class SplitSettings:
     split: str = "random"
     split_seed: int = 1
     scaling: str = "none"
+    class_weight: str | list[float] | Mapping[str, float] | None = None
 
 
 SPLIT_DEFAULTS = asdict(SplitSettings())  # defaults of the keys that a data set's file may omit

@@ -7,6 +7,7 @@ from ch12cli.rules import (
     LARGEST_SEED,
     LARGEST_SIDE,
     LARGEST_SIZE,
+    ClassWeights,
     Device,
     HalvingRule,
     IntegerRule,
@@ -23,6 +24,7 @@ from ch12cli.rules import (
     Some,
     Text,
     Truth,
+    Weights,
 )
 
 SEEDS = IntegerRule(0, LARGEST_SEED)
@@ -124,6 +126,10 @@ KEYS: dict[str, Key] = {
         OneOf(("standard", "global", "none")),
         "standard: each feature to mean 0, deviation 1; global: one mean and deviation for all; none",
     ),
+    "dataset.class_weight": Key(
+        Or(None, ClassWeights()),
+        "how much each class counts in the loss; balanced: all alike, however many rows they have; null: as many rows",
+    ),
     "dataset.file": Key(PathRule("a CSV file, text in UTF-8"), "the table to learn from, a CSV file in UTF-8"),
     "dataset.target": Key(Or(None, Text()), "the column to learn, by name; null: the last one"),
     "dataset.features": Key(
@@ -172,6 +178,12 @@ KEYS: dict[str, Key] = {
     "activation.dim": Key(IntegerRule(-1, 8), "axis that adds up to 1; -1: the units"),
     # loss
     "loss.delta": Key(Number(above=0), "error where squared turns into absolute"),
+    "loss.weight": Key(
+        Or(None, Weights()), "how much each class counts, a list in the order of the classes; null: all rows alike"
+    ),
+    "loss.pos_weight": Key(
+        Or(None, Weights(length=1)), "how much a row of the second class counts against one of the first; null: alike"
+    ),
     "loss.label_smoothing": Key(Number(low=0, high=1), "share of each target spread over all classes"),
     # optimizer
     "optimizer.lr": Key(Number(above=0, below=1e38), "learning rate: the size of a step"),

@@ -8,27 +8,36 @@ import numpy.typing as npt
 from ch12cli.data.scaling import Method, Scaling, fit_scaling, scaling_problems
 from ch12cli.data.split import Split, split_problems, split_rows, unlearned_notes
 from ch12cli.data.table import Floats, RowIndices, Table
+from ch12cli.data.weights import ClassWeight, class_weights
 from ch12cli.errors import InputError
 
 
 @dataclass(frozen=True, eq=False)
 class DataPart:
-    """A part of a table. x: scaled, (rows, features); y: (rows,); rows: their indices in the table, (rows,)."""
+    """A part of a table. x: scaled, (rows, features); y: (rows,); rows: their indices in the table, (rows,).
+
+    weights: how much each row counts in the loss, (rows,); None: all alike.
+    """
 
     x: Floats
     y: npt.NDArray[Any]
     rows: RowIndices
+    weights: Floats | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A table with its parts, None for an empty one. scaling: fitted to the training part. notes: for the user."""
+    """A table with its parts, None for an empty one. scaling: fitted to the training part. notes: for the user.
+
+    class_weights: of the loss, one for each class; None: all alike.
+    """
 
     table: Table
     scaling: Scaling
     train: DataPart
     valid: DataPart | None
     test: DataPart | None
+    class_weights: tuple[float, ...] | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -45,8 +54,9 @@ def prepare(
     split: Split = "random",
     split_seed: int = 1,
     scaling: Method = "none",
+    class_weight: ClassWeight = None,
 ) -> Prepared:
-    """The table split and scaled, in its own dtype. The arguments are those of split_rows and fit_scaling.
+    """The table split and scaled, in its own dtype. Arguments are those of split_rows, fit_scaling and class_weights.
 
     InputError with everything that is wrong with them.
     """
@@ -62,9 +72,13 @@ def prepare(
         train=_part(table, fitted, rows=rows.train),
         valid=_part(table, fitted, rows=rows.valid) if len(rows.valid) else None,
         test=_part(table, fitted, rows=rows.test) if len(rows.test) else None,
+        class_weights=class_weights(table, table.target[rows.train], class_weight),
         notes=(*table.notes, *unlearned_notes(table, rows, split)),
     )
 
 
 def _part(table: Table, scaling: Scaling, *, rows: RowIndices) -> DataPart:
-    return DataPart(scaling.apply(table.features[rows]), table.target[rows], rows)
+    weights = None if table.weights is None else table.weights[rows]
+    if weights is not None and not weights.any():
+        raise InputError(f"{table.source}: all {len(rows)} rows of a part have weight 0; choose another split")
+    return DataPart(scaling.apply(table.features[rows]), table.target[rows], rows, weights)

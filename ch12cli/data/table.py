@@ -27,7 +27,8 @@ class Table:
     as int64; else the values of a regression, float32 or float64. source: one line that says where the data come from.
     unit: common to all features, if there is one. missing: NaN among the features is replaced by this statistic of the
     training part; None: NaN is refused. columns: of the file that the features come from. shape: of a row that is an
-    image, (channels, height, width). notes: remarks for the user, a line each.
+    image, (channels, height, width). weights: how much each row counts in the loss, (rows,), 0 or more; None: all
+    alike. notes: remarks for the user, a line each.
     InputError with everything that is wrong; rows are counted from 0.
     """
 
@@ -41,6 +42,7 @@ class Table:
     missing: Missing | None = field(default=None, kw_only=True)
     columns: tuple[Column, ...] | None = field(default=None, kw_only=True)
     shape: tuple[int, ...] | None = field(default=None, kw_only=True)
+    weights: Floats | None = field(default=None, kw_only=True)
     notes: tuple[str, ...] = field(default=(), kw_only=True)
 
     def __post_init__(self) -> None:
@@ -57,6 +59,7 @@ class Table:
             raise InputError([f"{self.source}: {problem}" for problem in problems])
         object.__setattr__(self, "features", _frozen(features, features.dtype))
         object.__setattr__(self, "target", _frozen(target, target.dtype if classes is None else np.dtype(np.int64)))
+        object.__setattr__(self, "weights", _checked_weights(self.weights, rows=len(target), name=self.source))
         object.__setattr__(self, "feature_names", names)
         object.__setattr__(self, "class_names", classes)
 
@@ -72,9 +75,9 @@ class Table:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of features and target with their shapes and types, in hexadecimal; names do not matter."""
+        """SHA-256 of features, target and weights with their shapes and types, in hexadecimal; names do not matter."""
         total = sha256()
-        for array in (self.features, self.target):
+        for array in (self.features, self.target, *([] if self.weights is None else [self.weights])):
             little = array.astype(array.dtype.newbyteorder("<"), copy=False)  # the same on every machine
             total.update(f"{little.dtype.str}{little.shape}".encode())
             total.update(little.tobytes())
@@ -111,6 +114,20 @@ def _frozen(array: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     copy = np.array(array, dtype=dtype.newbyteorder("="), order="C")
     copy.setflags(write=False)
     return copy
+
+
+def _checked_weights(weights: object, *, rows: int, name: str) -> Floats | None:
+    """A read-only copy of the rows' weights, (rows,) float64. InputError for other shapes and values."""
+    if weights is None:
+        return None
+    found = _as_array(weights, "weights", name=name)
+    if found.shape != (rows,) or found.dtype.kind not in "biuf":
+        raise InputError(f"{name}: weights are {found.dtype} of shape {found.shape}; must be numbers, ({rows},)")
+    bad = np.flatnonzero(~(np.isfinite(found) & (found >= 0)))
+    if len(bad):
+        where = f"row {bad[0]} (counted from 0), weight: {found[bad[0]]}"
+        raise InputError(f"{name}: {where}; must be finite, and 0 or more ({_counted(len(bad))} to correct)")
+    return _frozen(found, np.dtype(np.float64))
 
 
 def _shape_problems(features: npt.NDArray[Any], target: npt.NDArray[Any]) -> list[str]:

@@ -11,6 +11,7 @@ from ch12cli.config.run_settings import RunSettings
 from ch12cli.config.targets import Target
 from ch12cli.run.task import Task
 
+NAMED = 8  # weights of classes that are listed, at most
 SHIPPED = "ch12cli.models."  # prefix of the targets of ch12's own networks
 
 
@@ -45,8 +46,13 @@ def plural(number: int, what: str) -> str:
 
 
 def describe_loss(task: Task) -> str:
-    """Returns the loss's name on the command line if ch12 ships it, else its class name."""
-    return next((kind.name for target, kind in LOSSES.items() if target.endswith(f".{task.loss_name}")), task.loss_name)
+    """Returns the loss's name on the command line if ch12 ships it, else its class name; and what weighs the rows."""
+    names = [kind.name for target, kind in LOSSES.items() if target.endswith(f".{task.loss_name}")]
+    weights = task.data.class_weights
+    classes = "" if weights is None else f", classes weigh {', '.join(f'{weight:.3g}' for weight in weights[:NAMED])}"
+    more = f" and {len(weights) - NAMED} more" if weights is not None and len(weights) > NAMED else ""
+    rows = "" if task.data.train.weights is None else ", rows are weighted"
+    return f"{names[0] if names else task.loss_name}{classes}{more}{rows}"
 
 
 def describe_network(module: nn.Module, settings: RunSettings) -> str:

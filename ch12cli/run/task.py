@@ -1,5 +1,6 @@
 """The learning task: data, loss and metrics, and the network shape that they require."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -14,6 +15,7 @@ from ch12cli.data.table import as_table
 from ch12cli.errors import InputError, Problem
 from ch12cli.run.value_checks import output_notes, precision_notes, precision_problems, undefined_metric_problems
 from ch12cli.training.batches import Part
+from ch12cli.training.losses import RowWeighted
 from ch12cli.training.metrics import Metric, metrics_for
 from ch12cli.training.network import Network
 
@@ -22,7 +24,8 @@ from ch12cli.training.network import Network
 class Task:
     """The data, and the loss, metrics and shapes derived from it.
 
-    `classes` is 0 for regression. `loss_name` is the class name of the resolved loss.
+    `classes` is 0 for regression. `loss_name` is the class name of the resolved loss. `row_class_weights`: of the
+    classes, where the weights of the rows carry them, because the loss has no such argument.
     """
 
     data: Prepared
@@ -32,6 +35,7 @@ class Task:
     outputs: int
     output: str
     loss: nn.Module
+    row_class_weights: tuple[float, ...] | None
     loss_name: str
     metrics: dict[str, Metric]
     monitor: str
@@ -59,10 +63,13 @@ def build_task(settings: RunSettings) -> Task:
     if problems:
         raise InputError(problems)
     target = combinations.loss_target(settings.config, classes)
-    loss = build("loss", replace(settings.loss, path=target))
-    if not isinstance(loss, nn.Module):
-        raise InputError(f"loss._target_={target}: must be an nn.Module that takes (prediction, target)")
     outputs, output = combinations.outputs_of(target, classes), combinations.output_of(settings.config, target)
+    in_loss = target in CLASS_WEIGHTED
+    by_class = bool(classes) and outputs > 1
+    loss = build_loss(settings, target, data.class_weights if in_loss else None)
+    rows_class_weights = None if in_loss else data.class_weights
+    if data.train.weights is not None or rows_class_weights is not None:
+        loss = weighted_by_row(loss, target, by_class=by_class)
     return Task(
         data=data,
         classes=classes,
@@ -71,6 +78,7 @@ def build_task(settings: RunSettings) -> Task:
         outputs=outputs,
         output=output,
         loss=loss,
+        row_class_weights=rows_class_weights,
         loss_name=target.rpartition(".")[2],
         metrics=metrics_for(classes=classes, outputs=outputs, output=output, further=settings.loop.metrics),
         monitor=monitor,
@@ -81,6 +89,39 @@ def build_task(settings: RunSettings) -> Task:
             *combinations.loss_warnings(settings.config, classes),
         ),
     )
+
+
+CLASS_WEIGHTED = ("torch.nn.CrossEntropyLoss", "torch.nn.NLLLoss")  # which take a weight for each class
+
+
+def build_loss(settings: RunSettings, target: str, class_weights: Sequence[float] | None) -> nn.Module:
+    """Returns the loss, with its weights as tensors in the network's precision. class_weights: of dataset.class_weight.
+
+    Raises InputError if the target does not give an nn.Module.
+    """
+    dtype = torch.float64 if settings.model.precision == "float64" else torch.float32
+    weights = {name: settings.loss.arguments.get(name) for name in ("weight", "pos_weight")}
+    if class_weights is not None:
+        weights["weight"] = list(class_weights)
+    own = target.startswith("torch.nn.")
+    given = {name: torch.tensor(value, dtype=dtype) for name, value in weights.items() if own and is_list(value)}
+    loss = build("loss", replace(settings.loss, path=target, arguments={**settings.loss.arguments, **given}))
+    if not isinstance(loss, nn.Module):
+        raise InputError(f"loss._target_={target}: must be an nn.Module that takes (prediction, target)")
+    return loss
+
+
+def is_list(value: object) -> bool:
+    return isinstance(value, list)
+
+
+def weighted_by_row(loss: nn.Module, target: str, *, by_class: bool) -> nn.Module:
+    """Returns the weighted mean of a loss over the rows. Raises InputError if the loss cannot give each row's."""
+    if getattr(loss, "reduction", None) != "mean":
+        rule = "gives no loss for each row, so that rows cannot have weights"
+        hint = "use a loss with torch's argument `reduction`, or leave out dataset.weight and dataset.class_weight"
+        raise InputError(Problem("loss._target_", target, rule, hint))
+    return RowWeighted(loss, by_class=by_class)
 
 
 def require_learnable(settings: RunSettings, task: Task) -> None:
@@ -119,10 +160,16 @@ def choose_device(name: str) -> torch.device:
 def tensors(part: DataPart, task: Task, *, dtype: torch.dtype, device: torch.device) -> Part:
     """Returns a data part as tensors.
 
-    `y` is (rows,) int64 for losses on classes, else (rows, 1) in the network's precision.
+    `y` is (rows,) int64 for losses on classes, else (rows, 1) in the network's precision. If rows have weights, it is
+    (rows, 2) in that precision: the class or value, and the weight.
     """
     x = torch.from_numpy(np.ascontiguousarray(part.x)).to(device, dtype)
     y = torch.from_numpy(np.ascontiguousarray(part.y)).to(device)
+    if isinstance(task.loss, RowWeighted):
+        weight = np.ones(len(part.y)) if part.weights is None else part.weights
+        if task.row_class_weights is not None:
+            weight = weight * np.array(task.row_class_weights)[part.y]
+        return Part(x, torch.stack([y.to(dtype), torch.from_numpy(weight).to(device, dtype)], -1))
     return Part(x, y if task.classes and task.outputs > 1 else y.to(dtype).unsqueeze(-1))
 
 

@@ -20,6 +20,7 @@ from ch12cli.saved.load import read_saved, require_same_data
 from ch12cli.saved.network import on_this_machine
 from ch12cli.training.checkpoint import checkpoint_must_fit
 from ch12cli.training.loop import EVALUATED
+from ch12cli.training.losses import target_of
 from ch12cli.training.metrics import predicted_classes
 from ch12cli.training.network import Network
 
@@ -108,7 +109,9 @@ def evaluate_part(job: Job, name: str) -> PartMetrics:
     if job.task.classes:
         prediction = predictions(job.network, part.x)
         found = predicted_classes(prediction, output=job.task.output).cpu().numpy()
-        confusion = confusion_of(part.y.reshape(-1).long().cpu().numpy(), found, classes=job.task.classes)
+        confusion = confusion_of(
+            target_of(job.task.loss, part.y).reshape(-1).long().cpu().numpy(), found, classes=job.task.classes
+        )
     return PartMetrics(len(part), metrics, confusion)
 
 

@@ -3,7 +3,7 @@
 import ast
 import io
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from ch12cli.files.untrusted_text import escape_controls
 from ch12cli.plots.plot import Values
 from ch12cli.run.recorder import MetricsRow
 from ch12cli.run.train import Job
+from ch12cli.training.losses import RowWeighted, class_weight_of
 
 INIT = {
     "xavier": "nn.init.xavier_uniform_(layer.weight)",
@@ -43,7 +44,7 @@ def script_of(job: Job, rows: list[MetricsRow], *, name: str, command: str, thre
     init = str(settings.model.target.arguments.get("init", "torch"))
     layers = layers_of(job.network.module, init=init)
     rates = learning_rates_of_run(job, rows)
-    loss = call_of("loss", type(task.loss), "nn", settings.loss.arguments)
+    weighted = isinstance(task.loss, RowWeighted)
     given, kind = settings.optimizer.target.arguments, optimizer_of(settings.optimizer.target.path)
     by_class = bool(task.classes) and task.outputs > 1
     double, half = settings.model.precision == "float64", settings.model.precision == "bfloat16"
@@ -53,6 +54,8 @@ def script_of(job: Job, rows: list[MetricsRow], *, name: str, command: str, thre
     own_init = init != "torch"
     forward = "model(x)" + (".float()" if half else "")
     autocast = f'with torch.autocast("{device}", dtype=torch.bfloat16):\n                ' if half else ""
+    of_part = "y_all[part]" + ", w_all[part]" * weighted
+    loss = written_loss(job, place=f'"{device}", {dtype}')
     lines = [
         '"""Trains one network, and saves its weights as model.pt beside this file. Needs PyTorch and NumPy alone."""',
         "",
@@ -76,30 +79,33 @@ def script_of(job: Job, rows: list[MetricsRow], *, name: str, command: str, thre
         else 'features = data["features"]',
         f'x_all = torch.from_numpy(features).to("{device}", {dtype})',
         f'y_all = torch.from_numpy(data["target"]).to("{device}"' + (")" if by_class else f", {dtype}).unsqueeze(-1)"),
+        f'w_all = torch.from_numpy(data["weight"]).to("{device}", {dtype})  # how much each row counts in the loss'
+        if weighted
+        else None,
         'train = torch.from_numpy(data["train"])',
         "",
         f"torch.manual_seed({int(settings.loop.seed)})",
         f"torch.empty({int(offset)}, dtype=torch.int64).random_()  # so many numbers are thrown away"
         if offset
         else None,
-        "loader = DataLoader(TensorDataset(x_all[train], y_all[train]), "
+        f"loader = DataLoader(TensorDataset(x_all[train], y_all[train]{', w_all[train]' * weighted}), "
         f"batch_size={int(settings.loop.batch_size)}, shuffle=True)",
         "model = nn.Sequential(",
         *(f"    {layer}," for layer in layers),
         f').to("{device}", {dtype})',
-        f"loss_fn = {loss}",
+        *loss.definition,
         f"optimizer = torch.optim.{call_of('optimizer', kind, '', given, first='model.parameters()')}",
         'rates = data["rates"].tolist()  # the learning rate of each step' if rates is not None else None,
         "step = 0" if rates is not None else None,
         "",
         f"for epoch in range(1, {len(rows)} + 1):",
-        "    total = 0.0",
-        "    for x, y in loader:",
+        f"    total = {'' if loss.counted is None else 'below = '}0.0",
+        f"    for x, y{', w' * weighted} in loader:",
         "        for group in optimizer.param_groups:" if rates is not None else None,
         '            group["lr"] = rates[step]' if rates is not None else None,
         "        step += 1" if rates is not None else None,
         f"        {autocast}prediction = {forward}" if half else None,
-        f"        loss = loss_fn({'prediction' if half else forward}, y)",
+        f"        loss = loss_fn({'prediction' if half else forward}, y{', w' * weighted})",
         "        optimizer.zero_grad()",
         "        loss.backward()",
         f"        nn.utils.clip_grad_value_(model.parameters(), {settings.optimizer.clip_grad_value!r})"
@@ -109,20 +115,56 @@ def script_of(job: Job, rows: list[MetricsRow], *, name: str, command: str, thre
         if settings.optimizer.clip_grad_norm is not None
         else None,
         "        optimizer.step()",
-        "        total += loss.item() * len(x)",
+        f"        total += loss.item() * {loss.counted or 'len(x)'}",
+        f"        below += {loss.counted}" if loss.counted else None,
         f"    if epoch % {max(1, len(rows) // 10)} == 0:",
-        '        print(f"epoch {epoch}: training loss {total / len(train):.4f}")',
+        '        print(f"epoch {epoch}: training loss {total / '
+        + ("below" if loss.counted else "len(train)")
+        + ':.4f}")',
         "",
         "model.eval()",
         f'part = torch.from_numpy(data["{evaluated}"])',
         "with torch.no_grad():",
         f"    prediction = model(x_all[part]){'.float()' if half else ''}",
-        f'print(f"{PARTS[evaluated]} loss {{loss_fn(prediction, y_all[part]).item():.4f}}")',
+        f'print(f"{PARTS[evaluated]} loss {{loss_fn(prediction, {of_part}).item():.4f}}")',
         *accuracy_of(job, by_class=by_class, part=PARTS[evaluated]),
         'torch.save(model.state_dict(), Path(__file__).with_name("model.pt"))',
     ]
     text = "\n".join(line for line in lines if line is not None) + "\n"
     return {f"{name}.py": text.encode(), f"{name}.npz": arrays_of(job, rates)}
+
+
+class WrittenLoss(NamedTuple):
+    """A loss as source code. counted: what a batch counts in the mean over an epoch; None: its number of rows."""
+
+    definition: list[str]
+    counted: str | None
+
+
+def written_loss(job: Job, *, place: str) -> WrittenLoss:
+    """Returns the lines that define `loss_fn`. place: device and type of its weights, as source code."""
+    loss = job.task.loss
+    mean = loss.mean if isinstance(loss, RowWeighted) else loss
+    tensors = {name: value for name in ("weight", "pos_weight") if (value := getattr(mean, name, None)) is not None}
+    arguments = {**job.settings.loss.arguments, **tensors}
+    by_class = class_weight_of(mean) is not None
+    if not isinstance(loss, RowWeighted):
+        made = call_of("loss", type(mean), "nn", arguments, place=place)
+        return WrittenLoss([f"loss_fn = {made}"], "loss_fn.weight[y].sum().item()" if by_class else None)
+    made = call_of("loss", type(mean), "nn", {**arguments, "reduction": "none"}, place=place)
+    total = "w * each_loss.weight[y]" if by_class else "w"
+    lines = [
+        f"each_loss = {made}",
+        "",
+        "",
+        "def loss_fn(prediction: torch.Tensor, y: torch.Tensor, w: torch.Tensor) -> torch.Tensor:",
+        '    """The mean of the loss over the rows, each with its weight."""',
+        f"    below = ({total}).sum()",
+        "    return (w * each_loss(prediction, y).reshape(-1)).sum() / torch.where(below > 0, below, 1)",
+        "",
+        "",
+    ]
+    return WrittenLoss(lines, f"({total}).sum().item()")
 
 
 PARTS = {"train": "training", "valid": "validation", "test": "test"}
@@ -185,15 +227,27 @@ def optimizer_of(target: str) -> type[Any]:
     return kind
 
 
-def call_of(what: str, kind: type[Any], module: str, arguments: Mapping[str, Any], *, first: str = "") -> str:
-    """Returns source code that constructs an object of a torch class. Raises InputError for any other class."""
+def call_of(
+    what: str, kind: type[Any], module: str, arguments: Mapping[str, Any], *, first: str = "", place: str = ""
+) -> str:
+    """Returns source code that constructs an object of a torch class. Raises InputError for any other class.
+
+    place: device and type of arguments that are tensors, as source code.
+    """
     if not kind.__module__.startswith("torch."):
         raise InputError(f"--format script: {what}: {kind.__name__} is not torch's; the program could not make it")
-    plain = (str, int, float, bool, list, type(None))
+    plain = (str, int, float, bool, list, type(None), torch.Tensor)
     if not all(isinstance(value, plain) and name.isidentifier() for name, value in arguments.items()):
         raise InputError(f"--format script: {what}: its arguments are not plain values")
-    written = [first] * bool(first) + [f"{name}={value!r}" for name, value in arguments.items()]
+    written = [first] * bool(first) + [f"{name}={in_code(value, place)}" for name, value in arguments.items()]
     return f"{module + '.' if module else ''}{kind.__name__}({', '.join(written)})"
+
+
+def in_code(value: Any, place: str) -> str:
+    """Returns source code of a plain value or a tensor of numbers."""
+    if isinstance(value, torch.Tensor):
+        return f"torch.tensor({value.tolist()}, dtype=torch.float64).to({place})"
+    return repr(value)
 
 
 def learning_rates_of_run(job: Job, rows: list[MetricsRow]) -> Values | None:
@@ -213,6 +267,10 @@ def arrays_of(job: Job, rates: Values | None) -> bytes:
     arrays: dict[str, Any] = {"features": data.features, "target": data.table.target}
     if data.scaling.method != "none":
         arrays |= {"mean": np.array(data.scaling.mean, dtype), "deviation": np.array(data.scaling.deviation, dtype)}
+    if isinstance(job.task.loss, RowWeighted):
+        weight = np.ones(data.table.rows) if data.table.weights is None else data.table.weights
+        by_class = job.task.row_class_weights
+        arrays["weight"] = weight if by_class is None else weight * np.array(by_class)[data.table.target]
     for name in PARTS:
         if (part := getattr(data, name)) is not None:
             arrays[name] = part.rows.astype(np.int64)

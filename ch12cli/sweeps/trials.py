@@ -180,7 +180,8 @@ def layer_values(module: nn.Module, x: torch.Tensor) -> int:
 
 def two_rows(task: Task) -> Any:
     part = task.data.train
-    return replace(part, x=part.x[:2], y=part.y[:2], rows=part.rows[:2])
+    weights = None if part.weights is None else part.weights[:2]
+    return replace(part, x=part.x[:2], y=part.y[:2], rows=part.rows[:2], weights=weights)
 
 
 def try_stack(network: Stack, x: torch.Tensor) -> None:

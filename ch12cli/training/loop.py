@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ch12cli.training.batches import Part
-from ch12cli.training.losses import Loss
+from ch12cli.training.losses import Loss, row_weights, target_of
 from ch12cli.training.metrics import Metric
 from ch12cli.training.optimizers import Optimizer
 from ch12cli.training.schedules import Schedule
@@ -146,12 +146,16 @@ class Training:
 
     def train_columns(self, losses: Values, predictions: list[Tensor], order: Tensor) -> dict[str, Values]:
         """Returns training loss and metrics over the epoch's examples, each as it was when its batch was seen."""
-        sizes = np.array([[prediction.shape[-2]] for prediction in predictions], np.float64)  # (steps, 1) rows
+        y = self.train.y[order.to(self.train.y.device)]
+        sizes = np.array([prediction.shape[-2] for prediction in predictions])  # (steps,) rows
+        weight = row_weights(self.loss, y)  # (…, rows)
+        counted = sizes[:, None].astype(np.float64) if weight is None else sums_of_batches(weight, sizes.tolist())
         # cumsum adds in order, as a loop over the batches does: the same bits as the book's running total
-        total = np.cumsum(losses * sizes, axis=0)[-1]
-        prediction, target = torch.cat(predictions, -2), self.train.y[order.to(self.train.y.device)]
+        total = np.cumsum(losses * counted, axis=0)[-1]
+        below = len(self.train) if weight is None else np.cumsum(counted, axis=0)[-1]
+        prediction, target = torch.cat(predictions, -2), target_of(self.loss, y)
         measured = {f"train_{name}": per_run(metric(prediction, target)) for name, metric in self.metrics.items()}
-        return {"train_loss": total / len(self.train), **measured}
+        return {"train_loss": total / below, **measured}
 
     @torch.no_grad()
     def evaluate(self, part: Part) -> dict[str, Values]:
@@ -165,13 +169,22 @@ class Training:
             if network.stacked:
                 x, y = x.expand(network.runs, *x.shape), y.expand(network.runs, *y.shape)
             predictions.append(network(x))
-            losses.append(self.loss(predictions[-1], y).cpu().double() * (x.shape[-2] / len(part)))
+            losses.append(self.loss(predictions[-1], y).cpu().double() * self.share(part, y))
         torch.set_rng_state(stream)
         network.train(True)
         prediction = torch.cat(predictions, -2)
-        target = part.y.expand(network.runs, *part.y.shape) if network.stacked else part.y
+        target = target_of(self.loss, part.y)
+        target = target.expand(network.runs, *target.shape) if network.stacked else target
         measured = {name: per_run(metric(prediction, target)) for name, metric in self.metrics.items()}
         return {"loss": per_run(torch.stack(losses).sum(0)), **measured}
+
+    def share(self, part: Part, y: Tensor) -> float | Tensor:
+        """Returns how much some rows of a part count in the mean over the part. y: their targets, (…, rows[, 1])."""
+        weight, whole = row_weights(self.loss, y), row_weights(self.loss, part.y)
+        if weight is None or whole is None:
+            rows = y.shape[1] if self.network.stacked else len(y)
+            return rows / len(part)
+        return weight.cpu().double().sum(-1) / whole.cpu().double().sum()
 
     def remember(self, better: NDArray[np.bool_]) -> None:
         """Copies the weights of the runs whose epoch was their best, (runs,)."""
@@ -224,6 +237,11 @@ class Training:
 def per_run(value: Tensor) -> Values:
     """Returns a tensor, () of a single run or (runs,) of a stack, as numpy (runs,)."""
     return value.detach().cpu().double().reshape(-1).numpy()
+
+
+def sums_of_batches(weight: Tensor, sizes: list[int]) -> Values:
+    """Returns the sum of the weights of each batch, (steps, runs). weight: (…, rows) in the order of the batches."""
+    return torch.stack([part.double().sum(-1).reshape(-1) for part in weight.cpu().split(sizes, -1)]).numpy()
 
 
 def first_bad_step(losses: Values, finite: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -38,6 +38,8 @@ RUNS = {
     ],
     "a convolutional network": ["dataset=image_folder", "model=cnn", "batch_size=16"],
     "convolutions by Glorot": ["dataset=image_folder", "model=cnn", "batch_size=16", "model.init=xavier"],
+    "classes that rows weigh by": ["dataset=two_class", "dataset.class_weight=[1,3]", "batch_size=16"],
+    "balanced classes": ["dataset.class_weight=balanced", "dataset.split=random", "batch_size=16"],
     "label smoothing, no scaling": ["loss=cross_entropy", "loss.label_smoothing=0.1", "dataset.scaling=none"],
 }  # fmt: skip
 
