@@ -215,6 +215,9 @@ def dataset_problems(settings: Mapping[str, Any], classes: int | None) -> list[P
         from ch12cli.data.split import no_training_problems  # imports numpy
 
         problems += no_training_problems(rows, test_size=test, valid_size=valid)
+    if dataset.get("target_scaling", "none") != "none" and classes:
+        hint = "leave it out"
+        problems.append(Problem("dataset.target_scaling", shown(dataset["target_scaling"]), "is for values", hint))
     if dataset.get("split") == "stratified" and classes == VALUES:
         problems.append(Problem("dataset.split", "stratified", "is for classes", "use dataset.split=random"))
     return problems

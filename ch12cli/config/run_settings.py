@@ -24,6 +24,7 @@ class SplitSettings:
     split: str = "random"
     split_seed: int = 1
     scaling: str = "none"
+    target_scaling: str = "none"
     class_weight: str | list[float] | Mapping[str, float] | None = None
 
 

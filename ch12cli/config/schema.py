@@ -126,6 +126,10 @@ KEYS: dict[str, Key] = {
         OneOf(("standard", "global", "none")),
         "standard: each feature to mean 0, deviation 1; global: one mean and deviation for all; none",
     ),
+    "dataset.target_scaling": Key(
+        OneOf(("standard", "none")),
+        "standard: values are learned with mean 0 and deviation 1, and reported in their own units; none",
+    ),
     "dataset.class_weight": Key(
         Or(None, ClassWeights()),
         "how much each class counts in the loss; balanced: all alike, however many rows they have; null: as many rows",

@@ -3,9 +3,19 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
-from ch12cli.data.scaling import Method, Scaling, fit_scaling, scaling_problems
+from ch12cli.data.scaling import (
+    Method,
+    Scaling,
+    TargetMethod,
+    TargetScaling,
+    fit_scaling,
+    fit_target_scaling,
+    scaling_problems,
+    target_scaling_problems,
+)
 from ch12cli.data.split import Split, split_problems, split_rows, unlearned_notes
 from ch12cli.data.table import Floats, RowIndices, Table
 from ch12cli.data.weights import ClassWeight, class_weights
@@ -29,7 +39,8 @@ class DataPart:
 class Prepared:
     """A table with its parts, None for an empty one. scaling: fitted to the training part. notes: for the user.
 
-    class_weights: of the loss, one for each class; None: all alike.
+    class_weights: of the loss, one for each class; None: all alike. target_scaling: of the values to learn, fitted to
+    the training part; None: they are learned as they are. The parts hold them as they are.
     """
 
     table: Table
@@ -38,12 +49,17 @@ class Prepared:
     valid: DataPart | None
     test: DataPart | None
     class_weights: tuple[float, ...] | None = None
+    target_scaling: TargetScaling | None = None
     notes: tuple[str, ...] = ()
 
     @property
     def features(self) -> Floats:
         """The table's features, (rows, features), unscaled, with missing values filled in."""
         return self.scaling.filled(self.table.features)
+
+    def learned(self, y: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Targets of rows as the network learns them, (rows,): scaled, if they are. y: as they are in the table."""
+        return y if self.target_scaling is None else self.target_scaling.apply(y.astype(np.float64))
 
 
 def prepare(
@@ -55,13 +71,15 @@ def prepare(
     split_seed: int = 1,
     scaling: Method = "none",
     class_weight: ClassWeight = None,
+    target_scaling: TargetMethod = "none",
 ) -> Prepared:
-    """The table split and scaled, in its own dtype. Arguments are those of split_rows, fit_scaling and class_weights.
+    """The table split and scaled, in its own dtype.
 
+    The arguments are those of split_rows, fit_scaling, class_weights and fit_target_scaling.
     InputError with everything that is wrong with them.
     """
     problems = split_problems(test_size=test_size, valid_size=valid_size, split=split, split_seed=split_seed)
-    problems += scaling_problems(scaling)
+    problems += scaling_problems(scaling) + target_scaling_problems(target_scaling, table.classes)
     if problems:
         raise InputError(problems)
     rows = split_rows(table, test_size=test_size, valid_size=valid_size, split=split, split_seed=split_seed)
@@ -72,6 +90,7 @@ def prepare(
         train=_part(table, fitted, rows=rows.train),
         valid=_part(table, fitted, rows=rows.valid) if len(rows.valid) else None,
         test=_part(table, fitted, rows=rows.test) if len(rows.test) else None,
+        target_scaling=fit_target_scaling(table.target[rows.train], target_scaling),
         class_weights=class_weights(table, table.target[rows.train], class_weight),
         notes=(*table.notes, *unlearned_notes(table, rows, split)),
     )

@@ -90,6 +90,71 @@ def _filled(features: Floats, fill: tuple[float, ...]) -> Floats:
     return cast(Floats, np.where(np.isnan(features), np.array(fill, dtype=features.dtype), features))
 
 
+TargetMethod = Literal["standard", "none"]
+
+
+@dataclass(frozen=True)
+class TargetScaling:
+    """The mean and the standard deviation of the values to learn, in the training part.
+
+    Its methods take numpy arrays and torch tensors.
+    """
+
+    mean: float
+    deviation: float
+
+    def apply(self, values: Any) -> Any:
+        """(values - mean) / deviation."""
+        return (values - self.mean) / self.deviation
+
+    def restore(self, values: Any) -> Any:
+        """values * deviation + mean, which is the opposite."""
+        return values * self.deviation + self.mean
+
+
+def fit_target_scaling(values: Floats, method: TargetMethod) -> TargetScaling | None:
+    """The scaling fitted to the values of a regression, (rows,), in float64; None for method none.
+
+    The deviation of constant values is 1. InputError if values are too large for a deviation.
+    """
+    if method == "none":
+        return None
+    values = values.astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):  # checked below
+        mean, deviation = float(values.mean()), float(values.std())
+    if not (np.isfinite(mean) and np.isfinite(deviation)):
+        raise InputError(f"dataset.target_scaling={method}: values up to {np.abs(values).max():g} are too large for it")
+    constant = values.min() == values.max() or deviation == 0
+    return TargetScaling(mean, 1.0 if constant else deviation)
+
+
+def target_scaling_problems(method: object, classes: int) -> list[Problem]:
+    """The problems of a method's name, and of a method for a target of classes."""
+    problems = choice_problems("dataset.target_scaling", method, get_args(TargetMethod))
+    if not problems and method != "none" and classes:
+        problems.append(Problem("dataset.target_scaling", str(method), "is for values, and the data set has classes"))
+    return problems
+
+
+def target_scaling_from_plain(plain: object, name: str) -> TargetScaling | None:
+    """The scaling of a target from its fields, as plain values; None for None. InputError if it is damaged.
+
+    name: of its file, for messages.
+    """
+    if plain is None:
+        return None
+    valid = (
+        isinstance(plain, Mapping)
+        and is_finite_number(plain.get("mean"))
+        and is_finite_number(plain.get("deviation"))
+        and plain["deviation"] > 0
+    )
+    if not valid:
+        raise InputError(f"{name}: the scaling of its target is damaged; must have a mean and a deviation above 0")
+    fields = cast(Mapping[str, Any], plain)
+    return TargetScaling(float(fields["mean"]), float(fields["deviation"]))
+
+
 def scaling_problems(method: object) -> list[Problem]:
     """The problems of a method's name."""
     return choice_problems("dataset.scaling", method, get_args(Method))

@@ -187,6 +187,7 @@ def build_training(settings: RunSettings, task: Task, device: torch.device) -> t
             clip_grad_norm=settings.optimizer.clip_grad_norm,
             clip_grad_value=settings.optimizer.clip_grad_value,
         ),
+        units=task.data.target_scaling,
     )
     return training, network
 
@@ -240,6 +241,7 @@ def build_stack(jobs: Sequence[RunSettings], task: Task, device: torch.device) -
             clip_grad_norm=one_or_each([job.optimizer.clip_grad_norm for job in jobs]),
             clip_grad_value=one_or_each([job.optimizer.clip_grad_value for job in jobs]),
         ),
+        units=task.data.target_scaling,
     )
     return training, network, streams
 

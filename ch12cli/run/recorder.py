@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, overload
 
 import numpy as np
@@ -140,6 +140,7 @@ def data_state(task: Task) -> dict[str, Any]:
         "target_name": table.target_name,
         "data_digest": table.digest,
         "scaling": scaling.as_plain(),
+        "target_scaling": None if task.data.target_scaling is None else asdict(task.data.target_scaling),
     }
 
 

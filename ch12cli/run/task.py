@@ -161,10 +161,10 @@ def tensors(part: DataPart, task: Task, *, dtype: torch.dtype, device: torch.dev
     """Returns a data part as tensors.
 
     `y` is (rows,) int64 for losses on classes, else (rows, 1) in the network's precision. If rows have weights, it is
-    (rows, 2) in that precision: the class or value, and the weight.
+    (rows, 2) in that precision: the class or value, and the weight. Values are scaled as `dataset.target_scaling` says.
     """
     x = torch.from_numpy(np.ascontiguousarray(part.x)).to(device, dtype)
-    y = torch.from_numpy(np.ascontiguousarray(part.y)).to(device)
+    y = torch.from_numpy(np.ascontiguousarray(task.data.learned(part.y))).to(device)
     if isinstance(task.loss, RowWeighted):
         weight = np.ones(len(part.y)) if part.weights is None else part.weights
         if task.row_class_weights is not None:

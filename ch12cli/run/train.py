@@ -146,7 +146,8 @@ def train_job(job: Job, directory: Path, callback: Callback) -> Outcome:
             with sigterm_raises():
                 ending = run_epochs(job, directory, rows, callback)
             result = finish(job, directory, rows, ending, seconds=time.perf_counter() - start)
-        if hint := far_off_hint(final_r2(rows), job.task.data.train.y, job.task.data.table.target_name):
+        learned = job.task.data.learned(job.task.data.train.y)
+        if hint := far_off_hint(final_r2(rows), learned, job.task.data.table.target_name):
             callback.on_message(hint, warning=True)
             log.warning(hint)
     except UsersError as error:

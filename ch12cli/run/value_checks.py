@@ -29,7 +29,7 @@ def precision_problems(data: Prepared, precision: str) -> list[str]:
         return []
     problems = []
     if not data.table.classes:
-        name, y = data.table.target_name, data.train.y.astype(np.float64)
+        name, y = data.table.target_name, data.learned(data.train.y).astype(np.float64)
         held = rounded(y, torch.float32)
         if not np.isfinite(held).all():
             problems.append(
@@ -38,7 +38,7 @@ def precision_problems(data: Prepared, precision: str) -> list[str]:
         elif held.min() == held.max() and y.min() < y.max():
             problems.append(
                 f"{name}: its {len(np.unique(y))} different training values are one and the same "
-                f"in float32 ({held[0]:.10g}); {shift_advice(y, name)}, or use precision=float64"
+                f"in float32 ({held[0]:.10g}); use dataset.target_scaling=standard, or use precision=float64"
             )
     too_large = np.flatnonzero(~np.isfinite(rounded(data.train.x, torch.float32)).all(0))
     if len(too_large):
@@ -52,11 +52,11 @@ def precision_notes(data: Prepared, precision: str) -> list[str]:
     if precision == "float64":  # data are no finer
         return []
     notes = []
-    y = data.train.y.astype(np.float64)
+    y = data.learned(data.train.y).astype(np.float64)
     if not data.table.classes and (lost := rounding_loss(y, CARRIED[precision])) > ROUNDED_AWAY:
         notes.append(
             f"{data.table.target_name}: rounding to {precision} changes it by {lost:.2g} of its deviation; "
-            f"{shift_advice(y, data.table.target_name)}, or use precision=float64"
+            f"use dataset.target_scaling=standard, or use precision=float64"
         )
     names = [
         name
@@ -77,13 +77,6 @@ def rounding_loss(values: npt.NDArray[Any], dtype: torch.dtype) -> float:
     deviation = float(values.std())
     error = rounded(values, dtype) - values
     return float(np.sqrt(np.mean(error**2)) / deviation) if deviation > 0 and np.isfinite(error).all() else 0.0
-
-
-def shift_advice(y: npt.NDArray[np.float64], name: str) -> str:
-    """Returns the advice to learn a target's difference from its mean, in units of its deviation, both rounded."""
-    unit = float(f"{y.std():.1g}")
-    mean = round(float(y.mean()) / unit) * unit
-    return f"replace it by ({name} - {mean:.15g}) / {unit:.15g} in the data"
 
 
 def undefined_metric_problems(data: Prepared, monitored: Mapping[str, str]) -> list[Problem]:
@@ -137,7 +130,8 @@ def far_off_hint(r2: float, targets: npt.NDArray[Any], name: str) -> str:
         return ""
     return (
         f"R² is {r2:.4g}: the predictions are still far from {name}, whose values are about {y.mean():.4g}, because "
-        f"outputs of a new network are about 1; {shift_advice(y, name)}, or use a larger optimizer.lr or more epochs"
+        "outputs of a new network are about 1; use dataset.target_scaling=standard, or a larger optimizer.lr or more "
+        "epochs"
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ch12cli.data.scaling import TargetScaling
 from ch12cli.errors import InputError, MachineError
 from ch12cli.files.history import changes_in, sessions_of
 from ch12cli.files.result_json import read_result
@@ -45,8 +46,9 @@ class Exported(NamedTuple):
 class Scaled(nn.Module):
     """A network that scales its inputs first, in the precision of the data, as `ch12 predict` does.
 
-    Input: unscaled features, (rows, features), in that precision, NaN for a missing value. Output: (rows, outputs). A
-    classifier also returns the probabilities, (rows, classes).
+    Input: unscaled features, (rows, features), in that precision, NaN for a missing value. Output: (rows, outputs). If
+    the target was scaled, the output is in its own units, in the precision of the data. A classifier also returns the
+    probabilities, (rows, classes).
     """
 
     def __init__(self, job: Job) -> None:
@@ -55,6 +57,7 @@ class Scaled(nn.Module):
         dtype = torch.from_numpy(job.task.data.table.features[:0].copy()).dtype
         self.network, self.dtype = job.network.module, job.network.dtype
         self.output, self.classes = job.task.output, job.task.classes
+        self.target_scaling = job.task.data.target_scaling
         self.mean = nn.Buffer(torch.tensor(scaling.mean, dtype=dtype))
         self.deviation = nn.Buffer(torch.tensor(scaling.deviation, dtype=dtype))
         self.fill = None if scaling.fill is None else nn.Buffer(torch.tensor(scaling.fill, dtype=dtype))
@@ -64,8 +67,16 @@ class Scaled(nn.Module):
             features = torch.where(torch.isnan(features), self.fill, features)
         prediction: Tensor = self.network(((features - self.mean) / self.deviation).to(self.dtype))
         if not self.classes:
-            return prediction
+            return in_units(prediction, self.target_scaling, self.mean.dtype)
         return prediction, probabilities(prediction, output=self.output).to(prediction.dtype)
+
+
+def in_units(prediction: Tensor, scaling: TargetScaling | None, dtype: torch.dtype) -> Tensor:
+    """Returns values in the units of the data, (rows, 1), in the precision of the data if they were scaled."""
+    if scaling is None:
+        return prediction
+    restored: Tensor = scaling.restore(prediction.to(dtype))
+    return restored
 
 
 def export(directory: Path, form: str, *, name: str, command: str | None, best: bool, trust: bool) -> Exported:
@@ -136,7 +147,7 @@ def predicted(job: Job, x: Tensor) -> list[Tensor]:
         job.network, torch.from_numpy(job.task.data.scaling.apply(x.numpy())).to(job.network.dtype)
     )
     if not job.task.classes:
-        return [prediction]
+        return [in_units(prediction, job.task.data.target_scaling, x.dtype)]
     return [prediction, probabilities(prediction, output=job.task.output).to(prediction.dtype)]
 
 

@@ -55,6 +55,7 @@ def script_of(job: Job, rows: list[MetricsRow], *, name: str, command: str, thre
     forward = "model(x)" + (".float()" if half else "")
     autocast = f'with torch.autocast("{device}", dtype=torch.bfloat16):\n                ' if half else ""
     of_part = "y_all[part]" + ", w_all[part]" * weighted
+    target = 'data["target"]' if task.data.target_scaling is None else "target"
     loss = written_loss(job, place=f'"{device}", {dtype}')
     lines = [
         '"""Trains one network, and saves its weights as model.pt beside this file. Needs PyTorch and NumPy alone."""',
@@ -78,7 +79,8 @@ def script_of(job: Job, rows: list[MetricsRow], *, name: str, command: str, thre
         if task.data.scaling.method != "none"
         else 'features = data["features"]',
         f'x_all = torch.from_numpy(features).to("{device}", {dtype})',
-        f'y_all = torch.from_numpy(data["target"]).to("{device}"' + (")" if by_class else f", {dtype}).unsqueeze(-1)"),
+        *written_scaling(job),
+        f'y_all = torch.from_numpy({target}).to("{device}"' + (")" if by_class else f", {dtype}).unsqueeze(-1)"),
         f'w_all = torch.from_numpy(data["weight"]).to("{device}", {dtype})  # how much each row counts in the loss'
         if weighted
         else None,
@@ -139,6 +141,15 @@ class WrittenLoss(NamedTuple):
 
     definition: list[str]
     counted: str | None
+
+
+def written_scaling(job: Job) -> list[str]:
+    """Returns the line that scales the target; none if it is learned as it is."""
+    scaling = job.task.data.target_scaling
+    if scaling is None:
+        return []
+    units = "# losses are those of scaled values"
+    return [f'target = (data["target"].astype(np.float64) - {scaling.mean!r}) / {scaling.deviation!r}  {units}']
 
 
 def written_loss(job: Job, *, place: str) -> WrittenLoss:

@@ -16,7 +16,7 @@ from ch12cli.config.recorded import with_later_keys
 from ch12cli.config.run_settings import RunSettings
 from ch12cli.config.untrusted_settings import Use
 from ch12cli.data.columns import columns_from_plain
-from ch12cli.data.scaling import scaling_from_plain
+from ch12cli.data.scaling import scaling_from_plain, target_scaling_from_plain
 from ch12cli.errors import InputError
 from ch12cli.files.atomic import machine_errors
 from ch12cli.files.plain_values import is_integer
@@ -134,6 +134,7 @@ def require_parts(state: Mapping[str, Any], names: tuple[str, ...], folder: Path
     scaling = scaling_from_plain(state["scaling"], str(folder))
     if len(scaling.mean) != len(state["feature_names"]):
         raise InputError(f"{folder}: its checkpoint has another number of features than of means")
+    target_scaling_from_plain(state.get("target_scaling"), str(folder))
     columns_from_plain(state["encoding"], state["feature_names"], str(folder))
 
 

@@ -94,7 +94,8 @@ def line(directory: Path, *, title: str, features: str | None, best: bool, trust
         xs = np.linspace(*padded_range(job.task.data.features[:, choice.columns[0]]), CELLS)
         rows = np.tile(choice.fixed, (CELLS, 1))
         rows[:, choice.columns[0]] = xs
-        lines = [Line("network", xs, outputs(job, rows)[:, 0].cpu().double().numpy())]
+        learned, scaling = outputs(job, rows)[:, 0].cpu().double().numpy(), job.task.data.target_scaling
+        lines = [Line("network", xs, learned if scaling is None else scaling.restore(learned))]
         for name in PARTS:
             part = getattr(job.task.data, name)
             if part is not None:

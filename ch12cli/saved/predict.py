@@ -16,7 +16,7 @@ from ch12cli.config.untrusted_settings import NO_USE
 from ch12cli.data.columns import columns_from_plain
 from ch12cli.data.images import read_new_images
 from ch12cli.data.new_rows import NewRows, read_rows
-from ch12cli.data.scaling import scaling_from_plain
+from ch12cli.data.scaling import scaling_from_plain, target_scaling_from_plain
 from ch12cli.data.text_file import Layout
 from ch12cli.errors import InputError
 from ch12cli.run.torch_settings import torch_settings
@@ -111,6 +111,9 @@ def _predict(saved: Saved, rows: NewRows) -> Predictions:
     shares = probabilities(prediction, output=ends.output).cpu().numpy() if classes else None
     warnings = [f"skipped: {message}" for message in saved.skipped]
     values = found.cpu().double().numpy()
+    scaling = target_scaling_from_plain(saved.state.get("target_scaling"), str(directory))
+    if scaling is not None and not classes:
+        values = scaling.restore(values)
     return Predictions(rows, saved.state["target_name"], values, classes, shares, [*warnings, *messages, *rows.notes])
 
 

@@ -249,7 +249,8 @@ def hints_on_results(plan: Plan, rows: Mapping[int, SweepRow]) -> list[str]:
     for group, task in zip(plan.groups, plan.tasks, strict=True):
         finished = [row for job in group.jobs if (row := rows.get(job.number)) and row.status == "finished"]
         found = [row.metrics.get("valid_r2", row.metrics.get("train_r2", math.nan)) for row in finished]
-        hints[far_off_hint(max(found, default=math.nan), task.data.train.y, task.data.table.target_name)] = None
+        learned = task.data.learned(task.data.train.y)
+        hints[far_off_hint(max(found, default=math.nan), learned, task.data.table.target_name)] = None
         if finished and all(row.objective is None for row in finished):
             hints[undefined_monitor_note(task.monitor, max(row.epochs or 0 for row in finished))] = None
     return [hint for hint in hints if hint]

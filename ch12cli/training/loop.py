@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ch12cli.data.scaling import TargetScaling
 from ch12cli.training.batches import Part
 from ch12cli.training.losses import Loss, row_weights, target_of
 from ch12cli.training.metrics import Metric
@@ -77,11 +78,14 @@ class Training:
         best: Best,
         stopping: EarlyStopping,
         limits: Limits,
+        units: TargetScaling | None = None,
     ) -> None:
+        """units: the scaling of the targets, which losses and metrics are reported without; None: there is none."""
         self.network, self.loss, self.metrics = network, loss, metrics
         self.optimizer, self.schedule, self.source = optimizer, schedule, source
         self.train, self.valid = train, valid
         self.best, self.stopping, self.limits = best, stopping, limits
+        self.units = units
         self.step = self.make_step()
         self.epoch = 0  # epochs done
         self.best_state = network.snapshot()
@@ -150,6 +154,10 @@ class Training:
         sizes = np.array([prediction.shape[-2] for prediction in predictions])  # (steps,) rows
         weight = row_weights(self.loss, y)  # (…, rows)
         counted = sizes[:, None].astype(np.float64) if weight is None else sums_of_batches(weight, sizes.tolist())
+        if self.units is not None:
+            predictions, y = [self.in_units(prediction) for prediction in predictions], self.in_units(y)
+            per_batch = zip(predictions, y.split(sizes.tolist(), -2), strict=True)
+            losses = np.array([per_run(self.loss(prediction, part)) for prediction, part in per_batch])
         # cumsum adds in order, as a loop over the batches does: the same bits as the book's running total
         total = np.cumsum(losses * counted, axis=0)[-1]
         below = len(self.train) if weight is None else np.cumsum(counted, axis=0)[-1]
@@ -168,15 +176,23 @@ class Training:
         for x, y in zip(part.x.split(rows), part.y.split(rows), strict=True):
             if network.stacked:
                 x, y = x.expand(network.runs, *x.shape), y.expand(network.runs, *y.shape)
-            predictions.append(network(x))
-            losses.append(self.loss(predictions[-1], y).cpu().double() * self.share(part, y))
+            predictions.append(self.in_units(network(x)))
+            losses.append(self.loss(predictions[-1], self.in_units(y)).cpu().double() * self.share(part, y))
         torch.set_rng_state(stream)
         network.train(True)
         prediction = torch.cat(predictions, -2)
-        target = target_of(self.loss, part.y)
+        target = target_of(self.loss, self.in_units(part.y))
         target = target.expand(network.runs, *target.shape) if network.stacked else target
         measured = {name: per_run(metric(prediction, target)) for name, metric in self.metrics.items()}
         return {"loss": per_run(torch.stack(losses).sum(0)), **measured}
+
+    def in_units(self, values: Tensor) -> Tensor:
+        """Returns predictions or targets, (…, rows, outputs[, weight]), in the units of the data; float64 if scaled."""
+        if self.units is None:
+            return values
+        exact = values.cpu().double() if values.device.type == "mps" else values.double()  # mps has no float64
+        restored: Tensor = self.units.restore(exact[..., :1])
+        return torch.cat([restored, exact[..., 1:]], -1)
 
     def share(self, part: Part, y: Tensor) -> float | Tensor:
         """Returns how much some rows of a part count in the mean over the part. y: their targets, (…, rows[, 1])."""

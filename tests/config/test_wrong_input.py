@@ -209,6 +209,7 @@ COMBINATIONS = [
     ),
     Wrong("monitor=valid_loss dataset.valid_size=0", ["monitor=valid_loss", "no validation part", "train_loss"]),
     Wrong("early_stopping.metric=valid_loss dataset.valid_size=0", ["early_stopping.metric", "no validation part"]),
+    Wrong("dataset.target_scaling=standard", ["dataset.target_scaling=standard: is for values"]),
     Wrong("dataset.class_weight=[1,0,2]", ["dataset.class_weight=[1,0,2]", "greater than 0"]),
     Wrong("dataset.class_weight={setosa:x}", ["dataset.class_weight={setosa:x}", "greater than 0"]),
     Wrong("loss=cross_entropy loss.weight=[1,2]", ["loss.weight=[1,2]", "3 classes"]),
