@@ -54,6 +54,16 @@ ALIASES = {
     "val_size": "dataset.valid_size",
 }
 
+# Data sets of other packages, as letters and digits.
+KNOWN_IMAGES = (
+    "mnist", "fashionmnist", "kmnist", "emnist", "qmnist", "cifar", "cifar10", "cifar100", "svhn", "stl10",
+    "celeba", "imagenet",
+)  # fmt: skip
+KNOWN_TABLES = (
+    "wine", "digits", "breastcancer", "diabetes", "california", "californiahousing", "boston", "titanic",
+    "penguins", "adult", "autompg", "housing", "tips", "mpg", "planets",
+)  # fmt: skip
+
 KEY = re.compile(r"[+~]{0,2}[A-Za-z_][\w./@-]*", re.ASCII)
 LIST = re.compile(r"\[([^\[\]{}\"']*)\]")
 PLAIN = re.compile(r"[\w./:%@$?|+*,\[\]\s\\-]", re.ASCII)  # what Hydra takes in a value without quotes
@@ -129,8 +139,21 @@ def no_such_choice(text: str, name: str, known: Iterable[str]) -> Problem:
     """Returns a problem for an unknown choice, with the nearest choices and a list of all."""
     known = list(known)
     near = suggestion(name, known)
+    if text.partition("=")[0].lstrip("+") == "dataset" and not near and (way := _way_to_bring(name)):
+        return Problem.with_override(text, "no such choice", f"ch12 fetches no data; {way}")
     hint = f"{f'{near} It may be' if near else 'choose one of'} {', '.join(known)}"
     return Problem.with_override(text, "no such choice", hint)
+
+
+def _way_to_bring(name: str) -> str:
+    """Returns how to train on a well-known data set that ch12 does not have; empty for another name."""
+    plain = re.sub(r"[^a-z0-9]", "", name.lower())
+    if plain in KNOWN_IMAGES:
+        return (
+            "save its images in a folder for each class, and add dataset=image_folder dataset.folder=FOLDER "
+            "dataset.height=28 dataset.width=28 model=cnn"
+        )
+    return "save it as a CSV file, and add dataset=csv dataset.file=FILE" if plain in KNOWN_TABLES else ""
 
 
 def no_such_group(text: str, name: str) -> Problem:

@@ -4,9 +4,11 @@ import json
 import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from ch12cli.errors import MachineError
 from ch12cli.files.atomic import machine_errors, read_file
 from ch12cli.files.run_directory import STATE
 
@@ -71,11 +73,22 @@ class ProgressWriter:
         before = self.stacks[jobs[0]].first if jobs[0] in self.stacks else epoch - 1
         self.stacks[jobs[0]] = StackProgress(tuple(jobs), before, epoch)
         if time.monotonic() - self.written >= EVERY:
-            beside = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
-            with machine_errors(f"cannot write {self.path}"):  # not flushed to disk: a power failure may lose it
-                beside.write_bytes(ProgressFile(self.began, tuple(self.stacks.values())).to_json())
-                os.replace(beside, self.path)
-            self.written = time.monotonic()
+            self.write()
+
+    def write(self) -> None:
+        beside = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
+        with machine_errors(f"cannot write {self.path}"):  # not flushed to disk: a power failure may lose it
+            beside.write_bytes(ProgressFile(self.began, tuple(self.stacks.values())).to_json())
+            os.replace(beside, self.path)
+        self.written = time.monotonic()
+
+    def close(self, *, keep: bool) -> None:
+        """Removes the file, or keeps it for a sweep with jobs left, where `ch12 show` reads how far they came."""
+        if not keep:
+            self.remove()
+        elif self.stacks:
+            with suppress(MachineError):  # the sweep ends for another reason, which is to be reported
+                self.write()
 
     def remove(self) -> None:
         self.path.unlink(missing_ok=True)

@@ -195,6 +195,10 @@ def continue_run(
             raise InputError(nothing_left(directory, saved, result, overrides, epochs=settings.loop.epochs))
         if session["environment"]:
             callback.on_message(f"the environment has changed since: {'; '.join(session['environment'])}", warning=True)
+        done = int(saved.state["epoch"])
+        callback.on_message(
+            f"continues after epoch {done} of {settings.loop.epochs}" if begun else "starts with epoch 1"
+        )
         if fork:
             new = fork_directory(directory, settings, overrides, target=target)
             with locked(new, key=str(new)):

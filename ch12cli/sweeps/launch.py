@@ -215,7 +215,7 @@ class Launch:
             for item in unsaved:
                 self.callback.on_message(unsaved_message(item), warning=True)
             waiting.flush()
-            progress.remove()
+            progress.close(keep=not ended.issuperset(plan.numbers))
             remove_leftovers(self.directory / STATE)  # temporary files of killed workers
 
     def add_unfinished_rows(self, plan: Plan, table: SweepTable) -> None:

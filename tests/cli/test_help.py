@@ -1,5 +1,6 @@
 """The help pages: complete, as wide as the terminal, copied from what is there, and printed without torch."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -115,6 +116,32 @@ def test_the_overview_shows_only_existing_commands():
 def test_the_help_of_train_is_printed_whatever_else_is_on_the_line(option: str, capsys: pytest.CaptureFixture[str]):
     assert main(["train", "epochs=0", option]) == 0
     assert capsys.readouterr() == (format_train_help([]) + "\n", "")
+
+
+def test_the_help_of_train_begins_with_its_contents():
+    page = format_train_help([])
+    contents = page.partition("Contents\n")[2].partition("\n\n")[0]
+    headings = re.findall(r"^(\w+)(?=:| *$)", page.partition(contents)[2], re.MULTILINE)
+    assert len(headings) > 9
+    assert [name for name in headings if name not in contents] == []
+
+
+def test_a_long_page_goes_through_the_pager_on_a_terminal():
+    code = "from ch12cli.cli.help.page import show_page; show_page('\\n'.join(f'line {n}' for n in range(50)))"
+    master, terminal = os.openpty()
+    environment = {
+        **os.environ,
+        "PAGER": "grep -c line",
+        "TERM": "xterm",
+        "PYTHONPATH": str(CONF.parent),
+        "LINES": "24",
+    }
+    for pager, output in (("grep -c line", "50"), ("no-such-pager-here", "line 49"), ("cat", "line 49")):
+        environment["PAGER"] = pager
+        subprocess.run([sys.executable, "-c", code], stdin=terminal, stdout=terminal, env=environment, check=True)
+        assert os.read(master, 4096).decode().split("\r\n")[-2] == output
+    os.close(master)
+    os.close(terminal)
 
 
 def test_the_help_of_train_lists_every_option_with_its_meaning():

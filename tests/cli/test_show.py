@@ -72,6 +72,50 @@ def test_a_sweep_is_shown_with_its_varying_keys_and_its_errors(shown: Callable[.
     assert "no longer finite" in text
 
 
+def test_a_run_that_was_resumed_and_killed_is_shown_as_far_as_it_came(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = shutil.copytree(trained / "run", tmp_path / "run")
+    with (run / "metrics.csv").open("a") as file:  # the second session wrote an epoch, and no result
+        file.write((run / "metrics.csv").read_text().splitlines()[-1].replace("4,", "5,", 1) + "\n")
+    os.utime(run / "metrics.csv", (2e9, 2e9))
+    config = run / ".hydra" / "config.yaml"
+    config.write_text(config.read_text().replace("epochs: 4", "epochs: 9"))
+    capsys.readouterr()
+    assert main(["show", str(run)]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("killed  after 5 of 9 epochs\n")
+    assert f"go on        ch12 resume {run}\n" in text
+
+
+def test_a_run_and_a_sweep_are_shown_as_json(shown: Callable[..., str], trained: Path) -> None:
+    run = json.loads(shown("run", "--format", "json"))
+    result = json.loads((trained / "run" / "result.json").read_text(encoding="utf-8"))
+    assert (run["directory"], run["kind"], run["status"], run["resume"]) == ("run", "run", "finished", None)
+    assert run["result"]["test"] == result["test"]
+    assert run["settings"]["model.width"] == 7
+    assert run["commands"] == ["ch12 train device=cpu epochs=4 optimizer.lr=0.01 model.width=7"]
+    sweep = json.loads(shown("sweep", "--format", "json"))
+    rows = list(csv.DictReader((trained / "sweep" / "sweep.csv").read_text(encoding="utf-8").splitlines()))
+    assert [job["status"] for job in sweep["jobs"]] == [row["status"] for row in rows]
+    assert [job["command"] for job in sweep["jobs"]] == [row["command"] for row in rows]
+    assert (sweep["planned_jobs"], sweep["jobs_by_status"]) == (6, {"finished": 3, "diverged": 3})
+
+
+def test_train_resume_and_repro_answer_in_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def answer(*words: str, code: int = 0) -> Any:
+        capsys.readouterr()
+        assert main([*words, "--format", "json"]) == code
+        return json.loads(capsys.readouterr().out)
+
+    assert answer("train", "epochs=1", "device=cpu", "hydra.run.dir=r")["result"]["epochs"] == 1
+    assert answer("resume", "r", "epochs=2")["result"]["epochs"] == 2
+    assert answer("repro", "r")["same"] is True
+    diverging = ("optimizer=sgd", "optimizer.lr=1e30", "device=cpu")
+    assert answer("train", *diverging, "hydra.run.dir=d", code=5)["status"] == "diverged"
+    assert answer("train", "-m", "seed=1,2", "epochs=1", "device=cpu")["jobs_by_status"] == {"finished": 2}
+
+
 def test_a_killed_sweep_is_shown_with_the_jobs_on_disk(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -82,6 +126,8 @@ def test_a_killed_sweep_is_shown_with_the_jobs_on_disk(
     assert main(["show", str(sweep)]) == 0
     text = capsys.readouterr().out
     assert text.startswith("killed  2 finished, 3 diverged of 6 jobs")
+    assert "  20 of 24 epochs over all jobs" in text
+    assert f"go on        ch12 resume {sweep}\n" in text
     assert "no longer finite" in text
     assert main(["show", str(sweep / "2")]) == 0
 

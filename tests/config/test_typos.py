@@ -244,3 +244,18 @@ def test_legitimate_arguments_of_torch_are_not_taken_for_mistakes(composer: Comp
         problems: list[Problem] = []
         composition = composer.compose(line.split(), problems)
         assert problems + check(composition.settings, composition.choices) == [], line
+
+
+@pytest.mark.parametrize(
+    ("name", "way"),
+    [
+        ("mnist", "dataset=image_folder dataset.folder=FOLDER"),
+        ("Fashion-MNIST", "dataset=image_folder dataset.folder=FOLDER"),
+        ("titanic", "dataset=csv dataset.file=FILE"),
+    ],
+)
+def test_a_well_known_data_set_says_how_to_bring_it(name: str, way: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", f"dataset={name}"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"ch12: dataset={name}: no such choice; ch12 fetches no data; ")
+    assert way in told

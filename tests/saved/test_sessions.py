@@ -268,6 +268,14 @@ def test_a_run_that_diverged_says_how_to_continue(folder: Path, said: Any) -> No
     assert run(*command_in(err), "-q") == 0
 
 
+def test_a_resume_says_after_which_epoch_it_continues(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "epochs=2", "device=cpu", "hydra.run.dir=r", "-q"]) == 0
+    for words in (["epochs=3"], ["epochs=5", "--fork"]):
+        capsys.readouterr()
+        assert main(["resume", "r", *words]) == 0
+        assert f"continues after epoch {len(words) + 1} of {words[0][-1]}\n" in capsys.readouterr().out
+
+
 def test_a_choice_cannot_change_in_a_resume(folder: Path, said: Any) -> None:
     start(folder / "run", "epochs=2")
     for more in ([], ["--fork"]):

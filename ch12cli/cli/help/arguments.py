@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ch12cli.catalogue import names
+from ch12cli.cli.help.page import show_page
 from ch12cli.cli.text.problems import print_problems
 from ch12cli.errors import HelpShown, InputError
 from ch12cli.files.result_json import read_result
@@ -36,6 +37,10 @@ class Arguments(argparse.ArgumentParser):
         self.add_argument("-q", "--quiet", action="store_true", help=quiet)
         self.add_argument("-v", "--verbose", action="store_true", help=quiet and "print every epoch")
 
+    def add_format(self) -> None:
+        """Adds the option --format."""
+        self.add_argument("--format", choices=["text", "json"], default="text", help="output format (default: text)")
+
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}; see `{self.prog} --help`")
 
@@ -59,7 +64,7 @@ class Arguments(argparse.ArgumentParser):
         if options.help and not self.own_help:
             from ch12cli.cli.help.overview import format_verb_help
 
-            print(format_verb_help(self.verb, self))
+            show_page(format_verb_help(self.verb, self))
             raise HelpShown
         return options
 

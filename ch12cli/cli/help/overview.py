@@ -49,6 +49,15 @@ TRAIN_EXAMPLES = (
     ("ch12 train model.width=32 --cfg job", "prints the configuration and trains nothing"),
 )
 
+# The parts of the page of `ch12 train --help`.
+TRAIN_CONTENTS = (
+    ("Options", "compose, plan, print, train many"),
+    ("Keys", "epochs, batch_size, seed, and the other keys at the top"),
+    ("Groups", f"{', '.join(GROUPS)}: their choices and keys; `ch12 explain GROUP` shows one alone"),
+    ("Examples", "commands to copy"),
+    ("More", "Hydra's keys"),
+)
+
 # What the options of `ch12 train` do, by their name in the parser.
 OPTIONS = {
     "multirun": "train every combination of the values given: KEY=1,2,3 or 'KEY=range(10)'",
@@ -89,6 +98,7 @@ def format_train_help(folders: Sequence[Path]) -> str:
                 "Trains a network and records the run in a new directory in outputs/. The configuration consists of a "
                 f"choice in each group ({', '.join(GROUPS)}) and of the values of keys. Every key has a default."
             ),
+            [heading("Contents"), *definitions(TRAIN_CONTENTS)],
             [heading("Options"), *option_lines("train")],
             [heading("Keys: KEY=VALUE"), *definitions(map(top_level_entry, top_level().items()), widest=KEY_LABEL)],
             *(block for group in GROUPS for block in group_blocks(group, folders)),

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import signal
+import subprocess
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -61,6 +63,31 @@ def definitions(entries: Iterable[tuple[str, str]], *, indent: int = INDENT, wid
         else:
             lines += [" " * indent + label, *body]
     return lines
+
+
+def show_page(page: str) -> None:
+    """Prints a page; on a terminal that it does not fit, through the pager, as git does.
+
+    The pager is the command in PAGER, or less; `PAGER=cat` switches it off.
+    """
+    pager, lines = os.environ.get("PAGER", "less"), shutil.get_terminal_size().lines
+    is_terminal = sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+    if (
+        not is_terminal
+        or page.count("\n") + 2 <= lines
+        or pager in ("", "cat")
+        or shutil.which(pager.split()[0]) is None
+    ):
+        print(page)
+        return
+    interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the pager
+    try:
+        # less: end if it fits after all, keep colours, leave the page on the terminal
+        subprocess.run(pager, shell=True, input=f"{page}\n".encode(), env={"LESS": "FRX", **os.environ}, check=False)
+    except BrokenPipeError:
+        pass
+    finally:
+        signal.signal(signal.SIGINT, interrupt)
 
 
 def join_pages(blocks: Sequence[Sequence[str]]) -> str:

@@ -1,10 +1,14 @@
 """`ch12 repro`: trains a saved run again and reports whether it is the same, bit for bit."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ch12cli.cli.help.arguments import Arguments, find_run_directory_operand, verbosity_of
+from ch12cli.cli.text.problems import print_warnings
+from ch12cli.cli.text.run_json import json_text
+from ch12cli.cli.text.warnings_only import WarningsOnly
 
 if TYPE_CHECKING:
     from ch12cli.saved.reproduce import Reproduction
@@ -16,6 +20,7 @@ def parser() -> Arguments:
     arguments = Arguments("repro")
     arguments.add_trust()
     arguments.add_verbosity(quiet="print only the answer")
+    arguments.add_format()
     return arguments
 
 
@@ -26,6 +31,11 @@ def run(argv: Sequence[str]) -> int:
     from ch12cli.cli.text.run_display import RunDisplay
     from ch12cli.saved.reproduce import reproduce
 
+    if options.format == "json":
+        found = reproduce(directory, callback=WarningsOnly(), trust=options.trust)
+        print_warnings(found.messages)
+        print(json_text({"run": str(directory), "agrees": found.agrees, **asdict(found)}))
+        return 0 if found.agrees else RUN_DIFFERS
     verbosity = verbosity_of(options)
     with RunDisplay(verbosity=verbosity) as display:
         found = reproduce(directory, callback=display, trust=options.trust)

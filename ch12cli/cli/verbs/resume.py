@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from ch12cli.cli.help.arguments import Arguments, find_run, verbosity_of
-from ch12cli.cli.verbs.train import EXIT_CODES, show_end
+from ch12cli.cli.text.warnings_only import WarningsOnly
+from ch12cli.cli.verbs.train import code_of, print_run_json, print_sweep_json, show_end
 from ch12cli.errors import InputError
 
 
@@ -14,6 +15,7 @@ def parser() -> Arguments:
     )
     arguments.add_trust()
     arguments.add_verbosity(quiet="print only the directory")
+    arguments.add_format()
     return arguments
 
 
@@ -24,7 +26,7 @@ def run(argv: Sequence[str]) -> int:
     directory, overrides = find_run(options.operands[0]), options.operands[1:]
     if not directory.is_dir():
         raise InputError(f"{directory}: no such directory")
-    verbosity = verbosity_of(options)
+    verbosity, is_json = verbosity_of(options), options.format == "json"
     from ch12cli.files.sweep_csv import is_sweep
 
     if is_sweep(directory):
@@ -33,13 +35,19 @@ def run(argv: Sequence[str]) -> int:
 
         if overrides or options.fork:
             raise InputError(f"{directory}: a sweep is resumed without changes; resume one of its runs to change it")
+        if is_json:
+            return print_sweep_json(resume_sweep(directory, callback=WarningsOnly(), trust=options.trust))
         with SweepDisplay(verbosity=verbosity) as sweep_display:
             return show_end(sweep_display, resume_sweep(directory, callback=sweep_display, trust=options.trust))
     from ch12cli.cli.text.run_display import RunDisplay
     from ch12cli.saved.resume import resume_run
 
+    if is_json:
+        silent = WarningsOnly()
+        outcome = resume_run(directory, overrides, callback=silent, fork=options.fork, trust=options.trust)
+        return print_run_json(silent.directory or directory, outcome)
     with RunDisplay(verbosity=verbosity) as display:
         outcome = resume_run(directory, overrides, callback=display, fork=options.fork, trust=options.trust)
         if outcome is None:
             return 0
-    return EXIT_CODES[outcome.status] if outcome.signal is None else 128 + outcome.signal
+    return code_of(outcome)

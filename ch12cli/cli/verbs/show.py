@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ch12cli.catalogue.damage import read_or_note, refuse_wrong_form
 from ch12cli.cli.help.arguments import Arguments
+from ch12cli.cli.text.run_json import entry_json, go_on_line, json_text
 from ch12cli.errors import InputError
 from ch12cli.files.command import commands_of
 from ch12cli.shell import assignment
@@ -23,7 +24,9 @@ MIN_CURVE = 8  # lines
 
 
 def parser() -> Arguments:
-    return Arguments("show")
+    arguments = Arguments("show")
+    arguments.add_format()
+    return arguments
 
 
 def run(argv: Sequence[str]) -> int:
@@ -37,6 +40,10 @@ def run(argv: Sequence[str]) -> int:
 
     path = find_run(options.operands[0])
     found = entry_at(path)
+    if options.format == "json":
+        with refuse_wrong_form(path):
+            print(json_text(entry_json(found)))
+        return 0
     from ch12cli.cli.text.screen import Screen
 
     with Screen() as screen, refuse_wrong_form(path):
@@ -58,6 +65,8 @@ def show_run(screen: "Screen", entry: "Entry") -> None:
     width, height = screen.console.size
     planned = keys.get("epochs")
     shown = replace(result or Result(status=entry.status, epochs=len(rows)), status=entry.status)
+    if shown.status in ("running", "killed"):  # a result.json, if any, is that of an earlier session
+        shown = replace(shown, epochs=len(rows), seconds=None, error=None)
     epochs = planned if isinstance(planned, int) else len(rows)
     for block in (
         format_status(shown, epochs if shown.status != "finished" else 0, width=width, reason=describe_ending(shown)),
@@ -107,13 +116,6 @@ def own_keys(keys: Mapping[str, Any]) -> list[str]:
     return [assignment(key, value) for key, value in own.items()]
 
 
-def go_on_line(entry: "Entry") -> str:
-    """Returns the command that continues a run or sweep; empty if it ended by itself or is still training."""
-    from ch12cli.config.recorded import resume_line
-
-    return resume_line(entry.path) if entry.status in ("interrupted", "killed") else ""
-
-
 def halved_line(result: "Result | None") -> str:
     """Returns a note that the repeat command trains all epochs, if halving stopped the run."""
     if result is None or result.left_at is None:
@@ -127,6 +129,7 @@ def show_sweep(screen: "Screen", entry: "Entry") -> None:
     from ch12cli.catalogue.formatting import format_failures
     from ch12cli.catalogue.summary import failures
     from ch12cli.catalogue.sweep_jobs import read_rows_as_planned, sweep_monitor
+    from ch12cli.catalogue.sweep_progress import SweepFollower
     from ch12cli.cli.text.run_report import STATUS_STYLES
     from ch12cli.cli.text.sweep_report import count_statuses, format_counts, format_left, styled_summary
 
@@ -143,6 +146,9 @@ def show_sweep(screen: "Screen", entry: "Entry") -> None:
     )
     status = [Text.assemble((entry.status, style), "  ", counts)]
     status += [Text(f"{' ' * len(entry.status)}  {line}") for line in format_left(rows)]
+    if entry.status in ("interrupted", "killed", "running"):
+        far = SweepFollower(entry.path).read()
+        status.append(Text(f"{' ' * len(entry.status)}  {far.epochs:,} of {far.total_epochs:,} epochs over all jobs"))
     for block in (status, table, format_failures(failures(rows))):
         screen.print([*block, ""] if block else [])
     began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.when))

@@ -2,16 +2,22 @@
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ch12cli.catalogue.entries import entry_at
 from ch12cli.cli.help.arguments import Arguments, verbosity_of
+from ch12cli.cli.help.page import show_page
+from ch12cli.cli.text.run_json import entry_json, json_text
+from ch12cli.cli.text.warnings_only import WarningsOnly
 from ch12cli.errors import InputError, Problem
 from ch12cli.files.command import options_for
 from ch12cli.shell import shell_line
 
 if TYPE_CHECKING:
     from ch12cli.cli.text.sweep_display import SweepDisplay
+    from ch12cli.run.train import Outcome
     from ch12cli.sweeps.start import Finished
 
 EXIT_CODES = {"finished": 0, "diverged": 5}
@@ -27,6 +33,7 @@ def parser() -> Arguments:
     arguments.add_argument("-cd", "--config-dir", type=Path, action="append", default=[])
     arguments.add_argument("-cn", "--config-name", default="config")
     arguments.add_verbosity()
+    arguments.add_format()
     arguments.add_argument(
         "--plan", action="store_true", help="with -m: print what would be trained, and train nothing"
     )
@@ -67,7 +74,7 @@ def run(argv: Sequence[str]) -> int:
     if options.help:
         from ch12cli.cli.help.overview import format_train_help
 
-        print(format_train_help(options.config_dir))
+        show_page(format_train_help(options.config_dir))
         return 0
     if (options.resolve and not options.cfg) or (options.package and not options.cfg):
         raise InputError("--resolve and --package: only with --cfg; add --cfg job")
@@ -130,15 +137,36 @@ def train_one(options: argparse.Namespace) -> int:
     from ch12cli.cli.text.run_display import RunDisplay
     from ch12cli.run.start import train_single
 
+    train = partial(
+        train_single, options.operands, folders=options.config_dir, config_name=options.config_name, log=True
+    )
+    if options.format == "json":
+        silent = WarningsOnly()
+        outcome = train(callback=silent)
+        return print_run_json(silent.directory, outcome)
     with RunDisplay(verbosity=verbosity_of(options)) as display:
-        outcome = train_single(
-            options.operands,
-            folders=options.config_dir,
-            config_name=options.config_name,
-            callback=display,
-            log=True,
-        )
+        outcome = train(callback=display)
+    return code_of(outcome)
+
+
+def code_of(outcome: "Outcome | None") -> int:
+    """The exit code of a run. outcome: None if there was nothing to do."""
+    if outcome is None:
+        return 0
     return EXIT_CODES[outcome.status] if outcome.signal is None else 128 + outcome.signal
+
+
+def print_run_json(directory: Path | None, outcome: "Outcome | None") -> int:
+    """Prints what `ch12 show --format json` prints about a run. Returns the exit code."""
+    if directory is not None:
+        print(json_text(entry_json(entry_at(directory))))
+    return code_of(outcome)
+
+
+def print_sweep_json(finished: "Finished") -> int:
+    """Prints what `ch12 show --format json` prints about a sweep. Returns the exit code."""
+    print(json_text(entry_json(entry_at(finished.outcome.directory))))
+    return code_of_sweep(finished)
 
 
 def show_plan(options: argparse.Namespace) -> int:
@@ -175,15 +203,17 @@ def train_sweep(options: argparse.Namespace) -> int:
     from ch12cli.cli.text.sweep_display import SweepDisplay
     from ch12cli.sweeps.start import train_many
 
+    train = partial(
+        train_many,
+        options.operands,
+        folders=options.config_dir,
+        config_name=options.config_name,
+        jobs_file=options.jobs,
+    )
+    if options.format == "json":
+        return print_sweep_json(train(callback=WarningsOnly()))
     with SweepDisplay(verbosity=verbosity_of(options)) as display:
-        finished = train_many(
-            options.operands,
-            folders=options.config_dir,
-            config_name=options.config_name,
-            callback=display,
-            jobs_file=options.jobs,
-        )
-        return show_end(display, finished)
+        return show_end(display, train(callback=display))
 
 
 def show_end(display: "SweepDisplay", finished: "Finished") -> int:
@@ -202,6 +232,12 @@ def show_end(display: "SweepDisplay", finished: "Finished") -> int:
             f"{len(finished.differences)} of {finished.to_verify} jobs verified: no other job trained all epochs"
         )
     display.end(outcome, monitor=finished.monitor)
+    return code_of_sweep(finished)
+
+
+def code_of_sweep(finished: "Finished") -> int:
+    """The exit code of a sweep: 3 for failed jobs, 130 or 143 on a signal."""
+    outcome = finished.outcome
     if outcome.signal is not None:
         return 128 + outcome.signal
     return FAILED_JOBS if outcome.failed else 0
