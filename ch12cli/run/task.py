@@ -15,7 +15,7 @@ from ch12cli.data.table import as_table
 from ch12cli.errors import InputError, Problem
 from ch12cli.run.value_checks import output_notes, precision_notes, precision_problems, undefined_metric_problems
 from ch12cli.training.batches import Part
-from ch12cli.training.losses import RowWeighted
+from ch12cli.training.losses import RowWeighted, with_nan
 from ch12cli.training.metrics import Metric, metrics_for
 from ch12cli.training.network import Network
 
@@ -66,7 +66,7 @@ def build_task(settings: RunSettings) -> Task:
     outputs, output = combinations.outputs_of(target, classes), combinations.output_of(settings.config, target)
     in_loss = target in CLASS_WEIGHTED
     by_class = bool(classes) and outputs > 1
-    loss = build_loss(settings, target, data.class_weights if in_loss else None)
+    loss = with_nan(build_loss(settings, target, data.class_weights if in_loss else None))
     rows_class_weights = None if in_loss else data.class_weights
     if data.train.weights is not None or rows_class_weights is not None:
         loss = weighted_by_row(loss, target, by_class=by_class)

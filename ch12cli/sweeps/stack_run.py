@@ -28,6 +28,7 @@ from ch12cli.training.checkpoint import Checkpoints, checkpoint_must_fit
 from ch12cli.training.loop import Epoch
 
 SHRINK_AT = 0.5  # fraction of ended runs at which they are removed; each removal copies the stack
+FEW_LEFT = 0.1  # fraction of runs in training at which diverged ones are removed, too
 
 
 class StackRun:
@@ -52,6 +53,7 @@ class StackRun:
         self.history: dict[str, Any] = {}  # of the stack's sessions (files/history.py)
         self.epochs = np.zeros(len(jobs), dtype=np.int64)  # finished by each job
         self.done = np.zeros(len(jobs), dtype=bool)
+        self.diverged = np.zeros(len(jobs), dtype=bool)
         self.start = time.perf_counter()
         self.seconds_before = 0.0  # seconds in earlier sessions
         self.epoch_snapshot = self.take_snapshot()  # state at the end of the last epoch
@@ -111,6 +113,7 @@ class StackRun:
             endings = {
                 row: Ending("diverged", diverged_at=epoch.number, diverged_step=step) for row, step in steps.items()
             }
+            self.diverged[members[diverged]] = True
             yield from self.end(before, endings)
         stopped = valid & epoch.stopped
         last = epoch.number == self.training.limits.epochs
@@ -140,11 +143,20 @@ class StackRun:
             self.epoch_snapshot = self.take_snapshot()
 
     def shrink(self) -> None:
-        """Removes the ended jobs from the stack if that saves time."""
+        """Removes the ended jobs from the stack if that saves time.
+
+        A smaller stack rounds otherwise. So that a run that diverges changes no other, it stays in the stack until
+        nearly all have diverged.
+        """
         members = self.members
         alive = np.flatnonzero(~self.done[members])
-        if 0 < len(alive) <= SHRINK_AT * len(members):
+        stays = np.flatnonzero(~self.done[members] | self.diverged[members])
+        if not len(alive):
+            return
+        if len(alive) <= FEW_LEFT * len(members):
             self.training.keep(alive)
+        elif len(stays) <= SHRINK_AT * len(members):
+            self.training.keep(stays)
 
     def end(self, state: Mapping[str, Any], endings: Mapping[int, Ending]) -> Iterator[Done]:
         """Writes the directories of ended runs and yields Done events.
@@ -228,6 +240,7 @@ class StackRun:
             "figures": self.metrics.state_dict(training["epoch"]),
             "epochs": torch.from_numpy(self.epochs),
             "done": torch.from_numpy(self.done),
+            "diverged": torch.from_numpy(self.diverged),
             "seconds": time.perf_counter() - self.start + self.seconds_before,
         }
 
@@ -239,6 +252,8 @@ class StackRun:
         self.metrics.load_state_dict(state["figures"])
         self.history = resumed(plain_of(state, "history"), session_record(state, self.device, changes={}, before={}))
         self.epochs, self.done = state["epochs"].numpy().copy(), state["done"].numpy().copy()
+        if "diverged" in state:  # not in a checkpoint of an earlier version
+            self.diverged = state["diverged"].numpy().copy()
         self.network.masks.step, self.seconds_before = state["training"]["step"], state["seconds"]
         self.epoch_snapshot, self.written = self.take_snapshot(), self.training.epoch
 

@@ -36,6 +36,36 @@ class LossForm:
     plain: Callable[[Any], bool] = lambda loss: True
 
 
+def nan_or_cross_entropy(
+    prediction: Tensor, target: Tensor, *, reduction: str = "mean", weight: Tensor | None = None
+) -> Tensor:
+    """Returns torch's binary cross-entropy, and NaN where a prediction is NaN, which torch refuses."""
+    if prediction.device.type == "cpu":  # there, torch checks each value anyway; on a GPU, the error would be fatal
+        try:
+            return F.binary_cross_entropy(prediction, target, weight, reduction=reduction)
+        except RuntimeError:
+            if not bool(prediction.isnan().any()):
+                raise
+    undefined = prediction.isnan()
+    rows = F.binary_cross_entropy(torch.where(undefined, 0.5, prediction), target, weight, reduction="none")
+    rows = torch.where(undefined, torch.nan, rows)
+    return rows if reduction == "none" else rows.sum() if reduction == "sum" else rows.mean()
+
+
+class BinaryCrossEntropy(nn.BCELoss):
+    """torch's BCELoss, whose value is NaN for a network that diverged: torch's own raises an error."""
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        return nan_or_cross_entropy(prediction, target, reduction=self.reduction, weight=self.weight)
+
+
+def with_nan(loss: nn.Module) -> nn.Module:
+    """Returns a loss that gives NaN for predictions that are NaN."""
+    if type(loss) is not nn.BCELoss or has_hooks(loss):
+        return loss
+    return BinaryCrossEntropy(loss.weight, reduction=loss.reduction)
+
+
 def by_value(function: Callable[..., Tensor], *arguments: str) -> Callable[[Any], Loss]:
     """Makes the loss of each row from torch's function on values. arguments: of the module, handed on."""
 
@@ -75,7 +105,12 @@ def squared_error(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def binary_cross_entropy(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    value = aten.binary_cross_entropy.default(prediction, target, None, MEAN)
+    try:
+        value = aten.binary_cross_entropy.default(prediction, target, None, MEAN)
+    except RuntimeError:
+        if not bool(prediction.isnan().any()):
+            raise
+        return prediction.new_full((), torch.nan), torch.full_like(prediction, torch.nan)
     seed = seed_of(prediction)
     return value, aten.binary_cross_entropy_backward.default(seed, prediction, target, None, MEAN)
 
@@ -114,7 +149,8 @@ def cross_entropy_of_runs(prediction: Tensor, target: Tensor) -> tuple[Tensor, T
 
 
 LOSSES: dict[type[nn.Module], LossForm] = {
-    nn.BCELoss: LossForm(by_value(F.binary_cross_entropy, "weight"), single=binary_cross_entropy),
+    BinaryCrossEntropy: LossForm(by_value(nan_or_cross_entropy, "weight"), single=binary_cross_entropy),
+    nn.BCELoss: LossForm(by_value(nan_or_cross_entropy, "weight"), single=binary_cross_entropy),
     nn.BCEWithLogitsLoss: LossForm(by_value(F.binary_cross_entropy_with_logits, "weight", "pos_weight")),
     nn.CrossEntropyLoss: LossForm(
         by_class(F.cross_entropy, "weight", "label_smoothing"),

@@ -182,9 +182,9 @@ def test_order_chunks_and_processes_do_not_matter() -> None:
         assert one == other or apart(whole[one], whole[other]) > 1e-3
 
 
-def with_one_exploding(runs: int, *words: str, into: str) -> Swept:
-    """A sweep over seeds in which job 17 has a learning rate of 1e20, from a table of jobs."""
-    lines = [f"{seed},{'1e20' if seed == 17 and into != 'sane' else '0.01'}" for seed in range(runs)]
+def with_one_exploding(runs: int, *words: str, into: str, bad: int = 17) -> Swept:
+    """A sweep over seeds in which one job, 17, has a learning rate of 1e20, from a table of jobs."""
+    lines = [f"{seed},{'1e20' if seed == bad and into != 'sane' else '0.01'}" for seed in range(runs)]
     Path(f"{into}.csv").write_text("\n".join(["seed,optimizer.lr", *lines]) + "\n")
     return sweep(*words, "sweep.processes=1", jobs_file=Path(f"{into}.csv"), into=into)
 
@@ -201,6 +201,25 @@ def assert_untouched_by_one(runs: int, *words: str) -> None:
         if job != 17:
             assert torch.equal(sane.weights(job), mad.weights(job))
             assert [sane.rows[job][name] for name in same] == [mad.rows[job][name] for name in same]
+
+
+WIDE = ("dataset=iris", "model.width=64", "batch_size=16", "optimizer=sgd", "activation=identity")
+IMAGES = ("dataset=image_folder", "model=cnn", "batch_size=16", "optimizer=sgd")
+
+
+@pytest.mark.parametrize("words", [WIDE, pytest.param(IMAGES, marks=pytest.mark.slow)])
+def test_a_run_that_explodes_beside_another_changes_no_bit_of_it(words: tuple[str, ...]) -> None:
+    """Without the one that exploded, the stack would be of one run, which rounds otherwise."""
+    sane, mad = (with_one_exploding(2, *words, "epochs=3", into=into, bad=1) for into in ("sane", "mad"))
+    assert [row["status"] for row in mad.rows.values()] == ["finished", "diverged"]
+    assert mad.looker.messages == []
+    assert torch.equal(sane.weights(0), mad.weights(0))
+    assert sane.rows[0]["train_loss"] == mad.rows[0]["train_loss"]
+
+
+@pytest.mark.slow
+def test_runs_that_explode_in_wide_stacks_change_no_bit_of_the_others(folder: Path) -> None:
+    assert_untouched_by_one(40, *WIDE, "epochs=3")
 
 
 @pytest.mark.slow

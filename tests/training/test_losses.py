@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ch12cli.config.choices import choices_of_group, keys_of_choice
-from ch12cli.training.losses import StackedLoss
+from ch12cli.training.losses import StackedLoss, loss_and_grad, with_nan
 
 RUNS, ROWS, CLASSES = 5, 7, 3
 
@@ -115,6 +115,27 @@ def test_each_runs_loss_and_gradient_are_those_of_the_single_run(
             assert torch.allclose(found[run], expected, rtol=1e-12)
             assert torch.allclose(gradient[run], leaf.grad, rtol=1e-10, atol=1e-14)
     assert len(set(found.tolist())) == RUNS
+
+
+def test_the_binary_cross_entropy_of_nan_is_nan_in_place_of_an_error() -> None:
+    prediction, target = torch.tensor([[0.25], [torch.nan], [1.0]]), torch.tensor([[0.0], [1.0], [1.0]])
+    with pytest.raises(RuntimeError, match="between 0 and 1"):
+        nn.BCELoss()(prediction, target)
+    loss = with_nan(nn.BCELoss(weight=torch.tensor([2.0])))
+    assert loss(prediction, target).isnan()
+    assert with_nan(nn.BCELoss(reduction="sum"))(prediction, target).isnan()
+    assert torch.equal(
+        loss(prediction[::2], target[::2]), nn.BCELoss(torch.tensor([2.0]))(prediction[::2], target[::2])
+    )
+    value, gradient = loss_and_grad(with_nan(nn.BCELoss()))(prediction, target)
+    assert value.isnan()
+    assert gradient.isnan().all()
+    with pytest.raises(RuntimeError, match="between 0 and 1"):
+        loss(prediction[::2] * 9, target[::2])  # a mistake of the user's
+    of_runs = StackedLoss(with_nan(nn.BCELoss()))(
+        torch.stack([prediction, prediction.nan_to_num(0.5)]), target.expand(2, 3, 1)
+    )
+    assert of_runs.isnan().tolist() == [True, False]
 
 
 @pytest.mark.parametrize("loss", [nn.CrossEntropyLoss(), nn.MSELoss(), nn.BCEWithLogitsLoss()], ids=str)
