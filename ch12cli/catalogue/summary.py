@@ -14,6 +14,7 @@ from ch12cli.files.sweep_csv import SweepRow
 
 Values = NDArray[np.float64]
 
+FOLD = "dataset.fold"  # the key that says which fold of a cross-validation is validated on
 CONFIDENCE = 0.95
 MANY_DEGREES = 200  # degrees of freedom above which the series around the normal quantile has an error of at most 1e-9
 
@@ -48,9 +49,16 @@ class Failure(NamedTuple):
     common: dict[str, str]
 
 
-def is_seed(key: str) -> bool:
-    """Returns whether a key is a seed."""
-    return key.endswith("seed")
+def is_repetition(key: str) -> bool:
+    """Returns whether a key is a seed or a fold, which repeats what is trained in place of changing it."""
+    return key.endswith("seed") or key == FOLD
+
+
+def repetitions_in_words(keys: Iterable[str]) -> str:
+    """Returns what the runs are averaged over: `seeds`, `folds`, or `seeds and folds`; empty for none of them."""
+    repeated = [key for key in keys if is_repetition(key)]
+    words = {"seeds": any(key != FOLD for key in repeated), "folds": FOLD in repeated}
+    return " and ".join(word for word, occurs in words.items() if occurs)
 
 
 def varying(rows: Iterable[SweepRow]) -> list[str]:
@@ -73,7 +81,7 @@ def fold_seeds(
 
     minimise: whether a lower objective is better. Combinations without a finished job come last.
     """
-    keys = [key for key in keys if not is_seed(key)]
+    keys = [key for key in keys if not is_repetition(key)]
     found: dict[tuple[str, ...], int] = {}
     group = np.empty(len(rows), np.int64)  # group index of each row
     for index, row in enumerate(rows):

@@ -107,8 +107,8 @@ def output_of(settings: Mapping[str, Any], target: str) -> str:
     return (LOSSES[target].output if target in LOSSES else "none") if output == "auto" else output
 
 
-def has_part(settings: Mapping[str, Any], size: str) -> bool:
-    return bool(settings["dataset"].get(size, 0))
+def has_validation(settings: Mapping[str, Any]) -> bool:
+    return bool(settings["dataset"].get("folds") or settings["dataset"].get("valid_size", 0))
 
 
 def monitored(name: str, *, valid: bool) -> str:
@@ -193,7 +193,7 @@ def monitor_problems(settings: Mapping[str, Any], key: str, name: Any, *, classe
     if not isinstance(name, str):
         return []
     part, _, metric = name.partition("_")
-    if part == "valid" and not has_part(settings, "valid_size"):
+    if part == "valid" and not has_validation(settings):
         hint = f"set dataset.valid_size, or use {key}=train_{metric}"
         return [Problem(key, name, "there is no validation part", hint)]
     if classes == VALUES and metric in CLASS_METRICS:
@@ -206,8 +206,15 @@ def monitor_problems(settings: Mapping[str, Any], key: str, name: Any, *, classe
 def dataset_problems(settings: Mapping[str, Any], classes: int | None) -> list[Problem]:
     """Returns the conflicts between the data set's options."""
     dataset = settings["dataset"]
-    test, valid = dataset.get("test_size", 0), dataset.get("valid_size", 0)
+    folds, fold = dataset.get("folds"), dataset.get("fold")
+    test, valid = dataset.get("test_size", 0), 0 if folds else dataset.get("valid_size", 0)
     problems = []
+    if is_integer(folds) and fold is None:
+        rule = "is of no use without dataset.fold, the fold to validate on"
+        problems.append(Problem("dataset.folds", shown(folds), rule, "add dataset.fold=0, or train all folds with -m"))
+    if is_integer(fold) and not (is_integer(folds) and fold < folds):
+        rule = f"must be less than dataset.folds={shown(folds)}" if folds else "is of no use without dataset.folds"
+        problems.append(Problem("dataset.fold", shown(fold), rule))
     if is_finite_number(test) and is_finite_number(valid) and 0 <= test < 1 and 0 <= valid < 1 and test + valid >= 1:
         rule = f"must be less than 1 together with dataset.valid_size={shown(valid)}, so that rows are left to train on"
         problems.append(Problem("dataset.test_size", shown(test), rule))

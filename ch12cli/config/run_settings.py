@@ -16,13 +16,16 @@ from ch12cli.config.targets import Target
 class SplitSettings:
     """How a data set is split into training, validation and test parts, scaled and weighted.
 
-    test_size, valid_size: fractions of the rows in [0, 1), or numbers of rows.
+    test_size, valid_size: fractions of the rows in [0, 1), or numbers of rows. folds: of cross-validation; fold: the
+    one to validate on.
     """
 
     test_size: int | float = 0.0
     valid_size: int | float = 0.0
     split: str = "random"
     split_seed: int = 1
+    folds: int | None = None
+    fold: int | None = None
     scaling: str = "none"
     target_scaling: str = "none"
     class_weight: str | list[float] | Mapping[str, float] | None = None

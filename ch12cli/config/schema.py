@@ -122,6 +122,13 @@ KEYS: dict[str, Key] = {
         "how rows are divided; stratified: each class in proportion; ordered: in the order of the rows",
     ),
     "dataset.split_seed": Key(SEEDS, "seed of the split, apart from the run's own seed"),
+    "dataset.folds": Key(
+        Or(None, IntegerRule(2, 1000)),
+        "cross-validation: the rows that are not for the test are divided into so many folds; null: valid_size",
+    ),
+    "dataset.fold": Key(
+        Or(None, IntegerRule(0, 999)), "the fold to validate on, from 0; with -m, null stands for each of them"
+    ),
     "dataset.scaling": Key(
         OneOf(("standard", "global", "none")),
         "standard: each feature to mean 0, deviation 1; global: one mean and deviation for all; none",

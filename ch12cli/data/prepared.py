@@ -16,7 +16,7 @@ from ch12cli.data.scaling import (
     scaling_problems,
     target_scaling_problems,
 )
-from ch12cli.data.split import Split, split_problems, split_rows, unlearned_notes
+from ch12cli.data.split import Split, fold_problems, rare_class_notes, split_problems, split_rows, unlearned_notes
 from ch12cli.data.table import Floats, RowIndices, Table
 from ch12cli.data.weights import ClassWeight, class_weights
 from ch12cli.errors import InputError
@@ -69,6 +69,8 @@ def prepare(
     valid_size: int | float = 0.0,
     split: Split = "random",
     split_seed: int = 1,
+    folds: int | None = None,
+    fold: int | None = None,
     scaling: Method = "none",
     class_weight: ClassWeight = None,
     target_scaling: TargetMethod = "none",
@@ -78,11 +80,21 @@ def prepare(
     The arguments are those of split_rows, fit_scaling, class_weights and fit_target_scaling.
     InputError with everything that is wrong with them.
     """
-    problems = split_problems(test_size=test_size, valid_size=valid_size, split=split, split_seed=split_seed)
+    problems = fold_problems(folds, fold) + split_problems(
+        test_size=test_size, valid_size=valid_size, split=split, split_seed=split_seed
+    )
     problems += scaling_problems(scaling) + target_scaling_problems(target_scaling, table.classes)
     if problems:
         raise InputError(problems)
-    rows = split_rows(table, test_size=test_size, valid_size=valid_size, split=split, split_seed=split_seed)
+    rows = split_rows(
+        table,
+        test_size=test_size,
+        valid_size=valid_size,
+        split=split,
+        split_seed=split_seed,
+        folds=folds,
+        fold=fold,
+    )
     fitted = fit_scaling(table.features[rows.train], scaling, table.missing)
     return Prepared(
         table,
@@ -92,7 +104,7 @@ def prepare(
         test=_part(table, fitted, rows=rows.test) if len(rows.test) else None,
         target_scaling=fit_target_scaling(table.target[rows.train], target_scaling),
         class_weights=class_weights(table, table.target[rows.train], class_weight),
-        notes=(*table.notes, *unlearned_notes(table, rows, split)),
+        notes=(*table.notes, *unlearned_notes(table, rows, split), *rare_class_notes(table, rows, split, folds)),
     )
 
 

@@ -1,18 +1,21 @@
 """The split of rows into a training, a validation and a test part."""
 
 import math
-from typing import Literal, NamedTuple, get_args
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from ch12cli.data.arguments import choice_problems, seed_problems
+from ch12cli.data.arguments import choice_problems, integer_problems, seed_problems
 from ch12cli.data.table import RowIndices, Table
 from ch12cli.data.text_file import list_names
 from ch12cli.errors import InputError, Problem
 from ch12cli.files.plain_values import is_finite_number, is_integer
 
 Split = Literal["random", "stratified", "ordered"]
+
+MOST_FOLDS = 1000
 
 
 class Parts(NamedTuple):
@@ -30,30 +33,116 @@ def split_rows(
     valid_size: int | float = 0.0,
     split: Split = "random",
     split_seed: int = 1,
+    folds: int | None = None,
+    fold: int | None = None,
 ) -> Parts:
     """The rows of table in three disjoint parts.
 
     test_size, valid_size: a fraction of all rows in [0, 1), rounded up, or a whole number of rows.
     random: the rows are numpy.random.RandomState(split_seed).permutation(rows); the first are the test rows, the next
     the validation rows, the rest the training rows, as in scikit-learn's train_test_split. stratified: the same, with
-    the classes in proportion in every part. ordered: training, validation, test rows, in the order of the table.
-    InputError for wrong arguments, for parts that leave no training rows, and for a stratified part without a class.
+    the classes in proportion in every part; each class has a training row, and of a rare one other parts may have none.
+    ordered: training, validation, test rows, in the order of the table.
+    folds: all but the test rows are divided into so many folds, in place of valid_size: their sizes, and with
+    stratified the counts of each class, differ by one at most. fold: the one to validate on; the others are trained on.
+    If the table has groups, all rows of a group are in one part or fold: see divide_groups. Sizes are then near to
+    those asked for.
+    InputError for wrong arguments, for parts that leave no training rows, for too few groups, and for a stratified part
+    with fewer rows than classes.
     """
     problems = split_problems(test_size=test_size, valid_size=valid_size, split=split, split_seed=split_seed)
+    problems += fold_problems(folds, fold)
     if problems:
         raise InputError(problems)
+    valid_size = 0 if folds else valid_size
     problems = no_training_problems(table.rows, test_size=test_size, valid_size=valid_size)
     if problems:
         raise InputError(problems)
     test, valid = _count(test_size, table.rows), _count(valid_size, table.rows)
+    if split == "stratified" and table.class_names is None:
+        raise InputError("dataset.split=stratified: needs classes, but this is a regression; use random or ordered")
+    shuffled = _in_order_of_use(table, split, split_seed, test=test)
+    if table.groups is not None:
+        sizes = [table.rows - test - valid, valid, test]
+        part = divide_groups(table, shuffled, sizes, split)
+        parts = Parts(*(shuffled[part == number] for number in range(3)))
+    elif split == "stratified":
+        parts = _stratified(table, shuffled, test=test, valid=valid)
+    else:
+        parts = Parts(shuffled[test + valid :], shuffled[test : test + valid], shuffled[:test])
     if split == "ordered":
-        train = table.rows - valid - test
-        rows = np.arange(table.rows)
-        return Parts(rows[:train], rows[train : train + valid], rows[train + valid :])
-    shuffled = np.random.RandomState(split_seed).permutation(table.rows)
-    if split == "stratified":
-        return _stratified(table, shuffled, test=test, valid=valid)
-    return Parts(shuffled[test + valid :], shuffled[test : test + valid], shuffled[:test])
+        parts = Parts(*(np.sort(rows) for rows in parts))
+    return parts if folds is None or fold is None else _with_fold(table, parts, split, folds=folds, fold=fold)
+
+
+def _in_order_of_use(table: Table, split: Split, split_seed: int, *, test: int) -> RowIndices:
+    """The rows in the order in which parts take them: test, validation, training. InputError for groups in order."""
+    if split != "ordered":
+        return np.random.RandomState(split_seed).permutation(table.rows)
+    if table.groups is not None:
+        raise InputError("dataset.split=ordered: cannot keep groups together; use random or stratified")
+    return np.arange(table.rows)[::-1]
+
+
+def _with_fold(table: Table, parts: Parts, split: Split, *, folds: int, fold: int) -> Parts:
+    """The parts with a fold of the training rows as validation part."""
+    rows = parts.train
+    if table.groups is not None:
+        size = len(rows) / folds
+        number = divide_groups(table, rows, [size] * folds, split)
+    else:
+        if len(rows) < folds:
+            raise InputError(f"dataset.folds={folds}: there are {len(rows)} rows to divide; use fewer folds")
+        number = np.empty(len(rows), np.int64)
+        if split == "stratified":  # as scikit-learn: the rows of one class after the other are dealt out in turn
+            number[np.argsort(table.target[rows], kind="stable")] = np.arange(len(rows)) % folds
+        else:
+            for index, block in enumerate(np.array_split(np.arange(len(rows)), folds)):
+                number[block] = index
+    return Parts(rows[number != fold], rows[number == fold], parts.test)
+
+
+def divide_groups(table: Table, rows: RowIndices, sizes: Sequence[float], split: Split) -> npt.NDArray[np.int64]:
+    """The part of each of these rows, (rows,), so that all rows of a group are in one part.
+
+    sizes: rows that each part is to have. In the order in which the groups first occur in `rows`, each group goes to
+    the part that lacks most rows, with stratified most rows of its classes, relative to its size.
+    InputError if a part that is to have rows gets none.
+    """
+    assert table.groups is not None
+    first, group = np.unique(table.groups[rows], return_index=True, return_inverse=True)[1:]
+    kind = table.target[rows] if split == "stratified" else np.zeros(len(rows), np.int64)
+    kinds = table.classes if split == "stratified" else 1
+    counts = np.bincount(group * kinds + kind, minlength=len(first) * kinds).reshape(-1, kinds)  # (groups, kinds)
+    asked = np.array(sizes, np.float64)
+    share = asked / asked.sum()
+    lacking = share[:, None] * counts.sum(0)  # (parts, kinds) rows
+    part_of = np.empty(len(first), np.int64)
+    for number in np.argsort(first, kind="stable"):
+        gain = (lacking * counts[number]).sum(1) / np.where(share > 0, share, 1)
+        gain[asked == 0] = -np.inf
+        part_of[number] = np.argmax(gain)
+        lacking[part_of[number]] -= counts[number]
+    used = np.bincount(part_of, minlength=len(asked))
+    if (used[asked > 0] == 0).any():
+        raise InputError(
+            f"dataset.group: {len(first)} groups are too few for {np.count_nonzero(asked)} parts of these sizes; "
+            "use fewer folds, other sizes, or another dataset.split_seed"
+        )
+    return part_of[group]
+
+
+def fold_problems(folds: object, fold: object) -> list[Problem]:
+    """The problems of a number of folds and the number of one of them."""
+    if folds is None:
+        return [] if fold is None else [Problem("dataset.fold", str(fold), "is of no use without dataset.folds")]
+    problems = integer_problems("dataset.folds", folds, low=2, high=MOST_FOLDS)
+    if fold is None:
+        rule = "divides the rows, and dataset.fold does not say which part to validate on"
+        problems.append(Problem("dataset.folds", str(folds), rule, "add dataset.fold=0, or train all folds with -m"))
+    elif not problems:
+        problems += integer_problems("dataset.fold", fold, low=0, high=cast(int, folds) - 1)
+    return problems
 
 
 def split_problems(*, test_size: object, valid_size: object, split: object, split_seed: object) -> list[Problem]:
@@ -110,12 +199,12 @@ def unlearned_notes(table: Table, parts: Parts, split: Split) -> list[str]:
 
 def _stratified(table: Table, shuffled: RowIndices, *, test: int, valid: int) -> Parts:
     """Parts with the classes in proportion. Within a part the rows stay in shuffled order."""
-    if table.class_names is None:
-        raise InputError("dataset.split=stratified: needs classes, but this is a regression; use random or ordered")
     counts = np.bincount(table.target, minlength=table.classes)  # (classes,)
     of_test = _shares(counts, test)
     of_valid = _shares(counts - of_test, valid)
-    _refuse_missing_class(table, counts, test=of_test, valid=of_valid)
+    for given in (of_valid, of_test):  # a class of one row is trained on
+        given[(counts > 0) & (of_test + of_valid == counts) & (given > 0)] -= 1
+    _refuse_small_part(counts, test=test, valid=valid)
     target = table.target[shuffled]  # (rows,)
     position = np.empty_like(shuffled)  # (rows,): of a row among those of its class
     for number in range(table.classes):
@@ -133,18 +222,39 @@ def _shares(counts: npt.NDArray[np.int64], taken: int) -> npt.NDArray[np.int64]:
     return shares
 
 
-def _refuse_missing_class(
-    table: Table, counts: npt.NDArray[np.int64], *, test: npt.NDArray[np.int64], valid: npt.NDArray[np.int64]
-) -> None:
-    """InputError for a part that is not empty and lacks a class: its metrics for that class would mean nothing."""
-    problems = []
-    parts = {"in dataset.test_size": test, "in dataset.valid_size": valid, "for training": counts - test - valid}
-    for where, shares in parts.items():
-        for number in np.flatnonzero(shares == 0) if shares.any() else ():
-            name = (table.class_names or ())[number]
-            problems.append(
-                f"dataset.split=stratified: class {name} ({counts[number]} of {table.rows} rows) gets none of the "
-                f"{shares.sum()} {where}; change dataset.test_size or dataset.valid_size, or use dataset.split=random"
-            )
+def _refuse_small_part(counts: npt.NDArray[np.int64], *, test: int, valid: int) -> None:
+    """InputError for a part that is not empty and has fewer rows than there are classes. counts: (classes,)."""
+    classes = np.count_nonzero(counts)
+    parts = {
+        "dataset.test_size": test,
+        "dataset.valid_size": valid,
+        "the training part": int(counts.sum()) - test - valid,
+    }
+    problems = [
+        f"dataset.split=stratified: {where} has {size} of {counts.sum()} rows, too few for one of each of the "
+        f"{classes} classes; change dataset.test_size or dataset.valid_size, or use dataset.split=random"
+        for where, size in parts.items()
+        if 0 < size < classes
+    ]
     if problems:
         raise InputError(problems)
+
+
+def rare_class_notes(table: Table, parts: Parts, split: Split, folds: int | None) -> list[str]:
+    """A note for each class that a stratified split leaves out of a part: it has too few rows for all parts."""
+    if split != "stratified":
+        return []
+    counts = np.bincount(table.target, minlength=table.classes)
+    notes = []
+    for number in np.flatnonzero(counts):
+        named = {"validation": parts.valid, "test": parts.test}
+        without = [name for name, rows in named.items() if len(rows) and number not in table.target[rows]]
+        if without:
+            name = (table.class_names or ())[number]
+            few = f"; {counts[number]} rows are too few for {folds} folds" if folds else ""
+            rows = f"{counts[number]} of {table.rows} rows"
+            notes.append(
+                f"class {name} ({rows}) is in no {' and no '.join(without)} row, so that metrics of "
+                f"{'that part' if len(without) == 1 else 'these parts'} say nothing about it{few}"
+            )
+    return notes

@@ -28,7 +28,8 @@ class Table:
     unit: common to all features, if there is one. missing: NaN among the features is replaced by this statistic of the
     training part; None: NaN is refused. columns: of the file that the features come from. shape: of a row that is an
     image, (channels, height, width). weights: how much each row counts in the loss, (rows,), 0 or more; None: all
-    alike. notes: remarks for the user, a line each.
+    alike. groups: which rows belong together and must not be parted by a split, (rows,), numbers or texts; None: none.
+    notes: remarks for the user, a line each.
     InputError with everything that is wrong; rows are counted from 0.
     """
 
@@ -43,6 +44,7 @@ class Table:
     columns: tuple[Column, ...] | None = field(default=None, kw_only=True)
     shape: tuple[int, ...] | None = field(default=None, kw_only=True)
     weights: Floats | None = field(default=None, kw_only=True)
+    groups: npt.NDArray[Any] | None = field(default=None, kw_only=True)
     notes: tuple[str, ...] = field(default=(), kw_only=True)
 
     def __post_init__(self) -> None:
@@ -60,6 +62,7 @@ class Table:
         object.__setattr__(self, "features", _frozen(features, features.dtype))
         object.__setattr__(self, "target", _frozen(target, target.dtype if classes is None else np.dtype(np.int64)))
         object.__setattr__(self, "weights", _checked_weights(self.weights, rows=len(target), name=self.source))
+        object.__setattr__(self, "groups", _checked_groups(self.groups, rows=len(target), name=self.source))
         object.__setattr__(self, "feature_names", names)
         object.__setattr__(self, "class_names", classes)
 
@@ -75,9 +78,9 @@ class Table:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of features, target and weights with their shapes and types, in hexadecimal; names do not matter."""
+        """SHA-256 of features, target, weights and groups, with shapes and types, in hexadecimal; without names."""
         total = sha256()
-        for array in (self.features, self.target, *([] if self.weights is None else [self.weights])):
+        for array in (self.features, self.target, *(more for more in (self.weights, self.groups) if more is not None)):
             little = array.astype(array.dtype.newbyteorder("<"), copy=False)  # the same on every machine
             total.update(f"{little.dtype.str}{little.shape}".encode())
             total.update(little.tobytes())
@@ -128,6 +131,16 @@ def _checked_weights(weights: object, *, rows: int, name: str) -> Floats | None:
         where = f"row {bad[0]} (counted from 0), weight: {found[bad[0]]}"
         raise InputError(f"{name}: {where}; must be finite, and 0 or more ({_counted(len(bad))} to correct)")
     return _frozen(found, np.dtype(np.float64))
+
+
+def _checked_groups(groups: object, *, rows: int, name: str) -> RowIndices | None:
+    """Group numbers from 0, (rows,) int64, read-only. InputError for another shape."""
+    if groups is None:
+        return None
+    found = _as_array(groups, "groups", name=name)
+    if found.shape != (rows,):
+        raise InputError(f"{name}: groups have shape {found.shape}; must be ({rows},), one for each row")
+    return _frozen(np.unique(found, return_inverse=True)[1], np.dtype(np.int64))
 
 
 def _shape_problems(features: npt.NDArray[Any], target: npt.NDArray[Any]) -> list[str]:

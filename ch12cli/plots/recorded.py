@@ -6,7 +6,7 @@ from pathlib import Path
 from ch12cli.catalogue.comparison import are_comparable, read_compared, rows_of_runs
 from ch12cli.catalogue.formatting import short_names
 from ch12cli.catalogue.names import OUTPUTS
-from ch12cli.catalogue.summary import LEFT, fold_seeds, is_seed, trained_alike, varying
+from ch12cli.catalogue.summary import LEFT, fold_seeds, is_repetition, trained_alike, varying
 from ch12cli.catalogue.sweep_jobs import read_rows_as_planned, sweep_monitor
 from ch12cli.errors import InputError
 from ch12cli.files.hydra_folder import read_keys
@@ -27,7 +27,7 @@ CurveGroups = dict[tuple[tuple[str, str], ...], list[EpochRows]]  # (key, value)
 
 def default_kind(sweep: Path) -> str:
     """Returns the default plot kind for a sweep, by the number of keys that vary."""
-    keys = [key for key in varying(read_rows_as_planned(sweep)) if not is_seed(key)]
+    keys = [key for key in varying(read_rows_as_planned(sweep)) if not is_repetition(key)]
     return ("distribution", "slice")[len(keys)] if len(keys) < 2 else "heatmap"
 
 
@@ -88,7 +88,7 @@ def sweep_curves(sweep: Path, *, metric: str | None = None) -> Plot:
     If there are more than SERIES combinations, only the best are plotted.
     """
     rows, monitor, name = records_of([sweep])
-    keys = [key for key in varying(rows) if not is_seed(key)]
+    keys = [key for key in varying(rows) if not is_repetition(key)]
     rows, note = trained_alike(rows)
     found = fold_seeds(rows, keys, minimise=minimised(monitor))
     groups: CurveGroups = {tuple(folded.values.items()): [] for folded in found[:SERIES]}
@@ -129,7 +129,7 @@ def run_curves(paths: Sequence[Path], metric: str | None) -> Plot:
         return learning_curves(single, title=title, metric=metric)
     groups: CurveGroups = {}  # too many lines: average the runs that differ only in the seed
     for row, path in zip(rows, paths, strict=True):
-        values = tuple((key, value) for key, value in row.overrides.items() if not is_seed(key))
+        values = tuple((key, value) for key, value in row.overrides.items() if not is_repetition(key))
         values += ((LEFT, f"epoch {row.left_at}"),) if row.left_at is not None else ()
         groups.setdefault(values, []).append(read_metrics(path / METRICS))
     return learning_curves(labelled_groups(groups), title=title, metric=metric)

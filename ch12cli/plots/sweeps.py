@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ch12cli.catalogue.summary import is_seed, trained_alike, varying
+from ch12cli.catalogue.summary import is_repetition, trained_alike, varying
 from ch12cli.errors import InputError
 from ch12cli.files.sweep_csv import SweepRow
 from ch12cli.plots.plot import Axis, Bars, Grid, Histogram, Line, Lines, Plot, Values
@@ -41,7 +41,7 @@ class Results(NamedTuple):
 
 def results_of(rows: Sequence[SweepRow], *, metric: str, label: str, minimise: bool) -> Results:
     """Returns the results of the finished jobs that were trained alike. Raises InputError if no job has the metric."""
-    keys = [key for key in varying(rows) if not is_seed(key)]
+    keys = [key for key in varying(rows) if not is_repetition(key)]
     rows, note = trained_alike(rows)
     finished = [row for row in rows if row.status == "finished"]
     values = np.array([row.number(metric) for row in finished], np.float64)

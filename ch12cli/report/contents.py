@@ -18,7 +18,7 @@ from ch12cli.catalogue.formatting import (
     other_metrics,
     result_rows,
 )
-from ch12cli.catalogue.summary import Folded, failures, fold_alike, is_seed, varying
+from ch12cli.catalogue.summary import Folded, failures, fold_alike, is_repetition, repetitions_in_words, varying
 from ch12cli.catalogue.sweep_jobs import read_rows_as_planned, sweep_monitor
 from ch12cli.errors import InputError
 from ch12cli.files.command import commands_of
@@ -93,7 +93,9 @@ def sweep_page(entry: Entry, *, trust: str = "") -> bytes:
             for each in found[:MAX_COMBINATIONS]
         ]
         note = (
-            "Mean ± 95 % confidence interval over the seeds, best first." if any(map(is_seed, keys)) else "Best first."
+            f"Mean ± 95 % confidence interval over the {over}, best first."
+            if (over := repetitions_in_words(keys))
+            else "Best first."
         )
         more = f" The first {MAX_COMBINATIONS} of {len(found)}." if len(found) > MAX_COMBINATIONS else ""
         sections += ["<h2>Comparison</h2>", f"<p class='dim'>{note}{more}</p>", page.table(header, table, best=0)]
@@ -187,7 +189,7 @@ def sweep_plots(sweep: Path, keys: Sequence[str], finished: Sequence[Any]) -> li
 
     if not finished:
         return []
-    several = [key for key in keys if not is_seed(key)]
+    several = [key for key in keys if not is_repetition(key)]
     kinds = ["heatmap", "importance"] if len(several) > 1 else ["slice"] if several else []
     makers: list[Callable[[], Plot]] = [partial(recorded.sweep_plot, [sweep], kind) for kind in kinds]
     makers += [partial(recorded.sweep_plot, [sweep], "distribution"), partial(recorded.sweep_curves, sweep)]

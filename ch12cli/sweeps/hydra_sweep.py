@@ -26,6 +26,7 @@ from ch12cli.config.settings import first_lines
 from ch12cli.config.unknown import hydra_problem, idle_problems
 from ch12cli.errors import InputError, Problem
 from ch12cli.files.locks import locked
+from ch12cli.files.plain_values import is_integer
 from ch12cli.files.result_json import Result, write_result
 from ch12cli.files.run_directory import CHECKPOINTS
 from ch12cli.shell import shell_word
@@ -33,6 +34,7 @@ from ch12cli.sweeps.jobs import JobComposer, SweepJob, make_jobs
 from hydra_plugins.ch12_stacked import StackedLauncher
 
 MULTIRUN = "hydra.mode=MULTIRUN"  # Hydra's own -m adds it too
+FOLD = "dataset.fold"
 MAX_JOBS = 1_000_000  # per sweep
 MOST_COUNTED = 1e15  # jobs: a range of tiny steps has more than a float can count
 
@@ -109,10 +111,20 @@ def read_sweep(composer: Composer, argv: Sequence[str], *, compose: bool = True)
     size = config.hydra.sweeper.get("max_batch_size")
     if size is not None and size < 1:
         raise InputError(f"hydra.sweeper.max_batch_size={size}: must be null, or a whole number from 1")
+    basic = config.hydra.sweeper.get("_target_") == BASIC_SWEEPER
+    every_fold = every_fold_of(config, overrides) if basic else []
+    overrides += OverridesParser.create(config_loader=composer.loader).parse_overrides(every_fold)
     sweep = ComposedSweep(composer, overrides, config, jobs)
-    if compose and config.hydra.sweeper.get("_target_") == BASIC_SWEEPER:
+    if compose and basic:
         sweep.compose(batch_of(sweep.swept))
     return sweep
+
+
+def every_fold_of(config: DictConfig, overrides: Sequence[Override]) -> list[str]:
+    """Returns the override that sweeps over all folds, if `dataset.folds` is set and no override chooses among them."""
+    folds = OmegaConf.select(config, "dataset.folds")
+    chosen = OmegaConf.select(config, FOLD) is not None or any(one.key_or_group == FOLD for one in overrides)
+    return [f"{FOLD}=range({folds})"] if is_integer(folds) and folds > 1 and not chosen else []
 
 
 def sweeper_params(config: DictConfig, composer: Composer) -> list[Override]:

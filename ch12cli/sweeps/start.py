@@ -21,7 +21,15 @@ from ch12cli.errors import InputError, MachineError, os_problem
 from ch12cli.files.atomic import machine_errors, make_folder
 from ch12cli.files.locks import locked
 from ch12cli.files.run_directory import CHECKPOINTS, METRICS, RESULT
-from ch12cli.sweeps.hydra_sweep import ComposedSweep, SweepTask, batch_of, read_sweep, run_sweep, train_as_hydra_job
+from ch12cli.sweeps.hydra_sweep import (
+    FOLD,
+    ComposedSweep,
+    SweepTask,
+    batch_of,
+    read_sweep,
+    run_sweep,
+    train_as_hydra_job,
+)
 from ch12cli.sweeps.jobs import SweepJob
 from ch12cli.sweeps.jobs_file import read_jobs
 
@@ -56,6 +64,8 @@ def open_sweep(
         return sweep, batch_of(sweep.swept) if sweep.jobs else []
     composer.several_hint = f"give each a row of its own in {jobs_file}"
     rows = read_jobs(jobs_file)
+    if any(line.startswith(f"{FOLD}=") for row in rows for line in row):
+        sweep.overrides = [one for one in sweep.overrides if one.key_or_group != FOLD or one.input_line in argv]
     refuse_duplicate_keys(sweep, rows, jobs_file)
     batch = [[*before, *row] for before, row in product(batch_of(sweep.task_overrides), rows)]
     sweep.compose(batch)

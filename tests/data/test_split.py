@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from sklearn.model_selection import KFold, StratifiedKFold
 
-from ch12cli.data import Table, iris, toy_regression, two_class
+from ch12cli.data import Table, iris, prepare, toy_regression, two_class
 from ch12cli.data.split import split_rows
 from ch12cli.errors import InputError
 
@@ -135,15 +136,105 @@ def test_a_regression_cannot_be_stratified():
 @pytest.mark.parametrize(
     ("counts", "sizes", "problem"),
     [
-        ((98, 2), {"test_size": 10}, "class b (2 of 100 rows) gets none of the 10 in dataset.test_size"),
-        ((98, 2), {"valid_size": 10}, "class b (2 of 100 rows) gets none of the 10 in dataset.valid_size"),
-        ((9, 1), {"test_size": 9}, "class b (1 of 10 rows) gets none of the 1 for training"),
-        ((5, 0), {}, "class b (0 of 5 rows) gets none of the 5 for training"),
+        ((98, 2), {"test_size": 1}, "dataset.test_size has 1 of 100 rows"),
+        ((98, 2), {"valid_size": 1}, "dataset.valid_size has 1 of 100 rows"),
+        ((9, 1), {"test_size": 9}, "the training part has 1 of 10 rows"),
     ],
 )
-def test_a_stratified_split_names_a_class_that_a_part_would_lack(counts, sizes, problem):
+def test_a_stratified_part_with_fewer_rows_than_classes_is_refused(counts, sizes, problem):
     with pytest.raises(InputError) as caught:
         split_rows(with_classes(*counts), split="stratified", **sizes)
     (message,) = caught.value.messages
-    assert message.startswith(f"dataset.split=stratified: {problem}; ")
+    assert message.startswith(f"dataset.split=stratified: {problem}, too few for one of each of the 2 classes; ")
     assert message.endswith("or use dataset.split=random")
+
+
+def test_a_class_too_rare_for_every_part_is_trained_on_with_a_note():
+    made = with_classes(97, 1, 2)
+    ready = prepare(made, test_size=20, valid_size=20, split="stratified")
+    train, valid, test = counts_of(made, (ready.train.rows, ready.valid.rows, ready.test.rows))
+    assert train[1] == 1
+    assert train[2] >= 1
+    assert np.sum([train, valid, test], axis=0).tolist() == [97, 1, 2]
+    assert any(note.startswith("class b (1 of 100 rows) is in no validation and no test row") for note in ready.notes)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_folds_are_those_of_scikit_learn(seed):
+    made = with_classes(41, 30, 12)
+    of_test = split_rows(made, test_size=13, split_seed=seed).test.tolist()
+    rest = np.random.RandomState(seed).permutation(83)[13:]
+    for fold, (train, valid) in enumerate(KFold(4).split(rest)):
+        parts = split_rows(made, test_size=13, split_seed=seed, folds=4, fold=fold)
+        assert [parts.train.tolist(), parts.valid.tolist()] == [rest[train].tolist(), rest[valid].tolist()]
+        assert parts.test.tolist() == of_test
+    ordered = [split_rows(made, split="ordered", folds=4, fold=fold).valid.tolist() for fold in range(4)]
+    assert ordered == [valid.tolist() for _, valid in KFold(4).split(made.features)]
+    found = [split_rows(made, split="stratified", split_seed=seed, folds=4, fold=fold) for fold in range(4)]
+    expected = [valid for _, valid in StratifiedKFold(4).split(made.features, made.target)]
+    assert counts_of(made, [parts.valid for parts in found]) == counts_of(made, expected)
+    assert sorted(np.concatenate([parts.valid for parts in found]).tolist()) == list(range(83))
+    assert all(sorted([*parts.train, *parts.valid]) == list(range(83)) for parts in found)
+
+
+@pytest.mark.parametrize("how", ["random", "stratified"])
+@pytest.mark.parametrize("folds", [None, 4])
+def test_no_group_is_in_two_parts(how, folds):
+    random = np.random.RandomState(3)
+    patients = np.array([f"p{number}" for number in random.randint(60, size=400)])
+    target = random.binomial(1, 0.3, size=400)
+    made = Table(
+        np.zeros((400, 1)),
+        target,
+        feature_names=("x",),
+        target_name="y",
+        class_names=("no", "yes"),
+        source="made",
+        groups=patients,
+    )
+    validated = []
+    for fold in range(folds or 1):
+        given = {"folds": folds, "fold": fold} if folds else {"valid_size": 0.25}
+        parts = split_rows(made, test_size=0.2, split=how, split_seed=5, **given)
+        assert sorted(np.concatenate(parts).tolist()) == list(range(400))
+        groups = [set(patients[rows].tolist()) for rows in parts]
+        assert not groups[0] & groups[1] | groups[0] & groups[2] | groups[1] & groups[2]
+        assert abs(len(parts.test) - 80) < 15
+        assert abs(len(parts.valid) - (80 if folds else 100)) < 20
+        if how == "stratified":
+            assert all(abs(target[rows].mean() - target.mean()) < 0.08 for rows in parts)
+        validated += parts.valid.tolist()
+    if folds:
+        assert len(validated) == len(set(validated)) == 400 - len(parts.test)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"folds": 5}, "add dataset.fold=0, or train all folds with -m"),
+        ({"fold": 1}, "dataset.fold=1: is of no use without dataset.folds"),
+        ({"folds": 5, "fold": 5}, "dataset.fold=5: must be a whole number from 0 to 4"),
+        ({"folds": 1, "fold": 0}, "dataset.folds=1: must be a whole number from 2"),
+        ({"folds": 200, "fold": 0}, "dataset.folds=200: there are 150 rows to divide"),
+    ],
+)
+def test_folds_that_cannot_be_are_refused(arguments, message):
+    with pytest.raises(InputError, match=message):
+        split_rows(iris(), **arguments)
+
+
+def test_too_few_groups_and_groups_in_order_are_refused():
+    flowers = iris()
+    made = Table(
+        flowers.features,
+        flowers.target,
+        feature_names=flowers.feature_names,
+        target_name="y",
+        class_names=flowers.class_names,
+        source="made",
+        groups=np.arange(150) % 2,
+    )
+    with pytest.raises(InputError, match="2 groups are too few for 3 parts"):
+        split_rows(made, test_size=0.2, valid_size=0.2)
+    with pytest.raises(InputError, match="cannot keep groups together"):
+        split_rows(made, test_size=0.2, split="ordered")

@@ -13,7 +13,7 @@ from ch12cli.catalogue.formatting import (
     other_metrics,
     short_names,
 )
-from ch12cli.catalogue.summary import Folded, by_monitor, fold_alike, varying
+from ch12cli.catalogue.summary import Folded, by_monitor, fold_alike, repetitions_in_words, varying
 from ch12cli.cli.text.tables import cut_cells, format_table, table_width
 from ch12cli.files.metrics_csv import minimised
 from ch12cli.files.sweep_csv import SweepRow
@@ -32,7 +32,7 @@ def styled_summary(
     rest: str = "sweep.csv has all",
     mark: str = "",
 ) -> list[Text]:
-    """Returns tables of the differing settings and their results, best first, averaged over the seeds.
+    """Returns tables of the differing settings and their results, best first, averaged over seeds and folds.
 
     There is one table for each monitored metric. The list is empty if no job finished.
 
@@ -80,7 +80,9 @@ def styled_table(
         lines.append(Text(f"and {count_of(len(folded) - limit, f'more {kind}')}; {rest}", style="dim"))
     if any(row.runs > 1 for row in folded):
         sign = "+-" if ascii_only else "±"
-        lines.insert(0, Text(f"mean {sign} 95 % confidence interval over the seeds", style="dim"))
+        lines.insert(
+            0, Text(f"mean {sign} 95 % confidence interval over the {repetitions_in_words(keys)}", style="dim")
+        )
     return lines
 
 

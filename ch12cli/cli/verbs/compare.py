@@ -16,7 +16,7 @@ from ch12cli.catalogue.comparison import (
     rows_of_runs,
     run_differences,
 )
-from ch12cli.catalogue.summary import fold_alike, is_seed, varying
+from ch12cli.catalogue.summary import fold_alike, is_repetition, varying
 from ch12cli.catalogue.sweep_jobs import read_rows_as_planned, sweep_monitor
 from ch12cli.cli.help.arguments import Arguments, find_run
 from ch12cli.cli.help.page import page_width, printable
@@ -87,7 +87,7 @@ def undamaged(runs: Sequence[Compared]) -> list[Compared]:
 
 def swept(records: Sequence[SweepRow]) -> list[str]:
     """The keys, other than seeds, in which the runs differ."""
-    return [key for key in varying(records) if not is_seed(key)]
+    return [key for key in varying(records) if not is_repetition(key)]
 
 
 def show_side_by_side(runs: Sequence[Compared], form: str) -> None:
