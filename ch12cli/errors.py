@@ -93,6 +93,11 @@ def shorten(text: str) -> str:
     return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 300]} … {text[-300:]}"
 
 
+def reason_of(error: BaseException) -> str:
+    """What an error says; of the system's, without its number and its file."""
+    return (isinstance(error, OSError) and error.strerror) or str(error)
+
+
 def first_line(text: str) -> str:
     """The first line of a text that is not empty."""
     return next((line.strip() for line in text.splitlines() if line.strip()), "no reason given")

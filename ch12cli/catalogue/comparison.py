@@ -100,7 +100,7 @@ def read_compared(path: Path) -> Compared:
     Raises InputError if the directory does not hold a run.
     """
     entry = entry_at(path)
-    result = read_result(path / RESULT) if entry.status != "damaged" else None
+    result = read_result(path / RESULT) if entry.status not in ("damaged", "unreadable") else None
     return Compared(
         escape_controls(entry.location.removeprefix(f"{OUTPUTS}/")),
         read_keys(path / HYDRA),

@@ -15,7 +15,7 @@ from ch12cli.errors import InputError
 from ch12cli.files.atomic import last_written, read_dated, read_file
 from ch12cli.files.locks import is_locked
 from ch12cli.files.metrics_csv import count_epochs, read_metrics
-from ch12cli.files.plan_json import count_planned
+from ch12cli.files.plan_json import PLAN, count_planned
 from ch12cli.files.result_json import Result
 from ch12cli.files.run_directory import CHECKPOINTS, HYDRA, METRICS, RESULT, STATE, SWEEP
 from ch12cli.files.sealed_json import NewerFormatError
@@ -40,6 +40,7 @@ RESULT_FIELDS = (
     "error",
 )
 OF_THE_ENTRY = ("job", "directory", "status")  # columns of sweep.csv that are fields of an entry
+EFFECTIVE = os.access in os.supports_effective_ids
 EntryRow = dict[str, Any]
 
 
@@ -172,7 +173,7 @@ def run_entry(folder: str, files: RunFiles) -> Entry:
     except NewerFormatError:
         return Entry(folder, "run", files.when, "newer", tags)
     except InputError:
-        return Entry(folder, "run", files.when, "damaged", tags)
+        return Entry(folder, "run", files.when, unusable(folder, RESULT), tags)
 
 
 def status_now(folder: str, result: Result) -> str:
@@ -189,8 +190,16 @@ def status_now(folder: str, result: Result) -> str:
             return "running"
         read_metrics(Path(folder, METRICS))
     except (OSError, InputError):
-        return "damaged"
+        return unusable(folder, METRICS)
     return "killed"
+
+
+def unusable(folder: str, *names: str) -> str:
+    """Returns the status of what cannot be read: unreadable, where a permission is missing, else damaged."""
+    if not os.access(folder, os.R_OK | os.X_OK, effective_ids=EFFECTIVE):
+        return "unreadable"
+    files = [f"{folder}/{name}" for name in names if os.path.lexists(f"{folder}/{name}")]
+    return "damaged" if all(os.access(file, os.R_OK, effective_ids=EFFECTIVE) for file in files) else "unreadable"
 
 
 def result_values(result: Result) -> EntryRow:
@@ -211,7 +220,7 @@ def sweep_entry(folder: str, inside: Sequence[str]) -> Entry:
     except NewerFormatError:
         return Entry(folder, "sweep", when, "newer", tag_values)
     except InputError:
-        return Entry(folder, "sweep", when, "damaged", tag_values)
+        return Entry(folder, "sweep", when, unusable(folder, SWEEP, PLAN), tag_values)
     counts = Counter(row.status for row in rows)
     planned = count_planned(path)
     status = sweep_status(rows, planned=planned, running=is_locked(path))

@@ -7,7 +7,7 @@ from typing import Any
 
 from ch12cli.catalogue.entries import Entry, entries
 from ch12cli.catalogue.sweep_jobs import read_sweep_rows
-from ch12cli.errors import InputError
+from ch12cli.errors import InputError, os_problem
 from ch12cli.files.metrics_csv import minimised
 from ch12cli.files.plain_values import whole_number_in
 from ch12cli.files.plan_json import is_inside
@@ -86,6 +86,8 @@ def refuse_linked_job(path: Path) -> None:
 def exists(path: Path) -> bool:
     try:
         return path.exists()
+    except PermissionError as error:
+        raise os_problem(f"cannot read {path}", error) from error
     except (OSError, ValueError):  # the name is too long or contains a NUL byte
         return False
 

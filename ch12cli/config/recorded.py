@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ch12cli.config.settings import first_lines, with_changes
 from ch12cli.config.untrusted_settings import EVERY_USE, Use, untrusted_problems
-from ch12cli.errors import InputError
+from ch12cli.errors import InputError, reason_of
 from ch12cli.files.atomic import read_file
 from ch12cli.files.hydra_folder import LARGEST, LOADER, NAMES_A_KEY, WRITTEN_LAST, is_bounded
 from ch12cli.files.plan_json import WITHDRAWN, read_plan
@@ -116,7 +116,7 @@ def _read(path: Path) -> dict[str, Any]:
             raise InputError(f"{path}: holds aliases, or too deep lists; train the run again from its command line")
         content = yaml.load(text, Loader=LOADER)
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from error
+        raise InputError(f"{path}: cannot be read: {reason_of(error)}") from error
     if not isinstance(content, Mapping):
         raise InputError(f"{path}: was not written by Hydra, or is corrupt; train the run again")
     return dict(content)

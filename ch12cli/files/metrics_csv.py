@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from ch12cli.errors import InputError
+from ch12cli.errors import InputError, reason_of
 from ch12cli.files.atomic import machine_errors, read_file, write_whole
 from ch12cli.files.run_directory import METRICS
 
@@ -79,7 +79,8 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
     except FileNotFoundError:
         return []
     except (OSError, ValueError, csv.Error) as error:
-        raise InputError(f"{path}: damaged, or no metrics.csv: {error}") from error
+        what = "cannot be read" if isinstance(error, PermissionError) else "damaged, or no metrics.csv"
+        raise InputError(f"{path}: {what}: {reason_of(error)}") from error
 
 
 def count_epochs(path: Path) -> int | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
-from ch12cli.errors import InputError
+from ch12cli.errors import InputError, reason_of
 from ch12cli.files.atomic import machine_errors, read_file, write_whole
 from ch12cli.files.command import override_key
 from ch12cli.files.run_directory import STATE
@@ -98,7 +98,7 @@ class PlanFile:
         try:
             plan = json.loads(content.decode())
         except (ValueError, RecursionError) as error:
-            raise InputError(f"{path}: cannot be read: {error}; remove it to plan again") from error
+            raise InputError(f"{path}: cannot be read: {reason_of(error)}; remove it to plan again") from error
         if not isinstance(plan, dict):
             raise InputError(f"{path}: is not the plan of a sweep; remove it to plan again")
         version = require_known_format(plan, path, newest=FORMAT)
@@ -177,7 +177,8 @@ def read_plan(sweep: Path) -> PlanFile:
     except FileNotFoundError:
         return PlanFile()
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error}; remove it to plan again") from error
+        hint = "" if isinstance(error, PermissionError) else "; remove it to plan again"
+        raise InputError(f"{path}: cannot be read: {reason_of(error)}{hint}") from error
     return PlanFile.from_json(content, path)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from ch12cli.errors import InputError
+from ch12cli.errors import InputError, reason_of
 from ch12cli.files.atomic import digest_of, machine_errors, read_file, write_whole
 from ch12cli.files.run_directory import BEST, CHECKPOINTS, HYDRA, LAST, METRICS, MODEL, RESULT
 from ch12cli.files.sealed_json import CHECKSUM, FORMAT_KEY, require_known_format, to_json
@@ -109,7 +109,7 @@ class Result:
             first, cut, _ = text.partition(AFTER_HEAD) if head else (text, "", "")
             result = json.loads(first + "}" if cut else text)
         except (ValueError, RecursionError) as error:
-            raise InputError(f"{path}: cannot be read: {error}") from error
+            raise InputError(f"{path}: cannot be read: {reason_of(error)}") from error
         if not isinstance(result, dict) or "status" not in result:
             raise InputError(f"{path}: is not the result of a run")
         require_known_format(result, path, newest=FORMAT)
@@ -215,7 +215,7 @@ def read_result(path: Path | str) -> Result | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error}") from error
+        raise InputError(f"{path}: cannot be read: {reason_of(error)}") from error
     return Result.from_json(content, path)
 
 

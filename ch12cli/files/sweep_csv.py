@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ch12cli.errors import InputError
+from ch12cli.errors import InputError, reason_of
 from ch12cli.files.atomic import machine_errors, read_file, write_whole
 from ch12cli.files.command import overrides_in, overrides_of, train_command, with_resumed_changes
 from ch12cli.files.plain_values import whole_number_in
@@ -214,7 +214,8 @@ def read_sweep_csv(path: Path) -> list[SweepRow]:
     except FileNotFoundError:
         return []
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read: {error}; remove it, or choose another hydra.sweep.dir") from error
+        hint = "" if isinstance(error, PermissionError) else "; remove it, or choose another hydra.sweep.dir"
+        raise InputError(f"{path}: cannot be read: {reason_of(error)}{hint}") from error
     complete = {
         number: record
         for record in records

@@ -31,6 +31,7 @@ from ch12cli.files.sealed_json import NewerFormatError
 from ch12cli.files.sweep_csv import SweepRow, SweepTable, is_sweep, read_sweep_csv
 from ch12cli.run.sessions import session_record
 from ch12cli.run.signals import interrupts_kept, termination_exits
+from ch12cli.run.start import train_log
 from ch12cli.saved.gate import require_valid_settings, settings_problems
 from ch12cli.saved.load import Saved, read_saved, refuse_links, require_same_data
 from ch12cli.shell import shell_line, shell_word
@@ -201,11 +202,14 @@ def continue_run(
         )
         if fork:
             new = fork_directory(directory, settings, overrides, target=target)
-            with locked(new, key=str(new)):
+            with locked(new, key=str(new)), train_log(new):
                 return train_job(job, new, callback)
         if changes:
             write_whole(directory / HYDRA / "config.yaml", to_yaml(settings.config).encode())
-        return train_job(job, directory, callback)
+        if begun:
+            job = replace(job, notes=())  # they were given when the run began
+        with train_log(directory):
+            return train_job(job, directory, callback)
 
 
 def spans_all_epochs(schedule: Target) -> bool:

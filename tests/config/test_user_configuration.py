@@ -82,7 +82,7 @@ def test_a_key_of_the_users_own_is_kept_in_the_record(here: Path, capsys: pytest
     assert settings_in_checkpoint(run)["note"] == "x"
     capsys.readouterr()
     assert main(["show", "run"]) == 0
-    assert "project.name=iris study note=x" in " ".join(capsys.readouterr().out.split())
+    assert "'project.name=\"iris study\"' note=x" in " ".join(capsys.readouterr().out.split())
     assert main(["eval", "run"]) == 0
     assert main(["resume", "run", "epochs=2"]) == 0
     assert config_of(run)["project"] == {"name": "iris study"}

@@ -275,6 +275,28 @@ def test_a_folder_that_may_not_be_entered_is_said(argv: list[str]) -> None:
     assert ("locked" in done.stderr, len(done.stderr.splitlines())) == (True, 1)
 
 
+@pytest.mark.parametrize("locked", ["run", "run/result.json", "sweep", "sweep/sweep.csv"])
+def test_a_missing_permission_is_said_of_what_cannot_be_read(locked: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        os.chmod(place, 0o755)
+        for name in ("run/result.json", "run/metrics.csv", "sweep/sweep.csv"):
+            Path(place, name).parent.mkdir(exist_ok=True)
+            Path(place, name).write_text('{"status": "finished"}' if "result" in name else "x", encoding="utf-8")
+        path, user = Path(place, locked), os.geteuid()
+        os.chmod(path, 0)
+        try:
+            if user == 0:
+                os.seteuid(65534)  # to root no file is locked
+            main(["show", str(path.parent if path.suffix else path)])
+        finally:
+            os.seteuid(user)
+            os.chmod(path, 0o755)
+        told = "".join(capsys.readouterr())
+    assert "Permission denied" in told
+    assert "no such directory" not in told
+    assert "damaged" not in told
+
+
 # Code of the user's own that ends in its own way, and signals while it is tried
 
 OWN = """

@@ -276,6 +276,21 @@ def test_a_resume_says_after_which_epoch_it_continues(folder: Path, capsys: pyte
         assert f"continues after epoch {len(words) + 1} of {words[0][-1]}\n" in capsys.readouterr().out
 
 
+def test_a_resumed_run_gives_its_notes_once_and_continues_its_log(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f"${row % 7},{'ab'[row % 2]}" for row in range(40)]
+    Path("t.csv").write_text("\n".join(["x,y", *rows]), encoding="utf-8")
+    words = ["dataset=csv", "dataset.file=t.csv", "device=cpu", "hydra.run.dir=r", "-q"]
+    assert main(["train", "epochs=1", *words]) == 0
+    assert "is read as" in capsys.readouterr().err
+    assert main(["resume", "r", "epochs=2", "-q"]) == 0
+    assert capsys.readouterr().err == ""
+    log = Path("r/train.log").read_text(encoding="utf-8")
+    assert [log.count(f"finished after {epochs} epochs") for epochs in (1, 2)] == [1, 1]
+    assert log.count("is read as") == 1
+
+
 def test_a_choice_cannot_change_in_a_resume(folder: Path, said: Any) -> None:
     start(folder / "run", "epochs=2")
     for more in ([], ["--fork"]):

@@ -8,7 +8,7 @@ from typing import NoReturn
 from ch12cli.catalogue import names
 from ch12cli.cli.help.page import show_page
 from ch12cli.cli.text.problems import print_problems
-from ch12cli.errors import HelpShown, InputError
+from ch12cli.errors import HelpShown, InputError, os_problem
 from ch12cli.files.result_json import read_result
 from ch12cli.files.run_directory import RESULT
 from ch12cli.shell import shell_word
@@ -115,6 +115,8 @@ def find_run_directory_operand(verb: str, operands: Sequence[str], *, most: int 
             raise InputError(f"{directory}: is a file; name the directory of a run")
         if not directory.is_dir():
             raise InputError(f"{directory}: no such directory")
+    except PermissionError as error:
+        raise os_problem(f"cannot read {directory}", error) from error
     except (OSError, ValueError) as error:  # the name is too long, or contains a NUL byte
         raise InputError(f"{directory}: no such directory ({error})") from None
     return directory

@@ -75,13 +75,16 @@ def undamaged(runs: Sequence[Compared]) -> list[Compared]:
     """The runs that are not damaged, with a warning for the others. InputError if fewer than two are left."""
     from ch12cli.cli.text.problems import print_warnings
 
-    damaged = [run.name for run in runs if run.results["status"] == "damaged"]
-    left = [run for run in runs if run.results["status"] != "damaged"]
+    damaged = {run.name: run.results["status"] for run in runs if run.results["status"] in ("damaged", "unreadable")}
+    left = [run for run in runs if run.name not in damaged]
     if len(left) < 2:
         raise InputError(
-            [f"{name}: its {RESULT} is damaged; fewer than two runs are left to compare" for name in damaged]
+            [
+                f"{name}: its {RESULT} is {status}; fewer than two runs are left to compare"
+                for name, status in damaged.items()
+            ]
         )
-    print_warnings(f"{name}: its {RESULT} is damaged; the run is left out" for name in damaged)
+    print_warnings(f"{name}: its {RESULT} is {status}; the run is left out" for name, status in damaged.items())
     return left
 
 
