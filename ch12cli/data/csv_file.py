@@ -1,6 +1,8 @@
 """A user's own table: one column of a CSV file is learned from others. Numbers stay numbers, categories are one-hot."""
 
+import io
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -17,7 +19,6 @@ from ch12cli.data.columns import (
     Column,
     features_of,
     has_text,
-    is_missing,
     missing_problem,
     number,
     similar_texts,
@@ -30,16 +31,16 @@ from ch12cli.data.notation import (
     is_whole,
 )
 from ch12cli.data.recognition import Recognition, TargetType
+from ch12cli.data.sheets.cells import Cells, Keep, Numbers, Texts
+from ch12cli.data.sheets.text_sheet import Sheet, Ways, all_differ, is_empty, read_sheet
 from ch12cli.data.table import Floats, Missing, Table
 from ch12cli.data.text_file import (
     SEPARATORS,
     Layout,
-    Sheet,
     count_with_noun,
     list_names,
     other_separator,
     read_content,
-    read_sheet,
     refuse,
     short,
     width_problem,
@@ -53,6 +54,8 @@ COLUMN_KINDS = ("all", "numbers", "categories")  # what `features` may say in pl
 MOST_LEVELS = 100  # texts of a category: each becomes a feature
 MOST_CLASSES = 1000
 MANY, ROWS_OF_CLASS = 5, 5  # more classes than the first need more rows each than the second, or a note is given
+UNNAMED = re.compile(r"column_[0-9]+")
+BLOCK = 2**13  # rows of the features that are filled in at once
 FEW = 20  # most different whole numbers that are taken for classes; a category may differ in each of up to so many rows
 
 
@@ -98,7 +101,24 @@ def csv_file(
         raise InputError([f"dataset.file={problem}" for problem in error.messages]) from None
     named = [] if isinstance(features, str) else list(dict.fromkeys(features))
     asked = [*named, *exclude, *categories, *numbers, *([] if target is None else [target])]
-    sheet, notes = _read_table(content, Layout(separator, header, skip_lines), asked, exclude=exclude, source=str(file))
+
+    def ways(names: Sequence[str]) -> dict[str, Keep]:
+        """How each column is kept: only those are read that may be features or the target."""
+        goals = [target] if target is not None else names[_last_included(names, exclude) :]
+        unused = {name for name in names if name in exclude or (named and name not in asked)}
+        found: dict[str, Keep] = {}
+        for name in names:
+            if name in goals:
+                found[name] = "texts" if target_type == "classes" or name in categories else "few"
+            elif name in unused and not UNNAMED.fullmatch(name):
+                found[name] = "nothing"
+            else:
+                found[name] = "texts" if name in categories else "numbers"
+        return found
+
+    sheet, notes = _read_table(
+        content, Layout(separator, header, skip_lines), asked, exclude, decimal, ways, source=str(file)
+    )
     if target is None:
         target = [name for name in sheet.names if name not in sheet.unnamed.intersection(exclude)][-1]
     names = _selected_columns(
@@ -118,7 +138,8 @@ def csv_file(
     refuse(problems, str(file))
     fill: Missing | None = missing if missing in ("mean", "median") else None
     required = {target: target_kind is None, **({} if fill else {name: kind is None for name, kind in kinds.items()})}
-    rows = len(sheet.records)
+    rows = sheet.rows
+    sheet = replace(sheet, columns={name: sheet.columns[name] for name in (*kinds, target)})
     sheet, dropped = _without_missing(sheet, required, problems, missing=missing)
     encoded = [
         _categories(sheet, name, problems, reading) if kind is None else _numbers(sheet, name, kind, problems, reading)
@@ -128,7 +149,7 @@ def csv_file(
     refuse(problems, str(file))
     columns = tuple(column for column, _ in encoded)
     return Table(
-        np.concatenate([part for _, part in encoded], axis=1),
+        _matrix(encoded),
         values,
         feature_names=features_of(columns),
         target_name=target,
@@ -145,14 +166,27 @@ def csv_file(
     )
 
 
+def _last_included(names: Sequence[str], exclude: Sequence[str]) -> int:
+    """The position of the last column that is not excluded; 0 if all are."""
+    return max((position for position, name in enumerate(names) if name not in exclude), default=0)
+
+
 def _read_table(
-    content: bytes, layout: Layout, asked: Sequence[str], *, exclude: Sequence[str], source: str
+    content: bytes,
+    layout: Layout,
+    asked: Sequence[str],
+    exclude: Sequence[str],
+    decimal: Decimal,
+    ways: Ways,
+    *,
+    source: str,
 ) -> tuple[Sheet, list[str]]:
     """The table in a file, and notes on what was left out. InputError unless it has at least two columns and a row.
 
-    asked: the columns that options name, `exclude` among them.
+    asked: the columns that options name, `exclude` among them; ways: how each column is kept.
     """
-    sheet = read_sheet(content, layout, source=source, hint="; if the line is a row, add dataset.header=false")
+    hint = "; if the line is a row, add dataset.header=false"
+    sheet = read_sheet(lambda: io.BytesIO(content), layout, source=source, hint=hint, decimal=decimal, ways=ways)
     names = sheet.names
     other = other_separator(names, layout)
     if other:
@@ -168,9 +202,9 @@ def _read_table(
             f"{source}, line {sheet.line}: holds numbers, not the names of columns; "
             f"add dataset.header=false if the file names none, or dataset.skip_lines={sheet.line} to skip the line"
         )
-    wrong = [problem for problem in (width_problem(record, len(names)) for record in sheet.records) if problem]
+    wrong = [width_problem(row.line, row.cells, len(names)) for row in sheet.ragged]
     refuse([f"{problem}{title}" for problem in wrong[:1]] + wrong[1:], source)
-    if not sheet.records:
+    if not sheet.rows:
         raise InputError(f"{source}: has no rows below its header (line {sheet.line})")
     left_out = {name: _why_left_out(sheet, name) for name in names if name in sheet.unnamed and name not in asked}
     nameless = [name for name, why in left_out.items() if why is None]
@@ -183,29 +217,25 @@ def _read_table(
         source,
     )
     notes = [f"{source}: {name} has no name and {why}; it is left out" for name, why in left_out.items()]
-    return _without_columns(sheet, list(left_out)), [*sheet.notes, *notes]
+    return replace(sheet, names=[name for name in names if name not in left_out]), [*sheet.notes, *notes]
 
 
 def _why_left_out(sheet: Sheet, name: str) -> str | None:
     """Why a column without a name cannot be meant to be learned from or to be learned; None if it may be."""
-    cells = sheet.cells(name)
-    if not any(cells):
+    if is_empty(sheet.columns[name]):
         return "no values"
-    return "names the rows" if name == sheet.names[0] and len(set(cells)) == len(cells) else None
-
-
-def _without_columns(sheet: Sheet, left_out: Sequence[str]) -> Sheet:
-    kept = [position for position, name in enumerate(sheet.names) if name not in left_out]
-    records = [record._replace(cells=[record.cells[position] for position in kept]) for record in sheet.records]
-    return replace(sheet, names=[sheet.names[position] for position in kept], records=records) if left_out else sheet
+    return "names the rows" if name == sheet.names[0] and all_differ(sheet.columns[name]) else None
 
 
 def _title_hint(sheet: Sheet) -> str:
     """A hint if most rows have the same number of cells, and it is not that of the header: that may be a title."""
-    (width, rows), *_ = Counter(len(record.cells) for record in sheet.records).most_common(1) or [(0, 0)]
-    if width < 2 or width == len(sheet.names) or 2 * rows <= len(sheet.records):
+    found = Counter(row.cells for row in sheet.ragged)
+    if sheet.rows:
+        found[len(sheet.names)] = sheet.rows
+    (width, rows), *_ = found.most_common(1) or [(0, 0)]
+    if width < 2 or width == len(sheet.names) or 2 * rows <= found.total():
         return ""
-    line = next(record.line for record in sheet.records if len(record.cells) == width)
+    line = next(row.line for row in sheet.ragged if row.cells == width)
     return f"; add dataset.skip_lines={line - 1} if the table begins in line {line}"
 
 
@@ -246,24 +276,25 @@ def _without_missing(
     kinds: name -> whether the column holds categories. With missing=refuse all rows stay, and each missing value is
     added to problems.
     """
-    found = {
-        (row, name): missing_problem(cell, category=category)
-        for name, category in kinds.items()
-        for row, cell in enumerate(table.cells(name))
-        if is_missing(cell, category=category)
-    }
+    gaps = {name: table.columns[name].missing(category=category) for name, category in kinds.items()}  # (rows,) each
+    gaps = {name: rows for name, rows in gaps.items() if rows.any()}
     if missing == "refuse":
-        texts = [f"{table.location(row, name)}: {text}" for (row, name), text in sorted(found.items())]
+        found = [(row, name) for name, rows in gaps.items() for row in np.flatnonzero(rows).tolist()]
+        texts = [
+            f"{table.location(row, name)}: {missing_problem(table.columns[name].text(row), category=kinds[name])}"
+            for row, name in sorted(found)
+        ]
         problems += [f"{text}; or add dataset.missing=drop, mean or median" for text in texts[:1]] + texts[1:]
         return table, 0
-    rows = {row for row, _ in found}
-    kept = [record for row, record in enumerate(table.records) if row not in rows]
-    if not kept:
+    if not gaps:
+        return table, 0
+    kept = ~np.logical_or.reduce(list(gaps.values()))
+    if not kept.any():
         raise InputError(
-            f"{table.source}: each of its {count_with_noun(len(rows), 'row')} has a missing value; "
+            f"{table.source}: each of its {count_with_noun(table.rows, 'row')} has a missing value; "
             "use fewer columns, or dataset.missing=mean or median"
         )
-    return replace(table, records=kept), len(rows)
+    return table.select(kept, table.columns), int(table.rows - kept.sum())
 
 
 def _similar(name: str, present: Sequence[str]) -> str:
@@ -274,45 +305,73 @@ def _similar(name: str, present: Sequence[str]) -> str:
 
 
 def _numbers(
-    text: Sheet, name: str, notation: Notation, problems: list[str], reading: Recognition
+    sheet: Sheet, name: str, notation: Notation, problems: list[str], reading: Recognition
 ) -> tuple[Column, Floats]:
-    """A column of numbers, (rows, 1), NaN for a missing value. Cells that are not numbers are added to problems."""
-    cells = text.cells(name)
-    values = _values(text, name, notation, problems, partial(reading.hint, name))
-    if not any(map(has_text, cells)):
+    """A column of numbers, (rows,), NaN for a missing value. Cells that are not numbers are added to problems."""
+    cells = sheet.columns[name]
+    values = _values(sheet, name, notation, problems, partial(reading.hint, name))
+    if not any(map(has_text, cells.distinct if isinstance(cells, Texts) else cells.gaps)) and np.isnan(values).all():
         problems.append(f"column {name}: has no values; leave it out with {reading.exclude_option(name)}")
-    return Column(name, notation=notation), values.reshape(-1, 1)
+    return Column(name, notation=notation), values
 
 
-def _values(text: Sheet, name: str, notation: Notation, problems: list[str], hint: Callable[[], str]) -> Floats:
+def _values(sheet: Sheet, name: str, notation: Notation, problems: list[str], hint: Callable[[], str]) -> Floats:
     """The numbers of a column, (rows,). hint: gives what is added to the first problem where some cells are numbers."""
-    found = [number(cell, notation) for cell in text.cells(name)]
-    wrong = [f"{text.location(row, name)}: {value}" for row, value in enumerate(found) if isinstance(value, str)]
-    if wrong and any(isinstance(value, float) for value in found):
-        wrong[0] += hint()
-    problems += wrong
-    return np.array([math.nan if isinstance(value, str) else value for value in found])
+    cells = sheet.columns[name]
+    if isinstance(cells, Numbers):
+        return cells.values
+    found = [number(text, notation) for text in cells.distinct]
+    wrong = np.array([isinstance(value, str) for value in found], np.bool_)[cells.codes]
+    texts = [f"{sheet.location(row, name)}: {found[cells.codes[row]]}" for row in np.flatnonzero(wrong)]
+    if texts and not all(isinstance(value, str) for value in found):
+        texts[0] += hint()
+    problems += texts
+    return np.array([math.nan if isinstance(value, str) else value for value in found])[cells.codes]
 
 
-def _categories(text: Sheet, name: str, problems: list[str], reading: Recognition) -> tuple[Column, Floats]:
-    """A column of categories, (rows, levels): a single 1 in each row, or none for a missing value."""
-    cells = text.cells(name)
-    levels = _in_order({cell for cell in cells if has_text(cell)})
-    if len(levels) > MOST_LEVELS or len(levels) == len(cells) > FEW:
+def _categories(
+    sheet: Sheet, name: str, problems: list[str], reading: Recognition
+) -> tuple[Column, npt.NDArray[np.int64]]:
+    """A column of categories, and the index of each row's level, (rows,); -1 for a missing value."""
+    cells = _texts(sheet, name)
+    levels = _in_order({text for text in cells.distinct if has_text(text)})
+    if len(levels) > MOST_LEVELS or len(levels) == sheet.rows > FEW:
         problems.append(
-            f"column {name}: has {len(levels)} different texts in {count_with_noun(len(cells), 'row')}, too many for a "
+            f"column {name}: has {len(levels)} different texts in {count_with_noun(sheet.rows, 'row')}, too many for a "
             f"category; leave it out with {reading.exclude_option(name)}"
         )
         levels = levels[:1]
-    reading.notes.extend(_similar_notes(text, name, levels, "categories"))
+    reading.notes.extend(_similar_notes(sheet, name, levels, "categories"))
     index = {level: position for position, level in enumerate(levels)}
-    indices = np.array([index.get(cell, -1) for cell in cells])  # (rows,)
-    one_hot = indices[:, np.newaxis] == np.arange(len(levels))  # (rows, levels)
-    return Column(name, tuple(levels)), one_hot.astype(np.float64)
+    return Column(name, tuple(levels)), np.array([index.get(text, -1) for text in cells.distinct])[cells.codes]
+
+
+def _matrix(encoded: Sequence[tuple[Column, npt.NDArray[Any]]]) -> Floats:
+    """The features, (rows, features) float64: a column of numbers as it is, a 1 for the level of a category."""
+    rows, features = len(encoded[0][1]), len(features_of([column for column, _ in encoded]))
+    matrix = np.zeros((rows, features))
+    for start in range(0, rows, BLOCK):
+        block, first = matrix[start : start + BLOCK], 0
+        for column, values in encoded:
+            part = values[start : start + BLOCK]
+            if column.levels is None:
+                block[:, first] = part
+            else:
+                known = np.flatnonzero(part >= 0)
+                block[known, first + part[known]] = 1
+            first += len(column.features)
+    matrix.setflags(write=False)
+    return matrix
+
+
+def _texts(sheet: Sheet, name: str) -> Texts:
+    cells = sheet.columns[name]
+    assert isinstance(cells, Texts), name
+    return cells
 
 
 def _target(
-    text: Sheet,
+    sheet: Sheet,
     name: str,
     kind: TargetType,
     notation: Notation | None,
@@ -320,27 +379,28 @@ def _target(
     reading: Recognition,
 ) -> tuple[npt.NDArray[Any], tuple[str, ...] | None]:
     """The target of each row, (rows,), and the names of the classes, or None for values."""
-    cells = text.cells(name)
-    few_whole = all(map(is_whole, cells)) and _are_few(cells)
+    cells = sheet.columns[name]
+    few_whole = isinstance(cells, Texts) and all(map(is_whole, cells.distinct)) and _are_few(cells)
     if kind == "values" or (kind == "auto" and notation is not None and not few_whole):
         hint = partial(reading.hint, name, target=True)
-        return _values(text, name, notation or PLAIN_NOTATION, problems, hint), None
-    classes = _in_order(set(cells))
+        return _values(sheet, name, notation or PLAIN_NOTATION, problems, hint), None
+    cells = _texts(sheet, name)
+    classes = _in_order(cells.distinct)
     if len(classes) < 2:
         raise InputError(
-            f"{text.source}, column {name}: is {short(classes[0])} in every row; must have at least two classes"
+            f"{sheet.source}, column {name}: is {short(classes[0])} in every row; must have at least two classes"
         )
-    if len(classes) > MOST_CLASSES or len(classes) == len(cells):
-        what = "a class of its own in each row" if len(classes) == len(cells) else f"{len(classes)} classes"
-        other = "add dataset.target_type=values, or " if all(map(is_number, cells)) else ""
-        raise InputError(f"{text.source}, column {name}: has {what}; {other}choose another dataset.target")
+    if len(classes) > MOST_CLASSES or len(classes) == sheet.rows:
+        what = "a class of its own in each row" if len(classes) == sheet.rows else f"{len(classes)} classes"
+        other = "add dataset.target_type=values, or " if all(map(is_number, classes)) else ""
+        raise InputError(f"{sheet.source}, column {name}: has {what}; {other}choose another dataset.target")
     index = {label: position for position, label in enumerate(classes)}
-    return np.array([index[cell] for cell in cells]), tuple(classes)
+    return np.array([index[text] for text in cells.distinct])[cells.codes], tuple(classes)
 
 
-def _are_few(cells: Sequence[str]) -> bool:
+def _are_few(cells: Texts) -> bool:
     """Whether the cells are so few different ones that they may be classes."""
-    return len(set(cells)) <= min(FEW, len(cells) // 2)
+    return len(cells.distinct) <= min(FEW, len(cells.codes) // 2)
 
 
 def _in_order(texts: Iterable[str]) -> list[str]:
@@ -358,7 +418,7 @@ def _dropped_notes(file: str, dropped: int, *, rows: int, why: str) -> list[str]
 
 def _header_notes(sheet: Sheet, used: Sequence[str]) -> list[str]:
     """A note if the first line may be a row: names are numbers, or occur in the columns that they name."""
-    names = [name for name in sheet.names if is_number(name) or (name in used and name in sheet.cells(name))]
+    names = [name for name in sheet.names if is_number(name) or (name in used and _holds(sheet.columns[name], name))]
     if not names:
         return []
     return [
@@ -367,20 +427,30 @@ def _header_notes(sheet: Sheet, used: Sequence[str]) -> list[str]:
     ]
 
 
+def _holds(cells: Cells, text: str) -> bool:
+    """Whether a cell of a column holds a text."""
+    if isinstance(cells, Texts):
+        return text in cells.distinct
+    value = number(text)
+    return text in cells.gaps or (isinstance(value, float) and value in cells.values)
+
+
 def _target_notes(sheet: Sheet, name: str, kind: TargetType, classes: Sequence[str] | None) -> list[str]:
     """Notes on a target that may not be what is meant."""
-    cells = sheet.cells(name)
+    cells = sheet.columns[name]
     column = f"{sheet.source}: column {name}"
     if classes is None:
-        levels = {number(cell) for cell in cells}
+        if isinstance(cells, Numbers):
+            return []
+        levels = {number(text) for text in cells.distinct}
         may_be_classes = len(levels) == 2 or all(isinstance(level, float) and level.is_integer() for level in levels)
         if kind == "auto" and _are_few(cells) and may_be_classes:
-            few = list_names(_in_order(set(cells)))
+            few = list_names(_in_order(cells.distinct))
             return [f"{column}: {few} are learned as values; add dataset.target_type=classes if they are classes"]
         return []
     notes = _similar_notes(sheet, name, classes, "classes")
-    if len(classes) > MANY and len(cells) < ROWS_OF_CLASS * len(classes):
-        what = f"{len(classes)} classes in {count_with_noun(len(cells), 'row')}"
+    if len(classes) > MANY and sheet.rows < ROWS_OF_CLASS * len(classes):
+        what = f"{len(classes)} classes in {count_with_noun(sheet.rows, 'row')}"
         notes.append(f"{column}: has {what}; if it is not what is to be learned, name another dataset.target")
     return notes
 

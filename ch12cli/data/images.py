@@ -32,7 +32,7 @@ class NewImages(NewRows):
     """Images to predict. The only further column is the file's name."""
 
     def location(self, row: int) -> str:
-        return f"{self.source}, {self.cells[row][0]}"
+        return f"{self.source}, {self.copied[0][row]}"
 
 
 class Listing(NamedTuple):
@@ -219,7 +219,7 @@ def read_new_images(content: bytes | None, shape: ImageShape, *, source: str) ->
             raise InputError(
                 f"{source}: {error}; the run was trained on images: give one, or a folder of them"
             ) from error
-    return NewImages(source, pixels, list(range(1, len(names) + 1)), ["file"], [[as_text(name)] for name in names])
+    return NewImages(source, pixels, range(1, len(names) + 1), ["file"], [list(map(as_text, names))])
 
 
 def _refuse(problems: list[str]) -> None:

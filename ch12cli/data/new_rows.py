@@ -1,16 +1,21 @@
 """New rows for a trained network, from a CSV file whose columns are found by their names."""
 
+import io
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import repeat
 
 import numpy as np
 
 from ch12cli.data.columns import Column, has_text, is_missing, missing_problem, number
-from ch12cli.data.notation import is_number
+from ch12cli.data.notation import Decimal, is_number, usual_notation
+from ch12cli.data.sheets.cells import Keep, Numbers
+from ch12cli.data.sheets.text_sheet import Sheet, read_sheet
 from ch12cli.data.table import Floats
-from ch12cli.data.text_file import Layout, Sheet, list_names, other_separator, read_sheet, refuse, short, width_problem
+from ch12cli.data.text_file import Layout, list_names, other_separator, refuse, short, width_problem
 from ch12cli.errors import InputError
 
 UNSEEN = "--allow-unseen"  # the option of `ch12 predict`
@@ -20,15 +25,21 @@ UNSEEN = "--allow-unseen"  # the option of `ch12 predict`
 class NewRows:
     """Rows to predict. features: (rows, features) float64, in the network's order; lines: of each row, from 1.
 
-    further: names of the other columns of the file; cells: their text, a list for each row. notes: for the user.
+    further: names of the other columns of the file; copied: the texts of each, a list for each column. notes: for the
+    user.
     """
 
     source: str
     features: Floats
-    lines: list[int]
+    lines: Sequence[int]
     further: list[str]
-    cells: list[list[str]]
+    copied: list[list[str]]
     notes: tuple[str, ...] = ()
+
+    @property
+    def cells(self) -> Iterator[tuple[str, ...]]:
+        """The texts of the other columns in each row."""
+        return zip(*self.copied, strict=True) if self.copied else repeat((), len(self.lines))
 
     def location(self, row: int) -> str:
         """File and line of a row, for messages."""
@@ -51,51 +62,77 @@ def read_rows(
     with line and column.
     """
     layout = layout or Layout()
-    sheet = read_sheet(content, layout, source=source)
+    decimal = _decimal(columns)
+    by_name = {column.name.strip(): column for column in columns}
+
+    def ways(names: Sequence[str]) -> dict[str, Keep]:
+        return {name: _keep(by_name[name], decimal) if name in by_name else "rows" for name in names}
+
+    sheet = read_sheet(lambda: io.BytesIO(content), layout, source=source, decimal=decimal, ways=ways)
     header = sheet.names
     positions = _positions(sheet, [column.name for column in columns], layout)
-    features: list[list[float]] = []
-    lines: list[int] = []
-    cells: list[list[str]] = []
-    problems: list[str] = []
-    unseen: list[str] = []
-    further = [position for position in range(len(header)) if position not in positions]
-    for record in sheet.records:
-        problem = width_problem(record, len(header))
-        if problem:
-            problems.append(problem)
-            continue
-        row: list[float] = []
-        for column, position in zip(columns, positions, strict=True):
-            cell = record.cells[position]
-            values = _features(column, cell, allow_missing=allow_missing, allow_unseen=allow_unseen)
-            if isinstance(values, str):
-                problems.append(f"line {record.line}, column {column.name}: {values}")
-                continue
-            row += values
-            if column.levels is not None and has_text(cell) and not any(values):
-                unseen.append(f"{short(cell.strip())!r} (line {record.line}, column {column.name})")
-        if not problems:  # otherwise the rows are not used
-            features.append(row)
-            lines.append(record.line)
-            cells.append([record.cells[position] for position in further])
-    refuse(problems, source)
-    if not lines:
+    problems = [(row.line, -1, width_problem(row.line, row.cells, len(header))) for row in sheet.ragged]
+    unseen: list[tuple[int, int, str]] = []
+    features: list[Floats] = []
+    for index, (column, position) in enumerate(zip(columns, positions, strict=True) if sheet.rows else ()):
+        cells = sheet.columns[header[position]]
+        if isinstance(cells, Numbers):
+            features.append(cells.values)
+            faults = {text: missing_problem(text) for text in cells.gaps} if not allow_missing else {}
+            wrong = np.isnan(cells.values) & bool(faults)
+        else:
+            found = [
+                _features(column, text, allow_missing=allow_missing, allow_unseen=allow_unseen)
+                for text in cells.distinct
+            ]
+            faults = {text: value for text, value in zip(cells.distinct, found, strict=True) if isinstance(value, str)}
+            empty = [math.nan] * len(column.features)
+            features.append(np.array([empty if isinstance(value, str) else value for value in found])[cells.codes])
+            wrong = np.array([text in faults for text in cells.distinct])[cells.codes]
+            if column.levels is not None:
+                new = np.array([has_text(text) and text not in column.levels for text in cells.distinct])[cells.codes]
+                for row in np.flatnonzero(new).tolist():
+                    where = sheet.location(row, column.name)
+                    unseen.append((row, index, f"{short(cells.text(row))!r} ({where})"))
+        for row in np.flatnonzero(wrong).tolist():
+            problems.append(
+                (int(sheet.lines[row]), index, f"{sheet.location(row, column.name)}: {faults[cells.text(row)]}")
+            )
+    refuse([problem for *_, problem in sorted(problems)], source)
+    if not sheet.rows:
         raise InputError(f"{source}: has no rows below its header (line {sheet.line})")
-    names = ["" if header[position] in sheet.unnamed else header[position] for position in further]
-    notes = [f"{source}: did not occur in training, encoded as none of the known texts: {list_names(unseen)}"]
-    return NewRows(source, np.array(features), lines, names, cells, (*sheet.notes, *(notes if unseen else ())))
+    further = [name for position, name in enumerate(header) if position not in positions]
+    texts = list_names([text for *_, text in sorted(unseen)])
+    notes = [f"{source}: did not occur in training, encoded as none of the known texts: {texts}"] if unseen else []
+    return NewRows(
+        source,
+        np.column_stack(features),
+        sheet.lines.tolist(),
+        ["" if name in sheet.unnamed else name for name in further],
+        [sheet.further[name] for name in further],
+        (*sheet.notes, *notes),
+    )
 
 
-def _features(column: Column, cell: str, *, allow_missing: bool, allow_unseen: bool) -> list[float] | str:
+def _decimal(columns: Sequence[Column]) -> Decimal:
+    """The decimal sign with which the training data were read."""
+    chosen: tuple[Decimal, ...] = ("point", "comma")
+    used = {column.notation for column in columns if column.levels is None}
+    return next((decimal for decimal in chosen if usual_notation(decimal) in used), "auto")
+
+
+def _keep(column: Column, decimal: Decimal) -> Keep:
+    return "numbers" if column.levels is None and column.notation == usual_notation(decimal) else "texts"
+
+
+def _features(column: Column, text: str, *, allow_missing: bool, allow_unseen: bool) -> list[float] | str:
     """The features of a cell, or what is wrong with it."""
-    if is_missing(cell, category=column.levels is not None) and not allow_missing:
-        return missing_problem(cell, category=column.levels is not None)
+    if is_missing(text, category=column.levels is not None) and not allow_missing:
+        return missing_problem(text, category=column.levels is not None)
     if column.levels is None:
-        value = number(cell, column.notation)
+        value = number(text, column.notation)
         return value if isinstance(value, str) else [value]
-    text = cell.strip()
-    if text in column.levels or allow_unseen or not has_text(cell):
+    if text in column.levels or allow_unseen or not has_text(text):
         return [float(text == level) for level in column.levels]
     near = get_close_matches(text, column.levels, n=1)
     hint = f"; did you mean {near[0]}?" if near else f"; it may be {list_names(column.levels)}"

@@ -14,7 +14,9 @@ from ch12cli.data.notation import (
     looks_like_number,
     usual_notation,
 )
-from ch12cli.data.text_file import Sheet, list_names, short
+from ch12cli.data.sheets.cells import Numbers
+from ch12cli.data.sheets.text_sheet import Sheet
+from ch12cli.data.text_file import list_names, short
 from ch12cli.shell import names_option
 
 TargetType = Literal["auto", "classes", "values"]
@@ -78,8 +80,11 @@ class Recognition:
         return names_option("dataset.numbers", [*self.numbers, name])
 
     def _found(self, name: str, *, declared: bool) -> Notation | None:
+        column = self.sheet.columns[name]
+        if isinstance(column, Numbers):
+            return usual_notation(self.decimal)
         cells = self._values(name)
-        if not cells and any(map(has_text, self.sheet.cells(name))):
+        if not cells and any(map(has_text, column.distinct)):
             return None
         found = find_notation(cells, decimal=self.decimal, declared=declared)
         if found is None and declared:
@@ -90,8 +95,10 @@ class Recognition:
         return found or (usual_notation(self.decimal) if any(map(is_number, cells)) else None)
 
     def _values(self, name: str) -> list[str]:
-        """The cells of a column that hold a value."""
-        return [cell for cell in self.sheet.cells(name) if not is_missing(cell, category=False)]
+        """The different cells of a column that hold a value; none for a column of numbers."""
+        column = self.sheet.columns[name]
+        distinct = [] if isinstance(column, Numbers) else column.distinct
+        return [cell for cell in distinct if not is_missing(cell, category=False)]
 
     def _tell(self, name: str, kind: Notation, otherwise: str) -> None:
         """Adds a note on how the numbers of a column are read."""
@@ -102,7 +109,7 @@ class Recognition:
 
     def _judge_texts(self, name: str, declare: str, otherwise: str) -> None:
         """Adds a problem for texts that look like numbers, or a note if there are only two of them."""
-        texts = list(dict.fromkeys(self._values(name)))
+        texts = self._values(name)
         like = list(filter(looks_like_number, texts))
         if 2 * len(like) <= len(texts):
             return

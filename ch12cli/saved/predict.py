@@ -75,8 +75,7 @@ def predict_features(directory: Path, features: ArrayLike, *, best: bool = False
         raise InputError(f"rows: have shape {array.shape}; must be (rows, {columns}), as in training")
     if np.isnan(array).any() and not has_fill(saved):
         raise InputError("rows: have missing values (NaN), and the training data had none; fill them in")
-    numbers = list(range(1, len(array) + 1))
-    return _predict(saved, NewRows("rows", array, numbers, [], [[] for _ in numbers]))
+    return _predict(saved, NewRows("rows", array, range(1, len(array) + 1), [], []))
 
 
 def load_network(directory: Path, *, best: bool = False, trust: bool = False) -> nn.Module:

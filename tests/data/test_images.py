@@ -150,7 +150,7 @@ def test_labels_come_from_folders_if_there_are_any_and_else_from_file_names(fold
 def test_bytes_of_a_name_that_are_not_utf8_are_marked(folder: Path) -> None:
     some_images(folder / "p", "Ü1.png")
     (folder / "p" / os.fsdecode("Ü1.png".encode())).rename(folder / "p" / os.fsdecode(b"a\xff.png"))
-    assert read_new_images(None, (1, 4, 5), source="p").cells == [["a\ufffd.png"]]
+    assert read_new_images(None, (1, 4, 5), source="p").copied == [["a\ufffd.png"]]
 
 
 def test_files_that_are_not_images_are_left_out_with_a_note(folder: Path) -> None:

@@ -60,7 +60,7 @@ def test_rows_equal_those_of_csv_dict_reader(name: str) -> None:
     assert rows.features.dtype == np.float64
     assert rows.features.tolist() == [[float(row[name]) for name in NAMES] for row in expected]
     assert rows.further == [name for name in expected[0] if name not in NAMES]
-    assert rows.cells == [[row[name] for name in rows.further] for row in expected]
+    assert list(rows.cells) == [tuple(row[name] for name in rows.further) for row in expected]
 
 
 def test_the_line_of_a_row_is_the_one_on_which_it_begins() -> None:
@@ -127,13 +127,13 @@ def test_blank_lines_and_remarks_are_left_out_and_noted() -> None:
 
 def test_columns_without_a_name_or_a_cell_are_left_out() -> None:
     rows = rows_of(text(f"{HEADER},,", f"{ROW},,", f"{ROW},,"))
-    assert (rows.further, rows.cells, rows.notes) == ([], [[], []], ())
+    assert (rows.further, list(rows.cells), rows.notes) == ([], [(), ()], ())
     assert rows.features.tolist() == [[5.1, 3.5, 1.4, 0.2]] * 2
 
 
 def test_the_names_of_rows_that_r_writes_are_a_column_without_a_name() -> None:
     rows = rows_of(text(HEADER, f"a,{ROW}", f"b,{ROW}"))
-    assert (rows.further, rows.cells) == ([""], [["a"], ["b"]])
+    assert (rows.further, rows.copied) == ([""], [["a", "b"]])
     assert rows.features.tolist() == [[5.1, 3.5, 1.4, 0.2]] * 2
 
 
@@ -155,7 +155,7 @@ def test_a_file_may_have_another_separator_no_header_and_skipped_lines() -> None
         b"a title\n\n1   2 3\n4 5  6\n", [Column("column_3"), Column("column_1")], source="x", layout=layout
     )
     assert rows.features.tolist() == [[3.0, 1.0], [6.0, 4.0]]
-    assert (rows.lines, rows.further, rows.cells) == ([3, 4], ["column_2"], [["2"], ["5"]])
+    assert (rows.lines, rows.further, rows.copied) == ([3, 4], ["column_2"], [["2", "5"]])
 
 
 @pytest.fixture

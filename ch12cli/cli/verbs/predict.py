@@ -124,17 +124,16 @@ def safe_for_terminal(text: str) -> str:
     return escape_controls(text, keep="\n")
 
 
-def predicted_rows(predictions: "Predictions") -> Iterator[tuple[list[str], str | float, list[float]]]:
+def predicted_rows(predictions: "Predictions") -> Iterator[tuple[Sequence[str], str | float, list[float]]]:
     """Of each row: the copied cells, the class or value, the probabilities."""
     from ch12cli.data.images import NewImages
 
     names = predictions.class_names
     probabilities = [] if predictions.probabilities is None else predictions.probabilities.tolist()
-    for row, value in enumerate(predictions.values.tolist()):
+    for row, (value, cells) in enumerate(zip(predictions.values.tolist(), predictions.rows.cells, strict=True)):
         answer = value if names is None else escape_controls(names[int(value)])
-        cells = predictions.rows.cells[row]
         if isinstance(predictions.rows, NewImages):
-            cells = [escape_controls(name) for name in cells]
+            cells = tuple(map(escape_controls, cells))
         yield cells, answer, probabilities[row] if probabilities else []
 
 

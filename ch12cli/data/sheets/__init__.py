@@ -1,0 +1,1 @@
+"""Tables in files, read column by column: text files of every layout."""

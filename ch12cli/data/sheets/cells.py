@@ -1,0 +1,187 @@
+"""The cells of a column: its different texts with a code for each row, or numbers."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ch12cli.data.columns import is_missing, number
+from ch12cli.data.notation import Notation
+
+# How a column is kept. numbers: as numbers if it holds no other text. few: as texts, unless they are many different
+# plain numbers. texts: as texts. rows: the text of each row, blanks included. nothing: its cells are not needed.
+Keep = Literal["numbers", "few", "texts", "rows", "nothing"]
+
+MANY_TEXTS = 1000  # different plain numbers of a column, above which their texts are not kept
+
+
+@dataclass(frozen=True, eq=False)
+class Texts:
+    """Cells as texts. distinct: without blanks around, in order of first appearance; codes: of each row, (rows,)."""
+
+    distinct: list[str]
+    codes: npt.NDArray[np.int32]
+
+    def select(self, rows: npt.NDArray[np.bool_]) -> "Texts":
+        """The cells of some rows. rows: (rows,), whether each is kept."""
+        found, first, codes = np.unique(self.codes[rows], return_index=True, return_inverse=True)
+        order = np.argsort(first)
+        rank = np.empty(len(order), np.int32)
+        rank[order] = np.arange(len(order))
+        return Texts([self.distinct[code] for code in found[order]], rank[codes])
+
+    def missing(self, *, category: bool) -> npt.NDArray[np.bool_]:
+        """Whether each cell holds no value, (rows,). category: whether the column holds categories."""
+        flags = [is_missing(text, category=category) for text in self.distinct]
+        return np.array(flags, np.bool_)[self.codes]
+
+    def text(self, row: int) -> str:
+        """The text of a cell."""
+        return self.distinct[int(self.codes[row])]
+
+
+@dataclass(frozen=True, eq=False)
+class Numbers:
+    """Cells that are all numbers or missing. values: (rows,), NaN where missing; gaps: the missing cells' texts.
+
+    They have no unit: they are written in usual_notation(decimal), with the decimal that the file was read with.
+    """
+
+    values: npt.NDArray[np.float64]
+    gaps: list[str] = field(default_factory=list)
+
+    def select(self, rows: npt.NDArray[np.bool_]) -> "Numbers":
+        """The cells of some rows. rows: (rows,), whether each is kept."""
+        kept = rows[np.isnan(self.values)] if self.gaps else ()
+        return Numbers(self.values[rows], [text for text, keep in zip(self.gaps, kept, strict=True) if keep])
+
+    def missing(self, *, category: bool) -> npt.NDArray[np.bool_]:
+        """Whether each cell holds no value, (rows,)."""
+        return np.isnan(self.values)
+
+    def text(self, row: int) -> str:
+        """The text of a missing cell."""
+        return self.gaps[np.count_nonzero(np.isnan(self.values[:row]))]
+
+
+Cells = Texts | Numbers
+
+
+class Batch(Protocol):
+    """Some rows of a file."""
+
+    def keys(self, column: int) -> Sequence[Any]:
+        """The cells of a column, as objects that are equal if the cells are."""
+
+    def text(self, key: Any) -> str:
+        """The text of a cell."""
+
+    def numbers(self, columns: Sequence[int], point: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+        """The numbers of columns, and which cells are to be read one by one: (columns, rows) each."""
+
+    def cell(self, row: int, column: int) -> str:
+        """The text of a cell."""
+
+
+class ColumnBuilder:
+    """Collects the cells of a column from batches of rows. notation: of numbers."""
+
+    def __init__(self, keep: Keep, notation: Notation) -> None:
+        self.keep, self.notation = keep, notation
+        self.undecided = keep == "numbers"
+        self.failed = False  # a column of numbers has another text
+        self.by_key: dict[Any, int] = {}
+        self.by_text: dict[str, int] = {}
+        self.plain = True  # whether all texts up to `checked` are plain numbers or missing
+        self.checked = 0
+        self.codes: list[npt.NDArray[np.int32]] = []
+        self.values: list[npt.NDArray[np.float64]] = []
+        self.gaps: list[str] = []
+        self.rows: list[str] = []
+
+    @property
+    def wants_numbers(self) -> bool:
+        return self.keep == "numbers" and not self.undecided and not self.failed
+
+    def add(self, batch: Batch, column: int) -> None:
+        """Adds a batch to a column that is not kept as numbers."""
+        if self.keep == "nothing" or self.failed:
+            return
+        keys = batch.keys(column)
+        if self.keep == "rows":
+            self.rows += map(batch.text, keys)
+            return
+        for key in dict.fromkeys(keys):
+            if key not in self.by_key:
+                self.by_key[key] = self.by_text.setdefault(batch.text(key).strip(), len(self.by_text))
+        self.codes.append(np.fromiter(map(self.by_key.__getitem__, keys), np.int32, len(keys)))
+        if self.undecided:
+            self.undecided = False
+            if not self.all_plain() or all(is_missing(text, category=False) for text in self.by_text):
+                self.keep = "few"
+            else:
+                self.become_numbers()
+        elif self.keep == "few" and len(self.by_text) > MANY_TEXTS and self.all_plain():
+            self.become_numbers()
+
+    def all_plain(self) -> bool:
+        """Whether all texts so far are plain numbers, or mark missing values."""
+        if self.plain:
+            new = list(self.by_text)[self.checked :]
+            self.checked = len(self.by_text)
+            self.plain = all(isinstance(number(text, self.notation), float) for text in new)
+        return self.plain
+
+    def become_numbers(self) -> None:
+        """Keeps numbers in place of the texts so far."""
+        texts = list(self.by_text)
+        values = np.array([number(text, self.notation) for text in texts], np.float64)
+        gap = np.isnan(values)
+        for codes in self.codes:
+            self.values.append(values[codes])
+            self.gaps += [texts[code] for code in codes[gap[codes]].tolist()]
+        self.keep = "numbers"
+        self.by_key, self.by_text, self.codes = {}, {}, []
+
+    def add_numbers(
+        self, values: npt.NDArray[np.float64], odd: npt.NDArray[np.bool_], text: Callable[[int], str]
+    ) -> None:
+        """Adds a batch to a column of numbers. values, odd: (rows,); text: gives that of an odd cell, by its row."""
+        if odd.any():
+            for row in np.flatnonzero(odd).tolist():
+                cell = text(row).strip()
+                value = number(cell, self.notation)
+                if isinstance(value, str):
+                    self.failed, self.values, self.gaps = True, [], []
+                    return
+                values[row] = value
+                if math.isnan(value):
+                    self.gaps.append(cell)
+        self.values.append(values)
+
+    def cells(self) -> Cells:
+        """The cells of all batches. Of a column whose cells are not needed, there are none."""
+        if self.keep == "nothing":
+            return Numbers(np.empty(0))
+        if self.keep == "numbers" and not self.undecided:
+            values = np.concatenate([np.empty(0), *self.values])
+            self.values = []
+            return Numbers(values, self.gaps)
+        codes = np.concatenate(self.codes) if self.codes else np.empty(0, np.int32)
+        return Texts(list(self.by_text), codes)
+
+
+def add_batch(builders: Sequence[ColumnBuilder], batch: Batch) -> None:
+    """Adds a batch to each column."""
+    numeric = [position for position, builder in enumerate(builders) if builder.wants_numbers]
+    for position, builder in enumerate(builders):
+        if not builder.wants_numbers:
+            builder.add(batch, position)
+    if numeric:
+        values, odd = batch.numbers(numeric, builders[0].notation.decimal)
+        for index, position in enumerate(numeric):
+            builders[position].add_numbers(values[index], odd[index], partial(batch.cell, column=position))
