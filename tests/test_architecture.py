@@ -24,13 +24,14 @@ BELOW: dict[str, set[str]] = {
     "data": {*VALUES, "files"},
     "models": {*VALUES, "files"},
     "training": {*VALUES, "files", "data", "models"},
+    "fused": {*VALUES, "files", "data", "models", "training"},
     "config": {*VALUES, "files", "data", "models", "training"},
     "catalogue": {*VALUES, "files"},
     "plots": {*VALUES, "files", "catalogue"},
     "trackers": {*VALUES, "files"},
     "report": {*VALUES, "files", "catalogue", "plots"},
     "book": {*VALUES, "files", "data", "models", "training", "plots"},
-    "run": {*VALUES, "files", "data", "models", "training", "config", "trackers"},
+    "run": {*VALUES, "files", "data", "models", "training", "fused", "config", "trackers"},
     "saved": {*VALUES, "files", "data", "models", "training", "config", "trackers", "run", "plots"},
     "sweeps": {*VALUES, "files", "data", "models", "training", "config", "trackers", "run", "saved", "catalogue"},
 }
@@ -43,6 +44,7 @@ COMPUTES = {
     "book",
     "sweeps",
     "saved",
+    *(f"fused.{name}" for name in ("epoch", "orders", "source")),
     *(
         f"run.{name}"
         for name in ("build", "task", "description", "recorder", "sessions", "step_progress", "torch_settings", "train")

@@ -23,6 +23,7 @@ from ch12cli.shell import shell_line
 # Keys added later, with the values that match earlier behaviour.
 WRONG_FORM = (TypeError, ValueError, KeyError, IndexError, AttributeError, ArithmeticError, RecursionError)
 LATER: dict[str, Any] = {"logger": "csv", "imports": [], "metrics": None}
+LATER_OF_SWEEP = {"fused": "auto"}
 
 
 def read_recorded(folder: Path) -> tuple[dict[str, Any], dict[str, str | None]]:
@@ -84,7 +85,7 @@ def with_later_keys(settings: Mapping[str, Any]) -> dict[str, Any]:
     sweep = settings.get("sweep")
     if isinstance(sweep, Mapping):
         kept = {key: value for key, value in sweep.items() if f"sweep.{key}" not in WITHDRAWN}
-        settings = {**settings, "sweep": kept}
+        settings = {**settings, "sweep": {**LATER_OF_SWEEP, **kept}}
     return {**LATER, **settings}
 
 

@@ -105,10 +105,11 @@ class HalvingSettings:
 
 @dataclass(frozen=True)
 class SweepSettings:
-    """How the jobs of a sweep are trained. max_stacked, processes: None to let ch12 choose."""
+    """How the jobs of a sweep are trained. max_stacked, processes, fused: None to let ch12 choose."""
 
     max_stacked: int | None
     processes: int | None
+    fused: bool | None
     fail_fast: bool
     verify: int
     halving: HalvingSettings | None
@@ -178,6 +179,7 @@ class RunSettings:
             sweep=SweepSettings(
                 max_stacked=number_or_none(sweep["max_stacked"]),
                 processes=number_or_none(sweep["processes"]),
+                fused=None if sweep["fused"] == "auto" else sweep["fused"],
                 fail_fast=sweep["fail_fast"],
                 verify=sweep["verify"],
                 halving=None if halving is None else HalvingSettings(**halving),

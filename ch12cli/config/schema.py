@@ -96,6 +96,10 @@ KEYS: dict[str, Key] = {
     "sweep.processes": Key(
         Or("auto", IntegerRule(1, 1024)), "processes that train in parallel; auto: one for each core, or one for a GPU"
     ),
+    "sweep.fused": Key(
+        Or("auto", Truth()),
+        "train whole epochs of a stack by compiled code; auto: where there is a C compiler and it is worth it",
+    ),
     "sweep.fail_fast": Key(Truth(), "end the sweep when a job fails, instead of training the others"),
     "sweep.verify": Key(
         IntegerRule(0), "number of finished jobs to train again as single runs, to show the difference"

@@ -22,9 +22,12 @@ from ch12cli.config.targets import (
 )
 from ch12cli.errors import InputError, Problem
 from ch12cli.files.metrics_csv import minimised
+from ch12cli.fused.compiler import CannotCompileError
+from ch12cli.fused.epoch import whole_epochs
+from ch12cli.fused.orders import draw_orders
 from ch12cli.models.activation import USES, Activation
-from ch12cli.run.task import Task, check_fit, last_batch_size, tensors, tensors_of_runs
-from ch12cli.training.batches import FoldedPart, Shuffled, StackedSource
+from ch12cli.run.task import Task, check_fit, last_batch_size, tensors
+from ch12cli.training.batches import Shuffled, StackedSource
 from ch12cli.training.loop import Limits, Training
 from ch12cli.training.losses import StackedLoss
 from ch12cli.training.network import Network
@@ -149,7 +152,6 @@ def build_training(settings: RunSettings, task: Task, device: torch.device) -> t
     Draws from torch's default random stream in the order of a handwritten loop: seed, initial weights, row orders.
     """
     loop, machine = settings.loop, settings.machine
-    task = task.of_fold(settings.data.split.fold)
     seed_stream(loop.seed, offset=loop.stream_offset)
     module = build_module(settings.model, task)
     network = Network(module, device=device, precision=settings.model.precision, compile_it=settings.model.compile)
@@ -209,12 +211,7 @@ def build_stack(jobs: Sequence[RunSettings], task: Task, device: torch.device) -
         streams.add()
     dtype = torch.float64 if first.model.precision == "float64" else torch.float32
     network = Stack(modules, [job.loop.seed for job in jobs], device=device, dtype=dtype, batch_size=loop.batch_size)
-    folds = [job.data.split.fold for job in jobs]
-    train = tensors_of_runs("train", task, folds, dtype=dtype, device=device)
-    assert train is not None
-    starts = None
-    if isinstance(train, FoldedPart):
-        starts, train = train.starts, train.flat()
+    train = tensors(task.data.train, task, dtype=dtype, device=device)
     kind, arguments = optimizer_class(first.optimizer.target)
     values = arguments | arguments_of_jobs([job.optimizer.target for job in jobs])
     minimise = minimised(task.monitor)
@@ -230,9 +227,9 @@ def build_stack(jobs: Sequence[RunSettings], task: Task, device: torch.device) -
             minimise=minimise,
             lr=np.broadcast_to(np.asarray(values.get("lr", 0.0), np.float64), len(jobs)),
         ),
-        source=StackedSource(train, streams, batch_size=loop.batch_size, runs_last=network.runs_last, starts=starts),
+        source=StackedSource(train, streams, batch_size=loop.batch_size, runs_last=network.runs_last),
         train=train,
-        valid=tensors_of_runs("valid", task, folds, dtype=dtype, device=device),
+        valid=tensors(task.data.valid, task, dtype=dtype, device=device) if task.data.valid else None,
         best=Best(len(jobs), minimise=minimise),
         stopping=EarlyStopping(
             len(jobs),
@@ -249,6 +246,19 @@ def build_stack(jobs: Sequence[RunSettings], task: Task, device: torch.device) -
         ),
         units=task.data.target_scaling,
     )
+    try:
+        training.whole_epoch = whole_epochs(
+            network,
+            task.loss,
+            training.optimizer,
+            train,
+            batch_size=loop.batch_size,
+            limits=training.limits,
+            wanted=first.sweep.fused,
+        )
+        streams.draw = draw_orders
+    except CannotCompileError as reason:
+        training.why_steps = str(reason)
     return training, network, streams
 
 

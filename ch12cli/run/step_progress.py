@@ -16,6 +16,7 @@ class ReportingSource:
 
     def __init__(self, source: Source, report: Callable[[int, int], None], *, steps: int) -> None:
         self.source, self.report, self.steps = source, report, steps
+        self.batch_size = source.batch_size
 
     def order(self) -> Tensor:
         return self.source.order()

@@ -22,7 +22,7 @@ from ch12cli.files.hydra_folder import flatten
 from ch12cli.files.sweep_csv import JobFacts
 
 # Settings that do not affect a job's result: data loading, threads, logging, checkpoints and stacking.
-STACKING = tuple(f"sweep.{name}" for name in ("max_stacked", "processes", "fail_fast", "verify"))
+STACKING = tuple(f"sweep.{name}" for name in ("max_stacked", "processes", "fused", "fail_fast", "verify"))
 IRRELEVANT = ("workers", "pin_memory", "threads", "logger", "checkpoint.", *STACKING)
 
 INTERPOLATION = re.compile(r"\$\{([^{}]*)\}")
@@ -52,15 +52,6 @@ class SweepJob:
     def setting(self, key: str) -> Any:
         """Returns one resolved setting by its dotted key. It is faster than building all of them."""
         return self.changes[key] if key in self.changes else value_at(self.base.resolved, key)
-
-    @property
-    def fold(self) -> int | None:
-        """The fold of a cross-validation that it validates on; None without folds."""
-        try:
-            fold: int | None = self.setting("dataset.fold")
-        except KeyError:  # planned by a version without folds
-            return None
-        return fold
 
     @property
     def run_settings(self) -> RunSettings:

@@ -25,18 +25,18 @@ from ch12cli.run.task import (
     choose_device,
     last_batch_size,
     notes_on_outputs,
-    read_table,
     require_learnable,
     tensors,
 )
 from ch12cli.run.torch_settings import torch_settings
 from ch12cli.run.train import prepare_job
 from ch12cli.run.users_errors import users_errors
-from ch12cli.sweeps.groups import SINGLE, Group, bytes_of_run, processes_for
+from ch12cli.sweeps.groups import Group, bytes_of_run, processes_for
 from ch12cli.sweeps.jobs import SweepJob, located
 from ch12cli.sweeps.work_item import WorkItem
 from ch12cli.sweeps.worker import failure_text
 from ch12cli.sweeps.worker_pool import ProcessDiedError, call_in_subprocess
+from ch12cli.training.loop import Training
 from ch12cli.training.network import Network
 from ch12cli.training.optimizers import OPTIMIZERS
 from ch12cli.training.stack import CannotStackError, Stack
@@ -78,17 +78,18 @@ def examine(groups: Sequence[Group]) -> tuple[list[Group], list[Task]]:
     problems: dict[str, list[int]] = {}  # by message, with job numbers
     failed: dict[str, list[int]] = {}
     any_built = False
-    divided: list[tuple[Group, Task]] = []
     for group in groups:
         try:
-            divided += divide_by_fold(group)
+            task = build_task(group.settings)
+            require_learnable(group.settings, task)
             choose_device(group.settings.machine.device)
         except InputError as error:
             note(problems, error.messages, group)
+            continue
         except SystemExit as error:
             target = group.settings.data.source.path
             note(problems, [f"dataset._target_={target}: called sys.exit({error.code!r})"], group)
-    for group, task in divided:
+            continue
         found = try_group_in_subprocess(group, task) if runs_user_code(group.settings) else try_group(group, task)
         note(problems, found.problems, group)
         note(failed, [found.failed] if found.failed else [], group)
@@ -100,33 +101,6 @@ def examine(groups: Sequence[Group]) -> tuple[list[Group], list[Task]]:
         total = sum(len(group.jobs) for group in groups)
         raise InputError([located(problem, numbers, total) for problem, numbers in {**problems, **failed}.items()])
     return examined, tasks
-
-
-def divide_by_fold(group: Group) -> list[tuple[Group, Task]]:
-    """Returns the groups whose jobs have equally many rows in each part, with the task of each. Reads the data once.
-
-    Folds that scale or weigh their targets each in its own way are groups of their own.
-    """
-    table = read_table(group.settings.data)
-    tasks: dict[int | None, Task] = {}
-    for job in group.jobs:
-        if (fold := job.fold) not in tasks:
-            settings = job.run_settings
-            tasks[fold] = build_task(settings, table)
-            require_learnable(settings, tasks[fold])
-    alike: dict[tuple[Any, ...], dict[int | None, Task]] = {}
-    for fold, task in tasks.items():
-        data = task.data
-        sizes = (len(part.rows) if part else 0 for part in (data.train, data.valid, data.test))
-        alike.setdefault((*sizes, data.class_weights, data.target_scaling), {})[fold] = task
-    found = []
-    for folds in alike.values():
-        jobs = [job for job in group.jobs if job.fold in folds]
-        first, *others = folds.values()
-        warnings = tuple(dict.fromkeys(warning for task in folds.values() for warning in task.warnings))
-        task = replace(first, warnings=warnings, folds=folds if others else {})
-        found.append((replace(group, jobs=jobs, reason=group.reason or (SINGLE if len(jobs) == 1 else "")), task))
-    return found
 
 
 def note(problems: dict[str, list[int]], found: Sequence[str], group: Group) -> None:
@@ -148,14 +122,12 @@ def try_group(group: Group, task: Task) -> TrialResult:
             torch.default_generator.manual_seed(TRIAL)
             modules = [build_module(group.settings.model, task) for _ in range(2)]
             parameters = sum(parameter.numel() for parameter in modules[0].parameters())
-            double = group.settings.model.precision == "float64"
-            dtype = torch.float64 if double else torch.float32
-            part = tensors(two_rows(task), task, dtype=dtype, device=torch.device("cpu"))
+            part = tensors(two_rows(task), task, dtype=torch.float32, device=torch.device("cpu"))
             if not group.reason:
                 size = group.settings.loop.batch_size
-                network = Stack(modules, [0, 1], device=torch.device("cpu"), dtype=dtype, batch_size=size)
+                network = Stack(modules, [0, 1], device=torch.device("cpu"), dtype=torch.float32, batch_size=size)
                 try_stack(network, part.x.expand(2, *part.x.shape))
-            single = Network(modules[0], device=torch.device("cpu"), precision="float64" if double else "float32")
+            single = Network(modules[0], device=torch.device("cpu"))
             last_batch = last_batch_size(len(task.data.train.y), group.settings.loop.batch_size)
             check_fit(single, task, part, last_batch=last_batch)
             try_optimizers(group, single)
@@ -257,10 +229,14 @@ RECORDING = 0.002  # seconds to write the record of a run
 
 
 class Estimate(NamedTuple):
-    """The estimated cost of a group. `seconds` is the time with all processes. `bytes` is the peak memory."""
+    """The estimated cost of a group. `seconds` is the time with all processes. `bytes` is the peak memory.
+
+    `trainer`: what trains a stack, and why; empty for single runs.
+    """
 
     seconds: float
     bytes: int
+    trainer: str
 
 
 def estimates(groups: Sequence[Group], tasks: Sequence[Task], items: Sequence[WorkItem]) -> list[Estimate | str | None]:
@@ -285,12 +261,13 @@ def estimate(group: Group, items: Sequence[WorkItem], task: Task) -> Estimate | 
     )
     if isinstance(measured, str):
         return measured
+    seconds, trainer = measured
     processes = min(processes_for(settings), len(items))
-    each = measured / len(sample) * settings.loop.epochs + RECORDING
-    return Estimate(runs * each / processes, processes * largest * bytes_of_run(group))
+    each = seconds / len(sample) * settings.loop.epochs + RECORDING
+    return Estimate(runs * each / processes, processes * largest * bytes_of_run(group), trainer)
 
 
-def measure_in_subprocess(*arguments: Any) -> float | str:
+def measure_in_subprocess(*arguments: Any) -> tuple[float, str] | str:
     """Calls `measure_epoch` in a subprocess and returns its result."""
     try:
         return call_in_subprocess(measure_epoch, *arguments)
@@ -298,8 +275,10 @@ def measure_in_subprocess(*arguments: Any) -> float | str:
         return f"the process that tried it died ({error})"
 
 
-def measure_epoch(sample: Sequence[RunSettings], task: Task, stacked: bool) -> float | str:
-    """Returns the seconds that an epoch of these runs takes as a stack. Times only the first run if not `stacked`.
+def measure_epoch(sample: Sequence[RunSettings], task: Task, stacked: bool) -> tuple[float, str] | str:
+    """Returns the seconds that an epoch of these runs takes as a stack, and what trains them.
+
+    Times only the first run if not `stacked`.
 
     Returns an error message if the training fails.
     """
@@ -310,9 +289,15 @@ def measure_epoch(sample: Sequence[RunSettings], task: Task, stacked: bool) -> f
             for _ in range(min(2, sample[0].loop.epochs)):  # the first epoch is slower, but may be the only one
                 start = time.perf_counter()
                 training.one_epoch()
-            return time.perf_counter() - start
+            seconds = time.perf_counter() - start
+            return seconds, describe_trainer(training) if stacked else ""
     except (Exception, SystemExit) as error:
         return failure_text(error)
+
+
+def describe_trainer(training: Training) -> str:
+    """Returns what trains a stack: compiled code, or torch and why."""
+    return f"torch; {training.why_steps}" if training.whole_epoch is None else "code compiled for its structure"
 
 
 class Difference(NamedTuple):

@@ -6,7 +6,7 @@ known about each run (metrics, learning rates, best epoch) is numpy, (runs,), wi
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol, cast
 
@@ -24,11 +24,16 @@ from ch12cli.training.schedules import Schedule
 from ch12cli.training.step import StepFunction, Trainable, TrainingStep
 from ch12cli.training.stopping import Best, EarlyStopping, Values
 
+# Trains an epoch at once: (row order, learning rates (steps, runs), limits) -> what `train_epoch` returns.
+WholeEpoch = Callable[[Tensor, NDArray[np.float64], "Limits"], tuple[Values, Tensor]]
+
 EVALUATED = 2**22  # values of x evaluated at once: bounds memory, not speed
 
 
 class Source(Protocol):
     """The source of an epoch's batches, in the order that the runs' random streams give."""
+
+    batch_size: int
 
     def order(self) -> Tensor: ...
     def batches(self, order: Tensor) -> Iterable[tuple[Tensor, Tensor]]: ...
@@ -87,6 +92,8 @@ class Training:
         self.best, self.stopping, self.limits = best, stopping, limits
         self.units = units
         self.step = self.make_step()
+        self.whole_epoch: WholeEpoch | None = None  # in place of the steps, where there is one
+        self.why_steps = ""  # why there is none
         self.epoch = 0  # epochs done
         self.best_state = network.snapshot()
 
@@ -110,13 +117,13 @@ class Training:
         start = time.perf_counter()
         lrs = self.schedule.learning_rates(self.epoch)  # (steps, runs)
         order = self.source.order()
-        losses, predictions = self.train_epoch(order, lrs)
+        losses, prediction = self.train_epoch(order, lrs)
         diverged_at = first_bad_step(losses, self.network.is_finite().cpu().numpy())
         if diverged_at.all():
             none = np.zeros(self.network.runs, dtype=bool)
             return Epoch(self.epoch + 1, {}, none, none, diverged_at)
         self.epoch += 1
-        columns = self.train_columns(losses, predictions, order)
+        columns = self.train_columns(losses, prediction, order)
         if self.valid is not None:
             columns |= {f"valid_{name}": value for name, value in self.evaluate(self.valid).items()}
         columns["lr"] = np.array(lrs[-1])
@@ -129,11 +136,14 @@ class Training:
         self.schedule.observe(columns[self.limits.monitor])
         return Epoch(self.epoch, columns, better, stopped, diverged_at)
 
-    def train_epoch(self, order: Tensor, lrs: NDArray[np.float64]) -> tuple[Values, list[Tensor]]:
-        """Makes one pass over the training part. Returns losses, (steps, runs), and predictions of each step.
+    def train_epoch(self, order: Tensor, lrs: NDArray[np.float64]) -> tuple[Values, Tensor]:
+        """Makes one pass over the training part. Returns losses, (steps, runs), and predictions, (…, rows, outputs).
 
-        It ends at the first loss that is not finite where the step watches it.
+        The prediction of a row is the one that its step made. The pass ends at the first loss that is not finite where
+        the step watches it.
         """
+        if self.whole_epoch is not None:
+            return self.whole_epoch(order, lrs, self.limits)
         step = self.step
         losses: list[Any] = []
         predictions: list[Tensor] = []
@@ -146,22 +156,22 @@ class Training:
             if isinstance(loss, float) and not math.isfinite(loss):
                 break
         values = torch.stack(losses).cpu().double().numpy() if isinstance(losses[0], Tensor) else np.array(losses)
-        return values.reshape(len(losses), -1), predictions
+        return values.reshape(len(losses), -1), torch.cat(predictions, -2)
 
-    def train_columns(self, losses: Values, predictions: list[Tensor], order: Tensor) -> dict[str, Values]:
+    def train_columns(self, losses: Values, prediction: Tensor, order: Tensor) -> dict[str, Values]:
         """Returns training loss and metrics over the epoch's examples, each as it was when its batch was seen."""
         y = self.train.y[order.to(self.train.y.device)]
-        sizes = np.array([prediction.shape[-2] for prediction in predictions])  # (steps,) rows
+        sizes = np.diff([*range(0, len(self.train), self.source.batch_size), len(self.train)])  # (steps,) rows
         weight = row_weights(self.loss, y)  # (…, rows)
         counted = sizes[:, None].astype(np.float64) if weight is None else sums_of_batches(weight, sizes.tolist())
         if self.units is not None:
-            predictions, y = [self.in_units(prediction) for prediction in predictions], self.in_units(y)
-            per_batch = zip(predictions, y.split(sizes.tolist(), -2), strict=True)
-            losses = np.array([per_run(self.loss(prediction, part)) for prediction, part in per_batch])
+            prediction, y = self.in_units(prediction), self.in_units(y)
+            per_batch = zip(*(values.split(sizes.tolist(), -2) for values in (prediction, y)), strict=True)
+            losses = np.array([per_run(self.loss(batch, part)) for batch, part in per_batch])
         # cumsum adds in order, as a loop over the batches does: the same bits as the book's running total
         total = np.cumsum(losses * counted, axis=0)[-1]
         below = len(self.train) if weight is None else np.cumsum(counted, axis=0)[-1]
-        prediction, target = torch.cat(predictions, -2), target_of(self.loss, y)
+        target = target_of(self.loss, y)
         measured = {f"train_{name}": per_run(metric(prediction, target)) for name, metric in self.metrics.items()}
         return {"train_loss": total / below, **measured}
 
@@ -169,18 +179,20 @@ class Training:
     def evaluate(self, part: Part) -> dict[str, Values]:
         """Returns loss and metrics of each run on a part, in evaluation mode. Draws nothing from the random stream."""
         network = self.network
-        rows = max(1, EVALUATED // max(1, part.values * network.runs))
-        runs = network.runs if network.stacked else None
+        rows = max(1, EVALUATED // max(1, part.x[0].numel() * network.runs))
         losses, predictions = [], []
         network.train(False)
         stream = torch.get_rng_state()  # a user's module may draw from it in evaluation, too
-        for x, y in part.blocks(rows, runs=runs):
+        for x, y in zip(part.x.split(rows), part.y.split(rows), strict=True):
+            if network.stacked:
+                x, y = x.expand(network.runs, *x.shape), y.expand(network.runs, *y.shape)
             predictions.append(self.in_units(network(x)))
-            losses.append(self.loss(predictions[-1], self.in_units(y)).cpu().double() * self.share(part, y, runs))
+            losses.append(self.loss(predictions[-1], self.in_units(y)).cpu().double() * self.share(part, y))
         torch.set_rng_state(stream)
         network.train(True)
         prediction = torch.cat(predictions, -2)
-        target = target_of(self.loss, self.in_units(part.targets(runs=runs)))
+        target = target_of(self.loss, self.in_units(part.y))
+        target = target.expand(network.runs, *target.shape) if network.stacked else target
         measured = {name: per_run(metric(prediction, target)) for name, metric in self.metrics.items()}
         return {"loss": per_run(torch.stack(losses).sum(0)), **measured}
 
@@ -192,12 +204,13 @@ class Training:
         restored: Tensor = self.units.restore(exact[..., :1])
         return torch.cat([restored, exact[..., 1:]], -1)
 
-    def share(self, part: Part, y: Tensor, runs: int | None) -> float | Tensor:
+    def share(self, part: Part, y: Tensor) -> float | Tensor:
         """Returns how much some rows of a part count in the mean over the part. y: their targets, (…, rows[, 1])."""
-        weight, whole = row_weights(self.loss, y), row_weights(self.loss, part.targets(runs=runs))
+        weight, whole = row_weights(self.loss, y), row_weights(self.loss, part.y)
         if weight is None or whole is None:
-            return (len(y) if runs is None else y.shape[1]) / len(part)
-        return weight.cpu().double().sum(-1) / whole.cpu().double().sum(-1)
+            rows = y.shape[1] if self.network.stacked else len(y)
+            return rows / len(part)
+        return weight.cpu().double().sum(-1) / whole.cpu().double().sum()
 
     def remember(self, better: NDArray[np.bool_]) -> None:
         """Copies the weights of the runs whose epoch was their best, (runs,)."""
@@ -217,8 +230,6 @@ class Training:
         self.best.keep(rows)
         self.stopping.keep(rows)
         cast(Any, self.source).keep(rows.tolist())
-        if self.valid is not None:
-            self.valid.keep(index.to(self.valid.y.device))
         self.best_state = {name: value[index.to(value.device)] for name, value in self.best_state.items()}
         clips = {name: getattr(self.limits, name) for name in ("clip_grad_norm", "clip_grad_value")}
         kept: dict[str, Any] = {name: value[rows] for name, value in clips.items() if isinstance(value, np.ndarray)}

@@ -1,5 +1,7 @@
 """Random streams: draws the row orders of a shuffled DataLoader without a DataLoader."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -35,6 +37,7 @@ class Streams:
 
     add: records the default stream as the next run's, and draws the seeds of its row orders for all epochs. The orders
     equal those of a single run unless something else, such as dropout, draws from its stream.
+    draw: draws the orders (runs, rows) of many seeds at once as torch.randperm does; None: torch draws them one by one.
     """
 
     def __init__(self, epochs: int) -> None:
@@ -42,6 +45,7 @@ class Streams:
         self.states: list[Tensor] = []
         self.seeds: list[NDArray[np.int64]] = []  # seeds of each run's orders, (epochs,)
         self.generator = torch.Generator()
+        self.draw: Callable[[NDArray[np.int64], int], Tensor] | None = None
 
     def add(self) -> None:
         self.states.append(torch.get_rng_state())
@@ -49,6 +53,8 @@ class Streams:
 
     def orders(self, runs: list[int], epoch: int, rows: int) -> Tensor:
         """Returns the orders of the rows of some runs in an epoch, counted from 0: (runs, rows) int64."""
+        if self.draw is not None:
+            return self.draw(np.array([self.seeds[run][epoch] for run in runs]), rows)
         orders = torch.empty(len(runs), rows, dtype=torch.int64)
         for order, run in zip(orders, runs, strict=True):
             self.generator.manual_seed(int(self.seeds[run][epoch]))

@@ -48,6 +48,10 @@ log_softmax_backward: Any = aten._log_softmax_backward_data.default if HAS_DERIV
 # Adam's fused kernel on plain tensors. Reason: one pass over the moments instead of seven. Without it: the formula.
 HAS_FUSED_ADAM = hasattr(torch, "_fused_adam_")
 
+# Compiles CUDA source (NVRTC) to a kernel that takes tensors. Reason: torch's public way needs nvcc and a C++ compiler.
+# Without it: torch's operations.
+compile_cuda: Any = getattr(torch.cuda, "_compile_kernel", None)
+
 # The bytes to which torch's allocator aligns each tensor's memory. Reason: the bits of a matrix product depend on the
 # alignment of its factors, so what ch12 keeps within a larger tensor is aligned to it too.
 ALIGNMENT = 64

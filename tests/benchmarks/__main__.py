@@ -20,6 +20,7 @@ NAMES = {
     "overhead": "what a sweep adds to each job, against Hydra's own launcher",
     "sweep": "whole sweeps, against JAX and Hydra's launchers",
     "wide": "wide networks, against the machine's matrix products",
+    "fused": "compiled epochs of a stack, against torch's operations and a loop in C",
     "layouts": "the two layouts of a stack, against each other",
     "listing": "ten thousand runs listed and compared, against reading their files",
     "durability": "checkpoints and fsync, against a run without them",

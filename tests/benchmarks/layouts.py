@@ -1,7 +1,7 @@
 """The two layouts of a stack's memory against each other: what RUNS_LAST_UP_TO of ch12cli.training.stack rests on."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise, product
 
 import torch
@@ -55,11 +55,11 @@ class Laid:
         return (time.process_time() - start) / self.steps
 
 
-def chain(sizes: Sequence[int]) -> nn.Module:
-    """A network of these layers, with ReLU in between."""
+def chain(sizes: Sequence[int], activation: Callable[[], nn.Module] = nn.ReLU) -> nn.Module:
+    """A network of these layers, with an activation in between."""
     layers: list[nn.Module] = []
     for a, b in pairwise(sizes):
-        layers += [nn.Linear(a, b), nn.ReLU()]
+        layers += [nn.Linear(a, b), activation()]
     return nn.Sequential(*layers[:-1])
 
 

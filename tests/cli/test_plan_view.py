@@ -63,7 +63,7 @@ def grid_plan() -> Plan:
 
 
 def test_a_plan_shows_its_jobs_groups_reasons_and_cost():
-    estimates = [(12.0, 314_000_000), (130.0, 2_500_000_000), (3.25, 900), (0.0123, 900), None]
+    estimates = [(12.0, 314_000_000, ""), (130.0, 2_500_000_000, ""), (3.25, 900, ""), (0.01, 900, "torch; why"), None]
     assert format_plan(grid_plan(), estimates, width=80) == [
         "1,202 jobs, 101 done already, 1,101 to train",
         "3 duplicates left out, the first: optimizer=sgd seed=7",
@@ -80,6 +80,7 @@ def test_a_plan_shows_its_jobs_groups_reasons_and_cost():
         "",
         "not stacked: torch.optim.LBFGS: no stacked form (400 jobs, group 3)",
         "not stacked: the only job of its structure (2 jobs, groups 4, 5)",
+        "trained by: torch; why (1 job, group 4)",
         "",
         "about 2 min 25 s and 2.5 GB of memory in all",
     ]
@@ -105,7 +106,7 @@ def test_no_line_of_a_plan_is_wider_than_the_terminal(width: int):
         Group([make_job(place, *(name.format(n) for name, n in zip(names, numbers, strict=True)))], "torch cannot " * 9)
         for place, numbers in enumerate(combinations)
     ]
-    lines = format_plan(make_plan(groups, alone=[(n, n) for n in range(50)]), [(1.0, 10**6)] * 50, width=width)
+    lines = format_plan(make_plan(groups, alone=[(n, n) for n in range(50)]), [(1.0, 10**6, "")] * 50, width=width)
     assert max(map(len, lines)) <= width
     assert "and 30 more groups of 30 jobs" in lines
     assert any(line.startswith("1 ") and "/0.csv " in line for line in lines)  # of a path its end is kept
@@ -151,5 +152,6 @@ def test_the_plan_of_a_command_line_is_that_of_its_jobs(tmp_path: Path, monkeypa
     assert lines[6].split()[:6] == ["1", "float64", "1", "stack", "of", "3"]
     assert lines[7].split()[:6] == ["2", "bfloat16", "3", "runs", "one", "by"]
     assert lines[9] == "not stacked: precision=bfloat16 has no stacked form (3 jobs, group 2)"
-    assert lines[11].startswith("about ")
+    assert lines[10].startswith("trained by: torch; it has too few steps to be worth compiling")
+    assert lines[13].startswith("about ")
     assert os.listdir(tmp_path) == []

@@ -221,11 +221,11 @@ def test_failed_jobs_do_not_split_the_group_of_the_others(at_once: str) -> None:
 
 
 REFUSED = {
-    "{metric:loss,min_epochs:1,factor:2}": "must be null, or {metric: valid_loss",
-    "{metric:valid_loss,min_epochs:0,factor:2}": "must be null, or {metric: valid_loss",
-    "{metric:valid_loss,min_epochs:1,factor:1}": "must be null, or {metric: valid_loss",
-    "{metric:valid_loss,min_epochs:1}": "must be null, or {metric: valid_loss",
-    "3": "must be null, or {metric: valid_loss",
+    "{metric:loss,min_epochs:1,factor:2}": "must be null, or 'sweep.halving={metric: valid_loss",
+    "{metric:valid_loss,min_epochs:0,factor:2}": "must be null, or 'sweep.halving={metric: valid_loss",
+    "{metric:valid_loss,min_epochs:1,factor:1}": "must be null, or 'sweep.halving={metric: valid_loss",
+    "{metric:valid_loss,min_epochs:1}": "must be null, or 'sweep.halving={metric: valid_loss",
+    "3": "must be null, or 'sweep.halving={metric: valid_loss",
     "{metric:valid_mae,min_epochs:1,factor:2}": "sweep.halving.metric=valid_mae: is for values",
 }
 

@@ -23,18 +23,19 @@ INDENT = "  "
 
 
 def format_plan(
-    plan: Plan, estimates: Sequence[tuple[float, int] | str | None] | None = None, *, width: int | None = None
+    plan: Plan, estimates: Sequence[tuple[float, int, str] | str | None] | None = None, *, width: int | None = None
 ) -> list[str]:
     """Returns the plan as lines of text.
 
-    estimates: for each group, (seconds, peak bytes), None if it is done, or the reason why there is no estimate. width:
-    the terminal's width by default.
+    estimates: for each group, (seconds, peak bytes, what trains it), None if it is done, or the reason why there is no
+    estimate. width: the terminal's width by default.
     """
     from ch12cli.sweeps.groups import why_not_halved  # imports torch; the caller already has a plan, so torch is loaded
 
     width = width or shutil.get_terminal_size().columns
     values = varied(plan.jobs.values())
     reasons = [text if isinstance(text, str) else "" for text in estimates or []]
+    trainers = ["" if each is None or isinstance(each, str) else each[2] for each in estimates or []]
     blocks = [
         format_jobs(plan, width=width),
         format_varied(values, width=width),
@@ -42,6 +43,7 @@ def format_plan(
         [
             *format_reasons(plan.groups, "not stacked", [group.reason for group in plan.groups], width=width),
             *format_reasons(plan.groups, "not halved", [why_not_halved(group) for group in plan.groups], width=width),
+            *format_reasons(plan.groups, "trained by", trainers, width=width),
             *format_reasons(plan.groups, "not estimated", reasons, width=width),
         ],
         format_total(estimates or []),
@@ -157,7 +159,7 @@ def _values(group: Group, keys: Iterable[str]) -> dict[str, list[str]]:
 
 def format_groups(
     plan: Plan,
-    estimates: Sequence[tuple[float, int] | str | None],
+    estimates: Sequence[tuple[float, int, str] | str | None],
     *,
     keys: Mapping[str, Sequence[Sequence[str]]],
     width: int,
@@ -214,12 +216,12 @@ def format_reasons(groups: Sequence[Group], what: str, reasons: Sequence[str], *
     return lines
 
 
-def format_total(estimates: Sequence[tuple[float, int] | str | None]) -> list[str]:
+def format_total(estimates: Sequence[tuple[float, int, str] | str | None]) -> list[str]:
     """Returns a line with the total time and the peak memory. Groups are trained one after another."""
     known = [estimate for estimate in estimates if estimate is not None and not isinstance(estimate, str)]
     if not known:
         return []
-    seconds, memory = sum(seconds for seconds, _ in known), max(size for _, size in known)
+    seconds, memory = sum(seconds for seconds, _, _ in known), max(size for _, size, _ in known)
     return [f"about {format_seconds(seconds)} and {format_bytes(memory)} of memory in all"]
 
 

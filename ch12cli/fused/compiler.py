@@ -1,0 +1,95 @@
+"""Compiles C to a library that is kept in the user's cache, and loads it."""
+
+import ctypes
+import hashlib
+import os
+import shutil
+import stat
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+
+# No -ffast-math: it would let NaN and infinity pass unnoticed. Products and sums may be fused.
+FLAGS = ("-O3", "-march=native", "-std=gnu11", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-fPIC")
+SECONDS = 60  # after which compiling is given up
+
+
+class CannotCompileError(Exception):
+    """There is no library; the message says why."""
+
+
+def cache_folder() -> Path:
+    """Returns the folder of compiled libraries, which it creates. Raises CannotCompileError if others may write it."""
+    root = os.environ.get("XDG_CACHE_HOME") or ""
+    folder = (Path(root) if os.path.isabs(root) else Path.home() / ".cache") / "ch12" / "fused"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        found = folder.stat()
+    except (OSError, RuntimeError) as error:
+        raise CannotCompileError(f"{folder}: {getattr(error, 'strerror', None) or error}") from error
+    if found.st_uid != os.getuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise CannotCompileError(f"{folder}: others may write it")
+    return folder
+
+
+@cache
+def compiler() -> str | None:
+    """Returns the path of the system's C compiler; None if there is none."""
+    return shutil.which(os.environ.get("CC") or "cc") or shutil.which("gcc") or shutil.which("clang")
+
+
+@cache
+def version_of(path: str) -> str:
+    """Returns what a compiler says about itself and the processor that `-march=native` stands for."""
+    command = [path, "-march=native", "-###", "-E", "-x", "c", os.devnull]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise CannotCompileError(f"{path}: {error}") from error
+    return done.stderr
+
+
+def library(source: str) -> ctypes.CDLL:
+    """Returns the compiled source, from the cache if it is there. Raises CannotCompileError."""
+    path = compiler()
+    if path is None:
+        raise CannotCompileError("there is no C compiler")
+    key = hashlib.sha256("\0".join([source, version_of(path), *FLAGS]).encode()).hexdigest()
+    folder = cache_folder()
+    found = intact(folder, key) or compile_into(folder, key, source, path)
+    try:
+        return ctypes.CDLL(str(found))
+    except OSError as error:
+        raise CannotCompileError(str(error)) from error
+
+
+def intact(folder: Path, key: str) -> Path | None:
+    """Returns the library of a key whose content has the checksum in its name; removes damaged ones.
+
+    Loading a truncated library would end the process.
+    """
+    for file in folder.glob(f"{key}-*.so"):
+        if file.name == name_of(key, file.read_bytes()):
+            return file
+        file.unlink(missing_ok=True)
+    return None
+
+
+def name_of(key: str, content: bytes) -> str:
+    return f"{key}-{hashlib.sha256(content).hexdigest()[:16]}.so"
+
+
+def compile_into(cache: Path, key: str, source: str, path: str) -> Path:
+    """Writes a library, whole or not at all, and returns it: others may be about to write the same one."""
+    with tempfile.TemporaryDirectory(dir=cache) as folder:
+        made = Path(folder) / "made.so"
+        command = [path, *FLAGS, "-shared", "-x", "c", "-", "-o", str(made), "-lm"]
+        try:
+            done = subprocess.run(command, input=source, capture_output=True, text=True, timeout=SECONDS)
+        except (OSError, subprocess.SubprocessError) as error:
+            raise CannotCompileError(f"{path}: {error}") from error
+        if done.returncode:
+            errors = [line for line in done.stderr.splitlines() if "error" in line]
+            raise CannotCompileError(f"{path}: {errors[0] if errors else f'exit code {done.returncode}'}")
+        return made.replace(cache / name_of(key, made.read_bytes()))

@@ -1,0 +1,196 @@
+"""An epoch of a stack in one native call: instead of the steps of `Training.train_epoch`."""
+
+import ctypes
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ch12cli.fused.compiler import CannotCompileError, library
+from ch12cli.fused.source import KernelSource, flat_targets, kernel_settings, source_of
+from ch12cli.training.batches import Part
+from ch12cli.training.loop import Limits
+from ch12cli.training.optimizers import Adagrad, Adam, Optimizer
+from ch12cli.training.stack import Stack
+from ch12cli.training.torch_internals import compile_cuda
+
+MOST_STATES = 3
+ALIGNMENT = 64  # bytes, of the largest vectors
+WARP = 32  # threads of a block on a GPU
+MOST_VALUES = 2**17  # of a run in a block's memory; more would not stay in a cache
+
+# Seconds that torch takes for a step of a stack and for each run in it (measured for Iris, on one core and on an H200),
+# and the seconds of a whole training from which on compiling pays: it takes a second or so, but once for a structure.
+COSTS = {"cpu": (130e-6, 0.7e-6, 0.5), "cuda": (120e-6, 5e-9, 2.0)}
+
+
+class EpochArguments(ctypes.Structure):
+    """`Epoch` of kernel.c."""
+
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in ("runs", "rows", "steps_before", "masks_before")),
+        ("parameters", ctypes.c_void_p),
+        ("states", ctypes.c_void_p * MOST_STATES),
+        *((name, ctypes.c_void_p) for name in ("x", "y", "order", "lr", "first", "second")),
+        *((f"{name}_{distance}", ctypes.c_int64) for name in ("lr", "first", "second") for distance in ("step", "run")),
+        *((name, ctypes.c_void_p) for name in ("settings", "seeds", "losses", "predictions")),
+    )
+
+
+def clips_of(limits: Limits) -> dict[str, Any]:
+    given = {"CLIP_VALUE": limits.clip_grad_value, "CLIP_NORM": limits.clip_grad_norm}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+class FusedEpochs:
+    """Trains epochs of a stack through a compiled kernel.
+
+    The kernel changes the stack's parameters and the optimiser's state in place, as the steps would.
+    """
+
+    def __init__(
+        self, stack: Stack, optimizer: Optimizer, part: Part, *, source: KernelSource, batch_size: int
+    ) -> None:
+        self.stack, self.optimizer, self.part = stack, optimizer, part
+        self.source, self.batch_size = source, batch_size
+        self.y = flat_targets(part.y, part.x.dtype)
+        make = launcher_on_gpu if stack.device.type == "cuda" else launcher_on_cpu
+        self.launch = make(source, part.x.element_size(), stack.device)
+
+    def __call__(self, order: Tensor, lrs: NDArray[np.float64], limits: Limits) -> tuple[NDArray[np.float64], Tensor]:
+        """Trains one epoch. Returns losses, (steps, runs), and predictions, (runs, rows, outputs)."""
+        stack, optimizer = self.stack, self.optimizer
+        runs, rows = order.shape
+        steps = -(-rows // self.batch_size)
+        losses = torch.empty(steps, runs, dtype=stack.dtype, device=stack.device)
+        predictions = torch.empty(rows, self.source.outputs, runs, dtype=stack.dtype, device=stack.device)
+        values: Mapping[str, Any] = {**kernel_settings(optimizer), **clips_of(limits)}
+        settings = np.empty((max(1, len(values)), runs))
+        for place, name in enumerate(self.source.settings):
+            settings[place] = values[name]
+        numbers = {"settings": settings, **dict(zip(("lr", "first", "second"), self.per_step(lrs, steps), strict=True))}
+        tensors = {
+            "order": order.contiguous().to(stack.device),
+            "seeds": stack.masks.seeds,
+            "x": self.part.x,
+            "y": self.y,
+            "losses": losses,
+            "predictions": predictions,
+            "parameters": runs_last(stack.parameters),
+            **{name: torch.from_numpy(compact(array)).to(stack.device) for name, array in numbers.items()},
+        }
+        arguments = EpochArguments(runs=runs, rows=rows, steps_before=optimizer.steps, masks_before=stack.masks.step)
+        for name, tensor in tensors.items():
+            setattr(arguments, name, tensor.data_ptr())
+        for place, state in enumerate(optimizer.state.values()):
+            arguments.states[place] = runs_last(state).data_ptr()
+        for name in ("lr", "first", "second"):
+            steps_known, runs_known = tensors[name].shape  # 1 where all have the same number
+            setattr(arguments, f"{name}_step", runs_known if steps_known > 1 else 0)
+            setattr(arguments, f"{name}_run", 1 if runs_known > 1 else 0)
+        self.launch(arguments)
+        optimizer.steps += steps
+        stack.masks.step += steps
+        return losses.cpu().double().numpy(), predictions.permute(2, 0, 1)
+
+    def per_step(self, lrs: NDArray[np.float64], steps: int) -> tuple[NDArray[np.float64], ...]:
+        """Returns what the kernel wants of each step: the learning rate, and two corrections. Each (steps, runs)."""
+        optimizer = self.optimizer
+        numbers = optimizer.steps + 1 + np.arange(steps)[:, None]  # (steps, 1)
+        one = np.broadcast_to(np.ones((1, 1)), lrs.shape)
+        if isinstance(optimizer, Adam):
+            beta1, beta2 = (np.asarray(optimizer.values[name]).reshape(1, -1) for name in ("beta1", "beta2"))
+            first, second = 1 - beta1**numbers, np.sqrt(1 - beta2**numbers)
+            return lrs, np.broadcast_to(first, lrs.shape), np.broadcast_to(second, lrs.shape)
+        if isinstance(optimizer, Adagrad):
+            return lrs / (1 + (numbers - 1) * optimizer.values["lr_decay"]), one, one
+        return lrs, one, one
+
+
+def compact(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns the values with an axis of length 1 wherever numpy only repeats one."""
+    return values[tuple(slice(1 if stride == 0 else None) for stride in values.strides)].copy()
+
+
+def launcher_on_cpu(source: KernelSource, size: int, _device: torch.device) -> Callable[[EpochArguments], None]:
+    """Returns a function that runs the kernel, compiled by the system's compiler. size: bytes of a value."""
+    kernel = library(source.text)
+    kernel.epoch.restype = None
+    memory = torch.empty(source.values * kernel.lanes() * size + ALIGNMENT, dtype=torch.uint8)
+    start = ctypes.c_void_p(-(-memory.data_ptr() // ALIGNMENT) * ALIGNMENT)
+
+    def launch(arguments: EpochArguments, _memory: Tensor = memory) -> None:
+        kernel.epoch(ctypes.byref(arguments), start)
+
+    return launch
+
+
+def launcher_on_gpu(source: KernelSource, size: int, device: torch.device) -> Callable[[EpochArguments], None]:
+    """Returns a function that runs the kernel, compiled by NVRTC: a thread for each run, a warp for each block."""
+    shared = source.values * WARP * size
+    most = getattr(torch.cuda.get_device_properties(device), "shared_memory_per_block_optin", 0)
+    if compile_cuda is None or shared > most:
+        raise CannotCompileError("its networks do not fit into the GPU's shared memory")
+    with torch.cuda.device(device):
+        try:
+            kernel = compile_cuda(source.text, "epoch")
+            kernel.set_shared_memory_config(shared)
+        except (RuntimeError, OSError, AttributeError) as error:
+            raise CannotCompileError(str(error).splitlines()[0]) from error
+
+    def launch(arguments: EpochArguments) -> None:
+        with torch.cuda.device(device):
+            given = torch.frombuffer(bytearray(bytes(arguments)), dtype=torch.uint8).to(device)
+            blocks = -(-arguments.runs // WARP)
+            kernel(grid=(blocks, 1, 1), block=(WARP, 1, 1), args=[given], shared_mem=shared)
+
+    return launch
+
+
+def runs_last(values: Tensor) -> Tensor:
+    """Returns (runs, values), which lies in memory with the runs last, as it lies there."""
+    memory = values.t()
+    if not memory.is_contiguous():
+        raise ValueError("the runs do not come last in memory")
+    return memory
+
+
+def whole_epochs(
+    stack: Stack,
+    loss: nn.Module,
+    optimizer: Optimizer,
+    part: Part,
+    *,
+    batch_size: int,
+    limits: Limits,
+    wanted: bool | None,
+) -> FusedEpochs:
+    """Returns the compiled epochs of a stack. Raises CannotCompileError with the reason why there are none.
+
+    wanted: None to decide by the work: compiling takes a second or so, the first time.
+    """
+    steps = limits.epochs * -(-len(part) // batch_size)
+    if wanted is False:
+        raise CannotCompileError("sweep.fused=false")
+    if stack.device.type not in COSTS:
+        raise CannotCompileError(f"there is no compiled form for device={stack.device.type}")
+    if not stack.runs_last:
+        raise CannotCompileError("its layers are wide enough for matrix products")
+    of_step, of_run, worth_it = COSTS[stack.device.type]
+    if wanted is None and steps * (of_step + stack.runs * of_run) < worth_it:
+        raise CannotCompileError("it has too few steps to be worth compiling")
+    source = source_of(
+        stack.module_layers,
+        loss,
+        optimizer,
+        features=part.x.shape[1],
+        rows=len(part),
+        batch_size=min(batch_size, len(part)),
+        clips=clips_of(limits),
+    )
+    if source is None or source.values > MOST_VALUES:
+        raise CannotCompileError("its layers, loss or optimizer have no compiled form")
+    return FusedEpochs(stack, optimizer, part, source=source, batch_size=min(batch_size, len(part)))

@@ -1,0 +1,285 @@
+"""Compiled epochs of a stack: each run is trained as the run alone is, whatever the structure."""
+
+import math
+import random
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ch12cli.fused import compiler
+from ch12cli.fused.compiler import CannotCompileError, library
+from ch12cli.fused.epoch import whole_epochs
+from ch12cli.training.activations import activation
+from ch12cli.training.batches import Part, batches
+from ch12cli.training.layers import flat_layers
+from ch12cli.training.loop import Limits
+from ch12cli.training.losses import LOSSES
+from ch12cli.training.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
+from ch12cli.training.stack import Stack
+from ch12cli.training.streams import seed_stream
+
+pytestmark = pytest.mark.skipif(compiler.compiler() is None, reason="needs a C compiler")
+
+CPU = torch.device("cpu")
+ROWS, EPOCHS = 23, 2
+HIDDEN: list[Any] = [
+    nn.ReLU, nn.Tanh, nn.Sigmoid, nn.SiLU, nn.Mish, nn.SELU, nn.GELU, nn.Identity,
+    lambda: nn.GELU("tanh"), lambda: nn.LeakyReLU(0.1), lambda: nn.ELU(0.7), lambda: nn.Softplus(2, 5),
+    lambda: nn.Softmax(-1), lambda: nn.LogSoftmax(-1),
+]  # fmt: skip
+OUTPUTS: list[tuple[nn.Module, list[nn.Module]]] = [  # a loss, and the layers that end a network for it
+    (nn.CrossEntropyLoss(), []), (nn.NLLLoss(), [nn.LogSoftmax(-1)]), (nn.MSELoss(), []), (nn.L1Loss(), []),
+    (nn.HuberLoss(delta=0.3), []), (nn.BCELoss(), [nn.Sigmoid()]), (nn.BCEWithLogitsLoss(), []),
+]  # fmt: skip
+OPTIMIZERS: list[tuple[type[Optimizer], type[torch.optim.Optimizer], dict[str, Any]]] = [
+    (SGD, torch.optim.SGD, {"lr": 0.1}),
+    (SGD, torch.optim.SGD, {"lr": 0.1, "momentum": 0.9, "dampening": 0.2, "weight_decay": 0.01}),
+    (SGD, torch.optim.SGD, {"lr": 0.05, "momentum": 0.5, "nesterov": True}),
+    (Adam, torch.optim.Adam, {"lr": 0.01}),
+    (Adam, torch.optim.Adam, {"lr": 0.01, "betas": (0.7, 0.9), "weight_decay": 0.1, "amsgrad": True}),
+    (AdamW, torch.optim.AdamW, {"lr": 0.02, "weight_decay": 0.3}),
+    (RMSprop, torch.optim.RMSprop, {"lr": 0.01, "weight_decay": 0.01}),
+    (RMSprop, torch.optim.RMSprop, {"lr": 0.01, "centered": True, "momentum": 0.5, "alpha": 0.8}),
+    (Adagrad, torch.optim.Adagrad, {"lr": 0.1, "lr_decay": 0.01, "initial_accumulator_value": 0.1}),
+]
+IS_OF_CLASSES = (nn.CrossEntropyLoss, nn.NLLLoss)
+
+
+def network(sizes: list[int], hidden: Any, last: list[nn.Module], *, seed: int, bias: bool = True) -> nn.Sequential:
+    seed_stream(seed)
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise(sizes):
+        layers += [nn.Linear(inputs, outputs, bias=bias), hidden()]
+    return nn.Sequential(*layers[:-1], *last)
+
+
+def data(loss: nn.Module, features: int, outputs: int, dtype: torch.dtype) -> Part:
+    generator = torch.Generator().manual_seed(5)
+    x = torch.randn(ROWS, features, generator=generator, dtype=torch.float64).to(dtype)
+    if isinstance(loss, IS_OF_CLASSES):
+        return Part(x, torch.randint(outputs, (ROWS,), generator=generator))
+    return Part(x, (torch.rand(ROWS, outputs, generator=generator) > 0.5).to(dtype))
+
+
+def order_of(run: int, epoch: int) -> Tensor:
+    return torch.randperm(ROWS, generator=torch.Generator().manual_seed(100 * epoch + run))
+
+
+def limits(**clips: Any) -> Limits:
+    return Limits(epochs=EPOCHS, monitor="train_loss", stop_on="train_loss", **clips)
+
+
+def train_all(
+    modules: list[nn.Sequential], optimizer: tuple[type[Optimizer], dict[str, Any]], part: Part, loss: nn.Module,
+    *, batch_size: int, bounds: Limits,
+) -> tuple[Stack, list[np.ndarray[Any, Any]], list[Tensor]]:  # fmt: skip
+    """Trains copies of the modules by compiled epochs. Returns the stack, and losses and predictions of each epoch."""
+    stack = Stack(modules, range(len(modules)), device=CPU, dtype=part.x.dtype, batch_size=batch_size, runs_last=True)
+    made = optimizer[0](stack.parameters, **optimizer[1])
+    epochs = whole_epochs(stack, loss, made, part, batch_size=batch_size, limits=bounds, wanted=True)
+    lrs = np.broadcast_to(np.asarray(optimizer[1]["lr"], np.float64), (-(-ROWS // batch_size), len(modules)))
+    losses, predictions = [], []
+    for epoch in range(EPOCHS):
+        order = torch.stack([order_of(run, epoch) for run in range(len(modules))])
+        of_epoch, predicted = epochs(order, lrs, bounds)
+        losses.append(of_epoch)
+        predictions.append(predicted)
+    return stack, losses, predictions
+
+
+def own(value: Any, run: int) -> float:
+    """A run's own value of one for all runs, or one for each."""
+    return float(value[run] if isinstance(value, np.ndarray) else value)
+
+
+def train_alone(
+    module: nn.Sequential, optimizer: torch.optim.Optimizer, part: Part, loss: nn.Module,
+    *, run: int, batch_size: int, bounds: Limits,
+) -> tuple[list[list[float]], list[Tensor]]:  # fmt: skip
+    """The plain loop of torch: losses and predictions of each epoch."""
+    losses, predictions = [], []
+    for epoch in range(EPOCHS):
+        of_steps, predicted = [], []
+        for x, y in batches(part, order_of(run, epoch), batch_size):
+            prediction = module(x)
+            value = loss(prediction, y)
+            optimizer.zero_grad()
+            value.backward()
+            if bounds.clip_grad_value is not None:
+                nn.utils.clip_grad_value_(module.parameters(), own(bounds.clip_grad_value, run))
+            if bounds.clip_grad_norm is not None:
+                nn.utils.clip_grad_norm_(module.parameters(), own(bounds.clip_grad_norm, run))
+            optimizer.step()
+            of_steps.append(value.item())
+            predicted.append(prediction.detach())
+        losses.append(of_steps)
+        predictions.append(torch.cat(predicted))
+    return losses, predictions
+
+
+def require_equal(draw: random.Random, dtype: torch.dtype, *, runs: int) -> None:
+    """Draws a structure, trains a stack of it by compiled epochs and its runs by torch's loop, and compares all."""
+    loss, last = draw.choice(OUTPUTS)
+    own, of_torch, values = draw.choice(OPTIMIZERS)
+    hidden = draw.choice(HIDDEN)
+    sizes = [draw.randint(1, 9) for _ in range(draw.randint(2, 4))]
+    batch_size, bias = draw.randint(1, ROWS + 3), draw.random() < 0.8
+    clips: dict[str, Any] = {}
+    if draw.random() < 0.3:
+        clips["clip_grad_norm"] = np.array([0.05 + run for run in range(runs)])
+    if draw.random() < 0.3:
+        clips["clip_grad_value"] = 0.02
+    each = {name: np.array([value * (1 + 0.1 * run) for run in range(runs)])
+            for name, value in values.items() if name in ("lr", "weight_decay") and draw.random() < 0.5}  # fmt: skip
+    modules = [network(sizes, hidden, last, seed=run, bias=bias).to(dtype) for run in range(runs)]
+    part = data(loss, sizes[0], sizes[-1], dtype)
+    stack, losses, predictions = train_all(
+        modules, (own, values | each), part, loss, batch_size=batch_size, bounds=limits(**clips)
+    )
+    tolerance = 1e-9 if dtype == torch.float64 else 2e-3
+    for run, module in enumerate(modules):
+        mine = {name: float(value[run]) for name, value in each.items()}
+        wanted = train_alone(
+            module, of_torch(module.parameters(), **(values | mine)), part, loss,
+            run=run, batch_size=batch_size, bounds=limits(**clips),
+        )  # fmt: skip
+        found = stack.state_of(stack.parameters[run])
+        what = f"{sizes} {hidden} {type(loss).__name__} {values | each} batch {batch_size} {clips} run {run}"
+        for name, value in module.state_dict().items():
+            torch.testing.assert_close(found[name], value, rtol=tolerance, atol=tolerance, msg=what)
+        for epoch in range(EPOCHS):
+            np.testing.assert_allclose(losses[epoch][:, run], wanted[0][epoch], rtol=tolerance, atol=tolerance)
+            torch.testing.assert_close(predictions[epoch][run], wanted[1][epoch], rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.sample(4)
+@pytest.mark.parametrize("number", range(300))
+def test_each_run_of_a_drawn_structure_equals_torchs_loop(number: int) -> None:
+    draw = random.Random(number)
+    require_equal(draw, draw.choice([torch.float32, torch.float64]), runs=draw.choice([2, 7, 19]))
+
+
+def test_every_shipped_activation_and_loss_with_a_derivative_of_its_own_has_a_compiled_form() -> None:
+    from ch12cli.fused import source
+    from ch12cli.training.activations import ACTIVATIONS
+
+    assert {nn.Identity, *source.ACTIVATIONS, *source.ROWWISE} == set(ACTIVATIONS)
+    assert set(source.LOSSES) == set(LOSSES)
+    assert all(activation(made, 1) is not None for made in (kind() for kind in source.ACTIVATIONS))
+    assert flat_layers(nn.Sequential(nn.Linear(2, 3), *(kind() for kind in source.ACTIVATIONS))) is not None
+
+
+def test_dropout_drops_what_the_stack_drops_step_by_step() -> None:
+    loss, part = nn.MSELoss(), data(nn.MSELoss(), 4, 2, torch.float64)
+
+    def make(run: int) -> nn.Sequential:
+        return network([4, 6, 5, 2], lambda: nn.Sequential(nn.ReLU(), nn.Dropout(0.4)), [], seed=run).double()
+
+    modules = [make(run) for run in range(5)]
+    stack, _, predictions = train_all(modules, (Adam, {"lr": 0.01}), part, loss, batch_size=4, bounds=limits())
+    from ch12cli.training.losses import StackedLoss
+    from ch12cli.training.step import TrainingStep
+
+    other = Stack([make(run) for run in range(5)], list(range(5)), device=CPU, dtype=torch.float64, runs_last=True)
+    step = TrainingStep(other, StackedLoss(loss), Adam(other.parameters, lr=0.01))
+    for epoch in range(EPOCHS):
+        order = torch.stack([order_of(run, epoch) for run in range(5)])
+        done = [step(part.x[rows], part.y[rows], 0.01)[1] for rows in order.split(4, 1)]
+        torch.testing.assert_close(predictions[epoch], torch.cat(done, 1), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(stack.parameters, other.parameters, rtol=1e-9, atol=1e-9)
+    assert stack.masks.step == other.masks.step > 0
+
+
+@pytest.mark.parametrize("runs", [1, 3, 17])
+def test_a_run_that_explodes_shows_it_in_the_same_step_and_changes_no_bit_of_the_others(runs: int) -> None:
+    loss, part = nn.MSELoss(), data(nn.MSELoss(), 4, 2, torch.float32)
+    bad = runs - 1
+
+    def train(lr_of_bad: float) -> tuple[Stack, list[np.ndarray[Any, Any]]]:
+        modules = [network([4, 6, 2], nn.ReLU, [], seed=run) for run in range(runs)]
+        lrs = np.array([0.01] * (runs - 1) + [lr_of_bad])
+        return train_all(modules, (SGD, {"lr": lrs}), part, loss, batch_size=4, bounds=limits())[:2]
+
+    calm, calm_losses = train(0.01)
+    wild, losses = train(1e15)
+    assert torch.equal(calm.parameters[:bad], wild.parameters[:bad])
+    assert all(np.array_equal(a[:, :bad], b[:, :bad]) for a, b in zip(calm_losses, losses, strict=True))
+    alone = network([4, 6, 2], nn.ReLU, [], seed=bad)
+    single, _ = train_alone(
+        alone, torch.optim.SGD(alone.parameters(), lr=1e15), part, loss, run=bad, batch_size=4, bounds=limits()
+    )
+    first = [math.isfinite(value) for value in single[0]].index(False)
+    assert [math.isfinite(value) for value in losses[0][:, bad]].index(False) == first
+
+
+def test_a_run_has_the_same_bits_whatever_runs_are_beside_it() -> None:
+    loss, part = nn.CrossEntropyLoss(), data(nn.CrossEntropyLoss(), 4, 3, torch.float32)
+
+    def train(runs: int) -> Tensor:
+        modules = [network([4, 6, 3], nn.Tanh, [], seed=run) for run in range(runs)]
+        return train_all(modules, (Adam, {"lr": 0.01}), part, loss, batch_size=5, bounds=limits())[0].parameters
+
+    assert torch.equal(train(40)[:3], train(3))
+
+
+def test_what_has_no_compiled_form_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    part = data(nn.CrossEntropyLoss(), 4, 3, torch.float32)
+
+    def why(loss: nn.Module, *, runs_last: bool = True, wanted: bool | None = True, hidden: Any = nn.ReLU) -> str:
+        stack = Stack(
+            [network([4, 6, 3], hidden, [], seed=0)], [0], device=CPU, dtype=torch.float32, runs_last=runs_last
+        )
+        with pytest.raises(CannotCompileError) as raised:
+            whole_epochs(
+                stack, loss, Adam(stack.parameters), part, batch_size=2, limits=limits(), wanted=wanted
+            )  # fmt: skip
+        return str(raised.value)
+
+    assert "have no compiled form" in why(nn.CrossEntropyLoss(label_smoothing=0.1))
+    assert "have no compiled form" in why(nn.CrossEntropyLoss(weight=torch.ones(3)))
+    assert "have no compiled form" in why(nn.SmoothL1Loss())
+    assert "wide" in why(nn.CrossEntropyLoss(), runs_last=False)
+    assert "wide" in why(nn.CrossEntropyLoss(), hidden=nn.Hardtanh)  # torch vectorises it
+    assert "too few steps" in why(nn.CrossEntropyLoss(), wanted=None)
+    assert why(nn.CrossEntropyLoss(), wanted=False) == "sweep.fused=false"
+    monkeypatch.setattr(compiler, "compiler", lambda: None)
+    assert why(nn.CrossEntropyLoss()) == "there is no C compiler"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("vector", [16, 32])
+def test_narrower_vectors_give_the_same_bits(vector: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a processor without AVX-512 or AVX: the number of lanes changes no run."""
+    loss, part = nn.CrossEntropyLoss(), data(nn.CrossEntropyLoss(), 4, 3, torch.float32)
+
+    def train() -> Tensor:
+        modules = [network([4, 6, 3], nn.Tanh, [], seed=run) for run in range(21)]
+        return train_all(modules, (Adam, {"lr": 0.01}), part, loss, batch_size=5, bounds=limits())[0].parameters
+
+    before = train()
+    monkeypatch.setattr(compiler, "FLAGS", (*compiler.FLAGS, f"-DVECTOR={vector}"))
+    assert torch.equal(train(), before)
+
+
+def test_a_damaged_library_in_the_cache_is_compiled_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("whole", "damaged"):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / name))
+        folder = compiler.cache_folder()
+        for file in (tmp_path / "whole" / "ch12" / "fused").glob("*.so"):
+            (folder / file.name).write_bytes(file.read_bytes()[:1000]) if name == "damaged" else None
+        assert library("int three(void) { return 3; }").three() == 3
+    with pytest.raises(CannotCompileError, match="error: expected"):
+        library("int three(void) { return }")
+    assert len([*folder.iterdir()]) == 1
+
+
+def test_a_cache_that_others_may_write_is_not_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    compiler.cache_folder().chmod(0o777)
+    with pytest.raises(CannotCompileError, match="others may write it"):
+        library("int four(void) { return 4; }")
