@@ -100,6 +100,7 @@ def current_directory_last() -> Iterator[None]:
     try:
         yield
     finally:
+        os.chdir(directory)  # the module may have left it
         if directory in sys.path:
             del sys.path[len(sys.path) - 1 - sys.path[::-1].index(directory)]
 
@@ -222,6 +223,17 @@ def accepted(target: Callable[..., Any], offered: Mapping[str, Any], *, position
     return {name: value for name, value in offered.items() if name in list(parameters)[positional:]}
 
 
+@contextmanager
+def directory_kept() -> Iterator[None]:
+    """Returns to the current directory at the end of the block, if code of the user's own has left it."""
+    before = os.getcwd()
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+@directory_kept()
 def build(key: str, target: Target, *, offered: Mapping[str, Any] | None = None) -> Any:
     """Builds and returns the object that a target describes.
 

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from ch12cli.config.run_settings import RunSettings
+from ch12cli.config.targets import directory_kept
 from ch12cli.files.atomic import remove_leftovers
 from ch12cli.files.metrics_csv import MetricsFile
 from ch12cli.files.result_json import Result, describe_divergence, write_result
@@ -102,6 +103,7 @@ class Job:
         return describe_run(self.settings, self.task, self.network.module, self.device)
 
 
+@directory_kept()
 def prepare_job(settings: RunSettings, device: torch.device) -> Job:
     """Reads the data and builds the training. Raises InputError for wrong input, before anything is written."""
     task = build_task(settings)
@@ -123,18 +125,20 @@ def continued(job: Job, state: Mapping[str, Any], history: Mapping[str, Any] | N
     return replace(job, earlier=earlier)
 
 
+@directory_kept()
 def train_job(job: Job, directory: Path, callback: Callback) -> Outcome:
     """Trains a job, writes its record into a directory that the caller has locked, and returns the outcome.
 
     SIGINT and SIGTERM end the training after writing a checkpoint.
     """
     start = time.perf_counter()
+    given, directory = directory, directory.absolute()  # code of the user's own may change the directory
     freeze_objects()
     callback = FaultTolerantCallback(callback)
     for folder in (directory, directory / CHECKPOINTS):
         remove_leftovers(folder)
     description = job.description
-    callback.on_begin(description, epochs=job.settings.loop.epochs, directory=directory)
+    callback.on_begin(description, epochs=job.settings.loop.epochs, directory=given)
     for label, text in description:
         log.info("%s: %s", label, text)
     for warning in job.notes:
@@ -154,8 +158,8 @@ def train_job(job: Job, directory: Path, callback: Callback) -> Outcome:
         write_result(directory, Result(status="failed", epochs=len(rows), error=error.cause))
         raise
     log.info("%s after %d epochs", ending.status, len(rows))
-    callback.on_end(result, rows, directory=directory)
-    return Outcome(ending.status, directory, result, rows, job.network.module, ending.signal)
+    callback.on_end(result, rows, directory=given)
+    return Outcome(ending.status, given, result, rows, job.network.module, ending.signal)
 
 
 def run_epochs(job: Job, directory: Path, rows: list[MetricsRow], callback: Callback) -> Ending:

@@ -52,13 +52,15 @@ class Worker:
         sweep_dir: Path,
         hydra: HydraFiles,
     ) -> None:
-        self.jobs, self.groups, self.tasks, self.sweep_dir, self.hydra = jobs, groups, tasks, sweep_dir, hydra
+        self.jobs, self.groups, self.tasks, self.hydra = jobs, groups, tasks, hydra
+        self.sweep_dir = sweep_dir.absolute()  # code of the user's own may change the directory
 
     def run(self, item: WorkItem) -> Generator[Event, None, None]:
         """Trains an item's jobs and yields events. The failure of one job does not end the others.
 
         A job whose network cannot be built is left out. A stack that fails in training is split.
         """
+        item = replace(item, checkpoint=item.checkpoint and item.checkpoint.absolute())
         waiting, reported = [item], False
         while waiting:
             item = waiting.pop(0)
@@ -74,9 +76,11 @@ class Worker:
                         if isinstance(event, Done):
                             done.add(event.number)
                         yield event
-            except (Terminated, MachineError, CheckpointMismatchError, KeyboardInterrupt, GeneratorExit):
+            except (Terminated, MachineError, CheckpointMismatchError, GeneratorExit):
                 raise
             except BaseException as error:
+                if is_interrupt(error):
+                    raise
                 if isinstance(error, BuildError) and item.buildable is None:
                     waiting.insert(0, replace(item, buildable=0))
                     continue
@@ -99,9 +103,11 @@ class Worker:
                     settings = self.jobs[number].run_settings
                     seed_stream(settings.loop.seed, offset=settings.loop.stream_offset, devices=False)
                     build_module(settings.model, self.tasks[item.group])
-            except (Terminated, MachineError, KeyboardInterrupt, GeneratorExit):
+            except (Terminated, MachineError, GeneratorExit):
                 raise
             except BaseException as error:
+                if is_interrupt(error):
+                    raise
                 failing.append(number)
                 yield failed(number, failure_text(error))
         yield Building(None)
@@ -135,9 +141,11 @@ class Worker:
         directories = [self.sweep_dir / job.directory for job in jobs]
         try:
             return StackRun(jobs, self.tasks[item.group], device, directories=directories, hydra=self.hydra)
-        except (Terminated, MachineError, KeyboardInterrupt):
+        except (Terminated, MachineError):
             raise
         except BaseException as error:
+            if is_interrupt(error):
+                raise
             raise BuildError from error
 
     def train_single_job(self, job: SweepJob) -> Done:
@@ -148,10 +156,14 @@ class Worker:
         directory = self.sweep_dir / job.directory
         try:
             outcome = self.train(job, directory)
-        except (Terminated, MachineError, CheckpointMismatchError, KeyboardInterrupt):
+        except (Terminated, MachineError, CheckpointMismatchError):
             raise
         except BaseException as error:
+            if is_interrupt(error):
+                raise
             return failed(job.number, failure_text(error))
+        if outcome.signal == signal.SIGINT and not is_interrupt(KeyboardInterrupt()):
+            return failed(job.number, "KeyboardInterrupt, raised by code of your own")
         if outcome.signal is not None:
             raise Terminated
         return Done(job.number, outcome.result)
@@ -167,6 +179,11 @@ class Worker:
             sync_files(directory / HYDRA)
             with locked(directory, key=str(directory)), train_log(directory):
                 return train_job(at_newest_checkpoint(built, directory), directory, NullCallback())
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Returns whether an error is a Ctrl-C: in a worker, which ignores SIGINT, only code of the user's raises one."""
+    return isinstance(error, KeyboardInterrupt) and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
 
 
 def failure_text(error: BaseException) -> str:

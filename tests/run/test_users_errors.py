@@ -157,3 +157,45 @@ def test_a_network_of_ones_own_learns_two_classes(loss: str, outputs: int, folde
 class Straight(Linear):
     def forward(self, x: Tensor) -> Any:
         return self.layer(x)
+
+
+WANDERING = """
+import os
+from torch import nn
+
+
+class Wanders(nn.Linear):
+    def __init__(self, inputs, outputs, kind=0):
+        super().__init__(inputs, outputs)
+        self.kind = kind
+        if kind == 0:
+            os.chdir("/")
+
+    def forward(self, x):
+        if self.kind == 1:
+            os.chdir("/")
+        if self.kind == 2 and self.training and len(x) == 45:
+            raise KeyboardInterrupt
+        return super().forward(x)
+"""
+
+
+@pytest.mark.parametrize("kind", [0, 1])
+def test_code_that_changes_the_directory_moves_no_output(kind: int, folder: Path) -> None:
+    (folder / "wandering.py").write_text(WANDERING, encoding="utf-8")
+    words = ["epochs=1", "device=cpu", "-q", "batch_size=45", "model=linear", "model._target_=wandering.Wanders"]
+    words += ["~model.output", "~model.init", f"+model.kind={kind}"]
+    assert main(["train", *words, "hydra.run.dir=r"]) == 0
+    assert (folder / "r" / "result.json").exists()
+    assert Path.cwd() == folder
+    assert main(["train", *words, "-m", "seed=1,2", "hydra.sweep.dir=s"]) == 0
+    assert all((folder / "s" / str(job) / "result.json").exists() for job in (0, 1))
+
+
+def test_a_keyboard_interrupt_of_the_users_code_fails_its_job(folder: Path) -> None:
+    (folder / "wandering.py").write_text(WANDERING, encoding="utf-8")
+    words = ["epochs=1", "device=cpu", "-q", "batch_size=45", "model=linear", "model._target_=wandering.Wanders"]
+    assert main(["train", *words, "~model.output", "~model.init", "-m", "+model.kind=1,2", "hydra.sweep.dir=s"]) == 3
+    rows = (folder / "s" / "sweep.csv").read_text(encoding="utf-8")
+    assert "KeyboardInterrupt, raised by code of your own" in rows
+    assert (folder / "s" / "0" / "result.json").exists()
