@@ -73,18 +73,22 @@ class TooSlowError(Exception):
 
 @contextmanager
 def in_time() -> Iterator[None]:
-    """Raises TooSlowError after ten seconds."""
+    """Raises TooSlowError after ten seconds of the processor, or a minute on a clock, as others use the machine too."""
 
     def late(_number: int, _frame: FrameType | None) -> None:
         raise TooSlowError
 
-    before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(LONGEST)
+    numbers = (signal.SIGALRM, signal.SIGPROF)
+    before = {number: signal.signal(number, late) for number in numbers}
+    signal.alarm(6 * LONGEST)
+    signal.setitimer(signal.ITIMER_PROF, LONGEST)
     try:
         yield
     finally:
         signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def tried(inputs: int, draw: Callable[[random.Random], Any], use: Callable[[Any], object], inside: Path) -> int:
@@ -179,7 +183,7 @@ def test_4000_lines_of_random_overrides(composer: Composer, folder: Path) -> Non
 @pytest.mark.slow
 def test_1000_lines_of_random_overrides_of_a_sweep(composer: Composer, folder: Path) -> None:
     def draw(random_: random.Random) -> list[str]:
-        words = [drawn_word(random_) for _ in range(random_.choice((1, 1, 2)))]
+        words = [drawn_word(random_) for _ in range(random_.choice((0, 1, 1, 2)))]
         return [*words, random_.choice(("seed=1,2", "seed=range(3)", "batch_size=8,16", "optimizer=sgd,adam"))]
 
     assert tried(1_000, draw, lambda words: read_sweep(composer, words), folder) > 20
