@@ -26,8 +26,8 @@ from ch12cli.fused.compiler import CannotCompileError
 from ch12cli.fused.epoch import whole_epochs
 from ch12cli.fused.orders import draw_orders
 from ch12cli.models.activation import USES, Activation
-from ch12cli.run.task import Task, check_fit, last_batch_size, tensors
-from ch12cli.training.batches import Shuffled, StackedSource
+from ch12cli.run.task import Task, check_fit, last_batch_size, tensors, tensors_of_runs
+from ch12cli.training.batches import FoldedPart, Shuffled, StackedSource
 from ch12cli.training.loop import Limits, Training
 from ch12cli.training.losses import StackedLoss
 from ch12cli.training.network import Network
@@ -152,6 +152,7 @@ def build_training(settings: RunSettings, task: Task, device: torch.device) -> t
     Draws from torch's default random stream in the order of a handwritten loop: seed, initial weights, row orders.
     """
     loop, machine = settings.loop, settings.machine
+    task = task.of_fold(settings.data.split.fold)
     seed_stream(loop.seed, offset=loop.stream_offset)
     module = build_module(settings.model, task)
     network = Network(module, device=device, precision=settings.model.precision, compile_it=settings.model.compile)
@@ -211,7 +212,12 @@ def build_stack(jobs: Sequence[RunSettings], task: Task, device: torch.device) -
         streams.add()
     dtype = torch.float64 if first.model.precision == "float64" else torch.float32
     network = Stack(modules, [job.loop.seed for job in jobs], device=device, dtype=dtype, batch_size=loop.batch_size)
-    train = tensors(task.data.train, task, dtype=dtype, device=device)
+    folds = [job.data.split.fold for job in jobs]
+    train = tensors_of_runs("train", task, folds, dtype=dtype, device=device)
+    assert train is not None
+    starts = None
+    if isinstance(train, FoldedPart):
+        starts, train = train.starts, train.flat()
     kind, arguments = optimizer_class(first.optimizer.target)
     values = arguments | arguments_of_jobs([job.optimizer.target for job in jobs])
     minimise = minimised(task.monitor)
@@ -227,9 +233,9 @@ def build_stack(jobs: Sequence[RunSettings], task: Task, device: torch.device) -
             minimise=minimise,
             lr=np.broadcast_to(np.asarray(values.get("lr", 0.0), np.float64), len(jobs)),
         ),
-        source=StackedSource(train, streams, batch_size=loop.batch_size, runs_last=network.runs_last),
+        source=StackedSource(train, streams, batch_size=loop.batch_size, runs_last=network.runs_last, starts=starts),
         train=train,
-        valid=tensors(task.data.valid, task, dtype=dtype, device=device) if task.data.valid else None,
+        valid=tensors_of_runs("valid", task, folds, dtype=dtype, device=device),
         best=Best(len(jobs), minimise=minimise),
         stopping=EarlyStopping(
             len(jobs),

@@ -1,7 +1,7 @@
 """The learning task: data, loss and metrics, and the network shape that they require."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 import torch
@@ -11,10 +11,10 @@ from ch12cli.config import combinations
 from ch12cli.config.run_settings import DataSettings, RunSettings
 from ch12cli.config.targets import RefusedError, build, call
 from ch12cli.data.prepared import DataPart, Prepared, prepare
-from ch12cli.data.table import as_table
+from ch12cli.data.table import Table, as_table
 from ch12cli.errors import InputError, Problem
 from ch12cli.run.value_checks import output_notes, precision_notes, precision_problems, undefined_metric_problems
-from ch12cli.training.batches import Part
+from ch12cli.training.batches import FoldedPart, Part
 from ch12cli.training.losses import RowWeighted, with_nan
 from ch12cli.training.metrics import Metric, metrics_for
 from ch12cli.training.network import Network
@@ -25,7 +25,8 @@ class Task:
     """The data, and the loss, metrics and shapes derived from it.
 
     `classes` is 0 for regression. `loss_name` is the class name of the resolved loss. `row_class_weights`: of the
-    classes, where the weights of the rows carry them, because the loss has no such argument.
+    classes, where the weights of the rows carry them, because the loss has no such argument. `folds`: the task of each
+    fold, if this one stands for several, whose parts have equally many rows.
     """
 
     data: Prepared
@@ -41,20 +42,30 @@ class Task:
     monitor: str
     stop_on: str
     warnings: tuple[str, ...]
+    folds: Mapping[int | None, "Task"] = field(default_factory=dict)
+
+    def of_fold(self, fold: int | None) -> "Task":
+        """Returns the task of one fold: this one, unless it stands for several."""
+        return self.folds.get(fold, self)
+
+
+def read_table(settings: DataSettings) -> Table:
+    """Returns the data set as it is read."""
+    return as_table(build("dataset", settings.source), settings.source.path)
 
 
 def read_data(settings: DataSettings) -> Prepared:
     """Returns the data set, split into parts and scaled."""
-    table = as_table(build("dataset", settings.source), settings.source.path)
-    return prepare(table, **asdict(settings.split))
+    return prepare(read_table(settings), **asdict(settings.split))
 
 
-def build_task(settings: RunSettings) -> Task:
+def build_task(settings: RunSettings, table: Table | None = None) -> Task:
     """Returns the data with the loss and metrics that suit it. Draws nothing from the random stream.
 
+    table: the data set, if it has been read.
     Raises InputError if the settings do not suit the data.
     """
-    data = read_data(settings.data)
+    data = prepare(table or read_table(settings.data), **asdict(settings.data.split))
     classes = len(data.table.class_names or ())
     has_valid = data.valid is not None
     monitor = combinations.monitored(settings.loop.monitor, valid=has_valid)
@@ -171,6 +182,21 @@ def tensors(part: DataPart, task: Task, *, dtype: torch.dtype, device: torch.dev
             weight = weight * np.array(task.row_class_weights)[part.y]
         return Part(x, torch.stack([y.to(dtype), torch.from_numpy(weight).to(device, dtype)], -1))
     return Part(x, y if task.classes and task.outputs > 1 else y.to(dtype).unsqueeze(-1))
+
+
+def tensors_of_runs(
+    name: str, task: Task, folds: Sequence[int | None], *, dtype: torch.dtype, device: torch.device
+) -> Part | None:
+    """Returns a data part for the runs of a stack, None if there is none. name: of the part; folds: of each run."""
+    distinct = list(dict.fromkeys(folds))
+    tasks = [task.of_fold(fold) for fold in distinct]
+    parts = [
+        tensors(part, one, dtype=dtype, device=device) for one in tasks if (part := getattr(one.data, name)) is not None
+    ]
+    if len(parts) < 2:
+        return parts[0] if parts else None
+    fold = torch.tensor([distinct.index(fold) for fold in folds], device=device)
+    return FoldedPart(torch.stack([part.x for part in parts]), torch.stack([part.y for part in parts]), fold)
 
 
 def last_batch_size(rows: int, batch_size: int) -> int:

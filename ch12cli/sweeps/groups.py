@@ -17,11 +17,13 @@ from ch12cli.training.optimizers import OPTIMIZERS
 FREE = (
     "seed",
     "stream_offset",
+    "dataset.fold",
     "clip_grad_norm",
     "clip_grad_value",
     "early_stopping.patience",
     "early_stopping.min_delta",
 )
+SINGLE = "the only job of its structure"  # why such a job is trained by itself
 FREE_GROUPS = ("optimizer.", "scheduler.")
 
 
@@ -95,9 +97,8 @@ def group_jobs(jobs: Sequence[SweepJob]) -> list[Group]:
     shared: dict[int, dict[str, str]] = {}
     for job in jobs:
         members.setdefault(structure(job, shared), []).append(job)
-    single = "the only job of its structure"
     return [
-        Group(found, why_single(found[0].run_settings) or (single if len(found) == 1 else ""))
+        Group(found, why_single(found[0].run_settings) or (SINGLE if len(found) == 1 else ""))
         for found in members.values()
     ]
 

@@ -54,6 +54,15 @@ class SweepJob:
         return self.changes[key] if key in self.changes else value_at(self.base.resolved, key)
 
     @property
+    def fold(self) -> int | None:
+        """The fold of a cross-validation that it validates on; None without folds."""
+        try:
+            fold: int | None = self.setting("dataset.fold")
+        except KeyError:  # planned by a version without folds
+            return None
+        return fold
+
+    @property
     def run_settings(self) -> RunSettings:
         """The resolved settings as RunSettings."""
         return RunSettings.from_config(self.settings, self.choices)

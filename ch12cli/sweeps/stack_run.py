@@ -20,7 +20,7 @@ from ch12cli.run.build import build_stack
 from ch12cli.run.recorder import Ending, MetricsTable, result_of, run_metadata, run_state
 from ch12cli.run.sessions import environment_of, plain_of, session_record
 from ch12cli.run.signals import sigterm_held
-from ch12cli.run.task import Task, tensors
+from ch12cli.run.task import Task, tensors_of_runs
 from ch12cli.sweeps.job_directories import HydraFiles, write_directory
 from ch12cli.sweeps.jobs import SweepJob
 from ch12cli.sweeps.work_item import Done, Event, Progress
@@ -172,10 +172,14 @@ class StackRun:
             name: value.contiguous().cpu() if isinstance(value, torch.Tensor) else value
             for name, value in state["optimizer"].items()
         }
-        metadata = run_metadata(self.task, self.device)
+        metadata: dict[int | None, dict[str, Any]] = {}  # by fold
         for row, ending in endings.items():
             job = int(members[row])
-            shared = run_state(self.jobs[job].run_settings, metadata)
+            settings = self.jobs[job].run_settings
+            fold = settings.data.split.fold
+            if fold not in metadata:
+                metadata[fold] = run_metadata(self.task.of_fold(fold), self.device)
+            shared = run_state(settings, metadata[fold])
             rows = self.metrics.rows(job, int(self.epochs[job]))
             network = self.network.state_of(parameters["network"][row])
             best = self.network.state_of(parameters["best_network"][row])
@@ -224,10 +228,9 @@ class StackRun:
             yield Done(self.jobs[job].number, result)
 
     def test_metrics(self) -> dict[str, NDArray[np.float64]] | None:
-        if self.task.data.test is None:
-            return None
-        part = tensors(self.task.data.test, self.task, dtype=self.network.dtype, device=self.device)
-        return self.training.evaluate(part)
+        folds = [self.jobs[job].fold for job in self.members.tolist()]
+        part = tensors_of_runs("test", self.task, folds, dtype=self.network.dtype, device=self.device)
+        return None if part is None else self.training.evaluate(part)
 
     def state_dict(self, training: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the state that a resume of the stack needs."""

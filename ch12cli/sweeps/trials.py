@@ -25,13 +25,14 @@ from ch12cli.run.task import (
     choose_device,
     last_batch_size,
     notes_on_outputs,
+    read_table,
     require_learnable,
     tensors,
 )
 from ch12cli.run.torch_settings import torch_settings
 from ch12cli.run.train import prepare_job
 from ch12cli.run.users_errors import users_errors
-from ch12cli.sweeps.groups import Group, bytes_of_run, processes_for
+from ch12cli.sweeps.groups import SINGLE, Group, bytes_of_run, processes_for
 from ch12cli.sweeps.jobs import SweepJob, located
 from ch12cli.sweeps.work_item import WorkItem
 from ch12cli.sweeps.worker import failure_text
@@ -78,18 +79,17 @@ def examine(groups: Sequence[Group]) -> tuple[list[Group], list[Task]]:
     problems: dict[str, list[int]] = {}  # by message, with job numbers
     failed: dict[str, list[int]] = {}
     any_built = False
+    divided: list[tuple[Group, Task]] = []
     for group in groups:
         try:
-            task = build_task(group.settings)
-            require_learnable(group.settings, task)
+            divided += divide_by_fold(group)
             choose_device(group.settings.machine.device)
         except InputError as error:
             note(problems, error.messages, group)
-            continue
         except SystemExit as error:
             target = group.settings.data.source.path
             note(problems, [f"dataset._target_={target}: called sys.exit({error.code!r})"], group)
-            continue
+    for group, task in divided:
         found = try_group_in_subprocess(group, task) if runs_user_code(group.settings) else try_group(group, task)
         note(problems, found.problems, group)
         note(failed, [found.failed] if found.failed else [], group)
@@ -101,6 +101,33 @@ def examine(groups: Sequence[Group]) -> tuple[list[Group], list[Task]]:
         total = sum(len(group.jobs) for group in groups)
         raise InputError([located(problem, numbers, total) for problem, numbers in {**problems, **failed}.items()])
     return examined, tasks
+
+
+def divide_by_fold(group: Group) -> list[tuple[Group, Task]]:
+    """Returns the groups whose jobs have equally many rows in each part, with the task of each. Reads the data once.
+
+    Folds that scale or weigh their targets each in its own way are groups of their own.
+    """
+    table = read_table(group.settings.data)
+    tasks: dict[int | None, Task] = {}
+    for job in group.jobs:
+        if (fold := job.fold) not in tasks:
+            settings = job.run_settings
+            tasks[fold] = build_task(settings, table)
+            require_learnable(settings, tasks[fold])
+    alike: dict[tuple[Any, ...], dict[int | None, Task]] = {}
+    for fold, task in tasks.items():
+        data = task.data
+        sizes = (len(part.rows) if part else 0 for part in (data.train, data.valid, data.test))
+        alike.setdefault((*sizes, data.class_weights, data.target_scaling), {})[fold] = task
+    found = []
+    for folds in alike.values():
+        jobs = [job for job in group.jobs if job.fold in folds]
+        first, *others = folds.values()
+        warnings = tuple(dict.fromkeys(warning for task in folds.values() for warning in task.warnings))
+        task = replace(first, warnings=warnings, folds=folds if others else {})
+        found.append((replace(group, jobs=jobs, reason=group.reason or (SINGLE if len(jobs) == 1 else "")), task))
+    return found
 
 
 def note(problems: dict[str, list[int]], found: Sequence[str], group: Group) -> None:
@@ -122,12 +149,14 @@ def try_group(group: Group, task: Task) -> TrialResult:
             torch.default_generator.manual_seed(TRIAL)
             modules = [build_module(group.settings.model, task) for _ in range(2)]
             parameters = sum(parameter.numel() for parameter in modules[0].parameters())
-            part = tensors(two_rows(task), task, dtype=torch.float32, device=torch.device("cpu"))
+            double = group.settings.model.precision == "float64"
+            dtype = torch.float64 if double else torch.float32
+            part = tensors(two_rows(task), task, dtype=dtype, device=torch.device("cpu"))
             if not group.reason:
                 size = group.settings.loop.batch_size
-                network = Stack(modules, [0, 1], device=torch.device("cpu"), dtype=torch.float32, batch_size=size)
+                network = Stack(modules, [0, 1], device=torch.device("cpu"), dtype=dtype, batch_size=size)
                 try_stack(network, part.x.expand(2, *part.x.shape))
-            single = Network(modules[0], device=torch.device("cpu"))
+            single = Network(modules[0], device=torch.device("cpu"), precision="float64" if double else "float32")
             last_batch = last_batch_size(len(task.data.train.y), group.settings.loop.batch_size)
             check_fit(single, task, part, last_batch=last_batch)
             try_optimizers(group, single)

@@ -25,13 +25,65 @@ BLOCK = 2**20  # number of values gathered at once; larger blocks only use more 
 
 
 class Part:
-    """One part of a data set on its device. x: (rows, features); y: (rows,) classes or (rows, 1) values."""
+    """One part of a data set on its device. x: (rows, features); y: (rows,) classes or (rows, 1) values.
 
-    def __init__(self, x: Tensor, y: Tensor) -> None:
+    rows: how many of them a run has, if they are the rows of several folds, one after the other; None: all.
+    """
+
+    def __init__(self, x: Tensor, y: Tensor, *, rows: int | None = None) -> None:
         self.x, self.y = x, y
+        self.rows = len(x) if rows is None else rows
 
     def __len__(self) -> int:
-        return len(self.x)
+        return self.rows
+
+    @property
+    def values(self) -> int:
+        """The number of values of a row of x."""
+        return self.x[0].numel()
+
+    def blocks(self, rows: int, *, runs: int | None) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yields x and y of so many rows at a time, in order, (runs, rows, …) if there are runs."""
+        for x, y in zip(self.x.split(rows), self.y.split(rows), strict=True):
+            yield (x, y) if runs is None else (x.expand(runs, *x.shape), y.expand(runs, *y.shape))
+
+    def targets(self, *, runs: int | None) -> Tensor:
+        """Returns y of all rows, (runs, rows, …) if there are runs."""
+        return self.y if runs is None else self.y.expand(runs, *self.y.shape)
+
+    def keep(self, runs: Tensor) -> None:
+        """Drops the runs that are not in `runs`, (kept,)."""
+
+
+class FoldedPart(Part):
+    """A part of several folds with equally many rows. x, y: (folds, rows, …); fold: that of each run, (runs,)."""
+
+    def __init__(self, x: Tensor, y: Tensor, fold: Tensor) -> None:
+        super().__init__(x, y, rows=x.shape[1])
+        self.fold = fold
+
+    @property
+    def values(self) -> int:
+        return self.x[0, 0].numel()
+
+    @property
+    def starts(self) -> Tensor:
+        """Where each run's rows begin in `flat`, (runs,)."""
+        return self.fold * self.rows
+
+    def flat(self) -> Part:
+        """Returns the rows of all folds, one fold after the other."""
+        return Part(self.x.flatten(0, 1), self.y.flatten(0, 1), rows=self.rows)
+
+    def blocks(self, rows: int, *, runs: int | None) -> Iterator[tuple[Tensor, Tensor]]:
+        for x, y in zip(self.x.split(rows, 1), self.y.split(rows, 1), strict=True):
+            yield x[self.fold], y[self.fold]
+
+    def targets(self, *, runs: int | None) -> Tensor:
+        return self.y[self.fold]
+
+    def keep(self, runs: Tensor) -> None:
+        self.fold = self.fold[runs]
 
 
 def batches(part: Part, order: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -221,17 +273,24 @@ class Shuffled:
 
 
 class StackedSource:
-    """The batches of all runs of a stack. members: the indices of its runs in `streams`."""
+    """The batches of all runs of a stack. members: the indices of its runs in `streams`.
 
-    def __init__(self, part: Part, streams: Streams, *, batch_size: int, runs_last: bool) -> None:
+    starts: where each run's rows begin in the part, (runs,), if it has those of several folds.
+    """
+
+    def __init__(
+        self, part: Part, streams: Streams, *, batch_size: int, runs_last: bool, starts: Tensor | None = None
+    ) -> None:
         self.part, self.streams, self.batch_size, self.runs_last = part, streams, batch_size, runs_last
+        self.starts = None if starts is None else starts.cpu()
         self.members = list(range(len(streams.states)))
         self.epoch = 0  # number of epochs ordered so far
 
     def order(self) -> Tensor:
         """Returns the order of the rows of each run in the next epoch, (runs, rows)."""
         self.epoch += 1
-        return self.streams.orders(self.members, self.epoch - 1, len(self.part))
+        order = self.streams.orders(self.members, self.epoch - 1, len(self.part))
+        return order if self.starts is None else order + self.starts[self.members].unsqueeze(1)
 
     def batches(self, order: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Yields x (runs, batch, features), y (runs, batch[, 1]), in the memory layout of the stack."""

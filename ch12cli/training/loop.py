@@ -179,20 +179,18 @@ class Training:
     def evaluate(self, part: Part) -> dict[str, Values]:
         """Returns loss and metrics of each run on a part, in evaluation mode. Draws nothing from the random stream."""
         network = self.network
-        rows = max(1, EVALUATED // max(1, part.x[0].numel() * network.runs))
+        rows = max(1, EVALUATED // max(1, part.values * network.runs))
+        runs = network.runs if network.stacked else None
         losses, predictions = [], []
         network.train(False)
         stream = torch.get_rng_state()  # a user's module may draw from it in evaluation, too
-        for x, y in zip(part.x.split(rows), part.y.split(rows), strict=True):
-            if network.stacked:
-                x, y = x.expand(network.runs, *x.shape), y.expand(network.runs, *y.shape)
+        for x, y in part.blocks(rows, runs=runs):
             predictions.append(self.in_units(network(x)))
-            losses.append(self.loss(predictions[-1], self.in_units(y)).cpu().double() * self.share(part, y))
+            losses.append(self.loss(predictions[-1], self.in_units(y)).cpu().double() * self.share(part, y, runs))
         torch.set_rng_state(stream)
         network.train(True)
         prediction = torch.cat(predictions, -2)
-        target = target_of(self.loss, self.in_units(part.y))
-        target = target.expand(network.runs, *target.shape) if network.stacked else target
+        target = target_of(self.loss, self.in_units(part.targets(runs=runs)))
         measured = {name: per_run(metric(prediction, target)) for name, metric in self.metrics.items()}
         return {"loss": per_run(torch.stack(losses).sum(0)), **measured}
 
@@ -204,13 +202,12 @@ class Training:
         restored: Tensor = self.units.restore(exact[..., :1])
         return torch.cat([restored, exact[..., 1:]], -1)
 
-    def share(self, part: Part, y: Tensor) -> float | Tensor:
+    def share(self, part: Part, y: Tensor, runs: int | None) -> float | Tensor:
         """Returns how much some rows of a part count in the mean over the part. y: their targets, (…, rows[, 1])."""
-        weight, whole = row_weights(self.loss, y), row_weights(self.loss, part.y)
+        weight, whole = row_weights(self.loss, y), row_weights(self.loss, part.targets(runs=runs))
         if weight is None or whole is None:
-            rows = y.shape[1] if self.network.stacked else len(y)
-            return rows / len(part)
-        return weight.cpu().double().sum(-1) / whole.cpu().double().sum()
+            return (len(y) if runs is None else y.shape[1]) / len(part)
+        return weight.cpu().double().sum(-1) / whole.cpu().double().sum(-1)
 
     def remember(self, better: NDArray[np.bool_]) -> None:
         """Copies the weights of the runs whose epoch was their best, (runs,)."""
@@ -230,6 +227,8 @@ class Training:
         self.best.keep(rows)
         self.stopping.keep(rows)
         cast(Any, self.source).keep(rows.tolist())
+        if self.valid is not None:
+            self.valid.keep(index.to(self.valid.y.device))
         self.best_state = {name: value[index.to(value.device)] for name, value in self.best_state.items()}
         clips = {name: getattr(self.limits, name) for name in ("clip_grad_norm", "clip_grad_value")}
         kept: dict[str, Any] = {name: value[rows] for name, value in clips.items() if isinstance(value, np.ndarray)}
