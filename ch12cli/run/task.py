@@ -1,18 +1,18 @@
 """The learning task: data, loss and metrics, and the network shape that they require."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ch12cli.config import combinations
-from ch12cli.config.run_settings import DataSettings, RunSettings
+from ch12cli.config.run_settings import RunSettings
 from ch12cli.config.targets import RefusedError, build, call
-from ch12cli.data.prepared import DataPart, Prepared, prepare
-from ch12cli.data.table import Table, as_table
+from ch12cli.data.prepared import DataPart, Prepared
 from ch12cli.errors import InputError, Problem
+from ch12cli.run.data_sets import read_data
 from ch12cli.run.value_checks import output_notes, precision_notes, precision_problems, undefined_metric_problems
 from ch12cli.training.batches import FoldedPart, Part
 from ch12cli.training.losses import RowWeighted, with_nan
@@ -49,23 +49,12 @@ class Task:
         return self.folds.get(fold, self)
 
 
-def read_table(settings: DataSettings) -> Table:
-    """Returns the data set as it is read."""
-    return as_table(build("dataset", settings.source), settings.source.path)
-
-
-def read_data(settings: DataSettings) -> Prepared:
-    """Returns the data set, split into parts and scaled."""
-    return prepare(read_table(settings), **asdict(settings.split))
-
-
-def build_task(settings: RunSettings, table: Table | None = None) -> Task:
+def build_task(settings: RunSettings) -> Task:
     """Returns the data with the loss and metrics that suit it. Draws nothing from the random stream.
 
-    table: the data set, if it has been read.
     Raises InputError if the settings do not suit the data.
     """
-    data = prepare(table or read_table(settings.data), **asdict(settings.data.split))
+    data = read_data(settings.data)
     classes = len(data.table.class_names or ())
     has_valid = data.valid is not None
     monitor = combinations.monitored(settings.loop.monitor, valid=has_valid)

@@ -14,6 +14,7 @@ from ch12cli.errors import InputError, Problem
 from ch12cli.files.hydra_folder import flatten
 from ch12cli.files.plan_json import PlanFile, PlannedBase, PlannedJob, read_plan
 from ch12cli.files.run_directory import STATE, SWEEP
+from ch12cli.run.data_sets import data_read_once
 from ch12cli.saved.gate import require_valid_settings
 from ch12cli.saved.load import refuse_links
 from ch12cli.sweeps.job_directories import RESERVED
@@ -36,7 +37,7 @@ def resume_sweep(directory: Path, *, callback: SweepCallback, trust: bool = Fals
     from ch12cli.sweeps.launch import Launch
 
     launch = Launch(directory, callback)
-    with launch.interruptible():
+    with launch.interruptible(), data_read_once():
         launch(jobs, None)
     launch.callback.raise_error(f"the sweep itself is complete in {directory}")
     return Finished(launch.outcome, monitor_of(jobs[0]), [])

@@ -21,6 +21,7 @@ from ch12cli.errors import InputError, MachineError, os_problem
 from ch12cli.files.atomic import machine_errors, make_folder
 from ch12cli.files.locks import locked
 from ch12cli.files.run_directory import CHECKPOINTS, METRICS, RESULT
+from ch12cli.run.data_sets import data_read_once
 from ch12cli.sweeps.hydra_sweep import (
     FOLD,
     ComposedSweep,
@@ -95,7 +96,7 @@ def train_many(
 ) -> Finished:
     """Trains a sweep's jobs, writes its directory and returns its outcome."""
     working_directory()
-    with hydra_session():
+    with hydra_session(), data_read_once():
         composer = Composer(folders, config_name=config_name)
         sweep, batch = open_sweep(argv, composer, jobs_file)
         require_one_batch(sweep)
@@ -227,7 +228,7 @@ def plan_many(
 
     Trains only one or two epochs of a few runs for the estimates, and writes nothing.
     """
-    with hydra_session():
+    with hydra_session(), data_read_once():
         composer = Composer(folders, config_name=config_name)
         sweep, batch = open_sweep(argv, composer, jobs_file)
         from ch12cli.sweeps.plan import examined_plan

@@ -17,6 +17,7 @@ from ch12cli.errors import InputError, describe_error
 from ch12cli.files.run_directory import MODEL
 from ch12cli.files.sweep_csv import SweepRow
 from ch12cli.run.build import build_module, build_optimizer, build_stack, build_training
+from ch12cli.run.data_sets import data_read_once
 from ch12cli.run.signals import Terminated
 from ch12cli.run.task import (
     Task,
@@ -25,7 +26,6 @@ from ch12cli.run.task import (
     choose_device,
     last_batch_size,
     notes_on_outputs,
-    read_table,
     require_learnable,
     tensors,
 )
@@ -108,13 +108,13 @@ def divide_by_fold(group: Group) -> list[tuple[Group, Task]]:
 
     Folds that scale or weigh their targets each in its own way are groups of their own.
     """
-    table = read_table(group.settings.data)
     tasks: dict[int | None, Task] = {}
-    for job in group.jobs:
-        if (fold := job.fold) not in tasks:
-            settings = job.run_settings
-            tasks[fold] = build_task(settings, table)
-            require_learnable(settings, tasks[fold])
+    with data_read_once():
+        for job in group.jobs:
+            if (fold := job.fold) not in tasks:
+                settings = job.run_settings
+                tasks[fold] = build_task(settings)
+                require_learnable(settings, tasks[fold])
     alike: dict[tuple[Any, ...], dict[int | None, Task]] = {}
     for fold, task in tasks.items():
         data = task.data

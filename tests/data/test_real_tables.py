@@ -13,7 +13,7 @@ import pytest
 from ch12cli.cli.main import main
 from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import hydra_session
-from ch12cli.run.task import read_data
+from ch12cli.run.data_sets import read_data
 from tests.sweeps.driver import typed
 
 SPLITS, SEEDS = 5, 2

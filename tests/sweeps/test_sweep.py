@@ -580,3 +580,37 @@ def test_equal_jobs_are_trained_once() -> None:
     swept = sweep(*TINY, jobs_file=path)
     assert list(swept.rows) == [0, 2]
     assert swept.looker.plans[0].numbers == [0, 0, 2, 0]
+
+
+COUNTED = '''"""A data set that notes each time that it is read."""
+import numpy as np
+
+
+def rows(file: str) -> tuple[np.ndarray, np.ndarray]:
+    with open(file, "a") as notes:
+        notes.write("read\\n")
+    draw = np.random.default_rng(1)
+    return draw.normal(size=(40, 3)), draw.integers(0, 2, 40)
+'''
+
+
+@pytest.mark.parametrize(
+    "swept",
+    [
+        ["seed=range(64)"],
+        ["model.width=2,3,4", "seed=1,2"],
+        ["dataset.split_seed=1,2,3,4", "sweep.verify=1"],
+        ["++optimizer._target_=torch.optim.Adamax", "~optimizer.amsgrad", "seed=range(6)"],
+        ["dataset.folds=5", "dataset.scaling=standard,none"],
+    ],
+    ids=["seeds", "widths", "splits", "singles", "folds"],
+)
+def test_a_data_set_is_read_once_for_a_whole_sweep(
+    swept: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "counted.py").write_text(COUNTED)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    data = ["dataset._target_=counted.rows", f"+dataset.file={tmp_path / 'notes'}", "epochs=1"]
+    assert {row["status"] for row in sweep(*data, *swept).rows.values()} == {"finished"}
+    assert (tmp_path / "notes").read_text() == "read\n"
