@@ -218,7 +218,7 @@ def dataset_problems(settings: Mapping[str, Any], classes: int | None) -> list[P
     if is_finite_number(test) and is_finite_number(valid) and 0 <= test < 1 and 0 <= valid < 1 and test + valid >= 1:
         rule = f"must be less than 1 together with dataset.valid_size={shown(valid)}, so that rows are left to train on"
         problems.append(Problem("dataset.test_size", shown(test), rule))
-    elif (rows := known_rows(settings)) is not None and (is_integer(test) or is_integer(valid)) and test + valid >= 1:
+    elif (rows := known_rows(settings)) is not None and any(is_integer(size) and size >= 1 for size in (test, valid)):
         from ch12cli.data.split import no_training_problems  # imports numpy
 
         problems += no_training_problems(rows, test_size=test, valid_size=valid)

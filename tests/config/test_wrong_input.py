@@ -676,3 +676,8 @@ def test_a_refusal_among_the_shipped_choices_does_not_import_torch(words: str, f
     done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True)
     assert done.stdout == "2 False\n"
     assert done.stderr.startswith("ch12: ")
+
+
+def test_a_number_of_rows_of_400_digits_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", f"dataset.valid_size=1{'0' * 400}"]) == 2
+    assert "dataset.valid_size=1000" in capsys.readouterr().err
