@@ -175,11 +175,10 @@ def loss_warnings(settings: Mapping[str, Any], classes: int) -> list[str]:
     target = loss_target(settings, classes)
     output = output_of(settings, target)
     warnings = []
-    weight = settings["loss"].get("weight") or settings["dataset"].get("class_weight")
+    dataset = settings["dataset"]
+    weight = settings["loss"].get("weight") or dataset.get("class_weight") or dataset.get("weight")
     if weight is not None and settings["batch_size"] == 1:
-        warnings.append(
-            "batch_size=1: weights of classes change nothing, because each step divides by those of its rows"
-        )
+        warnings.append("batch_size=1: weights change nothing, because each step divides by those of its rows")
     if target == "torch.nn.CrossEntropyLoss" and output in ("softmax", "sigmoid", "log_softmax"):
         warnings.append(
             f"model.output={output} before cross-entropy: the loss applies softmax itself, so that "

@@ -154,6 +154,10 @@ KEYS: dict[str, Key] = {
     "dataset.exclude": Key(Names(), "columns that are left out"),
     "dataset.categories": Key(Names(), "columns of numbers that are categories, as columns of text are anyway"),
     "dataset.numbers": Key(Names(), "columns of dates, of times, or of numbers with a unit, that are read as numbers"),
+    "dataset.weight": Key(Or(None, Text()), "the column of how much each row counts in the loss; null: all alike"),
+    "dataset.group": Key(
+        Or(None, Text()), "the column whose equal texts keep rows together in a split, such as a patient; null: none"
+    ),
     "dataset.target_type": Key(
         OneOf(("auto", "classes", "values")),
         "what the target holds; auto: classes where it is text, or at most 20 different whole numbers",

@@ -67,6 +67,8 @@ def csv_file(
     exclude: Sequence[str] = (),
     categories: Sequence[str] = (),
     numbers: Sequence[str] = (),
+    weight: str | None = None,
+    group: str | None = None,
     target_type: TargetType = "auto",
     missing: MissingValues = "refuse",
     separator: str = "comma",
@@ -80,7 +82,9 @@ def csv_file(
     `exclude` are left out. A column holds categories if it has no number at all, or if `categories` names it: it
     becomes a feature for each of its texts, 1 where the cell holds it and else 0. Numbers may have a sign of currency,
     of percent or of degrees, the same in the whole column, and thousands parted by blanks, apostrophes or underscores.
-    numbers: columns of dates, which become days since 1970, of times, which become hours, or of numbers with any unit.
+    weight: the column of how much each row counts in the loss; group: the column whose equal texts keep rows in one
+    part of a split. Neither is learned from. numbers: columns of dates, which become days since 1970, of times, which
+    become hours, or of numbers with any unit.
     target_type: auto means classes where the target is text, or has at most 20 different whole numbers and twice as
     many rows. missing: refuse allows no missing value; drop leaves those rows out; mean and median fill numbers in from
     the training part, leave all features of a category 0, and drop rows without a target.
@@ -100,15 +104,18 @@ def csv_file(
     except InputError as error:
         raise InputError([f"dataset.file={problem}" for problem in error.messages]) from None
     named = [] if isinstance(features, str) else list(dict.fromkeys(features))
-    asked = [*named, *exclude, *categories, *numbers, *([] if target is None else [target])]
+    special = [name for name in (weight, group) if name is not None]
+    asked = [*named, *exclude, *categories, *numbers, *special, *([] if target is None else [target])]
 
     def ways(names: Sequence[str]) -> dict[str, Keep]:
         """How each column is kept: only those are read that may be features or the target."""
-        goals = [target] if target is not None else names[_last_included(names, exclude) :]
+        goals = [target] if target is not None else names[_last_included(names, [*exclude, *special]) :]
         unused = {name for name in names if name in exclude or (named and name not in asked)}
         found: dict[str, Keep] = {}
         for name in names:
-            if name in goals:
+            if name in special:
+                found[name] = "texts" if name == group else "numbers"
+            elif name in goals:
                 found[name] = "texts" if target_type == "classes" or name in categories else "few"
             elif name in unused and not UNNAMED.fullmatch(name):
                 found[name] = "nothing"
@@ -120,9 +127,19 @@ def csv_file(
         content, Layout(separator, header, skip_lines), asked, exclude, decimal, ways, source=str(file)
     )
     if target is None:
-        target = [name for name in sheet.names if name not in sheet.unnamed.intersection(exclude)][-1]
+        left_out = {*sheet.unnamed.intersection(exclude), *special}
+        target = [name for name in sheet.names if name not in left_out or name == sheet.names[0]][-1]
     names = _selected_columns(
-        sheet, target, features=features, exclude=exclude, declared={"categories": categories, "numbers": numbers}
+        sheet,
+        target,
+        features=features,
+        exclude=exclude,
+        declared={
+            "categories": categories,
+            "numbers": numbers,
+            "weight": [weight] if weight else [],
+            "group": [group] if group else [],
+        },
     )
     problems: list[str] = []
     reading = Recognition(sheet, categories, numbers, exclude, decimal, problems, notes)
@@ -137,14 +154,23 @@ def csv_file(
     target_kind = reading.target_notation(target, target_type)
     refuse(problems, str(file))
     fill: Missing | None = missing if missing in ("mean", "median") else None
-    required = {target: target_kind is None, **({} if fill else {name: kind is None for name, kind in kinds.items()})}
+    weight_kind = None if weight is None else reading.target_notation(weight, "values") or PLAIN_NOTATION
+    refuse(problems, str(file))
+    of_rows = {name: name == group for name in special}
+    required = {
+        target: target_kind is None,
+        **of_rows,
+        **({} if fill else {name: kind is None for name, kind in kinds.items()}),
+    }
     rows = sheet.rows
-    sheet = replace(sheet, columns={name: sheet.columns[name] for name in (*kinds, target)})
+    sheet = replace(sheet, columns={name: sheet.columns[name] for name in (*kinds, target, *special)})
     sheet, dropped = _without_missing(sheet, required, problems, missing=missing)
     encoded = [
         _categories(sheet, name, problems, reading) if kind is None else _numbers(sheet, name, kind, problems, reading)
         for name, kind in kinds.items()
     ]
+    weights = None if weight is None or weight_kind is None else _weights(sheet, weight, weight_kind, problems)
+    groups = None if group is None else _texts(sheet, group).codes
     values, classes = _target(sheet, target, target_type, target_kind, problems, reading)
     refuse(problems, str(file))
     columns = tuple(column for column, _ in encoded)
@@ -157,9 +183,16 @@ def csv_file(
         source=str(file),
         missing=fill,
         columns=columns,
+        weights=weights,
+        groups=groups,
         notes=(
             *notes,
-            *_dropped_notes(file, dropped, rows=rows, why=f"have no {target}" if fill else "have missing values"),
+            *_dropped_notes(
+                file,
+                dropped,
+                rows=rows,
+                why=f"have no {' or '.join([target, *special])}" if fill else "have missing values",
+            ),
             *_target_notes(sheet, target, target_type, classes),
             *(_header_notes(sheet, [*kinds, target]) if header else ()),
         ),
@@ -261,11 +294,17 @@ def _selected_columns(
     ]
     if target in named:
         problems.append(f"dataset.features: {target} is the target; leave it out, or choose another dataset.target")
+    for key in ("weight", "group"):
+        for name in declared[key]:
+            if name == target or name in named:
+                what = "the target" if name == target else "in dataset.features too"
+                problems.append(f"dataset.{key}: {name} is {what}; name another column")
     both = set(declared["categories"]) & set(declared["numbers"])
     problems += [f"dataset.numbers: {name} is in dataset.categories too; leave it out of one" for name in sorted(both)]
     if problems:
         raise InputError(problems)
-    return [name for name in named or sheet.names if name != target and name not in exclude]
+    unused = {target, *exclude, *declared["weight"], *declared["group"]}
+    return [name for name in named or sheet.names if name not in unused]
 
 
 def _without_missing(
@@ -327,6 +366,14 @@ def _values(sheet: Sheet, name: str, notation: Notation, problems: list[str], hi
         texts[0] += hint()
     problems += texts
     return np.array([math.nan if isinstance(value, str) else value for value in found])[cells.codes]
+
+
+def _weights(sheet: Sheet, name: str, notation: Notation, problems: list[str]) -> Floats:
+    """The weight of each row, (rows,). Cells that are no numbers from 0 are added to problems."""
+    values = _values(sheet, name, notation, problems, lambda: "")
+    below = [f"{sheet.location(row, name)}: a weight must be 0 or more" for row in np.flatnonzero(values < 0)]
+    problems += below
+    return values
 
 
 def _categories(

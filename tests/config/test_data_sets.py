@@ -8,6 +8,7 @@ import pytest
 import ch12cli.data
 from ch12cli.config.choices import Choice, choices_of_group, keys_of_choice
 from ch12cli.config.combinations import DATASETS, VALUES
+from ch12cli.config.run_settings import SPLIT_DEFAULTS
 from ch12cli.config.schema import KEYS
 from ch12cli.config.targets import Target, build
 from ch12cli.config.untrusted_settings import is_shipped
@@ -44,9 +45,8 @@ def test_a_saved_run_may_name_the_data_set(choice: Choice) -> None:
 
 def test_the_table_of_data_sets_has_the_right_classes_and_rows() -> None:
     for choice in [choice for choice in CHOICES if target_of(choice) in DATASETS]:
-        split = ("test_size", "valid_size", "split", "split_seed", "scaling")
         keys = {key.partition(".")[2]: value for key, value in keys_of_choice(choice).items()}
-        node: dict[str, Any] = {name: value for name, value in keys.items() if name not in split}
+        node: dict[str, Any] = {name: value for name, value in keys.items() if name not in SPLIT_DEFAULTS}
         table: Table = build("dataset", Target.from_node(node))
         kind = DATASETS[target_of(choice)]
         assert kind.classes == (len(table.class_names) if table.class_names else VALUES)
