@@ -80,15 +80,16 @@ def of_optimizer(name: str, *, device: str, **values: Any) -> list[dict[str, Any
     return [settings_of(common | one, optimizer=name) for one in each]
 
 
-@pytest.mark.parametrize("layout", ["narrow", "wide"])
+@pytest.mark.parametrize("layout", ["narrow", "wide", "compiled"])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_each_run_of_a_stack_equals_the_single_run(
     device: str, optimizer: str, layout: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ch12cli.training.stack.RUNS_LAST_UP_TO", math.inf if layout == "narrow" else 0)
-    settings = of_optimizer(optimizer, device=device)
+    monkeypatch.setattr("ch12cli.training.stack.RUNS_LAST_UP_TO", 0 if layout == "wide" else math.inf)
+    settings = of_optimizer(optimizer, device=device, **{"sweep.fused": layout == "compiled"})
     together = stacked(device, settings).go(4)
-    assert together.network.runs_last is (layout == "narrow")
+    assert together.network.runs_last is (layout != "wide")
+    assert (together.training.whole_epoch is not None) is (layout == "compiled"), together.training.why_steps
     assert together.network.parameters.device.type == device
     for run in (0, 3):
         training, network = build_training(typed(settings[run]), together.task, torch.device(device))
@@ -97,7 +98,8 @@ def test_each_run_of_a_stack_equals_the_single_run(
             for name, value in epoch.columns.items():
                 assert name == "seconds" or relative(together.epochs[number].columns[name][run], value[0]) < LIKE_SINGLE
             assert together.epochs[number].stopped[run] == epoch.stopped[0]
-        assert relative(together.weights[-1][run].cpu(), network.parameters.cpu()) < LIKE_SINGLE
+        alone = network.parameters[network.places].cpu()  # without the gaps between the parameters
+        assert relative(together.weights[-1][run].cpu(), alone) < LIKE_SINGLE
     assert relative(together.weights[-1][0].cpu(), together.weights[-1][3].cpu()) > 1e-3
 
 
@@ -240,7 +242,10 @@ def test_a_sweep_equals_its_single_runs_and_loads_on_every_device(device: str) -
         training.one_epoch()
     (row,) = [row for row in rows if (row.overrides["seed"], row.overrides["optimizer.lr"]) == ("2", "0.01")]
     swept = torch.load(Path("sweep", row.directory, "model.pt"), weights_only=True)
-    assert relative(torch.cat([value.reshape(-1) for value in swept.values()]), network.parameters) < 1e-8
+    assert (
+        relative(torch.cat([value.reshape(-1) for value in swept.values()]), network.parameters[network.places].cpu())
+        < 1e-8
+    )
 
 
 def test_the_process_that_forks_a_sweeps_workers_never_uses_a_gpu_itself(

@@ -16,6 +16,7 @@ from hydra.core.config_store import ConfigStore
 
 from ch12cli.cli.main import main
 from ch12cli.config.targets import Target, build
+from ch12cli.config.user_modules import plugins
 from ch12cli.errors import InputError
 from ch12cli.models.activation import Activation
 
@@ -249,7 +250,11 @@ def test_an_installed_package_names_modules_by_an_entry_point(here: Path, monkey
     write(here / "site" / "mine-1.0.dist-info" / "METADATA", "Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
     write(here / "site" / "mine-1.0.dist-info" / "entry_points.txt", "[ch12.plugins]\nmine = my_plugin\n")
     monkeypatch.syspath_prepend(str(here / "site"))
-    run = trained("optimizer=plugged")
+    plugins.cache_clear()  # what was installed when the process began
+    try:
+        run = trained("optimizer=plugged")
+    finally:
+        plugins.cache_clear()
     assert settings_in_checkpoint(run)["optimizer"]["lr"] == 0.125
 
 
