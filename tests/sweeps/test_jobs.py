@@ -36,7 +36,7 @@ BATCH = [
     ["batch_size=4", "model.width=32", "clip_grad_norm=null", "clip_grad_value=0.5"],
     ["early_stopping.patience=3", "early_stopping={metric:train_loss,patience:5,min_delta:0.1}"],
     ["early_stopping={metric:train_loss,patience:5,min_delta:0.1}", "early_stopping.patience=3", "seed=8"],
-    ["+loss.weight=null", "loss.weight=3", "loss=cross_entropy"],
+    ["+loss.ignore_index=null", "loss.ignore_index=-100", "loss=cross_entropy"],
     ["dataset.split_seed=${seed}", "seed=12"],
     ["optimizer.lr=0.5", "optimizer=sgd", "optimizer.lr=0.25"],
 ]

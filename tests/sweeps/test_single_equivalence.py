@@ -59,7 +59,7 @@ POOL = (
     ),
     *("epochs=${oc.env:EPOCHS}", "epochs=${oc.decode:${oc.env:EPOCHS}}", "epochs=${seed}", "++epochs=2", "epochs=3"),
     *(f"loss={name}" for name in ("mse", "l1", "huber", "bce", "bce_logits", "cross_entropy", "nll", "auto")),
-    *("loss.delta=2", "loss.label_smoothing=0.1", "+loss.weight=null", "loss.weight=[1,2]", "+loss.weight=[1.0,2,3]"),
+    *("loss.delta=2", "loss.label_smoothing=0.1", "loss.weight=null", "loss.weight=[1,2]", "loss.weight=[1.0,2,3]"),
     *(f"optimizer={name}" for name in ("sgd", "adam", "adamw", "rmsprop", "adagrad")),
     *("optimizer.momentum=0.9", "optimizer.momentum=0", "optimizer.nesterov=true", "optimizer.dampening=0.5"),
     *("optimizer.lr=1e-3", "optimizer.lr=1", "optimizer.lr=${scheduler.warmup}", "optimizer.betas=[0.8,0.99]"),
