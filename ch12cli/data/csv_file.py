@@ -1,6 +1,5 @@
 """A user's own table: one column of a CSV file is learned from others. Numbers stay numbers, categories are one-hot."""
 
-import io
 import math
 import re
 from collections import Counter
@@ -32,7 +31,8 @@ from ch12cli.data.notation import (
 )
 from ch12cli.data.recognition import Recognition, TargetType
 from ch12cli.data.sheets.cells import Cells, Keep, Numbers, Texts
-from ch12cli.data.sheets.text_sheet import Sheet, Ways, all_differ, is_empty, read_sheet
+from ch12cli.data.sheets.files import sheet_of
+from ch12cli.data.sheets.text_sheet import Sheet, Ways, all_differ, is_empty
 from ch12cli.data.table import Floats, Missing, Table
 from ch12cli.data.text_file import (
     SEPARATORS,
@@ -219,7 +219,7 @@ def _read_table(
     asked: the columns that options name, `exclude` among them; ways: how each column is kept.
     """
     hint = "; if the line is a row, add dataset.header=false"
-    sheet = read_sheet(lambda: io.BytesIO(content), layout, source=source, hint=hint, decimal=decimal, ways=ways)
+    sheet = sheet_of(content, layout, source=source, hint=hint, decimal=decimal, ways=ways)
     names = sheet.names
     other = other_separator(names, layout)
     if other:

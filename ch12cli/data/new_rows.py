@@ -1,6 +1,5 @@
 """New rows for a trained network, from a CSV file whose columns are found by their names."""
 
-import io
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -13,7 +12,8 @@ import numpy as np
 from ch12cli.data.columns import Column, has_text, is_missing, missing_problem, number
 from ch12cli.data.notation import Decimal, is_number, usual_notation
 from ch12cli.data.sheets.cells import Keep, Numbers
-from ch12cli.data.sheets.text_sheet import Sheet, read_sheet
+from ch12cli.data.sheets.files import sheet_of
+from ch12cli.data.sheets.text_sheet import Sheet
 from ch12cli.data.table import Floats
 from ch12cli.data.text_file import Layout, list_names, other_separator, refuse, short, width_problem
 from ch12cli.errors import InputError
@@ -68,7 +68,7 @@ def read_rows(
     def ways(names: Sequence[str]) -> dict[str, Keep]:
         return {name: _keep(by_name[name], decimal) if name in by_name else "rows" for name in names}
 
-    sheet = read_sheet(lambda: io.BytesIO(content), layout, source=source, decimal=decimal, ways=ways)
+    sheet = sheet_of(content, layout, source=source, decimal=decimal, ways=ways)
     header = sheet.names
     positions = _positions(sheet, [column.name for column in columns], layout)
     problems = [(row.line, -1, width_problem(row.line, row.cells, len(header))) for row in sheet.ragged]

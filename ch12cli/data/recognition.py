@@ -82,7 +82,7 @@ class Recognition:
     def _found(self, name: str, *, declared: bool) -> Notation | None:
         column = self.sheet.columns[name]
         if isinstance(column, Numbers):
-            return usual_notation(self.decimal)
+            return column.notation or usual_notation(self.decimal)
         cells = self._values(name)
         if not cells and any(map(has_text, column.distinct)):
             return None
@@ -102,7 +102,9 @@ class Recognition:
 
     def _tell(self, name: str, kind: Notation, otherwise: str) -> None:
         """Adds a note on how the numbers of a column are read."""
-        cell = next(cell for cell in self._values(name) if not is_number(cell))
+        cell = next((cell for cell in self._values(name) if not is_number(cell)), None)
+        if cell is None:  # the file gives the column's type, and a note says so already
+            return
         self.notes.append(
             f"{self.sheet.source}: column {name}: {cell!r} is read as {kind.value(cell):.10g}; add {otherwise}"
         )

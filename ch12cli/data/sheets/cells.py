@@ -48,16 +48,19 @@ class Texts:
 class Numbers:
     """Cells that are all numbers or missing. values: (rows,), NaN where missing; gaps: the missing cells' texts.
 
-    They have no unit: they are written in usual_notation(decimal), with the decimal that the file was read with.
+    notation: of a column whose type the file gives, as of dates. None: they are written in usual_notation(decimal),
+    with the decimal that the file was read with.
     """
 
     values: npt.NDArray[np.float64]
     gaps: list[str] = field(default_factory=list)
+    notation: Notation | None = None
 
     def select(self, rows: npt.NDArray[np.bool_]) -> "Numbers":
         """The cells of some rows. rows: (rows,), whether each is kept."""
         kept = rows[np.isnan(self.values)] if self.gaps else ()
-        return Numbers(self.values[rows], [text for text, keep in zip(self.gaps, kept, strict=True) if keep])
+        gaps = [text for text, keep in zip(self.gaps, kept, strict=True) if keep]
+        return Numbers(self.values[rows], gaps, self.notation)
 
     def missing(self, *, category: bool) -> npt.NDArray[np.bool_]:
         """Whether each cell holds no value, (rows,)."""

@@ -41,7 +41,7 @@ class Sheet:
 
     unnamed: those of the names that the header does not give. columns: the cells of each; lines: of each row, (rows,),
     from 1. further: the text in each row of the columns that are kept as rows. ragged: the rows that are left out
-    because they have more or fewer cells. notes: what else was left out of the file.
+    because they have more or fewer cells. notes: what else was left out of the file. place: what `lines` count.
     """
 
     source: str
@@ -53,6 +53,7 @@ class Sheet:
     ragged: list[Ragged]
     notes: list[str]
     further: dict[str, list[str]] = field(default_factory=dict)
+    place: str = "line"
 
     @property
     def rows(self) -> int:
@@ -60,7 +61,7 @@ class Sheet:
 
     def location(self, row: int | np.integer[Any], name: str) -> str:
         """Line and column of a cell, for messages."""
-        return f"line {self.lines[row]}, column {name}"
+        return f"{self.place} {self.lines[row]}, column {name}"
 
     def select(self, rows: npt.NDArray[np.bool_], names: Iterable[str]) -> "Sheet":
         """Some rows of some columns. rows: (rows,), whether each is kept."""

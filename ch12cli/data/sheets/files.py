@@ -1,0 +1,167 @@
+"""Tables in files of every format that is read: text, also compressed, Parquet, Arrow, and numpy's."""
+
+import gzip
+import io
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ch12cli.data.notation import Decimal, Notation
+from ch12cli.data.sheets.cells import MANY_TEXTS, Cells, Keep, Numbers, Texts
+from ch12cli.data.sheets.text_sheet import Sheet, Ways, read_sheet
+from ch12cli.data.text_file import Layout, list_names
+from ch12cli.errors import InputError
+
+if TYPE_CHECKING:
+    import polars
+
+GZIP, NPY, ZIP, PARQUET, ARROW = b"\x1f\x8b", b"\x93NUMPY", b"PK\x03\x04", b"PAR1", b"ARROW1"
+DATE, TIME = Notation("date"), Notation("time")
+Array = npt.NDArray[Any]
+
+
+def sheet_of(
+    content: bytes, layout: Layout, *, source: str, hint: str = "", decimal: Decimal = "auto", ways: Ways
+) -> Sheet:
+    """The columns of a file. What it is is found by its first bytes; the arguments are those of read_sheet.
+
+    Other formats than text say the types of their columns: logical values are texts, dates are days since 1970, times
+    are hours. InputError if the file cannot be read.
+    """
+    try:
+        if content.startswith((PARQUET, ARROW)):
+            return _of_frame(_frame(content, source), source, ways)
+        if content.startswith(NPY):
+            return _of_arrays(_arrays({"column": np.load(io.BytesIO(content), allow_pickle=False)}), source, ways)
+        if content.startswith(ZIP) and (members := _npz(content)):
+            return _of_arrays(_arrays(members), source, ways)
+        if content.startswith(GZIP):
+            content = gzip.decompress(content)
+    except InputError:
+        raise
+    except (OSError, EOFError, ValueError, zlib.error, zipfile.BadZipFile) as error:
+        raise InputError(f"{source}: is damaged, or of a kind that cannot be read ({error})") from None
+    return read_sheet(lambda: io.BytesIO(content), layout, source=source, hint=hint, decimal=decimal, ways=ways)
+
+
+def _npz(content: bytes) -> dict[str, Array]:
+    """The arrays of an archive of numpy's, by name; none of another ZIP archive."""
+    if b".npy" not in content:
+        return {}
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        if not all(name.endswith(".npy") for name in archive.namelist()):
+            return {}
+    with np.load(io.BytesIO(content), allow_pickle=False) as found:
+        return dict(found)
+
+
+def _arrays(found: Mapping[str, Array]) -> dict[str, Array]:
+    """A column (rows,) for each field, or for each column of a matrix, of some arrays."""
+    columns: dict[str, Array] = {}
+    for name, array in found.items():
+        if array.dtype.names:
+            columns |= {field: array[field] for field in array.dtype.names}
+        elif array.ndim == 2:
+            columns |= {f"{name}_{number + 1}": array[:, number] for number in range(array.shape[1])}
+        else:
+            columns[name] = array
+    return columns
+
+
+def _of_arrays(arrays: Mapping[str, Array], source: str, ways: Ways) -> Sheet:
+    shapes = {array.shape for array in arrays.values()}
+    if len(shapes) != 1 or any(array.ndim != 1 for array in arrays.values()):
+        what = "arrays of different lengths or shapes"
+        raise InputError(f"{source}: holds {what}; each must be (rows,) or (rows, columns)")
+    makers = {name: lambda way, name=name: _of_array(arrays[name], way, name, source) for name in arrays}
+    return _sheet(makers, source, len(next(iter(arrays.values()))), ways, lambda name: map(str, arrays[name].tolist()))
+
+
+def _of_array(array: Array, way: Keep, name: str, source: str) -> Cells:
+    """The cells of a column, from its values, (rows,)."""
+    kind = array.dtype.kind
+    if kind == "M":
+        days = (array.astype("datetime64[us]") - np.datetime64(0, "us")) / np.timedelta64(1, "D")
+        return _numbers(days, DATE)
+    if kind in "iuf" and (way == "numbers" or (way == "few" and len(np.unique(array)) > MANY_TEXTS)):
+        return _numbers(array.astype(np.float64), None)
+    if kind not in "biufU":
+        raise InputError(f"{source}, column {name}: holds {array.dtype}; must be numbers, texts or dates")
+    return _texts([str(value).lower() if kind == "b" else str(value) for value in array.tolist()])
+
+
+def _frame(content: bytes, source: str) -> "polars.DataFrame":
+    try:
+        import polars
+    except ImportError:
+        raise InputError(f"{source}: is read by polars, which is not installed: pip install 'ch12[tables]'") from None
+    try:
+        read = polars.read_parquet if content.startswith(PARQUET) else polars.read_ipc
+        return read(io.BytesIO(content))
+    except polars.exceptions.PolarsError as error:
+        raise InputError(f"{source}: is damaged ({str(error).splitlines()[0]})") from None
+
+
+def _of_frame(frame: "polars.DataFrame", source: str, ways: Ways) -> Sheet:
+    makers = {name: lambda way, name=name: _of_series(frame[name], way, source) for name in frame.columns}
+    return _sheet(makers, source, frame.height, ways, lambda name: (str(value) for value in frame[name]))
+
+
+def _of_series(series: "polars.Series", way: Keep, source: str) -> Cells:
+    """The cells of a column of a data frame."""
+    import polars
+
+    kind = series.dtype
+    if kind in (polars.Date, polars.Datetime):
+        return _numbers(series.cast(polars.Datetime("us")).dt.timestamp("us").cast(polars.Float64) / 86400e6, DATE)
+    if kind in (polars.Time, polars.Duration):
+        nanoseconds = series.cast(polars.Duration("ns") if kind == polars.Duration else kind).to_physical()
+        return _numbers(nanoseconds.cast(polars.Float64) / 3600e9, TIME)
+    if kind.is_numeric() and (way == "numbers" or (way == "few" and series.n_unique() > MANY_TEXTS)):
+        return _numbers(series.cast(polars.Float64), None)
+    if kind.is_nested() or kind in (polars.Binary, polars.Object):
+        raise InputError(
+            f"{source}, column {series.name}: holds {kind}; must be numbers, texts or dates: leave it out with "
+            "dataset.exclude"
+        )
+    return _texts([value or "" for value in series.cast(polars.String).to_list()])
+
+
+def _numbers(values: Any, notation: Notation | None) -> Numbers:
+    found = np.array(values, np.float64)
+    return Numbers(found, [""] * int(np.isnan(found).sum()), notation)
+
+
+def _texts(cells: list[str]) -> Texts:
+    index: dict[str, int] = {}
+    codes = [index.setdefault(cell.strip(), len(index)) for cell in cells]
+    return Texts(list(index), np.array(codes, np.int32))
+
+
+def _sheet(
+    makers: Mapping[str, Callable[[Keep], Cells]],
+    source: str,
+    rows: int,
+    ways: Ways,
+    texts: Callable[[str], Any],
+) -> Sheet:
+    """A sheet of columns with types. makers: of each column, from how it is kept; texts: of a column's cells."""
+    names = list(makers)
+    if "" in names:
+        raise InputError(f"{source}: has a column without a name; give it one")
+    kept = ways(names)
+    columns = {name: makers[name](kept[name]) for name in names if kept[name] not in ("rows", "nothing")}
+    dates = [name for name, cells in columns.items() if isinstance(cells, Numbers) and cells.notation == DATE]
+    times = [name for name, cells in columns.items() if isinstance(cells, Numbers) and cells.notation == TIME]
+    notes = [
+        f"{source}: {list_names(found)}: {what}"
+        for found, what in ((dates, "dates are read as days since 1970-01-01"), (times, "times are read as hours"))
+        if found
+    ]
+    further = {name: list(texts(name)) for name in names if kept[name] == "rows"}
+    lines = np.arange(1, rows + 1)
+    return Sheet(source, 0, names, frozenset(), columns, lines, [], notes, further, place="row")
