@@ -11,7 +11,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from ch12cli.training.losses import is_plain, table_row
+from ch12cli.training.losses import BinaryCrossEntropy, is_plain, table_row
 from ch12cli.training.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop, is_zero
 
 Numbers = tuple[float, ...]
@@ -44,6 +44,7 @@ ROWWISE = {nn.Softmax: "softmax", nn.LogSoftmax: "log_softmax"}  # of all units 
 
 LOSSES: dict[type[nn.Module], tuple[str, Callable[[Any], Numbers]]] = {
     nn.BCELoss: ("bce", lambda loss: ()),
+    BinaryCrossEntropy: ("bce", lambda loss: ()),
     nn.BCEWithLogitsLoss: ("bce_logits", lambda loss: ()),
     nn.CrossEntropyLoss: ("cross_entropy", lambda loss: ()),
     nn.HuberLoss: ("huber", lambda loss: (loss.delta,)),

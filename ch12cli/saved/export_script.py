@@ -14,7 +14,7 @@ from ch12cli.files.untrusted_text import escape_controls
 from ch12cli.plots.plot import Values
 from ch12cli.run.recorder import MetricsRow
 from ch12cli.run.train import Job
-from ch12cli.training.losses import RowWeighted, class_weight_of
+from ch12cli.training.losses import BinaryCrossEntropy, RowWeighted, class_weight_of
 
 INIT = {
     "xavier": "nn.init.xavier_uniform_(layer.weight)",
@@ -156,13 +156,14 @@ def written_loss(job: Job, *, place: str) -> WrittenLoss:
     """Returns the lines that define `loss_fn`. place: device and type of its weights, as source code."""
     loss = job.task.loss
     mean = loss.mean if isinstance(loss, RowWeighted) else loss
+    kind = nn.BCELoss if isinstance(mean, BinaryCrossEntropy) else type(mean)
     tensors = {name: value for name in ("weight", "pos_weight") if (value := getattr(mean, name, None)) is not None}
     arguments = {**job.settings.loss.arguments, **tensors}
     by_class = class_weight_of(mean) is not None
     if not isinstance(loss, RowWeighted):
-        made = call_of("loss", type(mean), "nn", arguments, place=place)
+        made = call_of("loss", kind, "nn", arguments, place=place)
         return WrittenLoss([f"loss_fn = {made}"], "loss_fn.weight[y].sum().item()" if by_class else None)
-    made = call_of("loss", type(mean), "nn", {**arguments, "reduction": "none"}, place=place)
+    made = call_of("loss", kind, "nn", {**arguments, "reduction": "none"}, place=place)
     total = "w * each_loss.weight[y]" if by_class else "w"
     lines = [
         f"each_loss = {made}",

@@ -124,7 +124,8 @@ def every_fold_of(config: DictConfig, overrides: Sequence[Override]) -> list[str
     """Returns the override that sweeps over all folds, if `dataset.folds` is set and no override chooses among them."""
     folds = OmegaConf.select(config, "dataset.folds")
     chosen = OmegaConf.select(config, FOLD) is not None or any(one.key_or_group == FOLD for one in overrides)
-    return [f"{FOLD}=range({folds})"] if is_integer(folds) and folds > 1 and not chosen else []
+    every_fold = f"range({folds})"
+    return [f"{FOLD}={every_fold}"] if is_integer(folds) and folds > 1 and not chosen else []
 
 
 def sweeper_params(config: DictConfig, composer: Composer) -> list[Override]:
