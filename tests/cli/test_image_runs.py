@@ -116,6 +116,7 @@ def test_a_boundary_plot_of_image_pixels_is_refused(run: Path, capsys: pytest.Ca
     assert "disc" in said(capsys, "plot", str(run), "--kind", "confusion")[0]
 
 
+@pytest.mark.slow
 def test_a_run_is_repeated_and_continued_bit_for_bit(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name, epochs in (("whole", 4), ("parts", 2)):
         assert main(["train", "-q", *RUN, f"epochs={epochs}", f"hydra.run.dir={name}"]) == 0

@@ -243,6 +243,7 @@ def test_an_impossible_report_is_refused_in_one_line(
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_report_needs_no_torch(trained: Path) -> None:
     script = (
         "import sys; from ch12cli.cli.main import main\n"

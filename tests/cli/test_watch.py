@@ -81,6 +81,7 @@ def test_a_killed_sweep_is_shown_from_its_directories(folder: Path) -> None:
         assert SweepFollower(folder / "sweep").read().epochs == 6
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_watch_and_not_the_run(folder: Path) -> None:
     with training("epochs=100000", "hydra.run.dir=run", until=folder / "run" / "metrics.csv") as process:
         with subprocess.Popen([*CH12, "watch", "run"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as watching:

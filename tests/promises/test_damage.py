@@ -122,6 +122,7 @@ def test_a_flipped_bit_is_noticed_or_harmless(damaged: Damaged) -> None:
     assert judged["checkpoints/last.pt"].count("older") > len(judged["checkpoints/last.pt"]) / 2
 
 
+@pytest.mark.slow
 def test_repro_finds_every_flipped_bit_that_matters(damaged: Damaged) -> None:
     """The others are those that nobody vouches for: the log, the older checkpoint, and what zip files do not use."""
     draw = random.Random(13)

@@ -76,7 +76,7 @@ def test_a_run_killed_before_its_first_file_is_distinguished_from_other_director
         resume(directory)
 
 
-@pytest.mark.sample(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("last_words", ["before", "after"])
 def test_a_run_killed_at_each_call_of_writing_its_first_checkpoints_is_recovered(
     last_words: str, untouched: tuple[dict[str, Any], float], folder: Path

@@ -197,6 +197,7 @@ def test_at_least_forty_hostile_settings_are_tested() -> None:
     assert len(HOSTILE) >= 40
 
 
+@pytest.mark.sample(35)
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_settings_in_a_sealed_checkpoint_are_refused(visit: Visit, name: str) -> None:
     visit.make_hostile(name)
@@ -486,6 +487,7 @@ def hostile_results(result: dict[str, Any]) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 def test_a_hostile_result_is_harmless(visit: Visit) -> None:
     result = json.loads((visit.honest / "result.json").read_text(encoding="utf-8"))
     for name, content in hostile_results(result).items():

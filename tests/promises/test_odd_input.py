@@ -234,7 +234,7 @@ def limited(argv: Sequence[str], *, largest: int) -> subprocess.CompletedProcess
     return subprocess.run(command, capture_output=True, text=True, preexec_fn=limit)
 
 
-@pytest.mark.sample(1)
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "place"), [(["hydra.run.dir=run"], "run"), (["-m", "seed=1,2", "hydra.sweep.dir=sweep"], "sweep")]
 )
@@ -261,7 +261,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-@pytest.mark.sample(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("argv", [["runs", "locked"], ["train", "--config-dir", "locked"]], ids=" ".join)
 def test_a_folder_that_may_not_be_entered_is_said(argv: list[str]) -> None:
     """In a process without root's rights, to which no folder is locked."""
@@ -339,6 +339,7 @@ def test_errors_of_ones_own_code_of_any_kind_are_messages(kind: int, says: str, 
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_sigterm_while_networks_are_tried_ends_with_its_own_code(folder: Path) -> None:
     command = [*own_model(folder, 3), "-m", "seed=1,2"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:

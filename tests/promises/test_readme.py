@@ -67,7 +67,7 @@ def name_of(page: Path) -> str:
     return page.relative_to(ROOT).as_posix()
 
 
-READ_FIRST = {"README.md", "docs/tutorial/first-sweep.md"}  # the other pages are tested by make test-slow
+READ_FIRST = {"README.md"}  # the other pages are tested by make test-slow
 
 
 @pytest.fixture

@@ -201,7 +201,7 @@ def test_rows_of_ended_jobs_are_the_same_after_the_sweep_was_killed(
         require_repeated(row, monkeypatch)
 
 
-@pytest.mark.sample(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COMPOSED)
 def test_the_command_of_a_job_names_its_configuration_folders(
     name: str, folder: Path, monkeypatch: pytest.MonkeyPatch

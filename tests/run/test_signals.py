@@ -14,7 +14,7 @@ from tests.promises.test_interruptions import ch12, session, trains, wait_for_ro
 ENDS_WITHIN = 5.0  # seconds after a signal, on a machine that runs the other tests too
 
 
-@pytest.mark.sample(1)
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_a_run_with_a_checkpoint_that_holds_every_row(number: int, code: int, folder: Path) -> None:
     directory = folder / "run"

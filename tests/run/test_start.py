@@ -702,6 +702,7 @@ def test_softmax_before_cross_entropy_gives_a_warning(train: Train, silent: Sile
     assert "model.output=none" in warning
 
 
+@pytest.mark.slow
 def test_a_log_that_cannot_be_written_does_not_end_the_run(folder: Path) -> None:
     words = ["train", "epochs=2", "device=cpu", "hydra.job_logging.handlers.file.filename=/dev/full"]
     command = [sys.executable, "-m", "ch12cli", *words, f"hydra.run.dir={folder / 'run'}", "-q"]

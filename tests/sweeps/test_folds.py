@@ -55,6 +55,7 @@ def flowers(weighted: bool = False) -> Table:
     return replace(table, weights=1.0 + np.arange(150) % 3) if weighted else table
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("words", "stacks"),
     [

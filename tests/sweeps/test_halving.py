@@ -130,6 +130,7 @@ def left_at(swept: Swept) -> dict[int, str]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("folder")
 def test_runs_that_do_not_fit_into_one_stack_are_compared_with_all_others() -> None:
     words = (*WORDS, "epochs=5", HALVING)
@@ -200,7 +201,7 @@ def test_checkpoints_are_removed_when_nothing_is_left_to_resume() -> None:
     assert [path.name for path in Path("swept/.ch12").iterdir()] == ["plan.json"]
 
 
-@pytest.mark.sample(1)
+@pytest.mark.slow
 @pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize("at_once", ["auto", "5"])
 def test_failed_jobs_do_not_split_the_group_of_the_others(at_once: str) -> None:

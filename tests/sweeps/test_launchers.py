@@ -113,6 +113,7 @@ def test_a_plan_for_another_launcher_names_it() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_jobs_that_fail_under_the_basic_launcher_are_in_the_table(unlucky: Path) -> None:
     words = (*TINY, "model=unlucky", "model.raises=2", "model.exits=3", "seed=1,2,3,4", "hydra/launcher=basic")
     swept = sweep(*words, folders=[unlucky])

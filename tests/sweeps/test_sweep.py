@@ -261,6 +261,7 @@ def test_failing_jobs_among_a_hundred_do_not_end_others(models: Path) -> None:
     assert without_times(again.rows) == without_times(swept.rows)
 
 
+@pytest.mark.slow
 def test_the_command_trains_97_of_100_jobs_and_says_which_three_ended_badly_and_why(
     models: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -521,6 +522,7 @@ def test_a_sweep_without_a_given_directory_gets_a_new_one() -> None:
     assert second.looker.ended == []
 
 
+@pytest.mark.slow
 def test_the_command_in_the_table_names_the_configuration_folders(models: Path, train: Train) -> None:
     swept = sweep(*TINY, "model=residual", "seed=1,2", folders=[models])
     words = shlex.split(swept.rows[0]["command"])

@@ -83,6 +83,7 @@ def test_a_stack_is_not_resumed_on_other_data(data: Path) -> None:
     assert {row["status"] for row in table(directory).values()} == {"finished"}
 
 
+@pytest.mark.slow
 def test_a_single_job_is_not_resumed_on_other_data(data: Path) -> None:
     words = (*ON_A_FILE, "optimizer=adam", "+optimizer.maximize=false", "seed=1,2", "epochs=4000", "sweep.processes=1")
     child = in_child(lambda: sweep(*words, into="cut"))
@@ -143,6 +144,7 @@ def test_a_damaged_checkpoint_of_a_stack_is_skipped_and_reported() -> None:
     assert not list((directory / ".ch12").glob("stack-*"))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("data")
 def test_a_stack_without_an_intact_checkpoint_restarts_and_says_so() -> None:
     directory = killed_stack(*STACK)
@@ -172,7 +174,7 @@ def test_a_checkpoint_of_a_stack_holds_only_trained_epochs() -> None:
         assert path.stat().st_size < 60_000 + 4 * state["epoch"] * 8 * 8
 
 
-@pytest.mark.sample(1)
+@pytest.mark.slow
 @pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize("again", ["resume", "the same command"])
 def test_a_sweep_planned_with_a_withdrawn_key_is_continued(again: str) -> None:
@@ -284,6 +286,7 @@ def test_a_sweep_whose_directory_is_removed_ends_within_seconds(folder: Path) ->
     assert not (folder / "cut").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs the right to mount")
 def test_a_sweep_on_a_full_disk_reports_what_is_done_and_how_to_continue(folder: Path) -> None:
     (folder / "disk").mkdir()

@@ -94,6 +94,7 @@ class Telling(torch.nn.Linear):
 """
 
 
+@pytest.mark.slow
 # in a process of its own: where threads were used before, the processes that are forked there cannot use any
 def test_jobs_use_their_settings_of_threads_and_deterministic(folder: Path) -> None:
     Path("telling.py").write_text(TELLING, encoding="utf-8")

@@ -249,6 +249,7 @@ def test_a_second_sweep_into_a_directory_in_use_is_refused() -> None:
     assert {row["status"] for row in sweep(*words, "epochs=2", into="cut").rows.values()} == {"finished"}
 
 
+@pytest.mark.slow
 def test_a_killed_sweep_is_resumed_from_its_directory(jobs: Path, uninterrupted: Swept) -> None:
     kill_sometime(jobs, "cut", 0.2)
     jobs.unlink()

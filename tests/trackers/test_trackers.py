@@ -74,6 +74,7 @@ def test_a_run_has_the_same_metrics_in_both_trackers_and_its_files(folder: Path)
     require_same_in_mlflow(found, folder / "run")
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_one_tracked_run_without_rows_after_its_checkpoint(folder: Path) -> None:
     assert main([*WORDS, "logger=[tensorboard,mlflow]", "hydra.run.dir=run", "checkpoint.every=2"]) == 0
     (folder / "run" / "result.json").unlink()  # as if it had been killed in epoch 4, with the checkpoint of epoch 2
@@ -97,6 +98,7 @@ def test_a_run_with_more_epochs_shows_them_in_both_trackers(folder: Path) -> Non
     require_same_in_tensorboard(folder / "run")
 
 
+@pytest.mark.slow
 def test_a_new_run_in_the_place_of_a_removed_one_has_its_own_record(folder: Path) -> None:
     for epochs in (4, 2):
         assert main(["train", "-q", "device=cpu", f"epochs={epochs}", "logger=mlflow", "hydra.run.dir=run"]) == 0

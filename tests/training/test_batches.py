@@ -140,6 +140,7 @@ def test_a_killed_loader_process_raises_a_machine_error_in_every_phase(
             list(found)
 
 
+@pytest.mark.slow
 def test_the_programs_signal_handlers_are_restored() -> None:
     seen = []
     before = signal.signal(signal.SIGCHLD, lambda *_: seen.append(1))
