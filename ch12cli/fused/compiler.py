@@ -20,14 +20,14 @@ class CannotCompileError(Exception):
 
 
 def cache_folder() -> Path:
-    """Returns the folder of compiled libraries, which it creates. Raises CannotCompileError if others may write it."""
+    """Returns the folder of compiled libraries, which it creates. Raises CannotCompileError if others may write it.
+
+    Raises OSError or RuntimeError if there can be none.
+    """
     root = os.environ.get("XDG_CACHE_HOME") or ""
     folder = (Path(root) if os.path.isabs(root) else Path.home() / ".cache") / "ch12" / "fused"
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        found = folder.stat()
-    except (OSError, RuntimeError) as error:
-        raise CannotCompileError(f"{folder}: {getattr(error, 'strerror', None) or error}") from error
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    found = folder.stat()
     if found.st_uid != os.getuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise CannotCompileError(f"{folder}: others may write it")
     return folder
@@ -56,12 +56,11 @@ def library(source: str) -> ctypes.CDLL:
     if path is None:
         raise CannotCompileError("there is no C compiler")
     key = hashlib.sha256("\0".join([source, version_of(path), *FLAGS]).encode()).hexdigest()
-    folder = cache_folder()
-    found = intact(folder, key) or compile_into(folder, key, source, path)
     try:
-        return ctypes.CDLL(str(found))
-    except OSError as error:
-        raise CannotCompileError(str(error)) from error
+        folder = cache_folder()
+        return ctypes.CDLL(str(intact(folder, key) or compile_into(folder, key, source, path)))
+    except (OSError, subprocess.SubprocessError, RuntimeError) as error:  # RuntimeError: there is no home
+        raise CannotCompileError(f"{getattr(error, 'strerror', None) or error}") from error
 
 
 def intact(folder: Path, key: str) -> Path | None:
@@ -81,14 +80,14 @@ def name_of(key: str, content: bytes) -> str:
 
 
 def compile_into(cache: Path, key: str, source: str, path: str) -> Path:
-    """Writes a library, whole or not at all, and returns it: others may be about to write the same one."""
+    """Writes a library, whole or not at all, and returns it: other processes may write the same one meanwhile.
+
+    Raises CannotCompileError, OSError, or subprocess.TimeoutExpired.
+    """
     with tempfile.TemporaryDirectory(dir=cache) as folder:
         made = Path(folder) / "made.so"
         command = [path, *FLAGS, "-shared", "-x", "c", "-", "-o", str(made), "-lm"]
-        try:
-            done = subprocess.run(command, input=source, capture_output=True, text=True, timeout=SECONDS)
-        except (OSError, subprocess.SubprocessError) as error:
-            raise CannotCompileError(f"{path}: {error}") from error
+        done = subprocess.run(command, input=source, capture_output=True, text=True, timeout=SECONDS)
         if done.returncode:
             errors = [line for line in done.stderr.splitlines() if "error" in line]
             raise CannotCompileError(f"{path}: {errors[0] if errors else f'exit code {done.returncode}'}")

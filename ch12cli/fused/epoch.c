@@ -24,8 +24,11 @@ INLINE void update(const Epoch *e, V *p, V *g, V *s, Whole step, const Lanes *la
     for (int k = 0; k < PARAMETERS; k++) g[k * S] *= scale;
   }
 #endif
-#if WEIGHT_DECAY
+#if WEIGHT_DECAY && OPTIMIZER != ADAMW /* it joins the gradient */
   V decay = SETTING(WEIGHT_DECAY_AT);
+#define DECAYED(k) (g[(k) * S] + p[(k) * S] * decay)
+#else
+#define DECAYED(k) g[(k) * S]
 #endif
 #if OPTIMIZER == SGD
 #if MOMENTUM
@@ -33,10 +36,7 @@ INLINE void update(const Epoch *e, V *p, V *g, V *s, Whole step, const Lanes *la
   if (e->steps_before + step == 0) momentum = ZERO, undamped = ONE; /* as torch: the first gradient is not dampened */
 #endif
   for (int k = 0; k < PARAMETERS; k++) {
-    V d = g[k * S];
-#if WEIGHT_DECAY
-    d += p[k * S] * decay;
-#endif
+    V d = DECAYED(k);
 #if MOMENTUM
     V buffer = s[k * S] * momentum + d * undamped;
     s[k * S] = buffer;
@@ -65,10 +65,8 @@ INLINE void update(const Epoch *e, V *p, V *g, V *s, Whole step, const Lanes *la
   }
 #endif
   for (int k = 0; k < PARAMETERS; k++) {
-    V d = g[k * S], value = p[k * S];
-#if WEIGHT_DECAY && OPTIMIZER == ADAM
-    d += value * decay;
-#elif WEIGHT_DECAY
+    V d = DECAYED(k), value = p[k * S];
+#if WEIGHT_DECAY && OPTIMIZER == ADAMW
     value *= shrink;
 #endif
     V mean = s[k * S] + (d - s[k * S]) * mean_weight;
@@ -88,10 +86,7 @@ INLINE void update(const Epoch *e, V *p, V *g, V *s, Whole step, const Lanes *la
   V momentum = SETTING(MOMENTUM_AT);
 #endif
   for (int k = 0; k < PARAMETERS; k++) {
-    V d = g[k * S];
-#if WEIGHT_DECAY
-    d += p[k * S] * decay;
-#endif
+    V d = DECAYED(k);
     V square = s[k * S] * alpha + d * d * weight;
     s[k * S] = square;
 #if CENTERED
@@ -109,10 +104,7 @@ INLINE void update(const Epoch *e, V *p, V *g, V *s, Whole step, const Lanes *la
 #elif OPTIMIZER == ADAGRAD
   V eps = SETTING(EPS_AT);
   for (int k = 0; k < PARAMETERS; k++) {
-    V d = g[k * S];
-#if WEIGHT_DECAY
-    d += p[k * S] * decay;
-#endif
+    V d = DECAYED(k);
     V total = s[k * S] + d * d;
     s[k * S] = total;
     p[k * S] -= lr * d / (vsqrt(total) + eps);

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ch12cli.fused.compiler import CannotCompileError, library
+from ch12cli.fused.orders import MOST_ROWS
 from ch12cli.fused.source import KernelSource, flat_targets, kernel_settings, source_of
 from ch12cli.training.batches import Part
 from ch12cli.training.loop import Limits
@@ -68,7 +69,7 @@ class FusedEpochs:
         losses = torch.empty(steps, runs, dtype=stack.dtype, device=stack.device)
         predictions = torch.empty(rows, self.source.outputs, runs, dtype=stack.dtype, device=stack.device)
         values: Mapping[str, Any] = {**kernel_settings(optimizer), **clips_of(limits)}
-        settings = np.empty((max(1, len(values)), runs))
+        settings = np.empty((max(1, len(self.source.settings)), runs))
         for place, name in enumerate(self.source.settings):
             settings[place] = values[name]
         numbers = {"settings": settings, **dict(zip(("lr", "first", "second"), self.per_step(lrs, steps), strict=True))}
@@ -175,6 +176,8 @@ def whole_epochs(
     steps = limits.epochs * -(-len(part) // batch_size)
     if wanted is False:
         raise CannotCompileError("sweep.fused=false")
+    if len(part) > MOST_ROWS:
+        raise CannotCompileError(f"the data have more than {MOST_ROWS:,} rows")
     if stack.device.type not in COSTS:
         raise CannotCompileError(f"there is no compiled form for device={stack.device.type}")
     if not stack.runs_last:

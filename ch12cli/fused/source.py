@@ -19,25 +19,25 @@ Numbers = tuple[float, ...]
 
 @dataclass(frozen=True)
 class Function:
-    """An elementwise activation of the kernel. arguments: of the module, as numbers; of_output: its derivative is."""
+    """An elementwise activation of the kernel. of_output: whether its derivative is computed from the output alone."""
 
     name: str
-    arguments: Callable[[Any], Numbers] = lambda _module: ()
+    constants: Numbers = ()
     of_output: bool = False
 
 
 SELU = (1.6732632423543772848170429916717, 1.0507009873554804934193349852946)  # alpha and scale, torch's constants
 
 ACTIVATIONS: dict[type[nn.Module], Callable[[Any], Function]] = {
-    nn.ELU: lambda m: Function("elu", lambda m: (m.alpha, 1.0)),
+    nn.ELU: lambda m: Function("elu", (m.alpha, 1.0)),
     nn.GELU: lambda m: Function("gelu_tanh" if m.approximate == "tanh" else "gelu"),
-    nn.LeakyReLU: lambda m: Function("leaky_relu", lambda m: (m.negative_slope,)),
+    nn.LeakyReLU: lambda m: Function("leaky_relu", (m.negative_slope,)),
     nn.Mish: lambda m: Function("mish"),
     nn.ReLU: lambda m: Function("relu", of_output=True),
-    nn.SELU: lambda m: Function("elu", lambda m: SELU),
+    nn.SELU: lambda m: Function("elu", SELU),
     nn.Sigmoid: lambda m: Function("sigmoid", of_output=True),
     nn.SiLU: lambda m: Function("silu"),
-    nn.Softplus: lambda m: Function("softplus", lambda m: (m.beta, m.threshold)),
+    nn.Softplus: lambda m: Function("softplus", (m.beta, m.threshold)),
     nn.Tanh: lambda m: Function("tanh_", of_output=True),
 }
 ROWWISE = {nn.Softmax: "softmax", nn.LogSoftmax: "log_softmax"}  # of all units of a row, on the last axis
@@ -103,9 +103,9 @@ def loss_of(loss: nn.Module) -> tuple[str, Numbers] | None:
 def write_layers(
     layers: Sequence[nn.Module], loss: tuple[str, Numbers], *, batch_size: int, features: int, places: Places
 ) -> tuple[list[str], int, int] | None:
-    """Returns the statements of forward, loss and backward, the prediction's place, and the outputs.
+    """Returns the lines of `forward_backward`, the number of parameters, and the outputs.
 
-    None if a layer is not of the kernel's tables.
+    None if a layer is not of the kernel's tables. Takes the places of the layers' values from `places`.
     """
     forward: list[str] = []
     backward: list[str] = []
@@ -158,7 +158,7 @@ def write_layers(
             continue
         elif type(layer) in ACTIVATIONS:
             function = ACTIVATIONS[type(layer)](layer)
-            constants = function.arguments(layer)
+            constants = function.constants
             overwrites = function.of_output and index > 0 and isinstance(layers[index - 1], nn.Linear)
             to = at if overwrites else places.take(batch_size * units)
             x, y = f"base[({at} + k) * S]", f"base[({to} + k) * S]"
@@ -168,8 +168,8 @@ def write_layers(
             at = to
         else:
             return None
-        if index < first:
-            steps.pop() if steps else None
+        if index < first:  # what comes before has no parameters
+            steps.clear()
     for lines, swaps in reversed(steps):
         d, o = (f"base + {gradients[(held + n) % 2]} * S" for n in (0, 1))
         backward += [line.replace("@d", d).replace("@o", o) for line in lines]
@@ -198,9 +198,12 @@ def write_layers(
 
 
 def kernel_settings(optimizer: Optimizer) -> dict[str, Any]:
-    """Returns the optimiser's settings as the kernel takes them, by name: numbers, or (runs,) float64."""
+    """Returns the optimiser's settings as the kernel takes them, by name: numbers, or (runs,) float64.
+
+    WEIGHT_DECAY is always among them: it may be zero for the runs that are left of a stack.
+    """
     values = optimizer.values
-    decay = {} if is_zero(values["weight_decay"]) else {"WEIGHT_DECAY": values["weight_decay"]}
+    decay = {"WEIGHT_DECAY": values["weight_decay"]}
     if isinstance(optimizer, SGD):
         if "momentum_buffer" not in optimizer.state:
             return decay
@@ -236,7 +239,8 @@ def source_of(
     if written is None:
         return None
     body, parameters, outputs = written
-    names = (*kernel_settings(optimizer), *clips)
+    unused = {"WEIGHT_DECAY"} if is_zero(optimizer.values["weight_decay"]) else set()
+    names = tuple(name for name in (*kernel_settings(optimizer), *clips) if name not in unused)
     states = len(optimizer.state)
     defines: dict[str, object] = {name: code for code, name in enumerate(OPTIMIZERS.values())}
     defines |= {"LAST_BATCH": rows % batch_size, "OPTIMIZER": kind, "STATES": states, "SETTINGS": len(names)}

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -24,7 +25,7 @@ from ch12cli.errors import InputError, Problem
 from ch12cli.files.metrics_csv import minimised
 from ch12cli.fused.compiler import CannotCompileError
 from ch12cli.fused.epoch import whole_epochs
-from ch12cli.fused.orders import draw_orders
+from ch12cli.fused.orders import draw_orders, orders_library
 from ch12cli.models.activation import USES, Activation
 from ch12cli.run.task import Task, check_fit, last_batch_size, tensors, tensors_of_runs
 from ch12cli.training.batches import FoldedPart, Shuffled, StackedSource
@@ -262,9 +263,12 @@ def build_stack(jobs: Sequence[RunSettings], task: Task, device: torch.device) -
             limits=training.limits,
             wanted=first.sweep.fused,
         )
-        streams.draw = draw_orders
     except CannotCompileError as reason:
         training.why_steps = str(reason)
+    if training.whole_epoch is not None:
+        with suppress(CannotCompileError):  # a GPU's epochs need no C compiler; torch draws the same orders
+            orders_library()
+            streams.draw = draw_orders
     return training, network, streams
 
 
