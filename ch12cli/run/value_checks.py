@@ -142,7 +142,7 @@ def output_notes(prediction: Tensor, loss: str, *, classes: int) -> Sequence[str
         return ()
     if loss == "NLLLoss" and not is_distribution(values.exp()):
         return (
-            "loss=nll takes log-probabilities, and the network's outputs are none: their exponentials do not add up to "
+            "loss=nll takes log-probabilities, and the network's outputs are not: their exponentials do not add up to "
             "1; end the network with nn.LogSoftmax(-1), or use loss=cross_entropy",
         )
     if loss == "CrossEntropyLoss" and is_distribution(values):
