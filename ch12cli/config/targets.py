@@ -305,7 +305,7 @@ def files_of(package: str, name: str) -> Iterator[Path]:
     if package in FILES:
         yield folder / FILES[package].format(name.lower())
     else:
-        yield from sorted(folder.joinpath(*package.split(".")[1:]).glob("*.py"))
+        yield from sorted(folder.joinpath(*package.split(".")[1:]).rglob("*.py"))
 
 
 def arguments_of_definition(node: ast.stmt) -> tuple[str, ...] | None:

@@ -14,8 +14,8 @@ from ch12cli.config.run_settings import RunSettings
 from ch12cli.config.targets import call
 from ch12cli.config.untrusted_settings import NO_USE
 from ch12cli.data.columns import columns_from_plain
-from ch12cli.data.images import read_new_images
 from ch12cli.data.new_rows import NewRows, read_rows
+from ch12cli.data.pictures.image_folder import read_new_images
 from ch12cli.data.scaling import scaling_from_plain, target_scaling_from_plain
 from ch12cli.data.text_file import Layout
 from ch12cli.errors import InputError

@@ -126,7 +126,7 @@ def safe_for_terminal(text: str) -> str:
 
 def predicted_rows(predictions: "Predictions") -> Iterator[tuple[Sequence[str], str | float, list[float]]]:
     """Of each row: the copied cells, the class or value, the probabilities."""
-    from ch12cli.data.images import NewImages
+    from ch12cli.data.pictures.image_folder import NewImages
 
     names = predictions.class_names
     probabilities = [] if predictions.probabilities is None else predictions.probabilities.tolist()

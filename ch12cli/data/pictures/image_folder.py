@@ -13,8 +13,8 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 
 from ch12cli.data.arguments import choice_problems, integer_problems
-from ch12cli.data.image_file import SUFFIXES, ImageFileError, ImageShape, pixels_of, read_image, require_pillow
 from ch12cli.data.new_rows import NewRows
+from ch12cli.data.pictures.image_file import SUFFIXES, ImageFileError, ImageShape, pixels_of, read_image, require_pillow
 from ch12cli.data.synthetic import IMAGES, write_images
 from ch12cli.data.table import Floats, Table
 from ch12cli.data.text_file import SHOWN, similar_file

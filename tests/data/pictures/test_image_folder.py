@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from ch12cli.data import image_folder
-from ch12cli.data.images import read_new_images
+from ch12cli.data.pictures.image_folder import read_new_images
 from ch12cli.errors import InputError
 
 Pixels = npt.NDArray[np.uint8]
@@ -284,7 +284,7 @@ def test_links_are_followed_only_within_the_folder(folder: Path) -> None:
 def test_too_many_pixels_are_refused_before_any_file_is_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     some_images(folder / "p", "cat1.png", "dog1.png")
     (folder / "p" / "dog2.png").write_text("no image")
-    monkeypatch.setattr("ch12cli.data.images.LARGEST_VALUES", 5_000)
+    monkeypatch.setattr("ch12cli.data.pictures.image_folder.LARGEST_VALUES", 5_000)
     assert problems(lambda: image_folder("p", colour=True)) == [
         "dataset.folder=p: 3 images of 3 x 24 x 24 are 5,184 numbers; must be 5,000 at most: make dataset.height and "
         "dataset.width smaller, or leave images out"

@@ -1,0 +1,1 @@
+"""Pictures as rows of pixels: folders of image files, and files of the MNIST family."""
