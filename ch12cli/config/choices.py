@@ -105,7 +105,20 @@ def forget() -> None:
         cached.cache_clear()
 
 
-def comments(file: Path) -> dict[str, str]:
+def is_alias(choice: Choice) -> bool:
+    """Returns True if a choice only has the keys of another choice of its group, of which it is a further name."""
+    return not is_preset(choice) and set(content(choice.file)) == {"defaults"} and len(files_of_choice(choice)) == 2
+
+
+def comments(choice: Choice) -> dict[str, str]:
+    """Returns the comments beside a choice's keys, by dotted key without the group. Keys without one are omitted."""
+    found: dict[str, str] = {}
+    for file in files_of_choice(choice):
+        found |= comments_in(file)
+    return found
+
+
+def comments_in(file: Path) -> dict[str, str]:
     """Returns the comment after each key's value, by dotted key in the file. Keys without a comment are omitted."""
     text = text_of(file)
     try:
@@ -145,8 +158,31 @@ def keys_of_choice(choice: Choice) -> dict[str, Any]:
 
     Keys begin with the group's name, except those of a preset, which are top-level.
     """
-    node = {name: value for name, value in content(choice.file).items() if name != "defaults"}
-    return dict(flatten(node, "" if is_preset(choice) else f"{choice.group}."))
+    found: dict[str, Any] = {}
+    for file in files_of_choice(choice):
+        node = {name: value for name, value in content(file).items() if name != "defaults"}
+        found |= flatten(node, "" if is_preset(choice) else f"{choice.group}.")
+    return found
+
+
+def files_of_choice(choice: Choice) -> list[Path]:
+    """Returns the files whose keys a choice has: those that its defaults list names in the same group, and its own."""
+    found: list[Path] = []
+
+    def add(file: Path) -> None:
+        if file in found:
+            return
+        found.append(file)
+        listed = content(file).get("defaults")
+        for name in listed if isinstance(listed, list) else ():
+            if isinstance(name, str) and name != "_self_":
+                beside = file.with_name(f"{name}.yaml")
+                base = None if beside.is_file() else find_choice(choice.group, name)
+                if beside.is_file() or base:
+                    add(base.file if base else beside)
+
+    add(choice.file)
+    return found[::-1]
 
 
 def is_preset(choice: Choice) -> bool:

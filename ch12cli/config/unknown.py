@@ -9,7 +9,7 @@ from hydra.conf import HydraConf
 from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf
 
-from ch12cli.config.choices import choices_of_group, keys_of_choice, known_keys
+from ch12cli.config.choices import choices_of_group, is_alias, keys_of_choice, known_keys
 from ch12cli.config.schema import GROUPS, HYDRA_KEYS, KEYS
 from ch12cli.errors import Problem
 from ch12cli.files.hydra_folder import flatten
@@ -153,7 +153,7 @@ def _way_to_bring(name: str) -> str:
             "save its images in a folder for each class, and add dataset=image_folder dataset.folder=FOLDER "
             "dataset.height=28 dataset.width=28 model=cnn"
         )
-    return "save it as a CSV file, and add dataset=csv dataset.file=FILE" if plain in KNOWN_TABLES else ""
+    return "save it as a CSV file, and add dataset=table dataset.file=FILE" if plain in KNOWN_TABLES else ""
 
 
 def no_such_group(text: str, name: str) -> Problem:
@@ -206,7 +206,8 @@ def owners(key: str) -> list[str]:
     group = key.partition(".")[0]
     if group not in GROUPS or group == "experiment":
         return []
-    return [f"{group}={choice.name}" for choice in choices_of_group(group) if key in keys_of_choice(choice)]
+    having = [choice for choice in choices_of_group(group) if key in keys_of_choice(choice)]
+    return [f"{group}={choice.name}" for choice in having if not is_alias(choice)]
 
 
 def _by_another_name(key: str, known: Collection[str]) -> str:

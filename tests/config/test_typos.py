@@ -251,7 +251,7 @@ def test_legitimate_arguments_of_torch_are_not_taken_for_mistakes(composer: Comp
     [
         ("mnist", "dataset=image_folder dataset.folder=FOLDER"),
         ("Fashion-MNIST", "dataset=image_folder dataset.folder=FOLDER"),
-        ("titanic", "dataset=csv dataset.file=FILE"),
+        ("titanic", "dataset=table dataset.file=FILE"),
     ],
 )
 def test_a_well_known_data_set_says_how_to_bring_it(name: str, way: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,6 +15,7 @@ import yaml
 from hydra.core.config_store import ConfigStore
 
 from ch12cli.cli.main import main
+from ch12cli.config.choices import comments, find_choice, is_alias, keys_of_choice
 from ch12cli.config.targets import Target, build
 from ch12cli.config.user_modules import plugins
 from ch12cli.errors import InputError
@@ -375,3 +376,20 @@ def test_an_activation_draws_nothing_from_the_random_stream() -> None:
     torch.manual_seed(1)
     Activation(lambda: torch.nn.Linear(2, 2))
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_choice_has_the_keys_of_the_choice_that_its_defaults_name(conf: Path) -> None:
+    file = conf / "optimizer" / "slow.yaml"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("defaults: [adam, _self_]\nlr: 0.00001 # slow\n", encoding="utf-8")
+    slow, adam = find_choice("optimizer", "slow", [conf]), find_choice("optimizer", "adam")
+    assert slow
+    assert adam
+    assert not is_alias(slow)
+    assert keys_of_choice(slow) == {**keys_of_choice(adam), "optimizer.lr": 1e-5}
+    assert comments(slow) == {**comments(adam), "lr": "slow"}
+    table, csv = find_choice("dataset", "table"), find_choice("dataset", "csv")
+    assert table
+    assert csv
+    assert is_alias(csv)
+    assert keys_of_choice(csv) == keys_of_choice(table)

@@ -12,7 +12,9 @@ from ch12cli.cli.help.verb_pages import PAGES
 from ch12cli.config.choices import (
     choices_of_group,
     comments,
+    comments_in,
     default_choices,
+    is_alias,
     keys_of_choice,
     require_folders,
     shipped,
@@ -176,7 +178,7 @@ def option_meaning(action: argparse.Action) -> str:
 def top_level_entry(item: tuple[str, Any]) -> tuple[str, str]:
     """A top-level key with its default, its meaning and the values it allows."""
     path, default = item
-    comment = comments(shipped() / "config.yaml").get(path, "")
+    comment = comments_in(shipped() / "config.yaml").get(path, "")
     same = REFERENCE.fullmatch(str(default))
     if same:
         return path, describe_key(path, comment, f"that of {same[1]} unless set")
@@ -196,11 +198,12 @@ def group_blocks(group: str, folders: Sequence[Path]) -> list[list[str]]:
 def key_entries(group: str, folders: Sequence[Path]) -> list[tuple[str, str]]:
     """The keys of a group's choices: default, meaning, allowed values, and the choices that have them."""
     default = default_choices().get(group)
-    listed = sorted(choices_of_group(group, folders), key=lambda choice: choice.name != default)
+    own = [choice for choice in choices_of_group(group, folders) if not is_alias(choice)]
+    listed = sorted(own, key=lambda choice: choice.name != default)
     values: dict[str, dict[str, Any]] = {}  # of each key, by choice
     texts: dict[str, str] = {}
     for choice in listed:
-        remarks = comments(choice.file)
+        remarks = comments(choice)
         for path, value in keys_of_choice(choice).items():
             if not path.endswith("._target_"):
                 values.setdefault(path, {})[choice.name] = value

@@ -13,6 +13,7 @@ from ch12cli.config.choices import (
     chosen_by,
     comments,
     find_choice,
+    is_alias,
     is_preset,
     keys_of_choice,
     known_keys,
@@ -108,8 +109,10 @@ def key_page(path: str, traced: "Traced") -> str:
     group = path.partition(".")[0]
     selected = traced.choice(group) if group in GROUPS else None
     listed = choices_of_group(group, traced.folders) if selected else []
+    chosen = selected.text if selected else ""
     having = [choice for choice in listed if path in keys_of_choice(choice)]
-    having.sort(key=lambda choice: selected is not None and choice.name != selected.text)  # sort the chosen one first
+    having = [choice for choice in having if choice.name == chosen or not is_alias(choice)]
+    having.sort(key=lambda choice: choice.name != chosen)  # sort the chosen one first
     meaning = meaning_of(path, having)
     defaults = default_text(path, having)
     entries = [("may be", rule_text(path, having)), *([("default", defaults)] if defaults else [])]
@@ -146,7 +149,7 @@ def meaning_of(path: str, having: Sequence[Choice]) -> str:
         return key.meaning
     if path in HYDRA_KEYS:
         return HYDRA_KEYS[path]
-    remarks = [comments(choice.file).get(path.removeprefix(f"{choice.group}."), "") for choice in having]
+    remarks = [comments(choice).get(path.removeprefix(f"{choice.group}."), "") for choice in having]
     return next((remark for remark in remarks if remark), "")
 
 
@@ -245,7 +248,7 @@ def described_in(path: str, choice: Choice) -> str:
 
     The allowed values are appended, except for a preset.
     """
-    remark = comments(choice.file).get(path.removeprefix(f"{choice.group}."), "")
+    remark = comments(choice).get(path.removeprefix(f"{choice.group}."), "")
     key = key_of(path)
     if is_preset(choice):
         return remark or (key.meaning if key else "")
