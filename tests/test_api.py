@@ -42,6 +42,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "outputs"
 
 
+@pytest.mark.slow
 def test_each_run_and_each_job_is_a_row_with_results_and_settings(trained: Path) -> None:
     rows = ch12cli.runs(trained)
     assert len(rows) == 60 * 2 + 2

@@ -4,7 +4,6 @@ import os
 import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from copy import deepcopy
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -22,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from ch12cli.config.choices import content, is_readable, require_folders, shipped
 from ch12cli.config.hydra_internals import IConfigRepository, apply_override, has_key, make_loader, override_dirname
 from ch12cli.config.schema import GROUPS, HYDRA_KEYS, KEYS
-from ch12cli.config.settings import choices_of, first_lines, plain_job, put, settings_of
+from ch12cli.config.settings import choices_of, copy_of_config, first_lines, plain_job, put, settings_of
 from ch12cli.config.unknown import (
     hydra_problem,
     is_users_own,
@@ -252,7 +251,7 @@ class Composer:
             while len(COMPOSED) >= MOST_COMPOSED:
                 COMPOSED.pop(next(iter(COMPOSED)))
             COMPOSED[key] = config
-        config = deepcopy(COMPOSED[key])
+        config = copy_of_config(COMPOSED[key])
         config.hydra.runtime.cwd = os.getcwd()
         for text in directories:  # what Hydra does with them
             apply_override(self.parser.parse_override(text), config)
@@ -293,7 +292,7 @@ class Composer:
             else:
                 values.append(override)
         try:
-            config = deepcopy(self.base(tuple(map(override_text, group_overrides))))
+            config = copy_of_config(self.base(tuple(map(override_text, group_overrides))))
         except InputError as error:
             problems += error.problems + unknown_anywhere(values)
             return Composition(OmegaConf.create({"hydra": {"runtime": {"choices": {}}}}), {})
@@ -324,7 +323,7 @@ class Composer:
         """
         fixed = [override for override in overrides if not override.is_sweep_override()]
         chosen = [override for override in fixed if self.is_group(override) or override.is_hydra_override()]
-        config = deepcopy(self.base(tuple(map(override_text, chosen)), run_mode=RunMode.MULTIRUN))
+        config = copy_of_config(self.base(tuple(map(override_text, chosen)), run_mode=RunMode.MULTIRUN))
         for override in fixed:
             if override not in chosen:
                 with suppress(HydraException, OmegaConfBaseException):

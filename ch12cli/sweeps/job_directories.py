@@ -4,7 +4,6 @@ import io
 import os
 import shutil
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any
@@ -15,7 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
 
-from ch12cli.config.settings import first_lines, with_changes
+from ch12cli.config.settings import copy_of_config, first_lines, with_changes
 from ch12cli.errors import LONGEST_NAME, InputError
 from ch12cli.files.atomic import machine_errors, read_file
 from ch12cli.files.hydra_folder import PLAIN, text_to_yaml, to_yaml
@@ -43,7 +42,7 @@ BY_NUMBER = "${hydra.job.num}"
 def full_config(job: SweepJob) -> DictConfig:
     """Returns the job's complete Hydra configuration, for callbacks and for names that depend on it."""
     assert job.base.config is not None
-    config = deepcopy(job.base.config)
+    config = copy_of_config(job.base.config)
     with flag_override(config, ["struct", "readonly"], [False, False]):
         for key, value in job.written.items():
             config[key] = value

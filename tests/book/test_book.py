@@ -87,6 +87,7 @@ def test_a_section_is_shown_with_its_demonstrations(capsys: pytest.CaptureFixtur
         assert words in said
 
 
+@pytest.mark.slow
 def test_gradients_vanish_through_sigmoid_layers_as_they_do_one_network_at_a_time() -> None:
     demo = gradients()
     grid = demo.plots[1].panels[0]

@@ -85,6 +85,7 @@ def expected_means(swept: Path) -> dict[tuple[str, str], float]:
     return {key: statistics.mean(found) for key, found in values.items()}
 
 
+@pytest.mark.slow
 def test_every_format_of_compare_keeps_them_apart(swept: Path, capsys: pytest.CaptureFixture[str]) -> None:
     wanted = expected_means(swept)
     assert len(wanted) > 3

@@ -382,6 +382,7 @@ def bash(mine: Path) -> Iterator[Bash]:
     started.close()
 
 
+@pytest.mark.slow
 def test_a_real_bash_completes(bash: Bash):
     for line, completed in {
         "ch12 tr": "ch12 train ",

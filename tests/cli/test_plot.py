@@ -261,6 +261,7 @@ def test_damaged_runs_are_reported_and_left_out_of_the_plot(
     assert said("plot", str(sweep), "--kind", "curve").endswith("Lines: mean of the runs.\n")
 
 
+@pytest.mark.slow
 def test_curves_and_plots_of_sweeps_are_drawn_without_torch(trained: Path) -> None:
     script = (
         "import sys; from ch12cli.cli.main import main\n"

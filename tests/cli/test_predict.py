@@ -253,6 +253,7 @@ def test_an_input_column_with_the_name_of_an_output_column_is_refused(
     assert "predicted, p_setosa would occur twice" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_neither_help_nor_a_wrong_option_nor_a_missing_file_imports_torch(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     for words, expected in (

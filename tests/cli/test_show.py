@@ -209,6 +209,7 @@ def test_metrics_are_read_up_to_the_last_complete_row(tmp_path: Path) -> None:
     assert [row["epoch"] for row in read_metrics(path)] == [1, 2]
 
 
+@pytest.mark.slow
 def test_showing_does_not_import_torch(trained: Path) -> None:
     code = "import sys; from ch12cli.cli.main import main; main(sys.argv[1:]); print('\\n', *sys.modules)"
     for what in ("run", "sweep"):

@@ -481,6 +481,7 @@ def test_batches_of_a_sweeper_are_summed(clock: Clock):
     assert written(console).count("directory") == 1
 
 
+@pytest.mark.slow
 def test_running_work_items_are_described_in_words(clock: Clock):
     jobs = grid([0.1], 1200)
     display = SweepDisplay(console=make_console())
@@ -528,6 +529,7 @@ def test_ten_thousand_job_endings_take_little_time(terminal: bool):
     display.close()
 
 
+@pytest.mark.slow
 def test_the_display_is_redrawn_at_most_ten_times_a_second(clock: Clock):
     console, jobs = make_console(terminal=True), grid([0.1], 1000)
     display = SweepDisplay(console=console, errors=console)

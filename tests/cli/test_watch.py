@@ -116,6 +116,7 @@ def test_mistakes_are_said(words: list[str], folder: Path, capsys: pytest.Captur
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_watching_does_not_import_torch(folder: Path) -> None:
     assert main([*WORDS, "epochs=2", "hydra.run.dir=run"]) == 0
     code = "import sys; from ch12cli.cli.main import main; main(sys.argv[1:]); print('\\n', *sys.modules)"

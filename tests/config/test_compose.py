@@ -3,6 +3,8 @@
 import os
 import shutil
 from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from ch12cli.config.check import check
 from ch12cli.config.choices import shipped
 from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import hydra_session
+from ch12cli.config.settings import copy_of_config
 from ch12cli.config.values import shown
 from ch12cli.errors import InputError, Problem
 
@@ -186,3 +189,20 @@ def test_a_printed_value_parses_to_the_same_value(value: Any, typed: str, compos
     composition = composer.compose([f"++model.extra={typed}"], problems)
     assert problems == []
     assert composition.settings["model"]["extra"] == value
+
+
+def test_a_copied_configuration_is_deepcopys_and_independent() -> None:
+    @dataclass
+    class Local:  # which pickle cannot copy
+        a: int = 1
+
+    for node in (OmegaConf.structured(Local), OmegaConf.create({"a": 1})):
+        config = OmegaConf.create({"x": node, "y": ["${x.a}", None], "z": "???"})
+        OmegaConf.set_struct(config, True)
+        copy = copy_of_config(config)
+        expected = deepcopy(config)
+        assert copy == expected
+        assert OmegaConf.get_type(copy, "x") is OmegaConf.get_type(expected, "x")
+        assert OmegaConf.is_struct(copy)
+        copy.x.a = 2
+        assert (copy["y"][0], config["y"][0]) == (2, 1)

@@ -292,6 +292,7 @@ def book_iris(epochs: int) -> tuple[nn.Module, list[float], list[float], float]:
     return model, losses, accuracies, correct.mean().item()
 
 
+@pytest.mark.slow
 def test_book_iris_equals_the_chapters_loop_and_reaches_its_test_accuracy(train: Train) -> None:
     outcome = train("experiment=book/iris")
     with loop_by_hand():
@@ -304,6 +305,7 @@ def test_book_iris_equals_the_chapters_loop_and_reaches_its_test_accuracy(train:
         assert torch.equal(mine, theirs)
 
 
+@pytest.mark.slow
 @pytest.mark.sample(1)
 @pytest.mark.parametrize("name", ["xor_logistic", "xor_mlp"])
 def test_the_xor_presets_equal_the_books_loop(name: str, train: Train) -> None:

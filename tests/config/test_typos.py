@@ -112,6 +112,7 @@ def test_the_distance_counts_letters_and_swaps(a: str, b: str, expected: int) ->
     assert distance(b, a) == expected
 
 
+@pytest.mark.slow
 def test_keys_at_the_top_and_of_the_choices_at_hand_are_suggested() -> None:
     of_defaults = {"dataset": "iris", "model": "mlp", "optimizer": "adam", "scheduler": "none"}
     known = [*top_level(), *GROUPS, *HYDRA_KEYS]
@@ -183,6 +184,7 @@ def test_options_are_suggested() -> None:
     assert counted.share >= SHARE, counted.wrong
 
 
+@pytest.mark.slow
 def test_a_sample_of_typos_is_tested_with_the_whole_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     draw = random.Random(3)
     lines: list[tuple[str, str, str]] = []  # (name, mistake, what is typed)

@@ -57,6 +57,7 @@ def run_command(command: str, directory: str) -> None:
     assert (config["epochs"], config["batch_size"]) == (1, 45)
 
 
+@pytest.mark.slow
 def test_each_printed_command_trains_with_the_files_of_the_run(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -103,6 +104,7 @@ def test_a_sweep_with_diverged_runs_says_what_its_exit_code_means(
     assert "exit code 0: diverged runs count as results" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_fork_of_a_job_lies_beside_its_sweep_where_it_is_listed(folder: Path) -> None:
     options = config_file(folder)
     assert main(["train", *options, "-q", "-m", "seed=1,2", "hydra.sweep.dir=outputs/s"]) == 0

@@ -223,6 +223,7 @@ def test_ticks_are_round_values_within_the_axis(low: float, high: float, log: bo
     assert tick_texts(ticks) == wanted
 
 
+@pytest.mark.slow
 @pytest.mark.sample(1)
 @pytest.mark.parametrize("log", [False, True])
 def test_where_there_is_no_room_for_numbers_a_bar_says_which_colour_is_which(log: bool) -> None:

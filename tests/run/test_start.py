@@ -334,6 +334,7 @@ def test_early_stopping_can_use_another_metric_and_a_minimum_improvement(train: 
     assert len(greedy.rows) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.sample(1)
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_run_keeps_its_record_and_a_checkpoint(number: int, code: int, folder: Path) -> None:

@@ -180,6 +180,7 @@ class Wanders(nn.Linear):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [0, 1])
 def test_code_that_changes_the_directory_moves_no_output(kind: int, folder: Path) -> None:
     (folder / "wandering.py").write_text(WANDERING, encoding="utf-8")

@@ -180,6 +180,7 @@ def test_outputs_that_a_loss_misunderstands_give_a_note(outputs: torch.Tensor, l
     assert bool(output_notes(outputs, loss, classes=3)) == noted
 
 
+@pytest.mark.slow
 def test_notes_on_data_and_network_are_given_once_by_a_run_and_by_a_sweep(
     train: Train, silent: Silent, folder: Path
 ) -> None:

@@ -128,6 +128,7 @@ def test_onnxruntime_gives_the_predictions_for_raw_rows(words: list[str], folder
         np.testing.assert_allclose(given["probabilities"], wanted, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.sample(1)
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

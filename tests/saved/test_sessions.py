@@ -79,6 +79,7 @@ def test_a_killed_and_resumed_fork_equals_the_uninterrupted_fork_and_records_its
     assert outcome(folder / "p-fork") == outcome(folder / "whole")
 
 
+@pytest.mark.slow
 def test_a_run_killed_several_times_records_all_its_sessions(folder: Path) -> None:
     epochs = [kill_in(folder / "run", 3, lambda: start(folder / "run", "epochs=100000"))]
     for _ in range(2):
@@ -202,6 +203,7 @@ def test_a_fork_of_a_sweeps_job_has_the_directory_that_is_named(folder: Path, sa
     assert not (folder / "other").exists()
 
 
+@pytest.mark.slow
 def test_advice_to_go_on_names_trust_where_it_is_needed(folder: Path, said: Any) -> None:
     (folder / "elsewhere").mkdir()
     table = folder / "elsewhere" / "t.csv"

@@ -21,6 +21,7 @@ WORDS = ["epochs=3", "batch_size=16", "dataset.folds=5", "precision=float64", "s
 pytestmark = pytest.mark.usefixtures("folder")
 
 
+@pytest.mark.slow
 def test_a_sweep_trains_every_fold_like_the_run_alone(train: Train) -> None:
     swept = sweep(*WORDS, "seed=1,2", "dataset.test_size=10")
     assert [(row["seed"], row["dataset.fold"]) for row in swept.rows.values()] == [

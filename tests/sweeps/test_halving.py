@@ -107,6 +107,7 @@ def test_the_best_runs_continue_and_end_as_without_halving() -> None:
             assert float(halved.rows[job][name]) == pytest.approx(float(whole.rows[job][name]), rel=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("folder")
 def test_the_same_jobs_without_halving_are_different_jobs() -> None:
     """Else a sweep that was halved would count as done without it."""

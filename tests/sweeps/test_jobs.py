@@ -93,6 +93,7 @@ class Counting:
         composer.loader.load_configuration = counted  # type: ignore[method-assign, assignment]
 
 
+@pytest.mark.slow
 def test_hydra_composes_once_for_each_distinct_choice_of_groups() -> None:
     with hydra_session():
         composer = Composer()

@@ -111,6 +111,7 @@ def test_mistakes_in_the_jobs_of_a_file_are_reported_with_job_numbers(folder: Pa
     assert not (folder / "sweep").exists()
 
 
+@pytest.mark.slow
 def test_overrides_of_the_command_line_apply_to_all_jobs_of_a_file(folder: Path) -> None:
     (folder / "jobs.csv").write_text("seed,optimizer.lr\n1,0.1\n2,0.2\n")
     swept = sweep(*TINY, "optimizer=sgd,adam", jobs_file=folder / "jobs.csv")
@@ -170,6 +171,7 @@ def test_a_key_of_the_command_line_that_the_table_has_too_is_refused(folder: Pat
     assert not (folder / "sweep").exists()
 
 
+@pytest.mark.slow
 def test_the_command_for_written_jobs_holds_the_options_that_the_table_lacks(folder: Path, capsys: Any) -> None:
     (folder / "mine").mkdir()
     words = ["-m", *TINY, "--config-dir", "mine", "seed=1,2", "~optimizer.weight_decay", "hydra.sweep.dir=a b"]

@@ -103,6 +103,7 @@ def test_hydras_files_are_those_that_hydra_itself_writes() -> None:
     }
 
 
+@pytest.mark.slow
 def test_a_plan_for_another_launcher_names_it() -> None:
     words = (*TINY, "seed=1,2,3", "hydra/launcher=basic")
     plan, _ = plan_many(["device=cpu", *words], folders=[], config_name="config")
@@ -131,6 +132,7 @@ def test_the_basic_launcher_overwrites_nothing() -> None:
     assert {path: path.read_bytes() for path in Path("sweep").rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.slow
 def test_jobs_of_the_basic_launcher_count_as_done_for_the_stacked_one() -> None:
     sweep(*TINY, "seed=1,2", "hydra/launcher=basic")
     swept = sweep(*TINY, "seed=1,2,3")
@@ -138,6 +140,7 @@ def test_jobs_of_the_basic_launcher_count_as_done_for_the_stacked_one() -> None:
     assert [row["status"] for row in swept.rows.values()] == ["finished"] * 3
 
 
+@pytest.mark.slow
 def test_the_basic_launcher_honours_subdir_and_freezes_the_configuration(unlucky: Path) -> None:
     file = unlucky / "model" / "late.yaml"
     file.write_text("_target_: tests.sweeps.networks.rewriting\nfile: late.yaml\n")
@@ -211,6 +214,7 @@ def test_jobs_in_several_batches_equal_those_in_one_batch() -> None:
     assert again.rows == swept.rows
 
 
+@pytest.mark.slow
 def test_batches_with_different_data_share_one_table() -> None:
     words = ("epochs=1", "batch_size=30", "seed=1,2", "hydra.sweeper.max_batch_size=2")
     swept = sweep("dataset=iris,toy_regression", *words)

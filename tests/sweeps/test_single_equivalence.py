@@ -201,6 +201,7 @@ def compare_drawn_lines(composer: Composer, lines: int, *, seed: int) -> int:
     return sum(require_same(composer, line, at=drawn.randrange(len(line) + 1)) for line in samples)
 
 
+@pytest.mark.slow
 def test_random_lines_are_accepted_by_both_or_by_neither(composer: Composer) -> None:
     assert compare_drawn_lines(composer, 4, seed=3) >= 1
 

@@ -325,6 +325,7 @@ def test_the_table_is_written_during_the_sweep(models: Path) -> None:
     assert seen[-1] >= 3
 
 
+@pytest.mark.slow
 def test_objectives_of_different_metrics_are_reported_separately() -> None:
     swept = sweep("dataset=iris,toy_regression", "epochs=1", "batch_size=30", "seed=1,2")
     assert [row["monitor"] for row in swept.rows.values()] == ["valid_loss"] * 2 + ["train_loss"] * 2
@@ -343,6 +344,7 @@ def test_a_job_that_was_not_started_is_reported_as_such(models: Path) -> None:
             import_module(f"ch12cli.cli.verbs.{verb}").run(["sweep/2"])
 
 
+@pytest.mark.slow
 def test_values_that_a_users_network_refuses_fail_only_their_jobs(models: Path) -> None:
     causes = {
         3: "model: tests.sweeps.networks.Picky refused: three is too many (networks.py, line ",
@@ -369,6 +371,7 @@ def test_a_network_that_fails_in_training_fails_only_its_jobs(models: Path) -> N
     assert "the forward pass failed" in swept.rows[2]["error"]
 
 
+@pytest.mark.slow
 def test_fail_fast_ends_the_sweep_with_the_first_failure(models: Path) -> None:
     words = (*TINY, "model=unlucky", "model.raises=3", "seed=range(8)", "sweep.max_stacked=2", "sweep.processes=1")
     swept = sweep(*words, "sweep.fail_fast=true", folders=[models])

@@ -97,6 +97,7 @@ def test_a_single_job_is_not_resumed_on_other_data(data: Path) -> None:
         sweep(*words, into="cut")
 
 
+@pytest.mark.slow
 def test_jobs_are_not_added_to_a_sweep_on_other_data(data: Path) -> None:
     sweep(*ON_A_FILE, "seed=1,2", "epochs=2")
     data.write_text(OTHER)
@@ -257,6 +258,7 @@ def ended(process: "subprocess.Popen[str]") -> str:
             os.killpg(process.pid, signal.SIGKILL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["sgd", "rmsprop"])
 def test_a_job_that_needs_less_state_than_its_stack_is_continued_as_a_single_run(folder: Path, optimizer: str) -> None:
     words = (f"optimizer={optimizer}", "precision=float64", "batch_size=8")

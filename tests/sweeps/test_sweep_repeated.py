@@ -127,6 +127,7 @@ def test_an_estimate_for_one_epoch_is_the_time_of_the_first(folder: Path) -> Non
     assert estimate.seconds > 0.03
 
 
+@pytest.mark.slow
 def test_the_seconds_of_a_resumed_job_include_all_its_epochs(folder: Path) -> None:
     words = (*TINY, "precision=bfloat16", "seed=1,2")
     sweep(*words)

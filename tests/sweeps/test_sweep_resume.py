@@ -222,6 +222,7 @@ def test_a_signal_ends_a_sweep_soon_with_checkpoints_and_a_complete_table(
     assert min(epochs) > 0
 
 
+@pytest.mark.slow
 def test_the_same_command_continues_where_a_signal_ended_it(jobs: Path, uninterrupted: Swept) -> None:
     child = in_child(lambda: sweep(*STATEFUL, jobs_file=jobs, into="cut", signalled=True))
     wait_for_a_stack(Path("cut"))
@@ -288,6 +289,7 @@ def stamps(directory: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in directory.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("folder")
 def test_finished_jobs_are_skipped_and_later_ones_added() -> None:
     first = sweep(*TINY, "seed=range(4)")

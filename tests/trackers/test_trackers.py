@@ -86,6 +86,7 @@ def test_a_resumed_run_is_one_tracked_run_without_rows_after_its_checkpoint(fold
     assert found.data.metrics["valid_loss"] == read_metrics(folder / "run" / "metrics.csv")[-1]["valid_loss"]
 
 
+@pytest.mark.slow
 def test_a_run_with_more_epochs_shows_them_in_both_trackers(folder: Path) -> None:
     assert main([*WORDS, "logger=[tensorboard,mlflow]", "hydra.run.dir=run"]) == 0
     (first,) = tracked()
