@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ch12cli.data.scaling import (
+    CHUNK,
     Method,
     Scaling,
     TargetMethod,
@@ -17,6 +18,7 @@ from ch12cli.data.scaling import (
     target_scaling_problems,
 )
 from ch12cli.data.split import Split, fold_problems, rare_class_notes, split_problems, split_rows, unlearned_notes
+from ch12cli.data.streaming.lazy_rows import Features, LazyRows, SelectedRows
 from ch12cli.data.table import Floats, RowIndices, Table
 from ch12cli.data.weights import ClassWeight, class_weights
 from ch12cli.errors import InputError
@@ -26,10 +28,10 @@ from ch12cli.errors import InputError
 class DataPart:
     """A part of a table. x: scaled, (rows, features); y: (rows,); rows: their indices in the table, (rows,).
 
-    weights: how much each row counts in the loss, (rows,); None: all alike.
+    x is lazy if the features of the table are. weights: how much each row counts in the loss, (rows,); None: all alike.
     """
 
-    x: Floats
+    x: Features
     y: npt.NDArray[Any]
     rows: RowIndices
     weights: Floats | None = None
@@ -54,8 +56,8 @@ class Prepared:
 
     @property
     def features(self) -> Floats:
-        """The table's features, (rows, features), unscaled, with missing values filled in."""
-        return self.scaling.filled(self.table.features)
+        """The table's features, (rows, features), unscaled, with missing values filled in. Lazy ones are read."""
+        return self.scaling.filled(self.table.features[:])
 
     def learned(self, y: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Targets of rows as the network learns them, (rows,): scaled, if they are. y: as they are in the table."""
@@ -95,7 +97,7 @@ def prepare(
         folds=folds,
         fold=fold,
     )
-    fitted = fit_scaling(table.features[rows.train], scaling, table.missing)
+    fitted = fit_scaling(_fitted_to(table, rows.train), scaling, table.missing)
     return Prepared(
         table,
         fitted,
@@ -108,8 +110,20 @@ def prepare(
     )
 
 
+def _fitted_to(table: Table, rows: RowIndices) -> Features:
+    """The features of the training rows. If the statistics are those of chunks, in the order of the table."""
+    if len(rows) * table.features.shape[1] > CHUNK:
+        rows = np.sort(rows)
+    if isinstance(table.features, LazyRows):
+        return SelectedRows(table.features, rows, np.asarray)
+    return table.features[rows]
+
+
 def _part(table: Table, scaling: Scaling, *, rows: RowIndices) -> DataPart:
     weights = None if table.weights is None else table.weights[rows]
     if weights is not None and not weights.any():
         raise InputError(f"{table.source}: all {len(rows)} rows of a part have weight 0; choose another split")
-    return DataPart(scaling.apply(table.features[rows]), table.target[rows], rows, weights)
+    features = table.features
+    if isinstance(features, LazyRows):
+        return DataPart(SelectedRows(features, rows, scaling.apply), table.target[rows], rows, weights)
+    return DataPart(scaling.apply(features[rows]), table.target[rows], rows, weights)

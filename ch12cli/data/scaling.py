@@ -1,18 +1,22 @@
 """Scaling of features to mean 0 and deviation 1, and filling of missing values, fitted to the training part alone."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Literal, cast, get_args
 
 import numpy as np
 
 from ch12cli.data.arguments import choice_problems
+from ch12cli.data.streaming.lazy_rows import Features
 from ch12cli.data.table import Floats, Missing
 from ch12cli.errors import InputError, Problem
 from ch12cli.files.plain_values import is_finite_number
 
 Method = Literal["standard", "global", "none"]
+
+CHUNK = 2**22  # values whose statistics are computed at once
 
 
 @dataclass(frozen=True)
@@ -47,43 +51,105 @@ class Scaling:
         return plain if self.fill is None else {**plain, "fill": list(self.fill)}
 
 
-def fit_scaling(features: Floats, method: Method, missing: Missing | None = None) -> Scaling:
+def fit_scaling(features: Features, method: Method, missing: Missing | None = None) -> Scaling:
     """The scaling fitted to features, (rows, features), in their own dtype; deviations are those of the population.
 
     standard: each feature by its own mean and deviation. global: one mean and one deviation for the whole array.
     none: the features stay as they are. The deviation of constant values is 1. missing: the statistic of each feature
-    that replaces NaN, before anything else. InputError if values are too large for a deviation.
+    that replaces NaN, before anything else. Of more than CHUNK values, the statistics of chunks are combined in order,
+    so that lazy features have those of an array. InputError if values are too large for a deviation.
     """
     problems = scaling_problems(method)
     if problems:
         raise InputError(problems)
-    fill = None
-    if missing is not None:
-        fill = _fill_of(features, missing)
-        features = _filled(features, fill)
+    fill = None if missing is None else _fill_of(features, missing)
     columns = features.shape[1]
     if method == "none":
         return Scaling(method, (0.0,) * columns, (1.0,) * columns, fill)
     axis = 0 if method == "standard" else None
+    chunks = (chunk if fill is None else _filled(chunk, fill) for chunk in _chunks(features))
     with np.errstate(over="ignore", invalid="ignore"):  # checked below
-        mean, deviation = features.mean(axis=axis), features.std(axis=axis)
+        found = Statistics.of_all(chunks, axis)
+    mean, deviation = found.mean, found.deviation
     if not (np.isfinite(mean).all() and np.isfinite(deviation).all()):
+        largest = max(np.abs(found.low).max(), np.abs(found.high).max())
         raise InputError(
-            f"dataset.scaling={method}: values up to {np.abs(features).max():g} are too large for a deviation in "
+            f"dataset.scaling={method}: values up to {largest:g} are too large for a deviation in "
             f"{features.dtype}; use smaller units, or dataset.scaling=none"
         )
     # the mean of equal values may be one bit off, their deviation just above 0; that of tiny values may round to 0
-    constant = (features.min(axis=axis) == features.max(axis=axis)) | (deviation == 0)
+    constant = (found.low == found.high) | (deviation == 0)
     deviation = np.where(constant, 1, deviation)
     return Scaling(method, _each(mean, columns), _each(deviation, columns), fill)
 
 
-def _fill_of(features: Floats, missing: Missing) -> tuple[float, ...]:
+@dataclass(frozen=True)
+class Statistics:
+    """Of so many rows: mean, deviation, lowest and highest value, () or (features,) each."""
+
+    rows: int
+    mean: Any
+    deviation: Any
+    low: Any
+    high: Any
+
+    @classmethod
+    def of_all(cls, chunks: Iterable[Floats], axis: int | None) -> "Statistics":
+        """Those of several arrays together, in this order. Of a single one they are numpy's, in its own dtype."""
+        found = None
+        for chunk in chunks:
+            one = cls(len(chunk), chunk.mean(axis), chunk.std(axis), chunk.min(axis), chunk.max(axis))
+            found = one if found is None else found.with_more(one)
+        assert found is not None
+        return found
+
+    def with_more(self, other: "Statistics") -> "Statistics":
+        """Those of these rows and some more, in float64."""
+        rows = self.rows + other.rows
+        share = other.rows / rows
+        apart = np.subtract(other.mean, self.mean, dtype=np.float64)
+        variance = np.square(self.deviation, dtype=np.float64) * (1 - share)
+        variance += np.square(other.deviation, dtype=np.float64) * share + np.square(apart) * (share * (1 - share))
+        low, high = np.minimum(self.low, other.low), np.maximum(self.high, other.high)
+        return Statistics(rows, self.mean + apart * share, np.sqrt(variance), low, high)
+
+
+def _chunks(features: Features, columns: slice = slice(None)) -> Iterator[Floats]:
+    """The rows in order, so many at a time, the last ones fewer."""
+    rows = max(1, CHUNK // features.shape[1])
+    for start in range(0, len(features), rows):
+        yield features[start : start + rows][:, columns]
+
+
+def _fill_of(features: Features, missing: Missing) -> tuple[float, ...]:
     """The mean or median of each feature, (features,), without missing values; 0 for a feature without any value."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a feature without any value
-        found = (np.nanmean if missing == "mean" else np.nanmedian)(features, axis=0)
+        found = _means(features) if missing == "mean" else _medians(features)
     return tuple(np.nan_to_num(found, nan=0.0).tolist())
+
+
+def _means(features: Features) -> Any:
+    """The mean of the values of each feature, (features,)."""
+    chunks = _chunks(features)
+    first = next(chunks)
+    if len(first) == len(features):
+        return np.nanmean(first, axis=0)
+    total, counts = np.zeros(features.shape[1]), np.zeros(features.shape[1])
+    for chunk in chain([first], chunks):
+        total += np.nansum(chunk, 0, dtype=np.float64)
+        counts += np.count_nonzero(~np.isnan(chunk), 0)
+    return total / counts
+
+
+def _medians(features: Features) -> Any:
+    """The median of the values of each feature, (features,). Reads as many features at once as make CHUNK values."""
+    at_once = max(1, CHUNK // len(features))
+    found = []
+    for start in range(0, features.shape[1], at_once):
+        columns = np.concatenate(list(_chunks(features, slice(start, start + at_once))))
+        found.append(np.nanmedian(columns, axis=0))
+    return np.concatenate(found)
 
 
 def _filled(features: Floats, fill: tuple[float, ...]) -> Floats:

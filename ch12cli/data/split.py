@@ -189,9 +189,11 @@ def unlearned_notes(table: Table, parts: Parts, split: Split) -> list[str]:
             notes.append(
                 f"class {names[number]} ({rows}) is in no training row and is not learned; {otherwise}{stratified}"
             )
-    used = np.count_nonzero(table.features[parts.train], axis=0)  # (features,); NaN counts
     levels = {feature for column in table.columns or () if column.levels for feature in column.features}
-    unused = [name for name, rows in zip(table.feature_names, used, strict=True) if name in levels and not rows]
+    unused = []
+    if levels:
+        used = np.count_nonzero(table.features[parts.train], axis=0)  # (features,); NaN counts
+        unused = [name for name, rows in zip(table.feature_names, used, strict=True) if name in levels and not rows]
     if unused:
         notes.append(f"{list_names(unused)}: in no training row, so that nothing is learned of it; {otherwise}")
     return notes

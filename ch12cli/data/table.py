@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from ch12cli.data.columns import Column
+from ch12cli.data.streaming.lazy_rows import Features, LazyRows
 from ch12cli.errors import InputError
 
 Missing = Literal["mean", "median"]
@@ -23,17 +24,18 @@ FLOAT_TYPES = (np.dtype(np.float32), np.dtype(np.float64))  # the precisions of 
 class Table:
     """A checked data set. Its arrays are read-only copies.
 
-    features: (rows, features), float32 or float64. target: (rows,): with class_names the class numbers from 0, stored
-    as int64; else the values of a regression, float32 or float64. source: one line that says where the data come from.
+    features: (rows, features), float32 or float64; LazyRows, if they are read when they are needed: their values are
+    not checked. target: (rows,): with class_names the class numbers from 0, stored as int64; else the values of a
+    regression, float32 or float64. source: one line that says where the data come from.
     unit: common to all features, if there is one. missing: NaN among the features is replaced by this statistic of the
     training part; None: NaN is refused. columns: of the file that the features come from. shape: of a row that is an
     image, (channels, height, width). weights: how much each row counts in the loss, (rows,), 0 or more; None: all
     alike. groups: which rows belong together and must not be parted by a split, (rows,), numbers or texts; None: none.
-    notes: remarks for the user, a line each.
+    notes: remarks for the user, a line each. known_digest: the digest, where it was computed before; None: it is not.
     InputError with everything that is wrong; rows are counted from 0.
     """
 
-    features: Floats
+    features: Features
     target: npt.NDArray[Any]
     feature_names: tuple[str, ...] = field(kw_only=True)
     target_name: str = field(kw_only=True)
@@ -46,20 +48,23 @@ class Table:
     weights: Floats | None = field(default=None, kw_only=True)
     groups: npt.NDArray[Any] | None = field(default=None, kw_only=True)
     notes: tuple[str, ...] = field(default=(), kw_only=True)
+    known_digest: str | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        features = _as_array(self.features, "features", name=self.source)
+        lazy = self.features if isinstance(self.features, LazyRows) else None
+        features = _as_array(self.features, "features", name=self.source) if lazy is None else _stand_in(lazy)
         target = _as_array(self.target, "target", name=self.source)
         names = tuple(self.feature_names)
         classes = None if self.class_names is None else tuple(self.class_names)
         problems = (  # each check relies on the one before
             _shape_problems(features, target)
             or _type_problems(features, target, classes) + _name_problems(features, names, classes)
-            or _value_problems(features, target, names, classes, missing=self.missing)
+            or _value_problems(features if lazy is None else features[:0], target, names, classes, missing=self.missing)
         )
         if problems:
             raise InputError([f"{self.source}: {problem}" for problem in problems])
-        object.__setattr__(self, "features", _frozen(features, features.dtype))
+        if lazy is None:
+            object.__setattr__(self, "features", _frozen(features, features.dtype))
         object.__setattr__(self, "target", _frozen(target, target.dtype if classes is None else np.dtype(np.int64)))
         object.__setattr__(self, "weights", _checked_weights(self.weights, rows=len(target), name=self.source))
         object.__setattr__(self, "groups", _checked_groups(self.groups, rows=len(target), name=self.source))
@@ -79,11 +84,14 @@ class Table:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of features, target, weights and groups, with shapes and types, in hexadecimal; without names."""
+        if self.known_digest is not None:
+            return self.known_digest
         total = sha256()
         for array in (self.features, self.target, *(more for more in (self.weights, self.groups) if more is not None)):
-            little = array.astype(array.dtype.newbyteorder("<"), copy=False)  # the same on every machine
-            total.update(f"{little.dtype.str}{little.shape}".encode())
-            total.update(little.tobytes())
+            little = array.dtype.newbyteorder("<")  # the same on every machine
+            total.update(f"{little.str}{array.shape}".encode())
+            for block in array.blocks() if isinstance(array, LazyRows) else [array]:
+                total.update(block.astype(little, copy=False).tobytes())
         return total.hexdigest()
 
 
@@ -110,6 +118,11 @@ def as_table(value: object, name: str) -> Table:
         class_names=class_names,
         source=name,
     )
+
+
+def _stand_in(rows: LazyRows) -> Floats:
+    """An array of the same shape and dtype, which takes no memory."""
+    return cast(Floats, np.broadcast_to(np.zeros((), rows.dtype), rows.shape))
 
 
 def _frozen(array: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:

@@ -158,8 +158,9 @@ def build_training(settings: RunSettings, task: Task, device: torch.device) -> t
     module = build_module(settings.model, task)
     network = Network(module, device=device, precision=settings.model.precision, compile_it=settings.model.compile)
     train = tensors(task.data.train, task, dtype=network.dtype, device=device)
-    on_cpu = torch.device("cpu")
-    loaded = tensors(task.data.train, task, dtype=network.dtype, device=on_cpu) if machine.workers else train
+    loaded = train
+    if machine.workers and device.type != "cpu":
+        loaded = tensors(task.data.train, task, dtype=network.dtype, device=torch.device("cpu"))
     check_fit(network, task, train, last_batch=last_batch_size(len(train), loop.batch_size))
     minimise = minimised(task.monitor)
     training = Training(

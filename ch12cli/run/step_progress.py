@@ -21,9 +21,9 @@ class ReportingSource:
     def order(self) -> Tensor:
         return self.source.order()
 
-    def batches(self, order: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self, order: Tensor, epoch: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         due = perf_counter() + INTERVAL
-        for done, batch in enumerate(self.source.batches(order)):
+        for done, batch in enumerate(self.source.batches(order, epoch)):
             if perf_counter() > due:
                 self.report(done, self.steps)
                 due = perf_counter() + INTERVAL

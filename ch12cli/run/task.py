@@ -11,10 +11,11 @@ from ch12cli.config import combinations
 from ch12cli.config.run_settings import RunSettings
 from ch12cli.config.targets import RefusedError, build, call
 from ch12cli.data.prepared import DataPart, Prepared
+from ch12cli.data.streaming.lazy_rows import LazyRows
 from ch12cli.errors import InputError, Problem
 from ch12cli.run.data_sets import read_data
 from ch12cli.run.value_checks import output_notes, precision_notes, precision_problems, undefined_metric_problems
-from ch12cli.training.batches import FoldedPart, Part
+from ch12cli.training.batches import FoldedPart, Part, StreamedPart
 from ch12cli.training.losses import RowWeighted, with_nan
 from ch12cli.training.metrics import Metric, metrics_for
 from ch12cli.training.network import Network
@@ -163,14 +164,18 @@ def tensors(part: DataPart, task: Task, *, dtype: torch.dtype, device: torch.dev
     `y` is (rows,) int64 for losses on classes, else (rows, 1) in the network's precision. If rows have weights, it is
     (rows, 2) in that precision: the class or value, and the weight. Values are scaled as `dataset.target_scaling` says.
     """
-    x = torch.from_numpy(np.ascontiguousarray(part.x)).to(device, dtype)
     y = torch.from_numpy(np.ascontiguousarray(task.data.learned(part.y))).to(device)
     if isinstance(task.loss, RowWeighted):
         weight = np.ones(len(part.y)) if part.weights is None else part.weights
         if task.row_class_weights is not None:
             weight = weight * np.array(task.row_class_weights)[part.y]
-        return Part(x, torch.stack([y.to(dtype), torch.from_numpy(weight).to(device, dtype)], -1))
-    return Part(x, y if task.classes and task.outputs > 1 else y.to(dtype).unsqueeze(-1))
+        y = torch.stack([y.to(dtype), torch.from_numpy(weight).to(device, dtype)], -1)
+    elif not (task.classes and task.outputs > 1):
+        y = y.to(dtype).unsqueeze(-1)
+    x = part.x
+    if isinstance(x, LazyRows):
+        return StreamedPart(x.take, y, shape=x.shape[1:], dtype=dtype, device=device, at_once=x.at_once)
+    return Part(torch.from_numpy(np.ascontiguousarray(x)).to(device, dtype), y)
 
 
 def tensors_of_runs(
@@ -198,7 +203,7 @@ def notes_on_outputs(network: Network, task: Task, train: Part) -> tuple[str, ..
     stream = torch.get_rng_state()
     network.train(False)
     with torch.no_grad():
-        notes = output_notes(network.module(train.x[:2]), task.loss_name, classes=task.classes)
+        notes = output_notes(network.module(train.head(2)[0]), task.loss_name, classes=task.classes)
     network.train(True)
     torch.set_rng_state(stream)
     said = any(note.startswith("model.output=") for note in task.warnings)
@@ -211,7 +216,7 @@ def check_fit(network: Network, task: Task, train: Part, *, last_batch: int) -> 
     Runs two rows in evaluation mode and restores the random state afterwards. last_batch: the number of rows in the
     smallest batch; if it is one, that batch is tried too.
     """
-    x, y = train.x[:2], train.y[:2]
+    x, y = train.head(2)
     rng = torch.get_rng_state()
     network.train(False)
     prediction = call("model", network.module, {}, x)  # not compiled: only the shapes matter

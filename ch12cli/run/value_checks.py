@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ch12cli.data.prepared import DataPart, Prepared
+from ch12cli.data.streaming.lazy_rows import LazyRows
 from ch12cli.errors import Problem
 
 ROUNDED_AWAY = 0.01  # rounding error, relative to the deviation, from which on it matters
@@ -40,11 +41,17 @@ def precision_problems(data: Prepared, precision: str) -> list[str]:
                 f"{name}: its {len(np.unique(y))} different training values are one and the same "
                 f"in float32 ({held[0]:.10g}); use dataset.target_scaling=standard, or use precision=float64"
             )
-    too_large = np.flatnonzero(~np.isfinite(rounded(data.train.x, torch.float32)).all(0))
+    too_large = np.flatnonzero(~np.isfinite(rounded(held_features(data), torch.float32)).all(0))
     if len(too_large):
         name = data.table.feature_names[too_large[0]]
         problems.append(f"{name}: has values too large for float32; use dataset.scaling=standard or precision=float64")
     return [f"{data.table.source}: {problem}" for problem in problems]
+
+
+def held_features(data: Prepared) -> npt.NDArray[Any]:
+    """Returns the features of the training part, (rows, features); no rows of them if they are read when needed."""
+    x = data.train.x
+    return np.zeros((0, x.shape[1])) if isinstance(x, LazyRows) else x
 
 
 def precision_notes(data: Prepared, precision: str) -> list[str]:
@@ -60,7 +67,7 @@ def precision_notes(data: Prepared, precision: str) -> list[str]:
         )
     names = [
         name
-        for name, x in zip(data.table.feature_names, data.train.x.T, strict=True)
+        for name, x in zip(data.table.feature_names, held_features(data).T, strict=True)
         if rounding_loss(x, CARRIED[precision]) > ROUNDED_AWAY
     ]
     if names:
@@ -74,6 +81,8 @@ def precision_notes(data: Prepared, precision: str) -> list[str]:
 
 def rounding_loss(values: npt.NDArray[Any], dtype: torch.dtype) -> float:
     """Returns the root mean square of the rounding error of values, relative to their deviation."""
+    if not len(values):
+        return 0.0
     deviation = float(values.std())
     error = rounded(values, dtype) - values
     return float(np.sqrt(np.mean(error**2)) / deviation) if deviation > 0 and np.isfinite(error).all() else 0.0

@@ -107,7 +107,8 @@ def evaluate_part(job: Job, name: str) -> PartMetrics:
     metrics = {metric: float(value[0]) for metric, value in job.training.evaluate(part).items()}
     confusion = None
     if job.task.classes:
-        prediction = predictions(job.network, part.x)
+        rows = max(1, EVALUATED // max(1, part.values))
+        prediction = torch.cat([predictions(job.network, x) for x, _ in part.blocks(rows, runs=None)])
         found = predicted_classes(prediction, output=job.task.output).cpu().numpy()
         confusion = confusion_of(
             target_of(job.task.loss, part.y).reshape(-1).long().cpu().numpy(), found, classes=job.task.classes

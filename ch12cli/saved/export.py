@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ch12cli.data.scaling import TargetScaling
+from ch12cli.data.streaming.lazy_rows import LazyRows
 from ch12cli.errors import InputError, MachineError
 from ch12cli.files.history import changes_in, sessions_of
 from ch12cli.files.result_json import read_result
@@ -95,6 +96,10 @@ def export(directory: Path, form: str, *, name: str, command: str | None, best: 
         job = prepare_job(settings, device)
         require_same_data(saved, job.task.data.table.digest)
         if form == "script":
+            if isinstance(job.task.data.table.features, LazyRows):
+                raise InputError(
+                    f"{directory}: its data set is read when it is needed, and a program would hold it all"
+                )
             messages += require_repeatable(directory, saved, best=best)
             threads = recorded_environment(result).get("threads")
             files = script_of(

@@ -13,6 +13,7 @@ from torch import nn
 
 from ch12cli.config.run_settings import RunSettings
 from ch12cli.config.targets import RefusedError, call
+from ch12cli.data.streaming.lazy_rows import LazyRows
 from ch12cli.errors import InputError, describe_error
 from ch12cli.files.run_directory import MODEL
 from ch12cli.files.sweep_csv import SweepRow
@@ -152,6 +153,8 @@ def try_group(group: Group, task: Task) -> TrialResult:
             double = group.settings.model.precision == "float64"
             dtype = torch.float64 if double else torch.float32
             part = tensors(two_rows(task), task, dtype=dtype, device=torch.device("cpu"))
+            if not group.reason and isinstance(task.data.table.features, LazyRows):
+                raise CannotStackError("its rows are read when they are needed, in an order of its own for each run")
             if not group.reason:
                 size = group.settings.loop.batch_size
                 network = Stack(modules, [0, 1], device=torch.device("cpu"), dtype=dtype, batch_size=size)

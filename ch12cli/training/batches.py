@@ -2,17 +2,20 @@
 
 import ctypes
 import errno
+import math
 import os
 import signal
 import sys
 import threading
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -22,6 +25,10 @@ from ch12cli.training.torch_internals import aligned_size, exit_if_batch_is_not_
 
 NO_SHARED_MEMORY = errno.ENOSPC  # exit code of a DataLoader worker that could not pass a batch on
 BLOCK = 2**20  # number of values gathered at once; larger blocks only use more memory
+SENT = 2**20  # the same for streamed rows that a DataLoader worker sends through shared memory
+
+# Gives x of some rows, (rows, …), in the order asked. The epoch is counted from 0; it is None in evaluation.
+Fetch = Callable[[NDArray[np.int64], int | None], NDArray[Any]]
 
 
 class Part:
@@ -41,6 +48,28 @@ class Part:
     def values(self) -> int:
         """The number of values of a row of x."""
         return self.x[0].numel()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the rows are gathered."""
+        return self.x.device
+
+    def rows_at_once(self, batch_size: int, *, sent: bool) -> int:
+        """Returns how many rows are best gathered at once: whole batches. sent: by a DataLoader worker."""
+        return batch_size if sent else self.rows_of(BLOCK, batch_size)
+
+    def rows_of(self, values: int, batch_size: int) -> int:
+        """Returns how many rows have about so many values, in whole batches, of which there is at least one."""
+        size = aligned_size(batch_size * self.values, self.x.dtype)  # values of a batch in memory
+        return max(1, values // max(1, size)) * batch_size
+
+    def gather(self, rows: Tensor, epoch: int | None = None) -> tuple[Tensor, Tensor]:
+        """Returns x and y of some rows, in the order asked. epoch: of training, counted from 0; None: in evaluation."""
+        return self.x[rows], self.y[rows]
+
+    def head(self, rows: int) -> tuple[Tensor, Tensor]:
+        """Returns x and y of the first rows."""
+        return self.x[:rows], self.y[:rows]
 
     def blocks(self, rows: int, *, runs: int | None) -> Iterator[tuple[Tensor, Tensor]]:
         """Yields x and y of so many rows at a time, in order, (runs, rows, …) if there are runs."""
@@ -86,11 +115,55 @@ class FoldedPart(Part):
         self.fold = self.fold[runs]
 
 
-def batches(part: Part, order: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+class StreamedPart(Part):
+    """A part whose x is fetched when it is needed, and y held. Its batches have the bits of a Part with the same rows.
+
+    fetch: gives x, and may be called in DataLoader workers, which are forked; it must keep no state. shape: of a row of
+    x; dtype: of the network; device: where x goes; at_once: how many values are best fetched at once, 0: a batch.
+    """
+
+    def __init__(
+        self,
+        fetch: Fetch,
+        y: Tensor,
+        *,
+        shape: tuple[int, ...],
+        dtype: torch.dtype,
+        device: torch.device,
+        at_once: int = 0,
+    ) -> None:
+        super().__init__(torch.empty(0, *shape, dtype=dtype, device=device), y, rows=len(y))
+        self.fetch, self.at_once = fetch, at_once
+
+    @property
+    def values(self) -> int:
+        return math.prod(self.x.shape[1:])
+
+    def rows_at_once(self, batch_size: int, *, sent: bool) -> int:
+        return self.rows_of(min(self.at_once, SENT) if sent else self.at_once, batch_size)
+
+    def gather(self, rows: Tensor, epoch: int | None = None) -> tuple[Tensor, Tensor]:
+        x = torch.from_numpy(self.fetch(rows.cpu().numpy(), epoch))
+        return x.to(self.device, self.x.dtype, copy=True), self.y[rows.to(self.y.device)]  # a copy is aligned in memory
+
+    def head(self, rows: int) -> tuple[Tensor, Tensor]:
+        return self.gather(torch.arange(min(rows, len(self))))
+
+    def blocks(self, rows: int, *, runs: int | None) -> Iterator[tuple[Tensor, Tensor]]:
+        for block in torch.arange(len(self)).split(rows):
+            x, y = self.gather(block)
+            yield (x, y) if runs is None else (x.expand(runs, *x.shape), y.expand(runs, *y.shape))
+
+
+def batches(part: Part, order: Tensor, batch_size: int, epoch: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
     """Yields the batches of one epoch: x (batch, features), y (batch[, 1]). order: (rows,)."""
-    size = aligned_size(batch_size * part.x[0].numel(), part.x.dtype)  # values of a batch in memory
-    for block in order.split(max(1, BLOCK // max(1, size)) * batch_size):
-        yield from zip(split(part.x[block], batch_size), split(part.y[block], batch_size), strict=True)
+    for block in order.split(part.rows_at_once(batch_size, sent=False)):
+        yield from split_pair(part.gather(block, epoch), batch_size)
+
+
+def split_pair(block: tuple[Tensor, Tensor], batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yields the batches of newly gathered rows. block: x and y of the rows."""
+    return zip(*(split(values, batch_size) for values in block), strict=True)
 
 
 def split(rows: Tensor, batch_size: int) -> Sequence[Tensor]:
@@ -108,8 +181,15 @@ def split(rows: Tensor, batch_size: int) -> Sequence[Tensor]:
     return batches if whole == len(rows) else (*batches, rows[whole:].clone())
 
 
+class Asked(NamedTuple):
+    """What a DataLoader worker is asked for: rows of a part, (rows,), in an epoch, counted from 0."""
+
+    rows: NDArray[np.int64]
+    epoch: int
+
+
 class RowDataset(Dataset[tuple[Tensor, Tensor]]):
-    """A part as a Dataset that fetches a batch at a time."""
+    """A part as a Dataset that gathers many rows at once."""
 
     def __init__(self, part: Part) -> None:
         self.part = part
@@ -118,30 +198,32 @@ class RowDataset(Dataset[tuple[Tensor, Tensor]]):
         return len(self.part)
 
     def __getitem__(self, row: int) -> tuple[Tensor, Tensor]:
-        return self.part.x[row], self.part.y[row]
+        x, y = self.part.gather(torch.tensor([row]))
+        return x[0], y[0]
 
-    def __getitems__(self, rows: list[int]) -> tuple[Tensor, Tensor]:
-        return self.part.x[rows], self.part.y[rows]
+    def __getitems__(self, asked: Asked) -> tuple[Tensor, Tensor]:
+        return self.part.gather(torch.from_numpy(asked.rows), asked.epoch)
 
 
-class Order(Sampler[list[int]]):
-    """A batch sampler that yields the rows of the current epoch."""
+class Order(Sampler[Asked]):
+    """A batch sampler that yields the rows of the current epoch, so many at once."""
 
-    def __init__(self, batch_size: int) -> None:
-        self.batch_size = batch_size
-        self.rows: list[int] = []
+    def __init__(self, rows_at_once: int) -> None:
+        self.rows_at_once = rows_at_once
+        self.rows = np.empty(0, np.int64)
+        self.epoch = 0
 
-    def __iter__(self) -> Iterator[list[int]]:
-        for start in range(0, len(self.rows), self.batch_size):
-            yield self.rows[start : start + self.batch_size]
+    def __iter__(self) -> Iterator[Asked]:
+        for start in range(0, len(self.rows), self.rows_at_once):
+            yield Asked(self.rows[start : start + self.rows_at_once], self.epoch)
 
     def __len__(self) -> int:
-        return -(-len(self.rows) // self.batch_size)
+        return -(-len(self.rows) // self.rows_at_once)
 
 
-def whole_batch(batch: Any) -> Any:
-    """Returns the batch unchanged; the collate_fn for batches that are fetched at once."""
-    return batch
+def unchanged(gathered: Any) -> Any:
+    """Returns its argument; the collate_fn for rows that are gathered at once."""
+    return gathered
 
 
 def init_loader_worker(_number: int, *, parent: int) -> None:
@@ -192,13 +274,13 @@ class BatchLoader:
     """Fetches batches with persistent DataLoader workers. The batches are the same as without workers."""
 
     def __init__(self, part: Part, *, batch_size: int, workers: int, device: torch.device, pin_memory: bool) -> None:
-        self.device = device
-        self.order = Order(batch_size)
+        self.device, self.batch_size = device, batch_size
+        self.order = Order(part.rows_at_once(batch_size, sent=True))
         self.loader = DataLoader(
             RowDataset(part),
-            batch_sampler=self.order,
+            batch_sampler=cast(Any, self.order),  # torch's type is for lists of rows
             num_workers=workers,
-            collate_fn=whole_batch,
+            collate_fn=unchanged,
             worker_init_fn=partial(init_loader_worker, parent=os.getpid()),
             persistent_workers=workers > 0,
             pin_memory=pin_memory and device.type == "cuda",
@@ -206,14 +288,15 @@ class BatchLoader:
         )
         self.started = False
 
-    def epoch(self, order: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yields the batches of one epoch. order: (rows,). Raises MachineError if a worker died."""
-        self.order.rows = order.tolist()
+    def epoch(self, order: Tensor, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yields the batches of one epoch, counted from 0. order: (rows,). Raises MachineError if a worker died."""
+        self.order.rows, self.order.epoch = order.numpy(), epoch
         try:
             found = iter(self.loader)
             self.put_off_alarm(found)
-            for x, y in found:
-                yield x.to(self.device, non_blocking=True), y.to(self.device, non_blocking=True)
+            for block in found:
+                moved = (block[0].to(self.device, non_blocking=True), block[1].to(self.device, non_blocking=True))
+                yield from split_pair(moved, self.batch_size)
         except (RuntimeError, OSError, EOFError) as error:  # OSError and EOFError occur while a batch is received
             reason = self.reason(error)
             if not reason:
@@ -255,10 +338,10 @@ class Shuffled:
         """Returns the order of the rows in the next epoch, (rows,)."""
         return epoch_order(len(self.part))
 
-    def batches(self, order: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self, order: Tensor, epoch: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         if self.loader is not None:
-            return self.loader.epoch(order)
-        return batches(self.part, order.to(self.part.x.device), self.batch_size)
+            return self.loader.epoch(order, epoch)
+        return batches(self.part, order.to(self.part.device), self.batch_size, epoch)
 
     def state_dict(self) -> dict[str, Any]:
         state = {"cpu": torch.get_rng_state()}
@@ -292,7 +375,7 @@ class StackedSource:
         order = self.streams.orders(self.members, self.epoch - 1, len(self.part))
         return order if self.starts is None else order + self.starts[self.members].unsqueeze(1)
 
-    def batches(self, order: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self, order: Tensor, epoch: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Yields x (runs, batch, features), y (runs, batch[, 1]), in the memory layout of the stack."""
         order = order.to(self.part.x.device)
         size = max(1, self.part.x[0].numel() * order.shape[0])

@@ -63,7 +63,8 @@ class ItemDataset(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, row: int) -> tuple[Tensor, Tensor]:
         burn(self.cost)
-        return self.part.x[row], self.part.y[row]
+        x, y = self.part.gather(torch.tensor([row]))
+        return x[0], y[0]
 
 
 class Batches(ItemDataset):
@@ -71,7 +72,7 @@ class Batches(ItemDataset):
 
     def __getitems__(self, rows: list[int]) -> tuple[Tensor, Tensor]:
         burn(self.cost * len(rows))
-        return self.part.x[rows], self.part.y[rows]
+        return self.part.gather(torch.tensor(rows))
 
 
 def burn(seconds: float) -> None:

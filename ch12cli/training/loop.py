@@ -36,7 +36,7 @@ class Source(Protocol):
     batch_size: int
 
     def order(self) -> Tensor: ...
-    def batches(self, order: Tensor) -> Iterable[tuple[Tensor, Tensor]]: ...
+    def batches(self, order: Tensor, epoch: int = 0) -> Iterable[tuple[Tensor, Tensor]]: ...  # epoch: from 0
     def state_dict(self) -> dict[str, Any]: ...
     def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
 
@@ -148,7 +148,7 @@ class Training:
         losses: list[Any] = []
         predictions: list[Tensor] = []
         for (x, y), lr in zip(
-            self.source.batches(order), lrs if self.network.stacked else lrs[:, 0].tolist(), strict=True
+            self.source.batches(order, self.epoch), lrs if self.network.stacked else lrs[:, 0].tolist(), strict=True
         ):
             loss, prediction = step(x, y, lr)
             losses.append(loss)

@@ -1,12 +1,15 @@
 """Scaling held against numpy's formulas and figures worked out by hand."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
 
 from ch12cli.data import iris, toy_regression
+from ch12cli.data import scaling as module
 from ch12cli.data.scaling import fit_scaling, scaling_from_plain
+from ch12cli.data.streaming.lazy_rows import LazyRows
 from ch12cli.errors import InputError
 
 HAND = np.array([[1.0, 10.0], [3.0, 30.0]])  # means 2 and 20, deviations 1 and 10; in all 11 and the root of 131.5
@@ -111,3 +114,29 @@ def test_features_of_another_width_are_refused_where_one_column_would_broadcast(
 def test_an_unknown_method_gets_the_nearest_right_one():
     with pytest.raises(InputError, match=r"^dataset\.scaling=standart: .*did you mean standard\?$"):
         fit_scaling(HAND, "standart")  # type: ignore[arg-type]
+
+
+class Held(LazyRows):
+    """Rows of an array, as if they were read from a file."""
+
+    def __init__(self, values: np.ndarray) -> None:
+        self.values, self.shape, self.dtype = values, values.shape, values.dtype
+
+    def take(self, rows: np.ndarray, epoch: int | None = None) -> np.ndarray:
+        return self.values[rows]
+
+
+@pytest.mark.parametrize("method", ["standard", "global", "none"])
+@pytest.mark.parametrize("missing", [None, "mean", "median"])
+def test_lazy_rows_are_scaled_by_the_bits_of_an_array_in_chunks_of_any_size(
+    method: Any, missing: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = np.random.default_rng(3).normal(3, 2, (101, 4))
+    if missing:
+        values[::7, 2] = np.nan
+    whole = fit_scaling(values, method, missing)
+    monkeypatch.setattr(module, "CHUNK", 40)  # 10 rows
+    fitted = fit_scaling(Held(values), method, missing)
+    assert fitted == fit_scaling(values, method, missing)
+    for name in ("mean", "deviation", *(["fill"] if missing else [])):
+        assert getattr(fitted, name) == pytest.approx(getattr(whole, name), rel=1e-13)

@@ -4,14 +4,16 @@ import gc
 import os
 import signal
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from ch12cli.errors import MachineError
 from ch12cli.training import batches as module
-from ch12cli.training.batches import Part, Shuffled, batches
+from ch12cli.training.batches import Part, Shuffled, StreamedPart, batches
 from ch12cli.training.streams import epoch_order, seed_stream
 
 CPU = torch.device("cpu")
@@ -154,3 +156,50 @@ def test_the_programs_signal_handlers_are_restored() -> None:
         assert callable(signal.getsignal(signal.SIGCHLD))
     finally:
         signal.signal(signal.SIGCHLD, before)
+
+
+def streamed(part: Part, at_once: int = 0, dtype: torch.dtype = torch.float32) -> StreamedPart:
+    """The same rows, fetched from float64 as a file holds them."""
+    held = part.x.double().numpy()
+    return StreamedPart(
+        lambda rows, _epoch: held[rows], part.y, shape=part.x.shape[1:], dtype=dtype, device=CPU, at_once=at_once
+    )
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("at_once", [0, 30, 10**6])
+def test_the_batches_of_a_streamed_part_are_those_of_one_in_memory(workers: int, at_once: int) -> None:
+    part = part_of(131)
+    with torch.random.fork_rng():
+        torch.manual_seed(2)
+        held = source(part, batch_size=5)
+        expected = [list(held.batches(held.order())) for _ in range(2)]
+        torch.manual_seed(2)
+        mine = source(streamed(part, at_once), batch_size=5, workers=workers)
+        found = [list(mine.batches(mine.order(), epoch)) for epoch in range(2)]
+    for one, other in zip(found, expected, strict=True):
+        assert equal(one, other)
+        assert [x.data_ptr() % 64 for x, _ in one] == [0] * len(one)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_epoch_reaches_the_fetch_of_a_streamed_part(workers: int) -> None:
+    """x of a row is its number and the epoch, so that the number of workers changes nothing."""
+
+    def fetch(rows: NDArray[np.int64], epoch: int | None) -> NDArray[np.float64]:
+        return np.stack([rows, np.full(len(rows), -1 if epoch is None else epoch)], 1).astype(np.float64)
+
+    part = StreamedPart(fetch, torch.arange(9), shape=(2,), dtype=torch.float32, device=CPU)
+    mine = source(part, batch_size=4, workers=workers)
+    for epoch in (0, 1):
+        order = mine.order()
+        x = torch.cat([x for x, _ in mine.batches(order, epoch)])
+        assert x.tolist() == [[row, epoch] for row in order.tolist()]
+    assert part.head(2)[0].tolist() == [[0, -1], [1, -1]]
+
+
+def test_a_streamed_part_is_evaluated_in_order() -> None:
+    part = part_of(23)
+    blocks = list(streamed(part).blocks(10, runs=None))
+    assert [len(x) for x, _ in blocks] == [10, 10, 3]
+    assert equal(blocks, list(part.blocks(10, runs=None)))

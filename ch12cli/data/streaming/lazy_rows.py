@@ -1,0 +1,56 @@
+"""Features that are read or computed when they are needed, by rows."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Rows = npt.NDArray[np.int64]
+Values = npt.NDArray[np.floating[Any]]
+# An array (rows, features), or LazyRows in its place. Any, because most functions index both alike.
+Features = npt.NDArray[np.floating[Any]] | Any
+
+READ_AT_ONCE = 2**20  # values
+
+
+class LazyRows(ABC):
+    """Features of a data set, (rows, features), that are not held in memory.
+
+    An index of rows gives an array, as that of an array does. take: may be called in forked processes, and several at
+    once, so that it must not share an open file's position. shape, dtype: of all rows. why: a line for the user.
+    at_once: how many values are best taken at once in training; 0: those of a batch.
+    """
+
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+    why: str = ""
+    at_once: int = 0
+
+    @abstractmethod
+    def take(self, rows: Rows, epoch: int | None = None) -> Values:
+        """Some rows in the order asked, a new array. epoch: of training, counted from 0; None: in evaluation."""
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice | Rows) -> Values:
+        return self.take(np.arange(len(self))[rows])
+
+    def blocks(self) -> Iterator[Values]:
+        """All rows in order, some at a time."""
+        for start in range(0, len(self), at_once := max(1, READ_AT_ONCE // max(1, self.shape[1]))):
+            yield self[start : start + at_once]
+
+
+class SelectedRows(LazyRows):
+    """Some rows of others, each changed in the same way. rows: their indices, (selected,)."""
+
+    def __init__(self, source: LazyRows, rows: Rows, change: Callable[[Values], Values]) -> None:
+        self.source, self.rows, self.change = source, rows, change
+        self.shape, self.dtype = (len(rows), source.shape[1]), source.dtype
+        self.why, self.at_once = source.why, source.at_once
+
+    def take(self, rows: Rows, epoch: int | None = None) -> Values:
+        return self.change(self.source.take(self.rows[rows], epoch))
