@@ -51,6 +51,7 @@ def pixels_of(file: IO[bytes], shape: ImageShape) -> Floats:
     """The pixels of an image, resized, (channels * height * width,) float32 in [0, 1]: channel, row, column.
 
     It is rotated as its EXIF data say, transparent pixels become white, and only the first image of a file is used.
+    Grey images of 16 bits keep them; Pillow brings other images to 8 bits for each channel.
     ImageFileError if it cannot be decoded.
     """
     from PIL import Image, UnidentifiedImageError
@@ -93,12 +94,32 @@ def _resized(image: "Image", shape: ImageShape) -> Floats:
     from PIL import ImageOps
 
     channels, height, width = shape
-    if image.mode.startswith(("I", "F")):  # Pillow would cut off what is above 255
-        raise ImageFileError(f"has pixels of more than 8 bits (mode {image.mode})")
     upright = ImageOps.exif_transpose(image)
-    if "A" in upright.getbands() or "transparency" in upright.info:
-        clear = upright.convert("RGBA")
-        upright = PIL.Image.alpha_composite(PIL.Image.new("RGBA", clear.size, "white"), clear)
-    plain = upright.convert("RGB" if channels == 3 else "L").resize((width, height), PIL.Image.Resampling.BILINEAR)
-    pixels = np.asarray(plain, dtype=np.float32) / 255  # (height, width), or (height, width, 3)
-    return (pixels.transpose(2, 0, 1) if channels == 3 else pixels).reshape(-1)
+    if image.mode.startswith(("I", "F")):
+        plain = _of_many_bits(upright, image.format)
+    else:
+        if upright.mode == "LAB":  # which Pillow converts to RGB alone
+            upright = upright.convert("RGB")
+        if "A" in upright.getbands() or "transparency" in upright.info:
+            clear = upright.convert("RGBA")
+            upright = PIL.Image.alpha_composite(PIL.Image.new("RGBA", clear.size, "white"), clear)
+        plain = upright.convert("RGB" if channels == 3 else "L")
+    found = np.asarray(plain.resize((width, height), PIL.Image.Resampling.BILINEAR), dtype=np.float32)
+    pixels = found if plain.mode == "F" else found / 255  # (height, width), or (height, width, 3)
+    if pixels.ndim == 3:
+        return pixels.transpose(2, 0, 1).reshape(-1)
+    return np.tile(pixels.reshape(-1), channels)
+
+
+def _of_many_bits(image: "Image", kind: str | None) -> "Image":
+    """A grey image of 16 bits as one of numbers from 0 to 1. ImageFileError for other numbers.
+
+    Pillow would cut off what is above 255. kind: the file's format.
+    """
+    import PIL.Image
+
+    if not (image.mode.startswith("I;16") or (image.mode == "I" and kind == "PNG")):  # Pillow 10 reads PNG as I
+        raise ImageFileError(f"has pixels of 32 bits (mode {image.mode}), of unknown range; save it with 8 or 16 bits")
+    values = np.asarray(image.convert("F"))  # (height, width)
+    clear = values == image.info.get("transparency", -1)
+    return PIL.Image.fromarray(np.where(clear, np.float32(1), values / np.float32(2**16 - 1)))

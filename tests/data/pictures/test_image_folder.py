@@ -123,6 +123,7 @@ def png(bits: int, colour: int, pixels: bytes, transparent: bytes) -> bytes:
         (4, 0, bytes([0x05, 0xAF]), [5], [0, 255, 170, 255]),
         (8, 0, bytes([0, 5, 170, 255]), [5], [0, 255, 170, 255]),
         (8, 2, bytes([1, 2, 3] * 2 + [9] * 6), [1, 2, 3], [255, 255, 9, 9]),
+        (16, 0, struct.pack(">4H", 300, 301, 300, 0x0909), [300], [255, 1, 255, 9]),
         (16, 2, struct.pack(">12H", *[0x8000] * 6, *[0x0909] * 6), [0x8000] * 3, [255, 255, 9, 9]),
         (16, 2, struct.pack(">12H", *[300, 600, 900] * 2, *[0x0909] * 6), [300, 600, 900], [255, 255, 9, 9]),
     ],
@@ -231,14 +232,14 @@ def test_all_unreadable_images_are_named_together(folder: Path, monkeypatch: pyt
     (folder / "p" / "cat2.png").write_bytes(whole[: len(whole) - 25])
     (folder / "p" / "cat3.png").write_text("hello\n")
     (folder / "p" / "cat4.png").write_bytes(b"")
-    Image.fromarray(noise(1, 4, 5).astype(np.uint16) * 256).save(folder / "p" / "cat5.png")
+    Image.fromarray(noise(1, 4, 5).astype(np.int32)).save(folder / "p" / "cat5.tif")
     os.mkfifo(folder / "p" / "cat6.png")
     advice = "; repair it, or leave it out"
     assert problems(lambda: image_folder("p")) == [
         f"p/cat2.png: is damaged (image file is truncated){advice}",
         f"p/cat3.png: is not a readable image, despite its name{advice}",
         f"p/cat4.png: is not a readable image, despite its name{advice}",
-        f"p/cat5.png: has pixels of more than 8 bits (mode I;16){advice}",
+        f"p/cat5.tif: has pixels of 32 bits (mode I), of unknown range; save it with 8 or 16 bits{advice}",
         f"p/cat6.png: is not a regular file{advice}",
     ]
     for number in (7, 8):
