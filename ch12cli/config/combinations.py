@@ -13,7 +13,7 @@ from ch12cli.config.values import shown
 from ch12cli.errors import Problem
 from ch12cli.files.plain_values import is_finite_number, is_integer
 
-IMAGE_FOLDER = "ch12cli.data.image_folder"
+IMAGE_FOLDER, IDX = "ch12cli.data.image_folder", "ch12cli.data.idx"
 VALUES = 0  # the number of classes that stands for a regression target
 
 
@@ -233,7 +233,7 @@ def image_problems(settings: Mapping[str, Any]) -> list[Problem]:
     """Returns why `cnn` cannot process a shipped data set, as a list: no images, or images too small for its depth."""
     dataset, model = settings["dataset"], settings["model"]
     target = str(dataset.get("_target_"))
-    if model.get("_target_") != "ch12cli.models.cnn" or not target.startswith("ch12cli.data."):
+    if model.get("_target_") != "ch12cli.models.cnn" or not target.startswith("ch12cli.data.") or target == IDX:
         return []
     if target != IMAGE_FOLDER:
         name = target.rpartition(".")[2]

@@ -112,6 +112,11 @@ KEYS: dict[str, Key] = {
     "dataset.noise": Key(Number(low=0, high=LARGEST_NOISE), "standard deviation of the noise"),
     "dataset.seed": Key(SEEDS, "seed of the generated examples"),
     "dataset.folder": Key(Or(None, Text()), "folder of the images; null: discs and squares that are drawn"),
+    "dataset.train_images": Key(Text(), "the file of the pictures to train on, in dataset.folder, also with .gz"),
+    "dataset.train_labels": Key(Text(), "the file of their classes"),
+    "dataset.test_images": Key(Or(None, Text()), "the file of the pictures of the test part; null: test_size"),
+    "dataset.test_labels": Key(Or(None, Text()), "the file of their classes; null: test_size"),
+    "dataset.class_names": Key(Or(None, Names()), "names of the classes in the order of the labels; null: the labels"),
     "dataset.labels": Key(
         OneOf(("auto", "folder", "name")),
         "what names an image's class: its folder, or the letters its name begins with; auto: folders, if any",

@@ -55,10 +55,8 @@ ALIASES = {
 }
 
 # Data sets of other packages, as letters and digits.
-KNOWN_IMAGES = (
-    "mnist", "fashionmnist", "kmnist", "emnist", "qmnist", "cifar", "cifar10", "cifar100", "svhn", "stl10",
-    "celeba", "imagenet",
-)  # fmt: skip
+KNOWN_IDX = ("mnist", "fashionmnist", "kmnist", "emnist", "qmnist")
+KNOWN_IMAGES = ("cifar", "cifar10", "cifar100", "svhn", "stl10", "celeba", "imagenet")
 KNOWN_TABLES = (
     "wine", "digits", "breastcancer", "diabetes", "california", "californiahousing", "boston", "titanic",
     "penguins", "adult", "autompg", "housing", "tips", "mpg", "planets",
@@ -148,10 +146,12 @@ def no_such_choice(text: str, name: str, known: Iterable[str]) -> Problem:
 def _way_to_bring(name: str) -> str:
     """Returns how to train on a well-known data set that ch12 does not have; empty for another name."""
     plain = re.sub(r"[^a-z0-9]", "", name.lower())
+    if plain in KNOWN_IDX:
+        return "put its idx files in a folder, and add dataset=idx dataset.folder=FOLDER model=cnn"
     if plain in KNOWN_IMAGES:
         return (
             "save its images in a folder for each class, and add dataset=image_folder dataset.folder=FOLDER "
-            "dataset.height=28 dataset.width=28 model=cnn"
+            "dataset.height=32 dataset.width=32 model=cnn"
         )
     return "save it as a CSV file, and add dataset=table dataset.file=FILE" if plain in KNOWN_TABLES else ""
 

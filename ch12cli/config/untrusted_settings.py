@@ -26,6 +26,7 @@ TRUST = "if the run is your own, add --trust"
 NOT_ITS_TO_SAY = "and a saved run may not ask for that"
 INSIDE_LOGGERS = ("csv", "tensorboard")  # write only into the run's directory
 PATH_KEYS = ("file", "folder")  # keys of a data set that name the path it reads
+IN_FOLDER = ("train_images", "train_labels", "test_images", "test_labels")  # keys that name a file in `folder`
 
 
 class Use(Flag):
@@ -102,11 +103,11 @@ def path_problems(dataset: Any) -> list[Problem]:
     """Returns a problem for each path of a saved data set outside the current directory, after resolving links."""
     current = Path(os.path.realpath("."))
     problems = []
-    for name in PATH_KEYS:
+    for name in (*PATH_KEYS, *IN_FOLDER):
         value = dataset.get(name) if isinstance(dataset, Mapping) else None
         if not isinstance(value, str):
             continue  # nothing to read, or a value that its rule rejects
-        path = Path(value)
+        path = Path(str(dataset.get("folder") or "") if name in IN_FOLDER else "", value)
         outside = path.is_absolute() or ".." in path.parts or "\0" in value
         if outside or not Path(os.path.realpath(path)).is_relative_to(current):
             rule = "lies outside of the current directory, and a saved run may not say what is read there"

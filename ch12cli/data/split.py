@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal, NamedTuple, cast, get_args
 
 import numpy as np
@@ -45,6 +46,7 @@ def split_rows(
     ordered: training, validation, test rows, in the order of the table.
     folds: all but the test rows are divided into so many folds, in place of valid_size: their sizes, and with
     stratified the counts of each class, differ by one at most. fold: the one to validate on; the others are trained on.
+    If the table has test rows of its own, they are the test part, and the others are divided.
     If the table has groups, all rows of a group are in one part or fold: see divide_groups. Sizes are then near to
     those asked for.
     InputError for wrong arguments, for parts that leave no training rows, for too few groups, and for a stratified part
@@ -54,6 +56,13 @@ def split_rows(
     problems += fold_problems(folds, fold)
     if problems:
         raise InputError(problems)
+    if table.test_rows:
+        if test_size:
+            rule, hint = "the data set has a test part of its own", "use dataset.test_size=0"
+            raise InputError(Problem("dataset.test_size", str(test_size), rule, hint))
+        divided = _without_test_rows(table)
+        parts = split_rows(divided, valid_size=valid_size, split=split, split_seed=split_seed, folds=folds, fold=fold)
+        return parts._replace(test=np.arange(divided.rows, table.rows))
     valid_size = 0 if folds else valid_size
     problems = no_training_problems(table.rows, test_size=test_size, valid_size=valid_size)
     if problems:
@@ -73,6 +82,22 @@ def split_rows(
     if split == "ordered":
         parts = Parts(*(np.sort(rows) for rows in parts))
     return parts if folds is None or fold is None else _with_fold(table, parts, split, folds=folds, fold=fold)
+
+
+def _without_test_rows(table: Table) -> Table:
+    """The rows of a table before its own test rows, with one of their features: what a split needs."""
+    rows = table.rows - table.test_rows
+    return replace(
+        table,
+        features=table.features[:rows, :1],
+        feature_names=table.feature_names[:1],
+        columns=None,
+        shape=None,
+        target=table.target[:rows],
+        weights=None,
+        groups=None if table.groups is None else table.groups[:rows],
+        test_rows=0,
+    )
 
 
 def _in_order_of_use(table: Table, split: Split, split_seed: int, *, test: int) -> RowIndices:

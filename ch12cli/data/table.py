@@ -31,6 +31,7 @@ class Table:
     training part; None: NaN is refused. columns: of the file that the features come from. shape: of a row that is an
     image, (channels, height, width). weights: how much each row counts in the loss, (rows,), 0 or more; None: all
     alike. groups: which rows belong together and must not be parted by a split, (rows,), numbers or texts; None: none.
+    test_rows: how many of the last rows are the test part, in the order of the table; 0: any rows may be.
     notes: remarks for the user, a line each. known_digest: the digest, where it was computed before; None: it is not.
     InputError with everything that is wrong; rows are counted from 0.
     """
@@ -47,6 +48,7 @@ class Table:
     shape: tuple[int, ...] | None = field(default=None, kw_only=True)
     weights: Floats | None = field(default=None, kw_only=True)
     groups: npt.NDArray[Any] | None = field(default=None, kw_only=True)
+    test_rows: int = field(default=0, kw_only=True)
     notes: tuple[str, ...] = field(default=(), kw_only=True)
     known_digest: str | None = field(default=None, kw_only=True)
 

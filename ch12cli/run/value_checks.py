@@ -41,8 +41,11 @@ def precision_problems(data: Prepared, precision: str) -> list[str]:
                 f"{name}: its {len(np.unique(y))} different training values are one and the same "
                 f"in float32 ({held[0]:.10g}); use dataset.target_scaling=standard, or use precision=float64"
             )
-    too_large = np.flatnonzero(~np.isfinite(rounded(held_features(data), torch.float32)).all(0))
-    if len(too_large):
+    too_large: list[int] = []
+    x = held_features(data)
+    if not is_held(x, torch.float32):
+        too_large = np.flatnonzero(~np.isfinite(rounded(x, torch.float32)).all(0)).tolist()
+    if too_large:
         name = data.table.feature_names[too_large[0]]
         problems.append(f"{name}: has values too large for float32; use dataset.scaling=standard or precision=float64")
     return [f"{data.table.source}: {problem}" for problem in problems]
@@ -68,6 +71,7 @@ def precision_notes(data: Prepared, precision: str) -> list[str]:
     names = [
         name
         for name, x in zip(data.table.feature_names, held_features(data).T, strict=True)
+        if not is_held(x, CARRIED[precision])
         if rounding_loss(x, CARRIED[precision]) > ROUNDED_AWAY
     ]
     if names:
@@ -77,6 +81,11 @@ def precision_notes(data: Prepared, precision: str) -> list[str]:
             "use dataset.scaling=standard"
         )
     return [f"{data.table.source}: {note}" for note in notes]
+
+
+def is_held(values: npt.NDArray[Any], dtype: torch.dtype) -> bool:
+    """Returns whether a precision holds values exactly because they have it already."""
+    return values.dtype == np.float32 and dtype == torch.float32
 
 
 def rounding_loss(values: npt.NDArray[Any], dtype: torch.dtype) -> float:

@@ -9,12 +9,13 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
-from ch12cli.config.combinations import IMAGE_FOLDER
+from ch12cli.config.combinations import IDX, IMAGE_FOLDER
 from ch12cli.config.run_settings import RunSettings
 from ch12cli.config.targets import call
 from ch12cli.config.untrusted_settings import NO_USE
 from ch12cli.data.columns import columns_from_plain
 from ch12cli.data.new_rows import NewRows, read_rows
+from ch12cli.data.pictures.idx import is_idx, read_new_idx
 from ch12cli.data.pictures.image_folder import read_new_images
 from ch12cli.data.scaling import scaling_from_plain, target_scaling_from_plain
 from ch12cli.data.text_file import Layout
@@ -118,10 +119,12 @@ def _predict(saved: Saved, rows: NewRows) -> Predictions:
 
 def new_rows(saved: Saved, content: bytes | None, *, source: str, allow_unseen: bool) -> NewRows:
     """Returns the rows to predict: images if the run was trained on images, else the rows of a CSV file."""
-    if saved.settings.data.source.path == IMAGE_FOLDER:
+    if saved.settings.data.source.path in (IDX, IMAGE_FOLDER):
         shape = saved.state["shape"]
         if shape is None or shape[0] not in (1, 3):
             raise InputError(f"{saved.directory}: its checkpoint does not say how large its images are")
+        if content is not None and is_idx(content):
+            return read_new_idx(content, tuple(shape), source=source)
         return read_new_images(content, tuple(shape), source=source)
     if content is None:
         raise InputError(f"{source}: is a directory; give a CSV file")

@@ -1,6 +1,7 @@
 """Every configuration file: it says what it is, its keys are known, it builds and trains. The chapter's figures."""
 
 import inspect
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,7 +61,7 @@ def settings_of(composer: Composer, *lines: str) -> dict[str, Any]:
 
 def test_the_groups_and_choices_that_users_rely_on_exist() -> None:
     names = {group: {choice.name for choice in choices_of_group(group)} for group in GROUPS}
-    assert names["dataset"] == {"table", "csv", "iris", "two_class", "toy_regression", "image_folder"}
+    assert names["dataset"] == {"table", "csv", "iris", "two_class", "toy_regression", "image_folder", "idx"}
     assert names["model"] == {"linear", "mlp", "cnn"}
     assert names["activation"] >= {
         "relu",
@@ -156,14 +157,27 @@ def test_the_optimizers_defaults_are_torchs_except_the_rate(name: str) -> None:
         assert value == (list(default) if isinstance(default, tuple) else default), argument
 
 
+def write_few_pictures(folder: Path) -> None:
+    """Files of the MNIST family: 20 noisy pictures of 4 x 4 of two classes, twice."""
+    pixels = np.random.default_rng(1).integers(0, 256, 20 * 16, dtype=np.uint8).tobytes()
+    for part in ("train", "t10k"):
+        (folder / f"{part}-images-idx3-ubyte").write_bytes(struct.pack(">4B3I", 0, 0, 8, 3, 20, 4, 4) + pixels)
+        (folder / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">4BI", 0, 0, 8, 1, 20) + bytes([0, 1] * 10))
+
+
 @pytest.mark.parametrize(
     "choice", [c for c in CHOICES if c.group != "experiment"], ids=lambda choice: f"{choice.group}={choice.name}"
 )
-def test_every_choice_composes_builds_and_takes_steps_that_change_the_weights(choice: Any, composer: Composer) -> None:
+def test_every_choice_composes_builds_and_takes_steps_that_change_the_weights(
+    choice: Any, composer: Composer, tmp_path: Path
+) -> None:
     lines = [f"{choice.group}={choice.name}", "batch_size=16", "epochs=2"]
     if choice.group == "loss":
         kind = LOSSES.get(str(keys_of_choice(choice)["loss._target_"]))
         lines.append(f"dataset={DATA_FOR['any' if kind is None else kind.classes]}")
+    if choice.name == "idx":
+        write_few_pictures(tmp_path)
+        lines.append(f"dataset.folder={tmp_path}")
     if choice.name in ("table", "csv"):
         lines.append(f"dataset.file={IRIS_FILE}")
     if choice.name == "cnn":

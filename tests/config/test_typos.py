@@ -251,8 +251,8 @@ def test_legitimate_arguments_of_torch_are_not_taken_for_mistakes(composer: Comp
 @pytest.mark.parametrize(
     ("name", "way"),
     [
-        ("mnist", "dataset=image_folder dataset.folder=FOLDER"),
-        ("Fashion-MNIST", "dataset=image_folder dataset.folder=FOLDER"),
+        ("Fashion-MNIST", "dataset=idx dataset.folder=FOLDER"),
+        ("cifar10", "dataset=image_folder dataset.folder=FOLDER"),
         ("titanic", "dataset=table dataset.file=FILE"),
     ],
 )

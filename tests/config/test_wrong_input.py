@@ -179,7 +179,7 @@ CHOICES = [
     Wrong("optimizer/inner=sgd", ["optimizer/inner=sgd", "no such group", "dataset, model"]),
     Wrong("dataset=[iris,two_class]", ["dataset=[iris,two_class]", "one choice"]),
     Wrong("dataset={a:1}", ["dataset={a:1}", "no such key"]),
-    Wrong("dataset=mnist", ["dataset=mnist", "ch12 fetches no data", "dataset=image_folder"]),
+    Wrong("dataset=mnist", ["dataset=mnist", "ch12 fetches no data", "dataset=idx"]),
     Wrong("model=mpl", ["model=mpl", "`mlp`"]),
     Wrong("activation=rleu", ["activation=rleu", "`relu`"]),
     Wrong("scheduler=cosin", ["scheduler=cosin", "`cosine`"]),

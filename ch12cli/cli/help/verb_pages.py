@@ -227,8 +227,8 @@ PAGES = {
             "The output has a column `predicted` and, for classes, a column p_CLASS for each class, in full "
             "precision; the format table rounds. A mistake in the file is reported with its line and column, and "
             "there is no output.",
-            "A run on images (dataset=image_folder) takes an image or a folder of images, resized as in training. "
-            "The first output column, `file`, names each image.",
+            "A run on images (dataset=image_folder, dataset=idx) takes an image or a folder of images, resized as in "
+            "training, or an idx file of images. The first output column, `file`, names each image of a folder.",
             TRUST,
         ),
         (

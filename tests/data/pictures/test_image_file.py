@@ -53,7 +53,7 @@ def raw(mode: str) -> bytes:
 def test_pictures_of_every_mode_are_converted_as_pillow_does(mode: str, kind: str, colour: bool) -> None:
     file = encoded(picture(mode), kind, **({"lossless": True} if kind == "WEBP" else {}))
     found = pixels_of(file, (3 if colour else 1, 6, 4))
-    read = Image.open(io.BytesIO(file.getvalue()))
+    read: Image.Image = Image.open(io.BytesIO(file.getvalue()))
     if "A" in read.mode.replace("LAB", ""):
         read = on_white(read.convert("RGBA"))
     wanted = np.asarray(read.convert("RGB").convert("RGB" if colour else "L"), np.float32) / 255
