@@ -17,7 +17,15 @@ from ch12cli.data.scaling import (
     scaling_problems,
     target_scaling_problems,
 )
-from ch12cli.data.split import Split, fold_problems, rare_class_notes, split_problems, split_rows, unlearned_notes
+from ch12cli.data.split import (
+    Split,
+    fold_problems,
+    rare_class_notes,
+    split_problems,
+    split_rows,
+    unlearned_notes,
+    without_unlearned_levels,
+)
 from ch12cli.data.streaming.lazy_rows import Features, LazyRows, SelectedRows
 from ch12cli.data.table import Floats, RowIndices, Table
 from ch12cli.data.weights import ClassWeight, class_weights
@@ -77,7 +85,7 @@ def prepare(
     class_weight: ClassWeight = None,
     target_scaling: TargetMethod = "none",
 ) -> Prepared:
-    """The table split and scaled, in its own dtype.
+    """The table split and scaled, in its own dtype, without features of categories that no training row has.
 
     The arguments are those of split_rows, fit_scaling, class_weights and fit_target_scaling.
     InputError with everything that is wrong with them.
@@ -97,6 +105,7 @@ def prepare(
         folds=folds,
         fold=fold,
     )
+    table, level_notes = without_unlearned_levels(table, rows.train, split)
     fitted = fit_scaling(_fitted_to(table, rows.train), scaling, table.missing)
     return Prepared(
         table,
@@ -106,7 +115,12 @@ def prepare(
         test=_part(table, fitted, rows=rows.test) if len(rows.test) else None,
         target_scaling=fit_target_scaling(table.target[rows.train], target_scaling),
         class_weights=class_weights(table, table.target[rows.train], class_weight),
-        notes=(*table.notes, *unlearned_notes(table, rows, split), *rare_class_notes(table, rows, split, folds)),
+        notes=(
+            *table.notes,
+            *unlearned_notes(table, rows, split),
+            *level_notes,
+            *rare_class_notes(table, rows, split, folds),
+        ),
     )
 
 

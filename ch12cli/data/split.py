@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ch12cli.data.arguments import choice_problems, integer_problems, seed_problems
+from ch12cli.data.streaming.lazy_rows import READ_AT_ONCE, Features, LazyRows, SelectedColumns
 from ch12cli.data.table import RowIndices, Table
 from ch12cli.data.text_file import list_names
 from ch12cli.errors import InputError, Problem
@@ -201,11 +202,11 @@ def no_training_problems(rows: int, *, test_size: int | float, valid_size: int |
 
 
 def unlearned_notes(table: Table, parts: Parts, split: Split) -> list[str]:
-    """A note for each class, and one for the categories, that no training row has: the network cannot learn them."""
+    """A note for each class that no training row has: the network cannot learn it."""
     names = table.class_names or ()
     counts = np.bincount(table.target, minlength=len(names)) if names else np.zeros(0, np.int64)  # (classes,)
     learned = set(table.target[parts.train].tolist())
-    otherwise = "use dataset.split=random" if split == "ordered" else "change dataset.split_seed"
+    otherwise = other_split(split)
     notes = []
     for number in np.flatnonzero(counts):
         if number not in learned:
@@ -214,14 +215,54 @@ def unlearned_notes(table: Table, parts: Parts, split: Split) -> list[str]:
             notes.append(
                 f"class {names[number]} ({rows}) is in no training row and is not learned; {otherwise}{stratified}"
             )
-    levels = {feature for column in table.columns or () if column.levels for feature in column.features}
-    unused = []
-    if levels:
-        used = np.count_nonzero(table.features[parts.train], axis=0)  # (features,); NaN counts
-        unused = [name for name, rows in zip(table.feature_names, used, strict=True) if name in levels and not rows]
-    if unused:
-        notes.append(f"{list_names(unused)}: in no training row, so that nothing is learned of it; {otherwise}")
     return notes
+
+
+def other_split(split: Split) -> str:
+    """What to do if a split leaves something out of the training part."""
+    return "use dataset.split=random" if split == "ordered" else "change dataset.split_seed"
+
+
+def without_unlearned_levels(table: Table, train: RowIndices, split: Split) -> tuple[Table, list[str]]:
+    """A table without the features of categories that no training row has, and a note on them.
+
+    A row that has such a category counts as none of the known ones, as a new row does when it is predicted.
+    """
+    if not any(column.levels for column in table.columns or ()):
+        return table, []
+    used = _used(table.features, train)
+    columns, kept, first = [], np.ones(len(table.feature_names), np.bool_), 0
+    for column in table.columns or ():
+        features = slice(first, first + len(column.features))
+        first = features.stop
+        if column.levels:
+            kept[features] = used[features]
+            levels = (level for level, keep in zip(column.levels, kept[features], strict=True) if keep)
+            column = replace(column, levels=tuple(levels))
+        if column.features:
+            columns.append(column)
+    unused = [name for name, keep in zip(table.feature_names, kept, strict=True) if not keep]
+    if not unused or len(unused) == len(kept):
+        return table, []
+    names = tuple(name for name in table.feature_names if name not in unused)
+    whole = table.features
+    known = replace(
+        table,
+        features=SelectedColumns(whole, np.flatnonzero(kept)) if isinstance(whole, LazyRows) else whole[:, kept],
+        feature_names=names,
+        columns=tuple(columns),
+        known_digest=table.digest,
+    )
+    note = f"{list_names(unused)}: in no training row, so that nothing is learned of it and it is left out"
+    return known, [f"{note}; {other_split(split)}"]
+
+
+def _used(features: Features, rows: RowIndices) -> npt.NDArray[np.bool_]:
+    """Whether each feature is other than 0 in some of these rows, (features,)."""
+    used = np.zeros(features.shape[1], np.bool_)
+    for some in np.array_split(np.sort(rows), 1 + len(rows) * len(used) // READ_AT_ONCE):
+        used |= (features[some] != 0).any(axis=0)
+    return used
 
 
 def _stratified(table: Table, shuffled: RowIndices, *, test: int, valid: int) -> Parts:

@@ -120,7 +120,7 @@ def divide_by_fold(group: Group) -> list[tuple[Group, Task]]:
     for fold, task in tasks.items():
         data = task.data
         sizes = (len(part.rows) if part else 0 for part in (data.train, data.valid, data.test))
-        alike.setdefault((*sizes, data.class_weights, data.target_scaling), {})[fold] = task
+        alike.setdefault((*sizes, data.table.feature_names, data.class_weights, data.target_scaling), {})[fold] = task
     found = []
     for folds in alike.values():
         jobs = [job for job in group.jobs if job.fold in folds]

@@ -9,6 +9,8 @@ import yaml
 
 import ch12cli.data
 from ch12cli.data import Table, csv_file, image_folder, iris, prepare, toy_regression, two_class
+from ch12cli.data.columns import Column
+from ch12cli.data.new_rows import read_rows
 from ch12cli.errors import InputError
 
 CONF = Path(__file__).parents[2] / "conf" / "dataset"
@@ -112,10 +114,22 @@ def test_a_class_that_no_training_row_has_gives_a_note():
     assert prepare(made).notes == ()
 
 
-def test_a_category_that_no_training_row_has_gives_a_note(tmp_path):
-    (tmp_path / "t.csv").write_text("city,y\nRome,1.5\nOslo,2.5\nRome,3.5\nLima,4.5\n", encoding="utf-8")
+def test_a_category_that_no_training_row_has_is_left_out_as_it_is_of_new_rows(tmp_path):
+    (tmp_path / "t.csv").write_text("city,n,y\nRome,3,1.5\nOslo,4,2.5\nRome,5,3.5\nLima,6,4.5\n", encoding="utf-8")
     read = csv_file(str(tmp_path / "t.csv"))
-    assert prepare(read, test_size=1, split="ordered").notes == (
-        "city=Lima: in no training row, so that nothing is learned of it; use dataset.split=random",
+    ready = prepare(read, test_size=1, split="ordered")
+    assert ready.notes == (
+        "city=Lima: in no training row, so that nothing is learned of it and it is left out; use dataset.split=random",
     )
+    assert ready.table.columns == (Column("city", ("Oslo", "Rome")), Column("n"))
+    assert (ready.table.feature_names, ready.table.digest) == (("city=Oslo", "city=Rome", "n"), read.digest)
+    rows = read_rows(b"city,n\nLima,6\n", ready.table.columns, source="new", allow_unseen=True)
+    np.testing.assert_array_equal(ready.test.x, rows.features)
     assert prepare(read).notes == ()
+    assert prepare(read).table is read
+
+
+def test_a_column_of_categories_that_no_training_row_has_is_left_out(tmp_path):
+    (tmp_path / "t.csv").write_text("city,n,y\n,3,1.5\n,4,2.5\n,5,3.5\nLima,6,4.5\n", encoding="utf-8")
+    ready = prepare(csv_file(str(tmp_path / "t.csv"), missing="mean"), test_size=1, split="ordered")
+    assert ready.table.columns == (Column("n"),)

@@ -24,7 +24,7 @@ COLOURS = """id;size;colour;grade
 8;4;blue;bad
 """
 OF_COLOURS = ["dataset=csv", "dataset.file=colours.csv", "dataset.separator=semicolon", "dataset.exclude=[id]"]
-WORDS = [*OF_COLOURS, "dataset.missing=median", "epochs=3", "device=cpu"]
+WORDS = [*OF_COLOURS, "dataset.missing=median", "dataset.split_seed=2", "epochs=3", "device=cpu"]
 
 
 @pytest.fixture

@@ -88,6 +88,16 @@ def test_folds_of_equal_size_are_one_stack_and_the_data_are_read_once(
                 assert relative(float(row[name]), value) < 1e-8, (job, name)
 
 
+def test_a_fold_whose_training_rows_lack_a_category_is_trained_apart() -> None:
+    towns = ["Lima", *["Rome", "Oslo"] * 20]
+    Path("t.csv").write_text("town,n,y\n" + "".join(f"{town},{n},{n % 3}.5\n" for n, town in enumerate(towns)))
+    swept = sweep("dataset=table", "dataset.file=t.csv", "dataset.test_size=1", *WORDS)
+    assert [row["status"] for row in swept.rows.values()] == ["finished"] * 5
+    (plan,) = swept.looker.plans
+    assert sorted(task.inputs for task in plan.tasks) == [3, 4]
+    assert sorted(len(item.jobs) for item in plan.items) == [1, 4]
+
+
 def test_chosen_folds_are_the_only_ones() -> None:
     assert [row["dataset.fold"] for row in sweep(*WORDS, "dataset.fold=1,3").rows.values()] == ["1", "3"]
     Path("jobs.csv").write_text("dataset.fold,seed\n2,1\n4,7\n")

@@ -54,3 +54,15 @@ class SelectedRows(LazyRows):
 
     def take(self, rows: Rows, epoch: int | None = None) -> Values:
         return self.change(self.source.take(self.rows[rows], epoch))
+
+
+class SelectedColumns(LazyRows):
+    """Some columns of others. columns: their indices, (selected,)."""
+
+    def __init__(self, source: LazyRows, columns: npt.NDArray[np.int64]) -> None:
+        self.source, self.columns = source, columns
+        self.shape, self.dtype = (len(source), len(columns)), source.dtype
+        self.why, self.at_once = source.why, source.at_once
+
+    def take(self, rows: Rows, epoch: int | None = None) -> Values:
+        return np.ascontiguousarray(self.source.take(rows, epoch)[:, self.columns])
