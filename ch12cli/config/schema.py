@@ -150,7 +150,9 @@ KEYS: dict[str, Key] = {
         Or(None, ClassWeights()),
         "how much each class counts in the loss; balanced: all alike, however many rows they have; null: as many rows",
     ),
-    "dataset.file": Key(PathRule("a CSV file, text in UTF-8"), "the table to learn from, a CSV file in UTF-8"),
+    "dataset.file": Key(
+        PathRule("a file, or a pattern of several"), "the table to learn from: CSV, TSV, Parquet, Arrow, numpy's"
+    ),
     "dataset.target": Key(Or(None, Text()), "the column to learn, by name; null: the last one"),
     "dataset.features": Key(
         Names(("all", "numbers", "categories")),
@@ -171,7 +173,10 @@ KEYS: dict[str, Key] = {
         OneOf(("refuse", "drop", "mean", "median")),
         "what to do with missing values; mean, median: fill in that of the column in the training part",
     ),
-    "dataset.separator": Key(OneOf(("comma", "semicolon", "tab", "bar", "space")), "the separator between columns"),
+    "dataset.separator": Key(
+        OneOf(("auto", "comma", "semicolon", "tab", "bar", "space")),
+        "what parts columns; auto: tabs in .tsv, commas in others",
+    ),
     "dataset.decimal": Key(
         OneOf(("auto", "point", "comma")),
         "what parts decimals, while the other parts thousands; auto: points, and numbers with commas are refused",

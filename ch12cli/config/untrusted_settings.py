@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Collection, Mapping
 from enum import Flag, auto
+from glob import glob
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,8 @@ def path_problems(dataset: Any) -> list[Problem]:
             continue  # nothing to read, or a value that its rule rejects
         path = Path(str(dataset.get("folder") or "") if name in IN_FOLDER else "", value)
         outside = path.is_absolute() or ".." in path.parts or "\0" in value
-        if outside or not Path(os.path.realpath(path)).is_relative_to(current):
+        files = [value] if outside else [value, *glob(value)]
+        if outside or not all(Path(os.path.realpath(file)).is_relative_to(current) for file in files):
             rule = "lies outside of the current directory, and a saved run may not say what is read there"
             problems.append(Problem(f"dataset.{name}", value, rule, TRUST))
     return problems

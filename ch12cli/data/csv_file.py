@@ -3,7 +3,8 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from difflib import get_close_matches
 from functools import partial
@@ -32,6 +33,7 @@ from ch12cli.data.notation import (
 from ch12cli.data.recognition import Recognition, TargetType
 from ch12cli.data.sheets.cells import Cells, Keep, Numbers, Texts
 from ch12cli.data.sheets.files import sheet_of
+from ch12cli.data.sheets.joined import read_joined
 from ch12cli.data.sheets.text_sheet import Sheet, Ways, all_differ, is_empty
 from ch12cli.data.table import Floats, Missing, Table
 from ch12cli.data.text_file import (
@@ -40,6 +42,7 @@ from ch12cli.data.text_file import (
     count_with_noun,
     list_names,
     other_separator,
+    paths_of,
     read_content,
     refuse,
     short,
@@ -71,13 +74,15 @@ def csv_file(
     group: str | None = None,
     target_type: TargetType = "auto",
     missing: MissingValues = "refuse",
-    separator: str = "comma",
+    separator: str = "auto",
     decimal: Decimal = "auto",
     header: bool = True,
     skip_lines: int = 0,
 ) -> Table:
-    """A table from a text file in UTF-8, features (rows, features) float64.
+    """A table from a file, or from several of the same columns, features (rows, features) float64.
 
+    file: a path, or a pattern with * ? [ for all files that match it, in sorted order. What they are, text in UTF-8,
+    Parquet, Arrow, or arrays of numpy, is found by their first bytes; text may be compressed by gzip or zstd.
     target: the column to learn; None: the last. features: names of columns, or all, numbers or categories; those in
     `exclude` are left out. A column holds categories if it has no number at all, or if `categories` names it: it
     becomes a feature for each of its texts, 1 where the cell holds it and else 0. Numbers may have a sign of currency,
@@ -88,21 +93,19 @@ def csv_file(
     target_type: auto means classes where the target is text, or has at most 20 different whole numbers and twice as
     many rows. missing: refuse allows no missing value; drop leaves those rows out; mean and median fill numbers in from
     the training part, leave all features of a category 0, and drop rows without a target.
-    separator: comma, semicolon, tab, bar or space. decimal: point or comma; the other one parts thousands. auto means
-    points, and refuses numbers with commas.
+    separator: comma, semicolon, tab, bar or space; auto: tab for .tsv, else comma. decimal: point or comma; the other
+    one parts thousands. auto means points, and refuses numbers with commas.
     InputError with everything that is wrong, with line and column.
     """
     wrong = choice_problems("dataset.target_type", target_type, get_args(TargetType))
     wrong += choice_problems("dataset.missing", missing, get_args(MissingValues))
-    wrong += choice_problems("dataset.separator", separator, tuple(SEPARATORS))
+    wrong += choice_problems("dataset.separator", separator, ("auto", *SEPARATORS))
     wrong += choice_problems("dataset.decimal", decimal, get_args(Decimal))
     wrong += integer_problems("dataset.skip_lines", skip_lines, low=0, high=10**6)
     if wrong:
         raise InputError(wrong)
-    try:
-        content = read_content(Path(file))
-    except InputError as error:
-        raise InputError([f"dataset.file={problem}" for problem in error.messages]) from None
+    with _names_its_key():
+        paths = [str(path) for path in paths_of(file)]
     named = [] if isinstance(features, str) else list(dict.fromkeys(features))
     special = [name for name in (weight, group) if name is not None]
     asked = [*named, *exclude, *categories, *numbers, *special, *([] if target is None else [target])]
@@ -123,9 +126,17 @@ def csv_file(
                 found[name] = "texts" if name in categories else "numbers"
         return found
 
-    sheet, notes = _read_table(
-        content, Layout(separator, header, skip_lines), asked, exclude, decimal, ways, source=str(file)
-    )
+    def read(path: str, ways: Ways) -> Sheet:
+        with _names_its_key():
+            content = read_content(Path(path))
+        layout = Layout(separator, header, skip_lines).of_file(path)
+        return _read_table(content, layout, asked, exclude, decimal, ways, source=path)
+
+    if len(paths) == 1:
+        sheet = read(paths[0], ways)
+    else:
+        sheet = read_joined(paths, read, source=str(file), decimal=decimal, ways=ways)
+    notes = list(sheet.notes)
     if target is None:
         left_out = {*sheet.unnamed.intersection(exclude), *special}
         target = [name for name in sheet.names if name not in left_out or name == sheet.names[0]][-1]
@@ -199,6 +210,15 @@ def csv_file(
     )
 
 
+@contextmanager
+def _names_its_key() -> Iterator[None]:
+    """Has an InputError about a file say which key named it."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError([f"dataset.file={problem}" for problem in error.messages]) from None
+
+
 def _last_included(names: Sequence[str], exclude: Sequence[str]) -> int:
     """The position of the last column that is not excluded; 0 if all are."""
     return max((position for position, name in enumerate(names) if name not in exclude), default=0)
@@ -213,8 +233,8 @@ def _read_table(
     ways: Ways,
     *,
     source: str,
-) -> tuple[Sheet, list[str]]:
-    """The table in a file, and notes on what was left out. InputError unless it has at least two columns and a row.
+) -> Sheet:
+    """The table in a file. InputError unless it has at least two columns and a row.
 
     asked: the columns that options name, `exclude` among them; ways: how each column is kept.
     """
@@ -250,7 +270,7 @@ def _read_table(
         source,
     )
     notes = [f"{source}: {name} has no name and {why}; it is left out" for name, why in left_out.items()]
-    return replace(sheet, names=[name for name in names if name not in left_out]), [*sheet.notes, *notes]
+    return replace(sheet, names=[name for name in names if name not in left_out], notes=[*sheet.notes, *notes])
 
 
 def _why_left_out(sheet: Sheet, name: str) -> str | None:

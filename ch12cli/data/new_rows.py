@@ -61,7 +61,7 @@ def read_rows(
     levels; allow_unseen: so is a category that did not occur in training. InputError with everything that is wrong,
     with line and column.
     """
-    layout = layout or Layout()
+    layout = (layout or Layout()).of_file(source)
     decimal = _decimal(columns)
     by_name = {column.name.strip(): column for column in columns}
 

@@ -1,10 +1,11 @@
 """A user's text file: its layout and its bytes; of any other file, what it is and what to do."""
 
+import glob
 import os
 import re
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
@@ -16,13 +17,14 @@ LONGEST = 40  # characters of a cell in a message
 REMARK = "#"  # what a line of remarks begins with
 QUOTED_OR_NOT = re.compile(r'"((?:[^"]|"")*)"(?=\s|$)|(\S+)')  # a cell of a file whose columns blanks part
 SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|", "space": " "}
+TAB_NAME = re.compile(r"\.(tsv|tab)(\.[a-z0-9]+)?$", re.IGNORECASE)  # of a file whose columns tabs part
 OTHER_FORMATS = {  # first bytes: what the file is, and what to do
     b"\xff\xfe": "UTF-16 text; save it as UTF-8",
     b"\xfe\xff": "UTF-16 text; save it as UTF-8",
     b"PK\x03\x04": "a ZIP archive or an Excel workbook; export it as CSV",
     b"\xd0\xcf\x11\xe0": "an Excel workbook; export it as CSV",
     b"\x1f\x8b": "compressed twice; unpack it first",
-    b"\x28\xb5\x2f\xfd": "compressed by zstd; unpack it first",
+    b"\x28\xb5\x2f\xfd": "compressed twice; unpack it first",
     b"%PDF": "a PDF document; export its table as CSV",
     b"\x89PNG": "an image; give a CSV file",
     b"\xff\xd8\xff": "an image; give a CSV file",
@@ -39,14 +41,20 @@ FILE_KINDS = {  # all but regular files
 
 @dataclass(frozen=True)
 class Layout:
-    """How a file is laid out. separator: a key of SEPARATORS; space stands for any number of blanks.
+    """How a file is laid out. separator: a key of SEPARATORS, or auto: as the file's name says, see of_file.
 
-    header: whether a line names the columns; else they are column_1, column_2, …; skip_lines: lines before the header.
+    space stands for any number of blanks. header: whether a line names the columns; else they are column_1, column_2, …
+    skip_lines: lines before the header.
     """
 
-    separator: str = "comma"
+    separator: str = "auto"
     header: bool = True
     skip_lines: int = 0
+
+    def of_file(self, name: str) -> "Layout":
+        """The layout of a file with this name: tabs part the columns of .tsv, commas those of others."""
+        found = "tab" if TAB_NAME.search(name) else "comma"
+        return replace(self, separator=found) if self.separator == "auto" else self
 
 
 class Record(NamedTuple):
@@ -54,6 +62,19 @@ class Record(NamedTuple):
 
     line: int
     cells: list[str]
+
+
+def paths_of(file: str) -> list[Path]:
+    """The files that a path stands for, in sorted order: all that match it if it has * ? or [, or the path itself.
+
+    InputError if none matches.
+    """
+    if not glob.has_magic(file) or os.path.lexists(file):
+        return [Path(file)]
+    found = sorted(glob.glob(file))
+    if not found:
+        raise InputError(f"{file}: there is no such file, and none whose name matches")
+    return [Path(name) for name in found]
 
 
 def read_content(path: Path) -> bytes:

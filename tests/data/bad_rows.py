@@ -118,7 +118,7 @@ ENCODINGS = [
     Bad("zeros only", b"\0" * 4096, ("line 1, byte 1", "NUL byte")),
     Bad("an archive", b"PK\x03\x04" + b"\0" * 30, ("ZIP archive or an Excel workbook", "CSV")),
     Bad("an old workbook", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\0" * 500, ("Excel workbook",)),
-    Bad("compressed", b"\x28\xb5\x2f\xfd\x24\x05\x29", ("compressed", "unpack")),
+    Bad("compressed and cut off", b"\x28\xb5\x2f\xfd\x24\x05\x29", ("damaged", "ends within the compressed data")),
     Bad("compressed twice", gzip.compress(gzip.compress(text(HEADER, ROW))), ("compressed", "unpack")),
     Bad("Parquet", b"PAR1\x15\x04\x15", ("is damaged",)),
     Bad("a document", b"%PDF-1.7\n%\xe2\xe3", ("PDF",)),

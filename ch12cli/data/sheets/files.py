@@ -19,7 +19,8 @@ from ch12cli.errors import InputError
 if TYPE_CHECKING:
     import polars
 
-GZIP, NPY, ZIP, PARQUET, ARROW = b"\x1f\x8b", b"\x93NUMPY", b"PK\x03\x04", b"PAR1", b"ARROW1"
+GZIP, ZSTD, NPY, ZIP = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\x93NUMPY", b"PK\x03\x04"
+PARQUET, ARROW = b"PAR1", b"ARROW1"
 DATE, TIME = Notation("date"), Notation("time")
 Array = npt.NDArray[Any]
 
@@ -41,11 +42,36 @@ def sheet_of(
             return _of_arrays(_arrays(members), source, ways)
         if content.startswith(GZIP):
             content = gzip.decompress(content)
+        elif content.startswith(ZSTD):
+            content = _unpacked(content, source)
     except InputError:
         raise
     except (OSError, EOFError, ValueError, zlib.error, zipfile.BadZipFile) as error:
         raise InputError(f"{source}: is damaged, or of a kind that cannot be read ({error})") from None
     return read_sheet(lambda: io.BytesIO(content), layout, source=source, hint=hint, decimal=decimal, ways=ways)
+
+
+def _unpacked(content: bytes, source: str) -> bytes:
+    """What zstd compressed, in one frame or several. EOFError if it is cut off, ValueError if it is damaged."""
+    try:
+        import zstandard
+    except ImportError:
+        raise _not_installed(source, "zstandard") from None
+    parts = []
+    while content:
+        frame = zstandard.ZstdDecompressor().decompressobj()
+        try:
+            parts.append(frame.decompress(content))
+        except zstandard.ZstdError as error:
+            raise ValueError(error) from None
+        if not frame.eof:
+            raise EOFError("it ends within the compressed data")
+        content = frame.unused_data
+    return b"".join(parts)
+
+
+def _not_installed(source: str, package: str) -> InputError:
+    return InputError(f"{source}: is read by {package}, which is not installed: pip install 'ch12[tables]'")
 
 
 def _npz(content: bytes) -> dict[str, Array]:
@@ -98,7 +124,7 @@ def _frame(content: bytes, source: str) -> "polars.DataFrame":
     try:
         import polars
     except ImportError:
-        raise InputError(f"{source}: is read by polars, which is not installed: pip install 'ch12[tables]'") from None
+        raise _not_installed(source, "polars") from None
     try:
         read = polars.read_parquet if content.startswith(PARQUET) else polars.read_ipc
         return read(io.BytesIO(content))

@@ -42,6 +42,7 @@ class Sheet:
     unnamed: those of the names that the header does not give. columns: the cells of each; lines: of each row, (rows,),
     from 1. further: the text in each row of the columns that are kept as rows. ragged: the rows that are left out
     because they have more or fewer cells. notes: what else was left out of the file. place: what `lines` count.
+    files: of a table in several files, their names; file_of: the index of each row's file, (rows,).
     """
 
     source: str
@@ -54,19 +55,23 @@ class Sheet:
     notes: list[str]
     further: dict[str, list[str]] = field(default_factory=dict)
     place: str = "line"
+    files: tuple[str, ...] = ()
+    file_of: npt.NDArray[np.int32] | None = None
 
     @property
     def rows(self) -> int:
         return len(self.lines)
 
     def location(self, row: int | np.integer[Any], name: str) -> str:
-        """Line and column of a cell, for messages."""
-        return f"{self.place} {self.lines[row]}, column {name}"
+        """Line and column of a cell, for messages; with the file if there are several."""
+        file = "" if self.file_of is None else f"{self.files[self.file_of[row]]}, "
+        return f"{file}{self.place} {self.lines[row]}, column {name}"
 
     def select(self, rows: npt.NDArray[np.bool_], names: Iterable[str]) -> "Sheet":
         """Some rows of some columns. rows: (rows,), whether each is kept."""
         columns = {name: self.columns[name].select(rows) for name in names}
-        return replace(self, columns=columns, lines=self.lines[rows])
+        file_of = None if self.file_of is None else self.file_of[rows]
+        return replace(self, columns=columns, lines=self.lines[rows], file_of=file_of)
 
 
 def read_sheet(
