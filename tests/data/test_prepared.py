@@ -1,6 +1,7 @@
 """From a table to scaled parts, and the configuration files that say how."""
 
 import inspect
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from ch12cli.data import Table, csv_file, image_folder, iris, prepare, toy_regre
 from ch12cli.data.columns import Column
 from ch12cli.data.new_rows import read_rows
 from ch12cli.errors import InputError
+from tests.data.test_scaling import Held
 
 CONF = Path(__file__).parents[2] / "conf" / "dataset"
 
@@ -125,6 +127,9 @@ def test_a_category_that_no_training_row_has_is_left_out_as_it_is_of_new_rows(tm
     assert (ready.table.feature_names, ready.table.digest) == (("city=Oslo", "city=Rome", "n"), read.digest)
     rows = read_rows(b"city,n\nLima,6\n", ready.table.columns, source="new", allow_unseen=True)
     np.testing.assert_array_equal(ready.test.x, rows.features)
+    lazy = prepare(replace(read, features=Held(read.features)), test_size=1, split="ordered")
+    np.testing.assert_array_equal(lazy.train.x[:], ready.train.x)
+    assert (lazy.table.columns, lazy.notes) == (ready.table.columns, ready.notes)
     assert prepare(read).notes == ()
     assert prepare(read).table is read
 
