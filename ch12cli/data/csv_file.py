@@ -41,8 +41,8 @@ from ch12cli.data.text_file import (
     Layout,
     count_with_noun,
     list_names,
+    matching_paths,
     other_separator,
-    paths_of,
     read_content,
     refuse,
     short,
@@ -105,7 +105,7 @@ def csv_file(
     if wrong:
         raise InputError(wrong)
     with _names_its_key():
-        paths = [str(path) for path in paths_of(file)]
+        paths = [str(path) for path in matching_paths(file)]
     named = [] if isinstance(features, str) else list(dict.fromkeys(features))
     special = [name for name in (weight, group) if name is not None]
     asked = [*named, *exclude, *categories, *numbers, *special, *([] if target is None else [target])]

@@ -64,7 +64,7 @@ class Record(NamedTuple):
     cells: list[str]
 
 
-def paths_of(file: str) -> list[Path]:
+def matching_paths(file: str) -> list[Path]:
     """The files that a path stands for, in sorted order: all that match it if it has * ? or [, or the path itself.
 
     InputError if none matches.
