@@ -94,7 +94,8 @@ KEYS: dict[str, Key] = {
         "most runs that are trained as one stack; auto: as many as are fastest and fit",
     ),
     "sweep.processes": Key(
-        Or("auto", IntegerRule(1, 1024)), "processes that train in parallel; auto: one for each core, or one for a GPU"
+        Or("auto", IntegerRule(1, 1024)),
+        "processes that train in parallel; auto: one for each core, or one for each GPU",
     ),
     "sweep.fused": Key(
         Or("auto", Truth()),

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import torch
+
 from ch12cli.config.run_settings import RunSettings
 from ch12cli.files.hydra_folder import flatten
 from ch12cli.files.plain_values import is_finite_number
@@ -157,14 +159,34 @@ def best_stack_size(group: Group) -> int:
     return max(2, min(runs, CACHE // max(1, bytes_of_step(group))))
 
 
-def processes_for(settings: RunSettings) -> int:
-    """Returns how many processes train jobs with these settings: one per CPU core, or one for a GPU.
+def trains_on_any_gpu(settings: RunSettings) -> bool:
+    """Returns whether jobs with these settings are trained on a GPU, and name none, as `cuda:1` does."""
+    return choose_device(settings.machine.device) == torch.device("cuda")
 
-    `sweep.processes` overrides this number.
+
+def visible_gpus() -> list[str]:
+    """Returns the GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them. Does not initialise CUDA."""
+    count = torch.cuda.device_count()
+    named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
+    return named[:count] if any(named) else [str(number) for number in range(count)]
+
+
+def gpus_to_share(groups: Sequence[Group]) -> list[str]:
+    """Returns the GPUs of which each worker process gets one; none if a job names its GPU, or uses none."""
+    on_gpu = [group.settings for group in groups if not trains_on_cpu(group.settings)]
+    return visible_gpus() if on_gpu and all(map(trains_on_any_gpu, on_gpu)) else []
+
+
+def processes_for(settings: RunSettings) -> int:
+    """Returns how many processes train jobs with these settings: one per CPU core, or one per GPU.
+
+    A GPU that the settings name has one process. `sweep.processes` overrides this number.
     """
     configured = settings.sweep.processes
     if configured is not None:
         return configured
+    if trains_on_any_gpu(settings):
+        return len(visible_gpus())
     return len(os.sched_getaffinity(0)) if trains_on_cpu(settings) and hasattr(os, "sched_getaffinity") else 1
 
 

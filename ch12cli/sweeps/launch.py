@@ -1,6 +1,7 @@
 """Launches a batch of jobs: plans it, has workers train it, and writes the table of its results."""
 
 import math
+import os
 import signal
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -31,6 +32,7 @@ from ch12cli.run.task import Task, choose_device
 from ch12cli.run.trackers import Trackers, params_of
 from ch12cli.run.value_checks import far_off_hint, undefined_monitor_note
 from ch12cli.sweeps.callbacks import FaultTolerantSweepCallback, SweepCallback
+from ch12cli.sweeps.groups import gpus_to_share
 from ch12cli.sweeps.job_directories import HydraFiles, full_config, with_directory, write_failed
 from ch12cli.sweeps.jobs import SweepJob
 from ch12cli.sweeps.plan import Plan, examined_plan, write_plan
@@ -108,6 +110,7 @@ class Launch:
             self.signal = signal.SIGTERM
 
     def __call__(self, jobs: Sequence[SweepJob], callbacks: Callbacks | None) -> list[JobReturn]:
+        os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # is_available() must not initialise CUDA here
         if self.aborted:
             return [job_return(job, None) for job in jobs]
         require_trackers(jobs)
@@ -179,8 +182,11 @@ class Launch:
         progress = ProgressWriter(self.directory)
         unsaved: list[WorkItem] = []
         processes = min(plan.processes, max(1, len(plan.items)))
+        gpus = gpus_to_share(plan.groups)
         worker = Worker(plan.jobs, plan.groups, plan.tasks, self.directory, hydra)
-        events = run_items(plan.items, worker, processes=processes, unsaved=unsaved, idle=waiting.flush_if_due)
+        events = run_items(
+            plan.items, worker, processes=processes, unsaved=unsaved, gpus=gpus, idle=waiting.flush_if_due
+        )
         try:
             for item, event in events:
                 waiting.flush_if_due()

@@ -197,8 +197,11 @@ def failed(job: int, error: str) -> Done:
     return Done(job, Result(status="failed", epochs=0, error=error))
 
 
-def init_worker(parent: int) -> None:
-    """Makes this process a worker: ignores SIGINT, which the parent handles, and raises Terminated on SIGTERM."""
+def init_worker(parent: int, *, gpu: str | None = None) -> None:
+    """Makes this process a worker: ignores SIGINT, which the parent handles, and raises Terminated on SIGTERM.
+
+    `gpu`: the only one that it will see, because nothing has initialised CUDA yet.
+    """
 
     def terminate(_number: int, _frame: Any) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # later signals must not interrupt the checkpoint
@@ -207,6 +210,8 @@ def init_worker(parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, terminate)
     torch.set_num_threads(1)
+    if gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG: ends the worker if the sweep is killed
     if os.getppid() != parent:

@@ -30,6 +30,7 @@ class WorkerHandle:
     item: WorkItem | None = None
     done: set[int] = field(default_factory=set)  # jobs of the item that have ended
     building: int | None = None  # the job whose network it is building
+    gpu: str | None = None  # the only GPU that it sees
 
 
 def run_items(
@@ -38,12 +39,14 @@ def run_items(
     *,
     processes: int,
     unsaved: list[WorkItem],
+    gpus: Sequence[str] = (),
     idle: Callable[[], None] = lambda: None,
 ) -> Generator[tuple[WorkItem, Report], None, None]:
     """Yields the events of the items as they happen.
 
     If a worker dies, a job may fail and the rest of its item is requeued. See requeue_or_fail.
     Workers write their checkpoints and end when the generator is closed or interrupted.
+    `gpus`: what the workers share out among them; each sees one only, by CUDA_VISIBLE_DEVICES.
     `unsaved` receives the items whose workers did not manage this. `idle` is called when no event has come for a while.
     """
     freeze_objects()
@@ -53,7 +56,7 @@ def run_items(
     try:
         while waiting or any(handle.item for handle in handles):
             while waiting and len(handles) < processes:
-                handles.append(start_worker(context, worker))
+                handles.append(start_worker(context, worker, gpu=least_used(gpus, handles)))
             for handle in handles:
                 if handle.item is None and waiting:
                     assign(handle, waiting)
@@ -67,9 +70,15 @@ def run_items(
         unsaved += stop(handles)
 
 
-def start_worker(context: Any, worker: Worker) -> WorkerHandle:
+def least_used(gpus: Sequence[str], handles: Sequence[WorkerHandle]) -> str | None:
+    """Returns the GPU that the fewest workers have; None if there are no GPUs to share out."""
+    taken = [handle.gpu for handle in handles]
+    return min(gpus, key=taken.count, default=None)
+
+
+def start_worker(context: Any, worker: Worker, *, gpu: str | None) -> WorkerHandle:
     parent_pipe, child_pipe = context.Pipe()
-    process = context.Process(target=work, args=(child_pipe, parent_pipe, worker, os.getpid()), daemon=True)
+    process = context.Process(target=work, args=(child_pipe, parent_pipe, worker, os.getpid(), gpu), daemon=True)
     # before init_worker, the new process would handle a signal as the sweep itself does
     signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
     try:
@@ -77,7 +86,7 @@ def start_worker(context: Any, worker: Worker) -> WorkerHandle:
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
     child_pipe.close()
-    return WorkerHandle(process, parent_pipe)
+    return WorkerHandle(process, parent_pipe, gpu=gpu)
 
 
 def assign(handle: WorkerHandle, waiting: list[WorkItem]) -> None:
@@ -156,13 +165,13 @@ def stop(handles: Sequence[WorkerHandle]) -> list[WorkItem]:
     return [handle.item for handle in handles if handle.item is not None and handle.process.exitcode]
 
 
-def work(pipe: Connection, parents_end: Connection, worker: Worker, parent: int) -> None:
+def work(pipe: Connection, parents_end: Connection, worker: Worker, parent: int, gpu: str | None = None) -> None:
     """Runs a worker process until its pipe is closed.
 
     Receives an item, sends lists of its events, and sends None when the item is done.
     """
     try:
-        init_worker(parent)
+        init_worker(parent, gpu=gpu)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
         parents_end.close()
         while True:
