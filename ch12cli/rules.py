@@ -254,6 +254,20 @@ class HalvingRule:
 
 
 @dataclass(frozen=True)
+class AugmentRule:
+    """null, or a mapping of changes of pictures, whose values are checked where they are used; or a `_target_`."""
+
+    changes: tuple[str, ...]
+
+    def allows(self, value: Any) -> bool:
+        own = isinstance(value, dict) and "_target_" in value
+        return value is None or own or (isinstance(value, dict) and set(value) <= set(self.changes))
+
+    def __str__(self) -> str:
+        return f"null, or 'KEY={{flip: true, shift: 2}}' (of {', '.join(self.changes)}, or the _target_ of a callable)"
+
+
+@dataclass(frozen=True)
 class Pair:
     """A list of two values that both satisfy the rule `each`."""
 

@@ -7,6 +7,7 @@ from ch12cli.rules import (
     LARGEST_SEED,
     LARGEST_SIDE,
     LARGEST_SIZE,
+    AugmentRule,
     ClassWeights,
     Device,
     HalvingRule,
@@ -125,6 +126,10 @@ KEYS: dict[str, Key] = {
     "dataset.height": Key(IntegerRule(1, LARGEST_SIDE), "height of each image after resizing, in pixels"),
     "dataset.width": Key(IntegerRule(1, LARGEST_SIDE), "width of each image after resizing, in pixels"),
     "dataset.colour": Key(Truth(), "three channels (red, green, blue) instead of one grey channel"),
+    "dataset.augment": Key(
+        AugmentRule(("flip", "vertical_flip", "shift", "rotation", "crop", "brightness", "seed")),
+        "random changes of the training pictures, anew in each epoch; or a callable of your own; null: none",
+    ),
     "dataset.test_size": Key(Size(), "test part: a fraction of the rows, or a number of rows"),
     "dataset.valid_size": Key(Size(), "validation part: a fraction of the rows, or a number of rows"),
     "dataset.split": Key(

@@ -97,9 +97,7 @@ def export(directory: Path, form: str, *, name: str, command: str | None, best: 
         require_same_data(saved, job.task.data.table.digest)
         if form == "script":
             if isinstance(job.task.data.table.features, LazyRows):
-                raise InputError(
-                    f"{directory}: its data set is read when it is needed, and a program would hold it all"
-                )
+                raise InputError(f"{directory}: no program repeats it, because {job.task.data.table.features.alone}")
             messages += require_repeatable(directory, saved, best=best)
             threads = recorded_environment(result).get("threads")
             files = script_of(

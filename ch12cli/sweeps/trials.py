@@ -154,7 +154,7 @@ def try_group(group: Group, task: Task) -> TrialResult:
             dtype = torch.float64 if double else torch.float32
             part = tensors(two_rows(task), task, dtype=dtype, device=torch.device("cpu"))
             if not group.reason and isinstance(task.data.table.features, LazyRows):
-                raise CannotStackError("its rows are read when they are needed, in an order of its own for each run")
+                raise CannotStackError(task.data.table.features.alone)
             if not group.reason:
                 size = group.settings.loop.batch_size
                 network = Stack(modules, [0, 1], device=torch.device("cpu"), dtype=dtype, batch_size=size)

@@ -3,7 +3,7 @@
 import gzip
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ch12cli.data.new_rows import NewRows
+from ch12cli.data.pictures.augmentation import augmented
 from ch12cli.data.pictures.image_file import ImageShape
 from ch12cli.data.pictures.image_folder import pixel_names
 from ch12cli.data.table import Floats, Table
@@ -45,11 +46,13 @@ def idx(
     test_images: str | None = "t10k-images-idx3-ubyte",
     test_labels: str | None = "t10k-labels-idx1-ubyte",
     class_names: Sequence[str] | None = None,
+    augment: Mapping[str, Any] | Callable[..., Any] | None = None,
 ) -> Table:
     """Grey pictures as rows of pixels, (rows, height * width) float32 in [0, 1], and their classes.
 
     The names are those of files in the folder, or of such a file with .gz after it. test_images, test_labels: the rows
     of the test part; None: there are none of its own. class_names: in the order of the labels; None: the labels.
+    augment: random changes of the training part, the fields of Augmentation by name, or a callable of one's own.
     InputError for the first file that is wrong.
     """
     if (test_images is None) != (test_labels is None):
@@ -71,7 +74,7 @@ def idx(
         raise InputError(Problem("dataset.class_names", ",".join(class_names), rule))
     shape = (1, *sizes[0])
     return Table(
-        as_features(pixels),
+        augmented(as_features(pixels), shape, augment),
         target.astype(np.int64),
         feature_names=pixel_names(shape),
         target_name="class",

@@ -5,15 +5,16 @@ import os
 import re
 import tempfile
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
 from ch12cli.data.arguments import choice_problems, integer_problems
 from ch12cli.data.new_rows import NewRows
+from ch12cli.data.pictures.augmentation import augmented
 from ch12cli.data.pictures.image_file import SUFFIXES, ImageFileError, ImageShape, pixels_of, read_image, require_pillow
 from ch12cli.data.synthetic import IMAGES, write_images
 from ch12cli.data.table import Floats, Table
@@ -43,14 +44,21 @@ class Listing(NamedTuple):
 
 
 def image_folder(
-    folder: str | None = None, *, labels: Labels = "auto", height: int = 24, width: int = 24, colour: bool = False
+    folder: str | None = None,
+    *,
+    labels: Labels = "auto",
+    height: int = 24,
+    width: int = 24,
+    colour: bool = False,
+    augment: Mapping[str, Any] | Callable[..., Any] | None = None,
 ) -> Table:
     """Images as rows of pixels, (rows, channels * height * width) float32 in [0, 1], and their classes.
 
     folder: holds the files, or a folder of files for each class; None: generated discs and squares. labels: folder
     takes the name of a file's folder as its class, name the letters that the file's name begins with; auto takes the
     folder if there are folders. height, width: pixels, from 1 to 512, to which every image is resized. colour: three
-    channels in place of one. InputError with everything that is wrong.
+    channels in place of one. augment: random changes of the training part, the fields of Augmentation by name, or a
+    callable of one's own. InputError with everything that is wrong.
     """
     problems = choice_problems("dataset.labels", labels, get_args(Labels))
     problems += integer_problems("dataset.height", height, low=1, high=LARGEST_SIDE)
@@ -64,22 +72,26 @@ def image_folder(
     require_pillow()
     shape = (3 if colour else 1, height, width)
     if folder is not None:
-        return _table(Path(folder), labels, shape, key=f"dataset.folder={folder}", source=f"images in {folder}")
+        return _table(
+            Path(folder), labels, shape, augment, key=f"dataset.folder={folder}", source=f"images in {folder}"
+        )
     try:
         with tempfile.TemporaryDirectory(prefix="ch12-") as generated:
             write_images(Path(generated))
-            return _table(Path(generated), labels, shape, key="dataset.folder=null", source=f"{IMAGES} drawn images")
+            return _table(
+                Path(generated), labels, shape, augment, key="dataset.folder=null", source=f"{IMAGES} drawn images"
+            )
     except OSError as error:
         raise MachineError(f"{tempfile.gettempdir()}: cannot be written: {error.strerror or error}") from error
 
 
-def _table(folder: Path, labels: Labels, shape: ImageShape, *, key: str, source: str) -> Table:
+def _table(folder: Path, labels: Labels, shape: ImageShape, augment: object, *, key: str, source: str) -> Table:
     found = find_images(folder, key)
     classes = _classes_of(found, labels, key)
     names = tuple(sorted(set(classes)))
     index = {name: position for position, name in enumerate(names)}
     return Table(
-        read_images(folder, found.names, shape, key),
+        augmented(read_images(folder, found.names, shape, key), shape, augment),
         np.array([index[name] for name in classes]),
         feature_names=pixel_names(shape),
         target_name="class",

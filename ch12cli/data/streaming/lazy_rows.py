@@ -20,13 +20,14 @@ class LazyRows(ABC):
 
     An index of rows gives an array, as that of an array does. take: may be called in forked processes, and several at
     once, so that it must not share an open file's position. shape, dtype: of all rows. why: a line for the user.
-    at_once: how many values are best taken at once in training; 0: those of a batch.
+    at_once: how many values are best taken at once in training; 0: those of a batch. alone: why a run is not stacked.
     """
 
     shape: tuple[int, int]
     dtype: np.dtype[Any]
     why: str = ""
     at_once: int = 0
+    alone: str = "its rows are read when they are needed, in an order of its own for each run"
 
     @abstractmethod
     def take(self, rows: Rows, epoch: int | None = None) -> Values:
