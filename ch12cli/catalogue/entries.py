@@ -14,7 +14,7 @@ from ch12cli.catalogue.sweep_jobs import best_job, read_sweep_rows, sweep_monito
 from ch12cli.errors import InputError
 from ch12cli.files.atomic import last_written, read_dated, read_file
 from ch12cli.files.locks import is_locked
-from ch12cli.files.metrics_csv import count_epochs, read_metrics
+from ch12cli.files.metrics_csv import count_epochs, read_sample
 from ch12cli.files.plan_json import PLAN, count_planned
 from ch12cli.files.result_json import Result
 from ch12cli.files.run_directory import CHECKPOINTS, HYDRA, METRICS, RESULT, STATE, SWEEP
@@ -188,7 +188,7 @@ def status_now(folder: str, result: Result) -> str:
             return result.status
         if is_locked(Path(folder)):
             return "running"
-        read_metrics(Path(folder, METRICS))
+        read_sample(Path(folder, METRICS))
     except (OSError, InputError):
         return unusable(folder, METRICS)
     return "killed"

@@ -12,6 +12,10 @@ from ch12cli.files.run_directory import METRICS
 
 HIGHER_IS_BETTER = ("accuracy", "f1", "auc", "r2")  # balanced_accuracy too
 
+SAMPLED = 20_000  # rows of a long file that are enough to draw its curves
+PLAIN = b"0123456789+-.e,\nnaif"  # all bytes of a file's numbers, and of what parts them
+DAMAGED = "damaged, or no metrics.csv"
+
 SEVERAL = "objective"  # name of the objective if jobs have different metrics, which cannot be compared
 
 
@@ -68,7 +72,18 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
     Raises InputError if the file is damaged or was not written by ch12.
     """
     try:
-        text = read_file(path).decode()
+        return _rows_in(read_file(path), path)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        what = "cannot be read" if isinstance(error, PermissionError) else DAMAGED
+        raise InputError(f"{path}: {what}: {reason_of(error)}") from error
+
+
+def _rows_in(content: bytes, path: Path) -> list[dict[str, float]]:
+    """Returns the rows in the content of a metrics.csv, without an incomplete last line. Raises InputError."""
+    try:
+        text = content.decode()
         rows = list(csv.reader(io.StringIO(text[: text.rfind("\n") + 1], newline=""), strict=True))
         if not rows:
             return []
@@ -76,11 +91,28 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
         if names[:1] != ["epoch"] or len(set(names)) < len(names):
             raise InputError(f"{path}: damaged: its first line is not a header of ch12")
         return [{n: float(cell) for n, cell in zip(names, line, strict=True)} for line in lines]
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError, csv.Error) as error:
-        what = "cannot be read" if isinstance(error, PermissionError) else "damaged, or no metrics.csv"
-        raise InputError(f"{path}: {what}: {reason_of(error)}") from error
+    except (ValueError, csv.Error) as error:
+        raise InputError(f"{path}: {DAMAGED}: {reason_of(error)}") from error
+
+
+def read_sample(path: Path, most: int = SAMPLED) -> tuple[list[dict[str, float]], int]:
+    """Returns the rows of a metrics.csv, and their number. Of more than `most` rows, evenly spaced ones are returned.
+
+    The first and the last are among them. Raises InputError as read_metrics does; only the numbers that are returned
+    are read.
+    """
+    try:
+        content = read_file(path)
+    except OSError:
+        content = b""
+    start, end = content.find(b"\n") + 1, content.rfind(b"\n")
+    lines = content[start:end].split(b"\n")
+    is_plain = len(lines) > most > 1 and not content[start:end].translate(None, PLAIN)
+    if is_plain and len({line.count(b",") for line in lines}) == 1:
+        chosen = [lines[number * (len(lines) - 1) // (most - 1)] for number in range(most)]
+        return _rows_in(b"\n".join([content[: start - 1], *chosen, b""]), path), len(lines)
+    rows = read_metrics(path)
+    return rows, len(rows)
 
 
 def count_epochs(path: Path) -> int | None:

@@ -69,8 +69,12 @@ def curve_spans(
     height: int,
     ascii_only: bool = False,
     x_label: str = "epoch",
+    last: int | None = None,
 ) -> list[list[CurveSpan]]:
-    """Returns the lines of `format_curve` in pieces, each with the name of its series, for colouring."""
+    """Returns the lines of `format_curve` in pieces, each with the name of its series, for colouring.
+
+    last: the x of the last value, if the values are evenly spaced from 1; None: their number.
+    """
     width = max(width, MIN_WIDTH)
     charset = ASCII if ascii_only else UNICODE
     length = max((len(values) for values in series.values()), default=0)
@@ -97,7 +101,7 @@ def curve_spans(
     for row in range(rows):
         axis = f"{labels[row]:>{gutter}} {charset.tick}" if row in labels else " " * (gutter + 1) + charset.axis
         lines.append([(axis, None), *_row_spans(cells, row, columns, list(series), charset)])
-    return lines + _x_axis(length, columns=columns, gutter=gutter, x_label=x_label, charset=charset) + legend
+    return lines + _x_axis(last or length, columns=columns, gutter=gutter, x_label=x_label, charset=charset) + legend
 
 
 def _reduce(values: Sequence[float], *, length: int, points: int) -> list[float | None]:

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from ch12cli.cli.main import main
-from ch12cli.files.metrics_csv import read_metrics
+from ch12cli.errors import InputError
+from ch12cli.files.metrics_csv import read_metrics, read_sample
 from ch12cli.files.result_json import seal
 
 WORDS = ["train", "device=cpu", "-q", "epochs=4"]
@@ -207,6 +208,21 @@ def test_metrics_are_read_up_to_the_last_complete_row(tmp_path: Path) -> None:
     assert read_metrics(path) == []
     path.write_text("epoch,train_loss\n1,0.5\n2,nan\n3,0.", encoding="utf-8")
     assert [row["epoch"] for row in read_metrics(path)] == [1, 2]
+
+
+def test_evenly_spaced_rows_of_a_long_file_are_read_and_damage_is_still_found(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    assert read_sample(path, 3) == ([], 0)
+    lines = ["epoch,train_loss,lr", *(f"{n},{n / 7!r},nan" for n in range(1, 22))]
+    path.write_text("\n".join([*lines, "22,"]))
+    rows, epochs = read_sample(path, 3)
+    assert ([row["epoch"] for row in rows], epochs) == ([1, 11, 21], 21)
+    assert rows[1]["train_loss"] == 11 / 7
+    assert len(read_sample(path, 21)[0]) == len(read_sample(path)[0]) == 21
+    for line in ("3,0.5", "3,x,nan", "3,0.5,nan,1"):
+        path.write_text("\n".join([*lines[:3], line, *lines[4:], ""]))
+        with pytest.raises(InputError, match=r"metrics.csv: damaged"):
+            read_sample(path, 3)
 
 
 @pytest.mark.slow

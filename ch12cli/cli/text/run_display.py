@@ -79,7 +79,9 @@ class RunDisplay(Screen):
             for block in (
                 format_status(result, self._epochs, width=width, reason=result.error or ""),
                 styled_result(result, ascii_only=self.ascii_only),
-                styled_curves(rows, width=width, height=max(MIN_CURVE, height // 2), ascii_only=self.ascii_only),
+                styled_curves(
+                    rows, len(rows), width=width, height=max(MIN_CURVE, height // 2), ascii_only=self.ascii_only
+                ),
             ):
                 self.print([*block, ""] if block else [])
         if result.status == "interrupted" and not self.quiet:

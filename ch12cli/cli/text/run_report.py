@@ -54,10 +54,12 @@ def styled_result(result: Result, *, ascii_only: bool) -> list[Text]:
     return lines
 
 
-def styled_curves(rows: Sequence[Mapping[str, Any]], *, width: int, height: int, ascii_only: bool) -> list[Text]:
+def styled_curves(
+    rows: Sequence[Mapping[str, Any]], epochs: int, *, width: int, height: int, ascii_only: bool
+) -> list[Text]:
     """Returns the loss curves as text, with the next metric beside them if it fits.
 
-    The list is empty if there are fewer than two epochs.
+    rows: of all epochs, or of evenly spaced ones. The list is empty if there are fewer than two.
     """
     metrics = list(dict.fromkeys(metric for row in rows for part in PART_STYLES for metric in part_metrics(row, part)))
     metrics = metrics[: 2 if width >= WIDE else 1]
@@ -65,7 +67,9 @@ def styled_curves(rows: Sequence[Mapping[str, Any]], *, width: int, height: int,
         return []
     each = min(CURVE_WIDTH, (width - BETWEEN * (len(metrics) - 1)) // len(metrics))
     height = min(height, CURVE_HEIGHT)
-    drawings = [_styled_curve(rows, metric, width=each, height=height, ascii_only=ascii_only) for metric in metrics]
+    drawings = [
+        _styled_curve(rows, epochs, metric, width=each, height=height, ascii_only=ascii_only) for metric in metrics
+    ]
     lines = []
     for left, *right in zip_longest(*drawings, fillvalue=Text()):
         line = left.copy()
@@ -76,14 +80,14 @@ def styled_curves(rows: Sequence[Mapping[str, Any]], *, width: int, height: int,
 
 
 def _styled_curve(
-    rows: Sequence[Mapping[str, Any]], metric: str, *, width: int, height: int, ascii_only: bool
+    rows: Sequence[Mapping[str, Any]], epochs: int, metric: str, *, width: int, height: int, ascii_only: bool
 ) -> list[Text]:
     """Returns the curves of one metric for every part that has it."""
     label = metric_label(metric, ascii_only=ascii_only)
     parts = [part for part in PART_STYLES if any(f"{part}_{metric}" in row for row in rows)]
     series = {f"{part} {label}": [_number(row.get(f"{part}_{metric}")) for row in rows] for part in parts}
     styles: dict[str | None, str] = {name: PART_STYLES[part] for name, part in zip(series, parts, strict=True)}
-    spans = curve_spans(series, width=width, height=height, ascii_only=ascii_only)
+    spans = curve_spans(series, last=epochs, width=width, height=height, ascii_only=ascii_only)
     return [Text.assemble(*((text, styles.get(name, "dim")) for text, name in line)) for line in spans]
 
 

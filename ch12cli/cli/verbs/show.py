@@ -53,25 +53,25 @@ def run(argv: Sequence[str]) -> int:
 
 def show_run(screen: "Screen", entry: "Entry") -> None:
     from ch12cli.cli.text.run_report import format_status, styled_curves, styled_result
-    from ch12cli.files.metrics_csv import read_metrics
+    from ch12cli.files.metrics_csv import read_sample
     from ch12cli.files.result_json import Result, describe_ending, read_result
     from ch12cli.files.run_directory import METRICS, RESULT
 
     path = entry.path
     problems: list[str] = []
     result: Result | None = read_or_note(lambda: read_result(path / RESULT), problems)
-    rows = read_or_note(lambda: read_metrics(path / METRICS), problems) or []
+    rows, trained = read_or_note(lambda: read_sample(path / METRICS), problems) or ([], 0)
     keys = keys_of(path)
     width, height = screen.console.size
     planned = keys.get("epochs")
-    shown = replace(result or Result(status=entry.status, epochs=len(rows)), status=entry.status)
+    shown = replace(result or Result(status=entry.status, epochs=trained), status=entry.status)
     if shown.status in ("running", "killed"):  # a result.json, if any, is that of an earlier session
-        shown = replace(shown, epochs=len(rows), seconds=None, error=None)
-    epochs = planned if isinstance(planned, int) else len(rows)
+        shown = replace(shown, epochs=trained, seconds=None, error=None)
+    epochs = planned if isinstance(planned, int) else trained
     for block in (
         format_status(shown, epochs if shown.status != "finished" else 0, width=width, reason=describe_ending(shown)),
         styled_result(result, ascii_only=screen.ascii_only) if result else [],
-        styled_curves(rows, width=width, height=max(MIN_CURVE, height // 2), ascii_only=screen.ascii_only),
+        styled_curves(rows, trained, width=width, height=max(MIN_CURVE, height // 2), ascii_only=screen.ascii_only),
     ):
         screen.print([*block, ""] if block else [])
     screen.print_facts(facts_of(entry, result, keys), label_width=LABEL_WIDTH)
