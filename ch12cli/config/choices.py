@@ -1,6 +1,7 @@
 """Reads the configuration files on disk without Hydra: groups, choices, their descriptions and keys."""
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,7 @@ from ch12cli.config.schema import GROUPS
 from ch12cli.errors import InputError, MachineError
 from ch12cli.files.hydra_folder import flatten
 
+PRESET = re.compile(r"^\s*#\s*@package\s+_global_", re.MULTILINE)
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's loader, if PyYAML was built with it
 
 
@@ -84,7 +86,7 @@ def find_choice(group: str, name: str, folders: Sequence[Path] = ()) -> Choice |
 def text_of(file: Path) -> str:
     """Returns a configuration file's text; empty if it cannot be read, because composition reports that error."""
     try:
-        return file.read_text(encoding="utf-8", errors="replace")
+        return file.read_text(encoding="utf-8-sig", errors="replace")
     except OSError:
         return ""
 
@@ -187,7 +189,7 @@ def files_of_choice(choice: Choice) -> list[Path]:
 
 def is_preset(choice: Choice) -> bool:
     """Returns True if the choice's keys are top-level keys of the configuration."""
-    return "@package _global_" in text_of(choice.file)
+    return PRESET.search(text_of(choice.file)) is not None
 
 
 def chosen_by(choice: Choice) -> dict[str, str]:

@@ -3,13 +3,14 @@
 No other module uses one. This module's tests fail if a new version of Hydra or OmegaConf changes one of them.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from itertools import product
 from pathlib import Path
 from typing import Any, cast
 
+import yaml
 from hydra import version
 from hydra._internal.callbacks import Callbacks as Callbacks
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
@@ -35,6 +36,7 @@ from omegaconf.basecontainer import BaseContainer
 
 from ch12cli.config.choices import forget, shipped
 from ch12cli.config.run_settings import SPLIT_DEFAULTS
+from ch12cli.config.schema import GROUPS
 from ch12cli.errors import InputError
 
 HEADER = 512  # bytes in which Hydra looks for a header
@@ -99,11 +101,23 @@ def header_after_mark(file: Path) -> dict[str, str | None]:
     return ConfigSource._get_header_dict(text[1:] if text.startswith("\ufeff") else "")
 
 
+NO_KEYS = "must hold keys, as KEY: VALUE, not a list or a single value"
+
+
 def refuse_package(file: str, package: str | None) -> None:
     """Raises InputError for an experiment whose keys would not be those of the run."""
     if package is None or (package != "_global_" and package.strip("_").lower() in ("global", "group")):
         has = "has none" if package is None else f"is # @package {package}"
         raise InputError(f"{file}: its first line must be `# @package _global_`, and it {has}; write it there")
+
+
+def refuse_without_keys(file: str, loaded: ConfigResult) -> None:
+    """Raises InputError for a configuration file that holds a list or a text in place of keys."""
+    path = Path(loaded.path.removeprefix("file://")) / file
+    node = OmegaConf.to_container(loaded.config, resolve=False)
+    may_be_text = not isinstance(node, dict) or list(node.values()) == [None]
+    if may_be_text and path.is_file() and not isinstance(yaml.safe_load(path.read_text("utf-8-sig")), Mapping):
+        raise InputError(f"{file}: {NO_KEYS}")
 
 
 class FrozenRepository(CachingConfigRepository):
@@ -113,7 +127,14 @@ class FrozenRepository(CachingConfigRepository):
     """
 
     def load_config(self, config_path: str) -> ConfigResult | None:
-        loaded = deepcopy(super().load_config(config_path))  # composition modifies it
+        try:
+            loaded = deepcopy(super().load_config(config_path))  # composition modifies it
+        except OSError as error:
+            if "Invalid loaded object type" not in str(error):
+                raise
+            raise InputError(f"{config_path}.yaml: {NO_KEYS}") from None
+        if loaded is not None and config_path.partition("/")[0] in (*GROUPS, config_path):
+            refuse_without_keys(f"{config_path}.yaml", loaded)
         if loaded is not None and loaded.header.get("package") is None:
             loaded.header = header_after_mark(Path(loaded.path.removeprefix("file://")) / f"{config_path}.yaml")
         if loaded is not None and loaded.config and config_path.startswith("experiment/"):

@@ -16,9 +16,11 @@ from hydra.core.config_store import ConfigStore
 
 from ch12cli.cli.main import main
 from ch12cli.config.choices import comments, find_choice, is_alias, keys_of_choice
+from ch12cli.config.compose import Composer
+from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.config.targets import Target, build
 from ch12cli.config.user_modules import plugins
-from ch12cli.errors import InputError
+from ch12cli.errors import InputError, Problem
 from ch12cli.models.activation import Activation
 
 SHORT = ("-q", "epochs=1", "batch_size=32", "device=cpu")
@@ -46,7 +48,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def write(path: Path, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     return path
 
 
@@ -393,3 +395,17 @@ def test_a_choice_has_the_keys_of_the_choice_that_its_defaults_name(conf: Path) 
     assert csv
     assert is_alias(csv)
     assert keys_of_choice(csv) == keys_of_choice(table)
+
+
+@pytest.mark.parametrize(
+    "head", ["# @package _global_", "#@package _global_", "\ufeff# @package   _global_ ", "\ufeff\n# @package _global_"]
+)
+def test_an_experiments_package_line_may_have_blanks_and_a_byte_order_mark(conf: Path, head: str) -> None:
+    file = write(conf / "experiment" / "mine.yaml", f"{head}\nepochs: 7\nname: ümläut\n")
+    problems: list[Problem] = []
+    with hydra_session():
+        composed = Composer([conf]).compose(["experiment=mine"], problems)
+    assert (problems, composed.settings["epochs"], composed.settings["name"]) == ([], 7, "ümläut")
+    choice = find_choice("experiment", "mine", [conf])
+    assert choice
+    assert (choice.file, keys_of_choice(choice)) == (file, {"epochs": 7, "name": "ümläut"})
