@@ -42,7 +42,8 @@ class MLflow:
     """A run in the experiment `ch12`, or in that of MLFLOW_EXPERIMENT_NAME.
 
     A resumed run continues its record. If its settings have changed, which MLflow does not allow in a record, a copy
-    with the new settings takes the place of the record.
+    with the new settings takes the place of the record. So does the record of a run that begins anew because it was
+    killed before its first checkpoint.
     """
 
     def __init__(self, run: TrackedRun) -> None:
@@ -53,8 +54,13 @@ class MLflow:
         self.pending: list[Metric] = []
         self.last_flush = time.monotonic()
         params = {key: str(value)[:MAX_PARAM_LENGTH] for key, value in run.params.items()}
-        before = known[0] if known and not run.is_new else None
-        if before is not None and all(before.data.params.get(key, value) == value for key, value in params.items()):
+        before = known[0] if known else None
+        if before is not None and run.is_new and before.info.status != "RUNNING":
+            before = None  # of a run that ended, and was removed
+        has_params = before is not None and all(
+            before.data.params.get(key, value) == value for key, value in params.items()
+        )
+        if before is not None and has_params and not run.is_new:
             self.run_id = before.info.run_id
             self.client.update_run(self.run_id, status="RUNNING")
             return
@@ -66,7 +72,7 @@ class MLflow:
         self.run_id = self.client.create_run(experiment, run_name=run.name, tags=tags).info.run_id
         self.set_params(params)
         if before is not None:
-            self.take_place_of(before)
+            self.take_place_of(before, metrics=not run.is_new)
 
     def set_params(self, params: Mapping[str, str]) -> None:
         from mlflow.entities import Param
@@ -75,9 +81,9 @@ class MLflow:
         for start in range(0, len(pairs), MAX_PARAMS):
             self.client.log_batch(self.run_id, params=pairs[start : start + MAX_PARAMS])
 
-    def take_place_of(self, before: "Run") -> None:
-        """Copies the metrics of a record and deletes it, so that the run has one record."""
-        for name in before.data.metrics:
+    def take_place_of(self, before: "Run", *, metrics: bool) -> None:
+        """Deletes a record, so that the run has one. metrics: whether to copy its metrics before."""
+        for name in before.data.metrics if metrics else ():
             self.pending += self.client.get_metric_history(before.info.run_id, name)
         self.flush()
         self.client.delete_run(before.info.run_id)

@@ -4,12 +4,13 @@ import csv
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from html import escape
+from html import escape, unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -116,6 +117,22 @@ def test_a_runs_page_holds_its_metrics_its_configuration_and_the_commands_that_r
     assert len(epochs) == 4
     assert float(epochs[3][1]) == pytest.approx(float(rows[3][1]), rel=1e-5)
     assert text.count("<svg") == 2
+
+
+def test_the_commands_on_a_page_run_and_repeat_the_run(
+    page: Callable[[str], str], trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = [unescape(line) for line in re.findall(r"<(?:code|pre)[^>]*>(ch12 .*?)</", page("run"), re.DOTALL)]
+    assert [shlex.split(line)[1] for line in lines] == ["train", "repro", "eval"]
+    shutil.copytree(trained / "run", tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
+    train, *others = (shlex.split(line)[1:] for line in lines)
+    assert [main(words) for words in ([*train, "-q", "hydra.run.dir=again"], *others)] == [0, 0, 0]
+    for name in ("metrics.csv", "model.pt"):
+        first, again = ((tmp_path / run / name).read_bytes() for run in ("run", "again"))
+        if name == "metrics.csv":  # all but the seconds
+            first, again = (re.sub(rb",[^,]*\n", b"\n", content) for content in (first, again))
+        assert first == again, name
 
 
 def test_a_sweeps_page_compares_it_and_lists_every_job(page: Callable[[str], str], trained: Path) -> None:

@@ -1,7 +1,7 @@
 """A data set that ch12 ships is a function, a YAML file, rules for its arguments and at most one line of a table."""
 
 import inspect
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 
@@ -12,7 +12,11 @@ from ch12cli.config.run_settings import SPLIT_DEFAULTS
 from ch12cli.config.schema import KEYS
 from ch12cli.config.targets import Target, build
 from ch12cli.config.untrusted_settings import is_shipped
-from ch12cli.data import Table
+from ch12cli.data import Table, prepare
+from ch12cli.data.text_file import SEPARATORS
+from ch12cli.models.feedforward import OUTPUTS
+from ch12cli.models.init import INITS
+from ch12cli.rules import OneOf
 
 CHOICES = choices_of_group("dataset")
 HELPERS = {"as_table", "prepare"}  # functions of ch12cli.data that are no data sets
@@ -52,3 +56,24 @@ def test_the_table_of_data_sets_has_the_right_classes_and_rows() -> None:
         assert kind.classes == (len(table.class_names) if table.class_names else VALUES)
         assert len(table.features) == (node["size"] if kind.rows is None else kind.rows)
     assert set(DATASETS) <= set(map(target_of, CHOICES))
+
+
+def test_rules_and_functions_name_the_same_choices() -> None:
+    functions: list[tuple[str, Any]] = [("dataset", prepare)]
+    functions += [("dataset", getattr(ch12cli.data, target_of(choice).rpartition(".")[2])) for choice in CHOICES]
+    compared = {}
+    for group, function in functions:
+        for name, hint in get_type_hints(function).items():
+            if get_origin(hint) is Literal:
+                compared[f"{group}.{name}"] = set(get_args(hint))
+    compared["dataset.separator"] = {"auto", *SEPARATORS}
+    compared["model.init"] = {"torch", *INITS}
+    compared["model.output"] = {"auto", "none", *OUTPUTS}
+    assert len(compared) >= 10
+    assert {key: set(words_of(KEYS[key].rule)) for key in compared} == compared
+    written = {key for key, known in KEYS.items() if key.startswith("dataset.") and words_of(known.rule)}
+    assert written <= set(compared)
+
+
+def words_of(rule: Any) -> tuple[str, ...]:
+    return rule.words if isinstance(rule, OneOf) else ()

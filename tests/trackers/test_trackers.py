@@ -15,6 +15,8 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from ch12cli.cli.main import main
 from ch12cli.files.metrics_csv import read_metrics
 from ch12cli.files.sweep_csv import read_sweep_csv
+from ch12cli.trackers.mlflow import MLflow
+from ch12cli.trackers.protocol import TrackedRun
 
 # of the trackers' own packages: MLflow uses what SQLAlchemy has deprecated
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -108,6 +110,16 @@ def test_a_new_run_in_the_place_of_a_removed_one_has_its_own_record(folder: Path
     first, second = tracked()
     assert (first.data.params["epochs"], second.data.params["epochs"]) == ("4", "2")
     assert second.data.metrics["train_loss"] == last["train_loss"]
+
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_before_its_first_checkpoint_has_one_record(folder: Path) -> None:
+    for number in range(2):
+        tracker = MLflow(TrackedRun(folder / "run", "run", {"epochs": 2}, is_new=True))
+        tracker.on_epoch_end({"epoch": 1, "train_loss": 0.5 + number})
+        tracker.flush()  # and then the process is killed
+    (found,) = tracked()
+    assert found.data.metrics == {"train_loss": 1.5}
 
 
 def test_each_job_of_a_stacked_sweep_is_in_both_trackers(folder: Path) -> None:
