@@ -172,7 +172,10 @@ OF_THE_OTHER = (
 def idle_problems(overrides: Iterable[Override], *, swept: bool) -> list[Problem]:
     """Returns a problem for each Hydra setting that has no effect in a sweep (swept) or in a single run."""
     keys = OF_THE_OTHER[swept]
-    return [Problem.with_override(override_text(o), *keys[o.key_or_group]) for o in overrides if o.key_or_group in keys]
+    found = [(override_text(o), o.key_or_group) for o in overrides]
+    idle = [Problem.with_override(text, *keys[key]) for text, key in found if key in keys]
+    of_search = [text for text, key in found if key == "search" or key.startswith("search.")]
+    return idle + [Problem.with_override(text, "is of a search", "add -m for one") for text in of_search]
 
 
 @cache

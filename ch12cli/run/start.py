@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 def checked(composer: Composer, overrides: Sequence[str]) -> Composition:
     """Returns the composed configuration of one run. Raises InputError with all problems found."""
     problems = idle_problems(composer.parse(overrides, []), swept=False)
+    overrides = [text for text in overrides if not text.startswith(("search.", "search="))]  # of a search: idle here
     composition = composer.compose(overrides, problems)
     if composition.settings:
         problems += check(composition.settings, composition.choices)

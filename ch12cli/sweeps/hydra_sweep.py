@@ -29,8 +29,11 @@ from ch12cli.files.locks import locked
 from ch12cli.files.plain_values import is_integer
 from ch12cli.files.result_json import Result, write_result
 from ch12cli.files.run_directory import CHECKPOINTS
+from ch12cli.search.settings import SEARCH_SWEEPER, sweeper_overrides
 from ch12cli.shell import shell_word
 from ch12cli.sweeps.jobs import JobComposer, SweepJob, make_jobs
+from ch12cli.sweeps.search.request import SearchRequest, read_request
+from hydra_plugins.ch12_search import SearchSweeper
 from hydra_plugins.ch12_stacked import StackedLauncher
 
 MULTIRUN = "hydra.mode=MULTIRUN"  # Hydra's own -m adds it too
@@ -50,6 +53,7 @@ class ComposedSweep:
     ) -> None:
         self.composer, self.overrides, self.config = composer, overrides, config
         self.job_composer = jobs
+        self.search: SearchRequest | None = None  # of Hydra's sweeper `search`
         self.jobs: dict[tuple[str, ...], SweepJob] = {}  # composed so far, by overrides
 
     @property
@@ -87,7 +91,7 @@ def read_sweep(composer: Composer, argv: Sequence[str], *, compose: bool = True)
     elsewhere.
     """
     problems: list[Problem] = []
-    argv = [*argv, MULTIRUN]
+    argv = [*sweeper_overrides(argv), MULTIRUN]
     parsed = composer.parse(argv, problems)
     composer.use_search_path(parsed, problems)
     composer.import_modules(parsed, problems)
@@ -105,7 +109,8 @@ def read_sweep(composer: Composer, argv: Sequence[str], *, compose: bool = True)
     try:
         config = composer.sweep_config(overrides)
     except InputError:
-        if compose:  # a job with the same mistake raises a clearer message
+        if compose and not any((o.key_or_group, o.value()) == ("hydra/sweeper", "search") for o in hydra_overrides):
+            # a job with the same mistake raises a clearer message
             make_jobs(jobs, batch_of([override for override in overrides if not override.is_hydra_override()]))
         raise
     size = config.hydra.sweeper.get("max_batch_size")
@@ -117,6 +122,10 @@ def read_sweep(composer: Composer, argv: Sequence[str], *, compose: bool = True)
     sweep = ComposedSweep(composer, overrides, config, jobs)
     if compose and basic:
         sweep.compose(batch_of(sweep.swept))
+    elif config.hydra.sweeper.get("_target_") == SEARCH_SWEEPER:
+        if not compose:
+            raise InputError("--jobs: lists the jobs of a sweep, and a search draws its own; leave one of them out")
+        sweep.search = read_request(config, composer, sweep.task_overrides, jobs)
     return sweep
 
 
@@ -146,7 +155,11 @@ def batch_of(overrides: Sequence[Override]) -> list[list[str]]:
     intervals = [o for o in overrides if o.is_sweep_override() and not o.is_discrete_sweep()]
     if intervals:
         raise InputError(
-            [f"{o.input_line}: has infinitely many values between its bounds; {interval_hint(o)}" for o in intervals]
+            [
+                f"{o.input_line}: has infinitely many values between its bounds; "
+                f"{interval_hint(o)}, or add hydra/sweeper=search to draw some"
+                for o in intervals
+            ]
         )
     refuse_too_many(overrides)
     try:
@@ -226,6 +239,7 @@ def run_sweep(sweep: ComposedSweep, task: SweepTask) -> None:
     """Runs a sweep as Hydra does: the sweeper makes batches, and the launcher runs them."""
     config = sweep.config
     Plugins.instance().register(StackedLauncher)
+    Plugins.instance().register(SearchSweeper)
     callbacks = callbacks_of(config)
     callbacks.on_multirun_start(config=config, config_name=sweep.composer.config_name)
     try:

@@ -1,5 +1,6 @@
 """The jobs of a sweep. Composes and checks each job in a fraction of the time that Hydra needs."""
 
+import math
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf, SCMode
 
 from ch12cli.config.check import KeyProblems, all_problems
 from ch12cli.config.compose import Composer
+from ch12cli.config.hydra_internals import with_number
 from ch12cli.config.run_settings import RunSettings
 from ch12cli.config.schema import INSTANTIATION
 from ch12cli.config.settings import plain_job, value_at, with_changes
@@ -24,6 +26,9 @@ from ch12cli.files.sweep_csv import JobFacts
 # Settings that do not affect a job's result: data loading, threads, logging, checkpoints and stacking.
 STACKING = tuple(f"sweep.{name}" for name in ("max_stacked", "processes", "fused", "fail_fast", "verify"))
 IRRELEVANT = ("workers", "pin_memory", "threads", "logger", "checkpoint.", *STACKING)
+
+# An override with a number that Hydra's grammar and Python read alike: its key, and the number.
+NUMBER = re.compile(r"([a-z_][\w.]*)=(-?(?:0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?)", re.ASCII)
 
 INTERPOLATION = re.compile(r"\$\{([^{}]*)\}")
 ABSOLUTE = re.compile(r"\w+(?:\.\w+)*")  # an interpolation of one key, from the top of the configuration
@@ -141,6 +146,7 @@ class JobComposer:
         self.composer = composer
         self.hydra_overrides = tuple(hydra_overrides)  # of hydra.* keys; they apply to every job
         self.parsed: dict[str, Override | None] = {}
+        self.numbers: dict[tuple[str, type[int | float]], Override | None] = {}  # by key: one with a number
         self.bases: dict[tuple[str, ...], Base] = {}
         self.groups: dict[str, bool] = {}
         self.options = options_for(composer.folders, composer.config_name, hydra_overrides)
@@ -148,9 +154,23 @@ class JobComposer:
     def parse(self, text: str) -> Override | None:
         """Returns the parsed override, or None if it cannot be parsed."""
         if text not in self.parsed:
-            found = self.composer.parse([text], [])
-            self.parsed[text] = found[0] if found else None
+            self.parsed[text] = self.parse_number(text) or self.parse_any(text)
         return self.parsed[text]
+
+    def parse_any(self, text: str) -> Override | None:
+        found = self.composer.parse([text], [])
+        return found[0] if found else None
+
+    def parse_number(self, text: str) -> Override | None:
+        """Returns an override with a number, like an earlier one of its key; None for any other text."""
+        match = NUMBER.fullmatch(text)
+        if match is None or not math.isfinite(float(match[2])):
+            return None
+        kind = float if match[3] or match[4] else int
+        if (like := (match[1], kind)) not in self.numbers:
+            self.numbers[like] = self.parse_any(f"{match[1]}={kind(1)}")
+        template = self.numbers[like]
+        return None if template is None else with_number(template, text, kind(match[2]))
 
     def is_plain_value(self, text: str) -> bool:
         """Returns True if the override is `key=value` for a setting, not for a configuration group or a target."""

@@ -87,6 +87,7 @@ class Launch:
 
     def __init__(self, directory: Path, callback: SweepCallback, *, total_jobs: int = 0) -> None:
         self.directory, self.callback, self.total_jobs = directory, FaultTolerantSweepCallback(callback), total_jobs
+        self.hydra = HydraFiles(directory)
         self.jobs: dict[int, SweepJob] = {}
         self.rows: list[SweepRow] = []
         self.failed = 0
@@ -126,8 +127,7 @@ class Launch:
             warnings = checkpoint_warnings(plan, self.directory)
             self.clean_up(plan)
             plan = replace(plan, total_jobs=max(self.total_jobs, len(plan.jobs)))
-            hydra = HydraFiles(self.directory)
-            write_plan(plan, self.directory, hydra)
+            write_plan(plan, self.directory, self.hydra)
             self.callback.on_begin(plan, directory=self.directory)
             if duplicates := len(plan.numbers) - len(set(plan.numbers)):
                 warnings = [*warnings, f"{duplicates} more of the jobs given are equal to others; each is trained once"]
@@ -136,7 +136,7 @@ class Launch:
             table = self.open_table(plan, rows=rows)
             try:
                 with sigterm_raises():
-                    self.train(plan, hydra, table, callbacks)
+                    self.train(plan, self.hydra, table, callbacks)
             finally:
                 self.add_unfinished_rows(plan, table)
                 table.close()

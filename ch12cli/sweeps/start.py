@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -135,12 +136,21 @@ def single_job_reason(sweep: ComposedSweep) -> str:
 
 def batched_job_count(sweep: ComposedSweep) -> int:
     """Returns the number of jobs in all batches if Hydra splits the sweep into batches, else 0."""
+    if sweep.search is not None:
+        return (sweep.search.settings.n_trials or 0) * len(sweep.search.repetitions)
     size, jobs = sweep.config.hydra.sweeper.get("max_batch_size"), sweep.jobs.values()
     return len({job.key for job in jobs}) if size is not None and size < len(jobs) else 0
 
 
 def require_one_batch(sweep: ComposedSweep) -> None:
-    """Raises InputError if halving is set but the jobs are not launched as one batch."""
+    """Raises InputError if halving is set but the jobs are not launched as one batch.
+
+    A search compares the jobs of each batch.
+    """
+    if sweep.search is not None:
+        if not is_stacked(sweep):
+            raise InputError(f"hydra/sweeper=search: {single_job_reason(sweep)}; leave it out")
+        return
     halved = any(job.setting("sweep.halving") for job in sweep.jobs.values())
     if halved and not is_stacked(sweep):
         raise InputError(f"sweep.halving: {single_job_reason(sweep)}; leave one of them out")
@@ -236,8 +246,23 @@ def plan_many(
 
         require_one_batch(sweep)
         single = "" if jobs_file else single_job_reason(sweep)
-        plan, _ = examined_plan(sweep.compose(batch), sweep_directory(sweep), single=single)
+        directory = sweep_directory(sweep)
+        if sweep.search is not None:
+            batch = first_batch(sweep, directory)
+        plan, _ = examined_plan(sweep.compose(batch), directory, single=single)
+        plan = replace(plan, total_jobs=batched_job_count(sweep))
         return plan, estimates(plan.groups, plan.tasks, plan.items)
+
+
+def first_batch(sweep: ComposedSweep, directory: Path) -> list[list[str]]:
+    """Returns the overrides of the jobs that a search would train first. Raises InputError if it has ended."""
+    from ch12cli.sweeps.search.driver import Search
+
+    search = Search(sweep, directory)
+    settings = search.batch()
+    if not settings:
+        raise InputError(f"{directory}: the search has ended there; give it more trials, such as search.n_trials=1000")
+    return [job for setting in settings for job in search.request.jobs(setting)]
 
 
 MULTIRUN_YAML = "multirun.yaml"  # Hydra's sweeper writes it before any job starts

@@ -46,7 +46,7 @@ def format_plan(
             *format_reasons(plan.groups, "trained by", trainers, width=width),
             *format_reasons(plan.groups, "not estimated", reasons, width=width),
         ],
-        format_total(estimates or []),
+        format_total(estimates or [], batches=plan.total_jobs / max(1, len(plan.jobs))),
     ]
     lines: list[str] = []
     for block in blocks:
@@ -59,6 +59,9 @@ def format_jobs(plan: Plan, *, width: int) -> list[str]:
     given = Counter(plan.numbers)
     repeated = [number for number, times in given.items() if times > 1]
     head = count_of(len(plan.jobs), "job")
+    if plan.total_jobs > len(plan.jobs):
+        batches = -(-plan.total_jobs // len(plan.jobs))
+        head += f", the first of {batches:,} batches with {count_of(plan.total_jobs, 'job')} in all"
     if plan.done:
         head += f", {len(plan.done):,} done already, {len(plan.jobs) - len(plan.done):,} to train"
     lines = [head]
@@ -216,12 +219,18 @@ def format_reasons(groups: Sequence[Group], what: str, reasons: Sequence[str], *
     return lines
 
 
-def format_total(estimates: Sequence[tuple[float, int, str] | str | None]) -> list[str]:
-    """Returns a line with the total time and the peak memory. Groups are trained one after another."""
+def format_total(estimates: Sequence[tuple[float, int, str] | str | None], *, batches: float = 1) -> list[str]:
+    """Returns a line with the total time and the peak memory. Groups are trained one after another.
+
+    batches: how many times as many jobs the sweep has.
+    """
     known = [estimate for estimate in estimates if estimate is not None and not isinstance(estimate, str)]
     if not known:
         return []
     seconds, memory = sum(seconds for seconds, _, _ in known), max(size for _, size, _ in known)
+    if batches > 1:
+        every = format_seconds(seconds * batches)
+        return [f"about {format_seconds(seconds)} for this batch, {every} in all, and {format_bytes(memory)} of memory"]
     return [f"about {format_seconds(seconds)} and {format_bytes(memory)} of memory in all"]
 
 

@@ -1,0 +1,206 @@
+"""Drives a search: asks the study for a batch, has the launcher train it, reports the results, and asks again."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from ch12cli.errors import InputError
+from ch12cli.files.plan_json import PlanFile, read_plan
+from ch12cli.files.run_directory import SWEEP
+from ch12cli.files.sweep_csv import SweepRow, read_sweep_csv, row_on_disk
+from ch12cli.search.samplers import DRAWERS
+from ch12cli.search.space import Setting
+from ch12cli.search.study import Study, Trial, key_of_setting, summary_of_values
+from ch12cli.sweeps.hydra_sweep import ComposedSweep, SweepTask
+from ch12cli.sweeps.launch import Launch
+from ch12cli.sweeps.search.request import SearchRequest
+
+ENDED = ("finished", "diverged", "failed")
+
+
+@dataclass(frozen=True)
+class RecordedTrial:
+    """A trial in a sweep's directory.
+
+    numbers: of its jobs, by index of the repetition. rows: of the jobs that have ended, by number.
+    """
+
+    setting: Setting
+    numbers: dict[int, int]
+    rows: dict[int, SweepRow]
+
+    @property
+    def has_failed(self) -> bool:
+        return any(row.status == "failed" for row in self.rows.values())
+
+
+def recorded_trials(plan: PlanFile, rows: dict[int, SweepRow], request: SearchRequest) -> list[RecordedTrial]:
+    """Returns the trials of a search among the jobs of a sweep, in the order of their numbers.
+
+    Jobs with other overrides than this search's are not trials of it.
+    """
+    fixed, known = set(request.fixed), {frozenset(each): index for index, each in enumerate(request.repetitions)}
+    keys = {parameter.key for parameter in request.space.parameters}
+    found: dict[tuple[tuple[str, str], ...], RecordedTrial] = {}
+    for job in sorted(plan.jobs, key=lambda job: job.number):
+        own = [line for line in job.lines if line not in fixed]
+        setting = {key: text for key, _, text in (line.partition("=") for line in own) if key in keys}
+        repetition = known.get(frozenset(line for line in own if line.partition("=")[0] not in keys))
+        point = request.space.point(setting)
+        if not fixed <= set(job.lines) or repetition is None or point is None:
+            continue
+        if request.space.setting(point) != setting:
+            continue
+        trial = found.setdefault(key_of_setting(setting), RecordedTrial(setting, {}, {}))
+        trial.numbers[repetition] = job.number
+        if job.number in rows and rows[job.number].status in ENDED:
+            trial.rows[job.number] = rows[job.number]
+    return list(found.values())
+
+
+def result_of(setting: Setting, rows: Sequence[SweepRow], request: SearchRequest) -> Trial:
+    """Returns the trial of a setting from the rows of all its jobs."""
+    statuses = {row.status for row in rows}
+    if "failed" in statuses:
+        return Trial(setting, "failed")
+    if "diverged" in statuses or any(row.objective is None for row in rows):
+        return Trial(setting, "diverged")
+    sign = 1.0 if request.minimise else -1.0
+    value = summary_of_values([sign * row.number("objective") for row in rows], request.settings.value)
+    left = [row.left_at for row in rows if row.left_at is not None]
+    epochs = sum(row.epochs or 0 for row in rows) // len(rows)
+    return Trial(setting, "pruned" if left else "complete", (value,), epochs)
+
+
+class Search:
+    """A search in a sweep's directory.
+
+    The directory is its record: trials that have ended there are reported before anything is asked, and those that have
+    begun are trained first.
+    """
+
+    def __init__(self, sweep: ComposedSweep, directory: Path) -> None:
+        assert sweep.search is not None
+        self.sweep, self.request, self.directory = sweep, sweep.search, directory
+        settings = self.request.settings
+        self.study = Study(
+            self.request.space,
+            DRAWERS[settings.sampler],
+            seed=settings.seed,
+            startup=min(self.request.batch, settings.n_trials or self.request.batch),
+            allows=self.allows,
+            start=settings.start,
+        )
+        plan = read_plan(directory)
+        rows = {row.job: row for row in read_sweep_csv(directory / SWEEP)}
+        known = {job.number: row_on_disk(rows.get(job.number), plan.facts(job), directory) for job in plan.jobs}
+        trials = recorded_trials(plan, known, self.request)
+        self.next_number = max((job.number for job in plan.jobs), default=-1) + 1
+        self.recorded = trials  # until they have been launched
+        self.epochs = 0
+        self.refused: dict[tuple[tuple[str, str], ...], InputError] = {}  # settings that no run may have
+        self.start, self.trained = perf_counter(), 0
+
+    @property
+    def left(self) -> float:
+        """The number of trials that may still be asked, by the number of trials and the epochs."""
+        settings, per_trial = self.request.settings, self.request.epochs * len(self.request.repetitions)
+        by_number = math.inf if settings.n_trials is None else settings.n_trials - len(self.study.trials)
+        by_epochs = math.inf if settings.epochs is None else (settings.epochs - self.epochs) // per_trial
+        return max(0.0, min(by_number, by_epochs))
+
+    @property
+    def seconds_left(self) -> float:
+        timeout = self.request.settings.timeout
+        return math.inf if timeout is None else timeout - (perf_counter() - self.start)
+
+    def batch(self) -> list[Setting]:
+        """Returns the settings to train next; none if the search has ended.
+
+        First these are the recorded ones, but for those that failed; then as many new ones as the budget has time for
+        at the speed so far.
+        """
+        recorded = [trial.setting for trial in self.recorded if not trial.has_failed]
+        if recorded:
+            return recorded
+        self.report([], {})
+        count = min(self.request.batch, self.left)
+        if self.trained:
+            speed = self.trained / (perf_counter() - self.start)
+            count = min(count, self.seconds_left * speed)
+        settings = self.study.ask(int(count)) if count >= 1 and self.seconds_left > 0 else []
+        if count >= 1 and not settings and not self.study.trials and self.refused:
+            raise next(iter(self.refused.values()))
+        return settings
+
+    def allows(self, setting: Setting) -> bool:
+        """Returns whether all constraints hold of a setting, and runs may have it."""
+        key = key_of_setting(setting)
+        if key in self.refused or not self.request.allows(setting):
+            return False
+        try:
+            self.sweep.compose(self.request.jobs(setting))
+        except InputError as error:
+            self.refused[key] = error
+            return False
+        return True
+
+    def report(self, settings: Sequence[Setting], rows: dict[tuple[str, ...], SweepRow]) -> None:
+        """Adds the results of a batch. rows: those of its jobs, by their overrides."""
+        settings = [trial.setting for trial in self.recorded] or settings
+        for setting in settings:
+            of_trial = [rows[tuple(job)] for job in self.request.jobs(setting) if tuple(job) in rows]
+            self.epochs += sum(row.epochs or 0 for row in of_trial)
+            complete = len(of_trial) == len(self.request.repetitions)
+            self.study.add([result_of(setting, of_trial, self.request) if complete else Trial(setting, "failed")])
+        self.trained += 0 if self.recorded else len(settings)
+        self.recorded = []
+
+    @property
+    def fails_too_often(self) -> bool:
+        most = self.request.settings.max_failure_rate
+        failed = sum(trial.status == "failed" for trial in self.study.trials)
+        return most is not None and failed > most * len(self.study.trials)
+
+
+def run_search(task: SweepTask, launcher: Any) -> list[Any]:
+    """Runs a search until its trials or its budget are used up. Returns what the launcher returned for each job.
+
+    launcher: Hydra's, which trains the jobs of a batch.
+    """
+    launch: Launch = task.launcher
+    search = Search(task.sweep, launch.directory)
+    returned: list[Any] = []
+    number = search.next_number
+    while settings := search.batch():
+        jobs = [job for setting in settings for job in search.request.jobs(setting)]
+        returned += launcher.launch(jobs, initial_job_idx=number)
+        number = max(number, 1 + max(launch.jobs, default=-1))
+        if launch.aborted:
+            break
+        search.report(settings, rows_by_overrides(launch))
+        if search.fails_too_often:
+            launch.callback.on_message("search.max_failure_rate: too many settings failed; it ends here", warning=True)
+            break
+    for message in list(notes(search)):
+        launch.callback.on_message(message, warning=True)
+    return returned
+
+
+def rows_by_overrides(launch: Launch) -> dict[tuple[str, ...], SweepRow]:
+    by_number = {row.job: row for row in launch.rows}
+    return {job.overrides: by_number[number] for number, job in launch.jobs.items() if number in by_number}
+
+
+def notes(search: Search) -> Iterator[str]:
+    """Yields what a user should know at the end of a search."""
+    if search.refused:
+        count = len(search.refused)
+        first = next(iter(search.refused.values())).messages[0]
+        yield f"{count} drawn settings were left out, because no run may have them; the first: {first}"
+    settings = search.request.settings
+    if settings.n_trials is not None and search.left and search.seconds_left > 0 and settings.epochs is None:
+        yield f"all {len(search.study.trials)} settings of the space have been tried"

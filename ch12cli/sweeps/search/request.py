@@ -1,0 +1,238 @@
+"""What a search is asked to do: its space, its settings, and the overrides that its jobs share."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+
+from ch12cli.config.combinations import has_validation, monitored
+from ch12cli.config.compose import Composer
+from ch12cli.config.hydra_internals import split_into_jobs
+from ch12cli.config.settings import first_lines
+from ch12cli.config.values import shown
+from ch12cli.errors import InputError, Problem
+from ch12cli.files.hydra_folder import flatten
+from ch12cli.files.metrics_csv import minimised
+from ch12cli.files.plain_values import is_integer
+from ch12cli.search.constraints import Constraint
+from ch12cli.search.grammar import conditions_of, parameters_of
+from ch12cli.search.settings import SearchSettings, settings_from
+from ch12cli.search.space import Setting, Space, condition_problems
+from ch12cli.search.study import batch_size
+from ch12cli.shell import shell_word
+from ch12cli.sweeps.jobs import JobComposer, SweepJob
+
+FOLD = "dataset.fold"
+MOST_CHECKED = 100  # options of a key that are composed before the search starts
+UNLIMITED_BATCH = 32  # trials of the first batch of a search that only a budget ends
+FACTORS = {"halving": 3, "median": 2}  # of the rungs of sweep.halving
+
+
+@dataclass(frozen=True)
+class SearchRequest:
+    """A search before it starts.
+
+    fixed: the overrides that all jobs share. repetitions: the further overrides of each job of a trial: a seed, a fold,
+    or none. metric: the objective; minimise: whether lower is better. epochs: those of a run. constraints: what must
+    hold of every setting.
+    """
+
+    settings: SearchSettings
+    space: Space
+    fixed: tuple[str, ...]
+    repetitions: tuple[tuple[str, ...], ...]
+    metric: str
+    minimise: bool
+    epochs: int
+    constraints: tuple[Constraint, ...] = field(default=(), repr=False)
+
+    @property
+    def batch(self) -> int:
+        """The number of trials that are asked together."""
+        if self.settings.n_jobs is not None:
+            return self.settings.n_jobs
+        return UNLIMITED_BATCH if self.settings.n_trials is None else batch_size(self.settings.n_trials)
+
+    def jobs(self, setting: Setting) -> list[list[str]]:
+        """Returns the overrides of the jobs of a trial: one for each repetition."""
+        texts = [f"{key}={text}" for key, text in setting.items()]
+        return [[*texts, *self.fixed, *repetition] for repetition in self.repetitions]
+
+    def allows(self, setting: Setting) -> bool:
+        """Returns whether all constraints hold of a setting."""
+        values = {**self.space.fixed, **setting}
+        return all(constraint(values) for constraint in self.constraints)
+
+
+def read_request(
+    config: DictConfig, composer: Composer, overrides: Sequence[Override], jobs: JobComposer
+) -> SearchRequest:
+    """Returns the search that a sweep's configuration and overrides describe. Raises InputError with all problems.
+
+    overrides: those of the command line, without Hydra's own.
+    """
+    node: Any = OmegaConf.to_container(config.hydra.sweeper, resolve=True)
+    node = with_space_file(node, composer)
+    settings = settings_from(node)
+    problems: list[Problem] = []
+    every = [*parse_params(node["params"] or {}, composer), *overrides]
+    parameters = parameters_of(every, problems)
+    conditions = conditions_of(settings.when)
+    problems += condition_problems(parameters, conditions) or []
+    constraints = tuple(map(Constraint, settings.constraints))
+    if problems:
+        raise InputError(problems)
+    if not parameters:
+        raise InputError(
+            "hydra/sweeper=search: nothing is searched; give a key several values, such as "
+            "'optimizer.lr=tag(log,interval(1e-4,1e-1))'"
+        )
+    searched = {parameter.key for parameter in parameters}
+    fixed_overrides = [
+        each for each in every if not each.is_sweep_override() and each.get_key_element() not in searched
+    ]
+    fixed = list(split_into_jobs(fixed_overrides)[0])
+    space = Space.of(parameters, conditions)
+    folds = free_folds(config, every)
+    base = checked_base(space, [*fixed, *folds[:1]], jobs)
+    read = {condition.key for condition in conditions.values()} | {key for each in constraints for key in each.keys}
+    values = {**{key: shown(value) for key, value in flatten(base.settings)}, **base.choices}
+    known = {key: str(values[key]) for key in read if key in values and key not in searched}
+    space = Space.of(parameters, conditions, fixed=known)
+    unknown = [key for each in constraints for key in each.keys if key not in searched and key not in values]
+    if unknown:
+        raise InputError(Problem("search.constraints", None, f"{unknown[0]} is no key of these runs"))
+    start = [
+        Problem("search.start", f"{{{', '.join(map(': '.join, each.items()))}}}", "is not in the space")
+        for each in settings.start
+        if space.point(each) is None
+    ]
+    if start:
+        raise InputError(start)
+    metric = monitored(base.setting("monitor"), valid=has_validation(base.settings))
+    epochs = int(base.setting("epochs"))
+    return SearchRequest(
+        settings,
+        space,
+        (*fixed, *pruning_overrides(settings, fixed, metric=metric, epochs=epochs)),
+        repetitions_of(settings, base, folds),
+        metric,
+        is_minimised(settings, metric),
+        epochs,
+        constraints,
+    )
+
+
+def parse_params(params: Mapping[str, Any], composer: Composer) -> list[Override]:
+    """Returns the overrides in `hydra.sweeper.params`, which a list or null may have as its value."""
+    lines = [f"{key}={value if isinstance(value, str) else shown(value)}" for key, value in params.items()]
+    try:
+        return list(OverridesParser.create(config_loader=composer.loader).parse_overrides(lines))
+    except HydraException as error:
+        raise InputError(f"hydra.sweeper.params: {first_lines(error)}") from error
+
+
+def with_space_file(node: dict[str, Any], composer: Composer) -> dict[str, Any]:
+    """Returns the sweeper's settings with those of the file of ranges that `search=NAME` names."""
+    name = node.get("space")
+    if name is None:
+        return node
+    loaded = composer.repository.load_config(f"search/{name}") if isinstance(name, str) else None
+    if loaded is None:
+        names = ", ".join(composer.choices("search"))
+        raise InputError(Problem("search", shown(name), "no such file of ranges", f"choose one of {names}"))
+    ranges: Any = OmegaConf.to_container(loaded.config, resolve=False)
+    return {
+        **node,
+        "params": {**ranges.get("params", {}), **(node["params"] or {})},
+        "when": {**ranges.get("when", {}), **(node["when"] or {})},
+        "constraints": [*ranges.get("constraints", []), *node["constraints"]],
+    }
+
+
+def free_folds(config: DictConfig, overrides: Sequence[Override]) -> list[str]:
+    """Returns an override for each fold of `dataset.folds`, if no override chooses among them."""
+    folds = OmegaConf.select(config, "dataset.folds")
+    chosen = OmegaConf.select(config, FOLD) is not None or any(one.key_or_group == FOLD for one in overrides)
+    return [f"{FOLD}={fold}" for fold in range(folds)] if is_integer(folds) and folds > 1 and not chosen else []
+
+
+def repetitions_of(settings: SearchSettings, base: SweepJob, folds: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    """Returns the overrides of the repetitions of a trial: seeds from the run's own seed on, in each fold if any."""
+    first = int(base.setting("seed"))
+    seeds = [[f"seed={first + index}"] for index in range(settings.repeats)] if settings.repeats > 1 else [[]]
+    return tuple((*seed, *fold) for seed in seeds for fold in ([[each] for each in folds] or [[]]))
+
+
+def is_minimised(settings: SearchSettings, metric: str) -> bool:
+    """Returns whether a lower objective is better. Raises InputError if `direction` contradicts the metric."""
+    minimise = minimised(metric)
+    if settings.direction not in ("auto", "minimize" if minimise else "maximize"):
+        rule = f"{metric} is better the {'lower' if minimise else 'higher'} it is"
+        raise InputError(Problem("search.direction", settings.direction, rule, "leave it out, or change monitor"))
+    return minimise
+
+
+def pruning_overrides(settings: SearchSettings, fixed: Sequence[str], *, metric: str, epochs: int) -> list[str]:
+    """Returns the override for `search.pruner`: rungs of sweep.halving at which all but the best runs stop."""
+    if settings.pruner == "none":
+        return []
+    if any(line.startswith("sweep.halving=") for line in fixed):
+        rule = "sets sweep.halving itself"
+        raise InputError(Problem("search.pruner", settings.pruner, rule, "leave one of them out"))
+    factor = FACTORS[settings.pruner]
+    if epochs < factor:
+        rule = f"there is no rung before the last of {epochs} epochs"
+        raise InputError(Problem("search.pruner", settings.pruner, rule, "train more epochs, or leave it out"))
+    first = max(1, epochs // factor**2)
+    return [f"sweep.halving={{metric:{metric},min_epochs:{first},factor:{factor}}}"]
+
+
+def checked_base(space: Space, fixed: Sequence[str], jobs: JobComposer) -> SweepJob:
+    """Returns a job of the space. Raises InputError for values and keys that no job may have.
+
+    Checks one job for each end of an interval and each option. Raises problems of the value that was varied, and those
+    that all these jobs have.
+    """
+    own: dict[Problem, None] = {}
+    common: list[Problem] | None = None
+    base: SweepJob | None = None
+    for key, setting in representatives(space):
+        job, problems = jobs.job(0, [*(f"{name}={text}" for name, text in setting.items()), *fixed])
+        own |= dict.fromkeys(problem for problem in problems if key and problem.key == key.lstrip("+"))
+        own |= dict.fromkeys(unconditional(problem, key) for problem in problems if problem.key.startswith(f"{key}."))
+        common = problems if common is None else [problem for problem in common if problem in problems]
+        base = job if base is None and not problems else base
+    if own or common or base is None:
+        raise InputError(list(dict.fromkeys([*own, *(common or [])])) or "no setting of the space can be trained")
+    return base
+
+
+def unconditional(problem: Problem, group: str) -> Problem:
+    """Returns the problem of a searched key that some choices of a searched group do not have."""
+    when = shell_word(f'search.when={{{problem.key}: "{group}=CHOICE,CHOICE"}}')
+    return replace(problem, value=None, hint=f"say which it is for: {when}")
+
+
+def representatives(space: Space) -> Iterator[tuple[str, Setting]]:
+    """Yields settings with the key that is varied: the middle of the space, then the outermost values of each key."""
+    middle = {parameter.key: 0.5 for parameter in space.parameters}
+    by_key = {parameter.key: parameter for parameter in space.parameters}
+
+    def setting(positions: Mapping[str, float]) -> Setting:
+        return space.setting(np.array([positions[parameter.key] for parameter in space.parameters]))
+
+    yield "", setting(middle)
+    for parameter in space.parameters:
+        positions, key = dict(middle), parameter.key
+        while key in space.conditions and space.conditions[key].key in by_key:  # the values for which it applies
+            condition = space.conditions[key]
+            positions[condition.key] = by_key[condition.key].position(condition.values[0]) or 0.0
+            key = condition.key
+        for text in parameter.texts()[:MOST_CHECKED]:
+            yield parameter.key, setting({**positions, parameter.key: parameter.position(text) or 0.0})

@@ -1,0 +1,257 @@
+"""Searches: batches that are drawn, trained as stacks and reported; what is refused; the same command again."""
+
+import os
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ch12cli.config.compose import Composer
+from ch12cli.config.hydra_internals import hydra_session
+from ch12cli.errors import InputError
+from ch12cli.run.start import train_single
+from ch12cli.sweeps.hydra_sweep import read_sweep
+from ch12cli.sweeps.jobs import JobComposer
+from ch12cli.sweeps.start import plan_many
+from tests.conftest import Silent
+from tests.sweeps.driver import Looker, Swept, sweep, without_times
+from tests.sweeps.killed import in_child, kill_after
+
+SMALL = ("dataset=toy_regression", "epochs=2", "batch_size=5", "optimizer=sgd")
+LR = "optimizer.lr=tag(log,interval(1e-4,0.1))"
+SPACE = (LR, "optimizer.momentum=interval(0,0.9)")
+
+
+# As a configuration for hydra-optuna-sweeper, but for the name of the sweeper.
+PUBLISHED = """
+defaults:
+  - config
+  - override hydra/sweeper: search
+  - override hydra/sweeper/sampler: tpe
+  - _self_
+hydra:
+  sweeper:
+    sampler:
+      seed: 123
+      n_startup_trials: 10
+    direction: minimize
+    study_name: sphere
+    storage: null
+    n_trials: 20
+    n_jobs: 1
+    max_failure_rate: 0.2
+    params:
+      optimizer.lr: tag(log, interval(0.001, 0.1))
+      model.width: range(8, 65, step=8)
+      activation: choice(relu, tanh)
+      optimizer.amsgrad: choice(true, false)
+      model.dropout: choice(0, 0.1, 0.2)
+"""
+
+
+def search(*words: str, into: str = "sweep", trials: int = 8, batch: int = 4, **options: Any) -> Swept:
+    given = (f"search.n_trials={trials}", f"search.n_jobs={batch}")
+    return sweep(*SMALL, *given, *words, into=into, **options)
+
+
+def read(*words: str, folders: Sequence[Path] = ()) -> Any:
+    """The request of a search, without training."""
+    with hydra_session():
+        return read_sweep(Composer(folders), list(words)).search
+
+
+def settings(swept: Swept) -> list[tuple[str, str]]:
+    return [(row["optimizer.lr"], row["optimizer.momentum"]) for row in swept.rows.values()]
+
+
+def test_a_search_trains_its_trials_in_batches_and_every_command_repeats_one(folder: Path) -> None:
+    swept = search(*SPACE, trials=12)
+    assert list(swept.rows) == list(range(12))
+    assert len(set(settings(swept))) == 12
+    assert [len(plan.items) for plan in swept.looker.plans] == [1, 1, 1]  # a stack each
+    assert {row["status"] for row in swept.rows.values()} == {"finished"}
+    row = swept.rows[11]
+    assert shlex.split(row["command"])[:2] == ["ch12", "train"]
+    words = shlex.split(row["command"])[2:]
+    assert not [word for word in words if "search" in word]
+    alone = train_single([*words, "device=cpu", "hydra.run.dir=alone"], callback=Silent(), log=False)
+    assert alone.result.objective == pytest.approx(float(row["objective"]), rel=1e-5)
+
+
+def test_later_batches_are_drawn_near_the_best(folder: Path) -> None:
+    swept = search(LR, trials=48, batch=16)
+    objective = [float(row["objective"]) for row in swept.rows.values()]
+    assert sorted(objective[32:])[8] < sorted(objective[:16])[8]  # medians
+
+
+def test_the_same_command_again_trains_only_what_is_new(folder: Path) -> None:
+    first = search(*SPACE)
+    again = search(*SPACE)
+    assert again.looker.ended == []
+    more = search(*SPACE, trials=14)
+    assert len(more.looker.ended) == 6
+    assert without_times(first.rows) == {job: row for job, row in without_times(more.rows).items() if job < 8}
+    at_once = search(*SPACE, trials=14, into="at_once")
+    assert settings(at_once) == settings(more)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.1, 0.3, 0.5, 0.7, 0.9, 1.1, 1.3, 1.5])
+def test_a_killed_search_goes_on_with_the_same_trials(folder: Path, seconds: float) -> None:
+    whole = search(*SPACE, trials=40, batch=8, into="whole")
+    for _ in range(3):
+        kill_after(seconds, lambda: search(*SPACE, trials=40, batch=8))
+    killed = search(*SPACE, trials=40, batch=8)
+    assert list(killed.rows) == list(range(40))
+    assert settings(killed) == settings(whole)
+    assert [row["objective"] for row in killed.rows.values()] == [row["objective"] for row in whole.rows.values()]
+
+
+@pytest.mark.slow
+def test_two_processes_on_one_search_do_not_damage_it(folder: Path) -> None:
+    children = [in_child(lambda: search(*SPACE, trials=24, batch=8)) for _ in range(2)]
+    codes = sorted(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children)
+    assert codes[0] == 0
+    swept = search(*SPACE, trials=24, batch=8)
+    assert list(swept.rows) == list(range(24))
+    assert settings(swept) == settings(search(*SPACE, trials=24, batch=8, into="whole"))
+
+
+def test_each_setting_is_trained_with_several_seeds_in_one_stack(folder: Path) -> None:
+    swept = search(*SPACE, "search.repeats=3", "seed=5", trials=4)
+    assert [row["seed"] for row in swept.rows.values()] == ["5", "6", "7"] * 4
+    assert len(set(settings(swept))) == 4
+    assert [len(item.jobs) for plan in swept.looker.plans for item in plan.items] == [12]
+
+
+def test_a_finite_space_ends_when_all_of_it_has_been_tried(folder: Path) -> None:
+    swept = search("optimizer.lr=0.1,0.01,0.001", trials=50)
+    assert {row["optimizer.lr"] for row in swept.rows.values()} == {"0.1", "0.01", "0.001"}
+    assert "all 3 settings of the space have been tried" in swept.looker.messages
+
+
+def test_failed_and_diverged_settings_do_not_end_a_search(folder: Path) -> None:
+    swept = search("optimizer.lr=tag(log,interval(1e-3,1e3))", trials=12)
+    statuses = {row["status"] for row in swept.rows.values()}
+    assert statuses == {"finished", "diverged"}
+    assert len(swept.rows) == 12
+
+
+def test_a_pruner_stops_all_but_the_best_of_a_batch(folder: Path) -> None:
+    swept = search(LR, "search.pruner=median", "epochs=8", trials=16, batch=8)
+    left = [row["left_at"] for row in swept.rows.values()]
+    assert left.count("2") == 8  # half of each batch
+    assert left.count("4") == 4
+
+
+def test_budgets_end_a_search(folder: Path) -> None:
+    by_epochs = sweep(*SMALL, LR, "search.epochs=24", "search.n_jobs=5")
+    assert len(by_epochs.rows) == 12
+    by_time = sweep(*SMALL, LR, "search.timeout=0.5s", "search.n_jobs=2", into="timed")
+    assert 2 <= len(by_time.rows) < 500
+
+
+def test_conditions_constraints_and_start_points(folder: Path) -> None:
+    request = read(
+        "hydra/sweeper=search",
+        "optimizer=adam,sgd",
+        "optimizer.momentum=interval(0,0.9)",
+        "model.width=int(interval(1,64))",
+        "model.depth=1,2,3",
+        'search.when={optimizer.momentum: "optimizer=sgd"}',
+        "search.constraints=['model.width * model.depth <= 64', 'epochs > 1']",
+        "search.start=[{optimizer: adam, model.width: 8, model.depth: 2}]",
+    )
+    assert [parameter.key for parameter in request.space.parameters][-1] == "optimizer.momentum"
+    assert request.allows({"optimizer": "adam", "model.width": "32", "model.depth": "2"})
+    assert not request.allows({"optimizer": "adam", "model.width": "33", "model.depth": "2"})
+    assert request.settings.start == ({"optimizer": "adam", "model.width": "8", "model.depth": "2"},)
+
+
+def test_ranges_in_a_file_are_read_as_those_of_the_published_plugin(folder: Path) -> None:
+    (folder / "mine").mkdir()
+    (folder / "mine" / "optuna.yaml").write_text(PUBLISHED)
+    with hydra_session():
+        request = read_sweep(Composer([folder / "mine"], config_name="optuna"), ["model.dropout=0.1"]).search
+    assert request is not None
+    assert (request.settings.sampler, request.settings.seed, request.batch) == ("tpe", 123, 1)
+    assert request.settings.n_trials == 20
+    counts = {parameter.key: parameter.count for parameter in request.space.parameters}
+    assert counts == {"optimizer.lr": float("inf"), "model.width": 8, "activation": 2, "optimizer.amsgrad": 2}
+    assert request.fixed == ("model.dropout=0.1",)
+
+
+def test_folds_are_repetitions_of_a_trial() -> None:
+    request = read("search.repeats=2", LR, "dataset.folds=3")
+    assert len(request.repetitions) == 6
+    assert request.repetitions[4] == ("seed=2", "dataset.fold=1")
+    assert read("search.repeats=2", LR, "dataset.folds=3", "dataset.fold=1").repetitions == (("seed=1",), ("seed=2",))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((LR, "search.n_trial=3"), "search.n_trial=3: no such key; did you mean `search.n_trials`?"),
+        ((LR, "search.n_trials=0"), "search.n_trials=0: must be auto, or a whole number from 1"),
+        ((LR, "search.timeout=5x"), "search.timeout=5x: must be null, or a time, such as 90s, 10m or 2h"),
+        ((LR, "search.sampler=gp"), "search.sampler=gp: must be one of tpe, sobol, random"),
+        ((LR, "search.direction=maximize"), "valid_loss is better the lower it is"),
+        ((LR, "search.start=[{optimizer.lr: 3}]"), "search.start={optimizer.lr: 3}: is not in the space"),
+        ((LR, "search.constraints=['import os']"), "must compare keys and numbers"),
+        ((LR, "search.constraints=['no.key > 1']"), "no.key is no key of these runs"),
+        ((LR, "search.pruner=halving", "epochs=2"), "there is no rung before the last of 2 epochs"),
+        ((LR, "search.n_trials=4", "search=none_such"), "search=none_such: no such file of ranges"),
+        (("search.n_trials=4",), "nothing is searched"),
+        (("search.n_trials=4", "seed=1,2"), "search.repeats=3 trains each setting with three seeds"),
+        (("search.n_trials=4", "optimizer.lr=interval(-1,1)"), "optimizer.lr=-1.0: must be a number greater than 0"),
+        (("search.n_trials=4", "optimizer.lr=interval(1,0)"), "its first bound must not be greater"),
+        (("search.n_trials=4", "optimizer.lr=tag(lin,interval(1,2))"), "there is no tag lin"),
+        (("search.n_trials=4", "optimizer=adam,sdg"), "optimizer=sdg: no such choice; did you mean `sgd`?"),
+        (("search.n_trials=4", "optimizer.momentum=interval(0,1)"), "optimizer=adam has no momentum"),
+        (
+            ("search.n_trials=4", "optimizer=adam,sgd", "optimizer.momentum=interval(0,1)"),
+            "optimizer=adam has no momentum; say which it is for: 'search.when={optimizer.momentum:",
+        ),
+        ((LR,), "or add hydra/sweeper=search to draw some"),
+    ],
+)
+def test_a_mistake_in_a_search_is_refused_before_anything_is_trained(words: Sequence[str], message: str) -> None:
+    with pytest.raises(InputError) as raised:
+        read(*words)
+    assert message in str(raised.value)
+
+
+def test_a_search_without_m_is_refused(folder: Path) -> None:
+    with pytest.raises(InputError, match=r"search.n_trials=4: is of a search; add -m"):
+        train_single(["search.n_trials=4"], callback=Silent(), log=False)
+
+
+def test_the_plan_of_a_search_is_that_of_its_first_batch(folder: Path) -> None:
+    plan, _ = plan_many(
+        [*SMALL, LR, "search.n_trials=32", "search.n_jobs=8", "device=cpu", "hydra.sweep.dir=planned"],
+        folders=(),
+        config_name="config",
+    )
+    assert (len(plan.jobs), plan.total_jobs) == (8, 32)
+    assert not Path("planned").exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "number"), [("seed", 0), ("seed", -12), ("optimizer.lr", 1e-05), ("optimizer.lr", 0.1), ("+x", -1.5e300)]
+)
+def test_a_number_is_read_as_hydra_reads_it(key: str, number: float) -> None:
+    with hydra_session():
+        jobs = JobComposer(Composer(), [])
+        (expected,) = jobs.composer.parse([f"{key}={number!r}"], [])
+        found = jobs.parse(f"{key}={number!r}")
+    assert found == expected
+    assert found is not None
+    assert repr(found.value()) == repr(number)
+
+
+def test_a_looker_is_told_of_every_batch(folder: Path) -> None:
+    looker = Looker()
+    search(LR, trials=8, looker=looker)
+    assert [plan.total_jobs for plan in looker.plans] == [8, 8]
