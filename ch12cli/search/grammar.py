@@ -93,7 +93,7 @@ def conditions_of(when: Mapping[str, str]) -> dict[str, Condition]:
     }
 
 
-def parameters_of(overrides: Sequence[Override], problems: list[Problem]) -> list[Parameter]:
+def search_parameters(overrides: Sequence[Override], problems: list[Problem]) -> list[Parameter]:
     """Returns the parameters of the sweep overrides; the last of a key counts. Appends what is wrong."""
     found: dict[str, Parameter | Problem] = {}
     for override in overrides:

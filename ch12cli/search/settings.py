@@ -25,13 +25,13 @@ class Duration:
     """A time: seconds, or a number with the unit s, m or h."""
 
     def allows(self, value: Any) -> bool:
-        return seconds_of(value) is not None
+        return duration_in_seconds(value) is not None
 
     def __str__(self) -> str:
         return "a time, such as 90s, 10m or 2h"
 
 
-def seconds_of(value: Any) -> float | None:
+def duration_in_seconds(value: Any) -> float | None:
     """Returns a duration in seconds: `10m` is 600. None if it is not one, or not above 0."""
     if is_finite_number(value):
         return float(value) if value > 0 else None
@@ -160,7 +160,7 @@ def settings_from(node: Mapping[str, Any]) -> SearchSettings:
         **others,
         n_trials=default if node["n_trials"] == "auto" else node["n_trials"],
         n_jobs=None if node["n_jobs"] == "auto" else node["n_jobs"],
-        timeout=None if node["timeout"] is None else seconds_of(node["timeout"]),
+        timeout=None if node["timeout"] is None else duration_in_seconds(node["timeout"]),
         max_failure_rate=node["max_failure_rate"],
         study_name=node["study_name"],
         source=node["from"],

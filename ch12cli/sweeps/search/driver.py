@@ -61,7 +61,7 @@ def recorded_trials(plan: PlanFile, rows: dict[int, SweepRow], request: SearchRe
     return list(found.values())
 
 
-def result_of(setting: Setting, rows: Sequence[SweepRow], request: SearchRequest) -> Trial:
+def trial_of_rows(setting: Setting, rows: Sequence[SweepRow], request: SearchRequest) -> Trial:
     """Returns the trial of a setting from the rows of all its jobs."""
     statuses = {row.status for row in rows}
     if "failed" in statuses:
@@ -155,7 +155,7 @@ class Search:
             of_trial = [rows[tuple(job)] for job in self.request.jobs(setting) if tuple(job) in rows]
             self.epochs += sum(row.epochs or 0 for row in of_trial)
             complete = len(of_trial) == len(self.request.repetitions)
-            self.study.add([result_of(setting, of_trial, self.request) if complete else Trial(setting, "failed")])
+            self.study.add([trial_of_rows(setting, of_trial, self.request) if complete else Trial(setting, "failed")])
         self.trained += 0 if self.recorded else len(settings)
         self.recorded = []
 

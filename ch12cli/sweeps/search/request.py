@@ -20,7 +20,7 @@ from ch12cli.files.hydra_folder import flatten
 from ch12cli.files.metrics_csv import minimised
 from ch12cli.files.plain_values import is_integer
 from ch12cli.search.constraints import Constraint
-from ch12cli.search.grammar import conditions_of, parameters_of
+from ch12cli.search.grammar import conditions_of, search_parameters
 from ch12cli.search.settings import SearchSettings, settings_from
 from ch12cli.search.space import Setting, Space, condition_problems
 from ch12cli.search.study import batch_size
@@ -81,7 +81,7 @@ def read_request(
     settings = settings_from(node)
     problems: list[Problem] = []
     every = [*parse_params(node["params"] or {}, composer), *overrides]
-    parameters = parameters_of(every, problems)
+    parameters = search_parameters(every, problems)
     conditions = conditions_of(settings.when)
     problems += condition_problems(parameters, conditions) or []
     constraints = tuple(map(Constraint, settings.constraints))
