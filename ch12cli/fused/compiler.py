@@ -4,11 +4,12 @@ import ctypes
 import hashlib
 import os
 import shutil
-import stat
 import subprocess
 import tempfile
 from functools import cache
 from pathlib import Path
+
+from ch12cli.data.streaming.cache_folder import cache_folder
 
 # No -ffast-math: it would let NaN and infinity pass unnoticed. Products and sums may be fused.
 FLAGS = ("-O3", "-march=native", "-std=gnu11", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-fPIC")
@@ -17,20 +18,6 @@ SECONDS = 60  # after which compiling is given up
 
 class CannotCompileError(Exception):
     """There is no library; the message says why."""
-
-
-def cache_folder() -> Path:
-    """Returns the folder of compiled libraries, which it creates. Raises CannotCompileError if others may write it.
-
-    Raises OSError or RuntimeError if there can be none.
-    """
-    root = os.environ.get("XDG_CACHE_HOME") or ""
-    folder = (Path(root) if os.path.isabs(root) else Path.home() / ".cache") / "ch12" / "fused"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    found = folder.stat()
-    if found.st_uid != os.getuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise CannotCompileError(f"{folder}: others may write it")
-    return folder
 
 
 @cache
@@ -57,7 +44,7 @@ def library(source: str) -> ctypes.CDLL:
         raise CannotCompileError("there is no C compiler")
     key = hashlib.sha256("\0".join([source, version_of(path), *FLAGS]).encode()).hexdigest()
     try:
-        folder = cache_folder()
+        folder = cache_folder("fused")
         return ctypes.CDLL(str(intact(folder, key) or compile_into(folder, key, source, path)))
     except (OSError, subprocess.SubprocessError, RuntimeError) as error:  # RuntimeError: there is no home
         raise CannotCompileError(f"{getattr(error, 'strerror', None) or error}") from error

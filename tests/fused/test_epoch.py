@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ch12cli.data.streaming.cache_folder import cache_folder
 from ch12cli.fused import compiler
 from ch12cli.fused.compiler import CannotCompileError, library
 from ch12cli.fused.epoch import whole_epochs
@@ -301,7 +302,7 @@ def test_narrower_vectors_give_the_same_bits(vector: int, monkeypatch: pytest.Mo
 def test_a_damaged_library_in_the_cache_is_compiled_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("whole", "damaged"):
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / name))
-        folder = compiler.cache_folder()
+        folder = cache_folder("fused")
         for file in (tmp_path / "whole" / "ch12" / "fused").glob("*.so"):
             (folder / file.name).write_bytes(file.read_bytes()[:1000]) if name == "damaged" else None
         assert library("int three(void) { return 3; }").three() == 3
@@ -324,6 +325,6 @@ def test_a_full_disk_leaves_no_library(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 def test_a_cache_that_others_may_write_is_not_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    compiler.cache_folder().chmod(0o777)
+    cache_folder("fused").chmod(0o777)
     with pytest.raises(CannotCompileError, match="others may write it"):
         library("int four(void) { return 4; }")

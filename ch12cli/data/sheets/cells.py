@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from ch12cli.data.columns import is_missing, number
 from ch12cli.data.notation import Notation
+from ch12cli.data.sheets.stored_arrays import Kept, Pieces, keep_array
 
 # How a column is kept. numbers: as numbers if it holds no other text. few: as texts, unless they are many different
 # plain numbers. texts: as texts. rows: the text of each row, blanks included. nothing: its cells are not needed.
@@ -21,10 +22,15 @@ MANY_TEXTS = 1000  # different plain numbers of a column, above which their text
 
 @dataclass(frozen=True, eq=False)
 class Texts:
-    """Cells as texts. distinct: without blanks around, in order of first appearance; codes: of each row, (rows,)."""
+    """Cells as texts. distinct: without blanks around, in order of first appearance; kept: of each row, (rows,)."""
 
     distinct: list[str]
-    codes: npt.NDArray[np.int32]
+    kept: Kept
+
+    @property
+    def codes(self) -> npt.NDArray[np.int32]:
+        """The position of each row's text in `distinct`, (rows,); from disk if they are kept there."""
+        return self.kept[:]
 
     def select(self, rows: npt.NDArray[np.bool_]) -> "Texts":
         """The cells of some rows. rows: (rows,), whether each is kept."""
@@ -32,7 +38,7 @@ class Texts:
         order = np.argsort(first)
         rank = np.empty(len(order), np.int32)
         rank[order] = np.arange(len(order))
-        return Texts([self.distinct[code] for code in found[order]], rank[codes])
+        return Texts([self.distinct[code] for code in found[order]], keep_array(rank[codes]))
 
     def missing(self, *, category: bool) -> npt.NDArray[np.bool_]:
         """Whether each cell holds no value, (rows,). category: whether the column holds categories."""
@@ -41,26 +47,32 @@ class Texts:
 
     def text(self, row: int) -> str:
         """The text of a cell."""
-        return self.distinct[int(self.codes[row])]
+        return self.distinct[int(self.kept[row : row + 1][0])]
 
 
 @dataclass(frozen=True, eq=False)
 class Numbers:
-    """Cells that are all numbers or missing. values: (rows,), NaN where missing; gaps: the missing cells' texts.
+    """Cells that are all numbers or missing. kept: (rows,), NaN where missing; gaps: the missing cells' texts.
 
     notation: of a column whose type the file gives, as of dates. None: they are written in usual_notation(decimal),
     with the decimal that the file was read with.
     """
 
-    values: npt.NDArray[np.float64]
+    kept: Kept
     gaps: list[str] = field(default_factory=list)
     notation: Notation | None = None
 
+    @property
+    def values(self) -> npt.NDArray[np.float64]:
+        """The number of each row, (rows,); from disk if they are kept there."""
+        return self.kept[:]
+
     def select(self, rows: npt.NDArray[np.bool_]) -> "Numbers":
         """The cells of some rows. rows: (rows,), whether each is kept."""
-        kept = rows[np.isnan(self.values)] if self.gaps else ()
+        values = self.values
+        kept = rows[np.isnan(values)] if self.gaps else ()
         gaps = [text for text, keep in zip(self.gaps, kept, strict=True) if keep]
-        return Numbers(self.values[rows], gaps, self.notation)
+        return Numbers(keep_array(values[rows]), gaps, self.notation)
 
     def missing(self, *, category: bool) -> npt.NDArray[np.bool_]:
         """Whether each cell holds no value, (rows,)."""
@@ -101,8 +113,7 @@ class ColumnBuilder:
         self.by_text: dict[str, int] = {}
         self.plain = True  # whether all texts up to `checked` are plain numbers or missing
         self.checked = 0
-        self.codes: list[npt.NDArray[np.int32]] = []
-        self.values: list[npt.NDArray[np.float64]] = []
+        self.codes, self.values = Pieces(np.int32), Pieces(np.float64)
         self.gaps: list[str] = []
         self.rows: list[str] = []
 
@@ -148,7 +159,8 @@ class ColumnBuilder:
             self.values.append(values[codes])
             self.gaps += [texts[code] for code in codes[gap[codes]].tolist()]
         self.keep = "numbers"
-        self.by_key, self.by_text, self.codes = {}, {}, []
+        self.by_key, self.by_text = {}, {}
+        self.codes.clear()
 
     def add_numbers(
         self, values: npt.NDArray[np.float64], odd: npt.NDArray[np.bool_], text: Callable[[int], str]
@@ -159,7 +171,8 @@ class ColumnBuilder:
                 cell = text(row).strip()
                 value = number(cell, self.notation)
                 if isinstance(value, str):
-                    self.failed, self.values, self.gaps = True, [], []
+                    self.failed, self.gaps = True, []
+                    self.values.clear()
                     return
                 values[row] = value
                 if math.isnan(value):
@@ -171,11 +184,8 @@ class ColumnBuilder:
         if self.keep == "nothing":
             return Numbers(np.empty(0))
         if self.keep == "numbers" and not self.undecided:
-            values = np.concatenate([np.empty(0), *self.values])
-            self.values = []
-            return Numbers(values, self.gaps)
-        codes = np.concatenate(self.codes) if self.codes else np.empty(0, np.int32)
-        return Texts(list(self.by_text), codes)
+            return Numbers(self.values.whole(), self.gaps)
+        return Texts(list(self.by_text), self.codes.whole())
 
 
 def add_batch(builders: Sequence[ColumnBuilder], batch: Batch) -> None:
