@@ -96,6 +96,29 @@ class Size:
         return "a fraction from 0 to less than 1, or a whole number of rows"
 
 
+MEMORY = re.compile(r"(\d+(?:\.\d+)?) ?([KMGT]?)(i?)B?", re.IGNORECASE)
+
+
+def size_in_bytes(value: Any) -> int | None:
+    """The bytes that a whole number or a text such as 500MB, 2GB or 1.5GiB stands for; None if it is no such value."""
+    found = MEMORY.fullmatch(str(value)) if isinstance(value, str) or is_integer(value) else None
+    if found is None:
+        return None
+    size = float(found[1]) * (1024 if found[3] else 1000) ** " KMGT".index(found[2].upper() or " ")
+    return int(size) if 1 <= size < 2**60 else None
+
+
+@dataclass(frozen=True)
+class MemoryRule:
+    """An amount of memory, or auto."""
+
+    def allows(self, value: Any) -> bool:
+        return value == "auto" or size_in_bytes(value) is not None
+
+    def __str__(self) -> str:
+        return "auto, or a size such as 500MB or 2GB"
+
+
 @dataclass(frozen=True)
 class Truth:
     def allows(self, value: Any) -> bool:

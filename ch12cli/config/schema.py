@@ -13,6 +13,7 @@ from ch12cli.rules import (
     HalvingRule,
     IntegerRule,
     ItemsRule,
+    MemoryRule,
     Names,
     Number,
     Odd,
@@ -189,6 +190,9 @@ KEYS: dict[str, Key] = {
     ),
     "dataset.header": Key(Truth(), "whether a line names the columns; if not they are column_1, column_2, and so on"),
     "dataset.skip_lines": Key(IntegerRule(0, 10**6), "lines before the header, or before the rows if there is none"),
+    "dataset.memory": Key(
+        MemoryRule(), "memory for reading; larger tables are read from disk in training; auto: half of what is free"
+    ),
     # model
     "model.width": Key(IntegerRule(1, 10**6), "units of each hidden layer"),
     "model.depth": Key(IntegerRule(0, 1000), "hidden layers; of cnn: convolutions"),

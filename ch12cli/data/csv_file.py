@@ -34,7 +34,13 @@ from ch12cli.data.recognition import Recognition, TargetType
 from ch12cli.data.sheets.cells import Cells, Keep, Numbers, Texts
 from ch12cli.data.sheets.files import sheet_of
 from ch12cli.data.sheets.joined import read_joined
+from ch12cli.data.sheets.large_files import memory_needed, sheet_of_large
+from ch12cli.data.sheets.stored_arrays import Kept, array_folder, keep_array
 from ch12cli.data.sheets.text_sheet import Sheet, Ways, all_differ, is_empty
+from ch12cli.data.streaming.budget import budget_of
+from ch12cli.data.streaming.lazy_rows import Features
+from ch12cli.data.streaming.row_file import ROWS, RowFile, is_exact_in_float32, write_rows
+from ch12cli.data.streaming.table_cache import stored_table
 from ch12cli.data.table import Floats, Missing, Table
 from ch12cli.data.text_file import (
     SEPARATORS,
@@ -78,6 +84,7 @@ def csv_file(
     decimal: Decimal = "auto",
     header: bool = True,
     skip_lines: int = 0,
+    memory: str | int = "auto",
 ) -> Table:
     """A table from a file, or from several of the same columns, features (rows, features) float64.
 
@@ -94,9 +101,11 @@ def csv_file(
     many rows. missing: refuse allows no missing value; drop leaves those rows out; mean and median fill numbers in from
     the training part, leave all features of a category 0, and drop rows without a target.
     separator: comma, semicolon, tab, bar or space; auto: tab for .tsv, else comma. decimal: point or comma; the other
-    one parts thousands. auto means points, and refuses numbers with commas.
+    one parts thousands. auto means points, and refuses numbers with commas. memory: what reading may take; a larger
+    table is kept on disk, and its features are lazy. auto: half of what is available.
     InputError with everything that is wrong, with line and column.
     """
+    given = dict(locals())
     wrong = choice_problems("dataset.target_type", target_type, get_args(TargetType))
     wrong += choice_problems("dataset.missing", missing, get_args(MissingValues))
     wrong += choice_problems("dataset.separator", separator, ("auto", *SEPARATORS))
@@ -106,6 +115,10 @@ def csv_file(
         raise InputError(wrong)
     with _names_its_key():
         paths = [str(path) for path in matching_paths(file)]
+    allowed = budget_of(memory)
+    if array_folder() is None and sum(memory_needed(Path(path)) for path in paths) > allowed:
+        settings = {name: value for name, value in given.items() if name != "memory"}
+        return stored_table([Path(path) for path in paths], settings, lambda: csv_file(**given), allowed=allowed)
     named = [] if isinstance(features, str) else list(dict.fromkeys(features))
     special = [name for name in (weight, group) if name is not None]
     asked = [*named, *exclude, *categories, *numbers, *special, *([] if target is None else [target])]
@@ -128,7 +141,7 @@ def csv_file(
 
     def read(path: str, ways: Ways) -> Sheet:
         with _names_its_key():
-            content = read_content(Path(path))
+            content = read_content(Path(path)) if array_folder() is None else Path(path)
         layout = Layout(separator, header, skip_lines).of_file(path)
         return _read_table(content, layout, asked, exclude, decimal, ways, source=path)
 
@@ -186,7 +199,7 @@ def csv_file(
     refuse(problems, str(file))
     columns = tuple(column for column, _ in encoded)
     return Table(
-        _matrix(encoded),
+        _features(encoded, str(file)),
         values,
         feature_names=features_of(columns),
         target_name=target,
@@ -225,7 +238,7 @@ def _last_included(names: Sequence[str], exclude: Sequence[str]) -> int:
 
 
 def _read_table(
-    content: bytes,
+    content: bytes | Path,
     layout: Layout,
     asked: Sequence[str],
     exclude: Sequence[str],
@@ -236,10 +249,14 @@ def _read_table(
 ) -> Sheet:
     """The table in a file. InputError unless it has at least two columns and a row.
 
-    asked: the columns that options name, `exclude` among them; ways: how each column is kept.
+    content: the path of a file whose cells stay on disk. asked: the columns that options name, `exclude` among them;
+    ways: how each column is kept.
     """
     hint = "; if the line is a row, add dataset.header=false"
-    sheet = sheet_of(content, layout, source=source, hint=hint, decimal=decimal, ways=ways)
+    if isinstance(content, Path):
+        sheet = sheet_of_large(content, layout, source=source, hint=hint, decimal=decimal, ways=ways)
+    else:
+        sheet = sheet_of(content, layout, source=source, hint=hint, decimal=decimal, ways=ways)
     names = sheet.names
     other = other_separator(names, layout)
     if other:
@@ -365,13 +382,13 @@ def _similar(name: str, present: Sequence[str]) -> str:
 
 def _numbers(
     sheet: Sheet, name: str, notation: Notation, problems: list[str], reading: Recognition
-) -> tuple[Column, Floats]:
+) -> tuple[Column, Kept]:
     """A column of numbers, (rows,), NaN for a missing value. Cells that are not numbers are added to problems."""
     cells = sheet.columns[name]
     values = _values(sheet, name, notation, problems, partial(reading.hint, name))
     if not any(map(has_text, cells.distinct if isinstance(cells, Texts) else cells.gaps)) and np.isnan(values).all():
         problems.append(f"column {name}: has no values; leave it out with {reading.exclude_option(name)}")
-    return Column(name, notation=notation), values
+    return Column(name, notation=notation), cells.kept if isinstance(cells, Numbers) else keep_array(values)
 
 
 def _values(sheet: Sheet, name: str, notation: Notation, problems: list[str], hint: Callable[[], str]) -> Floats:
@@ -396,9 +413,7 @@ def _weights(sheet: Sheet, name: str, notation: Notation, problems: list[str]) -
     return values
 
 
-def _categories(
-    sheet: Sheet, name: str, problems: list[str], reading: Recognition
-) -> tuple[Column, npt.NDArray[np.int64]]:
+def _categories(sheet: Sheet, name: str, problems: list[str], reading: Recognition) -> tuple[Column, Kept]:
     """A column of categories, and the index of each row's level, (rows,); -1 for a missing value."""
     cells = _texts(sheet, name)
     levels = _in_order({text for text in cells.distinct if has_text(text)})
@@ -410,25 +425,52 @@ def _categories(
         levels = levels[:1]
     reading.notes.extend(_similar_notes(sheet, name, levels, "categories"))
     index = {level: position for position, level in enumerate(levels)}
-    return Column(name, tuple(levels)), np.array([index.get(text, -1) for text in cells.distinct])[cells.codes]
+    codes = np.array([index.get(text, -1) for text in cells.distinct], np.int16)[cells.codes]
+    return Column(name, tuple(levels)), keep_array(codes)
 
 
-def _matrix(encoded: Sequence[tuple[Column, npt.NDArray[Any]]]) -> Floats:
-    """The features, (rows, features) float64: a column of numbers as it is, a 1 for the level of a category."""
-    rows, features = len(encoded[0][1]), len(features_of([column for column, _ in encoded]))
-    matrix = np.zeros((rows, features))
-    for start in range(0, rows, BLOCK):
-        block, first = matrix[start : start + BLOCK], 0
-        for column, values in encoded:
-            part = values[start : start + BLOCK]
-            if column.levels is None:
-                block[:, first] = part
-            else:
-                known = np.flatnonzero(part >= 0)
-                block[known, first + part[known]] = 1
-            first += len(column.features)
-    matrix.setflags(write=False)
-    return matrix
+def _features(encoded: Sequence[tuple[Column, Kept]], source: str) -> Features:
+    """The features, (rows, features) float64: a column of numbers as it is, a 1 for the level of a category.
+
+    Within arrays_on_disk they are written to a file, in the folder that holds that of the arrays.
+    """
+    rows, names = len(encoded[0][1]), features_of([column for column, _ in encoded])
+    starts = range(0, rows, BLOCK)
+    folder = array_folder()
+    if folder is None:
+        matrix = np.zeros((rows, len(names)))
+        for start in starts:
+            _fill_block(matrix[start : start + BLOCK], encoded, start)
+        matrix.setflags(write=False)
+        return matrix
+    exact = all(column.levels or is_exact_in_float32(values[:]) for column, values in encoded)
+    stored = np.dtype(np.float32 if exact else np.float64)
+
+    def blocks() -> Iterator[Floats]:
+        for start in starts:
+            block = np.zeros((min(BLOCK, rows - start), len(names)))
+            _fill_block(block, encoded, start)
+            if len(infinite := np.argwhere(np.isinf(block))):
+                row, column = infinite[0]
+                where = f"row {start + row} (counted from 0), feature {names[column]}: {block[row, column]}"
+                raise InputError(f"{source}: {where}; must be finite")
+            yield block
+
+    write_rows(folder.parent / ROWS, blocks(), stored)
+    return RowFile(folder.parent / ROWS, (rows, len(names)), stored=stored, dtype=np.float64)
+
+
+def _fill_block(block: Floats, encoded: Sequence[tuple[Column, Kept]], start: int) -> None:
+    """Fills in rows of the features from `start` on. block: zeros, (rows, features)."""
+    first = 0
+    for column, values in encoded:
+        part = values[start : start + len(block)]
+        if column.levels is None:
+            block[:, first] = part
+        else:
+            known = np.flatnonzero(part >= 0)
+            block[known, first + part[known]] = 1
+        first += len(column.features)
 
 
 def _texts(sheet: Sheet, name: str) -> Texts:

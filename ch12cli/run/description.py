@@ -9,6 +9,7 @@ from torch import nn
 from ch12cli.config.combinations import LOSSES
 from ch12cli.config.run_settings import RunSettings
 from ch12cli.config.targets import Target
+from ch12cli.data.streaming.lazy_rows import LazyRows
 from ch12cli.run.task import Task
 
 NAMED = 8  # weights of classes that are listed, at most
@@ -20,6 +21,7 @@ def describe_run(settings: RunSettings, task: Task, module: nn.Module, device: t
     choices, loop = settings.choices, settings.loop
     described = [
         ("data", describe_data(task, choices.get("dataset"))),
+        *describe_reading(task),
         ("network", describe_network(module, settings)),
         ("loss", describe_loss(task)),
         ("optimizer", describe_choice(settings.optimizer.target, choices.get("optimizer"))),
@@ -39,6 +41,12 @@ def describe_data(task: Task, choice: str | None) -> str:
     name += f" {data.table.source}" if data.table.columns else ""  # read from a file, which is the source
     each = plural(task.inputs, "feature") if task.shape is None else f"images of {by(task.shape)}"
     return f"{name}: {rows} rows; {each}, {target}"
+
+
+def describe_reading(task: Task) -> list[tuple[str, str]]:
+    """Returns a line that says why the rows are not held in memory, if they are not."""
+    features = task.data.table.features
+    return [("memory", features.why)] if isinstance(features, LazyRows) and features.why else []
 
 
 def plural(number: int, what: str) -> str:

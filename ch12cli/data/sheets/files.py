@@ -4,7 +4,7 @@ import gzip
 import io
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from ch12cli.data.notation import Decimal, Notation
 from ch12cli.data.sheets.cells import MANY_TEXTS, Cells, Keep, Numbers, Texts
+from ch12cli.data.sheets.stored_arrays import keep_array
 from ch12cli.data.sheets.text_sheet import Sheet, Ways, read_sheet
 from ch12cli.data.text_file import Layout, list_names
 from ch12cli.errors import InputError
@@ -35,11 +36,14 @@ def sheet_of(
     """
     try:
         if content.startswith((PARQUET, ARROW)):
-            return _of_frame(_frame(content, source), source, ways)
+            frame = _frame(content, source)
+            return sheet_of_frame(frame.columns, frame.__getitem__, frame.height, source, ways)
         if content.startswith(NPY):
-            return _of_arrays(_arrays({"column": np.load(io.BytesIO(content), allow_pickle=False)}), source, ways)
+            return _of_arrays(
+                arrays_of_columns({"column": np.load(io.BytesIO(content), allow_pickle=False)}), source, ways
+            )
         if content.startswith(ZIP) and (members := _npz(content)):
-            return _of_arrays(_arrays(members), source, ways)
+            return _of_arrays(arrays_of_columns(members), source, ways)
         if content.startswith(GZIP):
             content = gzip.decompress(content)
         elif content.startswith(ZSTD):
@@ -47,6 +51,8 @@ def sheet_of(
     except InputError:
         raise
     except (OSError, EOFError, ValueError, zlib.error, zipfile.BadZipFile) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # the disk's, where cells are kept on it
+            raise
         raise InputError(f"{source}: is damaged, or of a kind that cannot be read ({error})") from None
     return read_sheet(lambda: io.BytesIO(content), layout, source=source, hint=hint, decimal=decimal, ways=ways)
 
@@ -56,7 +62,7 @@ def _unpacked(content: bytes, source: str) -> bytes:
     try:
         import zstandard
     except ImportError:
-        raise _not_installed(source, "zstandard") from None
+        raise not_installed(source, "zstandard") from None
     parts = []
     while content:
         frame = zstandard.ZstdDecompressor().decompressobj()
@@ -70,7 +76,7 @@ def _unpacked(content: bytes, source: str) -> bytes:
     return b"".join(parts)
 
 
-def _not_installed(source: str, package: str) -> InputError:
+def not_installed(source: str, package: str) -> InputError:
     return InputError(f"{source}: is read by {package}, which is not installed: pip install 'ch12[tables]'")
 
 
@@ -85,7 +91,7 @@ def _npz(content: bytes) -> dict[str, Array]:
         return dict(found)
 
 
-def _arrays(found: Mapping[str, Array]) -> dict[str, Array]:
+def arrays_of_columns(found: Mapping[str, Array]) -> dict[str, Array]:
     """A column (rows,) for each field, or for each column of a matrix, of some arrays."""
     columns: dict[str, Array] = {}
     for name, array in found.items():
@@ -103,8 +109,13 @@ def _of_arrays(arrays: Mapping[str, Array], source: str, ways: Ways) -> Sheet:
     if len(shapes) != 1 or any(array.ndim != 1 for array in arrays.values()):
         what = "arrays of different lengths or shapes"
         raise InputError(f"{source}: holds {what}; each must be (rows,) or (rows, columns)")
-    makers = {name: lambda way, name=name: _of_array(arrays[name], way, name, source) for name in arrays}
-    return _sheet(makers, source, len(next(iter(arrays.values()))), ways, lambda name: map(str, arrays[name].tolist()))
+    return sheet_of_arrays(list(arrays), arrays.__getitem__, len(next(iter(arrays.values()))), source, ways)
+
+
+def sheet_of_arrays(names: Sequence[str], column: Callable[[str], Array], rows: int, source: str, ways: Ways) -> Sheet:
+    """A sheet of arrays. column: gives the values of one, (rows,)."""
+    makers = {name: lambda way, name=name: _of_array(column(name), way, name, source) for name in names}
+    return _sheet(makers, source, rows, ways, lambda name: map(str, column(name).tolist()))
 
 
 def _of_array(array: Array, way: Keep, name: str, source: str) -> Cells:
@@ -124,7 +135,7 @@ def _frame(content: bytes, source: str) -> "polars.DataFrame":
     try:
         import polars
     except ImportError:
-        raise _not_installed(source, "polars") from None
+        raise not_installed(source, "polars") from None
     try:
         read = polars.read_parquet if content.startswith(PARQUET) else polars.read_ipc
         return read(io.BytesIO(content))
@@ -132,9 +143,12 @@ def _frame(content: bytes, source: str) -> "polars.DataFrame":
         raise InputError(f"{source}: is damaged ({str(error).splitlines()[0]})") from None
 
 
-def _of_frame(frame: "polars.DataFrame", source: str, ways: Ways) -> Sheet:
-    makers = {name: lambda way, name=name: _of_series(frame[name], way, source) for name in frame.columns}
-    return _sheet(makers, source, frame.height, ways, lambda name: (str(value) for value in frame[name]))
+def sheet_of_frame(
+    names: Sequence[str], column: "Callable[[str], polars.Series]", rows: int, source: str, ways: Ways
+) -> Sheet:
+    """A sheet of the columns of a data frame. column: gives one."""
+    makers = {name: lambda way, name=name: _of_series(column(name), way, source) for name in names}
+    return _sheet(makers, source, rows, ways, lambda name: (str(value) for value in column(name)))
 
 
 def _of_series(series: "polars.Series", way: Keep, source: str) -> Cells:
@@ -159,13 +173,13 @@ def _of_series(series: "polars.Series", way: Keep, source: str) -> Cells:
 
 def _numbers(values: Any, notation: Notation | None) -> Numbers:
     found = np.array(values, np.float64)
-    return Numbers(found, [""] * int(np.isnan(found).sum()), notation)
+    return Numbers(keep_array(found), [""] * int(np.isnan(found).sum()), notation)
 
 
 def _texts(cells: list[str]) -> Texts:
     index: dict[str, int] = {}
     codes = [index.setdefault(cell.strip(), len(index)) for cell in cells]
-    return Texts(list(index), np.array(codes, np.int32))
+    return Texts(list(index), keep_array(np.array(codes, np.int32)))
 
 
 def _sheet(

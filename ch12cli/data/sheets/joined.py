@@ -9,6 +9,7 @@ import numpy.typing as npt
 from ch12cli.data.columns import number
 from ch12cli.data.notation import Decimal, Notation, usual_notation
 from ch12cli.data.sheets.cells import Cells, Keep, Numbers, Texts
+from ch12cli.data.sheets.stored_arrays import keep_array
 from ch12cli.data.sheets.text_sheet import Sheet, Ways
 from ch12cli.data.text_file import list_names
 from ch12cli.errors import InputError
@@ -69,7 +70,7 @@ def join_cells(parts: Sequence[Cells], decimal: Decimal) -> Cells | None:
             return None
         found.append(numbers)
     gaps = [text for part in found for text in part.gaps]
-    return Numbers(np.concatenate([part.values for part in found]), gaps, notation)
+    return Numbers(keep_array(np.concatenate([part.values for part in found])), gaps, notation)
 
 
 def _joined_texts(parts: Sequence[Texts]) -> Texts:
@@ -78,7 +79,7 @@ def _joined_texts(parts: Sequence[Texts]) -> Texts:
     for part in parts:
         of_part = [index.setdefault(text, len(index)) for text in part.distinct]
         codes.append(np.array(of_part, np.int32)[part.codes])
-    return Texts(list(index), np.concatenate(codes))
+    return Texts(list(index), keep_array(np.concatenate(codes)))
 
 
 def _as_numbers(cells: Texts, notation: Notation | None, decimal: Decimal) -> Numbers | None:
@@ -87,7 +88,7 @@ def _as_numbers(cells: Texts, notation: Notation | None, decimal: Decimal) -> Nu
     if any(isinstance(value, str) for value in found):
         return None
     values = np.array(found, np.float64)[cells.codes]
-    return Numbers(values, [cells.text(row) for row in np.flatnonzero(np.isnan(values)).tolist()], notation)
+    return Numbers(keep_array(values), [cells.text(row) for row in np.flatnonzero(np.isnan(values)).tolist()], notation)
 
 
 def _require_names(sheet: Sheet, first: Sheet) -> None:

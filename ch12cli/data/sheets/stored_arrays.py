@@ -61,9 +61,9 @@ def keep_array(values: npt.NDArray[Any]) -> Kept:
     return stored
 
 
-def on_disk() -> bool:
-    """Whether arrays are kept on disk."""
-    return FOLDER.get() is not None
+def array_folder() -> Path | None:
+    """The folder of arrays within arrays_on_disk, else None."""
+    return FOLDER.get()
 
 
 class Pieces:

@@ -158,8 +158,14 @@ class Reading:
 
     def read(self, file: IO[bytes], notation: Notation) -> bool:
         """Reads all rows. Returns False if there is none, and no header. notation: of columns kept as numbers."""
+        text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+        try:
+            return self.read_lines(TextLines(text, self.layout), notation)
+        finally:
+            text.detach()  # the caller closes the file
+
+    def read_lines(self, lines: TextLines, notation: Notation) -> bool:
         layout = self.layout
-        lines = TextLines(io.TextIOWrapper(file, encoding="utf-8-sig", newline=""), layout)
         for _ in range(layout.skip_lines):
             next(lines, None)
         head = head_of(records(lines, layout, self.source, before=lines.number))

@@ -1,15 +1,13 @@
 """How much memory a data set may take, and how much there is."""
 
 import os
-import re
 import resource
 from collections.abc import Iterator
 from pathlib import Path
 
 from ch12cli.errors import InputError, Problem
+from ch12cli.rules import MemoryRule, size_in_bytes
 
-SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?", re.IGNORECASE)
-UNITS = "KMGT"
 SHARE = 0.5  # of the memory that is available, which a data set may take
 CGROUPS = (  # limit, and use, of the processes of a container
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
@@ -23,19 +21,16 @@ def budget_of(memory: object) -> int:
         return int(SHARE * available_memory())
     found = size_in_bytes(memory)
     if found is None:
-        rule = "must be auto, or a size above 0 such as 500MB or 2GB"
-        raise InputError(Problem("dataset.memory", str(memory), rule))
+        raise InputError(Problem("dataset.memory", str(memory), f"must be {MemoryRule()}"))
     return found
 
 
-def size_in_bytes(text: object) -> int | None:
-    """The bytes that a text such as 500MB, 2GB or 1.5GiB stands for; None if it is no such text."""
-    found = SIZE.fullmatch(str(text).strip()) if isinstance(text, str | int) else None
-    if found is None or isinstance(text, bool):
-        return None
-    base = 1024 if found[3] else 1000
-    bytes_ = float(found[1]) * base ** (UNITS.index(found[2].upper()) + 1 if found[2] else 0)
-    return int(bytes_) if bytes_ >= 1 else None
+def in_units(size: int) -> str:
+    """A size such as 512 MB, rounded."""
+    for unit, of_unit in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if size >= of_unit:
+            return f"{size / of_unit:.3g} {unit}"
+    return f"{size} bytes"
 
 
 def available_memory() -> int:

@@ -13,6 +13,7 @@ Values = npt.NDArray[np.floating[Any]]
 Features = npt.NDArray[np.floating[Any]] | Any
 
 READ_AT_ONCE = 2**20  # values
+CHANGED_AT_ONCE = 2**18  # values
 
 
 class LazyRows(ABC):
@@ -32,6 +33,10 @@ class LazyRows(ABC):
     @abstractmethod
     def take(self, rows: Rows, epoch: int | None = None) -> Values:
         """Some rows in the order asked, a new array. epoch: of training, counted from 0; None: in evaluation."""
+
+    def raw(self, rows: Rows, epoch: int | None = None) -> Values:
+        """The same in the dtype in which they are held, if that takes less memory."""
+        return self.take(rows, epoch)
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -54,7 +59,13 @@ class SelectedRows(LazyRows):
         self.why, self.at_once = source.why, source.at_once
 
     def take(self, rows: Rows, epoch: int | None = None) -> Values:
-        return self.change(self.source.take(self.rows[rows], epoch))
+        raw = self.source.raw(self.rows[rows], epoch)
+        found = np.empty(raw.shape, self.dtype)
+        at_once = max(1, CHANGED_AT_ONCE // max(1, self.shape[1]))  # changing takes further memory
+        for start in range(0, len(rows), at_once):
+            block = slice(start, start + at_once)
+            found[block] = self.change(raw[block].astype(self.dtype, copy=False))
+        return found
 
 
 class SelectedColumns(LazyRows):

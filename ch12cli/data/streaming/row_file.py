@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from ch12cli.data.streaming.lazy_rows import LazyRows, Rows, Values
 
+ROWS = "rows"  # the name of a file of rows in its folder
 WINDOW = 2**24  # bytes of the file that are mapped at once: bounds the memory that a reader is charged for
 PAGE = mmap.ALLOCATIONGRANULARITY
 
@@ -33,6 +34,10 @@ class RowFile(LazyRows):
     @property
     def row_bytes(self) -> int:
         return self.shape[1] * self.stored.itemsize
+
+    @property
+    def file_bytes(self) -> int:
+        return self.shape[0] * self.row_bytes
 
     def take(self, rows: Rows, epoch: int | None = None) -> Values:
         return self.raw(rows, epoch).astype(self.dtype, copy=False)

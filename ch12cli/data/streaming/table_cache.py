@@ -16,32 +16,37 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from ch12cli.data.columns import columns_as_plain, columns_from_plain
+from ch12cli.data.sheets.stored_arrays import arrays_on_disk
+from ch12cli.data.streaming.budget import in_units
 from ch12cli.data.streaming.cache_folder import cache_folder
-from ch12cli.data.streaming.row_file import RowFile
+from ch12cli.data.streaming.row_file import ROWS, RowFile
 from ch12cli.data.table import Table
 from ch12cli.errors import InputError, MachineError, reason_of
 from ch12cli.files.atomic import digest_of, sync_files, write_whole
 
 FORMAT = 1  # of an entry, and of what decides its values
-ROWS, ARRAYS, NAMES, CHECKED, USED = "rows", "arrays.npz", "table.json", "checked.json", "used"
+ARRAYS, NAMES, CHECKED, USED = "arrays.npz", "table.json", "checked.json", "used"
 COLUMNS = "columns"  # the folder of columns while an entry is made
 UNUSED_DAYS = 30  # after which an entry is removed when another one is made
 SHARE_OF_DISK = 0.5  # of what the cache uses and what is free, which the cache may use
 SETTLED = 2.0  # seconds after which a file that is changed again has another time of modification
 
-Make = Callable[[Path], Table]
+LEAST_AT_ONCE, MOST_AT_ONCE = 2**16, 2**22  # values of a block of training rows
 
 
-def stored_table(files: Sequence[Path], settings: Mapping[str, Any], make: Make) -> Table:
+def stored_table(
+    files: Sequence[Path], settings: Mapping[str, Any], make: Callable[[], Table], *, allowed: int
+) -> Table:
     """Returns the table of some files, from the cache if it is there, else made.
 
-    settings: plain values that decide the table. make: makes it in a folder, with its features as a RowFile there.
-    Raises MachineError if the cache cannot be written, and InputError if a file changes meanwhile.
+    settings: plain values that decide the table. make: makes it, with its columns as arrays on disk and its features as
+    a RowFile. allowed: bytes of memory. Raises MachineError if the cache cannot be written, and InputError if a file
+    changes meanwhile.
     """
     try:
         cache = cache_folder("tables")
@@ -59,6 +64,13 @@ def stored_table(files: Sequence[Path], settings: Mapping[str, Any], make: Make)
             if table is None:
                 raise MachineError(f"{entry}: damaged as soon as it was written; is the disk in order?")
             (entry / USED).touch()
+            rows = cast(RowFile, table.features)
+            rows.at_once = min(max(allowed // 64, LEAST_AT_ONCE), MOST_AT_ONCE)
+            rows.why = (
+                f"{in_units(rows.file_bytes)} of rows are read from disk as they are needed, since holding them would "
+                f"take more than dataset.memory allows ({in_units(allowed)})"
+            )
+            rows.alone = f"{rows.why}; each run has an order of its own"
             return table
     except (OSError, RuntimeError) as error:  # RuntimeError: there is no home
         hint = "free some, set XDG_CACHE_HOME to another disk, or allow more by dataset.memory"
@@ -92,12 +104,13 @@ def _require_unchanged(files: Sequence[Path], before: Sequence[list[int]]) -> No
         raise InputError(f"{changed[0]}: was changed while it was read; start again when it is complete")
 
 
-def _make_entry(entry: Path, make: Make, check: Callable[[], None]) -> None:
+def _make_entry(entry: Path, make: Callable[[], Table], check: Callable[[], None]) -> None:
     """Makes an entry, whole or not at all. The caller holds its lock."""
     folder = Path(tempfile.mkdtemp(prefix=f".{entry.name}.", suffix=".tmp", dir=entry.parent))
     try:
         (folder / COLUMNS).mkdir()
-        table = make(folder)
+        with arrays_on_disk(folder / COLUMNS):
+            table = make()
         shutil.rmtree(folder / COLUMNS)
         check()
         _write_entry(folder, table)
