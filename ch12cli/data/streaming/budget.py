@@ -25,7 +25,7 @@ def budget_of(memory: object) -> int:
     return found
 
 
-def in_units(size: int) -> str:
+def describe_size(size: int) -> str:
     """A size such as 512 MB, rounded."""
     for unit, of_unit in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
         if size >= of_unit:

@@ -22,7 +22,7 @@ import numpy as np
 
 from ch12cli.data.columns import columns_as_plain, columns_from_plain
 from ch12cli.data.sheets.stored_arrays import arrays_on_disk
-from ch12cli.data.streaming.budget import in_units
+from ch12cli.data.streaming.budget import describe_size
 from ch12cli.data.streaming.cache_folder import cache_folder
 from ch12cli.data.streaming.row_file import ROWS, RowFile
 from ch12cli.data.table import Table
@@ -40,11 +40,11 @@ LEAST_AT_ONCE, MOST_AT_ONCE = 2**16, 2**22  # values of a block of training rows
 
 
 def stored_table(
-    files: Sequence[Path], settings: Mapping[str, Any], make: Callable[[], Table], *, allowed: int
+    files: Sequence[Path], options: Mapping[str, Any], make: Callable[[], Table], *, allowed: int
 ) -> Table:
     """Returns the table of some files, from the cache if it is there, else made.
 
-    settings: plain values that decide the table. make: makes it, with its columns as arrays on disk and its features as
+    options: plain values that decide the table. make: makes it, with its columns as arrays on disk and its features as
     a RowFile. allowed: bytes of memory. Raises MachineError if the cache cannot be written, and InputError if a file
     changes meanwhile.
     """
@@ -52,7 +52,7 @@ def stored_table(
         cache = cache_folder("tables")
         before = [identity_of(path) for path in files]
         contents = [content_digest(path, cache) for path in files]
-        key = hashlib.sha256(json.dumps([FORMAT, contents, settings], sort_keys=True).encode()).hexdigest()[:40]
+        key = hashlib.sha256(json.dumps([FORMAT, contents, options], sort_keys=True).encode()).hexdigest()[:40]
         entry = cache / key
         with _locked(cache / f"{key}.lock"):
             table = _intact(entry)
@@ -67,8 +67,8 @@ def stored_table(
             rows = cast(RowFile, table.features)
             rows.at_once = min(max(allowed // 64, LEAST_AT_ONCE), MOST_AT_ONCE)
             rows.why = (
-                f"{in_units(rows.file_bytes)} of rows are read from disk as they are needed, since holding them would "
-                f"take more than dataset.memory allows ({in_units(allowed)})"
+                f"{describe_size(rows.file_bytes)} of rows are read from disk as they are needed, since holding them would "
+                f"take more than dataset.memory allows ({describe_size(allowed)})"
             )
             rows.alone = f"{rows.why}; each run has an order of its own"
             return table
