@@ -67,8 +67,8 @@ def stored_table(
             rows = cast(RowFile, table.features)
             rows.at_once = min(max(allowed // 64, LEAST_AT_ONCE), MOST_AT_ONCE)
             rows.why = (
-                f"{describe_size(rows.file_bytes)} of rows are read from disk as they are needed, since holding them would "
-                f"take more than dataset.memory allows ({describe_size(allowed)})"
+                f"{describe_size(rows.file_bytes)} of rows are read from disk as they are needed: "
+                f"holding them would take more than dataset.memory allows ({describe_size(allowed)})"
             )
             rows.alone = f"{rows.why}; each run has an order of its own"
             return table
