@@ -230,20 +230,23 @@ def sweep(
     *overrides: str,
     config_dir: str | Path | Sequence[str | Path] = (),
     jobs_file: str | Path | None = None,
+    sampler: str | None = None,
     callbacks: "SweepCallback | Sequence[SweepCallback]" = (),
 ) -> Sweep:
     """Trains many runs, as `ch12 train -m` does with these overrides, and returns their rows.
 
     overrides: such as "optimizer.lr=0.1,0.01", "seed=range(100)". jobs_file: a CSV or YAML file with a row of overrides
-    for each job. callbacks: one or several objects with the methods of ch12cli.sweeps.callbacks.SweepCallback.
-    Failed jobs do not raise: they are rows with the status "failed". InputError with everything that is wrong with the
-    overrides of any job; MachineError if the sweep cannot be written.
+    for each job. sampler: tpe, sobol or random; searches the values given, such as
+    "optimizer.lr=interval(0.001,0.1)", with "search.n_trials=128" and the like. callbacks: one or several objects with
+    the methods of ch12cli.sweeps.callbacks.SweepCallback. Failed jobs do not raise: they are rows with the status
+    "failed". InputError with everything that is wrong with the overrides of any job; MachineError if the sweep cannot
+    be written.
     """
     from ch12cli.sweeps.callbacks import SweepCallbackList
     from ch12cli.sweeps.start import train_many
 
     finished = train_many(
-        overrides,
+        overrides if sampler is None else [f"search.sampler={sampler}", *overrides],
         folders=_folders(config_dir),
         config_name="config",
         callback=SweepCallbackList(_listed(callbacks)),

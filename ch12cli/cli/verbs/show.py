@@ -126,6 +126,7 @@ def halved_line(result: "Result | None") -> str:
 def show_sweep(screen: "Screen", entry: "Entry") -> None:
     from rich.text import Text
 
+    from ch12cli.catalogue.best_setting import best_setting, describe_best
     from ch12cli.catalogue.formatting import format_failures
     from ch12cli.catalogue.summary import failures
     from ch12cli.catalogue.sweep_jobs import read_rows_as_planned, sweep_monitor
@@ -133,7 +134,7 @@ def show_sweep(screen: "Screen", entry: "Entry") -> None:
     from ch12cli.cli.text.run_report import STATUS_STYLES
     from ch12cli.cli.text.sweep_report import count_statuses, format_counts, format_left, styled_summary
 
-    rows = read_rows_as_planned(entry.path)
+    rows, name = read_rows_as_planned(entry.path), str(entry.path)
     monitor = sweep_monitor(entry.path, rows) or "valid_loss"
     counts, planned = format_counts(count_statuses(rows)), entry.values.get("jobs", 0)
     counts.append(f" of {planned:,} jobs" if planned > len(rows) else "")
@@ -149,7 +150,9 @@ def show_sweep(screen: "Screen", entry: "Entry") -> None:
     if entry.status in ("interrupted", "killed", "running"):
         far = SweepFollower(entry.path).read()
         status.append(Text(f"{' ' * len(entry.status)}  {far.epochs:,} of {far.total_epochs:,} epochs over all jobs"))
-    for block in (status, table, format_failures(failures(rows))):
+    best = best_setting(rows, monitor)
+    about = [] if best is None or best.settings < 2 else describe_best(best, ascii_only=screen.ascii_only, sweep=name)
+    for block in (status, table, [Text(line) for line in about], format_failures(failures(rows))):
         screen.print([*block, ""] if block else [])
     began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.when))
     go_on = [("go on", line)] if (line := go_on_line(entry)) else []

@@ -12,7 +12,7 @@ from ch12cli.cli.help.page import show_page
 from ch12cli.cli.text.run_json import entry_json, json_text
 from ch12cli.cli.text.warnings_only import WarningsOnly
 from ch12cli.errors import InputError, Problem
-from ch12cli.files.command import options_for
+from ch12cli.files.command import options_for, override_key
 from ch12cli.shell import shell_line
 
 if TYPE_CHECKING:
@@ -42,6 +42,11 @@ def parser() -> Arguments:
     )
     arguments.add_argument(
         "--write", type=Path, metavar="FILE", help="with --plan: write the jobs to a new CSV or YAML file"
+    )
+    arguments.add_argument(
+        "--best-of",
+        metavar="SWEEP",
+        help="train the best setting of a sweep again, with changes such as 'seed=range(20)'",
     )
     return arguments
 
@@ -76,6 +81,8 @@ def run(argv: Sequence[str]) -> int:
 
         show_page(format_train_help(options.config_dir))
         return 0
+    if options.best_of is not None:
+        use_best_setting(options)
     if (options.resolve and not options.cfg) or (options.package and not options.cfg):
         raise InputError("--resolve and --package: only with --cfg; add --cfg job")
     if options.cfg:
@@ -86,6 +93,27 @@ def run(argv: Sequence[str]) -> int:
     if options.plan:
         return show_plan(options)
     return train_sweep(options) if many else train_one(options)
+
+
+def use_best_setting(options: argparse.Namespace) -> None:
+    """Puts the overrides of a sweep's best setting before those of the command line. Several values mean -m."""
+    from ch12cli.catalogue.best_setting import best_command
+    from ch12cli.cli.help.arguments import find_run
+    from ch12cli.config.compose import Composer
+    from ch12cli.config.hydra_internals import hydra_session
+
+    words, overrides = best_command(find_run(options.best_of))
+    named = dict(zip(words[::2], words[1::2], strict=True))
+    options.config_dir = [
+        *options.config_dir,
+        *(Path(folder) for word, folder in zip(words[::2], words[1::2], strict=True) if word == "--config-dir"),
+    ]
+    options.config_name = named.get("--config-name", options.config_name)
+    given = {override_key(word) for word in options.operands}
+    options.operands = [*(word for word in overrides if override_key(word) not in given), *options.operands]
+    with hydra_session():
+        parsed = Composer(options.config_dir, config_name=options.config_name).parse(options.operands, [])
+    options.multirun = options.multirun or any(override.is_sweep_override() for override in parsed)
 
 
 def is_sweep_by_file(options: argparse.Namespace) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from ch12cli.catalogue.best_setting import best_setting, describe_best
 from ch12cli.errors import InputError
 from ch12cli.files.plan_json import PlanFile, read_plan
 from ch12cli.files.run_directory import SWEEP
@@ -175,18 +176,25 @@ def run_search(task: SweepTask, launcher: Any) -> list[Any]:
     search = Search(task.sweep, launch.directory)
     returned: list[Any] = []
     number = search.next_number
-    while settings := search.batch():
-        jobs = [job for setting in settings for job in search.request.jobs(setting)]
-        returned += launcher.launch(jobs, initial_job_idx=number)
-        number = max(number, 1 + max(launch.jobs, default=-1))
-        if launch.aborted:
-            break
-        search.report(settings, rows_by_overrides(launch))
-        if search.fails_too_often:
-            launch.callback.on_message("search.max_failure_rate: too many settings failed; it ends here", warning=True)
-            break
-    for message in list(notes(search)):
-        launch.callback.on_message(message, warning=True)
+    try:
+        while settings := search.batch():
+            jobs = [job for setting in settings for job in search.request.jobs(setting)]
+            returned += launcher.launch(jobs, initial_job_idx=number)
+            number = max(number, 1 + max(launch.jobs, default=-1))
+            if launch.aborted:
+                break
+            search.report(settings, rows_by_overrides(launch))
+            if search.fails_too_often:
+                text = "search.max_failure_rate: too many settings failed; it ends here"
+                launch.callback.on_message(text, warning=True)
+                break
+    finally:  # also on Ctrl-C
+        for message in notes(search):
+            launch.callback.on_message(message, warning=True)
+        best = best_setting(launch.rows, search.request.metric)
+        if best is not None and best.settings > 1:
+            for line in describe_best(best, sweep=str(launch.directory)):
+                launch.callback.on_message(line)
     return returned
 
 

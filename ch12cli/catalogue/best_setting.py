@@ -1,0 +1,143 @@
+"""The best setting of a sweep: its interval over seeds, and whether it is distinguishable from the second."""
+
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ch12cli.catalogue.formatting import column_label, count_of, format_interval, format_number
+from ch12cli.catalogue.summary import (
+    fold_seeds,
+    is_repetition,
+    repetitions_in_words,
+    t_quantile,
+    trained_alike,
+    varying,
+)
+from ch12cli.catalogue.sweep_jobs import read_rows_as_planned, sweep_monitor
+from ch12cli.errors import InputError
+from ch12cli.files.command import TRAIN, WITH_VALUE, override_key
+from ch12cli.files.metrics_csv import minimised
+from ch12cli.files.sweep_csv import SweepRow
+from ch12cli.shell import shell_line
+
+NOT_ITS_OWN = ("sweep.halving",)  # overrides of a sweep's jobs that are no part of a setting
+
+
+@dataclass(frozen=True)
+class BestSetting:
+    """The setting with the best mean objective, among those none of whose runs diverged or failed.
+
+    values: its overrides that differ between settings. settings: the number of settings. half_width: of the 95 %
+    confidence interval of the mean, NaN for one run. advantage: by how much it is better than the second, over the
+    seeds (and folds) that both have, and half of the interval's width; None without a second, or with fewer than two
+    common ones. job: its best run.
+    """
+
+    metric: str
+    values: Mapping[str, str]
+    settings: int
+    runs: int
+    repetitions: str
+    mean: float
+    half_width: float
+    advantage: tuple[float, float, int] | None
+    job: int
+
+    @property
+    def is_distinguishable(self) -> bool | None:
+        """Whether the interval of the advantage lies above 0. None if it is unknown."""
+        return None if self.advantage is None else self.advantage[0] > self.advantage[1]
+
+
+def best_setting(rows: Sequence[SweepRow], monitor: str) -> BestSetting | None:
+    """Returns the best setting among rows of one metric that were trained as long as planned; None if there is none."""
+    alike, _ = trained_alike([row for row in rows if not row.monitor or row.monitor == monitor])
+    alike = [row for row in alike if row.status in ("finished", "diverged", "failed")]
+    finished = [row for row in alike if row.status == "finished" and row.objective is not None]
+    keys = [key for key in varying(alike) if key not in NOT_ITS_OWN]
+    minimise = minimised(monitor)
+    found = [each for each in fold_seeds(alike, keys, minimise=minimise) if each.best is not None]
+    if not found:
+        return None
+    folded = [each for each in found if each.diverged == each.failed == 0] or found
+    first = folded[0]
+    advantage = paired_advantage(finished, keys, first.values, folded[1].values) if len(folded) > 1 else None
+    if advantage is not None and not minimise:
+        advantage = (-advantage[0], *advantage[1:])
+    assert first.best is not None
+    return BestSetting(
+        monitor,
+        {key: value for key, value in first.values.items() if value},
+        len(folded),
+        first.runs,
+        repetitions_in_words(keys),
+        first.mean["objective"],
+        first.half_width["objective"],
+        advantage,
+        first.best,
+    )
+
+
+def paired_advantage(
+    rows: Sequence[SweepRow], keys: Sequence[str], first: Mapping[str, str], second: Mapping[str, str]
+) -> tuple[float, float, int] | None:
+    """Returns the mean of the second's objective minus the first's, half of its interval, and the number of pairs.
+
+    Pairs are of runs with the same seed and fold. None for fewer than two.
+    """
+    repeated = [key for key in keys if is_repetition(key)]
+    own = [key for key in keys if not is_repetition(key)]
+
+    def of(values: Mapping[str, str]) -> dict[tuple[str, ...], float]:
+        matching = [row for row in rows if all(row.overrides.get(key, "") == values[key] for key in own)]
+        return {tuple(row.overrides.get(key, "") for key in repeated): row.number("objective") for row in matching}
+
+    one, other = of(first), of(second)
+    differences = [other[pair] - one[pair] for pair in one if pair in other]
+    count = len(differences)
+    if count < 2:
+        return None
+    mean = sum(differences) / count
+    deviation = math.sqrt(sum((each - mean) ** 2 for each in differences) / (count - 1))
+    return mean, t_quantile(count - 1) * deviation / math.sqrt(count), count
+
+
+def describe_best(best: BestSetting, *, ascii_only: bool = False, sweep: str = "SWEEP") -> list[str]:
+    """Returns lines about the best setting: what it is, its value, and how it compares with the second."""
+    name = " ".join(f"{key}={value}" for key, value in best.values.items())
+    label, kind = column_label(best.metric, ascii_only=ascii_only), best.metric.partition("_")[2]
+    value = format_interval(kind, best.mean, best.half_width, ascii_only=ascii_only)
+    over = f" over {best.runs} {best.repetitions or 'runs'}" if best.runs > 1 else ""
+    lines = [f"best of {count_of(best.settings, 'setting')}: {name}", f"{label} {value}{over}"]
+    if best.advantage is not None:
+        sign, (mean, half, pairs) = "+-" if ascii_only else "±", best.advantage
+        gain = (
+            f"by {format_number(kind, mean)} {sign} {format_number(kind, half)}, paired over {pairs} {best.repetitions}"
+        )
+        if best.is_distinguishable:
+            lines.append(f"better than the second {gain}")
+        else:
+            lines.append(f"not distinguishable from the second: better {gain}")
+    elif best.settings > 1:
+        command = shell_line(["ch12", "train", "--best-of", sweep, "seed=range(20)"])
+        lines.append(f"one run alone may be lucky: {command} trains it with more seeds")
+    return lines
+
+
+def best_command(sweep: Path) -> tuple[list[str], list[str]]:
+    """Returns the options and the overrides of the best setting of a sweep, without its seed and fold.
+
+    Raises InputError if no job of the sweep has finished.
+    """
+    rows = read_rows_as_planned(sweep)
+    best = best_setting(rows, sweep_monitor(sweep, rows) or "valid_loss")
+    if best is None:
+        raise InputError(f"{sweep}: no job has finished, so there is no best setting")
+    command = next(row.command for row in rows if row.job == best.job)
+    tokens, options = shlex.split(command)[len(TRAIN) :], list[str]()
+    while tokens and tokens[0] in WITH_VALUE:
+        options, tokens = [*options, *tokens[:2]], tokens[2:]
+    own = [token for token in tokens if not is_repetition(override_key(token))]
+    return options, [token for token in own if override_key(token) not in NOT_ITS_OWN]
