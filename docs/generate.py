@@ -20,6 +20,7 @@ from ch12cli.cli.main import main
 from ch12cli.cli.verbs import VERBS
 from ch12cli.config.choices import choices_of_group, default_choices, top_level
 from ch12cli.config.schema import GROUPS, HYDRA_KEYS
+from ch12cli.search.settings import SEARCH_KEYS
 
 FOLDER = Path(__file__).resolve().parent / "reference"
 ROOT = FOLDER.parents[1]
@@ -71,6 +72,12 @@ def configuration_page() -> str:
         "## Keys at the top",
         key_table(map(top_level_entry, top_level().items())),
         *(block for group in GROUPS for block in group_blocks(group)),
+        "## Keys of a search",
+        "With `-m`; each chooses `hydra/sweeper=search`. [Search for the best setting](../how-to/search.md) shows them.",
+        table(
+            ("key", "meaning", "values"),
+            ((f"`search.{name}`", escaped(key.meaning), escaped(str(key.rule))) for name, key in SEARCH_KEYS.items()),
+        ),
         "## Keys of Hydra",
         table(("key", "meaning"), ((f"`{key}`", text) for key, text in HYDRA_KEYS.items())),
     )

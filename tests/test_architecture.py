@@ -48,6 +48,7 @@ BELOW: dict[str, set[str]] = {
         "search",
     },
 }
+BELOW["tuning"] = {*BELOW["sweeps"], "sweeps"}
 BELOW["api"] = {*BELOW, "sweeps"} - {"api"}
 BELOW["cli"] = {*BELOW}
 # Modules whose import brings torch: all that compute. Everything else answers without it.
@@ -56,6 +57,7 @@ COMPUTES = {
     "models",
     "book",
     "sweeps",
+    "tuning",
     "saved",
     *(f"fused.{name}" for name in ("epoch", "orders", "source")),
     *(

@@ -27,12 +27,15 @@ NOT_ITS_OWN = ("sweep.halving",)  # overrides of a sweep's jobs that are no part
 
 @dataclass(frozen=True)
 class BestSetting:
-    """The setting with the best mean objective, among those none of whose runs diverged or failed.
+    """The setting with the best mean objective.
+
+    Settings with a diverged or failed run are left out, and those with less than half as many runs as others, because
+    the best of many single runs is lucky.
 
     values: its overrides that differ between settings. settings: the number of settings. half_width: of the 95 %
     confidence interval of the mean, NaN for one run. advantage: by how much it is better than the second, over the
     seeds (and folds) that both have, and half of the interval's width; None without a second, or with fewer than two
-    common ones. job: its best run.
+    common ones. jobs: its finished runs. job: the best of them.
     """
 
     metric: str
@@ -43,6 +46,7 @@ class BestSetting:
     mean: float
     half_width: float
     advantage: tuple[float, float, int] | None
+    jobs: tuple[int, ...]
     job: int
 
     @property
@@ -61,7 +65,9 @@ def best_setting(rows: Sequence[SweepRow], monitor: str) -> BestSetting | None:
     found = [each for each in fold_seeds(alike, keys, minimise=minimise) if each.best is not None]
     if not found:
         return None
-    folded = [each for each in found if each.diverged == each.failed == 0] or found
+    found = [each for each in found if each.diverged == each.failed == 0] or found
+    most = max(each.runs for each in found)
+    folded = [each for each in found if 2 * each.runs >= most]
     first = folded[0]
     advantage = paired_advantage(finished, keys, first.values, folded[1].values) if len(folded) > 1 else None
     if advantage is not None and not minimise:
@@ -70,12 +76,15 @@ def best_setting(rows: Sequence[SweepRow], monitor: str) -> BestSetting | None:
     return BestSetting(
         monitor,
         {key: value for key, value in first.values.items() if value},
-        len(folded),
+        len(found),
         first.runs,
         repetitions_in_words(keys),
         first.mean["objective"],
         first.half_width["objective"],
         advantage,
+        tuple(
+            row.job for row in finished if all(row.overrides.get(key, "") == first.values[key] for key in first.values)
+        ),
         first.best,
     )
 

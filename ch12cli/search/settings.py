@@ -16,6 +16,7 @@ from ch12cli.suggest import suggestion
 SEARCH_SWEEPER = "hydra_plugins.ch12_search.SearchSweeper"
 PREFIX = "search."
 DEFAULT_TRIALS = 128
+FINAL_SEEDS = 5  # of each finalist
 UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smh]?)")
 
@@ -66,6 +67,7 @@ SEARCH_KEYS: dict[str, Key] = {
         OneOf(("auto", "minimize", "maximize")), "which objective is better; auto: lower losses, higher accuracies"
     ),
     "repeats": Key(IntegerRule(1, 10_000), "seeds that each setting is trained with"),
+    "finalists": Key(IntegerRule(0, 1000), f"best settings that are trained with {FINAL_SEEDS} more seeds at the end"),
     "value": Key(
         OneOf(("mean", "median", "bound")),
         "the value of a setting from those of its seeds; bound: the mean, worse by one standard error",
@@ -105,6 +107,7 @@ class SearchSettings:
     direction: str = "auto"
     seed: int = 1
     repeats: int = 1
+    finalists: int = 0
     value: str = "mean"
     pruner: str = "none"
     timeout: float | None = None
@@ -155,7 +158,10 @@ def settings_from(node: Mapping[str, Any]) -> SearchSettings:
         raise InputError(problems)
     limited = node["timeout"] is not None or node["epochs"] is not None
     default = None if limited else DEFAULT_TRIALS
-    others = {name: node[name] for name in ("sampler", "direction", "seed", "repeats", "value", "pruner", "epochs")}
+    others = {
+        name: node[name]
+        for name in ("sampler", "direction", "seed", "repeats", "finalists", "value", "pruner", "epochs")
+    }
     return SearchSettings(
         **others,
         n_trials=default if node["n_trials"] == "auto" else node["n_trials"],

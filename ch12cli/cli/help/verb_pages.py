@@ -21,6 +21,24 @@ TRUST = (
 )
 
 PAGES = {
+    "tune": VerbPage(
+        "tune [OPTION]... [GROUP=CHOICE]... [KEY=VALUE]...",
+        (
+            "Searches the learning rate, width, depth, activation, optimizer, weight decay and batch size of a network "
+            "in ranges that suit the data (conf/search), trains the three best settings with five more seeds, and "
+            "prints the best with its interval beside baselines: a linear model, and scikit-learn's models where it is "
+            "installed. Leaves an ordinary sweep; the printed command repeats the search.",
+            "Ranges and values on the command line replace those of the file.",
+        ),
+        (
+            (
+                "ch12 tune dataset=csv dataset.file=x.csv --budget 2m",
+                "the best network for a table, within two minutes",
+            ),
+            ("ch12 tune --trials 64 epochs=30", "64 settings for the iris flowers, of 30 epochs each"),
+            ("ch12 tune 'model.width=16,64,256' optimizer=adam", "other widths, and one optimizer"),
+        ),
+    ),
     "show": VerbPage(
         "show RUN|SWEEP",
         (

@@ -5,6 +5,7 @@ A module is imported when its verb is used, so no verb pays for the imports of a
 
 VERBS = {
     "train": "train a network, or with -m many networks",
+    "tune": "search the best network for a data set within a time, and compare it with baselines",
     "resume": "continue a run or a sweep where it stopped",
     "eval": "compute the metrics of a saved run on parts of its data",
     "predict": "apply a saved run's network to the rows of a CSV file",

@@ -20,6 +20,7 @@ from ch12cli.config.choices import (
     top_level,
 )
 from ch12cli.config.schema import GROUPS, HYDRA_KEYS, key_of
+from ch12cli.search.settings import PREFIX, SEARCH_KEYS
 from ch12cli.config.values import MANDATORY, shown
 from ch12cli.errors import InputError
 from ch12cli.files.hydra_folder import flatten
@@ -59,6 +60,8 @@ def run(argv: Sequence[str]) -> int:
 
 def format_explanation(name: str, traced: "Traced") -> str:
     """Returns the page about a name. Raises InputError with suggestions if the name is unknown."""
+    if name.removeprefix(PREFIX) in SEARCH_KEYS and name.startswith(PREFIX):
+        return search_key_page(name)
     keys = known_keys(traced.folders) | dict(flatten(traced.composition.settings))
     found = identify(name, keys, traced)
     if isinstance(found, Choice):
@@ -67,6 +70,13 @@ def format_explanation(name: str, traced: "Traced") -> str:
         return group_page(found, traced)
     inside = [key for key in keys if key.startswith(f"{found}.")]
     return branch_page(found, inside, traced) if inside and key_of(found) is None else key_page(found, traced)
+
+
+def search_key_page(name: str) -> str:
+    """Returns the page of a key of a search."""
+    key = SEARCH_KEYS[name.removeprefix(PREFIX)]
+    entries = [("may be", str(key.rule)), ("used by", "ch12 train -m, of which it makes a search")]
+    return join_pages([[heading(name), *paragraph(key.meaning, indent=2)], definitions(entries)])
 
 
 def identify(name: str, keys: Iterable[str], traced: "Traced") -> str | Choice:

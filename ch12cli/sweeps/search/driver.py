@@ -160,6 +160,12 @@ class Search:
         self.trained += 0 if self.recorded else len(settings)
         self.recorded = []
 
+    def final_jobs(self) -> list[list[str]]:
+        """Returns the overrides of the further jobs of the best trials."""
+        best = [trial for trial in self.study.ranked() if trial.status == "complete"]
+        finalists = best[: self.request.settings.finalists]
+        return [job for trial in finalists for job in self.request.jobs(trial.setting, final=True)]
+
     @property
     def fails_too_often(self) -> bool:
         most = self.request.settings.max_failure_rate
@@ -188,6 +194,9 @@ def run_search(task: SweepTask, launcher: Any) -> list[Any]:
                 text = "search.max_failure_rate: too many settings failed; it ends here"
                 launch.callback.on_message(text, warning=True)
                 break
+        else:
+            jobs = search.final_jobs()
+            returned += launcher.launch(jobs, initial_job_idx=number) if jobs else []
     finally:  # also on Ctrl-C
         for message in notes(search):
             launch.callback.on_message(message, warning=True)

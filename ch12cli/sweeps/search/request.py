@@ -21,7 +21,7 @@ from ch12cli.files.metrics_csv import minimised
 from ch12cli.files.plain_values import is_integer
 from ch12cli.search.constraints import Constraint
 from ch12cli.search.grammar import conditions_of, search_parameters
-from ch12cli.search.settings import SearchSettings, settings_from
+from ch12cli.search.settings import FINAL_SEEDS, SearchSettings, settings_from
 from ch12cli.search.space import Setting, Space, condition_problems
 from ch12cli.search.study import batch_size
 from ch12cli.shell import shell_word
@@ -46,6 +46,7 @@ class SearchRequest:
     space: Space
     fixed: tuple[str, ...]
     repetitions: tuple[tuple[str, ...], ...]
+    finals: tuple[tuple[str, ...], ...]
     metric: str
     minimise: bool
     epochs: int
@@ -58,10 +59,16 @@ class SearchRequest:
             return self.settings.n_jobs
         return UNLIMITED_BATCH if self.settings.n_trials is None else batch_size(self.settings.n_trials)
 
-    def jobs(self, setting: Setting) -> list[list[str]]:
-        """Returns the overrides of the jobs of a trial: one for each repetition."""
+    def jobs(self, setting: Setting, *, final: bool = False) -> list[list[str]]:
+        """Returns the overrides of the jobs of a trial: one for each repetition.
+
+        final: of the further ones of a finalist, which train all epochs.
+        """
         texts = [f"{key}={text}" for key, text in setting.items()]
-        return [[*texts, *self.fixed, *repetition] for repetition in self.repetitions]
+        if final:
+            fixed = [line for line in self.fixed if not line.startswith("sweep.halving=")]
+            return [[*texts, *fixed, *each] for each in self.finals]
+        return [[*texts, *self.fixed, *each] for each in self.repetitions]
 
     def allows(self, setting: Setting) -> bool:
         """Returns whether all constraints hold of a setting."""
@@ -121,6 +128,7 @@ def read_request(
         space,
         (*fixed, *pruning_overrides(settings, fixed, metric=metric, epochs=epochs)),
         repetitions_of(settings, base, folds),
+        finals_of(settings, base, folds),
         metric,
         is_minimised(settings, metric),
         epochs,
@@ -167,6 +175,16 @@ def repetitions_of(settings: SearchSettings, base: SweepJob, folds: Sequence[str
     first = int(base.setting("seed"))
     seeds = [[f"seed={first + index}"] for index in range(settings.repeats)] if settings.repeats > 1 else [[]]
     return tuple((*seed, *fold) for seed in seeds for fold in ([[each] for each in folds] or [[]]))
+
+
+def finals_of(settings: SearchSettings, base: SweepJob, folds: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    """Returns the overrides of the further runs of a finalist: seeds after those of all trials."""
+    first = int(base.setting("seed")) + settings.repeats
+    return tuple(
+        (f"seed={seed}", *fold)
+        for seed in range(first, first + FINAL_SEEDS)
+        for fold in ([[each] for each in folds] or [[]])
+    )
 
 
 def is_minimised(settings: SearchSettings, metric: str) -> bool:

@@ -1,0 +1,91 @@
+"""Baselines on the same parts of the data as a tuned network: the mean or majority, a linear model, scikit-learn's."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ch12cli.run.task import Task
+
+Floats = NDArray[np.float64]
+Predict = Callable[[Floats], NDArray[Any]]
+
+RIDGE = 1e-3  # of the linear model, relative to the number of rows
+MOST_ROWS = 20_000  # that scikit-learn's models are fitted to; they would take minutes for more
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A simple model. valid, test: its accuracy, or R² for values; None without that part."""
+
+    name: str
+    valid: float | None
+    test: float | None
+
+
+def baselines(task: Task) -> list[Baseline]:
+    """Returns the baselines for a task. Those of scikit-learn are left out where it is not installed."""
+    x, y = flat(np.asarray(task.data.train.x)), task.data.train.y
+    fitted: list[tuple[str, Predict]] = [simplest(y, task), ("linear model", linear(x, y, classes=task.classes))]
+    if find_spec("sklearn") is not None and len(y) <= MOST_ROWS:
+        fitted += [(name, model.fit(x, y).predict) for name, model in sklearn_models(task)]
+    return [
+        Baseline(name, *(score(predict, part, task) for part in (task.data.valid, task.data.test)))
+        for name, predict in fitted
+    ]
+
+
+def flat(x: NDArray[Any]) -> Floats:
+    return x.reshape(len(x), -1).astype(np.float64)
+
+
+def simplest(y: NDArray[Any], task: Task) -> tuple[str, Predict]:
+    """Returns the most frequent class, or the mean, as a model."""
+    value = np.bincount(y.astype(np.int64)).argmax() if task.classes else y.mean()
+    return "most frequent class" if task.classes else "mean", lambda rows: np.full(len(rows), value)
+
+
+def linear(x: Floats, y: NDArray[Any], *, classes: int) -> Predict:
+    """Returns the least-squares fit of the values, or of indicators of the classes, with a small ridge."""
+    target = np.eye(classes)[y.astype(np.int64)] if classes else y.astype(np.float64)[:, None]
+    design = np.column_stack([x, np.ones(len(x))])
+    weights = np.linalg.solve(design.T @ design + RIDGE * len(x) * np.eye(design.shape[1]), design.T @ target)
+
+    def predict(rows: Floats) -> NDArray[Any]:
+        found = np.column_stack([rows, np.ones(len(rows))]) @ weights
+        return np.asarray(found.argmax(1) if classes else found[:, 0])
+
+    return predict
+
+
+def sklearn_models(task: Task) -> list[tuple[str, Any]]:
+    """Returns scikit-learn's network and boosted trees with their defaults."""
+    import warnings
+
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.neural_network import MLPClassifier, MLPRegressor
+
+    warnings.simplefilter("ignore", ConvergenceWarning)
+    network, trees = (
+        (MLPClassifier, HistGradientBoostingClassifier)
+        if task.classes
+        else (MLPRegressor, HistGradientBoostingRegressor)
+    )
+    return [
+        ("scikit-learn's network", network(random_state=1)),
+        ("scikit-learn's boosted trees", trees(random_state=1)),
+    ]
+
+
+def score(predict: Predict, part: Any, task: Task) -> float | None:
+    """Returns the accuracy on a part of the data, or R² for values; None without that part."""
+    if part is None:
+        return None
+    found, expected = predict(flat(np.asarray(part.x))), part.y
+    if task.classes:
+        return float((found == expected).mean())
+    return float(1 - ((found - expected) ** 2).sum() / ((expected - expected.mean()) ** 2).sum())
