@@ -73,7 +73,7 @@ def configuration_page() -> str:
         key_table(map(top_level_entry, top_level().items())),
         *(block for group in GROUPS for block in group_blocks(group)),
         "## Keys of a search",
-        "With `-m`; each chooses `hydra/sweeper=search`. [Search for the best setting](../how-to/search.md) shows them.",
+        "With `-m`; each chooses `hydra/sweeper=search`. See [Search for the best setting](../how-to/search.md).",
         table(
             ("key", "meaning", "values"),
             ((f"`search.{name}`", escaped(key.meaning), escaped(str(key.rule))) for name, key in SEARCH_KEYS.items()),

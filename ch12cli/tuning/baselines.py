@@ -29,7 +29,7 @@ class Baseline:
 def baselines(task: Task) -> list[Baseline]:
     """Returns the baselines for a task. Those of scikit-learn are left out where it is not installed."""
     x, y = flat(np.asarray(task.data.train.x)), task.data.train.y
-    fitted: list[tuple[str, Predict]] = [simplest(y, task), ("linear model", linear(x, y, classes=task.classes))]
+    fitted: list[tuple[str, Predict]] = [simplest(y, task), ("linear model", least_squares(x, y, classes=task.classes))]
     if find_spec("sklearn") is not None and len(y) <= MOST_ROWS:
         fitted += [(name, model.fit(x, y).predict) for name, model in sklearn_models(task)]
     return [
@@ -48,7 +48,7 @@ def simplest(y: NDArray[Any], task: Task) -> tuple[str, Predict]:
     return "most frequent class" if task.classes else "mean", lambda rows: np.full(len(rows), value)
 
 
-def linear(x: Floats, y: NDArray[Any], *, classes: int) -> Predict:
+def least_squares(x: Floats, y: NDArray[Any], *, classes: int) -> Predict:
     """Returns the least-squares fit of the values, or of indicators of the classes, with a small ridge."""
     target = np.eye(classes)[y.astype(np.int64)] if classes else y.astype(np.float64)[:, None]
     design = np.column_stack([x, np.ones(len(x))])

@@ -8,7 +8,7 @@ import pytest
 from ch12cli.cli.main import main
 from ch12cli.errors import InputError
 from ch12cli.run.task import Task
-from ch12cli.tuning.baselines import baselines, linear
+from ch12cli.tuning.baselines import baselines, least_squares
 from ch12cli.tuning.tune import chosen_settings, tune
 from tests.sweeps.driver import Looker, table
 
@@ -35,7 +35,7 @@ def test_the_linear_model_is_the_least_squares_fit() -> None:
     y = x @ [1.0, -2.0, 0.5] + 4 + 0.1 * rng.normal(size=500)
     expected = np.linalg.lstsq(np.column_stack([x, np.ones(500)]), y, rcond=None)[0]
     rows = rng.normal(size=(10, 3))
-    assert linear(x, y, classes=0)(rows) == pytest.approx(rows @ expected[:3] + expected[3], abs=0.02)
+    assert least_squares(x, y, classes=0)(rows) == pytest.approx(rows @ expected[:3] + expected[3], abs=0.02)
 
 
 def test_baselines_of_classes_are_accuracies_on_each_part() -> None:

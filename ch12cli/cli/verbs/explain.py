@@ -20,7 +20,6 @@ from ch12cli.config.choices import (
     top_level,
 )
 from ch12cli.config.schema import GROUPS, HYDRA_KEYS, key_of
-from ch12cli.search.settings import PREFIX, SEARCH_KEYS
 from ch12cli.config.values import MANDATORY, shown
 from ch12cli.errors import InputError
 from ch12cli.files.hydra_folder import flatten
@@ -60,8 +59,8 @@ def run(argv: Sequence[str]) -> int:
 
 def format_explanation(name: str, traced: "Traced") -> str:
     """Returns the page about a name. Raises InputError with suggestions if the name is unknown."""
-    if name.removeprefix(PREFIX) in SEARCH_KEYS and name.startswith(PREFIX):
-        return search_key_page(name)
+    if name.startswith("search.") and (page := search_key_page(name)):
+        return page
     keys = known_keys(traced.folders) | dict(flatten(traced.composition.settings))
     found = identify(name, keys, traced)
     if isinstance(found, Choice):
@@ -73,8 +72,12 @@ def format_explanation(name: str, traced: "Traced") -> str:
 
 
 def search_key_page(name: str) -> str:
-    """Returns the page of a key of a search."""
-    key = SEARCH_KEYS[name.removeprefix(PREFIX)]
+    """Returns the page of a key of a search; empty for another name."""
+    from ch12cli.search.settings import PREFIX, SEARCH_KEYS  # imports numpy
+
+    key = SEARCH_KEYS.get(name.removeprefix(PREFIX))
+    if key is None:
+        return ""
     entries = [("may be", str(key.rule)), ("used by", "ch12 train -m, of which it makes a search")]
     return join_pages([[heading(name), *paragraph(key.meaning, indent=2)], definitions(entries)])
 

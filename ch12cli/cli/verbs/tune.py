@@ -53,7 +53,7 @@ def format_tuned(tuned: "Tuned", *, ascii_only: bool) -> list[str]:
     if tuned.baselines:
         parts = [part for part in ("valid", "test") if any(getattr(one, part) is not None for one in tuned.baselines)]
         table = [["", *(f"{part} {tuned.metric}" for part in parts)]]
-        table += [["tuned", *(interval_of(tuned, part, ascii_only=ascii_only) for part in parts)]]
+        table += [["tuned", *(tuned_metric(tuned, part, ascii_only=ascii_only) for part in parts)]]
         table += [[one.name, *(f"{getattr(one, part):.4f}" for part in parts)] for one in tuned.baselines]
         lines += [*format_table(table, left=1), ""]
     if tuned.best is not None:
@@ -63,7 +63,7 @@ def format_tuned(tuned: "Tuned", *, ascii_only: bool) -> list[str]:
     return lines
 
 
-def interval_of(tuned: "Tuned", part: str, *, ascii_only: bool) -> str:
+def tuned_metric(tuned: "Tuned", part: str, *, ascii_only: bool) -> str:
     """Returns the mean of the metric over the runs of the best setting, with its 95 % confidence interval."""
     import numpy as np
 
