@@ -128,8 +128,11 @@ def _stand_in(rows: LazyRows) -> Floats:
 
 
 def _frozen(array: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    """A read-only copy in C order and native byte order."""
-    copy = np.array(array, dtype=dtype.newbyteorder("="), order="C")
+    """A read-only copy in C order and native byte order; the array itself if it is such and no view of another."""
+    flags, dtype = array.flags, dtype.newbyteorder("=")
+    if flags.owndata and flags.c_contiguous and not flags.writeable and array.dtype == dtype:
+        return array
+    copy = np.array(array, dtype=dtype, order="C")
     copy.setflags(write=False)
     return copy
 
@@ -210,8 +213,9 @@ def _value_problems(
 ) -> list[str]:
     """The first bad value of features and of target, and how many there are."""
     problems = []
-    bad = np.argwhere(np.isinf(features) if missing else ~np.isfinite(features))  # (bad values, 2)
-    if len(bad):
+    wrong = np.isinf(features) if missing else ~np.isfinite(features)
+    if wrong.any():
+        bad = np.argwhere(wrong)  # (bad values, 2)
         row, column = bad[0]
         where = f"row {row} (counted from 0), feature {names[column]}: {features[row, column]}"
         problems.append(f"{where}; must be finite ({_counted(len(bad))} to drop or fill in)")

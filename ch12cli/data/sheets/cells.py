@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ch12cli.data.columns import is_missing, number
-from ch12cli.data.notation import Notation
+from ch12cli.data.notation import Decimal, Notation, usual_notation
 from ch12cli.data.sheets.stored_arrays import Kept, Pieces, keep_array
 
 # How a column is kept. numbers: as numbers if it holds no other text. few: as texts, unless they are many different
@@ -84,6 +84,15 @@ class Numbers:
 
 
 Cells = Texts | Numbers
+
+
+def texts_as_numbers(cells: Texts, notation: Notation | None, decimal: Decimal) -> Numbers | None:
+    """Texts as numbers; None if one is neither a number nor marks a missing value."""
+    found = [number(text, notation or usual_notation(decimal)) for text in cells.distinct]
+    if any(isinstance(value, str) for value in found):
+        return None
+    values = np.array(found, np.float64)[cells.codes]
+    return Numbers(keep_array(values), [cells.text(row) for row in np.flatnonzero(np.isnan(values)).tolist()], notation)
 
 
 class Batch(Protocol):

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from ch12cli.data.notation import Decimal, Notation
 from ch12cli.data.sheets.cells import MANY_TEXTS, Cells, Keep, Numbers, Texts
+from ch12cli.data.sheets.fast_text import fast_sheet
 from ch12cli.data.sheets.stored_arrays import keep_array
 from ch12cli.data.sheets.text_sheet import Sheet, Ways, read_sheet
 from ch12cli.data.text_file import Layout, list_names
@@ -54,7 +55,10 @@ def sheet_of(
         if isinstance(error, OSError) and error.errno is not None:  # the disk's, where cells are kept on it
             raise
         raise InputError(f"{source}: is damaged, or of a kind that cannot be read ({error})") from None
-    return read_sheet(lambda: io.BytesIO(content), layout, source=source, hint=hint, decimal=decimal, ways=ways)
+    found = fast_sheet(content, layout, source=source, decimal=decimal, ways=ways)
+    return found or read_sheet(
+        lambda: io.BytesIO(content), layout, source=source, hint=hint, decimal=decimal, ways=ways
+    )
 
 
 def _unpacked(content: bytes, source: str) -> bytes:

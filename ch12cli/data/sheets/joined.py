@@ -6,9 +6,8 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from ch12cli.data.columns import number
-from ch12cli.data.notation import Decimal, Notation, usual_notation
-from ch12cli.data.sheets.cells import Cells, Keep, Numbers, Texts
+from ch12cli.data.notation import Decimal
+from ch12cli.data.sheets.cells import Cells, Keep, Numbers, Texts, texts_as_numbers
 from ch12cli.data.sheets.stored_arrays import keep_array
 from ch12cli.data.sheets.text_sheet import Sheet, Ways
 from ch12cli.data.text_file import list_names
@@ -65,7 +64,7 @@ def join_cells(parts: Sequence[Cells], decimal: Decimal) -> Cells | None:
         return None
     found = []
     for part in parts:
-        numbers = part if isinstance(part, Numbers) else _as_numbers(part, notation, decimal)
+        numbers = part if isinstance(part, Numbers) else texts_as_numbers(part, notation, decimal)
         if numbers is None:
             return None
         found.append(numbers)
@@ -80,15 +79,6 @@ def _joined_texts(parts: Sequence[Texts]) -> Texts:
         of_part = [index.setdefault(text, len(index)) for text in part.distinct]
         codes.append(np.array(of_part, np.int32)[part.codes])
     return Texts(list(index), keep_array(np.concatenate(codes)))
-
-
-def _as_numbers(cells: Texts, notation: Notation | None, decimal: Decimal) -> Numbers | None:
-    """Texts as numbers; None if one is neither a number nor marks a missing value."""
-    found = [number(text, notation or usual_notation(decimal)) for text in cells.distinct]
-    if any(isinstance(value, str) for value in found):
-        return None
-    values = np.array(found, np.float64)[cells.codes]
-    return Numbers(keep_array(values), [cells.text(row) for row in np.flatnonzero(np.isnan(values)).tolist()], notation)
 
 
 def _require_names(sheet: Sheet, first: Sheet) -> None:
