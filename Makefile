@@ -6,7 +6,7 @@ OUT ?= outputs/gpu
 PIP_INSTALL := $(BIN)/pip install -q -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow test-bare coverage docs reference book handout bench gpu peers check lint format clean
+.PHONY: help run test test-slow test-bare coverage docs reference book handout gallery bench gpu peers check lint format clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -44,6 +44,9 @@ handout: .venv/runtime  ## write the chapter as a hand-out: outputs/chapter12.ht
 
 bench: .venv/installed  ## measure speed against peers, in one run on this machine; some: make bench BENCH="step sweep"
 	$(BIN)/python -m tests.benchmarks $(BENCH)
+
+gallery: .venv/installed  ## draw the hard cases of plots, and check their texts: build/gallery/index.html
+	$(BIN)/python -m tests.gallery build/gallery
 
 gpu: $(if $(filter none,$(ENV)),,.venv/installed)  ## show what works on a GPU, in under seven minutes; make gpu DEVICE=cpu rehearses it
 	$(if $(filter none,$(ENV)),$(PYTHON),$(BIN)/python) -m tests.gpu --device $(DEVICE) --out $(OUT)

@@ -30,10 +30,10 @@ Condition = Callable[[Values], bool]
 class Query:
     """A filter. comparisons: tuples of (name, sign, value)."""
 
-    def __init__(self, text: str) -> None:
-        """Raises InputError if the text is not a valid filter."""
-        self.text, self.comparisons = text, list[tuple[str, str, str]]()
-        self._tokens, self._index = tokens_of(text), 0
+    def __init__(self, text: str, *, option: str = "--filter") -> None:
+        """Raises InputError if the text is not a valid filter. option: where it was given."""
+        self.text, self.comparisons, self.option = text, list[tuple[str, str, str]](), option
+        self._tokens, self._index = tokens_of(text, option=option), 0
         self._condition = self._any(0)
         if self._index < len(self._tokens):
             raise self._problem(f"`{self._tokens[self._index][1]}` is unexpected; join comparisons with and, or")
@@ -95,17 +95,17 @@ class Query:
         return found
 
     def _problem(self, what: str) -> InputError:
-        return InputError(f"--filter {self.text!r}: {what}; {EXAMPLE}")
+        return InputError(f"{self.option} {self.text!r}: {what}; {EXAMPLE}")
 
 
-def tokens_of(text: str) -> list[tuple[str, str]]:
+def tokens_of(text: str, *, option: str = "--filter") -> list[tuple[str, str]]:
     """Returns the tokens of a filter as (kind, text). Raises InputError if part of the text is not a token."""
     tokens, position = [], 0
     text = text.rstrip()
     while position < len(text):
         found = TOKEN.match(text, position)
         if found is None or found.lastgroup is None:
-            raise InputError(f"--filter {text!r}: cannot be read from `{text[position:][:20].strip()}` on; {EXAMPLE}")
+            raise InputError(f"{option} {text!r}: cannot be read from `{text[position:][:20].strip()}` on; {EXAMPLE}")
         tokens.append((found.lastgroup, found[found.lastgroup]))
         position = found.end()
     return tokens

@@ -2,12 +2,15 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
+from ch12cli.catalogue.formatting import count_of
 from ch12cli.errors import InputError
-from ch12cli.plots.plot import SERIES, Axis, Line, Lines, Plot, Values
-from ch12cli.plots.scale import is_wide
+from ch12cli.plots.plot import SERIES, Axis, EdgeMark, Line, Lines, Plot, Values
+from ch12cli.plots.scale import beyond, metric_axis
 
 EpochRows = Sequence[Mapping[str, float]]  # rows of a metrics.csv
 
@@ -23,33 +26,71 @@ AXIS_LABELS = {
     "seconds": "seconds",
 }
 PERCENTILES = (5.0, 95.0)
-LOSS_SPREAD = 300  # ratio of a curve's maximum to its minimum from which its axis is logarithmic
+
+
+class Curve(NamedTuple):
+    """The epochs of a run, and the epoch in which it diverged, if it did."""
+
+    rows: EpochRows
+    diverged: int | None = None
+
+
+class Group(NamedTuple):
+    """The runs that one line stands for."""
+
+    name: str
+    curves: list[Curve]
+
+    @property
+    def rows(self) -> list[EpochRows]:
+        return [curve.rows for curve in self.curves if curve.rows]
+
+    @property
+    def counted(self) -> list[EpochRows]:
+        """The runs that did not diverge; all of them if every run did."""
+        return [curve.rows for curve in self.curves if curve.rows and curve.diverged is None] or self.rows
 
 
 def learning_curves(
-    groups: Sequence[tuple[str, Sequence[EpochRows]]], *, title: str, metric: str | None = None
+    groups: Sequence[tuple[str, Sequence[EpochRows]]],
+    *,
+    title: str,
+    metric: str | None = None,
+    diverged: Sequence[Sequence[int | None]] | None = None,
+    log: bool | None = None,
 ) -> Plot:
     """Returns the plot of the loss and another metric by epoch.
 
     groups: the label of each line, and the runs it averages; several runs also get a band. metric: a single column of
-    metrics.csv to plot instead. Raises InputError if no run has that column, or if no run has a complete epoch.
+    metrics.csv to plot instead. diverged: for each run of each group, the epoch in which it diverged, if it did; such
+    runs are marked at the edge, count in no mean of others, and never stretch an axis. log: whether the metrics' axes
+    are logarithmic. Raises InputError if no run has that column, or if no run has a complete epoch.
     """
-    nonempty = [(name, [rows for rows in runs if rows]) for name, runs in groups]
-    drawn = [(name, runs) for name, runs in nonempty if runs]
-    columns = list(dict.fromkeys(column for _, runs in drawn for rows in runs for column in rows[0]))
+    epochs = diverged or [[None] * len(runs) for _, runs in groups]
+    found = [
+        Group(name, [Curve(rows, at) for rows, at in zip(runs, each, strict=True) if rows or at is not None])
+        for (name, runs), each in zip(groups, epochs, strict=True)
+    ]
+    drawn = [group for group in found if any(curve.rows for curve in group.curves)]
+    columns = list(dict.fromkeys(column for group in drawn for rows in group.rows for column in rows[0]))
     if not drawn:
         raise InputError("no run has a whole epoch in its metrics.csv: there is no curve to draw")
     if metric is not None and metric not in columns[1:]:
         raise InputError(f"--metric {metric}: the runs have {', '.join(columns[1:])}")
     dropped = len(drawn) - SERIES
     shown = [[metric]] if metric else columns_of_panels(columns, several=len(drawn) > 1)
-    panels = [panel(drawn[:SERIES], wanted) for wanted in shown]
+    panels = [panel(drawn[:SERIES], wanted, log=log) for wanted in shown]
     notes = []
-    several = any(len(runs) > 1 for _, runs in drawn[:SERIES])
+    several = any(len(group.counted) > 1 for group in drawn[:SERIES])
     if several:
         notes.append("Lines: mean of the runs.")
     if dropped > 0:
         notes.append(f"The first {SERIES} of {len(drawn)}.")
+    total = sum(len(group.curves) for group in drawn[:SERIES])
+    if lost := sum(curve.diverged is not None for group in drawn[:SERIES] for curve in group.curves):
+        notes.append(f"× at the edge: {lost} of {total} runs diverged in that epoch.")
+    if hidden := sum(beyond([line.y for line in panel.lines], panel.y) for panel in panels):
+        notes.append(f"Beyond the axis: {count_of(hidden, 'value')}.")
     return Plot(title, list(panels), notes, ["Bands: 5th to 95th percentile."] if several else [])
 
 
@@ -66,19 +107,36 @@ def columns_of_panels(columns: Sequence[str], *, several: bool) -> list[list[str
     return found
 
 
-def panel(groups: Sequence[tuple[str, Sequence[EpochRows]]], columns: Sequence[str]) -> Lines:
-    lines = []
-    for name, runs in groups:
+def panel(groups: Sequence[Group], columns: Sequence[str], *, log: bool | None = None) -> Lines:
+    lines, finite = [], []
+    for group in groups:
         for column in columns:
             part = column.partition("_")[0]
-            label = name if len(groups) > 1 else PART_NAMES.get(part, column)
-            lines.append(mean_line(label, [column_of(rows, column) for rows in runs]))
+            label = group.name if len(groups) > 1 else PART_NAMES.get(part, column)
+            line = mean_line(label, [column_of(rows, column) for rows in group.counted])
+            lost = sum(curve.diverged is not None for curve in group.curves)
+            if lost and len(group.curves) > 1:
+                line = replace(line, name=f"{line.name}, {lost} diverged" if lost < len(group.curves) else line.name)
+            lines.append(line)
+            finite += [line] if lost < len(group.curves) else []
     part, _, metric = columns[0].partition("_")
     label = AXIS_LABELS.get(metric or part, metric or part)
     if len(groups) > 1 and part in PART_NAMES:
         label = f"{PART_NAMES[part]} {label}"
-    log = metric == "loss" and is_wide([float(v) for line in lines for v in line.y], spread=LOSS_SPREAD)
-    return Lines(Axis("epoch", integer=True), Axis(label, log=log), lines)
+    heights = [v for line in finite or lines for v in (line.y, line.low, line.high) if v is not None]
+    y = metric_axis(label, heights, log=log)
+    every = np.concatenate([line.y for line in lines])
+    if y.limits is None and finite and np.isfinite(np.concatenate(heights)).any():
+        low, high = (float(edge(np.concatenate(heights))) for edge in (np.nanmin, np.nanmax))
+        if np.nanmax(every) > high or np.nanmin(every) < low:  # a diverged run does not stretch the axis
+            y = y._replace(limits=(low, high))
+    epochs = [curve.diverged for group in groups for curve in group.curves if curve.diverged is not None]
+    counts = {epoch: epochs.count(epoch) for epoch in sorted(set(epochs))}
+    high_is_bad = metric in ("loss", "mae", "")
+    edges = tuple(EdgeMark(float(epoch), str(n), high_is_bad) for epoch, n in counts.items())
+    longest = max(float(max(map(len, group.rows))) for group in groups)
+    x = Axis("epoch", integer=True, limits=(1.0, max([longest, *map(float, epochs)])))
+    return Lines(x, y, lines, edges)
 
 
 def column_of(rows: EpochRows, column: str) -> Values:

@@ -1,4 +1,4 @@
-"""Data classes that describe a plot. `matplotlib_drawer` draws it as PNG or SVG, `text_drawer` as text."""
+"""Data classes that describe a plot. `matplotlib_drawer` draws it as PDF, PNG or SVG, `text_drawer` as text."""
 
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -16,13 +16,24 @@ class Axis(NamedTuple):
     """An axis of a plot.
 
     label: includes the unit, if any. names: labels of the positions 0, 1, … of a categorical axis. integer: whether
-    values are integers.
+    values are integers. ticks: the values to label where they fit, such as those that were swept; the axis covers
+    them. limits: the range to show if it is not that of all values; what lies beyond is marked at the edge.
     """
 
     label: str
     log: bool = False
     names: tuple[str, ...] | None = None
     integer: bool = False
+    ticks: tuple[float, ...] = ()
+    limits: tuple[float, float] | None = None
+
+
+class EdgeMark(NamedTuple):
+    """A mark at the upper or lower edge of the y axis, for runs without a value, with their number as text."""
+
+    x: float
+    text: str
+    high: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,16 +49,19 @@ class Line:
     low: Values | None = None
     high: Values | None = None
     joined: bool = True
+    bars: bool = False  # low and high are error bars, though the points are joined
     faint: bool = False  # drawn as dots behind the other lines, and not listed in the legend
 
 
 @dataclass(frozen=True, eq=False)
 class Lines:
-    """Lines on a common pair of axes."""
+    """Lines on a common pair of axes. edges: marks of diverged runs. title: tells panels of one plot apart."""
 
     x: Axis
     y: Axis
     lines: list[Line]
+    edges: tuple[EdgeMark, ...] = ()
+    title: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +69,8 @@ class Grid:
     """A heat map: a number for each cell, (rows, columns); NaN marks an empty cell.
 
     shades: the colour of each cell, from 0 to 1 or NaN, if it does not follow from the values. texts: the text of each
-    cell, by row. best: the (row, column) of the marked cells. scale: the meaning of the colour.
+    cell, by row. best: the (row, column) of the marked cells. scale: the meaning of the colour. bar: the texts of the
+    colour bar, from the lowest to the highest shade, if shades are no values.
     """
 
     rows: Axis
@@ -65,6 +80,7 @@ class Grid:
     scale: str
     shades: Values | None = None
     best: frozenset[tuple[int, int]] = frozenset()
+    bar: tuple[str, ...] = ()
 
     @property
     def shaded(self) -> Values:

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from ch12cli.catalogue.comparison import are_comparable, read_compared, rows_of_runs
 from ch12cli.catalogue.formatting import short_names
 from ch12cli.catalogue.names import OUTPUTS
+from ch12cli.catalogue.query import Query
 from ch12cli.catalogue.summary import LEFT, fold_seeds, is_repetition, trained_alike, varying
 from ch12cli.catalogue.sweep_jobs import read_rows_as_planned, sweep_monitor
 from ch12cli.errors import InputError
@@ -17,7 +19,8 @@ from ch12cli.files.sweep_csv import SweepRow, is_sweep
 from ch12cli.files.untrusted_text import escape_controls
 from ch12cli.plots.curves import PART_NAMES, EpochRows, learning_curves
 from ch12cli.plots.plot import SERIES, Plot
-from ch12cli.plots.sweeps import distribution, heatmap, importance, results_of, slices
+from ch12cli.plots.sweeps import Results, distribution, heatmap, importance, pair, results_of, slices
+from ch12cli.suggest import did_you_mean
 
 MAX_NAME = 40  # maximum characters of a line's label; if one is longer, run names are used
 METRIC_NAMES = {"r2": "R²", "balanced_accuracy": "balanced accuracy", "f1": "F1", "auc": "AUC"}
@@ -31,22 +34,95 @@ def default_kind(sweep: Path) -> str:
     return ("distribution", "slice")[len(keys)] if len(keys) < 2 else "heatmap"
 
 
-def sweep_plot(
-    paths: Sequence[Path], kind: str, *, metric: str | None = None, x: str | None = None, y: str | None = None
-) -> Plot:
-    """Returns a heat map, slice, importance or distribution plot of a sweep's jobs or of several runs."""
+class SweepChoice(NamedTuple):
+    """What a plot of a sweep shows.
+
+    metric: a column of sweep.csv, or two separated by a comma for a pair. x, y, by, facet: keys. where: a filter of the
+    jobs. every: each run in place of intervals. pooled: averages over the keys that are not shown. log: whether the
+    metric's axis is logarithmic; by default, if its range asks for it.
+    """
+
+    metric: str | None = None
+    x: str | None = None
+    y: str | None = None
+    by: str | None = None
+    facet: str | None = None
+    where: str | None = None
+    every: bool = False
+    pooled: bool = False
+    log: bool | None = None
+
+
+EVERYTHING = SweepChoice()  # all jobs, and the default keys and metric
+
+
+def sweep_plot(paths: Sequence[Path], kind: str, choice: SweepChoice = EVERYTHING) -> Plot:
+    """Returns a heat map, slice, pair, importance or distribution plot of a sweep's jobs or of several runs."""
     rows, monitor, name = records_of(paths)
-    column = metric or "objective"
-    label = column_in_words(monitor if column == "objective" else column)
-    minimise = minimised(monitor if column == "objective" else column)
-    results = results_of(rows, metric=column, label=label, minimise=minimise)
+    if choice.where is not None:
+        rows = rows_where(rows, choice.where)
+        name += f", {choice.where}"
+    if kind == "pair":
+        columns = pair_of_metrics(choice.metric, rows, monitor)
+        found = [row_results(rows, column, monitor) for column in columns]
+        plot = pair(found[0], found[1], title=f"{name}: {found[0].label} against {found[1].label}", log=choice.log)
+        plot.notes.extend(dict.fromkeys(meaning(column, monitor) for column in columns))
+        return plot
+    column = choice.metric or "objective"
+    results = row_results(rows, column, monitor)
+    label = results.label
     if kind == "heatmap":
-        return heatmap(results, title=f"{name}: {label} by two keys", x=x, y=y)
-    if kind == "slice":
-        return slices(results, title=f"{name}: {label} by one key", x=x)
-    if kind == "importance":
-        return importance(results, title=f"{name}: what {label} depends on")
-    return distribution(results, title=f"{name}: {label} of {len(results.values)} runs")
+        title = f"{name}: {label} by two keys"
+        plot = heatmap(results, title=title, x=choice.x, y=choice.y, pooled=choice.pooled)
+    elif kind == "slice":
+        keys = {key: getattr(choice, key) for key in ("x", "by", "facet", "every", "pooled", "log")}
+        plot = slices(results, title=f"{name}: {label} by one key", **keys)
+    elif kind == "importance":
+        plot = importance(results, title=f"{name}: what {label} depends on")
+    else:
+        title = f"{name}: {label} of {len(results.values)} run{'s' * (len(results.values) > 1)}"
+        plot = distribution(results, title=title, log=choice.log)
+    plot.notes.append(meaning(column, monitor))
+    return plot
+
+
+def row_results(rows: Sequence[SweepRow], column: str, monitor: str) -> Results:
+    """Returns the results of a column of sweep.csv."""
+    name = monitor if column == "objective" else column
+    return results_of(rows, metric=column, label=column_in_words(name), minimise=minimised(name))
+
+
+def meaning(column: str, monitor: str) -> str:
+    """Returns which weights a column is about: those of the best epoch, or the final ones."""
+    if column == "objective":
+        label = column_in_words(monitor)
+        return f"{label[0].upper()}{label[1:]}: that of each run's best epoch."
+    if column.startswith(("train_", "valid_", "test_")):
+        label = column_in_words(column)
+        return f"{label[0].upper()}{label[1:]}: that of the final weights, not of the best epoch."
+    return f"{column}: a column of sweep.csv."
+
+
+def pair_of_metrics(metric: str | None, rows: Sequence[SweepRow], monitor: str) -> list[str]:
+    """Returns the two columns of a pair of metrics. Raises InputError if two are not named."""
+    names = metric.split(",") if metric else ["seconds", "objective"]
+    if len(names) != 2:
+        raise InputError(f"--metric {metric}: a pair needs two columns, as in --metric seconds,test_accuracy")
+    return names
+
+
+def rows_where(rows: Sequence[SweepRow], text: str) -> list[SweepRow]:
+    """Returns the rows that a filter matches. Raises InputError for unknown names, or if none matches."""
+    query = Query(text, option="--where")
+    keys = [{**row.overrides, **row.values()} for row in rows]
+    known = list(dict.fromkeys(name for values in keys for name in values))
+    for name, _, _ in query.comparisons:
+        if name not in known:
+            raise InputError(f"--where {text!r}: no job has {name}{did_you_mean(name, known)}")
+    found = [row for row, values in zip(rows, keys, strict=True) if query.matches(values)]
+    if not found:
+        raise InputError(f"--where {text!r}: none of the {len(rows):,} jobs matches")
+    return found
 
 
 def records_of(paths: Sequence[Path], *, comparable: bool = True) -> tuple[list[SweepRow], str, str]:
@@ -82,22 +158,33 @@ def subject(path: Path) -> str:
     return escape_controls(", ".join(known)) if known else run_name(path)
 
 
-def sweep_curves(sweep: Path, *, metric: str | None = None) -> Plot:
+def sweep_curves(sweep: Path, *, metric: str | None = None, where: str | None = None, log: bool | None = None) -> Plot:
     """Returns the learning curves of a sweep: mean and band over the seeds of each combination.
 
     If there are more than SERIES combinations, only the best are plotted.
     """
     rows, monitor, name = records_of([sweep])
+    if where is not None:
+        rows = rows_where(rows, where)
+        name += f", {where}"
     keys = [key for key in varying(rows) if not is_repetition(key)]
     rows, note = trained_alike(rows)
     found = fold_seeds(rows, keys, minimise=minimised(monitor))
     groups: CurveGroups = {tuple(folded.values.items()): [] for folded in found[:SERIES]}
+    diverged: dict[tuple[tuple[str, str], ...], list[int | None]] = {values: [] for values in groups}
     for row in rows:
-        values = row.overrides
-        group = groups.get(tuple((key, values.get(key, "")) for key in keys))
+        values = tuple((key, row.overrides.get(key, "")) for key in keys)
+        group = groups.get(values)
         if group is not None and is_inside(row.directory):
             group.append(readable_metrics(sweep / row.directory))
-    plot = learning_curves(labelled_groups(groups), title=f"{name}: learning curves", metric=metric)
+            diverged[values].append(row.diverged_at if row.status == "diverged" else None)
+    plot = learning_curves(
+        labelled_groups(groups),
+        title=f"{name}: learning curves",
+        metric=metric,
+        diverged=list(diverged.values()),
+        log=log,
+    )
     if len(found) > SERIES:
         first, *others = groups
         common = ", ".join(f"{key}={value}" for key, value in first if all((key, value) in group for group in others))
@@ -107,7 +194,7 @@ def sweep_curves(sweep: Path, *, metric: str | None = None) -> Plot:
     return plot
 
 
-def run_curves(paths: Sequence[Path], metric: str | None) -> Plot:
+def run_curves(paths: Sequence[Path], metric: str | None, *, log: bool | None = None) -> Plot:
     """Returns the learning curves of one run or of several, labelled by their differing settings.
 
     Raises InputError if a path is not a directory.
@@ -117,7 +204,7 @@ def run_curves(paths: Sequence[Path], metric: str | None) -> Plot:
             raise InputError(f"{path}: is a file; name the directory of a run")
     if len(paths) == 1:
         curve = read_metrics(paths[0] / METRICS)
-        return learning_curves([("", [curve])], title=f"{subject(paths[0])}: learning curves", metric=metric)
+        return learning_curves([("", [curve])], title=f"{subject(paths[0])}: learning curves", metric=metric, log=log)
     rows, _, _ = records_of(paths, comparable=False)
     changes = [row.overrides for row in rows]
     title = f"Learning curves of {len(paths)} runs"
@@ -126,13 +213,17 @@ def run_curves(paths: Sequence[Path], metric: str | None) -> Plot:
         if len(set(labels)) < len(labels) or not all(labels) or max(map(len, labels)) > MAX_NAME:
             labels = [run_name(path) for path in paths]
         single = [(label, [read_metrics(path / METRICS)]) for label, path in zip(labels, paths, strict=True)]
-        return learning_curves(single, title=title, metric=metric)
+        lost = [[row.diverged_at if row.status == "diverged" else None] for row in rows]
+        return learning_curves(single, title=title, metric=metric, diverged=lost, log=log)
+    diverged: dict[tuple[tuple[str, str], ...], list[int | None]] = {}
     groups: CurveGroups = {}  # too many lines: average the runs that differ only in the seed
     for row, path in zip(rows, paths, strict=True):
         values = tuple((key, value) for key, value in row.overrides.items() if not is_repetition(key))
         values += ((LEFT, f"epoch {row.left_at}"),) if row.left_at is not None else ()
         groups.setdefault(values, []).append(read_metrics(path / METRICS))
-    return learning_curves(labelled_groups(groups), title=title, metric=metric)
+        diverged.setdefault(values, []).append(row.diverged_at if row.status == "diverged" else None)
+    lost = list(diverged.values())
+    return learning_curves(labelled_groups(groups), title=title, metric=metric, diverged=lost, log=log)
 
 
 def labelled_groups(groups: CurveGroups) -> list[tuple[str, list[EpochRows]]]:

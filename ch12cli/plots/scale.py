@@ -12,6 +12,14 @@ from ch12cli.plots.plot import Axis, Values
 
 STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 SPREAD = 20  # ratio of the maximum to the minimum from which an axis of settings is logarithmic
+MOST_SWEPT = 12  # values of a key that may all be labelled
+METRIC_SPREAD = 100  # the same for an axis of metrics
+STRIDES = (2, 3, 4, 5, 10, 20, 25, 50, 100, 200)  # decades between ticks
+SAME = 1e-13  # relative difference up to which values count as equal
+FLAT = (
+    20  # outliers are cut off if the axis would be longer than so many times the range of the middle 60 % of the values
+)
+NEAR = 3  # such ranges by which a shortened axis may exceed the middle values
 
 
 @dataclass(frozen=True)
@@ -24,21 +32,25 @@ class AxisScale:
 
     @classmethod
     def over(cls, values: Iterable[Values], axis: Axis, *, margin: float = 0.0) -> Self:
-        """Returns a scale that covers all finite values, extended by `margin` of the range on both sides."""
+        """Returns a scale that covers all finite values, extended by `margin` of the range on both sides.
+
+        If the axis has limits, they are covered in place of the values.
+        """
         log = axis.log
         flat = np.concatenate([np.ravel(each) for each in values] or [np.zeros(0)])
+        flat = np.array([*(flat if axis.limits is None else axis.limits), *axis.ticks], np.float64)
         flat = flat[np.isfinite(flat) & ((flat > 0) | (not log))]
         if axis.names is not None:
             return cls(-0.5, max(len(axis.names), 1) - 0.5)
         if not len(flat):
             return cls(1.0, 10.0, log) if log else cls(0.0, 1.0)
         low, high = float(flat.min()), float(flat.max())
-        if low == high:
-            room = 1.0 if log else abs(low) * 0.1 or 0.5
+        if high - low <= max(abs(low), abs(high)) * SAME:
+            room = 0.5 if axis.integer else abs(low) * 0.1 or 0.5
             return cls(low / 10, high * 10, log) if log else cls(low - room, high + room)
         if log:
             more = (high / low) ** margin if high / low < math.inf else 1.0
-            return cls(low / more or low, high * more, log)
+            return cls(low / more or low, high * more if high * more < math.inf else high, log)
         room = (high / 2 - low / 2) * 2 * margin
         wide = (low - room, high + room)
         return cls(*wide) if math.isfinite(wide[1] - wide[0]) else cls(low, high)
@@ -88,11 +100,12 @@ def log_ticks(low: float, high: float, most: int) -> list[float]:
         if len(ticks) <= most:
             return ticks if len(ticks) > 1 else linear_ticks(low, high, most)
     stride = math.ceil(len(ticks) / most)
-    return ticks[::stride]
+    stride = next((step for step in STRIDES if step >= stride), stride)
+    return [tick for tick in ticks if round(math.log10(tick)) % stride == 0] or ticks[::stride]
 
 
 def tick_texts(ticks: Sequence[float]) -> list[str]:
-    """Returns the ticks as texts with enough digits to distinguish them: 0.25, 0.50; 1e-05, 0.001."""
+    """Returns the ticks as texts with enough digits to distinguish them: 0.25, 0.50; 1e-5, 1e-3."""
     if not ticks:
         return []
     steps = [abs(b - a) for a, b in pairwise(ticks) if b != a]
@@ -100,11 +113,51 @@ def tick_texts(ticks: Sequence[float]) -> list[str]:
     if steps and (
         max(steps) / min(steps) > 1.5 or not min(steps) > 1e-5 or not largest < 1e6
     ):  # logarithmic, very small or very large
-        return [f"{tick:.4g}" for tick in ticks]
+        far = largest >= 1e6 or min([abs(tick) for tick in ticks if tick], default=1.0) < 1e-4
+        return [with_exponent(tick) if far else f"{tick:.4g}" for tick in ticks]
     decimals = 0
     while steps and decimals < 8 and abs(round(min(steps), decimals) - min(steps)) > min(steps) * 1e-6:
         decimals += 1
-    return [f"{tick:z.{decimals}f}" for tick in ticks]
+    texts = [f"{tick:z.{decimals}f}" for tick in ticks]
+    return texts if len(set(texts)) == len(set(ticks)) else [f"{tick:.15g}" for tick in ticks]
+
+
+def with_exponent(value: float, *, digits: int = 3) -> str:
+    """Returns a number with a short exponent: 2.5e-5, 1e12, 0."""
+    mantissa, exponent = f"{value:.{digits}e}".split("e")
+    return f"{float(mantissa):g}e{int(exponent)}" if value else "0"
+
+
+def metric_axis(label: str, values: Iterable[Values], *, log: bool | None = None) -> Axis:
+    """Returns the axis of a metric with these values. log: the choice of the user, if any.
+
+    It is logarithmic if the range asks for it. Where a few outliers would flatten all other values, its limits leave
+    them out.
+    """
+    flat = np.concatenate([np.ravel(each) for each in values] or [np.zeros(0)])
+    flat = flat[np.isfinite(flat)]
+    if log is None:
+        log = is_wide(flat.tolist(), spread=METRIC_SPREAD)
+    if log:
+        flat = flat[flat > 0]
+    if len(flat) < 3:
+        return Axis(label, log=log)
+    places = np.log10(flat) if log else flat
+    low = float(np.percentile(places, 20, method="higher"))
+    high = float(np.percentile(places, 80, method="lower"))
+    span = max(high - low, 1.0) if log else high - low
+    if not 0 < span * (FLAT / 2) < float(places.max()) / 2 - float(places.min()) / 2:
+        return Axis(label, log=log)
+    shown = flat[(places >= low - NEAR * span) & (places <= high + NEAR * span)]
+    return Axis(label, log=log, limits=(float(shown.min()), float(shown.max())))
+
+
+def beyond(values: Iterable[Values], axis: Axis) -> int:
+    """Returns the number of finite values that the axis leaves out."""
+    if axis.limits is None:
+        return 0
+    low, high = axis.limits
+    return sum(int((np.isfinite(each) & ((each < low) | (each > high))).sum()) for each in values)
 
 
 def is_wide(values: Iterable[float], *, spread: float = SPREAD) -> bool:

@@ -1,4 +1,4 @@
-"""Plots of the results of a sweep: heat map, slice, importance and distribution."""
+"""Plots of the results of a sweep: heat map, slice, pair of metrics, importance and distribution."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -7,17 +7,23 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ch12cli.catalogue.summary import is_repetition, trained_alike, varying
+from ch12cli.catalogue.formatting import count_of
+from ch12cli.catalogue.summary import is_repetition, t_quantile, trained_alike, varying
 from ch12cli.errors import InputError
 from ch12cli.files.sweep_csv import SweepRow
-from ch12cli.plots.plot import Axis, Bars, Grid, Histogram, Line, Lines, Plot, Values
-from ch12cli.plots.scale import is_wide
+from ch12cli.plots.labels import even_digits
+from ch12cli.plots.plot import SERIES, Axis, Bars, EdgeMark, Grid, Histogram, Line, Lines, Panel, Plot, Values
+from ch12cli.plots.scale import beyond, is_wide, metric_axis
 
 CELLS = 24  # maximum rows or columns of a heat map
 FEW = 5  # minimum number of runs for an importance plot
 NUMBERS = ("epochs", "best_epoch", "objective", "parameters", "seconds")  # columns of sweep.csv besides the metrics
 BINS = 40  # maximum bins of a histogram
-
+FACETS = 9  # maximum panels of a plot
+FEW_VALUES = 8  # distinct results from which they get a histogram in place of a bar each
+MANY_VALUES = 12  # values of a key from which single runs are not joined by a line
+CONTRAST = 0.15  # least range of the shades that the middle half of a heat map's cells must have
+DODGE = 0.12  # positions between the error bars of several lines at the same name
 
 LEVELS = 8  # groups for a key with more distinct numbers than this
 
@@ -27,7 +33,7 @@ class Results(NamedTuple):
 
     label: the metric in words. texts: for each varying key except seeds, its value in each job. values: the metric,
     (jobs,). left_out: the number of jobs without a value. jobs: the job numbers. note: on jobs that were left out
-    because they were trained for other numbers of epochs.
+    because they were trained for other numbers of epochs. lost: the values of the keys in the jobs that are left out.
     """
 
     label: str
@@ -37,6 +43,7 @@ class Results(NamedTuple):
     left_out: int
     jobs: list[int]
     note: str = ""
+    lost: dict[str, list[str]] = {}  # noqa: RUF012  a tuple's default, which is never written to
 
 
 def results_of(rows: Sequence[SweepRow], *, metric: str, label: str, minimise: bool) -> Results:
@@ -52,10 +59,49 @@ def results_of(rows: Sequence[SweepRow], *, metric: str, label: str, minimise: b
         have = f"; they have {', '.join(columns)}" if columns else ": none has finished"
         raise InputError(f"--metric {metric}: no job that finished has it{have}")
     kept = [row for row, good in zip(finished, finite.tolist(), strict=True) if good]
-    changes = [row.overrides for row in kept]
-    texts = {key: [change.get(key, "") for change in changes] for key in keys}
     jobs = [row.job for row in kept]
-    return Results(label, minimise, texts, values[finite], len(rows) - len(kept), jobs, note)
+    others = [row for row in rows if row.job not in set(jobs)]
+    texts, lost = ({key: [row.overrides.get(key, "") for row in each] for key in keys} for each in (kept, others))
+    return Results(label, minimise, texts, values[finite], len(others), jobs, note, lost)
+
+
+class Mean(NamedTuple):
+    """The mean of the runs of one setting, and half of its 95 % confidence interval (NaN for a single run).
+
+    setting: the values of the keys that were chosen; runs: the indices of the runs.
+    """
+
+    mean: float
+    half: float
+    setting: tuple[str, ...]
+    runs: NDArray[np.int64]
+
+
+def mean_of(results: Results, runs: NDArray[np.int64], others: Sequence[str], *, pooled: bool) -> Mean:
+    """Returns the mean over some runs.
+
+    others: the keys that differ between them and are not shown. pooled: averages over them; otherwise over the runs of
+    their best setting.
+    """
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for run in runs.tolist():
+        setting = () if pooled else tuple(results.texts[key][run] for key in others)
+        groups.setdefault(setting, []).append(run)
+    sign = 1 if results.minimise else -1
+    means = {setting: float(results.values[found].mean()) for setting, found in groups.items()}
+    best = min(means, key=lambda setting: sign * means[setting])
+    chosen = np.array(groups[best], np.int64)
+    n = len(chosen)
+    half = t_quantile(n - 1) * float(results.values[chosen].std(ddof=1)) / n**0.5 if n > 1 else np.nan
+    return Mean(means[best], half, best, chosen)
+
+
+def said_of_others(results: Results, shown: Sequence[str], *, pooled: bool) -> str:
+    """Returns what becomes of the keys that are not shown: `, each at the best setting of model.width`."""
+    others = [key for key in results.texts if key not in shown]
+    if not others:
+        return ""
+    return f", pooled over {', '.join(others)}" if pooled else f", each at the best setting of {', '.join(others)}"
 
 
 def require_key(results: Results, key: str, option: str) -> str:
@@ -71,14 +117,12 @@ def by_weight(results: Results) -> list[tuple[str, float]]:
     return sorted(zip(results.texts, shares, strict=True), key=lambda pair: -pair[1])
 
 
-def notes_of(results: Results, *, shown: Sequence[str], each: str) -> list[str]:
-    """Returns notes on the keys averaged over and the number of jobs left out."""
-    others = [key for key in results.texts if key not in shown]
-    over = f", over {', '.join([*others, 'seeds'])}" if others else ""
+def notes_of(results: Results, *, each: str, more: Sequence[str] = ()) -> list[str]:
+    """Returns what is shown, and notes on the jobs left out."""
     count = results.left_out
     which = "1 job that diverged, failed or has" if count == 1 else f"{count} jobs that diverged, failed or have"
     left_out = f" {which} no such value {'is' if count == 1 else 'are'} left out." if count else ""
-    return [f"{each}{over}.{left_out}", *([results.note] if results.note else [])]
+    return [f"{each}.{left_out}", *more, *([results.note] if results.note else [])]
 
 
 def ordered(texts: Sequence[str]) -> list[str]:
@@ -90,10 +134,12 @@ def ordered(texts: Sequence[str]) -> list[str]:
         return different
 
 
-def heatmap(results: Results, *, title: str, x: str | None = None, y: str | None = None) -> Plot:
+def heatmap(results: Results, *, title: str, x: str | None = None, y: str | None = None, pooled: bool = False) -> Plot:
     """Returns a heat map of the mean over two keys, with the best cell marked.
 
-    The default keys are the most important ones. Raises InputError if a key is not swept, or if fewer than two vary.
+    The default keys are the most important ones. Each cell shows the best setting of the other keys, so that the best
+    cell is that of the best setting; pooled: the mean over all of them. Raises InputError if a key is not swept, or if
+    fewer than two vary.
     """
     for option, key in (("--x", x), ("--y", y)):
         if key is not None:
@@ -102,39 +148,56 @@ def heatmap(results: Results, *, title: str, x: str | None = None, y: str | None
     if len(spare) < (x is None) + (y is None) or (x is not None and x == y):
         raise InputError("--kind heatmap: needs two keys that differ between the jobs; try --kind slice")
     across, down = x or spare.pop(0), y or spare.pop(0)
-    columns, rows = ordered(results.texts[across])[:CELLS], ordered(results.texts[down])[:CELLS]
-    pairs = list(zip(results.texts[down], results.texts[across], strict=True))
-    sums, counts = np.zeros((len(rows), len(columns))), np.zeros((len(rows), len(columns)))
-    cells = {(r, c): (i, j) for i, r in enumerate(rows) for j, c in enumerate(columns)}
-    for pair, value in zip(pairs, results.values.tolist(), strict=True):
-        if pair in cells:
-            sums[cells[pair]] += value
-            counts[cells[pair]] += 1
-    with np.errstate(invalid="ignore"):
-        means = sums / counts
+    names = {key: ordered([*results.texts[key], *results.lost.get(key, [])]) for key in (across, down)}
+    columns, rows = names[across][:CELLS], names[down][:CELLS]
+    others = [key for key in results.texts if key not in (across, down)]
+    cells: dict[tuple[str, str], list[int]] = {}
+    for run, pair in enumerate(zip(results.texts[down], results.texts[across], strict=True)):
+        cells.setdefault(pair, []).append(run)
+    found = {pair: mean_of(results, np.array(runs), others, pooled=pooled) for pair, runs in cells.items()}
+    means = np.array([[found[r, c].mean if (r, c) in found else np.nan for c in columns] for r in rows], np.float64)
+    lost = set(zip(results.lost.get(down, []), results.lost.get(across, []), strict=True)) - set(found)
+    texts = iter(even_digits(means.ravel().tolist()))
     best = np.nanmin(means) if results.minimise else np.nanmax(means)
+    colours, meaning = shades(means)
     grid = Grid(
         Axis(down, names=tuple(rows)),
         Axis(across, names=tuple(columns)),
         means,
-        [["" if value != value else f"{value:.3g}" for value in row] for row in means.tolist()],
-        results.label,
-        shades=shades(means),
+        [[next(texts) or ("×" if (row, column) in lost else "") for column in columns] for row in rows],
+        f"{results.label}{meaning}",
+        shades=colours,
         best=frozenset((row, column) for row, column in np.argwhere(means == best).tolist()),
     )
-    runs = "one run" if counts.max() == 1 else f"mean of {count_range(counts[counts > 0])}"
-    notes = notes_of(results, shown=(across, down), each=f"Each cell: {runs}")
-    cut = len(set(results.texts[down])) > len(rows) or len(set(results.texts[across])) > len(columns)
-    return Plot(title, [grid], notes + ([f"The first {CELLS} values of each key."] if cut else []))
+    counts = np.array([len(each.runs) for each in found.values()], np.float64)
+    each = "one run" if counts.max() == 1 else f"mean of {count_range(counts)}"
+    more = [f"×: every run diverged, failed or has no such value ({len(lost)} cells)."] if lost else []
+    if len(names[across]) > CELLS or len(names[down]) > CELLS:
+        more.append(f"The first {CELLS} values of each key.")
+    said = said_of_others(results, (across, down), pooled=pooled)
+    return Plot(title, [grid], notes_of(results, each=f"Each cell: {each}{said}", more=more))
 
 
-def shades(means: Values) -> Values | None:
-    """Returns logarithmic shades for the cells, or None if a linear scale suits the values."""
-    if not is_wide([float(value) for value in means.ravel()]):
-        return None
-    logs = np.log10(means)
-    low, high = np.nanmin(logs), np.nanmax(logs)
-    return np.asarray((logs - low) / (high - low))
+def shades(means: Values) -> tuple[Values | None, str]:
+    """Returns the shades of a heat map's cells, and what they mean: linear, logarithmic, or by rank.
+
+    The first is taken in which outliers leave the middle half of the cells apart. None stands for linear.
+    """
+    finite = means[np.isfinite(means)]
+    if len(np.unique(finite)) < 4:
+        return None, ""
+    choices: list[tuple[Values, str]] = [(means, "")]
+    if finite.min() > 0:
+        choices.insert(0 if is_wide(finite.tolist()) else 1, (np.log10(means), ""))
+    for values, meaning in choices:
+        low, high = np.nanmin(values), np.nanmax(values)
+        shade = (values / 2 - low / 2) / (high / 2 - low / 2)
+        quarter, three = np.nanpercentile(shade, (25, 75))
+        if three - quarter >= CONTRAST:
+            return (None if values is means else np.asarray(shade)), meaning
+    ranks = np.full(means.shape, np.nan)
+    ranks[np.isfinite(means)] = ranked(finite) / (len(finite) - 1)
+    return ranks, ", colours by rank"
 
 
 def count_range(counts: NDArray[np.float64]) -> str:
@@ -142,35 +205,204 @@ def count_range(counts: NDArray[np.float64]) -> str:
     return f"{low} run{'s' * (low > 1)}" if low == high else f"{low} to {high} runs"
 
 
-def slices(results: Results, *, title: str, x: str | None = None) -> Plot:
-    """Returns the metric over one key: a dot for each run, the mean, and the percentile band.
+def slices(
+    results: Results,
+    *,
+    title: str,
+    x: str | None = None,
+    by: str | None = None,
+    facet: str | None = None,
+    every: bool = False,
+    pooled: bool = False,
+    log: bool | None = None,
+) -> Plot:
+    """Returns the metric over one key: the mean of the runs at each value, with its 95 % confidence interval.
 
-    The default key is the most important one. Raises InputError if the key is not swept.
+    by: a key with a line for each of its values. facet: a key with a panel for each of its values. every: shows each
+    run in place of the intervals. The other keys have their best setting at each point; pooled: all of them are
+    averaged. log: whether the metric's axis is logarithmic. The default key is the most important one. Raises
+    InputError if a key is not swept.
     """
     if not results.texts:
         raise InputError("--kind slice: nothing but seeds differs between the jobs; try --kind distribution")
     key = require_key(results, x, "--x") if x is not None else by_weight(results)[0][0]
-    texts = results.texts[key]
-    names = ordered(texts)
+    shown = [key]
+    for option, given in (("--by", by), ("--facet", facet)):
+        if given is not None:
+            require_key(results, given, option)
+            if given in shown:
+                raise InputError(f"{option} {given}: is shown already; name another key")
+            shown.append(given)
+    places = positions_of(results, key, lines=by is not None)
+    panels_by = values_of(results, facet)[:FACETS]
+    lines_by = values_of(results, by)[:SERIES]
+    panels, counts, ran = list[Lines](), list[int](), np.zeros(len(results.values), bool)
+    for panel_value in panels_by:
+        inside = chosen(results.texts, facet, panel_value, len(results.values))
+        drawn = []
+        for number, line_value in enumerate(lines_by):
+            runs = inside & chosen(results.texts, by, line_value, len(results.values))
+            drawn += _lines_over(
+                results, key, runs, places, shown, name=line_value or "mean", every=every, pooled=pooled,
+                single=by is None, shift=DODGE * (number - (len(lines_by) - 1) / 2),
+            )  # fmt: skip
+            counts += [n for n in drawn[-1].counts if n]
+            ran |= runs
+        missing = len(results.lost.get(key, []))
+        out = chosen(results.lost, facet, panel_value, missing)
+        lost = [text for text, here in zip(results.lost.get(key, []), out.tolist(), strict=True) if here]
+        marks = {text: lost.count(text) for text in places.names if text in lost}
+        edges = tuple(EdgeMark(places.at[text], str(n), results.minimise) for text, n in marks.items())
+        name = f"{facet}={panel_value}" if facet else ""
+        panels.append(Lines(places.axis, Axis(results.label), [each.line for each in drawn], edges, name))
+    heights = [v for panel in panels for line in panel.lines for v in (line.y, line.low, line.high) if v is not None]
+    y = metric_axis(results.label, heights, log=log)
+    if facet is not None and y.limits is None:  # panels are compared, so that they have a common axis
+        finite = np.concatenate(heights)
+        finite = finite[np.isfinite(finite) & ((finite > 0) | (not y.log))]
+        y = y._replace(limits=(float(finite.min()), float(finite.max())))
+    panels = [Lines(each.x, y, each.lines, each.edges, each.title) for each in panels]
+    return Plot(title, list[Panel](panels), _slice_notes(results, panels, counts, shown, (by, facet), every, pooled))
+
+
+class Places(NamedTuple):
+    """Where the values of a key lie on its axis. names: the values in order."""
+
+    axis: Axis
+    names: list[str]
+    at: dict[str, float]
+    ordered: bool  # whether the values are numbers, so that they may be joined
+
+
+def positions_of(results: Results, key: str, *, lines: bool) -> Places:
+    """Returns the axis of a key and the position of each of its values, those of the jobs left out included.
+
+    Numbers have a linear or a logarithmic axis. If zero is among numbers of several decades, each has its own place.
+    """
+    names = ordered([*results.texts[key], *results.lost.get(key, [])])
     try:
-        positions = {name: float(name) for name in names}
-        axis = Axis(key, log=is_wide(positions.values()))
+        numbers = {name: float(name) for name in names}
     except ValueError:
-        positions = {name: float(index) for index, name in enumerate(names)}
-        axis = Axis(key, names=tuple(names))
-    groups = {name: results.values[[text == name for text in texts]] for name in names}
-    at = np.array([positions[name] for name in names])
-    mean = np.array([group.mean() for group in groups.values()])
-    low, high = (np.array([np.percentile(group, q) for group in groups.values()]) for q in (5, 95))
-    dots = Line("", np.array([positions[text] for text in texts]), results.values, faint=True, joined=False)
-    means = Line("mean", at, mean, low, high, joined=axis.names is None)
-    log = is_wide(results.values.tolist(), spread=100)
-    counts = np.array([len(group) for group in groups.values()], np.float64)
-    each = f"Dots: {len(texts)} runs; bars: mean and 5th to 95th percentile of {count_range(counts)} each"
-    each = each.replace("bars", "line and band") if means.joined else each
-    return Plot(
-        title, [Lines(axis, Axis(results.label, log=log), [dots, means])], notes_of(results, shown=(key,), each=each)
+        return Places(
+            Axis(key, names=tuple(names)), names, {name: float(n) for n, name in enumerate(names)}, ordered=False
+        )
+    positive = [value for value in numbers.values() if value > 0]
+    if not all(np.isfinite(value) for value in numbers.values()) or (min(numbers.values()) == 0 and is_wide(positive)):
+        return Places(
+            Axis(key, names=tuple(names)), names, {name: float(n) for n, name in enumerate(names)}, ordered=True
+        )
+    ticks = tuple(sorted(set(numbers.values())))
+    axis = Axis(key, log=is_wide(numbers.values()), ticks=ticks, integer=all(tick.is_integer() for tick in ticks))
+    return Places(axis, names, numbers, ordered=True)
+
+
+def values_of(results: Results, key: str | None) -> list[str]:
+    """Returns the distinct values of a key, in order; a single empty one for no key."""
+    return [""] if key is None else ordered([*results.texts[key], *results.lost.get(key, [])])
+
+
+def chosen(texts: dict[str, list[str]], key: str | None, value: str, length: int) -> NDArray[np.bool_]:
+    """Returns which runs have this value of the key, (length,); all for no key."""
+    return np.ones(length, bool) if key is None else np.array([text == value for text in texts[key]], bool)
+
+
+class CountedLine(NamedTuple):
+    """A line, and the number of runs of each of its points."""
+
+    line: Line
+    counts: list[int]
+
+
+def _lines_over(
+    results: Results, key: str, runs: NDArray[np.bool_], places: Places, shown: Sequence[str], *, name: str,
+    every: bool, pooled: bool, shift: float, single: bool,
+) -> list[CountedLine]:  # fmt: skip
+    """Returns the means of some runs at each value of a key, after the dots of the runs if they are shown."""
+    others = [other for other in results.texts if other not in shown]
+    texts = np.array(results.texts[key], dtype=object)
+    groups = {text: np.flatnonzero(runs & (texts == text)) for text in places.names}
+    groups = {text: group for text, group in groups.items() if len(group)}
+    means = [mean_of(results, group, others, pooled=pooled) for group in groups.values()]
+    moved = shift if places.axis.names is not None else 0.0
+    at = np.array([places.at[text] + moved for text in groups], np.float64)
+    dots_at = np.array([places.at[text] + moved for text in texts[runs].tolist()], np.float64)
+    dots = CountedLine(Line("", dots_at, results.values[runs], faint=True, joined=False), [])
+    counts = [len(each.runs) for each in means]
+    if len(groups) > MANY_VALUES and sum(counts) < 2 * len(groups):  # single runs, as of a random search
+        alone = Line("" if single else name, dots_at, results.values[runs], faint=single, joined=False)
+        return [CountedLine(alone, counts)]
+    mean, half = np.array([each.mean for each in means]), np.array([each.half for each in means])
+    interval = not every and bool(np.isfinite(half).any())
+    half = np.where(np.isfinite(half), half, 0.0)
+    line = Line(
+        name,
+        at,
+        mean,
+        mean - half if interval else None,
+        mean + half if interval else None,
+        joined=places.ordered,
+        bars=True,
     )
+    return [*([dots] if single or every else []), CountedLine(line, counts)]
+
+
+def _slice_notes(
+    results: Results, panels: Sequence[Lines], counts: Sequence[int], shown: Sequence[str],
+    split: tuple[str | None, str | None], every: bool, pooled: bool,
+) -> list[str]:  # fmt: skip
+    by, facet = split
+    lines = [line for panel in panels for line in panel.lines]
+    said = said_of_others(results, shown, pooled=pooled)
+    runs = count_range(np.array(counts or [0], np.float64))
+    bars = ", bars: its 95 % confidence interval" if any(line.low is not None for line in lines) else ""
+    dots = (
+        f"dots: {sum(len(line.x) for line in lines if line.faint):,} runs" if any(line.faint for line in lines) else ""
+    )
+    means = f"mean of {runs}{said}{bars}" if any(not line.faint and line.bars for line in lines) else ""
+    first = "; ".join(part for part in (means, dots) if part) or f"dots: {len(results.values):,} runs"
+    more = []
+    if by is not None:
+        first = f"lines: {by}; {first}"
+    if any(panel.edges for panel in panels):
+        more.append("× at the edge: runs without a value, and their number.")
+    for key, most in ((by, SERIES), (facet, FACETS)):
+        if key is not None and len(values_of(results, key)) > most:
+            more.append(f"The first {most} of {len(values_of(results, key))} values of {key}.")
+    if hidden := sum(beyond([line.y for line in panel.lines], panel.y) for panel in panels):
+        more.append(f"Beyond the axis: {count_of(hidden, 'value')}.")
+    return notes_of(results, each=first[0].upper() + first[1:], more=more)
+
+
+def pair(first: Results, second: Results, *, title: str, log: bool | None = None) -> Plot:
+    """Returns one metric against another: the mean of each setting, and the settings that no other one beats in both.
+
+    Raises InputError if no job has both metrics.
+    """
+    shared = [job for job in first.jobs if job in set(second.jobs)]
+    if not shared:
+        raise InputError("--kind pair: no job has a value of both metrics")
+    settings: dict[tuple[str, ...], list[tuple[float, float]]] = {}
+    for job in shared:
+        a, b = first.jobs.index(job), second.jobs.index(job)
+        setting = tuple(texts[a] for texts in first.texts.values())
+        settings.setdefault(setting, []).append((float(first.values[a]), float(second.values[b])))
+    means = np.array([np.mean(runs, axis=0) for runs in settings.values()])  # (settings, 2)
+    signs = np.array([1.0 if each.minimise else -1.0 for each in (first, second)])
+    front = np.array(sorted(means[unbeaten(means * signs)].tolist()))
+    axes = [metric_axis(each.label, [means[:, n]], log=log) for n, each in enumerate((first, second))]
+    lines = [
+        Line("", means[:, 0], means[:, 1], faint=True, joined=False),
+        Line("settings that no other one beats in both", front[:, 0], front[:, 1]),
+    ]
+    ways = ", ".join(f"{'lower' if each.minimise else 'higher'} {each.label}" for each in (first, second))
+    counts = np.array([len(runs) for runs in settings.values()], np.float64)
+    each = f"Dots: {len(means)} settings, mean of {count_range(counts)} each; better is {ways}"
+    return Plot(title, [Lines(axes[0], axes[1], lines)], notes_of(first, each=each))
+
+
+def unbeaten(costs: Values) -> NDArray[np.bool_]:
+    """Returns which rows no other row beats: none is as low in both columns and lower in one. costs: (n, 2)."""
+    return np.array([not ((costs <= row).all(1) & (costs < row).any(1)).any() for row in costs], bool)
 
 
 def importance(results: Results, *, title: str) -> Plot:
@@ -192,19 +424,58 @@ def importance(results: Results, *, title: str) -> Plot:
     texts = [f"{value:.0%}" for value in values.tolist()]
     bars = Bars("share of the variance", names, values, texts, frozenset(names[-1:]))
     each = f"{len(results.values)} runs, ranked by {results.label}; epsilon squared of each key by itself"
-    return Plot(title, [bars], notes_of(results, shown=tuple(results.texts), each=each))
+    return Plot(title, [bars], notes_of(results, each=each))
 
 
-def distribution(results: Results, *, title: str) -> Plot:
-    """Returns a histogram of the metric, with its mean, median and best value marked."""
+def distribution(results: Results, *, title: str, log: bool | None = None) -> Plot:
+    """Returns the distribution of the metric: a bar for each of a few distinct values, otherwise a histogram.
+
+    The mean, the median and the best value are marked.
+    """
     values = results.values
-    counts = np.histogram(values, edges_of(values))[0].astype(np.int64)
     best = values.min() if results.minimise else values.max()
     marks = [("mean", float(values.mean())), ("median", float(np.median(values))), ("best", float(best))]
-    panel = Histogram(Axis(results.label), "runs", edges_of(values), counts, marks)
     deviation = f", standard deviation {values.std(ddof=1):.3g}" if len(values) > 1 else ""
-    notes = notes_of(results, shown=(), each=f"{len(values)} runs{deviation}")
-    return Plot(title, [panel], notes)
+    each = f"{count_of(len(values), 'run')}{deviation}"
+    different, counts = np.unique(values, return_counts=True)
+    if len(different) <= FEW_VALUES and (len(values) > len(different) or len(values) == 1):
+        said = ", ".join(f"{name} {value:.4g}" for name, value in marks)
+        texts = [count_of(count, "run") for count in counts.tolist()]
+        bars = Bars(f"runs, by {results.label}", distinct_texts(different), counts / counts.max(), texts)
+        return Plot(title, [bars], notes_of(results, each=each, more=[f"{said[0].upper()}{said[1:]}."]))
+    axis = metric_axis(results.label, [values], log=log)
+    low, high = axis.limits or (float(values.min()), float(values.max()))
+    shown = values[(values >= low) & (values <= high)]
+    edges = 10 ** edges_of(np.log10(shown)) if axis.log else edges_of(shown)
+    more = [f"Beyond the axis: {count_of(len(values) - len(shown), 'run')}."] if len(shown) < len(values) else []
+    bins = np.histogram(shown, edges)[0].astype(np.int64)
+    inside = [(name, value) for name, value in merged(marks, edges, log=axis.log) if edges[0] <= value <= edges[-1]]
+    panel = Histogram(axis._replace(limits=None), "runs", edges, bins, inside)
+    return Plot(title, [panel], notes_of(results, each=each, more=more))
+
+
+def distinct_texts(values: Values) -> list[str]:
+    """Returns the values with equal decimals, as few as tell them apart."""
+    for digits in range(3, 16):
+        texts = even_digits(values.tolist(), digits=digits)
+        if len(set(texts)) == len(texts):
+            return texts
+    return [repr(value) for value in values.tolist()]
+
+
+def merged(marks: Sequence[tuple[str, float]], edges: Values, *, log: bool) -> list[tuple[str, float]]:
+    """Returns the marks, those that would cover each other as one: `mean, median`."""
+    ends = np.log10(edges) if log else edges
+    found: list[tuple[str, float]] = []
+    for name, value in marks:
+        place = np.log10(value) if log and value > 0 else value
+        for number, (other, at) in enumerate(found):
+            if abs(place - (np.log10(at) if log and at > 0 else at)) < 0.005 * (ends[-1] - ends[0]):
+                found[number] = (f"{other}, {name}", at)
+                break
+        else:
+            found.append((name, value))
+    return found
 
 
 def edges_of(values: Values) -> Values:

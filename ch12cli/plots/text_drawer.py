@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ch12cli.plots.colours import TERMINAL, ink, shade
+from ch12cli.plots.labels import columns_of, fill, shorten, shorten_apart
 from ch12cli.plots.plot import Axis, Bars, Field, Grid, Histogram, Line, Lines, Panel, Plot, Span, Values, thinned
-from ch12cli.plots.scale import AxisScale, tick_texts
+from ch12cli.plots.scale import MOST_SWEPT, AxisScale, tick_texts
 from ch12cli.plots.text_curve import ASCII, ASCII_MARKS, BRAILLE, DOTS, PATTERNS, UNICODE, Charset, dots_of
 
 MIN_WIDTH, MIN_ROWS = 40, 6  # minimum characters, and minimum lines of a drawing without its axes
@@ -28,6 +29,8 @@ BANDS = 3  # maximum number of lines drawn with bands; more bands would hide eac
 BAND, ASCII_BAND = "░", ":"
 DOT, ASCII_DOT = "•", "o"
 FAINT, ASCII_FAINT = "·", "."
+LOST, ASCII_LOST = "×", "x"  # runs without a value
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 Cell = tuple[int, str | None, int | None]  # braille dots, a character drawn instead of them, the number of the line
 Cells = dict[tuple[int, int], Cell]  # by (row, column)
@@ -76,47 +79,91 @@ def _panel_text(panel: Panel, *, width: int, rows: int, ascii_only: bool) -> lis
 def _grid_text(panel: Grid, *, width: int, ascii_only: bool) -> list[list[Span]]:
     """Returns the heat map as cells with numbers on coloured backgrounds.
 
-    If the numbers do not fit, only the shades are drawn.
+    If the numbers do not fit, only the shades are drawn. Names that do not fit above the columns are numbered, with a
+    key below, or beside the rows if these have the same names.
     """
-    names, labels = panel.rows.names or (), panel.columns.names or ()
+    names, labels = list(panel.rows.names or ()), list(panel.columns.names or ())
     texts = [list(row) for row in panel.texts]
     for row, column in panel.best:
         texts[row][column] += "*"
-    gutter = min(max([len(panel.rows.label), *map(len, names)]), width // 3)
+    widest = max([columns_of(text) for row in texts for text in row], default=1)
+    most = max(12, min(width // 3, width - 2 - (widest + 2) * len(labels)))  # columns for the names of the rows
+    gutter = min(max([columns_of(panel.rows.label), *map(columns_of, names)], default=1), most)
     room = (width - gutter - 1) // max(1, len(labels))
-    widest = max([*(len(text) for row in texts for text in row), *map(len, labels)], default=1)
-    size = min(room, widest + 2)
-    with_texts = size > max((len(text) for row in texts for text in row), default=0)
+    size = min(room, max([widest, *map(columns_of, labels)]) + 2)
+    with_texts = size > widest
     size = size if with_texts else max(1, min(room, 4))
-    head: list[Span] = [(f"{panel.rows.label[:gutter]:<{gutter}} ", "dim")]
-    lines: list[list[Span]] = [[(" " * (gutter + 1) + panel.columns.label[: width - gutter - 1], "dim")]]
-    lines.append([*head, ("".join(f"{label[: size - 1]:>{size}}" for label in labels), "dim")])
+    ellipsis = "~" if ascii_only else "…"
+    heads = shorten_apart(labels, size - 1, ellipsis=ellipsis) if size > 6 else None
+    if max(map(columns_of, labels), default=0) < size:
+        heads = labels
+    shared = heads is None and names == labels
+    short = [shorten(name, gutter, ellipsis=ellipsis) for name in names]
+    key: list[str] = []
+    if heads is None:
+        key = [] if shared else [f"{number} {label}" for number, label in enumerate(labels, start=1)]
+        heads = _heads([str(number) for number in range(1, len(labels) + 1)], size)
+    if shared or len(set(short)) < len(set(names)):
+        digits = len(str(len(names)))
+        short = [
+            f"{shorten(name, gutter - digits - 1, ellipsis=ellipsis)} {number:>{digits}}"
+            for number, name in enumerate(names, start=1)
+        ]
+        if len({text[:-digits] for text in short}) < len(set(names)):  # their beginnings and ends are the same
+            key += [f"{number} {name}" for number, name in enumerate(names, start=1)]
+    indent = " " * (gutter + 1)
+    lines: list[list[Span]] = [[(indent + shorten(panel.columns.label, width - gutter - 1, ellipsis=ellipsis), "dim")]]
+    side = fill(shorten(panel.rows.label, gutter, ellipsis=ellipsis), gutter)
+    lines.append([(f"{side} ", "dim"), ("".join(fill(head, size, ">") for head in heads), "dim")])
     shades = ASCII_SHADES if ascii_only else SHADES
-    for name, cells, colours in zip(names, texts, panel.shaded.tolist(), strict=True):
-        line: list[Span] = [(f"{name[:gutter]:>{gutter}} ", "dim")]
+    for name, cells, colours in zip(short, texts, panel.shaded.tolist(), strict=True):
+        line: list[Span] = [(f"{fill(name, gutter, '>')} ", "dim")]
         for text, share in zip(cells, colours, strict=True):
             colour = shade(share) if share == share else None
             if with_texts:
-                line.append((f"{text:>{size - 1}} ", f"{ink(colour)} on {colour}" if colour else "dim"))
+                line.append((f"{fill(text, size - 1, '>')} ", f"{ink(colour)} on {colour}" if colour else "dim"))
             else:
                 mark = shades[min(len(shades) - 1, int(share * len(shades)))] if colour else "x"
                 line.append((mark * size, colour))
         lines.append(line)
     best = "; * the best" if panel.best and with_texts else ""
     scale = panel.scale if with_texts else f"{panel.scale}: from '{shades[0]}' (low) to '{shades[-1]}' (high)"
-    return [*lines, [(f"{'':{gutter}} {scale}{best}"[:width], "dim")]]
+    notes = [f"{indent}{part}" for part in textwrap.wrap(f"{scale}{best}", max(20, width - gutter - 1))]
+    notes += _side_by_side(key, width=width, ellipsis=ellipsis)
+    return lines + _dim([note[:width] for note in notes])
+
+
+def _dim(texts: Sequence[str]) -> list[list[Span]]:
+    return [[(text, "dim")] for text in texts]
+
+
+def _heads(texts: Sequence[str], size: int) -> list[str]:
+    """Returns the headings of columns of `size` characters: only every second, third, … if they would touch."""
+    step = next(n for n in range(1, 10) if n * size > max(map(len, texts), default=0))
+    return [text if number % step == 0 else "" for number, text in enumerate(texts)] if size > 1 else [""] * len(texts)
+
+
+def _side_by_side(entries: Sequence[str], *, width: int, ellipsis: str) -> list[str]:
+    """Returns entries in as many columns as fit the width; entries that are too long are shortened in the middle."""
+    short = [shorten(entry, width - 2, ellipsis=ellipsis) for entry in entries]
+    each = max(map(columns_of, short), default=1) + 2
+    across = max(1, width // each)
+    rows = [short[start : start + across] for start in range(0, len(short), across)]
+    return ["".join(fill(entry, each) for entry in row).rstrip() for row in rows]
 
 
 def _bars_text(panel: Bars, *, width: int, ascii_only: bool) -> list[list[Span]]:
-    gutter = min(max(map(len, panel.names), default=0), width // 3)
-    room = max(4, width - gutter - 3 - max(map(len, panel.texts), default=0))
+    ellipsis = "~" if ascii_only else "…"
+    gutter = min(max(map(columns_of, panel.names), default=0), width // 3)
+    room = max(4, width - gutter - 3 - max(map(columns_of, panel.texts), default=0))
     longest = max([float(value) for value in panel.values if value > 0], default=1.0)
     lines: list[list[Span]] = []
     for name, value, text in zip(panel.names, panel.values.tolist(), panel.texts, strict=True):
         eighths = round(max(value, 0.0) / longest * room * 8)
         bar = "#" * round(eighths / 8) if ascii_only else "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
         style = "dim" if name in panel.plain else TERMINAL[0]
-        lines.append([(f"{name[:gutter]:>{gutter}}  ", None), (bar, style), (f" {text}", None)])
+        side = fill(shorten(name, gutter, ellipsis=ellipsis), gutter, ">")
+        lines.append([(f"{side}  ", None), (bar, style), (f" {text}", None)])
     return [*lines, [(f"{'':{gutter}}  {panel.label}"[:width], "dim")]]
 
 
@@ -138,8 +185,9 @@ def _histogram_text(panel: Histogram, *, width: int, rows: int, ascii_only: bool
             mark = ("#" if level >= 4 or (level and row == rows - 1) else " ") if ascii_only else BLOCKS[level]
             line.append((mark, TERMINAL[0] if mark != " " else None))
         body.append(_merge_spans(line))
-    marks = "  ".join(f"{name} {value:.4g}" for name, value in panel.marks)
-    return [*_add_axes(frame, body), [(f"{'':{frame.gutter}}  {marks}"[:width], None)]]
+    indent = " " * (frame.gutter + 2)
+    marks = textwrap.wrap("  ".join(f"{name} {value:.4g}" for name, value in panel.marks), width - len(indent))
+    return _add_axes(frame, body) + _dim([f"{indent}{line}" for line in marks])
 
 
 def _field_text(panel: Field, *, width: int, rows: int, ascii_only: bool) -> list[list[Span]]:
@@ -150,6 +198,9 @@ def _field_text(panel: Field, *, width: int, rows: int, ascii_only: bool) -> lis
     m = len(panel.found)
     across = ((np.arange(frame.columns) + 0.5) / frame.columns * m).astype(int)
     down = ((np.arange(rows)[::-1] + 0.5) / rows * m).astype(int)
+    many = len(panel.names) > min(len(regions), len(TERMINAL))
+    marks = LETTERS if many else [_mark(number) for number in range(len(panel.names))]
+    regions = LETTERS if many else regions
     cells: list[list[Span]] = [
         [(regions[c % len(regions)], f"dim {TERMINAL[c % len(TERMINAL)]}") for c in panel.found[row][across].tolist()]
         for row in down.tolist()
@@ -159,12 +210,14 @@ def _field_text(panel: Field, *, width: int, rows: int, ascii_only: bool) -> lis
         lines = np.nan_to_num((1 - y_scale.share(ys)) * (rows - 1), nan=-1).round().astype(int)
         for column, row, c in zip(columns.tolist(), lines.tolist(), classes.tolist(), strict=True):
             if 0 <= column < frame.columns and 0 <= row < rows:
-                cells[row][column] = (_mark(c), f"bold {TERMINAL[c % len(TERMINAL)]}")
-    key: list[Span] = []
-    for c, name in enumerate(panel.names):
-        style = TERMINAL[c % len(TERMINAL)]
-        key += [("  ", None), (_mark(c) + regions[c % len(regions)] * 2, style), (f" {name[:20]}", None)]
-    return [*_add_axes(frame, [_merge_spans(line) for line in cells]), key]
+                cells[row][column] = (marks[c % len(marks)], f"bold {TERMINAL[c % len(TERMINAL)]}")
+    samples = [marks[c % len(marks)] + ("" if many else regions[c] * 2) for c in range(len(panel.names))]
+    entries = [
+        (sample, TERMINAL[c % len(TERMINAL)], name)
+        for c, (sample, name) in enumerate(zip(samples, panel.names, strict=True))
+    ]
+    key = _wrapped_legend(entries, width=width, ascii_only=ascii_only)
+    return [*_add_axes(frame, [_merge_spans(line) for line in cells]), *key]
 
 
 def _mark(number: int) -> str:
@@ -173,7 +226,7 @@ def _mark(number: int) -> str:
 
 def _lines_text(panel: Lines, *, width: int, rows: int, ascii_only: bool) -> list[list[Span]]:
     """Returns the panel as lines of text, none wider than `width`. rows: the height without the axes."""
-    x_scale = AxisScale.over([line.x for line in panel.lines], panel.x)
+    x_scale = AxisScale.over([*(line.x for line in panel.lines), np.array([e.x for e in panel.edges])], panel.x)
     heights = [v for line in panel.lines for v in (line.y, line.low, line.high) if v is not None]
     y_scale = AxisScale.over(heights, panel.y)
     frame = _frame_around(panel.x, panel.y, x_scale, y_scale, width=width, rows=rows, ascii_only=ascii_only)
@@ -190,17 +243,25 @@ def _lines_text(panel: Lines, *, width: int, rows: int, ascii_only: bool) -> lis
         else:
             mark = ASCII_MARKS[number % len(ASCII_MARKS)] if ascii_only else DOT
             _add_marks(cells, line, frame, number=number, mark=mark)
+    for edge in panel.edges:
+        column = _grid_points(frame, np.array([edge.x]), np.array([y_scale.high]), dots_x=1, dots_y=1)[0]
+        if column is not None:
+            cells[0 if edge.high else frame.rows - 1, column[0]] = (0, ASCII_LOST if ascii_only else LOST, None)
     body = [_row_text(cells, row, frame) for row in range(frame.rows)]
-    return _add_axes(frame, body) + _legend_text(named, width=width, ascii_only=ascii_only)
+    lines = _add_axes(frame, body)
+    if panel.title:
+        lines.insert(0, [(shorten(panel.title, width), "bold")])
+    return lines + _legend_text(named, width=width, ascii_only=ascii_only)
 
 
 def _grid_points(frame: Frame, x: Values, y: Values, *, dots_x: int, dots_y: int) -> list[tuple[int, int] | None]:
     """Returns the positions of points on a grid of dots, (0, 0) at the top left.
 
-    None marks a point that is not finite.
+    None marks a point that is not finite. Points beyond the axes lie just outside the grid.
     """
-    across = frame.x_scale.share(x) * (frame.columns * dots_x - 1)
-    down = (1 - frame.y_scale.share(y)) * (frame.rows * dots_y - 1)
+    shares = np.clip(frame.x_scale.share(x), -0.5, 1.5), np.clip(frame.y_scale.share(y), -0.5, 1.5)
+    across = shares[0] * (frame.columns * dots_x - 1)
+    down = (1 - shares[1]) * (frame.rows * dots_y - 1)
     inside = np.isfinite(across) & np.isfinite(down)
     return [
         (round(a), round(b)) if good else None
@@ -223,14 +284,15 @@ def _add_band(cells: Cells, line: Line, frame: Frame, number: int) -> None:
     edges = [_grid_points(frame, columns, edge, dots_x=1, dots_y=1) for edge in (low, high)]
     for bottom, top in zip(*edges, strict=True):
         if bottom is not None and top is not None:
-            for row in range(top[1], bottom[1] + 1):
+            for row in range(max(0, top[1]), min(frame.rows - 1, bottom[1]) + 1):
                 cells.setdefault((row, top[0]), (0, mark, number))
 
 
 def _add_marks(cells: Cells, line: Line, frame: Frame, *, number: int | None, mark: str) -> None:
     for point in _grid_points(frame, line.x, line.y, dots_x=1, dots_y=1):
-        if point is not None:
-            cells[point[1], point[0]] = (0, mark, number)
+        if point is not None and 0 <= point[0] < frame.columns:
+            beyond = None if 0 <= point[1] < frame.rows else ("v^" if frame.charset is ASCII else "▼▲")[point[1] < 0]
+            cells[min(frame.rows - 1, max(0, point[1])), point[0]] = (0, beyond or mark, number)
 
 
 def _add_line(cells: Cells, line: Line, frame: Frame, number: int) -> None:
@@ -238,6 +300,8 @@ def _add_line(cells: Cells, line: Line, frame: Frame, number: int) -> None:
     points = _grid_points(frame, line.x, line.y, dots_x=charset.dots_x, dots_y=charset.dots_y)
     for x, y in dots_of(points, (1,) if charset is ASCII else PATTERNS[number % len(PATTERNS)]):
         cell = (y // charset.dots_y, x // charset.dots_x)
+        if not (0 <= cell[0] < frame.rows and 0 <= cell[1] < frame.columns):
+            continue
         bits, mark, owner = cells.get(cell, (0, None, number))
         bit = DOTS[y % charset.dots_y][x % charset.dots_x]
         if mark is not None:
@@ -272,19 +336,28 @@ def _merge_spans(spans: list[Span]) -> list[Span]:
 
 def _legend_text(lines: Sequence[Line], *, width: int, ascii_only: bool) -> list[list[Span]]:
     """Returns the legend, wrapped to `width`. Lines without a name are left out."""
+    entries = [
+        (_sample(line, number, ascii_only=ascii_only), TERMINAL[number % len(TERMINAL)], line.name)
+        for number, line in enumerate(lines)
+        if line.name
+    ]
+    return _wrapped_legend(entries, width=width, ascii_only=ascii_only)
+
+
+def _wrapped_legend(entries: Sequence[tuple[str, str, str]], *, width: int, ascii_only: bool) -> list[list[Span]]:
+    """Returns (sample, style, name) entries in columns of equal width; long names are shortened in the middle."""
+    sample = max((len(entry[0]) for entry in entries), default=0)
+    room = width - sample - 3  # 3: two blanks before the sample, one after it
+    names = [shorten(name, room, ellipsis="~" if ascii_only else "…") for _, _, name in entries]
+    each = sample + 3 + max(map(columns_of, names), default=0)
+    across = max(1, width // each)
     found: list[list[Span]] = []
-    used = width
-    for number, line in enumerate(lines):
-        if not line.name:
-            continue
-        room = width - SAMPLE - 3  # 3: two blanks before the sample, one after it
-        cut = line.name if len(line.name) <= room else line.name[: room - 1] + ("~" if ascii_only else "…")
-        if used + SAMPLE + 3 + len(cut) > width:
+    for number, ((mark, style, _), name) in enumerate(zip(entries, names, strict=True)):
+        if number % across == 0:
             found.append([])
-            used = 0
-        style = TERMINAL[number % len(TERMINAL)]
-        found[-1] += [("  ", None), (_sample(line, number, ascii_only=ascii_only), style), (f" {cut}", None)]
-        used += SAMPLE + 3 + len(cut)
+        last = number % across == across - 1 or number == len(entries) - 1
+        text = name if last else fill(name, each - sample - 3)
+        found[-1] += [("  ", None), (f"{mark:>{sample}}", style), (f" {text}", None)]
     return found
 
 
@@ -315,7 +388,10 @@ def _frame_around(
 def _ticks_on(scale: AxisScale, axis: Axis, most: int) -> list[float]:
     """Returns round tick values; only integers if the axis is `integer`."""
     ticks = scale.ticks(most)
-    return [tick for tick in ticks if not axis.integer or abs(tick - round(tick)) < 1e-9]
+    if not axis.integer:
+        return ticks
+    first = [] if axis.limits is None else [axis.limits[0]]  # epochs begin with 1
+    return [*first, *(tick for tick in ticks if tick.is_integer() and tick > max(first, default=-np.inf))]
 
 
 def _row_index(scale: AxisScale, value: float, rows: int) -> int:
@@ -325,33 +401,55 @@ def _row_index(scale: AxisScale, value: float, rows: int) -> int:
 def _add_axes(frame: Frame, body: list[list[Span]]) -> list[list[Span]]:
     """Returns the drawing with the y axis on its left and the x axis below it."""
     charset = frame.charset
-    lines: list[list[Span]] = [[(f"{'':{frame.gutter}}  {frame.y.label[: frame.columns]}", "dim")]]
+    label = shorten(frame.y.label, frame.columns, ellipsis=charset.ellipsis)
+    lines: list[list[Span]] = [[(f"{'':{frame.gutter}}  {label}", "dim")]]
     for row, spans in enumerate(body):
-        label = frame.labels.get(row)
-        side = f"{label or '':>{frame.gutter}} {charset.axis if label is None else charset.tick}"
+        tick = frame.labels.get(row)
+        side = f"{tick or '':>{frame.gutter}} {charset.axis if tick is None else charset.tick}"
         lines.append([(side, "dim"), *spans])
     return lines + _x_axis_text(frame)
 
 
 def _x_axis_text(frame: Frame) -> list[list[Span]]:
-    """Returns the x axis, its tick labels, which never touch, and its title."""
+    """Returns the x axis, its tick labels, which never touch, and its title.
+
+    Names that do not fit side by side are numbered, with a key below.
+    """
     scale, columns = frame.x_scale, frame.columns
+    key: list[str] = []
     if frame.x.names is None:
-        ticks = _ticks_on(scale, frame.x, max(2, columns // TICK_COLUMNS))
-        texts = tick_texts(ticks)
+        ticks, texts = _x_ticks(frame)
     else:
         ticks, texts = [float(index) for index in range(len(frame.x.names))], list(frame.x.names)
+        room = columns // max(1, len(texts)) - 1
+        if max(map(columns_of, texts), default=0) > room:
+            short = shorten_apart(texts, room, ellipsis=frame.charset.ellipsis) if room >= 8 else None
+            key = [f"{number} {name}" for number, name in enumerate(texts, start=1)] if short is None else []
+            texts = short or [str(number) for number in range(1, len(texts) + 1)]
     floor, labels = [frame.charset.floor] * columns, ""
     for tick, text in zip(ticks, texts, strict=True):
         column = min(columns - 1, max(0, round(float(scale.share(tick)) * (columns - 1))))  # type: ignore[arg-type]
-        start = max(0, min(column - len(text) // 2, columns - len(text)))
-        if start >= len(labels) + bool(labels) and start + len(text) <= columns:
-            labels = f"{labels:<{start}}{text}"
+        start = max(0, min(column - columns_of(text) // 2, columns - columns_of(text)))
+        if start >= columns_of(labels) + bool(labels) and start + columns_of(text) <= columns:
+            labels = f"{fill(labels, start)}{text}"
             floor[column] = frame.charset.mark
-    label = frame.x.label[:columns]
+    label = shorten(frame.x.label, columns, ellipsis=frame.charset.ellipsis)
     indent = " " * (frame.gutter + 1)
+    keyed = _side_by_side(key, width=frame.gutter + 2 + columns, ellipsis=frame.charset.ellipsis)
     return [
         [(f"{indent}{frame.charset.corner}{''.join(floor)}", "dim")],
         [(f"{indent} {labels}", "dim")],
-        [(f"{indent} {' ' * ((columns - len(label)) // 2)}{label}", "dim")],
+        [(f"{indent} {' ' * ((columns - columns_of(label)) // 2)}{label}", "dim")],
+        *_dim(keyed),
     ]
+
+
+def _x_ticks(frame: Frame) -> tuple[list[float], list[str]]:
+    """Returns the ticks of a numeric x axis: those that were swept if there are few, otherwise round values."""
+    swept = sorted(set(frame.x.ticks))
+    if 1 <= len(swept) <= MOST_SWEPT:
+        texts = tick_texts(swept)
+        if sum(map(len, texts)) + len(texts) <= frame.columns:
+            return swept, texts
+    ticks = _ticks_on(frame.x_scale, frame.x, max(2, frame.columns // TICK_COLUMNS))
+    return ticks, tick_texts(ticks)

@@ -18,6 +18,7 @@ from ch12cli.training.metrics import predicted_classes, probabilities
 CELLS = 400  # grid cells along each axis
 MARGIN = 0.08  # fraction of the data's range added on each side
 MAX_NAMES = 12  # maximum number of features in a message
+MANY_CLASSES = 12  # from so many on, a confusion matrix leaves its zeros out
 HELD_OUT = ("valid", "test")
 
 
@@ -118,10 +119,17 @@ def confusion(directory: Path, *, title: str, split: str | None, best: bool, tru
         shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
         scale = f"{ {'train': 'training', 'valid': 'validation', 'test': 'test'}[name] } part: {part.rows} rows"
         classes = evaluation.class_names
-        texts = [[str(count) for count in row] for row in part.confusion.tolist()]
+        few = len(classes) <= MANY_CLASSES
+        texts = [[str(count) if count or few else "" for count in row] for row in part.confusion.tolist()]
         panels.append(
             Grid(
-                Axis("true class", names=classes), Axis("predicted class", names=classes), counts, texts, scale, shares
+                Axis("true class", names=classes),
+                Axis("predicted class", names=classes),
+                counts,
+                texts,
+                scale,
+                shares,
+                bar=("0 %", "50 %", "100 %"),
             )
         )
     return Plot(title, list(panels), [], ["Shade: share of the true class's rows."]), evaluation.messages

@@ -68,6 +68,9 @@ def said(trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         (["points", "--kind", "line"], "toy_regression, mlp: regression line"),
         (["sweep"], "sweep: validation loss by two keys"),
         (["sweep", "--kind", "slice", "--x", "model.width"], "sweep: validation loss by one key"),
+        (["sweep", "--x", "optimizer.lr", "--by", "model.width"], "sweep: validation loss by one key"),
+        (["sweep", "--kind", "pair", "--metric", "seconds,test_accuracy"], "sweep: seconds against test accuracy"),
+        (["sweep", "--where", "model.width=4"], "sweep, model.width=4: validation loss by one key"),
         (["sweep", "--kind", "importance"], "sweep: what validation loss depends on"),
         (["sweep", "--kind", "distribution", "--metric", "test_accuracy"], "sweep: test accuracy of 12 runs"),
         (["sweep", "--kind", "curve"], "sweep: learning curves"),
@@ -83,6 +86,24 @@ def test_every_kind_is_drawn_in_the_terminal_and_as_a_file(
     assert said("plot", *words, "-o", str(svg), "-o", str(png)) == f"{svg}\n{png}\n"
     assert title in svg.read_text(encoding="utf-8")
     assert png.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_figure_for_a_paper_is_one_command_and_its_numbers_are_those_of_compare(
+    said: Callable[..., str], tmp_path: Path
+) -> None:
+    file, data = tmp_path / "figure.pdf", tmp_path / "figure.csv"
+    words = ["--x", "optimizer.lr", "--by", "model.width", "--style", "paper", "--size", "3.3,3", "--title", ""]
+    assert said("plot", "sweep", *words, "-o", str(file), "--data", str(data)) == f"{file}\n{data}\n"
+    assert file.read_bytes().startswith(b"%PDF")
+    compared = json.loads(said("compare", "sweep", "--format", "json"))
+    means = {(row["optimizer.lr"], row["model.width"]): row for row in compared}
+    with data.open(encoding="utf-8", newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    assert len(rows) == len(means) == 4
+    for row in rows:
+        found = means[row["optimizer.lr"], row["line"]]
+        assert float(row["validation loss"]) == pytest.approx(found["objective"])
+        assert float(row["high"]) - float(row["validation loss"]) == pytest.approx(found["objective_interval"])
 
 
 def test_a_curve_is_the_runs_own_metrics(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,7 +233,7 @@ def test_a_confusion_matrix_is_that_of_eval(said: Callable[..., str]) -> None:
         (["sweep", "iris"], "sweep: a sweep is plotted by itself; name one of its runs, such as sweep/0"),
         (["sweep", "--kind", "boundary"], "--kind boundary: shows a single run; name one, such as sweep/0"),
         (["iris", "other", "--kind", "line"], "--kind line: shows a single run; name one, such as iris"),
-        (["iris", "-o", "a.jpg"], "-o a.jpg: must end in .png or .svg"),
+        (["iris", "-o", "a.jpg"], "-o a.jpg: must end in .png, .svg or .pdf"),
         (["iris", "-o", "none/a.png"], "-o none/a.png: there is no directory none"),
         (["iris", "--metric", "valid_los"], "--metric valid_los: the runs have train_loss"),
         (["iris", "--kind", "curves"], "invalid choice: 'curves' (choose from 'curve'"),
@@ -224,6 +245,18 @@ def test_a_confusion_matrix_is_that_of_eval(said: Callable[..., str]) -> None:
         (["sweep", "--kind", "heatmap", "--x", "seed"], "--x seed: is not swept"),
         (["sweep/sweep.csv"], "is a file"),
         (["iris", "--x", "seed"], "--x: only for --kind heatmap or slice; this plot is a curve"),
+        (["sweep", "--by", "seed"], "--by seed: is not swept"),
+        (["sweep", "--x", "model.width", "--by", "model.width"], "--by model.width: is shown already"),
+        (["sweep", "--where", "model.widt=4"], "no job has model.widt; did you mean `model.width`?"),
+        (["sweep", "--where", "model.width=5"], "none of the 12 jobs matches"),
+        (["sweep", "--where", "="], "--where '=': "),
+        (["sweep", "--size", "3"], "--size 3: must be width and height in inches, as in 3.3,2.5"),
+        (["sweep", "--size", "nan,3"], "each side must be from 1 to 60 inches"),
+        (["sweep", "--dpi", "0"], "--dpi 0: must be a whole number from 20 to 2400"),
+        (["sweep", "--data", "a.txt"], "--data a.txt: must end in .csv"),
+        (["sweep", "--kind", "pair", "--metric", "seconds"], "a pair needs two columns"),
+        (["iris", "--where", "seed=1"], "--where: only for a sweep"),
+        (["iris", "--all"], "--all: only for --kind slice; this plot is a curve"),
         (["sweep", "--features", "a,b"], "--features: only for --kind boundary or line"),
         (["iris", "points", "--kind", "importance"], "differ in their metric or their data"),
         (["iris", "other", "--kind", "importance"], "2 runs are too few to rank the keys; give 5 or more"),

@@ -2,7 +2,7 @@
 
 import itertools
 import random
-from statistics import mean
+from statistics import mean, stdev
 
 import numpy as np
 import pytest
@@ -10,7 +10,18 @@ import pytest
 from ch12cli.errors import InputError
 from ch12cli.files.sweep_csv import SweepRow
 from ch12cli.plots.plot import Bars, Grid, Histogram, Lines
-from ch12cli.plots.sweeps import Results, distribution, heatmap, importance, importances, ranked, results_of, slices
+from ch12cli.plots.sweeps import (
+    Results,
+    distribution,
+    heatmap,
+    importance,
+    importances,
+    ranked,
+    results_of,
+    shades,
+    slices,
+    unbeaten,
+)  # fmt: skip
 
 RATES, WIDTHS, SEEDS = ("0.001", "0.01", "0.1"), ("4", "8"), range(5)
 
@@ -82,10 +93,78 @@ def test_a_slice_has_every_run_its_mean_and_its_band(results: Results) -> None:
     assert sorted(dots.y.tolist()) == sorted(results.values.tolist())
     assert means.low is not None
     for place, rate in enumerate(RATES):
-        values = [*cell(rate, "4"), *cell(rate, "8")]
+        values = min(cell(rate, "4"), cell(rate, "8"), key=mean)  # the best setting of the other key
         np.testing.assert_allclose(means.y[place], mean(values))
-        np.testing.assert_allclose(means.low[place], np.percentile(values, 5))
+        quantile = {4: 3.182446, 5: 2.776445}[len(values)]  # Student's t, from a table
+        np.testing.assert_allclose(
+            means.low[place], mean(values) - quantile * stdev(values) / len(values) ** 0.5, rtol=1e-6
+        )
         assert means.x[place] == float(rate)
+    assert panel.x.ticks == (0.001, 0.01, 0.1)
+    (panel,) = slices(results, title="t", pooled=True).panels
+    assert isinstance(panel, Lines)
+    np.testing.assert_allclose(panel.lines[1].y, [mean([*cell(rate, "4"), *cell(rate, "8")]) for rate in RATES])
+
+
+def test_a_slice_by_a_key_has_a_line_for_each_of_its_values_and_panels_for_another(results: Results) -> None:
+    (panel,) = slices(results, title="t", x="optimizer.lr", by="model.width").panels
+    assert isinstance(panel, Lines)
+    assert [line.name for line in panel.lines] == ["4", "8"]
+    for line in panel.lines:
+        np.testing.assert_allclose(line.y, [mean(cell(rate, line.name)) for rate in RATES])
+    panels = slices(results, title="t", x="optimizer.lr", facet="model.width", every=True).panels
+    assert [panel.title for panel in panels if isinstance(panel, Lines)] == ["model.width=4", "model.width=8"]
+    limits = {panel.y.limits for panel in panels if isinstance(panel, Lines)}
+    assert limits == {(results.values.min(), results.values.max())}
+
+
+def test_values_at_which_every_run_diverged_stay_on_the_axes() -> None:
+    rows = [
+        make_row(n, "" if rate == "10" else repr(0.1 + n / 100), f"ch12 train lr={rate} w={w}", *bad)
+        for n, (rate, w) in enumerate(itertools.product(("0.1", "1", "10"), ("4", "8")))
+        for bad in ([("diverged",)] if rate == "10" else [()])
+    ]
+    found = results_of(rows, metric="objective", label="loss", minimise=True)
+    (panel,) = slices(found, title="t", x="lr").panels
+    assert isinstance(panel, Lines)
+    assert panel.x.ticks == (0.1, 1.0, 10.0)
+    assert [(edge.x, edge.text, edge.high) for edge in panel.edges] == [(10.0, "2", True)]
+    (grid,) = heatmap(found, title="t", x="lr", y="w").panels
+    assert isinstance(grid, Grid)
+    assert grid.columns.names == ("0.1", "1", "10")
+    assert grid.texts == [["0.100", "0.120", "×"], ["0.110", "0.130", "×"]]
+
+
+def test_the_best_cell_is_that_of_the_best_setting_however_many_keys_are_not_shown() -> None:
+    values = {("a", "x"): (0.5, 0.1), ("a", "y"): (0.3, 0.3), ("b", "x"): (0.2, 0.9), ("b", "y"): (0.4, 0.4)}
+    rows = [
+        make_row(n, repr(value), f"ch12 train p={p} q={q} r={r}")
+        for n, (p, q, r, value) in enumerate(
+            (p, q, r, v) for (p, q), pair in values.items() for r, v in enumerate(pair)
+        )
+    ]
+    found = results_of(rows, metric="objective", label="loss", minimise=True)
+    (grid,) = heatmap(found, title="t", x="q", y="p").panels
+    assert isinstance(grid, Grid)
+    assert grid.values.tolist() == [[0.1, 0.3], [0.2, 0.4]]
+    assert grid.best == {(0, 0)}
+    (grid,) = heatmap(found, title="t", x="q", y="p", pooled=True).panels
+    assert isinstance(grid, Grid)
+    np.testing.assert_allclose(grid.values, [[0.3, 0.3], [0.55, 0.4]])
+
+
+def test_outliers_do_not_decide_the_colours_of_a_heat_map() -> None:
+    values = np.concatenate([np.linspace(0.2, 0.4, 60), [1e6, 1e7, 1e8, 3e9]]).reshape(8, 8)
+    colours, meaning = shades(values)
+    assert colours is not None
+    assert meaning == ", colours by rank"
+    assert np.diff(np.sort(colours.ravel())).tolist() == pytest.approx([1 / 63] * 63)
+    assert shades(np.linspace(1, 2, 16).reshape(4, 4)) == (None, "")  # linear
+
+
+def test_a_pair_of_metrics_joins_the_settings_that_no_other_one_beats() -> None:
+    costs = np.array([[1.0, 5], [2, 3], [2, 4], [3, 3], [4, 1], [5, 2]])
+    assert unbeaten(costs).tolist() == [True, True, False, False, True, False]
 
 
 def test_a_slice_over_words_has_named_positions() -> None:
@@ -128,17 +207,29 @@ def test_a_distribution_counts_every_run_once(results: Results) -> None:
     }
 
 
-def test_few_different_values_have_a_bar_each() -> None:
-    values = [29 / 30] * 4 + [1.0] * 6 + [27 / 30]
+def test_few_different_values_have_a_bar_each_with_its_number_of_runs() -> None:
+    rows = [
+        SweepRow(job=n, directory=str(n), status="finished", metrics={"test_accuracy": 0.96 if n == 7 else 0.98})
+        for n in range(1000)
+    ]
+    (bars,) = distribution(results_of(rows, metric="test_accuracy", label="a", minimise=False), title="t").panels
+    assert isinstance(bars, Bars)
+    assert bars.names == ["0.960", "0.980"]
+    assert bars.texts == ["1 run", "999 runs"]
+
+
+def test_values_that_repeat_have_a_bin_each() -> None:
+    counts = [1, 0, 4, 6, 3, 9, 8, 7, 5, 2]
+    values = [n / 30 for n, count in zip(range(21, 31), counts, strict=True) for _ in range(count)]
     rows = [
         SweepRow(job=n, directory=str(n), status="finished", metrics={"test_accuracy": value})
         for n, value in enumerate(values)
     ]
     (panel,) = distribution(results_of(rows, metric="test_accuracy", label="a", minimise=False), title="t").panels
     assert isinstance(panel, Histogram)
-    assert panel.counts.tolist() == [1, 0, 4, 6]
+    assert panel.counts.tolist() == counts
     middles = (panel.edges[:-1] + panel.edges[1:]) / 2
-    np.testing.assert_allclose(middles, [27 / 30, 28 / 30, 29 / 30, 1.0])
+    np.testing.assert_allclose(middles, np.arange(21, 31) / 30)
 
 
 def test_importance_is_epsilon_squared_of_the_ranks() -> None:

@@ -56,19 +56,30 @@ PAGES = {
         "plot [OPTION]... RUN...|SWEEP",
         (
             "Plots the learning curves, decision boundary, confusion matrix or regression line of a run, and the "
-            "results of a sweep over its keys. The plot is printed in the terminal, or with -o saved as PNG or SVG; "
-            "that needs the extra `plots` (matplotlib).",
+            "results of a sweep over its keys. The plot is printed in the terminal, or with -o saved as PDF, PNG or "
+            "SVG; that needs the extra `plots` (matplotlib).",
             "Several runs share one plot; seeds become their mean and a band. Without --kind, a run is plotted as "
             "learning curves, and a sweep as a heat map over two keys, a slice over one, or the distribution over "
             "its seeds.",
+            "For a paper: --x takes the key of the x axis, --by draws a line for each value of a second key, with the "
+            "95 % confidence interval over the seeds, and --facet a panel for each value of a third. Keys that are not "
+            "shown have their best setting at each point.",
             TRUST,
         ),
         (
+            (
+                "ch12 plot my_sweep --x optimizer.lr --by model.width --style paper -o figure.pdf",
+                "a figure for a paper: the metric against learning rate, a line for each width, intervals over seeds",
+            ),
             ("ch12 plot @1", "the newest run's curves, or what suits the newest sweep"),
             ("ch12 plot @1 @2 -o curves.png", "two runs in one plot, as a file"),
             ("ch12 plot @best --kind boundary", "the decision boundary of the best run"),
             ("ch12 plot my_sweep --kind heatmap --x optimizer.lr --y model.width -o map.svg", "a heat map"),
             ("ch12 plot my_sweep --kind distribution --metric test_accuracy", "the results of all seeds"),
+            (
+                "ch12 plot my_sweep --kind pair --metric seconds,test_accuracy",
+                "what accuracy costs",
+            ),
         ),
     ),
     "book": VerbPage(

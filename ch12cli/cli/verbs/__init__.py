@@ -14,7 +14,7 @@ VERBS = {
     "runs": "list runs and sweeps, newest first, with status and results",
     "show": "show one run or sweep in full, with its learning curve",
     "compare": "show what differs between runs, or within a sweep",
-    "plot": "plot runs and sweeps, in the terminal or as PNG and SVG",
+    "plot": "plot runs and sweeps, in the terminal or as PDF, PNG and SVG",
     "report": "write one HTML page about a run or a sweep",
     "watch": "follow a run or a sweep while it trains",
     "tag": "attach words to a run, to find it by",

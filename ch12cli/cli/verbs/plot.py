@@ -1,12 +1,15 @@
-"""`ch12 plot`: plots of runs and sweeps, in the terminal or as PNG and SVG files."""
+"""`ch12 plot`: plots of runs and sweeps, in the terminal or as PDF, PNG and SVG files."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ch12cli.cli.help.arguments import Arguments, find_run
 from ch12cli.cli.text.problems import print_warnings
 from ch12cli.errors import InputError
+from ch12cli.files.plain_values import whole_number_in
+from ch12cli.plots.figure_style import FigureOptions
 
 if TYPE_CHECKING:
     from ch12cli.plots.plot import Plot
@@ -17,19 +20,29 @@ PLOT_KINDS = {
     "confusion": "true classes against predicted classes",
     "line": "a regression line along one feature",
     "heatmap": "a sweep over two keys",
-    "slice": "a sweep over one key",
+    "slice": "a sweep over one key, with a line for each value of another",
+    "pair": "two metrics of a sweep against each other",
     "importance": "the weight of each key of a sweep",
     "distribution": "the distribution of a sweep's results",
 }
-SWEEP_KINDS = ("heatmap", "slice", "importance", "distribution")
+SWEEP_KINDS = ("heatmap", "slice", "pair", "importance", "distribution")
 RUN_KINDS = {"boundary": "decision boundary", "confusion": "confusion matrix", "line": "regression line"}
 KINDS_OF_OPTION = {
     "x": ("heatmap", "slice"),
     "y": ("heatmap",),
     "features": ("boundary", "line"),
     "split": ("confusion",),
+    "by": ("slice",),
+    "facet": ("slice",),
+    "all": ("slice",),
+    "pool": ("heatmap", "slice"),
+    "where": ("curve", *SWEEP_KINDS),
+    "scale": ("curve", "slice", "pair", "distribution"),
     "metric": ("curve", *SWEEP_KINDS),
 }
+FORMS = (".png", ".svg", ".pdf")
+DPI = (20, 2400)  # dots per inch of a PNG: least and most
+SIZE = (1.0, 60.0)  # inches of a side: least and most
 PIPE_HEIGHT = 24  # lines of a plot that is not printed on a terminal
 
 
@@ -37,11 +50,27 @@ def parser() -> Arguments:
     arguments = Arguments("plot")
     arguments.add_argument("--kind", choices=list(PLOT_KINDS), help="the kind of plot (default: depends on the run)")
     arguments.add_argument(
-        "-o", "--output", type=Path, action="append", default=[], metavar="FILE", help=".png or .svg; may be repeated"
+        "-o", "--output", type=Path, action="append", default=[], metavar="FILE", help=".pdf, .png or .svg; repeatable"
     )
-    arguments.add_argument("--metric", metavar="COLUMN", help="a column of metrics.csv, or of sweep.csv")
+    arguments.add_argument("--metric", metavar="COLUMN", help="a column of metrics.csv or sweep.csv; two for a pair")
     arguments.add_argument("--x", metavar="KEY", help="the key of the x axis: of a heat map or a slice")
+    arguments.add_argument("--by", metavar="KEY", help="a line for each value of this key: of a slice")
+    arguments.add_argument("--facet", metavar="KEY", help="a panel for each value of this key: of a slice")
     arguments.add_argument("--y", metavar="KEY", help="the key of the y axis: of a heat map")
+    arguments.add_argument("--all", action="store_true", default=None, help="each run in place of 95 %% intervals")
+    arguments.add_argument(
+        "--pool",
+        action="store_true",
+        default=None,
+        help="average over keys not shown (default: their best setting)",
+    )
+    arguments.add_argument("--where", metavar="FILTER", help="the jobs to plot, as in `ch12 runs --filter`")
+    arguments.add_argument("--scale", choices=["linear", "log"], help="of the metric (default: depends on its range)")
+    arguments.add_argument("--title", metavar="TEXT", help="the title; '' for none")
+    arguments.add_argument("--style", choices=["screen", "paper", "slides"], default="screen", help="fonts and size")
+    arguments.add_argument("--size", metavar="W,H", help="width and height of the file in inches")
+    arguments.add_argument("--dpi", metavar="N", default="200", help="dots per inch of a PNG (default: 200)")
+    arguments.add_argument("--data", type=Path, metavar="FILE.csv", help="also write the plotted numbers as CSV")
     arguments.add_argument("--features", metavar="A,B", help="two features for a boundary, one for a line")
     arguments.add_argument("--split", choices=["train", "valid", "test", "all"], help="part for a confusion matrix")
     arguments.add_argument("--checkpoint", choices=["best", "last"], default="last", help="default: last")
@@ -54,23 +83,58 @@ def run(argv: Sequence[str]) -> int:
     if not options.operands:
         raise InputError("plot: no run given; name runs or a sweep: ch12 plot @1")
     for path in options.output:
-        if path.suffix.lower() not in (".png", ".svg"):
-            raise InputError(f"-o {path}: must end in .png or .svg")
-        if not path.parent.is_dir():
-            raise InputError(f"-o {path}: there is no directory {path.parent}")
+        require_target("-o", path, FORMS)
+    if options.data is not None:
+        require_target("--data", options.data, (".csv",))
+    look = figure_options(options)
     plot, warnings = requested_plot([find_run(name) for name in options.operands], options)
+    if options.title is not None:
+        plot = replace(plot, title=options.title)
     print_warnings(warnings)
-    if not options.output:
-        print_plot(plot)
-        return 0
-    from ch12cli.files.atomic import write_whole
-    from ch12cli.plots.matplotlib_drawer import render
+    contents: dict[Path, bytes] = {}
+    if options.output:
+        from ch12cli.plots.matplotlib_drawer import render
 
-    contents = {path: render(plot, path.suffix.lower()[1:]) for path in options.output}
+        contents = {path: render(plot, path.suffix.lower()[1:], options=look) for path in options.output}
+    else:
+        print_plot(plot)
+    if options.data is not None:
+        from ch12cli.plots.plotted_data import to_plotted_csv
+
+        contents[options.data] = to_plotted_csv(plot)
+    from ch12cli.files.atomic import write_whole
+
     for path, content in contents.items():
         write_whole(path, content)
         print(path)
     return 0
+
+
+def require_target(option: str, path: Path, endings: Sequence[str]) -> None:
+    """Raises InputError for a file with another ending, or in a directory that does not exist."""
+    if path.suffix.lower() not in endings:
+        listed = f"{', '.join(endings[:-1])} or {endings[-1]}" if len(endings) > 1 else endings[0]
+        raise InputError(f"{option} {path}: must end in {listed}")
+    if not path.parent.is_dir():
+        raise InputError(f"{option} {path}: there is no directory {path.parent}")
+
+
+def figure_options(options: Any) -> FigureOptions:
+    """What the user chose about a file. Raises InputError for values out of range."""
+    dpi = whole_number_in(options.dpi)
+    if dpi is None or not DPI[0] <= dpi <= DPI[1]:
+        raise InputError(f"--dpi {options.dpi}: must be a whole number from {DPI[0]} to {DPI[1]}")
+    size = None
+    if options.size is not None:
+        sides = options.size.lower().replace("x", ",").split(",")
+        try:
+            width, height = (float(side) for side in sides)
+        except ValueError:
+            raise InputError(f"--size {options.size}: must be width and height in inches, as in 3.3,2.5") from None
+        if not (SIZE[0] <= width <= SIZE[1] and SIZE[0] <= height <= SIZE[1]):
+            raise InputError(f"--size {options.size}: each side must be from {SIZE[0]:g} to {SIZE[1]:g} inches")
+        size = (width, height)
+    return FigureOptions(options.style, size, dpi)
 
 
 def requested_plot(paths: Sequence[Path], options: Any) -> tuple["Plot", list[str]]:
@@ -81,7 +145,10 @@ def requested_plot(paths: Sequence[Path], options: Any) -> tuple["Plot", list[st
     sweeps = [path for path in paths if is_sweep(path)]
     if sweeps and len(paths) > 1:
         raise InputError(f"{sweeps[0]}: a sweep is plotted by itself; name one of its runs, such as {sweeps[0]}/0")
-    kind = options.kind or (recorded.default_kind(sweeps[0]) if sweeps else "curve")
+    asks_for_lines = options.by is not None or options.facet is not None
+    default = "slice" if asks_for_lines else recorded.default_kind(sweeps[0]) if sweeps else "curve"
+    kind = options.kind or default
+    log = None if options.scale is None else options.scale == "log"
     for option, kinds in KINDS_OF_OPTION.items():
         if getattr(options, option) is not None and kind not in kinds:
             raise InputError(f"--{option}: only for --kind {' or '.join(kinds)}; this plot is a {kind}")
@@ -91,10 +158,14 @@ def requested_plot(paths: Sequence[Path], options: Any) -> tuple["Plot", list[st
             raise InputError(f"--kind {kind}: shows a single run; name one, such as {example}")
         return network_plot(paths[0], kind, options)
     if kind in SWEEP_KINDS:
-        return recorded.sweep_plot(paths, kind, metric=options.metric, x=options.x, y=options.y), []
+        shown = {name: getattr(options, name) for name in ("metric", "x", "y", "by", "facet", "where")}
+        choice = recorded.SweepChoice(**shown, every=bool(options.all), pooled=bool(options.pool), log=log)
+        return recorded.sweep_plot(paths, kind, choice), []
     if sweeps:
-        return recorded.sweep_curves(sweeps[0], metric=options.metric), []
-    return recorded.run_curves(paths, options.metric), []
+        return recorded.sweep_curves(sweeps[0], metric=options.metric, where=options.where, log=log), []
+    if options.where is not None:
+        raise InputError("--where: only for a sweep; name the runs to plot")
+    return recorded.run_curves(paths, options.metric, log=log), []
 
 
 def network_plot(path: Path, kind: str, options: Any) -> tuple["Plot", list[str]]:

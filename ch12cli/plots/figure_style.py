@@ -1,0 +1,31 @@
+"""Sizes and fonts of a figure: for a screen, a column of a paper, or slides."""
+
+from typing import NamedTuple
+
+
+class FigureStyle(NamedTuple):
+    """width, height: inches of the axes of one panel; font: points; line: width of lines in points.
+
+    titled: whether the title is drawn; a paper has a caption instead.
+    """
+
+    width: float
+    height: float
+    font: float
+    line: float
+    titled: bool = True
+
+
+STYLES = {
+    "screen": FigureStyle(5.2, 3.6, 13.0, 2.0),
+    "paper": FigureStyle(2.8, 2.0, 8.0, 1.2, titled=False),
+    "slides": FigureStyle(8.0, 4.4, 20.0, 3.2),
+}
+
+
+class FigureOptions(NamedTuple):
+    """What the user may choose about a file. size: inches of the whole figure; dpi: dots per inch of a PNG."""
+
+    style: str = "screen"
+    size: tuple[float, float] | None = None
+    dpi: int = 200

@@ -1,0 +1,1 @@
+"""Plots of hard cases, and a check that their texts neither overlap nor are cut off."""
