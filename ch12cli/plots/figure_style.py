@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 
-class FigureStyle(NamedTuple):
+class PlotStyle(NamedTuple):
     """width, height: inches of the axes of one panel; font: points; line: width of lines in points.
 
     titled: whether the title is drawn; a paper has a caption instead.
@@ -17,9 +17,9 @@ class FigureStyle(NamedTuple):
 
 
 STYLES = {
-    "screen": FigureStyle(5.2, 3.6, 13.0, 2.0),
-    "paper": FigureStyle(2.8, 2.0, 8.0, 1.2, titled=False),
-    "slides": FigureStyle(8.0, 4.4, 20.0, 3.2),
+    "screen": PlotStyle(5.2, 3.6, 13.0, 2.0),
+    "paper": PlotStyle(2.8, 2.0, 8.0, 1.2, titled=False),
+    "slides": PlotStyle(8.0, 4.4, 20.0, 3.2),
 }
 
 

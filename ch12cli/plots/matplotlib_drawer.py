@@ -12,7 +12,7 @@ import numpy as np
 from ch12cli.errors import InputError
 from ch12cli.files.untrusted_text import escape_controls
 from ch12cli.plots.colours import LINES, ink, shade
-from ch12cli.plots.figure_style import STYLES, FigureOptions, FigureStyle
+from ch12cli.plots.figure_style import STYLES, FigureOptions, PlotStyle
 from ch12cli.plots.labels import even_digits, numbered
 from ch12cli.plots.matplotlib_layout import (
     GREY,
@@ -70,7 +70,7 @@ def render(plot: Plot, form: str, *, themed: bool = False, options: FigureOption
 
 
 @contextmanager
-def drawing(*, themed: bool = False, style: FigureStyle = STYLES["screen"]) -> Iterator[None]:
+def drawing(*, themed: bool = False, style: PlotStyle = STYLES["screen"]) -> Iterator[None]:
     """Sets matplotlib's defaults for the time of a drawing. Raises InputError if it is not installed."""
     try:
         import matplotlib
@@ -120,7 +120,7 @@ def figure_of(plot: Plot, options: FigureOptions | None = None) -> "Figure":
     return figure
 
 
-def _figure_with(plot: Plot, sizes: Sequence[tuple[float, float]], style: FigureStyle) -> "Figure":
+def _figure_with(plot: Plot, sizes: Sequence[tuple[float, float]], style: PlotStyle) -> "Figure":
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -141,7 +141,7 @@ def _key_note(keys: Sequence[str]) -> list[str]:
     return ["   ".join(keys)] if keys else []
 
 
-def _size_of(panel: Panel, style: FigureStyle) -> tuple[float, float]:
+def _size_of(panel: Panel, style: PlotStyle) -> tuple[float, float]:
     """Returns the width and height of a panel's axes in inches."""
     em = style.font / POINTS
     if isinstance(panel, Grid):
@@ -154,7 +154,7 @@ def _size_of(panel: Panel, style: FigureStyle) -> tuple[float, float]:
     return style.width, style.height
 
 
-def _draw_panel(axes: "Axes", panel: Panel, width: float, height: float, style: FigureStyle) -> list[str]:
+def _draw_panel(axes: "Axes", panel: Panel, width: float, height: float, style: PlotStyle) -> list[str]:
     """Draws a panel, and returns the key to numbers that stand for names."""
     if isinstance(panel, Lines):
         return _draw_lines(axes, panel, width, height, style)
@@ -167,7 +167,7 @@ def _draw_panel(axes: "Axes", panel: Panel, width: float, height: float, style: 
     return _draw_field(axes, panel, width, height, style)
 
 
-def _draw_lines(axes: "Axes", panel: Lines, width: float, height: float, style: FigureStyle) -> list[str]:
+def _draw_lines(axes: "Axes", panel: Lines, width: float, height: float, style: PlotStyle) -> list[str]:
     axes.grid(alpha=0.3)
     lines = [_clipped(line) for line in panel.lines]
     heights = [v for line in lines for v in (line.y, line.low, line.high) if v is not None]
@@ -183,14 +183,14 @@ def _draw_lines(axes: "Axes", panel: Lines, width: float, height: float, style: 
     return label_axes(axes, (panel.x, panel.y), scales, (width, height), style)
 
 
-def _draw_faint(lines: Sequence[Line], axes: "Axes", y: Axis, style: FigureStyle) -> None:
+def _draw_faint(lines: Sequence[Line], axes: "Axes", y: Axis, style: PlotStyle) -> None:
     for line in lines:
         many = len(line.x) > MANY
         axes.plot(line.x, line.y, ".", color=GREY, alpha=0.35, markersize=2.5 * style.line, zorder=1, rasterized=many)
         _draw_beyond(axes, line, y, GREY, style)
 
 
-def _draw_line(axes: "Axes", line: Line, number: int, y: Axis, style: FigureStyle, *, crowded: bool) -> None:
+def _draw_line(axes: "Axes", line: Line, number: int, y: Axis, style: PlotStyle, *, crowded: bool) -> None:
     colour = LINES[number % SERIES]
     name = plain(line.name) or None
     dashes, thick = DASHES[number % len(DASHES)], style.line
@@ -213,7 +213,7 @@ def _draw_line(axes: "Axes", line: Line, number: int, y: Axis, style: FigureStyl
     _draw_beyond(axes, line, y, colour, style)
 
 
-def _draw_beyond(axes: "Axes", line: Line, y: Axis, colour: str, style: FigureStyle) -> None:
+def _draw_beyond(axes: "Axes", line: Line, y: Axis, colour: str, style: PlotStyle) -> None:
     """Marks points beyond the limits of the axis at its edge."""
     if y.limits is None or line.joined:
         return
@@ -224,7 +224,7 @@ def _draw_beyond(axes: "Axes", line: Line, y: Axis, colour: str, style: FigureSt
             axes.plot(line.x[outside], places, marker=marker, transform=axes.get_xaxis_transform(), **look)
 
 
-def _draw_edges(axes: "Axes", panel: Lines, scale: AxisScale, width: float, style: FigureStyle) -> None:
+def _draw_edges(axes: "Axes", panel: Lines, scale: AxisScale, width: float, style: PlotStyle) -> None:
     """Marks diverged runs at the edge of the axes, each with its number where the numbers fit."""
     last = -np.inf
     for mark in sorted(panel.edges, key=lambda each: each.x):
@@ -251,7 +251,7 @@ def _clipped(line: Line) -> Line:
     return replace(line, y=y, low=low, high=high)
 
 
-def _draw_bars(axes: "Axes", panel: Bars, width: float, height: float, style: FigureStyle) -> list[str]:
+def _draw_bars(axes: "Axes", panel: Bars, width: float, height: float, style: PlotStyle) -> list[str]:
     positions = np.arange(len(panel.names))
     colours = [GREY if name in panel.plain else LINES[0] for name in panel.names]
     longest = max([float(value) for value in panel.values if value > 0], default=1.0)
@@ -271,7 +271,7 @@ def _draw_bars(axes: "Axes", panel: Bars, width: float, height: float, style: Fi
     return numbered(names.key)
 
 
-def _draw_histogram(axes: "Axes", panel: Histogram, width: float, height: float, style: FigureStyle) -> list[str]:
+def _draw_histogram(axes: "Axes", panel: Histogram, width: float, height: float, style: PlotStyle) -> list[str]:
     counts = panel.counts
     highest = float(max([1, *counts.tolist()]))
     x = AxisScale.over([panel.edges], panel.x, margin=MARGIN)
@@ -295,7 +295,7 @@ def _draw_histogram(axes: "Axes", panel: Histogram, width: float, height: float,
     return label_axes(axes, (panel.x, Axis(panel.label, integer=True)), (x, y), (width, height), style)
 
 
-def _draw_field(axes: "Axes", panel: Field, width: float, height: float, style: FigureStyle) -> list[str]:
+def _draw_field(axes: "Axes", panel: Field, width: float, height: float, style: PlotStyle) -> list[str]:
     from matplotlib.colors import to_rgb
 
     extent = (*panel.x_range, *panel.y_range)
@@ -330,7 +330,7 @@ def _draw_field(axes: "Axes", panel: Field, width: float, height: float, style: 
 
 def label_axes(
     axes: "Axes", labels: tuple[Axis, Axis], scales: tuple[AxisScale, AxisScale], size: tuple[float, float],
-    style: FigureStyle,
+    style: PlotStyle,
 ) -> list[str]:  # fmt: skip
     """Sets the range, the ticks and the label of both axes. Returns the key to numbers that stand for names."""
     from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
@@ -377,7 +377,7 @@ def plain(text: str) -> str:
     return escape_controls(text)
 
 
-def _size_of_grid(panel: Grid, style: FigureStyle) -> tuple[float, float]:
+def _size_of_grid(panel: Grid, style: PlotStyle) -> tuple[float, float]:
     """Returns the size of a heat map, whose cells hold their texts where that is possible."""
     rows, columns = panel.values.shape
     em = style.font / POINTS
@@ -392,7 +392,7 @@ def _size_of_grid(panel: Grid, style: FigureStyle) -> tuple[float, float]:
     return width, height
 
 
-def _draw_grid(axes: "Axes", panel: Grid, width: float, height: float, style: FigureStyle) -> list[str]:
+def _draw_grid(axes: "Axes", panel: Grid, width: float, height: float, style: PlotStyle) -> list[str]:
     from matplotlib.colors import to_rgb
 
     rows, columns = panel.values.shape
@@ -431,7 +431,7 @@ def _draw_grid(axes: "Axes", panel: Grid, width: float, height: float, style: Fi
     return keys
 
 
-def _name_cells(axes: "Axes", panel: Grid, across: float, down: float, style: FigureStyle) -> list[str]:
+def _name_cells(axes: "Axes", panel: Grid, across: float, down: float, style: PlotStyle) -> list[str]:
     """Names the rows and columns of a heat map, and returns the key to numbers that stand for names.
 
     Where both have the same long names, the columns are numbered, and the rows have number and name.
@@ -465,7 +465,7 @@ def size_of_texts(panel: Grid, across: float, down: float, most: float) -> float
     return min(most, 10.0 * 0.94 * across / (widest * POINTS), 0.7 * down)
 
 
-def _add_colour_bar(axes: "Axes", panel: Grid, width: float, height: float, style: FigureStyle) -> None:
+def _add_colour_bar(axes: "Axes", panel: Grid, width: float, height: float, style: PlotStyle) -> None:
     """Adds a colour bar, with the values of its colours, to a heat map whose cells are too small for numbers."""
     from matplotlib.colors import to_rgb
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ch12cli.errors import InputError
-from ch12cli.plots.figure_style import FigureStyle
+from ch12cli.plots.figure_style import PlotStyle
 from ch12cli.plots.labels import fit_label, shorten_apart, wrap_label
 from ch12cli.plots.plot import Axis
 from ch12cli.plots.scale import MOST_SWEPT, AxisScale, tick_texts
@@ -114,7 +114,7 @@ def arrange(
     *,
     title: str,
     notes: Sequence[str],
-    style: FigureStyle,
+    style: PlotStyle,
 ) -> None:
     """Places the panels, each with the width and height of its axes in inches, and the texts around them.
 
@@ -183,7 +183,7 @@ def _margins(figure: "Figure", panels: Sequence[tuple["Axes", float, float]]) ->
     return found
 
 
-def _add_legend(figure: "Figure", room: float, style: FigureStyle) -> Any:
+def _add_legend(figure: "Figure", room: float, style: PlotStyle) -> Any:
     """Adds the common legend of all axes, in as many columns as fit `room` inches; None if nothing has a name."""
     named: dict[str, Any] = {}
     for axes in figure.axes:
