@@ -35,7 +35,7 @@ class Curve(NamedTuple):
     diverged: int | None = None
 
 
-class Group(NamedTuple):
+class CurveGroup(NamedTuple):
     """The runs that one line stands for."""
 
     name: str
@@ -68,7 +68,7 @@ def learning_curves(
     """
     epochs = diverged or [[None] * len(runs) for _, runs in groups]
     found = [
-        Group(name, [Curve(rows, at) for rows, at in zip(runs, each, strict=True) if rows or at is not None])
+        CurveGroup(name, [Curve(rows, at) for rows, at in zip(runs, each, strict=True) if rows or at is not None])
         for (name, runs), each in zip(groups, epochs, strict=True)
     ]
     drawn = [group for group in found if any(curve.rows for curve in group.curves)]
@@ -107,7 +107,7 @@ def columns_of_panels(columns: Sequence[str], *, several: bool) -> list[list[str
     return found
 
 
-def panel(groups: Sequence[Group], columns: Sequence[str], *, log: bool | None = None) -> Lines:
+def panel(groups: Sequence[CurveGroup], columns: Sequence[str], *, log: bool | None = None) -> Lines:
     lines, finite = [], []
     for group in groups:
         for column in columns:

@@ -23,14 +23,14 @@ def columns_of(text: str) -> int:
     )
 
 
-def fill(text: str, width: int, align: str = "<") -> str:
+def pad_label(text: str, width: int, align: str = "<") -> str:
     """Returns the text padded with blanks to a number of terminal columns. align: `<`, `>` or `^`."""
     blanks = max(0, width - columns_of(text))
     left = {"<": 0, ">": blanks, "^": blanks // 2}[align]
     return " " * left + text + " " * (blanks - left)
 
 
-def shorten(text: str, most: float, *, measure: Measure = columns_of, ellipsis: str = "…") -> str:
+def shorten_middle(text: str, most: float, *, measure: Measure = columns_of, ellipsis: str = "…") -> str:
     """Returns the text with its middle replaced by an ellipsis if it is wider than `most`.
 
     The beginning and the end are kept, as both tell names apart.
@@ -56,7 +56,7 @@ def shorten_apart(
     texts: Sequence[str], most: float, *, measure: Measure = columns_of, ellipsis: str = "…"
 ) -> list[str] | None:
     """Returns the texts shortened to `most`, or None if different texts would become equal."""
-    found = [shorten(text, most, measure=measure, ellipsis=ellipsis) for text in texts]
+    found = [shorten_middle(text, most, measure=measure, ellipsis=ellipsis) for text in texts]
     return found if len(set(found)) == len(set(texts)) else None
 
 
@@ -74,10 +74,10 @@ def wrap_label(text: str, most: float, *, lines: int, measure: Measure = columns
 def fit_label(text: str, most: float, *, lines: int, measure: Measure = columns_of) -> list[str]:
     """Returns the text in at most `lines` lines, shortened in the middle where it is too long for them."""
     for room in (math.inf, 1.0, 0.9, 0.75, 0.5):
-        given = shorten(text, room * lines * most, measure=measure)
+        given = shorten_middle(text, room * lines * most, measure=measure)
         if (found := wrap_label(given, most, lines=lines, measure=measure)) is not None:
             return found
-    return [shorten(text, most, measure=measure)]
+    return [shorten_middle(text, most, measure=measure)]
 
 
 def numbered(names: Sequence[str]) -> list[str]:

@@ -19,7 +19,7 @@ from ch12cli.plots.matplotlib_layout import (
     LINE,
     LONGEST,
     POINTS,
-    Names,
+    AxisNames,
     arrange,
     fit_text,
     fitting_ticks,
@@ -432,7 +432,7 @@ def _draw_grid(axes: "Axes", panel: Grid, width: float, height: float, style: Pl
 
 
 def _name_cells(axes: "Axes", panel: Grid, across: float, down: float, style: PlotStyle) -> list[str]:
-    """Names the rows and columns of a heat map, and returns the key to numbers that stand for names.
+    """AxisNames the rows and columns of a heat map, and returns the key to numbers that stand for names.
 
     Where both have the same long names, the columns are numbered, and the rows have number and name.
     """
@@ -445,7 +445,7 @@ def _name_cells(axes: "Axes", panel: Grid, across: float, down: float, style: Pl
     if left == below and (columns.rotation or columns.key):
         columns = names_across([str(number) for number in range(1, len(left) + 1)], across, under)
         if not rows.key:  # the rows' names are the key
-            rows = Names([f"{text}  {number}" for number, text in enumerate(rows.texts, start=1)])
+            rows = AxisNames([f"{text}  {number}" for number, text in enumerate(rows.texts, start=1)])
             keys = []
     for names, high, room, which in ((columns, under, across, "x"), (rows, font, down, "y")):
         turned = names.rotation or which == "y"

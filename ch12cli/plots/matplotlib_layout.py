@@ -47,7 +47,7 @@ def fit_text(text: str, room: float, font: float, *, lines: int = 2, bold: bool 
     return "\n".join(fit_label(text, room, lines=lines, measure=lambda part: text_width(part, font, bold=bold)))
 
 
-class Names(NamedTuple):
+class AxisNames(NamedTuple):
     """How names are written along an axis. key: what numbers stand for, if the names are numbered."""
 
     texts: list[str]
@@ -55,7 +55,7 @@ class Names(NamedTuple):
     key: tuple[str, ...] = ()
 
 
-def names_across(names: Sequence[str], room: float, font: float, *, longest: float = LONGEST) -> Names:
+def names_across(names: Sequence[str], room: float, font: float, *, longest: float = LONGEST) -> AxisNames:
     """Returns the names below an axis with `room` inches for each: side by side, wrapped, upright or numbered."""
 
     def measure(text: str) -> float:
@@ -64,15 +64,15 @@ def names_across(names: Sequence[str], room: float, font: float, *, longest: flo
     inside = room - 0.4 * font / POINTS
     wrapped = [wrap_label(name, inside, lines=3, measure=measure) for name in names]
     if all(wrapped):
-        return Names(["\n".join(lines or ()) for lines in wrapped])
+        return AxisNames(["\n".join(lines or ()) for lines in wrapped])
     short = shorten_apart(names, longest, measure=measure)
     if short is None:
-        return Names([str(number) for number in range(1, len(names) + 1)], key=tuple(names))
+        return AxisNames([str(number) for number in range(1, len(names) + 1)], key=tuple(names))
     height = LINE * font / POINTS
-    return Names(short, 45 if room > 1.5 * height else 90)
+    return AxisNames(short, 45 if room > 1.5 * height else 90)
 
 
-def names_beside(names: Sequence[str], room: float, font: float, *, longest: float = LONGEST) -> Names:
+def names_beside(names: Sequence[str], room: float, font: float, *, longest: float = LONGEST) -> AxisNames:
     """Returns the names beside an axis with `room` inches of height for each: whole, wrapped, shortened or numbered."""
 
     def measure(text: str) -> float:
@@ -81,8 +81,8 @@ def names_beside(names: Sequence[str], room: float, font: float, *, longest: flo
     lines = max(1, min(3, int(room / (LINE * font / POINTS))))
     wrapped = ["\n".join(fit_label(name, longest, lines=lines, measure=measure)) for name in names]
     if len(set(wrapped)) == len(set(names)):
-        return Names(wrapped)
-    return Names([str(number) for number in range(1, len(names) + 1)], key=tuple(names))
+        return AxisNames(wrapped)
+    return AxisNames([str(number) for number in range(1, len(names) + 1)], key=tuple(names))
 
 
 def fitting_ticks(

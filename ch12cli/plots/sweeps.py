@@ -243,7 +243,7 @@ def slices(
         for number, line_value in enumerate(lines_by):
             runs = inside & chosen(results.texts, by, line_value, len(results.values))
             drawn += _lines_over(
-                results, key, runs, places, shown, name=line_value or "mean", every=every, pooled=pooled,
+                results, key, runs, places, shown, name="mean" if by is None else f"{by.rpartition('.')[2]}={line_value}", every=every, pooled=pooled,
                 single=by is None, shift=DODGE * (number - (len(lines_by) - 1) / 2),
             )  # fmt: skip
             counts += [n for n in drawn[-1].counts if n]
@@ -265,7 +265,7 @@ def slices(
     return Plot(title, list[Panel](panels), _slice_notes(results, panels, counts, shown, (by, facet), every, pooled))
 
 
-class Places(NamedTuple):
+class KeyPositions(NamedTuple):
     """Where the values of a key lie on its axis. names: the values in order."""
 
     axis: Axis
@@ -274,7 +274,7 @@ class Places(NamedTuple):
     ordered: bool  # whether the values are numbers, so that they may be joined
 
 
-def positions_of(results: Results, key: str, *, lines: bool) -> Places:
+def positions_of(results: Results, key: str, *, lines: bool) -> KeyPositions:
     """Returns the axis of a key and the position of each of its values, those of the jobs left out included.
 
     Numbers have a linear or a logarithmic axis. If zero is among numbers of several decades, each has its own place.
@@ -283,17 +283,17 @@ def positions_of(results: Results, key: str, *, lines: bool) -> Places:
     try:
         numbers = {name: float(name) for name in names}
     except ValueError:
-        return Places(
+        return KeyPositions(
             Axis(key, names=tuple(names)), names, {name: float(n) for n, name in enumerate(names)}, ordered=False
         )
     positive = [value for value in numbers.values() if value > 0]
     if not all(np.isfinite(value) for value in numbers.values()) or (min(numbers.values()) == 0 and is_wide(positive)):
-        return Places(
+        return KeyPositions(
             Axis(key, names=tuple(names)), names, {name: float(n) for n, name in enumerate(names)}, ordered=True
         )
     ticks = tuple(sorted(set(numbers.values())))
     axis = Axis(key, log=is_wide(numbers.values()), ticks=ticks, integer=all(tick.is_integer() for tick in ticks))
-    return Places(axis, names, numbers, ordered=True)
+    return KeyPositions(axis, names, numbers, ordered=True)
 
 
 def values_of(results: Results, key: str | None) -> list[str]:
@@ -314,7 +314,7 @@ class CountedLine(NamedTuple):
 
 
 def _lines_over(
-    results: Results, key: str, runs: NDArray[np.bool_], places: Places, shown: Sequence[str], *, name: str,
+    results: Results, key: str, runs: NDArray[np.bool_], places: KeyPositions, shown: Sequence[str], *, name: str,
     every: bool, pooled: bool, shift: float, single: bool,
 ) -> list[CountedLine]:  # fmt: skip
     """Returns the means of some runs at each value of a key, after the dots of the runs if they are shown."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ch12cli.plots.colours import TERMINAL, ink, shade
-from ch12cli.plots.labels import columns_of, fill, shorten, shorten_apart
+from ch12cli.plots.labels import columns_of, pad_label, shorten_apart, shorten_middle
 from ch12cli.plots.plot import Axis, Bars, Field, Grid, Histogram, Line, Lines, Panel, Plot, Span, Values, thinned
 from ch12cli.plots.scale import MOST_SWEPT, AxisScale, tick_texts
 from ch12cli.plots.text_curve import ASCII, ASCII_MARKS, BRAILLE, DOTS, PATTERNS, UNICODE, Charset, dots_of
@@ -98,7 +98,7 @@ def _grid_text(panel: Grid, *, width: int, ascii_only: bool) -> list[list[Span]]
     if max(map(columns_of, labels), default=0) < size:
         heads = labels
     shared = heads is None and names == labels
-    short = [shorten(name, gutter, ellipsis=ellipsis) for name in names]
+    short = [shorten_middle(name, gutter, ellipsis=ellipsis) for name in names]
     key: list[str] = []
     if heads is None:
         key = [] if shared else [f"{number} {label}" for number, label in enumerate(labels, start=1)]
@@ -106,22 +106,24 @@ def _grid_text(panel: Grid, *, width: int, ascii_only: bool) -> list[list[Span]]
     if shared or len(set(short)) < len(set(names)):
         digits = len(str(len(names)))
         short = [
-            f"{shorten(name, gutter - digits - 1, ellipsis=ellipsis)} {number:>{digits}}"
+            f"{shorten_middle(name, gutter - digits - 1, ellipsis=ellipsis)} {number:>{digits}}"
             for number, name in enumerate(names, start=1)
         ]
         if len({text[:-digits] for text in short}) < len(set(names)):  # their beginnings and ends are the same
             key += [f"{number} {name}" for number, name in enumerate(names, start=1)]
     indent = " " * (gutter + 1)
-    lines: list[list[Span]] = [[(indent + shorten(panel.columns.label, width - gutter - 1, ellipsis=ellipsis), "dim")]]
-    side = fill(shorten(panel.rows.label, gutter, ellipsis=ellipsis), gutter)
-    lines.append([(f"{side} ", "dim"), ("".join(fill(head, size, ">") for head in heads), "dim")])
+    lines: list[list[Span]] = [
+        [(indent + shorten_middle(panel.columns.label, width - gutter - 1, ellipsis=ellipsis), "dim")]
+    ]
+    side = pad_label(shorten_middle(panel.rows.label, gutter, ellipsis=ellipsis), gutter)
+    lines.append([(f"{side} ", "dim"), ("".join(pad_label(head, size, ">") for head in heads), "dim")])
     shades = ASCII_SHADES if ascii_only else SHADES
     for name, cells, colours in zip(short, texts, panel.shaded.tolist(), strict=True):
-        line: list[Span] = [(f"{fill(name, gutter, '>')} ", "dim")]
+        line: list[Span] = [(f"{pad_label(name, gutter, '>')} ", "dim")]
         for text, share in zip(cells, colours, strict=True):
             colour = shade(share) if share == share else None
             if with_texts:
-                line.append((f"{fill(text, size - 1, '>')} ", f"{ink(colour)} on {colour}" if colour else "dim"))
+                line.append((f"{pad_label(text, size - 1, '>')} ", f"{ink(colour)} on {colour}" if colour else "dim"))
             else:
                 mark = shades[min(len(shades) - 1, int(share * len(shades)))] if colour else "x"
                 line.append((mark * size, colour))
@@ -145,11 +147,11 @@ def _heads(texts: Sequence[str], size: int) -> list[str]:
 
 def _side_by_side(entries: Sequence[str], *, width: int, ellipsis: str) -> list[str]:
     """Returns entries in as many columns as fit the width; entries that are too long are shortened in the middle."""
-    short = [shorten(entry, width - 2, ellipsis=ellipsis) for entry in entries]
+    short = [shorten_middle(entry, width - 2, ellipsis=ellipsis) for entry in entries]
     each = max(map(columns_of, short), default=1) + 2
     across = max(1, width // each)
     rows = [short[start : start + across] for start in range(0, len(short), across)]
-    return ["".join(fill(entry, each) for entry in row).rstrip() for row in rows]
+    return ["".join(pad_label(entry, each) for entry in row).rstrip() for row in rows]
 
 
 def _bars_text(panel: Bars, *, width: int, ascii_only: bool) -> list[list[Span]]:
@@ -162,7 +164,7 @@ def _bars_text(panel: Bars, *, width: int, ascii_only: bool) -> list[list[Span]]
         eighths = round(max(value, 0.0) / longest * room * 8)
         bar = "#" * round(eighths / 8) if ascii_only else "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
         style = "dim" if name in panel.plain else TERMINAL[0]
-        side = fill(shorten(name, gutter, ellipsis=ellipsis), gutter, ">")
+        side = pad_label(shorten_middle(name, gutter, ellipsis=ellipsis), gutter, ">")
         lines.append([(f"{side}  ", None), (bar, style), (f" {text}", None)])
     return [*lines, [(f"{'':{gutter}}  {panel.label}"[:width], "dim")]]
 
@@ -250,7 +252,7 @@ def _lines_text(panel: Lines, *, width: int, rows: int, ascii_only: bool) -> lis
     body = [_row_text(cells, row, frame) for row in range(frame.rows)]
     lines = _add_axes(frame, body)
     if panel.title:
-        lines.insert(0, [(shorten(panel.title, width), "bold")])
+        lines.insert(0, [(shorten_middle(panel.title, width), "bold")])
     return lines + _legend_text(named, width=width, ascii_only=ascii_only)
 
 
@@ -348,7 +350,7 @@ def _wrapped_legend(entries: Sequence[tuple[str, str, str]], *, width: int, asci
     """Returns (sample, style, name) entries in columns of equal width; long names are shortened in the middle."""
     sample = max((len(entry[0]) for entry in entries), default=0)
     room = width - sample - 3  # 3: two blanks before the sample, one after it
-    names = [shorten(name, room, ellipsis="~" if ascii_only else "…") for _, _, name in entries]
+    names = [shorten_middle(name, room, ellipsis="~" if ascii_only else "…") for _, _, name in entries]
     each = sample + 3 + max(map(columns_of, names), default=0)
     across = max(1, width // each)
     found: list[list[Span]] = []
@@ -356,7 +358,7 @@ def _wrapped_legend(entries: Sequence[tuple[str, str, str]], *, width: int, asci
         if number % across == 0:
             found.append([])
         last = number % across == across - 1 or number == len(entries) - 1
-        text = name if last else fill(name, each - sample - 3)
+        text = name if last else pad_label(name, each - sample - 3)
         found[-1] += [("  ", None), (f"{mark:>{sample}}", style), (f" {text}", None)]
     return found
 
@@ -401,7 +403,7 @@ def _row_index(scale: AxisScale, value: float, rows: int) -> int:
 def _add_axes(frame: Frame, body: list[list[Span]]) -> list[list[Span]]:
     """Returns the drawing with the y axis on its left and the x axis below it."""
     charset = frame.charset
-    label = shorten(frame.y.label, frame.columns, ellipsis=charset.ellipsis)
+    label = shorten_middle(frame.y.label, frame.columns, ellipsis=charset.ellipsis)
     lines: list[list[Span]] = [[(f"{'':{frame.gutter}}  {label}", "dim")]]
     for row, spans in enumerate(body):
         tick = frame.labels.get(row)
@@ -431,9 +433,9 @@ def _x_axis_text(frame: Frame) -> list[list[Span]]:
         column = min(columns - 1, max(0, round(float(scale.share(tick)) * (columns - 1))))  # type: ignore[arg-type]
         start = max(0, min(column - columns_of(text) // 2, columns - columns_of(text)))
         if start >= columns_of(labels) + bool(labels) and start + columns_of(text) <= columns:
-            labels = f"{fill(labels, start)}{text}"
+            labels = f"{pad_label(labels, start)}{text}"
             floor[column] = frame.charset.mark
-    label = shorten(frame.x.label, columns, ellipsis=frame.charset.ellipsis)
+    label = shorten_middle(frame.x.label, columns, ellipsis=frame.charset.ellipsis)
     indent = " " * (frame.gutter + 1)
     keyed = _side_by_side(key, width=frame.gutter + 2 + columns, ellipsis=frame.charset.ellipsis)
     return [

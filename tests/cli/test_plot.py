@@ -101,7 +101,7 @@ def test_a_figure_for_a_paper_is_one_command_and_its_numbers_are_those_of_compar
         rows = list(csv.DictReader(lines))
     assert len(rows) == len(means) == 4
     for row in rows:
-        found = means[row["optimizer.lr"], row["line"]]
+        found = means[row["optimizer.lr"], row["line"].removeprefix("width=")]
         assert float(row["validation loss"]) == pytest.approx(found["objective"])
         assert float(row["high"]) - float(row["validation loss"]) == pytest.approx(found["objective_interval"])
 

@@ -109,9 +109,9 @@ def test_a_slice_has_every_run_its_mean_and_its_band(results: Results) -> None:
 def test_a_slice_by_a_key_has_a_line_for_each_of_its_values_and_panels_for_another(results: Results) -> None:
     (panel,) = slices(results, title="t", x="optimizer.lr", by="model.width").panels
     assert isinstance(panel, Lines)
-    assert [line.name for line in panel.lines] == ["4", "8"]
+    assert [line.name for line in panel.lines] == ["width=4", "width=8"]
     for line in panel.lines:
-        np.testing.assert_allclose(line.y, [mean(cell(rate, line.name)) for rate in RATES])
+        np.testing.assert_allclose(line.y, [mean(cell(rate, line.name.removeprefix("width="))) for rate in RATES])
     panels = slices(results, title="t", x="optimizer.lr", facet="model.width", every=True).panels
     assert [panel.title for panel in panels if isinstance(panel, Lines)] == ["model.width=4", "model.width=8"]
     limits = {panel.y.limits for panel in panels if isinstance(panel, Lines)}
