@@ -241,9 +241,10 @@ def slices(
         inside = chosen(results.texts, facet, panel_value, len(results.values))
         drawn = []
         for number, line_value in enumerate(lines_by):
+            name = "mean" if by is None else f"{by.rpartition('.')[2]}={line_value}"
             runs = inside & chosen(results.texts, by, line_value, len(results.values))
             drawn += _lines_over(
-                results, key, runs, places, shown, name="mean" if by is None else f"{by.rpartition('.')[2]}={line_value}", every=every, pooled=pooled,
+                results, key, runs, places, shown, name=name, every=every, pooled=pooled,
                 single=by is None, shift=DODGE * (number - (len(lines_by) - 1) / 2),
             )  # fmt: skip
             counts += [n for n in drawn[-1].counts if n]
@@ -253,8 +254,8 @@ def slices(
         lost = [text for text, here in zip(results.lost.get(key, []), out.tolist(), strict=True) if here]
         marks = {text: lost.count(text) for text in places.names if text in lost}
         edges = tuple(EdgeMark(places.at[text], str(n), results.minimise) for text, n in marks.items())
-        name = f"{facet}={panel_value}" if facet else ""
-        panels.append(Lines(places.axis, Axis(results.label), [each.line for each in drawn], edges, name))
+        heading = f"{facet}={panel_value}" if facet else ""
+        panels.append(Lines(places.axis, Axis(results.label), [each.line for each in drawn], edges, heading))
     heights = [v for panel in panels for line in panel.lines for v in (line.y, line.low, line.high) if v is not None]
     y = metric_axis(results.label, heights, log=log)
     if facet is not None and y.limits is None:  # panels are compared, so that they have a common axis
