@@ -2,8 +2,10 @@
 
 import errno
 import re
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -107,3 +109,16 @@ def describe_error(error: BaseException) -> str:
     """An error in one line: its kind, and the first line of what it says."""
     text = str(error)
     return f"{type(error).__name__}: {first_line(text)}" if text.strip() else type(error).__name__
+
+
+def location_of(error: BaseException) -> str:
+    """Returns where the user's code raised, as ` (file.py, line 3)`; empty if ch12 or a library raised."""
+    own = Path(__file__).parent
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).is_file()]
+    for frame in reversed(frames):
+        file = Path(frame.filename)
+        if own in file.parents:
+            return ""
+        if not any(part in ("site-packages", "dist-packages") or part.startswith("python3") for part in file.parts):
+            return f" ({file.name}, line {frame.lineno})"
+    return ""

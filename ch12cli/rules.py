@@ -291,6 +291,17 @@ class AugmentRule:
 
 
 @dataclass(frozen=True)
+class TargetRule:
+    """A mapping with `_target_`, from which an object is built."""
+
+    def allows(self, value: Any) -> bool:
+        return isinstance(value, dict) and isinstance(value.get("_target_"), str)
+
+    def __str__(self) -> str:
+        return "a mapping such as 'KEY={_target_: my.module.MyDataset}'"
+
+
+@dataclass(frozen=True)
 class Pair:
     """A list of two values that both satisfy the rule `each`."""
 

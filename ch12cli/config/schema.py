@@ -24,6 +24,7 @@ from ch12cli.rules import (
     Rule,
     Size,
     Some,
+    TargetRule,
     Text,
     Truth,
     Weights,
@@ -130,6 +131,14 @@ KEYS: dict[str, Key] = {
     "dataset.augment": Key(
         AugmentRule(("flip", "vertical_flip", "shift", "rotation", "crop", "brightness", "seed")),
         "random changes of the training pictures, anew in each epoch; or a callable of your own; null: none",
+    ),
+    "dataset.train": Key(TargetRule(), "a torch Dataset of your own, or what is like it: {_target_: my.Dataset, …}"),
+    "dataset.valid": Key(Or(None, TargetRule()), "that of the validation part; null: valid_size"),
+    "dataset.test": Key(Or(None, TargetRule()), "that of the test part; null: test_size"),
+    "dataset.inputs": Key(Or(None, Text()), "the key of the input, where rows are mappings; null: the only other one"),
+    "dataset.cache": Key(
+        OneOf(("auto", "none", "memory", "disk")),
+        "where decoded pictures are kept; none: decoded in each epoch; auto: few at once, more in memory if they fit",
     ),
     "dataset.test_size": Key(Size(), "test part: a fraction of the rows, or a number of rows"),
     "dataset.valid_size": Key(Size(), "validation part: a fraction of the rows, or a number of rows"),

@@ -4,7 +4,6 @@ import ast
 import inspect
 import os
 import sys
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,9 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import ch12cli
 from ch12cli.config.schema import INSTANTIATION
-from ch12cli.errors import InputError, MachineError, Problem, describe_error, first_line
+from ch12cli.errors import InputError, MachineError, Problem, describe_error, first_line, location_of
 from ch12cli.suggest import did_you_mean, suggestion
 
 
@@ -115,19 +113,6 @@ def _not_there(found: Any, parts: list[str]) -> str:
     known = [name for name in dir(found) if not name.startswith("_")]
     hint = did_you_mean(parts[-1], known) or "; check the path and that it can be imported"
     return f"{'.'.join(parts[:-1])} has no {parts[-1]}{hint}"
-
-
-def location_of(error: BaseException) -> str:
-    """Returns where the user's code raised, as ` (file.py, line 3)`; empty if ch12 or a library raised."""
-    own = Path(ch12cli.__file__).parent
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).is_file()]
-    for frame in reversed(frames):
-        file = Path(frame.filename)
-        if own in file.parents:
-            return ""
-        if not any(part in ("site-packages", "dist-packages") or part.startswith("python3") for part in file.parts):
-            return f" ({file.name}, line {frame.lineno})"
-    return ""
 
 
 def arguments_of(target: Target) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from importlib import import_module
 from importlib.metadata import entry_points
 
 from ch12cli.config.hydra_internals import resolvers_kept
-from ch12cli.config.targets import current_directory_last, location_of
-from ch12cli.errors import InputError, Problem, describe_error
+from ch12cli.config.targets import current_directory_last
+from ch12cli.errors import InputError, Problem, describe_error, location_of
 
 ENTRY_POINTS = "ch12.plugins"
 

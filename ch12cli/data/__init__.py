@@ -5,6 +5,7 @@ A data set is a function that returns a Table, or a pair that as_table understan
 
 from ch12cli.data.csv_file import csv_file
 from ch12cli.data.flowers import iris
+from ch12cli.data.own_datasets import datasets
 from ch12cli.data.pictures.idx import idx
 from ch12cli.data.pictures.image_folder import image_folder
 from ch12cli.data.prepared import DataPart, Prepared, prepare
@@ -17,6 +18,7 @@ __all__ = [
     "Table",
     "as_table",
     "csv_file",
+    "datasets",
     "idx",
     "image_folder",
     "iris",

@@ -29,7 +29,7 @@ from ch12cli.data.split import (
 from ch12cli.data.streaming.lazy_rows import Features, LazyRows, SelectedRows
 from ch12cli.data.table import Floats, RowIndices, Table
 from ch12cli.data.weights import ClassWeight, class_weights
-from ch12cli.errors import InputError
+from ch12cli.errors import InputError, Problem
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +94,9 @@ def prepare(
         test_size=test_size, valid_size=valid_size, split=split, split_seed=split_seed
     )
     problems += scaling_problems(scaling) + target_scaling_problems(target_scaling, table.classes)
+    if isinstance(table.features, LazyRows) and table.features.sequential:
+        problems += _sequential_problems(test_size=test_size, valid_size=valid_size, folds=folds, scaling=scaling)
+        split = "ordered"
     if problems:
         raise InputError(problems)
     rows = split_rows(
@@ -124,8 +127,21 @@ def prepare(
     )
 
 
+def _sequential_problems(**settings: object) -> list[Problem]:
+    """A problem for each setting that rows in their own order do not allow."""
+    none = ("none", None, 0)
+    hints = {"test_size": "give dataset.test", "scaling": "scale them in the data set"}
+    return [
+        Problem(f"dataset.{name}", str(value), "the data set is iterable, and its rows cannot be chosen", hint)
+        for name, value in settings.items()
+        if value not in none and (hint := f"leave it out, or {hints.get(name, 'give dataset.valid')}")
+    ]
+
+
 def _fitted_to(table: Table, rows: RowIndices) -> Features:
-    """The features of the training rows. If the statistics are those of chunks, in the order of the table."""
+    """The features of the training rows that scaling is fitted to, in the order of the table if they are many."""
+    if table.fitted_rows is not None and len(rows) > table.fitted_rows:
+        rows = np.sort(rows)[np.linspace(0, len(rows) - 1, table.fitted_rows).round().astype(np.int64)]
     if len(rows) * table.features.shape[1] > CHUNK:
         rows = np.sort(rows)
     if isinstance(table.features, LazyRows):

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal, NamedTuple, cast, get_args
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -47,7 +47,7 @@ def split_rows(
     ordered: training, validation, test rows, in the order of the table.
     folds: all but the test rows are divided into so many folds, in place of valid_size: their sizes, and with
     stratified the counts of each class, differ by one at most. fold: the one to validate on; the others are trained on.
-    If the table has test rows of its own, they are the test part, and the others are divided.
+    If the table has validation or test rows of its own, they are these parts, and the others are divided.
     If the table has groups, all rows of a group are in one part or fold: see divide_groups. Sizes are then near to
     those asked for.
     InputError for wrong arguments, for parts that leave no training rows, for too few groups, and for a stratified part
@@ -57,13 +57,16 @@ def split_rows(
     problems += fold_problems(folds, fold)
     if problems:
         raise InputError(problems)
-    if table.test_rows:
-        if test_size:
-            rule, hint = "the data set has a test part of its own", "use dataset.test_size=0"
-            raise InputError(Problem("dataset.test_size", str(test_size), rule, hint))
-        divided = _without_test_rows(table)
-        parts = split_rows(divided, valid_size=valid_size, split=split, split_seed=split_seed, folds=folds, fold=fold)
-        return parts._replace(test=np.arange(divided.rows, table.rows))
+    if table.test_rows or table.valid_rows:
+        return _with_own_parts(
+            table,
+            test_size=test_size,
+            valid_size=valid_size,
+            split=split,
+            split_seed=split_seed,
+            folds=folds,
+            fold=fold,
+        )
     valid_size = 0 if folds else valid_size
     problems = no_training_problems(table.rows, test_size=test_size, valid_size=valid_size)
     if problems:
@@ -85,19 +88,39 @@ def split_rows(
     return parts if folds is None or fold is None else _with_fold(table, parts, split, folds=folds, fold=fold)
 
 
-def _without_test_rows(table: Table) -> Table:
-    """The rows of a table before its own test rows, with one of their features: what a split needs."""
-    rows = table.rows - table.test_rows
+def _with_own_parts(table: Table, *, test_size: int | float, valid_size: int | float, **options: Any) -> Parts:
+    """The parts of a table that has validation or test rows of its own. options: of split_rows."""
+    problems = []
+    if table.test_rows and test_size:
+        rule, hint = "the data set has a test part of its own", "use dataset.test_size=0"
+        problems.append(Problem("dataset.test_size", str(test_size), rule, hint))
+    if table.valid_rows and (valid_size or options["folds"]):
+        key, value = ("folds", options["folds"]) if options["folds"] else ("valid_size", valid_size)
+        rule, hint = "the data set has a validation part of its own", "leave it out or use dataset.valid_size=0"
+        problems.append(Problem(f"dataset.{key}", str(value), rule, hint))
+    if problems:
+        raise InputError(problems)
+    test_start = table.rows - table.test_rows
+    valid_start = test_start - table.valid_rows
+    divided = _first_rows(table, valid_start)
+    parts = split_rows(divided, test_size=test_size, valid_size=valid_size, **options)
+    valid = np.arange(valid_start, test_start) if table.valid_rows else parts.valid
+    return Parts(parts.train, valid, np.arange(test_start, table.rows) if table.test_rows else parts.test)
+
+
+def _first_rows(table: Table, rows: int) -> Table:
+    """The first rows of a table as a split needs them: with one feature, which is not that of the table."""
     return replace(
         table,
-        features=table.features[:rows, :1],
-        feature_names=table.feature_names[:1],
+        features=np.zeros((rows, 1)),
+        feature_names=("",),
         columns=None,
         shape=None,
         target=table.target[:rows],
         weights=None,
         groups=None if table.groups is None else table.groups[:rows],
         test_rows=0,
+        valid_rows=0,
     )
 
 

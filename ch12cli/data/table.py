@@ -31,7 +31,9 @@ class Table:
     training part; None: NaN is refused. columns: of the file that the features come from. shape: of a row that is an
     image, (channels, height, width). weights: how much each row counts in the loss, (rows,), 0 or more; None: all
     alike. groups: which rows belong together and must not be parted by a split, (rows,), numbers or texts; None: none.
-    test_rows: how many of the last rows are the test part, in the order of the table; 0: any rows may be.
+    test_rows, valid_rows: how many of the last rows are the test part, and how many before them the validation part;
+    0: any rows may be.
+    fitted_rows: scaling is fitted to at most so many training rows, evenly chosen; None: to all.
     notes: remarks for the user, a line each. known_digest: the digest, where it was computed before; None: it is not.
     InputError with everything that is wrong; rows are counted from 0.
     """
@@ -49,6 +51,8 @@ class Table:
     weights: Floats | None = field(default=None, kw_only=True)
     groups: npt.NDArray[Any] | None = field(default=None, kw_only=True)
     test_rows: int = field(default=0, kw_only=True)
+    valid_rows: int = field(default=0, kw_only=True)
+    fitted_rows: int | None = field(default=None, kw_only=True)
     notes: tuple[str, ...] = field(default=(), kw_only=True)
     known_digest: str | None = field(default=None, kw_only=True)
 
@@ -110,7 +114,7 @@ def as_table(value: object, name: str) -> Table:
         what = f"{type(value).__name__} of {len(value)}" if isinstance(value, tuple | list) else type(value).__name__
         raise InputError(f"{name}: returned a {what}; must return a ch12cli.data.Table or a pair (features, target)")
     features = _given_features(_as_array(value[0], "features", name=name), name)
-    target, class_names = _given_target(_as_array(value[1], "target", name=name), name)
+    target, class_names = given_target(_as_array(value[1], "target", name=name), name)
     columns = features.shape[1] if features.ndim == 2 else 0
     return Table(
         features,
@@ -248,7 +252,7 @@ def _given_features(features: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
     return features if features.dtype.newbyteorder("=") in FLOAT_TYPES else features.astype(np.float64)
 
 
-def _given_target(target: npt.NDArray[Any], name: str) -> tuple[npt.NDArray[Any], tuple[str, ...] | None]:
+def given_target(target: npt.NDArray[Any], name: str) -> tuple[npt.NDArray[Any], tuple[str, ...] | None]:
     """(target, class names): floats are values without names; integers, booleans and strings become class numbers."""
     if target.dtype.kind == "f":
         return target if target.dtype.newbyteorder("=") in FLOAT_TYPES else target.astype(np.float64), None

@@ -28,7 +28,7 @@ from ch12cli.fused.epoch import whole_epochs
 from ch12cli.fused.orders import draw_orders, orders_library
 from ch12cli.models.activation import USES, Activation
 from ch12cli.run.task import Task, check_fit, last_batch_size, tensors, tensors_of_runs
-from ch12cli.training.batches import FoldedPart, Shuffled, StackedSource
+from ch12cli.training.batches import BatchLoader, FoldedPart, Shuffled, StackedSource, StreamedPart
 from ch12cli.training.loop import Limits, Training
 from ch12cli.training.losses import StackedLoss
 from ch12cli.training.network import Network
@@ -162,6 +162,11 @@ def build_training(settings: RunSettings, task: Task, device: torch.device) -> t
     if machine.workers and device.type != "cpu":
         loaded = tensors(task.data.train, task, dtype=network.dtype, device=torch.device("cpu"))
     check_fit(network, task, train, last_batch=last_batch_size(len(train), loop.batch_size))
+    valid = tensors(task.data.valid, task, dtype=network.dtype, device=device) if task.data.valid else None
+    if machine.workers and isinstance(valid, StreamedPart):
+        valid.loader = BatchLoader(
+            valid, batch_size=loop.batch_size, workers=machine.workers, device=device, pin_memory=machine.pin_memory
+        )
     minimise = minimised(task.monitor)
     training = Training(
         network,
@@ -183,7 +188,7 @@ def build_training(settings: RunSettings, task: Task, device: torch.device) -> t
             pin_memory=machine.pin_memory,
         ),
         train=train,
-        valid=tensors(task.data.valid, task, dtype=network.dtype, device=device) if task.data.valid else None,
+        valid=valid,
         best=Best(1, minimise=minimise),
         stopping=EarlyStopping(1, minimise=minimised(task.stop_on), patience=loop.patience, min_delta=loop.min_delta),
         limits=Limits(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ch12cli.config.run_settings import DataSettings
@@ -54,9 +54,16 @@ def read_data(settings: DataSettings) -> Prepared:
 
 
 def read_table(settings: DataSettings) -> Table:
+    from ch12cli.data.own_datasets import datasets, is_dataset
+    from ch12cli.data.streaming.lazy_rows import LazyRows
     from ch12cli.data.table import as_table
 
-    return as_table(build("dataset", settings.source), settings.source.path)
+    found = build("dataset", settings.source)
+    path = settings.source.path
+    table = datasets(found, source=path) if is_dataset(found) else as_table(found, path)
+    if READ.get() is not None and isinstance(table.features, LazyRows) and table.features.fits:
+        table = replace(table, features=table.features[:])  # all runs of a sweep share the rows
+    return table
 
 
 def make_once(known: dict[str, Any], key: str, make: Callable[[], Made]) -> Made:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -174,7 +175,8 @@ def tensors(part: DataPart, task: Task, *, dtype: torch.dtype, device: torch.dev
         y = y.to(dtype).unsqueeze(-1)
     x = part.x
     if isinstance(x, LazyRows):
-        return StreamedPart(x.take, y, shape=x.shape[1:], dtype=dtype, device=device, at_once=x.at_once)
+        how: dict[str, Any] = {"at_once": x.at_once, "sequential": x.sequential}
+        return StreamedPart(x.take, y, shape=x.shape[1:], dtype=dtype, device=device, **how)
     return Part(torch.from_numpy(np.ascontiguousarray(x)).to(device, dtype), y)
 
 

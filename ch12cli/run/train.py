@@ -16,6 +16,7 @@ from torch import nn
 
 from ch12cli.config.run_settings import RunSettings
 from ch12cli.config.targets import directory_kept
+from ch12cli.errors import InputError
 from ch12cli.files.atomic import remove_leftovers
 from ch12cli.files.metrics_csv import MetricsFile
 from ch12cli.files.result_json import Result, describe_divergence, write_result
@@ -154,8 +155,9 @@ def train_job(job: Job, directory: Path, callback: Callback) -> Outcome:
         if hint := far_off_hint(final_r2(rows), learned, job.task.data.table.target_name):
             callback.on_message(hint, warning=True)
             log.warning(hint)
-    except UsersError as error:
-        write_result(directory, Result(status="failed", epochs=len(rows), error=error.cause))
+    except InputError as error:  # of objects of the user's, or rows that are read in training
+        cause = error.cause if isinstance(error, UsersError) else error.messages[0]
+        write_result(directory, Result(status="failed", epochs=len(rows), error=cause))
         raise
     log.info("%s after %d epochs", ending.status, len(rows))
     callback.on_end(result, rows, directory=given)

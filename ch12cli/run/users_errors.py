@@ -9,8 +9,7 @@ from pathlib import Path
 import ch12cli
 from ch12cli.config.choices import choices_of_group, keys_of_choice
 from ch12cli.config.run_settings import RunSettings
-from ch12cli.config.targets import location_of
-from ch12cli.errors import InputError, MachineError, describe_error
+from ch12cli.errors import InputError, MachineError, describe_error, location_of
 
 OWN = Path(ch12cli.__file__).parent
 COMPUTING = OWN / "training"  # the package that calls networks, losses and optimizers

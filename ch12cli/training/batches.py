@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Any, NamedTuple, NoReturn, cast
@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
-from ch12cli.errors import MachineError
+from ch12cli.errors import InputError, MachineError
 from ch12cli.training.streams import Streams, epoch_order
 from ch12cli.training.torch_internals import aligned_size, exit_if_batch_is_not_sent, workers_of
 
@@ -36,6 +36,8 @@ class Part:
 
     rows: how many of them a run has, if they are the rows of several folds, one after the other; None: all.
     """
+
+    sequential = False  # whether the rows can only be gathered in their own order
 
     def __init__(self, x: Tensor, y: Tensor, *, rows: int | None = None) -> None:
         self.x, self.y = x, y
@@ -131,9 +133,11 @@ class StreamedPart(Part):
         dtype: torch.dtype,
         device: torch.device,
         at_once: int = 0,
+        sequential: bool = False,
     ) -> None:
         super().__init__(torch.empty(0, *shape, dtype=dtype, device=device), y, rows=len(y))
-        self.fetch, self.at_once = fetch, at_once
+        self.fetch, self.at_once, self.sequential = fetch, at_once, sequential
+        self.loader: BatchLoader | None = None  # gathers the rows in evaluation, where there is one
 
     @property
     def values(self) -> int:
@@ -150,9 +154,26 @@ class StreamedPart(Part):
         return self.gather(torch.arange(min(rows, len(self))))
 
     def blocks(self, rows: int, *, runs: int | None) -> Iterator[tuple[Tensor, Tensor]]:
-        for block in torch.arange(len(self)).split(rows):
-            x, y = self.gather(block)
+        order = torch.arange(len(self))
+        blocks: Iterator[tuple[Tensor, Tensor]] = map(self.gather, order.split(rows))
+        if self.loader is not None:
+            blocks = regrouped(self.loader.epoch(order, None), rows)
+        for x, y in blocks:
             yield (x, y) if runs is None else (x.expand(runs, *x.shape), y.expand(runs, *y.shape))
+
+
+def regrouped(pairs: Iterable[tuple[Tensor, Tensor]], rows: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yields x and y of so many rows at a time from pairs of any size, each aligned in memory like a new tensor."""
+    held: list[tuple[Tensor, Tensor]] = []
+    for pair in pairs:
+        held.append(pair)
+        while (count := sum(len(y) for _, y in held)) >= rows:
+            x, y = (torch.cat(values) for values in zip(*held, strict=True))
+            yield (x, y) if count == rows else (x[:rows].clone(), y[:rows].clone())
+            held = [(x[rows:], y[rows:])] if count > rows else []
+    if held:
+        x, y = (torch.cat(values) for values in zip(*held, strict=True))
+        yield x, y
 
 
 def batches(part: Part, order: Tensor, batch_size: int, epoch: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
@@ -185,7 +206,7 @@ class Asked(NamedTuple):
     """What a DataLoader worker is asked for: rows of a part, (rows,), in an epoch, counted from 0."""
 
     rows: NDArray[np.int64]
-    epoch: int
+    epoch: int | None
 
 
 class RowDataset(Dataset[tuple[Tensor, Tensor]]):
@@ -201,8 +222,14 @@ class RowDataset(Dataset[tuple[Tensor, Tensor]]):
         x, y = self.part.gather(torch.tensor([row]))
         return x[0], y[0]
 
-    def __getitems__(self, asked: Asked) -> tuple[Tensor, Tensor]:
-        return self.part.gather(torch.from_numpy(asked.rows), asked.epoch)
+    def __getitems__(self, asked: Asked) -> "tuple[Tensor, Tensor] | InputError":
+        """Returns x and y of some rows; from a worker also an InputError, which torch would raise as another text."""
+        try:
+            return self.part.gather(torch.from_numpy(asked.rows), asked.epoch)
+        except InputError as error:
+            if get_worker_info() is None:
+                raise
+            return InputError(error.problems)
 
 
 class Order(Sampler[Asked]):
@@ -211,7 +238,7 @@ class Order(Sampler[Asked]):
     def __init__(self, rows_at_once: int) -> None:
         self.rows_at_once = rows_at_once
         self.rows = np.empty(0, np.int64)
-        self.epoch = 0
+        self.epoch: int | None = 0
 
     def __iter__(self) -> Iterator[Asked]:
         for start in range(0, len(self.rows), self.rows_at_once):
@@ -275,6 +302,8 @@ class BatchLoader:
 
     def __init__(self, part: Part, *, batch_size: int, workers: int, device: torch.device, pin_memory: bool) -> None:
         self.device, self.batch_size = device, batch_size
+        if part.sequential:
+            workers = min(workers, 1)  # of which each would go through all rows
         self.order = Order(part.rows_at_once(batch_size, sent=True))
         self.loader = DataLoader(
             RowDataset(part),
@@ -288,13 +317,18 @@ class BatchLoader:
         )
         self.started = False
 
-    def epoch(self, order: Tensor, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yields the batches of one epoch, counted from 0. order: (rows,). Raises MachineError if a worker died."""
+    def epoch(self, order: Tensor, epoch: int | None) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yields the batches of one epoch, counted from 0; None: of an evaluation. order: (rows,).
+
+        Raises MachineError if a worker died, and what a worker met in the rows.
+        """
         self.order.rows, self.order.epoch = order.numpy(), epoch
         try:
             found = iter(self.loader)
             self.put_off_alarm(found)
             for block in found:
+                if isinstance(block, InputError):
+                    raise block
                 moved = (block[0].to(self.device, non_blocking=True), block[1].to(self.device, non_blocking=True))
                 yield from split_pair(moved, self.batch_size)
         except (RuntimeError, OSError, EOFError) as error:  # OSError and EOFError occur while a batch is received
@@ -336,7 +370,7 @@ class Shuffled:
 
     def order(self) -> Tensor:
         """Returns the order of the rows in the next epoch, (rows,)."""
-        return epoch_order(len(self.part))
+        return torch.arange(len(self.part)) if self.part.sequential else epoch_order(len(self.part))
 
     def batches(self, order: Tensor, epoch: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         if self.loader is not None:

@@ -1,8 +1,10 @@
 """Images in a folder as rows of pixels, each with its class."""
 
 import io
+import math
 import os
 import re
+import sys
 import tempfile
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +17,11 @@ import numpy as np
 from ch12cli.data.arguments import choice_problems, integer_problems
 from ch12cli.data.new_rows import NewRows
 from ch12cli.data.pictures.augmentation import augmented
-from ch12cli.data.pictures.image_file import SUFFIXES, ImageFileError, ImageShape, pixels_of, read_image, require_pillow
+from ch12cli.data.pictures.image_file import SUFFIXES, ImageFileError, ImageShape, pixels_of, require_pillow
+from ch12cli.data.pictures.picture_rows import PictureRows, digest_of_files, identity_of_files, refuse_bad
+from ch12cli.data.pictures.pixel_cache import PixelCache, file_of_pictures
+from ch12cli.data.streaming.budget import budget_of, describe_size
+from ch12cli.data.streaming.lazy_rows import Features
 from ch12cli.data.synthetic import IMAGES, write_images
 from ch12cli.data.table import Floats, Table
 from ch12cli.data.text_file import SHOWN, similar_file
@@ -23,8 +29,11 @@ from ch12cli.errors import InputError, MachineError, Problem
 from ch12cli.rules import LARGEST_SIDE
 
 Labels = Literal["auto", "folder", "name"]
+Cache = Literal["auto", "none", "memory", "disk"]
 
-LARGEST_VALUES = 2**28  # pixels of all images and channels: 1 GiB
+LARGEST_VALUES = 2**28  # pixels and channels of all images to predict: 1 GiB
+FLOAT = 4  # bytes
+FEW = 2000  # images that are decoded before training, which takes seconds; scaling is fitted to so many of more
 LEADING_LETTERS = re.compile(r"[^\W\d_]+")
 
 
@@ -51,6 +60,8 @@ def image_folder(
     width: int = 24,
     colour: bool = False,
     augment: Mapping[str, Any] | Callable[..., Any] | None = None,
+    cache: Cache = "auto",
+    memory: int | str = "auto",
 ) -> Table:
     """Images as rows of pixels, (rows, channels * height * width) float32 in [0, 1], and their classes.
 
@@ -58,11 +69,14 @@ def image_folder(
     takes the name of a file's folder as its class, name the letters that the file's name begins with; auto takes the
     folder if there are folders. height, width: pixels, from 1 to 512, to which every image is resized. colour: three
     channels in place of one. augment: random changes of the training part, the fields of Augmentation by name, or a
-    callable of one's own. InputError with everything that is wrong.
+    callable of one's own. cache: what becomes of decoded pictures: memory and disk keep them, none decodes them in each
+    epoch; auto decodes a few pictures at once, and keeps more in memory if they fit. memory: for them, in bytes or as
+    2GB; auto: half of what is free. InputError with everything that is wrong.
     """
     problems = choice_problems("dataset.labels", labels, get_args(Labels))
     problems += integer_problems("dataset.height", height, low=1, high=LARGEST_SIDE)
     problems += integer_problems("dataset.width", width, low=1, high=LARGEST_SIDE)
+    problems += choice_problems("dataset.cache", cache, get_args(Cache))
     if not isinstance(colour, bool):
         problems.append(Problem("dataset.colour", str(colour), "must be true or false"))
     if not (folder is None or (isinstance(folder, str) and folder)):
@@ -71,37 +85,66 @@ def image_folder(
         raise InputError(problems)
     require_pillow()
     shape = (3 if colour else 1, height, width)
+    allowed = budget_of(memory)
     if folder is not None:
-        return _table(
-            Path(folder), labels, shape, augment, key=f"dataset.folder={folder}", source=f"images in {folder}"
-        )
+        named = {"key": f"dataset.folder={folder}", "source": f"images in {folder}"}
+        return _table(Path(folder), labels, shape, augment, cache, allowed, **named)
     try:
         with tempfile.TemporaryDirectory(prefix="ch12-") as generated:
             write_images(Path(generated))
-            return _table(
-                Path(generated), labels, shape, augment, key="dataset.folder=null", source=f"{IMAGES} drawn images"
-            )
+            named = {"key": "dataset.folder=null", "source": f"{IMAGES} drawn images"}
+            return _table(Path(generated), labels, shape, augment, "auto", sys.maxsize, **named)
     except OSError as error:
         raise MachineError(f"{tempfile.gettempdir()}: cannot be written: {error.strerror or error}") from error
 
 
-def _table(folder: Path, labels: Labels, shape: ImageShape, augment: object, *, key: str, source: str) -> Table:
+def _table(
+    folder: Path,
+    labels: Labels,
+    shape: ImageShape,
+    augment: object,
+    cache: Cache,
+    allowed: int,
+    *,
+    key: str,
+    source: str,
+) -> Table:
     found = find_images(folder, key)
     classes = _classes_of(found, labels, key)
     names = tuple(sorted(set(classes)))
     index = {name: position for position, name in enumerate(names)}
+    many = len(found.names) > FEW
     return Table(
-        augmented(read_images(folder, found.names, shape, key), shape, augment),
+        augmented(_features(folder, found.names, shape, cache, allowed), shape, augment),
         np.array([index[name] for name in classes]),
         feature_names=pixel_names(shape),
         target_name="class",
         class_names=names,
         source=source,
         shape=shape,
+        fitted_rows=FEW if many else None,
+        known_digest=digest_of_files(folder, found.names, shape) if many else None,
         notes=tuple(
             f"{source}: left out, because they are not images: {_listed(found.left_out)}" for _ in found.left_out[:1]
         ),
     )
+
+
+def _features(folder: Path, names: Sequence[str], shape: ImageShape, cache: Cache, allowed: int) -> Features:
+    """The pixels of all images, or what decodes them when they are needed. allowed: bytes of memory."""
+    values = math.prod(shape)
+    size = len(names) * values
+    if cache == "disk":
+        path = file_of_pictures(identity_of_files(folder, names, shape))
+        return PictureRows(folder, names, shape, cache=PixelCache(len(names), values, path))
+    fits = cache == "auto" and size * FLOAT <= allowed
+    if fits and len(names) <= FEW:
+        return PictureRows(folder, names, shape, cache=None)[:]
+    kept = cache != "none" and size <= allowed
+    if cache == "memory" and not kept:
+        rule = f"{len(names):,} images take {describe_size(size)}, and {in_units(allowed)} are allowed"
+        raise InputError(Problem("dataset.cache", cache, rule, "use dataset.cache=disk or none, or set dataset.memory"))
+    return PictureRows(folder, names, shape, cache=PixelCache(len(names), values) if kept else None, fits=fits)
 
 
 def pixel_names(shape: ImageShape) -> tuple[str, ...]:
@@ -120,34 +163,44 @@ def find_images(folder: Path, key: str) -> Listing:
     root = os.path.realpath(folder)
     names, left_out, links = [], [], []
     while entries:
-        path, is_folder = entries.popleft()
+        path, is_folder, is_link = entries.popleft()
         is_image = path.lower().endswith(SUFFIXES)
-        if (is_folder or is_image) and not Path(os.path.realpath(folder / path)).is_relative_to(root):
+        if is_link and (is_folder or is_image) and not Path(os.path.realpath(folder / path)).is_relative_to(root):
             links.append(path)
         elif is_folder and "/" not in path:
-            entries += [(f"{path}/{name}", deeper) for name, deeper in _entries(folder / path, str(folder / path))]
+            inner = _entries(folder / path, str(folder / path))
+            entries += [(f"{path}/{name}", deeper, linked) for name, deeper, linked in inner]
         elif is_folder or not is_image:
             left_out.append(f"{path}/" if is_folder else path)
         else:
             names.append(path)
-    _refuse([f"{folder / path}: is a link that leads out of {folder}; put the image itself there" for path in links])
+    refuse_bad([f"{folder / path}: is a link that leads out of {folder}; put the image itself there" for path in links])
     if not names:
         listing = f"; it has {_listed(left_out)}" if left_out else ""
         raise InputError(f"{key}: holds no images ({', '.join(suffix[1:] for suffix in SUFFIXES)}){listing}")
     return Listing(sorted(names), left_out)
 
 
-def _entries(folder: Path, key: str) -> list[tuple[str, bool]]:
-    """(name, whether it is a folder) of everything in a folder, in sorted order."""
+def _entries(folder: Path, key: str) -> list[tuple[str, bool, bool]]:
+    """(name, whether it is a folder, whether it is a link) of everything in a folder, in sorted order."""
     try:
         with os.scandir(folder) as entries:
-            return sorted((entry.name, os.path.isdir(entry)) for entry in entries if not entry.name.startswith("."))
+            shown = [entry for entry in entries if not entry.name.startswith(".")]
+            return sorted((entry.name, is_folder(entry), entry.is_symlink()) for entry in shown)
     except FileNotFoundError:
         raise InputError(f"{key}: there is no such folder{similar_file(folder)}") from None
     except NotADirectoryError:
         raise InputError(f"{key}: is not a folder; give the one that holds the images") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL byte in the name
         raise InputError(f"{key}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry, or what it links to, is a folder; not if that cannot be found out."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def _classes_of(found: Listing, labels: Labels, key: str) -> list[str]:
@@ -169,7 +222,7 @@ def _classes_of(found: Listing, labels: Labels, key: str) -> list[str]:
     else:
         matches = [LEADING_LETTERS.match(as_text(name).rpartition("/")[2]) for name in found.names]
         nameless = [name for name, match in zip(found.names, matches, strict=True) if match is None]
-        _refuse([f"{name}: does not begin with letters, which would name its class; rename it" for name in nameless])
+        refuse_bad([f"{name}: does not begin with letters, which would name its class; rename it" for name in nameless])
         classes = [match[0] for match in matches if match]
     _refuse_classes(classes, key)
     return classes
@@ -201,17 +254,9 @@ def read_images(folder: Path, names: Sequence[str], shape: ImageShape, key: str)
     if values > LARGEST_VALUES:
         raise InputError(
             f"{key}: {len(names)} images of {channels} x {height} x {width} are {values:,} numbers; must be "
-            f"{LARGEST_VALUES:,} at most: make dataset.height and dataset.width smaller, or leave images out"
+            f"{LARGEST_VALUES:,} at most: predict fewer at once"
         )
-    pixels = np.empty((len(names), channels * height * width), dtype=np.float32)
-    problems = []
-    for row, name in enumerate(names):
-        try:
-            pixels[row] = read_image(folder / name, shape)
-        except ImageFileError as error:
-            problems.append(f"{folder / name}: {error}; repair it, or leave it out")
-    _refuse(problems)
-    return pixels
+    return PictureRows(folder, names, shape, cache=None)[:]
 
 
 def read_new_images(content: bytes | None, shape: ImageShape, *, source: str) -> NewImages:
@@ -232,13 +277,6 @@ def read_new_images(content: bytes | None, shape: ImageShape, *, source: str) ->
                 f"{source}: {error}; the run was trained on images: give one, or a folder of them"
             ) from error
     return NewImages(source, pixels, range(1, len(names) + 1), ["file"], [list(map(as_text, names))])
-
-
-def _refuse(problems: list[str]) -> None:
-    if len(problems) > SHOWN:
-        problems = [*problems[:SHOWN], f"and {len(problems) - SHOWN} more"]
-    if problems:
-        raise InputError(problems)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -22,12 +22,16 @@ class LazyRows(ABC):
     An index of rows gives an array, as that of an array does. take: may be called in forked processes, and several at
     once, so that it must not share an open file's position. shape, dtype: of all rows. why: a line for the user.
     at_once: how many values are best taken at once in training; 0: those of a batch. alone: why a run is not stacked.
+    fits: whether the rows may be held in memory after all, which a sweep does.
+    sequential: whether rows can only be taken in their own order.
     """
 
     shape: tuple[int, int]
     dtype: np.dtype[Any]
     why: str = ""
     at_once: int = 0
+    fits: bool = False
+    sequential: bool = False
     alone: str = "its rows are read when they are needed, in an order of its own for each run"
 
     @abstractmethod
@@ -56,7 +60,7 @@ class SelectedRows(LazyRows):
     def __init__(self, source: LazyRows, rows: Rows, change: Callable[[Values], Values]) -> None:
         self.source, self.rows, self.change = source, rows, change
         self.shape, self.dtype = (len(rows), source.shape[1]), source.dtype
-        self.why, self.at_once = source.why, source.at_once
+        self.why, self.at_once, self.sequential = source.why, source.at_once, source.sequential
 
     def take(self, rows: Rows, epoch: int | None = None) -> Values:
         raw = self.source.raw(self.rows[rows], epoch)

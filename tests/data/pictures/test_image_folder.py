@@ -282,13 +282,14 @@ def test_links_are_followed_only_within_the_folder(folder: Path) -> None:
     assert image_folder("linked", height=4, width=5).class_names == ("x", "y")
 
 
-def test_too_many_pixels_are_refused_before_any_file_is_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_pixels_to_predict_are_refused_before_any_file_is_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     some_images(folder / "p", "cat1.png", "dog1.png")
     (folder / "p" / "dog2.png").write_text("no image")
     monkeypatch.setattr("ch12cli.data.pictures.image_folder.LARGEST_VALUES", 5_000)
-    assert problems(lambda: image_folder("p", colour=True)) == [
-        "dataset.folder=p: 3 images of 3 x 24 x 24 are 5,184 numbers; must be 5,000 at most: make dataset.height and "
-        "dataset.width smaller, or leave images out"
+    assert problems(lambda: read_new_images(None, (3, 24, 24), source="p")) == [
+        "p: 3 images of 3 x 24 x 24 are 5,184 numbers; must be 5,000 at most: predict fewer at once"
     ]
 
 
