@@ -14,6 +14,7 @@ from ch12cli.errors import Problem
 from ch12cli.files.plain_values import is_finite_number, is_integer
 
 IMAGE_FOLDER, IDX = "ch12cli.data.image_folder", "ch12cli.data.idx"
+SHAPED_BY_ROWS = (IDX, "ch12cli.data.datasets")  # whose rows may be images, of a size that only they tell
 VALUES = 0  # the number of classes that stands for a regression target
 
 
@@ -108,7 +109,8 @@ def output_of(settings: Mapping[str, Any], target: str) -> str:
 
 
 def has_validation(settings: Mapping[str, Any]) -> bool:
-    return bool(settings["dataset"].get("folds") or settings["dataset"].get("valid_size", 0))
+    dataset = settings["dataset"]
+    return bool(dataset.get("folds") or dataset.get("valid_size", 0) or isinstance(dataset.get("valid"), Mapping))
 
 
 def monitored(name: str, *, valid: bool) -> str:
@@ -233,7 +235,11 @@ def image_problems(settings: Mapping[str, Any]) -> list[Problem]:
     """Returns why `cnn` cannot process a shipped data set, as a list: no images, or images too small for its depth."""
     dataset, model = settings["dataset"], settings["model"]
     target = str(dataset.get("_target_"))
-    if model.get("_target_") != "ch12cli.models.cnn" or not target.startswith("ch12cli.data.") or target == IDX:
+    if (
+        model.get("_target_") != "ch12cli.models.cnn"
+        or not target.startswith("ch12cli.data.")
+        or target in SHAPED_BY_ROWS
+    ):
         return []
     if target != IMAGE_FOLDER:
         name = target.rpartition(".")[2]

@@ -42,7 +42,7 @@ def datasets(
     problems = choice_problems("dataset.target_type", target_type, get_args(TargetType))
     if problems:
         raise InputError(problems)
-    name = source or name_of(train)
+    name = source or type_path(train)
     parts = [OwnRows(one, name, inputs, target) for one in (train, valid, test) if one is not None]
     rows = JoinedRows(parts)
     found = np.concatenate([part.targets() for part in parts])
@@ -83,7 +83,7 @@ def is_iterable(value: object) -> bool:
     return named or (hasattr(value, "__iter__") and not (hasattr(value, "__getitem__") and hasattr(value, "__len__")))
 
 
-def name_of(value: object) -> str:
+def type_path(value: object) -> str:
     return f"{type(value).__module__}.{type(value).__qualname__}"
 
 
@@ -261,7 +261,5 @@ class JoinedRows(LazyRows):
     def notes(self) -> tuple[str, ...]:
         """A line on what is not possible with an iterable."""
         names = list(dict.fromkeys(part.name for part in self.parts if part.sequential))
-        text = (
-            "is iterable: its rows are taken in their own order, not shuffled, split or scaled, by one worker at most"
-        )
+        text = "is iterable: its rows are not shuffled, split or scaled, and one worker at most takes them"
         return tuple(f"{name} {text}" for name in names)

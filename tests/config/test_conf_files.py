@@ -61,7 +61,7 @@ def settings_of(composer: Composer, *lines: str) -> dict[str, Any]:
 
 def test_the_groups_and_choices_that_users_rely_on_exist() -> None:
     names = {group: {choice.name for choice in choices_of_group(group)} for group in GROUPS}
-    assert names["dataset"] == {"table", "csv", "iris", "two_class", "toy_regression", "image_folder", "idx"}
+    assert names["dataset"] == {"table", "csv", "iris", "two_class", "toy_regression", "image_folder", "idx", "torch"}
     assert names["model"] == {"linear", "mlp", "cnn"}
     assert names["activation"] >= {
         "relu",
@@ -175,6 +175,8 @@ def test_every_choice_composes_builds_and_takes_steps_that_change_the_weights(
     if choice.group == "loss":
         kind = LOSSES.get(str(keys_of_choice(choice)["loss._target_"]))
         lines.append(f"dataset={DATA_FOR['any' if kind is None else kind.classes]}")
+    if choice.name == "torch":
+        lines.append("dataset.train={_target_:tests.data.my_datasets.Points}")
     if choice.name == "idx":
         write_few_pictures(tmp_path)
         lines.append(f"dataset.folder={tmp_path}")

@@ -69,7 +69,7 @@ def test_all_wrong_arguments_are_reported_together():
 
 
 def test_the_dataset_files_are_those_that_ch12_ships():
-    names = ["csv", "idx", "image_folder", "iris", "table", "toy_regression", "two_class"]
+    names = ["csv", "idx", "image_folder", "iris", "table", "torch", "toy_regression", "two_class"]
     assert sorted(file.stem for file in CONF.glob("*.yaml")) == names
 
 

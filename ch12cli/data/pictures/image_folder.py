@@ -142,7 +142,7 @@ def _features(folder: Path, names: Sequence[str], shape: ImageShape, cache: Cach
         return PictureRows(folder, names, shape, cache=None)[:]
     kept = cache != "none" and size <= allowed
     if cache == "memory" and not kept:
-        rule = f"{len(names):,} images take {describe_size(size)}, and {in_units(allowed)} are allowed"
+        rule = f"{len(names):,} images take {describe_size(size)}, and {describe_size(allowed)} are allowed"
         raise InputError(Problem("dataset.cache", cache, rule, "use dataset.cache=disk or none, or set dataset.memory"))
     return PictureRows(folder, names, shape, cache=PixelCache(len(names), values) if kept else None, fits=fits)
 
