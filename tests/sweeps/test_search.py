@@ -16,7 +16,7 @@ from ch12cli.sweeps.hydra_sweep import read_sweep
 from ch12cli.sweeps.jobs import JobComposer
 from ch12cli.sweeps.start import plan_many
 from tests.conftest import Silent
-from tests.sweeps.driver import Looker, Swept, sweep, without_times
+from tests.sweeps.driver import Swept, sweep, without_times
 from tests.sweeps.killed import in_child, kill_after
 
 SMALL = ("dataset=toy_regression", "epochs=2", "batch_size=5", "optimizer=sgd")
@@ -71,6 +71,7 @@ def test_a_search_trains_its_trials_in_batches_and_every_command_repeats_one(fol
     assert list(swept.rows) == list(range(12))
     assert len(set(settings(swept))) == 12
     assert [len(plan.items) for plan in swept.looker.plans] == [1, 1, 1]  # a stack each
+    assert [plan.total_jobs for plan in swept.looker.plans] == [12, 12, 12]
     assert {row["status"] for row in swept.rows.values()} == {"finished"}
     row = swept.rows[11]
     assert shlex.split(row["command"])[:2] == ["ch12", "train"]
@@ -80,6 +81,7 @@ def test_a_search_trains_its_trials_in_batches_and_every_command_repeats_one(fol
     assert alone.result.objective == pytest.approx(float(row["objective"]), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_later_batches_are_drawn_near_the_best(folder: Path) -> None:
     swept = search(LR, trials=48, batch=16)
     objective = [float(row["objective"]) for row in swept.rows.values()]
@@ -93,8 +95,6 @@ def test_the_same_command_again_trains_only_what_is_new(folder: Path) -> None:
     more = search(*SPACE, trials=14)
     assert len(more.looker.ended) == 6
     assert without_times(first.rows) == {job: row for job, row in without_times(more.rows).items() if job < 8}
-    at_once = search(*SPACE, trials=14, into="at_once")
-    assert settings(at_once) == settings(more)
 
 
 @pytest.mark.slow
@@ -139,6 +139,7 @@ def test_failed_and_diverged_settings_do_not_end_a_search(folder: Path) -> None:
     assert len(swept.rows) == 12
 
 
+@pytest.mark.slow
 def test_a_pruner_stops_all_but_the_best_of_a_batch(folder: Path) -> None:
     swept = search(LR, "search.pruner=median", "epochs=8", trials=16, batch=8)
     left = [row["left_at"] for row in swept.rows.values()]
@@ -146,6 +147,18 @@ def test_a_pruner_stops_all_but_the_best_of_a_batch(folder: Path) -> None:
     assert left.count("4") == 4
 
 
+def test_the_best_settings_are_trained_with_more_seeds_at_the_end(folder: Path) -> None:
+    swept = search(*SPACE, "search.finalists=2")
+    by_value = sorted(list(swept.rows.values())[:8], key=lambda row: float(row["objective"]))
+    finals = list(swept.rows.values())[8:]
+    assert [row["seed"] for row in finals] == ["2", "3", "4", "5", "6"] * 2
+    assert {row["optimizer.lr"] for row in finals} == {row["optimizer.lr"] for row in by_value[:2]}
+    assert [line for line in swept.looker.messages if line.startswith("best of 8 settings")]
+    assert [line for line in swept.looker.messages if "over 6 seeds" in line]
+    assert search(*SPACE, "search.finalists=2").looker.ended == []
+
+
+@pytest.mark.slow
 def test_budgets_end_a_search(folder: Path) -> None:
     by_epochs = sweep(*SMALL, LR, "search.epochs=24", "search.n_jobs=5")
     assert len(by_epochs.rows) == 12
@@ -181,6 +194,16 @@ def test_ranges_in_a_file_are_read_as_those_of_the_published_plugin(folder: Path
     counts = {parameter.key: parameter.count for parameter in request.space.parameters}
     assert counts == {"optimizer.lr": float("inf"), "model.width": 8, "activation": 2, "optimizer.amsgrad": 2}
     assert request.fixed == ("model.dropout=0.1",)
+
+
+@pytest.mark.slow
+def test_a_search_learns_from_an_earlier_sweep(folder: Path) -> None:
+    sweep(*SMALL, "optimizer.lr=0.0001,0.001,0.01,0.05", "optimizer.momentum=0,0.4,0.8,0.9", into="grid")
+    swept = search(*SPACE, "search.from=grid", trials=8, batch=8)
+    values = sorted(float(row["optimizer.lr"]) for row in swept.rows.values())
+    assert values[4] > 0.005  # near the best of the grid at once; drawn evenly, the median would be 0.003
+    with pytest.raises(InputError, match="has no job in this space"):
+        search("optimizer.lr=interval(10,20)", "search.from=grid", into="elsewhere")
 
 
 def test_folds_are_repetitions_of_a_trial() -> None:
@@ -249,9 +272,3 @@ def test_a_number_is_read_as_hydra_reads_it(key: str, number: float) -> None:
     assert found == expected
     assert found is not None
     assert repr(found.value()) == repr(number)
-
-
-def test_a_looker_is_told_of_every_batch(folder: Path) -> None:
-    looker = Looker()
-    search(LR, trials=8, looker=looker)
-    assert [plan.total_jobs for plan in looker.plans] == [8, 8]

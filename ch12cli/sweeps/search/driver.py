@@ -8,6 +8,8 @@ from time import perf_counter
 from typing import Any
 
 from ch12cli.catalogue.best_setting import best_setting, describe_best
+from ch12cli.catalogue.names import find_run_directory
+from ch12cli.catalogue.sweep_jobs import read_rows_as_planned
 from ch12cli.errors import InputError
 from ch12cli.files.plan_json import PlanFile, read_plan
 from ch12cli.files.run_directory import SWEEP
@@ -76,6 +78,22 @@ def trial_of_rows(setting: Setting, rows: Sequence[SweepRow], request: SearchReq
     return Trial(setting, "pruned" if left else "complete", (value,), epochs)
 
 
+def trials_of_sweep(sweep: Path, request: SearchRequest) -> list[Trial]:
+    """Returns the trials of any earlier sweep whose settings lie in the space and whose objective is the same metric.
+
+    Other keys that its jobs override are ignored. Raises InputError if there are none.
+    """
+    found: dict[tuple[tuple[str, str], ...], tuple[Setting, list[SweepRow]]] = {}
+    for row in read_rows_as_planned(sweep):
+        point = request.space.point(row.overrides)
+        if point is not None and row.monitor == request.metric and row.status in ENDED:
+            setting = request.space.setting(point)
+            found.setdefault(key_of_setting(setting), (setting, []))[1].append(row)
+    if not found:
+        raise InputError(f"search.from={sweep}: has no job in this space with {request.metric} as its objective")
+    return [trial_of_rows(setting, rows, request) for setting, rows in found.values()]
+
+
 class Search:
     """A search in a sweep's directory.
 
@@ -95,6 +113,8 @@ class Search:
             allows=self.allows,
             start=settings.start,
         )
+        if settings.source is not None:
+            self.study.earlier = trials_of_sweep(find_run_directory(settings.source), self.request)
         plan = read_plan(directory)
         rows = {row.job: row for row in read_sweep_csv(directory / SWEEP)}
         known = {job.number: row_on_disk(rows.get(job.number), plan.facts(job), directory) for job in plan.jobs}
