@@ -1,5 +1,6 @@
 """`ch12 book`: every figure that the chapter prints, computed afresh, to the digit."""
 
+import io
 import json
 import re
 import subprocess
@@ -9,12 +10,16 @@ from typing import Any
 
 import pytest
 import torch
+from rich.console import Console
+from rich.text import Text
 
 from ch12cli.book.demos import DEMOS
 from ch12cli.book.printed import ITEMS, SECTIONS
-from ch12cli.book.run import TOKEN, agrees, item_source, run_item
+from ch12cli.book.run import TOKEN, Ran, agrees, item_source, run_item
 from ch12cli.book.slopes import gradients
 from ch12cli.cli.main import main
+from ch12cli.cli.text.screen import Screen
+from ch12cli.cli.verbs.book import show_item
 
 
 def test_the_chapter_has_four_sections_and_28_items_in_order() -> None:
@@ -169,6 +174,23 @@ def test_every_demonstration_is_found_and_drawn(section: str) -> None:
 
 
 @pytest.mark.slow
+def test_code_is_printed_whole_in_a_narrow_terminal_and_text_wraps_at_words() -> None:
+    about_it, code = item_source(24)
+    ran = Ran(24, ITEMS[24], about_it, code, ITEMS[24].text, same=True)
+    file = io.StringIO()
+    console = Console(file=file, width=60, force_terminal=True, color_system="standard", legacy_windows=False)
+    show_item(Screen(console=console), ran)
+    printed = Text.from_ansi(file.getvalue()).plain.split("\n")
+    printed = [line.rstrip() for line in printed]
+    for line in ran.code.rstrip().splitlines():
+        assert line in printed
+    assert max(map(len, ran.code.splitlines())) > 60
+    start = printed.index("24. Iris, saved and loaded") + 1
+    about = printed[start : printed.index("", start)]
+    assert " ".join(about) == ran.about
+    assert max(map(len, about)) <= 60
+
+
 def test_the_whole_list_is_as_in_the_book(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["book"]) == 0
     assert "28 of 28 as in the book" in capsys.readouterr().out

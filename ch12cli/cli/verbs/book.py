@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 DIFFERS = 3
 HEIGHT = 20  # lines of a plot
+MAX_WIDTH = 100  # characters of a line of text
 
 
 def parser() -> Arguments:
@@ -128,15 +129,22 @@ def line_of(ran: "Ran") -> "Text":
 
 
 def show_item(screen: "Screen", ran: "Ran") -> None:
-    """Prints an item's description, its code, and its output beside the book's."""
+    """Prints an item's description, its code, and its output beside the book's.
+
+    Lines of code stay whole, however narrow the terminal is, so that they can be copied.
+    """
     from rich.syntax import Syntax
     from rich.text import Text
 
     from ch12cli.book.handout import item_heading, verdict
+    from ch12cli.cli.text.console import wrap
 
-    screen.print(["", styled(item_heading(ran), "bold"), ran.about, ""])
-    if screen.console.is_terminal:
-        screen.console.print(Syntax(ran.code.rstrip(), "python", theme="ansi_dark", background_color="default"))
+    terminal = screen.console.is_terminal
+    about = wrap(ran.about, min(screen.console.width, MAX_WIDTH)) if terminal else [ran.about]
+    screen.print(["", styled(item_heading(ran), "bold"), *about, ""])
+    if terminal:
+        syntax = Syntax("", "python", theme="ansi_dark", background_color="default")
+        screen.print(syntax.highlight(ran.code.rstrip()).split("\n", allow_blank=True))
     else:
         screen.print(ran.code.rstrip().splitlines())
     screen.print(["", *beside(ran.output, ran.printed.text, width=screen.console.width)])
@@ -160,7 +168,13 @@ def show_demo(screen: "Screen", demo: "Demo") -> None:
 
     width = screen.console.width
     screen.print(
-        ["", styled(demo.title, "bold"), *wrap(demo.about, min(width, 100)), "", *(f"  {line}" for line in demo.lines)]
+        [
+            "",
+            styled(demo.title, "bold"),
+            *wrap(demo.about, min(width, MAX_WIDTH)),
+            "",
+            *(f"  {line}" for line in demo.lines),
+        ]
     )
     for plot in demo.plots:
         drawn = draw_text(plot, width=width, height=HEIGHT, ascii_only=screen.ascii_only)
