@@ -24,6 +24,7 @@ BELOW: dict[str, set[str]] = {
     "data": {*VALUES, "files"},
     "models": {*VALUES, "files"},
     "training": {*VALUES, "files", "data", "models"},
+    "distributed": {*VALUES, "files", "data", "models", "training"},
     "fused": {*VALUES, "files", "data", "models", "training"},
     "config": {*VALUES, "files", "data", "models", "training"},
     "search": {*VALUES, "files", "data", "models", "training", "config"},
@@ -32,8 +33,8 @@ BELOW: dict[str, set[str]] = {
     "trackers": {*VALUES, "files"},
     "report": {*VALUES, "files", "catalogue", "plots"},
     "book": {*VALUES, "files", "data", "models", "training", "plots"},
-    "run": {*VALUES, "files", "data", "models", "training", "fused", "config", "trackers"},
-    "saved": {*VALUES, "files", "data", "models", "training", "config", "trackers", "run", "plots"},
+    "run": {*VALUES, "files", "data", "models", "training", "distributed", "fused", "config", "trackers"},
+    "saved": {*VALUES, "files", "data", "models", "training", "distributed", "config", "trackers", "run", "plots"},
     "sweeps": {
         *VALUES,
         "files",
@@ -65,6 +66,10 @@ COMPUTES = {
         for name in ("build", "task", "description", "recorder", "sessions", "step_progress", "torch_settings", "train")
     ),
     "run.value_checks",
+    *(
+        f"distributed.{name}"
+        for name in ("independent_rows", "processes", "ranks", "shared_network", "shared_training", "sharing")
+    ),
 }
 
 

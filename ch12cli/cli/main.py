@@ -17,6 +17,7 @@ from typing import NoReturn
 
 from ch12cli.cli.text.problems import print_problems
 from ch12cli.cli.verbs import VERBS
+from ch12cli.distributed.torchrun import Place, torchrun_place
 from ch12cli.errors import HelpShown, InputError, MachineError, describe_error, os_problem
 from ch12cli.run import garbage_collection as collector
 from ch12cli.run.signals import Terminated
@@ -83,7 +84,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         command, rest = command_of(list(sys.argv[1:] if argv is None else argv))
-        code = int(command(rest))
+        place = torchrun_place()
+        code = int(command(rest) if place is None else run_under_torchrun(place, command, rest))
     except (InputError, MachineError, HelpShown, KeyboardInterrupt, OSError, MemoryError) as error:
         known = report_error(error)
         if known is None:
@@ -95,6 +97,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         print_problems([f"code of your own raised {describe_error(error)}"])
         code = InputError.exit_code
     return flush_output(code)
+
+
+def run_under_torchrun(place: Place, command: Callable[[list[str]], int], argv: list[str]) -> int:
+    """Runs a command in the first of several processes. The others only help it to train. Returns the exit code."""
+    if place.rank > 0:
+        from ch12cli.run.train import follow_place
+
+        return follow_place(place)
+    code = command(argv)
+    from ch12cli.distributed.processes import dismiss_followers
+
+    dismiss_followers(place)
+    return code
 
 
 def command_of(argv: list[str]) -> tuple[Callable[[list[str]], int], list[str]]:

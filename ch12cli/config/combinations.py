@@ -276,13 +276,33 @@ def device_problems(settings: Mapping[str, Any]) -> list[Problem]:
     return []
 
 
+def sharing_problems(settings: Mapping[str, Any]) -> list[Problem]:
+    """Returns why the processes of `devices` cannot share the batches of a run."""
+    devices, shards, device = settings["devices"], settings["shards"], str(settings["device"])
+    problems = []
+    if is_integer(devices) and is_integer(shards) and devices > 0 and shards % devices:
+        rule = f"must be a multiple of devices={devices}, which have equally many each"
+        problems.append(Problem("shards", shown(shards), rule))
+    if devices != 1 and (device == "mps" or device.startswith("cuda:")):
+        rule = f"is one device, and devices={shown(devices)}"
+        problems.append(Problem("device", device, rule, "use device=cuda or device=cpu"))
+    return problems
+
+
+def shared_run_problems(devices: Any, shards: Any) -> list[Problem]:
+    """Returns why a job of a sweep cannot be trained by several processes, or in shards."""
+    rule = "is for a single run; the jobs of a sweep are trained side by side, in sweep.processes processes"
+    given = {"devices": devices} if devices != 1 else {"shards": shards} if shards is not None else {}
+    return [Problem(key, shown(value), rule, "leave it out") for key, value in given.items()]
+
+
 def problems_of(settings: Mapping[str, Any], classes: int | None = None) -> list[Problem]:
     """Returns all conflicts between settings.
 
     classes: the data set's number of classes; None before the data are read, when it is derived from the settings.
     """
     classes = classes_of(settings) if classes is None else classes
-    problems = dataset_problems(settings, classes) + optimizer_problems(settings)
+    problems = dataset_problems(settings, classes) + optimizer_problems(settings) + sharing_problems(settings)
     problems += image_problems(settings)
     problems += monitor_problems(settings, "monitor", settings["monitor"], classes=classes)
     stop_on = settings["early_stopping"].get("metric")

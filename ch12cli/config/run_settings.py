@@ -85,9 +85,14 @@ class LoopSettings:
 
 @dataclass(frozen=True)
 class MachineSettings:
-    """The hardware that a run uses. threads: None to let ch12 choose."""
+    """The hardware that a run uses. threads: None to let ch12 choose.
+
+    devices: processes that share each batch. shards: parts of a batch that are added in order, None for no order.
+    """
 
     device: str
+    devices: int
+    shards: int | None
     workers: int
     threads: int | None
     deterministic: bool
@@ -171,6 +176,8 @@ class RunSettings:
             ),
             machine=MachineSettings(
                 device=config["device"],
+                devices=config["devices"],
+                shards=config["shards"],
                 workers=config["workers"],
                 threads=number_or_none(config["threads"]),
                 deterministic=config["deterministic"],

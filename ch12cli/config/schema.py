@@ -51,6 +51,14 @@ KEYS: dict[str, Key] = {
     "batch_size": Key(IntegerRule(1), "examples in one optimisation step"),
     "workers": Key(IntegerRule(0, 256), "extra processes that load data; 0: the training process loads them"),
     "device": Key(Device(), "where to compute; auto: cuda if there is one, else mps, else cpu"),
+    "devices": Key(
+        IntegerRule(1, 1024),
+        "processes that share each batch of one run, one for each GPU, or on a CPU; torchrun sets it",
+    ),
+    "shards": Key(
+        Or(None, IntegerRule(1, 1024)),
+        "parts of each batch, added in order: the same bits for every number of devices that divides it; null: devices",
+    ),
     "seed": Key(SEEDS, "seed of the initial weights, the order of the rows and dropout"),
     "monitor": Key(
         OneOf(("auto", *MONITORS)),

@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from ch12cli.config.run_settings import ModelSettings, RunSettings
+from ch12cli.config.run_settings import MachineSettings, ModelSettings, RunSettings
 from ch12cli.config.targets import (
     RefusedError,
     Target,
@@ -21,6 +21,11 @@ from ch12cli.config.targets import (
     positional_of,
     signature_problems,
 )
+from ch12cli.distributed.independent_rows import require_independent_rows
+from ch12cli.distributed.ranks import Ranks
+from ch12cli.distributed.shared_network import SharedNetwork
+from ch12cli.distributed.shared_training import SharedTraining
+from ch12cli.distributed.sharing import SharedSource, Sharing
 from ch12cli.errors import InputError, Problem
 from ch12cli.files.metrics_csv import minimised
 from ch12cli.fused.compiler import CannotCompileError
@@ -28,8 +33,8 @@ from ch12cli.fused.epoch import whole_epochs
 from ch12cli.fused.orders import draw_orders, orders_library
 from ch12cli.models.activation import USES, Activation
 from ch12cli.run.task import Task, check_fit, last_batch_size, tensors, tensors_of_runs
-from ch12cli.training.batches import BatchLoader, FoldedPart, Shuffled, StackedSource, StreamedPart
-from ch12cli.training.loop import Limits, Training
+from ch12cli.training.batches import BatchLoader, FoldedPart, Part, Shuffled, StackedSource, StreamedPart
+from ch12cli.training.loop import Limits, Source, Training
 from ch12cli.training.losses import StackedLoss
 from ch12cli.training.network import Network
 from ch12cli.training.optimizers import OPTIMIZERS, Optimizer, TorchOptimizer
@@ -147,8 +152,38 @@ def build_schedule(target: Target, *, epochs: int, steps_per_epoch: int, minimis
     return schedule
 
 
-def build_training(settings: RunSettings, task: Task, device: torch.device) -> tuple[Training, Network]:
-    """Returns a training that is ready for its first epoch, and its network.
+def sharing_of(settings: MachineSettings, ranks: Ranks) -> Sharing | None:
+    """Returns how the batches of a run are shared out; None if this process computes them whole."""
+    shards = settings.shards or ranks.world
+    return Sharing(ranks, shards, is_exact=settings.shards is not None) if shards > 1 else None
+
+
+ALONE = Ranks()
+
+
+def build_network(module: nn.Module, settings: ModelSettings, device: torch.device, sharing: Sharing | None) -> Network:
+    precision, compile_it = settings.precision, settings.compile
+    if sharing is None:
+        return Network(module, device=device, precision=precision, compile_it=compile_it)
+    return SharedNetwork(module, device=device, precision=precision, compile_it=compile_it, sharing=sharing)
+
+
+def build_source(
+    part: Part, settings: RunSettings, device: torch.device, sharing: Sharing | None, *, y: Tensor
+) -> Source:
+    """Returns the batches of a part. y: its targets, on the network's device."""
+    workers, pin_memory, batch_size = settings.machine.workers, settings.machine.pin_memory, settings.loop.batch_size
+    if sharing is None:
+        return Shuffled(part, batch_size=batch_size, workers=workers, device=device, pin_memory=pin_memory)
+    return SharedSource(
+        part, sharing, batch_size=batch_size, workers=workers, device=device, pin_memory=pin_memory, y=y
+    )
+
+
+def build_training(
+    settings: RunSettings, task: Task, device: torch.device, ranks: Ranks = ALONE
+) -> tuple[Training, Network]:
+    """Returns a training that is ready for its first epoch, and its network. ranks: all processes of the run.
 
     Draws from torch's default random stream in the order of a handwritten loop: seed, initial weights, row orders.
     """
@@ -156,7 +191,8 @@ def build_training(settings: RunSettings, task: Task, device: torch.device) -> t
     task = task.of_fold(settings.data.split.fold)
     seed_stream(loop.seed, offset=loop.stream_offset)
     module = build_module(settings.model, task)
-    network = Network(module, device=device, precision=settings.model.precision, compile_it=settings.model.compile)
+    sharing = sharing_of(machine, ranks)
+    network = build_network(module, settings.model, device, sharing)
     train = tensors(task.data.train, task, dtype=network.dtype, device=device)
     loaded = train
     if machine.workers and device.type != "cpu":
@@ -167,8 +203,12 @@ def build_training(settings: RunSettings, task: Task, device: torch.device) -> t
         valid.loader = BatchLoader(
             valid, batch_size=loop.batch_size, workers=machine.workers, device=device, pin_memory=machine.pin_memory
         )
+    make_training: Callable[..., Training] = Training
+    if isinstance(network, SharedNetwork):
+        require_independent_rows(network, task.loss, train)
+        make_training = SharedTraining
     minimise = minimised(task.monitor)
-    training = Training(
+    training = make_training(
         network,
         loss=task.loss.to(device),
         metrics=task.metrics,
@@ -180,13 +220,7 @@ def build_training(settings: RunSettings, task: Task, device: torch.device) -> t
             minimise=minimise,
             lr=optimizer_class(settings.optimizer.target)[1].get("lr", 0.0),
         ),
-        source=Shuffled(
-            loaded,
-            batch_size=loop.batch_size,
-            workers=machine.workers,
-            device=device,
-            pin_memory=machine.pin_memory,
-        ),
+        source=build_source(loaded, settings, device, sharing, y=train.y),
         train=train,
         valid=valid,
         best=Best(1, minimise=minimise),

@@ -29,7 +29,7 @@ def describe_run(settings: RunSettings, task: Task, module: nn.Module, device: t
     if choices.get("scheduler") != "none" or settings.schedule.arguments.get("warmup"):
         described.append(("scheduler", describe_choice(settings.schedule, choices.get("scheduler"))))
     length = f"{plural(loop.epochs, 'epoch')}, batch size {loop.batch_size}, seed {loop.seed}"
-    return [*described, ("device", describe_device(device, settings.model.precision)), ("training", length)]
+    return [*described, ("device", describe_machine(device, settings)), ("training", length)]
 
 
 def describe_data(task: Task, choice: str | None) -> str:
@@ -119,6 +119,13 @@ def describe_choice(target: Target, name: str | None) -> str:
     ]
     shown += [key for key, value in target.arguments.items() if value is True]
     return " ".join([name or target.path, *shown])
+
+
+def describe_machine(device: torch.device, settings: RunSettings) -> str:
+    machine = settings.machine
+    processes = f", {machine.devices} processes" if machine.devices > 1 else ""
+    shards = f", {plural(machine.shards, 'shard')}" if machine.shards is not None else ""
+    return f"{describe_device(device, settings.model.precision)}{processes}{shards}"
 
 
 def describe_device(device: torch.device, precision: str) -> str:

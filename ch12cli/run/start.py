@@ -16,6 +16,7 @@ from ch12cli.config.hydra_job import claim_directory, run_in_hydra
 from ch12cli.config.recorded import resume_line
 from ch12cli.config.run_settings import RunSettings
 from ch12cli.config.unknown import idle_problems
+from ch12cli.distributed.torchrun import torchrun_place, with_devices
 from ch12cli.errors import InputError, MachineError, Problem, os_problem
 from ch12cli.files.locks import locked
 from ch12cli.files.run_directory import CHECKPOINTS, LAST, RESULT
@@ -77,6 +78,7 @@ def train_single(
     `several_hint`: the advice in the message about a key with several values.
     """
     working_directory()
+    overrides = with_devices(overrides, torchrun_place())
     with hydra_session():
         composer = Composer(folders, config_name=config_name)
         composer.several_hint = several_hint
@@ -85,13 +87,17 @@ def train_single(
         # torch is imported only after all options are checked, because the import takes more than a second
         with interrupts_kept():
             from ch12cli.run.task import require_learnable
-            from ch12cli.run.torch_settings import torch_settings
+            from ch12cli.run.torch_settings import machine_of_rank, torch_settings
             from ch12cli.run.trackers import with_trackers
-            from ch12cli.run.train import prepare_job, train_job
+            from ch12cli.run.train import prepare_job, ranks_of, train_job
 
-        with termination_exits(), torch_settings(settings.machine) as device:
+        with (
+            termination_exits(),
+            ranks_of(settings) as ranks,
+            torch_settings(machine_of_rank(settings.machine, ranks)) as device,
+        ):
             callback = with_trackers(callback, settings)
-            job = prepare_job(settings, device)
+            job = prepare_job(settings, device, ranks)
             require_learnable(settings, job.task)
             directory = claim_directory(composition)
             train = partial(train_job, job, callback=callback)

@@ -3,16 +3,42 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 from torch import nn
 
 from ch12cli.config.run_settings import MachineSettings
+from ch12cli.distributed.ranks import Ranks
+from ch12cli.distributed.torchrun import torchrun_place
+from ch12cli.errors import InputError, Problem
 from ch12cli.run.task import choose_device
 
 # Largest rows x inputs x outputs of a layer whose matrix product has the same bits on any number of threads.
 # Measured on 2 cores: bits may differ from 600 on. Below, threads only wait for each other, long on a busy machine.
 FEW = 512
+
+
+def machine_of_rank(settings: MachineSettings, ranks: Ranks) -> MachineSettings:
+    """Returns the settings of one of a run's processes: its GPU, and one thread, whose bits no number changes."""
+    if ranks.world > 1 and choose_device(settings.device).type == "cuda":
+        settings = replace(settings, device=f"cuda:{ranks.local_rank}")
+    if ranks.world > 1 or settings.shards is not None:
+        settings = replace(settings, threads=settings.threads or 1)
+    return settings
+
+
+def require_gpus(settings: MachineSettings) -> bool:
+    """Returns whether the processes of a run use GPUs. Raises InputError if there are too few on this machine."""
+    if choose_device(settings.device).type != "cuda":
+        return False
+    place, found = torchrun_place(), torch.cuda.device_count()
+    wanted = settings.devices if place is None else place.local_world
+    if wanted > found:
+        plural = "" if found == 1 else "s"
+        hint = f"use devices={found}, or device=cpu"
+        raise InputError(Problem("devices", str(wanted), f"this machine has {found} GPU{plural}", hint))
+    return True
 
 
 @contextmanager

@@ -5,7 +5,8 @@ import logging
 import math
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,12 +17,14 @@ from torch import nn
 
 from ch12cli.config.run_settings import RunSettings
 from ch12cli.config.targets import directory_kept
+from ch12cli.distributed.ranks import LostRankError, Ranks
+from ch12cli.distributed.torchrun import Place
 from ch12cli.errors import InputError
 from ch12cli.files.atomic import remove_leftovers
 from ch12cli.files.metrics_csv import MetricsFile
 from ch12cli.files.result_json import Result, describe_divergence, write_result
 from ch12cli.files.run_directory import BEST, CHECKPOINTS, MODEL
-from ch12cli.run.build import build_training
+from ch12cli.run.build import ALONE, build_training
 from ch12cli.run.callbacks import Callback, FaultTolerantCallback
 from ch12cli.run.description import describe_run
 from ch12cli.run.garbage_collection import freeze_objects
@@ -38,7 +41,7 @@ from ch12cli.run.recorder import (
 from ch12cli.run.signals import Terminated, sigterm_raises
 from ch12cli.run.step_progress import ReportingSource
 from ch12cli.run.task import Task, build_task, notes_on_outputs, tensors
-from ch12cli.run.torch_settings import is_small
+from ch12cli.run.torch_settings import is_small, machine_of_rank, require_gpus, torch_settings
 from ch12cli.run.users_errors import UsersError, users_errors
 from ch12cli.run.value_checks import far_off_hint, undefined_monitor_note
 from ch12cli.training.checkpoint import Checkpoints, checkpoint_must_fit, save, save_plain
@@ -105,10 +108,13 @@ class Job:
 
 
 @directory_kept()
-def prepare_job(settings: RunSettings, device: torch.device) -> Job:
-    """Reads the data and builds the training. Raises InputError for wrong input, before anything is written."""
+def prepare_job(settings: RunSettings, device: torch.device, ranks: Ranks = ALONE) -> Job:
+    """Reads the data and builds the training. Raises InputError for wrong input, before anything is written.
+
+    ranks: all processes that train the run.
+    """
     task = build_task(settings)
-    training, network = build_training(settings, task, device)
+    training, network = build_training(settings, task, device, ranks)
     if settings.machine.threads is None and is_small(network.module, settings.loop.batch_size):
         torch.set_num_threads(1)
     notes = (*task.warnings, *notes_on_outputs(network, task, training.train))
@@ -124,6 +130,43 @@ def continued(job: Job, state: Mapping[str, Any], history: Mapping[str, Any] | N
         job.training.load_state_dict(state)
         earlier = Earlier(tuple(checkpoint_rows(state)), history or {}, int(state.get("stacked", 0)))
     return replace(job, earlier=earlier)
+
+
+@contextmanager
+def ranks_of(settings: RunSettings) -> Iterator[Ranks]:
+    """Yields the processes that train a run, of which this one leads. The others end with the block."""
+    if settings.machine.devices == 1:
+        yield ALONE
+        return
+    from ch12cli.distributed.processes import CPU, GPU, lead
+
+    backend, message = GPU if require_gpus(settings.machine) else CPU, json.dumps(run_state(settings, {}))
+    with lead(settings.machine.devices, message, backend=backend, train=follow_run) as ranks:
+        yield ranks
+
+
+def follow_place(place: Place) -> int:
+    """Trains with the first of the processes that torchrun started, and returns the exit code."""
+    from ch12cli.distributed.processes import follow_torchrun
+
+    return follow_torchrun(place, follow_run)
+
+
+@directory_kept()
+def follow_run(message: str, ranks: Ranks) -> None:
+    """Trains a run with the process that leads, and records nothing. message: the run's settings."""
+    sent = json.loads(message)
+    settings = RunSettings.from_config(json.loads(sent["settings"]), json.loads(sent["chosen"]))
+    with torch_settings(machine_of_rank(settings.machine, ranks)) as device:
+        job = prepare_job(settings, device, ranks)
+        training = job.training
+        training.begin()
+        for epoch in () if has_stopped(training) else training.epochs():
+            if epoch.diverged_at[0]:
+                return
+            if epoch.stopped[0]:
+                break
+        evaluate_test_part(job)
 
 
 @directory_kept()
@@ -178,6 +221,7 @@ def run_epochs(job: Job, directory: Path, rows: list[MetricsRow], callback: Call
     try:
         # makes the run resumable, and fails early if the directory cannot be written
         checkpoints.write(job.state(snapshot, rows))
+        training.begin()
         stopped = training.epoch if has_stopped(training) else 0  # killed before it wrote its result
         if stopped:
             ending = Ending("finished", stopped_at=stopped)
@@ -199,6 +243,9 @@ def run_epochs(job: Job, directory: Path, rows: list[MetricsRow], callback: Call
             if checkpoints.due(epoch.number):
                 metrics.sync()
                 checkpoints.write(job.state(snapshot, rows))
+    except LostRankError:
+        checkpoints.write(job.state(snapshot, rows))
+        raise
     except (KeyboardInterrupt, Terminated) as error:
         received = signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT
         del rows[snapshot["epoch"] :]
@@ -233,6 +280,14 @@ def stopped_message(job: Job, epoch: int) -> str:
     return f"stopped early in epoch {epoch}: {job.task.stop_on} did not improve for {patience} epochs"
 
 
+def evaluate_test_part(job: Job) -> dict[str, float] | None:
+    """Returns loss and metrics on the test part; None if there is none."""
+    if job.task.data.test is None:
+        return None
+    part = tensors(job.task.data.test, job.task, dtype=job.network.dtype, device=job.device)
+    return {name: float(value[0]) for name, value in job.training.evaluate(part).items()}
+
+
 def finish(job: Job, directory: Path, rows: list[MetricsRow], ending: Ending, *, seconds: float) -> Result:
     """Evaluates the test part, writes model.pt and result.json, and returns the result."""
     training, task, earlier = job.training, job.task, job.earlier
@@ -240,9 +295,7 @@ def finish(job: Job, directory: Path, rows: list[MetricsRow], ending: Ending, *,
     test: dict[str, float] | None = None
     if ending.status == "finished":
         save_plain(directory / MODEL, network.snapshot())
-        if task.data.test is not None:
-            part = tensors(task.data.test, task, dtype=network.dtype, device=job.device)
-            test = {name: float(value[0]) for name, value in training.evaluate(part).items()}
+        test = evaluate_test_part(job)
     result = result_of(
         task,
         ending,

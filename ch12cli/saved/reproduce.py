@@ -37,7 +37,8 @@ DIGESTED = (METRICS, MODEL, f"{CHECKPOINTS}/{BEST}", *(f"{HYDRA}/{n}.yaml" for n
 class Reproduction:
     """Comparison of a retrained run with its record.
 
-    epochs: number of epochs compared; stacked: size of the stack that the run was trained in, 0 for none; differs_from:
+    epochs: number of epochs compared; stacked: size of the stack that the run was trained in, 0 for none; devices:
+    processes that added up its gradients in no fixed order; differs_from:
     the first epoch whose metrics differ, 0 if none; metrics: (column, recorded, now) of the metrics that differ in that
     epoch; same: whether all is bit-identical; weights, losses: largest differences, relative to the largest weight and
     to the loss; files: problems with the run's files; environment: differences from the recorded environment.
@@ -45,6 +46,7 @@ class Reproduction:
 
     epochs: int
     stacked: int = 0
+    devices: int = 1
     differs_from: int = 0
     metrics: list[tuple[str, float, float]] = field(default_factory=list)
     same: bool = False
@@ -56,8 +58,8 @@ class Reproduction:
 
     @property
     def agrees(self) -> bool:
-        """Whether the runs are bit-identical, or, for a stacked run, within ROUNDING, and all files are intact."""
-        is_close = self.stacked > 0 and self.losses <= ROUNDING
+        """Whether the runs are bit-identical, or close where sums had another order, and all files are intact."""
+        is_close = (self.stacked > 0 or self.devices > 1) and self.losses <= ROUNDING
         return (self.same or is_close) and not self.files
 
 
@@ -90,6 +92,7 @@ def reproduce(directory: Path, *, callback: Callback, trust: bool = False) -> Re
     return Reproduction(
         epochs=len(recorded),
         stacked=stacked,
+        devices=1 if settings.machine.shards is not None else settings.machine.devices,
         differs_from=differs_from,
         metrics=metrics,
         same=same,

@@ -18,6 +18,7 @@ from ch12cli.config.settings import with_changes
 from ch12cli.config.targets import Target
 from ch12cli.config.untrusted_settings import EVERY_USE
 from ch12cli.config.values import shown
+from ch12cli.distributed.torchrun import torchrun_place, with_devices
 from ch12cli.errors import InputError, Problem
 from ch12cli.files.atomic import machine_errors, write_whole
 from ch12cli.files.command import command_of_run, override_key, replace_overrides, train_command
@@ -50,6 +51,7 @@ FREE = (
     "workers",
     "threads",
     "device",
+    "devices",
     "pin_memory",
     "logger",
     "checkpoint.every",
@@ -94,7 +96,7 @@ def resume_run(
     """
     if not directory.is_dir():
         raise InputError(f"{directory}: no such directory")
-    overrides, target = without_directory(overrides, fork=fork)
+    overrides, target = without_directory(with_devices(overrides, torchrun_place()), fork=fork)
     if fork:
         return continue_run(directory, overrides, callback=callback, fork=True, target=target, trust=trust)
     # lock before reading: another process may be writing a newer checkpoint
@@ -175,15 +177,19 @@ def continue_run(
         callback.on_message(reason)
         return None
     with interrupts_kept():
-        from ch12cli.run.torch_settings import torch_settings
+        from ch12cli.run.torch_settings import machine_of_rank, torch_settings
         from ch12cli.run.trackers import with_trackers
-        from ch12cli.run.train import continued, has_stopped, prepare_job, train_job
+        from ch12cli.run.train import continued, has_stopped, prepare_job, ranks_of, train_job
 
     present = dict(flatten(saved.settings.config))
     before = {key: present[key] for key in changes}
-    with termination_exits(), torch_settings(settings.machine) as device:
+    with (
+        termination_exits(),
+        ranks_of(settings) as ranks,
+        torch_settings(machine_of_rank(settings.machine, ranks)) as device,
+    ):
         callback = with_trackers(callback, settings)
-        job = prepare_job(settings, device)
+        job = prepare_job(settings, device, ranks)
         session = session_record(saved.state, device, changes=changes if begun else {}, before=before if begun else {})
         parent = str(directory.resolve())
         history = forked(saved.history, session, parent=parent) if fork else resumed(saved.history, session)

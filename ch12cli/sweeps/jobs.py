@@ -12,6 +12,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, SCMode
 
 from ch12cli.config.check import KeyProblems, all_problems
+from ch12cli.config.combinations import shared_run_problems
 from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import with_number
 from ch12cli.config.run_settings import RunSettings
@@ -239,6 +240,7 @@ class JobComposer:
         job = SweepJob(number, tuple(overrides), base, changes)
         problems = [problem for problem in base.problems if problem.key not in changes]
         if base.resolved:
+            problems += shared_run_problems(job.setting("devices"), job.setting("shards"))
             problems += all_problems(job.settings, base.choices, base.key_problems.changed(changes, base.choices))
         return job, problems
 

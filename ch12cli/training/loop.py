@@ -97,6 +97,9 @@ class Training:
         self.epoch = 0  # epochs done
         self.best_state = network.snapshot()
 
+    def begin(self) -> None:
+        """Is called once before the first epoch, with the state to start from."""
+
     def epochs(self) -> Iterator[Epoch]:
         """Trains epoch by epoch and yields each one. The caller ends a run that diverged or stopped."""
         while self.epoch < self.limits.epochs:
@@ -179,13 +182,12 @@ class Training:
     def evaluate(self, part: Part) -> dict[str, Values]:
         """Returns loss and metrics of each run on a part, in evaluation mode. Draws nothing from the random stream."""
         network = self.network
-        rows = max(1, EVALUATED // max(1, part.values * network.runs))
         runs = network.runs if network.stacked else None
         losses, predictions = [], []
         network.train(False)
         stream = torch.get_rng_state()  # a user's module may draw from it in evaluation, too
-        for x, y in part.blocks(rows, runs=runs):
-            predictions.append(self.in_units(network(x)))
+        for prediction, y in self.predictions(part, max(1, EVALUATED // max(1, part.values * network.runs))):
+            predictions.append(self.in_units(prediction))
             losses.append(self.loss(predictions[-1], self.in_units(y)).cpu().double() * self.share(part, y, runs))
         torch.set_rng_state(stream)
         network.train(True)
@@ -193,6 +195,11 @@ class Training:
         target = target_of(self.loss, self.in_units(part.targets(runs=runs)))
         measured = {name: per_run(metric(prediction, target)) for name, metric in self.metrics.items()}
         return {"loss": per_run(torch.stack(losses).sum(0)), **measured}
+
+    def predictions(self, part: Part, rows: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yields predictions and targets of so many rows of a part at a time, in order, in evaluation mode."""
+        for x, y in part.blocks(rows, runs=self.network.runs if self.network.stacked else None):
+            yield self.network(x), y
 
     def in_units(self, values: Tensor) -> Tensor:
         """Returns predictions or targets, (…, rows, outputs[, weight]), in the units of the data; float64 if scaled."""

@@ -136,6 +136,18 @@ def exit_if_batch_is_not_sent(exit_worker: Callable[[BaseException, object], NoR
     Queue._on_queue_feeder_error = staticmethod(exit_worker)  # type: ignore[attr-defined]
 
 
+def abort_collectives() -> None:
+    """Ends all waiting for other processes, with an error.
+
+    Reason: GPUs wait for a process that has died until a timeout, which kills this one too. Without it: that.
+    """
+    from torch.distributed import distributed_c10d
+
+    abort = getattr(distributed_c10d, "_abort_process_group", None)
+    if abort is not None:
+        abort()
+
+
 def workers_of(loader: DataLoader[Any]) -> Sequence[Any] | None:
     """Returns the processes of a DataLoader with persistent workers; None before it has started them.
 

@@ -53,11 +53,12 @@ def format_reproduction(directory: Path, found: "Reproduction") -> list[str]:
     difference = f"weights by up to {found.weights:.1e} of the largest, losses by up to {found.losses:.1e} relative"
     if found.same:
         lines = [f"{directory}: the same, bit for bit ({epochs})"]
-    elif found.stacked:
+    elif found.stacked or found.devices > 1:
         kind = "the same up to rounding" if found.agrees else "differs by more than rounding"
+        how = f"in a stack of {found.stacked} runs" if found.stacked else f"by {found.devices} processes"
         lines = [
             f"{directory}: {kind} ({epochs}): {difference}",
-            f"it was trained in a stack of {found.stacked} runs, which sums in another order than a single run",
+            f"it was trained {how}, which sums in another order than a single run",
         ]
     elif found.differs_from:
         values = ", ".join(f"{name} {then!r} then, {now!r} now" for name, then, now in found.metrics[:2])

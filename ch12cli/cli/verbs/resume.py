@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from ch12cli.cli.help.arguments import Arguments, find_run, verbosity_of
 from ch12cli.cli.text.warnings_only import WarningsOnly
 from ch12cli.cli.verbs.train import code_of, print_run_json, print_sweep_json, show_end
+from ch12cli.distributed.torchrun import refuse_sweep
 from ch12cli.errors import InputError
+from ch12cli.shell import shell_line
 
 
 def parser() -> Arguments:
@@ -35,6 +37,7 @@ def run(argv: Sequence[str]) -> int:
 
         if overrides or options.fork:
             raise InputError(f"{directory}: a sweep is resumed without changes; resume one of its runs to change it")
+        refuse_sweep(shell_line(["ch12", "resume", str(directory)]))
         if is_json:
             return print_sweep_json(resume_sweep(directory, callback=WarningsOnly(), trust=options.trust))
         with SweepDisplay(verbosity=verbosity) as sweep_display:

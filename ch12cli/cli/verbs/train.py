@@ -11,6 +11,7 @@ from ch12cli.cli.help.arguments import Arguments, verbosity_of
 from ch12cli.cli.help.page import show_page
 from ch12cli.cli.text.run_json import entry_json, json_text
 from ch12cli.cli.text.warnings_only import WarningsOnly
+from ch12cli.distributed.torchrun import refuse_sweep
 from ch12cli.errors import InputError, Problem
 from ch12cli.files.command import options_for, override_key
 from ch12cli.shell import shell_line
@@ -92,6 +93,8 @@ def run(argv: Sequence[str]) -> int:
         raise InputError("--plan: only for a sweep, add -m; --write: only with --plan")
     if options.plan:
         return show_plan(options)
+    if many:
+        refuse_sweep(shell_line(["ch12", "train", *argv]))
     return train_sweep(options) if many else train_one(options)
 
 
