@@ -14,6 +14,7 @@ from ch12cli.errors import InputError
 from ch12cli.files.plan_json import PlanFile, read_plan
 from ch12cli.files.run_directory import SWEEP
 from ch12cli.files.sweep_csv import SweepRow, read_sweep_csv, row_on_disk
+from ch12cli.run.signals import Terminated
 from ch12cli.search.samplers import DRAWERS
 from ch12cli.search.space import Setting
 from ch12cli.search.study import Study, Trial, key_of_setting, summary_of_values
@@ -123,6 +124,7 @@ class Search:
         self.recorded = trials  # until they have been launched
         self.epochs = 0
         self.refused: dict[tuple[tuple[str, str], ...], InputError] = {}  # settings that no run may have
+        self.is_exhausted = False  # no setting is left that was not asked
         self.start, self.trained = perf_counter(), 0
 
     @property
@@ -153,7 +155,8 @@ class Search:
             speed = self.trained / (perf_counter() - self.start)
             count = min(count, self.seconds_left * speed)
         settings = self.study.ask(int(count)) if count >= 1 and self.seconds_left > 0 else []
-        if count >= 1 and not settings and not self.study.trials and self.refused:
+        self.is_exhausted = count >= 1 and self.seconds_left > 0 and not settings
+        if self.is_exhausted and not self.study.trials and self.refused:
             raise next(iter(self.refused.values()))
         return settings
 
@@ -217,7 +220,10 @@ def run_search(task: SweepTask, launcher: Any) -> list[Any]:
         else:
             jobs = search.final_jobs()
             returned += launcher.launch(jobs, initial_job_idx=number) if jobs else []
-    finally:  # also on Ctrl-C
+    except (KeyboardInterrupt, Terminated):
+        launch.callback.on_message("the same command again goes on with the search")
+        raise
+    finally:
         for message in notes(search):
             launch.callback.on_message(message, warning=True)
         best = best_setting(launch.rows, search.request.metric)
@@ -238,6 +244,5 @@ def notes(search: Search) -> Iterator[str]:
         count = len(search.refused)
         first = next(iter(search.refused.values())).messages[0]
         yield f"{count} drawn settings were left out, because no run may have them; the first: {first}"
-    settings = search.request.settings
-    if settings.n_trials is not None and search.left and search.seconds_left > 0 and settings.epochs is None:
+    if search.is_exhausted:
         yield f"all {len(search.study.trials)} settings of the space have been tried"

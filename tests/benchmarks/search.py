@@ -1,0 +1,142 @@
+"""Searches: whole ones against a grid and against Optuna on the plain loop, and what their trials are worth."""
+
+import math
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ch12cli.search.samplers import DRAWERS
+from ch12cli.search.space import Condition, Interval, Options, Setting, Space, WholeNumbers
+from ch12cli.search.study import Study, Trial, batch_size
+from tests.benchmarks.bench import ROOT, Bench, Table, missing, process, verdict
+
+TRIALS, EPOCHS = 1024, 20
+OPTUNA_TRIALS = 16
+QUALITY_TRIALS, SEEDS, RULER = 512, 20, 100_000
+
+VALLEY = Space.of([Interval(name, 1e-5, 1.0, log=True) for name in "abcde"])
+MIXED = Space.of(
+    [
+        Interval("lr", 1e-5, 1.0, log=True),
+        WholeNumbers("width", 1, 256, log=True),
+        Options("optimizer", ("a", "b", "c", "d")),
+        Interval("momentum", 0.0, 1.0),
+        Options("activation", ("x", "y", "z")),
+    ],
+    {"momentum": Condition("optimizer", ("a", "b"))},
+)
+
+
+def valley(setting: Setting) -> float:
+    """A narrow curved valley in five logarithms, two of which matter little."""
+    a, b, c, d, e = (math.log10(float(setting[name])) / 5 for name in "abcde")
+    return (a + 0.6) ** 2 + 5 * (b - a * a) ** 2 + (c + 0.3) ** 2 + 0.01 * (d * d + e * e)
+
+
+def mixed(setting: Setting) -> float:
+    """Numbers, categories and a conditional number."""
+    distance = (math.log10(float(setting["lr"])) + 2.5) ** 2 + 0.3 * math.log(float(setting["width"]) / 32) ** 2
+    offset = {"a": 0.0, "b": 0.3, "c": 0.5, "d": 1.0}[setting["optimizer"]] + 0.2 * "xyz".index(setting["activation"])
+    return distance + offset + 4 * (float(setting.get("momentum", 0.6)) - 0.9) ** 2
+
+
+def noisy(setting: Setting) -> float:
+    """The valley with noise that depends on the setting alone, as that of a seed does."""
+    digits = sum(map(ord, "".join(setting.values())))
+    return valley(setting) * (1 + 0.3 * math.sin(12.9898 * digits))
+
+
+OBJECTIVES: dict[str, tuple[Space, Callable[[Setting], float]]] = {
+    "valley": (VALLEY, valley),
+    "mixed": (MIXED, mixed),
+    "noisy valley": (VALLEY, noisy),
+}
+
+
+def worth(objective: str, sampler: str, ruler: NDArray[np.float64]) -> float:
+    """How many random trials would find as good a best as QUALITY_TRIALS of the sampler: a geometric mean."""
+    space, value = OBJECTIVES[objective]
+    found = []
+    for seed in range(SEEDS):
+        batch = batch_size(QUALITY_TRIALS)
+        study = Study(space, DRAWERS[sampler], seed=seed, startup=batch)
+        while len(study.trials) < QUALITY_TRIALS:
+            study.add([Trial(setting, "complete", (value(setting),)) for setting in study.ask(batch)])
+        assert study.best is not None
+        found.append(study.best.values[0])
+    share = (np.searchsorted(ruler, found, "right") + 0.5) / (len(ruler) + 1)
+    return float(np.exp(np.log(math.log(2) / share).mean()))
+
+
+def ruler_of(objective: str) -> NDArray[np.float64]:
+    """The sorted values of random settings."""
+    space, value = OBJECTIVES[objective]
+    points = np.random.default_rng(12345).random((RULER, len(space.parameters)))
+    return np.sort([value(space.setting(point)) for point in points])
+
+
+def train(bench: Bench, *words: str) -> float:
+    """Seconds of a whole `ch12 train -m`."""
+    folder = bench.folder("search")
+    command = [*bench.ch12, "train", "-q", "-m", f"epochs={EPOCHS}", "hydra.sweep.dir=sweep", *words]
+    spent = process(command, folder=folder)
+    assert sum(1 for job in (folder / "sweep").iterdir() if (job / "model.pt").exists()) == TRIALS
+    return spent.wall
+
+
+def optuna_seconds(bench: Bench) -> float:
+    """Seconds of a trial of Optuna's on the plain loop."""
+    script = bench.peer("optuna_plain.py", Path(ROOT) / "ch12cli" / "data" / "iris.csv", OPTUNA_TRIALS, EPOCHS)
+    return float(subprocess.run(script, capture_output=True, text=True, check=True).stdout)
+
+
+def run(bench: Bench) -> Table:
+    def numbers(low: float, count: int) -> str:
+        return ",".join(f"{low * 1.3**index:.3g}" for index in range(count))
+
+    grid = train(
+        bench,
+        f"optimizer.lr={numbers(1e-3, 16)}",
+        f"optimizer.weight_decay={numbers(1e-5, 8)}",
+        f"optimizer.eps={numbers(1e-8, 8)}",
+    )
+    searched = train(
+        bench,
+        f"search.n_trials={TRIALS}",
+        "optimizer.lr=tag(log,interval(1e-4,1))",
+        "optimizer.weight_decay=tag(log,interval(1e-6,0.1))",
+        "optimizer.eps=tag(log,interval(1e-10,1e-3))",
+    )
+    table = Table(
+        "Searches",
+        f"{TRIALS:,} trials of {EPOCHS} epochs on Iris, three numbers searched, in stacks; a grid of as many jobs; "
+        f"and Optuna's TPE, which calls the plain loop one trial at a time, measured on {OPTUNA_TRIALS} trials. "
+        f"Below, what {QUALITY_TRIALS} trials in batches of {batch_size(QUALITY_TRIALS)} are worth: how many random "
+        f"ones would find as good a best, by {RULER:,} random trials; a geometric mean over {SEEDS} seeds.",
+        ["what", "figure", "compared", "target"],
+    )
+    table.rows.append(["a search", f"{searched:.1f} s, {TRIALS / searched:.0f} trials/s", "", ""])
+    share = searched / grid
+    table.rows.append(
+        ["a grid", f"{grid:.1f} s", f"the search takes {share:.2f} times as long", verdict(share, target=1.5)]
+    )
+    if bench.has("optuna", "torch"):
+        seconds = optuna_seconds(bench)
+        times, figure = seconds * TRIALS / searched, f"{seconds * 1000:.0f} ms a trial"
+        table.rows.append(
+            ["Optuna, the plain loop", figure, f"{times:.0f} times as long", verdict(times, target=100, larger=True)]
+        )
+    else:
+        table.notes.append(missing("Optuna"))
+    for objective in OBJECTIVES:
+        ruler = ruler_of(objective)
+        for sampler in ("tpe", "sobol", "random"):
+            value = worth(objective, sampler, ruler)
+            each = value / QUALITY_TRIALS
+            target = verdict(each, target=2.2, larger=True) if sampler == "tpe" else ""
+            cells = [f"{objective}, {sampler}", f"{value:.0f} random trials", f"{each:.2f} for each trial", target]
+            table.rows.append(cells)
+    return table
