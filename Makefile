@@ -6,7 +6,7 @@ OUT ?= outputs/gpu
 PIP_INSTALL := $(BIN)/pip install -q -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow test-bare coverage docs reference book handout gallery bench gpu peers check lint format clean
+.PHONY: help run test test-slow test-bare test-cluster coverage docs reference book handout gallery bench gpu peers check lint format clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -23,6 +23,10 @@ test-slow: .venv/installed  ## run every test, the long ones and those in a brow
 test-bare: .venv/installed  ## run the tests in an ASCII locale, with a read-only HOME, without a network (Linux, root)
 	HOME=/proc LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 unshare --net \
 	  $(BIN)/python -m pytest -m "not slow" -p no:cacheprovider
+
+test-cluster: .venv/installed  ## run the tests that need Slurm, after installing it (Debian, root)
+	command -v slurmd sbatch munged > /dev/null || apt-get install -y --no-install-recommends slurm-wlm munge
+	$(BIN)/python -m pytest tests/engines
 
 coverage: .venv/installed  ## run the tests of `make test` and print the lines that they do not reach
 	$(BIN)/python -m pytest -m "not slow" -n auto --dist worksteal --cov --cov-report=term-missing

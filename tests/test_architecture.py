@@ -50,6 +50,7 @@ BELOW: dict[str, set[str]] = {
     },
 }
 BELOW["tuning"] = {*BELOW["sweeps"], "sweeps"}
+BELOW["engines"] = {*BELOW["sweeps"], "sweeps"}
 BELOW["api"] = {*BELOW, "sweeps"} - {"api"}
 BELOW["cli"] = {*BELOW}
 # Modules whose import brings torch: all that compute. Everything else answers without it.
@@ -59,6 +60,7 @@ COMPUTES = {
     "book",
     "sweeps",
     "tuning",
+    "engines",
     "saved",
     *(f"fused.{name}" for name in ("epoch", "orders", "source")),
     *(

@@ -69,7 +69,8 @@ def test_continuous_integration_calls_check_and_test_and_nothing_else() -> None:
 def test_the_workflow_calls_targets_of_the_makefile_on_every_python_that_the_metadata_name() -> None:
     workflow = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text(encoding="utf-8"))
     steps = [step["run"] for job in workflow["jobs"].values() for step in job["steps"] if "run" in step]
-    assert {"make check PYTHON=python", "make test PYTHON=python", "make docs PYTHON=python"} == set(steps)
+    made = {step for step in steps if not step.startswith("sudo apt-get ")}
+    assert made == {"make check PYTHON=python", "make test PYTHON=python", "make docs PYTHON=python"}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     named = [line.rpartition(" ")[2] for line in project["classifiers"] if re.search(r"Python :: 3\.\d+$", line)]
     assert workflow["jobs"]["test"]["strategy"]["matrix"]["python"] == named

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from ch12cli.catalogue.sweep_jobs import best_job, read_sweep_rows, sweep_monitor, sweep_status, typed_value
 from ch12cli.errors import InputError
 from ch12cli.files.atomic import last_written, read_dated, read_file
+from ch12cli.files.cluster.journal import activity
 from ch12cli.files.locks import is_locked
 from ch12cli.files.metrics_csv import count_epochs, read_sample
 from ch12cli.files.plan_json import PLAN, count_planned
@@ -223,7 +224,7 @@ def sweep_entry(folder: str, inside: Sequence[str]) -> Entry:
         return Entry(folder, "sweep", when, unusable(folder, SWEEP, PLAN), tag_values)
     counts = Counter(row.status for row in rows)
     planned = count_planned(path)
-    status = sweep_status(rows, planned=planned, running=is_locked(path))
+    status = sweep_status(rows, planned=planned, activity="running" if is_locked(path) else activity(path))
     seconds = [row.seconds for row in rows if row.seconds is not None]
     values = {
         "jobs": max(planned, len(rows)),

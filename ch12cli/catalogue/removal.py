@@ -6,7 +6,8 @@ from pathlib import Path
 from ch12cli.catalogue.entries import Entry, entry_at
 from ch12cli.errors import InputError
 from ch12cli.files.atomic import machine_errors
-from ch12cli.files.locks import is_locked, locked
+from ch12cli.files.cluster.journal import is_in_use
+from ch12cli.files.locks import locked
 from ch12cli.files.run_directory import STATE, SWEEP
 
 
@@ -20,7 +21,7 @@ def removable(path: Path) -> Entry:
     above = next((p for p in path.absolute().parents if (p / STATE).exists() or (p / SWEEP).exists()), None)
     if above is not None:
         raise InputError(f"{path}: is a job of the sweep {above}, which can only be removed as a whole")
-    if is_locked(path):
+    if is_in_use(path):
         raise InputError(f"{path}: a ch12 process is writing there; end it first")
     return found
 

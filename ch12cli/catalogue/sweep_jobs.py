@@ -91,11 +91,11 @@ def planned_jobs(sweep: Path) -> list[JobFacts]:
     return [plan.facts(job) for job in plan.jobs]
 
 
-def sweep_status(rows: Sequence[SweepRow], *, planned: int, running: bool) -> str:
-    """Returns the status of a sweep: "killed" if jobs have no row, not even as interrupted."""
+def sweep_status(rows: Sequence[SweepRow], *, planned: int, activity: str) -> str:
+    """Returns the status of a sweep: its activity if there is one, "killed" if jobs have no row otherwise."""
     counts = Counter(row.status for row in rows)
-    if running:
-        return "running"
+    if activity == "running" or (activity and len(rows) - counts["interrupted"] < planned):
+        return activity
     if counts["interrupted"]:
         return "interrupted"
     if len(rows) < max(1, planned):

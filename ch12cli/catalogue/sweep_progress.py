@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 from ch12cli.catalogue.sweep_jobs import read_sweep_rows, readable_plan
 from ch12cli.files.atomic import last_written
+from ch12cli.files.cluster.progress import sweep_progress
 from ch12cli.files.metrics_csv import count_epochs
 from ch12cli.files.plan_json import PLAN, count_planned, is_inside
-from ch12cli.files.progress_json import ProgressFile, read_progress
+from ch12cli.files.progress_json import ProgressFile
 from ch12cli.files.run_directory import METRICS, RESULT
 
 
@@ -42,7 +43,7 @@ class SweepFollower:
 
     def read(self) -> SweepStanding:
         ended = {row.job: row for row in read_sweep_rows(self.sweep) if row.status != "interrupted"}
-        progress = read_progress(self.sweep) or ProgressFile(last_written(self.sweep / PLAN))
+        progress = sweep_progress(self.sweep) or ProgressFile(last_written(self.sweep / PLAN))
         began = progress.began
         for number in ended.keys() - self.earlier.keys():
             directory = ended[number].directory

@@ -41,7 +41,9 @@ from ch12cli.files.run_directory import HYDRA
 from ch12cli.shell import shell_word
 from ch12cli.suggest import suggestion
 
-STACKED_LAUNCHER = "hydra_plugins.ch12_stacked.StackedLauncher"
+STACKED_LAUNCHERS = tuple(
+    f"hydra_plugins.ch12_stacked.{name}" for name in ("StackedLauncher", "SlurmLauncher", "ExecutorLauncher")
+)
 
 
 class Composition(NamedTuple):
@@ -394,7 +396,7 @@ def hydra_setting_problems(config: DictConfig) -> list[Problem]:
     if hydra.output_subdir != HYDRA:
         rule = f"must be {HYDRA}: a run is shown and resumed by what Hydra writes there"
         problems.append(Problem("hydra.output_subdir", shown(hydra.output_subdir), rule, "leave it out"))
-    if hydra.job.chdir and hydra.mode == RunMode.MULTIRUN and hydra.launcher.get("_target_") == STACKED_LAUNCHER:
+    if hydra.job.chdir and hydra.mode == RunMode.MULTIRUN and hydra.launcher.get("_target_") in STACKED_LAUNCHERS:
         rule = "the jobs of a stack share one process and its current directory"
         problems.append(Problem("hydra.job.chdir", "true", rule, "leave it out, or add hydra/launcher=basic"))
     return problems

@@ -53,10 +53,17 @@ def flatten(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 def read_hydra(folder: Path) -> Mapping[str, Any]:
     """Returns the content of hydra.yaml; an empty mapping if it is missing, unsafe to load or damaged."""
     try:
-        text = read_file(folder / "hydra.yaml").decode()
+        return hydra_in(read_file(folder / "hydra.yaml").decode())
+    except (OSError, ValueError):
+        return {}
+
+
+def hydra_in(text: str) -> Mapping[str, Any]:
+    """Returns the content of a hydra.yaml; an empty mapping if it is unsafe to load or damaged."""
+    try:
         content = yaml.load(text, Loader=LOADER) if len(text) < LARGEST and is_bounded(text) else None
         hydra = content["hydra"] if isinstance(content, Mapping) else None
-    except (OSError, ValueError, KeyError, RecursionError, yaml.YAMLError):
+    except (ValueError, KeyError, RecursionError, yaml.YAMLError):
         return {}
     return hydra if isinstance(hydra, Mapping) else {}
 

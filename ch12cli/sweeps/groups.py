@@ -190,9 +190,12 @@ def processes_for(settings: RunSettings) -> int:
     return len(os.sched_getaffinity(0)) if trains_on_cpu(settings) and hasattr(os, "sched_getaffinity") else 1
 
 
-def divide_into_stacks(group: Group, runs: int) -> list[int]:
-    """Returns the sizes of the stacks that `runs` runs of a group are divided into."""
-    return stack_sizes(runs, at_most=best_stack_size(group), processes=processes_for(group.settings))
+def divide_into_stacks(group: Group, runs: int, *, processes: int | None = None) -> list[int]:
+    """Returns the sizes of the stacks that `runs` runs of a group are divided into.
+
+    `processes`: how many train at once; None: those of this machine.
+    """
+    return stack_sizes(runs, at_most=best_stack_size(group), processes=processes or processes_for(group.settings))
 
 
 def stack_sizes(runs: int, *, at_most: int, processes: int) -> list[int]:

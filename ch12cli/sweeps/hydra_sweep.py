@@ -34,7 +34,7 @@ from ch12cli.shell import shell_word
 from ch12cli.sweeps.jobs import JobComposer, SweepJob, make_jobs
 from ch12cli.sweeps.search.request import SearchRequest, read_request
 from hydra_plugins.ch12_search import SearchSweeper
-from hydra_plugins.ch12_stacked import StackedLauncher
+from hydra_plugins.ch12_stacked import ExecutorLauncher, SlurmLauncher, StackedLauncher
 
 MULTIRUN = "hydra.mode=MULTIRUN"  # Hydra's own -m adds it too
 FOLD = "dataset.fold"
@@ -238,7 +238,8 @@ class SweepTask:
 def run_sweep(sweep: ComposedSweep, task: SweepTask) -> None:
     """Runs a sweep as Hydra does: the sweeper makes batches, and the launcher runs them."""
     config = sweep.config
-    Plugins.instance().register(StackedLauncher)
+    for launcher in (StackedLauncher, SlurmLauncher, ExecutorLauncher):
+        Plugins.instance().register(launcher)
     Plugins.instance().register(SearchSweeper)
     callbacks = callbacks_of(config)
     callbacks.on_multirun_start(config=config, config_name=sweep.composer.config_name)

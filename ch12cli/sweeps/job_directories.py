@@ -241,12 +241,14 @@ def write_directory(
     best: Mapping[str, Any] | None,
     model: Mapping[str, Any] | None,
     log: str,
+    attempt: str = "",
 ) -> Result:
     """Writes the complete directory of an ended job atomically, and returns its result with the file digests.
 
-    `best` is None for a run without a best epoch, `model` for one without a final network.
+    `best` is None for a run without a best epoch, `model` for one without a final network. `attempt`: part of the
+    temporary name, because another attempt may be writing the same directory.
     """
-    partial = directory.with_name(f".{directory.name}.partial")
+    partial = directory.with_name(f".{directory.name}.partial{attempt and f'-{attempt}'}")
     files = {f"{HYDRA}/{name}": content for name, content in hydra.items()}
     files[METRICS] = metrics_csv(rows)
     files["train.log"] = log.encode()

@@ -31,6 +31,7 @@ from ch12cli.run.start import resume_hint
 from ch12cli.run.task import Task, choose_device
 from ch12cli.run.trackers import Trackers, params_of
 from ch12cli.run.value_checks import far_off_hint, undefined_monitor_note
+from ch12cli.shell import shell_line
 from ch12cli.sweeps.callbacks import FaultTolerantSweepCallback, SweepCallback
 from ch12cli.sweeps.groups import gpus_to_share
 from ch12cli.sweeps.job_directories import HydraFiles, full_config, with_directory, write_failed
@@ -39,7 +40,7 @@ from ch12cli.sweeps.plan import Plan, examined_plan, write_plan
 from ch12cli.sweeps.stack_run import require_data, require_digest
 from ch12cli.sweeps.work_item import Done, Progress, Unstacked, WorkItem
 from ch12cli.sweeps.worker import Worker
-from ch12cli.sweeps.worker_pool import call_in_subprocess, run_items
+from ch12cli.sweeps.worker_pool import LocalEngine, SweepEngine, call_in_subprocess
 from ch12cli.trackers.protocol import TrackedRun
 from ch12cli.trackers.registry import require_installed, tracker_names
 from ch12cli.training.checkpoint import Checkpoints, DamagedError
@@ -80,12 +81,21 @@ class Launch:
     """Launches the batches of jobs of one sweep directory, one batch per call, and collects their results.
 
     `total_jobs`: the number of jobs in all batches, if there are several.
+    `engine`: trains the work items; by default processes of this machine.
     `jobs`: the jobs planned so far, by number.
     `rows`, `failed`, `signal`: as in SweepOutcome.
     `aborted`: True once `sweep.fail_fast` has ended the sweep.
     """
 
-    def __init__(self, directory: Path, callback: SweepCallback, *, total_jobs: int = 0) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        callback: SweepCallback,
+        *,
+        total_jobs: int = 0,
+        engine: SweepEngine | None = None,
+    ) -> None:
+        self.engine = engine or LocalEngine()
         self.directory, self.callback, self.total_jobs = directory, FaultTolerantSweepCallback(callback), total_jobs
         self.hydra = HydraFiles(directory)
         self.jobs: dict[int, SweepJob] = {}
@@ -119,7 +129,7 @@ class Launch:
             resumable(self.directory),
             locked(self.directory, key=f"hydra.sweep.dir={self.directory}", wait=3.0),
         ):
-            plan, rows = examined_plan(jobs, self.directory)
+            plan, rows = examined_plan(jobs, self.directory, processes=self.engine.processes)
             self.jobs |= plan.jobs
             if not plan.items and {row.job: row for row in rows} == rows_in(self.directory):
                 self.clean_up(plan)
@@ -138,12 +148,15 @@ class Launch:
                 with sigterm_raises():
                     self.train(plan, self.hydra, table, callbacks)
             finally:
-                self.add_unfinished_rows(plan, table)
+                if not self.engine.submitted:
+                    self.add_unfinished_rows(plan, table)
                 table.close()
                 self.rows = [table.rows[number] for number in sorted(table.rows)]
+            if self.engine.submitted:
+                self.callback.on_message(submitted_message(self.engine.submitted, self.directory))
             for remark in hints_on_results(plan, table.rows):
                 self.callback.on_message(remark, warning=True)
-        return [job_return(plan.jobs[number], table.rows[number]) for number in plan.numbers]
+        return [job_return(plan.jobs[number], table.rows.get(number)) for number in plan.numbers]
 
     def new_notes(self, plan: Plan) -> list[str]:
         """Returns the notes on the data and networks of a plan, each once in a sweep."""
@@ -184,7 +197,7 @@ class Launch:
         processes = min(plan.processes, max(1, len(plan.items)))
         gpus = gpus_to_share(plan.groups)
         worker = Worker(plan.jobs, plan.groups, plan.tasks, self.directory, hydra)
-        events = run_items(
+        events = self.engine.run(
             plan.items, worker, processes=processes, unsaved=unsaved, gpus=gpus, idle=waiting.flush_if_due
         )
         try:
@@ -203,7 +216,7 @@ class Launch:
                 ended.add(event.number)
                 job = plan.jobs[event.number]
                 result = event.result
-                if event.status == "failed":
+                if event.status == "failed" and not self.engine.records_failures:
                     directory = self.directory / job.directory
                     files = hydra.files(job, directory)
                     result = write_failed(directory, hydra=files, error=event.result.error or "")
@@ -222,7 +235,8 @@ class Launch:
                 self.callback.on_message(unsaved_message(item), warning=True)
             waiting.flush()
             progress.close(keep=not ended.issuperset(plan.numbers))
-            remove_leftovers(self.directory / STATE)  # temporary files of killed workers
+            if isinstance(self.engine, LocalEngine):  # processes elsewhere may be writing
+                remove_leftovers(self.directory / STATE)  # temporary files of killed workers
 
     def add_unfinished_rows(self, plan: Plan, table: SweepTable) -> None:
         """Adds rows for the jobs that no worker reported: their result if there is one, else "interrupted"."""
@@ -247,6 +261,12 @@ class Launch:
         self.rows = [SweepRow.of_directory(job.facts, self.directory) for job in jobs]
         self.failed = sum(row.status == "failed" for row in self.rows)
         write_table(self.directory, jobs, self.rows)
+
+
+def submitted_message(submitted: str, directory: Path) -> str:
+    """Returns what was submitted, and how to follow and to collect it."""
+    watch, resume = (shell_line(["ch12", verb, str(directory)]) for verb in ("watch", "resume"))
+    return f"submitted {submitted}; follow it with: {watch}; collect its results with: {resume}"
 
 
 def hints_on_results(plan: Plan, rows: Mapping[int, SweepRow]) -> list[str]:

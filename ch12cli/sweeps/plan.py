@@ -41,11 +41,12 @@ class Plan:
     finished_items: list[WorkItem] = field(default_factory=list)
     tasks: Sequence[Task] = ()  # one per group
     total_jobs: int = 0  # jobs in the sweep, if this plan covers one batch of it
+    on_engine: int | None = None  # processes that its engine trains it with; None: those of this machine
 
     @property
     def processes(self) -> int:
         """The largest number of processes that train it."""
-        return max((processes_for(group.settings) for group in self.groups), default=1)
+        return self.on_engine or max((processes_for(group.settings) for group in self.groups), default=1)
 
 
 def number_jobs(jobs: Sequence[SweepJob], known: Mapping[str, int]) -> dict[str, int]:
@@ -96,12 +97,14 @@ def make_plan(
     is_done: Callable[[SweepJob], bool],
     examine: Callable[[Sequence[Group]], tuple[Sequence[Group], Sequence[Task]]],
     failed: Collection[int] = (),
+    processes: int | None = None,
 ) -> Plan:
     """Returns the plan for these jobs in a sweep's directory. Writes nothing.
 
     `is_done`: tells whether a job that was begun there has ended.
     `examine`: finds the groups that cannot be stacked, and the sizes of their networks.
     `failed`: the numbers of the failed jobs.
+    `processes`: how many train at once; None: those of this machine.
     """
     known = read_plan(sweep_dir)
     require_unchanged(jobs, known.jobs, known.bases, sweep_dir)
@@ -135,12 +138,21 @@ def make_plan(
         elif left:
             sizes = [len(left)]  # halving compares all runs of a group, so they form one item
             if not group.settings.sweep.halving:
-                sizes = divide_into_stacks(group, len(left))
+                sizes = divide_into_stacks(group, len(left), processes=processes)
             for size in sizes:
                 numbers, left = left[:size], left[size:]
                 single = WorkItem(tuple(numbers), index, False)
                 items.append(_stack(numbers, index, groups, sweep_dir) if size > 1 else single)
-    return Plan(by_number, groups, items, [n for n in by_number if n in done], numbers_given, finished_items, tasks)
+    return Plan(
+        by_number,
+        groups,
+        items,
+        [n for n in by_number if n in done],
+        numbers_given,
+        finished_items,
+        tasks,
+        on_engine=processes,
+    )
 
 
 def _stack(numbers: Sequence[int], index: int, groups: Sequence[Group], sweep_dir: Path) -> WorkItem:
@@ -240,10 +252,12 @@ def shown_value(values: Mapping[str, Any], key: str) -> str:
     return "none" if value is ABSENT else shown(value)
 
 
-def examined_plan(jobs: Sequence[SweepJob], directory: Path, *, single: str = "") -> tuple[Plan, list[SweepRow]]:
+def examined_plan(
+    jobs: Sequence[SweepJob], directory: Path, *, single: str = "", processes: int | None = None
+) -> tuple[Plan, list[SweepRow]]:
     """Returns the plan of these jobs in a sweep's directory, and the table rows that it keeps.
 
-    `single`: why all jobs are trained one by one; empty if they may be stacked.
+    `single`: why all jobs are trained one by one; empty if they may be stacked. `processes`: as in `make_plan`.
     """
     rows = {row.job: row for row in read_sweep_csv(directory / SWEEP)}
     statuses = {number: row.status for number, row in rows.items()}
@@ -263,7 +277,7 @@ def examined_plan(jobs: Sequence[SweepJob], directory: Path, *, single: str = ""
         path = directory / job.directory
         return is_done(path) and (statuses.get(job.number) in ("finished", "diverged") or is_intact(path))
 
-    plan = make_plan(jobs, directory, is_done=has_ended, examine=examine_groups, failed=failed)
+    plan = make_plan(jobs, directory, is_done=has_ended, examine=examine_groups, failed=failed, processes=processes)
     kept = [row for number, row in rows.items() if number not in plan.jobs]
     kept += [row_on_disk(rows.get(number), plan.jobs[number].facts, directory) for number in plan.done]
     return plan, kept

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
 from ch12cli.config.check import value_problem
 from ch12cli.config.combinations import problems_of
+from ch12cli.config.compose import STACKED_LAUNCHERS
 from ch12cli.config.recorded import with_later_keys
+from ch12cli.config.settings import first_lines
 from ch12cli.config.untrusted_settings import untrusted_problems
 from ch12cli.errors import InputError, Problem
-from ch12cli.files.hydra_folder import flatten
+from ch12cli.files.hydra_folder import flatten, hydra_in
 from ch12cli.files.plan_json import PlanFile, PlannedBase, PlannedJob, read_plan
 from ch12cli.files.run_directory import STATE, SWEEP
 from ch12cli.run.data_sets import data_read_once
@@ -19,10 +24,15 @@ from ch12cli.saved.gate import require_valid_settings
 from ch12cli.saved.load import refuse_links
 from ch12cli.sweeps.job_directories import RESERVED
 from ch12cli.sweeps.jobs import Base, SweepJob
-from ch12cli.sweeps.start import MULTIRUN_YAML, Finished, monitor_of
+from ch12cli.sweeps.start import MULTIRUN_YAML, Finished, engine_of, monitor_of
 
 if TYPE_CHECKING:
     from ch12cli.sweeps.callbacks import SweepCallback
+    from ch12cli.sweeps.worker_pool import SweepEngine
+
+
+WAITS = {"wait": True}  # a resume collects the results
+RUN_COMMANDS = ("executor", "setup", "additional_parameters")  # options of launchers that say what is to be run
 
 
 def resume_sweep(directory: Path, *, callback: SweepCallback, trust: bool = False) -> Finished:
@@ -36,11 +46,32 @@ def resume_sweep(directory: Path, *, callback: SweepCallback, trust: bool = Fals
         refuse_links_of_jobs(directory, known.directories.values())
     from ch12cli.sweeps.launch import Launch
 
-    launch = Launch(directory, callback)
+    engine = recorded_engine(known, where=str(directory), trust=trust)
+    engine.require_ready()
+    launch = Launch(directory, callback, engine=engine)
     with launch.interruptible(), data_read_once():
         launch(jobs, None)
     launch.callback.raise_error(f"the sweep itself is complete in {directory}")
     return Finished(launch.outcome, monitor_of(jobs[0]), [])
+
+
+def recorded_engine(known: PlanFile, *, where: str, trust: bool) -> SweepEngine:
+    """Returns the engine of the launcher that the sweep was started with.
+
+    Raises InputError if it would run commands of the directory's own and is not trusted.
+    """
+    launcher = hydra_in(known.bases[0].template).get("launcher") if known.bases else None
+    if not isinstance(launcher, Mapping) or launcher.get("_target_") not in STACKED_LAUNCHERS:
+        launcher = {"_target_": STACKED_LAUNCHERS[0]}
+    runs = [name for name in launcher if name in RUN_COMMANDS and launcher[name]]
+    runs += [name for name, value in launcher.items() if "${" in str(value)]
+    if runs and not trust:
+        rule = "says what is to be run, which nobody has checked"
+        raise InputError(f"{where}: hydra.launcher.{runs[0]} {rule}; if the sweep is your own, add --trust")
+    try:
+        return engine_of(OmegaConf.create({**launcher, **WAITS}), trust=trust)
+    except (OmegaConfBaseException, TypeError) as error:
+        raise InputError(f"{where}: hydra.launcher: {first_lines(error)}") from error
 
 
 def saved_jobs(known: PlanFile, *, where: str, trust: bool) -> list[SweepJob]:

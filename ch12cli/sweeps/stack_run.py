@@ -34,7 +34,7 @@ FEW_LEFT = 0.1  # fraction of runs in training at which diverged ones are remove
 class StackRun:
     """A stack in training, which tracks the running jobs and the record of each job.
 
-    `directories` has one path per job.
+    `directories` has one path per job. `attempt`: as of the worker.
     """
 
     def __init__(
@@ -45,9 +45,10 @@ class StackRun:
         *,
         directories: Sequence[Path],
         hydra: HydraFiles,
+        attempt: str = "",
     ) -> None:
         self.jobs, self.task, self.device = jobs, task, device
-        self.directories, self.hydra = directories, hydra
+        self.directories, self.hydra, self.attempt = directories, hydra, attempt
         self.training, self.network, self.streams = build_stack([job.run_settings for job in jobs], task, device)
         self.metrics = StackMetrics(len(jobs))
         self.history: dict[str, Any] = {}  # of the stack's sessions (files/history.py)
@@ -222,6 +223,7 @@ class StackRun:
                 best={"epoch": best_epoch, "network": best, **shared} if best_epoch else None,
                 model=network if ending.status == "finished" else None,
                 log=log_line(result),
+                attempt=self.attempt,
             )
             self.recorded = True
             self.done[job] = True  # only after its directory exists: a signal may arrive at any time

@@ -7,14 +7,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import OmegaConf, open_dict, read_write
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from ch12cli.config.combinations import monitored
-from ch12cli.config.compose import STACKED_LAUNCHER, Composer, working_directory
+from ch12cli.config.compose import STACKED_LAUNCHERS, Composer, working_directory
 from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.config.hydra_job import callbacks_of
 from ch12cli.config.settings import first_lines
@@ -34,12 +34,14 @@ from ch12cli.sweeps.hydra_sweep import (
 )
 from ch12cli.sweeps.jobs import SweepJob
 from ch12cli.sweeps.jobs_file import read_jobs
+from hydra_plugins import ch12_stacked
 
 if TYPE_CHECKING:
     from ch12cli.sweeps.callbacks import SweepCallback
     from ch12cli.sweeps.launch import Launch, SweepOutcome
     from ch12cli.sweeps.plan import Plan
     from ch12cli.sweeps.trials import Difference, Estimate
+    from ch12cli.sweeps.worker_pool import SweepEngine
 
 
 class Finished(NamedTuple):
@@ -104,8 +106,11 @@ def train_many(
         # torch is imported only after all options of all jobs are checked, because the import is slow
         from ch12cli.sweeps.launch import Launch
 
+        engine = engine_of(sweep.config.hydra.launcher) if is_stacked(sweep) else None
+        if engine is not None:
+            engine.require_ready()
         with claimed(sweep) as directory:
-            launch = Launch(directory, callback, total_jobs=batched_job_count(sweep))
+            launch = Launch(directory, callback, total_jobs=batched_job_count(sweep), engine=engine)
             with launch.interruptible():
                 if jobs_file is not None:
                     run_batch(sweep, batch, launch)
@@ -125,7 +130,19 @@ def train_many(
 
 
 def is_stacked(sweep: ComposedSweep) -> bool:
-    return bool(sweep.config.hydra.launcher.get("_target_") == STACKED_LAUNCHER)
+    return bool(sweep.config.hydra.launcher.get("_target_") in STACKED_LAUNCHERS)
+
+
+def engine_of(launcher: DictConfig, *, trust: bool = True) -> SweepEngine:
+    """Returns the engine of one of ch12's own launchers. Raises InputError if its options are invalid.
+
+    `trust`: the sweep may import classes of the user's own.
+    """
+    plain: Any = OmegaConf.to_container(launcher, resolve=True)
+    name = plain.pop("_target_").rpartition(".")[2]
+    options = {key: value for key, value in plain.items() if not key.startswith("_")}
+    engine: SweepEngine = getattr(ch12_stacked, name)(**options).make_engine(trust=trust)
+    return engine
 
 
 def single_job_reason(sweep: ComposedSweep) -> str:
@@ -249,7 +266,8 @@ def plan_many(
         directory = sweep_directory(sweep)
         if sweep.search is not None:
             batch = first_batch(sweep, directory)
-        plan, _ = examined_plan(sweep.compose(batch), directory, single=single)
+        processes = engine_of(sweep.config.hydra.launcher).processes if is_stacked(sweep) else None
+        plan, _ = examined_plan(sweep.compose(batch), directory, single=single, processes=processes)
         plan = replace(plan, total_jobs=batched_job_count(sweep))
         return plan, estimates(plan.groups, plan.tasks, plan.items)
 

@@ -42,7 +42,10 @@ class BuildError(Exception):
 
 
 class Worker:
-    """Trains work items one after another in one process. `jobs` are by number; `tasks` has one item per group."""
+    """Trains work items one after another in one process. `jobs` are by number; `tasks` has one item per group.
+
+    `attempt` distinguishes attempts at the same jobs that may be alive at once, on several machines.
+    """
 
     def __init__(
         self,
@@ -51,8 +54,11 @@ class Worker:
         tasks: Sequence[Task],
         sweep_dir: Path,
         hydra: HydraFiles,
+        *,
+        attempt: str = "",
     ) -> None:
         self.jobs, self.groups, self.tasks, self.hydra = jobs, groups, tasks, hydra
+        self.attempt = attempt
         self.sweep_dir = sweep_dir.absolute()  # code of the user's own may change the directory
 
     def run(self, item: WorkItem) -> Generator[Event, None, None]:
@@ -140,7 +146,14 @@ class Worker:
         jobs = [self.jobs[number] for number in numbers]
         directories = [self.sweep_dir / job.directory for job in jobs]
         try:
-            return StackRun(jobs, self.tasks[item.group], device, directories=directories, hydra=self.hydra)
+            return StackRun(
+                jobs,
+                self.tasks[item.group],
+                device,
+                directories=directories,
+                hydra=self.hydra,
+                attempt=self.attempt,
+            )
         except (Terminated, MachineError):
             raise
         except BaseException as error:

@@ -9,7 +9,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from ch12cli.errors import InputError, MachineError
 from ch12cli.run.garbage_collection import freeze_objects
@@ -41,13 +41,15 @@ def run_items(
     unsaved: list[WorkItem],
     gpus: Sequence[str] = (),
     idle: Callable[[], None] = lambda: None,
+    patience: float = PATIENCE,
 ) -> Generator[tuple[WorkItem, Report], None, None]:
     """Yields the events of the items as they happen.
 
     If a worker dies, a job may fail and the rest of its item is requeued. See requeue_or_fail.
     Workers write their checkpoints and end when the generator is closed or interrupted.
     `gpus`: what the workers share out among them; each sees one only, by CUDA_VISIBLE_DEVICES.
-    `unsaved` receives the items whose workers did not manage this. `idle` is called when no event has come for a while.
+    `unsaved` receives the items whose workers did not manage this within `patience` seconds. `idle` is called when no
+    event has come for a while.
     """
     freeze_objects()
     context = multiprocessing.get_context("fork")  # forked workers already have the jobs and the imported code
@@ -67,7 +69,61 @@ def run_items(
                 yield from listen(handle, waiting)
             handles = [handle for handle in handles if handle.process.is_alive() or handle.item]
     finally:
-        unsaved += stop(handles)
+        unsaved += stop(handles, patience)
+
+
+class SweepEngine(Protocol):
+    """Trains the work items of a sweep.
+
+    `records_failures`: its processes write the directories of failed jobs.
+    `processes`: how many train at once; None: as many as the settings say.
+    """
+
+    records_failures: bool
+
+    @property
+    def processes(self) -> int | None: ...
+    @property
+    def submitted(self) -> str:
+        """What was submitted and is not waited for, as a phrase; empty if all items were trained."""
+
+    def require_ready(self) -> None:
+        """Raises InputError if it cannot be used here."""
+
+    def run(
+        self,
+        items: Sequence[WorkItem],
+        worker: Worker,
+        *,
+        processes: int,
+        unsaved: list[WorkItem],
+        gpus: Sequence[str],
+        idle: Callable[[], None],
+    ) -> Generator[tuple[WorkItem, Report], None, None]:
+        """Yields the events of the items as they happen, as `run_items` does."""
+
+
+class LocalEngine:
+    """Trains the work items of a sweep in worker processes of this machine. The default engine."""
+
+    records_failures = False
+    processes = None
+    submitted = ""
+
+    def require_ready(self) -> None:
+        """Nothing is needed."""
+
+    def run(
+        self,
+        items: Sequence[WorkItem],
+        worker: Worker,
+        *,
+        processes: int,
+        unsaved: list[WorkItem],
+        gpus: Sequence[str],
+        idle: Callable[[], None],
+    ) -> Generator[tuple[WorkItem, Report], None, None]:
+        return run_items(items, worker, processes=processes, unsaved=unsaved, gpus=gpus, idle=idle)
 
 
 def least_used(gpus: Sequence[str], handles: Sequence[WorkerHandle]) -> str | None:
@@ -150,13 +206,13 @@ def requeue_or_fail(handle: WorkerHandle, item: WorkItem, waiting: list[WorkItem
         yield item, failed(remaining[0], cause)
 
 
-def stop(handles: Sequence[WorkerHandle]) -> list[WorkItem]:
+def stop(handles: Sequence[WorkerHandle], patience: float) -> list[WorkItem]:
     """Ends the workers, with SIGTERM and then SIGKILL. Returns the items without a new checkpoint."""
     for handle in handles:
         if handle.item is not None:
             handle.process.terminate()
         handle.pipe.close()
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     for handle in handles:
         handle.process.join(max(0.0, deadline - time.monotonic()))
         if handle.process.is_alive():

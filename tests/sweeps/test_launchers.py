@@ -226,7 +226,7 @@ def test_batches_with_different_data_share_one_table() -> None:
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
-        (["hydra/launcher=slurm"], "hydra/launcher=slurm: no such choice"),
+        (["hydra/launcher=ray"], "hydra/launcher=ray: no such choice"),
         (["hydra.launcher.n_jobs=2"], "hydra.launcher.n_jobs"),
         (["hydra.sweeper.max_batch_size=0"], "hydra.sweeper.max_batch_size=0"),
         (["+hydra.callbacks.mine._target_=nowhere.Nothing"], "hydra.callbacks"),

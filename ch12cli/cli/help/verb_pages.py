@@ -146,6 +146,16 @@ PAGES = {
         ),
         (("ch12 watch @1", "the newest run or sweep"),),
     ),
+    "work": VerbPage(
+        "work [OPTION]... SWEEP --stack K",
+        (
+            "Trains bundle K of a sweep that was submitted with hydra/launcher=slurm or hydra/launcher=executor. The "
+            "jobs of the cluster run it; by hand it is useful to see why one of them fails. What it did is in "
+            ".ch12/bundles/ in the sweep's directory.",
+            TRUST,
+        ),
+        (("ch12 work my_sweep --stack 0", "the first bundle, in this terminal"),),
+    ),
     "tag": VerbPage(
         "tag [OPTION]... RUN [WORD]...",
         ("Attaches words to a run or a sweep. Without a word, prints its tags.",),

@@ -31,10 +31,13 @@ def without_nan(value: Any) -> Any:
 
 
 def go_on_line(entry: Entry) -> str:
-    """Returns the command that continues a run or sweep; empty if it ended by itself or is still training."""
+    """Returns the command that continues a run or sweep, or collects a submitted one.
+
+    Empty if it ended by itself or is still training.
+    """
     from ch12cli.config.recorded import resume_line
 
-    return resume_line(entry.path) if entry.status in ("interrupted", "killed") else ""
+    return resume_line(entry.path) if entry.status in ("interrupted", "killed", "submitted") else ""
 
 
 def entry_json(entry: Entry) -> dict[str, Any]:

@@ -17,7 +17,11 @@ CURVE_WIDTH, CURVE_HEIGHT = 80, 12  # maximum characters and lines
 WIDE = 100  # width in characters from which two curves are drawn side by side
 BETWEEN = 4  # blanks between two curves
 PART_STYLES = {"train": "cyan", "valid": "magenta"}  # for metrics and learning curves
-STATUS_STYLES = {"finished": "bold green", "interrupted": "bold yellow"}  # any other status is an error
+STATUS_STYLES = {
+    "finished": "bold green",
+    "interrupted": "bold yellow",
+    "submitted": "bold yellow",
+}  # any other status is an error
 
 
 def format_status(result: Result, epochs: int, *, width: int | None = None, reason: str = "") -> list[Text]:

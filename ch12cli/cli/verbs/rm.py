@@ -12,7 +12,7 @@ from ch12cli.cli.help.arguments import Arguments, find_run
 from ch12cli.cli.help.page import printable
 from ch12cli.cli.text.run_table import format_runs
 from ch12cli.errors import InputError
-from ch12cli.files.locks import is_locked
+from ch12cli.files.cluster.journal import is_in_use
 from ch12cli.suggest import did_you_mean
 
 STATUSES = ("finished", "diverged", "failed", "interrupted", "killed", "damaged")
@@ -57,7 +57,7 @@ def matching(status: str | None, older: str | None) -> list[Entry]:
         hint = did_you_mean(status, STATUSES) or f"; it may be {', '.join(STATUSES)}"
         raise InputError(f"--status {status}: no such status{hint}")
     before = time.time() - (age_in_seconds(older) if older is not None else 0)
-    found = [e for e in entries(OUTPUTS) if status in (None, e.status) and e.when <= before and not is_locked(e.path)]
+    found = [e for e in entries(OUTPUTS) if status in (None, e.status) and e.when <= before and not is_in_use(e.path)]
     return sorted((removable(entry.path) for entry in found), key=lambda entry: entry.when)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ch12cli.catalogue.damage import read_or_note, refuse_wrong_form
 from ch12cli.cli.help.arguments import Arguments
+from ch12cli.cli.help.page import printable
 from ch12cli.cli.text.run_json import entry_json, go_on_line, json_text
 from ch12cli.errors import InputError
 from ch12cli.files.command import commands_of
@@ -16,10 +17,12 @@ from ch12cli.shell import assignment
 if TYPE_CHECKING:
     from ch12cli.catalogue.entries import Entry
     from ch12cli.cli.text.screen import Screen
+    from ch12cli.files.cluster.journal import BundleState
     from ch12cli.files.result_json import Result
 
 
 LABEL_WIDTH = 11
+MOST_BUNDLES = 4  # tasks that are named, of each state
 MIN_CURVE = 8  # lines
 
 
@@ -133,6 +136,7 @@ def show_sweep(screen: "Screen", entry: "Entry") -> None:
     from ch12cli.catalogue.sweep_progress import SweepFollower
     from ch12cli.cli.text.run_report import STATUS_STYLES
     from ch12cli.cli.text.sweep_report import count_statuses, format_counts, format_left, styled_summary
+    from ch12cli.files.cluster.journal import bundle_states
 
     rows, name = read_rows_as_planned(entry.path), str(entry.path)
     monitor = sweep_monitor(entry.path, rows) or "valid_loss"
@@ -147,9 +151,10 @@ def show_sweep(screen: "Screen", entry: "Entry") -> None:
     )
     status = [Text.assemble((entry.status, style), "  ", counts)]
     status += [Text(f"{' ' * len(entry.status)}  {line}") for line in format_left(rows)]
-    if entry.status in ("interrupted", "killed", "running"):
+    if entry.status in ("interrupted", "killed", "running", "submitted"):
         far = SweepFollower(entry.path).read()
         status.append(Text(f"{' ' * len(entry.status)}  {far.epochs:,} of {far.total_epochs:,} epochs over all jobs"))
+    status += [Text(f"{' ' * len(entry.status)}  {line}") for line in format_bundles(bundle_states(entry.path))]
     best = best_setting(rows, monitor)
     about = [] if best is None or best.settings < 2 else describe_best(best, ascii_only=screen.ascii_only, sweep=name)
     for block in (status, table, [Text(line) for line in about], format_failures(failures(rows))):
@@ -157,6 +162,26 @@ def show_sweep(screen: "Screen", entry: "Entry") -> None:
     began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.when))
     go_on = [("go on", line)] if (line := go_on_line(entry)) else []
     screen.print_facts([("began", began), *go_on, ("directory", str(entry.path))], label_width=LABEL_WIDTH)
+
+
+def format_bundles(states: "Sequence[BundleState]") -> list[str]:
+    """Returns the tasks of a submitted sweep that have not ended, in words: `2 tasks running: 0 on n1 (epoch 7), …`."""
+    lines = []
+    for state in ("running", "waiting", "stopped", "lost"):
+        found = [each for each in states if each.state == state]
+        if found:
+            named = [describe_bundle(each) for each in found[:MOST_BUNDLES]]
+            more = f" and {len(found) - MOST_BUNDLES} more" if len(found) > MOST_BUNDLES else ""
+            lines.append(f"{len(found)} {'task' if len(found) == 1 else 'tasks'} {state}: {', '.join(named)}{more}")
+    return lines
+
+
+def describe_bundle(bundle: "BundleState") -> str:
+    """Returns `3 on node7 (epoch 12, attempt 2)`."""
+    facts = [f"epoch {bundle.epoch}"] if bundle.epoch else []
+    facts += [f"attempt {bundle.attempts}"] if bundle.attempts > 1 else []
+    where = f" on {bundle.host}" if bundle.host else ""
+    return printable(f"{bundle.number}{where}" + (f" ({', '.join(facts)})" if facts else ""))
 
 
 def keys_of(path: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from ch12cli.catalogue.sweep_progress import SweepFollower, SweepStanding
 from ch12cli.cli.help.arguments import Arguments, find_run
 from ch12cli.cli.help.page import printable
 from ch12cli.errors import InputError
+from ch12cli.files.cluster.journal import activity
 from ch12cli.files.locks import is_locked
 from ch12cli.files.metrics_csv import read_metrics
 from ch12cli.files.result_json import Result, read_result
@@ -74,7 +75,7 @@ def watch_sweep(entry: Entry) -> None:
     with Screen() as screen:
         text = Text(format_standing(following.read()))
         live = screen.start(lambda: text)
-        while is_locked(entry.path):
+        while is_locked(entry.path) or activity(entry.path):
             now = format_standing(following.read())
             if live:
                 text.plain = now

@@ -1,0 +1,184 @@
+"""Slurm, through sbatch, squeue, scontrol and scancel. It needs neither accounting nor a Python package."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from ch12cli.engines.remote import shell_command
+from ch12cli.errors import InputError, MachineError, os_problem
+from ch12cli.files.cluster.bundle_json import WORK, Submission
+
+LARGEST_ARRAY = 1000  # indices of an array, where Slurm does not say MaxArraySize
+WAITS = 60.0  # seconds for an answer of Slurm
+UNFINISHED = {"PENDING", "RUNNING", "CONFIGURING", "COMPLETING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SUSPENDED"}
+FIELD = re.compile(r"(\w+)=(\S*)")
+
+
+@dataclass
+class Slurm:
+    """Submits bundles as arrays of jobs. The fields are those of conf/hydra/launcher/slurm.yaml."""
+
+    partition: str | None = None
+    timeout_min: int = 60
+    cpus_per_task: int = 1
+    gpus_per_node: int | None = None
+    mem_gb: float | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    array_parallelism: int = 16
+    setup: Sequence[str] | None = None
+    additional_parameters: Mapping[str, object] | None = None
+    signal_delay_s: int = 60
+
+    name = "slurm"
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> "Slurm":
+        """Returns the engine with these options of its launcher. Raises InputError for what Slurm could not mean."""
+        problems = []
+        for name in ("timeout_min", "cpus_per_task", "array_parallelism", "signal_delay_s"):
+            if type(options.get(name, 1)) is not int or options.get(name, 1) < 1:
+                problems.append(f"hydra.launcher.{name}={options[name]}: must be a whole number from 1")
+        unknown = [name for name in options if name not in {each.name for each in fields(cls)}]
+        problems += [f"hydra.launcher.{name}: no such key of hydra/launcher=slurm" for name in unknown]
+        if problems:
+            raise InputError(problems)
+        return cls(**options)
+
+    @property
+    def parallel(self) -> int:
+        return self.array_parallelism
+
+    @property
+    def cores(self) -> int:
+        return self.cpus_per_task
+
+    def require_ready(self) -> None:
+        """Raises InputError if Slurm is not installed here."""
+        missing = [name for name in ("sbatch", "scontrol", "scancel") if shutil.which(name) is None]
+        if missing:
+            raise InputError(f"hydra/launcher=slurm: {missing[0]} was not found; run ch12 where Slurm's commands are")
+
+    def submit(self, commands: Sequence[Sequence[str]], *, directory: Path, first: int) -> str:
+        """Submits the commands, which differ in the number of their bundle, and returns the ids of the arrays.
+
+        A comma separates the arrays that larger submissions are divided into. Raises InputError if sbatch refuses.
+        """
+        size = self.largest_array()
+        return ",".join(
+            self.submit_array(commands[start : start + size], directory=directory, first=first + start)
+            for start in range(0, len(commands), size)
+        )
+
+    def submit_array(self, commands: Sequence[Sequence[str]], *, directory: Path, first: int) -> str:
+        done = ask(self.sbatch_line(len(commands), directory), script=self.script(commands[0], directory, first))
+        if done.returncode:
+            raise InputError(f"sbatch refused the sweep: {in_one_line(done.stderr or done.stdout)}")
+        return done.stdout.strip().partition(";")[0]
+
+    def sbatch_line(self, count: int, directory: Path) -> list[str]:
+        """Returns the command that submits an array of `count` jobs."""
+        options: dict[str, object] = {
+            "job-name": f"ch12 {directory.name}",
+            "array": f"0-{count - 1}%{self.array_parallelism}",
+            "output": "/dev/null",  # the script writes to a file for each bundle
+            "signal": f"B:USR1@{self.signal_delay_s}",
+            "chdir": os.getcwd(),
+            "time": self.timeout_min,
+            "cpus-per-task": self.cpus_per_task,
+            "gpus-per-node": self.gpus_per_node,
+            "mem": None if self.mem_gb is None else f"{round(self.mem_gb * 1024)}M",
+            "partition": self.partition,
+            "account": self.account,
+            "qos": self.qos,
+            "constraint": self.constraint,
+            **(self.additional_parameters or {}),
+        }
+        line = ["sbatch", "--parsable", "--requeue"]
+        line += [f"--{name.replace('_', '-')}={value}" for name, value in options.items() if value is not None]
+        return line
+
+    def script(self, command: Sequence[str], directory: Path, first: int) -> str:
+        """Returns the batch script of an array, which trains bundle K.
+
+        Its `exec` replaces the shell, which would get the signals instead of ch12.
+        """
+        words = shell_command([word for word in command if not word.startswith("--stack=")])
+        log = f'{shell_command([str(directory.absolute() / WORK)])}/"$K.log"'
+        head = ["#!/bin/sh", f"K=$(({first} + SLURM_ARRAY_TASK_ID))", f"exec >> {log} 2>&1"]
+        return "\n".join([*head, *(self.setup or ()), f'exec {words} --stack="$K"', ""])
+
+    def largest_array(self) -> int:
+        """Returns how many jobs an array may have: Slurm's MaxArraySize is one more than the largest index."""
+        done = ask(["scontrol", "show", "config"])
+        found = re.search(r"^MaxArraySize\s*=\s*(\d+)", done.stdout, re.MULTILINE) if not done.returncode else None
+        return max(1, int(found[1]) - 1) if found else LARGEST_ARRAY
+
+    def ended(self, submission: Submission) -> Mapping[int, str]:
+        """Returns the bundles that Slurm neither holds nor runs, with the state that it remembers, such as TIMEOUT.
+
+        Empty if Slurm does not answer: a controller that restarts has lost nothing.
+        """
+        states: dict[int, str] = {}
+        first = submission.first
+        for array in submission.id.split(","):
+            done = ask(["scontrol", "show", "job", "-o", array])
+            if done.returncode and "Invalid job id" not in done.stderr:
+                return {}
+            states |= {first + index: state for index, state in states_in(done.stdout).items()}
+            first += self.largest_array() if "," in submission.id else 0
+        return {
+            number: states.get(number, "no longer known to Slurm")
+            for number in submission.bundles
+            if states.get(number) not in UNFINISHED
+        }
+
+    def cancel(self, submission: Submission) -> None:
+        with suppress(MachineError):
+            ask(["scancel", *submission.id.split(",")])
+
+
+def states_in(text: str) -> dict[int, str]:
+    """Returns the states of an array's jobs by index, from what `scontrol show job -o` prints.
+
+    Jobs that have not begun are one line together: ArrayTaskId=3-17%16.
+    """
+    found: dict[int, str] = {}
+    for line in text.splitlines():
+        fields: dict[str, str] = dict(FIELD.findall(line))
+        state = fields.get("JobState", "")
+        for piece in fields.get("ArrayTaskId", "0").partition("%")[0].split(","):
+            begin, _, end = piece.partition("-")
+            if begin.isdigit():
+                found |= dict.fromkeys(range(int(begin), int(end or begin) + 1), state)
+    return found
+
+
+def ask(line: Sequence[str], *, script: str | None = None) -> "subprocess.CompletedProcess[str]":
+    """Runs a command of Slurm. Raises MachineError if it does not answer."""
+    try:
+        return subprocess.run(line, input=script, capture_output=True, text=True, timeout=WAITS, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise MachineError(f"{line[0]} did not answer within {WAITS:.0f} seconds") from error
+    except OSError as error:
+        raise os_problem(f"cannot run {line[0]}", error) from error
+
+
+def in_one_line(text: str) -> str:
+    return "; ".join(line.strip() for line in text.splitlines() if line.strip())[:300]
+
+
+def requeue() -> None:
+    """Asks Slurm to start this job again after a time limit or a preemption. Does nothing outside Slurm."""
+    array, index = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    job = f"{array}_{index}" if array and index else os.environ.get("SLURM_JOB_ID")
+    if job:
+        with suppress(InputError, MachineError):
+            ask(["scontrol", "requeue", job])

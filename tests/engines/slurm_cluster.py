@@ -1,0 +1,163 @@
+"""A Slurm of several emulated nodes on this machine, on loopback, without systemd. It needs root and Debian's packages.
+
+Debian's slurmd is built for several nodes on one host, so that a test can take one of them away.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scontrol")
+CONFIGURATION = """\
+ClusterName=test
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={port}
+SlurmUser=root
+SlurmdUser=root
+AuthType=auth/munge
+AuthInfo=cred_expire=5
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool-%n
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd-%n.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd-%n.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+JobAcctGatherType=jobacct_gather/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+SlurmdParameters=config_overrides
+ReturnToService=2
+MpiDefault=none
+MailProg=/bin/true
+SlurmctldParameters=preempt_send_user_signal
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+KillWait=5
+SlurmdTimeout=10
+MaxArraySize={array}
+SchedulerParameters=sched_interval=1,bf_interval=1
+{nodes}
+PartitionName=low Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=1 PreemptMode=REQUEUE GraceTime=10
+PartitionName=high Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=10 PreemptMode=OFF
+"""
+
+
+def missing() -> str:
+    """Returns why there can be no cluster here; empty if there can."""
+    absent = [program for program in PROGRAMS if shutil.which(program) is None]
+    if absent:
+        return f"{absent[0]} is not installed: make test-cluster installs it"
+    return "" if os.geteuid() == 0 else "it needs root"
+
+
+class SlurmCluster:
+    """A cluster whose files are in a folder. nodes: how many, of one core each; array: its MaxArraySize."""
+
+    def __init__(self, folder: Path, *, nodes: int = 3, array: int = 1001) -> None:
+        self.folder, self.names = folder, [f"n{index + 1}" for index in range(nodes)]
+        host, port = socket.gethostname().partition(".")[0], 16817
+        lines = [
+            f"NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port + 1 + index} CPUs=1 RealMemory=4000"
+            for index, name in enumerate(self.names)
+        ]
+        self.configuration = folder / "slurm.conf"
+        text = CONFIGURATION.format(host=host, port=port, folder=folder, nodes="\n".join(lines), array=array)
+        self.configuration.write_text(text, encoding="utf-8")
+        os.environ["SLURM_CONF"] = str(self.configuration)
+        (folder / "state").mkdir()
+
+    def start(self) -> None:
+        start_munge()
+        self.start_controller(fresh=True)
+        for name in self.names:
+            self.start_node(name)
+        self.wait_until_idle()
+
+    def start_controller(self, *, fresh: bool = False) -> None:
+        subprocess.run(["slurmctld", *(["-c"] if fresh else [])], check=True)
+
+    def start_node(self, name: str) -> None:
+        (self.folder / f"spool-{name}").mkdir(exist_ok=True)
+        subprocess.run(["slurmd", "-N", name], check=True)
+
+    def wait_until_idle(self) -> None:
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            done = subprocess.run(["sinfo", "-h", "-N", "-o", "%T"], capture_output=True, text=True, check=False)
+            if done.stdout.split().count("idle") >= 2 * len(self.names):  # a line for each partition
+                return
+            time.sleep(0.2)
+        raise RuntimeError(f"the nodes are not idle: {done.stdout}{done.stderr}")
+
+    def kill(self, name: str) -> None:
+        """Takes the controller or a node away, with all that runs there, as a power failure would."""
+        file = self.folder / (f"{name}.pid" if name == "slurmctld" else f"slurmd-{name}.pid")
+        process = int(file.read_text())
+        below = descendants(process) if name == "slurmctld" else [*descendants(process), *steps_of(name)]
+        for each in (process, *below):
+            end(each)
+
+    def stop(self) -> None:
+        for name in ("slurmctld", *self.names):
+            if (self.folder / (f"{name}.pid" if name == "slurmctld" else f"slurmd-{name}.pid")).exists():
+                self.kill(name)
+
+
+def start_munge() -> None:
+    """Starts the daemon that authenticates Slurm's messages, unless it runs."""
+    if subprocess.run(["pgrep", "-x", "munged"], capture_output=True, check=False).returncode:
+        Path("/run/munge").mkdir(exist_ok=True)
+        shutil.chown("/run/munge", "munge", "munge")
+        Path("/run/munge").chmod(0o755)
+        subprocess.run(["su", "-s", "/bin/sh", "munge", "-c", "/usr/sbin/munged"], check=True)
+
+
+def processes() -> dict[int, tuple[int, bytes]]:
+    """Returns the parent and the command line of every process."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+            found[int(path.name)] = parent, (path / "cmdline").read_bytes()
+        except (OSError, ValueError):
+            continue
+    return found
+
+
+def descendants(process: int) -> list[int]:
+    known = processes()
+    found, waiting = [], [process]
+    while waiting:
+        above = waiting.pop()
+        below = [each for each, (parent, _) in known.items() if parent == above]
+        found += below
+        waiting += below
+    return found
+
+
+def steps_of(name: str) -> list[int]:
+    """Returns the processes of the job steps on a node, which are no children of its slurmd."""
+    found = []
+    for process, (_, _) in processes().items():
+        try:
+            environment = Path(f"/proc/{process}/environ").read_bytes()
+        except OSError:
+            continue
+        if f"SLURMD_NODENAME={name}".encode() in environment.split(b"\0"):
+            parent = processes().get(process, (0, b""))[0]
+            above = processes().get(parent, (0, b""))[1]
+            found += [process, *([parent] if b"slurmstepd" in above else [])]
+    return found
+
+
+def end(process: int) -> None:
+    try:
+        os.kill(process, signal.SIGKILL)
+    except ProcessLookupError:
+        return

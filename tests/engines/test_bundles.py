@@ -1,0 +1,179 @@
+"""Bundles of work items and their journals: what is read back, which attempt counts, how items are divided."""
+
+import time
+from collections import OrderedDict
+from pathlib import Path
+
+import pytest
+
+from ch12cli.engines.executor import ExecutorEngine
+from ch12cli.engines.remote import divide
+from ch12cli.engines.slurm import Slurm, states_in
+from ch12cli.errors import InputError
+from ch12cli.files.cluster.bundle_json import (
+    WORK,
+    BundledItem,
+    Submission,
+    bundle_numbers,
+    note_submission,
+    read_bundle,
+    read_submissions,
+    write_bundles,
+)
+from ch12cli.files.cluster.journal import JournalReader, JournalWriter, activity, bundle_states
+from ch12cli.files.cluster.progress import bundle_progress
+from ch12cli.sweeps.work_item import WorkItem
+
+ITEMS = ([BundledItem((0, 1, 2), True), BundledItem((3,), False)], [BundledItem((4, 5), True, 2)])
+
+
+def test_bundles_are_read_back_and_numbered_on(tmp_path: Path) -> None:
+    first = write_bundles(tmp_path, ITEMS, processes=2)
+    assert [read_bundle(tmp_path, bundle.number) for bundle in first] == first
+    assert first[0].jobs == {0, 1, 2, 3}
+    assert write_bundles(tmp_path, ITEMS[1:], processes=1)[0].number == 2
+    assert bundle_numbers(tmp_path) == [0, 1, 2]
+    submissions = [Submission("slurm", "12", 0, 2), Submission("slurm", "13", 2, 1)]
+    for submission in submissions:
+        note_submission(tmp_path, submission)
+    with open(tmp_path / WORK / "submitted.jsonl", "a") as file:
+        file.write('{"engine": "slu')  # a power failure
+    assert read_submissions(tmp_path) == submissions
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"[]", b"{", b'{"format": 1, "processes": 1, "items": []}', b'{"format": 9}', b"\xff", b"null", b"[" * 10**5],
+)
+def test_a_damaged_bundle_is_refused(tmp_path: Path, content: bytes) -> None:
+    write_bundles(tmp_path, ITEMS, processes=1)
+    (tmp_path / WORK / "0.json").write_bytes(content)
+    with pytest.raises(InputError, match=r"0\.json"):
+        read_bundle(tmp_path, 0)
+
+
+def test_the_newest_attempt_counts(tmp_path: Path) -> None:
+    (bundle, _) = write_bundles(tmp_path, ITEMS, processes=1)
+    first = JournalWriter(tmp_path, 0)
+    reader = JournalReader(tmp_path, 0)
+    assert [event["event"] for event in reader.read()] == ["begin"]
+    first.note("job", job=1)
+    first.flush()
+    assert [event.get("job") for event in reader.read()] == [1]
+    assert not first.is_superseded(bundle.jobs, set())
+    second = JournalWriter(tmp_path, 0)
+    assert (first.attempt, second.attempt) == (1, 2)
+    assert first.is_superseded(bundle.jobs, set())
+    assert not second.is_superseded(bundle.jobs, set())
+    first.note("job", job=2)  # of the attempt that is taken for lost
+    first.flush()
+    assert [event["event"] for event in reader.read()] == ["begin"]
+    assert second.earlier_event()["job"] == 2
+
+
+def test_a_newer_bundle_with_one_of_the_jobs_supersedes(tmp_path: Path) -> None:
+    (bundle, _) = write_bundles(tmp_path, ITEMS, processes=1)
+    writer, seen = JournalWriter(tmp_path, 0), set[int]()
+    assert not writer.is_superseded(bundle.jobs, seen)  # bundle 1 trains others
+    write_bundles(tmp_path, [[BundledItem((9,), False)]], processes=1)
+    assert not writer.is_superseded(bundle.jobs, seen)
+    write_bundles(tmp_path, [[BundledItem((3,), False)]], processes=1)
+    assert writer.is_superseded(bundle.jobs, seen)
+
+
+def test_the_states_of_bundles_are_known_from_their_journals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert activity(tmp_path) == ""
+    write_bundles(tmp_path, [*ITEMS, [BundledItem((6,), False)]], processes=1)
+    assert activity(tmp_path) == "submitted"
+    done, running = JournalWriter(tmp_path, 0), JournalWriter(tmp_path, 1)
+    done.note("end", done=True)
+    done.flush()
+    running.note("progress", of=4, epoch=7)
+    running.flush()
+    assert [(each.state, each.epoch) for each in bundle_states(tmp_path)] == [
+        ("done", 0),
+        ("running", 7),
+        ("waiting", 0),
+    ]
+    assert activity(tmp_path) == "running"
+    progress = bundle_progress(tmp_path)
+    assert progress is not None
+    assert [(stack.jobs, stack.first, stack.epoch) for stack in progress.stacks] == [((4, 5), 6, 7)]
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 1000)
+    assert bundle_states(tmp_path)[1].state == "lost"
+    running.note("end", done=False, signal=15)
+    running.flush()
+    assert bundle_states(tmp_path)[1].state == "stopped"
+
+
+def test_foreign_journals_are_harmless(tmp_path: Path) -> None:
+    write_bundles(tmp_path, ITEMS, processes=1)
+    lines = ["null", "[]", "1", '{"event": 3}', '{"event": "progress", "of": [], "epoch": {}, "time": "x"}', "{" * 9999]
+    (tmp_path / WORK / "0.1.jsonl").write_bytes("\n".join(lines).encode() + b"\n\xff\xfe\n" + b"no end")
+    assert [event["event"] for event in JournalReader(tmp_path, 0).read()] == ["progress"]
+    assert bundle_states(tmp_path)[0].state == "lost"
+    assert bundle_progress(tmp_path) is None
+
+
+@pytest.mark.parametrize(("parallel", "cores"), [(1, 1), (3, 1), (3, 2), (16, 1), (2, 8)])
+def test_items_are_divided_into_bundles_of_about_equal_size(parallel: int, cores: int) -> None:
+    sizes = [32, 32, 7, 1, 1, 1, 64, 16]
+    items, first = [], 0
+    for size in sizes:
+        items.append(WorkItem(tuple(range(first, first + size)), 0, size > 1))
+        first += size
+    bundles = divide(items, parallel, cores)
+    assert sorted(number for bundle in bundles for item in bundle for number in item.jobs) == list(range(first))
+    assert len(bundles) == min(parallel, -(-len(items) // cores))
+    loads = [sum(len(item.jobs) for item in bundle) for bundle in bundles]
+    assert max(loads) <= max(64, first / len(bundles) * 1.5)
+    assert divide([], parallel, cores) == []
+
+
+SHOWN = """\
+JobId=7 ArrayJobId=7 ArrayTaskId=3-5,9%2 JobName=ch12 JobState=PENDING Reason=Resources
+JobId=8 ArrayJobId=7 ArrayTaskId=2 JobName=ch12 JobState=RUNNING Reason=None
+JobId=9 ArrayJobId=7 ArrayTaskId=0 JobName=ch12 JobState=NODE_FAIL Reason=None
+"""
+
+
+def test_the_states_of_an_arrays_jobs_are_read_from_scontrol() -> None:
+    found = states_in(SHOWN)
+    assert found == {0: "NODE_FAIL", 2: "RUNNING", 3: "PENDING", 4: "PENDING", 5: "PENDING", 9: "PENDING"}
+
+
+def test_options_of_a_launcher_become_those_of_sbatch(tmp_path: Path) -> None:
+    engine = Slurm.from_options(
+        {
+            "partition": "gpu",
+            "mem_gb": 1.5,
+            "gpus_per_node": 1,
+            "setup": ["module load x"],
+            "additional_parameters": {"nice": 5},
+        }
+    )
+    line = engine.sbatch_line(12, tmp_path)
+    assert {"--partition=gpu", "--mem=1536M", "--gpus-per-node=1", "--nice=5", "--array=0-11%16", "--requeue"} <= set(
+        line
+    )
+    assert not any(word.startswith("--account") for word in line)
+    script = engine.script(["python", "-m", "ch12cli", "work", "a b", "--stack=40"], tmp_path, 40).splitlines()
+    assert script[-1] == "exec python -m ch12cli work 'a b' --stack=\"$K\""
+    assert script[1] == "K=$((40 + SLURM_ARRAY_TASK_ID))"
+    assert script[-2] == "module load x"
+
+
+def test_wrong_options_of_launchers_are_refused() -> None:
+    with pytest.raises(InputError) as refused:
+        Slurm.from_options({"timeout_min": 0, "cpus_per_task": "2", "partitions": "gpu"})
+    assert [message.partition("=")[0].partition(":")[0] for message in refused.value.messages] == [
+        "hydra.launcher.timeout_min",
+        "hydra.launcher.cpus_per_task",
+        "hydra.launcher.partitions",
+    ]
+    with pytest.raises(InputError, match=r"hydra\.launcher\.executor"):
+        ExecutorEngine.from_options({"executor": 3}, make=OrderedDict)
+    engine = ExecutorEngine.from_options({"executor": {}}, make=OrderedDict)
+    with pytest.raises(InputError, match="OrderedDict has no method submit"):
+        engine.require_ready()
