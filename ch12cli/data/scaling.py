@@ -16,7 +16,7 @@ from ch12cli.files.plain_values import is_finite_number
 
 Method = Literal["standard", "global", "none"]
 
-CHUNK = 2**22  # values whose statistics are computed at once
+CHUNK = 2**20  # values whose statistics are computed at once
 
 
 @dataclass(frozen=True)

@@ -228,11 +228,11 @@ def unlearned_notes(table: Table, parts: Parts, split: Split) -> list[str]:
     """A note for each class that no training row has: the network cannot learn it."""
     names = table.class_names or ()
     counts = np.bincount(table.target, minlength=len(names)) if names else np.zeros(0, np.int64)  # (classes,)
-    learned = set(table.target[parts.train].tolist())
+    learned = np.bincount(table.target[parts.train], minlength=len(names)) if names else counts
     otherwise = other_split(split)
     notes = []
     for number in np.flatnonzero(counts):
-        if number not in learned:
+        if not learned[number]:
             stratified = " or dataset.split=stratified" if counts[number] > 2 else ""  # a row for each part
             rows = f"{counts[number]} of {table.rows} rows"
             notes.append(

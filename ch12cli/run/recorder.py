@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ch12cli.config.run_settings import RunSettings
 from ch12cli.data.columns import columns_as_plain
+from ch12cli.errors import InputError
 from ch12cli.files.metrics_csv import to_csv
 from ch12cli.files.result_json import Result
 from ch12cli.run.sessions import environment_of
@@ -123,7 +124,12 @@ class MetricsTable(Sequence[MetricsRow]):
 
 
 def checkpoint_rows(state: Mapping[str, Any]) -> list[MetricsRow]:
-    """Returns the rows of metrics.csv that a checkpoint holds."""
+    """Returns the rows of metrics.csv that belong to a checkpoint. Raises InputError if they are damaged."""
+    if state["rows"] is None:
+        raise InputError(
+            "metrics.csv and the rows beside its checkpoints are damaged or missing, so that the run cannot go on; "
+            "bring one of them back, or train it again"
+        )
     rows = [dict(zip(state["columns"], values, strict=True)) for values in state["rows"].tolist()]
     return [{name: int(value) if name == "epoch" else value for name, value in row.items()} for row in rows]
 

@@ -1,5 +1,6 @@
 """Checks of values against a run: what its precision cannot tell apart, metrics without a value, odd outputs."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ ROUNDED_AWAY = 0.01  # rounding error, relative to the deviation, from which on 
 LARGE = 100.0  # targets of this size are far from a new network's outputs, which are about 1
 FAR = -0.5  # R² below which the predictions are worse than any constant near the mean
 NEAR_ONE = 1e-3  # deviation from 1 of the sum of probabilities that rounding explains
+VALUES_AT_ONCE = 2**20  # whose rounding is computed at once
 CARRIED = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -30,8 +32,8 @@ def precision_problems(data: Prepared, precision: str) -> list[str]:
         return []
     problems = []
     if not data.table.classes:
-        name, y = data.table.target_name, data.learned(data.train.y).astype(np.float64)
-        held = rounded(y, torch.float32)
+        name, y = data.table.target_name, data.learned(data.train.y).astype(np.float64, copy=False)
+        held = rounded(np.array([y.min(), y.max()]), torch.float32)  # the others lie between
         if not np.isfinite(held).all():
             problems.append(
                 f"{name}: {np.abs(y).max():.4g} is too large for float32; use precision=float64, or divide the column"
@@ -62,7 +64,7 @@ def precision_notes(data: Prepared, precision: str) -> list[str]:
     if precision == "float64":  # data are no finer
         return []
     notes = []
-    y = data.learned(data.train.y).astype(np.float64)
+    y = data.learned(data.train.y).astype(np.float64, copy=False)
     if not data.table.classes and (lost := rounding_loss(y, CARRIED[precision])) > ROUNDED_AWAY:
         notes.append(
             f"{data.table.target_name}: rounding to {precision} changes it by {lost:.2g} of its deviation; "
@@ -93,8 +95,10 @@ def rounding_loss(values: npt.NDArray[Any], dtype: torch.dtype) -> float:
     if not len(values):
         return 0.0
     deviation = float(values.std())
-    error = rounded(values, dtype) - values
-    return float(np.sqrt(np.mean(error**2)) / deviation) if deviation > 0 and np.isfinite(error).all() else 0.0
+    squares = 0.0
+    for block in np.array_split(values, 1 + len(values) // VALUES_AT_ONCE):  # which bounds the memory
+        squares += float(np.square(rounded(block, dtype) - block).sum())
+    return math.sqrt(squares / len(values)) / deviation if deviation > 0 and math.isfinite(squares) else 0.0
 
 
 def undefined_metric_problems(data: Prepared, monitored: Mapping[str, str]) -> list[Problem]:

@@ -155,7 +155,7 @@ def wrong_parts(state: Mapping[str, Any]) -> list[str]:
         columns, rows, best = state["columns"], state["rows"], state["best"]
         checks["best_network"] = is_network(state["best_network"])
         checks["columns"] = is_names(columns, least=0) and ("epoch" in columns) == (state["epoch"] > 0)
-        checks["rows"] = (
+        checks["rows"] = rows is None or (
             isinstance(rows, Tensor)
             and rows.dtype == torch.float64
             and rows.numel() == state["epoch"] * len(columns)

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ch12cli.errors import InputError
 from ch12cli.files.atomic import machine_errors
@@ -24,7 +23,7 @@ from ch12cli.run.task import Task, tensors_of_runs
 from ch12cli.sweeps.job_directories import HydraFiles, write_directory
 from ch12cli.sweeps.jobs import SweepJob
 from ch12cli.sweeps.work_item import Done, Event, Progress
-from ch12cli.training.checkpoint import Checkpoints, checkpoint_must_fit
+from ch12cli.training.checkpoint import Checkpoints, DamagedError, checkpoint_must_fit
 from ch12cli.training.loop import Epoch
 
 SHRINK_AT = 0.5  # fraction of ended runs at which they are removed; each removal copies the stack
@@ -243,7 +242,7 @@ class StackRun:
             "compiled": self.training.whole_epoch is not None,
             "environment": json.dumps(environment_of(self.device)),
             "history": json.dumps(self.history),
-            "figures": self.metrics.state_dict(training["epoch"]),
+            **self.metrics.state_dict(training["epoch"]),
             "epochs": torch.from_numpy(self.epochs),
             "done": torch.from_numpy(self.done),
             "diverged": torch.from_numpy(self.diverged),
@@ -257,7 +256,7 @@ class StackRun:
         self.training.load_state_dict(state["training"])
         if not state.get("compiled", False):  # as it began, for the same bits
             self.training.whole_epoch = None
-        self.metrics.load_state_dict(state["figures"])
+        self.metrics.load_state_dict(state)
         self.history = resumed(plain_of(state, "history"), session_record(state, self.device, changes={}, before={}))
         self.epochs, self.done = state["epochs"].numpy().copy(), state["done"].numpy().copy()
         if "diverged" in state:  # not in a checkpoint of an earlier version
@@ -288,6 +287,8 @@ def restore_stack(run: StackRun, checkpoints: Checkpoints) -> None:
     Raises DamagedError if there is none, and CheckpointMismatchError if it does not fit.
     """
     state, _ = checkpoints.newest()
+    if state.get("rows", ()) is None:
+        raise DamagedError(f"{checkpoints.rows.path}: damaged")
     require_data(state, run.task, checkpoints.last)
     try:
         with checkpoint_must_fit(str(checkpoints.last)):
@@ -348,9 +349,15 @@ class StackMetrics:
         columns = [np.arange(1.0, epochs + 1), *(values[run, :epochs] for values in self.columns.values())]
         return MetricsTable(list(self.columns), np.stack(columns, axis=1))
 
-    def state_dict(self, epochs: int) -> dict[str, Tensor]:
-        """Returns copies of the columns up to an epoch, so that checkpoints hold no spare epochs."""
-        return {name: torch.from_numpy(values[:, :epochs].copy()) for name, values in self.columns.items()}
+    def state_dict(self, epochs: int) -> dict[str, Any]:
+        """Returns the columns up to an epoch, in the form of rows that a checkpoint keeps beside it."""
+        rows = [values[:, :epochs].T for values in self.columns.values()] or [np.empty((0, 0))]
+        return {"columns": list(self.columns), "rows": torch.from_numpy(np.concatenate(rows, axis=1))}
 
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        self.columns = {name: values.numpy().copy() for name, values in state.items()}
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores the columns."""
+        if "figures" in state:  # of format 2
+            self.columns = {name: values.numpy().copy() for name, values in state["figures"].items()}
+            return
+        rows = state["rows"].numpy().reshape(len(state["rows"]), len(state["columns"]), self.runs)
+        self.columns = {name: rows[:, at].T.copy() for at, name in enumerate(state["columns"])}

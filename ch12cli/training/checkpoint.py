@@ -1,4 +1,7 @@
-"""Checkpoints: written atomically with a fingerprint. The previous one is kept until the new one has been verified."""
+"""Checkpoints: written atomically with a fingerprint. The previous one is kept until the new one has been verified.
+
+The rows of a run, which grow with its epochs, are in a file beside its checkpoints. Each checkpoint adds the new ones.
+"""
 
 import hashlib
 import io
@@ -6,21 +9,25 @@ import os
 import time
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ch12cli.errors import InputError, MachineError
 from ch12cli.files.atomic import machine_errors, sync_folder, write_flushed, write_whole
+from ch12cli.files.metrics_csv import read_metrics
+from ch12cli.files.run_directory import METRICS
 from ch12cli.files.sealed_json import FORMAT_KEY, require_known_format
 
 SHARE = 0.02  # maximum fraction of the time spent on checkpoints if ch12 chooses their interval
 SEAL = "fingerprint"
-FORMAT = 2  # of a checkpoint; format 1 is the same without a format key
+FORMAT = 3  # of a checkpoint; format 2 holds the rows itself, format 1 is the same without a format key
 PREVIOUS = "previous.pt"
 MAX_VALUES = 10**6  # maximum number of values in a checkpoint; a stack of 4,096 runs has under 10**5
 SCALARS = frozenset((str, int, float, bool, type(None)))
@@ -164,6 +171,73 @@ def read_back(path: Path) -> None:
         raise MachineError(f"cannot read back what was written: {error}") from error
 
 
+ROWS, COLUMNS, KEPT = "rows", "columns", "rows_beside"  # keys of a state
+
+
+class RowsBeside:
+    """The file of the rows that belong to the checkpoints of a run or a stack: float64, one row after the other.
+
+    A checkpoint says how many of them are its own, and their digest. Those after them are of a later one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.count = 0  # rows in the file that this object wrote
+        self.total = hashlib.sha256()
+
+    def keep(self, rows: Tensor) -> dict[str, Any]:
+        """Adds the rows that are not in the file, and flushes it. Returns what a checkpoint says of them.
+
+        rows: all so far, (epochs, columns), of which the first are those of the calls before.
+        """
+        array = canonical(rows)
+        new = array[self.count :]
+        if not self.count:  # of another session there may be more rows, or others
+            write_whole(self.path, new.tobytes())
+        elif len(new):
+            with open(self.path, "r+b") as file:
+                file.seek(self.count * array.shape[1] * array.itemsize)
+                file.write(new.tobytes())
+                file.truncate()
+                file.flush()
+                os.fsync(file.fileno())
+        self.total.update(new.tobytes())
+        self.count = len(array)
+        return {"count": len(array), "width": array.shape[1], "digest": self.total.hexdigest()}
+
+    def read(self, kept: Mapping[str, Any], columns: Sequence[str]) -> Tensor | None:
+        """Returns the rows of a checkpoint, (epochs, columns), from this file or metrics.csv; None if both are damaged.
+
+        columns: their names.
+        """
+        for source in (self._own, self._recorded):
+            with suppress(OSError, ValueError, TypeError, KeyError, InputError):
+                rows = source(kept, columns)
+                if rows.shape == (kept["count"], kept["width"]) and is_digest_of(rows, kept["digest"]):
+                    return torch.from_numpy(rows)
+        return None
+
+    def _own(self, kept: Mapping[str, Any], _columns: Sequence[str]) -> NDArray[np.float64]:
+        size = kept["count"] * kept["width"]
+        if self.path.is_symlink() or not self.path.is_file() or self.path.stat().st_size < size * 8:
+            raise ValueError("too short")
+        return np.fromfile(self.path, np.float64, size).reshape(kept["count"], kept["width"])
+
+    def _recorded(self, kept: Mapping[str, Any], columns: Sequence[str]) -> NDArray[np.float64]:
+        rows = read_metrics(self.path.parent.parent / METRICS)[: kept["count"]]
+        return np.array([[row[name] for name in columns] for row in rows], np.float64)
+
+
+def canonical(rows: Tensor) -> NDArray[np.float64]:
+    """Returns rows as numpy, (epochs, columns), with one bit pattern for all NaN."""
+    array = rows.numpy().reshape(len(rows), -1)
+    return np.where(np.isnan(array), np.nan, array)
+
+
+def is_digest_of(rows: NDArray[np.float64], digest: object) -> bool:
+    return hashlib.sha256(canonical(torch.from_numpy(rows)).tobytes()).hexdigest() == digest
+
+
 class Checkpoints:
     """The checkpoints of a run or stack: last.pt, and previous.pt, which is kept until last.pt is verified.
 
@@ -174,6 +248,7 @@ class Checkpoints:
     def __init__(self, folder: Path, *, every: int | None, last: str = "last.pt") -> None:
         self.last = folder / last
         self.previous = folder / (PREVIOUS if last == "last.pt" else f"{self.last.stem}.{PREVIOUS}")
+        self.rows = RowsBeside(folder / f"{self.last.stem}.rows")
         self.cadence = Cadence(every)
         self.verified = False  # whether last.pt has been read back
 
@@ -186,6 +261,8 @@ class Checkpoints:
         verify: read the file back first; otherwise previous.pt is kept until last.pt is verified.
         """
         with self.cadence.measured():
+            with machine_errors(f"cannot write {self.rows.path}"):
+                state = {**state, ROWS: None, KEPT: self.rows.keep(state[ROWS])} if len(state.get(ROWS, ())) else state
             content = sealed_bytes(state)
             beside = self.last.with_name(f".{self.last.name}.{os.getpid()}.new")
             with machine_errors(f"cannot write {self.last}"):
@@ -215,16 +292,22 @@ class Checkpoints:
         skipped: list[str] = []
         for path in (self.last, self.previous):
             try:
-                return load(path), skipped
+                return self.with_rows(load(path)), skipped
             except DamagedError as error:
                 skipped.append(str(error))
         raise DamagedError(skipped)
+
+    def with_rows(self, state: dict[str, Any]) -> dict[str, Any]:
+        """Returns the state with the rows that are beside it; None in their place if they are damaged."""
+        kept = state.pop(KEPT, None)
+        return state if kept is None else {**state, ROWS: self.rows.read(kept, state.get(COLUMNS, ()))}
 
     def exist(self) -> bool:
         return self.last.is_file() or self.previous.is_file()
 
     def remove(self) -> None:
         """Removes both, the older first, so that a kill in between does not leave only the older one."""
+        self.rows.path.unlink(missing_ok=True)
         self.previous.unlink(missing_ok=True)
         self.last.unlink(missing_ok=True)
 

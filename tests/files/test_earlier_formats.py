@@ -22,7 +22,7 @@ from ch12cli.training.checkpoint import fingerprint
 
 FORMAT_1 = Path(__file__).parent / "format_1"
 LEFT = {0: 4, 1: 2, 2: 4, 4: 2, 5: 2}  # the epochs after which halving took jobs out
-NEWER = "written by a newer ch12 .format 99; this version reads up to 2.: upgrade ch12"
+NEWER = "written by a newer ch12 .format 99; this version reads up to [23].: upgrade ch12"
 
 
 @pytest.fixture

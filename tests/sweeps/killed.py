@@ -12,7 +12,7 @@ import torch
 from ch12cli.errors import InputError
 from ch12cli.run.start import train_single
 from ch12cli.saved.resume import resume_run
-from ch12cli.training.checkpoint import fingerprint, load
+from ch12cli.training.checkpoint import Checkpoints, fingerprint, load
 from tests.conftest import Silent
 
 # Everything that has state: dropout, shuffling, Adam's moments, a schedule, early stopping that watches and waits.
@@ -65,7 +65,7 @@ def exit_code(child: int) -> int:
 
 def trained(path: Path) -> str:
     """Digest of a checkpoint's weights, optimiser, random state and everything else that training goes on from."""
-    state = load(path)
+    state = Checkpoints(path.parent, every=None).with_rows(load(path))
     values = state["rows"][:, [column != "seconds" for column in state["columns"]]] if len(state["rows"]) else None
     return fingerprint({**{name: state[name] for name in TRAINED}, "rows": values})
 
