@@ -17,7 +17,7 @@ from ch12cli.files.result_json import Result, read_result
 from ch12cli.files.run_directory import BEST, CHECKPOINTS, HYDRA, METRICS, MODEL, RESULT
 from ch12cli.files.sealed_json import NewerFormatError
 from ch12cli.run.callbacks import Callback
-from ch12cli.run.recorder import MetricsRow, checkpoint_rows, metrics_csv
+from ch12cli.run.recorder import MetricsRow, checkpoint_rows, metrics_csv, rows_state
 from ch12cli.run.sessions import environment_of
 from ch12cli.run.torch_settings import torch_settings
 from ch12cli.run.train import prepare_job
@@ -25,7 +25,7 @@ from ch12cli.run.users_errors import users_errors
 from ch12cli.saved.load import Saved, read_saved, require_same_data
 from ch12cli.saved.network import on_this_machine
 from ch12cli.saved.replay import USES, replay_parts, retrain
-from ch12cli.training.checkpoint import DamagedError, fingerprint, load_plain
+from ch12cli.training.checkpoint import Checkpoints, DamagedError, canonical, fingerprint, load_plain
 
 ROUNDING = 1e-3  # relative loss difference that a stack's summation order may cause in float32 over thousands of steps
 SMALL = 1e-6  # denominator for losses smaller than this
@@ -163,6 +163,9 @@ def differing_files(
         yield f"{METRICS} is missing"
     elif not begins_with(directory / METRICS, metrics_csv(recorded)):
         yield f"{METRICS} does not hold the rows of the checkpoint"
+    beside = Checkpoints(directory / CHECKPOINTS, every=None).rows.path
+    if recorded and beside.is_file() and not begins_with(beside, canonical(rows_state(recorded)["rows"]).tobytes()):
+        yield f"{CHECKPOINTS}/{beside.name} does not hold the rows of the checkpoint"
     if damaged:
         yield f"{RESULT} is damaged"
     if result is None or result.epochs != len(recorded):  # the checkpoint is of another epoch than the result
