@@ -23,6 +23,7 @@ NAMES = {
     "wide": "wide networks, against the machine's matrix products",
     "fused": "compiled epochs of a stack, against torch's operations and a loop in C",
     "layouts": "the two layouts of a stack, against each other",
+    "data": "a table of a million rows read, trained on and predicted, against pandas and polars with a plain loop",
     "listing": "ten thousand runs listed and compared, against reading their files",
     "durability": "checkpoints and fsync, against a run without them",
 }
