@@ -34,10 +34,14 @@ from ch12cli.report import page
 from ch12cli.shell import shell_word
 
 MAX_COMBINATIONS = 30  # rows of the table of combinations, at most
+PRINTED_JOBS = 25  # rows of the table of jobs in print, at most; page.css hides the others
 
 
-def run_page(entry: Entry, *, trust: str = "") -> bytes:
-    """The page about a run. trust: the option that its commands need, after a blank."""
+def run_page(entry: Entry, *, trust: str = "", plots: Sequence[Plot] = ()) -> bytes:
+    """The page about a run.
+
+    trust: the option that its commands need, after a blank. plots: of its network, to show after the learning curves.
+    """
     problems: list[str] = []
     result: Result | None = read_or_note(lambda: read_result(entry.path / RESULT), problems)
     rows = read_or_note(lambda: read_metrics(entry.path / METRICS), problems) or []
@@ -47,8 +51,9 @@ def run_page(entry: Entry, *, trust: str = "") -> bytes:
     if reason := describe_ending(result) if result else "":
         sections.append(f"<p>{page.as_html(reason)}</p>")
     sections.append(page.highlights(run_highlights(entry)))
-    if rows:
-        sections.append(page.gallery([recorded.run_curves([entry.path], None)]))
+    if rows or plots:
+        curves = [recorded.run_curves([entry.path], None)] if rows else []
+        sections.append(page.gallery([*curves, *plots]))
     if results := result_rows(result) if result else []:
         metrics = list(dict.fromkeys(n for row in results for n in row if n not in ("row", "part", "epoch")))
         header = ["", "part", "epoch", *map(metric_label, metrics)]
@@ -101,19 +106,11 @@ def sweep_page(entry: Entry, *, trust: str = "") -> bytes:
         sections += ["<h2>Comparison</h2>", f"<p class='dim'>{note}{more}</p>", page.table(header, table, best=0)]
     if bad := format_failures(failures(rows)):
         sections += ["<h2>What went wrong</h2>", *(f"<p>{page.as_html(line)}</p>" for line in bad)]
-    metrics = list(dict.fromkeys(name for row in rows for name in row.metrics))
-    columns = ["status", "epochs", "best_epoch", "monitor", "objective", *metrics, "parameters", "seconds"]
-    header = ["job", *keys, *columns, "ended"]
-    jobs = (
-        [
-            row.job,
-            *(row.overrides.get(key, "") for key in keys),
-            *(cell_text(row.values().get(name)) for name in columns),
-            describe_ending(row) or (f"extended to epoch {row.extended_to}" if row.extended_to else ""),
-        ]
-        for row in rows
-    )
-    sections += ["<section class='wide'><h2>Jobs</h2>", page.jobs_table(header, jobs), "</section>"]
+    header, jobs, same = table_of_jobs(rows, keys)
+    common = f"<p class='dim'>In every job: {page.as_html(', '.join(same))}.</p>" if same else ""
+    printed = f"The first {PRINTED_JOBS} of {len(jobs):,}; all are in sweep.csv." if len(jobs) > PRINTED_JOBS else ""
+    rest = f"<p class='printed'>{printed}</p>" if printed else ""
+    sections += ["<section class='wide'><h2>Jobs</h2>", common, page.jobs_table(header, jobs), rest, "</section>"]
     best = best_row(finished, monitor)
     name = shell_word(str(entry.path))
     lines = [("Train the best job as a single run:", best.command)] if best else []
@@ -130,6 +127,30 @@ def sweep_page(entry: Entry, *, trust: str = "") -> bytes:
     return page.document(title, sections)
 
 
+def table_of_jobs(rows: Sequence[SweepRow], keys: Sequence[str]) -> tuple[list[str], list[list[object]], list[str]]:
+    """The header and the rows of the table of jobs, results first, and `name=value` of what is the same in all jobs."""
+    metrics = list(dict.fromkeys(name for row in rows for name in row.metrics))
+    tested = [name for name in metrics if name.startswith("test_")]
+    others = [name for name in metrics if name not in tested]
+    columns = ["objective", *tested, *keys, *others, "epochs", "best_epoch", "monitor", "parameters", "seconds"]
+    values = [{**row.overrides, **row.values()} for row in rows]
+    texts = {name: [cell_text(each.get(name)) for each in values] for name in columns}
+    ended = [
+        describe_ending(row) or (f"extended to epoch {row.extended_to}" if row.extended_to else "") for row in rows
+    ]
+    constant = {name for name in ("epochs", "best_epoch", "monitor", "parameters") if len(set(texts[name])) == 1}
+    shown = {
+        "job": [row.job for row in rows],
+        "status": [row.status for row in rows],
+        **{name: found for name, found in texts.items() if name not in constant or len(rows) == 1},
+        **({"ended": ended} if any(ended) else {}),
+    }
+    same = (
+        [f"{name}={texts[name][0]}" for name in columns if name in constant and texts[name][0]] if len(rows) > 1 else []
+    )
+    return list(shown), [list(row) for row in zip(*shown.values(), strict=True)], same
+
+
 def page_heading(title: str, entry: Entry) -> str:
     """The title, the status, the start and the directory, as HTML."""
     began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.when))
@@ -144,7 +165,7 @@ def run_highlights(entry: Entry) -> list[tuple[str, str]]:
     """The few numbers that say most about a run: (label, text) each."""
     values = entry.values
     found = [
-        (recorded.column_in_words(name), f"{value:.4g}")
+        (f"{recorded.column_in_words(name)}, final weights", f"{value:.4g}")
         for name, value in values.items()
         if is_test_metric(name, value)
     ]

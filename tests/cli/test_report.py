@@ -116,7 +116,7 @@ def test_a_runs_page_holds_its_metrics_its_configuration_and_the_commands_that_r
     epochs = next(table for table in found.tables if table[0] == rows[0])
     assert len(epochs) == 4
     assert float(epochs[3][1]) == pytest.approx(float(rows[3][1]), rel=1e-5)
-    assert text.count("<svg") == 2
+    assert text.count("<svg") == 4  # loss, accuracy, confusion matrix, boundary
 
 
 def test_the_commands_on_a_page_run_and_repeat_the_run(
@@ -154,6 +154,20 @@ def test_a_sweeps_page_compares_it_and_lists_every_job(page: Callable[[str], str
     assert best["command"] in found.text
     assert "runs 2, 5, 8 and 3 more" in found.text  # why they diverged
     assert text.count("<svg") >= 4
+
+
+def test_a_classifiers_page_shows_its_confusion_matrix_and_its_boundary(page: Callable[[str], str]) -> None:
+    text = page("run")
+    titles = re.findall(r'aria-label="([^"]+)"', text)
+    assert [title.partition(": ")[2] for title in titles[-2:]] == ["confusion matrix", "boundary"]
+
+
+def test_the_table_of_jobs_begins_with_the_results(page: Callable[[str], str]) -> None:
+    text = page("sweep")
+    jobs = next(table for table in Reader(text).tables if table[0][0] == "job")
+    assert jobs[0][:5] == ["job", "status", "objective", "test_loss", "test_accuracy"]
+    assert "monitor" not in jobs[0]
+    assert "monitor=valid_loss" in text
 
 
 @pytest.mark.parametrize("word", ["run", "sweep"])
@@ -261,10 +275,9 @@ def test_an_impossible_report_is_refused_in_one_line(
 
 
 @pytest.mark.slow
-def test_a_report_needs_no_torch(trained: Path) -> None:
+def test_a_sweeps_report_needs_no_torch(trained: Path) -> None:
     script = (
         "import sys; from ch12cli.cli.main import main\n"
-        "assert main(['report', 'run', '-o', 'x.html']) == 0\n"
         "assert main(['report', 'sweep', '-o', 'x.html']) == 0\n"
         "assert 'torch' not in sys.modules\n"
     )

@@ -1,10 +1,15 @@
 """`ch12 report`: writes one HTML page about a run or a sweep."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ch12cli.cli.help.arguments import Arguments
-from ch12cli.errors import InputError
+from ch12cli.errors import InputError, MachineError
+
+if TYPE_CHECKING:
+    from ch12cli.plots.plot import Plot
 
 
 def parser() -> Arguments:
@@ -37,7 +42,34 @@ def run(argv: Sequence[str]) -> int:
     with refuse_wrong_form(path):
         is_sweep = found.kind == "sweep"
         trust = needs_trust(path, EVERY_USE if is_sweep else Use.DATA | Use.COMPILER)
-        content = (sweep_page if is_sweep else run_page)(found, trust=" --trust" if trust else "")
+        option = " --trust" if trust else ""
+        content = (
+            sweep_page(found, trust=option) if is_sweep else run_page(found, trust=option, plots=network_plots(path))
+        )
     write_whole(target, content)
     print(target)
     return 0
+
+
+def network_plots(path: Path) -> list["Plot"]:
+    """The confusion matrix and the boundary of a classifier, or the line of a regression.
+
+    What cannot be drawn is left out, such as that of a run without a checkpoint, or with classes of somebody's own.
+    """
+    from ch12cli.plots.recorded import subject
+    from ch12cli.saved import model_plots
+
+    name = subject(path)
+    last, own = False, False  # the last weights; no classes of somebody's own
+    makers = [
+        partial(model_plots.confusion, path, title=f"{name}: confusion matrix", split=None, best=last, trust=own),
+        partial(model_plots.boundary_plot, path, title=f"{name}: boundary", features=None, best=last, trust=own),
+        partial(model_plots.line, path, title=f"{name}: regression line", features=None, best=last, trust=own),
+    ]
+    found = []
+    for make in makers:
+        try:
+            found.append(make()[0])
+        except (InputError, MachineError):
+            continue
+    return found
