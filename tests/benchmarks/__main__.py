@@ -25,6 +25,7 @@ NAMES = {
     "layouts": "the two layouts of a stack, against each other",
     "data": "a table of a million rows read, trained on and predicted, against pandas and polars with a plain loop",
     "listing": "ten thousand runs listed and compared, against reading their files",
+    "pictures": "pictures decoded in workers, against a plain Dataset with PIL in a DataLoader",
     "durability": "checkpoints and fsync, against a run without them",
 }
 MODULES = {"process": "whole"}  # where the name is taken

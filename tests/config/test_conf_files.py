@@ -205,7 +205,19 @@ def test_every_shape_of_two_classes_and_every_init_trains(shape: str, init: str,
     assert np.isfinite(epoch.columns["train_loss"]).all()
 
 
-@pytest.mark.parametrize("name", PRESETS)
+FASHION = Path("/usr/share/datasets/fashion-mnist")
+NEEDS_FASHION = pytest.mark.skipif(not FASHION.exists(), reason="dataset-fashion-mnist is not installed")
+
+
+@pytest.mark.slow
+@NEEDS_FASHION
+def test_the_preset_of_fashion_mnist_reaches_its_accuracy(train: Train) -> None:
+    outcome = train("experiment=pictures/fashion")
+    assert outcome.result.test is not None
+    assert outcome.result.test["accuracy"] > 0.86
+
+
+@pytest.mark.parametrize("name", [name for name in PRESETS if not name.startswith("pictures/")])
 def test_every_preset_runs(name: str, train: Train) -> None:
     outcome = train(f"experiment={name}", "epochs=2")
     assert outcome.status == "finished"
