@@ -97,7 +97,7 @@ def test_every_yaml_file_is_a_choice_or_belongs_to_hydra() -> None:
     assert shipped() == CONF
     of_groups = {choice.file for choice in CHOICES}
     others = {file.relative_to(CONF).parts[0] for file in files - of_groups}
-    assert others == {"config.yaml", "hydra"}
+    assert others == {"config.yaml", "hydra", "search"}
 
 
 @pytest.mark.parametrize("choice", CHOICES, ids=lambda choice: f"{choice.group}={choice.name}")
