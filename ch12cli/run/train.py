@@ -244,6 +244,7 @@ def run_epochs(job: Job, directory: Path, rows: list[MetricsRow], callback: Call
                 metrics.sync()
                 checkpoints.write(job.state(snapshot, rows))
     except LostRankError:
+        metrics.sync()
         checkpoints.write(job.state(snapshot, rows))
         raise
     except (KeyboardInterrupt, Terminated) as error:
