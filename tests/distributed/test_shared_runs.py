@@ -180,7 +180,8 @@ def test_a_signal_ends_all_processes_after_a_checkpoint(folder: Path, number: in
     others = children(process.pid)
     assert len(others) == 2
     process.send_signal(number)
-    assert process.wait(60) == code
+    process.communicate(timeout=60)
+    assert process.returncode == code
     require_all_gone(others)
     result = read_result(folder / "run" / RESULT)
     assert result is not None
@@ -206,7 +207,7 @@ def test_no_process_outlives_the_one_that_leads(folder: Path) -> None:
     process = started("ch12cli", "train", "devices=3")
     others = children(process.pid)
     process.kill()
-    process.wait(60)
+    process.communicate(timeout=60)
     require_all_gone(others)
     require_resumable()
 
