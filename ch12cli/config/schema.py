@@ -140,7 +140,7 @@ KEYS: dict[str, Key] = {
         AugmentRule(("flip", "vertical_flip", "shift", "rotation", "crop", "brightness", "seed")),
         "random changes of the training pictures, anew in each epoch; or a callable of your own; null: none",
     ),
-    "dataset.train": Key(TargetRule(), "a torch Dataset of your own, or what is like it: {_target_: my.Dataset, …}"),
+    "dataset.train": Key(TargetRule(), "a torch Dataset of your own, or what is like it: {_target_: my.Dataset, ...}"),
     "dataset.valid": Key(Or(None, TargetRule()), "that of the validation part; null: valid_size"),
     "dataset.test": Key(Or(None, TargetRule()), "that of the test part; null: test_size"),
     "dataset.inputs": Key(Or(None, Text()), "the key of the input, where rows are mappings; null: the only other one"),
