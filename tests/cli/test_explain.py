@@ -148,6 +148,7 @@ def test_each_key_of_a_choice_is_set_by_its_file():
             traced = Traced(composer, [f"{group}={choice}"])
             for path, value in values_in(file, "" if group == "experiment" else f"{group}."):
                 typed = {None: "null", True: "true", False: "false"}[value] if is_word(value) else str(value)  # type: ignore[index]
+                typed = typed.replace("'", "") if isinstance(value, list) else typed
                 last = traced.settings(path)[-1]
                 assert last == (typed.replace(" ", ""), f"conf/{group}/{choice}.yaml ({group}={choice})")
                 traced_keys += 1

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ch12cli.cli.main import main
-from ch12cli.training.checkpoint import load, save_plain, sealed_bytes
+from ch12cli.training.checkpoint import Checkpoints, save_plain, sealed_bytes
 from tests.conftest import Train
 
 RUNS = {
@@ -43,7 +43,7 @@ def repro(capsys: pytest.CaptureFixture[str], directory: Path | str, *words: str
 def edit_checkpoints(directory: Path, edit: Callable[[dict[str, Any]], None]) -> None:
     """Changes last.pt and seals it anew, as somebody would who knows how."""
     path = directory / "checkpoints" / "last.pt"
-    state = load(path)
+    state, _ = Checkpoints(path.parent, every=None).newest()
     edit(state)
     path.write_bytes(sealed_bytes(state))
 

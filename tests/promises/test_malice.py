@@ -19,7 +19,7 @@ from PIL import Image
 
 from ch12cli.cli.main import main
 from ch12cli.files.environment import environment
-from ch12cli.training.checkpoint import load, sealed_bytes
+from ch12cli.training.checkpoint import Checkpoints, sealed_bytes
 from tests.promises.hostile import HOSTILE, SECRET, Watch, bombs, monsters, written_into
 
 WATCH = Watch()
@@ -52,7 +52,7 @@ class Visit:
         return [verb, str(self.directory), *more.get(verb, [])]
 
     def state(self) -> dict[str, Any]:
-        return load(self.directory / "checkpoints" / "last.pt")
+        return Checkpoints(self.directory / "checkpoints", every=None).newest()[0]
 
     def make_hostile(self, name: str) -> None:
         """Puts one of the hostile settings into the checkpoints."""

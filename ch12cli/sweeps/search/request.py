@@ -208,7 +208,8 @@ def pruning_overrides(settings: SearchSettings, fixed: Sequence[str], *, metric:
         rule = f"there is no rung before the last of {epochs} epochs"
         raise InputError(Problem("search.pruner", settings.pruner, rule, "train more epochs, or leave it out"))
     first = max(1, epochs // factor**2)
-    return [f"sweep.halving={{metric:{metric},min_epochs:{first},factor:{factor}}}"]
+    rungs = f"{{metric:{metric},min_epochs:{first},factor:{factor}}}"
+    return [f"sweep.halving={rungs}"]
 
 
 def checked_base(space: Space, fixed: Sequence[str], jobs: JobComposer) -> SweepJob:
