@@ -129,7 +129,8 @@ def test_a_killed_sweep_is_resumed_from_two_places_at_once(
     process.kill()
     process.wait()
     resumes = [subprocess.Popen([*CH12, "resume", "-q", "sweep"], cwd=tmp_path) for _ in range(2)]
-    assert sorted(resume.wait(LONG) for resume in resumes) == [0, 2]  # one of them holds the lock
+    codes = sorted(resume.wait(LONG) for resume in resumes)
+    assert codes in ([0, 2], [0, 0])  # the second is refused, or the first has ended while it waited for the lock
     require_complete(tmp_path, expected)
     assert len((tmp_path / "sweep/.ch12/bundles/submitted.jsonl").read_text().splitlines()) == 1
 
