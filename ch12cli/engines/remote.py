@@ -125,9 +125,6 @@ class RemoteEngine:
             return
         try:
             yield from self.follow(followed, worker.jobs, directory, idle)
-        except GeneratorExit:
-            self.stop(followed, directory)
-            raise
         except BaseException:
             self.stop(followed, directory)
             raise
@@ -206,21 +203,20 @@ class RemoteEngine:
     def reports(
         self, one: FollowedBundle, event: Event, jobs: Mapping[int, SweepJob], directory: Path
     ) -> Generator[tuple[WorkItem, Report], None, None]:
-        """Yields what an event of a journal reports. Raises the error that ended its process."""
-        kind = event["event"]
-        item = item_of(one.items, event.get("of"))
-        if kind == "job":
-            yield from self.results(one, [event["job"]], jobs, directory)
-        elif kind == "progress" and item is not None:
-            yield (
-                item,
-                Progress(int(event["epoch"]), int(event["running"]), float(event["best"]), bool(event["minimise"])),
-            )
-        elif kind == "unstacked" and item is not None:
-            yield item, Unstacked(str(event["reason"]), int(event["runs"]), str(event["fallback"]))
+        """Yields what an event of a journal reports; nothing for an event of another form.
+
+        Raises the error that ended its process.
+        """
+        kind, number = event["event"], event.get("job")
+        if kind == "job" and isinstance(number, int):
+            yield from self.results(one, [number], jobs, directory)
         elif kind == "end" and event.get("error"):
             error = InputError if event.get("is_input") else MachineError
-            raise error(f"{event.get('error')} ({one.reader.newest.get('host', 'bundle')} {one.bundle.number})")
+            raise error(f"{event['error']} (in bundle {one.bundle.number})")
+        else:
+            item, report = item_of(one.items, event.get("of")), report_of(event)
+            if item is not None and report is not None:
+                yield item, report
 
     def results(
         self, one: FollowedBundle, numbers: Sequence[int], jobs: Mapping[int, SweepJob], directory: Path
@@ -257,6 +253,18 @@ class RemoteEngine:
         deadline = time.monotonic() + STOPPING
         while time.monotonic() < deadline and any(is_at_work(one) for one in followed):
             time.sleep(POLL)
+
+
+def report_of(event: Event) -> Progress | Unstacked | None:
+    """Returns the progress or the failure of a stack that an event of a journal holds; None if it holds neither."""
+    try:
+        if event["event"] == "progress":
+            return Progress(int(event["epoch"]), int(event["running"]), float(event["best"]), bool(event["minimise"]))
+        if event["event"] == "unstacked":
+            return Unstacked(str(event["reason"]), int(event["runs"]), str(event["fallback"]))
+    except (KeyError, TypeError, ValueError, OverflowError):  # not written by ch12
+        pass
+    return None
 
 
 def is_at_work(one: FollowedBundle) -> bool:

@@ -110,20 +110,10 @@ class LocalEngine:
     processes = None
     submitted = ""
 
+    run = staticmethod(run_items)
+
     def require_ready(self) -> None:
         """Nothing is needed."""
-
-    def run(
-        self,
-        items: Sequence[WorkItem],
-        worker: Worker,
-        *,
-        processes: int,
-        unsaved: list[WorkItem],
-        gpus: Sequence[str],
-        idle: Callable[[], None],
-    ) -> Generator[tuple[WorkItem, Report], None, None]:
-        return run_items(items, worker, processes=processes, unsaved=unsaved, gpus=gpus, idle=idle)
 
 
 def least_used(gpus: Sequence[str], handles: Sequence[WorkerHandle]) -> str | None:

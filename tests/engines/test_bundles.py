@@ -3,11 +3,12 @@
 import time
 from collections import OrderedDict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ch12cli.engines.executor import ExecutorEngine
-from ch12cli.engines.remote import divide
+from ch12cli.engines.remote import divide, report_of
 from ch12cli.engines.slurm import Slurm, states_in
 from ch12cli.errors import InputError
 from ch12cli.files.cluster.bundle_json import (
@@ -22,7 +23,7 @@ from ch12cli.files.cluster.bundle_json import (
 )
 from ch12cli.files.cluster.journal import JournalReader, JournalWriter, activity, bundle_states
 from ch12cli.files.cluster.progress import bundle_progress
-from ch12cli.sweeps.work_item import WorkItem
+from ch12cli.sweeps.work_item import Progress, WorkItem
 
 ITEMS = ([BundledItem((0, 1, 2), True), BundledItem((3,), False)], [BundledItem((4, 5), True, 2)])
 
@@ -105,6 +106,17 @@ def test_the_states_of_bundles_are_known_from_their_journals(tmp_path: Path, mon
     running.note("end", done=False, signal=15)
     running.flush()
     assert bundle_states(tmp_path)[1].state == "stopped"
+
+
+def test_events_of_another_form_report_nothing() -> None:
+    whole = {"event": "progress", "epoch": 3, "running": 2, "best": 0.5, "minimise": True}
+    assert report_of(whole) == Progress(3, 2, 0.5, True)
+    wrong: list[dict[str, Any]] = [{"epoch": None}, {"epoch": "x"}, {"best": []}, {"running": float("inf")}]
+    for changed in wrong:
+        assert report_of(whole | changed) is None
+    assert report_of({"event": "progress"}) is None
+    assert report_of({"event": "unstacked", "runs": 3}) is None
+    assert report_of({"event": "alive"}) is None
 
 
 def test_foreign_journals_are_harmless(tmp_path: Path) -> None:
