@@ -14,7 +14,7 @@ help:  ## list the targets
 run: .venv/runtime  ## install what running needs, and train a network on Iris
 	$(BIN)/ch12 train
 
-test: .venv/installed  ## install what testing needs, and run the tests (under five minutes)
+test: .venv/installed  ## install what testing needs, and run the tests (about seven minutes on two cores)
 	$(BIN)/python -m pytest -m "not slow" -n auto --dist worksteal
 
 test-slow: .venv/installed  ## run every test, the long ones and those in a browser too (needs chromium: apt-get install chromium)
