@@ -14,6 +14,7 @@ help:  ## list the targets
 run: .venv/runtime  ## install what running needs, and train a network on Iris
 	$(BIN)/ch12 train
 
+test: export PYTHONDONTWRITEBYTECODE =  # what tests start is compiled once
 test: .venv/installed  ## install what testing needs, and run the tests (about seven minutes on two cores)
 	$(BIN)/python -m pytest -m "not slow" -n auto --dist worksteal
 

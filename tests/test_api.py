@@ -59,6 +59,7 @@ def test_each_run_and_each_job_is_a_row_with_results_and_settings(trained: Path)
     assert jobs[str(trained / "damaged")]["status"] == "damaged"
 
 
+@pytest.mark.slow
 def test_pandas_and_polars_take_the_rows_with_their_types(trained: Path) -> None:
     rows = ch12cli.runs(trained)
     one, other = pandas.DataFrame(rows), polars.DataFrame(rows, infer_schema_length=None)

@@ -85,6 +85,7 @@ def test_an_item_is_shown_with_its_code_and_both_outputs(capsys: pytest.CaptureF
     assert "as in the book, to the last digit" in said
 
 
+@pytest.mark.slow
 def test_a_section_is_shown_with_its_demonstrations(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["book", "12.4"]) == 0
     said = capsys.readouterr().out
@@ -191,6 +192,7 @@ def test_code_is_printed_whole_in_a_narrow_terminal_and_text_wraps_at_words() ->
     assert max(map(len, about)) <= 60
 
 
+@pytest.mark.slow
 def test_the_whole_list_is_as_in_the_book(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["book"]) == 0
     assert "28 of 28 as in the book" in capsys.readouterr().out

@@ -105,6 +105,7 @@ def test_every_format_of_compare_keeps_them_apart(swept: Path, capsys: pytest.Ca
         assert len(lines) == len(wanted), text
 
 
+@pytest.mark.slow
 def test_show_and_report_keep_them_apart(swept: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["show", str(swept)]) == 0
     text = capsys.readouterr().out

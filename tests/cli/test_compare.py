@@ -51,6 +51,7 @@ def result(directory: Path) -> dict[str, object]:
     return found
 
 
+@pytest.mark.slow
 def test_two_runs_are_compared_in_all_that_differs_and_nothing_else(compare: Callable[..., str], trained: Path) -> None:
     found = json.loads(compare("run0", "run1", "--format", "json"))
     assert found["optimizer.lr"] == {"run0": 0.001, "run1": 0.01}

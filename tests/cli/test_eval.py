@@ -55,7 +55,7 @@ def rows_of(directory: Path) -> list[dict[str, float]]:
         return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
 
 
-@pytest.mark.sample(4)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("name", RUNS)
 def test_metrics_equal_those_recorded_in_training(train: Train, capsys: pytest.CaptureFixture[str], name: str) -> None:
     directory = train(*RUNS[name]).directory
@@ -126,6 +126,7 @@ def test_a_ratio_with_denominator_zero_is_none(train: Train, capsys: pytest.Capt
     )
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("name", "part"), [("iris", "test"), ("no test part", "valid"), ("training part alone", "train")]
 )

@@ -278,6 +278,7 @@ def test_a_mistyped_name_is_refused_with_the_nearest_right_one(word: str, meant:
         explained(word)
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize(
     "word", ["zzzzz", "=", "=3", ".", "", "+", "~", "a=b=c", "optimizer=", "hydra/launcher", "lr,lr"]
 )
@@ -299,6 +300,7 @@ def test_all_mistakes_on_the_line_are_reported_together(capsys):
     assert "epochs=1,2: several values" in errors
 
 
+@pytest.mark.slow
 def test_the_users_own_files_are_named_by_their_paths(mine: Path, capsys):
     found = facts(printed(capsys, "--config-dir", "mine", "optimizer.lr", "experiment=long"))
     assert found["value"] == ["0.0001"]
@@ -324,6 +326,7 @@ optimizer.momentum_decay
     )
 
 
+@pytest.mark.slow
 def test_another_top_file_overrides_the_values_of_ch12(mine: Path, capsys):
     found = facts(printed(capsys, "--config-dir", "mine", "--config-name", "top", "epochs"))
     assert (found["value"], found["set by"]) == (["7"], ["mine/top.yaml"])
@@ -336,6 +339,7 @@ def test_folders_of_the_search_path_are_searched(mine: Path, capsys):
     assert found["set by"] == ["mine/optimizer/nadam.yaml (optimizer=nadam)"]
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     "content",
     [
@@ -377,6 +381,7 @@ def test_explaining_imports_no_torch():
     assert not modules & {"torch", "rich"}
 
 
+@pytest.mark.slow
 def test_a_changed_file_is_read_again(mine: Path, capsys):
     assert "\n  optimizer.lr=0.002 " in printed(capsys, "-cd", "mine", "optimizer=nadam")
     (mine / "optimizer" / "nadam.yaml").write_text("_target_: torch.optim.NAdam\nlr: 0.5\n")

@@ -254,7 +254,7 @@ def test_a_comment_that_the_stream_cannot_encode_is_escaped(tmp_path: Path):
     assert done.stderr == b""
 
 
-@pytest.mark.sample(5)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("line", [line for _, line, _ in EXAMPLES] + [line for line, _ in TRAIN_EXAMPLES])
 def test_each_example_can_be_typed_as_it_stands(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "my_conf" / "optimizer").mkdir(parents=True)

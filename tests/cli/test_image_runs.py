@@ -137,6 +137,7 @@ def test_the_display_describes_the_images_and_the_network(folder: Path, capsys: 
     assert f"network cnn 3x16x24-8-16-1, relu, sigmoid output, {parameters:,} parameters" in told
 
 
+@pytest.mark.slow
 def test_a_stacked_sweep_equals_the_single_runs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["train", "-m", *RUN, "epochs=2", "precision=float64", "seed=1,2,3", "hydra.sweep.dir=sweep"]
     assert "1 stack of 3 runs" in said(capsys, *words, "--plan")[0]

@@ -57,7 +57,7 @@ def said(trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     return of
 
 
-@pytest.mark.sample(4)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("words", "title"),
     [

@@ -97,6 +97,7 @@ def test_the_accuracy_on_the_test_rows_is_the_one_in_the_result(
     assert np.mean(right) == pytest.approx(result["test"]["accuracy"], abs=1e-12)
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("options", "shares"),
     [
@@ -190,6 +191,7 @@ def test_the_output_file_is_replaced_as_a_whole(
     assert sorted(file.name for file in tmp_path.iterdir()) == ["answer.csv", "flowers.csv", "link.csv"]
 
 
+@pytest.mark.slow
 def test_standard_input_and_output_work_in_an_ascii_locale(run: Path, rows_file: Path) -> None:
     content = rows_file.read_text(encoding="utf-8").replace("number,", "größe,").encode()
     environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}

@@ -156,6 +156,7 @@ def test_a_sweeps_page_compares_it_and_lists_every_job(page: Callable[[str], str
     assert text.count("<svg") >= 4
 
 
+@pytest.mark.slow
 def test_the_table_of_jobs_begins_with_the_results(page: Callable[[str], str]) -> None:
     text = page("sweep")
     jobs = next(table for table in Reader(text).tables if table[0][0] == "job")
@@ -203,6 +204,7 @@ def test_hostile_names_and_results_are_escaped(
     assert target.read_text(encoding="utf-8").count("<script") == 1
 
 
+@pytest.mark.slow
 def test_a_page_says_why_a_run_diverged_and_shows_values_and_not_their_names(
     page: Callable[[str], str], trained: Path
 ) -> None:
@@ -217,6 +219,7 @@ def test_a_page_says_why_a_run_diverged_and_shows_values_and_not_their_names(
     assert "by class" not in Reader(page("points")).text
 
 
+@pytest.mark.slow
 def test_each_plot_of_a_page_has_a_title_and_its_notes_in_the_text(
     page: Callable[[str], str],
 ) -> None:
@@ -228,6 +231,7 @@ def test_each_plot_of_a_page_has_a_title_and_its_notes_in_the_text(
     assert len(set(re.findall(r'aria-label="([^"]+)"', text))) == text.count("<svg")
 
 
+@pytest.mark.slow
 def test_damaged_and_unfinished_runs_give_a_page_or_one_message(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

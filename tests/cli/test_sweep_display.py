@@ -201,6 +201,7 @@ def test_the_live_display_shows_jobs_work_and_the_best_objective(clock: Clock):
         ]
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("width", [60, 80, 120])
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
 @pytest.mark.parametrize("terminal", [False, True])

@@ -56,6 +56,7 @@ def composed(composer: Composer, words: list[str]) -> Any:
     return composition
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(
     "argv",
     [
@@ -105,6 +106,7 @@ def test_a_changed_file_or_a_new_node_of_the_config_store_is_composed_anew(
         del ConfigStore.instance().repo["optimizer"]["stored.yaml"]
 
 
+@pytest.mark.sample(7)
 @pytest.mark.parametrize("line", LINES)
 def test_a_job_is_composed_as_hydra_composes_it(line: str, composer: Composer) -> None:
     words = line.split()
@@ -123,6 +125,7 @@ def test_a_job_is_composed_as_hydra_composes_it(line: str, composer: Composer) -
     assert hydra.run.dir is not None
 
 
+@pytest.mark.sample(7)
 @pytest.mark.parametrize("line", LINES)
 def test_settings_are_a_job_with_resolved_interpolations(line: str, composer: Composer) -> None:
     words = line.split()

@@ -194,6 +194,7 @@ def test_every_choice_composes_builds_and_takes_steps_that_change_the_weights(
     assert not torch.equal(before, network.parameters)
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("shape", ["xor", "moons", "circles", "spirals", "blobs"])
 @pytest.mark.parametrize("init", ["torch", "xavier", "kaiming", "normal"])
 def test_every_shape_of_two_classes_and_every_init_trains(shape: str, init: str, composer: Composer) -> None:
@@ -278,6 +279,7 @@ def test_the_regression_with_nn_ends_with_the_chapters_weights(train: Train) -> 
     assert weight_and_bias(outcome.model) == (2.6496422290802, 4.87706995010376)
 
 
+@pytest.mark.slow
 def test_the_second_regression_continues_the_random_stream_of_the_first(composer: Composer) -> None:
     offset = settings_of(composer, "experiment=book/linear")["stream_offset"]
     with loop_by_hand():

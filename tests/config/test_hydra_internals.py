@@ -129,6 +129,7 @@ def test_the_options_of_a_group_include_those_in_folders_below_it(loader: Config
     assert sorted(loader.get_group_options("experiment")) == files
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     "override",
     ["epochs=7", "+model.extra=[1,2]", "++optimizer.lr=0.5", "~optimizer.amsgrad", "early_stopping={patience:3}"],

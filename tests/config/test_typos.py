@@ -146,6 +146,7 @@ def test_choices_are_suggested(group: str) -> None:
     assert counted.share >= SHARE, counted.wrong
 
 
+@pytest.mark.slow
 def test_words_of_keys_are_suggested() -> None:
     right, wrong = 0, []
     for key, (rule, _) in KEYS.items():

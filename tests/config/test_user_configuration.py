@@ -122,12 +122,14 @@ def test_keys_and_groups_of_the_users_own_are_swept(conf: Path) -> None:
     assert found == [("a", 0.5), ("a", 0.0), ("b", 0.5), ("b", 0.0)]
 
 
+@pytest.mark.slow
 def test_a_file_may_contain_a_key_of_the_users_own(here: Path) -> None:
     write(here / "conf" / "mine.yaml", "defaults:\n  - config\n  - _self_\nproject:\n  name: from a file\n")
     run = trained("--config-dir", "conf", "--config-name", "mine")
     assert config_of(run)["project"] == {"name": "from a file"}
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(
     ("word", "meant"),
     [
@@ -282,6 +284,7 @@ def test_a_module_that_cannot_be_imported_is_reported_as_a_mistake(
     assert "imports=not_there: there is no such module" in said
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -348,6 +351,7 @@ def test_a_network_of_the_users_own_uses_its_activation_called_or_as_it_is(here:
     assert all(torch.equal(final[0][name], final[1][name]) for name in final[0])
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     "use", ["activation(5)", "activation(inplace=True)", "getattr(nn, activation)", "activation.upper()"]
 )

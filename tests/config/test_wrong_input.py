@@ -538,6 +538,7 @@ def test_the_command_refuses_every_wrong_option(wrong: Wrong, folder: Path, caps
     refused(wrong.words.split(" "), wrong, folder, capsys)
 
 
+@pytest.mark.sample(16)
 @pytest.mark.parametrize("wrong", FILES, ids=id_of)
 def test_a_wrong_user_file_is_refused_with_its_name(
     wrong: Wrong, users: Path, with_users: Composer, folder: Path, monkeypatch: pytest.MonkeyPatch
@@ -549,6 +550,7 @@ def test_a_wrong_user_file_is_refused_with_its_name(
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("wrong", random.Random(2).sample(FILES, 8), ids=id_of)
 def test_the_command_refuses_a_wrong_file(
     wrong: Wrong, users: Path, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -656,6 +658,7 @@ def test_the_command_ends_with_only_the_exit_code_and_the_message(folder: Path) 
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_message_can_be_printed_on_an_ascii_terminal_and_with_invalid_bytes(folder: Path) -> None:
     ascii_only = {"PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0"}
     done = command("train", "épochs=3".encode(), folder=folder, **ascii_only)

@@ -90,6 +90,7 @@ def test_plain_numbers_leaves_to_others_what_is_no_plain_number() -> None:
     assert len("-" + "9" * 15 + ".") == LONGEST
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("odd", ["", "x;y;z", '"a";1;0', "# remark", "a;1", "a;1;0\r", "grün;1;0", "a; NA;0"])
 def test_an_unusual_line_far_down_is_read_as_one_near_the_top_is(tmp_path: Path, odd: str) -> None:
     """A file of several blocks; the line is in the last one, or the second of the file."""

@@ -72,6 +72,7 @@ def test_a_negative_weight_is_refused_with_its_line(folder: Path) -> None:
         csv_file("a.csv", weight="w")
 
 
+@pytest.mark.slow
 def test_a_cross_validation_by_groups_trains_with_weights(file: str, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["dataset=csv", f"dataset.file={file}", "dataset.target=ill", "dataset.weight=visits", "epochs=2"]
     words += ["dataset.group=patient", "dataset.folds=3", "batch_size=8", "device=cpu", "hydra.sweep.dir=s"]

@@ -85,6 +85,7 @@ def test_without_slurm_nothing_is_left_behind(
     assert not list(folder.iterdir())
 
 
+@pytest.mark.slow
 def test_commands_of_a_recorded_launcher_need_trust(slurm: Path) -> None:
     setup = "hydra.launcher.setup=['touch hacked']"
     assert train("hydra.sweep.dir=there", "hydra/launcher=slurm", setup, "hydra.launcher.wait=false", "seed=1,2") == 0

@@ -62,7 +62,7 @@ def test_a_failed_write_keeps_the_old_file(disk: Callable[[str], Path]) -> None:
     assert sorted(path.name for path in place.iterdir()) == ["file", "filling"]
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("level", range(LEVELS))
 def test_a_full_disk_keeps_the_last_checkpoint_intact(level: int, disk: Callable[[str], Path]) -> None:
     place = disk("size=1m")

@@ -96,6 +96,7 @@ def test_a_stopped_run_and_a_stopped_sweep_say_how_to_go_on(folder: Path, capsys
     assert [row.status for row in read_sweep_rows(Path("my sweep"))] == ["finished"] * 2
 
 
+@pytest.mark.slow
 def test_a_sweep_with_diverged_runs_says_what_its_exit_code_means(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

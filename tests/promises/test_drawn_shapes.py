@@ -177,7 +177,7 @@ def test_the_quick_draw_has_the_shapes_that_are_rounded_otherwise_when_misplaced
     assert any(run.rows % run.batch_size == 1 or run.batch_size == 1 for run in found)
 
 
-@pytest.mark.sample(5)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("number", range(QUICK))
 def test_a_run_of_any_shape_equals_the_loop_by_hand(number: int, train: Train) -> None:
     require_plain_bits(drawn(QUICK, seed=SEED)[number], train)

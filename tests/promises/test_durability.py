@@ -34,7 +34,7 @@ def untouched(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any],
     return outcome(directory), time.monotonic() - begun
 
 
-@pytest.mark.sample(4)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("share", [(number + 0.5) / KILLS for number in range(KILLS)])
 def test_a_killed_and_resumed_run_equals_the_uninterrupted_run(
     share: float, untouched: tuple[dict[str, Any], float], folder: Path
@@ -113,6 +113,7 @@ def die_at(number: int, when: str, directory: Path) -> None:
     start(directory, f"epochs={EPOCHS}")
 
 
+@pytest.mark.slow
 def test_a_run_killed_after_early_stopping_is_not_trained_further(folder: Path) -> None:
     """The epoch in which it stopped is in the last checkpoint, but that it had ended is only in the result."""
     words = ("epochs=60", "early_stopping.patience=2", "early_stopping.min_delta=0.2")
@@ -162,6 +163,7 @@ def test_a_resume_from_every_epochs_checkpoint_equals_the_uninterrupted_run(kept
         assert [sitting["epoch"] for sitting in result.history["resumed"]] == [epoch]
 
 
+@pytest.mark.slow
 def test_a_moved_run_resumes_with_other_workers_and_checkpoint_intervals(kept: Path) -> None:
     (kept / "elsewhere").mkdir()
     moved = (kept / "5").rename(kept / "elsewhere" / "moved")
@@ -196,6 +198,7 @@ def test_a_finished_run_is_left_as_it_is(kept: Path) -> None:
     assert stamps() == before
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("words", ["optimizer.lr=0.5", "batch_size=4", "seed=2", "scheduler.eta_min=0.1"])
 def test_changes_that_make_a_different_run_are_refused_by_name(words: str, kept: Path) -> None:
     key, _, value = words.partition("=")
@@ -224,6 +227,7 @@ def test_a_fork_continues_with_changes_and_records_its_parent(kept: Path) -> Non
     assert all(mine != theirs for mine, theirs in zip(forked[4:], whole[4:], strict=True))
 
 
+@pytest.mark.slow
 def test_another_environment_is_reported_in_one_line_and_recorded(kept: Path) -> None:
     path = kept / "4" / "checkpoints" / "last.pt"
     state = load(path)

@@ -164,7 +164,7 @@ def test_a_bomb_for_a_checkpoint_is_a_damaged_file(visit: Visit) -> None:
         assert visit.run("eval", "--checkpoint", "best")[0] == 2, name
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("place", ["checkpoints/last.pt", "checkpoints/previous.pt", "checkpoints/best.pt", "model.pt"])
 def test_a_bomb_in_one_checkpoint_is_skipped_without_changing_the_answer(visit: Visit, place: str) -> None:
     clean = {verb: visit.run(verb)[1] for verb in ("eval", "predict")}
@@ -197,7 +197,7 @@ def test_at_least_forty_hostile_settings_are_tested() -> None:
     assert len(HOSTILE) >= 40
 
 
-@pytest.mark.sample(35)
+@pytest.mark.sample(12)
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_settings_in_a_sealed_checkpoint_are_refused(visit: Visit, name: str) -> None:
     visit.make_hostile(name)
@@ -213,6 +213,7 @@ def test_a_target_below_a_key_of_the_users_own_is_never_built(visit: Visit) -> N
         visit.run(verb)  # which asserts that nothing was called
 
 
+@pytest.mark.slow
 def test_settings_of_the_wrong_form_are_refused(visit: Visit) -> None:
     state = visit.state()
     for settings in (
@@ -230,6 +231,7 @@ def test_settings_of_the_wrong_form_are_refused(visit: Visit) -> None:
 WRITABLE = [name for name, (key, _) in HOSTILE.items() if not key.startswith("group:") and name != "a mapping too deep"]
 
 
+@pytest.mark.slow
 def test_hostile_settings_in_the_configurations_file_change_nothing(visit: Visit) -> None:
     """It is a record for people: what a run is, stands in its checkpoint."""
     clean = {verb: visit.run(verb) for verb in VERBS}
@@ -272,6 +274,7 @@ def test_a_run_without_a_checkpoint_restarts_from_its_configuration(visit: Visit
 LARGE = ("a width beyond memory", "a depth beyond memory", "sizes as arguments")
 
 
+@pytest.mark.sample(16)
 @pytest.mark.parametrize("name", [name for name in WRITABLE if name not in LARGE])
 def test_hostile_settings_of_a_run_without_a_checkpoint_are_refused(visit: Visit, name: str) -> None:
     config = yaml.safe_load((visit.honest / ".hydra" / "config.yaml").read_text(encoding="utf-8"))
@@ -516,6 +519,7 @@ def trained_on_images(visit: Visit) -> dict[str, Any]:
     return dict(json.loads(visit.state()["settings"]))
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("place", ["ABSOLUTE", "../secret", "images/../../secret", "way-out", "way-out/deeper", "a\0b"])
 def test_a_saved_run_reads_no_images_outside_of_the_current_directory(
     visit: Visit, place: str, tmp_path_factory: pytest.TempPathFactory

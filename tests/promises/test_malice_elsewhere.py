@@ -45,6 +45,7 @@ def look(visit: Visit, *, report: bool = True) -> dict[str, str]:
     return said
 
 
+@pytest.mark.slow
 def test_every_reading_command_shows_an_unmodified_run(visit: Visit) -> None:
     """So that what follows says something: each of these commands has something to say of it."""
     assert all(look(visit).values())
@@ -52,7 +53,7 @@ def test_every_reading_command_shows_an_unmodified_run(visit: Visit) -> None:
     assert main(visit.words("onnx")) == 0
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("place", ["checkpoints/last.pt", "model.pt", "metrics.csv", "result.json", "tags.txt"])
 def test_no_reading_command_sets_off_a_bomb_in_any_file(visit: Visit, place: str) -> None:
     listed = {**bombs(visit.canary), **monsters()}
@@ -89,6 +90,7 @@ def test_hostile_settings_in_the_record_are_shown_as_text(visit: Visit) -> None:
         look(visit, report=number % 10 == 0)
 
 
+@pytest.mark.slow
 def test_bidirectional_control_characters_are_escaped(visit: Visit) -> None:
     evil = "seed=\u202e1\u2066\x1b[31m\u200f"
     (visit.directory / ".hydra" / "overrides.yaml").write_text(json.dumps([evil]), encoding="utf-8")
@@ -151,6 +153,7 @@ def test_an_unmodified_sweep_resumes(theirs: Path, capsys: pytest.CaptureFixture
 
 
 # A choice's name is never looked up; and how large a network may be, nobody can say of one that was not begun.
+@pytest.mark.sample(30)
 @pytest.mark.parametrize("name", [n for n in SETTINGS if not HOSTILE[n][0].startswith("group:") and n not in LARGE])
 def test_hostile_settings_in_a_plan_are_refused(name: str, theirs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def change(plan: dict[str, Any]) -> None:

@@ -47,7 +47,7 @@ def refused(argv: Sequence[str], capsys: pytest.CaptureFixture[str], *, code: in
         (f"+x={'{a:' * 100}1{'}' * 100}", "nested more than 40 levels deep"),
         (f"+x={'[' * 100}{']' * 100},2", "nested more than 40 levels deep"),
         (f"+{'a.' * 100}b=1", "nested more than 40 levels deep"),
-        (f"+x={'y' * 10**6}=", "not understood"),
+        pytest.param(f"+x={'y' * 10**6}=", "not understood", marks=pytest.mark.slow),
     ],
     ids=lambda text: text[:30],
 )
@@ -147,7 +147,7 @@ def odd_result(**values: object) -> bytes:
     return seal({"format": 2, "status": "finished", "epochs": 1, **values})
 
 
-@pytest.mark.sample(4)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("name", "content"),
     [
@@ -191,6 +191,7 @@ def test_a_sparse_file_of_terabytes_is_not_read(
     assert main(["show", f"place/{name.partition('/')[0]}"]) in (0, 2)
 
 
+@pytest.mark.slow
 def test_a_sparse_table_of_terabytes_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("table.csv").touch()
     os.truncate("table.csv", 8 * 2**40)
@@ -329,7 +330,7 @@ def own_model(folder: Path, kind: int) -> list[str]:
     return [sys.executable, "-B", "-m", "ch12cli", *TRAIN, "--config-dir", "conf", "model=own"]
 
 
-@pytest.mark.sample(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("sweep", [[], ["-m", "seed=1,2"]], ids=["run", "sweep"])
 @pytest.mark.parametrize(("kind", "says"), [(1, "Stop: enough"), (2, "\\ud800")])
 def test_errors_of_ones_own_code_of_any_kind_are_messages(kind: int, says: str, sweep: list[str], folder: Path) -> None:

@@ -258,7 +258,7 @@ def test_the_drawn_configurations_cover_every_option() -> None:
     assert sum(bool(c.parts["valid_size"]) for c in found) >= 20
 
 
-@pytest.mark.sample(10)
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("c", drawn(), ids=name_of)
 def test_a_run_equals_the_loop_by_hand_bit_for_bit(c: Configuration, train: Train, folder: Path) -> None:
     (folder / "mine" / "optimizer").mkdir(parents=True)

@@ -463,6 +463,7 @@ def torch_rates(
 LR = torch.optim.lr_scheduler
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("words", "each", "make"),
     [

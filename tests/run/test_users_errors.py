@@ -76,6 +76,7 @@ def choice(group: str, target: str, folder: Path) -> None:
     (folder / "conf" / group / "mine.yaml").write_text(f"_target_: {target}\n")
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("group", "target", "cause"),
     [
@@ -193,6 +194,7 @@ def test_code_that_changes_the_directory_moves_no_output(kind: int, folder: Path
     assert all((folder / "s" / str(job) / "result.json").exists() for job in (0, 1))
 
 
+@pytest.mark.slow
 def test_a_keyboard_interrupt_of_the_users_code_fails_its_job(folder: Path) -> None:
     (folder / "wandering.py").write_text(WANDERING, encoding="utf-8")
     words = ["epochs=1", "device=cpu", "-q", "batch_size=45", "model=linear", "model._target_=wandering.Wanders"]

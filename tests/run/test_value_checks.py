@@ -93,6 +93,7 @@ def test_a_metric_that_one_class_alone_has_not_cannot_be_monitored(metric: str, 
     assert "valid_accuracy" in str(problem)
 
 
+@pytest.mark.slow
 def test_a_run_and_a_sweep_refuse_a_metric_without_a_value(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["dataset=toy_regression", "dataset.valid_size=1", "epochs=2", "device=cpu", "early_stopping.patience=1"]
     for key, more in (
@@ -151,6 +152,7 @@ def test_an_r2_far_below_0_of_large_targets_gives_a_hint(r2: float, y: np.ndarra
     assert ("dataset.target_scaling=standard" in far_off_hint(r2, y, "y")) == hinted
 
 
+@pytest.mark.slow
 def test_a_run_and_a_sweep_with_targets_of_thousands_hint_once(train: Train, silent: Silent, folder: Path) -> None:
     rows = [f"{x:.3f},{5000 + 1200 * x:.2f}" for x in NOISE[:40]]
     Path("t.csv").write_text("\n".join(["x,y", *rows]))

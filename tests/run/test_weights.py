@@ -108,6 +108,7 @@ def value_step(prediction: Tensor, y: Tensor, w: Tensor) -> tuple[Tensor, Tensor
     return weighted(F.mse_loss(prediction, y, reduction="none").mean(1), w)
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("kind", "step", "output", "outputs", "class_weight"),
     [
@@ -135,6 +136,7 @@ def test_weights_of_rows_make_a_weighted_mean(
     assert found(train, *words, folders=folders) == expected
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     "words",
     [

@@ -48,7 +48,7 @@ def train(*words: str) -> None:
     assert main(["train", "-q", "device=cpu", *words]) == 0
 
 
-@pytest.mark.sample(4)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("name", RUNS)
 def test_an_exported_program_ends_with_the_runs_weights_bit_for_bit(name: str, folder: Path) -> None:
     train(*RUNS[name], "epochs=6", "hydra.run.dir=run")
@@ -87,7 +87,7 @@ def require_same_weights(folder: Path) -> None:
     assert all(torch.equal(found[name], value) for name, value in wanted.items())
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     "words",
     [

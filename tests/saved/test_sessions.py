@@ -89,6 +89,7 @@ def test_a_run_killed_several_times_records_all_its_sessions(folder: Path) -> No
     assert [one["epoch"] for one in result_of("run").history["resumed"]] == epochs
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     "sittings",
     [
@@ -126,6 +127,7 @@ def test_a_changed_run_without_its_earlier_settings_is_not_called_different(fold
     assert "was trained in several sessions with changes, and its record does not say from what" in err
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     "before",
     [
@@ -149,6 +151,7 @@ def test_settings_of_an_earlier_session_are_checked_like_all_others(
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_a_history_of_a_wrong_form_is_ignored(folder: Path, said: Any) -> None:
     start(folder / "run", "epochs=2")
     path = folder / "run" / "checkpoints" / "last.pt"

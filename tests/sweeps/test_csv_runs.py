@@ -98,6 +98,7 @@ def test_omitted_rows_are_counted_in_a_message(colours: Path, capsys: pytest.Cap
     assert "colours.csv: 2 of 8 rows left out, which have missing values" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_sweep_over_columns_trains_each_choice(colours: Path) -> None:
     swept = ["dataset.features=[size],[size,colour]", "seed=1,2", "hydra.sweep.dir=sweep"]
     assert main(["train", "-q", "-m", *WORDS, *swept]) == 0

@@ -84,6 +84,7 @@ def test_values_that_a_stack_holds_per_run_do_not_divide_jobs(lines: list[str]) 
     assert group.reason == ""
 
 
+@pytest.mark.sample(7)
 @pytest.mark.parametrize("lines", STRUCTURAL, ids=lambda lines: lines[1])
 def test_settings_of_the_structure_divide_jobs_into_groups(lines: list[str]) -> None:
     found = groups([*lines, *(f"{line} seed=7" for line in lines)])
@@ -232,6 +233,7 @@ def mine(folder: Path) -> Path:
     return folder / "mine"
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("bad", ["raises", "exits", "dies"])
 def test_a_plan_with_failing_networks_lacks_their_estimates(bad: str, mine: Path) -> None:
     causes = {"raises": "no network for seed 2", "exits": "sys.exit('enough of seed 2')", "dies": "(exit code 7)"}
@@ -242,6 +244,7 @@ def test_a_plan_with_failing_networks_lacks_their_estimates(bad: str, mine: Path
     assert all(isinstance(found, str) and causes[bad] in found for found in estimates)
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("words", "problem"),
     [

@@ -147,7 +147,7 @@ def test_runs_that_do_not_fit_into_one_stack_are_compared_with_all_others() -> N
     assert [path.name for path in Path("parted/.ch12").iterdir()] == ["plan.json"]
 
 
-@pytest.mark.sample(1)
+@pytest.mark.slow
 @pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize(
     ("at_once", "stops"),
@@ -180,6 +180,7 @@ def test_an_interrupted_halving_resumes_with_the_same_runs(
         assert [path.name for path in Path(f"stopped-{stop}/.ch12").iterdir()] == ["plan.json"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("folder")
 def test_checkpoints_are_removed_when_nothing_is_left_to_resume() -> None:
     """A sweep can be killed when its last job has ended and before its checkpoints are removed."""
@@ -243,6 +244,7 @@ def test_an_impossible_halving_is_refused() -> None:
         jobs_of([["dataset.valid_size=0", "sweep.halving={metric:valid_loss,min_epochs:1,factor:2}"]])
 
 
+@pytest.mark.sample(2)
 @pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize(
     ("words", "problem"),
@@ -266,6 +268,7 @@ def test_a_halving_without_effect_is_refused(words: list[str], problem: str) -> 
     assert not Path("sweep").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("folder")
 def test_jobs_that_are_not_halved_are_reported_and_train_all_epochs() -> None:
     words = (*WORDS[:3], "seed=range(6)", "epochs=3", "precision=float64,bfloat16", HALVING)

@@ -200,6 +200,7 @@ GRAMMAR = {
 }
 
 
+@pytest.mark.sample(6)
 @pytest.mark.parametrize("words", GRAMMAR, ids=" ".join)
 def test_hydras_grammar_of_sweeps(words: tuple[str, ...]) -> None:
     with hydra_session():

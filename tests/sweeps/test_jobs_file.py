@@ -242,6 +242,7 @@ def test_a_date_of_a_yaml_file_is_a_text(folder: Path) -> None:
     assert read(folder, "- {dataset.target: 2021-01-01}", "jobs.yaml") == [["dataset.target=2021-01-01"]]
 
 
+@pytest.mark.slow
 def test_a_job_of_a_yaml_file_trains_with_a_column_named_by_a_number(folder: Path) -> None:
     (folder / "t (1),=.csv").write_text("x,2\n" + "".join(f"{n},{n % 2}\n" for n in range(40)))
     (folder / "jobs.yaml").write_text(

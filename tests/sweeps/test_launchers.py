@@ -167,6 +167,7 @@ def test_a_callback_is_notified_of_the_sweep_and_of_each_job(launcher: str, batc
     assert ends == [(number, "COMPLETED", [*common, f"seed={number}"]) for number in range(7)]
 
 
+@pytest.mark.slow
 def test_a_callback_is_notified_of_jobs_from_a_file_and_of_failures(unlucky: Path) -> None:
     Path("jobs.csv").write_text("seed\n1\n2\n3\n")
     words = (*TINY, "model=unlucky", "model.raises=2", CALLBACK)
@@ -179,6 +180,7 @@ def test_a_callback_is_notified_of_jobs_from_a_file_and_of_failures(unlucky: Pat
     assert swept.failed == 1
 
 
+@pytest.mark.slow
 def test_a_callback_may_be_in_the_current_directory() -> None:
     Path("my_callback.py").write_text(
         "from hydra.experimental.callback import Callback\n\n\nclass Noting(Callback):\n"
@@ -223,6 +225,7 @@ def test_batches_with_different_data_share_one_table() -> None:
     assert swept.rows[2]["train_mae"] != "" == swept.rows[0]["train_mae"]
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("words", "problem"),
     [

@@ -126,12 +126,14 @@ def test_each_setting_is_trained_with_several_seeds_in_one_stack(folder: Path) -
     assert [len(item.jobs) for plan in swept.looker.plans for item in plan.items] == [12]
 
 
+@pytest.mark.slow
 def test_a_finite_space_ends_when_all_of_it_has_been_tried(folder: Path) -> None:
     swept = search("optimizer.lr=0.1,0.01,0.001", trials=50)
     assert {row["optimizer.lr"] for row in swept.rows.values()} == {"0.1", "0.01", "0.001"}
     assert "all 3 settings of the space have been tried" in swept.looker.messages
 
 
+@pytest.mark.slow
 def test_failed_and_diverged_settings_do_not_end_a_search(folder: Path) -> None:
     swept = search("optimizer.lr=tag(log,interval(1e-3,1e3))", trials=12)
     statuses = {row["status"] for row in swept.rows.values()}
@@ -147,6 +149,7 @@ def test_a_pruner_stops_all_but_the_best_of_a_batch(folder: Path) -> None:
     assert left.count("4") == 4
 
 
+@pytest.mark.slow
 def test_the_best_settings_are_trained_with_more_seeds_at_the_end(folder: Path) -> None:
     swept = search(*SPACE, "search.finalists=2")
     by_value = sorted(list(swept.rows.values())[:8], key=lambda row: float(row["objective"]))
@@ -213,6 +216,7 @@ def test_folds_are_repetitions_of_a_trial() -> None:
     assert read("search.repeats=2", LR, "dataset.folds=3", "dataset.fold=1").repetitions == (("seed=1",), ("seed=2",))
 
 
+@pytest.mark.sample(7)
 @pytest.mark.parametrize(
     ("words", "message"),
     [

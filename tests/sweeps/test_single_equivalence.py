@@ -153,7 +153,7 @@ REFUSED_BEFORE = (
 )
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("line", REFUSED_BEFORE)
 def test_a_sweep_over_the_seed_is_what_single_runs_are(line: str, composer: Composer) -> None:
     assert require_same(composer, line.split(), at=0)

@@ -211,6 +211,7 @@ WIDE = ("dataset=iris", "model.width=64", "batch_size=16", "optimizer=sgd", "act
 IMAGES = ("dataset=image_folder", "model=cnn", "batch_size=16", "optimizer=sgd")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [WIDE, pytest.param(IMAGES, marks=pytest.mark.slow)])
 def test_a_run_that_explodes_beside_another_changes_no_bit_of_it(words: tuple[str, ...]) -> None:
     """Without the one that exploded, the stack would be of one run, which rounds otherwise."""
@@ -340,6 +341,7 @@ def test_objectives_of_different_metrics_are_reported_separately() -> None:
     assert sweep_monitor(swept.directory, rows[:2]) == "valid_loss"
 
 
+@pytest.mark.slow
 def test_a_job_that_was_not_started_is_reported_as_such(models: Path) -> None:
     words = (*TINY, "model=unlucky", "model.raises=1", "seed=1,2,3", "sweep.max_stacked=1", "sweep.fail_fast=true")
     sweep(*words, "sweep.processes=1", folders=[models])
@@ -442,7 +444,7 @@ def test_mistakes_of_all_jobs_are_reported_together_before_anything_is_written()
     assert not list(Path().iterdir())
 
 
-@pytest.mark.sample(5)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
@@ -489,6 +491,7 @@ def test_a_sweep_refuses_a_directory_with_other_content() -> None:
     assert [row["status"] for row in again.rows.values()] == ["finished", "finished"]
 
 
+@pytest.mark.slow
 def test_hydra_sweep_subdir_names_the_directories() -> None:
     words = (*TINY, "optimizer.lr=0.1,0.01", "seed=1,2", "sweep.max_stacked=3")
     pattern = "hydra.sweep.subdir=${hydra:runtime.choices.optimizer}_${optimizer.lr}/${hydra.job.num}_seed_${seed}"
@@ -507,6 +510,7 @@ def test_hydra_sweep_subdir_names_the_directories() -> None:
     assert again.rows == swept.rows
 
 
+@pytest.mark.slow
 def test_a_directory_may_be_named_by_all_overrides() -> None:
     swept = sweep(*TINY[1:], "dataset=toy_regression", "seed=1,2", "hydra.sweep.subdir=${hydra.job.override_dirname}")
     names = [row["directory"] for row in swept.rows.values()]
@@ -514,6 +518,7 @@ def test_a_directory_may_be_named_by_all_overrides() -> None:
     assert names == [f"{common},seed=1", f"{common},seed=2"]
 
 
+@pytest.mark.slow
 def test_a_directory_within_that_of_another_job_is_refused() -> None:
     pattern = ("hydra.sweep.subdir=${hydra.job.override_dirname}", "hydra.job.config.override_dirname.item_sep=/")
     for seeds in (["", "3"], ["3", ""]):
@@ -566,6 +571,7 @@ class Fragile(torch.nn.Linear):
 """
 
 
+@pytest.mark.slow
 def test_an_error_of_the_users_network_in_verification_and_export_is_reported(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -603,6 +609,7 @@ def rows(file: str) -> tuple[np.ndarray, np.ndarray]:
 '''
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     "swept",
     [

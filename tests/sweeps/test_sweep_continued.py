@@ -157,6 +157,7 @@ def test_a_stack_without_an_intact_checkpoint_restarts_and_says_so() -> None:
     assert {row["status"] for row in table(directory).values()} == {"finished"}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("data")
 def test_a_checkpoint_that_does_not_fit_its_settings_is_refused() -> None:
     directory = killed_stack(*STACK)

@@ -31,6 +31,7 @@ def test_ranges_with_a_zero_step_or_too_many_values_are_refused(word: str, messa
     assert not Path("sweep").exists()
 
 
+@pytest.mark.slow
 def test_a_plan_includes_sweeps_of_configuration_files(folder: Path) -> None:
     Path("mine/experiment").mkdir(parents=True)
     text = "# @package _global_\nhydra: {sweeper: {params: {seed: 'range(3)', optimizer.lr: '0.1,0.2'}}}\n"
@@ -58,6 +59,7 @@ def test_a_run_is_not_trained_into_a_sweeps_directory(folder: Path, capsys: pyte
     assert sorted(Path("sweep").rglob("*")) == before
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("code", ["0", "3", "'bye'"])
 def test_a_run_ended_by_the_users_code_is_reported(
     code: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

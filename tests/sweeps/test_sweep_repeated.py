@@ -141,6 +141,7 @@ def test_the_seconds_of_a_resumed_job_include_all_its_epochs(folder: Path) -> No
     assert float(swept.rows[1]["seconds"]) > 300
 
 
+@pytest.mark.slow
 def test_jobs_in_renamed_directories_are_found_without_their_rows(folder: Path) -> None:
     sweep(*TINY, "seed=range(3)", DIFFERENT)
     Path("sweep/s_2/result.json").unlink()
@@ -152,6 +153,7 @@ def test_jobs_in_renamed_directories_are_found_without_their_rows(folder: Path) 
     assert (far.jobs, far.ended, far.epochs, far.total_epochs) == (3, {"finished": 2}, 9, 9)  # the third's metrics.csv
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("scheduler", "said"),
     [("cosine", True), ("one_cycle", True), ("step", False), ("cosine scheduler.T_max=20", False)],

@@ -192,7 +192,7 @@ def running(folder: Path) -> Iterator[subprocess.Popen[str]]:
     process.communicate()
 
 
-@pytest.mark.sample(1)
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "whole_group", "code"),
     [(signal.SIGINT, True, 130), (signal.SIGTERM, False, 143)],
@@ -259,6 +259,7 @@ def test_a_killed_sweep_is_resumed_from_its_directory(jobs: Path, uninterrupted:
     assert_equal(Swept(finished, Path("cut"), table(Path("cut")), Looker()), uninterrupted)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("folder")
 def test_jobs_of_batches_that_were_not_started_are_in_the_table() -> None:
     words = ("dataset=two_class", "dataset.size=40", "batch_size=8", "epochs=20000", "hydra.sweeper.max_batch_size=3")
@@ -274,6 +275,7 @@ def test_jobs_of_batches_that_were_not_started_are_in_the_table() -> None:
     assert all(row["command"].endswith(f"seed={job}") for job, row in rows.items())
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_a_sweep_of_hydras_basic_launcher_as_a_whole(folder: Path) -> None:
     words = (*LONG[:-2], "seed=1,2,3", "hydra/launcher=basic")
     child = in_child(lambda: sweep(*words, into="cut", signalled=True))
@@ -333,6 +335,7 @@ def test_jobs_that_ended_before_a_kill_are_found_without_their_rows() -> None:
         assert without_times(again.rows) == without_times(first.rows)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("folder")
 def test_rows_of_jobs_outside_the_selection_stay_in_the_table() -> None:
     sweep(*TINY, "seed=1,2")
@@ -391,6 +394,7 @@ def test_a_sweep_continues_when_its_output_pipe_is_closed() -> None:
     assert {row["status"] for row in table(Path("deaf")).values()} == {"finished"}
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("name", ["result.json", "metrics.csv", ".hydra/config.yaml", "checkpoints/last.pt"])
 @pytest.mark.parametrize("kind", ["link", "fifo"])
 @pytest.mark.usefixtures("folder")
@@ -408,6 +412,7 @@ def test_an_untrusted_sweep_with_special_files_is_refused(name: str, kind: str) 
         resume_sweep(Path("theirs"), callback=Looker(), trust=False)
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("place", ["1", "first/1"])
 @pytest.mark.usefixtures("folder")
 def test_an_untrusted_sweep_with_linked_directories_is_refused(place: str) -> None:

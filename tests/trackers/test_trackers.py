@@ -140,6 +140,7 @@ def test_each_job_of_a_stacked_sweep_is_in_both_trackers(folder: Path) -> None:
     assert {row.status for row in rows} == {"finished", "diverged"}
 
 
+@pytest.mark.slow
 def test_a_job_under_another_launcher_is_tracked_too(folder: Path) -> None:
     sweep = ["-m", "hydra/launcher=basic", "hydra.sweep.dir=sweep", "seed=1,2"]
     assert main([*WORDS, "logger=tensorboard", *sweep]) == 0

@@ -38,6 +38,7 @@ def equal(mine: list[tuple[Tensor, Tensor]], theirs: list[tuple[Tensor, Tensor]]
     return all(torch.equal(a, c) and torch.equal(b, d) for (a, b), (c, d) in zip(mine, theirs, strict=True))
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("batch_size", [1, 4, 23, 100])
 def test_batches_and_stream_are_those_of_a_shuffled_dataloader(batch_size: int, workers: int) -> None:
@@ -166,6 +167,7 @@ def streamed(part: Part, at_once: int = 0, dtype: torch.dtype = torch.float32) -
     )
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("at_once", [0, 30, 10**6])
 def test_the_batches_of_a_streamed_part_are_those_of_one_in_memory(workers: int, at_once: int) -> None:

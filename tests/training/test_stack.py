@@ -162,7 +162,7 @@ def test_every_task_occurs_with_every_optimizer_and_scheduler() -> None:
     assert len(other_cases()) == 180
 
 
-@pytest.mark.sample(12)
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("case", cases(), ids=named)
 def test_each_run_of_a_stack_equals_the_single_run(case: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     assert_each_run_equals_the_single_run(case, monkeypatch)
@@ -477,6 +477,7 @@ def test_order_and_number_of_the_runs_do_not_matter(runs_last: bool) -> None:
         assert (part - weights[start : start + size]).abs().max() < 1e-12 * scale
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_a_run_that_explodes_changes_no_bit_of_the_others(optimizer: str, runs_last: bool) -> None:
     def train(lr: float) -> Together:
