@@ -18,7 +18,8 @@ test: export PYTHONDONTWRITEBYTECODE =  # what tests start is compiled once
 test: .venv/installed  ## install what testing needs, and run the tests (about seven minutes on two cores)
 	$(BIN)/python -m pytest -m "not slow" -n auto --dist worksteal
 
-test-slow: .venv/installed  ## run every test, the long ones and those in a browser too (needs chromium: apt-get install chromium)
+test-slow: .venv/installed  ## run every test, the long ones and those in a browser too (which needs chromium and npm)
+	[ -d build/npm/node_modules/axe-core ] || ! command -v npm > /dev/null || npm install -s --prefix build/npm axe-core@4.14.1
 	$(BIN)/python -m pytest
 
 test-bare: .venv/installed  ## run the tests in an ASCII locale, with a read-only HOME, without a network (Linux, root)

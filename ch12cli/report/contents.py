@@ -30,11 +30,14 @@ from ch12cli.files.run_directory import METRICS, RESULT
 from ch12cli.files.sweep_csv import SweepRow
 from ch12cli.plots import recorded
 from ch12cli.plots.plot import Plot
+from ch12cli.plots.sweeps import by_weight, results_of
 from ch12cli.report import page
+from ch12cli.report.page_data import cell_text, columns_of_jobs, curves_data, sweep_data
 from ch12cli.shell import shell_word
 
 MAX_COMBINATIONS = 30  # rows of the table of combinations, at most
 PRINTED_JOBS = 25  # rows of the table of jobs in print, at most; page.css hides the others
+STATIC_JOBS = 100  # rows of the table of jobs without a script, at most
 
 
 def run_page(entry: Entry, *, trust: str = "", plots: Sequence[Plot] = ()) -> bytes:
@@ -51,9 +54,10 @@ def run_page(entry: Entry, *, trust: str = "", plots: Sequence[Plot] = ()) -> by
     if reason := describe_ending(result) if result else "":
         sections.append(f"<p>{page.as_html(reason)}</p>")
     sections.append(page.highlights(run_highlights(entry)))
-    if rows or plots:
-        curves = [recorded.run_curves([entry.path], None)] if rows else []
-        sections.append(page.gallery([*curves, *plots]))
+    if rows:
+        sections.append(page.explorer())
+        sections.append(page.gallery([recorded.run_curves([entry.path], None)], replaced=True))
+    sections.append(page.gallery(plots))
     if results := result_rows(result) if result else []:
         metrics = list(dict.fromkeys(n for row in results for n in row if n not in ("row", "part", "epoch")))
         header = ["", "part", "epoch", *map(metric_label, metrics)]
@@ -67,14 +71,16 @@ def run_page(entry: Entry, *, trust: str = "", plots: Sequence[Plot] = ()) -> by
     lines += [("Train it again and compare the results:", f"ch12 repro {name}{trust}")]
     classes = any("accuracy" in row for row in results)
     lines += [(f"Metrics on the test part{', by class' * classes}:", f"ch12 eval {name}{trust}")]
-    sections += ["<h2>Commands</h2>", page.commands(lines)]
+    sections += ["<h2 id='commands'>Commands</h2>", page.commands(lines)]
     sections += ["<h2>Configuration</h2>", page.facts(known_settings(run.settings))]
     if run.environment:
         sections += ["<h2>Environment</h2>", page.facts(run.environment)]
     if rows:
         epochs = page.table(list(rows[0]), ([cell_text(value) for value in row.values()] for row in rows))
         sections += ["<h2>Epochs</h2>", page.details(f"{len(rows)} epochs", epochs)]
-    return page.document(title, sections)
+    monitor = str(result.monitor) if result and result.monitor else ""
+    data = {"kind": "run", "curves": curves_data({"run": rows}, monitor)} if rows else None
+    return page.document(title, sections, data)
 
 
 def sweep_page(entry: Entry, *, trust: str = "") -> bytes:
@@ -87,6 +93,9 @@ def sweep_page(entry: Entry, *, trust: str = "") -> bytes:
     sections = [page_heading(title, entry)]
     counts = [(status, f"{count:,}") for status, count in sorted(entry.jobs.items())]
     sections.append(page.highlights([("jobs", f"{len(rows):,}"), *counts, *best_highlight(finished, monitor)]))
+    sections.append(
+        page.links({"comparison": "Comparison", "explore": "Explore", "jobs": "Jobs", "commands": "Commands"})
+    )
     sections.append(page.gallery(sweep_plots(entry.path, keys, finished)))
     if finished:
         metrics = ["objective", *other_metrics(finished, monitor)]
@@ -103,14 +112,22 @@ def sweep_page(entry: Entry, *, trust: str = "") -> bytes:
             else "Best first."
         )
         more = f" The first {MAX_COMBINATIONS} of {len(found)}." if len(found) > MAX_COMBINATIONS else ""
-        sections += ["<h2>Comparison</h2>", f"<p class='dim'>{note}{more}</p>", page.table(header, table, best=0)]
+        sections += [
+            "<h2 id='comparison'>Comparison</h2>",
+            f"<p class='dim'>{note}{more}</p>",
+            page.table(header, table, best=0),
+        ]
     if bad := format_failures(failures(rows)):
         sections += ["<h2>What went wrong</h2>", *(f"<p>{page.as_html(line)}</p>" for line in bad)]
-    header, jobs, same = table_of_jobs(rows, keys)
+    sections.append(page.explorer())
+    columns, same = columns_of_jobs(rows, keys, monitor)
     common = f"<p class='dim'>In every job: {page.as_html(', '.join(same))}.</p>" if same else ""
-    printed = f"The first {PRINTED_JOBS} of {len(jobs):,}; all are in sweep.csv." if len(jobs) > PRINTED_JOBS else ""
-    rest = f"<p class='printed'>{printed}</p>" if printed else ""
-    sections += ["<section class='wide'><h2>Jobs</h2>", common, page.jobs_table(header, jobs), rest, "</section>"]
+    jobs = list(zip(*(column.texts[:STATIC_JOBS] for column in columns), strict=True))
+    table_of_jobs = page.jobs_table([column.name for column in columns], jobs)
+    first = f"<p class='printed'>The first {PRINTED_JOBS} of {len(rows):,}; all are in sweep.csv.</p>"
+    first *= len(rows) > PRINTED_JOBS
+    rest = f"<noscript><p>The first {STATIC_JOBS} of {len(rows):,}.</p></noscript>" * (len(rows) > STATIC_JOBS)
+    sections += ["<section class='wide'><h2 id='jobs'>Jobs</h2>", common, table_of_jobs, first, rest, "</section>"]
     best = best_row(finished, monitor)
     name = shell_word(str(entry.path))
     lines = [("Train the best job as a single run:", best.command)] if best else []
@@ -118,37 +135,22 @@ def sweep_page(entry: Entry, *, trust: str = "") -> bytes:
         ("Train the jobs that are missing:", f"ch12 resume {name}{trust}"),
         ("Compare its jobs:", f"ch12 compare {name}"),
     ]
-    sections += ["<h2>Commands</h2>", page.commands(lines)]
+    sections += ["<h2 id='commands'>Commands</h2>", page.commands(lines)]
     if best and (directory := job_directory(entry.path, best)):
         run = read_compared(directory)
         shared = {key: value for key, value in known_settings(run.settings).items() if key not in keys}
         sections += ["<h2>Configuration shared by all jobs</h2>", page.facts(shared)]
         sections += ["<h2>Environment</h2>", page.facts(run.environment)]
-    return page.document(title, sections)
+    data = sweep_data(entry.path, rows, columns, monitor=monitor, first=most_important(rows, monitor))
+    return page.document(title, sections, data)
 
 
-def table_of_jobs(rows: Sequence[SweepRow], keys: Sequence[str]) -> tuple[list[str], list[list[object]], list[str]]:
-    """The header and the rows of the table of jobs, results first, and `name=value` of what is the same in all jobs."""
-    metrics = list(dict.fromkeys(name for row in rows for name in row.metrics))
-    tested = [name for name in metrics if name.startswith("test_")]
-    others = [name for name in metrics if name not in tested]
-    columns = ["objective", *tested, *keys, *others, "epochs", "best_epoch", "monitor", "parameters", "seconds"]
-    values = [{**row.overrides, **row.values()} for row in rows]
-    texts = {name: [cell_text(each.get(name)) for each in values] for name in columns}
-    ended = [
-        describe_ending(row) or (f"extended to epoch {row.extended_to}" if row.extended_to else "") for row in rows
-    ]
-    constant = {name for name in ("epochs", "best_epoch", "monitor", "parameters") if len(set(texts[name])) == 1}
-    shown = {
-        "job": [row.job for row in rows],
-        "status": [row.status for row in rows],
-        **{name: found for name, found in texts.items() if name not in constant or len(rows) == 1},
-        **({"ended": ended} if any(ended) else {}),
-    }
-    same = (
-        [f"{name}={texts[name][0]}" for name in columns if name in constant and texts[name][0]] if len(rows) > 1 else []
-    )
-    return list(shown), [list(row) for row in zip(*shown.values(), strict=True)], same
+def most_important(rows: Sequence[SweepRow], monitor: str) -> str | None:
+    """The key that explains most of the objective; None if there is none."""
+    with suppress(InputError):
+        weights = by_weight(results_of(rows, metric="objective", label="", minimise=minimised(monitor)))
+        return weights[0][0] if weights else None
+    return None
 
 
 def page_heading(title: str, entry: Entry) -> str:
@@ -236,11 +238,6 @@ def known_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     named = {key: NAMES_A_KEY.fullmatch(str(value)) for key, value in settings.items()}
     values = {key: settings.get(found[1]) if (found := named[key]) else value for key, value in settings.items()}
     return {key: value for key, value in values.items() if not key.startswith("hydra") and value not in (None, "null")}
-
-
-def cell_text(value: Any) -> str:
-    """A value of a table as text, with six digits."""
-    return f"{value:.6g}" if isinstance(value, float) else "" if value is None else str(value)
 
 
 def mean_with_interval(folded: Folded, metric: str, monitor: str) -> str:

@@ -1,19 +1,25 @@
-"""The building blocks of a self-contained HTML page: it loads nothing, and runs only its own short script."""
+"""The building blocks of a self-contained HTML page: it loads nothing, and runs only the scripts of this package."""
 
 import base64
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from html import escape
 from pathlib import Path
+from typing import Any
+from zlib import crc32
 
 from ch12cli.files.untrusted_text import escape_controls
 from ch12cli.plots.colours import LINES
 from ch12cli.plots.matplotlib_drawer import FOREGROUND, render
 from ch12cli.plots.plot import Grid, Lines, Plot
+from ch12cli.report.page_data import as_json
 
 ID = re.compile(r' id="([^"]+)"')
+REFERENCE = re.compile(r"""(?:href="|url\()#([^")]+)""")
+SCRIPTS = ("values", "colours", "plane", "parallel", "table", "curves", "explore", "main")  # in this order
 OUTER = re.compile(r"<svg [^>]*?(viewBox=\"[^\"]+\")[^>]*>")
 
 
@@ -22,11 +28,11 @@ def as_html(text: object) -> str:
     return escape(escape_controls(str(text)))
 
 
-def document(title: str, sections: Iterable[str]) -> bytes:
-    """The page as bytes. sections: HTML."""
-    style, script = ((Path(__file__).parent / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; img-src data:"
+def document(title: str, sections: Iterable[str], data: Mapping[str, Any] | None = None) -> bytes:
+    """The page as bytes. sections: HTML. data: of its interactive part, if it has one."""
+    styles = [read_text("vendor/uPlot.min.css"), read_text("page.css")]
+    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src {policy_sources()}; img-src data:"
+    held = "" if data is None else f'<script type="application/json" id="data">{as_json(data)}</script>'
     return "\n".join(
         [
             "<!doctype html>",
@@ -36,16 +42,48 @@ def document(title: str, sections: Iterable[str]) -> bytes:
             f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f"<title>{as_html(title)}</title>",
-            f"<style>{style}</style>",
+            *(f"<style>{style}</style>" for style in styles),
             "</head>",
             "<body>",
+            "<main>",
             *sections,
-            f"<script>{script}</script>",
+            "</main>",
+            held,
+            *(f"<script>{script}</script>" for script in scripts()),
             "</body>",
             "</html>",
             "",
         ]
     ).encode()
+
+
+@cache
+def scripts() -> tuple[str, str]:
+    """The scripts of a page: uPlot's and ch12's own."""
+    return read_text("vendor/uPlot.iife.min.js"), "\n".join(read_text(f"script/{name}.js") for name in SCRIPTS)
+
+
+@cache
+def policy_sources() -> str:
+    """The scripts that a page may run, as its Content-Security-Policy names them: by their digests."""
+    digests = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts())
+    return " ".join(f"'sha256-{digest}'" for digest in digests)
+
+
+def read_text(name: str) -> str:
+    """A file of this package."""
+    return (Path(__file__).parent / name).read_text(encoding="utf-8")
+
+
+def links(sections: Mapping[str, str]) -> str:
+    """Links to sections of the page. sections: their names by id."""
+    found = "".join(f"<a href='#{name}'>{as_html(text)}</a>" for name, text in sections.items())
+    return f"<nav aria-label='Sections'>{found}</nav>"
+
+
+def explorer() -> str:
+    """The place of the interactive part, which its script fills."""
+    return "<section id='explore' class='interactive' hidden></section>"
 
 
 def figure(plot: Plot) -> str:
@@ -56,16 +94,21 @@ def figure(plot: Plot) -> str:
     text = text.replace(FOREGROUND, "currentColor")
     for number, colour in enumerate(LINES):
         text = text.replace(colour.lower(), f"var(--line-{number})")
-    used = set(re.findall(r'(?:href="|url\()#([^")]+)', text))
-    text = ID.sub(lambda found: found[0] if found[1] in used else "", text)  # unused ids would repeat between figures
+    used = set(REFERENCE.findall(text))
+    name = f"f{crc32(plot.title.encode(errors='replace')):08x}"  # else ids would repeat between figures
+    text = ID.sub(lambda found: f' id="{name}-{found[1]}"' if found[1] in used else "", text)
+    text = REFERENCE.sub(lambda found: f"{found[0][: -len(found[1])]}{name}-{found[1]}", text)
     notes = " ".join([*plot.notes, *plot.legend])
     return f"<figure>{text.strip()}{f'<figcaption>{as_html(notes)}</figcaption>' if notes else ''}</figure>"
 
 
-def gallery(plots: Iterable[Plot]) -> str:
-    """Plots side by side where they fit, each panel as a titled figure of its own."""
-    figures = (figure(single) for plot in plots for single in split_panels(plot))
-    return f"<div class='gallery'>{''.join(figures)}</div>"
+def gallery(plots: Iterable[Plot], *, replaced: bool = False) -> str:
+    """Plots side by side where they fit, each panel as a titled figure of its own.
+
+    replaced: the page's script shows the same in a chart, so that they are for print, and for browsers without scripts.
+    """
+    figures = "".join(figure(single) for plot in plots for single in split_panels(plot))
+    return f"<div class='gallery{' replaced' * replaced}'>{figures}</div>" if figures else ""
 
 
 def split_panels(plot: Plot) -> list[Plot]:
@@ -86,7 +129,7 @@ def facts(values: Mapping[str, object]) -> str:
         f"<tr><th>{as_html(name)}</th><td class='text long'>{as_html(value)}</td></tr>"
         for name, value in values.items()
     )
-    return f"<div class='scroll'><table class='facts'><tbody>{''.join(lines)}</tbody></table></div>"
+    return f"<div class='scroll' tabindex='0'><table class='facts'><tbody>{''.join(lines)}</tbody></table></div>"
 
 
 def highlights(values: Sequence[tuple[str, str]]) -> str:
@@ -102,22 +145,23 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]], *, best: int 
     for index, row in enumerate(rows):
         cells = "".join(f"<td>{as_html('' if value is None else value)}</td>" for value in row)
         lines.append(f"<tr{' class=best' if index == best else ''}>{cells}</tr>")
-    return f"<div class='scroll'><table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
+    body = f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody>"
+    return f"<div class='scroll' tabindex='0'><table>{body}</table></div>"
 
 
 def jobs_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A table that can be sorted and filtered."""
     head = "".join(
-        f"<th data-name='{breakable(as_html(name))}'><button type='button'>{as_html(name)}</button></th>"
+        f"<th scope='col' data-name='{breakable(as_html(name))}'><button type='button'>{as_html(name)}</button></th>"
         for name in header
     )
     lines = ("".join(f"<td>{as_html(value)}</td>" for value in row) for row in rows)
     body = "".join(f"<tr>{line}</tr>" for line in lines)
     return (
-        "<p class='controls dim'><label>Filter: words, or comparisons as "
+        "<p class='controls filter dim'><label>Filter: words, or comparisons as "
         "<code>test_accuracy&gt;0.95 lr&lt;0.1</code><br>"
         "<input type='search' id='filter'></label> <span id='count' aria-live='polite'></span></p>"
-        "<div class='tall scroll'><table class='jobs' data-filter='filter' data-count='count'>"
+        "<div class='tall scroll' tabindex='0' role='region' aria-label='Table of jobs'><table class='jobs'>"
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 

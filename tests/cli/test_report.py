@@ -1,6 +1,7 @@
 """`ch12 report`: what the page holds, and (slow) what a real browser makes of it."""
 
 import csv
+import hashlib
 import json
 import os
 import re
@@ -8,9 +9,8 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
-from html import escape, unescape
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -18,12 +18,13 @@ import pytest
 
 from ch12cli.cli.main import main
 from ch12cli.files.result_json import seal
+from ch12cli.files.untrusted_text import escape_controls
+from ch12cli.report import page as pages
+from ch12cli.report.page_data import MAX_CURVES, MAX_POINTS, as_json, curves_data, plain_value
 
 WORDS = ["train", "device=cpu", "-q", "epochs=3"]
-CHROMIUM = (
-    *("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars"),
-)
+SECTIONS = ("comparison", "explore", "jobs", "commands")
+DATA = '<script type="application/json" id="data">'
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +64,8 @@ class Reader(HTMLParser):
         self.loaded: list[str] = []
         self.open: list[str] = []
         self.text = ""
-        self.cell = False
+        self.data = ""
+        self.cell = self.script = False
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -72,6 +74,7 @@ class Reader(HTMLParser):
         self.loaded += [
             str(v) for name, v in attrs if name in ("src", "href", "xlink:href") and not str(v).startswith("#")
         ]
+        self.script = tag == "script"
         if tag == "table":
             self.tables.append([])
         if tag == "tr":
@@ -83,6 +86,7 @@ class Reader(HTMLParser):
     def handle_endtag(self, tag: str) -> None:
         if tag not in self.VOID:
             assert self.open.pop() == tag
+        self.script = False
         if tag in ("td", "th"):
             self.cell = False
 
@@ -92,6 +96,9 @@ class Reader(HTMLParser):
             self.handle_endtag(tag)
 
     def handle_data(self, data: str) -> None:
+        if self.script:
+            self.data = self.data or data  # the first script of a page is its data
+            return
         self.text += data
         if self.cell:
             self.tables[-1][-1][-1] += data
@@ -170,12 +177,13 @@ def test_a_page_loads_nothing_and_runs_only_its_own_script(word: str, page: Call
     text = page(word)
     found = Reader(text)
     assert [value for value in found.loaded if not value.startswith("data:image/png;base64,")] == []
-    assert text.count("<script") == 1
+    assert re.findall(r"<script[^>]*>", text) == [DATA, "<script>", "<script>"]
     assert not re.search(r"\bon\w+=", text.partition("<script")[0])
     assert "default-src 'none'" in text
     assert "@import" not in text
     ids = re.findall(r'\bid="([^"]+)"', text)
-    assert len(set(ids)) == len(ids) or all(text.count(f"#{name}") for name in ids)
+    assert len(set(ids)) == len(ids)
+    assert set(re.findall(r'(?:href="|url\()#([^")]+)', text.partition("<script")[0])) <= {*ids, *SECTIONS}
 
 
 def test_hostile_names_and_results_are_escaped(
@@ -193,7 +201,7 @@ def test_hostile_names_and_results_are_escaped(
     target = tmp_path / "a.html"
     assert main(["report", str(run), "-o", str(target)]) == 0
     text = target.read_text(encoding="utf-8")
-    assert text.count("<script") == 1
+    assert text.count("<script") == 3
     assert "<b onclick" not in text
     assert "\x1b" not in text
     assert r"&lt;script&gt;alert(1)&lt;/script&gt;\x1b[31m" in text
@@ -201,7 +209,9 @@ def test_hostile_names_and_results_are_escaped(
     table = (sweep / "sweep.csv").read_text(encoding="utf-8").replace("optimizer=sgd", "optimizer=<script>")
     (sweep / "sweep.csv").write_text(table.replace("diverged", evil), encoding="utf-8")
     assert main(["report", str(sweep), "-o", str(target)]) == 0
-    assert target.read_text(encoding="utf-8").count("<script") == 1
+    assert target.read_text(encoding="utf-8").count("<script") == 3
+    data = json.loads(Reader(target.read_text(encoding="utf-8")).data)
+    assert escape_controls(evil) in data["values"][1]
 
 
 @pytest.mark.slow
@@ -283,124 +293,45 @@ def test_a_sweeps_report_needs_no_torch(trained: Path) -> None:
     subprocess.run([sys.executable, "-c", script], cwd=trained, check=True, stdout=subprocess.DEVNULL)
 
 
-def chromium(file: Path, *options: str, width: int = 1200) -> "subprocess.CompletedProcess[str]":
-    """Headless Chromium (Debian's package chromium) on a page."""
-    if shutil.which(CHROMIUM[0]) is None:
-        pytest.fail("chromium is not installed, in which the report's page is looked at: apt-get install chromium")
-    with tempfile.TemporaryDirectory() as profile:
-        line = [*CHROMIUM, f"--user-data-dir={profile}", f"--window-size={width},900", *options, f"{file}"]
-        return subprocess.run(line, capture_output=True, text=True, check=True, timeout=120)
+def test_what_is_shipped_is_what_its_list_says() -> None:
+    """The files of others, unchanged, with their versions and licences."""
+    folder = Path(pages.__file__).parent / "vendor"
+    listed = re.findall(
+        r"^\| `(\S+)` .*`(\w{64})` \|$", (folder / "README.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert len(listed) == 2
+    for name, digest in listed:
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
+    assert "(v1.6.32)" in (folder / "uPlot.iife.min.js").read_text(encoding="utf-8")[:100]
+    assert "MIT License" in (folder / "uPlot.LICENSE").read_text(encoding="utf-8")
 
 
-def browse(file: Path, *options: str, width: int = 1200) -> str:
-    """The page as Chromium has it after its script has run."""
-    done = chromium(file, *options, "--dump-dom", width=width)
-    assert "Uncaught" not in done.stderr
-    return done.stdout
+def test_the_data_of_a_page_are_json_that_ends_no_script() -> None:
+    text = as_json({"a": "</script><!--", "b": "\ud800", "c": [1.5, None]})
+    assert "<" not in text
+    assert json.loads(text) == {"a": "</script><!--", "b": "\ud800", "c": [1.5, None]}
+    assert [plain_value(value) for value in (float("nan"), float("inf"), 0.1234567, 3, None)] == [
+        "nan", "inf", 0.123457, 3, None,
+    ]  # fmt: skip
 
 
-def with_steps(file: Path, steps: str) -> Path:
-    """The page with a script of the test's own at its end, and without the rule that keeps such out."""
-    text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", file.read_text(encoding="utf-8"))
-    changed = file.with_name("steps.html")
-    told = f"document.title = JSON.stringify((() => {{ {steps} }})());"
-    script = f"<script>addEventListener('load', () => {{ {told} }})</script>"
-    changed.write_text(text.replace("</body>", f"{script}</body>"), encoding="utf-8")
-    return changed
+def test_a_long_curve_is_thinned_to_its_first_last_and_evenly_spaced_epochs() -> None:
+    rows = [{"epoch": float(n), "valid_loss": 1.0 / n, "lr": 0.1} for n in range(1, 1001)]
+    curves = curves_data({"0": rows, "1": rows[:2], "2": []}, "valid_loss")
+    assert (curves["columns"], list(curves["jobs"])) == (["valid_loss"], ["0", "1"])
+    epochs, losses = curves["jobs"]["0"]
+    assert (epochs[0], epochs[-1], len(epochs)) == (1, 1000, MAX_POINTS)
+    assert losses == [pytest.approx(1 / epoch, rel=1e-4) for epoch in epochs]
+    assert curves["jobs"]["1"] == [[1, 2], [1.0, 0.5]]
 
 
-def answer(page: str) -> object:
-    found = re.search(r"<title>(.*?)</title>", page)
-    assert found is not None
-    return json.loads(found[1].replace("&quot;", '"').replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
-
-
-@pytest.mark.slow
-def test_in_a_browser_the_jobs_are_counted_sorted_and_filtered(page: Callable[[str], str], tmp_path: Path) -> None:
-    page("sweep")
-    file = tmp_path / "report.html"
-    assert "18 of 18" in browse(file)  # under its own policy
-    steps = """
-      const names = [...document.querySelectorAll('table.jobs th')].map((th) => th.textContent);
-      const column = (name) => [...document.querySelectorAll('table.jobs tbody tr')].filter((row) => !row.hidden)
-        .map((row) => row.cells[names.indexOf(name)].textContent);
-      const click = (name) => document.querySelectorAll('table.jobs th button')[names.indexOf(name)].click();
-      const type = (text) => { const box = document.getElementById('filter'); box.value = text;
-        box.dispatchEvent(new Event('input')); return document.getElementById('count').textContent; };
-      const found = {};
-      click('test_loss'); found.up = column('test_loss');
-      click('test_loss'); found.down = column('test_loss');
-      found.less = type('lr<0.05'); found.rates = column('optimizer.lr');
-      found.both = type('lr<0.05 and model.width=8'); found.word = type('diverged');
-      found.none = type('nothing at all');
-      found.all = type('');
-      return found;
-    """
-    found = answer(browse(with_steps(file, steps)))
-    assert isinstance(found, dict)
-    up, down = ([float(cell) if cell else None for cell in found[name]] for name in ("up", "down"))
-    assert up[:12] == sorted(up[:12])
-    assert up[12:] == [None] * 6 == down[12:]  # of those that diverged, last either way
-    assert down[:12] == up[:12][::-1]
-    assert (found["less"], set(found["rates"])) == ("6 of 18", {"0.01"})
-    assert (found["both"], found["word"], found["none"], found["all"]) == ("3 of 18", "6 of 18", "0 of 18", "18 of 18")
-
-
-def within_a_frame(file: Path, width: int) -> Path:
-    """A page that shows the page in a frame of that width: a window of Chromium's is never narrower than 500."""
-    text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", file.read_text(encoding="utf-8"))
-    framed = file.with_name("framed.html")
-    frame = f'<iframe style="width:{width}px;height:900px;border:0" srcdoc="{escape(text)}"></iframe>'
-    framed.write_text(f"<!doctype html><title></title><body>{frame}</body>", encoding="utf-8")
-    return framed
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1200])
-@pytest.mark.parametrize("word", ["run", "sweep"])
-def test_in_a_browser_nothing_overflows_and_dark_mode_is_dark(
-    word: str, width: int, dark: bool, page: Callable[[str], str], tmp_path: Path
-) -> None:
-    page(word)
-    steps = """
-      const inside = document.querySelector('iframe').contentDocument;
-      const size = (each) => each.getBoundingClientRect();
-      const cut = [...inside.querySelectorAll('.facts td, .facts th, .figures b')]
-        .filter((each) => size(each).right > innerWidth || each.scrollWidth > each.clientWidth + 1).length;
-      const letters = [...inside.querySelectorAll('figcaption, td, th, p')]
-        .map((each) => parseFloat(inside.defaultView.getComputedStyle(each).fontSize));
-      return {wide: inside.documentElement.scrollWidth, window: inside.defaultView.innerWidth, cut: cut,
-        back: inside.defaultView.getComputedStyle(inside.body).backgroundColor, letters: Math.min(...letters),
-        figures: [...inside.querySelectorAll('figure svg')].map((svg) => size(svg).width)};
-    """
-    file = with_steps(within_a_frame(tmp_path / "report.html", width), steps)
-    options = ("--blink-settings=preferredColorScheme=0", "--force-dark-mode") if dark else ()
-    found = answer(browse(file, *options, width=1300))
-    assert isinstance(found, dict)
-    assert (found["window"], found["cut"]) == (width, 0)
-    assert found["wide"] <= width
-    assert found["letters"] > 12
-    assert found["figures"]
-    assert all(250 < figure <= width for figure in found["figures"])
-    brightness = sum(map(int, re.findall(r"\d+", found["back"])[:3]))
-    assert (brightness < 150) if dark else (brightness > 700)
-
-
-@pytest.mark.slow
-def test_in_print_the_job_table_has_landscape_pages_and_folded_sections_are_open(
-    page: Callable[[str], str], tmp_path: Path
-) -> None:
-    page("sweep")
-    pdf = tmp_path / "sweep.pdf"
-    chromium(tmp_path / "report.html", "--no-pdf-header-footer", f"--print-to-pdf={pdf}")
-    pages = re.findall(rb"/MediaBox \[0 0 ([\d.]+) ([\d.]+)\]", pdf.read_bytes())
-    assert {float(width) > float(height) for width, height in pages} == {True, False}
-    page("run")
-    steps = """
-      dispatchEvent(new Event('beforeprint'));
-      const opened = [...document.querySelectorAll('details')].map((each) => each.open);
-      dispatchEvent(new Event('afterprint'));
-      return [opened, [...document.querySelectorAll('details')].map((each) => each.open)];
-    """
-    assert answer(browse(with_steps(tmp_path / "report.html", steps))) == [[True], [False]]
+def test_a_sweeps_data_hold_each_job_and_the_curves_of_the_best(page: Callable[[str], str], trained: Path) -> None:
+    data = json.loads(Reader(page("sweep")).data)
+    names = [column["name"] for column in data["columns"]]
+    roles = {column["name"]: column["role"] for column in data["columns"]}
+    assert (roles["objective"], roles["optimizer.lr"], roles["seed"]) == ("metric", "key", "key")
+    assert data["values"][names.index("optimizer.lr")][:3] == ["0.01", "0.1", "1e+30"]
+    assert data["first"] in ("optimizer.lr", "model.width")
+    assert MAX_CURVES >= 18
+    epochs, *_ = data["curves"]["jobs"]["0"]
+    assert epochs == [1, 2, 3]

@@ -1,0 +1,127 @@
+// Learning curves: those of the jobs that are kept, or those that were picked, or the parts of a single run.
+
+const DASHES = [[], [6, 3], [2, 2], [6, 2, 2, 2]];
+
+function seriesAxis(values, epochs, label) {
+  const known = finite(values);
+  const [low, high] = range(known);
+  const log = known.length > 0 && low > 0 && high / low >= SPREAD.metric;
+  return { x: { label: "epoch", limits: epochs[0] === epochs[1] ? [epochs[0] - 0.5, epochs[1] + 0.5] : epochs, log: false, ticks: epochs[1] - epochs[0] < 8 ? Array.from({ length: epochs[1] - epochs[0] + 1 }, (_, place) => [epochs[0] + place, String(epochs[0] + place)]) : null }, y: { label, limits: padded(limits(known, log), log), log } };
+}
+
+// Shows lines on a plane. lines: {epochs, values, colour, text, data, width, dash, alpha} each.
+function showLines(plane, lines, label, among = lines) {
+  const values = among.flatMap((line) => line.values);
+  const epochs = range(lines.flatMap((line) => line.epochs));
+  const marks = lines.flatMap((line) => line.epochs.map((epoch, place) => [epoch, line.values[place], `${line.text}\nepoch ${epoch}: ${asText(line.values[place])}`, line.data])).filter(([, value]) => Number.isFinite(value));
+  if (!marks.length) return plane.host.replaceChildren(make("p", { className: "dim", text: "no epoch is known" }));
+  const draw = (context, place, ratio) => {
+    for (const line of lines) {
+      context.beginPath();
+      let joined = false;
+      line.epochs.forEach((epoch, index) => {
+        if (!Number.isFinite(line.values[index])) { joined = false; return; }
+        const at = place(epoch, line.values[index]);
+        if (joined) context.lineTo(...at); else context.moveTo(...at);
+        joined = true;
+      });
+      Object.assign(context, { strokeStyle: line.colour(), lineWidth: (line.width ?? 2) * ratio, globalAlpha: line.alpha ?? 1 });
+      context.setLineDash((line.dash ?? []).map((length) => length * ratio));
+      context.stroke();
+    }
+  };
+  plane.show({ ...seriesAxis(values, epochs, label), marks, draw });
+}
+
+class Curves {
+  constructor(host) {
+    Object.assign(this, { host, known: null, loaded: new Map() });
+    this.note = make("p", { className: "dim" });
+    this.select = make("select", { on: { change: () => this.show(this.shown) } });
+    this.chart = make("div", { className: "chart" });
+    host.append(make("h3", { text: "Learning curves" }), make("div", { className: "controls" }, make("label", {}, "Metric ", this.select)), this.chart, this.note);
+    this.plane = new Plane(this.chart, "learning curves; arrow keys step through the epochs", { height: 340, pick: (row) => this.pick?.(row) });
+  }
+  // curves: {columns, monitor, jobs: {job: [epochs, values of each column…]}}; fetch: gives those of more jobs, on the board.
+  load(curves, fetch) {
+    this.known = curves && curves.columns.length ? curves : null;
+    this.fetch = fetch;
+    this.host.hidden = !this.known;
+    if (!this.known) return;
+    this.loaded = new Map(Object.entries(curves.jobs));
+    const before = this.select.value;
+    this.select.replaceChildren(...curves.columns.map((name) => make("option", { value: name, text: name })));
+    this.select.value = curves.columns.includes(before) ? before : curves.monitor;
+    if (!this.select.value) this.select.value = curves.columns[0];
+  }
+  show(shown) {
+    this.shown = shown;
+    if (!this.known) return;
+    const { rows, job, colours, name, picked } = shown;
+    const wanted = picked.size ? [...picked] : rows;
+    const have = wanted.filter((row) => this.loaded.has(job(row)));
+    const column = this.known.columns.indexOf(this.select.value) + 1;
+    const several = have.length > 12;
+    const step = Math.max(1, have.length / LINES); // evenly spaced ones of many
+    const drawn = have.filter((_, number) => Math.floor(number / step) !== Math.floor((number - 1) / step));
+    const lines = drawn.map((row, number) => {
+      const curve = this.loaded.get(job(row));
+      const line = { epochs: curve[0], values: curve[column].map((value) => value ?? NaN), text: name(row), data: row };
+      const colour = picked.size ? () => css(`--line-${number % COLOURS}`) : () => colours.of(row);
+      return { ...line, colour, width: several ? 1 : 2, alpha: several ? 0.6 : 1, dash: picked.size ? DASHES[Math.floor(number / COLOURS) % DASHES.length] : [] };
+    });
+    this.chart.hidden = !lines.length;
+    if (lines.length) showLines(this.plane, lines, this.select.value);
+    const missing = wanted.length - have.length;
+    const texts = [picked.size ? `Picked: ${have.map((row) => name(row)).join("; ")}.` : `The curves of ${lines.length} of ${rows.length} jobs. Pick jobs in the table or a chart to see only theirs.`];
+    if (missing && picked.size) texts.push(this.known.absent);
+    this.note.textContent = texts.join(" ");
+    if (missing && this.fetch) this.fetchMore(wanted.filter((row) => !this.loaded.has(job(row))).slice(0, LINES).map(job));
+  }
+  async fetchMore(jobs) {
+    if (this.fetching) return;
+    this.fetching = true;
+    try {
+      const found = await this.fetch(jobs);
+      for (const name of jobs) if (!found.jobs[name]) found.jobs[name] = [[], ...found.columns.map(() => [])];
+      for (const [name, curve] of Object.entries(found.jobs)) this.loaded.set(name, curve);
+    } catch { return; } finally { this.fetching = false; }
+    this.show(this.shown);
+  }
+}
+
+// The curves of a single run: a chart for each metric, with a line for each part.
+class RunCurves {
+  constructor(host, curves) {
+    this.host = host;
+    this.planes = new Map();
+    this.grid = make("div", { className: "panels" });
+    host.append(this.grid);
+    this.load(curves);
+  }
+  load(curves) {
+    const run = Object.values(curves.jobs)[0];
+    if (!run || !run[0].length) return;
+    const metrics = new Map();
+    curves.columns.forEach((name, place) => {
+      const [, part, metric] = name.match(/^(train|valid)_(.+)$/) ?? [null, "", name];
+      metrics.set(metric, [...(metrics.get(metric) ?? []), [part, run[place + 1].map((value) => value ?? NaN)]]);
+    });
+    let number = 0;
+    for (const [metric, parts] of metrics) {
+      if (!this.planes.has(metric)) {
+        const host = make("div", { className: "chart" });
+        const legend = make("p", { className: "legend" });
+        this.grid.append(make("div", {}, make("h4", { text: metric }), host, legend));
+        this.planes.set(metric, [new Plane(host, `${metric} by epoch; arrow keys step through the epochs`), legend]);
+      }
+      const [plane, legend] = this.planes.get(metric);
+      const names = { train: "training", valid: "validation" };
+      const lines = parts.map(([part, values], place) => ({ epochs: run[0], values, text: `${names[part] ?? ""} ${metric}`.trim(), colour: () => css(`--line-${place}`), dash: DASHES[place] }));
+      showLines(plane, lines, metric);
+      if (parts.length > 1) legend.replaceWith(legendOf({ label: "" }, { legend: parts.map(([part], place) => [css(`--line-${place}`), names[part] ?? part]) }));
+      this.planes.set(metric, [plane, legend.isConnected ? legend : this.grid.children[number].lastChild]);
+      number++;
+    }
+  }
+}

@@ -1,0 +1,147 @@
+"use strict";
+// The columns of a table: numbers or texts, their order, and their place along an axis.
+
+const SPREAD = { key: 20, metric: 100 }; // from this ratio of largest to smallest on, an axis is logarithmic
+const FEW = 12; // so many different values may all be labelled
+
+function finite(values) {
+  return values.filter(Number.isFinite);
+}
+
+function range(values) { // Math.min(...values) fails for many values
+  return values.reduce(([low, high], each) => [Math.min(low, each), Math.max(high, each)], [Infinity, -Infinity]);
+}
+
+function short(text, most = 18) {
+  return text.length <= most ? text : `${text.slice(0, Math.ceil(most / 2) - 1)}…${text.slice(1 - Math.floor(most / 2))}`;
+}
+
+function asText(value) {
+  if (!Number.isFinite(value)) return "";
+  if (value !== 0 && (Math.abs(value) >= 1e6 || Math.abs(value) < 1e-4)) return value.toExponential(3).replace(/\.?0+e/, "e");
+  return String(Number(value.toPrecision(4)));
+}
+
+class Column {
+  constructor({ name, label, role }, values) {
+    Object.assign(this, { name, label: label ?? name, role });
+    this.texts = values.map((value) => (value === null ? "" : String(value)));
+    const numbers = this.texts.map((text) => (text.trim() === "" ? NaN : Number(text)));
+    const known = this.texts.filter((text) => text !== "");
+    this.numeric = known.length > 0 && numbers.filter((number) => !Number.isNaN(number)).length === known.length;
+    this.different = [...new Set(known)];
+    if (this.numeric) this.different.sort((a, b) => Number(a) - Number(b));
+    const [low, high] = range(finite(numbers));
+    this.log = this.numeric && low > 0 && high / low >= (SPREAD[role] ?? SPREAD.metric);
+    this.named = !this.numeric || (role === "key" && isUneven(this.different.map(Number), this.log)); // each value has a place
+    if (this.named) this.log = false;
+    const positions = new Map(this.different.map((text, position) => [text, position]));
+    this.values = this.named ? this.texts.map((text) => positions.get(text) ?? NaN) : numbers;
+    this.whole = !this.named && this.values.every((value) => Number.isNaN(value) || Number.isInteger(value));
+    this.limits = this.named ? [-0.5, this.different.length - 0.5] : limits(this.values, this.log);
+  }
+  // The limits with room for the marks at the ends.
+  get padded() {
+    return this.named ? this.limits : padded(this.limits, this.log);
+  }
+  get varies() { return this.different.length > 1; }
+  // 0 at the low end of the axis, 1 at the high end; NaN without a value. What lies beyond the limits is at the end.
+  share(row) {
+    const [low, high] = this.log ? this.limits.map(Math.log10) : this.limits;
+    const value = this.log ? Math.log10(this.values[row]) : this.values[row];
+    return Number.isNaN(value) ? NaN : Math.min(1, Math.max(0, (value - low) / (high - low || 1)));
+  }
+  // The value at a share of the axis.
+  at(share) {
+    const [low, high] = this.log ? this.limits.map(Math.log10) : this.limits;
+    const value = low + (high - low) * share;
+    return this.log ? 10 ** value : value;
+  }
+  // The text of the value at a share of the axis.
+  textAt(share) {
+    const value = this.at(share);
+    if (this.named) return this.different[Math.max(0, Math.min(this.different.length - 1, Math.round(value)))] ?? "";
+    return asText(this.whole ? Math.round(value) : value);
+  }
+  get ticks() {
+    if (this.named) return this.different.length <= 40 ? this.different.map((text, position) => [position, short(text)]) : [];
+    if (this.different.length <= FEW && this.role === "key") return this.different.map((text) => [Number(text), short(text)]);
+    return null; // round numbers
+  }
+}
+
+// Whether a few numbers lie so unevenly on an axis that some could not be told apart.
+function isUneven(numbers, log) {
+  if (numbers.length > FEW) return false;
+  const places = log ? numbers.map(Math.log10) : numbers;
+  const gaps = places.slice(1).map((place, number) => place - places[number]);
+  return Math.max(...gaps) > 8 * Math.min(...gaps);
+}
+
+function padded([low, high], log) {
+  const [from, to] = log ? [Math.log10(low), Math.log10(high)] : [low, high];
+  const room = (to - from) * 0.04 || Math.abs(from) * 0.1 || 0.5;
+  return [from - room, to + room].map((place) => (log ? 10 ** place : place));
+}
+
+// The range of an axis. A few outliers, which would flatten all other values, are left out.
+function limits(values, log) {
+  const places = finite(log ? values.map(Math.log10) : values).sort((a, b) => a - b);
+  if (!places.length) return [0, 1];
+  let [low, high] = [places[0], places[places.length - 1]];
+  const [near, far] = [places[Math.ceil(0.2 * (places.length - 1))], places[Math.floor(0.8 * (places.length - 1))]];
+  const span = log ? Math.max(far - near, 1) : far - near;
+  if (span > 0 && (high - low) / 10 > span) {
+    const kept = places.filter((place) => place >= near - 3 * span && place <= far + 3 * span);
+    [low, high] = [kept[0], kept[kept.length - 1]];
+  }
+  return [low, high].map((place) => (log ? 10 ** place : place));
+}
+
+function compare(a, b) {
+  if (a === null || b === null) return (a === null) - (b === null);
+  if (typeof a !== typeof b) return typeof a === "number" ? -1 : 1;
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+function typed(text) {
+  const trimmed = text.trim();
+  const number = Number(trimmed);
+  return trimmed === "" ? null : Number.isNaN(number) ? trimmed.toLowerCase() : number;
+}
+
+const SIGNS = {
+  "<": (c) => c < 0, "<=": (c) => c <= 0, ">": (c) => c > 0, ">=": (c) => c >= 0, "=": (c) => c === 0, "!=": (c) => c !== 0,
+};
+
+// The conditions of a filter: words that a row contains, and comparisons of a column, as in lr<0.01.
+function conditions(text, columns) {
+  return text.trim().split(/\s+/).filter((word) => word && word !== "and").map((word) => {
+    const found = word.match(/^(.+?)(<=|>=|!=|=|<|>)(.+)$/);
+    const column = found && columns.find(({ name }) => name === found[1] || name.endsWith(`.${found[1]}`));
+    if (!column) {
+      const wanted = word.toLowerCase();
+      return (row) => columns.some(({ texts }) => texts[row].toLowerCase().includes(wanted));
+    }
+    const wanted = typed(found[3]);
+    return (row) => {
+      const value = typed(column.texts[row]);
+      return value !== null && typeof value === typeof wanted && SIGNS[found[2]](compare(value, wanted));
+    };
+  });
+}
+
+// An element. Text is never taken for HTML.
+function make(tag, properties = {}, ...children) {
+  const { text, attributes = {}, on = {}, ...others } = properties;
+  const element = Object.assign(document.createElement(tag), others);
+  if (text !== undefined) element.textContent = text;
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  for (const [name, listener] of Object.entries(on)) element.addEventListener(name, listener);
+  element.append(...children);
+  return element;
+}
+
+function css(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+}
