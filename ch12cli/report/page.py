@@ -15,7 +15,7 @@ from ch12cli.files.untrusted_text import escape_controls
 from ch12cli.plots.colours import LINES
 from ch12cli.plots.matplotlib_drawer import FOREGROUND, render
 from ch12cli.plots.plot import Grid, Lines, Plot
-from ch12cli.report.page_data import as_json
+from ch12cli.report.page_data import page_json
 
 ID = re.compile(r' id="([^"]+)"')
 REFERENCE = re.compile(r"""(?:href="|url\()#([^")]+)""")
@@ -30,9 +30,9 @@ def as_html(text: object) -> str:
 
 def document(title: str, sections: Iterable[str], data: Mapping[str, Any] | None = None) -> bytes:
     """The page as bytes. sections: HTML. data: of its interactive part, if it has one."""
-    styles = [read_text("vendor/uPlot.min.css"), read_text("page.css")]
+    styles = [own_file("vendor/uPlot.min.css"), own_file("page.css")]
     policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src {policy_sources()}; img-src data:"
-    held = "" if data is None else f'<script type="application/json" id="data">{as_json(data)}</script>'
+    held = "" if data is None else f'<script type="application/json" id="data">{page_json(data)}</script>'
     return "\n".join(
         [
             "<!doctype html>",
@@ -60,7 +60,7 @@ def document(title: str, sections: Iterable[str], data: Mapping[str, Any] | None
 @cache
 def scripts() -> tuple[str, str]:
     """The scripts of a page: uPlot's and ch12's own."""
-    return read_text("vendor/uPlot.iife.min.js"), "\n".join(read_text(f"script/{name}.js") for name in SCRIPTS)
+    return own_file("vendor/uPlot.iife.min.js"), "\n".join(own_file(f"script/{name}.js") for name in SCRIPTS)
 
 
 @cache
@@ -70,7 +70,7 @@ def policy_sources() -> str:
     return " ".join(f"'sha256-{digest}'" for digest in digests)
 
 
-def read_text(name: str) -> str:
+def own_file(name: str) -> str:
     """A file of this package."""
     return (Path(__file__).parent / name).read_text(encoding="utf-8")
 

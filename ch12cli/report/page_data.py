@@ -99,19 +99,19 @@ def curves_data(runs: Mapping[str, Sequence[Mapping[str, float]]], monitor: str)
     return {
         "columns": [escape_controls(name) for name in columns],
         "monitor": monitor,
-        "jobs": {name: curve_of(rows, columns) for name, rows in runs.items() if rows},
+        "jobs": {name: curve_values(rows, columns) for name, rows in runs.items() if rows},
     }
 
 
-def curve_of(rows: Sequence[Mapping[str, float]], columns: Iterable[str]) -> list[list[Any]]:
+def curve_values(rows: Sequence[Mapping[str, float]], columns: Iterable[str]) -> list[list[Any]]:
     """The epochs of a run, and the values of each column; evenly spaced ones of many."""
     n = len(rows)
     kept = rows if n <= MAX_POINTS else [rows[number * (n - 1) // (MAX_POINTS - 1)] for number in range(MAX_POINTS)]
-    values = [[rounded(row.get(name)) for row in kept] for name in columns]
+    values = [[short_number(row.get(name)) for row in kept] for name in columns]
     return [[int(row["epoch"]) for row in kept], *values]
 
 
-def rounded(value: float | None) -> float | None:
+def short_number(value: float | None) -> float | None:
     """A number with few digits; None if it is not finite."""
     return None if value is None or not math.isfinite(value) else float(f"{value:.{DIGITS}g}")
 
@@ -123,7 +123,7 @@ def plain_value(value: object) -> object:
     return value if value is None or isinstance(value, int) else escape_controls(str(value))
 
 
-def as_json(data: Mapping[str, Any]) -> str:
+def page_json(data: Mapping[str, Any]) -> str:
     """The data as JSON that no HTML parser takes for the end of a script."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return text.replace("<", r"\u003c").encode("utf-8", "backslashreplace").decode()

@@ -20,7 +20,7 @@ from ch12cli.cli.main import main
 from ch12cli.files.result_json import seal
 from ch12cli.files.untrusted_text import escape_controls
 from ch12cli.report import page as pages
-from ch12cli.report.page_data import MAX_CURVES, MAX_POINTS, as_json, curves_data, plain_value
+from ch12cli.report.page_data import MAX_CURVES, MAX_POINTS, curves_data, page_json, plain_value
 
 WORDS = ["train", "device=cpu", "-q", "epochs=3"]
 SECTIONS = ("comparison", "explore", "jobs", "commands")
@@ -307,7 +307,7 @@ def test_what_is_shipped_is_what_its_list_says() -> None:
 
 
 def test_the_data_of_a_page_are_json_that_ends_no_script() -> None:
-    text = as_json({"a": "</script><!--", "b": "\ud800", "c": [1.5, None]})
+    text = page_json({"a": "</script><!--", "b": "\ud800", "c": [1.5, None]})
     assert "<" not in text
     assert json.loads(text) == {"a": "</script><!--", "b": "\ud800", "c": [1.5, None]}
     assert [plain_value(value) for value in (float("nan"), float("inf"), 0.1234567, 3, None)] == [
