@@ -12,7 +12,8 @@ from ch12cli.config import combinations
 from ch12cli.config.run_settings import RunSettings
 from ch12cli.config.targets import RefusedError, build, call
 from ch12cli.data.prepared import DataPart, Prepared
-from ch12cli.data.streaming.lazy_rows import LazyRows
+from ch12cli.data.streaming.arranged_rows import ArrangedRows
+from ch12cli.data.streaming.lazy_rows import LazyRows, SelectedRows
 from ch12cli.errors import InputError, Problem
 from ch12cli.run.data_sets import read_data
 from ch12cli.run.value_checks import output_notes, precision_notes, precision_problems, undefined_metric_problems
@@ -176,6 +177,9 @@ def tensors(part: DataPart, task: Task, *, dtype: torch.dtype, device: torch.dev
     x = part.x
     if isinstance(x, LazyRows):
         how: dict[str, Any] = {"at_once": x.at_once, "sequential": x.sequential}
+        if x.is_slow and isinstance(x, SelectedRows):
+            x = ArrangedRows(x)
+            how["arrange"] = x.arrange
         return StreamedPart(x.take, y, shape=x.shape[1:], dtype=dtype, device=device, **how)
     return Part(torch.from_numpy(np.ascontiguousarray(x)).to(device, dtype), y)
 

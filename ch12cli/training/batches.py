@@ -29,6 +29,7 @@ SENT = 2**20  # the same for streamed rows that a DataLoader worker sends throug
 
 # Gives x of some rows, (rows, …), in the order asked. The epoch is counted from 0; it is None in evaluation.
 Fetch = Callable[[NDArray[np.int64], int | None], NDArray[Any]]
+Arrange = Callable[[NDArray[np.int64], int | None], None]
 
 
 class Part:
@@ -64,6 +65,9 @@ class Part:
         """Returns how many rows have about so many values, in whole batches, of which there is at least one."""
         size = aligned_size(batch_size * self.values, self.x.dtype)  # values of a batch in memory
         return max(1, values // max(1, size)) * batch_size
+
+    def arrange(self, order: Tensor, epoch: int | None) -> None:
+        """Is called with the order of the rows, (rows,), before they are gathered. epoch: as in gather."""
 
     def gather(self, rows: Tensor, epoch: int | None = None) -> tuple[Tensor, Tensor]:
         """Returns x and y of some rows, in the order asked. epoch: of training, counted from 0; None: in evaluation."""
@@ -120,8 +124,9 @@ class FoldedPart(Part):
 class StreamedPart(Part):
     """A part whose x is fetched when it is needed, and y held. Its batches have the bits of a Part with the same rows.
 
-    fetch: gives x, and may be called in DataLoader workers, which are forked; it must keep no state. shape: of a row of
-    x; dtype: of the network; device: where x goes; at_once: how many values are best fetched at once, 0: a batch.
+    fetch: gives x, and may be called in DataLoader workers, which are forked; it must keep no state. arrange: is called
+    with the order of the rows before they are fetched. shape: of a row of x; dtype: of the network; device: where x
+    goes; at_once: how many values are best fetched at once, 0: a batch.
     """
 
     def __init__(
@@ -134,9 +139,11 @@ class StreamedPart(Part):
         device: torch.device,
         at_once: int = 0,
         sequential: bool = False,
+        arrange: Arrange | None = None,
     ) -> None:
         super().__init__(torch.empty(0, *shape, dtype=dtype, device=device), y, rows=len(y))
         self.fetch, self.at_once, self.sequential = fetch, at_once, sequential
+        self.call_arrange = arrange
         self.loader: BatchLoader | None = None  # gathers the rows in evaluation, where there is one
 
     @property
@@ -145,6 +152,10 @@ class StreamedPart(Part):
 
     def rows_at_once(self, batch_size: int, *, sent: bool) -> int:
         return self.rows_of(min(self.at_once, SENT) if sent else self.at_once, batch_size)
+
+    def arrange(self, order: Tensor, epoch: int | None) -> None:
+        if self.call_arrange is not None:
+            self.call_arrange(order.cpu().numpy(), epoch)
 
     def gather(self, rows: Tensor, epoch: int | None = None) -> tuple[Tensor, Tensor]:
         x = torch.from_numpy(self.fetch(rows.cpu().numpy(), epoch))
@@ -155,6 +166,7 @@ class StreamedPart(Part):
 
     def blocks(self, rows: int, *, runs: int | None) -> Iterator[tuple[Tensor, Tensor]]:
         order = torch.arange(len(self))
+        self.arrange(order, None)
         blocks: Iterator[tuple[Tensor, Tensor]] = map(self.gather, order.split(rows))
         if self.loader is not None:
             blocks = regrouped(self.loader.epoch(order, None), rows)
@@ -373,6 +385,7 @@ class Shuffled:
         return torch.arange(len(self.part)) if self.part.sequential else epoch_order(len(self.part))
 
     def batches(self, order: Tensor, epoch: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        self.part.arrange(order, epoch)
         if self.loader is not None:
             return self.loader.epoch(order, epoch)
         return batches(self.part, order.to(self.part.device), self.batch_size, epoch)

@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,10 @@ import zstandard
 
 from ch12cli.data import csv_file
 from ch12cli.data.sheets import large_files
-from ch12cli.data.streaming import row_file, table_cache
+from ch12cli.data.streaming import arranged_rows, row_file, table_cache
+from ch12cli.data.streaming.arranged_rows import ArrangedRows
 from ch12cli.data.streaming.budget import available_memory, budget_of
-from ch12cli.data.streaming.lazy_rows import LazyRows
+from ch12cli.data.streaming.lazy_rows import LazyRows, SelectedRows
 from ch12cli.data.streaming.row_file import RowFile, write_rows
 from ch12cli.data.table import Table
 from ch12cli.errors import InputError, MachineError
@@ -226,18 +228,88 @@ def test_rows_of_a_file_come_in_the_order_asked(
     np.testing.assert_array_equal(np.concatenate(list(rows.blocks())), values)
 
 
-@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("fits", [True, False])  # into memory, as a file
+@pytest.mark.parametrize("workers", [0, *(pytest.param(count, marks=pytest.mark.slow) for count in (1, 2))])
 def test_a_run_is_the_same_with_its_rows_in_memory_and_on_disk(
-    folder: Path, train: Train, silent: Any, workers: int
+    folder: Path, train: Train, silent: Any, workers: int, fits: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if not fits:
+        monkeypatch.setattr(table_cache, "memory_for_files", lambda: 0)
+        monkeypatch.setattr(table_cache, "LEAST_AT_ONCE", 300)  # values: several buckets
+        monkeypatch.setattr(arranged_rows, "READ_AT_ONCE", 200)
     write(folder / "t.csv", frame())
     words = ["dataset=table", "dataset.file=t.csv", "dataset.missing=mean", "dataset.exclude=[person]", "epochs=2"]
     held = train(*words, "batch_size=7", "hydra.run.dir=held")
     assert "memory" not in dict(silent.facts)
     found = train(*words, "batch_size=7", "hydra.run.dir=disk", "dataset.memory=1kB", f"workers={workers}")
     assert "are read from disk" in dict(silent.facts)["memory"]
+    assert ("order of each epoch" in dict(silent.facts)["memory"]) != fits
     assert (folder / "disk/model.pt").read_bytes() == (folder / "held/model.pt").read_bytes()
     assert (found.result.test, found.result.data) == (held.result.test, held.result.data)
+
+
+@pytest.fixture
+def arranged(folder: Path, monkeypatch: pytest.MonkeyPatch) -> ArrangedRows:
+    """70 of 100 rows, in small buckets. Taken from the file itself, they are all 0."""
+    monkeypatch.setattr(arranged_rows, "READ_AT_ONCE", 3 * 11)
+    values = np.arange(300, dtype=np.float32).reshape(100, 3)
+    write_rows(folder / "rows", [values], np.float32)
+    file = RowFile(folder / "rows", values.shape, stored=np.float32, dtype=np.float64)
+    file.at_once = 3 * 8
+    return ArrangedRows(SelectedRows(file, np.random.default_rng(1).permutation(100)[:70], lambda rows: rows + 1))
+
+
+ORDERS = {
+    "all": lambda rng: rng.permutation(70),
+    "some": lambda rng: rng.permutation(70)[:33],
+    "some of them twice": lambda rng: rng.integers(0, 70, 90),
+    "one": lambda rng: np.array([3]),
+}
+
+
+@pytest.mark.parametrize("draw", ORDERS.values(), ids=ORDERS)
+def test_arranged_rows_are_those_that_were_selected(arranged: ArrangedRows, draw: Callable[[Any], Any]) -> None:
+    rng = np.random.default_rng(2)
+    file = arranged.selected.source
+    for epoch in (0, 1, None, 2):
+        order = np.arange(70) if epoch is None else draw(rng)
+        arranged.arrange(order, epoch)
+        for asked in (order, order[5:20], np.arange(70)):
+            wanted = file.take(arranged.selected.rows[asked]) + 1
+            np.testing.assert_array_equal(arranged.take(asked, epoch), wanted)
+
+
+def test_arranged_rows_are_read_from_places_near_each_other(arranged: ArrangedRows) -> None:
+    order = np.random.default_rng(3).permutation(70)
+    arranged.arrange(order, 0)
+    assert arranged.copy is not None
+    places = arranged.copy.places[order]
+    assert sorted(places) == list(range(70))
+    assert all(np.ptp(places[start : start + 8]) < 8 for start in range(0, 70, 8))
+
+
+def test_a_disk_without_space_for_an_epoch_is_said_before_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = write(folder / "t.npy", frame())
+    csv_file(file, memory=TINY)
+    monkeypatch.setattr(table_cache, "memory_for_files", lambda: 0)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    with pytest.raises(MachineError, match=r"each epoch takes 9\.6 kB of disk, and 1 kB are free; .*XDG_CACHE_HOME"):
+        csv_file(file, memory=TINY)
+
+
+def test_a_full_disk_ends_an_epoch_with_a_message(arranged: ArrangedRows, cache: Path) -> None:
+    def refused() -> bool:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200))  # bytes of a file
+        with pytest.raises(MachineError, match=r"rows of an epoch cannot be written.*XDG_CACHE_HOME"):
+            arranged.arrange(np.arange(70), 0)
+        return True
+
+    assert os.waitpid(in_child(refused), 0)[1] == 0
+
+
+def test_nothing_is_left_of_arranged_rows(arranged: ArrangedRows, cache: Path) -> None:
+    arranged.arrange(np.arange(70), 0)
+    assert list((cache.parent / "epochs").iterdir()) == []
 
 
 def test_memory_is_a_size_or_auto() -> None:

@@ -9,10 +9,15 @@ from ch12cli.errors import InputError, Problem
 from ch12cli.rules import MemoryRule, size_in_bytes
 
 SHARE = 0.5  # of the memory that is available, which a data set may take
-CGROUPS = (  # limit, and use, of the processes of a container
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+CGROUPS = (  # limit, use, and what is used for what, of the processes of a container
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory.stat"),
+    (
+        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+        "/sys/fs/cgroup/memory/memory.usage_in_bytes",
+        "/sys/fs/cgroup/memory/memory.stat",
+    ),
 )
+FILE_PAGES = ("active_file ", "inactive_file ")  # which are given up when memory is needed
 
 
 def budget_of(memory: object) -> int:
@@ -38,14 +43,24 @@ def available_memory() -> int:
     return min(_left(), default=2**32)
 
 
-def _left() -> Iterator[int]:
+def memory_for_files() -> int:
+    """Bytes of files that the system can keep in memory: the least of what machine and container leave."""
+    return min(_left_by_system(), default=2**32)
+
+
+def _left_by_system() -> Iterator[int]:
     for line in _lines("/proc/meminfo"):
         if line.startswith("MemAvailable:"):
             yield int(line.split()[1]) * 1024
-    for limit, used in CGROUPS:
+    for limit, used, details in CGROUPS:
         (most, *_), (now, *_) = _lines(limit) or ["max"], _lines(used) or ["0"]
         if most.strip().isdigit():
-            yield max(0, int(most) - int(now))
+            of_files = sum(int(line.split()[1]) for line in _lines(details) if line.startswith(FILE_PAGES))
+            yield max(0, int(most) - max(0, int(now) - of_files))
+
+
+def _left() -> Iterator[int]:
+    yield from _left_by_system()
     limit_of_addresses = resource.getrlimit(resource.RLIMIT_AS)[0]
     if limit_of_addresses != resource.RLIM_INFINITY:
         pages = int((_lines("/proc/self/statm") or ["0"])[0].split()[0])

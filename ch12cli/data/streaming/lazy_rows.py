@@ -23,7 +23,8 @@ class LazyRows(ABC):
     once, so that it must not share an open file's position. shape, dtype: of all rows. why: a line for the user.
     at_once: how many values are best taken at once in training; 0: those of a batch. alone: why a run is not stacked.
     fits: whether the rows may be held in memory after all, which a sweep does.
-    sequential: whether rows can only be taken in their own order.
+    sequential: whether rows can only be taken in their own order. is_slow: whether taking them in another order is so
+    slow that they are better copied into the order that is needed.
     """
 
     shape: tuple[int, int]
@@ -32,6 +33,7 @@ class LazyRows(ABC):
     at_once: int = 0
     fits: bool = False
     sequential: bool = False
+    is_slow: bool = False
     alone: str = "its rows are read when they are needed, in an order of its own for each run"
 
     @abstractmethod
@@ -61,12 +63,16 @@ class SelectedRows(LazyRows):
         self.source, self.rows, self.change = source, rows, change
         self.shape, self.dtype = (len(rows), source.shape[1]), source.dtype
         self.why, self.at_once, self.sequential = source.why, source.at_once, source.sequential
+        self.is_slow = source.is_slow
 
     def take(self, rows: Rows, epoch: int | None = None) -> Values:
-        raw = self.source.raw(self.rows[rows], epoch)
+        return self.changed(self.source.raw(self.rows[rows], epoch))
+
+    def changed(self, raw: Values) -> Values:
+        """Rows of the source, (rows, features), changed."""
         found = np.empty(raw.shape, self.dtype)
         at_once = max(1, CHANGED_AT_ONCE // max(1, self.shape[1]))  # changing takes further memory
-        for start in range(0, len(rows), at_once):
+        for start in range(0, len(raw), at_once):
             block = slice(start, start + at_once)
             found[block] = self.change(raw[block].astype(self.dtype, copy=False))
         return found
@@ -78,7 +84,10 @@ class SelectedColumns(LazyRows):
     def __init__(self, source: LazyRows, columns: npt.NDArray[np.int64]) -> None:
         self.source, self.columns = source, columns
         self.shape, self.dtype = (len(source), len(columns)), source.dtype
-        self.why, self.at_once = source.why, source.at_once
+        self.why, self.at_once, self.is_slow = source.why, source.at_once, source.is_slow
 
     def take(self, rows: Rows, epoch: int | None = None) -> Values:
-        return np.ascontiguousarray(self.source.take(rows, epoch)[:, self.columns])
+        return self.raw(rows, epoch).astype(self.dtype, copy=False)
+
+    def raw(self, rows: Rows, epoch: int | None = None) -> Values:
+        return np.ascontiguousarray(self.source.raw(rows, epoch)[:, self.columns])

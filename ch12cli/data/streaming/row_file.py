@@ -2,7 +2,7 @@
 
 import mmap
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,8 @@ class RowFile(LazyRows):
         self.handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
     def __reduce__(self) -> tuple[Any, ...]:  # to a process that is not forked
-        return _opened, (self.path, self.shape, self.stored.str, self.dtype.str, self.why, self.at_once)
+        further = {"why": self.why, "at_once": self.at_once, "is_slow": self.is_slow}
+        return _opened, (self.path, self.shape, self.stored.str, self.dtype.str, further)
 
     def __del__(self) -> None:
         if hasattr(self, "handle"):
@@ -77,9 +78,9 @@ class RowFile(LazyRows):
             view, offset = view[count:], offset + count
 
 
-def _opened(path: Path, shape: tuple[int, int], stored: str, dtype: str, why: str, at_once: int) -> RowFile:
+def _opened(path: Path, shape: tuple[int, int], stored: str, dtype: str, further: Mapping[str, Any]) -> RowFile:
     rows = RowFile(path, shape, stored=stored, dtype=dtype)
-    rows.why, rows.at_once = why, at_once
+    vars(rows).update(further)
     return rows
 
 

@@ -22,7 +22,8 @@ import numpy as np
 
 from ch12cli.data.columns import columns_as_plain, columns_from_plain
 from ch12cli.data.sheets.stored_arrays import arrays_on_disk
-from ch12cli.data.streaming.budget import describe_size
+from ch12cli.data.streaming.arranged_rows import HINT, require_space
+from ch12cli.data.streaming.budget import describe_size, memory_for_files
 from ch12cli.data.streaming.cache_folder import cache_folder
 from ch12cli.data.streaming.row_file import ROWS, RowFile
 from ch12cli.data.table import Table
@@ -34,6 +35,8 @@ ARRAYS, NAMES, CHECKED, USED = "arrays.npz", "table.json", "checked.json", "used
 COLUMNS = "columns"  # the folder of columns while an entry is made
 UNUSED_DAYS = 30  # after which an entry is removed when another one is made
 SHARE_OF_DISK = 0.5  # of what the cache uses and what is free, which the cache may use
+SHARE_OF_FILES = 0.7  # of the memory for files, up to which a table stays there while it is read again and again
+LARGE_ROW = 4096  # bytes of a row from which on rows are read as fast in any order
 SETTLED = 2.0  # seconds after which a file that is changed again has another time of modification
 
 LEAST_AT_ONCE, MOST_AT_ONCE = 2**16, 2**22  # values of a block of training rows
@@ -71,10 +74,13 @@ def stored_table(
                 f"holding them would take more than dataset.memory allows ({describe_size(allowed)})"
             )
             rows.alone = f"{rows.why}; each run has an order of its own"
+            rows.is_slow = rows.row_bytes < LARGE_ROW and rows.file_bytes > SHARE_OF_FILES * memory_for_files()
+            if rows.is_slow:
+                require_space(rows.file_bytes)
+                rows.why += "; they are copied there into the order of each epoch first"
             return table
     except (OSError, RuntimeError) as error:  # RuntimeError: there is no home
-        hint = "free some, set XDG_CACHE_HOME to another disk, or allow more by dataset.memory"
-        raise MachineError(f"a table larger than dataset.memory is kept on disk: {reason_of(error)}; {hint}") from error
+        raise MachineError(f"a table larger than dataset.memory is kept on disk: {reason_of(error)}; {HINT}") from error
 
 
 def identity_of(path: Path) -> list[int]:
