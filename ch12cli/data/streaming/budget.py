@@ -9,14 +9,15 @@ from ch12cli.errors import InputError, Problem
 from ch12cli.rules import MemoryRule, size_in_bytes
 
 SHARE = 0.5  # of the memory that is available, which a data set may take
-CGROUPS = (  # limit, use, and what is used for what, of the processes of a container
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory.stat"),
-    (
-        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-        "/sys/fs/cgroup/memory/memory.usage_in_bytes",
-        "/sys/fs/cgroup/memory/memory.stat",
+CGROUPS = {  # where the limits of containers and jobs are, by version: limit, use, and what is used for what
+    "": (Path("/sys/fs/cgroup"), "memory.max", "memory.current", "memory.stat"),
+    "memory": (
+        Path("/sys/fs/cgroup/memory"),
+        "memory.limit_in_bytes",
+        "memory.usage_in_bytes",
+        "memory.stat",
     ),
-)
+}
 FILE_PAGES = ("active_file ", "inactive_file ")  # which are given up when memory is needed
 
 
@@ -52,11 +53,23 @@ def _left_by_system() -> Iterator[int]:
     for line in _lines("/proc/meminfo"):
         if line.startswith("MemAvailable:"):
             yield int(line.split()[1]) * 1024
-    for limit, used, details in CGROUPS:
+    for limit, used, details in _limits():
         (most, *_), (now, *_) = _lines(limit) or ["max"], _lines(used) or ["0"]
         if most.strip().isdigit():
             of_files = sum(int(line.split()[1]) for line in _lines(details) if line.startswith(FILE_PAGES))
             yield max(0, int(most) - max(0, int(now) - of_files))
+
+
+def _limits() -> Iterator[list[Path]]:
+    """The files with the limits of this process's control group, of those that hold it, and of the container."""
+    for line in _lines("/proc/self/cgroup"):
+        _, controllers, path = line.split(":", 2)
+        for controller, (root, *names) in CGROUPS.items():
+            if controller in controllers.split(","):
+                own = root / path.lstrip("/")
+                for folder in (own, *own.parents):
+                    if folder.is_relative_to(root):
+                        yield [folder / name for name in names]
 
 
 def _left() -> Iterator[int]:
@@ -67,7 +80,7 @@ def _left() -> Iterator[int]:
         yield max(0, limit_of_addresses - pages * os.sysconf("SC_PAGE_SIZE"))
 
 
-def _lines(path: str) -> list[str]:
+def _lines(path: str | Path) -> list[str]:
     try:
         return Path(path).read_text(encoding="ascii").splitlines()
     except (OSError, UnicodeError):
