@@ -28,6 +28,8 @@ INTERRUPTED = 130
 def program() -> NoReturn:
     """Runs the command line of this process and ends the process with its exit code."""
     open_closed_streams()
+    # Torch's threads sleep while they wait. Those that spin make a small network a thousand times slower on busy cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when torch is imported
     collector.start()
     atexit.register(gc.freeze)  # else Python scans all of torch's objects once more at exit, which takes a second
     sys.unraisablehook = repeat_interrupt

@@ -1,5 +1,6 @@
-"""Standard streams that the caller has closed."""
+"""What the process of the command sets up: closed standard streams, and threads that sleep while they wait."""
 
+import os
 import shlex
 import subprocess
 import sys
@@ -31,3 +32,16 @@ def test_help_of_a_verb(capsys: pytest.CaptureFixture[str]) -> None:
     asked = capsys.readouterr().out
     assert main(["rm", "--help"]) == 0
     assert asked == capsys.readouterr().out != ""
+
+
+@pytest.mark.parametrize(("given", "used"), [(None, "passive"), ("active", "active")])
+def test_threads_of_torch_sleep_while_they_wait_unless_the_caller_says_otherwise(given: str | None, used: str) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    environment |= {} if given is None else {"OMP_WAIT_POLICY": given}
+    code = (
+        "import atexit, os, sys; "
+        "atexit.register(lambda: print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)); "
+        "sys.argv = ['ch12', '--version']; from ch12cli.cli.main import program; program()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == f"{used} False"  # set before torch is imported, which reads it
