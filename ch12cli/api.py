@@ -236,7 +236,7 @@ def sweep(
     """Trains many runs, as `ch12 train -m` does with these overrides, and returns their rows.
 
     overrides: such as "optimizer.lr=0.1,0.01", "seed=range(100)". jobs_file: a CSV or YAML file with a row of overrides
-    for each job. sampler: tpe, sobol or random; searches the values given, such as
+    for each job. sampler: as in `search.sampler`; searches the values given, such as
     "optimizer.lr=interval(0.001,0.1)", with "search.n_trials=128" and the like. callbacks: one or several objects with
     the methods of ch12cli.sweeps.callbacks.SweepCallback. Failed jobs do not raise: they are rows with the status
     "failed". InputError with everything that is wrong with the overrides of any job; MachineError if the sweep cannot

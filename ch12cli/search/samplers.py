@@ -4,28 +4,34 @@ Each draw depends only on the seed, the number of trials before it and their ran
 same points.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ch12cli.search.space import Points, Space
-
-SAMPLERS = ("tpe", "sobol", "random")
+from ch12cli.search.trial import Trial
 
 CANDIDATES = 24  # of TPE, for each point
 GOOD_SHARE, MOST_GOOD = 0.1, 25  # the best trials that TPE draws from
+EVEN_CENTERS = 3  # that are added to those of a mixture
 NARROWEST, WIDEST = 0.02, 0.5  # of a kernel, as a share of the parameter's scale
 MOST_KERNELS = 4_000_000  # numbers of a matrix of candidates and kernels, held at once
 
 
 @dataclass(frozen=True)
 class Seen:
-    """The trials so far. points: those with a rank, best first, (n, parameters). asked: the number of all trials."""
+    """The trials so far.
+
+    points: of those with a rank, best first, (n, parameters). asked: the number of this study's own trials. trials: all
+    of them, those of other sweeps first. population: of the samplers that have generations.
+    """
 
     points: Points
     asked: int
+    trials: Sequence[Trial] = ()
+    population: int = 16
 
 
 Draw = Callable[[Space, Seen, int, int], Points]  # space, seen, count, seed: points (count, parameters)
@@ -72,12 +78,14 @@ class Kernels:
 
     def __init__(self, centers: Points, categories: NDArray[np.int64]) -> None:
         self.centers, self.categories = centers, categories
-        self.width = np.full(centers.shape[1], WIDEST)
         applies = ~np.isnan(centers)
-        known = applies.any(0)
-        deviation = np.nanstd(centers[:, known], axis=0)
+        count, known = applies.sum(0), applies.any(0)
+        variance = np.zeros(centers.shape[1])
+        variance[known] = np.nanvar(centers[:, known], axis=0)
+        # few centers may be near each other by chance, so some of an even spread are added to them
+        variance = (count * variance + EVEN_CENTERS / 12) / (count + EVEN_CENTERS)
         exponent = -1 / (centers.shape[1] + 4)
-        self.width[known] = np.clip(deviation * applies[:, known].sum(0) ** exponent, NARROWEST, WIDEST)
+        self.width = np.clip(np.sqrt(variance) * np.maximum(1, count) ** exponent, NARROWEST, WIDEST)
         self.smoothing = 1 / max(1, len(centers))  # weight of a category that is not the center's
 
     def draw(self, count: int, rng: np.random.Generator) -> Points:

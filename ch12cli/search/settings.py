@@ -10,13 +10,15 @@ from ch12cli.config.values import shown
 from ch12cli.errors import InputError, Problem
 from ch12cli.files.plain_values import is_finite_number
 from ch12cli.rules import IntegerRule, ItemsRule, Number, OneOf, Or, Text
-from ch12cli.search.samplers import SAMPLERS
+from ch12cli.search.optuna_samplers import OPTUNA_DRAWERS, missing_packages
+from ch12cli.search.samplers import DRAWERS
 from ch12cli.suggest import suggestion
 
 SEARCH_SWEEPER = "hydra_plugins.ch12_search.SearchSweeper"
 PREFIX = "search."
 DEFAULT_TRIALS = 128
 FINAL_SEEDS = 5  # of each finalist
+SAMPLERS = {**DRAWERS, **OPTUNA_DRAWERS}
 UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smh]?)")
 
@@ -61,7 +63,10 @@ SEARCH_KEYS: dict[str, Key] = {
         Or("auto", IntegerRule(1, 65_536)),
         "settings that are asked and trained together; auto: an eighth of all, from 16 to 256",
     ),
-    "sampler": Key(OneOf(SAMPLERS), "how settings are drawn: near the best (tpe), spread evenly (sobol), or at random"),
+    "sampler": Key(
+        OneOf(tuple(SAMPLERS)),
+        "how settings are drawn: near the best (tpe), spread evenly (sobol), at random, or by Optuna",
+    ),
     "seed": Key(IntegerRule(0, 2**32 - 1), "seed of the draws, apart from that of the runs"),
     "direction": Key(
         OneOf(("auto", "minimize", "maximize")), "which objective is better; auto: lower losses, higher accuracies"
@@ -91,7 +96,14 @@ SEARCH_KEYS: dict[str, Key] = {
 }
 # Keys of the sweeper that are not settings of the study. The last two are of the published plugin for Optuna.
 OTHERS = ("_target_", "_recursive_", "params", "space", "max_batch_size", "storage", "custom_search_space")
-OPTUNA_SAMPLERS = {"TPESampler": "tpe", "RandomSampler": "random", "QMCSampler": "sobol"}
+OPTUNA_SAMPLERS = {
+    "TPESampler": "tpe",
+    "RandomSampler": "random",
+    "QMCSampler": "sobol",
+    "NSGAIISampler": "nsgaii",
+    "CmaEsSampler": "cmaes",
+    "GPSampler": "gp",
+}
 
 
 @dataclass(frozen=True)
@@ -154,6 +166,7 @@ def settings_from(node: Mapping[str, Any]) -> SearchSettings:
         for name, key in SEARCH_KEYS.items()
         if not key.rule.allows(node[name])
     ]
+    problems = problems or missing_packages(node["sampler"])
     if problems:
         raise InputError(problems)
     limited = node["timeout"] is not None or node["epochs"] is not None

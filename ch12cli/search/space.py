@@ -74,7 +74,7 @@ class Interval:
             width = self.high - self.low
             value = self.low + position * width
             value = round(value, DIGITS - math.floor(math.log10(width))) if width else value
-        return repr(min(self.high, max(self.low, value)))
+        return repr(min(self.high, max(self.low, value)) + 0.0)  # never -0.0, which is equal to 0.0
 
     def position(self, text: str) -> float | None:
         value = _number(text)
@@ -218,7 +218,7 @@ class Space:
         """Returns the values at a point, (parameters,), of the parameters that apply there."""
         found: dict[str, str] = {}
         for parameter, position in zip(self.parameters, point.tolist(), strict=True):
-            if self._applies(parameter, found):
+            if self.applies(parameter, found):
                 found[parameter.key] = parameter.text(0.5 if math.isnan(position) else position)
         return found
 
@@ -229,7 +229,7 @@ class Space:
         """
         point = np.full(len(self.parameters), np.nan)
         for index, parameter in enumerate(self.parameters):
-            if not self._applies(parameter, setting):
+            if not self.applies(parameter, setting):
                 continue
             position = parameter.position(setting[parameter.key]) if parameter.key in setting else None
             if position is None:
@@ -255,7 +255,8 @@ class Space:
                 seen.add(key)
                 yield setting
 
-    def _applies(self, parameter: Parameter, setting: Setting) -> bool:
+    def applies(self, parameter: Parameter, setting: Setting) -> bool:
+        """Returns whether a parameter has a value in a setting, by what it depends on."""
         condition = self.conditions.get(parameter.key)
         return condition is None or condition.holds({**self.fixed, **setting})
 

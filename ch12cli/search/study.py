@@ -2,34 +2,17 @@
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ch12cli.search.samplers import DRAWERS, Draw, Seen, draw_random, draw_sobol, generator
 from ch12cli.search.space import Setting, Space
+from ch12cli.search.trial import Trial, by_values, key_of_setting, ranked
 
-Status = Literal["asked", "complete", "pruned", "diverged", "failed"]
-
+SMALLEST_POPULATION = 16  # of the samplers that have generations
 REDRAWS = 10  # where too few draws are new and allowed, each of several times as many points
 POINTS_PER_REDRAW = 8
 MOST_LISTED = 4096  # settings of a finite space, which are listed when draws find no new ones
-
-
-@dataclass(frozen=True)
-class Trial:
-    """A setting that was asked, and what came of it.
-
-    values: one per objective, lower is better; empty unless it is complete or pruned. epochs: those that it was
-    trained, for pruned ones.
-    """
-
-    setting: Setting
-    status: Status = "asked"
-    values: tuple[float, ...] = ()
-    epochs: int = 0
 
 
 class Study:
@@ -75,12 +58,13 @@ class Study:
                     found[key] = setting
 
         take(self.start)
-        ranked = self.ranked()
-        points = np.array([self.space.point(trial.setting) for trial in ranked]).reshape(
-            len(ranked), len(self.space.parameters)
+        known = self.ranked()
+        points = np.array([self.space.point(trial.setting) for trial in known]).reshape(
+            len(known), len(self.space.parameters)
         )
-        seen = Seen(points, len(self.trials))
-        draw = draw_sobol if len(ranked) < self.startup and self.draw is not draw_random else self.draw
+        trials = [*self.earlier, *self.trials]
+        seen = Seen(points, len(self.trials), trials, max(SMALLEST_POPULATION, self.startup))
+        draw = draw_sobol if len(known) < self.startup and self.draw is not draw_random else self.draw
         take(map(self.space.setting, draw(self.space, seen, count, self.seed)))
         rng = generator(self.seed + 1, len(self.trials))
         for _ in range(REDRAWS):
@@ -91,71 +75,14 @@ class Study:
         return list(found.values())
 
     def ranked(self) -> list[Trial]:
-        """Returns the trials that have a rank, best first: all but those that failed or have no result.
-
-        Complete trials come first, then pruned ones by the epochs they reached, then diverged ones.
-        """
-        known = [trial for trial in (*self.earlier, *self.trials) if trial.status in ("complete", "pruned", "diverged")]
-        complete = [trial for trial in known if trial.status == "complete"]
-        pruned = sorted((trial for trial in known if trial.status == "pruned"), key=_pruned_order)
-        return [*by_values(complete), *pruned, *(trial for trial in known if trial.status == "diverged")]
+        """Returns the trials that have a rank, best first, with those of other sweeps."""
+        return ranked([*self.earlier, *self.trials])
 
     @property
     def best(self) -> Trial | None:
         """The best complete trial of this study, or None."""
         complete = [trial for trial in self.trials if trial.status == "complete"]
         return by_values(complete)[0] if complete else None
-
-
-def _pruned_order(trial: Trial) -> tuple[int, float]:
-    return -trial.epochs, trial.values[0] if trial.values else math.inf
-
-
-def key_of_setting(setting: Setting) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted(setting.items()))
-
-
-def by_values(trials: Sequence[Trial]) -> list[Trial]:
-    """Returns complete trials, best first. With several objectives, those that no other beats in all come first."""
-    if not trials:
-        return []
-    values = np.array([trial.values for trial in trials], np.float64)  # (n, objectives)
-    layer = pareto_layers(values)
-    spread = -crowding(values, layer) if values.shape[1] > 1 else np.zeros(len(values))
-    return [trials[index] for index in np.lexsort((values[:, 0], spread, layer)).tolist()]
-
-
-def pareto_layers(values: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Returns the layer of each row, (n,): 0 for rows that no other dominates, 1 for those after removing them, …
-
-    values: (n, objectives), lower is better.
-    """
-    if values.shape[1] == 1:
-        return np.zeros(len(values), np.int64)
-    better = (values[:, None] <= values[None]).all(2) & (values[:, None] < values[None]).any(2)  # row beats column
-    layers = np.full(len(values), -1)
-    layer, left = 0, np.ones(len(values), bool)
-    while left.any():
-        front = left & ~(better & left[:, None]).any(0)
-        layers[front] = layer
-        left &= ~front
-        layer += 1
-    return layers
-
-
-def crowding(values: NDArray[np.float64], layer: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Returns how far the neighbours of each row in its layer are apart, (n,); infinite for the outermost rows."""
-    distance = np.zeros(len(values))
-    for number in np.unique(layer):
-        rows = np.flatnonzero(layer == number)
-        for column in values[rows].T:
-            order = np.argsort(column, kind="stable")
-            width = column[order[-1]] - column[order[0]]
-            gaps = np.full(len(rows), np.inf)
-            if len(rows) > 2 and width > 0:
-                gaps[order[1:-1]] = (column[order[2:]] - column[order[:-2]]) / width
-            distance[rows] += gaps
-    return distance
 
 
 def summary_of_values(values: Sequence[float], how: str) -> float:
@@ -169,10 +96,6 @@ def summary_of_values(values: Sequence[float], how: str) -> float:
     if how == "bound" and len(values) > 1:
         return mean + float(np.std(values, ddof=1)) / math.sqrt(len(values))
     return mean
-
-
-def with_result(trial: Trial, status: Status, values: tuple[float, ...] = (), *, epochs: int = 0) -> Trial:
-    return replace(trial, status=status, values=values, epochs=epochs)
 
 
 def batch_size(trials: int) -> int:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from ch12cli.search.samplers import DRAWERS
 from ch12cli.search.space import Condition, Interval, Options, Setting, Space, WholeNumbers
-from ch12cli.search.study import Study, Trial, batch_size
+from ch12cli.search.study import Study, batch_size
+from ch12cli.search.trial import Trial
 from tests.benchmarks.bench import ROOT, Bench, Table, missing, process, verdict
 
 TRIALS, EPOCHS = 1024, 20

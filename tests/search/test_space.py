@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from ch12cli.search.samplers import DRAWERS, SAMPLERS
+from ch12cli.search.samplers import DRAWERS
 from ch12cli.search.space import (
     Condition,
     Interval,
@@ -21,7 +21,8 @@ from ch12cli.search.space import (
     condition_problems,
     interval_problem,
 )
-from ch12cli.search.study import MOST_LISTED, Study, Trial, key_of_setting
+from ch12cli.search.study import MOST_LISTED, Study
+from ch12cli.search.trial import Trial, key_of_setting
 
 OPTIONS = ["null", "true", "'1'", "relu", "[0.9,0.99]", "[0.8,0.9]", "1e-3", "a b", "-1", "{a:1}", "''"]
 
@@ -81,7 +82,7 @@ def applicable(space: Space, setting: dict[str, str]) -> list[str]:
     return [key for key in by_key if applies(key)]
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("sampler", [*DRAWERS])
 @pytest.mark.parametrize("spaces", [range(20), pytest.param(range(20, 300), marks=pytest.mark.slow)])
 def test_values_of_random_spaces_stay_within_their_bounds(sampler: str, spaces: range) -> None:
     for seed in spaces:

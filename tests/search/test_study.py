@@ -5,9 +5,12 @@ import math
 import numpy as np
 import pytest
 
+from ch12cli.search.optuna_samplers import missing_packages
 from ch12cli.search.samplers import DRAWERS, Kernels
+from ch12cli.search.settings import SAMPLERS
 from ch12cli.search.space import Condition, Interval, Options, Space, WholeNumbers
-from ch12cli.search.study import Study, Trial, batch_size, by_values, summary_of_values
+from ch12cli.search.study import Study, batch_size, summary_of_values
+from ch12cli.search.trial import Status, Trial, by_values
 
 UNIT = Space.of([Interval("x", 0.0, 1.0), Interval("y", 0.0, 1.0)])
 
@@ -40,15 +43,19 @@ def test_with_several_objectives_those_that_no_other_beats_come_first() -> None:
     assert ranked[3:] == [(3.0, 3.0), (5.0, 5.0)]
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "sobol", "random"])
+@pytest.mark.parametrize(
+    "sampler", [*DRAWERS, "optuna_tpe", "nsgaii", "cmaes", pytest.param("gp", marks=pytest.mark.slow)]
+)
 def test_a_study_that_is_rebuilt_from_its_trials_asks_the_same(sampler: str) -> None:
-    whole, rebuilt = (Study(UNIT, DRAWERS[sampler], seed=3) for _ in range(2))
+    whole, rebuilt = (Study(UNIT, SAMPLERS[sampler], seed=3, startup=8) for _ in range(2))
     for _ in range(4):
-        settings = whole.ask(16)
+        settings = whole.ask(4)
         whole.add(Trial(each, "complete", (float(each["x"]),)) for each in settings)
     rebuilt.add(whole.trials)
-    assert rebuilt.ask(16) == whole.ask(16)
-    assert Study(UNIT, DRAWERS[sampler], seed=4).ask(16) != Study(UNIT, DRAWERS[sampler], seed=3).ask(16)
+    assert rebuilt.ask(4) == whole.ask(4)
+    other = Study(UNIT, SAMPLERS[sampler], seed=4, startup=8)
+    other.add(whole.trials)
+    assert other.ask(4) != whole.ask(4)
 
 
 def test_a_finite_space_is_asked_once_and_to_its_end() -> None:
@@ -84,18 +91,21 @@ def test_the_density_of_kernels_is_one_in_all() -> None:
     assert ((drawn >= 0) & (drawn <= 1)).all()
 
 
+MIXED = Space.of(
+    [
+        Interval("lr", 1e-5, 1.0, log=True),
+        WholeNumbers("width", 1, 256, log=True),
+        Options("optimizer", ("a", "b", "c", "d")),
+        Interval("momentum", 0.0, 1.0),
+        Options("steps", ("1", "2", "4"), ordered=True),
+    ],
+    {"momentum": Condition("optimizer", ("a", "b"))},
+)
+
+
 def quality(sampler: str, seed: int) -> float:
     """The best value of 128 trials of a function of numbers, categories and a conditional parameter."""
-    space = Space.of(
-        [
-            Interval("lr", 1e-5, 1.0, log=True),
-            WholeNumbers("width", 1, 256, log=True),
-            Options("optimizer", ("a", "b", "c", "d")),
-            Interval("momentum", 0.0, 1.0),
-        ],
-        {"momentum": Condition("optimizer", ("a", "b"))},
-    )
-    study = Study(space, DRAWERS[sampler], seed=seed)
+    study = Study(MIXED, SAMPLERS[sampler], seed=seed)
 
     def value(setting: dict[str, str]) -> float:
         distance = (math.log10(float(setting["lr"])) + 2.5) ** 2 + math.log(float(setting["width"]) / 32) ** 2
@@ -110,9 +120,34 @@ def quality(sampler: str, seed: int) -> float:
 
 
 @pytest.mark.slow
-def test_the_default_sampler_finds_better_values_than_chance() -> None:
-    tpe, chance = (np.median([quality(sampler, seed) for seed in range(7)]) for sampler in ("tpe", "random"))
-    assert tpe < chance / 2
+@pytest.mark.parametrize(("sampler", "share"), [("tpe", 0.3), ("optuna_tpe", 0.5), ("nsgaii", 0.5), ("cmaes", 0.6)])
+def test_a_sampler_that_learns_finds_better_values_than_chance(sampler: str, share: float) -> None:
+    learned, chance = (np.median([quality(each, seed) for seed in range(7)]) for each in (sampler, "random"))
+    assert learned < share * chance
+
+
+@pytest.mark.parametrize("sampler", ["optuna_tpe", "nsgaii", "cmaes", pytest.param("gp", marks=pytest.mark.slow)])
+def test_a_sampler_of_optuna_takes_trials_of_every_kind(sampler: str) -> None:
+    study = Study(MIXED, SAMPLERS[sampler], startup=8)
+    kinds: list[Status] = ["complete", "complete", "pruned", "diverged", "failed"]
+    study.earlier = [Trial(study.ask(1)[0], "complete", (0.5,))]
+    for _ in range(3):
+        settings = study.ask(10)
+        assert len(settings) == 10
+        assert all(MIXED.setting(MIXED.point(each)) == each for each in settings)
+        for index, setting in enumerate(settings):
+            status = kinds[index % len(kinds)]
+            values = (float(setting["lr"]),) if status in ("complete", "pruned") else ()
+            study.add([Trial(setting, status, values, epochs=index)])
+
+
+def test_a_sampler_whose_packages_are_not_installed_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert [str(each) for each in missing_packages("gp")] == [
+        "search.sampler=gp: optuna, scipy is not installed: pip install 'ch12[search]'; "
+        "search.sampler=tpe needs no package"
+    ]
+    assert missing_packages("tpe") == []
 
 
 def test_a_trial_of_several_seeds_has_their_mean_median_or_bound() -> None:

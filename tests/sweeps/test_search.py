@@ -98,6 +98,14 @@ def test_the_same_command_again_trains_only_what_is_new(folder: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("sampler", ["optuna_tpe", "cmaes"])
+def test_a_search_by_a_sampler_of_optuna_goes_on_with_the_same_trials(folder: Path, sampler: str) -> None:
+    whole = search(*SPACE, f"search.sampler={sampler}", trials=24, into="whole")
+    search(*SPACE, f"search.sampler={sampler}", trials=12)
+    assert settings(search(*SPACE, f"search.sampler={sampler}", trials=24)) == settings(whole)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0.1, 0.3, 0.5, 0.7, 0.9, 1.1, 1.3, 1.5])
 def test_a_killed_search_goes_on_with_the_same_trials(folder: Path, seconds: float) -> None:
     whole = search(*SPACE, trials=40, batch=8, into="whole")
@@ -223,7 +231,8 @@ def test_folds_are_repetitions_of_a_trial() -> None:
         ((LR, "search.n_trial=3"), "search.n_trial=3: no such key; did you mean `search.n_trials`?"),
         ((LR, "search.n_trials=0"), "search.n_trials=0: must be auto, or a whole number from 1"),
         ((LR, "search.timeout=5x"), "search.timeout=5x: must be null, or a time, such as 90s, 10m or 2h"),
-        ((LR, "search.sampler=gp"), "search.sampler=gp: must be one of tpe, sobol, random"),
+        ((LR, "search.sampler=grid"), "search.sampler=grid: must be one of tpe, sobol, random, optuna_tpe"),
+        ((LR, "search.sampler=cmaes"), "search.sampler=cmaes: needs two ranges or more"),
         ((LR, "search.direction=maximize"), "valid_loss is better the lower it is"),
         ((LR, "search.start=[{optimizer.lr: 3}]"), "search.start={optimizer.lr: 3}: is not in the space"),
         ((LR, "search.constraints=['import os']"), "must compare keys and numbers"),

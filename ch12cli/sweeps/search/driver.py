@@ -15,9 +15,10 @@ from ch12cli.files.plan_json import PlanFile, read_plan
 from ch12cli.files.run_directory import SWEEP
 from ch12cli.files.sweep_csv import SweepRow, read_sweep_csv, row_on_disk
 from ch12cli.run.signals import Terminated
-from ch12cli.search.samplers import DRAWERS
+from ch12cli.search.settings import SAMPLERS
 from ch12cli.search.space import Setting
-from ch12cli.search.study import Study, Trial, key_of_setting, summary_of_values
+from ch12cli.search.study import Study, summary_of_values
+from ch12cli.search.trial import Trial, key_of_setting
 from ch12cli.sweeps.hydra_sweep import ComposedSweep, SweepTask
 from ch12cli.sweeps.launch import Launch
 from ch12cli.sweeps.search.request import SearchRequest
@@ -108,7 +109,7 @@ class Search:
         settings = self.request.settings
         self.study = Study(
             self.request.space,
-            DRAWERS[settings.sampler],
+            SAMPLERS[settings.sampler],
             seed=settings.seed,
             startup=min(self.request.batch, settings.n_trials or self.request.batch),
             allows=self.allows,

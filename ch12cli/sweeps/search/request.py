@@ -99,6 +99,8 @@ def read_request(
             "hydra/sweeper=search: nothing is searched; give a key several values, such as "
             "'optimizer.lr=tag(log,interval(1e-4,1e-1))'"
         )
+    if settings.sampler == "cmaes" and len(parameters) < 2:
+        raise InputError(Problem("search.sampler", "cmaes", "needs two ranges or more", "leave it out"))
     searched = {parameter.key for parameter in parameters}
     fixed_overrides = [
         each for each in every if not each.is_sweep_override() and each.get_key_element() not in searched
