@@ -15,7 +15,7 @@ import numpy as np
 from ch12cli.errors import Problem
 from ch12cli.search.samplers import Draw, Seen, generator
 from ch12cli.search.space import Interval, Parameter, Points, Setting, Space, WholeNumbers
-from ch12cli.search.trial import Trial, ranked
+from ch12cli.search.trial import Trial, ranked_trials
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -109,7 +109,7 @@ def setting_asked(trial: "OptunaTrial", space: Space) -> Setting:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def silent_optuna() -> Iterator[None]:
     """Keeps Optuna from printing what it does, and from warning of what it calls experimental."""
     from optuna import logging
 
@@ -129,7 +129,7 @@ def drawn_by_optuna(make: Callable[[int, Space, int], "BaseSampler"]) -> Draw:
     def draw(space: Space, seen: Seen, count: int, seed: int) -> Points:
         from optuna import create_study
 
-        with quiet():
+        with silent_optuna():
             objectives = max((len(trial.values) for trial in seen.trials), default=1) or 1
             sampler = make(int(generator(seed, seen.asked).integers(2**31)), space, seen.population)
             study = create_study(sampler=sampler, directions=["minimize"] * objectives)
@@ -183,7 +183,7 @@ def draw_cmaes(space: Space, seen: Seen, count: int, seed: int) -> Points:
         population_size=population,
         seed=int(generator(seed, seen.asked).integers(2**31)),
     )
-    ranks = {id(trial): rank for rank, trial in enumerate(ranked(seen.trials))}
+    ranks = {id(trial): rank for rank, trial in enumerate(ranked_trials(seen.trials))}
     for first in range(0, len(seen.trials) - population + 1, population):
         optimizer.tell([
             (point_at(space, trial.setting, optimizer.mean), ranks.get(id(trial), len(ranks)))

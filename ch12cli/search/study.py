@@ -7,7 +7,7 @@ import numpy as np
 
 from ch12cli.search.samplers import DRAWERS, Draw, Seen, draw_random, draw_sobol, generator
 from ch12cli.search.space import Setting, Space
-from ch12cli.search.trial import Trial, by_values, key_of_setting, ranked
+from ch12cli.search.trial import Trial, by_values, key_of_setting, ranked_trials
 
 SMALLEST_POPULATION = 16  # of the samplers that have generations
 REDRAWS = 10  # where too few draws are new and allowed, each of several times as many points
@@ -76,7 +76,7 @@ class Study:
 
     def ranked(self) -> list[Trial]:
         """Returns the trials that have a rank, best first, with those of other sweeps."""
-        return ranked([*self.earlier, *self.trials])
+        return ranked_trials([*self.earlier, *self.trials])
 
     @property
     def best(self) -> Trial | None:

@@ -27,7 +27,7 @@ class Trial:
     epochs: int = 0
 
 
-def ranked(trials: Sequence[Trial]) -> list[Trial]:
+def ranked_trials(trials: Sequence[Trial]) -> list[Trial]:
     """Returns the trials that have a rank, best first: all but those that failed or have no result.
 
     Complete trials come first, then pruned ones by the epochs they reached, then diverged ones.
