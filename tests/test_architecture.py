@@ -32,6 +32,7 @@ BELOW: dict[str, set[str]] = {
     "plots": {*VALUES, "files", "catalogue"},
     "trackers": {*VALUES, "files"},
     "report": {*VALUES, "files", "catalogue", "plots"},
+    "board": {*VALUES, "files", "catalogue", "plots", "report"},
     "book": {*VALUES, "files", "data", "models", "training", "plots"},
     "run": {*VALUES, "files", "data", "models", "training", "distributed", "fused", "config", "trackers"},
     "saved": {*VALUES, "files", "data", "models", "training", "distributed", "config", "trackers", "run", "plots"},

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ch12cli.catalogue.summary import Failure
+from ch12cli.catalogue.sweep_progress import SweepStanding
 from ch12cli.files.result_json import Result
 from ch12cli.files.sweep_csv import SweepRow
 
@@ -160,3 +161,14 @@ def other_metrics(rows: Sequence[SweepRow], monitor: str) -> list[str]:
         if found:
             return sorted(found, key=lambda name: (name == f"{part}loss", name == f"{part}accuracy"))[:MAX_METRICS]
     return []
+
+
+def format_standing(standing: SweepStanding) -> str:
+    """Returns the progress: `420 of 512 jobs: 418 finished, 2 diverged; 41,200 of 51,200 epochs; about 0:07 left`."""
+    ended = (
+        ", ".join(f"{count:,} {status}" for status, count in sorted(standing.ended.items())) or "no job has ended yet"
+    )
+    pieces = [f"{sum(standing.ended.values()):,} of {standing.jobs:,} jobs: {ended}" if standing.jobs else ended]
+    pieces += [f"{standing.epochs:,} of {standing.total_epochs:,} epochs"] if standing.total_epochs else []
+    pieces += [f"about {format_time_left(standing.seconds)} left"] if standing.seconds is not None else []
+    return "; ".join(pieces)

@@ -1,5 +1,6 @@
 """Filters for runs: `test_accuracy>0.95 and not (optimizer.lr<0.1 or status=failed)`. Evaluates nothing as code."""
 
+import math
 import operator
 import re
 from collections.abc import Callable, Mapping
@@ -133,3 +134,10 @@ def as_number(text: str) -> float | None:
         return float(text)
     except ValueError:
         return None
+
+
+def sort_key(value: Any) -> tuple[int, float, str]:
+    """Numbers by size, then text, then missing values."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return (2, 0.0, "")
+    return (0, float(value), "") if isinstance(value, int | float) else (1, 0.0, str(value))

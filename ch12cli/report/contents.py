@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ch12cli.catalogue.comparison import read_compared
 from ch12cli.catalogue.damage import read_or_note
@@ -32,7 +32,7 @@ from ch12cli.plots import recorded
 from ch12cli.plots.plot import Plot
 from ch12cli.plots.sweeps import by_weight, results_of
 from ch12cli.report import page
-from ch12cli.report.page_data import cell_text, columns_of_jobs, curves_data, sweep_data
+from ch12cli.report.page_data import cell_text, columns_of_jobs, run_data, sweep_data
 from ch12cli.shell import shell_word
 
 MAX_COMBINATIONS = 30  # rows of the table of combinations, at most
@@ -40,22 +40,36 @@ PRINTED_JOBS = 25  # rows of the table of jobs in print, at most; page.css hides
 STATIC_JOBS = 100  # rows of the table of jobs without a script, at most
 
 
-def run_page(entry: Entry, *, trust: str = "", plots: Sequence[Plot] = ()) -> bytes:
+class Served(NamedTuple):
+    """What makes a page one of the board. links: HTML above it; live: for its script; job_address: of a job's page."""
+
+    links: str
+    live: Mapping[str, Any]
+    job_address: Callable[[SweepRow], str]
+
+
+def run_page(entry: Entry, *, trust: str = "", plots: Sequence[Plot] = (), served: Served | None = None) -> bytes:
     """The page about a run.
 
     trust: the option that its commands need, after a blank. plots: of its network, to show after the learning curves.
+    served: of the board, which shows charts alone.
     """
     problems: list[str] = []
     result: Result | None = read_or_note(lambda: read_result(entry.path / RESULT), problems)
     rows = read_or_note(lambda: read_metrics(entry.path / METRICS), problems) or []
     run = read_compared(entry.path)
     title = recorded.subject(entry.path)
-    sections = [page_heading(title, entry), *(f"<p class='failed'>{page.as_html(problem)}</p>" for problem in problems)]
+    sections = [served.links] if served else []
+    sections += [
+        page_heading(title, entry),
+        *(f"<p class='failed'>{page.as_html(problem)}</p>" for problem in problems),
+    ]
     if reason := describe_ending(result) if result else "":
         sections.append(f"<p>{page.as_html(reason)}</p>")
     sections.append(page.highlights(run_highlights(entry)))
-    if rows:
+    if rows or served:
         sections.append(page.explorer())
+    if rows and not served:
         sections.append(page.gallery([recorded.run_curves([entry.path], None)], replaced=True))
     sections.append(page.gallery(plots))
     if results := result_rows(result) if result else []:
@@ -78,25 +92,29 @@ def run_page(entry: Entry, *, trust: str = "", plots: Sequence[Plot] = ()) -> by
     if rows:
         epochs = page.table(list(rows[0]), ([cell_text(value) for value in row.values()] for row in rows))
         sections += ["<h2>Epochs</h2>", page.details(f"{len(rows)} epochs", epochs)]
-    monitor = str(result.monitor) if result and result.monitor else ""
-    data = {"kind": "run", "curves": curves_data({"run": rows}, monitor)} if rows else None
-    return page.document(title, sections, data)
+    data = run_data(rows, str(result.monitor) if result and result.monitor else "") if rows or served else None
+    return page.document(title, sections, with_live(data, served), served=served is not None)
 
 
-def sweep_page(entry: Entry, *, trust: str = "") -> bytes:
-    """The page about a sweep. trust: the option that its commands need, after a blank."""
+def with_live(data: Mapping[str, Any] | None, served: Served | None) -> Mapping[str, Any] | None:
+    """The data of a page with what its script needs to ask the board."""
+    return data if data is None or served is None else {**data, "live": served.live}
+
+
+def sweep_page(entry: Entry, *, trust: str = "", served: Served | None = None) -> bytes:
+    """The page about a sweep. trust: the option that its commands need, after a blank. served: of the board."""
     rows = read_rows_as_planned(entry.path)
     monitor = sweep_monitor(entry.path, rows) or "valid_loss"
     keys = varying(rows)
     finished = [row for row in rows if row.status == "finished"]
     title = recorded.run_name(entry.path)
-    sections = [page_heading(title, entry)]
-    counts = [(status, f"{count:,}") for status, count in sorted(entry.jobs.items())]
-    sections.append(page.highlights([("jobs", f"{len(rows):,}"), *counts, *best_highlight(finished, monitor)]))
+    sections = [served.links] if served else []
+    sections += [page_heading(title, entry), page.highlights(sweep_highlights(entry, rows, monitor))]
     sections.append(
         page.links({"comparison": "Comparison", "explore": "Explore", "jobs": "Jobs", "commands": "Commands"})
     )
-    sections.append(page.gallery(sweep_plots(entry.path, keys, finished)))
+    if not served:
+        sections.append(page.gallery(sweep_plots(entry.path, keys, finished)))
     if finished:
         metrics = ["objective", *other_metrics(finished, monitor)]
         found = fold_alike(rows, keys, metrics, minimise=minimised(monitor))
@@ -142,7 +160,16 @@ def sweep_page(entry: Entry, *, trust: str = "") -> bytes:
         sections += ["<h2>Configuration shared by all jobs</h2>", page.facts(shared)]
         sections += ["<h2>Environment</h2>", page.facts(run.environment)]
     data = sweep_data(entry.path, rows, columns, monitor=monitor, first=most_important(rows, monitor))
-    return page.document(title, sections, data)
+    if served:
+        data["links"] = [served.job_address(row) for row in rows]
+    return page.document(title, sections, with_live(data, served), served=served is not None)
+
+
+def sweep_highlights(entry: Entry, rows: Sequence[SweepRow], monitor: str) -> list[tuple[str, str]]:
+    """The few numbers that say most about a sweep: (label, text) each."""
+    counts = [(status, f"{count:,}") for status, count in sorted(entry.jobs.items())]
+    finished = [row for row in rows if row.status == "finished"]
+    return [("jobs", f"{len(rows):,}"), *counts, *best_highlight(finished, monitor)]
 
 
 def most_important(rows: Sequence[SweepRow], monitor: str) -> str | None:
@@ -158,7 +185,7 @@ def page_heading(title: str, entry: Entry) -> str:
     began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.when))
     status = page.as_html(entry.status)
     return (
-        f"<h1>{page.as_html(title)}</h1><p><span class='status {status}'>{status}</span> "
+        f"<h1>{page.as_html(title)}</h1><p><span id='status' class='status {status}'>{status}</span> "
         f"<span class='dim'>began {began} in {page.as_html(entry.path)}</span></p>"
     )
 

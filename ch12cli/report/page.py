@@ -19,7 +19,8 @@ from ch12cli.report.page_data import page_json
 
 ID = re.compile(r' id="([^"]+)"')
 REFERENCE = re.compile(r"""(?:href="|url\()#([^")]+)""")
-SCRIPTS = ("values", "colours", "plane", "parallel", "table", "curves", "explore", "main")  # in this order
+SCRIPTS = ("values", "colours", "plane", "parallel", "table", "curves", "explore")  # in this order, before main
+BOARD_SCRIPTS = ("live", "board")
 OUTER = re.compile(r"<svg [^>]*?(viewBox=\"[^\"]+\")[^>]*>")
 
 
@@ -28,10 +29,16 @@ def as_html(text: object) -> str:
     return escape(escape_controls(str(text)))
 
 
-def document(title: str, sections: Iterable[str], data: Mapping[str, Any] | None = None) -> bytes:
-    """The page as bytes. sections: HTML. data: of its interactive part, if it has one."""
+def document(
+    title: str, sections: Iterable[str], data: Mapping[str, Any] | None = None, *, served: bool = False
+) -> bytes:
+    """The page as bytes. sections: HTML. data: of its interactive part, if it has one.
+
+    served: by the board, which it asks for what is new.
+    """
     styles = [own_file("vendor/uPlot.min.css"), own_file("page.css")]
-    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src {policy_sources()}; img-src data:"
+    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src {policy_sources(served)}; img-src data:"
+    policy += "; connect-src 'self'" * served
     held = "" if data is None else f'<script type="application/json" id="data">{page_json(data)}</script>'
     return "\n".join(
         [
@@ -49,7 +56,7 @@ def document(title: str, sections: Iterable[str], data: Mapping[str, Any] | None
             *sections,
             "</main>",
             held,
-            *(f"<script>{script}</script>" for script in scripts()),
+            *(f"<script>{script}</script>" for script in scripts(served)),
             "</body>",
             "</html>",
             "",
@@ -58,15 +65,16 @@ def document(title: str, sections: Iterable[str], data: Mapping[str, Any] | None
 
 
 @cache
-def scripts() -> tuple[str, str]:
-    """The scripts of a page: uPlot's and ch12's own."""
-    return own_file("vendor/uPlot.iife.min.js"), "\n".join(own_file(f"script/{name}.js") for name in SCRIPTS)
+def scripts(served: bool) -> tuple[str, str]:
+    """The scripts of a page: uPlot's and ch12's own. served: with those of the board."""
+    names = [*SCRIPTS, *BOARD_SCRIPTS, "main"] if served else [*SCRIPTS, "main"]
+    return own_file("vendor/uPlot.iife.min.js"), "\n".join(own_file(f"script/{name}.js") for name in names)
 
 
 @cache
-def policy_sources() -> str:
+def policy_sources(served: bool) -> str:
     """The scripts that a page may run, as its Content-Security-Policy names them: by their digests."""
-    digests = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts())
+    digests = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts(served))
     return " ".join(f"'sha256-{digest}'" for digest in digests)
 
 
@@ -135,7 +143,7 @@ def facts(values: Mapping[str, object]) -> str:
 def highlights(values: Sequence[tuple[str, str]]) -> str:
     """The few numbers that say most. values: (label, text) each."""
     boxes = (f"<div><b>{as_html(text)}</b><span>{as_html(label)}</span></div>" for label, text in values)
-    return f"<div class='figures'>{''.join(boxes)}</div>"
+    return f"<div class='figures' id='highlights'>{''.join(boxes)}</div>"
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]], *, best: int | None = None) -> str:

@@ -67,9 +67,15 @@ def columns_of_jobs(rows: Sequence[SweepRow], keys: Sequence[str], monitor: str)
 
 
 def sweep_data(
-    sweep: Path, rows: Sequence[SweepRow], columns: Sequence[JobColumn], *, monitor: str, first: str | None
+    sweep: Path,
+    rows: Sequence[SweepRow],
+    columns: Sequence[JobColumn],
+    *,
+    monitor: str,
+    first: str | None,
+    curves: int = MAX_CURVES,
 ) -> Record:
-    """The data of a sweep's page. first: the key that the first chart shows."""
+    """The data of a sweep's page. first: the key that the first chart shows. curves: their number, at most."""
     return {
         "kind": "sweep",
         "columns": [
@@ -78,11 +84,16 @@ def sweep_data(
         ],
         "values": [[plain_value(value) for value in each.values] for each in columns],
         "first": first,
-        "curves": sweep_curves_data(sweep, rows, monitor),
+        "curves": sweep_curves_data(sweep, rows, monitor, most=curves),
     }
 
 
-def sweep_curves_data(sweep: Path, rows: Sequence[SweepRow], monitor: str, *, most: int = MAX_CURVES) -> Record:
+def run_data(rows: Sequence[Mapping[str, float]], monitor: str) -> Record:
+    """The data of a run's page. rows: its epochs."""
+    return {"kind": "run", "curves": curves_data({"run": rows}, monitor)}
+
+
+def sweep_curves_data(sweep: Path, rows: Sequence[SweepRow], monitor: str, *, most: int) -> Record:
     """The learning curves of the best jobs of a sweep."""
     sign = 1 if minimised(monitor) else -1
     values = {row.job: sign * row.number("objective") for row in rows}

@@ -115,8 +115,8 @@ PAGES = {
         "report [OPTION]... RUN|SWEEP",
         (
             "Writes one HTML file about a run or a sweep: plots, tables, configuration, environment, and the commands "
-            "that repeat it. The file loads nothing from elsewhere. The jobs of a sweep can be sorted and filtered. "
-            "Needs the extra `plots` (matplotlib).",
+            "that repeat it. The file loads nothing from elsewhere. The charts and the table of a sweep's jobs can be "
+            "searched, filtered and sorted. Needs the extra `plots` (matplotlib).",
         ),
         (("ch12 report @1 -o report.html", "the newest run"), ("ch12 report my_sweep -o sweep.html", "a sweep")),
     ),
@@ -135,6 +135,22 @@ PAGES = {
             ("ch12 export @1", "the newest run as a program"),
             ("ch12 export @best --format onnx -o iris.onnx", "the best network, for onnxruntime"),
             ("ch12 export @1 --format torch_export", "for torch.export.load"),
+        ),
+    ),
+    "board": VerbPage(
+        "board [OPTION]... [FOLDER]",
+        (
+            "Serves the pages of `ch12 report` for all runs and sweeps below a folder (default: outputs), live while "
+            "they train: curves grow, jobs appear, and a sweep says how long it will take. Finds, filters and compares "
+            "runs. Prints the address to open, and ends with Ctrl-C.",
+            "The board answers to 127.0.0.1 alone, and to who has the token in the address. It reads, and writes "
+            "nothing; with --write, it changes tags. Needs the extra `board` (starlette and uvicorn).",
+            "On another machine: ssh -L 8712:127.0.0.1:8712 HOST, and then open the address here.",
+        ),
+        (
+            ("ch12 board", "all that is below outputs"),
+            ("ch12 board outputs/2026-05-17 --port 9000", "one day, at a port of your choice"),
+            ("ch12 board --write", "tags may be changed"),
         ),
     ),
     "watch": VerbPage(

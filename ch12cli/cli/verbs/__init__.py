@@ -16,6 +16,7 @@ VERBS = {
     "compare": "show what differs between runs, or within a sweep",
     "plot": "plot runs and sweeps, in the terminal or as PDF, PNG and SVG",
     "report": "write one HTML page about a run or a sweep",
+    "board": "serve the pages of all runs below a folder, live, on this machine",
     "work": "train one bundle of a submitted sweep: what the jobs of a cluster run",
     "watch": "follow a run or a sweep while it trains",
     "tag": "attach words to a run, to find it by",

@@ -10,7 +10,7 @@ from typing import Any
 
 from ch12cli.catalogue.entries import RESULT_FIELDS, Entry, entries, entry_row, job_entries
 from ch12cli.catalogue.names import OUTPUTS
-from ch12cli.catalogue.query import WORDS, Query, as_number
+from ch12cli.catalogue.query import WORDS, Query, as_number, sort_key
 from ch12cli.cli.help.arguments import Arguments, find_run
 from ch12cli.cli.help.page import printable
 from ch12cli.cli.text.run_table import format_runs
@@ -142,13 +142,6 @@ def require_comparable(query: Query, rows: EntryRows) -> None:
         possible = as_number(wanted) is not None or (sign in ("=", "==", "!=") and wanted.lower() in (*WORDS, "auto"))
         if values and numbers and sign != "~" and not possible:
             raise InputError(f"--filter {query.text!r}: {name} is a number in every run, and {wanted!r} is not")
-
-
-def sort_key(value: Any) -> tuple[int, float, str]:
-    """Numbers by size, then text, then missing values."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return (2, 0.0, "")
-    return (0, float(value), "") if isinstance(value, int | float) else (1, 0.0, str(value))
 
 
 def as_json(rows: EntryRows) -> str:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from ch12cli.catalogue.damage import refuse_wrong_form
 from ch12cli.catalogue.entries import Entry, entry_at
-from ch12cli.catalogue.formatting import format_time_left
-from ch12cli.catalogue.sweep_progress import SweepFollower, SweepStanding
+from ch12cli.catalogue.formatting import format_standing
+from ch12cli.catalogue.sweep_progress import SweepFollower
 from ch12cli.cli.help.arguments import Arguments, find_run
 from ch12cli.cli.help.page import printable
 from ch12cli.errors import InputError
@@ -73,10 +73,10 @@ def watch_sweep(entry: Entry) -> None:
 
     following, printed = SweepFollower(entry.path), ""
     with Screen() as screen:
-        text = Text(format_standing(following.read()))
+        text = Text(printable(format_standing(following.read())))
         live = screen.start(lambda: text)
         while is_locked(entry.path) or activity(entry.path):
-            now = format_standing(following.read())
+            now = printable(format_standing(following.read()))
             if live:
                 text.plain = now
                 screen.refresh()
@@ -86,15 +86,3 @@ def watch_sweep(entry: Entry) -> None:
             time.sleep(POLL_INTERVAL)
         screen.close()
         show_sweep(screen, entry_at(entry.path))
-
-
-def format_standing(standing: SweepStanding) -> str:
-    """Returns the progress: `420 of 512 jobs: 418 finished, 2 diverged; 41,200 of 51,200 epochs; about 0:07 left`."""
-    ended = (
-        ", ".join(f"{count:,} {printable(status)}" for status, count in sorted(standing.ended.items()))
-        or "no job has ended yet"
-    )
-    pieces = [f"{sum(standing.ended.values()):,} of {standing.jobs:,} jobs: {ended}" if standing.jobs else ended]
-    pieces += [f"{standing.epochs:,} of {standing.total_epochs:,} epochs"] if standing.total_epochs else []
-    pieces += [f"about {format_time_left(standing.seconds)} left"] if standing.seconds is not None else []
-    return "; ".join(pieces)

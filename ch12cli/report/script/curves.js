@@ -97,9 +97,11 @@ class RunCurves {
     this.planes = new Map();
     this.grid = make("div", { className: "panels" });
     host.append(this.grid);
-    this.load(curves);
+    this.load({ curves });
   }
-  load(curves) {
+  refresh() { this.load({ curves: this.curves }); }
+  load({ curves }) {
+    this.curves = curves;
     const run = Object.values(curves.jobs)[0];
     if (!run || !run[0].length) return;
     const metrics = new Map();

@@ -10,11 +10,11 @@ class Explorer {
   constructor(host, data) {
     this.host = host;
     this.pickedJobs = [];
-    this.chosen = {};
-    this.table = new Table(document.querySelector("table.jobs"), (row) => this.pick(row), (row) => data.links?.[row] ?? null);
+    this.own = {}; // what the reader chose
+    this.table = new Table(document.querySelector("table.jobs"), (row) => this.pick(row), (row) => this.data.links?.[row] ?? null);
     this.filter = document.getElementById("filter");
     this.count = document.getElementById("count");
-    this.filter.addEventListener("input", () => this.refresh());
+    this.filter.addEventListener("input", () => { this.table.page = 0; this.refresh(); });
     this.controls = make("div", { className: "controls" });
     this.legend = make("div", {});
     this.panels = make("div", { className: "panels" });
@@ -44,29 +44,33 @@ class Explorer {
     const first = keys.find(({ name }) => name === data.first) ?? keys[0];
     const second = keys.filter((column) => column !== first && !column.name.endsWith("seed"))[0];
     const start = { y: metrics[0]?.name, x: first?.name ?? metrics[1]?.name ?? this.columns[0].name, colour: second?.name ?? "", facet: "" };
-    for (const [name, value] of Object.entries(start)) this.chosen[name] ??= value;
     this.choices = { y: useful, x: [this.columns[0], ...useful], colour: useful, facet: useful.filter(({ different }) => different.length <= 40) };
     const names = new Set(this.columns.map(({ name }) => name));
-    for (const name of Object.keys(this.chosen)) if (this.chosen[name] && !names.has(this.chosen[name])) this.chosen[name] = start[name];
+    this.chosen = { ...start };
+    for (const [name, value] of Object.entries(this.own)) if (!value || names.has(value)) this.chosen[name] = value;
     this.axes = [...keys.filter(({ name }) => !name.endsWith("seed")), ...keys.filter(({ name }) => name.endsWith("seed"))].slice(0, AXES - 2);
-    this.axes.push(...metrics.slice(0, Math.max(1, AXES - this.axes.length)).slice(0, 3));
+    const differing = metrics.filter(({ varies }) => varies);
+    this.axes.push(...(differing.length ? differing : metrics).slice(0, Math.max(1, AXES - this.axes.length)).slice(0, 3));
     this.buildControls();
     this.curves.load(data.curves, data.fetchCurves);
     this.refresh();
   }
   column(name) { return this.columns.find((column) => column.name === name); }
   buildControls() {
+    const shown = JSON.stringify([this.choices.y.map(({ name }) => name), this.choices.facet.map(({ name }) => name), this.chosen]);
+    this.table.columns = this.columns;
+    if (shown === this.shownChoices) return; // a list that is open stays so while the board brings new jobs
+    this.shownChoices = shown;
     const labels = { y: "Metric", x: "Over", colour: "Colour", facet: "Panels" };
     const fields = Object.entries(labels).map(([name, label]) => {
       const none = name === "colour" || name === "facet" ? [make("option", { value: "", text: "none" })] : [];
-      const select = make("select", { id: `choose-${name}`, on: { change: ({ target }) => { this.chosen[name] = target.value; this.refresh(); } } }, ...none, ...this.choices[name].map(option));
+      const select = make("select", { id: `choose-${name}`, on: { change: ({ target }) => { this.own[name] = this.chosen[name] = target.value; this.refresh(); } } }, ...none, ...this.choices[name].map(option));
       select.value = this.chosen[name] ?? "";
       return make("label", {}, `${label} `, select);
     });
     this.controls.replaceChildren(...fields);
     const table = this.filter.closest("p");
     table.parentElement.querySelector(".columns")?.remove();
-    this.table.columns = this.columns;
     table.after(this.table.chooser());
   }
   pick(row) {
@@ -76,7 +80,7 @@ class Explorer {
     if (this.pickedJobs.includes(job)) this.curves.host.scrollIntoView({ block: "nearest" });
   }
   refreshSoon() { // once before the next picture, however often a drag asks for it
-    if (!this.waiting) requestAnimationFrame(() => { this.waiting = false; this.refresh(); });
+    if (!this.waiting) requestAnimationFrame(() => { this.waiting = false; this.table.page = 0; this.refresh(); });
     this.waiting = true;
   }
   refresh() {

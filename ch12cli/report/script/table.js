@@ -12,7 +12,6 @@ class Table {
   show(columns, rows) {
     this.columns = columns;
     this.rows = rows;
-    this.page = 0;
     this.render();
   }
   get shown() { return this.columns.filter(({ name }) => !this.hidden.has(name)); }
@@ -29,13 +28,17 @@ class Table {
     this.by = name;
     this.page = 0;
     this.render();
-    [...this.table.tHead.rows[0].cells].find((cell) => cell.dataset.column === name)?.querySelector("button")?.focus();
   }
   render() {
-    const columns = this.shown;
+    const named = (button) => button.getAttribute("aria-label") ?? button.textContent;
+    const focused = this.table.contains(document.activeElement) ? named(document.activeElement) : null;
+    this.renderRows(this.shown);
+    if (focused !== null) [...this.table.querySelectorAll("button, a")].find((button) => named(button) === focused)?.focus();
+  }
+  renderRows(columns) {
     const head = columns.map((column) => {
       const button = make("button", { type: "button", text: column.name, on: { click: () => this.sort(column.name) } });
-      const cell = make("th", { scope: "col", attributes: { "data-column": column.name, "data-name": column.name.replace(/[._]/g, "$&\u200b") } }, button);
+      const cell = make("th", { scope: "col", className: column.numeric ? "" : "text", attributes: { "data-column": column.name, "data-name": column.name.replace(/[._]/g, "$&\u200b") } }, button);
       if (column.name === this.by) cell.setAttribute("aria-sort", this.down ? "descending" : "ascending");
       return cell;
     });
