@@ -17,6 +17,7 @@ from ch12cli.catalogue.names import find_run_directory
 from ch12cli.errors import InputError
 from ch12cli.files.atomic import write_whole
 from ch12cli.files.command import command_of_run
+from ch12cli.files.compact.run_files import recorded_job
 from ch12cli.files.hydra_folder import read_keys
 from ch12cli.files.metrics_csv import read_metrics
 from ch12cli.files.result_json import read_result
@@ -264,13 +265,13 @@ def load_run(path: str | Path, *, trust: bool = False) -> Run:
     directory = Path(path) if Path(path).is_dir() else find_run_directory(str(path))
     if is_sweep(directory):
         raise InputError(f"{directory}: is a sweep; give one of its jobs, such as {directory / '0'}")
-    if not (directory / HYDRA).is_dir() and not (directory / CHECKPOINTS).is_dir():
+    if recorded_job(directory) is None and not any((directory / name).is_dir() for name in (HYDRA, CHECKPOINTS)):
         raise InputError(f"{directory}: is not the directory of a run (it has no {HYDRA}/ and no {CHECKPOINTS}/)")
     result = read_result(directory / RESULT)
     return Run(
         directory,
         "unfinished" if result is None else result.status,
-        read_metrics(directory / METRICS) if (directory / METRICS).exists() else [],
+        read_metrics(directory / METRICS),
         {} if result is None else result.to_dict(),
         _settings_in(directory),
         trust,

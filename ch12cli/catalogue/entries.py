@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 from ch12cli.catalogue.sweep_jobs import best_job, read_sweep_rows, sweep_monitor, sweep_status, typed_value
 from ch12cli.errors import InputError
-from ch12cli.files.atomic import last_written, read_dated, read_file
+from ch12cli.files.atomic import last_written, read_file
 from ch12cli.files.cluster.journal import activity
+from ch12cli.files.compact.run_files import read_dated_run_file
 from ch12cli.files.locks import is_locked
 from ch12cli.files.metrics_csv import count_epochs, read_sample
 from ch12cli.files.plan_json import PLAN, count_planned
@@ -130,13 +131,13 @@ def read_many(folders: Sequence[str]) -> list[RunFiles]:
 def read_run_files(folder: str) -> RunFiles:
     """Returns the files of a folder that describe a run, if it has a result.json."""
     try:
-        result, written = read_dated(f"{folder}/{RESULT}")
+        result, written = read_dated_run_file(f"{folder}/{RESULT}")
     except (FileNotFoundError, NotADirectoryError):
         return RunFiles(None, 0.0, "")
     except OSError:
         return RunFiles(False, began(folder, HYDRA), tags_of(folder))
     changed = last_written(f"{folder}/{METRICS}") > written
-    return RunFiles(result, began(folder, HYDRA), tags_of(folder), changed)
+    return RunFiles(result, began(folder, HYDRA) or written, tags_of(folder), changed)
 
 
 def tags_of(folder: str) -> str:

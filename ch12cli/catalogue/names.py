@@ -8,6 +8,7 @@ from typing import Any
 from ch12cli.catalogue.entries import Entry, entries
 from ch12cli.catalogue.sweep_jobs import read_sweep_rows
 from ch12cli.errors import InputError, os_problem
+from ch12cli.files.compact.run_files import run_exists
 from ch12cli.files.metrics_csv import minimised
 from ch12cli.files.plain_values import whole_number_in
 from ch12cli.files.plan_json import is_inside
@@ -29,12 +30,12 @@ def find_run_directory(text: str, *, below: Path = OUTPUTS) -> Path:
     with the best objective; SWEEP/17, a job of a sweep; part of a path below `below` that is unique; or a name that a
     table has shortened with `…`. @best considers runs with the data and metric of the newest run.
     """
-    if text and exists(Path(text)):
+    if text and run_found(Path(text)):
         refuse_linked_job(Path(text))
         return Path(text)
     head, slash, job = text.rpartition("/")
     if slash and whole_number_in(job) is not None and (found := within(head, job, below)):
-        if not exists(found):
+        if not run_found(found):
             sweep = find_run_directory(head, below=below)
             resume = shell_line(["ch12", "resume", str(sweep)])
             raise InputError(f"{text}: job {job} was not started; `{resume}` trains what is missing")
@@ -83,9 +84,10 @@ def refuse_linked_job(path: Path) -> None:
         raise InputError(f"{sweep / links[-1]}: is a link in the directory of a sweep; name the directory it leads to")
 
 
-def exists(path: Path) -> bool:
+def run_found(path: Path) -> bool:
+    """Returns whether a path exists, or is that of a job in the record of its sweep."""
     try:
-        return path.exists()
+        return run_exists(path)
     except PermissionError as error:
         raise os_problem(f"cannot read {path}", error) from error
     except (OSError, ValueError):  # the name is too long or contains a NUL byte

@@ -10,6 +10,7 @@ from typing import Any
 
 from ch12cli.errors import InputError
 from ch12cli.files.command import overrides_of
+from ch12cli.files.compact.run_files import recorded_job
 from ch12cli.files.metrics_csv import SEVERAL, minimised
 from ch12cli.files.plain_values import whole_number_in
 from ch12cli.files.plan_json import PlanFile, count_planned, is_inside, read_plan
@@ -39,8 +40,12 @@ def read_sweep_rows(sweep: Path, inside: Collection[str] | None = None) -> list[
     if len(rows) < planned or not facts.keys() <= known:
         facts |= {job.number: job for job in planned_jobs(sweep)}
     missing = [job for number, job in facts.items() if number not in known and is_inside(job.directory)]
-    missing = [job for job in missing if os.path.lexists(f"{sweep}/{job.directory}/{RESULT}")]
+    missing = [job for job in missing if has_result(sweep, job.directory)]
     return sorted([*rows, *(row_from_directory(job, sweep) for job in missing)], key=lambda row: row.job)
+
+
+def has_result(sweep: Path, directory: str) -> bool:
+    return os.path.lexists(f"{sweep}/{directory}/{RESULT}") or recorded_job(sweep / directory) is not None
 
 
 def read_rows_as_planned(sweep: Path) -> list[SweepRow]:

@@ -10,11 +10,12 @@ from ch12cli.config.choices import Choice, choices_of_group, find_choice, keys_o
 from ch12cli.config.combinations import device_problems, problems_of
 from ch12cli.config.run_settings import SPLIT_DEFAULTS
 from ch12cli.config.schema import GROUPS, INSTANTIATION, key_of
-from ch12cli.config.settings import default_of, put
+from ch12cli.config.settings import default_of
 from ch12cli.config.targets import arguments_in_source
 from ch12cli.config.unknown import is_users_own, no_such_key, owners
 from ch12cli.config.values import MANDATORY, SPELLINGS, read_as, shown
 from ch12cli.errors import Problem
+from ch12cli.files.hydra_folder import put
 from ch12cli.files.plain_values import is_integer
 from ch12cli.rules import LARGEST, Rule, describe_choices, describe_rule
 from ch12cli.suggest import nearest, suggestion

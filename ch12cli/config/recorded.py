@@ -11,11 +11,11 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ch12cli.config.settings import first_lines, with_changes
+from ch12cli.config.settings import first_lines
 from ch12cli.config.untrusted_settings import EVERY_USE, Use, untrusted_problems
 from ch12cli.errors import InputError, reason_of
 from ch12cli.files.atomic import read_file
-from ch12cli.files.hydra_folder import LARGEST, LOADER, NAMES_A_KEY, WRITTEN_LAST, is_bounded
+from ch12cli.files.hydra_folder import LARGEST, LOADER, NAMES_A_KEY, WRITTEN_LAST, is_bounded, with_changes
 from ch12cli.files.plan_json import WITHDRAWN, read_plan
 from ch12cli.files.run_directory import HYDRA
 from ch12cli.shell import shell_line
@@ -23,7 +23,7 @@ from ch12cli.shell import shell_line
 # Keys added later, with the values that match earlier behaviour.
 WRONG_FORM = (TypeError, ValueError, KeyError, IndexError, AttributeError, ArithmeticError, RecursionError)
 LATER: dict[str, Any] = {"logger": "csv", "imports": [], "metrics": None, "devices": 1, "shards": None}
-LATER_OF_SWEEP = {"fused": "auto"}
+LATER_OF_SWEEP = {"fused": "auto", "record": "directories"}
 
 
 def read_recorded(folder: Path) -> tuple[dict[str, Any], dict[str, str | None]]:

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ch12cli.config.combinations import further_metrics
-from ch12cli.config.settings import with_changes
 from ch12cli.config.targets import Target
+from ch12cli.files.hydra_folder import with_changes
 
 
 @dataclass(frozen=True)
@@ -108,15 +108,19 @@ class HalvingSettings:
     factor: int
 
 
+DIRECTORIES, COMPACT = "directories", "compact"  # sweep.record
+
+
 @dataclass(frozen=True)
 class SweepSettings:
-    """How the jobs of a sweep are trained. max_stacked, processes, fused: None to let ch12 choose."""
+    """How the jobs of a sweep are trained, and recorded. max_stacked, processes, fused: None to let ch12 choose."""
 
     max_stacked: int | None
     processes: int | None
     fused: bool | None
     fail_fast: bool
     verify: int
+    record: str
     halving: HalvingSettings | None
 
 
@@ -189,6 +193,7 @@ class RunSettings:
                 fused=None if sweep["fused"] == "auto" else sweep["fused"],
                 fail_fast=sweep["fail_fast"],
                 verify=sweep["verify"],
+                record=sweep["record"],
                 halving=None if halving is None else HalvingSettings(**halving),
             ),
             logger=config["logger"],

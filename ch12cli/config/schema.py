@@ -116,6 +116,10 @@ KEYS: dict[str, Key] = {
     "sweep.verify": Key(
         IntegerRule(0), "number of finished jobs to train again as single runs, to show the difference"
     ),
+    "sweep.record": Key(
+        OneOf(("directories", "compact")),
+        "how the jobs of stacks are recorded: each in a directory, or all of a stack in one file",
+    ),
     "sweep.halving": Key(HalvingRule(MONITORS), "stop the worse runs early: {metric, min_epochs, factor}; null: never"),
     # dataset
     "dataset.shape": Key(OneOf(("xor", "moons", "circles", "spirals", "blobs")), "shape of the two classes"),

@@ -1,7 +1,6 @@
-"""Converts a composed configuration to plain values, and reads and changes dotted keys."""
+"""Converts a composed configuration to plain values."""
 
 import pickle
-from collections.abc import Mapping, MutableMapping
 from copy import deepcopy
 from typing import Any
 
@@ -11,7 +10,7 @@ from omegaconf.errors import OmegaConfBaseException
 from ch12cli.config.choices import content, known_keys, shipped, top_level
 from ch12cli.config.values import MANDATORY, shown
 from ch12cli.errors import Problem
-from ch12cli.files.hydra_folder import flatten
+from ch12cli.files.hydra_folder import flatten, put
 
 CHAINED = ", set env var HYDRA_FULL_ERROR=1 to see chained exception"  # ch12 shows the chained exception itself
 NOISE = ("full_key:", "object_type=", "reference_type=")  # internal details in OmegaConf's messages
@@ -80,42 +79,3 @@ def default_of(path: str) -> Any:
     if path in top_level():
         return OmegaConf.select(OmegaConf.create(content(shipped() / "config.yaml")), path)
     return known_keys().get(path)
-
-
-def value_at(node: Mapping[str, Any], path: str) -> Any:
-    """Returns the value of a dotted key in nested settings. The key must exist."""
-    value: Any = node
-    for name in path.split("."):
-        value = value[name]
-    return value
-
-
-def put(node: MutableMapping[str, Any], path: str, value: Any) -> None:
-    """Sets a dotted key in place. Its parent mappings must exist."""
-    *heads, last = path.split(".")
-    for name in heads:
-        node = node[name]
-    node[last] = value
-
-
-def with_changes(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a copy of nested settings with some dotted keys changed."""
-    copy = _copy(settings)
-    for key, value in changes.items():
-        _set(copy, key, value)
-    return copy
-
-
-def _copy(node: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a copy of nested plain settings. It is faster than deepcopy, which handles arbitrary objects."""
-    return {
-        key: _copy(value) if isinstance(value, dict) else list(value) if isinstance(value, list) else value
-        for key, value in node.items()
-    }
-
-
-def _set(settings: dict[str, Any], key: str, value: Any) -> None:
-    *parents, last = key.split(".")
-    for parent in parents:
-        settings = settings[parent]
-    settings[last] = value

@@ -1,14 +1,14 @@
 """Reads and writes the `.hydra` folder of a run: its configuration and overrides as YAML."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from ch12cli.files.atomic import read_file
+from ch12cli.files.compact.run_files import read_run_file
 
 DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # libyaml's dumper is 40 times as fast as the Python one
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -50,10 +50,49 @@ def flatten(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield path, value
 
 
+def value_at(node: Mapping[str, Any], path: str) -> Any:
+    """Returns the value of a dotted key in nested settings. The key must exist."""
+    value: Any = node
+    for name in path.split("."):
+        value = value[name]
+    return value
+
+
+def put(node: MutableMapping[str, Any], path: str, value: Any) -> None:
+    """Sets a dotted key in place. Its parent mappings must exist."""
+    *heads, last = path.split(".")
+    for name in heads:
+        node = node[name]
+    node[last] = value
+
+
+def with_changes(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a copy of nested settings with some dotted keys changed."""
+    copy = _copy(settings)
+    for key, value in changes.items():
+        _set(copy, key, value)
+    return copy
+
+
+def _copy(node: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a copy of nested plain settings. It is faster than deepcopy, which handles arbitrary objects."""
+    return {
+        key: _copy(value) if isinstance(value, dict) else list(value) if isinstance(value, list) else value
+        for key, value in node.items()
+    }
+
+
+def _set(settings: dict[str, Any], key: str, value: Any) -> None:
+    *parents, last = key.split(".")
+    for parent in parents:
+        settings = settings[parent]
+    settings[last] = value
+
+
 def read_hydra(folder: Path) -> Mapping[str, Any]:
     """Returns the content of hydra.yaml; an empty mapping if it is missing, unsafe to load or damaged."""
     try:
-        return hydra_in(read_file(folder / "hydra.yaml").decode())
+        return hydra_in(read_run_file(folder / "hydra.yaml").decode())
     except (OSError, ValueError):
         return {}
 
@@ -71,7 +110,7 @@ def hydra_in(text: str) -> Mapping[str, Any]:
 def read_overrides(folder: Path) -> list[str] | None:
     """Returns the overrides of a run as typed; None if they cannot be read."""
     try:
-        text = read_file(folder / WRITTEN_LAST).decode()
+        text = read_run_file(folder / WRITTEN_LAST).decode()
         lines = yaml.load(text, Loader=LOADER) if is_bounded(text) else None
     except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return None
@@ -85,7 +124,7 @@ def read_keys(folder: Path) -> dict[str, Any]:
     one key is resolved.
     """
     try:
-        config, hydra = (read_file(folder / name).decode() for name in ("config.yaml", "hydra.yaml"))
+        config, hydra = (read_run_file(folder / name).decode() for name in ("config.yaml", "hydra.yaml"))
     except (OSError, ValueError):
         return {}
     section = CHOICES.search(hydra)

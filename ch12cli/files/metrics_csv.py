@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ch12cli.errors import InputError, reason_of
-from ch12cli.files.atomic import machine_errors, read_file, write_whole
+from ch12cli.files.atomic import machine_errors, write_whole
+from ch12cli.files.compact.run_files import read_run_file
 from ch12cli.files.run_directory import METRICS
 
 HIGHER_IS_BETTER = ("accuracy", "f1", "auc", "r2")  # balanced_accuracy too
@@ -72,7 +73,7 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
     Raises InputError if the file is damaged or was not written by ch12.
     """
     try:
-        return _rows_in(read_file(path), path)
+        return _rows_in(read_run_file(path), path)
     except FileNotFoundError:
         return []
     except OSError as error:
@@ -102,7 +103,7 @@ def read_sample(path: Path, most: int = SAMPLED) -> tuple[list[dict[str, float]]
     are read.
     """
     try:
-        content = read_file(path)
+        content = read_run_file(path)
     except OSError:
         content = b""
     start, end = content.find(b"\n") + 1, content.rfind(b"\n")
@@ -118,6 +119,6 @@ def read_sample(path: Path, most: int = SAMPLED) -> tuple[list[dict[str, float]]
 def count_epochs(path: Path) -> int | None:
     """Returns the number of rows in a metrics.csv; None if it cannot be read."""
     try:
-        return max(0, read_file(path).count(b"\n") - 1)
+        return max(0, read_run_file(path).count(b"\n") - 1)
     except OSError:
         return None

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ch12cli.errors import InputError, reason_of
-from ch12cli.files.atomic import digest_of, machine_errors, read_file, write_whole
+from ch12cli.files.atomic import digest_of, machine_errors, write_whole
+from ch12cli.files.compact.run_files import read_run_file, recorded_job
 from ch12cli.files.run_directory import BEST, CHECKPOINTS, HYDRA, LAST, METRICS, MODEL, RESULT
 from ch12cli.files.sealed_json import CHECKSUM, FORMAT_KEY, require_known_format, to_json
 
@@ -211,7 +212,7 @@ CHECKS: dict[str, Callable[[Any], bool]] = {
 def read_result(path: Path | str) -> Result | None:
     """Returns the content of a result.json; None if the file is missing. Raises InputError if it is damaged."""
     try:
-        content = read_file(path)
+        content = read_run_file(path)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -253,7 +254,9 @@ def is_part_of_run(name: str) -> bool:
 
 
 def is_intact(directory: Path) -> bool:
-    """Returns whether the files of a completed run match the digests in its result.json."""
+    """Returns whether the files of a completed run match the digests in its result.json, or its record is whole."""
+    if (place := recorded_job(directory)) is not None:
+        return place.is_whole
     try:
         result = read_result(directory / RESULT)
         expected = {} if result is None else result.files
@@ -269,7 +272,7 @@ def is_done(directory: Path) -> bool:
     Reads only the start of the file, because a sweep calls this for each of its jobs.
     """
     try:
-        beginning = read_file(directory / RESULT)[:200]
+        beginning = read_run_file(directory / RESULT)[:200]
     except OSError:
         return False
     has_status = b'"status": "' in beginning  # False for an empty file, which a power failure may leave

@@ -14,6 +14,7 @@ LAST, BEST = "last.pt", "best.pt"
 
 SWEEP = "sweep.csv"  # in the directory of a sweep
 STATE = ".ch12"  # in the directory of a sweep: the state that a resume needs
+RECORDS = "records"  # in the directory of a sweep: the stores of its stacks, if it has a compact record
 
 
 def claim(directory: Path) -> None:

@@ -11,6 +11,7 @@ from ch12cli.catalogue.query import Query
 from ch12cli.catalogue.summary import LEFT, fold_seeds, is_repetition, trained_alike, varying
 from ch12cli.catalogue.sweep_jobs import read_rows_as_planned, sweep_monitor
 from ch12cli.errors import InputError
+from ch12cli.files.compact.run_files import run_exists
 from ch12cli.files.hydra_folder import read_keys
 from ch12cli.files.metrics_csv import minimised, read_metrics
 from ch12cli.files.plan_json import is_inside
@@ -200,7 +201,7 @@ def run_curves(paths: Sequence[Path], metric: str | None, *, log: bool | None = 
     Raises InputError if a path is not a directory.
     """
     for path in paths:
-        if not path.is_dir():
+        if not path.is_dir() and not run_exists(path):
             raise InputError(f"{path}: is a file; name the directory of a run")
     if len(paths) == 1:
         curve = read_metrics(paths[0] / METRICS)

@@ -22,6 +22,7 @@ from ch12cli.catalogue.summary import Folded, failures, fold_alike, is_repetitio
 from ch12cli.catalogue.sweep_jobs import read_rows_as_planned, sweep_monitor
 from ch12cli.errors import InputError
 from ch12cli.files.command import commands_of
+from ch12cli.files.compact.run_files import recorded_job
 from ch12cli.files.hydra_folder import NAMES_A_KEY
 from ch12cli.files.metrics_csv import SEVERAL, minimised, read_metrics
 from ch12cli.files.plan_json import is_inside
@@ -255,7 +256,9 @@ def job_directory(sweep: Path, row: SweepRow) -> Path | None:
     directory = Path(row.directory)
     return (
         sweep / directory
-        if is_inside(row.directory) and (sweep / directory / ".hydra").is_dir() and not (sweep / directory).is_symlink()
+        if is_inside(row.directory)
+        and not (sweep / directory).is_symlink()
+        and ((sweep / directory / ".hydra").is_dir() or recorded_job(sweep / directory) is not None)
         else None
     )
 

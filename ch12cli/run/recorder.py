@@ -3,11 +3,9 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, overload
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from ch12cli.config.run_settings import RunSettings
 from ch12cli.data.columns import columns_as_plain
@@ -96,33 +94,6 @@ def rows_state(rows: Sequence[MetricsRow]) -> dict[str, Any]:
     }
 
 
-class MetricsTable(Sequence[MetricsRow]):
-    """Rows of metrics.csv, held as one array.
-
-    `names` are the columns without the first, which is the epoch. `values` has shape (epochs, columns), with the epoch.
-    """
-
-    def __init__(self, names: Sequence[str], values: NDArray[np.float64]) -> None:
-        self.names, self.values = list(names), values
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    @overload
-    def __getitem__(self, index: int) -> MetricsRow: ...
-    @overload
-    def __getitem__(self, index: slice) -> "MetricsTable": ...
-    def __getitem__(self, index: int | slice) -> "MetricsRow | MetricsTable":
-        if isinstance(index, slice):
-            return MetricsTable(self.names, self.values[index])
-        epoch, *values = self.values[index].tolist()
-        return {"epoch": int(epoch), **dict(zip(self.names, values, strict=True))}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Returns the rows in the form that a checkpoint stores."""
-        return {"columns": ["epoch", *self.names] if len(self) else [], "rows": torch.from_numpy(self.values)}
-
-
 def checkpoint_rows(state: Mapping[str, Any]) -> list[MetricsRow]:
     """Returns the rows of metrics.csv that belong to a checkpoint. Raises InputError if they are damaged."""
     if state["rows"] is None:
@@ -152,6 +123,4 @@ def data_state(task: Task) -> dict[str, Any]:
 
 def metrics_csv(rows: Sequence[MetricsRow]) -> bytes:
     """Returns the content of metrics.csv."""
-    if isinstance(rows, MetricsTable):  # avoids a dict for each epoch
-        return to_csv(list(rows[0]) if rows else [], ([int(epoch), *rest] for epoch, *rest in rows.values.tolist()))
     return to_csv(list(rows[0]) if rows else [], (list(row.values()) for row in rows))

@@ -25,6 +25,7 @@ from ch12cli.rules import LARGEST
 from ch12cli.run.sessions import plain_of
 from ch12cli.saved.gate import require_valid_settings
 from ch12cli.saved.network import require_fits
+from ch12cli.saved.unpack import readable
 from ch12cli.training.checkpoint import MISMATCH_ERRORS, Checkpoints, DamagedError, load
 
 TRAINING = ("best_network", "optimizer", "schedule", "best", "stopping", "source", "columns", "rows")
@@ -58,11 +59,12 @@ def read_saved(
     that the user has set, which the caller changes.
     Raises InputError if the directory holds no run, the run is damaged, or `ch12 train` would not accept its settings.
     """
-    folder = directory / CHECKPOINTS
+    files = readable(directory)
+    folder = files / CHECKPOINTS
     if not folder.is_dir():
         raise InputError(f"{directory}: is not the directory of a run (it has no {CHECKPOINTS}/)")
     if not trust:
-        refuse_links(directory)
+        refuse_links(files)
     state, skipped = read_state(folder, best=best)
     settings, choices, environment = (_mapping(state, name, folder) for name in ("settings", "chosen", "environment"))
     settings = with_later_keys(settings)

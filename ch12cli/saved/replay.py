@@ -8,11 +8,10 @@ import torch
 from torch import Tensor
 
 from ch12cli.config.run_settings import RunSettings
-from ch12cli.config.settings import with_changes
 from ch12cli.config.untrusted_settings import Use
 from ch12cli.errors import InputError
 from ch12cli.files.history import changes_in, sessions_of
-from ch12cli.files.hydra_folder import flatten
+from ch12cli.files.hydra_folder import flatten, with_changes
 from ch12cli.files.plain_values import is_integer
 from ch12cli.run.build import build_stack
 from ch12cli.run.callbacks import Callback

@@ -25,6 +25,7 @@ from ch12cli.run.users_errors import users_errors
 from ch12cli.saved.load import Saved, read_saved, require_same_data
 from ch12cli.saved.network import on_this_machine
 from ch12cli.saved.replay import USES, replay_parts, retrain
+from ch12cli.saved.unpack import readable
 from ch12cli.training.checkpoint import Checkpoints, DamagedError, canonical, fingerprint, load_plain
 
 ROUNDING = 1e-3  # relative loss difference that a stack's summation order may cause in float32 over thousands of steps
@@ -66,8 +67,9 @@ class Reproduction:
 def reproduce(directory: Path, *, callback: Callback, trust: bool = False) -> Reproduction:
     """Retrains a run for as many epochs as its newest valid checkpoint records, and compares. Writes nothing."""
     saved = read_saved(directory, trust=trust, uses=USES)
+    files = readable(directory)
     try:
-        result, damaged = read_result(directory / RESULT), False
+        result, damaged = read_result(files / RESULT), False
     except NewerFormatError:
         raise
     except InputError:
@@ -98,7 +100,7 @@ def reproduce(directory: Path, *, callback: Callback, trust: bool = False) -> Re
         same=same,
         weights=weight_difference(network, saved.state["network"]),
         losses=loss_difference(recorded, rows),
-        files=[*saved.skipped, *differing_files(directory, saved, recorded, result, damaged=damaged)],
+        files=[*saved.skipped, *differing_files(files, saved, recorded, result, damaged=damaged)],
         environment=environment_differences({**recorded_environment(result), **saved.environment}, environment),
         messages=[
             *messages,

@@ -14,7 +14,6 @@ from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.config.recorded import read_recorded, with_later_keys
 from ch12cli.config.run_settings import RunSettings
-from ch12cli.config.settings import with_changes
 from ch12cli.config.targets import Target
 from ch12cli.config.untrusted_settings import EVERY_USE
 from ch12cli.config.values import shown
@@ -23,7 +22,7 @@ from ch12cli.errors import InputError, Problem
 from ch12cli.files.atomic import machine_errors, write_whole
 from ch12cli.files.command import command_of_run, override_key, replace_overrides, train_command
 from ch12cli.files.history import forked, resumed
-from ch12cli.files.hydra_folder import flatten, read_hydra, read_overrides, to_yaml
+from ch12cli.files.hydra_folder import flatten, read_hydra, read_overrides, to_yaml, with_changes
 from ch12cli.files.locks import locked
 from ch12cli.files.plan_json import read_plan
 from ch12cli.files.result_json import Result, read_result
@@ -35,6 +34,7 @@ from ch12cli.run.signals import interrupts_kept, termination_exits
 from ch12cli.run.start import train_log
 from ch12cli.saved.gate import require_valid_settings, settings_problems
 from ch12cli.saved.load import Saved, read_saved, refuse_links, require_same_data
+from ch12cli.saved.unpack import unpack_job
 from ch12cli.shell import shell_line, shell_word
 from ch12cli.suggest import suggestion
 
@@ -94,6 +94,7 @@ def resume_run(
     overrides: those that change the computation require fork, which creates a new run and records its
     parent.
     """
+    unpack_job(directory)
     if not directory.is_dir():
         raise InputError(f"{directory}: no such directory")
     overrides, target = without_directory(with_devices(overrides, torchrun_place()), fork=fork)

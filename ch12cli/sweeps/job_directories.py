@@ -1,41 +1,34 @@
 """Names and files of the directories of a sweep's jobs."""
 
-import io
 import os
-import shutil
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any
 
-import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
 
-from ch12cli.config.settings import copy_of_config, first_lines, with_changes
+from ch12cli.config.settings import copy_of_config, first_lines
 from ch12cli.errors import LONGEST_NAME, InputError
-from ch12cli.files.atomic import machine_errors, read_file
-from ch12cli.files.hydra_folder import PLAIN, text_to_yaml, to_yaml
+from ch12cli.files.atomic import machine_errors
+from ch12cli.files.compact.hydra_texts import NAMES, NUMBER, OUTPUT, TASK, HydraTexts, overrides_yaml
+from ch12cli.files.compact.run_files import read_run_file, run_exists
 from ch12cli.files.metrics_csv import count_epochs
-from ch12cli.files.result_json import Result, digests, is_done, is_intact, write_result
+from ch12cli.files.result_json import Result, write_result
 from ch12cli.files.run_directory import (
-    BEST,
     CHECKPOINTS,
     HYDRA,
-    LAST,
     METRICS,
-    MODEL,
-    RESULT,
+    RECORDS,
     SWEEP,
 )
 from ch12cli.files.tags import TAGS
-from ch12cli.run.recorder import MetricsRow, metrics_csv
 from ch12cli.sweeps.jobs import Base, SweepJob
-from ch12cli.training.checkpoint import sealed_bytes
 
-RESERVED = (SWEEP, TAGS, "multirun.yaml")  # names of the sweep's own files; Hydra writes the last one
+RESERVED = (SWEEP, RECORDS, TAGS, "multirun.yaml")  # names of the sweep's own files; Hydra writes the last one
 BY_NUMBER = "${hydra.job.num}"
 
 
@@ -127,8 +120,9 @@ def refuse_foreign(jobs: Iterable[SweepJob], sweep_dir: Path) -> list[SweepJob]:
 
     Raises InputError if a directory belongs to another job.
     """
-    existing = [job for job in jobs if (sweep_dir / job.directory).exists()]
-    foreign = [job for job in existing if _overrides(sweep_dir / job.directory) != overrides_yaml(job)]
+    existing = [job for job in jobs if run_exists(sweep_dir / job.directory)]
+    own = {job.number: overrides_yaml(job.overrides).encode() for job in existing}
+    foreign = [job for job in existing if _overrides(sweep_dir / job.directory) != own[job.number]]
     if foreign:
         job = foreign[0]
         raise InputError(
@@ -140,19 +134,9 @@ def refuse_foreign(jobs: Iterable[SweepJob], sweep_dir: Path) -> list[SweepJob]:
 
 def _overrides(directory: Path) -> bytes | None:
     try:
-        return read_file(directory / HYDRA / "overrides.yaml")
-    except OSError:
+        return read_run_file(directory / HYDRA / "overrides.yaml")
+    except (OSError, InputError):
         return None
-
-
-NUMBER, OUTPUT, NAMES, TASK = "918273645", "@output@", "@names@", "@task@"  # placeholders for what differs
-
-
-def overrides_yaml(job: SweepJob) -> bytes:
-    """Returns the content of overrides.yaml, as Hydra writes it."""
-    if all(map(PLAIN.fullmatch, job.overrides)):
-        return ("".join(f"- {line}\n" for line in job.overrides) or "[]\n").encode()
-    return to_yaml(list(job.overrides)).encode()
 
 
 class HydraFiles:
@@ -161,7 +145,7 @@ class HydraFiles:
     def __init__(self, sweep_dir: Path) -> None:
         self.sweep_dir = sweep_dir
         self.templates: dict[int, tuple[Base, str]] = {}
-        self.sections: dict[int, tuple[Base, dict[str, str]]] = {}  # of config.yaml by key, per base
+        self.texts: dict[int, tuple[Base, HydraTexts]] = {}
 
     def template(self, base: Base) -> str:
         """Returns the hydra.yaml of a base's jobs, with placeholders where the jobs differ."""
@@ -183,38 +167,15 @@ class HydraFiles:
 
     def files(self, job: SweepJob, directory: Path) -> dict[str, bytes]:
         """Returns the contents of the `.hydra` files, by file name."""
-        overrides = overrides_yaml(job)
-        text = self.template(job.base)
-        mark = f"- '{TASK}'\n"
-        position = text.find(mark)
-        if position >= 0:
-            indent = text[text.rfind("\n", 0, position) + 1 : position]
-            lines = overrides.decode().splitlines() if job.overrides else []
-            listed = "".join(f"{indent}{line}\n" for line in lines)
-            text = text[: position - len(indent)] + listed + text[position + len(mark) :]
-        text = text.replace(NUMBER, str(job.number))
-        text = text.replace(f"'{OUTPUT}'", text_to_yaml(str(directory.absolute())))
-        text = text.replace(f"'{NAMES}'", text_to_yaml(job.dirname))
-        return {
-            "config.yaml": self.config_yaml(job).encode(),
-            "overrides.yaml": overrides,
-            "hydra.yaml": text.encode(),
-        }
-
-    def config_yaml(self, job: SweepJob) -> str:
-        """Returns the content of config.yaml. Serializes only the sections that differ from the base's."""
-        base = job.base
-        if id(base) not in self.sections:
-            self.sections[id(base)] = base, {key: to_yaml({key: value}) for key, value in base.plain.items()}
-        changed = {head: base.plain[head] for head in (key.partition(".")[0] for key in job.changes)}
-        written = {key: to_yaml({key: value}) for key, value in with_changes(changed, job.changes).items()}
-        return "".join(({**self.sections[id(base)][1], **written}).values())
-
-
-def pt_bytes(state: Mapping[str, Any]) -> bytes:
-    buffer = io.BytesIO()
-    torch.save(dict(state), buffer)
-    return buffer.getvalue()
+        if id(job.base) not in self.texts:
+            self.texts[id(job.base)] = job.base, HydraTexts(self.template(job.base), job.base.plain)
+        return self.texts[id(job.base)][1].files(
+            number=job.number,
+            overrides=job.overrides,
+            changes=job.changes,
+            dirname=job.dirname,
+            output_dir=str(directory.absolute()),
+        )
 
 
 def write_failed(directory: Path, *, hydra: Mapping[str, bytes], error: str) -> Result:
@@ -229,62 +190,3 @@ def write_failed(directory: Path, *, hydra: Mapping[str, bytes], error: str) -> 
             (directory / HYDRA / name).write_bytes(content)
     epochs = count_epochs(directory / METRICS) or 0
     return write_result(directory, Result(status="failed", epochs=epochs, error=error))
-
-
-def write_directory(
-    directory: Path,
-    *,
-    hydra: Mapping[str, bytes],
-    rows: Sequence[MetricsRow],
-    result: Result,
-    last: Mapping[str, Any],
-    best: Mapping[str, Any] | None,
-    model: Mapping[str, Any] | None,
-    log: str,
-    attempt: str = "",
-) -> Result:
-    """Writes the complete directory of an ended job atomically, and returns its result with the file digests.
-
-    `best` is None for a run without a best epoch, `model` for one without a final network. `attempt`: part of the
-    temporary name, because another attempt may be writing the same directory.
-    """
-    partial = directory.with_name(f".{directory.name}.partial{attempt and f'-{attempt}'}")
-    files = {f"{HYDRA}/{name}": content for name, content in hydra.items()}
-    files[METRICS] = metrics_csv(rows)
-    files["train.log"] = log.encode()
-    files[f"{CHECKPOINTS}/{LAST}"] = sealed_bytes(last)
-    if best is not None:
-        files[f"{CHECKPOINTS}/{BEST}"] = sealed_bytes(best)
-    if model is not None:
-        files[MODEL] = pt_bytes(model)
-    result = replace(result, files=digests(files))
-    files[RESULT] = result.to_json()
-    with machine_errors(f"cannot write {directory}"):
-        if partial.exists():  # left by a killed process
-            shutil.rmtree(partial)
-        partial.mkdir(parents=True)
-    try:
-        fill(partial, directory, files)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)  # frees space on a full disk for the records of the other jobs
-        raise
-    return result
-
-
-def fill(partial: Path, directory: Path, files: Mapping[str, bytes]) -> None:
-    """Writes the files into the temporary directory `partial`, then renames it to `directory`."""
-    with machine_errors(f"cannot write {directory}"):
-        for folder in (HYDRA, CHECKPOINTS):
-            os.mkdir(f"{partial}/{folder}")
-        for name, content in files.items():
-            with open(f"{partial}/{name}", "xb", buffering=0) as file:
-                remaining = memoryview(content)
-                while remaining:  # a full disk accepts a part, and fails only at the next write
-                    remaining = remaining[file.write(remaining) :]
-        # the job finished before the sweep was killed, and its directory is complete
-        if is_done(directory) and is_intact(directory):
-            shutil.rmtree(partial)
-            return
-        if directory.exists():
-            shutil.rmtree(directory)
-        partial.rename(directory)

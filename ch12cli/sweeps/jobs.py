@@ -17,15 +17,15 @@ from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import with_number
 from ch12cli.config.run_settings import RunSettings
 from ch12cli.config.schema import INSTANTIATION
-from ch12cli.config.settings import plain_job, value_at, with_changes
+from ch12cli.config.settings import plain_job
 from ch12cli.config.values import MANDATORY
 from ch12cli.errors import InputError, Problem
 from ch12cli.files.command import options_for
-from ch12cli.files.hydra_folder import flatten
+from ch12cli.files.hydra_folder import flatten, value_at, with_changes
 from ch12cli.files.sweep_csv import JobFacts
 
 # Settings that do not affect a job's result: data loading, threads, logging, checkpoints and stacking.
-STACKING = tuple(f"sweep.{name}" for name in ("max_stacked", "processes", "fused", "fail_fast", "verify"))
+STACKING = tuple(f"sweep.{name}" for name in ("max_stacked", "processes", "fused", "fail_fast", "verify", "record"))
 IRRELEVANT = ("workers", "pin_memory", "threads", "logger", "checkpoint.", *STACKING)
 
 # An override with a number that Hydra's grammar and Python read alike: its key, and the number.

@@ -17,6 +17,7 @@ from omegaconf import flag_override
 from ch12cli.config.hydra_internals import Callbacks
 from ch12cli.errors import MachineError
 from ch12cli.files.atomic import remove_leftovers
+from ch12cli.files.compact.run_files import run_exists
 from ch12cli.files.history import environment_differences
 from ch12cli.files.locks import locked
 from ch12cli.files.metrics_csv import read_metrics
@@ -387,7 +388,7 @@ def log_job(job: SweepJob, sweep_dir: Path, callback: SweepCallback, failed: set
     Adds trackers that fail to `failed`, and skips those in it.
     """
     directory = sweep_dir / job.directory
-    if not tracker_names(logger_of(job)) or not directory.is_dir():
+    if not tracker_names(logger_of(job)) or not run_exists(directory):
         return
     params = params_of(job.run_settings)
     tracked = TrackedRun(directory, f"{sweep_dir.name}/{job.directory}", params, sweep_dir)

@@ -18,7 +18,7 @@ from ch12cli.config.untrusted_settings import untrusted_problems
 from ch12cli.errors import InputError, Problem
 from ch12cli.files.hydra_folder import flatten, hydra_in
 from ch12cli.files.plan_json import PlanFile, PlannedBase, PlannedJob, read_plan
-from ch12cli.files.run_directory import STATE, SWEEP
+from ch12cli.files.run_directory import RECORDS, STATE, SWEEP
 from ch12cli.run.data_sets import data_read_once
 from ch12cli.saved.gate import require_valid_settings
 from ch12cli.saved.load import refuse_links
@@ -100,7 +100,7 @@ def refuse_links_of_jobs(directory: Path, directories: Collection[str]) -> None:
     above = sorted(
         {str(parent) for job_directory in directories for parent in PurePath(job_directory).parents if parent.parts}
     )
-    refuse_links(directory, (STATE, SWEEP, MULTIRUN_YAML))
+    refuse_links(directory, (STATE, SWEEP, RECORDS, MULTIRUN_YAML))
     for folder in (*above, *directories):
         if (directory / folder).is_symlink():
             raise InputError(f"{directory / folder}: must not be a link; if the sweep is your own, add --trust")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,18 +14,22 @@ from numpy.typing import NDArray
 
 from ch12cli.errors import InputError
 from ch12cli.files.atomic import machine_errors
+from ch12cli.files.compact.job_record import METRIC, OPTIMIZER, TOGETHER, SharedBase, StackFacts, record_of
+from ch12cli.files.compact.stores import StoreWriter
 from ch12cli.files.history import resumed
-from ch12cli.files.result_json import Result, describe_ending
+from ch12cli.files.result_json import is_done, is_intact
 from ch12cli.run.build import build_stack
-from ch12cli.run.recorder import Ending, MetricsTable, result_of, run_metadata, run_state
+from ch12cli.run.recorder import Ending, run_metadata
 from ch12cli.run.sessions import environment_of, plain_of, session_record
 from ch12cli.run.signals import sigterm_held
 from ch12cli.run.task import Task, tensors_of_runs
-from ch12cli.sweeps.job_directories import HydraFiles, write_directory
+from ch12cli.saved.job_files import write_directory
+from ch12cli.sweeps.job_directories import HydraFiles
 from ch12cli.sweeps.jobs import SweepJob
 from ch12cli.sweeps.work_item import Done, Event, Progress
 from ch12cli.training.checkpoint import Checkpoints, DamagedError, checkpoint_must_fit
 from ch12cli.training.loop import Epoch
+from ch12cli.training.streams import checksum_of, draws_of
 
 SHRINK_AT = 0.5  # fraction of ended runs at which they are removed; each removal copies the stack
 FEW_LEFT = 0.1  # fraction of runs in training at which diverged ones are removed, too
@@ -33,7 +38,7 @@ FEW_LEFT = 0.1  # fraction of runs in training at which diverged ones are remove
 class StackRun:
     """A stack in training, which tracks the running jobs and the record of each job.
 
-    `directories` has one path per job. `attempt`: as of the worker.
+    `store`: where its jobs are recorded; None: each in its directory. `attempt`: as of the worker.
     """
 
     def __init__(
@@ -42,12 +47,18 @@ class StackRun:
         task: Task,
         device: torch.device,
         *,
-        directories: Sequence[Path],
+        sweep_dir: Path,
         hydra: HydraFiles,
+        store: StoreWriter | None = None,
         attempt: str = "",
     ) -> None:
         self.jobs, self.task, self.device = jobs, task, device
-        self.directories, self.hydra, self.attempt = directories, hydra, attempt
+        self.sweep_dir, self.hydra, self.store, self.attempt = sweep_dir, hydra, store, attempt
+        self.index_of = {job.number: index for index, job in enumerate(jobs)}
+        bases = dict.fromkeys(id(job.base) for job in jobs)
+        self.base_index = {key: index for index, key in enumerate(bases)}
+        self.known_facts: StackFacts | None = None
+        self.likely_draws: int | None = None  # random numbers that the network of the job before drew
         self.training, self.network, self.streams = build_stack([job.run_settings for job in jobs], task, device)
         self.metrics = StackMetrics(len(jobs))
         self.history: dict[str, Any] = {}  # of the stack's sessions (files/history.py)
@@ -159,74 +170,151 @@ class StackRun:
             self.training.keep(stays)
 
     def end(self, state: Mapping[str, Any], endings: Mapping[int, Ending]) -> Iterator[Done]:
-        """Writes the directories of ended runs and yields Done events.
+        """Records ended runs and yields Done events.
 
         `state` is the state in which they ended. `endings` maps rows of the stack to endings.
         """
-        members = np.array(state["source"]["members"], np.int64)
-        test = self.test_metrics()
+        test = self.test_metrics() or {}
         seconds = (time.perf_counter() - self.start + self.seconds_before) / len(self.jobs)
-        # (runs, values), with contiguous rows
-        parameters = {name: state[name]["parameters"].contiguous().cpu() for name in ("network", "best_network")}
-        optimizer = {
-            name: value.contiguous().cpu() if isinstance(value, torch.Tensor) else value
-            for name, value in state["optimizer"].items()
+        by_epochs: dict[int, list[int]] = {}
+        for row in endings:
+            by_epochs.setdefault(int(self.epochs[state["source"]["members"][row]]), []).append(row)
+        for epochs, rows in by_epochs.items():
+            for start in range(0, len(rows), TOGETHER):
+                part = {row: endings[row] for row in rows[start : start + TOGETHER]}
+                yield from self.record(*self.block(state, part, epochs=epochs, test=test, seconds=seconds))
+
+    def block(
+        self,
+        state: Mapping[str, Any],
+        endings: Mapping[int, Ending],
+        *,
+        epochs: int,
+        test: Mapping[str, NDArray[np.float64]],
+        seconds: float,
+    ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """Returns what is recorded of runs that ended after the same number of epochs: fields, and arrays by name."""
+        rows = list(endings)
+        members = [state["source"]["members"][row] for row in rows]
+        index = torch.tensor(rows)
+        optimizer = state["optimizer"]
+        streams = [self.stream(job) for job in members]
+        arrays = {
+            "network": rows_of(state["network"]["parameters"], index),
+            "best_network": rows_of(state["best_network"]["parameters"], index),
+            **{f"{OPTIMIZER}{name}": rows_of(value, index) for name, value in optimizer.items() if is_tensor(value)},
+            **{
+                f"{METRIC}{name}": one_if_equal(values[members, :epochs])
+                for name, values in self.metrics.columns.items()
+            },
+            "test": np.stack([values[rows] for values in test.values()], 1) if test else np.empty((len(rows), 0)),
         }
-        metadata: dict[int | None, dict[str, Any]] = {}  # by fold
-        for row, ending in endings.items():
-            job = int(members[row])
-            settings = self.jobs[job].run_settings
-            fold = settings.data.split.fold
-            if fold not in metadata:
-                metadata[fold] = run_metadata(self.task.of_fold(fold), self.device)
-            shared = run_state(settings, metadata[fold])
-            rows = self.metrics.rows(job, int(self.epochs[job]))
-            network = self.network.state_of(parameters["network"][row])
-            best = self.network.state_of(parameters["best_network"][row])
-            best_epoch = int(state["best"]["epoch"][row])
-            result = result_of(
-                self.task,
-                ending,
-                rows=rows,
-                best_epoch=best_epoch,
-                test={name: float(value[row]) for name, value in test.items()}
-                if test and ending.status == "finished"
-                else None,
+        if None in streams:
+            states = [self.streams.state_after(job, epochs).numpy() for job in members]
+            arrays["stream"] = np.stack(states)
+        together = {
+            "epochs": epochs,
+            "seconds": seconds,
+            "time": time.time(),
+            "columns": list(self.metrics.columns),
+            "test": list(test),
+            "optimizer": {name: value for name, value in optimizer.items() if not is_tensor(value)},
+            "jobs": [
+                {
+                    **self.own_fields(job),
+                    **{name: value for name, value in vars(ending).items() if value is not None},
+                    "best_epoch": int(state["best"]["epoch"][row]),
+                    **{name: value_of_run(state[name], row) for name in ("schedule", "best", "stopping")},
+                    "stream": stream,
+                }
+                for job, (row, ending), stream in zip(members, endings.items(), streams, strict=True)
+            ],
+        }
+        return together, arrays
+
+    def own_fields(self, index: int) -> dict[str, Any]:
+        """Returns what is recorded of a job beside how it ended."""
+        job = self.jobs[index]
+        return {
+            "number": job.number,
+            "directory": job.directory,
+            "overrides": job.overrides,
+            "changes": job.changes,
+            "dirname": job.dirname,
+            "base": self.base_index[id(job.base)],
+            "fold": job.fold,
+        }
+
+    def stream(self, index: int) -> tuple[int, int, int] | None:
+        """Returns how a job's random stream is made again: its seed, the numbers drawn until epoch 1, a checksum.
+
+        None if that is not known, or if a directory is written, which holds the stream's state.
+        """
+        if self.store is None:
+            return None
+        state, seed = self.streams.states[index], int(self.jobs[index].setting("seed"))
+        draws = draws_of(state, seed, likely=self.likely_draws)
+        self.likely_draws = draws if draws is not None else self.likely_draws
+        return None if draws is None else (seed, draws, checksum_of(state))
+
+    def record(self, together: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Iterator[Done]:
+        """Writes the record of a block of jobs, as directories or into the stack's store, and yields Done events."""
+        facts = self.facts()
+        together = json.loads(json.dumps(together))  # as it is read from a store: the same bytes in both ways
+        records = [record_of(facts, together, arrays, index) for index in range(len(together["jobs"]))]
+        if self.store is not None:
+            self.append(self.store, facts, together, arrays)
+        for record in records:
+            result = record.result
+            if self.store is None:
+                result = write_directory(self.sweep_dir / record.directory, record, attempt=self.attempt)
+            self.recorded = True
+            job = self.index_of[record.number]
+            self.done[job] = True  # only after its record exists: a signal may arrive at any time
+            yield Done(record.number, result)
+
+    def append(
+        self, store: StoreWriter, facts: StackFacts, together: dict[str, Any], arrays: dict[str, NDArray[Any]]
+    ) -> None:
+        """Appends to the store the jobs that are neither in it nor have a complete directory."""
+        jobs = together["jobs"]
+        paths = [self.sweep_dir / own["directory"] for own in jobs]
+        stale = [path for path in paths if os.path.lexists(path)]
+        complete = {path for path in stale if is_done(path) and is_intact(path)}
+        new = [i for i, path in enumerate(paths) if jobs[i]["directory"] not in store.known and path not in complete]
+        if len(new) < len(jobs):
+            arrays = {name: value[new] if len(value) == len(jobs) else value for name, value in arrays.items()}
+        if new:
+            store.append(facts, {**together, "jobs": [jobs[i] for i in new]}, arrays)
+        with machine_errors(f"cannot write {self.sweep_dir}"):
+            for path in stale:
+                if path not in complete:
+                    shutil.rmtree(path)
+
+    def facts(self) -> StackFacts:
+        """Returns what the records of the stack's jobs share."""
+        if self.known_facts is None:
+            environment = {**environment_of(self.device), "threads": torch.get_num_threads()}
+            bases = {id(job.base): job.base for job in self.jobs}
+            folds = dict.fromkeys(job.fold for job in self.jobs)
+            table = self.task.data.table
+            found = StackFacts(
+                sweep=str(self.sweep_dir.absolute()),
+                bases=[
+                    SharedBase(self.hydra.template(base), base.plain, base.resolved, base.choices)
+                    for base in bases.values()
+                ],
+                metadata={fold: run_metadata(self.task.of_fold(fold), self.device) for fold in folds},
+                network=list(zip(self.network.names, map(tuple, self.network.shapes), strict=True)),
+                monitor=self.task.monitor,
                 parameters=int(self.network.parameters.shape[1]),
                 stacked=len(self.jobs),
                 history=self.history,
-                seconds=seconds,
-                device=self.device,
+                data={"source": table.source, "digest": table.digest},
+                environment=environment,
             )
-            last = {
-                "epoch": len(rows),
-                "network": network,
-                "best_network": best,
-                "optimizer": {
-                    name: value[row].clone() if isinstance(value, torch.Tensor) else value
-                    for name, value in optimizer.items()
-                },
-                **{name: values_of_run(state[name], row) for name in ("schedule", "best", "stopping")},
-                "source": {"cpu": self.streams.state_after(job, len(rows))},
-                "stacked": len(self.jobs),
-                "history": json.dumps(self.history),
-                **rows.state_dict(),
-                **shared,
-            }
-            result = write_directory(
-                self.directories[job],
-                hydra=self.hydra.files(self.jobs[job], self.directories[job]),
-                rows=rows,
-                result=result,
-                last=last,
-                best={"epoch": best_epoch, "network": best, **shared} if best_epoch else None,
-                model=network if ending.status == "finished" else None,
-                log=log_line(result),
-                attempt=self.attempt,
-            )
-            self.recorded = True
-            self.done[job] = True  # only after its directory exists: a signal may arrive at any time
-            yield Done(self.jobs[job].number, result)
+            self.known_facts = StackFacts.from_fields(json.loads(json.dumps(found.to_fields())))
+        return self.known_facts
 
     def test_metrics(self) -> dict[str, NDArray[np.float64]] | None:
         folds = [self.jobs[job].fold for job in self.members.tolist()]
@@ -257,6 +345,7 @@ class StackRun:
         if not state.get("compiled", False):  # as it began, for the same bits
             self.training.whole_epoch = None
         self.metrics.load_state_dict(state)
+        self.known_facts = None
         self.history = resumed(plain_of(state, "history"), session_record(state, self.device, changes={}, before={}))
         self.epochs, self.done = state["epochs"].numpy().copy(), state["done"].numpy().copy()
         if "diverged" in state:  # not in a checkpoint of an earlier version
@@ -265,16 +354,25 @@ class StackRun:
         self.epoch_snapshot, self.written = self.take_snapshot(), self.training.epoch
 
 
-def log_line(result: Result) -> str:
-    """Returns the content of train.log for a run of a stack."""
-    reason = describe_ending(result)
-    line = f"stack of {result.stacked} runs: {result.status} after {result.epochs} epochs"
-    return f"{line}; {reason}\n" if reason else f"{line}\n"
+def is_tensor(value: object) -> bool:
+    return isinstance(value, torch.Tensor)
 
 
-def values_of_run(state: Mapping[str, Any], row: int) -> dict[str, list[Any]]:
+def rows_of(values: torch.Tensor, index: torch.Tensor) -> NDArray[Any]:
+    """Returns rows of a tensor, (runs, …), as numpy. index: of the rows, on the CPU."""
+    rows: NDArray[Any] = values.index_select(0, index.to(values.device)).cpu().numpy()
+    return rows
+
+
+def one_if_equal(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns the first row if all are equal, bit for bit, else all. (runs, values)"""
+    bits = np.ascontiguousarray(values).view(np.int64)
+    return values[:1] if len(values) > 1 and (bits == bits[0]).all() else values
+
+
+def value_of_run(state: Mapping[str, Any], row: int) -> dict[str, Any]:
     """Returns one run's part of a state whose values are lists with an item per run."""
-    return {name: [values[row]] for name, values in state.items()}
+    return {name: values[row] for name, values in state.items()}
 
 
 class CheckpointMismatchError(InputError):
@@ -343,11 +441,6 @@ class StackMetrics:
             self.columns[name] = np.full((self.runs, max(FIRST_EPOCHS, 2 * old.shape[1], epochs)), np.nan)
             self.columns[name][:, : old.shape[1]] = old
         return self.columns[name]
-
-    def rows(self, run: int, epochs: int) -> MetricsTable:
-        """Returns the rows of a run's metrics.csv."""
-        columns = [np.arange(1.0, epochs + 1), *(values[run, :epochs] for values in self.columns.values())]
-        return MetricsTable(list(self.columns), np.stack(columns, axis=1))
 
     def state_dict(self, epochs: int) -> dict[str, Any]:
         """Returns the columns up to an epoch, in the form of rows that a checkpoint keeps beside it."""

@@ -33,6 +33,7 @@ from ch12cli.run.task import (
 from ch12cli.run.torch_settings import torch_settings
 from ch12cli.run.train import prepare_job
 from ch12cli.run.users_errors import users_errors
+from ch12cli.saved.unpack import readable
 from ch12cli.sweeps.groups import SINGLE, Group, bytes_of_run, processes_for
 from ch12cli.sweeps.jobs import SweepJob, located
 from ch12cli.sweeps.work_item import WorkItem
@@ -383,7 +384,7 @@ def difference(job: SweepJob, row: SweepRow, directory: Path) -> Difference:
                 break
         weights = single.network.snapshot()
         objective = float(single.training.best.value[0])
-    swept = torch.load(directory / MODEL, map_location="cpu", weights_only=True)
+    swept = torch.load(readable(directory) / MODEL, map_location="cpu", weights_only=True)
     scale = max(float(value.abs().max()) for value in weights.values())
     largest_difference = max(float((weights[name].cpu() - swept[name]).abs().max()) for name in weights)
     return Difference(

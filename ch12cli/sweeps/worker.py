@@ -13,8 +13,10 @@ from typing import Any
 
 import torch
 
+from ch12cli.config.run_settings import COMPACT
 from ch12cli.errors import InputError, MachineError, describe_error
 from ch12cli.files.atomic import sync_files
+from ch12cli.files.compact.stores import StoreWriter
 from ch12cli.files.history import resumed
 from ch12cli.files.locks import locked
 from ch12cli.files.result_json import Result
@@ -32,7 +34,7 @@ from ch12cli.sweeps.halving import Halving, StackPart, train_parts
 from ch12cli.sweeps.job_directories import HydraFiles
 from ch12cli.sweeps.jobs import SweepJob
 from ch12cli.sweeps.stack_run import CheckpointMismatchError, StackRun, require_data
-from ch12cli.sweeps.work_item import Building, Done, Event, Unstacked, WorkItem
+from ch12cli.sweeps.work_item import Building, Done, Event, Unstacked, WorkItem, checkpoint_name
 from ch12cli.training.checkpoint import Checkpoints, DamagedError
 from ch12cli.training.streams import seed_stream
 
@@ -144,14 +146,16 @@ class Worker:
 
     def build(self, numbers: Sequence[int], item: WorkItem, device: torch.device) -> StackRun:
         jobs = [self.jobs[number] for number in numbers]
-        directories = [self.sweep_dir / job.directory for job in jobs]
+        name = checkpoint_name(numbers).removesuffix(".pt") + (f"-{self.attempt}" if self.attempt else "")
+        compact = self.groups[item.group].settings.sweep.record == COMPACT
         try:
             return StackRun(
                 jobs,
                 self.tasks[item.group],
                 device,
-                directories=directories,
+                sweep_dir=self.sweep_dir,
                 hydra=self.hydra,
+                store=StoreWriter(self.sweep_dir, name) if compact else None,
                 attempt=self.attempt,
             )
         except (Terminated, MachineError):

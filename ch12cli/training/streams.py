@@ -1,5 +1,6 @@
 """Random streams: draws the row orders of a shuffled DataLoader without a DataLoader."""
 
+import zlib
 from collections.abc import Callable
 
 import numpy as np
@@ -63,7 +64,43 @@ class Streams:
 
     def state_after(self, run: int, epochs: int) -> Tensor:
         """Returns the state of a run's stream after `epochs` epochs, in the form of torch.get_rng_state."""
-        generator = torch.Generator()
-        generator.set_state(self.states[run])
-        torch.empty(epochs, 2, dtype=torch.int64).random_(generator=generator)
-        return generator.get_state()
+        return advanced(self.states[run], epochs)
+
+
+def advanced(state: Tensor, epochs: int) -> Tensor:
+    """Returns the state of a stream after the orders of `epochs` more epochs were drawn from it."""
+    generator = torch.Generator()
+    generator.set_state(state)
+    torch.empty(epochs, 2, dtype=torch.int64).random_(generator=generator)
+    return generator.get_state()
+
+
+def drawn_state(seed: int, draws: int) -> Tensor:
+    """Returns the state of a stream that was seeded, and from which so many 32-bit numbers were drawn."""
+    generator = torch.Generator()
+    generator.manual_seed(seed)
+    torch.empty(draws, dtype=torch.int32).random_(generator=generator)
+    return generator.get_state()
+
+
+BLOCK = 624  # numbers that the generator makes at once
+MOST_BLOCKS = 32  # a network that draws more has so many weights that its state is small beside them
+
+
+def draws_of(state: Tensor, seed: int, *, likely: int | None) -> int | None:
+    """Returns how many 32-bit numbers were drawn from a stream since it was seeded; None if that is not found.
+
+    likely: what is tried first, such as the number of another run with the same network.
+    """
+    if likely is not None and torch.equal(drawn_state(seed, likely), state):
+        return likely
+    for blocks in range(MOST_BLOCKS):
+        used = int.from_bytes(state.numpy()[16:24].tobytes(), "little")  # of the block that it draws from now
+        if torch.equal(drawn_state(seed, blocks * BLOCK + used), state):
+            return blocks * BLOCK + used
+    return None
+
+
+def checksum_of(state: Tensor) -> int:
+    """Returns the CRC-32 of a state."""
+    return zlib.crc32(state.numpy().tobytes())

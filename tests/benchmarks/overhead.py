@@ -3,6 +3,7 @@
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import torch
 
 from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import hydra_session
+from ch12cli.files.compact.job_record import JobRecord
 from ch12cli.run.build import build_stack
 from ch12cli.run.task import build_task
+from ch12cli.saved import job_files
 from ch12cli.sweeps import job_directories
 from ch12cli.sweeps import stack_run as stacked
 from ch12cli.sweeps.jobs import JobComposer, make_jobs
@@ -57,6 +60,7 @@ def parts_of(jobs: int, folder: Path) -> Mapping[str, float]:
         make_jobs(composed, [["seed=0", f"epochs={EPOCHS}"]])  # what all jobs share
         start = time.process_time()
         made = make_jobs(composed, [[f"seed={seed}", f"epochs={EPOCHS}"] for seed in range(1, jobs + 1)])
+        made = [replace(job, directory=str(job.number)) for job in made]
         composing = time.process_time() - start
         task = build_task(made[0].run_settings)
         start = time.process_time()
@@ -66,14 +70,11 @@ def parts_of(jobs: int, folder: Path) -> Mapping[str, float]:
             made,
             task,
             torch.device("cpu"),
-            directories=[folder / str(job.number) for job in made],
+            sweep_dir=folder,
             hydra=job_directories.HydraFiles(folder),
         )
-    clock.watch(job_directories.HydraFiles, "files", "its .hydra folder as text")
-    clock.watch(job_directories, "pt_bytes", "its model and checkpoints as bytes")
-    clock.watch(job_directories, "sealed_bytes", "its model and checkpoints as bytes")
-    clock.watch(job_directories, "metrics_csv", "its metrics.csv as text")
-    clock.watch(stacked, "result_of", "its result")
+    clock.watch(JobRecord, "texts", "its texts: .hydra and metrics.csv")
+    clock.watch(job_files, "saved_states", "its model and checkpoints as bytes")
     clock.watch(stacked, "write_directory", "directory")
     recording = 0.0
     try:
@@ -86,12 +87,11 @@ def parts_of(jobs: int, folder: Path) -> Mapping[str, float]:
             recording += time.process_time() - start
     finally:
         clock.close()
-    inside = ("its model and checkpoints as bytes", "its metrics.csv as text")
+    inside = ("its model and checkpoints as bytes", "its texts: .hydra and metrics.csv")
     parts = {"composing and checking": composing, "building its network": building}
     parts |= {name: spent for name, spent in clock.spent.items() if name != "directory"}
     parts["making and writing its files"] = clock.spent["directory"] - sum(clock.spent[name] for name in inside)
-    known = clock.spent["directory"] + clock.spent["its .hydra folder as text"] + clock.spent["its result"]
-    parts["taking it out of the stack, the rest"] = recording - known
+    parts["taking it out of the stack, the rest"] = recording - clock.spent["directory"]
     return {name: seconds / jobs * 1e3 for name, seconds in parts.items()}
 
 

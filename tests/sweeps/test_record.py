@@ -3,26 +3,54 @@
 import resource
 import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-import torch
+from numpy.typing import NDArray
 
 from ch12cli.errors import MachineError
+from ch12cli.files.compact.job_record import METRIC, JobRecord, SharedBase, StackFacts
 from ch12cli.files.hydra_folder import PLAIN, to_yaml
-from ch12cli.files.result_json import Result
-from ch12cli.run.recorder import MetricsTable, metrics_csv, rows_state
-from ch12cli.sweeps.job_directories import write_directory
+from ch12cli.run.recorder import metrics_csv, rows_state
+from ch12cli.saved.job_files import write_directory
 from tests.sweeps.killed import exit_code, in_child
 
-ROWS = [{"epoch": 1, "train_loss": 0.5}]
+BASE = SharedBase("hydra:\n  job:\n    num: 918273645\n", {"seed": 0}, {"seed": 0}, {})
+
+
+def record(values: int, rows: NDArray[np.float64] | None = None) -> JobRecord:
+    """A job that finished, with a network of so many values and two columns of metrics."""
+    rows = np.array([[0.5, 0.1]]) if rows is None else rows  # (epochs, columns)
+    stack = StackFacts(
+        sweep="/sweep",
+        bases=[BASE],
+        metadata={None: {}},
+        network=[("weight", (values,))],
+        monitor="train_loss",
+        parameters=values,
+        stacked=2,
+        history={},
+        data={},
+        environment={},
+    )
+    together = {"epochs": len(rows), "seconds": 1.0, "time": 1e9, "columns": ["train_loss", "lr"], "test": []}
+    states = {"schedule": {}, "best": {"epoch": 1}, "stopping": {}, "stream": None}
+    own = {"number": 0, "directory": "0", "overrides": ["seed=3"], "changes": {"seed": 3}, "dirname": "seed=3"}
+    own |= {"base": 0, "fold": None, "status": "finished", "best_epoch": 1, **states}
+    weights = np.zeros(values, np.float32)
+    arrays: dict[str, NDArray[Any]] = {
+        "network": weights,
+        "best_network": weights,
+        "test": np.empty(0),
+        "stream": np.zeros(9, np.uint8),
+    }
+    metrics = {f"{METRIC}{name}": rows[:, at] for at, name in enumerate(["train_loss", "lr"])}
+    return JobRecord(stack, {**together, "optimizer": {}}, own, {**arrays, **metrics})
 
 
 def write(directory: Path, values: int) -> None:
-    state = {"network": {"weight": torch.zeros(values)}}
-    write_directory(
-        directory, hydra={}, rows=ROWS, result=Result(status="finished"), last=state, best=state, model=None, log=""
-    )
+    write_directory(directory, record(values))
 
 
 def test_a_partly_written_file_is_an_error(tmp_path: Path) -> None:
@@ -50,11 +78,12 @@ def test_yaml_written_without_the_library_equals_what_it_writes() -> None:
         assert to_yaml({"key": text}) == f"key: {text}\n"
 
 
-def test_a_metrics_table_is_written_like_a_list_of_rows() -> None:
-    values = np.array([[1, 0.1 + 0.2, np.nan], [2, 1e-300, -np.inf]])
-    table = MetricsTable(["train_loss", "lr"], values)
-    assert metrics_csv(table) == metrics_csv(list(table))
-    assert metrics_csv(table).decode().splitlines()[1] == "1,0.30000000000000004,nan"
-    assert (table[-1]["epoch"], type(table[-1]["epoch"])) == (2, int)
-    assert table.state_dict()["columns"] == rows_state(list(table))["columns"]
-    np.testing.assert_array_equal(table.state_dict()["rows"], rows_state(list(table))["rows"])
+def test_the_metrics_of_a_record_are_written_like_a_list_of_rows() -> None:
+    found = record(1, np.array([[0.1 + 0.2, np.nan], [1e-300, -np.inf]]))
+    rows = [{"epoch": 1, "train_loss": 0.1 + 0.2, "lr": np.nan}, {"epoch": 2, "train_loss": 1e-300, "lr": -np.inf}]
+    assert found.texts()["metrics.csv"] == metrics_csv(rows)
+    assert found.texts()["metrics.csv"].decode().splitlines()[1] == "1,0.30000000000000004,nan"
+    np.testing.assert_array_equal(found.rows, rows_state(rows)["rows"])
+    assert found.columns == rows_state(rows)["columns"]
+    assert found.result.final == rows[1]
+    assert type(found.result.final["epoch"]) is int

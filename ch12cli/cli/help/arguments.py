@@ -9,6 +9,7 @@ from ch12cli.catalogue import names
 from ch12cli.cli.help.page import show_page
 from ch12cli.cli.text.problems import print_problems
 from ch12cli.errors import HelpShown, InputError, os_problem
+from ch12cli.files.compact.run_files import run_exists
 from ch12cli.files.result_json import read_result
 from ch12cli.files.run_directory import RESULT
 from ch12cli.shell import shell_word
@@ -113,7 +114,7 @@ def find_run_directory_operand(verb: str, operands: Sequence[str], *, most: int 
             raise InputError(f"{directory}: is a sweep; name one of its runs, such as {directory / '0'}")
         if directory.is_file():
             raise InputError(f"{directory}: is a file; name the directory of a run")
-        if not directory.is_dir():
+        if not run_exists(directory):
             raise InputError(f"{directory}: no such directory")
     except PermissionError as error:
         raise os_problem(f"cannot read {directory}", error) from error

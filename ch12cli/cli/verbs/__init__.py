@@ -20,6 +20,7 @@ VERBS = {
     "work": "train one bundle of a submitted sweep: what the jobs of a cluster run",
     "watch": "follow a run or a sweep while it trains",
     "tag": "attach words to a run, to find it by",
+    "unpack": "write the directories of the jobs in a sweep's compact record",
     "rm": "delete runs and sweeps",
     "book": "run the items of the book's chapter and compare them with the book",
     "bench": "measure how fast batches load, and recommend a number of workers",

@@ -7,6 +7,7 @@ from ch12cli.cli.text.warnings_only import WarningsOnly
 from ch12cli.cli.verbs.train import code_of, print_run_json, print_sweep_json, show_end
 from ch12cli.distributed.torchrun import refuse_sweep
 from ch12cli.errors import InputError
+from ch12cli.files.compact.run_files import run_exists
 from ch12cli.shell import shell_line
 
 
@@ -26,7 +27,7 @@ def run(argv: Sequence[str]) -> int:
     if not options.operands or "=" in options.operands[0]:
         raise InputError("resume: no run given; name a run or a sweep: ch12 resume outputs/…")
     directory, overrides = find_run(options.operands[0]), options.operands[1:]
-    if not directory.is_dir():
+    if not run_exists(directory):
         raise InputError(f"{directory}: no such directory")
     verbosity, is_json = verbosity_of(options), options.format == "json"
     from ch12cli.files.sweep_csv import is_sweep

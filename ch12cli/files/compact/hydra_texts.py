@@ -1,0 +1,76 @@
+"""The `.hydra` files of the jobs of a sweep, as texts, from what the jobs share and what is each one's own."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ch12cli.files.hydra_folder import PLAIN, text_to_yaml, to_yaml, with_changes
+
+NUMBER, OUTPUT, NAMES, TASK = "918273645", "@output@", "@names@", "@task@"  # placeholders for what differs
+PLACES = re.compile(f"([ ]*)- '{TASK}'\n|{NUMBER}|'{OUTPUT}'|'{NAMES}'")
+
+
+def overrides_yaml(overrides: Sequence[str]) -> str:
+    """Returns the content of overrides.yaml, as Hydra writes it."""
+    if all(map(PLAIN.fullmatch, overrides)):
+        return "".join(f"- {line}\n" for line in overrides) or "[]\n"
+    return to_yaml(list(overrides))
+
+
+class HydraTexts:
+    """The files of jobs with one base. What they share is made once.
+
+    template: hydra.yaml with placeholders where jobs differ; plain: the settings, with interpolations unresolved.
+    """
+
+    def __init__(self, template: str, plain: Mapping[str, Any]) -> None:
+        self.plain = plain
+        self.sections = {key: to_yaml({key: value}) for key, value in plain.items()}
+        self.parts: list[str] = []  # of the template, between its placeholders
+        self.places: list[tuple[str, str]] = []  # each placeholder, and its indent
+        end = 0
+        for place in PLACES.finditer(template):
+            self.parts.append(template[end : place.start()])
+            self.places.append((place[0].strip(), place[1] or ""))
+            end = place.end()
+        self.parts.append(template[end:])
+
+    def files(
+        self, *, number: int, overrides: Sequence[str], changes: Mapping[str, Any], dirname: str, output_dir: str
+    ) -> dict[str, bytes]:
+        """Returns the contents of the files by name. dirname: the value of hydra.job.override_dirname."""
+        listed = overrides_yaml(overrides)
+        return {
+            "config.yaml": self.config(changes).encode(),
+            "overrides.yaml": listed.encode(),
+            "hydra.yaml": self.hydra(number, listed if overrides else "", dirname, output_dir).encode(),
+        }
+
+    def hydra(self, number: int, listed: str, dirname: str, output_dir: str) -> str:
+        values = {
+            NUMBER: str(number),
+            f"'{OUTPUT}'": text_to_yaml(output_dir),
+            f"'{NAMES}'": text_to_yaml(dirname),
+        }
+        found = [self.parts[0]]
+        for (place, indent), part in zip(self.places, self.parts[1:], strict=True):
+            found.append(values[place] if place in values else indented(listed, indent))
+            found.append(part)
+        return "".join(found)
+
+    def config(self, changes: Mapping[str, Any]) -> str:
+        """Returns the content of config.yaml. Makes only the sections that differ from the base's."""
+        changed: dict[str, dict[str, Any]] = {}
+        for key, value in changes.items():
+            changed.setdefault(key.partition(".")[0], {})[key] = value
+        written = {head: self.section(head, values) for head, values in changed.items()}
+        return "".join(({**self.sections, **written}).values())
+
+    def section(self, head: str, changes: Mapping[str, Any]) -> str:
+        if set(changes) == {head} and type(changes[head]) is int:
+            return f"{head}: {changes[head]}\n"
+        return to_yaml(with_changes({head: self.plain[head]}, changes))
+
+
+def indented(text: str, indent: str) -> str:
+    return "".join(f"{indent}{line}\n" for line in text.splitlines())

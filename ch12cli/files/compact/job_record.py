@@ -1,0 +1,218 @@
+"""What a stack records of its ended jobs, and the files of a job's directory that need no torch.
+
+A block of kind `stack` holds what the jobs after it share. A block of kind `jobs` holds jobs that ended together: JSON
+for each, and arrays with a row for each, or one row for all.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from ch12cli.files.compact.hydra_texts import HydraTexts
+from ch12cli.files.hydra_folder import LOADER, is_bounded, to_yaml, with_changes
+from ch12cli.files.metrics_csv import to_csv
+from ch12cli.files.result_json import Result, describe_ending
+from ch12cli.files.run_directory import HYDRA, METRICS, RESULT
+
+STACK, JOBS = "stack", "jobs"  # kinds of blocks
+FORMAT = 1
+TOGETHER = 256  # jobs of a block at most: what is read to read one of them
+METRIC, OPTIMIZER = "metric ", "optimizer "  # begin the names of arrays
+ENDING = ("left_at", "stopped_at", "diverged_at", "diverged_step")
+LOG = "train.log"
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class SharedBase:
+    """What jobs with the same choices share: as in `plan_json.PlannedBase`."""
+
+    template: str
+    written: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    chosen: Mapping[str, Any]
+
+    @cached_property
+    def texts(self) -> HydraTexts:
+        return HydraTexts(self.template, self.written)
+
+    @cached_property
+    def chosen_json(self) -> str:
+        return json.dumps(self.chosen)
+
+
+@dataclass(frozen=True)
+class StackFacts:
+    """What the jobs of a stack share.
+
+    sweep: absolute path of the sweep as it was trained; metadata: of the checkpoints, by fold; network: names and
+    shapes of the parameters; stacked: number of jobs; other fields: as in result.json.
+    """
+
+    sweep: str
+    bases: Sequence[SharedBase]
+    metadata: Mapping[int | None, Mapping[str, Any]]
+    network: Sequence[tuple[str, tuple[int, ...]]]
+    monitor: str
+    parameters: int
+    stacked: int
+    history: Mapping[str, Any]
+    data: Mapping[str, Any]
+    environment: Mapping[str, Any]
+
+    def to_fields(self) -> dict[str, Any]:
+        """Returns the JSON of the block."""
+        bases = [
+            {"template": base.template, "written": to_yaml(dict(base.written))}
+            | {"settings": base.settings, "chosen": base.chosen}
+            for base in self.bases
+        ]
+        return {
+            "kind": STACK,
+            "format": FORMAT,
+            **vars(self),
+            "bases": bases,
+            "metadata": list(self.metadata.items()),
+        }
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Any]) -> "StackFacts":
+        """Returns the facts in a block. Raises KeyError, TypeError or ValueError if they are of the wrong form."""
+        names = ("sweep", "monitor", "parameters", "stacked", "history", "data", "environment")
+        return cls(
+            bases=[_base_of(base) for base in fields["bases"]],
+            metadata={fold: dict(values) for fold, values in fields["metadata"]},
+            network=[(str(name), tuple(map(int, shape))) for name, shape in fields["network"]],
+            **{name: fields[name] for name in names},
+        )
+
+
+def _base_of(base: Mapping[str, Any]) -> SharedBase:
+    written = base["written"]
+    if not is_bounded(written):
+        raise ValueError("a configuration that cannot be bounded")
+    return SharedBase(base["template"], yaml.load(written, Loader=LOADER), base["settings"], base["chosen"])
+
+
+@dataclass(frozen=True)
+class JobRecord:
+    """An ended job of a stack.
+
+    together: what it shares with the jobs that ended with it (`epochs`, `seconds`, `time`, `columns`, `test`,
+    `optimizer`); own: its own fields; arrays: its own rows.
+    """
+
+    stack: StackFacts
+    together: Mapping[str, Any]
+    own: Mapping[str, Any]
+    arrays: Arrays = field(repr=False)
+
+    @property
+    def number(self) -> int:
+        return int(self.own["number"])
+
+    @property
+    def directory(self) -> str:
+        """Its directory, relative to the sweep's."""
+        return str(self.own["directory"])
+
+    @property
+    def time(self) -> float:
+        """When it ended, in seconds since 1970."""
+        return float(self.together["time"])
+
+    @property
+    def base(self) -> SharedBase:
+        found: SharedBase = self.stack.bases[self.own["base"]]
+        return found
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of metrics.csv; none if it has no rows."""
+        return ["epoch", *self.together["columns"]] if self.together["epochs"] else []
+
+    @cached_property
+    def rows(self) -> NDArray[np.float64]:
+        """The rows of metrics.csv, (epochs, columns)."""
+        epochs = self.together["epochs"]
+        values = [self.arrays[f"{METRIC}{name}"] for name in self.together["columns"]]
+        return np.stack([np.arange(1.0, epochs + 1), *(value[:epochs] for value in values)], axis=1)
+
+    @property
+    def settings_json(self) -> str:
+        return json.dumps(with_changes(self.base.settings, self.own["changes"]))
+
+    def row(self, epoch: int) -> dict[str, float | int] | None:
+        """Returns the row of metrics.csv of an epoch; None for epoch 0."""
+        if not epoch:
+            return None
+        values = self.rows[epoch - 1].tolist()
+        return {"epoch": epoch, **dict(zip(self.together["columns"], values[1:], strict=True))}
+
+    @cached_property
+    def result(self) -> Result:
+        """The result, without the digests of the files."""
+        own, stack = self.own, self.stack
+        best = self.row(own["best_epoch"])
+        test = dict(zip(self.together["test"], self.arrays["test"].tolist(), strict=True))
+        return Result(
+            status=own["status"],
+            epochs=self.together["epochs"],
+            final=self.row(self.together["epochs"]),
+            best=best,
+            test=test if test and own["status"] == "finished" else None,
+            monitor=stack.monitor,
+            objective=best[stack.monitor] if best else None,
+            parameters=stack.parameters,
+            **{name: own[name] for name in ENDING if name in own},
+            stacked=stack.stacked,
+            history=stack.history,
+            seconds=self.together["seconds"],
+            data=stack.data,
+            environment=stack.environment,
+        )
+
+    def texts(self) -> dict[str, bytes]:
+        """Returns the files of the job's directory that are texts, but for result.json."""
+        own = self.own
+        hydra = self.base.texts.files(
+            number=own["number"],
+            overrides=own["overrides"],
+            changes=own["changes"],
+            dirname=own["dirname"],
+            output_dir=f"{self.stack.sweep}/{self.directory}",
+        )
+        rows = self.rows.tolist()
+        return {
+            **{f"{HYDRA}/{name}": content for name, content in hydra.items()},
+            METRICS: to_csv(self.columns, ([int(epoch), *rest] for epoch, *rest in rows)),
+            LOG: log_line(self.result).encode(),
+        }
+
+    def text(self, name: str) -> bytes | None:
+        """Returns a file of the job's directory, by its name there; None if it has no such text.
+
+        result.json has no digests: the other files have not been written.
+        """
+        return self.result.to_json() if name == RESULT else self.texts().get(name)
+
+
+def log_line(result: Result) -> str:
+    """Returns the content of train.log for a run of a stack."""
+    reason = describe_ending(result)
+    line = f"stack of {result.stacked} runs: {result.status} after {result.epochs} epochs"
+    return f"{line}; {reason}\n" if reason else f"{line}\n"
+
+
+def record_of(stack: StackFacts, together: Mapping[str, Any], arrays: Arrays, index: int) -> JobRecord:
+    """Returns the record of a job of a block of kind `jobs`, by its place there."""
+    jobs = together["jobs"]
+    rows = {name: array[index if len(array) == len(jobs) else 0] for name, array in arrays.items()}
+    return JobRecord(stack, together, jobs[index], rows)

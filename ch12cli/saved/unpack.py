@@ -1,0 +1,106 @@
+"""Writes the ordinary directories of jobs in a compact record: into the sweep, or a private copy to read from."""
+
+import atexit
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+from ch12cli.errors import InputError
+from ch12cli.files.atomic import machine_errors, make_folder, sync_folder
+from ch12cli.files.compact.job_record import JobRecord
+from ch12cli.files.compact.run_files import recorded_job
+from ch12cli.files.compact.stores import WRONG_FORM, has_records, index_of, record_at, record_of_job
+from ch12cli.files.plan_json import is_inside
+from ch12cli.files.sweep_csv import is_sweep
+from ch12cli.saved.job_files import job_files, write_files
+
+
+def readable(directory: Path) -> Path:
+    """Returns the directory in which the files of a run can be read: its own, or a private copy of a recorded job's.
+
+    The copy is removed when the process ends. Raises InputError if the record is damaged.
+    """
+    return directory if recorded_job(directory) is None else _private_copy(directory.absolute())
+
+
+@cache
+def _private_copy(directory: Path) -> Path:
+    with machine_errors("cannot make a temporary folder"):
+        folder = Path(tempfile.mkdtemp(prefix="ch12-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    copy = folder / directory.name
+    record = record_of_job(directory)
+    if record is not None:  # it was there a moment ago
+        _write(copy, record)
+    return copy
+
+
+def unpack_job(directory: Path) -> bool:
+    """Writes the directory of a recorded job that has none, atomically. Returns whether there was something to do.
+
+    Raises InputError if the record is damaged, or names a path outside its sweep.
+    """
+    record = record_of_job(directory)
+    if record is None:
+        return False
+    _place(directory, record)
+    sync_folder(directory.parent)
+    return True
+
+
+def unpack_sweep(sweep: Path) -> Iterator[JobRecord]:
+    """Writes the directories of the recorded jobs that have none. Yields each job when its directory is there.
+
+    Raises InputError at the first damaged record, and if the sweep has no compact record.
+    """
+    if not has_records(sweep):
+        what = "records each job in its directory already" if is_sweep(sweep) else "is not a sweep"
+        raise InputError(f"{sweep}: {what}; there is nothing to unpack")
+    for name, place in index_of(sweep).places.items():
+        if not os.path.lexists(sweep / name):
+            record = record_at(place)
+            _place(sweep / name, record)
+            yield record
+    os.sync()
+
+
+def damage_in(sweep: Path) -> list[str]:
+    """Returns a line about each damaged part of a sweep's compact record."""
+    return list(index_of(sweep).problems)
+
+
+def _place(directory: Path, record: JobRecord) -> None:
+    """Writes a job's directory beside its place, and renames it."""
+    if not is_inside(record.directory) or any(part.startswith(".") for part in Path(record.directory).parts):
+        raise InputError(f"{directory}: its record names a path that is not below the sweep")
+    partial = directory.with_name(f".{directory.name}.{os.getpid()}.new")
+    with machine_errors(f"cannot write {directory}"):
+        make_folder(directory.parent, exist_ok=True)
+        shutil.rmtree(partial, ignore_errors=True)
+        try:
+            _write(partial, record)
+            partial.rename(directory)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+
+
+def _write(directory: Path, record: JobRecord) -> None:
+    """Writes the files of a job into a new directory, with the time at which the job ended."""
+    try:
+        files, _ = job_files(record)
+    except InputError as error:
+        raise InputError(f"{directory}: {error}") from error
+    except (*WRONG_FORM, RuntimeError) as error:
+        raise InputError(f"{directory}: its record was not written by ch12, or is corrupt ({error!r})") from error
+    with machine_errors(f"cannot write {directory}"):
+        directory.mkdir()
+        write_files(directory, files)
+        for folder, _, names in os.walk(directory, topdown=False):
+            for name in (*names, "."):
+                with suppress(OSError, ValueError, OverflowError):
+                    os.utime(f"{folder}/{name}", (record.time, record.time))
