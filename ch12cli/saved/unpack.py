@@ -77,7 +77,7 @@ def _place(directory: Path, record: JobRecord) -> None:
     """Writes a job's directory beside its place, and renames it."""
     if not is_inside(record.directory) or any(part.startswith(".") for part in Path(record.directory).parts):
         raise InputError(f"{directory}: its record names a path that is not below the sweep")
-    partial = directory.with_name(f".{directory.name}.{os.getpid()}.new")
+    partial = directory.with_name(f".{directory.name}.partial-{os.getpid()}")
     with machine_errors(f"cannot write {directory}"):
         make_folder(directory.parent, exist_ok=True)
         shutil.rmtree(partial, ignore_errors=True)

@@ -237,7 +237,8 @@ class Launch:
             waiting.flush()
             progress.close(keep=not ended.issuperset(plan.numbers))
             if isinstance(self.engine, LocalEngine):  # processes elsewhere may be writing
-                remove_leftovers(self.directory / STATE)  # temporary files of killed workers
+                for folder in (self.directory, self.directory / STATE):
+                    remove_leftovers(folder)  # temporary files of killed processes
 
     def add_unfinished_rows(self, plan: Plan, table: SweepTable) -> None:
         """Adds rows for the jobs that no worker reported: their result if there is one, else "interrupted"."""

@@ -9,13 +9,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from ch12cli.errors import InputError
+from ch12cli.files.compact.stores import index_of, record_at
+from ch12cli.files.result_json import Result
 from ch12cli.files.sweep_csv import read_sweep_csv
+from ch12cli.saved.unpack import unpack_sweep
 from ch12cli.sweeps.jobs import SweepJob
 from ch12cli.sweeps.resume import resume_sweep
 from ch12cli.sweeps.work_item import Done
@@ -29,6 +34,7 @@ STATEFUL = (
     *("early_stopping.patience=15", "checkpoint.every=10", "sweep.max_stacked=4", "sweep.processes=2"),
 )
 JOBS = ["seed,model.width,model.dropout", *(f"{seed},16,0.2" for seed in range(12)), "1,7,0", "1,9,0"]
+KILLS = 200
 TINY = ("dataset=toy_regression", "epochs=3", "batch_size=5", "optimizer=sgd")
 
 
@@ -57,8 +63,8 @@ def assert_equal(found: Swept, expected: Swept) -> None:
     assert not list((found.directory / ".ch12").glob("stack-*"))
 
 
-def work(jobs: Path, into: str) -> None:
-    sweep(*STATEFUL, jobs_file=jobs, into=into)
+def work(jobs: Path, into: str, *words: str) -> None:
+    sweep(*STATEFUL, *words, jobs_file=jobs, into=into)
 
 
 def wait_for(path: Path, *, seconds: float = 30.0) -> None:
@@ -92,9 +98,9 @@ def is_there(process: int) -> bool:
         return False
 
 
-def kill_sometime(jobs: Path, into: str, moment: float) -> bool:
+def kill_sometime(jobs: Path, into: str, moment: float, *words: str) -> bool:
     """Carries the sweep out in a process that is killed so many seconds after it began to train. Whether it was."""
-    child = in_child(lambda: work(jobs, into))
+    child = in_child(lambda: work(jobs, into, *words))
     wait_for(Path(into) / ".ch12" / "plan.json")
     time.sleep(moment)
     return kill(child)
@@ -135,6 +141,55 @@ def test_a_killed_and_resumed_sweep_equals_the_uninterrupted_sweep(jobs: Path, u
 @pytest.mark.slow
 def test_a_sweep_survives_fifty_kills(jobs: Path, uninterrupted: Swept) -> None:
     kill_again_and_again(jobs, uninterrupted, kills=50, longest=1.5, draw=random.Random(2))
+
+
+def kill_all(child: int) -> None:
+    """Kills the process of a sweep and its workers at once, so that none can write a checkpoint."""
+    workers = workers_of(child)
+    for process in (child, *workers):
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+    exit_code(child)
+    while any(map(is_there, workers)):
+        time.sleep(0.005)
+
+
+def results_in(directory: Path) -> dict[str, Result]:
+    """The results of the recorded jobs, by their directories. What is half-written is in none of them."""
+    index = index_of(directory)
+    assert index.problems == []
+    found = {name: record_at(place).result for name, place in index.places.items()}
+    assert all(place.is_whole for place in index.places.values())
+    return found
+
+
+@pytest.mark.slow
+def test_a_compact_record_survives_two_hundred_kills(jobs: Path, uninterrupted: Swept) -> None:
+    """What was in the table or in a store before a kill is the same afterwards, and at last all is as without kills."""
+    draw, kills = random.Random(4), 0
+    while kills < KILLS:
+        shutil.rmtree("cut", ignore_errors=True)
+        seen: dict[str, Result] = {}
+        for _ in range(8):
+            child = in_child(lambda: work(jobs, "cut", "sweep.record=compact"))
+            wait_for(Path("cut/.ch12/plan.json"))
+            time.sleep(draw.uniform(0, 1.2))
+            kill_all(child)
+            kills += 1
+            now = results_in(Path("cut"))
+            assert {name: now[name] for name in seen} == seen
+            told = {row.directory: row.status for row in read_sweep_csv(Path("cut/sweep.csv"))}
+            in_stacks = {name: status for name, status in told.items() if not Path("cut", name).exists()}
+            assert {name: now[name].status for name in in_stacks if in_stacks[name] != "interrupted"} == {
+                name: status for name, status in in_stacks.items() if status != "interrupted"
+            }
+            seen = now
+        again = sweep(*STATEFUL, "sweep.record=compact", jobs_file=jobs, into="cut")
+        assert len([*unpack_sweep(Path("cut"))]) == 12
+        rows = {job: {key: row[key] for key in row if key != "sweep.record"} for job, row in again.rows.items()}
+        for row in rows.values():
+            row["command"] = row["command"].replace(" sweep.record=compact", "")
+        assert_equal(replace(again, rows=rows), uninterrupted)
 
 
 def kill_a_worker(jobs: Path, into: str, moment: float) -> int:

@@ -181,6 +181,19 @@ PAGES = {
             ("ch12 tag @1 good --remove", "removes a tag"),
         ),
     ),
+    "unpack": VerbPage(
+        "unpack SWEEP|JOB",
+        (
+            "Writes the ordinary directory of each job of a sweep that was recorded with sweep.record=compact, or of "
+            "one job: byte for byte what sweep.record=directories would have written. Every command works on the jobs "
+            "of such a sweep without it. Directories that exist are left as they are, and count from then on; the "
+            "record stays.",
+        ),
+        (
+            ("ch12 unpack my_sweep", "all jobs of a sweep"),
+            ("ch12 unpack my_sweep/17", "one of its jobs"),
+        ),
+    ),
     "rm": VerbPage(
         "rm [OPTION]... RUN...",
         (
