@@ -18,6 +18,7 @@ from ch12cli.config.hydra_internals import Callbacks
 from ch12cli.errors import MachineError
 from ch12cli.files.atomic import remove_leftovers
 from ch12cli.files.compact.run_files import run_exists
+from ch12cli.files.compact.stores import index_of
 from ch12cli.files.history import environment_differences
 from ch12cli.files.locks import locked
 from ch12cli.files.metrics_csv import read_metrics
@@ -323,7 +324,7 @@ def checkpoint_warnings(plan: Plan, sweep_dir: Path) -> list[str]:
 
     Raises CheckpointMismatchError if the data set has changed, before anything is trained or written.
     """
-    messages: list[str] = []
+    messages = [f"{problem}; its jobs are trained again" for problem in index_of(sweep_dir).problems]
     environment: dict[str, None] = {}
     done = set(plan.done)
     for index in {item.group for item in plan.items}:

@@ -9,14 +9,24 @@ from pathlib import Path
 import pytest
 import torch
 
+import ch12cli
+from ch12cli.api import load_run
+from ch12cli.cli.main import main
 from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import hydra_session
-from ch12cli.files.compact.stores import StoreWriter
+from ch12cli.errors import InputError
+from ch12cli.files.compact.blocks import block_bytes, read_arrays, scan_blocks
+from ch12cli.files.compact.stores import StoreWriter, index_of, record_at
+from ch12cli.files.sweep_csv import read_sweep_csv
+from ch12cli.files.tags import read_tags
 from ch12cli.run.task import build_task
 from ch12cli.saved.unpack import unpack_sweep
 from ch12cli.sweeps.job_directories import HydraFiles
 from ch12cli.sweeps.jobs import JobComposer, make_jobs
 from ch12cli.sweeps.stack_run import StackRun
+from tests.sweeps.driver import sweep
+
+IRIS = Path(ch12cli.__file__).parent / "data" / "iris.csv"
 
 
 def stack_of(folder: Path, overrides: Sequence[str], *, store: StoreWriter | None) -> StackRun:
@@ -58,7 +68,7 @@ WAYS = {
 }
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("way", WAYS)
 def test_unpacked_directories_are_what_would_have_been_written(
     way: str, folder: Path, monkeypatch: pytest.MonkeyPatch
@@ -81,3 +91,122 @@ def test_unpacked_directories_are_what_would_have_been_written(
     assert len([*unpack_sweep(sweep)]) == 5
     shutil.rmtree(sweep / "records")
     assert content_of(sweep) == expected
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sweep of six jobs in one stack, of which two diverge."""
+    place = tmp_path_factory.mktemp("recorded") / "sweep"
+    words = ("optimizer=sgd", "epochs=3", "seed=1,2", "optimizer.lr=0.1,0.01,1e30", "sweep.record=compact")
+    sweep(*words, into=str(place))
+    return place
+
+
+@pytest.fixture
+def copy(recorded: Path, folder: Path) -> Path:
+    return Path(shutil.copytree(recorded, folder / "sweep"))
+
+
+def store_of(directory: Path) -> Path:
+    (store,) = (directory / "records").iterdir()
+    return store
+
+
+def test_every_verb_works_on_a_recorded_job_and_reading_writes_nothing(
+    copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = content_of(copy)
+    assert main(["predict", "sweep/0", str(IRIS), "-o", "predicted.csv"]) == 0
+    assert main(["export", "sweep/0", "-o", "program.py"]) == 0
+    capsys.readouterr()
+    said = {}
+    looks = ("show sweep", "show sweep/1", "compare sweep", "compare sweep/0 sweep/1", "runs sweep", "eval sweep/3")
+    more = ("plot sweep/0", "plot sweep --kind curve", "repro sweep/0 -q", "runs --filter optimizer.lr=0.1 sweep")
+    for line in (*looks, *more):
+        assert main(line.split()) == 0, line
+        said[line] = capsys.readouterr().out
+    assert main(["show", "sweep/2"]) == 0
+    assert "no longer finite" in capsys.readouterr().out
+    assert content_of(copy) == before
+    assert load_run("sweep/4").metrics[-1]["epoch"] == 3
+    assert [*unpack_sweep(copy)]
+    for line, text in said.items():
+        assert main(line.split()) == 0
+        assert capsys.readouterr().out == text, line
+
+
+def test_what_changes_a_recorded_job_writes_its_directory(copy: Path) -> None:
+    assert main(["tag", "sweep/1", "good"]) == 0
+    assert main(["resume", "sweep/0", "epochs=4", "-q"]) == 0
+    assert sorted(path.name for path in copy.iterdir() if path.is_dir() and path.name.isdigit()) == ["0", "1"]
+    assert (read_sweep_csv(copy / "sweep.csv")[0].epochs, read_tags(copy / "1")) == (4, ["good"])
+    again = sweep("optimizer=sgd", "epochs=3", "seed=1,2", "optimizer.lr=0.1,0.01,1e30", "sweep.record=compact")
+    assert again.looker.ended == []
+
+
+def test_an_incomplete_block_at_the_end_is_dropped_and_its_jobs_are_trained_again(copy: Path) -> None:
+    (copy / "sweep.csv").unlink()
+    store = store_of(copy)
+    content = store.read_bytes()
+    blocks = scan_blocks(store).blocks
+    wanted = {name: record_at(place).result for name, place in index_of(copy).places.items()}
+    assert len(blocks) == 3  # what they share, those that diverged, those that finished
+    for end in [*range(0, blocks[0].start + 40, 7), *range(blocks[1].start, len(content), 997), len(content) - 1]:
+        store.write_bytes(content[:end])
+        found = index_of(copy)
+        whole = [block for block in blocks if block.end <= end and block.fields["kind"] == "jobs"]
+        assert found.problems == []
+        assert len(found.places) == sum(len(block.fields["jobs"]) for block in whole)
+        assert {name: record_at(place).result for name, place in found.places.items()}.items() <= wanted.items()
+    sweep("optimizer=sgd", "epochs=3", "seed=1,2", "optimizer.lr=0.1,0.01,1e30", "sweep.record=compact")
+    assert index_of(copy).places.keys() == wanted.keys()
+
+
+def test_a_damaged_block_is_told_and_costs_only_its_jobs(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = store_of(copy)
+    content, (_, diverged, finished) = store.read_bytes(), scan_blocks(store).blocks
+    for at in (diverged.start + 3, diverged.start + 40):  # its head, its JSON
+        store.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+        assert len(index_of(copy).places) == 4
+        assert main(["show", "sweep/0"]) == 0
+        assert main(["unpack", "sweep"]) == 0
+        assert "records/" in (err := capsys.readouterr().err)
+        assert "damaged" in err
+        for name in "0134":
+            shutil.rmtree(copy / name)
+    at = finished.arrays_at + 9
+    store.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+    for line in ("show sweep/0", "eval sweep/0", "unpack sweep/0", "unpack sweep"):
+        assert main(line.split()) in (0, 2), line
+        out = capsys.readouterr()
+        assert "damaged" in out.out + out.err, line
+        assert not (copy / "0").exists()
+
+
+@pytest.mark.parametrize("name", ["../outside", "/tmp/outside", ".hidden", "a/../../outside"])
+def test_a_record_cannot_name_a_directory_outside_its_sweep(copy: Path, name: str) -> None:
+    store = store_of(copy)
+    stack, diverged, _ = scan_blocks(store).blocks
+    arrays = read_arrays(store, diverged)
+    jobs = [own | {"directory": name} for own in diverged.fields["jobs"]]
+    parts = [*block_bytes(stack.fields, {}), *block_bytes({**diverged.fields, "jobs": jobs}, arrays)]
+    store.write_bytes(b"".join(parts))
+    with pytest.raises(InputError, match="not below the sweep"):
+        list(unpack_sweep(copy))
+    assert sorted(path.name for path in copy.parent.iterdir()) == ["sweep"]
+
+
+def test_a_store_is_not_read_through_a_link_and_is_checked_like_a_directory(copy: Path) -> None:
+    store = store_of(copy)
+    stack, *_, finished = scan_blocks(store).blocks
+    base = stack.fields["bases"][0]
+    hostile = base | {"settings": base["settings"] | {"model": {"_target_": "os.system"}}}
+    written = [*block_bytes({**stack.fields, "bases": [hostile]}, {})]
+    written += block_bytes(finished.fields, read_arrays(store, finished))
+    store.write_bytes(b"".join(written))
+    with pytest.raises(InputError, match=r"os\.system"):
+        load_run(copy / "0").evaluate()
+    shutil.move(store, copy.parent / "elsewhere")
+    store.symlink_to(copy.parent / "elsewhere")
+    assert index_of(copy).places == {}
+    assert "cannot be read" in index_of(copy).problems[0]

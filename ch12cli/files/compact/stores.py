@@ -87,7 +87,8 @@ class Index:
                 self.problems.append(f"{path}: was not written by ch12, or is corrupt ({error})")
 
 
-_indexes: dict[str, tuple[Any, Index]] = {}  # by sweep: what the stores looked like, and what is in them
+Look = tuple[int, int, int]  # inode, size and modification time of a file
+_indexes: dict[str, tuple[dict[str, Look], Index]] = {}  # by sweep: the stores by path, and what is in them
 _facts: dict[tuple[str, int], StackFacts] = {}  # by store and offset
 _arrays: dict[tuple[str, int], Any] = {}  # of the block that was read last
 
@@ -112,13 +113,8 @@ def stores_of(sweep: Path) -> list[Path]:
 
 def index_of(sweep: Path) -> Index:
     """Returns the index of a sweep's stores, read again only if they have changed. Raises NewerFormatError."""
-    paths, looks = stores_of(sweep), []
-    for path in paths:
-        try:
-            found = os.lstat(path)
-            looks.append((str(path), found.st_ino, found.st_size, found.st_mtime_ns))
-        except OSError:
-            continue
+    paths = stores_of(sweep)
+    looks = {str(path): look for path in paths if (look := look_at(str(path))) is not None}
     known = _indexes.get(str(sweep))
     if known is not None and known[0] == looks:
         return known[1]
@@ -133,8 +129,25 @@ def index_of(sweep: Path) -> Index:
 def find(sweep: Path, directory: str) -> RecordPlace | None:
     """Returns where the record of a job is, by its directory in the sweep; None if it is in no store."""
     known = _indexes.get(str(sweep))
-    found = known[1].places.get(directory) if known else None  # what is recorded does not change
-    return found or index_of(sweep).places.get(directory)
+    found = known[1].places.get(directory) if known else None
+    if known is not None and found is not None and has_only_grown(str(found.path), known[0]):
+        return found
+    return index_of(sweep).places.get(directory)
+
+
+def has_only_grown(path: str, looks: Mapping[str, Look]) -> bool:
+    """Returns whether a store has been appended to since, or is unchanged: what it held is still there."""
+    known, now = looks.get(path), look_at(path)
+    return known is not None and now is not None and (now == known or (now[0] == known[0] and now[1] > known[1]))
+
+
+def look_at(path: str) -> Look | None:
+    """Returns the inode, size and modification time of a file; None if there is none."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def drop_indexes() -> None:
