@@ -93,7 +93,7 @@ KEYS: dict[str, Key] = {
         Or("auto", IntegerRule(1)), "epochs between checkpoints; auto: as often as costs under two per cent of the time"
     ),
     "logger": Key(
-        Some(("csv", "tensorboard", "mlflow")),
+        Some(("csv", "tensorboard", "mlflow", "wandb")),
         "further trackers that receive the metrics; csv: only metrics.csv, which every run writes",
     ),
     "imports": Key(

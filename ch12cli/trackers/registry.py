@@ -10,6 +10,7 @@ from ch12cli.trackers.protocol import TrackedRun, Tracker
 # Each tracker's class, and the packages that it needs. `csv` is metrics.csv, which every run has.
 TRACKERS = {
     "tensorboard": ("ch12cli.trackers.tensorboard:TensorBoard", ("tensorboard",)),
+    "wandb": ("ch12cli.trackers.wandb:WandB", ("wandb",)),
     "mlflow": ("ch12cli.trackers.mlflow:MLflow", ("mlflow", "sqlalchemy", "alembic")),
 }
 

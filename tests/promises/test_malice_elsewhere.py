@@ -358,7 +358,7 @@ def test_only_loggers_that_write_into_the_run_are_accepted() -> None:
     from ch12cli.config.untrusted_settings import INSIDE_LOGGERS, logger_problems
     from ch12cli.trackers.registry import TRACKERS
 
-    assert set(TRACKERS) - set(INSIDE_LOGGERS) == {"mlflow"}
+    assert set(TRACKERS) - set(INSIDE_LOGGERS) == {"mlflow", "wandb"}
     assert [bool(logger_problems(name)) for name in ("csv", *TRACKERS)] == [False, False, True]
 
 
