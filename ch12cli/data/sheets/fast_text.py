@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 LARGE = 2**22  # bytes from which a file is worth importing polars
 HEAD = 2**18  # bytes from which the types of columns are guessed
+COUNTED = 2**18  # bytes that are compared at once
 UNUSUAL = (b'"', b"\0", b"\r")  # quotes, other ends of lines
 
 
@@ -35,23 +36,33 @@ def fast_sheet(content: bytes, layout: Layout, *, source: str, decimal: Decimal,
         return None
     kept = ways(names)
     frame = _frame(content, SEPARATORS[layout.separator], names, kept)
-    if frame is None or frame.height != content.count(b"\n") - content.endswith(b"\n"):  # blank lines
+    if frame is None:
         return None
-    separators = content.count(SEPARATORS[layout.separator].encode())
-    if separators != (frame.height + 1) * (len(names) - 1):  # rows with more cells than columns
+    rows = frame.height
+    if rows != count_bytes(content, b"\n") - content.endswith(b"\n"):  # blank lines
         return None
-    columns: dict[str, Cells] = {}
-    for name in names:
-        cells = Numbers(np.empty(0)) if kept[name] in ("nothing", "rows") else _cells(frame[name], kept[name], decimal)
-        if cells is None:
-            return None
-        columns[name] = cells
-    further = {
-        name: [text.lstrip(" ") for text in frame[name].fill_null("").to_list()] if kept[name] == "rows" else []
-        for name in names
-    }
-    lines = np.arange(2, frame.height + 2)
+    if count_bytes(content, SEPARATORS[layout.separator].encode()) != (rows + 1) * (len(names) - 1):
+        return None  # rows with more cells than columns
+    columns: dict[str, Cells] = dict.fromkeys(names, Numbers(np.empty(0)))
+    further: dict[str, list[str]] = {name: [] for name in names}
+    for name in list(frame.columns):
+        series = frame.drop_in_place(name)  # its memory is free when its cells are made
+        if kept[name] == "rows":
+            further[name] = [text.lstrip(" ") for text in series.fill_null("").to_list()]
+        elif kept[name] != "nothing":
+            cells = _cells(series, kept[name], decimal)
+            if cells is None:
+                return None
+            columns[name] = cells
+    lines = np.arange(2, rows + 2)
     return Sheet(source, 1, names, frozenset(), columns, lines, [], [], further)
+
+
+def count_bytes(content: bytes, wanted: bytes) -> int:
+    """How often a single byte occurs; several times as fast as bytes.count."""
+    found, code = np.frombuffer(content, np.uint8), wanted[0]
+    blocks = range(0, len(found), COUNTED)
+    return sum(int(np.count_nonzero(found[start : start + COUNTED] == code)) for start in blocks)
 
 
 def _names(content: bytes, separator: str) -> list[str] | None:
@@ -103,7 +114,7 @@ def _cells(series: "polars.Series", keep: Keep, decimal: Decimal) -> Cells | Non
         missing = series.null_count()
         if missing == len(series):
             return Texts([""], np.zeros(len(series), np.int32))
-        values = series.fill_null(np.nan).to_numpy()
+        values = (series.fill_null(np.nan) if missing else series).to_numpy()
         finite = np.count_nonzero(np.isfinite(values))
         return Numbers(values, [""] * missing) if finite + missing == len(values) else None
     series = series.fill_null("")

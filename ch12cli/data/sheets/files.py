@@ -129,7 +129,7 @@ def _of_array(array: Array, way: Keep, name: str, source: str) -> Cells:
         days = (array.astype("datetime64[us]") - np.datetime64(0, "us")) / np.timedelta64(1, "D")
         return _numbers(days, DATE)
     if kind in "iuf" and (way == "numbers" or (way == "few" and len(np.unique(array)) > MANY_TEXTS)):
-        return _numbers(array.astype(np.float64), None)
+        return _numbers(array, None)
     if kind not in "biufU":
         raise InputError(f"{source}, column {name}: holds {array.dtype}; must be numbers, texts or dates")
     return _texts([str(value).lower() if kind == "b" else str(value) for value in array.tolist()])
@@ -172,12 +172,26 @@ def _of_series(series: "polars.Series", way: Keep, source: str) -> Cells:
             f"{source}, column {series.name}: holds {kind}; must be numbers, texts or dates: leave it out with "
             "dataset.exclude"
         )
+    if series.null_count() == 0 and (kind.is_integer() or kind in (polars.Boolean, polars.String, polars.Enum)):
+        return _of_distinct(series)
     return _texts([value or "" for value in series.cast(polars.String).to_list()])
 
 
+def _of_distinct(series: "polars.Series") -> Texts:
+    """Texts by the different values of a column without missing ones."""
+    import polars
+
+    texts = series.cast(polars.String)
+    distinct = texts.unique(maintain_order=True)
+    index: dict[str, int] = {}
+    places = [index.setdefault(text.strip(), len(index)) for text in distinct.to_list()]
+    codes = np.array(places, np.int32)[texts.cast(polars.Enum(distinct)).to_physical().to_numpy()]
+    return Texts(list(index), keep_array(codes))
+
+
 def _numbers(values: Any, notation: Notation | None) -> Numbers:
-    found = np.array(values, np.float64)
-    return Numbers(keep_array(found), [""] * int(np.isnan(found).sum()), notation)
+    found = np.asarray(values, np.float64)
+    return Numbers(keep_array(found), [""] * int(np.count_nonzero(np.isnan(found))), notation)
 
 
 def _texts(cells: list[str]) -> Texts:
