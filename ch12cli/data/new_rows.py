@@ -2,10 +2,9 @@
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from itertools import repeat
 
 import numpy as np
 
@@ -35,11 +34,6 @@ class NewRows:
     further: list[str]
     copied: list[list[str]]
     notes: tuple[str, ...] = ()
-
-    @property
-    def cells(self) -> Iterator[tuple[str, ...]]:
-        """The texts of the other columns in each row."""
-        return zip(*self.copied, strict=True) if self.copied else repeat((), len(self.lines))
 
     def location(self, row: int) -> str:
         """File and line of a row, for messages."""

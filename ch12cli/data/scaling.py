@@ -37,7 +37,9 @@ class Scaling:
         if self.method == "none":
             return features.copy()
         mean, deviation = np.array([self.mean, self.deviation], dtype=features.dtype)  # each (features,)
-        return cast(Floats, (features - mean) / deviation)
+        found = features - mean
+        found /= deviation
+        return cast(Floats, found)
 
     def filled(self, features: Floats) -> Floats:
         """features with missing values filled in, (rows, features). InputError for another number of features."""

@@ -61,7 +61,9 @@ def predict(
     Raises InputError for rows that the network cannot process.
     """
     saved = read_saved(directory, best=best, trust=trust, uses=NO_USE)
-    return _predict(saved, new_rows(saved, content, source=source, allow_unseen=allow_unseen))
+    rows = new_rows(saved, content, source=source, allow_unseen=allow_unseen)
+    del content  # which may be large
+    return _predict(saved, rows)
 
 
 def predict_features(directory: Path, features: ArrayLike, *, best: bool = False, trust: bool = False) -> Predictions:
@@ -153,7 +155,7 @@ def has_fill(saved: Saved) -> bool:
 def scaled(saved: Saved, rows: NewRows) -> NDArray[Any]:
     """Returns the features converted to the training data's type and scaled with the saved scaling."""
     with np.errstate(over="ignore", invalid="ignore"):  # require_finite checks later and names the row
-        features = rows.features.astype(saved.state["feature_type"])
+        features = rows.features.astype(saved.state["feature_type"], copy=False)
         return np.ascontiguousarray(scaling_from_plain(saved.state["scaling"], str(saved.directory)).apply(features))
 
 

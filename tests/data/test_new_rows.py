@@ -60,7 +60,7 @@ def test_rows_equal_those_of_csv_dict_reader(name: str) -> None:
     assert rows.features.dtype == np.float64
     assert rows.features.tolist() == [[float(row[name]) for name in NAMES] for row in expected]
     assert rows.further == [name for name in expected[0] if name not in NAMES]
-    assert list(rows.cells) == [tuple(row[name] for name in rows.further) for row in expected]
+    assert list(zip(*rows.copied, strict=True)) == [tuple(row[name] for name in rows.further) for row in expected]
 
 
 def test_the_line_of_a_row_is_the_one_on_which_it_begins() -> None:
@@ -127,7 +127,7 @@ def test_blank_lines_and_remarks_are_left_out_and_noted() -> None:
 
 def test_columns_without_a_name_or_a_cell_are_left_out() -> None:
     rows = rows_of(text(f"{HEADER},,", f"{ROW},,", f"{ROW},,"))
-    assert (rows.further, list(rows.cells), rows.notes) == ([], [(), ()], ())
+    assert (rows.further, rows.copied, rows.notes) == ([], [], ())
     assert rows.features.tolist() == [[5.1, 3.5, 1.4, 0.2]] * 2
 
 

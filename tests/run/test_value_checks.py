@@ -12,9 +12,11 @@ from ch12cli.data import Table, prepare
 from ch12cli.data.prepared import Prepared
 from ch12cli.run.value_checks import (
     far_off_hint,
+    most_rounding_loss,
     output_notes,
     precision_notes,
     precision_problems,
+    rounding_loss,
     undefined_metric_problems,
 )
 from tests.conftest import Silent, Train
@@ -201,3 +203,16 @@ def test_notes_on_data_and_network_are_given_once_by_a_run_and_by_a_sweep(
     ):
         for note in notes:
             assert len([text for text in messages if note in text]) == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_no_feature_loses_more_by_rounding_than_the_bound_says(dtype: torch.dtype) -> None:
+    rng = np.random.default_rng(1)
+    scales = np.array([1, 1, 1, 1, 1, 1, 1e12, 1e-30, 1e-42])
+    offsets = np.array([0, 1, 1e3, 1e5, 1e7, 1e9, 0, 0, 0])
+    x = rng.normal(size=(1000, len(offsets))) * scales + offsets
+    found = [rounding_loss(column, dtype) for column in x.T]
+    bound = most_rounding_loss(x, dtype)
+    assert (bound >= found).all()
+    assert max(found) > 0.1
+    assert bound[0] < 0.1

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import count, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from ch12cli.saved.predict import Predictions
 
 PREDICTED, PROBABILITIES = "predicted", "probabilities"
+WRITTEN = 2**14  # rows that are written at once
 STANDARD = "-"  # standard input, standard output
 
 
@@ -50,16 +52,17 @@ def run(argv: Sequence[str]) -> int:
             "predict: no rows given; name a CSV file, images, or - for standard input: ch12 predict RUN FILE"
         )
     output = None if options.output is None or str(options.output) == STANDARD else options.output
-    source, content = rows_content(options.operands[1])
+    given = options.operands[1]
     if output is not None:
-        refuse_output(output, options.operands[1])
+        refuse_output(output, given)
+    content = [rows_content(given)]  # handed on by pop: it may be large, and is not held any longer than needed
     from ch12cli.cli.text.problems import print_warnings
     from ch12cli.saved.predict import predict
 
     predictions = predict(
         directory,
-        content,
-        source=source,
+        content.pop(),
+        source="standard input" if given == STANDARD else given,
         best=options.checkpoint == "best",
         trust=options.trust,
         allow_unseen=options.allow_unseen,
@@ -71,17 +74,15 @@ def run(argv: Sequence[str]) -> int:
     return 0
 
 
-def rows_content(name: str) -> tuple[str, bytes | None]:
-    """The name, for messages, and the content of a file or of standard input; None for a folder."""
+def rows_content(name: str) -> bytes | None:
+    """The content of a file or of standard input; None for a folder."""
     from ch12cli.data.text_file import read_content
 
-    if name != STANDARD and os.path.isdir(name):
-        return name, None
     if name != STANDARD:
-        return name, read_content(Path(name))
+        return None if os.path.isdir(name) else read_content(Path(name))
     if sys.stdin is None:
         raise InputError("standard input is closed; name a file")
-    return "standard input", sys.stdin.buffer.read()
+    return sys.stdin.buffer.read()
 
 
 def refuse_output(path: Path, rows: str) -> None:
@@ -126,15 +127,25 @@ def safe_for_terminal(text: str) -> str:
 
 def predicted_rows(predictions: "Predictions") -> Iterator[tuple[Sequence[str], str | float, list[float]]]:
     """Of each row: the copied cells, the class or value, the probabilities."""
+    names = shown_names(predictions)
+    cells = zip(*copied_cells(predictions), strict=True) if predictions.rows.copied else repeat(())
+    for row, value, copied in zip(count(), predictions.values.tolist(), cells, strict=False):
+        shares = predictions.probabilities
+        yield copied, names[int(value)] if names else value, [] if shares is None else shares[row].tolist()
+
+
+def copied_cells(predictions: "Predictions") -> list[list[str]]:
+    """The texts of each column that is copied from the file, without control characters in the names of images."""
     from ch12cli.data.pictures.image_folder import NewImages
 
-    names = predictions.class_names
-    probabilities = [] if predictions.probabilities is None else predictions.probabilities.tolist()
-    for row, (value, cells) in enumerate(zip(predictions.values.tolist(), predictions.rows.cells, strict=True)):
-        answer = value if names is None else escape_controls(names[int(value)])
-        if isinstance(predictions.rows, NewImages):
-            cells = tuple(map(escape_controls, cells))
-        yield cells, answer, probabilities[row] if probabilities else []
+    if not isinstance(predictions.rows, NewImages):
+        return predictions.rows.copied
+    return [list(map(escape_controls, column)) for column in predictions.rows.copied]
+
+
+def shown_names(predictions: "Predictions") -> list[str]:
+    """The names of the classes, without control characters."""
+    return list(map(escape_controls, predictions.class_names or ()))
 
 
 def inert(text: str) -> str:
@@ -147,7 +158,7 @@ def inert(text: str) -> str:
 
 def probability_columns(predictions: "Predictions") -> list[str]:
     """The names of the columns of the probabilities."""
-    return [f"p_{escape_controls(name)}" for name in predictions.class_names or ()]
+    return [f"p_{name}" for name in shown_names(predictions)]
 
 
 def predictions_csv(predictions: "Predictions") -> str:
@@ -155,16 +166,19 @@ def predictions_csv(predictions: "Predictions") -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*predictions.rows.further, PREDICTED, *probability_columns(predictions)])
-    writer.writerows(
-        [*cells, inert(answer) if isinstance(answer, str) else answer, *map(repr, probabilities)]
-        for cells, answer, probabilities in predicted_rows(predictions)
-    )
+    copied, names = copied_cells(predictions), list(map(inert, shown_names(predictions)))
+    for start in range(0, len(predictions.values), WRITTEN):
+        rows = slice(start, start + WRITTEN)
+        values = predictions.values[rows].tolist()
+        answers = [names[int(value)] for value in values] if names else values
+        shares = [] if predictions.probabilities is None else predictions.probabilities[rows].T.tolist()
+        writer.writerows(zip(*(column[rows] for column in copied), answers, *shares, strict=True))
     return text.getvalue()
 
 
 def predictions_json(predictions: "Predictions") -> str:
     """The predictions as a list of objects in ASCII JSON."""
-    names = [escape_controls(name) for name in predictions.class_names or ()]
+    names = shown_names(predictions)
     rows: list[dict[str, Any]] = []
     for cells, answer, probabilities in predicted_rows(predictions):
         rows.append({**dict(zip(predictions.rows.further, cells, strict=True)), PREDICTED: answer})
