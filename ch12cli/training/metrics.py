@@ -14,7 +14,7 @@ Metric = Callable[[Tensor, Tensor], Tensor]
 
 def accuracy(prediction: Tensor, target: Tensor) -> Tensor:
     """Returns the share of rows whose class is right, (…,). prediction: (…, rows, classes); target: (…, rows)."""
-    return (prediction.argmax(-1) == target).cpu().double().mean(-1)
+    return (prediction.argmax(-1) == target).cpu().sum(-1).double() / target.shape[-1]
 
 
 def binary_accuracy(threshold: float) -> Metric:

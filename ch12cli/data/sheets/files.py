@@ -25,6 +25,8 @@ GZIP, ZSTD, NPY, ZIP = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\x93NUMPY", b"PK\x03\
 PARQUET, ARROW = b"PAR1", b"ARROW1"
 DATE, TIME = Notation("date"), Notation("time")
 Array = npt.NDArray[Any]
+FLOAT_TYPES = (np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64))
+COMPARED = 2**18  # values that are looked through at once
 
 
 def sheet_of(
@@ -128,11 +130,11 @@ def _of_array(array: Array, way: Keep, name: str, source: str) -> Cells:
     if kind == "M":
         days = (array.astype("datetime64[us]") - np.datetime64(0, "us")) / np.timedelta64(1, "D")
         return _numbers(days, DATE)
-    if kind in "iuf" and (way == "numbers" or (way == "few" and len(np.unique(array)) > MANY_TEXTS)):
+    if kind in "iuf" and (way == "numbers" or (way == "few" and _are_many(array))):
         return _numbers(array, None)
     if kind not in "biufU":
         raise InputError(f"{source}, column {name}: holds {array.dtype}; must be numbers, texts or dates")
-    return _texts([str(value).lower() if kind == "b" else str(value) for value in array.tolist()])
+    return _texts(array)
 
 
 def _frame(content: bytes, source: str) -> "polars.DataFrame":
@@ -172,16 +174,9 @@ def _of_series(series: "polars.Series", way: Keep, source: str) -> Cells:
             f"{source}, column {series.name}: holds {kind}; must be numbers, texts or dates: leave it out with "
             "dataset.exclude"
         )
-    if series.null_count() == 0 and (kind.is_integer() or kind in (polars.Boolean, polars.String, polars.Enum)):
-        return _of_distinct(series)
-    return _texts([value or "" for value in series.cast(polars.String).to_list()])
-
-
-def _of_distinct(series: "polars.Series") -> Texts:
-    """Texts by the different values of a column without missing ones."""
-    import polars
-
-    texts = series.cast(polars.String)
+    if series.null_count() == 0 and (kind.is_integer() or kind == polars.Boolean):
+        return _texts(series.to_numpy())
+    texts = series.cast(polars.String).fill_null("")
     distinct = texts.unique(maintain_order=True)
     index: dict[str, int] = {}
     places = [index.setdefault(text.strip(), len(index)) for text in distinct.to_list()]
@@ -194,10 +189,33 @@ def _numbers(values: Any, notation: Notation | None) -> Numbers:
     return Numbers(keep_array(found), [""] * int(np.count_nonzero(np.isnan(found))), notation)
 
 
-def _texts(cells: list[str]) -> Texts:
+def _texts(array: Array) -> Texts:
+    """The texts of values, (rows,), some at a time: there may be many rows."""
     index: dict[str, int] = {}
-    codes = [index.setdefault(cell.strip(), len(index)) for cell in cells]
-    return Texts(list(index), keep_array(np.array(codes, np.int32)))
+    codes = np.empty(len(array), np.int32)
+    for start in range(0, len(array), COMPARED):
+        block = np.ascontiguousarray(array[start : start + COMPARED])
+        bits = block.view(f"i{block.itemsize}") if block.dtype in FLOAT_TYPES else block  # -0.0 is another text
+        _, first, inverse = np.unique(bits, return_index=True, return_inverse=True)
+        of_block = np.empty(len(first), np.int32)
+        for place in np.argsort(first):
+            of_block[place] = index.setdefault(_text(block[first[place]].item()), len(index))
+        codes[start : start + COMPARED] = of_block[inverse]
+    return Texts(list(index), keep_array(codes))
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value).strip()
+
+
+def _are_many(array: Array) -> bool:
+    """Whether more values are different than are kept as texts."""
+    found = array[:0]
+    for start in range(0, len(array), COMPARED):
+        found = np.union1d(found, array[start : start + COMPARED])
+        if len(found) > MANY_TEXTS:
+            return True
+    return False
 
 
 def _sheet(

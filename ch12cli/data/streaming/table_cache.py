@@ -186,6 +186,8 @@ def _read_entry(entry: Path) -> Table:
         raise ValueError("damaged")
     with np.load(entry / ARRAYS, allow_pickle=False) as arrays:
         held = dict(arrays)
+    for array in held.values():
+        array.setflags(write=False)  # so that a table does not copy it
     columns = names["columns"]
     return Table(
         file,
