@@ -352,8 +352,11 @@ def _without_missing(
     kinds: name -> whether the column holds categories. With missing=refuse all rows stay, and each missing value is
     added to problems.
     """
-    gaps = {name: table.columns[name].missing(category=category) for name, category in kinds.items()}  # (rows,) each
-    gaps = {name: rows for name, rows in gaps.items() if rows.any()}
+    gaps = {
+        name: rows
+        for name, category in kinds.items()
+        if (rows := table.columns[name].missing(category=category)).any()  # (rows,)
+    }
     if missing == "refuse":
         found = [(row, name) for name, rows in gaps.items() for row in np.flatnonzero(rows).tolist()]
         texts = [

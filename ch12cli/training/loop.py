@@ -127,6 +127,7 @@ class Training:
             return Epoch(self.epoch + 1, {}, none, none, diverged_at)
         self.epoch += 1
         columns = self.train_columns(losses, prediction, order)
+        del prediction, order  # of all rows: the validation part needs the memory
         if self.valid is not None:
             columns |= {f"valid_{name}": value for name, value in self.evaluate(self.valid).items()}
         columns["lr"] = np.array(lrs[-1])

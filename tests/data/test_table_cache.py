@@ -4,6 +4,8 @@ import gzip
 import os
 import resource
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -310,6 +312,44 @@ def test_a_full_disk_ends_an_epoch_with_a_message(arranged: ArrangedRows, cache:
 def test_nothing_is_left_of_arranged_rows(arranged: ArrangedRows, cache: Path) -> None:
     arranged.arrange(np.arange(70), 0)
     assert list((cache.parent / "epochs").iterdir()) == []
+
+
+PROGRAM = """
+import sys
+from ch12cli.cli.main import main
+from ch12cli.data.streaming import table_cache
+if sys.argv.pop(1) == "False":
+    table_cache.memory_for_files = lambda: 0
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fits", [True, False])  # into memory, as a file
+def test_a_table_four_times_its_budget_trains_within_a_limit_of_memory(folder: Path, fits: bool) -> None:
+    rng = np.random.default_rng(1)
+    values = rng.standard_normal((500_000, 101), np.float32)  # 200 MB, as float64 400 MB
+    values[:, -1] = values[:, 0] > values[:, 1]
+    np.save(folder / "t.npy", values)
+    words = ["train", "-q", "dataset=table", "dataset.file=t.npy", "dataset.target_type=classes", "batch_size=1000"]
+    words += ["epochs=2", "device=cpu", "threads=1"]
+
+    def program(run: str, memory: str, limit: int) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", PROGRAM, str(fits), *words, f"dataset.memory={memory}", f"hydra.run.dir={run}"],
+            capture_output=True,
+            text=True,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
+        )
+
+    start, unlimited = 800 * 10**6, 2**40  # bytes of addresses: what the program takes without data, and enough
+    assert program("held", "4GB", unlimited).returncode == 0
+    refused = program("refused", "4GB", start + 350 * 10**6)
+    assert refused.returncode == 4
+    assert "not enough memory" in refused.stderr
+    found = program("disk", "50MB", start + 350 * 10**6)
+    assert (found.returncode, found.stderr) == (0, "")
+    assert (folder / "disk/model.pt").read_bytes() == (folder / "held/model.pt").read_bytes()
 
 
 def test_memory_is_a_size_or_auto() -> None:
