@@ -27,7 +27,7 @@ BELOW: dict[str, set[str]] = {
     "distributed": {*VALUES, "files", "data", "models", "training"},
     "fused": {*VALUES, "files", "data", "models", "training"},
     "config": {*VALUES, "files", "data", "models", "training"},
-    "search": {*VALUES, "files", "data", "models", "training", "config"},
+    "search": {*VALUES, "files", "data", "models", "training", "config", "catalogue"},
     "catalogue": {*VALUES, "files"},
     "plots": {*VALUES, "files", "catalogue"},
     "trackers": {*VALUES, "files"},

@@ -107,6 +107,18 @@ def hydra_in(text: str) -> Mapping[str, Any]:
     return hydra if isinstance(hydra, Mapping) else {}
 
 
+def read_multirun(sweep: Path) -> tuple[Mapping[str, Any], list[str]]:
+    """Returns the sweeper's settings and the overrides of a sweep, as its newest command had them; empty if unknown."""
+    try:
+        hydra = hydra_in(read_file(sweep / "multirun.yaml").decode())
+        sweeper, lines = hydra["sweeper"], hydra["overrides"]["task"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}, []
+    if not isinstance(sweeper, Mapping) or not isinstance(lines, list):
+        return {}, []
+    return sweeper, [str(line) for line in lines]
+
+
 def read_overrides(folder: Path) -> list[str] | None:
     """Returns the overrides of a run as typed; None if they cannot be read."""
     try:

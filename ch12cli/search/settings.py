@@ -87,7 +87,7 @@ SEARCH_KEYS: dict[str, Key] = {
         Or(None, Number(low=0, high=1)), "share of failed settings above which it stops; null: it never does"
     ),
     "study_name": Key(Or(None, Text()), "a name for the search, kept in its record"),
-    "from": Key(Or(None, Text()), "a sweep to learn from before the first draw, by its directory; null: none"),
+    "from": Key(Or(None, Text()), "a sweep or a study of Optuna to learn from before the first draw; null: none"),
     "start": Key(ItemsRule(), "settings to try first, as [{optimizer.lr: 0.01}]"),
     "constraints": Key(ItemsRule(), 'what must hold of every setting, as ["model.width * model.depth <= 256"]'),
     "when": Key(

@@ -121,7 +121,7 @@ PAGES = {
         (("ch12 report @1 -o report.html", "the newest run"), ("ch12 report my_sweep -o sweep.html", "a sweep")),
     ),
     "export": VerbPage(
-        "export [OPTION]... RUN",
+        "export [OPTION]... RUN|SWEEP",
         (
             "Writes a saved run for use without ch12. The formats onnx and torch_export hold the network, with the "
             "scaling of its inputs included: it takes rows as they are in the data, and returns its output and, for "
@@ -129,12 +129,16 @@ PAGES = {
             "`onnx`.",
             "The format script is a short program that uses PyTorch alone, with the data beside it. It trains the "
             "same run and ends with the same bits.",
+            "The format optuna writes a sweep as a study of Optuna, into a journal file or a database (-o "
+            "sqlite:///study.db), for optuna-dashboard and Optuna's own functions: a trial for each setting, with its "
+            "mean over the seeds by epoch. It needs the extra `search`.",
             TRUST,
         ),
         (
             ("ch12 export @1", "the newest run as a program"),
             ("ch12 export @best --format onnx -o iris.onnx", "the best network, for onnxruntime"),
             ("ch12 export @1 --format torch_export", "for torch.export.load"),
+            ("ch12 export my_sweep --format optuna -o study.log", "a sweep, for optuna-dashboard"),
         ),
     ),
     "board": VerbPage(

@@ -15,6 +15,7 @@ from ch12cli.files.plan_json import PlanFile, read_plan
 from ch12cli.files.run_directory import SWEEP
 from ch12cli.files.sweep_csv import SweepRow, read_sweep_csv, row_on_disk
 from ch12cli.run.signals import Terminated
+from ch12cli.search.optuna_study import is_study, read_study
 from ch12cli.search.settings import SAMPLERS
 from ch12cli.search.space import Setting
 from ch12cli.search.study import Study, summary_of_values
@@ -96,6 +97,13 @@ def trials_of_sweep(sweep: Path, request: SearchRequest) -> list[Trial]:
     return [trial_of_rows(setting, rows, request) for setting, rows in found.values()]
 
 
+def earlier_trials(source: str, request: SearchRequest) -> list[Trial]:
+    """Returns the trials of an earlier sweep, or of a study of Optuna."""
+    if is_study(source):
+        return read_study(source, request.space, metric=request.metric, minimise=request.minimise)
+    return trials_of_sweep(find_run_directory(source), request)
+
+
 class Search:
     """A search in a sweep's directory.
 
@@ -116,7 +124,7 @@ class Search:
             start=settings.start,
         )
         if settings.source is not None:
-            self.study.earlier = trials_of_sweep(find_run_directory(settings.source), self.request)
+            self.study.earlier = earlier_trials(settings.source, self.request)
         plan = read_plan(directory)
         rows = {row.job: row for row in read_sweep_csv(directory / SWEEP)}
         known = {job.number: row_on_disk(rows.get(job.number), plan.facts(job), directory) for job in plan.jobs}
