@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from ch12cli.files.atomic import read_file
 from ch12cli.files.compact.run_files import read_run_file
 
 DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # libyaml's dumper is 40 times as fast as the Python one
