@@ -34,13 +34,13 @@ PACKAGES = {
 }
 
 
-def is_missing(package: str) -> bool:
+def lacks_package(package: str) -> bool:
     return importlib.util.find_spec(package) is None
 
 
 def missing_packages(sampler: str) -> list[Problem]:
     """Returns a problem if packages that a sampler needs are not installed."""
-    missing = list(filter(is_missing, PACKAGES.get(sampler, ())))
+    missing = list(filter(lacks_package, PACKAGES.get(sampler, ())))
     rule = f"{', '.join(missing)} is not installed: pip install 'ch12[search]'"
     return [Problem("search.sampler", sampler, rule, "search.sampler=tpe needs no package")] if missing else []
 

@@ -21,7 +21,7 @@ from ch12cli.files.plan_json import is_inside
 from ch12cli.files.run_directory import METRICS, RESULT
 from ch12cli.files.sweep_csv import SweepRow
 from ch12cli.search.grammar import search_parameters
-from ch12cli.search.optuna_samplers import distribution_of, is_missing, silent_optuna
+from ch12cli.search.optuna_samplers import distribution_of, lacks_package, silent_optuna
 from ch12cli.search.settings import SEARCH_SWEEPER
 from ch12cli.search.space import Interval, Options, Parameter, Setting, Space, WholeNumbers
 from ch12cli.search.trial import Trial, key_of_setting
@@ -47,7 +47,7 @@ class Written(NamedTuple):
 
 def require_optuna(key: str) -> None:
     """Raises InputError if Optuna is not installed. key: what needs it."""
-    if is_missing("optuna"):
+    if lacks_package("optuna"):
         raise InputError(f"{key}: optuna is not installed: pip install 'ch12[search]'")
 
 
@@ -58,7 +58,7 @@ def is_study(text: str) -> bool:
 
 
 @contextmanager
-def opened(target: str) -> Iterator["BaseStorage"]:
+def opened_storage(target: str) -> Iterator["BaseStorage"]:
     """Yields a storage. Raises InputError if it cannot be opened, read or written."""
     from optuna.storages import JournalStorage, RDBStorage
     from optuna.storages.journal import JournalFileBackend
@@ -95,7 +95,7 @@ def write_study(sweep: Path, target: str) -> Written:
     sweeper, _ = read_multirun(sweep)
     name = str(sweeper.get("study_name") or sweep.resolve().name)
     direction = StudyDirection.MINIMIZE if minimised(monitor) else StudyDirection.MAXIMIZE
-    with opened(target) as storage:
+    with opened_storage(target) as storage:
         if name in {each.study_name for each in storage.get_all_studies()}:
             delete_study(study_name=name, storage=storage)
         study = create_study(storage=storage, study_name=name, direction=direction)
@@ -249,7 +249,7 @@ def read_study(target: str, space: Space, *, metric: str, minimise: bool) -> lis
 
     require_optuna(f"search.from={target}")
     path, _, name = target.partition(NAME)
-    with opened(path) as storage:
+    with opened_storage(path) as storage:
         names = [each.study_name for each in storage.get_all_studies()]
         if name not in names and (name or len(names) != 1):
             listed = ", ".join(names) or "none"
