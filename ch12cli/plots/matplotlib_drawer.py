@@ -28,7 +28,21 @@ from ch12cli.plots.matplotlib_layout import (
     shrink,
     text_width,
 )
-from ch12cli.plots.plot import SERIES, Axis, Bars, Field, Grid, Histogram, Line, Lines, Panel, Plot, thinned
+from ch12cli.plots.plot import (
+    SERIES,
+    Axis,
+    Bars,
+    Field,
+    Grid,
+    Histogram,
+    Line,
+    Lines,
+    Panel,
+    Parallel,
+    Pictures,
+    Plot,
+    thinned,
+)
 from ch12cli.plots.scale import AxisScale
 
 if TYPE_CHECKING:
@@ -49,6 +63,8 @@ FONTS = (  # the first has most letters; the others are asked for the rest, wher
 LEAST_LABEL = 0.11  # inches that the label of an axis may take for each point of its font, however short the axis
 MIN_FONT = 5.5  # points: the smallest readable size
 MOST_WIDE, MOST_HIGH = 9.0, 9.0  # inches of a heat map on the screen
+ACROSS = 6  # pictures beside each other
+JUST = 0.03  # share of parallel axes beyond their ends
 CELL = 0.9  # inches of a heat map's cell, at most, where names need it
 
 
@@ -148,6 +164,11 @@ def _size_of(panel: Panel, style: PlotStyle) -> tuple[float, float]:
         return _size_of_grid(panel, style)
     if isinstance(panel, Bars):
         return style.width, max(0.4 * style.height, len(panel.names) * (2.1 if len(panel.names) < 20 else 1.5) * em)
+    if isinstance(panel, Parallel):
+        return max(style.width, 8.5 * em * (len(panel.axes) - 1)), 1.1 * style.height
+    if isinstance(panel, Pictures):
+        across = min(ACROSS, max(2, len(panel.images)))
+        return 7.5 * em * across, (7.5 + 2.6) * em * -(-len(panel.images) // across)
     names = panel.x.names if isinstance(panel, Lines) else None
     if names is not None:  # room for upright names
         return max(style.width, min(2.5 * style.width, LINE * em * len(names))), style.height
@@ -164,6 +185,10 @@ def _draw_panel(axes: "Axes", panel: Panel, width: float, height: float, style: 
         return _draw_bars(axes, panel, width, height, style)
     if isinstance(panel, Histogram):
         return _draw_histogram(axes, panel, width, height, style)
+    if isinstance(panel, Parallel):
+        return _draw_parallel(axes, panel, width, height, style)
+    if isinstance(panel, Pictures):
+        return _draw_pictures(axes, panel, width, height, style)
     return _draw_field(axes, panel, width, height, style)
 
 
@@ -269,6 +294,65 @@ def _draw_bars(axes: "Axes", panel: Bars, width: float, height: float, style: Pl
     axes.spines["bottom"].set_visible(False)
     axes.set_xlabel(fit_text(plain(panel.label), width, style.font))
     return numbered(names.key)
+
+
+def _draw_parallel(axes: "Axes", panel: Parallel, width: float, height: float, style: PlotStyle) -> list[str]:
+    from matplotlib.collections import LineCollection
+
+    count = len(panel.axes)
+    order = np.argsort(panel.goodness, kind="stable")  # the best are drawn last
+    segments = [np.column_stack([np.arange(count), panel.shares[run]]) for run in order.tolist()]
+    colours = [shade(float(panel.goodness[run])) for run in order.tolist()]
+    alpha = float(np.clip(60 / max(1, len(order)) + 0.1, 0.15, 0.9))
+    axes.add_collection(
+        LineCollection(segments, colors=colours, linewidths=0.5 * style.line, alpha=alpha, rasterized=len(order) > MANY)
+    )
+    font = max(MIN_FONT, style.font - 3)
+    high = LINE * font / POINTS
+    for number, axis in enumerate(panel.axes):
+        axes.axvline(number, color=GREY, linewidth=0.6 * style.line, zorder=2)
+        last = -np.inf
+        room = width / max(1, count - 1) - 0.12
+        for share, text in sorted(axis.ticks):
+            if share * height - last > high:
+                last = share * height
+                place: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": font, "zorder": 3}
+                box = {"facecolor": "white", "alpha": 0.65, "edgecolor": "none", "pad": 0.6}
+                text = fit_text(plain(text), room, font, lines=1)
+                axes.annotate(text, (number, share), (3, 0), color="black", bbox=box, **place)
+    axes.set_xlim(-0.05, count - 1 + 0.05)
+    axes.set_ylim(-JUST, 1 + JUST)
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+    axes.tick_params("x", length=0)
+    names = names_across([plain(axis.label) for axis in panel.axes], width / max(1, count - 1), style.font - 1)
+    _set_names(axes, "x", names.texts, names.rotation, style.font - 1, 1)
+    axes.set_title(fit_text(plain(panel.scale), width, style.font))
+    return numbered(names.key)
+
+
+def _draw_pictures(axes: "Axes", panel: Pictures, width: float, height: float, style: PlotStyle) -> list[str]:
+    across = min(ACROSS, max(2, len(panel.images)))
+    down = -(-len(panel.images) // across)
+    lowest, highest = float(panel.images.min()), float(panel.images.max())
+    font = max(MIN_FONT, style.font - 4)
+    for number, image in enumerate(panel.images):
+        column, row = number % across, number // across
+        pixels = np.moveaxis((image - lowest) / ((highest - lowest) or 1.0), 0, -1)  # (height, width, channels)
+        pixels = pixels[..., 0] if pixels.shape[-1] != 3 else pixels
+        side = 0.9 / max(pixels.shape[:2])
+        wide, high = pixels.shape[1] * side, pixels.shape[0] * side * 0.72
+        centre, top = column + 0.5, row + 0.02
+        extent = (centre - wide / 2, centre + wide / 2, top + high, top)
+        axes.imshow(pixels, extent=extent, cmap="gray", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+        text = fit_text(plain(panel.captions[number]), 0.94 * width / across, font)
+        wrong = number in panel.wrong
+        look: dict[str, Any] = {"color": LINES[1], "fontweight": "bold"} if wrong else {}
+        axes.text(centre, top + high + 0.02, text, ha="center", va="top", fontsize=font, **look)
+    axes.set_xlim(0, across)
+    axes.set_ylim(down, 0)
+    axes.set_axis_off()
+    return []
 
 
 def _draw_histogram(axes: "Axes", panel: Histogram, width: float, height: float, style: PlotStyle) -> list[str]:

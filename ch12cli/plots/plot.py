@@ -134,7 +134,39 @@ class Field:
     points: list[tuple[str, Values, Values, NDArray[np.int64]]]
 
 
-Panel = Lines | Grid | Bars | Histogram | Field
+class ParallelAxis(NamedTuple):
+    """An axis of parallel coordinates. ticks: (share of the axis, text) each."""
+
+    label: str
+    ticks: tuple[tuple[float, str], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Parallel:
+    """A line for each run across parallel axes.
+
+    shares: where it meets them, from 0 (low) to 1, (runs, axes). goodness: from 0 (worst) to 1, (runs,). names: of the
+    runs. scale: the meaning of the colour.
+    """
+
+    axes: tuple[ParallelAxis, ...]
+    shares: Values
+    goodness: Values
+    names: list[str]
+    scale: str
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """Pictures with captions. images: (n, channels, height, width). wrong: which are marked; rows: their numbers."""
+
+    images: Values
+    captions: list[str]
+    wrong: frozenset[int]
+    rows: list[int]
+
+
+Panel = Lines | Grid | Bars | Histogram | Field | Parallel | Pictures
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ch12cli.plots.plot import Bars, Field, Grid, Histogram, Line, Lines, Panel, Plot
+from ch12cli.plots.plot import Bars, Field, Grid, Histogram, Line, Lines, Panel, Parallel, Pictures, Plot
 
 Record = dict[str, object]
 
@@ -45,6 +45,13 @@ def records_of_panel(panel: Panel) -> Iterator[Record]:
     elif isinstance(panel, Histogram):
         for low, high, count in zip(panel.edges[:-1], panel.edges[1:], panel.counts.tolist(), strict=True):
             yield {f"{panel.x.label} from": _number(low), "to": _number(high), panel.label: count}
+    elif isinstance(panel, Parallel):
+        for name, shares in zip(panel.names, panel.shares.tolist(), strict=True):
+            pairs = zip(panel.axes, shares, strict=True)
+            yield {"run": name, **{f"{axis.label}, share of its axis": _number(share) for axis, share in pairs}}
+    elif isinstance(panel, Pictures):
+        for number, (row, caption) in enumerate(zip(panel.rows, panel.captions, strict=True)):
+            yield {"row": row, "predicted": caption, "wrong": number in panel.wrong}
     else:
         yield from _records_of_field(panel)
 

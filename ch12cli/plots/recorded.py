@@ -19,6 +19,7 @@ from ch12cli.files.run_directory import HYDRA, METRICS
 from ch12cli.files.sweep_csv import SweepRow, is_sweep
 from ch12cli.files.untrusted_text import escape_controls
 from ch12cli.plots.curves import PART_NAMES, EpochRows, learning_curves
+from ch12cli.plots.parallel import parallel_coordinates
 from ch12cli.plots.plot import SERIES, Plot
 from ch12cli.plots.sweeps import Results, distribution, heatmap, importance, pair, results_of, slices
 from ch12cli.suggest import did_you_mean
@@ -29,9 +30,11 @@ METRIC_NAMES = {"r2": "R²", "balanced_accuracy": "balanced accuracy", "f1": "F1
 CurveGroups = dict[tuple[tuple[str, str], ...], list[EpochRows]]  # (key, value) pairs -> curves of their runs
 
 
-def default_kind(sweep: Path) -> str:
-    """Returns the default plot kind for a sweep, by the number of keys that vary."""
-    keys = [key for key in varying(read_rows_as_planned(sweep)) if not is_repetition(key)]
+def default_kind(sweep: Path, where: str | None = None) -> str:
+    """Returns the default plot kind for a sweep, by the number of keys that vary. where: a filter of its jobs."""
+    rows = read_rows_as_planned(sweep)
+    rows = rows if where is None else rows_where(rows, where)
+    keys = [key for key in varying(rows) if not is_repetition(key)]
     return ("distribution", "slice")[len(keys)] if len(keys) < 2 else "heatmap"
 
 
@@ -58,7 +61,7 @@ EVERYTHING = SweepChoice()  # all jobs, and the default keys and metric
 
 
 def sweep_plot(paths: Sequence[Path], kind: str, choice: SweepChoice = EVERYTHING) -> Plot:
-    """Returns a heat map, slice, pair, importance or distribution plot of a sweep's jobs or of several runs."""
+    """Returns a plot of the results of a sweep's jobs, or of several runs. kind: that of `ch12 plot`."""
     rows, monitor, name = records_of(paths)
     if choice.where is not None:
         rows = rows_where(rows, choice.where)
@@ -78,6 +81,8 @@ def sweep_plot(paths: Sequence[Path], kind: str, choice: SweepChoice = EVERYTHIN
     elif kind == "slice":
         keys = {key: getattr(choice, key) for key in ("x", "by", "facet", "every", "pooled", "log")}
         plot = slices(results, title=f"{name}: {label} by one key", **keys)
+    elif kind == "parallel":
+        plot = parallel_coordinates(results, title=f"{name}: {label} by all keys", log=choice.log)
     elif kind == "importance":
         plot = importance(results, title=f"{name}: what {label} depends on")
     else:
@@ -201,7 +206,7 @@ def run_curves(paths: Sequence[Path], metric: str | None, *, log: bool | None = 
     Raises InputError if a path is not a directory.
     """
     for path in paths:
-        if not path.is_dir() and not run_exists(path):
+        if path.is_file() or not run_exists(path):
             raise InputError(f"{path}: is a file; name the directory of a run")
     if len(paths) == 1:
         curve = read_metrics(paths[0] / METRICS)

@@ -9,7 +9,22 @@ import numpy as np
 
 from ch12cli.plots.colours import TERMINAL, ink, shade
 from ch12cli.plots.labels import columns_of, pad_label, shorten_apart, shorten_middle
-from ch12cli.plots.plot import Axis, Bars, Field, Grid, Histogram, Line, Lines, Panel, Plot, Span, Values, thinned
+from ch12cli.plots.plot import (
+    Axis,
+    Bars,
+    Field,
+    Grid,
+    Histogram,
+    Line,
+    Lines,
+    Panel,
+    Parallel,
+    Pictures,
+    Plot,
+    Span,
+    Values,
+    thinned,
+)
 from ch12cli.plots.scale import MOST_SWEPT, AxisScale, tick_texts
 from ch12cli.plots.text_curve import ASCII, ASCII_MARKS, BRAILLE, DOTS, PATTERNS, UNICODE, Charset, dots_of
 
@@ -30,6 +45,7 @@ BAND, ASCII_BAND = "░", ":"
 DOT, ASCII_DOT = "•", "o"
 FAINT, ASCII_FAINT = "·", "."
 LOST, ASCII_LOST = "×", "x"  # runs without a value
+BEST = 4  # runs of parallel coordinates that are drawn
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 Cell = tuple[int, str | None, int | None]  # braille dots, a character drawn instead of them, the number of the line
@@ -73,7 +89,36 @@ def _panel_text(panel: Panel, *, width: int, rows: int, ascii_only: bool) -> lis
         return _bars_text(panel, width=width, ascii_only=ascii_only)
     if isinstance(panel, Histogram):
         return _histogram_text(panel, width=width, rows=rows, ascii_only=ascii_only)
+    if isinstance(panel, Parallel):
+        return _parallel_text(panel, width=width, rows=rows, ascii_only=ascii_only)
+    if isinstance(panel, Pictures):
+        return _pictures_text(panel, width=width)
     return _field_text(panel, width=width, rows=rows, ascii_only=ascii_only)
+
+
+def _parallel_text(panel: Parallel, *, width: int, rows: int, ascii_only: bool) -> list[list[Span]]:
+    """Returns the lines of the best runs, and what the ends of each axis are."""
+    order = np.argsort(-panel.goodness, kind="stable")[:BEST].tolist()
+    names = [str(number) for number in range(1, len(panel.axes) + 1)]
+    at = np.arange(len(names), dtype=np.float64)
+    lines = [Line(panel.names[run], at, panel.shares[run]) for run in order]
+    drawn = Lines(Axis("axis", names=tuple(names)), Axis("share of the axis", limits=(0.0, 1.0)), lines)
+    key = []
+    for number, axis in enumerate(panel.axes, start=1):
+        low, high = (each(axis.ticks, default=(0.0, "")) for each in (min, max))
+        span = low[1] if low == high else f"{low[1]} to {high[1]}"
+        key += textwrap.wrap(f"{number} {axis.label}: {span}", width, subsequent_indent="  ")
+    return [*_lines_text(drawn, width=width, rows=rows, ascii_only=ascii_only), *_dim(key)]
+
+
+def _pictures_text(panel: Pictures, *, width: int) -> list[list[Span]]:
+    """Returns the captions of the pictures, which a file shows."""
+    found = []
+    for number, (row, caption) in enumerate(zip(panel.rows, panel.captions, strict=True)):
+        text = f"row {row}: {caption}"
+        wrong = number in panel.wrong
+        found += [[(line, "red" if wrong else None)] for line in textwrap.wrap(text, width, subsequent_indent="  ")]
+    return [list[Span](line) for line in found]
 
 
 def _grid_text(panel: Grid, *, width: int, ascii_only: bool) -> list[list[Span]]:

@@ -8,7 +8,20 @@ import numpy as np
 from ch12cli.files.sweep_csv import SweepRow
 from ch12cli.plots import sweeps
 from ch12cli.plots.curves import learning_curves
-from ch12cli.plots.plot import Axis, Bars, Field, Grid, Histogram, Line, Lines, Plot
+from ch12cli.plots.parallel import parallel_coordinates
+from ch12cli.plots.plot import (
+    Axis,
+    Bars,
+    Field,
+    Grid,
+    Histogram,
+    Line,
+    Lines,
+    Parallel,
+    ParallelAxis,
+    Pictures,
+    Plot,
+)
 
 LONG = tuple(f"a_class_name_of_five_and_forty_letters_number{n}" for n in range(8))
 SCRIPTS = ("Ελληνικά", "Русский", "日本語の名前", "العربية", "हिन्दी", "ไทย", "한국어", "naïve café")
@@ -129,6 +142,12 @@ def names_of(length: int, count: int) -> tuple[str, ...]:
     return tuple((f"{n}" + "abcdefghij" * 8)[:length] for n in range(count))
 
 
+def pictures(count: int, caption: str, *, channels: int = 1, wide: int = 28) -> Plot:
+    images = np.random.default_rng(1).random((count, channels, 28, wide))
+    wrong = frozenset(range(0, count, 2))
+    return Plot("cnn: predictions", [Pictures(images, [caption] * count, wrong, list(range(count)))], ["A note."])
+
+
 CASES: dict[str, Callable[[], Plot]] = {
     "confusion, eight names of 45 letters": partial(confusion, LONG),
     "confusion, three parts": partial(confusion, ("setosa", "versicolor", "virginica"), parts=3),
@@ -220,6 +239,18 @@ CASES: dict[str, Callable[[], Plot]] = {
         "share of the variance", [f"dataset.pipeline.steps.normalise.parameter_{n}" for n in range(40)],
         np.linspace(1, 0, 40), [f"{v:.0%}" for v in np.linspace(1, 0, 40)],
     )]),
+    "parallel, ordinary": lambda: parallel_coordinates(results(bowl, RATES, WIDTHS), title="grid: validation loss by all keys"),
+    "parallel, uneven values": lambda: parallel_coordinates(results(bowl, ["0.001", "0.01", "1e30"], WIDTHS), title="grid"),
+    "parallel, diverged": lambda: parallel_coordinates(results(explosive, RATES, WIDTHS), title="grid: validation loss"),
+    "parallel, 200 values": lambda: parallel_coordinates(
+        results(bowl, [f"{v:.6g}" for v in np.geomspace(1e-5, 10, 200)], ["16"], 1), title="grid"
+    ),
+    "parallel, nine long axes": lambda: Plot("grid", [Parallel(
+        tuple(ParallelAxis(name, ((0.0, "1e-12"), (0.5, "a_value_of_letters"), (1.0, "1"))) for name in names_of(50, 9)),
+        np.random.default_rng(1).random((300, 9)), np.linspace(0, 1, 300), [f"job {n}" for n in range(300)], "colour: loss",
+    )]),
+    "pictures, one": lambda: pictures(1, "shirt 91%"),
+    "pictures, 24 with long names": lambda: pictures(24, f"{LONG[0]} 91%, is {LONG[1]}", channels=3, wide=40),
     "hostile names": lambda: Plot("$x^2$ \x1b[31m <script>", [Lines(
         Axis("$\\frac{"), Axis("a\nb\x00"), [Line("$$$", np.arange(3.0), np.arange(3.0)), Line("\ud83d😀", np.arange(3.0), np.ones(3))],
     )], ["A note. " * 60]),

@@ -9,7 +9,8 @@ import pytest
 
 from ch12cli.errors import InputError
 from ch12cli.files.sweep_csv import SweepRow
-from ch12cli.plots.plot import Bars, Grid, Histogram, Lines
+from ch12cli.plots.parallel import parallel_coordinates
+from ch12cli.plots.plot import Bars, Grid, Histogram, Lines, Parallel
 from ch12cli.plots.sweeps import (
     Results,
     distribution,
@@ -277,3 +278,21 @@ def test_importance_is_drawn_with_the_unexplained_share(results: Results) -> Non
 def test_impossible_plots_of_sweeps_are_refused(draw, said: str, results: Results) -> None:
     with pytest.raises(InputError, match=said):
         draw(results)
+
+
+def test_parallel_coordinates_have_a_line_for_each_job_and_the_best_is_the_brightest() -> None:
+    found = [("0.001", 0.9), ("0.01", 0.2), ("0.1", 0.4), ("1e30", 0.8)]
+    records = [
+        {"job": str(job), "objective": str(loss), "command": f"ch12 train optimizer.lr={lr} seed={job}"}
+        for job, (lr, loss) in enumerate(found)
+    ]
+    rows = [SweepRow.from_record({**record, "status": "finished"}) for record in records]
+    results = results_of(rows, metric="objective", label="validation loss", minimise=True)
+    (panel,) = parallel_coordinates(results, title="t").panels
+    assert isinstance(panel, Parallel)
+    assert [axis.label for axis in panel.axes] == ["optimizer.lr", "validation loss"]
+    assert [text for _, text in panel.axes[0].ticks] == ["0.001", "0.01", "0.1", "1e30"]
+    assert [share for share, _ in panel.axes[0].ticks] == pytest.approx([0, 1 / 3, 2 / 3, 1])  # each has its place
+    assert panel.shares[:, 1].tolist() == pytest.approx([1, 0, 0.2 / 0.7, 0.6 / 0.7])
+    assert panel.goodness.tolist() == pytest.approx([0, 1, 2 / 3, 1 / 3])
+    assert panel.names[1] == "job 1: 0.2"

@@ -55,8 +55,8 @@ PAGES = {
     "plot": VerbPage(
         "plot [OPTION]... RUN...|SWEEP",
         (
-            "Plots the learning curves, decision boundary, confusion matrix or regression line of a run, and the "
-            "results of a sweep over its keys. The plot is printed in the terminal, or with -o saved as PDF, PNG or "
+            "Plots the learning curves and the predictions of a run, and the results of a sweep over its keys. The "
+            "plot is printed in the terminal, or with -o saved as PDF, PNG or "
             "SVG; that needs the extra `plots` (matplotlib).",
             "Several runs share one plot; seeds become their mean and a band. Without --kind, a run is plotted as "
             "learning curves, and a sweep as a heat map over two keys, a slice over one, or the distribution over "

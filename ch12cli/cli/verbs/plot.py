@@ -19,25 +19,31 @@ PLOT_KINDS = {
     "boundary": "the predicted class over two features",
     "confusion": "true classes against predicted classes",
     "line": "a regression line along one feature",
+    "roc": "true against false positives, for two classes",
+    "calibration": "observed shares against predicted probabilities, for two classes",
+    "residuals": "the errors of a regression against its predictions",
+    "predictions": "pictures with their predicted classes",
     "heatmap": "a sweep over two keys",
     "slice": "a sweep over one key, with a line for each value of another",
     "pair": "two metrics of a sweep against each other",
+    "parallel": "a line for each job across all keys and the metric",
     "importance": "the weight of each key of a sweep",
     "distribution": "the distribution of a sweep's results",
 }
-SWEEP_KINDS = ("heatmap", "slice", "pair", "importance", "distribution")
+SWEEP_KINDS = ("heatmap", "slice", "pair", "parallel", "importance", "distribution")
 RUN_KINDS = {"boundary": "decision boundary", "confusion": "confusion matrix", "line": "regression line"}
+PREDICTION_KINDS = {"roc": "ROC", "calibration": "calibration", "residuals": "residuals", "predictions": "predictions"}
 KINDS_OF_OPTION = {
     "x": ("heatmap", "slice"),
     "y": ("heatmap",),
     "features": ("boundary", "line"),
-    "split": ("confusion",),
+    "split": ("confusion", "roc", "calibration", "residuals", "predictions"),
     "by": ("slice",),
     "facet": ("slice",),
     "all": ("slice",),
     "pool": ("heatmap", "slice"),
     "where": ("curve", *SWEEP_KINDS),
-    "scale": ("curve", "slice", "pair", "distribution"),
+    "scale": ("curve", "slice", "pair", "parallel", "distribution"),
     "metric": ("curve", *SWEEP_KINDS),
 }
 FORMS = (".png", ".svg", ".pdf")
@@ -72,7 +78,7 @@ def parser() -> Arguments:
     arguments.add_argument("--dpi", metavar="N", default="200", help="dots per inch of a PNG (default: 200)")
     arguments.add_argument("--data", type=Path, metavar="FILE.csv", help="also write the plotted numbers as CSV")
     arguments.add_argument("--features", metavar="A,B", help="two features for a boundary, one for a line")
-    arguments.add_argument("--split", choices=["train", "valid", "test", "all"], help="part for a confusion matrix")
+    arguments.add_argument("--split", choices=["train", "valid", "test", "all"], help="the part of the data")
     arguments.add_argument("--checkpoint", choices=["best", "last"], default="last", help="default: last")
     arguments.add_trust()
     return arguments
@@ -146,13 +152,13 @@ def requested_plot(paths: Sequence[Path], options: Any) -> tuple["Plot", list[st
     if sweeps and len(paths) > 1:
         raise InputError(f"{sweeps[0]}: a sweep is plotted by itself; name one of its runs, such as {sweeps[0]}/0")
     asks_for_lines = options.by is not None or options.facet is not None
-    default = "slice" if asks_for_lines else recorded.default_kind(sweeps[0]) if sweeps else "curve"
+    default = "slice" if asks_for_lines else recorded.default_kind(sweeps[0], options.where) if sweeps else "curve"
     kind = options.kind or default
     log = None if options.scale is None else options.scale == "log"
     for option, kinds in KINDS_OF_OPTION.items():
         if getattr(options, option) is not None and kind not in kinds:
             raise InputError(f"--{option}: only for --kind {' or '.join(kinds)}; this plot is a {kind}")
-    if kind in RUN_KINDS:
+    if kind in RUN_KINDS or kind in PREDICTION_KINDS:
         if sweeps or len(paths) > 1:
             example = f"{sweeps[0]}/0" if sweeps else str(paths[0])
             raise InputError(f"--kind {kind}: shows a single run; name one, such as {example}")
@@ -169,12 +175,17 @@ def requested_plot(paths: Sequence[Path], options: Any) -> tuple["Plot", list[st
 
 
 def network_plot(path: Path, kind: str, options: Any) -> tuple["Plot", list[str]]:
-    """A boundary, a confusion matrix or a regression line of a run's network, and warnings about it."""
+    """A plot of a run's network, and warnings about it."""
     from ch12cli.plots.recorded import subject
     from ch12cli.saved import model_plots
 
-    title = f"{subject(path)}: {RUN_KINDS[kind]}"
+    title = f"{subject(path)}: {(RUN_KINDS | PREDICTION_KINDS)[kind]}"
     best, trust = options.checkpoint == "best", options.trust
+    if kind in PREDICTION_KINDS:
+        from ch12cli.saved import prediction_plots as made
+
+        makers = {"roc": made.roc, "calibration": made.calibration, "residuals": made.residuals}
+        return makers.get(kind, made.pictures)(path, title=title, split=options.split, best=best, trust=trust)
     if kind == "confusion":
         return model_plots.confusion(path, title=title, split=options.split, best=best, trust=trust)
     make = model_plots.boundary_plot if kind == "boundary" else model_plots.line

@@ -1,0 +1,65 @@
+"""Parallel coordinates: a line for each job of a sweep, across its keys and the metric."""
+
+import numpy as np
+
+from ch12cli.errors import InputError
+from ch12cli.plots.labels import shorten_middle
+from ch12cli.plots.plot import Parallel, ParallelAxis, Plot, Values
+from ch12cli.plots.scale import AxisScale, metric_axis, tick_texts
+from ch12cli.plots.sweeps import KeyPositions, Results, by_weight, notes_of, positions_of, ranked
+
+MOST_AXES = 8  # keys beside the metric
+MOST_TICKS = 12  # values of a key that are all named
+UNEVEN = 8  # ratio of the widest gap between values to the narrowest, from which each has a place of its own
+LONGEST = 14  # letters of a tick
+JITTER = 0.04  # share of an axis over which jobs with the same value are spread
+
+
+def parallel_coordinates(results: Results, *, title: str, log: bool | None = None) -> Plot:
+    """Returns a line for each job across the keys, the most important last, and the metric; better jobs are brighter.
+
+    Raises InputError if only seeds differ.
+    """
+    if not results.texts:
+        raise InputError("--kind parallel: nothing but seeds differs between the jobs; try --kind distribution")
+    keys = [key for key, _ in by_weight(results)][:MOST_AXES][::-1]
+    axes, columns = list[ParallelAxis](), list[Values]()
+    for key in keys:
+        places = positions_of(results, key, lines=True)
+        at = {name: float(number) for number, name in enumerate(places.names)} if is_uneven(places) else places.at
+        axis = places.axis._replace(names=None, ticks=(), log=places.axis.log and not is_uneven(places))
+        scale = AxisScale.over([np.array(list(at.values()))], axis)
+        ticks = [(float(scale.share(np.array(value))), shorten_middle(name, LONGEST)) for name, value in at.items()]
+        step = max(1, -(-len(ticks) // MOST_TICKS))
+        axes.append(ParallelAxis(key, tuple(ticks[::step])))
+        spread = JITTER * (len(ticks) <= MOST_TICKS)
+        columns.append(scale.share(np.array([at[text] for text in results.texts[key]])) + jitter(results, spread))
+    axis = metric_axis(results.label, [results.values], log=log)
+    scale = AxisScale.over([results.values], axis)
+    values = np.clip(results.values, scale.low, scale.high)
+    found = scale.ticks(6)
+    texts = tick_texts(found)
+    axes.append(ParallelAxis(results.label, tuple(zip(scale.share(np.array(found)).tolist(), texts, strict=True))))
+    columns.append(scale.share(values))
+    order = np.argsort(results.values, kind="stable")
+    goodness = ranked(-results.values if results.minimise else results.values) / max(1, len(order) - 1)
+    names = [f"job {job}: {value:.4g}" for job, value in zip(results.jobs, results.values.tolist(), strict=True)]
+    way = "lowest" if results.minimise else "highest"
+    panel = Parallel(tuple(axes), np.array(columns).T, goodness, names, f"colour: {results.label}, by rank")
+    each = f"{len(order)} jobs; the brighter, the better (the {way} {results.label})"
+    more = [f"The {MOST_AXES} most important of {len(results.texts)} keys."] if len(results.texts) > MOST_AXES else []
+    return Plot(title, [panel], notes_of(results, each=each, more=more))
+
+
+def is_uneven(places: KeyPositions) -> bool:
+    """Returns whether a few values lie so unevenly on their axis that some could not be told apart."""
+    if places.axis.names is not None or not 2 < len(places.names) <= MOST_TICKS:
+        return False
+    numbers = np.array(sorted(places.at.values()))
+    gaps = np.diff(np.log10(numbers) if places.axis.log else numbers)
+    return bool(gaps.max() > UNEVEN * gaps.min())
+
+
+def jitter(results: Results, width: float) -> Values:
+    """Returns a small shift for each job, the same in every drawing, (jobs,)."""
+    return ((np.array(results.jobs, np.int64) * 7919 % 101) / 100 - 0.5) * width
