@@ -2,13 +2,15 @@
 
 import math
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from optuna import create_study
 
-from ch12cli.search.samplers import DRAWERS
+from ch12cli.search.optuna_samplers import setting_asked, silent_optuna, tpe
+from ch12cli.search.settings import SAMPLERS
 from ch12cli.search.space import Condition, Interval, Options, Setting, Space, WholeNumbers
 from ch12cli.search.study import Study, batch_size
 from ch12cli.search.trial import Trial
@@ -16,6 +18,7 @@ from tests.benchmarks.bench import ROOT, Bench, Table, missing, process, verdict
 
 TRIALS, EPOCHS = 1024, 20
 OPTUNA_TRIALS = 16
+ONE_BY_ONE = "Optuna's TPE, one at a time"
 QUALITY_TRIALS, SEEDS, RULER = 512, 20, 100_000
 
 VALLEY = Space.of([Interval(name, 1e-5, 1.0, log=True) for name in "abcde"])
@@ -57,17 +60,30 @@ OBJECTIVES: dict[str, tuple[Space, Callable[[Setting], float]]] = {
 }
 
 
-def worth(objective: str, sampler: str, ruler: NDArray[np.float64]) -> float:
-    """How many random trials would find as good a best as QUALITY_TRIALS of the sampler: a geometric mean."""
+def best_of_batches(objective: str, sampler: str, seed: int) -> float:
+    """The best value of QUALITY_TRIALS trials, asked in batches."""
     space, value = OBJECTIVES[objective]
-    found = []
-    for seed in range(SEEDS):
-        batch = batch_size(QUALITY_TRIALS)
-        study = Study(space, DRAWERS[sampler], seed=seed, startup=batch)
-        while len(study.trials) < QUALITY_TRIALS:
-            study.add([Trial(setting, "complete", (value(setting),)) for setting in study.ask(batch)])
-        assert study.best is not None
-        found.append(study.best.values[0])
+    batch = batch_size(QUALITY_TRIALS)
+    study = Study(space, SAMPLERS[sampler], seed=seed, startup=batch)
+    while len(study.trials) < QUALITY_TRIALS:
+        study.add([Trial(setting, "complete", (value(setting),)) for setting in study.ask(batch)])
+    assert study.best is not None
+    return study.best.values[0]
+
+
+def best_one_by_one(objective: str, seed: int) -> float:
+    """The best value of QUALITY_TRIALS trials of Optuna's TPE, asked one at a time by Optuna itself."""
+    space, value = OBJECTIVES[objective]
+    with silent_optuna():
+        study = create_study(sampler=tpe(seed, space, 1))
+        for _ in range(QUALITY_TRIALS):
+            trial = study.ask()
+            study.tell(trial, value(setting_asked(trial, space)))
+        return study.best_value
+
+
+def worth(found: Sequence[float], ruler: NDArray[np.float64]) -> float:
+    """How many random trials would find as good a best: a geometric mean."""
     share = (np.searchsorted(ruler, found, "right") + 0.5) / (len(ruler) + 1)
     return float(np.exp(np.log(math.log(2) / share).mean()))
 
@@ -134,8 +150,15 @@ def run(bench: Bench) -> Table:
         table.notes.append(missing("Optuna"))
     for objective in OBJECTIVES:
         ruler = ruler_of(objective)
-        for sampler in ("tpe", "sobol", "random"):
-            value = worth(objective, sampler, ruler)
+        for sampler in ("tpe", "optuna_tpe", "nsgaii", "cmaes", "sobol", "random", ONE_BY_ONE):
+            one_by_one = sampler == ONE_BY_ONE
+            value = worth(
+                [
+                    best_one_by_one(objective, seed) if one_by_one else best_of_batches(objective, sampler, seed)
+                    for seed in range(SEEDS)
+                ],
+                ruler,
+            )
             each = value / QUALITY_TRIALS
             target = verdict(each, target=2.2, larger=True) if sampler == "tpe" else ""
             cells = [f"{objective}, {sampler}", f"{value:.0f} random trials", f"{each:.2f} for each trial", target]
