@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from ch12cli.catalogue.comparison import are_comparable, read_compared, rows_of_runs
 from ch12cli.catalogue.formatting import short_names
+from ch12cli.catalogue.front import objective_column, recorded_objectives
 from ch12cli.catalogue.names import OUTPUTS
 from ch12cli.catalogue.query import Query
 from ch12cli.catalogue.summary import LEFT, fold_seeds, is_repetition, trained_alike, varying
@@ -67,7 +68,7 @@ def sweep_plot(paths: Sequence[Path], kind: str, choice: SweepChoice = EVERYTHIN
         rows = rows_where(rows, choice.where)
         name += f", {choice.where}"
     if kind == "pair":
-        columns = pair_of_metrics(choice.metric, rows, monitor)
+        columns = pair_of_metrics(choice.metric, paths, monitor)
         found = [row_results(rows, column, monitor) for column in columns]
         plot = pair(found[0], found[1], title=f"{name}: {found[0].label} against {found[1].label}", log=choice.log)
         plot.notes.extend(dict.fromkeys(meaning(column, monitor) for column in columns))
@@ -109,9 +110,13 @@ def meaning(column: str, monitor: str) -> str:
     return f"{column}: a column of sweep.csv."
 
 
-def pair_of_metrics(metric: str | None, rows: Sequence[SweepRow], monitor: str) -> list[str]:
-    """Returns the two columns of a pair of metrics. Raises InputError if two are not named."""
-    names = metric.split(",") if metric else ["seconds", "objective"]
+def pair_of_metrics(metric: str | None, paths: Sequence[Path], monitor: str) -> list[str]:
+    """Returns the two columns of a pair of metrics: by default, the objectives of a search.
+
+    Raises InputError if two are not named.
+    """
+    objectives = [objective_column(name, monitor) for name in recorded_objectives(paths[0])][1::-1]
+    names = metric.split(",") if metric else objectives or ["seconds", "objective"]
     if len(names) != 2:
         raise InputError(f"--metric {metric}: a pair needs two columns, as in --metric seconds,test_accuracy")
     return names

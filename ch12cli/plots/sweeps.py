@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ch12cli.catalogue.formatting import count_of
+from ch12cli.catalogue.front import unbeaten
 from ch12cli.catalogue.summary import is_repetition, t_quantile, trained_alike, varying
 from ch12cli.errors import InputError
 from ch12cli.files.sweep_csv import SweepRow
@@ -399,11 +400,6 @@ def pair(first: Results, second: Results, *, title: str, log: bool | None = None
     counts = np.array([len(runs) for runs in settings.values()], np.float64)
     each = f"Dots: {len(means)} settings, mean of {count_range(counts)} each; better is {ways}"
     return Plot(title, [Lines(axes[0], axes[1], lines)], notes_of(first, each=each))
-
-
-def unbeaten(costs: Values) -> NDArray[np.bool_]:
-    """Returns which rows no other row beats: none is as low in both columns and lower in one. costs: (n, 2)."""
-    return np.array([not ((costs <= row).all(1) & (costs < row).any(1)).any() for row in costs], bool)
 
 
 def importance(results: Results, *, title: str) -> Plot:

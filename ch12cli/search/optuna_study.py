@@ -11,6 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from ch12cli.catalogue.best_setting import NOT_ITS_OWN
+from ch12cli.catalogue.front import objective_column, recorded_objectives
 from ch12cli.catalogue.summary import is_repetition, varying
 from ch12cli.catalogue.sweep_jobs import read_rows_as_planned, sweep_monitor, typed_value
 from ch12cli.config.values import shown
@@ -91,22 +92,25 @@ def write_study(sweep: Path, target: str) -> Written:
         raise InputError(f"{sweep}: its jobs have no objective in common, so they are no study")
     assert monitor is not None
     ended = [row for row in rows if row.status in ENDED]
-    trials = trials_of_rows(ended, sweep, monitor)
+    objectives = recorded_objectives(sweep) or [monitor]
+    trials = trials_of_rows(ended, sweep, objectives, monitor)
     sweeper, _ = read_multirun(sweep)
     name = str(sweeper.get("study_name") or sweep.resolve().name)
-    direction = StudyDirection.MINIMIZE if minimised(monitor) else StudyDirection.MAXIMIZE
+    directions = [StudyDirection.MINIMIZE if minimised(each) else StudyDirection.MAXIMIZE for each in objectives]
     with opened_storage(target) as storage:
         if name in {each.study_name for each in storage.get_all_studies()}:
             delete_study(study_name=name, storage=storage)
-        study = create_study(storage=storage, study_name=name, direction=direction)
-        study.set_metric_names([monitor])
+        study = create_study(storage=storage, study_name=name, directions=directions)
+        study.set_metric_names(objectives)
         study.set_user_attr("sweep", str(sweep.resolve()))
         study.add_trials(trials)
     states = [trial.state.name.lower() for trial in trials]
     return Written(name, {state: states.count(state) for state in dict.fromkeys(states)}, len(rows) - len(ended))
 
 
-def trials_of_rows(rows: Sequence[SweepRow], sweep: Path, monitor: str) -> "list[FrozenTrial]":
+def trials_of_rows(
+    rows: Sequence[SweepRow], sweep: Path, objectives: Sequence[str], monitor: str
+) -> "list[FrozenTrial]":
     """Returns a trial for each setting among the rows of a sweep, in the order of their jobs."""
     different = [key for key in varying(rows) if key not in NOT_ITS_OWN]
     keys = [key for key in different if not is_repetition(key)] or different
@@ -120,7 +124,7 @@ def trials_of_rows(rows: Sequence[SweepRow], sweep: Path, monitor: str) -> "list
         texts = [row.overrides[key] for row in rows if key in row.overrides]
         distributions[key] = distribution_of_texts(texts, declared.get(key))
     return [
-        trial_of_runs(dict(setting), runs, distributions, sweep=sweep, monitor=monitor)
+        trial_of_runs(dict(setting), runs, distributions, sweep=sweep, objectives=objectives, monitor=monitor)
         for setting, runs in settings.items()
     ]
 
@@ -167,6 +171,7 @@ def trial_of_runs(
     distributions: "Mapping[str, BaseDistribution]",
     *,
     sweep: Path,
+    objectives: Sequence[str],
     monitor: str,
 ) -> "FrozenTrial":
     """Returns the trial of a setting from its runs, with the mean of their metrics by epoch.
@@ -177,7 +182,9 @@ def trial_of_runs(
 
     whole = [row for row in runs if row.left_at is None] or list(runs)
     statuses = {row.status for row in whole}
-    has_failed = statuses != {"finished"} or any(row.objective is None for row in whole)
+    columns = [objective_column(name, monitor) for name in objectives]
+    values = [sum(row.number(column) for row in whole) / len(whole) for column in columns]
+    has_failed = statuses != {"finished"} or not all(math.isfinite(value) for value in values)
     state = (
         TrialState.FAIL if has_failed else TrialState.PRUNED if whole[0].left_at is not None else TrialState.COMPLETE
     )
@@ -193,15 +200,14 @@ def trial_of_runs(
     if has_failed:
         attributes["status"] = "failed" if "failed" in statuses else "diverged"
         attributes["error"] = next((row.error for row in whole if row.error), "")
+    by_epoch = mean_by_epoch([sweep / row.directory for row in whole if is_inside(row.directory)], monitor)
     trial = create_trial(
         state=state,
-        value=None if has_failed else sum(row.number("objective") for row in whole) / len(whole),
+        values=None if has_failed else values,
         params={key: value_in(distributions[key], text) for key, text in setting.items()},
         distributions={key: distributions[key] for key in setting},
         user_attrs=attributes,
-        intermediate_values=mean_by_epoch(
-            [sweep / row.directory for row in whole if is_inside(row.directory)], monitor
-        ),
+        intermediate_values=by_epoch if len(objectives) == 1 else {},
     )
     ends = [ended for row in whole if (ended := ended_at(sweep / row.directory)) is not None]
     if ends:
@@ -240,7 +246,7 @@ def ended_at(directory: Path) -> datetime | None:
         return None
 
 
-def read_study(target: str, space: Space, *, metric: str, minimise: bool) -> list[Trial]:
+def read_study(target: str, space: Space, objectives: Sequence[str]) -> list[Trial]:
     """Returns the trials of a study that lie in a space; in one setting, the last. target: may end in #NAME.
 
     Raises InputError if there are none, or if its objective is another.
@@ -255,25 +261,26 @@ def read_study(target: str, space: Space, *, metric: str, minimise: bool) -> lis
             listed = ", ".join(names) or "none"
             raise InputError(f"search.from={target}: name one of its studies, as in {path}{NAME}NAME; it has {listed}")
         study = load_study(study_name=name or names[0], storage=storage)
-        require_same_objective(study, target, metric=metric, minimise=minimise)
+        require_same_objectives(study, target, objectives)
         frozen = study.get_trials(deepcopy=False)
+    signs = [1.0 if minimised(name) else -1.0 for name in objectives]
     found: dict[tuple[tuple[str, str], ...], Trial] = {}
     for each in frozen:
         setting = setting_of(each, space)
         if setting is not None and each.state.is_finished():
-            found[key_of_setting(setting)] = trial_of_frozen(each, setting, sign=1.0 if minimise else -1.0)
+            found[key_of_setting(setting)] = trial_of_frozen(each, setting, signs)
     if not any(trial.values for trial in found.values()):
         raise InputError(f"search.from={target}: has no complete trial in this space")
     return list(found.values())
 
 
-def require_same_objective(study: "Study", target: str, *, metric: str, minimise: bool) -> None:
-    """Raises InputError if a study has several objectives, another direction, or names another metric."""
-    named = study.metric_names or [metric]
-    wanted = "MINIMIZE" if minimise else "MAXIMIZE"
-    if [each.name for each in study.directions] != [wanted] or named != [metric]:
-        found = ", ".join(f"{each.name.lower()} {name}" for each, name in zip(study.directions, named, strict=False))
-        raise InputError(f"search.from={target}: its objective is to {found}, not to {wanted.lower()} {metric}")
+def require_same_objectives(study: "Study", target: str, objectives: Sequence[str]) -> None:
+    """Raises InputError if a study has another number of objectives, other directions, or names other metrics."""
+    named = study.metric_names or list(objectives)
+    found = [f"{each.name.lower()} {name}" for each, name in zip(study.directions, named, strict=False)]
+    wanted = [f"{'minimize' if minimised(name) else 'maximize'} {name}" for name in objectives]
+    if found != wanted or len(study.directions) != len(wanted):
+        raise InputError(f"search.from={target}: its objective is to {', '.join(found)}, not to {', '.join(wanted)}")
 
 
 def setting_of(trial: "FrozenTrial", space: Space) -> Setting | None:
@@ -288,12 +295,13 @@ def setting_of(trial: "FrozenTrial", space: Space) -> Setting | None:
     return None if point is None else space.setting(point)
 
 
-def trial_of_frozen(trial: "FrozenTrial", setting: Setting, *, sign: float) -> Trial:
+def trial_of_frozen(trial: "FrozenTrial", setting: Setting, signs: Sequence[float]) -> Trial:
+    """Returns a trial of a study. signs: -1 for each objective that is better the higher it is, else 1."""
     state = trial.state.name.lower()
-    if state == "complete" and trial.value is not None and math.isfinite(trial.value):
-        return Trial(setting, "complete", (sign * trial.value,))
+    if state == "complete" and all(map(math.isfinite, trial.values)):
+        return Trial(setting, "complete", tuple(sign * value for sign, value in zip(signs, trial.values, strict=True)))
     reached = trial.intermediate_values
-    if state == "pruned" and reached:
+    if state == "pruned" and reached and len(signs) == 1:
         last = max(reached)
-        return Trial(setting, "pruned", (sign * reached[last],), last)
+        return Trial(setting, "pruned", (signs[0] * reached[last],), last)
     return Trial(setting, "failed")

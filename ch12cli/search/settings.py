@@ -44,6 +44,18 @@ def duration_in_seconds(value: Any) -> float | None:
 
 
 @dataclass(frozen=True)
+class Directions:
+    """A direction, or a list of one for each objective."""
+
+    def allows(self, value: Any) -> bool:
+        listed = value if isinstance(value, list) and value else [value]
+        return all(each in ("auto", "minimize", "maximize") for each in listed)
+
+    def __str__(self) -> str:
+        return "auto, minimize or maximize, or a list of these"
+
+
+@dataclass(frozen=True)
 class Whens:
     """A mapping of keys to conditions `key=value`, or `key=value,value`."""
 
@@ -68,8 +80,9 @@ SEARCH_KEYS: dict[str, Key] = {
         "how settings are drawn: near the best (tpe), spread evenly (sobol), at random, or by Optuna",
     ),
     "seed": Key(IntegerRule(0, 2**32 - 1), "seed of the draws, apart from that of the runs"),
-    "direction": Key(
-        OneOf(("auto", "minimize", "maximize")), "which objective is better; auto: lower losses, higher accuracies"
+    "direction": Key(Directions(), "which objective is better; auto: lower losses, higher accuracies"),
+    "objectives": Key(
+        Or(None, ItemsRule()), "metrics to improve together, monitor among them: [valid_loss,parameters]; null: monitor"
     ),
     "repeats": Key(IntegerRule(1, 10_000), "seeds that each setting is trained with"),
     "finalists": Key(IntegerRule(0, 1000), f"best settings that are trained with {FINAL_SEEDS} more seeds at the end"),
@@ -116,7 +129,8 @@ class SearchSettings:
     sampler: str = "tpe"
     n_trials: int | None = DEFAULT_TRIALS
     n_jobs: int | None = None
-    direction: str = "auto"
+    direction: str | Sequence[str] = "auto"
+    objectives: tuple[str, ...] = ()
     seed: int = 1
     repeats: int = 1
     finalists: int = 0
@@ -183,6 +197,7 @@ def settings_from(node: Mapping[str, Any]) -> SearchSettings:
         max_failure_rate=node["max_failure_rate"],
         study_name=node["study_name"],
         source=node["from"],
+        objectives=tuple(map(str, node["objectives"] or ())),
         start=tuple({str(key): shown(value) for key, value in each.items()} for each in node["start"]),
         constraints=tuple(map(str, node["constraints"])),
         when=dict(node["when"] or {}),

@@ -7,6 +7,7 @@ from statistics import mean, stdev
 import numpy as np
 import pytest
 
+from ch12cli.catalogue.front import unbeaten
 from ch12cli.errors import InputError
 from ch12cli.files.sweep_csv import SweepRow
 from ch12cli.plots.parallel import parallel_coordinates
@@ -21,8 +22,7 @@ from ch12cli.plots.sweeps import (
     results_of,
     shades,
     slices,
-    unbeaten,
-)  # fmt: skip
+)
 
 RATES, WIDTHS, SEEDS = ("0.001", "0.01", "0.1"), ("4", "8"), range(5)
 

@@ -81,12 +81,12 @@ def test_a_study_is_replaced_by_one_of_the_same_name_and_others_stay(swept: Swep
     assert len(loaded(swept).trials) == 3
     assert loaded(swept, "other").trials == []
     with pytest.raises(InputError, match=r"name one of its studies, as in .*study.log#NAME; it has .*other"):
-        read_study(target, Space.of([LR]), metric="valid_loss", minimise=True)
+        read_study(target, Space.of([LR]), ["valid_loss"])
 
 
 def test_the_trials_of_a_study_are_read_as_those_of_a_search(swept: Swept) -> None:
     target = f"{swept.directory.parent / 'study.log'}#grid"
-    found = read_study(target, Space.of([LR]), metric="valid_loss", minimise=True)
+    found = read_study(target, Space.of([LR]), ["valid_loss"])
     assert {trial.setting["optimizer.lr"]: trial.status for trial in found} == {
         "0.0001": "pruned",
         "0.02": "complete",
@@ -94,15 +94,13 @@ def test_the_trials_of_a_study_are_read_as_those_of_a_search(swept: Swept) -> No
     }
     assert {trial.epochs for trial in found if trial.status == "pruned"} == {2}
     options = Space.of([Options("optimizer.lr", ("2e-2", "1.0"))])
-    assert [trial.setting for trial in read_study(target, options, metric="valid_loss", minimise=True)] == [
-        {"optimizer.lr": "2e-2"}
-    ]
+    assert [trial.setting for trial in read_study(target, options, ["valid_loss"])] == [{"optimizer.lr": "2e-2"}]
     for space, metric, message in (
         (Space.of([Interval("optimizer.lr", 1.0, 2.0)]), "valid_loss", "has no complete trial in this space"),
         (Space.of([LR]), "valid_r2", "its objective is to minimize valid_loss, not to maximize valid_r2"),
     ):
         with pytest.raises(InputError, match=message):
-            read_study(target, space, metric=metric, minimise=metric == "valid_loss")
+            read_study(target, space, [metric])
 
 
 @pytest.mark.parametrize(
@@ -126,6 +124,7 @@ def test_the_distribution_of_a_key_is_its_range_or_that_of_its_values(
     assert distribution_of_texts(texts, declared) == expected
 
 
+@pytest.mark.slow
 def test_a_sweep_is_exported_by_a_command(swept: Swept, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["export", str(swept.directory), "--format", "optuna", "-o", "sqlite:///study.db"]) == 0
     assert capsys.readouterr().out.splitlines() == [

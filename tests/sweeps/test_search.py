@@ -8,10 +8,14 @@ from typing import Any
 
 import pytest
 
+from ch12cli.catalogue.front import front_of, recorded_objectives
+from ch12cli.catalogue.sweep_jobs import read_sweep_rows
+from ch12cli.cli.main import main
 from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.errors import InputError
 from ch12cli.run.start import train_single
+from ch12cli.search.optuna_study import read_study, write_study
 from ch12cli.sweeps.hydra_sweep import read_sweep
 from ch12cli.sweeps.jobs import JobComposer
 from ch12cli.sweeps.start import plan_many
@@ -169,6 +173,23 @@ def test_the_best_settings_are_trained_with_more_seeds_at_the_end(folder: Path) 
     assert search(*SPACE, "search.finalists=2").looker.ended == []
 
 
+def test_several_objectives_are_improved_together_and_the_front_is_shown(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = (LR, "model=mlp", "model.width=2,4,8,16", "dataset.valid_size=0.2")
+    swept = search(*words, "search.objectives=[valid_loss,parameters]", trials=12, batch=6)
+    points = {(float(row["objective"]), int(row["parameters"])) for row in swept.rows.values()}
+    best = {p for p in points if not any(q != p and q[0] <= p[0] and q[1] <= p[1] for q in points)}
+    front = front_of(read_sweep_rows(swept.directory), recorded_objectives(swept.directory), "valid_loss")
+    assert {(each.means["valid_loss"], each.means["parameters"]) for each in front} == best
+    assert main(["show", str(swept.directory)]) == 0
+    title = "setting that no other one beats" if len(best) == 1 else f"{len(best)} settings that no other one beats"
+    assert title in capsys.readouterr().out
+    assert write_study(swept.directory, "study.log").states == {"complete": 12}
+    found = read_study("study.log", read(LR, "search.n_trials=4").space, ["valid_loss", "parameters"])
+    assert {trial.values for trial in found} == points
+
+
 @pytest.mark.slow
 def test_budgets_end_a_search(folder: Path) -> None:
     by_epochs = sweep(*SMALL, LR, "search.epochs=24", "search.n_jobs=5")
@@ -234,6 +255,11 @@ def test_folds_are_repetitions_of_a_trial() -> None:
         ((LR, "search.sampler=grid"), "search.sampler=grid: must be one of tpe, sobol, random, optuna_tpe"),
         ((LR, "search.sampler=cmaes"), "search.sampler=cmaes: needs two ranges or more"),
         ((LR, "search.direction=maximize"), "valid_loss is better the lower it is"),
+        ((LR, "search.direction=[minimize,minimize]"), "must have one for each of 1 objectives"),
+        ((LR, "search.objectives=[parameters]"), "must list each once, and valid_loss, which is the monitor"),
+        ((LR, "search.objectives=[valid_loss,seconds]"), "there is no seconds"),
+        ((LR, "search.objectives=[valid_loss,valid_f1]"), "f1 is not computed; add 'metrics=[f1]'"),
+        ((LR, "search.objectives=[valid_loss,parameters]", "search.pruner=median"), "takes a single objective"),
         ((LR, "search.start=[{optimizer.lr: 3}]"), "search.start={optimizer.lr: 3}: is not in the space"),
         ((LR, "search.constraints=['import os']"), "must compare keys and numbers"),
         ((LR, "search.constraints=['no.key > 1']"), "no.key is no key of these runs"),

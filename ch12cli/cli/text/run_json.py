@@ -4,9 +4,11 @@ import json
 import math
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from ch12cli.catalogue.entries import Entry
+from ch12cli.catalogue.front import front_of, recorded_objectives
 from ch12cli.catalogue.sweep_jobs import read_sweep_rows, sweep_monitor
 from ch12cli.catalogue.sweep_progress import SweepFollower
 from ch12cli.files.command import commands_of
@@ -65,11 +67,14 @@ def run_json(entry: Entry) -> dict[str, Any]:
 
 def sweep_json(entry: Entry) -> dict[str, Any]:
     rows, far = read_sweep_rows(entry.path), SweepFollower(entry.path).read()
+    monitor, objectives = sweep_monitor(entry.path, rows), recorded_objectives(entry.path)
+    front = front_of(rows, objectives, monitor) if objectives and monitor else []
     return {
         "planned_jobs": entry.values.get("jobs"),
         "jobs_by_status": dict(entry.jobs),
         "epochs": far.epochs,
         "planned_epochs": far.total_epochs,
-        "monitor": sweep_monitor(entry.path, rows),
+        "monitor": monitor,
+        **({"objectives": objectives, "front": [asdict(each) for each in front]} if objectives else {}),
         "jobs": [{**row.values(), "overrides": row.overrides, "command": row.command} for row in rows],
     }

@@ -8,9 +8,12 @@ from time import perf_counter
 from typing import Any
 
 from ch12cli.catalogue.best_setting import best_setting, describe_best
+from ch12cli.catalogue.front import objective_column
 from ch12cli.catalogue.names import find_run_directory
 from ch12cli.catalogue.sweep_jobs import read_rows_as_planned
-from ch12cli.errors import InputError
+from ch12cli.config.values import shown
+from ch12cli.errors import InputError, Problem
+from ch12cli.files.metrics_csv import minimised
 from ch12cli.files.plan_json import PlanFile, read_plan
 from ch12cli.files.run_directory import SWEEP
 from ch12cli.files.sweep_csv import SweepRow, read_sweep_csv, row_on_disk
@@ -22,7 +25,7 @@ from ch12cli.search.study import Study, summary_of_values
 from ch12cli.search.trial import Trial, key_of_setting
 from ch12cli.sweeps.hydra_sweep import ComposedSweep, SweepTask
 from ch12cli.sweeps.launch import Launch
-from ch12cli.sweeps.search.request import SearchRequest
+from ch12cli.sweeps.search.request import PARAMETERS, SearchRequest
 
 ENDED = ("finished", "diverged", "failed")
 
@@ -72,13 +75,18 @@ def trial_of_rows(setting: Setting, rows: Sequence[SweepRow], request: SearchReq
     statuses = {row.status for row in rows}
     if "failed" in statuses:
         return Trial(setting, "failed")
-    if "diverged" in statuses or any(row.objective is None for row in rows):
+    columns = {name: objective_column(name, request.metric) for name in request.objectives}
+    numbers = [[row.number(column) for row in rows] for column in columns.values()]
+    if "diverged" in statuses or not all(math.isfinite(number) for each in numbers for number in each):
         return Trial(setting, "diverged")
-    sign = 1.0 if request.minimise else -1.0
-    value = summary_of_values([sign * row.number("objective") for row in rows], request.settings.value)
+    signs = [1.0 if minimised(name) else -1.0 for name in columns]
+    values = tuple(
+        summary_of_values([sign * number for number in each], request.settings.value)
+        for sign, each in zip(signs, numbers, strict=True)
+    )
     left = [row.left_at for row in rows if row.left_at is not None]
     epochs = sum(row.epochs or 0 for row in rows) // len(rows)
-    return Trial(setting, "pruned" if left else "complete", (value,), epochs)
+    return Trial(setting, "pruned" if left else "complete", values, epochs)
 
 
 def trials_of_sweep(sweep: Path, request: SearchRequest) -> list[Trial]:
@@ -100,8 +108,16 @@ def trials_of_sweep(sweep: Path, request: SearchRequest) -> list[Trial]:
 def earlier_trials(source: str, request: SearchRequest) -> list[Trial]:
     """Returns the trials of an earlier sweep, or of a study of Optuna."""
     if is_study(source):
-        return read_study(source, request.space, metric=request.metric, minimise=request.minimise)
+        return read_study(source, request.space, request.objectives)
     return trials_of_sweep(find_run_directory(source), request)
+
+
+def require_columns(rows: Sequence[SweepRow], request: SearchRequest) -> None:
+    """Raises InputError for an objective that no finished job has."""
+    finished = [row for row in rows if row.status == "finished"]
+    for name in request.objectives:
+        if finished and name not in (request.metric, PARAMETERS) and not any(name in row.metrics for row in finished):
+            raise InputError(Problem("search.objectives", shown(list(request.objectives)), f"no job has {name}"))
 
 
 class Search:
@@ -184,6 +200,7 @@ class Search:
     def report(self, settings: Sequence[Setting], rows: dict[tuple[str, ...], SweepRow]) -> None:
         """Adds the results of a batch. rows: those of its jobs, by their overrides."""
         settings = [trial.setting for trial in self.recorded] or settings
+        require_columns(list(rows.values()), self.request)
         for setting in settings:
             of_trial = [rows[tuple(job)] for job in self.request.jobs(setting) if tuple(job) in rows]
             self.epochs += sum(row.epochs or 0 for row in of_trial)

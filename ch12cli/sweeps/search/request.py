@@ -10,9 +10,10 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from ch12cli.config.combinations import has_validation, monitored
+from ch12cli.config.combinations import further_metrics, has_validation, monitor_problems, monitored
 from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import split_into_jobs
+from ch12cli.config.schema import FURTHER_METRICS, MONITORS
 from ch12cli.config.settings import first_lines
 from ch12cli.config.values import shown
 from ch12cli.errors import InputError, Problem
@@ -25,9 +26,11 @@ from ch12cli.search.settings import FINAL_SEEDS, SearchSettings, settings_from
 from ch12cli.search.space import Setting, Space, condition_problems
 from ch12cli.search.study import batch_size
 from ch12cli.shell import shell_word
+from ch12cli.suggest import suggestion
 from ch12cli.sweeps.jobs import JobComposer, SweepJob
 
 FOLD = "dataset.fold"
+PARAMETERS = "parameters"  # an objective: the number of them that a network has
 MOST_CHECKED = 100  # options of a key that are composed before the search starts
 UNLIMITED_BATCH = 32  # trials of the first batch of a search that only a budget ends
 FACTORS = {"halving": 3, "median": 2}  # of the rungs of sweep.halving
@@ -38,8 +41,8 @@ class SearchRequest:
     """A search before it starts.
 
     fixed: the overrides that all jobs share. repetitions: the further overrides of each job of a trial: a seed, a fold,
-    or none. metric: the objective; minimise: whether lower is better. epochs: those of a run. constraints: what must
-    hold of every setting.
+    or none. metric: that of `monitor`. objectives: what is improved: columns of metrics.csv, or `parameters`. epochs:
+    those of a run. constraints: what must hold of every setting.
     """
 
     settings: SearchSettings
@@ -48,7 +51,7 @@ class SearchRequest:
     repetitions: tuple[tuple[str, ...], ...]
     finals: tuple[tuple[str, ...], ...]
     metric: str
-    minimise: bool
+    objectives: tuple[str, ...]
     epochs: int
     constraints: tuple[Constraint, ...] = field(default=(), repr=False)
 
@@ -132,7 +135,7 @@ def read_request(
         repetitions_of(settings, base, folds),
         finals_of(settings, base, folds),
         metric,
-        is_minimised(settings, metric),
+        objectives_of(settings, base, metric),
         epochs,
         constraints,
     )
@@ -189,13 +192,36 @@ def finals_of(settings: SearchSettings, base: SweepJob, folds: Sequence[str]) ->
     )
 
 
-def is_minimised(settings: SearchSettings, metric: str) -> bool:
-    """Returns whether a lower objective is better. Raises InputError if `direction` contradicts the metric."""
-    minimise = minimised(metric)
-    if settings.direction not in ("auto", "minimize" if minimise else "maximize"):
-        rule = f"{metric} is better the {'lower' if minimise else 'higher'} it is"
-        raise InputError(Problem("search.direction", settings.direction, rule, "leave it out, or change monitor"))
-    return minimise
+def objectives_of(settings: SearchSettings, base: SweepJob, metric: str) -> tuple[str, ...]:
+    """Returns the objectives. Raises InputError for unknown ones, and directions that contradict them."""
+    names = settings.objectives or (metric,)
+    key, written = "search.objectives", shown(list(names))
+    if metric not in names or len(set(names)) < len(names):
+        raise InputError(Problem(key, written, f"must list each once, and {metric}, which is the monitor, among them"))
+    for name in names:
+        if name not in (*MONITORS, PARAMETERS):
+            raise InputError(
+                Problem(key, written, f"there is no {name}", suggestion(name, [*MONITORS, PARAMETERS]) or "")
+            )
+        if name != PARAMETERS and (found := monitor_problems(base.settings, key, name, classes=None)):
+            raise InputError(found)
+        further = name.partition("_")[2]
+        if name != metric and further in FURTHER_METRICS and further not in further_metrics(base.settings):
+            raise InputError(Problem(key, written, f"{further} is not computed", f"add 'metrics=[{further}]'"))
+    directions = [settings.direction] * len(names) if isinstance(settings.direction, str) else settings.direction
+    if len(directions) != len(names):
+        raise InputError(
+            Problem("search.direction", shown(directions), f"must have one for each of {len(names)} objectives")
+        )
+    for name, direction in zip(names, directions, strict=True):
+        if direction not in ("auto", "minimize" if minimised(name) else "maximize"):
+            rule = f"{name} is better the {'lower' if minimised(name) else 'higher'} it is"
+            raise InputError(Problem("search.direction", shown(direction), rule, "leave it out, or change monitor"))
+    if len(names) > 1 and (settings.pruner != "none" or settings.sampler == "cmaes"):
+        name = "pruner" if settings.pruner != "none" else "sampler"
+        value = settings.pruner if settings.pruner != "none" else settings.sampler
+        raise InputError(Problem(f"search.{name}", value, "takes a single objective", "leave it out"))
+    return names
 
 
 def pruning_overrides(settings: SearchSettings, fixed: Sequence[str], *, metric: str, epochs: int) -> list[str]:
