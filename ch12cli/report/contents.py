@@ -49,11 +49,20 @@ class Served(NamedTuple):
     job_address: Callable[[SweepRow], str]
 
 
-def run_page(entry: Entry, *, trust: str = "", plots: Sequence[Plot] = (), served: Served | None = None) -> bytes:
+def run_page(
+    entry: Entry,
+    *,
+    trust: str = "",
+    plots: Sequence[Plot] = (),
+    errors: Sequence[Sequence[str]] = (),
+    data: Mapping[str, str] | None = None,
+    served: Served | None = None,
+) -> bytes:
     """The page about a run.
 
     trust: the option that its commands need, after a blank. plots: of its network, to show after the learning curves.
-    served: of the board, which shows charts alone.
+    errors: a header, and the rows that it gets most wrong. data: facts about its data. served: of the board, which
+    shows charts alone.
     """
     problems: list[str] = []
     result: Result | None = read_or_note(lambda: read_result(entry.path / RESULT), problems)
@@ -80,6 +89,10 @@ def run_page(entry: Entry, *, trust: str = "", plots: Sequence[Plot] = (), serve
             [row["row"], row["part"], row["epoch"], *(cell_text(row.get(name)) for name in metrics)] for row in results
         ]
         sections += ["<h2>Results</h2>", page.table(header, table)]
+    if len(errors) > 1:
+        sections += ["<h2>Largest errors</h2>", page.table(errors[0], errors[1:])]
+    if facts := {**({} if result is None else {"source": result.data.get("source")}), **(data or {})}:
+        sections += ["<h2>Data</h2>", page.facts({name: fact for name, fact in facts.items() if fact})]
     commands = commands_of(entry.path, result.history if result else {})
     lines = [("Then:" if index else "Train it again:", command) for index, command in enumerate(commands)]
     name = shell_word(str(entry.path))
@@ -93,8 +106,8 @@ def run_page(entry: Entry, *, trust: str = "", plots: Sequence[Plot] = (), serve
     if rows:
         epochs = page.table(list(rows[0]), ([cell_text(value) for value in row.values()] for row in rows))
         sections += ["<h2>Epochs</h2>", page.details(f"{len(rows)} epochs", epochs)]
-    data = run_data(rows, str(result.monitor) if result and result.monitor else "") if rows or served else None
-    return page.document(title, sections, with_live(data, served), served=served is not None)
+    curves = run_data(rows, str(result.monitor) if result and result.monitor else "") if rows or served else None
+    return page.document(title, sections, with_live(curves, served), served=served is not None)
 
 
 def with_live(data: Mapping[str, Any] | None, served: Served | None) -> Mapping[str, Any] | None:

@@ -11,7 +11,7 @@ from ch12cli.data.table import Floats, Table
 from ch12cli.errors import InputError
 from ch12cli.plots.plot import Axis, Field, Grid, Line, Lines, Plot, Values
 from ch12cli.run.train import Job
-from ch12cli.saved.evaluate import PARTS, evaluate, loaded_job, predictions
+from ch12cli.saved.evaluate import PARTS, evaluate_part, evaluated_parts, loaded_job, predictions
 from ch12cli.suggest import did_you_mean
 from ch12cli.training.metrics import predicted_classes, probabilities
 
@@ -40,46 +40,51 @@ def boundary_plot(
     regression, images, or data with a single feature.
     """
     with loaded_job(directory, best=best, trust=trust) as (job, _, messages):
-        table = job.task.data.table
-        if not job.task.classes:
-            raise InputError(f"{directory}: has no classes, so no boundary between them; try --kind line")
-        if table.shape is not None:
-            raise InputError(f"{directory}: its rows are images, and two pixels show little; try --kind confusion")
-        if len(table.feature_names) < 2:
-            raise InputError(f"{directory}: its data have a single feature; a boundary needs a plane of two")
-        choice = choose(job, features, count=2)
-        x_range, y_range = (padded_range(job.task.data.features[:, column]) for column in choice.columns)
-        xs, ys = (np.linspace(low, high, CELLS) for low, high in (x_range, y_range))
-        rows = np.tile(choice.fixed, (CELLS * CELLS, 1))
-        rows[:, choice.columns[0]] = np.tile(xs, CELLS)
-        rows[:, choice.columns[1]] = np.repeat(ys, CELLS)
-        prediction = outputs(job, rows)
-        shares = probabilities(prediction, output=job.task.output).cpu().numpy()
-        found = predicted_classes(prediction, output=job.task.output).cpu().numpy().astype(np.int64)
-        points = []
-        for name in PARTS:
-            part = getattr(job.task.data, name)
-            if part is not None:
-                positions = job.task.data.features[part.rows].astype(np.float64)
-                classes = part.y.reshape(-1).astype(np.int64)
-                points.append((name, positions[:, choice.columns[0]], positions[:, choice.columns[1]], classes))
-        field = Field(
-            axis(table, choice.names[0]),
-            axis(table, choice.names[1]),
-            x_range,
-            y_range,
-            tuple(table.class_names or ()),
-            found.reshape(CELLS, CELLS),
-            shares.max(1).reshape(CELLS, CELLS),
-            points,
-        )
-        present = [name for name, *_ in points]
-        held_out = " and ".join({"valid": "validation", "test": "test"}[n] for n in HELD_OUT if n in present)
-        legend = [f"Rows outlined in black: the {held_out} part, which was not trained on."] if held_out else []
-        notes = []
-        if choice.others:
-            notes.append(f"The other {choice.others} feature{'s' * (choice.others > 1)} at the training rows' mean.")
-        return Plot(title, [field], notes, legend), messages
+        return boundary_of(job, directory, title=title, features=features), messages
+
+
+def boundary_of(job: Job, directory: Path, *, title: str, features: str | None) -> Plot:
+    """Returns the boundary plot of a network."""
+    table = job.task.data.table
+    if not job.task.classes:
+        raise InputError(f"{directory}: has no classes, so no boundary between them; try --kind line")
+    if table.shape is not None:
+        raise InputError(f"{directory}: its rows are images, and two pixels show little; try --kind confusion")
+    if len(table.feature_names) < 2:
+        raise InputError(f"{directory}: its data have a single feature; a boundary needs a plane of two")
+    choice = choose(job, features, count=2)
+    x_range, y_range = (padded_range(job.task.data.features[:, column]) for column in choice.columns)
+    xs, ys = (np.linspace(low, high, CELLS) for low, high in (x_range, y_range))
+    rows = np.tile(choice.fixed, (CELLS * CELLS, 1))
+    rows[:, choice.columns[0]] = np.tile(xs, CELLS)
+    rows[:, choice.columns[1]] = np.repeat(ys, CELLS)
+    prediction = outputs(job, rows)
+    shares = probabilities(prediction, output=job.task.output).cpu().numpy()
+    found = predicted_classes(prediction, output=job.task.output).cpu().numpy().astype(np.int64)
+    points = []
+    for name in PARTS:
+        part = getattr(job.task.data, name)
+        if part is not None:
+            positions = job.task.data.features[part.rows].astype(np.float64)
+            classes = part.y.reshape(-1).astype(np.int64)
+            points.append((name, positions[:, choice.columns[0]], positions[:, choice.columns[1]], classes))
+    field = Field(
+        axis(table, choice.names[0]),
+        axis(table, choice.names[1]),
+        x_range,
+        y_range,
+        tuple(table.class_names or ()),
+        found.reshape(CELLS, CELLS),
+        shares.max(1).reshape(CELLS, CELLS),
+        points,
+    )
+    present = [name for name, *_ in points]
+    held_out = " and ".join({"valid": "validation", "test": "test"}[n] for n in HELD_OUT if n in present)
+    legend = [f"Rows outlined in black: the {held_out} part, which was not trained on."] if held_out else []
+    notes = []
+    if choice.others:
+        notes.append(f"The other {choice.others} feature{'s' * (choice.others > 1)} at the training rows' mean.")
+    return Plot(title, [field], notes, legend)
 
 
 def line(directory: Path, *, title: str, features: str | None, best: bool, trust: bool) -> tuple[Plot, list[str]]:
@@ -88,37 +93,49 @@ def line(directory: Path, *, title: str, features: str | None, best: bool, trust
     Raises InputError for a classifier.
     """
     with loaded_job(directory, best=best, trust=trust) as (job, _, messages):
-        table = job.task.data.table
-        if job.task.classes:
-            raise InputError(f"{directory}: is a classifier, so it has no regression line; try --kind boundary")
-        choice = choose(job, features, count=1)
-        xs = np.linspace(*padded_range(job.task.data.features[:, choice.columns[0]]), CELLS)
-        rows = np.tile(choice.fixed, (CELLS, 1))
-        rows[:, choice.columns[0]] = xs
-        learned, scaling = outputs(job, rows)[:, 0].cpu().double().numpy(), job.task.data.target_scaling
-        lines = [Line("network", xs, learned if scaling is None else scaling.restore(learned))]
-        for name in PARTS:
-            part = getattr(job.task.data, name)
-            if part is not None:
-                positions = job.task.data.features[part.rows][:, choice.columns[0]].astype(np.float64)
-                label = {"train": "training rows", "valid": "validation rows", "test": "test rows"}[name]
-                lines.append(Line(label, positions, part.y.reshape(-1).astype(np.float64), joined=False))
-        others = f"The other {choice.others} features at the training rows' mean."
-        panel = Lines(axis(table, choice.names[0]), Axis(table.target_name), lines)
-        return Plot(title, [panel], [others] if choice.others else []), messages
+        return regression_line(job, directory, title=title, features=features), messages
+
+
+def regression_line(job: Job, directory: Path, *, title: str, features: str | None) -> Plot:
+    """Returns the regression line of a network."""
+    table = job.task.data.table
+    if job.task.classes:
+        raise InputError(f"{directory}: is a classifier, so it has no regression line; try --kind boundary")
+    choice = choose(job, features, count=1)
+    xs = np.linspace(*padded_range(job.task.data.features[:, choice.columns[0]]), CELLS)
+    rows = np.tile(choice.fixed, (CELLS, 1))
+    rows[:, choice.columns[0]] = xs
+    learned, scaling = outputs(job, rows)[:, 0].cpu().double().numpy(), job.task.data.target_scaling
+    lines = [Line("network", xs, learned if scaling is None else scaling.restore(learned))]
+    for name in PARTS:
+        part = getattr(job.task.data, name)
+        if part is not None:
+            positions = job.task.data.features[part.rows][:, choice.columns[0]].astype(np.float64)
+            label = {"train": "training rows", "valid": "validation rows", "test": "test rows"}[name]
+            lines.append(Line(label, positions, part.y.reshape(-1).astype(np.float64), joined=False))
+    others = f"The other {choice.others} features at the training rows' mean."
+    panel = Lines(axis(table, choice.names[0]), Axis(table.target_name), lines)
+    return Plot(title, [panel], [others] if choice.others else [])
 
 
 def confusion(directory: Path, *, title: str, split: str | None, best: bool, trust: bool) -> tuple[Plot, list[str]]:
     """Returns a plot of the confusion matrix on parts of the data, and messages. Raises InputError for a regression."""
-    evaluation = evaluate(directory, split=split, best=best, trust=trust)
+    with loaded_job(directory, best=best, trust=trust) as (job, _, messages):
+        return confusion_of_parts(job, directory, title=title, split=split), messages
+
+
+def confusion_of_parts(job: Job, directory: Path, *, title: str, split: str | None) -> Plot:
+    """Returns the confusion matrix of a network on parts of its data."""
+    class_names = job.task.data.table.class_names
     panels: list[Grid] = []
-    for name, part in evaluation.parts.items():
-        if part.confusion is None or evaluation.class_names is None:
+    for name in evaluated_parts(job.task.data, split):
+        part = evaluate_part(job, name)
+        if part.confusion is None or class_names is None:
             raise InputError(f"{directory}: has no classes, so no confusion matrix; try --kind line")
         counts = part.confusion.astype(np.float64)
         shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
         scale = f"{ {'train': 'training', 'valid': 'validation', 'test': 'test'}[name] } part: {part.rows} rows"
-        classes = evaluation.class_names
+        classes = class_names
         few = len(classes) <= MANY_CLASSES
         texts = [[str(count) if count or few else "" for count in row] for row in part.confusion.tolist()]
         panels.append(
@@ -132,7 +149,7 @@ def confusion(directory: Path, *, title: str, split: str | None, best: bool, tru
                 bar=("0 %", "50 %", "100 %"),
             )
         )
-    return Plot(title, list(panels), [], ["Shade: share of the true class's rows."]), evaluation.messages
+    return Plot(title, list(panels), [], ["Shade: share of the true class's rows."])
 
 
 def choose(job: Job, features: str | None, *, count: int) -> FeatureChoice:

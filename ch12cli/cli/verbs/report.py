@@ -1,15 +1,14 @@
 """`ch12 report`: writes one HTML page about a run or a sweep."""
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ch12cli.cli.help.arguments import Arguments
-from ch12cli.errors import InputError, MachineError
+from ch12cli.errors import InputError
 
 if TYPE_CHECKING:
-    from ch12cli.plots.plot import Plot
+    from ch12cli.catalogue.entries import Entry
 
 
 def parser() -> Arguments:
@@ -35,7 +34,7 @@ def run(argv: Sequence[str]) -> int:
     from ch12cli.config.recorded import needs_trust
     from ch12cli.config.untrusted_settings import EVERY_USE, Use
     from ch12cli.files.atomic import write_whole
-    from ch12cli.report.contents import run_page, sweep_page
+    from ch12cli.report.contents import sweep_page
 
     path = find_run(options.operands[0])
     found = entry_at(path)
@@ -43,33 +42,23 @@ def run(argv: Sequence[str]) -> int:
         is_sweep = found.kind == "sweep"
         trust = needs_trust(path, EVERY_USE if is_sweep else Use.DATA | Use.COMPILER)
         option = " --trust" if trust else ""
-        content = (
-            sweep_page(found, trust=option) if is_sweep else run_page(found, trust=option, plots=network_plots(path))
-        )
+        content = (sweep_page if is_sweep else content_of_run)(found, trust=option)
     write_whole(target, content)
     print(target)
     return 0
 
 
-def network_plots(path: Path) -> list["Plot"]:
-    """The confusion matrix and the boundary of a classifier, or the line of a regression.
-
-    What cannot be drawn is left out, such as that of a run without a checkpoint, or with classes of somebody's own.
-    """
+def content_of_run(entry: "Entry", *, trust: str) -> bytes:
+    """The page about a run. torch is imported only where there is a network to show."""
+    from ch12cli.files.compact.run_files import recorded_job
+    from ch12cli.files.run_directory import CHECKPOINTS, LAST
     from ch12cli.plots.recorded import subject
-    from ch12cli.saved import model_plots
+    from ch12cli.report.contents import run_page
 
-    name = subject(path)
-    last, own = False, False  # the last weights; no classes of somebody's own
-    makers = [
-        partial(model_plots.confusion, path, title=f"{name}: confusion matrix", split=None, best=last, trust=own),
-        partial(model_plots.boundary_plot, path, title=f"{name}: boundary", features=None, best=last, trust=own),
-        partial(model_plots.line, path, title=f"{name}: regression line", features=None, best=last, trust=own),
-    ]
-    found = []
-    for make in makers:
-        try:
-            found.append(make()[0])
-        except (InputError, MachineError):
-            continue
-    return found
+    path = entry.path
+    if not (path / CHECKPOINTS / LAST).exists() and recorded_job(path) is None:
+        return run_page(entry, trust=trust)
+    from ch12cli.saved.run_figures import run_figures
+
+    found = run_figures(path, subject(path))
+    return run_page(entry, trust=trust, plots=found.figures, errors=found.errors, data=found.data)
