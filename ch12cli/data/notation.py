@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Literal, get_args
@@ -115,21 +115,37 @@ def find_notation(cells: Iterable[str], *, decimal: Decimal = "auto", declared: 
     decimal: auto means that cells with commas are not certain. declared: letters may be units, and dates and times
     are numbers.
     """
-    texts = {_with_same_signs(cell) for cell in cells}
-    if decimal == "auto" and all(map(NUMBER.fullmatch, texts)):
+    cells = sorted(cells, key=is_number)  # so that what decides comes first: there may be many
+    if decimal == "auto" and all(map(is_number, cells)):
         return PLAIN_NOTATION
-    parts = [WRITTEN.fullmatch(text) if len(text) <= LONGEST else None for text in texts]
     found: list[Notation] = []
-    if all(parts):
-        matches = [part for part in parts if part]
-        units = list({(part["before"], part["after"].strip()) for part in matches})
-        signs = {sign for part in matches for sign in part["digits"] if sign in "_' ,"}
-        certain = "_" not in signs and all(map(CERTAIN_UNIT.fullmatch, *units[:1]))  # 1_012 may be an identifier
-        if len(units) == 1 and (declared or certain):
+    units, signs = _units_and_signs(cells)
+    if len(units) == 1:
+        certain = "_" not in signs and all(map(CERTAIN_UNIT.fullmatch, units[0]))  # 1_012 may be an identifier
+        if declared or certain:
             found = [Notation("number", *units[0], *separators) for separators in _separators(signs, decimal)]
     if declared:
         found += [Notation("date"), Notation("time")]
-    return next((each for each in found if None not in map(each.value, texts)), None)
+    return next((each for each in found if None not in map(each.value, cells)), None)
+
+
+def _units_and_signs(cells: Sequence[str]) -> tuple[list[tuple[str, str]], set[str]]:
+    """What stands before and after the numbers in cells, and the signs between their digits. None if a cell has none.
+
+    Ends at the second kind of units.
+    """
+    units: dict[tuple[str, str], None] = {}
+    signs: set[str] = set()
+    for cell in cells:
+        text = _with_same_signs(cell)
+        part = WRITTEN.fullmatch(text) if len(text) <= LONGEST else None
+        if part is None:
+            return [], set()
+        units[part["before"], part["after"].strip()] = None
+        signs.update(sign for sign in part["digits"] if sign in "_' ,")
+        if len(units) > 1:
+            break
+    return list(units), signs
 
 
 def usual_notation(decimal: Decimal) -> Notation:

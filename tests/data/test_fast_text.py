@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ch12cli.data import csv_file
-from ch12cli.data.sheets import fast_text
+from ch12cli.data.sheets import cells, fast_text
 from ch12cli.data.sheets.cells import Cells, Keep, Numbers, Texts, texts_as_numbers
 from ch12cli.data.sheets.fast_text import fast_sheet
 from ch12cli.data.sheets.text_sheet import read_sheet
@@ -55,7 +55,10 @@ def as_numbers(cells: Cells) -> Numbers:
     return found
 
 
-def test_the_cells_are_those_of_our_own_reader() -> None:
+def test_the_cells_are_those_of_our_own_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cells, "MANY_TEXTS", 12)
+    monkeypatch.setattr(fast_text, "MANY_TEXTS", 12)
+    monkeypatch.setattr(fast_text, "HEAD", 200)  # bytes: what comes below is another kind of cell at times
     draw, fast = random.Random(1), 0
     for _ in range(250):
         content = drawn_file(draw)
@@ -79,7 +82,7 @@ def test_the_cells_are_those_of_our_own_reader() -> None:
             else:  # which of the two a column of few numbers is kept as makes no difference
                 assert as_numbers(theirs).values.tobytes() == as_numbers(ours).values.tobytes(), content
                 assert as_numbers(theirs).gaps == as_numbers(ours).gaps
-    assert 60 < fast < 200
+    assert fast > 120
 
 
 @pytest.mark.parametrize("bad", ["3,x,b", "3,4", "3,4,5,6", "3,,b", "inf,4,b", '"3",4,b', ""])

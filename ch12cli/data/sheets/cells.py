@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -80,7 +80,12 @@ class Numbers:
 
     def text(self, row: int) -> str:
         """The text of a missing cell."""
-        return self.gaps[np.count_nonzero(np.isnan(self.values[:row]))]
+        return self.gaps[np.searchsorted(self.gap_rows, row)]
+
+    @cached_property
+    def gap_rows(self) -> npt.NDArray[np.int64]:
+        """The rows whose cells are missing, in order."""
+        return np.flatnonzero(np.isnan(self.values))
 
 
 Cells = Texts | Numbers
@@ -88,9 +93,12 @@ Cells = Texts | Numbers
 
 def texts_as_numbers(cells: Texts, notation: Notation | None, decimal: Decimal) -> Numbers | None:
     """Texts as numbers; None if one is neither a number nor marks a missing value."""
-    found = [number(text, notation or usual_notation(decimal)) for text in cells.distinct]
-    if any(isinstance(value, str) for value in found):
-        return None
+    written, found = notation or usual_notation(decimal), []
+    for text in cells.distinct:
+        value = number(text, written)
+        if isinstance(value, str):
+            return None
+        found.append(value)
     values = np.array(found, np.float64)[cells.codes]
     return Numbers(keep_array(values), [cells.text(row) for row in np.flatnonzero(np.isnan(values)).tolist()], notation)
 
