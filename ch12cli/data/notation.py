@@ -83,8 +83,11 @@ class Notation:
 
     def value(self, cell: str) -> float | None:
         """The number in a cell, infinite if it is too large; None if it is not written like this."""
+        is_plain = self is PLAIN_NOTATION or self == PLAIN_NOTATION
+        if is_plain and NUMBER.fullmatch(cell):  # as most are
+            return float(cell)
         text = _with_same_signs(cell)
-        if self == PLAIN_NOTATION and NUMBER.fullmatch(text):
+        if is_plain and NUMBER.fullmatch(text):
             return float(text)
         if len(text) > LONGEST:
             return None
@@ -102,8 +105,8 @@ class Notation:
                 return None
             digits = whole.replace(self.group, "") + point + fraction
         plain = found["sign"] + found["sign2"] + digits.replace(self.decimal, ".") + found["exponent"]
-        is_plain = NUMBER.fullmatch(plain) and (self.decimal == "." or "." not in digits)
-        return float(plain) if is_plain else None
+        is_written = NUMBER.fullmatch(plain) and (self.decimal == "." or "." not in digits)
+        return float(plain) if is_written else None
 
 
 PLAIN_NOTATION = Notation()
@@ -112,10 +115,10 @@ PLAIN_NOTATION = Notation()
 def find_notation(cells: Iterable[str], *, decimal: Decimal = "auto", declared: bool = False) -> Notation | None:
     """The notation in which every cell is a number; None if there is none, or if it is not certain.
 
-    decimal: auto means that cells with commas are not certain. declared: letters may be units, and dates and times
-    are numbers.
+    cells: of many, best in the order of plain_numbers_last, so that what decides comes first. decimal: auto means that
+    cells with commas are not certain. declared: letters may be units, and dates and times are numbers.
     """
-    cells = sorted(cells, key=is_number)  # so that what decides comes first: there may be many
+    cells = list(cells)
     if decimal == "auto" and all(map(is_number, cells)):
         return PLAIN_NOTATION
     found: list[Notation] = []
@@ -127,6 +130,11 @@ def find_notation(cells: Iterable[str], *, decimal: Decimal = "auto", declared: 
     if declared:
         found += [Notation("date"), Notation("time")]
     return next((each for each in found if None not in map(each.value, cells)), None)
+
+
+def plain_numbers_last(cells: Iterable[str]) -> list[str]:
+    """The cells, those first that are no plain numbers."""
+    return sorted(cells, key=is_number)
 
 
 def _units_and_signs(cells: Sequence[str]) -> tuple[list[tuple[str, str]], set[str]]:
@@ -161,7 +169,7 @@ def looks_like_number(cell: str) -> bool:
 
 def is_number(cell: str) -> bool:
     """Whether a cell holds a number, without a unit or a separator of thousands."""
-    return NUMBER.fullmatch(_with_same_signs(cell)) is not None
+    return (NUMBER.fullmatch(cell) or NUMBER.fullmatch(_with_same_signs(cell))) is not None
 
 
 def is_whole(cell: str) -> bool:

@@ -12,6 +12,7 @@ from ch12cli.data.notation import (
     find_notation,
     is_number,
     looks_like_number,
+    plain_numbers_last,
     usual_notation,
 )
 from ch12cli.data.sheets.cells import Numbers
@@ -86,7 +87,7 @@ class Recognition:
         cells = self._values(name)
         if not cells and any(map(has_text, column.distinct)):
             return None
-        found = find_notation(cells, decimal=self.decimal, declared=declared)
+        found = find_notation(plain_numbers_last(cells), decimal=self.decimal, declared=declared)
         if found is None and declared:
             found = find_notation(
                 list(filter(looks_like_number, cells)) or cells[:1], decimal=self.decimal, declared=True
@@ -129,6 +130,7 @@ class Recognition:
 
     def _ways(self, texts: Sequence[str], declare: str) -> list[str]:
         """The options that read all of these texts as numbers; the fewest that do."""
+        texts = plain_numbers_last(texts)
         decimals = list(dict.fromkeys((self.decimal, "comma", "point")))
         for declared in (False, True):
             options = [

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 LARGE = 2**22  # bytes from which a file is worth importing polars
 HEAD = 2**18  # bytes from which the types of columns are guessed
+MISSING = ["NA", "N/A", "NaN", "nan", "null", "NULL", "None", "none", "?", "-"]  # the usual marks of missing numbers
 COUNTED = 2**18  # bytes that are compared at once
 UNUSUAL = (b'"', b"\0", b"\r")  # quotes, other ends of lines
 
@@ -110,7 +111,7 @@ class _Reader:
             return None
         head = io.BytesIO(self.content[: self.content.rfind(b"\n", 0, HEAD) + 1])
         try:
-            guessed = polars.read_csv(head, infer_schema_length=None, **self.options).dtypes
+            guessed = polars.read_csv(head, infer_schema_length=None, null_values=MISSING, **self.options).dtypes
         except (polars.exceptions.PolarsError, ValueError):
             return None
         if len(guessed) != len(self.names):
