@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -210,7 +211,7 @@ def test_differences_in_the_environment_are_reported(train: Train, capsys: pytes
     code, out, _ = repro(capsys, directory)
     assert code == 3
     assert "differs from epoch 1 on" in out
-    assert f"torch 2.0.0 -> {torch.__version__}; machine arm64 -> " in out
+    assert f"torch 2.0.0 -> {version('torch')}; machine arm64 -> " in out
 
 
 def test_an_older_checkpoint_is_used_if_the_newest_is_damaged(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
