@@ -30,6 +30,7 @@ BELOW: dict[str, set[str]] = {
     "search": {*VALUES, "files", "data", "models", "training", "config", "catalogue"},
     "catalogue": {*VALUES, "files"},
     "plots": {*VALUES, "files", "catalogue"},
+    "parallel": {*VALUES, "files", "plots"},
     "trackers": {*VALUES, "files"},
     "report": {*VALUES, "files", "catalogue", "plots"},
     "board": {*VALUES, "files", "catalogue", "plots", "report"},

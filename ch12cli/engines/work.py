@@ -2,7 +2,6 @@
 
 import ctypes
 import multiprocessing
-import os
 import shutil
 import signal
 import sys
@@ -19,6 +18,7 @@ from ch12cli.engines.slurm import requeue
 from ch12cli.errors import InputError, MachineError
 from ch12cli.files.cluster.bundle_json import Bundle, BundledItem, read_bundle
 from ch12cli.files.cluster.journal import JournalWriter
+from ch12cli.files.environment import usable_cores
 from ch12cli.files.plan_json import read_plan
 from ch12cli.files.result_json import is_done, is_intact
 from ch12cli.files.run_directory import STATE
@@ -121,7 +121,7 @@ def train_bundle(directory: Path, bundle: Bundle, journal: JournalWriter, *, tru
     with data_read_once():
         items, worker = prepared(directory, bundle, jobs, attempt=f"{bundle.number}.{journal.attempt}")
         remove_partial(directory, jobs.values())
-        processes = min(bundle.processes or cores(), len(items))
+        processes = min(bundle.processes or usable_cores(), len(items))
         watch = Watch(journal, bundle)
         events = run_items(
             items,
@@ -183,10 +183,6 @@ def remove_partial(directory: Path, jobs: Iterable[SweepJob]) -> None:
         path = directory / job.directory
         for partial in path.parent.glob(f".{path.name}.partial*"):
             shutil.rmtree(partial, ignore_errors=True)
-
-
-def cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def wait_for_earlier(journal: JournalWriter) -> None:

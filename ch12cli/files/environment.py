@@ -26,6 +26,11 @@ def environment() -> dict[str, Any]:
     }
 
 
+def usable_cores() -> int:
+    """Returns the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def package_version(package: str) -> str | None:
     try:
         return version(package)

@@ -97,7 +97,7 @@ def test_files_are_left_to_the_shell():
 def test_sections_and_items_are_offered_to_book_and_the_subject_to_bench():
     assert offered("book", "") == ["12.1", "12.2", "12.3", "12.4", *map(str, range(1, 29))]
     assert offered("book", "12.4", "2") == ["2", *map(str, range(20, 29))]
-    assert offered("bench", "") == ["loader"]
+    assert offered("bench", "") == ["loader", "parallel"]
     assert offered("bench", "loader", "batch") == ["batch_size="]
     assert offered("resume", "outputs/x", "epo") == ["epochs="]
 

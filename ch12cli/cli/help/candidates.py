@@ -75,7 +75,7 @@ def answer_for(argv: Sequence[str], current: str) -> Answer:
     if verb == "book":
         return offered(chapter_candidates(), current)
     if verb == "bench" and not line.operands:
-        return offered([("loader", "how fast batches load")], current)
+        return offered([("loader", "how fast batches load"), ("parallel", "what ways of training bring")], current)
     if verb == "explain" and not line.operands:
         return subject_candidates(line, current)
     if verb == "predict" and line.operands:

@@ -99,16 +99,20 @@ PAGES = {
         ),
     ),
     "bench": VerbPage(
-        "bench loader [OPTION]... [KEY=VALUE]...",
+        "bench loader|parallel [OPTION]... [KEY=VALUE]...",
         (
-            "Measures how fast the batches of a data set load with different numbers of workers, item by item or a "
-            "batch at once, and recommends a setting. --item-cost and --step-cost add work to each item, as decoding "
-            "an image would, and to each step, as training would. They show where the bottleneck is.",
+            "loader: measures how fast the batches of a data set load with different numbers of workers, item by item "
+            "or a batch at once, and recommends a setting. --item-cost and --step-cost add work to each item, as "
+            "decoding an image would, and to each step, as training would. They show where the bottleneck is.",
+            "parallel: trains the network that the overrides describe in each way there is on this machine, and says "
+            "which to use. The ways for one run: one thread, several threads, workers that load batches, and processes "
+            "that share each batch. For many: one after another, side by side, and a sweep. Takes about a minute.",
         ),
         (
             ("ch12 bench loader", "Iris, with 0, 1, 2 and 4 workers"),
             ("ch12 bench loader batch_size=16 workers=0,2,4 --item-cost 2ms", "items that take work"),
             ("ch12 bench loader --step-cost 5ms --fetch both", "steps that take longer than loading"),
+            ("ch12 bench parallel model.width=64 -o ways.png", "the ways to train such a network, and a chart"),
         ),
     ),
     "report": VerbPage(

@@ -23,7 +23,7 @@ VERBS = {
     "unpack": "write the directories of the jobs in a sweep's compact record",
     "rm": "delete runs and sweeps",
     "book": "run the items of the book's chapter and compare them with the book",
-    "bench": "measure how fast batches load, and recommend a number of workers",
+    "bench": "measure how fast batches load, or ways to train in parallel, and recommend one",
     "explain": "explain a configuration key: meaning, allowed values, where its value comes from",
     "completion": "print the tab completion for bash, zsh or fish",
 }

@@ -1,17 +1,23 @@
-"""`ch12 bench loader`: measures how fast batches load with different numbers of workers."""
+"""`ch12 bench`: measures how fast batches load, and what ways of training in parallel bring, on this machine."""
 
 import os
 import re
+import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from ch12cli.cli.help.arguments import Arguments
 from ch12cli.cli.text.tables import format_table
+from ch12cli.cli.verbs.plot import FORMS, require_target
 from ch12cli.errors import InputError
+from ch12cli.files.environment import usable_cores
 from ch12cli.files.plain_values import whole_number_in
 from ch12cli.suggest import did_you_mean
 
 TIME_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
 COST = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s)")
+SUBJECTS = {"loader": 0.6, "parallel": 2.0}  # and the seconds of each of their measurements
 WORKER_COUNTS = (0, 1, 2, 4)
 
 
@@ -29,18 +35,30 @@ def parser() -> Arguments:
         default="batch",
         help="load item by item or a batch at once (default: batch)",
     )
-    arguments.add_argument("--seconds", type=float, default=0.6, help="measuring time for each setting (default: 0.6)")
+    arguments.add_argument(
+        "--seconds", type=float, help="measuring time for each setting (default: loader 0.6, parallel 2)"
+    )
+    arguments.add_argument("--runs", metavar="N", default="32", help="parallel: runs of the sweep (default: 32)")
+    arguments.add_argument(
+        "-o", "--output", metavar="FILE", type=Path, help="parallel: write the chart as .pdf, .png or .svg"
+    )
     return arguments
 
 
 def run(argv: Sequence[str]) -> int:
     options = parser().read(argv)
-    if options.operands[:1] != ["loader"]:
-        subject = options.operands[0] if options.operands else ""
-        raise InputError(f"bench {subject}: must be loader{did_you_mean(subject, ['loader'])}: ch12 bench loader")
-    item, step = seconds_of_cost("--item-cost", options.item_cost), seconds_of_cost("--step-cost", options.step_cost)
+    subject = options.operands[0] if options.operands else ""
+    if subject not in SUBJECTS:
+        raise InputError(f"bench {subject}: must be loader or parallel{did_you_mean(subject, SUBJECTS)}")
+    if options.seconds is None:
+        options.seconds = SUBJECTS[subject]
     if not 0.05 <= options.seconds <= 60:
         raise InputError(f"--seconds {options.seconds:g}: must be from 0.05 to 60")
+    return bench_loader(options) if subject == "loader" else bench_parallel(options)
+
+
+def bench_loader(options: Any) -> int:
+    item, step = seconds_of_cost("--item-cost", options.item_cost), seconds_of_cost("--step-cost", options.step_cost)
     overrides, workers = without_workers(options.operands[1:])
     from ch12cli.config.compose import Composer, working_directory
     from ch12cli.config.hydra_internals import hydra_session
@@ -85,6 +103,48 @@ def run(argv: Sequence[str]) -> int:
     print("\n".join(format_table(rows, left=2)))
     print(f"\n{advise(found, cores=os.cpu_count() or 1).text}")
     return 0
+
+
+def bench_parallel(options: Any) -> int:
+    from ch12cli.parallel import advise_ways, measure_ways, plot_of_ways, require_free, times_as_fast
+
+    runs = whole_number_in(options.runs)
+    if runs is None or not 2 <= runs <= 10_000:
+        raise InputError(f"--runs {options.runs}: must be a whole number from 2 to 10000")
+    if options.output is not None:
+        require_target("-o", options.output, FORMS)
+    overrides = options.operands[1:]
+    require_free(overrides)
+    found = measure_ways(overrides, seconds=options.seconds, runs=runs, cores=usable_cores(), tell=tell_progress)
+    print(f"ch12 train {' '.join(overrides)}".rstrip() + f": {found.epochs} epochs, {usable_cores()} cores\n")
+    for head, timings in (
+        (["one run", "ms an epoch", "times as fast"], found.one),
+        ([f"{found.runs} runs", "seconds", "times as fast"], found.many),
+    ):
+        unit = 1e3 if timings is found.one else 1.0
+        rows = [head]
+        for timing, gain in zip(timings, times_as_fast(timings), strict=True):
+            seconds = "refused" if timing.seconds is None else f"{timing.seconds * unit:,.1f}"
+            rows.append([timing.way.name, seconds, "" if gain is None else f"{gain:.2f}"])
+        print("\n".join(format_table(rows, left=1)) + "\n")
+    for timing in [*found.one, *found.many]:
+        if timing.seconds is None:
+            print(f"{timing.way.name}: {timing.text}")
+    print("\n".join(advise_ways(found)))
+    if options.output is not None:
+        from ch12cli.files.atomic import write_whole
+        from ch12cli.plots.matplotlib_drawer import render
+
+        chart = plot_of_ways(found, " ".join(overrides) or "ch12 train")
+        write_whole(options.output, render(chart, options.output.suffix.lower()[1:]))
+        print(options.output)
+    return 0
+
+
+def tell_progress(what: str) -> None:
+    """Says on a terminal what is being measured."""
+    if sys.stderr.isatty():
+        print(f"measuring: {what}", file=sys.stderr)
 
 
 def seconds_of_cost(option: str, text: str) -> float:
