@@ -1,5 +1,6 @@
 """Initial weights of linear layers and convolutions."""
 
+import math
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -11,6 +12,8 @@ INITS: dict[str, Callable[[Tensor], Tensor]] = {
     "kaiming": lambda weight: nn.init.kaiming_uniform_(weight, nonlinearity="relu"),  # He et al. 2015
     "normal": nn.init.normal_,
 }
+
+LINEAR_GAIN = nn.init.calculate_gain("leaky_relu", math.sqrt(5))  # of torch's own initialisation of linear layers
 
 Weighted = TypeVar("Weighted", nn.Linear, nn.Conv2d)
 
@@ -39,3 +42,26 @@ def initialised(make: Callable[[str | None], Weighted], init: str) -> Weighted:
     assert layer.bias is not None
     nn.init.zeros_(layer.bias)
     return layer
+
+
+def drawing_of(network: nn.Module) -> Callable[[Tensor], None] | None:
+    """Returns a function that draws the weights of linear layers in a row, (values,), as torch does when it makes them.
+
+    None if the network has other parameters. The caller compares with networks that were made, because a network may
+    have been initialised otherwise.
+    """
+    layers = [layer for layer in network.modules() if any(True for _ in layer.parameters(recurse=False))]
+    if not all(type(layer) is nn.Linear and layer.bias is not None for layer in layers):
+        return None
+    sizes: list[int] = []
+    bounds: list[float] = []
+    for layer in layers:
+        assert isinstance(layer, nn.Linear)
+        sizes += [layer.weight.numel(), layer.out_features]
+        bounds += [math.sqrt(3.0) * (LINEAR_GAIN / math.sqrt(layer.in_features)), 1 / math.sqrt(layer.in_features)]
+
+    def draw(row: Tensor) -> None:
+        for part, bound in zip(row.split(sizes), bounds, strict=True):
+            part.uniform_(-bound, bound)
+
+    return draw

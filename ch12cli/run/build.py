@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ch12cli.config.run_settings import MachineSettings, ModelSettings, RunSettings
+from ch12cli.config.run_settings import LoopSettings, MachineSettings, ModelSettings, RunSettings
 from ch12cli.config.targets import (
     RefusedError,
     Target,
@@ -32,6 +32,7 @@ from ch12cli.fused.compiler import CannotCompileError
 from ch12cli.fused.epoch import whole_epochs
 from ch12cli.fused.orders import draw_orders, orders_library
 from ch12cli.models.activation import USES, Activation
+from ch12cli.models.init import drawing_of
 from ch12cli.run.task import Task, check_fit, last_batch_size, tensors, tensors_of_runs
 from ch12cli.training.batches import BatchLoader, FoldedPart, Part, Shuffled, StackedSource, StreamedPart
 from ch12cli.training.loop import Limits, Source, Training
@@ -246,13 +247,10 @@ def build_stack(jobs: Sequence[RunSettings], task: Task, device: torch.device) -
     first = jobs[0]
     loop = first.loop
     streams = Streams(loop.epochs)
-    modules = []
-    for job in jobs:
-        seed_stream(job.loop.seed, offset=job.loop.stream_offset, devices=False)
-        modules.append(build_module(job.model, task))
-        streams.add()
+    module, initial = initial_weights(jobs, task, streams)
     dtype = torch.float64 if first.model.precision == "float64" else torch.float32
-    network = Stack(modules, [job.loop.seed for job in jobs], device=device, dtype=dtype, batch_size=loop.batch_size)
+    seeds = [job.loop.seed for job in jobs]
+    network = Stack([module], seeds, device=device, dtype=dtype, batch_size=loop.batch_size, initial=initial)
     folds = [job.data.split.fold for job in jobs]
     train = tensors_of_runs("train", task, folds, dtype=dtype, device=device)
     assert train is not None
@@ -310,6 +308,48 @@ def build_stack(jobs: Sequence[RunSettings], task: Task, device: torch.device) -
             orders_library()
             streams.draw = draw_orders
     return training, network, streams
+
+
+COMPARED = 2  # networks of a stack that are built to compare with their weights drawn alone
+
+
+def initial_weights(jobs: Sequence[RunSettings], task: Task, streams: Streams) -> tuple[nn.Module, Tensor]:
+    """Returns the first job's network, and the initial weights of each job's, (runs, values). Adds to the streams.
+
+    Building a network takes ten times as long as drawing its weights. So the weights are drawn alone where ch12 builds
+    the same network for each job, and the first ones are the same bit for bit.
+    """
+    first, rows, draw = jobs[0].model, list[Tensor](), None
+    for number, job in enumerate(jobs):
+        seed_stream(job.loop.seed, offset=job.loop.stream_offset, devices=False)
+        if draw is not None and number >= COMPARED and (job.model is first or job.model == first):
+            row = torch.empty_like(rows[0])
+            draw(row)
+        else:
+            built = build_module(job.model, task)
+            row = flat_weights(built)
+            if number == 0:
+                module, draw = built, drawing_of(built) if first.target.path.startswith("ch12cli.models.") else None
+            if draw is not None and not draws_the_same(draw, row, job.loop):
+                draw = None
+        rows.append(row)
+        streams.add()
+    return module, torch.stack(rows)
+
+
+def flat_weights(module: nn.Module) -> Tensor:
+    """Returns the parameters of a network in a row, (values,)."""
+    return torch.cat([parameter.detach().reshape(-1) for parameter in module.parameters()])
+
+
+def draws_the_same(draw: Callable[[Tensor], None], row: Tensor, loop: LoopSettings) -> bool:
+    """Returns whether drawing the weights alone gives these, (values,), and leaves the stream as it is now."""
+    state, found = torch.get_rng_state(), torch.empty_like(row)
+    seed_stream(loop.seed, offset=loop.stream_offset, devices=False)
+    draw(found)
+    same = torch.equal(found, row) and torch.equal(torch.get_rng_state(), state)
+    torch.set_rng_state(state)
+    return same
 
 
 def arguments_of_jobs(targets: Sequence[Target]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import math
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -108,6 +108,21 @@ class SweepJob:
         excluded, between, equals = self.base.naming
         kept = sorted(text for text in self.overrides if text.partition("=")[0].lstrip("+~") not in excluded)
         return between.join(kept).replace("=", equals)
+
+
+def run_settings_of(jobs: Sequence[SweepJob]) -> list[RunSettings]:
+    """Returns the settings of each job. Those that differ only in the seed share all but their loops."""
+    alike: dict[tuple[int, str], RunSettings] = {}
+    found = []
+    for job in jobs:
+        others = {key: value for key, value in job.changes.items() if key != "seed"}
+        key = id(job.base), repr(others)
+        if key not in alike:
+            alike[key] = job.run_settings
+        shared = alike[key]
+        seed = job.setting("seed")
+        found.append(replace(shared, loop=replace(shared.loop, seed=seed), config={**shared.config, "seed": seed}))
+    return found
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from ch12cli.run.signals import sigterm_held
 from ch12cli.run.task import Task, tensors_of_runs
 from ch12cli.saved.job_files import write_directory
 from ch12cli.sweeps.job_directories import HydraFiles
-from ch12cli.sweeps.jobs import SweepJob
+from ch12cli.sweeps.jobs import SweepJob, run_settings_of
 from ch12cli.sweeps.work_item import Done, Event, Progress
 from ch12cli.training.checkpoint import Checkpoints, DamagedError, checkpoint_must_fit
 from ch12cli.training.loop import Epoch
@@ -59,7 +59,7 @@ class StackRun:
         self.base_index = {key: index for index, key in enumerate(bases)}
         self.known_facts: StackFacts | None = None
         self.likely_draws: int | None = None  # random numbers that the network of the job before drew
-        self.training, self.network, self.streams = build_stack([job.run_settings for job in jobs], task, device)
+        self.training, self.network, self.streams = build_stack(run_settings_of(jobs), task, device)
         self.metrics = StackMetrics(len(jobs))
         self.history: dict[str, Any] = {}  # of the stack's sessions (files/history.py)
         self.epochs = np.zeros(len(jobs), dtype=np.int64)  # finished by each job
@@ -260,7 +260,8 @@ class StackRun:
     def record(self, together: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Iterator[Done]:
         """Writes the record of a block of jobs, as directories or into the stack's store, and yields Done events."""
         facts = self.facts()
-        together = json.loads(json.dumps(together))  # as it is read from a store: the same bytes in both ways
+        if self.store is None:
+            together = json.loads(json.dumps(together))  # as it is read from a store: the same bytes in both ways
         records = [record_of(facts, together, arrays, index) for index in range(len(together["jobs"]))]
         if self.store is not None:
             self.append(self.store, facts, together, arrays)

@@ -33,7 +33,7 @@ class Stack:
 
     modules: networks of the same structure, each with its own initial weights. seeds: (runs,), of dropout's masks.
     batch_size: rows in a training step, which decides which layout is faster. runs_last: the layout in memory; None:
-    the faster one.
+    the faster one. initial: the initial weights, (runs, values), if only the first network was built.
     """
 
     stacked = True
@@ -47,6 +47,7 @@ class Stack:
         dtype: torch.dtype,
         batch_size: int = 2,
         runs_last: bool | None = None,
+        initial: Tensor | None = None,
     ) -> None:
         first = modules[0]
         self.device, self.dtype, self.module = device, dtype, first
@@ -61,8 +62,10 @@ class Stack:
             is_faster_runs_last(layers, batch_size) if runs_last is None and self.module_layers else runs_last
         )
         self.runs_last = bool(self.module_layers and use_runs_last)
-        rows = [torch.cat([p.detach().reshape(-1) for p in module.parameters()]) for module in modules]
-        self.set_parameters(torch.stack(rows).to(device, dtype))
+        if initial is None:
+            rows = [torch.cat([p.detach().reshape(-1) for p in module.parameters()]) for module in modules]
+            initial = torch.stack(rows)
+        self.set_parameters(initial.to(device, dtype))
 
     def set_parameters(self, parameters: Tensor) -> None:
         """Takes (runs, values) as the stack's parameters, in the layout that suits it."""
