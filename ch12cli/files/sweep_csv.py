@@ -143,10 +143,9 @@ class SweepRow:
             command=command,
         )
 
-    def to_record(self) -> CsvRecord:
-        """Returns the row as texts by column. Missing values are empty."""
-        values = {**self.overrides, **self.values()}
-        return {name: "" if value is None else str(value) for name, value in values.items()}
+    def to_record(self) -> dict[str, Any]:
+        """Returns the values of all columns, None for a missing one."""
+        return {**self.overrides, **self.values()}
 
     def values(self) -> dict[str, Any]:
         """Returns the values of all columns except the overrides."""
@@ -265,10 +264,12 @@ class SweepTable:
 
     def _text(self, rows: Iterable[SweepRow], *, header: bool = False) -> str:
         buffer = io.StringIO()
-        writer = csv.DictWriter(buffer, self.columns, lineterminator="\n", extrasaction="ignore", restval="")
+        writer = csv.writer(buffer, lineterminator="\n")  # writes nothing for None
         if header:
-            writer.writeheader()
-        writer.writerows(row.to_record() for row in rows)
+            writer.writerow(self.columns)
+        for row in rows:
+            record = row.to_record()
+            writer.writerow([record.get(name) for name in self.columns])
         return buffer.getvalue()
 
     def add(self, rows: Iterable[SweepRow]) -> None:

@@ -4,7 +4,6 @@ import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePath
-from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -16,6 +15,7 @@ from ch12cli.errors import LONGEST_NAME, InputError
 from ch12cli.files.atomic import machine_errors
 from ch12cli.files.compact.hydra_texts import NAMES, NUMBER, OUTPUT, TASK, HydraTexts, overrides_yaml
 from ch12cli.files.compact.run_files import read_run_file, run_exists
+from ch12cli.files.compact.stores import index_of
 from ch12cli.files.metrics_csv import count_epochs
 from ch12cli.files.result_json import Result, write_result
 from ch12cli.files.run_directory import (
@@ -49,11 +49,7 @@ def full_config(job: SweepJob) -> DictConfig:
 
 def pattern_of(job: SweepJob) -> str:
     """Returns the value of `hydra.sweep.subdir` for a job, unresolved. The jobs of a sweep share it."""
-    config = job.base.config
-    if config is None:
-        return BY_NUMBER
-    sweep: Any = OmegaConf.to_container(config.hydra.sweep, resolve=False)
-    return str(sweep["subdir"])
+    return job.base.subdir or BY_NUMBER
 
 
 def with_directory(job: SweepJob) -> SweepJob:
@@ -120,7 +116,9 @@ def refuse_foreign(jobs: Iterable[SweepJob], sweep_dir: Path) -> list[SweepJob]:
 
     Raises InputError if a directory belongs to another job.
     """
-    existing = [job for job in jobs if run_exists(sweep_dir / job.directory)]
+    begun = {*listed(sweep_dir), *(name.partition("/")[0] for name in index_of(sweep_dir).places)}
+    likely = [job for job in jobs if job.directory.partition("/")[0] in begun]
+    existing = [job for job in likely if run_exists(sweep_dir / job.directory)]
     own = {job.number: overrides_yaml(job.overrides).encode() for job in existing}
     foreign = [job for job in existing if _overrides(sweep_dir / job.directory) != own[job.number]]
     if foreign:
@@ -130,6 +128,14 @@ def refuse_foreign(jobs: Iterable[SweepJob], sweep_dir: Path) -> list[SweepJob]:
             f"({' '.join(job.overrides) or 'no overrides'}); choose another directory"
         )
     return existing
+
+
+def listed(folder: Path) -> list[str]:
+    """Returns the names in a folder; none if it cannot be read."""
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
 
 
 def _overrides(directory: Path) -> bytes | None:

@@ -87,7 +87,7 @@ class SweepJob:
         """The fields of its sweep.csv row that do not come from its result."""
         return JobFacts(self.number, self.directory, self.overrides, self.base.options)
 
-    @property
+    @cached_property
     def key(self) -> str:
         """The last override of each setting that affects the result, sorted. Equal for jobs with equal results."""
         last: dict[str, str] = {}
@@ -147,6 +147,12 @@ class Base:
     key_problems: KeyProblems = field(default_factory=KeyProblems)
     template: str = ""
     options: tuple[str, ...] = ()
+
+    @cached_property
+    def subdir(self) -> str:
+        """The value of `hydra.sweep.subdir`, unresolved; empty for a base read from a file."""
+        sweep: Any = {} if self.config is None else OmegaConf.to_container(self.config.hydra.sweep, resolve=False)
+        return str(sweep.get("subdir", ""))
 
     @cached_property
     def naming(self) -> tuple[frozenset[str], str, str]:

@@ -279,18 +279,17 @@ class StackRun:
     ) -> None:
         """Appends to the store the jobs that are neither in it nor have a complete directory."""
         jobs = together["jobs"]
-        paths = [self.sweep_dir / own["directory"] for own in jobs]
-        stale = [path for path in paths if os.path.lexists(path)]
-        complete = {path for path in stale if is_done(path) and is_intact(path)}
-        new = [i for i, path in enumerate(paths) if jobs[i]["directory"] not in store.known and path not in complete]
+        stale = [own["directory"] for own in jobs if os.path.lexists(f"{self.sweep_dir}/{own['directory']}")]
+        complete = {name for name in stale if is_done(self.sweep_dir / name) and is_intact(self.sweep_dir / name)}
+        known = store.known | complete
+        new = [i for i, own in enumerate(jobs) if own["directory"] not in known]
         if len(new) < len(jobs):
             arrays = {name: value[new] if len(value) == len(jobs) else value for name, value in arrays.items()}
         if new:
             store.append(facts, {**together, "jobs": [jobs[i] for i in new]}, arrays)
         with machine_errors(f"cannot write {self.sweep_dir}"):
-            for path in stale:
-                if path not in complete:
-                    shutil.rmtree(path)
+            for name in set(stale) - complete:
+                shutil.rmtree(self.sweep_dir / name)
 
     def facts(self) -> StackFacts:
         """Returns what the records of the stack's jobs share."""

@@ -126,7 +126,7 @@ def test_a_row_holds_the_last_epochs_metrics_the_best_epoch_and_the_test() -> No
     assert row.overrides == {"optimizer.lr": "1e-3", "note": 'it\'s "so"', "epochs": "3"}
     assert row.command.startswith("ch12 train --config-dir 'my conf' optimizer.lr=1e-3 ")
     empty = SweepRow.of(JobFacts(0, "0"), Result(status="failed", epochs=0))
-    assert {name for name, text in empty.to_record().items() if text} == {
+    assert {name for name, value in empty.to_record().items() if value is not None} == {
         "job",
         "directory",
         "status",
