@@ -11,7 +11,7 @@ from typing import Any
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, SCMode
 
-from ch12cli.config.check import KeyProblems, all_problems
+from ch12cli.config.check import KeyProblems, all_problems, value_problem
 from ch12cli.config.combinations import shared_run_problems
 from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import with_number
@@ -30,6 +30,8 @@ IRRELEVANT = ("workers", "pin_memory", "threads", "logger", "checkpoint.", *STAC
 
 # An override with a number that Hydra's grammar and Python read alike: its key, and the number.
 NUMBER = re.compile(r"([a-z_][\w.]*)=(-?(?:0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?)", re.ASCII)
+
+SEED = "seed"  # the key in which most jobs of large sweeps differ, and often in it alone
 
 INTERPOLATION = re.compile(r"\$\{([^{}]*)\}")
 ABSOLUTE = re.compile(r"\w+(?:\.\w+)*")  # an interpolation of one key, from the top of the configuration
@@ -115,14 +117,17 @@ def run_settings_of(jobs: Sequence[SweepJob]) -> list[RunSettings]:
     alike: dict[tuple[int, str], RunSettings] = {}
     found = []
     for job in jobs:
-        others = {key: value for key, value in job.changes.items() if key != "seed"}
-        key = id(job.base), repr(others)
+        key = id(job.base), repr(without_seed(job.changes))
         if key not in alike:
             alike[key] = job.run_settings
         shared = alike[key]
-        seed = job.setting("seed")
-        found.append(replace(shared, loop=replace(shared.loop, seed=seed), config={**shared.config, "seed": seed}))
+        seed = job.setting(SEED)
+        found.append(replace(shared, loop=replace(shared.loop, seed=seed), config={**shared.config, SEED: seed}))
     return found
+
+
+def without_seed(changes: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in changes.items() if key != SEED}
 
 
 @dataclass(frozen=True)
@@ -171,6 +176,7 @@ class JobComposer:
         self.numbers: dict[tuple[str, type[int | float]], Override | None] = {}  # by key: one with a number
         self.bases: dict[tuple[str, ...], Base] = {}
         self.groups: dict[str, bool] = {}
+        self.checked: dict[tuple[int, str], list[Problem]] = {}  # of jobs that differ only in the seed
         self.options = options_for(composer.folders, composer.config_name, hydra_overrides)
 
     def parse(self, text: str) -> Override | None:
@@ -259,11 +265,20 @@ class JobComposer:
         base, values = self.base_for(overrides)
         changes = {override.key_or_group: override.value() for override in values}
         job = SweepJob(number, tuple(overrides), base, changes)
+        if SEED not in changes or value_problem(SEED, changes[SEED], base.choices):
+            return job, self.problems_of_job(job)
+        key = id(base), repr(without_seed(changes))  # no other rule asks for the seed
+        if key not in self.checked:
+            self.checked[key] = self.problems_of_job(job)
+        return job, self.checked[key]
+
+    def problems_of_job(self, job: SweepJob) -> list[Problem]:
+        base, changes = job.base, job.changes
         problems = [problem for problem in base.problems if problem.key not in changes]
         if base.resolved:
             problems += shared_run_problems(job.setting("devices"), job.setting("shards"))
             problems += all_problems(job.settings, base.choices, base.key_problems.changed(changes, base.choices))
-        return job, problems
+        return problems
 
 
 def changeable_keys(config: DictConfig, plain: Mapping[str, Any]) -> frozenset[str]:

@@ -19,6 +19,7 @@ NAMES = {
     "process": "a whole run, against the chapter's script",
     "overhead": "what a sweep adds to each job, against Hydra's own launcher",
     "sweep": "whole sweeps, against JAX and Hydra's launchers",
+    "record": "a sweep's record in directories and in few files, and 100,000 runs, against JAX",
     "search": "searches, against a grid and Optuna, and what their trials are worth",
     "wide": "wide networks, against the machine's matrix products",
     "fused": "compiled epochs of a stack, against torch's operations and a loop in C",
