@@ -10,6 +10,7 @@ from typing import Any
 from ch12cli.catalogue.entries import Entry, entries, entry_at, entry_row
 from ch12cli.catalogue.query import Query, sort_key
 from ch12cli.errors import InputError
+from ch12cli.files.compact.run_files import recorded_job
 from ch12cli.files.hydra_folder import read_keys
 from ch12cli.files.run_directory import HYDRA
 
@@ -42,13 +43,18 @@ class Folder:
         self.keys: dict[tuple[str, float], Mapping[str, Any]] = {}
 
     def at(self, relative: str) -> Path:
-        """The directory at a path relative to the folder. NotInFolderError if it is not inside, or no directory."""
+        """The directory at a path relative to the folder. NotInFolderError if it is not inside, or no directory.
+
+        The directory of a job may be in the compact record of its sweep alone.
+        """
         path = self.root / relative
         try:
-            found = path.resolve(strict=True)
-            if not found.is_dir() or not found.is_relative_to(self.inside):
+            found = path.resolve()
+            if ".." in Path(relative).parts or not found.is_relative_to(self.inside):
                 raise NotInFolderError(relative)
-        except (OSError, ValueError, RuntimeError) as error:  # missing, a NUL byte, a loop of links
+            if not (path.is_dir() or recorded_job(path) is not None):
+                raise NotInFolderError(relative)
+        except (OSError, ValueError, RuntimeError) as error:  # a NUL byte, a loop of links
             raise NotInFolderError(relative) from error
         return path
 

@@ -14,6 +14,7 @@ from ch12cli.catalogue.summary import varying
 from ch12cli.catalogue.sweep_jobs import read_rows_as_planned, sweep_monitor
 from ch12cli.catalogue.sweep_progress import SweepFollower
 from ch12cli.errors import InputError
+from ch12cli.files.compact.run_files import run_exists
 from ch12cli.files.metrics_csv import SEVERAL, read_metrics
 from ch12cli.files.plan_json import PLAN, is_inside
 from ch12cli.files.progress_json import PROGRESS
@@ -95,8 +96,8 @@ class Pages:
         return (sweep_page if entry.kind == "sweep" else run_page)(entry, served=served)
 
     def job_address(self, sweep: Path, row: SweepRow) -> str:
-        """The address of a job's page; empty if the job has no directory of its own inside the sweep."""
-        inside = is_inside(row.directory) and (sweep / row.directory).is_dir()
+        """The address of a job's page; empty if there is no record of the job inside the sweep."""
+        inside = is_inside(row.directory) and run_exists(sweep / row.directory)
         return f"/run/{quote(self.folder.relative(sweep / row.directory))}" if inside else ""
 
     def data(self, path: Path) -> Record:

@@ -81,6 +81,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert main([*words, "hydra.run.dir=outputs/day/run"]) == 0
         assert main([*words, "hydra.run.dir=outputs/day/slow", "optimizer.lr=1e-6"]) == 0
         assert main([*words, "hydra.sweep.dir=outputs/sweep", "-m", "seed=1,2", "model.width=4,8"]) == 0
+        assert main([*words, "hydra.sweep.dir=outputs/compact", "-m", "seed=1,2", "sweep.record=compact"]) == 0
         shutil.copytree("outputs/day/run", "outside")
         Path("outputs", "link").symlink_to(folder / "outside")
     finally:
@@ -150,10 +151,10 @@ def test_runs_are_found_by_words_filters_and_keys_and_sorted(ask: Ask) -> None:
     def paths(query: str) -> list[str]:
         return [row["path"] for row in ask(f"/api/runs?{query}").json["rows"]]
 
-    assert sorted(paths("")) == ["day/run", "day/slow", "sweep"]
+    assert sorted(paths("")) == ["compact", "day/run", "day/slow", "sweep"]
     assert paths("filter=slow") == ["day/slow"]
     assert paths("filter=finished%20day") == paths("filter=kind%3Drun")
-    assert paths("filter=kind%3Dsweep") == ["sweep"]
+    assert sorted(paths("filter=kind%3Dsweep")) == ["compact", "sweep"]
     assert paths("filter=optimizer.lr%3C1e-3") == ["day/slow"]
     by_loss = paths("filter=kind%3Drun&sort=objective&down=0")
     assert by_loss == paths("filter=kind%3Drun&sort=objective&down=1")[::-1]
@@ -180,6 +181,15 @@ def test_a_runs_page_and_a_sweeps_page_have_their_data_and_links_to_the_jobs(ask
     curves = ask("/api/curves/sweep?jobs=1,3,99").json
     assert sorted(curves["jobs"]) == ["1", "3"]
     assert curves["jobs"]["1"] == sweep["curves"]["jobs"]["1"]
+
+
+def test_a_job_of_a_compact_record_has_a_page_and_is_compared(ask: Ask) -> None:
+    sweep = json.loads(Reader(ask("/run/compact").text).data)
+    assert sweep["links"] == ["/run/compact/0", "/run/compact/1"]
+    job = json.loads(Reader(ask("/run/compact/1").text).data)
+    assert job["curves"]["jobs"]["run"] == sweep["curves"]["jobs"]["1"]
+    assert ask("/run/compact/7").status == 404
+    assert "seed" in ask("/compare?run=compact/0&run=compact/1").text
 
 
 def test_runs_side_by_side_show_what_differs(ask: Ask) -> None:
