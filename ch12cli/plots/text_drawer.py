@@ -133,6 +133,7 @@ def _grid_text(panel: Grid, *, width: int, ascii_only: bool) -> list[list[Span]]
         texts[row][column] += "*"
     widest = max([columns_of(text) for row in texts for text in row], default=1)
     most = max(12, min(width // 3, width - 2 - (widest + 2) * len(labels)))  # columns for the names of the rows
+    most = min(most, max(4, width - 1 - len(labels)))
     gutter = min(max([columns_of(panel.rows.label), *map(columns_of, names)], default=1), most)
     room = (width - gutter - 1) // max(1, len(labels))
     size = min(room, max([widest, *map(columns_of, labels)]) + 2)

@@ -76,15 +76,18 @@ class Curves {
     const texts = [picked.size ? `Picked: ${have.map((row) => name(row)).join("; ")}.` : `The curves of ${lines.length} of ${rows.length} jobs. Pick jobs in the table or a chart to see only theirs.`];
     if (missing && picked.size) texts.push(this.known.absent);
     this.note.textContent = texts.join(" ");
-    if (missing && this.fetch) this.fetchMore(wanted.filter((row) => !this.loaded.has(job(row))).slice(0, LINES).map(job));
+    if (missing && this.fetch && have.length < LINES) this.fetchMore(wanted.filter((row) => !this.loaded.has(job(row))).slice(0, LINES).map(job));
   }
   async fetchMore(jobs) {
     if (this.fetching) return;
     this.fetching = true;
     try {
       const found = await this.fetch(jobs);
-      for (const name of jobs) if (!found.jobs[name]) found.jobs[name] = [[], ...found.columns.map(() => [])];
-      for (const [name, curve] of Object.entries(found.jobs)) this.loaded.set(name, curve);
+      const places = this.known.columns.map((name) => found.columns.indexOf(name) + 1);
+      for (const name of jobs) {
+        const [epochs, ...values] = found.jobs[name] ?? [[]];
+        this.loaded.set(name, [epochs, ...places.map((place) => values[place - 1] ?? epochs.map(() => null))]);
+      }
     } catch { return; } finally { this.fetching = false; }
     this.show(this.shown);
   }
