@@ -172,8 +172,8 @@ class Training:
             prediction, y = self.in_units(prediction), self.in_units(y)
             per_batch = zip(*(values.split(sizes.tolist(), -2) for values in (prediction, y)), strict=True)
             losses = np.array([per_run(self.loss(batch, part)) for batch, part in per_batch])
-        # cumsum adds in order, as a loop over the batches does: the same bits as the book's running total
-        total = np.cumsum(losses * counted, axis=0)[-1]
+        # in order, as a loop over the batches adds: the same bits as the book's running total
+        total = added_in_order(losses * counted)
         below = len(self.train) if weight is None else np.cumsum(counted, axis=0)[-1]
         target = target_of(self.loss, y)
         measured = {f"train_{name}": per_run(metric(prediction, target)) for name, metric in self.metrics.items()}
@@ -272,6 +272,20 @@ def per_run(value: Tensor) -> Values:
     return value.detach().cpu().double().reshape(-1).numpy()
 
 
+MANY_RUNS = 64  # from which adding whole steps is faster than numpy's running total
+
+
+def added_in_order(values: Values) -> Values:
+    """Returns the sum over the steps, (runs,), added one after the other. values: (steps, runs)."""
+    if values.shape[1] < MANY_RUNS:
+        total: Values = np.cumsum(values, axis=0)[-1]
+        return total
+    total = values[0].copy()
+    for step in values[1:]:
+        total += step
+    return total
+
+
 def sums_of_batches(weight: Tensor, sizes: list[int]) -> Values:
     """Returns the sum of the weights of each batch, (steps, runs). weight: (…, rows) in the order of the batches."""
     return torch.stack([part.double().sum(-1).reshape(-1) for part in weight.cpu().split(sizes, -1)]).numpy()
@@ -283,5 +297,7 @@ def first_bad_step(losses: Values, finite: NDArray[np.bool_]) -> NDArray[np.int6
     losses: (steps, runs). finite: whether each run's weights are finite after the last step, (runs,).
     """
     bad = ~np.isfinite(losses)  # (steps, runs)
+    if not bad.any() and finite.all():
+        return np.zeros(losses.shape[1], np.int64)
     steps = np.where(bad.any(0), bad.argmax(0) + 1, 0)
     return np.where((steps == 0) & ~finite, len(losses), steps)

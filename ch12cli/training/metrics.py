@@ -14,8 +14,27 @@ Metric = Callable[[Tensor, Tensor], Tensor]
 
 def accuracy(prediction: Tensor, target: Tensor) -> Tensor:
     """Returns the share of rows whose class is right, (…,). prediction: (…, rows, classes); target: (…, rows)."""
-    classes = prediction.contiguous().argmax(-1)  # a fifth of the time, where a stack's runs come last in memory
-    return (classes == target).cpu().sum(-1).double() / target.shape[-1]
+    return (largest_class(prediction) == target).cpu().sum(-1).double() / target.shape[-1]
+
+
+FEW_CLASSES = 16  # up to which comparing one class after the other is faster
+
+
+def largest_class(prediction: Tensor) -> Tensor:
+    """Returns the class with the largest output, the first of several, (…, rows). A NaN is the largest.
+
+    The same as argmax, which takes many times as long where the classes do not come last in memory, as in a stack.
+    prediction: (…, rows, classes).
+    """
+    few = prediction.shape[-1] <= FEW_CLASSES
+    if prediction.is_contiguous() or prediction.device.type != "cpu" or not few or prediction.isnan().any():
+        return prediction.argmax(-1)
+    largest, *others = prediction.unbind(-1)
+    found = torch.zeros_like(largest, dtype=torch.uint8)
+    for number, value in enumerate(others, start=1):
+        found.masked_fill_(value > largest, number)
+        largest = torch.maximum(largest, value)
+    return found
 
 
 def binary_accuracy(threshold: float) -> Metric:

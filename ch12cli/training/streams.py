@@ -45,17 +45,21 @@ class Streams:
         self.epochs = epochs
         self.states: list[Tensor] = []
         self.seeds: list[NDArray[np.int64]] = []  # seeds of each run's orders, (epochs,)
+        self.table: NDArray[np.int64] | None = None  # all of them, (runs, epochs)
         self.generator = torch.Generator()
         self.draw: Callable[[NDArray[np.int64], int], Tensor] | None = None
 
     def add(self) -> None:
+        self.table = None
         self.states.append(torch.get_rng_state())
         self.seeds.append(torch.empty(self.epochs, 2, dtype=torch.int64).random_()[:, 1].numpy().copy())
 
     def orders(self, runs: list[int], epoch: int, rows: int) -> Tensor:
         """Returns the orders of the rows of some runs in an epoch, counted from 0: (runs, rows) int64."""
         if self.draw is not None:
-            return self.draw(np.array([self.seeds[run][epoch] for run in runs]), rows)
+            if self.table is None:
+                self.table = np.stack(self.seeds)
+            return self.draw(self.table[runs, epoch], rows)
         orders = torch.empty(len(runs), rows, dtype=torch.int64)
         for order, run in zip(orders, runs, strict=True):
             self.generator.manual_seed(int(self.seeds[run][epoch]))

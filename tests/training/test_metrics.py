@@ -11,6 +11,7 @@ from ch12cli.config.schema import FURTHER_METRICS
 from ch12cli.training.metrics import (
     accuracy,
     binary_accuracy,
+    largest_class,
     mean_absolute_error,
     metrics_for,
     probabilities,
@@ -21,6 +22,17 @@ from ch12cli.training.metrics import (
 def test_accuracy_is_the_share_of_rows_whose_largest_output_is_the_class() -> None:
     prediction = torch.tensor([[0.1, 0.7, 0.2], [0.5, 0.3, 0.2], [0.0, 0.1, 0.9], [0.9, 0.0, 0.1]])
     assert accuracy(prediction, torch.tensor([1, 0, 1, 0])).item() == 0.75
+
+
+@pytest.mark.parametrize("odd", [0.0, torch.nan, torch.inf, -torch.inf])
+def test_the_largest_class_is_what_argmax_gives_whatever_the_layout(odd: float) -> None:
+    draw = torch.Generator().manual_seed(1)
+    for shape in ((3,), (5, 2), (7, 11, 4), (50, 9, 3)):
+        prediction = torch.randint(-2, 3, shape, generator=draw).float()
+        prediction[torch.rand(shape, generator=draw) < 0.1] = odd
+        runs_last = prediction.permute(*range(1, len(shape)), 0).contiguous().permute(-1, *range(len(shape) - 1))
+        for laid in (prediction, runs_last):
+            assert torch.equal(largest_class(laid).long(), prediction.argmax(-1))
 
 
 @pytest.mark.parametrize(("threshold", "expected"), [(0.5, 3 / 4), (0.0, 1 / 2)])

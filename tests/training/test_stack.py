@@ -3,7 +3,9 @@
 import math
 import random
 from collections.abc import Callable, Iterator
+from functools import reduce
 from itertools import combinations, product
+from operator import add
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from torch import Tensor, nn
 
 from ch12cli.config.choices import choices_of_group
 from ch12cli.models.feedforward import OUTPUTS
+from ch12cli.training.loop import added_in_order
 from ch12cli.training.losses import StackedLoss
 from ch12cli.training.stack import CannotStackError, Stack
 from tests.sweeps.driver import Together, alone, one_thread, relative, settings_of, stack_of
@@ -556,3 +559,11 @@ def share_like_alone(runs: int, **values: Any) -> float:
             epoch = training.one_epoch()
         close.append(relative(together.epochs[-1].columns["valid_loss"][run], epoch.columns["valid_loss"][0]) < 1e-3)
     return float(np.mean(close))
+
+
+@pytest.mark.parametrize("runs", [1, 63, 64, 200])
+def test_the_losses_of_many_runs_are_added_like_those_of_one(runs: int) -> None:
+    """One after the other, bit for bit: a sum in another order rounds otherwise."""
+    values = np.random.default_rng(runs).normal(size=(45, runs))
+    expected = [reduce(add, column.tolist()) for column in values.T]
+    assert added_in_order(values).tolist() == expected
