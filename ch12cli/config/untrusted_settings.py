@@ -22,6 +22,7 @@ ALLOWED = {
     "scheduler": re.compile(r"ch12cli\.training\.schedules\.[A-Z][A-Za-z0-9]*"),
 }
 
+ENSEMBLE = "ch12cli.models.ensemble"  # the network that `ch12 ensemble` writes; no choice of conf/model
 FLAGS = ("_partial_", "_convert_", "_recursive_")
 TRUST = "if the run is your own, add --trust"
 NOT_ITS_TO_SAY = "and a saved run may not ask for that"
@@ -92,10 +93,12 @@ def logger_problems(logger: Any) -> list[Problem]:
 
 
 def is_shipped(group: str, target: str) -> bool:
-    """Returns True if a shipped choice of the group has this target.
+    """Returns True if a shipped choice of the group has this target, or `ch12 ensemble` writes it.
 
     Always returns True for groups other than dataset and model.
     """
+    if (group, target) == ("model", ENSEMBLE):
+        return True
     targets = {keys_of_choice(choice).get(f"{group}._target_") for choice in choices_of_group(group)}
     return group not in ("dataset", "model") or target in targets
 

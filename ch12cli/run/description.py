@@ -72,7 +72,7 @@ def describe_network(module: nn.Module, settings: RunSettings) -> str:
     target = settings.model.target
     layers = list(module) if isinstance(module, nn.Sequential) else []
     sized = [layer for layer in layers if isinstance(layer, nn.Linear | nn.Conv2d)]
-    if target.path.startswith(SHIPPED):
+    if target.path.startswith(SHIPPED) and layers:
         name = settings.choices.get("model") or target.name
         activation = settings.choices.get("activation") if len(sized) > 1 else None
         output = None if isinstance(layers[-1], nn.Linear) else f"{type(layers[-1]).__name__.lower()} output"

@@ -24,7 +24,7 @@ from ch12cli.run.train import Job, prepare_job
 from ch12cli.run.users_errors import users_errors
 from ch12cli.saved.evaluate import predictions
 from ch12cli.saved.export_script import script_of
-from ch12cli.saved.load import Saved, read_saved, require_same_data
+from ch12cli.saved.load import Saved, read_saved, refuse_ensemble, require_same_data
 from ch12cli.saved.network import on_this_machine
 from ch12cli.saved.reproduce import recorded_environment, with_threads
 from ch12cli.saved.resume import result_so_far, spans_all_epochs
@@ -87,6 +87,8 @@ def export(directory: Path, form: str, *, name: str, command: str | None, best: 
     weights of the best epoch. Raises InputError if the run cannot be exported in this format.
     """
     saved = read_saved(directory, best=best, trust=trust)
+    if form == "script":
+        refuse_ensemble(saved)
     result = result_so_far(directory)
     settings, messages = on_this_machine(with_threads(saved.settings, result))
     messages = [*(f"skipped: {message}" for message in saved.skipped), *messages]

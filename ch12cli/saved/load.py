@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ch12cli.config.recorded import with_later_keys
 from ch12cli.config.run_settings import RunSettings
-from ch12cli.config.untrusted_settings import Use
+from ch12cli.config.untrusted_settings import ENSEMBLE, Use
 from ch12cli.data.columns import columns_from_plain
 from ch12cli.data.scaling import scaling_from_plain, target_scaling_from_plain
 from ch12cli.errors import InputError
@@ -219,3 +219,10 @@ def require_same_data(saved: Saved, digest: str) -> None:
             f"{saved.directory}: its data set gives other data than it was trained on (SHA-256 {digest[:12]}…, then "
             f"{saved.state['data_digest'][:12]}…); bring the data back, or train a new run"
         )
+
+
+def refuse_ensemble(saved: Saved) -> None:
+    """Raises InputError for an ensemble, which was not trained: its members were."""
+    if saved.settings.model.target.path == ENSEMBLE:
+        hint = "predict, eval and export --format onnx take it; train, resume and repeat its members"
+        raise InputError(f"{saved.directory}: is an ensemble of trained networks; {hint}")

@@ -22,7 +22,7 @@ from ch12cli.run.sessions import environment_of
 from ch12cli.run.torch_settings import torch_settings
 from ch12cli.run.train import prepare_job
 from ch12cli.run.users_errors import users_errors
-from ch12cli.saved.load import Saved, read_saved, require_same_data
+from ch12cli.saved.load import Saved, read_saved, refuse_ensemble, require_same_data
 from ch12cli.saved.network import on_this_machine
 from ch12cli.saved.replay import USES, replay_parts, retrain
 from ch12cli.saved.unpack import readable
@@ -67,6 +67,7 @@ class Reproduction:
 def reproduce(directory: Path, *, callback: Callback, trust: bool = False) -> Reproduction:
     """Retrains a run for as many epochs as its newest valid checkpoint records, and compares. Writes nothing."""
     saved = read_saved(directory, trust=trust, uses=USES)
+    refuse_ensemble(saved)
     files = readable(directory)
     try:
         result, damaged = read_result(files / RESULT), False

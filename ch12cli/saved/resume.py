@@ -33,7 +33,7 @@ from ch12cli.run.sessions import session_record
 from ch12cli.run.signals import interrupts_kept, termination_exits
 from ch12cli.run.start import train_log
 from ch12cli.saved.gate import require_valid_settings, settings_problems
-from ch12cli.saved.load import Saved, read_saved, refuse_links, require_same_data
+from ch12cli.saved.load import Saved, read_saved, refuse_ensemble, refuse_links, require_same_data
 from ch12cli.saved.unpack import unpack_job
 from ch12cli.shell import shell_line, shell_word
 from ch12cli.suggest import suggestion
@@ -165,6 +165,7 @@ def continue_run(
     begun = "network" in saved.state
     for message in saved.skipped:
         callback.on_message(f"skipped: {message}", warning=True)
+    refuse_ensemble(saved)
     changes = changes_of(overrides, saved.settings)
     settings = changed_settings(saved, changes, fork=fork, trust=trust, own=own)
     if begun and "epochs" in changes and spans_all_epochs(settings.schedule):

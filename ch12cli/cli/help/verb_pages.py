@@ -161,6 +161,22 @@ PAGES = {
             ("ch12 board --write", "tags may be changed"),
         ),
     ),
+    "ensemble": VerbPage(
+        "ensemble [OPTION]... SWEEP",
+        (
+            "Chooses runs of a sweep, one at a time and some repeatedly, so that their average is best on the "
+            "validation part: of their probabilities, or of their values. Prints its metrics beside those of the best "
+            "single run; the test part is used only for that.",
+            "The average is saved as the directory of a run, which `ch12 predict`, `ch12 eval` and `ch12 export "
+            "--format onnx` take as one model. The runs must have the same data, parts, scaling and loss, and networks "
+            "of ch12.",
+            TRUST,
+        ),
+        (
+            ("ch12 ensemble @1", "the newest sweep, of ten networks at most"),
+            ("ch12 ensemble my_sweep --size 30 -o best_of_all", "of thirty, into another directory"),
+        ),
+    ),
     "watch": VerbPage(
         "watch RUN|SWEEP",
         (

@@ -8,7 +8,6 @@ from dataclasses import asdict
 from typing import Any
 
 from ch12cli.catalogue.entries import Entry
-from ch12cli.catalogue.front import front_of, recorded_objectives
 from ch12cli.catalogue.sweep_jobs import read_sweep_rows, sweep_monitor
 from ch12cli.catalogue.sweep_progress import SweepFollower
 from ch12cli.files.command import commands_of
@@ -66,6 +65,8 @@ def run_json(entry: Entry) -> dict[str, Any]:
 
 
 def sweep_json(entry: Entry) -> dict[str, Any]:
+    from ch12cli.catalogue.front import front_of, recorded_objectives  # imports numpy
+
     rows, far = read_sweep_rows(entry.path), SweepFollower(entry.path).read()
     monitor, objectives = sweep_monitor(entry.path, rows), recorded_objectives(entry.path)
     front = front_of(rows, objectives, monitor) if objectives and monitor else []

@@ -10,6 +10,7 @@ VERBS = {
     "eval": "compute the metrics of a saved run on parts of its data",
     "predict": "apply a saved run's network to the rows of a CSV file",
     "export": "save a run's network as ONNX or torch.export, or the run as a PyTorch program",
+    "ensemble": "combine runs of a sweep into one model, selected on the validation part",
     "repro": "train a saved run again and report whether it is the same",
     "runs": "list runs and sweeps, newest first, with status and results",
     "show": "show one run or sweep in full, with its learning curve",

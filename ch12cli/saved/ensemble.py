@@ -1,0 +1,259 @@
+"""`ch12 ensemble`: selects runs of a sweep whose averaged outputs are best, and saves their average as one run."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ch12cli.catalogue.sweep_jobs import read_sweep_rows, sweep_monitor
+from ch12cli.config.run_settings import RunSettings
+from ch12cli.config.untrusted_settings import ENSEMBLE
+from ch12cli.data.prepared import DataPart
+from ch12cli.errors import InputError
+from ch12cli.files.atomic import machine_errors
+from ch12cli.files.hydra_folder import to_yaml
+from ch12cli.files.metrics_csv import SEVERAL, minimised
+from ch12cli.files.plan_json import is_inside
+from ch12cli.files.result_json import Result, digests
+from ch12cli.files.run_directory import CHECKPOINTS, HYDRA, LAST, METRICS, MODEL, RESULT
+from ch12cli.models.averaging import MEMBERS
+from ch12cli.run.sessions import environment_of
+from ch12cli.run.task import Task, tensors
+from ch12cli.run.torch_settings import torch_settings
+from ch12cli.run.train import prepare_job
+from ch12cli.saved.evaluate import evaluate, predictions
+from ch12cli.saved.job_files import pt_bytes, write_files
+from ch12cli.saved.load import Saved, read_saved, require_same_data
+from ch12cli.saved.network import on_this_machine, trained_network
+from ch12cli.saved.unpack import readable
+from ch12cli.training.checkpoint import sealed_bytes
+from ch12cli.training.losses import target_of
+from ch12cli.training.metrics import probabilities
+
+MOST_CANDIDATES = 200  # runs, the best by their objective
+MODELS = "ch12cli.models."
+SAME = ("data_digest", "feature_names", "encoding", "shape", "class_names", "target_name", "scaling", "target_scaling")
+
+Values = NDArray[np.float64]
+
+
+class Chosen(NamedTuple):
+    """The indices of the selected candidates, each as often as it was chosen, and the score of their average."""
+
+    picks: tuple[int, ...]
+    score: float
+
+
+@dataclass(frozen=True)
+class Combined:
+    """An ensemble that was saved.
+
+    counts: how often each job was chosen; tried: the candidates. best: the job that is best alone. metrics: by part,
+    those of the ensemble and of the best job.
+    """
+
+    directory: Path
+    counts: Mapping[int, int]
+    tried: int
+    best: int
+    metrics: Mapping[str, tuple[Mapping[str, float], Mapping[str, float]]]
+
+
+def select(outputs: Values, target: Values, size: int) -> Chosen:
+    """Returns a selection of at most `size` outputs whose average is best, chosen greedily, with replacement.
+
+    outputs: (candidates, rows, classes) probabilities, or (candidates, rows, 1) values; target: (rows,) the number of
+    the class, or the value. The score is the log loss, or the squared error. Caruana et al. (2004).
+    """
+    total, picks, best = np.zeros(outputs.shape[1:]), list[int](), Chosen((), np.inf)
+    for count in range(1, size + 1):
+        scores = scores_of_outputs((total + outputs) / count, target)
+        pick = int(np.argmin(scores))
+        picks.append(pick)
+        total = total + outputs[pick]
+        if scores[pick] < best.score:
+            best = Chosen(tuple(picks), float(scores[pick]))
+    return best
+
+
+def scores_of_outputs(outputs: Values, target: Values) -> Values:
+    """Returns the score of each, lower is better, (candidates,). outputs, target: as in `select`."""
+    if outputs.shape[-1] == 1:
+        return np.asarray(((outputs[..., 0] - target) ** 2).mean(-1))
+    of_class = np.take_along_axis(outputs, target.astype(np.int64)[None, :, None], -1)[..., 0]  # (candidates, rows)
+    return np.asarray(-np.log(np.maximum(of_class, 1e-300)).mean(-1))
+
+
+def combine(sweep: Path, *, size: int, into: Path, best: bool = False, trust: bool = False) -> Combined:
+    """Selects runs of a sweep by its validation part, and saves their average as a run's directory.
+
+    best: takes the networks of the best epochs in place of the last ones. Raises InputError for runs that cannot be
+    combined.
+    """
+    rows = [row for row in read_sweep_rows(sweep) if row.status == "finished" and row.objective is not None]
+    monitor = sweep_monitor(sweep, rows)
+    if monitor in (None, SEVERAL) or not rows:
+        raise InputError(f"{sweep}: has no finished jobs with one objective, so there is nothing to combine")
+    sign = 1.0 if minimised(str(monitor)) else -1.0
+    rows = [row for row in rows if is_inside(row.directory)]
+    rows = sorted(rows, key=lambda row: sign * row.number("objective"))[:MOST_CANDIDATES]
+    members = [read_saved(readable(sweep / row.directory), best=best, trust=trust) for row in rows]
+    jobs = [row.job for row in rows]
+    require_alike(members, jobs, sweep)
+    settings, _ = on_this_machine(members[0].settings)
+    with torch_settings(settings.machine) as device:
+        task = prepare_job(settings, device).task
+        require_same_data(members[0], task.data.table.digest)
+        if task.data.valid is None:
+            raise InputError(f"{sweep}: its runs have no validation part to select by; add dataset.valid_size=0.2")
+        outputs = np.stack([outputs_for(task.data.valid, member, task, device) for member in members])
+        target = target_of(task.loss, torch.from_numpy(np.asarray(task.data.valid.y))).reshape(-1).double().numpy()
+    chosen = select(outputs, target, size)
+    counts = {index: chosen.picks.count(index) for index in dict.fromkeys(chosen.picks)}
+    alone = int(np.argmin(scores_of_outputs(outputs, target)))
+    state = state_of_ensemble([members[index] for index in counts], list(counts.values()), task)
+    write_run(into, state, task, monitor=str(monitor))
+    parts = ["valid", *(["test"] if task.data.test is not None else [])]
+    metrics = {
+        part: (
+            part_metrics(into, part, trust=trust),
+            part_metrics(members[alone].directory, part, trust=trust, best=best),
+        )
+        for part in parts
+    }
+    result = result_of_ensemble(state, task, metrics, device, monitor=str(monitor), into=into)
+    with machine_errors(f"cannot write {into}"):
+        (into / RESULT).write_bytes(result.to_json())
+    return Combined(into, {jobs[index]: count for index, count in counts.items()}, len(jobs), jobs[alone], metrics)
+
+
+def part_metrics(directory: Path, part: str, *, trust: bool, best: bool = False) -> Mapping[str, float]:
+    return evaluate(directory, split=part, best=best, trust=trust).parts[part].metrics
+
+
+def require_alike(members: Sequence[Saved], jobs: Sequence[int], sweep: Path) -> None:
+    """Raises InputError unless all networks are ch12's own, of the same data, split, scaling and loss."""
+    first = members[0]
+    for job, member in zip(jobs, members, strict=True):
+        settings = member.settings
+        if settings.model.target.path.removeprefix(MODELS) not in MEMBERS:
+            raise InputError(f"{sweep / str(job)}: model={settings.choices.get('model')} cannot be part of an ensemble")
+        if settings.model.activation.positional or not settings.model.activation.path.startswith("torch.nn."):
+            raise InputError(f"{sweep / str(job)}: its activation is no class of torch.nn, so it cannot be combined")
+        if settings.data != first.settings.data or any(member.state.get(n) != first.state.get(n) for n in SAME):
+            raise InputError(f"{sweep}: jobs {jobs[0]} and {job} have other data, parts or scalings")
+        if settings.loss != first.settings.loss or output_of_member(settings) != output_of_member(first.settings):
+            raise InputError(f"{sweep}: jobs {jobs[0]} and {job} have other losses or outputs, so they have no average")
+        if settings.model.precision != first.settings.model.precision:
+            raise InputError(f"{sweep}: jobs {jobs[0]} and {job} have other precisions, so they have no average")
+
+
+def output_of_member(settings: RunSettings) -> str:
+    return str(settings.model.target.arguments.get("output", "auto"))
+
+
+def outputs_for(valid: DataPart, member: Saved, task: Task, device: torch.device) -> Values:
+    """Returns a network's probabilities or values for a part of the data, (rows, classes) or (rows, 1)."""
+    settings, _ = on_this_machine(member.settings)
+    network = trained_network(settings, member.state, device, where=str(member.directory))
+    part = tensors(valid, task, dtype=network.dtype, device=device)
+    prediction = torch.cat([predictions(network, x) for x, _ in part.blocks(max(1, len(part)), runs=None)])
+    found = probabilities(prediction, output=task.output) if task.classes else prediction.double()
+    return found.cpu().numpy()
+
+
+def state_of_ensemble(members: Sequence[Saved], counts: Sequence[int], task: Task) -> dict[str, Any]:
+    """Returns the checkpoint of an ensemble: that of its first member, with the networks and settings of all."""
+    first = members[0]
+    network = {
+        f"members.{number}.{name}": value
+        for number, member in enumerate(members)
+        for name, value in member.state["network"].items()
+    }
+    average = "values"
+    if task.classes and task.output in ("none", "log_softmax"):
+        average = "sigmoid" if next(iter(reversed(network.values()))).shape[0] == 1 else "softmax"
+    model = {
+        "_target_": ENSEMBLE,
+        "members": [member_of(member.settings) for member in members],
+        "weights": [count / sum(counts) for count in counts],
+        "average": average,
+        "output": output_of_member(first.settings),
+    }
+    settings = {**first.settings.config, "model": model}
+    chosen = {**first.settings.choices, "model": "ensemble"}
+    return {
+        **first.state,
+        "settings": json.dumps(settings),
+        "chosen": json.dumps(chosen),
+        "network": network,
+        "best_network": network,
+        "epoch": 0,
+        "best": {"epoch": [0], "value": [float("nan")]},
+        "columns": [],
+        "rows": torch.zeros((0, 0), dtype=torch.float64),
+        "history": json.dumps({}),
+        "stacked": 0,
+    }
+
+
+def member_of(settings: RunSettings) -> dict[str, Any]:
+    """Returns a member's network in the form of `ch12cli.models.ensemble`."""
+    model, activation = settings.model.target, settings.model.activation
+    arguments = {name: value for name, value in model.arguments.items() if name != "output"}
+    named = {"name": activation.path.rpartition(".")[2], "arguments": dict(activation.arguments)}
+    return {"network": model.path.removeprefix(MODELS), **arguments, "activation": named}
+
+
+def write_run(into: Path, state: Mapping[str, Any], task: Task, *, monitor: str) -> None:
+    """Writes the directory of a run, but for its result. Raises InputError if there is something already."""
+    with machine_errors(f"cannot write {into}"):
+        try:
+            into.mkdir(parents=True)
+        except FileExistsError:
+            raise InputError(f"{into}: exists already; name another directory with -o") from None
+        write_files(into, files_of(state))
+
+
+def files_of(state: Mapping[str, Any]) -> dict[str, bytes]:
+    """Returns the files of an ensemble's directory by name, without its result."""
+    choices = json.loads(state["chosen"])
+    return {
+        f"{HYDRA}/config.yaml": to_yaml(json.loads(state["settings"])).encode(),
+        f"{HYDRA}/hydra.yaml": to_yaml({"hydra": {"runtime": {"choices": choices}}}).encode(),
+        f"{CHECKPOINTS}/{LAST}": sealed_bytes(state),
+        METRICS: b"",
+        MODEL: pt_bytes(state["network"]),
+    }
+
+
+def result_of_ensemble(
+    state: Mapping[str, Any],
+    task: Task,
+    metrics: Mapping[str, tuple[Mapping[str, float], Mapping[str, float]]],
+    device: torch.device,
+    *,
+    monitor: str,
+    into: Path,
+) -> Result:
+    """Returns the result of an ensemble. Its objective is that of the validation part, if the monitor is of it."""
+    valid = {f"valid_{name}": value for name, value in metrics["valid"][0].items()}
+    row = {"epoch": 0, **valid}
+    return Result(
+        status="finished",
+        epochs=0,
+        final=row,
+        best=row,
+        test=dict(metrics["test"][0]) if "test" in metrics else None,
+        monitor=monitor,
+        objective=valid.get(monitor),
+        parameters=sum(value.numel() for value in state["network"].values()),
+        data={"source": task.data.table.source, "digest": task.data.table.digest},
+        environment=environment_of(device),
+        files=digests({name: (into / name).read_bytes() for name in files_of(state)}),
+    )

@@ -1,0 +1,126 @@
+"""Ensembles: what is selected, what is averaged, and that the saved average is used as one model."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from ch12cli.cli.main import main
+from ch12cli.errors import InputError
+from ch12cli.models.averaging import Ensemble
+from ch12cli.saved.ensemble import combine, scores_of_outputs, select
+from ch12cli.saved.evaluate import evaluate
+from ch12cli.saved.predict import predict_features
+from tests.sweeps.driver import Swept, sweep
+
+SMALL = ("epochs=3", "batch_size=16", "dataset.valid_size=0.2")
+
+
+@pytest.fixture(scope="module")
+def flowers(tmp_path_factory: pytest.TempPathFactory) -> Swept:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("ensemble"))
+        words = ("activation=relu,tanh", "model.width=4,8", "optimizer.lr=0.02", "seed=range(2)")
+        return sweep(*SMALL, *words, into=str(Path.cwd() / "flowers"))
+
+
+def test_a_selection_is_the_best_next_one_each_time_with_replacement() -> None:
+    rng = np.random.default_rng(3)
+    outputs = rng.dirichlet([1.0, 1.0, 1.0], size=(5, 40))  # (candidates, rows, classes)
+    target = rng.integers(3, size=40).astype(float)
+
+    def score(picks: tuple[int, ...]) -> float:
+        mean = sum(outputs[pick] for pick in picks) / len(picks)
+        return float(-np.log(mean[np.arange(40), target.astype(int)]).mean())
+
+    found = select(outputs, target, 6)
+    best: tuple[int, ...] = ()
+    seen = []
+    for _ in range(6):
+        best = min(((*best, pick) for pick in range(5)), key=score)
+        seen.append(best)
+    assert found.picks == min(seen, key=score)
+    assert found.score == pytest.approx(score(found.picks))
+    assert found.score < min(scores_of_outputs(outputs, target))
+    values = np.array([[[0.0], [2.0]], [[2.0], [0.0]], [[5.0], [5.0]]])
+    assert sorted(select(values, np.array([1.0, 1.0]), 2).picks) == [0, 1]
+    assert select(values, np.array([5.0, 5.0]), 9).picks == (2,)
+
+
+@pytest.mark.parametrize("average", ["values", "softmax", "sigmoid"])
+def test_the_output_of_an_ensemble_is_that_of_the_averaged_probabilities(average: str) -> None:
+    outputs = 1 if average == "sigmoid" else 3
+    members = [nn.Linear(4, outputs) for _ in range(3)]
+    x, weights = torch.randn(7, 4), [0.5, 0.25, 0.25]
+    meanings = {"values": lambda z: z, "softmax": lambda z: torch.softmax(z, -1), "sigmoid": torch.sigmoid}
+    meaning = meanings[average]
+    expected = sum(weight * meaning(member(x)) for weight, member in zip(weights, members, strict=True))
+    torch.testing.assert_close(meaning(Ensemble(members, weights, average)(x)), expected)
+
+
+def test_the_saved_average_predicts_the_mean_of_its_members(flowers: Swept, folder: Path) -> None:
+    combined = combine(flowers.directory, size=5, into=folder / "combined")
+    rows = [[5.1, 3.5, 1.4, 0.2], [6.0, 3.0, 4.9, 1.7], [6.9, 3.1, 5.1, 2.3]]
+    members = {job: predict_features(flowers.directory / str(job), rows).probabilities for job in combined.counts}
+    total = sum(combined.counts.values())
+    expected = sum(members[job] * count / total for job, count in combined.counts.items())
+    np.testing.assert_allclose(predict_features(combined.directory, rows).probabilities, expected, atol=1e-6)
+    alone = {job: evaluate(flowers.directory / str(job), split="valid").parts["valid"].metrics for job in flowers.rows}
+    assert combined.metrics["valid"][1] == alone[combined.best]
+    assert alone[combined.best]["loss"] == min(each["loss"] for each in alone.values())
+    assert combined.metrics["valid"][0]["loss"] <= alone[combined.best]["loss"] + 1e-6
+    result = json.loads((combined.directory / "result.json").read_text())
+    assert result["objective"] == combined.metrics["valid"][0]["loss"]
+    assert result["test"] == combined.metrics["test"][0]
+
+
+def test_an_ensemble_is_made_shown_and_evaluated_by_commands_and_not_trained(
+    flowers: Swept, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["ensemble", str(flowers.directory), "--size", "3", "-o", "combined"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert " of 8: jobs " in lines[0]
+    assert lines[-1] == "combined"
+    assert main(["eval", "combined"]) == 0
+    assert main(["show", "combined"]) == 0
+    assert "model=ensemble" in capsys.readouterr().out
+    for words in (["resume", "combined", "epochs=9"], ["repro", "combined"], ["export", "combined"]):
+        assert main(words) == 2
+        assert "is an ensemble of trained networks" in capsys.readouterr().err
+    for words, message in (
+        (["-o", "combined"], "exists already"),
+        (["--size", "0"], "must be a whole number from 1"),
+    ):
+        assert main(["ensemble", str(flowers.directory), *words]) == 2
+        assert message in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_regressions_are_averaged_from_a_compact_record(folder: Path) -> None:
+    words = ("dataset=toy_regression", "model=mlp", "dataset.target_scaling=standard", "sweep.record=compact")
+    swept = sweep(*SMALL, *words, "seed=range(4)", "optimizer.lr=0.02", into="values")
+    combined = combine(swept.directory, size=4, into=folder / "combined")
+    rows = [[0.5], [2.0]]
+    total = sum(combined.counts.values())
+    members = {job: predict_features(swept.directory / str(job), rows).values for job in combined.counts}
+    expected = sum(members[job] * count / total for job, count in combined.counts.items())
+    np.testing.assert_allclose(predict_features(combined.directory, rows).values, expected, rtol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("dataset.valid_size=0.2", "dataset.split_seed=1,2"), "have other data, parts or scalings"),
+        (("seed=1,2", "dataset.valid_size=0"), "have no validation part to select by"),
+        (("precision=float32,float64", "dataset.valid_size=0.2"), "have other precisions"),
+    ],
+)
+def test_runs_that_have_no_average_are_refused(folder: Path, words: tuple[str, ...], message: str) -> None:
+    swept = sweep("epochs=1", "batch_size=50", *words)
+    with pytest.raises(InputError, match=message):
+        combine(swept.directory, size=3, into=folder / "combined")
+    assert not (folder / "combined").exists()
