@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ from ch12cli.files.plan_json import is_inside
 from ch12cli.files.result_json import Result, digests
 from ch12cli.files.run_directory import CHECKPOINTS, HYDRA, LAST, METRICS, MODEL, RESULT
 from ch12cli.models.averaging import MEMBERS
+from ch12cli.run.recorder import run_state
 from ch12cli.run.sessions import environment_of
 from ch12cli.run.task import Task, tensors
 from ch12cli.run.torch_settings import torch_settings
@@ -64,7 +65,7 @@ class Combined:
     metrics: Mapping[str, tuple[Mapping[str, float], Mapping[str, float]]]
 
 
-def select(outputs: Values, target: Values, size: int) -> Chosen:
+def select_greedily(outputs: Values, target: Values, size: int) -> Chosen:
     """Returns a selection of at most `size` outputs whose average is best, chosen greedily, with replacement.
 
     outputs: (candidates, rows, classes) probabilities, or (candidates, rows, 1) values; target: (rows,) the number of
@@ -82,7 +83,7 @@ def select(outputs: Values, target: Values, size: int) -> Chosen:
 
 
 def scores_of_outputs(outputs: Values, target: Values) -> Values:
-    """Returns the score of each, lower is better, (candidates,). outputs, target: as in `select`."""
+    """Returns the score of each, lower is better, (candidates,). outputs, target: as in `select_greedily`."""
     if outputs.shape[-1] == 1:
         return np.asarray(((outputs[..., 0] - target) ** 2).mean(-1))
     of_class = np.take_along_axis(outputs, target.astype(np.int64)[None, :, None], -1)[..., 0]  # (candidates, rows)
@@ -113,7 +114,7 @@ def combine(sweep: Path, *, size: int, into: Path, best: bool = False, trust: bo
             raise InputError(f"{sweep}: its runs have no validation part to select by; add dataset.valid_size=0.2")
         outputs = np.stack([outputs_for(task.data.valid, member, task, device) for member in members])
         target = target_of(task.loss, torch.from_numpy(np.asarray(task.data.valid.y))).reshape(-1).double().numpy()
-    chosen = select(outputs, target, size)
+    chosen = select_greedily(outputs, target, size)
     counts = {index: chosen.picks.count(index) for index in dict.fromkeys(chosen.picks)}
     alone = int(np.argmin(scores_of_outputs(outputs, target)))
     state = state_of_ensemble([members[index] for index in counts], list(counts.values()), task)
@@ -121,8 +122,8 @@ def combine(sweep: Path, *, size: int, into: Path, best: bool = False, trust: bo
     parts = ["valid", *(["test"] if task.data.test is not None else [])]
     metrics = {
         part: (
-            part_metrics(into, part, trust=trust),
-            part_metrics(members[alone].directory, part, trust=trust, best=best),
+            metrics_on(into, part, trust=trust),
+            metrics_on(members[alone].directory, part, trust=trust, best=best),
         )
         for part in parts
     }
@@ -132,7 +133,7 @@ def combine(sweep: Path, *, size: int, into: Path, best: bool = False, trust: bo
     return Combined(into, {jobs[index]: count for index, count in counts.items()}, len(jobs), jobs[alone], metrics)
 
 
-def part_metrics(directory: Path, part: str, *, trust: bool, best: bool = False) -> Mapping[str, float]:
+def metrics_on(directory: Path, part: str, *, trust: bool, best: bool = False) -> Mapping[str, float]:
     return evaluate(directory, split=part, best=best, trust=trust).parts[part].metrics
 
 
@@ -185,12 +186,11 @@ def state_of_ensemble(members: Sequence[Saved], counts: Sequence[int], task: Tas
         "average": average,
         "output": output_of_member(first.settings),
     }
-    settings = {**first.settings.config, "model": model}
-    chosen = {**first.settings.choices, "model": "ensemble"}
+    settings = first.settings.with_changes({"model": model})
+    settings = replace(settings, choices={**first.settings.choices, "model": "ensemble"})
     return {
         **first.state,
-        "settings": json.dumps(settings),
-        "chosen": json.dumps(chosen),
+        **run_state(settings, {}),
         "network": network,
         "best_network": network,
         "epoch": 0,
@@ -217,10 +217,10 @@ def write_run(into: Path, state: Mapping[str, Any], task: Task, *, monitor: str)
             into.mkdir(parents=True)
         except FileExistsError:
             raise InputError(f"{into}: exists already; name another directory with -o") from None
-        write_files(into, files_of(state))
+        write_files(into, ensemble_files(state))
 
 
-def files_of(state: Mapping[str, Any]) -> dict[str, bytes]:
+def ensemble_files(state: Mapping[str, Any]) -> dict[str, bytes]:
     """Returns the files of an ensemble's directory by name, without its result."""
     choices = json.loads(state["chosen"])
     return {
@@ -255,5 +255,5 @@ def result_of_ensemble(
         parameters=sum(value.numel() for value in state["network"].values()),
         data={"source": task.data.table.source, "digest": task.data.table.digest},
         environment=environment_of(device),
-        files=digests({name: (into / name).read_bytes() for name in files_of(state)}),
+        files=digests({name: (into / name).read_bytes() for name in ensemble_files(state)}),
     )

@@ -11,7 +11,7 @@ from torch import nn
 from ch12cli.cli.main import main
 from ch12cli.errors import InputError
 from ch12cli.models.averaging import Ensemble
-from ch12cli.saved.ensemble import combine, scores_of_outputs, select
+from ch12cli.saved.ensemble import combine, scores_of_outputs, select_greedily
 from ch12cli.saved.evaluate import evaluate
 from ch12cli.saved.predict import predict_features
 from tests.sweeps.driver import Swept, sweep
@@ -36,7 +36,7 @@ def test_a_selection_is_the_best_next_one_each_time_with_replacement() -> None:
         mean = sum(outputs[pick] for pick in picks) / len(picks)
         return float(-np.log(mean[np.arange(40), target.astype(int)]).mean())
 
-    found = select(outputs, target, 6)
+    found = select_greedily(outputs, target, 6)
     best: tuple[int, ...] = ()
     seen = []
     for _ in range(6):
@@ -46,8 +46,8 @@ def test_a_selection_is_the_best_next_one_each_time_with_replacement() -> None:
     assert found.score == pytest.approx(score(found.picks))
     assert found.score < min(scores_of_outputs(outputs, target))
     values = np.array([[[0.0], [2.0]], [[2.0], [0.0]], [[5.0], [5.0]]])
-    assert sorted(select(values, np.array([1.0, 1.0]), 2).picks) == [0, 1]
-    assert select(values, np.array([5.0, 5.0]), 9).picks == (2,)
+    assert sorted(select_greedily(values, np.array([1.0, 1.0]), 2).picks) == [0, 1]
+    assert select_greedily(values, np.array([5.0, 5.0]), 9).picks == (2,)
 
 
 @pytest.mark.parametrize("average", ["values", "softmax", "sigmoid"])
