@@ -4,6 +4,7 @@ import gzip
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -199,6 +200,23 @@ def test_processes_make_the_same_table_at_once(folder: Path, cache: Path) -> Non
     children = [in_child(lambda: csv_file(file, memory=TINY, **options).digest == digest) for _ in range(3)]
     assert [os.waitpid(child, 0)[1] for child in children] == [0, 0, 0]
     assert len(list(cache.glob("*/rows"))) == 1
+
+
+def test_a_process_that_is_killed_while_it_makes_a_table_leaves_nothing_that_is_used(folder: Path, cache: Path) -> None:
+    file = write(folder / "t.csv", frame())
+    options: Any = {"missing": "mean", "exclude": ["person"]}
+    wanted = csv_file(file, **options)
+    start = time.perf_counter()
+    csv_file(file, memory=TINY, **options)
+    seconds = time.perf_counter() - start
+    for part in (0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95):
+        shutil.rmtree(cache)
+        child = in_child(lambda: csv_file(file, memory=TINY, **options))
+        time.sleep(part * seconds)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        require_same(csv_file(file, memory=TINY, **options), wanted)
+        assert list(cache.glob(".*")) == []
 
 
 def test_a_full_disk_is_said_and_leaves_nothing(folder: Path, cache: Path) -> None:

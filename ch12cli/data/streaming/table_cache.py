@@ -60,7 +60,8 @@ def stored_table(
         with _locked(cache / f"{key}.lock"):
             table = _intact(entry)
             if table is None:
-                shutil.rmtree(entry, ignore_errors=True)
+                for left in (entry, *cache.glob(f".{key}.*.tmp")):  # of processes that were killed
+                    shutil.rmtree(left, ignore_errors=True)
                 _tidy(cache)
                 _make_entry(entry, make, check=lambda: _require_unchanged(files, before))
                 table = _intact(entry)
