@@ -99,7 +99,8 @@ def export(directory: Path, form: str, *, name: str, command: str | None, best: 
         require_same_data(saved, job.task.data.table.digest)
         if form == "script":
             if isinstance(job.task.data.table.features, LazyRows):
-                raise InputError(f"{directory}: no program repeats it, because {job.task.data.table.features.alone}")
+                rule = "is written with all rows beside it, and those of this run are read as they are needed"
+                raise InputError(f"{directory}: --format script {rule}; export the network, or use ch12 repro")
             messages += require_repeatable(directory, saved, best=best)
             threads = recorded_environment(result).get("threads")
             files = script_of(
