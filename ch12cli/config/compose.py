@@ -233,8 +233,29 @@ class Composer:
             except KeyError as error:
                 raise InputError(f"hydra.job.env_copy: the environment has no variable {error}") from error
             except (HydraException, OmegaConfBaseException, yaml.YAMLError, OSError, ValueError) as error:
-                raise InputError(first_lines(error)) from error
+                raise InputError(self.unknown_hydra_keys(argv, run_mode) or first_lines(error)) from error
         return self.bases[argv, run_mode]
+
+    def unknown_hydra_keys(self, argv: tuple[str, ...], run_mode: RunMode) -> list[Problem]:
+        """Returns a problem for each override of a key below `hydra.` that the chosen groups do not have."""
+        chosen = tuple(text for text in argv if not text.startswith("hydra."))
+        if chosen == argv:
+            return []
+        try:
+            config = self.load_new(chosen, run_mode)
+        except (HydraException, OmegaConfBaseException, yaml.YAMLError, OSError, ValueError):
+            return []  # something else is wrong
+        problems = []
+        for text in argv:
+            path = text.partition("=")[0]
+            if text not in chosen and not has_key(config, path):
+                parent = path.rpartition(".")[0]
+                node = OmegaConf.select(config, parent)
+                names = [str(name) for name in node if name != "_target_"] if isinstance(node, DictConfig) else []
+                near = suggestion(path, [f"{parent}.{name}" for name in names] or HYDRA_KEYS)
+                listed = f"{parent} has {', '.join(names)}" if names else ""
+                problems.append(Problem.with_override(text, "no such key", near or listed))
+        return problems
 
     def load(self, argv: tuple[str, ...], run_mode: RunMode) -> DictConfig:
         """Returns a new configuration for these group choices and Hydra settings, composed by Hydra or a copy.

@@ -262,3 +262,25 @@ def test_a_well_known_data_set_says_how_to_bring_it(name: str, way: str, capsys:
     told = capsys.readouterr().err
     assert told.startswith(f"ch12: dataset={name}: no such choice; ch12 fetches no data; ")
     assert way in told
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (
+            ["hydra/launcher=slurm", "hydra.launcher.partitoin=x"],
+            "launcher.partitoin=x: no such key; did you mean ",
+        ),
+        (
+            ["hydra/launcher=slurm", "hydra.launcher.timeout=9"],
+            "no such key; hydra.launcher has partition, ",
+        ),
+        (["hydra/sweeper=search", "hydra.sweeper.ntrials=3"], "did you mean `hydra.sweeper.n_trials`?"),
+    ],
+)
+def test_keys_of_launchers_and_sweepers_are_suggested(
+    words: list[str], says: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "-m", *words, "seed=1,2"]) == 2
+    assert says in capsys.readouterr().err
+    assert not any(folder.iterdir())
