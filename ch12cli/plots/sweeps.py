@@ -61,7 +61,8 @@ def results_of(rows: Sequence[SweepRow], *, metric: str, label: str, minimise: b
         raise InputError(f"--metric {metric}: no job that finished has it{have}")
     kept = [row for row, good in zip(finished, finite.tolist(), strict=True) if good]
     jobs = [row.job for row in kept]
-    others = [row for row in rows if row.job not in set(jobs)]
+    known = set(jobs)
+    others = [row for row in rows if row.job not in known]
     texts, lost = ({key: [row.overrides.get(key, "") for row in each] for key in keys} for each in (kept, others))
     return Results(label, minimise, texts, values[finite], len(others), jobs, note, lost)
 
@@ -380,7 +381,8 @@ def pair(first: Results, second: Results, *, title: str, log: bool | None = None
 
     Raises InputError if no job has both metrics.
     """
-    shared = [job for job in first.jobs if job in set(second.jobs)]
+    others = set(second.jobs)
+    shared = [job for job in first.jobs if job in others]
     if not shared:
         raise InputError("--kind pair: no job has a value of both metrics")
     settings: dict[tuple[str, ...], list[tuple[float, float]]] = {}

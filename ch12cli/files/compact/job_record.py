@@ -192,18 +192,23 @@ class JobRecord:
             dirname=own["dirname"],
             output_dir=f"{self.stack.sweep}/{self.directory}",
         )
-        rows = self.rows.tolist()
         return {
             **{f"{HYDRA}/{name}": content for name, content in hydra.items()},
-            METRICS: to_csv(self.columns, ([int(epoch), *rest] for epoch, *rest in rows)),
+            METRICS: self.metrics(),
             LOG: log_line(self.result).encode(),
         }
+
+    def metrics(self) -> bytes:
+        """Returns metrics.csv."""
+        return to_csv(self.columns, ([int(epoch), *rest] for epoch, *rest in self.rows.tolist()))
 
     def text(self, name: str) -> bytes | None:
         """Returns a file of the job's directory, by its name there; None if it has no such text.
 
         result.json has no digests: the other files have not been written.
         """
+        if name == METRICS:  # of thousands of jobs for a plot, without their configurations
+            return self.metrics()
         return self.result.to_json() if name == RESULT else self.texts().get(name)
 
 
