@@ -22,7 +22,7 @@ from ch12cli.files.untrusted_text import escape_controls
 from ch12cli.plots.curves import PART_NAMES, EpochRows, learning_curves
 from ch12cli.plots.parallel import parallel_coordinates
 from ch12cli.plots.plot import SERIES, Plot
-from ch12cli.plots.sweeps import Results, distribution, heatmap, importance, pair, results_of, slices
+from ch12cli.plots.sweeps import Results, distribution, heatmap, history, importance, pair, results_of, slices
 from ch12cli.suggest import did_you_mean
 
 MAX_NAME = 40  # maximum characters of a line's label; if one is longer, run names are used
@@ -84,6 +84,8 @@ def sweep_plot(paths: Sequence[Path], kind: str, choice: SweepChoice = EVERYTHIN
         plot = slices(results, title=f"{name}: {label} by one key", **keys)
     elif kind == "parallel":
         plot = parallel_coordinates(results, title=f"{name}: {label} by all keys", log=choice.log)
+    elif kind == "history":
+        plot = history(results, title=f"{name}: {label} by job", log=choice.log)
     elif kind == "importance":
         plot = importance(results, title=f"{name}: what {label} depends on")
     else:

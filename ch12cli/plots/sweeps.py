@@ -404,6 +404,16 @@ def pair(first: Results, second: Results, *, title: str, log: bool | None = None
     return Plot(title, [Lines(axes[0], axes[1], lines)], notes_of(first, each=each))
 
 
+def history(results: Results, *, title: str, log: bool | None = None) -> Plot:
+    """Returns the metric of each job by its number, and the best so far."""
+    order = np.argsort(results.jobs)
+    jobs, values = np.array(results.jobs, np.float64)[order], results.values[order]
+    best = np.minimum.accumulate(values) if results.minimise else np.maximum.accumulate(values)
+    lines = [Line("", jobs, values, faint=True, joined=False), Line("best so far", jobs, best)]
+    panel = Lines(Axis("job", integer=True), metric_axis(results.label, [values], log=log), lines)
+    return Plot(title, [panel], notes_of(results, each=f"Dots: {count_of(len(values), 'run')}"))
+
+
 def importance(results: Results, *, title: str) -> Plot:
     """Returns bars of the share of the rank variance that each key explains.
 

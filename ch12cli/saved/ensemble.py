@@ -36,6 +36,7 @@ from ch12cli.training.checkpoint import sealed_bytes
 from ch12cli.training.losses import target_of
 from ch12cli.training.metrics import probabilities
 
+ROUNDING = 1e-9  # a share of a score by which averages of equal outputs may differ
 MOST_CANDIDATES = 200  # runs, the best by their objective
 MODELS = "ch12cli.models."
 SAME = ("data_digest", "feature_names", "encoding", "shape", "class_names", "target_name", "scaling", "target_scaling")
@@ -77,7 +78,7 @@ def select_greedily(outputs: Values, target: Values, size: int) -> Chosen:
         pick = int(np.argmin(scores))
         picks.append(pick)
         total = total + outputs[pick]
-        if scores[pick] < best.score:
+        if scores[pick] * (1 + ROUNDING) < best.score:
             best = Chosen(tuple(picks), float(scores[pick]))
     return best
 

@@ -16,6 +16,7 @@ from ch12cli.plots.sweeps import (
     Results,
     distribution,
     heatmap,
+    history,
     importance,
     importances,
     ranked,
@@ -231,6 +232,16 @@ def test_values_that_repeat_have_a_bin_each() -> None:
     assert panel.counts.tolist() == counts
     middles = (panel.edges[:-1] + panel.edges[1:]) / 2
     np.testing.assert_allclose(middles, np.arange(21, 31) / 30)
+
+
+def test_a_history_has_the_results_by_job_and_the_best_so_far(results: Results) -> None:
+    shuffled = results._replace(values=np.array([3.0, 1.0, 2.0, 0.5]), jobs=[5, 9, 7, 11])
+    for minimise, expected in ((True, [3.0, 2.0, 1.0, 0.5]), (False, [3.0, 3.0, 3.0, 3.0])):
+        (panel,) = history(shuffled._replace(minimise=minimise), title="t").panels
+        assert isinstance(panel, Lines)
+        dots, best = panel.lines
+        assert (dots.x.tolist(), dots.y.tolist()) == ([5, 7, 9, 11], [3.0, 2.0, 1.0, 0.5])
+        assert best.y.tolist() == expected
 
 
 def test_importance_is_epsilon_squared_of_the_ranks() -> None:

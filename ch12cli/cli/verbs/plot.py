@@ -27,10 +27,11 @@ PLOT_KINDS = {
     "slice": "a sweep over one key, with a line for each value of another",
     "pair": "two metrics of a sweep against each other",
     "parallel": "a line for each job across all keys and the metric",
+    "history": "a sweep's results by job, and the best so far",
     "importance": "the weight of each key of a sweep",
     "distribution": "the distribution of a sweep's results",
 }
-SWEEP_KINDS = ("heatmap", "slice", "pair", "parallel", "importance", "distribution")
+SWEEP_KINDS = ("heatmap", "slice", "pair", "parallel", "history", "importance", "distribution")
 RUN_KINDS = {"boundary": "decision boundary", "confusion": "confusion matrix", "line": "regression line"}
 PREDICTION_KINDS = {"roc": "ROC", "calibration": "calibration", "residuals": "residuals", "predictions": "predictions"}
 KINDS_OF_OPTION = {
@@ -43,7 +44,7 @@ KINDS_OF_OPTION = {
     "all": ("slice",),
     "pool": ("heatmap", "slice"),
     "where": ("curve", *SWEEP_KINDS),
-    "scale": ("curve", "slice", "pair", "parallel", "distribution"),
+    "scale": ("curve", "slice", "pair", "parallel", "history", "distribution"),
     "metric": ("curve", *SWEEP_KINDS),
 }
 FORMS = (".png", ".svg", ".pdf")
