@@ -23,6 +23,7 @@ from tests.conftest import Silent
 from tests.sweeps.driver import Swept, sweep, without_times
 from tests.sweeps.killed import in_child, kill_after
 
+KILLS = 13  # of each of eight searches: a hundred
 SMALL = ("dataset=toy_regression", "epochs=2", "batch_size=5", "optimizer=sgd")
 LR = "optimizer.lr=tag(log,interval(1e-4,0.1))"
 SPACE = (LR, "optimizer.momentum=interval(0,0.9)")
@@ -113,7 +114,7 @@ def test_a_search_by_a_sampler_of_optuna_goes_on_with_the_same_trials(folder: Pa
 @pytest.mark.parametrize("seconds", [0.1, 0.3, 0.5, 0.7, 0.9, 1.1, 1.3, 1.5])
 def test_a_killed_search_goes_on_with_the_same_trials(folder: Path, seconds: float) -> None:
     whole = search(*SPACE, trials=40, batch=8, into="whole")
-    for _ in range(3):
+    for _ in range(KILLS):
         kill_after(seconds, lambda: search(*SPACE, trials=40, batch=8))
     killed = search(*SPACE, trials=40, batch=8)
     assert list(killed.rows) == list(range(40))
