@@ -19,6 +19,7 @@ from ch12cli.errors import InputError
 from ch12cli.files.metrics_csv import read_metrics
 from ch12cli.files.run_directory import METRICS
 from ch12cli.plots.plot import Bars, Plot
+from ch12cli.shell import shell_line
 
 PROBE_EPOCHS = 3  # of the run from which the number of epochs is chosen
 MOST_EPOCHS = 2_000
@@ -167,7 +168,7 @@ def advise_ways(found: Measurements) -> list[str]:
     gains = [gain or 0.0 for gain in times_as_fast(found.one)]
     best = max(range(len(gains)), key=gains.__getitem__)
     if gains[best] >= WORTH:
-        one = f"One run: {' '.join(found.one[best].way.words)} is the fastest, {gains[best]:.1f} times one thread."
+        one = f"One run: {shell_line(found.one[best].way.words)} is the fastest, {gains[best]:.1f} times one thread."
     else:
         one = "One run: threads=1. Nothing else is faster by much: the steps are too small to be shared out."
     gains = [gain or 0.0 for gain in times_as_fast(found.many)]
@@ -175,7 +176,7 @@ def advise_ways(found: Measurements) -> list[str]:
     way = found.many[best].way
     if best == 0 or gains[best] < WORTH:
         return [one, f"{found.runs} runs: one after another; nothing else is faster by much."]
-    command = f"ch12 train {' '.join(way.words)}" if way.words[0] == "-m" else "several commands at once"
+    command = f"ch12 train {shell_line(way.words)}" if way.words[0] == "-m" else "several commands at once"
     return [one, f"{found.runs} runs: {command} is the fastest, {gains[best]:.1f} times one after another."]
 
 

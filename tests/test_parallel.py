@@ -21,7 +21,11 @@ def measured(one: tuple[float | None, float | None], many: tuple[float | None, f
 @pytest.mark.parametrize(
     ("one", "many", "says"),
     [
-        ((2.0, 1.0), (80.0, 8.0), ["threads=2 is the fastest, 2.0 times", "seed=range(32) is the fastest, 10.0 times"]),
+        (
+            (2.0, 1.0),
+            (80.0, 8.0),
+            ["threads=2 is the fastest, 2.0 times", "ch12 train -m 'seed=range(32)' is the fastest, 10.0 times"],
+        ),
         ((1.0, 0.9), (80.0, 8.0), ["One run: threads=1.", "10.0 times"]),  # a tenth is within the spread
         ((1.0, None), (80.0, None), ["One run: threads=1.", "one after another; nothing else"]),
         ((1.0, 3.0), (80.0, 79.0), ["One run: threads=1.", "one after another; nothing else"]),

@@ -99,7 +99,7 @@ def test_an_option_of_names_holds_the_names(name: str) -> None:
 
 
 BARE = re.compile(r"(?:^|(?<!['\w.])[a-z_.]+)=(?:\[|\{|range\()")  # an override outside quotes that zsh would expand
-CODE = ("book/", "export_script.py", "plots/")  # texts of programs and images
+CODE = ("book/", "export_script.py", "plots/", "parallel.py")  # texts of programs and images, and words of processes
 
 
 def test_no_message_has_an_override_that_a_shell_would_change() -> None:

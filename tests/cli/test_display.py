@@ -316,6 +316,7 @@ def test_colours_can_be_switched_off():
     assert set(colours[1]) <= {"0", "1", "2"}  # bold and dim are no colours
 
 
+@pytest.mark.slow
 def test_the_display_of_an_epoch_takes_little_time():
     console = make_console(terminal=True)
     rows = make_rows(50_000)

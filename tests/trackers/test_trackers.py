@@ -182,7 +182,7 @@ def test_a_missing_tracker_is_reported_with_the_command_that_installs_it(
     assert not list(folder.rglob("metrics.csv"))
 
 
-@pytest.mark.parametrize("value", ["tensorbord", "[mlflow,wandb]", "[]", "null", "1"])
+@pytest.mark.parametrize("value", ["tensorbord", "[mlflow,neptune]", "[]", "null", "1"])
 def test_an_invalid_tracker_is_refused(value: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*WORDS, f"logger={value}"]) == 2
-    assert "must be one of csv, tensorboard, mlflow, or a list of them" in capsys.readouterr().err
+    assert "must be one of csv, tensorboard, mlflow, wandb, or a list of them" in capsys.readouterr().err
