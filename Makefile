@@ -15,7 +15,7 @@ run: .venv/runtime  ## install what running needs, and train a network on Iris
 	$(BIN)/ch12 train
 
 test: export PYTHONDONTWRITEBYTECODE =  # what tests start is compiled once
-test: .venv/installed  ## install what testing needs, and run the tests (about seven minutes on two cores)
+test: .venv/installed  ## install what testing needs, and run the tests (about five minutes on two cores)
 	$(BIN)/python -m pytest -m "not slow" -n auto --dist worksteal
 
 test-slow: .venv/installed  ## run every test, the long ones and those in a browser too (which needs chromium and npm)

@@ -86,6 +86,7 @@ def test_values_keep_their_types_and_missing_ones_are_none(trained: Path) -> Non
     assert not any(value == "null" for row in rows.values() for value in row.values())
 
 
+@pytest.mark.slow
 def test_a_sweep_with_a_damaged_table_is_one_row_with_that_status(trained: Path, tmp_path: Path) -> None:
     shutil.copytree(trained / "points", tmp_path / "points")
     (tmp_path / "sweep").mkdir()
@@ -122,6 +123,7 @@ def test_an_empty_folder_has_no_rows(tmp_path: Path) -> None:
     assert pandas.DataFrame(ch12cli.runs(tmp_path)).empty
 
 
+@pytest.mark.slow
 def test_a_listing_needs_no_torch(trained: Path) -> None:
     script = (
         f"import sys, ch12cli; assert len(ch12cli.runs({str(trained)!r})) == 122; assert 'torch' not in sys.modules"

@@ -58,7 +58,7 @@ def said(trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     return of
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("words", "title"),
     [
@@ -199,6 +199,7 @@ def test_a_boundary_shows_the_predictions_at_the_same_points(said: Callable[...,
     assert len(set(found)) > 1
 
 
+@pytest.mark.slow
 def test_the_default_features_of_a_boundary_separate_the_classes(
     trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -256,6 +256,7 @@ def test_a_runs_page_lists_its_largest_errors_and_its_data(page: Callable[[str],
     assert shares == sorted(shares, reverse=True)
 
 
+@pytest.mark.slow
 def test_damaged_and_unfinished_runs_give_a_page_or_one_message(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -165,6 +165,7 @@ def write_few_pictures(folder: Path) -> None:
         (folder / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">4BI", 0, 0, 8, 1, 20) + bytes([0, 1] * 10))
 
 
+@pytest.mark.sample(20)
 @pytest.mark.parametrize(
     "choice", [c for c in CHOICES if c.group != "experiment"], ids=lambda choice: f"{choice.group}={choice.name}"
 )

@@ -169,6 +169,7 @@ def test_verbs_are_suggested() -> None:
     assert counted.share >= SHARE, counted.wrong
 
 
+@pytest.mark.slow
 def test_options_are_suggested() -> None:
     arguments = parser()
     options = [option for action in arguments._actions for option in action.option_strings if option.startswith("--")]

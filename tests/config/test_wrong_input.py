@@ -520,6 +520,7 @@ def test_at_least_150_wrong_inputs_are_tested() -> None:
     assert len({wrong.words for wrong in found}) == len(found)
 
 
+@pytest.mark.sample(80)
 @pytest.mark.parametrize("wrong", EARLY, ids=id_of)
 def test_a_wrong_option_is_refused_with_its_name_and_the_reason(wrong: Wrong, composer: Composer) -> None:
     with pytest.raises(InputError) as raised:
@@ -527,6 +528,7 @@ def test_a_wrong_option_is_refused_with_its_name_and_the_reason(wrong: Wrong, co
     assert_says(raised.value.messages, wrong)
 
 
+@pytest.mark.sample(25)
 @pytest.mark.parametrize("wrong", WHOLE, ids=id_of)
 def test_the_command_refuses_a_wrong_input(wrong: Wrong, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     refused(wrong.words.split(" "), wrong, folder, capsys)
@@ -671,7 +673,7 @@ def test_a_message_can_be_printed_on_an_ascii_terminal_and_with_invalid_bytes(fo
     assert b"Traceback" not in done.stderr
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     "words",
     [

@@ -58,6 +58,7 @@ def frames_of(folder: Path, *words: str) -> list[str]:
     return found[found.index("cli/verbs/train.py:run") : found.index(STEP) + 1]
 
 
+@pytest.mark.slow
 def test_at_most_twelve_frames_lie_between_the_verb_and_the_step_of_a_single_run(tmp_path: Path) -> None:
     frames = frames_of(tmp_path, "hydra.run.dir=run")
     assert "run/train.py:run_epochs" in frames

@@ -197,7 +197,7 @@ def test_at_least_forty_hostile_settings_are_tested() -> None:
     assert len(HOSTILE) >= 40
 
 
-@pytest.mark.sample(12)
+@pytest.mark.sample(6)
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_settings_in_a_sealed_checkpoint_are_refused(visit: Visit, name: str) -> None:
     visit.make_hostile(name)
@@ -386,6 +386,7 @@ RESUMED_ONLY = {
 }
 
 
+@pytest.mark.slow
 def test_parts_of_a_checkpoint_with_a_wrong_form_are_refused(visit: Visit) -> None:
     state = visit.state()
     for name, changes in parts_of(state).items():

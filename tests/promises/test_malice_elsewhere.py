@@ -53,7 +53,7 @@ def test_every_reading_command_shows_an_unmodified_run(visit: Visit) -> None:
     assert main(visit.words("onnx")) == 0
 
 
-@pytest.mark.sample(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["checkpoints/last.pt", "model.pt", "metrics.csv", "result.json", "tags.txt"])
 def test_no_reading_command_sets_off_a_bomb_in_any_file(visit: Visit, place: str) -> None:
     listed = {**bombs(visit.canary), **monsters()}

@@ -36,6 +36,7 @@ def refused(argv: Sequence[str], capsys: pytest.CaptureFixture[str], *, code: in
     return said.err
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(
     ("word", "says"),
     [
@@ -147,7 +148,7 @@ def odd_result(**values: object) -> bytes:
     return seal({"format": 2, "status": "finished", "epochs": 1, **values})
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("name", "content"),
     [

@@ -89,6 +89,7 @@ def test_each_run_of_a_stack_is_scaled_like_the_run_alone(words: list[str], fold
                 assert single.columns["valid_mae"][0] > 1000  # not scaled
 
 
+@pytest.mark.slow
 def test_exported_networks_and_programs_are_of_the_units_of_the_data(folder: Path) -> None:
     words = ["dataset=toy_regression", "dataset.target_scaling=standard", "epochs=4", "device=cpu"]
     assert main(["train", "-q", *words, "hydra.run.dir=run"]) == 0

@@ -151,7 +151,7 @@ def test_the_basic_launcher_honours_subdir_and_freezes_the_configuration(unlucky
     assert file.read_text(encoding="utf-8") == "not: read\n"
 
 
-@pytest.mark.sample(2)
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(("launcher", "batches"), [("stacked", None), ("stacked", 3), ("basic", 3)])
 def test_a_callback_is_notified_of_the_sweep_and_of_each_job(launcher: str, batches: int | None) -> None:
     sizes = [] if batches is None else [f"hydra.sweeper.max_batch_size={batches}"]

@@ -206,6 +206,7 @@ def kill_a_worker(jobs: Path, into: str, moment: float) -> int:
     return exit_code(child) if workers else -1
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost(jobs: Path, uninterrupted: Swept) -> None:
     Path("cut/.ch12").mkdir(parents=True)
     Path("cut/.ch12/.stack-4-c296fcf4.pt.4616.tmp").touch()  # as of one that was killed while it wrote a checkpoint

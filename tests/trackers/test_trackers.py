@@ -122,6 +122,7 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_has_one_record(folder
     assert found.data.metrics == {"train_loss": 1.5}
 
 
+@pytest.mark.slow
 def test_each_job_of_a_stacked_sweep_is_in_both_trackers(folder: Path) -> None:
     sweep = ["-m", "hydra.sweep.dir=sweep", "seed=1,2,3", "optimizer.lr=0.01,1e30", "optimizer=sgd"]
     assert main([*WORDS, "logger=[tensorboard,mlflow]", *sweep]) == 0

@@ -57,7 +57,7 @@ def by_the_engine(module: nn.Module, loss: nn.Module, x: Tensor, y: Tensor) -> t
     return value.detach(), prediction.detach(), list(torch.autograd.grad(value, list(module.parameters())))
 
 
-@pytest.mark.sample(100)
+@pytest.mark.sample(60)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
