@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode
 
@@ -22,15 +23,16 @@ from ch12cli.board.pages import Pages, stamp_of
 from ch12cli.catalogue.damage import refuse_wrong_form
 from ch12cli.catalogue.entries import entry_at
 from ch12cli.errors import InputError, MachineError
+from ch12cli.files.compact.run_files import recorded_job
 from ch12cli.files.plain_values import whole_number_in
-from ch12cli.files.tags import read_tags, write_tags
+from ch12cli.files.tags import read_tags, require_valid, write_tags
 from ch12cli.files.untrusted_text import escape_controls
 from ch12cli.report.page import policy_sources
 
 MARK = "x-ch12-board"  # a header that no other site can send
 MOST_BYTES = 10_000  # of a request's body
 MOST_JOBS = 500  # curves in one answer
-REPORT_TIME = 300  # seconds
+COMMAND_TIME = 300  # seconds of a command that the board runs
 NAMES = ("127.0.0.1", "localhost")
 
 
@@ -94,7 +96,11 @@ def board_app(root: Path, *, token: str, port: int, write: bool) -> ASGIApp:
             added, removed = (list(map(str, given.get(name, []))) for name in ("add", "remove"))
         except (ValueError, AttributeError, TypeError):
             raise InputError('the body must be {"add": [WORD, …], "remove": [WORD, …]}') from None
-        write_tags(path, [tag for tag in (*read_tags(path), *added) if tag not in removed])
+        words = [tag for tag in dict.fromkeys([*read_tags(path), *added]) if tag not in removed]
+        require_valid(path, words)
+        if recorded_job(path) is not None:  # its directory, which the tags are written into, is in the record alone
+            run_verb(["unpack", str(path)], path)
+        write_tags(path, words)
         folder.renew(path)
         return JSONResponse({"tags": read_tags(path)})
 
@@ -132,15 +138,23 @@ def refused(request: Request, error: Exception) -> Response:
 
 
 def rendered_report(path: Path, target: Path) -> bytes:
-    """The page of `ch12 report`, made by a process of its own: it may need torch, which the board does without."""
-    line = [sys.executable, "-m", "ch12cli", "report", str(path), "-o", str(target)]
-    try:
-        done = subprocess.run(line, capture_output=True, text=True, timeout=REPORT_TIME, check=False)
-    except subprocess.TimeoutExpired:
-        raise MachineError(f"{path}: its report took more than {REPORT_TIME} seconds") from None
-    if done.returncode or not target.is_file():
-        raise InputError(done.stderr.strip() or f"{path}: has no report")
+    """The page of `ch12 report`."""
+    run_verb(["report", str(path), "-o", str(target)], path)
     return target.read_bytes()
+
+
+def run_verb(words: Sequence[str], path: Path) -> None:
+    """Runs a command of ch12 about a run in a process of its own, which may need torch: the board does without.
+
+    Raises InputError with its message if it fails.
+    """
+    line = [sys.executable, "-m", "ch12cli", *words]
+    try:
+        done = subprocess.run(line, capture_output=True, text=True, timeout=COMMAND_TIME, check=False)
+    except subprocess.TimeoutExpired:
+        raise MachineError(f"{path}: `ch12 {words[0]}` took more than {COMMAND_TIME} seconds") from None
+    if done.returncode:
+        raise InputError(done.stderr.strip() or f"{path}: `ch12 {words[0]}` failed")
 
 
 def security_headers() -> dict[str, str]:

@@ -220,6 +220,20 @@ def test_tags_are_changed_only_where_that_is_allowed_and_by_the_boards_own_pages
     assert post(app, "/api/tags/day/run", body=b'{"remove": ["good"]}').json == {"tags": []}
 
 
+@pytest.mark.slow
+def test_a_tag_of_a_recorded_job_is_written_into_its_unpacked_directory(folder: Path) -> None:
+    line = ["train", "-q", "-m", "device=cpu", "epochs=1", "seed=1,2,3", "sweep.record=compact"]
+    assert main([*line, "hydra.sweep.dir=outputs/s"]) == 0
+    app = board_app(Path("outputs"), token=TOKEN, port=PORT, write=True)
+    post = partial(asked, app, "/api/tags/s/1", headers=MARKED, method="POST")
+    assert post(body=b'{"add": ["a b"]}').status == 422
+    assert main(["tag", "outputs/s/1", "a b"]) == 2
+    assert not Path("outputs/s/1").exists()  # nothing is unpacked for a tag that is refused
+    assert post(body=b'{"add": ["good"]}').json == {"tags": ["good"]}
+    assert read_tags(Path("outputs/s/1")) == ["good"]
+    assert Path("outputs/s/1/model.pt").is_file()
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [

@@ -6,7 +6,7 @@ from ch12cli.catalogue.entries import entry_at
 from ch12cli.cli.help.arguments import Arguments, find_run
 from ch12cli.errors import InputError
 from ch12cli.files.compact.run_files import recorded_job
-from ch12cli.files.tags import read_tags, write_tags
+from ch12cli.files.tags import read_tags, require_valid, write_tags
 
 
 def parser() -> Arguments:
@@ -26,11 +26,12 @@ def run(argv: Sequence[str]) -> int:
     if missing:
         raise InputError(f"{missing[0]}: {path} has no such tag; it has {', '.join(tags) or 'none'}")
     if given:
+        tags = [tag for tag in tags if tag not in given] if options.remove else list(dict.fromkeys([*tags, *given]))
+        require_valid(path, tags)
         if recorded_job(path) is not None:
             from ch12cli.saved.unpack import unpack_job
 
             unpack_job(path)  # the record is not changed
-        tags = [tag for tag in tags if tag not in given] if options.remove else [*tags, *given]
         write_tags(path, tags)
     print(" ".join(read_tags(path)) or "no tags")
     return 0
