@@ -29,7 +29,7 @@ class StackedLauncher(Launcher):
 
     def make_engine(self, *, trust: bool = True) -> Any:
         """Returns the engine that trains the jobs. trust: the sweep may import classes of the user's own."""
-        from ch12cli.sweeps.worker_pool import LocalEngine
+        from ch12cli.sweeps.workers.worker_pool import LocalEngine
 
         return LocalEngine()
 

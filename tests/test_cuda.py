@@ -23,7 +23,7 @@ from ch12cli.saved.evaluate import evaluate
 from ch12cli.saved.predict import predict
 from ch12cli.saved.resume import resume_run
 from ch12cli.sweeps.launch import environment_on
-from ch12cli.sweeps.worker_pool import ProcessDiedError
+from ch12cli.sweeps.workers.worker_pool import ProcessDiedError
 from ch12cli.training.checkpoint import load, save
 from tests.conftest import Silent
 from tests.sweeps.driver import CPU, Together, one_thread, relative, settings_of, sweep, typed

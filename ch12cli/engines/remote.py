@@ -25,8 +25,8 @@ from ch12cli.files.cluster.journal import STOP, Event, JournalReader
 from ch12cli.files.result_json import read_result
 from ch12cli.files.run_directory import RESULT
 from ch12cli.sweeps.jobs import SweepJob
-from ch12cli.sweeps.work_item import Done, Progress, Report, Unstacked, WorkItem
-from ch12cli.sweeps.worker import Worker
+from ch12cli.sweeps.workers.work_item import Done, Progress, Report, Unstacked, WorkItem
+from ch12cli.sweeps.workers.worker import Worker
 
 POLL = 0.2  # seconds between two looks at the journals
 ASK = 5.0  # seconds between two questions to the engine

@@ -29,9 +29,9 @@ from ch12cli.sweeps.job_directories import HydraFiles, write_failed
 from ch12cli.sweeps.jobs import SweepJob
 from ch12cli.sweeps.resume import saved_jobs
 from ch12cli.sweeps.trials import divide_by_fold
-from ch12cli.sweeps.work_item import Done, Progress, Unstacked, WorkItem, checkpoint_name
-from ch12cli.sweeps.worker import Worker
-from ch12cli.sweeps.worker_pool import run_items
+from ch12cli.sweeps.workers.work_item import Done, Progress, Unstacked, WorkItem, checkpoint_name
+from ch12cli.sweeps.workers.worker import Worker
+from ch12cli.sweeps.workers.worker_pool import run_items
 
 LOOK = 2.0  # seconds between two looks for a newer attempt or a stop
 PROGRESS = 1.0  # seconds between two lines about the progress of a stack

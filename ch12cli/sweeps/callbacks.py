@@ -9,7 +9,7 @@ from ch12cli.run.callbacks import FaultTolerant
 if TYPE_CHECKING:
     from ch12cli.sweeps.jobs import SweepJob
     from ch12cli.sweeps.plan import Plan
-    from ch12cli.sweeps.work_item import Done, Progress, WorkItem
+    from ch12cli.sweeps.workers.work_item import Done, Progress, WorkItem
 
 
 class SweepCallback(Protocol):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ch12cli.files.metrics_csv import minimised
 from ch12cli.run.signals import Terminated
 from ch12cli.sweeps.stack_run import StackRun, restore_stack
-from ch12cli.sweeps.work_item import Event, Progress
+from ch12cli.sweeps.workers.work_item import Event, Progress
 from ch12cli.training.checkpoint import Checkpoints, DamagedError, load, save
 
 

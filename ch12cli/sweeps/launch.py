@@ -40,9 +40,9 @@ from ch12cli.sweeps.job_directories import HydraFiles, full_config, with_directo
 from ch12cli.sweeps.jobs import SweepJob
 from ch12cli.sweeps.plan import Plan, examined_plan, write_plan
 from ch12cli.sweeps.stack_run import require_data, require_digest
-from ch12cli.sweeps.work_item import Done, Progress, Unstacked, WorkItem
-from ch12cli.sweeps.worker import Worker
-from ch12cli.sweeps.worker_pool import LocalEngine, SweepEngine, call_in_subprocess
+from ch12cli.sweeps.workers.work_item import Done, Progress, Unstacked, WorkItem
+from ch12cli.sweeps.workers.worker import Worker
+from ch12cli.sweeps.workers.worker_pool import LocalEngine, SweepEngine, call_in_subprocess
 from ch12cli.trackers.protocol import TrackedRun
 from ch12cli.trackers.registry import require_installed, tracker_names
 from ch12cli.training.checkpoint import Checkpoints, DamagedError

@@ -19,7 +19,7 @@ from ch12cli.sweeps.groups import Group, divide_into_stacks, group_jobs, max_sta
 from ch12cli.sweeps.job_directories import HydraFiles, refuse_foreign, require_separate, with_directory
 from ch12cli.sweeps.jobs import IRRELEVANT, SweepJob
 from ch12cli.sweeps.trials import examine
-from ch12cli.sweeps.work_item import WorkItem, checkpoint_name
+from ch12cli.sweeps.workers.work_item import WorkItem, checkpoint_name
 
 
 @dataclass(frozen=True)

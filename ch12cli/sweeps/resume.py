@@ -28,7 +28,7 @@ from ch12cli.sweeps.start import MULTIRUN_YAML, Finished, engine_of, monitor_of
 
 if TYPE_CHECKING:
     from ch12cli.sweeps.callbacks import SweepCallback
-    from ch12cli.sweeps.worker_pool import SweepEngine
+    from ch12cli.sweeps.workers.worker_pool import SweepEngine
 
 
 WAITS = {"wait": True}  # a resume collects the results

@@ -26,7 +26,7 @@ from ch12cli.run.task import Task, tensors_of_runs
 from ch12cli.saved.job_files import write_directory
 from ch12cli.sweeps.job_directories import HydraFiles
 from ch12cli.sweeps.jobs import SweepJob, run_settings_of
-from ch12cli.sweeps.work_item import Done, Event, Progress
+from ch12cli.sweeps.workers.work_item import Done, Event, Progress
 from ch12cli.training.checkpoint import Checkpoints, DamagedError, checkpoint_must_fit
 from ch12cli.training.loop import Epoch
 from ch12cli.training.streams import checksum_of, draws_of

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from ch12cli.sweeps.launch import Launch, SweepOutcome
     from ch12cli.sweeps.plan import Plan
     from ch12cli.sweeps.trials import Difference, Estimate
-    from ch12cli.sweeps.worker_pool import SweepEngine
+    from ch12cli.sweeps.workers.worker_pool import SweepEngine
 
 
 class Finished(NamedTuple):

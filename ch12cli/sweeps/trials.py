@@ -36,9 +36,9 @@ from ch12cli.run.users_errors import users_errors
 from ch12cli.saved.unpack import readable
 from ch12cli.sweeps.groups import SINGLE, Group, bytes_of_run, processes_for
 from ch12cli.sweeps.jobs import SweepJob, located
-from ch12cli.sweeps.work_item import WorkItem
-from ch12cli.sweeps.worker import failure_text
-from ch12cli.sweeps.worker_pool import ProcessDiedError, call_in_subprocess
+from ch12cli.sweeps.workers.work_item import WorkItem
+from ch12cli.sweeps.workers.worker import failure_text
+from ch12cli.sweeps.workers.worker_pool import ProcessDiedError, call_in_subprocess
 from ch12cli.training.loop import Training
 from ch12cli.training.network import Network
 from ch12cli.training.optimizers import OPTIMIZERS

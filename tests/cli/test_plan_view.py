@@ -12,7 +12,7 @@ from ch12cli.sweeps.groups import Group
 from ch12cli.sweeps.jobs import Base, SweepJob
 from ch12cli.sweeps.plan import Plan
 from ch12cli.sweeps.start import plan_many
-from ch12cli.sweeps.work_item import WorkItem
+from ch12cli.sweeps.workers.work_item import WorkItem
 from tests.sweeps.driver import settings_of
 
 BASE = Base(None, {}, settings_of({}) | {"epochs": 100}, {})

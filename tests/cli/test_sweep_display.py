@@ -22,7 +22,7 @@ from ch12cli.sweeps.jobs import Base, SweepJob
 from ch12cli.sweeps.launch import SweepOutcome
 from ch12cli.sweeps.plan import Plan
 from ch12cli.sweeps.start import train_many
-from ch12cli.sweeps.work_item import Done, Progress, WorkItem
+from ch12cli.sweeps.workers.work_item import Done, Progress, WorkItem
 from tests.cli.test_display import make_console, screen, written
 from tests.sweeps.driver import settings_of
 

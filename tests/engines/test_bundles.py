@@ -23,7 +23,7 @@ from ch12cli.files.cluster.bundle_json import (
 )
 from ch12cli.files.cluster.journal import JournalReader, JournalWriter, activity, bundle_states
 from ch12cli.files.cluster.progress import bundle_progress
-from ch12cli.sweeps.work_item import Progress, WorkItem
+from ch12cli.sweeps.workers.work_item import Progress, WorkItem
 
 ITEMS = ([BundledItem((0, 1, 2), True), BundledItem((3,), False)], [BundledItem((4, 5), True, 2)])
 

@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 MOST = 12
 STEP = "training/step.py:__call__"
-WORKER = "sweeps/worker_pool.py:work"  # the first function of a worker process
+WORKER = "sweeps/workers/worker_pool.py:work"  # the first function of a worker process
 
 NETWORK = """
 import json

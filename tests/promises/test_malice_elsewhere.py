@@ -13,7 +13,7 @@ import yaml
 from ch12cli.cli.main import main
 from ch12cli.files.run_directory import STATE
 from ch12cli.files.sealed_json import checksum
-from ch12cli.sweeps.work_item import checkpoint_name
+from ch12cli.sweeps.workers.work_item import checkpoint_name
 from ch12cli.training.checkpoint import load, sealed_bytes
 from tests.promises.hostile import HOSTILE, SECRET, bombs, monsters, written_into
 from tests.promises.test_malice import CHECKPOINTS, LARGE, WATCH, WRITABLE, Visit

@@ -21,7 +21,7 @@ from ch12cli.run.task import Task, build_task
 from ch12cli.sweeps.jobs import JobComposer, SweepJob, make_jobs
 from ch12cli.sweeps.plan import Plan
 from ch12cli.sweeps.start import Finished, train_many
-from ch12cli.sweeps.work_item import Done
+from ch12cli.sweeps.workers.work_item import Done
 from ch12cli.training.loop import Epoch, Training
 from ch12cli.training.network import Network
 from ch12cli.training.stack import Stack

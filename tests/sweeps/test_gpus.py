@@ -11,8 +11,8 @@ import torch
 
 from ch12cli.files.result_json import Result
 from ch12cli.sweeps.groups import Group, gpus_to_share, processes_for, visible_gpus
-from ch12cli.sweeps.work_item import Done, WorkItem
-from ch12cli.sweeps.worker_pool import run_items
+from ch12cli.sweeps.workers.work_item import Done, WorkItem
+from ch12cli.sweeps.workers.worker_pool import run_items
 from tests.sweeps.driver import settings_of, typed
 
 

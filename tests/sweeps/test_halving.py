@@ -13,7 +13,7 @@ from ch12cli.sweeps.groups import why_not_halved
 from ch12cli.sweeps.halving import Halving
 from ch12cli.sweeps.jobs import SweepJob
 from ch12cli.sweeps.start import plan_many
-from ch12cli.sweeps.work_item import Done
+from ch12cli.sweeps.workers.work_item import Done
 from tests.sweeps.driver import Looker, Swept, apart, jobs_of, sweep
 
 WORDS = ("dataset=two_class", "dataset.size=40", "batch_size=10", "epochs=10", "precision=float64", "seed=range(24)")
@@ -169,7 +169,7 @@ def test_an_interrupted_halving_resumes_with_the_same_runs(
             if len(self.ended) == self.stop:
                 raise KeyboardInterrupt
 
-    monkeypatch.setattr("ch12cli.sweeps.worker_pool.REFRESH", 0.0)
+    monkeypatch.setattr("ch12cli.sweeps.workers.worker_pool.REFRESH", 0.0)
     for stop in stops:
         looker = Stopping()
         looker.stop = stop

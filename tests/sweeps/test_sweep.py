@@ -19,7 +19,7 @@ from ch12cli.cli.main import main
 from ch12cli.errors import InputError
 from ch12cli.files.sweep_csv import read_sweep_csv
 from ch12cli.sweeps.jobs import SweepJob
-from ch12cli.sweeps.work_item import Done
+from ch12cli.sweeps.workers.work_item import Done
 from tests.conftest import Train
 from tests.sweeps.driver import Looker, Swept, apart, relative, sweep, without_times
 from tests.sweeps.networks import Unlucky

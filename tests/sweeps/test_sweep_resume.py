@@ -23,7 +23,7 @@ from ch12cli.files.sweep_csv import read_sweep_csv
 from ch12cli.saved.unpack import unpack_sweep
 from ch12cli.sweeps.jobs import SweepJob
 from ch12cli.sweeps.resume import resume_sweep
-from ch12cli.sweeps.work_item import Done
+from ch12cli.sweeps.workers.work_item import Done
 from tests.sweeps.driver import Looker, Swept, sweep, table, without_times
 from tests.sweeps.killed import exit_code, in_child
 

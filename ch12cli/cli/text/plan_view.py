@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # these modules import torch
     from ch12cli.sweeps.groups import Group
     from ch12cli.sweeps.jobs import SweepJob
     from ch12cli.sweeps.plan import Plan
-    from ch12cli.sweeps.work_item import WorkItem
+    from ch12cli.sweeps.workers.work_item import WorkItem
 
 GROUPS = 20  # maximum number of groups listed
 VALUES = 6  # maximum number of values listed for a key; if there are more, the first three and the last are listed

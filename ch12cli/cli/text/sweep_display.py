@@ -42,7 +42,7 @@ if TYPE_CHECKING:  # these modules import torch
     from ch12cli.sweeps.jobs import SweepJob
     from ch12cli.sweeps.launch import SweepOutcome
     from ch12cli.sweeps.plan import Plan
-    from ch12cli.sweeps.work_item import Done, Progress, WorkItem
+    from ch12cli.sweeps.workers.work_item import Done, Progress, WorkItem
 
 from collections.abc import Mapping
 

@@ -14,7 +14,7 @@ from ch12cli.files.metrics_csv import minimised
 if TYPE_CHECKING:  # these modules import torch
     from ch12cli.sweeps.jobs import SweepJob
     from ch12cli.sweeps.plan import Plan
-    from ch12cli.sweeps.work_item import Done, Progress, WorkItem
+    from ch12cli.sweeps.workers.work_item import Done, Progress, WorkItem
 
 STEADY = 0.5  # minimum seconds before a rate is reported
 

@@ -34,7 +34,7 @@ from ch12cli.sweeps.halving import Halving, StackPart, train_parts
 from ch12cli.sweeps.job_directories import HydraFiles
 from ch12cli.sweeps.jobs import SweepJob
 from ch12cli.sweeps.stack_run import CheckpointMismatchError, StackRun, require_data
-from ch12cli.sweeps.work_item import Building, Done, Event, Unstacked, WorkItem, checkpoint_name
+from ch12cli.sweeps.workers.work_item import Building, Done, Event, Unstacked, WorkItem, checkpoint_name
 from ch12cli.training.checkpoint import Checkpoints, DamagedError
 from ch12cli.training.streams import seed_stream
 

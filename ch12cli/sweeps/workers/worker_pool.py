@@ -14,8 +14,8 @@ from typing import Any, Protocol, TypeVar
 from ch12cli.errors import InputError, MachineError
 from ch12cli.run.garbage_collection import freeze_objects
 from ch12cli.run.signals import Terminated
-from ch12cli.sweeps.work_item import Building, Done, Event, Progress, Report, WorkItem
-from ch12cli.sweeps.worker import Worker, failed, init_worker
+from ch12cli.sweeps.workers.work_item import Building, Done, Event, Progress, Report, WorkItem
+from ch12cli.sweeps.workers.worker import Worker, failed, init_worker
 
 REFRESH = 0.1  # seconds between two progress reports of a worker
 IDLE = 0.5  # seconds without a report before `idle` is called
