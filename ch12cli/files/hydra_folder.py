@@ -26,6 +26,14 @@ def to_yaml(node: Any) -> str:
     return str(yaml.dump(node, Dumper=DUMPER, default_flow_style=False, sort_keys=False, allow_unicode=True))
 
 
+NUMBERS = yaml.representer.SafeRepresenter()
+
+
+def number_to_yaml(value: int | float) -> str:
+    """Returns a number as YAML."""
+    return str(NUMBERS.represent_data(value).value)
+
+
 def text_to_yaml(text: str) -> str:
     """Returns a text as YAML. Most texts are unchanged."""
     return text if PLAIN.fullmatch(text) else to_yaml(text).removesuffix("...\n").strip()
@@ -65,6 +73,14 @@ def put(node: MutableMapping[str, Any], path: str, value: Any) -> None:
     for name in heads:
         node = node[name]
     node[last] = value
+
+
+def by_section(changes: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Returns changed dotted keys with their values, by their top-level key."""
+    sections: dict[str, dict[str, Any]] = {}
+    for key, value in changes.items():
+        sections.setdefault(key.partition(".")[0], {})[key] = value
+    return sections
 
 
 def with_changes(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,8 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
+from contextlib import suppress
+from functools import cache
 from json.encoder import encode_basestring
 from pathlib import Path
 from typing import Any
@@ -35,16 +37,28 @@ def checksum(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
+PLAIN = frozenset((str, int, bool, float, type(None)))
+
+
 def to_json(value: Any, *, indent: str = "\n") -> str:
-    """Returns the text of json.dumps with an indent of 2, in a third of the time. Non-finite numbers become null."""
+    """Returns the text of json.dumps with an indent of 2, in a fraction of the time. Non-finite numbers become null."""
     if isinstance(value, float):
         return repr(value) if math.isfinite(value) else "null"
     if isinstance(value, str):
         return encode_basestring(value)
     inside = indent + "  "
     if isinstance(value, Mapping) and value:
+        if type(value) is dict and PLAIN.issuperset(map(type, value.values())):
+            with suppress(ValueError):  # there is a number that is not finite
+                return "{" + inside + _encoder(inside).encode(value)[1:-1] + indent + "}"
         lines = [f"{encode_basestring(name)}: {to_json(inner, indent=inside)}" for name, inner in value.items()]
         return "{" + inside + ("," + inside).join(lines) + indent + "}"
     if isinstance(value, list | tuple) and value:
         return "[" + inside + ("," + inside).join([to_json(inner, indent=inside) for inner in value]) + indent + "]"
     return json.dumps(value)
+
+
+@cache
+def _encoder(inside: str) -> json.JSONEncoder:
+    """Returns an encoder in C of a mapping of plain values, which begins each item on a line. It has no indent."""
+    return json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=("," + inside, ": "))

@@ -9,7 +9,7 @@ import os
 import time
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -41,28 +41,35 @@ class DamagedError(InputError):
 def fingerprint(value: Any) -> str:
     """Returns the SHA-256 of nested mappings, lists, tensors and plain values."""
     total = hashlib.sha256()
-    _add(total, value)
+    _add(total.update, value)
     return total.hexdigest()
 
 
-def _add(total: Any, value: Any) -> None:
+def fingerprinted(value: Any) -> list[bytes]:
+    """Returns what the fingerprint of a value is made from, in parts: its keys, its plain values, its tensors."""
+    parts: list[bytes] = []
+    _add(parts.append, value)
+    return parts
+
+
+def _add(add: Callable[[bytes], object], value: Any) -> None:
     if type(value) in SCALARS:  # first, because most values are scalars and the test for Mapping is slow
-        total.update(f"{type(value).__name__} {value!r};".encode())
+        add(f"{type(value).__name__} {value!r};".encode())
     elif isinstance(value, Tensor):
         array = value.detach().cpu().contiguous()
-        total.update(f"tensor {array.dtype} {tuple(array.shape)}".encode())
-        total.update(array.reshape(-1).view(torch.uint8).numpy().data if array.numel() else b"")
+        add(f"tensor {array.dtype} {tuple(array.shape)}".encode())
+        add(array.reshape(-1).view(torch.uint8).numpy().tobytes() if array.numel() else b"")
     elif isinstance(value, Mapping):
-        total.update(f"mapping {len(value)}".encode())
+        add(f"mapping {len(value)}".encode())
         for key, inner in value.items():
-            _add(total, key)
-            _add(total, inner)
+            _add(add, key)
+            _add(add, inner)
     elif isinstance(value, list | tuple):
-        total.update(f"list {len(value)}".encode())
+        add(f"list {len(value)}".encode())
         for inner in value:
-            _add(total, inner)
+            _add(add, inner)
     else:
-        total.update(f"{type(value).__name__} {value!r};".encode())
+        add(f"{type(value).__name__} {value!r};".encode())
 
 
 def on_cpu(value: Any) -> Any:

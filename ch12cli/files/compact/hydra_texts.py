@@ -4,9 +4,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ch12cli.files.hydra_folder import PLAIN, text_to_yaml, to_yaml, with_changes
+from ch12cli.files.hydra_folder import PLAIN, by_section, number_to_yaml, text_to_yaml, to_yaml, with_changes
 
 NUMBER, OUTPUT, NAMES, TASK = "918273645", "@output@", "@names@", "@task@"  # placeholders for what differs
+MARKED = 918273646_000  # stands for the first number of a section while it is cut, and the next for the second
+MARKS = re.compile(f"(?<![0-9]){MARKED // 1000}([0-9]{{3}})(?![0-9])")
+MOST_FORMS = 256  # more cut sections are not kept
 PLACES = re.compile(f"([ ]*)- '{TASK}'\n|{NUMBER}|'{OUTPUT}'|'{NAMES}'")
 
 
@@ -28,6 +31,7 @@ class HydraTexts:
         self.sections = {key: to_yaml({key: value}) for key, value in plain.items()}
         self.parts: list[str] = []  # of the template, between its placeholders
         self.places: list[tuple[str, str]] = []  # each placeholder, and its indent
+        self.cut: dict[tuple[tuple[str, ...], str], list[str]] = {}  # sections, in pieces
         end = 0
         for place in PLACES.finditer(template):
             self.parts.append(template[end : place.start()])
@@ -60,16 +64,22 @@ class HydraTexts:
 
     def config(self, changes: Mapping[str, Any]) -> str:
         """Returns the content of config.yaml. Makes only the sections that differ from the base's."""
-        changed: dict[str, dict[str, Any]] = {}
-        for key, value in changes.items():
-            changed.setdefault(key.partition(".")[0], {})[key] = value
-        written = {head: self.section(head, values) for head, values in changed.items()}
+        written = {head: self.section(head, values) for head, values in by_section(changes).items()}
         return "".join(({**self.sections, **written}).values())
 
     def section(self, head: str, changes: Mapping[str, Any]) -> str:
-        if set(changes) == {head} and type(changes[head]) is int:
-            return f"{head}: {changes[head]}\n"
-        return to_yaml(with_changes({head: self.plain[head]}, changes))
+        """Returns the YAML of a section. It is made once for all jobs in which other numbers stand at the same keys."""
+        numbers = {key: value for key, value in changes.items() if type(value) in (int, float)}
+        form = tuple(numbers), repr([*changes.items()]) if len(numbers) < len(changes) else head
+        if form not in self.cut:
+            if len(self.cut) >= MOST_FORMS:
+                self.cut.clear()
+            marked = {**changes, **{key: MARKED + index for index, key in enumerate(numbers)}}
+            self.cut[form] = MARKS.split(to_yaml(with_changes({head: self.plain[head]}, marked)))
+        pieces, values = self.cut[form].copy(), [*numbers.values()]
+        for place in range(1, len(pieces), 2):
+            pieces[place] = number_to_yaml(values[int(pieces[place])])
+        return "".join(pieces)
 
 
 def indented(text: str, indent: str) -> str:

@@ -6,7 +6,7 @@ for each, and arrays with a row for each, or one row for all.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
@@ -15,7 +15,7 @@ import yaml
 from numpy.typing import NDArray
 
 from ch12cli.files.compact.hydra_texts import HydraTexts
-from ch12cli.files.hydra_folder import LOADER, is_bounded, to_yaml, with_changes
+from ch12cli.files.hydra_folder import LOADER, by_section, is_bounded, to_yaml, with_changes
 from ch12cli.files.metrics_csv import to_csv
 from ch12cli.files.result_json import Result, describe_ending
 from ch12cli.files.run_directory import HYDRA, METRICS, RESULT
@@ -47,6 +47,19 @@ class SharedBase:
     def chosen_json(self) -> str:
         return json.dumps(self.chosen)
 
+    @cached_property
+    def sections(self) -> dict[str, str]:
+        """The settings below each top-level key, as JSON."""
+        return {key: json.dumps(value) for key, value in self.settings.items()}
+
+    def settings_json(self, changes: Mapping[str, Any]) -> str:
+        """Returns the settings with some dotted keys changed. Makes only the sections that differ."""
+        sections = self.sections
+        for head, values in by_section(changes).items():
+            changed = with_changes({head: self.settings[head]}, values) if head in self.settings else values
+            sections = {**sections, head: json.dumps(changed[head])}
+        return "{" + ", ".join([f"{json.dumps(key)}: {text}" for key, text in sections.items()]) + "}"
+
 
 @dataclass(frozen=True)
 class StackFacts:
@@ -67,6 +80,10 @@ class StackFacts:
     data: Mapping[str, Any]
     environment: Mapping[str, Any]
 
+    @cached_property
+    def history_json(self) -> str:
+        return json.dumps(self.history)
+
     def to_fields(self) -> dict[str, Any]:
         """Returns the JSON of the block."""
         bases = [
@@ -77,7 +94,7 @@ class StackFacts:
         return {
             "kind": STACK,
             "format": FORMAT,
-            **vars(self),
+            **{each.name: getattr(self, each.name) for each in fields(self)},
             "bases": bases,
             "metadata": list(self.metadata.items()),
         }
@@ -147,7 +164,7 @@ class JobRecord:
 
     @property
     def settings_json(self) -> str:
-        return json.dumps(with_changes(self.base.settings, self.own["changes"]))
+        return self.base.settings_json(self.own["changes"])
 
     def row(self, epoch: int) -> dict[str, float | int] | None:
         """Returns the row of metrics.csv of an epoch; None for epoch 0."""

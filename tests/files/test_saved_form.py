@@ -1,0 +1,103 @@
+"""The bytes of torch.save from pieces, against torch itself."""
+
+import hashlib
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from ch12cli.files.compact.saved_form import SavedForms
+from ch12cli.saved.job_files import with_tensors
+from ch12cli.training.checkpoint import SEAL, fingerprint, fingerprinted, load
+
+STATE: dict[str, Any] = {
+    "epoch": 3,
+    "network": {"weight": np.zeros((2, 3), np.float32), "bias": np.zeros(2)},
+    "best": {"value": [0.5], "epoch": [2], "known": [None], "names": ["a", "b"]},
+    "moments": {"square": np.zeros((), np.int64), "none": np.zeros((0, 4))},
+    "settings": "{}",
+    "name": "same for all",
+}
+VALUES = (0, 1, 255, 256, 65_535, 65_536, -1, 2**31, 2**70, 0.1, -0.0, float("nan"), float("inf"), True, False, None)
+
+
+def by_torch(state: Mapping[str, Any]) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(with_tensors(state), buffer)
+    return buffer.getvalue()
+
+
+class Counted:
+    """torch.save, with the number of its calls."""
+
+    def __init__(self, *, older: bool = False) -> None:
+        self.older, self.calls = older, 0
+
+    def __call__(self, state: Mapping[str, Any]) -> bytes:
+        self.calls += 1
+        buffer = io.BytesIO()
+        torch.save(with_tensors(state), buffer, _use_new_zipfile_serialization=not self.older)
+        return buffer.getvalue()
+
+
+def forms_of(save: Counted) -> SavedForms:
+    return SavedForms(
+        save, texts=["settings"], sealed_parts=lambda state: fingerprinted(with_tensors(state)), seal=SEAL
+    )
+
+
+def drawn(draw: np.random.Generator) -> dict[str, Any]:
+    """A state of the same form, with other values."""
+    number = lambda: VALUES[draw.integers(len(VALUES))]  # noqa: E731
+    return {
+        "epoch": number(),
+        "network": {"weight": draw.normal(size=(2, 3)).astype(np.float32), "bias": draw.normal(size=2)},
+        "best": {"value": [number()], "epoch": [number()], "known": [number()], "names": ["a", "b"]},
+        "moments": {"square": np.array(draw.integers(9)), "none": np.zeros((0, 4))},
+        "settings": "é\n\ud800 {1: 2}"[: draw.integers(12)],
+        "name": "same for all",
+    }
+
+
+def test_files_from_pieces_are_those_of_torch(tmp_path: Path) -> None:
+    save, draw = Counted(), np.random.default_rng(0)
+    forms = forms_of(save)
+    for _ in range(60):
+        state = drawn(draw)
+        assert forms.plain(state) == by_torch(state)
+        assert forms.sealed(state) == by_torch({**state, SEAL: fingerprint(with_tensors(state))})
+    assert save.calls < 100  # two for a form, and one for each length of its pickle
+    (tmp_path / "last.pt").write_bytes(forms.sealed(STATE))
+    assert load(tmp_path / "last.pt")["best"] == STATE["best"]
+
+
+def test_a_form_is_all_but_numbers_values_and_named_texts() -> None:
+    forms = forms_of(Counted())
+    others: list[dict[str, Any]] = [
+        {"name": "another"},
+        {"network": {"weight": np.zeros((3, 2), np.float32), "bias": np.zeros(2)}},
+        {"network": {"weight": np.zeros((2, 3), np.float64), "bias": np.zeros(2)}},
+        {"network": {"bias": np.zeros(2), "weight": np.zeros((2, 3), np.float32)}},
+        {"best": {"value": 0.5, "epoch": [2], "known": [None], "names": ["a", "c"]}},
+        {"settings": None},
+    ]
+    for other in [{}, *others]:
+        state = STATE | other
+        assert forms.sealed(state) == by_torch({**state, SEAL: fingerprint(with_tensors(state))})
+    assert len(forms.forms) == 1 + len(others)
+
+
+@pytest.mark.parametrize("older", [True, False])
+def test_files_that_are_laid_out_in_another_way_are_left_to_torch(older: bool) -> None:
+    save, draw = Counted(older=older), np.random.default_rng(0)
+    forms = forms_of(save)
+    for _ in range(5):
+        state = drawn(draw)
+        assert forms.sealed(state) == save(
+            {**state, SEAL: hashlib.sha256(b"".join(fingerprinted(with_tensors(state)))).hexdigest()}
+        )
+    assert list(forms.forms.values()).count(None) == older
