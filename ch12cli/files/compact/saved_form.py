@@ -148,7 +148,7 @@ class Form:
 
     def __init__(self, forms: SavedForms, marked: Mapping[str, Any], values: Sequence[Any], *, sealed: bool) -> None:
         self.forms, self.is_sealed = forms, sealed
-        self.layouts: dict[int, Layout] = {}  # by the length of the pickle
+        self.layouts: dict[int, FileLayout] = {}  # by the length of the pickle
         marks = [mark_of(index, value) for index, value in enumerate(values)]
         self.arrays = [index for index, mark in enumerate(marks) if mark is None]
         self.digested: list[bytes] = []  # what the fingerprint is made from, with empty places for the values
@@ -196,11 +196,11 @@ class Form:
         written = [piece + pickled(values[index]) for piece, index in zip(self.pieces[:-1], self.slots, strict=True)]
         content = b"".join([*written, self.pieces[-1]])
         if len(content) not in self.layouts:
-            self.layouts[len(content)] = Layout(self.forms.slowly(state, sealed=self.is_sealed), len(self.arrays))
+            self.layouts[len(content)] = FileLayout(self.forms.slowly(state, sealed=self.is_sealed), len(self.arrays))
         return self.layouts[len(content)].filled([content, *(values[index].tobytes() for index in self.arrays)])
 
 
-class Layout:
+class FileLayout:
     """Where the records of a file are, and their checksums: in all files of a form whose pickles have one length."""
 
     def __init__(self, file: bytes, arrays: int) -> None:
