@@ -82,6 +82,7 @@ COMPUTES = {
         for name in ("build", "task", "description", "recorder", "sessions", "step_progress", "torch_settings", "train")
     ),
     "run.value_checks",
+    "run.predictions",
     *(
         f"distributed.{name}"
         for name in ("independent_rows", "processes", "ranks", "shared_network", "shared_training", "sharing")

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from ch12cli.errors import InputError, reason_of
 from ch12cli.files.atomic import digest_of, machine_errors, write_whole
 from ch12cli.files.compact.run_files import read_run_file, recorded_job
-from ch12cli.files.run_directory import BEST, CHECKPOINTS, HYDRA, LAST, METRICS, MODEL, RESULT
+from ch12cli.files.run_directory import BEST, CHECKPOINTS, HYDRA, LAST, METRICS, MODEL, PREDICTIONS, RESULT
 from ch12cli.files.sealed_json import CHECKSUM, FORMAT_KEY, require_known_format, to_json
 
 FORMAT = 2
@@ -239,7 +239,7 @@ def digests(files: Mapping[str, bytes]) -> dict[str, str]:
 def write_result(directory: Path, result: Result) -> Result:
     """Writes result.json with the digests of the run's other files. Returns the result with the digests."""
     with machine_errors(f"cannot read {directory}"):
-        names = [METRICS, MODEL, f"{CHECKPOINTS}/{LAST}", f"{CHECKPOINTS}/{BEST}"]
+        names = [METRICS, MODEL, PREDICTIONS, f"{CHECKPOINTS}/{LAST}", f"{CHECKPOINTS}/{BEST}"]
         names += [f"{HYDRA}/{file.name}" for file in sorted((directory / HYDRA).glob("*.yaml"))]
         files = {name: digest_of((directory / name).resolve()) for name in names if (directory / name).exists()}
     result = replace(result, files=files)
@@ -250,7 +250,7 @@ def write_result(directory: Path, result: Result) -> Result:
 def is_part_of_run(name: str) -> bool:
     """Returns whether a name in `files` is of a file that ch12 writes into a run: never a path that leads out of it."""
     folder, _, file = name.rpartition("/")
-    return name in (METRICS, MODEL) or (folder in (CHECKPOINTS, HYDRA) and file not in ("", ".", ".."))
+    return name in (METRICS, MODEL, PREDICTIONS) or (folder in (CHECKPOINTS, HYDRA) and file not in ("", ".", ".."))
 
 
 def is_intact(directory: Path) -> bool:

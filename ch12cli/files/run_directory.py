@@ -1,5 +1,8 @@
 """Names of the files in the directories of runs and sweeps; claims a directory for a run."""
 
+import os
+import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 from ch12cli.errors import InputError
@@ -9,12 +12,32 @@ HYDRA = ".hydra"  # the configuration as Hydra writes it; creating this folder c
 METRICS = "metrics.csv"
 RESULT = "result.json"
 MODEL = "model.pt"
+PREDICTIONS = "predictions.npz"
 CHECKPOINTS = "checkpoints"
 LAST, BEST = "last.pt", "best.pt"
 
 SWEEP = "sweep.csv"  # in the directory of a sweep
 STATE = ".ch12"  # in the directory of a sweep: the state that a resume needs
 RECORDS = "records"  # in the directory of a sweep: the stores of its stacks, if it has a compact record
+
+RUN_FILES = (HYDRA, CHECKPOINTS, METRICS, RESULT, MODEL, PREDICTIONS, "train.log")
+
+
+def refuse_links(directory: Path, names: Sequence[str] = RUN_FILES) -> None:
+    """Raises InputError if a file of the run is a link or a special file.
+
+    ch12 writes only regular files; a link could redirect a read or write elsewhere. names: files and folders; the files
+    in the folders are checked too.
+    """
+    with machine_errors(f"cannot read {directory}"):
+        paths = [path for name in names if os.path.lexists(path := directory / name)]
+        paths += [path for folder in paths if folder.is_dir() and not folder.is_symlink() for path in folder.iterdir()]
+        modes = {path: path.lstat().st_mode for path in paths}
+    invalid = [path for path, mode in modes.items() if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))]
+    if invalid:
+        raise InputError(
+            [f"{path}: must be a file, not a link or a device; if the run is your own, add --trust" for path in invalid]
+        )
 
 
 def claim(directory: Path) -> None:

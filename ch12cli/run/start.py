@@ -100,7 +100,7 @@ def train_single(
             job = prepare_job(settings, device, ranks)
             require_learnable(settings, job.task)
             directory = claim_directory(composition)
-            train = partial(train_job, job, callback=callback)
+            train = partial(train_job, job, callback=callback, predictions=True)
             try:
                 with locked(directory, key=str(directory)), nullcontext() if log else train_log(directory):
                     return run_in_hydra(composer, composition, directory, train, log=log)

@@ -28,6 +28,7 @@ from ch12cli.run.build import ALONE, build_training
 from ch12cli.run.callbacks import Callback, FaultTolerantCallback
 from ch12cli.run.description import describe_run
 from ch12cli.run.garbage_collection import freeze_objects
+from ch12cli.run.predictions.record import record_predictions, remove_predictions
 from ch12cli.run.recorder import (
     Ending,
     MetricsRow,
@@ -170,10 +171,11 @@ def follow_run(message: str, ranks: Ranks) -> None:
 
 
 @directory_kept()
-def train_job(job: Job, directory: Path, callback: Callback) -> Outcome:
+def train_job(job: Job, directory: Path, callback: Callback, *, predictions: bool = False) -> Outcome:
     """Trains a job, writes its record into a directory that the caller has locked, and returns the outcome.
 
-    SIGINT and SIGTERM end the training after writing a checkpoint.
+    predictions: whether to record them for the run's plots. SIGINT and SIGTERM end the training after writing a
+    checkpoint.
     """
     start = time.perf_counter()
     given, directory = directory, directory.absolute()  # code of the user's own may change the directory
@@ -193,7 +195,7 @@ def train_job(job: Job, directory: Path, callback: Callback) -> Outcome:
         with users_errors(job.settings, "training"):
             with sigterm_raises():
                 ending = run_epochs(job, directory, rows, callback)
-            result = finish(job, directory, rows, ending, seconds=time.perf_counter() - start)
+            result = finish(job, directory, rows, ending, seconds=time.perf_counter() - start, predictions=predictions)
         learned = job.task.data.learned(job.task.data.train.y)
         if hint := far_off_hint(final_r2(rows), learned, job.task.data.table.target_name):
             callback.on_message(hint, warning=True)
@@ -289,14 +291,19 @@ def evaluate_test_part(job: Job) -> dict[str, float] | None:
     return {name: float(value[0]) for name, value in job.training.evaluate(part).items()}
 
 
-def finish(job: Job, directory: Path, rows: list[MetricsRow], ending: Ending, *, seconds: float) -> Result:
+def finish(
+    job: Job, directory: Path, rows: list[MetricsRow], ending: Ending, *, seconds: float, predictions: bool
+) -> Result:
     """Evaluates the test part, writes model.pt and result.json, and returns the result."""
     training, task, earlier = job.training, job.task, job.earlier
     network = job.network
     test: dict[str, float] | None = None
+    remove_predictions(directory)  # of an earlier session
     if ending.status == "finished":
         save_plain(directory / MODEL, network.snapshot())
         test = evaluate_test_part(job)
+        if predictions and not (job.settings.model.compile or job.settings.machine.devices > 1):
+            record_predictions(directory, task, network)
     result = result_of(
         task,
         ending,

@@ -22,12 +22,13 @@ from ch12cli.files.plan_json import is_inside
 from ch12cli.files.result_json import Result, digests
 from ch12cli.files.run_directory import CHECKPOINTS, HYDRA, LAST, METRICS, MODEL, RESULT
 from ch12cli.models.averaging import MEMBERS
+from ch12cli.run.predictions.of_rows import predictions
 from ch12cli.run.recorder import run_state
 from ch12cli.run.sessions import environment_of
 from ch12cli.run.task import Task, tensors
 from ch12cli.run.torch_settings import torch_settings
 from ch12cli.run.train import prepare_job
-from ch12cli.saved.evaluate import evaluate, predictions
+from ch12cli.saved.evaluate import evaluate
 from ch12cli.saved.job_files import pt_bytes, write_files
 from ch12cli.saved.load import Saved, read_saved, require_same_data
 from ch12cli.saved.network import on_this_machine, trained_network

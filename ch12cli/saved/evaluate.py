@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ch12cli.data.prepared import Prepared
 from ch12cli.errors import InputError
+from ch12cli.files.predictions.predictions_npz import PARTS
+from ch12cli.run.predictions.of_rows import outputs_of_part
 from ch12cli.run.task import tensors
 from ch12cli.run.torch_settings import torch_settings
 from ch12cli.run.train import Job, prepare_job
@@ -19,12 +20,9 @@ from ch12cli.run.users_errors import users_errors
 from ch12cli.saved.load import read_saved, require_same_data
 from ch12cli.saved.network import on_this_machine
 from ch12cli.training.checkpoint import checkpoint_must_fit
-from ch12cli.training.loop import EVALUATED
 from ch12cli.training.losses import target_of
 from ch12cli.training.metrics import predicted_classes
-from ch12cli.training.network import Network
 
-PARTS = ("train", "valid", "test")
 Counts = NDArray[np.int64]
 
 
@@ -107,23 +105,12 @@ def evaluate_part(job: Job, name: str) -> PartMetrics:
     metrics = {metric: float(value[0]) for metric, value in job.training.evaluate(part).items()}
     confusion = None
     if job.task.classes:
-        rows = max(1, EVALUATED // max(1, part.values))
-        prediction = torch.cat([predictions(job.network, x) for x, _ in part.blocks(rows, runs=None)])
+        prediction = outputs_of_part(job.task, job.network, name)
         found = predicted_classes(prediction, output=job.task.output).cpu().numpy()
         confusion = confusion_of(
             target_of(job.task.loss, part.y).reshape(-1).long().cpu().numpy(), found, classes=job.task.classes
         )
     return PartMetrics(len(part), metrics, confusion)
-
-
-@torch.no_grad()
-def predictions(network: Network, x: torch.Tensor) -> torch.Tensor:
-    """Returns the network's outputs in evaluation mode, (rows, outputs). x: (rows, features)."""
-    network.train(False)
-    rows = max(1, EVALUATED // max(1, x.shape[1]))
-    prediction = torch.cat([network(block) for block in x.split(rows)])
-    network.train(True)
-    return prediction
 
 
 def confusion_of(actual: Counts, found: Counts, *, classes: int) -> Counts:

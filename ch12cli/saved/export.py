@@ -18,11 +18,11 @@ from ch12cli.errors import InputError, MachineError
 from ch12cli.files.history import changes_in, sessions_of
 from ch12cli.files.result_json import read_result
 from ch12cli.files.run_directory import RESULT
+from ch12cli.run.predictions.of_rows import predictions
 from ch12cli.run.recorder import checkpoint_rows
 from ch12cli.run.torch_settings import torch_settings
 from ch12cli.run.train import Job, prepare_job
 from ch12cli.run.users_errors import users_errors
-from ch12cli.saved.evaluate import predictions
 from ch12cli.saved.export_script import script_of
 from ch12cli.saved.load import Saved, read_saved, refuse_ensemble, require_same_data
 from ch12cli.saved.network import on_this_machine

@@ -2,9 +2,7 @@
 
 import json
 import math
-import os
-import stat
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,9 +16,8 @@ from ch12cli.config.untrusted_settings import ENSEMBLE, Use
 from ch12cli.data.columns import columns_from_plain
 from ch12cli.data.scaling import scaling_from_plain, target_scaling_from_plain
 from ch12cli.errors import InputError
-from ch12cli.files.atomic import machine_errors
 from ch12cli.files.plain_values import is_integer
-from ch12cli.files.run_directory import BEST, CHECKPOINTS, HYDRA, METRICS, MODEL, RESULT
+from ch12cli.files.run_directory import BEST, CHECKPOINTS, refuse_links
 from ch12cli.rules import LARGEST
 from ch12cli.run.sessions import plain_of
 from ch12cli.saved.gate import require_valid_settings
@@ -30,7 +27,6 @@ from ch12cli.training.checkpoint import MISMATCH_ERRORS, Checkpoints, DamagedErr
 
 TRAINING = ("best_network", "optimizer", "schedule", "best", "stopping", "source", "columns", "rows")
 DATA = ("feature_names", "feature_type", "encoding", "shape", "class_names", "target_name", "data_digest", "scaling")
-RUN_FILES = (HYDRA, CHECKPOINTS, METRICS, RESULT, MODEL, "train.log")
 RUN = ("settings", "chosen", "environment", *DATA, "epoch", "network")
 
 
@@ -73,23 +69,6 @@ def read_saved(
     if not trust:
         require_fits(typed, state, where=str(directory))
     return Saved(directory, state, typed, environment, skipped, plain_of(state, "history"))
-
-
-def refuse_links(directory: Path, names: Sequence[str] = RUN_FILES) -> None:
-    """Raises InputError if a file of the run is a link or a special file.
-
-    ch12 writes only regular files; a link could redirect a read or write elsewhere. names: files and folders; the files
-    in the folders are checked too.
-    """
-    with machine_errors(f"cannot read {directory}"):
-        paths = [path for name in names if os.path.lexists(path := directory / name)]
-        paths += [path for folder in paths if folder.is_dir() and not folder.is_symlink() for path in folder.iterdir()]
-        modes = {path: path.lstat().st_mode for path in paths}
-    invalid = [path for path, mode in modes.items() if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))]
-    if invalid:
-        raise InputError(
-            [f"{path}: must be a file, not a link or a device; if the run is your own, add --trust" for path in invalid]
-        )
 
 
 def read_state(folder: Path, *, best: bool) -> tuple[dict[str, Any], list[str]]:

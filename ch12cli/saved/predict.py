@@ -20,8 +20,8 @@ from ch12cli.data.pictures.image_folder import read_new_images
 from ch12cli.data.scaling import scaling_from_plain, target_scaling_from_plain
 from ch12cli.data.text_file import Layout
 from ch12cli.errors import InputError
+from ch12cli.run.predictions.of_rows import predictions
 from ch12cli.run.torch_settings import torch_settings
-from ch12cli.saved.evaluate import predictions
 from ch12cli.saved.load import Saved, read_saved
 from ch12cli.saved.network import ends_of, on_this_machine, trained_network
 from ch12cli.training.metrics import predicted_classes, probabilities

@@ -26,14 +26,25 @@ from ch12cli.files.hydra_folder import flatten, read_hydra, read_overrides, to_y
 from ch12cli.files.locks import locked
 from ch12cli.files.plan_json import read_plan
 from ch12cli.files.result_json import Result, read_result
-from ch12cli.files.run_directory import BEST, CHECKPOINTS, HYDRA, LAST, RESULT, STATE, SWEEP, claim, claim_new
+from ch12cli.files.run_directory import (
+    BEST,
+    CHECKPOINTS,
+    HYDRA,
+    LAST,
+    RESULT,
+    STATE,
+    SWEEP,
+    claim,
+    claim_new,
+    refuse_links,
+)
 from ch12cli.files.sealed_json import NewerFormatError
 from ch12cli.files.sweep_csv import SweepRow, SweepTable, is_sweep, read_sweep_csv
 from ch12cli.run.sessions import session_record
 from ch12cli.run.signals import interrupts_kept, termination_exits
 from ch12cli.run.start import train_log
 from ch12cli.saved.gate import require_valid_settings, settings_problems
-from ch12cli.saved.load import Saved, read_saved, refuse_ensemble, refuse_links, require_same_data
+from ch12cli.saved.load import Saved, read_saved, refuse_ensemble, require_same_data
 from ch12cli.saved.unpack import unpack_job
 from ch12cli.shell import shell_line, shell_word
 from ch12cli.suggest import suggestion
@@ -211,13 +222,13 @@ def continue_run(
         if fork:
             new = fork_directory(directory, settings, overrides, target=target)
             with locked(new, key=str(new)), train_log(new):
-                return train_job(job, new, callback)
+                return train_job(job, new, callback, predictions=True)
         if changes:
             write_whole(directory / HYDRA / "config.yaml", to_yaml(settings.config).encode())
         if begun:
             job = replace(job, notes=())  # they were given when the run began
         with train_log(directory):
-            return train_job(job, directory, callback)
+            return train_job(job, directory, callback, predictions=True)
 
 
 def spans_all_epochs(schedule: Target) -> bool:

@@ -18,10 +18,9 @@ from ch12cli.config.untrusted_settings import untrusted_problems
 from ch12cli.errors import InputError, Problem
 from ch12cli.files.hydra_folder import flatten, hydra_in
 from ch12cli.files.plan_json import PlanFile, PlannedBase, PlannedJob, read_plan
-from ch12cli.files.run_directory import RECORDS, STATE, SWEEP
+from ch12cli.files.run_directory import RECORDS, STATE, SWEEP, refuse_links
 from ch12cli.run.data_sets import data_read_once
 from ch12cli.saved.gate import require_valid_settings
-from ch12cli.saved.load import refuse_links
 from ch12cli.sweeps.job_directories import RESERVED
 from ch12cli.sweeps.jobs import Base, SweepJob
 from ch12cli.sweeps.start import MULTIRUN_YAML, Finished, engine_of, monitor_of

@@ -19,10 +19,13 @@ from ch12cli.cli.main import main
 from ch12cli.data.flowers import iris
 from ch12cli.data.prepared import prepare
 from ch12cli.files.metrics_csv import read_metrics
-from ch12cli.plots.plot import Field, Grid, Line, Lines
+from ch12cli.files.predictions.predictions_npz import recorded_predictions
+from ch12cli.plots.plot import Field, Grid, Line, Lines, Plot
+from ch12cli.plots.plotted_data import to_plotted_csv
+from ch12cli.plots.predictions import recorded_plot
 from ch12cli.plots.recorded import run_curves, sweep_curves
-from ch12cli.saved import model_plots as plane
 from ch12cli.saved.load import read_saved
+from ch12cli.saved.predictions import Needed, predict_again
 
 WORDS = ["train", "device=cpu", "-q", "epochs=3"]
 
@@ -177,9 +180,17 @@ def predicted(said: Callable[..., str], run: str, header: str, rows: list[str], 
     return list(csv.DictReader(io.StringIO(said("predict", run, str(file)))))
 
 
+def made_again(run: str, kind: str, *, split: str | None = None, features: str | None = None) -> Plot:
+    """A plot of the predictions of a saved run, made with its network."""
+    found, _ = predict_again(Path(run), Needed(kind, split, features), best=False, trust=False)
+    plot = recorded_plot(found, kind, title="t", split="all", features=None, place=Path(run))
+    assert plot is not None
+    return plot
+
+
 def test_a_boundary_shows_the_predictions_at_the_same_points(said: Callable[..., str], tmp_path: Path) -> None:
     run = Path("iris")
-    plot, _ = plane.boundary_plot(run, title="t", features="petal_width,sepal_length", best=False, trust=False)
+    plot = made_again("iris", "boundary", features="petal_width,sepal_length")
     (field,) = plot.panels
     assert isinstance(field, Field)
     assert (field.x.label, field.y.label) == ("petal width (cm)", "sepal length (cm)")
@@ -204,14 +215,14 @@ def test_the_default_features_of_a_boundary_separate_the_classes(
     trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(trained)
-    plot, _ = plane.boundary_plot(Path("iris"), title="t", features=None, best=False, trust=False)
+    plot = made_again("iris", "boundary")
     (field,) = plot.panels
     assert isinstance(field, Field)
     assert (field.x.label, field.y.label) == ("petal length (cm)", "petal width (cm)")  # as any book on Iris shows
 
 
 def test_a_regression_line_shows_the_predictions_along_the_feature(said: Callable[..., str], tmp_path: Path) -> None:
-    plot, _ = plane.line(Path("points"), title="t", features=None, best=False, trust=False)
+    plot = made_again("points", "line")
     (panel,) = plot.panels
     assert isinstance(panel, Lines)
     network: Line = panel.lines[0]
@@ -224,7 +235,7 @@ def test_a_regression_line_shows_the_predictions_along_the_feature(said: Callabl
 
 def test_a_confusion_matrix_is_that_of_eval(said: Callable[..., str]) -> None:
     wanted = json.loads(said("eval", "iris", "--split", "all", "--format", "json"))["parts"]
-    plot, _ = plane.confusion(Path("iris"), title="t", split="all", best=False, trust=False)
+    plot = made_again("iris", "confusion", split="all")
     grids = [panel for panel in plot.panels if isinstance(panel, Grid)]
     assert [grid.values.tolist() for grid in grids] == [part["confusion"] for part in wanted.values()]
 
@@ -307,3 +318,43 @@ def test_curves_and_plots_of_sweeps_are_drawn_without_torch(trained: Path) -> No
         "assert 'torch' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", script], cwd=trained, check=True, stdout=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize(
+    ("run", "kind", "option"),
+    [
+        ("iris", "confusion", {"split": "all"}),
+        ("iris", "boundary", {}),
+        ("points", "residuals", {"split": "train"}),
+        ("points", "line", {}),
+    ],
+)
+def test_recorded_predictions_are_those_of_the_saved_network(
+    run: str, kind: str, option: dict[str, str], trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(trained)
+    found = recorded_predictions(Path(run))
+    assert found is not None
+    given = {"split": None, "features": None, **option}
+    recorded = recorded_plot(found, kind, title="t", place=Path(run), **given)
+    assert recorded is not None
+    assert to_plotted_csv(recorded) == to_plotted_csv(made_again(run, kind, **option))
+    if kind == "boundary":
+        (field,), (again,) = recorded.panels, made_again(run, kind).panels
+        assert isinstance(field, Field)
+        assert isinstance(again, Field)
+        np.testing.assert_array_equal(field.found, again.found)
+        np.testing.assert_allclose(field.sure, again.sure, atol=0.003)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words", [["report", "iris"], ["plot", "iris", "--kind", "boundary"], ["plot", "points", "--kind", "residuals"]]
+)
+def test_what_is_recorded_of_a_run_is_shown_without_torch(words: list[str], trained: Path) -> None:
+    code = (
+        "import sys; from ch12cli.cli.main import main; "
+        f"code = main({words!r}); print(code, 'torch' in sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=trained, capture_output=True, text=True, check=True)
+    assert done.stderr.endswith("0 False\n")

@@ -243,13 +243,15 @@ def test_each_plot_of_a_page_has_a_title_and_its_notes_in_the_text(
 
 @pytest.mark.slow
 def test_a_runs_page_lists_its_largest_errors_and_its_data(page: Callable[[str], str], trained: Path) -> None:
-    tables = Reader(page("run")).tables
+    assert main([*WORDS, "hydra.run.dir=early", "epochs=1"]) == 0
+    tables = Reader(page("early")).tables
     facts = [row for table in tables for row in table]
     assert ["rows", "150: 90 training, 30 validation, 30 test"] in facts
     assert ["classes", "setosa 50, versicolor 50, virginica 50"] in facts
     assert ["features", "4: sepal_length, sepal_width, petal_length, petal_width"] in facts
     errors = next(table for table in tables if table[0][1:] == ["true class", "predicted class", "probability"])
-    result = json.loads((trained / "run" / "result.json").read_text(encoding="utf-8"))
+    result = json.loads((trained / "early" / "result.json").read_text(encoding="utf-8"))
+    assert len(errors) > 1
     assert len(errors) - 1 == min(15, round(30 * (1 - result["test"]["accuracy"])))
     assert all(true != predicted for _, true, predicted, _ in errors[1:])
     shares = [float(row[3]) for row in errors[1:]]

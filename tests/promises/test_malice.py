@@ -560,7 +560,10 @@ def test_a_user_class_is_imported_only_for_a_trusted_run(visit: Visit, monkeypat
     words = ["epochs=2", "batch_size=16", "device=cpu", f"hydra.run.dir={visit.directory}", "--config-dir", "conf"]
     assert main(["train", "-q", "model=own", *words]) == 0
     del sys.modules["malice_of_a_stranger"]  # for good: other tests look whether it is there
-    visit.refused()
+    visit.refused(*(verb for verb in VERBS if verb != "plot"))
+    code, out, err = visit.run("plot")  # of the recorded predictions, which call no network
+    assert (code, err) == (0, "")
+    assert "boundary" in out
     for verb in VERBS:
         if verb == "export":  # whose program could not make it without its module
             continue

@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.metrics import roc_curve as sklearn_roc_curve
 
 from ch12cli.cli.main import main
-from ch12cli.saved.prediction_plots import calibration_bins, roc_curve
+from ch12cli.plots.predictions import calibration_bins, roc_curve
 
 WORDS = ["train", "device=cpu", "-q"]
 

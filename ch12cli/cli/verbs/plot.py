@@ -177,20 +177,25 @@ def requested_plot(paths: Sequence[Path], options: Any) -> tuple["Plot", list[st
 
 def network_plot(path: Path, kind: str, options: Any) -> tuple["Plot", list[str]]:
     """A plot of a run's network, and warnings about it."""
+    from ch12cli.files.predictions.predictions_npz import recorded_predictions
+    from ch12cli.plots.predictions import recorded_plot
     from ch12cli.plots.recorded import subject
-    from ch12cli.saved import model_plots
 
     title = f"{subject(path)}: {(RUN_KINDS | PREDICTION_KINDS)[kind]}"
-    best, trust = options.checkpoint == "best", options.trust
-    if kind in PREDICTION_KINDS:
-        from ch12cli.saved import prediction_plots as made
+    best, trust, messages = options.checkpoint == "best", options.trust, list[str]()
+    shown = {"split": options.split, "features": options.features}
+    found = None if best or kind == "predictions" else recorded_predictions(path)
+    plot = None if found is None else recorded_plot(found, kind, title=title, place=path, **shown)
+    if plot is None:  # torch is imported only where there is no record
+        from ch12cli.saved.predictions import Needed, pictures, predict_again
 
-        makers = {"roc": made.roc, "calibration": made.calibration, "residuals": made.residuals}
-        return makers.get(kind, made.pictures)(path, title=title, split=options.split, best=best, trust=trust)
-    if kind == "confusion":
-        return model_plots.confusion(path, title=title, split=options.split, best=best, trust=trust)
-    make = model_plots.boundary_plot if kind == "boundary" else model_plots.line
-    return make(path, title=title, features=options.features, best=best, trust=trust)
+        if kind == "predictions":
+            return pictures(path, title=title, split=options.split, best=best, trust=trust)
+        found, messages = predict_again(path, Needed(kind, **shown), best=best, trust=trust)
+        split = "all" if found.parts else None
+        plot = recorded_plot(found, kind, title=title, place=path, split=split, features=None)
+        assert plot is not None
+    return plot, messages
 
 
 def print_plot(plot: "Plot") -> None:

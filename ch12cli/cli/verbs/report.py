@@ -49,16 +49,21 @@ def run(argv: Sequence[str]) -> int:
 
 
 def content_of_run(entry: "Entry", *, trust: str) -> bytes:
-    """The page about a run. torch is imported only where there is a network to show."""
+    """The page about a run. torch is imported only where the run has a network without a record of its predictions."""
     from ch12cli.files.compact.run_files import recorded_job
+    from ch12cli.files.predictions.predictions_npz import recorded_predictions
     from ch12cli.files.run_directory import CHECKPOINTS, LAST
     from ch12cli.plots.recorded import subject
     from ch12cli.report.contents import run_page
+    from ch12cli.report.network import largest_errors, network_figures, summary
 
     path = entry.path
-    if not (path / CHECKPOINTS / LAST).exists() and recorded_job(path) is None:
-        return run_page(entry, trust=trust)
-    from ch12cli.saved.run_figures import run_figures
+    found = recorded_predictions(path)
+    if found is None and ((path / CHECKPOINTS / LAST).exists() or recorded_job(path) is not None):
+        from ch12cli.saved.predictions import predict_for_page
 
-    found = run_figures(path, subject(path))
-    return run_page(entry, trust=trust, plots=found.figures, errors=found.errors, data=found.data)
+        found = predict_for_page(path)
+    if found is None:
+        return run_page(entry, trust=trust)
+    figures = network_figures(found, subject(path))
+    return run_page(entry, trust=trust, plots=figures, errors=largest_errors(found), data=summary(found))
