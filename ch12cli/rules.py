@@ -277,6 +277,56 @@ class HalvingRule:
 
 
 @dataclass(frozen=True)
+class PopulationRule:
+    """null, or {metric, every, numbers} for population-based training, with `quantile`, `factors`, `resample`, `seed`.
+
+    metric: the metric to compare runs by; every: epochs between comparisons; numbers: the lowest and the highest value
+    of each key that is perturbed, and `log` for a logarithmic scale; the others: as in PopulationSettings.
+    """
+
+    metrics: tuple[str, ...]
+
+    def allows(self, value: Any) -> bool:
+        if value is None:
+            return True
+        needed, optional = {"metric", "every", "numbers"}, {"quantile", "factors", "resample", "seed"}
+        if not isinstance(value, dict) or not needed <= set(value) <= needed | optional:
+            return False
+        factors, numbers = value.get("factors", [1]), value["numbers"]
+        return (
+            value["metric"] in self.metrics
+            and is_integer(value["every"])
+            and value["every"] >= 1
+            and Number(above=0, high=0.5).allows(value.get("quantile", 0.5))
+            and Number(low=0, high=1).allows(value.get("resample", 0))
+            and IntegerRule(0).allows(value.get("seed", 0))
+            and isinstance(factors, list)
+            and bool(factors)
+            and all(map(Number(above=0).allows, factors))
+            and isinstance(numbers, dict)
+            and bool(numbers)
+            and all(map(is_range, numbers.values()))
+        )
+
+    def __str__(self) -> str:
+        return (
+            "null, or 'KEY={metric: valid_loss, every: 5, numbers: {optimizer.lr: [1e-4, 0.1, log]}}' with bounds "
+            "above 0, and, if wanted, quantile: 0.2, factors: [0.8, 1.2], resample: 0.25, seed: 1"
+        )
+
+
+def is_range(value: Any) -> bool:
+    """Returns whether a value is `[low, high]` or `[low, high, log]`, with bounds above 0 in order."""
+    return (
+        isinstance(value, list)
+        and len(value) in (2, 3)
+        and all(map(Number(above=0).allows, value[:2]))
+        and value[0] <= value[1]
+        and value[2:] in ([], ["log"])
+    )
+
+
+@dataclass(frozen=True)
 class AugmentRule:
     """null, or a mapping of changes of pictures, whose values are checked where they are used; or a `_target_`."""
 

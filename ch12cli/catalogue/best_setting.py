@@ -22,7 +22,7 @@ from ch12cli.files.metrics_csv import minimised
 from ch12cli.files.sweep_csv import SweepRow
 from ch12cli.shell import shell_line
 
-NOT_ITS_OWN = ("sweep.halving",)  # overrides of a sweep's jobs that are no part of a setting
+NOT_ITS_OWN = ("sweep.halving", "sweep.pbt")  # overrides of a sweep's jobs that are no part of a setting
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,8 @@ class BestSetting:
     values: its overrides that differ between settings. settings: the number of settings. half_width: of the 95 %
     confidence interval of the mean, NaN for one run. advantage: by how much it is better than the second, over the
     seeds (and folds) that both have, and half of the interval's width; None without a second, or with fewer than two
-    common ones. jobs: its finished runs. job: the best of them.
+    common ones. jobs: its finished runs. job: the best of them. population: whether the best run went on from others,
+    so that its overrides are only those that it began with.
     """
 
     metric: str
@@ -48,6 +49,7 @@ class BestSetting:
     advantage: tuple[float, float, int] | None
     jobs: tuple[int, ...]
     job: int
+    population: bool = False
 
     @property
     def is_distinguishable(self) -> bool | None:
@@ -62,6 +64,8 @@ def best_setting(rows: Sequence[SweepRow], monitor: str) -> BestSetting | None:
     finished = [row for row in alike if row.status == "finished" and row.objective is not None]
     keys = [key for key in varying(alike) if key not in NOT_ITS_OWN]
     minimise = minimised(monitor)
+    if any(row.ancestry for row in finished):
+        return best_of_population(finished, keys, monitor)
     found = [each for each in fold_seeds(alike, keys, minimise=minimise) if each.best is not None]
     if not found:
         return None
@@ -86,6 +90,16 @@ def best_setting(rows: Sequence[SweepRow], monitor: str) -> BestSetting | None:
             row.job for row in finished if all(row.overrides.get(key, "") == first.values[key] for key in first.values)
         ),
         first.best,
+    )
+
+
+def best_of_population(rows: Sequence[SweepRow], keys: Sequence[str], monitor: str) -> BestSetting:
+    """Returns the best run of a population. If it went on from no other, its overrides are a setting."""
+    best = (min if minimised(monitor) else max)(rows, key=lambda row: row.number("objective"))
+    value = best.number("objective")
+    own = {key: best.overrides[key] for key in keys if key in best.overrides}
+    return BestSetting(
+        *(monitor, own, len(rows), 1, "", value, math.nan, None, (best.job,), best.job), population=bool(best.ancestry)
     )
 
 
@@ -118,6 +132,9 @@ def describe_best(best: BestSetting, *, ascii_only: bool = False, sweep: str = "
     name = " ".join(f"{key}={value}" for key, value in best.values.items())
     label, kind = column_label(best.metric, ascii_only=ascii_only), best.metric.partition("_")[2]
     value = format_interval(kind, best.mean, best.half_width, ascii_only=ascii_only)
+    if best.population:
+        line = f"best of a population of {count_of(best.settings, 'run')}: job {best.job}, {label} {value}"
+        return [line, f"its numbers changed while it trained: {shell_line(['ch12', 'show', f'{sweep}/{best.job}'])}"]
     over = f" over {best.runs} {best.repetitions or 'runs'}" if best.runs > 1 else ""
     lines = [f"best of {count_of(best.settings, 'setting')}: {name}", f"{label} {value}{over}"]
     if best.advantage is not None:
@@ -144,6 +161,11 @@ def best_command(sweep: Path) -> tuple[list[str], list[str]]:
     best = best_setting(rows, sweep_monitor(sweep, rows) or "valid_loss")
     if best is None:
         raise InputError(f"{sweep}: no job has finished, so there is no best setting")
+    if best.population:
+        raise InputError(
+            f"{sweep}: its best run, job {best.job}, had other numbers from one epoch to the next, so there is no "
+            "best setting to train; ch12 repro repeats that run"
+        )
     command = next(row.command for row in rows if row.job == best.job)
     tokens, options = shlex.split(command)[len(TRAIN) :], list[str]()
     while tokens and tokens[0] in WITH_VALUE:

@@ -8,9 +8,10 @@ import sys
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ch12cli.config.schema import CLASS_METRICS, FURTHER_METRICS, VALUE_METRICS
+from ch12cli.config.schema import CLASS_METRICS, FURTHER_METRICS, KEYS, VALUE_METRICS
 from ch12cli.config.values import shown
 from ch12cli.errors import Problem
+from ch12cli.files.hydra_folder import flatten
 from ch12cli.files.plain_values import is_finite_number, is_integer
 
 IMAGE_FOLDER, IDX = "ch12cli.data.image_folder", "ch12cli.data.idx"
@@ -120,8 +121,9 @@ def monitored(name: str, *, valid: bool) -> str:
 
 def further_metrics(settings: Mapping[str, Any]) -> tuple[str, ...]:
     """Returns the metrics of classes to compute besides accuracy: those asked for, and those that settings monitor."""
-    asked, halving = settings.get("metrics") or (), settings["sweep"].get("halving")
-    monitored = [settings["monitor"], settings["early_stopping"]["metric"], halving["metric"] if halving else ""]
+    asked, sweep = settings.get("metrics") or (), settings["sweep"]
+    compared = [sweep[name]["metric"] for name in ("halving", "pbt") if sweep.get(name)]
+    monitored = [settings["monitor"], settings["early_stopping"]["metric"], *compared]
     names = {*([asked] if isinstance(asked, str) else asked), *(name.partition("_")[2] for name in monitored)}
     return tuple(name for name in FURTHER_METRICS if name in names)
 
@@ -264,6 +266,38 @@ def optimizer_problems(settings: Mapping[str, Any]) -> list[Problem]:
     return []
 
 
+def population_problems(settings: Mapping[str, Any], classes: int | None) -> list[Problem]:
+    """Returns why runs with these settings cannot be trained as a population, as a list."""
+    sweep = settings["sweep"]
+    pbt = sweep.get("pbt")
+    if not isinstance(pbt, Mapping) or not isinstance(pbt.get("numbers"), Mapping):
+        return []
+    problems = monitor_problems(settings, "sweep.pbt.metric", pbt.get("metric"), classes=classes)
+    if sweep.get("halving") is not None:
+        problems.append(Problem("sweep.pbt", None, "does without sweep.halving", "leave one of them out"))
+    if settings["dataset"].get("folds") is not None:
+        rule = "would hand networks on to runs whose validation part they were trained on"
+        problems.append(Problem("sweep.pbt", None, rule, "leave out dataset.folds"))
+    present = dict(flatten(settings))
+    for key, bounds in pbt["numbers"].items():
+        value = present.get(key)
+        if not is_perturbed(key) or not is_finite_number(value):
+            rule = f"{key} is no number that the runs of a stack have each for themselves"
+            problems.append(Problem("sweep.pbt.numbers", None, rule, "name numbers such as optimizer.lr"))
+        elif not bounds[0] <= value <= bounds[1]:
+            problems.append(Problem(key, shown(value), f"must be within the bounds of sweep.pbt, {shown(bounds[:2])}"))
+        elif key in KEYS and not all(map(KEYS[key].rule.allows, bounds[:2])):
+            problems.append(Problem("sweep.pbt.numbers", None, f"{key} must be {KEYS[key].rule}"))
+    return problems
+
+
+def is_perturbed(key: str) -> bool:
+    """Returns whether a key may be one of the numbers that population-based training changes during a run."""
+    return key in ("clip_grad_norm", "clip_grad_value") or (
+        key.startswith("optimizer.") and key != "optimizer.initial_accumulator_value"
+    )
+
+
 def device_problems(settings: Mapping[str, Any]) -> list[Problem]:
     """Returns the reasons that the device cannot be used, as far as they can be found without torch."""
     device = str(settings["device"])
@@ -314,6 +348,7 @@ def problems_of(settings: Mapping[str, Any], classes: int | None = None) -> list
     halving = settings["sweep"].get("halving")
     if isinstance(halving, Mapping):
         problems += monitor_problems(settings, "sweep.halving.metric", halving.get("metric"), classes=classes)
+    problems += population_problems(settings, classes)
     if classes is None:
         return problems
     return problems + (loss_problems(settings, classes) or weight_problems(settings, classes))

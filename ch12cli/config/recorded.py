@@ -23,7 +23,7 @@ from ch12cli.shell import shell_line
 # Keys added later, with the values that match earlier behaviour.
 WRONG_FORM = (TypeError, ValueError, KeyError, IndexError, AttributeError, ArithmeticError, RecursionError)
 LATER: dict[str, Any] = {"logger": "csv", "imports": [], "metrics": None, "devices": 1, "shards": None}
-LATER_OF_SWEEP = {"fused": "auto", "record": "directories"}
+LATER_OF_SWEEP = {"fused": "auto", "record": "directories", "pbt": None}
 
 
 def read_recorded(folder: Path) -> tuple[dict[str, Any], dict[str, str | None]]:

@@ -108,6 +108,43 @@ class HalvingSettings:
     factor: int
 
 
+@dataclass(frozen=True)
+class NumberRange:
+    """The values of a number that is perturbed. log: they are drawn on a logarithmic scale."""
+
+    low: float
+    high: float
+    log: bool = False
+
+
+@dataclass(frozen=True)
+class PopulationSettings:
+    """Population-based training of a sweep: every so many epochs, worse runs go on from better ones.
+
+    quantile: the share of the runs, at either end, that is worse and better by `metric`; factors: what the numbers of a
+    better run are multiplied by, one at random; resample: the probability of drawing a number anew; numbers: by key.
+    """
+
+    metric: str
+    every: int
+    numbers: Mapping[str, NumberRange]
+    quantile: float = 0.2
+    factors: tuple[float, ...] = (0.8, 1.2)
+    resample: float = 0.25
+    seed: int = 1
+
+    @staticmethod
+    def from_node(node: Mapping[str, Any]) -> "PopulationSettings":
+        """Returns the settings in a checked mapping."""
+        numbers = {
+            key: NumberRange(float(low), float(high), bool(log)) for key, (low, high, *log) in node["numbers"].items()
+        }
+        given = {name: value for name, value in node.items() if name != "numbers"}
+        if "factors" in given:
+            given["factors"] = tuple(map(float, given["factors"]))
+        return PopulationSettings(**given, numbers=numbers)
+
+
 DIRECTORIES, COMPACT = "directories", "compact"  # sweep.record
 
 
@@ -122,6 +159,7 @@ class SweepSettings:
     verify: int
     record: str
     halving: HalvingSettings | None
+    pbt: PopulationSettings | None
 
 
 @dataclass(frozen=True)
@@ -150,7 +188,7 @@ class RunSettings:
         dataset, stopping, sweep = config["dataset"], config["early_stopping"], config["sweep"]
         source = {name: value for name, value in dataset.items() if name not in SPLIT_DEFAULTS}
         split = {name: value for name, value in dataset.items() if name in SPLIT_DEFAULTS}
-        halving = sweep["halving"]
+        halving, pbt = sweep["halving"], sweep.get("pbt")  # a record of an earlier version has no pbt
         return RunSettings(
             data=DataSettings(Target.from_node(source), SplitSettings(**split)),
             model=ModelSettings(
@@ -195,6 +233,7 @@ class RunSettings:
                 verify=sweep["verify"],
                 record=sweep["record"],
                 halving=None if halving is None else HalvingSettings(**halving),
+                pbt=None if pbt is None else PopulationSettings.from_node(pbt),
             ),
             logger=config["logger"],
             choices=dict(choices),

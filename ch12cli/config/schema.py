@@ -21,6 +21,7 @@ from ch12cli.rules import (
     Or,
     Pair,
     PathRule,
+    PopulationRule,
     Rule,
     Size,
     Some,
@@ -121,6 +122,10 @@ KEYS: dict[str, Key] = {
         "how the jobs of stacks are recorded: each in a directory, or all of a stack in one file",
     ),
     "sweep.halving": Key(HalvingRule(MONITORS), "stop the worse runs early: {metric, min_epochs, factor}; null: never"),
+    "sweep.pbt": Key(
+        PopulationRule(MONITORS),
+        "let the worse runs go on from the better ones, with perturbed numbers: {metric, every, numbers}; null: never",
+    ),
     # dataset
     "dataset.shape": Key(OneOf(("xor", "moons", "circles", "spirals", "blobs")), "shape of the two classes"),
     "dataset.kind": Key(OneOf(("chapter", "line", "curve")), "the chapter's ten points, or a generated line or curve"),

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ch12cli.files.history import changes_in, sessions_in
+from ch12cli.files.history import ancestry_of, changes_in, sessions_in
 from ch12cli.files.hydra_folder import read_hydra, read_overrides
 from ch12cli.files.run_directory import HYDRA
 from ch12cli.shell import override_value, shell_line
@@ -99,7 +99,10 @@ def commands_of(directory: Path, history: Mapping[str, Any]) -> list[str]:
     """Returns the command lines that made a run, in order; none if they are unknown.
 
     history: see files/history.py. The first command trains the run, or forks it; the others resumed it with changes.
+    A run of a population is only trained again by `ch12 repro`.
     """
+    if ancestry_of(history):  # no command line changes numbers on the way
+        return [shell_line(["ch12", "repro", str(directory)])]
     command, parent = command_of_run(directory / HYDRA), history.get("parent")
     if isinstance(parent, Mapping):
         first = [resume_command(str(parent.get("directory")), parent, "--fork")]

@@ -1,7 +1,9 @@
 """The history of a run: the sessions after the first, with the settings and environment that changed.
 
-A history is a mapping. `parent` is the first session of a fork; `resumed` is a list of later sessions, in order. It may
-come from an untrusted file: entries of the wrong form are ignored.
+A history is a mapping. `parent` is the first session of a fork; `resumed` is a list of later sessions, in order.
+`ancestry` has what a run of a population went on from: after an `epoch` from `job`, another one of its sweep, with
+`changes` of the settings that the other had `before`. It may come from an untrusted file: entries of the wrong form are
+ignored.
 """
 
 from collections.abc import Mapping
@@ -50,6 +52,29 @@ def changes_in(session: Mapping[str, Any], name: str = "changes") -> dict[str, A
     """Returns the settings changed in a session; with name="before", their earlier values."""
     changes = session.get(name)
     return {str(key): value for key, value in changes.items()} if isinstance(changes, Mapping) else {}
+
+
+def ancestry_of(history: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Returns what a run of a population went on from, in order of the epochs."""
+    return sessions_in(history, "ancestry")
+
+
+def describe_ancestor(step: Mapping[str, Any]) -> str:
+    """Returns a description of a step of an ancestry: `until epoch 5 it was job 3, with optimizer.lr=0.1`."""
+    numbers = ", ".join(f"{key}={value}" for key, value in changes_in(step, "before").items())
+    return f"until epoch {step.get('epoch')} it was job {step.get('job')}, with {numbers}"
+
+
+def describe_ancestry(history: Mapping[str, Any]) -> list[str]:
+    """Returns a line for each run that a run of a population went on from, and one for its own numbers."""
+    steps = ancestry_of(history)
+    own = ", ".join(f"{key}={value}" for key, value in changes_in(steps[-1]).items()) if steps else ""
+    return [*map(describe_ancestor, steps), *([f"then it was itself, with {own}"] if steps else [])]
+
+
+def ancestry_in_short(history: Mapping[str, Any]) -> str | None:
+    """Returns an ancestry as a column of sweep.csv has it: `3@5 7@10`, job 3 until epoch 5 and job 7 until epoch 10."""
+    return " ".join(f"{step.get('job')}@{step.get('epoch')}" for step in ancestry_of(history)) or None
 
 
 def describe_session(session: Mapping[str, Any]) -> str:

@@ -33,8 +33,8 @@ class Result:
     status: finished, diverged, failed or interrupted; final, best: the last and the best row of metrics.csv; test:
     metrics on the test part; objective: the value of `monitor` in the best row; left_at: the epoch after which halving
     dropped the run; stopped_at: the epoch of early stopping; diverged_at, diverged_step: where the loss became
-    non-finite; error: why it failed; stacked: size of its stack, 0 for none; history: `parent` and `resumed`
-    (files/history.py); files: SHA-256 of the run's other files.
+    non-finite; error: why it failed; stacked: size of its stack, 0 for none; history: `parent`, `resumed` and
+    `ancestry` (files/history.py); files: SHA-256 of the run's other files.
     """
 
     status: str
@@ -120,7 +120,7 @@ class Result:
 
 
 ENDING = ("left_at", "stopped_at", "diverged_at", "diverged_step", "error")
-HISTORY = ("parent", "resumed")
+HISTORY = ("parent", "resumed", "ancestry")
 
 
 class Ended(Protocol):

@@ -20,6 +20,7 @@ from typing import Any
 from ch12cli.errors import InputError, reason_of
 from ch12cli.files.atomic import machine_errors, read_file, write_whole
 from ch12cli.files.command import overrides_in, overrides_of, train_command, with_resumed_changes
+from ch12cli.files.history import ancestry_in_short
 from ch12cli.files.plain_values import whole_number_in
 from ch12cli.files.result_json import Result, read_result
 from ch12cli.files.run_directory import RESULT, STATE, SWEEP
@@ -30,7 +31,8 @@ ENDING = ("left_at", "stopped_at", "diverged_at", "diverged_step", "error")
 BEFORE = ("job", "directory", "status", *ENDING)
 AFTER = ("epochs", "best_epoch", "monitor", "objective")
 LAST = ("parameters", "seconds", "command")
-FIELDS = frozenset((*BEFORE, *AFTER, *LAST))
+ANCESTRY = "ancestry"  # the column of a population; other sweeps have none
+FIELDS = frozenset((*BEFORE, ANCESTRY, *AFTER, *LAST))
 NOT_METRICS = ("epoch", "seconds", "lr")  # columns of metrics.csv that are not in the table
 PARTS = ("train_", "valid_", "test_")  # prefixes of the metric columns
 FLUSH = 1.0  # maximum delay before rows are written, in seconds
@@ -54,6 +56,7 @@ class JobFacts:
 class SweepRow:
     """A row of the table.
 
+    ancestry: of a run of a population, what it went on from, such as `3@5 7@10` (files/history.py);
     overrides: values as typed, by key; metrics: of the last epoch and of the test part, by column; extended_to: the
     number of epochs to which a resume trained the job further than planned, which is not in the file (see
     catalogue/sweep_jobs.py); other fields: as in result.json.
@@ -67,6 +70,7 @@ class SweepRow:
     diverged_at: int | None = None
     diverged_step: int | None = None
     error: str | None = None
+    ancestry: str | None = None
     overrides: Mapping[str, str] = field(default_factory=dict)
     epochs: int | None = None
     best_epoch: int | None = None
@@ -93,6 +97,7 @@ class SweepRow:
             diverged_at=result.diverged_at,
             diverged_step=result.diverged_step,
             error=result.error or None,
+            ancestry=ancestry_in_short(result.history),
             overrides=overrides_of(updated),
             epochs=result.epochs,
             best_epoch=result.best_epoch,
@@ -132,6 +137,7 @@ class SweepRow:
             diverged_at=_integer(record.get("diverged_at")),
             diverged_step=_integer(record.get("diverged_step")),
             error=record.get("error") or None,
+            ancestry=record.get(ANCESTRY) or None if ANCESTRY not in overrides else None,
             overrides=overrides,
             epochs=_integer(record.get("epochs")),
             best_epoch=_integer(record.get("best_epoch")),
@@ -151,6 +157,7 @@ class SweepRow:
         """Returns the values of all columns except the overrides."""
         return {
             **{name: getattr(self, name) for name in (*BEFORE, *AFTER)},
+            **({} if self.ancestry is None else {ANCESTRY: self.ancestry}),
             **self.metrics,
             **{name: getattr(self, name) for name in LAST},
         }
@@ -242,17 +249,25 @@ def row_on_disk(row: SweepRow | None, facts: JobFacts, sweep: Path) -> SweepRow:
 class SweepTable:
     """Writes sweep.csv row by row.
 
-    keys: the keys that the jobs override; metrics: columns of metrics.csv and of the test part.
+    keys: the keys that the jobs override; metrics: columns of metrics.csv and of the test part; ancestry: whether runs
+    may go on from others.
     """
 
     def __init__(
-        self, path: Path, *, keys: Iterable[str], metrics: Iterable[str], rows: Sequence[SweepRow] = ()
+        self,
+        path: Path,
+        *,
+        keys: Iterable[str],
+        metrics: Iterable[str],
+        rows: Sequence[SweepRow] = (),
+        ancestry: bool = False,
     ) -> None:
         self.path = path
         keys = dict.fromkeys([*keys, *(key for row in rows for key in row.overrides)])
         metrics = dict.fromkeys([*metrics, *(name for row in rows for name in row.metrics)])
         wanted = [key for key in keys if key not in FIELDS and key not in metrics]
-        self.columns = [*BEFORE, *wanted, *AFTER, *metrics, *LAST]
+        has_ancestry = ancestry or any(row.ancestry for row in rows)
+        self.columns = [*BEFORE, *([ANCESTRY] if has_ancestry else []), *wanted, *AFTER, *metrics, *LAST]
         self.rows = {row.job: row for row in rows}
         write_whole(self.path, self.content())
         with machine_errors(f"cannot write {self.path}"):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ch12cli.data.scaling import TargetScaling
 from ch12cli.data.streaming.lazy_rows import LazyRows
 from ch12cli.errors import InputError, MachineError
-from ch12cli.files.history import changes_in, sessions_of
+from ch12cli.files.history import ancestry_of, changes_in, sessions_of
 from ch12cli.files.result_json import read_result
 from ch12cli.files.run_directory import RESULT
 from ch12cli.run.predictions.of_rows import predictions
@@ -130,6 +130,8 @@ def require_repeatable(directory: Path, saved: Saved, *, best: bool) -> list[str
         raise InputError(f"{directory}: has not finished, so a program cannot reproduce its end; resume it first")
     if "parent" in result.history:
         raise InputError(f"{directory}: continued another run with changes, which one program cannot repeat")
+    if ancestry_of(result.history):
+        raise InputError(f"{directory}: went on from other runs of its population, which one program cannot repeat")
     if spans_all_epochs(saved.settings.schedule) and any(map(changes_in, sessions_of(saved.history))):
         raise InputError(f"{directory}: its schedule was extended in a resume, which one program cannot repeat")
     if saved.settings.model.compile:

@@ -49,7 +49,8 @@ def saved_states(record: JobRecord) -> dict[str, bytes]:
         **{name: {key: [value] for key, value in own[name].items()} for name in ("schedule", "best", "stopping")},
         "source": {"cpu": stream_state(own, arrays, epochs=together["epochs"])},
         "stacked": record.stack.stacked,
-        "history": record.stack.history_json,
+        "compiled": record.stack.compiled,
+        "history": record.history_json,
         "columns": record.columns,
         "rows": record.rows,
         **shared,
@@ -89,7 +90,7 @@ def pt_bytes(state: Mapping[str, Any]) -> bytes:
 
 FORMS = SavedForms(
     lambda state: pt_bytes(with_tensors(state)),
-    texts=["settings"],
+    texts=["settings", "history"],
     sealed_parts=lambda state: fingerprinted(with_tensors(state)),
     seal=SEAL,
 )

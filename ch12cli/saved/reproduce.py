@@ -78,6 +78,8 @@ def reproduce(directory: Path, *, callback: Callback, trust: bool = False) -> Re
     settings, messages = on_this_machine(with_threads(saved.settings, result), trains=True)
     recorded = checkpoint_rows(saved.state)
     stacked = int(saved.state.get("stacked") or 0)
+    if stacked and isinstance(compiled := saved.state.get("compiled"), bool):
+        settings = settings.with_changes({"sweep.fused": compiled})  # for the same bits
     with torch_settings(settings.machine) as device:
         job = prepare_job(settings, device)
         require_same_data(saved, job.task.data.table.digest)

@@ -197,6 +197,8 @@ def trial_of_runs(
         "epochs": max(row.epochs or 0 for row in whole),
         **{name: sum(each) / len(each) for name, each in numbers.items() if all(map(math.isfinite, each))},
     }
+    if any(row.ancestry for row in whole):
+        attributes["ancestry"] = [row.ancestry or "" for row in whole]
     if has_failed:
         attributes["status"] = "failed" if "failed" in statuses else "diverged"
         attributes["error"] = next((row.error for row in whole if row.error), "")

@@ -9,7 +9,7 @@ from ch12cli.config.schema import Key
 from ch12cli.config.values import shown
 from ch12cli.errors import InputError, Problem
 from ch12cli.files.plain_values import is_finite_number
-from ch12cli.rules import IntegerRule, ItemsRule, Number, OneOf, Or, Text
+from ch12cli.rules import IntegerRule, ItemsRule, Number, OneOf, Or, Rule, Text, describe_rule
 from ch12cli.search.optuna_samplers import OPTUNA_DRAWERS, missing_packages
 from ch12cli.search.samplers import DRAWERS
 from ch12cli.suggest import suggestion
@@ -66,6 +66,29 @@ class Whens:
         return "a mapping, as 'KEY={optimizer.momentum: \"optimizer=sgd\"}'"
 
 
+PBT_OPTIONS: Mapping[str, Rule] = {
+    "every": IntegerRule(1),
+    "quantile": Number(above=0, high=0.5),
+    "factors": ItemsRule(),
+    "resample": Number(low=0, high=1),
+}
+
+
+@dataclass(frozen=True)
+class PbtRule:
+    """A mapping with `every`, and other options of population-based training."""
+
+    def allows(self, value: Any) -> bool:
+        if not isinstance(value, Mapping) or "every" not in value or not value.keys() <= PBT_OPTIONS.keys():
+            return False
+        factors = value.get("factors", [1])
+        has_factors = isinstance(factors, list) and bool(factors) and all(map(Number(above=0).allows, factors))
+        return has_factors and all(PBT_OPTIONS[name].allows(option) for name, option in value.items())
+
+    def __str__(self) -> str:
+        return "'KEY={every: 5}', with quantile: 0.2, factors: [0.8, 1.2] and resample: 0.25 if wanted"
+
+
 SEARCH_KEYS: dict[str, Key] = {
     "n_trials": Key(
         Or("auto", IntegerRule(1, 10**6)),
@@ -93,6 +116,10 @@ SEARCH_KEYS: dict[str, Key] = {
     "pruner": Key(
         OneOf(("none", "median", "halving")),
         "stops the worse runs of a batch early: all but the best half (median) or third (halving) at each rung",
+    ),
+    "pbt": Key(
+        Or(None, PbtRule()),
+        "population-based training: every so many epochs, the worse runs go on from the better ones with other numbers",
     ),
     "timeout": Key(Or(None, Duration()), "time after which nothing new is started; null: no limit"),
     "epochs": Key(Or(None, IntegerRule(1)), "epochs of all runs together, after which it ends; null: no limit"),
@@ -123,7 +150,7 @@ OPTUNA_SAMPLERS = {
 class SearchSettings:
     """The checked settings of a search. Fields as in SEARCH_KEYS.
 
-    n_trials: None without a limit. n_jobs: None to choose. timeout: in seconds.
+    n_trials: None without a limit. n_jobs: None to choose. timeout: in seconds. pbt: None for none.
     """
 
     sampler: str = "tpe"
@@ -136,6 +163,7 @@ class SearchSettings:
     finalists: int = 0
     value: str = "mean"
     pruner: str = "none"
+    pbt: Mapping[str, Any] | None = None
     timeout: float | None = None
     epochs: int | None = None
     max_failure_rate: float | None = None
@@ -176,18 +204,18 @@ def settings_from(node: Mapping[str, Any]) -> SearchSettings:
     problems = problems_of_published_plugin(node)
     node = with_sampler_by_name({name: value for name, value in node.items() if name not in OTHERS})
     problems += [
-        Problem(PREFIX + name, shown(node[name]), f"must be {key.rule}")
+        Problem(PREFIX + name, shown(node[name]), f"must be {describe_rule(PREFIX + name, key.rule)}")
         for name, key in SEARCH_KEYS.items()
         if not key.rule.allows(node[name])
     ]
     problems = problems or missing_packages(node["sampler"])
     if problems:
         raise InputError(problems)
-    limited = node["timeout"] is not None or node["epochs"] is not None
+    limited = (node["timeout"] is not None or node["epochs"] is not None) and node["pbt"] is None
     default = None if limited else DEFAULT_TRIALS
     others = {
         name: node[name]
-        for name in ("sampler", "direction", "seed", "repeats", "finalists", "value", "pruner", "epochs")
+        for name in ("sampler", "direction", "seed", "repeats", "finalists", "value", "pruner", "pbt", "epochs")
     }
     return SearchSettings(
         **others,

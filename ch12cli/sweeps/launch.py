@@ -187,7 +187,8 @@ class Launch:
             names = ["loss", *task.metrics]
             parts = ["train", *(["valid"] if task.data.valid else []), *(["test"] if task.data.test else [])]
             metrics |= dict.fromkeys(f"{part}_{name}" for part in parts for name in names)
-        return SweepTable(self.directory / SWEEP, keys=keys, metrics=metrics, rows=rows)
+        populations = any(group.settings.sweep.pbt for group in plan.groups)
+        return SweepTable(self.directory / SWEEP, keys=keys, metrics=metrics, rows=rows, ancestry=populations)
 
     def train(self, plan: Plan, hydra: HydraFiles, table: SweepTable, callbacks: Callbacks | None) -> None:
         """Runs the work items. Records each ended job in the table and reports it to the callbacks."""

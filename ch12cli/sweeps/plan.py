@@ -17,7 +17,7 @@ from ch12cli.files.sweep_csv import SweepRow, read_sweep_csv, row_on_disk
 from ch12cli.run.task import Task
 from ch12cli.sweeps.groups import Group, divide_into_stacks, group_jobs, max_stack_size, processes_for, why_not_halved
 from ch12cli.sweeps.job_directories import HydraFiles, refuse_foreign, require_separate, with_directory
-from ch12cli.sweeps.jobs import IRRELEVANT, SweepJob
+from ch12cli.sweeps.jobs import IRRELEVANT, SEED, SweepJob
 from ch12cli.sweeps.trials import examine
 from ch12cli.sweeps.workers.work_item import WorkItem, checkpoint_name
 
@@ -136,8 +136,8 @@ def make_plan(
         if group.reason or len(left) == 1:
             items += [WorkItem((number,), index, False) for number in left]
         elif left:
-            sizes = [len(left)]  # halving compares all runs of a group, so they form one item
-            if not group.settings.sweep.halving:
+            sizes = [len(left)]  # halving and populations compare all runs of a group, so they form one item
+            if not group.settings.sweep.halving and not group.settings.sweep.pbt:
                 sizes = divide_into_stacks(group, len(left), processes=processes)
             for size in sizes:
                 numbers, left = left[:size], left[size:]
@@ -156,7 +156,8 @@ def make_plan(
 
 
 def _stack(numbers: Sequence[int], index: int, groups: Sequence[Group], sweep_dir: Path) -> WorkItem:
-    runs_at_once = max_stack_size(groups[index]) if groups[index].settings.sweep.halving else 0
+    sweep = groups[index].settings.sweep
+    runs_at_once = max_stack_size(groups[index]) if sweep.halving or sweep.pbt else 0
     return WorkItem(
         tuple(numbers), index, True, sweep_dir / STATE / checkpoint_name(numbers), runs_at_once=runs_at_once
     )
@@ -267,6 +268,7 @@ def examined_plan(
         examined, tasks = examine(groups)
         examined = [replace(group, reason=single or group.reason) for group in examined]
         require_halving(examined)
+        require_populations(examined)
         return examined, tasks
 
     def has_ended(job: SweepJob) -> bool:
@@ -289,3 +291,33 @@ def require_halving(groups: Sequence[Group]) -> None:
     reasons = dict.fromkeys(why_not_halved(group) for group in halved)
     if halved and all(reasons):
         raise InputError(f"sweep.halving: no job can be halved: {'; '.join(reasons)}; leave it out")
+
+
+def require_populations(groups: Sequence[Group]) -> None:
+    """Raises InputError if `sweep.pbt` is set and the jobs of a group cannot be trained as a population."""
+    reasons = dict.fromkeys(why_no_population(group) for group in groups if group.settings.sweep.pbt)
+    if found := [reason for reason in reasons if reason]:
+        raise InputError(f"sweep.pbt: {'; '.join(found)}; leave it out")
+
+
+def why_no_population(group: Group) -> str:
+    """Returns why the jobs of a group cannot go on from each other; empty if they can."""
+    pbt, epochs, most = group.settings.sweep.pbt, group.settings.loop.epochs, max_stack_size(group)
+    assert pbt is not None
+    first, numbers = group.jobs[0], {*pbt.numbers, SEED}
+    bases = {id(job.base): job.base.resolved for job in group.jobs}
+    keys = dict.fromkeys(key for job in group.jobs for key in job.changes)
+    keys |= dict.fromkeys(key for base in bases.values() for key, _ in flatten(base)) if len(bases) > 1 else {}
+    others = [
+        key
+        for key in keys
+        if key not in numbers and not key.startswith((*IRRELEVANT, "sweep."))
+        if any(repr(job.setting(key)) != repr(first.setting(key)) for job in group.jobs)
+    ]
+    if group.reason:
+        return f"job {first.number} would be trained alone: {group.reason}"
+    if others:
+        return f"the jobs differ in {others[0]}, which is none of its numbers"
+    if len(group.jobs) > most:
+        return f"{len(group.jobs):,} runs do not fit into one stack, which holds {most:,}"
+    return f"every={pbt.every} is not before the last of {epochs} epochs" if pbt.every >= epochs else ""

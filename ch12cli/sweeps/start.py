@@ -160,7 +160,7 @@ def batched_job_count(sweep: ComposedSweep) -> int:
 
 
 def require_one_batch(sweep: ComposedSweep) -> None:
-    """Raises InputError if halving is set but the jobs are not launched as one batch.
+    """Raises InputError if halving or a population is asked for but the jobs are not launched as one batch.
 
     A search compares the jobs of each batch.
     """
@@ -168,11 +168,12 @@ def require_one_batch(sweep: ComposedSweep) -> None:
         if not is_stacked(sweep):
             raise InputError(f"hydra/sweeper=search: {single_job_reason(sweep)}; leave it out")
         return
-    halved = any(job.setting("sweep.halving") for job in sweep.jobs.values())
-    if halved and not is_stacked(sweep):
-        raise InputError(f"sweep.halving: {single_job_reason(sweep)}; leave one of them out")
-    if halved and batched_job_count(sweep):
-        raise InputError("sweep.halving: compares all jobs with each other; leave out hydra.sweeper.max_batch_size")
+    for key in ("sweep.halving", "sweep.pbt"):
+        compared = any(job.setting(key) for job in sweep.jobs.values())
+        if compared and not is_stacked(sweep):
+            raise InputError(f"{key}: {single_job_reason(sweep)}; leave one of them out")
+        if compared and batched_job_count(sweep):
+            raise InputError(f"{key}: compares all jobs with each other; leave out hydra.sweeper.max_batch_size")
 
 
 def run_batch(sweep: ComposedSweep, batch: Sequence[Sequence[str]], launch: Launch) -> None:

@@ -27,6 +27,7 @@ from ch12cli.training.stopping import Best, EarlyStopping, Values
 # Trains an epoch at once: (row order, learning rates (steps, runs), limits) -> what `train_epoch` returns.
 WholeEpoch = Callable[[Tensor, NDArray[np.float64], "Limits"], tuple[Values, Tensor]]
 
+OPTIMIZER, LR = "optimizer.", "optimizer.lr"  # how the keys of its numbers begin, and that of the learning rate
 EVALUATED = 2**22  # values of x evaluated at once: bounds memory, not speed
 
 
@@ -241,6 +242,34 @@ class Training:
         clips = {name: getattr(self.limits, name) for name in ("clip_grad_norm", "clip_grad_value")}
         kept: dict[str, Any] = {name: value[rows] for name, value in clips.items() if isinstance(value, np.ndarray)}
         self.limits = replace(self.limits, **kept)
+        self.step = self.make_step()
+
+    def copy_runs(self, source: NDArray[np.int64], target: NDArray[np.int64], numbers: Mapping[str, Values]) -> None:
+        """Lets runs of a stack go on from others, with numbers of their own. The order of their rows stays their own.
+
+        source, target: rows, (copied,), of which none is in both. numbers: as of set_numbers.
+        """
+        stack = cast(Any, self.network)
+        rows = [torch.from_numpy(index).to(stack.device) for index in (source, target)]
+        stack.copy_runs(*rows)
+        self.optimizer.copy_runs(*rows)
+        self.schedule.copy_runs(source, target, numbers.get(LR, np.array(self.schedule.lr)))
+        self.best.copy_runs(source, target)
+        self.stopping.copy_runs(source, target)
+        self.best_state = {name: value.clone() for name, value in self.best_state.items()}
+        for value in self.best_state.values():
+            value[rows[1]] = value[rows[0]]
+        self.set_numbers(numbers)
+
+    def set_numbers(self, numbers: Mapping[str, Values]) -> None:
+        """Sets numbers of a stack's runs, each (runs,), by key: `optimizer.lr` and others, `clip_grad_norm`, …"""
+        if LR in numbers:
+            self.schedule.set_lr(numbers[LR])
+        self.optimizer.set_values(
+            {key.removeprefix(OPTIMIZER): value for key, value in numbers.items() if key.startswith(OPTIMIZER)}
+        )
+        clips: dict[str, Any] = {key: value for key, value in numbers.items() if not key.startswith(OPTIMIZER)}
+        self.limits = replace(self.limits, **clips)
         self.step = self.make_step()
 
     def state_dict(self) -> dict[str, Any]:

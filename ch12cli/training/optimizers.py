@@ -81,6 +81,17 @@ class Optimizer:
         self.values = {name: v[kept] if isinstance(v, np.ndarray) else v for name, v in self.values.items()}
         self._prepare()
 
+    def copy_runs(self, source: Tensor, target: Tensor) -> None:
+        """Gives runs the state of others. source, target: rows, (copied,) int64, of which none is in both."""
+        for tensor in self.state.values():
+            tensor[target] = tensor[source]
+
+    def set_values(self, values: dict[str, NDArray[np.float64]]) -> None:
+        """Sets some of the numbers, each (R,)."""
+        _check(dict(values))
+        self.values |= values
+        self._prepare()
+
     def _add_state(self, *names: str) -> None:
         for name in names:
             self.state[name] = torch.zeros_like(self.parameters)  # in the parameters' own layout of memory

@@ -75,6 +75,17 @@ class Schedule:
             setattr(self, name, getattr(self, name)[rows])
         self.state = {name: value[rows] for name, value in self.state.items()}
 
+    def set_lr(self, lr: Values) -> None:
+        """Sets the learning rate that the curve is drawn with, (R,), as if it had been so from the start."""
+        self.lr = lr
+
+    def copy_runs(self, source: NDArray[np.int64], target: NDArray[np.int64], lr: Values) -> None:
+        """Gives runs the state of others, and sets the learning rates, (R,). source, target: rows, (copied,)."""
+        self.state = {name: value.copy() for name, value in self.state.items()}
+        for value in self.state.values():
+            value[target] = value[source]
+        self.set_lr(lr)
+
     def _curve(self, epoch: int, steps: NDArray[np.int64]) -> Any:
         """Returns the learning rates without warm-up: (R,) for the whole epoch, or (steps, R).
 
@@ -120,6 +131,10 @@ class Recursion(Schedule):
         super().keep(rows)
         epoch, lr = self._reached
         self._reached = (epoch, lr[rows])
+
+    def set_lr(self, lr: Values) -> None:
+        super().set_lr(lr)
+        self._reached = (0, lr)
 
     def _curve(self, epoch: int, steps: NDArray[np.int64]) -> Any:
         start, lr = self._reached if self._reached[0] <= epoch else (0, np.asarray(self.lr))
@@ -233,6 +248,12 @@ class ReduceOnPlateau(Schedule):
         zeros = np.zeros(np.shape(self.lr))
         worst = zeros + (np.inf if self.minimise else -np.inf)
         self.state = {"lr": zeros + self.lr, "best": worst, "bad": zeros, "resting": zeros}
+
+    def copy_runs(self, source: NDArray[np.int64], target: NDArray[np.int64], lr: Values) -> None:
+        """As of all schedules. What is left of a learning rate after its reductions is kept as a share of it."""
+        before = np.array(self.lr, np.float64)
+        super().copy_runs(source, target, lr)
+        self.state["lr"][target] *= lr[target] / before[source]
 
     def _curve(self, epoch: int, steps: NDArray[np.int64]) -> Any:
         return self.state["lr"]

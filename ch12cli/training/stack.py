@@ -175,6 +175,11 @@ class Stack:
         self.masks.seeds = self.masks.seeds[rows]
         self.set_parameters(self.parameters.detach()[rows])
 
+    def copy_runs(self, source: Tensor, target: Tensor) -> None:
+        """Gives runs the parameters of others. source, target: rows, (copied,) int64, of which none is in both."""
+        parameters = self.parameters.detach()
+        parameters[target] = parameters[source]
+
     def state_of(self, parameters: Tensor) -> dict[str, Tensor]:
         """Returns a module's state_dict from one run's row of `parameters`, (values,)."""
         parts = parameters.split([shape.numel() for shape in self.shapes])

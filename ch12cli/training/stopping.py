@@ -26,6 +26,11 @@ class Best:
     def keep(self, rows: NDArray[np.int64]) -> None:
         self.value, self.epoch = self.value[rows], self.epoch[rows]
 
+    def copy_runs(self, source: NDArray[np.int64], target: NDArray[np.int64]) -> None:
+        """Gives runs the best epochs of others. source, target: rows, (copied,)."""
+        self.value, self.epoch = self.value.copy(), self.epoch.copy()
+        self.value[target], self.epoch[target] = self.value[source], self.epoch[source]
+
     def state_dict(self) -> dict[str, Any]:
         return {"value": self.value.tolist(), "epoch": self.epoch.tolist()}
 
@@ -63,6 +68,11 @@ class EarlyStopping:
     def keep(self, rows: NDArray[np.int64]) -> None:
         self.patience, self.min_delta = self.patience[rows], self.min_delta[rows]
         self.best, self.waited = self.best[rows], self.waited[rows]
+
+    def copy_runs(self, source: NDArray[np.int64], target: NDArray[np.int64]) -> None:
+        """Gives runs what others have waited. source, target: rows, (copied,)."""
+        self.best, self.waited = self.best.copy(), self.waited.copy()
+        self.best[target], self.waited[target] = self.best[source], self.waited[source]
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best.tolist(), "waited": self.waited.tolist()}

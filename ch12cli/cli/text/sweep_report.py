@@ -19,6 +19,7 @@ from ch12cli.files.metrics_csv import minimised
 from ch12cli.files.sweep_csv import SweepRow
 
 ROWS = 15  # maximum rows of the table
+MOST_NAMED = 8  # jobs
 COUNT_STYLES = {"diverged": "yellow", "failed": "bold red", "interrupted": "yellow"}
 
 
@@ -95,9 +96,15 @@ def format_left(rows: Sequence[SweepRow]) -> list[str]:
     lengths = Counter(row.extended_to for row in rows if row.extended_to is not None)
     left = ", ".join(f"{count:,} after epoch {rung}" for rung, count in sorted(rungs.items()))
     extended = ", ".join(f"{count:,} to epoch {length}" for length, count in sorted(lengths.items()))
-    return [f"{rungs.total():,} left by halving: {left}"] * bool(rungs) + [
-        f"{lengths.total():,} extended by a resume: {extended}"
-    ] * bool(lengths)
+    copied = sum(row.ancestry is not None for row in rows)
+    roots = sorted({row.ancestry.partition("@")[0] for row in rows if row.ancestry}, key=lambda name: name.zfill(9))
+    named = f"{', '.join(roots[:MOST_NAMED])}{' …' if len(roots) > MOST_NAMED else ''}"
+    went = f"{copied:,} of {len(rows):,} runs went on from others; they began as {count_of(len(roots), 'job')}: {named}"
+    return (
+        [went] * bool(copied)
+        + [f"{rungs.total():,} left by halving: {left}"] * bool(rungs)
+        + [f"{lengths.total():,} extended by a resume: {extended}"] * bool(lengths)
+    )
 
 
 def format_folded(

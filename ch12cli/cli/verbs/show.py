@@ -86,7 +86,7 @@ def show_run(screen: "Screen", entry: "Entry") -> None:
 
 def facts_of(entry: "Entry", result: "Result | None", keys: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Returns the settings, environment, history and commands of a run as (label, text) pairs."""
-    from ch12cli.files.history import describe_session, sessions_of
+    from ch12cli.files.history import describe_ancestry, describe_session, sessions_of
 
     environment = {} if result is None else result.environment
     groups = ("dataset", "model", "activation", "loss", "optimizer", "scheduler", "experiment")
@@ -101,6 +101,7 @@ def facts_of(entry: "Entry", result: "Result | None", keys: Mapping[str, Any]) -
         ("data", str((result and result.data.get("source")) or "")),
         ("on", ", ".join(versions)),
         *(("history", describe_session(one)) for one in sessions_of(result.history if result else {})),
+        *(("ancestry", line) for line in describe_ancestry(result.history if result else {})),
         *(("then" if number else "repeat", command) for number, command in enumerate(commands)),
         ("", halved_line(result)),
         ("go on", go_on_line(entry)),

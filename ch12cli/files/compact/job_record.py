@@ -66,7 +66,8 @@ class StackFacts:
     """What the jobs of a stack share.
 
     sweep: absolute path of the sweep as it was trained; metadata: of the checkpoints, by fold; network: names and
-    shapes of the parameters; stacked: number of jobs; other fields: as in result.json.
+    shapes of the parameters; stacked: number of jobs; compiled: whether compiled code trained its epochs; other fields:
+    as in result.json.
     """
 
     sweep: str
@@ -79,6 +80,7 @@ class StackFacts:
     history: Mapping[str, Any]
     data: Mapping[str, Any]
     environment: Mapping[str, Any]
+    compiled: bool = False
 
     @cached_property
     def history_json(self) -> str:
@@ -106,6 +108,7 @@ class StackFacts:
         return cls(
             bases=[_base_of(base) for base in fields["bases"]],
             metadata={fold: dict(values) for fold, values in fields["metadata"]},
+            compiled=bool(fields.get("compiled", False)),
             network=[(str(name), tuple(map(int, shape))) for name, shape in fields["network"]],
             **{name: fields[name] for name in names},
         )
@@ -151,6 +154,16 @@ class JobRecord:
         return found
 
     @property
+    def history(self) -> dict[str, Any]:
+        """Its history: that of the stack, and of a run of a population what it went on from."""
+        ancestry = self.own.get("ancestry")
+        return {**self.stack.history, "ancestry": ancestry} if ancestry else dict(self.stack.history)
+
+    @property
+    def history_json(self) -> str:
+        return json.dumps(self.history) if self.own.get("ancestry") else self.stack.history_json
+
+    @property
     def columns(self) -> list[str]:
         """The columns of metrics.csv; none if it has no rows."""
         return ["epoch", *self.together["columns"]] if self.together["epochs"] else []
@@ -193,7 +206,7 @@ class JobRecord:
             parameters=stack.parameters,
             **{name: own[name] for name in ENDING if name in own},
             stacked=stack.stacked,
-            history=stack.history,
+            history=self.history,
             seconds=self.together["seconds"],
             data=stack.data,
             environment=stack.environment,

@@ -71,7 +71,12 @@ def recorded_trials(plan: PlanFile, rows: dict[int, SweepRow], request: SearchRe
 
 
 def trial_of_rows(setting: Setting, rows: Sequence[SweepRow], request: SearchRequest) -> Trial:
-    """Returns the trial of a setting from the rows of all its jobs."""
+    """Returns the trial of a setting from the rows of all its jobs.
+
+    It has no rank if its run went on from others: its value is not that of the setting.
+    """
+    if any(row.ancestry for row in rows):
+        return Trial(setting)
     statuses = {row.status for row in rows}
     if "failed" in statuses:
         return Trial(setting, "failed")

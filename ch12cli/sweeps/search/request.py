@@ -10,7 +10,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from ch12cli.config.combinations import further_metrics, has_validation, monitor_problems, monitored
+from ch12cli.config.combinations import further_metrics, has_validation, is_perturbed, monitor_problems, monitored
 from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import split_into_jobs
 from ch12cli.config.schema import FURTHER_METRICS, MONITORS
@@ -23,7 +23,7 @@ from ch12cli.files.plain_values import is_integer
 from ch12cli.search.constraints import Constraint
 from ch12cli.search.grammar import conditions_of, search_parameters
 from ch12cli.search.settings import FINAL_SEEDS, SearchSettings, settings_from
-from ch12cli.search.space import Setting, Space, condition_problems
+from ch12cli.search.space import Interval, Parameter, Setting, Space, WholeNumbers, condition_problems
 from ch12cli.search.study import batch_size
 from ch12cli.shell import shell_word
 from ch12cli.suggest import suggestion
@@ -60,6 +60,8 @@ class SearchRequest:
         """The number of trials that are asked together."""
         if self.settings.n_jobs is not None:
             return self.settings.n_jobs
+        if self.settings.pbt is not None and self.settings.n_trials is not None:
+            return self.settings.n_trials  # a population is trained together
         return UNLIMITED_BATCH if self.settings.n_trials is None else batch_size(self.settings.n_trials)
 
     def jobs(self, setting: Setting, *, final: bool = False) -> list[list[str]]:
@@ -131,7 +133,11 @@ def read_request(
     return SearchRequest(
         settings,
         space,
-        (*fixed, *pruning_overrides(settings, fixed, metric=metric, epochs=epochs)),
+        (
+            *fixed,
+            *pruning_overrides(settings, fixed, metric=metric, epochs=epochs),
+            *population_overrides(settings, fixed, space, metric=metric, epochs=epochs, folds=bool(folds)),
+        ),
         repetitions_of(settings, base, folds),
         finals_of(settings, base, folds),
         metric,
@@ -238,6 +244,51 @@ def pruning_overrides(settings: SearchSettings, fixed: Sequence[str], *, metric:
     first = max(1, epochs // factor**2)
     rungs = f"{{metric:{metric},min_epochs:{first},factor:{factor}}}"
     return [f"sweep.halving={rungs}"]
+
+
+def population_overrides(
+    settings: SearchSettings, fixed: Sequence[str], space: Space, *, metric: str, epochs: int, folds: bool
+) -> list[str]:
+    """Returns the override for `search.pbt`: sweep.pbt with the bounds of the space.
+
+    Raises InputError for a search that cannot be one population.
+    """
+    pbt = settings.pbt
+    if pbt is None:
+        return []
+    n_jobs, n_trials = settings.n_jobs, settings.n_trials
+    refused = {
+        "search.pruner": settings.pruner != "none",
+        "search.repeats": settings.repeats > 1,
+        "search.finalists": settings.finalists > 0,
+        "search.objectives": len(settings.objectives) > 1,
+        "search.when": bool(settings.when),
+        "search.n_jobs": n_jobs is not None and (n_trials is None or n_jobs < n_trials),
+        "dataset.folds": folds,
+        "sweep.pbt": any(line.startswith("sweep.pbt=") for line in fixed),
+        "sweep.halving": any(line.startswith("sweep.halving=") for line in fixed),
+    }
+    found = [name for name, is_set in refused.items() if is_set]
+    if found:
+        rule = f"trains all settings as one population, each once and to the end, and {found[0]} asks for another way"
+        raise InputError(Problem("search.pbt", None, rule, "leave one of them out"))
+    if pbt["every"] >= epochs:
+        raise InputError(Problem("search.pbt", f"{{every: {pbt['every']}}}", f"must be below epochs={epochs}"))
+    numbers = dict(map(range_of_number, space.parameters))
+    given = {"metric": metric, **pbt, "seed": settings.seed, "numbers": numbers}
+    return [f"sweep.pbt={shown(given)}"]
+
+
+def range_of_number(parameter: Parameter) -> tuple[str, list[Any]]:
+    """Returns a searched key and its bounds as sweep.pbt has them. Raises InputError if runs cannot change it."""
+    key = parameter.key
+    if not is_perturbed(key):
+        rule, hint = f"{key} cannot change while runs train", "search numbers such as optimizer.lr, or leave it out"
+        raise InputError(Problem("search.pbt", None, rule, hint))
+    if not isinstance(parameter, Interval | WholeNumbers) or parameter.low <= 0:
+        rule = f"{key} must be an interval above 0, which factors move it in"
+        raise InputError(Problem("search.pbt", None, rule, f"write {key}=interval(LOW,HIGH)"))
+    return key, [float(parameter.low), float(parameter.high), *(["log"] if parameter.log else [])]
 
 
 def checked_base(space: Space, fixed: Sequence[str], jobs: JobComposer) -> SweepJob:

@@ -29,6 +29,7 @@ from ch12cli.run.start import train_log
 from ch12cli.run.task import Task, choose_device
 from ch12cli.run.torch_settings import torch_settings
 from ch12cli.run.train import Job, Outcome, continued, prepare_job, train_job
+from ch12cli.search.population import Population
 from ch12cli.sweeps.groups import Group
 from ch12cli.sweeps.halving import Halving, StackPart, train_parts
 from ch12cli.sweeps.job_directories import HydraFiles
@@ -37,6 +38,8 @@ from ch12cli.sweeps.stack_run import CheckpointMismatchError, StackRun, require_
 from ch12cli.sweeps.workers.work_item import Building, Done, Event, Unstacked, WorkItem, checkpoint_name
 from ch12cli.training.checkpoint import Checkpoints, DamagedError
 from ch12cli.training.streams import seed_stream
+
+ALONE = "sweep.pbt: its population has ended, and a run alone has none"
 
 
 class BuildError(Exception):
@@ -74,6 +77,10 @@ class Worker:
             item = waiting.pop(0)
             if item.buildable is not None and item.buildable < len(item.jobs):
                 item = yield from self.find_failing_builds(item)
+            population = self.groups[item.group].settings.sweep.pbt is not None
+            if population and (not item.stacked or len(item.jobs) <= 1):
+                yield from (failed(number, ALONE) for number in item.jobs)
+                continue
             if not item.stacked or len(item.jobs) <= 1:
                 yield from (self.train_single_job(self.jobs[number]) for number in item.jobs)
                 continue
@@ -91,6 +98,11 @@ class Worker:
                     raise
                 if isinstance(error, BuildError) and item.buildable is None:
                     waiting.insert(0, replace(item, buildable=0))
+                    continue
+                if population:
+                    left, text = [number for number in item.jobs if number not in done], failure_text(error)
+                    yield from (failed(number, f"its population ended: {text}") for number in left)
+                    item.remove()
                     continue
                 if not reported:
                     fallback = "one by one, all epochs" if item.runs_at_once else "in smaller stacks"
@@ -147,7 +159,8 @@ class Worker:
     def build(self, numbers: Sequence[int], item: WorkItem, device: torch.device) -> StackRun:
         jobs = [self.jobs[number] for number in numbers]
         name = checkpoint_name(numbers).removesuffix(".pt") + (f"-{self.attempt}" if self.attempt else "")
-        compact = self.groups[item.group].settings.sweep.record == COMPACT
+        sweep = self.groups[item.group].settings.sweep
+        compact, pbt = sweep.record == COMPACT, sweep.pbt
         try:
             return StackRun(
                 jobs,
@@ -157,6 +170,7 @@ class Worker:
                 hydra=self.hydra,
                 store=StoreWriter(self.sweep_dir, name) if compact else None,
                 attempt=self.attempt,
+                population=None if pbt is None else Population(pbt),
             )
         except (Terminated, MachineError):
             raise
