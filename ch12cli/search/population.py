@@ -66,7 +66,7 @@ class Population:
 
 
 @dataclass(frozen=True)
-class Lines:
+class Lineages:
     """What the runs of a population have gone on from, and their numbers of now.
 
     names: the numbers of the jobs, (runs,). seeds: (runs,). steps: of each run, as in `ancestry` of files/history.py.
@@ -77,7 +77,7 @@ class Lines:
     numbers: Numbers
     steps: Sequence[Sequence[Mapping[str, Any]]]
 
-    def after(self, epoch: int, copies: Copies) -> "Lines":
+    def after(self, epoch: int, copies: Copies) -> "Lineages":
         """Returns the lines after copies at the end of an epoch."""
         steps = list(self.steps)
         for giver, taker in zip(copies.source.tolist(), copies.target.tolist(), strict=True):
@@ -118,7 +118,7 @@ class Lines:
             {"numbers": {key: values.tolist() for key, values in self.numbers.items()}, "steps": self.steps}
         )
 
-    def restored(self, text: str) -> "Lines":
+    def restored(self, text: str) -> "Lineages":
         """Returns the lines of the same runs that `to_json` wrote."""
         state = json.loads(text)
         numbers = {key: np.array(values, np.float64) for key, values in state["numbers"].items()}

@@ -24,7 +24,7 @@ from ch12cli.run.sessions import environment_of, plain_of, session_record
 from ch12cli.run.signals import sigterm_held
 from ch12cli.run.task import Task, tensors_of_runs
 from ch12cli.saved.job_files import write_directory
-from ch12cli.search.population import Lines, Population
+from ch12cli.search.population import Lineages, Population
 from ch12cli.sweeps.job_directories import HydraFiles
 from ch12cli.sweeps.jobs import SweepJob, run_settings_of
 from ch12cli.sweeps.workers.work_item import Done, Event, Progress
@@ -55,7 +55,7 @@ class StackRun:
         population: Population | None = None,
     ) -> None:
         self.population = population
-        self.lines = lines_of(jobs, population)
+        self.lineages = lineages_of(jobs, population)
         self.jobs, self.task, self.device = jobs, task, device
         self.sweep_dir, self.hydra, self.store, self.attempt = sweep_dir, hydra, store, attempt
         self.index_of = {job.number: index for index, job in enumerate(jobs)}
@@ -113,7 +113,7 @@ class StackRun:
 
         Includes the step of the dropout masks, because a signal may arrive after further steps.
         """
-        lines = {} if self.population is None else {"lines": self.lines.to_json()}
+        lines = {} if self.population is None else {"lines": self.lineages.to_json()}
         return {**self.training.state_dict(), "step": self.network.masks.step, **lines}
 
     def record_epoch(self, epoch: Epoch, members: NDArray[np.int64], before: Mapping[str, Any]) -> Iterator[Event]:
@@ -165,13 +165,13 @@ class StackRun:
         if self.done.all() or epoch == self.training.limits.epochs:
             return
         values = self.values(population.metric, epoch)
-        copies = population.copies(epoch, values, ~self.done, self.lines.numbers)
+        copies = population.copies(epoch, values, ~self.done, self.lineages.numbers)
         if len(copies.source):
             members = self.members
             row_of = {job: row for row, job in enumerate(members.tolist())}
             source, target = (np.array([row_of[job] for job in jobs.tolist()], np.int64) for jobs in copies[:2])
             self.training.copy_runs(source, target, {key: found[members] for key, found in copies.numbers.items()})
-            self.lines = self.lines.after(epoch, copies)
+            self.lineages = self.lineages.after(epoch, copies)
 
     def shrink(self) -> None:
         """Removes the ended jobs from the stack if that saves time.
@@ -224,7 +224,7 @@ class StackRun:
             "best_network": rows_of(state["best_network"]["parameters"], index),
             **{f"{OPTIMIZER}{name}": rows_of(value, index) for name, value in optimizer.items() if is_tensor(value)},
             **{
-                f"{METRIC}{name}": one_if_equal(self.lines.rows(values[:, :epochs], members))
+                f"{METRIC}{name}": one_if_equal(self.lineages.rows(values[:, :epochs], members))
                 for name, values in self.metrics.columns.items()
             },
             "test": np.stack([values[rows] for values in test.values()], 1) if test else np.empty((len(rows), 0)),
@@ -259,11 +259,11 @@ class StackRun:
             "number": job.number,
             "directory": job.directory,
             "overrides": job.overrides,
-            "changes": {**job.changes, **self.lines.changes(index)},
+            "changes": {**job.changes, **self.lineages.changes(index)},
             "dirname": job.dirname,
             "base": self.base_index[id(job.base)],
             "fold": job.fold,
-            **({"ancestry": ancestry} if (ancestry := self.lines.ancestry(index)) else {}),
+            **({"ancestry": ancestry} if (ancestry := self.lineages.ancestry(index)) else {}),
         }
 
     def stream(self, index: int) -> tuple[int, int, int] | None:
@@ -364,8 +364,8 @@ class StackRun:
         if len(rows) < len(self.jobs):
             self.training.keep(rows)
         if self.population is not None:
-            self.lines = self.lines.restored(state["training"]["lines"])
-            self.training.set_numbers({key: values[rows] for key, values in self.lines.numbers.items()})
+            self.lineages = self.lineages.restored(state["training"]["lines"])
+            self.training.set_numbers({key: values[rows] for key, values in self.lineages.numbers.items()})
         self.training.load_state_dict(state["training"])
         if not state.get("compiled", False):  # as it began, for the same bits
             self.training.whole_epoch = None
@@ -379,12 +379,12 @@ class StackRun:
         self.epoch_snapshot, self.written = self.take_snapshot(), self.training.epoch
 
 
-def lines_of(jobs: Sequence[SweepJob], population: Population | None) -> Lines:
+def lineages_of(jobs: Sequence[SweepJob], population: Population | None) -> Lineages:
     """Returns the lines of jobs before training: each is its own."""
     keys = [] if population is None else list(population.intervals)
     numbers = {key: np.array([job.setting(key) for job in jobs], np.float64) for key in keys}
     steps = [()] * len(jobs) if keys else ()
-    return Lines([job.number for job in jobs], [int(job.setting("seed")) for job in jobs], numbers, steps)
+    return Lineages([job.number for job in jobs], [int(job.setting("seed")) for job in jobs], numbers, steps)
 
 
 def is_tensor(value: object) -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ch12cli.config.run_settings import NumberRange, PopulationSettings
-from ch12cli.search.population import Lines, Population
+from ch12cli.search.population import Lineages, Population
 
 LR, DECAY = "optimizer.lr", "optimizer.weight_decay"
 RANGES = {LR: NumberRange(1e-4, 0.1, log=True), DECAY: NumberRange(0.1, 0.9)}
@@ -69,7 +69,7 @@ def test_a_decision_follows_from_its_seed_and_epoch() -> None:
 
 def test_lines_follow_the_runs_that_others_went_on_from() -> None:
     numbers = {LR: np.array([0.01, 0.02, 0.03]), DECAY: np.array([0.1, 0.2, 0.3])}
-    lines = Lines([7, 8, 9], [1, 2, 3], numbers, [()] * 3)
+    lines = Lineages([7, 8, 9], [1, 2, 3], numbers, [()] * 3)
     values = np.arange(12.0).reshape(3, 4)  # by run and epoch
     for epoch, worth in ((1, [1.0, 2.0, 3.0]), (3, [3.0, 2.0, 1.0])):  # 9 goes on from 7, then 7 from 9
         lines = lines.after(epoch, population().copies(epoch, np.array(worth), np.ones(3, bool), lines.numbers))
