@@ -269,30 +269,29 @@ class SweepTable:
         has_ancestry = ancestry or any(row.ancestry for row in rows)
         self.columns = [*BEFORE, *([ANCESTRY] if has_ancestry else []), *wanted, *AFTER, *metrics, *LAST]
         self.rows = {row.job: row for row in rows}
+        self.lines: dict[int, tuple[SweepRow, str]] = {}  # of the rows that have been written, by job
         write_whole(self.path, self.content())
         with machine_errors(f"cannot write {self.path}"):
             self.file = open(self.path, "a", encoding="utf-8", newline="")  # noqa: SIM115 - closed by close()
 
     def content(self) -> bytes:
         """Returns the content of the table, sorted by job number."""
-        return self._text([self.rows[job] for job in sorted(self.rows)], header=True).encode()
+        lines = [self._line(self.rows[job]) for job in sorted(self.rows)]
+        return "".join([_csv_line(self.columns), *lines]).encode()
 
-    def _text(self, rows: Iterable[SweepRow], *, header: bool = False) -> str:
-        buffer = io.StringIO()
-        writer = csv.writer(buffer, lineterminator="\n")  # writes nothing for None
-        if header:
-            writer.writerow(self.columns)
-        for row in rows:
-            record = row.to_record()
-            writer.writerow([record.get(name) for name in self.columns])
-        return buffer.getvalue()
+    def _line(self, row: SweepRow) -> str:
+        """Returns the line of a row, which is made once."""
+        written = self.lines.get(row.job)
+        if written is None or written[0] is not row:
+            written = self.lines[row.job] = row, _csv_line(map(row.to_record().get, self.columns))
+        return written[1]
 
     def add(self, rows: Iterable[SweepRow]) -> None:
         """Appends rows of completed jobs. They are in the file when this returns."""
         rows = list(rows)
         self.rows |= {row.job: row for row in rows}
         with machine_errors(f"cannot write {self.path}"):
-            self.file.write(self._text(rows))
+            self.file.write("".join(map(self._line, rows)))
             self.file.flush()
 
     def close(self) -> None:
@@ -300,6 +299,13 @@ class SweepTable:
         with suppress(OSError):  # from rows that did not fit on a full disk: all are rewritten below
             self.file.close()
         write_whole(self.path, self.content())
+
+
+def _csv_line(values: Iterable[object]) -> str:
+    """Returns a line of a table; nothing for None."""
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerow(values)
+    return buffer.getvalue()
 
 
 class RowBuffer:

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path, PurePath
 
 from hydra.core.hydra_config import HydraConfig
@@ -58,7 +57,7 @@ def with_directory(job: SweepJob) -> SweepJob:
     Raises InputError if the directory is not below the sweep's.
     """
     pattern = pattern_of(job)
-    return replace(job, directory=str(job.number) if pattern == BY_NUMBER else resolved_name(pattern, job))
+    return job.placed(job.number, str(job.number) if pattern == BY_NUMBER else resolved_name(pattern, job))
 
 
 def resolved_name(pattern: str, job: SweepJob) -> str:
@@ -96,7 +95,7 @@ def require_separate(jobs: Iterable[SweepJob], others: Collection[str]) -> None:
         if job.directory in owner:
             problems.append(_clash(job, job.directory, owner[job.directory]))
         owner[job.directory] = f"job {job.number}"
-    for job in jobs:
+    for job in [job for job in jobs if "/" in job.directory]:
         above = next((str(p) for p in PurePath(job.directory).parents if str(p) in owner), None)
         if above is not None:
             problems.append(_clash(job, above, owner[above]))

@@ -89,6 +89,12 @@ class SweepJob:
         """The fields of its sweep.csv row that do not come from its result."""
         return JobFacts(self.number, self.directory, self.overrides, self.base.options)
 
+    def placed(self, number: int, directory: str) -> "SweepJob":
+        """Returns the job with another number and directory, and the same key."""
+        job = replace(self, number=number, directory=directory)
+        job.__dict__["key"] = self.key  # not worked out again
+        return job
+
     @cached_property
     def key(self) -> str:
         """The last override of each setting that affects the result, sorted. Equal for jobs with equal results."""
@@ -166,6 +172,14 @@ class Base:
         return frozenset(names.get("exclude_keys", ())), str(names.get("item_sep", ",")), str(names.get("kv_sep", "="))
 
 
+def number_in(text: str) -> tuple[str, int | float] | None:
+    """Returns the key and the number of an override that Hydra's grammar and Python read alike; None for any other."""
+    match = NUMBER.fullmatch(text)
+    if match is None or not math.isfinite(float(match[2])):
+        return None
+    return match[1], float(match[2]) if match[3] or match[4] else int(match[2])
+
+
 class JobComposer:
     """Makes jobs from lists of overrides. Composes, parses and checks what jobs share only once."""
 
@@ -175,6 +189,7 @@ class JobComposer:
         self.parsed: dict[str, Override | None] = {}
         self.numbers: dict[tuple[str, type[int | float]], Override | None] = {}  # by key: one with a number
         self.bases: dict[tuple[str, ...], Base] = {}
+        self.alike: dict[tuple[str | tuple[str, type], ...], tuple[Base, dict[str, Any]]] = {}
         self.groups: dict[str, bool] = {}
         self.checked: dict[tuple[int, str], list[Problem]] = {}  # of jobs that differ only in the seed
         self.options = options_for(composer.folders, composer.config_name, hydra_overrides)
@@ -191,14 +206,14 @@ class JobComposer:
 
     def parse_number(self, text: str) -> Override | None:
         """Returns an override with a number, like an earlier one of its key; None for any other text."""
-        match = NUMBER.fullmatch(text)
-        if match is None or not math.isfinite(float(match[2])):
+        found = number_in(text)
+        if found is None:
             return None
-        kind = float if match[3] or match[4] else int
-        if (like := (match[1], kind)) not in self.numbers:
-            self.numbers[like] = self.parse_any(f"{match[1]}={kind(1)}")
+        key, number = found
+        if (like := (key, type(number))) not in self.numbers:
+            self.numbers[like] = self.parse_any(f"{key}={type(number)(1)}")
         template = self.numbers[like]
-        return None if template is None else with_number(template, text, kind(match[2]))
+        return None if template is None else with_number(template, text, number)
 
     def is_plain_value(self, text: str) -> bool:
         """Returns True if the override is `key=value` for a setting, not for a configuration group or a target."""
@@ -262,8 +277,7 @@ class JobComposer:
 
     def job(self, number: int, overrides: Sequence[str]) -> tuple[SweepJob, list[Problem]]:
         """Returns the job with these overrides, and the problems that it would have as a single run."""
-        base, values = self.base_for(overrides)
-        changes = {override.key_or_group: override.value() for override in values}
+        base, changes = self.base_and_changes(overrides)
         job = SweepJob(number, tuple(overrides), base, changes)
         if SEED not in changes or value_problem(SEED, changes[SEED], base.choices):
             return job, self.problems_of_job(job)
@@ -271,6 +285,26 @@ class JobComposer:
         if key not in self.checked:
             self.checked[key] = self.problems_of_job(job)
         return job, self.checked[key]
+
+    def base_and_changes(self, overrides: Sequence[str]) -> tuple[Base, dict[str, Any]]:
+        """Returns the base of a job with these overrides, and the values to change in it, by key.
+
+        Finds them once for all jobs whose overrides differ only in numbers that are changed afterwards.
+        """
+        found = [number_in(text) for text in overrides]
+        alike = tuple(
+            [text if pair is None else (pair[0], type(pair[1])) for text, pair in zip(overrides, found, strict=True)]
+        )
+        numbers = dict(filter(None, found))
+        if alike in self.alike:
+            base, changes = self.alike[alike]
+            return base, {**changes, **numbers}
+        base, values = self.base_for(overrides)
+        changes = {override.key_or_group: override.value() for override in values}
+        can_be_shared = not any(isinstance(value, list) for value in changes.values())
+        if can_be_shared and numbers.keys() <= changes.keys() and len(changes) == len(values):
+            self.alike[alike] = base, changes
+        return base, changes
 
     def problems_of_job(self, job: SweepJob) -> list[Problem]:
         base, changes = job.base, job.changes

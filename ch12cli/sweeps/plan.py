@@ -82,7 +82,7 @@ def assign_numbers(
     planned: dict[int, SweepJob] = {}
     for number, job in zip(numbers, jobs, strict=True):
         if number not in planned:
-            job = replace(job, number=number, directory=directories.get(number, ""))
+            job = job.placed(number, directories.get(number, ""))
             planned[number] = job if job.directory else with_directory(job)
     new = [job for number, job in planned.items() if number not in directories]
     require_separate(new, directories.values())
@@ -201,6 +201,8 @@ def require_unchanged(
     `planned` and `bases` are the jobs and bases that an earlier command wrote into this directory.
     """
     known = {job.job_key: job for job in planned}
+    if not known:
+        return
     before = [dict(flatten(base.settings)) for base in bases]
     now: dict[int, dict[str, Any]] = {}  # settings by id of a base
     differing: dict[tuple[int, int], list[str]] = {}  # differing keys by index and id

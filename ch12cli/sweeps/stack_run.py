@@ -283,9 +283,10 @@ class StackRun:
         facts = self.facts()
         if self.store is None:
             together = json.loads(json.dumps(together))  # as it is read from a store: the same bytes in both ways
-        records = [record_of(facts, together, arrays, index) for index in range(len(together["jobs"]))]
         if self.store is not None:
             self.append(self.store, facts, together, arrays)
+            arrays = {name: rows for name, rows in arrays.items() if name.startswith((METRIC, "test"))}  # of a result
+        records = [record_of(facts, together, arrays, index) for index in range(len(together["jobs"]))]
         for record in records:
             result = record.result
             if self.store is None:
