@@ -8,8 +8,12 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import chain
 from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
 
 from ch12cli.data.notation import (
     PLAIN_NOTATION,
@@ -25,6 +29,8 @@ NO_TEXT = {"", "nan", "na", "n/a", "null", "?", "#n/a"}  # how files mark a miss
 NO_NUMBER = NO_TEXT | {"none", "-", "nil"}  # the same in a column of numbers: these may be the name of a category
 INFINITE = re.compile(r"[+-]?(inf|infinity|∞)", re.IGNORECASE)
 DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")
+EXACT = 2.0**53  # whole numbers up to it are exact in float64
+ROUNDED = 0.01  # rounding, relative to the range of a column, from which on it matters
 
 
 @dataclass(frozen=True)
@@ -121,6 +127,23 @@ def missing_problem(cell: str, *, category: bool = False) -> str:
     return f"{f'{text} is not a {kind}' if text else 'is empty'}; every row needs a value"
 
 
+def rounding_hint(values: npt.NDArray[Any]) -> str:
+    """What to do about a column of numbers so large and so close that float64 rounds them; empty if it does not.
+
+    values: (rows,), NaN for a missing value.
+    """
+    if not np.isfinite(values).any():
+        return ""
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    largest = max(-low, high)
+    if largest < EXACT or np.spacing(largest) <= ROUNDED * (high - low):
+        return ""
+    return (
+        f"its numbers are about {largest:.4g}, and double precision rounds them to multiples of "
+        f"{np.spacing(largest):.4g}; subtract what they have in common, or leave the column out"
+    )
+
+
 def similar_texts(texts: Iterable[str]) -> list[tuple[str, str]]:
     """The pairs of texts that differ only in capitals, blanks, a full stop, or how Unicode or a number is written."""
     first: dict[str, str] = {}
@@ -131,7 +154,7 @@ def similar_texts(texts: Iterable[str]) -> list[tuple[str, str]]:
 def _spoken(text: str) -> str:
     """A text as it is read aloud."""
     if is_number(text):
-        return repr(float(text.strip().replace("\N{MINUS SIGN}", "-")) + 0.0)  # -0.0 becomes 0.0
+        return str((Decimal(text.strip().replace("\N{MINUS SIGN}", "-")) + 0).normalize())  # -0 becomes 0
     return " ".join(re.split(r"[\s_.-]+", unicodedata.normalize("NFKC", text).casefold())).strip()
 
 

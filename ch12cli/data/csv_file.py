@@ -391,6 +391,7 @@ def _numbers(
     values = _values(sheet, name, notation, problems, partial(reading.hint, name))
     if not any(map(has_text, cells.distinct if isinstance(cells, Texts) else cells.gaps)) and np.isnan(values).all():
         problems.append(f"column {name}: has no values; leave it out with {reading.exclude_option(name)}")
+    reading.note_rounding(name, values)
     return Column(name, notation=notation), cells.kept if isinstance(cells, Numbers) else keep_array(values)
 
 
@@ -495,7 +496,9 @@ def _target(
     few_whole = isinstance(cells, Texts) and all(map(is_whole, cells.distinct)) and _are_few(cells)
     if kind == "values" or (kind == "auto" and notation is not None and not few_whole):
         hint = partial(reading.hint, name, target=True)
-        return _values(sheet, name, notation or PLAIN_NOTATION, problems, hint), None
+        values = _values(sheet, name, notation or PLAIN_NOTATION, problems, hint)
+        reading.note_rounding(name, values)
+        return values, None
     cells = _texts(sheet, name)
     classes = _in_order(cells.distinct)
     if len(classes) < 2:

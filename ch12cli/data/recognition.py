@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ch12cli.data.columns import has_text, is_missing
+from ch12cli.data.columns import has_text, is_missing, rounding_hint
 from ch12cli.data.notation import (
     PLAIN_NOTATION,
     Decimal,
@@ -17,6 +17,7 @@ from ch12cli.data.notation import (
 )
 from ch12cli.data.sheets.cells import Numbers
 from ch12cli.data.sheets.text_sheet import Sheet
+from ch12cli.data.table import Floats
 from ch12cli.data.text_file import list_names, short
 from ch12cli.shell import names_option
 
@@ -67,6 +68,11 @@ class Recognition:
         if target:
             return f"{read}; if it holds classes, add dataset.target_type=classes"
         return f"{read}; if the column holds categories, add {self.categories_option(name)}"
+
+    def note_rounding(self, name: str, values: Floats) -> None:
+        """Adds a note if double precision rounds the numbers of a column, (rows,), so that it matters."""
+        if hint := rounding_hint(values):
+            self.notes.append(f"{self.sheet.source}: column {name}: {hint}")
 
     def categories_option(self, name: str) -> str:
         """The option that makes a column hold categories, beside those that are so declared."""

@@ -400,6 +400,27 @@ def test_a_note_says_how_numbers_with_signs_are_read() -> None:
 
 
 @pytest.mark.parametrize(
+    ("first", "step", "rounded"),
+    [
+        (2**60, 1, True),
+        (-(2**53), 2**50, False),
+        (2**53, 1, True),
+        (2**53 - 200, 1, False),
+        (6 * 10**23, 10**21, False),
+        (20240101000000000, 3, True),
+    ],
+)
+def test_numbers_that_double_precision_rounds_give_a_note(first: int, step: int, rounded: bool) -> None:
+    numbers = [first + step * row for row in range(60)]
+    error = max(abs(int(float(number)) - number) for number in numbers)
+    assert (100 * error > numbers[-1] - numbers[0]) == rounded
+    feature = table("b,y\n" + "".join(f"{number},{row}.5\n" for row, number in enumerate(numbers)))
+    target = table("a,y\n" + "".join(f"{row}.5,{number}\n" for row, number in enumerate(numbers)))
+    for notes in (feature.notes, target.notes):
+        assert any("double precision rounds them" in note for note in notes) == rounded
+
+
+@pytest.mark.parametrize(
     ("cells", "notes"),
     [
         (["Yes", "No", "yes", "NO"] * 5, ["NO and No, Yes and yes are different classes"]),
