@@ -22,7 +22,14 @@ from ch12cli.shell import shell_line
 
 # Keys added later, with the values that match earlier behaviour.
 WRONG_FORM = (TypeError, ValueError, KeyError, IndexError, AttributeError, ArithmeticError, RecursionError)
-LATER: dict[str, Any] = {"logger": "csv", "imports": [], "metrics": None, "devices": 1, "shards": None}
+LATER: dict[str, Any] = {
+    "logger": "csv",
+    "imports": [],
+    "metrics": None,
+    "devices": 1,
+    "shards": None,
+    "record_norms": False,
+}
 LATER_OF_SWEEP = {"fused": "auto", "record": "directories", "pbt": None}
 
 

@@ -65,7 +65,7 @@ class OptimizerSettings:
 class LoopSettings:
     """The settings of the training loop.
 
-    metrics: the metrics of classes besides accuracy.
+    metrics: the metrics of classes besides accuracy. norms: whether to record those of gradient and weights.
     monitor: the metric that selects the best epoch, or `auto`; stop_on: the metric for early stopping, or `auto`.
     patience: epochs without improvement before early stopping, None for no early stopping.
     checkpoint_every: epochs between checkpoints, None to choose by their cost.
@@ -76,6 +76,7 @@ class LoopSettings:
     seed: int
     stream_offset: int
     metrics: tuple[str, ...]
+    norms: bool
     monitor: str
     stop_on: str
     patience: int | None
@@ -210,6 +211,7 @@ class RunSettings:
                 seed=config["seed"],
                 stream_offset=config["stream_offset"],
                 metrics=further_metrics(config),
+                norms=config["record_norms"],
                 monitor=config["monitor"],
                 stop_on=stopping["metric"],
                 patience=stopping["patience"],

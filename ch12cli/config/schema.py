@@ -78,6 +78,10 @@ KEYS: dict[str, Key] = {
     "clip_grad_value": Key(
         Or(None, Number(above=0)), "largest absolute value of a gradient element; null: no clipping"
     ),
+    "record_norms": Key(
+        Truth(),
+        "add the norms of gradient (mean over the steps, before clipping) and weights to metrics.csv, in each epoch",
+    ),
     "precision": Key(
         OneOf(("float32", "float64", "bfloat16")),
         "numbers to compute with; bfloat16: autocast, the weights stay float32",

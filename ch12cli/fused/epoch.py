@@ -176,6 +176,8 @@ def whole_epochs(
     steps = limits.epochs * -(-len(part) // batch_size)
     if wanted is False:
         raise CannotCompileError("sweep.fused=false")
+    if limits.norms:
+        raise CannotCompileError("record_norms=true needs each step's gradient")
     if len(part) > MOST_ROWS:
         raise CannotCompileError(f"the data have more than {MOST_ROWS:,} rows")
     if stack.device.type not in COSTS:

@@ -24,6 +24,8 @@ AXIS_LABELS = {
     "mae": "mean absolute error",
     "lr": "learning rate",
     "seconds": "seconds",
+    "grad_norm": "norm of the gradient",
+    "weight_norm": "norm of the weights",
 }
 PERCENTILES = (5.0, 95.0)
 
@@ -61,10 +63,11 @@ def learning_curves(
 ) -> Plot:
     """Returns the plot of the loss and another metric by epoch.
 
-    groups: the label of each line, and the runs it averages; several runs also get a band. metric: a single column of
-    metrics.csv to plot instead. diverged: for each run of each group, the epoch in which it diverged, if it did; such
-    runs are marked at the edge, count in no mean of others, and never stretch an axis. log: whether the metrics' axes
-    are logarithmic. Raises InputError if no run has that column, or if no run has a complete epoch.
+    groups: the label of each line, and the runs it averages; several runs also get a band. metric: columns of
+    metrics.csv to plot instead, with commas between them. diverged: for each run of each group, the epoch in which it
+    diverged, if it did; such runs are marked at the edge, count in no mean of others, and never stretch an axis. log:
+    whether the metrics' axes are logarithmic. Raises InputError if no run has that column, or if no run has a complete
+    epoch.
     """
     epochs = diverged or [[None] * len(runs) for _, runs in groups]
     found = [
@@ -75,10 +78,14 @@ def learning_curves(
     columns = list(dict.fromkeys(column for group in drawn for rows in group.rows for column in rows[0]))
     if not drawn:
         raise InputError("no run has a whole epoch in its metrics.csv: there is no curve to draw")
-    if metric is not None and metric not in columns[1:]:
-        raise InputError(f"--metric {metric}: the runs have {', '.join(columns[1:])}")
+    for name in [] if metric is None else metric.split(","):
+        if name not in columns[1:]:
+            said = f"the runs have {', '.join(columns[1:])}"
+            if name.endswith("_norm"):
+                raise InputError(f"{name} was not recorded: train with record_norms=true; {said}")
+            raise InputError(f"--metric {name}: {said}")
     dropped = len(drawn) - SERIES
-    shown = [[metric]] if metric else columns_of_panels(columns, several=len(drawn) > 1)
+    shown = [[name] for name in metric.split(",")] if metric else columns_of_panels(columns, several=len(drawn) > 1)
     panels = [panel(drawn[:SERIES], wanted, log=log) for wanted in shown]
     notes = []
     several = any(len(group.counted) > 1 for group in drawn[:SERIES])
@@ -120,7 +127,7 @@ def panel(groups: Sequence[CurveGroup], columns: Sequence[str], *, log: bool | N
             lines.append(line)
             finite += [line] if lost < len(group.curves) else []
     part, _, metric = columns[0].partition("_")
-    label = AXIS_LABELS.get(metric or part, metric or part)
+    label = AXIS_LABELS.get(columns[0]) or AXIS_LABELS.get(metric or part, metric or part)
     if len(groups) > 1 and part in PART_NAMES:
         label = f"{PART_NAMES[part]} {label}"
     heights = [v for line in finite or lines for v in (line.y, line.low, line.high) if v is not None]
@@ -132,7 +139,7 @@ def panel(groups: Sequence[CurveGroup], columns: Sequence[str], *, log: bool | N
             y = y._replace(limits=(low, high))
     epochs = [curve.diverged for group in groups for curve in group.curves if curve.diverged is not None]
     counts = {epoch: epochs.count(epoch) for epoch in sorted(set(epochs))}
-    high_is_bad = metric in ("loss", "mae", "")
+    high_is_bad = metric in ("loss", "mae", "norm", "")
     edges = tuple(EdgeMark(float(epoch), str(n), high_is_bad) for epoch, n in counts.items())
     longest = max(float(max(map(len, group.rows))) for group in groups)
     x = Axis("epoch", integer=True, limits=(1.0, max([longest, *map(float, epochs)])))

@@ -171,10 +171,18 @@ def subject(path: Path) -> str:
     return escape_controls(", ".join(known)) if known else run_name(path)
 
 
-def sweep_curves(sweep: Path, *, metric: str | None = None, where: str | None = None, log: bool | None = None) -> Plot:
+def sweep_curves(
+    sweep: Path,
+    *,
+    metric: str | None = None,
+    where: str | None = None,
+    log: bool | None = None,
+    what: str = "learning curves",
+) -> Plot:
     """Returns the learning curves of a sweep: mean and band over the seeds of each combination.
 
-    If there are more than SERIES combinations, only the best are plotted.
+    metric: columns of metrics.csv, as `learning_curves` takes them; what: they are, for the title. If there are more
+    than SERIES combinations, only the best are plotted.
     """
     rows, monitor, name = records_of([sweep])
     if where is not None:
@@ -193,7 +201,7 @@ def sweep_curves(sweep: Path, *, metric: str | None = None, where: str | None = 
             diverged[values].append(row.diverged_at if row.status == "diverged" else None)
     plot = learning_curves(
         labelled_groups(groups),
-        title=f"{name}: learning curves",
+        title=f"{name}: {what}",
         metric=metric,
         diverged=list(diverged.values()),
         log=log,
@@ -207,20 +215,22 @@ def sweep_curves(sweep: Path, *, metric: str | None = None, where: str | None = 
     return plot
 
 
-def run_curves(paths: Sequence[Path], metric: str | None, *, log: bool | None = None) -> Plot:
+def run_curves(
+    paths: Sequence[Path], metric: str | None, *, log: bool | None = None, what: str = "learning curves"
+) -> Plot:
     """Returns the learning curves of one run or of several, labelled by their differing settings.
 
-    Raises InputError if a path is not a directory.
+    metric, what: as of `sweep_curves`. Raises InputError if a path is not a directory.
     """
     for path in paths:
         if path.is_file() or not run_exists(path):
             raise InputError(f"{path}: is a file; name the directory of a run")
     if len(paths) == 1:
         curve = read_metrics(paths[0] / METRICS)
-        return learning_curves([("", [curve])], title=f"{subject(paths[0])}: learning curves", metric=metric, log=log)
+        return learning_curves([("", [curve])], title=f"{subject(paths[0])}: {what}", metric=metric, log=log)
     rows, _, _ = records_of(paths, comparable=False)
     changes = [row.overrides for row in rows]
-    title = f"Learning curves of {len(paths)} runs"
+    title = f"{what[0].upper()}{what[1:]} of {len(paths)} runs"
     if len(paths) <= SERIES:
         labels = labels_of(changes)
         if len(set(labels)) < len(labels) or not all(labels) or max(map(len, labels)) > MAX_NAME:

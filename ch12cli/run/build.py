@@ -232,6 +232,7 @@ def build_training(
             stop_on=task.stop_on,
             clip_grad_norm=settings.optimizer.clip_grad_norm,
             clip_grad_value=settings.optimizer.clip_grad_value,
+            norms=loop.norms,
         ),
         units=task.data.target_scaling,
     )
@@ -288,6 +289,7 @@ def build_stack(jobs: Sequence[RunSettings], task: Task, device: torch.device) -
             stop_on=task.stop_on,
             clip_grad_norm=one_or_each([job.optimizer.clip_grad_norm for job in jobs]),
             clip_grad_value=one_or_each([job.optimizer.clip_grad_value for job in jobs]),
+            norms=loop.norms,
         ),
         units=task.data.target_scaling,
     )

@@ -44,13 +44,17 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Limits:
-    """The bounds of a training. monitor: the column that picks the best epoch; epochs: passes over the data."""
+    """The bounds of a training. monitor: the column that picks the best epoch; epochs: passes over the data.
+
+    norms: whether to measure those of gradient and weights.
+    """
 
     epochs: int
     monitor: str
     stop_on: str
     clip_grad_norm: float | Values | None = None  # one for each run of a stack, where they differ: (runs,)
     clip_grad_value: float | Values | None = None
+    norms: bool = False
 
 
 class Epoch(NamedTuple):
@@ -92,6 +96,7 @@ class Training:
         self.train, self.valid = train, valid
         self.best, self.stopping, self.limits = best, stopping, limits
         self.units = units
+        self.norms: list[Tensor] = []  # of the gradients of the epoch's steps
         self.step = self.make_step()
         self.whole_epoch: WholeEpoch | None = None  # in place of the steps, where there is one
         self.why_steps = ""  # why there is none
@@ -114,6 +119,7 @@ class Training:
             self.optimizer,
             clip_grad_norm=self.limits.clip_grad_norm,
             clip_grad_value=self.limits.clip_grad_value,
+            norms=self.norms if self.limits.norms else None,
         )
 
     def one_epoch(self) -> Epoch:
@@ -132,6 +138,8 @@ class Training:
         if self.valid is not None:
             columns |= {f"valid_{name}": value for name, value in self.evaluate(self.valid).items()}
         columns["lr"] = np.array(lrs[-1])
+        if self.limits.norms:
+            columns |= self.norm_columns()
         columns["seconds"] = np.full(self.network.runs, time.perf_counter() - start)
         monitored = np.where(diverged_at > 0, np.nan, columns[self.limits.monitor])
         better = self.best.observe(monitored, self.epoch)
@@ -179,6 +187,13 @@ class Training:
         target = target_of(self.loss, y)
         measured = {f"train_{name}": per_run(metric(prediction, target)) for name, metric in self.metrics.items()}
         return {"train_loss": total / below, **measured}
+
+    def norm_columns(self) -> dict[str, Values]:
+        """Returns the norm of the gradient before clipping, a mean over the steps, and that of the trained weights."""
+        steps = torch.stack(self.norms).double()  # (steps,) or (steps, runs)
+        self.norms.clear()
+        weights = torch.linalg.vector_norm(self.network.parameters.detach(), dim=-1)
+        return {"grad_norm": per_run(steps.mean(0)), "weight_norm": per_run(weights)}
 
     @torch.no_grad()
     def evaluate(self, part: Part) -> dict[str, Values]:

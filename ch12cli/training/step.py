@@ -41,7 +41,8 @@ class TrainingStep:
     x: (…, rows, features); y: (…, rows[, outputs]); lr: a number, or (runs,) float64; … is (runs,) in a stack.
     watches_loss: a single run on the CPU gives its loss as a number, and one that is not finite changes no weight.
     Elsewhere looking at each loss would cost more than finishing the epoch. clip_grad_norm, clip_grad_value: bounds of
-    the gradient, values first; (runs,) where the runs of a stack differ.
+    the gradient, values first; (runs,) where the runs of a stack differ. norms: takes the norm of each gradient before
+    clipping, () or (runs,).
     """
 
     def __init__(
@@ -52,10 +53,12 @@ class TrainingStep:
         *,
         clip_grad_norm: float | Values | None = None,
         clip_grad_value: float | Values | None = None,
+        norms: list[Tensor] | None = None,
     ) -> None:
         self.network, self.optimizer = network, optimizer
         self.forward_backward = network.forward_backward(loss)
         self.clip_grad_norm, self.clip_grad_value = clip_grad_norm, clip_grad_value
+        self.norms = norms
         self.watches_loss = not network.stacked and network.device.type == "cpu"
 
     def __call__(self, x: Tensor, y: Tensor, lr: Any) -> tuple[Any, Tensor]:
@@ -65,6 +68,8 @@ class TrainingStep:
             loss = loss.item()
             if not math.isfinite(loss):
                 return loss, prediction
+        if self.norms is not None:
+            self.norms.append(torch.linalg.vector_norm(self.network.gradient, dim=-1))
         if self.clip_grad_value is not None:
             clip_values(self.network.gradient, self.clip_grad_value)
         if self.clip_grad_norm is not None:

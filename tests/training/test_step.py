@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -87,7 +88,7 @@ def test_a_step_of_a_single_run_is_the_step_by_hand(make: Callable[[], nn.Module
 def test_a_step_of_a_stack_is_the_step_of_each_run_by_hand(make: Callable[[], nn.Module], runs_last: bool) -> None:
     modules = modules_of(make)
     stack = Stack(modules_of(make), [0, 1, 2], device=CPU, dtype=torch.float64, runs_last=runs_last)
-    clips = {"clip_grad_norm": np.full(3, 0.5), "clip_grad_value": np.full(3, 0.4)}
+    clips: dict[str, Any] = {"clip_grad_norm": np.full(3, 0.5), "clip_grad_value": np.full(3, 0.4)}
     step = TrainingStep(stack, StackedLoss(nn.MSELoss()), SGD(stack.parameters), **clips)
     for x, y in batches(3):
         losses, predictions = step(x, y, np.array(LRS))

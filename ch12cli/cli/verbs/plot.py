@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 PLOT_KINDS = {
     "curve": "loss and metric by epoch",
+    "norms": "norms of gradient and weights by epoch (record_norms=true)",
     "boundary": "the predicted class over two features",
     "confusion": "true classes against predicted classes",
     "line": "a regression line along one feature",
@@ -43,10 +44,11 @@ KINDS_OF_OPTION = {
     "facet": ("slice",),
     "all": ("slice",),
     "pool": ("heatmap", "slice"),
-    "where": ("curve", *SWEEP_KINDS),
-    "scale": ("curve", "slice", "pair", "parallel", "history", "distribution"),
+    "where": ("curve", "norms", *SWEEP_KINDS),
+    "scale": ("curve", "norms", "slice", "pair", "parallel", "history", "distribution"),
     "metric": ("curve", *SWEEP_KINDS),
 }
+NORMS = "grad_norm,weight_norm"  # columns of metrics.csv
 FORMS = (".png", ".svg", ".pdf")
 DPI = (20, 2400)  # dots per inch of a PNG: least and most
 SIZE = (1.0, 60.0)  # inches of a side: least and most
@@ -168,11 +170,12 @@ def requested_plot(paths: Sequence[Path], options: Any) -> tuple["Plot", list[st
         shown = {name: getattr(options, name) for name in ("metric", "x", "y", "by", "facet", "where")}
         choice = recorded.SweepChoice(**shown, every=bool(options.all), pooled=bool(options.pool), log=log)
         return recorded.sweep_plot(paths, kind, choice), []
+    by_epoch: dict[str, str] = {"metric": NORMS, "what": "norms"} if kind == "norms" else {"metric": options.metric}
     if sweeps:
-        return recorded.sweep_curves(sweeps[0], metric=options.metric, where=options.where, log=log), []
+        return recorded.sweep_curves(sweeps[0], where=options.where, log=log, **by_epoch), []
     if options.where is not None:
         raise InputError("--where: only for a sweep; name the runs to plot")
-    return recorded.run_curves(paths, options.metric, log=log), []
+    return recorded.run_curves(paths, log=log, **by_epoch), []
 
 
 def network_plot(path: Path, kind: str, options: Any) -> tuple["Plot", list[str]]:
