@@ -77,7 +77,7 @@ class RemoteEngine:
     trust: the sweep may import classes of the user's own.
     """
 
-    records_failures = True  # the processes write the directories of failed jobs
+    records_failures = True  # the processes write the directories of failed jobs, and flush all of them
 
     def __init__(self, engine: Engine, *, wait: bool = True, trust: bool = False) -> None:
         self.engine, self.wait, self.trust = engine, wait, trust

@@ -29,6 +29,7 @@ from ch12cli.sweeps.job_directories import HydraFiles, write_failed
 from ch12cli.sweeps.jobs import SweepJob
 from ch12cli.sweeps.resume import saved_jobs
 from ch12cli.sweeps.trials import divide_by_fold
+from ch12cli.sweeps.workers.attempts import Attempt, SupersededError
 from ch12cli.sweeps.workers.work_item import Done, Progress, Unstacked, WorkItem, checkpoint_name
 from ch12cli.sweeps.workers.worker import Worker
 from ch12cli.sweeps.workers.worker_pool import run_items
@@ -40,8 +41,7 @@ CHECKPOINTS_IN = 45.0  # seconds for the workers to write their checkpoints
 BEFORE_LIMIT = (signal.SIGUSR1, signal.SIGUSR2)  # sent by a scheduler before a time limit or a preemption
 
 
-class SupersededError(BaseException):
-    """A newer attempt at the same jobs has begun, so this one must not write any more."""
+SUPERSEDED = "a newer attempt at the same jobs has begun"
 
 
 class Watch:
@@ -79,7 +79,7 @@ class Watch:
         if self.journal.is_superseded(self.bundle.jobs, self.seen):
             for child in multiprocessing.active_children():
                 child.kill()
-            raise SupersededError
+            raise SupersededError(SUPERSEDED)
         if self.journal.is_stopped():
             raise Terminated
 
@@ -119,7 +119,7 @@ def train_bundle(directory: Path, bundle: Bundle, journal: JournalWriter, *, tru
     jobs = {number: replace(jobs[number], directory=directories[number]) for number in sorted(bundle.jobs)}
     torch.set_num_threads(1)  # workers are forked from this process, so torch must not have started threads
     with data_read_once():
-        items, worker = prepared(directory, bundle, jobs, attempt=f"{bundle.number}.{journal.attempt}")
+        items, worker = prepared(directory, bundle, jobs, attempt=attempt_of(bundle, journal))
         remove_partial(directory, jobs.values())
         processes = min(bundle.processes or usable_cores(), len(items))
         watch = Watch(journal, bundle)
@@ -148,7 +148,7 @@ def train_bundle(directory: Path, bundle: Bundle, journal: JournalWriter, *, tru
 
 
 def prepared(
-    directory: Path, bundle: Bundle, jobs: dict[int, SweepJob], *, attempt: str
+    directory: Path, bundle: Bundle, jobs: dict[int, SweepJob], *, attempt: Attempt
 ) -> tuple[list[WorkItem], Worker]:
     """Returns the work items that are left, and a worker for them. Reads each data set once."""
     groups, tasks, items = [], [], []
@@ -161,6 +161,17 @@ def prepared(
         tasks.append(task)
         items.append(work_item(item, len(groups) - 1, directory))
     return items, Worker(jobs, groups, tasks, directory, HydraFiles(directory), attempt=attempt)
+
+
+def attempt_of(bundle: Bundle, journal: JournalWriter) -> Attempt:
+    """Returns the attempt that a journal belongs to."""
+    seen: set[int] = set()
+
+    def require_newest() -> None:
+        if journal.is_superseded(bundle.jobs, seen):
+            raise SupersededError(SUPERSEDED)
+
+    return Attempt(f"{bundle.number}.{journal.attempt}", require_newest)
 
 
 def work_item(item: BundledItem, group: int, directory: Path) -> WorkItem:

@@ -309,10 +309,13 @@ def _csv_line(values: Iterable[object]) -> str:
 
 
 class RowBuffer:
-    """Buffers rows of completed jobs until the job directories have been flushed to disk."""
+    """Buffers rows of completed jobs until the job directories have been flushed to disk.
 
-    def __init__(self, table: SweepTable) -> None:
-        self.table, self.rows = table, list[SweepRow]()
+    are_flushed: whether the processes that write these directories flush them.
+    """
+
+    def __init__(self, table: SweepTable, *, are_flushed: bool = False) -> None:
+        self.table, self.are_flushed, self.rows = table, are_flushed, list[SweepRow]()
         self.flushed = 0.0  # time.monotonic() of the last flush
 
     def add(self, row: SweepRow) -> None:
@@ -324,7 +327,8 @@ class RowBuffer:
 
     def flush(self) -> None:
         if self.rows:
-            os.sync()
+            if not self.are_flushed:
+                os.sync()
             self.table.add(self.rows)
             self.rows.clear()
         self.flushed = time.monotonic()

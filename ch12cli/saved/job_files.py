@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from ch12cli.errors import InputError
-from ch12cli.files.atomic import machine_errors
+from ch12cli.files.atomic import machine_errors, sync_files, sync_folder
 from ch12cli.files.compact.job_record import OPTIMIZER, JobRecord
 from ch12cli.files.compact.saved_form import SavedForms
 from ch12cli.files.result_json import Result, digests, is_done, is_intact
@@ -113,7 +113,8 @@ def stream_state(own: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], *, 
 def write_directory(directory: Path, record: JobRecord, *, attempt: str = "") -> Result:
     """Writes the complete directory of an ended job atomically, and returns its result with the file digests.
 
-    `attempt`: part of the temporary name, because another attempt may be writing the same directory.
+    `attempt`: part of the temporary name, because another attempt may be writing the same directory. With one, the
+    files are flushed to disk, because the caller tells another machine of them.
     """
     files, result = job_files(record)
     parent, name = os.path.split(directory)
@@ -122,7 +123,12 @@ def write_directory(directory: Path, record: JobRecord, *, attempt: str = "") ->
         make_empty(partial)
         try:
             write_files(partial, files)
+            if attempt:
+                for folder in (HYDRA, CHECKPOINTS, "."):
+                    sync_files(Path(partial, folder))
             put_in_place(partial, directory)
+            if attempt:
+                sync_folder(directory.parent)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)  # frees space on a full disk for the records of the other jobs
             raise

@@ -193,7 +193,7 @@ class Launch:
     def train(self, plan: Plan, hydra: HydraFiles, table: SweepTable, callbacks: Callbacks | None) -> None:
         """Runs the work items. Records each ended job in the table and reports it to the callbacks."""
         fail_fast = any(group.settings.sweep.fail_fast for group in plan.groups)
-        waiting = RowBuffer(table)
+        waiting = RowBuffer(table, are_flushed=self.engine.records_failures)
         ended = set(plan.done)  # a resumed stack may report ended jobs again
         progress = ProgressWriter(self.directory)
         unsaved: list[WorkItem] = []
@@ -359,6 +359,7 @@ def environment_on(device: torch.device) -> dict[str, Any]:
 
 def checkpoints_of(item: WorkItem, plan: Plan, sweep_dir: Path) -> Iterator[Checkpoints]:
     """Yields the existing checkpoints from which the item's stacks or jobs would resume."""
+    found: list[Checkpoints | None]
     if item.stacked:
         found = [item.checkpoints(numbers) for numbers in item.parts()]
     else:

@@ -27,6 +27,7 @@ from ch12cli.saved.job_files import write_directory
 from ch12cli.search.population import Lineages, Population
 from ch12cli.sweeps.job_directories import HydraFiles
 from ch12cli.sweeps.jobs import SweepJob, run_settings_of
+from ch12cli.sweeps.workers.attempts import Attempt
 from ch12cli.sweeps.workers.work_item import Done, Event, Progress
 from ch12cli.training.checkpoint import Checkpoints, DamagedError, checkpoint_must_fit
 from ch12cli.training.loop import Epoch
@@ -39,7 +40,7 @@ FEW_LEFT = 0.1  # fraction of runs in training at which diverged ones are remove
 class StackRun:
     """A stack in training, which tracks the running jobs and the record of each job.
 
-    `store`: where its jobs are recorded; None: each in its directory. `attempt`: as of the worker.
+    `store`: where its jobs are recorded; None: each in its directory. `attempt`: that of the worker.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class StackRun:
         sweep_dir: Path,
         hydra: HydraFiles,
         store: StoreWriter | None = None,
-        attempt: str = "",
+        attempt: Attempt = Attempt(),  # noqa: B008 - it is frozen
         population: Population | None = None,
     ) -> None:
         self.population = population
@@ -102,11 +103,19 @@ class StackRun:
         """Writes a checkpoint of the last epoch's end, unless it has been written. Delays SIGTERM meanwhile."""
         with sigterm_held():
             if self.written != self.epoch_snapshot["epoch"]:
+                self.attempt.require_newest()
                 if self.recorded:  # jobs that it marks as done must survive a power cut
-                    os.sync()
-                    self.recorded = False
+                    self.flush_records()
                 checkpoints.write(self.state_dict(self.epoch_snapshot), verify=verify)
                 self.written = self.epoch_snapshot["epoch"]
+
+    def flush_records(self) -> None:
+        """Flushes the records of ended jobs to disk. The directories of an attempt have been flushed already."""
+        if self.store is not None:
+            self.store.flush()
+        elif not self.attempt.name:
+            os.sync()
+        self.recorded = False
 
     def take_snapshot(self) -> dict[str, Any]:
         """Returns the training state at the end of an epoch.
@@ -280,17 +289,20 @@ class StackRun:
 
     def record(self, together: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Iterator[Done]:
         """Writes the record of a block of jobs, as directories or into the stack's store, and yields Done events."""
+        self.attempt.require_newest()
         facts = self.facts()
         if self.store is None:
             together = json.loads(json.dumps(together))  # as it is read from a store: the same bytes in both ways
         if self.store is not None:
             self.append(self.store, facts, together, arrays)
             arrays = {name: rows for name, rows in arrays.items() if name.startswith((METRIC, "test"))}  # of a result
+            if self.attempt.name:  # another machine is told of them
+                self.store.flush()
         records = [record_of(facts, together, arrays, index) for index in range(len(together["jobs"]))]
         for record in records:
             result = record.result
             if self.store is None:
-                result = write_directory(self.sweep_dir / record.directory, record, attempt=self.attempt)
+                result = write_directory(self.sweep_dir / record.directory, record, attempt=self.attempt.name)
             self.recorded = True
             job = self.index_of[record.number]
             self.done[job] = True  # only after its record exists: a signal may arrive at any time

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ch12cli.errors import InputError, reason_of
-from ch12cli.files.atomic import machine_errors
+from ch12cli.files.atomic import machine_errors, sync_folder
 from ch12cli.files.compact.blocks import Block, block_bytes, has_whole_arrays, read_arrays, scan_blocks
 from ch12cli.files.compact.job_record import FORMAT, JOBS, STACK, Arrays, JobRecord, StackFacts, record_of
 from ch12cli.files.compact.run_files import recorded_job
@@ -213,6 +213,17 @@ class StoreWriter:
             self.known = {
                 own["directory"] for each in blocks if each.fields["kind"] == JOBS for own in each.fields["jobs"]
             }
+
+    def flush(self) -> None:
+        """Flushes the file and its name to disk."""
+        with machine_errors(f"cannot write {self.path}"):
+            if self.path.exists():
+                handle = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+                try:
+                    os.fsync(handle)
+                finally:
+                    os.close(handle)
+                sync_folder(self.path.parent)
 
     def append(self, stack: StackFacts, together: Mapping[str, Any], arrays: Arrays) -> None:
         """Writes a block of jobs, after what they share. It is on the file system when this returns.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ch12cli.files.result_json import Result
-from ch12cli.training.checkpoint import Checkpoints
+from ch12cli.sweeps.workers.attempts import StackCheckpoints
 
 
 @dataclass(frozen=True)
@@ -64,11 +64,13 @@ class WorkItem:
         kept = [self.checkpoints(numbers) for numbers in self.parts()]
         return any(checkpoints is not None and checkpoints.exist() for checkpoints in kept)
 
-    def checkpoints(self, numbers: Sequence[int], *, every: int | None = None) -> Checkpoints | None:
+    def checkpoints(
+        self, numbers: Sequence[int], *, every: int | None = None, attempt: str = ""
+    ) -> StackCheckpoints | None:
         """Returns the checkpoints of the stack of these jobs, or None if it keeps none."""
         if self.checkpoint is None:
             return None
-        return Checkpoints(self.checkpoint.parent, every=every, last=checkpoint_name(numbers))
+        return StackCheckpoints(self.checkpoint.parent, stack_name(numbers), every=every, attempt=attempt)
 
     @property
     def decisions_file(self) -> Path | None:
@@ -84,9 +86,14 @@ class WorkItem:
             self.decisions_file.unlink(missing_ok=True)
 
 
+def stack_name(numbers: Sequence[int]) -> str:
+    """Returns the name of a stack of these jobs, with which the names of its files begin."""
+    return f"stack-{numbers[0]}-{zlib.crc32(json.dumps(list(numbers)).encode()):08x}"
+
+
 def checkpoint_name(numbers: Sequence[int]) -> str:
     """Returns the name of the checkpoint file for a stack of these jobs."""
-    return f"stack-{numbers[0]}-{zlib.crc32(json.dumps(list(numbers)).encode()):08x}.pt"
+    return f"{stack_name(numbers)}.pt"
 
 
 class Done(NamedTuple):

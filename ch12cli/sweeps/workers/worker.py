@@ -4,6 +4,7 @@ import ctypes
 import os
 import signal
 import sys
+import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -35,11 +36,13 @@ from ch12cli.sweeps.halving import Halving, StackPart, train_parts
 from ch12cli.sweeps.job_directories import HydraFiles
 from ch12cli.sweeps.jobs import SweepJob
 from ch12cli.sweeps.stack_run import CheckpointMismatchError, StackRun, require_data
-from ch12cli.sweeps.workers.work_item import Building, Done, Event, Unstacked, WorkItem, checkpoint_name
+from ch12cli.sweeps.workers.attempts import Attempt
+from ch12cli.sweeps.workers.work_item import Building, Done, Event, Unstacked, WorkItem, stack_name
 from ch12cli.training.checkpoint import Checkpoints, DamagedError
 from ch12cli.training.streams import seed_stream
 
 ALONE = "sweep.pbt: its population has ended, and a run alone has none"
+LOOK = 1.0  # seconds between two looks of a single run for a newer attempt at it
 
 
 class BuildError(Exception):
@@ -49,7 +52,7 @@ class BuildError(Exception):
 class Worker:
     """Trains work items one after another in one process. `jobs` are by number; `tasks` has one item per group.
 
-    `attempt` distinguishes attempts at the same jobs that may be alive at once, on several machines.
+    `attempt`: as which they are trained, if several attempts may be alive at once, on several machines.
     """
 
     def __init__(
@@ -60,7 +63,7 @@ class Worker:
         sweep_dir: Path,
         hydra: HydraFiles,
         *,
-        attempt: str = "",
+        attempt: Attempt = Attempt(),  # noqa: B008 - it is frozen
     ) -> None:
         self.jobs, self.groups, self.tasks, self.hydra = jobs, groups, tasks, hydra
         self.attempt = attempt
@@ -143,7 +146,7 @@ class Worker:
             StackPart(
                 partial(self.build, numbers, item, device),
                 runs=len(numbers),
-                checkpoints=item.checkpoints(numbers, every=settings.loop.checkpoint_every),
+                checkpoints=item.checkpoints(numbers, every=settings.loop.checkpoint_every, attempt=self.attempt.name),
                 stays_in_memory=len(stacks) == 1,
             )
             for numbers in stacks
@@ -158,7 +161,7 @@ class Worker:
 
     def build(self, numbers: Sequence[int], item: WorkItem, device: torch.device) -> StackRun:
         jobs = [self.jobs[number] for number in numbers]
-        name = checkpoint_name(numbers).removesuffix(".pt") + (f"-{self.attempt}" if self.attempt else "")
+        name = stack_name(numbers) + (f"-{self.attempt.name}" if self.attempt.name else "")
         sweep = self.groups[item.group].settings.sweep
         compact, pbt = sweep.record == COMPACT, sweep.pbt
         try:
@@ -209,7 +212,20 @@ class Worker:
                 (directory / HYDRA / name).write_bytes(content)
             sync_files(directory / HYDRA)
             with locked(directory, key=str(directory)), train_log(directory):
-                return train_job(at_newest_checkpoint(built, directory), directory, NullCallback())
+                self.attempt.require_newest()
+                return train_job(at_newest_checkpoint(built, directory), directory, AttemptCallback(self.attempt))
+
+
+class AttemptCallback(NullCallback):
+    """Ends a run, by SupersededError, when a newer attempt at it has begun. Looks every LOOK seconds."""
+
+    def __init__(self, attempt: Attempt) -> None:
+        self.attempt, self.looked = attempt, time.monotonic()
+
+    def on_step(self, done: int, steps: int) -> None:
+        if time.monotonic() - self.looked > LOOK:
+            self.attempt.require_newest()
+            self.looked = time.monotonic()
 
 
 def is_interrupt(error: BaseException) -> bool:

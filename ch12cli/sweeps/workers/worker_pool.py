@@ -75,7 +75,7 @@ def run_items(
 class SweepEngine(Protocol):
     """Trains the work items of a sweep.
 
-    `records_failures`: its processes write the directories of failed jobs.
+    `records_failures`: its processes write the directories of failed jobs too, and flush all of them to disk.
     `processes`: how many train at once; None: as many as the settings say.
     """
 
