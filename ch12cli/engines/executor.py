@@ -73,8 +73,8 @@ class ExecutorEngine:
             if (reason := reason_of_end(self.futures.get(number))) is not None
         }
 
-    def cancel(self, submission: Submission) -> None:
-        for number in submission.bundles:
+    def cancel(self, submission: Submission, numbers: Sequence[int]) -> None:
+        for number in numbers:
             if number in self.futures:
                 self.futures[number].cancel()  # what runs already ends by the stop file
 

@@ -1,16 +1,15 @@
 """Trains work items by processes that an engine starts, here or on other machines. Results come by the directory."""
 
-import math
-import shlex
 import sys
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from ch12cli.engines.bundles import FollowedBundle, divide, item_of, report_of
 from ch12cli.errors import InputError, MachineError
+from ch12cli.files.atomic import read_file
 from ch12cli.files.cluster.bundle_json import (
     WORK,
     Bundle,
@@ -22,16 +21,20 @@ from ch12cli.files.cluster.bundle_json import (
     write_bundles,
 )
 from ch12cli.files.cluster.journal import STOP, Event, JournalReader
+from ch12cli.files.cluster.lease import Lease, leased
+from ch12cli.files.cluster.shared_folders import look_again
+from ch12cli.files.environment import environment
+from ch12cli.files.history import environment_differences
 from ch12cli.files.result_json import read_result
 from ch12cli.files.run_directory import RESULT
+from ch12cli.sweeps.job_directories import write_failed
 from ch12cli.sweeps.jobs import SweepJob
-from ch12cli.sweeps.workers.work_item import Done, Progress, Report, Unstacked, WorkItem
+from ch12cli.sweeps.workers.work_item import Done, Progress, Remark, Report, WorkItem
 from ch12cli.sweeps.workers.worker import Worker
 
 POLL = 0.2  # seconds between two looks at the journals
 ASK = 5.0  # seconds between two questions to the engine
-SETTLE = 10.0  # seconds after which what an ended process wrote is visible everywhere
-TRIES = 3  # at a bundle that ends without a result for any further job
+TRIES = 3  # at a bundle that ends without getting further
 STOPPING = 60.0  # seconds for processes to write their checkpoints after an interrupt
 
 
@@ -53,22 +56,8 @@ class Engine(Protocol):
     def ended(self, submission: Submission) -> Mapping[int, str]:
         """Returns why bundles have ended or are gone, by number: empty for what is waiting or running."""
 
-    def cancel(self, submission: Submission) -> None:
-        """Ends what is waiting or running."""
-
-
-@dataclass
-class FollowedBundle:
-    """A bundle that was handed to the engine. unseen: jobs without a result so far; tries: without further results."""
-
-    bundle: Bundle
-    items: Sequence[WorkItem]
-    submission: Submission
-    reader: JournalReader
-    unseen: set[int] = field(default_factory=set)
-    ended_at: float = math.inf  # when the engine first said that its process has ended
-    reason: str = ""
-    tries: int = 1
+    def cancel(self, submission: Submission, numbers: Sequence[int]) -> None:
+        """Ends what is waiting or running of these bundles of a submission."""
 
 
 class RemoteEngine:
@@ -82,6 +71,7 @@ class RemoteEngine:
     def __init__(self, engine: Engine, *, wait: bool = True, trust: bool = False) -> None:
         self.engine, self.wait, self.trust = engine, wait, trust
         self.left: list[FollowedBundle] = []  # bundles that are not waited for
+        self.said: set[str] = set()  # differences between machines
 
     @property
     def submitted(self) -> str:
@@ -114,36 +104,40 @@ class RemoteEngine:
         The processes see GPUs of their own.
         """
         directory = worker.sweep_dir
-        with suppress(FileNotFoundError):
-            (directory / WORK / STOP).unlink()
-        followed = self.earlier(items, directory)
-        begun = set[int]().union(*(one.bundle.jobs for one in followed))
-        missing = [item for item in items if begun.isdisjoint(item.jobs)]
-        followed += self.submit(divide(missing, self.engine.parallel, self.engine.cores), directory)
-        if not self.wait:
-            self.left += followed
-            return
-        try:
-            yield from self.follow(followed, worker.jobs, directory, idle)
-        except BaseException:
-            self.stop(followed, directory)
-            raise
+        with leased(directory) as lease:
+            with suppress(FileNotFoundError):
+                (directory / WORK / STOP).unlink()
+            followed = self.earlier(items, directory)
+            begun = set[int]().union(*(one.bundle.jobs for one in followed))
+            missing = [item for item in items if begun.isdisjoint(item.jobs)]
+            followed += self.submit(divide(missing, self.engine.parallel, self.engine.cores), directory)
+            if not self.wait:
+                self.left += followed
+                return
+            try:
+                yield from self.follow(followed, worker, lease, idle)
+            except BaseException:
+                self.stop(followed, directory)
+                raise
 
     def earlier(self, items: Sequence[WorkItem], directory: Path) -> list[FollowedBundle]:
         """Returns the bundles of earlier submissions that still train some of the items."""
-        left = {number: item for item in items for number in item.jobs}
+        left = {number for item in items for number in item.jobs}
         found = []
         for submission in read_submissions(directory):
             if submission.engine != self.engine.name:
                 continue
-            ended = self.engine.ended(submission)
+            bundles = []
             for number in submission.bundles:
-                if number in ended:
-                    continue
                 with suppress(InputError):
                     bundle = read_bundle(directory, number)
-                    if not bundle.jobs.isdisjoint(left):
-                        found.append(self.followed(bundle, submission, directory, bundle.jobs & left.keys()))
+                    bundles += [] if bundle.jobs.isdisjoint(left) else [bundle]
+            ended = self.engine.ended(submission) if bundles else {}
+            found += [
+                self.followed(bundle, submission, directory, bundle.jobs & left)
+                for bundle in bundles
+                if bundle.number not in ended
+            ]
         return found
 
     def followed(
@@ -166,12 +160,9 @@ class RemoteEngine:
         return [self.followed(bundle, submission, directory, bundle.jobs) for bundle in written]
 
     def follow(
-        self,
-        followed: list[FollowedBundle],
-        jobs: Mapping[int, SweepJob],
-        directory: Path,
-        idle: Callable[[], None],
+        self, followed: list[FollowedBundle], worker: Worker, lease: Lease, idle: Callable[[], None]
     ) -> Generator[tuple[WorkItem, Report], None, None]:
+        jobs, directory = worker.jobs, worker.sweep_dir
         asked = time.monotonic()
         while followed:
             for one in followed:
@@ -181,11 +172,17 @@ class RemoteEngine:
             if now - asked > ASK:
                 asked = now
                 self.ask(followed, now)
-            for one in [one for one in followed if is_over(one, now)]:
+            for one in [one for one in followed if one.is_over(now)]:
+                look_again(directory, [jobs[number].directory for number in one.unseen])
                 yield from self.results(one, sorted(one.unseen), jobs, directory)
                 followed.remove(one)
-                if one.unseen:
+                if one.was_killed and one.unseen:
+                    one.guilty += 1
+                if one.guilty > 1 and len(one.left()) == 1 and len(one.unseen) == 1:
+                    yield from self.fail(one, worker)
+                elif one.unseen:
                     followed += self.again(one, directory)
+            lease.renew()
             idle()
             time.sleep(POLL)
 
@@ -196,8 +193,8 @@ class RemoteEngine:
             for one in followed:
                 if one.submission == submission:
                     if one.bundle.number not in ended:
-                        one.ended_at = math.inf
-                    elif one.ended_at == math.inf:
+                        one.ended_at = float("inf")
+                    elif one.ended_at == float("inf"):
                         one.ended_at, one.reason = now, ended[one.bundle.number]
 
     def reports(
@@ -210,13 +207,28 @@ class RemoteEngine:
         kind, number = event["event"], event.get("job")
         if kind == "job" and isinstance(number, int):
             yield from self.results(one, [number], jobs, directory)
+        elif kind == "begin":
+            yield from self.differences(one, event)
         elif kind == "end" and event.get("error"):
             error = InputError if event.get("is_input") else MachineError
-            raise error(f"{event['error']} (in bundle {one.bundle.number})")
+            host = event.get("host", "an unknown machine")
+            raise error(f"{event['error']} (bundle {one.bundle.number}, on {host})")
         else:
             item, report = item_of(one.items, event.get("of")), report_of(event)
             if item is not None and report is not None:
+                if isinstance(report, Progress):
+                    one.note_progress(item, report.epoch)
                 yield item, report
+
+    def differences(self, one: FollowedBundle, event: Event) -> Generator[tuple[WorkItem, Report], None, None]:
+        """Yields a remark if the machine of a process has other software than this one. Says the same once."""
+        theirs = event.get("environment")
+        found = environment_differences(environment(), theirs) if isinstance(theirs, Mapping) else []
+        if found and (text := "; ".join(found)) not in self.said:
+            self.said.add(text)
+            host = event.get("host", "a machine")
+            hint = "sweep.verify=N trains jobs of each machine again here, and compares"
+            yield one.items[0], Remark(f"{host} differs from this machine: {text}; {hint}")
 
     def results(
         self, one: FollowedBundle, numbers: Sequence[int], jobs: Mapping[int, SweepJob], directory: Path
@@ -226,83 +238,67 @@ class RemoteEngine:
             item = item_of(one.items, number)
             if number in one.unseen and item is not None and number in jobs:
                 result = read_result(directory / jobs[number].directory / RESULT)
+                if result is None:
+                    look_again(directory, [jobs[number].directory])
+                    result = read_result(directory / jobs[number].directory / RESULT)
                 if result is not None and result.status != "interrupted":
                     one.unseen.discard(number)
-                    one.tries = 0
+                    one.tries = one.guilty = 0
                     yield item, Done(number, result)
 
     def again(self, one: FollowedBundle, directory: Path) -> list[FollowedBundle]:
-        """Submits what an ended process left. Raises MachineError if this did not help before."""
-        if one.tries >= TRIES:
+        """Submits what an ended process left: as it was, or in smaller items if a job seems to kill its process.
+
+        Raises MachineError if this did not help before.
+        """
+        if one.tries >= TRIES and not one.guilty:
             raise MachineError(
                 f"{len(one.unseen)} jobs from job {min(one.unseen)} on were started {TRIES} times without a result"
-                f" ({one.reason or 'no reason given'}); see {directory / WORK / f'{one.bundle.number}.log'}"
+                f" ({one.reason or 'no reason given'}); {what_is_known(one, directory)}"
             )
-        items = [item for item in one.items if not one.unseen.isdisjoint(item.jobs)]
-        items = [item if item.stacked else WorkItem(tuple(one.unseen & set(item.jobs)), 0, False) for item in items]
-        found = self.submit([items], directory)
+        self.engine.cancel(one.submission, [one.bundle.number])  # of which Slurm may keep a held job
+        bundles = [[item] for item in one.isolated()] if one.guilty > 1 else [one.left()]
+        found = self.submit(bundles, directory)
         for each in found:
-            each.unseen, each.tries = set(one.unseen), one.tries + 1
+            each.unseen &= one.unseen
+            each.tries, each.guilty = one.tries + 1, min(one.guilty, 1) if len(found) > 1 else one.guilty
+            each.reached_before = {
+                key: max(epoch, one.reached_before.get(key, 0)) for key, epoch in one.reached.items()
+            }
         return found
+
+    def fail(self, one: FollowedBundle, worker: Worker) -> Generator[tuple[WorkItem, Report], None, None]:
+        """Records the only job that is left of a bundle as failed."""
+        (number,) = one.unseen
+        job, (item,) = worker.jobs[number], one.left()
+        directory = worker.sweep_dir / job.directory
+        error = f"the process that trained it died ({one.reason or 'without a word'})"
+        result = write_failed(directory, hydra=worker.hydra.files(job, directory), error=error)
+        yield item, Done(number, result)
 
     def stop(self, followed: Sequence[FollowedBundle], directory: Path) -> None:
         """Asks the processes to write checkpoints and end, and waits until they have."""
         (directory / WORK / STOP).touch()
         for submission in {one.submission for one in followed}:
-            self.engine.cancel(submission)
+            self.engine.cancel(submission, submission.bundles)
         deadline = time.monotonic() + STOPPING
-        while time.monotonic() < deadline and any(is_at_work(one) for one in followed):
+        while time.monotonic() < deadline and any(one.is_at_work() for one in followed):
             time.sleep(POLL)
 
 
-def report_of(event: Event) -> Progress | Unstacked | None:
-    """Returns the progress or the failure of a stack that an event of a journal holds; None if it holds neither."""
-    try:
-        if event["event"] == "progress":
-            return Progress(int(event["epoch"]), int(event["running"]), float(event["best"]), bool(event["minimise"]))
-        if event["event"] == "unstacked":
-            return Unstacked(str(event["reason"]), int(event["runs"]), str(event["fallback"]))
-    except (KeyError, TypeError, ValueError, OverflowError):  # not written by ch12
-        pass
-    return None
-
-
-def is_at_work(one: FollowedBundle) -> bool:
-    list(one.reader.read())
-    newest = one.reader.newest
-    return bool(newest) and newest["event"] != "end" and not one.reader.is_silent
-
-
-def is_over(one: FollowedBundle, now: float) -> bool:
-    """Returns whether no process works on a bundle any more: its journal says so, or the engine does for a while."""
-    newest = one.reader.newest
-    done = newest.get("event") == "end" and newest.get("done") is True
-    return done or now - one.ended_at > SETTLE
-
-
-def item_of(items: Sequence[WorkItem], job: object) -> WorkItem | None:
-    return next((item for item in items if job in item.jobs), None)
-
-
-def divide(items: Sequence[WorkItem], parallel: int, cores: int) -> list[list[WorkItem]]:
-    """Returns the items in bundles: at most `parallel`, each with work for its cores where there is enough.
-
-    The largest items are dealt out first, so that the bundles are about equally large.
-    """
-    if not items:
-        return []
-    count = max(1, min(parallel, -(-len(items) // cores)))
-    bundles: list[list[WorkItem]] = [[] for _ in range(count)]
-    for item in sorted(items, key=lambda item: -len(item.jobs)):
-        min(bundles, key=lambda bundle: sum(len(each.jobs) for each in bundle)).append(item)
-    return [bundle for bundle in bundles if bundle]
+def what_is_known(one: FollowedBundle, directory: Path) -> str:
+    """Returns what a user can look at when a bundle brings no results, as a phrase."""
+    log = directory / WORK / f"{one.bundle.number}.log"
+    with suppress(OSError):
+        lines = [line for line in read_file(log).decode("utf-8", "replace").splitlines() if line.strip()]
+        if lines:
+            return f"{log} ends with: {lines[-1].strip()[:200]}"
+    if one.reader.attempt:
+        return f"see {log}"
+    return f"they wrote nothing, so their machines may not see {directory} or {sys.executable}"
 
 
 def work_command(directory: Path, bundle: int, *, trust: bool) -> list[str]:
     """Returns the command that works on a bundle, with this Python."""
     trusted = ["--trust"] if trust else []
     return [sys.executable, "-m", "ch12cli", "work", str(directory.absolute()), f"--stack={bundle}", *trusted]
-
-
-def shell_command(command: Sequence[str]) -> str:
-    return shlex.join(command)

@@ -2,17 +2,17 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from ch12cli.engines.remote import shell_command
 from ch12cli.errors import InputError, MachineError, os_problem
-from ch12cli.files.cluster.bundle_json import WORK, Submission
+from ch12cli.files.cluster.bundle_json import WORK, Submission, read_submissions
 
 LARGEST_ARRAY = 1000  # indices of an array, where Slurm does not say MaxArraySize
 WAITS = 60.0  # seconds for an answer of Slurm
@@ -110,8 +110,8 @@ class Slurm:
 
         Its `exec` replaces the shell, which would get the signals instead of ch12.
         """
-        words = shell_command([word for word in command if not word.startswith("--stack=")])
-        log = f'{shell_command([str(directory.absolute() / WORK)])}/"$K.log"'
+        words = shlex.join([word for word in command if not word.startswith("--stack=")])
+        log = f'{shlex.join([str(directory.absolute() / WORK)])}/"$K.log"'
         head = ["#!/bin/sh", f"K=$(({first} + SLURM_ARRAY_TASK_ID))", f"exec >> {log} 2>&1"]
         return "\n".join([*head, *(self.setup or ()), f'exec {words} --stack="$K"', ""])
 
@@ -126,38 +126,81 @@ class Slurm:
 
         Empty if Slurm does not answer: a controller that restarts has lost nothing.
         """
-        states: dict[int, str] = {}
-        first = submission.first
-        for array in submission.id.split(","):
-            done = ask(["scontrol", "show", "job", "-o", array])
-            if done.returncode and "Invalid job id" not in done.stderr:
-                return {}
-            states |= {first + index: state for index, state in states_in(done.stdout).items()}
-            first += self.largest_array() if "," in submission.id else 0
+        known = self.states(submission)
+        if known is None:
+            return {}
         return {
-            number: states.get(number, "no longer known to Slurm")
-            for number in submission.bundles
-            if states.get(number) not in UNFINISHED
+            number: known.get(number, GONE).name for number in submission.bundles if known.get(number, GONE).has_ended
         }
 
-    def cancel(self, submission: Submission) -> None:
+    def states(self, submission: Submission) -> dict[int, "JobState"] | None:
+        """Returns the states of a submission's jobs, by bundle; None if Slurm does not answer."""
+        states: dict[int, JobState] = {}
+        for array, first in self.arrays(submission):
+            done = ask(["scontrol", "show", "job", "-o", array])
+            if done.returncode and "Invalid job id" not in done.stderr:
+                return None
+            states |= {first + index: state for index, state in states_in(done.stdout).items()}
+        return states
+
+    def arrays(self, submission: Submission) -> list[tuple[str, int]]:
+        """Returns the ids of a submission's arrays, each with the number of its first bundle."""
+        identifiers = submission.id.split(",")
+        size = self.largest_array() if len(identifiers) > 1 else 0
+        return [(array, submission.first + index * size) for index, array in enumerate(identifiers)]
+
+    def cancel(self, submission: Submission, numbers: Sequence[int]) -> None:
         with suppress(MachineError):
-            ask(["scancel", *submission.id.split(",")])
+            arrays = self.arrays(submission)
+            if list(numbers) == list(submission.bundles):
+                ask(["scancel", *(array for array, _ in arrays)])
+                return
+            for number in numbers:
+                array, first = max((each for each in arrays if each[1] <= number), key=lambda each: each[1])
+                ask(["scancel", f"{array}_{number - first}"])
 
 
-def states_in(text: str) -> dict[int, str]:
+class JobState(NamedTuple):
+    """What Slurm says of a job: its state, and why it waits, such as Resources."""
+
+    name: str
+    reason: str = ""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing will start it any more. Slurm holds for ever what a node could not launch."""
+        return self.name not in UNFINISHED or self.reason.startswith("launch_failed")
+
+
+GONE = JobState("no longer known to Slurm")
+
+
+def states_in(text: str) -> dict[int, JobState]:
     """Returns the states of an array's jobs by index, from what `scontrol show job -o` prints.
 
     Jobs that have not begun are one line together: ArrayTaskId=3-17%16.
     """
-    found: dict[int, str] = {}
+    found: dict[int, JobState] = {}
     for line in text.splitlines():
         fields: dict[str, str] = dict(FIELD.findall(line))
-        state = fields.get("JobState", "")
+        state = JobState(fields.get("JobState", ""), fields.get("Reason", ""))
         for piece in fields.get("ArrayTaskId", "0").partition("%")[0].split(","):
             begin, _, end = piece.partition("-")
             if begin.isdigit():
                 found |= dict.fromkeys(range(int(begin), int(end or begin) + 1), state)
+    return found
+
+
+def why_pending(sweep: Path) -> dict[int, str]:
+    """Returns why Slurm has jobs of a sweep wait, by bundle. Empty where Slurm is not installed or does not answer."""
+    if shutil.which("scontrol") is None:
+        return {}
+    found: dict[int, str] = {}
+    with suppress(MachineError):
+        for submission in read_submissions(sweep):
+            states = Slurm().states(submission) if submission.engine == Slurm.name else None
+            waiting = {number: state for number, state in (states or {}).items() if state.name == "PENDING"}
+            found |= {number: state.reason for number, state in waiting.items()}
     return found
 
 
@@ -175,10 +218,17 @@ def in_one_line(text: str) -> str:
     return "; ".join(line.strip() for line in text.splitlines() if line.strip())[:300]
 
 
-def requeue() -> None:
-    """Asks Slurm to start this job again after a time limit or a preemption. Does nothing outside Slurm."""
+def own_job() -> str:
+    """Returns Slurm's name of the job that this process is; empty outside Slurm."""
     array, index = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
-    job = f"{array}_{index}" if array and index else os.environ.get("SLURM_JOB_ID")
-    if job:
-        with suppress(InputError, MachineError):
-            ask(["scontrol", "requeue", job])
+    return f"{array}_{index}" if array and index else os.environ.get("SLURM_JOB_ID", "")
+
+
+def can_requeue() -> bool:
+    return bool(own_job())
+
+
+def requeue() -> None:
+    """Asks Slurm to start this job again after a time limit or a preemption."""
+    with suppress(InputError, MachineError):
+        ask(["scontrol", "requeue", own_job()])

@@ -2,6 +2,7 @@
 
 import ctypes
 import multiprocessing
+import platform
 import shutil
 import signal
 import sys
@@ -14,7 +15,7 @@ from types import FrameType
 
 import torch
 
-from ch12cli.engines.slurm import requeue
+from ch12cli.engines.slurm import can_requeue, requeue
 from ch12cli.errors import InputError, MachineError
 from ch12cli.files.cluster.bundle_json import Bundle, BundledItem, read_bundle
 from ch12cli.files.cluster.journal import JournalWriter
@@ -101,12 +102,13 @@ def work_on(directory: Path, number: int, *, trust: bool) -> int:
         journal.flush()
         return 128 + signal.SIGKILL
     except (InputError, MachineError) as error:
-        journal.note("end", done=False, error=str(error), is_input=isinstance(error, InputError))
+        journal.note("end", done=False, error=str(error), is_input=isinstance(error, InputError), host=platform.node())
         journal.flush()
         raise
-    journal.note("end", done=done, signal=ended_by)
+    goes_on = not done and ended_by in BEFORE_LIMIT and can_requeue()
+    journal.note("end", done=done, signal=ended_by, requeued=goes_on)
     journal.flush()
-    if ended_by in BEFORE_LIMIT:
+    if goes_on:
         requeue()
     return 0 if done else 128 + (ended_by or signal.SIGTERM)
 

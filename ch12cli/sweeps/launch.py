@@ -15,8 +15,9 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import flag_override
 
 from ch12cli.config.hydra_internals import Callbacks
-from ch12cli.errors import MachineError
+from ch12cli.errors import InputError, MachineError
 from ch12cli.files.atomic import remove_leftovers
+from ch12cli.files.cluster.journal import activity
 from ch12cli.files.compact.run_files import run_exists
 from ch12cli.files.compact.stores import index_of
 from ch12cli.files.history import environment_differences
@@ -40,7 +41,7 @@ from ch12cli.sweeps.job_directories import HydraFiles, full_config, with_directo
 from ch12cli.sweeps.jobs import SweepJob
 from ch12cli.sweeps.plan import Plan, examined_plan, write_plan
 from ch12cli.sweeps.stack_run import require_data, require_digest
-from ch12cli.sweeps.workers.work_item import Done, Progress, Unstacked, WorkItem
+from ch12cli.sweeps.workers.work_item import Done, Progress, Remark, Unstacked, WorkItem
 from ch12cli.sweeps.workers.worker import Worker
 from ch12cli.sweeps.workers.worker_pool import LocalEngine, SweepEngine, call_in_subprocess
 from ch12cli.trackers.protocol import TrackedRun
@@ -131,6 +132,7 @@ class Launch:
             resumable(self.directory),
             locked(self.directory, key=f"hydra.sweep.dir={self.directory}", wait=3.0),
         ):
+            self.require_idle_engines()
             plan, rows = examined_plan(jobs, self.directory, processes=self.engine.processes)
             self.jobs |= plan.jobs
             if not plan.items and {row.job: row for row in rows} == rows_in(self.directory):
@@ -159,6 +161,13 @@ class Launch:
             for remark in hints_on_results(plan, table.rows):
                 self.callback.on_message(remark, warning=True)
         return [job_return(plan.jobs[number], table.rows.get(number)) for number in plan.numbers]
+
+    def require_idle_engines(self) -> None:
+        """Raises InputError if this machine would train what processes of an engine train already."""
+        if isinstance(self.engine, LocalEngine) and activity(self.directory) == "running":
+            rule = "processes on other machines train this sweep"
+            hint = "give hydra/launcher as when it was submitted, or end them first"
+            raise InputError(f"hydra.sweep.dir={self.directory}: {rule}; {hint}")
 
     def new_notes(self, plan: Plan) -> list[str]:
         """Returns the notes on the data and networks of a plan, each once in a sweep."""
@@ -213,6 +222,9 @@ class Launch:
                 if isinstance(event, Unstacked):
                     text = f"a stack of {event.runs} jobs failed; they are trained {event.fallback}: {event.reason}"
                     self.callback.on_message(text, warning=True)
+                    continue
+                if isinstance(event, Remark):
+                    self.callback.on_message(event.text, warning=True)
                     continue
                 if event.number in ended:
                     continue

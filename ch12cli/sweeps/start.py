@@ -167,6 +167,9 @@ def require_one_batch(sweep: ComposedSweep) -> None:
     if sweep.search is not None:
         if not is_stacked(sweep):
             raise InputError(f"hydra/sweeper=search: {single_job_reason(sweep)}; leave it out")
+        if sweep.config.hydra.launcher.get("wait") is False:
+            rule = "a search needs the results of a batch before it draws the next"
+            raise InputError(f"hydra.launcher.wait=false: {rule}; leave it out, and let the search itself run as a job")
         return
     for key in ("sweep.halving", "sweep.pbt"):
         compared = any(job.setting(key) for job in sweep.jobs.values())

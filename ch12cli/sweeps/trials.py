@@ -15,6 +15,7 @@ from ch12cli.config.run_settings import RunSettings
 from ch12cli.config.targets import RefusedError, call
 from ch12cli.data.streaming.lazy_rows import LazyRows
 from ch12cli.errors import InputError, describe_error
+from ch12cli.files.cluster.journal import machines_of_jobs
 from ch12cli.files.run_directory import MODEL
 from ch12cli.files.sweep_csv import SweepRow
 from ch12cli.run.build import build_module, build_optimizer, build_stack, build_training
@@ -349,8 +350,8 @@ class Difference(NamedTuple):
 def verify(jobs: Mapping[int, SweepJob], rows: Sequence[SweepRow], directory: Path, *, count: int) -> list[Difference]:
     """Returns the differences of `count` finished jobs from the same jobs trained as single runs.
 
-    The jobs are drawn at random with a fixed seed. Jobs removed by halving are left out, as single runs would go on,
-    and jobs that a resume trained further.
+    The jobs are drawn at random with a fixed seed, first one of each machine that trained some. Jobs removed by halving
+    are left out, as single runs would go on, and jobs that a resume trained further.
     """
     finished = [
         row
@@ -360,7 +361,12 @@ def verify(jobs: Mapping[int, SweepJob], rows: Sequence[SweepRow], directory: Pa
         and row.left_at is None
         and row.overrides.get("epochs") == jobs[row.job].values.get("epochs")
     ]
-    drawn = random.Random(count).sample(finished, min(count, len(finished)))
+    drawn = random.Random(count).sample(finished, len(finished))
+    machines = machines_of_jobs(directory)
+    firsts = {machines.get(row.job, ""): row.job for row in reversed(drawn)}.values()
+    if len(firsts) > 1:
+        drawn.sort(key=lambda row: row.job not in firsts)
+    drawn = drawn[:count]
     return [verified(jobs[row.job], row, directory / row.directory) for row in drawn]
 
 

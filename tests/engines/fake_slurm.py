@@ -8,24 +8,27 @@ import sys
 from pathlib import Path
 
 NAME, WORDS = Path(sys.argv[0]).name, sys.argv[1:]
-STATE = Path(os.environ["FAKE_SLURM"])  # a file for each job: its process
+STATE = Path(os.environ["FAKE_SLURM"])  # a file for each job of an array: ARRAY_INDEX with its process
+FILES = sorted(STATE.glob("[0-9]*_*"))
 
 if NAME == "sbatch":
     script, line = sys.stdin.read(), " ".join(WORDS)
-    last = int(re.search(r"--array=0-(\d+)", line)[1])
+    last, array = int(re.search(r"--array=0-(\d+)", line)[1]), f"{7 + len(FILES)}"
     (STATE / "sbatch.txt").write_text(line + "\n" + script)
     for index in range(last + 1):
-        names = {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": str(index)}
+        names = {"SLURM_ARRAY_JOB_ID": array, "SLURM_ARRAY_TASK_ID": str(index)}
         process = subprocess.Popen(["sh", "-c", script], env={**os.environ, **names}, start_new_session=True)
-        (STATE / str(index)).write_text(str(process.pid))
-    print("7")
+        (STATE / f"{array}_{index}").write_text(str(process.pid))
+    print(array)
 elif NAME == "scontrol" and WORDS[:2] == ["show", "config"]:
     print("MaxArraySize            = 1001")
 elif NAME == "scontrol" and WORDS[0] == "show":
-    for file in STATE.glob("[0-9]*"):
-        alive = Path("/proc", file.read_text()).exists()
-        print(f"JobId=7 ArrayJobId=7 ArrayTaskId={file.name} JobState={'RUNNING' if alive else 'COMPLETED'}")
+    for file in FILES:
+        array, index = file.name.split("_")
+        state = "RUNNING" if Path("/proc", file.read_text()).exists() else "COMPLETED"
+        if array == WORDS[-1]:
+            print(f"JobId={array} ArrayJobId={array} ArrayTaskId={index} JobState={state}")
 elif NAME == "scancel":
-    for file in STATE.glob("[0-9]*"):
-        if Path("/proc", file.read_text()).exists():
+    for file in FILES:
+        if {file.name, file.name.split("_")[0]} & set(WORDS) and Path("/proc", file.read_text()).exists():
             os.kill(int(file.read_text()), signal.SIGTERM)

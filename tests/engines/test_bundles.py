@@ -1,5 +1,6 @@
 """Bundles of work items and their journals: what is read back, which attempt counts, how items are divided."""
 
+import platform
 import time
 from collections import OrderedDict
 from pathlib import Path
@@ -7,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from ch12cli.engines.bundles import divide, report_of
 from ch12cli.engines.executor import ExecutorEngine
-from ch12cli.engines.remote import divide, report_of
 from ch12cli.engines.slurm import Slurm, states_in
 from ch12cli.errors import InputError
 from ch12cli.files.cluster.bundle_json import (
@@ -21,7 +22,7 @@ from ch12cli.files.cluster.bundle_json import (
     read_submissions,
     write_bundles,
 )
-from ch12cli.files.cluster.journal import JournalReader, JournalWriter, activity, bundle_states
+from ch12cli.files.cluster.journal import JournalReader, JournalWriter, activity, bundle_states, machines_of_jobs
 from ch12cli.files.cluster.progress import bundle_progress
 from ch12cli.sweeps.workers.work_item import Progress, WorkItem
 
@@ -94,7 +95,7 @@ def test_the_states_of_bundles_are_known_from_their_journals(tmp_path: Path, mon
     assert [(each.state, each.epoch) for each in bundle_states(tmp_path)] == [
         ("done", 0),
         ("running", 7),
-        ("waiting", 0),
+        ("submitted", 0),
     ]
     assert activity(tmp_path) == "running"
     progress = bundle_progress(tmp_path)
@@ -106,6 +107,21 @@ def test_the_states_of_bundles_are_known_from_their_journals(tmp_path: Path, mon
     running.note("end", done=False, signal=15)
     running.flush()
     assert bundle_states(tmp_path)[1].state == "stopped"
+    running.note("end", done=False, signal=10, requeued=True)
+    running.flush()
+    assert bundle_states(tmp_path)[1].state == "requeued"
+    assert activity(tmp_path) == "submitted"
+
+
+def test_the_machine_of_each_job_is_that_of_the_newest_attempt_at_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert machines_of_jobs(tmp_path) == {}
+    write_bundles(tmp_path, ITEMS, processes=1)
+    for host, bundle in (("n1", 0), ("n2", 0), ("n3", 1)):
+        monkeypatch.setattr(platform, "node", lambda host=host: host)
+        JournalWriter(tmp_path, bundle)
+    assert machines_of_jobs(tmp_path) == {**dict.fromkeys(range(4), "n2"), **dict.fromkeys((4, 5), "n3")}
 
 
 def test_events_of_another_form_report_nothing() -> None:
@@ -147,12 +163,20 @@ SHOWN = """\
 JobId=7 ArrayJobId=7 ArrayTaskId=3-5,9%2 JobName=ch12 JobState=PENDING Reason=Resources
 JobId=8 ArrayJobId=7 ArrayTaskId=2 JobName=ch12 JobState=RUNNING Reason=None
 JobId=9 ArrayJobId=7 ArrayTaskId=0 JobName=ch12 JobState=NODE_FAIL Reason=None
+JobId=10 ArrayJobId=7 ArrayTaskId=1 JobName=ch12 JobState=PENDING Reason=launch_failed_requeued_held
 """
 
 
 def test_the_states_of_an_arrays_jobs_are_read_from_scontrol() -> None:
     found = states_in(SHOWN)
-    assert found == {0: "NODE_FAIL", 2: "RUNNING", 3: "PENDING", 4: "PENDING", 5: "PENDING", 9: "PENDING"}
+    assert {index: state.name for index, state in found.items()} == {
+        0: "NODE_FAIL",
+        1: "PENDING",
+        2: "RUNNING",
+        **dict.fromkeys((3, 4, 5, 9), "PENDING"),
+    }
+    assert found[5].reason == "Resources"
+    assert [index for index, state in found.items() if state.has_ended] == [0, 1]  # the latter is held for ever
 
 
 def test_options_of_a_launcher_become_those_of_sbatch(tmp_path: Path) -> None:

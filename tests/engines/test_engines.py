@@ -1,12 +1,15 @@
 """Sweeps on an engine against the same sweeps in processes of this machine: the same networks, each recorded once."""
 
 import os
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from ch12cli.cli.main import main
+from ch12cli.engines import bundles, remote
 from ch12cli.errors import InputError
 from ch12cli.files.cluster.bundle_json import read_submissions
 from ch12cli.files.plan_json import read_plan
@@ -76,6 +79,53 @@ def test_a_sweep_on_an_executor_equals_the_local_one(monkeypatch: pytest.MonkeyP
     assert rows("there") == rows("here")
 
 
+def test_a_search_that_is_not_waited_for_is_refused(slurm: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("hydra/sweeper=search", "search.n_trials=4", "optimizer.lr=interval(0.01,0.1)")
+    assert main(["train", "-m", *words, "hydra/launcher=slurm", "hydra.launcher.wait=false"]) == 2
+    assert "hydra.launcher.wait=false: a search needs the results" in capsys.readouterr().err
+
+
+SEARCH = (
+    "dataset=toy_regression",
+    "epochs=2",
+    "hydra/sweeper=search",
+    "search.n_trials=8",
+    "search.n_jobs=4",
+    "search.sampler=random",
+    "optimizer.lr=tag(log,interval(0.001,0.1))",
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["slurm", "executor"])
+def test_a_search_on_an_engine_equals_the_local_one(slurm: Path, engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{os.environ.get('PYTHONPATH', '')}")
+    executor = "hydra.launcher.executor={_target_: concurrent.futures.ThreadPoolExecutor, max_workers: 2}"
+    launcher = [f"hydra/launcher={engine}", *([executor] if engine == "executor" else [])]
+    assert main(["train", "-q", "-m", "device=cpu", *SEARCH, "hydra.sweep.dir=here"]) == 0
+    assert main(["train", "-q", "-m", "device=cpu", *SEARCH, "hydra.sweep.dir=there", *launcher]) == 0
+    assert len(read_submissions(Path("there"))) == 2
+    assert rows("there") == rows("here")
+    assert models("there") == models("here")
+
+
+@pytest.mark.slow
+def test_a_search_whose_submitter_was_killed_goes_on(slurm: Path) -> None:
+    words = ["train", "-q", "-m", "device=cpu", *SEARCH, "epochs=150", "hydra/launcher=slurm"]
+    assert main([*words, "hydra.sweep.dir=here", "hydra/launcher=stacked"]) == 0
+    line = [sys.executable, "-m", "ch12cli", *words, "hydra.sweep.dir=there"]
+    with subprocess.Popen(line) as process:
+        deadline = time.monotonic() + 120
+        while not read_submissions(Path("there")):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.kill()
+    assert main([*words, "hydra.sweep.dir=there"]) == 0
+    assert len(read_submissions(Path("there"))) == 2
+    assert rows("there") == rows("here")
+    assert models("there") == models("here")
+
+
 def test_without_slurm_nothing_is_left_behind(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -83,6 +133,37 @@ def test_without_slurm_nothing_is_left_behind(
     assert train("hydra/launcher=slurm", "hydra.sweep.dir=there") == 2
     assert "sbatch was not found" in capsys.readouterr().err
     assert not list(folder.iterdir())
+
+
+KILLER = """
+import os, signal, time, torch
+class Network(torch.nn.Sequential):
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(torch.nn.Linear(inputs, outputs))
+        if torch.initial_seed() == 3:  # takes the process that follows its own along
+            os.kill(os.getppid(), signal.SIGKILL)
+            time.sleep(60)
+"""
+
+
+@pytest.mark.slow
+def test_a_job_that_kills_its_whole_process_is_found_and_the_others_are_trained(
+    slurm: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "ASK", 0.5)
+    monkeypatch.setattr(bundles, "SETTLE", 0.5)
+    monkeypatch.setenv("PYTHONPATH", f"{folder}:{ROOT}")
+    (folder / "killer.py").write_text(KILLER)
+    (folder / "mine/model").mkdir(parents=True)
+    (folder / "mine/model/killer.yaml").write_text("_target_: killer.Network")
+    launcher = ("hydra/launcher=slurm", "hydra.launcher.array_parallelism=1")
+    line = ["train", "-q", "-m", "device=cpu", "epochs=2", "seed=range(6)", "hydra.sweep.dir=there"]
+    words = ("--config-dir", "mine", "model=killer")
+    assert main([*line, *words, *launcher]) == 3
+    found = read_sweep_csv(Path("there", "sweep.csv"))
+    assert {row.job: row.status for row in found} == {**dict.fromkeys(range(6), "finished"), 3: "failed"}
+    assert "the process that trained it died" in str(found[3].error)
+    assert sorted(models("there")) == ["0", "1", "2", "4", "5"]
 
 
 @pytest.mark.slow

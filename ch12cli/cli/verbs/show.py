@@ -140,6 +140,7 @@ def show_sweep(screen: "Screen", entry: "Entry") -> None:
     from ch12cli.catalogue.sweep_progress import SweepFollower
     from ch12cli.cli.text.run_report import STATUS_STYLES
     from ch12cli.cli.text.sweep_report import count_statuses, format_counts, format_left, styled_summary
+    from ch12cli.engines.slurm import why_pending
     from ch12cli.files.cluster.journal import bundle_states
 
     rows, name = read_rows_as_planned(entry.path), str(entry.path)
@@ -158,7 +159,9 @@ def show_sweep(screen: "Screen", entry: "Entry") -> None:
     if entry.status in ("interrupted", "killed", "running", "submitted"):
         far = SweepFollower(entry.path).read()
         status.append(Text(f"{' ' * len(entry.status)}  {far.epochs:,} of {far.total_epochs:,} epochs over all jobs"))
-    status += [Text(f"{' ' * len(entry.status)}  {line}") for line in format_bundles(bundle_states(entry.path))]
+    states = bundle_states(entry.path)
+    pending = why_pending(entry.path) if any(each.state in ("submitted", "requeued") for each in states) else {}
+    status += [Text(f"{' ' * len(entry.status)}  {line}") for line in format_bundles(states, pending)]
     best = best_setting(rows, monitor)
     about = [] if best is None or best.settings < 2 else describe_best(best, ascii_only=screen.ascii_only, sweep=name)
     if objectives := recorded_objectives(entry.path):
@@ -193,21 +196,30 @@ def format_front(front: "Sequence[FrontSetting]") -> list[str]:
     return ["", title, *format_table([["setting", *names], *rows]), *more]
 
 
-def format_bundles(states: "Sequence[BundleState]") -> list[str]:
-    """Returns the tasks of a submitted sweep that have not ended, in words: `2 tasks running: 0 on n1 (epoch 7), …`."""
+def format_bundles(states: "Sequence[BundleState]", pending: Mapping[int, str]) -> list[str]:
+    """Returns the tasks of a submitted sweep that have not ended, in words: `2 tasks running: 0 on n1 (epoch 7), …`.
+
+    pending: why the scheduler has tasks wait, by number.
+    """
     lines = []
-    for state in ("running", "waiting", "stopped", "lost"):
-        found = [each for each in states if each.state == state]
+    for state in ("running", "pending", "submitted", "requeued", "stopped", "lost"):
+        found = [each for each in states if shown_state(each, pending) == state]
         if found:
-            named = [describe_bundle(each) for each in found[:MOST_BUNDLES]]
+            named = [describe_bundle(each, pending) for each in found[:MOST_BUNDLES]]
             more = f" and {len(found) - MOST_BUNDLES} more" if len(found) > MOST_BUNDLES else ""
             lines.append(f"{len(found)} {'task' if len(found) == 1 else 'tasks'} {state}: {', '.join(named)}{more}")
     return lines
 
 
-def describe_bundle(bundle: "BundleState") -> str:
+def shown_state(bundle: "BundleState", pending: Mapping[int, str]) -> str:
+    """Returns the state of a task: pending if it was never begun, and the scheduler says that it waits."""
+    return "pending" if bundle.state == "submitted" and bundle.number in pending else bundle.state
+
+
+def describe_bundle(bundle: "BundleState", pending: Mapping[int, str]) -> str:
     """Returns `3 on node7 (epoch 12, attempt 2)`."""
     facts = [f"epoch {bundle.epoch}"] if bundle.epoch else []
+    facts += [pending[bundle.number]] if bundle.state in ("submitted", "requeued") and bundle.number in pending else []
     facts += [f"attempt {bundle.attempts}"] if bundle.attempts > 1 else []
     where = f" on {bundle.host}" if bundle.host else ""
     return printable(f"{bundle.number}{where}" + (f" ({', '.join(facts)})" if facts else ""))

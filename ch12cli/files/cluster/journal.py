@@ -6,8 +6,8 @@ counts: an earlier one ends as soon as it sees the newer journal. Creating the j
 
 import json
 import os
+import platform
 import re
-import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -15,8 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ch12cli.errors import InputError
 from ch12cli.files.atomic import machine_errors, read_file, sync_folder
 from ch12cli.files.cluster.bundle_json import WORK, bundle_numbers, read_bundle
+from ch12cli.files.environment import environment
 from ch12cli.files.locks import is_locked
 
 JOURNAL = re.compile(r"([0-9]{1,9})\.([0-9]{1,9})\.jsonl")
@@ -55,7 +57,7 @@ class JournalWriter:
             sync_folder(self.path.parent)
         self.lines: list[str] = []
         self.beat = 0.0
-        self.note("begin", host=socket.gethostname(), process=os.getpid())
+        self.note("begin", host=platform.node(), process=os.getpid(), environment=environment())
         self.flush()
 
     @property
@@ -134,13 +136,14 @@ class JournalReader:
 
 def is_recent(event: Event) -> bool:
     written = event.get("time")
-    return isinstance(written, int | float) and time.time() - written < ALIVE
+    return isinstance(written, int | float) and abs(time.time() - written) < ALIVE
 
 
 class BundleState(NamedTuple):
-    """What is known of a bundle: waiting, running, stopped (it ended with jobs left), lost (no sign of life) or done.
+    """What is known of a bundle: its state, how often it was begun, and where last.
 
-    attempts: how often it was begun; host: where last; epoch: reached by the stack that reported last, 0 if unknown.
+    state: submitted, running, requeued (its process asked to be started again), stopped (it ended with jobs left), lost
+    (no sign of life) or done. epoch: reached by the stack that reported last, 0 if unknown.
     """
 
     number: int
@@ -158,11 +161,12 @@ def bundle_states(sweep: Path) -> list[BundleState]:
 
 def bundle_state(sweep: Path, number: int, attempt: int) -> BundleState:
     if not attempt:
-        return BundleState(number, "waiting", 0, "", 0)
+        return BundleState(number, "submitted", 0, "", 0)
     events = list(JournalReader(sweep, number).read())
     newest: Event = events[-1] if events else {}
     if newest.get("event") == "end":
-        state = "done" if newest.get("done") is True else "stopped"
+        ended = "requeued" if newest.get("requeued") is True else "stopped"
+        state = "done" if newest.get("done") is True else ended
     else:
         state = "running" if is_recent(newest) else "lost"
     host = next((str(event["host"]) for event in reversed(events) if "host" in event), "")
@@ -170,12 +174,22 @@ def bundle_state(sweep: Path, number: int, attempt: int) -> BundleState:
     return BundleState(number, state, attempt, host, epochs[-1] if epochs else 0)
 
 
+def machines_of_jobs(sweep: Path) -> dict[int, str]:
+    """Returns the machine that trained each job of a sweep, by number; empty if it was not submitted."""
+    found: dict[int, str] = {}
+    for number, attempt in sorted(attempts(sweep).items()):
+        host = bundle_state(sweep, number, attempt).host
+        with suppress(InputError):
+            found |= dict.fromkeys(read_bundle(sweep, number).jobs, host)
+    return found
+
+
 def activity(sweep: Path) -> str:
     """Returns "running" if a process on any machine trains a bundle of a sweep, "submitted" if bundles only wait."""
     if not os.path.lexists(sweep / WORK):
         return ""
     states = {each.state for each in bundle_states(sweep)}
-    return "running" if "running" in states else "submitted" if "waiting" in states else ""
+    return "running" if "running" in states else "submitted" if states & {"submitted", "requeued"} else ""
 
 
 def is_in_use(path: Path) -> bool:

@@ -57,7 +57,8 @@ class StackCheckpoints(Checkpoints):
         """
         best: Mapping[str, Any] = {}
         skipped: list[str] = []
-        for newest in (super().newest, *(checkpoints.newest for checkpoints in self.others())):
+        others = [checkpoints.newest for checkpoints in self.others()]
+        for newest in [super().newest, *others] if super().exist() or not others else others:
             try:
                 state, reasons = newest()
                 skipped += reasons

@@ -127,11 +127,17 @@ class Unstacked(NamedTuple):
     fallback: str
 
 
+class Remark(NamedTuple):
+    """What a user should know of the machines that train a sweep."""
+
+    text: str
+
+
 class Building(NamedTuple):
     """The worker is about to build the network of this job separately. None: it has built all of the item."""
 
     number: int | None
 
 
-Report = Done | Progress | Unstacked
+Report = Done | Progress | Unstacked | Remark
 Event = Report | Building
