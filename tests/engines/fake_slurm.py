@@ -24,10 +24,10 @@ elif NAME == "scontrol" and WORDS[:2] == ["show", "config"]:
     print("MaxArraySize            = 1001")
 elif NAME == "scontrol" and WORDS[0] == "show":
     for file in FILES:
-        array, index = file.name.split("_")
+        own, number = file.name.split("_")
         state = "RUNNING" if Path("/proc", file.read_text()).exists() else "COMPLETED"
-        if array == WORDS[-1]:
-            print(f"JobId={array} ArrayJobId={array} ArrayTaskId={index} JobState={state}")
+        if own == WORDS[-1]:
+            print(f"JobId={own} ArrayJobId={own} ArrayTaskId={number} JobState={state}")
 elif NAME == "scancel":
     for file in FILES:
         if {file.name, file.name.split("_")[0]} & set(WORDS) and Path("/proc", file.read_text()).exists():
