@@ -250,10 +250,10 @@ class Device:
 
 @dataclass(frozen=True)
 class HalvingRule:
-    """null, or {metric, min_epochs, factor} for successive halving.
+    """null, or {metric, min_epochs, factor} for successive halving, with `by` if wanted.
 
     metric: the metric to compare runs by; min_epochs: the epoch of the first comparison; factor: 1/factor of the runs
-    continue after each comparison.
+    continue after each comparison; by: `setting` to compare settings by the mean over their seeds and folds.
     """
 
     metrics: tuple[str, ...]
@@ -261,7 +261,8 @@ class HalvingRule:
     def allows(self, value: Any) -> bool:
         return value is None or (
             isinstance(value, dict)
-            and set(value) == {"metric", "min_epochs", "factor"}
+            and {"metric", "min_epochs", "factor"} <= set(value) <= {"metric", "min_epochs", "factor", "by"}
+            and value.get("by", "run") in ("run", "setting")
             and value["metric"] in self.metrics
             and is_integer(value["min_epochs"])
             and value["min_epochs"] >= 1
@@ -272,7 +273,7 @@ class HalvingRule:
     def __str__(self) -> str:
         return (
             "null, or 'KEY={metric: valid_loss, min_epochs: 5, factor: 3}' "
-            f"(a metric of {', '.join(self.metrics)}; whole numbers, factor from 2)"
+            f"(a metric of {', '.join(self.metrics)}; whole numbers, factor from 2; by: setting, if wanted)"
         )
 
 

@@ -102,11 +102,15 @@ class MachineSettings:
 
 @dataclass(frozen=True)
 class HalvingSettings:
-    """Successive halving of a sweep: at each rung, the best 1/`factor` of the runs by `metric` continue."""
+    """Successive halving of a sweep: at each rung, the best 1/`factor` of the runs by `metric` continue.
+
+    by: "run", or "setting": those of the best settings by the mean over their seeds and folds.
+    """
 
     metric: str
     min_epochs: int
     factor: int
+    by: str = "run"
 
 
 @dataclass(frozen=True)

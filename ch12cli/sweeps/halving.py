@@ -37,11 +37,19 @@ class Halving:
             rung *= self.factor
         return rungs
 
-    def leaving(self, epoch: int, values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    def leaving(
+        self, epoch: int, values: NDArray[np.float64], settings: NDArray[np.int64] | None = None
+    ) -> NDArray[np.bool_]:
         """Returns a mask of the runs that leave after an epoch, (runs,).
 
-        `values` are the metric's values, (runs,), with NaN for runs that have ended.
+        `values` are the metric's values, (runs,), with NaN for runs that have ended. `settings`: the setting of each
+        run, (runs,), if settings are compared: all runs of one leave or stay, by the mean of those that have not ended.
         """
+        if settings is not None:
+            means = np.full(int(settings.max(initial=-1)) + 1, np.nan)
+            for setting in np.unique(settings[~np.isnan(values)]):
+                means[setting] = np.nanmean(values[settings == setting])
+            return self.leaving(epoch, means)[settings] & ~np.isnan(values)
         running = ~np.isnan(values)
         if not self.is_rung(epoch) or running.sum() < 2:
             return np.zeros(len(values), dtype=bool)
@@ -96,11 +104,16 @@ class StackPart:
 
 
 def train_parts(
-    parts: Sequence[StackPart], epochs: int, *, halving: Halving | None = None, decisions_file: Path | None = None
+    parts: Sequence[StackPart],
+    epochs: int,
+    *,
+    halving: Halving | None = None,
+    settings: NDArray[np.int64] | None = None,
+    decisions_file: Path | None = None,
 ) -> Iterator[Event]:
     """Trains runs to their end. All parts wait for each other at each rung, where all runs are compared.
 
-    `epochs`: the largest number of epochs per run.
+    `epochs`: the largest number of epochs per run. `settings`: as of `Halving.leaving`.
     `decisions_file`: the file that records, for a resume, which runs leave at which rung.
     """
     rungs = [] if halving is None else halving.rungs(epochs)
@@ -120,7 +133,7 @@ def train_parts(
                     values[first:last] = run.values(halving.metric, until)
         if until < epochs and halving is not None:
             if until not in leaving_by_rung:
-                leaving_by_rung[until] = np.flatnonzero(halving.leaving(until, values)).tolist()
+                leaving_by_rung[until] = np.flatnonzero(halving.leaving(until, values, settings)).tolist()
                 if decisions_file is not None:  # saved first: a resume with some runs gone would compare the rest again
                     save(decisions_file, {str(epoch): indices for epoch, indices in leaving_by_rung.items()})
             rung, leaving = until, np.isin(np.arange(len(leaving)), leaving_by_rung[until])

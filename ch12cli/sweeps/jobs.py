@@ -8,7 +8,9 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 from hydra.core.override_parser.types import Override
+from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf, SCMode
 
 from ch12cli.config.check import KeyProblems, all_problems, value_problem
@@ -31,6 +33,7 @@ IRRELEVANT = ("workers", "pin_memory", "threads", "logger", "checkpoint.", *STAC
 # An override with a number that Hydra's grammar and Python read alike: its key, and the number.
 NUMBER = re.compile(r"([a-z_][\w.]*)=(-?(?:0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?)", re.ASCII)
 
+REPETITIONS = ("seed", "dataset.fold")
 SEED = "seed"  # the key in which most jobs of large sweeps differ, and often in it alone
 
 INTERPOLATION = re.compile(r"\$\{([^{}]*)\}")
@@ -134,6 +137,16 @@ def run_settings_of(jobs: Sequence[SweepJob]) -> list[RunSettings]:
 
 def without_seed(changes: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in changes.items() if key != SEED}
+
+
+def settings_in(jobs: Sequence[SweepJob]) -> NDArray[np.int64]:
+    """Returns the setting of each job, numbered from 0, (jobs,): jobs of one differ only in the seed and the fold."""
+    numbers: dict[tuple[int, str], int] = {}
+    keys = [
+        (id(job.base), repr({key: value for key, value in job.changes.items() if key not in REPETITIONS}))
+        for job in jobs
+    ]
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
 
 
 @dataclass(frozen=True)

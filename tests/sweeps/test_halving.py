@@ -61,6 +61,15 @@ def test_ended_runs_neither_leave_nor_count() -> None:
     assert leaving("valid_loss", [nan, nan, 1.0]) == [False, False, False]
 
 
+def test_all_runs_of_a_setting_leave_or_stay_by_the_mean_of_those_that_have_not_ended() -> None:
+    nan, halving = np.nan, Halving("valid_loss", min_epochs=1, factor=2)
+    settings = np.array([0, 1, 2, 3, 0, 1, 2, 3])
+    values = np.array([0.1, 0.3, 0.2, nan, 0.9, 0.3, nan, nan])  # means 0.5, 0.3, 0.2, none
+    assert halving.leaving(1, values, settings).tolist() == [True, True, False, False, True, True, False, False]
+    assert not halving.leaving(1, values, np.zeros(8, np.int64)).any()
+    assert not halving.leaving(3, values, settings).any()
+
+
 def test_among_equal_runs_the_first_stay() -> None:
     assert leaving("valid_loss", [1.0, 1.0, 1.0, 1.0]) == [False, False, True, True]
 

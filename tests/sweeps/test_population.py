@@ -151,15 +151,21 @@ def test_a_resumed_run_of_a_population_goes_on_with_its_last_numbers(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("schedule", ["cosine", "step", "plateau", "one_cycle"])
-@pytest.mark.parametrize("optimizer", ["adam", "rmsprop", "adagrad"])
+@pytest.mark.parametrize("schedule", ["cosine", "step", "reduce_on_plateau scheduler.patience=0", "one_cycle"])
+@pytest.mark.parametrize("optimizer", ["adam", "rmsprop"])
 def test_jobs_are_repeated_from_their_record_with_schedules_and_dropout(
     folder: Path, schedule: str, optimizer: str
 ) -> None:
     numbers = f"numbers:{{{LR}:[1e-4,0.1,log],clip_grad_norm:[0.1,10,log]}}"
     swept = sweep(
         *("dataset=iris", "dataset.valid_size=0.2", "model.dropout=0.2", f"optimizer={optimizer}", "epochs=9"),
-        *(f"scheduler={schedule}", f"{LR}=0.001,0.003,0.01,0.03", "clip_grad_norm=1,3", "seed=1,2", "sweep.fused=true"),
+        *(
+            *f"scheduler={schedule}".split(),
+            f"{LR}=0.001,0.003,0.01,0.03",
+            "clip_grad_norm=1,3",
+            "seed=1,2",
+            "sweep.fused=true",
+        ),
         f"sweep.pbt={{metric:valid_loss,every:2,quantile:0.4,{numbers}}}",
     )
     jobs = [job for job, row in swept.rows.items() if row["ancestry"]]
@@ -169,11 +175,11 @@ def test_jobs_are_repeated_from_their_record_with_schedules_and_dropout(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seconds", [0.2, 0.4, 0.6, 0.8, 1.0])
+@pytest.mark.parametrize("seconds", [0.3, 0.6, 0.9])
 def test_a_killed_population_ends_as_one_that_was_not(folder: Path, seconds: float) -> None:
     words = (*WORDS, PBT, "epochs=400", "checkpoint.every=7", "sweep.fused=false")
     whole = sweep(*words, into="whole")
-    for _ in range(8):
+    for _ in range(5):
         kill_after(seconds, lambda: sweep(*words))
     killed = sweep(*words)
     assert without_times(killed.rows) == without_times(whole.rows)

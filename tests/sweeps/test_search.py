@@ -14,6 +14,7 @@ from ch12cli.cli.main import main
 from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.errors import InputError
+from ch12cli.files.metrics_csv import read_metrics
 from ch12cli.run.start import train_single
 from ch12cli.search.optuna_study import read_study, write_study
 from ch12cli.sweeps.hydra_sweep import read_sweep
@@ -160,6 +161,32 @@ def test_a_pruner_stops_all_but_the_best_of_a_batch(folder: Path) -> None:
     left = [row["left_at"] for row in swept.rows.values()]
     assert left.count("2") == 8  # half of each batch
     assert left.count("4") == 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words", [["search.repeats=3"], ["search.repeats=3", "sweep.max_stacked=7"], ["dataset.folds=5"]]
+)
+def test_a_pruner_stops_the_seeds_and_folds_of_a_setting_together_by_their_mean(folder: Path, words: list[str]) -> None:
+    swept = search(LR, "search.pruner=median", "epochs=8", "precision=float64", *words, trials=6, batch=6)
+    whole = search(LR, "epochs=8", "precision=float64", *words, trials=6, batch=6, into="whole")
+    of_setting: dict[str, list[int]] = {}
+    for job, row in swept.rows.items():
+        of_setting.setdefault(row["optimizer.lr"], []).append(job)
+    assert len(of_setting) == 6
+    running = set(of_setting)
+    column = "valid_loss" if "dataset.folds=5" in words else "train_loss"
+    for rung, kept in ((2, 3), (4, 1)):
+        means = {}
+        for setting in running:
+            paths = [whole.directory / str(job) / "metrics.csv" for job in of_setting[setting]]
+            means[setting] = sum(read_metrics(path)[rung - 1][column] for path in paths) / len(paths)
+        left = {key for key in running for job in of_setting[key] if swept.rows[job]["left_at"] == str(rung)}
+        running = set(sorted(running, key=means.__getitem__)[:kept])
+        assert left == set(means) - running
+    assert {swept.rows[job]["left_at"] for key in running for job in of_setting[key]} == {""}
+    for jobs in of_setting.values():
+        assert len({swept.rows[job]["left_at"] for job in jobs}) == 1
 
 
 @pytest.mark.slow

@@ -131,7 +131,8 @@ def describe_halving(groups: Sequence[Group]) -> list[tuple[str, str]]:
         if halving and not why_not_halved(group):
             rule = Halving(halving.metric, halving.min_epochs, halving.factor)
             rungs = ", ".join(map(str, rule.rungs(group.settings.loop.epochs)))
-            rules[f"by {halving.metric}, 1 in {halving.factor} stays after epoch {rungs}"] = None
+            what = "setting " if halving.by == "setting" else ""
+            rules[f"by {halving.metric}, 1 {what}in {halving.factor} stays after epoch {rungs}"] = None
     reasons = [why_not_halved(group) for group in groups]
     lines = [*rules, *format_reasons(groups, "not halved", reasons, width=2**20)]
     return [("halving" if not index else "", line) for index, line in enumerate(lines)]

@@ -130,12 +130,13 @@ def read_request(
         raise InputError(start)
     metric = monitored(base.setting("monitor"), valid=has_validation(base.settings))
     epochs = int(base.setting("epochs"))
+    repeated = settings.repeats > 1 or bool(folds)
     return SearchRequest(
         settings,
         space,
         (
             *fixed,
-            *pruning_overrides(settings, fixed, metric=metric, epochs=epochs),
+            *pruning_overrides(settings, fixed, metric=metric, epochs=epochs, repeated=repeated),
             *population_overrides(settings, fixed, space, metric=metric, epochs=epochs, folds=bool(folds)),
         ),
         repetitions_of(settings, base, folds),
@@ -230,8 +231,13 @@ def objectives_of(settings: SearchSettings, base: SweepJob, metric: str) -> tupl
     return names
 
 
-def pruning_overrides(settings: SearchSettings, fixed: Sequence[str], *, metric: str, epochs: int) -> list[str]:
-    """Returns the override for `search.pruner`: rungs of sweep.halving at which all but the best runs stop."""
+def pruning_overrides(
+    settings: SearchSettings, fixed: Sequence[str], *, metric: str, epochs: int, repeated: bool
+) -> list[str]:
+    """Returns the override for `search.pruner`: rungs of sweep.halving at which all but the best settings stop.
+
+    repeated: a setting has several runs, which stop together.
+    """
     if settings.pruner == "none":
         return []
     if any(line.startswith("sweep.halving=") for line in fixed):
@@ -242,7 +248,8 @@ def pruning_overrides(settings: SearchSettings, fixed: Sequence[str], *, metric:
         rule = f"there is no rung before the last of {epochs} epochs"
         raise InputError(Problem("search.pruner", settings.pruner, rule, "train more epochs, or leave it out"))
     first = max(1, epochs // factor**2)
-    rungs = f"{{metric:{metric},min_epochs:{first},factor:{factor}}}"
+    by = ",by:setting" if repeated else ""
+    rungs = f"{{metric:{metric},min_epochs:{first},factor:{factor}{by}}}"
     return [f"sweep.halving={rungs}"]
 
 

@@ -34,7 +34,7 @@ from ch12cli.search.population import Population
 from ch12cli.sweeps.groups import Group
 from ch12cli.sweeps.halving import Halving, StackPart, train_parts
 from ch12cli.sweeps.job_directories import HydraFiles
-from ch12cli.sweeps.jobs import SweepJob
+from ch12cli.sweeps.jobs import SweepJob, settings_in
 from ch12cli.sweeps.stack_run import CheckpointMismatchError, StackRun, require_data
 from ch12cli.sweeps.workers.attempts import Attempt
 from ch12cli.sweeps.workers.work_item import Building, Done, Event, Unstacked, WorkItem, stack_name
@@ -141,7 +141,7 @@ class Worker:
         device = choose_device(settings.machine.device)
         rule = settings.sweep.halving if item.runs_at_once else None
         halving = Halving(rule.metric, rule.min_epochs, rule.factor) if rule is not None else None
-        stacks = item.parts()
+        stacks, jobs = item.parts(), [self.jobs[number] for number in item.jobs]
         parts = [
             StackPart(
                 partial(self.build, numbers, item, device),
@@ -153,7 +153,13 @@ class Worker:
         ]
         with torch_settings(settings.machine):
             try:
-                yield from train_parts(parts, settings.loop.epochs, halving=halving, decisions_file=item.decisions_file)
+                yield from train_parts(
+                    parts,
+                    settings.loop.epochs,
+                    halving=halving,
+                    settings=settings_in(jobs) if rule is not None and rule.by == "setting" else None,
+                    decisions_file=item.decisions_file,
+                )
             except BuildError:  # the parts will change when the failing jobs are left out
                 for part in parts:
                     part.remove()
