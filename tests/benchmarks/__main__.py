@@ -21,6 +21,7 @@ NAMES = {
     "sweep": "whole sweeps, against JAX and Hydra's launchers",
     "record": "a sweep's record in directories and in few files, and 100,000 runs, against JAX",
     "search": "searches, against a grid and Optuna, and what their trials are worth",
+    "repeats": "settings chosen with five seeds each, against one, at equal time",
     "tune": "ch12 tune on real tables, against scikit-learn's networks under a random search",
     "wide": "wide networks, against the machine's matrix products",
     "fused": "compiled epochs of a stack, against torch's operations and a loop in C",

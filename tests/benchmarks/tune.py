@@ -36,9 +36,9 @@ def run(bench: Bench) -> Table:
         "Tuning real tables",
         f"`ch12 tune --budget {BUDGET}` on ten tables of scikit-learn and statsmodels, of which one row in {TEST} is "
         "for the test; then scikit-learn's MLPClassifier or MLPRegressor with scaled features (and values), under a "
-        "random search that spends as much processor time, each setting scored by five folds and the best fitted to all other "
-        "rows. Accuracy, or R², on the test rows: of ch12, the mean over the seeds of the best setting, and the run "
-        "that it names.",
+        "random search that spends as much processor time, each setting scored by five folds and the best fitted to "
+        "all other rows. Accuracy, or R², on the test rows: of ch12, the mean over the seeds of the best setting, and "
+        "the run that it names.",
         ["table", "rows", "ch12: mean", "ch12: the run", "settings", "scikit-learn", "settings", "processor time"],
     )
     if not bench.has("sklearn", "statsmodels", "pandas"):
