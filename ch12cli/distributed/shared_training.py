@@ -10,8 +10,19 @@ from torch import Tensor
 from ch12cli.distributed.shared_network import SharedNetwork
 from ch12cli.training.batches import Part
 from ch12cli.training.checkpoint import on_cpu
-from ch12cli.training.loop import Training
+from ch12cli.training.loop import SeenRows, Training
 from ch12cli.training.stopping import Values
+
+
+class OwnRows(SeenRows):
+    """The predictions of the rows that this process computes, which are put together with those of the others."""
+
+    def __init__(self, training: Training) -> None:
+        super().__init__(training)
+        self.predictions: list[Tensor] = []
+
+    def add(self, prediction: Tensor, y: Tensor) -> None:
+        self.predictions.append(prediction)
 
 
 class SharedTraining(Training):
@@ -30,10 +41,16 @@ class SharedTraining(Training):
         if not ranks.leads:
             self.load_state_dict(state)
 
-    def train_epoch(self, order: Tensor, lrs: NDArray[Any]) -> tuple[Values, Tensor]:
+    def seen_rows(self) -> SeenRows:
+        return OwnRows(self)
+
+    def train_epoch(self, order: Tensor, lrs: NDArray[Any]) -> tuple[Values, SeenRows]:
         with self.shared_network.sharing_dropout():
-            losses, prediction = super().train_epoch(order, lrs)
-        return losses, prediction if len(losses) < len(lrs) else self.in_order(prediction)
+            losses, own = super().train_epoch(order, lrs)
+        seen = SeenRows(self)
+        if isinstance(own, OwnRows) and len(losses) == len(lrs):
+            seen.add_all(self.in_order(torch.cat(own.predictions)), order)
+        return losses, seen
 
     def in_order(self, prediction: Tensor) -> Tensor:
         """Returns the predictions of all rows, (rows, outputs), in the order of the epoch. prediction: the own ones."""
@@ -44,8 +61,8 @@ class SharedTraining(Training):
             whole[torch.from_numpy(place).to(whole.device)] = found
         return whole
 
-    def train_columns(self, losses: Values, prediction: Tensor, order: Tensor) -> dict[str, Values]:
-        return self.sharing.ranks.broadcast(super().train_columns(losses, prediction, order))
+    def train_columns(self, losses: Values, seen: SeenRows) -> dict[str, Values]:
+        return self.sharing.ranks.broadcast(super().train_columns(losses, seen))
 
     def evaluate(self, part: Part) -> dict[str, Values]:
         return self.sharing.ranks.broadcast(super().evaluate(part))

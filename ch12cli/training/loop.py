@@ -18,13 +18,14 @@ from torch import Tensor
 from ch12cli.data.scaling import TargetScaling
 from ch12cli.training.batches import Part
 from ch12cli.training.losses import Loss, row_weights, target_of
-from ch12cli.training.metrics import Metric
+from ch12cli.training.metrics import Measured, Metric
 from ch12cli.training.optimizers import Optimizer
 from ch12cli.training.schedules import Schedule
 from ch12cli.training.step import StepFunction, Trainable, TrainingStep
 from ch12cli.training.stopping import Best, EarlyStopping, Values
 
-# Trains an epoch at once: (row order, learning rates (steps, runs), limits) -> what `train_epoch` returns.
+# Trains an epoch at once: (row order, learning rates (steps, runs), limits) -> losses, (steps, runs), and predictions,
+# (…, rows, outputs), as each batch's step made them.
 WholeEpoch = Callable[[Tensor, NDArray[np.float64], "Limits"], tuple[Values, Tensor]]
 
 OPTIMIZER, LR = "optimizer.", "optimizer.lr"  # how the keys of its numbers begin, and that of the learning rate
@@ -127,14 +128,14 @@ class Training:
         start = time.perf_counter()
         lrs = self.schedule.learning_rates(self.epoch)  # (steps, runs)
         order = self.source.order()
-        losses, prediction = self.train_epoch(order, lrs)
+        losses, seen = self.train_epoch(order, lrs)
         diverged_at = first_bad_step(losses, self.network.is_finite().cpu().numpy())
         if diverged_at.all():
             none = np.zeros(self.network.runs, dtype=bool)
             return Epoch(self.epoch + 1, {}, none, none, diverged_at)
         self.epoch += 1
-        columns = self.train_columns(losses, prediction, order)
-        del prediction, order  # of all rows: the validation part needs the memory
+        columns = self.train_columns(losses, seen)
+        del seen, order  # of all rows: the validation part needs the memory
         if self.valid is not None:
             columns |= {f"valid_{name}": value for name, value in self.evaluate(self.valid).items()}
         columns["lr"] = np.array(lrs[-1])
@@ -149,43 +150,43 @@ class Training:
         self.schedule.observe(columns[self.limits.monitor])
         return Epoch(self.epoch, columns, better, stopped, diverged_at)
 
-    def train_epoch(self, order: Tensor, lrs: NDArray[np.float64]) -> tuple[Values, Tensor]:
-        """Makes one pass over the training part. Returns losses, (steps, runs), and predictions, (…, rows, outputs).
+    def train_epoch(self, order: Tensor, lrs: NDArray[np.float64]) -> "tuple[Values, SeenRows]":
+        """Makes one pass over the training part. Returns losses, (steps, runs), and what was seen of the rows.
 
         The prediction of a row is the one that its step made. The pass ends at the first loss that is not finite where
         the step watches it.
         """
+        seen = self.seen_rows()
         if self.whole_epoch is not None:
-            return self.whole_epoch(order, lrs, self.limits)
+            values, prediction = self.whole_epoch(order, lrs, self.limits)
+            seen.add_all(prediction, order)
+            return values, seen
         step = self.step
         losses: list[Any] = []
-        predictions: list[Tensor] = []
         for (x, y), lr in zip(
             self.source.batches(order, self.epoch), lrs if self.network.stacked else lrs[:, 0].tolist(), strict=True
         ):
             loss, prediction = step(x, y, lr)
             losses.append(loss)
-            predictions.append(prediction)
+            seen.add(prediction, y)
             if isinstance(loss, float) and not math.isfinite(loss):
                 break
         values = torch.stack(losses).cpu().double().numpy() if isinstance(losses[0], Tensor) else np.array(losses)
-        return values.reshape(len(losses), -1), torch.cat(predictions, -2)
+        return values.reshape(len(losses), -1), seen
 
-    def train_columns(self, losses: Values, prediction: Tensor, order: Tensor) -> dict[str, Values]:
+    def seen_rows(self) -> "SeenRows":
+        """Returns what takes the rows of an epoch, batch by batch."""
+        return SeenRows(self)
+
+    def train_columns(self, losses: Values, seen: "SeenRows") -> dict[str, Values]:
         """Returns training loss and metrics over the epoch's examples, each as it was when its batch was seen."""
-        y = self.train.y[order.to(self.train.y.device)]
-        sizes = np.diff([*range(0, len(self.train), self.source.batch_size), len(self.train)])  # (steps,) rows
-        weight = row_weights(self.loss, y)  # (…, rows)
-        counted = sizes[:, None].astype(np.float64) if weight is None else sums_of_batches(weight, sizes.tolist())
-        if self.units is not None:
-            prediction, y = self.in_units(prediction), self.in_units(y)
-            per_batch = zip(*(values.split(sizes.tolist(), -2) for values in (prediction, y)), strict=True)
-            losses = np.array([per_run(self.loss(batch, part)) for batch, part in per_batch])
+        if seen.losses:  # in the units of the data
+            losses = np.array(seen.losses)
+        counted = np.array(seen.counted, np.float64).reshape(len(losses), -1)  # (steps, runs), or one for all runs
         # in order, as a loop over the batches adds: the same bits as the book's running total
         total = added_in_order(losses * counted)
-        below = len(self.train) if weight is None else np.cumsum(counted, axis=0)[-1]
-        target = target_of(self.loss, y)
-        measured = {f"train_{name}": per_run(metric(prediction, target)) for name, metric in self.metrics.items()}
+        below = len(self.train) if seen.is_plain else np.cumsum(counted, axis=0)[-1]
+        measured = {f"train_{name}": per_run(value) for name, value in seen.measured.values().items()}
         return {"train_loss": total / below, **measured}
 
     def norm_columns(self) -> dict[str, Values]:
@@ -200,18 +201,17 @@ class Training:
         """Returns loss and metrics of each run on a part, in evaluation mode. Draws nothing from the random stream."""
         network = self.network
         runs = network.runs if network.stacked else None
-        losses, predictions = [], []
+        losses, measured = [], Measured(self.metrics)
         network.train(False)
         stream = torch.get_rng_state()  # a user's module may draw from it in evaluation, too
         for prediction, y in self.predictions(part, max(1, EVALUATED // max(1, part.values * network.runs))):
-            predictions.append(self.in_units(prediction))
-            losses.append(self.loss(predictions[-1], self.in_units(y)).cpu().double() * self.share(part, y, runs))
+            prediction, target = self.in_units(prediction), self.in_units(y)
+            losses.append(self.loss(prediction, target).cpu().double() * self.share(part, y, runs))
+            measured.add(prediction, target_of(self.loss, target))
         torch.set_rng_state(stream)
         network.train(True)
-        prediction = torch.cat(predictions, -2)
-        target = target_of(self.loss, self.in_units(part.targets(runs=runs)))
-        measured = {name: per_run(metric(prediction, target)) for name, metric in self.metrics.items()}
-        return {"loss": per_run(torch.stack(losses).sum(0)), **measured}
+        found = {name: per_run(value) for name, value in measured.values().items()}
+        return {"loss": per_run(torch.stack(losses).sum(0)), **found}
 
     def predictions(self, part: Part, rows: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yields predictions and targets of so many rows of a part at a time, in order, in evaluation mode."""
@@ -228,7 +228,8 @@ class Training:
 
     def share(self, part: Part, y: Tensor, runs: int | None) -> float | Tensor:
         """Returns how much some rows of a part count in the mean over the part. y: their targets, (…, rows[, 1])."""
-        weight, whole = row_weights(self.loss, y), row_weights(self.loss, part.targets(runs=runs))
+        weight = row_weights(self.loss, y)
+        whole = None if weight is None else row_weights(self.loss, part.targets(runs=runs))
         if weight is None or whole is None:
             return (len(y) if runs is None else y.shape[1]) / len(part)
         return weight.cpu().double().sum(-1) / whole.cpu().double().sum(-1)
@@ -311,6 +312,46 @@ class Training:
         self.source.load_state_dict(state["source"])
 
 
+class SeenRows:
+    """What an epoch's columns need of its rows, batch by batch: the metrics, and how much each batch counts.
+
+    losses: of each batch in the units of the data, (runs,) each; none if the targets are not scaled. counted: rows of
+    each batch, or the sum of their weights, (runs,). is_plain: whether rows have no weights.
+    """
+
+    def __init__(self, training: Training) -> None:
+        self.training = training
+        self.measured = Measured(training.metrics)
+        self.losses: list[Values] = []
+        self.counted: list[Any] = []
+        self.is_plain = True
+
+    def add(self, prediction: Tensor, y: Tensor) -> None:
+        """Takes a batch: (…, batch, outputs) and (…, batch[, 1])."""
+        training = self.training
+        weight = row_weights(training.loss, y)
+        if weight is None:
+            self.counted.append(prediction.shape[-2])
+        else:
+            self.is_plain = False
+            self.counted.append(per_run(weight.double().sum(-1)))
+        if training.units is not None:
+            prediction, y = training.in_units(prediction), training.in_units(y)
+            self.losses.append(per_run(training.loss(prediction, y)))
+        self.measured.add(prediction, target_of(training.loss, y))
+
+    def add_all(self, prediction: Tensor, order: Tensor) -> None:
+        """Takes the batches of an epoch at once. prediction: (…, rows, outputs); order: of the rows, (…, rows)."""
+        training = self.training
+        y, size, axis = training.train.y[order.to(training.train.y.device)], training.source.batch_size, order.dim() - 1
+        if training.units is None and row_weights(training.loss, y.narrow(axis, 0, 1)) is None:
+            self.counted = np.diff([*range(0, y.shape[axis], size), y.shape[axis]]).tolist()
+            self.measured.add(prediction, target_of(training.loss, y))
+            return
+        for batch in zip(prediction.split(size, axis), y.split(size, axis), strict=True):
+            self.add(*batch)
+
+
 def per_run(value: Tensor) -> Values:
     """Returns a tensor, () of a single run or (runs,) of a stack, as numpy (runs,)."""
     return value.detach().cpu().double().reshape(-1).numpy()
@@ -328,11 +369,6 @@ def added_in_order(values: Values) -> Values:
     for step in values[1:]:
         total += step
     return total
-
-
-def sums_of_batches(weight: Tensor, sizes: list[int]) -> Values:
-    """Returns the sum of the weights of each batch, (steps, runs). weight: (…, rows) in the order of the batches."""
-    return torch.stack([part.double().sum(-1).reshape(-1) for part in weight.cpu().split(sizes, -1)]).numpy()
 
 
 def first_bad_step(losses: Values, finite: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -4,17 +4,94 @@ A metric is one number of all rows; a leading runs axis is kept. It is computed 
 numbers. Balanced accuracy, F1 and AUC are scikit-learn's. A class without a row is left out of a mean over the classes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-Metric = Callable[[Tensor, Tensor], Tensor]
+ROWS_AT_ONCE = 2**20  # whose summaries are computed at once, in memory or streamed: the same bits
 
 
-def accuracy(prediction: Tensor, target: Tensor) -> Tensor:
-    """Returns the share of rows whose class is right, (…,). prediction: (…, rows, classes); target: (…, rows)."""
-    return (largest_class(prediction) == target).cpu().sum(-1).double() / target.shape[-1]
+def added(summaries: Sequence[Tensor], _rows: Sequence[int]) -> Tensor:
+    """Returns the sum of summaries, one added after the other."""
+    total, *others = summaries
+    for summary in others:
+        total = total + summary
+    return total
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric as a function of what summarises rows, so that the predictions of all rows need not be held.
+
+    summary: of the predictions and targets of some rows, (…, rows, outputs) and (…, rows[, 1]). combined: one summary
+    of all rows, from those of rows that follow each other, and the number of rows of each. value: the metric, (…,),
+    from the summary of all rows and their number.
+    """
+
+    summary: Callable[[Tensor, Tensor], Tensor]
+    value: Callable[[Tensor, int], Tensor]
+    combined: Callable[[Sequence[Tensor], Sequence[int]], Tensor] = added
+
+    def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Returns the metric of all rows, (…,)."""
+        measured = Measured({"": self})
+        measured.add(prediction, target)
+        return measured.values()[""]
+
+
+class Measured:
+    """The metrics of rows that come in pieces. ROWS_AT_ONCE of them are held at most, and what summarises the others."""
+
+    def __init__(self, metrics: Mapping[str, Metric]) -> None:
+        self.metrics = metrics
+        self.held: list[tuple[Tensor, Tensor]] = []
+        self.rows_held = 0
+        self.rows: list[int] = []  # of each summary
+        self.summaries: dict[str, list[Tensor]] = {name: [] for name in metrics}
+
+    def add(self, prediction: Tensor, target: Tensor) -> None:
+        """Takes the predictions and targets of the next rows, (…, rows, outputs) and (…, rows[, 1])."""
+        self.held.append((prediction, target))
+        self.rows_held += prediction.shape[-2]
+        if self.rows_held > ROWS_AT_ONCE:
+            axis = prediction.dim() - 2
+            *whole, rest = zip(*(values.split(ROWS_AT_ONCE, axis) for values in self.joined(axis)), strict=True)
+            for some, of_them in whole:
+                self.summarise(some, of_them)
+            self.held = [(rest[0].clone(), rest[1].clone())]  # a part would keep the whole in memory
+            self.rows_held = rest[0].shape[-2]
+
+    def joined(self, axis: int) -> tuple[Tensor, Tensor]:
+        """Returns what is held as one. axis: of the rows."""
+        if len(self.held) == 1:
+            return self.held[0]
+        prediction, target = (torch.cat(values, axis) for values in zip(*self.held, strict=True))
+        return prediction, target
+
+    def summarise(self, prediction: Tensor, target: Tensor) -> None:
+        self.rows.append(prediction.shape[-2])
+        for name, metric in self.metrics.items():
+            self.summaries[name].append(metric.summary(prediction, target))
+
+    def values(self) -> dict[str, Tensor]:
+        """Returns the metrics of all rows, (…,) each. No rows can be added afterwards."""
+        self.summarise(*self.joined(self.held[0][0].dim() - 2))
+        self.held = []
+        rows = sum(self.rows)
+        return {
+            name: metric.value(metric.combined(self.summaries.pop(name), self.rows), rows)
+            for name, metric in self.metrics.items()
+        }
+
+
+def right_rows(prediction: Tensor, target: Tensor) -> Tensor:
+    """Returns how many rows have the right class, (…,). prediction: (…, rows, classes); target: (…, rows)."""
+    return (largest_class(prediction) == target).cpu().sum(-1).double()
+
+
+accuracy = Metric(right_rows, lambda right, rows: right / rows)  # the share of rows whose class is right
 
 
 FEW_CLASSES = 16  # up to which comparing one class after the other is faster
@@ -40,52 +117,76 @@ def largest_class(prediction: Tensor) -> Tensor:
 def binary_accuracy(threshold: float) -> Metric:
     """Returns the metric for two classes with one output: the share of rows on the right side of the threshold.
 
-    threshold: 0.5 for probabilities, 0 for logits. prediction, target: (…, rows, 1).
+    threshold: 0.5 for probabilities, 0 for logits. Predictions and targets are (…, rows, 1).
     """
 
-    def metric(prediction: Tensor, target: Tensor) -> Tensor:
-        return ((prediction >= threshold) == (target >= 0.5)).cpu().double().mean((-2, -1))
+    def right(prediction: Tensor, target: Tensor) -> Tensor:
+        return ((prediction >= threshold) == (target >= 0.5)).cpu().sum((-2, -1)).double()
 
-    return metric
-
-
-def mean_absolute_error(prediction: Tensor, target: Tensor) -> Tensor:
-    """Returns the mean absolute error, (…,). prediction, target: (…, rows, outputs)."""
-    return (prediction.cpu().double() - target.cpu().double()).abs().mean((-2, -1))
+    return Metric(right, lambda right, rows: right / rows)
 
 
-def r_squared(prediction: Tensor, target: Tensor) -> Tensor:
-    """Returns the coefficient of determination, (…,): 1 is perfect, 0 the mean's. NaN where all targets are equal."""
+def absolute_error(prediction: Tensor, target: Tensor) -> Tensor:
+    """Returns the sum of the absolute errors, (…,). prediction, target: (…, rows, 1)."""
+    return (prediction.cpu().double() - target.cpu().double()).abs().sum((-2, -1))
+
+
+mean_absolute_error = Metric(absolute_error, lambda total, rows: total / rows)
+
+
+def squares(prediction: Tensor, target: Tensor) -> Tensor:
+    """Returns sums of squares and the mean of the targets, (…, 3): of errors, of the targets' distances from the mean."""
     prediction, target = prediction.cpu().double(), target.cpu().double()
-    residual = (target - prediction).square().sum((-2, -1))
-    total = (target - target.mean(-2, keepdim=True)).square().sum((-2, -1))
+    mean = target.mean(-2, keepdim=True)
+    residual, total = (target - prediction).square().sum((-2, -1)), (target - mean).square().sum((-2, -1))
+    return torch.stack([residual, total, mean[..., 0, 0]], -1)
+
+
+def squares_together(summaries: Sequence[Tensor], rows: Sequence[int]) -> Tensor:
+    """Returns what `squares` gives for all rows, up to rounding, from what it gives for some of them at a time."""
+    found, count = summaries[0], rows[0]
+    for further, more in zip(summaries[1:], rows[1:], strict=True):
+        apart, share = further[..., 2] - found[..., 2], more / (count + more)
+        between = apart.square() * (count * share)
+        mean = found[..., 2] + apart * share
+        found = torch.stack([found[..., 0] + further[..., 0], found[..., 1] + further[..., 1] + between, mean], -1)
+        count += more
+    return found
+
+
+def r_squared_of(found: Tensor, _rows: int) -> Tensor:
+    """Returns the coefficient of determination, (…,): 1 is perfect, 0 the mean's. NaN where all targets are equal."""
+    residual, total, _ = found.unbind(-1)
     return torch.where(total > 0, 1 - residual / total, torch.nan)
 
 
-def counts_by_class(found: Tensor, target: Tensor, classes: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns how many rows of each class are right, are of the class, and are taken for it: (…, classes) float64.
+r_squared = Metric(squares, r_squared_of, squares_together)
+
+
+def counts_by_class(found: Tensor, target: Tensor, classes: int) -> Tensor:
+    """Returns how many rows of each class are right, are of the class, and are taken for it: (…, 3, classes) float64.
 
     found, target: class numbers, (…, rows) int64.
     """
     none = torch.zeros(*target.shape[:-1], classes, dtype=torch.float64)
     one = torch.ones_like(target, dtype=torch.float64)
     right = none.scatter_add(-1, target, (found == target).double())
-    return right, none.scatter_add(-1, target, one), none.scatter_add(-1, found, one)
+    return torch.stack([right, none.scatter_add(-1, target, one), none.scatter_add(-1, found, one)], -2)
 
 
-def balanced_accuracy(found: Tensor, target: Tensor, classes: int) -> Tensor:
-    """Returns the mean recall of the classes that have a row, (…,). found, target: (…, rows) int64."""
-    right, support, _ = counts_by_class(found, target, classes)
+def balanced_accuracy(counts: Tensor, _rows: int) -> Tensor:
+    """Returns the mean recall of the classes that have a row, (…,). counts: as counts_by_class gives them."""
+    right, support, _ = counts.unbind(-2)
     return mean_of_defined(right, support)
 
 
-def f1(found: Tensor, target: Tensor, classes: int) -> Tensor:
-    """Returns F1, (…,): of the second class where there are two, else the mean over the classes. (…, rows) int64.
+def f1(counts: Tensor, _rows: int) -> Tensor:
+    """Returns F1, (…,): of the second class where there are two, else the mean over the classes.
 
     A class that no row has and no row is taken for has no F1; of two classes, the result is NaN then.
     """
-    right, support, taken = counts_by_class(found, target, classes)
-    first = 1 if classes == 2 else 0
+    right, support, taken = counts.unbind(-2)
+    first = 1 if counts.shape[-1] == 2 else 0
     return mean_of_defined((2 * right)[..., first:], (support + taken)[..., first:])
 
 
@@ -96,24 +197,27 @@ def area_under_roc(score: Tensor, target: Tensor) -> Tensor:
     pairs of a row of the class and another one in which the first has the higher score; equal scores count half.
     """
     ordered = score.sort(-1).values
-    score = score.contiguous()
-    below = torch.searchsorted(ordered, score)  # (…, rows): rows with a lower score
-    up_to = torch.searchsorted(ordered, score, right=True)
-    positive = target.double()
-    count = positive.sum(-1)
-    rank_sum = ((below + up_to + 1).double() / 2 * positive).sum(-1)  # ranks from 1, equal scores share their mean
+    count, rank_sum = torch.zeros(score.shape[:-1], dtype=torch.float64), 0
+    for some, positive in zip(score.split(ROWS_AT_ONCE, -1), target.split(ROWS_AT_ONCE, -1), strict=True):
+        some, positive = some.contiguous(), positive.double()
+        below = torch.searchsorted(ordered, some)  # (…, rows): rows with a lower score
+        up_to = torch.searchsorted(ordered, some, right=True)
+        count += positive.sum(-1)
+        rank_sum = rank_sum + ((below + up_to + 1).double() / 2 * positive).sum(-1)  # from 1, shared by equal scores
     pairs = count * (target.shape[-1] - count)
     return torch.where(pairs > 0, (rank_sum - count * (count + 1) / 2) / pairs, torch.nan)
 
 
-def area_by_class(scores: Tensor, target: Tensor) -> Tensor:
+def area_by_class(scores: Tensor, _rows: int) -> Tensor:
     """Returns the area under the ROC curve, (…,): of the second class where there are two, else the mean over classes.
 
-    scores: (…, rows, classes); target: (…, rows) int64. Each class is held against all others.
+    scores: (…, 1 + classes, rows): the class number of each row and the score of each class, of two only the second.
+    Each class is held against all others.
     """
-    if scores.shape[-1] == 2:
-        return area_under_roc(scores[..., 1], target == 1)
-    areas = [area_under_roc(scores[..., number], target == number) for number in range(scores.shape[-1])]
+    target, scores = scores[..., 0, :], scores[..., 1:, :]
+    if scores.shape[-2] == 1:
+        return area_under_roc(scores[..., 0, :], target == 1)
+    areas = [area_under_roc(scores[..., number, :], target == number) for number in range(scores.shape[-2])]
     return torch.stack(areas, -1).nanmean(-1)
 
 
@@ -122,7 +226,7 @@ def mean_of_defined(part: Tensor, total: Tensor) -> Tensor:
     return torch.where(total > 0, part / total, torch.nan).nanmean(-1)
 
 
-FURTHER: dict[str, Callable[[Tensor, Tensor, int], Tensor]] = {"balanced_accuracy": balanced_accuracy, "f1": f1}
+FURTHER: dict[str, Callable[[Tensor, int], Tensor]] = {"balanced_accuracy": balanced_accuracy, "f1": f1}
 
 
 def metrics_for(*, classes: int, outputs: int, output: str, further: Sequence[str] = ()) -> dict[str, Metric]:
@@ -138,16 +242,25 @@ def metrics_for(*, classes: int, outputs: int, output: str, further: Sequence[st
 
 
 def further_metric(name: str, *, classes: int, output: str) -> Metric:
-    """Returns a metric of classes by its name. prediction: (…, rows, outputs); target: (…, rows[, 1])."""
+    """Returns a metric of classes by its name. Predictions are (…, rows, outputs), targets (…, rows[, 1])."""
 
-    def metric(prediction: Tensor, target: Tensor) -> Tensor:
-        prediction, target = prediction.cpu(), target.cpu()
-        numbers = target if target.dim() < prediction.dim() else (target[..., 0] >= 0.5).long()  # (…, rows)
-        if name == "auc":
-            return area_by_class(scores_of(prediction, output=output), numbers)
-        return FURTHER[name](predicted_classes(prediction, output=output), numbers, classes)
+    def numbers(prediction: Tensor, target: Tensor) -> Tensor:
+        """Returns the class of each row, (…, rows) int64."""
+        return (target if target.dim() < prediction.dim() else target[..., 0] >= 0.5).cpu().long()
 
-    return metric
+    def counts(prediction: Tensor, target: Tensor) -> Tensor:
+        return counts_by_class(
+            predicted_classes(prediction.cpu(), output=output), numbers(prediction, target), classes
+        )
+
+    def scores(prediction: Tensor, target: Tensor) -> Tensor:
+        each = scores_of(prediction.cpu(), output=output)  # (…, rows, classes)
+        kept = each[..., 1:] if each.shape[-1] == 2 else each
+        return torch.cat([numbers(prediction, target).unsqueeze(-1).to(kept.dtype), kept], -1).transpose(-1, -2)
+
+    if name == "auc":
+        return Metric(scores, area_by_class, lambda summaries, _: torch.cat(list(summaries), -1))
+    return Metric(counts, FURTHER[name])
 
 
 def scores_of(prediction: Tensor, *, output: str) -> Tensor:
