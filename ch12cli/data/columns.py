@@ -127,16 +127,16 @@ def missing_problem(cell: str, *, category: bool = False) -> str:
     return f"{f'{text} is not a {kind}' if text else 'is empty'}; every row needs a value"
 
 
-def rounding_hint(values: npt.NDArray[Any]) -> str:
+def rounding_hint(pieces: Iterable[npt.NDArray[Any]]) -> str:
     """What to do about a column of numbers so large and so close that float64 rounds them; empty if it does not.
 
-    values: (rows,), NaN for a missing value.
+    pieces: of the column, (rows,) each, NaN for a missing value.
     """
-    if not np.isfinite(values).any():
-        return ""
-    low, high = float(np.nanmin(values)), float(np.nanmax(values))
-    largest = max(-low, high)
-    if largest < EXACT or np.spacing(largest) <= ROUNDED * (high - low):
+    low, high = np.inf, -np.inf  # of nothing, so that they have no range
+    for values in pieces:
+        low, high = np.fmin.reduce(values, initial=low), np.fmax.reduce(values, initial=high)
+    largest = float(max(-low, high))
+    if not EXACT <= largest < np.inf or np.spacing(largest) <= ROUNDED * (high - low):
         return ""
     return (
         f"its numbers are about {largest:.4g}, and double precision rounds them to multiples of "

@@ -35,7 +35,7 @@ from ch12cli.data.sheets.cells import Cells, Keep, Numbers, Texts
 from ch12cli.data.sheets.files import sheet_of
 from ch12cli.data.sheets.joined import read_joined
 from ch12cli.data.sheets.large_files import memory_needed, sheet_of_large
-from ch12cli.data.sheets.stored_arrays import Kept, array_folder, keep_array
+from ch12cli.data.sheets.stored_arrays import Kept, array_folder, keep_array, looked_up, pieces_of
 from ch12cli.data.sheets.text_sheet import Sheet, Ways, all_differ, is_empty
 from ch12cli.data.streaming.budget import budget_of
 from ch12cli.data.streaming.lazy_rows import Features
@@ -388,11 +388,15 @@ def _numbers(
 ) -> tuple[Column, Kept]:
     """A column of numbers, (rows,), NaN for a missing value. Cells that are not numbers are added to problems."""
     cells = sheet.columns[name]
-    values = _values(sheet, name, notation, problems, partial(reading.hint, name))
-    if not any(map(has_text, cells.distinct if isinstance(cells, Texts) else cells.gaps)) and np.isnan(values).all():
+    if isinstance(cells, Numbers):
+        texts, kept = cells.gaps, cells.kept
+    else:
+        texts = cells.distinct
+        kept = keep_array(_values(sheet, name, notation, problems, partial(reading.hint, name)))
+    if not any(map(has_text, texts)) and all(np.isnan(piece).all() for piece in pieces_of(kept)):
         problems.append(f"column {name}: has no values; leave it out with {reading.exclude_option(name)}")
-    reading.note_rounding(name, values)
-    return Column(name, notation=notation), cells.kept if isinstance(cells, Numbers) else keep_array(values)
+    reading.note_rounding(name, pieces_of(kept))
+    return Column(name, notation=notation), kept
 
 
 def _values(sheet: Sheet, name: str, notation: Notation, problems: list[str], hint: Callable[[], str]) -> Floats:
@@ -401,12 +405,13 @@ def _values(sheet: Sheet, name: str, notation: Notation, problems: list[str], hi
     if isinstance(cells, Numbers):
         return cells.values
     found = [number(text, notation) for text in cells.distinct]
-    wrong = np.array([isinstance(value, str) for value in found], np.bool_)[cells.codes]
-    texts = [f"{sheet.location(row, name)}: {found[cells.codes[row]]}" for row in np.flatnonzero(wrong)]
+    codes = cells.codes
+    wrong = np.array([isinstance(value, str) for value in found], np.bool_)[codes]
+    texts = [f"{sheet.location(row, name)}: {found[codes[row]]}" for row in np.flatnonzero(wrong)]
     if texts and not all(isinstance(value, str) for value in found):
         texts[0] += hint()
     problems += texts
-    return np.array([math.nan if isinstance(value, str) else value for value in found])[cells.codes]
+    return np.array([math.nan if isinstance(value, str) else value for value in found])[codes]
 
 
 def _weights(sheet: Sheet, name: str, notation: Notation, problems: list[str]) -> Floats:
@@ -429,7 +434,7 @@ def _categories(sheet: Sheet, name: str, problems: list[str], reading: Recogniti
         levels = levels[:1]
     reading.notes.extend(_similar_notes(sheet, name, levels, "categories"))
     index = {level: position for position, level in enumerate(levels)}
-    codes = np.array([index.get(text, -1) for text in cells.distinct], np.int16)[cells.codes]
+    codes = looked_up(np.array([index.get(text, -1) for text in cells.distinct], np.int16), cells.kept)
     return Column(name, tuple(levels)), keep_array(codes)
 
 
@@ -447,7 +452,7 @@ def _features(encoded: Sequence[tuple[Column, Kept]], source: str) -> Features:
             _fill_block(matrix[start : start + BLOCK], encoded, start)
         matrix.setflags(write=False)
         return matrix
-    exact = all(column.levels or is_exact_in_float32(values[:]) for column, values in encoded)
+    exact = all(column.levels or all(map(is_exact_in_float32, pieces_of(values))) for column, values in encoded)
     stored = np.dtype(np.float32 if exact else np.float64)
 
     def blocks() -> Iterator[Floats]:
@@ -497,7 +502,7 @@ def _target(
     if kind == "values" or (kind == "auto" and notation is not None and not few_whole):
         hint = partial(reading.hint, name, target=True)
         values = _values(sheet, name, notation or PLAIN_NOTATION, problems, hint)
-        reading.note_rounding(name, values)
+        reading.note_rounding(name, [values])
         return values, None
     cells = _texts(sheet, name)
     classes = _in_order(cells.distinct)
@@ -510,12 +515,13 @@ def _target(
         other = "add dataset.target_type=values, or " if all(map(is_number, classes)) else ""
         raise InputError(f"{sheet.source}, column {name}: has {what}; {other}choose another dataset.target")
     index = {label: position for position, label in enumerate(classes)}
-    return np.array([index[text] for text in cells.distinct])[cells.codes], tuple(classes)
+    numbers = np.array([index[text] for text in cells.distinct], np.int16)
+    return looked_up(numbers if array_folder() else numbers.astype(np.int64), cells.kept), tuple(classes)
 
 
 def _are_few(cells: Texts) -> bool:
     """Whether the cells are so few different ones that they may be classes."""
-    return len(cells.distinct) <= min(FEW, len(cells.codes) // 2)
+    return len(cells.distinct) <= min(FEW, len(cells.kept) // 2)
 
 
 def _in_order(texts: Iterable[str]) -> list[str]:

@@ -101,7 +101,7 @@ def read_rows(
     return NewRows(
         source,
         np.column_stack(features),
-        sheet.lines.tolist(),
+        sheet.lines,
         ["" if name in sheet.unnamed else name for name in further],
         [sheet.further[name] for name in further],
         (*sheet.notes, *notes),

@@ -18,6 +18,7 @@ from ch12cli.data.scaling import (
     target_scaling_problems,
 )
 from ch12cli.data.split import (
+    Parts,
     Split,
     fold_problems,
     rare_class_notes,
@@ -26,7 +27,7 @@ from ch12cli.data.split import (
     unlearned_notes,
     without_unlearned_levels,
 )
-from ch12cli.data.streaming.lazy_rows import Features, LazyRows, SelectedRows
+from ch12cli.data.streaming.lazy_rows import Features, LazyRows, SelectedRows, index_type
 from ch12cli.data.table import Floats, RowIndices, Table
 from ch12cli.data.weights import ClassWeight, class_weights
 from ch12cli.errors import InputError, Problem
@@ -108,6 +109,8 @@ def prepare(
         folds=folds,
         fold=fold,
     )
+    if isinstance(table.features, LazyRows):
+        rows = Parts(*(part.astype(index_type(table.rows)) for part in rows))
     table, level_notes = without_unlearned_levels(table, rows.train, split)
     fitted = fit_scaling(_fitted_to(table, rows.train), scaling, table.missing)
     return Prepared(

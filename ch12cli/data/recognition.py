@@ -1,6 +1,6 @@
 """Recognises how the numbers of each column of a user's file are written, and reports what is not certain."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -69,9 +69,9 @@ class Recognition:
             return f"{read}; if it holds classes, add dataset.target_type=classes"
         return f"{read}; if the column holds categories, add {self.categories_option(name)}"
 
-    def note_rounding(self, name: str, values: Floats) -> None:
-        """Adds a note if double precision rounds the numbers of a column, (rows,), so that it matters."""
-        if hint := rounding_hint(values):
+    def note_rounding(self, name: str, pieces: Iterable[Floats]) -> None:
+        """Adds a note if double precision rounds the numbers of a column so that it matters. pieces: of it, (rows,)."""
+        if hint := rounding_hint(pieces):
             self.notes.append(f"{self.sheet.source}: column {name}: {hint}")
 
     def categories_option(self, name: str) -> str:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ch12cli.data.arguments import choice_problems, integer_problems, seed_problems
 from ch12cli.data.streaming.lazy_rows import READ_AT_ONCE, Features, LazyRows, SelectedColumns
-from ch12cli.data.table import RowIndices, Table
+from ch12cli.data.table import RowIndices, Table, counts_of
 from ch12cli.data.text_file import list_names
 from ch12cli.errors import InputError, Problem
 from ch12cli.files.plain_values import is_finite_number, is_integer
@@ -227,8 +227,8 @@ def no_training_problems(rows: int, *, test_size: int | float, valid_size: int |
 def unlearned_notes(table: Table, parts: Parts, split: Split) -> list[str]:
     """A note for each class that no training row has: the network cannot learn it."""
     names = table.class_names or ()
-    counts = np.bincount(table.target, minlength=len(names)) if names else np.zeros(0, np.int64)  # (classes,)
-    learned = np.bincount(table.target[parts.train], minlength=len(names)) if names else counts
+    counts = counts_of(table.target, len(names)) if names else np.zeros(0, np.int64)  # (classes,)
+    learned = counts_of(table.target[parts.train], len(names)) if names else counts
     otherwise = other_split(split)
     notes = []
     for number in np.flatnonzero(counts):
@@ -290,7 +290,7 @@ def _used(features: Features, rows: RowIndices) -> npt.NDArray[np.bool_]:
 
 def _stratified(table: Table, shuffled: RowIndices, *, test: int, valid: int) -> Parts:
     """Parts with the classes in proportion. Within a part the rows stay in shuffled order."""
-    counts = np.bincount(table.target, minlength=table.classes)  # (classes,)
+    counts = counts_of(table.target, table.classes)
     of_test = _shares(counts, test)
     of_valid = _shares(counts - of_test, valid)
     for given in (of_valid, of_test):  # a class of one row is trained on
@@ -335,7 +335,7 @@ def rare_class_notes(table: Table, parts: Parts, split: Split, folds: int | None
     """A note for each class that a stratified split leaves out of a part: it has too few rows for all parts."""
     if split != "stratified":
         return []
-    counts = np.bincount(table.target, minlength=table.classes)
+    counts = counts_of(table.target, table.classes)
     notes = []
     for number in np.flatnonzero(counts):
         named = {"validation": parts.valid, "test": parts.test}

@@ -1,6 +1,6 @@
 """A data set in memory: rows of numbers, each with a class or a value to learn."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
@@ -17,6 +17,7 @@ Missing = Literal["mean", "median"]
 Floats = npt.NDArray[np.floating[Any]]
 RowIndices = npt.NDArray[np.int64]  # (rows,), counted from 0
 
+VALUES_AT_ONCE = 2**20
 FLOAT_TYPES = (np.dtype(np.float32), np.dtype(np.float64))  # the precisions of networks
 
 
@@ -25,8 +26,9 @@ class Table:
     """A checked data set. Its arrays are read-only copies.
 
     features: (rows, features), float32 or float64; LazyRows, if they are read when they are needed: their values are
-    not checked. target: (rows,): with class_names the class numbers from 0, stored as int64; else the values of a
-    regression, float32 or float64. source: one line that says where the data come from.
+    not checked. target: (rows,): with class_names the class numbers from 0, stored as int64, with LazyRows in the
+    smallest integers that hold them; else the values of a regression, float32 or float64.
+    source: one line that says where the data come from.
     unit: common to all features, if there is one. missing: NaN among the features is replaced by this statistic of the
     training part; None: NaN is refused. columns: of the file that the features come from. shape: of a row that is an
     image, (channels, height, width). weights: how much each row counts in the loss, (rows,), 0 or more; None: all
@@ -71,7 +73,8 @@ class Table:
             raise InputError([f"{self.source}: {problem}" for problem in problems])
         if lazy is None:
             object.__setattr__(self, "features", _frozen(features, features.dtype))
-        object.__setattr__(self, "target", _frozen(target, target.dtype if classes is None else np.dtype(np.int64)))
+        numbers = np.dtype(np.int64) if lazy is None else np.min_scalar_type(-len(classes or ()))
+        object.__setattr__(self, "target", _frozen(target, target.dtype if classes is None else numbers))
         object.__setattr__(self, "weights", _checked_weights(self.weights, rows=len(target), name=self.source))
         object.__setattr__(self, "groups", _checked_groups(self.groups, rows=len(target), name=self.source))
         object.__setattr__(self, "feature_names", names)
@@ -94,11 +97,27 @@ class Table:
             return self.known_digest
         total = sha256()
         for array in (self.features, self.target, *(more for more in (self.weights, self.groups) if more is not None)):
-            little = array.dtype.newbyteorder("<")  # the same on every machine
+            kept = np.dtype(np.int64) if array.dtype.kind == "i" else array.dtype  # however class numbers are held
+            little = kept.newbyteorder("<")  # the same on every machine
             total.update(f"{little.str}{array.shape}".encode())
-            for block in array.blocks() if isinstance(array, LazyRows) else [array]:
-                total.update(block.astype(little, copy=False).tobytes())
+            for block in array.blocks() if isinstance(array, LazyRows) else blocks_of(array):
+                total.update(np.ascontiguousarray(block, little).data)
         return total.hexdigest()
+
+
+def blocks_of(rows: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
+    """The rows of an array, (rows, …), so many at a time that what is computed of them takes little memory."""
+    at_once = max(1, VALUES_AT_ONCE // max(1, rows[:1].size))
+    for start in range(0, len(rows), at_once):
+        yield rows[start : start + at_once]
+
+
+def counts_of(numbers: npt.NDArray[Any], kinds: int) -> npt.NDArray[np.int64]:
+    """How often each number from 0 occurs, (kinds,). numbers: integers, (rows,)."""
+    counts = np.zeros(kinds, np.int64)
+    for block in blocks_of(numbers):
+        counts += np.bincount(block, minlength=kinds)
+    return counts
 
 
 def as_table(value: object, name: str) -> Table:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ch12cli.data.table import Table
+from ch12cli.data.table import Table, counts_of
 from ch12cli.errors import InputError, Problem
 from ch12cli.files.plain_values import is_finite_number
 
@@ -27,7 +27,7 @@ def class_weights(table: Table, train: npt.NDArray[Any], given: ClassWeight) -> 
     if table.class_names is None:
         raise InputError(Problem(KEY, None, "is for classes, and the data set has values", "leave it out"))
     if given == "balanced":
-        counts = np.bincount(train, minlength=table.classes)  # (classes,)
+        counts = counts_of(train, table.classes)
         present = counts > 0
         balanced = len(train) / (np.count_nonzero(present) * np.where(present, counts, 1))
         return tuple(np.where(present, balanced, 1.0).tolist())

@@ -66,8 +66,8 @@ def precision_notes(data: Prepared, precision: str) -> list[str]:
     if precision == "float64":  # data are no finer
         return []
     notes = []
-    y = data.learned(data.train.y).astype(np.float64, copy=False)
-    if not data.table.classes and (lost := rounding_loss(y, CARRIED[precision])) > ROUNDED_AWAY:
+    y = np.empty(0) if data.table.classes else data.learned(data.train.y).astype(np.float64, copy=False)
+    if (lost := rounding_loss(y, CARRIED[precision])) > ROUNDED_AWAY:
         notes.append(
             f"{data.table.target_name}: rounding to {precision} changes it by {lost:.2g} of its deviation; "
             f"use dataset.target_scaling=standard, or use precision=float64"
@@ -164,11 +164,11 @@ def undefined_monitor_note(monitor: str, epochs: int) -> str:
 
 def far_off_hint(r2: float, targets: npt.NDArray[Any], name: str) -> str:
     """Returns what to do about an R² far below 0 of a target with large values; empty if it is not that."""
-    y = targets.astype(np.float64)
-    if not r2 < FAR or not np.abs(y).max() >= LARGE:
+    if not r2 < FAR or not np.abs(targets.astype(np.float64)).max() >= LARGE:
         return ""
     return (
-        f"R² is {r2:.4g}: the predictions are still far from {name}, whose values are about {y.mean():.4g}, because "
+        f"R² is {r2:.4g}: the predictions are still far from {name}, whose values are about "
+        f"{targets.mean(dtype=np.float64):.4g}, because "
         "outputs of a new network are about 1; use dataset.target_scaling=standard, or a larger optimizer.lr or more "
         "epochs"
     )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ch12cli.data.prepared import Prepared
 from ch12cli.errors import InputError
 from ch12cli.files.predictions.predictions_npz import PARTS
-from ch12cli.run.predictions.of_rows import outputs_of_part
+from ch12cli.run.predictions.of_rows import predictions
 from ch12cli.run.task import tensors
 from ch12cli.run.torch_settings import torch_settings
 from ch12cli.run.train import Job, prepare_job
@@ -20,6 +20,7 @@ from ch12cli.run.users_errors import users_errors
 from ch12cli.saved.load import read_saved, require_same_data
 from ch12cli.saved.network import on_this_machine
 from ch12cli.training.checkpoint import checkpoint_must_fit
+from ch12cli.training.loop import EVALUATED
 from ch12cli.training.losses import target_of
 from ch12cli.training.metrics import predicted_classes
 
@@ -105,11 +106,12 @@ def evaluate_part(job: Job, name: str) -> PartMetrics:
     metrics = {metric: float(value[0]) for metric, value in job.training.evaluate(part).items()}
     confusion = None
     if job.task.classes:
-        prediction = outputs_of_part(job.task, job.network, name)
-        found = predicted_classes(prediction, output=job.task.output).cpu().numpy()
-        confusion = confusion_of(
-            target_of(job.task.loss, part.y).reshape(-1).long().cpu().numpy(), found, classes=job.task.classes
-        )
+        rows, classes = max(1, EVALUATED // max(1, part.values)), job.task.classes
+        confusion = np.zeros((classes, classes), np.int64)
+        for x, y in part.blocks(rows, runs=None):
+            found = predicted_classes(predictions(job.network, x), output=job.task.output).cpu().numpy()
+            actual = target_of(job.task.loss, y).reshape(-1).long().cpu().numpy()
+            confusion += confusion_of(actual, found, classes=classes)
     return PartMetrics(len(part), metrics, confusion)
 
 

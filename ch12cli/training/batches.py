@@ -36,6 +36,7 @@ class Part:
     """One part of a data set on its device. x: (rows, features); y: (rows,) classes or (rows, 1) values.
 
     rows: how many of them a run has, if they are the rows of several folds, one after the other; None: all.
+    order_dtype: of the order of the rows in an epoch.
     """
 
     sequential = False  # whether the rows can only be gathered in their own order
@@ -43,6 +44,7 @@ class Part:
     def __init__(self, x: Tensor, y: Tensor, *, rows: int | None = None) -> None:
         self.x, self.y = x, y
         self.rows = len(x) if rows is None else rows
+        self.order_dtype = torch.int64
 
     def __len__(self) -> int:
         return self.rows
@@ -124,6 +126,8 @@ class FoldedPart(Part):
 class StreamedPart(Part):
     """A part whose x is fetched when it is needed, and y held. Its batches have the bits of a Part with the same rows.
 
+    y: class numbers may be of any integers; batches have int64.
+
     fetch: gives x, and may be called in DataLoader workers, which are forked; it must keep no state. arrange: is called
     with the order of the rows before they are fetched. shape: of a row of x; dtype: of the network; device: where x
     goes; at_once: how many values are best fetched at once, 0: a batch.
@@ -143,6 +147,7 @@ class StreamedPart(Part):
     ) -> None:
         super().__init__(torch.empty(0, *shape, dtype=dtype, device=device), y, rows=len(y))
         self.fetch, self.at_once, self.sequential = fetch, at_once, sequential
+        self.order_dtype = torch.int32 if len(y) < 2**31 else torch.int64  # of so many rows it matters
         self.call_arrange = arrange
         self.loader: BatchLoader | None = None  # gathers the rows in evaluation, where there is one
 
@@ -159,13 +164,20 @@ class StreamedPart(Part):
 
     def gather(self, rows: Tensor, epoch: int | None = None) -> tuple[Tensor, Tensor]:
         x = torch.from_numpy(self.fetch(rows.cpu().numpy(), epoch))
-        return x.to(self.device, self.x.dtype, copy=True), self.y[rows.to(self.y.device)]  # a copy is aligned in memory
+        y = self.y[rows.to(self.y.device)]
+        if not y.is_floating_point():
+            y = y.long()
+        return x.to(self.device, self.x.dtype, copy=True), y  # a copy is aligned in memory
 
     def head(self, rows: int) -> tuple[Tensor, Tensor]:
         return self.gather(torch.arange(min(rows, len(self))))
 
+    def targets(self, *, runs: int | None) -> Tensor:
+        y = self.y if self.y.is_floating_point() else self.y.long()
+        return y if runs is None else y.expand(runs, *y.shape)
+
     def blocks(self, rows: int, *, runs: int | None) -> Iterator[tuple[Tensor, Tensor]]:
-        order = torch.arange(len(self))
+        order = torch.arange(len(self), dtype=self.order_dtype)
         self.arrange(order, None)
         blocks: Iterator[tuple[Tensor, Tensor]] = map(self.gather, order.split(rows))
         if self.loader is not None:
@@ -382,7 +394,8 @@ class Shuffled:
 
     def order(self) -> Tensor:
         """Returns the order of the rows in the next epoch, (rows,)."""
-        return torch.arange(len(self.part)) if self.part.sequential else epoch_order(len(self.part))
+        rows, dtype = len(self.part), self.part.order_dtype
+        return torch.arange(rows, dtype=dtype) if self.part.sequential else epoch_order(rows, dtype)
 
     def batches(self, order: Tensor, epoch: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         self.part.arrange(order, epoch)

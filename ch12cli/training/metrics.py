@@ -42,7 +42,7 @@ class Metric:
 
 
 class Measured:
-    """The metrics of rows that come in pieces. ROWS_AT_ONCE of them are held at most, and what summarises the others."""
+    """The metrics of rows that come in pieces. At most ROWS_AT_ONCE are held, and what summarises the others."""
 
     def __init__(self, metrics: Mapping[str, Metric]) -> None:
         self.metrics = metrics
@@ -135,7 +135,7 @@ mean_absolute_error = Metric(absolute_error, lambda total, rows: total / rows)
 
 
 def squares(prediction: Tensor, target: Tensor) -> Tensor:
-    """Returns sums of squares and the mean of the targets, (…, 3): of errors, of the targets' distances from the mean."""
+    """Returns sums of squares and the mean of the targets, (…, 3): of errors, and of distances from the mean."""
     prediction, target = prediction.cpu().double(), target.cpu().double()
     mean = target.mean(-2, keepdim=True)
     residual, total = (target - prediction).square().sum((-2, -1)), (target - mean).square().sum((-2, -1))
@@ -249,9 +249,7 @@ def further_metric(name: str, *, classes: int, output: str) -> Metric:
         return (target if target.dim() < prediction.dim() else target[..., 0] >= 0.5).cpu().long()
 
     def counts(prediction: Tensor, target: Tensor) -> Tensor:
-        return counts_by_class(
-            predicted_classes(prediction.cpu(), output=output), numbers(prediction, target), classes
-        )
+        return counts_by_class(predicted_classes(prediction.cpu(), output=output), numbers(prediction, target), classes)
 
     def scores(prediction: Tensor, target: Tensor) -> Tensor:
         each = scores_of(prediction.cpu(), output=output)  # (…, rows, classes)

@@ -21,16 +21,16 @@ def seed_stream(seed: int, *, offset: int = 0, devices: bool = True) -> None:
     torch.empty(offset, dtype=torch.int64).random_()
 
 
-def epoch_order(rows: int) -> Tensor:
-    """Returns the order of the rows in one epoch, (rows,) int64, from torch's default stream.
+def epoch_order(rows: int, dtype: torch.dtype = torch.int64) -> Tensor:
+    """Returns the order of the rows in one epoch, (rows,) integers, from torch's default stream.
 
     Draws the same numbers as `DataLoader(…, shuffle=True)` when it is iterated: a base seed for its workers, unused
-    here, and the seed of the permutation.
+    here, and the seed of the permutation. They do not depend on the dtype.
     """
     _base_seed, seed = torch.empty(2, dtype=torch.int64).random_().tolist()
     generator = torch.Generator()
     generator.manual_seed(seed)
-    return torch.randperm(rows, generator=generator)
+    return torch.randperm(rows, generator=generator, dtype=dtype)
 
 
 class Streams:

@@ -65,7 +65,7 @@ def test_rows_equal_those_of_csv_dict_reader(name: str) -> None:
 
 def test_the_line_of_a_row_is_the_one_on_which_it_begins() -> None:
     content = text(f"{HEADER},note", f'{ROW},"two', 'lines"', f"{ROW},one", f'{ROW},"', "", '"', f"{ROW},")
-    assert rows_of(content).lines == [2, 4, 5, 8]
+    assert list(rows_of(content).lines) == [2, 4, 5, 8]
 
 
 def test_there_are_at_least_sixty_bad_files() -> None:
@@ -118,7 +118,7 @@ def test_an_allowed_category_that_did_not_occur_in_training_is_no_level_and_is_n
 def test_blank_lines_and_remarks_are_left_out_and_noted() -> None:
     rows = rows_of(text("# by Ann", "", HEADER, ROW, "", "# in May", ROW, ""))
     assert rows.features.tolist() == [[5.1, 3.5, 1.4, 0.2]] * 2
-    assert rows.lines == [4, 7]
+    assert list(rows.lines) == [4, 7]
     assert rows.notes == (
         "flowers.csv: 2 blank lines left out (line 2, 5)",
         "flowers.csv: 2 remarks left out (line 1, 6)",
@@ -155,7 +155,7 @@ def test_a_file_may_have_another_separator_no_header_and_skipped_lines() -> None
         b"a title\n\n1   2 3\n4 5  6\n", [Column("column_3"), Column("column_1")], source="x", layout=layout
     )
     assert rows.features.tolist() == [[3.0, 1.0], [6.0, 4.0]]
-    assert (rows.lines, rows.further, rows.copied) == ([3, 4], ["column_2"], [["2", "5"]])
+    assert (list(rows.lines), rows.further, rows.copied) == ([3, 4], ["column_2"], [["2", "5"]])
 
 
 @pytest.fixture

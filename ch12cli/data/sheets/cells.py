@@ -1,6 +1,7 @@
 """The cells of a column: its different texts with a code for each row, or numbers."""
 
 import math
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -11,7 +12,7 @@ import numpy.typing as npt
 
 from ch12cli.data.columns import is_missing, number
 from ch12cli.data.notation import Decimal, Notation, usual_notation
-from ch12cli.data.sheets.stored_arrays import Kept, Pieces, keep_array
+from ch12cli.data.sheets.stored_arrays import Kept, Pieces, keep_array, looked_up, pieces_of
 
 # How a column is kept. numbers: as numbers if it holds no other text. few: as texts, unless they are many different
 # plain numbers. texts: as texts. rows: the text of each row, blanks included. nothing: its cells are not needed.
@@ -43,7 +44,7 @@ class Texts:
     def missing(self, *, category: bool) -> npt.NDArray[np.bool_]:
         """Whether each cell holds no value, (rows,). category: whether the column holds categories."""
         flags = [is_missing(text, category=category) for text in self.distinct]
-        return np.array(flags, np.bool_)[self.codes]
+        return looked_up(np.array(flags, np.bool_), self.kept)
 
     def text(self, row: int) -> str:
         """The text of a cell."""
@@ -76,7 +77,7 @@ class Numbers:
 
     def missing(self, *, category: bool) -> npt.NDArray[np.bool_]:
         """Whether each cell holds no value, (rows,)."""
-        return np.isnan(self.values)
+        return np.concatenate([np.zeros(0, np.bool_), *map(np.isnan, pieces_of(self.kept))])
 
     def text(self, row: int) -> str:
         """The text of a missing cell."""
@@ -85,7 +86,7 @@ class Numbers:
     @cached_property
     def gap_rows(self) -> npt.NDArray[np.int64]:
         """The rows whose cells are missing, in order."""
-        return np.flatnonzero(np.isnan(self.values))
+        return np.flatnonzero(self.missing(category=False))
 
 
 Cells = Texts | Numbers
@@ -193,7 +194,7 @@ class ColumnBuilder:
                     return
                 values[row] = value
                 if math.isnan(value):
-                    self.gaps.append(cell)
+                    self.gaps.append(sys.intern(cell))
         self.values.append(values)
 
     def cells(self) -> Cells:

@@ -12,6 +12,7 @@ import numpy as np
 from ch12cli.data.columns import is_missing, number
 from ch12cli.data.notation import Decimal, usual_notation
 from ch12cli.data.sheets.cells import MANY_TEXTS, Cells, Keep, Numbers, Texts, texts_as_numbers
+from ch12cli.data.sheets.text_rows import LineNumbers
 from ch12cli.data.sheets.text_sheet import Sheet, Ways
 from ch12cli.data.text_file import REMARK, SEPARATORS, Layout
 
@@ -64,7 +65,7 @@ def fast_sheet(content: bytes, layout: Layout, *, source: str, decimal: Decimal,
         columns |= {
             name: _cells_with_texts(numbers, texts.drop_in_place(name), decimal) for name, numbers in refused.items()
         }
-    lines = np.arange(2, rows + 2)
+    lines = LineNumbers.counted(2, rows)
     return Sheet(source, 1, names, frozenset(), columns, lines, [], [], further)
 
 

@@ -14,6 +14,7 @@ from ch12cli.data.notation import Decimal, Notation
 from ch12cli.data.sheets.cells import MANY_TEXTS, Cells, Keep, Numbers, Texts
 from ch12cli.data.sheets.fast_text import fast_sheet
 from ch12cli.data.sheets.stored_arrays import keep_array
+from ch12cli.data.sheets.text_rows import LineNumbers
 from ch12cli.data.sheets.text_sheet import Sheet, Ways, read_sheet
 from ch12cli.data.text_file import Layout, list_names
 from ch12cli.errors import InputError
@@ -239,5 +240,5 @@ def _sheet(
         if found
     ]
     further = {name: list(texts(name)) for name in names if kept[name] == "rows"}
-    lines = np.arange(1, rows + 1)
+    lines = LineNumbers.counted(1, rows)
     return Sheet(source, 0, names, frozenset(), columns, lines, [], notes, further, place="row")

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from ch12cli.data.notation import Decimal
 from ch12cli.data.sheets.cells import Cells, Keep, Numbers, Texts, texts_as_numbers
 from ch12cli.data.sheets.stored_arrays import keep_array
+from ch12cli.data.sheets.text_rows import LineNumbers
 from ch12cli.data.sheets.text_sheet import Sheet, Ways
 from ch12cli.data.text_file import list_names
 from ch12cli.errors import InputError
@@ -47,7 +48,7 @@ def read_joined(
         first,
         source=source,
         columns={name: cells for name, cells in columns.items() if cells is not None},
-        lines=np.concatenate([sheet.lines for sheet in sheets]),
+        lines=LineNumbers.joined([sheet.lines for sheet in sheets]),
         notes=list(told.values()),
         files=tuple(sheet.source for sheet in sheets),
         file_of=np.repeat(np.arange(len(sheets), dtype=np.int32), [sheet.rows for sheet in sheets]),

@@ -51,6 +51,22 @@ class StoredArray:
 Kept: TypeAlias = npt.NDArray[Any] | StoredArray
 
 
+def pieces_of(kept: Kept) -> Iterator[npt.NDArray[Any]]:
+    """An array (rows,), so many values at a time that what is computed of them takes little memory."""
+    for start in range(0, len(kept), READ):
+        yield kept[start : start + READ]
+
+
+def looked_up(values: npt.NDArray[Any], kept: Kept) -> npt.NDArray[Any]:
+    """values[codes], (rows,), for the codes that are kept."""
+    found = np.empty(len(kept), values.dtype)
+    start = 0
+    for codes in pieces_of(kept):
+        found[start : start + len(codes)] = values[codes]
+        start += len(codes)
+    return found
+
+
 def keep_array(values: npt.NDArray[Any]) -> Kept:
     """The array (rows,), on disk within arrays_on_disk."""
     folder = FOLDER.get()

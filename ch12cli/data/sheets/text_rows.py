@@ -5,6 +5,7 @@ import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,56 @@ Odd = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
+class LineNumbers(Sequence[int]):
+    """The line of each row, of which most follow each other. starts: the rows with which runs of lines begin.
+
+    firsts: the lines of these rows. Both are (runs,); rows: how many there are.
+    """
+
+    starts: Positions
+    firsts: Positions
+    rows: int
+
+    @classmethod
+    def counted(cls, first: int, rows: int) -> "LineNumbers":
+        """So many lines from `first` on."""
+        return cls(np.zeros(min(rows, 1), np.int64), np.full(min(rows, 1), first, np.int64), rows)
+
+    @classmethod
+    def of(cls, lines: Iterable[int] | Positions) -> "LineNumbers":
+        """Those of a list or an array, (rows,)."""
+        numbers = np.asarray(lines, np.int64)
+        starts = np.flatnonzero(np.diff(numbers, prepend=numbers[:1] - 2) != 1)
+        return cls(starts, numbers[starts], len(numbers))
+
+    @classmethod
+    def joined(cls, parts: Sequence["LineNumbers"]) -> "LineNumbers":
+        """Those of several, one after the other."""
+        ends = np.cumsum([0, *(part.rows for part in parts)])
+        starts = [np.empty(0, np.int64), *(part.starts + end for part, end in zip(parts, ends[:-1], strict=True))]
+        firsts = [np.empty(0, np.int64), *(part.firsts for part in parts)]
+        return cls(np.concatenate(starts), np.concatenate(firsts), int(ends[-1]))
+
+    def __len__(self) -> int:
+        return self.rows
+
+    def __getitem__(self, row: Any) -> Any:
+        """The line of a row, or an array with those of some, (rows,)."""
+        if isinstance(row, slice):
+            row = np.arange(*row.indices(self.rows))
+        run = np.searchsorted(self.starts, row, "right") - 1
+        return self.firsts[run] + row - self.starts[run]
+
+    def __iter__(self) -> Iterator[int]:
+        found: list[int] = self[:].tolist()
+        return iter(found)
+
+    def select(self, kept: npt.NDArray[np.bool_]) -> "LineNumbers":
+        """Those of some rows. kept: (rows,)."""
+        return LineNumbers.of(self[np.flatnonzero(kept)])
+
+
+@dataclass(frozen=True, eq=False)
 class CutRows:
     """Rows cut at their separators. starts, ends: of each cell in the content, (rows, columns); line: the first."""
 
@@ -32,9 +83,9 @@ class CutRows:
         return len(self.ends)
 
     @property
-    def lines(self) -> npt.NDArray[np.int64]:
-        """The line of each row, (rows,)."""
-        return np.arange(self.line, self.line + len(self.ends))
+    def lines(self) -> "LineNumbers":
+        """The line of each row."""
+        return LineNumbers.counted(self.line, len(self.ends))
 
     def keys(self, column: int) -> Sequence[bytes]:
         places = zip(self.starts[:, column].tolist(), self.ends[:, column].tolist(), strict=True)
@@ -57,7 +108,7 @@ class RecordRows:
     """Rows as records, which all have the same number of cells."""
 
     def __init__(self, records: Sequence[Record]) -> None:
-        self.lines: npt.NDArray[np.int64] = np.array([record.line for record in records], np.int64)
+        self.lines = LineNumbers.of([record.line for record in records])
         self.columns = list(zip(*(record.cells for record in records), strict=True))
 
     def __len__(self) -> int:

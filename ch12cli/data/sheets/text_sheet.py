@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ch12cli.data.notation import Decimal, Notation, is_number, usual_notation
 from ch12cli.data.sheets.cells import Cells, ColumnBuilder, Keep, Texts, add_batch
-from ch12cli.data.sheets.text_rows import CutRows, RecordRows, TextLines, records, row_batches
+from ch12cli.data.sheets.text_rows import CutRows, LineNumbers, RecordRows, TextLines, records, row_batches
 from ch12cli.data.text_file import (
     OTHER_FORMATS,
     REMARK,
@@ -50,7 +50,7 @@ class Sheet:
     names: list[str]
     unnamed: frozenset[str]
     columns: dict[str, Cells]
-    lines: npt.NDArray[np.int64]
+    lines: LineNumbers
     ragged: list[Ragged]
     notes: list[str]
     further: dict[str, list[str]] = field(default_factory=dict)
@@ -71,7 +71,7 @@ class Sheet:
         """Some rows of some columns. rows: (rows,), whether each is kept."""
         columns = {name: self.columns[name].select(rows) for name in names}
         file_of = None if self.file_of is None else self.file_of[rows]
-        return replace(self, columns=columns, lines=self.lines[rows], file_of=file_of)
+        return replace(self, columns=columns, lines=self.lines.select(rows), file_of=file_of)
 
 
 def read_sheet(
@@ -135,7 +135,7 @@ class Reading:
         self.names: list[str] = []  # of so many columns, as far as the first row tells
         self.builders: list[ColumnBuilder] = []
         self.given_ways: list[Keep] = []  # how each column was to be kept
-        self.lines: list[npt.NDArray[np.int64]] = []
+        self.lines: list[LineNumbers] = []
         self.first_rows: list[bool] = []  # whether the first two rows have a number
         self.ragged: list[Ragged] = []
         self.blank: list[int] = []
@@ -180,7 +180,7 @@ class Reading:
             if isinstance(batch, CutRows) and self.width in (0, len(self.first.cells)):
                 self.add(batch, notation)
             elif isinstance(batch, CutRows):
-                self.ragged += [Ragged(line, len(self.first.cells)) for line in batch.lines.tolist()]
+                self.ragged += [Ragged(line, len(self.first.cells)) for line in batch.lines]
             else:
                 self.add_records(batch, notation)
         return True
@@ -230,15 +230,15 @@ class Reading:
 
     def sheet(self, hint: str) -> Sheet:
         """What was read. hint: what to do if the header is a row."""
-        lines = np.concatenate([np.empty(0, np.int64), *self.lines])
+        lines = LineNumbers.joined(self.lines)
         cells = [builder.cells() for builder in self.builders]
         further = [builder.rows for builder in self.builders]
         given = self.named(cells, len(lines))
         if given is None:  # as many cells in each row, but not in the header
             given = self.given
-            found = sorted([*self.ragged, *(Ragged(line, self.width) for line in lines.tolist())])
+            found = sorted([*self.ragged, *(Ragged(line, self.width) for line in lines)])
             self.ragged = [row for row in found if row.cells != len(given)]
-            lines = np.array([row.line for row in found if row.cells == len(given)], np.int64)
+            lines = LineNumbers.of([row.line for row in found if row.cells == len(given)])
         names = names_of(given)
         twice = [name for name, count in Counter(names).items() if count > 1]
         if self.layout.header and not any(given):
@@ -338,5 +338,5 @@ def is_empty(cells: Cells) -> bool:
 def all_differ(cells: Cells) -> bool:
     """Whether each cell of a column is different from all others."""
     if isinstance(cells, Texts):
-        return len(cells.distinct) == len(cells.codes)
+        return len(cells.distinct) == len(cells.kept)
     return not cells.gaps and len(np.unique(cells.values)) == len(cells.values)

@@ -10,14 +10,14 @@ import shutil
 import tempfile
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from ch12cli.data.streaming.budget import describe_size
 from ch12cli.data.streaming.cache_folder import cache_folder
-from ch12cli.data.streaming.lazy_rows import LazyRows, Rows, SelectedRows, Values
+from ch12cli.data.streaming.lazy_rows import LazyRows, Rows, SelectedRows, Values, index_type
 from ch12cli.data.streaming.row_file import RowFile
 from ch12cli.errors import MachineError, reason_of
 
@@ -67,12 +67,15 @@ class ArrangedRows(LazyRows):
     @cached_property
     def in_file(self) -> npt.NDArray[Any]:
         """The rows in the order of the file, (rows,)."""
-        return np.argsort(self.selected.rows).astype(_integers(len(self)))
+        rows = self.selected.rows
+        number = np.full(rows.max() + 1, NOWHERE, index_type(len(rows)))  # (rows of the file,)
+        number[rows] = np.arange(len(rows), dtype=number.dtype)
+        return cast(Rows, number[number != NOWHERE])
 
     def _write(self, copy: "Copy", order: Rows) -> None:
         """Copies the rows. The buckets are equally large; within one the rows are in the order of the file."""
         goals = np.full(len(self), NOWHERE, self.in_file.dtype)  # (rows,): places in the order
-        goals[order] = np.arange(len(order))
+        goals[order] = np.arange(len(order), dtype=goals.dtype)
         per_bucket = max(1, self.at_once // self.shape[1], -(-len(order) // MOST_BUCKETS))
         buckets = -(-len(order) // per_bucket)
         ends = np.arange(buckets) * per_bucket  # (buckets,): of the rows that are written
@@ -105,7 +108,7 @@ class Copy:
             os.unlink(name)
         os.posix_fallocate(self.handle, 0, self.rows.file_bytes)
         with tempfile.TemporaryFile(dir=folder) as file:
-            self.places = np.memmap(file, _integers(shape[0]), "w+", shape=shape[:1])
+            self.places = np.memmap(file, index_type(shape[0]), "w+", shape=shape[:1])
 
     def __del__(self) -> None:
         os.close(self.handle)
@@ -125,8 +128,3 @@ def require_space(size: int) -> None:
     if free < size:
         what = f"{folder}: each epoch takes {describe_size(size)} of disk, and {describe_size(free)} are free"
         raise MachineError(f"{what}; {HINT}")
-
-
-def _integers(rows: int) -> np.dtype[Any]:
-    """The type of the numbers of so many rows."""
-    return np.dtype(np.int32 if rows < 2**31 else np.int64)

@@ -16,6 +16,11 @@ READ_AT_ONCE = 2**20  # values
 CHANGED_AT_ONCE = 2**18  # values
 
 
+def index_type(rows: int) -> np.dtype[Any]:
+    """The integers that number so many rows. Where they are not held in memory, their numbers take much of it."""
+    return np.dtype(np.int32 if rows < 2**31 else np.int64)
+
+
 class LazyRows(ABC):
     """Features of a data set, (rows, features), that are not held in memory.
 
@@ -48,7 +53,7 @@ class LazyRows(ABC):
         return self.shape[0]
 
     def __getitem__(self, rows: slice | Rows) -> Values:
-        return self.take(np.arange(len(self))[rows])
+        return self.take(np.arange(*rows.indices(len(self))) if isinstance(rows, slice) else rows)
 
     def blocks(self) -> Iterator[Values]:
         """All rows in order, some at a time."""

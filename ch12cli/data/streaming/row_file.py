@@ -45,6 +45,7 @@ class RowFile(LazyRows):
 
     def raw(self, rows: Rows, epoch: int | None = None) -> Values:
         """Some rows in the order asked, in the dtype of the file. They are read in the order of the file."""
+        rows = rows.astype(np.int64, copy=False)  # they are multiplied below
         found = np.empty((len(rows), self.shape[1]), self.stored)
         if not len(rows):
             return found
