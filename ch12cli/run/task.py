@@ -177,9 +177,11 @@ def tensors(part: DataPart, task: Task, *, dtype: torch.dtype, device: torch.dev
     x = part.x
     if isinstance(x, LazyRows):
         how: dict[str, Any] = {"at_once": x.at_once, "sequential": x.sequential}
-        if x.is_slow and isinstance(x, SelectedRows):
-            x = ArrangedRows(x)
-            how["arrange"] = x.arrange
+        if isinstance(x, SelectedRows):
+            x = x.rounded_to(np.float64 if dtype == torch.float64 else np.float32)
+            if x.is_slow:
+                x = ArrangedRows(x)
+                how["arrange"] = x.arrange
         return StreamedPart(x.take, y, shape=x.shape[1:], dtype=dtype, device=device, **how)
     return Part(torch.from_numpy(np.ascontiguousarray(x)).to(device, dtype), y)
 

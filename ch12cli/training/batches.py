@@ -24,6 +24,7 @@ from ch12cli.training.streams import Streams, epoch_order
 from ch12cli.training.torch_internals import aligned_size, exit_if_batch_is_not_sent, workers_of
 
 NO_SHARED_MEMORY = errno.ENOSPC  # exit code of a DataLoader worker that could not pass a batch on
+ALIGNMENT = 64  # bytes, of new tensors: the bits of a matrix product depend on it
 BLOCK = 2**20  # number of values gathered at once; larger blocks only use more memory
 SENT = 2**20  # the same for streamed rows that a DataLoader worker sends through shared memory
 
@@ -167,7 +168,8 @@ class StreamedPart(Part):
         y = self.y[rows.to(self.y.device)]
         if not y.is_floating_point():
             y = y.long()
-        return x.to(self.device, self.x.dtype, copy=True), y  # a copy is aligned in memory
+        moved = x.to(self.device, self.x.dtype)
+        return moved if moved.data_ptr() % ALIGNMENT == 0 else moved.clone(), y
 
     def head(self, rows: int) -> tuple[Tensor, Tensor]:
         return self.gather(torch.arange(min(rows, len(self))))

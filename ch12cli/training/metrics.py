@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-ROWS_AT_ONCE = 2**20  # whose summaries are computed at once, in memory or streamed: the same bits
+ROWS_AT_ONCE = 2**18  # whose summaries are computed at once, in memory or streamed: the same bits
 
 
 def added(summaries: Sequence[Tensor], _rows: Sequence[int]) -> Tensor:

@@ -1,8 +1,10 @@
 """Features that are read or computed when they are needed, by rows."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from typing import Any
+from copy import copy
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +16,20 @@ Features = npt.NDArray[np.floating[Any]] | Any
 
 READ_AT_ONCE = 2**20  # values
 CHANGED_AT_ONCE = 2**18  # values
+ALIGNMENT = 64  # bytes
 
 
 def index_type(rows: int) -> np.dtype[Any]:
     """The integers that number so many rows. Where they are not held in memory, their numbers take much of it."""
     return np.dtype(np.int32 if rows < 2**31 else np.int64)
+
+
+def aligned_empty(shape: tuple[int, int], dtype: np.dtype[Any]) -> Values:
+    """A new array that lies in memory as a tensor of torch does, which then needs no copy of it."""
+    size = math.prod(shape) * dtype.itemsize
+    memory = np.empty(size + ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    return cast(Values, memory[start : start + size].view(dtype).reshape(shape))
 
 
 class LazyRows(ABC):
@@ -69,17 +80,26 @@ class SelectedRows(LazyRows):
         self.shape, self.dtype = (len(rows), source.shape[1]), source.dtype
         self.why, self.at_once, self.sequential = source.why, source.at_once, source.sequential
         self.is_slow = source.is_slow
+        self.computed = source.dtype  # in which the rows are changed
+
+    def rounded_to(self, dtype: npt.DTypeLike) -> "SelectedRows":
+        """The same rows, changed as these are, and then rounded to another dtype."""
+        rows = copy(self)
+        rows.dtype = np.dtype(dtype)
+        return rows
 
     def take(self, rows: Rows, epoch: int | None = None) -> Values:
         return self.changed(self.source.raw(self.rows[rows], epoch))
 
     def changed(self, raw: Values) -> Values:
         """Rows of the source, (rows, features), changed."""
-        found = np.empty(raw.shape, self.dtype)
+        found = aligned_empty(raw.shape, self.dtype)
         at_once = max(1, CHANGED_AT_ONCE // max(1, self.shape[1]))  # changing takes further memory
         for start in range(0, len(raw), at_once):
             block = slice(start, start + at_once)
-            found[block] = self.change(raw[block].astype(self.dtype, copy=False))
+            changed = self.change(raw[block].astype(self.computed, copy=False))
+            with np.errstate(over="ignore"):  # as torch rounds
+                found[block] = changed
         return found
 
 

@@ -69,7 +69,7 @@ def stored_table(
                 raise MachineError(f"{entry}: damaged as soon as it was written; is the disk in order?")
             (entry / USED).touch()
             rows = cast(RowFile, table.features)
-            rows.at_once = min(max(allowed // 64, LEAST_AT_ONCE), MOST_AT_ONCE)
+            rows.at_once = min(max(allowed // 96, LEAST_AT_ONCE), MOST_AT_ONCE)
             rows.why = (
                 f"{describe_size(rows.file_bytes)} of rows are read from disk as they are needed: "
                 f"holding them would take more than dataset.memory allows ({describe_size(allowed)})"
