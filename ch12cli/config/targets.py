@@ -244,12 +244,25 @@ def call(key: str, target: Callable[..., Any], arguments: Mapping[str, Any], *po
     except (InputError, MachineError):
         raise
     except MemoryError as error:
-        raise MachineError(f"{key}: not enough memory for {_name(target)}; make it smaller") from error
+        raise MachineError(memory_problem(key, target, arguments)) from error
     except Exception as error:
         if "can't allocate memory" in str(error):  # torch's CPU allocator raises RuntimeError
-            raise MachineError(f"{key}: not enough memory for {_name(target)}; make it smaller") from error
+            raise MachineError(memory_problem(key, target, arguments)) from error
         reason = str(error) if isinstance(error, TypeError | ValueError) else f"{type(error).__name__}: {error}"
         raise RefusedError(f"{key}: {_name(target)} refused: {first_line(reason)}{location_of(error)}") from error
+
+
+def memory_problem(key: str, target: Any, arguments: Mapping[str, Any]) -> str:
+    """Returns the message where a target runs out of memory."""
+    hint = less_memory(arguments) if key == "dataset" else ""
+    return f"{key}: not enough memory for {_name(target)}; {hint or 'make it smaller'}"
+
+
+def less_memory(arguments: Mapping[str, Any]) -> str:
+    """Returns what to set if a data set does not fit into memory; empty if it has no such setting."""
+    if "memory" not in arguments:
+        return ""
+    return f"use a smaller dataset.memory than {arguments['memory']}, so that its rows stay on disk"
 
 
 def _name(target: Any) -> str:

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ch12cli.config.run_settings import DataSettings
-from ch12cli.config.targets import build
-from ch12cli.errors import InputError
+from ch12cli.config.targets import build, less_memory
+from ch12cli.errors import InputError, MachineError
 
 if TYPE_CHECKING:
     from ch12cli.data.prepared import Prepared
@@ -46,11 +46,15 @@ def read_data(settings: DataSettings) -> Prepared:
 
     known = READ.get() or DataSets()
     source = repr(settings.source)
-    return make_once(
-        known.prepared,
-        f"{source} {settings.split!r}",
-        lambda: prepare(make_once(known.tables, source, lambda: read_table(settings)), **asdict(settings.split)),
-    )
+    try:
+        return make_once(
+            known.prepared,
+            f"{source} {settings.split!r}",
+            lambda: prepare(make_once(known.tables, source, lambda: read_table(settings)), **asdict(settings.split)),
+        )
+    except MemoryError as error:
+        hint = less_memory(settings.source.arguments) or "use fewer rows or columns"
+        raise MachineError(f"dataset: not enough memory to split and scale it; {hint}") from error
 
 
 def read_table(settings: DataSettings) -> Table:

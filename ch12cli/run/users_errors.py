@@ -9,6 +9,7 @@ from pathlib import Path
 import ch12cli
 from ch12cli.config.choices import choices_of_group, keys_of_choice
 from ch12cli.config.run_settings import RunSettings
+from ch12cli.config.targets import less_memory
 from ch12cli.errors import InputError, MachineError, describe_error, location_of
 
 OWN = Path(ch12cli.__file__).parent
@@ -40,7 +41,10 @@ def users_errors(settings: RunSettings, action: str) -> Iterator[None]:
         # torch.OutOfMemoryError is of a GPU; torch's allocator on the CPU raises RuntimeError
         if type(error).__name__ in ("OutOfMemoryError", "MemoryError") or "can't allocate memory" in str(error):
             device = settings.machine.device
-            message = f"out of memory on device {device}: use a smaller batch_size or network ({describe_error(error)})"
+            data = "" if device.startswith("cuda") else less_memory(settings.data.source.arguments)
+            hint = f"{data}; or " if data else ""
+            message = f"out of memory on device {device}: {hint}use a smaller batch_size or network"
+            message += f" ({describe_error(error)})"
             raise MachineError(message) from error
         location = location_of(error)
         subject = f"code of your own raised while {action}" if location else users_part(error, settings, action)
