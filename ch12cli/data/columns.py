@@ -132,7 +132,7 @@ def rounding_hint(pieces: Iterable[npt.NDArray[Any]]) -> str:
 
     pieces: of the column, (rows,) each, NaN for a missing value.
     """
-    low, high = np.inf, -np.inf  # of nothing, so that they have no range
+    low, high = np.inf, -np.inf
     for values in pieces:
         low, high = np.fmin.reduce(values, initial=low), np.fmax.reduce(values, initial=high)
     largest = float(max(-low, high))
