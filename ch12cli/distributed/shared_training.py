@@ -14,7 +14,7 @@ from ch12cli.training.loop import SeenRows, Training
 from ch12cli.training.stopping import Values
 
 
-class OwnRows(SeenRows):
+class OwnPredictions(SeenRows):
     """The predictions of the rows that this process computes, which are put together with those of the others."""
 
     def __init__(self, training: Training) -> None:
@@ -42,13 +42,13 @@ class SharedTraining(Training):
             self.load_state_dict(state)
 
     def seen_rows(self) -> SeenRows:
-        return OwnRows(self)
+        return OwnPredictions(self)
 
     def train_epoch(self, order: Tensor, lrs: NDArray[Any]) -> tuple[Values, SeenRows]:
         with self.shared_network.sharing_dropout():
             losses, own = super().train_epoch(order, lrs)
         seen = SeenRows(self)
-        if isinstance(own, OwnRows) and len(losses) == len(lrs):
+        if isinstance(own, OwnPredictions) and len(losses) == len(lrs):
             seen.add_all(self.in_order(torch.cat(own.predictions)), order)
         return losses, seen
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from ch12cli.data.scaling import TargetScaling
 from ch12cli.training.batches import Part
 from ch12cli.training.losses import Loss, row_weights, target_of
-from ch12cli.training.metrics import Measured, Metric
+from ch12cli.training.metrics import MetricsOfPieces, Metric
 from ch12cli.training.optimizers import Optimizer
 from ch12cli.training.schedules import Schedule
 from ch12cli.training.step import StepFunction, Trainable, TrainingStep
@@ -201,7 +201,7 @@ class Training:
         """Returns loss and metrics of each run on a part, in evaluation mode. Draws nothing from the random stream."""
         network = self.network
         runs = network.runs if network.stacked else None
-        losses, measured = [], Measured(self.metrics)
+        losses, measured = [], MetricsOfPieces(self.metrics)
         network.train(False)
         stream = torch.get_rng_state()  # a user's module may draw from it in evaluation, too
         for prediction, y in self.predictions(part, max(1, EVALUATED // max(1, part.values * network.runs))):
@@ -321,7 +321,7 @@ class SeenRows:
 
     def __init__(self, training: Training) -> None:
         self.training = training
-        self.measured = Measured(training.metrics)
+        self.measured = MetricsOfPieces(training.metrics)
         self.losses: list[Values] = []
         self.counted: list[Any] = []
         self.is_plain = True

@@ -36,12 +36,12 @@ class Metric:
 
     def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Returns the metric of all rows, (…,)."""
-        measured = Measured({"": self})
+        measured = MetricsOfPieces({"": self})
         measured.add(prediction, target)
         return measured.values()[""]
 
 
-class Measured:
+class MetricsOfPieces:
     """The metrics of rows that come in pieces. At most ROWS_AT_ONCE are held, and what summarises the others."""
 
     def __init__(self, metrics: Mapping[str, Metric]) -> None:
