@@ -18,7 +18,7 @@ from torch import Tensor
 from ch12cli.data.scaling import TargetScaling
 from ch12cli.training.batches import Part
 from ch12cli.training.losses import Loss, row_weights, target_of
-from ch12cli.training.metrics import MetricsOfPieces, Metric
+from ch12cli.training.metrics import Metric, MetricsOfPieces
 from ch12cli.training.optimizers import Optimizer
 from ch12cli.training.schedules import Schedule
 from ch12cli.training.step import StepFunction, Trainable, TrainingStep
