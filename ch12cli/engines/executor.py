@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ch12cli.catalogue.formatting import count_of
 from ch12cli.errors import InputError, describe_error
 from ch12cli.files.cluster.bundle_json import WORK, Submission
 
@@ -21,6 +22,8 @@ class ExecutorEngine:
     """
 
     name = "executor"
+    memory = None
+    has_gpus = False
 
     def __init__(self, make: Callable[[], Any], *, parallel: int, cores: int) -> None:
         self.make, self.parallel, self.cores = make, parallel, cores
@@ -58,6 +61,13 @@ class ExecutorEngine:
     def require_ready(self) -> None:
         """Makes the executor. Raises InputError if it cannot be made."""
         assert self.executor
+
+    def limits(self) -> list[str]:
+        return [f"{self.parallel} at once", f"{count_of(self.cores, 'core')} each"]
+
+    def hidden(self, _places: Mapping[str, Path]) -> list[str]:
+        """Returns nothing: where the tasks of an executor run is not known."""
+        return []
 
     def submit(self, commands: Sequence[Sequence[str]], *, directory: Path, first: int) -> str:
         for number, command in enumerate(commands, start=first):

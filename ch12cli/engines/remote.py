@@ -1,5 +1,6 @@
 """Trains work items by processes that an engine starts, here or on other machines. Results come by the directory."""
 
+import os
 import sys
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -7,6 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
+import ch12cli
+from ch12cli.catalogue.formatting import count_of
 from ch12cli.engines.bundles import FollowedBundle, divide, item_of, report_of
 from ch12cli.errors import InputError, MachineError
 from ch12cli.files.atomic import read_file
@@ -18,6 +21,7 @@ from ch12cli.files.cluster.bundle_json import (
     note_submission,
     read_bundle,
     read_submissions,
+    remove_bundles,
     write_bundles,
 )
 from ch12cli.files.cluster.journal import STOP, Event, JournalReader
@@ -25,8 +29,10 @@ from ch12cli.files.cluster.lease import Lease, leased
 from ch12cli.files.cluster.shared_folders import look_again
 from ch12cli.files.environment import environment
 from ch12cli.files.history import environment_differences
+from ch12cli.files.hydra_folder import flatten
 from ch12cli.files.result_json import read_result
 from ch12cli.files.run_directory import RESULT
+from ch12cli.sweeps.groups import Elsewhere
 from ch12cli.sweeps.job_directories import write_failed
 from ch12cli.sweeps.jobs import SweepJob
 from ch12cli.sweeps.workers.work_item import Done, Progress, Remark, Report, WorkItem
@@ -47,6 +53,18 @@ class Engine(Protocol):
     def parallel(self) -> int: ...
     @property
     def cores(self) -> int: ...
+    @property
+    def memory(self) -> int | None:
+        """Bytes of each process; None if that is not known."""
+
+    @property
+    def has_gpus(self) -> bool: ...
+    def limits(self) -> list[str]:
+        """Returns what each process is given, as phrases."""
+
+    def hidden(self, places: Mapping[str, Path]) -> list[str]:
+        """Returns which places of this machine the processes seem not to see, in words. places: by what they hold."""
+
     def require_ready(self) -> None:
         """Raises InputError if it cannot be used here."""
 
@@ -85,9 +103,16 @@ class RemoteEngine:
         self.engine.require_ready()
 
     @property
-    def processes(self) -> int:
-        """The number of processes that train at once, on all machines."""
-        return self.engine.parallel * self.engine.cores
+    def elsewhere(self) -> Elsewhere:
+        """What trains on other machines."""
+        memory = None if self.engine.memory is None else self.engine.memory // self.engine.cores
+        return Elsewhere(self.engine.parallel * self.engine.cores, memory, self.engine.has_gpus)
+
+    def describe(self, items: Sequence[WorkItem]) -> str:
+        """Returns what would be submitted, such as `slurm: 4 tasks of 2 cores, 12 work items, 60 min each at most`."""
+        bundles = divide(items, self.engine.parallel, self.engine.cores)
+        facts = [count_of(len(bundles), "task"), count_of(len(items), "work item"), *self.engine.limits()]
+        return f"{self.engine.name}: {', '.join(facts)}" if bundles else ""
 
     def run(
         self,
@@ -109,6 +134,8 @@ class RemoteEngine:
                 (directory / WORK / STOP).unlink()
             followed = self.earlier(items, directory)
             begun = set[int]().union(*(one.bundle.jobs for one in followed))
+            for text in self.engine.hidden(places_of(worker)) if items else []:
+                yield items[0], Remark(text)
             missing = [item for item in items if begun.isdisjoint(item.jobs)]
             followed += self.submit(divide(missing, self.engine.parallel, self.engine.cores), directory)
             if not self.wait:
@@ -154,7 +181,11 @@ class RemoteEngine:
         written = write_bundles(directory, plain, processes=self.engine.cores)
         first = written[0].number
         commands = [work_command(directory, bundle.number, trust=self.trust) for bundle in written]
-        identifier = self.engine.submit(commands, directory=directory, first=first)
+        try:
+            identifier = self.engine.submit(commands, directory=directory, first=first)
+        except BaseException:
+            remove_bundles(directory, written)
+            raise
         submission = Submission(self.engine.name, identifier, first, len(written))
         note_submission(directory, submission)
         return [self.followed(bundle, submission, directory, bundle.jobs) for bundle in written]
@@ -284,6 +315,21 @@ class RemoteEngine:
         deadline = time.monotonic() + STOPPING
         while time.monotonic() < deadline and any(one.is_at_work() for one in followed):
             time.sleep(POLL)
+
+
+def places_of(worker: Worker) -> dict[str, Path]:
+    """Returns what the processes of an engine must see: the sweep's directory, Python, code and data."""
+    places = {
+        "hydra.sweep.dir": worker.sweep_dir,
+        "Python": Path(sys.prefix),
+        "ch12": Path(ch12cli.__file__).parent,
+        "the current directory": Path.cwd(),
+    }
+    for group in worker.groups:
+        for key, value in flatten(group.settings.config.get("dataset", {})):
+            if isinstance(value, str) and value and os.path.exists(value):
+                places[f"dataset.{key}"] = Path(value).absolute()
+    return places
 
 
 def what_is_known(one: FollowedBundle, directory: Path) -> str:

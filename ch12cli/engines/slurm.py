@@ -11,6 +11,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ch12cli.catalogue.formatting import count_of
+from ch12cli.engines.visibility import has_other_machines, local_places
 from ch12cli.errors import InputError, MachineError, os_problem
 from ch12cli.files.cluster.bundle_json import WORK, Submission, read_submissions
 
@@ -59,6 +61,27 @@ class Slurm:
     @property
     def cores(self) -> int:
         return self.cpus_per_task
+
+    @property
+    def memory(self) -> int | None:
+        return None if self.mem_gb is None else int(self.mem_gb * 2**30)
+
+    @property
+    def has_gpus(self) -> bool:
+        """Whether GPUs are asked for, by the key of their own or by an option of sbatch."""
+        asked = [f"{name}={value}" for name, value in (self.additional_parameters or {}).items()]
+        return bool(self.gpus_per_node) or any("gpu" in text for text in asked)
+
+    def limits(self) -> list[str]:
+        memory = [] if self.mem_gb is None else [f"{self.mem_gb:g} GiB"]
+        gpus = [count_of(self.gpus_per_node, "GPU")] if self.gpus_per_node else []
+        each = ", ".join([count_of(self.cpus_per_task, "core"), *gpus, *memory, f"{self.timeout_min} min"])
+        return [f"{self.array_parallelism} at once", f"each with {each} at most"]
+
+    def hidden(self, places: Mapping[str, Path]) -> list[str]:
+        """Returns which places lie on disks of this machine, in words, if the cluster has other machines."""
+        done = ask(["scontrol", "show", "node", "-o"])
+        return local_places(places) if not done.returncode and has_other_machines(done.stdout) else []
 
     def require_ready(self) -> None:
         """Raises InputError if Slurm is not installed here."""

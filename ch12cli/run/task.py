@@ -1,6 +1,9 @@
 """The learning task: data, loss and metrics, and the network shape that they require."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -144,11 +147,36 @@ def monitored_columns(settings: RunSettings, monitor: str, stop_on: str) -> dict
     return found if halving is None else {**found, "sweep.halving.metric": halving.metric}
 
 
+CUDA = re.compile(r"cuda(:[0-9]{1,3})?")
+_elsewhere: ContextVar[str] = ContextVar("elsewhere", default="")  # the device of machines that train in place of this
+
+
+@contextmanager
+def devices_elsewhere(default: str) -> Iterator[None]:
+    """Within the block, devices of other machines are meant: none that CUDA may have is refused.
+
+    `default`: what `auto` stands for there; empty for the devices of this machine.
+    """
+    before = _elsewhere.set(default)
+    try:
+        yield
+    finally:
+        _elsewhere.reset(before)
+
+
+def is_elsewhere(device: torch.device) -> bool:
+    """Returns whether this machine does not have a device, which others have."""
+    return bool(_elsewhere.get()) and device.type == "cuda" and not torch.cuda.device_count()
+
+
 def choose_device(name: str) -> torch.device:
     """Returns the device that `name` stands for.
 
     Raises InputError, listing the available devices, if this machine does not have it.
     """
+    there = _elsewhere.get()
+    if there and (name == "auto" or CUDA.fullmatch(name)):
+        return torch.device(there if name == "auto" else name)
     available = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
     if torch.backends.mps.is_available():
         available.append("mps")

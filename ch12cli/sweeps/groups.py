@@ -49,6 +49,23 @@ class Group:
         return self.jobs[0].run_settings
 
 
+@dataclass(frozen=True)
+class Elsewhere:
+    """The processes of other machines that an engine trains work items with.
+
+    `processes`: how many at once. `memory`: bytes of each; None if that is not known. `gpus`: whether they have GPUs.
+    """
+
+    processes: int
+    memory: int | None = None
+    gpus: bool = False
+
+    @property
+    def device(self) -> str:
+        """What device=auto stands for there."""
+        return "cuda" if self.gpus else "cpu"
+
+
 def structure(job: SweepJob, shared: dict[int, dict[str, str]]) -> tuple[tuple[str, str], ...]:
     """Returns the settings that jobs must share to be stacked, as (path, text) pairs.
 
@@ -110,6 +127,7 @@ RUNS_AT_MOST = 4096  # per stack on a CPU; more bring no speedup
 # Per stack on a GPU. On an H200, a step of 16,384 networks of Iris takes as long as a step of 1,024.
 RUNS_AT_MOST_ON_GPU = 16_384
 MEMORY = 512 * 2**20  # bytes that one stack may take
+PROCESS = 400 * 2**20  # bytes of a process that has imported torch, before it trains
 # Bytes that a step of a stack may read and write on a CPU. Data that fits into the cache stays there between steps.
 # Measured: 8 to 256 runs of widths 32 to 256, 128 to 4,096 runs of widths 16 and 32, and convolutions.
 # 8 to 24 MiB were fastest: by up to a third on one core, and by 5 to 14 % in complete sweeps on two cores.
@@ -138,22 +156,24 @@ def bytes_of_run(group: Group) -> int:
     return bytes_of_step(group, copies=COPIES) + history + STREAM
 
 
-def max_stack_size(group: Group) -> int:
-    """Returns the largest number of runs of a group that one stack may hold."""
+def max_stack_size(group: Group, elsewhere: Elsewhere | None = None) -> int:
+    """Returns the largest number of runs of a group that one stack may hold. `elsewhere`: None for this machine."""
     configured = group.settings.sweep.max_stacked
     if configured is not None:
         return configured
-    return max(
-        2, min(RUNS_AT_MOST if trains_on_cpu(group.settings) else RUNS_AT_MOST_ON_GPU, MEMORY // bytes_of_run(group))
-    )
+    at_most = RUNS_AT_MOST if trains_on_cpu(group.settings) else RUNS_AT_MOST_ON_GPU
+    memory = MEMORY
+    if elsewhere is not None and elsewhere.memory is not None:
+        memory = min(memory, max(0, elsewhere.memory - PROCESS))
+    return max(2, min(at_most, memory // bytes_of_run(group)))
 
 
-def best_stack_size(group: Group) -> int:
+def best_stack_size(group: Group, elsewhere: Elsewhere | None = None) -> int:
     """Returns the number of runs per stack that trains fastest, at most `max_stack_size`.
 
     On a CPU, this is the number whose step fits into the cache, unless `sweep.max_stacked` is set.
     """
-    runs = max_stack_size(group)
+    runs = max_stack_size(group, elsewhere)
     if group.settings.sweep.max_stacked is not None or not trains_on_cpu(group.settings):
         return runs
     return max(2, min(runs, CACHE // max(1, bytes_of_step(group))))
@@ -190,12 +210,13 @@ def processes_for(settings: RunSettings) -> int:
     return len(os.sched_getaffinity(0)) if trains_on_cpu(settings) and hasattr(os, "sched_getaffinity") else 1
 
 
-def divide_into_stacks(group: Group, runs: int, *, processes: int | None = None) -> list[int]:
+def divide_into_stacks(group: Group, runs: int, elsewhere: Elsewhere | None = None) -> list[int]:
     """Returns the sizes of the stacks that `runs` runs of a group are divided into.
 
-    `processes`: how many train at once; None: those of this machine.
+    `elsewhere`: what trains them; None for this machine.
     """
-    return stack_sizes(runs, at_most=best_stack_size(group), processes=processes or processes_for(group.settings))
+    processes = processes_for(group.settings) if elsewhere is None else elsewhere.processes
+    return stack_sizes(runs, at_most=best_stack_size(group, elsewhere), processes=processes)
 
 
 def stack_sizes(runs: int, *, at_most: int, processes: int) -> list[int]:

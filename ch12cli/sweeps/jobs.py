@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf, SCMode
 
 from ch12cli.config.check import KeyProblems, all_problems, value_problem
 from ch12cli.config.combinations import shared_run_problems
-from ch12cli.config.compose import Composer
+from ch12cli.config.compose import STACKED_LAUNCHERS, Composer
 from ch12cli.config.hydra_internals import with_number
 from ch12cli.config.run_settings import RunSettings
 from ch12cli.config.schema import INSTANTIATION
@@ -173,6 +173,11 @@ class Base:
     options: tuple[str, ...] = ()
 
     @cached_property
+    def is_trained_elsewhere(self) -> bool:
+        """Whether an engine has other machines train its jobs."""
+        return self.config is not None and self.config.hydra.launcher.get("_target_") in STACKED_LAUNCHERS[1:]
+
+    @cached_property
     def subdir(self) -> str:
         """The value of `hydra.sweep.subdir`, unresolved; empty for a base read from a file."""
         sweep: Any = {} if self.config is None else OmegaConf.to_container(self.config.hydra.sweep, resolve=False)
@@ -324,7 +329,8 @@ class JobComposer:
         problems = [problem for problem in base.problems if problem.key not in changes]
         if base.resolved:
             problems += shared_run_problems(job.setting("devices"), job.setting("shards"))
-            problems += all_problems(job.settings, base.choices, base.key_problems.changed(changes, base.choices))
+            of_keys = base.key_problems.changed(changes, base.choices)
+            problems += all_problems(job.settings, base.choices, of_keys, check_device=not base.is_trained_elsewhere)
         return problems
 
 

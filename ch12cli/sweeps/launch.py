@@ -31,7 +31,7 @@ from ch12cli.files.sweep_csv import RowBuffer, SweepRow, SweepTable, read_sweep_
 from ch12cli.run.sessions import environment_of, plain_of
 from ch12cli.run.signals import Terminated, sigterm_raises
 from ch12cli.run.start import resume_hint
-from ch12cli.run.task import Task, choose_device
+from ch12cli.run.task import Task, choose_device, devices_elsewhere, is_elsewhere
 from ch12cli.run.trackers import Trackers, params_of
 from ch12cli.run.value_checks import far_off_hint, undefined_monitor_note
 from ch12cli.shell import shell_line
@@ -73,6 +73,13 @@ def resumable(directory: Path) -> Iterator[None]:
         if not (directory / PLAN).exists():
             raise
         raise MachineError(f"{error}; {resume_hint(directory)}") from error
+
+
+@contextmanager
+def devices_of(engine: SweepEngine) -> Iterator[None]:
+    """Within the block, devices are those of the machines on which an engine trains."""
+    with devices_elsewhere("" if engine.elsewhere is None else engine.elsewhere.device):
+        yield
 
 
 def rows_in(directory: Path) -> dict[int, SweepRow]:
@@ -130,10 +137,11 @@ class Launch:
         require_trackers(jobs)
         with (
             resumable(self.directory),
+            devices_of(self.engine),
             locked(self.directory, key=f"hydra.sweep.dir={self.directory}", wait=3.0),
         ):
             self.require_idle_engines()
-            plan, rows = examined_plan(jobs, self.directory, processes=self.engine.processes)
+            plan, rows = examined_plan(jobs, self.directory, elsewhere=self.engine.elsewhere)
             self.jobs |= plan.jobs
             if not plan.items and {row.job: row for row in rows} == rows_in(self.directory):
                 self.clean_up(plan)
@@ -354,6 +362,8 @@ def checkpoint_warnings(plan: Plan, sweep_dir: Path) -> list[str]:
                 continue
             messages += [f"skipped: {message}" for message in skipped]
             require_data(state, plan.tasks[item.group], checkpoints.last)
+            if is_elsewhere(device):
+                continue
             environment |= dict.fromkeys(
                 environment_differences(plain_of(state, "environment"), environment_on(device))
             )

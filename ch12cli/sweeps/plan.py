@@ -15,7 +15,15 @@ from ch12cli.files.result_json import is_done, is_intact
 from ch12cli.files.run_directory import STATE, SWEEP
 from ch12cli.files.sweep_csv import SweepRow, read_sweep_csv, row_on_disk
 from ch12cli.run.task import Task
-from ch12cli.sweeps.groups import Group, divide_into_stacks, group_jobs, max_stack_size, processes_for, why_not_halved
+from ch12cli.sweeps.groups import (
+    Elsewhere,
+    Group,
+    divide_into_stacks,
+    group_jobs,
+    max_stack_size,
+    processes_for,
+    why_not_halved,
+)
 from ch12cli.sweeps.job_directories import HydraFiles, refuse_foreign, require_separate, with_directory
 from ch12cli.sweeps.jobs import IRRELEVANT, SEED, SweepJob
 from ch12cli.sweeps.trials import examine
@@ -41,12 +49,15 @@ class Plan:
     finished_items: list[WorkItem] = field(default_factory=list)
     tasks: Sequence[Task] = ()  # one per group
     total_jobs: int = 0  # jobs in the sweep, if this plan covers one batch of it
-    on_engine: int | None = None  # processes that its engine trains it with; None: those of this machine
+    elsewhere: Elsewhere | None = None  # what its engine trains it with; None: this machine
+    tasks_of_engine: str = ""  # what would be submitted to its engine, in words
 
     @property
     def processes(self) -> int:
         """The largest number of processes that train it."""
-        return self.on_engine or max((processes_for(group.settings) for group in self.groups), default=1)
+        if self.elsewhere is not None:
+            return self.elsewhere.processes
+        return max((processes_for(group.settings) for group in self.groups), default=1)
 
 
 def number_jobs(jobs: Sequence[SweepJob], known: Mapping[str, int]) -> dict[str, int]:
@@ -97,14 +108,14 @@ def make_plan(
     is_done: Callable[[SweepJob], bool],
     examine: Callable[[Sequence[Group]], tuple[Sequence[Group], Sequence[Task]]],
     failed: Collection[int] = (),
-    processes: int | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> Plan:
     """Returns the plan for these jobs in a sweep's directory. Writes nothing.
 
     `is_done`: tells whether a job that was begun there has ended.
     `examine`: finds the groups that cannot be stacked, and the sizes of their networks.
     `failed`: the numbers of the failed jobs.
-    `processes`: how many train at once; None: those of this machine.
+    `elsewhere`: what trains them; None for this machine.
     """
     known = read_plan(sweep_dir)
     require_unchanged(jobs, known.jobs, known.bases, sweep_dir)
@@ -123,7 +134,7 @@ def make_plan(
             and len({group_index[n] for n in stack}) == 1
             and not groups[group_index[stack[0]]].reason
         ):
-            item = _stack(stack, group_index[stack[0]], groups, sweep_dir)
+            item = _stack(stack, group_index[stack[0]], groups, sweep_dir, elsewhere)
             if done.issuperset(stack):
                 finished_items.append(item)
             elif done.union(failed).issuperset(stack) and not item.has_checkpoint:
@@ -138,11 +149,11 @@ def make_plan(
         elif left:
             sizes = [len(left)]  # halving and populations compare all runs of a group, so they form one item
             if not group.settings.sweep.halving and not group.settings.sweep.pbt:
-                sizes = divide_into_stacks(group, len(left), processes=processes)
+                sizes = divide_into_stacks(group, len(left), elsewhere)
             for size in sizes:
                 numbers, left = left[:size], left[size:]
                 single = WorkItem(tuple(numbers), index, False)
-                items.append(_stack(numbers, index, groups, sweep_dir) if size > 1 else single)
+                items.append(_stack(numbers, index, groups, sweep_dir, elsewhere) if size > 1 else single)
     return Plan(
         by_number,
         groups,
@@ -151,13 +162,15 @@ def make_plan(
         numbers_given,
         finished_items,
         tasks,
-        on_engine=processes,
+        elsewhere=elsewhere,
     )
 
 
-def _stack(numbers: Sequence[int], index: int, groups: Sequence[Group], sweep_dir: Path) -> WorkItem:
+def _stack(
+    numbers: Sequence[int], index: int, groups: Sequence[Group], sweep_dir: Path, elsewhere: Elsewhere | None
+) -> WorkItem:
     sweep = groups[index].settings.sweep
-    runs_at_once = max_stack_size(groups[index]) if sweep.halving or sweep.pbt else 0
+    runs_at_once = max_stack_size(groups[index], elsewhere) if sweep.halving or sweep.pbt else 0
     return WorkItem(
         tuple(numbers), index, True, sweep_dir / STATE / checkpoint_name(numbers), runs_at_once=runs_at_once
     )
@@ -256,11 +269,11 @@ def shown_value(values: Mapping[str, Any], key: str) -> str:
 
 
 def examined_plan(
-    jobs: Sequence[SweepJob], directory: Path, *, single: str = "", processes: int | None = None
+    jobs: Sequence[SweepJob], directory: Path, *, single: str = "", elsewhere: Elsewhere | None = None
 ) -> tuple[Plan, list[SweepRow]]:
     """Returns the plan of these jobs in a sweep's directory, and the table rows that it keeps.
 
-    `single`: why all jobs are trained one by one; empty if they may be stacked. `processes`: as in `make_plan`.
+    `single`: why all jobs are trained one by one; empty if they may be stacked. `elsewhere`: as in `make_plan`.
     """
     rows = {row.job: row for row in read_sweep_csv(directory / SWEEP)}
     statuses = {number: row.status for number, row in rows.items()}
@@ -281,7 +294,7 @@ def examined_plan(
         path = directory / job.directory
         return is_done(path) and (statuses.get(job.number) in ("finished", "diverged") or is_intact(path))
 
-    plan = make_plan(jobs, directory, is_done=has_ended, examine=examine_groups, failed=failed, processes=processes)
+    plan = make_plan(jobs, directory, is_done=has_ended, examine=examine_groups, failed=failed, elsewhere=elsewhere)
     kept = [row for number, row in rows.items() if number not in plan.jobs]
     kept += [row_on_disk(rows.get(number), plan.jobs[number].facts, directory) for number in plan.done]
     return plan, kept

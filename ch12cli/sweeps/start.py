@@ -262,18 +262,21 @@ def plan_many(
     with hydra_session(), data_read_once():
         composer = Composer(folders, config_name=config_name)
         sweep, batch = open_sweep(argv, composer, jobs_file)
+        from ch12cli.sweeps.launch import devices_of
         from ch12cli.sweeps.plan import examined_plan
         from ch12cli.sweeps.trials import estimates
+        from ch12cli.sweeps.workers.worker_pool import LocalEngine
 
         require_one_batch(sweep)
         single = "" if jobs_file else single_job_reason(sweep)
         directory = sweep_directory(sweep)
         if sweep.search is not None:
             batch = first_batch(sweep, directory)
-        processes = engine_of(sweep.config.hydra.launcher).processes if is_stacked(sweep) else None
-        plan, _ = examined_plan(sweep.compose(batch), directory, single=single, processes=processes)
-        plan = replace(plan, total_jobs=batched_job_count(sweep))
-        return plan, estimates(plan.groups, plan.tasks, plan.items)
+        engine = engine_of(sweep.config.hydra.launcher) if is_stacked(sweep) else LocalEngine()
+        with devices_of(engine):
+            plan, _ = examined_plan(sweep.compose(batch), directory, single=single, elsewhere=engine.elsewhere)
+            plan = replace(plan, total_jobs=batched_job_count(sweep), tasks_of_engine=engine.describe(plan.items))
+            return plan, estimates(plan.groups, plan.tasks, plan.items, elsewhere=engine.elsewhere)
 
 
 def first_batch(sweep: ComposedSweep, directory: Path) -> list[list[str]]:

@@ -26,6 +26,7 @@ from ch12cli.run.task import (
     build_task,
     check_fit,
     choose_device,
+    is_elsewhere,
     last_batch_size,
     notes_on_outputs,
     require_learnable,
@@ -35,7 +36,7 @@ from ch12cli.run.torch_settings import torch_settings
 from ch12cli.run.train import prepare_job
 from ch12cli.run.users_errors import users_errors
 from ch12cli.saved.unpack import readable
-from ch12cli.sweeps.groups import SINGLE, Group, bytes_of_run, processes_for
+from ch12cli.sweeps.groups import SINGLE, Elsewhere, Group, bytes_of_run, processes_for
 from ch12cli.sweeps.jobs import SweepJob, located
 from ch12cli.sweeps.workers.work_item import WorkItem
 from ch12cli.sweeps.workers.worker import failure_text
@@ -273,18 +274,25 @@ class Estimate(NamedTuple):
     trainer: str
 
 
-def estimates(groups: Sequence[Group], tasks: Sequence[Task], items: Sequence[WorkItem]) -> list[Estimate | str | None]:
-    """Returns an estimate for each group, None if no job is left, or the reason why it cannot be measured."""
+def estimates(
+    groups: Sequence[Group], tasks: Sequence[Task], items: Sequence[WorkItem], *, elsewhere: Elsewhere | None = None
+) -> list[Estimate | str | None]:
+    """Returns an estimate for each group, None if no job is left, or the reason why it cannot be measured.
+
+    `elsewhere`: what trains them; None for this machine.
+    """
     return [
-        estimate(group, [item for item in items if item.group == index], task)
+        estimate(group, [item for item in items if item.group == index], task, elsewhere)
         for index, (group, task) in enumerate(zip(groups, tasks, strict=True))
     ]
 
 
-def estimate(group: Group, items: Sequence[WorkItem], task: Task) -> Estimate | str | None:
+def estimate(group: Group, items: Sequence[WorkItem], task: Task, elsewhere: Elsewhere | None) -> Estimate | str | None:
     runs = sum(len(item.jobs) for item in items)
     if not runs:
         return None
+    if is_elsewhere(choose_device(group.settings.machine.device)):
+        return "this machine has no GPU to measure it on"
     settings, largest = group.settings, max(max(map(len, item.parts())) for item in items)
     stacked = items[0].stacked
     sample = [job.run_settings for job in group.jobs[: min(SAMPLE, largest) if stacked else 1]]
@@ -296,7 +304,7 @@ def estimate(group: Group, items: Sequence[WorkItem], task: Task) -> Estimate | 
     if isinstance(measured, str):
         return measured
     seconds, trainer = measured
-    processes = min(processes_for(settings), len(items))
+    processes = min(processes_for(settings) if elsewhere is None else elsewhere.processes, len(items))
     each = seconds / len(sample) * settings.loop.epochs + RECORDING
     return Estimate(runs * each / processes, processes * largest * bytes_of_run(group), trainer)
 

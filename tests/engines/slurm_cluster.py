@@ -103,6 +103,43 @@ class SlurmCluster:
         for each in (process, *below):
             end(each)
 
+    def stop_controller(self) -> None:
+        """Ends the controller as a restart of its service does: it saves its state."""
+        process = int((self.folder / "slurmctld.pid").read_text())
+        os.kill(process, signal.SIGTERM)
+        deadline = time.monotonic() + 30
+        while is_running(process) and time.monotonic() < deadline:
+            time.sleep(0.1)
+
+    def freeze(self, name: str) -> list[int]:
+        """Cuts a node off: nothing on it goes on, and the controller will miss it. Returns what was stopped."""
+        process = int((self.folder / f"slurmd-{name}.pid").read_text())
+        steps = steps_of(name)
+        for each in (process, *descendants(process), *steps):
+            os.kill(each, signal.SIGSTOP)
+        return [each for each in steps if b"ch12cli" in processes().get(each, (0, b""))[1]]
+
+    def thaw(self, stopped: list[int]) -> None:
+        """Lets what `freeze` stopped go on, and the node's daemon after it has ended."""
+        for each in stopped:
+            os.kill(each, signal.SIGCONT)
+
+    def clear(self) -> None:
+        """Ends all jobs, and takes back the nodes that are away, or that the controller gave up."""
+        subprocess.run(["scancel", "--user=root"], check=False)
+        for name in self.names:
+            process = int((self.folder / f"slurmd-{name}.pid").read_text())
+            if is_running(process) and not is_frozen(process):
+                continue
+            self.kill(name)
+            self.start_node(name)
+        deadline = time.monotonic() + 30
+        while subprocess.run(["squeue", "-h"], capture_output=True, check=False).stdout and time.monotonic() < deadline:
+            time.sleep(0.2)
+        for name in self.names:
+            subprocess.run(["scontrol", "update", f"nodename={name}", "state=resume"], check=False, capture_output=True)
+        self.wait_until_idle()
+
     def stop(self) -> None:
         for name in ("slurmctld", *self.names):
             if (self.folder / (f"{name}.pid" if name == "slurmctld" else f"slurmd-{name}.pid")).exists():
@@ -154,6 +191,21 @@ def steps_of(name: str) -> list[int]:
             above = processes().get(parent, (0, b""))[1]
             found += [process, *([parent] if b"slurmstepd" in above else [])]
     return found
+
+
+def is_running(process: int) -> bool:
+    return not has_state(process, "Z") and Path(f"/proc/{process}").exists()
+
+
+def is_frozen(process: int) -> bool:
+    return has_state(process, "T")
+
+
+def has_state(process: int, letter: str) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == letter
+    except OSError:
+        return False
 
 
 def end(process: int) -> None:

@@ -3,14 +3,18 @@
 import platform
 import time
 from collections import OrderedDict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ch12cli.engines import visibility
 from ch12cli.engines.bundles import divide, report_of
 from ch12cli.engines.executor import ExecutorEngine
+from ch12cli.engines.remote import RemoteEngine
 from ch12cli.engines.slurm import Slurm, states_in
+from ch12cli.engines.visibility import has_other_machines, local_places
 from ch12cli.errors import InputError
 from ch12cli.files.cluster.bundle_json import (
     WORK,
@@ -24,7 +28,10 @@ from ch12cli.files.cluster.bundle_json import (
 )
 from ch12cli.files.cluster.journal import JournalReader, JournalWriter, activity, bundle_states, machines_of_jobs
 from ch12cli.files.cluster.progress import bundle_progress
+from ch12cli.run.task import choose_device, devices_elsewhere
+from ch12cli.sweeps.groups import Elsewhere, bytes_of_run, max_stack_size
 from ch12cli.sweeps.workers.work_item import Progress, WorkItem
+from tests.sweeps.test_gpus import group_on
 
 ITEMS = ([BundledItem((0, 1, 2), True), BundledItem((3,), False)], [BundledItem((4, 5), True, 2)])
 
@@ -198,6 +205,58 @@ def test_options_of_a_launcher_become_those_of_sbatch(tmp_path: Path) -> None:
     assert script[-1] == "exec python -m ch12cli work 'a b' --stack=\"$K\""
     assert script[1] == "K=$((40 + SLURM_ARRAY_TASK_ID))"
     assert script[-2] == "module load x"
+
+
+def test_what_slurm_is_asked_for_decides_how_items_are_cut() -> None:
+    engine = RemoteEngine(
+        Slurm.from_options({"mem_gb": 3, "cpus_per_task": 2, "array_parallelism": 4, "gpus_per_node": 1})
+    )
+    assert engine.elsewhere == Elsewhere(processes=8, memory=3 * 2**29, gpus=True)
+    items = [WorkItem((number,), 0, False) for number in range(5)]
+    limits = "each with 2 cores, 1 GPU, 3 GiB, 60 min at most"
+    assert engine.describe(items) == f"slurm: 3 tasks, 5 work items, 4 at once, {limits}"
+    assert engine.describe([]) == ""
+    assert Slurm.from_options({"additional_parameters": {"gres": "gpu:a100:1"}}).has_gpus
+    assert not Slurm.from_options({"additional_parameters": {"nice": 5}}).has_gpus
+
+
+def test_a_stack_fits_into_the_memory_of_a_task() -> None:
+    group = replace(group_on("cpu", batch_size=512), parameters=10_000, values=1_000)
+    free = max_stack_size(group)
+    little = max_stack_size(group, Elsewhere(1, memory=500 * 2**20))
+    assert little < free
+    assert little * bytes_of_run(group) <= 100 * 2**20
+    assert max_stack_size(group, Elsewhere(1, memory=2**40)) == free
+    assert max_stack_size(group, Elsewhere(1, memory=1)) == 2
+
+
+def test_the_gpus_of_other_machines_are_not_asked_of_this_one() -> None:
+    with devices_elsewhere("cuda"):
+        assert [choose_device(name).type for name in ("auto", "cuda", "cuda:3", "cpu")] == ["cuda"] * 3 + ["cpu"]
+        with pytest.raises(InputError, match="device=tpu"):
+            choose_device("tpu")
+    with devices_elsewhere("cpu"):
+        assert choose_device("auto").type == "cpu"
+
+
+MOUNTED = """\
+/dev/vda / ext4 rw 0 0
+server:/home /home nfs4 rw 0 0
+tmpfs /tmp tmpfs rw 0 0
+10.0.0.1@tcp:/data /data\\040sets lustre rw 0 0
+"""
+
+
+def test_places_on_disks_of_this_machine_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mounts").write_text(MOUNTED)
+    monkeypatch.setattr(visibility, "MOUNTS", tmp_path / "mounts")
+    places = {"Python": Path("/usr"), "dataset.path": Path("/data sets/a.csv"), "hydra.sweep.dir": Path("/tmp/s")}
+    found = local_places({**places, "ch12": Path("/opt/ch12"), "the current directory": Path("/home/me")})
+    assert [text.partition(",")[0] for text in found] == ["Python (/usr)", "hydra.sweep.dir (/tmp/s): on /tmp"]
+    assert "ch12 (/opt/ch12): on /, a disk of this machine (ext4)" in found[0]
+    nodes = "NodeName=n{0} Arch=x86_64 NodeAddr=127.0.0.1 NodeHostName={1} Version=22.05.8\n"
+    assert not has_other_machines(nodes.format(1, platform.node()))
+    assert has_other_machines(nodes.format(1, platform.node()) + nodes.format(2, "far"))
 
 
 def test_wrong_options_of_launchers_are_refused() -> None:

@@ -12,6 +12,7 @@ from ch12cli.cli.main import main
 from ch12cli.engines import bundles, remote
 from ch12cli.errors import InputError
 from ch12cli.files.cluster.bundle_json import read_submissions
+from ch12cli.files.cluster.journal import bundle_states
 from ch12cli.files.plan_json import read_plan
 from ch12cli.files.sweep_csv import read_sweep_csv
 from ch12cli.sweeps.resume import recorded_engine
@@ -166,6 +167,13 @@ def test_a_job_that_kills_its_whole_process_is_found_and_the_others_are_trained(
     assert sorted(models("there")) == ["0", "1", "2", "4", "5"]
 
 
+def test_what_slurm_refuses_is_not_shown_as_submitted(slurm: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (slurm.parent / "bin/sbatch").write_text("#!/bin/sh\necho sbatch: error: invalid account >&2; exit 1\n")
+    assert train("hydra.sweep.dir=there", "hydra/launcher=slurm", "seed=1,2", "optimizer.lr=0.1") == 2
+    assert "ch12: sbatch refused the sweep: sbatch: error: invalid account" in capsys.readouterr().err
+    assert bundle_states(Path("there")) == []
+
+
 @pytest.mark.slow
 def test_commands_of_a_recorded_launcher_need_trust(slurm: Path) -> None:
     setup = "hydra.launcher.setup=['touch hacked']"
@@ -173,4 +181,6 @@ def test_commands_of_a_recorded_launcher_need_trust(slurm: Path) -> None:
     known = read_plan(Path("there"))
     with pytest.raises(InputError, match=r"hydra\.launcher\.setup says what is to be run.*--trust"):
         recorded_engine(known, where="there", trust=False)
-    assert recorded_engine(known, where="there", trust=True).processes == 16
+    elsewhere = recorded_engine(known, where="there", trust=True).elsewhere
+    assert elsewhere is not None
+    assert elsewhere.processes == 16

@@ -10,25 +10,52 @@ from pathlib import Path
 
 import pytest
 
+from ch12cli.engines.slurm import Slurm
+from ch12cli.files.cluster.bundle_json import WORK, Submission, read_submissions
 from ch12cli.files.cluster.journal import BundleState, bundle_states
 from ch12cli.files.sweep_csv import read_sweep_csv
-from tests.engines.slurm_cluster import SlurmCluster, missing
+from tests.engines.slurm_cluster import SlurmCluster, is_running, missing
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(missing()), reason=f"no Slurm: {missing()}")]
 
 CH12 = (sys.executable, "-m", "ch12cli")
-STRUCTURES = ("seed=range(20)", "model.width=4,6,8", "sweep.max_stacked=20")
-WORDS = ("train", "-m", "device=cpu", "epochs=100", "sweep.fused=false", "checkpoint.every=5", *STRUCTURES)
+JOBS = 600
+STRUCTURES = ("seed=range(200)", "model.width=4,6,8", "sweep.max_stacked=50")
+WORDS = ("train", "-m", "device=cpu", "epochs=60", "sweep.fused=false", "checkpoint.every=5", *STRUCTURES)
 ON_SLURM = ("hydra/launcher=slurm", "hydra.launcher.array_parallelism=3")
 LONG = 240.0  # seconds
+# A network whose every step takes a fifth of a second, without work: it reaches a time limit of a minute.
+SLOW = """
+import time, torch
+class Network(torch.nn.Linear):
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs)
+    def forward(self, x):
+        time.sleep(0.2)
+        return super().forward(x)
+"""
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmCluster]:
+def shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmCluster]:
     found = SlurmCluster(tmp_path_factory.mktemp("slurm"))
     found.start()
     yield found
     found.stop()
+
+
+@pytest.fixture
+def cluster(shared_cluster: SlurmCluster) -> Iterator[SlurmCluster]:
+    """A cluster without jobs, of which nothing of the test is left afterwards."""
+    yield shared_cluster
+    for process in BEGUN:
+        process.kill()
+        process.wait()
+    BEGUN.clear()
+    shared_cluster.clear()
+
+
+BEGUN: list["subprocess.Popen[bytes]"] = []
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +73,9 @@ def models(sweep: Path) -> dict[str, bytes]:
 def begin(folder: Path, *words: str) -> "subprocess.Popen[bytes]":
     line = [*CH12, *WORDS, *ON_SLURM, "hydra.sweep.dir=sweep", *words]
     with open(folder / "log.txt", "ab") as log:
-        return subprocess.Popen(line, cwd=folder, stdout=log, stderr=log)
+        process = subprocess.Popen(line, cwd=folder, stdout=log, stderr=log)
+    BEGUN.append(process)
+    return process
 
 
 def wait_for(condition: Callable[[], object], process: "subprocess.Popen[bytes] | None" = None) -> None:
@@ -58,20 +87,21 @@ def wait_for(condition: Callable[[], object], process: "subprocess.Popen[bytes] 
 
 
 def is_training(sweep: Path, *, bundles: int = 3) -> Callable[[], bool]:
-    """Tells whether so many bundles have trained fifteen epochs."""
+    """Tells whether so many bundles have trained ten epochs."""
 
     def further(state: BundleState) -> bool:
-        return state.state == "running" and state.epoch >= 15
+        return state.attempts > 0 and (state.epoch >= 10 or state.state == "done")
 
     return lambda: sum(map(further, bundle_states(sweep))) >= bundles
 
 
-def require_complete(folder: Path, expected: dict[str, bytes]) -> None:
+def require_complete(folder: Path, expected: dict[str, bytes], *, jobs: int = JOBS) -> None:
     assert models(folder / "sweep") == expected
     rows = read_sweep_csv(folder / "sweep" / "sweep.csv")
-    assert Counter(row.status for row in rows) == {"finished": 60}
-    assert sorted(row.job for row in rows) == list(range(60))
+    assert Counter(row.status for row in rows) == {"finished": jobs}
+    assert sorted(row.job for row in rows) == list(range(jobs))
     assert not list((folder / "sweep").glob(".*partial*"))
+    assert not list((folder / "sweep" / ".ch12").glob("*.pt"))
 
 
 def test_preemption_requeues_what_was_running(
@@ -114,7 +144,7 @@ def test_a_restarted_controller_changes_nothing(
 ) -> None:
     process = begin(tmp_path)
     wait_for(is_training(tmp_path / "sweep"), process)
-    cluster.kill("slurmctld")
+    cluster.stop_controller()
     time.sleep(7)
     cluster.start_controller()
     assert process.wait(LONG) == 0
@@ -129,6 +159,7 @@ def test_a_killed_sweep_is_resumed_from_two_places_at_once(
     process.kill()
     process.wait()
     resumes = [subprocess.Popen([*CH12, "resume", "-q", "sweep"], cwd=tmp_path) for _ in range(2)]
+    BEGUN.extend(resumes)
     codes = sorted(resume.wait(LONG) for resume in resumes)
     assert codes in ([0, 2], [0, 0])  # the second is refused, or the first has ended while it waited for the lock
     require_complete(tmp_path, expected)
@@ -136,20 +167,57 @@ def test_a_killed_sweep_is_resumed_from_two_places_at_once(
 
 
 def test_at_the_time_limit_a_job_writes_checkpoints_and_is_requeued(cluster: SlurmCluster, tmp_path: Path) -> None:
-    words = ("epochs=100000", "seed=range(20)", "hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=30")
-    process = begin(tmp_path, *words)
-    sweep = tmp_path / "sweep"
-    wait_for(lambda: any(state.attempts > 1 and state.epoch for state in bundle_states(sweep)), process)
-    process.send_signal(2)
-    assert process.wait(LONG) == 130
-    assert {state.state for state in bundle_states(sweep)} == {"stopped"}
-    assert len(list((sweep / ".ch12").glob("stack-*.pt"))) >= 3
+    (tmp_path / "slow.py").write_text(SLOW)
+    (tmp_path / "mine/model").mkdir(parents=True)
+    (tmp_path / "mine/model/slow.yaml").write_text("_target_: slow.Network")
+    words = ("train", "-q", "-m", "--config-dir", "mine", "model=slow", "device=cpu", "seed=range(6)", "epochs=60")
+    limits = ("hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=20", "sweep.max_stacked=2")
+    local = subprocess.Popen([*CH12, *words, "hydra.sweep.dir=local"], cwd=tmp_path)
+    BEGUN.append(local)
+    line = [*CH12, *words, *limits, *ON_SLURM, "hydra.sweep.dir=sweep"]
+    subprocess.run(line, cwd=tmp_path, check=True, timeout=LONG)
+    assert max(state.attempts for state in bundle_states(tmp_path / "sweep")) > 1
+    assert local.wait(LONG) == 0
+    assert len(read_submissions(tmp_path / "sweep")) == 1  # no task was submitted again: each has requeued itself
+    require_complete(tmp_path, models(tmp_path / "local"), jobs=6)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of three megabytes, of which the sweep needs ten times as much."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", disk], check=True)
+    yield disk
+    subprocess.run(["umount", "-l", disk], check=True)
+
+
+def test_on_a_full_disk_the_sweep_ends_and_is_resumed_with_more_room(
+    cluster: SlurmCluster, small_disk: Path, expected: dict[str, bytes]
+) -> None:
+    process = begin(small_disk)
+    assert process.wait(LONG) == 4
+    assert "No space left" in (small_disk / "log.txt").read_text()
+    subprocess.run(["mount", "-o", "remount,size=500m", small_disk], check=True)
+    subprocess.run([*CH12, "resume", "-q", "sweep", "--trust"], cwd=small_disk, check=True, timeout=LONG)
+    require_complete(small_disk, expected)
+
+
+def test_a_node_that_was_only_cut_off_changes_nothing_when_it_is_back(
+    cluster: SlurmCluster, tmp_path: Path, expected: dict[str, bytes]
+) -> None:
+    process = begin(tmp_path)
+    wait_for(is_training(tmp_path / "sweep"), process)
+    stopped = cluster.freeze("n3")
+    assert process.wait(LONG) == 0
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "sweep").rglob("*.pt")}
+    cluster.thaw(stopped)
+    wait_for(lambda: not any(map(is_running, stopped)))
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "sweep").rglob("*.pt")} == before
+    require_complete(tmp_path, expected)
 
 
 def test_a_larger_sweep_than_an_array_may_have_is_several_arrays(tmp_path: Path, cluster: SlurmCluster) -> None:
-    from ch12cli.engines.slurm import Slurm
-    from ch12cli.files.cluster.bundle_json import WORK, Submission
-
     (tmp_path / WORK).mkdir(parents=True)
     engine = Slurm(timeout_min=5)
     engine.largest_array = lambda: 2  # type: ignore[method-assign]

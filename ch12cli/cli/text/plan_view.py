@@ -46,6 +46,7 @@ def format_plan(
             *format_reasons(plan.groups, "trained by", trainers, width=width),
             *format_reasons(plan.groups, "not estimated", reasons, width=width),
         ],
+        _wrapped(plan.tasks_of_engine, width) if plan.tasks_of_engine else [],
         format_total(estimates or [], batches=plan.total_jobs / max(1, len(plan.jobs))),
     ]
     lines: list[str] = []

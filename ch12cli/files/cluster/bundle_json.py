@@ -113,6 +113,13 @@ def write_bundles(sweep: Path, bundles: Sequence[Sequence[BundledItem]], *, proc
     return written
 
 
+def remove_bundles(sweep: Path, bundles: Sequence[Bundle]) -> None:
+    """Removes bundles that no engine took."""
+    with machine_errors(f"cannot write {sweep / WORK}"):
+        for bundle in bundles:
+            (sweep / WORK / f"{bundle.number}.json").unlink(missing_ok=True)
+
+
 def read_submissions(sweep: Path) -> list[Submission]:
     """Returns the submissions of a sweep in order. Lines that are incomplete or of another form are left out."""
     return list(_submissions(sweep / WORK / SUBMITTED))

@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 from ch12cli.errors import InputError, MachineError
 from ch12cli.run.garbage_collection import freeze_objects
 from ch12cli.run.signals import Terminated
+from ch12cli.sweeps.groups import Elsewhere
 from ch12cli.sweeps.workers.work_item import Building, Done, Event, Progress, Report, WorkItem
 from ch12cli.sweeps.workers.worker import Worker, failed, init_worker
 
@@ -76,19 +77,22 @@ class SweepEngine(Protocol):
     """Trains the work items of a sweep.
 
     `records_failures`: its processes write the directories of failed jobs too, and flush all of them to disk.
-    `processes`: how many train at once; None: as many as the settings say.
+    `elsewhere`: what trains them on other machines; None for this machine.
     """
 
     records_failures: bool
 
     @property
-    def processes(self) -> int | None: ...
+    def elsewhere(self) -> Elsewhere | None: ...
     @property
     def submitted(self) -> str:
         """What was submitted and is not waited for, as a phrase; empty if all items were trained."""
 
     def require_ready(self) -> None:
         """Raises InputError if it cannot be used here."""
+
+    def describe(self, items: Sequence[WorkItem]) -> str:
+        """Returns what would be submitted for these items, in words; empty if nothing is."""
 
     def run(
         self,
@@ -107,13 +111,17 @@ class LocalEngine:
     """Trains the work items of a sweep in worker processes of this machine. The default engine."""
 
     records_failures = False
-    processes = None
+    elsewhere = None
     submitted = ""
 
     run = staticmethod(run_items)
 
     def require_ready(self) -> None:
         """Nothing is needed."""
+
+    def describe(self, items: Sequence[WorkItem]) -> str:
+        """Nothing is submitted."""
+        return ""
 
 
 def least_used(gpus: Sequence[str], handles: Sequence[WorkerHandle]) -> str | None:
