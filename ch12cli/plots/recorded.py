@@ -27,6 +27,7 @@ from ch12cli.suggest import did_you_mean
 
 MAX_NAME = 40  # maximum characters of a line's label; if one is longer, run names are used
 METRIC_NAMES = {"r2": "R²", "balanced_accuracy": "balanced accuracy", "f1": "F1", "auc": "AUC"}
+COLUMN_NAMES = {"grad_norm": "norm of the gradient", "weight_norm": "norm of the weights"}
 
 CurveGroups = dict[tuple[tuple[str, str], ...], list[EpochRows]]  # (key, value) pairs -> curves of their runs
 
@@ -156,7 +157,11 @@ def column_in_words(column: str) -> str:
     """Returns a column in words: `validation loss` for valid_loss."""
     part, _, metric = column.partition("_")
     parts = {**PART_NAMES, "test": "test"}
-    return f"{parts[part]} {METRIC_NAMES.get(metric, metric)}" if part in parts and metric else column
+    return (
+        f"{parts[part]} {METRIC_NAMES.get(metric, metric)}"
+        if part in parts and metric
+        else COLUMN_NAMES.get(column, column)
+    )
 
 
 def run_name(path: Path) -> str:

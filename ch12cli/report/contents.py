@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -132,12 +133,11 @@ def sweep_page(entry: Entry, *, trust: str = "", served: Served | None = None) -
     if finished:
         metrics = ["objective", *other_metrics(finished, monitor)]
         found = fold_alike(rows, keys, metrics, minimise=minimised(monitor))
-        shown = list(found[0].values)
-        header = [*shown, *(monitor if name == "objective" else name for name in metrics), "runs", "best job"]
-        table = [
-            [*each.values.values(), *(mean_with_interval(each, n, monitor) for n in metrics), each.runs, each.best]
-            for each in found[:MAX_COMBINATIONS]
-        ]
+        header = [monitor, *found[0].values, *metrics[1:], "runs", "best job"]
+        table = []
+        for each in found[:MAX_COMBINATIONS]:
+            objective, *others = (mean_with_interval(each, name, monitor) for name in metrics)
+            table.append([objective, *each.values.values(), *others, each.runs, each.best])
         note = (
             f"Mean ± 95 % confidence interval over the {over}, best first."
             if (over := repetitions_in_words(keys))
@@ -261,6 +261,8 @@ def sweep_plots(sweep: Path, keys: Sequence[str], finished: Sequence[Any]) -> li
     for make in makers:
         with suppress(InputError):  # too few runs that are comparable, or no job has its metrics.csv
             found.append(make())
+    if found and len(found[-1].panels) > 1 and sum(len(plot.panels) for plot in found) % 2:
+        found[-1] = replace(found[-1], panels=found[-1].panels[:1])  # none is left alone in its row
     return found
 
 

@@ -5,7 +5,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ ID = re.compile(r' id="([^"]+)"')
 REFERENCE = re.compile(r"""(?:href="|url\()#([^")]+)""")
 SCRIPTS = ("values", "colours", "plane", "parallel", "table", "curves", "explore")  # in this order, before main
 BOARD_SCRIPTS = ("live", "board")
+SCALE = 1.3  # pixels of a unit of a figure, at most
 OUTER = re.compile(r"<svg [^>]*?(viewBox=\"[^\"]+\")[^>]*>")
 
 
@@ -98,7 +99,7 @@ def figure(plot: Plot) -> str:
     """A plot as inline SVG in the page's own colours, which change in dark mode. Its notes become the caption."""
     text = render(replace(plot, notes=[], legend=[]), "svg", themed=True).decode()
     text = text[text.index("<svg") :]
-    text = OUTER.sub(rf'<svg \1 role="img" aria-label="{as_html(plot.title)}">', text, count=1)
+    text = OUTER.sub(partial(outer_tag, as_html(plot.title)), text, count=1)
     text = text.replace(FOREGROUND, "currentColor")
     for number, colour in enumerate(LINES):
         text = text.replace(colour.lower(), f"var(--line-{number})")
@@ -108,6 +109,12 @@ def figure(plot: Plot) -> str:
     text = REFERENCE.sub(lambda found: f"{found[0][: -len(found[1])]}{name}-{found[1]}", text)
     notes = " ".join([*plot.notes, *plot.legend])
     return f"<figure>{text.strip()}{f'<figcaption>{as_html(notes)}</figcaption>' if notes else ''}</figure>"
+
+
+def outer_tag(title: str, found: re.Match[str]) -> str:
+    """The tag of a figure, which is not drawn larger than the others: their letters have the same size."""
+    width = float(found[1].split()[2]) * SCALE
+    return f'<svg {found[1]} role="img" aria-label="{title}" style="max-width:{width:.0f}px">'
 
 
 def gallery(plots: Iterable[Plot], *, replaced: bool = False) -> str:

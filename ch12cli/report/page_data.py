@@ -109,6 +109,7 @@ def curves_data(runs: Mapping[str, Sequence[Mapping[str, float]]], monitor: str)
     columns = [name for name in columns if name not in UNDRAWN]
     return {
         "columns": [escape_controls(name) for name in columns],
+        "labels": {escape_controls(name): escape_controls(column_in_words(name)) for name in columns},
         "monitor": monitor,
         "jobs": {name: curve_values(rows, columns) for name, rows in runs.items() if rows},
     }

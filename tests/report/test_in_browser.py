@@ -286,3 +286,27 @@ def test_ten_thousand_jobs_are_sorted_and_filtered_at_once(open_page: Open, repo
     assert fill_filter(browser, "lr<0.05") == "5040 of 10080"
     assert browser.evaluate("performance.now() - window.began") < 5000  # 200 when nothing else runs
     assert len(column(browser, "job")) == 100
+
+
+def test_curves_are_smoothed_and_their_scale_is_chosen(open_page: Open) -> None:
+    browser = open_page("run")
+    curves = json.loads(browser.evaluate("document.getElementById('data').textContent"))["curves"]
+    values = curves["jobs"]["run"][1 + curves["columns"].index("train_loss")]
+    wanted, total = 0.0, 0.0
+    for value in values:  # with less weight for the earlier epochs: that of TensorBoard, without its bias
+        wanted, total = wanted * 0.5 + value, total * 0.5 + 1
+    code = """(() => { const box = document.querySelector('#explore input[type=range]'); box.value = 0.5;
+      box.dispatchEvent(new Event('input')); const select = document.querySelector('#explore select');
+      select.value = 'log'; select.dispatchEvent(new Event('change'));
+      const plane = document.querySelector('#explore .plane');
+      plane.focus(); plane.dispatchEvent(new KeyboardEvent('keydown', {key: 'End'})); })()"""
+    browser.evaluate(code)
+    said = [browser.evaluate("document.querySelector('#explore .tip').textContent")]
+    browser.evaluate(
+        "document.querySelector('#explore .plane').dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowLeft'}))"
+    )
+    said.append(browser.evaluate("document.querySelector('#explore .tip').textContent"))
+    (training,) = [text for text in said if text.startswith("training loss\nepoch 3: ")]
+    exact, smooth = map(float, re.findall(r"\d\.\d+", training))
+    assert exact == pytest.approx(values[-1], rel=1e-3)
+    assert smooth == pytest.approx(wanted / total, rel=1e-3)

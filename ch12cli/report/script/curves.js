@@ -2,25 +2,56 @@
 
 const DASHES = [[], [6, 3], [2, 2], [6, 2, 2, 2]];
 
-function seriesAxis(values, epochs, label) {
-  const known = finite(values);
-  const [low, high] = range(known);
-  const log = known.length > 0 && low > 0 && high / low >= SPREAD.metric;
-  return { x: { label: "epoch", limits: epochs[0] === epochs[1] ? [epochs[0] - 0.5, epochs[1] + 0.5] : epochs, log: false, ticks: epochs[1] - epochs[0] < 8 ? Array.from({ length: epochs[1] - epochs[0] + 1 }, (_, place) => [epochs[0] + place, String(epochs[0] + place)]) : null }, y: { label, limits: padded(limits(known, log), log), log } };
+// scale: auto, linear or log.
+function seriesAxis(values, epochs, label, scale) {
+  const above = finite(values).filter((value) => value > 0);
+  const [low, high] = range(finite(values));
+  const log = above.length > 0 && (scale === "log" || (scale === "auto" && low > 0 && high / low >= SPREAD.metric));
+  const known = log ? above : finite(values);
+  return {
+    x: { label: "epoch", limits: epochs[0] === epochs[1] ? [epochs[0] - 0.5, epochs[1] + 0.5] : epochs, log: false, ticks: wholeTicks(epochs) },
+    y: { label, limits: padded(limits(known, log), log), log },
+  };
+}
+
+// The values, each a mean of those up to it with less weight for the earlier ones. weight: of the earlier, from 0 to 1.
+function smoothed(values, weight) {
+  let [sum, total] = [0, 0];
+  return values.map((value) => {
+    if (!Number.isFinite(value)) return value;
+    [sum, total] = [sum * weight + value, total * weight + 1];
+    return sum / total;
+  });
+}
+
+// Sets how curves are drawn: the scale of their values, and how much they are smoothed.
+class CurveOptions {
+  constructor(changed) {
+    this.select = make("select", { on: { change: changed } }, ...["auto", "linear", "log"].map((name) => make("option", { value: name, text: name })));
+    this.slider = make("input", { type: "range", min: 0, max: 0.98, step: 0.02, value: 0, on: { input: changed } });
+    this.elements = [make("label", {}, "Scale ", this.select), make("label", {}, "Smoothing ", this.slider)];
+  }
+  get scale() { return this.select.value; }
+  get weight() { return Number(this.slider.value); }
 }
 
 // Shows lines on a plane. lines: {epochs, values, colour, text, data, width, dash, alpha} each.
-function showLines(plane, lines, label, among = lines) {
-  const values = among.flatMap((line) => line.values);
+function showLines(plane, given, label, { scale, weight }) {
+  const lines = given.map((line) => (weight ? { ...line, values: smoothed(line.values, weight) } : line));
   const epochs = range(lines.flatMap((line) => line.epochs));
-  const marks = lines.flatMap((line) => line.epochs.map((epoch, place) => [epoch, line.values[place], `${line.text}\nepoch ${epoch}: ${asText(line.values[place])}`, line.data])).filter(([, value]) => Number.isFinite(value));
+  const marks = lines.flatMap((line, number) => line.epochs.map((epoch, place) => {
+    const [value, exact] = [line.values[place], given[number].values[place]];
+    return [epoch, value, `${line.text}\nepoch ${epoch}: ${asText(exact)}${weight ? `, smoothed ${asText(value)}` : ""}`, line.data];
+  })).filter(([, value]) => Number.isFinite(value));
   if (!marks.length) return plane.host.replaceChildren(make("p", { className: "dim", text: "no epoch is known" }));
+  const behind = weight && lines.length <= COLOURS ? given.map((line) => ({ ...line, alpha: 0.25 })) : [];
+  const axes = seriesAxis((behind.length ? given : lines).flatMap((line) => line.values), epochs, label, scale);
   const draw = (context, place, ratio) => {
-    for (const line of lines) {
+    for (const line of [...behind, ...lines]) {
       context.beginPath();
       let joined = false;
       line.epochs.forEach((epoch, index) => {
-        if (!Number.isFinite(line.values[index])) { joined = false; return; }
+        if (!Number.isFinite(line.values[index]) || (axes.y.log && line.values[index] <= 0)) { joined = false; return; }
         const at = place(epoch, line.values[index]);
         if (joined) context.lineTo(...at); else context.moveTo(...at);
         joined = true;
@@ -30,7 +61,7 @@ function showLines(plane, lines, label, among = lines) {
       context.stroke();
     }
   };
-  plane.show({ ...seriesAxis(values, epochs, label), marks, draw });
+  plane.show({ ...axes, marks, draw });
 }
 
 class Curves {
@@ -39,7 +70,8 @@ class Curves {
     this.note = make("p", { className: "dim" });
     this.select = make("select", { on: { change: () => this.show(this.shown) } });
     this.chart = make("div", { className: "chart" });
-    host.append(make("h3", { text: "Learning curves" }), make("div", { className: "controls" }, make("label", {}, "Metric ", this.select)), this.chart, this.note);
+    this.options = new CurveOptions(() => this.show(this.shown));
+    host.append(make("h3", { text: "Learning curves" }), make("div", { className: "controls" }, make("label", {}, "Metric ", this.select), ...this.options.elements), this.chart, this.note);
     this.plane = new Plane(this.chart, "learning curves; arrow keys step through the epochs", { height: 340, pick: (row) => this.pick?.(row) });
   }
   // curves: {columns, monitor, jobs: {job: [epochs, values of each column…]}}; fetch: gives those of more jobs, on the board.
@@ -50,7 +82,7 @@ class Curves {
     if (!this.known) return;
     this.loaded = new Map(Object.entries(curves.jobs));
     const before = this.select.value;
-    this.select.replaceChildren(...curves.columns.map((name) => make("option", { value: name, text: name })));
+    this.select.replaceChildren(...curves.columns.map((name) => make("option", { value: name, text: curves.labels?.[name] ?? name })));
     this.select.value = curves.columns.includes(before) ? before : curves.monitor;
     if (!this.select.value) this.select.value = curves.columns[0];
   }
@@ -71,7 +103,7 @@ class Curves {
       return { ...line, colour, width: several ? 1 : 2, alpha: several ? 0.6 : 1, dash: picked.size ? DASHES[Math.floor(number / COLOURS) % DASHES.length] : [] };
     });
     this.chart.hidden = !lines.length;
-    if (lines.length) showLines(this.plane, lines, this.select.value);
+    if (lines.length) showLines(this.plane, lines, this.known.labels?.[this.select.value] ?? this.select.value, this.options);
     const missing = wanted.length - have.length;
     const texts = [picked.size ? `Picked: ${have.map((row) => name(row)).join("; ")}.` : `The curves of ${lines.length} of ${rows.length} jobs. Pick jobs in the table or a chart to see only theirs.`];
     if (missing && picked.size) texts.push(this.known.absent);
@@ -99,7 +131,8 @@ class RunCurves {
     this.host = host;
     this.planes = new Map();
     this.grid = make("div", { className: "panels" });
-    host.append(this.grid);
+    this.options = new CurveOptions(() => this.refresh());
+    host.append(make("div", { className: "controls" }, ...this.options.elements), this.grid);
     this.load({ curves });
   }
   refresh() { this.load({ curves: this.curves }); }
@@ -110,7 +143,7 @@ class RunCurves {
     const metrics = new Map();
     curves.columns.forEach((name, place) => {
       const [, part, metric] = name.match(/^(train|valid)_(.+)$/) ?? [null, "", name];
-      metrics.set(metric, [...(metrics.get(metric) ?? []), [part, run[place + 1].map((value) => value ?? NaN)]]);
+      metrics.set(part ? metric : curves.labels?.[name] ?? name, [...(metrics.get(metric) ?? []), [part, run[place + 1].map((value) => value ?? NaN)]]);
     });
     let number = 0;
     for (const [metric, parts] of metrics) {
@@ -123,7 +156,7 @@ class RunCurves {
       const [plane, legend] = this.planes.get(metric);
       const names = { train: "training", valid: "validation" };
       const lines = parts.map(([part, values], place) => ({ epochs: run[0], values, text: `${names[part] ?? ""} ${metric}`.trim(), colour: () => css(`--line-${place}`), dash: DASHES[place] }));
-      showLines(plane, lines, metric);
+      showLines(plane, lines, metric, this.options);
       if (parts.length > 1) legend.replaceWith(legendOf({ label: "" }, { legend: parts.map(([part], place) => [css(`--line-${place}`), names[part] ?? part]) }));
       this.planes.set(metric, [plane, legend.isConnected ? legend : this.grid.children[number].lastChild]);
       number++;

@@ -28,6 +28,7 @@ class Plane {
     this.drawn = { x, y, draw };
     this.marks = marks;
     this.plot?.destroy();
+    for (const each of [x, y]) each.ticks ??= each.log ? logTicks(each.limits) : null;
     const axis = (given, size) => ({
       label: given.label, size, labelSize: 22, gap: 4, font: "12px system-ui", labelFont: "13px system-ui",
       stroke: () => css("--text"), grid: { stroke: () => css("--rule"), width: 1 }, ticks: { stroke: () => css("--rule"), width: 1, size: 5 },

@@ -84,6 +84,27 @@ function padded([low, high], log) {
   return [from - room, to + room].map((place) => (log ? 10 ** place : place));
 }
 
+// The ticks of a logarithmic axis: powers of ten, with 2 and 5 between few of them.
+function logTicks([low, high]) {
+  const decades = Math.log10(high / low);
+  const [parts, step] = [decades > 2.5 ? [1] : decades > 0.8 ? [1, 2, 5] : [1, 1.5, 2, 3, 4, 5, 6, 8], Math.ceil(decades / 8)];
+  const first = Math.floor(Math.log10(low) / step) * step;
+  const found = [];
+  for (let power = first; power <= Math.log10(high); power += step) found.push(...parts.map((part) => Number(`${part}e${power}`)));
+  const inside = found.filter((value) => value >= low && value <= high);
+  return inside.length > 1 ? inside.map((value) => [value, asText(value)]) : null;
+}
+
+// The ticks of an axis of whole numbers: the first, and round ones after it.
+function wholeTicks([low, high]) {
+  const least = (high - low) / 8;
+  const power = 10 ** Math.floor(Math.log10(Math.max(least, 1)));
+  const step = Math.max(1, high - low <= 12 ? 1 : power * [1, 2, 5, 10].find((part) => part * power >= least));
+  const found = [low];
+  for (let value = Math.ceil((low + step / 2) / step) * step; value <= high; value += step) found.push(value);
+  return found.map((value) => [value, String(value)]);
+}
+
 // The range of an axis. A few outliers, which would flatten all other values, are left out.
 function limits(values, log) {
   const places = finite(log ? values.map(Math.log10) : values).sort((a, b) => a - b);
