@@ -3,9 +3,11 @@
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ch12cli.catalogue.formatting import format_number, format_rate, format_seconds, format_time_left, result_rows
+from ch12cli.cli.text import csv_rows
 from ch12cli.cli.text.tables import epoch_columns, format_epoch, format_epoch_header, format_result, format_table
 from ch12cli.files.result_json import Result
 
@@ -160,3 +162,17 @@ def test_a_narrow_line_keeps_the_validation_metrics():
         "valid_mae",
         "valid_r2",
     ]
+
+
+def test_many_rows_are_written_as_csv_writes_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(1)
+    values = 10 ** rng.uniform(-12, 22, 500) * rng.choice([-1, 1], 500)
+    values[:9] = 0.0, -0.0, 1e-4, 9.999999999999999e-5, 1e16, 9999999999999998.0, 5e-324, np.nan, np.inf
+    texts = ["", "a b", " x ", "'=1", "é", "\t", *map(str, range(494))]
+    odd = ['say "no"', "a,b", "two\nlines", *texts[3:]]
+    for columns in ([texts, values, texts], [texts, odd, values], [values], [["", *texts[1:]]]):
+        written = csv_rows.rows_as_csv(columns)
+        with monkeypatch.context() as patch:
+            patch.setattr(csv_rows, "MANY", 1)
+            assert csv_rows.rows_as_csv(columns) == written
+    assert csv_rows._by_polars([texts, values]) is not None

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from ch12cli.saved.predict import Predictions
 
 PREDICTED, PROBABILITIES = "predicted", "probabilities"
-WRITTEN = 2**14  # rows that are written at once
 STANDARD = "-"  # standard input, standard output
 
 
@@ -163,17 +162,15 @@ def probability_columns(predictions: "Predictions") -> list[str]:
 
 def predictions_csv(predictions: "Predictions") -> str:
     """The copied columns, the class or value, the probabilities, in full precision."""
+    from ch12cli.cli.text.csv_rows import rows_as_csv
+
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*predictions.rows.further, PREDICTED, *probability_columns(predictions)])
-    copied, names = copied_cells(predictions), list(map(inert, shown_names(predictions)))
-    for start in range(0, len(predictions.values), WRITTEN):
-        rows = slice(start, start + WRITTEN)
-        values = predictions.values[rows].tolist()
-        answers = [names[int(value)] for value in values] if names else values
-        shares = [] if predictions.probabilities is None else predictions.probabilities[rows].T.tolist()
-        writer.writerows(zip(*(column[rows] for column in copied), answers, *shares, strict=True))
-    return text.getvalue()
+    header = [*predictions.rows.further, PREDICTED, *probability_columns(predictions)]
+    csv.writer(text, lineterminator="\n").writerow(header)
+    values, names = predictions.values, list(map(inert, shown_names(predictions)))
+    answers = [names[int(value)] for value in values.tolist()] if names else values
+    shares = () if predictions.probabilities is None else predictions.probabilities.T
+    return text.getvalue() + rows_as_csv([*copied_cells(predictions), answers, *shares])
 
 
 def predictions_json(predictions: "Predictions") -> str:
