@@ -26,8 +26,9 @@ test-bare: .venv/installed  ## run the tests in an ASCII locale, with a read-onl
 	HOME=/proc LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 unshare --net \
 	  $(BIN)/python -m pytest -m "not slow" -p no:cacheprovider
 
-test-cluster: .venv/installed  ## run the tests that need Slurm, after installing it (Debian, root)
+test-cluster: .venv/installed  ## run the tests of clusters, after installing Slurm, Dask and loky (Debian, root)
 	command -v slurmd sbatch munged > /dev/null || apt-get install -y --no-install-recommends slurm-wlm munge
+	$(PIP_INSTALL) --no-build-isolation -e '.[cluster]'
 	$(BIN)/python -m pytest tests/engines
 
 coverage: .venv/installed  ## run the tests of `make test` and print the lines that they do not reach
