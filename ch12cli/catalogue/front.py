@@ -24,6 +24,11 @@ class FrontSetting:
     job: int
 
 
+def is_search(sweep: Path) -> bool:
+    """Returns whether the settings of a sweep's jobs were drawn one batch after the other."""
+    return "n_trials" in read_multirun(sweep)[0]
+
+
 def recorded_objectives(sweep: Path) -> list[str]:
     """Returns the objectives of a search, the monitored metric among them; none if it had only that."""
     found = read_multirun(sweep)[0].get("objectives")

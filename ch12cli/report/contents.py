@@ -19,6 +19,7 @@ from ch12cli.catalogue.formatting import (
     other_metrics,
     result_rows,
 )
+from ch12cli.catalogue.front import is_search, recorded_objectives
 from ch12cli.catalogue.summary import Folded, failures, fold_alike, is_repetition, repetitions_in_words, varying
 from ch12cli.catalogue.sweep_jobs import read_rows_as_planned, sweep_monitor
 from ch12cli.errors import InputError
@@ -249,12 +250,16 @@ def best_highlight(finished: Sequence[SweepRow], monitor: str) -> list[tuple[str
 
 
 def sweep_plots(sweep: Path, keys: Sequence[str], finished: Sequence[Any]) -> list[Plot]:
-    """The plots of a sweep: over its keys, their importance, the distribution, the learning curves."""
+    """The plots of a sweep: over its keys, their importance, the distribution, the learning curves.
 
+    A search has its history and, of several objectives, its front, too.
+    """
     if not finished:
         return []
     several = [key for key in keys if not is_repetition(key)]
     kinds = ["heatmap", "importance"] if len(several) > 1 else ["slice"] if several else []
+    if is_search(sweep):
+        kinds = ["history", *(["pair"] if recorded_objectives(sweep) else []), *kinds]
     makers: list[Callable[[], Plot]] = [partial(recorded.sweep_plot, [sweep], kind) for kind in kinds]
     makers += [partial(recorded.sweep_plot, [sweep], "distribution"), partial(recorded.sweep_curves, sweep)]
     found = []

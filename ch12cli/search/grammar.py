@@ -29,8 +29,7 @@ def parameter_of(override: Override) -> Parameter | Problem:
     if isinstance(value, IntervalSweep):
         return interval_of(override, value, log=log)
     if is_seed(key):
-        hint = "search.repeats=3 trains each setting with three seeds"
-        return Problem.with_override(str(override.input_line), "a seed is no setting to search", hint)
+        return repetition_problem(override)
     texts = texts_of_options(override, value)
     if isinstance(texts, Problem):
         return texts
@@ -45,12 +44,21 @@ def interval_of(override: Override, value: IntervalSweep, *, log: bool) -> Param
     assert value.end is not None
     key, low, high = override.get_key_element(), value.start, value.end
     if is_seed(key):
-        return Problem.with_override(str(override.input_line), "a seed is no setting to search", "use search.repeats=3")
+        return repetition_problem(override)
     whole = (is_integer(low) and is_integer(high)) or takes_whole_numbers(override.key_or_group)
     problem = interval_problem(key, float(low), float(high), log=log, whole=whole)
     if problem is not None:
         return problem
     return WholeNumbers(key, int(low), int(high), log) if whole else Interval(key, float(low), float(high), log)
+
+
+def repetition_problem(override: Override) -> Problem:
+    line = str(override.input_line)
+    if override.get_key_element().endswith("fold"):
+        hint = "leave it out: each setting is trained on every fold"
+        return Problem.with_override(line, "a fold is no setting to search", hint)
+    hint = "search.repeats=3 trains each setting with three seeds"
+    return Problem.with_override(line, "a seed is no setting to search", hint)
 
 
 def is_seed(key: str) -> bool:

@@ -56,6 +56,17 @@ class Directions:
 
 
 @dataclass(frozen=True)
+class StartSettings:
+    """A list of settings, each a mapping of keys to values."""
+
+    def allows(self, value: Any) -> bool:
+        return isinstance(value, list) and all(isinstance(each, Mapping) for each in value)
+
+    def __str__(self) -> str:
+        return "a list of settings, as 'KEY=[{optimizer.lr: 0.01}]'"
+
+
+@dataclass(frozen=True)
 class Whens:
     """A mapping of keys to conditions `key=value`, or `key=value,value`."""
 
@@ -128,7 +139,7 @@ SEARCH_KEYS: dict[str, Key] = {
     ),
     "study_name": Key(Or(None, Text()), "a name for the search, kept in its record"),
     "from": Key(Or(None, Text()), "a sweep or a study of Optuna to learn from before the first draw; null: none"),
-    "start": Key(ItemsRule(), "settings to try first, as [{optimizer.lr: 0.01}]"),
+    "start": Key(StartSettings(), "settings to try first, as [{optimizer.lr: 0.01}]"),
     "constraints": Key(ItemsRule(), 'what must hold of every setting, as ["model.width * model.depth <= 256"]'),
     "when": Key(
         Or(None, Whens()), "keys that apply only for a value of another, as {optimizer.momentum: optimizer=sgd}"

@@ -279,6 +279,8 @@ def interval_problem(key: str, low: float, high: float, *, log: bool, whole: boo
     if log and (low < 1 if whole else low <= 0):
         rule = f"a logarithmic scale starts {'at 1 or above' if whole else 'above 0'}"
         return Problem(key, shown, rule, "raise its first bound, or leave out tag(log, …)")
+    if log and not math.isfinite(high / low):
+        return Problem(key, shown, "its bounds are too far apart", "bring them nearer")
     return None
 
 

@@ -15,6 +15,7 @@ from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.errors import InputError
 from ch12cli.files.metrics_csv import read_metrics
+from ch12cli.report.contents import sweep_plots
 from ch12cli.run.start import train_single
 from ch12cli.search.optuna_study import read_study, write_study
 from ch12cli.sweeps.hydra_sweep import read_sweep
@@ -213,6 +214,10 @@ def test_several_objectives_are_improved_together_and_the_front_is_shown(
     assert main(["show", str(swept.directory)]) == 0
     title = "setting that no other one beats" if len(best) == 1 else f"{len(best)} settings that no other one beats"
     assert title in capsys.readouterr().out
+    plots = sweep_plots(swept.directory, ["optimizer.lr", "model.width"], list(swept.finished.outcome.rows))
+    titles = [plot.title.partition(": ")[2] for plot in plots]
+    assert titles[:2] == ["validation loss by job", "parameters against validation loss"]
+    assert "what validation loss depends on" in titles
     assert write_study(swept.directory, "study.log").states == {"complete": 12}
     found = read_study("study.log", read(LR, "search.n_trials=4").space, ["valid_loss", "parameters"])
     assert {trial.values for trial in found} == points
@@ -293,6 +298,14 @@ def test_folds_are_repetitions_of_a_trial() -> None:
         ((LR, "search.constraints=['no.key > 1']"), "no.key is no key of these runs"),
         ((LR, "search.pruner=halving", "epochs=2"), "there is no rung before the last of 2 epochs"),
         ((LR, "search.n_trials=4", "search=none_such"), "search=none_such: no such file of ranges"),
+        (
+            (LR, "search.start=[5]"),
+            "must be a list of settings, as 'search.start=[{optimizer.lr: 0.01}]'",
+        ),
+        ((LR, "search.epochs=99"), "search.epochs=99: is less than a setting takes: 100 epochs"),
+        ((LR, "search.when={optimizer.lr: 'no.key=1'}"), "search.when.optimizer.lr: no.key is no key of these runs"),
+        (("search.n_trials=4", "dataset.fold=0,1"), "a fold is no setting to search; leave it out"),
+        (("search.n_trials=4", "optimizer.lr=tag(log,interval(1e-300,1e300))"), "its bounds are too far apart"),
         (("search.n_trials=4",), "nothing is searched"),
         (("search.n_trials=4", "seed=1,2"), "search.repeats=3 trains each setting with three seeds"),
         (("search.n_trials=4", "optimizer.lr=interval(-1,1)"), "optimizer.lr=-1.0: must be a number greater than 0"),
@@ -311,6 +324,12 @@ def test_a_mistake_in_a_search_is_refused_before_anything_is_trained(words: Sequ
     with pytest.raises(InputError) as raised:
         read(*words)
     assert message in str(raised.value)
+
+
+@pytest.mark.slow
+def test_a_search_whose_constraints_never_hold_is_refused(folder: Path) -> None:
+    with pytest.raises(InputError, match=r"search.constraints: no setting was found of which they hold"):
+        search(LR, "search.constraints=['optimizer.lr > 5']")
 
 
 def test_a_search_without_m_is_refused(folder: Path) -> None:

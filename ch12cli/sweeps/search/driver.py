@@ -188,6 +188,8 @@ class Search:
         self.is_exhausted = count >= 1 and self.seconds_left > 0 and not settings
         if self.is_exhausted and not self.study.trials and self.refused:
             raise next(iter(self.refused.values()))
+        if self.is_exhausted and not self.study.trials and self.request.constraints:
+            raise InputError(Problem("search.constraints", None, "no setting was found of which they hold"))
         return settings
 
     def allows(self, setting: Setting) -> bool:

@@ -121,6 +121,9 @@ def read_request(
     unknown = [key for each in constraints for key in each.keys if key not in searched and key not in values]
     if unknown:
         raise InputError(Problem("search.constraints", None, f"{unknown[0]} is no key of these runs"))
+    for key, condition in conditions.items():
+        if condition.key not in searched and condition.key not in values:
+            raise InputError(Problem(f"search.when.{key}", None, f"{condition.key} is no key of these runs"))
     start = [
         Problem("search.start", f"{{{', '.join(map(': '.join, each.items()))}}}", "is not in the space")
         for each in settings.start
@@ -128,8 +131,11 @@ def read_request(
     ]
     if start:
         raise InputError(start)
+    repetitions, epochs = repetitions_of(settings, base, folds), int(base.setting("epochs"))
+    if settings.epochs is not None and settings.epochs < len(repetitions) * epochs:
+        rule = f"is less than a setting takes: {len(repetitions) * epochs} epochs"
+        raise InputError(Problem("search.epochs", shown(settings.epochs), rule, "raise it, or lower epochs"))
     metric = monitored(base.setting("monitor"), valid=has_validation(base.settings))
-    epochs = int(base.setting("epochs"))
     repeated = settings.repeats > 1 or bool(folds)
     return SearchRequest(
         settings,
@@ -139,7 +145,7 @@ def read_request(
             *pruning_overrides(settings, fixed, metric=metric, epochs=epochs, repeated=repeated),
             *population_overrides(settings, fixed, space, metric=metric, epochs=epochs, folds=bool(folds)),
         ),
-        repetitions_of(settings, base, folds),
+        repetitions,
         finals_of(settings, base, folds),
         metric,
         objectives_of(settings, base, metric),
