@@ -10,30 +10,41 @@ from ch12cli.sweeps import groups
 from ch12cli.sweeps.groups import (
     CACHE,
     MEMORY,
+    NARROW_AT_LEAST,
     RUNS_AT_LEAST,
     RUNS_AT_MOST,
     RUNS_AT_MOST_ON_GPU,
     Group,
     best_stack_size,
     bytes_of_step,
+    divide_into_stacks,
     max_stack_size,
     stack_sizes,
 )
 from tests.sweeps.driver import settings_of, typed
 
 
-@pytest.mark.parametrize("runs", [1, 2, 31, 32, 63, 64, 65, 1000, 4096, 4097, 10_000])
+@pytest.mark.parametrize("runs", [1, 2, 31, 32, 63, 64, 65, 128, 1000, 4096, 4097, 10_000])
+@pytest.mark.parametrize("at_least", [RUNS_AT_LEAST, NARROW_AT_LEAST])
 @pytest.mark.parametrize("processes", [1, 2, 5])
 @pytest.mark.parametrize("at_most", [1, 2, 100, 4096])
-def test_stacks_are_as_even_as_possible_within_their_bounds(runs: int, processes: int, at_most: int) -> None:
-    sizes = stack_sizes(runs, at_most=at_most, processes=processes)
+def test_stacks_are_as_even_as_possible_within_their_bounds(
+    runs: int, at_least: int, processes: int, at_most: int
+) -> None:
+    sizes = stack_sizes(runs, at_most=at_most, at_least=at_least, processes=processes)
     assert sum(sizes) == runs
     assert max(sizes) <= at_most
     assert max(sizes) - min(sizes) <= 1
     fewest = -(-runs // at_most)
-    stacks = max(fewest, min(processes, runs // RUNS_AT_LEAST))
+    stacks = max(fewest, min(processes, runs // at_least))
     even = -(-stacks // processes) * processes  # as many for each process
-    assert len(sizes) == (even if runs >= even * RUNS_AT_LEAST else stacks)
+    assert len(sizes) == (even if runs >= even * at_least else stacks)
+
+
+def test_two_processes_share_narrow_networks_from_128_runs_on_and_wide_ones_from_64() -> None:
+    narrow, wide = (group_of(parameters=parameters, **{"sweep.processes": 2}) for parameters in (131, 5_000))
+    assert [len(divide_into_stacks(narrow, runs)) for runs in (64, 127, 128)] == [1, 1, 2]
+    assert [len(divide_into_stacks(wide, runs)) for runs in (32, 63, 64)] == [1, 1, 2]
 
 
 def group_of(*, parameters: int, values: int = 0, **settings: Any) -> Group:

@@ -613,7 +613,7 @@ def rows(file: str) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize(
     "swept",
     [
-        ["seed=range(64)"],
+        ["seed=range(128)"],
         ["model.width=2,3,4", "seed=1,2"],
         ["dataset.split_seed=1,2,3,4", "sweep.verify=1"],
         ["++optimizer._target_=torch.optim.Adamax", "~optimizer.amsgrad", "seed=range(6)"],
