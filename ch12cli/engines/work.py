@@ -2,6 +2,7 @@
 
 import ctypes
 import multiprocessing
+import os
 import platform
 import shutil
 import signal
@@ -106,19 +107,29 @@ def work_on(directory: Path, number: int, *, trust: bool) -> int:
         journal.flush()
         raise
     goes_on = not done and ended_by in BEFORE_LIMIT and can_requeue()
-    journal.note("end", done=done, signal=ended_by, requeued=goes_on)
+    journal.note("end", done=done, signal=ended_by, requeued=goes_on, processor_seconds=processor_seconds())
     journal.flush()
     if goes_on:
         requeue()
     return 0 if done else 128 + (ended_by or signal.SIGTERM)
 
 
+def processor_seconds() -> float:
+    """Returns the processor time of this process and of the workers that have ended."""
+    spent = os.times()
+    return round(spent.user + spent.system + spent.children_user + spent.children_system, 2)
+
+
 def train_bundle(directory: Path, bundle: Bundle, journal: JournalWriter, *, trust: bool) -> None:
     """Trains a bundle. Raises Terminated if a signal or a stop ended it, after the checkpoints were written."""
     known = read_plan(directory)
-    jobs = {job.number: job for job in saved_jobs(known, where=str(directory), trust=trust)}
+    known = replace(known, jobs=tuple(job for job in known.jobs if job.number in bundle.jobs))
     directories = known.directories
-    jobs = {number: replace(jobs[number], directory=directories[number]) for number in sorted(bundle.jobs)}
+    found = {job.number: job for job in saved_jobs(known, where=str(directory), trust=trust)}
+    missing = bundle.jobs - found.keys()
+    if missing:
+        raise InputError(f"{directory}: its plan has no job {min(missing)}, which bundle {bundle.number} names")
+    jobs = {number: replace(found[number], directory=directories[number]) for number in sorted(bundle.jobs)}
     torch.set_num_threads(1)  # workers are forked from this process, so torch must not have started threads
     with data_read_once():
         items, worker = prepared(directory, bundle, jobs, attempt=attempt_of(bundle, journal))

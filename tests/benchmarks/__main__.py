@@ -29,6 +29,7 @@ NAMES = {
     "data": "a table of a million rows read, trained on and predicted, against pandas and polars with a plain loop",
     "listing": "ten thousand runs listed and compared, against reading their files",
     "pictures": "pictures decoded in workers, against a plain Dataset with PIL in a DataLoader",
+    "cluster": "a sweep through Slurm, against processes of this machine (needs Slurm and root)",
     "durability": "checkpoints and fsync, against a run without them",
 }
 MODULES = {"process": "whole"}  # where the name is taken

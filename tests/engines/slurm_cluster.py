@@ -57,13 +57,14 @@ def missing() -> str:
 
 
 class SlurmCluster:
-    """A cluster whose files are in a folder. nodes: how many, of one core each; array: its MaxArraySize."""
+    """A cluster whose files are in a folder. nodes: how many; cores: of each; array: its MaxArraySize."""
 
-    def __init__(self, folder: Path, *, nodes: int = 3, array: int = 1001) -> None:
+    def __init__(self, folder: Path, *, nodes: int = 3, cores: int = 1, array: int = 1001) -> None:
         self.folder, self.names = folder, [f"n{index + 1}" for index in range(nodes)]
         host, port = socket.gethostname().partition(".")[0], 16817
         lines = [
-            f"NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port + 1 + index} CPUs=1 RealMemory=4000"
+            f"NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port + 1 + index}"
+            f" CPUs={cores} RealMemory=4000"
             for index, name in enumerate(self.names)
         ]
         self.configuration = folder / "slurm.conf"

@@ -136,6 +136,24 @@ def test_without_slurm_nothing_is_left_behind(
     assert not list(folder.iterdir())
 
 
+PACKAGES = {"dask", "distributed", "executorlib", "loky", "ray", "submitit"}
+
+
+@pytest.mark.slow
+def test_no_package_of_an_engine_is_imported_unless_it_is_asked_for(folder: Path) -> None:
+    words = ["train", "-q", "-m", "device=cpu", "epochs=1", "seed=1,2"]
+    program = f"""
+import sys
+from ch12cli.cli.main import main
+assert main({words!r}) == 0
+names = {{name.partition(".")[0] for name in sys.modules}} | {{name for name in sys.modules if "engines" in name}}
+print(sorted(names & {PACKAGES!r} | {{name for name in names if name.startswith("ch12cli.engines.")}}))
+"""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
 KILLER = """
 import os, signal, time, torch
 class Network(torch.nn.Sequential):
