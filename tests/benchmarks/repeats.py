@@ -27,7 +27,7 @@ SPACE = (
 )
 SMALL = ("dataset.test_size=90", "dataset.valid_size=30", "model.width=8")
 IRIS = ("dataset=iris", *SMALL, "epochs=20", "batch_size=5")
-FILES: dict[str, tuple[str, ...]] = {"wine": (), "diabetes": ("dataset.target_scaling=standard",)}
+FILES = ("wine",)
 
 
 def tasks(bench: Bench) -> dict[str, tuple[str, ...]]:
@@ -36,9 +36,9 @@ def tasks(bench: Bench) -> dict[str, tuple[str, ...]]:
     if bench.has("sklearn", "statsmodels", "pandas"):
         folder = bench.folder("tables")
         subprocess.run(bench.peer("real_tables.py", folder), capture_output=True, check=True, env=environment())
-        for name, words in FILES.items():
+        for name in FILES:
             file = f"dataset.file={folder / name}.csv"
-            found[name] = ("dataset=table", file, *SMALL, *words, "epochs=10", "batch_size=8")
+            found[name] = ("dataset=table", file, *SMALL, "epochs=10", "batch_size=8")
     return found
 
 
