@@ -27,7 +27,7 @@ from ch12cli.data.split import (
     unlearned_notes,
     without_unlearned_levels,
 )
-from ch12cli.data.streaming.lazy_rows import Features, LazyRows, SelectedRows, index_type
+from ch12cli.data.streaming.lazy_rows import Features, LazyRows, SelectedRows, as_they_are, index_type
 from ch12cli.data.table import Floats, RowIndices, Table
 from ch12cli.data.weights import ClassWeight, class_weights
 from ch12cli.errors import InputError, Problem
@@ -148,7 +148,7 @@ def _fitted_to(table: Table, rows: RowIndices) -> Features:
     if len(rows) * table.features.shape[1] > CHUNK:
         rows = np.sort(rows)
     if isinstance(table.features, LazyRows):
-        return SelectedRows(table.features, rows, np.asarray)
+        return SelectedRows(table.features, rows, as_they_are)
     return table.features[rows]
 
 
@@ -158,5 +158,6 @@ def _part(table: Table, scaling: Scaling, *, rows: RowIndices) -> DataPart:
         raise InputError(f"{table.source}: all {len(rows)} rows of a part have weight 0; choose another split")
     features = table.features
     if isinstance(features, LazyRows):
-        return DataPart(SelectedRows(features, rows, scaling.apply), table.target[rows], rows, weights)
+        change = as_they_are if scaling.changes_nothing else scaling.apply
+        return DataPart(SelectedRows(features, rows, change), table.target[rows], rows, weights)
     return DataPart(scaling.apply(features[rows]), table.target[rows], rows, weights)

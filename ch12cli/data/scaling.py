@@ -41,6 +41,10 @@ class Scaling:
         found /= deviation
         return cast(Floats, found)
 
+    @property
+    def changes_nothing(self) -> bool:
+        return self.method == "none" and self.fill is None
+
     def filled(self, features: Floats) -> Floats:
         """features with missing values filled in, (rows, features). InputError for another number of features."""
         if features.ndim != 2 or features.shape[1] != len(self.mean):

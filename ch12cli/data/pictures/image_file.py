@@ -94,7 +94,8 @@ def _resized(image: "Image", shape: ImageShape) -> Floats:
     from PIL import ImageOps
 
     channels, height, width = shape
-    upright = ImageOps.exif_transpose(image)
+    ImageOps.exif_transpose(image, in_place=True)
+    upright = image
     if image.mode.startswith(("I", "F")):
         plain = _of_many_bits(upright, image.format)
     else:
@@ -103,12 +104,12 @@ def _resized(image: "Image", shape: ImageShape) -> Floats:
         if "A" in upright.getbands() or "transparency" in upright.info:
             clear = upright.convert("RGBA")
             upright = PIL.Image.alpha_composite(PIL.Image.new("RGBA", clear.size, "white"), clear)
-        plain = upright.convert("RGB" if channels == 3 else "L")
-    found = np.asarray(plain.resize((width, height), PIL.Image.Resampling.BILINEAR), dtype=np.float32)
-    pixels = found if plain.mode == "F" else found / 255  # (height, width), or (height, width, 3)
-    if pixels.ndim == 3:
-        return pixels.transpose(2, 0, 1).reshape(-1)
-    return np.tile(pixels.reshape(-1), channels)
+        mode = "RGB" if channels == 3 else "L"
+        plain = upright if upright.mode == mode else upright.convert(mode)
+    found = np.asarray(plain.resize((width, height), PIL.Image.Resampling.BILINEAR))  # (height, width[, 3])
+    flat = found.transpose(2, 0, 1).reshape(-1) if found.ndim == 3 else found.reshape(-1)
+    pixels = flat if plain.mode == "F" else flat / np.float32(255)
+    return pixels if found.ndim == 3 else np.tile(pixels, channels)
 
 
 def _of_many_bits(image: "Image", kind: str | None) -> "Image":

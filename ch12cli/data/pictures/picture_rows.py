@@ -8,7 +8,7 @@ import numpy as np
 
 from ch12cli.data.pictures.image_file import ImageFileError, ImageShape, read_image
 from ch12cli.data.pictures.pixel_cache import PixelCache
-from ch12cli.data.streaming.lazy_rows import LazyRows, Rows
+from ch12cli.data.streaming.lazy_rows import LazyRows, Rows, aligned_empty
 from ch12cli.data.table import Floats
 from ch12cli.data.text_file import SHOWN
 from ch12cli.errors import InputError
@@ -27,7 +27,7 @@ class PictureRows(LazyRows):
         self.shape, self.dtype = (len(names), int(np.prod(picture))), np.dtype(np.float32)
 
     def take(self, rows: Rows, epoch: int | None = None) -> Floats:
-        pixels = np.empty((len(rows), self.shape[1]), np.float32)
+        pixels = aligned_empty((len(rows), self.shape[1]), self.dtype)
         problems = []
         for place, row in enumerate(rows.tolist()):
             try:

@@ -72,6 +72,10 @@ class LazyRows(ABC):
             yield self[start : start + at_once]
 
 
+def as_they_are(values: Values) -> Values:
+    return values
+
+
 class SelectedRows(LazyRows):
     """Some rows of others, each changed in the same way. rows: their indices, (selected,)."""
 
@@ -93,6 +97,8 @@ class SelectedRows(LazyRows):
 
     def changed(self, raw: Values) -> Values:
         """Rows of the source, (rows, features), changed."""
+        if self.change is as_they_are and raw.dtype == self.dtype:
+            return raw
         found = aligned_empty(raw.shape, self.dtype)
         at_once = max(1, CHANGED_AT_ONCE // max(1, self.shape[1]))  # changing takes further memory
         for start in range(0, len(raw), at_once):
