@@ -12,7 +12,8 @@ from pathlib import Path
 from ch12cli.data.streaming.cache_folder import cache_folder
 
 # No -ffast-math: it would let NaN and infinity pass unnoticed. Products and sums may be fused.
-FLAGS = ("-O3", "-march=native", "-std=gnu11", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-fPIC")
+# -O3 compiles for 1.8 s in place of 1.0 s, and the step is no faster.
+FLAGS = ("-O2", "-march=native", "-std=gnu11", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-fPIC")
 SECONDS = 60  # after which compiling is given up
 
 

@@ -158,7 +158,7 @@ class HydraFiles:
             return base.template
         if id(base) not in self.templates:
             assert base.config is not None
-            config = base.config.copy()
+            config = OmegaConf.masked_copy(base.config, ["hydra"])
             with flag_override(config, ["struct", "readonly"], [False, False]):
                 config.hydra.job.num = int(NUMBER)
                 config.hydra.job.id = NUMBER
@@ -167,7 +167,7 @@ class HydraFiles:
                 config.hydra.overrides.task = [TASK]
                 config.hydra.sweep.dir = str(self.sweep_dir)
                 config.hydra.mode = "MULTIRUN"
-            self.templates[id(base)] = base, OmegaConf.to_yaml(OmegaConf.masked_copy(config, ["hydra"]))
+            self.templates[id(base)] = base, OmegaConf.to_yaml(config)
         return self.templates[id(base)][1]
 
     def files(self, job: SweepJob, directory: Path) -> dict[str, bytes]:

@@ -18,6 +18,14 @@ SIZES = (64, 256, 4096, 10000)
 TIMES = 3
 FEW, MORE = 4, 12  # jobs of Hydra's launchers that are measured: what each further job takes is the difference
 MEMORY = 3.0  # GB at most
+IN_GROUPS = (
+    "model.width=8,12,16,24,32",
+    "activation=relu,tanh,gelu",
+    "optimizer=sgd,adam,adamw,rmsprop",
+    "seed=range(20)",
+)
+IN_ONE, GROUPED = ("model.width=16", "activation=tanh", "optimizer=adam", "seed=range(1200)"), 1200
+GROUPS = 1.3  # times the time of one group, at most
 
 
 def write_rows(bench: Bench) -> Path:
@@ -119,6 +127,19 @@ def grow(bench: Bench, table: Table, reference: Spent) -> None:
         words = f"{each / last:.2f} of a run's time before"
         table.rows.append([f"ch12, {runs:,} runs", *figures(runs, spent), words, verdict(each / last, target=1.0)])
         last = each
+    compare_groups(bench, table)
     spent = own(bench, SIZES[-1], 20)
     words, target = f"{spent.memory / 1e9:.2f} GB at most", verdict(spent.memory / 1e9, target=MEMORY)
     table.rows.append([f"ch12, {SIZES[-1]:,} runs of 20 epochs", *figures(SIZES[-1], spent), words, target])
+
+
+def compare_groups(bench: Bench, table: Table) -> None:
+    """Adds as many runs in 60 groups as in one. The first sweep of each compiles, the second is measured."""
+    spent = {}
+    for name, words in {"one group": IN_ONE, "60 groups": IN_GROUPS}.items():
+        for _ in range(2):
+            command = [*bench.ch12, "train", "-m", *words, f"epochs={EPOCHS}", "hydra.sweep.dir=sweep", "-q"]
+            spent[name] = process(command, folder=bench.folder("groups"))
+        table.rows.append([f"ch12, {GROUPED:,} runs in {name}", *figures(GROUPED, spent[name]), "", ""])
+    share = spent["60 groups"].wall / spent["one group"].wall
+    table.rows[-1] = [*table.rows[-1][:-2], f"{share:.2f} of the time of one", verdict(share, target=GROUPS)]
