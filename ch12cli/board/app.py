@@ -84,7 +84,12 @@ def board_app(root: Path, *, token: str, port: int, write: bool) -> ASGIApp:
             return html(rendered_report(path, Path(beside) / "report.html"))
 
     async def tags(request: Request) -> Response:
-        return await run_in_threadpool(change_tags, request.path_params["path"], await request.body())
+        body = bytearray()
+        async for block in request.stream():
+            body += block
+            if len(body) > MOST_BYTES:  # the rest is not read
+                return answer(request, f"the body must be at most {MOST_BYTES:,} bytes", 413)
+        return await run_in_threadpool(change_tags, request.path_params["path"], bytes(body))
 
     def change_tags(relative: str, body: bytes) -> Response:
         if not write:
@@ -92,14 +97,14 @@ def board_app(root: Path, *, token: str, port: int, write: bool) -> ASGIApp:
         path = folder.at(relative)
         entry_at(path)
         try:
-            given = json.loads(body[:MOST_BYTES])
+            given = json.loads(body)
             added, removed = (list(map(str, given.get(name, []))) for name in ("add", "remove"))
-        except (ValueError, AttributeError, TypeError):
+        except (ValueError, AttributeError, TypeError, RecursionError):
             raise InputError('the body must be {"add": [WORD, …], "remove": [WORD, …]}') from None
         words = [tag for tag in dict.fromkeys([*read_tags(path), *added]) if tag not in removed]
         require_valid(path, words)
         if recorded_job(path) is not None:  # its directory, which the tags are written into, is in the record alone
-            run_verb(["unpack", str(path)], path)
+            run_verb(["unpack", operand(path)], path)
         write_tags(path, words)
         folder.renew(path)
         return JSONResponse({"tags": read_tags(path)})
@@ -139,8 +144,13 @@ def refused(request: Request, error: Exception) -> Response:
 
 def rendered_report(path: Path, target: Path) -> bytes:
     """The page of `ch12 report`."""
-    run_verb(["report", str(path), "-o", str(target)], path)
+    run_verb(["report", operand(path), "-o", str(target)], path)
     return target.read_bytes()
+
+
+def operand(path: Path) -> str:
+    """A path as an argument that no command takes for an option."""
+    return f"./{path}" if str(path).startswith("-") else str(path)
 
 
 def run_verb(words: Sequence[str], path: Path) -> None:
@@ -208,7 +218,8 @@ class Guard:
         shown = [value for name, value in pairs if name == "token"]
         if shown and self.is_token(shown[0]):
             rest = urlencode([(name, value) for name, value in pairs if name != "token"])
-            response = RedirectResponse(f"{request.url.path}{'?' * bool(rest)}{rest}", 303)
+            path = f"/{request.url.path.lstrip('/')}"  # two slashes would lead to another machine
+            response = RedirectResponse(f"{path}{'?' * bool(rest)}{rest}", 303)
             response.set_cookie(self.cookie, self.token, httponly=True, samesite="lax")
             return response
         if not self.is_token(request.cookies.get(self.cookie, "")):

@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,9 +38,15 @@ class Answer(NamedTuple):
 
 
 def asked(
-    app: Any, address: str, *, headers: Mapping[str, str] = COOKIE, method: str = "GET", body: bytes = b""
+    app: Any,
+    address: str,
+    *,
+    headers: Mapping[str, str] = COOKIE,
+    method: str = "GET",
+    body: bytes = b"",
+    blocks: Iterator[bytes] | None = None,
 ) -> Answer:
-    """The answer of an ASGI application. address: as in the request's line, percent-encoded."""
+    """The answer of an ASGI application. address: as in the request's line, percent-encoded. blocks: of a long body."""
     path, _, query = address.partition("?")
     lines = {"host": f"127.0.0.1:{PORT}", **headers}
     scope = {
@@ -60,6 +66,8 @@ def asked(
     sent: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
+        if blocks is not None:
+            return {"type": "http.request", "body": next(blocks), "more_body": True}
         return {"type": "http.request", "body": body, "more_body": False}
 
     async def send(message: dict[str, Any]) -> None:
@@ -215,9 +223,28 @@ def test_tags_are_changed_only_where_that_is_allowed_and_by_the_boards_own_pages
     assert post(app, "/api/tags/day/run", body=body).json == {"tags": ["good"]}
     assert [row["path"] for row in asked(app, "/api/runs?filter=tags~good").json["rows"]] == ["day/run"]
     assert post(app, "/api/tags/../outside", body=body).status == 404
-    for wrong in (b"[", b"[]", b'{"add": ["a b"]}', b'{"add": ["<b>"]}'):
+    for wrong in (b"[", b"[]", b'{"add": ["a b"]}', b'{"add": ["<b>"]}', b"[" * 9999):
         assert post(app, "/api/tags/day/run", body=wrong).status == 422
     assert post(app, "/api/tags/day/run", body=b'{"remove": ["good"]}').json == {"tags": []}
+
+
+def test_a_body_without_end_is_not_read_to_its_end(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(trained)
+    app = board_app(Path("outputs"), token=TOKEN, port=PORT, write=True)
+    taken: list[int] = []
+
+    def endless() -> Iterator[bytes]:
+        while True:
+            taken.append(4096)
+            yield b" " * 4096
+
+    answer = asked(app, "/api/tags/day/run", headers=MARKED, method="POST", blocks=endless())
+    assert answer.status == 413
+    assert sum(taken) < 20_000
+
+
+def test_the_token_leads_to_no_other_machine(ask: Ask) -> None:
+    assert ask(f"//evil.example/?token={TOKEN}", headers={}).headers["location"] == "/evil.example/"
 
 
 @pytest.mark.slow
