@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from ch12cli.training.batches import Part
+from ch12cli.training.batches import Part, StreamedPart
 
 FETCHES = ("item", "batch")
 NEAR = 0.1  # relative slowdown against the fastest setting that is accepted
@@ -97,15 +97,18 @@ def measure(
     device: torch.device,
     lasting: float,
 ) -> Measured:
-    """Returns the time per batch over several passes. The first two steps, in which workers start, are not counted.
+    """Returns the time per batch over several passes. The first two fetches, in which workers start, do not count.
 
-    lasting: approximate duration of the measurement, in seconds.
+    Rows that are read from disk are fetched as in training: many batches at once. lasting: approximate duration of the
+    measurement, in seconds.
     """
     whole_batches = fetch == "batch"
+    is_read = whole_batches and isinstance(part, StreamedPart) and not costs.item
+    at_once = part.rows_at_once(batch_size, sent=workers > 0) if is_read else batch_size
     warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)  # tested on purpose
     loader: DataLoader[Any] = DataLoader(
         Batches(part, costs.item) if whole_batches else ItemDataset(part, costs.item),
-        batch_size=batch_size,
+        batch_size=at_once,
         shuffle=True,
         num_workers=workers,
         collate_fn=as_it_is if whole_batches else None,
@@ -113,33 +116,38 @@ def measure(
         pin_memory=pinned,
         generator=torch.Generator(),
     )
-    for _ in zip(range(2), passes(loader, device, costs), strict=False):
+    for _ in zip(range(2), passes(loader, batch_size, device, costs), strict=False):
         pass
     steps: list[float] = []
     start = time.perf_counter()
-    for step in endless(loader, device, costs):
-        steps.append(step)
+    for seconds in endless(loader, batch_size, device, costs):
+        steps += seconds
         elapsed = time.perf_counter() - start
         if elapsed > lasting and len(steps) >= 3:
             break
     return Measured(workers, fetch, pinned, elapsed / len(steps), statistics.fmean(steps))
 
 
-def endless(loader: "DataLoader[Any]", device: torch.device, costs: Costs) -> Iterator[float]:
+def endless(loader: "DataLoader[Any]", batch_size: int, device: torch.device, costs: Costs) -> Iterator[list[float]]:
     while True:
-        yield from passes(loader, device, costs)
+        yield from passes(loader, batch_size, device, costs)
 
 
-def passes(loader: "DataLoader[Any]", device: torch.device, costs: Costs) -> Iterator[float]:
-    """Yields the seconds of each step in one pass over the data."""
+def passes(loader: "DataLoader[Any]", batch_size: int, device: torch.device, costs: Costs) -> Iterator[list[float]]:
+    """Yields the seconds of the steps on what is fetched at once, in one pass over the data."""
     for x, y in loader:
         x.to(device, non_blocking=True), y.to(device, non_blocking=True)
-        start = time.perf_counter()
-        if costs.waits:
-            time.sleep(costs.step)
-        else:
-            burn(costs.step)
-        yield time.perf_counter() - start
+        yield [step_seconds(costs) for _ in range(0, len(y), batch_size)]
+
+
+def step_seconds(costs: Costs) -> float:
+    """Returns how long a simulated step took."""
+    start = time.perf_counter()
+    if costs.waits:
+        time.sleep(costs.step)
+    else:
+        burn(costs.step)
+    return time.perf_counter() - start
 
 
 def advise(found: Sequence[Measured], *, cores: int) -> Advice:

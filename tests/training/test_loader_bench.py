@@ -3,11 +3,12 @@
 import time
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from ch12cli.cli.main import main
-from ch12cli.training.batches import Part
+from ch12cli.training.batches import Part, StreamedPart
 from ch12cli.training.loader_bench import Advice, Batches, Costs, ItemDataset, Measured, advise, measure
 
 MS = 1e-3
@@ -130,3 +131,18 @@ def test_the_right_setting_is_found_by_measuring(costs: Costs, workers: int, wor
     ]
     advice = advise(measured, cores=2)
     assert (advice.workers, words in advice.text) == (workers, True), (advice, measured)
+
+
+def test_rows_on_disk_are_fetched_as_in_training() -> None:
+    fetched: list[int] = []
+
+    def fetch(rows: np.ndarray, epoch: int | None) -> np.ndarray:
+        fetched.append(len(rows))
+        return np.zeros((len(rows), 2), np.float32)
+
+    y = torch.zeros(4000, dtype=torch.int8)
+    part = StreamedPart(fetch, y, shape=(2,), dtype=torch.float32, device=torch.device("cpu"), at_once=2000)
+    costs, cpu = Costs(step=0.1 * MS), torch.device("cpu")
+    one = measure(part, batch_size=50, workers=0, fetch="batch", pinned=False, costs=costs, device=cpu, lasting=0.01)
+    assert max(fetched) == part.rows_at_once(50, sent=False) > 500
+    assert one.step <= one.seconds
