@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ch12cli.errors import MachineError
+from ch12cli.files.plain_values import is_integer
 from ch12cli.training.checkpoint import Checkpoints, DamagedError
 
 
@@ -55,7 +56,7 @@ class StackCheckpoints(Checkpoints):
 
         Raises DamagedError if no attempt has left a valid one.
         """
-        best: Mapping[str, Any] = {}
+        best: Mapping[str, Any] | None = None
         skipped: list[str] = []
         others = [checkpoints.newest for checkpoints in self.others()]
         for newest in [super().newest, *others] if super().exist() or not others else others:
@@ -65,9 +66,9 @@ class StackCheckpoints(Checkpoints):
             except DamagedError as error:
                 skipped += error.messages
                 continue
-            if state["epoch"] > best.get("epoch", -1):
+            if best is None or epoch_of(state) > epoch_of(best):
                 best = state
-        if not best:
+        if best is None:
             raise DamagedError(skipped)
         return dict(best), skipped
 
@@ -80,3 +81,9 @@ class StackCheckpoints(Checkpoints):
             with suppress(OSError):
                 checkpoints.remove()
         super().remove()
+
+
+def epoch_of(state: Mapping[str, Any]) -> int:
+    """Returns the epoch of a checkpoint; -1 if it names none, and is refused when it is restored."""
+    epoch = state.get("epoch")
+    return epoch if is_integer(epoch) else -1
