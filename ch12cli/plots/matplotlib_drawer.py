@@ -121,6 +121,18 @@ def drawing(*, themed: bool = False, style: PlotStyle = STYLES["screen"]) -> Ite
         yield
 
 
+def letters_without_font(text: str) -> str:
+    """Returns the letters of a text that no font of a figure has, each once. They are drawn as boxes."""
+    with drawing():
+        import matplotlib
+        from matplotlib import font_manager
+
+        families = matplotlib.rcParams["font.family"]
+        fonts = [font_manager.get_font(font_manager.findfont(family)) for family in families]
+    letters = sorted({letter for letter in text if ord(letter) > 127 and letter.isprintable()})
+    return "".join(letter for letter in letters if not any(font.get_char_index(ord(letter)) for font in fonts))
+
+
 def figure_of(plot: Plot, options: FigureOptions | None = None) -> "Figure":
     """Returns the plot as a figure of matplotlib; to be called inside `drawing`."""
     options = options or FigureOptions()

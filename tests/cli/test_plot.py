@@ -358,3 +358,14 @@ def test_what_is_recorded_of_a_run_is_shown_without_torch(words: list[str], trai
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=trained, capture_output=True, text=True, check=True)
     assert done.stderr.endswith("0 False\n")
+
+
+def test_letters_without_a_font_are_named_in_one_line(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(trained)
+    capsys.readouterr()
+    assert main(["plot", "iris", "--title", "\U00012000 é", "-o", str(tmp_path / "a.png")]) == 0  # cuneiform
+    errors = capsys.readouterr().err
+    assert errors.count("\n") == 1
+    assert "no installed font has \U00012000: boxes are drawn" in errors

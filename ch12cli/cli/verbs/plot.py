@@ -52,6 +52,7 @@ NORMS = "grad_norm,weight_norm"  # columns of metrics.csv
 FORMS = (".png", ".svg", ".pdf")
 DPI = (20, 2400)  # dots per inch of a PNG: least and most
 SIZE = (1.0, 60.0)  # inches of a side: least and most
+MOST_LETTERS = 12  # without a font that are named
 PIPE_HEIGHT = 24  # lines of a plot that is not printed on a terminal
 
 
@@ -102,8 +103,12 @@ def run(argv: Sequence[str]) -> int:
     print_warnings(warnings)
     contents: dict[Path, bytes] = {}
     if options.output:
-        from ch12cli.plots.matplotlib_drawer import render
+        from ch12cli.plots.matplotlib_drawer import letters_without_font, render
+        from ch12cli.plots.plotted_data import to_plotted_csv
 
+        if lacking := letters_without_font(f"{plot.title}{to_plotted_csv(plot).decode()}"):
+            shown = f"{lacking[:MOST_LETTERS]}{'…' * (len(lacking) > MOST_LETTERS)}"
+            print_warnings([f"no installed font has {shown}: boxes are drawn; install one, such as Noto Sans"])
         contents = {path: render(plot, path.suffix.lower()[1:], options=look) for path in options.output}
     else:
         print_plot(plot)
