@@ -217,6 +217,16 @@ def test_a_node_that_was_only_cut_off_changes_nothing_when_it_is_back(
     require_complete(tmp_path, expected)
 
 
+def test_a_search_asks_for_its_batches_on_the_cluster(cluster: SlurmCluster, tmp_path: Path) -> None:
+    words = ("train", "-q", "-m", "device=cpu", "epochs=5", "hydra/sweeper=search", "search.n_trials=12")
+    search = (*words, "search.n_jobs=6", "optimizer.lr=tag(log,interval(0.001,0.1))")
+    for directory, launcher in (("local", ()), ("sweep", ON_SLURM)):
+        line = [*CH12, *search, *launcher, f"hydra.sweep.dir={directory}"]
+        subprocess.run(line, cwd=tmp_path, check=True, timeout=LONG)
+    assert len(read_submissions(tmp_path / "sweep")) == 2
+    require_complete(tmp_path, models(tmp_path / "local"), jobs=12)
+
+
 def test_a_larger_sweep_than_an_array_may_have_is_several_arrays(tmp_path: Path, cluster: SlurmCluster) -> None:
     (tmp_path / WORK).mkdir(parents=True)
     engine = Slurm(timeout_min=5)
