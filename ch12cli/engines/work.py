@@ -19,7 +19,7 @@ import torch
 from ch12cli.engines.slurm import can_requeue, requeue
 from ch12cli.errors import InputError, MachineError
 from ch12cli.files.cluster.bundle_json import Bundle, BundledItem, read_bundle
-from ch12cli.files.cluster.journal import JournalWriter
+from ch12cli.files.cluster.journal import JournalWriter, fruitless_attempts
 from ch12cli.files.environment import usable_cores
 from ch12cli.files.plan_json import read_plan
 from ch12cli.files.result_json import is_done, is_intact
@@ -40,6 +40,7 @@ LOOK = 2.0  # seconds between two looks for a newer attempt or a stop
 PROGRESS = 1.0  # seconds between two lines about the progress of a stack
 NOTICE = 10.0  # seconds for an earlier attempt to notice this one
 CHECKPOINTS_IN = 45.0  # seconds for the workers to write their checkpoints
+STARTS = 5  # of a task in a row that get nowhere, after which it is not requeued
 BEFORE_LIMIT = (signal.SIGUSR1, signal.SIGUSR2)  # sent by a scheduler before a time limit or a preemption
 
 
@@ -107,6 +108,11 @@ def work_on(directory: Path, number: int, *, trust: bool) -> int:
         journal.flush()
         raise
     goes_on = not done and ended_by in BEFORE_LIMIT and can_requeue()
+    if goes_on and fruitless_attempts(directory, number, journal.attempt) >= STARTS:
+        reason = f"its task was ended {STARTS} times before it trained anything: give it a longer time limit"
+        journal.note("end", done=False, error=reason, is_input=False, host=platform.node())
+        journal.flush()
+        raise MachineError(reason)
     journal.note("end", done=done, signal=ended_by, requeued=goes_on, processor_seconds=processor_seconds())
     journal.flush()
     if goes_on:

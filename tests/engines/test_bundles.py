@@ -26,7 +26,14 @@ from ch12cli.files.cluster.bundle_json import (
     read_submissions,
     write_bundles,
 )
-from ch12cli.files.cluster.journal import JournalReader, JournalWriter, activity, bundle_states, machines_of_jobs
+from ch12cli.files.cluster.journal import (
+    JournalReader,
+    JournalWriter,
+    activity,
+    bundle_states,
+    fruitless_attempts,
+    machines_of_jobs,
+)
 from ch12cli.files.cluster.progress import bundle_progress
 from ch12cli.run.task import choose_device, devices_elsewhere
 from ch12cli.sweeps.groups import Elsewhere, bytes_of_run, max_stack_size
@@ -118,6 +125,20 @@ def test_the_states_of_bundles_are_known_from_their_journals(tmp_path: Path, mon
     running.flush()
     assert bundle_states(tmp_path)[1].state == "requeued"
     assert activity(tmp_path) == "submitted"
+
+
+def test_attempts_that_get_nowhere_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_bundles(tmp_path, ITEMS, processes=1)
+    for kind in ("alive", "job", "alive", "alive"):
+        writer = JournalWriter(tmp_path, 0)
+        writer.note(kind)
+        writer.flush()
+    assert [fruitless_attempts(tmp_path, 0, attempt) for attempt in (1, 2, 3, 4)] == [1, 0, 1, 2]
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 61)  # time enough to train one that reports nothing
+    writer.note("alive")
+    writer.flush()
+    assert fruitless_attempts(tmp_path, 0, 4) == 0
 
 
 def test_the_machine_of_each_job_is_that_of_the_newest_attempt_at_it(

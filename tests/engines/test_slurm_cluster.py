@@ -24,7 +24,7 @@ STRUCTURES = ("seed=range(200)", "model.width=4,6,8", "sweep.max_stacked=34")  #
 WORDS = ("train", "-m", "device=cpu", "epochs=30", "sweep.fused=false", "checkpoint.every=5", *STRUCTURES)
 ON_SLURM = ("hydra/launcher=slurm", "hydra.launcher.array_parallelism=3")
 LONG = 400.0  # seconds
-# A network whose every step takes a fifth of a second, without work: it reaches a time limit of a minute.
+# A network whose every step takes a fifth of a second, without work: it reaches a time limit of two minutes.
 SLOW = """
 import time, torch
 class Network(torch.nn.Linear):
@@ -170,8 +170,8 @@ def test_at_the_time_limit_a_job_writes_checkpoints_and_is_requeued(cluster: Slu
     (tmp_path / "slow.py").write_text(SLOW)
     (tmp_path / "mine/model").mkdir(parents=True)
     (tmp_path / "mine/model/slow.yaml").write_text("_target_: slow.Network")
-    words = ("train", "-q", "-m", "--config-dir", "mine", "model=slow", "device=cpu", "seed=range(6)", "epochs=60")
-    limits = ("hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=20", "sweep.max_stacked=2")
+    words = ("train", "-q", "-m", "--config-dir", "mine", "model=slow", "device=cpu", "seed=range(6)", "epochs=120")
+    limits = ("hydra.launcher.timeout_min=2", "hydra.launcher.signal_delay_s=10", "sweep.max_stacked=2")
     local = subprocess.Popen([*CH12, *words, "hydra.sweep.dir=local"], cwd=tmp_path)
     BEGUN.append(local)
     line = [*CH12, *words, *limits, *ON_SLURM, "hydra.sweep.dir=sweep"]

@@ -25,6 +25,7 @@ JOURNAL = re.compile(r"([0-9]{1,9})\.([0-9]{1,9})\.jsonl")
 EVERY = 0.5  # seconds between two writes of events, at least
 BEAT = 15.0  # seconds between two signs of life, at most
 ALIVE = 90.0  # seconds without one after which an attempt counts as lost
+FRUITLESS = 60.0  # seconds within which an attempt that was ended may not have begun to train
 STOP = "stop"  # in the folder: all bundles end with a checkpoint
 Event = Mapping[str, Any]
 
@@ -98,6 +99,19 @@ class JournalWriter:
         return STOP in os.listdir(self.path.parent)
 
 
+def fruitless_attempts(sweep: Path, bundle: int, attempt: int) -> int:
+    """Returns how many attempts in a row, this one being the last, were ended before they got anywhere."""
+    found = 0
+    while attempt - found > 0:
+        events = list(JournalReader(sweep, bundle, attempt=attempt - found).read_attempt())
+        times = [event["time"] for event in events if isinstance(event.get("time"), int | float)]
+        lasted = max(times, default=0.0) - min(times, default=0.0)
+        if lasted > FRUITLESS or any(event["event"] in ("progress", "job") for event in events):
+            break
+        found += 1
+    return found
+
+
 @dataclass
 class JournalReader:
     """Reads the events of the attempts at a bundle as they are written."""
@@ -113,8 +127,11 @@ class JournalReader:
         latest = attempts(self.sweep).get(self.bundle, 0)
         if latest > self.attempt:
             self.attempt, self.position = latest, 0
-        if self.attempt == 0:
-            return
+        if self.attempt > 0:
+            yield from self.read_attempt()
+
+    def read_attempt(self) -> Iterator[Event]:
+        """Yields the new events of the attempt."""
         try:
             content = read_file(self.sweep / WORK / f"{self.bundle}.{self.attempt}.jsonl")
         except OSError:
