@@ -60,6 +60,7 @@ class SlurmCluster:
     """A cluster whose files are in a folder. nodes: how many; cores: of each; array: its MaxArraySize."""
 
     def __init__(self, folder: Path, *, nodes: int = 3, cores: int = 1, array: int = 1001) -> None:
+        self.frozen: list[int] = []
         self.folder, self.names = folder, [f"n{index + 1}" for index in range(nodes)]
         host, port = socket.gethostname().partition(".")[0], 16817
         lines = [
@@ -116,7 +117,8 @@ class SlurmCluster:
         """Cuts a node off: nothing on it goes on, and the controller will miss it. Returns what was stopped."""
         process = int((self.folder / f"slurmd-{name}.pid").read_text())
         steps = steps_of(name)
-        for each in (process, *descendants(process), *steps):
+        self.frozen = [process, *descendants(process), *steps]
+        for each in self.frozen:
             os.kill(each, signal.SIGSTOP)
         return [each for each in steps if b"ch12cli" in processes().get(each, (0, b""))[1]]
 
@@ -128,9 +130,14 @@ class SlurmCluster:
     def clear(self) -> None:
         """Ends all jobs, and takes back the nodes that are away, or that the controller gave up."""
         subprocess.run(["scancel", "--user=root"], check=False)
+        frozen, self.frozen = [each for each in self.frozen if is_frozen(each)], []
+        while any(map(is_running, frozen)):
+            for each in frozen:
+                end(each)
+            time.sleep(0.1)
         for name in self.names:
             process = int((self.folder / f"slurmd-{name}.pid").read_text())
-            if is_running(process) and not is_frozen(process):
+            if is_running(process):
                 continue
             self.kill(name)
             self.start_node(name)
