@@ -221,7 +221,7 @@ def test_torchrun_trains_what_devices_trains(folder: Path) -> None:
     done = subprocess.run(
         [*command(*TORCHRUN, "train"), "epochs=3"], env=environment, capture_output=True, text=True, check=True
     )
-    assert done.stdout == "run\n"
+    assert done.stdout == f"{folder / 'run'}\n"
     assert main(["train", "-q", "device=cpu", "batch_size=8", "devices=2", "epochs=3", "hydra.run.dir=other"]) == 0
     found, expected = load_plain(folder / "run" / MODEL), load_plain(folder / "other" / MODEL)
     assert all(torch.equal(value, expected[name]) for name, value in found.items())
