@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ch12cli.catalogue.summary import Failure
 from ch12cli.catalogue.sweep_progress import SweepStanding
 from ch12cli.files.result_json import Result
 from ch12cli.files.sweep_csv import SweepRow
+
+if TYPE_CHECKING:
+    from ch12cli.catalogue.summary import Failure  # which imports numpy
 
 METRIC_LABELS = {"mae": "MAE", "r2": "R²", "balanced_accuracy": "balanced accuracy", "f1": "F1", "auc": "AUC"}
 # other metrics are shown under their own names
@@ -127,7 +129,7 @@ def name_job(number: int, values: Mapping[str, str], varying: Mapping[str, objec
     return f"run {number} ({text})" if text else f"run {number}"
 
 
-def format_failures(failures: Sequence[Failure]) -> list[str]:
+def format_failures(failures: Sequence["Failure"]) -> list[str]:
     """Returns a line for each cause, up to CAUSES, and a line that counts the rest."""
     lines = [format_failure(failure) for failure in failures[:CAUSES]]
     rest = failures[CAUSES:]
@@ -137,7 +139,7 @@ def format_failures(failures: Sequence[Failure]) -> list[str]:
     return lines
 
 
-def format_failure(failure: Failure) -> str:
+def format_failure(failure: "Failure") -> str:
     """Returns `run 17 (optimizer.lr=10, seed=3) diverged: …`; for several runs, the overrides that they share."""
     cause = f": {failure.reason}" if failure.reason else ""
     if len(failure.jobs) == 1:

@@ -67,7 +67,8 @@ def override_key(override: str) -> str:
 
 def overrides_of(overrides: Iterable[str]) -> dict[str, str]:
     """Returns the values of overrides as typed, by key."""
-    return {override_key(override): override.partition("=")[2] for override in overrides}
+    parts = [override.partition("=") for override in overrides]
+    return {name.lstrip("+~"): value for name, _, value in parts}
 
 
 def overrides_in(command: str) -> dict[str, str]:

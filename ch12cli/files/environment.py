@@ -4,7 +4,6 @@ import os
 import platform
 import subprocess
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,8 @@ def usable_cores() -> int:
 
 
 def package_version(package: str) -> str | None:
+    from importlib.metadata import PackageNotFoundError, version  # which lists of runs do not need
+
     try:
         return version(package)
     except PackageNotFoundError:

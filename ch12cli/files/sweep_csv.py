@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -125,9 +126,7 @@ class SweepRow:
             record = row_from_format_1(record)
         command = record.get("command") or ""
         overrides = overrides_in(command)
-        metrics = {
-            name: _number(text) for name, text in record.items() if name.startswith(PARTS) and name not in overrides
-        }
+        metrics = {name: _number(record[name]) for name in _metric_columns(tuple(record)) if name not in overrides}
         return cls(
             job=int(record["job"]),
             directory=record.get("directory") or record["job"],
@@ -172,11 +171,19 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
+@lru_cache(maxsize=64)  # tables of many rows have the same columns
+def _metric_columns(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for name in names if name.startswith(PARTS))
+
+
 def _number(text: str | None) -> float | None:
+    if not text:
+        return None
     try:
-        return _finite(float(text)) if text else None
+        value = float(text)
     except ValueError:
         return None
+    return value if math.isfinite(value) else None
 
 
 def _integer(text: str | None) -> int | None:

@@ -165,10 +165,10 @@ def test_a_part_of_a_stack_is_a_separate_stack(tmp_path: Path) -> None:
 
 def test_with_halving_the_runs_of_a_group_stay_together(tmp_path: Path) -> None:
     halving = "sweep.halving={metric:train_loss,min_epochs:1,factor:2}"
-    words = [f"seed={seed} sweep.processes=4 {halving}" for seed in range(200)]
-    assert [len(stack) for stack in stacks(planned(words, tmp_path / "a", write=False))] == [200]
-    words = [f"seed={seed} sweep.processes=4" for seed in range(200)]
-    assert [len(stack) for stack in stacks(planned(words, tmp_path / "b", write=False))] == [50] * 4
+    words = [f"seed={seed} sweep.processes=4 {halving}" for seed in range(256)]
+    assert [len(stack) for stack in stacks(planned(words, tmp_path / "a", write=False))] == [256]
+    words = [f"seed={seed} sweep.processes=4" for seed in range(256)]
+    assert [len(stack) for stack in stacks(planned(words, tmp_path / "b", write=False))] == [64] * 4
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[]", '{"jobs": 3}', "changed"])

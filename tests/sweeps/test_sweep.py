@@ -75,7 +75,7 @@ def assert_like_alone(swept: Swept, job: int, train: Train, *, folders: list[Pat
         for key, value in expected.items():
             assert relative(found[key], value) < 1e-9
         # a run of a stack writes its last checkpoint once, with the rows in it
-        assert states[0].keys() == {*states[1]} - {"rows_beside"}
+        assert states[0].keys() - {"compiled", "rows_beside"} == states[1].keys() - {"rows_beside"}
     found_rows = metrics(directory)
     assert len(found_rows) == alone.result.epochs == int(row["epochs"])
     for found_row, expected_row in zip(found_rows, alone.rows, strict=True):
@@ -144,7 +144,8 @@ def test_a_jobs_directory_holds_the_files_of_a_single_run(train: Train, models: 
     assert {group.reason for group in single.looker.plans[0].groups} == {"the only job of its structure"}
     alone = train(*words, "seed=1")
     # the fixture's runs write no log; the checkpoint before the last is kept only where there is one
-    expected = files_of(alone.directory) - {"checkpoints/previous.pt"} | {"train.log"}
+    # predictions are recorded of runs alone
+    expected = files_of(alone.directory) - {"checkpoints/previous.pt", "predictions.npz"} | {"train.log"}
     assert {".hydra/config.yaml", "result.json", "metrics.csv", "model.pt", "checkpoints/last.pt"} <= expected
     for swept in (stacked, single):
         assert {path.name for path in swept.directory.iterdir()} == {"0", "1", ".ch12", "sweep.csv", "multirun.yaml"}
@@ -155,9 +156,8 @@ def test_a_jobs_directory_holds_the_files_of_a_single_run(train: Train, models: 
     for name in ("model.pt", "checkpoints/best.pt", "checkpoints/last.pt"):
         for folder in (stacked.directory / "0", single.directory / "0", alone.directory):
             state = torch.load(folder / name, weights_only=True)
-            assert state.keys() | {"rows_beside"} == torch.load(alone.directory / name, weights_only=True).keys() | {
-                "rows_beside"
-            }
+            others = torch.load(alone.directory / name, weights_only=True).keys() - {"rows_beside"}
+            assert state.keys() - {"compiled", "rows_beside"} == others
     for name in ("config.yaml", "overrides.yaml"):
         found = yaml.safe_load((stacked.directory / "0" / ".hydra" / name).read_text(encoding="utf-8"))
         assert found == yaml.safe_load((alone.directory / ".hydra" / name).read_text(encoding="utf-8"))
