@@ -218,7 +218,7 @@ def sweep_entry(folder: str, inside: Sequence[str]) -> Entry:
     when, tags = began(folder, STATE), tags_of(folder)
     tag_values = {"tags": tags} if tags else {}
     try:
-        rows = read_sweep_rows(path, inside)
+        rows = read_sweep_rows(path, inside, brief=True)
     except NewerFormatError:
         return Entry(folder, "sweep", when, "newer", tag_values)
     except InputError:

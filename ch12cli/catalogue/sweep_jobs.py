@@ -23,14 +23,15 @@ DIRECTORY = re.compile(r"[0-9]{1,9}")  # of a job, named by its number
 LITERALS: dict[str, Any] = {"true": True, "false": False, "null": None}
 
 
-def read_sweep_rows(sweep: Path, inside: Collection[str] | None = None) -> list[SweepRow]:
+def read_sweep_rows(sweep: Path, inside: Collection[str] | None = None, *, brief: bool = False) -> list[SweepRow]:
     """Returns the rows of the completed jobs, by number.
 
     The table of a killed sweep may lack the last jobs, whose rows are read from their directories. inside: names in the
-    sweep's directory, if known. Raises InputError if the table is damaged or of a newer format.
+    sweep's directory, if known; brief: as in read_sweep_csv. Raises InputError if the table is damaged or of a newer
+    format.
     """
     planned = count_planned(sweep)  # first, because it raises NewerFormatError
-    rows = read_sweep_csv(sweep / SWEEP)
+    rows = read_sweep_csv(sweep / SWEEP, brief=brief)
     known = {row.job for row in rows}
     try:
         names = os.listdir(sweep) if inside is None else inside

@@ -152,6 +152,16 @@ def test_a_row_is_read_back_as_it_was_written(ending: dict[str, object], tmp_pat
     assert read_sweep_csv(tmp_path / "sweep.csv") == [row]
     table.close()
     assert read_sweep_csv(tmp_path / "sweep.csv") == [row]
+    (brief,) = read_sweep_csv(tmp_path / "sweep.csv", brief=True)
+    assert (brief.job, brief.directory, brief.status) == (row.job, row.directory, row.status)
+    assert (brief.monitor, brief.objective, brief.seconds) == (row.monitor, row.objective, row.seconds)
+
+
+@pytest.mark.parametrize("brief", [False, True])
+def test_a_command_that_ends_in_a_backslash_is_damage_however_much_is_read(brief: bool, tmp_path: Path) -> None:
+    (tmp_path / "sweep.csv").write_text("job,status,command\n0,finished,ch12 train '+note=x'\\\n")
+    with pytest.raises(InputError, match=r"sweep.csv: damaged: "):
+        read_sweep_csv(tmp_path / "sweep.csv", brief=brief)
 
 
 @pytest.mark.parametrize(
