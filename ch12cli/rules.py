@@ -1,7 +1,7 @@
 """Rules for values. Each rule checks a value and describes what it allows."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -278,6 +278,31 @@ class HalvingRule:
 
 
 @dataclass(frozen=True)
+class Factors:
+    """A list of numbers above 0, at least one."""
+
+    def allows(self, value: Any) -> bool:
+        return isinstance(value, list) and bool(value) and all(map(Number(above=0).allows, value))
+
+    def __str__(self) -> str:
+        return "a list of numbers above 0"
+
+
+PBT_OPTIONS: Mapping[str, Rule] = {
+    "every": IntegerRule(1),
+    "quantile": Number(above=0, high=0.5),
+    "factors": Factors(),
+    "resample": Number(low=0, high=1),
+}
+PBT_LIMITS = "whole epochs from 1; quantile above 0, 0.5 at most; factors above 0; resample from 0 to 1"
+
+
+def allows_each(rules: Mapping[str, Rule], values: Mapping[str, Any]) -> bool:
+    """Returns whether each value is allowed by the rule of its name."""
+    return all(name in rules and rules[name].allows(value) for name, value in values.items())
+
+
+@dataclass(frozen=True)
 class PopulationRule:
     """null, or {metric, every, numbers} for population-based training, with `quantile`, `factors`, `resample`, `seed`.
 
@@ -290,20 +315,12 @@ class PopulationRule:
     def allows(self, value: Any) -> bool:
         if value is None:
             return True
-        needed, optional = {"metric", "every", "numbers"}, {"quantile", "factors", "resample", "seed"}
-        if not isinstance(value, dict) or not needed <= set(value) <= needed | optional:
+        if not isinstance(value, dict) or not {"metric", "every", "numbers"} <= value.keys():
             return False
-        factors, numbers = value.get("factors", [1]), value["numbers"]
+        rules = {**PBT_OPTIONS, "metric": OneOf(self.metrics), "seed": IntegerRule(0)}
+        numbers = value["numbers"]
         return (
-            value["metric"] in self.metrics
-            and is_integer(value["every"])
-            and value["every"] >= 1
-            and Number(above=0, high=0.5).allows(value.get("quantile", 0.5))
-            and Number(low=0, high=1).allows(value.get("resample", 0))
-            and IntegerRule(0).allows(value.get("seed", 0))
-            and isinstance(factors, list)
-            and bool(factors)
-            and all(map(Number(above=0).allows, factors))
+            allows_each(rules, {name: option for name, option in value.items() if name != "numbers"})
             and isinstance(numbers, dict)
             and bool(numbers)
             and all(map(is_range, numbers.values()))
@@ -312,7 +329,8 @@ class PopulationRule:
     def __str__(self) -> str:
         return (
             "null, or 'KEY={metric: valid_loss, every: 5, numbers: {optimizer.lr: [1e-4, 0.1, log]}}' with bounds "
-            "above 0, and, if wanted, quantile: 0.2, factors: [0.8, 1.2], resample: 0.25, seed: 1"
+            "above 0, and, if wanted, quantile: 0.2, factors: [0.8, 1.2], resample: 0.25, seed: 1 "
+            f"({PBT_LIMITS})"
         )
 
 

@@ -9,7 +9,18 @@ from ch12cli.config.schema import Key
 from ch12cli.config.values import shown
 from ch12cli.errors import InputError, Problem
 from ch12cli.files.plain_values import is_finite_number
-from ch12cli.rules import IntegerRule, ItemsRule, Number, OneOf, Or, Rule, Text, describe_rule
+from ch12cli.rules import (
+    PBT_LIMITS,
+    PBT_OPTIONS,
+    IntegerRule,
+    ItemsRule,
+    Number,
+    OneOf,
+    Or,
+    Text,
+    allows_each,
+    describe_rule,
+)
 from ch12cli.search.optuna_samplers import OPTUNA_DRAWERS, missing_packages
 from ch12cli.search.samplers import DRAWERS
 from ch12cli.suggest import suggestion
@@ -77,27 +88,17 @@ class Whens:
         return "a mapping, as 'KEY={optimizer.momentum: \"optimizer=sgd\"}'"
 
 
-PBT_OPTIONS: Mapping[str, Rule] = {
-    "every": IntegerRule(1),
-    "quantile": Number(above=0, high=0.5),
-    "factors": ItemsRule(),
-    "resample": Number(low=0, high=1),
-}
-
-
 @dataclass(frozen=True)
 class PbtRule:
     """A mapping with `every`, and other options of population-based training."""
 
     def allows(self, value: Any) -> bool:
-        if not isinstance(value, Mapping) or "every" not in value or not value.keys() <= PBT_OPTIONS.keys():
-            return False
-        factors = value.get("factors", [1])
-        has_factors = isinstance(factors, list) and bool(factors) and all(map(Number(above=0).allows, factors))
-        return has_factors and all(PBT_OPTIONS[name].allows(option) for name, option in value.items())
+        return isinstance(value, Mapping) and "every" in value and allows_each(PBT_OPTIONS, value)
 
     def __str__(self) -> str:
-        return "'KEY={every: 5}', with quantile: 0.2, factors: [0.8, 1.2] and resample: 0.25 if wanted"
+        return (
+            f"'KEY={{every: 5}}', with quantile: 0.2, factors: [0.8, 1.2] and resample: 0.25 if wanted ({PBT_LIMITS})"
+        )
 
 
 SEARCH_KEYS: dict[str, Key] = {

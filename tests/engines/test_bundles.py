@@ -272,7 +272,7 @@ def test_places_on_disks_of_this_machine_are_named(tmp_path: Path, monkeypatch: 
     (tmp_path / "mounts").write_text(MOUNTED)
     monkeypatch.setattr(visibility, "MOUNTS", tmp_path / "mounts")
     places = {"Python": Path("/usr"), "dataset.path": Path("/data sets/a.csv"), "hydra.sweep.dir": Path("/tmp/s")}
-    found = local_places({**places, "ch12": Path("/opt/ch12"), "the current directory": Path("/home/me")})
+    found = local_places({**places, "ch12": Path("/opt/ch12"), "the current directory": Path("/home/project")})
     assert [text.partition(",")[0] for text in found] == ["Python (/usr)", "hydra.sweep.dir (/tmp/s): on /tmp"]
     assert "ch12 (/opt/ch12): on /, a disk of this machine (ext4)" in found[0]
     nodes = "NodeName=n{0} Arch=x86_64 NodeAddr=127.0.0.1 NodeHostName={1} Version=22.05.8\n"
