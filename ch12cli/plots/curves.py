@@ -119,7 +119,7 @@ def panel(groups: Sequence[CurveGroup], columns: Sequence[str], *, log: bool | N
     for group in groups:
         for column in columns:
             part = column.partition("_")[0]
-            label = group.name if len(groups) > 1 else PART_NAMES.get(part, column)
+            label = group.name if len(groups) > 1 else PART_NAMES.get(part, "")  # else the axis names the only line
             line = mean_line(label, [column_of(rows, column) for rows in group.counted])
             lost = sum(curve.diverged is not None for curve in group.curves)
             if lost and len(group.curves) > 1:
@@ -168,4 +168,4 @@ def mean_line(name: str, curves: Sequence[Values]) -> Line:
         warnings.simplefilter("ignore", RuntimeWarning)  # an epoch without any finite value becomes a gap
         low, high = np.nanpercentile(table, PERCENTILES, axis=0)
         mean = np.nanmean(table / len(curves), axis=0) * len(curves)  # divide first, as the sum may overflow
-    return Line(f"{name} ({len(curves)} runs)", epochs, mean, low, high)
+    return Line(f"{name} ({len(curves)} runs)" if name else f"{len(curves)} runs", epochs, mean, low, high)

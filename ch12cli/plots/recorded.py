@@ -19,15 +19,13 @@ from ch12cli.files.plan_json import is_inside
 from ch12cli.files.run_directory import HYDRA, METRICS
 from ch12cli.files.sweep_csv import SweepRow, is_sweep
 from ch12cli.files.untrusted_text import escape_controls
-from ch12cli.plots.curves import PART_NAMES, EpochRows, learning_curves
+from ch12cli.plots.curves import AXIS_LABELS, PART_NAMES, EpochRows, learning_curves
 from ch12cli.plots.parallel import parallel_coordinates
 from ch12cli.plots.plot import SERIES, Plot
 from ch12cli.plots.sweeps import Results, distribution, heatmap, history, importance, pair, results_of, slices
 from ch12cli.suggest import did_you_mean
 
 MAX_NAME = 40  # maximum characters of a line's label; if one is longer, run names are used
-METRIC_NAMES = {"r2": "R²", "balanced_accuracy": "balanced accuracy", "f1": "F1", "auc": "AUC"}
-COLUMN_NAMES = {"grad_norm": "norm of the gradient", "weight_norm": "norm of the weights"}
 
 CurveGroups = dict[tuple[tuple[str, str], ...], list[EpochRows]]  # (key, value) pairs -> curves of their runs
 
@@ -157,11 +155,9 @@ def column_in_words(column: str) -> str:
     """Returns a column in words: `validation loss` for valid_loss."""
     part, _, metric = column.partition("_")
     parts = {**PART_NAMES, "test": "test"}
-    return (
-        f"{parts[part]} {METRIC_NAMES.get(metric, metric)}"
-        if part in parts and metric
-        else COLUMN_NAMES.get(column, column)
-    )
+    if part in parts and metric:
+        return f"{parts[part]} {AXIS_LABELS.get(metric, metric)}"
+    return AXIS_LABELS.get(column, column)
 
 
 def run_name(path: Path) -> str:

@@ -30,6 +30,15 @@ def test_one_run_has_a_panel_for_loss_and_one_for_the_metric_with_both_parts() -
     assert loss.lines[0].x.tolist() == [1.0, 2.0, 3.0]
 
 
+def test_a_line_that_its_axis_names_needs_no_legend() -> None:
+    norms = [{"epoch": n, "grad_norm": 1.0 / n, "weight_norm": 2.0} for n in (1, 2)]
+    one = panels(learning_curves([("", [norms])], title="t", metric="grad_norm,weight_norm"))
+    assert [[line.name for line in panel.lines] for panel in one] == [[""], [""]]
+    assert [panel.y.label for panel in one] == ["norm of the gradient", "norm of the weights"]
+    (seeds,) = panels(learning_curves([("", [norms] * 3)], title="t", metric="grad_norm"))
+    assert [line.name for line in seeds.lines] == ["3 runs"]
+
+
 def test_several_runs_are_labelled_by_name_on_the_validation_part() -> None:
     loss, _ = panels(learning_curves([("a", [rows([3.0])]), ("b", [rows([4.0])])], title="t"))
     assert [(line.name, line.y.tolist()) for line in loss.lines] == [("a", [3.0]), ("b", [4.0])]
