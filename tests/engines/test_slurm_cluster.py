@@ -170,7 +170,8 @@ def test_at_the_time_limit_a_job_writes_checkpoints_and_is_requeued(cluster: Slu
     (tmp_path / "slow.py").write_text(SLOW)
     (tmp_path / "mine/model").mkdir(parents=True)
     (tmp_path / "mine/model/slow.yaml").write_text("_target_: slow.Network")
-    words = ("train", "-q", "-m", "--config-dir", "mine", "model=slow", "device=cpu", "seed=range(6)", "epochs=60")
+    length = ("batch_size=45", "epochs=140")  # two minutes: an epoch has two steps, and evaluates two parts
+    words = ("train", "-q", "-m", "--config-dir", "mine", "model=slow", "device=cpu", "seed=range(6)", *length)
     limits = ("hydra.launcher.timeout_min=2", "hydra.launcher.signal_delay_s=10", "sweep.max_stacked=2")
     local = subprocess.Popen([*CH12, *words, "hydra.sweep.dir=local"], cwd=tmp_path)
     BEGUN.append(local)
