@@ -10,7 +10,7 @@ import numpy as np
 from ch12cli.catalogue.formatting import count_of
 from ch12cli.errors import InputError
 from ch12cli.plots.plot import SERIES, Axis, EdgeMark, Line, Lines, Plot, Values
-from ch12cli.plots.scale import beyond, metric_axis
+from ch12cli.plots.scale import FLAT_CURVE, beyond, metric_axis
 
 EpochRows = Sequence[Mapping[str, float]]  # rows of a metrics.csv
 
@@ -131,7 +131,7 @@ def panel(groups: Sequence[CurveGroup], columns: Sequence[str], *, log: bool | N
     if len(groups) > 1 and part in PART_NAMES:
         label = f"{PART_NAMES[part]} {label}"
     heights = [v for line in finite or lines for v in (line.y, line.low, line.high) if v is not None]
-    y = metric_axis(label, heights, log=log)
+    y = metric_axis(label, heights, log=log, flat=FLAT_CURVE)
     every = np.concatenate([line.y for line in lines])
     if y.limits is None and finite and np.isfinite(np.concatenate(heights)).any():
         low, high = (float(edge(np.concatenate(heights))) for edge in (np.nanmin, np.nanmax))

@@ -6,19 +6,20 @@ from typing import NamedTuple
 class PlotStyle(NamedTuple):
     """width, height: inches of the axes of one panel; font: points; line: width of lines in points.
 
-    titled: whether the title is drawn; a paper has a caption instead.
+    captioned: the title and the notes stand in a caption, and are not drawn. words: the axes name keys in words.
     """
 
     width: float
     height: float
     font: float
     line: float
-    titled: bool = True
+    captioned: bool = False
+    words: bool = True
 
 
 STYLES = {
-    "screen": PlotStyle(5.2, 3.6, 13.0, 2.0),
-    "paper": PlotStyle(2.8, 2.0, 8.0, 1.2, titled=False),
+    "screen": PlotStyle(5.2, 3.6, 13.0, 2.0, words=False),
+    "paper": PlotStyle(2.8, 2.0, 8.0, 1.2, captioned=True),
     "slides": PlotStyle(8.0, 4.4, 20.0, 3.2),
 }
 

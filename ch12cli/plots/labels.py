@@ -4,13 +4,26 @@ import math
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 
 Measure = Callable[[str], float]  # the width of a text, in any unit
 
 SPLITS = re.compile(r"(?<=[\s_/,:=])|(?<=[-.])(?=[^\W\d])")  # where a label may be wrapped: not inside numbers
 MAX_DECIMALS = 8
+FEW = 0.2  # share of numbers that may have a single digit
 FAR, SMALL = 1e5, 1e3  # numbers from FAR on, and below one SMALLth, get an exponent
+KEY = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)+|[a-z0-9]+(_[a-z0-9]+)+|lr")  # a key of the configuration
+KEY_WORDS = {"lr": "learning rate", "num_layers": "number of layers"}
+CONTEXT = (12, 8, 5, 3, 1, 0)  # letters kept on both sides of where shortened labels differ
 MIDDLE = 0.6  # share of a shortened label's letters that stand before the ellipsis
+
+
+def key_in_words(label: str) -> str:
+    """Returns the label of an axis with a key in words: `learning rate` for optimizer.lr. Other labels stay."""
+    if not KEY.fullmatch(label):
+        return label
+    name = label.rpartition(".")[2]
+    return KEY_WORDS.get(name, name.replace("_", " "))
 
 
 def columns_of(text: str) -> int:
@@ -55,9 +68,32 @@ def _without_middle(text: str, kept: int, ellipsis: str) -> str:
 def shorten_apart(
     texts: Sequence[str], most: float, *, measure: Measure = columns_of, ellipsis: str = "…"
 ) -> list[str] | None:
-    """Returns the texts shortened to `most`, or None if different texts would become equal."""
+    """Returns the texts shortened to `most`, or None if different texts would become equal.
+
+    The middle is replaced, or, where the texts differ there alone, what they begin and end with in common.
+    """
+    different = set(texts)
     found = [shorten_middle(text, most, measure=measure, ellipsis=ellipsis) for text in texts]
-    return found if len(set(found)) == len(set(texts)) else None
+    if len(set(found)) == len(different):
+        return found
+    start = common_letters(different)
+    end = min(common_letters({text[::-1] for text in different}), min(map(len, different), default=0) - start)
+    for more in CONTEXT:
+        found = [_window(text, start - more, end - more, ellipsis) for text in texts]
+        if all(measure(text) <= most for text in found):
+            return found if len(set(found)) == len(different) else None
+    return None
+
+
+def common_letters(texts: set[str]) -> int:
+    """Returns the number of letters with which all texts begin."""
+    return sum(1 for _ in takewhile(lambda letters: len(set(letters)) == 1, zip(*texts, strict=False)))
+
+
+def _window(text: str, start: int, end: int, ellipsis: str) -> str:
+    """Returns the text without its first `start` and its last `end` letters, where an ellipsis is shorter."""
+    first, last = (start if start > 1 else 0), (len(text) - end if end > 1 else len(text))
+    return f"{ellipsis * (first > 0)}{text[first:last]}{ellipsis * (last < len(text))}"
 
 
 def wrap_label(text: str, most: float, *, lines: int, measure: Measure = columns_of) -> list[str] | None:
@@ -101,6 +137,8 @@ def even_digits(values: Sequence[float], *, digits: int = 3) -> list[str]:
     if high >= FAR or high < 1 / SMALL or high / low >= SMALL * 10:
         return ["" if math.isnan(value) else _scientific(value, digits - 2) for value in values]
     decimals = min(MAX_DECIMALS, max(0, digits - 1 - math.floor(math.log10(middle))))
+    if sum(size < 10.0 ** (1 - decimals) for size in sizes) > FEW * len(sizes):  # they would have a single digit
+        return ["" if math.isnan(value) else _scientific(value, digits - 2) for value in values]
     least = 0.5 * 10.0**-decimals
     return [
         ""
@@ -110,6 +148,13 @@ def even_digits(values: Sequence[float], *, digits: int = 3) -> list[str]:
         else f"{value:z.{decimals}f}"
         for value in values
     ]
+
+
+def short_number(value: float, digits: int = 4) -> str:
+    """Returns a number with a few digits, and an exponent as on the axes: 0.8999, 3.776e4."""
+    text = f"{value:.{digits}g}"
+    mantissa, sign, exponent = text.partition("e")
+    return f"{mantissa}e{int(exponent)}" if sign else text
 
 
 def _scientific(value: float, decimals: int) -> str:

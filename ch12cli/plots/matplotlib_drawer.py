@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from ch12cli.errors import InputError
 from ch12cli.files.untrusted_text import escape_controls
 from ch12cli.plots.colours import LINES, ink, shade
 from ch12cli.plots.figure_style import STYLES, FigureOptions, PlotStyle
-from ch12cli.plots.labels import even_digits, numbered
+from ch12cli.plots.labels import even_digits, key_in_words, numbered, short_number
 from ch12cli.plots.matplotlib_layout import (
     GREY,
     LINE,
@@ -50,7 +50,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAX_VALUE = 1e300  # matplotlib fails on axes with larger values
+CROWD = 400  # points from which they are small and transparent
 MANY = 2000  # number of points from which they are rasterized in an SVG, and of a line after thinning
+DODGE, MOST_DODGE = 0.015, 0.05  # shares of an axis between the error bars of two lines, and of the outermost ones
 MARGIN = 0.04  # share of an axis beyond the first and the last value
 FOREGROUNDS = ("axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
 FOREGROUND = "#010203"  # placeholder for the text colour in a themed plot
@@ -160,8 +162,9 @@ def _figure_with(plot: Plot, sizes: Sequence[tuple[float, float]], style: PlotSt
         axes = figure.add_axes((0.1, 0.1, 0.8, 0.8), label=str(len(drawn)))
         keys += [line for line in _draw_panel(axes, panel, width, height, style) if line not in keys]
         drawn.append((axes, width, height))
-    notes = [plain(note) for note in (*_key_note(keys), *plot.notes, *plot.legend)]
-    arrange(figure, drawn, title=plain(plot.title) if style.titled else "", notes=notes, style=style)
+    about = () if style.captioned else (*plot.notes, *plot.legend)
+    notes = [plain(note) for note in (*_key_note(keys), *about)]
+    arrange(figure, drawn, title="" if style.captioned else plain(plot.title), notes=notes, style=style)
     return figure
 
 
@@ -179,8 +182,8 @@ def _size_of(panel: Panel, style: PlotStyle) -> tuple[float, float]:
     if isinstance(panel, Parallel):
         return max(style.width, 8.5 * em * (len(panel.axes) - 1)), 1.1 * style.height
     if isinstance(panel, Pictures):
-        across = min(ACROSS, max(2, len(panel.images)))
-        return 7.5 * em * across, (7.5 + 2.6) * em * -(-len(panel.images) // across)
+        cells = _picture_cells(panel, style)
+        return cells.side * cells.columns, cells.height * -(-len(panel.images) // cells.columns)
     names = panel.x.names if isinstance(panel, Lines) else None
     if names is not None:  # room for upright names
         return max(style.width, min(2.5 * style.width, LINE * em * len(names))), style.height
@@ -213,11 +216,24 @@ def _draw_lines(axes: "Axes", panel: Lines, width: float, height: float, style: 
     _draw_edges(axes, panel, scales[0], width, style)
     _draw_faint([line for line in lines if line.faint], axes, panel.y, style)
     named = [line for line in lines if not line.faint]
+    if panel.x.names is None:
+        named = _side_by_side(named, scales[0])
     for number, line in enumerate(named):
         _draw_line(axes, thinned(line, MANY), number, panel.y, style, crowded=len(named) > 3)
     if panel.title:
         axes.set_title(fit_text(plain(panel.title), width, style.font))
     return label_axes(axes, (panel.x, panel.y), scales, (width, height), style)
+
+
+def _side_by_side(lines: Sequence[Line], scale: AxisScale) -> list[Line]:
+    """Returns the lines moved so far that error bars at the same value stand beside each other."""
+    several = sum(line.bars and line.low is not None for line in lines) > 1
+    step = min(DODGE, MOST_DODGE / max(1, len(lines) - 1)) if several else 0.0
+    middle = (len(lines) - 1) / 2
+    return [
+        replace(line, x=scale.at(scale.share(line.x) + step * (number - middle))) if line.bars and several else line
+        for number, line in enumerate(lines)
+    ]
 
 
 def _draw_faint(lines: Sequence[Line], axes: "Axes", y: Axis, style: PlotStyle) -> None:
@@ -228,15 +244,18 @@ def _draw_faint(lines: Sequence[Line], axes: "Axes", y: Axis, style: PlotStyle) 
 
 
 def _draw_line(axes: "Axes", line: Line, number: int, y: Axis, style: PlotStyle, *, crowded: bool) -> None:
-    colour = LINES[number % SERIES]
+    colour, given = LINES[number % SERIES], line
     name = plain(line.name) or None
     dashes, thick = DASHES[number % len(DASHES)], style.line
     look: dict[str, Any] = {"color": colour, "linewidth": thick, "markersize": 2.6 * thick, "label": name}
     if line.joined:
         marker = "o" if len(line.x) <= 12 else None
-        if line.bars and line.low is not None and line.high is not None:
-            reach = np.abs(np.array([line.y - line.low, line.high - line.y]))
+        if line.bars:
+            line = _within(line, y)
+            ends = [edge for edge in (line.low, line.high) if edge is not None]
+            reach = np.abs(np.array(ends) - line.y) if ends else None
             axes.errorbar(line.x, line.y, yerr=reach, linestyle=dashes, marker=marker, capsize=1.6 * thick, **look)
+            _draw_beyond(axes, given, y, colour, style)
             return
         axes.plot(line.x, line.y, linestyle=dashes, marker=marker, **look)
         if line.low is not None and line.high is not None:  # the more lines, the fainter the bands
@@ -245,20 +264,33 @@ def _draw_line(axes: "Axes", line: Line, number: int, y: Axis, style: PlotStyle,
         reach = np.abs(np.array([line.y - line.low, line.high - line.y]))
         axes.errorbar(line.x, line.y, yerr=reach, fmt="o", capsize=2 * thick, **look)
     else:
-        look["markersize"] *= 1.2
+        look["markersize"] *= 1.2 if len(line.x) <= CROWD else 0.6
+        look["alpha"] = 1.0 if len(line.x) <= CROWD else 0.4
         axes.plot(line.x, line.y, MARKERS[number % len(MARKERS)], rasterized=len(line.x) > MANY, **look)
     _draw_beyond(axes, line, y, colour, style)
 
 
 def _draw_beyond(axes: "Axes", line: Line, y: Axis, colour: str, style: PlotStyle) -> None:
     """Marks points beyond the limits of the axis at its edge."""
-    if y.limits is None or line.joined:
+    if y.limits is None or (line.joined and not line.bars):
         return
     look: dict[str, Any] = {"color": colour, "markersize": 3 * style.line, "clip_on": False, "linestyle": "none"}
     for outside, edge, marker in ((line.y > y.limits[1], 1.0, "^"), (line.y < y.limits[0], 0.0, "v")):
         if outside.any():
             places = np.full(int(outside.sum()), edge)
             axes.plot(line.x[outside], places, marker=marker, transform=axes.get_xaxis_transform(), **look)
+
+
+def _within(line: Line, y: Axis) -> Line:
+    """Returns the line with the points beyond the limits of the axis moved to its edge, without intervals there."""
+    if y.limits is None:
+        return line
+    low, high = y.limits
+    inside = (line.y >= low) & (line.y <= high)
+    moved = np.clip(line.y, low, high)
+    ends = (None if edge is None else np.where(inside, edge, moved) for edge in (line.low, line.high))
+    lower, upper = ends
+    return replace(line, y=moved, low=lower, high=upper)
 
 
 def _draw_edges(axes: "Axes", panel: Lines, scale: AxisScale, width: float, style: PlotStyle) -> None:
@@ -343,26 +375,48 @@ def _draw_parallel(axes: "Axes", panel: Parallel, width: float, height: float, s
     return numbered(names.key)
 
 
-def _draw_pictures(axes: "Axes", panel: Pictures, width: float, height: float, style: PlotStyle) -> list[str]:
-    across = min(ACROSS, max(2, len(panel.images)))
-    down = -(-len(panel.images) // across)
-    lowest, highest = float(panel.images.min()), float(panel.images.max())
+class PictureCells(NamedTuple):
+    """How pictures are placed: the width of a cell, the size of its picture and its whole height in inches."""
+
+    columns: int
+    side: float
+    picture: tuple[float, float]
+    height: float
+    captions: list[str]
+    font: float
+
+
+def _picture_cells(panel: Pictures, style: PlotStyle, side: float | None = None) -> PictureCells:
+    """Returns the places of pictures, and their wrapped captions. side: the width of a cell, if not the style's."""
+    columns = max(1, min(ACROSS, len(panel.images)))
+    side = side or max(7.5 * style.font / POINTS, 0.5 * style.width / columns)
     font = max(MIN_FONT, style.font - 4)
+    captions = ["\n".join(fit_text(plain(part), 0.94 * side, font) for part in caption) for caption in panel.captions]
+    high, wide = panel.images.shape[2:]
+    scale = 0.94 * side / max(high, wide)
+    lines = max((caption.count("\n") + 1 for caption in captions), default=0)
+    return PictureCells(
+        columns, side, (wide * scale, high * scale), high * scale + LINE * font / POINTS * (lines + 0.8), captions, font
+    )
+
+
+def _draw_pictures(axes: "Axes", panel: Pictures, width: float, height: float, style: PlotStyle) -> list[str]:
+    columns = max(1, min(ACROSS, len(panel.images)))
+    cells = _picture_cells(panel, style, width / columns)
+    each = height / -(-len(panel.images) // columns)  # inches of a row, as is a unit of both axes
+    lowest, highest = float(panel.images.min()), float(panel.images.max())
+    wide, high = cells.picture
     for number, image in enumerate(panel.images):
-        column, row = number % across, number // across
+        centre, top = (number % columns + 0.5) * cells.side, number // columns * each
         pixels = np.moveaxis((image - lowest) / ((highest - lowest) or 1.0), 0, -1)  # (height, width, channels)
         pixels = pixels[..., 0] if pixels.shape[-1] != 3 else pixels
-        side = 0.9 / max(pixels.shape[:2])
-        wide, high = pixels.shape[1] * side, pixels.shape[0] * side * 0.72
-        centre, top = column + 0.5, row + 0.02
         extent = (centre - wide / 2, centre + wide / 2, top + high, top)
         axes.imshow(pixels, extent=extent, cmap="gray", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
-        text = fit_text(plain(panel.captions[number]), 0.94 * width / across, font)
-        wrong = number in panel.wrong
-        look: dict[str, Any] = {"color": LINES[1], "fontweight": "bold"} if wrong else {}
-        axes.text(centre, top + high + 0.02, text, ha="center", va="top", fontsize=font, **look)
-    axes.set_xlim(0, across)
-    axes.set_ylim(down, 0)
+        look: dict[str, Any] = {"color": LINES[1], "fontweight": "bold"} if number in panel.wrong else {}
+        place: dict[str, Any] = {"ha": "center", "va": "top", "fontsize": cells.font, "linespacing": LINE}
+        axes.text(centre, top + high + 0.3 * cells.font / POINTS, cells.captions[number], **place, **look)
+    axes.set_xlim(0, width)
+    axes.set_ylim(height, 0)
     axes.set_axis_off()
     return []
 
@@ -372,22 +426,23 @@ def _draw_histogram(axes: "Axes", panel: Histogram, width: float, height: float,
     highest = float(max([1, *counts.tolist()]))
     x = AxisScale.over([panel.edges], panel.x, margin=MARGIN)
     y = AxisScale(0.0, highest * (1.12 if len(counts) <= 20 else 1.05))
-    if panel.x.log:
-        left, right = panel.edges[:-1], panel.edges[1:]
-    else:
-        gap = np.diff(panel.edges) * 0.03
-        left, right = panel.edges[:-1] + gap, panel.edges[1:] - gap
+    shares = x.share(panel.edges)
+    gap = np.diff(shares) * 0.03
+    left, right = x.at(shares[:-1] + gap), x.at(shares[1:] - gap)
+    marked = x.share(np.array([value for _, value in panel.marks])) * width
     axes.bar(left, counts, right - left, align="edge", color=LINES[0])
     if len(counts) <= 20:
         centres = x.at((x.share(left) + x.share(right)) / 2)
         room = width / max(1, len(counts))
         for centre, count in zip(centres.tolist(), counts.tolist(), strict=True):
-            if count and text_width(str(count), style.font - 3) < room:
+            wide = text_width(str(count), style.font - 3)
+            crossed = (np.abs(marked - float(x.share(centre)) * width) < wide / 2 + 0.03).any()
+            if count and wide < room and not crossed:
                 place: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "va": "bottom"}
                 axes.annotate(str(count), (centre, count), (0, 2), fontsize=style.font - 3, color=GREY, **place)
     for number, (name, value) in enumerate(panel.marks):
         colour, dashes = LINES[(number + 1) % SERIES], DASHES[(number + 1) % len(DASHES)]
-        axes.axvline(value, color=colour, linestyle=dashes, linewidth=style.line, label=f"{name} {value:.4g}")
+        axes.axvline(value, color=colour, linestyle=dashes, linewidth=style.line, label=f"{name} {short_number(value)}")
     return label_axes(axes, (panel.x, Axis(panel.label, integer=True)), (x, y), (width, height), style)
 
 
@@ -452,7 +507,11 @@ def label_axes(
             ticks, texts = fitting_ticks(scale, axis, room, sizes)
             side.set_major_locator(FixedLocator(ticks))
             side.set_major_formatter(FixedFormatter(texts))
-        label = fit_text(plain(axis.label), max(room, LEAST_LABEL * style.font), style.font)
+        label = fit_text(
+            plain(key_in_words(axis.label) if style.words else axis.label),
+            max(room, LEAST_LABEL * style.font),
+            style.font,
+        )
         (axes.set_xlabel if which == "x" else axes.set_ylabel)(label)
     return keys
 

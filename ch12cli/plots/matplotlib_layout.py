@@ -1,6 +1,5 @@
 """Places panels, title, legend and notes in a figure, which is as large as their texts need."""
 
-import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import pairwise
@@ -10,7 +9,7 @@ from ch12cli.errors import InputError
 from ch12cli.plots.figure_style import PlotStyle
 from ch12cli.plots.labels import fit_label, shorten_apart, wrap_label
 from ch12cli.plots.plot import Axis
-from ch12cli.plots.scale import MOST_SWEPT, AxisScale, tick_texts
+from ch12cli.plots.scale import MOST_SWEPT, AxisScale, tick_texts, whole_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -82,6 +81,8 @@ def names_beside(names: Sequence[str], room: float, font: float, *, longest: flo
     wrapped = ["\n".join(fit_label(name, longest, lines=lines, measure=measure)) for name in names]
     if len(set(wrapped)) == len(set(names)):
         return AxisNames(wrapped)
+    if short := shorten_apart(names, longest, measure=measure):
+        return AxisNames(short)
     return AxisNames([str(number) for number in range(1, len(names) + 1)], key=tuple(names))
 
 
@@ -96,9 +97,7 @@ def fitting_ticks(
     candidates = [swept] if 1 <= len(swept) <= MOST_SWEPT else []
     candidates += [scale.ticks(most) for most in (7, 6, 5, 4, 3, 2)]
     if axis.integer:
-        first = [] if axis.limits is None else [axis.limits[0]]  # epochs begin with 1
-        least = max(first, default=-math.inf)
-        candidates = [[*first, *(t for t in ticks if t > least and t.is_integer())] for ticks in candidates]
+        candidates = [whole_ticks(ticks, axis) for ticks in candidates]
     for ticks in candidates:
         texts = tick_texts(ticks)
         shares = [float(scale.share(tick)) * room for tick in ticks]  # type: ignore[arg-type]

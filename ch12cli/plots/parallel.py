@@ -3,7 +3,7 @@
 import numpy as np
 
 from ch12cli.errors import InputError
-from ch12cli.plots.labels import shorten_middle
+from ch12cli.plots.labels import short_number, shorten_middle
 from ch12cli.plots.plot import Parallel, ParallelAxis, Plot, Values
 from ch12cli.plots.scale import AxisScale, metric_axis, tick_texts
 from ch12cli.plots.sweeps import KeyPositions, Results, by_weight, notes_of, positions_of, ranked
@@ -30,16 +30,18 @@ def parallel_coordinates(results: Results, *, title: str, log: bool | None = Non
         axis = places.axis._replace(names=None, ticks=(), log=places.axis.log and not is_uneven(places))
         scale = AxisScale.over([np.array(list(at.values()))], axis)
         ticks = [(float(scale.share(np.array(value))), shorten_middle(name, LONGEST)) for name, value in at.items()]
+        ends = (min(ticks)[1], max(ticks)[1])
+        if len(ticks) > MOST_TICKS and places.axis.names is None:
+            ticks = round_ticks(scale)
         step = max(1, -(-len(ticks) // MOST_TICKS))
-        axes.append(ParallelAxis(key, tuple(ticks[::step])))
-        spread = JITTER * (len(ticks) <= MOST_TICKS)
+        axes.append(ParallelAxis(key, tuple(ticks[::step]), ends))
+        spread = JITTER * (len(at) <= MOST_TICKS)
         columns.append(scale.share(np.array([at[text] for text in results.texts[key]])) + jitter(results, spread))
     axis = metric_axis(results.label, [results.values], log=log)
     scale = AxisScale.over([results.values], axis)
     values = np.clip(results.values, scale.low, scale.high)
-    found = scale.ticks(6)
-    texts = tick_texts(found)
-    axes.append(ParallelAxis(results.label, tuple(zip(scale.share(np.array(found)).tolist(), texts, strict=True))))
+    ends = (short_number(scale.low), short_number(scale.high))
+    axes.append(ParallelAxis(results.label, tuple(round_ticks(scale)), ends))
     columns.append(scale.share(values))
     order = np.argsort(results.values, kind="stable")
     goodness = ranked(-results.values if results.minimise else results.values) / max(1, len(order) - 1)
@@ -49,6 +51,12 @@ def parallel_coordinates(results: Results, *, title: str, log: bool | None = Non
     each = f"{len(order)} jobs; the brighter, the better (the {way} {results.label})"
     more = [f"The {MOST_AXES} most important of {len(results.texts)} keys."] if len(results.texts) > MOST_AXES else []
     return Plot(title, [panel], notes_of(results, each=each, more=more))
+
+
+def round_ticks(scale: AxisScale) -> list[tuple[float, str]]:
+    """Returns round values on an axis: (share of the axis, text) each."""
+    ticks = scale.ticks(6)
+    return list(zip(scale.share(np.array(ticks)).tolist(), tick_texts(ticks), strict=True))
 
 
 def is_uneven(places: KeyPositions) -> bool:

@@ -135,10 +135,11 @@ class Field:
 
 
 class ParallelAxis(NamedTuple):
-    """An axis of parallel coordinates. ticks: (share of the axis, text) each."""
+    """An axis of parallel coordinates. ticks: (share of the axis, text) each; ends: its lowest and highest value."""
 
     label: str
     ticks: tuple[tuple[float, str], ...]
+    ends: tuple[str, str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,10 +159,13 @@ class Parallel:
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """Pictures with captions. images: (n, channels, height, width). wrong: which are marked; rows: their numbers."""
+    """Pictures with captions. images: (n, channels, height, width). wrong: which are marked; rows: their numbers.
+
+    captions: the parts of each, which are shortened by themselves: the predicted class, and the true one.
+    """
 
     images: Values
-    captions: list[str]
+    captions: list[tuple[str, ...]]
     wrong: frozenset[int]
     rows: list[int]
 

@@ -51,13 +51,13 @@ def records_of_panel(panel: Panel) -> Iterator[Record]:
             yield {"run": name, **{f"{axis.label}, share of its axis": _number(share) for axis, share in pairs}}
     elif isinstance(panel, Pictures):
         for number, (row, caption) in enumerate(zip(panel.rows, panel.captions, strict=True)):
-            yield {"row": row, "predicted": caption, "wrong": number in panel.wrong}
+            yield {"row": row, "predicted": ", ".join(caption), "wrong": number in panel.wrong}
     else:
         yield from _records_of_field(panel)
 
 
 def _records_of_line(panel: Lines, line: Line) -> Iterator[Record]:
-    name = line.name or ("runs" if line.faint else "")
+    name = line.name or ("runs" if line.faint else "mean" if line.bars else "")
     for index, (x, y) in enumerate(zip(line.x.tolist(), line.y.tolist(), strict=True)):
         record: Record = {**_facet(panel), "line": name, panel.x.label: _place(panel.x.names, x)}
         record[panel.y.label] = _number(y)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ch12cli.errors import InputError
 from ch12cli.files.predictions.predictions_npz import DataFacts, FeatureCurve, Plane, PredictedPart, RunPredictions
+from ch12cli.plots.labels import short_number
 from ch12cli.plots.plot import Axis, Field, Grid, Line, Lines, Plot, Values
 
 PART_WORDS = {"train": "training", "valid": "validation", "test": "test"}
@@ -69,7 +70,7 @@ def confusion(parts: Parts, facts: DataFacts, *, title: str, place: str) -> Plot
                 Axis("predicted class", names=names),
                 counts,
                 [[str(count) if count or few else "" for count in row] for row in found.tolist()],
-                f"{PART_WORDS[part_name]} part: {len(part.rows)} rows",
+                f"{PART_WORDS[part_name]} part: {len(part.rows):,} rows",
                 counts / np.maximum(counts.sum(1, keepdims=True), 1),
                 bar=("0 %", "50 %", "100 %"),
             )
@@ -160,7 +161,8 @@ def residuals(parts: Parts, facts: DataFacts, *, title: str, place: str) -> Plot
         predicted = part.outputs[:, 0]
         left = part.actual - predicted
         mean, deviation = float(left.mean()), float(left.std())
-        label = f"{PART_WORDS[name]} part, {len(left):,} rows: mean {mean:.3g}, deviation {deviation:.3g}"
+        said = f"mean {short_number(mean, 3)}, deviation {short_number(deviation, 3)}"
+        label = f"{PART_WORDS[name]} part, {len(left):,} rows: {said}"
         lines.append(Line(label, predicted, left, joined=False))
     ends = np.array([min(line.x.min() for line in lines), max(line.x.max() for line in lines)])
     lines.append(Line("no error", ends, np.zeros(2)))

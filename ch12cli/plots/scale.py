@@ -19,6 +19,9 @@ SAME = 1e-13  # relative difference up to which values count as equal
 FLAT = (
     20  # outliers are cut off if the axis would be longer than so many times the range of the middle 60 % of the values
 )
+FLAT_CURVE = 1000  # the same for learning curves, whose first epochs are far from the others without being outliers
+BETTER = 3  # times that a logarithmic axis must be less flat than a linear one that is flat
+FEWEST = 10  # values from which some can be outliers of the others
 NEAR = 3  # such ranges by which a shortened axis may exceed the middle values
 
 
@@ -104,6 +107,22 @@ def log_ticks(low: float, high: float, most: int) -> list[float]:
     return [tick for tick in ticks if round(math.log10(tick)) % stride == 0] or ticks[::stride]
 
 
+def whole_ticks(ticks: Sequence[float], axis: Axis) -> list[float]:
+    """Returns the whole numbers among the ticks, after the first value of an axis that does not begin with zero.
+
+    Epochs have 1, 10, 20, and 1, 3, 5 in place of 1, 2, 4.
+    """
+    whole = [tick for tick in ticks if tick.is_integer()]
+    if axis.limits is None:
+        return whole
+    first, last = axis.limits
+    later = [tick for tick in whole if tick > first]
+    step = later[1] - later[0] if len(later) > 1 else 0.0
+    if later and later[0] - first <= step / 2:
+        return [first + number * step for number in range(int((last - first) / step) + 1)]
+    return [first, *later]
+
+
 def tick_texts(ticks: Sequence[float]) -> list[str]:
     """Returns the ticks as texts with enough digits to distinguish them: 0.25, 0.50; 1e-5, 1e-3."""
     if not ticks:
@@ -113,8 +132,10 @@ def tick_texts(ticks: Sequence[float]) -> list[str]:
     if steps and (
         max(steps) / min(steps) > 1.5 or not min(steps) > 1e-5 or not largest < 1e6
     ):  # logarithmic, very small or very large
-        far = largest >= 1e6 or min([abs(tick) for tick in ticks if tick], default=1.0) < 1e-4
-        return [with_exponent(tick) if far else f"{tick:.4g}" for tick in ticks]
+        least = min([abs(tick) for tick in ticks if tick], default=1.0)
+        far = largest >= 1e6 or least < 1e-4 or largest > 1e5 * least
+        texts = [with_exponent(tick) if far else f"{tick:.{4 if largest < 1e4 else 6}g}" for tick in ticks]
+        return texts if len(set(texts)) == len(set(ticks)) else [f"{tick:.15g}" for tick in ticks]
     decimals = 0
     while steps and decimals < 8 and abs(round(min(steps), decimals) - min(steps)) > min(steps) * 1e-6:
         decimals += 1
@@ -128,28 +149,40 @@ def with_exponent(value: float, *, digits: int = 3) -> str:
     return f"{float(mantissa):g}e{int(exponent)}" if value else "0"
 
 
-def metric_axis(label: str, values: Iterable[Values], *, log: bool | None = None) -> Axis:
+def metric_axis(label: str, values: Iterable[Values], *, log: bool | None = None, flat: float = FLAT) -> Axis:
     """Returns the axis of a metric with these values. log: the choice of the user, if any.
 
-    It is logarithmic if the range asks for it. Where a few outliers would flatten all other values, its limits leave
-    them out.
+    It is logarithmic if the range asks for it, or if it is far less flat than a linear one. Where a few
+    outliers would still flatten all other values, its limits leave them out. flat: the ratio of the whole range to that
+    of the middle values from which they do.
     """
-    flat = np.concatenate([np.ravel(each) for each in values] or [np.zeros(0)])
-    flat = flat[np.isfinite(flat)]
+    found = np.concatenate([np.ravel(each) for each in values] or [np.zeros(0)])
+    found = found[np.isfinite(found)]
     if log is None:
-        log = is_wide(flat.tolist(), spread=METRIC_SPREAD)
+        log = is_wide(found.tolist(), spread=METRIC_SPREAD) or (
+            len(found) > 0 and found.min() > 0 and flatness(found) > max(FLAT, BETTER * flatness(np.log10(found)))
+        )
     if log:
-        flat = flat[flat > 0]
-    if len(flat) < 3:
+        found = found[found > 0]
+    places = np.log10(found) if log else found
+    if len(found) < FEWEST or flatness(places, least=float(log)) <= flat:
         return Axis(label, log=log)
-    places = np.log10(flat) if log else flat
-    low = float(np.percentile(places, 20, method="higher"))
-    high = float(np.percentile(places, 80, method="lower"))
-    span = max(high - low, 1.0) if log else high - low
-    if not 0 < span * (FLAT / 2) < float(places.max()) / 2 - float(places.min()) / 2:
-        return Axis(label, log=log)
-    shown = flat[(places >= low - NEAR * span) & (places <= high + NEAR * span)]
+    low, high = middle_of(places)
+    reach = NEAR * max(high - low, float(log))
+    shown = found[(places >= low - reach) & (places <= high + reach)]
     return Axis(label, log=log, limits=(float(shown.min()), float(shown.max())))
+
+
+def middle_of(values: Values) -> tuple[float, float]:
+    """Returns the ends of the middle 60 % of the values."""
+    return float(np.percentile(values, 20, method="higher")), float(np.percentile(values, 80, method="lower"))
+
+
+def flatness(values: Values, *, least: float = 0.0) -> float:
+    """Returns the ratio of the whole range to that of the middle values, 0 if that is empty. least: of the latter."""
+    low, high = middle_of(values)
+    span = max(high - low, least)
+    return (float(values.max()) / 2 - float(values.min()) / 2) / span * 2 if span > 0 else 0.0
 
 
 def beyond(values: Iterable[Values], axis: Axis) -> int:

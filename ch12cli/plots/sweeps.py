@@ -12,7 +12,7 @@ from ch12cli.catalogue.front import unbeaten
 from ch12cli.catalogue.summary import is_repetition, t_quantile, trained_alike, varying
 from ch12cli.errors import InputError
 from ch12cli.files.sweep_csv import SweepRow
-from ch12cli.plots.labels import even_digits
+from ch12cli.plots.labels import even_digits, short_number
 from ch12cli.plots.plot import SERIES, Axis, Bars, EdgeMark, Grid, Histogram, Line, Lines, Panel, Plot, Values
 from ch12cli.plots.scale import beyond, is_wide, metric_axis
 
@@ -24,6 +24,7 @@ FACETS = 9  # maximum panels of a plot
 FEW_VALUES = 8  # distinct results from which they get a histogram in place of a bar each
 MANY_VALUES = 12  # values of a key from which single runs are not joined by a line
 CONTRAST = 0.15  # least range of the shades that the middle half of a heat map's cells must have
+LOWEST = 0.3  # of the least point, down to which intervals are drawn on a logarithmic axis
 DODGE = 0.12  # positions between the error bars of several lines at the same name
 
 LEVELS = 8  # groups for a key with more distinct numbers than this
@@ -243,7 +244,7 @@ def slices(
         inside = chosen(results.texts, facet, panel_value, len(results.values))
         drawn = []
         for number, line_value in enumerate(lines_by):
-            name = "mean" if by is None else f"{by.rpartition('.')[2]}={line_value}"
+            name = "" if by is None else f"{by.rpartition('.')[2]}={line_value}"
             runs = inside & chosen(results.texts, by, line_value, len(results.values))
             drawn += _lines_over(
                 results, key, runs, places, shown, name=name, every=every, pooled=pooled,
@@ -258,14 +259,28 @@ def slices(
         edges = tuple(EdgeMark(places.at[text], str(n), results.minimise) for text, n in marks.items())
         heading = f"{facet}={panel_value}" if facet else ""
         panels.append(Lines(places.axis, Axis(results.label), [each.line for each in drawn], edges, heading))
-    heights = [v for panel in panels for line in panel.lines for v in (line.y, line.low, line.high) if v is not None]
-    y = metric_axis(results.label, heights, log=log)
-    if facet is not None and y.limits is None:  # panels are compared, so that they have a common axis
-        finite = np.concatenate(heights)
-        finite = finite[np.isfinite(finite) & ((finite > 0) | (not y.log))]
-        y = y._replace(limits=(float(finite.min()), float(finite.max())))
+    y = metric_axis(results.label, [line.y for panel in panels for line in panel.lines], log=log)
+    if (facet is not None or y.log) and y.limits is None:  # panels are compared, so that they have a common axis
+        y = y._replace(limits=limits_of([line for panel in panels for line in panel.lines], log=y.log))
     panels = [Lines(each.x, y, each.lines, each.edges, each.title) for each in panels]
     return Plot(title, list[Panel](panels), _slice_notes(results, panels, counts, shown, (by, facet), every, pooled))
+
+
+def limits_of(lines: Sequence[Line], *, log: bool) -> tuple[float, float]:
+    """Returns the range of the lines and their intervals.
+
+    An interval that comes near zero does not stretch a logarithmic axis: it is cut below the least point.
+    """
+    heights = np.concatenate([v for line in lines for v in (line.y, line.low, line.high) if v is not None])
+    heights = heights[np.isfinite(heights)]
+    if not log:
+        return float(heights.min()), float(heights.max())
+    positive = heights[heights > 0]
+    if not len(positive):
+        return 1.0, 10.0
+    points = np.concatenate([line.y for line in lines])
+    least = float(points[np.isfinite(points) & (points > 0)].min(initial=positive.max()))
+    return max(float(positive.min()), least * LOWEST), float(positive.max())
 
 
 class KeyPositions(NamedTuple):
@@ -444,11 +459,11 @@ def distribution(results: Results, *, title: str, log: bool | None = None) -> Pl
     values = results.values
     best = values.min() if results.minimise else values.max()
     marks = [("mean", float(values.mean())), ("median", float(np.median(values))), ("best", float(best))]
-    deviation = f", standard deviation {values.std(ddof=1):.3g}" if len(values) > 1 else ""
+    deviation = f", standard deviation {short_number(values.std(ddof=1), 3)}" if len(values) > 1 else ""
     each = f"{count_of(len(values), 'run')}{deviation}"
     different, counts = np.unique(values, return_counts=True)
     if len(different) <= FEW_VALUES and (len(values) > len(different) or len(values) == 1):
-        said = ", ".join(f"{name} {value:.4g}" for name, value in marks)
+        said = ", ".join(f"{name} {short_number(value)}" for name, value in marks)
         texts = [count_of(count, "run") for count in counts.tolist()]
         bars = Bars(f"runs, by {results.label}", distinct_texts(different), counts / counts.max(), texts)
         return Plot(title, [bars], notes_of(results, each=each, more=[f"{said[0].upper()}{said[1:]}."]))

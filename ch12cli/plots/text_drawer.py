@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ch12cli.plots.colours import TERMINAL, ink, shade
-from ch12cli.plots.labels import columns_of, pad_label, shorten_apart, shorten_middle
+from ch12cli.plots.labels import columns_of, pad_label, short_number, shorten_apart, shorten_middle
 from ch12cli.plots.plot import (
     Axis,
     Bars,
@@ -25,7 +25,7 @@ from ch12cli.plots.plot import (
     Values,
     thinned,
 )
-from ch12cli.plots.scale import MOST_SWEPT, AxisScale, tick_texts
+from ch12cli.plots.scale import MOST_SWEPT, AxisScale, tick_texts, whole_ticks
 from ch12cli.plots.text_curve import ASCII, ASCII_MARKS, BRAILLE, DOTS, PATTERNS, UNICODE, Charset, dots_of
 
 MIN_WIDTH, MIN_ROWS = 40, 6  # minimum characters, and minimum lines of a drawing without its axes
@@ -105,8 +105,8 @@ def _parallel_text(panel: Parallel, *, width: int, rows: int, ascii_only: bool) 
     drawn = Lines(Axis("axis", names=tuple(names)), Axis("share of the axis", limits=(0.0, 1.0)), lines)
     key = []
     for number, axis in enumerate(panel.axes, start=1):
-        low, high = (each(axis.ticks, default=(0.0, "")) for each in (min, max))
-        span = low[1] if low == high else f"{low[1]} to {high[1]}"
+        low, high = axis.ends
+        span = low if low == high else f"{low} to {high}"
         key += textwrap.wrap(f"{number} {axis.label}: {span}", width, subsequent_indent="  ")
     return [*_lines_text(drawn, width=width, rows=rows, ascii_only=ascii_only), *_dim(key)]
 
@@ -115,7 +115,7 @@ def _pictures_text(panel: Pictures, *, width: int) -> list[list[Span]]:
     """Returns the captions of the pictures, which a file shows."""
     found = []
     for number, (row, caption) in enumerate(zip(panel.rows, panel.captions, strict=True)):
-        text = f"row {row}: {caption}"
+        text = f"row {row}: {', '.join(caption)}"
         wrong = number in panel.wrong
         found += [[(line, "red" if wrong else None)] for line in textwrap.wrap(text, width, subsequent_indent="  ")]
     return [list[Span](line) for line in found]
@@ -158,10 +158,13 @@ def _grid_text(panel: Grid, *, width: int, ascii_only: bool) -> list[list[Span]]
         if len({text[:-digits] for text in short}) < len(set(names)):  # their beginnings and ends are the same
             key += [f"{number} {name}" for number, name in enumerate(names, start=1)]
     indent = " " * (gutter + 1)
-    lines: list[list[Span]] = [
-        [(indent + shorten_middle(panel.columns.label, width - gutter - 1, ellipsis=ellipsis), "dim")]
-    ]
-    side = pad_label(shorten_middle(panel.rows.label, gutter, ellipsis=ellipsis), gutter)
+    above, side = indent + shorten_middle(panel.columns.label, width - gutter - 1, ellipsis=ellipsis), ""
+    if columns_of(panel.rows.label) <= gutter:
+        side = panel.rows.label
+    else:
+        above = shorten_middle(f"{panel.rows.label} by {panel.columns.label}", width, ellipsis=ellipsis)
+    lines: list[list[Span]] = [[(above, "dim")]]
+    side = pad_label(side, gutter)
     lines.append([(f"{side} ", "dim"), ("".join(pad_label(head, size, ">") for head in heads), "dim")])
     shades = ASCII_SHADES if ascii_only else SHADES
     for name, cells, colours in zip(short, texts, panel.shaded.tolist(), strict=True):
@@ -202,7 +205,7 @@ def _side_by_side(entries: Sequence[str], *, width: int, ellipsis: str) -> list[
 
 def _bars_text(panel: Bars, *, width: int, ascii_only: bool) -> list[list[Span]]:
     ellipsis = "~" if ascii_only else "…"
-    gutter = min(max(map(columns_of, panel.names), default=0), width // 3)
+    gutter = min(max(map(columns_of, panel.names), default=0), 2 * width // 5)
     room = max(4, width - gutter - 3 - max(map(columns_of, panel.texts), default=0))
     longest = max([float(value) for value in panel.values if value > 0], default=1.0)
     lines: list[list[Span]] = []
@@ -234,7 +237,9 @@ def _histogram_text(panel: Histogram, *, width: int, rows: int, ascii_only: bool
             line.append((mark, TERMINAL[0] if mark != " " else None))
         body.append(_merge_spans(line))
     indent = " " * (frame.gutter + 2)
-    marks = textwrap.wrap("  ".join(f"{name} {value:.4g}" for name, value in panel.marks), width - len(indent))
+    marks = textwrap.wrap(
+        "  ".join(f"{name} {short_number(value)}" for name, value in panel.marks), width - len(indent)
+    )
     return _add_axes(frame, body) + _dim([f"{indent}{line}" for line in marks])
 
 
@@ -321,7 +326,7 @@ def _add_band(cells: Cells, line: Line, frame: Frame, number: int) -> None:
     if line.low is None or line.high is None:
         return
     mark = ASCII_BAND if frame.charset is ASCII else BAND
-    if not line.joined:
+    if not line.joined or line.bars:
         columns: Values = line.x
         low, high = line.low, line.high
     else:
@@ -436,10 +441,7 @@ def _frame_around(
 def _ticks_on(scale: AxisScale, axis: Axis, most: int) -> list[float]:
     """Returns round tick values; only integers if the axis is `integer`."""
     ticks = scale.ticks(most)
-    if not axis.integer:
-        return ticks
-    first = [] if axis.limits is None else [axis.limits[0]]  # epochs begin with 1
-    return [*first, *(tick for tick in ticks if tick.is_integer() and tick > max(first, default=-np.inf))]
+    return whole_ticks(ticks, axis) if axis.integer else ticks
 
 
 def _row_index(scale: AxisScale, value: float, rows: int) -> int:
@@ -472,8 +474,10 @@ def _x_axis_text(frame: Frame) -> list[list[Span]]:
         room = columns // max(1, len(texts)) - 1
         if max(map(columns_of, texts), default=0) > room:
             short = shorten_apart(texts, room, ellipsis=frame.charset.ellipsis) if room >= 8 else None
-            key = [f"{number} {name}" for number, name in enumerate(texts, start=1)] if short is None else []
-            texts = short or [str(number) for number in range(1, len(texts) + 1)]
+            numbers = [str(number) for number in range(1, len(texts) + 1)]
+            step = -(-len(texts) * (len(numbers[-1]) + 1) // columns)  # of those that have room for their numbers
+            key = [f"{number} {name}" for number, name in zip(numbers, texts, strict=True)] if short is None else []
+            ticks, texts, key = ticks[::step], short or numbers[::step], key[::step]
     floor, labels = [frame.charset.floor] * columns, ""
     for tick, text in zip(ticks, texts, strict=True):
         column = min(columns - 1, max(0, round(float(scale.share(tick)) * (columns - 1))))  # type: ignore[arg-type]

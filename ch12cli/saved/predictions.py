@@ -72,8 +72,8 @@ def pictures(directory: Path, *, title: str, split: str | None, best: bool, trus
             rows = part.rows[chosen]
             pixels = np.stack([np.asarray(table.features[row : row + 1], np.float64)[0] for row in rows.tolist()])
             captions = [
-                f"{names[found[row]]} {shares[row, found[row]]:.0%}"
-                + ("" if found[row] == actual[row] else f", is {names[actual[row]]}")
+                (f"{names[found[row]]} {shares[row, found[row]]:.0%}",)
+                + (() if found[row] == actual[row] else (f"is {names[actual[row]]}",))
                 for row in chosen.tolist()
             ]
             is_wrong = frozenset(np.flatnonzero(found[chosen] != actual[chosen]).tolist())

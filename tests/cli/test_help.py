@@ -234,6 +234,16 @@ def test_pages_are_as_wide_as_the_terminal_within_reason(columns: str, width: in
     assert [line for line in lines if line != line.rstrip()] == []
 
 
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "completion"])
+def test_no_line_of_a_page_is_wider_than_the_terminal_and_every_percent_sign_is_single(
+    verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([verb, "--help"]) == 0
+    page = capsys.readouterr().out
+    assert max(map(len, page.splitlines())) <= 80
+    assert "%%" not in page
+
+
 def test_pages_are_plain_ascii_when_piped():
     assert format_overview(VERBS).isascii()
     page = format_train_help([])

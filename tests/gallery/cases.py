@@ -5,8 +5,10 @@ from functools import partial
 
 import numpy as np
 
+from ch12cli.catalogue.formatting import count_of
+from ch12cli.files.predictions.predictions_npz import DataFacts, PredictedPart
 from ch12cli.files.sweep_csv import SweepRow
-from ch12cli.plots import sweeps
+from ch12cli.plots import predictions, sweeps
 from ch12cli.plots.curves import learning_curves
 from ch12cli.plots.parallel import parallel_coordinates
 from ch12cli.plots.plot import (
@@ -36,7 +38,7 @@ def confusion(names: tuple[str, ...], *, parts: int = 1, rows: int = 40) -> Plot
         counts = draw.poisson(0.7, (len(names), len(names))) + np.diag(draw.poisson(rows, len(names)))
         shares = counts / np.maximum(1, counts.sum(1, keepdims=True))
         texts = [[str(each) if each or len(names) <= 12 else "" for each in row] for row in counts.tolist()]
-        scale, bar = f"{part} part: {counts.sum()} rows", ("0 %", "50 %", "100 %")
+        scale, bar = f"{part} part: {counts.sum():,} rows", ("0 %", "50 %", "100 %")
         axes = Axis("true class", names=names), Axis("predicted class", names=names)
         panels.append(Grid(*axes, counts.astype(float), texts, scale, shares, bar=bar))
     note = "Shade: share of the true class's rows."
@@ -95,8 +97,8 @@ def distribution(values: list[float], metric: str = "accuracy") -> Plot:
     rows = [
         SweepRow(job=n, directory=str(n), status="finished", metrics={"test_accuracy": v}) for n, v in enumerate(values)
     ]
-    found = sweeps.results_of(rows, metric="test_accuracy", label=f"test {metric}", minimise=False)
-    return sweeps.distribution(found, title=f"seeds: test {metric} of {len(values):,} runs")
+    found = sweeps.results_of(rows, metric="test_accuracy", label=f"test {metric}", minimise=metric == "loss")
+    return sweeps.distribution(found, title=f"seeds: test {metric} of {count_of(len(values), 'run')}")
 
 
 def field(names: tuple[str, ...], x: str, y: str) -> Plot:
@@ -142,10 +144,58 @@ def names_of(length: int, count: int) -> tuple[str, ...]:
     return tuple((f"{n}" + "abcdefghij" * 8)[:length] for n in range(count))
 
 
-def pictures(count: int, caption: str, *, channels: int = 1, wide: int = 28) -> Plot:
+def pictures(count: int, *caption: str, channels: int = 1, wide: int = 28) -> Plot:
     images = np.random.default_rng(1).random((count, channels, 28, wide))
     wrong = frozenset(range(0, count, 2))
     return Plot("cnn: predictions", [Pictures(images, [caption] * count, wrong, list(range(count)))], ["A note."])
+
+
+def part_of(scores: np.ndarray, actual: np.ndarray) -> PredictedPart:
+    """A part of two classes. scores: the probability of the second; actual: the true classes."""
+    outputs = np.column_stack([1 - scores, scores])
+    return PredictedPart(np.arange(len(scores)), actual.astype(float), outputs, (scores > 0.5).astype(np.int64))
+
+
+def two_classes(kind: str, *rows: int, sure: bool = False, names: tuple[str, ...] = ("no", "yes")) -> Plot:
+    """A plot of two classes. rows: of each part. sure: whether all probabilities are 0 or 1."""
+    draw, parts = np.random.default_rng(3), {}
+    for name, count in zip(("test", "valid", "train"), rows, strict=False):
+        actual = np.arange(count) % 2
+        scores = 1 / (1 + np.exp(-draw.normal(3 * actual - 1.5, 1.0)))
+        parts[name] = part_of(actual.astype(float) if sure else scores, actual)
+    facts = DataFacts(names, ("x1", "x2"), 2, "class")
+    return predictions.PLOTS_OF_PARTS[kind](parts, facts, title=f"two classes, mlp: {kind}", place="run")
+
+
+def residuals(actual: np.ndarray, predicted: np.ndarray, target: str = "y") -> Plot:
+    part = PredictedPart(np.arange(len(actual)), actual, predicted[:, None], np.zeros(len(actual), np.int64))
+    facts = DataFacts((), ("x",), 1, target)
+    return predictions.residuals({"test": part, "train": part}, facts, title="points, mlp: residuals", place="run")
+
+
+def errors(count: int, spread: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    actual = np.random.default_rng(4).normal(10, 5, count)
+    return actual, actual + np.random.default_rng(5).normal(0, spread, count)
+
+
+def norms(gradients: list[float], weights: list[float]) -> Plot:
+    rows = [
+        {"epoch": n, "train_loss": 1.0, "grad_norm": g, "weight_norm": w}
+        for n, (g, w) in enumerate(zip(gradients, weights, strict=True), start=1)
+    ]
+    return learning_curves([("", [rows])], title="iris, mlp: norms", metric="grad_norm,weight_norm")
+
+
+def pair(values: Callable[[float, int, int], float], **keys: list[str]) -> Plot:
+    loss = results(values, keys.get("rates", RATES), keys.get("widths", WIDTHS))
+    seconds = loss._replace(label="seconds", values=np.geomspace(1, 300, len(loss.values)))
+    return sweeps.pair(seconds, loss, title="grid: seconds against validation loss")
+
+
+def rising(n: int, ceiling: float = 0.98) -> list[dict[str, float]]:
+    """Epochs whose accuracy rises fast and then stays."""
+    values = [ceiling - 0.88 * float(np.exp(-0.9 * i)) + 0.001 * (i % 3) for i in range(n)]
+    return [{"epoch": i, "valid_accuracy": value} for i, value in enumerate(values, start=1)]
 
 
 CASES: dict[str, Callable[[], Plot]] = {
@@ -207,6 +257,47 @@ CASES: dict[str, Callable[[], Plot]] = {
     ),
     "lines, eight long names": partial(lines, "optimizer=adam, activation=leaky_relu, model.width=64, scheduler=cosine", 8),
     "lines, eight names of one letter": partial(lines, "", 8),
+    "curves, four epochs of falling norms": lambda: norms([900.0, 3.0, 2.0, 1.9], [1.0, 1.1, 1.15, 1.2]),
+    "curves, norms of 60 epochs": lambda: norms((20 * np.geomspace(1, 1e-3, 60)).tolist(), np.linspace(1, 9, 60).tolist()),
+    "curves, loss that falls at once": lambda: curves([2.3 * float(np.exp(-i)) + 0.05 + 0.003 * (i % 4) for i in range(100)]),
+    "curves, accuracy that rises at once": lambda: learning_curves([("", [rising(100)])], title="iris", metric="valid_accuracy"),
+    "curves, differences of 1e-12": lambda: learning_curves(
+        [("", [[{"epoch": n, "valid_loss": 0.123456789 + n * 1e-12} for n in range(1, 21)]])], title="iris", metric="valid_loss"
+    ),
+    "curves, negative and large": lambda: curves([-1e6, 1e6, -5e5, 3e5, 0.0]),
+    "roc, one part": lambda: two_classes("roc", 200),
+    "roc, three parts": lambda: two_classes("roc", 60, 60, 180),
+    "roc, perfect": lambda: two_classes("roc", 40, sure=True),
+    "roc, 10,000 rows": lambda: two_classes("roc", 10_000),
+    "calibration, one part": lambda: two_classes("calibration", 400, names=("no", LONG[0])),
+    "calibration, three parts": lambda: two_classes("calibration", 60, 60, 180),
+    "calibration, all sure": lambda: two_classes("calibration", 40, sure=True),
+    "residuals, ordinary": lambda: residuals(*errors(300)),
+    "residuals, none": lambda: residuals(np.arange(30.0), np.arange(30.0)),
+    "residuals, 10,000 rows of a long target": lambda: residuals(*errors(10_000), target="the price of the house in the year of its sale"),
+    "residuals, one row": lambda: residuals(np.array([1e9]), np.array([2e9])),
+    "pair, ordinary": lambda: pair(bowl),
+    "pair, one setting": lambda: pair(bowl, rates=["0.1"], widths=["4"]),
+    "pair, 12 decades": lambda: pair(lambda r, w, s: 10 ** (12 * r) * (1 + s)),
+    "history, ordinary": lambda: sweeps.history(results(bowl, RATES, WIDTHS), title="search: validation loss by job"),
+    "history, 10,000 jobs": lambda: sweeps.history(results(bowl, RATES, WIDTHS, 667), title="search: validation loss by job"),
+    "lines over a key, ordinary": lambda: slices(results(bowl, RATES, WIDTHS), x="optimizer.lr", by="model.width"),
+    "lines over a key, diverged": lambda: slices(results(explosive, RATES, WIDTHS), x="optimizer.lr", by="model.width"),
+    "lines over a key, every run": lambda: slices(results(bowl, RATES, WIDTHS), x="optimizer.lr", by="model.width", every=True),
+    "lines over a key, two seeds": lambda: slices(results(bowl, RATES, WIDTHS, 2), x="optimizer.lr", by="model.width"),
+    "lines over a key, one seed": lambda: slices(results(bowl, RATES, WIDTHS, 1), x="model.width", by="optimizer.lr"),
+    "lines over a key, nine lines": lambda: slices(
+        results(bowl, RATES, [str(2**n) for n in range(9)], 3), x="optimizer.lr", by="model.width"
+    ),
+    "panels, three": lambda: slices(results(bowl, RATES, WIDTHS), x="optimizer.lr", facet="model.width"),
+    "panels, nine with diverged runs": lambda: slices(
+        results(explosive, RATES, [str(2**n) for n in range(9)], 4), x="optimizer.lr", facet="model.width"
+    ),
+    "slice, zero among rates": lambda: slices(
+        results(lambda r, w, s: bowl(r + 0.001, w, s), ["0", *RATES], ["16"]), x="optimizer.lr"
+    ),
+    "slice, negative metric": lambda: slices(results(lambda r, w, s: -bowl(r, w, s) * 1e4, RATES, ["16"]), x="optimizer.lr"),
+    "slice, all equal": lambda: slices(results(lambda r, w, s: 0.25, RATES, ["16"]), x="optimizer.lr"),
     "slice, ordinary": lambda: slices(results(bowl, RATES, ["16"])),
     "slice, some diverged": lambda: slices(results(explosive, RATES, ["16"])),
     "slice, other keys": lambda: slices(results(bowl, RATES, WIDTHS), x="optimizer.lr"),
@@ -246,11 +337,11 @@ CASES: dict[str, Callable[[], Plot]] = {
         results(bowl, [f"{v:.6g}" for v in np.geomspace(1e-5, 10, 200)], ["16"], 1), title="grid"
     ),
     "parallel, nine long axes": lambda: Plot("grid", [Parallel(
-        tuple(ParallelAxis(name, ((0.0, "1e-12"), (0.5, "a_value_of_letters"), (1.0, "1"))) for name in names_of(50, 9)),
+        tuple(ParallelAxis(name, ((0.0, "1e-12"), (0.5, "a_value_of_letters"), (1.0, "1")), ("1e-12", "1")) for name in names_of(50, 9)),
         np.random.default_rng(1).random((300, 9)), np.linspace(0, 1, 300), [f"job {n}" for n in range(300)], "colour: loss",
     )]),
     "pictures, one": lambda: pictures(1, "shirt 91%"),
-    "pictures, 24 with long names": lambda: pictures(24, f"{LONG[0]} 91%, is {LONG[1]}", channels=3, wide=40),
+    "pictures, 24 with long names": lambda: pictures(24, f"{LONG[0]} 91%", f"is {LONG[1]}", channels=3, wide=40),
     "hostile names": lambda: Plot("$x^2$ \x1b[31m <script>", [Lines(
         Axis("$\\frac{"), Axis("a\nb\x00"), [Line("$$$", np.arange(3.0), np.arange(3.0)), Line("\ud83d😀", np.arange(3.0), np.ones(3))],
     )], ["A note. " * 60]),

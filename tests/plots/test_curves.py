@@ -5,7 +5,8 @@ import pytest
 
 from ch12cli.errors import InputError
 from ch12cli.plots.curves import EpochRows, learning_curves
-from ch12cli.plots.plot import SERIES, Lines, Plot
+from ch12cli.plots.plot import SERIES, Axis, Lines, Plot
+from ch12cli.plots.scale import AxisScale, beyond, metric_axis, whole_ticks
 
 
 def rows(losses: list[float], *, accuracy: float = 0.5) -> EpochRows:
@@ -91,3 +92,33 @@ def test_impossible_plots_of_curves_are_refused(
 ) -> None:
     with pytest.raises(InputError, match=said):
         learning_curves(groups, title="t", metric=metric)
+
+
+@pytest.mark.parametrize(
+    ("losses", "log"),
+    [
+        ([90.0, 3.0, 2.9, 2.8], True),  # four epochs hold no outliers
+        ([2.3 * 0.4**n + 0.05 + 0.003 * (n % 4) for n in range(100)], True),  # a linear axis would be flat
+        ([1 - 0.9 * 0.4**n + 0.001 * (n % 3) for n in range(100)], False),
+    ],
+)
+def test_the_first_epochs_of_a_curve_are_never_cut_off(losses: list[float], log: bool) -> None:
+    plot = learning_curves([("", [rows(losses)])], title="t", metric="valid_loss")
+    axis = panels(plot)[0].y
+    assert (axis.limits, axis.log, plot.notes) == (None, log, [])
+
+
+def test_one_run_among_many_that_is_far_off_is_beyond_the_axis_and_counted() -> None:
+    values = [*np.linspace(-1, 1, 30).tolist(), -1e9]
+    axis = metric_axis("score", [np.array(values)])
+    assert axis.limits == (-1.0, 1.0)
+    assert beyond([np.array(values)], axis) == 1
+    assert metric_axis("score", [np.array(values[-5:])]).limits is None
+
+
+@pytest.mark.parametrize(
+    ("epochs", "most", "found"), [(5, 4, [1, 3, 5]), (8, 5, [1, 3, 5, 7]), (20, 5, [1, 5, 10, 15, 20])]
+)
+def test_ticks_of_epochs_begin_with_one_at_even_distances(epochs: int, most: int, found: list[int]) -> None:
+    axis = Axis("epoch", integer=True, limits=(1.0, float(epochs)))
+    assert whole_ticks(AxisScale(1.0, float(epochs)).ticks(most), axis) == found

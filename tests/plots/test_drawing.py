@@ -10,7 +10,7 @@ import pytest
 
 from ch12cli.errors import InputError
 from ch12cli.plots.figure_style import FigureOptions
-from ch12cli.plots.labels import columns_of
+from ch12cli.plots.labels import columns_of, shorten_apart
 from ch12cli.plots.matplotlib_drawer import drawing, figure_of, render
 from ch12cli.plots.plot import Axis, Bars, Field, Grid, Histogram, Line, Lines, Panel, Plot
 from ch12cli.plots.scale import AxisScale, tick_texts
@@ -179,6 +179,21 @@ def test_a_figure_has_the_size_that_was_asked_for_and_refuses_one_that_is_too_sm
         faults(plot, FigureOptions(size=(1.0, 1.0)))
 
 
+def test_names_that_differ_in_their_middle_are_shortened_at_both_ends() -> None:
+    names = ["a" * 40 + letter + "z" * 40 for letter in "123"]
+    assert shorten_apart(names, 12) == ["…aaa1zzz…", "…aaa2zzz…", "…aaa3zzz…"]
+    assert shorten_apart(["lr=0.1, width=4, x", "lr=0.1, width=8, x"], 9) == ["…th=4, x", "…th=8, x"]
+    assert shorten_apart(["a" * 50, "a" * 60], 9) is None
+
+
+def test_a_figure_for_a_paper_names_keys_in_words_and_leaves_the_notes_to_its_caption() -> None:
+    plot = CASES["lines over a key, diverged"]()
+    words = strings(render(plot, "svg", options=FigureOptions("paper")))
+    assert "learning rate" in words
+    assert "confidence interval" not in words
+    assert "optimizer.lr" in strings(render(plot, "svg"))
+
+
 def test_columns_with_long_names_are_numbered_in_a_terminal_and_the_rows_are_the_key() -> None:
     lines = text_of(CASES["confusion, eight names of 45 letters"](), width=80)
     heads = next(line for line in lines if line.startswith("true class"))
@@ -233,6 +248,7 @@ def test_numbers_and_names_are_letters_in_an_svg_and_hostile_ones_are_escaped() 
         (0.0, 1.0, False, ["0.0", "0.5", "1.0"]),
         (0.0, 9.0, False, ["0", "5"]),
         (1e-4, 1.0, True, ["0.0001", "0.01", "1"]),
+        (1e-6, 1e5, True, ["1e-4", "1e0", "1e4"]),
         (-3.0, 3.0, False, ["-2", "0", "2"]),
     ],
 )
@@ -240,6 +256,11 @@ def test_ticks_are_round_values_within_the_axis(low: float, high: float, log: bo
     ticks = AxisScale(low, high, log).ticks(3)
     assert all(low * 0.999 <= tick <= high * 1.001 for tick in ticks)
     assert tick_texts(ticks) == wanted
+
+
+def test_ticks_that_differ_by_a_trillionth_have_different_texts() -> None:
+    texts = tick_texts(AxisScale(0.123456789, 0.123456789 + 2e-11).ticks(4))
+    assert len(set(texts)) == len(texts) > 1
 
 
 @pytest.mark.slow

@@ -133,6 +133,11 @@ def format_verb_help(verb: str, arguments: argparse.ArgumentParser) -> str:
                 heading("Options"),
                 *definitions((option_label(a), option_meaning(a)) for a in options_in_order(arguments)),
             ],
+            *(
+                [heading(f"Values of {action.option_strings[0]}"), *definitions(action.choices.items())]
+                for action in options_in_order(arguments)
+                if isinstance(action.choices, dict)
+            ),
             [heading("Examples"), *examples(page.examples)],
             [heading("More"), *definitions(page.more)] if page.more else [],
         ]
@@ -163,11 +168,13 @@ def options_in_order(parser: argparse.ArgumentParser) -> list[argparse.Action]:
 
 
 def option_label(action: argparse.Action) -> str:
-    """An option as it is typed: `-c, --cfg job|hydra|all`."""
+    """An option as it is typed: `-c, --cfg job|hydra|all`. A dictionary of choices has a list of its own."""
     names = ", ".join(action.option_strings)
     if action.nargs == 0:
         return names
-    return f"{names} {'|'.join(map(str, action.choices)) if action.choices else VALUES.get(action.dest, 'VALUE')}"
+    if action.choices and not isinstance(action.choices, dict):
+        return f"{names} {'|'.join(map(str, action.choices))}"
+    return f"{names} {action.metavar or VALUES.get(action.dest, 'VALUE')}"
 
 
 def option_meaning(action: argparse.Action) -> str:

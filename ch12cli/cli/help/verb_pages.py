@@ -68,7 +68,7 @@ PAGES = {
         ),
         (
             (
-                "ch12 plot my_sweep --x optimizer.lr --by model.width --style paper -o figure.pdf",
+                "ch12 plot my_sweep --x optimizer.lr --by model.width --style paper -o lr.pdf",
                 "a figure for a paper: the metric against learning rate, a line for each width, intervals over seeds",
             ),
             ("ch12 plot @1", "the newest run's curves, or what suits the newest sweep"),

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ch12cli.cli.help.arguments import Arguments, find_run
-from ch12cli.cli.text.problems import print_warnings
+from ch12cli.cli.text.problems import print_problems, print_warnings
 from ch12cli.errors import InputError
 from ch12cli.files.plain_values import whole_number_in
-from ch12cli.plots.figure_style import FigureOptions
+from ch12cli.plots.figure_style import STYLES, FigureOptions
 
 if TYPE_CHECKING:
     from ch12cli.plots.plot import Plot
@@ -58,7 +58,12 @@ PIPE_HEIGHT = 24  # lines of a plot that is not printed on a terminal
 
 def parser() -> Arguments:
     arguments = Arguments("plot")
-    arguments.add_argument("--kind", choices=list(PLOT_KINDS), help="the kind of plot (default: depends on the run)")
+    arguments.add_argument(
+        "--kind",
+        choices=PLOT_KINDS,
+        metavar="KIND",
+        help="the kind of plot, of those below (default: depends on the run)",
+    )
     arguments.add_argument(
         "-o", "--output", type=Path, action="append", default=[], metavar="FILE", help=".pdf, .png or .svg; repeatable"
     )
@@ -67,7 +72,7 @@ def parser() -> Arguments:
     arguments.add_argument("--by", metavar="KEY", help="a line for each value of this key: of a slice")
     arguments.add_argument("--facet", metavar="KEY", help="a panel for each value of this key: of a slice")
     arguments.add_argument("--y", metavar="KEY", help="the key of the y axis: of a heat map")
-    arguments.add_argument("--all", action="store_true", default=None, help="each run in place of 95 %% intervals")
+    arguments.add_argument("--all", action="store_true", default=None, help="each run in place of 95 % intervals")
     arguments.add_argument(
         "--pool",
         action="store_true",
@@ -109,6 +114,8 @@ def run(argv: Sequence[str]) -> int:
         if lacking := letters_without_font(f"{plot.title}{to_plotted_csv(plot).decode()}"):
             shown = f"{lacking[:MOST_LETTERS]}{'…' * (len(lacking) > MOST_LETTERS)}"
             print_warnings([f"no installed font has {shown}: boxes are drawn; install one, such as Noto Sans"])
+        if STYLES[look.style].captioned and (caption := [*plot.notes, *plot.legend]):
+            print_problems([f"for the caption: {note}" for note in caption])
         contents = {path: render(plot, path.suffix.lower()[1:], options=look) for path in options.output}
     else:
         print_plot(plot)
