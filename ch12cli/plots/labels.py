@@ -150,7 +150,7 @@ def even_digits(values: Sequence[float], *, digits: int = 3) -> list[str]:
     ]
 
 
-def short_number(value: float, digits: int = 4) -> str:
+def in_few_digits(value: float, digits: int = 4) -> str:
     """Returns a number with a few digits, and an exponent as on the axes: 0.8999, 3.776e4."""
     text = f"{value:.{digits}g}"
     mantissa, sign, exponent = text.partition("e")

@@ -13,7 +13,7 @@ from ch12cli.errors import InputError
 from ch12cli.files.untrusted_text import escape_controls
 from ch12cli.plots.colours import LINES, ink, shade
 from ch12cli.plots.figure_style import STYLES, FigureOptions, PlotStyle
-from ch12cli.plots.labels import even_digits, key_in_words, numbered, short_number
+from ch12cli.plots.labels import even_digits, in_few_digits, key_in_words, numbered
 from ch12cli.plots.matplotlib_layout import (
     GREY,
     LINE,
@@ -442,7 +442,9 @@ def _draw_histogram(axes: "Axes", panel: Histogram, width: float, height: float,
                 axes.annotate(str(count), (centre, count), (0, 2), fontsize=style.font - 3, color=GREY, **place)
     for number, (name, value) in enumerate(panel.marks):
         colour, dashes = LINES[(number + 1) % SERIES], DASHES[(number + 1) % len(DASHES)]
-        axes.axvline(value, color=colour, linestyle=dashes, linewidth=style.line, label=f"{name} {short_number(value)}")
+        axes.axvline(
+            value, color=colour, linestyle=dashes, linewidth=style.line, label=f"{name} {in_few_digits(value)}"
+        )
     return label_axes(axes, (panel.x, Axis(panel.label, integer=True)), (x, y), (width, height), style)
 
 

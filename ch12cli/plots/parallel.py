@@ -3,7 +3,7 @@
 import numpy as np
 
 from ch12cli.errors import InputError
-from ch12cli.plots.labels import short_number, shorten_middle
+from ch12cli.plots.labels import in_few_digits, shorten_middle
 from ch12cli.plots.plot import Parallel, ParallelAxis, Plot, Values
 from ch12cli.plots.scale import AxisScale, metric_axis, tick_texts
 from ch12cli.plots.sweeps import KeyPositions, Results, by_weight, notes_of, positions_of, ranked
@@ -40,7 +40,7 @@ def parallel_coordinates(results: Results, *, title: str, log: bool | None = Non
     axis = metric_axis(results.label, [results.values], log=log)
     scale = AxisScale.over([results.values], axis)
     values = np.clip(results.values, scale.low, scale.high)
-    ends = (short_number(scale.low), short_number(scale.high))
+    ends = (in_few_digits(scale.low), in_few_digits(scale.high))
     axes.append(ParallelAxis(results.label, tuple(round_ticks(scale)), ends))
     columns.append(scale.share(values))
     order = np.argsort(results.values, kind="stable")

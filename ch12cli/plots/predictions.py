@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ch12cli.errors import InputError
 from ch12cli.files.predictions.predictions_npz import DataFacts, FeatureCurve, Plane, PredictedPart, RunPredictions
-from ch12cli.plots.labels import short_number
+from ch12cli.plots.labels import in_few_digits
 from ch12cli.plots.plot import Axis, Field, Grid, Line, Lines, Plot, Values
 
 PART_WORDS = {"train": "training", "valid": "validation", "test": "test"}
@@ -161,7 +161,7 @@ def residuals(parts: Parts, facts: DataFacts, *, title: str, place: str) -> Plot
         predicted = part.outputs[:, 0]
         left = part.actual - predicted
         mean, deviation = float(left.mean()), float(left.std())
-        said = f"mean {short_number(mean, 3)}, deviation {short_number(deviation, 3)}"
+        said = f"mean {in_few_digits(mean, 3)}, deviation {in_few_digits(deviation, 3)}"
         label = f"{PART_WORDS[name]} part, {len(left):,} rows: {said}"
         lines.append(Line(label, predicted, left, joined=False))
     ends = np.array([min(line.x.min() for line in lines), max(line.x.max() for line in lines)])

@@ -12,7 +12,7 @@ from ch12cli.catalogue.front import unbeaten
 from ch12cli.catalogue.summary import is_repetition, t_quantile, trained_alike, varying
 from ch12cli.errors import InputError
 from ch12cli.files.sweep_csv import SweepRow
-from ch12cli.plots.labels import even_digits, short_number
+from ch12cli.plots.labels import even_digits, in_few_digits
 from ch12cli.plots.plot import SERIES, Axis, Bars, EdgeMark, Grid, Histogram, Line, Lines, Panel, Plot, Values
 from ch12cli.plots.scale import beyond, is_wide, metric_axis
 
@@ -459,11 +459,11 @@ def distribution(results: Results, *, title: str, log: bool | None = None) -> Pl
     values = results.values
     best = values.min() if results.minimise else values.max()
     marks = [("mean", float(values.mean())), ("median", float(np.median(values))), ("best", float(best))]
-    deviation = f", standard deviation {short_number(values.std(ddof=1), 3)}" if len(values) > 1 else ""
+    deviation = f", standard deviation {in_few_digits(values.std(ddof=1), 3)}" if len(values) > 1 else ""
     each = f"{count_of(len(values), 'run')}{deviation}"
     different, counts = np.unique(values, return_counts=True)
     if len(different) <= FEW_VALUES and (len(values) > len(different) or len(values) == 1):
-        said = ", ".join(f"{name} {short_number(value)}" for name, value in marks)
+        said = ", ".join(f"{name} {in_few_digits(value)}" for name, value in marks)
         texts = [count_of(count, "run") for count in counts.tolist()]
         bars = Bars(f"runs, by {results.label}", distinct_texts(different), counts / counts.max(), texts)
         return Plot(title, [bars], notes_of(results, each=each, more=[f"{said[0].upper()}{said[1:]}."]))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ch12cli.plots.colours import TERMINAL, ink, shade
-from ch12cli.plots.labels import columns_of, pad_label, short_number, shorten_apart, shorten_middle
+from ch12cli.plots.labels import columns_of, in_few_digits, pad_label, shorten_apart, shorten_middle
 from ch12cli.plots.plot import (
     Axis,
     Bars,
@@ -238,7 +238,7 @@ def _histogram_text(panel: Histogram, *, width: int, rows: int, ascii_only: bool
         body.append(_merge_spans(line))
     indent = " " * (frame.gutter + 2)
     marks = textwrap.wrap(
-        "  ".join(f"{name} {short_number(value)}" for name, value in panel.marks), width - len(indent)
+        "  ".join(f"{name} {in_few_digits(value)}" for name, value in panel.marks), width - len(indent)
     )
     return _add_axes(frame, body) + _dim([f"{indent}{line}" for line in marks])
 
