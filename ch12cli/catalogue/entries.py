@@ -16,7 +16,7 @@ from ch12cli.files.atomic import last_written, read_file
 from ch12cli.files.cluster.journal import activity
 from ch12cli.files.compact.run_files import read_dated_run_file
 from ch12cli.files.locks import is_locked
-from ch12cli.files.metrics_csv import count_epochs, read_sample
+from ch12cli.files.metrics_csv import check_metrics, count_epochs
 from ch12cli.files.plan_json import PLAN, count_planned
 from ch12cli.files.result_json import Result
 from ch12cli.files.run_directory import CHECKPOINTS, HYDRA, METRICS, RESULT, STATE, SWEEP
@@ -186,11 +186,12 @@ def status_now(folder: str, result: Result) -> str:
     """
     digest = result.files.get(METRICS)
     try:
-        if digest is None or digest == hashlib.sha256(read_file(f"{folder}/{METRICS}")).hexdigest():
+        metrics = read_file(f"{folder}/{METRICS}")
+        if digest is None or digest == hashlib.sha256(metrics).hexdigest():
             return result.status
         if is_locked(Path(folder)):
             return "running"
-        read_sample(Path(folder, METRICS))
+        check_metrics(metrics, Path(folder, METRICS))
     except (OSError, InputError):
         return unusable(folder, METRICS)
     return "killed"

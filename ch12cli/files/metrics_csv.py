@@ -14,7 +14,8 @@ from ch12cli.files.run_directory import METRICS
 HIGHER_IS_BETTER = ("accuracy", "f1", "auc", "r2")  # balanced_accuracy too
 
 SAMPLED = 20_000  # rows of a long file that are enough to draw its curves
-PLAIN = b"0123456789+-.e,\nnaif"  # all bytes of a file's numbers, and of what parts them
+NUMBERS = b"0123456789+-.enaif"  # all bytes of a file's numbers
+PLAIN = NUMBERS + b",\n"
 DAMAGED = "damaged, or no metrics.csv"
 
 SEVERAL = "objective"  # name of the objective if jobs have different metrics, which cannot be compared
@@ -106,14 +107,35 @@ def read_sample(path: Path, most: int = SAMPLED) -> tuple[list[dict[str, float]]
         content = read_run_file(path)
     except OSError:
         content = b""
-    start, end = content.find(b"\n") + 1, content.rfind(b"\n")
-    lines = content[start:end].split(b"\n")
-    is_plain = len(lines) > most > 1 and not content[start:end].translate(None, PLAIN)
-    if is_plain and len({line.count(b",") for line in lines}) == 1:
-        chosen = [lines[number * (len(lines) - 1) // (most - 1)] for number in range(most)]
-        return _rows_in(b"\n".join([content[: start - 1], *chosen, b""]), path), len(lines)
+    header, body = _parts(content)
+    number = body.count(b"\n")
+    if number > most > 1 and _is_uniform(body, number):
+        lines = body.split(b"\n")
+        chosen = [lines[place * (number - 1) // (most - 1)] for place in range(most)]
+        return _rows_in(b"\n".join([header, *chosen, b""]), path), number
     rows = read_metrics(path)
     return rows, len(rows)
+
+
+def check_metrics(content: bytes, path: Path) -> None:
+    """Raises InputError if the content of a metrics.csv is damaged. Of a long file, few numbers are read."""
+    header, body = _parts(content)
+    is_uniform = _is_uniform(body, body.count(b"\n"))
+    _rows_in(header + b"\n" + body[: body.find(b"\n") + 1] if is_uniform else content, path)
+
+
+def _parts(content: bytes) -> tuple[bytes, bytes]:
+    """Returns the header of the file, and its complete lines of numbers."""
+    start = content.find(b"\n") + 1
+    return content[: start - 1], content[start : content.rfind(b"\n") + 1]
+
+
+def _is_uniform(body: bytes, number: int) -> bool:
+    """Returns whether its lines, of which there are `number`, hold nothing but numbers, and equally many."""
+    if not body or body.translate(None, PLAIN):
+        return False
+    separators = body.translate(None, NUMBERS)
+    return separators == separators[: separators.find(b"\n") + 1] * number
 
 
 def count_epochs(path: Path) -> int | None:

@@ -15,7 +15,7 @@ import pytest
 
 from ch12cli.cli.main import main
 from ch12cli.errors import InputError
-from ch12cli.files.metrics_csv import read_metrics, read_sample
+from ch12cli.files.metrics_csv import check_metrics, read_metrics, read_sample
 from ch12cli.files.result_json import seal
 
 WORDS = ["train", "device=cpu", "-q", "epochs=4"]
@@ -219,10 +219,13 @@ def test_evenly_spaced_rows_of_a_long_file_are_read_and_damage_is_still_found(tm
     assert ([row["epoch"] for row in rows], epochs) == ([1, 11, 21], 21)
     assert rows[1]["train_loss"] == 11 / 7
     assert len(read_sample(path, 21)[0]) == len(read_sample(path)[0]) == 21
+    check_metrics(path.read_bytes(), path)
     for line in ("3,0.5", "3,x,nan", "3,0.5,nan,1"):
         path.write_text("\n".join([*lines[:3], line, *lines[4:], ""]))
         with pytest.raises(InputError, match=r"metrics.csv: damaged"):
             read_sample(path, 3)
+        with pytest.raises(InputError, match=r"metrics.csv: damaged"):
+            check_metrics(path.read_bytes(), path)
 
 
 @pytest.mark.slow

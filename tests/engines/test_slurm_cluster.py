@@ -95,6 +95,13 @@ def is_training(sweep: Path, *, bundles: int = 3) -> Callable[[], bool]:
     return lambda: sum(map(further, bundle_states(sweep))) >= bundles
 
 
+def begin_training(folder: Path) -> "subprocess.Popen[bytes]":
+    """Begins the sweep, and returns its process once its bundles train."""
+    process = begin(folder)
+    wait_for(is_training(folder / "sweep"), process)
+    return process
+
+
 def require_complete(folder: Path, expected: dict[str, bytes], *, jobs: int = JOBS) -> None:
     assert models(folder / "sweep") == expected
     rows = read_sweep_csv(folder / "sweep" / "sweep.csv")
@@ -107,8 +114,7 @@ def require_complete(folder: Path, expected: dict[str, bytes], *, jobs: int = JO
 def test_preemption_requeues_what_was_running(
     cluster: SlurmCluster, tmp_path: Path, expected: dict[str, bytes]
 ) -> None:
-    process = begin(tmp_path)
-    wait_for(is_training(tmp_path / "sweep"), process)
+    process = begin_training(tmp_path)
     subprocess.run(["sbatch", "-p", "high", "-c1", "-o", "/dev/null", "--wrap", "sleep 3"], check=True)
     assert process.wait(LONG) == 0
     assert max(state.attempts for state in bundle_states(tmp_path / "sweep")) > 1
@@ -118,8 +124,7 @@ def test_preemption_requeues_what_was_running(
 def test_a_lost_node_costs_what_came_after_the_last_checkpoint(
     cluster: SlurmCluster, tmp_path: Path, expected: dict[str, bytes]
 ) -> None:
-    process = begin(tmp_path)
-    wait_for(is_training(tmp_path / "sweep"), process)
+    process = begin_training(tmp_path)
     cluster.kill("n2")
     assert process.wait(LONG) == 0
     cluster.start_node("n2")
@@ -130,8 +135,7 @@ def test_a_lost_node_costs_what_came_after_the_last_checkpoint(
 def test_a_killed_step_and_a_cancelled_job_are_submitted_again(
     cluster: SlurmCluster, tmp_path: Path, expected: dict[str, bytes]
 ) -> None:
-    process = begin(tmp_path)
-    wait_for(is_training(tmp_path / "sweep"), process)
+    process = begin_training(tmp_path)
     jobs = subprocess.run(["squeue", "-h", "-r", "-o", "%i"], capture_output=True, text=True, check=True).stdout.split()
     subprocess.run(["scancel", jobs[0]], check=True)
     subprocess.run(["scancel", "--signal=KILL", "--full", jobs[1]], check=True)
@@ -142,8 +146,7 @@ def test_a_killed_step_and_a_cancelled_job_are_submitted_again(
 def test_a_restarted_controller_changes_nothing(
     cluster: SlurmCluster, tmp_path: Path, expected: dict[str, bytes]
 ) -> None:
-    process = begin(tmp_path)
-    wait_for(is_training(tmp_path / "sweep"), process)
+    process = begin_training(tmp_path)
     cluster.stop_controller()
     time.sleep(7)
     cluster.start_controller()
@@ -154,8 +157,7 @@ def test_a_restarted_controller_changes_nothing(
 def test_a_killed_sweep_is_resumed_from_two_places_at_once(
     cluster: SlurmCluster, tmp_path: Path, expected: dict[str, bytes]
 ) -> None:
-    process = begin(tmp_path)
-    wait_for(is_training(tmp_path / "sweep"), process)
+    process = begin_training(tmp_path)
     process.kill()
     process.wait()
     resumes = [subprocess.Popen([*CH12, "resume", "-q", "sweep"], cwd=tmp_path) for _ in range(2)]
@@ -207,8 +209,7 @@ def test_on_a_full_disk_the_sweep_ends_and_is_resumed_with_more_room(
 def test_a_node_that_was_only_cut_off_changes_nothing_when_it_is_back(
     cluster: SlurmCluster, tmp_path: Path, expected: dict[str, bytes]
 ) -> None:
-    process = begin(tmp_path)
-    wait_for(is_training(tmp_path / "sweep"), process)
+    process = begin_training(tmp_path)
     stopped = cluster.freeze("n3")
     assert process.wait(LONG) == 0
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "sweep").rglob("*.pt")}
