@@ -155,7 +155,8 @@ def _spoken(text: str) -> str:
     """A text as it is read aloud."""
     if is_number(text):
         return str((Decimal(text.strip().replace("\N{MINUS SIGN}", "-")) + 0).normalize())  # -0 becomes 0
-    return " ".join(re.split(r"[\s_.-]+", unicodedata.normalize("NFKC", text).casefold())).strip()
+    seen = "".join(letter for letter in unicodedata.normalize("NFKC", text) if unicodedata.category(letter) != "Cf")
+    return " ".join(re.split(r"[\s_.-]+", seen.casefold())).strip()
 
 
 def _is_levels(value: object) -> bool:
