@@ -34,8 +34,9 @@ test-cluster: .venv/installed  ## run the tests of clusters, after installing Sl
 coverage: .venv/installed  ## run the tests of `make test` and print the lines that they do not reach
 	$(BIN)/python -m pytest -m "not slow" -n auto --dist worksteal --cov --cov-report=term-missing
 
-docs: .venv/docs reference  ## build the documentation: build/docs/index.html; warnings are errors
+docs: .venv/docs reference build/gallery/index.html  ## build the documentation: build/docs/index.html; warnings are errors
 	$(BIN)/python -m sphinx -q -W --keep-going -d build/doctrees -b html docs build/docs
+	rm -rf build/docs/gallery && cp -r build/gallery build/docs/gallery
 
 reference: .venv/runtime  ## write the reference pages of the documentation from the source
 	$(BIN)/python docs/generate.py
@@ -52,7 +53,10 @@ handout: .venv/runtime  ## write the chapter as a hand-out: outputs/chapter12.ht
 bench: .venv/installed  ## measure speed against peers, in one run on this machine; some: make bench BENCH="step sweep"
 	$(BIN)/python -m tests.benchmarks $(BENCH)
 
-gallery: .venv/installed  ## draw the hard cases of plots, and check their texts: build/gallery/index.html
+gallery: .venv/installed  ## draw the hard cases of plots, check their texts, and write docs/reference/gallery.md
+	$(BIN)/python -m tests.gallery build/gallery --docs
+
+build/gallery/index.html: .venv/installed $(wildcard ch12cli/plots/*.py tests/gallery/*.py)
 	$(BIN)/python -m tests.gallery build/gallery
 
 gpu: $(if $(filter none,$(ENV)),,.venv/installed)  ## show what works on a GPU, in under seven minutes; make gpu DEVICE=cpu rehearses it

@@ -1,5 +1,6 @@
 """Places panels, title, legend and notes in a figure, which is as large as their texts need."""
 
+import unicodedata
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import pairwise
@@ -26,12 +27,18 @@ GREY = "#707070"
 
 @lru_cache(maxsize=16384)
 def text_width(text: str, font: float, *, bold: bool = False) -> float:
-    """Returns the width of a line of text in inches. font: points."""
+    """Returns the width of a line of text in inches. font: points.
+
+    Wide letters, as of Chinese, are as wide as high, though no installed font may have them: browsers draw SVG anew.
+    """
+    wide = 0 if text.isascii() else sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
+    if wide:
+        text = "".join(letter for letter in text if unicodedata.east_asian_width(letter) not in "WF")
     from matplotlib.font_manager import FontProperties
 
     properties = FontProperties(size=font, weight="bold" if bold else "normal")
     width: float = _renderer().get_text_width_height_descent(text, properties, ismath=False)[0]
-    return width / POINTS
+    return (width + wide * font) / POINTS
 
 
 @lru_cache(maxsize=1)
@@ -198,6 +205,8 @@ def _add_legend(figure: "Figure", room: float, style: PlotStyle) -> Any:
     columns = max(1, min(len(names), int(room / widest)))
     columns = -(-len(names) // -(-len(names) // columns))  # rows of equal length
     options: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.5, 0.5), "borderaxespad": 0, "borderpad": 0}
+    if any(hasattr(handle, "get_sizes") for handle in named.values()):
+        options["markerscale"] = 1.6  # points of a scatter plot are small beside letters
     return figure.legend(
         list(named.values()), names, ncols=columns, frameon=False, fontsize=font, columnspacing=1.6, **options
     )

@@ -1,8 +1,10 @@
 """Draws the hard cases, as files and in the terminal, and writes a page with all of them.
 
-Usage: python -m tests.gallery [FOLDER] [WORDS of the cases' names]; the exit code is 1 if a check fails.
+Usage: python -m tests.gallery FOLDER [--docs] [WORDS of the cases' names]; the exit code is 1 if a check fails. --docs
+also writes the gallery's page of the documentation, and its pictures.
 """
 
+import argparse
 import sys
 from html import escape
 from pathlib import Path
@@ -14,6 +16,23 @@ from tests.gallery.cases import CASES
 from tests.gallery.faults import faults_of
 
 WIDTHS = (60, 80, 120)
+DOCS = Path(__file__).parents[2] / "docs"
+SHOWN = (  # in the documentation; the others are in the gallery that `make docs` adds to it
+    "lines over a key, diverged", "heat map, diverged", "confusion, eight names of 45 letters", "slice, outliers",
+    "curves, one run diverged", "curves, 12 decades", "curves, one epoch", "distribution, 10,000 runs",
+    "distribution, a thousand seeds of two values", "heat map, four outliers", "parallel, ordinary", "pair, ordinary",
+    "boundary, long feature names", "calibration, one part", "roc, three parts", "residuals, ordinary",
+)  # fmt: skip
+LOOK = (520, 420, 32)  # pixels and colours of a picture of the documentation, at most
+INTRODUCTION = """\
+# Gallery
+
+Figures are judged by hard cases: long names and other scripts, diverged runs, outliers, one run and 10,000, one class
+and 50, one epoch and 100,000, NaN, infinity and constants, ranges of 12 decades. `make gallery` draws all {count} as
+PNG, as PDF and in terminals of 60, 80 and 120 columns, and fails where texts overlap, are cut off or are too small.
+`make docs` adds them to these pages:
+<a href="../gallery/index.html">the whole gallery</a>.
+"""
 PAGE = (
     "<!doctype html><html lang=en><meta charset=utf-8><title>Gallery</title><style>"
     "body{{font:1rem system-ui;margin:2rem}}"
@@ -43,10 +62,36 @@ def draw(folder: Path, name: str) -> tuple[str, list[str]]:
     (folder / f"{slug}.txt").write_text("\n\n".join(texts).encode(errors="replace").decode(), encoding="utf-8")
     drawn = "".join(f"<pre class={look}>{escape(text)}</pre>" for text in texts for look in ("light", "dark"))
     drawn = drawn.encode(errors="replace").decode()
-    return f"<h2>{escape(name)}</h2><p>{escape('; '.join(faults))}</p><img src='{slug}.png' alt=''>{drawn}", faults
+    found = f"<p>{escape('; '.join(faults))}</p>" if faults else ""
+    link = f"<p><a href='{slug}.pdf'>PDF</a></p>"
+    return f"<h2>{escape(name)}</h2>{found}<img src='{slug}.png' alt=''>{link}{drawn}", faults
 
 
-def main(folder: Path, wanted: str = "") -> int:
+def write_page(folder: Path, docs: Path) -> None:
+    """Writes the page of the documentation, and its pictures, from those in a folder."""
+    from PIL import Image
+
+    pictures = docs / "static" / "gallery"
+    pictures.mkdir(parents=True, exist_ok=True)
+    parts = [INTRODUCTION.format(count=len(CASES))]
+    for name in SHOWN:
+        slug = slug_of(name).replace("--", "-")
+        with Image.open(folder / f"{slug_of(name)}.png") as picture:
+            share = min(1.0, LOOK[0] / picture.width, LOOK[1] / picture.height)
+            size = round(picture.width * share), round(picture.height * share)
+            small = picture.convert("RGB").resize(size, Image.Resampling.LANCZOS).quantize(LOOK[2])
+        small.save(pictures / f"{slug}.png", optimize=True)
+        parts.append(f"## {name[0].upper()}{name[1:]}\n\n![{name}](../static/gallery/{slug}.png)\n")
+    (docs / "reference" / "gallery.md").write_text("\n".join(parts), encoding="utf-8")
+
+
+def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("words", nargs="*")
+    parser.add_argument("--docs", action="store_true")
+    options = parser.parse_args(argv)
+    folder, wanted = options.folder, " ".join(options.words)
     folder.mkdir(parents=True, exist_ok=True)
     parts, failed = [], 0
     for name in (name for name in CASES if wanted in name):
@@ -57,8 +102,10 @@ def main(folder: Path, wanted: str = "") -> int:
             print(f"{name}: {fault}", flush=True)
     (folder / "index.html").write_text(PAGE.format("".join(parts)), encoding="utf-8")
     print(f"{len(parts)} cases in {folder}/index.html, {failed} with faults")
+    if options.docs and not wanted:
+        write_page(folder, DOCS)
     return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1] if len(sys.argv) > 1 else "build/gallery"), " ".join(sys.argv[2:])))
+    sys.exit(main(sys.argv[1:]))

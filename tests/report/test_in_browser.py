@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ch12cli.cli.main import main
+from ch12cli.plots.scale import metric_axis
 from tests.browser import Browser, missing_chromium
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(missing_chromium()), reason=missing_chromium() or "none")]
@@ -191,6 +193,23 @@ def test_metric_axis_colour_and_panels_are_chosen(open_page: Open) -> None:
     ]
     legend = browser.evaluate("document.querySelector('.legend').textContent")
     assert [text for text in ("0.001", "0.01", "0.1", "1e+30") if text not in legend] == []
+
+
+def test_the_axes_of_a_page_are_those_of_the_figures(open_page: Open) -> None:
+    browser = open_page("sweep")
+    for values in (
+        [90.0, 3.0, 2.9, 2.8],
+        [*np.linspace(-1, 1, 30).tolist(), -1e9],
+        [2.3 * 0.4**n + 0.05 + 0.003 * (n % 4) for n in range(100)],
+        [1 - 0.9 * 0.4**n + 0.001 * (n % 3) for n in range(100)],
+        np.geomspace(1e-8, 1e3, 75).tolist(),
+    ):
+        axis = metric_axis("", [np.array(values)])
+        text = json.dumps(values)
+        log = browser.evaluate(f"isWide({text}, SPREAD.metric)")
+        low, high = browser.evaluate(f"limits({text}, {json.dumps(log)})")
+        assert log == axis.log
+        assert (low, high) == pytest.approx(axis.limits or (min(values), max(values)))
 
 
 def test_a_job_in_the_table_shows_its_own_curve(open_page: Open) -> None:

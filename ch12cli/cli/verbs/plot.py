@@ -111,7 +111,8 @@ def run(argv: Sequence[str]) -> int:
         from ch12cli.plots.matplotlib_drawer import letters_without_font, render
         from ch12cli.plots.plotted_data import to_plotted_csv
 
-        if lacking := letters_without_font(f"{plot.title}{to_plotted_csv(plot).decode()}"):
+        drawn = any(path.suffix.lower() != ".svg" for path in options.output)  # an SVG keeps letters for its viewer
+        if drawn and (lacking := letters_without_font(f"{plot.title}{to_plotted_csv(plot).decode()}")):
             shown = f"{lacking[:MOST_LETTERS]}{'…' * (len(lacking) > MOST_LETTERS)}"
             print_warnings([f"no installed font has {shown}: boxes are drawn; install one, such as Noto Sans"])
         if STYLES[look.style].captioned and (caption := [*plot.notes, *plot.legend]):

@@ -5,12 +5,11 @@ const DASHES = [[], [6, 3], [2, 2], [6, 2, 2, 2]];
 // scale: auto, linear or log.
 function seriesAxis(values, epochs, label, scale) {
   const above = finite(values).filter((value) => value > 0);
-  const [low, high] = range(finite(values));
-  const log = above.length > 0 && (scale === "log" || (scale === "auto" && low > 0 && high / low >= SPREAD.metric));
+  const log = above.length > 0 && (scale === "log" || (scale === "auto" && isWide(values, SPREAD.metric)));
   const known = log ? above : finite(values);
   return {
     x: { label: "epoch", limits: epochs[0] === epochs[1] ? [epochs[0] - 0.5, epochs[1] + 0.5] : epochs, log: false, ticks: wholeTicks(epochs) },
-    y: { label, limits: padded(limits(known, log), log), log },
+    y: { label, limits: padded(limits(known, log, FLAT.curve), log), log },
   };
 }
 

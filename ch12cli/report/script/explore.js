@@ -112,7 +112,11 @@ class Explorer {
     this.planes = (this.planes ?? []).slice(0, facets.length);
     if (!x || !y) return;
     const missing = kept.filter((row) => Number.isNaN(y.values[row])).length;
-    this.note.textContent = missing ? `${missing} of these jobs have no ${y.label} and are not in the chart.` : "";
+    const beyond = kept.filter((row) => x.isBeyond(row) || y.isBeyond(row)).length;
+    this.note.textContent = [
+      missing ? `${missing} of these jobs have no ${y.label} and are not in the chart.` : "",
+      beyond ? `${beyond} of these jobs lie beyond the axes, and are drawn at their ends.` : "",
+    ].join(" ").trim();
     const spread = x.different.length <= 30 && x.different.length < this.rows.length ? 1 : 0;
     facets.forEach((value, number) => {
       if (!this.planes[number]) {

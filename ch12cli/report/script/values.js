@@ -3,6 +3,9 @@
 
 const SPREAD = { key: 20, metric: 100 }; // from this ratio of largest to smallest on, an axis is logarithmic
 const FEW = 12; // so many different values may all be labelled
+const FLAT = { metric: 20, curve: 1000 }; // times the range of the middle 60 %, from which a longer axis leaves outliers out
+const FEWEST = 10; // values from which some can be outliers of the others
+const BETTER = 3; // times that a logarithmic axis must be less flat than a linear one that is flat
 
 function finite(values) {
   return values.filter(Number.isFinite);
@@ -31,8 +34,7 @@ class Column {
     this.numeric = known.length > 0 && numbers.filter((number) => !Number.isNaN(number)).length === known.length;
     this.different = [...new Set(known)];
     if (this.numeric) this.different.sort((a, b) => Number(a) - Number(b));
-    const [low, high] = range(finite(numbers));
-    this.log = this.numeric && low > 0 && high / low >= (SPREAD[role] ?? SPREAD.metric);
+    this.log = this.numeric && isWide(numbers, SPREAD[role] ?? SPREAD.metric, role !== "key");
     this.named = !this.numeric || (role === "key" && isUneven(this.different.map(Number), this.log)); // each value has a place
     if (this.named) this.log = false;
     const positions = new Map(this.different.map((text, position) => [text, position]));
@@ -51,6 +53,7 @@ class Column {
     const value = this.log ? Math.log10(this.values[row]) : this.values[row];
     return Number.isNaN(value) ? NaN : Math.min(1, Math.max(0, (value - low) / (high - low || 1)));
   }
+  isBeyond(row) { return this.values[row] < this.limits[0] || this.values[row] > this.limits[1]; }
   // The value at a share of the axis.
   at(share) {
     const [low, high] = this.log ? this.limits.map(Math.log10) : this.limits;
@@ -105,15 +108,35 @@ function wholeTicks([low, high]) {
   return found.map((value) => [value, String(value)]);
 }
 
-// The range of an axis. A few outliers, which would flatten all other values, are left out.
-function limits(values, log) {
-  const places = finite(log ? values.map(Math.log10) : values).sort((a, b) => a - b);
+// The ends of the middle 60 % of sorted places.
+function middle(places) {
+  return [places[Math.ceil(0.2 * (places.length - 1))], places[Math.floor(0.8 * (places.length - 1))]];
+}
+
+// The ratio of the whole range of sorted places to that of the middle ones, at least `least`; 0 if that is empty.
+function flatness(places, least = 0) {
+  const [near, far] = middle(places);
+  const span = Math.max(far - near, least);
+  return span > 0 ? (places[places.length - 1] - places[0]) / span : 0;
+}
+
+// Whether an axis is logarithmic: for its range, or because it is far less flat than a linear one.
+function isWide(values, spread, orFlat = true) {
+  const known = Float64Array.from(finite(values)).sort();
+  if (!known.length || known[0] <= 0) return false;
+  if (known[known.length - 1] / known[0] >= spread) return true;
+  return orFlat && flatness(known) > Math.max(FLAT.metric, BETTER * flatness(known.map(Math.log10)));
+}
+
+// The range of an axis. A few outliers among many values, which would flatten all others, are left out.
+function limits(values, log, flat = FLAT.metric) {
+  const places = Float64Array.from(finite(log ? values.map(Math.log10) : values)).sort();
   if (!places.length) return [0, 1];
   let [low, high] = [places[0], places[places.length - 1]];
-  const [near, far] = [places[Math.ceil(0.2 * (places.length - 1))], places[Math.floor(0.8 * (places.length - 1))]];
-  const span = log ? Math.max(far - near, 1) : far - near;
-  if (span > 0 && (high - low) / 10 > span) {
-    const kept = places.filter((place) => place >= near - 3 * span && place <= far + 3 * span);
+  if (places.length >= FEWEST && flatness(places, log ? 1 : 0) > flat) {
+    const [near, far] = middle(places);
+    const reach = 3 * Math.max(far - near, log ? 1 : 0);
+    const kept = places.filter((place) => place >= near - reach && place <= far + reach);
     [low, high] = [kept[0], kept[kept.length - 1]];
   }
   return [low, high].map((place) => (log ? 10 ** place : place));
