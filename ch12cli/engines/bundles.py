@@ -95,14 +95,18 @@ def report_of(event: Event) -> Progress | Unstacked | None:
     return None
 
 
-def divide(items: Sequence[WorkItem], parallel: int, cores: int) -> list[list[WorkItem]]:
-    """Returns the items in bundles: at most `parallel`, each with work for its cores where there is enough.
+def divide(
+    items: Sequence[WorkItem], parallel: int, cores: int, *, seconds: float | None = None
+) -> list[list[WorkItem]]:
+    """Returns the items in bundles, each with work for its cores where there is enough.
 
-    The largest items are dealt out first, so that the bundles are about equally large.
+    There are at most `parallel` bundles, or more if so many would not be trained within `seconds`. The largest items
+    are dealt out first, so that the bundles are about equally large.
     """
     if not items:
         return []
-    count = max(1, min(parallel, -(-len(items) // cores)))
+    needed = math.ceil(sum(item.seconds for item in items) / (cores * seconds)) if seconds else 1
+    count = max(1, min(max(parallel, needed), -(-len(items) // cores)))
     bundles: list[list[WorkItem]] = [[] for _ in range(count)]
     for item in sorted(items, key=lambda item: -len(item.jobs)):
         min(bundles, key=lambda bundle: sum(len(each.jobs) for each in bundle)).append(item)

@@ -22,7 +22,7 @@ class ExecutorEngine:
     """
 
     name = "executor"
-    memory = None
+    memory = seconds = None
     has_gpus = False
 
     def __init__(self, make: Callable[[], Any], *, parallel: int, cores: int) -> None:

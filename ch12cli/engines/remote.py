@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 import ch12cli
-from ch12cli.catalogue.formatting import count_of
+from ch12cli.catalogue.formatting import count_of, format_seconds
 from ch12cli.engines.bundles import FollowedBundle, divide, item_of, report_of
 from ch12cli.errors import InputError, MachineError
 from ch12cli.files.atomic import read_file
@@ -40,6 +40,7 @@ from ch12cli.sweeps.workers.worker import Worker
 
 POLL = 0.2  # seconds between two looks at the journals
 ASK = 5.0  # seconds between two questions to the engine
+SHARE = 0.5  # of a time limit that is filled: other machines may be slower, and start slowly
 TRIES = 3  # at a bundle that ends without getting further
 STOPPING = 60.0  # seconds for processes to write their checkpoints after an interrupt
 
@@ -56,6 +57,10 @@ class Engine(Protocol):
     @property
     def memory(self) -> int | None:
         """Bytes of each process; None if that is not known."""
+
+    @property
+    def seconds(self) -> float | None:
+        """How long each process may work; None if there is no limit."""
 
     @property
     def has_gpus(self) -> bool: ...
@@ -106,12 +111,20 @@ class RemoteEngine:
     def elsewhere(self) -> Elsewhere:
         """What trains on other machines."""
         memory = None if self.engine.memory is None else self.engine.memory // self.engine.cores
-        return Elsewhere(self.engine.parallel * self.engine.cores, memory, self.engine.has_gpus)
+        seconds = None if self.engine.seconds is None else SHARE * self.engine.seconds
+        return Elsewhere(self.engine.parallel * self.engine.cores, memory, self.engine.has_gpus, seconds)
+
+    def bundles(self, items: Sequence[WorkItem]) -> list[list[WorkItem]]:
+        return divide(items, self.engine.parallel, self.engine.cores, seconds=self.elsewhere.seconds)
 
     def describe(self, items: Sequence[WorkItem]) -> str:
-        """Returns what would be submitted, such as `slurm: 4 tasks of 2 cores, 12 work items, 60 min each at most`."""
-        bundles = divide(items, self.engine.parallel, self.engine.cores)
+        """Returns what would be submitted, such as `slurm: 4 tasks, 12 work items, 4 at once, 60 min each at most`."""
+        bundles, limit = self.bundles(items), self.engine.seconds
         facts = [count_of(len(bundles), "task"), count_of(len(items), "work item"), *self.engine.limits()]
+        if limit is not None and any(not item.seconds for item in items):
+            facts.append("not cut for the time limit, because the time is not known")
+        elif limit is not None and (longest := max((item.seconds for item in items), default=0)) > limit:
+            facts.append(f"the longest item takes about {format_seconds(longest)}, and goes on where the limit ends it")
         return f"{self.engine.name}: {', '.join(facts)}" if bundles else ""
 
     def run(
@@ -137,7 +150,7 @@ class RemoteEngine:
             for text in self.engine.hidden(places_of(worker)) if items else []:
                 yield items[0], Remark(text)
             missing = [item for item in items if begun.isdisjoint(item.jobs)]
-            followed += self.submit(divide(missing, self.engine.parallel, self.engine.cores), directory)
+            followed += self.submit(self.bundles(missing), directory)
             if not self.wait:
                 self.left += followed
                 return

@@ -52,7 +52,11 @@ class Slurm:
         problems += [f"hydra.launcher.{name}: no such key of hydra/launcher=slurm" for name in unknown]
         if problems:
             raise InputError(problems)
-        return cls(**options)
+        engine = cls(**options)
+        if not engine.seconds:
+            rule = f"must be less than the time limit, timeout_min={engine.timeout_min}"
+            raise InputError(f"hydra.launcher.signal_delay_s={engine.signal_delay_s}: {rule}")
+        return engine
 
     @property
     def parallel(self) -> int:
@@ -65,6 +69,11 @@ class Slurm:
     @property
     def memory(self) -> int | None:
         return None if self.mem_gb is None else int(self.mem_gb * 2**30)
+
+    @property
+    def seconds(self) -> float:
+        """How long a job trains before its time limit has it write checkpoints."""
+        return max(0, 60 * self.timeout_min - self.signal_delay_s)
 
     @property
     def has_gpus(self) -> bool:

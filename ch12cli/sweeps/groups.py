@@ -36,12 +36,16 @@ class Group:
     `reason`: why the jobs are trained one by one; empty if they are stacked.
     `parameters`: the number of parameters of one network; 0 before a trial build.
     `values`: the number of values that its layers output per data row; 0 before a trial build.
+    `seconds`: how long a run takes in a stack, to its last epoch; 0 where that is not measured.
+    `runs_in_time`: the number of runs of a stack that ends within a time limit; None where that is not measured.
     """
 
     jobs: Sequence[SweepJob]
     reason: str = ""
     parameters: int = 0
     values: int = 0
+    seconds: float = 0.0
+    runs_in_time: int | None = None
 
     @cached_property
     def settings(self) -> RunSettings:
@@ -54,11 +58,13 @@ class Elsewhere:
     """The processes of other machines that an engine trains work items with.
 
     `processes`: how many at once. `memory`: bytes of each; None if that is not known. `gpus`: whether they have GPUs.
+    `seconds`: how long each may work; None if there is no limit.
     """
 
     processes: int
     memory: int | None = None
     gpus: bool = False
+    seconds: float | None = None
 
     @property
     def device(self) -> str:
@@ -174,12 +180,14 @@ def max_stack_size(group: Group, elsewhere: Elsewhere | None = None) -> int:
 def best_stack_size(group: Group, elsewhere: Elsewhere | None = None) -> int:
     """Returns the number of runs per stack that trains fastest, at most `max_stack_size`.
 
-    On a CPU, this is the number whose step fits into the cache, unless `sweep.max_stacked` is set.
+    Unless `sweep.max_stacked` is set, such a stack ends within a time limit, if there is one, and on a CPU its step
+    fits into the cache.
     """
     runs = max_stack_size(group, elsewhere)
-    if group.settings.sweep.max_stacked is not None or not trains_on_cpu(group.settings):
+    if group.settings.sweep.max_stacked is not None:
         return runs
-    return max(2, min(runs, CACHE // max(1, bytes_of_step(group))))
+    runs = min(runs, group.runs_in_time or runs)
+    return max(2, min(runs, CACHE // max(1, bytes_of_step(group)))) if trains_on_cpu(group.settings) else runs
 
 
 def trains_on_any_gpu(settings: RunSettings) -> bool:

@@ -26,7 +26,7 @@ from ch12cli.sweeps.groups import (
 )
 from ch12cli.sweeps.job_directories import HydraFiles, refuse_foreign, require_separate, with_directory
 from ch12cli.sweeps.jobs import IRRELEVANT, SEED, SweepJob
-from ch12cli.sweeps.trials import examine
+from ch12cli.sweeps.trials import examine, timed
 from ch12cli.sweeps.workers.work_item import WorkItem, checkpoint_name
 
 
@@ -145,14 +145,14 @@ def make_plan(
     for index, group in enumerate(groups):
         left = [job.number for job in group.jobs if job.number not in done and job.number not in planned]
         if group.reason or len(left) == 1:
-            items += [WorkItem((number,), index, False) for number in left]
+            items += [WorkItem((number,), index, False, seconds=group.seconds) for number in left]
         elif left:
             sizes = [len(left)]  # halving and populations compare all runs of a group, so they form one item
             if not group.settings.sweep.halving and not group.settings.sweep.pbt:
                 sizes = divide_into_stacks(group, len(left), elsewhere)
             for size in sizes:
                 numbers, left = left[:size], left[size:]
-                single = WorkItem(tuple(numbers), index, False)
+                single = WorkItem(tuple(numbers), index, False, seconds=group.seconds)
                 items.append(_stack(numbers, index, groups, sweep_dir, elsewhere) if size > 1 else single)
     return Plan(
         by_number,
@@ -170,9 +170,13 @@ def _stack(
     numbers: Sequence[int], index: int, groups: Sequence[Group], sweep_dir: Path, elsewhere: Elsewhere | None
 ) -> WorkItem:
     sweep = groups[index].settings.sweep
-    runs_at_once = max_stack_size(groups[index], elsewhere) if sweep.halving or sweep.pbt else 0
     return WorkItem(
-        tuple(numbers), index, True, sweep_dir / STATE / checkpoint_name(numbers), runs_at_once=runs_at_once
+        tuple(numbers),
+        index,
+        True,
+        sweep_dir / STATE / checkpoint_name(numbers),
+        runs_at_once=max_stack_size(groups[index], elsewhere) if sweep.halving or sweep.pbt else 0,
+        seconds=len(numbers) * groups[index].seconds,
     )
 
 
@@ -282,6 +286,8 @@ def examined_plan(
     def examine_groups(groups: Sequence[Group]) -> tuple[list[Group], list[Task]]:
         examined, tasks = examine(groups)
         examined = [replace(group, reason=single or group.reason) for group in examined]
+        if elsewhere is not None and elsewhere.seconds is not None:
+            examined = [timed(group, task, elsewhere) for group, task in zip(examined, tasks, strict=True)]
         require_halving(examined)
         require_populations(examined)
         return examined, tasks

@@ -257,7 +257,7 @@ def plan_many(
 ) -> tuple[Plan, list[Estimate | str | None]]:
     """Returns the plan of a sweep and an estimate for each of its groups.
 
-    Trains only one or two epochs of a few runs for the estimates, and writes nothing.
+    Trains only a few epochs of a few runs for the estimates, and writes nothing.
     """
     with hydra_session(), data_read_once():
         composer = Composer(folders, config_name=config_name)

@@ -3,7 +3,7 @@
 import math
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,7 +36,7 @@ from ch12cli.run.torch_settings import torch_settings
 from ch12cli.run.train import prepare_job
 from ch12cli.run.users_errors import users_errors
 from ch12cli.saved.unpack import readable
-from ch12cli.sweeps.groups import SINGLE, Elsewhere, Group, bytes_of_run, processes_for
+from ch12cli.sweeps.groups import SINGLE, Elsewhere, Group, bytes_of_run, max_stack_size, processes_for
 from ch12cli.sweeps.jobs import SweepJob, located
 from ch12cli.sweeps.workers.work_item import WorkItem
 from ch12cli.sweeps.workers.worker import failure_text
@@ -260,6 +260,8 @@ def try_optimizers(group: Group, network: Network) -> None:
 
 
 SAMPLE = 256  # largest number of runs trained for an estimate
+WORTHWHILE = 0.8  # of a stack's time is the most that its half may take, or else halving only adds work
+BRIEF = 0.2  # seconds of training that measure an epoch, unless two epochs take longer
 RECORDING = 0.002  # seconds to write the record of a run
 
 
@@ -291,22 +293,60 @@ def estimate(group: Group, items: Sequence[WorkItem], task: Task, elsewhere: Els
     runs = sum(len(item.jobs) for item in items)
     if not runs:
         return None
-    if is_elsewhere(choose_device(group.settings.machine.device)):
+    largest = max(max(map(len, item.parts())) for item in items)
+    measured = measure_run(group, task, largest if items[0].stacked else 0)
+    if isinstance(measured, str):
+        return measured
+    each, trainer = measured
+    processes = min(processes_for(group.settings) if elsewhere is None else elsewhere.processes, len(items))
+    return Estimate(runs * each / processes, processes * largest * bytes_of_run(group), trainer)
+
+
+def timed(group: Group, task: Task, elsewhere: Elsewhere) -> Group:
+    """Returns the group with the time that a run takes here, and the size of stacks that end within the time limit."""
+
+    def measure(runs: int) -> float | None:
+        measured = measure_run(group, task, runs)
+        return None if isinstance(measured, str) else measured[0]
+
+    runs = 0 if group.reason else min(len(group.jobs), max_stack_size(group, elsewhere))
+    seconds, in_time = cut_in_time(runs, elsewhere.seconds, measure)
+    return replace(group, seconds=seconds, runs_in_time=in_time or None)
+
+
+def cut_in_time(runs: int, limit: float | None, measure: Callable[[int], float | None]) -> tuple[float, int]:
+    """Returns the seconds of a run, and the size of its stack: halved as long as that brings its end nearer the limit.
+
+    `measure`: returns the seconds of a run in a stack of so many, or None if they cannot be measured; then 0 and the
+    size as it was are returned.
+    """
+    seconds = measure(runs)
+    while seconds and limit is not None and runs > 2 and runs * seconds > limit:
+        fewer = max(2, runs // 2)
+        each = measure(fewer)
+        if each is None or fewer * each > WORTHWHILE * runs * seconds:
+            break
+        runs, seconds = fewer, each
+    return seconds or 0.0, runs
+
+
+def measure_run(group: Group, task: Task, stacked: int) -> tuple[float, str] | str:
+    """Returns the seconds that a run takes in a stack of so many runs, and what trains them. 0: by itself.
+
+    Returns why it cannot be measured, where it cannot.
+    """
+    settings = group.settings
+    device = choose_device(settings.machine.device)
+    if is_elsewhere(device):
         return "this machine has no GPU to measure it on"
-    settings, largest = group.settings, max(max(map(len, item.parts())) for item in items)
-    stacked = items[0].stacked
-    sample = [job.run_settings for job in group.jobs[: min(SAMPLE, largest) if stacked else 1]]
-    on_cpu = choose_device(settings.machine.device).type == "cpu"
+    sample = [job.run_settings for job in group.jobs[: min(SAMPLE, stacked) if stacked else 1]]
     # user code may end the process; a process that has used a GPU cannot be forked
-    measured = (measure_epoch if on_cpu and not runs_user_code(settings) else measure_in_subprocess)(
-        sample, task, stacked
-    )
+    measure = measure_epoch if device.type == "cpu" and not runs_user_code(settings) else measure_in_subprocess
+    measured = measure(sample, task, stacked > 0)
     if isinstance(measured, str):
         return measured
     seconds, trainer = measured
-    processes = min(processes_for(settings) if elsewhere is None else elsewhere.processes, len(items))
-    each = seconds / len(sample) * settings.loop.epochs + RECORDING
-    return Estimate(runs * each / processes, processes * largest * bytes_of_run(group), trainer)
+    return seconds / len(sample) * settings.loop.epochs + RECORDING, trainer
 
 
 def measure_in_subprocess(*arguments: Any) -> tuple[float, str] | str:
@@ -328,11 +368,13 @@ def measure_epoch(sample: Sequence[RunSettings], task: Task, stacked: bool) -> t
     try:
         with torch.random.fork_rng(devices=[]):
             training = (build_stack(sample, task, device) if stacked else build_training(sample[0], task, device))[0]
-            for _ in range(min(2, sample[0].loop.epochs)):  # the first epoch is slower, but may be the only one
+            seconds: list[float] = []
+            # the first epoch is slower, and any that other processes of the machine disturb; there may be only one
+            while len(seconds) < min(2 if sum(seconds) > BRIEF else 6, sample[0].loop.epochs):
                 start = time.perf_counter()
                 training.one_epoch()
-            seconds = time.perf_counter() - start
-            return seconds, describe_trainer(training) if stacked else ""
+                seconds.append(time.perf_counter() - start)
+            return min(seconds), describe_trainer(training) if stacked else ""
     except (Exception, SystemExit) as error:
         return failure_text(error)
 

@@ -36,7 +36,8 @@ from ch12cli.files.cluster.journal import (
 )
 from ch12cli.files.cluster.progress import bundle_progress
 from ch12cli.run.task import choose_device, devices_elsewhere
-from ch12cli.sweeps.groups import Elsewhere, bytes_of_run, max_stack_size
+from ch12cli.sweeps.groups import Elsewhere, best_stack_size, bytes_of_run, max_stack_size
+from ch12cli.sweeps.trials import cut_in_time
 from ch12cli.sweeps.workers.work_item import Progress, WorkItem
 from tests.sweeps.test_gpus import group_on
 
@@ -232,10 +233,15 @@ def test_what_slurm_is_asked_for_decides_how_items_are_cut() -> None:
     engine = RemoteEngine(
         Slurm.from_options({"mem_gb": 3, "cpus_per_task": 2, "array_parallelism": 4, "gpus_per_node": 1})
     )
-    assert engine.elsewhere == Elsewhere(processes=8, memory=3 * 2**29, gpus=True)
-    items = [WorkItem((number,), 0, False) for number in range(5)]
+    assert engine.elsewhere == Elsewhere(processes=8, memory=3 * 2**29, gpus=True, seconds=59 * 30)
     limits = "each with 2 cores, 1 GPU, 3 GiB, 60 min at most"
-    assert engine.describe(items) == f"slurm: 3 tasks, 5 work items, 4 at once, {limits}"
+
+    def described(seconds: float) -> str:
+        return engine.describe([WorkItem((number,), 0, False, seconds=seconds) for number in range(5)])
+
+    assert described(9.0) == f"slurm: 3 tasks, 5 work items, 4 at once, {limits}"
+    assert described(0.0).endswith("60 min at most, not cut for the time limit, because the time is not known")
+    assert described(7200.0).endswith("takes about 2 h 00 min, and goes on where the limit ends it")
     assert engine.describe([]) == ""
     assert Slurm.from_options({"additional_parameters": {"gres": "gpu:a100:1"}}).has_gpus
     assert not Slurm.from_options({"additional_parameters": {"nice": 5}}).has_gpus
@@ -249,6 +255,21 @@ def test_a_stack_fits_into_the_memory_of_a_task() -> None:
     assert little * bytes_of_run(group) <= 100 * 2**20
     assert max_stack_size(group, Elsewhere(1, memory=2**40)) == free
     assert max_stack_size(group, Elsewhere(1, memory=1)) == 2
+
+
+def test_a_stack_and_a_bundle_are_trained_within_the_time_limit_of_a_task() -> None:
+    group = replace(group_on("cpu"), parameters=10, values=10)
+    free = best_stack_size(group)
+    assert [best_stack_size(replace(group, runs_in_time=runs)) for runs in (None, 2, 64)] == [free, 2, 64]
+    fixed = replace(group_on("cpu", **{"sweep.max_stacked": 99}), parameters=10, values=10, runs_in_time=2)
+    assert best_stack_size(fixed) == 99
+    linear = [cut_in_time(300, limit, lambda _runs: 1.0) for limit in (None, 300, 80, 0.5)]
+    assert linear == [(1.0, 300), (1.0, 300), (1.0, 75), (1.0, 2)]
+    assert cut_in_time(300, 80, lambda runs: 100 / runs) == (100 / 300, 300)  # smaller stacks would take as long
+    assert cut_in_time(300, 80, lambda runs: 1.0 if runs > 100 else None) == (1.0, 150)
+    assert cut_in_time(0, 80, lambda _runs: None) == (0.0, 0)
+    items = [WorkItem((number,), 0, False, seconds=10.0) for number in range(12)]
+    assert [len(divide(items, 2, 1, seconds=limit)) for limit in (1000, 60, 30, 0.1)] == [2, 2, 4, 12]
 
 
 def test_the_gpus_of_other_machines_are_not_asked_of_this_one() -> None:
@@ -288,6 +309,8 @@ def test_wrong_options_of_launchers_are_refused() -> None:
         "hydra.launcher.cpus_per_task",
         "hydra.launcher.partitions",
     ]
+    with pytest.raises(InputError, match=r"signal_delay_s=60: must be less than the time limit, timeout_min=1"):
+        Slurm.from_options({"timeout_min": 1})
     with pytest.raises(InputError, match=r"hydra\.launcher\.executor"):
         ExecutorEngine.from_options({"executor": 3}, make=OrderedDict)
     engine = ExecutorEngine.from_options({"executor": {}}, make=OrderedDict)

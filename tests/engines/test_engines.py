@@ -59,7 +59,7 @@ def rows(sweep: str) -> list[tuple[int, str, float | None]]:
 
 def test_a_sweep_on_slurm_equals_the_local_one_and_is_collected_by_a_resume(slurm: Path) -> None:
     assert train("hydra.sweep.dir=here") == 0
-    launcher = ("hydra/launcher=slurm", "hydra.launcher.array_parallelism=1", "hydra.launcher.wait=false")
+    launcher = ("hydra/launcher=slurm", "hydra.launcher.array_parallelism=1", "--detach")
     assert train("hydra.sweep.dir=there", *launcher, "hydra.launcher.partition=fast") == 0
     assert "--partition=fast" in (slurm / "sbatch.txt").read_text()
     assert main(["resume", "-q", "there"]) == 0
@@ -68,6 +68,25 @@ def test_a_sweep_on_slurm_equals_the_local_one_and_is_collected_by_a_resume(slur
     assert len(models("here")) == 12
     assert rows("there") == rows("here")
     assert not list(Path("there/.ch12").glob("*.pt"))
+
+
+def test_only_what_slurm_trains_can_be_left(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (("-m", "seed=1,2"), ("hydra/launcher=slurm",)):
+        assert main(["train", *words, "--detach"]) == 2
+        assert "--detach: only for a sweep that Slurm trains" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_items_are_cut_by_the_time_that_they_are_measured_to_take(
+    slurm: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    limit = ("hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=50")  # ten seconds, of which half is filled
+    words = ("hydra/launcher=slurm", *limit, "hydra.launcher.array_parallelism=1", "sweep.max_stacked=auto", "--plan")
+    assert train(*words, "model=mlp", "model.width=200", "model.depth=2", "batch_size=25", "epochs=100000") == 0
+    told = capsys.readouterr().out
+    assert "1 stack of 12 runs" not in told
+    assert "goes on where the limit ends it" in told
+    assert not (slurm / "sbatch.txt").exists()
 
 
 @pytest.mark.slow

@@ -49,6 +49,9 @@ def parser() -> Arguments:
         metavar="SWEEP",
         help="train the best setting of a sweep again, with changes such as 'seed=range(20)'",
     )
+    arguments.add_argument(
+        "--detach", action="store_true", help="with hydra/launcher=slurm: return when the sweep is submitted"
+    )
     return arguments
 
 
@@ -91,6 +94,10 @@ def run(argv: Sequence[str]) -> int:
     many = options.multirun or options.jobs is not None or is_sweep_by_file(options)
     if (options.plan and not many) or (options.write and not options.plan):
         raise InputError("--plan: only for a sweep, add -m; --write: only with --plan")
+    if options.detach:
+        if not many or not (options.config_dir or any("hydra/launcher=" in word for word in options.operands)):
+            raise InputError("--detach: only for a sweep that Slurm trains; add -m hydra/launcher=slurm")
+        options.operands = [*options.operands, "hydra.launcher.wait=false"]
     if options.plan:
         return show_plan(options)
     if many:

@@ -21,6 +21,7 @@ class WorkItem:
     `killed_before`: whether a process that trained the item was killed.
     `runs_at_once`: the number of runs that fit into memory under halving; 0 without halving.
     `buildable`: after a failure, how many of the first jobs have networks that build; None before.
+    `seconds`: how long its training takes; 0 where that is not measured.
     """
 
     jobs: tuple[int, ...]
@@ -30,6 +31,7 @@ class WorkItem:
     killed_before: bool = False
     runs_at_once: int = 0
     buildable: int | None = None
+    seconds: float = 0.0
 
     def without(self, failed: Collection[int], *, buildable: int) -> "WorkItem":
         """Returns the item without the failed jobs. The networks of its first `buildable` jobs are known to build."""
