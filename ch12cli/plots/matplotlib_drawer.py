@@ -107,6 +107,7 @@ def drawing(*, themed: bool = False, style: PlotStyle = STYLES["screen"]) -> Ite
         "axes.labelsize": style.font,
         "xtick.labelsize": style.font - 1,
         "ytick.labelsize": style.font - 1,
+        "xtick.major.pad": max(3.5, 0.35 * style.font),  # below half the height of a label of the y axis
         "axes.linewidth": 0.4 * style.line,
         "axes.spines.top": False,
         "axes.spines.right": False,
@@ -431,15 +432,16 @@ def _draw_histogram(axes: "Axes", panel: Histogram, width: float, height: float,
     left, right = x.at(shares[:-1] + gap), x.at(shares[1:] - gap)
     marked = x.share(np.array([value for _, value in panel.marks])) * width
     axes.bar(left, counts, right - left, align="edge", color=LINES[0])
+    font = max(MIN_FONT, style.font - 3)
     if len(counts) <= 20:
         centres = x.at((x.share(left) + x.share(right)) / 2)
         room = width / max(1, len(counts))
         for centre, count in zip(centres.tolist(), counts.tolist(), strict=True):
-            wide = text_width(str(count), style.font - 3)
+            wide = text_width(str(count), font)
             crossed = (np.abs(marked - float(x.share(centre)) * width) < wide / 2 + 0.03).any()
             if count and wide < room and not crossed:
                 place: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "va": "bottom"}
-                axes.annotate(str(count), (centre, count), (0, 2), fontsize=style.font - 3, color=GREY, **place)
+                axes.annotate(str(count), (centre, count), (0, 2), fontsize=font, color=GREY, **place)
     for number, (name, value) in enumerate(panel.marks):
         colour, dashes = LINES[(number + 1) % SERIES], DASHES[(number + 1) % len(DASHES)]
         axes.axvline(

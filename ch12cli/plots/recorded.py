@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ch12cli.catalogue.comparison import are_comparable, read_compared, rows_of_runs
-from ch12cli.catalogue.formatting import short_names
+from ch12cli.catalogue.formatting import count_of, short_names
 from ch12cli.catalogue.front import objective_column, recorded_objectives
 from ch12cli.catalogue.names import OUTPUTS
 from ch12cli.catalogue.query import Query
@@ -74,6 +74,8 @@ def sweep_plot(paths: Sequence[Path], kind: str, choice: SweepChoice = EVERYTHIN
         return plot
     column = choice.metric or "objective"
     results = row_results(rows, column, monitor)
+    x, y, by, facet = (full_key(results, name) for name in (choice.x, choice.y, choice.by, choice.facet))
+    choice = choice._replace(x=x, y=y, by=by, facet=facet)
     label = results.label
     if kind == "heatmap":
         title = f"{name}: {label} by two keys"
@@ -88,10 +90,16 @@ def sweep_plot(paths: Sequence[Path], kind: str, choice: SweepChoice = EVERYTHIN
     elif kind == "importance":
         plot = importance(results, title=f"{name}: what {label} depends on")
     else:
-        title = f"{name}: {label} of {len(results.values)} run{'s' * (len(results.values) > 1)}"
+        title = f"{name}: {label} of {count_of(len(results.values), 'run')}"
         plot = distribution(results, title=title, log=choice.log)
     plot.notes.append(meaning(column, monitor))
     return plot
+
+
+def full_key(results: Results, name: str | None) -> str | None:
+    """Returns the swept key with this last name, such as optimizer.lr for lr; the name itself if there is not one."""
+    found = [key for key in results.texts if key.rpartition(".")[2] == name]
+    return found[0] if len(found) == 1 and name not in results.texts else name
 
 
 def row_results(rows: Sequence[SweepRow], column: str, monitor: str) -> Results:
@@ -148,7 +156,7 @@ def records_of(paths: Sequence[Path], *, comparable: bool = True) -> tuple[list[
     runs = [read_compared(path) for path in paths]
     if comparable and not are_comparable(runs):
         raise InputError(f"{runs[0].name}: the runs differ in their metric or their data; plot them with --kind curve")
-    return rows_of_runs(runs), str(runs[0].results.get("monitor") or "valid_loss"), f"{len(runs)} runs"
+    return rows_of_runs(runs), str(runs[0].results.get("monitor") or "valid_loss"), count_of(len(runs), "run")
 
 
 def column_in_words(column: str) -> str:

@@ -471,6 +471,7 @@ def distribution(results: Results, *, title: str, log: bool | None = None) -> Pl
     low, high = axis.limits or (float(values.min()), float(values.max()))
     shown = values[(values >= low) & (values <= high)]
     edges = 10 ** edges_of(np.log10(shown)) if axis.log else edges_of(shown)
+    edges[0], edges[-1] = min(edges[0], shown.min()), max(edges[-1], shown.max())  # powers of ten are rounded
     more = [f"Beyond the axis: {count_of(len(values) - len(shown), 'run')}."] if len(shown) < len(values) else []
     bins = np.histogram(shown, edges)[0].astype(np.int64)
     inside = [(name, value) for name, value in merged(marks, edges, log=axis.log) if edges[0] <= value <= edges[-1]]

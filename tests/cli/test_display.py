@@ -16,6 +16,7 @@ from rich.console import Console
 
 from ch12cli.cli.text.console import StreamConsole, printable_on
 from ch12cli.cli.text.run_display import RunDisplay, format_progress, log_stride
+from ch12cli.cli.text.screen import Screen
 from ch12cli.files.result_json import Result
 
 DIRECTORY = Path("/runs/2026-01-31/12-00-00-iris")
@@ -425,6 +426,14 @@ def test_output_in_the_c_locale_is_ascii_although_python_would_write_utf_8(monke
         monkeypatch.setenv("LANG", "C.UTF-8")
         monkeypatch.delenv("LC_CTYPE", raising=False)
         assert StreamConsole(_environ={}).options.ascii_only == ascii_only
+
+
+@pytest.mark.parametrize(("terminal", "width"), [(True, 40), (True, 60), (False, 40)])
+def test_sentences_are_broken_between_words_on_a_terminal_alone(terminal: bool, width: int) -> None:
+    said = "not distinguishable from the second: better by 0.002852 ± 0.01749, paired over 5 seeds"
+    lines = Screen(console=make_console(width, terminal=terminal)).wrapped([said, "short"])
+    assert " ".join(lines) == f"{said} short"
+    assert (max(map(len, lines)) <= width) == terminal
 
 
 def test_a_closed_pipe_is_reported_to_the_caller():

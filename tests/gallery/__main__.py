@@ -9,6 +9,7 @@ import sys
 from html import escape
 from pathlib import Path
 
+from ch12cli.plots.figure_style import STYLES, FigureOptions
 from ch12cli.plots.matplotlib_drawer import drawing, figure_of
 from ch12cli.plots.plot import Plot
 from ch12cli.plots.text_drawer import draw_text
@@ -16,6 +17,7 @@ from tests.gallery.cases import CASES
 from tests.gallery.faults import faults_of
 
 WIDTHS = (60, 80, 120)
+STYLES_TOO = {"paper": (0.6, 0.3), "slides": (1.0, 0.8)}  # whose texts are checked as well; inches of the least axes
 DOCS = Path(__file__).parents[2] / "docs"
 SHOWN = (  # in the documentation; the others are in the gallery that `make docs` adds to it
     "lines over a key, diverged", "heat map, diverged", "confusion, eight names of 45 letters", "slice, outliers",
@@ -58,6 +60,11 @@ def draw(folder: Path, name: str) -> tuple[str, list[str]]:
         faults = faults_of(figure)
         for form in ("png", "pdf"):
             figure.savefig(folder / f"{slug}.{form}", dpi=100)
+    for style, least in STYLES_TOO.items():
+        with drawing(style=STYLES[style]):
+            faults += [
+                f"{style}: {each}" for each in faults_of(figure_of(plot, FigureOptions(style)), least_axes=least)
+            ]
     texts = [as_text(plot, width) for width in WIDTHS]
     (folder / f"{slug}.txt").write_text("\n\n".join(texts).encode(errors="replace").decode(), encoding="utf-8")
     drawn = "".join(f"<pre class={look}>{escape(text)}</pre>" for text in texts for look in ("light", "dark"))

@@ -12,6 +12,7 @@ from ch12cli.errors import InputError
 from ch12cli.files.sweep_csv import SweepRow
 from ch12cli.plots.parallel import parallel_coordinates
 from ch12cli.plots.plot import Bars, Grid, Histogram, Lines, Parallel
+from ch12cli.plots.recorded import full_key
 from ch12cli.plots.sweeps import (
     Results,
     distribution,
@@ -207,6 +208,22 @@ def test_a_distribution_counts_every_run_once(results: Results) -> None:
         "median": np.median(results.values),
         "best": results.values.min(),
     }
+
+
+@pytest.mark.parametrize("least", [3.179e-08, 0.1, 7e-5])
+def test_a_distribution_over_many_decades_counts_its_ends_too(least: float) -> None:
+    values = np.geomspace(least, 6.1e3, 75)
+    given = Results("loss", True, {}, values, 0, list(range(75)))
+    (panel,) = distribution(given, title="t").panels
+    assert isinstance(panel, Histogram)
+    assert panel.counts.sum() == 75
+    assert ("best", values[0]) in panel.marks
+
+
+def test_a_key_may_be_named_by_its_last_part(results: Results) -> None:
+    assert [full_key(results, name) for name in ("lr", "optimizer.lr", "nothing", None)] == [
+        "optimizer.lr", "optimizer.lr", "nothing", None,
+    ]  # fmt: skip
 
 
 def test_few_different_values_have_a_bar_each_with_its_number_of_runs() -> None:

@@ -62,6 +62,12 @@ class Screen:
         for line in lines:
             print_line(self.console, line)
 
+    def wrapped(self, lines: Iterable[str]) -> list[str]:
+        """Returns sentences broken between words on a terminal, and as they are elsewhere."""
+        if not self.console.is_terminal:
+            return list(lines)
+        return [piece for line in lines for piece in wrap(printable_on(self.console, line), self.console.width)]
+
     def print_facts(self, facts: Sequence[tuple[str, str]], *, label_width: int) -> None:
         """Prints (label, text) pairs, wrapping long texts."""
         indent = label_width + 2

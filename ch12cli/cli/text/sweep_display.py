@@ -120,7 +120,7 @@ class SweepDisplay(Screen):
             statuses = {row.status for row in rows}
             is_zero = outcome.signal is None and "diverged" in statuses and "failed" not in statuses
             note = ["exit code 0: diverged runs count as results; only failed jobs give exit code 3"] if is_zero else []
-            for block in (status, table, note, self._hanging(causes)):
+            for block in (status, table, self.wrapped(note), self._hanging(causes)):
                 self.print([*block, ""] if block else [])
         if not self.seen:
             for line in status[:1] if outcome.signal is not None else []:

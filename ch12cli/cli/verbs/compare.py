@@ -150,7 +150,7 @@ def show_many(rows: Sequence[SweepRow], monitor: str, form: str, limit: int | No
                 mark=f" {BEST_MARK}",
             )
             screen.print(summary or ["no run finished"])
-            screen.print(format_failures(failures(rows)))
+            screen.print(screen.wrapped(format_failures(failures(rows))))
         return
     metrics = ["objective", *dict.fromkeys(name for row in rows for name in row.metrics if name.startswith("test_"))]
     if form == "md":

@@ -164,9 +164,10 @@ def show_sweep(screen: "Screen", entry: "Entry") -> None:
     status += [Text(f"{' ' * len(entry.status)}  {line}") for line in format_bundles(states, pending)]
     best = best_setting(rows, monitor)
     about = [] if best is None or best.settings < 2 else describe_best(best, ascii_only=screen.ascii_only, sweep=name)
+    about = screen.wrapped(about)
     if objectives := recorded_objectives(entry.path):
         about += format_front(front_of(rows, objectives, monitor))
-    for block in (status, table, [Text(line) for line in about], format_failures(failures(rows))):
+    for block in (status, table, [Text(line) for line in about], screen.wrapped(format_failures(failures(rows)))):
         screen.print([*block, ""] if block else [])
     began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.when))
     go_on = [("go on", line)] if (line := go_on_line(entry)) else []
