@@ -1,6 +1,7 @@
 """`ch12 ensemble`: selects runs of a sweep whose averaged outputs are best, and saves their average as one run."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -92,11 +93,11 @@ def scores_of_outputs(outputs: Values, target: Values) -> Values:
     return np.asarray(-np.log(np.maximum(of_class, 1e-300)).mean(-1))
 
 
-def combine(sweep: Path, *, size: int, into: Path, best: bool = False, trust: bool = False) -> Combined:
+def combine(sweep: Path, *, size: int | None, into: Path, best: bool = False, trust: bool = False) -> Combined:
     """Selects runs of a sweep by its validation part, and saves their average as a run's directory.
 
-    best: takes the networks of the best epochs in place of the last ones. Raises InputError for runs that cannot be
-    combined.
+    size: at most so many; None for all, each once. best: takes the networks of the best epochs in place of the last
+    ones. Raises InputError for runs that cannot be combined.
     """
     rows = [row for row in read_sweep_rows(sweep) if row.status == "finished" and row.objective is not None]
     monitor = sweep_monitor(sweep, rows)
@@ -104,6 +105,8 @@ def combine(sweep: Path, *, size: int, into: Path, best: bool = False, trust: bo
         raise InputError(f"{sweep}: has no finished jobs with one objective, so there is nothing to combine")
     sign = 1.0 if minimised(str(monitor)) else -1.0
     rows = [row for row in rows if is_inside(row.directory)]
+    if size is None and len(rows) > MOST_CANDIDATES:
+        raise InputError(f"{sweep}: has {len(rows):,} jobs, and --all takes {MOST_CANDIDATES} at most; leave it out")
     rows = sorted(rows, key=lambda row: sign * row.number("objective"))[:MOST_CANDIDATES]
     members = [read_saved(readable(sweep / row.directory), best=best, trust=trust) for row in rows]
     jobs = [row.job for row in rows]
@@ -112,16 +115,11 @@ def combine(sweep: Path, *, size: int, into: Path, best: bool = False, trust: bo
     with torch_settings(settings.machine) as device:
         task = prepare_job(settings, device).task
         require_same_data(members[0], task.data.table.digest)
-        if task.data.valid is None:
-            raise InputError(f"{sweep}: its runs have no validation part to select by; add dataset.valid_size=0.2")
-        outputs = np.stack([outputs_for(task.data.valid, member, task, device) for member in members])
-        target = target_of(task.loss, torch.from_numpy(np.asarray(task.data.valid.y))).reshape(-1).double().numpy()
-    chosen = select_greedily(outputs, target, size)
-    counts = {index: chosen.picks.count(index) for index in dict.fromkeys(chosen.picks)}
-    alone = int(np.argmin(scores_of_outputs(outputs, target)))
+        picks, alone = (range(len(members)), 0) if size is None else select(sweep, members, task, device, size=size)
+    counts = Counter(picks)
     state = state_of_ensemble([members[index] for index in counts], list(counts.values()), task)
     write_run(into, state, task, monitor=str(monitor))
-    parts = ["valid", *(["test"] if task.data.test is not None else [])]
+    parts = [part for part in ("valid", "test") if getattr(task.data, part) is not None]
     metrics = {
         part: (
             metrics_on(into, part, trust=trust),
@@ -133,6 +131,21 @@ def combine(sweep: Path, *, size: int, into: Path, best: bool = False, trust: bo
     with machine_errors(f"cannot write {into}"):
         (into / RESULT).write_bytes(result.to_json())
     return Combined(into, {jobs[index]: count for index, count in counts.items()}, len(jobs), jobs[alone], metrics)
+
+
+def select(
+    sweep: Path, members: Sequence[Saved], task: Task, device: torch.device, *, size: int
+) -> tuple[Sequence[int], int]:
+    """Returns the indices of the members to average, some repeatedly, and of the one that is best alone.
+
+    Raises InputError without a validation part.
+    """
+    if task.data.valid is None:
+        rule = "its runs have no validation part to select by"
+        raise InputError(f"{sweep}: {rule}; add dataset.valid_size=0.2, or average all of them with --all")
+    outputs = np.stack([outputs_for(task.data.valid, member, task, device) for member in members])
+    target = target_of(task.loss, torch.from_numpy(np.asarray(task.data.valid.y))).reshape(-1).double().numpy()
+    return select_greedily(outputs, target, size).picks, int(np.argmin(scores_of_outputs(outputs, target)))
 
 
 def metrics_on(directory: Path, part: str, *, trust: bool, best: bool = False) -> Mapping[str, float]:
@@ -244,7 +257,7 @@ def result_of_ensemble(
     into: Path,
 ) -> Result:
     """Returns the result of an ensemble. Its objective is that of the validation part, if the monitor is of it."""
-    valid = {f"valid_{name}": value for name, value in metrics["valid"][0].items()}
+    valid = {f"valid_{name}": value for name, value in metrics["valid"][0].items()} if "valid" in metrics else {}
     row = {"epoch": 0, **valid}
     return Result(
         status="finished",

@@ -110,6 +110,10 @@ SEARCH_KEYS: dict[str, Key] = {
         Or("auto", IntegerRule(1, 65_536)),
         "settings that are asked and trained together; auto: an eighth of all, from 16 to 256",
     ),
+    "structures": Key(
+        Or(None, IntegerRule(1, 65_536)),
+        "most networks, batch sizes and optimizers in a batch, so that stacks hold several settings; null: as drawn",
+    ),
     "sampler": Key(
         OneOf(tuple(SAMPLERS)),
         "how settings are drawn: near the best (tpe), spread evenly (sobol), at random, or by Optuna",
@@ -168,6 +172,7 @@ class SearchSettings:
     sampler: str = "tpe"
     n_trials: int | None = DEFAULT_TRIALS
     n_jobs: int | None = None
+    structures: int | None = None
     direction: str | Sequence[str] = "auto"
     objectives: tuple[str, ...] = ()
     seed: int = 1
@@ -227,7 +232,9 @@ def settings_from(node: Mapping[str, Any]) -> SearchSettings:
     default = None if limited else DEFAULT_TRIALS
     others = {
         name: node[name]
-        for name in ("sampler", "direction", "seed", "repeats", "finalists", "value", "pruner", "pbt", "epochs")
+        for name in (
+            *("sampler", "structures", "direction", "seed", "repeats", "finalists", "value", "pruner", "pbt", "epochs"),
+        )
     }
     return SearchSettings(
         **others,

@@ -77,7 +77,7 @@ class Interval:
         return repr(min(self.high, max(self.low, value)) + 0.0)  # never -0.0, which is equal to 0.0
 
     def position(self, text: str) -> float | None:
-        value = _number(text)
+        value = number_in(text)
         if value is None or not self.low <= value <= self.high:
             return None
         if self.low == self.high:
@@ -118,7 +118,7 @@ class WholeNumbers:
         return str(min(self.high, max(self.low, round(math.exp(value) if self.log else value))))
 
     def position(self, text: str) -> float | None:
-        value = _number(text)
+        value = number_in(text)
         if value is None or value != round(value) or not self.low <= value <= self.high:
             return None
         low, high = self._scale()
@@ -154,7 +154,8 @@ class Options:
         return self.options
 
 
-def _number(text: str) -> float | None:
+def number_in(text: str) -> float | None:
+    """Returns the finite number that a text is, or None."""
     try:
         value = float(text)
     except ValueError:

@@ -1,12 +1,13 @@
 """A study: the trials of a search, asked in batches and reported with their values."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ch12cli.search.samplers import DRAWERS, Draw, Seen, draw_random, draw_sobol, generator
-from ch12cli.search.space import Setting, Space
+from ch12cli.search.space import Points, Setting, Space
 from ch12cli.search.trial import Trial, by_values, key_of_setting, ranked_trials
 
 SMALLEST_POPULATION = 16  # of the samplers that have generations
@@ -19,7 +20,8 @@ class Study:
     """Asks for settings that were not asked before, and keeps the trials in the order in which they were asked.
 
     startup: the number of ranked trials before `draw` is used; until then, points are spread evenly. allows: whether a
-    setting may be asked. start: settings that are asked first.
+    setting may be asked. start: settings that are asked first. structural: keys whose values the runs of a stack share;
+    structures: how many combinations of these a batch has at most, None for no limit.
     """
 
     def __init__(
@@ -31,9 +33,13 @@ class Study:
         startup: int = 16,
         allows: Callable[[Setting], bool] = lambda _setting: True,
         start: Sequence[Setting] = (),
+        structural: Collection[str] = (),
+        structures: int | None = None,
     ) -> None:
         self.space, self.draw, self.seed, self.startup, self.allows = space, draw, seed, startup, allows
         self.start = list(start)
+        self.structures = structures
+        self.shared = [index for index, each in enumerate(space.parameters) if each.key in structural]
         self.trials: list[Trial] = []
         self.earlier: list[Trial] = []  # of other sweeps: known to the sampler, but not part of this study
         self._keys: set[tuple[tuple[str, str], ...]] = set()
@@ -65,7 +71,7 @@ class Study:
         trials = [*self.earlier, *self.trials]
         seen = Seen(points, len(self.trials), trials, max(SMALLEST_POPULATION, self.startup))
         draw = draw_sobol if len(known) < self.startup and self.draw is not draw_random else self.draw
-        take(map(self.space.setting, draw(self.space, seen, count, self.seed)))
+        take(map(self.space.setting, self.of_few_structures(draw(self.space, seen, count, self.seed))))
         rng = generator(self.seed + 1, len(self.trials))
         for _ in range(REDRAWS):
             if len(found) < count:
@@ -73,6 +79,21 @@ class Study:
         if len(found) < count and self.space.count <= MOST_LISTED:
             take(self.space.settings())
         return list(found.values())
+
+    def of_few_structures(self, points: Points) -> Points:
+        """Returns points, (n, parameters), of which those after the first structures take theirs, in turn."""
+        if self.structures is None or not self.shared:
+            return points
+        found: dict[tuple[str, ...], NDArray[np.float64]] = {}
+        changed = points.copy()
+        for index, point in enumerate(points):
+            setting = self.space.setting(point)
+            structure = tuple(setting.get(self.space.parameters[each].key, "") for each in self.shared)
+            if structure not in found and len(found) < self.structures:
+                found[structure] = point[self.shared]
+            elif structure not in found:
+                changed[index, self.shared] = list(found.values())[index % len(found)]
+        return changed
 
     def ranked(self) -> list[Trial]:
         """Returns the trials that have a rank, best first, with those of other sweeps."""

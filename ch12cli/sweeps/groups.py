@@ -12,21 +12,10 @@ from ch12cli.config.run_settings import RunSettings
 from ch12cli.files.hydra_folder import flatten
 from ch12cli.files.plain_values import is_finite_number
 from ch12cli.run.task import choose_device
-from ch12cli.sweeps.jobs import IRRELEVANT, SweepJob
+from ch12cli.sweeps.jobs import FREE, FREE_GROUPS, IRRELEVANT, SweepJob
 from ch12cli.training.optimizers import OPTIMIZERS
 
-# Settings that may differ between the runs of a stack if their values are numbers.
-FREE = (
-    "seed",
-    "stream_offset",
-    "dataset.fold",
-    "clip_grad_norm",
-    "clip_grad_value",
-    "early_stopping.patience",
-    "early_stopping.min_delta",
-)
 SINGLE = "the only job of its structure"  # why such a job is trained by itself
-FREE_GROUPS = ("optimizer.", "scheduler.")
 
 
 @dataclass(frozen=True)

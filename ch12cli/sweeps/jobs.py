@@ -30,6 +30,18 @@ from ch12cli.files.sweep_csv import JobFacts
 STACKING = tuple(f"sweep.{name}" for name in ("max_stacked", "processes", "fused", "fail_fast", "verify", "record"))
 IRRELEVANT = ("workers", "pin_memory", "threads", "logger", "checkpoint.", *STACKING)
 
+# Settings that may differ between the runs of a stack if their values are numbers.
+FREE = (
+    "seed",
+    "stream_offset",
+    "dataset.fold",
+    "clip_grad_norm",
+    "clip_grad_value",
+    "early_stopping.patience",
+    "early_stopping.min_delta",
+)
+FREE_GROUPS = ("optimizer.", "scheduler.")
+
 # An override with a number that Hydra's grammar and Python read alike: its key, and the number.
 NUMBER = re.compile(r"([a-z_][\w.]*)=(-?(?:0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?)", re.ASCII)
 

@@ -1,7 +1,7 @@
 """Baselines on the same parts of the data as a tuned network: the mean or majority, a linear model, scikit-learn's."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import Any
 
@@ -26,16 +26,33 @@ class Baseline:
     test: float | None
 
 
-def baselines(task: Task) -> list[Baseline]:
-    """Returns the baselines for a task. Those of scikit-learn are left out where it is not installed."""
+def baselines(task: Task, folds: Sequence[Task] = ()) -> list[Baseline]:
+    """Returns the baselines for a task. Those of scikit-learn are left out where it is not installed.
+
+    folds: the tasks of the folds of a cross-validation, over which the simple models have their mean in place of a
+    validation part.
+    """
     x, y = flat(np.asarray(task.data.train.x)), task.data.train.y
-    fitted: list[tuple[str, Predict]] = [simplest(y, task), ("linear model", least_squares(x, y, classes=task.classes))]
-    if find_spec("sklearn") is not None and len(y) <= MOST_ROWS:
-        fitted += [(name, model.fit(x, y).predict) for name, model in sklearn_models(task)]
-    return [
-        Baseline(name, *(score(predict, part, task) for part in (task.data.valid, task.data.test)))
-        for name, predict in fitted
-    ]
+    found = [of_task(name, predict, task) for name, predict in simple_models(x, y, task)]
+    if folds:
+        by_fold = [[score(model, one.data.valid, one) for _, model in models_of_fold(one)] for one in folds]
+        means = np.array(by_fold, np.float64).mean(0).tolist()
+        found = [replace(one, valid=valid) for one, valid in zip(found, means, strict=True)]
+    if find_spec("sklearn") is not None and len(y) <= MOST_ROWS and (task.data.valid or task.data.test):
+        found += [of_task(name, model.fit(x, y).predict, task) for name, model in sklearn_models(task)]
+    return found
+
+
+def of_task(name: str, predict: Predict, task: Task) -> Baseline:
+    return Baseline(name, *(score(predict, part, task) for part in (task.data.valid, task.data.test)))
+
+
+def simple_models(x: Floats, y: NDArray[Any], task: Task) -> list[tuple[str, Predict]]:
+    return [simplest(y, task), ("linear model", least_squares(x, y, classes=task.classes))]
+
+
+def models_of_fold(task: Task) -> list[tuple[str, Predict]]:
+    return simple_models(flat(np.asarray(task.data.train.x)), task.data.train.y, task)
 
 
 def flat(x: NDArray[Any]) -> Floats:

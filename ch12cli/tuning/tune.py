@@ -1,8 +1,11 @@
 """Tunes a network for a data set: searches ranges that suit the data, and holds the best against a baseline."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
+from typing import NamedTuple
 
 from ch12cli.catalogue.best_setting import BestSetting, best_setting
 from ch12cli.config.compose import Composer
@@ -17,25 +20,61 @@ from ch12cli.search.settings import duration_in_seconds
 from ch12cli.sweeps.callbacks import SweepCallback
 from ch12cli.sweeps.start import Finished, train_many
 from ch12cli.tuning.baselines import Baseline, baselines
+from ch12cli.tuning.final import Final, train_final
 
-SEARCHED = 0.75  # share of the budget in which new settings are tried; the rest is for the finalists
-FINALISTS = 3
-VALIDATION = 0.2  # of the rows, where the configuration has no validation part
-# Ranges of conf/search by the largest number of rows in training, with the epochs of each run.
-SPACES = ((2_000, "small", 100), (50_000, "medium", 30), (10**12, "large", 10))
+FINALISTS = 3  # settings that are trained with more seeds, where there are no folds
+SEARCHED = 0.7  # share of the budget in which settings are tried; the rest is for the final networks
+FINAL = 0.2  # share of the budget for these at least, where the search took longer
+VALIDATION = 0.2  # of the rows, where they are not divided into folds
+
+
+class Size(NamedTuple):
+    """How to search for tables of so many rows in training, at most.
+
+    ranges: a file of conf/search. epochs: of each run. folds: of the rows, None for a single validation part. batch,
+    structures: as search.n_jobs and search.structures.
+    """
+
+    rows: float
+    ranges: str
+    epochs: int
+    folds: int | None
+    batch: int
+    structures: int
+
+
+SIZES = (
+    Size(2_000, "small", 100, 5, 16, 4),
+    Size(50_000, "medium", 30, 3, 12, 3),
+    Size(math.inf, "large", 10, None, 8, 2),
+)
+SPLIT = {"dataset.valid_size", "dataset.folds", "dataset.fold"}  # keys by which a user chooses the validation
 OF_THE_SWEEP = ("search.", "search=", "hydra.", "hydra/")  # words that no single run has
 PATIENCE = 10  # epochs without improvement, after which a run stops
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """What tuning a data set comes to. argv: the words of the search; best: None if no setting could be trained."""
+    """What tuning a data set comes to.
+
+    argv: the words of the search; best: None if no setting could be trained; final: None where the final networks were
+    not trained.
+    """
 
     finished: Finished
     argv: Sequence[str]
     best: BestSetting | None
     metric: str
     baselines: Sequence[Baseline]
+    final: Final | None
+
+
+class Chosen(NamedTuple):
+    """A search that suits the data. words: of its command line. task: of a run; folds: of a run of each fold."""
+
+    words: list[str]
+    task: Task
+    folds: Sequence[Task]
 
 
 def tune(
@@ -51,21 +90,32 @@ def tune(
     overrides: as on the command line of `ch12 train`; ranges among them replace those that suit the data. budget: the
     time for all of it, such as `2m`.
     """
-    seconds = duration_in_seconds(budget)
+    seconds, start = duration_in_seconds(budget), perf_counter()
     if seconds is None:
         raise InputError(f"--budget {budget}: must be a time, such as 90s, 10m or 2h")
     with data_read_once():
-        words, task = chosen_settings(overrides, folders)
-        argv = [*words, f"search.timeout={seconds * SEARCHED:g}s", f"search.finalists={FINALISTS}"]
+        words, task, folds = chosen_settings(overrides, folders)
+        argv = [*words, f"search.timeout={seconds * SEARCHED:g}s"]
         argv += [] if trials is None else [f"search.n_trials={trials}"]
+        began = perf_counter()
         finished = train_many(argv, folders=folders, config_name="config", callback=callback)
-        best = best_setting(finished.outcome.rows, finished.monitor)
-        found = baselines(task) if finished.outcome.signal is None else []
-    return Tuned(finished, argv, best, "r2" if not task.classes else "accuracy", found)
+        rows, ended = finished.outcome.rows, perf_counter()
+        best, final, found = best_setting(rows, finished.monitor), None, list[Baseline]()
+        if finished.outcome.signal is None:
+            if not task.data.table.valid_rows:  # rows that are always for the validation would be lost
+                final = train_final(
+                    *(rows, finished.monitor, finished.outcome.directory),
+                    seconds=max(seconds - (ended - start), seconds * FINAL),
+                    of_epoch=(ended - began) / max(1, sum(row.epochs or 0 for row in rows)),
+                    folders=folders,
+                    callback=callback,
+                )
+            found = baselines(task, folds)
+        return Tuned(finished, argv, best, "r2" if not task.classes else "accuracy", found, final)
 
 
-def chosen_settings(overrides: Sequence[str], folders: Sequence[Path]) -> tuple[list[str], Task]:
-    """Returns the words of a search that suits the data, and the task of a run with its default network."""
+def chosen_settings(overrides: Sequence[str], folders: Sequence[Path]) -> Chosen:
+    """Returns a search that suits the data."""
     given = {override_key(word) for word in overrides}
     problems: list[Problem] = []
     with hydra_session():
@@ -74,18 +124,44 @@ def chosen_settings(overrides: Sequence[str], folders: Sequence[Path]) -> tuple[
         if problems:
             raise InputError(problems)
         single = [str(each.input_line) for each in parsed if not each.is_sweep_override()]
-        composition = checked(composer, [word for word in single if not word.startswith(OF_THE_SWEEP)])
+        single = [word for word in single if not word.startswith(OF_THE_SWEEP)]
+        folded = "dataset.folds" in given and "dataset.fold" not in given
+        composition = checked(composer, [*single, *(["dataset.fold=0"] if folded else [])])
         settings = RunSettings.from_config(composition.settings, composition.choices)
-        words, split = list(overrides), settings.data.split
-        if not split.valid_size and not split.folds:
-            words.append(f"dataset.valid_size={VALIDATION}")
-            settings = settings.with_changes({"dataset.valid_size": VALIDATION})
-        task = build_task(settings)
-    rows = len(task.data.train.y)
-    space, epochs = next((name, epochs) for most, name, epochs in SPACES if rows <= most)
+    is_free = given.isdisjoint(SPLIT)
+    task = build_task(undivided(settings, 0.0) if is_free or folded else settings)
+    size = next(size for size in SIZES if len(task.data.train.y) <= size.rows)
+    words, tasks = list(overrides), list[Task]()
+    if folded:
+        tasks = tasks_of_folds(settings, settings.data.split.folds)
+    elif is_free and not task.data.table.valid_rows:
+        tasks = tasks_of_folds(settings, size.folds)
+        task = task if tasks else build_task(undivided(settings, VALIDATION))
+        words.append(f"dataset.folds={size.folds}" if tasks else f"dataset.valid_size={VALIDATION}")
     if "search" not in given:
-        words = [f"search={space}", *words]
-    defaults = {"epochs": f"{epochs}", "early_stopping.patience": f"{PATIENCE}"}
+        words = [f"search={size.ranges}", *words]
+    defaults = {"epochs": f"{size.epochs}", "early_stopping.patience": f"{PATIENCE}"}
+    defaults |= {"search.n_jobs": f"{size.batch}", "search.structures": f"{size.structures}"}
     if not task.classes:
         defaults["dataset.target_scaling"] = "standard"
-    return [*words, *(f"{key}={value}" for key, value in defaults.items() if key not in given)], task
+    if not tasks:
+        defaults["search.finalists"] = f"{FINALISTS}"
+    return Chosen([*words, *(f"{key}={value}" for key, value in defaults.items() if key not in given)], task, tasks)
+
+
+def undivided(settings: RunSettings, valid_size: float) -> RunSettings:
+    """Returns settings with another validation part, without folds, and without what depends on these."""
+    changes = {"dataset.valid_size": valid_size, "dataset.folds": None, "dataset.fold": None, "sweep.halving": None}
+    return settings.with_changes({**changes, "monitor": "auto", "early_stopping.metric": "auto"})
+
+
+def tasks_of_folds(settings: RunSettings, folds: int | None) -> list[Task]:
+    """Returns the task of each fold; none where the data is not to be, or cannot be, divided so."""
+    if folds is None or "folds" not in settings.config["dataset"]:
+        return []
+    try:
+        return [
+            build_task(settings.with_changes({"dataset.folds": folds, "dataset.fold": fold})) for fold in range(folds)
+        ]
+    except InputError:
+        return []

@@ -77,6 +77,19 @@ def test_the_saved_average_predicts_the_mean_of_its_members(flowers: Swept, fold
     assert result["test"] == combined.metrics["test"][0]
 
 
+def test_all_runs_are_averaged_alike_without_a_validation_part(folder: Path) -> None:
+    sweep("epochs=2", "batch_size=16", "dataset.valid_size=0", "model.width=4,8", "seed=range(2)", into="final")
+    assert main(["ensemble", "final", "--all", "-o", "model"]) == 0
+    rows = [[5.1, 3.5, 1.4, 0.2], [6.9, 3.1, 5.1, 2.3]]
+    members = [predict_features(folder / "final" / str(job), rows).probabilities for job in range(4)]
+    expected = np.mean(np.array(members, np.float64), axis=0)
+    np.testing.assert_allclose(predict_features(folder / "model", rows).probabilities, expected, atol=1e-6)
+    assert json.loads((folder / "model" / "result.json").read_text())["objective"] is None
+    assert main(["show", "model"]) == 0
+    with pytest.raises(InputError, match="average all of them with --all"):
+        combine(folder / "final", size=3, into=folder / "other")
+
+
 def test_an_ensemble_is_made_shown_and_evaluated_by_commands_and_not_trained(
     flowers: Swept, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

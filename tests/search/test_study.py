@@ -80,6 +80,18 @@ def test_start_points_come_first_and_constraints_hold() -> None:
     assert start not in study.ask(1) or not study.trials
 
 
+@pytest.mark.parametrize("structures", [1, 2, 4])
+def test_a_batch_has_few_structures_with_several_settings_each(structures: int) -> None:
+    options = [Options("activation", ("a", "b", "c")), Options("width", ("4", "8", "16"), ordered=True)]
+    space = Space.of([Interval("lr", 1e-4, 1.0, log=True), *options])
+    study = Study(space, structural={"activation", "width"}, structures=structures)
+    for _ in range(3):  # by Sobol, then by TPE
+        asked = study.ask(20)
+        assert len({(each["activation"], each["width"]) for each in asked}) <= structures
+        assert len({each["lr"] for each in asked}) == 20
+        study.add([Trial(each, "complete", (abs(float(each["lr"]) - 0.01),)) for each in asked])
+
+
 def test_the_density_of_kernels_is_one_in_all() -> None:
     rng = np.random.default_rng(1)
     centers = np.column_stack([rng.uniform(0.4, 0.6, 5), rng.integers(3, size=5) / 3 + 1 / 6, rng.uniform(0.4, 0.6, 5)])

@@ -7,26 +7,72 @@ import pytest
 
 from ch12cli.cli.main import main
 from ch12cli.errors import InputError
+from ch12cli.files.sweep_csv import SweepRow
 from ch12cli.run.task import Task
+from ch12cli.saved.predict import predict_features
 from ch12cli.tuning.baselines import baselines, least_squares
+from ch12cli.tuning.final import FinalSetting, affordable, mean_curve
 from ch12cli.tuning.tune import chosen_settings, tune
 from tests.sweeps.driver import Looker, table
 
 
 def task_of(*overrides: str) -> Task:
-    return chosen_settings(overrides, ())[1]
+    return chosen_settings([*overrides, "dataset.valid_size=0.2"], ()).task
 
 
 def test_the_ranges_suit_the_number_of_rows_and_what_is_given_stays() -> None:
-    words, _ = chosen_settings(["dataset=iris", "epochs=7"], ())
-    assert words == ["search=small", "dataset=iris", "epochs=7", "early_stopping.patience=10"]
-    words, _ = chosen_settings(["dataset=two_class", "dataset.size=20000", "search=large", "model.width=8,16"], ())
-    assert words[:2] == ["dataset=two_class", "dataset.size=20000"]
+    words, task, folds = chosen_settings(["dataset=iris", "epochs=7"], ())
+    in_stacks = ["search.n_jobs=16", "search.structures=4"]
+    assert words == [
+        "search=small", "dataset=iris", "epochs=7", "dataset.folds=5", "early_stopping.patience=10", *in_stacks
+    ]  # fmt: skip
+    assert len(task.data.train.y) == 120
+    assert task.data.valid is None
+    assert [len(fold.data.valid.y) for fold in folds if fold.data.valid is not None] == [24] * 5
+    given = ["dataset=two_class", "dataset.size=20000"]
+    words = chosen_settings([*given, "search=large", "model.width=8,16"], ()).words
+    assert words[:2] == given
     assert "epochs=30" in words
-    assert "search=medium" in chosen_settings(["dataset=two_class", "dataset.size=20000"], ())[0]
-    words, task = chosen_settings(["dataset=toy_regression", "dataset.kind=curve", "dataset.size=100"], ())
+    assert {"search=medium", "dataset.folds=3"} < set(chosen_settings(given, ()).words)
+    words = chosen_settings(["dataset=toy_regression", "dataset.kind=curve", "dataset.size=100"], ()).words
     assert "dataset.target_scaling=standard" in words
+
+
+@pytest.mark.parametrize(
+    ("given", "valid", "folds"),
+    [
+        (["dataset.valid_size=0.3"], 45, 0),
+        (["dataset.folds=4"], 0, 4),
+        (["dataset.folds=4", "dataset.fold=1"], 30, 0),
+        (["dataset.valid_size=0"], 0, 0),
+        (["monitor=valid_accuracy"], 0, 5),
+    ],
+)
+def test_a_validation_that_is_given_stays(given: list[str], valid: int, folds: int) -> None:
+    words, task, tasks = chosen_settings(given, ())
+    assert valid == (0 if task.data.valid is None else len(task.data.valid.y))
+    assert len(tasks) == folds
+    assert ("search.finalists=3" in words) == (folds == 0)
+
+
+def test_many_rows_have_a_single_validation_part() -> None:
+    words, task, folds = chosen_settings(["dataset=two_class", "dataset.size=80000"], ())
+    assert "dataset.valid_size=0.2" in words
     assert task.data.valid is not None
+    assert not folds
+
+
+def test_the_mean_of_runs_by_epoch_goes_on_with_the_last_value_of_those_that_stopped() -> None:
+    assert mean_curve([[4.0, 2.0, 3.0], [2.0]]).tolist() == [3.0, 2.0, 2.5]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(1000, (3, 5)), (60, (3, 4)), (40, (2, 4)), (15, (1, 3)), (0.1, (1, 3))],
+)
+def test_the_final_networks_are_as_many_as_the_time_allows(seconds: float, expected: tuple[int, int]) -> None:
+    settings = [FinalSetting(SweepRow(job=job, directory=str(job), status="finished"), 40) for job in range(3)]
+    assert affordable(settings, seconds=seconds, of_epoch=0.1) == expected  # 5 s a network
 
 
 def test_the_linear_model_is_the_least_squares_fit() -> None:
@@ -70,10 +116,18 @@ def test_a_table_is_tuned_by_one_command(folder: Path, capsys: pytest.CaptureFix
     words = ["dataset=csv", "dataset.file=x.csv", "epochs=10", "device=cpu", "hydra.sweep.dir=tuned"]
     assert main(["tune", *words, "--budget", "60s", "--trials", "12"]) == 0
     rows = table(folder / "tuned")
-    assert len(rows) == 12 + 3 * 5  # the finalists' further seeds
+    assert len(rows) == 12 * 5
     printed = capsys.readouterr().out
-    assert "over 6 seeds" in printed
+    assert "over 5 folds" in printed
     assert "scikit-learn's network" in printed
     assert "the same search: ch12 train -m search=small" in printed
+    assert "predict with it: ch12 predict tuned-model ROWS.csv" in printed
+    finals = table(folder / "tuned-final")
+    assert {row["status"] for row in finals.values()} == {"finished"}
+    settings = [tuple(row[key] for key in ("optimizer.lr", "model.width", "activation")) for row in finals.values()]
+    assert 1 <= len(set(settings)) <= 3
+    members = [predict_features(folder / "tuned-final" / str(job), x[:50].round(4)).probabilities for job in finals]
+    mean = np.mean(np.array(members, np.float64), axis=0)
+    np.testing.assert_allclose(predict_features(folder / "tuned-model", x[:50].round(4)).probabilities, mean, atol=1e-5)
     assert main(["show", "tuned"]) == 0
     assert "best of 12 settings" in capsys.readouterr().out

@@ -25,9 +25,12 @@ PAGES = {
         "tune [OPTION]... [GROUP=CHOICE]... [KEY=VALUE]...",
         (
             "Searches the learning rate, width, depth, activation, optimizer, weight decay and batch size of a network "
-            "in ranges that suit the data (conf/search), trains the three best settings with five more seeds, and "
-            "prints the best with its interval beside baselines: a linear model, and scikit-learn's models where it is "
-            "installed. Leaves an ordinary sweep; the printed command repeats the search.",
+            "in ranges that suit the data (conf/search), each by cross-validation (tables of more than 50,000 rows: by "
+            "a validation part). Prints the best with its interval beside baselines: a linear model, and "
+            "scikit-learn's models where it is installed. Leaves an ordinary sweep; the printed command repeats the "
+            "search.",
+            "Then trains the three best settings with five seeds on all rows that are not for the test, and averages "
+            "these networks: the final model, which `ch12 predict` and `ch12 export` take.",
             "Ranges and values on the command line replace those of the file.",
         ),
         (
@@ -175,6 +178,7 @@ PAGES = {
         (
             ("ch12 ensemble @1", "the newest sweep, of ten networks at most"),
             ("ch12 ensemble my_sweep --size 30 -o best_of_all", "of thirty, into another directory"),
+            ("ch12 ensemble my_sweep --all", "all of them alike; needs no validation part"),
         ),
     ),
     "watch": VerbPage(

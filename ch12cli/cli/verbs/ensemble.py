@@ -21,6 +21,7 @@ LARGEST_SIZE = 1000
 def parser() -> Arguments:
     arguments = Arguments("ensemble")
     arguments.add_argument("--size", metavar="K", default="10", help="networks to choose, at most (default: 10)")
+    arguments.add_argument("--all", action="store_true", help="average all jobs alike, without choosing")
     arguments.add_argument("-o", "--output", type=Path, metavar="DIR", help="default: the sweep's name and -ensemble")
     arguments.add_argument("--checkpoint", choices=["best", "last"], default="last", help="default: last")
     arguments.add_trust()
@@ -42,7 +43,9 @@ def run(argv: Sequence[str]) -> int:
     into: Path = options.output or sweep.with_name(f"{sweep.resolve().name}-ensemble")
     if into.exists():
         raise InputError(f"{into}: exists already; name another directory with -o")
-    combined = combine(sweep, size=size, into=into, best=options.checkpoint == "best", trust=options.trust)
+    combined = combine(
+        sweep, size=None if options.all else size, into=into, best=options.checkpoint == "best", trust=options.trust
+    )
     print("\n".join(format_combined(combined)))
     return 0
 

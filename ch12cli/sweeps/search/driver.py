@@ -143,6 +143,8 @@ class Search:
             startup=min(self.request.batch, settings.n_trials or self.request.batch),
             allows=self.allows,
             start=settings.start,
+            structural=self.request.structural,
+            structures=settings.structures,
         )
         if settings.source is not None:
             self.study.earlier = earlier_trials(settings.source, self.request)

@@ -23,11 +23,11 @@ from ch12cli.files.plain_values import is_integer
 from ch12cli.search.constraints import Constraint
 from ch12cli.search.grammar import conditions_of, search_parameters
 from ch12cli.search.settings import FINAL_SEEDS, SearchSettings, settings_from
-from ch12cli.search.space import Interval, Parameter, Setting, Space, WholeNumbers, condition_problems
+from ch12cli.search.space import Interval, Parameter, Setting, Space, WholeNumbers, condition_problems, number_in
 from ch12cli.search.study import batch_size
 from ch12cli.shell import shell_word
 from ch12cli.suggest import suggestion
-from ch12cli.sweeps.jobs import JobComposer, SweepJob
+from ch12cli.sweeps.jobs import FREE, FREE_GROUPS, JobComposer, SweepJob
 
 FOLD = "dataset.fold"
 PARAMETERS = "parameters"  # an objective: the number of them that a network has
@@ -64,6 +64,11 @@ class SearchRequest:
             return self.settings.n_trials  # a population is trained together
         return UNLIMITED_BATCH if self.settings.n_trials is None else batch_size(self.settings.n_trials)
 
+    @property
+    def structural(self) -> set[str]:
+        """The searched keys whose values the runs of a stack share."""
+        return {each.key for each in self.space.parameters if is_structural(each)}
+
     def jobs(self, setting: Setting, *, final: bool = False) -> list[list[str]]:
         """Returns the overrides of the jobs of a trial: one for each repetition.
 
@@ -79,6 +84,12 @@ class SearchRequest:
         """Returns whether all constraints hold of a setting."""
         values = {**self.space.fixed, **setting}
         return all(constraint(values) for constraint in self.constraints)
+
+
+def is_structural(parameter: Parameter) -> bool:
+    """Returns whether the runs of a stack share the value of a searched key."""
+    has_numbers = all(number_in(text) is not None for text in parameter.texts())
+    return not (has_numbers and (parameter.key in FREE or parameter.key.startswith(FREE_GROUPS)))
 
 
 def read_request(

@@ -1,6 +1,7 @@
-"""Writes real tables of scikit-learn and statsmodels as CSV files, shuffled, the target last: real_tables.py FOLDER
+"""Writes real tables of scikit-learn and statsmodels as CSV files: real_tables.py FOLDER SPLIT
 
-Prints a line of JSON for each: name, kind (classes or values), rows.
+Each is shuffled, and has its target last. SPLIT: the seed of the shuffle, which decides the last rows, those of the
+test. Prints a line of JSON for each: name, kind (classes or values), rows.
 """
 
 import json
@@ -12,7 +13,7 @@ import pandas as pd
 import sklearn.datasets as sk
 import statsmodels.api as sm
 
-folder = Path(sys.argv[1])
+folder, split = Path(sys.argv[1]), int(sys.argv[2])
 
 
 def bunch(load: object) -> pd.DataFrame:
@@ -53,7 +54,7 @@ TABLES = {
 }
 
 for name, (kind, make) in TABLES.items():
-    table = make().sample(frac=1.0, random_state=1)
+    table = make().sample(frac=1.0, random_state=split)
     if kind == "classes":
         table["target"] = "class " + table["target"].astype(int).astype(str)
     table.columns = [str(column).replace(" ", "_").replace("(", "").replace(")", "") for column in table.columns]
