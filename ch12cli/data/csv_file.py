@@ -265,7 +265,8 @@ def _read_table(
     if not names:
         raise InputError(f"{source}, line {sheet.line}: is empty; must name the columns")
     if len(names) < 2:
-        what = f"has a single column, {short(names[0])}; must have a target and at least a feature{title}"
+        blanks = "; if blanks part its columns, add dataset.separator=space" if " " in names[0].strip() else ""
+        what = f"has a single column, {short(names[0])}; must have a target and at least a feature{title or blanks}"
         raise InputError(f"{source}: {what}")
     if layout.header and all(map(is_number, names)):
         raise InputError(

@@ -67,6 +67,13 @@ def test_the_iris_file_read_as_a_users_table_equals_the_iris_data_set() -> None:
     assert own.digest == shipped.digest
 
 
+def test_a_table_whose_columns_blanks_part_is_refused_with_what_to_set() -> None:
+    text = "gpa grade\n2.66 0\n2.89 1\n"
+    assert "add dataset.separator=space" in problems_of(text)[0]
+    assert table(text, separator="space").feature_names == ("gpa",)
+    assert "separator" not in problems_of("grade\n0\n1\n")[0]
+
+
 def test_categories_become_one_hot_and_numbers_stay_as_they_are() -> None:
     read = table("colour,size,y\nred,1,0.5\nblue,2,0.25\nred,3,1e1\n")
     assert read.feature_names == ("colour=blue", "colour=red", "size")
