@@ -115,7 +115,9 @@ def combine(sweep: Path, *, size: int | None, into: Path, best: bool = False, tr
     with torch_settings(settings.machine) as device:
         task = prepare_job(settings, device).task
         require_same_data(members[0], task.data.table.digest)
-        picks, alone = (range(len(members)), 0) if size is None else select(sweep, members, task, device, size=size)
+        picks, alone = (
+            (range(len(members)), 0) if size is None else selection_of(sweep, members, task, device, size=size)
+        )
     counts = Counter(picks)
     state = state_of_ensemble([members[index] for index in counts], list(counts.values()), task)
     write_run(into, state, task, monitor=str(monitor))
@@ -133,7 +135,7 @@ def combine(sweep: Path, *, size: int | None, into: Path, best: bool = False, tr
     return Combined(into, {jobs[index]: count for index, count in counts.items()}, len(jobs), jobs[alone], metrics)
 
 
-def select(
+def selection_of(
     sweep: Path, members: Sequence[Saved], task: Task, device: torch.device, *, size: int
 ) -> tuple[Sequence[int], int]:
     """Returns the indices of the members to average, some repeatedly, and of the one that is best alone.

@@ -77,7 +77,7 @@ class Interval:
         return repr(min(self.high, max(self.low, value)) + 0.0)  # never -0.0, which is equal to 0.0
 
     def position(self, text: str) -> float | None:
-        value = number_in(text)
+        value = finite_number(text)
         if value is None or not self.low <= value <= self.high:
             return None
         if self.low == self.high:
@@ -118,7 +118,7 @@ class WholeNumbers:
         return str(min(self.high, max(self.low, round(math.exp(value) if self.log else value))))
 
     def position(self, text: str) -> float | None:
-        value = number_in(text)
+        value = finite_number(text)
         if value is None or value != round(value) or not self.low <= value <= self.high:
             return None
         low, high = self._scale()
@@ -154,7 +154,7 @@ class Options:
         return self.options
 
 
-def number_in(text: str) -> float | None:
+def finite_number(text: str) -> float | None:
     """Returns the finite number that a text is, or None."""
     try:
         value = float(text)

@@ -28,7 +28,7 @@ FINAL = 0.2  # share of the budget for these at least, where the search took lon
 VALIDATION = 0.2  # of the rows, where they are not divided into folds
 
 
-class Size(NamedTuple):
+class TableSize(NamedTuple):
     """How to search for tables of so many rows in training, at most.
 
     ranges: a file of conf/search. epochs: of each run. folds: of the rows, None for a single validation part. batch,
@@ -44,9 +44,9 @@ class Size(NamedTuple):
 
 
 SIZES = (
-    Size(2_000, "small", 100, 5, 16, 4),
-    Size(50_000, "medium", 30, 3, 12, 3),
-    Size(math.inf, "large", 10, None, 8, 2),
+    TableSize(2_000, "small", 100, 5, 16, 4),
+    TableSize(50_000, "medium", 30, 3, 12, 3),
+    TableSize(math.inf, "large", 10, None, 8, 2),
 )
 SPLIT = {"dataset.valid_size", "dataset.folds", "dataset.fold"}  # keys by which a user chooses the validation
 OF_THE_SWEEP = ("search.", "search=", "hydra.", "hydra/")  # words that no single run has
@@ -69,7 +69,7 @@ class Tuned:
     final: Final | None
 
 
-class Chosen(NamedTuple):
+class ChosenSearch(NamedTuple):
     """A search that suits the data. words: of its command line. task: of a run; folds: of a run of each fold."""
 
     words: list[str]
@@ -114,7 +114,7 @@ def tune(
         return Tuned(finished, argv, best, "r2" if not task.classes else "accuracy", found, final)
 
 
-def chosen_settings(overrides: Sequence[str], folders: Sequence[Path]) -> Chosen:
+def chosen_settings(overrides: Sequence[str], folders: Sequence[Path]) -> ChosenSearch:
     """Returns a search that suits the data."""
     given = {override_key(word) for word in overrides}
     problems: list[Problem] = []
@@ -146,7 +146,9 @@ def chosen_settings(overrides: Sequence[str], folders: Sequence[Path]) -> Chosen
         defaults["dataset.target_scaling"] = "standard"
     if not tasks:
         defaults["search.finalists"] = f"{FINALISTS}"
-    return Chosen([*words, *(f"{key}={value}" for key, value in defaults.items() if key not in given)], task, tasks)
+    return ChosenSearch(
+        [*words, *(f"{key}={value}" for key, value in defaults.items() if key not in given)], task, tasks
+    )
 
 
 def undivided(settings: RunSettings, valid_size: float) -> RunSettings:

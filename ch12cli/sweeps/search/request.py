@@ -23,7 +23,7 @@ from ch12cli.files.plain_values import is_integer
 from ch12cli.search.constraints import Constraint
 from ch12cli.search.grammar import conditions_of, search_parameters
 from ch12cli.search.settings import FINAL_SEEDS, SearchSettings, settings_from
-from ch12cli.search.space import Interval, Parameter, Setting, Space, WholeNumbers, condition_problems, number_in
+from ch12cli.search.space import Interval, Parameter, Setting, Space, WholeNumbers, condition_problems, finite_number
 from ch12cli.search.study import batch_size
 from ch12cli.shell import shell_word
 from ch12cli.suggest import suggestion
@@ -88,7 +88,7 @@ class SearchRequest:
 
 def is_structural(parameter: Parameter) -> bool:
     """Returns whether the runs of a stack share the value of a searched key."""
-    has_numbers = all(number_in(text) is not None for text in parameter.texts())
+    has_numbers = all(finite_number(text) is not None for text in parameter.texts())
     return not (has_numbers and (parameter.key in FREE or parameter.key.startswith(FREE_GROUPS)))
 
 
