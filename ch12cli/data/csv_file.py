@@ -258,7 +258,7 @@ def _read_table(
     else:
         sheet = sheet_of(content, layout, source=source, hint=hint, decimal=decimal, ways=ways)
     names = sheet.names
-    other = other_separator(names, layout)
+    other = other_separator([name for name in names if name not in sheet.unnamed], layout)
     if other:
         raise InputError(f"{source}: its columns seem to be separated by {other}s; add dataset.separator={other}")
     title = _title_hint(sheet)

@@ -143,7 +143,7 @@ def _positions(sheet: Sheet, names: Sequence[str], layout: Layout) -> list[int]:
     place = f"{sheet.source}, line {sheet.line}"
     if layout.header and all(map(is_number, header)):
         raise InputError(f"{place}: holds numbers; must name the columns, with {list_names(names)} among them")
-    other = other_separator(header, layout)
+    other = other_separator([name for name in header if name not in sheet.unnamed], layout)
     if other:
         raise InputError(f"{place}: columns are separated by {other}s; must be by {layout.separator}s")
     free = [name for name in header if name not in (*sheet.unnamed, *names)]

@@ -258,9 +258,12 @@ def check_fit(network: Network, task: Task, train: Part, *, last_batch: int) -> 
     prediction = call("model", network.module, {}, x)  # not compiled: only the shapes matter
     if not isinstance(prediction, Tensor) or tuple(prediction.shape) != (len(x), task.outputs):
         gave = f"shape {tuple(prediction.shape)}" if isinstance(prediction, Tensor) else type(prediction).__name__
-        raise InputError(
-            f"model: gives {gave} for {len(x)} rows; {task.loss_name} on this data set needs {(len(x), task.outputs)}"
-        )
+        rule = f"{task.loss_name} on this data set needs {(len(x), task.outputs)}"
+        shape = tuple(prediction.shape) if isinstance(prediction, Tensor) else ()
+        own = shape[1] if len(shape) == 2 and shape[0] == len(x) else 0
+        suitable = "cross_entropy" if own == task.classes else "bce_logits" if (own, task.classes) == (1, 2) else ""
+        hint = f"; add loss={suitable} for a network with such outputs" if own and suitable else ""
+        raise InputError(f"model: gives {gave} for {len(x)} rows; {rule}{hint}")
     loss = call("loss", task.loss.to(network.device), {}, prediction, y)
     if not isinstance(loss, Tensor) or loss.dim():
         gave = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__

@@ -4,11 +4,13 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 
 from ch12cli.config.schema import key_of
 from ch12cli.errors import InputError
@@ -24,7 +26,8 @@ LARGEST = 2**28  # bytes of a file: a million jobs of ten keys
 def read_jobs(path: Path) -> list[list[str]]:
     """Returns the overrides of each job in a CSV or YAML file. Raises InputError if the file is invalid.
 
-    CSV has a column per key and a row per job; an empty cell sets nothing. YAML is a list of mappings from key to
+    CSV has a column per key and a row per job; an empty cell sets nothing, and one that Hydra does not understand, such
+    as a path with brackets, is a text. YAML is a list of mappings from key to
     value.
     """
     text = read_text(path)
@@ -68,8 +71,22 @@ def from_csv(text: str, path: Path) -> list[dict[str, str]]:
             continue
         if len(row) != len(header):
             raise InputError(f"--jobs {path}: line {number} has {len(row)} cells, the header {len(header)}")
-        jobs.append({key: value.strip() for key, value in zip(header, row, strict=True) if value.strip()})
+        jobs.append({key: quoted(value.strip()) for key, value in zip(header, row, strict=True) if value.strip()})
     return jobs
+
+
+@cache
+def quoted(cell: str) -> str:
+    """Returns a cell as it is typed on Hydra's command line: quoted if it is a text that Hydra does not understand.
+
+    What begins as a list, a mapping or a quoted text is left as it is, for Hydra to say what is wrong with it.
+    """
+    if not cell.startswith(("[", "{", '"', "'")):
+        try:
+            OverridesParser.create().parse_override(f"key={cell}")
+        except HydraException:
+            return override_value(cell)
+    return cell
 
 
 def from_yaml(text: str, path: Path) -> list[dict[str, str]]:

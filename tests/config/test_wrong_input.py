@@ -316,6 +316,15 @@ class Detached(ForwardRaises):
         return self.layer(x).detach()
 
 
+class Fixed(nn.Module):
+    def __init__(self, inputs, own):
+        super().__init__()
+        self.layer = nn.Linear(inputs, own)
+
+    def forward(self, x):
+        return self.layer(x)
+
+
 class Tuple(ForwardRaises):
     def forward(self, x):
         return self.layer(x), x
@@ -384,6 +393,7 @@ USERS_FILES: dict[str, str | bytes] = {
     "model/forward.yaml": "_target_: users_parts.ForwardRaises\n",
     "model/flat.yaml": "_target_: users_parts.Flat\n",
     "model/detached.yaml": "_target_: users_parts.Detached\n",
+    "model/fixed.yaml": "_target_: users_parts.Fixed\nown: 2\n",
     "model/tuple.yaml": "_target_: users_parts.Tuple\n",
     "model/needs_more.yaml": "_target_: users_parts.NeedsMore\n",
     "model/seven.yaml": "_target_: users_parts.seven\n",
@@ -433,6 +443,8 @@ FILES = [
     Wrong("model=flat", ["shape (2,)", "(2, 3)"]),
     Wrong("model=detached", ["does not depend on its parameters"]),
     Wrong("model=tuple", ["gives tuple", "(2, 3)"]),
+    Wrong("model=fixed dataset=two_class", ["shape (2, 2)", "needs (2, 1); add loss=cross_entropy"]),
+    Wrong("model=fixed model.own=1 dataset=two_class loss=cross_entropy", ["needs (2, 2); add loss=bce_logits"]),
     Wrong("model=needs_more", ["model.kernel", "needs it", "+model.kernel="]),
     Wrong("model=seven", ["users_parts.seven", "gave int", "nn.Module"]),
     Wrong("model=broken", ["users_broken.net", "SyntaxError", "users_broken.py, line 1"]),

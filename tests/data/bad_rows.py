@@ -55,6 +55,11 @@ LAYOUT = [
     Bad("an open quote", text(HEADER, ROW, '5.1,"3.5,1.4,0.2', ROW), ("line 3", "not closed")),
     Bad("text behind a quote", text(HEADER, '"5.1"cm,3.5,1.4,0.2'), ("line 2", "closing quote")),
     Bad("semicolons", text(HEADER.replace(",", ";"), ROW.replace(",", ";")), ("line 1", "semicolons", "commas")),
+    Bad(
+        "semicolons and decimal commas",
+        text(HEADER.replace(",", ";"), "5,1;3;1;0", "4,9;3;1;0"),
+        ("line 1", "semicolons", "commas"),
+    ),
     Bad("tabs", text(HEADER.replace(",", "\t"), ROW.replace(",", "\t")), ("line 1", "tabs")),
     Bad("bars", text(HEADER.replace(",", "|"), ROW.replace(",", "|")), ("line 1", "bars")),
     Bad("a cell without end", text(f"id,{HEADER}", f"{'x' * 200_000},{ROW}"), ("line 2", "131072")),

@@ -30,6 +30,7 @@ OTHERWISE = {
     "a name in capitals": ("has no column sepal_width; did you mean SEPAL_WIDTH?",),
     "a name misspelt": ("did you mean pedal_width?",),
     "semicolons": ("separated by semicolons", "add dataset.separator=semicolon"),
+    "semicolons and decimal commas": ("separated by semicolons", "add dataset.separator=semicolon"),
     "tabs": ("separated by tabs", "add dataset.separator=tab"),
     "bars": ("separated by bars", "add dataset.separator=bar"),
     "JSON": ("has a single column",),

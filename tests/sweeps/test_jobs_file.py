@@ -34,6 +34,12 @@ def test_a_csv_file_has_a_column_for_each_key_and_a_row_for_each_job(folder: Pat
     windows = "\ufeffseed , optimizer\r\n1,sgd\r\n"
     assert read(folder, windows) == [["seed=1", "optimizer=sgd"]]
     assert read(folder, "seed\n1") == [["seed=1"]]
+    odd = read(folder, 'dataset.file\n"a (1), b=2.csv"\nit\'s #1.csv\n')
+    assert [OverridesParser.create().parse_override(line).value() for (line,) in odd] == [
+        "a (1), b=2.csv",
+        "it's #1.csv",
+    ]
+    assert read(folder, 'optimizer.betas\n"[0.8,"\n') == [["optimizer.betas=[0.8,"]]
 
 
 def test_a_yaml_file_is_a_list_of_mappings(folder: Path) -> None:
