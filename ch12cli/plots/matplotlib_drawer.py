@@ -63,6 +63,7 @@ FONTS = (  # the first has most letters; the others are asked for the rest, wher
     *("Microsoft YaHei", "PingFang SC", "Arial Unicode MS", "Noto Sans Devanagari", "Noto Sans Thai"),
 )
 LEAST_LABEL = 0.11  # inches that the label of an axis may take for each point of its font, however short the axis
+REGION_NAME = 0.25  # of the width of an axis, that the name of a region may take
 MIN_FONT = 5.5  # points: the smallest readable size
 MOST_WIDE, MOST_HIGH = 9.0, 9.0  # inches of a heat map on the screen
 ACROSS = 6  # pictures beside each other
@@ -107,7 +108,7 @@ def drawing(*, themed: bool = False, style: PlotStyle = STYLES["screen"]) -> Ite
         "axes.labelsize": style.font,
         "xtick.labelsize": style.font - 1,
         "ytick.labelsize": style.font - 1,
-        "xtick.major.pad": max(3.5, 0.35 * style.font),  # below half the height of a label of the y axis
+        "xtick.major.pad": max(3.5, 0.47 * style.font),  # below half the height of a label of the y axis
         "axes.linewidth": 0.4 * style.line,
         "axes.spines.top": False,
         "axes.spines.right": False,
@@ -479,8 +480,34 @@ def _draw_field(axes: "Axes", panel: Field, width: float, height: float, style: 
                 label=None if held_out and trained else plain(name),
                 rasterized=len(x) > MANY,
             )
+    if len(panel.names) > SERIES:  # colours repeat
+        _name_regions(axes, panel, (width, height), style)
     scales = AxisScale(*panel.x_range), AxisScale(*panel.y_range)
     return label_axes(axes, (panel.x, panel.y), scales, (width, height), style)
+
+
+def _name_regions(axes: "Axes", panel: Field, size: tuple[float, float], style: PlotStyle) -> None:
+    """Writes the name of each class into its region where it fits, as near to the middle of it as possible."""
+    m, font = len(panel.found), max(MIN_FONT, style.font - 4)
+    xs, ys = (np.linspace(low, high, m) for low, high in (panel.x_range, panel.y_range))
+    for number, name in enumerate(panel.names):
+        text = fit_text(plain(name), REGION_NAME * size[0], font, lines=1)
+        wide, high = text_width(text, font) + 0.04, LINE * font / POINTS
+        cells = int(np.ceil(high / size[1] * m)) | 1, int(np.ceil(wide / size[0] * m)) | 1
+        inside = panel.found == number
+        if cells[0] >= m or cells[1] >= m or not inside.any():
+            continue
+        fits = np.lib.stride_tricks.sliding_window_view(inside, cells).all((-2, -1))
+        places = np.argwhere(fits) + np.array(cells) // 2
+        if len(places):
+            row, column = places[((places - np.argwhere(inside).mean(0)) ** 2).sum(1).argmin()]
+            look: dict[str, Any] = {
+                "boxstyle": "square,pad=0.1",
+                "facecolor": "white",
+                "edgecolor": "none",
+                "alpha": 0.6,
+            }
+            axes.text(xs[column], ys[row], text, ha="center", va="center", fontsize=font, color="black", bbox=look)
 
 
 def label_axes(

@@ -194,6 +194,17 @@ def test_a_figure_for_a_paper_names_keys_in_words_and_leaves_the_notes_to_its_ca
     assert "optimizer.lr" in strings(render(plot, "svg"))
 
 
+def test_regions_of_more_classes_than_colours_have_their_names() -> None:
+    names = tuple(f"kind {n}" for n in range(9))
+    found = np.arange(90).repeat(90).reshape(90, 90) // 10
+    panel = Field(Axis("x"), Axis("y"), (0.0, 1.0), (0.0, 9.0), names, found, np.ones((90, 90)), [])
+    with drawing():
+        (axes,) = figure_of(Plot("t", [panel])).axes
+        heights = {text.get_text(): text.get_position()[1] for text in axes.texts}
+    assert sorted(heights) == sorted(names)
+    assert all(int(heights[name]) == number for number, name in enumerate(names))
+
+
 def test_columns_with_long_names_are_numbered_in_a_terminal_and_the_rows_are_the_key() -> None:
     lines = text_of(CASES["confusion, eight names of 45 letters"](), width=80)
     heads = next(line for line in lines if line.startswith("true class"))
