@@ -1,6 +1,6 @@
 """Plots of the results of a sweep: heat map, slice, pair of metrics, importance and distribution."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -26,6 +26,10 @@ MANY_VALUES = 12  # values of a key from which single runs are not joined by a l
 CONTRAST = 0.15  # least range of the shades that the middle half of a heat map's cells must have
 LOWEST = 0.3  # of the least point, down to which intervals are drawn on a logarithmic axis
 DODGE = 0.12  # positions between the error bars of several lines at the same name
+
+RANGES = 8  # into which a heat map groups a key of many numbers
+FROM = ", from"  # after the key on an axis whose names are the least values of its groups
+FULL = 0.3  # share of the cells with runs, below which numbers are grouped
 
 LEVELS = 8  # groups for a key with more distinct numbers than this
 
@@ -151,21 +155,25 @@ def heatmap(results: Results, *, title: str, x: str | None = None, y: str | None
     if len(spare) < (x is None) + (y is None) or (x is not None and x == y):
         raise InputError("--kind heatmap: needs two keys that differ between the jobs; try --kind slice")
     across, down = x or spare.pop(0), y or spare.pop(0)
-    names = {key: ordered([*results.texts[key], *results.lost.get(key, [])]) for key in (across, down)}
-    columns, rows = names[across][:CELLS], names[down][:CELLS]
-    others = [key for key in results.texts if key not in (across, down)]
+    shown, groups = results, list[str]()
+    for key in (across, down):
+        if is_continuous(shown, key, across, down):
+            shown, groups = grouped(shown, key), [*groups, key]
+    names = {key: ordered_groups(shown, results, key) for key in (across, down)}
+    others = [key for key in results.texts if key not in (across, down)] + groups
     cells: dict[tuple[str, str], list[int]] = {}
-    for run, pair in enumerate(zip(results.texts[down], results.texts[across], strict=True)):
+    for run, pair in enumerate(zip(shown.texts[down], shown.texts[across], strict=True)):
         cells.setdefault(pair, []).append(run)
     found = {pair: mean_of(results, np.array(runs), others, pooled=pooled) for pair, runs in cells.items()}
+    rows, columns = (best_names(names[key], found, place, results) for place, key in ((0, down), (1, across)))
     means = np.array([[found[r, c].mean if (r, c) in found else np.nan for c in columns] for r in rows], np.float64)
-    lost = set(zip(results.lost.get(down, []), results.lost.get(across, []), strict=True)) - set(found)
+    lost = set(zip(shown.lost.get(down, []), shown.lost.get(across, []), strict=True)) - set(found)
     texts = iter(even_digits(means.ravel().tolist()))
     best = np.nanmin(means) if results.minimise else np.nanmax(means)
     colours, meaning = shades(means)
     grid = Grid(
-        Axis(down, names=tuple(rows)),
-        Axis(across, names=tuple(columns)),
+        Axis(f"{down}{FROM * (down in groups)}", names=tuple(rows)),
+        Axis(f"{across}{FROM * (across in groups)}", names=tuple(columns)),
         means,
         [[next(texts) or ("×" if (row, column) in lost else "") for column in columns] for row in rows],
         f"{results.label}{meaning}",
@@ -175,10 +183,67 @@ def heatmap(results: Results, *, title: str, x: str | None = None, y: str | None
     counts = np.array([len(each.runs) for each in found.values()], np.float64)
     each = "one run" if counts.max() == 1 else f"mean of {count_range(counts)}"
     more = [f"×: every run diverged, failed or has no such value ({len(lost)} cells)."] if lost else []
-    if len(names[across]) > CELLS or len(names[down]) > CELLS:
-        more.append(f"The first {CELLS} values of each key.")
-    said = said_of_others(results, (across, down), pooled=pooled)
+    for key in (across, down):
+        if len(names[key]) > CELLS:
+            more.append(f"The best {CELLS} of {len(names[key])} values of {key}.")
+    said = said_of_others(results, [key for key in (across, down) if key not in groups], pooled=pooled)
     return Plot(title, [grid], notes_of(results, each=f"Each cell: {each}{said}", more=more))
+
+
+def is_continuous(results: Results, key: str, *keys: str) -> bool:
+    """Returns whether the values of a key are so many numbers that a heat map of these keys is to group them."""
+    texts = [*results.texts[key], *results.lost.get(key, [])]
+    different = set(texts)
+    if len(different) <= MANY_VALUES or not all(is_finite_number(text) for text in different):
+        return False
+    possible = np.prod([len({*results.texts[each]}) for each in keys], dtype=np.float64)
+    cells = len(set(zip(*(results.texts[each] for each in keys), strict=True)))
+    return len(different) > CELLS or cells < FULL * float(possible)
+
+
+def is_finite_number(text: str) -> bool:
+    try:
+        return bool(np.isfinite(float(text)))
+    except ValueError:
+        return False
+
+
+def grouped(results: Results, key: str) -> Results:
+    """Returns the results with the values of a key grouped, and named by the least value of each group.
+
+    The groups have equal width, on a logarithmic scale if the values are wide apart.
+    """
+    numbers = np.array([float(text) for text in [*results.texts[key], *results.lost.get(key, [])]])
+    log = is_wide(numbers.tolist())
+    places = np.log10(numbers) if log else numbers
+    edges = np.linspace(places.min(), places.max(), RANGES + 1)
+    ends = (10**edges if log else edges)[:-1].tolist()
+    whole = all(number.is_integer() for number in numbers.tolist())
+    choices = [[str(int(np.ceil(end - 1e-9))) for end in ends]] if whole else []
+    choices += [[in_few_digits(end, digits) for end in ends] for digits in range(2, 16)]
+    labels = next((texts for texts in choices if len(set(texts)) == RANGES), [repr(end) for end in ends])
+    found = [labels[n] for n in np.clip(np.searchsorted(edges, places, side="right") - 1, 0, RANGES - 1).tolist()]
+    count = len(results.values)
+    lost = {**results.lost, key: found[count:]} if results.lost else results.lost
+    return results._replace(texts={**results.texts, key: found[:count]}, lost=lost)
+
+
+def ordered_groups(shown: Results, results: Results, key: str) -> list[str]:
+    """Returns the values or ranges of a key in the order of its numbers, or of appearance."""
+    labels = [*shown.texts[key], *shown.lost.get(key, [])]
+    texts = [*results.texts[key], *results.lost.get(key, [])]
+    label_of = dict(zip(texts, labels, strict=True))
+    return list(dict.fromkeys(label_of[text] for text in ordered(texts)))
+
+
+def best_names(names: list[str], found: Mapping[tuple[str, str], Mean], place: int, results: Results) -> list[str]:
+    """Returns the names, at most CELLS of them: those with the best cells. place: of the name in a cell's pair."""
+    sign = 1 if results.minimise else -1
+    best = {
+        name: min((sign * m.mean for pair, m in found.items() if pair[place] == name), default=np.inf) for name in names
+    }
+    kept = set(sorted(names, key=lambda name: best[name])[:CELLS])
+    return [name for name in names if name in kept]
 
 
 def shades(means: Values) -> tuple[Values | None, str]:

@@ -162,7 +162,7 @@ def _grid_text(panel: Grid, *, width: int, ascii_only: bool) -> list[list[Span]]
     if columns_of(panel.rows.label) <= gutter:
         side = panel.rows.label
     else:
-        above = shorten_middle(f"{panel.rows.label} by {panel.columns.label}", width, ellipsis=ellipsis)
+        above = shorten_middle(f"down: {panel.rows.label}; across: {panel.columns.label}", width, ellipsis=ellipsis)
     lines: list[list[Span]] = [[(above, "dim")]]
     side = pad_label(side, gutter)
     lines.append([(f"{side} ", "dim"), ("".join(pad_label(head, size, ">") for head in heads), "dim")])

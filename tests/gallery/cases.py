@@ -140,6 +140,19 @@ def slices(found: sweeps.Results, **options: object) -> Plot:
     return sweeps.slices(found, title="grid: validation loss by learning rate", **options)  # type: ignore[arg-type]
 
 
+def random_search(count: int, words: int = 3) -> sweeps.Results:
+    """The results of random rates, widths and activations; a rate over 0.5 diverges."""
+    draw = np.random.default_rng(6)
+    rates, widths = 10 ** draw.uniform(-4, 0, count), draw.integers(4, 65, count)
+    names = [f"activation{n}" for n in draw.integers(0, words, count)]
+    loss = 0.2 + 0.1 * np.log10(rates / 0.01) ** 2 + 1 / widths
+    kept = np.flatnonzero(rates <= 0.5)
+    keys = {"optimizer.lr": [f"{v:.4g}" for v in rates], "model.width": [str(v) for v in widths], "activation": names}
+    texts = {key: [values[n] for n in kept] for key, values in keys.items()}
+    lost = {key: [values[n] for n in np.flatnonzero(rates > 0.5)] for key, values in keys.items()}
+    return sweeps.Results("validation loss", True, texts, loss[kept], count - len(kept), kept.tolist(), "", lost)
+
+
 def names_of(length: int, count: int) -> tuple[str, ...]:
     return tuple((f"{n}" + "abcdefghij" * 8)[:length] for n in range(count))
 
@@ -231,6 +244,9 @@ CASES: dict[str, Callable[[], Plot]] = {
         "t", [Grid(Axis("a", names=("1", "2")), Axis("b", names=("3", "4")), np.array([[1, NAN], [2, 3]]),
                    [["1", ""], ["2", "3"]], "loss")],
     ),
+    "heat map, random search": lambda: sweeps.heatmap(random_search(60), title="search: validation loss by two keys"),
+    "heat map, random search of 10,000": lambda: sweeps.heatmap(random_search(10_000), title="search: validation loss by two keys"),
+    "heat map, 40 words": lambda: sweeps.heatmap(random_search(300, words=40), title="search", x="activation", y="model.width"),
     "boundary, long feature names": partial(
         field, ("no", "yes"), "the measured concentration of chloride in the upper layer of the soil (mg per litre)",
         "a feature whose name goes on and on and does not end before the eightieth letter or so",

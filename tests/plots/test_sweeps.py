@@ -11,7 +11,7 @@ from ch12cli.catalogue.front import unbeaten
 from ch12cli.errors import InputError
 from ch12cli.files.sweep_csv import SweepRow
 from ch12cli.plots.parallel import parallel_coordinates
-from ch12cli.plots.plot import Bars, Grid, Histogram, Lines, Parallel
+from ch12cli.plots.plot import Bars, Grid, Histogram, Lines, Parallel, Plot
 from ch12cli.plots.recorded import full_key
 from ch12cli.plots.sweeps import (
     Results,
@@ -25,6 +25,7 @@ from ch12cli.plots.sweeps import (
     shades,
     slices,
 )
+from tests.gallery.cases import random_search
 
 RATES, WIDTHS, SEEDS = ("0.001", "0.01", "0.1"), ("4", "8"), range(5)
 
@@ -224,6 +225,33 @@ def test_a_key_may_be_named_by_its_last_part(results: Results) -> None:
     assert [full_key(results, name) for name in ("lr", "optimizer.lr", "nothing", None)] == [
         "optimizer.lr", "optimizer.lr", "nothing", None,
     ]  # fmt: skip
+
+
+def grid_of(plot: Plot) -> Grid:
+    (grid,) = plot.panels
+    assert isinstance(grid, Grid)
+    return grid
+
+
+@pytest.mark.parametrize("count", [30, 400])
+def test_a_heat_map_of_a_random_search_groups_its_numbers_and_shows_every_job_and_the_best(count: int) -> None:
+    found = random_search(count)
+    grid = grid_of(heatmap(found, title="t", x="optimizer.lr", y="model.width"))
+    assert grid.values.shape == (8, 8)
+    assert np.nanmin(grid.values) == found.values.min()
+    (best,) = grid.best
+    assert grid.values[best] == found.values.min()
+    lows = [float(name) for name in grid.columns.names or ()]
+    rate = float(found.texts["optimizer.lr"][int(found.values.argmin())])
+    assert lows[best[1]] <= rate * 1.05
+    assert best[1] == 7 or rate <= lows[best[1] + 1] * 1.05
+
+
+def test_a_heat_map_of_too_many_words_keeps_the_best_of_them() -> None:
+    found = random_search(300, words=40)
+    plot = heatmap(found, title="t", x="activation", y="model.width")
+    assert np.nanmin(grid_of(plot).values) == found.values.min()
+    assert "The best 24 of 40 values of activation." in plot.notes
 
 
 def test_few_different_values_have_a_bar_each_with_its_number_of_runs() -> None:
