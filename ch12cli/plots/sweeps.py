@@ -194,14 +194,14 @@ def is_continuous(results: Results, key: str, *keys: str) -> bool:
     """Returns whether the values of a key are so many numbers that a heat map of these keys is to group them."""
     texts = [*results.texts[key], *results.lost.get(key, [])]
     different = set(texts)
-    if len(different) <= MANY_VALUES or not all(is_finite_number(text) for text in different):
+    if len(different) <= MANY_VALUES or not all(names_a_number(text) for text in different):
         return False
     possible = np.prod([len({*results.texts[each]}) for each in keys], dtype=np.float64)
     cells = len(set(zip(*(results.texts[each] for each in keys), strict=True)))
     return len(different) > CELLS or cells < FULL * float(possible)
 
 
-def is_finite_number(text: str) -> bool:
+def names_a_number(text: str) -> bool:
     try:
         return bool(np.isfinite(float(text)))
     except ValueError:
