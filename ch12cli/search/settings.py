@@ -144,8 +144,10 @@ SEARCH_KEYS: dict[str, Key] = {
     ),
     "study_name": Key(Or(None, Text()), "a name for the search, kept in its record"),
     "from": Key(Or(None, Text()), "a sweep or a study of Optuna to learn from before the first draw; null: none"),
-    "start": Key(StartSettings(), "settings to try first, as [{optimizer.lr: 0.01}]"),
-    "constraints": Key(ItemsRule(), 'what must hold of every setting, as ["model.width * model.depth <= 256"]'),
+    "start": Key(Or(None, StartSettings()), "settings to try first, as [{optimizer.lr: 0.01}]"),
+    "constraints": Key(
+        Or(None, ItemsRule()), 'what must hold of every setting, as ["model.width * model.depth <= 256"]'
+    ),
     "when": Key(
         Or(None, Whens()), "keys that apply only for a value of another, as {optimizer.momentum: optimizer=sgd}"
     ),
@@ -245,8 +247,8 @@ def settings_from(node: Mapping[str, Any]) -> SearchSettings:
         study_name=node["study_name"],
         source=node["from"],
         objectives=tuple(map(str, node["objectives"] or ())),
-        start=tuple({str(key): shown(value) for key, value in each.items()} for each in node["start"]),
-        constraints=tuple(map(str, node["constraints"])),
+        start=tuple({str(key): shown(value) for key, value in each.items()} for each in node["start"] or ()),
+        constraints=tuple(map(str, node["constraints"] or ())),
         when=dict(node["when"] or {}),
     )
 

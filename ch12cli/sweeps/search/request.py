@@ -103,7 +103,7 @@ def read_request(
     node = with_space_file(node, composer)
     settings = settings_from(node)
     problems: list[Problem] = []
-    every = [*parse_params(node["params"] or {}, composer), *overrides]
+    every = [*parse_params({} if node["params"] is None else node["params"], composer), *overrides]
     parameters = search_parameters(every, problems)
     conditions = conditions_of(settings.when)
     problems += condition_problems(parameters, conditions) or []
@@ -138,7 +138,7 @@ def read_request(
     start = [
         Problem("search.start", f"{{{', '.join(map(': '.join, each.items()))}}}", "is not in the space")
         for each in settings.start
-        if space.point(each) is None
+        if (point := space.point(each)) is None or space.setting(point).keys() != each.keys()
     ]
     if start:
         raise InputError(start)
@@ -165,8 +165,14 @@ def read_request(
     )
 
 
-def parse_params(params: Mapping[str, Any], composer: Composer) -> list[Override]:
-    """Returns the overrides in `hydra.sweeper.params`, which a list or null may have as its value."""
+def parse_params(params: Any, composer: Composer) -> list[Override]:
+    """Returns the overrides in `hydra.sweeper.params`, which a list or null may have as its value.
+
+    Raises InputError unless it is a mapping of ranges.
+    """
+    if not isinstance(params, Mapping):
+        rule = "must be a mapping of keys to ranges, as '{optimizer.lr: \"interval(1e-4,1e-1)\"}'"
+        raise InputError(Problem("hydra.sweeper.params", shown(params), rule))
     lines = [f"{key}={value if isinstance(value, str) else shown(value)}" for key, value in params.items()]
     try:
         return list(OverridesParser.create(config_loader=composer.loader).parse_overrides(lines))
@@ -184,12 +190,16 @@ def with_space_file(node: dict[str, Any], composer: Composer) -> dict[str, Any]:
         names = ", ".join(composer.choices("search"))
         raise InputError(Problem("search", shown(name), "no such file of ranges", f"choose one of {names}"))
     ranges: Any = OmegaConf.to_container(loaded.config, resolve=False)
-    return {
-        **node,
-        "params": {**ranges.get("params", {}), **(node["params"] or {})},
-        "when": {**ranges.get("when", {}), **(node["when"] or {})},
-        "constraints": [*ranges.get("constraints", []), *node["constraints"]],
-    }
+    return {**node, **{key: joined(ranges.get(key), node[key]) for key in ("params", "when", "constraints")}}
+
+
+def joined(ranges: Any, own: Any) -> Any:
+    """Returns the entries of a file of ranges and one's own, which replace them; one's own if that is neither form."""
+    if own is None or ranges is None:
+        return ranges if own is None else own
+    if isinstance(ranges, list) and isinstance(own, list):
+        return [*ranges, *own]
+    return {**ranges, **own} if isinstance(ranges, dict) and isinstance(own, dict) else own
 
 
 def free_folds(config: DictConfig, overrides: Sequence[Override]) -> list[str]:
