@@ -96,10 +96,11 @@ def scores_of_outputs(outputs: Values, target: Values) -> Values:
 def combine(sweep: Path, *, size: int | None, into: Path, best: bool = False, trust: bool = False) -> Combined:
     """Selects runs of a sweep by its validation part, and saves their average as a run's directory.
 
-    size: at most so many; None for all, each once. best: takes the networks of the best epochs in place of the last
-    ones. Raises InputError for runs that cannot be combined.
+    size: at most so many; None for all but those that halving stopped early, each once. best: takes the networks of
+    the best epochs in place of the last ones. Raises InputError for runs that cannot be combined.
     """
     rows = [row for row in read_sweep_rows(sweep) if row.status == "finished" and row.objective is not None]
+    rows = rows if size is not None else [row for row in rows if row.left_at is None]
     monitor = sweep_monitor(sweep, rows)
     if monitor in (None, SEVERAL) or not rows:
         raise InputError(f"{sweep}: has no finished jobs with one objective, so there is nothing to combine")
