@@ -24,14 +24,15 @@ STRUCTURES = ("seed=range(200)", "model.width=4,6,8", "sweep.max_stacked=34")  #
 WORDS = ("train", "-m", "device=cpu", "epochs=30", "sweep.fused=false", "checkpoint.every=5", *STRUCTURES)
 ON_SLURM = ("hydra/launcher=slurm", "hydra.launcher.array_parallelism=3")
 LONG = 400.0  # seconds
-# A network whose every step takes a fifth of a second, without work: it reaches a time limit of two minutes.
+# A network that a task does not finish before its time limit when it starts for the first time.
 SLOW = """
-import time, torch
+import os, time, torch
+IS_FIRST_START = "SLURM_JOB_ID" in os.environ and not int(os.environ.get("SLURM_RESTART_COUNT") or 0)
 class Network(torch.nn.Linear):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(inputs, outputs)
     def forward(self, x):
-        time.sleep(0.2)
+        time.sleep(0.5 if IS_FIRST_START else 0)
         return super().forward(x)
 """
 
@@ -172,7 +173,7 @@ def test_at_the_time_limit_a_job_writes_checkpoints_and_is_requeued(cluster: Slu
     (tmp_path / "slow.py").write_text(SLOW)
     (tmp_path / "mine/model").mkdir(parents=True)
     (tmp_path / "mine/model/slow.yaml").write_text("_target_: slow.Network")
-    length = ("batch_size=45", "epochs=140")  # two minutes: an epoch has two steps, and evaluates two parts
+    length = ("batch_size=45", "epochs=100")  # at first 200 s: an epoch has two steps, and evaluates two parts
     words = ("train", "-q", "-m", "--config-dir", "mine", "model=slow", "device=cpu", "seed=range(6)", *length)
     limits = ("hydra.launcher.timeout_min=2", "hydra.launcher.signal_delay_s=10", "sweep.max_stacked=2")
     local = subprocess.Popen([*CH12, *words, "hydra.sweep.dir=local"], cwd=tmp_path)
