@@ -1,7 +1,8 @@
 """An epoch of a stack in one native call: instead of the steps of `Training.train_epoch`."""
 
 import ctypes
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ from torch import Tensor, nn
 
 from ch12cli.fused.compiler import CannotCompileError, library
 from ch12cli.fused.orders import MOST_ROWS
-from ch12cli.fused.source import KernelSource, flat_targets, kernel_settings, source_of
+from ch12cli.fused.program import NUMBERS, SETTINGS, Program, kernel_settings, program_of
+from ch12cli.fused.source import cpu_source, fields_of, gpu_source
 from ch12cli.training.batches import Part
 from ch12cli.training.loop import Limits
 from ch12cli.training.optimizers import Adagrad, Adam, Optimizer
@@ -24,8 +26,18 @@ WARP = 32  # threads of a block on a GPU
 MOST_VALUES = 2**17  # of a run in a block's memory; more would not stay in a cache
 
 # Seconds that torch takes for a step of a stack and for each run in it (measured for Iris, on one core and on an H200),
-# and the seconds of a whole training from which on compiling pays: it takes a second or so, but once for a structure.
-COSTS = {"cpu": (130e-6, 0.7e-6, 0.5), "cuda": (120e-6, 5e-9, 2.0)}
+# and the seconds of a whole training from which on compiling pays. On a CPU, all structures share the compiled code.
+COSTS = {"cpu": (130e-6, 0.7e-6, 0.1), "cuda": (120e-6, 5e-9, 2.0)}
+
+
+class OperationArguments(ctypes.Structure):
+    """`Operation` of kernel.c."""
+
+    _fields_ = (
+        *((name, ctypes.c_int) for name in ("kind", "at", "to", "gradient", "units", "outputs", "weight")),
+        *((name, ctypes.c_int) for name in ("bias", "layer")),
+        *((name, ctypes.c_double) for name in ("a", "b")),
+    )
 
 
 class EpochArguments(ctypes.Structure):
@@ -37,8 +49,12 @@ class EpochArguments(ctypes.Structure):
         ("states", ctypes.c_void_p * MOST_STATES),
         *((name, ctypes.c_void_p) for name in ("x", "y", "order", "lr", "first", "second")),
         *((f"{name}_{distance}", ctypes.c_int64) for name in ("lr", "first", "second") for distance in ("step", "run")),
-        *((name, ctypes.c_void_p) for name in ("settings", "seeds", "losses", "predictions")),
+        *((name, ctypes.c_void_p) for name in ("settings", "seeds", "losses", "predictions", "numbers", "operations")),
+        *((name, ctypes.c_int64) for name in ("forward", "all")),
     )
+
+
+Launcher = Callable[[EpochArguments], None]
 
 
 def clips_of(limits: Limits) -> dict[str, Any]:
@@ -47,19 +63,18 @@ def clips_of(limits: Limits) -> dict[str, Any]:
 
 
 class FusedEpochs:
-    """Trains epochs of a stack through a compiled kernel.
+    """Trains epochs of a stack through compiled code.
 
-    The kernel changes the stack's parameters and the optimiser's state in place, as the steps would.
+    The code changes the stack's parameters and the optimiser's state in place, as the steps would.
     """
 
-    def __init__(
-        self, stack: Stack, optimizer: Optimizer, part: Part, *, source: KernelSource, batch_size: int
-    ) -> None:
+    def __init__(self, stack: Stack, optimizer: Optimizer, part: Part, *, program: Program, batch_size: int) -> None:
         self.stack, self.optimizer, self.part = stack, optimizer, part
-        self.source, self.batch_size = source, batch_size
+        self.program, self.batch_size = program, batch_size
+        self.outputs = program.numbers["OUTPUTS"]
         self.y = flat_targets(part.y, part.x.dtype)
-        make = launcher_on_gpu if stack.device.type == "cuda" else launcher_on_cpu
-        self.launch = make(source, part.x.element_size(), stack.device)
+        make = launchers_on_gpu if stack.device.type == "cuda" else launchers_on_cpu
+        self.launch, self.launch_prediction = make(program, part.x, stack.device)
 
     def __call__(self, order: Tensor, lrs: NDArray[np.float64], limits: Limits) -> tuple[NDArray[np.float64], Tensor]:
         """Trains one epoch. Returns losses, (steps, runs), and predictions, (runs, rows, outputs)."""
@@ -67,11 +82,10 @@ class FusedEpochs:
         runs, rows = order.shape
         steps = -(-rows // self.batch_size)
         losses = torch.empty(steps, runs, dtype=stack.dtype, device=stack.device)
-        predictions = torch.empty(rows, self.source.outputs, runs, dtype=stack.dtype, device=stack.device)
-        values: Mapping[str, Any] = {**kernel_settings(optimizer), **clips_of(limits)}
-        settings = np.empty((max(1, len(self.source.settings)), runs))
-        for place, name in enumerate(self.source.settings):
-            settings[place] = values[name]
+        predictions = torch.empty(rows, self.outputs, runs, dtype=stack.dtype, device=stack.device)
+        settings = np.zeros((len(SETTINGS), runs))
+        for name, value in {**kernel_settings(optimizer), **clips_of(limits)}.items():
+            settings[SETTINGS.index(name)] = value
         numbers = {"settings": settings, **dict(zip(("lr", "first", "second"), self.per_step(lrs, steps), strict=True))}
         tensors = {
             "order": order.contiguous().to(stack.device),
@@ -97,6 +111,18 @@ class FusedEpochs:
         stack.masks.step += steps
         return losses.cpu().double().numpy(), predictions.permute(2, 0, 1)
 
+    def predict(self, x: Tensor) -> Tensor:
+        """Returns predictions of the stack as it is, without dropout: (runs, rows, outputs). x: (rows, features)."""
+        stack = self.stack
+        predictions = torch.empty(len(x), self.outputs, stack.runs, dtype=stack.dtype, device=stack.device)
+        given = {"x": x.contiguous(), "predictions": predictions, "parameters": runs_last(stack.parameters)}
+        arguments = EpochArguments(runs=stack.runs, rows=len(x))
+        for name, tensor in given.items():
+            setattr(arguments, name, tensor.data_ptr())
+        assert self.launch_prediction is not None
+        self.launch_prediction(arguments)
+        return predictions.permute(2, 0, 1)
+
     def per_step(self, lrs: NDArray[np.float64], steps: int) -> tuple[NDArray[np.float64], ...]:
         """Returns what the kernel wants of each step: the learning rate, and two corrections. Each (steps, runs)."""
         optimizer = self.optimizer
@@ -116,28 +142,46 @@ def compact(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return values[tuple(slice(1 if stride == 0 else None) for stride in values.strides)].copy()
 
 
-def launcher_on_cpu(source: KernelSource, size: int, _device: torch.device) -> Callable[[EpochArguments], None]:
-    """Returns a function that runs the kernel, compiled by the system's compiler. size: bytes of a value."""
-    kernel = library(source.text)
-    kernel.epoch.restype = None
-    memory = torch.empty(source.values * kernel.lanes() * size + ALIGNMENT, dtype=torch.uint8)
+@cache
+def cpu_library(double: bool) -> Any:
+    """Returns the compiled code of all structures. Raises CannotCompileError."""
+    found = library(cpu_source(double=double))
+    found.epoch.restype = found.predict.restype = None
+    return found
+
+
+def launchers_on_cpu(program: Program, x: Tensor, _device: torch.device) -> tuple[Launcher, Launcher | None]:
+    """Returns functions that train an epoch and that predict, compiled by the system's compiler. x: of the data."""
+    code = cpu_library(x.dtype == torch.float64)
+    memory = torch.empty(program.values * code.lanes() * x.element_size() + ALIGNMENT, dtype=torch.uint8)
     start = ctypes.c_void_p(-(-memory.data_ptr() // ALIGNMENT) * ALIGNMENT)
+    numbers = (ctypes.c_int * len(NUMBERS))(*(program.numbers[name] for name in NUMBERS))
+    fields = map(fields_of, program.operations)
+    operations = (OperationArguments * len(program.operations))(
+        *(OperationArguments(*whole, *constants) for whole, constants in fields)
+    )
 
-    def launch(arguments: EpochArguments, _memory: Tensor = memory) -> None:
-        kernel.epoch(ctypes.byref(arguments), start)
+    def launch(arguments: EpochArguments, function: Any, _memory: Tensor = memory) -> None:
+        arguments.numbers, arguments.operations = ctypes.addressof(numbers), ctypes.addressof(operations)
+        arguments.forward, arguments.all = program.forward, len(operations)
+        function(ctypes.byref(arguments), start)
 
-    return launch
+    return partial(launch, function=code.epoch), partial(launch, function=code.predict)
 
 
-def launcher_on_gpu(source: KernelSource, size: int, device: torch.device) -> Callable[[EpochArguments], None]:
-    """Returns a function that runs the kernel, compiled by NVRTC: a thread for each run, a warp for each block."""
-    shared = source.values * WARP * size
+def launchers_on_gpu(program: Program, x: Tensor, device: torch.device) -> tuple[Launcher, Launcher | None]:
+    """Returns a function that trains an epoch, compiled by NVRTC: a thread for each run, a warp for each block.
+
+    x: of the data. There is none that predicts.
+    """
+    shared = program.values * WARP * x.element_size()
+    text = gpu_source(program, rows=len(x), double=x.dtype == torch.float64)
     most = getattr(torch.cuda.get_device_properties(device), "shared_memory_per_block_optin", 0)
     if compile_cuda is None or shared > most:
         raise CannotCompileError("its networks do not fit into the GPU's shared memory")
     with torch.cuda.device(device):
         try:
-            kernel = compile_cuda(source.text, "epoch")
+            kernel = compile_cuda(text, "epoch")
             kernel.set_shared_memory_config(shared)
         except (RuntimeError, OSError, AttributeError) as error:
             raise CannotCompileError(str(error).splitlines()[0]) from error
@@ -148,7 +192,7 @@ def launcher_on_gpu(source: KernelSource, size: int, device: torch.device) -> Ca
             blocks = -(-arguments.runs // WARP)
             kernel(grid=(blocks, 1, 1), block=(WARP, 1, 1), args=[given], shared_mem=shared)
 
-    return launch
+    return launch, None
 
 
 def runs_last(values: Tensor) -> Tensor:
@@ -157,6 +201,11 @@ def runs_last(values: Tensor) -> Tensor:
     if not memory.is_contiguous():
         raise ValueError("the runs do not come last in memory")
     return memory
+
+
+def flat_targets(y: Tensor, dtype: torch.dtype) -> Tensor:
+    """Returns the targets as the compiled code reads them: (rows, targets), a class as a number."""
+    return y.reshape(len(y), -1).to(dtype).contiguous()
 
 
 def whole_epochs(
@@ -187,15 +236,14 @@ def whole_epochs(
     of_step, of_run, worth_it = COSTS[stack.device.type]
     if wanted is None and steps * (of_step + stack.runs * of_run) < worth_it:
         raise CannotCompileError("it has too few steps to be worth compiling")
-    source = source_of(
+    program = program_of(
         stack.module_layers,
         loss,
         optimizer,
         features=part.x.shape[1],
-        rows=len(part),
         batch_size=min(batch_size, len(part)),
-        clips=clips_of(limits),
+        clips=[*clips_of(limits)],
     )
-    if source is None or source.values > MOST_VALUES:
+    if program is None or program.values > MOST_VALUES:
         raise CannotCompileError("its layers, loss or optimizer have no compiled form")
-    return FusedEpochs(stack, optimizer, part, source=source, batch_size=min(batch_size, len(part)))
+    return FusedEpochs(stack, optimizer, part, program=program, batch_size=min(batch_size, len(part)))

@@ -1,6 +1,6 @@
 /* One epoch of many runs: forward, loss, backward, clipping and update of each step, for a block of runs at a time.
 
-   `fused/source.py` writes the definitions above this text and the function `forward_backward` below the layers.
+   `fused/source.py` joins this text with operations.c and epoch.c, and with how the operations of a program are called.
    A value V holds one number of each run of the block: a vector of LANES numbers on a CPU, one number of a thread's own
    run on a GPU. The parameters, the optimiser's state and all layers of a block stay in the nearest cache for the whole
    epoch. Comparisons are written so that NaN stays NaN, and runs never meet: one that diverges changes no other. */
@@ -11,6 +11,8 @@ typedef unsigned long long Bits;
 
 #ifdef __CUDACC__
 #define INLINE __device__ __forceinline__
+#define ONCE INLINE /* every size is known when it is compiled */
+#define STEP INLINE
 #define S 32 /* distance of two values of a run in shared memory: a warp's lanes lie beside each other */
 typedef REAL V;
 typedef bool M;
@@ -21,6 +23,8 @@ typedef bool M;
 #else
 #include <math.h>
 #define INLINE static inline __attribute__((always_inline))
+#define ONCE static __attribute__((noinline))
+#define STEP ONCE
 #define S 1
 #ifndef VECTOR /* bytes */
 #if defined(__AVX512F__)
@@ -142,23 +146,22 @@ INLINE V verf(V x) { /* a rational approximation on [-4, 4], as XLA's */
 #define ZERO splat(0)
 #define ONE splat(1)
 
-/* Activations: y of x, and the gradient of x from that of y. */
+/* Activations: y of x, and the gradient of x from g, that of y. */
 INLINE V relu(V x) { return SELECT(x < ZERO, ZERO, x); }
-INLINE V relu_grad(V g, V x, V y) { return SELECT(y <= ZERO, ZERO, g); }
+INLINE V relu_grad(V g, V y) { return SELECT(y <= ZERO, ZERO, g); }
 INLINE V leaky_relu(V x, REAL slope) { return SELECT(x > ZERO, x, x * slope); }
-INLINE V leaky_relu_grad(V g, V x, V y, REAL slope) { return SELECT(x > ZERO, g, g * slope); }
+INLINE V leaky_relu_grad(V g, V x, REAL slope) { return SELECT(x > ZERO, g, g * slope); }
 INLINE V sigmoid(V x) { return ONE / (ONE + vexp(-x)); }
-INLINE V sigmoid_grad(V g, V x, V y) { return g * y * (ONE - y); }
-INLINE V tanh_(V x) { return vtanh(x); }
-INLINE V tanh__grad(V g, V x, V y) { return g * (ONE - y * y); }
+INLINE V sigmoid_grad(V g, V y) { return g * y * (ONE - y); }
+INLINE V tanh_grad(V g, V y) { return g * (ONE - y * y); }
 INLINE V silu(V x) { return x * sigmoid(x); }
-INLINE V silu_grad(V g, V x, V y) { V s = sigmoid(x); return g * s * (ONE + x * (ONE - s)); }
+INLINE V silu_grad(V g, V x) { V s = sigmoid(x); return g * s * (ONE + x * (ONE - s)); }
 INLINE V elu(V x, REAL alpha, REAL scale) { return SELECT(x <= ZERO, vexpm1(SELECT(x > ZERO, ZERO, x)) * (alpha * scale), x * scale); }
-INLINE V elu_grad(V g, V x, V y, REAL alpha, REAL scale) {
+INLINE V elu_grad(V g, V x, REAL alpha, REAL scale) {
   return SELECT(x <= ZERO, g * (alpha * scale) * vexp(SELECT(x > ZERO, ZERO, x)), g * scale);
 }
 INLINE V gelu(V x) { return x * (REAL)0.5 * (ONE + verf(x * (REAL)0.70710678118654752440)); }
-INLINE V gelu_grad(V g, V x, V y) {
+INLINE V gelu_grad(V g, V x) {
   V cdf = (ONE + verf(x * (REAL)0.70710678118654752440)) * (REAL)0.5;
   V pdf = vexp(x * x * (REAL)-0.5) * (REAL)0.39894228040143267794;
   return g * (cdf + x * pdf);
@@ -166,7 +169,7 @@ INLINE V gelu_grad(V g, V x, V y) {
 #define GELU_BETA (REAL)0.79788456080286535588
 #define GELU_KAPPA (REAL)0.044715
 INLINE V gelu_tanh(V x) { return x * (REAL)0.5 * (ONE + vtanh((x + x * x * x * GELU_KAPPA) * GELU_BETA)); }
-INLINE V gelu_tanh_grad(V g, V x, V y) {
+INLINE V gelu_tanh_grad(V g, V x) {
   V t = vtanh((x + x * x * x * GELU_KAPPA) * GELU_BETA);
   V inner = (ONE + x * x * (3 * GELU_KAPPA)) * GELU_BETA;
   return g * ((ONE + t) * (REAL)0.5 + x * (REAL)0.5 * (ONE - t * t) * inner);
@@ -174,11 +177,11 @@ INLINE V gelu_tanh_grad(V g, V x, V y) {
 INLINE V softplus(V x, REAL beta, REAL threshold) {
   return SELECT(x * beta > splat(threshold), x, vlog1p(vexp(x * beta)) / beta);
 }
-INLINE V softplus_grad(V g, V x, V y, REAL beta, REAL threshold) {
+INLINE V softplus_grad(V g, V x, REAL beta, REAL threshold) {
   return SELECT(x * beta > splat(threshold), g, g * sigmoid(x * beta));
 }
 INLINE V mish(V x) { return x * vtanh(vlog1p(vexp(x))); }
-INLINE V mish_grad(V g, V x, V y) {
+INLINE V mish_grad(V g, V x) {
   V t = vtanh(vlog1p(vexp(x)));
   return g * (t + x * sigmoid(x) * (ONE - t * t));
 }
@@ -310,7 +313,7 @@ INLINE void tiles_of(int tm, int tn, int rows, int columns, int depth, const V *
     for (int n = 0; n < columns; n++)
       tile(1, 1, depth, a + m * am * S, am, ak, b + n * bn * S, bk, bn, start ? start + n * S : 0, c + (m * cm + n) * S, cm);
 }
-INLINE void product(int rows, int columns, int depth, const V *a, int am, int ak, const V *b, int bk, int bn,
+ONCE void product(int rows, int columns, int depth, const V *a, int am, int ak, const V *b, int bk, int bn,
                     const V *start, V *c, int cm) {
   if (rows >= 4) tiles_of(4, 2, rows, columns, depth, a, am, ak, b, bk, bn, start, c, cm);
   else if (rows >= 2) tiles_of(2, 4, rows, columns, depth, a, am, ak, b, bk, bn, start, c, cm);
@@ -332,7 +335,7 @@ INLINE void linear_input_grad(int rows, int inputs, int outputs, const V *g, con
   product(rows, inputs, outputs, g, outputs, 1, weight, inputs, 1, 0, x, inputs);
 }
 
-/* Dropout, with the hash of `training/layers.py` (SplitMix64). mixed: of the step and the layer; run: each lane's. */
+/* Dropout's factors. mixed: of the step and the layer; run: each lane's. */
 INLINE V dropout_mask(const Whole *seeds, const Whole *run, Bits mixed, int position, double p) {
   V v;
   EACH_LANE {
@@ -343,6 +346,12 @@ INLINE V dropout_mask(const Whole *seeds, const Whole *run, Bits mixed, int posi
   }
   return v;
 }
+
+/* A step of a program (`fused/program.py`), whose fields its class explains. */
+typedef struct {
+  int kind, at, to, gradient, units, outputs, weight, bias, layer;
+  double a, b;
+} Operation;
 
 /* What one epoch of a stack reads and writes. Arrays whose runs come last hold each value of all runs side by side. */
 typedef struct {
@@ -356,6 +365,9 @@ typedef struct {
   const Whole *seeds;                                        /* (runs,) of dropout's masks */
   REAL *losses;                                                /* (steps, runs) */
   REAL *predictions;                                           /* (rows, OUTPUTS, runs) */
+  const int *numbers;                                          /* NUMBERS of the program, */
+  const Operation *operations;                                 /* its operations, */
+  Whole forward, all;                                          /* those up to the prediction, and all: on a CPU */
 } Epoch;
 
 /* The lanes of a block: the run of each, and how many of them are runs of their own. */

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ch12cli.data.streaming.cache_folder import cache_folder
 from ch12cli.fused import compiler
 from ch12cli.fused.compiler import CannotCompileError, library
-from ch12cli.fused.epoch import whole_epochs
+from ch12cli.fused.epoch import cpu_library, whole_epochs
 from ch12cli.training.activations import activation
 from ch12cli.training.batches import Part, batches
 from ch12cli.training.layers import flat_layers
@@ -178,13 +178,13 @@ def test_each_run_of_a_drawn_structure_equals_torchs_loop(number: int) -> None:
 
 
 def test_every_shipped_activation_and_loss_with_a_derivative_of_its_own_has_a_compiled_form() -> None:
-    from ch12cli.fused import source
+    from ch12cli.fused import program
     from ch12cli.training.activations import ACTIVATIONS
 
-    assert {nn.Identity, *source.ACTIVATIONS, *source.ROWWISE} == set(ACTIVATIONS)
-    assert set(source.LOSSES) == set(LOSSES)
-    assert all(activation(made, 1) is not None for made in (kind() for kind in source.ACTIVATIONS))
-    assert flat_layers(nn.Sequential(nn.Linear(2, 3), *(kind() for kind in source.ACTIVATIONS))) is not None
+    assert {nn.Identity, *program.ACTIVATIONS, *program.ROWWISE} == set(ACTIVATIONS)
+    assert set(program.LOSSES) == set(LOSSES)
+    assert all(activation(made, 1) is not None for made in (kind() for kind in program.ACTIVATIONS))
+    assert flat_layers(nn.Sequential(nn.Linear(2, 3), *(kind() for kind in program.ACTIVATIONS))) is not None
 
 
 def test_dropout_drops_what_the_stack_drops_step_by_step() -> None:
@@ -280,6 +280,7 @@ def test_what_has_no_compiled_form_says_why(monkeypatch: pytest.MonkeyPatch) -> 
     assert "wide" in why(nn.CrossEntropyLoss(), hidden=nn.Hardtanh)  # torch vectorises it
     assert "too few steps" in why(nn.CrossEntropyLoss(), wanted=None)
     assert why(nn.CrossEntropyLoss(), wanted=False) == "sweep.fused=false"
+    cpu_library.cache_clear()
     monkeypatch.setattr(compiler, "compiler", lambda: None)
     assert why(nn.CrossEntropyLoss()) == "there is no C compiler"
 
@@ -296,7 +297,9 @@ def test_narrower_vectors_give_the_same_bits(vector: int, monkeypatch: pytest.Mo
 
     before = train()
     monkeypatch.setattr(compiler, "FLAGS", (*compiler.FLAGS, f"-DVECTOR={vector}"))
+    cpu_library.cache_clear()
     assert torch.equal(train(), before)
+    cpu_library.cache_clear()
 
 
 def test_a_damaged_library_in_the_cache_is_compiled_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

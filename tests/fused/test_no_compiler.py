@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from ch12cli.fused import compiler
+from ch12cli.fused.epoch import cpu_library
 from ch12cli.fused.orders import orders_library
 from tests.sweeps.driver import sweep
 
@@ -16,6 +17,7 @@ def forget() -> None:
     """Lets the next sweep look for a compiler again."""
     compiler.compiler.cache_clear()
     orders_library.cache_clear()
+    cpu_library.cache_clear()
 
 
 @pytest.mark.slow
