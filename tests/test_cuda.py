@@ -91,7 +91,7 @@ def test_each_run_of_a_stack_equals_the_single_run(
     settings = of_optimizer(optimizer, device=device, **{"sweep.fused": compiled}, **batch)
     together = stacked(device, settings).go(4)
     assert together.network.runs_last is (layout != "wide")
-    assert (together.training.whole_epoch is not None) is compiled, together.training.why_steps
+    assert (together.training.whole is not None) is compiled, together.training.why_steps
     assert together.network.parameters.device.type == device
     for run in (0, 3):
         training, network = build_training(typed(settings[run]), together.task, torch.device(device))

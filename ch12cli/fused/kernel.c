@@ -1,6 +1,6 @@
-/* One epoch of many runs: forward, loss, backward, clipping and update of each step, for a block of runs at a time.
+/* Epochss of many runs: forward, loss, backward, clipping and update of each step, for a block of runs at a time.
 
-   `fused/source.py` joins this text with operations.c and epoch.c, and with how the operations of a program are called.
+   `fused/source.py` joins this text with operations.c and epochs.c, and with how the operations of a program are called.
    A value V holds one number of each run of the block: a vector of LANES numbers on a CPU, one number of a thread's own
    run on a GPU. The parameters, the optimiser's state and all layers of a block stay in the nearest cache for the whole
    epoch. Comparisons are written so that NaN stays NaN, and runs never meet: one that diverges changes no other. */
@@ -353,22 +353,27 @@ typedef struct {
   double a, b;
 } Operation;
 
-/* What one epoch of a stack reads and writes. Arrays whose runs come last hold each value of all runs side by side. */
+/* What some epochs of a stack read and write. Arrays whose runs come last hold each value of all runs side by side. */
 typedef struct {
-  Whole runs, rows, steps_before, masks_before;              /* of the optimiser; of dropout's masks */
+  Whole runs, rows, epochs;                                    /* rows: of the training part */
+  Whole steps_before, masks_before;                            /* of the optimiser; of dropout's masks */
   REAL *parameters, *states[3];                                /* (values, runs) */
+  REAL *snapshots;                                             /* (epochs, values, runs): parameters after each epoch */
   const REAL *x, *y;                                           /* (table rows, FEATURES), (table rows, TARGETS) */
-  const Whole *order;                                        /* (runs, rows): rows of the table */
+  const Whole *order;                                          /* (epochs, runs, rows): rows of the table */
   const double *lr, *first, *second;                           /* a number for each step and run: see `update` */
   Whole lr_step, lr_run, first_step, first_run, second_step, second_run; /* distances in the three above */
   const double *settings;                                      /* (SETTINGS, runs) */
-  const Whole *seeds;                                        /* (runs,) of dropout's masks */
-  REAL *losses;                                                /* (steps, runs) */
-  REAL *predictions;                                           /* (rows, OUTPUTS, runs) */
-  const int *numbers;                                          /* NUMBERS of the program, */
-  const Operation *operations;                                 /* its operations, */
-  Whole forward, all;                                          /* those up to the prediction, and all: on a CPU */
-} Epoch;
+  const Whole *seeds;                                          /* (runs,) of dropout's masks */
+  REAL *losses;                                                /* (steps of an epoch, epochs, runs) */
+  REAL *predictions;                                           /* (rows, OUTPUTS, epochs, runs) */
+  const REAL *valid_x;                                         /* (valid_rows, FEATURES); these five: on a CPU */
+  Whole valid_rows;
+  REAL *valid_predictions;                                     /* (valid_rows, OUTPUTS, epochs, runs) */
+  const int *numbers;                                          /* NUMBERS of the program */
+  const Operation *operations;                                 /* its operations: */
+  Whole forward, all;                                          /* those up to the prediction, and all */
+} Epochs;
 
 /* The lanes of a block: the run of each, and how many of them are runs of their own. */
 typedef struct {

@@ -2,7 +2,7 @@
 
 /* A step of a block of runs. total: the sum of the rows' losses. */
 typedef struct {
-  const Epoch *e;
+  const Epochs *e;
   V *base;
   const Lanes *lanes;
   Whole step;
@@ -13,7 +13,7 @@ typedef struct {
 #define PLACE(place) (pass->base + (Whole)(place) * S)
 #define PARAMETER(number) PLACE(PARAMETERS_AT + (number))
 #define GRADIENT(number) PLACE(GRADIENT_AT + (number))
-#define E_OF_PASS const Epoch *e = pass->e; (void)e
+#define E_OF_PASS const Epochs *e = pass->e; (void)e
 
 INLINE void op_linear(Pass *pass, const Operation *o) {
   E_OF_PASS;

@@ -1,5 +1,6 @@
 """The C source of compiled epochs: one text for all structures on a CPU, one for each structure on a GPU."""
 
+from collections.abc import Mapping
 from importlib.resources import files
 
 from ch12cli.fused.program import NUMBERS, OPERATIONS, OPTIMIZERS, SETTINGS, Operation, Program
@@ -47,23 +48,23 @@ def fields_of(operation: Operation) -> tuple[list[int], list[float]]:
 
 def joined(numbers: dict[str, str], calls: list[str], *, double: bool) -> str:
     package = files("ch12cli.fused")
-    kernel, operations, epoch = (
-        package.joinpath(f"{name}.c").read_text(encoding="utf-8") for name in ("kernel", "operations", "epoch")
+    kernel, operations, epochs = (
+        package.joinpath(f"{name}.c").read_text(encoding="utf-8") for name in ("kernel", "operations", "epochs")
     )
     optimizers = {name: code for code, name in enumerate(OPTIMIZERS.values())}
     settings = {f"{name}_AT": place for place, name in enumerate(SETTINGS)}
     text = [
         *defines(number_type(double)),
         kernel,
-        *defines(optimizers | settings | numbers),
+        *defines({**optimizers, **settings, **numbers}),
         operations,
         *calls,
-        epoch,
+        epochs,
     ]
     return "\n".join(text)
 
 
-def defines(values: dict[str, str] | dict[str, int]) -> list[str]:
+def defines(values: Mapping[str, str | int]) -> list[str]:
     return [f"#define {name} {value}" for name, value in values.items()]
 
 

@@ -29,7 +29,7 @@ from ch12cli.distributed.sharing import SharedSource, Sharing
 from ch12cli.errors import InputError, Problem
 from ch12cli.files.metrics_csv import minimised
 from ch12cli.fused.compiler import CannotCompileError
-from ch12cli.fused.epoch import whole_epochs
+from ch12cli.fused.epochs import whole_epochs
 from ch12cli.fused.orders import draw_orders, orders_library
 from ch12cli.models.activation import USES, Activation
 from ch12cli.models.init import drawing_of
@@ -41,6 +41,7 @@ from ch12cli.training.network import Network
 from ch12cli.training.optimizers import OPTIMIZERS, Optimizer, TorchOptimizer
 from ch12cli.training.schedules import Schedule
 from ch12cli.training.stack import Stack
+from ch12cli.training.stack_training import StackTraining
 from ch12cli.training.stopping import Best, EarlyStopping
 from ch12cli.training.streams import Streams, seed_stream
 
@@ -239,7 +240,7 @@ def build_training(
     return training, network
 
 
-def build_stack(jobs: Sequence[RunSettings], task: Task, device: torch.device) -> tuple[Training, Stack, Streams]:
+def build_stack(jobs: Sequence[RunSettings], task: Task, device: torch.device) -> tuple[StackTraining, Stack, Streams]:
     """Returns the training of several jobs as one stack, the stacked network, and the random streams of the jobs.
 
     Each network is built after seeding with its own seed. Its initial weights equal those of a single run bit for bit.
@@ -261,7 +262,7 @@ def build_stack(jobs: Sequence[RunSettings], task: Task, device: torch.device) -
     kind, arguments = optimizer_class(first.optimizer.target)
     values = arguments | arguments_of_jobs([job.optimizer.target for job in jobs])
     minimise = minimised(task.monitor)
-    training = Training(
+    training = StackTraining(
         network,
         loss=StackedLoss(task.loss.to(device)),
         metrics=task.metrics,
@@ -294,18 +295,19 @@ def build_stack(jobs: Sequence[RunSettings], task: Task, device: torch.device) -
         units=task.data.target_scaling,
     )
     try:
-        training.whole_epoch = whole_epochs(
+        training.whole = whole_epochs(
             network,
             task.loss,
             training.optimizer,
             train,
+            valid=training.valid,
             batch_size=loop.batch_size,
             limits=training.limits,
             wanted=first.sweep.fused,
         )
     except CannotCompileError as reason:
         training.why_steps = str(reason)
-    if training.whole_epoch is not None:
+    if training.whole is not None:
         with suppress(CannotCompileError):  # a GPU's epochs need no C compiler; torch draws the same orders
             orders_library()
             streams.draw = draw_orders

@@ -85,8 +85,9 @@ class StackRun:
         """Trains to the end of epoch `until` and yields events. Writes to `checkpoints` when they are due."""
         while not self.done.all() and self.training.epoch < until:
             before, members = self.epoch_snapshot, self.members
-            epoch = self.training.one_epoch()
-            yield from self.record_epoch(epoch, members, before)
+            most = self.epochs_at_most(checkpoints, until=until)
+            for epoch in self.training.next_epochs(most, ~self.done[members], before):
+                yield from self.record_epoch(epoch, members, before)
             if self.population is not None and self.population.is_due(epoch.number):
                 self.go_on_from_others(self.population, epoch.number)
             self.epoch_snapshot = self.take_snapshot()
@@ -98,6 +99,14 @@ class StackRun:
             best = self.training.best
             value = float(np.min(best.value) if best.minimise else np.max(best.value))
             yield Progress(epoch.number, int((~self.done).sum()), value, best.minimise)
+
+    def epochs_at_most(self, checkpoints: Checkpoints | None, *, until: int) -> int:
+        """Returns how many epochs may be trained before something is due: a checkpoint, or copies of better runs."""
+        if self.population is not None:
+            return 1
+        next_one = self.training.epoch + 1
+        every = None if checkpoints is None else checkpoints.cadence.every
+        return min(until, next_one + -next_one % every if every else until) - self.training.epoch
 
     def write(self, checkpoints: Checkpoints, *, verify: bool = True) -> None:
         """Writes a checkpoint of the last epoch's end, unless it has been written. Delays SIGTERM meanwhile."""
@@ -346,7 +355,7 @@ class StackRun:
                 history=self.history,
                 data={"source": table.source, "digest": table.digest},
                 environment=environment,
-                compiled=self.training.whole_epoch is not None,
+                compiled=self.training.whole is not None,
             )
             self.known_facts = StackFacts.from_fields(json.loads(json.dumps(found.to_fields())))
         return self.known_facts
@@ -362,7 +371,7 @@ class StackRun:
             "epoch": training["epoch"],
             "training": dict(training),
             "data_digest": self.task.data.table.digest,
-            "compiled": self.training.whole_epoch is not None,
+            "compiled": self.training.whole is not None,
             "environment": json.dumps(environment_of(self.device)),
             "history": json.dumps(self.history),
             **self.metrics.state_dict(training["epoch"]),
@@ -381,7 +390,7 @@ class StackRun:
             self.training.set_numbers({key: values[rows] for key, values in self.lineages.numbers.items()})
         self.training.load_state_dict(state["training"])
         if not state.get("compiled", False):  # as it began, for the same bits
-            self.training.whole_epoch = None
+            self.training.whole = None
         self.metrics.load_state_dict(state)
         self.known_facts = None
         self.history = resumed(plain_of(state, "history"), session_record(state, self.device, changes={}, before={}))

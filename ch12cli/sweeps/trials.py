@@ -45,6 +45,7 @@ from ch12cli.training.loop import Training
 from ch12cli.training.network import Network
 from ch12cli.training.optimizers import OPTIMIZERS
 from ch12cli.training.stack import CannotStackError, Stack
+from ch12cli.training.stack_training import StackTraining
 from ch12cli.training.torch_internals import is_convolution
 
 TRIAL = 2**62  # a seed that no job uses; jobs report errors of their own seeds
@@ -374,14 +375,16 @@ def measure_epoch(sample: Sequence[RunSettings], task: Task, stacked: bool) -> t
                 start = time.perf_counter()
                 training.one_epoch()
                 seconds.append(time.perf_counter() - start)
-            return min(seconds), describe_trainer(training) if stacked else ""
+            return min(seconds), describe_trainer(training)
     except (Exception, SystemExit) as error:
         return failure_text(error)
 
 
 def describe_trainer(training: Training) -> str:
-    """Returns what trains a stack: compiled code, or torch and why."""
-    return f"torch; {training.why_steps}" if training.whole_epoch is None else "code compiled for its structure"
+    """Returns what trains a stack: compiled code, or torch and why. Empty for a single run."""
+    if not isinstance(training, StackTraining):
+        return ""
+    return f"torch; {training.why_steps}" if training.whole is None else "compiled code"
 
 
 class Difference(NamedTuple):

@@ -6,7 +6,7 @@ known about each run (metrics, learning rates, best epoch) is numpy, (runs,), wi
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol, cast
 
@@ -23,10 +23,6 @@ from ch12cli.training.optimizers import Optimizer
 from ch12cli.training.schedules import Schedule
 from ch12cli.training.step import StepFunction, Trainable, TrainingStep
 from ch12cli.training.stopping import Best, EarlyStopping, Values
-
-# Trains an epoch at once: (row order, learning rates (steps, runs), limits) -> losses, (steps, runs), and predictions,
-# (…, rows, outputs), as each batch's step made them.
-WholeEpoch = Callable[[Tensor, NDArray[np.float64], "Limits"], tuple[Values, Tensor]]
 
 OPTIMIZER, LR = "optimizer.", "optimizer.lr"  # how the keys of its numbers begin, and that of the learning rate
 EVALUATED = 2**22  # values of x evaluated at once: bounds memory, not speed
@@ -99,8 +95,6 @@ class Training:
         self.units = units
         self.norms: list[Tensor] = []  # of the gradients of the epoch's steps
         self.step = self.make_step()
-        self.whole_epoch: WholeEpoch | None = None  # in place of the steps, where there is one
-        self.why_steps = ""  # why there is none
         self.epoch = 0  # epochs done
         self.best_state = network.snapshot()
 
@@ -142,13 +136,18 @@ class Training:
         if self.limits.norms:
             columns |= self.norm_columns()
         columns["seconds"] = np.full(self.network.runs, time.perf_counter() - start)
+        epoch = self.observe(self.epoch, columns, diverged_at)
+        if epoch.better.any():
+            self.remember(epoch.better)
+        return epoch
+
+    def observe(self, number: int, columns: dict[str, Values], diverged_at: NDArray[np.int64]) -> Epoch:
+        """Updates the best epoch, early stopping and the schedule by the metrics of an epoch, and returns it."""
         monitored = np.where(diverged_at > 0, np.nan, columns[self.limits.monitor])
-        better = self.best.observe(monitored, self.epoch)
-        if better.any():
-            self.remember(better)
+        better = self.best.observe(monitored, number)
         stopped = self.stopping.observe(columns[self.limits.stop_on])
         self.schedule.observe(columns[self.limits.monitor])
-        return Epoch(self.epoch, columns, better, stopped, diverged_at)
+        return Epoch(number, columns, better, stopped, diverged_at)
 
     def train_epoch(self, order: Tensor, lrs: NDArray[np.float64]) -> "tuple[Values, SeenRows]":
         """Makes one pass over the training part. Returns losses, (steps, runs), and what was seen of the rows.
@@ -157,10 +156,6 @@ class Training:
         the step watches it.
         """
         seen = self.seen_rows()
-        if self.whole_epoch is not None:
-            values, prediction = self.whole_epoch(order, lrs, self.limits)
-            seen.add_all(prediction, order)
-            return values, seen
         step = self.step
         losses: list[Any] = []
         for (x, y), lr in zip(
@@ -201,15 +196,21 @@ class Training:
         """Returns loss and metrics of each run on a part, in evaluation mode. Draws nothing from the random stream."""
         network = self.network
         runs = network.runs if network.stacked else None
-        losses, measured = [], MetricsOfPieces(self.metrics)
         network.train(False)
         stream = torch.get_rng_state()  # a user's module may draw from it in evaluation, too
-        for prediction, y in self.predictions(part, max(1, EVALUATED // max(1, part.values * network.runs))):
+        pairs = self.predictions(part, max(1, EVALUATED // max(1, part.values * network.runs)))
+        found = self.measure(part, pairs, runs=runs)
+        torch.set_rng_state(stream)
+        network.train(True)
+        return found
+
+    def measure(self, part: Part, pairs: Iterable[tuple[Tensor, Tensor]], *, runs: int | None) -> dict[str, Values]:
+        """Returns loss and metrics of each run. pairs: predictions and targets of the part's rows, in order."""
+        losses, measured = [], MetricsOfPieces(self.metrics)
+        for prediction, y in pairs:
             prediction, target = self.in_units(prediction), self.in_units(y)
             losses.append(self.loss(prediction, target).cpu().double() * self.share(part, y, runs))
             measured.add(prediction, target_of(self.loss, target))
-        torch.set_rng_state(stream)
-        network.train(True)
         found = {name: per_run(value) for name, value in measured.values().items()}
         return {"loss": per_run(torch.stack(losses).sum(0)), **found}
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ch12cli.fused.compiler import FLAGS, compiler
-from ch12cli.fused.epoch import whole_epochs
+from ch12cli.fused.epochs import whole_epochs
 from ch12cli.fused.orders import draw_orders
 from ch12cli.training.batches import Part, StackedSource
 from ch12cli.training.loop import Limits
@@ -55,7 +55,7 @@ class Trained:
         loss = nn.CrossEntropyLoss()
         if compiled:
             epochs = whole_epochs(stack, loss, optimizer, part, batch_size=batch, limits=LIMITS, wanted=True)
-            self.epoch: Callable[[], object] = lambda: epochs(self.order, self.lrs, LIMITS)
+            self.epoch: Callable[[], object] = lambda: epochs(self.order[None], self.lrs[None], LIMITS)
         else:
             streams = Streams(1)
             for _ in range(runs):

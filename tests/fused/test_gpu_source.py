@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 import torch
 
-from ch12cli.fused import epoch
+from ch12cli.fused import epochs
 from ch12cli.fused.compiler import CannotCompileError
 from ch12cli.fused.program import Program
 from ch12cli.fused.source import gpu_source
-from tests.fused.test_epoch import require_equal
+from ch12cli.training.batches import Part
+from tests.fused.test_epochs import require_equal
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")]
 
@@ -31,29 +32,29 @@ struct Index { int x; } static blockIdx, threadIdx;
 """
 AFTER = """
 V memory[1 << 20];
-extern "C" void all(const Epoch *e, int blocks) {
+extern "C" void all(const Epochs *e, int blocks) {
   for (blockIdx.x = 0; blockIdx.x < blocks; blockIdx.x++)
-    for (threadIdx.x = 0; threadIdx.x < 32; threadIdx.x++) epoch(e);
+    for (threadIdx.x = 0; threadIdx.x < 32; threadIdx.x++) epochs(e);
 }
 """
 
 
-def launchers(program: Program, x: torch.Tensor, folder: Path) -> tuple[Any, None]:
-    """What `launchers_on_gpu` returns, of a processor that performs the threads of all blocks one after another."""
-    text = "\n".join([BEFORE, gpu_source(program, rows=len(x), double=x.dtype == torch.float64), AFTER])
+def launcher(program: Program, part: Part, folder: Path) -> Any:
+    """What `launcher_on_gpu` returns, of a processor that performs the threads of all blocks one after another."""
+    text = "\n".join([BEFORE, gpu_source(program, rows=len(part), double=part.x.dtype == torch.float64), AFTER])
     made = folder / f"{len([*folder.iterdir()])}.so"
     words = ["g++", "-O1", "-w", "-ffp-contract=fast", "-shared", "-fPIC", "-x", "c++", "-", "-o", str(made)]
     done = subprocess.run(words, input=text, capture_output=True, text=True, check=False)
     if done.returncode:
         raise CannotCompileError(done.stderr)
     code = ctypes.CDLL(str(made))
-    return lambda arguments: code.all(ctypes.byref(arguments), -(-arguments.runs // WARP)), None
+    return lambda arguments: code.all(ctypes.byref(arguments), -(-arguments.runs // WARP))
 
 
 @pytest.mark.parametrize("number", range(12))
 def test_the_source_for_a_gpu_trains_each_run_as_torchs_loop(
     number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(epoch, "launchers_on_cpu", lambda program, x, _device: launchers(program, x, tmp_path))
+    monkeypatch.setattr(epochs, "launcher_on_cpu", lambda program, part, _device: launcher(program, part, tmp_path))
     draw = random.Random(7000 + number)
     require_equal(draw, draw.choice([torch.float32, torch.float64]), runs=draw.choice([2, 33]))

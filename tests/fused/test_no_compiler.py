@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ch12cli.fused import compiler
-from ch12cli.fused.epoch import cpu_library
+from ch12cli.fused.epochs import cpu_library
 from ch12cli.fused.orders import orders_library
 from tests.sweeps.driver import sweep
 

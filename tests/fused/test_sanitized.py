@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from ch12cli.fused import compiler
-from ch12cli.fused.epoch import cpu_library
+from ch12cli.fused.epochs import cpu_library
 from ch12cli.training.optimizers import Adam
-from tests.fused.test_epoch import data, limits, network, train_all
+from tests.fused.test_epochs import data, limits, network, train_all
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(compiler.compiler() is None, reason="needs a C compiler")]
 
@@ -25,7 +25,7 @@ import random, sys
 import numpy as np, torch
 from ch12cli.fused import compiler
 from ch12cli.fused.orders import draw_orders
-from tests.fused.test_epoch import require_equal
+from tests.fused.test_epochs import require_equal
 compiler.FLAGS = (*(flag for flag in compiler.FLAGS if flag != "-O2"), *{flags!r})
 for number in range({first}, {first} + {count}):
     draw = random.Random(number)

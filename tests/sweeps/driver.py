@@ -25,6 +25,7 @@ from ch12cli.sweeps.workers.work_item import Done
 from ch12cli.training.loop import Epoch, Training
 from ch12cli.training.network import Network
 from ch12cli.training.stack import Stack
+from ch12cli.training.stack_training import StackTraining
 from ch12cli.training.streams import Streams
 
 CPU = torch.device("cpu")
@@ -78,7 +79,7 @@ class Together:
 
     jobs: Sequence[Mapping[str, Any]]
     task: Task
-    training: Training
+    training: StackTraining
     network: Stack
     streams: Streams
     epochs: list[Epoch]

@@ -4,7 +4,7 @@
 
 /* One update of all parameters by the formula of torch's optimiser of that name, as `training/optimizers.py` has it.
    lr: the step's learning rate (for Adagrad after its decay); first, second: for Adam the two bias corrections. */
-ONCE void update(const Epoch *e, V *p, V *g, V *s, Whole step, const Lanes *lanes) {
+ONCE void update(const Epochs *e, V *p, V *g, V *s, Whole step, const Lanes *lanes) {
   const int count = PARAMETERS, momentum_kept = MOMENTUM, nesterov = NESTEROV, amsgrad = AMSGRAD, centered = CENTERED;
   const int joins = WEIGHT_DECAY && OPTIMIZER != ADAMW; /* whether weight decay joins the gradient */
   V lr = per_step(e->lr, step, e->lr_step, e->lr_run, lanes);
@@ -99,10 +99,7 @@ ONCE void update(const Epoch *e, V *p, V *g, V *s, Whole step, const Lanes *lane
   }
 }
 
-/* Where the rows of each lane's batch are in the table. order: 0 for one after another, the same for all runs. */
-INLINE void find_row(const Epoch *e, Whole at, const Lanes *lanes, Whole *from) {
-  EACH_LANE from[l] = e->order ? e->order[lanes->run[l] * e->rows + at] : at;
-}
+/* Copies a row of a table for each lane: its own. */
 INLINE void copy_row(const REAL *table, int columns, const Whole *from, V *to) {
   for (int k = 0; k < columns; k++) {
     V v;
@@ -110,47 +107,70 @@ INLINE void copy_row(const REAL *table, int columns, const Whole *from, V *to) {
     to[k * S] = v;
   }
 }
-INLINE void store_predictions(const Epoch *e, const V *base, Whole step, int rows, const Lanes *lanes) {
-  for (int k = 0; k < rows * OUTPUTS; k++)
-    store(e->predictions + (step * BATCH * OUTPUTS + k) * e->runs, base[(PREDICTION_AT + k) * S], lanes);
+/* to: (rows, OUTPUTS, epochs, runs). */
+INLINE void store_predictions(const Epochs *e, const V *base, REAL *to, Whole epoch, Whole step, int rows, const Lanes *lanes) {
+  to += step * BATCH * OUTPUTS * e->epochs * e->runs + epoch * e->runs;
+  for (int k = 0; k < rows * OUTPUTS; k++) store(to + k * e->epochs * e->runs, base[(PREDICTION_AT + k) * S], lanes);
 }
 
-STEP void step_of(const Epoch *e, V *base, Whole step, int rows, const Lanes *lanes) {
+/* step: of the epoch. */
+STEP void step_of(const Epochs *e, V *base, Whole epoch, Whole step, int rows, const Lanes *lanes) {
   for (int row = 0; row < rows; row++) {
     Whole from[LANES];
-    find_row(e, step * BATCH + row, lanes, from);
+    EACH_LANE from[l] = e->order[(epoch * e->runs + lanes->run[l]) * e->rows + step * BATCH + row];
     copy_row(e->x, FEATURES, from, base + (X_AT + row * FEATURES) * S);
     copy_row(e->y, TARGETS, from, base + (Y_AT + row * TARGETS) * S);
   }
-  Pass pass = {e, base, lanes, step, rows, 1, splat((REAL)1 / (rows * OUTPUTS_IN_MEAN)), ZERO};
+  Whole before = epoch * ((e->rows + BATCH - 1) / BATCH);
+  Pass pass = {e, base, lanes, before + step, rows, 1, splat((REAL)1 / (rows * OUTPUTS_IN_MEAN)), ZERO};
   forward_backward(&pass);
-  store(e->losses + step * e->runs, pass.total * pass.scale, lanes);
-  store_predictions(e, base, step, rows, lanes);
-  update(e, base + PARAMETERS_AT * S, base + GRADIENT_AT * S, base + STATE_AT * S, step, lanes);
+  store(e->losses + (step * e->epochs + epoch) * e->runs, pass.total * pass.scale, lanes);
+  store_predictions(e, base, e->predictions, epoch, step, rows, lanes);
+  update(e, base + PARAMETERS_AT * S, base + GRADIENT_AT * S, base + STATE_AT * S, before + step, lanes);
 }
 
 #ifdef __CUDACC__
-__device__ __noinline__ void full_step(const Epoch *e, V *base, Whole step, const Lanes *lanes) {
-  step_of(e, base, step, BATCH, lanes);
+__device__ __noinline__ void full_step(const Epochs *e, V *base, Whole epoch, Whole step, const Lanes *lanes) {
+  step_of(e, base, epoch, step, BATCH, lanes);
 }
-__device__ __noinline__ void last_step(const Epoch *e, V *base, Whole step, const Lanes *lanes) {
-  step_of(e, base, step, LAST_BATCH, lanes);
+__device__ __noinline__ void last_step(const Epochs *e, V *base, Whole epoch, Whole step, const Lanes *lanes) {
+  step_of(e, base, epoch, step, LAST_BATCH, lanes);
 }
 #else
-#define full_step(e, base, step, lanes) step_of(e, base, step, BATCH, lanes)
-#define last_step(e, base, step, lanes) step_of(e, base, step, LAST_BATCH, lanes)
+#define full_step(e, base, epoch, step, lanes) step_of(e, base, epoch, step, BATCH, lanes)
+#define last_step(e, base, epoch, step, lanes) step_of(e, base, epoch, step, LAST_BATCH, lanes)
+
+/* The predictions of the validation part, without dropout. */
+static void predict_valid(const Epochs *e, V *base, Whole epoch, const Lanes *lanes) {
+  for (Whole step = 0; step * BATCH < e->valid_rows; step++) {
+    Whole left = e->valid_rows - step * BATCH;
+    int rows = left < BATCH ? (int)left : BATCH;
+    for (int row = 0; row < rows; row++)
+      for (int k = 0; k < FEATURES; k++)
+        base[(X_AT + row * FEATURES + k) * S] = splat(e->valid_x[(step * BATCH + row) * FEATURES + k]);
+    Pass pass = {e, base, lanes, step, rows, 0, ONE, ZERO};
+    perform(&pass, 0, e->forward);
+    store_predictions(e, base, e->valid_predictions, epoch, step, rows, lanes);
+  }
+}
 #endif
 
-INLINE void epoch_of(const Epoch *e, V *base, const Lanes *lanes) {
+INLINE void epochs_of(const Epochs *e, V *base, const Lanes *lanes) {
   const int count = PARAMETERS;
   V *p = base + PARAMETERS_AT * S, *s = base + STATE_AT * S;
   for (int k = 0; k < count; k++) {
     p[k * S] = load(e->parameters + k * e->runs, lanes);
     for (int n = 0; n < STATES; n++) s[(n * count + k) * S] = load(e->states[n] + k * e->runs, lanes);
   }
-  Whole step = 0;
-  for (; (step + 1) * BATCH <= e->rows; step++) full_step(e, base, step, lanes);
-  if (LAST_BATCH) last_step(e, base, step, lanes);
+  for (Whole epoch = 0; epoch < e->epochs; epoch++) {
+    Whole step = 0;
+    for (; (step + 1) * BATCH <= e->rows; step++) full_step(e, base, epoch, step, lanes);
+    if (LAST_BATCH) last_step(e, base, epoch, step, lanes);
+    for (int k = 0; k < count; k++) store(e->snapshots + (epoch * count + k) * e->runs, p[k * S], lanes);
+#ifndef __CUDACC__
+    predict_valid(e, base, epoch, lanes);
+#endif
+  }
   for (int k = 0; k < count; k++) {
     store(e->parameters + k * e->runs, p[k * S], lanes);
     for (int n = 0; n < STATES; n++) store(e->states[n] + k * e->runs, s[(n * count + k) * S], lanes);
@@ -158,44 +178,22 @@ INLINE void epoch_of(const Epoch *e, V *base, const Lanes *lanes) {
 }
 
 #ifdef __CUDACC__
-extern "C" __global__ void epoch(const Epoch *e) { /* a run is a thread; a block is one warp */
+extern "C" __global__ void epochs(const Epochs *e) { /* a run is a thread; a block is one warp */
   extern __shared__ V memory[];
   Whole run = (Whole)blockIdx.x * 32 + threadIdx.x;
   Lanes lanes;
   lanes.run[0] = run < e->runs ? run : e->runs - 1;
   lanes.count = run < e->runs;
-  epoch_of(e, memory + threadIdx.x, &lanes);
+  epochs_of(e, memory + threadIdx.x, &lanes);
 }
 #else
-static Lanes lanes_of(const Epoch *e, Whole first) {
-  Lanes found;
-  found.count = e->runs - first < LANES ? (int)(e->runs - first) : LANES;
-  for (int l = 0; l < LANES; l++) found.run[l] = first + (l < found.count ? l : found.count - 1);
-  return found;
-}
 /* memory: as many vectors as the program keeps values, aligned like one. */
-void epoch(const Epoch *e, V *memory) {
+void epochs(const Epochs *e, V *memory) {
   for (Whole first = 0; first < e->runs; first += LANES) {
-    Lanes found = lanes_of(e, first);
-    epoch_of(e, memory, &found);
-  }
-}
-/* The predictions of all rows, without dropout; nothing is trained. */
-void predict(const Epoch *e, V *base) {
-  for (Whole first = 0; first < e->runs; first += LANES) {
-    Lanes found = lanes_of(e, first);
-    for (int k = 0; k < PARAMETERS; k++) base[(PARAMETERS_AT + k) * S] = load(e->parameters + k * e->runs, &found);
-    for (Whole step = 0; step * BATCH < e->rows; step++) {
-      int rows = e->rows - step * BATCH < BATCH ? (int)(e->rows - step * BATCH) : BATCH;
-      Pass pass = {e, base, &found, step, rows, 0, ONE, ZERO};
-      for (int row = 0; row < rows; row++) {
-        Whole from[LANES];
-        find_row(e, step * BATCH + row, &found, from);
-        copy_row(e->x, FEATURES, from, base + (X_AT + row * FEATURES) * S);
-      }
-      perform(&pass, 0, e->forward);
-      store_predictions(e, base, step, rows, &found);
-    }
+    Lanes lanes;
+    lanes.count = e->runs - first < LANES ? (int)(e->runs - first) : LANES;
+    for (int l = 0; l < LANES; l++) lanes.run[l] = first + (l < lanes.count ? l : lanes.count - 1);
+    epochs_of(e, memory, &lanes);
   }
 }
 int lanes(void) { return LANES; }

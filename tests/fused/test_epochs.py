@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ch12cli.data.streaming.cache_folder import cache_folder
 from ch12cli.fused import compiler
 from ch12cli.fused.compiler import CannotCompileError, library
-from ch12cli.fused.epoch import cpu_library, whole_epochs
+from ch12cli.fused.epochs import cpu_library, whole_epochs
 from ch12cli.training.activations import activation
 from ch12cli.training.batches import Part, batches
 from ch12cli.training.layers import flat_layers
@@ -91,9 +91,9 @@ def train_all(
     losses, predictions = [], []
     for epoch in range(EPOCHS):
         order = torch.stack([order_of(run, epoch) for run in range(len(modules))])
-        of_epoch, predicted = epochs(order, lrs, bounds)
-        losses.append(of_epoch)
-        predictions.append(predicted)
+        done = epochs(order[None], lrs[None], bounds)
+        losses.append(done.losses)
+        predictions.append(done.predictions)
     return stack, losses, predictions
 
 
@@ -248,10 +248,10 @@ def test_runs_that_are_left_have_no_weight_decay_of_the_others() -> None:
     optimizer = AdamW(stack.parameters, lr=0.01, weight_decay=decays)
     epochs = whole_epochs(stack, loss, optimizer, part, batch_size=5, limits=limits(), wanted=True)
     lrs = np.full((-(-ROWS // 5), 3), 0.01)
-    epochs(torch.stack([order_of(run, 0) for run in range(3)]), lrs, limits())
+    epochs(torch.stack([order_of(run, 0) for run in range(3)])[None], lrs[None], limits())
     stack.keep(kept)
     optimizer.keep(kept, stack.parameters)
-    epochs(torch.stack([order_of(run, 1) for run in (0, 2)]), lrs[:, :2], limits())
+    epochs(torch.stack([order_of(run, 1) for run in (0, 2)])[None], lrs[None, :, :2], limits())
     for row, run in enumerate((0, 2)):
         alone = modules[run]
         made = torch.optim.AdamW(alone.parameters(), lr=0.01, weight_decay=0.0)

@@ -1,4 +1,4 @@
-"""An epoch of a stack in one native call: instead of the steps of `Training.train_epoch`."""
+"""Epochs of a stack in one native call: instead of the steps of `Training.train_epoch`."""
 
 import ctypes
 from collections.abc import Callable
@@ -18,6 +18,7 @@ from ch12cli.training.batches import Part
 from ch12cli.training.loop import Limits
 from ch12cli.training.optimizers import Adagrad, Adam, Optimizer
 from ch12cli.training.stack import Stack
+from ch12cli.training.stack_training import TrainedEpochs
 from ch12cli.training.torch_internals import compile_cuda
 
 MOST_STATES = 3
@@ -40,21 +41,23 @@ class OperationArguments(ctypes.Structure):
     )
 
 
-class EpochArguments(ctypes.Structure):
-    """`Epoch` of kernel.c."""
+class EpochsArguments(ctypes.Structure):
+    """`Epochs` of kernel.c."""
 
     _fields_ = (
-        *((name, ctypes.c_int64) for name in ("runs", "rows", "steps_before", "masks_before")),
+        *((name, ctypes.c_int64) for name in ("runs", "rows", "epochs", "steps_before", "masks_before")),
         ("parameters", ctypes.c_void_p),
         ("states", ctypes.c_void_p * MOST_STATES),
-        *((name, ctypes.c_void_p) for name in ("x", "y", "order", "lr", "first", "second")),
+        *((name, ctypes.c_void_p) for name in ("snapshots", "x", "y", "order", "lr", "first", "second")),
         *((f"{name}_{distance}", ctypes.c_int64) for name in ("lr", "first", "second") for distance in ("step", "run")),
-        *((name, ctypes.c_void_p) for name in ("settings", "seeds", "losses", "predictions", "numbers", "operations")),
+        *((name, ctypes.c_void_p) for name in ("settings", "seeds", "losses", "predictions", "valid_x")),
+        ("valid_rows", ctypes.c_int64),
+        *((name, ctypes.c_void_p) for name in ("valid_predictions", "numbers", "operations")),
         *((name, ctypes.c_int64) for name in ("forward", "all")),
     )
 
 
-Launcher = Callable[[EpochArguments], None]
+Launcher = Callable[[EpochsArguments], None]
 
 
 def clips_of(limits: Limits) -> dict[str, Any]:
@@ -63,41 +66,58 @@ def clips_of(limits: Limits) -> dict[str, Any]:
 
 
 class FusedEpochs:
-    """Trains epochs of a stack through compiled code.
+    """Trains epochs of a stack through compiled code, which predicts a plain validation part too, on a CPU.
 
     The code changes the stack's parameters and the optimiser's state in place, as the steps would.
     """
 
-    def __init__(self, stack: Stack, optimizer: Optimizer, part: Part, *, program: Program, batch_size: int) -> None:
+    def __init__(
+        self,
+        stack: Stack,
+        optimizer: Optimizer,
+        part: Part,
+        *,
+        valid: Part | None,
+        program: Program,
+        batch_size: int,
+    ) -> None:
         self.stack, self.optimizer, self.part = stack, optimizer, part
         self.program, self.batch_size = program, batch_size
         self.outputs = program.numbers["OUTPUTS"]
         self.y = flat_targets(part.y, part.x.dtype)
-        make = launchers_on_gpu if stack.device.type == "cuda" else launchers_on_cpu
-        self.launch, self.launch_prediction = make(program, part.x, stack.device)
+        on_cpu = stack.device.type == "cpu"
+        self.valid_x = valid.x.contiguous() if on_cpu and type(valid) is Part else None
+        self.trains_several = on_cpu and (valid is None or self.valid_x is not None)
+        self.launch = (launcher_on_cpu if on_cpu else launcher_on_gpu)(program, part, stack.device)
 
-    def __call__(self, order: Tensor, lrs: NDArray[np.float64], limits: Limits) -> tuple[NDArray[np.float64], Tensor]:
-        """Trains one epoch. Returns losses, (steps, runs), and predictions, (runs, rows, outputs)."""
+    def __call__(self, order: Tensor, lrs: NDArray[np.float64], limits: Limits) -> TrainedEpochs:
+        """Trains epochs. order: (epochs, runs, rows); lrs: (epochs, steps, runs)."""
         stack, optimizer = self.stack, self.optimizer
-        runs, rows = order.shape
+        epochs, runs, rows = order.shape
         steps = -(-rows // self.batch_size)
-        losses = torch.empty(steps, runs, dtype=stack.dtype, device=stack.device)
-        predictions = torch.empty(rows, self.outputs, runs, dtype=stack.dtype, device=stack.device)
+        made = partial(torch.empty, dtype=stack.dtype, device=stack.device)
         settings = np.zeros((len(SETTINGS), runs))
         for name, value in {**kernel_settings(optimizer), **clips_of(limits)}.items():
             settings[SETTINGS.index(name)] = value
-        numbers = {"settings": settings, **dict(zip(("lr", "first", "second"), self.per_step(lrs, steps), strict=True))}
+        numbers = {"settings": settings, **self.per_step(lrs.reshape(-1, lrs.shape[-1]))}
         tensors = {
             "order": order.contiguous().to(stack.device),
             "seeds": stack.masks.seeds,
             "x": self.part.x,
             "y": self.y,
-            "losses": losses,
-            "predictions": predictions,
+            "losses": made(steps, epochs, runs),
+            "predictions": made(rows, self.outputs, epochs, runs),
+            "snapshots": made(epochs, self.program.numbers["PARAMETERS"], runs),
             "parameters": runs_last(stack.parameters),
             **{name: torch.from_numpy(compact(array)).to(stack.device) for name, array in numbers.items()},
         }
-        arguments = EpochArguments(runs=runs, rows=rows, steps_before=optimizer.steps, masks_before=stack.masks.step)
+        arguments = EpochsArguments(
+            runs=runs, rows=rows, epochs=epochs, steps_before=optimizer.steps, masks_before=stack.masks.step
+        )
+        if self.valid_x is not None:
+            arguments.valid_rows = len(self.valid_x)
+            tensors |= {"valid_x": self.valid_x}
+            tensors |= {"valid_predictions": made(len(self.valid_x), self.outputs, epochs, runs)}
         for name, tensor in tensors.items():
             setattr(arguments, name, tensor.data_ptr())
         for place, state in enumerate(optimizer.state.values()):
@@ -107,34 +127,30 @@ class FusedEpochs:
             setattr(arguments, f"{name}_step", runs_known if steps_known > 1 else 0)
             setattr(arguments, f"{name}_run", 1 if runs_known > 1 else 0)
         self.launch(arguments)
-        optimizer.steps += steps
-        stack.masks.step += steps
-        return losses.cpu().double().numpy(), predictions.permute(2, 0, 1)
+        optimizer.steps += epochs * steps
+        stack.masks.step += epochs * steps
+        predictions, valid = (tensors.get(name) for name in ("predictions", "valid_predictions"))
+        assert predictions is not None
+        return TrainedEpochs(
+            tensors["losses"].flatten(1).cpu().double().numpy(),
+            predictions.flatten(2).permute(2, 0, 1),
+            None if valid is None else valid.flatten(2).permute(2, 0, 1),
+            tensors["snapshots"],
+        )
 
-    def predict(self, x: Tensor) -> Tensor:
-        """Returns predictions of the stack as it is, without dropout: (runs, rows, outputs). x: (rows, features)."""
-        stack = self.stack
-        predictions = torch.empty(len(x), self.outputs, stack.runs, dtype=stack.dtype, device=stack.device)
-        given = {"x": x.contiguous(), "predictions": predictions, "parameters": runs_last(stack.parameters)}
-        arguments = EpochArguments(runs=stack.runs, rows=len(x))
-        for name, tensor in given.items():
-            setattr(arguments, name, tensor.data_ptr())
-        assert self.launch_prediction is not None
-        self.launch_prediction(arguments)
-        return predictions.permute(2, 0, 1)
-
-    def per_step(self, lrs: NDArray[np.float64], steps: int) -> tuple[NDArray[np.float64], ...]:
-        """Returns what the kernel wants of each step: the learning rate, and two corrections. Each (steps, runs)."""
+    def per_step(self, lrs: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        """Returns what the code wants of each step: the learning rate, and two corrections. Each (steps, runs)."""
         optimizer = self.optimizer
-        numbers = optimizer.steps + 1 + np.arange(steps)[:, None]  # (steps, 1)
+        numbers = optimizer.steps + 1 + np.arange(len(lrs))[:, None]  # (steps, 1)
         one = np.broadcast_to(np.ones((1, 1)), lrs.shape)
         if isinstance(optimizer, Adam):
             beta1, beta2 = (np.asarray(optimizer.values[name]).reshape(1, -1) for name in ("beta1", "beta2"))
             first, second = 1 - beta1**numbers, np.sqrt(1 - beta2**numbers)
-            return lrs, np.broadcast_to(first, lrs.shape), np.broadcast_to(second, lrs.shape)
+            corrections = {"first": np.broadcast_to(first, lrs.shape), "second": np.broadcast_to(second, lrs.shape)}
+            return {"lr": lrs, **corrections}
         if isinstance(optimizer, Adagrad):
-            return lrs / (1 + (numbers - 1) * optimizer.values["lr_decay"]), one, one
-        return lrs, one, one
+            lrs = lrs / (1 + (numbers - 1) * optimizer.values["lr_decay"])
+        return {"lr": lrs, "first": one, "second": one}
 
 
 def compact(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -146,14 +162,14 @@ def compact(values: NDArray[np.float64]) -> NDArray[np.float64]:
 def cpu_library(double: bool) -> Any:
     """Returns the compiled code of all structures. Raises CannotCompileError."""
     found = library(cpu_source(double=double))
-    found.epoch.restype = found.predict.restype = None
+    found.epochs.restype = None
     return found
 
 
-def launchers_on_cpu(program: Program, x: Tensor, _device: torch.device) -> tuple[Launcher, Launcher | None]:
-    """Returns functions that train an epoch and that predict, compiled by the system's compiler. x: of the data."""
-    code = cpu_library(x.dtype == torch.float64)
-    memory = torch.empty(program.values * code.lanes() * x.element_size() + ALIGNMENT, dtype=torch.uint8)
+def launcher_on_cpu(program: Program, part: Part, _device: torch.device) -> Launcher:
+    """Returns a function that trains epochs, compiled by the system's compiler."""
+    code = cpu_library(part.x.dtype == torch.float64)
+    memory = torch.empty(program.values * code.lanes() * part.x.element_size() + ALIGNMENT, dtype=torch.uint8)
     start = ctypes.c_void_p(-(-memory.data_ptr() // ALIGNMENT) * ALIGNMENT)
     numbers = (ctypes.c_int * len(NUMBERS))(*(program.numbers[name] for name in NUMBERS))
     fields = map(fields_of, program.operations)
@@ -161,38 +177,35 @@ def launchers_on_cpu(program: Program, x: Tensor, _device: torch.device) -> tupl
         *(OperationArguments(*whole, *constants) for whole, constants in fields)
     )
 
-    def launch(arguments: EpochArguments, function: Any, _memory: Tensor = memory) -> None:
+    def launch(arguments: EpochsArguments, _memory: Tensor = memory) -> None:
         arguments.numbers, arguments.operations = ctypes.addressof(numbers), ctypes.addressof(operations)
         arguments.forward, arguments.all = program.forward, len(operations)
-        function(ctypes.byref(arguments), start)
+        code.epochs(ctypes.byref(arguments), start)
 
-    return partial(launch, function=code.epoch), partial(launch, function=code.predict)
+    return launch
 
 
-def launchers_on_gpu(program: Program, x: Tensor, device: torch.device) -> tuple[Launcher, Launcher | None]:
-    """Returns a function that trains an epoch, compiled by NVRTC: a thread for each run, a warp for each block.
-
-    x: of the data. There is none that predicts.
-    """
-    shared = program.values * WARP * x.element_size()
-    text = gpu_source(program, rows=len(x), double=x.dtype == torch.float64)
+def launcher_on_gpu(program: Program, part: Part, device: torch.device) -> Launcher:
+    """Returns a function that trains epochs, compiled by NVRTC: a thread for each run, a warp for each block."""
+    shared = program.values * WARP * part.x.element_size()
+    text = gpu_source(program, rows=len(part), double=part.x.dtype == torch.float64)
     most = getattr(torch.cuda.get_device_properties(device), "shared_memory_per_block_optin", 0)
     if compile_cuda is None or shared > most:
         raise CannotCompileError("its networks do not fit into the GPU's shared memory")
     with torch.cuda.device(device):
         try:
-            kernel = compile_cuda(text, "epoch")
+            kernel = compile_cuda(text, "epochs")
             kernel.set_shared_memory_config(shared)
         except (RuntimeError, OSError, AttributeError) as error:
             raise CannotCompileError(str(error).splitlines()[0]) from error
 
-    def launch(arguments: EpochArguments) -> None:
+    def launch(arguments: EpochsArguments) -> None:
         with torch.cuda.device(device):
             given = torch.frombuffer(bytearray(bytes(arguments)), dtype=torch.uint8).to(device)
             blocks = -(-arguments.runs // WARP)
             kernel(grid=(blocks, 1, 1), block=(WARP, 1, 1), args=[given], shared_mem=shared)
 
-    return launch, None
+    return launch
 
 
 def runs_last(values: Tensor) -> Tensor:
@@ -214,6 +227,7 @@ def whole_epochs(
     optimizer: Optimizer,
     part: Part,
     *,
+    valid: Part | None = None,
     batch_size: int,
     limits: Limits,
     wanted: bool | None,
@@ -246,4 +260,4 @@ def whole_epochs(
     )
     if program is None or program.values > MOST_VALUES:
         raise CannotCompileError("its layers, loss or optimizer have no compiled form")
-    return FusedEpochs(stack, optimizer, part, program=program, batch_size=min(batch_size, len(part)))
+    return FusedEpochs(stack, optimizer, part, valid=valid, program=program, batch_size=min(batch_size, len(part)))

@@ -1,0 +1,138 @@
+"""The training of a stack: several epochs at a time where they are compiled, so that they share what they cost beside
+the steps.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ch12cli.training.loop import Epoch, Limits, Training, first_bad_step
+from ch12cli.training.stack import Stack
+from ch12cli.training.stopping import Values
+
+RUNS_AT_ONCE = 1024  # runs x epochs up to which a further epoch costs hardly more beside its steps
+VALUES_AT_ONCE = 2**22  # of the predictions of the training part
+
+
+@dataclass(frozen=True)
+class TrainedEpochs:
+    """What compiled code leaves of some epochs. The epochs of a stack stand beside each other like further runs.
+
+    losses: (steps, epochs x runs). predictions: of the training part, each as its step made it, (epochs x runs, rows,
+    outputs); valid: of the validation part after each epoch; None: they were not made. parameters: after each epoch,
+    (epochs, values, runs).
+    """
+
+    losses: Values
+    predictions: Tensor
+    valid: Tensor | None
+    parameters: Tensor
+
+
+class WholeEpochs(Protocol):
+    """Trains epochs instead of the steps of `Training`, whose network and optimiser it changes.
+
+    trains_several: whether it can train more than one at a time.
+    """
+
+    trains_several: bool
+
+    def __call__(self, order: Tensor, lrs: NDArray[np.float64], limits: Limits) -> TrainedEpochs:
+        """Trains epochs. order: (epochs, runs, rows); lrs: (epochs, steps, runs)."""
+
+
+class StackTraining(Training):
+    """A stack in training, epoch by epoch, or several epochs at a time.
+
+    whole: trains epochs in place of the steps; None: there is none, and why_steps says why.
+    """
+
+    whole: WholeEpochs | None = None
+    why_steps = ""
+    count = 1  # epochs to try at once: doubles while no run ends, so that few are trained again
+
+    def one_epoch(self) -> Epoch:
+        if self.whole is None:
+            return super().one_epoch()
+        found = self.train_at_once(self.whole, 1, np.ones(self.network.runs, dtype=bool))
+        assert not isinstance(found, int)
+        return found[0]
+
+    def next_epochs(self, most: int, running: NDArray[np.bool_], before: Mapping[str, Any]) -> list[Epoch]:
+        """Trains the next epochs, from 1 to `most`. A run ends in the last of them only.
+
+        running: which rows of the stack have not ended, (runs,). before: the state of the training, with the step of
+        its dropout's masks, to go back to.
+        """
+        if self.whole is None or not self.whole.trains_several or self.schedule.state:
+            return [self.one_epoch()]
+        runs = self.network.runs
+        at_once = min(RUNS_AT_ONCE // runs, VALUES_AT_ONCE // (runs * len(self.train)))
+        count = max(1, min(self.count, most, at_once))
+        self.count = 2 * count
+        while isinstance(found := self.train_at_once(self.whole, count, running), int):
+            self.load_state_dict(before)
+            cast(Stack, self.network).masks.step = before["step"]
+            count, self.count = max(1, found), 1
+        return found
+
+    def train_at_once(self, whole: WholeEpochs, count: int, running: NDArray[np.bool_]) -> list[Epoch] | int:
+        """Trains so many epochs. Returns them, or how many to train instead: a run ends in the last or the next one."""
+        start, runs = time.perf_counter(), self.network.runs
+        lrs = np.stack([self.schedule.learning_rates(self.epoch + index) for index in range(count)])
+        order = torch.stack([self.source.order() for _ in range(count)])
+        done = whole(order, lrs, self.limits)
+        finite = torch.isfinite(done.parameters).all(1).reshape(-1).cpu().numpy()
+        diverged_at = first_bad_step(done.losses, finite).reshape(count, runs)
+        ended = (diverged_at > 0)[:, running].any(1)
+        if count > 1 and ended.any():
+            return int(ended.argmax())
+        if diverged_at.all():
+            none = np.zeros(runs, dtype=bool)
+            return [Epoch(self.epoch + 1, {}, none, none, diverged_at[0])]
+        first, self.epoch = self.epoch + 1, self.epoch + count
+        columns = self.columns(done, order.flatten(0, 1))
+        columns |= {"lr": np.array(lrs[:, -1]).reshape(-1)}
+        columns |= {"seconds": np.full(count * runs, (time.perf_counter() - start) / count)}
+        epochs: list[Epoch] = []
+        for index in range(count):
+            mine = {name: values[index * runs : (index + 1) * runs] for name, values in columns.items()}
+            epochs.append(self.observe(first + index, mine, diverged_at[index]))
+            if index < count - 1 and epochs[-1].stopped[running].any():
+                return index + 1
+        self.remember_best(epochs, done.parameters)
+        return epochs
+
+    def columns(self, done: TrainedEpochs, order: Tensor) -> dict[str, Values]:
+        """Returns the metrics of all epochs, (epochs x runs,) each. order: (epochs x runs, rows)."""
+        seen = self.seen_rows()
+        seen.add_all(done.predictions, order)
+        columns = self.train_columns(done.losses, seen)
+        if self.valid is None:
+            return columns
+        if done.valid is None:
+            measured = self.evaluate(self.valid)
+        else:
+            runs = len(done.valid)
+            measured = self.measure(self.valid, [(done.valid, self.valid.targets(runs=runs))], runs=runs)
+        return columns | {f"valid_{name}": value for name, value in measured.items()}
+
+    def remember_best(self, epochs: Sequence[Epoch], parameters: Tensor) -> None:
+        """Copies the weights of each run's last epoch that was its best. parameters: (epochs, values, runs)."""
+        better = np.stack([epoch.better for epoch in epochs])  # (epochs, runs)
+        improved = better.any(0)
+        if not improved.any():
+            return
+        last = len(epochs) - 1 - better[::-1].argmax(0)  # of the epochs in which a run was better
+        index = torch.from_numpy(last).to(parameters.device).expand(1, *parameters.shape[1:])
+        found = parameters.gather(0, index)[0].t()
+        if not improved.all():
+            rows = torch.from_numpy(improved).to(parameters.device).unsqueeze(1)  # (runs, 1)
+            found = torch.where(rows, found, self.best_state["parameters"])
+        self.best_state = {"parameters": found}
