@@ -83,6 +83,8 @@ def by_class(function: Callable[..., Tensor], *arguments: str) -> Callable[[Any]
         values = {name: getattr(module, name) for name in arguments}
 
         def loss(prediction: Tensor, target: Tensor) -> Tensor:
+            if prediction.is_contiguous():  # each run's rows lie together: the bits do not depend on the other runs
+                return function(prediction.transpose(1, 2), target, reduction="none", **values)
             # (runs, rows, classes) -> (rows, classes, runs): as a stack whose runs come last has it in memory
             return function(prediction.permute(1, 2, 0), target.t(), reduction="none", **values).t()
 

@@ -112,16 +112,23 @@ class StackTraining(Training):
     def columns(self, done: TrainedEpochs, order: Tensor) -> dict[str, Values]:
         """Returns the metrics of all epochs, (epochs x runs,) each. order: (epochs x runs, rows)."""
         seen = self.seen_rows()
-        seen.add_all(done.predictions, order)
+        seen.add_all(self.laid_together(done.predictions), order)
         columns = self.train_columns(done.losses, seen)
         if self.valid is None:
             return columns
         if done.valid is None:
             measured = self.evaluate(self.valid)
         else:
-            runs = len(done.valid)
-            measured = self.measure(self.valid, [(done.valid, self.valid.targets(runs=runs))], runs=runs)
+            runs, predictions = len(done.valid), self.laid_together(done.valid)
+            measured = self.measure(self.valid, [(predictions, self.valid.targets(runs=runs))], runs=runs)
         return columns | {f"valid_{name}": value for name, value in measured.items()}
+
+    def laid_together(self, predictions: Tensor) -> Tensor:
+        """Returns the predictions with those of each run beside each other in memory, unless the stack is large.
+
+        Else the rounding of what is computed from them would depend on how many epochs are trained at once.
+        """
+        return predictions.contiguous() if 2 * self.network.runs <= RUNS_AT_ONCE else predictions
 
     def remember_best(self, epochs: Sequence[Epoch], parameters: Tensor) -> None:
         """Copies the weights of each run's last epoch that was its best. parameters: (epochs, values, runs)."""

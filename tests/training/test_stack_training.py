@@ -1,0 +1,92 @@
+"""Several epochs at a time: the bits of the epochs trained one by one, whenever runs end."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from ch12cli.fused import compiler
+from tests.sweeps.driver import one_thread, settings_of, stack_of
+
+pytestmark = pytest.mark.skipif(compiler.compiler() is None, reason="needs a C compiler")
+
+EPOCHS = 40
+CASES: list[tuple[dict[str, Any], dict[str, str]]] = [
+    ({}, {}),
+    ({"precision": "float64"}, {"optimizer": "rmsprop", "scheduler": "cosine"}),
+    ({"model.dropout": 0.3}, {"optimizer": "adagrad"}),
+    ({"batch_size": 7}, {"dataset": "two_class", "optimizer": "sgd"}),
+    ({"dataset.target_scaling": "standard"}, {"dataset": "toy_regression", "scheduler": "reduce_on_plateau"}),
+    ({"batch_size": 3}, {"dataset": "toy_regression", "optimizer": "adamw", "loss": "huber"}),
+]
+
+
+def train(
+    settings: Sequence[Mapping[str, Any]], *, most: int
+) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, Any], list[int]]:
+    """Trains a stack, at most so many epochs at a time. Returns its columns, (epochs, runs), its state, and the counts.
+
+    A run that diverges or stops does not count from then on: its values are NaN.
+    """
+    together = stack_of(settings)
+    training, running = together.training, np.ones(len(settings), dtype=bool)
+    epochs, counts = [], []
+    while training.epoch < EPOCHS and running.any():
+        before = {**training.state_dict(), "step": together.network.masks.step}
+        found = training.next_epochs(min(most, EPOCHS - training.epoch), running, before)
+        counts.append(len(found))
+        for epoch in found:
+            ended = running & ((epoch.diverged_at > 0) | epoch.stopped)
+            assert epoch is found[-1] or not ended.any()
+            kept = running & (epoch.diverged_at == 0)
+            epochs.append({name: np.where(kept, values, np.nan) for name, values in epoch.columns.items()})
+            running &= ~ended
+    columns = {name: np.array([epoch[name] for epoch in epochs]) for name in epochs[0] if name != "seconds"}
+    return columns, {**training.state_dict(), "step": together.network.masks.step}, counts
+
+
+def require_same_bits(one: Any, other: Any) -> None:
+    if isinstance(one, Mapping):
+        assert one.keys() == other.keys()
+        for name in one:
+            require_same_bits(one[name], other[name])
+    elif isinstance(one, torch.Tensor | np.ndarray):
+        torch.testing.assert_close(torch.as_tensor(one), torch.as_tensor(other), rtol=0, atol=0, equal_nan=True)
+    else:
+        assert one == other
+
+
+@pytest.mark.parametrize("runs", [1, 3, 20, 33])
+@pytest.mark.parametrize(("values", "choices"), CASES)
+def test_epochs_at_once_have_the_bits_of_epochs_one_by_one(
+    values: dict[str, Any], choices: dict[str, str], runs: int
+) -> None:
+    common = values | {"epochs": EPOCHS, "sweep.fused": True}
+    settings = [settings_of(common | {"seed": seed}, **choices) for seed in range(runs)]
+    with one_thread():
+        columns, state, counts = train(settings, most=EPOCHS)
+        expected, expected_state, _ = train(settings, most=1)
+    assert max(counts) > 1 or choices.get("scheduler") == "reduce_on_plateau"
+    require_same_bits(columns, expected)
+    require_same_bits(state, expected_state)
+
+
+def test_runs_that_stop_or_diverge_end_in_the_last_of_the_epochs_trained_at_once() -> None:
+    common = {"epochs": EPOCHS, "sweep.fused": True, "dataset.scaling": "none"}
+    patience = [2, 3, 5, 9, None, None]
+    lrs = [0.1, 0.1, 0.2, 0.01, 1e6, 0.01]
+    settings = [
+        settings_of(common | {"seed": 3, "early_stopping.patience": wait, "optimizer.lr": lr}, optimizer="sgd")
+        for wait, lr in zip(patience, lrs, strict=True)
+    ]
+    with one_thread():
+        columns, _, counts = train(settings, most=EPOCHS)
+        expected, _, _ = train(settings, most=1)
+    lengths = (~np.isnan(expected["train_loss"])).sum(0)
+    assert len(set(lengths.tolist())) > 2  # runs end after different epochs, and the last one not at all
+    assert lengths[-1] == EPOCHS
+    assert 1 in counts
+    assert max(counts) > 1
+    require_same_bits(columns, expected)
