@@ -55,6 +55,7 @@ BELOW: dict[str, set[str]] = {
         "data",
         "models",
         "training",
+        "fused",
         "config",
         "trackers",
         "run",
@@ -76,7 +77,7 @@ COMPUTES = {
     "tuning",
     "engines",
     "saved",
-    *(f"fused.{name}" for name in ("epoch", "orders", "source")),
+    *(f"fused.{name}" for name in ("epochs", "orders", "program", "source", "stack_training")),
     *(
         f"run.{name}"
         for name in ("build", "task", "description", "recorder", "sessions", "step_progress", "torch_settings", "train")

@@ -2,6 +2,7 @@
 
 import ctypes
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
@@ -13,12 +14,12 @@ from torch import Tensor, nn
 from ch12cli.fused.compiler import CannotCompileError, library
 from ch12cli.fused.orders import MOST_ROWS
 from ch12cli.fused.program import NUMBERS, SETTINGS, Program, kernel_settings, program_of
-from ch12cli.fused.source import cpu_source, fields_of, gpu_source
+from ch12cli.fused.source import cpu_source, gpu_source, numbers_in_c
 from ch12cli.training.batches import Part
 from ch12cli.training.loop import Limits
 from ch12cli.training.optimizers import Adagrad, Adam, Optimizer
 from ch12cli.training.stack import Stack
-from ch12cli.training.stack_training import TrainedEpochs
+from ch12cli.training.stopping import Values
 from ch12cli.training.torch_internals import compile_cuda
 
 MOST_STATES = 3
@@ -65,10 +66,26 @@ def clips_of(limits: Limits) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
+@dataclass(frozen=True)
+class TrainedEpochs:
+    """What compiled code leaves of some epochs. The epochs of a stack stand beside each other like further runs.
+
+    losses: (steps, epochs x runs). predictions: of the training part, each as its step made it, (epochs x runs, rows,
+    outputs); valid: of the validation part after each epoch; None: they were not made. parameters: after each epoch,
+    (epochs, values, runs).
+    """
+
+    losses: Values
+    predictions: Tensor
+    valid: Tensor | None
+    parameters: Tensor
+
+
 class FusedEpochs:
     """Trains epochs of a stack through compiled code, which predicts a plain validation part too, on a CPU.
 
-    The code changes the stack's parameters and the optimiser's state in place, as the steps would.
+    trains_several: whether it can train more than one epoch at a time. The code changes the stack's parameters and the
+    optimiser's state in place, as the steps would.
     """
 
     def __init__(
@@ -172,7 +189,7 @@ def launcher_on_cpu(program: Program, part: Part, _device: torch.device) -> Laun
     memory = torch.empty(program.values * code.lanes() * part.x.element_size() + ALIGNMENT, dtype=torch.uint8)
     start = ctypes.c_void_p(-(-memory.data_ptr() // ALIGNMENT) * ALIGNMENT)
     numbers = (ctypes.c_int * len(NUMBERS))(*(program.numbers[name] for name in NUMBERS))
-    fields = map(fields_of, program.operations)
+    fields = map(numbers_in_c, program.operations)
     operations = (OperationArguments * len(program.operations))(
         *(OperationArguments(*whole, *constants) for whole, constants in fields)
     )

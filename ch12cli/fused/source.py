@@ -35,11 +35,11 @@ def gpu_source(program: Program, *, rows: int, double: bool) -> str:
 
 def in_c(operation: Operation) -> str:
     """Returns an operation as a constant of C, exactly."""
-    whole, exact = fields_of(operation)
+    whole, exact = numbers_in_c(operation)
     return f"{{{', '.join([*map(str, whole), *(number.hex() for number in exact)])}}}"
 
 
-def fields_of(operation: Operation) -> tuple[list[int], list[float]]:
+def numbers_in_c(operation: Operation) -> tuple[list[int], list[float]]:
     """Returns the fields of C's Operation: whole numbers, and the two constants."""
     o = operation
     whole = [OPERATIONS.index(o.name), o.at, o.to, o.gradient, o.units, o.outputs, o.weight, o.bias, o.layer]

@@ -31,6 +31,7 @@ from ch12cli.files.metrics_csv import minimised
 from ch12cli.fused.compiler import CannotCompileError
 from ch12cli.fused.epochs import whole_epochs
 from ch12cli.fused.orders import draw_orders, orders_library
+from ch12cli.fused.stack_training import StackTraining
 from ch12cli.models.activation import USES, Activation
 from ch12cli.models.init import drawing_of
 from ch12cli.run.task import Task, check_fit, last_batch_size, tensors, tensors_of_runs
@@ -41,7 +42,6 @@ from ch12cli.training.network import Network
 from ch12cli.training.optimizers import OPTIMIZERS, Optimizer, TorchOptimizer
 from ch12cli.training.schedules import Schedule
 from ch12cli.training.stack import Stack
-from ch12cli.training.stack_training import StackTraining
 from ch12cli.training.stopping import Best, EarlyStopping
 from ch12cli.training.streams import Streams, seed_stream
 

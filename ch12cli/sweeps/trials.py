@@ -18,6 +18,7 @@ from ch12cli.errors import InputError, describe_error
 from ch12cli.files.cluster.journal import machines_of_jobs
 from ch12cli.files.run_directory import MODEL
 from ch12cli.files.sweep_csv import SweepRow
+from ch12cli.fused.stack_training import StackTraining
 from ch12cli.run.build import build_module, build_optimizer, build_stack, build_training
 from ch12cli.run.data_sets import data_read_once
 from ch12cli.run.signals import Terminated
@@ -45,7 +46,6 @@ from ch12cli.training.loop import Training
 from ch12cli.training.network import Network
 from ch12cli.training.optimizers import OPTIMIZERS
 from ch12cli.training.stack import CannotStackError, Stack
-from ch12cli.training.stack_training import StackTraining
 from ch12cli.training.torch_internals import is_convolution
 
 TRIAL = 2**62  # a seed that no job uses; jobs report errors of their own seeds

@@ -16,6 +16,7 @@ from ch12cli.config.choices import content, default_choices, shipped
 from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.config.run_settings import RunSettings
+from ch12cli.fused.stack_training import StackTraining
 from ch12cli.run.build import build_stack, build_training
 from ch12cli.run.task import Task, build_task
 from ch12cli.sweeps.jobs import JobComposer, SweepJob, make_jobs
@@ -25,7 +26,6 @@ from ch12cli.sweeps.workers.work_item import Done
 from ch12cli.training.loop import Epoch, Training
 from ch12cli.training.network import Network
 from ch12cli.training.stack import Stack
-from ch12cli.training.stack_training import StackTraining
 from ch12cli.training.streams import Streams
 
 CPU = torch.device("cpu")

@@ -1,50 +1,21 @@
-"""The training of a stack: several epochs at a time where they are compiled, so that they share what they cost beside
-the steps.
-"""
+"""The training of a stack, several epochs at a time where they are compiled: these share their other costs."""
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ch12cli.training.loop import Epoch, Limits, Training, first_bad_step
+from ch12cli.fused.epochs import FusedEpochs, TrainedEpochs
+from ch12cli.training.loop import Epoch, Training, first_bad_step
 from ch12cli.training.stack import Stack
 from ch12cli.training.stopping import Values
 
 RUNS_AT_ONCE = 1024  # runs x epochs up to which a further epoch costs hardly more beside its steps
 VALUES_AT_ONCE = 2**22  # of the predictions of the training part
-
-
-@dataclass(frozen=True)
-class TrainedEpochs:
-    """What compiled code leaves of some epochs. The epochs of a stack stand beside each other like further runs.
-
-    losses: (steps, epochs x runs). predictions: of the training part, each as its step made it, (epochs x runs, rows,
-    outputs); valid: of the validation part after each epoch; None: they were not made. parameters: after each epoch,
-    (epochs, values, runs).
-    """
-
-    losses: Values
-    predictions: Tensor
-    valid: Tensor | None
-    parameters: Tensor
-
-
-class WholeEpochs(Protocol):
-    """Trains epochs instead of the steps of `Training`, whose network and optimiser it changes.
-
-    trains_several: whether it can train more than one at a time.
-    """
-
-    trains_several: bool
-
-    def __call__(self, order: Tensor, lrs: NDArray[np.float64], limits: Limits) -> TrainedEpochs:
-        """Trains epochs. order: (epochs, runs, rows); lrs: (epochs, steps, runs)."""
 
 
 class StackTraining(Training):
@@ -53,7 +24,7 @@ class StackTraining(Training):
     whole: trains epochs in place of the steps; None: there is none, and why_steps says why.
     """
 
-    whole: WholeEpochs | None = None
+    whole: FusedEpochs | None = None
     why_steps = ""
     count = 1  # epochs to try at once: doubles while no run ends, so that few are trained again
 
@@ -82,7 +53,7 @@ class StackTraining(Training):
             count, self.count = max(1, found), 1
         return found
 
-    def train_at_once(self, whole: WholeEpochs, count: int, running: NDArray[np.bool_]) -> list[Epoch] | int:
+    def train_at_once(self, whole: FusedEpochs, count: int, running: NDArray[np.bool_]) -> list[Epoch] | int:
         """Trains so many epochs. Returns them, or how many to train instead: a run ends in the last or the next one."""
         start, runs = time.perf_counter(), self.network.runs
         lrs = np.stack([self.schedule.learning_rates(self.epoch + index) for index in range(count)])
