@@ -19,7 +19,7 @@ def cpu_source(*, double: bool) -> str:
         "}",
         "INLINE void forward_backward(Pass *pass) { perform(pass, 0, pass->e->all); }",
     ]
-    return joined(numbers | {"LAST_BATCH": "((int)(e->rows % BATCH))"}, calls, double=double)
+    return whole_source(numbers | {"LAST_BATCH": "((int)(e->rows % BATCH))"}, calls, double=double)
 
 
 def gpu_source(program: Program, *, rows: int, double: bool) -> str:
@@ -30,7 +30,7 @@ def gpu_source(program: Program, *, rows: int, double: bool) -> str:
         *(f"  {{ Operation o = {in_c(done)}; op_{done.name}(pass, &o); }}" for done in program.operations),
         "}",
     ]
-    return joined(numbers | {"LAST_BATCH": str(rows % program.numbers["BATCH"])}, calls, double=double)
+    return whole_source(numbers | {"LAST_BATCH": str(rows % program.numbers["BATCH"])}, calls, double=double)
 
 
 def in_c(operation: Operation) -> str:
@@ -46,7 +46,7 @@ def numbers_in_c(operation: Operation) -> tuple[list[int], list[float]]:
     return whole, [float(number) for number in (*o.constants, 0.0, 0.0)[:2]]
 
 
-def joined(numbers: dict[str, str], calls: list[str], *, double: bool) -> str:
+def whole_source(numbers: dict[str, str], calls: list[str], *, double: bool) -> str:
     package = files("ch12cli.fused")
     kernel, operations, epochs = (
         package.joinpath(f"{name}.c").read_text(encoding="utf-8") for name in ("kernel", "operations", "epochs")
