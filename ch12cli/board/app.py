@@ -19,7 +19,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ch12cli.board.folder import Folder, NotInFolderError
-from ch12cli.board.pages import Pages, stamp_of
+from ch12cli.board.pages import Pages, message_page, stamp_of
 from ch12cli.catalogue.damage import refuse_wrong_form
 from ch12cli.catalogue.entries import entry_at
 from ch12cli.errors import InputError, MachineError
@@ -134,12 +134,19 @@ def answer(request: HTTPConnection, text: str, status: int) -> Response:
     return PlainTextResponse(f"{text}\n", status)
 
 
+def explain(request: Request, text: str, status: int) -> Response:
+    """A message: as JSON for a page's script, else as a page."""
+    if request.url.path.startswith("/api/"):
+        return answer(request, text, status)
+    return Response(message_page(text), status, media_type="text/html")
+
+
 def no_such_run(request: Request, _error: Exception) -> Response:
-    return answer(request, "there is no such run or sweep in the board's folder", 404)
+    return explain(request, "there is no such run or sweep in the board's folder", 404)
 
 
 def refused(request: Request, error: Exception) -> Response:
-    return answer(request, escape_controls(str(error)), 422)
+    return explain(request, escape_controls(str(error)), 422)
 
 
 def rendered_report(path: Path, target: Path) -> bytes:

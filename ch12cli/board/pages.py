@@ -25,6 +25,8 @@ from ch12cli.plots.recorded import column_in_words, readable_metrics, run_name
 from ch12cli.report import page
 from ch12cli.report.contents import (
     Served,
+    best_row,
+    job_directory,
     most_important,
     run_highlights,
     run_page,
@@ -144,9 +146,8 @@ class Pages:
         """The page about several runs: what differs between them, a chart, and their curves."""
         if not 2 <= len(paths) <= MOST_COMPARED:
             raise InputError(f"choose 2 to {MOST_COMPARED} runs to compare")
-        for path in paths:
-            if entry_at(path).kind == "sweep":
-                raise InputError(f"{path}: is a sweep, which its own page compares; choose runs")
+        note = "Of a sweep, its best job." if any(is_sweep(path) for path in paths) else ""
+        paths = list(dict.fromkeys(best_job_of(path) if is_sweep(path) else path for path in paths))
         runs = [read_compared(path) for path in paths]
         pairs = zip(paths, runs, strict=True)
         named = [Compared(self.folder.relative(path), r.settings, r.results, r.environment) for path, r in pairs]
@@ -165,6 +166,7 @@ class Pages:
             above({"/": "All runs"}),
             said(),
             f"<h1>{title}</h1>",
+            f"<p class='dim'>{note}</p>" if note else "",
             page.explorer(),
             f"<p class='dim'>In every run: {page.as_html(', '.join(same))}.</p>" if same else "",
             page.jobs_table([column.name for column in columns], []),
@@ -172,6 +174,22 @@ class Pages:
             page.table([cell_text(name) for name in differences[0]], table) if table else "<p>Nothing.</p>",
         ]
         return page.document(title, sections, data, served=True)
+
+
+def best_job_of(sweep: Path) -> Path:
+    """The directory of the best job of a sweep. Raises InputError if there is none."""
+    rows = read_rows_as_planned(sweep)
+    finished = [row for row in rows if row.status == "finished"]
+    best = best_row(finished, sweep_monitor(sweep, rows) or "valid_loss")
+    directory = job_directory(sweep, best) if best else None
+    if directory is None:
+        raise InputError(f"{sweep}: no job of this sweep has finished, so that none can be compared")
+    return directory
+
+
+def message_page(text: str) -> bytes:
+    """The page that says why there is no other."""
+    return page.document("ch12 board", [above({"/": "All runs"}), f"<h1>{page.as_html(text)}</h1>"], served=True)
 
 
 def stamp_of(path: Path, status: str) -> str:

@@ -14,6 +14,7 @@ import pytest
 
 from ch12cli.board.app import board_app
 from ch12cli.cli.main import main
+from ch12cli.files.sweep_csv import read_sweep_csv
 from ch12cli.files.tags import read_tags
 from tests.cli.test_report import Reader
 
@@ -208,7 +209,18 @@ def test_runs_side_by_side_show_what_differs(ask: Ask) -> None:
     assert data["values"][0] == ["day/run", "day/slow"]
     assert sorted(data["curves"]["jobs"]) == ["day/run", "day/slow"]
     assert ask("/compare?run=day/run").status == 422
-    assert "is a sweep" in ask("/compare?run=day/run&run=sweep").text
+
+
+def test_a_sweep_is_compared_by_its_best_job_and_a_refusal_leads_back_to_the_list(ask: Ask, trained: Path) -> None:
+    rows = read_sweep_csv(trained / "outputs" / "sweep" / "sweep.csv")
+    best = min(rows, key=lambda row: row.number("objective")).job
+    beside = ask("/compare?run=day/run&run=sweep")
+    assert "Of a sweep, its best job." in beside.text
+    assert json.loads(Reader(beside.text).data)["values"][0] == ["day/run", f"sweep/{best}"]
+    refused = ask("/compare?run=day/run")
+    assert refused.status == 422
+    assert "href='/'" in refused.text
+    assert "choose 2 to 64 runs" in refused.text
 
 
 def test_tags_are_changed_only_where_that_is_allowed_and_by_the_boards_own_pages(

@@ -69,8 +69,9 @@ class Curves {
     this.note = make("p", { className: "dim" });
     this.select = make("select", { on: { change: () => this.show(this.shown) } });
     this.chart = make("div", { className: "chart" });
+    this.legend = make("div", {});
     this.options = new CurveOptions(() => this.show(this.shown));
-    host.append(make("h3", { text: "Learning curves" }), make("div", { className: "controls" }, make("label", {}, "Metric ", this.select), ...this.options.elements), this.chart, this.note);
+    host.append(make("h3", { text: "Learning curves" }), make("div", { className: "controls" }, make("label", {}, "Metric ", this.select), ...this.options.elements), this.chart, this.legend, this.note);
     this.plane = new Plane(this.chart, "learning curves; arrow keys step through the epochs", { height: 340, pick: (row) => this.pick?.(row) });
   }
   // curves: {columns, monitor, jobs: {job: [epochs, values of each column…]}}; fetch: gives those of more jobs, on the board.
@@ -95,14 +96,17 @@ class Curves {
     const several = have.length > 12;
     const step = Math.max(1, have.length / LINES); // evenly spaced ones of many
     const drawn = have.filter((_, number) => Math.floor(number / step) !== Math.floor((number - 1) / step));
+    const apart = picked.size > 0 || (!colours.legend.length && drawn.length <= COLOURS); // a colour for each
     const lines = drawn.map((row, number) => {
       const curve = this.loaded.get(job(row));
       const line = { epochs: curve[0], values: curve[column].map((value) => value ?? NaN), text: name(row), data: row };
-      const colour = picked.size ? () => css(`--line-${number % COLOURS}`) : () => colours.of(row);
-      return { ...line, colour, width: several ? 1 : 2, alpha: several ? 0.6 : 1, dash: picked.size ? DASHES[Math.floor(number / COLOURS) % DASHES.length] : [] };
+      const colour = apart ? () => css(`--line-${number % COLOURS}`) : () => colours.of(row);
+      return { ...line, colour, width: several ? 1 : 2, alpha: several ? 0.6 : 1, dash: apart ? DASHES[Math.floor(number / COLOURS) % DASHES.length] : [] };
     });
     this.chart.hidden = !lines.length;
     if (lines.length) showLines(this.plane, lines, this.known.labels?.[this.select.value] ?? this.select.value, this.options);
+    const named = apart && lines.length <= COLOURS ? lines.map((line) => [line.colour(), line.text]) : [];
+    this.legend.replaceChildren(legendOf({ label: "" }, { legend: named }));
     const missing = wanted.length - have.length;
     const texts = [picked.size ? `Picked: ${have.map((row) => name(row)).join("; ")}.` : `The curves of ${lines.length} of ${rows.length} jobs. Pick jobs in the table or a chart to see only theirs.`];
     if (missing && picked.size) texts.push(this.known.absent);

@@ -114,8 +114,8 @@ class Explorer {
     const missing = kept.filter((row) => Number.isNaN(y.values[row])).length;
     const beyond = kept.filter((row) => x.isBeyond(row) || y.isBeyond(row)).length;
     this.note.textContent = [
-      missing ? `${missing} of these jobs have no ${y.label} and are not in the chart.` : "",
-      beyond ? `${beyond} of these jobs lie beyond the axes, and are drawn at their ends.` : "",
+      missing ? `Without ${y.label}, and so not in the chart: ${missing} of these jobs.` : "",
+      beyond ? `Beyond the axes, and drawn at their ends: ${beyond} of these jobs.` : "",
     ].join(" ").trim();
     const spread = x.different.length <= 30 && x.different.length < this.rows.length ? 1 : 0;
     facets.forEach((value, number) => {

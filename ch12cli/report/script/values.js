@@ -130,16 +130,14 @@ function isWide(values, spread, orFlat = true) {
 
 // The range of an axis. A few outliers among many values, which would flatten all others, are left out.
 function limits(values, log, flat = FLAT.metric) {
-  const places = Float64Array.from(finite(log ? values.map(Math.log10) : values)).sort();
-  if (!places.length) return [0, 1];
-  let [low, high] = [places[0], places[places.length - 1]];
-  if (places.length >= FEWEST && flatness(places, log ? 1 : 0) > flat) {
-    const [near, far] = middle(places);
-    const reach = 3 * Math.max(far - near, log ? 1 : 0);
-    const kept = places.filter((place) => place >= near - reach && place <= far + reach);
-    [low, high] = [kept[0], kept[kept.length - 1]];
-  }
-  return [low, high].map((place) => (log ? 10 ** place : place));
+  const known = Float64Array.from(finite(values)).filter((value) => value > 0 || !log).sort();
+  if (!known.length) return [0, 1];
+  const places = log ? known.map(Math.log10) : known;
+  if (places.length < FEWEST || flatness(places, log ? 1 : 0) <= flat) return [known[0], known[known.length - 1]];
+  const [near, far] = middle(places);
+  const reach = 3 * Math.max(far - near, log ? 1 : 0);
+  const kept = known.filter((_, number) => places[number] >= near - reach && places[number] <= far + reach);
+  return [kept[0], kept[kept.length - 1]];
 }
 
 function compare(a, b) {
