@@ -15,7 +15,8 @@ from ch12cli.training.stack import Stack
 from ch12cli.training.stopping import Values
 
 RUNS_AT_ONCE = 1024  # runs x epochs up to which a further epoch costs hardly more beside its steps
-VALUES_AT_ONCE = 2**22  # of the predictions of the training part
+ROWS_AT_ONCE = 2**22  # rows x runs x epochs
+SECONDS_AT_ONCE = 0.2  # so long a signal waits, and progress is not shown
 
 
 class StackTraining(Training):
@@ -26,7 +27,7 @@ class StackTraining(Training):
 
     whole: FusedEpochs | None = None
     why_steps = ""
-    count = 1  # epochs to try at once: doubles while no run ends, so that few are trained again
+    count = 1  # epochs to try at once: up to twice as many as before, so that few are trained again
 
     def one_epoch(self) -> Epoch:
         if self.whole is None:
@@ -44,19 +45,22 @@ class StackTraining(Training):
         if self.whole is None or not self.whole.trains_several or self.schedule.state:
             return [self.one_epoch()]
         runs = self.network.runs
-        at_once = min(RUNS_AT_ONCE // runs, VALUES_AT_ONCE // (runs * len(self.train)))
+        at_once = min(RUNS_AT_ONCE // runs, ROWS_AT_ONCE // (runs * len(self.train)))
         count = max(1, min(self.count, most, at_once))
-        self.count = 2 * count
+        start = time.perf_counter()
         while isinstance(found := self.train_at_once(self.whole, count, running), int):
             self.load_state_dict(before)
             cast(Stack, self.network).masks.step = before["step"]
-            count, self.count = max(1, found), 1
+            count = max(1, found)
+        seconds = time.perf_counter() - start
+        self.count = min(2 * count, int(count * SECONDS_AT_ONCE / seconds))
         return found
 
     def train_at_once(self, whole: FusedEpochs, count: int, running: NDArray[np.bool_]) -> list[Epoch] | int:
         """Trains so many epochs. Returns them, or how many to train instead: a run ends in the last or the next one."""
         start, runs = time.perf_counter(), self.network.runs
-        lrs = np.stack([self.schedule.learning_rates(self.epoch + index) for index in range(count)])
+        rates = [self.schedule.learning_rates(self.epoch + index) for index in range(count)]
+        lrs = np.stack(rates) if count > 1 else rates[0][np.newaxis]  # a view, which may repeat one number
         order = torch.stack([self.source.order() for _ in range(count)])
         done = whole(order, lrs, self.limits)
         finite = torch.isfinite(done.parameters).all(1).reshape(-1).cpu().numpy()
