@@ -23,8 +23,8 @@ test-slow: .venv/installed  ## run every test, the long ones and those in a brow
 	$(BIN)/python -m pytest
 
 test-bare: .venv/installed  ## run the tests in an ASCII locale, with a read-only HOME, without a network (Linux, root)
-	HOME=/proc LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 unshare --net \
-	  $(BIN)/python -m pytest -m "not slow" -p no:cacheprovider
+	HOME=/proc XDG_CACHE_HOME=$(CURDIR)/build/cache LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 unshare --net \
+	  sh -c 'ip link set lo up && exec $(BIN)/python -m pytest -m "not slow" -p no:cacheprovider -n auto'
 
 test-cluster: .venv/installed  ## run the tests of clusters, after installing Slurm, Dask and loky (Debian, root)
 	command -v slurmd sbatch munged > /dev/null || apt-get install -y --no-install-recommends slurm-wlm munge
