@@ -83,7 +83,7 @@ class Run:
         from ch12cli.saved.resume import resume_run
 
         outcome = resume_run(
-            self.directory, overrides, callback=CallbackList(_listed(callbacks)), fork=fork, trust=self.trust
+            self.directory, overrides, callback=CallbackList(_listed(callbacks, Callback)), fork=fork, trust=self.trust
         )
         return self if outcome is None else load_run(outcome.directory, trust=self.trust)
 
@@ -123,7 +123,7 @@ class Run:
         """Trains the run again in memory, as `ch12 repro` does, and compares it with its record; writes nothing."""
         from ch12cli.saved.reproduce import reproduce
 
-        return reproduce(self.directory, callback=CallbackList(_listed(callbacks)), trust=self.trust)
+        return reproduce(self.directory, callback=CallbackList(_listed(callbacks, Callback)), trust=self.trust)
 
     def export(self, path: str | Path, *, checkpoint: Checkpoint = "last") -> list[Path]:
         """Writes the run for other programs, as `ch12 export` does; returns the files written.
@@ -190,10 +190,10 @@ class Sweep:
 
     def resume(self, *, callbacks: "SweepCallback | Sequence[SweepCallback]" = ()) -> "Sweep":
         """Trains the jobs that have not ended, as `ch12 resume` does, and returns the sweep anew."""
-        from ch12cli.sweeps.callbacks import SweepCallbackList
+        from ch12cli.sweeps.callbacks import SweepCallback, SweepCallbackList
         from ch12cli.sweeps.resume import resume_sweep
 
-        return _sweep_of(resume_sweep(self.directory, callback=SweepCallbackList(_listed(callbacks))))
+        return _sweep_of(resume_sweep(self.directory, callback=SweepCallbackList(_listed(callbacks, SweepCallback))))
 
     def __repr__(self) -> str:
         state = "interrupted" if self.interrupted else f"{self.failed} failed" if self.failed else "finished"
@@ -220,7 +220,7 @@ def train(
     outcome = train_single(
         overrides,
         folders=_folders(config_dir),
-        callback=CallbackList(_listed(callbacks)),
+        callback=CallbackList(_listed(callbacks, Callback)),
         log=False,
         several_hint="use ch12cli.sweep to train them all",
     )
@@ -243,14 +243,14 @@ def sweep(
     "failed". InputError with everything that is wrong with the overrides of any job; MachineError if the sweep cannot
     be written.
     """
-    from ch12cli.sweeps.callbacks import SweepCallbackList
+    from ch12cli.sweeps.callbacks import SweepCallback, SweepCallbackList
     from ch12cli.sweeps.start import train_many
 
     finished = train_many(
         overrides if sampler is None else [f"search.sampler={sampler}", *overrides],
         folders=_folders(config_dir),
         config_name="config",
-        callback=SweepCallbackList(_listed(callbacks)),
+        callback=SweepCallbackList(_listed(callbacks, SweepCallback)),
         jobs_file=None if jobs_file is None else Path(jobs_file),
     )
     return _sweep_of(finished)
@@ -287,9 +287,16 @@ def _folders(config_dir: str | Path | Sequence[str | Path]) -> list[Path]:
     return [Path(config_dir)] if isinstance(config_dir, str | Path) else [Path(folder) for folder in config_dir]
 
 
-def _listed(callbacks: Any) -> list[Any]:
-    """The callbacks as a list: one that was given by itself, or several."""
-    return list(callbacks) if isinstance(callbacks, Sequence) else [callbacks]
+def _listed(callbacks: Any, protocol: type) -> list[Any]:
+    """The callbacks as a list: one that was given by itself, or several. InputError if one lacks a method."""
+    listed = list(callbacks) if isinstance(callbacks, Sequence) else [callbacks]
+    methods = [name for name in vars(protocol) if name.startswith("on_")]
+    for callback in listed:
+        if missing := [name for name in methods if not callable(getattr(callback, name, None))]:
+            whole = f"{protocol.__module__}.{protocol.__name__}"
+            rule = f"has no method {missing[0]}; derive it from {whole}, whose methods do nothing"
+            raise InputError(f"callbacks: {type(callback).__name__} {rule}")
+    return listed
 
 
 def _is_best(checkpoint: str) -> bool:

@@ -253,6 +253,10 @@ def test_one_or_several_callbacks_are_called_in_each_epoch(folder: Path) -> None
     run = api.train(*QUICK, callbacks=[one, other])
     assert other.rows == run.metrics
     assert one.rows[2:] == run.metrics
+    with pytest.raises(InputError, match=r"callbacks: object has no method on_begin; derive it from ch12cli\.run"):
+        api.train(*QUICK, callbacks=[one, object()])  # type: ignore[list-item]
+    with pytest.raises(InputError, match=r"callbacks: Epochs has no method .*; derive it from ch12cli\.sweeps"):
+        api.sweep(*QUICK, "seed=1,2", callbacks=one)  # type: ignore[arg-type]
 
 
 def test_a_notebook_shows_the_messages_of_an_input_error_without_a_traceback() -> None:
