@@ -211,5 +211,5 @@ def above(links: dict[str, str]) -> str:
 
 
 def said() -> str:
-    """Where a page's script says how far a sweep is, and what went wrong."""
+    """The elements in which a page's script shows the progress of a sweep and its errors."""
     return "<p id='standing' aria-live='polite'></p><p id='said' class='failed' role='status'></p>"

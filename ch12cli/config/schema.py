@@ -212,11 +212,11 @@ KEYS: dict[str, Key] = {
     ),
     "dataset.separator": Key(
         OneOf(("auto", "comma", "semicolon", "tab", "bar", "space")),
-        "what parts columns; auto: tabs in .tsv, commas in others",
+        "what separates columns; auto: tabs in .tsv, commas in others",
     ),
     "dataset.decimal": Key(
         OneOf(("auto", "point", "comma")),
-        "what parts decimals, while the other parts thousands; auto: points, and numbers with commas are refused",
+        "the decimal separator; the other one separates thousands; auto: point, and numbers with commas are refused",
     ),
     "dataset.header": Key(Truth(), "whether a line names the columns; if not they are column_1, column_2, and so on"),
     "dataset.skip_lines": Key(IntegerRule(0, 10**6), "lines before the header, or before the rows if there is none"),

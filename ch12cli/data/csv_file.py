@@ -225,7 +225,7 @@ def csv_file(
 
 @contextmanager
 def _names_its_key() -> Iterator[None]:
-    """Has an InputError about a file say which key named it."""
+    """Adds the key that named a file to an InputError about it."""
     try:
         yield
     except InputError as error:
@@ -265,7 +265,7 @@ def _read_table(
     if not names:
         raise InputError(f"{source}, line {sheet.line}: is empty; must name the columns")
     if len(names) < 2:
-        blanks = "; if blanks part its columns, add dataset.separator=space" if " " in names[0].strip() else ""
+        blanks = "; if blanks separate its columns, add dataset.separator=space" if " " in names[0].strip() else ""
         what = f"has a single column, {short(names[0])}; must have a target and at least a feature{title or blanks}"
         raise InputError(f"{source}: {what}")
     if layout.header and all(map(is_number, names)):

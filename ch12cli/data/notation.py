@@ -59,7 +59,7 @@ QUOTES = "'\"`´‘’“”„«»*"  # around a number, or behind it as a mark
 
 @dataclass(frozen=True)
 class Notation:
-    """How the numbers of a column are written. before, after: of each number; group: the sign that parts thousands.
+    """How the numbers of a column are written. before, after: of each number; group: the sign that separates thousands.
 
     kind: a date is read as days since 1970-01-01, a time as hours.
     """

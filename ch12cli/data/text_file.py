@@ -15,9 +15,9 @@ from ch12cli.errors import InputError
 SHOWN = 5  # names, or problems of one kind, listed in a message
 LONGEST = 40  # characters of a cell in a message
 REMARK = "#"  # what a line of remarks begins with
-QUOTED_OR_NOT = re.compile(r'"((?:[^"]|"")*)"(?=\s|$)|(\S+)')  # a cell of a file whose columns blanks part
+QUOTED_OR_NOT = re.compile(r'"((?:[^"]|"")*)"(?=\s|$)|(\S+)')  # a cell of a file whose columns are separated by blanks
 SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|", "space": " "}
-TAB_NAME = re.compile(r"\.(tsv|tab)(\.[a-z0-9]+)?$", re.IGNORECASE)  # of a file whose columns tabs part
+TAB_NAME = re.compile(r"\.(tsv|tab)(\.[a-z0-9]+)?$", re.IGNORECASE)  # of a file whose columns are separated by tabs
 OTHER_FORMATS = {  # first bytes: what the file is, and what to do
     b"\xff\xfe": "UTF-16 text; save it as UTF-8",
     b"\xfe\xff": "UTF-16 text; save it as UTF-8",
@@ -52,7 +52,7 @@ class Layout:
     skip_lines: int = 0
 
     def of_file(self, name: str) -> "Layout":
-        """The layout of a file with this name: tabs part the columns of .tsv, commas those of others."""
+        """The layout of a file with this name: tabs separate the columns of .tsv, commas those of others."""
         found = "tab" if TAB_NAME.search(name) else "comma"
         return replace(self, separator=found) if self.separator == "auto" else self
 

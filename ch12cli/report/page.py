@@ -112,7 +112,7 @@ def figure(plot: Plot) -> str:
 
 
 def outer_tag(title: str, found: re.Match[str]) -> str:
-    """The tag of a figure, which is not drawn larger than the others: their letters have the same size."""
+    """The tag of a figure, which limits its size so that its letters are as large as those of other figures."""
     width = float(found[1].split()[2]) * SCALE
     return f'<svg {found[1]} role="img" aria-label="{title}" style="max-width:{width:.0f}px">'
 

@@ -59,7 +59,7 @@ class Reproduction:
 
     @property
     def agrees(self) -> bool:
-        """Whether the runs are bit-identical, or close where sums had another order, and all files are intact."""
+        """Whether all files are intact and the runs are bit-identical, or close if sums were added in another order."""
         is_close = (self.stacked > 0 or self.devices > 1) and self.losses <= ROUNDING
         return (self.same or is_close) and not self.files
 

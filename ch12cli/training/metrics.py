@@ -262,7 +262,7 @@ def further_metric(name: str, *, classes: int, output: str) -> Metric:
 
 
 def scores_of(prediction: Tensor, *, output: str) -> Tensor:
-    """Returns how probable each class is, (…, rows, classes), or what orders the rows alike.
+    """Returns the probabilities of the classes, (…, rows, classes), or scores that order the rows in the same way.
 
     prediction: (…, rows, outputs).
     """

@@ -131,7 +131,7 @@ def is_convolution(module: nn.Module) -> bool:
 def exit_if_batch_is_not_sent(exit_worker: Callable[[BaseException, object], NoReturn]) -> None:
     """Lets a DataLoader worker call exit_worker(error, batch) when it cannot send a batch.
 
-    Reason: the worker would print the error and go on, and the run would wait for the batch for ever. Without it: that.
+    Reason: the worker would print the error and go on, and the run would wait for the batch for ever.
     """
     Queue._on_queue_feeder_error = staticmethod(exit_worker)  # type: ignore[attr-defined]
 
@@ -139,7 +139,7 @@ def exit_if_batch_is_not_sent(exit_worker: Callable[[BaseException, object], NoR
 def abort_collectives() -> None:
     """Ends all waiting for other processes, with an error.
 
-    Reason: GPUs wait for a process that has died until a timeout, which kills this one too. Without it: that.
+    Reason: GPUs wait for a process that has died until a timeout, which kills this one too.
     """
     from torch.distributed import distributed_c10d
 

@@ -139,7 +139,7 @@ class RecordRows:
 class TextLines:
     """The lines of a text, without the blanks at its end. number: of lines that were read.
 
-    A tab at the end parts the last cell from another, which is empty, so that it is no blank where tabs part cells.
+    Where tabs separate cells, a tab at the end is kept: it separates the last cell from an empty one.
     """
 
     def __init__(self, text: io.TextIOBase, layout: Layout) -> None:
