@@ -1,8 +1,9 @@
 """Pictures a second out of a folder of JPEG files, against a plain Dataset with PIL in torch's DataLoader."""
 
+import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,7 +15,8 @@ from ch12cli.data.prepared import prepare
 from ch12cli.training.batches import Shuffled, StreamedPart
 from tests.benchmarks.bench import Bench, Table, ratio
 
-PICTURES, SIDE, SMALL, BATCH = 5_000, 96, 64, 64
+PICTURES = int(os.environ.get("CH12_BENCH_PICTURES", 5_000))
+SIDE, SMALL, BATCH = 96, 64, 64
 
 
 class Plain(Dataset[Any]):
@@ -42,15 +44,27 @@ def make_pictures(folder: Path) -> list[Path]:
     return files
 
 
-def rates(batches: Any) -> tuple[float, float]:
-    """(seconds to the first batch, pictures a second) of one epoch."""
+class Rates(NamedTuple):
+    """Of an epoch. first: seconds to the first batch; rate: pictures a second; growth: bytes after a quarter of it."""
+
+    first: float
+    rate: float
+    growth: int
+
+
+def rates(batches: Any) -> Rates:
     start = time.perf_counter()
-    first = 0.0
-    rows = 0
+    first, rows, quarter = 0.0, 0, 0
     for x, _ in batches:
         first = first or time.perf_counter() - start
         rows += len(x)
-    return first, rows / (time.perf_counter() - start)
+        quarter = quarter or (resident_now() if 4 * rows >= PICTURES else 0)
+    return Rates(first, rows / (time.perf_counter() - start), resident_now() - quarter)
+
+
+def resident_now() -> int:
+    """Resident memory of this process, bytes."""
+    return int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def run(bench: Bench) -> Table:
@@ -59,13 +73,14 @@ def run(bench: Bench) -> Table:
     table = Table(
         f"{PICTURES:,} JPEG files of {SIDE} x {SIDE}, brought to {SMALL} x {SMALL}",
         "One epoch in batches of 64, with `dataset.cache=none` and `memory` (its second epoch) against a plain "
-        "Dataset + PIL + DataLoader. Pictures a second; seconds to the first batch.",
-        ["workers", "plain", "first", "ch12, none", "first", "times", "ch12, memory", "times"],
+        "Dataset + PIL + DataLoader. Pictures a second; seconds to the first batch; by how much memory grows from the "
+        "first quarter of the epoch to its end.",
+        ["workers", "plain", "first", "ch12, none", "first", "memory", "times", "ch12, memory", "times"],
     )
     cpu = torch.device("cpu")
     for workers in (0, 1, 2):
-        plain_first, plain = rates(DataLoader(Plain(files), BATCH, shuffle=True, num_workers=workers))
-        found: dict[str, tuple[float, float]] = {}
+        plain = rates(DataLoader(Plain(files), BATCH, shuffle=True, num_workers=workers))
+        found: dict[str, Rates] = {}
         for cache in ("none", "memory"):
             data = prepare(image_folder(str(folder), height=SMALL, width=SMALL, colour=True, cache=cache))
             y = torch.from_numpy(np.ascontiguousarray(data.train.y))
@@ -74,11 +89,12 @@ def run(bench: Bench) -> Table:
             source = Shuffled(part, batch_size=BATCH, workers=workers, device=cpu, pin_memory=False)
             for _ in range(1 if cache == "none" else 2):
                 found[cache] = rates(source.batches(source.order()))
-        (first, none), (_, memory) = found["none"], found["memory"]
+        none, memory = found["none"], found["memory"]
         table.rows.append(
             [
-                str(workers), f"{plain:,.0f}", f"{plain_first:.2f}", f"{none:,.0f}", f"{first:.2f}",
-                ratio(none, plain), f"{memory:,.0f}", ratio(memory, plain),
+                *(str(workers), f"{plain.rate:,.0f}", f"{plain.first:.2f}"),
+                *(f"{none.rate:,.0f}", f"{none.first:.2f}", f"{none.growth / 1e6:+.0f} MB"),
+                *(ratio(none.rate, plain.rate), f"{memory.rate:,.0f}", ratio(memory.rate, plain.rate)),
             ]
-        )  # fmt: skip
+        )
     return table
