@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ch12cli.config.schema import Key
@@ -26,7 +26,7 @@ from ch12cli.search.samplers import DRAWERS
 from ch12cli.suggest import suggestion
 
 SEARCH_SWEEPER = "hydra_plugins.ch12_search.SearchSweeper"
-PREFIX = "search."
+PREFIX, SWEEPER = "search.", "hydra.sweeper."  # of its keys on the command line, and in full
 DEFAULT_TRIALS = 128
 FINAL_SEEDS = 5  # of each finalist
 SAMPLERS = {**DRAWERS, **OPTUNA_DRAWERS}
@@ -211,11 +211,17 @@ def sweeper_overrides(argv: Sequence[str]) -> list[str]:
     if unknown:
         raise InputError(unknown)
     chosen = any(word.startswith("hydra/sweeper=") for word in argv)
-    words = [f"hydra.sweeper.{word.removeprefix(PREFIX)}" if word.startswith(PREFIX) else word for word in argv]
-    words = [
-        f"hydra.sweeper.space={word.removeprefix('search=')}" if word.startswith("search=") else word for word in words
-    ]
+    words = [f"{SWEEPER}{word.removeprefix(PREFIX)}" if word.startswith(PREFIX) else word for word in argv]
+    words = [f"{SWEEPER}space={word.removeprefix('search=')}" if word.startswith("search=") else word for word in words]
     return [*([] if chosen else ["hydra/sweeper=search"]), *words]
+
+
+def as_user_typed(problem: Problem, argv: Sequence[str]) -> Problem:
+    """Returns a problem of a key of the sweeper with the name that the command line `argv` has for it."""
+    typed = problem.key.replace(SWEEPER, PREFIX, 1)
+    if not any(word.startswith(f"{typed}=") for word in argv):
+        return problem
+    return replace(problem, key=typed, hint=problem.hint.replace(SWEEPER, PREFIX))
 
 
 def settings_from(node: Mapping[str, Any]) -> SearchSettings:

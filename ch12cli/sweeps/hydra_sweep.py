@@ -29,7 +29,7 @@ from ch12cli.files.locks import locked
 from ch12cli.files.plain_values import is_integer
 from ch12cli.files.result_json import Result, write_result
 from ch12cli.files.run_directory import CHECKPOINTS
-from ch12cli.search.settings import SEARCH_SWEEPER, sweeper_overrides
+from ch12cli.search.settings import SEARCH_SWEEPER, as_user_typed, sweeper_overrides
 from ch12cli.shell import shell_word
 from ch12cli.sweeps.jobs import JobComposer, SweepJob, make_jobs
 from ch12cli.sweeps.search.request import SearchRequest, read_request
@@ -91,12 +91,12 @@ def read_sweep(composer: Composer, argv: Sequence[str], *, compose: bool = True)
     elsewhere.
     """
     problems: list[Problem] = []
-    argv = [*sweeper_overrides(argv), MULTIRUN]
+    typed, argv = argv, [*sweeper_overrides(argv), MULTIRUN]
     parsed = composer.parse(argv, problems)
     composer.use_search_path(parsed, problems)
     composer.import_modules(parsed, problems)
     if problems:
-        raise InputError(problems)
+        raise InputError([as_user_typed(problem, typed) for problem in problems])
     overrides = OverridesParser.create(config_loader=composer.loader).parse_overrides(argv)
     hydra_overrides = [override for override in overrides if override.is_hydra_override()]
     swept = [str(override.input_line) for override in hydra_overrides if override.is_sweep_override()]

@@ -299,6 +299,10 @@ def test_folds_are_repetitions_of_a_trial() -> None:
         ((LR, "search.constraints={a: 1}"), "search.constraints={a:1}: must be null, or a list"),
         ((LR, "search=small", "search.constraints=5"), "search.constraints=5: must be null, or a list"),
         ((LR, "search=small", "search.when=7"), "search.when=7: must be null, or a mapping"),
+        (
+            (LR, "search.constraints=a<1"),
+            "search.constraints=a<1: not understood; quote the value, because of <: 'search.",
+        ),
         ((LR, "search.structures=0"), "search.structures=0: must be null, or a whole number from 1"),
         ((LR, "search.constraints=['import os']"), "must compare keys and numbers"),
         ((LR, "search.constraints=['no.key > 1']"), "no.key is no key of these runs"),
