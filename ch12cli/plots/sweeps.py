@@ -1,5 +1,6 @@
 """Plots of the results of a sweep: heat map, slice, pair of metrics, importance and distribution."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -59,11 +60,13 @@ def results_of(rows: Sequence[SweepRow], *, metric: str, label: str, minimise: b
     finished = [row for row in rows if row.status == "finished"]
     values = np.array([row.number(metric) for row in finished], np.float64)
     finite = np.isfinite(values)
+    if not finished:
+        ended = ", ".join(f"{n} {status}" for status, n in Counter(row.status for row in rows).items())
+        raise InputError(f"no job has finished{': ' * bool(ended)}{ended}; there is nothing to plot")
     if not finite.any():
         names = dict.fromkeys([*NUMBERS, *(name for row in finished for name in row.metrics)])
         columns = [name for name in names if any(np.isfinite(row.number(name)) for row in finished)]
-        have = f"; they have {', '.join(columns)}" if columns else ": none has finished"
-        raise InputError(f"--metric {metric}: no job that finished has it{have}")
+        raise InputError(f"--metric {metric}: no job that finished has it; they have {', '.join(columns)}")
     kept = [row for row, good in zip(finished, finite.tolist(), strict=True) if good]
     jobs = [row.job for row in kept]
     known = set(jobs)

@@ -126,9 +126,8 @@ def sweep_page(entry: Entry, *, trust: str = "", served: Served | None = None) -
     title = recorded.run_name(entry.path)
     sections = [served.links] if served else []
     sections += [page_heading(title, entry), page.highlights(sweep_highlights(entry, rows, monitor))]
-    sections.append(
-        page.links({"comparison": "Comparison", "explore": "Explore", "jobs": "Jobs", "commands": "Commands"})
-    )
+    parts = {"comparison": "Comparison"} if finished else {}
+    sections.append(page.links({**parts, "explore": "Explore", "jobs": "Jobs", "commands": "Commands"}))
     if not served:
         sections.append(page.gallery(sweep_plots(entry.path, keys, finished)))
     if finished:

@@ -318,6 +318,11 @@ def test_importance_is_drawn_with_the_unexplained_share(results: Results) -> Non
     assert panel.values.sum() == pytest.approx(1)
 
 
+def outcome_of(status: str, count: int) -> Results:
+    rows = [SweepRow(job=n, directory=str(n), status=status) for n in range(count)]
+    return results_of(rows, metric="objective", label="w", minimise=True)
+
+
 @pytest.mark.parametrize(
     ("draw", "said"),
     [
@@ -328,7 +333,8 @@ def test_importance_is_drawn_with_the_unexplained_share(results: Results) -> Non
         (lambda r: slices(r._replace(texts={}), title="t"), "nothing but seeds"),
         (lambda r: importance(r._replace(texts={}), title="t"), "nothing but seeds"),
         (lambda r: results_of(ROWS, metric="nothing", label="w", minimise=True), "nothing: .* they have objective"),
-        (lambda r: results_of([], metric="objective", label="w", minimise=True), "none has finished"),
+        (lambda r: outcome_of("diverged", 0), "no job has finished; there is nothing to plot"),
+        (lambda r: outcome_of("diverged", 2), "no job has finished: 2 diverged; there is nothing to plot"),
     ],
 )  # fmt: skip
 def test_impossible_plots_of_sweeps_are_refused(draw, said: str, results: Results) -> None:

@@ -51,6 +51,7 @@ class Explorer {
     this.axes = [...keys.filter(({ name }) => !name.endsWith("seed")), ...keys.filter(({ name }) => name.endsWith("seed"))].slice(0, AXES - 2);
     const differing = metrics.filter(({ varies }) => varies);
     this.axes.push(...(differing.length ? differing : metrics).slice(0, Math.max(1, AXES - this.axes.length)).slice(0, 3));
+    this.controls.hidden = !metrics.length;
     this.buildControls();
     this.curves.load(data.curves, data.fetchCurves);
     this.refresh();
@@ -110,7 +111,10 @@ class Explorer {
     const facets = facet ? facet.different.slice(0, FACETS) : [null];
     while (this.panels.children.length > facets.length) this.panels.lastChild.remove();
     this.planes = (this.planes ?? []).slice(0, facets.length);
-    if (!x || !y) return;
+    if (!x || !y) {
+      this.note.textContent = "No job has a result yet.";
+      return;
+    }
     const missing = kept.filter((row) => Number.isNaN(y.values[row])).length;
     const beyond = kept.filter((row) => x.isBeyond(row) || y.isBeyond(row)).length;
     this.note.textContent = [
