@@ -25,7 +25,7 @@ SHOWN = (  # in the documentation; the others are in the gallery that `make docs
     "distribution, a thousand seeds of two values", "heat map, four outliers", "parallel, ordinary", "pair, ordinary",
     "boundary, long feature names", "calibration, one part", "roc, three parts", "residuals, ordinary",
 )  # fmt: skip
-LOOK = (520, 420, 32)  # pixels and colours of a picture of the documentation, at most
+LOOK = (760, 420, 256)  # pixels and colours of a picture of the documentation, at most
 INTRODUCTION = """\
 # Gallery
 
