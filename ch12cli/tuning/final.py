@@ -38,10 +38,11 @@ WITHOUT_VALIDATION = {
 
 @dataclass(frozen=True)
 class Final:
-    """The final model. sweep: of its networks; combined: their average."""
+    """The final model. sweep: of its networks; combined: their average; signal: that interrupted them, if any."""
 
     sweep: Path
-    combined: Combined
+    combined: Combined | None
+    signal: int | None = None
 
 
 class Quiet:
@@ -123,7 +124,7 @@ def train_final(
     folders: Sequence[Path],
     callback: SweepCallback,
 ) -> Final | None:
-    """Trains and averages the final networks, beside a search's directory. None if no network was finished.
+    """Trains and averages the final networks, beside a search's directory. None if no setting was.
 
     rows: of the search. seconds: what is left for it; of_epoch: those of an epoch of one run.
     """
@@ -136,12 +137,14 @@ def train_final(
     file = directory / "final.csv"
     write_whole(file, jobs_to_csv(jobs).encode())
     words = [f"hydra.sweep.dir={sweep}"]
-    train_many(words, folders=folders, config_name="config", callback=Quiet(callback), jobs_file=file)
+    outcome = train_many(words, folders=folders, config_name="config", callback=Quiet(callback), jobs_file=file).outcome
+    if outcome.signal is not None:
+        return Final(sweep, None, outcome.signal)
     try:
         return Final(sweep, combine(sweep, size=None, into=model, trust=True))
     except InputError as error:
         callback.on_message(f"the final networks were not averaged: {error}", warning=True)
-        return None
+        return Final(sweep, None)
 
 
 def new_directories(directory: Path) -> tuple[Path, Path]:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
@@ -110,7 +110,10 @@ def tune(
                     folders=folders,
                     callback=callback,
                 )
-            found = baselines(task, folds)
+            if final is not None and final.signal is not None:
+                finished = finished._replace(outcome=replace(finished.outcome, signal=final.signal))
+            else:
+                found = baselines(task, folds)
         return Tuned(finished, argv, best, "r2" if not task.classes else "accuracy", found, final)
 
 

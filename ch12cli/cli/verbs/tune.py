@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ch12cli.cli.help.arguments import Arguments, verbosity_of
 
 if TYPE_CHECKING:
-    from ch12cli.tuning.final import Final
+    from ch12cli.saved.ensemble import Combined
     from ch12cli.tuning.tune import Tuned
 
 
@@ -50,21 +50,22 @@ def format_tuned(tuned: "Tuned", *, ascii_only: bool) -> list[str]:
     from ch12cli.shell import shell_line
 
     directory = str(tuned.finished.outcome.directory)
+    model = None if tuned.final is None else tuned.final.combined
     lines: list[str] = []
     if tuned.baselines:
         parts = [part for part in ("valid", "test") if any(getattr(one, part) is not None for one in tuned.baselines)]
         table = [["", *(f"{part} {tuned.metric}" for part in parts)]]
         table += [["best setting", *(tuned_metric(tuned, part, ascii_only=ascii_only) for part in parts)]]
-        if tuned.final is not None:
-            table += [["final model", *(final_metric(tuned.final, part, tuned.metric) for part in parts)]]
+        if model is not None:
+            table += [["final model", *(final_metric(model, part, tuned.metric) for part in parts)]]
         table += [[one.name, *map(cell, (getattr(one, part) for part in parts))] for one in tuned.baselines]
         lines += [*format_table(table, left=1), ""]
-    if tuned.final is not None:
-        count = len(tuned.final.combined.counts)
+    if model is not None:
+        count = len(model.counts)
         lines.append(f"final model: the mean of {count} networks, trained on all rows that are not for the test")
-        lines.append(f"predict with it: ch12 predict {tuned.final.combined.directory} ROWS.csv")
+        lines.append(f"predict with it: ch12 predict {model.directory} ROWS.csv")
     if tuned.best is not None:
-        if tuned.final is None:
+        if model is None:
             lines.append(f"predict with it: ch12 predict {directory}/{tuned.best.job} ROWS.csv")
         again = shell_line(["ch12", "train", "--best-of", directory, "seed=range(20)"])
         lines.append(f"more seeds: {again}")
@@ -76,9 +77,9 @@ def cell(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
-def final_metric(final: "Final", part: str, metric: str) -> str:
+def final_metric(model: "Combined", part: str, metric: str) -> str:
     """Returns the metric of the final model on a part of the data."""
-    return cell(final.combined.metrics[part][0].get(metric) if part in final.combined.metrics else None)
+    return cell(model.metrics[part][0].get(metric) if part in model.metrics else None)
 
 
 def tuned_metric(tuned: "Tuned", part: str, *, ascii_only: bool) -> str:
