@@ -15,7 +15,7 @@ from ch12cli.training.stack import Stack
 from ch12cli.training.stopping import Values
 
 RUNS_AT_ONCE = 1024  # runs x epochs up to which a further epoch costs hardly more beside its steps
-ROWS_AT_ONCE = 2**22  # rows x runs x epochs
+ROWS_AT_ONCE = 2**19  # rows x runs x epochs: bounds memory
 SECONDS_AT_ONCE = 0.2  # so long a signal waits, and progress is not shown
 
 
