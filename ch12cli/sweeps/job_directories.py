@@ -1,5 +1,6 @@
 """Names and files of the directories of a sweep's jobs."""
 
+import json
 import os
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path, PurePath
@@ -12,7 +13,8 @@ from omegaconf.errors import OmegaConfBaseException
 from ch12cli.config.settings import copy_of_config, first_lines
 from ch12cli.errors import LONGEST_NAME, InputError
 from ch12cli.files.atomic import machine_errors
-from ch12cli.files.compact.hydra_texts import NAMES, NUMBER, OUTPUT, TASK, HydraTexts, overrides_yaml
+from ch12cli.files.compact.hydra_texts import NAMES, NUMBER, OUTPUT, TASK, overrides_yaml
+from ch12cli.files.compact.job_record import SharedBase
 from ch12cli.files.compact.run_files import read_run_file, run_exists
 from ch12cli.files.compact.stores import index_of
 from ch12cli.files.metrics_csv import count_epochs
@@ -145,12 +147,12 @@ def _overrides(directory: Path) -> bytes | None:
 
 
 class HydraFiles:
-    """Makes the `.hydra` files of jobs. The part of hydra.yaml that jobs share is serialized once."""
+    """Makes the `.hydra` files of jobs. What jobs of the same base share is serialized once."""
 
     def __init__(self, sweep_dir: Path) -> None:
         self.sweep_dir = sweep_dir
         self.templates: dict[int, tuple[Base, str]] = {}
-        self.texts: dict[int, tuple[Base, HydraTexts]] = {}
+        self.recorded: dict[int, tuple[Base, SharedBase]] = {}
 
     def template(self, base: Base) -> str:
         """Returns the hydra.yaml of a base's jobs, with placeholders where the jobs differ."""
@@ -170,11 +172,16 @@ class HydraFiles:
             self.templates[id(base)] = base, OmegaConf.to_yaml(config)
         return self.templates[id(base)][1]
 
+    def shared(self, base: Base) -> SharedBase:
+        """Returns what stacks record of a base, as it is read again. Stacks of the same base share it."""
+        if id(base) not in self.recorded:
+            found = SharedBase(self.template(base), base.plain, base.resolved, base.choices)
+            self.recorded[id(base)] = base, SharedBase.from_fields(json.loads(json.dumps(found.to_fields())))
+        return self.recorded[id(base)][1]
+
     def files(self, job: SweepJob, directory: Path) -> dict[str, bytes]:
         """Returns the contents of the `.hydra` files, by file name."""
-        if id(job.base) not in self.texts:
-            self.texts[id(job.base)] = job.base, HydraTexts(self.template(job.base), job.base.plain)
-        return self.texts[id(job.base)][1].files(
+        return self.shared(job.base).texts.files(
             number=job.number,
             overrides=job.overrides,
             changes=job.changes,

@@ -5,6 +5,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from ch12cli.errors import InputError
 from ch12cli.files.atomic import machine_errors
-from ch12cli.files.compact.job_record import METRIC, OPTIMIZER, TOGETHER, SharedBase, StackFacts, record_of
+from ch12cli.files.compact.job_record import METRIC, OPTIMIZER, TOGETHER, StackFacts, record_of
 from ch12cli.files.compact.stores import StoreWriter
 from ch12cli.files.history import resumed
 from ch12cli.files.result_json import is_done, is_intact
@@ -158,7 +159,8 @@ class StackRun:
             leaving |= {row: Ending("finished") for row in np.flatnonzero(valid & ~stopped).tolist()}
         if leaving:
             yield from self.end(self.training.state_dict(), leaving)
-        self.shrink()
+        if leaving or diverged.any():
+            self.shrink()
 
     def values(self, column: str, epoch: int) -> NDArray[np.float64]:
         """Returns a metrics column after an epoch, (jobs,), with NaN for ended jobs."""
@@ -343,10 +345,7 @@ class StackRun:
             table = self.task.data.table
             found = StackFacts(
                 sweep=str(self.sweep_dir.absolute()),
-                bases=[
-                    SharedBase(self.hydra.template(base), base.plain, base.resolved, base.choices)
-                    for base in bases.values()
-                ],
+                bases=[],
                 metadata={fold: run_metadata(self.task.of_fold(fold), self.device) for fold in folds},
                 network=list(zip(self.network.names, map(tuple, self.network.shapes), strict=True)),
                 monitor=self.task.monitor,
@@ -357,7 +356,8 @@ class StackRun:
                 environment=environment,
                 compiled=self.training.whole is not None,
             )
-            self.known_facts = StackFacts.from_fields(json.loads(json.dumps(found.to_fields())))
+            read_again = StackFacts.from_fields(json.loads(json.dumps(found.to_fields())))
+            self.known_facts = replace(read_again, bases=[self.hydra.shared(base) for base in bases.values()])
         return self.known_facts
 
     def test_metrics(self) -> dict[str, NDArray[np.float64]] | None:

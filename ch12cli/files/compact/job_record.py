@@ -39,6 +39,19 @@ class SharedBase:
     settings: Mapping[str, Any]
     chosen: Mapping[str, Any]
 
+    def to_fields(self) -> dict[str, Any]:
+        """Returns its JSON."""
+        written = to_yaml(dict(self.written))
+        return {"template": self.template, "written": written, "settings": self.settings, "chosen": self.chosen}
+
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Any]) -> "SharedBase":
+        """Returns the base of its JSON. Raises KeyError, TypeError or ValueError if it is of the wrong form."""
+        written = fields["written"]
+        if not is_bounded(written):
+            raise ValueError("a configuration that cannot be bounded")
+        return cls(fields["template"], yaml.load(written, Loader=LOADER), fields["settings"], fields["chosen"])
+
     @cached_property
     def texts(self) -> HydraTexts:
         return HydraTexts(self.template, self.written)
@@ -88,16 +101,11 @@ class StackFacts:
 
     def to_fields(self) -> dict[str, Any]:
         """Returns the JSON of the block."""
-        bases = [
-            {"template": base.template, "written": to_yaml(dict(base.written))}
-            | {"settings": base.settings, "chosen": base.chosen}
-            for base in self.bases
-        ]
         return {
             "kind": STACK,
             "format": FORMAT,
             **{each.name: getattr(self, each.name) for each in fields(self)},
-            "bases": bases,
+            "bases": [base.to_fields() for base in self.bases],
             "metadata": list(self.metadata.items()),
         }
 
@@ -106,19 +114,12 @@ class StackFacts:
         """Returns the facts in a block. Raises KeyError, TypeError or ValueError if they are of the wrong form."""
         names = ("sweep", "monitor", "parameters", "stacked", "history", "data", "environment")
         return cls(
-            bases=[_base_of(base) for base in fields["bases"]],
+            bases=[SharedBase.from_fields(base) for base in fields["bases"]],
             metadata={fold: dict(values) for fold, values in fields["metadata"]},
             compiled=bool(fields.get("compiled", False)),
             network=[(str(name), tuple(map(int, shape))) for name, shape in fields["network"]],
             **{name: fields[name] for name in names},
         )
-
-
-def _base_of(base: Mapping[str, Any]) -> SharedBase:
-    written = base["written"]
-    if not is_bounded(written):
-        raise ValueError("a configuration that cannot be bounded")
-    return SharedBase(base["template"], yaml.load(written, Loader=LOADER), base["settings"], base["chosen"])
 
 
 @dataclass(frozen=True)
