@@ -79,7 +79,7 @@ FURTHER = {
     ),
     "schools": Real(
         *("statsmodels", "datasets/star98/star98.csv"),
-        ["dataset.target=NABOVE", "dataset.exclude=[NBELOW]", SCALED],
+        ["dataset.target=PR50M", SCALED],
         "use dataset.target_scaling=standard",
     ),
     "food": Real("statsmodels", "datasets/engel/engel.csv", [SCALED], "use dataset.target_scaling=standard"),
