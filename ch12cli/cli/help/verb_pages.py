@@ -178,7 +178,7 @@ PAGES = {
         (
             ("ch12 ensemble @1", "the newest sweep, of ten networks at most"),
             ("ch12 ensemble my_sweep --size 30 -o best_of_all", "of thirty, into another directory"),
-            ("ch12 ensemble my_sweep --all", "all of them alike; needs no validation part"),
+            ("ch12 ensemble my_sweep --all", "all of them alike, without a validation part"),
         ),
     ),
     "watch": VerbPage(
