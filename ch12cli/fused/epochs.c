@@ -114,7 +114,7 @@ INLINE void store_predictions(const Epochs *e, const V *base, REAL *to, Whole ep
 }
 
 /* step: of the epoch. */
-STEP void step_of(const Epochs *e, V *base, Whole epoch, Whole step, int rows, const Lanes *lanes) {
+ONCE void step_of(const Epochs *e, V *base, Whole epoch, Whole step, int rows, const Lanes *lanes) {
   for (int row = 0; row < rows; row++) {
     Whole from[LANES];
     EACH_LANE from[l] = e->order[(epoch * e->runs + lanes->run[l]) * e->rows + step * BATCH + row];
@@ -130,16 +130,18 @@ STEP void step_of(const Epochs *e, V *base, Whole epoch, Whole step, int rows, c
 }
 
 #ifdef __CUDACC__
-__device__ __noinline__ void full_step(const Epochs *e, V *base, Whole epoch, Whole step, const Lanes *lanes) {
+#define OUTLINE __device__ __noinline__
+#else
+#define OUTLINE static __attribute__((noinline))
+#endif
+OUTLINE void full_step(const Epochs *e, V *base, Whole epoch, Whole step, const Lanes *lanes) {
   step_of(e, base, epoch, step, BATCH, lanes);
 }
-__device__ __noinline__ void last_step(const Epochs *e, V *base, Whole epoch, Whole step, const Lanes *lanes) {
+OUTLINE void last_step(const Epochs *e, V *base, Whole epoch, Whole step, const Lanes *lanes) {
   step_of(e, base, epoch, step, LAST_BATCH, lanes);
 }
-#else
-#define full_step(e, base, epoch, step, lanes) step_of(e, base, epoch, step, BATCH, lanes)
-#define last_step(e, base, epoch, step, lanes) step_of(e, base, epoch, step, LAST_BATCH, lanes)
 
+#ifndef __CUDACC__
 /* The predictions of the validation part, without dropout. */
 static void predict_valid(const Epochs *e, V *base, Whole epoch, const Lanes *lanes) {
   for (Whole step = 0; step * BATCH < e->valid_rows; step++) {
@@ -149,7 +151,7 @@ static void predict_valid(const Epochs *e, V *base, Whole epoch, const Lanes *la
       for (int k = 0; k < FEATURES; k++)
         base[(X_AT + row * FEATURES + k) * S] = splat(e->valid_x[(step * BATCH + row) * FEATURES + k]);
     Pass pass = {e, base, lanes, step, rows, 0, ONE, ZERO};
-    perform(&pass, 0, e->forward);
+    forward(&pass);
     store_predictions(e, base, e->valid_predictions, epoch, step, rows, lanes);
   }
 }

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ch12cli.fused.compiler import CannotCompileError, library
 from ch12cli.fused.orders import MOST_ROWS
 from ch12cli.fused.program import NUMBERS, SETTINGS, Program, kernel_settings, program_of
-from ch12cli.fused.source import cpu_source, gpu_source, numbers_in_c
+from ch12cli.fused.source import general_source, numbers_in_c, special_source
 from ch12cli.training.batches import Part
 from ch12cli.training.loop import Limits
 from ch12cli.training.optimizers import Adagrad, Adam, Optimizer
@@ -30,6 +30,9 @@ MOST_VALUES = 2**17  # of a run in a block's memory; more would not stay in a ca
 # Seconds that torch takes for a step of a stack and for each run in it (measured for Iris, on one core and on an H200),
 # and the seconds of a whole training from which on compiling pays. On a CPU, all structures share the compiled code.
 COSTS = {"cpu": (130e-6, 0.7e-6, 0.1), "cuda": (120e-6, 5e-9, 2.0)}
+
+
+WORTH_ITS_OWN = 2.0  # seconds that the general code would take
 
 
 class OperationArguments(ctypes.Structure):
@@ -97,6 +100,7 @@ class FusedEpochs:
         valid: Part | None,
         program: Program,
         batch_size: int,
+        special: bool = False,
     ) -> None:
         self.stack, self.optimizer, self.part = stack, optimizer, part
         self.program, self.batch_size = program, batch_size
@@ -105,7 +109,10 @@ class FusedEpochs:
         on_cpu = stack.device.type == "cpu"
         self.valid_x = valid.x.contiguous() if on_cpu and type(valid) is Part else None
         self.trains_several = on_cpu and (valid is None or self.valid_x is not None)
-        self.launch = (launcher_on_cpu if on_cpu else launcher_on_gpu)(program, part, stack.device)
+        if on_cpu:
+            self.launch = launcher_on_cpu(program, part, special=special)
+        else:
+            self.launch = launcher_on_gpu(program, part, stack.device)
 
     def __call__(self, order: Tensor, lrs: NDArray[np.float64], limits: Limits) -> TrainedEpochs:
         """Trains epochs. order: (epochs, runs, rows); lrs: (epochs, steps, runs)."""
@@ -178,14 +185,14 @@ def compact(values: NDArray[np.float64]) -> NDArray[np.float64]:
 @cache
 def cpu_library(double: bool) -> Any:
     """Returns the compiled code of all structures. Raises CannotCompileError."""
-    found = library(cpu_source(double=double))
-    found.epochs.restype = None
-    return found
+    return library(general_source(double=double))
 
 
-def launcher_on_cpu(program: Program, part: Part, _device: torch.device) -> Launcher:
-    """Returns a function that trains epochs, compiled by the system's compiler."""
-    code = cpu_library(part.x.dtype == torch.float64)
+def launcher_on_cpu(program: Program, part: Part, *, special: bool) -> Launcher:
+    """Returns a function that trains epochs, compiled by the system's compiler. special: for this program alone."""
+    double = part.x.dtype == torch.float64
+    code = library(special_source(program, rows=len(part), double=double)) if special else cpu_library(double)
+    code.epochs.restype = None
     memory = torch.empty(program.values * code.lanes() * part.x.element_size() + ALIGNMENT, dtype=torch.uint8)
     start = ctypes.c_void_p(-(-memory.data_ptr() // ALIGNMENT) * ALIGNMENT)
     numbers = (ctypes.c_int * len(NUMBERS))(*(program.numbers[name] for name in NUMBERS))
@@ -205,7 +212,7 @@ def launcher_on_cpu(program: Program, part: Part, _device: torch.device) -> Laun
 def launcher_on_gpu(program: Program, part: Part, device: torch.device) -> Launcher:
     """Returns a function that trains epochs, compiled by NVRTC: a thread for each run, a warp for each block."""
     shared = program.values * WARP * part.x.element_size()
-    text = gpu_source(program, rows=len(part), double=part.x.dtype == torch.float64)
+    text = special_source(program, rows=len(part), double=part.x.dtype == torch.float64)
     most = getattr(torch.cuda.get_device_properties(device), "shared_memory_per_block_optin", 0)
     if compile_cuda is None or shared > most:
         raise CannotCompileError("its networks do not fit into the GPU's shared memory")
@@ -277,4 +284,21 @@ def whole_epochs(
     )
     if program is None or program.values > MOST_VALUES:
         raise CannotCompileError("its layers, loss or optimizer have no compiled form")
-    return FusedEpochs(stack, optimizer, part, valid=valid, program=program, batch_size=min(batch_size, len(part)))
+    return FusedEpochs(
+        stack,
+        optimizer,
+        part,
+        valid=valid,
+        program=program,
+        batch_size=min(batch_size, len(part)),
+        special=is_worth_code_of_its_own(program, run_steps=steps * stack.runs),
+    )
+
+
+def is_worth_code_of_its_own(program: Program, *, run_steps: int) -> bool:
+    """Returns whether a program is compiled for itself, on a CPU. run_steps: the steps of all runs.
+
+    It takes about 0.8 of the time of the general code, with the same bits, and a second to compile.
+    """
+    parameters, batch_size = program.numbers["PARAMETERS"], program.numbers["BATCH"]
+    return run_steps * parameters * (1e-9 + 0.3e-9 * batch_size) > WORTH_ITS_OWN

@@ -11,8 +11,6 @@ typedef unsigned long long Bits;
 
 #ifdef __CUDACC__
 #define INLINE __device__ __forceinline__
-#define ONCE INLINE /* every size is known when it is compiled */
-#define STEP INLINE
 #define S 32 /* distance of two values of a run in shared memory: a warp's lanes lie beside each other */
 typedef REAL V;
 typedef bool M;
@@ -23,8 +21,6 @@ typedef bool M;
 #else
 #include <math.h>
 #define INLINE static inline __attribute__((always_inline))
-#define ONCE static __attribute__((noinline))
-#define STEP ONCE
 #define S 1
 #ifndef VECTOR /* bytes */
 #if defined(__AVX512F__)
@@ -41,6 +37,11 @@ typedef INTEGER M __attribute__((vector_size(LANES * sizeof(REAL))));
 #define SELECT(mask, a, b) ((V)(((mask) & (M)(a)) | (~(mask) & (M)(b))))
 #define UNROLL _Pragma("GCC unroll 16")
 #define LANE(v) (v)[l]
+#endif
+#if SPECIAL /* every size is known when it is compiled */
+#define ONCE INLINE
+#else
+#define ONCE static __attribute__((noinline))
 #endif
 #define EACH_LANE for (int l = 0; l < LANES; l++)
 

@@ -1,4 +1,4 @@
-"""The C source of compiled epochs: one text for all structures on a CPU, one for each structure on a GPU."""
+"""The C source of compiled epochs: one text for all structures, or one for each."""
 
 from collections.abc import Mapping
 from importlib.resources import files
@@ -6,31 +6,33 @@ from importlib.resources import files
 from ch12cli.fused.program import NUMBERS, OPERATIONS, OPTIMIZERS, SETTINGS, Operation, Program
 
 
-def cpu_source(*, double: bool) -> str:
+def general_source(*, double: bool) -> str:
     """Returns the text that performs any program, which it is given as numbers, in double or single precision."""
     numbers = {name: f"(e->numbers[{place}])" for place, name in enumerate(NUMBERS)}
     cases = [f"      case {kind}: op_{name}(pass, o); break;" for kind, name in enumerate(OPERATIONS)]
     calls = [
-        "static void perform(Pass *pass, Whole first, Whole last) {",
-        "  for (const Operation *o = pass->e->operations + first; o < pass->e->operations + last; o++)",
+        "static void perform(Pass *pass, Whole last) {",
+        "  for (const Operation *o = pass->e->operations; o < pass->e->operations + last; o++)",
         "    switch (o->kind) {",
         *cases,
         "    }",
         "}",
-        "INLINE void forward_backward(Pass *pass) { perform(pass, 0, pass->e->all); }",
+        "INLINE void forward(Pass *pass) { perform(pass, pass->e->forward); }",
+        "INLINE void forward_backward(Pass *pass) { perform(pass, pass->e->all); }",
     ]
-    return whole_source(numbers | {"LAST_BATCH": "((int)(e->rows % BATCH))"}, calls, double=double)
+    return whole_source(numbers | {"LAST_BATCH": "((int)(e->rows % BATCH))", "SPECIAL": "0"}, calls, double=double)
 
 
-def gpu_source(program: Program, *, rows: int, double: bool) -> str:
+def special_source(program: Program, *, rows: int, double: bool) -> str:
     """Returns the text of one program, whose sizes its compiler knows: of a training part of so many rows."""
     numbers = {name: str(number) for name, number in program.numbers.items()}
+    lines = [f"  {{ Operation o = {in_c(done)}; op_{done.name}(pass, &o); }}" for done in program.operations]
     calls = [
-        "INLINE void forward_backward(Pass *pass) {",
-        *(f"  {{ Operation o = {in_c(done)}; op_{done.name}(pass, &o); }}" for done in program.operations),
-        "}",
+        *("INLINE void forward(Pass *pass) {", *lines[: program.forward], "}"),
+        *("INLINE void forward_backward(Pass *pass) {", *lines, "}"),
     ]
-    return whole_source(numbers | {"LAST_BATCH": str(rows % program.numbers["BATCH"])}, calls, double=double)
+    last = str(rows % program.numbers["BATCH"])
+    return whole_source(numbers | {"LAST_BATCH": last, "SPECIAL": "1"}, calls, double=double)
 
 
 def in_c(operation: Operation) -> str:
@@ -54,7 +56,7 @@ def whole_source(numbers: dict[str, str], calls: list[str], *, double: bool) -> 
     optimizers = {name: code for code, name in enumerate(OPTIMIZERS.values())}
     settings = {f"{name}_AT": place for place, name in enumerate(SETTINGS)}
     text = [
-        *defines(number_type(double)),
+        *defines({**number_type(double), "SPECIAL": numbers.pop("SPECIAL")}),
         kernel,
         *defines({**optimizers, **settings, **numbers}),
         operations,

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ch12cli.data.streaming.cache_folder import cache_folder
 from ch12cli.fused import compiler
+from ch12cli.fused import epochs as epochs_module
 from ch12cli.fused.compiler import CannotCompileError, library
 from ch12cli.fused.epochs import cpu_library, whole_epochs
 from ch12cli.training.activations import activation
@@ -175,6 +176,29 @@ def require_equal(draw: random.Random, dtype: torch.dtype, *, runs: int) -> None
 def test_each_run_of_a_drawn_structure_equals_torchs_loop(number: int) -> None:
     draw = random.Random(number)
     require_equal(draw, draw.choice([torch.float32, torch.float64]), runs=draw.choice([2, 7, 19]))
+
+
+@pytest.mark.sample(1)
+@pytest.mark.parametrize("number", range(40))
+def test_code_of_its_own_gives_a_structure_the_same_bits(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = random.Random(500 + number)
+    loss, last = draw.choice(OUTPUTS)
+    kind, _, values = draw.choice(OPTIMIZERS)
+    hidden, dtype = draw.choice(HIDDEN), draw.choice([torch.float32, torch.float64])
+    sizes = [draw.randint(1, 12) for _ in range(draw.randint(2, 4))]
+    batch_size, part = draw.randint(1, 9), data(loss, sizes[0], sizes[-1], dtype)
+    bounds = limits(clip_grad_norm=0.5) if draw.random() < 0.3 else limits()
+
+    def train(seconds: float) -> list[Tensor]:
+        monkeypatch.setattr(epochs_module, "WORTH_ITS_OWN", seconds)
+        modules = [network(sizes, hidden, last, seed=run).to(dtype) for run in range(9)]
+        stack, losses, predictions = train_all(
+            modules, (kind, values), part, loss, batch_size=batch_size, bounds=bounds
+        )
+        return [stack.parameters, *map(torch.from_numpy, losses), *predictions]
+
+    for one, other in zip(train(math.inf), train(0.0), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0, equal_nan=True)
 
 
 def test_every_shipped_activation_and_loss_with_a_derivative_of_its_own_has_a_compiled_form() -> None:

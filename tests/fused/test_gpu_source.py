@@ -13,7 +13,7 @@ import torch
 from ch12cli.fused import epochs
 from ch12cli.fused.compiler import CannotCompileError
 from ch12cli.fused.program import Program
-from ch12cli.fused.source import gpu_source
+from ch12cli.fused.source import special_source
 from ch12cli.training.batches import Part
 from tests.fused.test_epochs import require_equal
 
@@ -41,7 +41,7 @@ extern "C" void all(const Epochs *e, int blocks) {
 
 def launcher(program: Program, part: Part, folder: Path) -> Any:
     """What `launcher_on_gpu` returns, of a processor that performs the threads of all blocks one after another."""
-    text = "\n".join([BEFORE, gpu_source(program, rows=len(part), double=part.x.dtype == torch.float64), AFTER])
+    text = "\n".join([BEFORE, special_source(program, rows=len(part), double=part.x.dtype == torch.float64), AFTER])
     made = folder / f"{len([*folder.iterdir()])}.so"
     words = ["g++", "-O1", "-w", "-ffp-contract=fast", "-shared", "-fPIC", "-x", "c++", "-", "-o", str(made)]
     done = subprocess.run(words, input=text, capture_output=True, text=True, check=False)
@@ -55,6 +55,6 @@ def launcher(program: Program, part: Part, folder: Path) -> Any:
 def test_the_source_for_a_gpu_trains_each_run_as_torchs_loop(
     number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(epochs, "launcher_on_cpu", lambda program, part, _device: launcher(program, part, tmp_path))
+    monkeypatch.setattr(epochs, "launcher_on_cpu", lambda program, part, special: launcher(program, part, tmp_path))
     draw = random.Random(7000 + number)
     require_equal(draw, draw.choice([torch.float32, torch.float64]), runs=draw.choice([2, 33]))
