@@ -54,7 +54,7 @@ class Slurm:
             raise InputError(problems)
         engine = cls(**options)
         if not engine.seconds:
-            rule = f"must be less than the time limit, timeout_min={engine.timeout_min}"
+            rule = f"must be less than the {60 * engine.timeout_min} seconds of timeout_min={engine.timeout_min}"
             raise InputError(f"hydra.launcher.signal_delay_s={engine.signal_delay_s}: {rule}")
         return engine
 

@@ -2,7 +2,7 @@
 
 import ctypes
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
 
@@ -17,7 +17,7 @@ from ch12cli.fused.program import NUMBERS, SETTINGS, Program, kernel_settings, p
 from ch12cli.fused.source import general_source, numbers_in_c, special_source
 from ch12cli.training.batches import Part
 from ch12cli.training.loop import Limits
-from ch12cli.training.optimizers import Adagrad, Adam, Optimizer
+from ch12cli.training.optimizers import Adagrad, Adam, Optimizer, is_zero
 from ch12cli.training.stack import Stack
 from ch12cli.training.stopping import Values
 from ch12cli.training.torch_internals import compile_cuda
@@ -109,14 +109,21 @@ class FusedEpochs:
         on_cpu = stack.device.type == "cpu"
         self.valid_x = valid.x.contiguous() if on_cpu and type(valid) is Part else None
         self.trains_several = on_cpu and (valid is None or self.valid_x is not None)
-        if on_cpu:
-            self.launch = launcher_on_cpu(program, part, special=special)
-        else:
-            self.launch = launcher_on_gpu(program, part, stack.device)
+        self.special = special
+        self.launch = self.launcher()
+
+    def launcher(self) -> Launcher:
+        if self.stack.device.type == "cpu":
+            return launcher_on_cpu(self.program, self.part, special=self.special)
+        return launcher_on_gpu(self.program, self.part, self.stack.device)
 
     def __call__(self, order: Tensor, lrs: NDArray[np.float64], limits: Limits) -> TrainedEpochs:
         """Trains epochs. order: (epochs, runs, rows); lrs: (epochs, steps, runs)."""
         stack, optimizer = self.stack, self.optimizer
+        decays = not is_zero(optimizer.values["weight_decay"])
+        if decays and not self.program.numbers["WEIGHT_DECAY"]:  # a population may have begun without
+            self.program = replace(self.program, numbers={**self.program.numbers, "WEIGHT_DECAY": 1})
+            self.launch = self.launcher()
         epochs, runs, rows = order.shape
         steps = -(-rows // self.batch_size)
         made = partial(torch.empty, dtype=stack.dtype, device=stack.device)

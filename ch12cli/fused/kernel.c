@@ -1,4 +1,4 @@
-/* Epochss of many runs: forward, loss, backward, clipping and update of each step, for a block of runs at a time.
+/* Epochs of many runs: forward, loss, backward, clipping and update of each step, for a block of runs at a time.
 
    `fused/source.py` joins this text with operations.c and epochs.c, and with how the operations of a program are called.
    A value V holds one number of each run of the block: a vector of LANES numbers on a CPU, one number of a thread's own
@@ -315,7 +315,7 @@ INLINE void tiles_of(int tm, int tn, int rows, int columns, int depth, const V *
       tile(1, 1, depth, a + m * am * S, am, ak, b + n * bn * S, bk, bn, start ? start + n * S : 0, c + (m * cm + n) * S, cm);
 }
 ONCE void product(int rows, int columns, int depth, const V *a, int am, int ak, const V *b, int bk, int bn,
-                    const V *start, V *c, int cm) {
+                  const V *start, V *c, int cm) {
   if (rows >= 4) tiles_of(4, 2, rows, columns, depth, a, am, ak, b, bk, bn, start, c, cm);
   else if (rows >= 2) tiles_of(2, 4, rows, columns, depth, a, am, ak, b, bk, bn, start, c, cm);
   else tiles_of(1, 8, rows, columns, depth, a, am, ak, b, bk, bn, start, c, cm);

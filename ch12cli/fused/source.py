@@ -20,7 +20,7 @@ def general_source(*, double: bool) -> str:
         "INLINE void forward(Pass *pass) { perform(pass, pass->e->forward); }",
         "INLINE void forward_backward(Pass *pass) { perform(pass, pass->e->all); }",
     ]
-    return whole_source(numbers | {"LAST_BATCH": "((int)(e->rows % BATCH))", "SPECIAL": "0"}, calls, double=double)
+    return whole_source(numbers | {"LAST_BATCH": "((int)(e->rows % BATCH))"}, calls, special=False, double=double)
 
 
 def special_source(program: Program, *, rows: int, double: bool) -> str:
@@ -32,7 +32,7 @@ def special_source(program: Program, *, rows: int, double: bool) -> str:
         *("INLINE void forward_backward(Pass *pass) {", *lines, "}"),
     ]
     last = str(rows % program.numbers["BATCH"])
-    return whole_source(numbers | {"LAST_BATCH": last, "SPECIAL": "1"}, calls, double=double)
+    return whole_source(numbers | {"LAST_BATCH": last}, calls, special=True, double=double)
 
 
 def in_c(operation: Operation) -> str:
@@ -48,7 +48,8 @@ def numbers_in_c(operation: Operation) -> tuple[list[int], list[float]]:
     return whole, [float(number) for number in (*o.constants, 0.0, 0.0)[:2]]
 
 
-def whole_source(numbers: dict[str, str], calls: list[str], *, double: bool) -> str:
+def whole_source(numbers: dict[str, str], calls: list[str], *, special: bool, double: bool) -> str:
+    """Returns the parts of the source as one text. numbers: what NUMBERS stand for; calls: of the operations."""
     package = files("ch12cli.fused")
     kernel, operations, epochs = (
         package.joinpath(f"{name}.c").read_text(encoding="utf-8") for name in ("kernel", "operations", "epochs")
@@ -56,7 +57,7 @@ def whole_source(numbers: dict[str, str], calls: list[str], *, double: bool) -> 
     optimizers = {name: code for code, name in enumerate(OPTIMIZERS.values())}
     settings = {f"{name}_AT": place for place, name in enumerate(SETTINGS)}
     text = [
-        *defines({**number_type(double), "SPECIAL": numbers.pop("SPECIAL")}),
+        *defines({**number_type(double), "SPECIAL": int(special)}),
         kernel,
         *defines({**optimizers, **settings, **numbers}),
         operations,

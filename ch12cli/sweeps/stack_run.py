@@ -345,7 +345,7 @@ class StackRun:
             table = self.task.data.table
             found = StackFacts(
                 sweep=str(self.sweep_dir.absolute()),
-                bases=[],
+                bases=[],  # below, as they are read again already
                 metadata={fold: run_metadata(self.task.of_fold(fold), self.device) for fold in folds},
                 network=list(zip(self.network.names, map(tuple, self.network.shapes), strict=True)),
                 monitor=self.task.monitor,

@@ -309,7 +309,7 @@ def test_wrong_options_of_launchers_are_refused() -> None:
         "hydra.launcher.cpus_per_task",
         "hydra.launcher.partitions",
     ]
-    with pytest.raises(InputError, match=r"signal_delay_s=60: must be less than the time limit, timeout_min=1"):
+    with pytest.raises(InputError, match=r"signal_delay_s=60: must be less than the 60 seconds of timeout_min=1"):
         Slurm.from_options({"timeout_min": 1})
     with pytest.raises(InputError, match=r"hydra\.launcher\.executor"):
         ExecutorEngine.from_options({"executor": 3}, make=OrderedDict)

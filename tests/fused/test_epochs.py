@@ -284,6 +284,29 @@ def test_runs_that_are_left_have_no_weight_decay_of_the_others() -> None:
             torch.testing.assert_close(value, alone.state_dict()[name], rtol=1e-9, atol=1e-9)
 
 
+def test_weight_decay_that_begins_later_counts() -> None:
+    loss, part = nn.CrossEntropyLoss(), data(nn.CrossEntropyLoss(), 4, 3, torch.float64)
+    modules = [network([4, 6, 3], nn.Tanh, [], seed=run).double() for run in range(2)]
+    stack = Stack(modules, range(2), device=CPU, dtype=torch.float64, batch_size=5, runs_last=True)
+    optimizer = Adam(stack.parameters, lr=0.01)
+    epochs = whole_epochs(stack, loss, optimizer, part, batch_size=5, limits=limits(), wanted=True)
+    lrs = np.full((1, -(-ROWS // 5), 2), 0.01)
+    decays = np.array([0.1, 0.0])
+    for epoch in range(2):
+        epochs(torch.stack([order_of(run, epoch) for run in range(2)])[None], lrs, limits())
+        optimizer.set_values({"weight_decay": decays})
+    for run, alone in enumerate(modules):
+        made = torch.optim.Adam(alone.parameters(), lr=0.01)
+        for epoch in range(2):
+            for x, y in batches(part, order_of(run, epoch), 5):
+                made.zero_grad()
+                loss(alone(x), y).backward()
+                made.step()
+            made.param_groups[0]["weight_decay"] = float(decays[run])
+        for name, value in stack.state_of(stack.parameters[run]).items():
+            torch.testing.assert_close(value, alone.state_dict()[name], rtol=1e-9, atol=1e-9)
+
+
 def test_what_has_no_compiled_form_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     part = data(nn.CrossEntropyLoss(), 4, 3, torch.float32)
 
