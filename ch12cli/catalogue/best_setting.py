@@ -1,7 +1,6 @@
 """The best setting of a sweep: its interval over seeds, and whether it is distinguishable from the second."""
 
 import math
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from ch12cli.catalogue.summary import (
 )
 from ch12cli.catalogue.sweep_jobs import read_rows_as_planned, sweep_monitor
 from ch12cli.errors import InputError
-from ch12cli.files.command import TRAIN, WITH_VALUE, override_key
+from ch12cli.files.command import override_key, split_command
 from ch12cli.files.metrics_csv import minimised
 from ch12cli.files.sweep_csv import SweepRow
 from ch12cli.shell import shell_line
@@ -167,8 +166,6 @@ def best_command(sweep: Path) -> tuple[list[str], list[str]]:
             "best setting to train; ch12 repro repeats that run"
         )
     command = next(row.command for row in rows if row.job == best.job)
-    tokens, options = shlex.split(command)[len(TRAIN) :], list[str]()
-    while tokens and tokens[0] in WITH_VALUE:
-        options, tokens = [*options, *tokens[:2]], tokens[2:]
-    own = [token for token in tokens if not is_repetition(override_key(token))]
-    return options, [token for token in own if override_key(token) not in NOT_ITS_OWN]
+    options, overrides = split_command(command)
+    own = [override for override in overrides if not is_repetition(override_key(override))]
+    return options, [override for override in own if override_key(override) not in NOT_ITS_OWN]

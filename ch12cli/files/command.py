@@ -71,14 +71,19 @@ def overrides_of(overrides: Iterable[str]) -> dict[str, str]:
     return {name.lstrip("+~"): value for name, _, value in parts}
 
 
-def overrides_in(command: str) -> dict[str, str]:
-    """Returns the overrides in a command made by `train_command`, by key."""
+def split_command(command: str) -> tuple[list[str], list[str]]:
+    """Returns the options and the overrides of a command made by `train_command`."""
     quoted = "'" in command or '"' in command
     tokens = [_unquoted(token) for token in TOKEN.findall(command)] if quoted else command.split()
-    tokens = tokens[len(TRAIN) :]
-    while tokens and tokens[0] in WITH_VALUE:
-        tokens = tokens[2:]
-    return {key: value for key, value in overrides_of(tokens).items() if key != SEARCH_PATH}
+    start = len(TRAIN)
+    while start < len(tokens) and tokens[start] in WITH_VALUE:
+        start += 2
+    return tokens[len(TRAIN) : start], tokens[start:]
+
+
+def overrides_in(command: str) -> dict[str, str]:
+    """Returns the overrides in a command made by `train_command`, by key."""
+    return {key: value for key, value in overrides_of(split_command(command)[1]).items() if key != SEARCH_PATH}
 
 
 @lru_cache(maxsize=4096)

@@ -1,6 +1,5 @@
 """The final model of a tuning: the best settings, trained on all rows that are not for the test, and averaged."""
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from ch12cli.catalogue.best_setting import NOT_ITS_OWN, best_setting
 from ch12cli.catalogue.summary import is_repetition
 from ch12cli.errors import InputError
 from ch12cli.files.atomic import write_whole
-from ch12cli.files.command import TRAIN, WITH_VALUE
+from ch12cli.files.command import split_command
 from ch12cli.files.metrics_csv import minimised, read_metrics
 from ch12cli.files.run_directory import METRICS
 from ch12cli.files.sweep_csv import SweepRow
@@ -94,10 +93,8 @@ def mean_curve(curves: Sequence[Sequence[float]]) -> NDArray[np.float64]:
 
 def final_job(setting: FinalSetting, seed: int) -> dict[str, str]:
     """Returns the overrides of a final network by key."""
-    tokens = shlex.split(setting.row.command)[len(TRAIN) :]
-    while tokens and tokens[0] in WITH_VALUE:
-        tokens = tokens[2:]
-    own = dict(token.split("=", 1) for token in tokens if "=" in token)
+    _, overrides = split_command(setting.row.command)
+    own = dict(override.split("=", 1) for override in overrides if "=" in override)
     kept = {key: value for key, value in own.items() if not is_repetition(key) and key not in NOT_ITS_OWN}
     return {**kept, **WITHOUT_VALIDATION, "epochs": str(setting.epochs), "seed": str(seed)}
 

@@ -11,7 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from ch12cli.catalogue.sweep_jobs import read_sweep_rows
 from ch12cli.cli.main import main
-from ch12cli.files.command import commands_of
+from ch12cli.files.command import commands_of, split_command, train_command
 from ch12cli.shell import override_value
 
 VALUES: list[Any] = [
@@ -112,3 +112,11 @@ def test_a_fork_of_a_job_lies_beside_its_sweep_where_it_is_listed(folder: Path) 
     assert main(["resume", "outputs/s/1", "--fork", "-q", "epochs=2"]) == 0
     assert (folder / "outputs/s-1-fork/result.json").exists()
     assert not (folder / "outputs/s/1-fork").exists()
+
+
+@pytest.mark.parametrize("options", [[], ["--config-dir", "/my conf", "--config-name", "it's"], ["--config-name", "x"]])
+@pytest.mark.parametrize(
+    "overrides", [[], ["seed=1"], ["+project.name='a b'", 'dataset.file=o\'k "x".csv', "~scheduler", "x=--config-dir"]]
+)
+def test_a_command_is_split_into_what_it_was_made_of(options: list[str], overrides: list[str]) -> None:
+    assert split_command(train_command(overrides, options)) == (options, overrides)
