@@ -62,7 +62,7 @@ def format_tuned(tuned: "Tuned", *, ascii_only: bool) -> list[str]:
         lines += [*format_table(table, left=1), ""]
     if model is not None:
         count = len(model.counts)
-        lines.append(f"final model: the mean of {count} networks, trained on all rows that are not for the test")
+        lines.append(f"final model: the mean of {count} networks, trained on all rows but those of the test")
         lines.append(f"predict with it: ch12 predict {model.directory} ROWS.csv")
     if tuned.best is not None:
         if model is None:
