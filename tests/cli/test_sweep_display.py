@@ -359,6 +359,34 @@ def test_keys_are_shortened_before_values():
     assert header_and_row(44)[1] == "0.001  bfloa~  float~  0.5000 +- 0.1000    7"
 
 
+def test_a_table_that_is_too_wide_leaves_out_keys_and_names_them():
+    keys = ["optimizer", "optimizer.lr", "model.width", "model.depth", "batch_size", "activation"]
+    folded = [
+        Folded(
+            dict(zip(keys, ["adam", lr, "64", depth, "32", "tanh"], strict=True)),
+            1,
+            1,
+            0,
+            0,
+            {"objective": 0.5},
+            {"objective": 0.1},
+            7,
+        )
+        for lr, depth in (("0.0123456", "1"), ("0.0234567", "2"))
+    ]
+
+    def lines(width: int) -> list[str]:
+        return format_folded(folded, ["objective"], monitor="train_loss", width=width, ascii_only=True)
+
+    assert len(lines(120)) == 3
+    assert lines(60)[-1] == "all of these: batch_size=32, activation=tanh"
+    assert lines(60)[1].startswith("adam       0.0123456  64     1 ")
+    narrow = lines(34)
+    assert narrow[0].split()[:2] == ["lr", "best"]
+    assert narrow[-1] == "not shown: model.depth"
+    assert max(map(len, narrow)) <= 34
+
+
 def test_intervals_have_as_many_decimals_as_their_mean():
     assert format_interval("loss", 0.068331, 0.0082123, ascii_only=False) == "0.06833 ± 0.00821"
     assert format_interval("accuracy", 0.95, 0.01234, ascii_only=False) == "0.9500 ± 0.0123"

@@ -95,6 +95,13 @@ def _width(column: str) -> int:
     return len(column) if column == "epoch" else max(NUMBER, len(_header(column)))
 
 
+def narrowest_width(table: Sequence[Sequence[str]], columns: int) -> int:
+    """Returns the least width that `cut_cells` can give a table, whose first `columns` columns it may cut."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    least = [min(width, MIN_CELL) if index < columns else width for index, width in enumerate(widths)]
+    return sum(least) + len(GAP) * (len(widths) - 1)
+
+
 def cut_cells(table: Sequence[Sequence[str]], columns: int, *, width: int, ascii_only: bool) -> list[list[str]]:
     """Returns the table, header first, with the widest of its first `columns` columns cut until it fits `width`."""
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
