@@ -201,9 +201,10 @@ def build_training(
         loaded = tensors(task.data.train, task, dtype=network.dtype, device=torch.device("cpu"))
     check_fit(network, task, train, last_batch=last_batch_size(len(train), loop.batch_size))
     valid = tensors(task.data.valid, task, dtype=network.dtype, device=device) if task.data.valid else None
-    if machine.workers and isinstance(valid, StreamedPart):
+    if task.data.valid and machine.workers and isinstance(valid, StreamedPart):
+        gathered = tensors(task.data.valid, task, dtype=network.dtype, device=torch.device("cpu"))
         valid.loader = BatchLoader(
-            valid, batch_size=loop.batch_size, workers=machine.workers, device=device, pin_memory=machine.pin_memory
+            gathered, batch_size=loop.batch_size, workers=machine.workers, device=device, pin_memory=machine.pin_memory
         )
     make_training: Callable[..., Training] = Training
     if isinstance(network, SharedNetwork):

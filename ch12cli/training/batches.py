@@ -1,7 +1,6 @@
 """Batches of an epoch, in a given order of the rows."""
 
 import ctypes
-import errno
 import math
 import os
 import signal
@@ -11,22 +10,22 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Any, NamedTuple, NoReturn, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ch12cli.errors import InputError, MachineError
 from ch12cli.training.streams import Streams, epoch_order
-from ch12cli.training.torch_internals import aligned_size, exit_if_batch_is_not_sent, workers_of
+from ch12cli.training.torch_internals import aligned_size, workers_of
 
-NO_SHARED_MEMORY = errno.ENOSPC  # exit code of a DataLoader worker that could not pass a batch on
 ALIGNMENT = 64  # bytes, of new tensors: the bits of a matrix product depend on it
 BLOCK = 2**20  # number of values gathered at once; larger blocks only use more memory
-SENT = 2**20  # the same for streamed rows that a DataLoader worker sends through shared memory
+SENT = 2**20  # the same for streamed rows that a DataLoader worker puts into shared memory
+AHEAD = 2  # how many blocks each DataLoader worker is asked for at a time, as torch does
 
 # Gives x of some rows, (rows, …), in the order asked. The epoch is counted from 0; it is None in evaluation.
 Fetch = Callable[[NDArray[np.int64], int | None], NDArray[Any]]
@@ -229,17 +228,45 @@ def split(rows: Tensor, batch_size: int) -> Sequence[Tensor]:
 
 
 class Asked(NamedTuple):
-    """What a DataLoader worker is asked for: rows of a part, (rows,), in an epoch, counted from 0."""
+    """What a DataLoader worker is asked for: rows of a part, (rows,), in an epoch, counted from 0, put into a slot."""
 
     rows: NDArray[np.int64]
     epoch: int | None
+    slot: int
+
+
+class Slots:
+    """Memory that processes share, in which workers put rows. It is used again and again: new memory costs more.
+
+    count: how many slots; rows: how many of `part` each holds.
+    """
+
+    def __init__(self, part: Part, *, count: int, rows: int) -> None:
+        y_dtype = part.y.dtype if part.y.is_floating_point() else torch.int64
+        self.x = torch.empty(count, rows, *part.x.shape[1:], dtype=part.x.dtype).share_memory_()
+        self.y = torch.empty(count, rows, *part.y.shape[1:], dtype=y_dtype).share_memory_()
+
+    def put(self, slot: int, x: Tensor, y: Tensor) -> None:
+        self.x[slot, : len(x)] = x
+        self.y[slot, : len(y)] = y
+
+    def get(self, slot: int, rows: int) -> tuple[Tensor, Tensor]:
+        """Returns x and y of the first rows of a slot, which the next put changes."""
+        return self.x[slot, :rows], self.y[slot, :rows]
+
+
+class Filled(NamedTuple):
+    """What a DataLoader worker answers: where the rows are, and how many."""
+
+    slot: int
+    rows: int
 
 
 class RowDataset(Dataset[tuple[Tensor, Tensor]]):
-    """A part as a Dataset that gathers many rows at once."""
+    """A part as a Dataset that gathers many rows at once, into slots."""
 
-    def __init__(self, part: Part) -> None:
-        self.part = part
+    def __init__(self, part: Part, slots: Slots) -> None:
+        self.part, self.slots = part, slots
 
     def __len__(self) -> int:
         return len(self.part)
@@ -248,27 +275,27 @@ class RowDataset(Dataset[tuple[Tensor, Tensor]]):
         x, y = self.part.gather(torch.tensor([row]))
         return x[0], y[0]
 
-    def __getitems__(self, asked: Asked) -> "tuple[Tensor, Tensor] | InputError":
-        """Returns x and y of some rows; from a worker also an InputError, which torch would raise as another text."""
+    def __getitems__(self, asked: Asked) -> "Filled | InputError":
+        """Gathers some rows. Returns an InputError, which torch would raise as another text."""
         try:
-            return self.part.gather(torch.from_numpy(asked.rows), asked.epoch)
+            x, y = self.part.gather(torch.from_numpy(asked.rows), asked.epoch)
         except InputError as error:
-            if get_worker_info() is None:
-                raise
             return InputError(error.problems)
+        self.slots.put(asked.slot, x, y)
+        return Filled(asked.slot, len(y))
 
 
 class Order(Sampler[Asked]):
-    """A batch sampler that yields the rows of the current epoch, so many at once."""
+    """A batch sampler that yields the rows of the current epoch, so many at once, each with the next of the slots."""
 
-    def __init__(self, rows_at_once: int) -> None:
-        self.rows_at_once = rows_at_once
+    def __init__(self, rows_at_once: int, slots: int) -> None:
+        self.rows_at_once, self.slots = rows_at_once, slots
         self.rows = np.empty(0, np.int64)
         self.epoch: int | None = 0
 
     def __iter__(self) -> Iterator[Asked]:
-        for start in range(0, len(self.rows), self.rows_at_once):
-            yield Asked(self.rows[start : start + self.rows_at_once], self.epoch)
+        for number, start in enumerate(range(0, len(self.rows), self.rows_at_once)):
+            yield Asked(self.rows[start : start + self.rows_at_once], self.epoch, number % self.slots)
 
     def __len__(self) -> int:
         return -(-len(self.rows) // self.rows_at_once)
@@ -284,16 +311,10 @@ def init_loader_worker(_number: int, *, parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     sys.excepthook = print_unless_disconnected
-    exit_if_batch_is_not_sent(exit_worker)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: a worker holds the run's lock too
     if os.getppid() != parent:
         os._exit(1)
-
-
-def exit_worker(error: BaseException, _batch: object) -> NoReturn:
-    """Exits a DataLoader worker that cannot pass a batch on. The exit code gives the reason."""
-    os._exit(NO_SHARED_MEMORY if "shared memory" in str(error) else 1)
 
 
 def print_unless_disconnected(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -316,11 +337,14 @@ def describe_failure(exit_codes: Mapping[int, int]) -> str:
     """Returns why there are no more batches. exit_codes: of the workers that have ended, by process ID."""
     if not exit_codes:
         return ""
-    if NO_SHARED_MEMORY in exit_codes.values():
-        return "the shared memory of the loader processes (/dev/shm) is full; use workers=0, or a smaller batch_size"
     number, code = next(iter(exit_codes.items()))
     how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
     return f"a loader process died (process {number}, {how}); try fewer workers, or workers=0"
+
+
+def as_bytes(values: Tensor) -> NDArray[np.uint8]:
+    """Returns the memory of contiguous values, (bytes,)."""
+    return values.view(-1).view(torch.uint8).numpy()
 
 
 class BatchLoader:
@@ -328,17 +352,25 @@ class BatchLoader:
 
     def __init__(self, part: Part, *, batch_size: int, workers: int, device: torch.device, pin_memory: bool) -> None:
         self.device, self.batch_size = device, batch_size
+        self.pin_memory = pin_memory and device.type == "cuda"
         if part.sequential:
             workers = min(workers, 1)  # of which each would go through all rows
-        self.order = Order(part.rows_at_once(batch_size, sent=True))
+        rows = part.rows_at_once(batch_size, sent=True)
+        count = workers * AHEAD + 1  # the next is asked for before this process has copied the one that it got
+        try:
+            self.slots = Slots(part, count=count, rows=min(rows, len(part)))
+        except RuntimeError as error:
+            rule = "the loader processes need more shared memory (/dev/shm) than there is"
+            raise MachineError(f"workers={workers}: {rule}; use workers=0, or a smaller batch_size") from error
+        self.order = Order(rows, count)
         self.loader = DataLoader(
-            RowDataset(part),
+            RowDataset(part, self.slots),
             batch_sampler=cast(Any, self.order),  # torch's type is for lists of rows
             num_workers=workers,
+            prefetch_factor=AHEAD,
             collate_fn=unchanged,
             worker_init_fn=partial(init_loader_worker, parent=os.getpid()),
-            persistent_workers=workers > 0,
-            pin_memory=pin_memory and device.type == "cuda",
+            persistent_workers=True,
             generator=torch.Generator(),  # separate: iterating must not draw from the run's stream
         )
         self.started = False
@@ -355,13 +387,21 @@ class BatchLoader:
             for block in found:
                 if isinstance(block, InputError):
                     raise block
-                moved = (block[0].to(self.device, non_blocking=True), block[1].to(self.device, non_blocking=True))
-                yield from split_pair(moved, self.batch_size)
+                x, y = (self.copied(values) for values in self.slots.get(*block))
+                yield from split_pair((x, y), self.batch_size)
         except (RuntimeError, OSError, EOFError) as error:  # OSError and EOFError occur while a batch is received
             reason = self.reason(error)
             if not reason:
                 raise
             raise MachineError(f"workers={self.loader.num_workers}: {reason}") from error
+
+    def copied(self, values: Tensor) -> Tensor:
+        """Returns new values on the device."""
+        if self.device.type != "cpu":
+            return (values.pin_memory() if self.pin_memory else values).to(self.device, non_blocking=self.pin_memory)
+        new = torch.empty_like(values)
+        np.copyto(as_bytes(new), as_bytes(values))  # torch's threads would wait for the cores of the workers
+        return new
 
     def reason(self, error: Exception) -> str:
         """Returns why there are no batches if a DataLoader worker is the cause; else an empty text."""

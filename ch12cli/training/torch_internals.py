@@ -4,9 +4,8 @@ Each entry gives the reason, and what ch12 does without it. `tests/training/test
 changes one of them.
 """
 
-from collections.abc import Callable, Sequence
-from multiprocessing.queues import Queue
-from typing import Any, NoReturn
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -126,14 +125,6 @@ def is_dropout(module: nn.Module) -> bool:
 def is_convolution(module: nn.Module) -> bool:
     """Returns whether a module is one of torch's convolutions. Reason: their common class is private."""
     return isinstance(module, getattr(nn.modules.conv, "_ConvNd", (nn.Conv1d, nn.Conv2d, nn.Conv3d)))
-
-
-def exit_if_batch_is_not_sent(exit_worker: Callable[[BaseException, object], NoReturn]) -> None:
-    """Lets a DataLoader worker call exit_worker(error, batch) when it cannot send a batch.
-
-    Reason: the worker would print the error and go on, and the run would wait for the batch for ever.
-    """
-    Queue._on_queue_feeder_error = staticmethod(exit_worker)  # type: ignore[attr-defined]
 
 
 def abort_collectives() -> None:

@@ -44,6 +44,11 @@ class Table:
     rows: list[Sequence[str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
+    def add(self, *cells: str) -> None:
+        """Adds a row, and prints it at once, for who waits or has no time to wait."""
+        self.rows.append(cells)
+        print("  ".join(cells), file=sys.stderr, flush=True)
+
     def markdown(self) -> str:
         lines = [f"### {self.title}", "", self.about, ""]
         lines += [f"| {' | '.join(row)} |" for row in [self.columns, ["---"] * len(self.columns), *self.rows]]

@@ -91,7 +91,5 @@ def run(bench: Bench) -> Table:
             ours = name == "ch12"
             share = f"{times:.2f} time, {space:.2f} memory" if ours else ""
             target = verdict(times, target=TARGETS[what]) if ours else ""
-            table.rows.append(
-                [what if ours else "", name, spread(values), f"{memory[name] / 1e6:.0f} MB", share, target]
-            )
+            table.add(what if ours else "", name, spread(values), f"{memory[name] / 1e6:.0f} MB", share, target)
     return table

@@ -107,9 +107,9 @@ def run(bench: Bench) -> Table:
             contenders["reference"] = lambda runs=runs: in_c(runs)
         middle = medians(interleaved(contenders, times=TIMES))
         beside = middle.get("reference")
-        table.rows.append(
-            [name, f"{runs:,}", f"{middle['compiled']:.3f}", f"{middle['torch']:.2f}",
-             f"{middle['compiled'] / middle['torch']:.3f}",
-             *((f"{beside:.3f}", f"{middle['compiled'] / beside:.2f}") if beside else ("", ""))]
-        )  # fmt: skip
+        table.add(
+            *(name, f"{runs:,}", f"{middle['compiled']:.3f}", f"{middle['torch']:.2f}"),
+            f"{middle['compiled'] / middle['torch']:.3f}",
+            *((f"{beside:.3f}", f"{middle['compiled'] / beside:.2f}") if beside else ("", "")),
+        )
     return table

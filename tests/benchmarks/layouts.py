@@ -83,5 +83,5 @@ def run(bench: Bench) -> Table:
         runs_last = is_faster_runs_last(list(chain([FEATURES, *[width] * depth, CLASSES]).children()), batch)
         lost = max(share if runs_last else 1 / share, 1.0) - 1
         chosen = ("last" if runs_last else "first") + (f" (loses {lost:.0%})" if lost > 0.1 else "")
-        table.rows.append([*map(str, (width, depth, batch, weights * batch)), *microseconds, f"{share:.2f}", chosen])
+        table.add(*map(str, (width, depth, batch, weights * batch)), *microseconds, f"{share:.2f}", chosen)
     return table

@@ -103,7 +103,7 @@ def table_of(spent: dict[str, list[Spent]]) -> Table:
         peer = middle["cat of each result.json" + ", cold" * name.endswith(", cold")]
         wall, cpu = ([getattr(each, what) for each in values] for what in ("wall", "cpu"))
         target = verdict(middle[name], target=targets[name]) if name in targets else ""
-        table.rows.append([f"`{name}`", spread(wall), spread(cpu), ratio(middle[name], peer), target])
+        table.add(f"`{name}`", spread(wall), spread(cpu), ratio(middle[name], peer), target)
     if "ch12 runs, cold" not in spent:
         table.notes.append(f"Nothing is measured cold: only root may empty the page cache ({CACHES}).")
     return table

@@ -1,7 +1,10 @@
 """Pictures a second out of a folder of JPEG files, against a plain Dataset with PIL in torch's DataLoader."""
 
 import os
+import statistics
 import time
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,9 +16,10 @@ from torch.utils.data import DataLoader, Dataset
 from ch12cli.data import image_folder
 from ch12cli.data.prepared import prepare
 from ch12cli.training.batches import Shuffled, StreamedPart
-from tests.benchmarks.bench import Bench, Table, ratio
+from tests.benchmarks.bench import Bench, Table, interleaved, ratio, spread, verdict
 
 PICTURES = int(os.environ.get("CH12_BENCH_PICTURES", 5_000))
+ROUNDS = 5
 SIDE, SMALL, BATCH = 96, 64, 64
 
 
@@ -52,7 +56,7 @@ class Rates(NamedTuple):
     growth: int
 
 
-def rates(batches: Any) -> Rates:
+def epoch_rates(batches: Iterable[Any]) -> Rates:
     start = time.perf_counter()
     first, rows, quarter = 0.0, 0, 0
     for x, _ in batches:
@@ -72,29 +76,44 @@ def run(bench: Bench) -> Table:
     files = make_pictures(folder)
     table = Table(
         f"{PICTURES:,} JPEG files of {SIDE} x {SIDE}, brought to {SMALL} x {SMALL}",
-        "One epoch in batches of 64, with `dataset.cache=none` and `memory` (its second epoch) against a plain "
-        "Dataset + PIL + DataLoader. Pictures a second; seconds to the first batch; by how much memory grows from the "
-        "first quarter of the epoch to its end.",
-        ["workers", "plain", "first", "ch12, none", "first", "memory", "times", "ch12, memory", "times"],
+        "Epochs in batches of 64, with `dataset.cache=none` and `memory` (its second epoch on) against a plain "
+        f"Dataset + PIL + DataLoader: the median of {ROUNDS} in turn, after one. Pictures a second; seconds to "
+        "the first batch; by how much memory grows from the first quarter of an epoch to its end; the ratio to plain, "
+        "median (lowest to highest).",
+        ["workers", "plain", "first", "ch12, none", "first", "memory", "times", "ch12, memory", "times", "target"],
     )
     cpu = torch.device("cpu")
     for workers in (0, 1, 2):
-        plain = rates(DataLoader(Plain(files), BATCH, shuffle=True, num_workers=workers))
-        found: dict[str, Rates] = {}
+        batches: dict[str, Callable[[], Iterable[Any]]] = {}
+        plain = DataLoader(Plain(files), BATCH, shuffle=True, num_workers=workers, persistent_workers=workers > 0)
+        batches["plain"] = partial(iter, plain)
         for cache in ("none", "memory"):
             data = prepare(image_folder(str(folder), height=SMALL, width=SMALL, colour=True, cache=cache))
             y = torch.from_numpy(np.ascontiguousarray(data.train.y))
             rows: Any = data.train.x
             part = StreamedPart(rows.take, y, shape=(rows.shape[1],), dtype=torch.float32, device=cpu)
             source = Shuffled(part, batch_size=BATCH, workers=workers, device=cpu, pin_memory=False)
-            for _ in range(1 if cache == "none" else 2):
-                found[cache] = rates(source.batches(source.order()))
-        none, memory = found["none"], found["memory"]
-        table.rows.append(
-            [
-                *(str(workers), f"{plain.rate:,.0f}", f"{plain.first:.2f}"),
-                *(f"{none.rate:,.0f}", f"{none.first:.2f}", f"{none.growth / 1e6:+.0f} MB"),
-                *(ratio(none.rate, plain.rate), f"{memory.rate:,.0f}", ratio(memory.rate, plain.rate)),
-            ]
+            batches[cache] = partial(epoch_of, source)
+        first = {name: epoch_rates(give()).first for name, give in batches.items()}
+        found: dict[str, list[Rates]] = {name: [] for name in batches}
+        interleaved({name: partial(keep, found[name], give) for name, give in batches.items()}, times=ROUNDS, warm=0)
+        middle = {name: statistics.median(rate for _, rate, _ in each) for name, each in found.items()}
+        times = [ours.rate / peer.rate for ours, peer in zip(found["none"], found["plain"], strict=True)]
+        growth = max(one.growth for one in found["none"])
+        share = statistics.median(times)
+        table.add(
+            *(str(workers), f"{middle['plain']:,.0f}", f"{first['plain']:.2f}"),
+            *(f"{middle['none']:,.0f}", f"{first['none']:.2f}", f"{growth / 1e6:+.0f} MB", spread(times)),
+            *(f"{middle['memory']:,.0f}", ratio(middle["memory"], middle["plain"])),
+            verdict(share, target=1, larger=True) if workers == 2 else "",
         )
     return table
+
+
+def epoch_of(source: Shuffled) -> Iterable[Any]:
+    return source.batches(source.order())
+
+
+def keep(found: list[Rates], give: Callable[[], Iterable[Any]]) -> float:
+    found.append(epoch_rates(give()))
+    return found[-1].rate

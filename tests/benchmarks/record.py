@@ -42,7 +42,7 @@ def run(bench: Bench) -> Table:
             few, more = (trained(bench, runs, 1, way)[0].cpu for runs in (FEW, MORE))
             costs.append((more - few) / (MORE - FEW) * 1e3)
         cost = statistics.median(costs)
-        table.rows.append([f"a job, {way}", "", f"{cost:.2f} ms", "", "", verdict(cost, target=most)])
+        table.add(f"a job, {way}", "", f"{cost:.2f} ms", "", "", verdict(cost, target=most))
     rows, jax = write_rows(bench), bench.has("jax")
     table.notes += [] if jax else [missing("JAX")]
     for runs, most in SHARES.items():
@@ -50,13 +50,13 @@ def run(bench: Bench) -> Table:
         target = ""
         if jax:
             peer = process(bench.peer("jax_sweep.py", rows, runs, EPOCHS, 2), folder=bench.folder("jax"))
-            table.rows.append([f"JAX, {runs:,} runs", *cells(peer), "", ""])
+            table.add(f"JAX, {runs:,} runs", *cells(peer), "", "")
             target = f"{spent.wall / peer.wall:.2f} of JAX, {verdict(spent.wall / peer.wall, target=most)}"
-        table.rows.append([f"ch12, compact, {runs:,} runs", *cells(spent), *files_cell(sweep), target])
+        table.add(f"ch12, compact, {runs:,} runs", *cells(spent), *files_cell(sweep), target)
     spent, sweep = trained(bench, MANY, EPOCHS, "compact")
     targets = [verdict(spent.wall, target=SECONDS), verdict(spent.memory / 1e9, target=MEMORY)]
     targets.append(verdict(files_below(sweep)[0], target=FILES))
-    table.rows.append([f"ch12, compact, {MANY:,} runs", *cells(spent), *files_cell(sweep), "; ".join(targets)])
+    table.add(f"ch12, compact, {MANY:,} runs", *cells(spent), *files_cell(sweep), "; ".join(targets))
     return table
 
 

@@ -82,5 +82,5 @@ def run(bench: Bench) -> Table:
         half = t_quantile(len(gain) - 1) * gain.std(ddof=1) / len(gain) ** 0.5
         one, several = losses.mean(0)
         cells = [f"{one:.4f}", f"{several:.4f}", f"{gain.mean():+.4f} ± {half:.4f}"]
-        table.rows.append([name, *cells, f"{(gain > 0).sum()} of {len(gain)}"])
+        table.add(name, *cells, f"{(gain > 0).sum()} of {len(gain)}")
     return table

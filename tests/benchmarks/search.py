@@ -135,16 +135,14 @@ def run(bench: Bench) -> Table:
         f"ones would find as good a best, by {RULER:,} random trials; a geometric mean over {SEEDS} seeds.",
         ["what", "figure", "compared", "target"],
     )
-    table.rows.append(["a search", f"{searched:.1f} s, {TRIALS / searched:.0f} trials/s", "", ""])
+    table.add("a search", f"{searched:.1f} s, {TRIALS / searched:.0f} trials/s", "", "")
     share = searched / grid
-    table.rows.append(
-        ["a grid", f"{grid:.1f} s", f"the search takes {share:.2f} times as long", verdict(share, target=1.5)]
-    )
+    table.add("a grid", f"{grid:.1f} s", f"the search takes {share:.2f} times as long", verdict(share, target=1.5))
     if bench.has("optuna", "torch"):
         seconds = optuna_seconds(bench)
         times, figure = seconds * TRIALS / searched, f"{seconds * 1000:.0f} ms a trial"
-        table.rows.append(
-            ["Optuna, the plain loop", figure, f"{times:.0f} times as long", verdict(times, target=100, larger=True)]
+        table.add(
+            "Optuna, the plain loop", figure, f"{times:.0f} times as long", verdict(times, target=100, larger=True)
         )
     else:
         table.notes.append(missing("Optuna"))
@@ -162,5 +160,5 @@ def run(bench: Bench) -> Table:
             each = value / QUALITY_TRIALS
             target = verdict(each, target=2.2, larger=True) if sampler == "tpe" else ""
             cells = [f"{objective}, {sampler}", f"{value:.0f} random trials", f"{each:.2f} for each trial", target]
-            table.rows.append(cells)
+            table.add(*cells)
     return table

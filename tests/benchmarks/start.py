@@ -32,5 +32,5 @@ def run(bench: Bench) -> Table:
     for name, values in found.items():
         share = middle[name] / middle[IMPORT]
         target = "" if name == IMPORT else verdict(share, target=0.2 if name == "ch12 --help" else 0.5)
-        table.rows.append([f"`{name}`" if " -" in name else name, spread(values, 1e-3, 0), f"{share:.2f}", target])
+        table.add(f"`{name}`" if " -" in name else name, spread(values, 1e-3, 0), f"{share:.2f}", target)
     return table

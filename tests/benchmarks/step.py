@@ -63,5 +63,5 @@ def run(bench: Bench) -> Table:
     for name, values in found.items():
         share = middle["ch12"] / middle[name]
         target = verdict(share, target=TARGETS[name]) if name in TARGETS else ""
-        table.rows.append([name, spread(values, 1e-6 * STEPS, 0), f"{share:.2f}", target])
+        table.add(name, spread(values, 1e-6 * STEPS, 0), f"{share:.2f}", target)
     return table

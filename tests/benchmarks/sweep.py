@@ -85,11 +85,11 @@ def run(bench: Bench) -> Table:
         notes=notes,
     )
     ours = middle["ch12"]
-    table.rows.append([f"ch12, {RUNS:,} runs", *figures(RUNS, ours), "1", ""])
+    table.add(f"ch12, {RUNS:,} runs", *figures(RUNS, ours), "1", "")
     if jax:
         share = ours.wall / middle["JAX"].wall
         words = f"{share:.2f} of its time, {ours.cpu / middle['JAX'].cpu:.2f} of its processor time"
-        table.rows.append([f"JAX, {RUNS:,} runs", *figures(RUNS, middle["JAX"]), words, verdict(share, target=1.0)])
+        table.add(f"JAX, {RUNS:,} runs", *figures(RUNS, middle["JAX"]), words, verdict(share, target=1.0))
     launchers: list[tuple[str, tuple[str, ...], Path, float]] = [
         ("Hydra, basic launcher", (), bench.peers if joblib else bench.python, 100.0)
     ]
@@ -101,7 +101,7 @@ def run(bench: Bench) -> Table:
         seconds = per_job(bench, rows, *launcher, interpreter=interpreter) * RUNS
         faster = seconds / ours.wall
         cells = [f"{seconds:.0f} (scaled)", "", f"{RUNS / seconds:.2f}", f"{faster:.0f} times its throughput"]
-        table.rows.append([name, *cells, verdict(faster, target=target, larger=True)])
+        table.add(name, *cells, verdict(faster, target=target, larger=True))
     grow(bench, table, ours)
     return table
 
@@ -119,18 +119,18 @@ def grow(bench: Bench, table: Table, reference: Spent) -> None:
     """Adds other numbers of runs, and the memory of the largest."""
     for runs in SIZES[:2]:
         spent = middle_of([own(bench, runs) for _ in range(2)])
-        table.rows.append([f"ch12, {runs:,} runs", *figures(runs, spent), "", ""])
+        table.add(f"ch12, {runs:,} runs", *figures(runs, spent), "", "")
     last = reference.wall / RUNS
     for runs in SIZES[2:]:
         spent = own(bench, runs)
         each = spent.wall / runs
         words = f"{each / last:.2f} of a run's time before"
-        table.rows.append([f"ch12, {runs:,} runs", *figures(runs, spent), words, verdict(each / last, target=1.0)])
+        table.add(f"ch12, {runs:,} runs", *figures(runs, spent), words, verdict(each / last, target=1.0))
         last = each
     compare_groups(bench, table)
     spent = own(bench, SIZES[-1], 20)
     words, target = f"{spent.memory / 1e9:.2f} GB at most", verdict(spent.memory / 1e9, target=MEMORY)
-    table.rows.append([f"ch12, {SIZES[-1]:,} runs of 20 epochs", *figures(SIZES[-1], spent), words, target])
+    table.add(f"ch12, {SIZES[-1]:,} runs of 20 epochs", *figures(SIZES[-1], spent), words, target)
 
 
 def compare_groups(bench: Bench, table: Table) -> None:
@@ -140,6 +140,7 @@ def compare_groups(bench: Bench, table: Table) -> None:
         for _ in range(2):
             command = [*bench.ch12, "train", "-m", *words, f"epochs={EPOCHS}", "hydra.sweep.dir=sweep", "-q"]
             spent[name] = process(command, folder=bench.folder("groups"))
-        table.rows.append([f"ch12, {GROUPED:,} runs in {name}", *figures(GROUPED, spent[name]), "", ""])
     share = spent["60 groups"].wall / spent["one group"].wall
-    table.rows[-1] = [*table.rows[-1][:-2], f"{share:.2f} of the time of one", verdict(share, target=GROUPS)]
+    compared = {"one group": ["", ""], "60 groups": [f"{share:.2f} of the time of one", verdict(share, target=GROUPS)]}
+    for name, cells in compared.items():
+        table.add(f"ch12, {GROUPED:,} runs in {name}", *figures(GROUPED, spent[name]), *cells)

@@ -87,7 +87,7 @@ def run(bench: Bench) -> Table:
     for name, one in means.items():
         first = [*name.split(" | "), str(len(scores[name])), f"{one.ours:.4f}", f"{one.single:.4f}"]
         last = [f"{one.settings:.0f}", f"{one.theirs:.4f}", f"{one.their_settings:.0f}", f"{one.cpu:.0f} s"]
-        table.rows.append([*first, *last])
+        table.add(*first, *last)
     ours, theirs = (mean(getattr(one, which) for one in means.values()) for which in ("ours", "theirs"))
     at_least = sum(one.ours >= one.theirs for one in means.values())
     table.notes.append(f"Mean over the tables: {ours:.4f} against {theirs:.4f}; at least as good on {at_least}.")

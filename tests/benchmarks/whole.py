@@ -50,5 +50,5 @@ def run(bench: Bench) -> Table:
     for name, values in found.items():
         share, busy = middle["ch12 train"] / middle[name], cpu["ch12 train"] / cpu[name]
         target = verdict(share, target=1.0) if name == "plain script" else ""
-        table.rows.append([name, spread(values), f"{share:.2f}", f"{cpu[name]:.2f}", f"{busy:.2f}", target])
+        table.add(name, spread(values), f"{share:.2f}", f"{cpu[name]:.2f}", f"{busy:.2f}", target)
     return table

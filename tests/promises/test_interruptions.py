@@ -243,7 +243,7 @@ def test_a_full_output_is_reported_and_the_run_is_kept(words: tuple[str, ...], f
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs the right to mount")
 @pytest.mark.parametrize(
     ("size", "message"),
-    [("4k", "workers=2: cannot start loader processes, which need shared memory"), ("64k", "(/dev/shm) is full")],
+    [("4k", "workers=2: the loader processes need more shared memory"), ("1m", "(/dev/shm) than there is")],
 )
 def test_too_little_shared_memory_is_reported_and_the_run_continues_without_it(
     size: str, message: str, folder: Path

@@ -3,7 +3,6 @@
 import os
 import stat
 import warnings
-from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")  # what Pillow may try; its other decoders are less tested
-PNG_HEADER, PNG_BITS = 25, 24  # bytes of the signature and the first chunk up to the bits of a channel; their position
+PNG_BITS = 24  # where a PNG file has the byte with the bits of a channel
 ImageShape = tuple[int, int, int]  # (channels, height, width)
 
 
@@ -32,13 +31,13 @@ def require_pillow() -> None:
         raise InputError("images are read by Pillow, which is not installed: pip install 'ch12[images]'") from error
 
 
-def read_image(path: Path, shape: ImageShape) -> Floats:
+def read_image(path: str, shape: ImageShape) -> Floats:
     """The pixels of a regular file, (channels * height * width,). ImageFileError for anything else.
 
     A pipe or a device is refused without waiting for it.
     """
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
+        if not stat.S_ISREG(os.stat(path).st_mode):
             raise ImageFileError("is not a regular file")
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # it may have become a pipe since the check
         with open(handle, "rb") as file:
@@ -60,10 +59,9 @@ def pixels_of(file: IO[bytes], shape: ImageShape) -> Floats:
         warnings.simplefilter("ignore")  # harmless oddities of the file
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
-            header = file.read(PNG_HEADER)
-            file.seek(0)
             with Image.open(file, formats=FORMATS) as image:
-                _adjust_transparency(image, header)
+                if image.format == "PNG" and "transparency" in image.info:
+                    _adjust_transparency(image, file)
                 return _resized(image, shape)
         except (ImageFileError, MemoryError):
             raise
@@ -77,12 +75,15 @@ def pixels_of(file: IO[bytes], shape: ImageShape) -> Floats:
             raise ImageFileError(f"is damaged ({reason})") from error
 
 
-def _adjust_transparency(image: "Image", header: bytes) -> None:
+def _adjust_transparency(image: "Image", file: IO[bytes]) -> None:
     """Brings the transparent colour of a PNG to the 8 bits to which Pillow brings the pixels alone."""
-    colour = image.info.get("transparency")
-    if image.format != "PNG" or image.mode == "P" or colour is None:
+    colour = image.info["transparency"]
+    if image.mode == "P":
         return
-    bits = header[PNG_BITS]
+    place = file.tell()  # from which Pillow goes on
+    file.seek(PNG_BITS)
+    bits = file.read(1)[0]
+    file.seek(place)
     if bits < 8:
         image.info["transparency"] = colour * 255 // (2**bits - 1)
     elif bits == 16 and isinstance(colour, tuple):
@@ -94,7 +95,8 @@ def _resized(image: "Image", shape: ImageShape) -> Floats:
     from PIL import ImageOps
 
     channels, height, width = shape
-    ImageOps.exif_transpose(image, in_place=True)
+    if image.format != "JPEG" or "exif" in image.info or "xmp" in image.info:  # without them a JPEG is upright
+        ImageOps.exif_transpose(image, in_place=True)
     upright = image
     if image.mode.startswith(("I", "F")):
         plain = _of_many_bits(upright, image.format)
@@ -107,9 +109,10 @@ def _resized(image: "Image", shape: ImageShape) -> Floats:
         mode = "RGB" if channels == 3 else "L"
         plain = upright if upright.mode == mode else upright.convert(mode)
     found = np.asarray(plain.resize((width, height), PIL.Image.Resampling.BILINEAR))  # (height, width[, 3])
-    flat = found.transpose(2, 0, 1).reshape(-1) if found.ndim == 3 else found.reshape(-1)
-    pixels = flat if plain.mode == "F" else flat / np.float32(255)
-    return pixels if found.ndim == 3 else np.tile(pixels, channels)
+    pixels = np.empty((channels, height, width), np.float32)
+    planes = found.transpose(2, 0, 1) if found.ndim == 3 else found
+    np.divide(planes, np.float32(1 if plain.mode == "F" else 255), out=pixels)
+    return pixels.reshape(-1)
 
 
 def _of_many_bits(image: "Image", kind: str | None) -> "Image":

@@ -1,5 +1,6 @@
 """Pictures in files as rows of pixels that are decoded when they are needed."""
 
+import os
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -41,7 +42,7 @@ class PictureRows(LazyRows):
         held = None if self.cache is None else self.cache.get(row)
         if held is not None:
             return held
-        pixels = read_image(self.folder / self.names[row], self.picture)
+        pixels = read_image(os.path.join(self.folder, self.names[row]), self.picture)
         if self.cache is not None:
             self.cache.put(row, pixels)
         return pixels
