@@ -340,7 +340,7 @@ class RowBuffer:
 
     def __init__(self, table: SweepTable, *, are_flushed: bool = False) -> None:
         self.table, self.are_flushed, self.rows = table, are_flushed, list[SweepRow]()
-        self.flushed = 0.0  # time.monotonic() of the last flush
+        self.flushed = time.monotonic()  # of the last flush
 
     def add(self, row: SweepRow) -> None:
         self.rows.append(row)

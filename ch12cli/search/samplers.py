@@ -111,12 +111,11 @@ class Kernels:
 
     def _log_density(self, points: Points) -> NDArray[np.float64]:
         whole = ~np.isnan(self.centers).any(0) & ~np.isnan(points).any(0) & (self.categories == 0)
-        logs = np.zeros((len(points), len(self.centers) + 1))  # the last column is the uniform part
-        kernels = logs[:, :-1]
-        if whole.any():
-            scaled, around = points[:, whole] / self.width[whole], self.centers[:, whole] / self.width[whole]
-            distance = (scaled**2).sum(1)[:, None] + (around**2).sum(1) - 2 * scaled @ around.T
-            kernels += -0.5 * distance - np.log(self.width[whole] * np.sqrt(2 * np.pi)).sum()
+        # half the squared distance in units of the width: |a|²/2 + |b|²/2 - ab. In place: new memory costs more
+        scaled, around = points[:, whole] / self.width[whole], self.centers[:, whole] / self.width[whole]
+        logs = scaled @ around.T  # (n, centers)
+        logs -= (scaled**2).sum(1)[:, None] / 2
+        logs -= (around**2).sum(1) / 2 + np.log(self.width[whole] * np.sqrt(2 * np.pi)).sum()
         for index in np.flatnonzero(~whole):
             at, center = points[:, index, None], self.centers[None, :, index]
             if categories := int(self.categories[index]):
@@ -124,9 +123,11 @@ class Kernels:
                 log = np.log((own + self.smoothing) / (1 + categories * self.smoothing) * categories)
             else:
                 log = -0.5 * ((at - center) / self.width[index]) ** 2 - np.log(self.width[index] * np.sqrt(2 * np.pi))
-            kernels += np.where(np.isnan(at) | np.isnan(center), 0.0, log)
-        largest = logs.max(1, keepdims=True)
-        return np.asarray(largest[:, 0] + np.log(np.exp(logs - largest).sum(1)) - np.log(logs.shape[1]))
+            logs += np.where(np.isnan(at) | np.isnan(center), 0.0, log)
+        largest = logs.max(1, initial=0)  # 0: of the uniform part
+        logs -= largest[:, None]
+        total = np.exp(logs, out=logs).sum(1) + np.exp(-largest)
+        return np.asarray(largest + np.log(total) - np.log(len(self.centers) + 1))
 
 
 def _category(positions: Points, categories: int) -> NDArray[np.int64]:

@@ -3,21 +3,30 @@
 import math
 import subprocess
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from optuna import create_study
 
+from ch12cli.catalogue.sweep_jobs import read_rows_as_planned
 from ch12cli.search.optuna_samplers import setting_asked, silent_optuna, tpe
 from ch12cli.search.settings import SAMPLERS
 from ch12cli.search.space import Condition, Interval, Options, Setting, Space, WholeNumbers
 from ch12cli.search.study import Study, batch_size
 from ch12cli.search.trial import Trial
-from tests.benchmarks.bench import ROOT, Bench, Table, missing, process, verdict
+from tests.benchmarks.bench import ROOT, Bench, Table, interleaved, medians, missing, process, spread, verdict
 
 TRIALS, EPOCHS = 1024, 20
+SPACE = (
+    f"search.n_trials={TRIALS}",
+    "optimizer.lr=tag(log,interval(1e-4,1))",
+    "optimizer.weight_decay=tag(log,interval(1e-6,0.1))",
+    "optimizer.eps=tag(log,interval(1e-10,1e-3))",
+)
 OPTUNA_TRIALS = 16
+TIMES = 3
 ONE_BY_ONE = "Optuna's TPE, one at a time"
 QUALITY_TRIALS, SEEDS, RULER = 512, 20, 100_000
 
@@ -100,7 +109,7 @@ def train(bench: Bench, *words: str) -> float:
     folder = bench.folder("search")
     command = [*bench.ch12, "train", "-q", "-m", f"epochs={EPOCHS}", "hydra.sweep.dir=sweep", *words]
     spent = process(command, folder=folder)
-    assert sum(1 for job in (folder / "sweep").iterdir() if (job / "model.pt").exists()) == TRIALS
+    assert len(read_rows_as_planned(folder / "sweep")) == TRIALS
     return spent.wall
 
 
@@ -114,36 +123,38 @@ def run(bench: Bench) -> Table:
     def numbers(low: float, count: int) -> str:
         return ",".join(f"{low * 1.3**index:.3g}" for index in range(count))
 
-    grid = train(
-        bench,
-        f"optimizer.lr={numbers(1e-3, 16)}",
-        f"optimizer.weight_decay={numbers(1e-5, 8)}",
-        f"optimizer.eps={numbers(1e-8, 8)}",
-    )
-    searched = train(
-        bench,
-        f"search.n_trials={TRIALS}",
-        "optimizer.lr=tag(log,interval(1e-4,1))",
-        "optimizer.weight_decay=tag(log,interval(1e-6,0.1))",
-        "optimizer.eps=tag(log,interval(1e-10,1e-3))",
-    )
+    contenders = {
+        "a grid": (
+            f"optimizer.lr={numbers(1e-3, 16)}",
+            f"optimizer.weight_decay={numbers(1e-5, 8)}",
+            f"optimizer.eps={numbers(1e-8, 8)}",
+        ),
+        "a search": SPACE,
+        "a search, recorded compactly": (*SPACE, "sweep.record=compact"),
+    }
+    found = interleaved({name: partial(train, bench, *words) for name, words in contenders.items()}, times=TIMES)
+    middle = medians(found)
     table = Table(
         "Searches",
-        f"{TRIALS:,} trials of {EPOCHS} epochs on Iris, three numbers searched, in stacks; a grid of as many jobs; "
-        f"and Optuna's TPE, which calls the plain loop one trial at a time, measured on {OPTUNA_TRIALS} trials. "
-        f"Below, what {QUALITY_TRIALS} trials in batches of {batch_size(QUALITY_TRIALS)} are worth: how many random "
-        f"ones would find as good a best, by {RULER:,} random trials; a geometric mean over {SEEDS} seeds.",
+        f"{TRIALS:,} trials of {EPOCHS} epochs on Iris, three numbers searched, in stacks; a grid of as many jobs "
+        f"(medians of {TIMES} in turn); and Optuna's TPE, which calls the plain loop one trial at a time, measured on "
+        f"{OPTUNA_TRIALS} trials. Below, what {QUALITY_TRIALS} trials in batches of {batch_size(QUALITY_TRIALS)} are "
+        f"worth: how many random ones would find as good a best, by {RULER:,} random trials, of which the best counts "
+        f"{worth([-math.inf], np.zeros(RULER)):,.0f}; a geometric mean over {SEEDS} seeds.",
         ["what", "figure", "compared", "target"],
     )
-    table.add("a search", f"{searched:.1f} s, {TRIALS / searched:.0f} trials/s", "", "")
-    share = searched / grid
-    table.add("a grid", f"{grid:.1f} s", f"the search takes {share:.2f} times as long", verdict(share, target=1.5))
+    for name, seconds in middle.items():
+        share = seconds / middle["a grid"]
+        target = "" if name == "a grid" else verdict(share, target=1.5)
+        table.add(name, f"{spread(found[name], digits=1)} s", f"{share:.2f} of the grid", target)
     if bench.has("optuna", "torch"):
-        seconds = optuna_seconds(bench)
-        times, figure = seconds * TRIALS / searched, f"{seconds * 1000:.0f} ms a trial"
-        table.add(
-            "Optuna, the plain loop", figure, f"{times:.0f} times as long", verdict(times, target=100, larger=True)
-        )
+        each = optuna_seconds(bench)
+        table.add("Optuna, the plain loop", f"{each * TRIALS:.0f} s, {each * 1000:.0f} ms a trial", "", "")
+        for name in list(middle)[1:]:
+            times = each * TRIALS / middle[name]
+            table.add(
+                f"{name} beside it", "", f"{times:.0f} times the trials/s", verdict(times, target=100, larger=True)
+            )
     else:
         table.notes.append(missing("Optuna"))
     for objective in OBJECTIVES:
