@@ -107,14 +107,38 @@ INLINE void copy_row(const REAL *table, int columns, const Whole *from, V *to) {
     to[k * S] = v;
   }
 }
+/* How many rows are right: those whose largest output, a NaN before all numbers, or whose side of a bound is the
+   target's. The rules are those of `training/metrics.py`. */
+INLINE V right_rows(const Epochs *e, const V *base, int rows) {
+  const int outputs = OUTPUTS, targets = TARGETS, rule = COUNTS;
+  V count = ZERO, bound = rule == HALF ? splat((REAL)0.5) : ZERO;
+  for (int row = 0; row < rows; row++) {
+    const V *z = base + (PREDICTION_AT + row * outputs) * S;
+    V target = base[(Y_AT + row * targets) * S], top = z[0], found = ZERO;
+    if (rule == LARGEST) {
+      for (int k = 1; k < outputs; k++) {
+        V value = z[k * S];
+        M better = (value > top) | ((value != value) & (top == top));
+        found = SELECT(better, splat(k), found);
+        top = SELECT(better, value, top);
+      }
+    } else {
+      found = SELECT(top >= bound, ONE, ZERO);
+      target = SELECT(target >= splat((REAL)0.5), ONE, ZERO);
+    }
+    count += SELECT(found == target, ONE, ZERO);
+  }
+  return count;
+}
+
 /* to: (rows, OUTPUTS, epochs, runs). */
 INLINE void store_predictions(const Epochs *e, const V *base, REAL *to, Whole epoch, Whole step, int rows, const Lanes *lanes) {
   to += step * BATCH * OUTPUTS * e->epochs * e->runs + epoch * e->runs;
   for (int k = 0; k < rows * OUTPUTS; k++) store(to + k * e->epochs * e->runs, base[(PREDICTION_AT + k) * S], lanes);
 }
 
-/* step: of the epoch. */
-ONCE void step_of(const Epochs *e, V *base, Whole epoch, Whole step, int rows, const Lanes *lanes) {
+/* step: of the epoch. right: counts the rows that were right. */
+ONCE void step_of(const Epochs *e, V *base, Whole epoch, Whole step, int rows, V *right, const Lanes *lanes) {
   for (int row = 0; row < rows; row++) {
     Whole from[LANES];
     EACH_LANE from[l] = e->order[(epoch * e->runs + lanes->run[l]) * e->rows + step * BATCH + row];
@@ -125,7 +149,8 @@ ONCE void step_of(const Epochs *e, V *base, Whole epoch, Whole step, int rows, c
   Pass pass = {e, base, lanes, before + step, rows, 1, splat((REAL)1 / (rows * OUTPUTS_IN_MEAN)), ZERO};
   forward_backward(&pass);
   store(e->losses + (step * e->epochs + epoch) * e->runs, pass.total * pass.scale, lanes);
-  store_predictions(e, base, e->predictions, epoch, step, rows, lanes);
+  if (COUNTS) *right += right_rows(e, base, rows);
+  else store_predictions(e, base, e->predictions, epoch, step, rows, lanes);
   update(e, base + PARAMETERS_AT * S, base + GRADIENT_AT * S, base + STATE_AT * S, before + step, lanes);
 }
 
@@ -134,16 +159,18 @@ ONCE void step_of(const Epochs *e, V *base, Whole epoch, Whole step, int rows, c
 #else
 #define OUTLINE static __attribute__((noinline))
 #endif
-OUTLINE void full_step(const Epochs *e, V *base, Whole epoch, Whole step, const Lanes *lanes) {
-  step_of(e, base, epoch, step, BATCH, lanes);
+OUTLINE void full_step(const Epochs *e, V *base, Whole epoch, Whole step, V *right, const Lanes *lanes) {
+  step_of(e, base, epoch, step, BATCH, right, lanes);
 }
-OUTLINE void last_step(const Epochs *e, V *base, Whole epoch, Whole step, const Lanes *lanes) {
-  step_of(e, base, epoch, step, LAST_BATCH, lanes);
+OUTLINE void last_step(const Epochs *e, V *base, Whole epoch, Whole step, V *right, const Lanes *lanes) {
+  step_of(e, base, epoch, step, LAST_BATCH, right, lanes);
 }
 
 #ifndef __CUDACC__
-/* The predictions of the validation part, without dropout. */
-static void predict_valid(const Epochs *e, V *base, Whole epoch, const Lanes *lanes) {
+/* The predictions of the validation part, without dropout, or what COUNTS needs of them. */
+static void evaluate(const Epochs *e, V *base, Whole epoch, const Lanes *lanes) {
+  V right = ZERO;
+  double losses[LANES] = {0};
   for (Whole step = 0; step * BATCH < e->valid_rows; step++) {
     Whole left = e->valid_rows - step * BATCH;
     int rows = left < BATCH ? (int)left : BATCH;
@@ -151,8 +178,21 @@ static void predict_valid(const Epochs *e, V *base, Whole epoch, const Lanes *la
       for (int k = 0; k < FEATURES; k++)
         base[(X_AT + row * FEATURES + k) * S] = splat(e->valid_x[(step * BATCH + row) * FEATURES + k]);
     Pass pass = {e, base, lanes, step, rows, 0, ONE, ZERO};
-    forward(&pass);
-    store_predictions(e, base, e->valid_predictions, epoch, step, rows, lanes);
+    if (!COUNTS) {
+      forward(&pass);
+      store_predictions(e, base, e->valid_predictions, epoch, step, rows, lanes);
+      continue;
+    }
+    for (int row = 0; row < rows; row++)
+      for (int k = 0; k < TARGETS; k++)
+        base[(Y_AT + row * TARGETS + k) * S] = splat(e->valid_y[(step * BATCH + row) * TARGETS + k]);
+    forward_loss(&pass);
+    EACH_LANE losses[l] += LANE(pass.total);
+    right += right_rows(e, base, rows);
+  }
+  if (COUNTS && e->valid_rows) {
+    store(e->valid_right + epoch * e->runs, right, lanes);
+    EACH_LANE if (l < lanes->count) e->valid_losses[epoch * e->runs + lanes->run[l]] = losses[l];
   }
 }
 #endif
@@ -166,11 +206,13 @@ INLINE void epochs_of(const Epochs *e, V *base, const Lanes *lanes) {
   }
   for (Whole epoch = 0; epoch < e->epochs; epoch++) {
     Whole step = 0;
-    for (; (step + 1) * BATCH <= e->rows; step++) full_step(e, base, epoch, step, lanes);
-    if (LAST_BATCH) last_step(e, base, epoch, step, lanes);
+    V right = ZERO;
+    for (; (step + 1) * BATCH <= e->rows; step++) full_step(e, base, epoch, step, &right, lanes);
+    if (LAST_BATCH) last_step(e, base, epoch, step, &right, lanes);
+    if (COUNTS) store(e->right + epoch * e->runs, right, lanes);
     for (int k = 0; k < count; k++) store(e->snapshots + (epoch * count + k) * e->runs, p[k * S], lanes);
 #ifndef __CUDACC__
-    predict_valid(e, base, epoch, lanes);
+    evaluate(e, base, epoch, lanes);
 #endif
   }
   for (int k = 0; k < count; k++) {

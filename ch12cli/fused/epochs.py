@@ -17,6 +17,7 @@ from ch12cli.fused.program import NUMBERS, SETTINGS, Program, kernel_settings, p
 from ch12cli.fused.source import general_source, numbers_in_c, special_source
 from ch12cli.training.batches import Part
 from ch12cli.training.loop import Limits
+from ch12cli.training.metrics import Right
 from ch12cli.training.optimizers import Adagrad, Adam, Optimizer, is_zero
 from ch12cli.training.stack import Stack
 from ch12cli.training.stopping import Values
@@ -54,9 +55,11 @@ class EpochsArguments(ctypes.Structure):
         ("states", ctypes.c_void_p * MOST_STATES),
         *((name, ctypes.c_void_p) for name in ("snapshots", "x", "y", "order", "lr", "first", "second")),
         *((f"{name}_{distance}", ctypes.c_int64) for name in ("lr", "first", "second") for distance in ("step", "run")),
-        *((name, ctypes.c_void_p) for name in ("settings", "seeds", "losses", "predictions", "valid_x")),
+        *((name, ctypes.c_void_p) for name in ("settings", "seeds", "losses", "predictions", "right")),
+        *((name, ctypes.c_void_p) for name in ("valid_x", "valid_y")),
         ("valid_rows", ctypes.c_int64),
-        *((name, ctypes.c_void_p) for name in ("valid_predictions", "numbers", "operations")),
+        *((name, ctypes.c_void_p) for name in ("valid_predictions", "valid_right", "valid_losses")),
+        *((name, ctypes.c_void_p) for name in ("numbers", "operations")),
         *((name, ctypes.c_int64) for name in ("forward", "all")),
     )
 
@@ -74,14 +77,18 @@ class TrainedEpochs:
     """What compiled code leaves of some epochs. The epochs of a stack stand beside each other like further runs.
 
     losses: (steps, epochs x runs). predictions: of the training part, each as its step made it, (epochs x runs, rows,
-    outputs); valid: of the validation part after each epoch; None: they were not made. parameters: after each epoch,
-    (epochs, values, runs).
+    outputs); valid: of the validation part after each epoch. right, valid_right: the share of rows that were right,
+    (epochs x runs,), in place of predictions; valid_loss: the loss there. None: it was not made. parameters: after each
+    epoch, (epochs, values, runs).
     """
 
     losses: Values
-    predictions: Tensor
-    valid: Tensor | None
     parameters: Tensor
+    predictions: Tensor | None = None
+    valid: Tensor | None = None
+    right: Values | None = None
+    valid_right: Values | None = None
+    valid_loss: Values | None = None
 
 
 class FusedEpochs:
@@ -104,10 +111,11 @@ class FusedEpochs:
     ) -> None:
         self.stack, self.optimizer, self.part = stack, optimizer, part
         self.program, self.batch_size = program, batch_size
-        self.outputs = program.numbers["OUTPUTS"]
+        self.outputs, self.outputs_in_mean = program.numbers["OUTPUTS"], program.numbers["OUTPUTS_IN_MEAN"]
         self.y = flat_targets(part.y, part.x.dtype)
         on_cpu = stack.device.type == "cpu"
         self.valid_x = valid.x.contiguous() if on_cpu and type(valid) is Part else None
+        self.valid_y = None if self.valid_x is None or valid is None else flat_targets(valid.y, valid.x.dtype)
         self.trains_several = on_cpu and (valid is None or self.valid_x is not None)
         self.special = special
         self.launch = self.launcher()
@@ -137,7 +145,6 @@ class FusedEpochs:
             "x": self.part.x,
             "y": self.y,
             "losses": made(steps, epochs, runs),
-            "predictions": made(rows, self.outputs, epochs, runs),
             "snapshots": made(epochs, self.program.numbers["PARAMETERS"], runs),
             "parameters": runs_last(stack.parameters),
             **{name: torch.from_numpy(compact(array)).to(stack.device) for name, array in numbers.items()},
@@ -145,10 +152,16 @@ class FusedEpochs:
         arguments = EpochsArguments(
             runs=runs, rows=rows, epochs=epochs, steps_before=optimizer.steps, masks_before=stack.masks.step
         )
-        if self.valid_x is not None:
-            arguments.valid_rows = len(self.valid_x)
-            tensors |= {"valid_x": self.valid_x}
-            tensors |= {"valid_predictions": made(len(self.valid_x), self.outputs, epochs, runs)}
+        counts = bool(self.program.numbers["COUNTS"])
+        tensors |= {"right": made(epochs, runs)} if counts else {"predictions": made(rows, self.outputs, epochs, runs)}
+        if self.valid_x is not None and self.valid_y is not None:
+            valid_rows = arguments.valid_rows = len(self.valid_x)
+            tensors |= {"valid_x": self.valid_x, "valid_y": self.valid_y}
+            if counts:
+                sums = torch.empty(epochs, runs, dtype=torch.float64)
+                tensors |= {"valid_right": made(epochs, runs), "valid_losses": sums}
+            else:
+                tensors |= {"valid_predictions": made(valid_rows, self.outputs, epochs, runs)}
         for name, tensor in tensors.items():
             setattr(arguments, name, tensor.data_ptr())
         for place, state in enumerate(optimizer.state.values()):
@@ -160,13 +173,22 @@ class FusedEpochs:
         self.launch(arguments)
         optimizer.steps += epochs * steps
         stack.masks.step += epochs * steps
-        predictions, valid = (tensors.get(name) for name in ("predictions", "valid_predictions"))
-        assert predictions is not None
+        predictions, valid = (
+            tensors[name].flatten(2).permute(2, 0, 1) if name in tensors else None
+            for name in ("predictions", "valid_predictions")
+        )
+        right, valid_right, valid_losses = (
+            tensors[name].flatten().cpu().double().numpy() if name in tensors else None
+            for name in ("right", "valid_right", "valid_losses")
+        )
         return TrainedEpochs(
             tensors["losses"].flatten(1).cpu().double().numpy(),
-            predictions.flatten(2).permute(2, 0, 1),
-            None if valid is None else valid.flatten(2).permute(2, 0, 1),
             tensors["snapshots"],
+            predictions,
+            valid,
+            None if right is None else right / rows,
+            None if valid_right is None else valid_right / arguments.valid_rows,
+            None if valid_losses is None else valid_losses / (arguments.valid_rows * self.outputs_in_mean),
         )
 
     def per_step(self, lrs: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
@@ -262,10 +284,12 @@ def whole_epochs(
     batch_size: int,
     limits: Limits,
     wanted: bool | None,
+    right: Right | None = None,
 ) -> FusedEpochs:
     """Returns the compiled epochs of a stack. Raises CannotCompileError with the reason why there are none.
 
-    wanted: None to decide by the work: compiling takes a second or so, the first time.
+    wanted: None to decide by the work: compiling takes a second or so, the first time. right: counts right rows, by
+    this rule, in place of giving predictions, on a CPU and with losses that it suits.
     """
     steps = limits.epochs * -(-len(part) // batch_size)
     if wanted is False:
@@ -288,6 +312,7 @@ def whole_epochs(
         features=part.x.shape[1],
         batch_size=min(batch_size, len(part)),
         clips=[*clips_of(limits)],
+        right=right if stack.device.type == "cpu" else None,  # no GPU has counted yet
     )
     if program is None or program.values > MOST_VALUES:
         raise CannotCompileError("its layers, loss or optimizer have no compiled form")

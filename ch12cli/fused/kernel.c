@@ -367,10 +367,12 @@ typedef struct {
   const double *settings;                                      /* (SETTINGS, runs) */
   const Whole *seeds;                                          /* (runs,) of dropout's masks */
   REAL *losses;                                                /* (steps of an epoch, epochs, runs) */
-  REAL *predictions;                                           /* (rows, OUTPUTS, epochs, runs) */
-  const REAL *valid_x;                                         /* (valid_rows, FEATURES); these five: on a CPU */
+  REAL *predictions;                                           /* (rows, OUTPUTS, epochs, runs), unless COUNTS */
+  REAL *right;                                                 /* (epochs, runs), if COUNTS: how many rows were right */
+  const REAL *valid_x, *valid_y;                               /* (valid_rows, FEATURES or TARGETS); from here: on a CPU */
   Whole valid_rows;
-  REAL *valid_predictions;                                     /* (valid_rows, OUTPUTS, epochs, runs) */
+  REAL *valid_predictions, *valid_right;                       /* as those of the training part */
+  double *valid_losses;                                        /* (epochs, runs), if COUNTS: sums over the rows */
   const int *numbers;                                          /* NUMBERS of the program */
   const Operation *operations;                                 /* its operations: */
   Whole forward, all;                                          /* those up to the prediction, and all */

@@ -10,6 +10,7 @@ from typing import Any, cast
 from torch import nn
 
 from ch12cli.training.losses import BinaryCrossEntropy, is_plain, table_row
+from ch12cli.training.metrics import Right
 from ch12cli.training.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop, is_zero
 
 Numbers = tuple[float, ...]
@@ -63,7 +64,9 @@ NUMBERS = (
     "FEATURES", "OUTPUTS", "TARGETS", "OUTPUTS_IN_MEAN", "BATCH", "PARAMETERS",
     "X_AT", "Y_AT", "PREDICTION_AT", "PARAMETERS_AT", "GRADIENT_AT", "STATE_AT",
     "OPTIMIZER", "STATES", "MOMENTUM", "NESTEROV", "AMSGRAD", "CENTERED", "WEIGHT_DECAY", "CLIP_VALUE", "CLIP_NORM",
+    "COUNTS",
 )  # fmt: skip
+COUNTS = {"LARGEST": 1, "POSITIVE": 2, "HALF": 3}  # by which rule right rows are counted; 0: predictions are stored
 # Numbers of an optimiser, each of all runs or of each run; of each there may be none.
 SETTINGS = (
     "WEIGHT_DECAY", "MOMENTUM", "UNDAMPED", "BETA2", "MEAN_WEIGHT", "SQUARE_WEIGHT", "ALPHA", "WEIGHT", "EPS",
@@ -102,8 +105,8 @@ class Places:
 class Program:
     """What a step does.
 
-    forward: the operations up to the prediction; the others compute the loss and the gradient. numbers: by their names
-    in NUMBERS. values: how many numbers of each run a block keeps in memory.
+    forward: the operations up to the prediction; the next computes the loss, the others the gradient. numbers: by their
+    names in NUMBERS. values: how many numbers of each run a block keeps in memory.
     """
 
     operations: tuple[Operation, ...]
@@ -197,6 +200,12 @@ def kernel_settings(optimizer: Optimizer) -> dict[str, Any]:
     return decay | {"EPS": values["eps"]}
 
 
+def counts_of(right: Right | None, loss: str, *, outputs: int) -> int:
+    """Returns the rule of COUNTS; 0 if there is none for this loss."""
+    fits = loss in OF_CLASSES if right == "largest" else outputs == 1
+    return COUNTS[right.upper()] if right is not None and fits else 0
+
+
 def program_of(
     layers: Sequence[nn.Module],
     loss: nn.Module,
@@ -205,10 +214,12 @@ def program_of(
     features: int,
     batch_size: int,
     clips: Sequence[str],
+    right: Right | None,
 ) -> Program | None:
     """Returns the program of a structure; None if a part of it is not of the tables.
 
-    clips: which bounds of the gradient there are, CLIP_VALUE and CLIP_NORM.
+    clips: which bounds of the gradient there are, CLIP_VALUE and CLIP_NORM. right: which rows are to be counted; None:
+    predictions are wanted.
     """
     kind, known_loss = OPTIMIZERS.get(type(optimizer)), loss_of(loss)
     if kind is None or known_loss is None:
@@ -232,5 +243,6 @@ def program_of(
         "WEIGHT_DECAY": int(not is_zero(optimizer.values["weight_decay"])),
         "CLIP_VALUE": int("CLIP_VALUE" in clips),
         "CLIP_NORM": int("CLIP_NORM" in clips),
+        "COUNTS": counts_of(right, known_loss[0], outputs=sizes["OUTPUTS"]),
     }
     return Program((*forward, *rest), len(forward), numbers, places.used)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from importlib.resources import files
 
-from ch12cli.fused.program import NUMBERS, OPERATIONS, OPTIMIZERS, SETTINGS, Operation, Program
+from ch12cli.fused.program import COUNTS, NUMBERS, OPERATIONS, OPTIMIZERS, SETTINGS, Operation, Program
 
 
 def general_source(*, double: bool) -> str:
@@ -18,6 +18,7 @@ def general_source(*, double: bool) -> str:
         "    }",
         "}",
         "INLINE void forward(Pass *pass) { perform(pass, pass->e->forward); }",
+        "INLINE void forward_loss(Pass *pass) { perform(pass, pass->e->forward + 1); }",
         "INLINE void forward_backward(Pass *pass) { perform(pass, pass->e->all); }",
     ]
     return whole_source(numbers | {"LAST_BATCH": "((int)(e->rows % BATCH))"}, calls, special=False, double=double)
@@ -29,6 +30,7 @@ def special_source(program: Program, *, rows: int, double: bool) -> str:
     lines = [f"  {{ Operation o = {in_c(done)}; op_{done.name}(pass, &o); }}" for done in program.operations]
     calls = [
         *("INLINE void forward(Pass *pass) {", *lines[: program.forward], "}"),
+        *("INLINE void forward_loss(Pass *pass) {", *lines[: program.forward + 1], "}"),
         *("INLINE void forward_backward(Pass *pass) {", *lines, "}"),
     ]
     last = str(rows % program.numbers["BATCH"])
@@ -59,7 +61,7 @@ def whole_source(numbers: dict[str, str], calls: list[str], *, special: bool, do
     text = [
         *defines({**number_type(double), "SPECIAL": int(special)}),
         kernel,
-        *defines({**optimizers, **settings, **numbers}),
+        *defines({**optimizers, **settings, **COUNTS, **numbers}),
         operations,
         *calls,
         epochs,

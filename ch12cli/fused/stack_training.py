@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ch12cli.fused.epochs import FusedEpochs, TrainedEpochs
-from ch12cli.training.loop import Epoch, Training, first_bad_step
+from ch12cli.training.loop import Epoch, Training, added_in_order, first_bad_step, rows_of_batches
 from ch12cli.training.stack import Stack
 from ch12cli.training.stopping import Values
 
@@ -72,7 +72,7 @@ class StackTraining(Training):
             none = np.zeros(runs, dtype=bool)
             return [Epoch(self.epoch + 1, {}, none, none, diverged_at[0])]
         first, self.epoch = self.epoch + 1, self.epoch + count
-        columns = self.columns(done, order.flatten(0, 1))
+        columns = self.train_columns_of(done, order.flatten(0, 1)) | self.valid_columns_of(done)
         columns |= {"lr": np.array(lrs[:, -1]).reshape(-1)}
         columns |= {"seconds": np.full(count * runs, (time.perf_counter() - start) / count)}
         epochs: list[Epoch] = []
@@ -84,19 +84,34 @@ class StackTraining(Training):
         self.remember_best(epochs, done.parameters)
         return epochs
 
-    def columns(self, done: TrainedEpochs, order: Tensor) -> dict[str, Values]:
-        """Returns the metrics of all epochs, (epochs x runs,) each. order: (epochs x runs, rows)."""
-        seen = self.seen_rows()
-        seen.add_all(self.laid_together(done.predictions), order)
-        columns = self.train_columns(done.losses, seen)
+    def train_columns_of(self, done: TrainedEpochs, order: Tensor) -> dict[str, Values]:
+        """Returns the metrics of the training part, (epochs x runs,) each. order: (epochs x runs, rows)."""
+        if done.predictions is not None:
+            seen = self.seen_rows()
+            seen.add_all(self.laid_together(done.predictions), order)
+            return self.train_columns(done.losses, seen)
+        counted = np.array(rows_of_batches(order.shape[1], self.source.batch_size))[:, np.newaxis]
+        total = added_in_order(done.losses * counted)
+        return {"train_loss": total / len(self.train), **self.only_metric("train", done.right)}
+
+    def valid_columns_of(self, done: TrainedEpochs) -> dict[str, Values]:
+        """Returns the metrics of the validation part, if there is one, after all epochs, (epochs x runs,) each."""
         if self.valid is None:
-            return columns
+            return {}
+        if done.valid_loss is not None:
+            return {"valid_loss": done.valid_loss, **self.only_metric("valid", done.valid_right)}
         if done.valid is None:
             measured = self.evaluate(self.valid)
         else:
             runs, predictions = len(done.valid), self.laid_together(done.valid)
             measured = self.measure(self.valid, [(predictions, self.valid.targets(runs=runs))], runs=runs)
-        return columns | {f"valid_{name}": value for name, value in measured.items()}
+        return {f"valid_{name}": value for name, value in measured.items()}
+
+    def only_metric(self, part: str, values: Values | None) -> dict[str, Values]:
+        """Returns the values of the metric that compiled code counts, where it is the only one."""
+        (name,) = self.metrics
+        assert values is not None
+        return {f"{part}_{name}": values}
 
     def laid_together(self, predictions: Tensor) -> Tensor:
         """Returns the predictions with those of each run beside each other in memory, unless the stack is large.

@@ -38,6 +38,7 @@ from ch12cli.run.task import Task, check_fit, last_batch_size, tensors, tensors_
 from ch12cli.training.batches import BatchLoader, FoldedPart, Part, Shuffled, StackedSource, StreamedPart
 from ch12cli.training.loop import Limits, Source, Training
 from ch12cli.training.losses import StackedLoss
+from ch12cli.training.metrics import Right
 from ch12cli.training.network import Network
 from ch12cli.training.optimizers import OPTIMIZERS, Optimizer, TorchOptimizer
 from ch12cli.training.schedules import Schedule
@@ -305,6 +306,7 @@ def build_stack(jobs: Sequence[RunSettings], task: Task, device: torch.device) -
             batch_size=loop.batch_size,
             limits=training.limits,
             wanted=first.sweep.fused,
+            right=right_rule(task),
         )
     except CannotCompileError as reason:
         training.why_steps = str(reason)
@@ -313,6 +315,12 @@ def build_stack(jobs: Sequence[RunSettings], task: Task, device: torch.device) -
             orders_library()
             streams.draw = draw_orders
     return training, network, streams
+
+
+def right_rule(task: Task) -> Right | None:
+    """Returns which rows are right, if their share is all that is measured, with targets as they are."""
+    metrics = list(task.metrics.values())
+    return metrics[0].right if len(metrics) == 1 and task.data.target_scaling is None else None
 
 
 COMPARED = 2  # networks of a stack that are built to compare with their weights drawn alone

@@ -346,11 +346,16 @@ class SeenRows:
         training = self.training
         y, size, axis = training.train.y[order.to(training.train.y.device)], training.source.batch_size, order.dim() - 1
         if training.units is None and row_weights(training.loss, y.narrow(axis, 0, 1)) is None:
-            self.counted = np.diff([*range(0, y.shape[axis], size), y.shape[axis]]).tolist()
+            self.counted = rows_of_batches(y.shape[axis], size)
             self.measured.add(prediction, target_of(training.loss, y))
             return
         for batch in zip(prediction.split(size, axis), y.split(size, axis), strict=True):
             self.add(*batch)
+
+
+def rows_of_batches(rows: int, batch_size: int) -> list[int]:
+    """Returns how many rows each batch of an epoch has."""
+    return [min(batch_size, rows - start) for start in range(0, rows, batch_size)]
 
 
 def per_run(value: Tensor) -> Values:

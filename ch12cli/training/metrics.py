@@ -6,6 +6,7 @@ numbers. Balanced accuracy, F1 and AUC are scikit-learn's. A class without a row
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -21,18 +22,22 @@ def added(summaries: Sequence[Tensor], _rows: Sequence[int]) -> Tensor:
     return total
 
 
+Right = Literal["largest", "positive", "half"]  # the largest output is the class; a bound of 0 or 0.5 divides classes
+
+
 @dataclass(frozen=True)
 class Metric:
     """A metric as a function of what summarises rows, so that the predictions of all rows need not be held.
 
     summary: of the predictions and targets of some rows, (…, rows, outputs) and (…, rows[, 1]). combined: one summary
     of all rows, from those of rows that follow each other, and the number of rows of each. value: the metric, (…,),
-    from the summary of all rows and their number.
+    from the summary of all rows and their number. right: which rows are right, if the metric is the share of those.
     """
 
     summary: Callable[[Tensor, Tensor], Tensor]
     value: Callable[[Tensor, int], Tensor]
     combined: Callable[[Sequence[Tensor], Sequence[int]], Tensor] = added
+    right: Right | None = None
 
     def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
         """Returns the metric of all rows, (…,)."""
@@ -91,7 +96,8 @@ def right_rows(prediction: Tensor, target: Tensor) -> Tensor:
     return (largest_class(prediction) == target).cpu().sum(-1).double()
 
 
-accuracy = Metric(right_rows, lambda right, rows: right / rows)  # the share of rows whose class is right
+# the share of rows whose class is right
+accuracy = Metric(right_rows, lambda right, rows: right / rows, right="largest")
 
 
 FEW_CLASSES = 16  # up to which comparing one class after the other is faster
@@ -114,16 +120,17 @@ def largest_class(prediction: Tensor) -> Tensor:
     return found
 
 
-def binary_accuracy(threshold: float) -> Metric:
-    """Returns the metric for two classes with one output: the share of rows on the right side of the threshold.
+def binary_accuracy(side: Literal["positive", "half"]) -> Metric:
+    """Returns the metric for two classes with one output: the share of rows on the right side of a bound.
 
-    threshold: 0.5 for probabilities, 0 for logits. Predictions and targets are (…, rows, 1).
+    side: "half" for probabilities, "positive" for logits. Predictions and targets are (…, rows, 1).
     """
+    threshold = 0.5 if side == "half" else 0.0
 
     def right(prediction: Tensor, target: Tensor) -> Tensor:
         return ((prediction >= threshold) == (target >= 0.5)).cpu().sum((-2, -1)).double()
 
-    return Metric(right, lambda right, rows: right / rows)
+    return Metric(right, lambda right, rows: right / rows, right=side)
 
 
 def absolute_error(prediction: Tensor, target: Tensor) -> Tensor:
@@ -237,7 +244,7 @@ def metrics_for(*, classes: int, outputs: int, output: str, further: Sequence[st
     """
     if not classes:
         return {"mae": mean_absolute_error, "r2": r_squared}
-    plain = binary_accuracy(0.0 if output == "none" else 0.5) if outputs == 1 else accuracy
+    plain = binary_accuracy("positive" if output == "none" else "half") if outputs == 1 else accuracy
     return {"accuracy": plain, **{name: further_metric(name, classes=classes, output=output) for name in further}}
 
 

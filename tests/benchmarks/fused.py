@@ -54,7 +54,9 @@ class Trained:
         self.order = draw_orders(np.arange(runs), ROWS)
         loss = nn.CrossEntropyLoss()
         if compiled:
-            epochs = whole_epochs(stack, loss, optimizer, part, batch_size=batch, limits=LIMITS, wanted=True)
+            epochs = whole_epochs(
+                stack, loss, optimizer, part, batch_size=batch, limits=LIMITS, wanted=True, right="largest"
+            )
             self.epoch: Callable[[], object] = lambda: epochs(self.order[None], self.lrs[None], LIMITS)
         else:
             streams = Streams(1)

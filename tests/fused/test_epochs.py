@@ -19,12 +19,13 @@ from ch12cli.data.streaming.cache_folder import cache_folder
 from ch12cli.fused import compiler
 from ch12cli.fused import epochs as epochs_module
 from ch12cli.fused.compiler import CannotCompileError, library
-from ch12cli.fused.epochs import cpu_library, whole_epochs
+from ch12cli.fused.epochs import TrainedEpochs, cpu_library, whole_epochs
 from ch12cli.training.activations import activation
 from ch12cli.training.batches import Part, batches
 from ch12cli.training.layers import flat_layers
 from ch12cli.training.loop import Limits
 from ch12cli.training.losses import LOSSES
+from ch12cli.training.metrics import Metric, Right, accuracy, binary_accuracy
 from ch12cli.training.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 from ch12cli.training.stack import Stack
 from ch12cli.training.streams import seed_stream
@@ -262,6 +263,68 @@ def test_a_run_has_the_same_bits_whatever_runs_are_beside_it() -> None:
         return train_all(modules, (Adam, {"lr": 0.01}), part, loss, batch_size=5, bounds=limits())[0].parameters
 
     assert torch.equal(train(40)[:3], train(3))
+
+
+RULES: list[tuple[Right, nn.Module, list[nn.Module], int, Metric]] = [
+    ("largest", nn.CrossEntropyLoss(), [], 3, accuracy),
+    ("largest", nn.NLLLoss(), [nn.LogSoftmax(-1)], 4, accuracy),
+    ("positive", nn.BCEWithLogitsLoss(), [], 1, binary_accuracy("positive")),
+    ("half", nn.BCELoss(), [nn.Sigmoid()], 1, binary_accuracy("half")),
+    ("half", nn.MSELoss(), [], 1, binary_accuracy("half")),
+]
+
+
+@pytest.mark.parametrize("special", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("rule", "loss", "last", "outputs", "metric"), RULES)
+def test_right_rows_and_losses_are_those_of_the_predictions(
+    rule: Right,
+    loss: nn.Module,
+    last: list[nn.Module],
+    outputs: int,
+    metric: Metric,
+    dtype: torch.dtype,
+    special: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(epochs_module, "is_worth_code_of_its_own", lambda *_, **__: special)
+    part, valid, runs = data(loss, 4, outputs, dtype), data(loss, 4, outputs, dtype), 19
+    valid = Part(valid.x[:11] + 0.1, valid.y[:11])
+
+    def train(right: Right | None) -> TrainedEpochs:
+        modules = [network([4, 6, outputs], nn.Tanh, last, seed=run).to(dtype) for run in range(runs)]
+        next(modules[3].parameters()).data.fill_(math.inf)  # of which every prediction is NaN
+        stack = Stack(modules, range(runs), device=CPU, dtype=dtype, batch_size=5, runs_last=True)
+        optimizer = Adam(stack.parameters, lr=0.01)
+        epochs = whole_epochs(
+            stack, loss, optimizer, part, valid=valid, batch_size=5, limits=limits(), wanted=True, right=right
+        )
+        order = torch.stack([torch.stack([order_of(run, epoch) for run in range(runs)]) for epoch in range(EPOCHS)])
+        return epochs(order, np.full((EPOCHS, -(-ROWS // 5), runs), 0.01), limits())
+
+    counted, predicted = train(rule), train(None)
+    assert counted.predictions is None
+    assert counted.valid is None
+    assert predicted.predictions is not None
+    assert predicted.valid is not None
+    assert counted.right is not None
+    assert counted.valid_right is not None
+    assert counted.valid_loss is not None
+    np.testing.assert_array_equal(counted.losses, predicted.losses)
+    assert torch.equal(counted.parameters.nan_to_num(), predicted.parameters.nan_to_num())
+    orders = torch.cat([torch.stack([order_of(run, epoch) for run in range(runs)]) for epoch in range(EPOCHS)])
+    for index, order in enumerate(orders):
+        assert counted.right[index] == metric(predicted.predictions[index], part.y[order]).item()
+        assert counted.valid_right[index] == metric(predicted.valid[index], valid.y).item()
+        expected = (
+            math.nan
+            if index % runs == 3
+            else loss(
+                predicted.valid[index].double(),
+                valid.y.to(torch.int64 if isinstance(loss, IS_OF_CLASSES) else torch.float64),
+            ).item()
+        )
+        np.testing.assert_allclose(counted.valid_loss[index], expected, rtol=1e-6 if dtype == torch.float32 else 1e-12)
 
 
 def test_runs_that_are_left_have_no_weight_decay_of_the_others() -> None:

@@ -1,6 +1,7 @@
 """Metrics against numbers computed by hand, with numpy and scikit-learn; a stack's against each run's."""
 
 import warnings
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -35,13 +36,13 @@ def test_the_largest_class_is_what_argmax_gives_whatever_the_layout(odd: float) 
             assert torch.equal(largest_class(laid).long(), prediction.argmax(-1))
 
 
-@pytest.mark.parametrize(("threshold", "expected"), [(0.5, 3 / 4), (0.0, 1 / 2)])
-def test_two_classes_are_divided_at_the_threshold(threshold: float, expected: float) -> None:
+@pytest.mark.parametrize(("side", "expected"), [("half", 3 / 4), ("positive", 1 / 2)])
+def test_two_classes_are_divided_at_a_bound(side: Literal["half", "positive"], expected: float) -> None:
     prediction = torch.tensor([[0.9], [0.2], [0.5], [-0.3]])
     target = torch.tensor([[1.0], [1.0], [1.0], [0.0]])  # 0.5: right, wrong, right (at least), right
-    if threshold == 0.0:
+    if side == "positive":
         target = torch.tensor([[1.0], [0.0], [0.0], [0.0]])  # logits: right, wrong, wrong, right
-    assert binary_accuracy(threshold)(prediction, target).item() == expected
+    assert binary_accuracy(side)(prediction, target).item() == expected
 
 
 def test_mean_absolute_error_by_hand() -> None:
