@@ -18,10 +18,11 @@ from ch12cli.training.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
 from ch12cli.training.stack import Stack
 from ch12cli.training.step import TrainingStep
 from ch12cli.training.streams import Streams
-from tests.benchmarks.bench import ROOT, Bench, Table, interleaved, medians
+from tests.benchmarks.bench import ROOT, Bench, Repeated, Table, interleaved, medians, missing, verdict
 from tests.benchmarks.layouts import chain
 
 ROWS, TIMES = 100, 5
+PEERS = ("torch", "C", "JAX")
 RUNS = (64, 256, 1024, 4096)
 LIMITS = Limits(epochs=1, monitor="train_loss", stop_on="train_loss")
 Case = tuple[list[int], int, Callable[[], nn.Module], type[Optimizer], dict[str, float]]
@@ -74,6 +75,13 @@ class Trained:
         return (time.process_time() - start) / self.steps * 1e6
 
 
+def of_jax(bench: Bench, case: Case, runs: int) -> Repeated:
+    """Returns JAX's epoch of the same networks: microseconds of processor time for a step of one run."""
+    sizes, batch, activation, kind, _ = case
+    name = type(activation()).__name__
+    return Repeated(bench.peer("jax_step.py", "-".join(map(str, sizes)), batch, name, kind.__name__, runs))
+
+
 def reference(bench: Bench) -> Callable[[int], float]:
     """Returns the C loop: microseconds of processor time for a step of one run, of that many runs."""
     program, path = bench.folder("fused") / "fused_step", compiler()
@@ -93,9 +101,12 @@ def run(bench: Bench) -> Table:
     table = Table(
         "Compiled epochs",
         f"A step of one run in a stack, cross-entropy, {ROWS} rows: microseconds of processor time, one core; medians "
-        f"of {TIMES}, in turn. Reference: the same step in C, written by hand for 4-16-3.",
-        ["network", "runs", "compiled", "torch", "compiled / torch", "reference", "compiled / reference"],
+        f"of {TIMES}, in turn. Compiled: with the rows that are right counted. C: the same step, written by hand for "
+        "4-16-3. JAX: jit(vmap(scan)) over the steps of an epoch.",
+        ["network", "runs", "compiled", "torch", "C", "JAX", "of torch", "of C", "of JAX", "target"],
     )
+    jax = bench.has("jax")
+    table.notes += [] if jax else [missing("JAX")]
     first: Case = ([4, 16, 3], 2, nn.ReLU, Adam, {})
     in_c = reference(bench)
     cases = [("4-16-3, batch 2, Adam", first, runs) for runs in RUNS]
@@ -105,13 +116,21 @@ def run(bench: Bench) -> Table:
             "compiled": Trained(case, runs, compiled=True),
             "torch": Trained(case, runs, compiled=False),
         }
+        most = {"C": 2.0, "JAX": 0.2 if case is first else 0.3}
         if case is first:
-            contenders["reference"] = lambda runs=runs: in_c(runs)
+            contenders["C"] = lambda runs=runs: in_c(runs)
+        peer = of_jax(bench, case, runs) if jax else None
+        if peer is not None:
+            contenders["JAX"] = peer
         middle = medians(interleaved(contenders, times=TIMES))
-        beside = middle.get("reference")
+        if peer is not None:
+            peer.close()
+        shares = {peer: middle["compiled"] / middle[peer] for peer in PEERS if peer in middle}
+        targets = {peer: verdict(shares[peer], target=most[peer]) for peer in most if peer in shares}
         table.add(
-            *(name, f"{runs:,}", f"{middle['compiled']:.3f}", f"{middle['torch']:.2f}"),
-            f"{middle['compiled'] / middle['torch']:.3f}",
-            *((f"{beside:.3f}", f"{middle['compiled'] / beside:.2f}") if beside else ("", "")),
+            *(name, f"{runs:,}", f"{middle['compiled']:.3f}"),
+            *(f"{middle[peer]:.3f}" if peer in middle else "" for peer in PEERS),
+            *(f"{shares[peer]:.2f}" if peer in shares else "" for peer in PEERS),
+            ", ".join(f"{peer} {words}" for peer, words in targets.items()),
         )
     return table
