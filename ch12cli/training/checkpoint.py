@@ -26,6 +26,7 @@ from ch12cli.files.run_directory import METRICS
 from ch12cli.files.sealed_json import FORMAT_KEY, require_known_format
 
 SHARE = 0.02  # maximum fraction of the time spent on checkpoints if ch12 chooses their interval
+COST_OF_RUN = 1e-4  # seconds that a run of a stack adds to a checkpoint, measured for Iris
 SEAL = "fingerprint"
 FORMAT = 3  # of a checkpoint; format 2 holds the rows itself, format 1 is the same without a format key
 PREVIOUS = "previous.pt"
@@ -249,14 +250,14 @@ class Checkpoints:
     """The checkpoints of a run or stack: last.pt, and previous.pt, which is kept until last.pt is verified.
 
     every: epochs between checkpoints, None for an interval that costs at most SHARE of the time; last: file name of the
-    newer one.
+    newer one; runs: of a stack.
     """
 
-    def __init__(self, folder: Path, *, every: int | None, last: str = "last.pt") -> None:
+    def __init__(self, folder: Path, *, every: int | None, last: str = "last.pt", runs: int = 1) -> None:
         self.last = folder / last
         self.previous = folder / (PREVIOUS if last == "last.pt" else f"{self.last.stem}.{PREVIOUS}")
         self.rows = RowsBeside(folder / f"{self.last.stem}.rows")
-        self.cadence = Cadence(every)
+        self.cadence = Cadence(every, runs=runs)
         self.verified = False  # whether last.pt has been read back
 
     def due(self, epoch: int) -> bool:
@@ -322,9 +323,9 @@ class Checkpoints:
 class Cadence:
     """Decides when a checkpoint is due: every `every` epochs, or as often as SHARE of the time allows."""
 
-    def __init__(self, every: int | None) -> None:
+    def __init__(self, every: int | None, *, runs: int = 1) -> None:
         self.every = every
-        self.cost = 0.01  # seconds per checkpoint, an estimate until one has been measured
+        self.cost = 0.01 + runs * COST_OF_RUN  # seconds per checkpoint, an estimate until one has been measured
         self.last = time.monotonic()
 
     def due(self, epoch: int) -> bool:

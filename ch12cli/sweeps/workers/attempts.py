@@ -35,11 +35,11 @@ class Attempt:
 class StackCheckpoints(Checkpoints):
     """The checkpoints of a stack. Each attempt writes files of its own, and resumes from the newest of all attempts.
 
-    name: of the stack, as in `work_item.stack_name`; attempt: the name of the attempt.
+    name: of the stack, as in `work_item.stack_name`; runs: in it; attempt: the name of the attempt.
     """
 
-    def __init__(self, folder: Path, name: str, *, every: int | None, attempt: str = "") -> None:
-        super().__init__(folder, every=every, last=f"{name}.{attempt}.pt" if attempt else f"{name}.pt")
+    def __init__(self, folder: Path, name: str, *, every: int | None, runs: int = 1, attempt: str = "") -> None:
+        super().__init__(folder, every=every, last=f"{name}.{attempt}.pt" if attempt else f"{name}.pt", runs=runs)
         self.pattern = re.compile(rf"({re.escape(name)}(?:\.\d+\.\d+)?)(?:\.pt|\.previous\.pt|\.rows)")
 
     def others(self) -> list[Checkpoints]:

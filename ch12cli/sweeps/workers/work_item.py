@@ -72,7 +72,8 @@ class WorkItem:
         """Returns the checkpoints of the stack of these jobs, or None if it keeps none."""
         if self.checkpoint is None:
             return None
-        return StackCheckpoints(self.checkpoint.parent, stack_name(numbers), every=every, attempt=attempt)
+        name, runs = stack_name(numbers), len(numbers)
+        return StackCheckpoints(self.checkpoint.parent, name, every=every, runs=runs, attempt=attempt)
 
     @property
     def decisions_file(self) -> Path | None:
