@@ -90,7 +90,7 @@ def pt_bytes(state: Mapping[str, Any]) -> bytes:
 
 FORMS = SavedForms(
     lambda state: pt_bytes(with_tensors(state)),
-    texts=["settings", "history"],
+    texts=["settings", "chosen", "history"],
     sealed_parts=lambda state: fingerprinted(with_tensors(state)),
     seal=SEAL,
 )
