@@ -200,7 +200,7 @@ def kernel_settings(optimizer: Optimizer) -> dict[str, Any]:
     return decay | {"EPS": values["eps"]}
 
 
-def counts_of(right: Right | None, loss: str, *, outputs: int) -> int:
+def rule_of_counts(right: Right | None, loss: str, *, outputs: int) -> int:
     """Returns the rule of COUNTS; 0 if there is none for this loss."""
     fits = loss in OF_CLASSES if right == "largest" else outputs == 1
     return COUNTS[right.upper()] if right is not None and fits else 0
@@ -243,6 +243,6 @@ def program_of(
         "WEIGHT_DECAY": int(not is_zero(optimizer.values["weight_decay"])),
         "CLIP_VALUE": int("CLIP_VALUE" in clips),
         "CLIP_NORM": int("CLIP_NORM" in clips),
-        "COUNTS": counts_of(right, known_loss[0], outputs=sizes["OUTPUTS"]),
+        "COUNTS": rule_of_counts(right, known_loss[0], outputs=sizes["OUTPUTS"]),
     }
     return Program((*forward, *rest), len(forward), numbers, places.used)

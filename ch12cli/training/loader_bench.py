@@ -3,15 +3,16 @@
 import statistics
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, count, repeat
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from ch12cli.training.batches import Part, StreamedPart
+from ch12cli.training.batches import Part, Shuffled
 
 FETCHES = ("item", "batch")
 NEAR = 0.1  # relative slowdown against the fastest setting that is accepted
@@ -67,12 +68,27 @@ class ItemDataset(Dataset[tuple[Tensor, Tensor]]):
         return x[0], y[0]
 
 
-class Batches(ItemDataset):
-    """The same dataset, fetched one batch at a time."""
+class CostlyPart(Part):
+    """A part that spends CPU time on each row that it gathers."""
 
-    def __getitems__(self, rows: list[int]) -> tuple[Tensor, Tensor]:
+    def __init__(self, part: Part, cost: float) -> None:
+        super().__init__(part.x, part.y, rows=len(part))
+        self.part, self.cost = part, cost
+        self.sequential, self.order_dtype = part.sequential, part.order_dtype
+
+    @property
+    def values(self) -> int:
+        return self.part.values
+
+    def rows_at_once(self, batch_size: int, *, sent: bool) -> int:
+        return batch_size if self.cost else self.part.rows_at_once(batch_size, sent=sent)
+
+    def arrange(self, order: Tensor, epoch: int | None) -> None:
+        self.part.arrange(order, epoch)
+
+    def gather(self, rows: Tensor, epoch: int | None = None) -> tuple[Tensor, Tensor]:
         burn(self.cost * len(rows))
-        return self.part.gather(torch.tensor(rows))
+        return self.part.gather(rows, epoch)
 
 
 def burn(seconds: float) -> None:
@@ -80,10 +96,6 @@ def burn(seconds: float) -> None:
     end = time.thread_time() + seconds
     while time.thread_time() < end:
         pass
-
-
-def as_it_is(batch: Any) -> Any:
-    return batch
 
 
 def measure(
@@ -99,45 +111,42 @@ def measure(
 ) -> Measured:
     """Returns the time per batch over several passes. The first two fetches, in which workers start, do not count.
 
-    Rows that are read from disk are fetched as in training: many batches at once. lasting: approximate duration of the
-    measurement, in seconds.
+    Whole batches are fetched as in training. lasting: approximate duration of the measurement, in seconds.
     """
-    whole_batches = fetch == "batch"
-    is_read = whole_batches and isinstance(part, StreamedPart) and not costs.item
-    at_once = part.rows_at_once(batch_size, sent=workers > 0) if is_read else batch_size
     warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)  # tested on purpose
-    loader: DataLoader[Any] = DataLoader(
-        Batches(part, costs.item) if whole_batches else ItemDataset(part, costs.item),
-        batch_size=at_once,
-        shuffle=True,
-        num_workers=workers,
-        collate_fn=as_it_is if whole_batches else None,
-        persistent_workers=workers > 0,
-        pin_memory=pinned,
-        generator=torch.Generator(),
-    )
-    for _ in zip(range(2), passes(loader, batch_size, device, costs), strict=False):
+    if fetch == "batch":
+        source = Shuffled(
+            CostlyPart(part, costs.item), batch_size=batch_size, workers=workers, device=device, pin_memory=pinned
+        )
+        passes: Iterator[Iterable[tuple[Tensor, Tensor]]] = (source.batches(source.order()) for _ in count())
+    else:
+        loader: DataLoader[Any] = DataLoader(
+            ItemDataset(part, costs.item),
+            batch_size=batch_size,
+            shuffle=True,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=pinned,
+            generator=torch.Generator(),
+        )
+        passes = repeat(loader)
+    for _ in zip(range(2), steps_on(next(passes), device, costs), strict=False):
         pass
     steps: list[float] = []
     start = time.perf_counter()
-    for seconds in endless(loader, batch_size, device, costs):
-        steps += seconds
+    for seconds in chain.from_iterable(steps_on(batches, device, costs) for batches in passes):
+        steps.append(seconds)
         elapsed = time.perf_counter() - start
         if elapsed > lasting and len(steps) >= 3:
             break
     return Measured(workers, fetch, pinned, elapsed / len(steps), statistics.fmean(steps))
 
 
-def endless(loader: "DataLoader[Any]", batch_size: int, device: torch.device, costs: Costs) -> Iterator[list[float]]:
-    while True:
-        yield from passes(loader, batch_size, device, costs)
-
-
-def passes(loader: "DataLoader[Any]", batch_size: int, device: torch.device, costs: Costs) -> Iterator[list[float]]:
-    """Yields the seconds of the steps on what is fetched at once, in one pass over the data."""
-    for x, y in loader:
+def steps_on(batches: Iterable[tuple[Tensor, Tensor]], device: torch.device, costs: Costs) -> Iterator[float]:
+    """Yields the seconds of the step on each batch."""
+    for x, y in batches:
         x.to(device, non_blocking=True), y.to(device, non_blocking=True)
-        yield [step_seconds(costs) for _ in range(0, len(y), batch_size)]
+        yield step_seconds(costs)
 
 
 def step_seconds(costs: Costs) -> float:
