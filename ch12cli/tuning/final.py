@@ -102,12 +102,12 @@ def final_job(setting: FinalSetting, seed: int) -> dict[str, str]:
 def affordable(settings: Sequence[FinalSetting], *, seconds: float, of_epoch: float) -> tuple[int, int]:
     """Returns how many of the settings can be trained in a time, and with how many seeds each.
 
-    of_epoch: seconds of an epoch of one run.
+    of_epoch: seconds of an epoch of one run. A setting has fewer than FEWEST_SEEDS only if it is the only one.
     """
     for count in range(len(settings), 0, -1):
         of_seed = of_epoch * LARGER * sum(each.epochs for each in settings[:count])
         if of_seed * FEWEST_SEEDS <= seconds or count == 1:
-            return count, int(min(SEEDS, max(FEWEST_SEEDS, seconds // of_seed)))
+            return count, int(min(SEEDS, max(1, seconds // of_seed)))
     return 0, 0
 
 

@@ -20,6 +20,7 @@ from ch12cli.run.start import train_single
 from ch12cli.search.optuna_study import read_study, write_study
 from ch12cli.sweeps.hydra_sweep import read_sweep
 from ch12cli.sweeps.jobs import JobComposer
+from ch12cli.sweeps.search import driver
 from ch12cli.sweeps.start import plan_many
 from tests.conftest import Silent
 from tests.sweeps.driver import Swept, sweep, without_times
@@ -229,6 +230,20 @@ def test_budgets_end_a_search(folder: Path) -> None:
     assert len(by_epochs.rows) == 12
     by_time = sweep(*SMALL, LR, "search.timeout=0.5s", "search.n_jobs=2", into="timed")
     assert 2 <= len(by_time.rows) < 500
+
+
+def test_a_budget_of_time_is_kept_for_the_finalists_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, report = [0.0], driver.Search.report
+
+    def after_a_second_each(search: driver.Search, settings: Any, rows: Any) -> None:
+        clock[0] += len(settings)
+        report(search, settings, rows)
+
+    monkeypatch.setattr(driver, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(driver.Search, "report", after_a_second_each)
+    swept = search(LR, "search.timeout=20s", "search.finalists=1", trials=1000, batch=8)
+    # the first tell the speed; five seconds of the twenty are for the five further seeds of the best
+    assert [sum(map(len, (item.jobs for item in plan.items))) for plan in swept.looker.plans] == [4, 8, 3, 5]
 
 
 def test_conditions_constraints_and_start_points(folder: Path) -> None:

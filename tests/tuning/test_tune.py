@@ -68,7 +68,7 @@ def test_the_mean_of_runs_by_epoch_goes_on_with_the_last_value_of_those_that_sto
 
 @pytest.mark.parametrize(
     ("seconds", "expected"),
-    [(1000, (3, 5)), (60, (3, 4)), (40, (2, 4)), (15, (1, 3)), (0.1, (1, 3))],
+    [(1000, (3, 5)), (60, (3, 4)), (40, (2, 4)), (15, (1, 3)), (11, (1, 2)), (0.1, (1, 1))],
 )
 def test_the_final_networks_are_as_many_as_the_time_allows(seconds: float, expected: tuple[int, int]) -> None:
     settings = [FinalSetting(SweepRow(job=job, directory=str(job), status="finished"), 40) for job in range(3)]

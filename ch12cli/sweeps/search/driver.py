@@ -28,6 +28,7 @@ from ch12cli.sweeps.launch import Launch
 from ch12cli.sweeps.search.request import PARAMETERS, SearchRequest
 
 ENDED = ("finished", "diverged", "failed")
+TRIED_FIRST = 4  # trials of the first batch under a budget of time
 
 
 @dataclass(frozen=True)
@@ -172,20 +173,26 @@ class Search:
         timeout = self.request.settings.timeout
         return math.inf if timeout is None else timeout - (perf_counter() - self.start)
 
+    @property
+    def runs_left(self) -> float:
+        """The number of runs that the budget has time for, at the speed so far."""
+        return self.seconds_left * self.trained * len(self.request.repetitions) / (perf_counter() - self.start)
+
     def batch(self) -> list[Setting]:
         """Returns the settings to train next; none if the search has ended.
 
         First these are the recorded ones, but for those that failed; then as many new ones as the budget has time for
-        at the speed so far.
+        at the speed so far, which a few trials tell first.
         """
         recorded = [trial.setting for trial in self.recorded if not trial.has_failed]
         if recorded:
             return recorded
         self.report([], {})
         count = min(self.request.batch, self.left)
-        if self.trained:
-            speed = self.trained / (perf_counter() - self.start)
-            count = min(count, self.seconds_left * speed)
+        if self.request.settings.timeout is not None:
+            finals = self.request.settings.finalists * len(self.request.finals)
+            runs = self.runs_left - finals if self.trained else TRIED_FIRST * len(self.request.repetitions)
+            count = min(count, runs / len(self.request.repetitions))
         settings = self.study.ask(int(count)) if count >= 1 and self.seconds_left > 0 else []
         self.is_exhausted = count >= 1 and self.seconds_left > 0 and not settings
         if self.is_exhausted and not self.study.trials and self.refused:
@@ -219,10 +226,12 @@ class Search:
         self.recorded = []
 
     def final_jobs(self) -> list[list[str]]:
-        """Returns the overrides of the further jobs of the best trials."""
+        """Returns the overrides of the further jobs of the best trials, as many as the budget has time for."""
         best = [trial for trial in self.study.ranked() if trial.status == "complete"]
-        finalists = best[: self.request.settings.finalists]
-        return [job for trial in finalists for job in self.request.jobs(trial.setting, final=True)]
+        count = self.request.settings.finalists
+        if self.request.settings.timeout is not None:
+            count = min(count, max(0, round(self.runs_left / len(self.request.finals))))
+        return [job for trial in best[:count] for job in self.request.jobs(trial.setting, final=True)]
 
     @property
     def fails_too_often(self) -> bool:
