@@ -1,8 +1,10 @@
 """Bundles of work items that an engine's processes train: how items are divided, and what is known of each bundle."""
 
+import heapq
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from ch12cli.files.cluster.bundle_json import Bundle, Submission
 from ch12cli.files.cluster.journal import Event, JournalReader
@@ -30,6 +32,11 @@ class FollowedBundle:
     guilty: int = 0
     reached: dict[int, int] = field(default_factory=dict)
     reached_before: dict[int, int] = field(default_factory=dict)
+
+    @cached_property
+    def item_of(self) -> dict[int, WorkItem]:
+        """The item of each job."""
+        return {number: item for item in self.items for number in item.jobs}
 
     def note_progress(self, item: WorkItem, epoch: int) -> None:
         """Notes the epoch of an item. One that is later than in all submissions before tells that it gets further."""
@@ -79,10 +86,6 @@ def in_order(item: WorkItem, numbers: Collection[int]) -> tuple[int, ...]:
     return tuple(number for number in item.jobs if number in numbers)
 
 
-def item_of(items: Sequence[WorkItem], job: object) -> WorkItem | None:
-    return next((item for item in items if job in item.jobs), None)
-
-
 def report_of(event: Event) -> Progress | Unstacked | None:
     """Returns the progress or the failure of a stack that an event of a journal holds; None if it holds neither."""
     try:
@@ -108,6 +111,9 @@ def divide(
     needed = math.ceil(sum(item.seconds for item in items) / (cores * seconds)) if seconds else 1
     count = max(1, min(max(parallel, needed), -(-len(items) // cores)))
     bundles: list[list[WorkItem]] = [[] for _ in range(count)]
+    sizes = [(0, index) for index in range(count)]  # a heap: the smallest first
     for item in sorted(items, key=lambda item: -len(item.jobs)):
-        min(bundles, key=lambda bundle: sum(len(each.jobs) for each in bundle)).append(item)
+        size, index = sizes[0]
+        bundles[index].append(item)
+        heapq.heapreplace(sizes, (size + len(item.jobs), index))
     return [bundle for bundle in bundles if bundle]

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import ch12cli
 from ch12cli.catalogue.formatting import count_of, format_seconds
-from ch12cli.engines.bundles import FollowedBundle, divide, item_of, report_of
+from ch12cli.engines.bundles import FollowedBundle, divide, report_of
 from ch12cli.errors import InputError, MachineError
 from ch12cli.files.atomic import read_file
 from ch12cli.files.cluster.bundle_json import (
@@ -258,7 +258,8 @@ class RemoteEngine:
             host = event.get("host", "an unknown machine")
             raise error(f"{event['error']} (bundle {one.bundle.number}, on {host})")
         else:
-            item, report = item_of(one.items, event.get("of")), report_of(event)
+            first, report = event.get("of"), report_of(event)
+            item = one.item_of.get(first) if isinstance(first, int) else None
             if item is not None and report is not None:
                 if isinstance(report, Progress):
                     one.note_progress(item, report.epoch)
@@ -279,7 +280,7 @@ class RemoteEngine:
     ) -> Generator[tuple[WorkItem, Report], None, None]:
         """Yields the results of jobs that have one in their directories."""
         for number in numbers:
-            item = item_of(one.items, number)
+            item = one.item_of.get(number)
             if number in one.unseen and item is not None and number in jobs:
                 result = read_result(directory / jobs[number].directory / RESULT)
                 if result is None:

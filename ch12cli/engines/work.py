@@ -209,10 +209,12 @@ def record_failure(directory: Path, worker: Worker, job: SweepJob, done: Done) -
 
 def remove_partial(directory: Path, jobs: Iterable[SweepJob]) -> None:
     """Removes directories that earlier attempts were writing when they were killed."""
-    for job in jobs:
-        path = directory / job.directory
-        for partial in path.parent.glob(f".{path.name}.partial*"):
-            shutil.rmtree(partial, ignore_errors=True)
+    paths = [directory / job.directory for job in jobs]
+    names = {path.name for path in paths}
+    for folder in {path.parent for path in paths}:
+        for partial in folder.glob(".*.partial*"):
+            if partial.name[1:].partition(".partial")[0] in names:
+                shutil.rmtree(partial, ignore_errors=True)
 
 
 def wait_for_earlier(journal: JournalWriter) -> None:

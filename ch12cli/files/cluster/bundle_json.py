@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ class Bundle:
     items: tuple[BundledItem, ...]
     processes: int = 0
 
-    @property
+    @cached_property
     def jobs(self) -> frozenset[int]:
         return frozenset(number for item in self.items for number in item.jobs)
 
