@@ -14,7 +14,7 @@ from ch12cli.run.task import build_task
 from tests.benchmarks.bench import ONE_THREAD, Bench, Spent, Table, missing, process, verdict
 
 RUNS, EPOCHS = 1024, 100
-SIZES = (64, 256, 4096, 10000)
+SHARES = {64: 0.6, 256: None, 1024: 0.45, 4096: None, 10_000: 0.25}  # of JAX's time, at most
 TIMES = 3
 FEW, MORE = 4, 12  # jobs of Hydra's launchers that are measured: what each further job takes is the difference
 MEMORY = 3.0  # GB at most
@@ -65,31 +65,18 @@ def run(bench: Bench) -> Table:
     rows = write_rows(bench)
     jax, joblib = bench.has("jax"), bench.has("torch", "hydra", "hydra_plugins.hydra_joblib_launcher")
     notes = [missing(name) for name, there in (("JAX", jax), ("Hydra's joblib launcher", joblib)) if not there]
-    script = bench.peer("jax_sweep.py", rows, RUNS, EPOCHS, 2)
-    contenders: dict[str, Callable[[], Spent]] = {"ch12": lambda: own(bench, RUNS)}
-    if jax:
-        contenders["JAX"] = lambda: process(script, folder=bench.folder("jax"))
-    taken: dict[str, list[Spent]] = {name: [] for name in contenders}
-    for name in [*contenders, *reversed(contenders)] * (TIMES // 2) + list(contenders) * (TIMES % 2):
-        taken[name].append(contenders[name]())
-    middle = {name: middle_of(spent) for name, spent in taken.items()}
     table = Table(
-        f"Sweeps: {RUNS:,} Iris networks",
-        f"`ch12 train -m seed=range({RUNS})`, {EPOCHS} epochs of 90 rows at batch 2, network 4-16-3, Adam; "
+        "Sweeps of Iris networks",
+        f"`ch12 train -m seed=range(N)`, {EPOCHS} epochs of 90 rows at batch 2, network 4-16-3, Adam; "
         "validated after each epoch, every run's directory written. JAX: `jit(vmap(scan))` over the same training, "
         "import and compilation counted, nothing validated or written. Hydra: the plain loop as a Hydra program under "
         "its basic launcher, and under its joblib launcher with both cores, one thread each; measured on "
         f"{FEW} and {MORE} jobs, the difference scaled to {RUNS:,}. Seconds of whole processes from start to end, and "
-        f"of processor time; medians of {TIMES}, in turn, for ch12 and JAX.",
+        f"of processor time; medians of {TIMES}, in turn, for ch12 and JAX up to {RUNS:,} runs.",
         ["what", "seconds", "processor", "runs a second", "ch12 / it", "target"],
         notes=notes,
     )
-    ours = middle["ch12"]
-    table.add(f"ch12, {RUNS:,} runs", *figures(RUNS, ours), "1", "")
-    if jax:
-        share = ours.wall / middle["JAX"].wall
-        words = f"{share:.2f} of its time, {ours.cpu / middle['JAX'].cpu:.2f} of its processor time"
-        table.add(f"JAX, {RUNS:,} runs", *figures(RUNS, middle["JAX"]), words, verdict(share, target=1.0))
+    ours = {runs: beside_jax(bench, table, runs, rows=rows, jax=jax) for runs in SHARES}
     launchers: list[tuple[str, tuple[str, ...], Path, float]] = [
         ("Hydra, basic launcher", (), bench.peers if joblib else bench.python, 100.0)
     ]
@@ -99,11 +86,36 @@ def run(bench: Bench) -> Table:
         )
     for name, launcher, interpreter, target in launchers:
         seconds = per_job(bench, rows, *launcher, interpreter=interpreter) * RUNS
-        faster = seconds / ours.wall
+        faster = seconds / ours[RUNS].wall
         cells = [f"{seconds:.0f} (scaled)", "", f"{RUNS / seconds:.2f}", f"{faster:.0f} times its throughput"]
         table.add(name, *cells, verdict(faster, target=target, larger=True))
-    grow(bench, table, ours)
+    compare_groups(bench, table)
+    largest = max(SHARES)
+    spent = own(bench, largest, 20)
+    words, target = f"{spent.memory / 1e9:.2f} GB at most", verdict(spent.memory / 1e9, target=MEMORY)
+    table.add(f"ch12, {largest:,} runs of 20 epochs", *figures(largest, spent), words, target)
     return table
+
+
+def beside_jax(bench: Bench, table: Table, runs: int, *, rows: Path, jax: bool) -> Spent:
+    """Adds so many runs of ch12 and of JAX, in turn. Returns what ch12 took."""
+    contenders: dict[str, Callable[[], Spent]] = {"ch12": lambda: own(bench, runs)}
+    if jax:
+        script = bench.peer("jax_sweep.py", rows, runs, EPOCHS, 2)
+        contenders["JAX"] = lambda: process(script, folder=bench.folder("jax"))
+    taken: dict[str, list[Spent]] = {name: [] for name in contenders}
+    for turn in range(TIMES if runs <= RUNS else 1):
+        for name in contenders if turn % 2 else reversed(contenders):
+            taken[name].append(contenders[name]())
+    middle = {name: middle_of(spent) for name, spent in taken.items()}
+    ours = middle["ch12"]
+    table.add(f"ch12, {runs:,} runs", *figures(runs, ours), "", "")
+    if jax:
+        share, most = ours.wall / middle["JAX"].wall, SHARES[runs]
+        words = f"{share:.2f} of its time, {ours.cpu / middle['JAX'].cpu:.2f} of its processor time"
+        target = "" if most is None else verdict(share, target=most)
+        table.add(f"JAX, {runs:,} runs", *figures(runs, middle["JAX"]), words, target)
+    return ours
 
 
 def middle_of(spent: Sequence[Spent]) -> Spent:
@@ -113,24 +125,6 @@ def middle_of(spent: Sequence[Spent]) -> Spent:
 def figures(runs: int, spent: Spent) -> list[str]:
     """Cells: seconds, seconds of processor time, runs a second."""
     return [f"{spent.wall:.1f}", f"{spent.cpu:.1f}", f"{runs / spent.wall:.1f}"]
-
-
-def grow(bench: Bench, table: Table, reference: Spent) -> None:
-    """Adds other numbers of runs, and the memory of the largest."""
-    for runs in SIZES[:2]:
-        spent = middle_of([own(bench, runs) for _ in range(2)])
-        table.add(f"ch12, {runs:,} runs", *figures(runs, spent), "", "")
-    last = reference.wall / RUNS
-    for runs in SIZES[2:]:
-        spent = own(bench, runs)
-        each = spent.wall / runs
-        words = f"{each / last:.2f} of a run's time before"
-        table.add(f"ch12, {runs:,} runs", *figures(runs, spent), words, verdict(each / last, target=1.0))
-        last = each
-    compare_groups(bench, table)
-    spent = own(bench, SIZES[-1], 20)
-    words, target = f"{spent.memory / 1e9:.2f} GB at most", verdict(spent.memory / 1e9, target=MEMORY)
-    table.add(f"ch12, {SIZES[-1]:,} runs of 20 epochs", *figures(SIZES[-1], spent), words, target)
 
 
 def compare_groups(bench: Bench, table: Table) -> None:
