@@ -84,11 +84,11 @@ def run(bench: Bench) -> Table:
         launchers.append(
             ("Hydra, joblib launcher", ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2"), bench.peers, 60.0)
         )
-    for name, launcher, interpreter, target in launchers:
+    for name, launcher, interpreter, most in launchers:
         seconds = per_job(bench, rows, *launcher, interpreter=interpreter) * RUNS
         faster = seconds / ours[RUNS].wall
         cells = [f"{seconds:.0f} (scaled)", "", f"{RUNS / seconds:.2f}", f"{faster:.0f} times its throughput"]
-        table.add(name, *cells, verdict(faster, target=target, larger=True))
+        table.add(name, *cells, verdict(faster, target=most, larger=True))
     compare_groups(bench, table)
     largest = max(SHARES)
     spent = own(bench, largest, 20)
