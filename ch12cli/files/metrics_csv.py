@@ -35,7 +35,8 @@ def to_csv(columns: Sequence[str], lines: Iterable[Sequence[float | int]]) -> by
     """Returns the content of the file; empty if there are no columns. lines: the values of each epoch."""
     if not columns:
         return b""
-    return "".join([",".join(columns) + "\n", *map(format_line, lines)]).encode()
+    values = repr([*map(list, lines)])[2:-2].replace("], [", "\n").replace(", ", ",")  # at once: a tenth of the calls
+    return "\n".join([",".join(columns), *([values, ""] if values else [""])]).encode()
 
 
 class MetricsFile:

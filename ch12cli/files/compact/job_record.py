@@ -231,7 +231,10 @@ class JobRecord:
 
     def metrics(self) -> bytes:
         """Returns metrics.csv."""
-        return to_csv(self.columns, ([int(epoch), *rest] for epoch, *rest in self.rows.tolist()))
+        lines = self.rows.tolist()
+        for line in lines:
+            line[0] = int(line[0])  # the epoch
+        return to_csv(self.columns, lines)
 
     def text(self, name: str) -> bytes | None:
         """Returns a file of the job's directory, by its name there; None if it has no such text.
