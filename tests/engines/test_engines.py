@@ -178,7 +178,7 @@ import os, signal, time, torch
 class Network(torch.nn.Sequential):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(torch.nn.Linear(inputs, outputs))
-        # takes the process that follows its own along, on a node; not where the sweep is submitted and an epoch measured
+        # on a node it takes the process that follows its own along; not where an epoch is measured, before
         if torch.initial_seed() == 3 and "SLURM_ARRAY_TASK_ID" in os.environ:
             os.kill(os.getppid(), signal.SIGKILL)
             time.sleep(60)
