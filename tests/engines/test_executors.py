@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 CH12 = (sys.executable, "-m", "ch12cli")
-WORDS = ("train", "-q", "-m", "device=cpu", "epochs=40", "sweep.fused=false", "checkpoint.every=5", "batch_size=16")
+WORDS = ("train", "-q", "-m", "device=cpu", "epochs=1500", "sweep.fused=false", "checkpoint.every=50", "batch_size=16")
 JOBS = ("seed=range(20)", "model.width=4,6,8", "sweep.max_stacked=10", "hydra.sweep.dir=sweep")
 LONG = 180.0
 
