@@ -20,7 +20,7 @@ test: .venv/installed  ## install what testing needs, and run the tests (about f
 
 test-slow: .venv/installed  ## run every test, the long ones and those in a browser too (which needs chromium and npm)
 	[ -d build/npm/node_modules/axe-core ] || ! command -v npm > /dev/null || npm install -s --prefix build/npm axe-core@4.14.1
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-bare: .venv/installed  ## run the tests in an ASCII locale, with a read-only HOME, without a network (Linux, root)
 	HOME=/proc XDG_CACHE_HOME=$(CURDIR)/build/cache LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 unshare --net \
