@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from ch12cli.data.synthetic import write_images
 from ch12cli.files.result_json import read_result
 from ch12cli.files.sweep_csv import read_sweep_csv
 from ch12cli.run.build import build_stack, build_training
@@ -181,6 +182,18 @@ def test_an_evaluation_and_predictions_are_those_of_training(device: str) -> Non
     assert np.array_equal(predictions.probabilities.argmax(1), predictions.values)
     assert result.environment["device"].partition(":")[0] == device
     assert outcome.status == "finished"
+
+
+def test_pictures_decoded_by_workers_are_the_same_in_training_and_validation(device: str, folder: Path) -> None:
+    pytest.importorskip("PIL", reason="Pillow is not installed")
+    (folder / "pictures").mkdir()
+    write_images(folder / "pictures")
+    words = ["dataset=image_folder", "dataset.folder=pictures", "dataset.cache=none", "epochs=2", f"device={device}"]
+    loaded = train(*words, "workers=2", "pin_memory=true", into="loaded")
+    plain = train(*words, into="plain")
+    assert "valid_loss" in loaded.rows[0]
+    assert torch.equal(weights(loaded), weights(plain))
+    assert [row["valid_loss"] for row in loaded.rows] == [row["valid_loss"] for row in plain.rows]
 
 
 def test_batches_loaded_by_workers_into_pinned_memory_are_the_same(device: str) -> None:
