@@ -2,6 +2,8 @@
 
 import ctypes
 import math
+import mmap
+import multiprocessing
 import os
 import signal
 import sys
@@ -235,6 +237,16 @@ class Asked(NamedTuple):
     slot: int
 
 
+def shared_empty(*shape: int, dtype: torch.dtype) -> Tensor:
+    """Returns a new tensor in memory that DataLoader workers share."""
+    if multiprocessing.get_start_method() != "fork":
+        shared: Tensor = torch.empty(*shape, dtype=dtype).share_memory_()
+        return shared
+    size = math.prod(shape) * dtype.itemsize
+    memory = mmap.mmap(-1, max(1, size))  # not in /dev/shm, which containers keep small
+    return torch.frombuffer(memory, dtype=torch.uint8)[:size].view(dtype).view(*shape)
+
+
 class Slots:
     """Memory that processes share, in which workers put rows. It is used again and again: new memory costs more.
 
@@ -243,11 +255,11 @@ class Slots:
 
     def __init__(self, part: Part, *, count: int, rows: int) -> None:
         y_dtype = part.y.dtype if part.y.is_floating_point() else torch.int64
-        self.x = torch.empty(count, rows, *part.x.shape[1:], dtype=part.x.dtype).share_memory_()
-        self.y = torch.empty(count, rows, *part.y.shape[1:], dtype=y_dtype).share_memory_()
+        self.x = shared_empty(count, rows, *part.x.shape[1:], dtype=part.x.dtype)
+        self.y = shared_empty(count, rows, *part.y.shape[1:], dtype=y_dtype)
 
     def put(self, slot: int, x: Tensor, y: Tensor) -> None:
-        self.x[slot, : len(x)] = x
+        self.x[slot, : len(y)] = x
         self.y[slot, : len(y)] = y
 
     def get(self, slot: int, rows: int) -> tuple[Tensor, Tensor]:
@@ -357,11 +369,7 @@ class BatchLoader:
             workers = min(workers, 1)  # of which each would go through all rows
         rows = part.rows_at_once(batch_size, sent=True)
         count = workers * AHEAD + 1  # the next is asked for before this process has copied the one that it got
-        try:
-            self.slots = Slots(part, count=count, rows=min(rows, len(part)))
-        except RuntimeError as error:
-            rule = "the loader processes need more shared memory (/dev/shm) than there is"
-            raise MachineError(f"workers={workers}: {rule}; use workers=0, or a smaller batch_size") from error
+        self.slots = Slots(part, count=count, rows=min(rows, len(part)))
         self.order = Order(rows, count)
         self.loader = DataLoader(
             RowDataset(part, self.slots),
