@@ -265,7 +265,8 @@ def test_a_run_has_the_same_bits_whatever_runs_are_beside_it() -> None:
     assert torch.equal(train(40)[:3], train(3))
 
 
-RULES: list[tuple[Right, nn.Module, list[nn.Module], int, Metric]] = [
+Rule = tuple[Right, nn.Module, list[nn.Module], int, Metric]
+RULES: list[Rule] = [
     ("largest", nn.CrossEntropyLoss(), [], 3, accuracy),
     ("largest", nn.NLLLoss(), [nn.LogSoftmax(-1)], 4, accuracy),
     ("positive", nn.BCEWithLogitsLoss(), [], 1, binary_accuracy("positive")),
@@ -276,18 +277,17 @@ RULES: list[tuple[Right, nn.Module, list[nn.Module], int, Metric]] = [
 
 @pytest.mark.parametrize("special", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize(("rule", "loss", "last", "outputs", "metric"), RULES)
+@pytest.mark.parametrize("case", RULES)
 def test_right_rows_and_losses_are_those_of_the_predictions(
-    rule: Right,
-    loss: nn.Module,
-    last: list[nn.Module],
-    outputs: int,
-    metric: Metric,
-    dtype: torch.dtype,
-    special: bool,
-    monkeypatch: pytest.MonkeyPatch,
+    case: Rule, dtype: torch.dtype, special: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(epochs_module, "is_worth_code_of_its_own", lambda *_, **__: special)
+    require_counted(case, dtype)
+
+
+def require_counted(case: Rule, dtype: torch.dtype) -> None:
+    """Trains a stack with its right rows counted, and again with predictions, and compares them."""
+    rule, loss, last, outputs, metric = case
     part, valid, runs = data(loss, 4, outputs, dtype), data(loss, 4, outputs, dtype), 19
     valid = Part(valid.x[:11] + 0.1, valid.y[:11])
 
