@@ -29,9 +29,9 @@ def cpu_of_tasks(sweep: Path) -> float:
 def run(bench: Bench) -> Table:
     table = Table(
         "A cluster",
-        f"{JOBS:,} runs of Iris on the cores of this machine, as one task of Slurm and in processes of this machine, in "
-        f"turn. Processor time of all processes of ch12: the least (lowest to highest) of {TIMES}. The scheduler's own "
-        "time is not in it, but in the seconds.",
+        f"{JOBS:,} runs of Iris on the cores of this machine, as one task of Slurm and in processes of this machine, "
+        f"in turn. Processor time of all processes of ch12: the least (lowest to highest) of {TIMES}. The scheduler's "
+        "own time is not in it, but in the seconds.",
         ["epochs", "engine", "processor time", "seconds", "Slurm / local", "target"],
     )
     if why := missing():
