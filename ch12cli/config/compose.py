@@ -63,7 +63,7 @@ class Composition(NamedTuple):
     @property
     def is_sweep(self) -> bool:
         """Returns True if `hydra.mode` is MULTIRUN."""
-        return bool(self.config.hydra.get("mode") == RunMode.MULTIRUN)
+        return is_multirun(self.config)
 
 
 # Compositions of ch12's own files in this process, which composes for many runs in a notebook: composing takes Hydra a
@@ -73,6 +73,14 @@ MOST_COMPOSED = 64
 DIRECTORIES = ("hydra.run.dir=", "hydra.sweep.dir=")
 MAX_NESTING = 40  # of mappings and lists in a value: a record of more is not read back
 TOO_DEEP = f"is nested more than {MAX_NESTING} levels deep"
+
+
+def is_multirun(config: DictConfig) -> bool:
+    """Returns whether `hydra.mode` is MULTIRUN. Raises InputError if it refers to what is no mode."""
+    try:
+        return bool(config.hydra.get("mode") == RunMode.MULTIRUN)
+    except OmegaConfBaseException as error:
+        raise InputError(f"hydra.mode: {first_lines(error)}") from error
 
 
 class Composer:
@@ -183,7 +191,7 @@ class Composer:
             o for o in overrides if (self.is_group(o) or o.is_hydra_override()) and not o.is_sweep_override()
         ]
         try:
-            return bool(self.base(tuple(map(override_text, group_overrides))).hydra.mode == RunMode.MULTIRUN)
+            return is_multirun(self.base(tuple(map(override_text, group_overrides))))
         except InputError:
             return False  # composing the run reports the error
 

@@ -52,7 +52,7 @@ class StackTraining(Training):
             self.load_state_dict(before)
             cast(Stack, self.network).masks.step = before["step"]
             count = max(1, found)
-        seconds = time.perf_counter() - start
+        seconds = max(time.perf_counter() - start, 1e-6)  # a coarse clock may stand still
         self.count = min(2 * count, int(count * SECONDS_AT_ONCE / seconds))
         return found
 

@@ -52,7 +52,7 @@ def test_a_run_is_followed_to_its_end(folder: Path, capsys: pytest.CaptureFixtur
 
 @pytest.mark.slow
 def test_a_sweep_is_followed_to_its_end(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["-m", "seed=range(30)", "epochs=120", "sweep.max_stacked=5", "hydra.sweep.dir=sweep"]
+    words = ["-m", "seed=range(30)", "epochs=120", "sweep.max_stacked=5", "sweep.fused=false", "hydra.sweep.dir=sweep"]
     with training(*words, until=folder / "sweep" / "sweep.csv") as process:
         assert main(["watch", "sweep"]) == 0
         assert process.wait(30) == 0

@@ -315,7 +315,7 @@ def test_a_sweep_on_a_full_disk_reports_what_is_done_and_how_to_continue(folder:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-@pytest.mark.parametrize("epochs", [2000, 100_000])
+@pytest.mark.parametrize("epochs", [20_000, 100_000])
 @pytest.mark.parametrize("seconds", [4.0, 12.0])
 def test_a_signal_ends_a_thousand_runs_soon_with_a_fresh_checkpoint(
     number: int, code: int, epochs: int, seconds: float, folder: Path
