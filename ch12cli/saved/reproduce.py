@@ -14,7 +14,7 @@ from ch12cli.errors import InputError
 from ch12cli.files.atomic import digest_of, machine_errors
 from ch12cli.files.history import describe_session, environment_differences, sessions_of
 from ch12cli.files.result_json import Result, read_result
-from ch12cli.files.run_directory import BEST, CHECKPOINTS, HYDRA, METRICS, MODEL, RESULT
+from ch12cli.files.run_directory import BEST, CHECKPOINTS, HYDRA, METRICS, MODEL, PREDICTIONS, RESULT
 from ch12cli.files.sealed_json import NewerFormatError
 from ch12cli.run.callbacks import Callback
 from ch12cli.run.recorder import MetricsRow, checkpoint_rows, metrics_csv, rows_state
@@ -31,7 +31,8 @@ from ch12cli.training.checkpoint import Checkpoints, DamagedError, canonical, fi
 ROUNDING = 1e-3  # relative loss difference that a stack's summation order may cause in float32 over thousands of steps
 SMALL = 1e-6  # denominator for losses smaller than this
 THREADS = 1024  # maximum accepted from a record
-DIGESTED = (METRICS, MODEL, f"{CHECKPOINTS}/{BEST}", *(f"{HYDRA}/{n}.yaml" for n in ("config", "hydra", "overrides")))
+HYDRA_FILES = tuple(f"{HYDRA}/{name}.yaml" for name in ("config", "hydra", "overrides"))
+DIGESTED = (METRICS, MODEL, PREDICTIONS, f"{CHECKPOINTS}/{BEST}", *HYDRA_FILES)
 
 
 @dataclass(frozen=True)

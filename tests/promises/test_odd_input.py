@@ -36,6 +36,10 @@ def refused(argv: Sequence[str], capsys: pytest.CaptureFixture[str], *, code: in
     return said.err
 
 
+def test_a_mode_of_hydra_that_refers_to_a_number_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "hydra.mode: " in refused([*TRAIN, "hydra.mode=${epochs}"], capsys)
+
+
 @pytest.mark.sample(3)
 @pytest.mark.parametrize(
     ("word", "says"),
