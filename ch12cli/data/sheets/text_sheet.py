@@ -97,6 +97,7 @@ def read_sheet(
         return {**ways(names), **dict.fromkeys(failed, "texts")}
 
     names: list[str] = []  # of the columns, as far as they are known
+    seen: set[tuple[str | int, ...]] = set()  # names, and the number of failed columns, after each pass
     while True:
         reading = Reading(layout, source, names, keep)
         try:
@@ -114,6 +115,10 @@ def read_sheet(
             return sheet
         names = sheet.names
         failed.update(reading.failed)
+        state = (*names, len(failed))
+        if state in seen:  # another pass would find the same
+            return sheet
+        seen.add(state)
 
 
 def refuse_other_formats(open_file: Open, source: str) -> None:
