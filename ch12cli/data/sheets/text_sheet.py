@@ -97,7 +97,7 @@ def read_sheet(
         return {**ways(names), **dict.fromkeys(failed, "texts")}
 
     names: list[str] = []  # of the columns, as far as they are known
-    seen: set[tuple[str | int, ...]] = set()  # names, and the number of failed columns, after each pass
+    seen: set[tuple[object, ...]] = set()  # names, and the number of failed columns, after each pass
     while True:
         reading = Reading(layout, source, names, keep)
         try:
