@@ -76,7 +76,7 @@ TOO_DEEP = f"is nested more than {MAX_NESTING} levels deep"
 
 
 def is_multirun(config: DictConfig) -> bool:
-    """Returns whether `hydra.mode` is MULTIRUN. Raises InputError if it refers to what is no mode."""
+    """Returns whether `hydra.mode` is MULTIRUN. Raises InputError if its value is not a mode."""
     try:
         return bool(config.hydra.get("mode") == RunMode.MULTIRUN)
     except OmegaConfBaseException as error:

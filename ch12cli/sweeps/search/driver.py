@@ -229,7 +229,7 @@ class Search:
         """Returns the overrides of the further jobs of the best trials, as many as the budget has time for."""
         best = [trial for trial in self.study.ranked() if trial.status == "complete"]
         count = self.request.settings.finalists
-        if self.request.settings.timeout is not None:
+        if self.request.settings.timeout is not None and self.trained:  # else no speed is known, as after a resume
             count = min(count, max(0, round(self.runs_left / len(self.request.finals))))
         return [job for trial in best[:count] for job in self.request.jobs(trial.setting, final=True)]
 
