@@ -68,6 +68,12 @@ def test_the_line_of_a_row_is_the_one_on_which_it_begins() -> None:
     assert list(rows_of(content).lines) == [2, 4, 5, 8]
 
 
+def test_rows_longer_than_a_header_that_ends_with_a_comma_are_refused() -> None:
+    columns = (Column("c0", None), Column("c1", ("a", "b")))
+    with pytest.raises(InputError, match="rows: the header has 3 cells, and a row has 4; give each column a name"):
+        read_rows(b"c0,c1,\n1,b,8,7\n2,a,9,4\n", columns, source="rows")
+
+
 def test_there_are_at_least_sixty_bad_files() -> None:
     assert len(BAD) >= 60
     assert len({bad.name for bad in BAD}) == len({bad.content for bad in BAD}) == len(BAD)

@@ -117,7 +117,8 @@ def read_sheet(
         failed.update(reading.failed)
         state = (*names, len(failed))
         if state in seen:  # another pass would find the same
-            return sheet
+            count = f"the header has {len(reading.first.cells)} cells, and a row has {reading.width}"
+            raise InputError(f"{source}: {count}; give each column a name")
         seen.add(state)
 
 
