@@ -16,7 +16,8 @@ import torch
 from ch12cli.data.synthetic import write_images
 from ch12cli.files.result_json import read_result
 from ch12cli.files.sweep_csv import read_sweep_csv
-from ch12cli.run.build import build_stack, build_training
+from ch12cli.fused.orders import drawing_on
+from ch12cli.run.build import build_training
 from ch12cli.run.start import train_single
 from ch12cli.run.task import build_task
 from ch12cli.run.train import Outcome
@@ -27,7 +28,9 @@ from ch12cli.sweeps.launch import environment_on
 from ch12cli.sweeps.workers.worker_pool import ProcessDiedError
 from ch12cli.training.checkpoint import load, save
 from tests.conftest import Silent
-from tests.sweeps.driver import CPU, Together, one_thread, relative, settings_of, sweep, typed
+from tests.fused.test_stack_training import CASES, EPOCHS, require_same_bits
+from tests.fused.test_stack_training import train as train_stack
+from tests.sweeps.driver import CPU, Together, one_thread, relative, settings_of, stack_of, sweep, typed
 from tests.training.test_stack import OPTIMIZERS
 
 LIKE_SINGLE = 1e-9  # relative, in float64
@@ -64,9 +67,7 @@ def test_a_run_has_the_metrics_that_it_has_on_the_cpu(device: str, optimizer: tu
 
 
 def stacked(device: str, settings: list[dict[str, Any]]) -> Together:
-    task = build_task(typed(settings[0]))
-    training, network, streams = build_stack([typed(one) for one in settings], task, torch.device(device))
-    return Together(settings, task, training, network, streams, [], [])
+    return stack_of(settings, torch.device(device))
 
 
 def of_optimizer(name: str, *, device: str, **values: Any) -> list[dict[str, Any]]:
@@ -104,6 +105,34 @@ def test_each_run_of_a_stack_equals_the_single_run(
         alone = network.parameters[network.places].cpu()  # without the gaps between the parameters
         assert relative(together.weights[-1][run].cpu(), alone) < LIKE_SINGLE
     assert relative(together.weights[-1][0].cpu(), together.weights[-1][3].cpu()) > 1e-3
+
+
+@pytest.mark.parametrize("runs", [3, 40])
+@pytest.mark.parametrize(("values", "choices"), CASES)
+def test_epochs_trained_at_once_have_the_bits_of_epochs_one_by_one(
+    device: str, values: dict[str, Any], choices: dict[str, str], runs: int
+) -> None:
+    common = values | {"epochs": EPOCHS, "sweep.fused": True, "device": device}
+    settings = [settings_of(common | {"seed": seed}, **choices) for seed in range(runs)]
+    columns, state, counts = train_stack(settings, most=EPOCHS, device=torch.device(device))
+    expected, expected_state, _ = train_stack(settings, most=1, device=torch.device(device))
+    assert max(counts) > 1 or choices.get("scheduler") == "reduce_on_plateau"
+    require_same_bits(columns, expected)
+    require_same_bits(state, expected_state)
+    without, *_ = train_stack([one | {"sweep": one["sweep"] | {"fused": False}} for one in settings], most=1,
+                              device=torch.device(device))  # fmt: skip
+    for name, found in columns.items():
+        assert relative(found[0], without[name][0]) < 1e-3, name  # the first epoch, in single precision
+
+
+@NO_GPU
+@pytest.mark.parametrize("rows", [1, 2, 90, 398, 626, 3000])
+def test_row_orders_drawn_on_a_gpu_are_those_of_torch(rows: int) -> None:
+    seeds = np.random.default_rng(rows).integers(0, 2**63 - 1, 70)
+    drawn = drawing_on(torch.device("cuda"))(seeds, rows)
+    assert drawn.device.type == "cuda"
+    for seed, order in zip(seeds.tolist(), drawn.cpu(), strict=True):
+        assert torch.equal(order, torch.randperm(rows, generator=torch.Generator().manual_seed(seed)))
 
 
 @NO_GPU

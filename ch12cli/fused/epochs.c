@@ -166,9 +166,8 @@ OUTLINE void last_step(const Epochs *e, V *base, Whole epoch, Whole step, V *rig
   step_of(e, base, epoch, step, LAST_BATCH, right, lanes);
 }
 
-#ifndef __CUDACC__
 /* The predictions of the validation part, without dropout, or what COUNTS needs of them. */
-static void evaluate(const Epochs *e, V *base, Whole epoch, const Lanes *lanes) {
+OUTLINE void evaluate(const Epochs *e, V *base, Whole epoch, const Lanes *lanes) {
   V right = ZERO;
   double losses[LANES] = {0};
   for (Whole step = 0; step * BATCH < e->valid_rows; step++) {
@@ -195,7 +194,6 @@ static void evaluate(const Epochs *e, V *base, Whole epoch, const Lanes *lanes) 
     EACH_LANE if (l < lanes->count) e->valid_losses[epoch * e->runs + lanes->run[l]] = losses[l];
   }
 }
-#endif
 
 INLINE void epochs_of(const Epochs *e, V *base, const Lanes *lanes) {
   const int count = PARAMETERS;
@@ -211,9 +209,7 @@ INLINE void epochs_of(const Epochs *e, V *base, const Lanes *lanes) {
     if (LAST_BATCH) last_step(e, base, epoch, step, &right, lanes);
     if (COUNTS) store(e->right + epoch * e->runs, right, lanes);
     for (int k = 0; k < count; k++) store(e->snapshots + (epoch * count + k) * e->runs, p[k * S], lanes);
-#ifndef __CUDACC__
     evaluate(e, base, epoch, lanes);
-#endif
   }
   for (int k = 0; k < count; k++) {
     store(e->parameters + k * e->runs, p[k * S], lanes);

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ch12cli.fused.compiler import CannotCompileError, library
+from ch12cli.fused.on_gpu import WARP, kernel_on_gpu
 from ch12cli.fused.orders import MOST_ROWS
 from ch12cli.fused.program import NUMBERS, SETTINGS, Program, kernel_settings, program_of
 from ch12cli.fused.source import general_source, numbers_in_c, special_source
@@ -21,11 +22,9 @@ from ch12cli.training.metrics import Right
 from ch12cli.training.optimizers import Adagrad, Adam, Optimizer, is_zero
 from ch12cli.training.stack import Stack
 from ch12cli.training.stopping import Values
-from ch12cli.training.torch_internals import compile_cuda
 
 MOST_STATES = 3
 ALIGNMENT = 64  # bytes, of the largest vectors
-WARP = 32  # threads of a block on a GPU
 MOST_VALUES = 2**17  # of a run in a block's memory; more would not stay in a cache
 
 # Seconds that torch takes for a step of a stack and for each run in it (measured for Iris, on one core and on an H200),
@@ -92,7 +91,7 @@ class TrainedEpochs:
 
 
 class FusedEpochs:
-    """Trains epochs of a stack through compiled code, which predicts a plain validation part too, on a CPU.
+    """Trains epochs of a stack through compiled code, which predicts a plain validation part too.
 
     trains_several: whether it can train more than one epoch at a time. The code changes the stack's parameters and the
     optimiser's state in place, as the steps would.
@@ -113,10 +112,9 @@ class FusedEpochs:
         self.program, self.batch_size = program, batch_size
         self.outputs, self.outputs_in_mean = program.numbers["OUTPUTS"], program.numbers["OUTPUTS_IN_MEAN"]
         self.y = flat_targets(part.y, part.x.dtype)
-        on_cpu = stack.device.type == "cpu"
-        self.valid_x = valid.x.contiguous() if on_cpu and type(valid) is Part else None
+        self.valid_x = valid.x.contiguous() if type(valid) is Part else None
         self.valid_y = None if self.valid_x is None or valid is None else flat_targets(valid.y, valid.x.dtype)
-        self.trains_several = on_cpu and (valid is None or self.valid_x is not None)
+        self.trains_several = valid is None or self.valid_x is not None
         self.special = special
         self.launch = self.launcher()
 
@@ -158,7 +156,7 @@ class FusedEpochs:
             valid_rows = arguments.valid_rows = len(self.valid_x)
             tensors |= {"valid_x": self.valid_x, "valid_y": self.valid_y}
             if counts:
-                sums = torch.empty(epochs, runs, dtype=torch.float64)
+                sums = torch.empty(epochs, runs, dtype=torch.float64, device=stack.device)
                 tensors |= {"valid_right": made(epochs, runs), "valid_losses": sums}
             else:
                 tensors |= {"valid_predictions": made(valid_rows, self.outputs, epochs, runs)}
@@ -239,24 +237,14 @@ def launcher_on_cpu(program: Program, part: Part, *, special: bool) -> Launcher:
 
 
 def launcher_on_gpu(program: Program, part: Part, device: torch.device) -> Launcher:
-    """Returns a function that trains epochs, compiled by NVRTC: a thread for each run, a warp for each block."""
+    """Returns a function that trains epochs on a GPU."""
     shared = program.values * WARP * part.x.element_size()
     text = special_source(program, rows=len(part), double=part.x.dtype == torch.float64)
-    most = getattr(torch.cuda.get_device_properties(device), "shared_memory_per_block_optin", 0)
-    if compile_cuda is None or shared > most:
-        raise CannotCompileError("its networks do not fit into the GPU's shared memory")
-    with torch.cuda.device(device):
-        try:
-            kernel = compile_cuda(text, "epochs")
-            kernel.set_shared_memory_config(shared)
-        except (RuntimeError, OSError, AttributeError) as error:
-            raise CannotCompileError(str(error).splitlines()[0]) from error
+    kernel = kernel_on_gpu(text, "epochs", device, shared=shared)
 
     def launch(arguments: EpochsArguments) -> None:
-        with torch.cuda.device(device):
-            given = torch.frombuffer(bytearray(bytes(arguments)), dtype=torch.uint8).to(device)
-            blocks = -(-arguments.runs // WARP)
-            kernel(grid=(blocks, 1, 1), block=(WARP, 1, 1), args=[given], shared_mem=shared)
+        given = torch.frombuffer(bytearray(bytes(arguments)), dtype=torch.uint8).to(device)
+        kernel(-(-arguments.runs // WARP), [given])
 
     return launch
 
@@ -289,7 +277,7 @@ def whole_epochs(
     """Returns the compiled epochs of a stack. Raises CannotCompileError with the reason why there are none.
 
     wanted: None to decide by the work: compiling takes a second or so, the first time. right: counts right rows, by
-    this rule, in place of giving predictions, on a CPU and with losses that it suits.
+    this rule, in place of giving predictions, with losses that it suits.
     """
     steps = limits.epochs * -(-len(part) // batch_size)
     if wanted is False:
@@ -312,7 +300,7 @@ def whole_epochs(
         features=part.x.shape[1],
         batch_size=min(batch_size, len(part)),
         clips=[*clips_of(limits)],
-        right=right if stack.device.type == "cpu" else None,  # no GPU has counted yet
+        right=right,
     )
     if program is None or program.values > MOST_VALUES:
         raise CannotCompileError("its layers, loss or optimizer have no compiled form")

@@ -369,11 +369,11 @@ typedef struct {
   REAL *losses;                                                /* (steps of an epoch, epochs, runs) */
   REAL *predictions;                                           /* (rows, OUTPUTS, epochs, runs), unless COUNTS */
   REAL *right;                                                 /* (epochs, runs), if COUNTS: how many rows were right */
-  const REAL *valid_x, *valid_y;                               /* (valid_rows, FEATURES or TARGETS); from here: on a CPU */
+  const REAL *valid_x, *valid_y;                               /* (valid_rows, FEATURES or TARGETS) */
   Whole valid_rows;
   REAL *valid_predictions, *valid_right;                       /* as those of the training part */
   double *valid_losses;                                        /* (epochs, runs), if COUNTS: sums over the rows */
-  const int *numbers;                                          /* NUMBERS of the program */
+  const int *numbers;                                          /* NUMBERS of the program; from here: on a CPU */
   const Operation *operations;                                 /* its operations: */
   Whole forward, all;                                          /* those up to the prediction, and all */
 } Epochs;

@@ -14,8 +14,8 @@ from ch12cli.training.loop import Epoch, Training, added_in_order, first_bad_ste
 from ch12cli.training.stack import Stack
 from ch12cli.training.stopping import Values
 
-RUNS_AT_ONCE = 1024  # runs x epochs up to which a further epoch costs hardly more beside its steps
-ROWS_AT_ONCE = 2**19  # rows x runs x epochs: bounds memory
+# Runs x epochs up to which a further epoch costs hardly more beside its steps, and rows x runs x epochs, for memory.
+AT_ONCE = {"cpu": (1024, 2**19), "cuda": (2**17, 2**23)}
 SECONDS_AT_ONCE = 0.2  # so long a signal waits, and progress is not shown
 
 
@@ -44,8 +44,8 @@ class StackTraining(Training):
         """
         if self.whole is None or not self.whole.trains_several or self.schedule.state:
             return [self.one_epoch()]
-        runs = self.network.runs
-        at_once = min(RUNS_AT_ONCE // runs, ROWS_AT_ONCE // (runs * len(self.train)))
+        runs, (runs_at_once, rows_at_once) = self.network.runs, AT_ONCE[self.network.device.type]
+        at_once = min(runs_at_once // runs, rows_at_once // (runs * len(self.train)))
         count = max(1, min(self.count, most, at_once))
         start = time.perf_counter()
         while isinstance(found := self.train_at_once(self.whole, count, running), int):
@@ -118,7 +118,8 @@ class StackTraining(Training):
 
         Else the rounding of what is computed from them would depend on how many epochs are trained at once.
         """
-        return predictions.contiguous() if 2 * self.network.runs <= RUNS_AT_ONCE else predictions
+        runs_at_once, _ = AT_ONCE[self.network.device.type]
+        return predictions.contiguous() if 2 * self.network.runs <= runs_at_once else predictions
 
     def remember_best(self, epochs: Sequence[Epoch], parameters: Tensor) -> None:
         """Copies the weights of each run's last epoch that was its best. parameters: (epochs, values, runs)."""

@@ -30,7 +30,7 @@ from ch12cli.errors import InputError, Problem
 from ch12cli.files.metrics_csv import minimised
 from ch12cli.fused.compiler import CannotCompileError
 from ch12cli.fused.epochs import whole_epochs
-from ch12cli.fused.orders import draw_orders, orders_library
+from ch12cli.fused.orders import drawing_on
 from ch12cli.fused.stack_training import StackTraining
 from ch12cli.models.activation import USES, Activation
 from ch12cli.models.init import drawing_of
@@ -311,9 +311,8 @@ def build_stack(jobs: Sequence[RunSettings], task: Task, device: torch.device) -
     except CannotCompileError as reason:
         training.why_steps = str(reason)
     if training.whole is not None:
-        with suppress(CannotCompileError):  # a GPU's epochs need no C compiler; torch draws the same orders
-            orders_library()
-            streams.draw = draw_orders
+        with suppress(CannotCompileError):  # torch draws the same orders
+            streams.draw = drawing_on(device)
     return training, network, streams
 
 

@@ -483,7 +483,7 @@ class StackedSource:
         """Returns the order of the rows of each run in the next epoch, (runs, rows)."""
         self.epoch += 1
         order = self.streams.orders(self.members, self.epoch - 1, len(self.part))
-        return order if self.starts is None else order + self.starts[self.members].unsqueeze(1)
+        return order if self.starts is None else order + self.starts[self.members].unsqueeze(1).to(order.device)
 
     def batches(self, order: Tensor, epoch: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Yields x (runs, batch, features), y (runs, batch[, 1]), in the memory layout of the stack."""

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ch12cli.fused import compiler
-from tests.sweeps.driver import one_thread, settings_of, stack_of
+from tests.sweeps.driver import CPU, one_thread, settings_of, stack_of
 
 pytestmark = pytest.mark.skipif(compiler.compiler() is None, reason="needs a C compiler")
 
@@ -24,13 +24,13 @@ CASES: list[tuple[dict[str, Any], dict[str, str]]] = [
 
 
 def train(
-    settings: Sequence[Mapping[str, Any]], *, most: int
+    settings: Sequence[Mapping[str, Any]], *, most: int, device: torch.device = CPU
 ) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, Any], list[int]]:
     """Trains a stack, at most so many epochs at a time. Returns its columns, (epochs, runs), its state, and the counts.
 
     A run that diverges or stops does not count from then on: its values are NaN.
     """
-    together = stack_of(settings)
+    together = stack_of(settings, device)
     training, running = together.training, np.ones(len(settings), dtype=bool)
     epochs, counts = [], []
     while training.epoch < EPOCHS and running.any():

@@ -92,9 +92,9 @@ class Together:
         return self
 
 
-def stack_of(settings: Sequence[Mapping[str, Any]]) -> Together:
+def stack_of(settings: Sequence[Mapping[str, Any]], device: torch.device = CPU) -> Together:
     task = build_task(typed(settings[0]))
-    training, network, streams = build_stack([typed(one) for one in settings], task, CPU)
+    training, network, streams = build_stack([typed(one) for one in settings], task, device)
     return Together(settings, task, training, network, streams, [], [])
 
 
