@@ -115,7 +115,7 @@ KEYS: dict[str, Key] = {
     ),
     "sweep.fused": Key(
         Or("auto", Truth()),
-        "train whole epochs of a stack by compiled code; auto: where there is a C compiler and it is worth it",
+        "train whole epochs of a stack by compiled code; auto: on a CPU with a C compiler, where it is worth it",
     ),
     "sweep.fail_fast": Key(Truth(), "end the sweep when a job fails, instead of training the others"),
     "sweep.verify": Key(

@@ -27,12 +27,11 @@ MOST_STATES = 3
 ALIGNMENT = 64  # bytes, of the largest vectors
 MOST_VALUES = 2**17  # of a run in a block's memory; more would not stay in a cache
 
-# Seconds that torch takes for a step of a stack and for each run in it (measured for Iris, on one core and on an H200),
-# and the seconds of a whole training from which on compiling pays. On a CPU, all structures share the compiled code.
-COSTS = {"cpu": (130e-6, 0.7e-6, 0.1), "cuda": (120e-6, 5e-9, 2.0)}
-
-
+# Seconds that torch takes for a step of a stack on a CPU and for each run in it (measured for Iris, on one core), and
+# the seconds of a whole training from which on compiling pays. All structures share the compiled code.
+OF_STEP, OF_RUN, WORTH_IT = 130e-6, 0.7e-6, 0.1
 WORTH_ITS_OWN = 2.0  # seconds that the general code would take
+DEVICES = ("cpu", "cuda")
 
 
 class OperationArguments(ctypes.Structure):
@@ -286,12 +285,13 @@ def whole_epochs(
         raise CannotCompileError("record_norms=true needs each step's gradient")
     if len(part) > MOST_ROWS:
         raise CannotCompileError(f"the data have more than {MOST_ROWS:,} rows")
-    if stack.device.type not in COSTS:
+    if stack.device.type not in DEVICES:
         raise CannotCompileError(f"there is no compiled form for device={stack.device.type}")
     if not stack.runs_last:
         raise CannotCompileError("its layers are wide enough for matrix products")
-    of_step, of_run, worth_it = COSTS[stack.device.type]
-    if wanted is None and steps * (of_step + stack.runs * of_run) < worth_it:
+    if wanted is None and stack.device.type == "cuda":
+        raise CannotCompileError("no GPU has run the present code yet, sweep.fused=true does")
+    if wanted is None and steps * (OF_STEP + stack.runs * OF_RUN) < WORTH_IT:
         raise CannotCompileError("it has too few steps to be worth compiling")
     program = program_of(
         stack.module_layers,

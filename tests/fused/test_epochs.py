@@ -395,6 +395,22 @@ def test_what_has_no_compiled_form_says_why(monkeypatch: pytest.MonkeyPatch) -> 
     assert why(nn.CrossEntropyLoss()) == "there is no C compiler"
 
 
+def test_on_a_gpu_epochs_are_compiled_only_if_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    part = data(nn.CrossEntropyLoss(), 4, 3, torch.float32)
+    stack = Stack([network([4, 6, 3], nn.ReLU, [], seed=0)], [0], device=CPU, dtype=torch.float32, runs_last=True)
+    stack.device = torch.device("cuda")
+    compiled = []
+    monkeypatch.setattr(epochs_module, "launcher_on_gpu", lambda *given: compiled.append(given))
+    for wanted in (None, False):
+        with pytest.raises(CannotCompileError, match=r"sweep\.fused"):
+            whole_epochs(
+                stack, nn.CrossEntropyLoss(), Adam(stack.parameters), part, batch_size=2, limits=limits(), wanted=wanted
+            )
+    assert not compiled
+    whole_epochs(stack, nn.CrossEntropyLoss(), Adam(stack.parameters), part, batch_size=2, limits=limits(), wanted=True)
+    assert compiled
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("vector", [16, 32])
 def test_narrower_vectors_give_the_same_bits(vector: int, monkeypatch: pytest.MonkeyPatch) -> None:

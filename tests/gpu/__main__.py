@@ -151,7 +151,7 @@ def against_cpu(part: Part) -> None:
 
 
 def sweep(part: Part, runs: int, epochs: int) -> None:
-    """A stacked sweep of Iris runs, and the same in JAX on the same device."""
+    """A stacked sweep of Iris runs, trained by compiled epochs, and the same in JAX on the same device."""
     steps = runs * epochs * -(-TRAIN_ROWS // BATCH)
     seconds = part.ch12(*sweep_words(part.device, runs, epochs))
     require_finished(part.folder / "sweep", runs)
@@ -166,7 +166,7 @@ def sweep(part: Part, runs: int, epochs: int) -> None:
 def sweep_words(device: str, runs: int, epochs: int) -> list[str]:
     """A sweep in one process, so that the seconds of its stacks add up."""
     words = ["train", "-m", "-q", f"device={device}", f"seed=range({runs})", f"epochs={epochs}"]
-    return [*words, f"batch_size={BATCH}", "sweep.processes=1", "hydra.sweep.dir=sweep"]
+    return [*words, f"batch_size={BATCH}", "sweep.processes=1", "sweep.fused=true", "hydra.sweep.dir=sweep"]
 
 
 def require_finished(directory: Path, runs: int) -> None:
