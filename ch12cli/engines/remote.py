@@ -117,6 +117,9 @@ class RemoteEngine:
     def bundles(self, items: Sequence[WorkItem]) -> list[list[WorkItem]]:
         return divide(items, self.engine.parallel, self.engine.cores, seconds=self.elsewhere.seconds)
 
+    def close(self) -> None:
+        """Nothing is left open."""
+
     def describe(self, items: Sequence[WorkItem]) -> str:
         """Returns what would be submitted, such as `slurm: 4 tasks, 12 work items, 4 at once, 60 min each at most`."""
         bundles, limit = self.bundles(items), self.engine.seconds

@@ -287,13 +287,22 @@ class SweepTable:
         ancestry: bool = False,
     ) -> None:
         self.path = path
+        self.rows = {row.job: row for row in rows}
+        self.lines: dict[int, tuple[SweepRow, str]] = {}  # of the rows that have been written, by job
+        self.columns = self.columns_with(keys, metrics, ancestry=ancestry)
+        self.rewrite()
+
+    def columns_with(self, keys: Iterable[str], metrics: Iterable[str], *, ancestry: bool) -> list[str]:
+        """Returns the columns of these and of the rows."""
+        rows = self.rows.values()
         keys = dict.fromkeys([*keys, *(key for row in rows for key in row.overrides)])
         metrics = dict.fromkeys([*metrics, *(name for row in rows for name in row.metrics)])
         wanted = [key for key in keys if key not in FIELDS and key not in metrics]
         has_ancestry = ancestry or any(row.ancestry for row in rows)
-        self.columns = [*BEFORE, *([ANCESTRY] if has_ancestry else []), *wanted, *AFTER, *metrics, *LAST]
-        self.rows = {row.job: row for row in rows}
-        self.lines: dict[int, tuple[SweepRow, str]] = {}  # of the rows that have been written, by job
+        return [*BEFORE, *([ANCESTRY] if has_ancestry else []), *wanted, *AFTER, *metrics, *LAST]
+
+    def rewrite(self) -> None:
+        """Writes the whole table, to which rows are then added."""
         write_whole(self.path, self.content())
         with machine_errors(f"cannot write {self.path}"):
             self.file = open(self.path, "a", encoding="utf-8", newline="")  # noqa: SIM115 - closed by close()
@@ -344,6 +353,23 @@ class RowBuffer:
 
     def add(self, row: SweepRow) -> None:
         self.rows.append(row)
+
+    def go_on_with(
+        self, rows: Sequence[SweepRow], *, keys: Iterable[str], metrics: Iterable[str], ancestry: bool
+    ) -> None:
+        """Replaces the rows of the table by these, which may include some that wait, and adds columns.
+
+        The file is written anew only for further columns.
+        """
+        table = self.table
+        table.rows = {row.job: row for row in rows}
+        columns = table.columns_with(keys, metrics, ancestry=ancestry)
+        if not set(columns) <= set(table.columns):
+            self.flush()
+            table.file.close()
+            table.lines.clear()
+            table.columns = list(dict.fromkeys([*columns, *table.columns]))
+            table.rewrite()
 
     def flush_if_due(self) -> None:
         if self.rows and time.monotonic() - self.flushed > FLUSH:

@@ -23,7 +23,7 @@ from ch12cli.files.compact.stores import index_of
 from ch12cli.files.history import environment_differences
 from ch12cli.files.locks import locked
 from ch12cli.files.metrics_csv import read_metrics
-from ch12cli.files.plan_json import PLAN
+from ch12cli.files.plan_json import PLAN, PlanFile, read_plan
 from ch12cli.files.progress_json import ProgressWriter
 from ch12cli.files.result_json import Result, read_result
 from ch12cli.files.run_directory import CHECKPOINTS, METRICS, RESULT, STATE, SWEEP
@@ -88,7 +88,7 @@ def rows_in(directory: Path) -> dict[int, SweepRow]:
 
 
 class Launch:
-    """Launches the batches of jobs of one sweep directory, one batch per call, and collects their results.
+    """Launches the batches of jobs of one sweep directory in a session, one batch per call, and collects their results.
 
     `total_jobs`: the number of jobs in all batches, if there are several.
     `engine`: trains the work items; by default processes of this machine.
@@ -108,6 +108,8 @@ class Launch:
         self.engine = engine or LocalEngine()
         self.directory, self.callback, self.total_jobs = directory, FaultTolerantSweepCallback(callback), total_jobs
         self.hydra = HydraFiles(directory)
+        self.known = PlanFile()
+        self.buffer: RowBuffer | None = None  # of the session
         self.jobs: dict[int, SweepJob] = {}
         self.rows: list[SweepRow] = []
         self.failed = 0
@@ -130,44 +132,60 @@ class Launch:
         except Terminated:
             self.signal = signal.SIGTERM
 
-    def __call__(self, jobs: Sequence[SweepJob], callbacks: Callbacks | None) -> list[JobReturn]:
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        """Keeps the directory locked in the block, in which batches are launched, and completes its table at the end.
+
+        Between the batches, plan and table stay in memory.
+        """
         os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # is_available() must not initialise CUDA here
+        lock = locked(self.directory, key=f"hydra.sweep.dir={self.directory}", wait=3.0)
+        with resumable(self.directory), devices_of(self.engine), lock:
+            self.known = read_plan(self.directory)
+            try:
+                yield
+            finally:
+                self.engine.close()
+                if self.buffer is not None:
+                    self.buffer.flush()
+                    self.buffer.table.close()
+                    self.buffer = None
+
+    def __call__(self, jobs: Sequence[SweepJob], callbacks: Callbacks | None) -> list[JobReturn]:
+        """Trains a batch of jobs, in a session. Returns the results of the given jobs, in order."""
         if self.aborted:
             return [job_return(job, None) for job in jobs]
         require_trackers(jobs)
-        with (
-            resumable(self.directory),
-            devices_of(self.engine),
-            locked(self.directory, key=f"hydra.sweep.dir={self.directory}", wait=3.0),
-        ):
-            self.require_idle_engines()
-            plan, rows = examined_plan(jobs, self.directory, elsewhere=self.engine.elsewhere)
-            self.jobs |= plan.jobs
-            if not plan.items and {row.job: row for row in rows} == rows_in(self.directory):
-                self.clean_up(plan)
-                return self.finish_unchanged(plan, rows)
-            warnings = checkpoint_warnings(plan, self.directory)
+        self.require_idle_engines()
+        before = rows_in(self.directory) if self.buffer is None else {row.job: row for row in self.rows}
+        plan, rows = examined_plan(jobs, self.directory, self.known, before, elsewhere=self.engine.elsewhere)
+        self.jobs |= plan.jobs
+        if not plan.items and {row.job: row for row in rows} == before:
             self.clean_up(plan)
-            plan = replace(plan, total_jobs=max(self.total_jobs, len(plan.jobs)))
-            write_plan(plan, self.directory, self.hydra)
-            self.callback.on_begin(plan, directory=self.directory)
-            if duplicates := len(plan.numbers) - len(set(plan.numbers)):
-                warnings = [*warnings, f"{duplicates} more of the jobs given are equal to others; each is trained once"]
-            for remark in [*warnings, *self.new_notes(plan)]:
-                self.callback.on_message(remark, warning=True)
-            table = self.open_table(plan, rows=rows)
-            try:
-                with sigterm_raises():
-                    self.train(plan, self.hydra, table, callbacks)
-            finally:
-                if not self.engine.submitted:
-                    self.add_unfinished_rows(plan, table)
-                table.close()
-                self.rows = [table.rows[number] for number in sorted(table.rows)]
-            if self.engine.submitted:
-                self.callback.on_message(submitted_message(self.engine.submitted, self.directory))
-            for remark in hints_on_results(plan, table.rows):
-                self.callback.on_message(remark, warning=True)
+            return self.finish_unchanged(plan, rows)
+        warnings = checkpoint_warnings(plan, self.directory)
+        self.clean_up(plan)
+        plan = replace(plan, total_jobs=max(self.total_jobs, len(plan.jobs)))
+        self.known = write_plan(plan, self.directory, self.known, self.hydra)
+        self.callback.on_begin(plan, directory=self.directory)
+        if duplicates := len(plan.numbers) - len(set(plan.numbers)):
+            warnings = [*warnings, f"{duplicates} more of the jobs given are equal to others; each is trained once"]
+        for remark in [*warnings, *self.new_notes(plan)]:
+            self.callback.on_message(remark, warning=True)
+        self.buffer = buffer = self.buffer_for(plan, rows=rows)
+        table = buffer.table
+        try:
+            with sigterm_raises():
+                self.train(plan, self.hydra, buffer, callbacks)
+        finally:
+            table.rows |= {row.job: row for row in buffer.rows}
+            if not self.engine.submitted:
+                self.add_unfinished_rows(plan, table)
+            self.rows = [table.rows[number] for number in sorted(table.rows)]
+        if self.engine.submitted:
+            self.callback.on_message(submitted_message(self.engine.submitted, self.directory))
+        for remark in hints_on_results(plan, table.rows):
+            self.callback.on_message(remark, warning=True)
         return [job_return(plan.jobs[number], table.rows.get(number)) for number in plan.numbers]
 
     def require_idle_engines(self) -> None:
@@ -197,7 +215,8 @@ class Launch:
         self.rows = [by_number[number] for number in sorted(by_number)]
         return [job_return(plan.jobs[number], by_number[number]) for number in plan.numbers]
 
-    def open_table(self, plan: Plan, *, rows: Sequence[SweepRow]) -> SweepTable:
+    def buffer_for(self, plan: Plan, *, rows: Sequence[SweepRow]) -> RowBuffer:
+        """Returns what records the jobs of a batch: one buffer and one table for all batches of the session."""
         keys = dict.fromkeys(key for job in plan.jobs.values() for key in job.values)
         metrics: dict[str, None] = {}
         for task in plan.tasks:
@@ -205,12 +224,15 @@ class Launch:
             parts = ["train", *(["valid"] if task.data.valid else []), *(["test"] if task.data.test else [])]
             metrics |= dict.fromkeys(f"{part}_{name}" for part in parts for name in names)
         populations = any(group.settings.sweep.pbt for group in plan.groups)
-        return SweepTable(self.directory / SWEEP, keys=keys, metrics=metrics, rows=rows, ancestry=populations)
+        if self.buffer is not None:
+            self.buffer.go_on_with(rows, keys=keys, metrics=metrics, ancestry=populations)
+            return self.buffer
+        table = SweepTable(self.directory / SWEEP, keys=keys, metrics=metrics, rows=rows, ancestry=populations)
+        return RowBuffer(table, are_flushed=self.engine.records_failures)
 
-    def train(self, plan: Plan, hydra: HydraFiles, table: SweepTable, callbacks: Callbacks | None) -> None:
+    def train(self, plan: Plan, hydra: HydraFiles, waiting: RowBuffer, callbacks: Callbacks | None) -> None:
         """Runs the work items. Records each ended job in the table and reports it to the callbacks."""
         fail_fast = any(group.settings.sweep.fail_fast for group in plan.groups)
-        waiting = RowBuffer(table, are_flushed=self.engine.records_failures)
         ended = set(plan.done)  # a resumed stack may report ended jobs again
         progress = ProgressWriter(self.directory)
         unsaved: list[WorkItem] = []
@@ -256,7 +278,6 @@ class Launch:
             events.close()
             for item in unsaved:
                 self.callback.on_message(unsaved_message(item), warning=True)
-            waiting.flush()
             progress.close(keep=not ended.issuperset(plan.numbers))
             if isinstance(self.engine, LocalEngine):  # processes elsewhere may be writing
                 for folder in (self.directory, self.directory / STATE):

@@ -10,10 +10,10 @@ from ch12cli.config.choices import top_level
 from ch12cli.config.values import shown
 from ch12cli.errors import InputError
 from ch12cli.files.hydra_folder import flatten
-from ch12cli.files.plan_json import WITHDRAWN, PlanFile, PlannedBase, PlannedJob, read_plan, write_plan_json
+from ch12cli.files.plan_json import WITHDRAWN, PlanFile, PlannedBase, PlannedJob, write_plan_json
 from ch12cli.files.result_json import is_done, is_intact
-from ch12cli.files.run_directory import STATE, SWEEP
-from ch12cli.files.sweep_csv import SweepRow, read_sweep_csv, row_on_disk
+from ch12cli.files.run_directory import STATE
+from ch12cli.files.sweep_csv import SweepRow, row_on_disk
 from ch12cli.run.task import Task
 from ch12cli.sweeps.groups import (
     Elsewhere,
@@ -104,6 +104,7 @@ def assign_numbers(
 def make_plan(
     jobs: Sequence[SweepJob],
     sweep_dir: Path,
+    known: PlanFile,
     *,
     is_done: Callable[[SweepJob], bool],
     examine: Callable[[Sequence[Group]], tuple[Sequence[Group], Sequence[Task]]],
@@ -112,12 +113,12 @@ def make_plan(
 ) -> Plan:
     """Returns the plan for these jobs in a sweep's directory. Writes nothing.
 
+    `known`: what has been planned there.
     `is_done`: tells whether a job that was begun there has ended.
     `examine`: finds the groups that cannot be stacked, and the sizes of their networks.
     `failed`: the numbers of the failed jobs.
     `elsewhere`: what trains them; None for this machine.
     """
-    known = read_plan(sweep_dir)
     require_unchanged(jobs, known.jobs, known.bases, sweep_dir)
     by_number, numbers_given, begun = assign_numbers(jobs, sweep_dir, known)
     done = {number for number in begun if is_done(by_number[number])}
@@ -180,9 +181,11 @@ def _stack(
     )
 
 
-def write_plan(plan: Plan, sweep_dir: Path, hydra: HydraFiles) -> None:
-    """Writes the jobs, their numbers and the stacks to plan.json, so that the sweep can be resumed."""
-    known = read_plan(sweep_dir)
+def write_plan(plan: Plan, sweep_dir: Path, known: PlanFile, hydra: HydraFiles) -> PlanFile:
+    """Adds the jobs, their numbers and the stacks to what is known of the sweep, so that it can be resumed.
+
+    Returns all that is known now. Writes plan.json if that is more than before.
+    """
     stacks = tuple(item.jobs for item in plan.items if item.stacked)
     bases = {id(job.base): job.base for job in plan.jobs.values()}
     index_of = {key: len(known.bases) + index for index, key in enumerate(bases)}
@@ -198,9 +201,13 @@ def write_plan(plan: Plan, sweep_dir: Path, hydra: HydraFiles) -> None:
     )
     every_stack = (*(stack for stack in known.stacks if stack not in stacks), *stacks)
     if jobs:
-        write_plan_json(sweep_dir, PlanFile((*known.bases, *planned), (*known.jobs, *jobs), every_stack))
+        known = PlanFile((*known.bases, *planned), (*known.jobs, *jobs), every_stack)
     elif every_stack != known.stacks:
-        write_plan_json(sweep_dir, replace(known, stacks=every_stack))
+        known = replace(known, stacks=every_stack)
+    else:
+        return known
+    write_plan_json(sweep_dir, known)
+    return known
 
 
 MAX_CHANGES = 5  # keys that the message lists, at most
@@ -273,13 +280,19 @@ def shown_value(values: Mapping[str, Any], key: str) -> str:
 
 
 def examined_plan(
-    jobs: Sequence[SweepJob], directory: Path, *, single: str = "", elsewhere: Elsewhere | None = None
+    jobs: Sequence[SweepJob],
+    directory: Path,
+    known: PlanFile,
+    rows: Mapping[int, SweepRow],
+    *,
+    single: str = "",
+    elsewhere: Elsewhere | None = None,
 ) -> tuple[Plan, list[SweepRow]]:
     """Returns the plan of these jobs in a sweep's directory, and the table rows that it keeps.
 
-    `single`: why all jobs are trained one by one; empty if they may be stacked. `elsewhere`: as in `make_plan`.
+    `known`: what has been planned there. `rows`: of its table, by number. `single`: why all jobs are trained one by
+    one; empty if they may be stacked. `elsewhere`: as in `make_plan`.
     """
-    rows = {row.job: row for row in read_sweep_csv(directory / SWEEP)}
     statuses = {number: row.status for number, row in rows.items()}
     failed = {number for number, status in statuses.items() if status == "failed"}
 
@@ -300,7 +313,9 @@ def examined_plan(
         path = directory / job.directory
         return is_done(path) and (statuses.get(job.number) in ("finished", "diverged") or is_intact(path))
 
-    plan = make_plan(jobs, directory, is_done=has_ended, examine=examine_groups, failed=failed, elsewhere=elsewhere)
+    plan = make_plan(
+        jobs, directory, known, is_done=has_ended, examine=examine_groups, failed=failed, elsewhere=elsewhere
+    )
     kept = [row for number, row in rows.items() if number not in plan.jobs]
     kept += [row_on_disk(rows.get(number), plan.jobs[number].facts, directory) for number in plan.done]
     return plan, kept

@@ -48,7 +48,7 @@ def resume_sweep(directory: Path, *, callback: SweepCallback, trust: bool = Fals
     engine = recorded_engine(known, where=str(directory), trust=trust)
     engine.require_ready()
     launch = Launch(directory, callback, engine=engine)
-    with launch.interruptible(), data_read_once():
+    with launch.interruptible(), data_read_once(), launch.session():
         launch(jobs, None)
     launch.callback.raise_error(f"the sweep itself is complete in {directory}")
     return Finished(launch.outcome, monitor_of(jobs[0]), [])

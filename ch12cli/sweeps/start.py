@@ -21,6 +21,7 @@ from ch12cli.config.settings import first_lines
 from ch12cli.errors import InputError, MachineError, os_problem
 from ch12cli.files.atomic import machine_errors, make_folder
 from ch12cli.files.locks import locked
+from ch12cli.files.plan_json import read_plan
 from ch12cli.files.run_directory import CHECKPOINTS, METRICS, RESULT
 from ch12cli.run.data_sets import data_read_once
 from ch12cli.sweeps.hydra_sweep import (
@@ -112,15 +113,17 @@ def train_many(
         with claimed(sweep) as directory:
             launch = Launch(directory, callback, total_jobs=batched_job_count(sweep), engine=engine)
             with launch.interruptible():
-                if jobs_file is not None:
-                    run_batch(sweep, batch, launch)
-                elif is_stacked(sweep):
-                    run_sweep(sweep, SweepTask(sweep, launch, train_as_hydra_job))
-                else:
+                if jobs_file is None and not is_stacked(sweep):
                     launch.callback.on_message(
                         f"{single_job_reason(sweep)}, into {directory}; the table follows at the end"
                     )
                     run_other_launcher(sweep, launch)
+                else:
+                    with launch.session():
+                        if jobs_file is not None:
+                            run_batch(sweep, batch, launch)
+                        else:
+                            run_sweep(sweep, SweepTask(sweep, launch, train_as_hydra_job))
         launch.add_rows_not_begun(sweep.jobs.values())
         launch.callback.raise_error(f"the sweep itself is complete in {directory}")
         jobs = list(sweep.jobs.values())
@@ -262,7 +265,7 @@ def plan_many(
     with hydra_session(), data_read_once():
         composer = Composer(folders, config_name=config_name)
         sweep, batch = open_sweep(argv, composer, jobs_file)
-        from ch12cli.sweeps.launch import devices_of
+        from ch12cli.sweeps.launch import devices_of, rows_in
         from ch12cli.sweeps.plan import examined_plan
         from ch12cli.sweeps.trials import estimates
         from ch12cli.sweeps.workers.worker_pool import LocalEngine
@@ -274,7 +277,9 @@ def plan_many(
             batch = first_batch(sweep, directory)
         engine = engine_of(sweep.config.hydra.launcher) if is_stacked(sweep) else LocalEngine()
         with devices_of(engine):
-            plan, _ = examined_plan(sweep.compose(batch), directory, single=single, elsewhere=engine.elsewhere)
+            known, rows = read_plan(directory), rows_in(directory)
+            jobs = sweep.compose(batch)
+            plan, _ = examined_plan(jobs, directory, known, rows, single=single, elsewhere=engine.elsewhere)
             plan = replace(plan, total_jobs=batched_job_count(sweep), tasks_of_engine=engine.describe(plan.items))
             return plan, estimates(plan.groups, plan.tasks, plan.items, elsewhere=engine.elsewhere)
 

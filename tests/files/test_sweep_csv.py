@@ -9,7 +9,7 @@ import pytest
 
 from ch12cli.errors import InputError
 from ch12cli.files.result_json import Result
-from ch12cli.files.sweep_csv import JobFacts, SweepRow, SweepTable, read_sweep_csv, row_from_format_1
+from ch12cli.files.sweep_csv import JobFacts, RowBuffer, SweepRow, SweepTable, read_sweep_csv, row_from_format_1
 
 ERROR = 'ValueError: "odd", with a comma\nand a second line'
 
@@ -65,6 +65,23 @@ def test_the_table_of_an_earlier_sweep_keeps_its_rows_and_columns(tmp_path: Path
     assert (found[1]["optimizer.lr"], found[1]["train_mae"], found[1]["valid_accuracy"]) == ("0.1", "7.0", "")
     names = list(found[0])
     assert names.index("seed") < names.index("objective") < names.index("valid_accuracy") < names.index("command")
+
+
+def test_a_further_batch_adds_its_columns_after_the_rows_that_waited(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.csv"
+    first, second = make_row(0, train_loss=0.5), make_row(1, train_loss=0.25)
+    buffer = RowBuffer(SweepTable(path, keys=["seed"], metrics=["train_loss"]))
+    buffer.add(first)
+    buffer.go_on_with([first], keys=["seed"], metrics=["train_loss"], ancestry=False)
+    assert records_in(path) == []  # nothing new is to be said of it, so it waits on
+    buffer.go_on_with([first], keys=["model.width"], metrics=["train_mae"], ancestry=False)
+    assert [found["train_loss"] for found in records_in(path)] == ["0.5"]
+    assert {"model.width", "train_mae", "seed", "train_loss"} <= set(records_in(path)[0])
+    buffer.add(second)
+    buffer.flush()
+    assert [found["train_loss"] for found in records_in(path)] == ["0.5", "0.25"]
+    buffer.table.close()
+    assert [found.job for found in read_sweep_csv(path)] == [0, 1]
 
 
 def test_an_incomplete_last_row_is_left_out(tmp_path: Path) -> None:

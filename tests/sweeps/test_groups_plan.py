@@ -9,7 +9,7 @@ import pytest
 from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.errors import InputError
-from ch12cli.files.plan_json import PLAN
+from ch12cli.files.plan_json import PLAN, read_plan
 from ch12cli.sweeps.groups import Group, group_jobs, why_single
 from ch12cli.sweeps.job_directories import HydraFiles
 from ch12cli.sweeps.jobs import JobComposer, SweepJob, make_jobs
@@ -106,9 +106,10 @@ def planned(words: Sequence[str], directory: Path, *, done: Collection[str] = ()
     """The plan of jobs, given as words of their overrides. done: those of them that have ended."""
     jobs = jobs_of(words)
     ended = {" ".join(sorted(set(word.split()) - {"sweep.processes=1"})) for word in done}
-    plan = make_plan(jobs, directory, is_done=lambda job: job.key in ended, examine=lambda groups: (groups, []))
+    known = read_plan(directory)
+    plan = make_plan(jobs, directory, known, is_done=lambda job: job.key in ended, examine=lambda groups: (groups, []))
     if write:
-        write_plan(plan, directory, HydraFiles(directory))
+        write_plan(plan, directory, known, HydraFiles(directory))
     return plan
 
 

@@ -14,6 +14,8 @@ from ch12cli.cli.main import main
 from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.errors import InputError
+from ch12cli.files.atomic import write_whole
+from ch12cli.files.locks import is_locked
 from ch12cli.files.metrics_csv import read_metrics
 from ch12cli.report.contents import sweep_plots
 from ch12cli.run.start import train_single
@@ -87,6 +89,26 @@ def test_a_search_trains_its_trials_in_batches_and_every_command_repeats_one(fol
     assert not [word for word in words if "search" in word]
     alone = train_single([*words, "device=cpu", "hydra.run.dir=alone"], callback=Silent(), log=False)
     assert alone.result.objective == pytest.approx(float(row["objective"]), rel=1e-5)
+
+
+def test_the_batches_of_a_search_share_one_session(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written, running = list[str](), list[bool]()
+    draw = driver.Search.batch
+
+    def note(path: Path, content: bytes) -> None:
+        written.append(path.name)
+        write_whole(path, content)
+
+    def look(searching: driver.Search) -> Any:
+        running.append(is_locked(searching.directory))
+        return draw(searching)
+
+    monkeypatch.setattr("ch12cli.files.sweep_csv.write_whole", note)
+    monkeypatch.setattr(driver.Search, "batch", look)
+    search(*SPACE, trials=16)
+    assert written == ["sweep.csv"] * 2  # before the first batch and after the last
+    assert running == [True] * 5
+    assert not is_locked(folder / "sweep")
 
 
 @pytest.mark.slow

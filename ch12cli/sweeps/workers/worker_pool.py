@@ -12,6 +12,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, Protocol, TypeVar
 
 from ch12cli.errors import InputError, MachineError
+from ch12cli.files.environment import environment
 from ch12cli.run.garbage_collection import freeze_objects
 from ch12cli.run.signals import Terminated
 from ch12cli.sweeps.groups import Elsewhere
@@ -43,6 +44,7 @@ def run_items(
     gpus: Sequence[str] = (),
     idle: Callable[[], None] = lambda: None,
     patience: float = PATIENCE,
+    leaving: list[BaseProcess] | None = None,
 ) -> Generator[tuple[WorkItem, Report], None, None]:
     """Yields the events of the items as they happen.
 
@@ -50,9 +52,11 @@ def run_items(
     Workers write their checkpoints and end when the generator is closed or interrupted.
     `gpus`: what the workers share out among them; each sees one only, by CUDA_VISIBLE_DEVICES.
     `unsaved` receives the items whose workers did not manage this within `patience` seconds. `idle` is called when no
-    event has come for a while.
+    event has come for a while. `leaving` receives the workers that had nothing left to do, which end by themselves;
+    None: they are waited for.
     """
     freeze_objects()
+    environment()  # else each worker would find it out
     context = multiprocessing.get_context("fork")  # forked workers already have the jobs and the imported code
     waiting = list(items)
     handles: list[WorkerHandle] = []
@@ -70,6 +74,12 @@ def run_items(
                 yield from listen(handle, waiting)
             handles = [handle for handle in handles if handle.process.is_alive() or handle.item]
     finally:
+        if leaving is not None:
+            resting = [handle for handle in handles if handle.item is None]
+            handles = [handle for handle in handles if handle.item is not None]
+            for handle in resting:
+                handle.pipe.close()
+            leaving += [handle.process for handle in resting]
         unsaved += stop(handles, patience)
 
 
@@ -106,6 +116,9 @@ class SweepEngine(Protocol):
     ) -> Generator[tuple[WorkItem, Report], None, None]:
         """Yields the events of the items as they happen, as `run_items` does."""
 
+    def close(self) -> None:
+        """Is called after the last batch."""
+
 
 class LocalEngine:
     """Trains the work items of a sweep in worker processes of this machine. The default engine."""
@@ -114,7 +127,29 @@ class LocalEngine:
     elsewhere = None
     submitted = ""
 
-    run = staticmethod(run_items)
+    def __init__(self) -> None:
+        self.leaving: list[BaseProcess] = []
+
+    def run(
+        self,
+        items: Sequence[WorkItem],
+        worker: Worker,
+        *,
+        processes: int,
+        unsaved: list[WorkItem],
+        gpus: Sequence[str],
+        idle: Callable[[], None],
+    ) -> Generator[tuple[WorkItem, Report], None, None]:
+        """Yields the events of the items as they happen, as `run_items` does."""
+        return run_items(
+            items, worker, processes=processes, unsaved=unsaved, gpus=gpus, idle=idle, leaving=self.leaving
+        )
+
+    def close(self) -> None:
+        """Waits for the workers of earlier batches, which end by themselves while the next is trained."""
+        for process in self.leaving:
+            process.join()
+        self.leaving.clear()
 
     def require_ready(self) -> None:
         """Nothing is needed."""
