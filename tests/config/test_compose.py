@@ -1,6 +1,7 @@
 """Composed configurations against Hydra's own composition; searched folders; nothing of Hydra's left behind."""
 
 import os
+import random
 import shutil
 from collections.abc import Iterator
 from copy import deepcopy
@@ -12,12 +13,13 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.types import RunMode
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from ch12cli.config.check import check
 from ch12cli.config.choices import shipped
 from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import hydra_session
+from ch12cli.config.schema import GROUPS
 from ch12cli.config.settings import copy_of_config
 from ch12cli.config.values import shown
 from ch12cli.errors import InputError, Problem
@@ -85,6 +87,58 @@ def test_a_later_composition_of_the_same_files_is_a_copy_that_hydra_would_have_c
     assert OmegaConf.to_yaml(copy) == OmegaConf.to_yaml(anew)
     assert (OmegaConf.is_struct(copy), OmegaConf.is_readonly(copy.hydra)) == (True, OmegaConf.is_readonly(anew.hydra))
     assert copy.hydra.runtime.cwd == str(tmp_path)
+
+
+OWN_GROUPS = [group for group in GROUPS if group != "experiment"]
+
+
+def choices_in(group: str) -> list[str]:
+    return sorted(file.stem for file in (shipped() / group).glob("*.yaml"))
+
+
+def nodes(config: Any, path: str = "") -> list[tuple[Any, ...]]:
+    """The path, flags and types of each node."""
+    about, found = config._metadata, []
+    if isinstance(config, DictConfig) and not config._is_none() and not config._is_interpolation():
+        found = [node for name in map(str, config) for node in nodes(config._get_node(name), f"{path}.{name}")]
+    flags = {name: value for name, value in (about.flags or {}).items() if value is not None}
+    return [(path, flags, about.object_type, about.ref_type, about.optional), *found]
+
+
+@pytest.mark.sample(10)
+@pytest.mark.parametrize("number", range(100))
+def test_other_choices_of_groups_give_what_hydra_composes(number: int, composer: Composer) -> None:
+    draw = random.Random(number)
+    every = [(group, choice) for group in OWN_GROUPS for choice in choices_in(group)]
+    pairs = dict([every[number % len(every)], *draw.sample(every, draw.randint(0, 5))])
+    further = draw.choice([(), ("hydra.sweeper.max_batch_size=3",), ("hydra/launcher=slurm", "hydra.verbose=true")])
+    argv = (*(f"{group}={choice}" for group, choice in pairs.items()), *further)
+    run_mode = draw.choice([RunMode.RUN, RunMode.MULTIRUN])
+    found = composer.with_other_choices(argv, run_mode)
+    assert (found is None) is (pairs.get("dataset") == "csv")  # which brings defaults of its own
+    if found is not None:
+        expected = composer.load_new(argv, run_mode)
+        expected.hydra.runtime.cwd = found.hydra.runtime.cwd
+        assert OmegaConf.to_yaml(found) == OmegaConf.to_yaml(expected)
+        assert nodes(found) == nodes(expected)
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        (),
+        ("hydra.verbose=true",),
+        ("experiment=book/iris", "optimizer=sgd"),
+        ("optimizer=sgd", "optimizer=adam"),
+        ("+optimizer=sgd",),
+        ("~scheduler",),
+        ("optimizer@other=sgd",),
+        ("optimizer=nothing",),
+    ],
+    ids=" ".join,
+)
+def test_what_is_more_than_another_choice_is_left_to_hydra(argv: tuple[str, ...], composer: Composer) -> None:
+    assert composer.with_other_choices(argv, RunMode.RUN) is None
 
 
 def test_a_changed_file_or_a_new_node_of_the_config_store_is_composed_anew(
