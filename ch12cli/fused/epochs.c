@@ -208,7 +208,12 @@ INLINE void epochs_of(const Epochs *e, V *base, const Lanes *lanes) {
     for (; (step + 1) * BATCH <= e->rows; step++) full_step(e, base, epoch, step, &right, lanes);
     if (LAST_BATCH) last_step(e, base, epoch, step, &right, lanes);
     if (COUNTS) store(e->right + epoch * e->runs, right, lanes);
-    for (int k = 0; k < count; k++) store(e->snapshots + (epoch * count + k) * e->runs, p[k * S], lanes);
+    V nothing = ZERO; /* NaN if a parameter is not finite */
+    for (int k = 0; k < count; k++) {
+      store(e->snapshots + (epoch * count + k) * e->runs, p[k * S], lanes);
+      nothing += p[k * S] * ZERO;
+    }
+    store(e->finite + epoch * e->runs, SELECT(nothing == ZERO, ONE, ZERO), lanes);
     evaluate(e, base, epoch, lanes);
   }
   for (int k = 0; k < count; k++) {

@@ -51,7 +51,7 @@ class EpochsArguments(ctypes.Structure):
         *((name, ctypes.c_int64) for name in ("runs", "rows", "epochs", "steps_before", "masks_before")),
         ("parameters", ctypes.c_void_p),
         ("states", ctypes.c_void_p * MOST_STATES),
-        *((name, ctypes.c_void_p) for name in ("snapshots", "x", "y", "order", "lr", "first", "second")),
+        *((name, ctypes.c_void_p) for name in ("snapshots", "finite", "x", "y", "order", "lr", "first", "second")),
         *((f"{name}_{distance}", ctypes.c_int64) for name in ("lr", "first", "second") for distance in ("step", "run")),
         *((name, ctypes.c_void_p) for name in ("settings", "seeds", "losses", "predictions", "right")),
         *((name, ctypes.c_void_p) for name in ("valid_x", "valid_y")),
@@ -77,11 +77,12 @@ class TrainedEpochs:
     losses: (steps, epochs x runs). predictions: of the training part, each as its step made it, (epochs x runs, rows,
     outputs); valid: of the validation part after each epoch. right, valid_right: the share of rows that were right,
     (epochs x runs,), in place of predictions; valid_loss: the loss there. None: it was not made. parameters: after each
-    epoch, (epochs, values, runs).
+    epoch, (epochs, values, runs). finite: whether all of these are, (epochs x runs,).
     """
 
     losses: Values
     parameters: Tensor
+    finite: NDArray[np.bool_]
     predictions: Tensor | None = None
     valid: Tensor | None = None
     right: Values | None = None
@@ -143,6 +144,7 @@ class FusedEpochs:
             "y": self.y,
             "losses": made(steps, epochs, runs),
             "snapshots": made(epochs, self.program.numbers["PARAMETERS"], runs),
+            "finite": made(epochs, runs),
             "parameters": runs_last(stack.parameters),
             **{name: torch.from_numpy(compact(array)).to(stack.device) for name, array in numbers.items()},
         }
@@ -181,6 +183,7 @@ class FusedEpochs:
         return TrainedEpochs(
             tensors["losses"].flatten(1).cpu().double().numpy(),
             tensors["snapshots"],
+            tensors["finite"].flatten().cpu().numpy() > 0,
             predictions,
             valid,
             None if right is None else right / rows,

@@ -360,6 +360,7 @@ typedef struct {
   Whole steps_before, masks_before;                            /* of the optimiser; of dropout's masks */
   REAL *parameters, *states[3];                                /* (values, runs) */
   REAL *snapshots;                                             /* (epochs, values, runs): parameters after each epoch */
+  REAL *finite;                                                /* (epochs, runs): whether all of these are finite */
   const REAL *x, *y;                                           /* (table rows, FEATURES), (table rows, TARGETS) */
   const Whole *order;                                          /* (epochs, runs, rows): rows of the table */
   const double *lr, *first, *second;                           /* a number for each step and run: see `update` */

@@ -1,11 +1,12 @@
-/* The orders of the rows in an epoch that torch.randperm draws on a CPU: for eight generators side by side on a CPU, for
-   a generator in each thread on a GPU.
+/* The orders of the rows in an epoch that torch.randperm draws on a CPU: for sixteen generators side by side on a
+   CPU, which hides how long each step of a generator takes; for a generator in each thread on a GPU.
 
    torch.Generator().manual_seed(seed) is a Mersenne Twister (MT19937) seeded with the low 32 bits; torch.randperm swaps
    each place in turn with one of those after it, chosen by the remainder of one number of the stream. */
 
 typedef long long Whole; /* of 64 bits; NVRTC brings no headers that define such types */
 typedef unsigned int Word;
+typedef unsigned long long Bits; /* 64, too */
 
 #define NUMBERS 624 /* of the generator's state */
 #define SHIFT 397
@@ -15,11 +16,16 @@ typedef Word U;
 #define LANES 1
 #define LANE(v) (v)
 #define INLINE __device__ __forceinline__
+#define INVERSE(divisor) 0
+#define REMAINDER(number, divisor, inverse) ((number) % (divisor))
 #define S ((Whole)gridDim.x * 32) /* distance of two words of a state: those of all threads lie beside each other */
 #else
-#define LANES 8
+#define LANES 16
 #define LANE(v) (v)[l]
 #define INLINE static inline
+/* The remainder of a number of 32 bits as two products, exactly (Lemire and others, 2019): inverse is of 2^64. */
+#define INVERSE(divisor) (~(Bits)0 / (divisor) + 1)
+#define REMAINDER(number, divisor, inverse) (Whole)(((unsigned __int128)((inverse) * (number)) * (divisor)) >> 64)
 #define S 1
 typedef Word U __attribute__((vector_size(LANES * sizeof(Word))));
 #endif
@@ -57,13 +63,15 @@ INLINE void draw(const Whole *seeds, int count, Whole rows, Whole *orders, U *st
     for (Whole row = 0; row < rows; row++) orders[l * rows + row] = row;
   int at = NUMBERS;
   for (Whole row = 0; row < rows - 1; row++) {
+    Word left = (Word)(rows - row);
+    Bits inverse = INVERSE(left);
     if (at == NUMBERS) {
       advance(state, rows - 1 - row < NUMBERS ? (int)(rows - 1 - row) : NUMBERS);
       at = 0;
     }
     U drawn = tempered(state[at++ * S]);
     for (int l = 0; l < count; l++) {
-      Whole *order = orders + l * rows + row, other = LANE(drawn) % (Word)(rows - row), kept = order[0];
+      Whole *order = orders + l * rows + row, other = REMAINDER(LANE(drawn), left, inverse), kept = order[0];
       order[0] = order[other];
       order[other] = kept;
     }

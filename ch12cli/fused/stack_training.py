@@ -63,8 +63,7 @@ class StackTraining(Training):
         lrs = np.stack(rates) if count > 1 else rates[0][np.newaxis]  # a view, which may repeat one number
         order = torch.stack([self.source.order() for _ in range(count)])
         done = whole(order, lrs, self.limits)
-        finite = torch.isfinite(done.parameters).all(1).reshape(-1).cpu().numpy()
-        diverged_at = first_bad_step(done.losses, finite).reshape(count, runs)
+        diverged_at = first_bad_step(done.losses, done.finite).reshape(count, runs)
         ended = (diverged_at > 0)[:, running].any(1)
         if count > 1 and ended.any():
             return int(ended.argmax())
@@ -127,9 +126,11 @@ class StackTraining(Training):
         improved = better.any(0)
         if not improved.any():
             return
-        last = len(epochs) - 1 - better[::-1].argmax(0)  # of the epochs in which a run was better
-        index = torch.from_numpy(last).to(parameters.device).expand(1, *parameters.shape[1:])
-        found = parameters.gather(0, index)[0].t()
+        found = parameters[0].t()
+        if len(epochs) > 1:
+            last = len(epochs) - 1 - better[::-1].argmax(0)  # of the epochs in which a run was better
+            index = torch.from_numpy(last).to(parameters.device).expand(1, *parameters.shape[1:])
+            found = parameters.gather(0, index)[0].t()
         if not improved.all():
             rows = torch.from_numpy(improved).to(parameters.device).unsqueeze(1)  # (runs, 1)
             found = torch.where(rows, found, self.best_state["parameters"])

@@ -94,7 +94,7 @@ class Counting:
 
 
 @pytest.mark.slow
-def test_hydra_composes_once_for_each_distinct_choice_of_groups() -> None:
+def test_hydra_composes_once_for_all_choices_of_ch12s_own_groups() -> None:
     with hydra_session():
         composer = Composer()
         count = Counting(composer)
@@ -107,8 +107,20 @@ def test_hydra_composes_once_for_each_distinct_choice_of_groups() -> None:
         ]
         jobs = make_jobs(JobComposer(composer, []), batch)
     assert len(jobs) == 600
-    assert len(count.composed) == 6
-    assert len(set(count.composed)) == 6
+    assert len({id(job.base) for job in jobs}) == 6
+    assert len(count.composed) == 1
+
+
+def test_hydra_composes_once_for_each_choice_of_a_users_group(tmp_path: Path) -> None:
+    (tmp_path / "optimizer").mkdir()
+    for name in ("mine", "other"):
+        (tmp_path / "optimizer" / f"{name}.yaml").write_text("_target_: torch.optim.SGD\nlr: 0.1\n", encoding="utf-8")
+    with hydra_session():
+        composer = Composer([tmp_path])
+        count = Counting(composer)
+        batch = [[f"optimizer={name}", f"seed={seed}"] for name in ("mine", "other") for seed in range(3)]
+        make_jobs(JobComposer(composer, []), batch)
+    assert len(count.composed) == len(set(count.composed)) == 2
 
 
 def test_overrides_common_to_all_jobs_are_composed_once() -> None:
@@ -123,13 +135,13 @@ def test_overrides_common_to_all_jobs_are_composed_once() -> None:
     assert {job.settings["early_stopping"]["metric"] for job in jobs} == {"train_loss"}
 
 
-def test_a_whole_sweep_is_composed_once_for_each_choice_and_once_for_hydra_itself() -> None:
+def test_a_whole_sweep_is_composed_once_and_once_for_hydra_itself() -> None:
     with hydra_session():
         composer = Composer()
         count = Counting(composer)
         sweep = read_sweep(composer, ["optimizer=sgd,adam", "seed=range(40)", "epochs=2"])
         assert len(sweep.jobs) == 80
-    assert len(count.composed) == 3
+    assert len(count.composed) == 2
 
 
 def test_a_job_has_its_command_its_values_and_its_distinguishing_overrides() -> None:
