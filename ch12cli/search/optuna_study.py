@@ -253,10 +253,13 @@ def read_study(target: str, space: Space, objectives: Sequence[str]) -> list[Tri
 
     Raises InputError if there are none, or if its objective is another.
     """
+    require_optuna(f"search.from={target}")
     from optuna import load_study
 
-    require_optuna(f"search.from={target}")
     path, _, name = target.partition(NAME)
+    scheme, _, file = path.partition(":///")
+    if scheme.startswith("sqlite") and file and not Path(file).exists():  # SQLite would make it
+        raise InputError(f"search.from={target}: there is no {file}")
     with opened_storage(path) as storage:
         names = [each.study_name for each in storage.get_all_studies()]
         if name not in names and (name or len(names) != 1):

@@ -160,6 +160,7 @@ class Launch:
         before = rows_in(self.directory) if self.buffer is None else {row.job: row for row in self.rows}
         plan, rows = examined_plan(jobs, self.directory, self.known, before, elsewhere=self.engine.elsewhere)
         self.jobs |= plan.jobs
+        require_same_data(plan, self.directory)
         if not plan.items and {row.job: row for row in rows} == before:
             self.clean_up(plan)
             return self.finish_unchanged(plan, rows)
@@ -361,18 +362,22 @@ def notify_callbacks(callbacks: Callbacks, job: SweepJob, done: Done, directory:
     callbacks.on_job_end(config=config, job_return=returned)
 
 
+def require_same_data(plan: Plan, sweep_dir: Path) -> None:
+    """Raises CheckpointMismatchError if an ended job of the plan was trained on other data than there are now."""
+    done = set(plan.done)
+    for group, task in zip(plan.groups, plan.tasks, strict=True):
+        for job in group.jobs:
+            if job.number in done:
+                require_data_of_result(sweep_dir / job.directory, task)
+
+
 def checkpoint_warnings(plan: Plan, sweep_dir: Path) -> list[str]:
     """Returns warnings about the checkpoints to resume from: damage, and a changed environment.
 
-    Raises CheckpointMismatchError if the data set has changed, before anything is trained or written.
+    Raises CheckpointMismatchError if they are of other data, before anything is trained or written.
     """
     messages = [f"{problem}; its jobs are trained again" for problem in index_of(sweep_dir).problems]
     environment: dict[str, None] = {}
-    done = set(plan.done)
-    for index in {item.group for item in plan.items}:
-        for job in plan.groups[index].jobs:
-            if job.number in done:
-                require_data_of_result(sweep_dir / job.directory, plan.tasks[index])
     for item in plan.items:
         device = choose_device(plan.groups[item.group].settings.machine.device)
         for checkpoints in checkpoints_of(item, plan, sweep_dir):

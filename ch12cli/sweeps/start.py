@@ -292,7 +292,7 @@ def first_batch(sweep: ComposedSweep, directory: Path) -> list[list[str]]:
     settings = search.batch()
     if not settings:
         raise InputError(f"{directory}: the search has ended there; give it more trials, such as search.n_trials=1000")
-    return [job for setting in settings for job in search.request.jobs(setting)]
+    return [job for setting in settings for job in search.jobs(setting)]
 
 
 MULTIRUN_YAML = "multirun.yaml"  # Hydra's sweeper writes it before any job starts

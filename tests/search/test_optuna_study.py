@@ -1,6 +1,7 @@
 """Studies of Optuna: what a sweep becomes in one, by Optuna's own functions, and what is read from one."""
 
 import csv
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,19 @@ def test_the_distribution_of_a_key_is_its_range_or_that_of_its_values(
 
 
 @pytest.mark.slow
+def test_a_study_that_is_not_there_is_not_made(folder: Path) -> None:
+    with pytest.raises(InputError, match=r"search\.from=sqlite:///none\.db: there is no none\.db"):
+        read_study("sqlite:///none.db", Space.of([LR]), ["valid_loss"])
+    assert not Path("none.db").exists()
+
+
+def test_without_optuna_a_study_says_what_to_install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    monkeypatch.setattr("ch12cli.search.optuna_study.lacks_package", lambda _name: True)
+    with pytest.raises(InputError, match="optuna is not installed"):
+        read_study("study.log", Space.of([LR]), ["valid_loss"])
+
+
 def test_a_sweep_is_exported_by_a_command(swept: Swept, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["export", str(swept.directory), "--format", "optuna", "-o", "sqlite:///study.db"]) == 0
     assert capsys.readouterr().out.splitlines() == [

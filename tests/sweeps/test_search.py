@@ -268,6 +268,59 @@ def test_a_budget_of_time_is_kept_for_the_finalists_too(folder: Path, monkeypatc
     assert [sum(map(len, (item.jobs for item in plan.items))) for plan in swept.looker.plans] == [4, 8, 3, 5]
 
 
+@pytest.mark.parametrize(("seconds", "finalists", "batches"), [(20, 1, [4, 8, 8, 6, 5]), (1, 2, [4, 5])])
+def test_few_finalists_have_the_time_of_a_whole_batch(
+    seconds: int, finalists: int, batches: list[int], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, report = [0.0], driver.Search.report
+
+    def after_four_seconds(search: driver.Search, settings: Any, rows: Any) -> None:
+        clock[0] += 4 if len(settings) else 0  # whatever their number
+        report(search, settings, rows)
+
+    monkeypatch.setattr(driver, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(driver.Search, "report", after_four_seconds)
+    swept = search(LR, f"search.timeout={seconds}s", f"search.finalists={finalists}", trials=1000, batch=8)
+    # a finalist at least, be the time over
+    assert [sum(map(len, (item.jobs for item in plan.items))) for plan in swept.looker.plans] == batches
+    assert ("there was no time for 1 of 2 finalists" in swept.looker.messages) is (finalists == 2)
+
+
+def test_a_resumed_search_trains_its_finalists_within_a_budget_of_time(folder: Path) -> None:
+    search(*SPACE, trials=4)
+    resumed = search(*SPACE, "search.timeout=60s", "search.finalists=2", trials=4)
+    assert [row["seed"] for row in list(resumed.rows.values())[4:]] == ["2", "3", "4", "5", "6"] * 2
+
+
+def test_more_repeats_add_the_seeds_that_are_missing(folder: Path) -> None:
+    search(*SPACE, trials=4)
+    more = search(*SPACE, "search.repeats=2", trials=4)
+    assert [row["seed"] for row in list(more.rows.values())[4:]] == ["2"] * 4
+    assert search(*SPACE, trials=4).looker.ended == []
+
+
+def test_jobs_of_another_search_do_not_count(folder: Path) -> None:
+    first = search(*SPACE, trials=4)
+    other = search(*SPACE, "epochs=3", trials=4)
+    assert len(other.looker.ended) == 4
+    said = "4 jobs there are not of this search, because of other overrides or ranges, and not counted"
+    assert said in other.looker.messages
+    assert [line for line in other.looker.messages if line.startswith("best of 4 settings")]
+    assert not [line for line in first.looker.messages if "not of this search" in line]
+
+
+def test_a_search_does_not_go_on_with_other_data(folder: Path) -> None:
+    rows = [f"{number},{number % 7},{number * 0.5}" for number in range(40)]
+    Path("mine.csv").write_text("\n".join(["a,b,y", *rows]), encoding="utf-8")
+    words = ("train", "-q", "-m", "dataset=table", "dataset.file=mine.csv", "epochs=2", LR, "hydra.sweep.dir=sweep")
+    assert main([*words, "search.n_trials=4"]) == 0
+    before = Path("sweep/sweep.csv").read_bytes()
+    Path("mine.csv").write_text("\n".join(["a,b,y", *rows]).replace(".5", ".25"), encoding="utf-8")
+    for trials in (4, 8):  # even where nothing is left to train
+        assert main([*words, f"search.n_trials={trials}"]) == 2
+    assert Path("sweep/sweep.csv").read_bytes() == before
+
+
 def test_conditions_constraints_and_start_points(folder: Path) -> None:
     request = read(
         "hydra/sweeper=search",

@@ -1,11 +1,11 @@
 """Drives a search: asks the study for a batch, has the launcher train it, reports the results, and asks again."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 from ch12cli.catalogue.best_setting import best_setting, describe_best
 from ch12cli.catalogue.front import objective_column
@@ -35,11 +35,11 @@ TRIED_FIRST = 4  # trials of the first batch under a budget of time
 class RecordedTrial:
     """A trial in a sweep's directory.
 
-    numbers: of its jobs, by index of the repetition. rows: of the jobs that have ended, by number.
+    lines: the overrides of its jobs, by index of the repetition. rows: of the jobs that have ended, by number.
     """
 
     setting: Setting
-    numbers: dict[int, int]
+    lines: dict[int, list[str]]
     rows: dict[int, SweepRow]
 
     @property
@@ -47,28 +47,46 @@ class RecordedTrial:
         return any(row.status == "failed" for row in self.rows.values())
 
 
-def recorded_trials(plan: PlanFile, rows: dict[int, SweepRow], request: SearchRequest) -> list[RecordedTrial]:
-    """Returns the trials of a search among the jobs of a sweep, in the order of their numbers.
+class Recorded(NamedTuple):
+    """What a sweep's directory holds of a search.
 
-    Jobs with other overrides than this search's are not trials of it.
+    trials: in the order of their numbers. others: the numbers of jobs that are neither of a trial nor of a finalist.
     """
-    fixed, known = set(request.fixed), {frozenset(each): index for index, each in enumerate(request.repetitions)}
+
+    trials: list[RecordedTrial]
+    others: set[int]
+
+
+def recorded_trials(plan: PlanFile, rows: dict[int, SweepRow], request: SearchRequest) -> Recorded:
+    """Returns the trials of a search among the jobs of a sweep.
+
+    Jobs with other overrides than this search's are not of it. A job that names no seed has the configured one.
+    """
+
+    def alike(lines: Iterable[str]) -> frozenset[str]:
+        return frozenset(lines) - {request.seed_line}
+
+    fixed = set(request.fixed)
+    repetitions = {alike(each): index for index, each in enumerate(request.repetitions)}
+    finals = {alike(each) for each in request.finals}
     keys = {parameter.key for parameter in request.space.parameters}
     found: dict[tuple[tuple[str, str], ...], RecordedTrial] = {}
+    others: set[int] = set()
     for job in sorted(plan.jobs, key=lambda job: job.number):
         own = [line for line in job.lines if line not in fixed]
         setting = {key: text for key, _, text in (line.partition("=") for line in own) if key in keys}
-        repetition = known.get(frozenset(line for line in own if line.partition("=")[0] not in keys))
+        further = alike(line for line in own if line.partition("=")[0] not in keys)
         point = request.space.point(setting)
-        if not fixed <= set(job.lines) or repetition is None or point is None:
-            continue
-        if request.space.setting(point) != setting:
+        is_in_space = point is not None and request.space.setting(point) == setting
+        if not is_in_space or further not in repetitions or not fixed <= set(job.lines):
+            if not is_in_space or further not in finals:
+                others.add(job.number)
             continue
         trial = found.setdefault(key_of_setting(setting), RecordedTrial(setting, {}, {}))
-        trial.numbers[repetition] = job.number
+        trial.lines[repetitions[further]] = list(job.lines)
         if job.number in rows and rows[job.number].status in ENDED:
             trial.rows[job.number] = rows[job.number]
-    return list(found.values())
+    return Recorded(list(found.values()), others)
 
 
 def trial_of_rows(setting: Setting, rows: Sequence[SweepRow], request: SearchRequest) -> Trial:
@@ -152,13 +170,16 @@ class Search:
         plan = read_plan(directory)
         rows = {row.job: row for row in read_sweep_csv(directory / SWEEP)}
         known = {job.number: row_on_disk(rows.get(job.number), plan.facts(job), directory) for job in plan.jobs}
-        trials = recorded_trials(plan, known, self.request)
+        trials, self.others = recorded_trials(plan, known, self.request)
         self.next_number = max((job.number for job in plan.jobs), default=-1) + 1
         self.recorded = trials  # until they have been launched
+        self.lines = {key_of_setting(trial.setting): trial.lines for trial in trials}
         self.epochs = 0
         self.refused: dict[tuple[tuple[str, str], ...], InputError] = {}  # settings that no run may have
         self.is_exhausted = False  # no setting is left that was not asked
         self.start, self.trained = perf_counter(), 0
+        self.begun, self.shortest = self.start, math.inf  # the batch; seconds of the shortest one
+        self.finalists_left_out = 0
 
     @property
     def left(self) -> float:
@@ -174,9 +195,24 @@ class Search:
         return math.inf if timeout is None else timeout - (perf_counter() - self.start)
 
     @property
-    def runs_left(self) -> float:
-        """The number of runs that the budget has time for, at the speed so far."""
-        return self.seconds_left * self.trained * len(self.request.repetitions) / (perf_counter() - self.start)
+    def runs_a_second(self) -> float:
+        """The speed so far."""
+        return self.trained * len(self.request.repetitions) / (perf_counter() - self.start)
+
+    @property
+    def trials_in_time(self) -> float:
+        """The number of trials that may still be asked, by the budget of time.
+
+        The finalists have their share of it: few runs take as long as the shortest batch.
+        """
+        finals = self.request.settings.finalists * len(self.request.finals)
+        for_finals = max(finals / self.runs_a_second, self.shortest) if finals else 0.0
+        return (self.seconds_left - for_finals) * self.runs_a_second / len(self.request.repetitions)
+
+    def jobs(self, setting: Setting) -> list[list[str]]:
+        """Returns the overrides of the jobs of a trial, those of jobs in the directory as they are there."""
+        lines = self.lines.get(key_of_setting(setting), {})
+        return [lines.get(index, new) for index, new in enumerate(self.request.jobs(setting))]
 
     def batch(self) -> list[Setting]:
         """Returns the settings to train next; none if the search has ended.
@@ -188,11 +224,10 @@ class Search:
         if recorded:
             return recorded
         self.report([], {})
+        self.begun = perf_counter()
         count = min(self.request.batch, self.left)
         if self.request.settings.timeout is not None:
-            finals = self.request.settings.finalists * len(self.request.finals)
-            runs = self.runs_left - finals if self.trained else TRIED_FIRST * len(self.request.repetitions)
-            count = min(count, runs / len(self.request.repetitions))
+            count = min(count, self.trials_in_time if self.trained else TRIED_FIRST)
         settings = self.study.ask(int(count)) if count >= 1 and self.seconds_left > 0 else []
         self.is_exhausted = count >= 1 and self.seconds_left > 0 and not settings
         if self.is_exhausted and not self.study.trials and self.refused:
@@ -207,7 +242,7 @@ class Search:
         if key in self.refused or not self.request.allows(setting):
             return False
         try:
-            self.sweep.compose(self.request.jobs(setting))
+            self.sweep.compose(self.jobs(setting))
         except InputError as error:
             self.refused[key] = error
             return False
@@ -218,19 +253,23 @@ class Search:
         settings = [trial.setting for trial in self.recorded] or settings
         require_columns(list(rows.values()), self.request)
         for setting in settings:
-            of_trial = [rows[tuple(job)] for job in self.request.jobs(setting) if tuple(job) in rows]
+            of_trial = [rows[tuple(job)] for job in self.jobs(setting) if tuple(job) in rows]
             self.epochs += sum(row.epochs or 0 for row in of_trial)
             complete = len(of_trial) == len(self.request.repetitions)
             self.study.add([trial_of_rows(setting, of_trial, self.request) if complete else Trial(setting, "failed")])
-        self.trained += 0 if self.recorded else len(settings)
+        if settings and not self.recorded:
+            self.trained += len(settings)
+            self.shortest = min(self.shortest, perf_counter() - self.begun)
         self.recorded = []
 
     def final_jobs(self) -> list[list[str]]:
-        """Returns the overrides of the further jobs of the best trials, as many as the budget has time for."""
+        """Returns the overrides of the further jobs of the best trials: as many as the budget has time for, but one."""
         best = [trial for trial in self.study.ranked() if trial.status == "complete"]
         count = self.request.settings.finalists
         if self.request.settings.timeout is not None and self.trained:  # else no speed is known, as after a resume
-            count = min(count, max(0, round(self.runs_left / len(self.request.finals))))
+            runs = max(0.0, self.seconds_left) * self.runs_a_second
+            count = min(count, max(1, round(runs / len(self.request.finals))))
+            self.finalists_left_out = min(self.request.settings.finalists, len(best)) - min(count, len(best))
         return [job for trial in best[:count] for job in self.request.jobs(trial.setting, final=True)]
 
     @property
@@ -251,7 +290,7 @@ def run_search(task: SweepTask, launcher: Any) -> list[Any]:
     number = search.next_number
     try:
         while settings := search.batch():
-            jobs = [job for setting in settings for job in search.request.jobs(setting)]
+            jobs = [job for setting in settings for job in search.jobs(setting)]
             returned += launcher.launch(jobs, initial_job_idx=number)
             number = max(number, 1 + max(launch.jobs, default=-1))
             if launch.aborted:
@@ -270,7 +309,8 @@ def run_search(task: SweepTask, launcher: Any) -> list[Any]:
     finally:
         for message in notes(search):
             launch.callback.on_message(message, warning=True)
-        best = best_setting(launch.rows, search.request.metric)
+        own = [row for row in launch.rows if row.job not in search.others]
+        best = best_setting(own, search.request.metric)
         if best is not None and best.settings > 1:
             for line in describe_best(best, sweep=str(launch.directory)):
                 launch.callback.on_message(line)
@@ -284,6 +324,12 @@ def rows_by_overrides(launch: Launch) -> dict[tuple[str, ...], SweepRow]:
 
 def notes(search: Search) -> Iterator[str]:
     """Yields what a user should know at the end of a search."""
+    if search.others:
+        count = len(search.others)
+        what = "1 job there is" if count == 1 else f"{count:,} jobs there are"
+        yield f"{what} not of this search, because of other overrides or ranges, and not counted"
+    if search.finalists_left_out:
+        yield f"there was no time for {search.finalists_left_out} of {search.request.settings.finalists} finalists"
     if search.refused:
         count = len(search.refused)
         first = next(iter(search.refused.values())).messages[0]

@@ -53,6 +53,7 @@ class SearchRequest:
     metric: str
     objectives: tuple[str, ...]
     epochs: int
+    seed_line: str  # the override that repeats the configured seed
     constraints: tuple[Constraint, ...] = field(default=(), repr=False)
 
     @property
@@ -161,6 +162,7 @@ def read_request(
         metric,
         objectives_of(settings, base, metric),
         epochs,
+        f"seed={int(base.setting('seed'))}",
         constraints,
     )
 
