@@ -2,6 +2,7 @@
 
 import os
 import re
+import select
 import shlex
 import subprocess
 import sys
@@ -139,7 +140,10 @@ def test_a_long_page_goes_through_the_pager_on_a_terminal():
     for pager, output in (("grep -c line", "50"), ("no-such-pager-here", "line 49"), ("cat", "line 49")):
         environment["PAGER"] = pager
         subprocess.run([sys.executable, "-c", code], stdin=terminal, stdout=terminal, env=environment, check=True)
-        assert os.read(master, 4096).decode().split("\r\n")[-2] == output
+        seen = ""
+        while not seen.endswith(f"{output}\r\n") and select.select([master], [], [], 10)[0]:  # it comes in pieces
+            seen += os.read(master, 4096).decode()
+        assert seen.split("\r\n")[-2] == output
     os.close(master)
     os.close(terminal)
 
