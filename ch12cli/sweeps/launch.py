@@ -91,6 +91,7 @@ class Launch:
     """Launches the batches of jobs of one sweep directory in a session, one batch per call, and collects their results.
 
     `total_jobs`: the number of jobs in all batches, if there are several.
+    `ends_at`: when a search's budget of time is used up, by perf_counter.
     `engine`: trains the work items; by default processes of this machine.
     `jobs`: the jobs planned so far, by number.
     `rows`, `failed`, `signal`: as in SweepOutcome.
@@ -107,6 +108,7 @@ class Launch:
     ) -> None:
         self.engine = engine or LocalEngine()
         self.directory, self.callback, self.total_jobs = directory, FaultTolerantSweepCallback(callback), total_jobs
+        self.ends_at: float | None = None
         self.hydra = HydraFiles(directory)
         self.known = PlanFile()
         self.buffer: RowBuffer | None = None  # of the session
@@ -166,7 +168,7 @@ class Launch:
             return self.finish_unchanged(plan, rows)
         warnings = checkpoint_warnings(plan, self.directory)
         self.clean_up(plan)
-        plan = replace(plan, total_jobs=max(self.total_jobs, len(plan.jobs)))
+        plan = replace(plan, total_jobs=max(self.total_jobs, len(plan.jobs)), ends_at=self.ends_at)
         self.known = write_plan(plan, self.directory, self.known, self.hydra)
         self.callback.on_begin(plan, directory=self.directory)
         if duplicates := len(plan.numbers) - len(set(plan.numbers)):

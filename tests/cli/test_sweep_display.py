@@ -223,6 +223,26 @@ def test_no_line_is_wider_than_the_console_and_a_pipe_gets_no_control_characters
     assert max(map(len, shown)) <= width
 
 
+def test_the_batches_of_a_search_are_one_work_within_its_budget_of_time(clock: Clock):
+    clock.now = 100.0
+    jobs = [make_job(number, f"seed={number}") for number in range(8)]
+    display = SweepDisplay(console=make_console(80))
+    with display:
+        first = replace(make_plan(jobs[:2], stacks=[[0, 1]]), total_jobs=40, ends_at=112.0)
+        display.on_begin(first, directory=DIRECTORY)
+        clock.now += 2
+        for job in jobs[:2]:
+            display.on_job_end(make_done(job.number, objective=0.5), job)
+        assert (display.sweep.total, display.sweep.ended) == (40, 2)
+        assert display.sweep.share == pytest.approx(2 / 12)  # of the time, which is more than 2 of 40 jobs
+        assert display.sweep.seconds_left == pytest.approx(10)  # for 38 jobs, 38 s would be needed
+        display.on_begin(replace(first, jobs={job.number: job for job in jobs[2:]}, items=[]), directory=DIRECTORY)
+        clock.now += 30
+        assert (display.sweep.share, display.sweep.seconds_left) == (1.0, 0.0)
+    facts = dict(display.facts(first, DIRECTORY))
+    assert facts["sweep"] == "40 jobs in batches, the first of 2, for 12 s at most"
+
+
 def test_a_quiet_sweep_prints_only_its_directory_and_failures_as_errors(clock: Clock):
     console, errors = make_console(), make_console()
     output = show_sweep(console, clock, errors=errors, verbosity=-1, jobs=grid([0.1, 1, 10], 2), ends=make_ends())

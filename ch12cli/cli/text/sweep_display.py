@@ -90,6 +90,8 @@ class SweepDisplay(Screen):
         count = count_of(len(plan.jobs), "job")
         if plan.total_jobs > len(plan.jobs):
             count = f"{count_of(plan.total_jobs, 'job')} in batches, the first of {len(plan.jobs):,}"
+        if plan.ends_at is not None:
+            count += f", for {format_seconds(max(0.0, plan.ends_at - self.sweep.start))} at most"
         facts = [("sweep", f"{count}{earlier}")]
         facts += [("varied", describe_varied(self._varied))] if self._varied else []
         facts += [("training", describe_items(plan.items))] if plan.items else []
@@ -221,7 +223,7 @@ def format_sweep(progress: SweepProgress, *, varying: Mapping[str, object], cons
 
 def format_log(progress: SweepProgress, *, width: int, ascii_only: bool) -> str:
     """Returns a sweep's progress as one line. The least important items are dropped to fit `width`."""
-    done = f"{progress.share:4.0%}  {progress.ended:,}/{progress.jobs:,} jobs"
+    done = f"{progress.share:4.0%}  {progress.ended:,}/{progress.total:,} jobs"
     pieces = [f"{count:,} {status}" for status, count in progress.counts.items() if count and status != "finished"]
     left, best = progress.seconds_left, format_bests(progress, ascii_only=ascii_only)
     pieces += [f"{format_time_left(left)} left"] if left is not None else []
@@ -273,7 +275,7 @@ def _format_jobs(progress: SweepProgress, *, width: int, ascii_only: bool) -> Te
 
     The bar shows the share of the work done, not of the jobs.
     """
-    total = f"{progress.jobs:,}"
+    total = f"{progress.total:,}"
     line = _labelled("jobs", Text(f"{progress.ended:,}/{total}".ljust(2 * len(total) + 1)))
     rate, left = progress.rate, progress.seconds_left
     speed = "" if rate is None or left is None else f"  {runs_rate(rate)}  {format_time_left(left)} left"

@@ -47,6 +47,8 @@ class SweepProgress:
         self.best: dict[str, tuple[float, SweepJob]] = {}  # by metric, among the finished jobs
         self.failure: tuple[Done, SweepJob] | None = None  # the latest failure
         self.start = 0.0  # by perf_counter
+        self.ends_at: float | None = None  # when the budget of time is used up, by perf_counter
+        self.total = 0  # jobs of all batches, those to come included
         self._parts: list[StackShare] = []
         self._part_of: dict[int, int] = {}  # index of each job's work item; -1 for jobs done before
         self._open: dict[int, None] = {}  # work items with jobs that have not ended, in starting order
@@ -64,7 +66,7 @@ class SweepProgress:
         """Adds a plan. A sweep has several if its sweeper submits the jobs in batches."""
         if not self._part_of:
             self.start = perf_counter()
-        self.processes = processes
+        self.processes, self.ends_at = processes, plan.ends_at
         earlier = {number for number in plan.done if number not in self._part_of}
         self._part_of |= dict.fromkeys(earlier, -1)
         self._ended |= earlier
@@ -83,6 +85,7 @@ class SweepProgress:
                 self._parts.append(StackShare(len(jobs), settings.loop.epochs, item.stacked, monitor, resumed))
                 self._todo += len(jobs) * settings.loop.epochs
         self.jobs = len(self._part_of)
+        self.total = max(self.jobs, plan.total_jobs)
 
     def advance(self, item: WorkItem, progress: Progress) -> None:
         """Records an epoch of a work item."""
@@ -130,20 +133,36 @@ class SweepProgress:
         return len(self._ended)
 
     @property
+    def _all(self) -> float:
+        """The epochs of all jobs that were not done before. Those of batches to come are like the others."""
+        return self._todo * (self.total - self.earlier) / max(1, self.jobs - self.earlier)
+
+    @property
     def share(self) -> float:
-        """The share of all work that is done, from 0 to 1."""
-        return (self._before + self._work) / max(1, self._before + self._todo)
+        """The share of all work that is done, from 0 to 1; of the budget of time, if more of that is used."""
+        of_work = (self._before + self._work) / max(1, self._before + self._all)
+        if self.ends_at is None:
+            return of_work
+        return min(1.0, max(of_work, self._elapsed / max(self.ends_at - self.start, 1e-9)))
+
+    @property
+    def _elapsed(self) -> float:
+        return perf_counter() - self.start
 
     @property
     def rate(self) -> float | None:
         """Runs per second, counting the completed part of running jobs; None if it is not known yet."""
-        elapsed, work = perf_counter() - self.start, self._work - self._resumed
+        elapsed, work = self._elapsed, self._work - self._resumed
         return work / elapsed * (self.jobs - self.earlier) / self._todo if work and elapsed > STEADY else None
 
     @property
     def seconds_left(self) -> float | None:
-        elapsed, work = perf_counter() - self.start, self._work - self._resumed
-        return elapsed * (self._todo - self._work) / work if work and elapsed > STEADY else None
+        """How long the work will take, at most to the end of the budget of time; None if it is not known yet."""
+        elapsed, work = self._elapsed, self._work - self._resumed
+        if not work or elapsed <= STEADY:
+            return None
+        left = elapsed * (self._all - self._work) / work
+        return left if self.ends_at is None else max(0.0, min(left, self.ends_at - perf_counter()))
 
     def busy(self) -> list[StackShare]:
         """Returns the work items in training: the first `processes` open ones, as they start in order."""

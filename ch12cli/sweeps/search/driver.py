@@ -286,6 +286,8 @@ def run_search(task: SweepTask, launcher: Any) -> list[Any]:
     """
     launch: Launch = task.launcher
     search = Search(task.sweep, launch.directory)
+    timeout = search.request.settings.timeout
+    launch.ends_at = None if timeout is None else search.start + timeout
     returned: list[Any] = []
     number = search.next_number
     try:
