@@ -267,7 +267,7 @@ class Search:
         best = [trial for trial in self.study.ranked() if trial.status == "complete"]
         count = self.request.settings.finalists
         if self.request.settings.timeout is not None and self.trained:  # else no speed is known, as after a resume
-            runs = max(0.0, self.seconds_left) * self.runs_a_second
+            runs = max(self.seconds_left, self.shortest) * self.runs_a_second  # fewer take no less time
             count = min(count, max(1, round(runs / len(self.request.finals))))
             self.finalists_left_out = min(self.request.settings.finalists, len(best)) - min(count, len(best))
         return [job for trial in best[:count] for job in self.request.jobs(trial.setting, final=True)]
