@@ -18,6 +18,20 @@ assert frozen > frozen_by_python + 1000
 there = [[]]
 collector.freeze_objects()
 assert gc.get_freeze_count() == frozen
+with collector.usual_collections():
+    assert gc.get_threshold() == usual
+collector.start()
+collector.freeze_objects(keeps=True)
+rare = gc.get_threshold()
+assert usual < rare
+for _ in range(2):  # in a sweep, each batch freezes what the one before has left
+    before = gc.get_freeze_count()
+    there.append([[]])
+    collector.freeze_objects(keeps=True)
+    assert gc.get_freeze_count() > before
+with collector.usual_collections():
+    assert gc.get_threshold() == usual
+assert gc.get_threshold() == rare
 """
 
 

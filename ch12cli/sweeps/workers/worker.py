@@ -24,6 +24,7 @@ from ch12cli.files.result_json import Result
 from ch12cli.files.run_directory import CHECKPOINTS, HYDRA
 from ch12cli.run.build import build_module
 from ch12cli.run.callbacks import NullCallback
+from ch12cli.run.garbage_collection import usual_collections
 from ch12cli.run.sessions import plain_of, session_record
 from ch12cli.run.signals import Terminated
 from ch12cli.run.start import train_log
@@ -195,7 +196,8 @@ class Worker:
         """
         directory = self.sweep_dir / job.directory
         try:
-            outcome = self.train(job, directory)
+            with usual_collections():
+                outcome = self.train(job, directory)
         except (Terminated, MachineError, CheckpointMismatchError):
             raise
         except BaseException as error:

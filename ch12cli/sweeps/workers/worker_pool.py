@@ -55,7 +55,7 @@ def run_items(
     event has come for a while. `leaving` receives the workers that had nothing left to do, which end by themselves;
     None: they are waited for.
     """
-    freeze_objects()
+    freeze_objects(keeps=True)
     environment()  # else each worker would find it out
     context = multiprocessing.get_context("fork")  # forked workers already have the jobs and the imported code
     waiting = list(items)
