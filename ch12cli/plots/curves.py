@@ -49,8 +49,15 @@ class CurveGroup(NamedTuple):
 
     @property
     def counted(self) -> list[EpochRows]:
-        """The runs that did not diverge; all of them if every run did."""
-        return [curve.rows for curve in self.curves if curve.rows and curve.diverged is None] or self.rows
+        """The runs that did not diverge; if every run did, all of them until the first one ended."""
+        shortest = min((len(rows) for rows in self.rows), default=0)
+        whole = [curve.rows for curve in self.curves if curve.rows and curve.diverged is None]
+        return whole or [rows[:shortest] for rows in self.rows]
+
+    @property
+    def is_carried(self) -> bool:
+        """Whether runs ended before others, so that their last values are carried on."""
+        return len({len(rows) for rows in self.counted}) > 1
 
 
 def learning_curves(
@@ -90,7 +97,8 @@ def learning_curves(
     notes = []
     several = any(len(group.counted) > 1 for group in drawn[:SERIES])
     if several:
-        notes.append("Lines: mean of the runs.")
+        carried = any(group.is_carried for group in drawn[:SERIES])
+        notes.append(f"Lines: mean of the runs{'; a run that ended early keeps its last value' * carried}.")
     if dropped > 0:
         notes.append(f"The first {SERIES} of {len(drawn)}.")
     total = sum(len(group.curves) for group in drawn[:SERIES])
@@ -154,12 +162,10 @@ def column_of(rows: EpochRows, column: str) -> Values:
 def mean_line(name: str, curves: Sequence[Values]) -> Line:
     """Returns one curve unchanged, or several as their mean and percentile band.
 
-    A run that ended early counts only up to its last epoch.
+    The last value of a run that ended early is carried on, because its weights no longer change.
     """
     length = max(map(len, curves))
-    table = np.full((len(curves), length), np.nan)
-    for row, curve in zip(table, curves, strict=True):
-        row[: len(curve)] = curve
+    table = np.array([np.pad(curve, (0, length - len(curve)), "edge") for curve in curves])
     table[~np.isfinite(table)] = np.nan
     epochs = np.arange(1, length + 1, dtype=np.float64)
     if len(curves) == 1:

@@ -1,6 +1,6 @@
 """Plots of the files written by runs and sweeps."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from ch12cli.files.hydra_folder import read_keys
 from ch12cli.files.metrics_csv import minimised, read_metrics
 from ch12cli.files.plan_json import is_inside
 from ch12cli.files.run_directory import HYDRA, METRICS
-from ch12cli.files.sweep_csv import SweepRow, is_sweep
+from ch12cli.files.sweep_csv import ENDED, SweepRow, is_sweep
 from ch12cli.files.untrusted_text import escape_controls
 from ch12cli.plots.curves import AXIS_LABELS, PART_NAMES, EpochRows, learning_curves
 from ch12cli.plots.parallel import parallel_coordinates
@@ -27,7 +27,7 @@ from ch12cli.suggest import did_you_mean
 
 MAX_NAME = 40  # maximum characters of a line's label; if one is longer, run names are used
 
-CurveGroups = dict[tuple[tuple[str, str], ...], list[EpochRows]]  # (key, value) pairs -> curves of their runs
+Setting = tuple[tuple[str, str], ...]  # (key, value) pairs
 
 
 def default_kind(sweep: Path, where: str | None = None) -> str:
@@ -200,24 +200,18 @@ def sweep_curves(
     keys = [key for key in varying(rows) if not is_repetition(key)]
     rows, note = trained_alike(rows)
     found = fold_seeds(rows, keys, minimise=minimised(monitor))
-    groups: CurveGroups = {tuple(folded.values.items()): [] for folded in found[:SERIES]}
-    diverged: dict[tuple[tuple[str, str], ...], list[int | None]] = {values: [] for values in groups}
+    lines: dict[Setting, list[SweepRow]] = {tuple(folded.values.items()): [] for folded in found[:SERIES]}
     for row in rows:
-        values = tuple((key, row.overrides.get(key, "")) for key in keys)
-        group = groups.get(values)
-        if group is not None and is_inside(row.directory):
-            group.append(readable_metrics(sweep / row.directory))
-            diverged[values].append(row.diverged_at if row.status == "diverged" else None)
-    plot = learning_curves(
-        labelled_groups(groups),
-        title=f"{name}: {what}",
-        metric=metric,
-        diverged=list(diverged.values()),
-        log=log,
+        line = lines.get(tuple((key, row.overrides.get(key, "")) for key in keys))
+        if line is not None and is_inside(row.directory):
+            line.append(row)
+    plot = curves_of_lines(
+        lines, lambda row: readable_metrics(sweep / row.directory), title=f"{name}: {what}", metric=metric, log=log
     )
     if len(found) > SERIES:
-        first, *others = groups
-        common = ", ".join(f"{key}={value}" for key, value in first if all((key, value) in group for group in others))
+        first, *others = lines
+        alike = [(key, value) for key, value in first if value and all((key, value) in other for other in others)]
+        common = ", ".join(f"{key}={value}" for key, value in alike)
         shared = f"; all of them with {escape_controls(common)}" if common else ""
         plot.notes.append(f"The best {SERIES} of {len(found)} combinations{shared}.")
     plot.notes.extend([note] if note else [])
@@ -247,20 +241,31 @@ def run_curves(
         single = [(label, [read_metrics(path / METRICS)]) for label, path in zip(labels, paths, strict=True)]
         lost = [[row.diverged_at if row.status == "diverged" else None] for row in rows]
         return learning_curves(single, title=title, metric=metric, diverged=lost, log=log)
-    diverged: dict[tuple[tuple[str, str], ...], list[int | None]] = {}
-    groups: CurveGroups = {}  # too many lines: average the runs that differ only in the seed
-    for row, path in zip(rows, paths, strict=True):
+    lines: dict[Setting, list[SweepRow]] = {}  # too many: average the runs that differ only in the seed
+    for row in rows:
         values = tuple((key, value) for key, value in row.overrides.items() if not is_repetition(key))
         values += ((LEFT, f"epoch {row.left_at}"),) if row.left_at is not None else ()
-        groups.setdefault(values, []).append(read_metrics(path / METRICS))
-        diverged.setdefault(values, []).append(row.diverged_at if row.status == "diverged" else None)
-    lost = list(diverged.values())
-    return learning_curves(labelled_groups(groups), title=title, metric=metric, diverged=lost, log=log)
+        lines.setdefault(values, []).append(row)
+    metrics = {row.job: path / METRICS for row, path in zip(rows, paths, strict=True)}
+    return curves_of_lines(lines, lambda row: read_metrics(metrics[row.job]), title=title, metric=metric, log=log)
 
 
-def labelled_groups(groups: CurveGroups) -> list[tuple[str, list[EpochRows]]]:
-    """Returns each group of runs with its label."""
-    return list(zip(labels_of([dict(values) for values in groups]), groups.values(), strict=True))
+def curves_of_lines(
+    lines: Mapping[Setting, Sequence[SweepRow]], read: Callable[[SweepRow], EpochRows], *, title: str,
+    metric: str | None, log: bool | None,
+) -> Plot:  # fmt: skip
+    """Returns the learning curves of settings, each the mean of its runs.
+
+    Runs that were interrupted or failed count only in a line without others, as nobody knows how they would go on.
+    """
+    kept = [[row for row in rows if row.status in ENDED] or rows for rows in lines.values()]
+    labels = labels_of([dict(values) for values in lines])
+    groups = [(label, [read(row) for row in rows]) for label, rows in zip(labels, kept, strict=True)]
+    diverged = [[row.diverged_at if row.status == "diverged" else None for row in rows] for rows in kept]
+    plot = learning_curves(groups, title=title, metric=metric, diverged=diverged, log=log)
+    if left_out := sum(map(len, lines.values())) - sum(map(len, kept)):
+        plot.notes.append(f"Left out: {count_of(left_out, 'run')} that did not end.")
+    return plot
 
 
 def readable_metrics(path: Path) -> list[dict[str, float]]:

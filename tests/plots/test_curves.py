@@ -1,11 +1,15 @@
 """Learning curves: the lines are the runs' own figures, their mean and their band."""
 
+import csv
+import io
+
 import numpy as np
 import pytest
 
 from ch12cli.errors import InputError
 from ch12cli.plots.curves import EpochRows, learning_curves
 from ch12cli.plots.plot import SERIES, Axis, Lines, Plot
+from ch12cli.plots.plotted_data import to_plotted_csv
 from ch12cli.plots.scale import AxisScale, beyond, metric_axis, whole_ticks
 
 
@@ -46,18 +50,35 @@ def test_several_runs_are_labelled_by_name_on_the_validation_part() -> None:
     assert loss.y.label == "validation loss"
 
 
-def test_seeds_are_a_mean_and_a_band_that_include_a_run_until_it_ended() -> None:
+def test_a_run_that_ended_early_stays_in_the_mean_and_the_band_with_its_last_value() -> None:
     curves = [[4.0, 2.0, 1.0], [6.0, 4.0], [8.0, float("inf"), 3.0]]
     plot = learning_curves([("", [rows(curve) for curve in curves])], title="t", metric="valid_loss")
     (panel,) = panels(plot)
     (line,) = panel.lines
     assert line.low is not None
     assert line.high is not None
-    by_epoch = [[4.0, 6.0, 8.0], [2.0, 4.0], [1.0, 3.0]]
+    by_epoch = [[4.0, 6.0, 8.0], [2.0, 4.0], [1.0, 4.0, 3.0]]
     np.testing.assert_allclose(line.y, [np.mean(values) for values in by_epoch])
     np.testing.assert_allclose(line.low, [np.percentile(values, 5) for values in by_epoch])
     np.testing.assert_allclose(line.high, [np.percentile(values, 95) for values in by_epoch])
-    assert (plot.notes, plot.legend) == (["Lines: mean of the runs."], ["Bands: 5th to 95th percentile."])
+    assert plot.notes == ["Lines: mean of the runs; a run that ended early keeps its last value."]
+    assert plot.legend == ["Bands: 5th to 95th percentile."]
+    written = list(csv.DictReader(io.StringIO(to_plotted_csv(plot).decode())))
+    assert [float(row["loss"]) for row in written] == pytest.approx([6.0, 3.0, 8 / 3])
+
+
+def test_runs_of_equal_length_have_no_note_on_early_ends() -> None:
+    plot = learning_curves([("", [rows([4.0, 2.0]), rows([6.0, 4.0])])], title="t")
+    assert plot.notes == ["Lines: mean of the runs."]
+
+
+def test_a_line_of_which_every_run_diverged_ends_with_the_first_of_them() -> None:
+    runs = [rows([4.0, 9.0, 70.0]), rows([6.0, 50.0])]
+    plot = learning_curves([("", runs)], title="t", metric="valid_loss", diverged=[[4, 3]])
+    (panel,) = panels(plot)
+    assert panel.lines[0].y.tolist() == [5.0, 29.5]
+    assert [edge.x for edge in panel.edges] == [3.0, 4.0]
+    assert plot.notes[0] == "Lines: mean of the runs."
 
 
 def test_lines_with_the_same_name_stay_separate() -> None:
