@@ -10,7 +10,7 @@ from ch12cli.errors import InputError
 from ch12cli.plots.figure_style import PlotStyle
 from ch12cli.plots.labels import fit_label, shorten_apart, wrap_label
 from ch12cli.plots.plot import Axis
-from ch12cli.plots.scale import MOST_SWEPT, AxisScale, tick_texts, whole_ticks
+from ch12cli.plots.scale import MOST_SWEPT, AxisScale, whole_ticks, with_absent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -106,12 +106,12 @@ def fitting_ticks(
     if axis.integer:
         candidates = [whole_ticks(ticks, axis) for ticks in candidates]
     for ticks in candidates:
-        texts = tick_texts(ticks)
+        ticks, texts = with_absent(ticks, axis)
         shares = [float(scale.share(tick)) * room for tick in ticks]  # type: ignore[arg-type]
         ends = [(at - sizes(text) / 2, at + sizes(text) / 2) for at, text in zip(shares, texts, strict=True)]
         if ticks and all(a[1] < b[0] for a, b in pairwise(ends)):
             return list(ticks), texts
-    return candidates[-1][:1], tick_texts(candidates[-1][:1])
+    return with_absent(candidates[-1][:1], axis)
 
 
 def arrange(

@@ -4,9 +4,9 @@ import numpy as np
 
 from ch12cli.errors import InputError
 from ch12cli.plots.labels import in_few_digits, shorten_middle
-from ch12cli.plots.plot import Parallel, ParallelAxis, Plot, Values
-from ch12cli.plots.scale import AxisScale, metric_axis, tick_texts
-from ch12cli.plots.sweeps import KeyPositions, Results, by_weight, notes_of, positions_of, ranked
+from ch12cli.plots.plot import Axis, Parallel, ParallelAxis, Plot, Values
+from ch12cli.plots.scale import AxisScale, metric_axis, with_absent
+from ch12cli.plots.sweeps import ABSENT, KeyPositions, Results, by_weight, notes_of, positions_of, ranked
 
 MOST_AXES = 8  # keys beside the metric
 MOST_TICKS = 12  # values of a key that are all named
@@ -21,18 +21,22 @@ def parallel_coordinates(results: Results, *, title: str, log: bool | None = Non
     Raises InputError if only seeds differ.
     """
     if not results.texts:
-        raise InputError("--kind parallel: nothing but seeds differs between the jobs; try --kind distribution")
+        raise InputError(
+            f"--kind parallel: nothing but {results.repeated} differs between the jobs; try --kind distribution"
+        )
     keys = [key for key, _ in by_weight(results)][:MOST_AXES][::-1]
     axes, columns = list[ParallelAxis](), list[Values]()
     for key in keys:
-        places = positions_of(results, key, lines=True)
-        at = {name: float(number) for number, name in enumerate(places.names)} if is_uneven(places) else places.at
-        axis = places.axis._replace(names=None, ticks=(), log=places.axis.log and not is_uneven(places))
+        places = positions_of(results, key)
+        uneven = is_uneven(places)
+        at = {name: float(number) for number, name in enumerate(places.names)} if uneven else places.at
+        axis = Axis(key) if uneven else places.axis._replace(names=None)
         scale = AxisScale.over([np.array(list(at.values()))], axis)
-        ticks = [(float(scale.share(np.array(value))), shorten_middle(name, LONGEST)) for name, value in at.items()]
+        shares = scale.share(np.array(list(at.values()))).tolist()
+        ticks = [(share, shorten_middle(name or ABSENT, LONGEST)) for share, name in zip(shares, at, strict=True)]
         ends = (min(ticks)[1], max(ticks)[1])
         if len(ticks) > MOST_TICKS and places.axis.names is None:
-            ticks = round_ticks(scale)
+            ticks = round_ticks(scale, axis)
         step = max(1, -(-len(ticks) // MOST_TICKS))
         axes.append(ParallelAxis(key, tuple(ticks[::step]), ends))
         spread = JITTER * (len(at) <= MOST_TICKS)
@@ -41,7 +45,7 @@ def parallel_coordinates(results: Results, *, title: str, log: bool | None = Non
     scale = AxisScale.over([results.values], axis)
     values = np.clip(results.values, scale.low, scale.high)
     ends = (in_few_digits(scale.low), in_few_digits(scale.high))
-    axes.append(ParallelAxis(results.label, tuple(round_ticks(scale)), ends))
+    axes.append(ParallelAxis(results.label, tuple(round_ticks(scale, axis)), ends))
     columns.append(scale.share(values))
     order = np.argsort(results.values, kind="stable")
     goodness = ranked(-results.values if results.minimise else results.values) / max(1, len(order) - 1)
@@ -53,17 +57,17 @@ def parallel_coordinates(results: Results, *, title: str, log: bool | None = Non
     return Plot(title, [panel], notes_of(results, each=each, more=more))
 
 
-def round_ticks(scale: AxisScale) -> list[tuple[float, str]]:
+def round_ticks(scale: AxisScale, axis: Axis) -> list[tuple[float, str]]:
     """Returns round values on an axis: (share of the axis, text) each."""
-    ticks = scale.ticks(6)
-    return list(zip(scale.share(np.array(ticks)).tolist(), tick_texts(ticks), strict=True))
+    ticks, texts = with_absent(scale.ticks(6), axis)
+    return list(zip(scale.share(np.array(ticks)).tolist(), texts, strict=True))
 
 
 def is_uneven(places: KeyPositions) -> bool:
     """Returns whether a few values lie so unevenly on their axis that some could not be told apart."""
-    if places.axis.names is not None or not 2 < len(places.names) <= MOST_TICKS:
+    if places.axis.names is not None or not 2 < len(places.axis.ticks) <= len(places.names) <= MOST_TICKS:
         return False
-    numbers = np.array(sorted(places.at.values()))
+    numbers = np.array(places.axis.ticks)
     gaps = np.diff(np.log10(numbers) if places.axis.log else numbers)
     return bool(gaps.max() > UNEVEN * gaps.min())
 

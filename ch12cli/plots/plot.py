@@ -17,7 +17,8 @@ class Axis(NamedTuple):
 
     label: includes the unit, if any. names: labels of the positions 0, 1, … of a categorical axis. integer: whether
     values are integers. ticks: the values to label where they fit, such as those that were swept; the axis covers
-    them. limits: the range to show if it is not that of all values; what lies beyond is marked at the edge.
+    them. limits: the range to show if it is not that of all values; what lies beyond is marked at the edge. absent: the
+    position, and its label, of what has no value on an axis of numbers.
     """
 
     label: str
@@ -26,6 +27,7 @@ class Axis(NamedTuple):
     integer: bool = False
     ticks: tuple[float, ...] = ()
     limits: tuple[float, float] | None = None
+    absent: tuple[float, str] | None = None
 
 
 class EdgeMark(NamedTuple):

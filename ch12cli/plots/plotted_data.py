@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ch12cli.plots.plot import Bars, Field, Grid, Histogram, Line, Lines, Panel, Parallel, Pictures, Plot
+from ch12cli.plots.plot import Axis, Bars, Field, Grid, Histogram, Line, Lines, Panel, Parallel, Pictures, Plot
 
 Record = dict[str, object]
 
@@ -32,7 +32,7 @@ def records_of_panel(panel: Panel) -> Iterator[Record]:
         for line in panel.lines:
             yield from _records_of_line(panel, line)
         for edge in panel.edges:
-            yield {**_facet(panel), "line": "runs without a value", panel.x.label: _place(panel.x.names, edge.x),
+            yield {**_facet(panel), "line": "runs without a value", panel.x.label: _place(panel.x, edge.x),
                    "count": edge.text}  # fmt: skip
     elif isinstance(panel, Grid):
         for row, name in enumerate(panel.rows.names or ()):
@@ -59,7 +59,7 @@ def records_of_panel(panel: Panel) -> Iterator[Record]:
 def _records_of_line(panel: Lines, line: Line) -> Iterator[Record]:
     name = line.name or ("runs" if line.faint else "mean" if line.bars else "")
     for index, (x, y) in enumerate(zip(line.x.tolist(), line.y.tolist(), strict=True)):
-        record: Record = {**_facet(panel), "line": name, panel.x.label: _place(panel.x.names, x)}
+        record: Record = {**_facet(panel), "line": name, panel.x.label: _place(panel.x, x)}
         record[panel.y.label] = _number(y)
         if line.low is not None and line.high is not None:
             record |= {"low": _number(line.low[index]), "high": _number(line.high[index])}
@@ -77,9 +77,11 @@ def _facet(panel: Lines) -> Record:
     return {key: value} if sign else {}
 
 
-def _place(names: tuple[str, ...] | None, x: float) -> object:
+def _place(axis: Axis, x: float) -> object:
     """Returns the name at a position, or a number."""
-    return _number(x) if names is None else names[int(np.clip(round(x), 0, len(names) - 1))]
+    if axis.absent is not None and x == axis.absent[0]:
+        return axis.absent[1]
+    return _number(x) if axis.names is None else axis.names[int(np.clip(round(x), 0, len(axis.names) - 1))]
 
 
 def _number(value: float) -> object:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from ch12cli.catalogue.comparison import are_comparable, read_compared, rows_of_runs
 from ch12cli.catalogue.formatting import count_of, short_names
-from ch12cli.catalogue.front import objective_column, recorded_objectives
+from ch12cli.catalogue.front import is_search, objective_column, recorded_objectives
 from ch12cli.catalogue.names import OUTPUTS
 from ch12cli.catalogue.query import Query
 from ch12cli.catalogue.summary import LEFT, fold_seeds, is_repetition, trained_alike, varying
@@ -30,12 +30,17 @@ MAX_NAME = 40  # maximum characters of a line's label; if one is longer, run nam
 Setting = tuple[tuple[str, str], ...]  # (key, value) pairs
 
 
-def default_kind(sweep: Path, where: str | None = None) -> str:
-    """Returns the default plot kind for a sweep, by the number of keys that vary. where: a filter of its jobs."""
+def default_kind(sweep: Path, where: str | None = None, *, by_keys: bool = False) -> str:
+    """Returns the default plot kind for a sweep: of a search its history, of others by the number of keys that vary.
+
+    where: a filter of its jobs. by_keys: a plot over keys, of a search too.
+    """
     rows = read_rows_as_planned(sweep)
     rows = rows if where is None else rows_where(rows, where)
     keys = [key for key in varying(rows) if not is_repetition(key)]
-    return ("distribution", "slice")[len(keys)] if len(keys) < 2 else "heatmap"
+    if len(keys) < 2:
+        return ("distribution", "slice")[len(keys)]
+    return "history" if is_search(sweep) and not by_keys else "heatmap"
 
 
 class SweepChoice(NamedTuple):

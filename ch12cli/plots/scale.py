@@ -41,7 +41,8 @@ class AxisScale:
         """
         log = axis.log
         flat = np.concatenate([np.ravel(each) for each in values] or [np.zeros(0)])
-        flat = np.array([*(flat if axis.limits is None else axis.limits), *axis.ticks], np.float64)
+        absent = () if axis.absent is None else axis.absent[:1]
+        flat = np.array([*(flat if axis.limits is None else axis.limits), *axis.ticks, *absent], np.float64)
         flat = flat[np.isfinite(flat) & ((flat > 0) | (not log))]
         if axis.names is not None:
             return cls(-0.5, max(len(axis.names), 1) - 0.5)
@@ -121,6 +122,14 @@ def whole_ticks(ticks: Sequence[float], axis: Axis) -> list[float]:
     if later and later[0] - first <= step / 2:
         return [first + number * step for number in range(int((last - first) / step) + 1)]
     return [first, *later]
+
+
+def with_absent(ticks: Sequence[float], axis: Axis) -> tuple[list[float], list[str]]:
+    """Returns the ticks of an axis and their texts, first that of what has no value, if there is one."""
+    if axis.absent is None:
+        return list(ticks), tick_texts(ticks)
+    found = [tick for tick in ticks if tick >= min(axis.ticks)]
+    return [axis.absent[0], *found], [axis.absent[1], *tick_texts(found)]
 
 
 def tick_texts(ticks: Sequence[float]) -> list[str]:

@@ -1,7 +1,7 @@
 """Plots of the results of a sweep: heat map, slice, pair of metrics, importance and distribution."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from ch12cli.catalogue.formatting import count_of
 from ch12cli.catalogue.front import unbeaten
-from ch12cli.catalogue.summary import is_repetition, t_quantile, trained_alike, varying
+from ch12cli.catalogue.summary import is_repetition, repetitions_in_words, t_quantile, trained_alike, varying
 from ch12cli.errors import InputError
 from ch12cli.files.sweep_csv import SweepRow
 from ch12cli.plots.labels import even_digits, in_few_digits
 from ch12cli.plots.plot import SERIES, Axis, Bars, EdgeMark, Grid, Histogram, Line, Lines, Panel, Plot, Values
-from ch12cli.plots.scale import beyond, is_wide, metric_axis
+from ch12cli.plots.scale import AxisScale, beyond, is_wide, metric_axis
 
 CELLS = 24  # maximum rows or columns of a heat map
 FEW = 5  # minimum number of runs for an importance plot
@@ -30,7 +30,9 @@ DODGE = 0.12  # positions between the error bars of several lines at the same na
 
 RANGES = 8  # into which a heat map groups a key of many numbers
 FROM = ", from"  # after the key on an axis whose names are the least values of its groups
-FULL = 0.3  # share of the cells with runs, below which numbers are grouped
+FULL = 0.6  # share of the cells with runs, below which numbers are grouped
+ABSENT = "none"  # the label of the jobs that lack a key
+BEFORE = 0.12  # of the length of an axis of numbers: the distance of the jobs that lack the key
 
 LEVELS = 8  # groups for a key with more distinct numbers than this
 
@@ -38,9 +40,10 @@ LEVELS = 8  # groups for a key with more distinct numbers than this
 class Results(NamedTuple):
     """The finished jobs of a sweep that have a value of the metric.
 
-    label: the metric in words. texts: for each varying key except seeds, its value in each job. values: the metric,
-    (jobs,). left_out: the number of jobs without a value. jobs: the job numbers. note: on jobs that were left out
-    because they were trained for other numbers of epochs. lost: the values of the keys in the jobs that are left out.
+    label: the metric in words. texts: for each varying key except seeds, its value in each job, empty if the job lacks
+    the key. values: the metric, (jobs,). left_out: the number of jobs without a value. jobs: the job numbers. note: on
+    jobs that were left out because they were trained for other numbers of epochs. lost: the values of the keys in the
+    jobs that are left out. repeated: what repeats a setting, such as `seeds and folds`.
     """
 
     label: str
@@ -51,11 +54,13 @@ class Results(NamedTuple):
     jobs: list[int]
     note: str = ""
     lost: dict[str, list[str]] = {}  # noqa: RUF012  a tuple's default, which is never written to
+    repeated: str = "seeds"
 
 
 def results_of(rows: Sequence[SweepRow], *, metric: str, label: str, minimise: bool) -> Results:
     """Returns the results of the finished jobs that were trained alike. Raises InputError if no job has the metric."""
-    keys = [key for key in varying(rows) if not is_repetition(key)]
+    differing = varying(rows)
+    keys = [key for key in differing if not is_repetition(key)]
     rows, note = trained_alike(rows)
     finished = [row for row in rows if row.status == "finished"]
     values = np.array([row.number(metric) for row in finished], np.float64)
@@ -72,7 +77,8 @@ def results_of(rows: Sequence[SweepRow], *, metric: str, label: str, minimise: b
     known = set(jobs)
     others = [row for row in rows if row.job not in known]
     texts, lost = ({key: [row.overrides.get(key, "") for row in each] for key in keys} for each in (kept, others))
-    return Results(label, minimise, texts, values[finite], len(others), jobs, note, lost)
+    repeated = repetitions_in_words(differing) or "seeds"
+    return Results(label, minimise, texts, values[finite], len(others), jobs, note, lost, repeated)
 
 
 class Mean(NamedTuple):
@@ -116,7 +122,7 @@ def said_of_others(results: Results, shown: Sequence[str], *, pooled: bool) -> s
 
 def require_key(results: Results, key: str, option: str) -> str:
     if key not in results.texts:
-        differing = ", ".join(results.texts) or "nothing but seeds"
+        differing = ", ".join(results.texts) or f"nothing but {results.repeated}"
         raise InputError(f"{option} {key}: is not swept; what differs between the jobs: {differing}")
     return key
 
@@ -125,6 +131,12 @@ def by_weight(results: Results) -> list[tuple[str, float]]:
     """Returns the swept keys with their importance, the most important first."""
     shares = importances(list(results.texts.values()), results.values)
     return sorted(zip(results.texts, shares, strict=True), key=lambda pair: -pair[1])
+
+
+def useful_keys(results: Results) -> list[str]:
+    """Returns the swept keys, the most important first, and last those that some jobs lack."""
+    found = [key for key, _ in by_weight(results)]
+    return sorted(found, key=lambda key: "" in results.texts[key])
 
 
 def notes_of(results: Results, *, each: str, more: Sequence[str] = ()) -> list[str]:
@@ -136,25 +148,22 @@ def notes_of(results: Results, *, each: str, more: Sequence[str] = ()) -> list[s
 
 
 def ordered(texts: Sequence[str]) -> list[str]:
-    """Returns the distinct texts, sorted if they are all numbers, otherwise in order of appearance."""
-    different = list(dict.fromkeys(texts))
-    try:
-        return sorted(different, key=float)
-    except ValueError:
-        return different
+    """Returns the distinct texts: the empty one, the words in order of appearance, and the numbers, sorted."""
+    different = sorted(dict.fromkeys(texts), key=bool)
+    return sorted(different, key=lambda text: -np.inf if np.isnan(number_in(text)) else number_in(text))
 
 
 def heatmap(results: Results, *, title: str, x: str | None = None, y: str | None = None, pooled: bool = False) -> Plot:
     """Returns a heat map of the mean over two keys, with the best cell marked.
 
-    The default keys are the most important ones. Each cell shows the best setting of the other keys, so that the best
-    cell is that of the best setting; pooled: the mean over all of them. Raises InputError if a key is not swept, or if
-    fewer than two vary.
+    The default keys are the most important ones that all jobs have. Each cell shows the best setting of the other
+    keys, so that the best cell is that of the best setting; pooled: the mean over all of them. Raises InputError if a
+    key is not swept, or if fewer than two vary.
     """
     for option, key in (("--x", x), ("--y", y)):
         if key is not None:
             require_key(results, key, option)
-    spare = [key for key, _ in by_weight(results) if key not in (x, y)]
+    spare = [key for key in useful_keys(results) if key not in (x, y)]
     if len(spare) < (x is None) + (y is None) or (x is not None and x == y):
         raise InputError("--kind heatmap: needs two keys that differ between the jobs; try --kind slice")
     across, down = x or spare.pop(0), y or spare.pop(0)
@@ -175,8 +184,8 @@ def heatmap(results: Results, *, title: str, x: str | None = None, y: str | None
     best = np.nanmin(means) if results.minimise else np.nanmax(means)
     colours, meaning = shades(means)
     grid = Grid(
-        Axis(f"{down}{FROM * (down in groups)}", names=tuple(rows)),
-        Axis(f"{across}{FROM * (across in groups)}", names=tuple(columns)),
+        Axis(f"{down}{FROM * (down in groups)}", names=tuple(row or ABSENT for row in rows)),
+        Axis(f"{across}{FROM * (across in groups)}", names=tuple(column or ABSENT for column in columns)),
         means,
         [[next(texts) or ("×" if (row, column) in lost else "") for column in columns] for row in rows],
         f"{results.label}{meaning}",
@@ -197,26 +206,35 @@ def is_continuous(results: Results, key: str, *keys: str) -> bool:
     """Returns whether the values of a key are so many numbers that a heat map of these keys is to group them."""
     texts = [*results.texts[key], *results.lost.get(key, [])]
     different = set(texts)
-    if len(different) <= MANY_VALUES or not all(names_a_number(text) for text in different):
+    if len(different) <= MANY_VALUES or not are_numbers(different):
         return False
-    possible = np.prod([len({*results.texts[each]}) for each in keys], dtype=np.float64)
-    cells = len(set(zip(*(results.texts[each] for each in keys), strict=True)))
+    columns = [[*results.texts[each], *results.lost.get(each, [])] for each in keys]
+    possible = np.prod([len(set(column)) for column in columns], dtype=np.float64)
+    cells = len(set(zip(*columns, strict=True)))
     return len(different) > CELLS or cells < FULL * float(possible)
 
 
-def names_a_number(text: str) -> bool:
+def are_numbers(texts: Iterable[str]) -> bool:
+    """Returns whether texts are finite numbers, apart from the empty one of the jobs that lack the key."""
+    given = [text for text in texts if text]
+    return bool(given) and all(np.isfinite(number_in(text)) for text in given)
+
+
+def number_in(text: str) -> float:
+    """Returns the number that a text is, NaN if it is none."""
     try:
-        return bool(np.isfinite(float(text)))
+        return float(text)
     except ValueError:
-        return False
+        return np.nan
 
 
 def grouped(results: Results, key: str) -> Results:
     """Returns the results with the values of a key grouped, and named by the least value of each group.
 
-    The groups have equal width, on a logarithmic scale if the values are wide apart.
+    The groups have equal width, on a logarithmic scale if the values are wide apart. Jobs that lack the key are one.
     """
-    numbers = np.array([float(text) for text in [*results.texts[key], *results.lost.get(key, [])]])
+    texts = [*results.texts[key], *results.lost.get(key, [])]
+    numbers = np.array([float(text) for text in texts if text])
     log = is_wide(numbers.tolist())
     places = np.log10(numbers) if log else numbers
     edges = np.linspace(places.min(), places.max(), RANGES + 1)
@@ -225,7 +243,8 @@ def grouped(results: Results, key: str) -> Results:
     choices = [[str(int(np.ceil(end - 1e-9))) for end in ends]] if whole else []
     choices += [[in_few_digits(end, digits) for end in ends] for digits in range(2, 16)]
     labels = next((texts for texts in choices if len(set(texts)) == RANGES), [repr(end) for end in ends])
-    found = [labels[n] for n in np.clip(np.searchsorted(edges, places, side="right") - 1, 0, RANGES - 1).tolist()]
+    groups = iter(np.clip(np.searchsorted(edges, places, side="right") - 1, 0, RANGES - 1).tolist())
+    found = [labels[next(groups)] if text else "" for text in texts]
     count = len(results.values)
     lost = {**results.lost, key: found[count:]} if results.lost else results.lost
     return results._replace(texts={**results.texts, key: found[:count]}, lost=lost)
@@ -291,12 +310,14 @@ def slices(
 
     by: a key with a line for each of its values. facet: a key with a panel for each of its values. every: shows each
     run in place of the intervals. The other keys have their best setting at each point; pooled: all of them are
-    averaged. log: whether the metric's axis is logarithmic. The default key is the most important one. Raises
-    InputError if a key is not swept.
+    averaged. log: whether the metric's axis is logarithmic. The default key is the most important one that all jobs
+    have. Raises InputError if a key is not swept.
     """
     if not results.texts:
-        raise InputError("--kind slice: nothing but seeds differs between the jobs; try --kind distribution")
-    key = require_key(results, x, "--x") if x is not None else by_weight(results)[0][0]
+        raise InputError(
+            f"--kind slice: nothing but {results.repeated} differs between the jobs; try --kind distribution"
+        )
+    key = require_key(results, x, "--x") if x is not None else useful_keys(results)[0]
     shown = [key]
     for option, given in (("--by", by), ("--facet", facet)):
         if given is not None:
@@ -304,7 +325,7 @@ def slices(
             if given in shown:
                 raise InputError(f"{option} {given}: is shown already; name another key")
             shown.append(given)
-    places = positions_of(results, key, lines=by is not None)
+    places = positions_of(results, key)
     panels_by = values_of(results, facet)[:FACETS]
     lines_by = values_of(results, by)[:SERIES]
     panels, counts, ran = list[Lines](), list[int](), np.zeros(len(results.values), bool)
@@ -312,7 +333,7 @@ def slices(
         inside = chosen(results.texts, facet, panel_value, len(results.values))
         drawn = []
         for number, line_value in enumerate(lines_by):
-            name = "" if by is None else f"{by.rpartition('.')[2]}={line_value}"
+            name = "" if by is None else f"{by.rpartition('.')[2]}={line_value or ABSENT}"
             runs = inside & chosen(results.texts, by, line_value, len(results.values))
             drawn += _lines_over(
                 results, key, runs, places, shown, name=name, every=every, pooled=pooled,
@@ -325,7 +346,7 @@ def slices(
         lost = [text for text, here in zip(results.lost.get(key, []), out.tolist(), strict=True) if here]
         marks = {text: lost.count(text) for text in places.names if text in lost}
         edges = tuple(EdgeMark(places.at[text], str(n), results.minimise) for text, n in marks.items())
-        heading = f"{facet}={panel_value}" if facet else ""
+        heading = f"{facet}={panel_value or ABSENT}" if facet else ""
         panels.append(Lines(places.axis, Axis(results.label), [each.line for each in drawn], edges, heading))
     y = metric_axis(results.label, [line.y for panel in panels for line in panel.lines], log=log)
     if (facet is not None or y.log) and y.limits is None:  # panels are compared, so that they have a common axis
@@ -360,26 +381,27 @@ class KeyPositions(NamedTuple):
     ordered: bool  # whether the values are numbers, so that they may be joined
 
 
-def positions_of(results: Results, key: str, *, lines: bool) -> KeyPositions:
+def positions_of(results: Results, key: str) -> KeyPositions:
     """Returns the axis of a key and the position of each of its values, those of the jobs left out included.
 
     Numbers have a linear or a logarithmic axis. If zero is among numbers of several decades, each has its own place.
+    Jobs that lack the key have a place before the numbers.
     """
     names = ordered([*results.texts[key], *results.lost.get(key, [])])
-    try:
-        numbers = {name: float(name) for name in names}
-    except ValueError:
-        return KeyPositions(
-            Axis(key, names=tuple(names)), names, {name: float(n) for n, name in enumerate(names)}, ordered=False
-        )
-    positive = [value for value in numbers.values() if value > 0]
-    if not all(np.isfinite(value) for value in numbers.values()) or (min(numbers.values()) == 0 and is_wide(positive)):
-        return KeyPositions(
-            Axis(key, names=tuple(names)), names, {name: float(n) for n, name in enumerate(names)}, ordered=True
-        )
+    numbers = {name: number_in(name) for name in names if name}
+    known = not np.isnan(list(numbers.values())).any()
+    zero = min(numbers.values(), default=1) == 0 and is_wide([value for value in numbers.values() if value > 0])
+    if zero or not are_numbers(names):
+        axis = Axis(key, names=tuple(name or ABSENT for name in names))
+        at = {name: float(place) for place, name in enumerate(names)}
+        return KeyPositions(axis, names, at, ordered=known and len(numbers) == len(names))
     ticks = tuple(sorted(set(numbers.values())))
-    axis = Axis(key, log=is_wide(numbers.values()), ticks=ticks, integer=all(tick.is_integer() for tick in ticks))
-    return KeyPositions(axis, names, numbers, ordered=True)
+    axis = Axis(key, log=is_wide(ticks), ticks=ticks, integer=all(tick.is_integer() for tick in ticks))
+    if len(numbers) < len(names):
+        scale = AxisScale.over([np.array(ticks)], axis)
+        absent = float(scale.at(np.array(-BEFORE)))
+        axis, numbers = axis._replace(absent=(absent, ABSENT)), {"": absent, **numbers}
+    return KeyPositions(axis, names, numbers, ordered=axis.absent is None)
 
 
 def values_of(results: Results, key: str | None) -> list[str]:
@@ -503,7 +525,9 @@ def importance(results: Results, *, title: str) -> Plot:
     Raises InputError if only seeds vary, or if there are fewer than FEW runs.
     """
     if not results.texts:
-        raise InputError("--kind importance: nothing but seeds differs between the jobs; try --kind distribution")
+        raise InputError(
+            f"--kind importance: nothing but {results.repeated} differs between the jobs; try --kind distribution"
+        )
     if len(results.values) < FEW:
         note = f" ({results.note.rstrip('.')})" if results.note else ""
         raise InputError(
@@ -511,7 +535,7 @@ def importance(results: Results, *, title: str) -> Plot:
         )
     found = by_weight(results)
     rest = max(0.0, 1 - sum(share for _, share in found))
-    names = [*(key for key, _ in found), "seeds, and keys together"]
+    names = [*(key for key, _ in found), f"{results.repeated}, and keys together"]
     values = np.array([*(share for _, share in found), rest])
     texts = [f"{value:.0%}" for value in values.tolist()]
     bars = Bars("share of the variance", names, values, texts, frozenset(names[-1:]))
@@ -611,18 +635,17 @@ def share(level: NDArray[np.int64], ranks: Values) -> float:
 def levels(texts: Sequence[str]) -> NDArray[np.int64]:
     """Returns the group of each text, (n,). Equal texts share a group.
 
-    If there are more than LEVELS distinct numbers, they are grouped by rank.
+    If there are more than LEVELS distinct numbers, they are grouped by rank. Jobs that lack the key are a group.
     """
     names = {text: number for number, text in enumerate(dict.fromkeys(texts))}
-    if len(names) > LEVELS:
-        try:
-            numbers = ranked(np.array([float(text) for text in texts]))
-        except ValueError:
-            pass
-        else:
-            found = np.minimum((numbers / len(numbers) * LEVELS).astype(np.int64), LEVELS - 1)
-            return np.unique(found, return_inverse=True)[1].astype(np.int64)
-    return np.array([names[text] for text in texts], np.int64)
+    found = np.array([names[text] for text in texts], np.int64)
+    if len(names) > LEVELS and are_numbers(names):
+        given = np.array([bool(text) for text in texts])
+        ranks = ranked(np.array([float(text) for text in texts if text]))
+        found[~given] = LEVELS
+        found[given] = np.minimum((ranks / len(ranks) * LEVELS).astype(np.int64), LEVELS - 1)
+        return np.unique(found, return_inverse=True)[1].astype(np.int64)
+    return found
 
 
 def ranked(values: Values) -> Values:

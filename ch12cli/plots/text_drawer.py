@@ -25,7 +25,7 @@ from ch12cli.plots.plot import (
     Values,
     thinned,
 )
-from ch12cli.plots.scale import MOST_SWEPT, AxisScale, tick_texts, whole_ticks
+from ch12cli.plots.scale import MOST_SWEPT, AxisScale, tick_texts, whole_ticks, with_absent
 from ch12cli.plots.text_curve import ASCII, ASCII_MARKS, BRAILLE, DOTS, PATTERNS, UNICODE, Charset, dots_of
 
 MIN_WIDTH, MIN_ROWS = 40, 6  # minimum characters, and minimum lines of a drawing without its axes
@@ -500,8 +500,7 @@ def _x_ticks(frame: Frame) -> tuple[list[float], list[str]]:
     """Returns the ticks of a numeric x axis: those that were swept if there are few, otherwise round values."""
     swept = sorted(set(frame.x.ticks))
     if 1 <= len(swept) <= MOST_SWEPT:
-        texts = tick_texts(swept)
+        ticks, texts = with_absent(swept, frame.x)
         if sum(map(len, texts)) + len(texts) <= frame.columns:
-            return swept, texts
-    ticks = _ticks_on(frame.x_scale, frame.x, max(2, frame.columns // TICK_COLUMNS))
-    return ticks, tick_texts(ticks)
+            return ticks, texts
+    return with_absent(_ticks_on(frame.x_scale, frame.x, max(2, frame.columns // TICK_COLUMNS)), frame.x)

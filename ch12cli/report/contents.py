@@ -33,7 +33,7 @@ from ch12cli.files.run_directory import METRICS, RESULT
 from ch12cli.files.sweep_csv import SweepRow
 from ch12cli.plots import recorded
 from ch12cli.plots.plot import Plot
-from ch12cli.plots.sweeps import by_weight, results_of
+from ch12cli.plots.sweeps import results_of, useful_keys
 from ch12cli.report import page
 from ch12cli.report.page_data import cell_text, columns_of_jobs, run_data, sweep_data
 from ch12cli.shell import shell_word
@@ -187,10 +187,11 @@ def sweep_highlights(entry: Entry, rows: Sequence[SweepRow], monitor: str) -> li
 
 
 def most_important(rows: Sequence[SweepRow], monitor: str) -> str | None:
-    """The key that explains most of the objective; None if there is none."""
+    """The key that explains most of the objective, of those that all jobs have; None if there is none."""
     with suppress(InputError):
-        weights = by_weight(results_of(rows, metric="objective", label="", minimise=minimised(monitor)))
-        return weights[0][0] if weights else None
+        return next(
+            iter(useful_keys(results_of(rows, metric="objective", label="", minimise=minimised(monitor)))), None
+        )
     return None
 
 

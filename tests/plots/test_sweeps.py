@@ -1,7 +1,11 @@
 """Plots of sweeps: every figure in them is found again by hand from the rows."""
 
+import csv
+import io
 import itertools
 import random
+import re
+from dataclasses import replace
 from statistics import mean, stdev
 
 import numpy as np
@@ -12,9 +16,11 @@ from ch12cli.errors import InputError
 from ch12cli.files.sweep_csv import SweepRow
 from ch12cli.plots.parallel import parallel_coordinates
 from ch12cli.plots.plot import Bars, Grid, Histogram, Lines, Parallel, Plot
+from ch12cli.plots.plotted_data import to_plotted_csv
 from ch12cli.plots.recorded import full_key
 from ch12cli.plots.sweeps import (
     Results,
+    by_weight,
     distribution,
     heatmap,
     history,
@@ -25,6 +31,7 @@ from ch12cli.plots.sweeps import (
     shades,
     slices,
 )
+from ch12cli.plots.text_drawer import draw_text
 from tests.gallery.cases import random_search
 
 RATES, WIDTHS, SEEDS = ("0.001", "0.01", "0.1"), ("4", "8"), range(5)
@@ -316,6 +323,88 @@ def test_importance_is_drawn_with_the_unexplained_share(results: Results) -> Non
     assert isinstance(panel, Bars)
     assert panel.names == ["optimizer.lr", "model.width", "seeds, and keys together"]
     assert panel.values.sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("keys", "name"), [("dataset.fold={n}", "folds"), ("seed={n} dataset.fold={m}", "seeds and folds")]
+)
+def test_importance_names_the_folds_that_repeat_a_setting(keys: str, name: str) -> None:
+    rows = [
+        make_row(4 * lr + 2 * n + m, str(lr + n), f"ch12 train lr={lr} {keys.format(n=n, m=m)}")
+        for lr, n, m in itertools.product(range(4), range(2), range(2))
+    ]
+    (panel,) = importance(results_of(rows, metric="objective", label="loss", minimise=True), title="t").panels
+    assert isinstance(panel, Bars)
+    assert panel.names == ["lr", f"{name}, and keys together"]
+
+
+def conditional_rows(momenta: list[str]) -> list[SweepRow]:
+    """A search over an optimizer, a learning rate, and a momentum that only sgd has."""
+    draw = random.Random(3)
+    rows = []
+    for job, momentum in enumerate(momenta):
+        optimizer = f"sgd optimizer.momentum={momentum}" if momentum else "adam"
+        command = f"ch12 train optimizer={optimizer} optimizer.lr={draw.uniform(0.01, 0.1):.4f}"
+        rows.append(make_row(job, repr(draw.uniform(0.5, 1)), command))
+    return rows
+
+
+def test_numbers_that_some_jobs_lack_are_sorted_and_the_jobs_have_a_place_with_a_label() -> None:
+    found = results_of(conditional_rows(["0.9", "", "0.10", "0.5", ""]), metric="objective", label="w", minimise=True)
+    (grid,) = heatmap(found, title="t", x="optimizer.momentum", y="optimizer").panels
+    assert isinstance(grid, Grid)
+    assert grid.columns.names == ("none", "0.10", "0.5", "0.9")
+    (panel,) = slices(found, title="t", x="optimizer.momentum").panels
+    assert isinstance(panel, Lines)
+    assert panel.x.ticks == (0.1, 0.5, 0.9)
+    assert panel.x.absent is not None
+    assert panel.x.absent[0] == pytest.approx(0.1 - 0.12 * 0.8)
+    assert panel.x.absent[1] == "none"
+    dots, means = panel.lines
+    assert means.x.tolist() == [panel.x.absent[0], 0.1, 0.5, 0.9]
+    assert not means.joined
+    assert sorted(dots.x.tolist()) == [panel.x.absent[0]] * 2 + [0.1, 0.5, 0.9]
+    written = list(csv.DictReader(io.StringIO(to_plotted_csv(Plot("t", [panel])).decode())))
+    assert [row["optimizer.momentum"] for row in written if row["line"] == "mean"] == ["none", "0.1", "0.5", "0.9"]
+    drawn = "\n".join("".join(text for text, _ in line) for line in draw_text(Plot("t", [panel]), width=70, height=20))
+    assert re.search(r"none +0\.1 +0\.5 +0\.9", drawn)
+
+
+def test_a_parallel_axis_of_numbers_that_some_jobs_lack_is_as_other_axes_of_numbers() -> None:
+    momenta = ["", *(f"{n / 40:.3f}" for n in range(20, 38)), ""]
+    found = results_of(conditional_rows(momenta), metric="objective", label="w", minimise=True)
+    (panel,) = parallel_coordinates(found, title="t").panels
+    assert isinstance(panel, Parallel)
+    (axis,) = [axis for axis in panel.axes if axis.label == "optimizer.momentum"]
+    assert axis.ends == ("none", "0.925")
+    assert axis.ticks[0] == (0.0, "none")
+    assert [text for _, text in axis.ticks[1:]] == ["0.5", "0.6", "0.7", "0.8", "0.9"]
+    shares = panel.shares[:, [axis.label for axis in panel.axes].index("optimizer.momentum")]
+    assert (np.diff(shares[1:-1]) > 0).all()
+    assert shares[[0, -1]].tolist() == [0.0, 0.0]
+
+
+def test_the_default_keys_of_a_plot_are_those_that_all_jobs_have() -> None:
+    rows = conditional_rows(["", *(f"{n / 40:.3f}" for n in range(20, 38)), ""])
+    rows = [replace(row, objective=float(row.overrides.get("optimizer.momentum", "0"))) for row in rows]
+    found = results_of(rows, metric="objective", label="w", minimise=True)
+    assert by_weight(found)[0][0] == "optimizer.momentum"
+    grid = grid_of(heatmap(found, title="t"))
+    assert {grid.columns.label, grid.rows.label} == {"optimizer", "optimizer.lr, from"}
+    (panel,) = slices(found, title="t").panels
+    assert isinstance(panel, Lines)
+    assert panel.x.label == "optimizer"
+
+
+def test_many_numbers_that_some_jobs_lack_are_grouped_in_a_heat_map_and_for_their_importance() -> None:
+    momenta = [f"{n / 200:.3f}" for n in range(100, 190)] + [""] * 30
+    rows = conditional_rows(momenta)
+    found = results_of(rows, metric="objective", label="w", minimise=True)
+    grid = grid_of(heatmap(found, title="t", x="optimizer.momentum", y="optimizer"))
+    assert grid.columns.names is not None
+    assert (len(grid.columns.names), grid.columns.names[0]) == (9, "none")
+    assert np.isfinite(grid.values[:, 0]).tolist() == [name == "adam" for name in grid.rows.names or ()]
+    assert dict(by_weight(found))["optimizer.momentum"] < 0.1  # the losses are drawn at random
 
 
 def outcome_of(status: str, count: int) -> Results:

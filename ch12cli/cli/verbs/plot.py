@@ -168,8 +168,13 @@ def requested_plot(paths: Sequence[Path], options: Any) -> tuple["Plot", list[st
     if sweeps and len(paths) > 1:
         raise InputError(f"{sweeps[0]}: a sweep is plotted by itself; name one of its runs, such as {sweeps[0]}/0")
     asks_for_lines = options.by is not None or options.facet is not None
-    default = "slice" if asks_for_lines else recorded.default_kind(sweeps[0], options.where) if sweeps else "curve"
-    kind = options.kind or default
+    by_keys = any(option is not None for option in (options.x, options.y, options.pool))
+    if options.kind:
+        kind = options.kind
+    elif asks_for_lines:
+        kind = "slice"
+    else:
+        kind = recorded.default_kind(sweeps[0], options.where, by_keys=by_keys) if sweeps else "curve"
     log = None if options.scale is None else options.scale == "log"
     for option, kinds in KINDS_OF_OPTION.items():
         if getattr(options, option) is not None and kind not in kinds:

@@ -115,10 +115,13 @@ class Explorer {
       this.note.textContent = "No job has a result yet.";
       return;
     }
-    const missing = kept.filter((row) => Number.isNaN(y.values[row])).length;
+    const without = ({ label, values }) => {
+      const missing = kept.filter((row) => Number.isNaN(values[row])).length;
+      return missing ? `Without ${label}, and so not in the chart: ${missing} of these jobs.` : "";
+    };
     const beyond = kept.filter((row) => x.isBeyond(row) || y.isBeyond(row)).length;
     this.note.textContent = [
-      missing ? `Without ${y.label}, and so not in the chart: ${missing} of these jobs.` : "",
+      ...(x === y ? [x] : [x, y]).map(without),
       beyond ? `Beyond the axes, and drawn at their ends: ${beyond} of these jobs.` : "",
     ].join(" ").trim();
     const spread = x.different.length <= 30 && x.different.length < this.rows.length ? 1 : 0;
