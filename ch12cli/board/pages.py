@@ -146,7 +146,7 @@ class Pages:
         """The page about several runs: what differs between them, a chart, and their curves."""
         if not 2 <= len(paths) <= MOST_COMPARED:
             raise InputError(f"choose 2 to {MOST_COMPARED} runs to compare")
-        note = "Of a sweep, its best job." if any(is_sweep(path) for path in paths) else ""
+        note = "Of a sweep, the best job of its best setting." if any(is_sweep(path) for path in paths) else ""
         paths = list(dict.fromkeys(best_job_of(path) if is_sweep(path) else path for path in paths))
         runs = [read_compared(path) for path in paths]
         pairs = zip(paths, runs, strict=True)
@@ -179,8 +179,7 @@ class Pages:
 def best_job_of(sweep: Path) -> Path:
     """The directory of the best job of a sweep. Raises InputError if there is none."""
     rows = read_rows_as_planned(sweep)
-    finished = [row for row in rows if row.status == "finished"]
-    best = best_row(finished, sweep_monitor(sweep, rows) or "valid_loss")
+    best = best_row(rows, sweep_monitor(sweep, rows) or "valid_loss")
     directory = job_directory(sweep, best) if best else None
     if directory is None:
         raise InputError(f"{sweep}: no job of this sweep has finished, so that none can be compared")

@@ -70,7 +70,7 @@ def best_setting(rows: Sequence[SweepRow], monitor: str) -> BestSetting | None:
         return None
     found = [each for each in found if each.diverged == each.failed == 0] or found
     most = max(each.runs for each in found)
-    folded = [each for each in found if 2 * each.runs >= most]
+    folded = [each for each in found if has_enough_runs(each.runs, most)]
     first = folded[0]
     advantage = paired_advantage(finished, keys, first.values, folded[1].values) if len(folded) > 1 else None
     if advantage is not None and not minimise:
@@ -90,6 +90,11 @@ def best_setting(rows: Sequence[SweepRow], monitor: str) -> BestSetting | None:
         ),
         first.best,
     )
+
+
+def has_enough_runs(runs: int, most: int) -> bool:
+    """Returns whether a setting with so many runs may be the best. most: runs of the setting that has most."""
+    return 2 * runs >= most
 
 
 def best_of_population(rows: Sequence[SweepRow], keys: Sequence[str], monitor: str) -> BestSetting:

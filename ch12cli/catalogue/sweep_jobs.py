@@ -19,6 +19,7 @@ from ch12cli.files.run_directory import RESULT, SWEEP
 from ch12cli.files.sealed_json import NewerFormatError
 from ch12cli.files.sweep_csv import JobFacts, SweepRow, read_sweep_csv
 
+PLANNED = "planned"  # the status of a job that has not ended
 DIRECTORY = re.compile(r"[0-9]{1,9}")  # of a job, named by its number
 LITERALS: dict[str, Any] = {"true": True, "false": False, "null": None}
 
@@ -69,6 +70,16 @@ def as_planned(rows: Iterable[SweepRow], jobs: Iterable[JobFacts]) -> list[Sweep
             row = replace(row, overrides=overrides, extended_to=extended)
         found.append(row)
     return found
+
+
+def rows_to_come(sweep: Path, rows: Iterable[SweepRow]) -> list[SweepRow]:
+    """Returns a row with the status PLANNED for each planned job that has none."""
+    known = {row.job for row in rows}
+    return [
+        SweepRow(job=job.number, directory=job.directory, status=PLANNED, overrides=overrides_of(job.overrides))
+        for job in planned_jobs(sweep)
+        if job.number not in known
+    ]
 
 
 def row_from_directory(facts: JobFacts, sweep: Path) -> SweepRow:

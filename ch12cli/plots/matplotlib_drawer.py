@@ -42,6 +42,7 @@ from ch12cli.plots.plot import (
     Pictures,
     Plot,
     thinned,
+    with_corners,
 )
 from ch12cli.plots.scale import AxisScale
 
@@ -221,7 +222,7 @@ def _draw_lines(axes: "Axes", panel: Lines, width: float, height: float, style: 
     if panel.x.names is None:
         named = _side_by_side(named, scales[0])
     for number, line in enumerate(named):
-        _draw_line(axes, thinned(line, MANY), number, panel.y, style, crowded=len(named) > 3)
+        _draw_line(axes, with_corners(thinned(line, MANY)), number, panel.y, style, crowded=len(named) > 3)
     if panel.title:
         axes.set_title(fit_text(plain(panel.title), width, style.font))
     return label_axes(axes, (panel.x, panel.y), scales, (width, height), style)
@@ -251,7 +252,7 @@ def _draw_line(axes: "Axes", line: Line, number: int, y: Axis, style: PlotStyle,
     dashes, thick = DASHES[number % len(DASHES)], style.line
     look: dict[str, Any] = {"color": colour, "linewidth": thick, "markersize": 2.6 * thick, "label": name}
     if line.joined:
-        marker = "o" if len(line.x) <= 12 else None
+        marker = "o" if len(line.x) <= 12 and not line.steps else None
         if line.bars:
             line = _within(line, y)
             ends = [edge for edge in (line.low, line.high) if edge is not None]

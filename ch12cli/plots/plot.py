@@ -53,6 +53,7 @@ class Line:
     joined: bool = True
     bars: bool = False  # low and high are error bars, though the points are joined
     faint: bool = False  # drawn as dots behind the other lines, and not listed in the legend
+    steps: bool = False  # each value holds until the next point
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,6 +188,13 @@ class Plot:
     panels: list[Panel]
     notes: list[str] = field(default_factory=list)
     legend: list[str] = field(default_factory=list)
+
+
+def with_corners(line: Line) -> Line:
+    """Returns a line of steps with a point at each corner; other lines unchanged."""
+    if not line.steps:
+        return line
+    return replace(line, x=np.repeat(line.x, 2)[1:], y=np.repeat(line.y, 2)[:-1])
 
 
 def thinned(line: Line, most: int) -> Line:

@@ -10,7 +10,7 @@ from ch12cli.catalogue.front import is_search, objective_column, recorded_object
 from ch12cli.catalogue.names import OUTPUTS
 from ch12cli.catalogue.query import Query
 from ch12cli.catalogue.summary import LEFT, fold_seeds, is_repetition, trained_alike, varying
-from ch12cli.catalogue.sweep_jobs import read_rows_as_planned, sweep_monitor
+from ch12cli.catalogue.sweep_jobs import read_rows_as_planned, rows_to_come, sweep_monitor
 from ch12cli.errors import InputError
 from ch12cli.files.compact.run_files import run_exists
 from ch12cli.files.hydra_folder import read_keys
@@ -68,6 +68,8 @@ EVERYTHING = SweepChoice()  # all jobs, and the default keys and metric
 def sweep_plot(paths: Sequence[Path], kind: str, choice: SweepChoice = EVERYTHING) -> Plot:
     """Returns a plot of the results of a sweep's jobs, or of several runs. kind: that of `ch12 plot`."""
     rows, monitor, name = records_of(paths)
+    if kind == "history" and is_sweep(paths[0]):
+        rows = [*rows, *rows_to_come(paths[0], rows)]
     if choice.where is not None:
         rows = rows_where(rows, choice.where)
         name += f", {choice.where}"
@@ -91,7 +93,7 @@ def sweep_plot(paths: Sequence[Path], kind: str, choice: SweepChoice = EVERYTHIN
     elif kind == "parallel":
         plot = parallel_coordinates(results, title=f"{name}: {label} by all keys", log=choice.log)
     elif kind == "history":
-        plot = history(results, title=f"{name}: {label} by job", log=choice.log)
+        plot = history(results, title=f"{name}: best {label} so far", log=choice.log)
     elif kind == "importance":
         plot = importance(results, title=f"{name}: what {label} depends on")
     else:

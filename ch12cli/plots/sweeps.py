@@ -8,9 +8,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ch12cli.catalogue.best_setting import NOT_ITS_OWN, has_enough_runs
 from ch12cli.catalogue.formatting import count_of
 from ch12cli.catalogue.front import unbeaten
 from ch12cli.catalogue.summary import is_repetition, repetitions_in_words, t_quantile, trained_alike, varying
+from ch12cli.catalogue.sweep_jobs import PLANNED
 from ch12cli.errors import InputError
 from ch12cli.files.sweep_csv import SweepRow
 from ch12cli.plots.labels import even_digits, in_few_digits
@@ -43,7 +45,8 @@ class Results(NamedTuple):
     label: the metric in words. texts: for each varying key except seeds, its value in each job, empty if the job lacks
     the key. values: the metric, (jobs,). left_out: the number of jobs without a value. jobs: the job numbers. note: on
     jobs that were left out because they were trained for other numbers of epochs. lost: the values of the keys in the
-    jobs that are left out. repeated: what repeats a setting, such as `seeds and folds`.
+    jobs that are left out, or that have not ended. repeated: what repeats a setting, such as `seeds and folds`.
+    population: whether runs went on from others, so that each has a history of its own.
     """
 
     label: str
@@ -55,6 +58,7 @@ class Results(NamedTuple):
     note: str = ""
     lost: dict[str, list[str]] = {}  # noqa: RUF012  a tuple's default, which is never written to
     repeated: str = "seeds"
+    population: bool = False
 
 
 def results_of(rows: Sequence[SweepRow], *, metric: str, label: str, minimise: bool) -> Results:
@@ -77,8 +81,18 @@ def results_of(rows: Sequence[SweepRow], *, metric: str, label: str, minimise: b
     known = set(jobs)
     others = [row for row in rows if row.job not in known]
     texts, lost = ({key: [row.overrides.get(key, "") for row in each] for key in keys} for each in (kept, others))
-    repeated = repetitions_in_words(differing) or "seeds"
-    return Results(label, minimise, texts, values[finite], len(others), jobs, note, lost, repeated)
+    return Results(
+        label,
+        minimise,
+        texts,
+        values[finite],
+        sum(row.status != PLANNED for row in others),
+        jobs,
+        note,
+        lost,
+        repetitions_in_words(differing) or "seeds",
+        population=any(row.ancestry for row in rows),
+    )
 
 
 class Mean(NamedTuple):
@@ -510,13 +524,58 @@ def pair(first: Results, second: Results, *, title: str, log: bool | None = None
 
 
 def history(results: Results, *, title: str, log: bool | None = None) -> Plot:
-    """Returns the metric of each job by its number, and the best so far."""
-    order = np.argsort(results.jobs)
-    jobs, values = np.array(results.jobs, np.float64)[order], results.values[order]
-    best = np.minimum.accumulate(values) if results.minimise else np.maximum.accumulate(values)
-    lines = [Line("", jobs, values, faint=True, joined=False), Line("best so far", jobs, best)]
-    panel = Lines(Axis("job", integer=True), metric_axis(results.label, [values], log=log), lines)
-    return Plot(title, [panel], notes_of(results, each=f"Dots: {count_of(len(values), 'run')}"))
+    """Returns the mean of each setting that has all of its runs, by its first job, and the best so far.
+
+    The best is of settings with enough runs, so that the last one is the best setting of the sweep.
+    """
+    settings = runs_of_settings(results)
+    several = any(len(runs) > 1 for runs in settings.values())
+    lost = set(zip(*own_texts(results.lost), strict=True)) if several else set()
+    shown = [runs for setting, runs in settings.items() if setting not in lost] or list(settings.values())
+    counts = np.array([len(runs) for runs in shown])
+    at = np.array([results.jobs[runs[0]] for runs in shown], np.float64)
+    means = np.array([results.values[runs].mean() for runs in shown], np.float64)
+    enough = np.array([has_enough_runs(count, int(counts.max())) for count in counts.tolist()])
+    best = (np.minimum if results.minimise else np.maximum).accumulate(means[enough])
+    better = np.diff(best, prepend=np.nan) != 0
+    steps_x, steps_y = at[enough][better], best[better]
+    if at[-1] > steps_x[-1]:  # the last step holds to the end
+        steps_x, steps_y = np.append(steps_x, at[-1]), np.append(steps_y, best[-1])
+    lines = [
+        Line("settings" if several else "", at, means, faint=True, joined=False),
+        Line("best so far", steps_x, steps_y, steps=True),
+    ]
+    x = Axis("first job of each setting" if several else "job", integer=True)
+    panel = Lines(x, metric_axis(results.label, [means], log=log), lines)
+    if not several:
+        return Plot(title, [panel], notes_of(results, each=f"Dots: {count_of(len(means), 'run')}"))
+    notes = [f"Dots: {count_of(len(means), 'setting')}, mean of {count_range(counts.astype(np.float64))} each."]
+    if not enough.all():
+        few = count_of(int(enough.sum()), "setting")
+        notes.append(f"Best so far: of the {few} with {int(counts[enough].min())} runs or more.")
+    if missing := len({*settings, *lost}) - len(shown):
+        notes.append(f"{count_of(missing, 'setting')} without all runs {'is' if missing == 1 else 'are'} left out.")
+    return Plot(title, [panel], [*notes, *([results.note] if results.note else [])])
+
+
+def own_texts(texts: Mapping[str, list[str]]) -> list[list[str]]:
+    """Returns the values of the keys that are part of a setting."""
+    return [values for key, values in texts.items() if key not in NOT_ITS_OWN]
+
+
+def runs_of_settings(results: Results) -> dict[tuple[str, ...], list[int]]:
+    """Returns the indices of the runs of each setting, by job; where no key differs, each run is a setting of its own.
+
+    So is each run of a population.
+    """
+    columns = own_texts(results.texts)
+    order = np.argsort(results.jobs).tolist()
+    if results.population or not columns:
+        return {(str(run),): [run] for run in order}
+    found: dict[tuple[str, ...], list[int]] = {}
+    for run in order:
+        found.setdefault(tuple(column[run] for column in columns), []).append(run)
+    return found
 
 
 def importance(results: Results, *, title: str) -> Plot:

@@ -24,6 +24,7 @@ from ch12cli.plots.plot import (
     Span,
     Values,
     thinned,
+    with_corners,
 )
 from ch12cli.plots.scale import MOST_SWEPT, AxisScale, tick_texts, whole_ticks, with_absent
 from ch12cli.plots.text_curve import ASCII, ASCII_MARKS, BRAILLE, DOTS, PATTERNS, UNICODE, Charset, dots_of
@@ -292,7 +293,7 @@ def _lines_text(panel: Lines, *, width: int, rows: int, ascii_only: bool) -> lis
             _add_band(cells, line, frame, number)
     for number, line in enumerate(named):
         if line.joined:
-            _add_line(cells, thinned(line, frame.columns * frame.charset.dots_x), frame, number)
+            _add_line(cells, with_corners(thinned(line, frame.columns * frame.charset.dots_x)), frame, number)
         else:
             mark = ASCII_MARKS[number % len(ASCII_MARKS)] if ascii_only else DOT
             _add_marks(cells, line, frame, number=number, mark=mark)

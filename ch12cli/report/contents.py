@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ch12cli.catalogue.best_setting import best_setting
 from ch12cli.catalogue.comparison import read_compared
 from ch12cli.catalogue.damage import read_or_note
 from ch12cli.catalogue.entries import Entry
@@ -160,7 +161,7 @@ def sweep_page(entry: Entry, *, trust: str = "", served: Served | None = None) -
     first *= len(rows) > PRINTED_JOBS
     rest = f"<noscript><p>The first {STATIC_JOBS} of {len(rows):,}.</p></noscript>" * (len(rows) > STATIC_JOBS)
     sections += ["<section class='wide'><h2 id='jobs'>Jobs</h2>", common, table_of_jobs, first, rest, "</section>"]
-    best = best_row(finished, monitor)
+    best = best_row(rows, monitor)
     name = shell_word(str(entry.path))
     lines = [("Train the best job as a single run:", best.command)] if best else []
     lines += [
@@ -182,8 +183,7 @@ def sweep_page(entry: Entry, *, trust: str = "", served: Served | None = None) -
 def sweep_highlights(entry: Entry, rows: Sequence[SweepRow], monitor: str) -> list[tuple[str, str]]:
     """The few numbers that say most about a sweep: (label, text) each."""
     counts = [(status, f"{count:,}") for status, count in sorted(entry.jobs.items())]
-    finished = [row for row in rows if row.status == "finished"]
-    return [("jobs", f"{len(rows):,}"), *counts, *best_highlight(finished, monitor)]
+    return [("jobs", f"{len(rows):,}"), *counts, *best_highlight(rows, monitor)]
 
 
 def most_important(rows: Sequence[SweepRow], monitor: str) -> str | None:
@@ -230,23 +230,22 @@ def is_test_metric(name: str, value: object) -> bool:
     return name.startswith("test_") and isinstance(value, int | float)
 
 
-def best_row(finished: Sequence[SweepRow], monitor: str) -> SweepRow | None:
-    """The row of the finished job with the best objective; None if the jobs have different metrics."""
-    if monitor == SEVERAL:
-        return None
-    sign = 1 if minimised(monitor) else -1
-    known = [row for row in finished if row.objective is not None]
-    return min(known, key=lambda row: sign * row.number("objective"), default=None)
+def best_row(rows: Sequence[SweepRow], monitor: str) -> SweepRow | None:
+    """The row of the best job of the best setting; None if no job has finished, or if they have different metrics."""
+    best = None if monitor == SEVERAL else best_setting(rows, monitor)
+    return None if best is None else next(row for row in rows if row.job == best.job)
 
 
-def best_highlight(finished: Sequence[SweepRow], monitor: str) -> list[tuple[str, str]]:
-    """The best objective of a sweep and its job, as a highlight; nothing if there is none."""
-    best = best_row(finished, monitor)
-    return (
-        [(f"best {recorded.column_in_words(monitor)}, job {best.job}", f"{best.number('objective'):.4g}")]
-        if best
-        else []
-    )
+def best_highlight(rows: Sequence[SweepRow], monitor: str) -> list[tuple[str, str]]:
+    """The mean objective of the best setting of a sweep and its best job, as a highlight; nothing if there is none."""
+    best = None if monitor == SEVERAL else best_setting(rows, monitor)
+    if best is None:
+        return []
+    label, kind = f"best {recorded.column_in_words(monitor)}", monitor.partition("_")[2]
+    if best.runs == 1:
+        return [(f"{label}, job {best.job}", f"{best.mean:.4g}")]
+    interval = format_interval(kind, best.mean, best.half_width, ascii_only=False)
+    return [(f"{label}, job {best.job}'s setting, mean of {best.runs} {best.repetitions or 'runs'}", interval)]
 
 
 def sweep_plots(sweep: Path, keys: Sequence[str], finished: Sequence[Any]) -> list[Plot]:

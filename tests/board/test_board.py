@@ -182,6 +182,11 @@ def test_a_runs_page_and_a_sweeps_page_have_their_data_and_links_to_the_jobs(ask
     sweep = json.loads(Reader(ask("/run/sweep").text).data)
     assert sweep["links"] == [f"/run/sweep/{job}" for job in range(4)]
     assert sweep["live"]["highlights"][0] == ["jobs", "4"]
+    label, value = sweep["live"]["highlights"][-1]
+    assert label.endswith("'s setting, mean of 2 seeds")
+    rows = read_sweep_csv(trained / "outputs" / "sweep" / "sweep.csv")
+    losses = {width: [r.number("objective") for r in rows if f"width={width}" in r.command] for width in (4, 8)}
+    assert float(value.partition(" ± ")[0]) == pytest.approx(min(sum(each) / 2 for each in losses.values()), rel=1e-3)
     assert "/run/sweep" in ask("/run/sweep/3").text
     live = ask("/api/data/sweep").json
     assert live["values"] == sweep["values"]
@@ -213,9 +218,11 @@ def test_runs_side_by_side_show_what_differs(ask: Ask) -> None:
 
 def test_a_sweep_is_compared_by_its_best_job_and_a_refusal_leads_back_to_the_list(ask: Ask, trained: Path) -> None:
     rows = read_sweep_csv(trained / "outputs" / "sweep" / "sweep.csv")
-    best = min(rows, key=lambda row: row.number("objective")).job
+    of_width = [[row for row in rows if row.overrides["model.width"] == width] for width in ("4", "8")]
+    runs = min(of_width, key=lambda runs: sum(row.number("objective") for row in runs))
+    best = min(runs, key=lambda row: row.number("objective")).job
     beside = ask("/compare?run=day/run&run=sweep")
-    assert "Of a sweep, its best job." in beside.text
+    assert "Of a sweep, the best job of its best setting." in beside.text
     assert json.loads(Reader(beside.text).data)["values"][0] == ["day/run", f"sweep/{best}"]
     refused = ask("/compare?run=day/run")
     assert refused.status == 422

@@ -5,17 +5,19 @@ import io
 import itertools
 import random
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from statistics import mean, stdev
 
 import numpy as np
 import pytest
 
+from ch12cli.catalogue.best_setting import best_setting
 from ch12cli.catalogue.front import unbeaten
 from ch12cli.errors import InputError
 from ch12cli.files.sweep_csv import SweepRow
 from ch12cli.plots.parallel import parallel_coordinates
-from ch12cli.plots.plot import Bars, Grid, Histogram, Lines, Parallel, Plot
+from ch12cli.plots.plot import Bars, Grid, Histogram, Lines, Parallel, Plot, with_corners
 from ch12cli.plots.plotted_data import to_plotted_csv
 from ch12cli.plots.recorded import full_key
 from ch12cli.plots.sweeps import (
@@ -286,14 +288,68 @@ def test_values_that_repeat_have_a_bin_each() -> None:
     np.testing.assert_allclose(middles, np.arange(21, 31) / 30)
 
 
-def test_a_history_has_the_results_by_job_and_the_best_so_far(results: Results) -> None:
-    shuffled = results._replace(values=np.array([3.0, 1.0, 2.0, 0.5]), jobs=[5, 9, 7, 11])
-    for minimise, expected in ((True, [3.0, 2.0, 1.0, 0.5]), (False, [3.0, 3.0, 3.0, 3.0])):
-        (panel,) = history(shuffled._replace(minimise=minimise), title="t").panels
-        assert isinstance(panel, Lines)
+def history_of(rows: Sequence[SweepRow], *, minimise: bool = True) -> tuple[Lines, list[str]]:
+    plot = history(results_of(rows, metric="objective", label="loss", minimise=minimise), title="t")
+    (panel,) = plot.panels
+    assert isinstance(panel, Lines)
+    return panel, plot.notes
+
+
+def test_a_history_of_single_runs_has_them_by_job_and_the_best_so_far_in_steps() -> None:
+    rows = [make_row(job, value, f"ch12 train lr={job}") for job, value in ((5, "3"), (9, "1"), (7, "2"), (11, "4"))]
+    for minimise, steps in ((True, [(5, 3), (7, 2), (9, 1), (11, 1)]), (False, [(5, 3), (11, 4)])):
+        panel, notes = history_of(rows, minimise=minimise)
         dots, best = panel.lines
-        assert (dots.x.tolist(), dots.y.tolist()) == ([5, 7, 9, 11], [3.0, 2.0, 1.0, 0.5])
-        assert best.y.tolist() == expected
+        assert (dots.x.tolist(), dots.y.tolist()) == ([5, 7, 9, 11], [3.0, 2.0, 1.0, 4.0])
+        assert list(zip(best.x.tolist(), best.y.tolist(), strict=True)) == steps
+        assert panel.x.label == "job"
+        assert notes == ["Dots: 4 runs."]
+    corners = with_corners(best)
+    assert list(zip(corners.x.tolist(), corners.y.tolist(), strict=True)) == [(5, 3), (11, 3), (11, 4)]
+
+
+def test_a_history_of_folds_has_the_mean_of_each_whole_setting_and_ends_with_the_best_setting() -> None:
+    draw = random.Random(5)
+    rows = []
+    for job, (lr, fold) in enumerate(itertools.product(range(12), range(5))):
+        value = draw.uniform(0, 1) + 2 * (fold > 1)  # the last folds are the hard ones
+        status = "diverged" if (lr, fold) == (7, 1) else "finished"
+        rows.append(make_row(job, repr(value), f"ch12 train lr={lr} dataset.fold={fold}", status))
+    planned = [replace(rows[n], status="planned", objective=None) for n in (32, 33, 34)]  # of lr=6
+    rows = [row for row in rows if row.job not in (32, 33, 34)]
+    panel, notes = history_of([*rows, *planned])
+    dots, best = panel.lines
+    whole = [lr for lr in range(12) if lr not in (6, 7)]
+    values = {lr: [row.number("objective") for row in rows if f"lr={lr} " in row.command] for lr in whole}
+    assert dots.x.tolist() == [5 * lr for lr in whole]
+    np.testing.assert_allclose(dots.y, [mean(values[lr]) for lr in whole])
+    found = best_setting([row for row in rows if "lr=6 " not in row.command], "loss")
+    assert found is not None
+    assert best.y[-1] == pytest.approx(found.mean)
+    assert best.x[-1] == 55
+    assert notes == ["Dots: 10 settings, mean of 5 runs each.", "2 settings without all runs are left out."]
+
+
+def test_the_best_so_far_of_a_search_with_finalists_is_of_those_with_their_runs() -> None:
+    rows = [make_row(n, repr(0.5 + 0.01 * n), f"ch12 train lr={n}") for n in range(9)]
+    rows += [make_row(9 + n, "0.7", f"ch12 train lr={n // 3 + 2} seed={n % 3 + 2}") for n in range(6)]
+    panel, notes = history_of(rows)
+    dots, best = panel.lines
+    assert len(dots.x) == 9
+    found = best_setting(rows, "loss")
+    assert found is not None
+    assert (best.x.tolist(), best.y.tolist()) == ([2, 8], [pytest.approx(found.mean)] * 2)
+    assert found.mean == pytest.approx((0.52 + 3 * 0.7) / 4)
+    assert notes == [
+        "Dots: 9 settings, mean of 1 to 4 runs each.",
+        "Best so far: of the 2 settings with 4 runs or more.",
+    ]
+
+
+def test_each_run_of_a_population_is_a_dot_of_its_own() -> None:
+    rows = [replace(make_row(n, repr(0.5 - n / 10), f"ch12 train lr=0.1 seed={n}"), ancestry="0@4") for n in range(3)]
+    panel, _ = history_of(rows)
+    assert panel.lines[0].y.tolist() == [0.5, 0.4, 0.3]
 
 
 def test_importance_is_epsilon_squared_of_the_ranks() -> None:

@@ -28,7 +28,7 @@ PLOT_KINDS = {
     "slice": "a sweep over one key, with a line for each value of another",
     "pair": "two metrics of a sweep against each other",
     "parallel": "a line for each job across all keys and the metric",
-    "history": "a sweep's results by job, and the best so far",
+    "history": "the results of a sweep's settings in order, and the best so far",
     "importance": "the weight of each key of a sweep",
     "distribution": "the distribution of a sweep's results",
 }
