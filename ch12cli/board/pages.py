@@ -21,7 +21,7 @@ from ch12cli.files.progress_json import PROGRESS
 from ch12cli.files.run_directory import METRICS, RESULT, SWEEP
 from ch12cli.files.sweep_csv import SweepRow, is_sweep
 from ch12cli.files.untrusted_text import escape_controls
-from ch12cli.plots.recorded import column_in_words, readable_metrics, run_name
+from ch12cli.plots.recorded import column_in_words, readable_metrics, records_of, run_name
 from ch12cli.report import page
 from ch12cli.report.contents import (
     Served,
@@ -108,9 +108,8 @@ class Pages:
         state = {"live": self.live_state(entry)}
         if entry.kind != "sweep":
             return {**run_data(read_metrics(path / METRICS), str(entry.values.get("monitor") or "")), **state}
-        rows = read_rows_as_planned(path)
-        monitor = sweep_monitor(path, rows) or "valid_loss"
-        columns, _ = columns_of_jobs(rows, varying(rows), monitor)
+        rows, monitor, _, final = records_of([path])
+        columns, _ = columns_of_jobs(rows, varying(rows), monitor, final=final)
         found = sweep_data(
             path, rows, columns, monitor=monitor, first=most_important(rows, monitor), curves=LIVE_CURVES
         )

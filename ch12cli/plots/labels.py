@@ -19,11 +19,15 @@ MIDDLE = 0.6  # share of a shortened label's letters that stand before the ellip
 
 
 def key_in_words(label: str) -> str:
-    """Returns the label of an axis with a key in words: `learning rate` for optimizer.lr. Other labels stay."""
-    if not KEY.fullmatch(label):
+    """Returns the label of an axis with a key in words: `learning rate` for optimizer.lr. Other labels stay.
+
+    What follows the key after a comma stays, too.
+    """
+    key, comma, rest = label.partition(", ")
+    if not KEY.fullmatch(key):
         return label
-    name = label.rpartition(".")[2]
-    return KEY_WORDS.get(name, name.replace("_", " "))
+    name = key.rpartition(".")[2]
+    return f"{KEY_WORDS.get(name, name.replace('_', ' '))}{comma}{rest}"
 
 
 def columns_of(text: str) -> int:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ch12cli.catalogue.comparison import are_comparable, read_compared, rows_of_runs
+from ch12cli.catalogue.final_numbers import AT_END, with_final_numbers
 from ch12cli.catalogue.formatting import count_of, short_names
 from ch12cli.catalogue.front import is_search, objective_column, recorded_objectives
 from ch12cli.catalogue.names import OUTPUTS
@@ -27,6 +28,7 @@ from ch12cli.suggest import did_you_mean
 
 MAX_NAME = 40  # maximum characters of a line's label; if one is longer, run names are used
 
+BY_KEY = ("heatmap", "slice", "parallel", "importance")  # kinds of plot that show keys
 Setting = tuple[tuple[str, str], ...]  # (key, value) pairs
 
 
@@ -67,7 +69,7 @@ EVERYTHING = SweepChoice()  # all jobs, and the default keys and metric
 
 def sweep_plot(paths: Sequence[Path], kind: str, choice: SweepChoice = EVERYTHING) -> Plot:
     """Returns a plot of the results of a sweep's jobs, or of several runs. kind: that of `ch12 plot`."""
-    rows, monitor, name = records_of(paths)
+    rows, monitor, name, final = records_of(paths)
     if kind == "history" and is_sweep(paths[0]):
         rows = [*rows, *rows_to_come(paths[0], rows)]
     if choice.where is not None:
@@ -75,12 +77,12 @@ def sweep_plot(paths: Sequence[Path], kind: str, choice: SweepChoice = EVERYTHIN
         name += f", {choice.where}"
     if kind == "pair":
         columns = pair_of_metrics(choice.metric, paths, monitor)
-        found = [row_results(rows, column, monitor) for column in columns]
+        found = [row_results(rows, column, monitor, final) for column in columns]
         plot = pair(found[0], found[1], title=f"{name}: {found[0].label} against {found[1].label}", log=choice.log)
         plot.notes.extend(dict.fromkeys(meaning(column, monitor) for column in columns))
         return plot
     column = choice.metric or "objective"
-    results = row_results(rows, column, monitor)
+    results = row_results(rows, column, monitor, final)
     x, y, by, facet = (full_key(results, name) for name in (choice.x, choice.y, choice.by, choice.facet))
     choice = choice._replace(x=x, y=y, by=by, facet=facet)
     label = results.label
@@ -100,19 +102,28 @@ def sweep_plot(paths: Sequence[Path], kind: str, choice: SweepChoice = EVERYTHIN
         title = f"{name}: {label} of {count_of(len(results.values), 'run')}"
         plot = distribution(results, title=title, log=choice.log)
     plot.notes.append(meaning(column, monitor))
+    plot.notes.extend(final_note(rows) if final and kind in BY_KEY else [])
     return plot
 
 
 def full_key(results: Results, name: str | None) -> str | None:
     """Returns the swept key with this last name, such as optimizer.lr for lr; the name itself if there is not one."""
-    found = [key for key in results.texts if key.rpartition(".")[2] == name]
+    if f"{name}{AT_END}" in results.texts:
+        return f"{name}{AT_END}"
+    found = [key for key in results.texts if key.removesuffix(AT_END).rpartition(".")[2] == name]
     return found[0] if len(found) == 1 and name not in results.texts else name
 
 
-def row_results(rows: Sequence[SweepRow], column: str, monitor: str) -> Results:
-    """Returns the results of a column of sweep.csv."""
+def row_results(rows: Sequence[SweepRow], column: str, monitor: str, final: Sequence[str]) -> Results:
+    """Returns the results of a column of sweep.csv. final: the keys whose values are those of the end of a run."""
     name = monitor if column == "objective" else column
-    return results_of(rows, metric=column, label=column_in_words(name), minimise=minimised(name))
+    return results_of(rows, metric=column, label=column_in_words(name), minimise=minimised(name), final=final)
+
+
+def final_note(rows: Sequence[SweepRow]) -> list[str]:
+    """Returns what the numbers of the end are."""
+    changed = sum(bool(row.ancestry) for row in rows)
+    return [f"At the end: the numbers of {changed} of {count_of(len(rows), 'run')} changed while they trained."]
 
 
 def meaning(column: str, monitor: str) -> str:
@@ -152,18 +163,32 @@ def rows_where(rows: Sequence[SweepRow], text: str) -> list[SweepRow]:
     return found
 
 
-def records_of(paths: Sequence[Path], *, comparable: bool = True) -> tuple[list[SweepRow], str, str]:
-    """Returns the rows of a sweep or of several runs, the monitored metric, and a name for them.
+class Records(NamedTuple):
+    """The rows of a sweep or of several runs, the monitored metric, and a name for them.
+
+    final: the keys whose values are those with which the runs of a population ended.
+    """
+
+    rows: list[SweepRow]
+    monitor: str
+    name: str
+    final: list[str]
+
+
+def records_of(paths: Sequence[Path], *, comparable: bool = True) -> Records:
+    """Returns the rows of a sweep or of several runs.
 
     comparable: raises InputError if the runs differ in their metric or data.
     """
     if len(paths) == 1 and is_sweep(paths[0]):
-        rows: list[SweepRow] = read_rows_as_planned(paths[0])
-        return rows, sweep_monitor(paths[0], rows) or "valid_loss", run_name(paths[0])
+        sweep = paths[0]
+        rows, final = with_final_numbers(read_rows_as_planned(sweep), lambda row: sweep / row.directory)
+        return Records(rows, sweep_monitor(sweep, rows) or "valid_loss", run_name(sweep), final)
     runs = [read_compared(path) for path in paths]
     if comparable and not are_comparable(runs):
         raise InputError(f"{runs[0].name}: the runs differ in their metric or their data; plot them with --kind curve")
-    return rows_of_runs(runs), str(runs[0].results.get("monitor") or "valid_loss"), count_of(len(runs), "run")
+    monitor = str(runs[0].results.get("monitor") or "valid_loss")
+    return Records(rows_of_runs(runs), monitor, count_of(len(runs), "run"), [])
 
 
 def column_in_words(column: str) -> str:
@@ -200,7 +225,7 @@ def sweep_curves(
     metric: columns of metrics.csv, as `learning_curves` takes them; what: they are, for the title. If there are more
     than SERIES combinations, only the best are plotted.
     """
-    rows, monitor, name = records_of([sweep])
+    rows, monitor, name, final = records_of([sweep])
     if where is not None:
         rows = rows_where(rows, where)
         name += f", {where}"
@@ -222,6 +247,7 @@ def sweep_curves(
         shared = f"; all of them with {escape_controls(common)}" if common else ""
         plot.notes.append(f"The best {SERIES} of {len(found)} combinations{shared}.")
     plot.notes.extend([note] if note else [])
+    plot.notes.extend(final_note(rows) if final else [])
     return plot
 
 
@@ -238,7 +264,7 @@ def run_curves(
     if len(paths) == 1:
         curve = read_metrics(paths[0] / METRICS)
         return learning_curves([("", [curve])], title=f"{subject(paths[0])}: {what}", metric=metric, log=log)
-    rows, _, _ = records_of(paths, comparable=False)
+    rows = records_of(paths, comparable=False).rows
     changes = [row.overrides for row in rows]
     title = f"{what[0].upper()}{what[1:]} of {len(paths)} runs"
     if len(paths) <= SERIES:

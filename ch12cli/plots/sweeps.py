@@ -1,7 +1,7 @@
 """Plots of the results of a sweep: heat map, slice, pair of metrics, importance and distribution."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ch12cli.catalogue.best_setting import NOT_ITS_OWN, has_enough_runs
+from ch12cli.catalogue.final_numbers import AT_END
 from ch12cli.catalogue.formatting import count_of
 from ch12cli.catalogue.front import unbeaten
 from ch12cli.catalogue.summary import is_repetition, repetitions_in_words, t_quantile, trained_alike, varying
@@ -61,8 +62,13 @@ class Results(NamedTuple):
     population: bool = False
 
 
-def results_of(rows: Sequence[SweepRow], *, metric: str, label: str, minimise: bool) -> Results:
-    """Returns the results of the finished jobs that were trained alike. Raises InputError if no job has the metric."""
+def results_of(
+    rows: Sequence[SweepRow], *, metric: str, label: str, minimise: bool, final: Collection[str] = ()
+) -> Results:
+    """Returns the results of the finished jobs that were trained alike. Raises InputError if no job has the metric.
+
+    final: the keys whose values are those of the end of a run.
+    """
     differing = varying(rows)
     keys = [key for key in differing if not is_repetition(key)]
     rows, note = trained_alike(rows)
@@ -80,7 +86,10 @@ def results_of(rows: Sequence[SweepRow], *, metric: str, label: str, minimise: b
     jobs = [row.job for row in kept]
     known = set(jobs)
     others = [row for row in rows if row.job not in known]
-    texts, lost = ({key: [row.overrides.get(key, "") for row in each] for key in keys} for each in (kept, others))
+    named = {key: f"{key}{AT_END}" if key in final else key for key in keys}
+    texts, lost = (
+        {name: [row.overrides.get(key, "") for row in each] for key, name in named.items()} for each in (kept, others)
+    )
     return Results(
         label,
         minimise,
@@ -552,7 +561,7 @@ def history(results: Results, *, title: str, log: bool | None = None) -> Plot:
     notes = [f"Dots: {count_of(len(means), 'setting')}, mean of {count_range(counts.astype(np.float64))} each."]
     if not enough.all():
         few = count_of(int(enough.sum()), "setting")
-        notes.append(f"Best so far: of the {few} with {int(counts[enough].min())} runs or more.")
+        notes.append(f"Best so far: of {few} with {int(counts[enough].min())} or more runs.")
     if missing := len({*settings, *lost}) - len(shown):
         notes.append(f"{count_of(missing, 'setting')} without all runs {'is' if missing == 1 else 'are'} left out.")
     return Plot(title, [panel], [*notes, *([results.note] if results.note else [])])

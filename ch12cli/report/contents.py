@@ -12,6 +12,7 @@ from ch12cli.catalogue.best_setting import best_setting
 from ch12cli.catalogue.comparison import read_compared
 from ch12cli.catalogue.damage import read_or_note
 from ch12cli.catalogue.entries import Entry
+from ch12cli.catalogue.final_numbers import AT_END
 from ch12cli.catalogue.formatting import (
     format_failures,
     format_interval,
@@ -22,7 +23,6 @@ from ch12cli.catalogue.formatting import (
 )
 from ch12cli.catalogue.front import is_search, recorded_objectives
 from ch12cli.catalogue.summary import Folded, failures, fold_alike, is_repetition, repetitions_in_words, varying
-from ch12cli.catalogue.sweep_jobs import read_rows_as_planned, sweep_monitor
 from ch12cli.errors import InputError
 from ch12cli.files.command import commands_of
 from ch12cli.files.compact.run_files import recorded_job
@@ -120,8 +120,7 @@ def with_live(data: Mapping[str, Any] | None, served: Served | None) -> Mapping[
 
 def sweep_page(entry: Entry, *, trust: str = "", served: Served | None = None) -> bytes:
     """The page about a sweep. trust: the option that its commands need, after a blank. served: of the board."""
-    rows = read_rows_as_planned(entry.path)
-    monitor = sweep_monitor(entry.path, rows) or "valid_loss"
+    rows, monitor, _, final = recorded.records_of([entry.path])
     keys = varying(rows)
     finished = [row for row in rows if row.status == "finished"]
     title = recorded.run_name(entry.path)
@@ -134,7 +133,8 @@ def sweep_page(entry: Entry, *, trust: str = "", served: Served | None = None) -
     if finished:
         metrics = ["objective", *other_metrics(finished, monitor)]
         found = fold_alike(rows, keys, metrics, minimise=minimised(monitor))
-        header = [monitor, *found[0].values, *metrics[1:], "runs", "best job"]
+        named = [f"{key}{AT_END}" if key in final else key for key in found[0].values]
+        header = [monitor, *named, *metrics[1:], "runs", "best job"]
         table = []
         for each in found[:MAX_COMBINATIONS]:
             objective, *others = (mean_with_interval(each, name, monitor) for name in metrics)
@@ -153,8 +153,11 @@ def sweep_page(entry: Entry, *, trust: str = "", served: Served | None = None) -
     if bad := format_failures(failures(rows)):
         sections += ["<h2>What went wrong</h2>", *(f"<p>{page.as_html(line)}</p>" for line in bad)]
     sections.append(page.explorer())
-    columns, same = columns_of_jobs(rows, keys, monitor)
+    columns, same = columns_of_jobs(rows, keys, monitor, final=final)
     common = f"<p class='dim'>In every job: {page.as_html(', '.join(same))}.</p>" if same else ""
+    if final:
+        named_keys = ", ".join(final)
+        common += f"<p class='dim'>{page.as_html(named_keys)}: the numbers of each run at its end.</p>"
     jobs = list(zip(*(column.texts[:STATIC_JOBS] for column in columns), strict=True))
     table_of_jobs = page.jobs_table([column.name for column in columns], jobs)
     first = f"<p class='printed'>The first {PRINTED_JOBS} of {len(rows):,}; all are in sweep.csv.</p>"

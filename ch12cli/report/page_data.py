@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ch12cli.catalogue.final_numbers import AT_END
 from ch12cli.files.metrics_csv import SEVERAL, minimised
 from ch12cli.files.plan_json import is_inside
 from ch12cli.files.result_json import describe_ending
@@ -40,8 +41,13 @@ def cell_text(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else "" if value is None else str(value)
 
 
-def columns_of_jobs(rows: Sequence[SweepRow], keys: Sequence[str], monitor: str) -> tuple[list[JobColumn], list[str]]:
-    """The columns of the table of jobs, results first, and `name=value` of what is the same in all jobs."""
+def columns_of_jobs(
+    rows: Sequence[SweepRow], keys: Sequence[str], monitor: str, *, final: Sequence[str] = ()
+) -> tuple[list[JobColumn], list[str]]:
+    """The columns of the table of jobs, results first, and `name=value` of what is the same in all jobs.
+
+    final: the keys whose values are those with which the runs of a population ended.
+    """
     metrics = list(dict.fromkeys(name for row in rows for name in row.metrics))
     tested = [name for name in metrics if name.startswith("test_")]
     others = [name for name in metrics if name not in tested]
@@ -50,7 +56,10 @@ def columns_of_jobs(rows: Sequence[SweepRow], keys: Sequence[str], monitor: str)
     label = "objective" if monitor == SEVERAL else column_in_words(monitor)
     found = [JobColumn("objective", "metric", [each.get("objective") for each in values], label)]
     for role, names in (("metric", tested), ("key", keys), ("metric", others), ("number", numbers)):
-        found += [JobColumn(name, role, [each.get(name) for each in values]) for name in names]
+        found += [
+            JobColumn(name, role, [each.get(name) for each in values], f"{name}{AT_END}" if name in final else "")
+            for name in names
+        ]
     found.insert(-2, JobColumn("monitor", "text", [each.get("monitor") for each in values]))
     ended = [
         describe_ending(row) or (f"extended to epoch {row.extended_to}" if row.extended_to else "") for row in rows

@@ -153,6 +153,18 @@ def random_search(count: int, words: int = 3) -> sweeps.Results:
     return sweeps.Results("validation loss", True, texts, loss[kept], count - len(kept), kept.tolist(), "", lost)
 
 
+def conditional(count: int) -> sweeps.Results:
+    """The results of random rates and momenta; one job of four, with another optimizer, has no momentum."""
+    draw = np.random.default_rng(7)
+    momenta = draw.uniform(0.5, 0.95, count)
+    texts = {
+        "optimizer": ["sgd" if n % 4 else "adam" for n in range(count)],
+        "optimizer.lr": [f"{v:.6g}" for v in 10 ** draw.uniform(-4, 0, count)],
+        "optimizer.momentum": [f"{v:.4g}" if n % 4 else "" for n, v in enumerate(momenta)],
+    }
+    return sweeps.Results("validation loss", True, texts, 0.2 + (momenta - 0.8) ** 2, 0, list(range(count)))
+
+
 def names_of(length: int, count: int) -> tuple[str, ...]:
     return tuple((f"{n}" + "abcdefghij" * 8)[:length] for n in range(count))
 
@@ -246,6 +258,9 @@ CASES: dict[str, Callable[[], Plot]] = {
     ),
     "heat map, random search": lambda: sweeps.heatmap(random_search(60), title="search: validation loss by two keys"),
     "heat map, random search of 10,000": lambda: sweeps.heatmap(random_search(10_000), title="search: validation loss by two keys"),
+    "heat map, numbers that some jobs lack": lambda: sweeps.heatmap(
+        conditional(80), title="search", x="optimizer.momentum", y="optimizer"
+    ),
     "heat map, 40 words": lambda: sweeps.heatmap(random_search(300, words=40), title="search", x="activation", y="model.width"),
     "boundary, long feature names": partial(
         field, ("no", "yes"), "the measured concentration of chloride in the upper layer of the soil (mg per litre)",
@@ -267,6 +282,9 @@ CASES: dict[str, Callable[[], Plot]] = {
     "curves, one run diverged": lambda: curves(
         falling(20), falling(20, rate=0.1), [2.0, 50.0, 1e9, 1e19, 1e28], diverged=[[None], [None], [6]],
         names=["lr=0.01", "lr=0.1", "lr=30"],
+    ),
+    "curves, runs that ended early": lambda: learning_curves(
+        [(f"lr=0.{n}", [epochs(falling(10 * s, rate=0.02 * n + 0.002 * s)) for s in range(1, 6)]) for n in range(1, 4)], title="grid"
     ),
     "curves, many seeds": lambda: learning_curves(
         [(f"lr=0.{n}", [epochs(falling(30, rate=0.02 * n + 0.002 * s)) for s in range(10)]) for n in range(1, 5)], title="grid"
@@ -295,8 +313,9 @@ CASES: dict[str, Callable[[], Plot]] = {
     "pair, ordinary": lambda: pair(bowl),
     "pair, one setting": lambda: pair(bowl, rates=["0.1"], widths=["4"]),
     "pair, 12 decades": lambda: pair(lambda r, w, s: 10 ** (12 * r) * (1 + s)),
-    "history, ordinary": lambda: sweeps.history(results(bowl, RATES, WIDTHS), title="search: validation loss by job"),
-    "history, 10,000 jobs": lambda: sweeps.history(results(bowl, RATES, WIDTHS, 667), title="search: validation loss by job"),
+    "history, ordinary": lambda: sweeps.history(results(bowl, RATES, WIDTHS), title="search: best validation loss so far"),
+    "history, single runs": lambda: sweeps.history(conditional(80), title="search: best validation loss so far"),
+    "history, 10,000 jobs": lambda: sweeps.history(conditional(10_000), title="search: best validation loss so far"),
     "lines over a key, ordinary": lambda: slices(results(bowl, RATES, WIDTHS), x="optimizer.lr", by="model.width"),
     "lines over a key, diverged": lambda: slices(results(explosive, RATES, WIDTHS), x="optimizer.lr", by="model.width"),
     "lines over a key, every run": lambda: slices(results(bowl, RATES, WIDTHS), x="optimizer.lr", by="model.width", every=True),
@@ -314,6 +333,8 @@ CASES: dict[str, Callable[[], Plot]] = {
     ),
     "slice, negative metric": lambda: slices(results(lambda r, w, s: -bowl(r, w, s) * 1e4, RATES, ["16"]), x="optimizer.lr"),
     "slice, all equal": lambda: slices(results(lambda r, w, s: 0.25, RATES, ["16"]), x="optimizer.lr"),
+    "slice, numbers that some jobs lack": lambda: slices(conditional(12), x="optimizer.momentum", by="optimizer"),
+    "slice, many numbers that some jobs lack": lambda: slices(conditional(80), x="optimizer.momentum"),
     "slice, ordinary": lambda: slices(results(bowl, RATES, ["16"])),
     "slice, some diverged": lambda: slices(results(explosive, RATES, ["16"])),
     "slice, other keys": lambda: slices(results(bowl, RATES, WIDTHS), x="optimizer.lr"),
@@ -347,6 +368,7 @@ CASES: dict[str, Callable[[], Plot]] = {
         np.linspace(1, 0, 40), [f"{v:.0%}" for v in np.linspace(1, 0, 40)],
     )]),
     "parallel, ordinary": lambda: parallel_coordinates(results(bowl, RATES, WIDTHS), title="grid: validation loss by all keys"),
+    "parallel, numbers that some jobs lack": lambda: parallel_coordinates(conditional(80), title="search"),
     "parallel, uneven values": lambda: parallel_coordinates(results(bowl, ["0.001", "0.01", "1e30"], WIDTHS), title="grid"),
     "parallel, diverged": lambda: parallel_coordinates(results(explosive, RATES, WIDTHS), title="grid: validation loss"),
     "parallel, 200 values": lambda: parallel_coordinates(

@@ -342,7 +342,7 @@ def test_the_best_so_far_of_a_search_with_finalists_is_of_those_with_their_runs(
     assert found.mean == pytest.approx((0.52 + 3 * 0.7) / 4)
     assert notes == [
         "Dots: 9 settings, mean of 1 to 4 runs each.",
-        "Best so far: of the 2 settings with 4 runs or more.",
+        "Best so far: of 2 settings with 4 or more runs.",
     ]
 
 
