@@ -121,9 +121,9 @@ def row_results(rows: Sequence[SweepRow], column: str, monitor: str, final: Sequ
 
 
 def final_note(rows: Sequence[SweepRow]) -> list[str]:
-    """Returns what the numbers of the end are."""
+    """Returns which numbers of a population are shown."""
     changed = sum(bool(row.ancestry) for row in rows)
-    return [f"At the end: the numbers of {changed} of {count_of(len(rows), 'run')} changed while they trained."]
+    return [f"The numbers are those at the end: they changed in {changed} of {count_of(len(rows), 'run')}."]
 
 
 def meaning(column: str, monitor: str) -> str:

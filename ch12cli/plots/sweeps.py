@@ -173,7 +173,7 @@ def notes_of(results: Results, *, each: str, more: Sequence[str] = ()) -> list[s
 def ordered(texts: Sequence[str]) -> list[str]:
     """Returns the distinct texts: the empty one, the words in order of appearance, and the numbers, sorted."""
     different = sorted(dict.fromkeys(texts), key=bool)
-    return sorted(different, key=lambda text: -np.inf if np.isnan(number_in(text)) else number_in(text))
+    return sorted(different, key=lambda text: -np.inf if np.isnan(parsed_number(text)) else parsed_number(text))
 
 
 def heatmap(results: Results, *, title: str, x: str | None = None, y: str | None = None, pooled: bool = False) -> Plot:
@@ -240,10 +240,10 @@ def is_continuous(results: Results, key: str, *keys: str) -> bool:
 def are_numbers(texts: Iterable[str]) -> bool:
     """Returns whether texts are finite numbers, apart from the empty one of the jobs that lack the key."""
     given = [text for text in texts if text]
-    return bool(given) and all(np.isfinite(number_in(text)) for text in given)
+    return bool(given) and all(np.isfinite(parsed_number(text)) for text in given)
 
 
-def number_in(text: str) -> float:
+def parsed_number(text: str) -> float:
     """Returns the number that a text is, NaN if it is none."""
     try:
         return float(text)
@@ -411,7 +411,7 @@ def positions_of(results: Results, key: str) -> KeyPositions:
     Jobs that lack the key have a place before the numbers.
     """
     names = ordered([*results.texts[key], *results.lost.get(key, [])])
-    numbers = {name: number_in(name) for name in names if name}
+    numbers = {name: parsed_number(name) for name in names if name}
     known = not np.isnan(list(numbers.values())).any()
     zero = min(numbers.values(), default=1) == 0 and is_wide([value for value in numbers.values() if value > 0])
     if zero or not are_numbers(names):

@@ -128,7 +128,7 @@ def test_the_plots_of_a_population_are_over_the_numbers_that_its_runs_ended_with
     assert isinstance(panel, Lines)
     assert panel.x.label == label
     assert panel.x.ticks == tuple(ended)
-    assert plot.notes[-1] == "At the end: the numbers of 3 of 6 runs changed while they trained."
+    assert plot.notes[-1] == "The numbers are those at the end: they changed in 3 of 6 runs."
     (panel,) = sweep_plot([population], "slice", SweepChoice(where="optimizer.lr<=0.05")).panels
     assert isinstance(panel, Lines)
     assert panel.x.ticks == (0.01, 0.04, 0.05)
