@@ -1,7 +1,7 @@
 """The best setting of a sweep: its interval over seeds, and whether it is distinguishable from the second."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,21 +21,20 @@ from ch12cli.files.metrics_csv import minimised
 from ch12cli.files.sweep_csv import SweepRow
 from ch12cli.shell import shell_line
 
+ENDED = ("finished", "diverged", "failed")
 NOT_ITS_OWN = ("sweep.halving", "sweep.pbt")  # overrides of a sweep's jobs that are no part of a setting
 
 
 @dataclass(frozen=True)
 class BestSetting:
-    """The setting with the best mean objective.
+    """The setting with the best mean objective, of those that compete (see `fold_seeds`).
 
-    Settings with a diverged or failed run are left out, and those with less than half as many runs as others, because
-    the best of many single runs is lucky.
-
-    values: its overrides that differ between settings. settings: the number of settings. half_width: of the 95 %
-    confidence interval of the mean, NaN for one run. advantage: by how much it is better than the second, over the
-    seeds (and folds) that both have, and half of the interval's width; None without a second, or with fewer than two
-    common ones. jobs: its finished runs. job: the best of them. population: whether the best run went on from others,
-    so that its overrides are only those that it began with.
+    values: its overrides that differ between settings. settings: the number of settings that were tried; pruned: those
+    of them that halving stopped; incomplete: those with missing folds or seeds. half_width: of the 95 % confidence
+    interval of the mean, NaN for one run. advantage: by how much it is better than the second, over the seeds (and
+    folds) that both have, and half of the interval's width; None without a second, or with fewer than two common ones.
+    jobs: its runs that count. job: the best of them. population: whether the best run went on from others, so that its
+    overrides are only those that it began with.
     """
 
     metric: str
@@ -48,6 +47,8 @@ class BestSetting:
     advantage: tuple[float, float, int] | None
     jobs: tuple[int, ...]
     job: int
+    pruned: int = 0
+    incomplete: int = 0
     population: bool = False
 
     @property
@@ -58,43 +59,46 @@ class BestSetting:
 
 def best_setting(rows: Sequence[SweepRow], monitor: str) -> BestSetting | None:
     """Returns the best setting among rows of one metric that were trained as long as planned; None if there is none."""
-    alike, _ = trained_alike([row for row in rows if not row.monitor or row.monitor == monitor])
-    alike = [row for row in alike if row.status in ("finished", "diverged", "failed")]
+    rows = [row for row in rows if not row.monitor or row.monitor == monitor]
+    keys = [key for key in varying(rows) if key not in NOT_ITS_OWN]
+    alike, _ = trained_alike(rows)
     finished = [row for row in alike if row.status == "finished" and row.objective is not None]
-    keys = [key for key in varying(alike) if key not in NOT_ITS_OWN]
     minimise = minimised(monitor)
     if any(row.ancestry for row in finished):
         return best_of_population(finished, keys, monitor)
-    found = [each for each in fold_seeds(alike, keys, minimise=minimise) if each.best is not None]
+    folded = fold_seeds(alike, keys, minimise=minimise)
+    found = [each for each in folded if each.competes]
     if not found:
         return None
-    found = [each for each in found if each.diverged == each.failed == 0] or found
-    most = max(each.runs for each in found)
-    folded = [each for each in found if has_enough_runs(each.runs, most)]
-    first = folded[0]
-    advantage = paired_advantage(finished, keys, first.values, folded[1].values) if len(folded) > 1 else None
+    first = found[0]
+    counting = {number for each in found[:2] for number in each.numbers}
+    runs = [row for row in finished if row.job in counting]
+    advantage = paired_advantage(runs, keys, first.values, found[1].values) if len(found) > 1 else None
     if advantage is not None and not minimise:
         advantage = (-advantage[0], *advantage[1:])
     assert first.best is not None
+    own = [key for key in keys if not is_repetition(key)]
+    settings = settings_among((row for row in rows if row.status in ENDED), own)
+    trained = settings_among((row for row in rows if row.status in ENDED and row.left_at is None), own)
     return BestSetting(
         monitor,
         {key: value for key, value in first.values.items() if value},
-        len(found),
+        len(settings),
         first.runs,
         repetitions_in_words(keys),
         first.mean["objective"],
         first.half_width["objective"],
         advantage,
-        tuple(
-            row.job for row in finished if all(row.overrides.get(key, "") == first.values[key] for key in first.values)
-        ),
+        first.numbers,
         first.best,
+        pruned=len(settings - trained),
+        incomplete=sum(each.runs > 0 and not each.is_complete and each.diverged == each.failed == 0 for each in folded),
     )
 
 
-def has_enough_runs(runs: int, most: int) -> bool:
-    """Returns whether a setting with so many runs may be the best. most: runs of the setting that has most."""
-    return 2 * runs >= most
+def settings_among(rows: Iterable[SweepRow], own: Sequence[str]) -> set[tuple[str, ...]]:
+    """Returns the settings of rows: their values of the keys `own`."""
+    return {tuple([row.overrides.get(key, "") for key in own]) for row in rows}
 
 
 def best_of_population(rows: Sequence[SweepRow], keys: Sequence[str], monitor: str) -> BestSetting:
@@ -140,20 +144,26 @@ def describe_best(best: BestSetting, *, ascii_only: bool = False, sweep: str = "
         line = f"best of a population of {count_of(best.settings, 'run')}: job {best.job}, {label} {value}"
         return [line, f"its numbers changed while it trained: {shell_line(['ch12', 'show', f'{sweep}/{best.job}'])}"]
     over = f" over {best.runs} {best.repetitions or 'runs'}" if best.runs > 1 else ""
-    lines = [f"best of {count_of(best.settings, 'setting')}: {name}", f"{label} {value}{over}"]
+    lines = [f"best of {settings_in_words(best)}: {name}", f"{label} {value}{over}"]
     if best.advantage is not None:
         sign, (mean, half, pairs) = "+-" if ascii_only else "±", best.advantage
-        gain = (
-            f"by {format_number(kind, mean)} {sign} {format_number(kind, half)}, paired over {pairs} {best.repetitions}"
-        )
+        gain = f"by {format_number(kind, abs(mean))} {sign} {format_number(kind, half)}"
+        gain += f", paired over {pairs} {best.repetitions}"
         if best.is_distinguishable:
             lines.append(f"better than the second {gain}")
-        else:
-            lines.append(f"not distinguishable from the second: better {gain}")
+        else:  # over the seeds that both have, it may be the worse one
+            lines.append(f"not distinguishable from the second: {'better' if mean >= 0 else 'worse'} {gain}")
     elif best.settings > 1:
         command = shell_line(["ch12", "train", "--best-of", sweep, "seed=range(20)"])
         lines.append(f"one run alone may be lucky: {command} trains it with more seeds")
     return lines
+
+
+def settings_in_words(best: BestSetting) -> str:
+    """Returns `10 settings, 7 of them pruned, 1 of them incomplete`."""
+    parts = {"pruned": best.pruned, "incomplete": best.incomplete}
+    named = [f"{count:,} of them {word}" for word, count in parts.items() if count]
+    return ", ".join([count_of(best.settings, "setting"), *named])
 
 
 def best_command(sweep: Path) -> tuple[list[str], list[str]]:

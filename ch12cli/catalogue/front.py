@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ch12cli.catalogue.best_setting import NOT_ITS_OWN
-from ch12cli.catalogue.summary import fold_seeds, trained_alike, varying
+from ch12cli.catalogue.summary import fold_seeds, is_repetition, trained_alike, varying
 from ch12cli.files.hydra_folder import read_multirun
 from ch12cli.files.metrics_csv import minimised
 from ch12cli.files.sweep_csv import SweepRow
@@ -35,6 +35,17 @@ def recorded_objectives(sweep: Path) -> list[str]:
     return [str(name) for name in found] if isinstance(found, list) and len(found) > 1 else []
 
 
+def setting_keys(rows: Sequence[SweepRow], sweep: Path) -> list[str]:
+    """Returns the override keys that differ between jobs; of a search with one setting also those that it searched."""
+    keys = varying(rows)
+    if not is_search(sweep) or any(not is_repetition(key) for key in keys):
+        return keys
+    fixed = set(read_multirun(sweep)[1])
+    pairs = dict.fromkeys(pair for row in rows for pair in row.overrides.items())
+    searched = [key for key, value in pairs if f"{key}={value}" not in fixed and key not in (*keys, *NOT_ITS_OWN)]
+    return [*(key for key in dict.fromkeys(searched) if not is_repetition(key)), *keys]
+
+
 def objective_column(objective: str, monitor: str) -> str:
     """Returns the column of sweep.csv that has an objective: the monitored metric is that of the best epoch."""
     return "objective" if objective == monitor else objective
@@ -50,6 +61,7 @@ def front_of(rows: Sequence[SweepRow], objectives: Sequence[str], monitor: str) 
         for each in fold_seeds(alike, keys, tuple(columns.values()), minimise=minimised(monitor))
         if each.best is not None and each.diverged == each.failed == 0
     ]
+    folded = [each for each in folded if each.is_complete] or folded
     means = np.array([[each.mean[column] for column in columns.values()] for each in folded], np.float64)
     means = means.reshape(len(folded), len(columns))
     signs = np.array([1.0 if minimised(name) else -1.0 for name in objectives])

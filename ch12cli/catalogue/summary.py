@@ -13,6 +13,7 @@ from ch12cli.files.result_json import describe_divergence
 from ch12cli.files.sweep_csv import SweepRow
 
 Values = NDArray[np.float64]
+Seeds = tuple[tuple[str, str], ...]
 
 FOLD = "dataset.fold"  # the key that says which fold of a cross-validation is validated on
 CONFIDENCE = 0.95
@@ -20,11 +21,12 @@ MANY_DEGREES = 200  # degrees of freedom above which the series around the norma
 
 
 class Folded(NamedTuple):
-    """Jobs that differ only in their seeds.
+    """Jobs that differ only in their seeds and folds: those of one setting.
 
-    values: the other overrides; jobs: number of jobs; runs: number of finished jobs; mean, half_width: of each metric
-    over the finished jobs; best: number of the best job. half_width is of the 95 % confidence interval, NaN for fewer
-    than two.
+    values: the other overrides; jobs: number of jobs, one for each seed and fold; runs: number of finished jobs that
+    count (see `counting_runs`); mean, half_width: of each metric over these; best: number of the best of them.
+    half_width is of the 95 % confidence interval, NaN for fewer than two. is_complete: no seed or fold is missing that
+    the other settings have. competes: whether it may be the best setting. numbers: the jobs that count.
     """
 
     values: dict[str, str]
@@ -35,6 +37,9 @@ class Folded(NamedTuple):
     mean: dict[str, float]
     half_width: dict[str, float]
     best: int | None
+    is_complete: bool = True
+    competes: bool = True
+    numbers: tuple[int, ...] = ()
 
 
 class Failure(NamedTuple):
@@ -77,9 +82,10 @@ def varying(rows: Iterable[SweepRow]) -> list[str]:
 def fold_seeds(
     rows: Sequence[SweepRow], keys: Sequence[str], metrics: Sequence[str] = ("objective",), *, minimise: bool = True
 ) -> list[Folded]:
-    """Returns a Folded for each combination of the keys that are not seeds, best mean objective first.
+    """Returns a Folded for each combination of the keys that are not seeds or folds, best mean objective first.
 
-    minimise: whether a lower objective is better. Combinations without a finished job come last.
+    minimise: whether a lower objective is better. Settings that compete for the best come first, then others, by their
+    tier (see `tiers`).
     """
     keys = [key for key in keys if not is_repetition(key)]
     found: dict[tuple[str, ...], int] = {}
@@ -87,31 +93,84 @@ def fold_seeds(
     for index, row in enumerate(rows):
         group[index] = found.setdefault(tuple([row.overrides.get(key, "") for key in keys]), len(found))
     status = np.array([row.status for row in rows], dtype=str)
-    finished = np.flatnonzero(status == "finished")
-    columns = {metric: _numbers(rows, finished, metric) for metric in dict.fromkeys(("objective", *metrics))}
+    counting, jobs, complete = counting_runs(rows, group, groups=len(found))
+    columns = {metric: _numbers(rows, counting, metric) for metric in dict.fromkeys(("objective", *metrics))}
     means, half_widths = {}, {}
     for metric, numbers in columns.items():
-        means[metric], half_widths[metric] = mean_and_half_width(numbers, group[finished], groups=len(found))
+        means[metric], half_widths[metric] = mean_and_half_width(numbers, group[counting], groups=len(found))
     sign = 1.0 if minimise else -1.0
-    best = _first_by_group(sign * columns["objective"], group[finished])
-    jobs, runs, diverged, failed = (
-        np.bincount(group[where], minlength=len(found)).tolist()
-        for where in (slice(None), finished, status == "diverged", status == "failed")
+    best = _first_by_group(sign * columns["objective"], group[counting])
+    runs, diverged, failed = (
+        np.bincount(group[where], minlength=len(found))
+        for where in (counting, status == "diverged", status == "failed")
     )
+    numbers_of: list[list[int]] = [[] for _ in found]
+    for index in counting.tolist():
+        numbers_of[group[index]].append(rows[index].job)
+    has_best = np.array([index in best for index in range(len(found))], bool)
+    order = tiers(has_best, diverged + failed == 0, complete, runs)
     combinations = list(found)
     return [
         Folded(
             dict(zip(keys, combinations[index], strict=True)),
             jobs=jobs[index],
-            runs=runs[index],
-            diverged=diverged[index],
-            failed=failed[index],
+            runs=int(runs[index]),
+            diverged=int(diverged[index]),
+            failed=int(failed[index]),
             mean={metric: float(means[metric][index]) for metric in metrics},
             half_width={metric: float(half_widths[metric][index]) for metric in metrics},
-            best=rows[int(finished[best[index]])].job if index in best else None,
+            best=rows[int(counting[best[index]])].job if index in best else None,
+            is_complete=bool(complete[index]),
+            competes=bool(has_best[index] and order[index] == order.min()),
+            numbers=tuple(numbers_of[index]),
         )
-        for index in np.argsort(sign * means["objective"], kind="stable").tolist()  # NaN sorts last
+        for index in np.lexsort((sign * means["objective"], order)).tolist()  # NaN sorts last
     ]
+
+
+def tiers(
+    has_best: NDArray[np.bool_], is_sound: NDArray[np.bool_], is_complete: NDArray[np.bool_], runs: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Returns the tier of each setting, (settings,): the best setting is one of the lowest tier that there is.
+
+    Complete settings without a diverged or failed run come first, then incomplete ones, then those with a diverged or
+    failed run, then those without a value. In the first of these tiers, settings with fewer than half as many runs as
+    others come after the others, because the best of many single runs is lucky.
+    """
+    tier = 2 * np.select([~has_best, ~is_sound, ~is_complete], [3, 2, 1], 0)
+    is_first = tier == tier.min(initial=6)
+    return np.asarray(tier + (is_first & (2 * runs < runs[is_first].max(initial=0))))
+
+
+def counting_runs(
+    rows: Sequence[SweepRow], group: NDArray[np.int64], *, groups: int
+) -> tuple[NDArray[np.int64], list[int], NDArray[np.bool_]]:
+    """Returns the indices of the runs that count, and of each setting the number of jobs and whether it is complete.
+
+    group: the setting of each row, (rows,). Finished runs count, one for each seed and fold; jobs are counted likewise.
+    Folds are not equally hard: if a setting was trained with some seeds on all folds, only the runs with these seeds
+    count. A setting is complete if there are as many such seeds as every setting was to have.
+    """
+    folds = {row.overrides[FOLD] for row in rows if FOLD in row.overrides}
+    jobs: list[set[tuple[Seeds, str]]] = [set() for _ in range(groups)]
+    finished: dict[tuple[int, Seeds], dict[str, int]] = {}  # index of the run of each fold
+    for index, (row, setting) in enumerate(zip(rows, group.tolist(), strict=True)):
+        seeds, fold = seeds_of(row, index), row.overrides.get(FOLD, "")
+        jobs[setting].add((seeds, fold))
+        if row.status == "finished":
+            finished.setdefault((setting, seeds), {}).setdefault(fold, index)
+    whole = {pair for pair, runs in finished.items() if "" in runs or folds <= runs.keys()}
+    counts = np.bincount(np.array([setting for setting, _ in whole], np.int64), minlength=groups)
+    counting = [runs.values() for pair, runs in finished.items() if pair in whole or not counts[pair[0]]]
+    required = min((len({seeds for seeds, _ in each}) for each in jobs), default=0)
+    indices = np.array(sorted(index for each in counting for index in each), np.int64)
+    return indices, list(map(len, jobs)), counts >= required
+
+
+def seeds_of(row: SweepRow, index: int) -> Seeds:
+    """Returns the seeds of a run by key. A run with neither seed nor fold is told from others by its index."""
+    seeds = tuple((key, value) for key, value in row.overrides.items() if key != FOLD and is_repetition(key))
+    return seeds if seeds or FOLD in row.overrides else (("", f"{index}"),)
 
 
 LEFT, EXTENDED = "left after", "extended to"  # columns of tables: how long runs were trained

@@ -3,7 +3,7 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -50,9 +50,32 @@ def has_result(sweep: Path, directory: str) -> bool:
     return os.path.lexists(f"{sweep}/{directory}/{RESULT}") or recorded_job(sweep / directory) is not None
 
 
-def read_rows_as_planned(sweep: Path) -> list[SweepRow]:
-    """Returns the rows of the completed jobs with the overrides that were planned, and with `extended_to`."""
-    return as_planned(read_sweep_rows(sweep), planned_jobs(sweep))
+def read_rows_as_planned(sweep: Path, *, missing: bool = False) -> list[SweepRow]:
+    """Returns the rows of the completed jobs with the overrides that were planned, their seeds, and `extended_to`.
+
+    missing: adds an interrupted row for each planned job that has none.
+    """
+    plan = readable_plan(sweep)
+    jobs = {job.number: job for job in plan.jobs}
+    rows = as_planned(read_sweep_rows(sweep), map(plan.facts, plan.jobs))
+    if missing:
+        others = jobs.keys() - {row.job for row in rows}
+        rows += [SweepRow.of(plan.facts(jobs[number]), Result(status="interrupted")) for number in sorted(others)]
+    return with_seeds(rows, lambda number, key: plan.setting(jobs[number], key) if number in jobs else None)
+
+
+def with_seeds(rows: Sequence[SweepRow], setting: Callable[[int, str], Any]) -> list[SweepRow]:
+    """Returns the rows with every seed that one of them overrides: those without it have that of their configuration.
+
+    setting: returns the value of a job's key, None if it is unknown.
+    """
+    keys = [key for key in dict.fromkeys(key for row in rows for key in row.overrides) if key.endswith("seed")]
+    found = []
+    for row in rows:
+        missing = {key: setting(row.job, key) for key in keys if key not in row.overrides}
+        known = {key: str(value) for key, value in missing.items() if value is not None}
+        found.append(replace(row, overrides={**row.overrides, **known}) if known else row)
+    return found
 
 
 def as_planned(rows: Iterable[SweepRow], jobs: Iterable[JobFacts]) -> list[SweepRow]:

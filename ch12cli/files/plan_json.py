@@ -14,6 +14,7 @@ from typing import Any
 from ch12cli.errors import InputError, reason_of
 from ch12cli.files.atomic import machine_errors, read_file, write_whole
 from ch12cli.files.command import override_key
+from ch12cli.files.hydra_folder import value_at
 from ch12cli.files.run_directory import STATE
 from ch12cli.files.sealed_json import CHECKSUM, FORMAT_KEY, checksum, require_known_format
 from ch12cli.files.sweep_csv import JobFacts
@@ -81,6 +82,15 @@ class PlanFile:
     def epochs(self, job: PlannedJob) -> int:
         """Returns the number of epochs that a job is configured for."""
         return int(job.changes.get("epochs", self.bases[job.base].settings.get("epochs", 0)))
+
+    def setting(self, job: PlannedJob, key: str) -> Any:
+        """Returns the value of a dotted key in a job's configuration; None if it has none."""
+        if key in job.changes:
+            return job.changes[key]
+        try:
+            return value_at(self.bases[job.base].settings, key)
+        except (KeyError, TypeError):
+            return None
 
     def to_json(self) -> bytes:
         content = {

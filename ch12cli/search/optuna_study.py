@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from ch12cli.catalogue.best_setting import NOT_ITS_OWN
+from ch12cli.catalogue.best_setting import ENDED, NOT_ITS_OWN
 from ch12cli.catalogue.front import objective_column, recorded_objectives
-from ch12cli.catalogue.summary import is_repetition, varying
+from ch12cli.catalogue.summary import fold_seeds, is_repetition, varying
 from ch12cli.catalogue.sweep_jobs import read_rows_as_planned, sweep_monitor, typed_value
 from ch12cli.config.values import shown
 from ch12cli.errors import InputError, reason_of
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 LOG_RATIO = 100  # of the largest and the smallest value of a grid from which on its scale is logarithmic
-ENDED = ("finished", "diverged", "failed")
 NAME = "#"  # parts a storage from the name of one of its studies
 
 
@@ -86,14 +85,13 @@ def write_study(sweep: Path, target: str) -> Written:
     from optuna import create_study, delete_study
     from optuna.study import StudyDirection
 
-    rows = read_rows_as_planned(sweep)
+    rows = read_rows_as_planned(sweep, missing=True)
     monitor = sweep_monitor(sweep, rows)
     if monitor in (None, SEVERAL):
         raise InputError(f"{sweep}: its jobs have no objective in common, so they are no study")
     assert monitor is not None
-    ended = [row for row in rows if row.status in ENDED]
     objectives = recorded_objectives(sweep) or [monitor]
-    trials = trials_of_rows(ended, sweep, objectives, monitor)
+    trials = trials_of_rows(rows, sweep, objectives, monitor)
     sweeper, _ = read_multirun(sweep)
     name = str(sweeper.get("study_name") or sweep.resolve().name)
     directions = [StudyDirection.MINIMIZE if minimised(each) else StudyDirection.MAXIMIZE for each in objectives]
@@ -105,26 +103,44 @@ def write_study(sweep: Path, target: str) -> Written:
         study.set_user_attr("sweep", str(sweep.resolve()))
         study.add_trials(trials)
     states = [trial.state.name.lower() for trial in trials]
-    return Written(name, {state: states.count(state) for state in dict.fromkeys(states)}, len(rows) - len(ended))
+    left_out = sum(row.status not in ENDED for row in rows)
+    return Written(name, {state: states.count(state) for state in dict.fromkeys(states)}, left_out)
 
 
 def trials_of_rows(
     rows: Sequence[SweepRow], sweep: Path, objectives: Sequence[str], monitor: str
 ) -> "list[FrozenTrial]":
-    """Returns a trial for each setting among the rows of a sweep, in the order of their jobs."""
+    """Returns a trial for each setting of which a job has ended, in the order of the jobs.
+
+    Its runs are those that count for the best setting (see `counting_runs`), and those that diverged or failed.
+    """
     different = [key for key in varying(rows) if key not in NOT_ITS_OWN]
     keys = [key for key in different if not is_repetition(key)] or different
+    folded = fold_seeds([row for row in rows if row.left_at is None], keys)
+    uncounted = {row.job for row in rows if row.left_at is None and row.status == "finished"}.difference(
+        *(each.numbers for each in folded)
+    )
+    incomplete = {frozenset(each.values.items()) for each in folded if not each.is_complete}
     settings: dict[tuple[tuple[str, str], ...], list[SweepRow]] = {}
     for row in rows:
         setting = {key: row.overrides[key] for key in keys if key in row.overrides}
-        settings.setdefault(tuple(setting.items()), []).append(row)
+        if row.status in ENDED and row.job not in uncounted:
+            settings.setdefault(tuple(setting.items()), []).append(row)
     declared = declared_parameters(sweep)
     distributions: dict[str, BaseDistribution] = {}
     for key in keys:
         texts = [row.overrides[key] for row in rows if key in row.overrides]
         distributions[key] = distribution_of_texts(texts, declared.get(key))
     return [
-        trial_of_runs(dict(setting), runs, distributions, sweep=sweep, objectives=objectives, monitor=monitor)
+        trial_of_runs(
+            dict(setting),
+            runs,
+            distributions,
+            sweep=sweep,
+            objectives=objectives,
+            monitor=monitor,
+            is_complete=frozenset({**dict.fromkeys(keys, ""), **dict(setting)}.items()) not in incomplete,
+        )
         for setting, runs in settings.items()
     ]
 
@@ -173,10 +189,11 @@ def trial_of_runs(
     sweep: Path,
     objectives: Sequence[str],
     monitor: str,
+    is_complete: bool,
 ) -> "FrozenTrial":
     """Returns the trial of a setting from its runs, with the mean of their metrics by epoch.
 
-    It is pruned if halving stopped all of its runs, and has failed if one of them failed or diverged.
+    It is pruned if halving stopped all of its runs, and has failed if one of them failed or diverged, or is missing.
     """
     from optuna.trial import TrialState, create_trial
 
@@ -184,7 +201,7 @@ def trial_of_runs(
     statuses = {row.status for row in whole}
     columns = [objective_column(name, monitor) for name in objectives]
     values = [sum(row.number(column) for row in whole) / len(whole) for column in columns]
-    has_failed = statuses != {"finished"} or not all(math.isfinite(value) for value in values)
+    has_failed = not is_complete or statuses != {"finished"} or not all(math.isfinite(value) for value in values)
     state = (
         TrialState.FAIL if has_failed else TrialState.PRUNED if whole[0].left_at is not None else TrialState.COMPLETE
     )
@@ -200,7 +217,8 @@ def trial_of_runs(
     if any(row.ancestry for row in whole):
         attributes["ancestry"] = [row.ancestry or "" for row in whole]
     if has_failed:
-        attributes["status"] = "failed" if "failed" in statuses else "diverged"
+        is_interrupted = statuses == {"finished"} and not is_complete
+        attributes["status"] = "failed" if "failed" in statuses else "interrupted" if is_interrupted else "diverged"
         attributes["error"] = next((row.error for row in whole if row.error), "")
     by_epoch = mean_by_epoch([sweep / row.directory for row in whole if is_inside(row.directory)], monitor)
     trial = create_trial(

@@ -2,10 +2,16 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from ch12cli.catalogue.best_setting import best_setting, describe_best, paired_advantage
+from ch12cli.catalogue.summary import varying
+from ch12cli.catalogue.sweep_jobs import read_rows_as_planned
+from ch12cli.cli.main import main
+from ch12cli.cli.text.sweep_report import styled_summary
 from ch12cli.files.sweep_csv import SweepRow
 
 
@@ -74,3 +80,95 @@ def test_a_best_setting_of_single_runs_says_how_to_be_surer() -> None:
         "valid loss 0.2500",
         "one run alone may be lucky: ch12 train --best-of s 'seed=range(20)' trains it with more seeds",
     ]
+
+
+def folds(lr: str, values: Sequence[float | None], *, first: int, **overrides: str) -> list[SweepRow]:
+    """A row for each fold of a learning rate; None for a fold that was interrupted."""
+    return [
+        SweepRow(
+            job=first + fold,
+            directory=str(first + fold),
+            status="interrupted" if value is None else "finished",
+            overrides={"optimizer.lr": lr, "dataset.fold": str(fold), **overrides},
+            monitor="valid_loss",
+            objective=value,
+        )
+        for fold, value in enumerate(values)
+    ]
+
+
+def test_a_setting_with_missing_folds_does_not_compete_with_one_that_has_all() -> None:
+    whole = folds("0.1", [0.2, 0.4, 0.9], first=0)  # the last fold is the hardest
+    for easy in (folds("0.2", [0.3, 0.5, None], first=3), folds("0.2", [0.3, 0.5], first=3)):  # stopped, killed
+        best = best_setting([*whole, *easy], "valid_loss")
+        assert best is not None
+        assert (best.values, best.mean, best.jobs) == ({"optimizer.lr": "0.1"}, pytest.approx(0.5), (0, 1, 2))
+        assert describe_best(best)[:2] == [
+            "best of 2 settings, 1 of them incomplete: optimizer.lr=0.1",
+            "valid loss 0.5000 ± 0.8957 over 3 folds",  # deviation 0.3606, Student's t of 2 degrees 4.3027
+        ]
+    alone = best_setting(folds("0.2", [0.3, 0.5, None], first=3), "valid_loss")
+    assert alone is not None
+    assert alone.mean == pytest.approx(0.4)
+
+
+def test_a_further_seed_without_all_folds_does_not_count_and_is_no_fault() -> None:
+    others = folds("0.1", [0.2, 0.4, 0.9], first=0, seed="1")
+    finalist = [
+        *folds("0.2", [0.1, 0.3, 0.8], first=3, seed="1"),
+        *folds("0.2", [0.0, None, None], first=6, seed="2"),
+    ]
+    best = best_setting([*others, *finalist], "valid_loss")
+    assert best is not None
+    assert (best.values, best.mean, best.runs) == ({"optimizer.lr": "0.2"}, pytest.approx(0.4), 3)
+    assert (best.incomplete, best.jobs) == (0, (3, 4, 5))
+
+
+def test_a_setting_with_missing_seeds_does_not_compete_and_one_with_more_does() -> None:
+    full = rows({"0.1": [0.3, 0.4, 0.5], "0.2": [0.2, 0.2, 0.2], "0.3": [0.3, 0.2, 0.1, 0.2, 0.1]})
+    stopped = [replace(row, status="interrupted", objective=None) if row.job == 5 else row for row in full]
+    best = best_setting(stopped, "valid_loss")
+    assert best is not None
+    assert (best.values, best.runs, best.incomplete) == ({"optimizer.lr": "0.3"}, 5, 1)
+
+
+def test_a_seed_counts_once() -> None:
+    twice = rows({"0.1": [0.1, 0.1, 0.4], "0.2": [0.3, 0.3]})
+    twice = [replace(row, overrides={**row.overrides, "seed": "1"}) if row.job == 0 else row for row in twice]
+    best = best_setting(twice, "valid_loss")
+    assert best is not None
+    assert (best.runs, best.mean, best.jobs) == (2, pytest.approx(0.25), (0, 2))
+
+
+def test_all_settings_are_counted_and_pruned_ones_named() -> None:
+    found = [replace(row, left_at=1) if row.job else row for row in rows({"0.1": [0.5], "0.2": [0.7], "0.3": [0.9]})]
+    best = best_setting(found, "valid_loss")
+    assert best is not None
+    assert describe_best(best)[0] == "best of 3 settings, 2 of them pruned: optimizer.lr=0.1"
+
+
+def test_the_best_setting_is_the_first_row_of_the_table() -> None:
+    lucky = rows({"0.1": [0.01], "0.2": [0.3, 0.4, 0.2], "0.3": [0.2, 0.5, 0.6], "0.4": [0.0, 0.1, math.inf]})
+    best = best_setting(lucky, "valid_loss")
+    table = styled_summary(lucky, varying(lucky), monitor="valid_loss", width=80, ascii_only=False)
+    lines = [line.plain.split() for line in table]
+    assert table[0].plain == "mean ± 95 % confidence interval over the seeds; a single run has none"
+    assert [line[0] for line in lines[2:]] == ["0.2", "0.3", "0.1", "0.4"]
+    assert [line[-2] for line in lines[1:]] == ["best", "3", "3", "1", "2/3"]
+    assert best is not None
+    assert best.values == {"optimizer.lr": "0.2"}
+
+
+def test_the_seed_of_the_configuration_is_that_of_jobs_without_one(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "jobs.csv").write_text("optimizer.lr,seed\n0.01,\n0.01,1\n0.01,2\n0.02,1\n")
+    words = ["dataset=toy_regression", "optimizer=sgd", "epochs=1", "device=cpu", "hydra.sweep.dir=twice"]
+    assert main(["train", "--jobs", "jobs.csv", *words]) == 0
+    at_the_end = capsys.readouterr().out
+    found = read_rows_as_planned(folder / "twice")
+    assert [row.overrides["seed"] for row in found] == ["1", "1", "2", "1"]
+    assert main(["show", "twice"]) == 0
+    for printed in (at_the_end, capsys.readouterr().out):
+        counts = {line.split()[0]: line.split()[-2] for line in printed.splitlines() if line.startswith("0.0")}
+        assert counts == {"0.01": "2", "0.02": "1"}

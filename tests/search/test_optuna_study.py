@@ -1,6 +1,7 @@
 """Studies of Optuna: what a sweep becomes in one, by Optuna's own functions, and what is read from one."""
 
 import csv
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,21 @@ def test_stopped_and_diverged_settings_are_pruned_and_failed_trials(swept: Swept
     assert list(states[1e-4].intermediate_values) == [1, 2]
     assert states[1e9].state == TrialState.FAIL
     assert states[1e9].user_attrs["status"] == "diverged"
+
+
+def test_a_setting_with_a_missing_job_is_no_complete_trial(folder: Path) -> None:
+    found = sweep(*SMALL, "optimizer.lr=0.01,0.02", "seed=1,2", "dataset.valid_size=0.2", into="killed")
+    last = max(found.rows)
+    shutil.rmtree(found.directory / str(last))
+    table = found.directory / "sweep.csv"
+    table.write_text("".join(line for line in table.read_text().splitlines(True) if not line.startswith(f"{last},")))
+    written = write_study(found.directory, "study.log")
+    assert (written.states, written.left_out) == ({"complete": 1, "fail": 1}, 1)
+    with silent_optuna():
+        study = optuna.load_study(study_name="killed", storage=JournalStorage(JournalFileBackend("study.log")))
+    (trial,) = [trial for trial in study.trials if trial.state == TrialState.FAIL]
+    assert (trial.params, trial.user_attrs["status"]) == ({"optimizer.lr": 0.02}, "interrupted")
+    assert study.best_params == {"optimizer.lr": 0.01}
 
 
 def test_a_study_is_replaced_by_one_of_the_same_name_and_others_stay(swept: Swept) -> None:

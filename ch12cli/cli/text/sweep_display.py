@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.text import Text
@@ -18,8 +19,9 @@ from ch12cli.catalogue.formatting import (
     format_seconds,
     name_job,
 )
+from ch12cli.catalogue.front import is_search, setting_keys
 from ch12cli.catalogue.summary import failures
-from ch12cli.catalogue.sweep_jobs import as_planned
+from ch12cli.catalogue.sweep_jobs import as_planned, read_rows_as_planned, with_seeds
 from ch12cli.cli.text.console import print_line, printable_on, wrap
 from ch12cli.cli.text.plan_view import describe_halving, describe_items, describe_varied, varied
 from ch12cli.cli.text.run_report import STATUS_STYLES
@@ -28,6 +30,7 @@ from ch12cli.cli.text.sweep_progress import SweepProgress
 from ch12cli.cli.text.sweep_report import (
     count_statuses,
     format_bad,
+    format_best,
     format_counts,
     format_left,
     runs_rate,
@@ -109,7 +112,10 @@ class SweepDisplay(Screen):
         self._show()
 
     def end(self, outcome: SweepOutcome, *, monitor: str) -> None:
-        """Stops the live display and prints the job counts, result table, errors and directory."""
+        """Stops the live display and prints the job counts, result table, errors and directory.
+
+        The table of a search has all of its directory, with the best setting or the front, as `ch12 show` has.
+        """
         self.close()
         facts = (job.facts for job in self._jobs.values())
         rows = [row for row in as_planned(outcome.rows, facts) if self._first is None or row.job in self.sweep]
@@ -117,12 +123,16 @@ class SweepDisplay(Screen):
         causes = format_failures(failures(rows))
         if not self.quiet:
             width = self.console.width
-            table = styled_summary(rows, monitor=monitor, width=width, ascii_only=self.ascii_only)
+            searched, sweep = is_search(outcome.directory), outcome.directory
+            runs = read_rows_as_planned(sweep) if searched else with_seeds(rows, self._setting)
+            keys = setting_keys(runs, sweep)
+            table = styled_summary(runs, keys, monitor=monitor, width=width, ascii_only=self.ascii_only)
+            best = format_best(runs, sweep, monitor=monitor, screen=self) if searched else []
             self.print([""] if self.has_printed else [])
             statuses = {row.status for row in rows}
             is_zero = outcome.signal is None and "diverged" in statuses and "failed" not in statuses
             note = ["exit code 0: diverged runs count as results; only failed jobs give exit code 3"] if is_zero else []
-            for block in (status, table, self.wrapped(note), self._hanging(causes)):
+            for block in (status, table, best, self.wrapped(note), self._hanging(causes)):
                 self.print([*block, ""] if block else [])
         if not self.seen:
             for line in status[:1] if outcome.signal is not None else []:
@@ -132,6 +142,11 @@ class SweepDisplay(Screen):
             for cause in causes if self.quiet else bad:
                 print_line(self.errors, cause)
         self.print([str(outcome.directory)])
+
+    def _setting(self, number: int, key: str) -> Any:
+        with suppress(KeyError, TypeError):  # a job of an earlier command, or a key that it does not have
+            return self._jobs[number].setting(key)
+        return None
 
     def _picture(self) -> Text:
         return format_sweep(self.sweep, varying=self._varied, console=self.console)

@@ -3,29 +3,37 @@
 import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from rich.text import Text
 
+from ch12cli.catalogue.best_setting import best_setting, describe_best
 from ch12cli.catalogue.formatting import (
     column_label,
     count_of,
     format_interval,
+    format_number,
     format_rate,
     other_metrics,
     short_names,
 )
-from ch12cli.catalogue.summary import Folded, by_monitor, fold_alike, repetitions_in_words, varying
+from ch12cli.catalogue.front import FrontSetting, front_of, recorded_objectives
+from ch12cli.catalogue.summary import Folded, by_monitor, fold_alike, repetitions_in_words
+from ch12cli.cli.help.page import printable
+from ch12cli.cli.text.screen import Screen
 from ch12cli.cli.text.tables import cut_cells, format_table, narrowest_width, table_width
 from ch12cli.files.metrics_csv import minimised
 from ch12cli.files.sweep_csv import SweepRow
 
 ROWS = 15  # maximum rows of the table
 MOST_NAMED = 8  # jobs
+MOST_ON_FRONT = 20  # settings that are listed
 COUNT_STYLES = {"diverged": "yellow", "failed": "bold red", "interrupted": "yellow"}
 
 
 def styled_summary(
     rows: Sequence[SweepRow],
+    keys: Sequence[str],
     *,
     monitor: str,
     width: int,
@@ -38,10 +46,9 @@ def styled_summary(
 
     There is one table for each monitored metric. The list is empty if no job finished.
 
-    monitor: the metric of rows that do not name one. limit: maximum rows of a table. rest: where to find the other
-    rows. mark: text appended to the best row.
+    keys: the overrides to show. monitor: the metric of rows that do not name one. limit: maximum rows of a table. rest:
+    where to find the other rows. mark: text appended to the best row.
     """
-    keys = varying(rows)
     lines: list[Text] = []
     for metric, alike in by_monitor(rows, monitor).items():
         table = styled_table(
@@ -80,12 +87,42 @@ def styled_table(
     kind = "combination" if several else "run"
     if len(folded) > limit:
         lines.append(Text(f"and {count_of(len(folded) - limit, f'more {kind}')}; {rest}", style="dim"))
-    if any(row.runs > 1 for row in folded):
+    if any(row.runs > 1 for row in folded[:limit]):
         sign = "+-" if ascii_only else "±"
-        lines.insert(
-            0, Text(f"mean {sign} 95 % confidence interval over the {repetitions_in_words(keys)}", style="dim")
-        )
+        single = "; a single run has none" if any(row.runs == 1 for row in folded[:limit]) else ""
+        heading = f"mean {sign} 95 % confidence interval over the {repetitions_in_words(keys)}{single}"
+        lines.insert(0, Text(heading, style="dim"))
     return lines
+
+
+def format_best(rows: Sequence[SweepRow], sweep: Path, *, monitor: str, screen: Screen) -> list[str]:
+    """Returns lines about the best of several settings; of a search with several objectives, its front."""
+    if objectives := recorded_objectives(sweep):
+        return format_front(front_of(rows, objectives, monitor))
+    best = best_setting(rows, monitor)
+    if best is None or best.settings < 2:
+        return []
+    return screen.wrapped(describe_best(best, ascii_only=screen.ascii_only, sweep=str(sweep)))
+
+
+def format_front(front: Sequence[FrontSetting]) -> list[str]:
+    """Returns the settings of the front as a table: what they are, and their means."""
+    if not front:
+        return []
+    names = list(front[0].means)
+    rows = [
+        [
+            printable(" ".join(f"{key}={value}" for key, value in each.values.items())),
+            *(
+                format_number(name.partition("_")[2], value) if "_" in name else f"{value:,.0f}"
+                for name, value in each.means.items()
+            ),
+        ]
+        for each in front[:MOST_ON_FRONT]
+    ]
+    more = [f"and {len(front) - MOST_ON_FRONT} more"] if len(front) > MOST_ON_FRONT else []
+    title = f"{len(front)} {'setting' if len(front) == 1 else 'settings'} that no other one beats in all objectives:"
+    return [title, *format_table([["setting", *names], *rows]), *more]
 
 
 def format_left(rows: Sequence[SweepRow]) -> list[str]:

@@ -142,6 +142,7 @@ def show_many(rows: Sequence[SweepRow], monitor: str, form: str, limit: int | No
         with Screen() as screen:
             summary = styled_summary(
                 rows,
+                varying(rows),
                 monitor=monitor,
                 width=screen.console.width,
                 ascii_only=screen.ascii_only,

@@ -16,14 +16,12 @@ from ch12cli.shell import assignment
 
 if TYPE_CHECKING:
     from ch12cli.catalogue.entries import Entry
-    from ch12cli.catalogue.front import FrontSetting
     from ch12cli.cli.text.screen import Screen
     from ch12cli.files.cluster.journal import BundleState
     from ch12cli.files.result_json import Result
 
 
 LABEL_WIDTH = 11
-MOST_ON_FRONT = 20  # settings that are listed
 MOST_BUNDLES = 4  # tasks that are named, of each state
 MIN_CURVE = 8  # lines
 
@@ -132,24 +130,30 @@ def halved_line(result: "Result | None") -> str:
 def show_sweep(screen: "Screen", entry: "Entry") -> None:
     from rich.text import Text
 
-    from ch12cli.catalogue.best_setting import best_setting, describe_best
     from ch12cli.catalogue.formatting import format_failures
-    from ch12cli.catalogue.front import front_of, recorded_objectives
+    from ch12cli.catalogue.front import setting_keys
     from ch12cli.catalogue.summary import failures
     from ch12cli.catalogue.sweep_jobs import read_rows_as_planned, sweep_monitor
     from ch12cli.catalogue.sweep_progress import SweepFollower
     from ch12cli.cli.text.run_report import STATUS_STYLES
-    from ch12cli.cli.text.sweep_report import count_statuses, format_counts, format_left, styled_summary
+    from ch12cli.cli.text.sweep_report import (
+        count_statuses,
+        format_best,
+        format_counts,
+        format_left,
+        styled_summary,
+    )
     from ch12cli.engines.slurm import why_pending
     from ch12cli.files.cluster.journal import bundle_states
 
-    rows, name = read_rows_as_planned(entry.path), str(entry.path)
+    rows = read_rows_as_planned(entry.path)
     monitor = sweep_monitor(entry.path, rows) or "valid_loss"
     counts, planned = format_counts(count_statuses(rows)), entry.values.get("jobs", 0)
     counts.append(f" of {planned:,} jobs" if planned > len(rows) else "")
     style = STATUS_STYLES.get(entry.status, "bold red")
     table = styled_summary(
         rows,
+        setting_keys(rows, entry.path),
         monitor=monitor,
         width=screen.console.width,
         ascii_only=screen.ascii_only,
@@ -162,39 +166,12 @@ def show_sweep(screen: "Screen", entry: "Entry") -> None:
     states = bundle_states(entry.path)
     pending = why_pending(entry.path) if any(each.state in ("submitted", "requeued") for each in states) else {}
     status += [Text(f"{' ' * len(entry.status)}  {line}") for line in format_bundles(states, pending)]
-    best = best_setting(rows, monitor)
-    about = [] if best is None or best.settings < 2 else describe_best(best, ascii_only=screen.ascii_only, sweep=name)
-    about = screen.wrapped(about)
-    if objectives := recorded_objectives(entry.path):
-        about += format_front(front_of(rows, objectives, monitor))
-    for block in (status, table, [Text(line) for line in about], screen.wrapped(format_failures(failures(rows)))):
+    best = format_best(rows, entry.path, monitor=monitor, screen=screen)
+    for block in (status, table, best, screen.wrapped(format_failures(failures(rows)))):
         screen.print([*block, ""] if block else [])
     began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.when))
     go_on = [("go on", line)] if (line := go_on_line(entry)) else []
     screen.print_facts([("began", began), *go_on, ("directory", str(entry.path))], label_width=LABEL_WIDTH)
-
-
-def format_front(front: "Sequence[FrontSetting]") -> list[str]:
-    """Returns the settings of the front as a table: what they are, and their means."""
-    from ch12cli.catalogue.formatting import format_number
-    from ch12cli.cli.text.tables import format_table
-
-    if not front:
-        return []
-    names = list(front[0].means)
-    rows = [
-        [
-            printable(" ".join(f"{key}={value}" for key, value in each.values.items())),
-            *(
-                format_number(name.partition("_")[2], value) if "_" in name else f"{value:,.0f}"
-                for name, value in each.means.items()
-            ),
-        ]
-        for each in front[:MOST_ON_FRONT]
-    ]
-    more = [f"and {len(front) - MOST_ON_FRONT} more"] if len(front) > MOST_ON_FRONT else []
-    title = f"{len(front)} {'setting' if len(front) == 1 else 'settings'} that no other one beats in all objectives:"
-    return ["", title, *format_table([["setting", *names], *rows]), *more]
 
 
 def format_bundles(states: "Sequence[BundleState]", pending: Mapping[int, str]) -> list[str]:
