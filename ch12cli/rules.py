@@ -178,13 +178,15 @@ class Names:
 
 @dataclass(frozen=True)
 class ItemsRule:
-    """A list of any values."""
+    """A list of any values. example: of what is in it."""
+
+    example: str = "1,2"
 
     def allows(self, value: Any) -> bool:
         return isinstance(value, list)
 
     def __str__(self) -> str:
-        return "a list, as 'KEY=[1,2]'"
+        return f"a list, as 'KEY=[{self.example}]'"
 
 
 @dataclass(frozen=True)

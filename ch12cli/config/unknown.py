@@ -63,6 +63,7 @@ KNOWN_TABLES = (
 )  # fmt: skip
 
 KEY = re.compile(r"[+~]{0,2}[A-Za-z_][\w./@-]*", re.ASCII)
+LISTS = ("hydra.sweeper.constraints",)  # keys that take a list alone
 LIST = re.compile(r"\[([^\[\]{}\"']*)\]")
 PLAIN = re.compile(r"[\w./:%@$?|+*,\[\]\s\\-]", re.ASCII)  # what Hydra takes in a value without quotes
 LONGEST_ADVICE = 200  # characters of an override that is repeated in advice
@@ -83,8 +84,21 @@ def not_understood(text: str) -> Problem:
     called = CALL.fullmatch(text)
     if called and called[2] not in FUNCTIONS and (functions := nearest(called[2], FUNCTIONS)):
         meant = f"did you mean `{shell_word(f'{called[1]}={functions[0]}({called[3]})')}`?"
+    if called and (hint := _of_function(*called.groups())):
+        return Problem.with_override(text, "not understood", hint)
     generally = f"{meant} (quote values with other signs than letters from a to z: 'key=\"…\"')"
     return Problem.with_override(text, "not understood", _quoted(text) or generally)
+
+
+def _of_function(key: str, name: str, arguments: str) -> str:
+    """Returns a hint on a common mistake with a function of Hydra's override grammar; empty if it is none."""
+    if name == "log":
+        return f"a logarithmic scale is a tag: {shell_word(f'{key}=tag(log,interval({arguments}))')}"
+    if name == "interval" and arguments.count(",") != 1:
+        return f"an interval has two bounds: {shell_word(f'{key}=interval(LOW,HIGH)')}"
+    if name == "choice" and "null" in re.split(r"[,\s]+", arguments):
+        return f"choice takes no null; write {shell_word(f'{key}={arguments}')}"
+    return ""
 
 
 def _quoted(text: str) -> str:
@@ -92,7 +106,7 @@ def _quoted(text: str) -> str:
     key, _, value = text.partition("=")
     if not KEY.fullmatch(key) or len(text) > LONGEST_ADVICE or not value.isprintable() or "${" in value:
         return ""
-    inner = LIST.fullmatch(value)
+    inner = LIST.fullmatch(f"[{value}]" if key in LISTS else value)
     texts = [part.strip() for part in inner[1].split(",")] if inner else [value]
     if value.partition("(")[0] in FUNCTIONS or (CALL.fullmatch(text) and nearest(value.partition("(")[0], FUNCTIONS)):
         return ""

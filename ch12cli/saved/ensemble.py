@@ -16,7 +16,7 @@ from ch12cli.config.run_settings import RunSettings
 from ch12cli.config.untrusted_settings import ENSEMBLE
 from ch12cli.data.prepared import DataPart
 from ch12cli.errors import InputError
-from ch12cli.files.atomic import machine_errors
+from ch12cli.files.atomic import last_written, machine_errors
 from ch12cli.files.hydra_folder import to_yaml
 from ch12cli.files.metrics_csv import SEVERAL, minimised
 from ch12cli.files.plan_json import is_inside
@@ -41,6 +41,7 @@ from ch12cli.training.metrics import probabilities
 ROUNDING = 1e-9  # a share of a score by which averages of equal outputs may differ
 MOST_CANDIDATES = 200  # runs, the best by their objective
 MODELS = "ch12cli.models."
+FINAL_MODEL = "model"  # ends the name of the directory in which tuning saves its model
 SAME = ("data_digest", "feature_names", "encoding", "shape", "class_names", "target_name", "scaling", "target_scaling")
 
 Values = NDArray[np.float64]
@@ -165,11 +166,28 @@ def require_alike(members: Sequence[Saved], jobs: Sequence[int], sweep: Path) ->
         if settings.model.activation.positional or not settings.model.activation.path.startswith("torch.nn."):
             raise InputError(f"{sweep / str(job)}: its activation is no class of torch.nn, so it cannot be combined")
         if settings.data != first.settings.data or any(member.state.get(n) != first.state.get(n) for n in SAME):
-            raise InputError(f"{sweep}: jobs {jobs[0]} and {job} have other data, parts or scalings")
+            found = data_difference(first, member)
+            raise InputError(f"{sweep}: jobs {jobs[0]} and {job} have {found}{final_model(sweep)}")
         if settings.loss != first.settings.loss or output_of_member(settings) != output_of_member(first.settings):
             raise InputError(f"{sweep}: jobs {jobs[0]} and {job} have other losses or outputs, so they have no average")
         if settings.model.precision != first.settings.model.precision:
             raise InputError(f"{sweep}: jobs {jobs[0]} and {job} have other precisions, so they have no average")
+
+
+def data_difference(first: Saved, other: Saved) -> str:
+    """Returns what two runs of different data, parts or scalings have different."""
+    one, two = first.settings.data, other.settings.data
+    if replace(one, split=replace(one.split, fold=two.split.fold)) == two and one != two:
+        return "other folds, so that no rows are left to combine them by"
+    return "other data, parts or scalings"
+
+
+def final_model(sweep: Path) -> str:
+    """Returns a hint on the newest final model that tuning saved beside a sweep; empty if there is none."""
+    sweep = sweep.resolve()
+    found = [path for path in sweep.parent.iterdir() if path.name.startswith(f"{sweep.name}-{FINAL_MODEL}")]
+    found = sorted((path for path in found if (path / RESULT).exists()), key=lambda path: last_written(path / RESULT))
+    return f"; tuning trained a final model of it: {found[-1].name}" if found else ""
 
 
 def output_of_member(settings: RunSettings) -> str:

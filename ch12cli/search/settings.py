@@ -121,7 +121,8 @@ SEARCH_KEYS: dict[str, Key] = {
     "seed": Key(IntegerRule(0, 2**32 - 1), "seed of the draws, apart from that of the runs"),
     "direction": Key(Directions(), "which objective is better; auto: lower losses, higher accuracies"),
     "objectives": Key(
-        Or(None, ItemsRule()), "metrics to improve together, monitor among them: [valid_loss,parameters]; null: monitor"
+        Or(None, ItemsRule("valid_loss,parameters")),
+        "metrics to improve together, monitor among them: [valid_loss,parameters]; null: monitor",
     ),
     "repeats": Key(IntegerRule(1, 10_000), "seeds that each setting is trained with"),
     "finalists": Key(IntegerRule(0, 1000), f"best settings that are trained with {FINAL_SEEDS} more seeds at the end"),
@@ -146,7 +147,8 @@ SEARCH_KEYS: dict[str, Key] = {
     "from": Key(Or(None, Text()), "a sweep or a study of Optuna to learn from before the first draw; null: none"),
     "start": Key(Or(None, StartSettings()), "settings to try first, as [{optimizer.lr: 0.01}]"),
     "constraints": Key(
-        Or(None, ItemsRule()), 'what must hold of every setting, as ["model.width * model.depth <= 256"]'
+        Or(None, ItemsRule('"model.width <= 64"')),
+        'what must hold of every setting, as ["model.width * model.depth <= 256"]',
     ),
     "when": Key(
         Or(None, Whens()), "keys that apply only for a value of another, as {optimizer.momentum: optimizer=sgd}"

@@ -110,8 +110,9 @@ def read_sweep(composer: Composer, argv: Sequence[str], *, compose: bool = True)
         config = composer.sweep_config(overrides)
     except InputError:
         if compose and not any((o.key_or_group, o.value()) == ("hydra/sweeper", "search") for o in hydra_overrides):
-            # a job with the same mistake raises a clearer message
-            make_jobs(jobs, batch_of([override for override in overrides if not override.is_hydra_override()]))
+            # a job with the same mistake raises a clearer message; only a search draws from intervals
+            own = [override for override in overrides if not override.is_hydra_override()]
+            make_jobs(jobs, batch_of([one for one in own if not one.is_sweep_override() or one.is_discrete_sweep()]))
         raise
     size = config.hydra.sweeper.get("max_batch_size")
     if size is not None and size < 1:

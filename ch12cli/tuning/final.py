@@ -1,7 +1,7 @@
 """The final model of a tuning: the best settings, trained on all rows that are not for the test, and averaged."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from ch12cli.files.command import split_command
 from ch12cli.files.metrics_csv import minimised, read_metrics
 from ch12cli.files.run_directory import METRICS
 from ch12cli.files.sweep_csv import SweepRow
-from ch12cli.saved.ensemble import Combined, combine
+from ch12cli.saved.ensemble import FINAL_MODEL, Combined, combine
 from ch12cli.sweeps.callbacks import SweepCallback
 from ch12cli.sweeps.jobs_file import jobs_to_csv
 from ch12cli.sweeps.start import train_many
@@ -37,9 +37,15 @@ WITHOUT_VALIDATION = {
 
 @dataclass(frozen=True)
 class Final:
-    """The final model. sweep: of its networks; combined: their average; signal: that interrupted them, if any."""
+    """The final model.
+
+    sweep: of its networks; settings: of these; seeds: with how many each setting was trained; combined: their average;
+    signal: that interrupted them, if any.
+    """
 
     sweep: Path
+    settings: Sequence["FinalSetting"]
+    seeds: int
     combined: Combined | None
     signal: int | None = None
 
@@ -61,10 +67,15 @@ class Quiet:
 
 @dataclass(frozen=True)
 class FinalSetting:
-    """A setting for the final networks. row: of one of its runs; epochs: after which all of its runs were best."""
+    """A setting for the final networks.
+
+    row: of one of its runs; epochs: after which the mean of its runs was best; values: its overrides that differ
+    between the settings of the search.
+    """
 
     row: SweepRow
     epochs: int
+    values: Mapping[str, str] = field(default_factory=dict)
 
 
 def best_settings(rows: Sequence[SweepRow], monitor: str, sweep: Path) -> list[FinalSetting]:
@@ -79,7 +90,7 @@ def best_settings(rows: Sequence[SweepRow], monitor: str, sweep: Path) -> list[F
         curve = mean_curve([[each[monitor] for each in read_metrics(sweep / row.directory / METRICS)] for row in runs])
         curve = curve if minimised(monitor) else -curve
         epoch = int(np.argmin(curve))
-        found.append((float(curve[epoch]), FinalSetting(runs[0], epoch + 1)))
+        found.append((float(curve[epoch]), FinalSetting(runs[0], epoch + 1, best.values)))
         rows = [row for row in rows if row.job not in best.jobs]
     return [setting for _, setting in sorted(found, key=lambda pair: pair[0])[:SETTINGS]]
 
@@ -129,19 +140,20 @@ def train_final(
     if not settings:
         return None
     count, seeds = affordable(settings, seconds=seconds, of_epoch=of_epoch)
-    jobs = [final_job(each, seed) for each in settings[:count] for seed in range(1, seeds + 1)]
+    settings = settings[:count]
+    jobs = [final_job(each, seed) for each in settings for seed in range(1, seeds + 1)]
     sweep, model = new_directories(directory)
     file = directory / "final.csv"
     write_whole(file, jobs_to_csv(jobs).encode())
     words = [f"hydra.sweep.dir={sweep}"]
     outcome = train_many(words, folders=folders, config_name="config", callback=Quiet(callback), jobs_file=file).outcome
     if outcome.signal is not None:
-        return Final(sweep, None, outcome.signal)
+        return Final(sweep, settings, seeds, None, outcome.signal)
     try:
-        return Final(sweep, combine(sweep, size=None, into=model, trust=True))
+        return Final(sweep, settings, seeds, combine(sweep, size=None, into=model, trust=True))
     except InputError as error:
         callback.on_message(f"the final networks were not averaged: {error}", warning=True)
-        return Final(sweep, None)
+        return Final(sweep, settings, seeds, None)
 
 
 def new_directories(directory: Path) -> tuple[Path, Path]:
@@ -149,7 +161,7 @@ def new_directories(directory: Path) -> tuple[Path, Path]:
     number = 1
     while True:
         suffix = f"-{number}" if number > 1 else ""
-        sweep, model = (directory.with_name(f"{directory.name}-{name}{suffix}") for name in ("final", "model"))
+        sweep, model = (directory.with_name(f"{directory.name}-{name}{suffix}") for name in ("final", FINAL_MODEL))
         if not sweep.exists() and not model.exists():
             return sweep, model
         number += 1

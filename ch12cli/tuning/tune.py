@@ -8,18 +8,21 @@ from time import perf_counter
 from typing import NamedTuple
 
 from ch12cli.catalogue.best_setting import BestSetting, best_setting
+from ch12cli.catalogue.sweep_jobs import read_rows_as_planned
 from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.config.run_settings import RunSettings
 from ch12cli.errors import InputError, Problem
 from ch12cli.files.command import override_key
+from ch12cli.rules import IntegerRule
 from ch12cli.run.data_sets import data_read_once
 from ch12cli.run.start import checked
 from ch12cli.run.task import Task, build_task
-from ch12cli.search.settings import duration_in_seconds
+from ch12cli.search.settings import PREFIX, SWEEPER, duration_in_seconds
 from ch12cli.sweeps.callbacks import SweepCallback
 from ch12cli.sweeps.start import Finished, train_many
 from ch12cli.tuning.baselines import Baseline, baselines
+from ch12cli.tuning.described_data import describe_tuned_data
 from ch12cli.tuning.final import Final, train_final
 
 FINALISTS = 3  # settings that are trained with more seeds, where there are no folds
@@ -50,6 +53,8 @@ SIZES = (
 )
 SPLIT = {"dataset.valid_size", "dataset.folds", "dataset.fold"}  # keys by which a user chooses the validation
 OF_THE_SWEEP = ("search.", "search=", "hydra.", "hydra/")  # words that no single run has
+LIMITS = {"timeout": "--budget", "n_trials": "--trials"}  # of a search, as options
+MOST_TRIALS = IntegerRule(1, 10**6)
 PATIENCE = 10  # epochs without improvement, after which a run stops
 
 
@@ -70,11 +75,15 @@ class Tuned:
 
 
 class ChosenSearch(NamedTuple):
-    """A search that suits the data. words: of its command line. task: of a run; folds: of a run of each fold."""
+    """A search that suits the data.
+
+    words: of its command line. task: of a run; folds: of a run of each fold. about: lines about the data.
+    """
 
     words: list[str]
     task: Task
     folds: Sequence[Task]
+    about: list[str]
 
 
 def tune(
@@ -93,13 +102,18 @@ def tune(
     seconds, start = duration_in_seconds(budget), perf_counter()
     if seconds is None:
         raise InputError(f"--budget {budget}: must be a time, such as 90s, 10m or 2h")
+    if trials is not None and not MOST_TRIALS.allows(trials):
+        raise InputError(f"--trials {trials}: must be {MOST_TRIALS}")
+    refuse_limits(overrides)
     with data_read_once():
-        words, task, folds = chosen_settings(overrides, folders)
+        words, task, folds, about = chosen_settings(overrides, folders)
+        for line in about:
+            callback.on_message(line)
         argv = [*words, f"search.timeout={seconds * SEARCHED:g}s"]
         argv += [] if trials is None else [f"search.n_trials={trials}"]
         began = perf_counter()
         finished = train_many(argv, folders=folders, config_name="config", callback=callback)
-        rows, ended = finished.outcome.rows, perf_counter()
+        rows, ended = read_rows_as_planned(finished.outcome.directory), perf_counter()
         best, final, found = best_setting(rows, finished.monitor), None, list[Baseline]()
         if finished.outcome.signal is None:
             if not task.data.table.valid_rows:  # rows that are always for the validation would be lost
@@ -149,9 +163,20 @@ def chosen_settings(overrides: Sequence[str], folders: Sequence[Path]) -> Chosen
         defaults["dataset.target_scaling"] = "standard"
     if not tasks:
         defaults["search.finalists"] = f"{FINALISTS}"
-    return ChosenSearch(
-        [*words, *(f"{key}={value}" for key, value in defaults.items() if key not in given)], task, tasks
-    )
+    words += [f"{key}={value}" for key, value in defaults.items() if key not in given]
+    return ChosenSearch(words, task, tasks, describe_tuned_data(settings, task))
+
+
+def refuse_limits(overrides: Sequence[str]) -> None:
+    """Raises InputError for the limits of a search, which tuning has as options of its own."""
+    found = [(word, LIMITS.get(override_key(word).rpartition(".")[2])) for word in overrides]
+    problems = [
+        Problem.with_override(word, f"tuning has {option} for it", f"write {option} {word.partition('=')[2]}")
+        for word, option in found
+        if option and override_key(word).startswith((PREFIX, SWEEPER))
+    ]
+    if problems:
+        raise InputError(problems)
 
 
 def undivided(settings: RunSettings, valid_size: float) -> RunSettings:

@@ -1,18 +1,24 @@
 """Tuning: ranges that suit the data, baselines against independent computations, and the verb as a whole."""
 
+import math
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from ch12cli.catalogue.best_setting import BestSetting
 from ch12cli.cli.main import main
+from ch12cli.cli.verbs.tune import format_final, format_tuned
 from ch12cli.errors import InputError
 from ch12cli.files.sweep_csv import SweepRow
 from ch12cli.run.task import Task
 from ch12cli.saved.predict import predict_features
+from ch12cli.sweeps.launch import SweepOutcome
+from ch12cli.sweeps.start import Finished
 from ch12cli.tuning.baselines import baselines, least_squares
-from ch12cli.tuning.final import FinalSetting, affordable, mean_curve
-from ch12cli.tuning.tune import chosen_settings, tune
+from ch12cli.tuning.final import Final, FinalSetting, affordable, mean_curve
+from ch12cli.tuning.tune import Tuned, chosen_settings, tune
 from tests.sweeps.driver import Looker, table
 
 
@@ -21,7 +27,7 @@ def task_of(*overrides: str) -> Task:
 
 
 def test_the_ranges_suit_the_number_of_rows_and_what_is_given_stays() -> None:
-    words, task, folds = chosen_settings(["dataset=iris", "epochs=7"], ())
+    words, task, folds, _ = chosen_settings(["dataset=iris", "epochs=7"], ())
     in_stacks = ["search.n_jobs=16", "search.structures=4"]
     assert words == [
         "search=small", "dataset=iris", "epochs=7", "dataset.folds=5", "early_stopping.patience=10", *in_stacks
@@ -49,14 +55,14 @@ def test_the_ranges_suit_the_number_of_rows_and_what_is_given_stays() -> None:
     ],
 )
 def test_a_validation_that_is_given_stays(given: list[str], valid: int, folds: int) -> None:
-    words, task, tasks = chosen_settings(given, ())
+    words, task, tasks, _ = chosen_settings(given, ())
     assert valid == (0 if task.data.valid is None else len(task.data.valid.y))
     assert len(tasks) == folds
     assert ("search.finalists=3" in words) == (folds == 0)
 
 
 def test_many_rows_have_a_single_validation_part() -> None:
-    words, task, folds = chosen_settings(["dataset=two_class", "dataset.size=80000"], ())
+    words, task, folds, _ = chosen_settings(["dataset=two_class", "dataset.size=80000"], ())
     assert "dataset.valid_size=0.2" in words
     assert task.data.valid is not None
     assert not folds
@@ -100,6 +106,63 @@ def test_baselines_of_values_have_r2() -> None:
     assert found["linear model"] > 0.5
 
 
+def test_what_the_data_are_taken_for_is_said_in_lines_of_a_terminal(folder: Path) -> None:
+    wide = [f"a_column_with_a_long_name_{number}" for number in range(9)]
+    rows = [",".join([f"{row * column}" for column in range(9)] + [f"{row}", f"{row % 3}"]) for row in range(30)]
+    (folder / "x.csv").write_text("\n".join([",".join([*wide, "id", "rating"]), *rows]) + "\n")
+    words = ["dataset=table", "dataset.file=x.csv", "dataset.exclude=[id]"]
+    about = chosen_settings(words, ()).about
+    assert about == [
+        "data       x.csv, rows: 24 to train on, 6 for the test",
+        "features   9: a_column_with_a_long_name_0, a_column_with_a_long_name_1 and 7 more",
+        "left out   id",
+        "to learn   rating, 3 classes: 0, 1, 2",
+        "           as classes; dataset.target_type=values learns them as numbers",
+    ]
+    as_numbers = chosen_settings([*words, "dataset.target_type=values", "dataset.valid_size=0.2"], ()).about
+    assert as_numbers[0] == "data       x.csv, rows: 18 to train on, 6 to validate on, 6 for the test"
+    assert as_numbers[3:] == ["to learn   rating, a number from 0 to 2"]
+
+
+def test_the_limits_of_a_search_are_options_of_tuning() -> None:
+    for words, trials, message in (
+        (["search.timeout=4s"], None, "search.timeout=4s: tuning has --budget for it; write --budget 4s"),
+        (["hydra.sweeper.n_trials=3"], None, "hydra.sweeper.n_trials=3: tuning has --trials for it; write --trials 3"),
+        ([], 0, "--trials 0: must be a whole number from 1 to 1000000"),
+    ):
+        with pytest.raises(InputError) as raised:
+            tune(words, budget="1m", folders=(), callback=Looker(), trials=trials)
+        assert str(raised.value) == message
+
+
+def test_an_interrupted_tuning_says_that_there_is_no_final_model_and_quotes_every_command() -> None:
+    outcome = SweepOutcome(Path("with space"), (), 0, signal.SIGINT)
+    setting = BestSetting("valid_loss", {}, 2, 1, "", 0.5, math.nan, None, (7,), 7)
+    tuned = Tuned(Finished(outcome, "valid_loss", []), ["search=small"], setting, "accuracy", [], None)
+    assert format_tuned(tuned, ["dataset.file=a b.csv"], width=80, ascii_only=False) == [
+        "interrupted: no final model was trained",
+        "go on: ch12 tune 'dataset.file=a b.csv' 'hydra.sweep.dir=with space'",
+        "predict with a network of the best setting: ch12 predict 'with space/7' ROWS.csv",
+        "more seeds: ch12 train --best-of 'with space' 'seed=range(20)'",
+        "the same search: ch12 train -m search=small",
+    ]
+
+
+def test_the_final_model_is_described_by_its_settings_epochs_and_networks() -> None:
+    rows = [SweepRow(job=job, directory=str(job), status="finished") for job in (4, 9)]
+    settings = [
+        FinalSetting(rows[0], 93, {"optimizer.lr": "0.01", "model.width": "16"}),
+        FinalSetting(rows[1], 8, {"optimizer.lr": "0.02", "model.width": "16"}),
+    ]
+    assert format_final(Final(Path("x-final"), settings, 5, None), width=80, ascii_only=False) == [
+        "final model: the mean of 10 networks, trained on all rows but those of the test",
+        "its settings have the best mean after the same epoch in all runs:",
+        "lr    as in job  epochs  networks",
+        "0.01          4      93         5",
+        "0.02          9       8         5",
+    ]
+
+
 def test_a_wrong_budget_or_key_is_refused(folder: Path) -> None:
     with pytest.raises(InputError, match="must be a time, such as 90s, 10m or 2h"):
         tune([], budget="soon", folders=(), callback=Looker())
@@ -122,6 +185,7 @@ def test_a_table_is_tuned_by_one_command(folder: Path, capsys: pytest.CaptureFix
     assert "scikit-learn's network" in printed
     assert "the same search: ch12 train -m search=small" in printed
     assert "predict with it: ch12 predict tuned-model ROWS.csv" in printed
+    assert printed.startswith("data       x.csv, rows: 160 to train on, 40 for the test\nfeatures   2: a, b\n")
     finals = table(folder / "tuned-final")
     assert {row["status"] for row in finals.values()} == {"finished"}
     settings = [tuple(row[key] for key in ("optimizer.lr", "model.width", "activation")) for row in finals.values()]
@@ -131,3 +195,12 @@ def test_a_table_is_tuned_by_one_command(folder: Path, capsys: pytest.CaptureFix
     np.testing.assert_allclose(predict_features(folder / "tuned-model", x[:50].round(4)).probabilities, mean, atol=1e-5)
     assert main(["show", "tuned"]) == 0
     assert "best of 12 settings" in capsys.readouterr().out
+    assert main(["show", "tuned-model"]) == 0
+    shown = capsys.readouterr().out
+    assert f"finished  the mean of {len(finals)} networks" in shown
+    assert "choices      dataset=csv model=ensemble\n" in shown
+    assert main(["ensemble", "tuned"]) == 2
+    expected = (
+        "other folds, so that no rows are left to combine them by; tuning trained a final model of it: tuned-model"
+    )
+    assert expected in capsys.readouterr().err

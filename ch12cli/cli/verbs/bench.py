@@ -13,6 +13,7 @@ from ch12cli.cli.verbs.plot import FORMS, require_target
 from ch12cli.errors import InputError
 from ch12cli.files.environment import usable_cores
 from ch12cli.files.plain_values import whole_number_in
+from ch12cli.shell import shell_line
 from ch12cli.suggest import did_you_mean
 
 TIME_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
@@ -116,7 +117,7 @@ def bench_parallel(options: Any) -> int:
     overrides = options.operands[1:]
     require_free(overrides)
     found = measure_ways(overrides, seconds=options.seconds, runs=runs, cores=usable_cores(), tell=tell_progress)
-    print(f"ch12 train {' '.join(overrides)}".rstrip() + f": {found.epochs} epochs, {usable_cores()} cores\n")
+    print(f"{shell_line(['ch12', 'train', *overrides])}: {found.epochs} epochs, {usable_cores()} cores\n")
     for head, timings in (
         (["one run", "ms an epoch", "times as fast"], found.one),
         ([f"{found.runs} runs", "seconds", "times as fast"], found.many),

@@ -1,6 +1,7 @@
 """`ch12 show`: prints the status, metrics, curves, settings and repeat command of a run or a sweep."""
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 
 LABEL_WIDTH = 11
+MOST_MEMBERS = 8  # different networks of an ensemble that are listed
 MOST_BUNDLES = 4  # tasks that are named, of each state
 MIN_CURVE = 8  # lines
 
@@ -55,7 +57,9 @@ def run(argv: Sequence[str]) -> int:
 
 
 def show_run(screen: "Screen", entry: "Entry") -> None:
-    from ch12cli.cli.text.run_report import format_status, styled_curves, styled_result
+    from rich.text import Text
+
+    from ch12cli.cli.text.run_report import STATUS_STYLES, format_status, styled_curves, styled_result
     from ch12cli.files.metrics_csv import read_sample
     from ch12cli.files.result_json import Result, describe_ending, read_result
     from ch12cli.files.run_directory import METRICS, RESULT
@@ -65,14 +69,26 @@ def show_run(screen: "Screen", entry: "Entry") -> None:
     result: Result | None = read_or_note(lambda: read_result(path / RESULT), problems)
     rows, trained = read_or_note(lambda: read_sample(path / METRICS), problems) or ([], 0)
     keys = keys_of(path)
+    members = members_of(keys)
     width, height = screen.console.size
     planned = keys.get("epochs")
     shown = replace(result or Result(status=entry.status, epochs=trained), status=entry.status)
     if shown.status in ("running", "killed"):  # a result.json, if any, is that of an earlier session
         shown = replace(shown, epochs=trained, seconds=None, error=None)
     epochs = planned if isinstance(planned, int) else trained
+    status = (
+        [
+            Text.assemble(
+                (shown.status, STATUS_STYLES.get(shown.status, "")), f"  the mean of {members.total()} networks"
+            )
+        ]
+        if members
+        else format_status(
+            shown, epochs if shown.status != "finished" else 0, width=width, reason=describe_ending(shown)
+        )
+    )
     for block in (
-        format_status(shown, epochs if shown.status != "finished" else 0, width=width, reason=describe_ending(shown)),
+        status,
         styled_result(result, ascii_only=screen.ascii_only) if result else [],
         styled_curves(rows, trained, width=width, height=max(MIN_CURVE, height // 2), ascii_only=screen.ascii_only),
     ):
@@ -87,13 +103,17 @@ def facts_of(entry: "Entry", result: "Result | None", keys: Mapping[str, Any]) -
     from ch12cli.files.history import describe_ancestry, describe_session, sessions_of
 
     environment = {} if result is None else result.environment
-    groups = ("dataset", "model", "activation", "loss", "optimizer", "scheduler", "experiment")
+    members = members_of(keys)
+    # the other choices of an ensemble are those of its first member
+    others = () if members else ("activation", "loss", "optimizer", "scheduler", "experiment")
+    groups = ("dataset", "model", *others)
     choices = [f"{group}={keys[group]}" for group in groups if keys.get(group) not in (None, "null", "none")]
     versions = [f"{name} {environment[name]}" for name in ("ch12", "torch", "python", "device") if name in environment]
     commands = commands_of(entry.path, result.history if result else {})
     facts = [
         ("began", time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.when))),
         ("choices", " ".join(choices)),
+        *(("" if number else "members", line) for number, line in enumerate(format_members(members))),
         ("your own", " ".join(own_keys(keys))),
         ("parameters", str((result and result.parameters) or "")),
         ("data", str((result and result.data.get("source")) or "")),
@@ -107,6 +127,25 @@ def facts_of(entry: "Entry", result: "Result | None", keys: Mapping[str, Any]) -
         ("directory", str(entry.path)),
     ]
     return [(label, text) for label, text in facts if text]
+
+
+def members_of(keys: Mapping[str, Any]) -> Counter[str]:
+    """Returns the networks of an ensemble with their numbers; none for any other run. keys: all of the run, dotted."""
+    members = keys.get("model.members") if keys.get("model") == "ensemble" else None
+    return Counter(describe_member(member) for member in members) if isinstance(members, list) else Counter()
+
+
+def describe_member(member: Mapping[str, Any]) -> str:
+    """Returns `mlp width=16 depth=2 ReLU`."""
+    named = ("network", "activation", "init")
+    own = [f"{name}={value}" for name, value in member.items() if name not in named and value not in (None, 0.0)]
+    return " ".join([str(member["network"]), *own, str(member["activation"]["name"])])
+
+
+def format_members(members: Mapping[str, int]) -> list[str]:
+    shown = list(members.items())[:MOST_MEMBERS]
+    more = [f"and {len(members) - MOST_MEMBERS} other networks"] if len(members) > MOST_MEMBERS else []
+    return [*(f"{count} x {text}" for text, count in shown), *more]
 
 
 def own_keys(keys: Mapping[str, Any]) -> list[str]:

@@ -8,6 +8,7 @@ from ch12cli.cli.help.arguments import Arguments, verbosity_of
 
 if TYPE_CHECKING:
     from ch12cli.saved.ensemble import Combined
+    from ch12cli.tuning.final import Final
     from ch12cli.tuning.tune import Tuned
 
 
@@ -40,16 +41,21 @@ def run(argv: Sequence[str]) -> int:
         )
         code = show_end(display, tuned.finished)
         if not display.quiet:
-            display.print(["", *format_tuned(tuned, ascii_only=display.ascii_only)])
+            lines = format_tuned(tuned, argv, width=display.console.width, ascii_only=display.ascii_only)
+            display.print(["", *lines])
     return code
 
 
-def format_tuned(tuned: "Tuned", *, ascii_only: bool) -> list[str]:
-    """Returns the best setting beside the baselines, and the commands that go on from it."""
+def format_tuned(tuned: "Tuned", argv: Sequence[str], *, width: int, ascii_only: bool) -> list[str]:
+    """Returns the best setting beside the baselines, what the final model is, and the commands that go on from it.
+
+    argv: of the command, without `ch12 tune`.
+    """
     from ch12cli.cli.text.tables import format_table
     from ch12cli.shell import shell_line
 
     directory = str(tuned.finished.outcome.directory)
+    is_interrupted = tuned.finished.outcome.signal is not None
     model = None if tuned.final is None else tuned.final.combined
     lines: list[str] = []
     if tuned.baselines:
@@ -60,17 +66,41 @@ def format_tuned(tuned: "Tuned", *, ascii_only: bool) -> list[str]:
             table += [["final model", *(final_metric(model, part, tuned.metric) for part in parts)]]
         table += [[one.name, *map(cell, (getattr(one, part) for part in parts))] for one in tuned.baselines]
         lines += [*format_table(table, left=1), ""]
-    if model is not None:
-        count = len(model.counts)
-        lines.append(f"final model: the mean of {count} networks, trained on all rows but those of the test")
-        lines.append(f"predict with it: ch12 predict {model.directory} ROWS.csv")
+    if tuned.final is not None and model is not None:
+        lines += [*format_final(tuned.final, width=width, ascii_only=ascii_only), ""]
+        lines.append(f"predict with it: {shell_line(['ch12', 'predict', str(model.directory), 'ROWS.csv'])}")
+    if is_interrupted:
+        into = [] if any(word.startswith("hydra.sweep.dir=") for word in argv) else [f"hydra.sweep.dir={directory}"]
+        lines.append("interrupted: no final model was trained")
+        lines.append(f"go on: {shell_line(['ch12', 'tune', *argv, *into])}")
     if tuned.best is not None:
         if model is None:
-            lines.append(f"predict with it: ch12 predict {directory}/{tuned.best.job} ROWS.csv")
+            command = shell_line(["ch12", "predict", f"{directory}/{tuned.best.job}", "ROWS.csv"])
+            lines.append(f"predict with a network of the best setting: {command}")
         again = shell_line(["ch12", "train", "--best-of", directory, "seed=range(20)"])
         lines.append(f"more seeds: {again}")
     lines.append(f"the same search: {shell_line(['ch12', 'train', '-m', *tuned.argv])}")
     return lines
+
+
+def format_final(final: "Final", *, width: int, ascii_only: bool) -> list[str]:
+    """Returns what the final model is made of: a table of its settings, with their epochs and networks."""
+    from ch12cli.catalogue.formatting import short_names
+    from ch12cli.cli.text.tables import cut_cells, format_table
+
+    count = len(final.settings) * final.seeds
+    keys = list(dict.fromkeys(key for each in final.settings for key in each.values))
+    differing = [key for key in keys if len({each.values.get(key) for each in final.settings}) > 1]
+    table = [[*short_names(differing), "as in job", "epochs", "networks"]]
+    for each in final.settings:
+        cells = [each.values.get(key, "-") for key in differing]
+        table.append([*cells, f"{each.row.job}", f"{each.epochs:,}", f"{final.seeds}"])
+    left = len(differing)
+    return [
+        f"final model: the mean of {count} networks, trained on all rows but those of the test",
+        "its settings have the best mean after the same epoch in all runs:",
+        *format_table(cut_cells(table, left, width=width, ascii_only=ascii_only), left=left),
+    ]
 
 
 def cell(value: float | None) -> str:
