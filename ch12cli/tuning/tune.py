@@ -113,7 +113,8 @@ def tune(
         argv += [] if trials is None else [f"search.n_trials={trials}"]
         began = perf_counter()
         finished = train_many(argv, folders=folders, config_name="config", callback=callback)
-        rows, ended = read_rows_as_planned(finished.outcome.directory), perf_counter()
+        ended, own = perf_counter(), {row.job for row in finished.outcome.rows}
+        rows = [row for row in read_rows_as_planned(finished.outcome.directory) if row.job in own]
         best, final, found = best_setting(rows, finished.monitor), None, list[Baseline]()
         if finished.outcome.signal is None:
             if not task.data.table.valid_rows:  # rows that are always for the validation would be lost

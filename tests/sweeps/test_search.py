@@ -246,6 +246,23 @@ def test_several_objectives_are_improved_together_and_the_front_is_shown(
     assert {trial.values for trial in found} == points
 
 
+def test_the_end_of_a_search_shows_what_show_does(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small = ["train", "-m", *SMALL, "device=cpu", "dataset.valid_size=0.2", LR]
+    objectives = ["model=mlp", "model.width=2,4", "search.n_trials=4", "search.objectives=[valid_loss,parameters]"]
+    for words, name, expected in (
+        (["search.n_trials=1"], "one", "optimizer.lr  best valid loss"),
+        (["search.n_trials=2", "search.finalists=1"], "finals", "over 6 seeds"),
+        (objectives, "front", "that no other one beats in all objectives:"),
+    ):
+        assert main([*small, *words, f"hydra.sweep.dir={name}"]) == 0
+        at_the_end = capsys.readouterr().out.split("\n\n")
+        assert main(["show", name]) == 0
+        shown = capsys.readouterr().out.split("\n\n")[1:-1]
+        assert shown == at_the_end[-1 - len(shown) : -1]  # the table and the best, before the directory
+        assert any(expected in block for block in shown)
+        assert not [block for block in shown if "best of" in block and name == "front"]
+
+
 @pytest.mark.slow
 def test_budgets_end_a_search(folder: Path) -> None:
     by_epochs = sweep(*SMALL, LR, "search.epochs=24", "search.n_jobs=5")

@@ -107,14 +107,14 @@ def test_baselines_of_values_have_r2() -> None:
 
 
 def test_what_the_data_are_taken_for_is_said_in_lines_of_a_terminal(folder: Path) -> None:
-    wide = [f"a_column_with_a_long_name_{number}" for number in range(9)]
+    wide = [f"column_with_a_long_name_{number}" for number in range(9)]
     rows = [",".join([f"{row * column}" for column in range(9)] + [f"{row}", f"{row % 3}"]) for row in range(30)]
     (folder / "x.csv").write_text("\n".join([",".join([*wide, "id", "rating"]), *rows]) + "\n")
     words = ["dataset=table", "dataset.file=x.csv", "dataset.exclude=[id]"]
     about = chosen_settings(words, ()).about
     assert about == [
         "data       x.csv, rows: 24 to train on, 6 for the test",
-        "features   9: a_column_with_a_long_name_0, a_column_with_a_long_name_1 and 7 more",
+        "features   9: column_with_a_long_name_0, column_with_a_long_name_1 and 7 more",
         "left out   id",
         "to learn   rating, 3 classes: 0, 1, 2",
         "           as classes; dataset.target_type=values learns them as numbers",
@@ -200,7 +200,6 @@ def test_a_table_is_tuned_by_one_command(folder: Path, capsys: pytest.CaptureFix
     assert f"finished  the mean of {len(finals)} networks" in shown
     assert "choices      dataset=csv model=ensemble\n" in shown
     assert main(["ensemble", "tuned"]) == 2
-    expected = (
-        "other folds, so that no rows are left to combine them by; tuning trained a final model of it: tuned-model"
-    )
-    assert expected in capsys.readouterr().err
+    refused = capsys.readouterr().err
+    assert "have other folds, so that no rows are left to combine them by" in refused
+    assert "tuning trained a final model of it: tuned-model" in refused

@@ -21,7 +21,7 @@ from ch12cli.catalogue.formatting import (
 )
 from ch12cli.catalogue.front import is_search, setting_keys
 from ch12cli.catalogue.summary import failures
-from ch12cli.catalogue.sweep_jobs import as_planned, read_rows_as_planned, with_seeds
+from ch12cli.catalogue.sweep_jobs import as_planned, with_seeds
 from ch12cli.cli.text.console import print_line, printable_on, wrap
 from ch12cli.cli.text.plan_view import describe_halving, describe_items, describe_varied, varied
 from ch12cli.cli.text.run_report import STATUS_STYLES
@@ -114,17 +114,18 @@ class SweepDisplay(Screen):
     def end(self, outcome: SweepOutcome, *, monitor: str) -> None:
         """Stops the live display and prints the job counts, result table, errors and directory.
 
-        The table of a search has all of its directory, with the best setting or the front, as `ch12 show` has.
+        After a search, the best setting or the front follows the table, over the same runs.
         """
         self.close()
         facts = (job.facts for job in self._jobs.values())
-        rows = [row for row in as_planned(outcome.rows, facts) if self._first is None or row.job in self.sweep]
+        every = with_seeds(as_planned(outcome.rows, facts), self._setting)
+        rows = [row for row in every if self._first is None or row.job in self.sweep]
         status = self._status(rows, outcome)
         causes = format_failures(failures(rows))
         if not self.quiet:
             width = self.console.width
             searched, sweep = is_search(outcome.directory), outcome.directory
-            runs = read_rows_as_planned(sweep) if searched else with_seeds(rows, self._setting)
+            runs = every if searched else rows  # finalists of an earlier session belong to a search
             keys = setting_keys(runs, sweep)
             table = styled_summary(runs, keys, monitor=monitor, width=width, ascii_only=self.ascii_only)
             best = format_best(runs, sweep, monitor=monitor, screen=self) if searched else []
