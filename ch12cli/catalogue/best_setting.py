@@ -153,7 +153,7 @@ def describe_best(best: BestSetting, *, ascii_only: bool = False, sweep: str = "
             lines.append(f"better than the second {gain}")
         else:  # over the seeds that both have, it may be the worse one
             lines.append(f"not distinguishable from the second: {'better' if mean >= 0 else 'worse'} {gain}")
-    elif best.settings > 1:
+    elif best.settings > 1 and best.runs == 1:
         command = shell_line(["ch12", "train", "--best-of", sweep, "seed=range(20)"])
         lines.append(f"one run alone may be lucky: {command} trains it with more seeds")
     return lines

@@ -36,9 +36,12 @@ def recorded_objectives(sweep: Path) -> list[str]:
 
 
 def setting_keys(rows: Sequence[SweepRow], sweep: Path) -> list[str]:
-    """Returns the override keys that differ between jobs; of a search with one setting also those that it searched."""
+    """Returns the override keys that differ between jobs; of a search those of a setting, also if it tried only one."""
     keys = varying(rows)
-    if not is_search(sweep) or any(not is_repetition(key) for key in keys):
+    if not is_search(sweep):
+        return keys
+    keys = [key for key in keys if key not in NOT_ITS_OWN]
+    if any(not is_repetition(key) for key in keys):
         return keys
     fixed = set(read_multirun(sweep)[1])
     pairs = dict.fromkeys(pair for row in rows for pair in row.overrides.items())

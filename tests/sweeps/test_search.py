@@ -252,6 +252,7 @@ def test_the_end_of_a_search_shows_what_show_does(folder: Path, capsys: pytest.C
     for words, name, expected in (
         (["search.n_trials=1"], "one", "optimizer.lr  best valid loss"),
         (["search.n_trials=2", "search.finalists=1"], "finals", "over 6 seeds"),
+        (["search.n_trials=6", "search.pruner=median", "search.finalists=1"], "pruned", "settings, 3 of them pruned:"),
         (objectives, "front", "that no other one beats in all objectives:"),
     ):
         assert main([*small, *words, f"hydra.sweep.dir={name}"]) == 0

@@ -29,7 +29,7 @@ PAGES = {
             "a validation part). Prints the best with its interval beside baselines: a linear model, and "
             "scikit-learn's models where it is installed. Leaves an ordinary sweep; the printed command repeats the "
             "search.",
-            "Then trains the three best settings with five seeds on all rows that are not for the test, and averages "
+            "Then trains three of the best settings with five seeds on all rows but those of the test, and averages "
             "these networks: the final model, which `ch12 predict` and `ch12 export` take.",
             "Ranges and values on the command line replace those of the file.",
         ),
