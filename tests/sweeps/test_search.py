@@ -436,6 +436,8 @@ def test_folds_are_repetitions_of_a_trial() -> None:
             "optimizer=adam has no momentum; say which it is for: 'search.when={optimizer.momentum:",
         ),
         ((LR,), "or add hydra/sweeper=search to draw some"),
+        ((LR, "hydra/sweeper=serch"), "hydra/sweeper=serch: no such choice; did you mean `search`?"),
+        ((LR, "search.constraints=model.width"), "or a list, as 'search.constraints=[\"model.width <= 64\"]'"),
     ],
 )
 def test_a_mistake_in_a_search_is_refused_before_anything_is_trained(words: Sequence[str], message: str) -> None:
