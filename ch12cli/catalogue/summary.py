@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import chain
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ from ch12cli.files.result_json import describe_divergence
 from ch12cli.files.sweep_csv import SweepRow
 
 Values = NDArray[np.float64]
-Seeds = tuple[tuple[str, str], ...]
+Seeds = tuple[str, ...]  # of a run, by key
 
 FOLD = "dataset.fold"  # the key that says which fold of a cross-validation is validated on
 CONFIDENCE = 0.95
@@ -109,7 +110,7 @@ def fold_seeds(
         numbers_of[group[index]].append(rows[index].job)
     has_best = np.array([index in best for index in range(len(found))], bool)
     order = tiers(has_best, diverged + failed == 0, complete, runs)
-    combinations = list(found)
+    first, combinations = order.min(initial=6), list(found)
     return [
         Folded(
             dict(zip(keys, combinations[index], strict=True)),
@@ -121,7 +122,7 @@ def fold_seeds(
             half_width={metric: float(half_widths[metric][index]) for metric in metrics},
             best=rows[int(counting[best[index]])].job if index in best else None,
             is_complete=bool(complete[index]),
-            competes=bool(has_best[index] and order[index] == order.min()),
+            competes=bool(has_best[index] and order[index] == first),
             numbers=tuple(numbers_of[index]),
         )
         for index in np.lexsort((sign * means["objective"], order)).tolist()  # NaN sorts last
@@ -152,10 +153,14 @@ def counting_runs(
     count. A setting is complete if there are as many such seeds as every setting was to have.
     """
     folds = {row.overrides[FOLD] for row in rows if FOLD in row.overrides}
+    keys = [key for key in dict.fromkeys(chain.from_iterable(row.overrides for row in rows)) if is_repetition(key)]
+    seed_keys = [key for key in keys if key != FOLD]
     jobs: list[set[tuple[Seeds, str]]] = [set() for _ in range(groups)]
     finished: dict[tuple[int, Seeds], dict[str, int]] = {}  # index of the run of each fold
     for index, (row, setting) in enumerate(zip(rows, group.tolist(), strict=True)):
-        seeds, fold = seeds_of(row, index), row.overrides.get(FOLD, "")
+        seeds, fold = tuple([row.overrides.get(key, "") for key in seed_keys]), row.overrides.get(FOLD, "")
+        if not fold and not any(seeds):
+            seeds = (f"{index}",)  # runs with neither seed nor fold are told apart
         jobs[setting].add((seeds, fold))
         if row.status == "finished":
             finished.setdefault((setting, seeds), {}).setdefault(fold, index)
@@ -165,12 +170,6 @@ def counting_runs(
     required = min((len({seeds for seeds, _ in each}) for each in jobs), default=0)
     indices = np.array(sorted(index for each in counting for index in each), np.int64)
     return indices, list(map(len, jobs)), counts >= required
-
-
-def seeds_of(row: SweepRow, index: int) -> Seeds:
-    """Returns the seeds of a run by key. A run with neither seed nor fold is told from others by its index."""
-    seeds = tuple((key, value) for key, value in row.overrides.items() if key != FOLD and is_repetition(key))
-    return seeds if seeds or FOLD in row.overrides else (("", f"{index}"),)
 
 
 LEFT, EXTENDED = "left after", "extended to"  # columns of tables: how long runs were trained
