@@ -14,11 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ch12cli.errors import Problem
+from ch12cli.suggest import suggestion
 
 Points = NDArray[np.float64]  # (n, parameters)
 Setting = Mapping[str, str]  # value texts by key
 
 DIGITS = 3  # of the width of an interval: its values are rounded to a thousandth of it, or finer
+MOST_NAMED = 10  # values of a list in a message
 SIGNIFICANT = 4  # digits of a value on a logarithmic scale
 
 
@@ -266,6 +268,32 @@ def _every_text(parameter: Parameter) -> Sequence[str]:
     if isinstance(parameter, WholeNumbers):
         return [str(value) for value in range(parameter.low, parameter.high + 1)]
     return parameter.texts()[: int(parameter.count)]
+
+
+def setting_faults(space: Space, setting: Setting) -> list[str]:
+    """Returns why a setting is none of a space: unknown keys, values out of range, keys without a value."""
+    by_key = {parameter.key: parameter for parameter in space.parameters}
+    found = []
+    for key, text in setting.items():
+        if key not in by_key:
+            found.append(f"{key} is not searched{f' ({hint})' if (hint := suggestion(key, by_key)) else ''}")
+        elif not space.applies(by_key[key], setting):
+            condition = space.conditions[key]
+            found.append(f"{key} applies only for {condition.key}={','.join(condition.values)}")
+        elif by_key[key].position(text) is None:
+            found.append(f"{key}={text} is not {describe_values(by_key[key])}")
+    missing = [key for key in by_key if key not in setting and space.applies(by_key[key], setting)]
+    return [*found, *(f"{key} has no value" for key in missing)]
+
+
+def describe_values(parameter: Parameter) -> str:
+    match parameter:
+        case Interval(low=low, high=high):
+            return f"from {low:g} to {high:g}"
+        case WholeNumbers(low=low, high=high):
+            return f"a whole number from {low} to {high}"
+    texts = parameter.texts()
+    return f"one of {', '.join(texts[:MOST_NAMED])}{' …' if len(texts) > MOST_NAMED else ''}"
 
 
 def interval_problem(key: str, low: float, high: float, *, log: bool, whole: bool) -> Problem | None:

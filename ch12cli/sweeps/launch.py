@@ -91,6 +91,7 @@ class Launch:
     """Launches the batches of jobs of one sweep directory in a session, one batch per call, and collects their results.
 
     `total_jobs`: the number of jobs in all batches, if there are several.
+    `others`: the numbers of jobs in the directory that are not of a search; they have rows in its table alone.
     `ends_at`: when a search's budget of time is used up, by perf_counter.
     `engine`: trains the work items; by default processes of this machine.
     `jobs`: the jobs planned so far, by number.
@@ -109,6 +110,7 @@ class Launch:
         self.engine = engine or LocalEngine()
         self.directory, self.callback, self.total_jobs = directory, FaultTolerantSweepCallback(callback), total_jobs
         self.ends_at: float | None = None
+        self.others: set[int] = set()
         self.hydra = HydraFiles(directory)
         self.known = PlanFile()
         self.buffer: RowBuffer | None = None  # of the session
@@ -122,7 +124,8 @@ class Launch:
 
     @property
     def outcome(self) -> SweepOutcome:
-        return SweepOutcome(self.directory, tuple(self.rows), self.failed, self.signal)
+        own = tuple(row for row in self.rows if row.job not in self.others)
+        return SweepOutcome(self.directory, own, self.failed, self.signal)
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:

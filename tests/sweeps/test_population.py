@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from ch12cli.catalogue.best_setting import best_setting, describe_best
 from ch12cli.cli.main import main
 from ch12cli.config.run_settings import PopulationSettings
 from ch12cli.data import iris
@@ -199,7 +200,9 @@ def test_a_search_trains_all_its_settings_as_one_population_within_the_space(fol
     steps = [step for job in swept.rows for step in result_of(swept, job).get("ancestry", [])]
     assert steps
     assert all(1e-4 <= step["changes"][LR] <= 0.1 and 0.1 <= step["changes"][MOMENTUM] <= 0.9 for step in steps)
-    assert [text for text in looker.messages if text.startswith("best of a population of 8 runs: job ")]
+    best = best_setting(swept.finished.outcome.rows, swept.finished.monitor)
+    assert best is not None
+    assert describe_best(best)[0].startswith("best of a population of 8 runs: job ")
     assert sweep(*SEARCH, *SPACE, "search.pbt={every:1,quantile:0.25}").looker.ended == []
 
 

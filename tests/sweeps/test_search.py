@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ch12cli.catalogue.best_setting import best_setting
 from ch12cli.catalogue.front import front_of, recorded_objectives
 from ch12cli.catalogue.sweep_jobs import read_sweep_rows
 from ch12cli.cli.main import main
@@ -220,8 +221,9 @@ def test_the_best_settings_are_trained_with_more_seeds_at_the_end(folder: Path) 
     finals = list(swept.rows.values())[8:]
     assert [row["seed"] for row in finals] == ["2", "3", "4", "5", "6"] * 2
     assert {row["optimizer.lr"] for row in finals} == {row["optimizer.lr"] for row in by_value[:2]}
-    assert [line for line in swept.looker.messages if line.startswith("best of 8 settings")]
-    assert [line for line in swept.looker.messages if "over 6 seeds" in line]
+    best = best_setting(swept.finished.outcome.rows, swept.finished.monitor)
+    assert best is not None
+    assert (best.settings, best.runs) == (8, 6)
     assert search(*SPACE, "search.finalists=2").looker.ended == []
 
 
@@ -256,7 +258,9 @@ def test_the_end_of_a_search_shows_what_show_does(folder: Path, capsys: pytest.C
         (objectives, "front", "that no other one beats in all objectives:"),
     ):
         assert main([*small, *words, f"hydra.sweep.dir={name}"]) == 0
-        at_the_end = capsys.readouterr().out.split("\n\n")
+        printed = capsys.readouterr().out
+        assert printed.count("best of") <= 1  # nothing is said twice
+        at_the_end = printed.split("\n\n")
         assert main(["show", name]) == 0
         shown = capsys.readouterr().out.split("\n\n")[1:-1]
         assert shown == at_the_end[-1 - len(shown) : -1]  # the table and the best, before the directory
@@ -323,7 +327,8 @@ def test_jobs_of_another_search_do_not_count(folder: Path) -> None:
     assert len(other.looker.ended) == 4
     said = "4 jobs there are not of this search, because of other overrides or ranges, and not counted"
     assert said in other.looker.messages
-    assert [line for line in other.looker.messages if line.startswith("best of 4 settings")]
+    assert {row.job for row in other.finished.outcome.rows} == {4, 5, 6, 7}
+    assert len(other.rows) == 8
     assert not [line for line in first.looker.messages if "not of this search" in line]
 
 
@@ -354,6 +359,18 @@ def test_conditions_constraints_and_start_points(folder: Path) -> None:
     assert request.allows({"optimizer": "adam", "model.width": "32", "model.depth": "2"})
     assert not request.allows({"optimizer": "adam", "model.width": "33", "model.depth": "2"})
     assert request.settings.start == ({"optimizer": "adam", "model.width": "8", "model.depth": "2"},)
+
+
+def test_a_mistyped_key_of_a_file_of_ranges_is_named(folder: Path) -> None:
+    (folder / "mine" / "search").mkdir(parents=True)
+    (folder / "mine" / "search" / "wrong.yaml").write_text("parms: {optimizer.lr: 'interval(0.1,0.2)'}\n")
+    with pytest.raises(InputError, match=r"search=wrong: a file of ranges has no parms; did you mean `params`\?"):
+        read("search=wrong", folders=[folder / "mine"])
+
+
+def test_the_only_setting_of_a_space_is_named_as_one(folder: Path) -> None:
+    swept = search("optimizer.lr=choice(0.01)", trials=4)
+    assert "the only setting of the space has been tried" in swept.looker.messages
 
 
 def test_ranges_in_a_file_are_read_as_those_of_the_published_plugin(folder: Path) -> None:
@@ -402,6 +419,16 @@ def test_folds_are_repetitions_of_a_trial() -> None:
         ((LR, "search.objectives=[valid_loss,valid_f1]"), "f1 is not computed; add 'metrics=[f1]'"),
         ((LR, "search.objectives=[valid_loss,parameters]", "search.pruner=median"), "takes a single objective"),
         ((LR, "search.start=[{optimizer.lr: 3}]"), "search.start={optimizer.lr: 3}: is not in the space"),
+        ((LR, "search.start=[{optimizer.lr: 3}]"), "optimizer.lr=3 is not from 0.0001 to 0.1"),
+        (
+            (LR, "activation=relu,tanh", "search.start=[{optimizer.lrr: 0.01, activation: elu}]"),
+            "optimizer.lrr is not searched (did you mean `optimizer.lr`?), activation=elu is not one of relu, tanh, "
+            "optimizer.lr has no value",
+        ),
+        (
+            (LR, "model.width=int(interval(1,64))", "search.start=[{optimizer.lr: 0.01, model.width: 8.5}]"),
+            "is not in the space: model.width=8.5 is not a whole number from 1 to 64",
+        ),
         ((LR, "search.start={optimizer.lr: 0.01}"), "must be null, or a list of settings, as 'search.start=["),
         ((LR, "search.start=[{optimizer.lr: 0.01, batch_size: 4}]"), "batch_size: 4}: is not in the space"),
         ((LR, "search.constraints={a: 1}"), "search.constraints={a:1}: must be null, or a list"),

@@ -7,7 +7,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
 
-from ch12cli.catalogue.best_setting import best_setting, describe_best
 from ch12cli.catalogue.front import objective_column
 from ch12cli.catalogue.names import find_run_directory
 from ch12cli.catalogue.sweep_jobs import read_rows_as_planned
@@ -23,6 +22,7 @@ from ch12cli.search.settings import SAMPLERS
 from ch12cli.search.space import Setting
 from ch12cli.search.study import Study, summary_of_values
 from ch12cli.search.trial import Trial, key_of_setting
+from ch12cli.shell import shell_word
 from ch12cli.sweeps.hydra_sweep import ComposedSweep, SweepTask
 from ch12cli.sweeps.launch import Launch
 from ch12cli.sweeps.search.request import PARAMETERS, SearchRequest
@@ -286,6 +286,7 @@ def run_search(task: SweepTask, launcher: Any) -> list[Any]:
     """
     launch: Launch = task.launcher
     search = Search(task.sweep, launch.directory)
+    launch.others = search.others
     timeout = search.request.settings.timeout
     launch.ends_at = None if timeout is None else search.start + timeout
     returned: list[Any] = []
@@ -306,16 +307,12 @@ def run_search(task: SweepTask, launcher: Any) -> list[Any]:
             jobs = search.final_jobs()
             returned += launcher.launch(jobs, initial_job_idx=number) if jobs else []
     except (KeyboardInterrupt, Terminated):
-        launch.callback.on_message("the same command again goes on with the search")
+        into = shell_word(f"hydra.sweep.dir={launch.directory}")
+        launch.callback.on_message(f"the same command with {into} goes on with the search")
         raise
     finally:
         for message in notes(search):
             launch.callback.on_message(message, warning=True)
-        own = [row for row in launch.rows if row.job not in search.others]
-        best = best_setting(own, search.request.metric)
-        if best is not None and best.settings > 1:
-            for line in describe_best(best, sweep=str(launch.directory)):
-                launch.callback.on_message(line)
     return returned
 
 
@@ -336,5 +333,6 @@ def notes(search: Search) -> Iterator[str]:
         count = len(search.refused)
         first = next(iter(search.refused.values())).messages[0]
         yield f"{count} drawn settings were left out, because no run may have them; the first: {first}"
-    if search.is_exhausted:
-        yield f"all {len(search.study.trials)} settings of the space have been tried"
+    if search.is_exhausted and (count := len(search.study.trials)):
+        tried = "the only setting of the space has" if count == 1 else f"all {count:,} settings of the space have"
+        yield f"{tried} been tried"

@@ -23,7 +23,16 @@ from ch12cli.files.plain_values import is_integer
 from ch12cli.search.constraints import Constraint
 from ch12cli.search.grammar import conditions_of, search_parameters
 from ch12cli.search.settings import FINAL_SEEDS, SearchSettings, settings_from
-from ch12cli.search.space import Interval, Parameter, Setting, Space, WholeNumbers, condition_problems, finite_number
+from ch12cli.search.space import (
+    Interval,
+    Parameter,
+    Setting,
+    Space,
+    WholeNumbers,
+    condition_problems,
+    finite_number,
+    setting_faults,
+)
 from ch12cli.search.study import batch_size
 from ch12cli.shell import shell_word
 from ch12cli.suggest import suggestion
@@ -33,6 +42,7 @@ FOLD = "dataset.fold"
 PARAMETERS = "parameters"  # an objective: the number of them that a network has
 MOST_CHECKED = 100  # options of a key that are composed before the search starts
 UNLIMITED_BATCH = 32  # trials of the first batch of a search that only a budget ends
+OF_RANGES = ("params", "when", "constraints")  # keys of a file in conf/search
 FACTORS = {"halving": 3, "median": 2}  # of the rungs of sweep.halving
 
 
@@ -137,9 +147,9 @@ def read_request(
         if condition.key not in searched and condition.key not in values:
             raise InputError(Problem(f"search.when.{key}", None, f"{condition.key} is no key of these runs"))
     start = [
-        Problem("search.start", f"{{{', '.join(map(': '.join, each.items()))}}}", "is not in the space")
+        Problem("search.start", f"{{{', '.join(map(': '.join, each.items()))}}}", f"is not in the space: {faults}")
         for each in settings.start
-        if (point := space.point(each)) is None or space.setting(point).keys() != each.keys()
+        if (faults := ", ".join(setting_faults(space, each)))
     ]
     if start:
         raise InputError(start)
@@ -192,7 +202,10 @@ def with_space_file(node: dict[str, Any], composer: Composer) -> dict[str, Any]:
         names = ", ".join(composer.choices("search"))
         raise InputError(Problem("search", shown(name), "no such file of ranges", f"choose one of {names}"))
     ranges: Any = OmegaConf.to_container(loaded.config, resolve=False)
-    return {**node, **{key: joined(ranges.get(key), node[key]) for key in ("params", "when", "constraints")}}
+    if unknown := [key for key in map(str, ranges) if key not in OF_RANGES]:
+        hint = suggestion(unknown[0], OF_RANGES) or f"it may have {', '.join(OF_RANGES)}"
+        raise InputError(Problem("search", shown(name), f"a file of ranges has no {unknown[0]}", hint))
+    return {**node, **{key: joined(ranges.get(key), node[key]) for key in OF_RANGES}}
 
 
 def joined(ranges: Any, own: Any) -> Any:
