@@ -140,7 +140,12 @@ def tiers(
     """
     tier = 2 * np.select([~has_best, ~is_sound, ~is_complete], [3, 2, 1], 0)
     is_first = tier == tier.min(initial=6)
-    return np.asarray(tier + (is_first & (2 * runs < runs[is_first].max(initial=0))))
+    return np.asarray(tier + (is_first & ~has_enough_runs(runs, int(runs[is_first].max(initial=0)))))
+
+
+def has_enough_runs(runs: NDArray[np.int64], most: int) -> NDArray[np.bool_]:
+    """Returns whether settings with so many runs may be the best. most: runs of the setting that has most."""
+    return np.asarray(2 * runs >= most)
 
 
 def counting_runs(

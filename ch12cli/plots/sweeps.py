@@ -8,11 +8,18 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ch12cli.catalogue.best_setting import NOT_ITS_OWN, has_enough_runs
+from ch12cli.catalogue.best_setting import NOT_ITS_OWN
 from ch12cli.catalogue.final_numbers import AT_END
 from ch12cli.catalogue.formatting import count_of
 from ch12cli.catalogue.front import unbeaten
-from ch12cli.catalogue.summary import is_repetition, repetitions_in_words, t_quantile, trained_alike, varying
+from ch12cli.catalogue.summary import (
+    has_enough_runs,
+    is_repetition,
+    repetitions_in_words,
+    t_quantile,
+    trained_alike,
+    varying,
+)
 from ch12cli.catalogue.sweep_jobs import PLANNED
 from ch12cli.errors import InputError
 from ch12cli.files.sweep_csv import SweepRow
@@ -544,7 +551,7 @@ def history(results: Results, *, title: str, log: bool | None = None) -> Plot:
     counts = np.array([len(runs) for runs in shown])
     at = np.array([results.jobs[runs[0]] for runs in shown], np.float64)
     means = np.array([results.values[runs].mean() for runs in shown], np.float64)
-    enough = np.array([has_enough_runs(count, int(counts.max())) for count in counts.tolist()])
+    enough = has_enough_runs(counts, int(counts.max()))
     best = (np.minimum if results.minimise else np.maximum).accumulate(means[enough])
     better = np.diff(best, prepend=np.nan) != 0
     steps_x, steps_y = at[enough][better], best[better]

@@ -165,7 +165,7 @@ class Launch:
         before = rows_in(self.directory) if self.buffer is None else {row.job: row for row in self.rows}
         plan, rows = examined_plan(jobs, self.directory, self.known, before, elsewhere=self.engine.elsewhere)
         self.jobs |= plan.jobs
-        require_same_data(plan, self.directory)
+        require_unchanged_data(plan, self.directory)
         if not plan.items and {row.job: row for row in rows} == before:
             self.clean_up(plan)
             return self.finish_unchanged(plan, rows)
@@ -367,7 +367,7 @@ def notify_callbacks(callbacks: Callbacks, job: SweepJob, done: Done, directory:
     callbacks.on_job_end(config=config, job_return=returned)
 
 
-def require_same_data(plan: Plan, sweep_dir: Path) -> None:
+def require_unchanged_data(plan: Plan, sweep_dir: Path) -> None:
     """Raises CheckpointMismatchError if an ended job of the plan was trained on other data than there are now."""
     done = set(plan.done)
     for group, task in zip(plan.groups, plan.tasks, strict=True):
