@@ -165,7 +165,7 @@ def counting_runs(
     for index, (row, setting) in enumerate(zip(rows, group.tolist(), strict=True)):
         seeds, fold = tuple([row.overrides.get(key, "") for key in seed_keys]), row.overrides.get(FOLD, "")
         if not fold and not any(seeds):
-            seeds = (f"{index}",)  # runs with neither seed nor fold are told apart
+            seeds = (f"job {index}",)  # runs with neither seed nor fold are told apart, which is no seed's text
         jobs[setting].add((seeds, fold))
         if row.status == "finished":
             finished.setdefault((setting, seeds), {}).setdefault(fold, index)
