@@ -363,8 +363,8 @@ def test_conditions_constraints_and_start_points(folder: Path) -> None:
 
 def test_a_mistyped_key_of_a_file_of_ranges_is_named(folder: Path) -> None:
     (folder / "mine" / "search").mkdir(parents=True)
-    (folder / "mine" / "search" / "wrong.yaml").write_text("parmas: {optimizer.lr: 'interval(0.1,0.2)'}\n")
-    with pytest.raises(InputError, match=r"search=wrong: a file of ranges has no parmas; did you mean `params`\?"):
+    (folder / "mine" / "search" / "wrong.yaml").write_text("parms: {optimizer.lr: 'interval(0.1,0.2)'}\n")
+    with pytest.raises(InputError, match=r"search=wrong: a file of ranges has no parms; did you mean `params`\?"):
         read("search=wrong", folders=[folder / "mine"])
 
 
@@ -463,7 +463,7 @@ def test_folds_are_repetitions_of_a_trial() -> None:
             "optimizer=adam has no momentum; say which it is for: 'search.when={optimizer.momentum:",
         ),
         ((LR,), "or add hydra/sweeper=search to draw some"),
-        ((LR, "hydra/sweeper=searchh"), "hydra/sweeper=searchh: no such choice; did you mean `search`?"),
+        ((LR, "hydra/sweeper=serch"), "hydra/sweeper=serch: no such choice; did you mean `search`?"),
         ((LR, "search.constraints=model.width"), "or a list, as 'search.constraints=[\"model.width <= 64\"]'"),
     ],
 )
