@@ -386,6 +386,41 @@ class Pair:
 
 
 @dataclass(frozen=True)
+class Word:
+    """Text, or a number that stands for itself, such as that of an account."""
+
+    def allows(self, value: Any) -> bool:
+        return isinstance(value, str | int) and not isinstance(value, bool)
+
+    def __str__(self) -> str:
+        return "text"
+
+
+@dataclass(frozen=True)
+class ShellLines:
+    """A list of lines of text."""
+
+    def allows(self, value: Any) -> bool:
+        return isinstance(value, list | tuple) and all(isinstance(line, str) for line in value)
+
+    def __str__(self) -> str:
+        return """a list of lines, as 'KEY=["module load cuda"]'"""
+
+
+@dataclass(frozen=True)
+class MappingRule:
+    """A mapping of names to values. example: what it may hold, for the text."""
+
+    example: str
+
+    def allows(self, value: Any) -> bool:
+        return isinstance(value, Mapping) and all(isinstance(name, str) for name in value)
+
+    def __str__(self) -> str:
+        return f"a mapping, as 'KEY={{{self.example}}}'"
+
+
+@dataclass(frozen=True)
 class Or:
     """A special string (or null), or a value that `rule` allows."""
 

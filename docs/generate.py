@@ -19,7 +19,7 @@ from ch12cli.cli.help.overview import key_entries, top_level_entry
 from ch12cli.cli.main import main
 from ch12cli.cli.verbs import VERBS
 from ch12cli.config.choices import choices_of_group, default_choices, top_level
-from ch12cli.config.schema import GROUPS, HYDRA_KEYS
+from ch12cli.config.schema import GROUPS, HYDRA_KEYS, LAUNCHER_KEYS
 from ch12cli.search.settings import SEARCH_KEYS
 
 FOLDER = Path(__file__).resolve().parent / "reference"
@@ -78,9 +78,17 @@ def configuration_page() -> str:
             ("key", "meaning", "values"),
             ((f"`search.{name}`", escaped(key.meaning), escaped(str(key.rule))) for name, key in SEARCH_KEYS.items()),
         ),
+        *(block for launcher in LAUNCHER_KEYS for block in launcher_blocks(launcher)),
         "## Keys of Hydra",
         table(("key", "meaning"), ((f"`{key}`", text) for key, text in HYDRA_KEYS.items())),
     )
+
+
+def launcher_blocks(launcher: str) -> list[str]:
+    """The heading and keys of a launcher."""
+    keys = LAUNCHER_KEYS[launcher]
+    rows = ((f"`hydra.launcher.{name}`", escaped(key.meaning), escaped(str(key.rule))) for name, key in keys.items())
+    return [f"## hydra/launcher={launcher}", table(("key", "meaning", "values"), rows)]
 
 
 def group_blocks(group: str) -> list[str]:

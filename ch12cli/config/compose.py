@@ -21,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ch12cli.config.choices import content, is_readable, require_folders, shipped
 from ch12cli.config.hydra_internals import IConfigRepository, apply_override, has_key, make_loader, override_dirname
-from ch12cli.config.schema import GROUPS, HYDRA_KEYS, KEYS
+from ch12cli.config.schema import GROUPS, HYDRA_KEYS, KEYS, STACKED_LAUNCHERS
 from ch12cli.config.settings import choices_of, copy_of_config, first_lines, plain_job, settings_of
 from ch12cli.config.unknown import (
     hydra_problem,
@@ -41,10 +41,6 @@ from ch12cli.files.hydra_folder import flatten, put
 from ch12cli.files.run_directory import HYDRA
 from ch12cli.shell import shell_word
 from ch12cli.suggest import suggestion
-
-STACKED_LAUNCHERS = tuple(
-    f"hydra_plugins.ch12_stacked.{name}" for name in ("StackedLauncher", "SlurmLauncher", "ExecutorLauncher")
-)
 
 
 class Composition(NamedTuple):

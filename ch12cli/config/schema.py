@@ -1,6 +1,7 @@
 """The rule and meaning of every configuration key that ch12 ships. Does not import torch."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from ch12cli.rules import (
     LARGEST_NOISE,
@@ -13,6 +14,7 @@ from ch12cli.rules import (
     HalvingRule,
     IntegerRule,
     ItemsRule,
+    MappingRule,
     MemoryRule,
     Names,
     Number,
@@ -23,13 +25,17 @@ from ch12cli.rules import (
     PathRule,
     PopulationRule,
     Rule,
+    ShellLines,
     Size,
     Some,
     TargetRule,
     Text,
     Truth,
     Weights,
+    Word,
+    describe_rule,
 )
+from ch12cli.suggest import did_you_mean
 
 SEEDS = IntegerRule(0, LARGEST_SEED)
 
@@ -315,6 +321,56 @@ HYDRA_KEYS = {
     "hydra.searchpath": "further folders of configuration files: [file://DIR]",
     "hydra.job.name": "the name of the program in Hydra's own files",
 }
+
+
+STACKED_LAUNCHERS = tuple(
+    f"hydra_plugins.ch12_stacked.{name}Launcher" for name in ("Stacked", "Slurm", "Executor")
+)  # train stacks, the first in processes of this machine
+PREFIX_OF_LAUNCHER = "hydra.launcher."
+LAUNCHER_KEYS: dict[str, dict[str, Key]] = {
+    "slurm": {
+        "partition": Key(Or(None, Word()), "the partition to submit to; null: the cluster's default"),
+        "timeout_min": Key(
+            IntegerRule(1),
+            "time limit of each array job, in minutes; at the limit it writes checkpoints and is queued again",
+        ),
+        "cpus_per_task": Key(IntegerRule(1), "cores of each array job, which trains as many stacks at once"),
+        "gpus_per_node": Key(Or(None, IntegerRule(0)), "GPUs of each array job"),
+        "mem_gb": Key(Or(None, Number(above=0)), "memory of each array job, in GiB; its stacks are cut to fit into it"),
+        "account": Key(Or(None, Word()), "the account to charge"),
+        "qos": Key(Or(None, Word()), "the quality of service"),
+        "constraint": Key(Or(None, Word()), "features that a node must have"),
+        "array_parallelism": Key(IntegerRule(1), "array jobs at once, at most"),
+        "setup": Key(Or(None, ShellLines()), "lines of bash to run before ch12"),
+        "additional_parameters": Key(Or(None, MappingRule("nice: 100")), "further options of sbatch"),
+        "signal_delay_s": Key(
+            IntegerRule(1), "seconds before the time limit at which checkpoints are written; less than the time limit"
+        ),
+        "wait": Key(Truth(), "follow the sweep to its end; false: return when it is submitted, as --detach"),
+    },
+    "executor": {
+        "executor": Key(
+            MappingRule("_target_: loky.get_reusable_executor"),
+            "what is built; it, or what its get_executor returns, has submit",
+        ),
+        "parallel": Key(IntegerRule(1), "tasks at once; a sweep is divided into at most as many"),
+        "cpus_per_task": Key(IntegerRule(1), "stacks that each task trains at once"),
+    },
+}
+
+
+def launcher_problems(launcher: str, options: Mapping[str, Any]) -> list[str]:
+    """Returns what is wrong with the options of a launcher."""
+    keys, problems = LAUNCHER_KEYS[launcher], []
+    for name, value in options.items():
+        if name not in keys:
+            problems.append(
+                f"{PREFIX_OF_LAUNCHER}{name}: no such key of hydra/launcher={launcher}{did_you_mean(name, keys)}"
+            )
+        elif not keys[name].rule.allows(value):
+            rule = describe_rule(f"{PREFIX_OF_LAUNCHER}{name}", keys[name].rule)
+            problems.append(f"{PREFIX_OF_LAUNCHER}{name}={value}: must be {rule}")
+    return problems
 
 
 def key_of(path: str) -> Key | None:

@@ -15,10 +15,10 @@ from omegaconf import DictConfig, OmegaConf, SCMode
 
 from ch12cli.config.check import KeyProblems, all_problems, value_problem
 from ch12cli.config.combinations import shared_run_problems
-from ch12cli.config.compose import STACKED_LAUNCHERS, Composer
+from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import with_number
 from ch12cli.config.run_settings import RunSettings
-from ch12cli.config.schema import INSTANTIATION
+from ch12cli.config.schema import INSTANTIATION, STACKED_LAUNCHERS
 from ch12cli.config.settings import plain_job
 from ch12cli.config.values import MANDATORY
 from ch12cli.errors import InputError, Problem

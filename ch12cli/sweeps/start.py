@@ -14,9 +14,10 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from ch12cli.config.combinations import monitored
-from ch12cli.config.compose import STACKED_LAUNCHERS, Composer, working_directory
+from ch12cli.config.compose import Composer, working_directory
 from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.config.hydra_job import callbacks_of
+from ch12cli.config.schema import STACKED_LAUNCHERS
 from ch12cli.config.settings import first_lines
 from ch12cli.errors import InputError, MachineError, os_problem
 from ch12cli.files.atomic import machine_errors, make_folder

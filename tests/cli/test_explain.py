@@ -15,6 +15,7 @@ from ch12cli.cli.verbs.explain import format_explanation, parser
 from ch12cli.config.compose import Composer
 from ch12cli.config.explain import Traced
 from ch12cli.config.hydra_internals import cached, hydra_session
+from ch12cli.config.schema import LAUNCHER_KEYS, launcher_problems
 from ch12cli.errors import InputError
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -386,3 +387,18 @@ def test_a_changed_file_is_read_again(mine: Path, capsys):
     assert "\n  optimizer.lr=0.002 " in printed(capsys, "-cd", "mine", "optimizer=nadam")
     (mine / "optimizer" / "nadam.yaml").write_text("_target_: torch.optim.NAdam\nlr: 0.5\n")
     assert "\n  optimizer.lr=0.5 " in printed(capsys, "-cd", "mine", "optimizer=nadam")
+
+
+def test_the_keys_of_launchers_are_described_by_the_table_that_checks_them(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "hydra.launcher.timeout_min", "hydra/launcher=slurm"]) == 0
+    page = " ".join(capsys.readouterr().out.split())
+    assert "time limit of each array job, in minutes" in page
+    assert "may be a whole number from 1 used by ch12 train -m hydra/launcher=slurm value 60" in page
+    assert main(["explain", "hydra.launcher.timeout_min"]) == 0
+    assert "hydra/launcher=stacked, which has no such key, is chosen" in " ".join(capsys.readouterr().out.split())
+    for launcher, keys in LAUNCHER_KEYS.items():
+        file = CONF / f"hydra/launcher/{launcher}.yaml"
+        values = yaml.safe_load(file.read_text())
+        assert keys.keys() == {name for name in values if not name.startswith("_")}
+        wrong = launcher_problems(launcher, {name: values[name] for name in keys if values[name] != "???"})
+        assert wrong == []

@@ -19,7 +19,7 @@ from ch12cli.config.choices import (
     known_keys,
     top_level,
 )
-from ch12cli.config.schema import GROUPS, HYDRA_KEYS, key_of
+from ch12cli.config.schema import GROUPS, HYDRA_KEYS, LAUNCHER_KEYS, PREFIX_OF_LAUNCHER, key_of
 from ch12cli.config.values import MANDATORY, shown
 from ch12cli.errors import InputError
 from ch12cli.files.hydra_folder import flatten
@@ -61,6 +61,8 @@ def format_explanation(name: str, traced: "Traced") -> str:
     """Returns the page about a name. Raises InputError with suggestions if the name is unknown."""
     if name.startswith("search.") and (page := search_key_page(name)):
         return page
+    if name.startswith(PREFIX_OF_LAUNCHER) and (page := launcher_key_page(name, traced)):
+        return page
     keys = known_keys(traced.folders) | dict(flatten(traced.composition.settings))
     found = identify(name, keys, traced)
     if isinstance(found, Choice):
@@ -80,6 +82,23 @@ def search_key_page(name: str) -> str:
         return ""
     entries = [("may be", str(key.rule)), ("used by", "ch12 train -m, of which it makes a search")]
     return join_pages([[heading(name), *paragraph(key.meaning, indent=2)], definitions(entries)])
+
+
+def launcher_key_page(path: str, traced: "Traced") -> str:
+    """Returns the page of a key of one of ch12's launchers, the chosen one if it has the key; empty for another key."""
+    name, chosen = path.removeprefix(PREFIX_OF_LAUNCHER), traced.choice("hydra/launcher").text
+    having = sorted(
+        (launcher for launcher, keys in LAUNCHER_KEYS.items() if name in keys), key=lambda one: one != chosen
+    )
+    if not having:
+        return ""
+    key = LAUNCHER_KEYS[having[0]][name]
+    entries = [("may be", describe_rule(path, key.rule)), ("used by", f"ch12 train -m hydra/launcher={having[0]}")]
+    if having[0] == chosen:
+        entries += value_entries(path, traced.settings(path), traced)
+    else:
+        entries += [("value", f"none: hydra/launcher={chosen}, which has no such key, is chosen")]
+    return join_pages([[heading(path), *paragraph(key.meaning, indent=2)], definitions(entries)])
 
 
 def identify(name: str, keys: Iterable[str], traced: "Traced") -> str | Choice:
