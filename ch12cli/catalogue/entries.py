@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from ch12cli.catalogue.sweep_jobs import best_job, read_sweep_rows, sweep_monitor, sweep_status, typed_value
 from ch12cli.errors import InputError
 from ch12cli.files.atomic import last_written, read_file
-from ch12cli.files.cluster.journal import activity
+from ch12cli.files.cluster.tasks import activity
 from ch12cli.files.compact.run_files import read_dated_run_file
 from ch12cli.files.locks import is_locked
 from ch12cli.files.metrics_csv import check_metrics, count_epochs
@@ -226,7 +226,8 @@ def sweep_entry(folder: str, inside: Sequence[str]) -> Entry:
         return Entry(folder, "sweep", when, unusable(folder, SWEEP, PLAN), tag_values)
     counts = Counter(row.status for row in rows)
     planned = count_planned(path)
-    status = sweep_status(rows, planned=planned, activity="running" if is_locked(path) else activity(path))
+    ended = {row.job for row in rows if row.status != "interrupted"}
+    status = sweep_status(rows, planned=planned, activity="running" if is_locked(path) else activity(path, ended))
     seconds = [row.seconds for row in rows if row.seconds is not None]
     values = {
         "jobs": max(planned, len(rows)),

@@ -11,12 +11,13 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from ch12cli.config.schema import STACKED_LAUNCHERS
 from ch12cli.config.settings import first_lines
-from ch12cli.config.untrusted_settings import EVERY_USE, Use, untrusted_problems
+from ch12cli.config.untrusted_settings import EVERY_USE, Use, commands_of_launcher, untrusted_problems
 from ch12cli.errors import InputError, reason_of
 from ch12cli.files.atomic import read_file
-from ch12cli.files.hydra_folder import LARGEST, LOADER, NAMES_A_KEY, WRITTEN_LAST, is_bounded, with_changes
-from ch12cli.files.plan_json import WITHDRAWN, read_plan
+from ch12cli.files.hydra_folder import LARGEST, LOADER, NAMES_A_KEY, WRITTEN_LAST, hydra_in, is_bounded, with_changes
+from ch12cli.files.plan_json import WITHDRAWN, PlanFile, read_plan
 from ch12cli.files.run_directory import HYDRA
 from ch12cli.shell import shell_line
 
@@ -78,13 +79,25 @@ def _recorded_settings(directory: Path) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def resume_line(directory: Path, *, trust: bool | None = None) -> str:
-    """Returns the command that continues a run or sweep, as a shell's command line.
-
-    trust: whether it needs --trust; None to find out from the files.
-    """
-    trust = needs_trust(directory) if trust is None else trust
+def resume_line(directory: Path) -> str:
+    """Returns the command that continues a run or sweep, as a shell's command line, with --trust if it needs that."""
+    trust = needs_trust(directory) or runs_commands(directory)
     return shell_line(["ch12", "resume", str(directory), *(["--trust"] if trust else [])])
+
+
+def runs_commands(directory: Path) -> bool:
+    """Returns whether a resume would run commands that the sweep's launcher names. False if it is unreadable."""
+    try:
+        return bool(commands_of_launcher(launcher_of(read_plan(directory))))
+    except (InputError, *WRONG_FORM):
+        return False
+
+
+def launcher_of(plan: PlanFile) -> Mapping[str, Any]:
+    """Returns the options of the launcher that a sweep was started with; the default one if it was not ch12's own."""
+    launcher = hydra_in(plan.bases[0].template).get("launcher") if plan.bases else None
+    is_own = isinstance(launcher, Mapping) and launcher.get("_target_") in STACKED_LAUNCHERS
+    return launcher if is_own and isinstance(launcher, Mapping) else {"_target_": STACKED_LAUNCHERS[0]}
 
 
 def with_later_keys(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -179,3 +179,12 @@ def require_kind(settings: Mapping[str, Any]) -> None:
     ]
     if problems:
         raise InputError(problems)
+
+
+RUN_COMMANDS = ("executor", "setup", "additional_parameters")  # options of launchers that say what is to be run
+
+
+def commands_of_launcher(launcher: Mapping[str, Any]) -> list[str]:
+    """Returns which options of a launcher say what is to be run."""
+    runs = [name for name in launcher if name in RUN_COMMANDS and launcher[name]]
+    return runs + [name for name, value in launcher.items() if "${" in str(value)]

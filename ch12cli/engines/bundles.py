@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from ch12cli.files.cluster.bundle_json import Bundle, Submission
-from ch12cli.files.cluster.journal import Event, JournalReader
+from ch12cli.files.cluster.journal import BundleState, Event, JournalReader, state_after
+from ch12cli.files.cluster.slurm_queue import TaskState
+from ch12cli.files.cluster.tasks import with_queue
 from ch12cli.sweeps.workers.work_item import Progress, Unstacked, WorkItem
 
+UNKNOWN = TaskState("")
 SETTLE = 10.0  # seconds after which what an ended process wrote is visible everywhere
 
 
@@ -26,8 +29,8 @@ class FollowedBundle:
     submission: Submission
     reader: JournalReader
     unseen: set[int] = field(default_factory=set)
-    ended_at: float = math.inf  # when the engine first said that its process has ended
-    reason: str = ""
+    task: TaskState = UNKNOWN  # what the engine said last
+    ended_at: float = math.inf  # when it first said that its process has ended
     tries: int = 1
     guilty: int = 0
     reached: dict[int, int] = field(default_factory=dict)
@@ -49,6 +52,17 @@ class FollowedBundle:
         """The epoch that each item has reached in any submission, by its first job."""
         keys = {**self.reached_before, **self.reached}
         return {key: max(self.reached.get(key, 0), self.reached_before.get(key, 0)) for key in keys}
+
+    def note_task(self, task: TaskState, now: float) -> None:
+        self.task = task
+        self.ended_at = min(self.ended_at, now) if task.has_ended else math.inf
+
+    @property
+    def state(self) -> tuple[str, str]:
+        """Its state as `ch12 watch` names it, and why it waits."""
+        state = state_after(self.reader.newest) if self.reader.newest else "submitted"
+        found = with_queue(BundleState(self.bundle.number, state, self.reader.attempt, "", 0), self.task)
+        return found.state, found.reason
 
     @property
     def was_killed(self) -> bool:

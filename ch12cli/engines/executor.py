@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from ch12cli.catalogue.formatting import count_of
+from ch12cli.config.schema import launcher_problems
 from ch12cli.errors import InputError, describe_error
 from ch12cli.files.cluster.bundle_json import WORK, Submission
+from ch12cli.files.cluster.slurm_queue import TaskState
 
 Future = Any  # what the executor's `submit` returns: like concurrent.futures.Future
 
@@ -32,14 +34,7 @@ class ExecutorEngine:
     @classmethod
     def from_options(cls, options: Mapping[str, Any], make: Callable[[], Any]) -> "ExecutorEngine":
         """Returns the engine with these options of its launcher. Raises InputError if they are invalid."""
-        problems = [
-            f"hydra.launcher.{name}={options[name]}: must be a whole number from 1"
-            for name in ("parallel", "cpus_per_task")
-            if type(options.get(name, 1)) is not int or options.get(name, 1) < 1
-        ]
-        if not isinstance(options.get("executor"), Mapping):
-            problems.append("hydra.launcher.executor: must be {_target_: …}, such as loky.get_reusable_executor")
-        if problems:
+        if problems := launcher_problems("executor", options):
             raise InputError(problems)
         return cls(
             make,
@@ -75,13 +70,9 @@ class ExecutorEngine:
             self.futures[number] = self.executor.submit(run_command, list(command), str(log), os.getcwd())
         return str(os.getpid())
 
-    def ended(self, submission: Submission) -> Mapping[int, str]:
-        """Returns the bundles whose tasks have ended. Those of another process's executor are unknown here."""
-        return {
-            number: reason
-            for number in submission.bundles
-            if (reason := reason_of_end(self.futures.get(number))) is not None
-        }
+    def states(self, submission: Submission) -> Mapping[int, TaskState]:
+        """Returns the states of the tasks. Those of another process's executor are gone."""
+        return {number: future_state(self.futures.get(number)) for number in submission.bundles}
 
     def cancel(self, submission: Submission, numbers: Sequence[int]) -> None:
         for number in numbers:
@@ -95,13 +86,14 @@ def run_command(command: list[str], log: str, folder: str) -> int:
         return subprocess.run(command, stdout=output, stderr=output, cwd=folder, check=False).returncode
 
 
-def reason_of_end(future: Future | None) -> str | None:
-    """Returns why a task has ended; None while it is waiting or running."""
+def future_state(future: Future | None) -> TaskState:
+    """Returns the state of a task, which is the reason of its end if it has ended."""
     if future is None:
-        return "its executor is gone"
+        return TaskState("its executor is gone", has_ended=True)
     if not future.done():
-        return None
+        return TaskState("not ended")
     if future.cancelled():
-        return "it was cancelled"
+        return TaskState("it was cancelled", has_ended=True)
     error = future.exception()
-    return describe_error(error) if error is not None else f"exit code {future.result()}"
+    reason = describe_error(error) if error is not None else f"exit code {future.result()}"
+    return TaskState(reason, has_ended=True)

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import ch12cli
 from ch12cli.catalogue.formatting import count_of, format_seconds
-from ch12cli.engines.bundles import FollowedBundle, divide, report_of
+from ch12cli.engines.bundles import UNKNOWN, FollowedBundle, divide, report_of
 from ch12cli.errors import InputError, MachineError
 from ch12cli.files.atomic import read_file
 from ch12cli.files.cluster.bundle_json import (
@@ -27,6 +27,8 @@ from ch12cli.files.cluster.bundle_json import (
 from ch12cli.files.cluster.journal import STOP, Event, JournalReader
 from ch12cli.files.cluster.lease import Lease, leased
 from ch12cli.files.cluster.shared_folders import look_again
+from ch12cli.files.cluster.slurm_queue import TaskState
+from ch12cli.files.cluster.tasks import describe_tasks
 from ch12cli.files.environment import environment
 from ch12cli.files.history import environment_differences
 from ch12cli.files.hydra_folder import flatten
@@ -35,7 +37,7 @@ from ch12cli.files.run_directory import RESULT
 from ch12cli.sweeps.groups import Elsewhere
 from ch12cli.sweeps.job_directories import write_failed
 from ch12cli.sweeps.jobs import SweepJob
-from ch12cli.sweeps.workers.work_item import Done, Progress, Remark, Report, WorkItem
+from ch12cli.sweeps.workers.work_item import Done, Progress, Remark, Report, Tasks, WorkItem
 from ch12cli.sweeps.workers.worker import Worker
 
 POLL = 0.2  # seconds between two looks at the journals
@@ -76,8 +78,8 @@ class Engine(Protocol):
     def submit(self, commands: Sequence[Sequence[str]], *, directory: Path, first: int) -> str:
         """Starts a process for each command and returns an identifier. first: the number of the first bundle."""
 
-    def ended(self, submission: Submission) -> Mapping[int, str]:
-        """Returns why bundles have ended or are gone, by number: empty for what is waiting or running."""
+    def states(self, submission: Submission) -> Mapping[int, TaskState]:
+        """Returns the states of a submission's tasks, by bundle; empty if the engine does not answer."""
 
     def cancel(self, submission: Submission, numbers: Sequence[int]) -> None:
         """Ends what is waiting or running of these bundles of a submission."""
@@ -175,11 +177,11 @@ class RemoteEngine:
                 with suppress(InputError):
                     bundle = read_bundle(directory, number)
                     bundles += [] if bundle.jobs.isdisjoint(left) else [bundle]
-            ended = self.engine.ended(submission) if bundles else {}
+            states = self.engine.states(submission) if bundles else {}
             found += [
                 self.followed(bundle, submission, directory, bundle.jobs & left)
                 for bundle in bundles
-                if bundle.number not in ended
+                if not (bundle.number in states and states[bundle.number].has_ended)
             ]
         return found
 
@@ -210,7 +212,8 @@ class RemoteEngine:
         self, followed: list[FollowedBundle], worker: Worker, lease: Lease, idle: Callable[[], None]
     ) -> Generator[tuple[WorkItem, Report], None, None]:
         jobs, directory = worker.jobs, worker.sweep_dir
-        asked = time.monotonic()
+        asked, told = time.monotonic() - ASK + 2 * POLL, ""  # asks soon, and then every ASK seconds
+        cancelled: list[FollowedBundle] = []
         while followed:
             for one in followed:
                 for event in one.reader.read():
@@ -219,6 +222,9 @@ class RemoteEngine:
             if now - asked > ASK:
                 asked = now
                 self.ask(followed, now)
+                if (text := describe_tasks([one.state for one in followed])) != told:
+                    told = text
+                    yield followed[0].items[0], Tasks(text)
             for one in [one for one in followed if one.is_over(now)]:
                 look_again(directory, [jobs[number].directory for number in one.unseen])
                 yield from self.results(one, sorted(one.unseen), jobs, directory)
@@ -227,22 +233,27 @@ class RemoteEngine:
                     one.guilty += 1
                 if one.guilty > 1 and len(one.left()) == 1 and len(one.unseen) == 1:
                     yield from self.fail(one, worker)
+                elif one.unseen and was_cancelled_before_it_began(one, directory):
+                    cancelled.append(one)
                 elif one.unseen:
                     followed += self.again(one, directory)
             lease.renew()
             idle()
             time.sleep(POLL)
+        if cancelled:
+            left = set[int]().union(*(one.unseen for one in cancelled))
+            rule = f"cancelled before they began ({cancelled[0].task.name})"
+            raise MachineError(
+                f"{count_of(len(left), 'job')} from job {min(left)} on were not trained: tasks were {rule}"
+            )
 
     def ask(self, followed: Sequence[FollowedBundle], now: float) -> None:
         """Notes which processes have ended, as the engine says."""
         for submission in {one.submission for one in followed}:
-            ended = self.engine.ended(submission)
+            states = self.engine.states(submission)
             for one in followed:
                 if one.submission == submission:
-                    if one.bundle.number not in ended:
-                        one.ended_at = float("inf")
-                    elif one.ended_at == float("inf"):
-                        one.ended_at, one.reason = now, ended[one.bundle.number]
+                    one.note_task(states.get(one.bundle.number, UNKNOWN), now)
 
     def reports(
         self, one: FollowedBundle, event: Event, jobs: Mapping[int, SweepJob], directory: Path
@@ -301,8 +312,8 @@ class RemoteEngine:
         """
         if one.tries >= TRIES and not one.guilty:
             raise MachineError(
-                f"{len(one.unseen)} jobs from job {min(one.unseen)} on were started {TRIES} times without a result"
-                f" ({one.reason or 'no reason given'}); {what_is_known(one, directory)}"
+                f"{len(one.unseen)} jobs from job {min(one.unseen)} on were submitted {TRIES} times without a result"
+                f" ({one.task.name or 'no reason given'}); {what_is_known(one, directory)}"
             )
         self.engine.cancel(one.submission, [one.bundle.number])  # of which Slurm may keep a held job
         bundles = [[item] for item in one.isolated()] if one.guilty > 1 else [one.left()]
@@ -320,7 +331,7 @@ class RemoteEngine:
         (number,) = one.unseen
         job, (item,) = worker.jobs[number], one.left()
         directory = worker.sweep_dir / job.directory
-        error = f"the process that trained it died ({one.reason or 'without a word'})"
+        error = f"the process that trained it died ({one.task.name or 'without a word'})"
         result = write_failed(directory, hydra=worker.hydra.files(job, directory), error=error)
         yield item, Done(number, result)
 
@@ -347,6 +358,12 @@ def places_of(worker: Worker) -> dict[str, Path]:
             if isinstance(value, str) and value and os.path.exists(value):
                 places[f"dataset.{key}"] = Path(value).absolute()
     return places
+
+
+def was_cancelled_before_it_began(one: FollowedBundle, directory: Path) -> bool:
+    """Returns whether a task was cancelled while it waited. Its script would have written to a file first."""
+    begun = f"{one.bundle.number}.log" in os.listdir(directory / WORK) or one.reader.attempt
+    return one.task.name.startswith("CANCELLED") and not begun
 
 
 def what_is_known(one: FollowedBundle, directory: Path) -> str:

@@ -1,25 +1,22 @@
 """Slurm, through sbatch, squeue, scontrol and scancel. It needs neither accounting nor a Python package."""
 
 import os
-import re
 import shlex
 import shutil
-import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ch12cli.catalogue.formatting import count_of
+from ch12cli.config.recorded import resume_line
+from ch12cli.config.schema import PREFIX_OF_LAUNCHER, launcher_problems
 from ch12cli.engines.visibility import has_other_machines, local_places
-from ch12cli.errors import InputError, MachineError, os_problem
-from ch12cli.files.cluster.bundle_json import WORK, Submission, read_submissions
-
-LARGEST_ARRAY = 1000  # indices of an array, where Slurm does not say MaxArraySize
-WAITS = 60.0  # seconds for an answer of Slurm
-UNFINISHED = {"PENDING", "RUNNING", "CONFIGURING", "COMPLETING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SUSPENDED"}
-FIELD = re.compile(r"(\w+)=(\S*)")
+from ch12cli.errors import InputError, MachineError
+from ch12cli.files.cluster import slurm_queue
+from ch12cli.files.cluster.bundle_json import WORK, Submission
+from ch12cli.files.cluster.slurm_queue import TaskState, ask
 
 
 @dataclass
@@ -44,13 +41,7 @@ class Slurm:
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> "Slurm":
         """Returns the engine with these options of its launcher. Raises InputError for what Slurm could not mean."""
-        problems = []
-        for name in ("timeout_min", "cpus_per_task", "array_parallelism", "signal_delay_s"):
-            if type(options.get(name, 1)) is not int or options.get(name, 1) < 1:
-                problems.append(f"hydra.launcher.{name}={options[name]}: must be a whole number from 1")
-        unknown = [name for name in options if name not in {each.name for each in fields(cls)}]
-        problems += [f"hydra.launcher.{name}: no such key of hydra/launcher=slurm" for name in unknown]
-        if problems:
+        if problems := launcher_problems(cls.name, options):
             raise InputError(problems)
         engine = cls(**options)
         if not engine.seconds:
@@ -103,7 +94,7 @@ class Slurm:
 
         A comma separates the arrays that larger submissions are divided into. Raises InputError if sbatch refuses.
         """
-        size = self.largest_array()
+        size = slurm_queue.largest_array()
         return ",".join(
             self.submit_array(commands[start : start + size], directory=directory, first=first + start)
             for start in range(0, len(commands), size)
@@ -112,7 +103,8 @@ class Slurm:
     def submit_array(self, commands: Sequence[Sequence[str]], *, directory: Path, first: int) -> str:
         done = ask(self.sbatch_line(len(commands), directory), script=self.script(commands[0], directory, first))
         if done.returncode:
-            raise InputError(f"sbatch refused the sweep: {in_one_line(done.stderr or done.stdout)}")
+            hint = f"continue with other options: {resume_line(directory)} {PREFIX_OF_LAUNCHER}KEY=VALUE"
+            raise InputError(f"sbatch refused the sweep: {in_one_line(done.stderr or done.stdout)}; {hint}")
         return done.stdout.strip().partition(";")[0]
 
     def sbatch_line(self, count: int, directory: Path) -> list[str]:
@@ -144,106 +136,21 @@ class Slurm:
         """
         words = shlex.join([word for word in command if not word.startswith("--stack=")])
         log = f'{shlex.join([str(directory.absolute() / WORK)])}/"$K.log"'
-        head = ["#!/bin/sh", f"K=$(({first} + SLURM_ARRAY_TASK_ID))", f"exec >> {log} 2>&1"]
+        head = ["#!/bin/bash", f"K=$(({first} + SLURM_ARRAY_TASK_ID))", f"exec >> {log} 2>&1"]
         return "\n".join([*head, *(self.setup or ()), f'exec {words} --stack="$K"', ""])
 
-    def largest_array(self) -> int:
-        """Returns how many jobs an array may have: Slurm's MaxArraySize is one more than the largest index."""
-        done = ask(["scontrol", "show", "config"])
-        found = re.search(r"^MaxArraySize\s*=\s*(\d+)", done.stdout, re.MULTILINE) if not done.returncode else None
-        return max(1, int(found[1]) - 1) if found else LARGEST_ARRAY
-
-    def ended(self, submission: Submission) -> Mapping[int, str]:
-        """Returns the bundles that Slurm neither holds nor runs, with the state that it remembers, such as TIMEOUT.
-
-        Empty if Slurm does not answer: a controller that restarts has lost nothing.
-        """
-        known = self.states(submission)
-        if known is None:
-            return {}
-        return {
-            number: known.get(number, GONE).name for number in submission.bundles if known.get(number, GONE).has_ended
-        }
-
-    def states(self, submission: Submission) -> dict[int, "JobState"] | None:
-        """Returns the states of a submission's jobs, by bundle; None if Slurm does not answer."""
-        states: dict[int, JobState] = {}
-        for array, first in self.arrays(submission):
-            done = ask(["scontrol", "show", "job", "-o", array])
-            if done.returncode and "Invalid job id" not in done.stderr:
-                return None
-            states |= {first + index: state for index, state in states_in(done.stdout).items()}
-        return states
-
-    def arrays(self, submission: Submission) -> list[tuple[str, int]]:
-        """Returns the ids of a submission's arrays, each with the number of its first bundle."""
-        identifiers = submission.id.split(",")
-        size = self.largest_array() if len(identifiers) > 1 else 0
-        return [(array, submission.first + index * size) for index, array in enumerate(identifiers)]
+    def states(self, submission: Submission) -> Mapping[int, TaskState]:
+        return slurm_queue.job_states(submission)
 
     def cancel(self, submission: Submission, numbers: Sequence[int]) -> None:
         with suppress(MachineError):
-            arrays = self.arrays(submission)
+            arrays = slurm_queue.arrays(submission)
             if list(numbers) == list(submission.bundles):
                 ask(["scancel", *(array for array, _ in arrays)])
                 return
             for number in numbers:
                 array, first = max((each for each in arrays if each[1] <= number), key=lambda each: each[1])
                 ask(["scancel", f"{array}_{number - first}"])
-
-
-class JobState(NamedTuple):
-    """What Slurm says of a job: its state, and why it waits, such as Resources."""
-
-    name: str
-    reason: str = ""
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether nothing will start it any more. Slurm holds for ever what a node could not launch."""
-        return self.name not in UNFINISHED or self.reason.startswith("launch_failed")
-
-
-GONE = JobState("no longer known to Slurm")
-
-
-def states_in(text: str) -> dict[int, JobState]:
-    """Returns the states of an array's jobs by index, from what `scontrol show job -o` prints.
-
-    Jobs that have not begun are one line together: ArrayTaskId=3-17%16.
-    """
-    found: dict[int, JobState] = {}
-    for line in text.splitlines():
-        fields: dict[str, str] = dict(FIELD.findall(line))
-        state = JobState(fields.get("JobState", ""), fields.get("Reason", ""))
-        for piece in fields.get("ArrayTaskId", "0").partition("%")[0].split(","):
-            begin, _, end = piece.partition("-")
-            if begin.isdigit():
-                found |= dict.fromkeys(range(int(begin), int(end or begin) + 1), state)
-    return found
-
-
-def why_pending(sweep: Path) -> dict[int, str]:
-    """Returns why Slurm has jobs of a sweep wait, by bundle. Empty where Slurm is not installed or does not answer."""
-    if shutil.which("scontrol") is None:
-        return {}
-    found: dict[int, str] = {}
-    with suppress(MachineError):
-        for submission in read_submissions(sweep):
-            states = Slurm().states(submission) if submission.engine == Slurm.name else None
-            waiting = {number: state for number, state in (states or {}).items() if state.name == "PENDING"}
-            found |= {number: state.reason for number, state in waiting.items()}
-    return found
-
-
-def ask(line: Sequence[str], *, script: str | None = None) -> "subprocess.CompletedProcess[str]":
-    """Runs a command of Slurm. Raises MachineError if it does not answer."""
-    try:
-        return subprocess.run(line, input=script, capture_output=True, text=True, timeout=WAITS, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise MachineError(f"{line[0]} did not answer within {WAITS:.0f} seconds") from error
-    except OSError as error:
-        raise os_problem(f"cannot run {line[0]}", error) from error
 
 
 def in_one_line(text: str) -> str:

@@ -19,7 +19,7 @@ import torch
 from ch12cli.engines.slurm import can_requeue, requeue
 from ch12cli.errors import InputError, MachineError
 from ch12cli.files.cluster.bundle_json import Bundle, BundledItem, read_bundle
-from ch12cli.files.cluster.journal import JournalWriter, fruitless_attempts
+from ch12cli.files.cluster.journal import JournalWriter, fruitless_attempts, is_stopped
 from ch12cli.files.environment import usable_cores
 from ch12cli.files.plan_json import read_plan
 from ch12cli.files.result_json import is_done, is_intact
@@ -83,7 +83,7 @@ class Watch:
             for child in multiprocessing.active_children():
                 child.kill()
             raise SupersededError(SUPERSEDED)
-        if self.journal.is_stopped():
+        if is_stopped(self.journal.sweep):
             raise Terminated
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from ch12cli.run.callbacks import FaultTolerant
 
@@ -19,6 +19,13 @@ class SweepCallback(Protocol):
     def on_progress(self, item: "WorkItem", progress: "Progress") -> None: ...
     def on_job_end(self, done: "Done", job: "SweepJob") -> None: ...
     def on_message(self, text: str, *, warning: bool = False) -> None: ...
+
+
+@runtime_checkable
+class TasksCallback(Protocol):
+    """A sweep callback that also shows what the tasks of an engine do, such as `2 running, 1 pending (Resources)`."""
+
+    def on_tasks(self, text: str) -> None: ...
 
 
 class SweepCallbackList:
@@ -43,6 +50,11 @@ class SweepCallbackList:
         for callback in self.callbacks:
             callback.on_message(text, warning=warning)
 
+    def on_tasks(self, text: str) -> None:
+        for callback in self.callbacks:
+            if isinstance(callback, TasksCallback):
+                callback.on_tasks(text)
+
 
 class FaultTolerantSweepCallback(FaultTolerant):
     """Sweep callback whose errors do not end the sweep."""
@@ -62,3 +74,8 @@ class FaultTolerantSweepCallback(FaultTolerant):
 
     def on_message(self, text: str, *, warning: bool = False) -> None:
         self.notify(lambda: self.callback.on_message(text, warning=warning))
+
+    def on_tasks(self, text: str) -> None:
+        callback = self.callback
+        if isinstance(callback, TasksCallback):
+            self.notify(lambda: callback.on_tasks(text))

@@ -15,9 +15,10 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import flag_override
 
 from ch12cli.config.hydra_internals import Callbacks
+from ch12cli.config.recorded import resume_line
 from ch12cli.errors import InputError, MachineError
 from ch12cli.files.atomic import remove_leftovers
-from ch12cli.files.cluster.journal import activity
+from ch12cli.files.cluster.journal import is_training
 from ch12cli.files.compact.run_files import run_exists
 from ch12cli.files.compact.stores import index_of
 from ch12cli.files.history import environment_differences
@@ -41,7 +42,7 @@ from ch12cli.sweeps.job_directories import HydraFiles, full_config, with_directo
 from ch12cli.sweeps.jobs import SweepJob
 from ch12cli.sweeps.plan import Plan, examined_plan, write_plan
 from ch12cli.sweeps.stack_run import require_data, require_digest
-from ch12cli.sweeps.workers.work_item import Done, Progress, Remark, Unstacked, WorkItem
+from ch12cli.sweeps.workers.work_item import Done, Progress, Remark, Tasks, Unstacked, WorkItem
 from ch12cli.sweeps.workers.worker import Worker
 from ch12cli.sweeps.workers.worker_pool import LocalEngine, SweepEngine, call_in_subprocess
 from ch12cli.trackers.protocol import TrackedRun
@@ -196,7 +197,7 @@ class Launch:
 
     def require_idle_engines(self) -> None:
         """Raises InputError if this machine would train what processes of an engine train already."""
-        if isinstance(self.engine, LocalEngine) and activity(self.directory) == "running":
+        if isinstance(self.engine, LocalEngine) and is_training(self.directory):
             rule = "processes on other machines train this sweep"
             hint = "give hydra/launcher as when it was submitted, or end them first"
             raise InputError(f"hydra.sweep.dir={self.directory}: {rule}; {hint}")
@@ -262,6 +263,9 @@ class Launch:
                 if isinstance(event, Remark):
                     self.callback.on_message(event.text, warning=True)
                     continue
+                if isinstance(event, Tasks):
+                    self.callback.on_tasks(event.text)
+                    continue
                 if event.number in ended:
                     continue
                 ended.add(event.number)
@@ -316,8 +320,8 @@ class Launch:
 
 def submitted_message(submitted: str, directory: Path) -> str:
     """Returns what was submitted, and how to follow and to collect it."""
-    watch, resume = (shell_line(["ch12", verb, str(directory)]) for verb in ("watch", "resume"))
-    return f"submitted {submitted}; follow it with: {watch}; collect its results with: {resume}"
+    watch = shell_line(["ch12", "watch", str(directory)])
+    return f"submitted {submitted}; follow it with: {watch}; collect its results with: {resume_line(directory)}"
 
 
 def hints_on_results(plan: Plan, rows: Mapping[int, SweepRow]) -> list[str]:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ch12cli.config.check import value_problem
 from ch12cli.config.combinations import problems_of
-from ch12cli.config.compose import STACKED_LAUNCHERS
-from ch12cli.config.recorded import with_later_keys
+from ch12cli.config.compose import Composer
+from ch12cli.config.recorded import launcher_of, with_later_keys
+from ch12cli.config.schema import PREFIX_OF_LAUNCHER, STACKED_LAUNCHERS
 from ch12cli.config.settings import first_lines
-from ch12cli.config.untrusted_settings import untrusted_problems
+from ch12cli.config.untrusted_settings import commands_of_launcher, untrusted_problems
 from ch12cli.errors import InputError, Problem
-from ch12cli.files.hydra_folder import flatten, hydra_in
+from ch12cli.files.hydra_folder import flatten
 from ch12cli.files.plan_json import PlanFile, PlannedBase, PlannedJob, read_plan
 from ch12cli.files.run_directory import RECORDS, STATE, SWEEP, refuse_links
 from ch12cli.run.data_sets import data_read_once
@@ -31,21 +33,23 @@ if TYPE_CHECKING:
 
 
 WAITS = {"wait": True}  # a resume collects the results
-RUN_COMMANDS = ("executor", "setup", "additional_parameters")  # options of launchers that say what is to be run
 
 
-def resume_sweep(directory: Path, *, callback: SweepCallback, trust: bool = False) -> Finished:
+def resume_sweep(
+    directory: Path, overrides: Sequence[str] = (), *, callback: SweepCallback, trust: bool = False
+) -> Finished:
     """Trains the jobs of a sweep that have not ended, and returns its outcome.
 
-    Stacks resume from their latest checkpoints.
+    Stacks resume from their latest checkpoints. overrides: of the launcher's options, which change no result.
     """
+    options = launcher_options(directory, overrides)
     known = read_plan(directory)
     jobs = saved_jobs(known, where=str(directory), trust=trust)
     if not trust:
         refuse_links_of_jobs(directory, known.directories.values())
     from ch12cli.sweeps.launch import Launch
 
-    engine = recorded_engine(known, where=str(directory), trust=trust)
+    engine = recorded_engine(known, options, where=str(directory), trust=trust)
     engine.require_ready()
     launch = Launch(directory, callback, engine=engine)
     with launch.interruptible(), data_read_once(), launch.session():
@@ -54,21 +58,38 @@ def resume_sweep(directory: Path, *, callback: SweepCallback, trust: bool = Fals
     return Finished(launch.outcome, monitor_of(jobs[0]), [])
 
 
-def recorded_engine(known: PlanFile, *, where: str, trust: bool) -> SweepEngine:
-    """Returns the engine of the launcher that the sweep was started with.
+def launcher_options(directory: Path, overrides: Sequence[str]) -> dict[str, Any]:
+    """Returns the options of the launcher that overrides give. Raises InputError for other overrides."""
+    problems: list[Problem] = []
+    parsed = Composer().parse(overrides, problems)
+    if problems:
+        raise InputError(problems)
+    for override in parsed:
+        is_option = override.key_or_group.startswith(PREFIX_OF_LAUNCHER) and not override.is_delete()
+        if not is_option or override.is_sweep_override():
+            rule = f"a sweep is resumed without changes, but for {PREFIX_OF_LAUNCHER}KEY=VALUE"
+            raise InputError(f"{directory}: {rule}; resume one of its runs to change it")
+    return {override.key_or_group.removeprefix(PREFIX_OF_LAUNCHER): override.value() for override in parsed}
+
+
+def recorded_engine(
+    known: PlanFile, options: Mapping[str, Any] = MappingProxyType({}), *, where: str, trust: bool
+) -> SweepEngine:
+    """Returns the engine of the launcher that the sweep was started with. options: of the launcher, given now.
 
     Raises InputError if it would run commands of the directory's own and is not trusted.
     """
-    launcher = hydra_in(known.bases[0].template).get("launcher") if known.bases else None
-    if not isinstance(launcher, Mapping) or launcher.get("_target_") not in STACKED_LAUNCHERS:
-        launcher = {"_target_": STACKED_LAUNCHERS[0]}
-    runs = [name for name in launcher if name in RUN_COMMANDS and launcher[name]]
-    runs += [name for name, value in launcher.items() if "${" in str(value)]
+    launcher = launcher_of(known)
+    runs = commands_of_launcher({name: value for name, value in launcher.items() if name not in options})
     if runs and not trust:
         rule = "says what is to be run, which nobody has checked"
         raise InputError(f"{where}: hydra.launcher.{runs[0]} {rule}; if the sweep is your own, add --trust")
+    if options and launcher["_target_"] == STACKED_LAUNCHERS[0]:
+        raise InputError(
+            f"{PREFIX_OF_LAUNCHER}{next(iter(options))}: {where} was started without a launcher that has such keys"
+        )
     try:
-        return engine_of(OmegaConf.create({**launcher, **WAITS}), trust=trust)
+        return engine_of(OmegaConf.create({**launcher, **options, **WAITS}), trust=trust)
     except (OmegaConfBaseException, TypeError) as error:
         raise InputError(f"{where}: hydra.launcher: {first_lines(error)}") from error
 

@@ -14,13 +14,15 @@ from ch12cli.catalogue.formatting import format_interval
 from ch12cli.catalogue.summary import Folded
 from ch12cli.cli.text.sweep_display import SweepDisplay, format_running
 from ch12cli.cli.text.sweep_report import format_folded
+from ch12cli.files.plan_json import PlanFile
 from ch12cli.files.result_json import Result
 from ch12cli.files.sweep_csv import SweepRow
 from ch12cli.sweeps.callbacks import SweepCallback
 from ch12cli.sweeps.groups import Group
+from ch12cli.sweeps.job_directories import HydraFiles
 from ch12cli.sweeps.jobs import Base, SweepJob
 from ch12cli.sweeps.launch import SweepOutcome
-from ch12cli.sweeps.plan import Plan
+from ch12cli.sweeps.plan import Plan, write_plan
 from ch12cli.sweeps.start import train_many
 from ch12cli.sweeps.workers.work_item import Done, Progress, WorkItem
 from tests.cli.test_display import make_console, screen, written
@@ -100,16 +102,17 @@ def show_sweep(
     plan: Plan | None = None,
     signal: int | None = None,
     before: Sequence[Done] = (),
+    directory: Path = DIRECTORY,
 ) -> str:
     """The whole output of a sweep that ends a job each second. before: how jobs ended that were done before."""
     ended = {done.number: done for done in (*before, *ends)}
     rows = [make_row(job, ended.get(job.number), accuracy=0.9 + job.number / 1000, loss=job.number / 7) for job in jobs]
     with SweepDisplay(verbosity=verbosity, console=console, errors=errors or make_console()) as display:
-        display.on_begin(plan or make_plan(jobs, stacks=[[job.number for job in jobs]]), directory=DIRECTORY)
+        display.on_begin(plan or make_plan(jobs, stacks=[[job.number for job in jobs]]), directory=directory)
         for done in ends:
             clock.now += 1
             display.on_job_end(done, jobs[done.number])
-        display.end(SweepOutcome(DIRECTORY, rows=rows, signal=signal), monitor="valid_loss")
+        display.end(SweepOutcome(directory, rows=rows, signal=signal), monitor="valid_loss")
     return written(console)
 
 
@@ -303,9 +306,14 @@ def test_an_interrupted_sweep_reports_missing_jobs_and_the_command_that_resumes_
     assert written(errors).splitlines() == status[:1]
     output = show_sweep(make_console(), clock, jobs=grid([0.1, 1], 2), ends=make_ends()[:1])
     assert "stopped  after 1 of 4 jobs" in output  # by sweep.fail_fast
+
+
+def test_the_command_that_resumes_an_interrupted_sweep_is_that_of_show(clock: Clock, tmp_path: Path):
     mine = [make_job(seed, f"seed={seed}", model={"_target_": "models.Mine"}) for seed in range(4)]
-    output = show_sweep(make_console(), clock, jobs=mine, ends=make_ends()[:1], signal=2)
-    assert "ch12 resume /sweeps/one --trust trains the rest" in output
+    mine = [replace(job, directory=str(job.number), base=replace(job.base, template="{}")) for job in mine]
+    write_plan(make_plan(mine), tmp_path, PlanFile(), HydraFiles(tmp_path))
+    output = show_sweep(make_console(), clock, jobs=mine, ends=make_ends()[:1], signal=2, directory=tmp_path)
+    assert f"ch12 resume {tmp_path} --trust trains the rest" in output
 
 
 def test_jobs_of_an_earlier_sweep_in_the_directory_are_left_out(clock: Clock):

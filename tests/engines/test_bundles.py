@@ -1,5 +1,6 @@
 """Bundles of work items and their journals: what is read back, which attempt counts, how items are divided."""
 
+import json
 import platform
 import time
 from collections import OrderedDict
@@ -13,7 +14,7 @@ from ch12cli.engines import visibility
 from ch12cli.engines.bundles import divide, report_of
 from ch12cli.engines.executor import ExecutorEngine
 from ch12cli.engines.remote import RemoteEngine
-from ch12cli.engines.slurm import Slurm, states_in
+from ch12cli.engines.slurm import Slurm
 from ch12cli.engines.visibility import has_other_machines, local_places
 from ch12cli.errors import InputError
 from ch12cli.files.cluster.bundle_json import (
@@ -29,12 +30,14 @@ from ch12cli.files.cluster.bundle_json import (
 from ch12cli.files.cluster.journal import (
     JournalReader,
     JournalWriter,
-    activity,
     bundle_states,
     fruitless_attempts,
     machines_of_jobs,
 )
+from ch12cli.files.cluster.lease import leased
 from ch12cli.files.cluster.progress import bundle_progress
+from ch12cli.files.cluster.slurm_queue import states_in
+from ch12cli.files.cluster.tasks import TaskFollower, activity, describe_tasks
 from ch12cli.run.task import choose_device, devices_elsewhere
 from ch12cli.sweeps.groups import Elsewhere, best_stack_size, bytes_of_run, max_stack_size
 from ch12cli.sweeps.trials import cut_in_time
@@ -99,8 +102,10 @@ def test_a_newer_bundle_with_one_of_the_jobs_supersedes(tmp_path: Path) -> None:
 
 
 def test_the_states_of_bundles_are_known_from_their_journals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))  # without Slurm
     assert activity(tmp_path) == ""
     write_bundles(tmp_path, [*ITEMS, [BundledItem((6,), False)]], processes=1)
+    note_submission(tmp_path, Submission("slurm", "12", 0, 3))
     assert activity(tmp_path) == "submitted"
     done, running = JournalWriter(tmp_path, 0), JournalWriter(tmp_path, 1)
     done.note("end", done=True)
@@ -126,6 +131,40 @@ def test_the_states_of_bundles_are_known_from_their_journals(tmp_path: Path, mon
     running.flush()
     assert bundle_states(tmp_path)[1].state == "requeued"
     assert activity(tmp_path) == "submitted"
+    (tmp_path / WORK / "stop").touch()  # by the process that followed it
+    assert [each.state for each in bundle_states(tmp_path)] == ["done", "stopped", "stopped"]
+    assert activity(tmp_path) == ""
+
+
+def test_what_has_no_jobs_left_is_no_task_any_more(tmp_path: Path) -> None:
+    write_bundles(tmp_path, [*ITEMS, [BundledItem((3,), False)]], processes=1)
+    for number in (0, 1):
+        killed = JournalWriter(tmp_path, number)
+        killed.note("end", done=False, signal=15)
+        killed.flush()
+    assert [each.state for each in bundle_states(tmp_path)] == ["superseded", "stopped", "submitted"]
+    assert [each.number for each in TaskFollower(tmp_path).read()] == [1, 2]
+    assert [each.number for each in TaskFollower(tmp_path).read(ended=[4, 5])] == [2]
+
+
+@pytest.mark.parametrize("engine", ["executor", ""])
+def test_what_only_its_follower_would_have_started_will_not_begin_without_it(tmp_path: Path, engine: str) -> None:
+    write_bundles(tmp_path, ITEMS, processes=1)
+    if engine:
+        note_submission(tmp_path, Submission(engine, "1", 0, 2))
+    with leased(tmp_path):
+        assert activity(tmp_path) == ""  # this process follows it, and does not wait for itself
+    lease = {"host": "n7", "machine": "another", "process": 1, "time": time.time()}
+    (tmp_path / WORK / "follower.9.json").write_text(json.dumps(lease))
+    assert activity(tmp_path) == "submitted"
+    (tmp_path / WORK / "follower.9.json").write_text(json.dumps({**lease, "ended": True}))
+    assert [each.state for each in TaskFollower(tmp_path).read()] == ["stopped", "stopped"]
+
+
+def test_the_tasks_of_a_sweep_are_counted_by_their_states() -> None:
+    states = [("pending", "Resources"), ("running", ""), ("pending", "Priority"), ("pending", "Resources")]
+    assert describe_tasks([*states, ("stopped", "TIMEOUT")]) == "1 running, 3 pending (Resources, Priority), 1 stopped"
+    assert describe_tasks([]) == ""
 
 
 def test_attempts_that_get_nowhere_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

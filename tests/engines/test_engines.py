@@ -16,6 +16,7 @@ from ch12cli.files.cluster.journal import bundle_states
 from ch12cli.files.plan_json import read_plan
 from ch12cli.files.sweep_csv import read_sweep_csv
 from ch12cli.sweeps.resume import recorded_engine
+from tests.engines.conftest import ROOT
 
 WORDS = (
     "dataset=toy_regression",
@@ -25,24 +26,8 @@ WORDS = (
     "seed=range(6)",
     "sweep.max_stacked=4",
 )
-ROOT = Path(__file__).parents[2]
 
 pytestmark = pytest.mark.usefixtures("folder")
-
-
-@pytest.fixture
-def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder in which a fake Slurm keeps its state, with its commands in the path."""
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "state").mkdir()
-    for name in ("sbatch", "scontrol", "scancel"):
-        program = tmp_path / "bin" / name
-        program.write_text(f"#!{sys.executable}\n" + (ROOT / "tests/engines/fake_slurm.py").read_text())
-        program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
-    monkeypatch.setenv("FAKE_SLURM", str(tmp_path / "state"))
-    monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{os.environ.get('PYTHONPATH', '')}")
-    return tmp_path / "state"
 
 
 def train(*words: str) -> int:

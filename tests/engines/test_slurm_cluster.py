@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ch12cli.engines.slurm import Slurm
+from ch12cli.files.cluster import slurm_queue
 from ch12cli.files.cluster.bundle_json import WORK, Submission, read_submissions
 from ch12cli.files.cluster.journal import BundleState, bundle_states
 from ch12cli.files.sweep_csv import read_sweep_csv
@@ -230,15 +231,18 @@ def test_a_search_asks_for_its_batches_on_the_cluster(cluster: SlurmCluster, tmp
     require_complete(tmp_path, models(tmp_path / "local"), jobs=12)
 
 
-def test_a_larger_sweep_than_an_array_may_have_is_several_arrays(tmp_path: Path, cluster: SlurmCluster) -> None:
+def test_a_larger_sweep_than_an_array_may_have_is_several_arrays(
+    tmp_path: Path, cluster: SlurmCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / WORK).mkdir(parents=True)
     engine = Slurm(timeout_min=5)
-    engine.largest_array = lambda: 2  # type: ignore[method-assign]
+    monkeypatch.setattr(slurm_queue, "largest_array", lambda: 2)
     commands = [[sys.executable, "-c", "", f"--stack={number}"] for number in range(40, 45)]
     before = os.getcwd()
     identifier = engine.submit(commands, directory=tmp_path, first=40)
     assert os.getcwd() == before
     assert identifier.count(",") == 2
     submission = Submission("slurm", identifier, 40, 5)
-    wait_for(lambda: set(engine.ended(submission)) == set(range(40, 45)))
+    wait_for(lambda: all(state.has_ended for state in engine.states(submission).values()))
+    assert set(engine.states(submission)) == set(range(40, 45))
     assert {path.name for path in (tmp_path / WORK).iterdir()} == {f"{number}.log" for number in range(40, 45)}

@@ -37,7 +37,6 @@ from ch12cli.cli.text.sweep_report import (
     styled_summary,
 )
 from ch12cli.config.recorded import resume_line
-from ch12cli.config.untrusted_settings import untrusted_problems
 from ch12cli.files.result_json import describe_ending
 
 if TYPE_CHECKING:  # these modules import torch
@@ -70,6 +69,7 @@ class SweepDisplay(Screen):
         self._first: SweepJob | None = None
         self._jobs: dict[int, SweepJob] = {}
         self._varied: dict[str, list[str]] = {}  # values of the overrides that differ between jobs
+        self._tasks = ""  # of an engine, by their states
         self._told = 0.0  # share of the work done at the latest progress line, without a live display
 
     def on_begin(self, plan: Plan, *, directory: Path) -> None:
@@ -111,6 +111,14 @@ class SweepDisplay(Screen):
             self._print_job(done, job)
         self._show()
 
+    def on_tasks(self, text: str) -> None:
+        """Shows what the tasks of an engine do, such as `2 running, 1 pending (Resources)`."""
+        self._tasks = text
+        if self.live is not None:
+            self.refresh()
+        else:
+            self.on_message(f"tasks: {text}")
+
     def end(self, outcome: SweepOutcome, *, monitor: str) -> None:
         """Stops the live display and prints the job counts, result table, errors and directory.
 
@@ -150,7 +158,7 @@ class SweepDisplay(Screen):
         return None
 
     def _picture(self) -> Text:
-        return format_sweep(self.sweep, varying=self._varied, console=self.console)
+        return format_sweep(self.sweep, varying=self._varied, console=self.console, tasks=self._tasks)
 
     def _show(self) -> None:
         if self.live is not None:
@@ -203,8 +211,7 @@ class SweepDisplay(Screen):
             lines.append(Text.assemble(indent, format_counts(counts)))
         lines += [Text(indent + line) for line in format_left(rows)]
         if missing:
-            trust = bool(self._first and untrusted_problems(self._first.settings))
-            lines.append(Text(f"{indent}{resume_line(outcome.directory, trust=trust)} trains the rest"))
+            lines.append(Text(f"{indent}{resume_line(outcome.directory)} trains the rest"))
         return lines
 
 
@@ -212,10 +219,10 @@ LABEL_WIDTH = 9  # characters: as wide as the labels in a run's display
 SHOWN_EPOCHS = 3  # maximum number of stack epochs shown
 
 
-def format_sweep(progress: SweepProgress, *, varying: Mapping[str, object], console: Console) -> Text:
+def format_sweep(progress: SweepProgress, *, varying: Mapping[str, object], console: Console, tasks: str = "") -> Text:
     """Returns the live display of a sweep, no line wider than the console.
 
-    varying: the keys that identify its jobs.
+    varying: the keys that identify its jobs. tasks: those of an engine, by their states.
     """
     ascii_only = console.options.ascii_only
     ended = format_counts(progress.counts)
@@ -224,6 +231,7 @@ def format_sweep(progress: SweepProgress, *, varying: Mapping[str, object], cons
     lines = [
         _format_jobs(progress, width=console.width, ascii_only=ascii_only),
         _labelled("running", Text(format_running(progress))),
+        *([_labelled("tasks", Text(tasks))] if tasks else []),
         _labelled("ended", ended),
         _labelled("best", _format_best(progress, varying, ascii_only=ascii_only)),
     ]

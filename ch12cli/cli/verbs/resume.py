@@ -36,13 +36,15 @@ def run(argv: Sequence[str]) -> int:
         from ch12cli.cli.text.sweep_display import SweepDisplay
         from ch12cli.sweeps.resume import resume_sweep
 
-        if overrides or options.fork:
-            raise InputError(f"{directory}: a sweep is resumed without changes; resume one of its runs to change it")
+        if options.fork:
+            raise InputError(f"{directory}: --fork is for a run; resume one of the sweep's runs to change it")
         refuse_sweep(shell_line(["ch12", "resume", str(directory)]))
         if is_json:
-            return print_sweep_json(resume_sweep(directory, callback=WarningsOnly(), trust=options.trust))
+            return print_sweep_json(resume_sweep(directory, overrides, callback=WarningsOnly(), trust=options.trust))
         with SweepDisplay(verbosity=verbosity) as sweep_display:
-            return show_end(sweep_display, resume_sweep(directory, callback=sweep_display, trust=options.trust))
+            return show_end(
+                sweep_display, resume_sweep(directory, overrides, callback=sweep_display, trust=options.trust)
+            )
     from ch12cli.cli.text.run_display import RunDisplay
     from ch12cli.saved.resume import resume_run
 

@@ -174,6 +174,7 @@ def show_sweep(screen: "Screen", entry: "Entry") -> None:
     from ch12cli.catalogue.summary import failures
     from ch12cli.catalogue.sweep_jobs import read_rows_as_planned, sweep_monitor
     from ch12cli.catalogue.sweep_progress import SweepFollower
+    from ch12cli.cli.text.console import wrap
     from ch12cli.cli.text.run_report import STATUS_STYLES
     from ch12cli.cli.text.sweep_report import (
         count_statuses,
@@ -182,8 +183,7 @@ def show_sweep(screen: "Screen", entry: "Entry") -> None:
         format_left,
         styled_summary,
     )
-    from ch12cli.engines.slurm import why_pending
-    from ch12cli.files.cluster.journal import bundle_states
+    from ch12cli.files.cluster.tasks import TaskFollower
 
     rows = read_rows_as_planned(entry.path)
     monitor = sweep_monitor(entry.path, rows) or "valid_loss"
@@ -202,9 +202,10 @@ def show_sweep(screen: "Screen", entry: "Entry") -> None:
     if entry.status in ("interrupted", "killed", "running", "submitted"):
         far = SweepFollower(entry.path).read()
         status.append(Text(f"{' ' * len(entry.status)}  {far.epochs:,} of {far.total_epochs:,} epochs over all jobs"))
-    states = bundle_states(entry.path)
-    pending = why_pending(entry.path) if any(each.state in ("submitted", "requeued") for each in states) else {}
-    status += [Text(f"{' ' * len(entry.status)}  {line}") for line in format_bundles(states, pending)]
+    ended = {row.job for row in rows if row.status != "interrupted"}
+    indent = " " * (len(entry.status) + 2)
+    for line in format_bundles(TaskFollower(entry.path).read(ended)):
+        status += [Text(indent + piece) for piece in wrap(line, screen.console.width - len(indent))]
     best = format_best(rows, entry.path, monitor=monitor, screen=screen)
     for block in (status, table, best, screen.wrapped(format_failures(failures(rows)))):
         screen.print([*block, ""] if block else [])
@@ -213,30 +214,25 @@ def show_sweep(screen: "Screen", entry: "Entry") -> None:
     screen.print_facts([("began", began), *go_on, ("directory", str(entry.path))], label_width=LABEL_WIDTH)
 
 
-def format_bundles(states: "Sequence[BundleState]", pending: Mapping[int, str]) -> list[str]:
-    """Returns the tasks of a submitted sweep that have not ended, in words: `2 tasks running: 0 on n1 (epoch 7), …`.
+def format_bundles(states: "Sequence[BundleState]") -> list[str]:
+    """Returns the tasks of a submitted sweep that have jobs left: `2 tasks running: 0 on n1 (epoch 7), …`."""
+    from ch12cli.catalogue.formatting import count_of
+    from ch12cli.files.cluster.tasks import STATES
 
-    pending: why the scheduler has tasks wait, by number.
-    """
     lines = []
-    for state in ("running", "pending", "submitted", "requeued", "stopped", "lost"):
-        found = [each for each in states if shown_state(each, pending) == state]
+    for state in STATES:
+        found = [each for each in states if each.state == state]
         if found:
-            named = [describe_bundle(each, pending) for each in found[:MOST_BUNDLES]]
+            named = [describe_bundle(each) for each in found[:MOST_BUNDLES]]
             more = f" and {len(found) - MOST_BUNDLES} more" if len(found) > MOST_BUNDLES else ""
-            lines.append(f"{len(found)} {'task' if len(found) == 1 else 'tasks'} {state}: {', '.join(named)}{more}")
+            lines.append(f"{count_of(len(found), 'task')} {state}: {', '.join(named)}{more}")
     return lines
 
 
-def shown_state(bundle: "BundleState", pending: Mapping[int, str]) -> str:
-    """Returns the state of a task: pending if it was never begun, and the scheduler says that it waits."""
-    return "pending" if bundle.state == "submitted" and bundle.number in pending else bundle.state
-
-
-def describe_bundle(bundle: "BundleState", pending: Mapping[int, str]) -> str:
+def describe_bundle(bundle: "BundleState") -> str:
     """Returns `3 on node7 (epoch 12, attempt 2)`."""
     facts = [f"epoch {bundle.epoch}"] if bundle.epoch else []
-    facts += [pending[bundle.number]] if bundle.state in ("submitted", "requeued") and bundle.number in pending else []
+    facts += [bundle.reason] if bundle.reason else []
     facts += [f"attempt {bundle.attempts}"] if bundle.attempts > 1 else []
     where = f" on {bundle.host}" if bundle.host else ""
     return printable(f"{bundle.number}{where}" + (f" ({', '.join(facts)})" if facts else ""))

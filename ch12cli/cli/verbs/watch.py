@@ -1,5 +1,6 @@
 """`ch12 watch`: follows a run or a sweep that another process trains, without writing to it."""
 
+import re
 import time
 from collections.abc import Sequence
 
@@ -9,14 +10,17 @@ from ch12cli.catalogue.formatting import format_standing
 from ch12cli.catalogue.sweep_progress import SweepFollower
 from ch12cli.cli.help.arguments import Arguments, find_run
 from ch12cli.cli.help.page import printable
+from ch12cli.cli.text.run_json import go_on_line
 from ch12cli.errors import InputError
-from ch12cli.files.cluster.journal import activity
+from ch12cli.files.cluster.journal import BundleState
+from ch12cli.files.cluster.tasks import TaskFollower, activity_of, describe_tasks
 from ch12cli.files.locks import is_locked
 from ch12cli.files.metrics_csv import read_metrics
 from ch12cli.files.result_json import Result, read_result
 from ch12cli.files.run_directory import METRICS, RESULT
 
 POLL_INTERVAL = 0.3  # seconds
+TIME_LEFT = re.compile("; about [0-9:]+ left")
 
 
 def parser() -> Arguments:
@@ -71,18 +75,28 @@ def watch_sweep(entry: Entry) -> None:
     from ch12cli.cli.text.screen import Screen
     from ch12cli.cli.verbs.show import show_sweep
 
-    following, printed = SweepFollower(entry.path), ""
+    following, tasks, printed = SweepFollower(entry.path), TaskFollower(entry.path), ""
     with Screen() as screen:
         text = Text(printable(format_standing(following.read())))
         live = screen.start(lambda: text)
-        while is_locked(entry.path) or activity(entry.path):
-            now = printable(format_standing(following.read()))
+        while activity_of(states := tasks.read(following.earlier)) or is_locked(entry.path):
+            now = printable(with_tasks(format_standing(following.read()), states))
             if live:
                 text.plain = now
                 screen.refresh()
-            elif (counts := now.partition("; about")[0]) != printed:  # skip if only the time left changed
+            elif (counts := TIME_LEFT.sub("", now)) != printed:  # skip if only the time left changed
                 printed = counts
                 screen.print([now])
             time.sleep(POLL_INTERVAL)
         screen.close()
-        show_sweep(screen, entry_at(entry.path))
+        ended = entry_at(entry.path)
+        show_sweep(screen, ended)
+        if line := go_on_line(ended):
+            submits = "submits" if states else "trains"
+            screen.print(["", *screen.wrapped([f"nothing trains it any more; {line} {submits} what is missing"])])
+
+
+def with_tasks(standing: str, states: Sequence[BundleState]) -> str:
+    """Returns the progress of a sweep with what its tasks do: `…; tasks: 2 running, 1 pending (Resources)`."""
+    found = describe_tasks([(state.state, state.reason) for state in states])
+    return f"{standing}; tasks: {found}" if found else standing

@@ -95,9 +95,6 @@ class JournalWriter:
         """Returns the last event of the attempt before this one; empty if there is none."""
         return last_event(self.sweep / WORK / f"{self.bundle}.{self.attempt - 1}.jsonl")
 
-    def is_stopped(self) -> bool:
-        return STOP in os.listdir(self.path.parent)
-
 
 def fruitless_attempts(sweep: Path, bundle: int, attempt: int) -> int:
     """Returns how many attempts in a row, this one being the last, were ended before they got anywhere."""
@@ -159,8 +156,9 @@ def is_recent(event: Event) -> bool:
 class BundleState(NamedTuple):
     """What is known of a bundle: its state, how often it was begun, and where last.
 
-    state: submitted, running, requeued (its process asked to be started again), stopped (it ended with jobs left), lost
-    (no sign of life) or done. epoch: reached by the stack that reported last, 0 if unknown.
+    state: submitted, running, requeued (its process asked to be started again), stopped (it ended, or will not begin,
+    with jobs left), lost (no sign of life), superseded (a newer bundle has jobs of it) or done. epoch: reached by the
+    stack that reported last, 0 if unknown. reason: why the engine has it wait, or how it says that it ended.
     """
 
     number: int
@@ -168,27 +166,52 @@ class BundleState(NamedTuple):
     attempts: int
     host: str
     epoch: int
+    jobs: frozenset[int] = frozenset()
+    reason: str = ""
 
 
 def bundle_states(sweep: Path) -> list[BundleState]:
-    """Returns the states of a sweep's bundles in order. What was submitted again is in a newer bundle."""
-    begun = attempts(sweep)
-    return [bundle_state(sweep, number, begun.get(number, 0)) for number in bundle_numbers(sweep)]
+    """Returns the states of a sweep's bundles in order, as their files tell. What was submitted again is superseded."""
+    begun, is_over = attempts(sweep), is_stopped(sweep)
+    states: list[BundleState] = []
+    newer: set[int] = set()  # jobs of newer bundles
+    for number in reversed(bundle_numbers(sweep)):
+        state = bundle_state(sweep, number, begun.get(number, 0))
+        if is_over and state.state in ("submitted", "requeued"):  # the process that followed it has cancelled it
+            state = state._replace(state="stopped")
+        with suppress(InputError):
+            state = state._replace(jobs=read_bundle(sweep, number).jobs)
+        if state.state != "done" and not newer.isdisjoint(state.jobs):
+            state = state._replace(state="superseded")
+        newer |= state.jobs
+        states.append(state)
+    return states[::-1]
+
+
+def is_stopped(sweep: Path) -> bool:
+    """Returns whether the process that followed a sweep has cancelled its tasks."""
+    try:
+        return STOP in os.listdir(sweep / WORK)
+    except OSError:
+        return False
 
 
 def bundle_state(sweep: Path, number: int, attempt: int) -> BundleState:
     if not attempt:
         return BundleState(number, "submitted", 0, "", 0)
     events = list(JournalReader(sweep, number).read())
-    newest: Event = events[-1] if events else {}
-    if newest.get("event") == "end":
-        ended = "requeued" if newest.get("requeued") is True else "stopped"
-        state = "done" if newest.get("done") is True else ended
-    else:
-        state = "running" if is_recent(newest) else "lost"
+    state = state_after(events[-1] if events else {})
     host = next((str(event["host"]) for event in reversed(events) if "host" in event), "")
     epochs = [event["epoch"] for event in events if type(event.get("epoch")) is int]
     return BundleState(number, state, attempt, host, epochs[-1] if epochs else 0)
+
+
+def state_after(newest: Event) -> str:
+    """Returns the state of a bundle that was begun. newest: the last event of its journal."""
+    if newest.get("event") == "end":
+        ended = "requeued" if newest.get("requeued") is True else "stopped"
+        return "done" if newest.get("done") is True else ended
+    return "running" if is_recent(newest) else "lost"
 
 
 def machines_of_jobs(sweep: Path) -> dict[int, str]:
@@ -201,17 +224,14 @@ def machines_of_jobs(sweep: Path) -> dict[int, str]:
     return found
 
 
-def activity(sweep: Path) -> str:
-    """Returns "running" if a process on any machine trains a bundle of a sweep, "submitted" if bundles only wait."""
-    if not os.path.lexists(sweep / WORK):
-        return ""
-    states = {each.state for each in bundle_states(sweep)}
-    return "running" if "running" in states else "submitted" if states & {"submitted", "requeued"} else ""
+def is_training(sweep: Path) -> bool:
+    """Returns whether a process on any machine trains a bundle of a sweep."""
+    return any(state.state == "running" for state in bundle_states(sweep))
 
 
 def is_in_use(path: Path) -> bool:
     """Returns whether a process here, or for a submitted sweep on any machine, writes into a directory."""
-    return is_locked(path) or activity(path) == "running"
+    return is_locked(path) or is_training(path)
 
 
 def last_event(path: Path) -> Event:

@@ -29,49 +29,67 @@ class Lease:
         self.folder = sweep / WORK
         with machine_errors(f"cannot write {self.folder}"):
             make_folder(self.folder, exist_ok=True)
-            newest = self.newest()
-            if newest and has_holder(record := self.record(newest)):
+            newest = newest_claim(self.folder)
+            if newest and has_holder(record := claim_record(self.folder, newest)):
                 raise InputError(
                     f"{sweep}: the process {record['process']} on {record['host']} follows it; wait for it to end,"
                     f" or for {ALIVE:.0f} seconds after it was killed"
                 )
             self.number, self.beat = newest + 1, 0.0
             try:
-                os.close(os.open(self.path(self.number), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
+                os.close(
+                    os.open(
+                        claim_path(self.folder, self.number), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644
+                    )
+                )
             except FileExistsError:
                 raise InputError(f"{sweep}: another process has begun to follow it just now") from None
         self.renew()
-        for number in self.claims():
+        for number in claims(self.folder):
             if number < self.number:
-                self.path(number).unlink(missing_ok=True)
-
-    def path(self, number: int) -> Path:
-        return self.folder / f"follower.{number}.json"
-
-    def claims(self) -> list[int]:
-        """Returns the numbers of all claims. Lists the folder, because NFS may hide a new name from stat."""
-        return [int(match[1]) for name in os.listdir(self.folder) if (match := CLAIM.fullmatch(name))]
-
-    def newest(self) -> int:
-        return max(self.claims(), default=0)
-
-    def record(self, number: int) -> Mapping[str, Any]:
-        """Returns what a claim says. One that is empty, because it is being made, is recent."""
-        with suppress(OSError, ValueError, RecursionError):
-            found = json.loads(read_file(self.path(number)) or "{}")
-            if isinstance(found, dict):
-                return {"process": "?", "host": "?", "time": os.stat(self.path(number)).st_mtime, **found}
-        return {}
+                claim_path(self.folder, number).unlink(missing_ok=True)
 
     def renew(self, *, ended: bool = False) -> None:
         """Writes a sign of life every BEAT seconds. Raises InputError if another process has taken over."""
         if not ended and time.monotonic() - self.beat < BEAT:
             return
-        if self.newest() > self.number:
+        if newest_claim(self.folder) > self.number:
             raise InputError(f"{self.folder.parent.parent}: another process follows it now")
         content = {"host": platform.node(), "machine": machine(), "process": os.getpid(), "time": time.time()}
-        write_whole(self.path(self.number), json.dumps({**content, "ended": ended}).encode())
+        write_whole(claim_path(self.folder, self.number), json.dumps({**content, "ended": ended}).encode())
         self.beat = time.monotonic()
+
+
+def claim_path(folder: Path, number: int) -> Path:
+    return folder / f"follower.{number}.json"
+
+
+def claims(folder: Path) -> list[int]:
+    """Returns the numbers of all claims. Lists the folder, because NFS may hide a new name from stat."""
+    return [int(match[1]) for name in os.listdir(folder) if (match := CLAIM.fullmatch(name))]
+
+
+def newest_claim(folder: Path) -> int:
+    return max(claims(folder), default=0)
+
+
+def claim_record(folder: Path, number: int) -> Mapping[str, Any]:
+    """Returns what a claim says. One that is empty, because it is being made, is recent."""
+    path = claim_path(folder, number)
+    with suppress(OSError, ValueError, RecursionError):
+        found = json.loads(read_file(path) or "{}")
+        if isinstance(found, dict):
+            return {"process": "?", "host": "?", "time": os.stat(path).st_mtime, **found}
+    return {}
+
+
+def is_followed(sweep: Path) -> bool:
+    """Returns whether a process on any machine follows a sweep."""
+    try:
+        newest = newest_claim(sweep / WORK)
+    except OSError:
+        return False
+    return newest > 0 and has_holder(claim_record(sweep / WORK, newest))
 
 
 @contextmanager

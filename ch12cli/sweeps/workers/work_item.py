@@ -136,11 +136,17 @@ class Remark(NamedTuple):
     text: str
 
 
+class Tasks(NamedTuple):
+    """The tasks of an engine by their states, in words: `2 running, 1 pending (Resources)`."""
+
+    text: str
+
+
 class Building(NamedTuple):
     """The worker is about to build the network of this job separately. None: it has built all of the item."""
 
     number: int | None
 
 
-Report = Done | Progress | Unstacked | Remark
+Report = Done | Progress | Unstacked | Remark | Tasks
 Event = Report | Building
