@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,13 +18,14 @@ from ch12cli.files.cluster.tasks import activity
 from ch12cli.files.compact.run_files import read_dated_run_file
 from ch12cli.files.locks import is_locked
 from ch12cli.files.metrics_csv import check_metrics, count_epochs
-from ch12cli.files.plan_json import PLAN, count_planned
+from ch12cli.files.plan_json import PLAN, count_planned, plan_head
 from ch12cli.files.result_json import Result
 from ch12cli.files.run_directory import CHECKPOINTS, HYDRA, METRICS, RESULT, STATE, SWEEP
 from ch12cli.files.sealed_json import NewerFormatError
 from ch12cli.files.sweep_csv import SweepRow
 from ch12cli.files.tags import TAGS, read_tags
 
+MULTIRUN = "multirun.yaml"  # Hydra writes it when a command begins
 DEEPEST = 8  # maximum depth of folders
 READERS = 8  # threads that read from the disk; more slow each other down
 TOGETHER = 64  # folders that a thread reads per task
@@ -216,7 +218,7 @@ def result_values(result: Result) -> EntryRow:
 def sweep_entry(folder: str, inside: Sequence[str]) -> Entry:
     """Returns the entry of a sweep, from its table and the directories of its jobs."""
     path = Path(folder)
-    when, tags = began(folder, STATE), tags_of(folder)
+    when, tags = sweep_began(folder), tags_of(folder)
     tag_values = {"tags": tags} if tags else {}
     try:
         rows = read_sweep_rows(path, inside, brief=True)
@@ -241,7 +243,7 @@ def sweep_entry(folder: str, inside: Sequence[str]) -> Entry:
 def job_entries(sweep: Path) -> list[Entry]:
     """Returns the completed jobs of a sweep, by number. Their start is that of the sweep, because theirs is unknown."""
     rows = read_sweep_rows(sweep)
-    when, monitor = began(str(sweep), STATE), sweep_monitor(sweep, rows)
+    when, monitor = sweep_began(str(sweep)), sweep_monitor(sweep, rows)
     return [job_entry(sweep, row, when=when, monitor=monitor) for row in rows]
 
 
@@ -255,6 +257,15 @@ def entry_row(entry: Entry) -> EntryRow:
     """Returns an entry as a flat mapping."""
     row: EntryRow = {"path": entry.location, "kind": entry.kind, "when": entry.when, "status": entry.status}
     return {**row, **entry.values, **{f"{status}_jobs": count for status, count in entry.jobs.items()}}
+
+
+def sweep_began(folder: str) -> float:
+    """Returns when a sweep's first job was planned. Writes may move the time of a sweep of an earlier version."""
+    with suppress(NewerFormatError):
+        if when := plan_head(Path(folder))[1]:
+            return when
+    times = [began(folder, name) for name in (MULTIRUN, STATE) if os.path.lexists(f"{folder}/{name}")]
+    return min(times, default=began(folder, STATE))
 
 
 def began(folder: str, first: str) -> float:

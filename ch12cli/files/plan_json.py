@@ -1,7 +1,7 @@
 """`.ch12/plan.json` in a sweep's directory: its jobs, their numbers, and which of them are stacked together.
 
-Format 2 starts with its version and the number of jobs, so that a listing reads only these. Format 1 had neither, and
-named `job_key` `identity`.
+Format 2 starts with its version, the number of jobs, and when the first was planned, which earlier versions did not
+write, so that a listing reads only these. Format 1 had none of them, and named `job_key` `identity`.
 """
 
 import json
@@ -23,7 +23,9 @@ PLAN = f"{STATE}/plan.json"
 FORMAT = 2
 COUNT = "job_count"
 WITHDRAWN = ("sweep.compile",)  # configuration keys of earlier versions, which are ignored
-HEAD = re.compile(rf'{{"{FORMAT_KEY}": ([0-9]{{1,9}}), "{COUNT}": ([0-9]{{1,9}}), '.encode())
+BEGAN = "began"
+TIME = r"[0-9]{1,11}\.[0-9]{1,9}"  # seconds
+HEAD = re.compile(rf'{{"{FORMAT_KEY}": ([0-9]{{1,9}}), "{COUNT}": ([0-9]{{1,9}}), (?:"{BEGAN}": ({TIME}), )?'.encode())
 JOB_OF_FORMAT_1 = b'"identity": "'  # occurs once in each job of format 1
 
 
@@ -60,11 +62,15 @@ class PlannedJob:
 
 @dataclass(frozen=True)
 class PlanFile:
-    """The content of plan.json. stacks: the job numbers of each stack."""
+    """The content of plan.json.
+
+    stacks: the job numbers of each stack. began: when its first job was planned, in seconds since 1970; 0 if unknown.
+    """
 
     bases: tuple[PlannedBase, ...] = ()
     jobs: tuple[PlannedJob, ...] = ()
     stacks: tuple[tuple[int, ...], ...] = ()
+    began: float = 0.0
 
     @property
     def numbers(self) -> dict[str, int]:
@@ -96,6 +102,7 @@ class PlanFile:
         content = {
             FORMAT_KEY: FORMAT,
             COUNT: len(self.jobs),
+            **({BEGAN: self.began} if self.began else {}),
             "bases": [fields_of(base) for base in self.bases],
             "jobs": [fields_of(job) for job in self.jobs],
             "stacks": self.stacks,
@@ -120,6 +127,7 @@ class PlanFile:
                 tuple(map(_base_of, plan["bases"])),
                 tuple(_job_of(job, bases=len(plan["bases"])) for job in jobs),
                 tuple(tuple(map(_number_of, stack)) for stack in plan["stacks"]),
+                _time_of(plan.get(BEGAN, 0.0)),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             reason = f"{type(error).__name__}: {error}"
@@ -167,6 +175,12 @@ def _number_of(value: Any) -> int:
     return value
 
 
+def _time_of(value: Any) -> float:
+    if not isinstance(value, float) or not 0 <= value < 1e11:
+        raise ValueError(f"{value!r}: must be a time in seconds")
+    return value
+
+
 def _text_of(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r}: must be a text")
@@ -199,7 +213,12 @@ def write_plan_json(sweep: Path, plan: PlanFile) -> None:
 
 
 def count_planned(sweep: Path) -> int:
-    """Returns the number of planned jobs from the start of the file; 0 if unknown.
+    """Returns the number of planned jobs; 0 if unknown. Raises NewerFormatError if the plan has a newer format."""
+    return plan_head(sweep)[0]
+
+
+def plan_head(sweep: Path) -> tuple[int, float]:
+    """Returns the number of planned jobs and when the first was planned, from the start of the file; 0 if unknown.
 
     Raises NewerFormatError if the plan has a newer format.
     """
@@ -207,12 +226,12 @@ def count_planned(sweep: Path) -> int:
     try:
         content = read_file(path)
     except OSError:
-        return 0
+        return 0, 0.0
     head = HEAD.match(content)
     if head is None:
-        return content.count(JOB_OF_FORMAT_1)
+        return content.count(JOB_OF_FORMAT_1), 0.0
     require_known_format({FORMAT_KEY: int(head[1])}, path, newest=FORMAT)
-    return int(head[2])
+    return int(head[2]), float(head[3] or 0)
 
 
 def is_inside(directory: str) -> bool:

@@ -1,5 +1,6 @@
 """The plan of a sweep: which jobs have ended, which are trained together, and its record on disk."""
 
+import time
 from collections import ChainMap
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -202,7 +203,8 @@ def write_plan(plan: Plan, sweep_dir: Path, known: PlanFile, hydra: HydraFiles) 
     )
     every_stack = (*(stack for stack in known.stacks if stack not in stacks), *stacks)
     if jobs:
-        known = PlanFile((*known.bases, *planned), (*known.jobs, *jobs), every_stack)
+        began = known.began if known.jobs else round(time.time(), 3)  # 0 if an earlier version planned it
+        known = PlanFile((*known.bases, *planned), (*known.jobs, *jobs), every_stack, began)
     elif every_stack != known.stacks:
         known = replace(known, stacks=every_stack)
     else:

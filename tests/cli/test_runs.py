@@ -8,16 +8,18 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from ch12cli.catalogue.entries import entries
+from ch12cli.catalogue.entries import entries, entry_at, job_entries
 from ch12cli.catalogue.names import find_run_directory
 from ch12cli.cli.main import main
 from ch12cli.cli.text.run_table import format_runs
 from ch12cli.errors import InputError
 from ch12cli.files.locks import is_locked, is_locked_by_trying, locked
+from ch12cli.files.plan_json import read_plan, write_plan_json
 from ch12cli.training.checkpoint import load, sealed_bytes
 
 Answer = Callable[..., str]
@@ -39,9 +41,11 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     finally:
         os.chdir(before)
     for minute, name in enumerate(("10-00-00-iris-mlp", "10-01-00-iris-mlp", "10-02-00-sweep", "10-03-00-bad")):
-        for part in (".hydra", ".ch12", ""):
-            if (folder / DAY / name / part).exists():
-                os.utime(folder / DAY / name / part, (1.8e9 + 60 * minute,) * 2)
+        when, plan = 1.8e9 + 60 * minute, read_plan(folder / DAY / name)
+        if plan.jobs:
+            write_plan_json(folder / DAY / name, replace(plan, began=when))
+        else:
+            os.utime(folder / DAY / name / ".hydra", (when, when))
     return folder
 
 
@@ -343,3 +347,16 @@ def test_a_filter_on_a_column_of_jobs_names_the_sweep_to_list(folder: Path, caps
         hint = f"to filter the jobs of a sweep: `ch12 runs outputs/swept {option[0]} …`"
         assert hint in capsys.readouterr().err
         assert main(["runs", "swept", *option]) == 0
+
+
+def test_a_sweep_began_when_its_first_job_was_planned(listed: Path) -> None:
+    before = entry_at(listed / "10-02-00-sweep").when
+    assert before == 1.8e9 + 120
+    (listed / "10-02-00-sweep" / ".ch12" / "progress.json").write_text("{}")  # as at each epoch
+    words = ["train", "device=cpu", "-q", "epochs=2", "-m", "seed=1,2,3,4"]
+    assert main([*words, f"hydra.sweep.dir={listed / '10-02-00-sweep'}"]) == 0
+    assert entry_at(listed / "10-02-00-sweep").when == before
+    assert {entry.when for entry in job_entries(listed / "10-02-00-sweep")} == {before}
+    (listed / "10-02-00-sweep" / ".ch12" / "plan.json").unlink()
+    os.utime(listed / "10-02-00-sweep" / "multirun.yaml", (1.7e9, 1.7e9))
+    assert entry_at(listed / "10-02-00-sweep").when == 1.7e9  # of an earlier version, or another launcher
