@@ -34,7 +34,7 @@ from ch12cli.files.history import environment_differences
 from ch12cli.files.hydra_folder import flatten
 from ch12cli.files.result_json import read_result
 from ch12cli.files.run_directory import RESULT
-from ch12cli.sweeps.groups import Elsewhere
+from ch12cli.sweeps.groups import Elsewhere, makespan
 from ch12cli.sweeps.job_directories import write_failed
 from ch12cli.sweeps.jobs import SweepJob
 from ch12cli.sweeps.workers.work_item import Done, Progress, Remark, Report, Tasks, WorkItem
@@ -131,6 +131,11 @@ class RemoteEngine:
         elif limit is not None and (longest := max((item.seconds for item in items), default=0)) > limit:
             facts.append(f"the longest item takes about {format_seconds(longest)}, and goes on where the limit ends it")
         return f"{self.engine.name}: {', '.join(facts)}" if bundles else ""
+
+    def seconds_for(self, items: Sequence[WorkItem], *, processes: int) -> float:
+        """Returns how long the items take in the tasks that would be submitted, by their `seconds`."""
+        bundles = [makespan((item.seconds for item in bundle), self.engine.cores) for bundle in self.bundles(items)]
+        return makespan(bundles, self.engine.parallel)
 
     def run(
         self,

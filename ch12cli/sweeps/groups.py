@@ -1,7 +1,8 @@
 """Groups of jobs with the same structure, and the sizes of the stacks that train them."""
 
+import heapq
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -208,6 +209,14 @@ def processes_for(settings: RunSettings) -> int:
     if trains_on_any_gpu(settings):
         return len(visible_gpus())
     return len(os.sched_getaffinity(0)) if trains_on_cpu(settings) and hasattr(os, "sched_getaffinity") else 1
+
+
+def makespan(seconds: Iterable[float], processes: int) -> float:
+    """Returns how long so many processes take for tasks of these lengths, of which each takes the next that is left."""
+    free = [0.0] * max(1, processes)  # a heap: when each process is free
+    for length in seconds:
+        heapq.heapreplace(free, free[0] + length)
+    return max(free)
 
 
 def divide_into_stacks(group: Group, runs: int, elsewhere: Elsewhere | None = None) -> list[int]:

@@ -53,6 +53,7 @@ class Plan:
     ends_at: float | None = None  # when its budget of time is used up, by perf_counter
     elsewhere: Elsewhere | None = None  # what its engine trains it with; None: this machine
     tasks_of_engine: str = ""  # what would be submitted to its engine, in words
+    seconds: float = 0.0  # how long its engine would take, as far as that was measured
 
     @property
     def processes(self) -> int:

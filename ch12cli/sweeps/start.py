@@ -282,7 +282,8 @@ def plan_many(
             jobs = sweep.compose(batch)
             plan, _ = examined_plan(jobs, directory, known, rows, single=single, elsewhere=engine.elsewhere)
             plan = replace(plan, total_jobs=batched_job_count(sweep), tasks_of_engine=engine.describe(plan.items))
-            return plan, estimates(plan.groups, plan.tasks, plan.items, elsewhere=engine.elsewhere)
+            found, items = estimates(plan.groups, plan.tasks, plan.items, elsewhere=engine.elsewhere)
+            return replace(plan, seconds=engine.seconds_for(items, processes=plan.processes)), found
 
 
 def first_batch(sweep: ComposedSweep, directory: Path) -> list[list[str]]:

@@ -37,7 +37,7 @@ from ch12cli.run.torch_settings import torch_settings
 from ch12cli.run.train import prepare_job
 from ch12cli.run.users_errors import users_errors
 from ch12cli.saved.unpack import readable
-from ch12cli.sweeps.groups import SINGLE, Elsewhere, Group, bytes_of_run, max_stack_size, processes_for
+from ch12cli.sweeps.groups import SINGLE, Elsewhere, Group, bytes_of_run, makespan, max_stack_size, processes_for
 from ch12cli.sweeps.jobs import SweepJob, located
 from ch12cli.sweeps.workers.work_item import WorkItem
 from ch12cli.sweeps.workers.worker import failure_text
@@ -267,7 +267,7 @@ RECORDING = 0.002  # seconds to write the record of a run
 
 
 class Estimate(NamedTuple):
-    """The estimated cost of a group. `seconds` is the time with all processes. `bytes` is the peak memory.
+    """The estimated cost of a group. `seconds` is the time of its schedule by itself. `bytes` is the peak memory.
 
     `trainer`: what trains a stack, and why; empty for single runs.
     """
@@ -279,28 +279,40 @@ class Estimate(NamedTuple):
 
 def estimates(
     groups: Sequence[Group], tasks: Sequence[Task], items: Sequence[WorkItem], *, elsewhere: Elsewhere | None = None
-) -> list[Estimate | str | None]:
+) -> tuple[list[Estimate | str | None], list[WorkItem]]:
     """Returns an estimate for each group, None if no job is left, or the reason why it cannot be measured.
 
-    `elsewhere`: what trains them; None for this machine.
+    Returns also the items with the seconds that each takes. `elsewhere`: what trains them; None for this machine.
     """
-    return [
-        estimate(group, [item for item in items if item.group == index], task, elsewhere)
-        for index, (group, task) in enumerate(zip(groups, tasks, strict=True))
-    ]
+    found: list[Estimate | str | None] = []
+    seconds: dict[int, float] = {}  # of a run, by group
+    for index, (group, task) in enumerate(zip(groups, tasks, strict=True)):
+        of_group = [item for item in items if item.group == index]
+        measured = measure_items(group, task, of_group) if of_group else None
+        if isinstance(measured, tuple):
+            seconds[index], trainer = measured
+            found.append(estimate(group, of_group, elsewhere, seconds[index], trainer))
+        else:
+            found.append(measured)
+    return found, [replace(item, seconds=len(item.jobs) * seconds.get(item.group, 0.0)) for item in items]
 
 
-def estimate(group: Group, items: Sequence[WorkItem], task: Task, elsewhere: Elsewhere | None) -> Estimate | str | None:
-    runs = sum(len(item.jobs) for item in items)
-    if not runs:
-        return None
-    largest = max(max(map(len, item.parts())) for item in items)
-    measured = measure_run(group, task, largest if items[0].stacked else 0)
-    if isinstance(measured, str):
-        return measured
-    each, trainer = measured
+def measure_items(group: Group, task: Task, items: Sequence[WorkItem]) -> tuple[float, str] | str:
+    """Returns what `measure_run` does, for the largest stack of a group's items."""
+    return measure_run(group, task, largest_stack(items) if items[0].stacked else 0)
+
+
+def largest_stack(items: Sequence[WorkItem]) -> int:
+    return max(max(map(len, item.parts())) for item in items)
+
+
+def estimate(
+    group: Group, items: Sequence[WorkItem], elsewhere: Elsewhere | None, each: float, trainer: str
+) -> Estimate:
+    """Returns the cost of a group. each: seconds of a run."""
     processes = min(processes_for(group.settings) if elsewhere is None else elsewhere.processes, len(items))
-    return Estimate(runs * each / processes, processes * largest * bytes_of_run(group), trainer)
+    seconds = makespan((len(item.jobs) * each for item in items), processes)
+    return Estimate(seconds, processes * largest_stack(items) * bytes_of_run(group), trainer)
 
 
 def timed(group: Group, task: Task, elsewhere: Elsewhere) -> Group:

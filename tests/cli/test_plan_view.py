@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -64,7 +65,7 @@ def grid_plan() -> Plan:
 
 def test_a_plan_shows_its_jobs_groups_reasons_and_cost():
     estimates = [(12.0, 314_000_000, ""), (130.0, 2_500_000_000, ""), (3.25, 900, ""), (0.01, 900, "torch; why"), None]
-    assert format_plan(grid_plan(), estimates, width=80) == [
+    assert format_plan(replace(grid_plan(), seconds=145.0), estimates, width=80) == [
         "1,202 jobs, 101 done already, 1,101 to train",
         "3 duplicates left out, the first: optimizer=sgd seed=7",
         "",

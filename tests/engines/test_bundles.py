@@ -42,6 +42,7 @@ from ch12cli.run.task import choose_device, devices_elsewhere
 from ch12cli.sweeps.groups import Elsewhere, best_stack_size, bytes_of_run, max_stack_size
 from ch12cli.sweeps.trials import cut_in_time
 from ch12cli.sweeps.workers.work_item import Progress, WorkItem
+from ch12cli.sweeps.workers.worker_pool import LocalEngine
 from tests.sweeps.test_gpus import group_on
 
 ITEMS = ([BundledItem((0, 1, 2), True), BundledItem((3,), False)], [BundledItem((4, 5), True, 2)])
@@ -284,6 +285,17 @@ def test_what_slurm_is_asked_for_decides_how_items_are_cut() -> None:
     assert engine.describe([]) == ""
     assert Slurm.from_options({"additional_parameters": {"gres": "gpu:a100:1"}}).has_gpus
     assert not Slurm.from_options({"additional_parameters": {"nice": 5}}).has_gpus
+
+
+def test_the_time_of_a_plan_is_that_of_its_schedule() -> None:
+    items = [WorkItem((number,), 0, False, seconds=seconds) for number, seconds in enumerate((14.0, 22.0, 34.0))]
+    at_once = [LocalEngine().seconds_for(items, processes=processes) for processes in (1, 2, 3, 9)]
+    assert at_once == [70.0, 48.0, 34.0, 34.0]  # on two processes, the third item follows the first
+    for options, seconds in (({"array_parallelism": 3}, 34.0), ({"array_parallelism": 1}, 70.0)):
+        assert RemoteEngine(Slurm.from_options(options)).seconds_for(items, processes=1) == seconds
+    two_cores = RemoteEngine(Slurm.from_options({"array_parallelism": 1, "cpus_per_task": 2}))
+    assert two_cores.seconds_for(items, processes=1) == 48.0
+    assert two_cores.seconds_for([], processes=1) == 0.0
 
 
 def test_a_stack_fits_into_the_memory_of_a_task() -> None:

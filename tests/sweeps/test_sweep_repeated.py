@@ -127,6 +127,14 @@ def test_an_estimate_for_one_epoch_is_the_time_of_the_first(folder: Path) -> Non
     assert estimate.seconds > 0.03
 
 
+def test_the_time_of_a_plan_is_less_than_that_of_its_groups_in_turn(folder: Path) -> None:
+    words = ["device=cpu", *TINY, "seed=1,2", "model.width=4,5,6,7"]
+    plan, estimates = plan_many([*words, "sweep.processes=4"], folders=[], config_name="config")
+    seconds = [estimate.seconds for estimate in estimates if isinstance(estimate, Estimate)]
+    assert len(seconds) == 4
+    assert plan.seconds == pytest.approx(max(seconds))
+
+
 @pytest.mark.slow
 def test_the_seconds_of_a_resumed_job_include_all_its_epochs(folder: Path) -> None:
     words = (*TINY, "precision=bfloat16", "seed=1,2")

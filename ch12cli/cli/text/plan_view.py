@@ -47,7 +47,7 @@ def format_plan(
             *format_reasons(plan.groups, "not estimated", reasons, width=width),
         ],
         _wrapped(plan.tasks_of_engine, width) if plan.tasks_of_engine else [],
-        format_total(estimates or [], batches=plan.total_jobs / max(1, len(plan.jobs))),
+        format_total(estimates or [], plan.seconds, batches=plan.total_jobs / max(1, len(plan.jobs))),
     ]
     lines: list[str] = []
     for block in blocks:
@@ -221,15 +221,17 @@ def format_reasons(groups: Sequence[Group], what: str, reasons: Sequence[str], *
     return lines
 
 
-def format_total(estimates: Sequence[tuple[float, int, str] | str | None], *, batches: float = 1) -> list[str]:
-    """Returns a line with the total time and the peak memory. Groups are trained one after another.
+def format_total(
+    estimates: Sequence[tuple[float, int, str] | str | None], seconds: float, *, batches: float = 1
+) -> list[str]:
+    """Returns a line with the total time and the peak memory.
 
-    batches: how many times as many jobs the sweep has.
+    seconds: of all groups, which share the processes. batches: how many times as many jobs the sweep has.
     """
     known = [estimate for estimate in estimates if estimate is not None and not isinstance(estimate, str)]
     if not known:
         return []
-    seconds, memory = sum(seconds for seconds, _, _ in known), max(size for _, size, _ in known)
+    memory = max(size for _, size, _ in known)
     if batches > 1:
         every = format_seconds(seconds * batches)
         return [f"about {format_seconds(seconds)} for this batch, {every} in all, and {format_bytes(memory)} of memory"]

@@ -15,7 +15,7 @@ from ch12cli.errors import InputError, MachineError
 from ch12cli.files.environment import environment
 from ch12cli.run.garbage_collection import freeze_objects
 from ch12cli.run.signals import Terminated
-from ch12cli.sweeps.groups import Elsewhere
+from ch12cli.sweeps.groups import Elsewhere, makespan
 from ch12cli.sweeps.workers.work_item import Building, Done, Event, Progress, Report, WorkItem
 from ch12cli.sweeps.workers.worker import Worker, failed, init_worker
 
@@ -104,6 +104,9 @@ class SweepEngine(Protocol):
     def describe(self, items: Sequence[WorkItem]) -> str:
         """Returns what would be submitted for these items, in words; empty if nothing is."""
 
+    def seconds_for(self, items: Sequence[WorkItem], *, processes: int) -> float:
+        """Returns how long the items take, by their `seconds`. processes: how many of this machine train at once."""
+
     def run(
         self,
         items: Sequence[WorkItem],
@@ -157,6 +160,9 @@ class LocalEngine:
     def describe(self, items: Sequence[WorkItem]) -> str:
         """Nothing is submitted."""
         return ""
+
+    def seconds_for(self, items: Sequence[WorkItem], *, processes: int) -> float:
+        return makespan((item.seconds for item in items), processes)
 
 
 def least_used(gpus: Sequence[str], handles: Sequence[WorkerHandle]) -> str | None:
