@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ch12cli.errors import InputError
 from ch12cli.files.atomic import machine_errors
+from ch12cli.shell import shell_line
 
 LOCKS = Path("/proc/locks")  # on Linux; a line is 1: FLOCK  ADVISORY  WRITE 1234 fe:00:5678 0 EOF
 
@@ -30,8 +31,9 @@ def locked(folder: Path, *, key: str, wait: float = 0.0) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:
-                    message = f"{key}: another ch12 process is writing there; wait for it to end, or choose another"
-                    raise InputError(message) from None
+                    watch = shell_line(["ch12", "watch", str(folder)])
+                    rule = "another ch12 process is writing there"
+                    raise InputError(f"{key}: {rule}; follow it with: {watch}, or choose another directory") from None
                 time.sleep(0.05)
         yield
     finally:

@@ -18,13 +18,13 @@ from ch12cli.files.plan_json import PlanFile
 from ch12cli.files.result_json import Result
 from ch12cli.files.sweep_csv import SweepRow
 from ch12cli.sweeps.callbacks import SweepCallback
-from ch12cli.sweeps.groups import Group
+from ch12cli.sweeps.groups import Elsewhere, Group
 from ch12cli.sweeps.job_directories import HydraFiles
 from ch12cli.sweeps.jobs import Base, SweepJob
 from ch12cli.sweeps.launch import SweepOutcome
 from ch12cli.sweeps.plan import Plan, write_plan
 from ch12cli.sweeps.start import train_many
-from ch12cli.sweeps.workers.work_item import Done, Progress, WorkItem
+from ch12cli.sweeps.workers.work_item import Done, Progress, WorkItem, checkpoint_name
 from tests.cli.test_display import make_console, screen, written
 from tests.sweeps.driver import settings_of
 
@@ -423,11 +423,16 @@ def test_intervals_have_as_many_decimals_as_their_mean():
     assert format_interval("loss", 0.5, float("nan"), ascii_only=True) == "0.5000"
 
 
-def test_epochs_of_an_earlier_session_do_not_count_towards_the_speed(clock: Clock, tmp_path: Path):
+@pytest.mark.parametrize(("attempt", "elsewhere"), [("", None), (".3.1", None), (None, Elsewhere(1))])
+def test_epochs_of_an_earlier_session_do_not_count_towards_the_speed(
+    clock: Clock, tmp_path: Path, attempt: str | None, elsewhere: Elsewhere | None
+):
+    """attempt: of an engine's task that wrote the checkpoint; elsewhere: a task may train on without one."""
     jobs = grid([0.1], 10)
-    plan = make_plan(jobs, stacks=[range(10)])
-    checkpoint = tmp_path / "stack-0.pt"
-    checkpoint.touch()
+    plan = replace(make_plan(jobs, stacks=[tuple(range(10))]), elsewhere=elsewhere)
+    checkpoint = tmp_path / checkpoint_name(range(10))
+    if attempt is not None:
+        checkpoint.with_name(f"{checkpoint.stem}{attempt}.pt").touch()
     plan.items[0] = replace(plan.items[0], checkpoint=checkpoint)
     display = SweepDisplay(console=make_console())
     display.on_begin(plan, directory=DIRECTORY)
@@ -438,6 +443,23 @@ def test_epochs_of_an_earlier_session_do_not_count_towards_the_speed(clock: Cloc
     display.on_progress(plan.items[0], Progress(70, 10, 1.0))
     assert display.sweep.share == 0.7
     assert display.sweep.seconds_left == pytest.approx(30)  # 10 epochs in 10 s, 30 to go
+
+
+def test_the_tasks_of_an_engine_are_shown_while_they_wait(clock: Clock):
+    console, jobs = make_console(80, terminal=True), grid([0.1], 4)
+    with SweepDisplay(console=console, errors=console) as display:
+        display.on_begin(make_plan(jobs, stacks=[[0, 1, 2, 3]]), directory=DIRECTORY)
+        clock.now += 1
+        display.on_tasks("1 pending (PartitionConfig)")
+        assert screen(written(console))[-4:-1] == [
+            "running    4 runs in 1 stack, epoch 0/100",
+            "tasks      1 pending (PartitionConfig)",
+            "ended      0 finished",
+        ]
+    plain = make_console()
+    with SweepDisplay(console=plain) as display:
+        display.on_tasks("1 running")
+    assert written(plain) == "tasks: 1 running\n"
 
 
 def test_best_values_of_different_metrics_are_not_compared(clock: Clock):

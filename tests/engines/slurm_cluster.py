@@ -4,11 +4,13 @@ Debian's slurmd is built for several nodes on one host, so that a test can take 
 """
 
 import os
+import random
 import shutil
 import signal
 import socket
 import subprocess
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scontrol")
@@ -62,7 +64,8 @@ class SlurmCluster:
     def __init__(self, folder: Path, *, nodes: int = 3, cores: int = 1, array: int = 1001) -> None:
         self.frozen: list[int] = []
         self.folder, self.names = folder, [f"n{index + 1}" for index in range(nodes)]
-        host, port = socket.gethostname().partition(".")[0], 16817
+        host = socket.gethostname().partition(".")[0]
+        port = free_ports(1 + nodes)  # of the controller, then of each node: another cluster may run on this machine
         lines = [
             f"NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port + 1 + index}"
             f" CPUs={cores} RealMemory=4000"
@@ -152,6 +155,19 @@ class SlurmCluster:
         for name in ("slurmctld", *self.names):
             if (self.folder / (f"{name}.pid" if name == "slurmctld" else f"slurmd-{name}.pid")).exists():
                 self.kill(name)
+
+
+def free_ports(count: int) -> int:
+    """Returns the first of so many ports in a row that are free, below those that the system gives out by itself."""
+    for first in random.sample(range(10_000, 30_000, count), 200):
+        with ExitStack() as taken:
+            try:
+                for port in range(first, first + count):
+                    taken.enter_context(socket.create_server(("127.0.0.1", port)))
+            except OSError:
+                continue
+            return first
+    raise RuntimeError(f"no {count} ports in a row are free")
 
 
 def start_munge() -> None:

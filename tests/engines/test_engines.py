@@ -56,9 +56,14 @@ def test_a_sweep_on_slurm_equals_the_local_one_and_is_collected_by_a_resume(slur
 
 
 def test_only_what_slurm_trains_can_be_left(capsys: pytest.CaptureFixture[str]) -> None:
-    for words in (("-m", "seed=1,2"), ("hydra/launcher=slurm",)):
-        assert main(["train", *words, "--detach"]) == 2
-        assert "--detach: only for a sweep that Slurm trains" in capsys.readouterr().err
+    assert main(["train", "-m", "seed=1,2", "--detach"]) == 2
+    assert "--detach: only for a sweep that Slurm trains" in capsys.readouterr().err
+
+
+def test_a_launcher_without_a_sweep_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in ((), ("--detach",)):
+        assert main(["train", "hydra/launcher=slurm", *words]) == 2
+        assert "hydra/launcher=slurm: only for a sweep; add -m, or leave it out" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -27,10 +27,10 @@ def train(*words: str) -> int:
     return main([*WORDS, *words])
 
 
-def told(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    """What a command prints, in one line."""
+def told(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> str:
+    """What a command prints, in one line. code: its exit code."""
     capsys.readouterr()
-    assert main([*words]) == 0
+    assert main([*words]) == code
     return " ".join(capsys.readouterr().out.split())
 
 
@@ -46,7 +46,7 @@ def test_what_was_cancelled_before_it_began_is_stopped_and_resumed(
     assert "submitted 0 finished of 4 jobs" in (shown := told(capsys, "show", "sweep"))
     assert "2 tasks pending: 0 (Resources), 1 (Resources)" in shown
     subprocess.run(["scancel", "7"], check=True)
-    shown = told(capsys, "watch", "sweep")
+    shown = told(capsys, "watch", "sweep", code=4)
     assert "2 tasks stopped: 0 (CANCELLED), 1 (CANCELLED)" in shown
     assert shown.endswith("nothing trains it any more; ch12 resume sweep submits what is missing")
     assert entry_at(Path("sweep")).status == "killed"

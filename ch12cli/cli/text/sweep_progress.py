@@ -81,7 +81,7 @@ class SweepProgress:
                 self._part_of |= dict.fromkeys(jobs, len(self._parts))
                 self._open[len(self._parts)] = None
                 self._open_stacks += item.stacked
-                resumed = item.checkpoint is not None and item.checkpoint.exists()
+                resumed = item.has_checkpoint or plan.elsewhere is not None  # tasks may train since long before
                 self._parts.append(StackShare(len(jobs), settings.loop.epochs, item.stacked, monitor, resumed))
                 self._todo += len(jobs) * settings.loop.epochs
         self.jobs = len(self._part_of)

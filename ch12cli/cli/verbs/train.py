@@ -94,6 +94,9 @@ def run(argv: Sequence[str]) -> int:
     many = options.multirun or options.jobs is not None or is_sweep_by_file(options)
     if (options.plan and not many) or (options.write and not options.plan):
         raise InputError("--plan: only for a sweep, add -m; --write: only with --plan")
+    launcher = next((word for word in options.operands if word.lstrip("+").startswith("hydra/launcher=")), "")
+    if launcher and not many:
+        raise InputError(f"{launcher}: only for a sweep; add -m, or leave it out")
     if options.detach:
         if not many or not (options.config_dir or any("hydra/launcher=" in word for word in options.operands)):
             raise InputError("--detach: only for a sweep that Slurm trains; add -m hydra/launcher=slurm")

@@ -11,7 +11,8 @@ from ch12cli.catalogue.sweep_progress import SweepFollower
 from ch12cli.cli.help.arguments import Arguments, find_run
 from ch12cli.cli.help.page import printable
 from ch12cli.cli.text.run_json import go_on_line
-from ch12cli.errors import InputError
+from ch12cli.cli.verbs.train import FAILED_JOBS
+from ch12cli.errors import InputError, MachineError
 from ch12cli.files.cluster.journal import BundleState
 from ch12cli.files.cluster.tasks import TaskFollower, activity_of, describe_tasks
 from ch12cli.files.locks import is_locked
@@ -34,7 +35,9 @@ def run(argv: Sequence[str]) -> int:
     path = find_run(options.operands[0])
     found = entry_at(path)
     with refuse_wrong_form(path):
-        (watch_sweep if found.kind == "sweep" else watch_run)(found)
+        if found.kind == "sweep":
+            return watch_sweep(found)
+        watch_run(found)
     return 0
 
 
@@ -68,8 +71,8 @@ def watch_run(entry: Entry) -> None:
         display.on_end(result, rows, directory=entry.path)
 
 
-def watch_sweep(entry: Entry) -> None:
-    """Prints the number of jobs that have ended, then the result of the sweep."""
+def watch_sweep(entry: Entry) -> int:
+    """Prints the number of jobs that have ended, then the result of the sweep. Returns the exit code."""
     from rich.text import Text
 
     from ch12cli.cli.text.screen import Screen
@@ -94,6 +97,8 @@ def watch_sweep(entry: Entry) -> None:
         if line := go_on_line(ended):
             submits = "submits" if states else "trains"
             screen.print(["", *screen.wrapped([f"nothing trains it any more; {line} {submits} what is missing"])])
+            return MachineError.exit_code
+    return FAILED_JOBS if ended.status == "failed" else 0
 
 
 def with_tasks(standing: str, states: Sequence[BundleState]) -> str:

@@ -18,6 +18,7 @@ from ch12cli.errors import InputError
 from ch12cli.files.atomic import machine_errors, make_folder, read_file, write_whole
 from ch12cli.files.cluster.bundle_json import WORK
 from ch12cli.files.cluster.journal import ALIVE, BEAT, is_recent
+from ch12cli.shell import shell_line
 
 CLAIM = re.compile(r"follower\.([0-9]{1,9})\.json")
 
@@ -31,9 +32,10 @@ class Lease:
             make_folder(self.folder, exist_ok=True)
             newest = newest_claim(self.folder)
             if newest and has_holder(record := claim_record(self.folder, newest)):
+                watch = shell_line(["ch12", "watch", str(sweep)])
                 raise InputError(
-                    f"{sweep}: the process {record['process']} on {record['host']} follows it; wait for it to end,"
-                    f" or for {ALIVE:.0f} seconds after it was killed"
+                    f"{sweep}: the process {record['process']} on {record['host']} follows it; wait for it to end"
+                    f" ({watch}), or for {ALIVE:.0f} seconds after it was killed"
                 )
             self.number, self.beat = newest + 1, 0.0
             try:
