@@ -64,6 +64,10 @@ class ExecutorEngine:
         """Returns nothing: where the tasks of an executor run is not known."""
         return []
 
+    def doubt(self, _tasks: int) -> str:
+        """Returns nothing: what an executor can start is not known."""
+        return ""
+
     def submit(self, commands: Sequence[Sequence[str]], *, directory: Path, first: int) -> str:
         for number, command in enumerate(commands, start=first):
             log = directory.absolute() / WORK / f"{number}.log"

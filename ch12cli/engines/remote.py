@@ -72,6 +72,9 @@ class Engine(Protocol):
     def hidden(self, places: Mapping[str, Path]) -> list[str]:
         """Returns which places of this machine the processes seem not to see, in words. places: by what they hold."""
 
+    def doubt(self, tasks: int) -> str:
+        """Returns why so many tasks would be refused, or would never start; empty if nothing speaks against them."""
+
     def require_ready(self) -> None:
         """Raises InputError if it cannot be used here."""
 
@@ -130,7 +133,10 @@ class RemoteEngine:
             facts.append("not cut for the time limit, because the time is not known")
         elif limit is not None and (longest := max((item.seconds for item in items), default=0)) > limit:
             facts.append(f"the longest item takes about {format_seconds(longest)}, and goes on where the limit ends it")
-        return f"{self.engine.name}: {', '.join(facts)}" if bundles else ""
+        if not bundles:
+            return ""
+        doubt = self.engine.doubt(len(bundles))
+        return f"{self.engine.name}: {', '.join(facts)}" + (f"; they would not start: {doubt}" if doubt else "")
 
     def seconds_for(self, items: Sequence[WorkItem], *, processes: int) -> float:
         """Returns how long the items take in the tasks that would be submitted, by their `seconds`."""
@@ -160,7 +166,10 @@ class RemoteEngine:
             for text in self.engine.hidden(places_of(worker)) if items else []:
                 yield items[0], Remark(text)
             missing = [item for item in items if begun.isdisjoint(item.jobs)]
-            followed += self.submit(self.bundles(missing), directory)
+            submitted = self.submit(self.bundles(missing), directory)
+            followed += submitted
+            if submitted and (doubt := self.engine.doubt(len(submitted))):
+                yield items[0], Remark(f"{self.engine.name} took the tasks, but they may never start: {doubt}")
             if not self.wait:
                 self.left += followed
                 return

@@ -83,6 +83,16 @@ class Slurm:
         done = ask(["scontrol", "show", "node", "-o"])
         return local_places(places) if not done.returncode and has_other_machines(done.stdout) else []
 
+    def doubt(self, tasks: int) -> str:
+        """Returns why sbatch would refuse an array, or Slurm never start it; empty without sbatch."""
+        if not tasks or shutil.which("sbatch") is None:
+            return ""
+        line = [*self.sbatch_line(tasks, Path("test")), "--test-only"]
+        with suppress(MachineError):
+            done = ask(line, script="#!/bin/bash\n")
+            return in_one_line(done.stderr) if done.returncode else ""
+        return ""
+
     def require_ready(self) -> None:
         """Raises InputError if Slurm is not installed here."""
         missing = [name for name in ("sbatch", "scontrol", "scancel") if shutil.which(name) is None]

@@ -21,7 +21,10 @@ def state_in(content: str) -> str:
     return content
 
 
-if NAME == "sbatch":
+if NAME == "sbatch" and "--test-only" in WORDS:
+    if "--partition=cpu" in WORDS or "--cpus-per-task=99" in WORDS:
+        sys.exit("allocation failure: Requested node configuration is not available")
+elif NAME == "sbatch":
     script, line = sys.stdin.read(), " ".join(WORDS)
     last, array = int(re.search(r"--array=0-(\d+)", line)[1]), f"{7 + len(FILES)}"
     (STATE / "sbatch.txt").write_text(line + "\n" + script)

@@ -269,7 +269,8 @@ def test_options_of_a_launcher_become_those_of_sbatch(tmp_path: Path) -> None:
     assert script[-2] == "module load x"
 
 
-def test_what_slurm_is_asked_for_decides_how_items_are_cut() -> None:
+def test_what_slurm_is_asked_for_decides_how_items_are_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))  # without sbatch
     engine = RemoteEngine(
         Slurm.from_options({"mem_gb": 3, "cpus_per_task": 2, "array_parallelism": 4, "gpus_per_node": 1})
     )

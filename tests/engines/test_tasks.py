@@ -128,6 +128,18 @@ def test_a_sweep_that_slurm_refused_is_resumed_with_other_options_of_the_launche
     assert statuses() == ["finished"] * 4
 
 
+def test_what_slurm_would_not_start_is_said_before_and_after_it_is_submitted(
+    slurm: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (slurm / "hold").touch()
+    reason = "allocation failure: Requested node configuration is not available"
+    assert f"they would not start: {reason}" in told(capsys, *WORDS, "hydra.launcher.cpus_per_task=99", "--plan")
+    assert "they would not start" not in told(capsys, *WORDS, "--plan")
+    assert not (slurm / "sbatch.txt").exists()
+    assert train("hydra.launcher.cpus_per_task=99", "--detach") == 0
+    assert f"slurm took the tasks, but they may never start: {reason}" in " ".join(capsys.readouterr().err.split())
+
+
 def test_the_command_that_collects_is_that_of_show(slurm: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (slurm / "hold").touch()
     data = Path.cwd().parent / f"{Path.cwd().name}.csv"
