@@ -168,12 +168,12 @@ class RemoteEngine:
             missing = [item for item in items if begun.isdisjoint(item.jobs)]
             submitted = self.submit(self.bundles(missing), directory)
             followed += submitted
-            if submitted and (doubt := self.engine.doubt(len(submitted))):
-                yield items[0], Remark(f"{self.engine.name} took the tasks, but they may never start: {doubt}")
-            if not self.wait:
-                self.left += followed
-                return
             try:
+                if submitted and (doubt := self.engine.doubt(len(submitted))):
+                    yield items[0], Remark(f"{self.engine.name} took the tasks, but they may never start: {doubt}")
+                if not self.wait:
+                    self.left += followed
+                    return
                 yield from self.follow(followed, worker, lease, idle)
             except BaseException:
                 self.stop(followed, directory)

@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from ch12cli.config.check import value_problem
 from ch12cli.config.combinations import problems_of
 from ch12cli.config.compose import Composer
+from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.config.recorded import launcher_of, with_later_keys
 from ch12cli.config.schema import PREFIX_OF_LAUNCHER, STACKED_LAUNCHERS
 from ch12cli.config.settings import first_lines
@@ -60,8 +61,11 @@ def resume_sweep(
 
 def launcher_options(directory: Path, overrides: Sequence[str]) -> dict[str, Any]:
     """Returns the options of the launcher that overrides give. Raises InputError for other overrides."""
+    if not overrides:
+        return {}
     problems: list[Problem] = []
-    parsed = Composer().parse(overrides, problems)
+    with hydra_session():
+        parsed = Composer().parse(overrides, problems)
     if problems:
         raise InputError(problems)
     for override in parsed:

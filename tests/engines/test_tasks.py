@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -123,7 +124,8 @@ def test_a_sweep_that_slurm_refused_is_resumed_with_other_options_of_the_launche
     ):
         assert main(["resume", "sweep", override]) == 2
         assert rule in capsys.readouterr().err
-    assert main(["resume", "-q", "sweep", "hydra.launcher.partition=low"]) == 0
+    line = [sys.executable, "-m", "ch12cli", "resume", "-q", "sweep", "hydra.launcher.partition=low"]
+    subprocess.run(line, check=True)
     assert "--partition=low" in (slurm / "sbatch.txt").read_text()
     assert statuses() == ["finished"] * 4
 

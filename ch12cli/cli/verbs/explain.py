@@ -87,9 +87,8 @@ def search_key_page(name: str) -> str:
 def launcher_key_page(path: str, traced: "Traced") -> str:
     """Returns the page of a key of one of ch12's launchers, the chosen one if it has the key; empty for another key."""
     name, chosen = path.removeprefix(PREFIX_OF_LAUNCHER), traced.choice("hydra/launcher").text
-    having = sorted(
-        (launcher for launcher, keys in LAUNCHER_KEYS.items() if name in keys), key=lambda one: one != chosen
-    )
+    having = [launcher for launcher, keys in LAUNCHER_KEYS.items() if name in keys]
+    having.sort(key=lambda launcher: launcher != chosen)  # the chosen one first
     if not having:
         return ""
     key = LAUNCHER_KEYS[having[0]][name]

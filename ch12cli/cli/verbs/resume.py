@@ -42,9 +42,8 @@ def run(argv: Sequence[str]) -> int:
         if is_json:
             return print_sweep_json(resume_sweep(directory, overrides, callback=WarningsOnly(), trust=options.trust))
         with SweepDisplay(verbosity=verbosity) as sweep_display:
-            return show_end(
-                sweep_display, resume_sweep(directory, overrides, callback=sweep_display, trust=options.trust)
-            )
+            finished = resume_sweep(directory, overrides, callback=sweep_display, trust=options.trust)
+            return show_end(sweep_display, finished)
     from ch12cli.cli.text.run_display import RunDisplay
     from ch12cli.saved.resume import resume_run
 
