@@ -423,12 +423,34 @@ class BatchLoader:
     def put_off_alarm(self, found: object) -> None:
         """Disables torch's SIGCHLD handler, so that the next fetch reports a dead worker.
 
-        The handler would raise at once, anywhere in the program. It is restored when the batch iterator is deleted.
+        The handler would raise at once, anywhere in the program. It is restored when the last batch iterator is deleted.
         """
         if not self.started and threading.current_thread() is threading.main_thread():
-            handler = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            weakref.finalize(found, signal.signal, signal.SIGCHLD, handler).atexit = False
+            ALARM.put_off()
+            weakref.finalize(found, ALARM.restore).atexit = False
         self.started = True
+
+
+class Alarm:
+    """The program's handler of SIGCHLD while batch iterators do without it, of which several may live at a time."""
+
+    def __init__(self) -> None:
+        self.iterators = 0
+        self.handler: Any = None
+
+    def put_off(self) -> None:
+        handler = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        if not self.iterators:
+            self.handler = handler
+        self.iterators += 1
+
+    def restore(self) -> None:
+        self.iterators -= 1
+        if not self.iterators:
+            signal.signal(signal.SIGCHLD, self.handler)
+
+
+ALARM = Alarm()
 
 
 class Shuffled:

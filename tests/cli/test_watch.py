@@ -52,17 +52,17 @@ def test_a_run_is_followed_to_its_end(folder: Path, capsys: pytest.CaptureFixtur
 
 @pytest.mark.slow
 def test_a_sweep_is_followed_to_its_end(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["-m", "seed=range(30)", "epochs=120", "sweep.max_stacked=5", "sweep.fused=false", "hydra.sweep.dir=sweep"]
+    words = ["-m", "seed=range(30)", "epochs=600", "sweep.max_stacked=5", "sweep.fused=false", "hydra.sweep.dir=sweep"]
     with training(*words, until=folder / "sweep" / "sweep.csv") as process:
         assert main(["watch", "sweep"]) == 0
         assert process.wait(30) == 0
     text = capsys.readouterr().out
     assert "finished  30 finished" in text
-    told = re.findall(r"(\d+) of 30 jobs: .*; ([\d,]+) of 3,600 epochs", text)
+    told = re.findall(r"(\d+) of 30 jobs: .*; ([\d,]+) of 18,000 epochs", text)
     ended, epochs = ([int(pair[place].replace(",", "")) for pair in told] for place in (0, 1))
     assert len(told) > 1
     assert (ended, epochs) == (sorted(ended), sorted(epochs))
-    assert any(0 < done < 3600 and done % 120 for done in epochs)  # within stacks too
+    assert any(0 < done < 18_000 and done % 600 for done in epochs)  # within stacks too
     assert re.search(r"about \d+:\d\d left", text)
     assert not (folder / "sweep" / ".ch12" / "progress.json").exists()
 

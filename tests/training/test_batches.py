@@ -149,10 +149,14 @@ def test_the_programs_signal_handlers_are_restored() -> None:
     before = signal.signal(signal.SIGCHLD, lambda *_: seen.append(1))
     try:
         with torch.random.fork_rng():
-            mine = source(part_of(), batch_size=4, workers=1)
-            assert len(list(mine.batches(mine.order()))) == 6
+            first, second = (source(part_of(), batch_size=4, workers=1) for _ in range(2))  # to train, to validate
+            for each in (first, second):
+                assert len(list(each.batches(each.order()))) == 6
             assert signal.getsignal(signal.SIGCHLD) is signal.SIG_DFL
-            del mine
+            del first, each
+            gc.collect()
+            assert signal.getsignal(signal.SIGCHLD) is signal.SIG_DFL
+            del second
             gc.collect()
         assert callable(signal.getsignal(signal.SIGCHLD))
     finally:
