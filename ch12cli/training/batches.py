@@ -423,7 +423,7 @@ class BatchLoader:
     def put_off_alarm(self, found: object) -> None:
         """Disables torch's SIGCHLD handler, so that the next fetch reports a dead worker.
 
-        The handler would raise at once, anywhere in the program. It is restored when the last batch iterator is deleted.
+        The handler would raise at once, anywhere in the program. It is restored with the last batch iterator.
         """
         if not self.started and threading.current_thread() is threading.main_thread():
             ALARM.put_off()
