@@ -1,8 +1,11 @@
 """It is Hydra's sweep: other launchers, batches, callbacks, and the files that Hydra itself would write."""
 
+import multiprocessing
 import shlex
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ import yaml
 from ch12cli.config.choices import shipped
 from ch12cli.errors import InputError
 from ch12cli.sweeps.start import plan_many
+from ch12cli.sweeps.workers.worker_pool import LocalEngine
 from tests.conftest import Train
 from tests.sweeps.callbacks import Keeper
 from tests.sweeps.driver import Looker, apart, sweep
@@ -240,3 +244,14 @@ def test_unknown_launchers_sweepers_and_callbacks_are_refused(words: list[str], 
         sweep(*TINY, "seed=1,2", *words)
     assert problem in str(error.value)
     assert not Path("sweep").exists()
+
+
+def test_a_worker_that_does_not_end_by_itself_is_killed_after_the_last_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ch12cli.sweeps.workers.worker_pool.PATIENCE", 0.1)
+    engine = LocalEngine()
+    stubborn = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,), daemon=True)
+    stubborn.start()
+    engine.leaving.append(stubborn)
+    engine.close()
+    assert stubborn.exitcode == -signal.SIGKILL
+    assert engine.leaving == []

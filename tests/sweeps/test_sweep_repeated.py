@@ -56,7 +56,7 @@ def test_job_directories_are_on_disk_before_the_checkpoint_that_records_them(
     done: list[str] = []
     monkeypatch.setattr(stacked, "os", SimpleNamespace(stat=os.stat, sync=lambda: done.append("sync")))
     monkeypatch.setattr(Checkpoints, "write", lambda *_given, **_more: done.append("checkpoint"))
-    monkeypatch.setattr("ch12cli.sweeps.workers.worker_pool.LocalEngine.run", staticmethod(in_this_process))
+    monkeypatch.setattr("ch12cli.sweeps.workers.worker_pool.run_items", in_this_process)
     words = ("optimizer.lr=0.01,1e30", "epochs=4", "checkpoint.every=1", "sweep.processes=1", *TINY[:1])
     sweep(*words)
     assert done == ["sync", "checkpoint", "checkpoint", "checkpoint"]  # one of the two diverges in its first epoch

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Protocol, TypeVar
@@ -132,26 +133,11 @@ class LocalEngine:
 
     def __init__(self) -> None:
         self.leaving: list[BaseProcess] = []
-
-    def run(
-        self,
-        items: Sequence[WorkItem],
-        worker: Worker,
-        *,
-        processes: int,
-        unsaved: list[WorkItem],
-        gpus: Sequence[str],
-        idle: Callable[[], None],
-    ) -> Generator[tuple[WorkItem, Report], None, None]:
-        """Yields the events of the items as they happen, as `run_items` does."""
-        return run_items(
-            items, worker, processes=processes, unsaved=unsaved, gpus=gpus, idle=idle, leaving=self.leaving
-        )
+        self.run = partial(run_items, leaving=self.leaving)
 
     def close(self) -> None:
-        """Waits for the workers of earlier batches, which end by themselves while the next is trained."""
-        for process in self.leaving:
-            process.join()
+        """Ends the workers of earlier batches, which end by themselves while the next batch is trained."""
+        join_or_kill(self.leaving, PATIENCE)
         self.leaving.clear()
 
     def require_ready(self) -> None:
@@ -251,13 +237,18 @@ def stop(handles: Sequence[WorkerHandle], patience: float) -> list[WorkItem]:
         if handle.item is not None:
             handle.process.terminate()
         handle.pipe.close()
-    deadline = time.monotonic() + patience
-    for handle in handles:
-        handle.process.join(max(0.0, deadline - time.monotonic()))
-        if handle.process.is_alive():
-            handle.process.kill()
-            handle.process.join()
+    join_or_kill([handle.process for handle in handles], patience)
     return [handle.item for handle in handles if handle.item is not None and handle.process.exitcode]
+
+
+def join_or_kill(processes: Sequence[BaseProcess], patience: float) -> None:
+    """Waits for processes, `patience` seconds in all, and kills those that have not ended then."""
+    deadline = time.monotonic() + patience
+    for process in processes:
+        process.join(max(0.0, deadline - time.monotonic()))
+        if process.is_alive():
+            process.kill()
+            process.join()
 
 
 def work(pipe: Connection, parents_end: Connection, worker: Worker, parent: int, gpu: str | None = None) -> None:
