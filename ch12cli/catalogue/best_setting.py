@@ -18,10 +18,9 @@ from ch12cli.catalogue.sweep_jobs import read_rows_as_planned, sweep_monitor
 from ch12cli.errors import InputError
 from ch12cli.files.command import override_key, split_command
 from ch12cli.files.metrics_csv import minimised
-from ch12cli.files.sweep_csv import SweepRow
+from ch12cli.files.sweep_csv import ENDED, SweepRow
 from ch12cli.shell import shell_line
 
-ENDED = ("finished", "diverged", "failed")
 NOT_ITS_OWN = ("sweep.halving", "sweep.pbt")  # overrides of a sweep's jobs that are no part of a setting
 
 

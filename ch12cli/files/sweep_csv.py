@@ -37,7 +37,8 @@ FIELDS = frozenset((*BEFORE, ANCESTRY, *AFTER, *LAST))
 NOT_METRICS = ("epoch", "seconds", "lr", "grad_norm", "weight_norm")  # columns of metrics.csv that are not in the table
 PARTS = ("train_", "valid_", "test_")  # prefixes of the metric columns
 FLUSH = 1.0  # maximum delay before rows are written, in seconds
-ENDED = ("finished", "diverged")
+TRAINED = ("finished", "diverged")  # statuses of jobs that trained to their end
+ENDED = (*TRAINED, "failed")
 
 
 @dataclass(frozen=True)
@@ -265,7 +266,7 @@ def row_on_disk(row: SweepRow | None, facts: JobFacts, sweep: Path) -> SweepRow:
     try:
         return SweepRow.of_directory(facts, sweep)
     except InputError:
-        if row is not None and row.status in ENDED:
+        if row is not None and row.status in TRAINED:
             return row
         raise
 

@@ -18,7 +18,7 @@ from ch12cli.files.hydra_folder import read_keys
 from ch12cli.files.metrics_csv import minimised, read_metrics
 from ch12cli.files.plan_json import is_inside
 from ch12cli.files.run_directory import HYDRA, METRICS
-from ch12cli.files.sweep_csv import ENDED, SweepRow, is_sweep
+from ch12cli.files.sweep_csv import TRAINED, SweepRow, is_sweep
 from ch12cli.files.untrusted_text import escape_controls
 from ch12cli.plots.curves import AXIS_LABELS, PART_NAMES, EpochRows, learning_curves
 from ch12cli.plots.parallel import parallel_coordinates
@@ -291,7 +291,7 @@ def curves_of_lines(
 
     Runs that were interrupted or failed count only in a line without others, as nobody knows how they would go on.
     """
-    kept = [[row for row in rows if row.status in ENDED] or rows for rows in lines.values()]
+    kept = [[row for row in rows if row.status in TRAINED] or rows for rows in lines.values()]
     labels = labels_of([dict(values) for values in lines])
     groups = [(label, [read(row) for row in rows]) for label, rows in zip(labels, kept, strict=True)]
     diverged = [[row.diverged_at if row.status == "diverged" else None for row in rows] for rows in kept]

@@ -15,7 +15,7 @@ from ch12cli.errors import InputError, Problem
 from ch12cli.files.metrics_csv import minimised
 from ch12cli.files.plan_json import PlanFile, read_plan
 from ch12cli.files.run_directory import SWEEP
-from ch12cli.files.sweep_csv import SweepRow, read_sweep_csv, row_on_disk
+from ch12cli.files.sweep_csv import ENDED, SweepRow, read_sweep_csv, row_on_disk
 from ch12cli.run.signals import Terminated
 from ch12cli.search.optuna_study import is_study, read_study
 from ch12cli.search.settings import SAMPLERS
@@ -27,7 +27,6 @@ from ch12cli.sweeps.hydra_sweep import ComposedSweep, SweepTask
 from ch12cli.sweeps.launch import Launch
 from ch12cli.sweeps.search.request import PARAMETERS, SearchRequest
 
-ENDED = ("finished", "diverged", "failed")
 TRIED_FIRST = 4  # trials of the first batch under a budget of time
 
 
@@ -263,7 +262,7 @@ class Search:
         self.recorded = []
 
     def final_jobs(self) -> list[list[str]]:
-        """Returns the overrides of the further jobs of the best trials: as many as the budget has time for, but one."""
+        """Returns the overrides of the further jobs of the best trials: as many as there is time for, one at least."""
         best = [trial for trial in self.study.ranked() if trial.status == "complete"]
         count = self.request.settings.finalists
         if self.request.settings.timeout is not None and self.trained:  # else no speed is known, as after a resume
