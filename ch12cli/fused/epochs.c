@@ -2,6 +2,15 @@
 
 #define SETTING(number) per_step(e->settings, number, e->runs, 1, lanes)
 
+/* Numbers of an optimiser's state that fade away, as those of a unit that is never active, would end below the normal
+   numbers, with which processors are several times as slow. They become 0 before, where that changes no parameter by
+   more than rounding: so small a mean moves none, and the root of so small a square is nothing beside eps, unless eps
+   is as good as 0. */
+#define LEAST_MEAN splat((REAL)(DOUBLE ? 1e-290 : 1e-30))
+#define LEAST_SQUARE splat((REAL)(DOUBLE ? 2.2250738585072014e-308 : 1.17549435e-38))
+INLINE V faded(V v, V least) { return SELECT((v < least) & (v > -least), ZERO, v); }
+INLINE V unless_tiny(V eps, V least) { return SELECT(eps < splat((REAL)1e-10), ZERO, least); }
+
 /* One update of all parameters by the formula of torch's optimiser of that name, as `training/optimizers.py` has it.
    lr: the step's learning rate (for Adagrad after its decay); first, second: for Adam the two bias corrections. */
 ONCE void update(const Epochs *e, V *p, V *g, V *s, Whole step, const Lanes *lanes) {
@@ -36,7 +45,7 @@ ONCE void update(const Epochs *e, V *p, V *g, V *s, Whole step, const Lanes *lan
     for (int k = 0; k < count; k++) {
       V d = g[k * S];
       if (momentum_kept) {
-        V buffer = s[k * S] * momentum + d * undamped;
+        V buffer = faded(s[k * S] * momentum + d * undamped, LEAST_MEAN);
         s[k * S] = buffer;
         d = nesterov ? d + buffer * ahead : buffer;
       }
@@ -45,6 +54,7 @@ ONCE void update(const Epochs *e, V *p, V *g, V *s, Whole step, const Lanes *lan
   } else if (OPTIMIZER == ADAM || OPTIMIZER == ADAMW) {
     V beta2 = SETTING(BETA2_AT), mean_weight = SETTING(MEAN_WEIGHT_AT), square_weight = SETTING(SQUARE_WEIGHT_AT);
     V eps = SETTING(EPS_AT), size, root, shrink = ONE;
+    V least = unless_tiny(eps, LEAST_MEAN), least_square = unless_tiny(eps, LEAST_SQUARE);
     EACH_LANE {
       Whole run = lanes->run[l];
       double correction = e->first[step * e->first_step + run * e->first_run];
@@ -57,8 +67,8 @@ ONCE void update(const Epochs *e, V *p, V *g, V *s, Whole step, const Lanes *lan
     V *squares = s + (Whole)count * S, *tops = s + (Whole)2 * count * S;
     for (int k = 0; k < count; k++) {
       V d = g[k * S];
-      V mean = s[k * S] + (d - s[k * S]) * mean_weight;
-      V square = squares[k * S] * beta2 + d * d * square_weight;
+      V mean = faded(s[k * S] + (d - s[k * S]) * mean_weight, least);
+      V square = faded(squares[k * S] * beta2 + d * d * square_weight, least_square);
       s[k * S] = mean;
       squares[k * S] = square;
       if (amsgrad) {
@@ -70,20 +80,21 @@ ONCE void update(const Epochs *e, V *p, V *g, V *s, Whole step, const Lanes *lan
     }
   } else if (OPTIMIZER == RMSPROP) {
     V alpha = SETTING(ALPHA_AT), weight = SETTING(WEIGHT_AT), eps = SETTING(EPS_AT), momentum = ZERO;
+    V least = unless_tiny(eps, LEAST_MEAN), least_square = unless_tiny(eps, LEAST_SQUARE);
     if (momentum_kept) momentum = SETTING(MOMENTUM_AT);
     V *means = s + (Whole)count * S, *buffers = s + (Whole)(1 + centered) * count * S;
     for (int k = 0; k < count; k++) {
       V d = g[k * S];
-      V square = s[k * S] * alpha + d * d * weight;
+      V square = faded(s[k * S] * alpha + d * d * weight, least_square);
       s[k * S] = square;
       if (centered) {
-        V mean = means[k * S] + (d - means[k * S]) * weight;
+        V mean = faded(means[k * S] + (d - means[k * S]) * weight, least);
         means[k * S] = mean;
         square -= mean * mean;
       }
       d /= vsqrt(square) + eps;
       if (momentum_kept) {
-        d += buffers[k * S] * momentum;
+        d = faded(d + buffers[k * S] * momentum, least);
         buffers[k * S] = d;
       }
       p[k * S] -= lr * d;

@@ -45,3 +45,22 @@ def test_threads_of_torch_sleep_while_they_wait_unless_the_caller_says_otherwise
     )
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == f"{used} False"  # set before torch is imported, which reads it
+
+
+def test_a_process_that_ends_at_once_waits_for_threads_and_runs_what_is_due_at_its_end() -> None:
+    code = (
+        "import atexit, threading, time; "
+        "from ch12cli.cli.main import end_at_once; "
+        "atexit.register(print, 'end'); "
+        "threading.Thread(target=lambda: (time.sleep(0.2), print('thread'))).start(); "
+        "end_at_once(3)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "thread\nend\n", "")
+
+
+def test_a_file_that_code_of_the_users_own_leaves_open_is_written(folder: Path) -> None:
+    Path("leaves_open.py").write_text("note = open('note.txt', 'w')\nnote.write('all of it')\n")
+    words = shlex.split(f"{CH12} train -q imports=[leaves_open] epochs=1 device=cpu")
+    subprocess.run(words, env=os.environ | {"PYTHONPATH": "."}, check=True, capture_output=True)
+    assert Path("note.txt").read_text() == "all of it"

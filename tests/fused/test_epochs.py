@@ -370,6 +370,62 @@ def test_weight_decay_that_begins_later_counts() -> None:
             torch.testing.assert_close(value, alone.state_dict()[name], rtol=1e-9, atol=1e-9)
 
 
+FADING: list[tuple[type[Optimizer], type[torch.optim.Optimizer], dict[str, Any]]] = [
+    (SGD, torch.optim.SGD, {"lr": 0.01, "momentum": 0.9}),
+    (Adam, torch.optim.Adam, {"lr": 0.01, "betas": (0.9, 0.95)}),
+    (RMSprop, torch.optim.RMSprop, {"lr": 0.01, "alpha": 0.9, "centered": True, "momentum": 0.9}),
+]
+
+
+@pytest.mark.parametrize(("own", "of_torch", "values"), FADING)
+def test_what_fades_in_an_optimizers_state_becomes_zero_and_changes_no_weight(
+    own: type[Optimizer], of_torch: type[torch.optim.Optimizer], values: dict[str, Any]
+) -> None:
+    loss, part, steps = nn.MSELoss(), data(nn.MSELoss(), 4, 1, torch.float32), 2000
+    least = torch.finfo(torch.float32).smallest_normal
+    module = network([4, 5, 1], nn.ReLU, [], seed=1)
+    stack = Stack([module], [1], device=CPU, dtype=torch.float32, batch_size=ROWS, runs_last=True)
+    made, alone = own(stack.parameters, **values), of_torch(module.parameters(), **values)
+    epochs = whole_epochs(stack, loss, made, part, batch_size=ROWS, limits=limits(), wanted=True)
+
+    def train(count: int) -> None:
+        order, lrs = torch.arange(ROWS).expand(count, 1, ROWS), np.full((count, 1, 1), 0.01)
+        epochs(order, lrs, limits())
+        for _ in range(count):
+            alone.zero_grad()
+            loss(module(part.x), part.y).backward()
+            alone.step()
+
+    train(3)
+    with torch.no_grad():  # no hidden unit is active any more: their gradients are 0
+        module.state_dict()["0.bias"].fill_(-1000.0)
+        stack.parameters[:] = torch.cat([value.flatten() for value in module.state_dict().values()])
+    train(steps)
+    states = [values for values in made.state.values() if values.is_floating_point()]
+    of_alone = [value for state in alone.state.values() for value in state.values() if torch.is_tensor(value)]
+    assert any(((value != 0) & (value.abs() < least)).any() for value in of_alone)
+    assert not any(((value != 0) & (value.abs() < least)).any() for value in states)
+    for name, value in stack.state_of(stack.parameters[0]).items():
+        off = 2e-3 if name == "2.bias" else 1e-6  # it has arrived where its gradient is nothing but rounding
+        torch.testing.assert_close(value, module.state_dict()[name], rtol=1e-6, atol=off)
+
+
+def test_squares_below_the_normal_numbers_count_beside_a_tiny_eps() -> None:
+    loss, values = nn.MSELoss(), {"lr": 0.1, "betas": (0.9, 0.5), "eps": 1e-22}
+    part = Part(torch.full((ROWS, 1), 1e-21), torch.ones(ROWS, 1))
+    modules = [network([1, 1], nn.Identity, [], seed=run, bias=False) for run in range(2)]
+    stack, _, _ = train_all(
+        modules, (Adam, values | {"eps": np.array([1e-8, 1e-22])}), part, loss, batch_size=4, bounds=limits()
+    )
+    alone = modules[1]
+    (weight,) = alone.parameters()
+    before = weight.detach().clone()
+    made = torch.optim.Adam(alone.parameters(), **values)  # type: ignore[arg-type]
+    train_alone(alone, made, part, loss, run=1, batch_size=4, bounds=limits())
+    assert abs(weight.detach() - before) > 0.5
+    torch.testing.assert_close(stack.parameters[1:], weight.detach(), rtol=0.02, atol=0)
+
+
 def test_what_has_no_compiled_form_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     part = data(nn.CrossEntropyLoss(), 4, 3, torch.float32)
 
