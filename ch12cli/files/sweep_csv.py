@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,8 @@ BEFORE = ("job", "directory", "status", *ENDING)
 AFTER = ("epochs", "best_epoch", "monitor", "objective")
 LAST = ("parameters", "seconds", "command")
 ANCESTRY = "ancestry"  # the column of a population; other sweeps have none
-FIELDS = frozenset((*BEFORE, ANCESTRY, *AFTER, *LAST))
+FIELDS = (*BEFORE, ANCESTRY, *AFTER, *LAST)
+VALUES = attrgetter(*FIELDS)
 NOT_METRICS = ("epoch", "seconds", "lr", "grad_norm", "weight_norm")  # columns of metrics.csv that are not in the table
 PARTS = ("train_", "valid_", "test_")  # prefixes of the metric columns
 FLUSH = 1.0  # maximum delay before rows are written, in seconds
@@ -166,7 +168,7 @@ class SweepRow:
 
     def to_record(self) -> dict[str, Any]:
         """Returns the values of all columns, None for a missing one."""
-        return {**self.overrides, **self.values()}
+        return {**self.overrides, **self.metrics, **dict(zip(FIELDS, VALUES(self), strict=True))}
 
     def values(self) -> dict[str, Any]:
         """Returns the values of all columns except the overrides."""
@@ -271,6 +273,12 @@ def row_on_disk(row: SweepRow | None, facts: JobFacts, sweep: Path) -> SweepRow:
         raise
 
 
+class Lines(list[str]):
+    """What csv's writer wrote, as texts."""
+
+    write = list.append
+
+
 class SweepTable:
     """Writes sweep.csv row by row.
 
@@ -290,6 +298,8 @@ class SweepTable:
         self.path = path
         self.rows = {row.job: row for row in rows}
         self.lines: dict[int, tuple[SweepRow, str]] = {}  # of the rows that have been written, by job
+        self.made = Lines()
+        self.writer = csv.writer(self.made, lineterminator="\n")
         self.columns = self.columns_with(keys, metrics, ancestry=ancestry)
         self.rewrite()
 
@@ -311,14 +321,19 @@ class SweepTable:
     def content(self) -> bytes:
         """Returns the content of the table, sorted by job number."""
         lines = [self._line(self.rows[job]) for job in sorted(self.rows)]
-        return "".join([_csv_line(self.columns), *lines]).encode()
+        return "".join([self._csv_line(self.columns), *lines]).encode()
 
     def _line(self, row: SweepRow) -> str:
         """Returns the line of a row, which is made once."""
         written = self.lines.get(row.job)
         if written is None or written[0] is not row:
-            written = self.lines[row.job] = row, _csv_line(map(row.to_record().get, self.columns))
+            written = self.lines[row.job] = row, self._csv_line(map(row.to_record().get, self.columns))
         return written[1]
+
+    def _csv_line(self, values: Iterable[object]) -> str:
+        """Returns a line of a table; nothing for None."""
+        self.writer.writerow(values)
+        return self.made.pop()
 
     def add(self, rows: Iterable[SweepRow]) -> None:
         """Appends rows of completed jobs. They are in the file when this returns."""
@@ -333,13 +348,6 @@ class SweepTable:
         with suppress(OSError):  # from rows that did not fit on a full disk: all are rewritten below
             self.file.close()
         write_whole(self.path, self.content())
-
-
-def _csv_line(values: Iterable[object]) -> str:
-    """Returns a line of a table; nothing for None."""
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerow(values)
-    return buffer.getvalue()
 
 
 class RowBuffer:

@@ -62,17 +62,12 @@ class Elsewhere:
         return "cuda" if self.gpus else "cpu"
 
 
-def structure(job: SweepJob, shared: dict[int, dict[str, str]]) -> tuple[tuple[str, str], ...]:
-    """Returns the settings that jobs must share to be stacked, as (path, text) pairs.
+Pairs = tuple[tuple[str, str], ...]  # of the path of a setting, and a text
 
-    `shared` caches these pairs by the id of a base.
-    """
-    base = id(job.base)
-    if base not in shared:
-        paths = [(path, kind(path, value)) for path, value in flatten(job.base.resolved)]
-        shared[base] = {path: text for path, text in paths if not path.startswith(IRRELEVANT)}
-    changes = {path: kind(path, value) for path, value in job.changes.items() if not path.startswith(IRRELEVANT)}
-    return tuple({**shared[base], **changes}.items())
+
+def kinds(values: Iterable[tuple[str, Any]]) -> Pairs:
+    """Returns what must match of settings for stacking, of those that matter."""
+    return tuple([(path, kind(path, value)) for path, value in values if not path.startswith(IRRELEVANT)])
 
 
 def kind(path: str, value: Any) -> str:
@@ -108,10 +103,17 @@ def why_not_halved(group: Group) -> str:
 
 def group_jobs(jobs: Sequence[SweepJob]) -> list[Group]:
     """Returns the groups of jobs with equal structure, in the order of their first jobs."""
-    members: dict[tuple[tuple[str, str], ...], list[SweepJob]] = {}
-    shared: dict[int, dict[str, str]] = {}
+    members: dict[Pairs, list[SweepJob]] = {}
+    alike: dict[tuple[int, Pairs], list[SweepJob]] = {}  # the group of jobs with this base and such changes
+    of_base: dict[int, Pairs] = {}
     for job in jobs:
-        members.setdefault(structure(job, shared), []).append(job)
+        base, changes = id(job.base), kinds(job.changes.items())
+        if base not in of_base:
+            of_base[base] = kinds(flatten(job.base.resolved))
+        if (base, changes) not in alike:
+            structure = tuple(dict((*of_base[base], *changes)).items())
+            alike[base, changes] = members.setdefault(structure, [])
+        alike[base, changes].append(job)
     return [
         Group(found, why_single(found[0].run_settings) or (SINGLE if len(found) == 1 else ""))
         for found in members.values()

@@ -170,8 +170,9 @@ class SweepDisplay(Screen):
             self.has_printed = True
 
     def _is_line_due(self) -> bool:
-        further = self._told + 1 / LOG_LINES <= self.sweep.share < 1
-        return further and not self.quiet and perf_counter() >= self._due
+        if self.quiet or perf_counter() < self._due:
+            return False
+        return self._told + 1 / LOG_LINES <= self.sweep.share < 1
 
     def _print_job(self, done: Done, job: SweepJob) -> None:
         name = done.result.monitor or ""
