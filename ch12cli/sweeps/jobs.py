@@ -113,12 +113,13 @@ class SweepJob:
     @cached_property
     def key(self) -> str:
         """The last override of each setting that affects the result, sorted. Equal for jobs with equal results."""
-        last: dict[str, str] = {}
-        for override in reversed(self.overrides):
-            last.setdefault(override.partition("=")[0].lstrip("+~"), override)
-        mappings = {key.partition(".")[0] for key, text in last.items() if text.partition("=")[2].startswith("{")}
+        last = {text.partition("=")[0].lstrip("+~"): text for text in self.overrides}
         heads = {text: key.partition(".")[0] for key, text in last.items() if not key.startswith(IRRELEVANT)}
-        return shlex.join(sorted(heads, key=lambda text: heads[text] if heads[text] in mappings else text))
+        mappings = {key.partition(".")[0] for key, text in last.items() if text.partition("=")[2].startswith("{")}
+        if not mappings:  # nearly always
+            return shlex.join(sorted(heads))
+        texts = dict.fromkeys(text for text in reversed(self.overrides) if text in heads)
+        return shlex.join(sorted(texts, key=lambda text: heads[text] if heads[text] in mappings else text))
 
     @property
     def values(self) -> dict[str, str]:

@@ -448,8 +448,10 @@ def log_job(job: SweepJob, sweep_dir: Path, callback: SweepCallback, failed: set
 
     Adds trackers that fail to `failed`, and skips those in it.
     """
+    if not tracker_names(logger_of(job)):
+        return
     directory = sweep_dir / job.directory
-    if not tracker_names(logger_of(job)) or not run_exists(directory):
+    if not run_exists(directory):
         return
     params = params_of(job.run_settings)
     tracked = TrackedRun(directory, f"{sweep_dir.name}/{job.directory}", params, sweep_dir)

@@ -78,8 +78,10 @@ class SweepDisplay(Screen):
         self.sweep.add(plan, processes=plan.processes)
         self._first = self._first or jobs[0]
         self._jobs |= plan.jobs
+        if self.quiet:
+            return
         self._varied |= varied([self._first, *jobs])
-        if self.quiet or again:  # again: a sweeper submits its jobs in batches
+        if again:  # a sweeper submits its jobs in batches
             return
         self._told = self.sweep.share
         self.print_facts(self.facts(plan, directory), label_width=LABEL_WIDTH)
