@@ -14,7 +14,7 @@ from ch12cli.catalogue.summary import (
     trained_alike,
     varying,
 )
-from ch12cli.catalogue.sweep_jobs import read_rows_as_planned, sweep_monitor
+from ch12cli.catalogue.sweep_jobs import read_rows_as_planned, rows_to_come, sweep_monitor
 from ch12cli.errors import InputError
 from ch12cli.files.command import override_key, split_command
 from ch12cli.files.metrics_csv import minimised
@@ -95,6 +95,16 @@ def best_setting(rows: Sequence[SweepRow], monitor: str) -> BestSetting | None:
     )
 
 
+def repetitions_to_come(sweep: Path, rows: Sequence[SweepRow]) -> list[SweepRow]:
+    """Returns the rows to come of the settings that have rows: which settings have missing seeds or folds."""
+    begun = {setting_of(row) for row in rows}
+    return [row for row in rows_to_come(sweep, rows) if setting_of(row) in begun]
+
+
+def setting_of(row: SweepRow) -> frozenset[tuple[str, str]]:
+    return frozenset(pair for pair in row.overrides.items() if not is_repetition(pair[0]))
+
+
 def settings_among(rows: Iterable[SweepRow], own: Sequence[str]) -> set[tuple[str, ...]]:
     """Returns the settings of rows: their values of the keys `own`."""
     return {tuple([row.overrides.get(key, "") for key in own]) for row in rows}
@@ -171,7 +181,7 @@ def best_command(sweep: Path) -> tuple[list[str], list[str]]:
     Raises InputError if no job of the sweep has finished.
     """
     rows = read_rows_as_planned(sweep)
-    best = best_setting(rows, sweep_monitor(sweep, rows) or "valid_loss")
+    best = best_setting([*rows, *repetitions_to_come(sweep, rows)], sweep_monitor(sweep, rows) or "valid_loss")
     if best is None:
         raise InputError(f"{sweep}: no job has finished, so there is no best setting")
     if best.population:

@@ -133,6 +133,27 @@ def test_a_killed_sweep_is_shown_with_the_jobs_on_disk(
     assert main(["show", str(sweep / "2")]) == 0
 
 
+def test_the_best_setting_of_a_killed_sweep_has_all_its_seeds(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sweep = folder / "sweep"
+    words = ["optimizer.lr=0.001,0.1", "seed=1,2,3", "epochs=2", "device=cpu", f"hydra.sweep.dir={sweep}"]
+    assert main(["train", "-m", *words, "-q"]) == 0
+    assert "best of 2 settings: optimizer.lr=0.1\n" in (shown_of(sweep, capsys))
+    lines = (sweep / "sweep.csv").read_text().splitlines(keepends=True)
+    (sweep / "sweep.csv").write_text("".join(lines[:-1]))  # as a kill leaves it: the last job was not recorded
+    shutil.rmtree(sweep / "5")
+    text = shown_of(sweep, capsys)
+    assert "best of 2 settings, 1 of them incomplete: optimizer.lr=0.001\n" in text
+    assert "5 finished of 6 jobs" in text
+    assert main(["train", "--best-of", str(sweep), "epochs=1", "hydra.run.dir=best", "-q"]) == 0
+    assert "optimizer.lr=0.001" in (folder / "best" / ".hydra" / "overrides.yaml").read_text()
+
+
+def shown_of(path: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    capsys.readouterr()
+    assert main(["show", str(path)]) == 0
+    return capsys.readouterr().out
+
+
 def test_overwritten_metrics_make_a_run_damaged_and_a_diverged_run_gives_its_reason(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
