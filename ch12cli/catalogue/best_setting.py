@@ -97,11 +97,11 @@ def best_setting(rows: Sequence[SweepRow], monitor: str) -> BestSetting | None:
 
 def repetitions_to_come(sweep: Path, rows: Sequence[SweepRow]) -> list[SweepRow]:
     """Returns the rows to come of the settings that have rows: which settings have missing seeds or folds."""
-    begun = {setting_of(row) for row in rows}
-    return [row for row in rows_to_come(sweep, rows) if setting_of(row) in begun]
+    begun = {without_repetitions(row) for row in rows}
+    return [row for row in rows_to_come(sweep, rows) if without_repetitions(row) in begun]
 
 
-def setting_of(row: SweepRow) -> frozenset[tuple[str, str]]:
+def without_repetitions(row: SweepRow) -> frozenset[tuple[str, str]]:
     return frozenset(pair for pair in row.overrides.items() if not is_repetition(pair[0]))
 
 

@@ -8,16 +8,14 @@ import logging
 import os
 import signal
 import sys
-import sysconfig
 import threading
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from importlib import import_module
-from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from ch12cli.cli.process_end import end_at_once, runs_code_of_others
 from ch12cli.cli.text.problems import print_problems
 from ch12cli.cli.verbs import VERBS
 from ch12cli.distributed.torchrun import Place, torchrun_place
@@ -26,7 +24,6 @@ from ch12cli.run import garbage_collection as collector
 from ch12cli.run.signals import Terminated
 
 INTERRUPTED = 130
-PACKAGE = Path(__file__).parents[2]  # the folder of ch12cli and hydra_plugins
 
 
 def program() -> NoReturn:
@@ -69,32 +66,6 @@ def program() -> NoReturn:
     if "torch" in sys.modules and not (runs_code_of_others() or sys.gettrace() or sys.getprofile()):
         end_at_once(code)
     sys.exit(code)
-
-
-def runs_code_of_others() -> bool:
-    """Returns whether a module was imported that belongs neither to ch12 nor to Python's installed packages."""
-    installed = (sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
-    known = tuple(f"{folder}{os.sep}" for folder in (*installed, PACKAGE / "ch12cli", PACKAGE / "hydra_plugins"))
-    files = {name: getattr(module, "__file__", None) for name, module in list(sys.modules.items())}
-    del files["__main__"]  # the script `ch12`
-    return any(
-        file and not file.startswith(known) and not name.startswith("torch.")  # torch.ops has no path
-        for name, file in files.items()
-    )
-
-
-def end_at_once(code: int) -> NoReturn:
-    """Ends the process as `sys.exit` does, but leaves it to the operating system to free its memory.
-
-    Python frees torch's objects one by one, which takes a tenth of a second. It would also close files that a module
-    has left open: so call it only if all modules are known.
-    """
-    threading._shutdown()  # type: ignore[attr-defined]  # waits for threads
-    atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):  # `main` has reported it, or the stream is closed
-            stream.flush()
-    os._exit(code)
 
 
 def open_closed_streams() -> None:

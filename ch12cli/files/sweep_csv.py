@@ -273,7 +273,7 @@ def row_on_disk(row: SweepRow | None, facts: JobFacts, sweep: Path) -> SweepRow:
         raise
 
 
-class Lines(list[str]):
+class CsvLines(list[str]):
     """What csv's writer wrote, as texts."""
 
     write = list.append
@@ -298,7 +298,7 @@ class SweepTable:
         self.path = path
         self.rows = {row.job: row for row in rows}
         self.lines: dict[int, tuple[SweepRow, str]] = {}  # of the rows that have been written, by job
-        self.made = Lines()
+        self.made = CsvLines()
         self.writer = csv.writer(self.made, lineterminator="\n")
         self.columns = self.columns_with(keys, metrics, ancestry=ancestry)
         self.rewrite()

@@ -50,7 +50,7 @@ def test_threads_of_torch_sleep_while_they_wait_unless_the_caller_says_otherwise
 def test_a_process_that_ends_at_once_waits_for_threads_and_runs_what_is_due_at_its_end() -> None:
     code = (
         "import atexit, threading, time; "
-        "from ch12cli.cli.main import end_at_once; "
+        "from ch12cli.cli.process_end import end_at_once; "
         "atexit.register(print, 'end'); "
         "threading.Thread(target=lambda: (time.sleep(0.2), print('thread'))).start(); "
         "end_at_once(3)"
