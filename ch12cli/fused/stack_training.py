@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ch12cli.fused.epochs import FusedEpochs, TrainedEpochs
+from ch12cli.training.batches import StackedSource
 from ch12cli.training.loop import Epoch, Training, added_in_order, first_bad_step, rows_of_batches
 from ch12cli.training.stack import Stack
 from ch12cli.training.stopping import Values
@@ -25,6 +26,7 @@ class StackTraining(Training):
     whole: trains epochs in place of the steps; None: there is none, and why_steps says why.
     """
 
+    source: StackedSource
     whole: FusedEpochs | None = None
     why_steps = ""
     count = 1  # epochs to try at once: up to twice as many as before, so that few are trained again
@@ -61,7 +63,7 @@ class StackTraining(Training):
         start, runs = time.perf_counter(), self.network.runs
         rates = [self.schedule.learning_rates(self.epoch + index) for index in range(count)]
         lrs = np.stack(rates) if count > 1 else rates[0][np.newaxis]  # a view, which may repeat one number
-        order = torch.stack([self.source.order() for _ in range(count)])
+        order = self.source.orders(count)
         done = whole(order, lrs, self.limits)
         diverged_at = first_bad_step(done.losses, done.finite).reshape(count, runs)
         ended = (diverged_at > 0)[:, running].any(1)

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path, PurePath
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -17,6 +18,7 @@ from ch12cli.files.compact.hydra_texts import NAMES, NUMBER, OUTPUT, TASK, overr
 from ch12cli.files.compact.job_record import SharedBase
 from ch12cli.files.compact.run_files import read_run_file, run_exists
 from ch12cli.files.compact.stores import index_of
+from ch12cli.files.hydra_folder import to_yaml
 from ch12cli.files.metrics_csv import count_epochs
 from ch12cli.files.result_json import Result, write_result
 from ch12cli.files.run_directory import (
@@ -160,16 +162,13 @@ class HydraFiles:
             return base.template
         if id(base) not in self.templates:
             assert base.config is not None
-            config = OmegaConf.masked_copy(base.config, ["hydra"])
-            with flag_override(config, ["struct", "readonly"], [False, False]):
-                config.hydra.job.num = int(NUMBER)
-                config.hydra.job.id = NUMBER
-                config.hydra.job.override_dirname = NAMES
-                config.hydra.runtime.output_dir = OUTPUT
-                config.hydra.overrides.task = [TASK]
-                config.hydra.sweep.dir = str(self.sweep_dir)
-                config.hydra.mode = "MULTIRUN"
-            self.templates[id(base)] = base, OmegaConf.to_yaml(config)
+            hydra: Any = OmegaConf.to_container(base.config.hydra, resolve=False, enum_to_str=True)
+            hydra["job"] |= {"num": int(NUMBER), "id": NUMBER, "override_dirname": NAMES}
+            hydra["runtime"]["output_dir"] = OUTPUT
+            hydra["overrides"]["task"] = [TASK]
+            hydra["sweep"]["dir"] = str(self.sweep_dir)
+            hydra["mode"] = RunMode.MULTIRUN.name
+            self.templates[id(base)] = base, to_yaml({"hydra": hydra})
         return self.templates[id(base)][1]
 
     def shared(self, base: Base) -> SharedBase:

@@ -503,9 +503,13 @@ class StackedSource:
 
     def order(self) -> Tensor:
         """Returns the order of the rows of each run in the next epoch, (runs, rows)."""
-        self.epoch += 1
-        order = self.streams.orders(self.members, self.epoch - 1, len(self.part))
-        return order if self.starts is None else order + self.starts[self.members].unsqueeze(1).to(order.device)
+        return self.orders(1)[0]
+
+    def orders(self, epochs: int) -> Tensor:
+        """Returns the order of the rows of each run in the next epochs, (epochs, runs, rows)."""
+        self.epoch += epochs
+        orders = self.streams.orders(self.members, range(self.epoch - epochs, self.epoch), len(self.part))
+        return orders if self.starts is None else orders + self.starts[self.members].unsqueeze(1).to(orders.device)
 
     def batches(self, order: Tensor, epoch: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Yields x (runs, batch, features), y (runs, batch[, 1]), in the memory layout of the stack."""

@@ -54,15 +54,16 @@ class Streams:
         self.states.append(torch.get_rng_state())
         self.seeds.append(torch.empty(self.epochs, 2, dtype=torch.int64).random_()[:, 1].numpy().copy())
 
-    def orders(self, runs: list[int], epoch: int, rows: int) -> Tensor:
-        """Returns the orders of the rows of some runs in an epoch, counted from 0: (runs, rows) int64."""
+    def orders(self, runs: list[int], epochs: range, rows: int) -> Tensor:
+        """Returns the orders of the rows of some runs in epochs, counted from 0: (epochs, runs, rows) int64."""
+        if self.table is None:
+            self.table = np.stack(self.seeds)
+        seeds = self.table[runs, epochs.start : epochs.stop].T  # (epochs, runs)
         if self.draw is not None:
-            if self.table is None:
-                self.table = np.stack(self.seeds)
-            return self.draw(self.table[runs, epoch], rows)
-        orders = torch.empty(len(runs), rows, dtype=torch.int64)
-        for order, run in zip(orders, runs, strict=True):
-            self.generator.manual_seed(int(self.seeds[run][epoch]))
+            return self.draw(seeds.ravel(), rows).view(*seeds.shape, rows)
+        orders = torch.empty(*seeds.shape, rows, dtype=torch.int64)
+        for order, seed in zip(orders.view(-1, rows), seeds.ravel().tolist(), strict=True):
+            self.generator.manual_seed(seed)
             torch.randperm(rows, generator=self.generator, out=order)
         return orders
 

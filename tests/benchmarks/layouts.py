@@ -38,7 +38,7 @@ class Laid:
         for _ in range(runs):
             self.streams.add()
         self.source = StackedSource(part, self.streams, batch_size=batch, runs_last=runs_last)
-        self.order: Tensor = self.streams.orders(self.source.members, 0, rows)
+        self.order: Tensor = self.streams.orders(self.source.members, range(1), rows)[0]
         start = time.process_time()
         self.epoch()
         self.epochs = max(1, int(BUDGET / (time.process_time() - start)))

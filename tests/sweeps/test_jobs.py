@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from ch12cli.config.choices import shipped
@@ -135,13 +136,21 @@ def test_overrides_common_to_all_jobs_are_composed_once() -> None:
     assert {job.settings["early_stopping"]["metric"] for job in jobs} == {"train_loss"}
 
 
-def test_a_whole_sweep_is_composed_once_and_once_for_hydra_itself() -> None:
+def test_a_whole_sweep_and_hydras_own_part_of_it_are_composed_once() -> None:
     with hydra_session():
         composer = Composer()
         count = Counting(composer)
         sweep = read_sweep(composer, ["optimizer=sgd,adam", "seed=range(40)", "epochs=2"])
         assert len(sweep.jobs) == 80
-    assert len(count.composed) == 2
+    assert len(count.composed) == 1
+
+
+@pytest.mark.parametrize("argv", [(), ("optimizer=sgd",), ("hydra/sweeper=search",), ("experiment=book/iris",)])
+def test_hydra_composes_the_same_for_a_run_and_for_a_sweep(argv: tuple[str, ...]) -> None:
+    with hydra_session():
+        composer = Composer()
+        run, sweep = (composer.load_new(argv, mode) for mode in (RunMode.RUN, RunMode.MULTIRUN))
+    assert OmegaConf.to_container(run, resolve=False) == OmegaConf.to_container(sweep, resolve=False)
 
 
 def test_a_job_has_its_command_its_values_and_its_distinguishing_overrides() -> None:

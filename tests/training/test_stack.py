@@ -429,7 +429,7 @@ def test_dropout_keeps_the_single_runs_start_and_order_but_has_its_own_masks() -
     together = with_dropout([3, 1, 4])
     at_first = together.network.parameters.detach().clone()
     order = together.training.source.order()
-    together.training.source.epoch = 0  # type: ignore[attr-defined]
+    together.training.source.epoch = 0
     together.go(3)
     training, network = alone(together.jobs[1], together.task)
     assert torch.equal(network.parameters[network.places], at_first[1])

@@ -56,13 +56,13 @@ def test_the_streams_of_several_runs_are_independent() -> None:
         begun(**one_run)
         streams.add()
     for epoch in range(EPOCHS):
-        orders = streams.orders([0, 1, 2], epoch, ROWS)
+        orders = streams.orders([0, 1, 2], range(epoch, epoch + 1), ROWS)[0]
         for run, (loaded, _) in enumerate(expected):
             assert torch.equal(orders[run], loaded[epoch])
-        assert torch.equal(streams.orders([2, 0], epoch, ROWS), orders[[2, 0]])
+        assert torch.equal(streams.orders([2, 0], range(epoch, epoch + 1), ROWS)[0], orders[[2, 0]])
     for run, (_, state) in enumerate(expected):
         assert torch.equal(streams.state_after(run, EPOCHS), state)
-    orders = streams.orders([0, 1, 2], 0, ROWS)
+    orders = streams.orders([0, 1, 2], range(1), ROWS)[0]
     for one, other in itertools.combinations(orders, 2):
         assert not torch.equal(one, other)
 
@@ -89,14 +89,14 @@ def test_a_stacks_batches_are_each_runs_rows_in_its_order(narrow: bool, classes:
     source = StackedSource(Part(x, y), streams, batch_size=5, runs_last=narrow)
     for epoch in range(2):
         order = source.order()
-        assert torch.equal(order, streams.orders([0, 1, 2, 3], epoch, ROWS))
+        assert torch.equal(order, streams.orders([0, 1, 2, 3], range(epoch, epoch + 1), ROWS)[0])
         found = list(source.batches(order))
         assert [batch.shape[1] for batch, _ in found] == [5, 5, 5, 5, 3]
         assert torch.equal(torch.cat([batch for batch, _ in found], 1), x[order])
         assert torch.equal(torch.cat([target for _, target in found], 1), y[order])
         assert (found[0][0].stride(0) == 1) is narrow
     source.keep([3, 1])
-    assert torch.equal(source.order(), streams.orders([3, 1], 2, ROWS))
+    assert torch.equal(source.order(), streams.orders([3, 1], range(2, 3), ROWS)[0])
     state = source.state_dict()
     fresh = StackedSource(Part(x, y), streams, batch_size=5, runs_last=narrow)
     fresh.load_state_dict(state)
@@ -111,7 +111,7 @@ def test_batches_gathered_in_several_pieces_are_the_same(monkeypatch: pytest.Mon
         streams.add()
     for narrow in (True, False):
         source = StackedSource(Part(x, y), streams, batch_size=5, runs_last=narrow)
-        order = streams.orders([0, 1], 0, ROWS)
+        order = streams.orders([0, 1], range(1), ROWS)[0]
         whole = list(source.batches(order))
         monkeypatch.setattr("ch12cli.training.batches.BLOCK", 1)
         cut = list(source.batches(order))

@@ -177,7 +177,10 @@ def assign(handle: WorkerHandle, waiting: list[WorkItem]) -> None:
 
 
 def listen(handle: WorkerHandle, waiting: list[WorkItem]) -> Iterator[tuple[WorkItem, Report]]:
-    """Yields the events that a worker sends. Requeues or fails its item if the worker has died."""
+    """Yields the events that a worker sends, and gives it the next item if its own is done.
+
+    Requeues or fails the item if the worker has died.
+    """
     item = handle.item
     assert item is not None
     try:
@@ -187,19 +190,21 @@ def listen(handle: WorkerHandle, waiting: list[WorkItem]) -> Iterator[tuple[Work
         handle.process.join()
         yield from requeue_or_fail(handle, item, waiting)
         return
-    if received is None:
-        handle.item = None
-    elif isinstance(received, Exception):
+    if isinstance(received, Exception):
         handle.item = None
         raise received
-    else:
-        for event in received:
-            if isinstance(event, Building):
-                handle.building = event.number
-                continue
-            if isinstance(event, Done):
-                handle.done.add(event.number)
-            yield item, event
+    events, is_last = received
+    if is_last:
+        handle.item = None
+        if waiting and not any(isinstance(event, Done) and event.status == "failed" for event in events):
+            assign(handle, waiting)  # before the events are dealt with, unless a failure may end the sweep
+    for event in events:
+        if isinstance(event, Building):
+            handle.building = handle.building if is_last else event.number
+            continue
+        if isinstance(event, Done) and not is_last:
+            handle.done.add(event.number)
+        yield item, event
 
 
 def requeue_or_fail(handle: WorkerHandle, item: WorkItem, waiting: list[WorkItem]) -> Iterator[tuple[WorkItem, Report]]:
@@ -254,7 +259,7 @@ def join_or_kill(processes: Sequence[BaseProcess], patience: float) -> None:
 def work(pipe: Connection, parents_end: Connection, worker: Worker, parent: int, gpu: str | None = None) -> None:
     """Runs a worker process until its pipe is closed.
 
-    Receives an item, sends lists of its events, and sends None when the item is done.
+    Receives an item, and sends lists of its events, each with whether it is the item's last.
     """
     try:
         init_worker(parent, gpu=gpu)
@@ -269,10 +274,9 @@ def work(pipe: Connection, parents_end: Connection, worker: Worker, parent: int,
                     if not isinstance(event, Progress) or time.monotonic() - last > REFRESH:
                         reports.append(event)
                     if reports and (isinstance(event, Building) or time.monotonic() - last > REFRESH):
-                        pipe.send(reports)
+                        pipe.send((reports, False))
                         reports, last = [], time.monotonic()
-            pipe.send(reports)
-            pipe.send(None)
+            pipe.send((reports, True))
     except (EOFError, ConnectionError, Terminated):
         pass
     except (InputError, MachineError) as error:
