@@ -75,9 +75,12 @@ def part_metrics(row: Mapping[str, Any], part: str) -> dict[str, Any]:
 def result_rows(result: Result) -> list[dict[str, Any]]:
     """Returns the metrics of a run as rows with `row` (final, best, test), `part`, `epoch` and the metrics.
 
-    The best epoch is shown for the validation part if there is one, because that part selects it.
+    The best epoch is shown for the validation part if there is one, because that part selects it. An ensemble was not
+    trained itself: it has no epochs, and only final metrics.
     """
     final, best, test = (part or {} for part in (result.final, result.best, result.test))
+    if final and not result.epochs:
+        final, best = {**final, "epoch": None}, {}
     rows = [
         {"row": "final", "part": part, "epoch": final.get("epoch"), **part_metrics(final, part)}
         for part in ("train", "valid")

@@ -1,6 +1,7 @@
 """Ensembles: what is selected, what is averaged, and that the saved average is used as one model."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -99,7 +100,10 @@ def test_an_ensemble_is_made_shown_and_evaluated_by_commands_and_not_trained(
     assert lines[-1] == "combined"
     assert main(["eval", "combined"]) == 0
     assert main(["show", "combined"]) == 0
-    assert "model=ensemble" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "model=ensemble" in shown
+    assert re.search(r"^final  validation +[\d.]+ +[\d.]+$", shown, re.MULTILINE)  # it has no epochs
+    assert "best " not in shown
     for words in (["resume", "combined", "epochs=9"], ["repro", "combined"], ["export", "combined"]):
         assert main(words) == 2
         assert "is an ensemble of trained networks" in capsys.readouterr().err

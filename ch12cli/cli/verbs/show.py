@@ -59,6 +59,7 @@ def run(argv: Sequence[str]) -> int:
 def show_run(screen: "Screen", entry: "Entry") -> None:
     from rich.text import Text
 
+    from ch12cli.catalogue.formatting import count_of
     from ch12cli.cli.text.run_report import STATUS_STYLES, format_status, styled_curves, styled_result
     from ch12cli.files.metrics_csv import read_sample
     from ch12cli.files.result_json import Result, describe_ending, read_result
@@ -79,7 +80,8 @@ def show_run(screen: "Screen", entry: "Entry") -> None:
     status = (
         [
             Text.assemble(
-                (shown.status, STATUS_STYLES.get(shown.status, "")), f"  the mean of {members.total()} networks"
+                (shown.status, STATUS_STYLES.get(shown.status, "")),
+                f"  the mean of {count_of(members.total(), 'network')}",
             )
         ]
         if members

@@ -85,7 +85,7 @@ def format_tuned(tuned: "Tuned", argv: Sequence[str], *, width: int, ascii_only:
 
 def format_final(final: "Final", *, width: int, ascii_only: bool) -> list[str]:
     """Returns what the final model is made of: a table of its settings, with their epochs and networks."""
-    from ch12cli.catalogue.formatting import short_names
+    from ch12cli.catalogue.formatting import count_of, short_names
     from ch12cli.cli.text.tables import cut_cells, format_table
 
     count = len(final.settings) * final.seeds
@@ -97,7 +97,7 @@ def format_final(final: "Final", *, width: int, ascii_only: bool) -> list[str]:
         table.append([*cells, f"{each.row.job}", f"{each.epochs:,}", f"{final.seeds}"])
     left = len(differing)
     return [
-        f"final model: the mean of {count} networks, trained on all rows but those of the test",
+        f"final model: the mean of {count_of(count, 'network')}, trained on all rows but those of the test",
         "its settings have the best mean after the same epoch in all runs:",
         *format_table(cut_cells(table, left, width=width, ascii_only=ascii_only), left=left),
     ]
