@@ -8,7 +8,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from types import FrameType
 
 import torch
 
+from ch12cli.catalogue.formatting import count_of
 from ch12cli.engines.slurm import can_requeue, requeue
 from ch12cli.errors import InputError, MachineError
 from ch12cli.files.cluster.bundle_json import Bundle, BundledItem, read_bundle
@@ -87,8 +88,11 @@ class Watch:
             raise Terminated
 
 
-def work_on(directory: Path, number: int, *, trust: bool) -> int:
-    """Trains the jobs of a bundle that have not ended, and returns the exit code."""
+def work_on(directory: Path, number: int, *, trust: bool, tell: Callable[[str], None]) -> int:
+    """Trains the jobs of a bundle that have not ended, and returns the exit code.
+
+    tell: is given lines for the log of the process: what it begins, which jobs fail, how it ends.
+    """
     end_with_parent()
     bundle = read_bundle(directory, number)
     journal = JournalWriter(directory, number)
@@ -96,12 +100,13 @@ def work_on(directory: Path, number: int, *, trust: bool) -> int:
     try:
         with signals_raised() as received, suppress(Terminated):
             wait_for_earlier(journal)
-            train_bundle(directory, bundle, journal, trust=trust)
+            train_bundle(directory, bundle, journal, trust=trust, tell=tell)
             done = True
         ended_by = received[0] if received else 0
     except SupersededError:
         journal.note("end", done=False, superseded=True)
         journal.flush()
+        tell(f"bundle {number}: ends, because {SUPERSEDED}")
         return 128 + signal.SIGKILL
     except (InputError, MachineError) as error:
         journal.note("end", done=False, error=str(error), is_input=isinstance(error, InputError), host=platform.node())
@@ -115,6 +120,9 @@ def work_on(directory: Path, number: int, *, trust: bool) -> int:
         raise MachineError(reason)
     journal.note("end", done=done, signal=ended_by, requeued=goes_on, processor_seconds=processor_seconds())
     journal.flush()
+    if not done:
+        cause = f"by signal {ended_by}" if ended_by else "because the sweep was stopped"
+        tell(f"bundle {number}: ended {cause}, after its checkpoints" + ("; it is queued again" if goes_on else ""))
     if goes_on:
         requeue()
     return 0 if done else 128 + (ended_by or signal.SIGTERM)
@@ -126,7 +134,9 @@ def processor_seconds() -> float:
     return round(spent.user + spent.system + spent.children_user + spent.children_system, 2)
 
 
-def train_bundle(directory: Path, bundle: Bundle, journal: JournalWriter, *, trust: bool) -> None:
+def train_bundle(
+    directory: Path, bundle: Bundle, journal: JournalWriter, *, trust: bool, tell: Callable[[str], None]
+) -> None:
     """Trains a bundle. Raises Terminated if a signal or a stop ended it, after the checkpoints were written."""
     known = read_plan(directory)
     known = replace(known, jobs=tuple(job for job in known.jobs if job.number in bundle.jobs))
@@ -140,6 +150,10 @@ def train_bundle(directory: Path, bundle: Bundle, journal: JournalWriter, *, tru
     with data_read_once():
         items, worker = prepared(directory, bundle, jobs, attempt=attempt_of(bundle, journal))
         remove_partial(directory, jobs.values())
+        left = sum(not is_done(directory / jobs[number].directory) for item in items for number in item.jobs)
+        failed = 0
+        what = f"trains {count_of(left, 'job')}" if left else "all of its jobs have ended"
+        tell(f"bundle {bundle.number}, attempt {journal.attempt}: {what}")
         processes = min(bundle.processes or usable_cores(), len(items))
         watch = Watch(journal, bundle)
         events = run_items(
@@ -162,8 +176,12 @@ def train_bundle(directory: Path, bundle: Bundle, journal: JournalWriter, *, tru
                 elif isinstance(event, Done):
                     if event.status == "failed":
                         record_failure(directory, worker, jobs[event.number], event)
+                        failed += 1
+                        tell(f"job {event.number} failed: {event.result.error}")
                     journal.note("job", job=event.number)
                 watch()
+        if left:
+            tell(f"bundle {bundle.number}: done" + (f", {count_of(failed, 'job')} failed" if failed else ""))
 
 
 def prepared(

@@ -55,6 +55,36 @@ def test_a_sweep_on_slurm_equals_the_local_one_and_is_collected_by_a_resume(slur
     assert not list(Path("there/.ch12").glob("*.pt"))
 
 
+FAILING = """
+import torch
+class Network(torch.nn.Linear):
+    def __init__(self, inputs: int, outputs: int) -> None:
+        if torch.initial_seed() == 2:
+            raise ValueError("no such network")
+        super().__init__(inputs, outputs)
+"""
+
+
+def test_the_log_of_a_task_says_what_it_trained_and_which_jobs_failed(
+    slurm: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", f"{folder}:{ROOT}")
+    (folder / "failing.py").write_text(FAILING)
+    (folder / "mine/model").mkdir(parents=True)
+    (folder / "mine/model/failing.yaml").write_text("_target_: failing.Network")
+    words = ("epochs=2", "seed=1,2", "--config-dir", "mine", "model=failing", "hydra/launcher=slurm")
+    assert main(["train", "-q", "-m", "device=cpu", "hydra.sweep.dir=there", *words]) == 3
+    (log,) = Path("there/.ch12/bundles").glob("*.log")
+    lines = log.read_text().splitlines()
+    assert lines[0] == f"bundle {log.stem}, attempt 1: trains 2 jobs"
+    assert "job 1 failed: model: failing.Network refused: no such network (failing.py, line 6)" in lines
+    assert lines[-1] == f"bundle {log.stem}: done, 1 job failed"
+    assert main(["train", "-q", "-m", "device=cpu", "hydra.sweep.dir=here", "hydra/launcher=slurm", "seed=1,2"]) == 0
+    capsys.readouterr()
+    assert main(["work", "here", "--stack", "0"]) == 0
+    assert capsys.readouterr().out == "bundle 0, attempt 2: all of its jobs have ended\n"
+
+
 def test_only_what_slurm_trains_can_be_left(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "-m", "seed=1,2", "--detach"]) == 2
     assert "--detach: only for a sweep that Slurm trains" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from ch12cli.cli.help.arguments import Arguments, find_run
+from ch12cli.cli.help.page import printable
 from ch12cli.errors import InputError
 
 
@@ -19,4 +20,7 @@ def run(argv: Sequence[str]) -> int:
         raise InputError("work: name one sweep, and the bundle to train: ch12 work SWEEP --stack 0")
     from ch12cli.engines.work import work_on
 
-    return work_on(find_run(options.operands[0]), options.stack, trust=options.trust)
+    def tell(line: str) -> None:
+        print(printable(line), flush=True)  # the process may be killed
+
+    return work_on(find_run(options.operands[0]), options.stack, trust=options.trust, tell=tell)
