@@ -107,6 +107,9 @@ def work_on(directory: Path, number: int, *, trust: bool, tell: Callable[[str], 
         journal.note("end", done=False, superseded=True)
         journal.flush()
         tell(f"bundle {number}: ends, because {SUPERSEDED}")
+        directories = read_plan(directory).directories
+        paths = [directory / directories[job] for job in bundle.jobs if job in directories]
+        remove_partial(paths, attempt=attempt_name(bundle, journal))  # of workers that were killed in the midst of it
         return 128 + signal.SIGKILL
     except (InputError, MachineError) as error:
         journal.note("end", done=False, error=str(error), is_input=isinstance(error, InputError), host=platform.node())
@@ -149,7 +152,7 @@ def train_bundle(
     torch.set_num_threads(1)  # workers are forked from this process, so torch must not have started threads
     with data_read_once():
         items, worker = prepared(directory, bundle, jobs, attempt=attempt_of(bundle, journal))
-        remove_partial(directory, jobs.values())
+        remove_partial(directory / job.directory for job in jobs.values())
         left = sum(not is_done(directory / jobs[number].directory) for item in items for number in item.jobs)
         failed = 0
         what = f"trains {count_of(left, 'job')}" if left else "all of its jobs have ended"
@@ -208,7 +211,11 @@ def attempt_of(bundle: Bundle, journal: JournalWriter) -> Attempt:
         if journal.is_superseded(bundle.jobs, seen):
             raise SupersededError(SUPERSEDED)
 
-    return Attempt(f"{bundle.number}.{journal.attempt}", require_newest)
+    return Attempt(attempt_name(bundle, journal), require_newest)
+
+
+def attempt_name(bundle: Bundle, journal: JournalWriter) -> str:
+    return f"{bundle.number}.{journal.attempt}"
 
 
 def work_item(item: BundledItem, group: int, directory: Path) -> WorkItem:
@@ -225,13 +232,14 @@ def record_failure(directory: Path, worker: Worker, job: SweepJob, done: Done) -
     write_failed(path, hydra=worker.hydra.files(job, path), error=done.result.error or "")
 
 
-def remove_partial(directory: Path, jobs: Iterable[SweepJob]) -> None:
-    """Removes directories that earlier attempts were writing when they were killed."""
-    paths = [directory / job.directory for job in jobs]
+def remove_partial(paths: Iterable[Path], *, attempt: str = "") -> None:
+    """Removes what was being written of these directories when its process was killed: by one attempt, or by any."""
+    paths = list(paths)
     names = {path.name for path in paths}
     for folder in {path.parent for path in paths}:
         for partial in folder.glob(".*.partial*"):
-            if partial.name[1:].partition(".partial")[0] in names:
+            name, _, by = partial.name[1:].partition(".partial")
+            if name in names and (not attempt or by == f"-{attempt}"):
                 shutil.rmtree(partial, ignore_errors=True)
 
 

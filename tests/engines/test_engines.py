@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from ch12cli.cli.main import main
-from ch12cli.engines import bundles, remote
+from ch12cli.engines import bundles, remote, work
 from ch12cli.errors import InputError
 from ch12cli.files.cluster.bundle_json import read_submissions
 from ch12cli.files.cluster.journal import bundle_states
 from ch12cli.files.plan_json import read_plan
 from ch12cli.files.sweep_csv import read_sweep_csv
 from ch12cli.sweeps.resume import recorded_engine
+from ch12cli.sweeps.workers.attempts import SupersededError
 from tests.engines.conftest import ROOT
 
 WORDS = (
@@ -83,6 +84,19 @@ def test_the_log_of_a_task_says_what_it_trained_and_which_jobs_failed(
     capsys.readouterr()
     assert main(["work", "here", "--stack", "0"]) == 0
     assert capsys.readouterr().out == "bundle 0, attempt 2: all of its jobs have ended\n"
+
+
+def test_a_superseded_attempt_leaves_no_directory_half_written(slurm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert train("hydra.sweep.dir=there", "hydra/launcher=slurm", "seed=1,2", "optimizer.lr=0.1") == 0
+    for name in (".0.partial-0.2", ".0.partial-0.3", ".9.partial-0.2"):  # 0.2: of the attempt that begins now
+        Path("there", name, ".hydra").mkdir(parents=True)
+
+    def superseded(*_arguments: object, **_options: object) -> None:
+        raise SupersededError("a newer attempt has begun")
+
+    monkeypatch.setattr(work, "train_bundle", superseded)
+    assert work.work_on(Path("there"), 0, trust=False, tell=print) == 137
+    assert sorted(path.name for path in Path("there").glob(".*.partial*")) == [".0.partial-0.3", ".9.partial-0.2"]
 
 
 def test_only_what_slurm_trains_can_be_left(capsys: pytest.CaptureFixture[str]) -> None:
