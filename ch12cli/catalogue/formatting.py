@@ -79,7 +79,7 @@ def result_rows(result: Result) -> list[dict[str, Any]]:
     trained itself: it has no epochs, and only final metrics.
     """
     final, best, test = (part or {} for part in (result.final, result.best, result.test))
-    if final and not result.epochs:
+    if final.get("epoch") == 0:
         final, best = {**final, "epoch": None}, {}
     rows = [
         {"row": "final", "part": part, "epoch": final.get("epoch"), **part_metrics(final, part)}
