@@ -29,7 +29,7 @@ class StackTraining(Training):
     source: StackedSource
     whole: FusedEpochs | None = None
     why_steps = ""
-    count = 1  # epochs to try at once: up to twice as many as before, so that few are trained again
+    count = 8  # epochs to try at once: later up to twice as many as before, so that few are trained again
 
     def one_epoch(self) -> Epoch:
         if self.whole is None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from ch12cli.fused import compiler
+from ch12cli.fused.stack_training import StackTraining
 from tests.sweeps.driver import CPU, one_thread, settings_of, stack_of
 
 pytestmark = pytest.mark.skipif(compiler.compiler() is None, reason="needs a C compiler")
@@ -87,6 +88,6 @@ def test_runs_that_stop_or_diverge_end_in_the_last_of_the_epochs_trained_at_once
     lengths = (~np.isnan(expected["train_loss"])).sum(0)
     assert len(set(lengths.tolist())) > 2  # runs end after different epochs, and the last one not at all
     assert lengths[-1] == EPOCHS
-    assert 1 in counts
+    assert min(counts) < StackTraining.count  # a run ended, so that fewer epochs were trained again
     assert max(counts) > 1
     require_same_bits(columns, expected)
