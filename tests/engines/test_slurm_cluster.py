@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(missing()), reason=f"no 
 CH12 = (sys.executable, "-m", "ch12cli")
 JOBS = 600
 STRUCTURES = ("seed=range(200)", "model.width=4,6,8", "sweep.max_stacked=34")  # six stacks of each, for 2 nodes and 3
-WORDS = ("train", "-m", "device=cpu", "epochs=30", "sweep.fused=false", "checkpoint.every=5", *STRUCTURES)
+WORDS = ("train", "-m", "device=cpu", "epochs=60", "sweep.fused=false", "checkpoint.every=5", *STRUCTURES)
 ON_SLURM = ("hydra/launcher=slurm", "hydra.launcher.array_parallelism=3")
 LONG = 400.0  # seconds
 # A network that a task does not finish before its time limit when it starts for the first time.

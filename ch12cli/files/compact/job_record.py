@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ch12cli.files.compact.hydra_texts import HydraTexts
 from ch12cli.files.hydra_folder import LOADER, by_section, is_bounded, to_yaml, with_changes
-from ch12cli.files.metrics_csv import to_csv
+from ch12cli.files.metrics_csv import columns_to_csv
 from ch12cli.files.result_json import Result, describe_ending
 from ch12cli.files.run_directory import HYDRA, METRICS, RESULT
 
@@ -231,10 +231,9 @@ class JobRecord:
 
     def metrics(self) -> bytes:
         """Returns metrics.csv."""
-        lines = self.rows.tolist()
-        for line in lines:
-            line[0] = int(line[0])  # the epoch
-        return to_csv(self.columns, lines)
+        epochs = self.together["epochs"]
+        columns = {name: self.arrays[f"{METRIC}{name}"][:epochs].tobytes() for name in self.together["columns"]}
+        return columns_to_csv(columns, epochs)
 
     def text(self, name: str) -> bytes | None:
         """Returns a file of the job's directory, by its name there; None if it has no such text.
