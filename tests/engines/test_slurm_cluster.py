@@ -117,7 +117,7 @@ def test_preemption_requeues_what_was_running(
     cluster: SlurmCluster, tmp_path: Path, expected: dict[str, bytes]
 ) -> None:
     process = begin_training(tmp_path)
-    subprocess.run(["sbatch", "-p", "high", "-c1", "-o", "/dev/null", "--wrap", "sleep 3"], check=True)
+    subprocess.run(["sbatch", "-p", "high", "-N3", "--exclusive", "-o", "/dev/null", "--wrap", "sleep 3"], check=True)
     assert process.wait(LONG) == 0
     assert max(state.attempts for state in bundle_states(tmp_path / "sweep")) > 1
     require_complete(tmp_path, expected)
@@ -140,7 +140,7 @@ def test_a_killed_step_and_a_cancelled_job_are_submitted_again(
     process = begin_training(tmp_path)
     jobs = subprocess.run(["squeue", "-h", "-r", "-o", "%i"], capture_output=True, text=True, check=True).stdout.split()
     subprocess.run(["scancel", jobs[0]], check=True)
-    subprocess.run(["scancel", "--signal=KILL", "--full", jobs[1]], check=True)
+    subprocess.run(["scancel", "--signal=KILL", "--full", jobs[-1]], check=True)
     assert process.wait(LONG) == 0
     require_complete(tmp_path, expected)
 
