@@ -97,7 +97,9 @@ def test_files_that_are_laid_out_in_another_way_are_left_to_torch(older: bool) -
     forms = forms_of(save)
     for _ in range(5):
         state = drawn(draw)
-        assert forms.sealed(state) == save(
-            {**state, SEAL: hashlib.sha256(b"".join(fingerprinted(with_tensors(state)))).hexdigest()}
-        )
+        seal = hashlib.sha256(b"".join(fingerprinted(with_tensors(state)))).hexdigest()
+        found, expected = forms.sealed(state), save({**state, SEAL: seal})
+        if older:  # files of this layout hold addresses in memory
+            found, expected = (b"".join(fingerprinted(torch.load(io.BytesIO(each)))) for each in (found, expected))
+        assert found == expected
     assert list(forms.forms.values()).count(None) == older
