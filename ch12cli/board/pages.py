@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from ch12cli.board.folder import ACTIVE, Folder
-from ch12cli.catalogue.best_setting import repetitions_to_come
+from ch12cli.catalogue.best_setting import with_planned_seeds
 from ch12cli.catalogue.comparison import Compared, are_comparable, read_compared, rows_of_runs, run_differences
 from ch12cli.catalogue.entries import Entry, entry_at
 from ch12cli.catalogue.formatting import format_seconds, format_standing
@@ -179,7 +179,7 @@ class Pages:
 def best_job_of(sweep: Path) -> Path:
     """The directory of the best job of a sweep. Raises InputError if there is none."""
     rows = read_rows_as_planned(sweep)
-    best = best_row([*rows, *repetitions_to_come(sweep, rows)], sweep_monitor(sweep, rows) or "valid_loss")
+    best = best_row(with_planned_seeds(sweep, rows), sweep_monitor(sweep, rows) or "valid_loss")
     directory = job_directory(sweep, best) if best else None
     if directory is None:
         raise InputError(f"{sweep}: no job of this sweep has finished, so that none can be compared")

@@ -95,10 +95,13 @@ def best_setting(rows: Sequence[SweepRow], monitor: str) -> BestSetting | None:
     )
 
 
-def repetitions_to_come(sweep: Path, rows: Sequence[SweepRow]) -> list[SweepRow]:
-    """Returns the rows to come of the settings that have rows: which settings have missing seeds or folds."""
+def with_planned_seeds(sweep: Path, rows: Sequence[SweepRow]) -> list[SweepRow]:
+    """Returns the rows, and one for each planned job of their settings that has none.
+
+    So that a setting with missing seeds or folds, as a kill leaves it, is not taken for a whole one.
+    """
     begun = {without_repetitions(row) for row in rows}
-    return [row for row in rows_to_come(sweep, rows) if without_repetitions(row) in begun]
+    return [*rows, *(row for row in rows_to_come(sweep, rows) if without_repetitions(row) in begun)]
 
 
 def without_repetitions(row: SweepRow) -> frozenset[tuple[str, str]]:
@@ -181,7 +184,7 @@ def best_command(sweep: Path) -> tuple[list[str], list[str]]:
     Raises InputError if no job of the sweep has finished.
     """
     rows = read_rows_as_planned(sweep)
-    best = best_setting([*rows, *repetitions_to_come(sweep, rows)], sweep_monitor(sweep, rows) or "valid_loss")
+    best = best_setting(with_planned_seeds(sweep, rows), sweep_monitor(sweep, rows) or "valid_loss")
     if best is None:
         raise InputError(f"{sweep}: no job has finished, so there is no best setting")
     if best.population:

@@ -282,7 +282,7 @@ class Composer:
             return self.load_new(argv, run_mode)
         directories = [text for text in argv if text.startswith(DIRECTORIES)]
         shared = tuple(text for text in argv if text not in directories)
-        key = (self.config_name, shared, modified_files(), stored_names())  # no choice of ch12's is missing in a sweep
+        key = (self.config_name, shared, modified_files(), stored_names())  # of a run as of a sweep
         if key not in COMPOSED:
             config = self.with_other_choices(shared, run_mode) or self.load_new(shared, run_mode)
             if config.hydra.job.env_copy:  # of the environment, which may change

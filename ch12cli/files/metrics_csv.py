@@ -42,10 +42,7 @@ def to_csv(columns: Sequence[str], lines: Iterable[Sequence[float | int]]) -> by
 
 
 def columns_to_csv(columns: Mapping[str, bytes], epochs: int) -> bytes:
-    """Returns the content of the file from its columns as bytes of float64, besides that of the epoch.
-
-    As `to_csv` does, in two thirds of the time where runs share columns.
-    """
+    """Returns the same content as `to_csv`, faster where runs share columns. columns: without the epoch, as float64."""
     if not epochs:
         return b""
     texts = [list(map(str, range(1, epochs + 1))), *map(texts_of_column, columns.values())]

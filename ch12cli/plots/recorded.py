@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from ch12cli.catalogue.best_setting import with_planned_seeds
 from ch12cli.catalogue.comparison import are_comparable, read_compared, rows_of_runs
 from ch12cli.catalogue.final_numbers import AT_END, with_final_numbers
 from ch12cli.catalogue.formatting import count_of, short_names
@@ -231,7 +232,7 @@ def sweep_curves(
         name += f", {where}"
     keys = [key for key in varying(rows) if not is_repetition(key)]
     rows, note = trained_alike(rows)
-    found = fold_seeds(rows, keys, minimise=minimised(monitor))
+    found = fold_seeds(with_planned_seeds(sweep, rows), keys, minimise=minimised(monitor))
     lines: dict[Setting, list[SweepRow]] = {tuple(folded.values.items()): [] for folded in found[:SERIES]}
     for row in rows:
         line = lines.get(tuple((key, row.overrides.get(key, "")) for key in keys))

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ch12cli.catalogue.best_setting import best_setting, repetitions_to_come
+from ch12cli.catalogue.best_setting import best_setting, with_planned_seeds
 from ch12cli.catalogue.comparison import read_compared
 from ch12cli.catalogue.damage import read_or_note
 from ch12cli.catalogue.entries import Entry
@@ -132,8 +132,7 @@ def sweep_page(entry: Entry, *, trust: str = "", served: Served | None = None) -
         sections.append(page.gallery(sweep_plots(entry.path, keys, finished)))
     if finished:
         metrics = ["objective", *other_metrics(finished, monitor)]
-        every = [*rows, *repetitions_to_come(entry.path, rows)]
-        found = fold_alike(every, keys, metrics, minimise=minimised(monitor))
+        found = fold_alike(with_planned_seeds(entry.path, rows), keys, metrics, minimise=minimised(monitor))
         named = [f"{key}{AT_END}" if key in final else key for key in found[0].values]
         header = [monitor, *named, *metrics[1:], "runs", "best job"]
         table = []
@@ -190,7 +189,7 @@ def sweep_highlights(entry: Entry, rows: Sequence[SweepRow], monitor: str) -> li
     return [
         ("jobs", f"{len(rows):,}"),
         *counts,
-        *best_highlight([*rows, *repetitions_to_come(entry.path, rows)], monitor),
+        *best_highlight(with_planned_seeds(entry.path, rows), monitor),
     ]
 
 

@@ -17,6 +17,8 @@ from ch12cli.cli.main import main
 from ch12cli.errors import InputError
 from ch12cli.files.metrics_csv import check_metrics, read_metrics, read_sample
 from ch12cli.files.result_json import seal
+from ch12cli.plots.plot import Lines
+from ch12cli.plots.recorded import sweep_curves
 
 WORDS = ["train", "device=cpu", "-q", "epochs=4"]
 
@@ -144,6 +146,12 @@ def test_the_best_setting_of_a_killed_sweep_has_all_its_seeds(folder: Path, caps
     text = shown_of(sweep, capsys)
     assert "best of 2 settings, 1 of them incomplete: optimizer.lr=0.001\n" in text
     assert "5 finished of 6 jobs" in text
+    assert main(["compare", str(sweep), "--format", "csv"]) == 0
+    first = next(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert first["optimizer.lr"] == "0.001"
+    first_panel = sweep_curves(sweep).panels[0]
+    assert isinstance(first_panel, Lines)
+    assert first_panel.lines[0].name == "lr=0.001 (3 runs)"
     assert main(["train", "--best-of", str(sweep), "epochs=1", "hydra.run.dir=best", "-q"]) == 0
     assert "optimizer.lr=0.001" in (folder / "best" / ".hydra" / "overrides.yaml").read_text()
 

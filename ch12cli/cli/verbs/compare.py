@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from ch12cli.catalogue.best_setting import with_planned_seeds
 from ch12cli.catalogue.comparison import (
     Compared,
     ComparisonTable,
@@ -56,7 +57,8 @@ def run(argv: Sequence[str]) -> int:
         raise InputError(f"{sweeps[0]}: a sweep is compared by itself; name one of its runs, such as {sweeps[0]}/0")
     if sweeps:
         rows = read_rows_as_planned(sweeps[0])
-        show_many(rows, sweep_monitor(sweeps[0], rows) or "valid_loss", options.format, options.limit)
+        monitor = sweep_monitor(sweeps[0], rows) or "valid_loss"
+        show_many(with_planned_seeds(sweeps[0], rows), monitor, options.format, options.limit)
         return 0
     if len(paths) == 1:
         two = shell_line(["ch12", "compare", str(paths[0]), "@1"])

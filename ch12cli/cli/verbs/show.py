@@ -171,7 +171,7 @@ def halved_line(result: "Result | None") -> str:
 def show_sweep(screen: "Screen", entry: "Entry") -> None:
     from rich.text import Text
 
-    from ch12cli.catalogue.best_setting import repetitions_to_come
+    from ch12cli.catalogue.best_setting import with_planned_seeds
     from ch12cli.catalogue.formatting import format_failures
     from ch12cli.catalogue.front import setting_keys
     from ch12cli.catalogue.summary import failures
@@ -193,9 +193,9 @@ def show_sweep(screen: "Screen", entry: "Entry") -> None:
     counts, planned = format_counts(count_statuses(rows)), entry.values.get("jobs", 0)
     counts.append(f" of {planned:,} jobs" if planned > len(rows) else "")
     style = STATUS_STYLES.get(entry.status, "bold red")
-    to_come = repetitions_to_come(entry.path, rows)
+    every = with_planned_seeds(entry.path, rows)
     table = styled_summary(
-        [*rows, *to_come],
+        every,
         setting_keys(rows, entry.path),
         monitor=monitor,
         width=screen.console.width,
@@ -210,7 +210,7 @@ def show_sweep(screen: "Screen", entry: "Entry") -> None:
     indent = " " * (len(entry.status) + 2)
     for line in format_bundles(TaskFollower(entry.path).read(ended)):
         status += [Text(indent + piece) for piece in wrap(line, screen.console.width - len(indent))]
-    best = format_best([*rows, *to_come], entry.path, monitor=monitor, screen=screen)
+    best = format_best(every, entry.path, monitor=monitor, screen=screen)
     for block in (status, table, best, screen.wrapped(format_failures(failures(rows)))):
         screen.print([*block, ""] if block else [])
     began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.when))
