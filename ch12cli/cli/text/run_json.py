@@ -65,11 +65,12 @@ def run_json(entry: Entry) -> dict[str, Any]:
 
 
 def sweep_json(entry: Entry) -> dict[str, Any]:
-    from ch12cli.catalogue.front import front_of, recorded_objectives  # imports numpy
+    from ch12cli.catalogue.best_setting import with_planned_seeds  # this and the next import numpy
+    from ch12cli.catalogue.front import front_of, recorded_objectives
 
     rows, far = read_sweep_rows(entry.path), SweepFollower(entry.path).read()
     monitor, objectives = sweep_monitor(entry.path, rows), recorded_objectives(entry.path)
-    front = front_of(rows, objectives, monitor) if objectives and monitor else []
+    front = front_of(with_planned_seeds(entry.path, rows), objectives, monitor) if objectives and monitor else []
     return {
         "planned_jobs": entry.values.get("jobs"),
         "jobs_by_status": dict(entry.jobs),
