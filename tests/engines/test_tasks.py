@@ -14,6 +14,7 @@ import pytest
 from ch12cli.catalogue.entries import entry_at
 from ch12cli.cli.main import main
 from ch12cli.engines import bundles, remote
+from ch12cli.files.cluster import tasks
 from ch12cli.files.cluster.bundle_json import read_submissions
 from ch12cli.files.sweep_csv import read_sweep_csv
 from tests.engines.conftest import ROOT
@@ -70,6 +71,21 @@ def test_a_task_that_slurm_holds_after_it_has_ended_is_not_stopped(
     (slurm / "7_0").write_text("PENDING")  # by scontrol requeue
     assert re.search(r"1 task requeued: 0 on \S+ \([^)]*Resources\)", told(capsys, "show", "sweep"))
     assert entry_at(Path("sweep")).status == "submitted"
+
+
+def test_where_slurm_cannot_be_asked_a_task_is_shown_as_recorded_and_said_to_be(
+    slurm: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "SLURM", tasks.Scheduler())
+    (slurm / "hold").touch()
+    assert train("--detach") == 0
+    subprocess.run(["scancel", "7"], check=True)
+    scontrol = slurm.parent / "bin/scontrol"
+    scontrol.write_text("#!/bin/sh\necho Unable to contact slurm controller >&2; exit 1\n")
+    assert "1 task submitted: 0 (as recorded: Slurm does not answer)" in told(capsys, "show", "sweep")
+    scontrol.unlink()
+    monkeypatch.setattr("shutil.which", lambda _name: None)  # Slurm may be installed on the machine of the test
+    assert "1 task submitted: 0 (as recorded: no scontrol here to ask)" in told(capsys, "show", "sweep")
 
 
 def wait_for(condition: Callable[[], object]) -> None:

@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +18,8 @@ ASK = 5.0  # seconds between two questions to Slurm
 SILENT = 60.0  # seconds without questions after one that Slurm did not answer
 STATES = ("running", "pending", "submitted", "requeued", "stopped", "lost")
 WAITING = ("pending", "submitted", "requeued")  # will be started
+NOT_ASKED = TaskState("unknown", "as recorded: no scontrol here to ask")
+NO_ANSWER = TaskState("unknown", "as recorded: Slurm does not answer")
 
 
 @dataclass
@@ -60,15 +63,15 @@ class Scheduler:
         self.silent_until = 0.0
 
     def states(self, submission: Submission) -> dict[int, TaskState]:
-        if time.monotonic() < self.silent_until or not can_ask():
-            return {}
-        try:
-            found = job_states(submission)
-        except MachineError:
-            found = {}
-        if not found:
+        """Returns what Slurm says of a submission's bundles, or why it says nothing of any of them."""
+        if not can_ask():
+            return dict.fromkeys(submission.bundles, NOT_ASKED)
+        if time.monotonic() >= self.silent_until:
+            with suppress(MachineError):
+                if found := job_states(submission):
+                    return found
             self.silent_until = time.monotonic() + SILENT
-        return found
+        return dict.fromkeys(submission.bundles, NO_ANSWER)
 
 
 SLURM = Scheduler()
@@ -80,6 +83,8 @@ def with_queue(state: BundleState, queued: TaskState | None) -> BundleState:
         return state
     if queued.has_ended:
         return state._replace(state="stopped", reason=queued.name) if state.state in WAITING else state
+    if queued in (NOT_ASKED, NO_ANSWER):
+        return state._replace(reason=queued.reason) if state.state in WAITING else state
     if not queued.is_held:
         return state
     return state._replace(state="pending" if state.state == "submitted" else "requeued", reason=queued.reason)
