@@ -3,7 +3,10 @@
 A run killed before its first checkpoint is resumed from this configuration.
 """
 
+import os
 from collections.abc import Mapping
+from contextlib import suppress
+from glob import glob
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +16,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ch12cli.config.schema import STACKED_LAUNCHERS
 from ch12cli.config.settings import first_lines
-from ch12cli.config.untrusted_settings import EVERY_USE, Use, commands_of_launcher, untrusted_problems
-from ch12cli.errors import InputError, reason_of
+from ch12cli.config.untrusted_settings import EVERY_USE, PATH_KEYS, Use, commands_of_launcher, untrusted_problems
+from ch12cli.errors import InputError, Problem, reason_of
 from ch12cli.files.atomic import read_file
 from ch12cli.files.hydra_folder import LARGEST, LOADER, NAMES_A_KEY, WRITTEN_LAST, hydra_in, is_bounded, with_changes
 from ch12cli.files.plan_json import WITHDRAWN, PlanFile, read_plan
@@ -77,6 +80,33 @@ def _recorded_settings(directory: Path) -> list[dict[str, Any]]:
         if (key := f"{job.base} {texts!r}") not in found:
             found[key] = with_changes(plan.bases[job.base].settings, texts)
     return list(found.values())
+
+
+def data_left_behind(dataset: Any, directory: Path) -> list[Problem]:
+    """Returns a problem for each relative path of a recorded data set that leads nowhere here, but did where it began.
+
+    directory: of the run or sweep.
+    """
+    problems = []
+    for key in PATH_KEYS:
+        value = dataset.get(key) if isinstance(dataset, Mapping) else None
+        if isinstance(value, str) and "\0" not in value and not glob(value) and not os.path.lexists(value):
+            began = began_in(directory)
+            if began and os.path.realpath(began) != os.path.realpath(".") and glob(os.path.join(began, value)):
+                rule = f"does not exist here, but in {began}, where this was started"
+                problems.append(Problem(f"dataset.{key}", value, rule, "run the command there"))
+    return problems
+
+
+def began_in(directory: Path) -> str:
+    """Returns the current directory of the command that began a run or a sweep; empty if that is not recorded."""
+    with suppress(InputError, *WRONG_FORM):
+        if (directory / HYDRA / WRITTEN_LAST).is_file():
+            return str(hydra_in(read_file(directory / HYDRA / "hydra.yaml").decode("utf-8"))["runtime"]["cwd"])
+        for sweep in (directory, *directory.parents):
+            if (plan := read_plan(sweep)).bases:
+                return str(hydra_in(plan.bases[0].template)["runtime"]["cwd"])
+    return ""
 
 
 def resume_line(directory: Path) -> str:

@@ -1,9 +1,11 @@
 """The one gate for saved settings: whichever file they come from, they pass it whole, with all changes applied."""
 
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 from ch12cli.config.check import check
+from ch12cli.config.recorded import data_left_behind
 from ch12cli.config.untrusted_settings import EVERY_USE, Use, choice_name_problems, require_kind, untrusted_problems
 from ch12cli.errors import InputError, Problem
 from ch12cli.training.checkpoint import MISMATCH_ERRORS
@@ -20,10 +22,12 @@ def require_valid_settings(
 ) -> None:
     """Raises InputError unless `ch12 train` accepts the settings and, without trust, they reach nothing outside.
 
-    settings: with all changes applied. where: names the run or sweep in messages. uses: what the command does with the
+    settings: with all changes applied. where: the run or sweep, as in messages. uses: what the command does with the
     settings. own: the keys that the user has set on the command line.
     """
     problems = settings_problems(settings, choices, trust=trust, uses=uses, own=own)
+    if not problems and Use.DATA in uses:
+        problems = data_left_behind(settings.get("dataset"), Path(where))
     if problems:
         raise InputError([f"{where}: {problem}" for problem in problems])
     if not trust:

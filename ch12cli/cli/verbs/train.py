@@ -114,8 +114,10 @@ def use_best_setting(options: argparse.Namespace) -> None:
     from ch12cli.cli.help.arguments import find_run
     from ch12cli.config.compose import Composer
     from ch12cli.config.hydra_internals import hydra_session
+    from ch12cli.config.recorded import data_left_behind
 
-    words, overrides = best_command(find_run(options.best_of))
+    sweep = find_run(options.best_of)
+    words, overrides = best_command(sweep)
     named = dict(zip(words[::2], words[1::2], strict=True))
     options.config_dir = [
         *options.config_dir,
@@ -123,7 +125,11 @@ def use_best_setting(options: argparse.Namespace) -> None:
     ]
     options.config_name = named.get("--config-name", options.config_name)
     given = {override_key(word) for word in options.operands}
-    options.operands = [*(word for word in overrides if override_key(word) not in given), *options.operands]
+    kept = [word for word in overrides if override_key(word) not in given]
+    named_data = dict(word.removeprefix("dataset.").split("=", 1) for word in kept if word.startswith("dataset."))
+    if problems := data_left_behind(named_data, sweep):
+        raise InputError(problems)
+    options.operands = [*kept, *options.operands]
     with hydra_session():
         parsed = Composer(options.config_dir, config_name=options.config_name).parse(options.operands, [])
     options.multirun = options.multirun or any(override.is_sweep_override() for override in parsed)
