@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ch12cli.catalogue.formatting import column_label, count_of, format_interval, format_number
 from ch12cli.catalogue.summary import (
+    Folded,
     fold_seeds,
     is_repetition,
     repetitions_in_words,
@@ -93,6 +94,16 @@ def best_setting(rows: Sequence[SweepRow], monitor: str) -> BestSetting | None:
         pruned=len(settings - trained),
         incomplete=sum(each.runs > 0 and not each.is_complete and each.diverged == each.failed == 0 for each in folded),
     )
+
+
+def settings_in_order(rows: Sequence[SweepRow], monitor: str) -> list[Folded]:
+    """Returns the settings that compete for the best, best first; none of a population."""
+    rows = [row for row in rows if not row.monitor or row.monitor == monitor]
+    alike, _ = trained_alike(rows)
+    if any(row.ancestry for row in alike):
+        return []
+    keys = [key for key in varying(rows) if key not in NOT_ITS_OWN]
+    return [each for each in fold_seeds(alike, keys, minimise=minimised(monitor)) if each.competes]
 
 
 def with_planned_seeds(sweep: Path, rows: Sequence[SweepRow]) -> list[SweepRow]:

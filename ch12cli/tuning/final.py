@@ -1,14 +1,15 @@
 """The final model of a tuning: the best settings, trained on all rows that are not for the test, and averaged."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ch12cli.catalogue.best_setting import NOT_ITS_OWN, best_setting
+from ch12cli.catalogue.best_setting import NOT_ITS_OWN, settings_in_order
 from ch12cli.catalogue.summary import is_repetition
 from ch12cli.errors import InputError
 from ch12cli.files.atomic import write_whole
@@ -17,13 +18,17 @@ from ch12cli.files.metrics_csv import minimised, read_metrics
 from ch12cli.files.run_directory import METRICS
 from ch12cli.files.sweep_csv import SweepRow
 from ch12cli.saved.ensemble import FINAL_MODEL, Combined, combine
+from ch12cli.search.space import finite_number
 from ch12cli.sweeps.callbacks import SweepCallback
+from ch12cli.sweeps.groups import Pairs
+from ch12cli.sweeps.jobs import FREE, FREE_GROUPS
 from ch12cli.sweeps.jobs_file import jobs_to_csv
 from ch12cli.sweeps.start import train_many
 
-SETTINGS, SEEDS = 3, 5  # of the final networks
+SETTINGS, SEEDS = 6, 5  # of the final networks
 FEWEST_SEEDS = 3
-CANDIDATES = 12  # settings, the best by their objective, of which these are chosen
+STRUCTURES, OF_STRUCTURE = 12, 3  # the settings that these are chosen from: the best three of each structure
+ERRORS = 2.0  # standard errors by which a setting may be worse than the best
 LARGER = 1.25  # how much longer an epoch of all rows takes than one of the training part
 # What the final networks have in place of the setting's own: no rows to validate on, nor what depends on these.
 WITHOUT_VALIDATION = {
@@ -78,21 +83,87 @@ class FinalSetting:
     values: Mapping[str, str] = field(default_factory=dict)
 
 
-def best_settings(rows: Sequence[SweepRow], monitor: str, sweep: Path) -> list[FinalSetting]:
-    """Returns the best settings, best first; none of a population.
+class Candidate(NamedTuple):
+    """A setting that may be among the final ones.
 
-    They are chosen among those with the best objectives, by the best mean of all their runs after the same epoch: the
-    objective of a run is that of its own best epoch, which flatters runs that vary from epoch to epoch.
+    value: its mean, lower is better; of_run: the values that this is the mean of, by seed and fold.
     """
-    found: list[tuple[float, FinalSetting]] = []
-    while len(found) < CANDIDATES and (best := best_setting(rows, monitor)) is not None and not best.population:
-        runs = [row for row in rows if row.job in best.jobs]
-        curve = mean_curve([[each[monitor] for each in read_metrics(sweep / row.directory / METRICS)] for row in runs])
-        curve = curve if minimised(monitor) else -curve
-        epoch = int(np.argmin(curve))
-        found.append((float(curve[epoch]), FinalSetting(runs[0], epoch + 1, best.values)))
-        rows = [row for row in rows if row.job not in best.jobs]
-    return [setting for _, setting in sorted(found, key=lambda pair: pair[0])[:SETTINGS]]
+
+    value: float
+    setting: FinalSetting
+    structure: Pairs
+    of_run: Mapping[Pairs, float]
+
+
+def best_settings(rows: Sequence[SweepRow], monitor: str, sweep: Path) -> list[FinalSetting]:
+    """Returns good settings of different structures, best first; none of a population.
+
+    A setting is as good as its runs' mean after the epoch in which that is best: its objective, the mean of each run's
+    own best epoch, flatters runs that vary from epoch to epoch. Networks of different structures err differently, so
+    their average gains more than one of near-copies, with which the end of a long search is filled. So the best setting
+    of each structure is taken, if it is about as good as the best of all, then the second of each.
+    """
+    found = candidates_of(rows, monitor, sweep)
+    if not found:
+        return []
+    best = found[0]
+    kept = [each for each in found if is_as_good(each, best)]
+    rounds = Counter[Pairs]()
+    turns = []
+    for each in kept:
+        turns.append(rounds[each.structure])
+        rounds[each.structure] += len(best.of_run) > 1  # a single run does not tell which structures are as good
+    order = sorted(range(len(kept)), key=lambda index: (turns[index], index))[:SETTINGS]
+    return [kept[index].setting for index in sorted(order)]
+
+
+def candidates_of(rows: Sequence[SweepRow], monitor: str, sweep: Path) -> list[Candidate]:
+    """Returns the settings with the best objectives, a few of each structure, by their means after one epoch."""
+    by_job = {row.job: row for row in rows}
+    sign = 1.0 if minimised(monitor) else -1.0
+    taken = Counter[Pairs]()
+    found: list[Candidate] = []
+    for each in settings_in_order(rows, monitor):
+        structure = structure_of(each.values)
+        if taken[structure] == OF_STRUCTURE or (structure not in taken and len(taken) == STRUCTURES):
+            continue
+        taken[structure] += 1
+        runs = [by_job[number] for number in each.numbers]
+        curves = [[row[monitor] for row in read_metrics(sweep / run.directory / METRICS)] for run in runs]
+        means = sign * mean_curve(curves)
+        epoch = int(np.argmin(means))
+        of_run = {
+            repetition_of(run): sign * curve[min(epoch, len(curve) - 1)]
+            for run, curve in zip(runs, curves, strict=True)
+        }
+        values = {key: value for key, value in each.values.items() if value}
+        setting = FinalSetting(runs[0], epoch + 1, values)
+        found.append(Candidate(float(means[epoch]), setting, structure, of_run))
+    return sorted(found, key=lambda each: each.value)
+
+
+def structure_of(values: Mapping[str, str]) -> Pairs:
+    """Returns the values of a setting that the runs of a stack share: all but the numbers that each run may have."""
+    return tuple(
+        (key, value)
+        for key, value in values.items()
+        if finite_number(value) is None or not (key in FREE or key.startswith(FREE_GROUPS))
+    )
+
+
+def repetition_of(row: SweepRow) -> Pairs:
+    """Returns the seed and fold of a run."""
+    return tuple(pair for pair in row.overrides.items() if is_repetition(pair[0]))
+
+
+def is_as_good(candidate: Candidate, best: Candidate) -> bool:
+    """Returns whether a candidate is not worse than the best by more than two standard errors of their difference.
+
+    Over the seeds and folds that both have; true where they have fewer than two.
+    """
+    common = candidate.of_run.keys() & best.of_run.keys()
+    worse = np.array([candidate.of_run[each] - best.of_run[each] for each in common])
+    return len(worse) < 2 or bool(worse.mean() <= ERRORS * worse.std(ddof=1) / np.sqrt(len(worse)))
 
 
 def mean_curve(curves: Sequence[Sequence[float]]) -> NDArray[np.float64]:
