@@ -1,7 +1,9 @@
 """Searches: batches that are drawn, trained as stacks and reported; what is refused; the same command again."""
 
+import json
 import os
 import shlex
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -246,6 +248,26 @@ def test_several_objectives_are_improved_together_and_the_front_is_shown(
     assert write_study(swept.directory, "study.log").states == {"complete": 12}
     found = read_study("study.log", read(LR, "search.n_trials=4").space, ["valid_loss", "parameters"])
     assert {trial.values for trial in found} == points
+
+
+def test_a_setting_without_all_its_seeds_is_not_on_the_front_in_json(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = (LR, "model=mlp", "model.width=2,4,8", "dataset.valid_size=0.2", "search.repeats=2")
+    swept = search(*words, "search.objectives=[valid_loss,parameters]", trials=6, batch=6)
+
+    def front() -> dict[int, dict[str, str]]:
+        capsys.readouterr()
+        assert main(["show", "--format", "json", str(swept.directory)]) == 0
+        return {each["job"]: each["values"] for each in json.loads(capsys.readouterr().out)["front"]}
+
+    job, values = next(iter(front().items()))
+    table = swept.directory / "sweep.csv"
+    kept = [line for line in table.read_text().splitlines(keepends=True) if not line.startswith(f"{job},")]
+    table.write_text("".join(kept))
+    shutil.rmtree(swept.directory / f"{job}")
+    assert (left := front())
+    assert values not in left.values()
 
 
 def test_the_end_of_a_search_shows_what_show_does(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
