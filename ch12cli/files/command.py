@@ -93,8 +93,6 @@ def _unquoted(token: str) -> str:
 
 def with_resumed_changes(overrides: Sequence[str], history: Mapping[str, Any]) -> list[str]:
     """Returns a run's overrides updated with the changes of its resumes. history: see files/history.py."""
-    if not history:  # of nearly all jobs of a large sweep
-        return list(overrides)
     changed: dict[str, str] = {}
     for session in sessions_in(history, "resumed"):
         changed |= {key: f"{key}={override_value(value)}" for key, value in changes_in(session).items()}

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,11 @@ class JobFacts:
     overrides: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
 
+    @cached_property
+    def values(self) -> Mapping[str, str]:
+        """The values that its overrides set, as typed, by key."""
+        return overrides_of(self.overrides)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepRow:
@@ -89,7 +94,7 @@ class SweepRow:
     @classmethod
     def of(cls, facts: JobFacts, result: Result) -> "SweepRow":
         """Returns the row of a job with this result."""
-        updated = with_resumed_changes(facts.overrides, result.history)
+        updated = with_resumed_changes(facts.overrides, result.history) if result.history else facts.overrides
         metrics = {name: value for name, value in (result.final or {}).items() if name not in NOT_METRICS}
         metrics |= {f"test_{name}": value for name, value in (result.test or {}).items()}
         return cls(
@@ -102,7 +107,7 @@ class SweepRow:
             diverged_step=result.diverged_step,
             error=result.error or None,
             ancestry=ancestry_in_short(result.history),
-            overrides=overrides_of(updated),
+            overrides=facts.values if updated is facts.overrides else overrides_of(updated),
             epochs=result.epochs,
             best_epoch=result.best_epoch,
             monitor=result.monitor,
@@ -320,10 +325,10 @@ class SweepTable:
 
     def content(self) -> bytes:
         """Returns the content of the table, sorted by job number."""
-        lines = [self._line(self.rows[job]) for job in sorted(self.rows)]
+        lines = [self.line(self.rows[job]) for job in sorted(self.rows)]
         return "".join([self._csv_line(self.columns), *lines]).encode()
 
-    def _line(self, row: SweepRow) -> str:
+    def line(self, row: SweepRow) -> str:
         """Returns the line of a row, which is made once."""
         written = self.lines.get(row.job)
         if written is None or written[0] is not row:
@@ -340,7 +345,7 @@ class SweepTable:
         rows = list(rows)
         self.rows |= {row.job: row for row in rows}
         with machine_errors(f"cannot write {self.path}"):
-            self.file.write("".join(map(self._line, rows)))
+            self.file.write("".join(map(self.line, rows)))
             self.file.flush()
 
     def close(self) -> None:
@@ -361,7 +366,9 @@ class RowBuffer:
         self.flushed = time.monotonic()  # of the last flush
 
     def add(self, row: SweepRow) -> None:
+        """Adds a row. Makes its line now, while others train, and not at the end."""
         self.rows.append(row)
+        self.table.line(row)
 
     def go_on_with(
         self, rows: Sequence[SweepRow], *, keys: Iterable[str], metrics: Iterable[str], ancestry: bool

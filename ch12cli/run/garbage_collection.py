@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 USUAL = gc.get_threshold()
-STARTING = (100_000, 20, 100)
+STARTING = (1_000_000, 20, 100)
 KEEPING = (50_000, 20, 100)  # cycles of young objects are still found
 
 

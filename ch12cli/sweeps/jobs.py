@@ -22,7 +22,7 @@ from ch12cli.config.schema import INSTANTIATION, STACKED_LAUNCHERS
 from ch12cli.config.settings import plain_job
 from ch12cli.config.values import MANDATORY
 from ch12cli.errors import InputError, Problem
-from ch12cli.files.command import options_for
+from ch12cli.files.command import options_for, overrides_of
 from ch12cli.files.hydra_folder import flatten, value_at, with_changes
 from ch12cli.files.sweep_csv import JobFacts
 
@@ -102,7 +102,9 @@ class SweepJob:
     @property
     def facts(self) -> JobFacts:
         """The fields of its sweep.csv row that do not come from its result."""
-        return JobFacts(self.number, self.directory, self.overrides, self.base.options)
+        found = JobFacts(self.number, self.directory, self.overrides, self.base.options)
+        found.__dict__["values"] = self.values  # not worked out again
+        return found
 
     def placed(self, number: int, directory: str) -> "SweepJob":
         """Returns the job with another number and directory, and the same key."""
@@ -121,10 +123,10 @@ class SweepJob:
         texts = dict.fromkeys(text for text in reversed(self.overrides) if text in heads)
         return shlex.join(sorted(texts, key=lambda text: heads[text] if heads[text] in mappings else text))
 
-    @property
+    @cached_property
     def values(self) -> dict[str, str]:
-        """The values that its overrides set, by key."""
-        return {key.lstrip("+~"): value for key, _, value in (text.partition("=") for text in self.overrides)}
+        """The values that its overrides set, as typed, by key."""
+        return overrides_of(self.overrides)
 
     @property
     def dirname(self) -> str:
