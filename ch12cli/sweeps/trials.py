@@ -94,8 +94,9 @@ def examine(groups: Sequence[Group]) -> tuple[list[Group], list[Task]]:
         except SystemExit as error:
             target = group.settings.data.source.path
             note(problems, [f"dataset._target_={target}: called sys.exit({error.code!r})"], group)
+    tried: dict[str, TrialResult] = {}
     for group, task in divided:
-        found = try_group_in_subprocess(group, task) if runs_user_code(group.settings) else try_group(group, task)
+        found = try_once(group, task, tried)
         note(problems, found.problems, group)
         note(failed, [found.failed] if found.failed else [], group)
         any_built = any_built or not found.failed
@@ -144,6 +145,26 @@ def runs_user_code(settings: RunSettings) -> bool:
     """Returns True if the network, activation or loss is neither torch's nor ch12's."""
     targets = (settings.model.target, settings.model.activation, settings.loss)
     return not all(target.path.startswith(OWN_PREFIXES) for target in targets)
+
+
+def try_once(group: Group, task: Task, tried: dict[str, TrialResult]) -> TrialResult:
+    """Returns what trying a group gives. Of groups that differ in their optimizer alone, one network is tried.
+
+    tried: the results so far, by what they depend on.
+    """
+    settings = group.settings
+    if runs_user_code(settings):
+        return try_group_in_subprocess(group, task)
+    parts = (settings.data, settings.model, settings.loss, settings.loop.batch_size, settings.machine.device)
+    key = repr((parts, len(task.data.train.y), group.reason))
+    if key not in tried or tried[key].problems:
+        tried[key] = try_group(group, task)
+        return tried[key]
+    try:
+        try_optimizers(group, Network(nn.Linear(1, 1), device=torch.device("cpu"), precision="float32"))
+    except InputError as error:
+        return TrialResult(problems=tuple(error.messages))
+    return tried[key]
 
 
 def try_group(group: Group, task: Task) -> TrialResult:

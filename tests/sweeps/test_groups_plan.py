@@ -10,11 +10,14 @@ from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.errors import InputError
 from ch12cli.files.plan_json import PLAN, read_plan
+from ch12cli.run.task import Task
+from ch12cli.sweeps import trials
 from ch12cli.sweeps.groups import Group, group_jobs, why_single
 from ch12cli.sweeps.job_directories import HydraFiles
 from ch12cli.sweeps.jobs import JobComposer, SweepJob, make_jobs
 from ch12cli.sweeps.plan import Plan, make_plan, write_plan
 from ch12cli.sweeps.start import plan_many
+from ch12cli.sweeps.trials import TrialResult
 from tests.sweeps.driver import settings_of, sweep, typed
 
 # values that the runs of one stack may differ in
@@ -263,3 +266,20 @@ def test_options_that_only_the_optimizer_refuses_are_found_before_training(
     with pytest.raises(InputError, match=problem):
         sweep(*words, folders=[mine])
     assert not Path("sweep").exists()
+
+
+def test_of_groups_that_differ_in_their_optimizer_alone_one_network_is_tried(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried, try_group = list[int](), trials.try_group
+
+    def counted(group: Group, task: Task) -> TrialResult:
+        tried.append(group.jobs[0].number)
+        return try_group(group, task)
+
+    monkeypatch.setattr(trials, "try_group", counted)
+    plan = plan_of("optimizer=adam,sgd,rmsprop", "model.width=4,8", "batch_size=2,3", "seed=1,2", "epochs=2")
+    assert len(plan.groups) == 12
+    assert len(tried) == 4
+    widths = [int(group.settings.config["model"]["width"]) for group in plan.groups]
+    assert [group.parameters for group in plan.groups] == [4 * width + width + width * 3 + 3 for width in widths]
