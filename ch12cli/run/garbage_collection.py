@@ -19,7 +19,7 @@ def start() -> None:
 
 
 def freeze_objects(*, keeps: bool = False) -> None:
-    """Excludes all current objects from collection. Call it before training.
+    """Excludes all current objects from collection. Call it before training, or before what lasts as long.
 
     Forked processes then do not copy these objects. keeps: collections stay rare, as what follows keeps nearly all that
     it creates; else the usual thresholds hold again. Does nothing if `start` was not called, as in another program.

@@ -10,6 +10,7 @@ from ch12cli.catalogue.names import OUTPUTS
 from ch12cli.cli.help.arguments import Arguments
 from ch12cli.errors import InputError, MachineError
 from ch12cli.files.plain_values import whole_number_in
+from ch12cli.run.garbage_collection import freeze_objects
 
 HOST = "127.0.0.1"
 PORT = 8712
@@ -46,6 +47,7 @@ def run(argv: Sequence[str]) -> int:
         settings = uvicorn.Config(
             app, log_level="error", lifespan="off", access_log=False, ws="none", timeout_graceful_shutdown=1
         )
+        freeze_objects()
         print(f"http://{HOST}:{port}/?token={token}", flush=True)
         uvicorn.Server(settings).run(sockets=[found])
     return 0

@@ -19,6 +19,7 @@ from ch12cli.files.locks import is_locked
 from ch12cli.files.metrics_csv import read_metrics
 from ch12cli.files.result_json import Result, read_result
 from ch12cli.files.run_directory import METRICS, RESULT
+from ch12cli.run.garbage_collection import freeze_objects
 
 POLL_INTERVAL = 0.3  # seconds
 TIME_LEFT = re.compile("; about [0-9:]+ left")
@@ -34,6 +35,7 @@ def run(argv: Sequence[str]) -> int:
         raise InputError("watch: name one run or sweep: ch12 watch @1")
     path = find_run(options.operands[0])
     found = entry_at(path)
+    freeze_objects()
     with refuse_wrong_form(path):
         if found.kind == "sweep":
             return watch_sweep(found)
