@@ -83,7 +83,7 @@ def as_planned(rows: Iterable[SweepRow], jobs: Iterable[JobFacts]) -> list[Sweep
 
     Of these changes, only a larger number of epochs affects the training. It becomes `extended_to`.
     """
-    planned = {job.number: job.values for job in jobs}
+    planned = {job.number: overrides_of(job.overrides) for job in jobs}
     found = []
     for row in rows:
         overrides = planned.get(row.job, row.overrides)

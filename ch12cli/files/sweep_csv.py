@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -54,11 +54,6 @@ class JobFacts:
     directory: str
     overrides: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
-
-    @cached_property
-    def values(self) -> Mapping[str, str]:
-        """The values that its overrides set, as typed, by key."""
-        return overrides_of(self.overrides)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +102,7 @@ class SweepRow:
             diverged_step=result.diverged_step,
             error=result.error or None,
             ancestry=ancestry_in_short(result.history),
-            overrides=facts.values if updated is facts.overrides else overrides_of(updated),
+            overrides=overrides_of(updated),
             epochs=result.epochs,
             best_epoch=result.best_epoch,
             monitor=result.monitor,

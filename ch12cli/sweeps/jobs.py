@@ -102,9 +102,7 @@ class SweepJob:
     @property
     def facts(self) -> JobFacts:
         """The fields of its sweep.csv row that do not come from its result."""
-        found = JobFacts(self.number, self.directory, self.overrides, self.base.options)
-        found.__dict__["values"] = self.values  # not worked out again
-        return found
+        return JobFacts(self.number, self.directory, self.overrides, self.base.options)
 
     def placed(self, number: int, directory: str) -> "SweepJob":
         """Returns the job with another number and directory, and the same key."""
@@ -123,7 +121,7 @@ class SweepJob:
         texts = dict.fromkeys(text for text in reversed(self.overrides) if text in heads)
         return shlex.join(sorted(texts, key=lambda text: heads[text] if heads[text] in mappings else text))
 
-    @cached_property
+    @property
     def values(self) -> dict[str, str]:
         """The values that its overrides set, as typed, by key."""
         return overrides_of(self.overrides)
