@@ -202,7 +202,7 @@ def test_the_final_model_is_described_by_its_settings_epochs_and_networks() -> N
     ]
     assert format_final(Final(Path("x-final"), settings, 5, None), width=80, ascii_only=False) == [
         "final model: the mean of 10 networks, trained on all rows but those of the test",
-        "its settings are the best of each structure, by the mean of their runs after the same epoch:",
+        "its settings, of different structures where these are about as good:",
         "lr    as in job  epochs  networks",
         "0.01          4      93         5",
         "0.02          9       8         5",

@@ -98,7 +98,7 @@ def format_final(final: "Final", *, width: int, ascii_only: bool) -> list[str]:
     left = len(differing)
     return [
         f"final model: the mean of {count_of(count, 'network')}, trained on all rows but those of the test",
-        "its settings are the best of each structure, by the mean of their runs after the same epoch:",
+        "its settings, of different structures where these are about as good:",
         *format_table(cut_cells(table, left, width=width, ascii_only=ascii_only), left=left),
     ]
 
