@@ -144,7 +144,7 @@ def train_bundle(
     known = read_plan(directory)
     known = replace(known, jobs=tuple(job for job in known.jobs if job.number in bundle.jobs))
     directories = known.directories
-    found = {job.number: job for job in saved_jobs(known, where=str(directory), trust=trust)}
+    found = {job.number: job for job in saved_jobs(known, directory=directory, trust=trust)}
     missing = bundle.jobs - found.keys()
     if missing:
         raise InputError(f"{directory}: its plan has no job {min(missing)}, which bundle {bundle.number} names")

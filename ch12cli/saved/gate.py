@@ -15,21 +15,21 @@ def require_valid_settings(
     settings: Mapping[str, Any],
     choices: Mapping[str, Any],
     *,
-    where: str,
+    directory: Path,
     trust: bool,
     uses: Use = EVERY_USE,
     own: Collection[str] = (),
 ) -> None:
     """Raises InputError unless `ch12 train` accepts the settings and, without trust, they reach nothing outside.
 
-    settings: with all changes applied. where: the run or sweep, as in messages. uses: what the command does with the
-    settings. own: the keys that the user has set on the command line.
+    settings: with all changes applied. directory: of the run or sweep. uses: what the command does with the settings.
+    own: the keys that the user has set on the command line.
     """
     problems = settings_problems(settings, choices, trust=trust, uses=uses, own=own)
     if not problems and Use.DATA in uses:
-        problems = data_left_behind(settings.get("dataset"), Path(where))
+        problems = data_left_behind(settings.get("dataset"), directory)
     if problems:
-        raise InputError([f"{where}: {problem}" for problem in problems])
+        raise InputError([f"{directory}: {problem}" for problem in problems])
     if not trust:
         require_kind(settings)
 

@@ -64,7 +64,7 @@ def read_saved(
     state, skipped = read_state(folder, best=best)
     settings, choices, environment = (_mapping(state, name, folder) for name in ("settings", "chosen", "environment"))
     settings = with_later_keys(settings)
-    require_valid_settings(settings, choices, where=str(directory), trust=trust, uses=uses, own=own)
+    require_valid_settings(settings, choices, directory=directory, trust=trust, uses=uses, own=own)
     typed = RunSettings.from_config(settings, choices)
     if not trust:
         require_fits(typed, state, where=str(directory))

@@ -58,7 +58,7 @@ def replay_parts(saved: Saved, settings: RunSettings, *, trust: bool) -> list[Re
                 "that cannot be repeated"
             )
         config = with_changes(parts[0].settings.config, before)
-        require_valid_settings(config, settings.choices, where=str(saved.directory), trust=trust, uses=USES)
+        require_valid_settings(config, settings.choices, directory=saved.directory, trust=trust, uses=USES)
         earlier = RunSettings.from_config(config, settings.choices)
         if not trust:
             require_fits(earlier, saved.state, where=str(saved.directory))
@@ -83,7 +83,7 @@ def ancestors(
         if not known or not is_integer(epoch) or not last < epoch <= until or len(steps) > LONGEST_LINE:
             raise InputError(f"{where}: its ancestry was not written by ch12, or is corrupt")
         config = with_changes(settings.config, before)
-        require_valid_settings(config, settings.choices, where=where, trust=trust, uses=USES)
+        require_valid_settings(config, settings.choices, directory=saved.directory, trust=trust, uses=USES)
         parts.append(ReplayPart(RunSettings.from_config(config, settings.choices), epoch))
         last = epoch
     return parts

@@ -255,7 +255,7 @@ def read_unbegun(directory: Path, *, trust: bool, own: Collection[str] = ()) -> 
         refuse_links(directory)
     settings, choices = read_recorded(directory / HYDRA)
     settings = with_later_keys(settings)
-    require_valid_settings(settings, choices, where=str(directory), trust=trust, own=own)
+    require_valid_settings(settings, choices, directory=directory, trust=trust, own=own)
     choices = {group: choice for group, choice in choices.items() if isinstance(choice, str)}
     return Saved(directory, {"epoch": 0}, RunSettings.from_config(settings, choices), {}, [])
 

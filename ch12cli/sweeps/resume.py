@@ -45,7 +45,7 @@ def resume_sweep(
     """
     options = launcher_options(directory, overrides)
     known = read_plan(directory)
-    jobs = saved_jobs(known, where=str(directory), trust=trust)
+    jobs = saved_jobs(known, directory=directory, trust=trust)
     if not trust:
         refuse_links_of_jobs(directory, known.directories.values())
     from ch12cli.sweeps.launch import Launch
@@ -98,24 +98,24 @@ def recorded_engine(
         raise InputError(f"{where}: hydra.launcher: {first_lines(error)}") from error
 
 
-def saved_jobs(known: PlanFile, *, where: str, trust: bool) -> list[SweepJob]:
+def saved_jobs(known: PlanFile, *, directory: Path, trust: bool) -> list[SweepJob]:
     """Returns the jobs of a saved plan. Checks each of them as untrusted data.
 
     Raises InputError if the plan or a job is invalid.
     """
-    require_distinct(known.jobs, where=where)
+    require_distinct(known.jobs, directory=directory)
     try:
-        bases = [read_base(base, where=where, trust=trust) for base in known.bases]
+        bases = [read_base(base, directory=directory, trust=trust) for base in known.bases]
         found = [read_job(job, bases) for job in known.jobs]
         gate = Gate(trust=trust)
         found = [(job, problems or gate.problems(job)) for job, problems in found]
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError, OverflowError) as error:
         raise InputError(
-            f"{where}: its plan was not written by ch12, or is corrupt ({type(error).__name__}: {error})"
+            f"{directory}: its plan was not written by ch12, or is corrupt ({type(error).__name__}: {error})"
         ) from error
-    problems = [f"{where}: job {job.number}: {problem}" for job, problems in found for problem in problems]
+    problems = [f"{directory}: job {job.number}: {problem}" for job, problems in found for problem in problems]
     if problems or not found:
-        raise InputError(problems[:20] or f"{where}: its plan holds no jobs")
+        raise InputError(problems[:20] or f"{directory}: its plan holds no jobs")
     return [job for job, _ in found]
 
 
@@ -132,10 +132,10 @@ def refuse_links_of_jobs(directory: Path, directories: Collection[str]) -> None:
         refuse_links(directory / job_directory)
 
 
-def read_base(base: PlannedBase, *, where: str, trust: bool) -> Base:
+def read_base(base: PlannedBase, *, directory: Path, trust: bool) -> Base:
     choices = {str(group): choice for group, choice in base.chosen.items()}
     settings, written = with_later_keys(base.settings), with_later_keys(base.written)
-    require_valid_settings(settings, choices, where=where, trust=trust)
+    require_valid_settings(settings, choices, directory=directory, trust=trust)
     keys = frozenset(key for key, _ in flatten(settings))
     return Base(None, written, settings, choices, keys, template=base.template, options=base.options)
 
@@ -174,14 +174,14 @@ class Gate:
         return self.untrusted[key] or problems_of(settings)
 
 
-def require_distinct(jobs: Sequence[PlannedJob], *, where: str) -> None:
+def require_distinct(jobs: Sequence[PlannedJob], *, directory: Path) -> None:
     """Raises InputError if two jobs share a number, a key or a directory, or one's directory holds another's."""
     directories = {job.directory for job in jobs}
     counts = (len({job.number for job in jobs}), len({job.job_key for job in jobs}), len(directories))
     inside = any(str(parent) in directories for name in directories for parent in PurePath(name).parents)
     if inside or any(count != len(jobs) for count in counts):
         raise InputError(
-            f"{where}: its plan was not written by ch12, or is corrupt (two jobs share a directory or key)"
+            f"{directory}: its plan was not written by ch12, or is corrupt (two jobs share a directory or key)"
         )
 
 

@@ -319,7 +319,7 @@ def test_4000_random_plans(records: Path, folder: Path) -> None:
 
     def use(content: bytes) -> object:
         path.write_bytes(content)
-        return saved_jobs(read_plan(folder / "sweep"), where="sweep", trust=False)
+        return saved_jobs(read_plan(folder / "sweep"), directory=Path("sweep"), trust=False)
 
     assert tried(4_000, draw, use, folder) > 5
 
