@@ -59,9 +59,7 @@ class BestSetting:
 
 def best_setting(rows: Sequence[SweepRow], monitor: str) -> BestSetting | None:
     """Returns the best setting among rows of one metric that were trained as long as planned; None if there is none."""
-    rows = [row for row in rows if not row.monitor or row.monitor == monitor]
-    keys = [key for key in varying(rows) if key not in NOT_ITS_OWN]
-    alike, _ = trained_alike(rows)
+    rows, alike, keys = comparable(rows, monitor)
     finished = [row for row in alike if row.status == "finished" and row.objective is not None]
     minimise = minimised(monitor)
     if any(row.ancestry for row in finished):
@@ -96,13 +94,18 @@ def best_setting(rows: Sequence[SweepRow], monitor: str) -> BestSetting | None:
     )
 
 
-def settings_in_order(rows: Sequence[SweepRow], monitor: str) -> list[Folded]:
-    """Returns the settings that compete for the best, best first; none of a population."""
+def comparable(rows: Sequence[SweepRow], monitor: str) -> tuple[list[SweepRow], list[SweepRow], list[str]]:
+    """Returns the rows of one metric, those of them that were trained as long as planned, and the keys of a setting."""
     rows = [row for row in rows if not row.monitor or row.monitor == monitor]
     alike, _ = trained_alike(rows)
+    return rows, alike, [key for key in varying(rows) if key not in NOT_ITS_OWN]
+
+
+def settings_in_order(rows: Sequence[SweepRow], monitor: str) -> list[Folded]:
+    """Returns the settings that compete for the best, best first; none of a population."""
+    _, alike, keys = comparable(rows, monitor)
     if any(row.ancestry for row in alike):
         return []
-    keys = [key for key in varying(rows) if key not in NOT_ITS_OWN]
     return [each for each in fold_seeds(alike, keys, minimise=minimised(monitor)) if each.competes]
 
 

@@ -125,13 +125,13 @@ def use_best_setting(options: argparse.Namespace) -> None:
     ]
     options.config_name = named.get("--config-name", options.config_name)
     given = {override_key(word) for word in options.operands}
-    kept = [word for word in overrides if override_key(word) not in given]
-    named_data = dict(word.removeprefix("dataset.").split("=", 1) for word in kept if word.startswith("dataset."))
-    if problems := data_left_behind(named_data, sweep):
-        raise InputError(problems)
-    options.operands = [*kept, *options.operands]
+    options.operands = [*(word for word in overrides if override_key(word) not in given), *options.operands]
     with hydra_session():
         parsed = Composer(options.config_dir, config_name=options.config_name).parse(options.operands, [])
+    single = {each.key_or_group: each.value() for each in parsed if not each.is_sweep_override()}
+    dataset = {key.removeprefix("dataset."): value for key, value in single.items() if key.startswith("dataset.")}
+    if problems := data_left_behind(dataset, sweep):
+        raise InputError(problems)
     options.multirun = options.multirun or any(override.is_sweep_override() for override in parsed)
 
 
