@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ch12cli.errors import InputError
 from ch12cli.files.atomic import machine_errors, sync_files, sync_folder
-from ch12cli.files.compact.job_record import OPTIMIZER, JobRecord
+from ch12cli.files.compact.job_record import OPTIMIZER, JobRecord, LinesOf
 from ch12cli.files.compact.saved_form import SavedForms
 from ch12cli.files.result_json import Result, digests, is_done, is_intact
 from ch12cli.files.run_directory import BEST, CHECKPOINTS, HYDRA, LAST, MODEL, RESULT
@@ -24,12 +24,12 @@ from ch12cli.training.checkpoint import FORMAT, SEAL, fingerprinted
 from ch12cli.training.streams import advanced, checksum_of, drawn_state
 
 
-def job_files(record: JobRecord) -> tuple[dict[str, bytes], Result]:
+def job_files(record: JobRecord, lines: LinesOf | None = None) -> tuple[dict[str, bytes], Result]:
     """Returns the files of a job's directory, by name, and its result with their digests.
 
-    Raises InputError if the record does not fit itself.
+    lines: makes the lines of metrics.csv; None: as Python does. Raises InputError if the record does not fit itself.
     """
-    files = {**record.texts(), **saved_states(record)}
+    files = {**record.texts(lines), **saved_states(record)}
     result = replace(record.result, files=digests(files))
     return {**files, RESULT: result.to_json()}, result
 
@@ -110,13 +110,13 @@ def stream_state(own: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], *, 
     return advanced(state, epochs).numpy()
 
 
-def write_directory(directory: Path, record: JobRecord, *, attempt: str = "") -> Result:
+def write_directory(directory: Path, record: JobRecord, *, attempt: str = "", lines: LinesOf | None = None) -> Result:
     """Writes the complete directory of an ended job atomically, and returns its result with the file digests.
 
     `attempt`: part of the temporary name, because another attempt may be writing the same directory. With one, the
-    files are flushed to disk, because the caller tells another machine of them.
+    files are flushed to disk, because the caller tells another machine of them. `lines`: as in `job_files`.
     """
-    files, result = job_files(record)
+    files, result = job_files(record, lines)
     parent, name = os.path.split(directory)
     partial = f"{parent}/.{name}.partial{attempt and f'-{attempt}'}"
     with machine_errors(f"cannot write {directory}"):

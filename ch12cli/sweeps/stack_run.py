@@ -19,6 +19,7 @@ from ch12cli.files.compact.job_record import METRIC, OPTIMIZER, TOGETHER, StackF
 from ch12cli.files.compact.stores import StoreWriter
 from ch12cli.files.history import resumed
 from ch12cli.files.result_json import is_done, is_intact
+from ch12cli.fused.texts import compiled_lines
 from ch12cli.run.build import build_stack
 from ch12cli.run.recorder import Ending, run_metadata
 from ch12cli.run.sessions import environment_of, plain_of, session_record
@@ -26,7 +27,7 @@ from ch12cli.run.signals import sigterm_held
 from ch12cli.run.task import Task, tensors_of_runs
 from ch12cli.saved.job_files import write_directory
 from ch12cli.search.population import Lineages, Population
-from ch12cli.sweeps.job_directories import HydraFiles
+from ch12cli.sweeps.job_directories import HydraFiles, listed
 from ch12cli.sweeps.jobs import SweepJob, run_settings_of
 from ch12cli.sweeps.workers.attempts import Attempt
 from ch12cli.sweeps.workers.work_item import Done, Event, Progress
@@ -66,6 +67,7 @@ class StackRun:
         self.known_facts: StackFacts | None = None
         self.likely_draws: int | None = None  # random numbers that the network of the job before drew
         self.training, self.network, self.streams = build_stack(run_settings_of(jobs), task, device)
+        self.lines = compiled_lines() if store is None and self.training.whole is not None else None
         self.metrics = StackMetrics(len(jobs))
         self.history: dict[str, Any] = {}  # of the stack's sessions (files/history.py)
         self.epochs = np.zeros(len(jobs), dtype=np.int64)  # finished by each job
@@ -313,7 +315,9 @@ class StackRun:
         for record in records:
             result = record.result
             if self.store is None:
-                result = write_directory(self.sweep_dir / record.directory, record, attempt=self.attempt.name)
+                result = write_directory(
+                    self.sweep_dir / record.directory, record, attempt=self.attempt.name, lines=self.lines
+                )
             self.recorded = True
             job = self.index_of[record.number]
             self.done[job] = True  # only after its record exists: a signal may arrive at any time
@@ -324,7 +328,9 @@ class StackRun:
     ) -> None:
         """Appends to the store the jobs that are neither in it nor have a complete directory."""
         jobs = together["jobs"]
-        stale = [own["directory"] for own in jobs if os.path.lexists(f"{self.sweep_dir}/{own['directory']}")]
+        there = set(listed(self.sweep_dir))
+        names = [own["directory"] for own in jobs if own["directory"].partition("/")[0] in there]
+        stale = [name for name in names if os.path.lexists(f"{self.sweep_dir}/{name}")]
         complete = {name for name in stale if is_done(self.sweep_dir / name) and is_intact(self.sweep_dir / name)}
         known = store.known | complete
         new = [i for i, own in enumerate(jobs) if own["directory"] not in known]

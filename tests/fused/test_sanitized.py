@@ -25,12 +25,14 @@ import random, sys
 import numpy as np, torch
 from ch12cli.fused import compiler
 from ch12cli.fused.orders import draw_orders
+from ch12cli.fused.texts import lines_of
 from tests.fused.test_epochs import RULES, require_counted, require_equal
 compiler.FLAGS = (*(flag for flag in compiler.FLAGS if flag != "-O2"), *{flags!r})
 for number in range({first}, {first} + {count}):
     draw = random.Random(number)
     require_equal(draw, draw.choice([torch.float32, torch.float64]), runs=draw.choice([2, 7, 19]))
     draw_orders(np.arange(3), 1 + number)
+    lines_of(np.random.default_rng(number).integers(0, 2**62, (99, 7)).view(float))
     require_counted(RULES[number % len(RULES)], draw.choice([torch.float32, torch.float64]))
 print("clean")
 """

@@ -64,6 +64,7 @@ WAYS = {
     "adam with early stopping": ["optimizer=adam", "epochs=40", "early_stopping.patience=1", "optimizer.amsgrad=true"],
     "dropout and a schedule": ["optimizer=sgd", "model.dropout=0.2", "scheduler=reduce_on_plateau", "epochs=4"],
     "values": ["dataset=toy_regression", "epochs=3", "optimizer=rmsprop", "precision=float64"],
+    "compiled epochs, whose metrics.csv is compiled too": ["optimizer=adam", "epochs=12", "sweep.fused=true"],
     "no validation": ["dataset.valid_size=0", "dataset.test_size=0", "epochs=3", "optimizer=sgd"],
 }
 
@@ -81,7 +82,9 @@ def test_unpacked_directories_are_what_would_have_been_written(
     sweep = folder / "sweep"
     sweep.mkdir()
     leaving = (False, False, False, True, False) if epochs < 5 else ()
-    trained(stack_of(sweep, overrides, store=None), epochs, leaving=leaving)
+    stack = stack_of(sweep, overrides, store=None)
+    assert (stack.lines is not None) == (stack.training.whole is not None)
+    trained(stack, epochs, leaving=leaving)
     expected = content_of(sweep)
     assert len(expected) >= 5 * 8
     shutil.rmtree(sweep)
