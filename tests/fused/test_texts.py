@@ -1,6 +1,7 @@
 """The compiled lines of metrics.csv are the bytes that Python writes."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from ch12cli.fused.texts import compiled_lines, lines_of
 needs_compiler = pytest.mark.skipif(compiler.compiler() is None, reason="needs a C compiler")
 
 
-def require_as_python(values: NDArray[np.float64]) -> None:
+def require_as_python(values: NDArray[np.floating[Any]]) -> None:
     rows = np.stack([np.arange(1.0, len(values) + 1), values], axis=1)
     expected = to_csv(["epoch", "loss"], [(int(epoch), value) for epoch, value in rows.tolist()])
     assert lines_of(rows).splitlines() == expected.splitlines()[1:]
