@@ -208,17 +208,19 @@ OUTLINE void evaluate(const Epochs *e, V *base, Whole epoch, const Lanes *lanes)
 
 INLINE void epochs_of(const Epochs *e, V *base, const Lanes *lanes) {
   const int count = PARAMETERS;
+  const Whole all = (e->rows + BATCH - 1) / BATCH;
   V *p = base + PARAMETERS_AT * S, *s = base + STATE_AT * S;
   for (int k = 0; k < count; k++) {
     p[k * S] = load(e->parameters + k * e->runs, lanes);
     for (int n = 0; n < STATES; n++) s[(n * count + k) * S] = load(e->states[n] + k * e->runs, lanes);
   }
   for (Whole epoch = 0; epoch < e->epochs; epoch++) {
-    Whole step = 0;
-    V right = ZERO;
-    for (; (step + 1) * BATCH <= e->rows; step++) full_step(e, base, epoch, step, &right, lanes);
-    if (LAST_BATCH) last_step(e, base, epoch, step, &right, lanes);
+    Whole step = e->begin;
+    V right = COUNTS && step ? load(e->right + epoch * e->runs, lanes) : ZERO;
+    for (; step < e->end && (step + 1) * BATCH <= e->rows; step++) full_step(e, base, epoch, step, &right, lanes);
+    if (LAST_BATCH && e->end == all) last_step(e, base, epoch, step, &right, lanes);
     if (COUNTS) store(e->right + epoch * e->runs, right, lanes);
+    if (e->end < all) continue; /* a later call ends the epoch */
     V nothing = ZERO; /* NaN if a parameter is not finite */
     for (int k = 0; k < count; k++) {
       store(e->snapshots + (epoch * count + k) * e->runs, p[k * S], lanes);

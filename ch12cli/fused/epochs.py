@@ -1,6 +1,7 @@
 """Epochs of a stack in one native call: instead of the steps of `Training.train_epoch`."""
 
 import ctypes
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -27,11 +28,19 @@ MOST_STATES = 3
 ALIGNMENT = 64  # bytes, of the largest vectors
 MOST_VALUES = 2**17  # of a run in a block's memory; more would not stay in a cache
 
-# Seconds that torch takes for a step of a stack on a CPU and for each run in it (measured for Iris, on one core), and
-# the seconds of a whole training from which on compiling pays. All structures share the compiled code.
-OF_STEP, OF_RUN, WORTH_IT = 130e-6, 0.7e-6, 0.1
-WORTH_ITS_OWN = 2.0  # seconds that the general code would take
+# Seconds that torch takes on a core for a step of a stack, for each run in it, at least, and for each of its parameters
+# and their products with a row; and that compiled code takes for such a product in all lanes of a block.
+OF_STEP, OF_RUN, OF_PARAMETER, OF_PRODUCT = 130e-6, 0.7e-6, 1e-9, 0.12e-9
+OF_PRODUCT_IN_LANES = 1.3e-9
+OTHER_ROWS = 3  # take as long as what does not depend on the rows
+VECTOR = 64  # bytes, the largest
+WORTH_IT = 0.1  # seconds of a whole training from which on compiling pays: all structures share the compiled code
+# Seconds of a training from which on a structure has code of its own, which takes a second to compile and 0.85 of the
+# time, with the same bits.
+WORTH_ITS_OWN = 0.7
+SECONDS_OF_CALL = 0.2  # so long a signal waits
 DEVICES = ("cpu", "cuda")
+NO_FORM = "its layers, loss or optimizer have no compiled form"
 
 
 class OperationArguments(ctypes.Structure):
@@ -48,7 +57,8 @@ class EpochsArguments(ctypes.Structure):
     """`Epochs` of kernel.c."""
 
     _fields_ = (
-        *((name, ctypes.c_int64) for name in ("runs", "rows", "epochs", "steps_before", "masks_before")),
+        *((name, ctypes.c_int64) for name in ("runs", "rows", "epochs", "begin", "end")),
+        *((name, ctypes.c_int64) for name in ("steps_before", "masks_before")),
         ("parameters", ctypes.c_void_p),
         ("states", ctypes.c_void_p * MOST_STATES),
         *((name, ctypes.c_void_p) for name in ("snapshots", "finite", "x", "y", "order", "lr", "first", "second")),
@@ -169,7 +179,10 @@ class FusedEpochs:
             steps_known, runs_known = tensors[name].shape  # 1 where all have the same number
             setattr(arguments, f"{name}_step", runs_known if steps_known > 1 else 0)
             setattr(arguments, f"{name}_run", 1 if runs_known > 1 else 0)
-        self.launch(arguments)
+        at_once = min(steps, self.steps_of_call()) if epochs == 1 else steps
+        for begin in range(0, steps, at_once):
+            arguments.begin, arguments.end = begin, min(begin + at_once, steps)
+            self.launch(arguments)
         optimizer.steps += epochs * steps
         stack.masks.step += epochs * steps
         predictions, valid = (
@@ -191,6 +204,14 @@ class FusedEpochs:
             None if valid_losses is None else valid_losses / (arguments.valid_rows * self.outputs_in_mean),
         )
 
+    def steps_of_call(self) -> int:
+        """Returns how many steps of an epoch one call trains, so that signals are dealt with in between."""
+        stack = self.stack
+        if stack.device.type != "cpu":
+            return sys.maxsize
+        seconds = seconds_compiled(stack.parameters.shape[1], self.batch_size, stack.runs, stack.dtype)
+        return max(1, int(SECONDS_OF_CALL / seconds))
+
     def per_step(self, lrs: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
         """Returns what the code wants of each step: the learning rate, and two corrections. Each (steps, runs)."""
         optimizer = self.optimizer
@@ -209,6 +230,17 @@ class FusedEpochs:
 def compact(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Returns the values with an axis of length 1 wherever numpy only repeats one."""
     return values[tuple(slice(1 if stride == 0 else None) for stride in values.strides)].copy()
+
+
+def seconds_by_torch(parameters: int, batch_size: int, runs: int) -> float:
+    """Returns how long torch takes for a step of a stack on a core, roughly."""
+    return OF_STEP + runs * max(OF_RUN, parameters * (OF_PARAMETER + batch_size * OF_PRODUCT))
+
+
+def seconds_compiled(parameters: int, batch_size: int, runs: int, dtype: torch.dtype) -> float:
+    """Returns how long compiled code takes for it, roughly."""
+    blocks = -(-runs * dtype.itemsize // VECTOR)
+    return blocks * parameters * (batch_size + OTHER_ROWS) * OF_PRODUCT_IN_LANES
 
 
 @cache
@@ -276,12 +308,13 @@ def whole_epochs(
     wanted: bool | None,
     right: Right | None = None,
 ) -> FusedEpochs:
-    """Returns the compiled epochs of a stack. Raises CannotCompileError with the reason why there are none.
+    """Returns the compiled epochs of a stack with its runs last in memory.
 
-    wanted: None to decide by the work: compiling takes a second or so, the first time. right: counts right rows, by
-    this rule, in place of giving predictions, with losses that it suits.
+    Raises CannotCompileError with the reason why there are none. wanted: None to decide by the work: compiling takes a
+    second or so, the first time. right: counts right rows, by this rule, in place of giving predictions, with losses
+    that it suits.
     """
-    steps = limits.epochs * -(-len(part) // batch_size)
+    steps, parameters = limits.epochs * -(-len(part) // batch_size), stack.parameters.shape[1]
     if wanted is False:
         raise CannotCompileError("sweep.fused=false")
     if limits.norms:
@@ -291,11 +324,15 @@ def whole_epochs(
     if stack.device.type not in DEVICES:
         raise CannotCompileError(f"there is no compiled form for device={stack.device.type}")
     if not stack.runs_last:
-        raise CannotCompileError("its layers are wide enough for matrix products")
+        raise CannotCompileError(NO_FORM)
     if wanted is None and stack.device.type == "cuda":
         raise CannotCompileError("no GPU has run the present code yet, sweep.fused=true does")
-    if wanted is None and steps * (OF_STEP + stack.runs * OF_RUN) < WORTH_IT:
+    by_torch = seconds_by_torch(parameters, batch_size, stack.runs)
+    if wanted is None and steps * by_torch < WORTH_IT:
         raise CannotCompileError("it has too few steps to be worth compiling")
+    compiled = seconds_compiled(parameters, batch_size, stack.runs, stack.dtype)
+    if wanted is None and compiled > by_torch:
+        raise CannotCompileError("it has too few runs of so wide layers")
     program = program_of(
         stack.module_layers,
         loss,
@@ -306,7 +343,7 @@ def whole_epochs(
         right=right,
     )
     if program is None or program.values > MOST_VALUES:
-        raise CannotCompileError("its layers, loss or optimizer have no compiled form")
+        raise CannotCompileError(NO_FORM)
     return FusedEpochs(
         stack,
         optimizer,
@@ -314,14 +351,5 @@ def whole_epochs(
         valid=valid,
         program=program,
         batch_size=min(batch_size, len(part)),
-        special=is_worth_code_of_its_own(program, run_steps=steps * stack.runs),
+        special=steps * compiled > WORTH_ITS_OWN,
     )
-
-
-def is_worth_code_of_its_own(program: Program, *, run_steps: int) -> bool:
-    """Returns whether a program is compiled for itself, on a CPU. run_steps: the steps of all runs.
-
-    It takes about 0.8 of the time of the general code, with the same bits, and a second to compile.
-    """
-    parameters, batch_size = program.numbers["PARAMETERS"], program.numbers["BATCH"]
-    return run_steps * parameters * (1e-9 + 0.3e-9 * batch_size) > WORTH_ITS_OWN

@@ -284,14 +284,20 @@ INLINE V bce_logits(const V *z, const V *y, V *g, int outputs, V scale) {
   return total;
 }
 
+#if defined(__AVX512F__) && !defined(__CUDACC__)
+#define TILE 16 /* of 32 registers */
+#else
+#define TILE 8 /* of 16 */
+#endif
+
 /* c[m][n] = start[n] + sum over k of a[m][k] * b[k][n], a tile of c at a time in registers. Steps are in values. */
 INLINE void tile(int rows, int columns, int depth, const V *a, int am, int ak, const V *b, int bk, int bn,
                  const V *start, V *c, int cm) {
-  V sum[8];
+  V sum[TILE];
   UNROLL for (int m = 0; m < rows; m++)
     UNROLL for (int n = 0; n < columns; n++) sum[m * columns + n] = start ? start[n * S] : ZERO;
   for (int k = 0; k < depth; k++) {
-    V left[8], right[8];
+    V left[TILE], right[TILE];
     UNROLL for (int m = 0; m < rows; m++) left[m] = a[(m * am + k * ak) * S];
     UNROLL for (int n = 0; n < columns; n++) right[n] = b[(k * bk + n * bn) * S];
     UNROLL for (int m = 0; m < rows; m++)
@@ -300,23 +306,32 @@ INLINE void tile(int rows, int columns, int depth, const V *a, int am, int ak, c
   UNROLL for (int m = 0; m < rows; m++)
     UNROLL for (int n = 0; n < columns; n++) c[(m * cm + n) * S] = sum[m * columns + n];
 }
+/* Columns from n on, `width` at a time; returns the first that is left. */
+#define COLUMNS(width)                                                                                             \
+  for (; n + (width) <= columns; n += (width))                                                                     \
+    tile(tm, width, depth, a + m * am * S, am, ak, b + n * bn * S, bk, bn, start ? start + n * S : 0,               \
+         c + (m * cm + n) * S, cm);
 INLINE void tiles_of(int tm, int tn, int rows, int columns, int depth, const V *a, int am, int ak, const V *b, int bk,
                      int bn, const V *start, V *c, int cm) {
   int m = 0;
   for (; m + tm <= rows; m += tm) {
     int n = 0;
-    for (; n + tn <= columns; n += tn)
-      tile(tm, tn, depth, a + m * am * S, am, ak, b + n * bn * S, bk, bn, start ? start + n * S : 0, c + (m * cm + n) * S, cm);
-    for (; n < columns; n++)
-      tile(tm, 1, depth, a + m * am * S, am, ak, b + n * bn * S, bk, bn, start ? start + n * S : 0, c + (m * cm + n) * S, cm);
+    COLUMNS(tn)
+    if (tn > 2) COLUMNS(2)
+    COLUMNS(1)
   }
-  for (; m < rows; m++)
-    for (int n = 0; n < columns; n++)
-      tile(1, 1, depth, a + m * am * S, am, ak, b + n * bn * S, bk, bn, start ? start + n * S : 0, c + (m * cm + n) * S, cm);
+  for (tm = 1; m < rows; m++) {
+    int n = 0;
+    COLUMNS(1)
+  }
 }
 ONCE void product(int rows, int columns, int depth, const V *a, int am, int ak, const V *b, int bk, int bn,
                   const V *start, V *c, int cm) {
-  if (rows >= 4) tiles_of(4, 2, rows, columns, depth, a, am, ak, b, bk, bn, start, c, cm);
+  /* The larger tiles read less for each product, but take longer to begin and to end. */
+  const int large = TILE > 8 && columns >= 16, deep = SPECIAL || depth >= 16;
+  if (rows >= 4 && large && deep) tiles_of(4, 4, rows, columns, depth, a, am, ak, b, bk, bn, start, c, cm);
+  else if (rows >= 4) tiles_of(4, 2, rows, columns, depth, a, am, ak, b, bk, bn, start, c, cm);
+  else if (rows >= 2 && large && SPECIAL) tiles_of(2, 8, rows, columns, depth, a, am, ak, b, bk, bn, start, c, cm);
   else if (rows >= 2) tiles_of(2, 4, rows, columns, depth, a, am, ak, b, bk, bn, start, c, cm);
   else tiles_of(1, 8, rows, columns, depth, a, am, ak, b, bk, bn, start, c, cm);
 }
@@ -357,6 +372,7 @@ typedef struct {
 /* What some epochs of a stack read and write. Arrays whose runs come last hold each value of all runs side by side. */
 typedef struct {
   Whole runs, rows, epochs;                                    /* rows: of the training part */
+  Whole begin, end;                                            /* steps of an epoch: all, unless there is one epoch */
   Whole steps_before, masks_before;                            /* of the optimiser; of dropout's masks */
   REAL *parameters, *states[3];                                /* (values, runs) */
   REAL *snapshots;                                             /* (epochs, values, runs): parameters after each epoch */

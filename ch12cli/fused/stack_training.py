@@ -15,8 +15,9 @@ from ch12cli.training.loop import Epoch, Training, added_in_order, first_bad_ste
 from ch12cli.training.stack import Stack
 from ch12cli.training.stopping import Values
 
-# Runs x epochs up to which a further epoch costs hardly more beside its steps, and rows x runs x epochs, for memory.
-AT_ONCE = {"cpu": (1024, 2**19), "cuda": (2**17, 2**23)}
+# Runs x epochs up to which a further epoch costs hardly more beside its steps. For memory: rows x runs x epochs, and
+# parameters x runs x epochs, as those after each epoch are kept.
+AT_ONCE = {"cpu": (1024, 2**19, 2**22), "cuda": (2**17, 2**23, 2**25)}
 SECONDS_AT_ONCE = 0.2  # so long a signal waits, and progress is not shown
 
 
@@ -46,8 +47,9 @@ class StackTraining(Training):
         """
         if self.whole is None or not self.whole.trains_several or self.schedule.state:
             return [self.one_epoch()]
-        runs, (runs_at_once, rows_at_once) = self.network.runs, AT_ONCE[self.network.device.type]
-        at_once = min(runs_at_once // runs, rows_at_once // (runs * len(self.train)))
+        runs, (of_runs, of_rows, of_values) = self.network.runs, AT_ONCE[self.network.device.type]
+        parameters = self.network.parameters.shape[1]
+        at_once = min(of_runs // runs, of_rows // (runs * len(self.train)), of_values // (runs * parameters))
         count = max(1, min(self.count, most, at_once))
         start = time.perf_counter()
         while isinstance(found := self.train_at_once(self.whole, count, running), int):
@@ -119,7 +121,7 @@ class StackTraining(Training):
 
         Else the rounding of what is computed from them would depend on how many epochs are trained at once.
         """
-        runs_at_once, _ = AT_ONCE[self.network.device.type]
+        runs_at_once, *_ = AT_ONCE[self.network.device.type]
         return predictions.contiguous() if 2 * self.network.runs <= runs_at_once else predictions
 
     def remember_best(self, epochs: Sequence[Epoch], parameters: Tensor) -> None:

@@ -242,43 +242,82 @@ def build_training(
     return training, network
 
 
-def build_stack(jobs: Sequence[RunSettings], task: Task, device: torch.device) -> tuple[StackTraining, Stack, Streams]:
+def build_stack(
+    jobs: Sequence[RunSettings], task: Task, device: torch.device, *, compiled: bool = True
+) -> tuple[StackTraining, Stack, Streams]:
     """Returns the training of several jobs as one stack, the stacked network, and the random streams of the jobs.
 
     Each network is built after seeding with its own seed. Its initial weights equal those of a single run bit for bit.
-    Raises CannotStackError if the network cannot be stacked.
+    compiled: whether compiled code trains it where that is faster. Raises CannotStackError if the network cannot be
+    stacked.
     """
     first = jobs[0]
-    loop = first.loop
-    streams = Streams(loop.epochs)
+    streams = Streams(first.loop.epochs)
     module, initial = initial_weights(jobs, task, streams)
     dtype = torch.float64 if first.model.precision == "float64" else torch.float32
-    seeds = [job.loop.seed for job in jobs]
-    network = Stack([module], seeds, device=device, dtype=dtype, batch_size=loop.batch_size, initial=initial)
     folds = [job.data.split.fold for job in jobs]
     train = tensors_of_runs("train", task, folds, dtype=dtype, device=device)
+    valid = tensors_of_runs("valid", task, folds, dtype=dtype, device=device)
     assert train is not None
     starts = None
     if isinstance(train, FoldedPart):
         starts, train = train.starts, train.flat()
+
+    def laid(*, runs_last: bool | None) -> tuple[StackTraining, Stack]:
+        size, seeds = first.loop.batch_size, [job.loop.seed for job in jobs]
+        network = Stack(
+            [module], seeds, device=device, dtype=dtype, batch_size=size, runs_last=runs_last, initial=initial
+        )
+        source = StackedSource(train, streams, batch_size=size, runs_last=network.runs_last, starts=starts)
+        return stack_training(jobs, task, network, source, train=train, valid=valid), network
+
+    if not compiled:
+        return *laid(runs_last=None), streams
+    training, network = laid(runs_last=True)
+    try:
+        training.whole = whole_epochs(
+            network,
+            task.loss,
+            training.optimizer,
+            train,
+            valid=valid,
+            batch_size=first.loop.batch_size,
+            limits=training.limits,
+            wanted=first.sweep.fused,
+            right=right_rule(task),
+        )
+    except CannotCompileError as reason:
+        if network.runs_last and not network.is_narrow:  # torch's operations are faster in the other layout
+            training, network = laid(runs_last=None)
+        training.why_steps = str(reason)
+    else:
+        with suppress(CannotCompileError):  # torch draws the same orders
+            streams.draw = drawing_on(device)
+    return training, network, streams
+
+
+def stack_training(
+    jobs: Sequence[RunSettings], task: Task, network: Stack, source: StackedSource, *, train: Part, valid: Part | None
+) -> StackTraining:
+    """Returns the training of a stacked network, step by step."""
+    first, device, minimise = jobs[0], network.device, minimised(task.monitor)
     kind, arguments = optimizer_class(first.optimizer.target)
     values = arguments | arguments_of_jobs([job.optimizer.target for job in jobs])
-    minimise = minimised(task.monitor)
-    training = StackTraining(
+    return StackTraining(
         network,
         loss=StackedLoss(task.loss.to(device)),
         metrics=task.metrics,
         optimizer=call("optimizer", kind, values, network.parameters),
         schedule=build_schedule(
             replace(first.schedule, arguments=arguments_of_jobs([job.schedule for job in jobs])),
-            epochs=loop.epochs,
-            steps_per_epoch=-(-len(train) // loop.batch_size),
+            epochs=first.loop.epochs,
+            steps_per_epoch=-(-len(train) // first.loop.batch_size),
             minimise=minimise,
             lr=np.broadcast_to(np.asarray(values.get("lr", 0.0), np.float64), len(jobs)),
         ),
-        source=StackedSource(train, streams, batch_size=loop.batch_size, runs_last=network.runs_last, starts=starts),
+        source=source,
         train=train,
-        valid=tensors_of_runs("valid", task, folds, dtype=dtype, device=device),
+        valid=valid,
         best=Best(len(jobs), minimise=minimise),
         stopping=EarlyStopping(
             len(jobs),
@@ -287,33 +326,15 @@ def build_stack(jobs: Sequence[RunSettings], task: Task, device: torch.device) -
             min_delta=one_or_each([job.loop.min_delta for job in jobs]),
         ),
         limits=Limits(
-            epochs=loop.epochs,
+            epochs=first.loop.epochs,
             monitor=task.monitor,
             stop_on=task.stop_on,
             clip_grad_norm=one_or_each([job.optimizer.clip_grad_norm for job in jobs]),
             clip_grad_value=one_or_each([job.optimizer.clip_grad_value for job in jobs]),
-            norms=loop.norms,
+            norms=first.loop.norms,
         ),
         units=task.data.target_scaling,
     )
-    try:
-        training.whole = whole_epochs(
-            network,
-            task.loss,
-            training.optimizer,
-            train,
-            valid=training.valid,
-            batch_size=loop.batch_size,
-            limits=training.limits,
-            wanted=first.sweep.fused,
-            right=right_rule(task),
-        )
-    except CannotCompileError as reason:
-        training.why_steps = str(reason)
-    if training.whole is not None:
-        with suppress(CannotCompileError):  # torch draws the same orders
-            streams.draw = drawing_on(device)
-    return training, network, streams
 
 
 def right_rule(task: Task) -> Right | None:

@@ -388,6 +388,10 @@ class StackRun:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        if self.training.whole is not None and not state.get("compiled", False):  # goes on as it began: the same bits
+            self.training, self.network, self.streams = build_stack(
+                run_settings_of(self.jobs), self.task, self.device, compiled=False
+            )
         rows = np.array(state["training"]["source"]["members"], np.int64)
         if len(rows) < len(self.jobs):
             self.training.keep(rows)
@@ -395,8 +399,6 @@ class StackRun:
             self.lineages = self.lineages.restored(state["training"]["lines"])
             self.training.set_numbers({key: values[rows] for key, values in self.lineages.numbers.items()})
         self.training.load_state_dict(state["training"])
-        if not state.get("compiled", False):  # as it began, for the same bits
-            self.training.whole = None
         self.metrics.load_state_dict(state)
         self.known_facts = None
         self.history = resumed(plain_of(state, "history"), session_record(state, self.device, changes={}, before={}))

@@ -32,8 +32,9 @@ class Stack:
     """Networks stacked: parameters and gradient are (runs, values), whatever their layout in memory.
 
     modules: networks of the same structure, each with its own initial weights. seeds: (runs,), of dropout's masks.
-    batch_size: rows in a training step, which decides which layout is faster. runs_last: the layout in memory; None:
-    the faster one. initial: the initial weights, (runs, values), if only the first network was built.
+    batch_size: rows in a training step, which decides which layout is faster for torch's operations. runs_last: the
+    layout in memory; None: that one, which is runs last for narrow layers (`is_narrow`). initial: the initial weights,
+    (runs, values), if only the first network was built.
     """
 
     stacked = True
@@ -58,10 +59,8 @@ class Stack:
         self.module_layers = layers if any(isinstance(layer, nn.Linear) for layer in layers) else []
         self.masks = Masks(torch.tensor(seeds, dtype=torch.int64, device=device))
         refuse_unstackable(first, sequential=bool(self.module_layers))
-        use_runs_last = (
-            is_faster_runs_last(layers, batch_size) if runs_last is None and self.module_layers else runs_last
-        )
-        self.runs_last = bool(self.module_layers and use_runs_last)
+        self.is_narrow = bool(self.module_layers) and is_faster_runs_last(layers, batch_size)
+        self.runs_last = self.is_narrow if runs_last is None else bool(self.module_layers) and runs_last
         if initial is None:
             rows = [torch.cat([p.detach().reshape(-1) for p in module.parameters()]) for module in modules]
             initial = torch.stack(rows)

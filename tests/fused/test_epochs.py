@@ -6,6 +6,7 @@ import random
 import subprocess
 import sys
 from copy import deepcopy
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -134,7 +135,7 @@ def require_equal(draw: random.Random, dtype: torch.dtype, *, runs: int) -> None
     loss, last = draw.choice(OUTPUTS)
     own, of_torch, values = draw.choice(OPTIMIZERS)
     hidden = draw.choice(HIDDEN)
-    sizes = [draw.randint(1, 9) for _ in range(draw.randint(2, 4))]
+    sizes = [draw.randint(1, draw.choice([9, 9, 40])) for _ in range(draw.randint(2, 4))]
     batch_size, bias = draw.randint(1, ROWS + 3), draw.random() < 0.8
     clips: dict[str, Any] = {}
     if draw.random() < 0.3:
@@ -186,7 +187,7 @@ def test_code_of_its_own_gives_a_structure_the_same_bits(number: int, monkeypatc
     loss, last = draw.choice(OUTPUTS)
     kind, _, values = draw.choice(OPTIMIZERS)
     hidden, dtype = draw.choice(HIDDEN), draw.choice([torch.float32, torch.float64])
-    sizes = [draw.randint(1, 12) for _ in range(draw.randint(2, 4))]
+    sizes = [draw.randint(1, draw.choice([12, 50])) for _ in range(draw.randint(2, 4))]
     batch_size, part = draw.randint(1, 9), data(loss, sizes[0], sizes[-1], dtype)
     bounds = limits(clip_grad_norm=0.5) if draw.random() < 0.3 else limits()
 
@@ -281,7 +282,7 @@ RULES: list[Rule] = [
 def test_right_rows_and_losses_are_those_of_the_predictions(
     case: Rule, dtype: torch.dtype, special: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(epochs_module, "is_worth_code_of_its_own", lambda *_, **__: special)
+    monkeypatch.setattr(epochs_module, "WORTH_ITS_OWN", 0.0 if special else math.inf)
     require_counted(case, dtype)
 
 
@@ -429,22 +430,22 @@ def test_squares_below_the_normal_numbers_count_beside_a_tiny_eps() -> None:
 def test_what_has_no_compiled_form_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     part = data(nn.CrossEntropyLoss(), 4, 3, torch.float32)
 
-    def why(loss: nn.Module, *, runs_last: bool = True, wanted: bool | None = True, hidden: Any = nn.ReLU) -> str:
-        stack = Stack(
-            [network([4, 6, 3], hidden, [], seed=0)], [0], device=CPU, dtype=torch.float32, runs_last=runs_last
-        )
+    def why(
+        loss: nn.Module, *, wanted: bool | None = True, hidden: Any = nn.ReLU, width: int = 6, epochs: int = EPOCHS
+    ) -> str:
+        modules = [network([4, width, width, 3], hidden, [], seed=0)]
+        stack = Stack(modules, [0], device=CPU, dtype=torch.float32, batch_size=20, runs_last=True)
+        bounds = replace(limits(), epochs=epochs)
         with pytest.raises(CannotCompileError) as raised:
-            whole_epochs(
-                stack, loss, Adam(stack.parameters), part, batch_size=2, limits=limits(), wanted=wanted
-            )  # fmt: skip
+            whole_epochs(stack, loss, Adam(stack.parameters), part, batch_size=20, limits=bounds, wanted=wanted)
         return str(raised.value)
 
     assert "have no compiled form" in why(nn.CrossEntropyLoss(label_smoothing=0.1))
     assert "have no compiled form" in why(nn.CrossEntropyLoss(weight=torch.ones(3)))
     assert "have no compiled form" in why(nn.SmoothL1Loss())
-    assert "wide" in why(nn.CrossEntropyLoss(), runs_last=False)
-    assert "wide" in why(nn.CrossEntropyLoss(), hidden=nn.Hardtanh)  # torch vectorises it
+    assert "have no compiled form" in why(nn.CrossEntropyLoss(), hidden=nn.Hardtanh)  # torch vectorises it
     assert "too few steps" in why(nn.CrossEntropyLoss(), wanted=None)
+    assert "too few runs" in why(nn.CrossEntropyLoss(), wanted=None, width=150, epochs=1000)
     assert why(nn.CrossEntropyLoss(), wanted=False) == "sweep.fused=false"
     cpu_library.cache_clear()
     monkeypatch.setattr(compiler, "compiler", lambda: None)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ch12cli.fused import compiler
+from ch12cli.fused import compiler, epochs
 from ch12cli.fused.stack_training import StackTraining
 from tests.sweeps.driver import CPU, one_thread, settings_of, stack_of
 
@@ -33,7 +33,7 @@ def train(
     """
     together = stack_of(settings, device)
     training, running = together.training, np.ones(len(settings), dtype=bool)
-    epochs, counts = [], []
+    trained, counts = [], []
     while training.epoch < EPOCHS and running.any():
         before = {**training.state_dict(), "step": together.network.masks.step}
         found = training.next_epochs(min(most, EPOCHS - training.epoch), running, before)
@@ -42,9 +42,9 @@ def train(
             ended = running & ((epoch.diverged_at > 0) | epoch.stopped)
             assert epoch is found[-1] or not ended.any()
             kept = running & (epoch.diverged_at == 0)
-            epochs.append({name: np.where(kept, values, np.nan) for name, values in epoch.columns.items()})
+            trained.append({name: np.where(kept, values, np.nan) for name, values in epoch.columns.items()})
             running &= ~ended
-    columns = {name: np.array([epoch[name] for epoch in epochs]) for name in epochs[0] if name != "seconds"}
+    columns = {name: np.array([epoch[name] for epoch in trained]) for name in trained[0] if name != "seconds"}
     return columns, {**training.state_dict(), "step": together.network.masks.step}, counts
 
 
@@ -72,6 +72,22 @@ def test_epochs_at_once_have_the_bits_of_epochs_one_by_one(
     assert max(counts) > 1 or choices.get("scheduler") == "reduce_on_plateau"
     require_same_bits(columns, expected)
     require_same_bits(state, expected_state)
+
+
+@pytest.mark.parametrize("batch_size", [7, 10, 1000])
+@pytest.mark.parametrize(("values", "choices"), CASES[:5])
+def test_an_epoch_in_several_calls_has_the_bits_of_one_call(
+    values: dict[str, Any], choices: dict[str, str], batch_size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    common = {**values, "epochs": EPOCHS, "sweep.fused": True, "batch_size": batch_size}
+    settings = [settings_of(common | {"seed": seed}, **choices) for seed in range(19)]
+    found = []
+    for seconds in (1e6, 0.0, 2e-5):  # an epoch, a step, and some steps in each call
+        monkeypatch.setattr(epochs, "SECONDS_OF_CALL", seconds)
+        with one_thread():
+            found.append(train(settings, most=1)[:2])
+    require_same_bits(dict(enumerate(found[1])), dict(enumerate(found[0])))
+    require_same_bits(dict(enumerate(found[2])), dict(enumerate(found[0])))
 
 
 def test_runs_that_stop_or_diverge_end_in_the_last_of_the_epochs_trained_at_once() -> None:
