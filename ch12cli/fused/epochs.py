@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ch12cli.fused.compiler import CannotCompileError, library
+from ch12cli.fused.compiler import CannotCompileError, is_cached, library
 from ch12cli.fused.on_gpu import WARP, kernel_on_gpu
 from ch12cli.fused.orders import MOST_ROWS
 from ch12cli.fused.program import NUMBERS, SETTINGS, Program, kernel_settings, program_of
@@ -35,9 +35,9 @@ OF_PRODUCT_IN_LANES = 1.3e-9
 OTHER_ROWS = 3  # take as long as what does not depend on the rows
 VECTOR = 64  # bytes, the largest
 WORTH_IT = 0.1  # seconds of a whole training from which on compiling pays: all structures share the compiled code
-# Seconds of a training from which on a structure has code of its own, which takes a second to compile and 0.85 of the
-# time, with the same bits.
-WORTH_ITS_OWN = 0.7
+# Seconds of training all runs of a structure from which on it has code of its own, which takes a second to compile and
+# 0.85 of the time of the general code, with the same bits.
+WORTH_ITS_OWN = 3.0
 SECONDS_OF_CALL = 0.2  # so long a signal waits
 DEVICES = ("cpu", "cuda")
 NO_FORM = "its layers, loss or optimizer have no compiled form"
@@ -250,9 +250,13 @@ def cpu_library(double: bool) -> Any:
 
 
 def launcher_on_cpu(program: Program, part: Part, *, special: bool) -> Launcher:
-    """Returns a function that trains epochs, compiled by the system's compiler. special: for this program alone."""
+    """Returns a function that trains epochs, compiled by the system's compiler.
+
+    special: for this program alone. It is taken where it is cached, too.
+    """
     double = part.x.dtype == torch.float64
-    code = library(special_source(program, rows=len(part), double=double)) if special else cpu_library(double)
+    own = special_source(program, rows=len(part), double=double)
+    code = library(own) if special or is_cached(own) else cpu_library(double)
     code.epochs.restype = None
     memory = torch.empty(program.values * code.lanes() * part.x.element_size() + ALIGNMENT, dtype=torch.uint8)
     start = ctypes.c_void_p(-(-memory.data_ptr() // ALIGNMENT) * ALIGNMENT)
@@ -307,12 +311,13 @@ def whole_epochs(
     limits: Limits,
     wanted: bool | None,
     right: Right | None = None,
+    alike: int = 0,
 ) -> FusedEpochs:
     """Returns the compiled epochs of a stack with its runs last in memory.
 
     Raises CannotCompileError with the reason why there are none. wanted: None to decide by the work: compiling takes a
     second or so, the first time. right: counts right rows, by this rule, in place of giving predictions, with losses
-    that it suits.
+    that it suits. alike: how many runs of this structure there are, in other stacks too.
     """
     steps, parameters = limits.epochs * -(-len(part) // batch_size), stack.parameters.shape[1]
     if wanted is False:
@@ -351,5 +356,5 @@ def whole_epochs(
         valid=valid,
         program=program,
         batch_size=min(batch_size, len(part)),
-        special=steps * compiled > WORTH_ITS_OWN,
+        special=steps * compiled * max(1.0, alike / stack.runs) > WORTH_ITS_OWN,
     )

@@ -243,13 +243,13 @@ def build_training(
 
 
 def build_stack(
-    jobs: Sequence[RunSettings], task: Task, device: torch.device, *, compiled: bool = True
+    jobs: Sequence[RunSettings], task: Task, device: torch.device, *, compiled: bool = True, alike: int = 0
 ) -> tuple[StackTraining, Stack, Streams]:
     """Returns the training of several jobs as one stack, the stacked network, and the random streams of the jobs.
 
     Each network is built after seeding with its own seed. Its initial weights equal those of a single run bit for bit.
-    compiled: whether compiled code trains it where that is faster. Raises CannotStackError if the network cannot be
-    stacked.
+    compiled: whether compiled code trains it where that is faster. alike: how many jobs of this structure there are, in
+    other stacks too. Raises CannotStackError if the network cannot be stacked.
     """
     first = jobs[0]
     streams = Streams(first.loop.epochs)
@@ -285,6 +285,7 @@ def build_stack(
             limits=training.limits,
             wanted=first.sweep.fused,
             right=right_rule(task),
+            alike=alike,
         )
     except CannotCompileError as reason:
         if network.runs_last and not network.is_narrow:  # torch's operations are faster in the other layout

@@ -42,7 +42,8 @@ FEW_LEFT = 0.1  # fraction of runs in training at which diverged ones are remove
 class StackRun:
     """A stack in training, which tracks the running jobs and the record of each job.
 
-    `store`: where its jobs are recorded; None: each in its directory. `attempt`: that of the worker.
+    `store`: where its jobs are recorded; None: each in its directory. `attempt`: that of the worker. `alike`: how many
+    jobs of this structure there are, in other stacks too.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class StackRun:
         store: StoreWriter | None = None,
         attempt: Attempt = Attempt(),  # noqa: B008 - it is frozen
         population: Population | None = None,
+        alike: int = 0,
     ) -> None:
         self.population = population
         self.lineages = lineages_of(jobs, population)
@@ -66,7 +68,7 @@ class StackRun:
         self.base_index = {key: index for index, key in enumerate(bases)}
         self.known_facts: StackFacts | None = None
         self.likely_draws: int | None = None  # random numbers that the network of the job before drew
-        self.training, self.network, self.streams = build_stack(run_settings_of(jobs), task, device)
+        self.training, self.network, self.streams = build_stack(run_settings_of(jobs), task, device, alike=alike)
         self.lines = compiled_lines() if store is None and self.training.whole is not None else None
         self.metrics = StackMetrics(len(jobs))
         self.history: dict[str, Any] = {}  # of the stack's sessions (files/history.py)

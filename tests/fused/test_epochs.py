@@ -193,6 +193,7 @@ def test_code_of_its_own_gives_a_structure_the_same_bits(number: int, monkeypatc
 
     def train(seconds: float) -> list[Tensor]:
         monkeypatch.setattr(epochs_module, "WORTH_ITS_OWN", seconds)
+        monkeypatch.setattr(epochs_module, "is_cached", lambda source: False)
         modules = [network(sizes, hidden, last, seed=run).to(dtype) for run in range(9)]
         stack, losses, predictions = train_all(
             modules, (kind, values), part, loss, batch_size=batch_size, bounds=bounds
@@ -283,6 +284,7 @@ def test_right_rows_and_losses_are_those_of_the_predictions(
     case: Rule, dtype: torch.dtype, special: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(epochs_module, "WORTH_ITS_OWN", 0.0 if special else math.inf)
+    monkeypatch.setattr(epochs_module, "is_cached", lambda source: False)
     require_counted(case, dtype)
 
 

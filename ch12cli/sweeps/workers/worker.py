@@ -181,6 +181,7 @@ class Worker:
                 store=StoreWriter(self.sweep_dir, name) if compact else None,
                 attempt=self.attempt,
                 population=None if pbt is None else Population(pbt),
+                alike=len(self.groups[item.group].jobs),
             )
         except (Terminated, MachineError):
             raise
