@@ -47,7 +47,7 @@ def library(source: str) -> ctypes.CDLL:
     path = compiler()
     if path is None:
         raise CannotCompileError("there is no C compiler")
-    key = key_of(source, path)
+    key = library_key(source, path)
     try:
         folder = cache_folder("fused")
         return ctypes.CDLL(str(intact(folder, key) or compile_into(folder, key, source, path)))
@@ -59,12 +59,12 @@ def is_cached(source: str) -> bool:
     """Returns whether the compiled source is in the cache. Raises CannotCompileError."""
     path = compiler()
     try:
-        return path is not None and intact(cache_folder("fused"), key_of(source, path)) is not None
+        return path is not None and intact(cache_folder("fused"), library_key(source, path)) is not None
     except (OSError, RuntimeError):
         return False
 
 
-def key_of(source: str, path: str) -> str:
+def library_key(source: str, path: str) -> str:
     """Returns what a library is kept under: a digest of its source, of the compiler at this path and of the flags."""
     return hashlib.sha256("\0".join([source, version_of(path), *FLAGS]).encode()).hexdigest()
 

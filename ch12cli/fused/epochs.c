@@ -177,6 +177,18 @@ OUTLINE void last_step(const Epochs *e, V *base, Whole epoch, Whole step, V *rig
   step_of(e, base, epoch, step, LAST_BATCH, right, lanes);
 }
 
+/* Copies rows of the validation part from `first` on: the same for all runs, or those of each run's fold. */
+INLINE void copy_valid(const Epochs *e, const REAL *table, int columns, V *to, Whole first, int rows, const Lanes *lanes) {
+  for (int row = 0; row < rows; row++) {
+    if (e->valid_starts) {
+      Whole from[LANES];
+      EACH_LANE from[l] = e->valid_starts[lanes->run[l]] + first + row;
+      copy_row(table, columns, from, to + row * columns * S);
+    } else
+      for (int k = 0; k < columns; k++) to[(row * columns + k) * S] = splat(table[(first + row) * columns + k]);
+  }
+}
+
 /* The predictions of the validation part, without dropout, or what COUNTS needs of them. */
 OUTLINE void evaluate(const Epochs *e, V *base, Whole epoch, const Lanes *lanes) {
   V right = ZERO;
@@ -184,18 +196,14 @@ OUTLINE void evaluate(const Epochs *e, V *base, Whole epoch, const Lanes *lanes)
   for (Whole step = 0; step * BATCH < e->valid_rows; step++) {
     Whole left = e->valid_rows - step * BATCH;
     int rows = left < BATCH ? (int)left : BATCH;
-    for (int row = 0; row < rows; row++)
-      for (int k = 0; k < FEATURES; k++)
-        base[(X_AT + row * FEATURES + k) * S] = splat(e->valid_x[(step * BATCH + row) * FEATURES + k]);
+    copy_valid(e, e->valid_x, FEATURES, base + X_AT * S, step * BATCH, rows, lanes);
     Pass pass = {e, base, lanes, step, rows, 0, ONE, ZERO};
     if (!COUNTS) {
       forward(&pass);
       store_predictions(e, base, e->valid_predictions, epoch, step, rows, lanes);
       continue;
     }
-    for (int row = 0; row < rows; row++)
-      for (int k = 0; k < TARGETS; k++)
-        base[(Y_AT + row * TARGETS + k) * S] = splat(e->valid_y[(step * BATCH + row) * TARGETS + k]);
+    copy_valid(e, e->valid_y, TARGETS, base + Y_AT * S, step * BATCH, rows, lanes);
     forward_loss(&pass);
     EACH_LANE losses[l] += LANE(pass.total);
     right += right_rows(e, base, rows);

@@ -17,7 +17,7 @@ from ch12cli.fused.on_gpu import WARP, kernel_on_gpu
 from ch12cli.fused.orders import MOST_ROWS
 from ch12cli.fused.program import NUMBERS, SETTINGS, Program, kernel_settings, program_of
 from ch12cli.fused.source import general_source, numbers_in_c, special_source
-from ch12cli.training.batches import Part
+from ch12cli.training.batches import FoldedPart, Part
 from ch12cli.training.loop import Limits
 from ch12cli.training.metrics import Right
 from ch12cli.training.optimizers import Adagrad, Adam, Optimizer, is_zero
@@ -64,7 +64,7 @@ class EpochsArguments(ctypes.Structure):
         *((name, ctypes.c_void_p) for name in ("snapshots", "finite", "x", "y", "order", "lr", "first", "second")),
         *((f"{name}_{distance}", ctypes.c_int64) for name in ("lr", "first", "second") for distance in ("step", "run")),
         *((name, ctypes.c_void_p) for name in ("settings", "seeds", "losses", "predictions", "right")),
-        *((name, ctypes.c_void_p) for name in ("valid_x", "valid_y")),
+        *((name, ctypes.c_void_p) for name in ("valid_x", "valid_y", "valid_starts")),
         ("valid_rows", ctypes.c_int64),
         *((name, ctypes.c_void_p) for name in ("valid_predictions", "valid_right", "valid_losses")),
         *((name, ctypes.c_void_p) for name in ("numbers", "operations")),
@@ -101,7 +101,7 @@ class TrainedEpochs:
 
 
 class FusedEpochs:
-    """Trains epochs of a stack through compiled code, which predicts a plain validation part too.
+    """Trains epochs of a stack through compiled code, which predicts a validation part in memory too.
 
     trains_several: whether it can train more than one epoch at a time. The code changes the stack's parameters and the
     optimiser's state in place, as the steps would.
@@ -122,9 +122,11 @@ class FusedEpochs:
         self.program, self.batch_size = program, batch_size
         self.outputs, self.outputs_in_mean = program.numbers["OUTPUTS"], program.numbers["OUTPUTS_IN_MEAN"]
         self.y = flat_targets(part.y, part.x.dtype)
-        self.valid_x = valid.x.contiguous() if type(valid) is Part else None
-        self.valid_y = None if self.valid_x is None or valid is None else flat_targets(valid.y, valid.x.dtype)
-        self.trains_several = valid is None or self.valid_x is not None
+        self.valid = valid if type(valid) in (Part, FoldedPart) else None
+        self.trains_several = self.valid is valid
+        rows = self.valid.flat() if isinstance(self.valid, FoldedPart) else self.valid
+        self.valid_x = None if rows is None else rows.x.contiguous()
+        self.valid_y = None if rows is None else flat_targets(rows.y, rows.x.dtype)
         self.special = special
         self.launch = self.launcher()
 
@@ -164,8 +166,11 @@ class FusedEpochs:
         counts = bool(self.program.numbers["COUNTS"])
         tensors |= {"right": made(epochs, runs)} if counts else {"predictions": made(rows, self.outputs, epochs, runs)}
         if self.valid_x is not None and self.valid_y is not None:
-            valid_rows = arguments.valid_rows = len(self.valid_x)
+            assert self.valid is not None
+            valid_rows = arguments.valid_rows = len(self.valid)
             tensors |= {"valid_x": self.valid_x, "valid_y": self.valid_y}
+            if isinstance(self.valid, FoldedPart):
+                tensors["valid_starts"] = self.valid.starts
             if counts:
                 sums = torch.empty(epochs, runs, dtype=torch.float64, device=stack.device)
                 tensors |= {"valid_right": made(epochs, runs), "valid_losses": sums}

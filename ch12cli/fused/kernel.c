@@ -386,7 +386,8 @@ typedef struct {
   REAL *losses;                                                /* (steps of an epoch, epochs, runs) */
   REAL *predictions;                                           /* (rows, OUTPUTS, epochs, runs), unless COUNTS */
   REAL *right;                                                 /* (epochs, runs), if COUNTS: how many rows were right */
-  const REAL *valid_x, *valid_y;                               /* (valid_rows, FEATURES or TARGETS) */
+  const REAL *valid_x, *valid_y;                               /* (table rows, FEATURES or TARGETS) */
+  const Whole *valid_starts;                                   /* (runs,): where valid_rows of them begin; or 0: there */
   Whole valid_rows;
   REAL *valid_predictions, *valid_right;                       /* as those of the training part */
   double *valid_losses;                                        /* (epochs, runs), if COUNTS: sums over the rows */

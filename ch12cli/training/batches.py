@@ -119,7 +119,8 @@ class FoldedPart(Part):
             yield x[self.fold], y[self.fold]
 
     def targets(self, *, runs: int | None) -> Tensor:
-        return self.y[self.fold]
+        times = 1 if runs is None else runs // len(self.fold)  # as the epochs of a run, which are like further runs
+        return self.y[self.fold.repeat(times)]
 
     def keep(self, runs: Tensor) -> None:
         self.fold = self.fold[runs]

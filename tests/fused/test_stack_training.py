@@ -74,6 +74,45 @@ def test_epochs_at_once_have_the_bits_of_epochs_one_by_one(
     require_same_bits(state, expected_state)
 
 
+FOLDS: list[tuple[dict[str, Any], dict[str, str]]] = [
+    ({}, {"optimizer": "adam"}),  # whose rights are counted
+    ({"batch_size": 3}, {"dataset": "toy_regression"}),  # whose predictions are measured
+]
+
+
+@pytest.mark.parametrize(("values", "choices"), FOLDS)
+def test_each_run_is_validated_on_its_own_fold(values: dict[str, Any], choices: dict[str, str]) -> None:
+    common = values | {"epochs": EPOCHS, "dataset.folds": 5, "dataset.test_size": 0, "early_stopping.patience": 30}
+    folds = [4, 0, 3, 3, 1, 2, 0]
+    settings = [settings_of(common | {"seed": 7, "dataset.fold": fold}, **choices) for fold in folds]
+    found = []
+    with one_thread():
+        for fused, most in ((True, EPOCHS), (True, 1), (False, 1)):
+            stack = [one | {"sweep": one["sweep"] | {"fused": fused}} for one in settings]
+            columns, _, counts = train(stack, most=most)
+            found.append(columns)
+            assert max(counts) > 1 or most == 1
+    require_same_bits(found[0], found[1])
+    for name, expected in found[2].items():
+        np.testing.assert_allclose(found[0][name][:3], expected[:3], rtol=1e-3, atol=1e-6)
+    validated = found[0]["valid_loss"][0]
+    assert len(set(validated.tolist())) == 5  # runs of one fold and seed are equal
+    assert validated[1] == validated[6]
+    assert validated[2] == validated[3]
+
+
+def test_the_runs_that_are_left_keep_their_folds() -> None:
+    common = {"epochs": EPOCHS, "dataset.folds": 3, "sweep.fused": True}
+    settings = [settings_of(common | {"seed": run, "dataset.fold": run % 3}) for run in range(6)]
+    with one_thread():
+        whole, fewer = stack_of(settings).go(1), stack_of(settings).go(1)
+        kept = np.array([1, 2, 5])
+        fewer.training.keep(kept)
+        one, other = whole.training.one_epoch(), fewer.training.one_epoch()
+    for name in ("valid_loss", "valid_accuracy"):
+        np.testing.assert_array_equal(one.columns[name][kept], other.columns[name])
+
+
 @pytest.mark.parametrize("batch_size", [7, 10, 1000])
 @pytest.mark.parametrize(("values", "choices"), CASES[:5])
 def test_an_epoch_in_several_calls_has_the_bits_of_one_call(

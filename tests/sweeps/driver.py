@@ -4,7 +4,7 @@ import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -93,8 +93,10 @@ class Together:
 
 
 def stack_of(settings: Sequence[Mapping[str, Any]], device: torch.device = CPU) -> Together:
-    task = build_task(typed(settings[0]))
-    training, network, streams = build_stack([typed(one) for one in settings], task, device)
+    jobs = [typed(one) for one in settings]
+    folds = {job.data.split.fold: build_task(job) for job in {job.data.split.fold: job for job in jobs}.values()}
+    task = build_task(jobs[0]) if len(folds) == 1 else replace(folds[jobs[0].data.split.fold], folds=folds)
+    training, network, streams = build_stack(jobs, task, device)
     return Together(settings, task, training, network, streams, [], [])
 
 
