@@ -63,16 +63,20 @@ class SharedBase:
 
     @cached_property
     def sections(self) -> dict[str, str]:
-        """The settings below each top-level key, as JSON."""
-        return {key: json.dumps(value) for key, value in self.settings.items()}
+        """The settings below each top-level key, as JSON with the key in front."""
+        return {key: self.section_json(key, value) for key, value in self.settings.items()}
+
+    @staticmethod
+    def section_json(key: str, value: Any) -> str:
+        return f"{json.dumps(key)}: {json.dumps(value)}"
 
     def settings_json(self, changes: Mapping[str, Any]) -> str:
         """Returns the settings with some dotted keys changed. Makes only the sections that differ."""
         sections = self.sections
         for head, values in by_section(changes).items():
             changed = with_changes({head: self.settings[head]}, values) if head in self.settings else values
-            sections = {**sections, head: json.dumps(changed[head])}
-        return "{" + ", ".join([f"{json.dumps(key)}: {text}" for key, text in sections.items()]) + "}"
+            sections = {**sections, head: self.section_json(head, changed[head])}
+        return "{" + ", ".join(sections.values()) + "}"
 
 
 @dataclass(frozen=True)
