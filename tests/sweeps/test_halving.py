@@ -13,6 +13,7 @@ from ch12cli.sweeps.groups import why_not_halved
 from ch12cli.sweeps.halving import Halving
 from ch12cli.sweeps.jobs import SweepJob
 from ch12cli.sweeps.start import plan_many
+from ch12cli.sweeps.workers.attempts import StackCheckpoints
 from ch12cli.sweeps.workers.work_item import Done
 from tests.sweeps.driver import Looker, Swept, apart, jobs_of, sweep
 
@@ -191,19 +192,19 @@ def test_an_interrupted_halving_resumes_with_the_same_runs(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("folder")
-def test_checkpoints_are_removed_when_nothing_is_left_to_resume() -> None:
+def test_checkpoints_are_removed_when_nothing_is_left_to_resume(monkeypatch: pytest.MonkeyPatch) -> None:
     """A sweep can be killed when its last job has ended and before its checkpoints are removed."""
     words = (*WORDS, "epochs=5", "checkpoint.every=1", HALVING, "sweep.max_stacked=5")
+    remove = StackCheckpoints.remove
 
-    class Keeping(Looker):
-        """Keeps a copy of what there is for a resume when the first job ends."""
+    def keep_and_remove(checkpoints: StackCheckpoints) -> None:
+        if not Path("kept").exists():
+            shutil.copytree("swept/.ch12", "kept")
+        remove(checkpoints)
 
-        def on_job_end(self, done: Done, job: SweepJob) -> None:
-            if not self.ended:
-                shutil.copytree("swept/.ch12", "kept")
-            super().on_job_end(done, job)
-
-    sweep(*words, into="swept", looker=Keeping())
+    with monkeypatch.context() as changed:
+        changed.setattr(StackCheckpoints, "remove", keep_and_remove)
+        sweep(*words, into="swept")
     shutil.copytree("kept", "swept/.ch12", dirs_exist_ok=True)
     left = {path.suffix for path in Path("swept/.ch12").iterdir()}
     assert left >= {".json", ".pt", ".rungs"}
