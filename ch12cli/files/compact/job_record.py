@@ -189,8 +189,11 @@ class JobRecord:
         """Returns the row of metrics.csv of an epoch; None for epoch 0."""
         if not epoch:
             return None
-        _, *values = self.rows[epoch - 1].tolist()
-        return {"epoch": epoch, **dict(zip(self.together["columns"], values, strict=True))}
+        values = [self.arrays[f"{METRIC}{name}"] for name in self.together["columns"]]
+        return {
+            "epoch": epoch,
+            **{name: float(v[epoch - 1]) for name, v in zip(self.together["columns"], values, strict=True)},
+        }
 
     @cached_property
     def result(self) -> Result:
