@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ch12cli.fused.epochs import FusedEpochs, TrainedEpochs
+from ch12cli.fused.epochs import SECONDS_OF_CALL, FusedEpochs, TrainedEpochs
 from ch12cli.training.batches import StackedSource
 from ch12cli.training.loop import Epoch, Training, added_in_order, first_bad_step, rows_of_batches
 from ch12cli.training.stack import Stack
@@ -18,7 +18,6 @@ from ch12cli.training.stopping import Values
 # Runs x epochs up to which a further epoch costs hardly more beside its steps. For memory: rows x runs x epochs, and
 # parameters x runs x epochs, as those after each epoch are kept.
 AT_ONCE = {"cpu": (1024, 2**19, 2**22), "cuda": (2**17, 2**23, 2**25)}
-SECONDS_AT_ONCE = 0.2  # so long a signal waits, and progress is not shown
 
 
 class StackTraining(Training):
@@ -57,7 +56,7 @@ class StackTraining(Training):
             cast(Stack, self.network).masks.step = before["step"]
             count = max(1, found)
         seconds = max(time.perf_counter() - start, 1e-6)  # a coarse clock may stand still
-        self.count = min(2 * count, int(count * SECONDS_AT_ONCE / seconds))
+        self.count = min(2 * count, int(count * SECONDS_OF_CALL / seconds))
         return found
 
     def train_at_once(self, whole: FusedEpochs, count: int, running: NDArray[np.bool_]) -> list[Epoch] | int:
