@@ -306,7 +306,7 @@ INLINE void tile(int rows, int columns, int depth, const V *a, int am, int ak, c
   UNROLL for (int m = 0; m < rows; m++)
     UNROLL for (int n = 0; n < columns; n++) c[(m * cm + n) * S] = sum[m * columns + n];
 }
-/* The tiles of a row from column n on, `width` columns wide. Leaves n at the first column that is left. */
+/* Tiles of `width` columns, from column n on. Afterwards n is the first column that no tile covers yet. */
 #define COLUMNS(width)                                                                                             \
   for (; n + (width) <= columns; n += (width))                                                                     \
     tile(tm, width, depth, a + m * am * S, am, ak, b + n * bn * S, bk, bn, start ? start + n * S : 0,               \

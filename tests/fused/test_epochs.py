@@ -447,7 +447,8 @@ def test_what_has_no_compiled_form_says_why(monkeypatch: pytest.MonkeyPatch) -> 
     assert "have no compiled form" in why(nn.SmoothL1Loss())
     assert "have no compiled form" in why(nn.CrossEntropyLoss(), hidden=nn.Hardtanh)  # torch vectorises it
     assert "too few steps" in why(nn.CrossEntropyLoss(), wanted=None)
-    assert "too few runs" in why(nn.CrossEntropyLoss(), wanted=None, width=150, epochs=1000)
+    assert "so few runs" in why(nn.CrossEntropyLoss(), wanted=None, width=150, epochs=1000)
+    assert "so wide layers" in why(nn.CrossEntropyLoss(), width=300)
     assert why(nn.CrossEntropyLoss(), wanted=False) == "sweep.fused=false"
     cpu_library.cache_clear()
     monkeypatch.setattr(compiler, "compiler", lambda: None)

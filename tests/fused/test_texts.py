@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ch12cli.files.metrics_csv import to_csv
 from ch12cli.fused import compiler
-from ch12cli.fused.texts import compiled_lines, lines_of
+from ch12cli.fused.texts import compiled_lines, lines_of, texts_library
 
 needs_compiler = pytest.mark.skipif(compiler.compiler() is None, reason="needs a C compiler")
 
@@ -50,8 +50,6 @@ def test_lines_of_several_columns() -> None:
 
 
 def test_without_a_compiler_there_is_no_such_function(monkeypatch: pytest.MonkeyPatch) -> None:
-    from ch12cli.fused import texts
-
-    texts.texts_library.cache_clear()
+    texts_library.cache_clear()
     monkeypatch.setattr(compiler, "compiler", lambda: None)
     assert compiled_lines() is None
