@@ -1,7 +1,7 @@
 """The `.hydra` files of the jobs of a sweep, as texts, from what the jobs share and what is each one's own."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ch12cli.files.hydra_folder import PLAIN, by_section, number_to_yaml, text_to_yaml, to_yaml, with_changes
@@ -20,6 +20,40 @@ def overrides_yaml(overrides: Sequence[str]) -> str:
     return to_yaml(list(overrides))
 
 
+class CutSections:
+    """Texts of settings by their top-level keys. What jobs share is made once.
+
+    write: returns the text of one section; number: that of a number in it.
+    """
+
+    def __init__(
+        self, settings: Mapping[str, Any], write: Callable[[Mapping[str, Any]], str], number: Callable[[Any], str]
+    ) -> None:
+        self.settings, self.write, self.number = settings, write, number
+        self.unchanged = {key: write({key: value}) for key, value in settings.items()}
+        self.cut: dict[tuple[tuple[str, ...], str], list[str]] = {}  # sections, in pieces
+
+    def texts(self, changes: Mapping[str, Any]) -> Iterable[str]:
+        """Returns the texts of all sections with some dotted keys changed."""
+        changed = {head: self.section(head, values) for head, values in by_section(changes).items()}
+        return {**self.unchanged, **changed}.values()
+
+    def section(self, head: str, changes: Mapping[str, Any]) -> str:
+        """Returns the text of a section. It is made once for all jobs in which other numbers stand at the same keys."""
+        numbers = {key: value for key, value in changes.items() if type(value) in (int, float)}
+        form = tuple(numbers), repr([*changes.items()]) if len(numbers) < len(changes) else head
+        if form not in self.cut:
+            if len(self.cut) >= MOST_FORMS:
+                self.cut.clear()
+            marked = {**changes, **{key: MARKED + index for index, key in enumerate(numbers)}}
+            section = with_changes({head: self.settings[head]}, marked) if head in self.settings else marked
+            self.cut[form] = MARKS.split(self.write(section))
+        pieces, values = self.cut[form].copy(), [*numbers.values()]
+        for place in range(1, len(pieces), 2):
+            pieces[place] = self.number(values[int(pieces[place])])
+        return "".join(pieces)
+
+
 class HydraTexts:
     """The files of jobs with one base. What they share is made once.
 
@@ -27,11 +61,9 @@ class HydraTexts:
     """
 
     def __init__(self, template: str, plain: Mapping[str, Any]) -> None:
-        self.plain = plain
-        self.sections = {key: to_yaml({key: value}) for key, value in plain.items()}
+        self.settings = CutSections(plain, to_yaml, number_to_yaml)
         self.parts: list[str] = []  # of the template, between its placeholders
         self.places: list[tuple[str, str]] = []  # each placeholder, and its indent
-        self.cut: dict[tuple[tuple[str, ...], str], list[str]] = {}  # sections, in pieces
         end = 0
         for place in PLACES.finditer(template):
             self.parts.append(template[end : place.start()])
@@ -45,7 +77,7 @@ class HydraTexts:
         """Returns the contents of the files by name. dirname: the value of hydra.job.override_dirname."""
         listed = overrides_yaml(overrides)
         return {
-            "config.yaml": self.config(changes).encode(),
+            "config.yaml": "".join(self.settings.texts(changes)).encode(),
             "overrides.yaml": listed.encode(),
             "hydra.yaml": self.hydra(number, listed if overrides else "", dirname, output_dir).encode(),
         }
@@ -61,25 +93,6 @@ class HydraTexts:
             found.append(values[place] if place in values else indented(listed, indent))
             found.append(part)
         return "".join(found)
-
-    def config(self, changes: Mapping[str, Any]) -> str:
-        """Returns the content of config.yaml. Makes only the sections that differ from the base's."""
-        written = {head: self.section(head, values) for head, values in by_section(changes).items()}
-        return "".join(({**self.sections, **written}).values())
-
-    def section(self, head: str, changes: Mapping[str, Any]) -> str:
-        """Returns the YAML of a section. It is made once for all jobs in which other numbers stand at the same keys."""
-        numbers = {key: value for key, value in changes.items() if type(value) in (int, float)}
-        form = tuple(numbers), repr([*changes.items()]) if len(numbers) < len(changes) else head
-        if form not in self.cut:
-            if len(self.cut) >= MOST_FORMS:
-                self.cut.clear()
-            marked = {**changes, **{key: MARKED + index for index, key in enumerate(numbers)}}
-            self.cut[form] = MARKS.split(to_yaml(with_changes({head: self.plain[head]}, marked)))
-        pieces, values = self.cut[form].copy(), [*numbers.values()]
-        for place in range(1, len(pieces), 2):
-            pieces[place] = number_to_yaml(values[int(pieces[place])])
-        return "".join(pieces)
 
 
 def indented(text: str, indent: str) -> str:

@@ -14,8 +14,8 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from ch12cli.files.compact.hydra_texts import HydraTexts
-from ch12cli.files.hydra_folder import LOADER, by_section, is_bounded, to_yaml, with_changes
+from ch12cli.files.compact.hydra_texts import CutSections, HydraTexts
+from ch12cli.files.hydra_folder import LOADER, is_bounded, to_yaml
 from ch12cli.files.metrics_csv import columns_to_csv
 from ch12cli.files.result_json import Result, describe_ending
 from ch12cli.files.run_directory import HYDRA, METRICS, RESULT
@@ -62,21 +62,13 @@ class SharedBase:
         return json.dumps(self.chosen)
 
     @cached_property
-    def sections(self) -> dict[str, str]:
-        """The settings below each top-level key, as JSON with the key in front."""
-        return {key: self.section_json(key, value) for key, value in self.settings.items()}
-
-    @staticmethod
-    def section_json(key: str, value: Any) -> str:
-        return f"{json.dumps(key)}: {json.dumps(value)}"
+    def sections(self) -> CutSections:
+        """The settings, as JSON without the outer braces."""
+        return CutSections(self.settings, lambda section: json.dumps(section)[1:-1], json.dumps)
 
     def settings_json(self, changes: Mapping[str, Any]) -> str:
-        """Returns the settings with some dotted keys changed. Makes only the sections that differ."""
-        sections = self.sections
-        for head, values in by_section(changes).items():
-            changed = with_changes({head: self.settings[head]}, values) if head in self.settings else values
-            sections = {**sections, head: self.section_json(head, changed[head])}
-        return "{" + ", ".join(sections.values()) + "}"
+        """Returns the settings with some dotted keys changed."""
+        return "{" + ", ".join(self.sections.texts(changes)) + "}"
 
 
 @dataclass(frozen=True)
@@ -103,6 +95,11 @@ class StackFacts:
     @cached_property
     def history_json(self) -> str:
         return json.dumps(self.history)
+
+    @cached_property
+    def token(self) -> object:
+        """Equal to no other stack's."""
+        return object()
 
     def to_fields(self) -> dict[str, Any]:
         """Returns the JSON of the block."""

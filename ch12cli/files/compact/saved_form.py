@@ -10,7 +10,8 @@ import pickle
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,9 @@ ID_DIGITS = 20  # of each half of the record `serialization_id`
 GOLDEN = 0x9E37_79B9  # constant of c10::hash_combine
 LOCAL_HEAD, CENTRAL_HEAD = 30, 46  # bytes of a record's heads, before its name
 DESCRIPTOR = b"PK\x07\x08"  # begins what follows the data of a record
+FLOAT = struct.Struct(">cd")  # a float in a pickle
+
+Path = tuple[str | int, ...]  # of keys and indices, to a value in a state
 
 
 class CannotCutError(Exception):
@@ -44,27 +48,27 @@ class SavedForms:
         seal: str,
     ) -> None:
         self.save, self.texts, self.sealed_parts, self.seal = save, frozenset(texts), sealed_parts, seal
-        self.forms: dict[tuple[Any, ...], Form | None] = {}
+        self.forms: dict[Hashable, Form | None] = {}
 
-    def plain(self, state: Mapping[str, Any]) -> bytes:
-        """Returns the bytes of a state."""
-        return self._bytes(state, sealed=False)
+    def plain(self, state: Mapping[str, Any], *, like: Hashable) -> bytes:
+        """Returns the bytes of a state. like: equal for states of the same form, and for no others."""
+        return self._bytes(state, like, (), sealed=False)
 
-    def sealed(self, state: Mapping[str, Any]) -> bytes:
-        """Returns the bytes of a state with its fingerprint as the last value."""
-        return self._bytes(state, sealed=True)
+    def sealed(self, state: Mapping[str, Any], *, like: Hashable, fixed: Collection[str] = ()) -> bytes:
+        """Returns the bytes of a state with its fingerprint as the last value.
 
-    def _bytes(self, state: Mapping[str, Any], *, sealed: bool) -> bytes:
-        shared: list[Any] = [sealed]
-        values: list[Any] = []
-        self._take_apart(state, shared, values)
-        key = tuple(shared)
+        like: as in `plain`; fixed: keys of a state whose values all states of its form share.
+        """
+        return self._bytes(state, like, fixed, sealed=True)
+
+    def _bytes(self, state: Mapping[str, Any], like: Hashable, fixed: Collection[str], *, sealed: bool) -> bytes:
+        key = sealed, like
         if key not in self.forms:
             if len(self.forms) >= MOST_FORMS:
                 self.forms.clear()
-            self.forms[key] = self._form_of(state, values, sealed=sealed)
+            self.forms[key] = self._form_of(state, fixed, sealed=sealed)
         form = self.forms[key]
-        return self.slowly(state, sealed=sealed) if form is None else form.filled(values, state)
+        return self.slowly(state, sealed=sealed) if form is None else form.filled(state)
 
     def slowly(self, state: Mapping[str, Any], *, sealed: bool) -> bytes:
         """Returns the bytes of a state by torch alone."""
@@ -72,55 +76,45 @@ class SavedForms:
             return self.save(state)
         return self.save({**state, self.seal: hashlib.sha256(b"".join(self.sealed_parts(state))).hexdigest()})
 
-    def _take_apart(self, value: Any, shared: list[Any], values: list[Any], *, is_text: bool = False) -> None:
-        """Adds what makes the form of a state to `shared`, and what differs between states of that form to `values`."""
-        kind = type(value)
-        if kind in NUMBERS or (is_text and kind is str):
-            shared.append(kind is str)
-            values.append(value)
-        elif kind is dict:
-            shared.append(len(value))
-            for key, inner in value.items():
-                shared.append(key)
-                self._take_apart(inner, shared, values, is_text=key in self.texts)
-        elif kind is np.ndarray:
-            shared.append((value.dtype.str, value.shape))
-            values.append(value)
-        elif kind is list:
-            shared.append((len(value),))
-            for inner in value:
-                self._take_apart(inner, shared, values)
-        else:
-            shared.append(value)
-
-    def _form_of(self, state: Mapping[str, Any], values: Sequence[Any], *, sealed: bool) -> "Form | None":
+    def _form_of(self, state: Mapping[str, Any], fixed: Collection[str], *, sealed: bool) -> "Form | None":
         """Returns the form of a state; None if this version of torch lays out its files in another way."""
+        paths = [path for key, value in state.items() if key not in fixed for path in self._paths(value, (key,))]
         try:
-            form = Form(self, self._marked(state, Marks()), values, sealed=sealed)
-            return form if form.filled(values, state) == self.slowly(state, sealed=sealed) else None
+            form = Form(self, state, paths, sealed=sealed)
+            return form if form.filled(state) == self.slowly(state, sealed=sealed) else None
         except (CannotCutError, zipfile.BadZipFile, KeyError, IndexError, ValueError, struct.error):
             return None
 
-    def _marked(self, value: Any, marks: "Marks", *, is_text: bool = False) -> Any:
-        """Returns a state with marks in place of its numbers and of the texts that are named."""
+    def _paths(self, value: Any, path: Path) -> Iterator[Path]:
+        """Yields where a state has its numbers, its arrays and the texts that are named."""
         kind = type(value)
-        if kind is np.ndarray or kind in NUMBERS or (is_text and kind is str):
-            return marks.next(value)
-        if kind is dict:
-            return {key: self._marked(inner, marks, is_text=key in self.texts) for key, inner in value.items()}
-        return [self._marked(inner, marks) for inner in value] if kind is list else value
+        if kind is np.ndarray or kind in NUMBERS or (kind is str and path[-1] in self.texts):
+            yield path
+        elif kind is dict or kind is list:
+            for key, inner in value.items() if kind is dict else enumerate(value):
+                yield from self._paths(inner, (*path, key))
 
 
-class Marks:
-    """Gives each value of a state, in order, what stands for it while a file is cut. Arrays stand for themselves."""
+def values_at(paths: Sequence[Path], state: Mapping[str, Any]) -> list[Any]:
+    """Returns the values at some places of a state."""
+    found: list[Any] = []
+    for path in paths:
+        value: Any = state
+        for key in path:
+            value = value[key]
+        found.append(value)
+    return found
 
-    def __init__(self) -> None:
-        self.count = 0
 
-    def next(self, value: Any) -> Any:
-        mark = mark_of(self.count, value)
-        self.count += 1
-        return value if mark is None else mark
+def with_values(state: Any, values: Mapping[Path, Any], path: Path = ()) -> Any:
+    """Returns a copy of a state with other values at some places."""
+    if path in values:
+        return values[path]
+    if type(state) is dict:
+        return {key: with_values(inner, values, (*path, key)) for key, inner in state.items()}
+    if type(state) is list:
+        return [with_values(inner, values, (*path, index)) for index, inner in enumerate(state)]
+    return state
 
 
 def mark_of(index: int, value: Any) -> int | str | None:
@@ -132,8 +126,11 @@ def mark_of(index: int, value: Any) -> int | str | None:
 
 def pickled(value: Any) -> bytes:
     """Returns a number or a text as torch's pickles hold it."""
-    if type(value) is str:
-        text = value.encode("utf-8", "surrogatepass")
+    kind = type(value)
+    if kind is float:
+        return FLOAT.pack(b"G", value)
+    if kind is str:
+        text: bytes = value.encode("utf-8", "surrogatepass")
         return b"X" + len(text).to_bytes(4, "little") + text
     return pickle.dumps(value, 2)[2:-1]  # without its head and its end
 
@@ -143,61 +140,87 @@ def digested(value: Any) -> bytes:
     return value.tobytes() if type(value) is np.ndarray else f"{type(value).__name__} {value!r};".encode()
 
 
-class Form:
-    """A form of states: pieces of its pickle and of what its fingerprint is made from, and layouts of its file."""
+@lru_cache(maxsize=256)
+def both(_kind: Hashable, value: Any) -> tuple[bytes, bytes]:
+    """Returns a value other than 0 as the pickle has it, and as the fingerprint takes it. Many jobs have the same.
 
-    def __init__(self, forms: SavedForms, marked: Mapping[str, Any], values: Sequence[Any], *, sealed: bool) -> None:
-        self.forms, self.is_sealed = forms, sealed
+    _kind: its type, because equal values of two types, such as 1 and True, are not the same.
+    """
+    return pickled(value), digested(value)
+
+
+class Form:
+    """A form of states: what is constant in its pickle and in what its fingerprint is made from, and layouts of files.
+
+    In both lists of parts, constants and values alternate. state: one of this form; paths: to what differs in others.
+    """
+
+    def __init__(self, forms: SavedForms, state: Mapping[str, Any], paths: Sequence[Path], *, sealed: bool) -> None:
+        self.forms, self.is_sealed, self.paths = forms, sealed, paths
         self.layouts: dict[int, FileLayout] = {}  # by the length of the pickle
+        values = values_at(paths, state)
+        self.sizes = [value.nbytes for value in values if type(value) is np.ndarray]
         marks = [mark_of(index, value) for index, value in enumerate(values)]
-        self.arrays = [index for index, mark in enumerate(marks) if mark is None]
-        self.digested: list[bytes] = []  # what the fingerprint is made from, with empty places for the values
-        self.places: list[int] = []  # of each value in it
+        marked = with_values(state, {path: mark for path, mark in zip(paths, marks, strict=True) if mark is not None})
+        self.digest_parts = cut_digested(forms.sealed_parts(marked), marks) if sealed else []
         if sealed:
-            self.cut_digested(forms.sealed_parts(marked), marks)
             marks.append(f"\0text {len(marks)}\0")
             marked = {**marked, forms.seal: marks[-1]}
         content = zipfile.ZipFile(io.BytesIO(forms.save(marked))).read("archive/data.pkl")
-        self.pieces: list[bytes] = []  # of the pickle, in front of its values, and the last
-        self.slots: list[int] = []  # indices of these values
-        for index, mark in enumerate(marks):
+        self.pickle_parts: list[bytes] = []
+        for mark in marks:
             if mark is not None:
                 before, found, content = content.partition(pickled(mark))
                 if not found:
                     raise CannotCutError
-                self.pieces.append(before)
-                self.slots.append(index)
-        self.pieces.append(content)
+                self.pickle_parts += [before, b""]
+        self.pickle_parts.append(content)
 
-    def cut_digested(self, parts: Sequence[bytes], marks: Sequence[Any]) -> None:
-        after_tensor = False
-        constant: list[bytes] = []
-        for part in parts:
-            index = len(self.places)
-            is_value = index < len(marks) and (after_tensor if marks[index] is None else part == digested(marks[index]))
-            if is_value:
-                self.digested += [b"".join(constant), b""]
-                self.places.append(len(self.digested) - 1)
-                constant = []
+    def filled(self, state: Mapping[str, Any]) -> bytes:
+        """Returns the file of a state of this form."""
+        in_pickle, in_digest, arrays = list[bytes](), list[bytes](), list[bytes]()
+        for value in values_at(self.paths, state):
+            kind: Any = type(value)
+            if kind is np.ndarray:
+                arrays.append(value.tobytes())
+                in_digest.append(arrays[-1])
             else:
-                constant.append(part)
-            after_tensor = not is_value and part.startswith(b"tensor ")
-        self.digested.append(b"".join(constant))
-        if len(self.places) < len(marks):
-            raise CannotCutError
-
-    def filled(self, values: Sequence[Any], state: Mapping[str, Any]) -> bytes:
-        """Returns the file of a state of this form, whose values are given."""
+                one, other = both(kind, value) if value else (pickled(value), digested(value))
+                in_pickle.append(one)
+                in_digest.append(other)
+        if list(map(len, arrays)) != self.sizes:
+            raise ValueError("a state of another form")
         if self.is_sealed:
-            parts = self.digested.copy()
-            for place, value in zip(self.places, values, strict=True):
-                parts[place] = digested(value)
-            values = [*values, hashlib.sha256(b"".join(parts)).hexdigest()]
-        written = [piece + pickled(values[index]) for piece, index in zip(self.pieces[:-1], self.slots, strict=True)]
-        content = b"".join([*written, self.pieces[-1]])
-        if len(content) not in self.layouts:
-            self.layouts[len(content)] = FileLayout(self.forms.slowly(state, sealed=self.is_sealed), len(self.arrays))
-        return self.layouts[len(content)].filled([content, *(values[index].tobytes() for index in self.arrays)])
+            parts = self.digest_parts.copy()
+            parts[1::2] = in_digest
+            in_pickle.append(pickled(hashlib.sha256(b"".join(parts)).hexdigest()))
+        parts = self.pickle_parts.copy()
+        parts[1::2] = in_pickle
+        content = b"".join(parts)
+        layout = self.layouts.get(len(content))
+        if layout is None:
+            layout = FileLayout(self.forms.slowly(state, sealed=self.is_sealed), len(arrays))
+            self.layouts[len(content)] = layout
+        return layout.filled([content, *arrays])
+
+
+def cut_digested(parts: Sequence[bytes], marks: Sequence[Any]) -> list[bytes]:
+    """Returns what a fingerprint is made from: constants, and empty places for values in between."""
+    after_tensor = False
+    constant: list[bytes] = []
+    found: list[bytes] = []
+    for part in parts:
+        index = len(found) // 2
+        is_value = index < len(marks) and (after_tensor if marks[index] is None else part == digested(marks[index]))
+        if is_value:
+            found += [b"".join(constant), b""]
+            constant = []
+        else:
+            constant.append(part)
+        after_tensor = not is_value and part.startswith(b"tensor ")
+    if len(found) < 2 * len(marks):
+        raise CannotCutError
+    return [*found, b"".join(constant)]
 
 
 class FileLayout:
@@ -245,9 +268,10 @@ class FileLayout:
             if content:
                 crcs[index] = self.put(parts, index, content)
         combined = 0
-        for crc in [crc for crc in crcs if crc is not None]:  # c10::hash_combine
-            combined ^= (crc + GOLDEN + (combined << 6) + (combined >> 2)) & 0xFFFF_FFFF_FFFF_FFFF
-        self.put(parts, len(crcs), self.id_start + f"{combined:0{ID_DIGITS}d}".encode())
+        for crc in crcs:  # c10::hash_combine
+            if crc is not None:
+                combined ^= (crc + GOLDEN + (combined << 6) + (combined >> 2)) & 0xFFFF_FFFF_FFFF_FFFF
+        self.put(parts, len(crcs), self.id_start + b"%0*d" % (ID_DIGITS, combined))
         return b"".join(parts)
 
     def put(self, parts: list[bytes], index: int, content: bytes) -> int:
@@ -255,6 +279,7 @@ class FileLayout:
         crc = zlib.crc32(content)
         data, checksums = self.of_record[index]
         parts[data] = content
+        written = crc.to_bytes(4, "little")
         for place in checksums:
-            parts[place] = crc.to_bytes(4, "little")
+            parts[place] = written
         return crc
