@@ -39,7 +39,6 @@ def saved_states(record: JobRecord) -> dict[str, bytes]:
     own, together, arrays = record.own, record.together, record.arrays
     metadata = record.stack.metadata[own["fold"]]
     shared = {"settings": record.settings_json, "chosen": record.base.chosen_json, **metadata, FORMAT_KEY: FORMAT}
-    fixed = frozenset((*metadata, FORMAT_KEY, "stacked", "compiled"))  # in the states of a stack's jobs with this fold
     network, best = state_of(record, arrays["network"]), state_of(record, arrays["best_network"])
     moments = {name[len(OPTIMIZER) :]: value for name, value in arrays.items() if name.startswith(OPTIMIZER)}
     last = {
@@ -56,14 +55,14 @@ def saved_states(record: JobRecord) -> dict[str, bytes]:
         "rows": record.rows,
         **shared,
     }
-    like = record.stack.token, own["fold"]
-    of_rows = together["epochs"], *together["columns"]
-    files = {f"{CHECKPOINTS}/{LAST}": FORMS.sealed(last, like=(LAST, *like, *of_rows), fixed=fixed)}
+    like = record.stack.forms[own["fold"]], arrays["network"].dtype.str
+    names = tuple(map(tuple, (together["columns"], last["optimizer"], own["schedule"], own["best"], own["stopping"])))
+    files = {f"{CHECKPOINTS}/{LAST}": FORMS.sealed(last, like=(LAST, like, names, together["epochs"]))}
     if own["best_epoch"]:
         state = {"epoch": own["best_epoch"], "network": best, **shared}
-        files[f"{CHECKPOINTS}/{BEST}"] = FORMS.sealed(state, like=(BEST, *like), fixed=fixed)
+        files[f"{CHECKPOINTS}/{BEST}"] = FORMS.sealed(state, like=(BEST, like))
     if own["status"] == "finished":
-        files[MODEL] = FORMS.plain(network, like=(MODEL, *like))
+        files[MODEL] = FORMS.plain(network, like=(MODEL, like))
     return files
 
 

@@ -16,10 +16,13 @@ from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.errors import InputError
 from ch12cli.files.compact.blocks import block_bytes, read_arrays, scan_blocks
-from ch12cli.files.compact.stores import StoreWriter, index_of, record_at
+from ch12cli.files.compact.job_record import JobRecord
+from ch12cli.files.compact.saved_form import SavedForms
+from ch12cli.files.compact.stores import StoreWriter, index_of, record_at, records_in
 from ch12cli.files.sweep_csv import read_sweep_csv
 from ch12cli.files.tags import read_tags
 from ch12cli.run.task import build_task
+from ch12cli.saved.job_files import FORMS, saved_states
 from ch12cli.saved.unpack import unpack_sweep
 from ch12cli.sweeps.job_directories import HydraFiles
 from ch12cli.sweeps.jobs import JobComposer, make_jobs
@@ -94,6 +97,32 @@ def test_unpacked_directories_are_what_would_have_been_written(
     assert len([*unpack_sweep(sweep)]) == 5
     shutil.rmtree(sweep / "records")
     assert content_of(sweep) == expected
+
+
+def test_states_are_those_of_torch_whatever_states_were_made_before(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of stacks of several structures, folds and precisions, which end after several numbers of epochs."""
+    records: list[JobRecord] = []
+    for number, overrides in enumerate(WAYS.values()):
+        into = folder / str(number)
+        into.mkdir()
+        run = stack_of(into, overrides, store=StoreWriter(into, "stack-0"))
+        trained(run, run.training.limits.epochs)
+        records += records_in(into)
+    words = ("dataset.folds=3", "seed=1,2", "early_stopping.patience=1", "epochs=20", "model.width=3,4")
+    words += ("precision=float32,float64",)
+    sweep(*words, "optimizer.lr=0.1", "sweep.record=compact", into=str(folder / "folds"))
+    records += records_in(folder / "folds")
+    assert len(records) == 5 * len(WAYS) + 24
+    FORMS.forms.clear()
+    FORMS.met.clear()
+    found = [saved_states(record) for record in records]
+    assert None not in FORMS.forms.values()
+    assert sum(map(len, found)) > 2 * len(FORMS.met)  # most states were of a form that was met before
+    monkeypatch.setattr(SavedForms, "_form_of", lambda *_args, **_options: None)
+    FORMS.forms.clear()
+    assert found == [saved_states(record) for record in records]
 
 
 @pytest.fixture(scope="module")

@@ -97,9 +97,9 @@ class StackFacts:
         return json.dumps(self.history)
 
     @cached_property
-    def token(self) -> object:
-        """Equal to no other stack's."""
-        return object()
+    def forms(self) -> dict[int | None, str]:
+        """For each fold, what is equal for stacks whose networks and metadata differ in numbers alone."""
+        return {fold: json.dumps([self.network, without_numbers(kept)]) for fold, kept in self.metadata.items()}
 
     def to_fields(self) -> dict[str, Any]:
         """Returns the JSON of the block."""
@@ -247,6 +247,15 @@ class JobRecord:
         if name == METRICS:  # of thousands of jobs for a plot, without their configurations
             return self.metrics()
         return self.result.to_json() if name == RESULT else self.texts().get(name)
+
+
+def without_numbers(value: Any) -> Any:
+    """Returns nested mappings and lists with 0 in place of their numbers."""
+    if isinstance(value, Mapping):
+        return {key: without_numbers(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return list(map(without_numbers, value))
+    return value if isinstance(value, str) else 0
 
 
 def log_line(result: Result) -> str:

@@ -18,7 +18,7 @@ import numpy as np
 
 FIRST_MARK = 0x5EA1_0000  # numbers that stand for others while a file is cut
 NUMBERS = frozenset((int, float, bool, type(None)))
-MOST_FORMS = 64  # more are not kept
+MOST_FORMS, MOST_MET = 256, 4096  # more are not kept
 ID_DIGITS = 20  # of each half of the record `serialization_id`
 GOLDEN = 0x9E37_79B9  # constant of c10::hash_combine
 LOCAL_HEAD, CENTRAL_HEAD = 30, 46  # bytes of a record's heads, before its name
@@ -49,24 +49,27 @@ class SavedForms:
     ) -> None:
         self.save, self.texts, self.sealed_parts, self.seal = save, frozenset(texts), sealed_parts, seal
         self.forms: dict[Hashable, Form | None] = {}
+        self.met: set[Hashable] = set()  # forms of which there was a state
 
     def plain(self, state: Mapping[str, Any], *, like: Hashable) -> bytes:
         """Returns the bytes of a state. like: equal for states of the same form, and for no others."""
-        return self._bytes(state, like, (), sealed=False)
+        return self._bytes(state, like, sealed=False)
 
-    def sealed(self, state: Mapping[str, Any], *, like: Hashable, fixed: Collection[str] = ()) -> bytes:
-        """Returns the bytes of a state with its fingerprint as the last value.
+    def sealed(self, state: Mapping[str, Any], *, like: Hashable) -> bytes:
+        """Returns the bytes of a state with its fingerprint as the last value. like: as in `plain`."""
+        return self._bytes(state, like, sealed=True)
 
-        like: as in `plain`; fixed: keys of a state whose values all states of its form share.
-        """
-        return self._bytes(state, like, fixed, sealed=True)
-
-    def _bytes(self, state: Mapping[str, Any], like: Hashable, fixed: Collection[str], *, sealed: bool) -> bytes:
+    def _bytes(self, state: Mapping[str, Any], like: Hashable, *, sealed: bool) -> bytes:
         key = sealed, like
         if key not in self.forms:
+            if key not in self.met:  # to cut a file takes longer than torch takes to save two
+                if len(self.met) >= MOST_MET:
+                    self.met.clear()
+                self.met.add(key)
+                return self.slowly(state, sealed=sealed)
             if len(self.forms) >= MOST_FORMS:
                 self.forms.clear()
-            self.forms[key] = self._form_of(state, fixed, sealed=sealed)
+            self.forms[key] = self._form_of(state, sealed=sealed)
         form = self.forms[key]
         return self.slowly(state, sealed=sealed) if form is None else form.filled(state)
 
@@ -76,9 +79,9 @@ class SavedForms:
             return self.save(state)
         return self.save({**state, self.seal: hashlib.sha256(b"".join(self.sealed_parts(state))).hexdigest()})
 
-    def _form_of(self, state: Mapping[str, Any], fixed: Collection[str], *, sealed: bool) -> "Form | None":
+    def _form_of(self, state: Mapping[str, Any], *, sealed: bool) -> "Form | None":
         """Returns the form of a state; None if this version of torch lays out its files in another way."""
-        paths = [path for key, value in state.items() if key not in fixed for path in self._paths(value, (key,))]
+        paths = list(self._paths(state, ()))
         try:
             form = Form(self, state, paths, sealed=sealed)
             return form if form.filled(state) == self.slowly(state, sealed=sealed) else None
