@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ch12cli.config.compose import Composer
+from ch12cli.config.early_torch import load_torch_meanwhile
 from ch12cli.config.hydra_internals import BASIC_SWEEPER, Callbacks, make_basic_sweeper_use, split_into_jobs
 from ch12cli.config.hydra_job import callbacks_of
 from ch12cli.config.run_settings import RunSettings
@@ -40,6 +41,7 @@ MULTIRUN = "hydra.mode=MULTIRUN"  # Hydra's own -m adds it too
 FOLD = "dataset.fold"
 MAX_JOBS = 1_000_000  # per sweep
 MOST_COUNTED = 1e15  # jobs: a range of tiny steps has more than a float can count
+MANY = 100  # jobs whose composing takes as long as loading a part of torch
 
 
 class ComposedSweep:
@@ -74,6 +76,8 @@ class ComposedSweep:
         them.
         """
         missing = [overrides for overrides in batch if tuple(overrides) not in self.jobs]
+        if len(missing) >= MANY:
+            load_torch_meanwhile()
         composed = {job.overrides: job for job in make_jobs(self.job_composer, missing, first=first)}
         numbers: dict[tuple[str, ...], int] = {}
         for number, overrides in enumerate(batch, start=first):

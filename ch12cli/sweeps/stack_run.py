@@ -91,8 +91,10 @@ class StackRun:
         while not self.done.all() and self.training.epoch < until:
             before, members = self.epoch_snapshot, self.members
             most = self.epochs_at_most(checkpoints, until=until)
-            for epoch in self.training.next_epochs(most, ~self.done[members], before):
-                yield from self.record_epoch(epoch, members, before)
+            *earlier, epoch = self.training.next_epochs(most, ~self.done[members], before)
+            if earlier:  # no run ended in them
+                self.note(earlier, members, ~self.done[members])
+            yield from self.record_epoch(epoch, members, before)
             if self.population is not None and self.population.is_due(epoch.number):
                 self.go_on_from_others(self.population, epoch.number)
             self.epoch_snapshot = self.take_snapshot()
@@ -147,8 +149,7 @@ class StackRun:
         running = ~self.done[members]
         diverged = running & (epoch.diverged_at > 0)
         valid = running & ~diverged
-        self.metrics.put(epoch.number, epoch.columns, members=members, valid=valid)
-        self.epochs[members[valid]] = epoch.number
+        self.note([epoch], members, valid)
         if diverged.any():
             steps = {row: int(epoch.diverged_at[row]) for row in np.flatnonzero(diverged).tolist()}
             endings = {
@@ -165,6 +166,12 @@ class StackRun:
             yield from self.end(self.training.state_dict(), leaving)
         if leaving or diverged.any():
             self.shrink()
+
+    def note(self, epochs: Sequence[Epoch], members: NDArray[np.int64], valid: NDArray[np.bool_]) -> None:
+        """Notes the metrics of consecutive epochs, for the rows of the stack whose values are valid, a mask."""
+        jobs = members[valid]
+        self.metrics.put(epochs, jobs, valid)
+        self.epochs[jobs] = epochs[-1].number
 
     def values(self, column: str, epoch: int) -> NDArray[np.float64]:
         """Returns a metrics column after an epoch, (jobs,), with NaN for ended jobs."""
@@ -484,20 +491,12 @@ class StackMetrics:
         self.runs = runs
         self.columns: dict[str, NDArray[np.float64]] = {}
 
-    def put(
-        self,
-        epoch: int,
-        columns: Mapping[str, NDArray[np.float64]],
-        *,
-        members: NDArray[np.int64],
-        valid: NDArray[np.bool_],
-    ) -> None:
-        """Stores the values of an epoch, counted from 1.
-
-        `members` are the run indices of the rows. `valid` is a mask of the rows whose values are valid.
-        """
-        for name, values in columns.items():
-            self.column_for(name, epoch)[members[valid], epoch - 1] = values[valid]
+    def put(self, epochs: Sequence[Epoch], jobs: NDArray[np.int64], valid: NDArray[np.bool_]) -> None:
+        """Stores the values of consecutive epochs. jobs: the indices of the rows whose values are valid, a mask."""
+        first, last = epochs[0].number, epochs[-1].number
+        for name in epochs[0].columns:
+            values = np.stack([epoch.columns[name] for epoch in epochs], 1)  # (runs, epochs)
+            self.column_for(name, last)[jobs, first - 1 : last] = values[valid]
 
     def column_for(self, name: str, epochs: int) -> NDArray[np.float64]:
         """Returns a column that holds at least this many epochs, enlarging it if needed."""

@@ -111,8 +111,8 @@ def test_states_are_those_of_torch_whatever_states_were_made_before(
         trained(run, run.training.limits.epochs)
         records += records_in(into)
     words = ("dataset.folds=3", "seed=1,2", "early_stopping.patience=1", "epochs=20", "model.width=3,4")
-    words += ("precision=float32,float64",)
-    sweep(*words, "optimizer.lr=0.1", "sweep.record=compact", into=str(folder / "folds"))
+    more = ("precision=float32,float64", "optimizer.lr=0.1", "sweep.record=compact")
+    sweep(*words, *more, into=str(folder / "folds"))
     records += records_in(folder / "folds")
     assert len(records) == 5 * len(WAYS) + 24
     FORMS.forms.clear()

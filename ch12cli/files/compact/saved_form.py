@@ -81,10 +81,10 @@ class SavedForms:
 
     def _form_of(self, state: Mapping[str, Any], *, sealed: bool) -> "Form | None":
         """Returns the form of a state; None if this version of torch lays out its files in another way."""
-        paths = list(self._paths(state, ()))
+        paths, file = list(self._paths(state, ())), self.slowly(state, sealed=sealed)
         try:
             form = Form(self, state, paths, sealed=sealed)
-            return form if form.filled(state) == self.slowly(state, sealed=sealed) else None
+            return form if form.filled(state, file) == file else None
         except (CannotCutError, zipfile.BadZipFile, KeyError, IndexError, ValueError, struct.error):
             return None
 
@@ -179,8 +179,8 @@ class Form:
                 self.pickle_parts += [before, b""]
         self.pickle_parts.append(content)
 
-    def filled(self, state: Mapping[str, Any]) -> bytes:
-        """Returns the file of a state of this form."""
+    def filled(self, state: Mapping[str, Any], file: bytes = b"") -> bytes:
+        """Returns the file of a state of this form. file: the same by torch, if it is known."""
         in_pickle, in_digest, arrays = list[bytes](), list[bytes](), list[bytes]()
         for value in values_at(self.paths, state):
             kind: Any = type(value)
@@ -202,8 +202,8 @@ class Form:
         content = b"".join(parts)
         layout = self.layouts.get(len(content))
         if layout is None:
-            layout = FileLayout(self.forms.slowly(state, sealed=self.is_sealed), len(arrays))
-            self.layouts[len(content)] = layout
+            file = file or self.forms.slowly(state, sealed=self.is_sealed)
+            layout = self.layouts[len(content)] = FileLayout(file, len(arrays))
         return layout.filled([content, *arrays])
 
 
