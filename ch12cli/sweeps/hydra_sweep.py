@@ -19,7 +19,6 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ch12cli.config.compose import Composer
-from ch12cli.config.early_torch import load_torch_meanwhile
 from ch12cli.config.hydra_internals import BASIC_SWEEPER, Callbacks, make_basic_sweeper_use, split_into_jobs
 from ch12cli.config.hydra_job import callbacks_of
 from ch12cli.config.run_settings import RunSettings
@@ -32,6 +31,7 @@ from ch12cli.files.result_json import Result, write_result
 from ch12cli.files.run_directory import CHECKPOINTS
 from ch12cli.search.settings import SEARCH_SWEEPER, as_user_typed, sweeper_overrides
 from ch12cli.shell import shell_word
+from ch12cli.sweeps.early_torch import load_torch_meanwhile
 from ch12cli.sweeps.jobs import JobComposer, SweepJob, make_jobs
 from ch12cli.sweeps.search.request import SearchRequest, read_request
 from hydra_plugins.ch12_search import SearchSweeper

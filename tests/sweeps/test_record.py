@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import ch12cli
 from ch12cli.errors import MachineError
 from ch12cli.files.compact.job_record import METRIC, JobRecord, SharedBase, StackFacts
 from ch12cli.files.hydra_folder import PLAIN, to_yaml
+from ch12cli.files.metrics_csv import read_metrics
 from ch12cli.run.recorder import metrics_csv, rows_state
 from ch12cli.saved.job_files import write_directory
+from tests.sweeps.driver import sweep
 from tests.sweeps.killed import exit_code, in_child
 
 BASE = SharedBase("hydra:\n  job:\n    num: 918273645\n", {"seed": 0}, {"seed": 0}, {})
@@ -87,3 +90,21 @@ def test_the_metrics_of_a_record_are_written_like_a_list_of_rows() -> None:
     assert found.columns == rows_state(rows)["columns"]
     assert found.result.final == rows[1]
     assert type(found.result.final["epoch"]) is int
+
+
+def test_each_row_of_metrics_is_that_of_the_single_run(folder: Path) -> None:
+    """Of epochs that compiled code trains several at a time, of which the last runs stop early."""
+    words = ("epochs=40", "early_stopping.patience=4", "optimizer.lr=0.02", "device=cpu")
+    sweep(*words, "sweep.fused=true", "seed=1,2,3", into="sweep")
+    lengths = set()
+    for job, seed in enumerate((1, 2, 3)):
+        single = ch12cli.train(*words, f"seed={seed}").metrics
+        stacked = read_metrics(folder / "sweep" / str(job) / "metrics.csv")
+        lengths.add(len(stacked))
+        assert len(stacked) == len(single)
+        for row, expected in zip(stacked, single, strict=True):
+            assert row.keys() == expected.keys()
+            for name in row.keys() - {"seconds"}:
+                assert row[name] == pytest.approx(expected[name], rel=1e-4, abs=1e-6), (job, row["epoch"], name)
+    assert min(lengths) > 8  # more than one group of epochs
+    assert len(lengths) > 1

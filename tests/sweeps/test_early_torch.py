@@ -4,11 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ch12cli.config.early_torch import load_libraries
+from ch12cli.sweeps.early_torch import load_libraries
 
 PROGRAM = """
 import sys, threading
-from ch12cli.config.early_torch import load_torch_meanwhile
+from ch12cli.sweeps.early_torch import load_torch_meanwhile
 
 load_torch_meanwhile()
 assert "torch" not in sys.modules
