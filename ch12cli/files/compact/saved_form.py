@@ -25,7 +25,7 @@ LOCAL_HEAD, CENTRAL_HEAD = 30, 46  # bytes of a record's heads, before its name
 DESCRIPTOR = b"PK\x07\x08"  # begins what follows the data of a record
 FLOAT = struct.Struct(">cd")  # a float in a pickle
 
-Path = tuple[str | int, ...]  # of keys and indices, to a value in a state
+KeyPath = tuple[str | int, ...]  # of keys and indices, to a value in a state
 
 
 class CannotCutError(Exception):
@@ -88,7 +88,7 @@ class SavedForms:
         except (CannotCutError, zipfile.BadZipFile, KeyError, IndexError, ValueError, struct.error):
             return None
 
-    def _paths(self, value: Any, path: Path) -> Iterator[Path]:
+    def _paths(self, value: Any, path: KeyPath) -> Iterator[KeyPath]:
         """Yields where a state has its numbers, its arrays and the texts that are named."""
         kind = type(value)
         if kind is np.ndarray or kind in NUMBERS or (kind is str and path[-1] in self.texts):
@@ -98,7 +98,7 @@ class SavedForms:
                 yield from self._paths(inner, (*path, key))
 
 
-def values_at(paths: Sequence[Path], state: Mapping[str, Any]) -> list[Any]:
+def values_at(paths: Sequence[KeyPath], state: Mapping[str, Any]) -> list[Any]:
     """Returns the values at some places of a state."""
     found: list[Any] = []
     for path in paths:
@@ -109,7 +109,7 @@ def values_at(paths: Sequence[Path], state: Mapping[str, Any]) -> list[Any]:
     return found
 
 
-def with_values(state: Any, values: Mapping[Path, Any], path: Path = ()) -> Any:
+def with_values(state: Any, values: Mapping[KeyPath, Any], path: KeyPath = ()) -> Any:
     """Returns a copy of a state with other values at some places."""
     if path in values:
         return values[path]
@@ -158,7 +158,7 @@ class Form:
     In both lists of parts, constants and values alternate. state: one of this form; paths: to what differs in others.
     """
 
-    def __init__(self, forms: SavedForms, state: Mapping[str, Any], paths: Sequence[Path], *, sealed: bool) -> None:
+    def __init__(self, forms: SavedForms, state: Mapping[str, Any], paths: Sequence[KeyPath], *, sealed: bool) -> None:
         self.forms, self.is_sealed, self.paths = forms, sealed, paths
         self.layouts: dict[int, FileLayout] = {}  # by the length of the pickle
         values = values_at(paths, state)
