@@ -96,12 +96,20 @@ def test_a_form_is_made_for_its_second_state() -> None:
     assert save.calls == calls
 
 
-def test_an_array_of_another_size_is_refused() -> None:
+def test_a_state_that_does_not_fit_its_form_is_left_to_torch() -> None:
     forms = forms_of(Counted())
-    for _ in range(2):
-        forms.plain(STATE, like=0)
-    with pytest.raises(ValueError, match="a state of another form"):
-        forms.plain(STATE | {"network": {"weight": np.zeros((3, 3), np.float32), "bias": np.zeros(2)}}, like=0)
+    others: list[dict[str, Any]] = [
+        {"network": {"weight": np.zeros((3, 3), np.float32), "bias": np.zeros(2)}},
+        {"network": {"weight": np.zeros((2, 3), np.float64), "bias": np.zeros(2)}},
+        {"network": {"weight": np.zeros((2, 3), np.float32)}},
+        {"best": {"value": 0.5, "epoch": [2], "known": [None], "names": ["a", "b"]}},
+        {"best": {"value": [], "epoch": [2], "known": [None], "names": ["a", "b"]}},
+        {"epoch": [3]},
+    ]
+    for other in [{}, {}, *others, {}]:
+        state = STATE | other
+        assert forms.sealed(state, like=0) == by_torch({**state, SEAL: fingerprint(with_tensors(state))}), other
+    assert len(forms.forms) == 1
 
 
 @pytest.mark.parametrize("older", [True, False])

@@ -29,7 +29,7 @@ KeyPath = tuple[str | int, ...]  # of keys and indices, to a value in a state
 
 
 class CannotCutError(Exception):
-    """A file is not laid out as this module knows it."""
+    """A file is not laid out as this module knows it, or a state is of another form."""
 
 
 class SavedForms:
@@ -52,7 +52,11 @@ class SavedForms:
         self.met: set[Hashable] = set()  # forms of which there was a state
 
     def plain(self, state: Mapping[str, Any], *, like: Hashable) -> bytes:
-        """Returns the bytes of a state. like: equal for states of the same form, and for no others."""
+        """Returns the bytes of a state.
+
+        like: equal for states of the same form, and for no others. Only shapes and keys that are missing are noticed
+        if it is not: such a state is left to torch.
+        """
         return self._bytes(state, like, sealed=False)
 
     def sealed(self, state: Mapping[str, Any], *, like: Hashable) -> bytes:
@@ -71,7 +75,10 @@ class SavedForms:
                 self.forms.clear()
             self.forms[key] = self._form_of(state, sealed=sealed)
         form = self.forms[key]
-        return self.slowly(state, sealed=sealed) if form is None else form.filled(state)
+        try:
+            return self.slowly(state, sealed=sealed) if form is None else form.filled(state)
+        except (CannotCutError, KeyError, IndexError, TypeError):  # as in a damaged record, which looks like others
+            return self.slowly(state, sealed=sealed)
 
     def slowly(self, state: Mapping[str, Any], *, sealed: bool) -> bytes:
         """Returns the bytes of a state by torch alone."""
@@ -192,7 +199,7 @@ class Form:
                 in_pickle.append(one)
                 in_digest.append(other)
         if list(map(len, arrays)) != self.sizes:
-            raise ValueError("a state of another form")
+            raise CannotCutError
         if self.is_sealed:
             parts = self.digest_parts.copy()
             parts[1::2] = in_digest
