@@ -168,7 +168,7 @@ class StackRun:
             self.shrink()
 
     def note(self, epochs: Sequence[Epoch], members: NDArray[np.int64], valid: NDArray[np.bool_]) -> None:
-        """Notes the metrics of consecutive epochs, for the rows of the stack whose values are valid, a mask."""
+        """Stores the metrics of consecutive epochs. valid: which rows of the stack have values in them, (rows,)."""
         jobs = members[valid]
         self.metrics.put(epochs, jobs, valid)
         self.epochs[jobs] = epochs[-1].number
@@ -492,7 +492,7 @@ class StackMetrics:
         self.columns: dict[str, NDArray[np.float64]] = {}
 
     def put(self, epochs: Sequence[Epoch], jobs: NDArray[np.int64], valid: NDArray[np.bool_]) -> None:
-        """Stores the values of consecutive epochs. jobs: the indices of the rows whose values are valid, a mask."""
+        """Stores the values of consecutive epochs. valid: which rows have values; jobs: the indices of their jobs."""
         first, last = epochs[0].number, epochs[-1].number
         for name in epochs[0].columns:
             values = np.stack([epoch.columns[name] for epoch in epochs], 1)  # (runs, epochs)

@@ -93,7 +93,7 @@ def test_the_metrics_of_a_record_are_written_like_a_list_of_rows() -> None:
 
 
 def test_each_row_of_metrics_is_that_of_the_single_run(folder: Path) -> None:
-    """Of epochs that compiled code trains several at a time, of which the last runs stop early."""
+    """Compiled code trains several epochs at a time; the runs stop early in different epochs."""
     words = ("epochs=40", "early_stopping.patience=4", "optimizer.lr=0.02", "device=cpu")
     sweep(*words, "sweep.fused=true", "seed=1,2,3", into="sweep")
     lengths = set()
