@@ -31,7 +31,6 @@ from ch12cli.files.result_json import Result, write_result
 from ch12cli.files.run_directory import CHECKPOINTS
 from ch12cli.search.settings import SEARCH_SWEEPER, as_user_typed, sweeper_overrides
 from ch12cli.shell import shell_word
-from ch12cli.sweeps.early_torch import load_torch_meanwhile
 from ch12cli.sweeps.jobs import JobComposer, SweepJob, make_jobs
 from ch12cli.sweeps.search.request import SearchRequest, read_request
 from hydra_plugins.ch12_search import SearchSweeper
@@ -41,7 +40,6 @@ MULTIRUN = "hydra.mode=MULTIRUN"  # Hydra's own -m adds it too
 FOLD = "dataset.fold"
 MAX_JOBS = 1_000_000  # per sweep
 MOST_COUNTED = 1e15  # jobs: a range of tiny steps has more than a float can count
-MANY = 100  # jobs whose composing takes as long as loading a part of torch
 
 
 class ComposedSweep:
@@ -76,8 +74,6 @@ class ComposedSweep:
         them.
         """
         missing = [overrides for overrides in batch if tuple(overrides) not in self.jobs]
-        if len(missing) >= MANY:
-            load_torch_meanwhile()
         composed = {job.overrides: job for job in make_jobs(self.job_composer, missing, first=first)}
         numbers: dict[tuple[str, ...], int] = {}
         for number, overrides in enumerate(batch, start=first):
