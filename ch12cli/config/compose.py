@@ -22,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 from ch12cli.config.choices import content, is_readable, require_folders, shipped
 from ch12cli.config.hydra_internals import IConfigRepository, apply_override, has_key, make_loader, override_dirname
 from ch12cli.config.schema import GROUPS, HYDRA_KEYS, KEYS, STACKED_LAUNCHERS
-from ch12cli.config.settings import choices_of, copy_of_config, first_lines, plain_job, settings_of
+from ch12cli.config.settings import Template, choices_of, first_lines, plain_job, settings_of
 from ch12cli.config.unknown import (
     hydra_problem,
     is_users_own,
@@ -65,7 +65,7 @@ class Composition(NamedTuple):
 
 # Compositions of ch12's own files in this process, which composes for many runs in a notebook: composing takes Hydra a
 # tenth of a second, copying a hundredth. Directories, which differ from run to run, are set on the copy.
-COMPOSED: dict[tuple[Any, ...], DictConfig] = {}
+COMPOSED: dict[tuple[Any, ...], Template] = {}
 MOST_COMPOSED = 64
 DIRECTORIES = ("hydra.run.dir=", "hydra.sweep.dir=")
 MAX_NESTING = 40  # of mappings and lists in a value: a record of more is not read back
@@ -107,7 +107,9 @@ class Composer:
         self.loader = make_loader(folders)
         self.parser = OverridesParser.create()
         self.imported: Any = []
-        self.bases: dict[tuple[tuple[str, ...], RunMode], DictConfig] = {}
+        self.parsed: dict[str, Override] = {}
+        self.composed: dict[tuple[tuple[str, ...], RunMode], Template] = {}
+        self.group_files: dict[tuple[str, str], ConfigResult | None] = {}
         self.repository: IConfigRepository = self.loader.repository
         import_plugins()
         if not self.repository.config_exists(config_name):
@@ -119,7 +121,7 @@ class Composer:
         parsed = []
         for text in argv:
             try:
-                override = self.parser.parse_override(text)
+                override = self.parse_one(text)
                 rule = "" if nesting(override.value()) + override.key_or_group.count(".") <= MAX_NESTING else TOO_DEEP
             except HydraException:
                 override, rule = None, ""
@@ -138,6 +140,12 @@ class Composer:
             else:
                 parsed.append(override)
         return parsed
+
+    def parse_one(self, text: str) -> Override:
+        """Returns a parsed override. Hydra takes a millisecond for one. Raises as Hydra does."""
+        if text not in self.parsed:
+            self.parsed[text] = self.parser.parse_override(text)
+        return self.parsed[text]
 
     def use_search_path(self, overrides: Sequence[Override], problems: list[Problem]) -> list[Override]:
         """Adds the folders in hydra.searchpath to the repository and returns the overrides.
@@ -216,7 +224,6 @@ class Composer:
     def check_group(self, override: Override) -> Problem | None:
         """Returns the problem with an override that chooses from a group, or None."""
         group, choice, text = override.key_or_group, override.value(), override_text(override)
-        known = self.choices(group)
         if group in GROUPS:
             if override.is_add() or override.is_force_add() or override.package is not None:
                 return Problem.with_override(
@@ -224,33 +231,30 @@ class Composer:
                     f"{group} has a choice already, which is to be replaced",
                     f"write {shell_word(f'{group}={choice}')}",
                 )
-            if group != "experiment" and (choice is None or override.is_delete()):
-                return Problem.with_override(text, f"{group} cannot be left out", f"choose one of {', '.join(known)}")
-            if group != "experiment" and isinstance(choice, list):
-                return Problem.with_override(text, "takes one choice, not a list", f"choose one of {', '.join(known)}")
+            if group != "experiment" and (choice is None or override.is_delete() or isinstance(choice, list)):
+                rule = "takes one choice, not a list" if isinstance(choice, list) else f"{group} cannot be left out"
+                return Problem.with_override(text, rule, f"choose one of {', '.join(self.choices(group))}")
         listed = choice if isinstance(choice, list) else [] if choice is None else [choice]
         for name in listed:
             if not self.repository.config_exists(f"{group}/{name}"):
-                return no_such_choice(text, str(name), known)
+                return no_such_choice(text, str(name), self.choices(group))
         return None
 
     def base(self, argv: tuple[str, ...], *, run_mode: RunMode = RunMode.RUN) -> DictConfig:
-        """Returns the cached configuration for these group choices and Hydra settings.
+        """Returns a new configuration for these group choices and Hydra settings.
 
         Raises InputError if it cannot be composed.
         """
-        if (argv, run_mode) not in self.bases:
-            try:
-                self.bases[argv, run_mode] = self.load(argv, run_mode)
-            except UnicodeDecodeError as error:
-                raise InputError(f"{self.not_utf8()}: is not text in UTF-8; save it again as UTF-8") from error
-            except RecursionError as error:
-                raise InputError(f"{self.config_name}: a configuration file {TOO_DEEP}") from error
-            except KeyError as error:
-                raise InputError(f"hydra.job.env_copy: the environment has no variable {error}") from error
-            except (HydraException, OmegaConfBaseException, yaml.YAMLError, OSError, ValueError) as error:
-                raise InputError(self.unknown_hydra_keys(argv, run_mode) or first_lines(error)) from error
-        return self.bases[argv, run_mode]
+        try:
+            return self.load(argv, run_mode)
+        except UnicodeDecodeError as error:
+            raise InputError(f"{self.not_utf8()}: is not text in UTF-8; save it again as UTF-8") from error
+        except RecursionError as error:
+            raise InputError(f"{self.config_name}: a configuration file {TOO_DEEP}") from error
+        except KeyError as error:
+            raise InputError(f"hydra.job.env_copy: the environment has no variable {error}") from error
+        except (HydraException, OmegaConfBaseException, yaml.YAMLError, OSError, ValueError) as error:
+            raise InputError(self.unknown_hydra_keys(argv, run_mode) or first_lines(error)) from error
 
     def unknown_hydra_keys(self, argv: tuple[str, ...], run_mode: RunMode) -> list[Problem]:
         """Returns a problem for each override of a key below `hydra.` that the chosen groups do not have."""
@@ -276,27 +280,44 @@ class Composer:
     def load(self, argv: tuple[str, ...], run_mode: RunMode) -> DictConfig:
         """Returns a new configuration for these group choices and Hydra settings, composed by Hydra or a copy.
 
-        Only compositions of ch12's own files are copied: a user's files and modules may have changed since.
+        Of ch12's own files it may be another composer's: a user's files and modules may have changed since.
         """
         if self.folders or self.imported or any("hydra.searchpath" in text for text in argv):
-            return self.load_new(argv, run_mode)
+            return self.load_own(argv, run_mode)
         directories = [text for text in argv if text.startswith(DIRECTORIES)]
         shared = tuple(text for text in argv if text not in directories)
-        key = (self.config_name, shared, modified_files(), stored_names())  # of a run as of a sweep
+        key = (self.config_name, shared, *self.own_sources)  # of a run as of a sweep
         if key not in COMPOSED:
             config = self.with_other_choices(shared, run_mode) or self.load_new(shared, run_mode)
             if config.hydra.job.env_copy:  # of the environment, which may change
-                return self.load_new(argv, run_mode)
+                return self.load_own(argv, run_mode)
             while len(COMPOSED) >= MOST_COMPOSED:
                 COMPOSED.pop(next(iter(COMPOSED)))
-            COMPOSED[key] = config
-        config = copy_of_config(COMPOSED[key])
+            COMPOSED[key] = Template(config)
+        config = COMPOSED[key].copy()
         config.hydra.runtime.cwd = os.getcwd()
         for text in directories:  # what Hydra does with them
-            apply_override(self.parser.parse_override(text), config)
+            apply_override(self.parse_one(text), config)
         recorded = cast(list[str], OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False))
         config.hydra.overrides.hydra = [text for text in argv if text in {*recorded, *directories}]
         return config
+
+    def load_own(self, argv: tuple[str, ...], run_mode: RunMode) -> DictConfig:
+        """Returns a copy of what Hydra composed for this composer."""
+        if (argv, run_mode) not in self.composed:
+            self.composed[argv, run_mode] = Template(self.load_new(argv, run_mode))
+        return self.composed[argv, run_mode].copy()
+
+    @cached_property
+    def own_sources(self) -> tuple[Any, ...]:
+        """What a composition of ch12's own files depends on beside the overrides."""
+        return modified_files(), stored_names()
+
+    def group_file(self, group: str, choice: str) -> ConfigResult | None:
+        """Returns the file of a group's choice; None if there is none."""
+        if (group, choice) not in self.group_files:
+            self.group_files[group, choice] = self.repository.load_config(f"{group}/{choice}")
+        return self.group_files[group, choice]
 
     def with_other_choices(self, argv: tuple[str, ...], run_mode: RunMode) -> DictConfig | None:
         """Returns the composition for some choices of ch12's own groups from the one without them.
@@ -304,17 +325,17 @@ class Composer:
         None if there are no such choices, or one brings defaults of its own. Hydra takes forty milliseconds for each
         structure of a sweep, putting other files' content into a copy ten, and the result is the same.
         """
-        overrides = [self.parser.parse_override(text) for text in argv]
+        overrides = list(map(self.parse_one, argv))
         chosen = {one.key_or_group: one for one in overrides if one.key_or_group in GROUPS}
         rest = tuple(text for text, one in zip(argv, overrides, strict=True) if one.key_or_group not in GROUPS)
         is_known = self.config_name == "config" and len(chosen) + len(rest) == len(argv)
         if not chosen or not is_known or "experiment" in chosen or not all(map(is_plain_choice, chosen.values())):
             return None
-        loaded = {group: self.repository.load_config(f"{group}/{one.value()}") for group, one in chosen.items()}
+        loaded = {group: self.group_file(group, str(one.value())) for group, one in chosen.items()}
         files = {group: file for group, file in loaded.items() if file is not None}
         if len(files) < len(loaded) or not all(map(is_own_without_defaults, files.values())):
             return None
-        config = copy_of_config(self.base(rest, run_mode=run_mode))
+        config = self.base(rest, run_mode=run_mode)
         with read_write(config), open_dict(config):
             for group, file in files.items():
                 config[group] = file.config
@@ -355,7 +376,7 @@ class Composer:
             else:
                 values.append(override)
         try:
-            config = copy_of_config(self.base(tuple(map(override_text, group_overrides))))
+            config = self.base(tuple(map(override_text, group_overrides)))
         except InputError as error:
             problems += error.problems + unknown_anywhere(values)
             return Composition(OmegaConf.create({"hydra": {"runtime": {"choices": {}}}}), {})
@@ -386,7 +407,7 @@ class Composer:
         """
         fixed = [override for override in overrides if not override.is_sweep_override()]
         chosen = [override for override in fixed if self.is_group(override) or override.is_hydra_override()]
-        config = copy_of_config(self.base(tuple(map(override_text, chosen)), run_mode=RunMode.MULTIRUN))
+        config = self.base(tuple(map(override_text, chosen)), run_mode=RunMode.MULTIRUN)
         for override in fixed:
             if override not in chosen:
                 with suppress(HydraException, OmegaConfBaseException):

@@ -74,8 +74,11 @@ def intact(folder: Path, key: str) -> Path | None:
 
     Loading a truncated library would end the process.
     """
-    for file in folder.glob(f"{key}-*.so"):
-        if file.name == name_of(key, file.read_bytes()):
+    for name in os.listdir(folder):
+        if not name.startswith(key):
+            continue
+        file = folder / name
+        if name == name_of(key, file.read_bytes()):
             return file
         file.unlink(missing_ok=True)
     return None

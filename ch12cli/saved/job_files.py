@@ -57,12 +57,13 @@ def saved_states(record: JobRecord) -> dict[str, bytes]:
     }
     like = record.stack.forms[own["fold"]], arrays["network"].dtype.str
     names = tuple(map(tuple, (together["columns"], last["optimizer"], own["schedule"], own["best"], own["stopping"])))
-    files = {f"{CHECKPOINTS}/{LAST}": FORMS.sealed(last, like=(LAST, like, names, together["epochs"]))}
+    jobs = len(together["jobs"])
+    files = {f"{CHECKPOINTS}/{LAST}": FORMS.sealed(last, like=(LAST, like, names, together["epochs"]), states=jobs)}
     if own["best_epoch"]:
         state = {"epoch": own["best_epoch"], "network": best, **shared}
-        files[f"{CHECKPOINTS}/{BEST}"] = FORMS.sealed(state, like=(BEST, like))
+        files[f"{CHECKPOINTS}/{BEST}"] = FORMS.sealed(state, like=(BEST, like), states=jobs)
     if own["status"] == "finished":
-        files[MODEL] = FORMS.plain(network, like=(MODEL, like))
+        files[MODEL] = FORMS.plain(network, like=(MODEL, like), states=jobs)
     return files
 
 

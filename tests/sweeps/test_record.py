@@ -49,7 +49,7 @@ def record(values: int, rows: NDArray[np.float64] | None = None) -> JobRecord:
         "stream": np.zeros(9, np.uint8),
     }
     metrics = {f"{METRIC}{name}": rows[:, at] for at, name in enumerate(["train_loss", "lr"])}
-    return JobRecord(stack, {**together, "optimizer": {}}, own, {**arrays, **metrics})
+    return JobRecord(stack, {**together, "optimizer": {}, "jobs": [own]}, own, {**arrays, **metrics})
 
 
 def write(directory: Path, values: int) -> None:

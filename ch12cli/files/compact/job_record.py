@@ -129,7 +129,7 @@ class JobRecord:
     """An ended job of a stack.
 
     together: what it shares with the jobs that ended with it (`epochs`, `seconds`, `time`, `columns`, `test`,
-    `optimizer`); own: its own fields; arrays: its own rows.
+    `optimizer`, and the own fields of all of them, `jobs`); own: its own fields; arrays: its own rows.
     """
 
     stack: StackFacts

@@ -19,6 +19,7 @@ import numpy as np
 FIRST_MARK = 0x5EA1_0000  # numbers that stand for others while a file is cut
 NUMBERS = frozenset((int, float, bool, type(None)))
 MOST_FORMS, MOST_MET = 256, 4096  # more are not kept
+MANY = 4  # states for which a file is cut at once: to cut it takes longer than torch takes to save two
 ID_DIGITS = 20  # of each half of the record `serialization_id`
 GOLDEN = 0x9E37_79B9  # constant of c10::hash_combine
 LOCAL_HEAD, CENTRAL_HEAD = 30, 46  # bytes of a record's heads, before its name
@@ -51,22 +52,22 @@ class SavedForms:
         self.forms: dict[Hashable, Form | None] = {}
         self.met: set[Hashable] = set()  # forms of which there was a state
 
-    def plain(self, state: Mapping[str, Any], *, like: Hashable) -> bytes:
+    def plain(self, state: Mapping[str, Any], *, like: Hashable, states: int = 1) -> bytes:
         """Returns the bytes of a state.
 
         like: equal for states of the same form, and for no others. Only shapes and keys that are missing are noticed
-        if it is not: such a state is left to torch.
+        if it is not: such a state is left to torch. states: how many of this form there are at least.
         """
-        return self._bytes(state, like, sealed=False)
+        return self._bytes(state, like, states, sealed=False)
 
-    def sealed(self, state: Mapping[str, Any], *, like: Hashable) -> bytes:
-        """Returns the bytes of a state with its fingerprint as the last value. like: as in `plain`."""
-        return self._bytes(state, like, sealed=True)
+    def sealed(self, state: Mapping[str, Any], *, like: Hashable, states: int = 1) -> bytes:
+        """Returns the bytes of a state with its fingerprint as the last value. like, states: as in `plain`."""
+        return self._bytes(state, like, states, sealed=True)
 
-    def _bytes(self, state: Mapping[str, Any], like: Hashable, *, sealed: bool) -> bytes:
+    def _bytes(self, state: Mapping[str, Any], like: Hashable, states: int, *, sealed: bool) -> bytes:
         key = sealed, like
         if key not in self.forms:
-            if key not in self.met:  # to cut a file takes longer than torch takes to save two
+            if key not in self.met and states < MANY:
                 if len(self.met) >= MOST_MET:
                     self.met.clear()
                 self.met.add(key)
