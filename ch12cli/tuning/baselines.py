@@ -1,4 +1,4 @@
-"""Baselines on the same parts of the data as a tuned network: the mean or majority, a linear model, scikit-learn's."""
+"""Baselines on the same parts of the data as a tuned network: mean or majority, a linear model, scikit-learn's models."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -6,7 +6,9 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch.nn.functional import cross_entropy
 
 from ch12cli.run.task import Task
 
@@ -14,7 +16,8 @@ Floats = NDArray[np.float64]
 Predict = Callable[[Floats], NDArray[Any]]
 
 RIDGE = 1e-3  # of the linear model, relative to the number of rows
-MOST_ROWS = 20_000  # that scikit-learn's models are fitted to; they would take minutes for more
+MOST_ROWS = 20_000  # that logistic regression and scikit-learn's models are fitted to; more would take minutes
+ITERATIONS = 100  # of logistic regression, as scikit-learn's default
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,9 @@ def of_task(name: str, predict: Predict, task: Task) -> Baseline:
 
 
 def simple_models(x: Floats, y: NDArray[Any], task: Task) -> list[tuple[str, Predict]]:
-    return [simplest(y, task), ("linear model", least_squares(x, y, classes=task.classes))]
+    if task.classes:
+        return [simplest(y, task), ("logistic regression", logistic_regression(x, y, classes=task.classes))]
+    return [simplest(y, task), ("linear model", least_squares(x, y))]
 
 
 def models_of_fold(task: Task) -> list[tuple[str, Predict]]:
@@ -65,37 +70,51 @@ def simplest(y: NDArray[Any], task: Task) -> tuple[str, Predict]:
     return "most frequent class" if task.classes else "mean", lambda rows: np.full(len(rows), value)
 
 
-def least_squares(x: Floats, y: NDArray[Any], *, classes: int) -> Predict:
-    """Returns the least-squares fit of the values, or of indicators of the classes, with a small ridge."""
-    target = np.eye(classes)[y.astype(np.int64)] if classes else y.astype(np.float64)[:, None]
-    design = np.column_stack([x, np.ones(len(x))])
-    weights = np.linalg.solve(design.T @ design + RIDGE * len(x) * np.eye(design.shape[1]), design.T @ target)
+def least_squares(x: Floats, y: NDArray[Any]) -> Predict:
+    """Returns the least-squares fit of the values, with a small ridge."""
+    design = with_ones(x)
+    weights = np.linalg.solve(design.T @ design + RIDGE * len(x) * np.eye(design.shape[1]), design.T @ y)
+    return lambda rows: with_ones(rows) @ weights
 
-    def predict(rows: Floats) -> NDArray[Any]:
-        found = np.column_stack([rows, np.ones(len(rows))]) @ weights
-        return np.asarray(found.argmax(1) if classes else found[:, 0])
 
-    return predict
+def logistic_regression(x: Floats, y: NDArray[Any], *, classes: int) -> Predict:
+    """Returns logistic regression with the penalty of scikit-learn's default, half the sum of the squared weights."""
+    step = -(-len(x) // MOST_ROWS)
+    design, target = torch.from_numpy(with_ones(x[::step])), torch.from_numpy(y[::step].astype(np.int64))
+    weights = torch.zeros(design.shape[1], classes, dtype=torch.float64, requires_grad=True)  # the last row: biases
+    optimizer = torch.optim.LBFGS([weights], max_iter=ITERATIONS, line_search_fn="strong_wolfe")
+
+    def objective() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = cross_entropy(design @ weights, target, reduction="sum") + (weights[:-1] ** 2).sum() / 2
+        loss.backward()
+        return loss
+
+    optimizer.step(objective)
+    found = weights.detach().numpy()
+    return lambda rows: (with_ones(rows) @ found).argmax(1)
+
+
+def with_ones(x: Floats) -> Floats:
+    return np.column_stack([x, np.ones(len(x))])
 
 
 def sklearn_models(task: Task) -> list[tuple[str, Any]]:
-    """Returns scikit-learn's network and boosted trees with their defaults."""
+    """Returns scikit-learn's network and boosted trees with their defaults; the network learns scaled values."""
     import warnings
 
+    from sklearn.compose import TransformedTargetRegressor
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPClassifier, MLPRegressor
+    from sklearn.preprocessing import StandardScaler
 
     warnings.simplefilter("ignore", ConvergenceWarning)
-    network, trees = (
-        (MLPClassifier, HistGradientBoostingClassifier)
-        if task.classes
-        else (MLPRegressor, HistGradientBoostingRegressor)
-    )
-    return [
-        ("scikit-learn's network", network(random_state=1)),
-        ("scikit-learn's boosted trees", trees(random_state=1)),
-    ]
+    network, trees = MLPClassifier(random_state=1), HistGradientBoostingClassifier(random_state=1)
+    if not task.classes:
+        network = TransformedTargetRegressor(MLPRegressor(random_state=1), transformer=StandardScaler())
+        trees = HistGradientBoostingRegressor(random_state=1)
+    return [("scikit-learn's network", network), ("scikit-learn's boosted trees", trees)]
 
 
 def score(predict: Predict, part: Any, task: Task) -> float | None:

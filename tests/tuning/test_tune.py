@@ -7,6 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import r2_score
+from sklearn.neural_network import MLPRegressor
 
 from ch12cli.catalogue.best_setting import BestSetting
 from ch12cli.cli.main import main
@@ -17,7 +20,7 @@ from ch12cli.run.task import Task
 from ch12cli.saved.predict import predict_features
 from ch12cli.sweeps.launch import SweepOutcome
 from ch12cli.sweeps.start import Finished
-from ch12cli.tuning.baselines import baselines, least_squares
+from ch12cli.tuning.baselines import Baseline, baselines, least_squares, logistic_regression
 from ch12cli.tuning.final import Final, FinalSetting, affordable, best_settings, mean_curve
 from ch12cli.tuning.tune import Tuned, chosen_settings, tune
 from tests.sweeps.driver import Looker, table
@@ -133,15 +136,40 @@ def test_the_linear_model_is_the_least_squares_fit() -> None:
     y = x @ [1.0, -2.0, 0.5] + 4 + 0.1 * rng.normal(size=500)
     expected = np.linalg.lstsq(np.column_stack([x, np.ones(500)]), y, rcond=None)[0]
     rows = rng.normal(size=(10, 3))
-    assert least_squares(x, y, classes=0)(rows) == pytest.approx(rows @ expected[:3] + expected[3], abs=0.02)
+    assert least_squares(x, y)(rows) == pytest.approx(rows @ expected[:3] + expected[3], abs=0.02)
+
+
+def test_logistic_regression_predicts_as_that_of_scikit_learn() -> None:
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(300, 4))
+    y = (x @ rng.normal(size=(4, 3)) + rng.gumbel(size=(300, 3))).argmax(1)
+    rows = rng.normal(size=(2000, 4))
+    expected = LogisticRegression(max_iter=1000).fit(x, y).predict(rows)
+    assert (logistic_regression(x, y, classes=3)(rows) == expected).mean() > 0.999
 
 
 def test_baselines_of_classes_are_accuracies_on_each_part() -> None:
-    found = {baseline.name: baseline for baseline in baselines(task_of("dataset=iris"))}
+    task = task_of("dataset=iris")
+    found = {baseline.name: baseline for baseline in baselines(task)}
     assert found["most frequent class"].valid == pytest.approx(1 / 3, abs=0.1)
-    assert found["linear model"].valid is not None
-    assert 0.6 < found["linear model"].valid <= 1
+    assert task.data.valid is not None
+    assert task.data.test is not None
+    expected = LogisticRegression().fit(task.data.train.x, task.data.train.y)
+    parts = (task.data.valid, task.data.test)
+    assert found["logistic regression"] == Baseline(
+        "logistic regression", *(pytest.approx(expected.score(part.x, part.y)) for part in parts)
+    )
     assert "scikit-learn's network" in found
+
+
+def test_scikit_learns_network_learns_values_scaled() -> None:
+    task = task_of("dataset=toy_regression", "dataset.kind=line", "dataset.size=200")
+    train, valid = task.data.train, task.data.valid
+    assert valid is not None
+    network = MLPRegressor(random_state=1).fit(train.x, (train.y - train.y.mean()) / train.y.std())
+    predicted = network.predict(valid.x) * train.y.std() + train.y.mean()
+    found = {baseline.name: baseline.valid for baseline in baselines(task)}
+    assert found["scikit-learn's network"] == pytest.approx(r2_score(valid.y, predicted), abs=1e-6)
 
 
 def test_baselines_of_values_have_r2() -> None:
