@@ -30,11 +30,12 @@ class BestSetting:
     """The setting with the best mean objective, of those that compete (see `fold_seeds`).
 
     values: its overrides that differ between settings. settings: the number of settings that were tried; pruned: those
-    of them that halving stopped; incomplete: those with missing folds or seeds. half_width: of the 95 % confidence
-    interval of the mean, NaN for one run. advantage: by how much it is better than the second, over the seeds (and
-    folds) that both have, and half of the interval's width; None without a second, or with fewer than two common ones.
-    jobs: its runs that count. job: the best of them. population: whether the best run went on from others, so that its
-    overrides are only those that it began with.
+    of them that halving stopped; incomplete: those with missing folds or seeds. left: how many of its own runs halving
+    stopped, beside those that count. half_width: of the 95 % confidence interval of the mean, NaN for one run.
+    advantage: by how much it is better than the second, over the seeds (and folds) that both have, and half of the
+    interval's width; None without a second, or with fewer than two common ones. jobs: its runs that count. job: the
+    best of them. population: whether the best run went on from others, so that its overrides are only those that it
+    began with.
     """
 
     metric: str
@@ -49,6 +50,7 @@ class BestSetting:
     job: int
     pruned: int = 0
     incomplete: int = 0
+    left: int = 0
     population: bool = False
 
     @property
@@ -77,6 +79,7 @@ def best_setting(rows: Sequence[SweepRow], monitor: str) -> BestSetting | None:
     assert first.best is not None
     own = [key for key in keys if not is_repetition(key)]
     settings = settings_among((row for row in rows if row.status in ENDED), own)
+    left = [row for row in rows if row.status in ENDED and row.left_at is not None]
     trained = settings_among((row for row in rows if row.status in ENDED and row.left_at is None), own)
     return BestSetting(
         monitor,
@@ -91,6 +94,7 @@ def best_setting(rows: Sequence[SweepRow], monitor: str) -> BestSetting | None:
         first.best,
         pruned=len(settings - trained),
         incomplete=sum(each.runs > 0 and not each.is_complete and each.diverged == each.failed == 0 for each in folded),
+        left=sum(all(row.overrides.get(key, "") == first.values[key] for key in own) for row in left),
     )
 
 
@@ -169,8 +173,15 @@ def describe_best(best: BestSetting, *, ascii_only: bool = False, sweep: str = "
     if best.population:
         line = f"best of a population of {count_of(best.settings, 'run')}: job {best.job}, {label} {value}"
         return [line, f"its numbers changed while it trained: {shell_line(['ch12', 'show', f'{sweep}/{best.job}'])}"]
-    over = f" over {best.runs} {best.repetitions or 'runs'}" if best.runs > 1 else ""
-    lines = [f"best of {settings_in_words(best)}: {name}", f"{label} {value}{over}"]
+    runs, repetitions = f"{best.runs}", best.repetitions or "runs"
+    if best.left:
+        runs = f"{best.runs} of {best.runs + best.left}"
+    lines = [f"best of {settings_in_words(best)}: {name}", f"{label} {value}"]
+    if best.runs > 1 or best.left:
+        lines[-1] += f" over {runs} {repetitions}"
+    if best.left:
+        hint = "`by: setting` in sweep.halving keeps all seeds of a setting"
+        lines.append(f"halving stopped the other {best.left}, the worse ones; {hint}")
     if best.advantage is not None:
         sign, (mean, half, pairs) = "+-" if ascii_only else "±", best.advantage
         gain = f"by {format_number(kind, abs(mean))} {sign} {format_number(kind, half)}"

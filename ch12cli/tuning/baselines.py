@@ -1,4 +1,4 @@
-"""Baselines on the same parts of the data as a tuned network: mean or majority, a linear model, scikit-learn's models."""
+"""Baselines on the same parts of the data as a tuned network: mean or majority, linear, and scikit-learn's models."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace

@@ -149,6 +149,20 @@ def test_all_settings_are_counted_and_pruned_ones_named() -> None:
     assert describe_best(best)[0] == "best of 3 settings, 2 of them pruned: optimizer.lr=0.1"
 
 
+def test_of_a_setting_whose_worse_seeds_halving_stopped_it_is_said_that_the_mean_leaves_them_out() -> None:
+    found = rows({"0.1": [0.5, 0.7, 0.9, 0.8], "0.2": [0.7, 0.9, 0.9, 0.9]})
+    found = [replace(row, left_at=1 if row.number("objective") > 0.7 else None) for row in found]
+    best = best_setting(found, "valid_loss")
+    assert best is not None
+    lines = describe_best(best)
+    assert lines[0] == "best of 2 settings: optimizer.lr=0.1"
+    assert lines[1].endswith(" over 2 of 4 seeds")
+    assert lines[2].startswith("halving stopped the other 2, the worse ones; ")
+    whole = best_setting(rows({"0.1": [0.5, 0.7], "0.2": [0.7, 0.9]}), "valid_loss")
+    assert whole is not None
+    assert describe_best(whole)[1].endswith(" over 2 seeds")
+
+
 def test_the_best_setting_is_the_first_row_of_the_table() -> None:
     lucky = rows({"0.1": [0.01], "0.2": [0.3, 0.4, 0.2], "0.3": [0.2, 0.5, 0.6], "0.4": [0.0, 0.1, math.inf]})
     best = best_setting(lucky, "valid_loss")

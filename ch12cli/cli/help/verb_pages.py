@@ -26,11 +26,11 @@ PAGES = {
         (
             "Searches the learning rate, width, depth, activation, optimizer, weight decay and batch size of a network "
             "in ranges that suit the data (conf/search), each by cross-validation (tables of more than 50,000 rows: by "
-            "a validation part). Prints the best with its interval beside baselines: a linear model, and "
-            "scikit-learn's models where it is installed. Leaves an ordinary sweep; the printed command repeats the "
-            "search.",
-            "Then trains three of the best settings with five seeds on all rows but those of the test, and averages "
-            "these networks: the final model, which `ch12 predict` and `ch12 export` take.",
+            "a validation part). Prints the best with its interval beside baselines: logistic regression for classes, "
+            "a linear model for values, and scikit-learn's models with their defaults where it is installed. Leaves an "
+            "ordinary sweep; the printed command repeats the search.",
+            "Then trains up to six of the best settings with five seeds each on all rows but those of the test, and "
+            "averages these networks: the final model, which `ch12 predict` and `ch12 export` take.",
             "Ranges and values on the command line replace those of the file.",
         ),
         (
