@@ -29,6 +29,7 @@ SETTINGS, SEEDS = 6, 5  # of the final networks
 FEWEST_SEEDS = 3
 STRUCTURES, OF_STRUCTURE = 12, 3  # the settings that these are chosen from: the best three of each structure
 ERRORS = 2.0  # standard errors by which a setting may be worse than the best
+ACCURACY, LOSS = "valid_accuracy", "valid_loss"
 LARGER = 1.25  # how much longer an epoch of all rows takes than one of the training part
 # What the final networks have in place of the setting's own: no rows to validate on, nor what depends on these.
 WITHOUT_VALIDATION = {
@@ -44,12 +45,13 @@ WITHOUT_VALIDATION = {
 class Final:
     """The final model.
 
-    sweep: of its networks; settings: of these; seeds: with how many each setting was trained; combined: their average;
-    signal: that interrupted them, if any.
+    sweep: of its networks; settings: of these; metric: by which they and their epochs were chosen; seeds: with how many
+    each setting was trained; combined: their average; signal: that interrupted them, if any.
     """
 
     sweep: Path
     settings: Sequence["FinalSetting"]
+    metric: str
     seeds: int
     combined: Combined | None
     signal: int | None = None
@@ -83,6 +85,21 @@ class FinalSetting:
     values: Mapping[str, str] = field(default_factory=dict)
 
 
+class Searched(NamedTuple):
+    """A setting of the search: its overrides that differ, its structure, and the rows and metrics.csv of its runs."""
+
+    values: Mapping[str, str]
+    structure: Pairs
+    runs: Sequence[SweepRow]
+    metrics: Sequence[Sequence[Mapping[str, float]]]
+
+    def curves(self, column: str) -> NDArray[np.float64]:
+        """Returns a metric by epoch, (runs, longest). Shorter curves go on with their last value."""
+        longest = max(map(len, self.metrics))
+        found = [[row[column] for row in rows] for rows in self.metrics]
+        return np.array([[*curve, *[curve[-1]] * (longest - len(curve))] for curve in found], np.float64)
+
+
 class Candidate(NamedTuple):
     """A setting that may be among the final ones.
 
@@ -95,15 +112,15 @@ class Candidate(NamedTuple):
     of_run: Mapping[Pairs, float]
 
 
-def best_settings(rows: Sequence[SweepRow], monitor: str, sweep: Path) -> list[FinalSetting]:
-    """Returns good settings of different structures, best first; none of a population.
+def best_settings(searched: Sequence[Searched], metric: str) -> list[FinalSetting]:
+    """Returns good settings of different structures, best first.
 
     A setting is as good as its runs' mean after the epoch in which that is best: its objective, the mean of each run's
     own best epoch, flatters runs that vary from epoch to epoch. Networks of different structures err differently, so
     their average gains more than one of near-copies, with which the end of a long search is filled. So the best setting
     of each structure is taken, if it is about as good as the best of all, then the second of each.
     """
-    found = candidates_of(rows, monitor, sweep)
+    found = sorted((candidate_of(each, metric) for each in searched), key=lambda each: each.value)
     if not found:
         return []
     best = found[0]
@@ -117,29 +134,58 @@ def best_settings(rows: Sequence[SweepRow], monitor: str, sweep: Path) -> list[F
     return [kept[index].setting for index in sorted(order)]
 
 
-def candidates_of(rows: Sequence[SweepRow], monitor: str, sweep: Path) -> list[Candidate]:
-    """Returns the settings with the best objectives, a few of each structure, by their means after one epoch."""
+def few_of_each_structure(rows: Sequence[SweepRow], monitor: str, sweep: Path) -> list[Searched]:
+    """Returns the settings with the best objectives, a few of each structure; none of a population."""
     by_job = {row.job: row for row in rows}
-    sign = 1.0 if minimised(monitor) else -1.0
     taken = Counter[Pairs]()
-    found: list[Candidate] = []
+    found: list[Searched] = []
     for each in settings_in_order(rows, monitor):
         structure = structure_of(each.values)
         if taken[structure] == OF_STRUCTURE or (structure not in taken and len(taken) == STRUCTURES):
             continue
         taken[structure] += 1
         runs = [by_job[number] for number in each.numbers]
-        curves = [[row[monitor] for row in read_metrics(sweep / run.directory / METRICS)] for run in runs]
-        means = sign * mean_curve(curves)
-        epoch = int(np.argmin(means))
-        of_run = {
-            repetition_of(run): sign * curve[min(epoch, len(curve) - 1)]
-            for run, curve in zip(runs, curves, strict=True)
-        }
+        metrics = [read_metrics(sweep / run.directory / METRICS) for run in runs]
         values = {key: value for key, value in each.values.items() if value}
-        setting = FinalSetting(runs[0], epoch + 1, values)
-        found.append(Candidate(float(means[epoch]), setting, structure, of_run))
-    return sorted(found, key=lambda each: each.value)
+        found.append(Searched(values, structure, runs, metrics))
+    return found
+
+
+def candidate_of(searched: Searched, metric: str) -> Candidate:
+    """Returns a setting by its mean after one epoch."""
+    curves = searched.curves(metric) * (1.0 if minimised(metric) else -1.0)
+    means = curves.mean(0)
+    epoch = int(np.argmin(means))
+    of_run = {repetition_of(run): float(value) for run, value in zip(searched.runs, curves[:, epoch], strict=True)}
+    setting = FinalSetting(searched.runs[0], epoch + 1, searched.values)
+    return Candidate(float(means[epoch]), setting, searched.structure, of_run)
+
+
+def accuracy_or_loss(searched: Sequence[Searched]) -> str:
+    """Returns the metric that decides on final settings and epochs: the loss, unless the accuracy grows later.
+
+    The validation loss of classes turns as soon as some wrong rows are predicted with confidence. On some data the
+    accuracy goes on growing long after, on others it falls with it. What counts is the mean over the settings of how
+    much it is higher at the end than where the loss is least, if it is more than two standard errors over the folds.
+    """
+    by_repetition: dict[Pairs, list[float]] = {}
+    for each in searched:
+        growth = late_growth(each.curves(ACCURACY), each.curves(LOSS))
+        for run, value in zip(each.runs, growth.tolist(), strict=True):
+            by_repetition.setdefault(repetition_of(run), []).append(value)
+    return ACCURACY if is_positive([float(np.mean(values)) for values in by_repetition.values()]) else LOSS
+
+
+def late_growth(accuracy: NDArray[np.float64], loss: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns how much higher each run's accuracy is at the end than where the mean loss is least, (runs,).
+
+    accuracy, loss: by epoch, (runs, epochs). At the end: in the last tenth; there: in a tenth around it.
+    """
+    epochs = accuracy.shape[1]
+    least, half = int(loss.mean(0).argmin()), epochs // 20
+    there = accuracy[:, max(0, least - half) : least + half + 1].mean(1)
+    growth: NDArray[np.float64] = accuracy[:, -max(1, epochs // 10) :].mean(1) - there
+    return growth
 
 
 def structure_of(values: Mapping[str, str]) -> Pairs:
@@ -162,15 +208,12 @@ def is_as_good(candidate: Candidate, best: Candidate) -> bool:
     Over the seeds and folds that both have; true where they have fewer than two.
     """
     common = candidate.of_run.keys() & best.of_run.keys()
-    worse = np.array([candidate.of_run[each] - best.of_run[each] for each in common])
-    return len(worse) < 2 or bool(worse.mean() <= ERRORS * worse.std(ddof=1) / np.sqrt(len(worse)))
+    return not is_positive([candidate.of_run[each] - best.of_run[each] for each in common])
 
 
-def mean_curve(curves: Sequence[Sequence[float]]) -> NDArray[np.float64]:
-    """Returns the mean by epoch, (longest,). Shorter curves go on with their last value."""
-    longest = max(map(len, curves))
-    whole = np.array([[*curve, *[curve[-1]] * (longest - len(curve))] for curve in curves], np.float64)
-    return np.asarray(whole.mean(0))
+def is_positive(values: Sequence[float]) -> bool:
+    """Returns whether the mean is positive by more than two standard errors; false for fewer than two values."""
+    return len(values) > 1 and float(np.mean(values)) > ERRORS * np.std(values, ddof=1) / np.sqrt(len(values))
 
 
 def final_job(setting: FinalSetting, seed: int) -> dict[str, str]:
@@ -198,6 +241,7 @@ def train_final(
     monitor: str,
     directory: Path,
     *,
+    is_given: bool,
     seconds: float,
     of_epoch: float,
     folders: Sequence[Path],
@@ -205,9 +249,12 @@ def train_final(
 ) -> Final | None:
     """Trains and averages the final networks, beside a search's directory. None if no setting was.
 
-    rows: of the search. seconds: what is left for it; of_epoch: those of an epoch of one run.
+    rows: of the search. is_given: whether the user chose its monitor, which decides then. seconds: what is left for it;
+    of_epoch: those of an epoch of one run.
     """
-    settings = best_settings(rows, monitor, directory)
+    searched = few_of_each_structure(rows, monitor, directory)
+    metric = accuracy_or_loss(searched) if monitor == ACCURACY and not is_given else monitor
+    settings = best_settings(searched, metric)
     if not settings:
         return None
     count, seeds = affordable(settings, seconds=seconds, of_epoch=of_epoch)
@@ -219,12 +266,12 @@ def train_final(
     words = [f"hydra.sweep.dir={sweep}"]
     outcome = train_many(words, folders=folders, config_name="config", callback=Quiet(callback), jobs_file=file).outcome
     if outcome.signal is not None:
-        return Final(sweep, settings, seeds, None, outcome.signal)
+        return Final(sweep, settings, metric, seeds, None, outcome.signal)
     try:
-        return Final(sweep, settings, seeds, combine(sweep, size=None, into=model, trust=True))
+        return Final(sweep, settings, metric, seeds, combine(sweep, size=None, into=model, trust=True))
     except InputError as error:
         callback.on_message(f"the final networks were not averaged: {error}", warning=True)
-        return Final(sweep, settings, seeds, None)
+        return Final(sweep, settings, metric, seeds, None)
 
 
 def new_directories(directory: Path) -> tuple[Path, Path]:

@@ -23,7 +23,7 @@ from ch12cli.sweeps.callbacks import SweepCallback
 from ch12cli.sweeps.start import Finished, train_many
 from ch12cli.tuning.baselines import Baseline, baselines
 from ch12cli.tuning.described_data import describe_tuned_data
-from ch12cli.tuning.final import Final, train_final
+from ch12cli.tuning.final import ACCURACY, Final, train_final
 
 FINALISTS = 3  # settings that are trained with more seeds, where there are no folds
 SEARCHED = 0.7  # share of the budget in which settings are tried; the rest is for the final networks
@@ -34,28 +34,30 @@ VALIDATION = 0.2  # of the rows, where they are not divided into folds
 class TableSize(NamedTuple):
     """How to search for tables of so many rows in training, at most.
 
-    ranges: a file of conf/search. epochs: of each run. folds: of the rows, None for a single validation part. batch,
-    structures: as search.n_jobs and search.structures.
+    ranges: a file of conf/search. epochs: of each run. patience: epochs without improvement, after which a run stops;
+    None: it does not, and classes are compared by accuracy, which may grow long after the loss has turned. folds: of
+    the rows, None for a single validation part. batch, structures: as search.n_jobs and search.structures.
     """
 
     rows: float
     ranges: str
     epochs: int
+    patience: int | None
     folds: int | None
     batch: int
     structures: int
 
 
 SIZES = (
-    TableSize(2_000, "small", 100, 5, 16, 4),
-    TableSize(50_000, "medium", 30, 3, 12, 3),
-    TableSize(math.inf, "large", 10, None, 8, 2),
+    TableSize(1_000, "small", 300, None, 5, 16, 4),
+    TableSize(2_000, "small", 100, 10, 5, 16, 4),
+    TableSize(50_000, "medium", 30, 10, 3, 12, 3),
+    TableSize(math.inf, "large", 10, 10, None, 8, 2),
 )
 SPLIT = {"dataset.valid_size", "dataset.folds", "dataset.fold"}  # keys by which a user chooses the validation
 OF_THE_SWEEP = ("search.", "search=", "hydra.", "hydra/")  # words that no single run has
 LIMITS = {"timeout": "--budget", "n_trials": "--trials"}  # of a search, as options
 MOST_TRIALS = IntegerRule(1, 10**6)
-PATIENCE = 10  # epochs without improvement, after which a run stops
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,7 @@ def tune(
             if not task.data.table.valid_rows:  # rows that are always for the validation would be lost
                 final = train_final(
                     *(rows, finished.monitor, finished.outcome.directory),
+                    is_given=any(override_key(word) == "monitor" for word in overrides),
                     seconds=max(seconds - (ended - start), seconds * FINAL),
                     of_epoch=(ended - began) / max(1, sum(row.epochs or 0 for row in rows)),
                     folders=folders,
@@ -158,7 +161,10 @@ def chosen_settings(overrides: Sequence[str], folders: Sequence[Path]) -> Chosen
         words.append(f"dataset.folds={size.folds}" if tasks else f"dataset.valid_size={VALIDATION}")
     if "search" not in given:
         words = [f"search={size.ranges}", *words]
-    defaults = {"epochs": f"{size.epochs}", "early_stopping.patience": f"{PATIENCE}"}
+    patience = "null" if size.patience is None else f"{size.patience}"
+    defaults = {"epochs": f"{size.epochs}", "early_stopping.patience": patience}
+    if size.patience is None and task.classes and (tasks or task.data.valid is not None):
+        defaults["monitor"] = ACCURACY
     defaults |= {"search.n_jobs": f"{size.batch}", "search.structures": f"{size.structures}"}
     if not task.classes:
         defaults["dataset.target_scaling"] = "standard"

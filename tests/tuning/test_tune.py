@@ -4,6 +4,7 @@ import math
 import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,16 @@ from ch12cli.saved.predict import predict_features
 from ch12cli.sweeps.launch import SweepOutcome
 from ch12cli.sweeps.start import Finished
 from ch12cli.tuning.baselines import baselines, least_squares, logistic_regression
-from ch12cli.tuning.final import Final, FinalSetting, affordable, best_settings, mean_curve
+from ch12cli.tuning.final import (
+    Final,
+    FinalSetting,
+    Searched,
+    accuracy_or_loss,
+    affordable,
+    best_settings,
+    few_of_each_structure,
+    late_growth,
+)
 from ch12cli.tuning.tune import Tuned, chosen_settings, tune
 from tests.sweeps.driver import Looker, table
 
@@ -34,7 +44,8 @@ def test_the_ranges_suit_the_number_of_rows_and_what_is_given_stays() -> None:
     words, task, folds, _ = chosen_settings(["dataset=iris", "epochs=7"], ())
     in_stacks = ["search.n_jobs=16", "search.structures=4"]
     assert words == [
-        "search=small", "dataset=iris", "epochs=7", "dataset.folds=5", "early_stopping.patience=10", *in_stacks
+        "search=small", "dataset=iris", "epochs=7", "dataset.folds=5", "early_stopping.patience=null",
+        "monitor=valid_accuracy", *in_stacks,
     ]  # fmt: skip
     assert len(task.data.train.y) == 120
     assert task.data.valid is None
@@ -46,6 +57,18 @@ def test_the_ranges_suit_the_number_of_rows_and_what_is_given_stays() -> None:
     assert {"search=medium", "dataset.folds=3"} < set(chosen_settings(given, ()).words)
     words = chosen_settings(["dataset=toy_regression", "dataset.kind=curve", "dataset.size=100"], ()).words
     assert "dataset.target_scaling=standard" in words
+    assert not any(word.startswith("monitor=") for word in words)
+
+
+def test_classes_of_small_tables_are_compared_by_accuracy_unless_something_else_is_said() -> None:
+    for given, expected in (
+        ([], "monitor=valid_accuracy"),
+        (["monitor=valid_loss"], "monitor=valid_loss"),
+        (["dataset.valid_size=0"], None),  # there is nothing to validate on
+        (["dataset=two_class", "dataset.size=3000"], None),
+    ):
+        words = chosen_settings(["dataset=iris", *given], ()).words
+        assert next((word for word in words if word.startswith("monitor=")), None) == expected
 
 
 @pytest.mark.parametrize(
@@ -72,8 +95,45 @@ def test_many_rows_have_a_single_validation_part() -> None:
     assert not folds
 
 
-def test_the_mean_of_runs_by_epoch_goes_on_with_the_last_value_of_those_that_stopped() -> None:
-    assert mean_curve([[4.0, 2.0, 3.0], [2.0]]).tolist() == [3.0, 2.0, 2.5]
+def searched_of(accuracy: list[list[float]], loss: list[list[float]]) -> Searched:
+    """A setting with these curves of each fold."""
+    runs = [
+        SweepRow(job=fold, directory="", status="finished", overrides={"dataset.fold": f"{fold}"})
+        for fold in range(len(accuracy))
+    ]
+    metrics = [
+        [{"valid_accuracy": one, "valid_loss": other} for one, other in zip(*curves, strict=True)]
+        for curves in zip(accuracy, loss, strict=True)
+    ]
+    return Searched({}, (), runs, metrics)
+
+
+def test_the_curve_of_a_run_that_stopped_goes_on_with_its_last_value() -> None:
+    curves = searched_of([[0.4, 0.2, 0.3], [0.2]], [[4.0, 2.0, 3.0], [2.0]]).curves("valid_loss")
+    assert curves.tolist() == [[4, 2, 3], [2, 2, 2]]
+
+
+def test_accuracy_decides_only_where_it_grows_after_the_loss_has_turned() -> None:
+    epochs = np.arange(100)
+    loss = [list(np.abs(epochs - 20) / 50 + 0.3)] * 5  # least after 20 epochs
+    noise = np.random.default_rng(1).normal(0, 0.01, (3, 5, 100))  # of three settings and five folds
+    grows, falls, flat = np.minimum(epochs, 90) / 200 + 0.5, 0.9 - epochs / 2000, np.full(100, 0.9)
+
+    def metric_of(curves: Any) -> str:
+        return accuracy_or_loss([searched_of((curves + of_setting).tolist(), loss) for of_setting in noise])
+
+    assert metric_of(grows) == "valid_accuracy"
+    assert metric_of(falls) == "valid_loss"
+    assert metric_of(flat) == "valid_loss"
+    assert metric_of(np.stack([grows, falls, flat, flat, falls])) == "valid_loss"  # the folds disagree
+    assert accuracy_or_loss([searched_of([grows.tolist()], loss[:1])]) == "valid_loss"  # one run tells nothing
+    assert accuracy_or_loss([]) == "valid_loss"
+
+
+def test_late_growth_is_the_mean_of_the_last_tenth_less_that_around_the_least_loss() -> None:
+    accuracy = np.stack([np.arange(40.0), np.full(40, 7.0)])
+    loss = np.stack([np.abs(np.arange(40.0) - 12), np.abs(np.arange(40.0) - 12)])
+    assert late_growth(accuracy, loss).tolist() == [np.mean([36, 37, 38, 39]) - np.mean([10, 11, 12, 13, 14]), 0]
 
 
 Curves = dict[str, list[list[float]]]  # of each setting, by its structure and learning rate: of each fold
@@ -92,7 +152,7 @@ def chosen_of(folder: Path, curves: Curves) -> list[tuple[str, int]]:
             overrides = {"model.width": width, "optimizer.lr": lr, "dataset.fold": f"{fold}"}
             row = SweepRow(job=job, directory=f"{job}", status="finished", overrides=overrides)
             rows.append(replace(row, monitor="valid_loss", objective=min(curve)))
-    found = best_settings(rows, "valid_loss", folder)
+    found = best_settings(few_of_each_structure(rows, "valid_loss", folder), "valid_loss")
     return [(f"{each.values['model.width']} {each.values['optimizer.lr']}", each.epochs) for each in found]
 
 
@@ -227,9 +287,10 @@ def test_the_final_model_is_described_by_its_settings_epochs_and_networks() -> N
         FinalSetting(rows[0], 93, {"optimizer.lr": "0.01", "model.width": "16"}),
         FinalSetting(rows[1], 8, {"optimizer.lr": "0.02", "model.width": "16"}),
     ]
-    assert format_final(Final(Path("x-final"), settings, 5, None), width=80, ascii_only=False) == [
+    final = Final(Path("x-final"), settings, "valid_accuracy", 5, None)
+    assert format_final(final, width=80, ascii_only=False) == [
         "final model: the mean of 10 networks, trained on all rows but those of the test",
-        "its settings, of different structures where these are about as good:",
+        "its settings and epochs by valid accuracy, of different structures if as good:",
         "lr    as in job  epochs  networks",
         "0.01          4      93         5",
         "0.02          9       8         5",

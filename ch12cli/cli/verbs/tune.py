@@ -85,10 +85,10 @@ def format_tuned(tuned: "Tuned", argv: Sequence[str], *, width: int, ascii_only:
 
 def format_final(final: "Final", *, width: int, ascii_only: bool) -> list[str]:
     """Returns what the final model is made of: a table of its settings, with their epochs and networks."""
-    from ch12cli.catalogue.formatting import count_of, short_names
+    from ch12cli.catalogue.formatting import column_label, count_of, short_names
     from ch12cli.cli.text.tables import cut_cells, format_table
 
-    count = len(final.settings) * final.seeds
+    count, label = len(final.settings) * final.seeds, column_label(final.metric, ascii_only=ascii_only)
     keys = list(dict.fromkeys(key for each in final.settings for key in each.values))
     differing = [key for key in keys if len({each.values.get(key) for each in final.settings}) > 1]
     table = [[*short_names(differing), "as in job", "epochs", "networks"]]
@@ -98,7 +98,7 @@ def format_final(final: "Final", *, width: int, ascii_only: bool) -> list[str]:
     left = len(differing)
     return [
         f"final model: the mean of {count_of(count, 'network')}, trained on all rows but those of the test",
-        "its settings, of different structures where these are about as good:",
+        f"its settings and epochs by {label}, of different structures if as good:",
         *format_table(cut_cells(table, left, width=width, ascii_only=ascii_only), left=left),
     ]
 
