@@ -8,7 +8,7 @@ from statistics import mean
 from typing import NamedTuple
 
 from ch12cli.catalogue.best_setting import best_setting
-from ch12cli.catalogue.sweep_jobs import read_rows_as_planned
+from ch12cli.catalogue.sweep_jobs import read_rows_as_planned, sweep_monitor
 from ch12cli.files.result_json import read_result
 from tests.benchmarks.bench import ONE_THREAD, Bench, Table, environment, missing, process
 
@@ -40,7 +40,8 @@ def tuned_by_ch12(bench: Bench, file: Path, kind: str, test_rows: int) -> tuple[
     )
     metric = "accuracy" if kind == "classes" else "r2"
     rows = read_rows_as_planned(folder / "sweep")
-    best, final = best_setting(rows, "valid_loss"), read_result(folder / "sweep-model" / "result.json")
+    best = best_setting(rows, sweep_monitor(folder / "sweep", rows) or "")
+    final = read_result(folder / "sweep-model" / "result.json")
     assert best is not None
     assert final is not None
     assert final.test is not None
