@@ -1,7 +1,9 @@
 """The training of a stack, several epochs at a time where they are compiled: these share their other costs."""
 
+import math
 import time
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
@@ -17,7 +19,34 @@ from ch12cli.training.stopping import Values
 
 # Runs x epochs up to which a further epoch costs hardly more beside its steps. For memory: rows x runs x epochs, and
 # parameters x runs x epochs, as those after each epoch are kept.
-AT_ONCE = {"cpu": (1024, 2**19, 2**22), "cuda": (2**17, 2**23, 2**25)}
+MOST_AT_ONCE = {"cpu": (1024, 2**19, 2**22), "cuda": (2**17, 2**23, 2**25)}
+FIRST_COUNT = 8  # epochs to try at once before anything is known
+WITHIN = 2e-4  # seconds that training epochs at once takes beside the epochs themselves
+
+
+class AtOnce:
+    """Chooses how many epochs to train at once.
+
+    Each time has costs of its own, beside those of its epochs. When a run ends among the epochs, those up to its end
+    are trained again. With costs of c epochs, and a chance p that a run ends in an epoch, sqrt(2 c / p) epochs at once
+    cost least, as between the checkpoints of a machine that fails (J. W. Young, 1974).
+    """
+
+    def __init__(self) -> None:
+        self.count = FIRST_COUNT  # the next time
+        self.epochs, self.ends = 0, 0
+        self.between: float | None = None  # the least seconds from one time to the next
+
+    def observe(self, epochs: int, seconds: float, *, between: float | None, has_end: bool) -> None:
+        """Takes what some epochs took. between: seconds since the ones before; has_end: a run ended in the last."""
+        self.epochs += epochs
+        self.ends += has_end
+        if between is not None:
+            self.between = between if self.between is None else min(self.between, between)
+        each = max(seconds / epochs, 1e-6)  # a coarse clock may stand still
+        costs = (WITHIN + (self.between or 0.0)) / each
+        chance = (self.ends + 0.5) / (self.epochs + FIRST_COUNT)
+        self.count = max(1, min(int(math.sqrt(2 * costs / chance)), int(SECONDS_OF_CALL / each)))
 
 
 class StackTraining(Training):
@@ -29,7 +58,11 @@ class StackTraining(Training):
     source: StackedSource
     whole: FusedEpochs | None = None
     why_steps = ""
-    count = 8  # epochs to try at once: later up to twice as many as before, so that few are trained again
+    left: float | None = None  # when the last epochs had been trained, by perf_counter
+
+    @cached_property
+    def at_once(self) -> AtOnce:
+        return AtOnce()
 
     def one_epoch(self) -> Epoch:
         if self.whole is None:
@@ -46,17 +79,18 @@ class StackTraining(Training):
         """
         if self.whole is None or not self.whole.trains_several or self.schedule.state:
             return [self.one_epoch()]
-        runs, (of_runs, of_rows, of_values) = self.network.runs, AT_ONCE[self.network.device.type]
+        runs, (of_runs, of_rows, of_values) = self.network.runs, MOST_AT_ONCE[self.network.device.type]
         parameters = self.network.parameters.shape[1]
-        at_once = min(of_runs // runs, of_rows // (runs * len(self.train)), of_values // (runs * parameters))
-        count = max(1, min(self.count, most, at_once))
-        start = time.perf_counter()
+        in_memory = min(of_runs // runs, of_rows // (runs * len(self.train)), of_values // (runs * parameters))
+        count = max(1, min(self.at_once.count, most, in_memory))
+        start = begun = time.perf_counter()
         while isinstance(found := self.train_at_once(self.whole, count, running), int):
             self.load_state_dict(before)
             cast(Stack, self.network).masks.step = before["step"]
-            count = max(1, found)
-        seconds = max(time.perf_counter() - start, 1e-6)  # a coarse clock may stand still
-        self.count = min(2 * count, int(count * SECONDS_OF_CALL / seconds))
+            count, begun = max(1, found), time.perf_counter()
+        between, self.left = None if self.left is None else start - self.left, time.perf_counter()
+        has_end = bool(((found[-1].diverged_at > 0) | found[-1].stopped)[running].any())
+        self.at_once.observe(count, self.left - begun, between=between, has_end=has_end)
         return found
 
     def train_at_once(self, whole: FusedEpochs, count: int, running: NDArray[np.bool_]) -> list[Epoch] | int:
@@ -120,7 +154,7 @@ class StackTraining(Training):
 
         Else the rounding of what is computed from them would depend on how many epochs are trained at once.
         """
-        runs_at_once, *_ = AT_ONCE[self.network.device.type]
+        runs_at_once, *_ = MOST_AT_ONCE[self.network.device.type]
         return predictions.contiguous() if 2 * self.network.runs <= runs_at_once else predictions
 
     def remember_best(self, epochs: Sequence[Epoch], parameters: Tensor) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ch12cli.fused import compiler, epochs
-from ch12cli.fused.stack_training import StackTraining
+from ch12cli.fused.stack_training import FIRST_COUNT, WITHIN, AtOnce
 from tests.sweeps.driver import CPU, one_thread, settings_of, stack_of
 
 pytestmark = pytest.mark.skipif(compiler.compiler() is None, reason="needs a C compiler")
@@ -129,6 +129,39 @@ def test_an_epoch_in_several_calls_has_the_bits_of_one_call(
     require_same_bits(dict(enumerate(found[2])), dict(enumerate(found[0])))
 
 
+def cost_of_epoch(chance: float, costs: float, count: int | None) -> float:
+    """What an epoch costs, in those of its own steps, if each time costs as many epochs more.
+
+    chance: that a run ends in an epoch. count: epochs at once; None: as AtOnce chooses.
+    """
+    ends = np.random.default_rng(3).geometric(chance, 10_000).tolist()
+    chosen, seconds, spent, done, to_end = AtOnce(), WITHIN / costs, 0.0, 0, ends.pop()
+    while done < 5000:
+        trained = min(count or chosen.count, 64)
+        spent += trained + costs
+        if to_end < trained:
+            trained = to_end
+            spent += trained + costs
+        done, to_end = done + trained, to_end - trained
+        chosen.observe(trained, trained * seconds, between=None, has_end=to_end == 0)
+        to_end = to_end or ends.pop()
+    return spent / done
+
+
+@pytest.mark.parametrize("chance", [0.001, 0.01, 0.1, 0.4])
+@pytest.mark.parametrize("costs", [0.01, 0.1, 0.5, 3.0])
+def test_as_many_epochs_are_trained_at_once_as_costs_least(chance: float, costs: float) -> None:
+    least = min(cost_of_epoch(chance, costs, count) for count in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64))
+    assert cost_of_epoch(chance, costs, None) < 1.2 * least
+
+
+def test_epochs_at_once_take_no_longer_than_a_signal_may_wait() -> None:
+    chosen = AtOnce()
+    for _ in range(100):
+        chosen.observe(1, 0.05, between=10.0, has_end=False)
+    assert chosen.count * 0.05 <= epochs.SECONDS_OF_CALL
+
+
 def test_runs_that_stop_or_diverge_end_in_the_last_of_the_epochs_trained_at_once() -> None:
     common = {"epochs": EPOCHS, "sweep.fused": True, "dataset.scaling": "none"}
     patience = [2, 3, 5, 9, None, None]
@@ -143,6 +176,6 @@ def test_runs_that_stop_or_diverge_end_in_the_last_of_the_epochs_trained_at_once
     lengths = (~np.isnan(expected["train_loss"])).sum(0)
     assert len(set(lengths.tolist())) > 2  # runs end after different epochs, and the last one not at all
     assert lengths[-1] == EPOCHS
-    assert min(counts) < StackTraining.count  # a run ended, so that fewer epochs were trained again
+    assert min(counts) < FIRST_COUNT  # a run ended, so that fewer epochs were trained again
     assert max(counts) > 1
     require_same_bits(columns, expected)
