@@ -151,6 +151,13 @@ def few_of_each_structure(rows: Sequence[SweepRow], monitor: str, sweep: Path) -
     return found
 
 
+def values_in_best_epoch(runs: Sequence[SweepRow], monitor: str, column: str, sweep: Path) -> list[float]:
+    """Returns a metric of a setting's runs after the epoch in which the mean of the monitored one is best."""
+    searched = Searched({}, (), runs, [read_metrics(sweep / run.directory / METRICS) for run in runs])
+    values: list[float] = searched.curves(column)[:, candidate_of(searched, monitor).setting.epochs - 1].tolist()
+    return values
+
+
 def candidate_of(searched: Searched, metric: str) -> Candidate:
     """Returns a setting by its mean after one epoch."""
     curves = searched.curves(metric) * (1.0 if minimised(metric) else -1.0)

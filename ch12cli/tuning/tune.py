@@ -23,7 +23,7 @@ from ch12cli.sweeps.callbacks import SweepCallback
 from ch12cli.sweeps.start import Finished, train_many
 from ch12cli.tuning.baselines import Baseline, baselines
 from ch12cli.tuning.described_data import describe_tuned_data
-from ch12cli.tuning.final import ACCURACY, Final, train_final
+from ch12cli.tuning.final import ACCURACY, Final, train_final, values_in_best_epoch
 
 FINALISTS = 3  # settings that are trained with more seeds, where there are no folds
 SEARCHED = 0.7  # share of the budget in which settings are tried; the rest is for the final networks
@@ -64,14 +64,16 @@ MOST_TRIALS = IntegerRule(1, 10**6)
 class Tuned:
     """What tuning a data set comes to.
 
-    argv: the words of the search; best: None if no setting could be trained; final: None where the final networks were
-    not trained.
+    argv: the words of the search; best: None if no setting could be trained; valid: the metric of its runs on the
+    validation part, after the epoch in which the mean of what they monitor is best; final: None where there are no
+    final networks.
     """
 
     finished: Finished
     argv: Sequence[str]
     best: BestSetting | None
     metric: str
+    valid: Sequence[float]
     baselines: Sequence[Baseline]
     final: Final | None
 
@@ -118,6 +120,10 @@ def tune(
         ended, own = perf_counter(), {row.job for row in finished.outcome.rows}
         rows = [row for row in read_rows_as_planned(finished.outcome.directory) if row.job in own]
         best, final, found = best_setting(rows, finished.monitor), None, list[Baseline]()
+        metric, valid = "accuracy" if task.classes else "r2", list[float]()
+        if best is not None and finished.monitor.startswith("valid_"):
+            runs = [row for row in rows if row.job in best.jobs]
+            valid = values_in_best_epoch(runs, finished.monitor, f"valid_{metric}", finished.outcome.directory)
         if finished.outcome.signal is None:
             if not task.data.table.valid_rows:  # rows that are always for the validation would be lost
                 final = train_final(
@@ -132,7 +138,7 @@ def tune(
                 finished = finished._replace(outcome=replace(finished.outcome, signal=final.signal))
             else:
                 found = baselines(task, folds)
-        return Tuned(finished, argv, best, "r2" if not task.classes else "accuracy", found, final)
+        return Tuned(finished, argv, best, metric, valid, found, final)
 
 
 def chosen_settings(overrides: Sequence[str], folders: Sequence[Path]) -> ChosenSearch:

@@ -31,6 +31,7 @@ from ch12cli.tuning.final import (
     best_settings,
     few_of_each_structure,
     late_growth,
+    values_in_best_epoch,
 )
 from ch12cli.tuning.tune import Tuned, chosen_settings, tune
 from tests.sweeps.driver import Looker, table
@@ -176,6 +177,18 @@ def test_one_epoch_counts_for_all_runs_of_a_final_setting(tmp_path: Path) -> Non
     assert chosen_of(tmp_path, curves) == [("16 0.2", 2), ("8 0.1", 1)]
 
 
+def test_the_best_setting_has_the_values_of_the_epoch_in_which_its_mean_is_best(tmp_path: Path) -> None:
+    losses, accuracies = [[5.0, 1.0, 6.0], [5.0, 4.0, 3.0]], [[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]]
+    runs = []
+    for job, columns in enumerate(zip(losses, accuracies, strict=True)):
+        (tmp_path / f"{job}").mkdir()
+        lines = [f"{epoch + 1},{loss},{right}" for epoch, (loss, right) in enumerate(zip(*columns, strict=True))]
+        (tmp_path / f"{job}/metrics.csv").write_text("\n".join(["epoch,valid_loss,valid_accuracy", *lines]) + "\n")
+        runs.append(SweepRow(job=job, directory=f"{job}", status="finished", overrides={"seed": f"{job}"}))
+    assert values_in_best_epoch(runs, "valid_loss", "valid_accuracy", tmp_path) == [0.2, 0.5]  # of the second: 2.5
+    assert values_in_best_epoch(runs, "valid_accuracy", "valid_accuracy", tmp_path) == [0.3, 0.6]
+
+
 def test_without_repetitions_the_final_settings_are_the_best_whatever_their_structures(tmp_path: Path) -> None:
     curves = {f"8 0.{number}": [[1 + number / 10]] for number in range(1, 4)} | {"16 0.1": [[1.15]], "32 0.1": [[9.0]]}
     assert [name for name, _ in chosen_of(tmp_path, curves)] == ["8 0.1", "16 0.1", "8 0.2", "8 0.3", "32 0.1"]
@@ -271,11 +284,11 @@ def test_the_limits_of_a_search_are_options_of_tuning() -> None:
 def test_an_interrupted_tuning_says_that_there_is_no_final_model_and_quotes_every_command() -> None:
     outcome = SweepOutcome(Path("with space"), (), 0, signal.SIGINT)
     setting = BestSetting("valid_loss", {}, 2, 1, "", 0.5, math.nan, None, (7,), 7)
-    tuned = Tuned(Finished(outcome, "valid_loss", []), ["search=small"], setting, "accuracy", [], None)
+    tuned = Tuned(Finished(outcome, "valid_loss", []), ["search=small"], setting, "accuracy", [0.5], [], None)
     assert format_tuned(tuned, ["dataset.file=a b.csv"], width=80, ascii_only=False) == [
         "interrupted: no final model was trained",
         "go on: ch12 tune 'dataset.file=a b.csv' 'hydra.sweep.dir=with space'",
-        "predict with a network of the best setting: ch12 predict 'with space/7' ROWS.csv",
+        "predict with a network of the best setting: ch12 predict --checkpoint best 'with space/7' ROWS.csv",
         "more seeds: ch12 train --best-of 'with space' 'seed=range(20)'",
         "the same search: ch12 train -m search=small",
     ]

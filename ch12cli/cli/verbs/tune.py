@@ -61,7 +61,8 @@ def format_tuned(tuned: "Tuned", argv: Sequence[str], *, width: int, ascii_only:
     if tuned.baselines:
         parts = [part for part in ("valid", "test") if any(getattr(one, part) is not None for one in tuned.baselines)]
         table = [["", *(f"{part} {tuned.metric}" for part in parts)]]
-        table += [["best setting", *(tuned_metric(tuned, part, ascii_only=ascii_only) for part in parts)]]
+        valid = best_valid(tuned, ascii_only=ascii_only)
+        table += [["best setting", *(valid if part == "valid" else "-" for part in parts)]]
         if model is not None:
             table += [["final model", *(final_metric(model, part, tuned.metric) for part in parts)]]
         table += [[one.name, *map(cell, (getattr(one, part) for part in parts))] for one in tuned.baselines]
@@ -75,7 +76,8 @@ def format_tuned(tuned: "Tuned", argv: Sequence[str], *, width: int, ascii_only:
         lines.append(f"go on: {shell_line(['ch12', 'tune', *argv, *into])}")
     if tuned.best is not None:
         if model is None:
-            command = shell_line(["ch12", "predict", f"{directory}/{tuned.best.job}", "ROWS.csv"])
+            options = ["--checkpoint", "best"] if tuned.valid else []
+            command = shell_line(["ch12", "predict", *options, f"{directory}/{tuned.best.job}", "ROWS.csv"])
             lines.append(f"predict with a network of the best setting: {command}")
         again = shell_line(["ch12", "train", "--best-of", directory, "seed=range(20)"])
         lines.append(f"more seeds: {again}")
@@ -112,16 +114,15 @@ def final_metric(model: "Combined", part: str, metric: str) -> str:
     return cell(model.metrics[part][0].get(metric) if part in model.metrics else None)
 
 
-def tuned_metric(tuned: "Tuned", part: str, *, ascii_only: bool) -> str:
-    """Returns the mean of the metric over the runs of the best setting, with its 95 % confidence interval."""
+def best_valid(tuned: "Tuned", *, ascii_only: bool) -> str:
+    """Returns the mean of the best setting's metric on the validation part, with its 95 % confidence interval."""
     import numpy as np
 
     from ch12cli.catalogue.formatting import format_interval
     from ch12cli.catalogue.summary import mean_and_half_width
 
-    jobs = () if tuned.best is None else tuned.best.jobs
-    values = np.array([row.number(f"{part}_{tuned.metric}") for row in tuned.finished.outcome.rows if row.job in jobs])
-    if not len(values):
+    if not tuned.valid:
         return "-"
+    values = np.array(tuned.valid)
     mean, half = mean_and_half_width(values, np.zeros(len(values), np.int64), groups=1)
     return format_interval(tuned.metric, float(mean[0]), float(half[0]), ascii_only=ascii_only)
