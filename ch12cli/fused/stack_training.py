@@ -96,8 +96,7 @@ class StackTraining(Training):
     def train_at_once(self, whole: FusedEpochs, count: int, running: NDArray[np.bool_]) -> list[Epoch] | int:
         """Trains so many epochs. Returns them, or how many to train instead: a run ends in the last or the next one."""
         start, runs = time.perf_counter(), self.network.runs
-        rates = [self.schedule.learning_rates(self.epoch + index) for index in range(count)]
-        lrs = np.stack(rates) if count > 1 else rates[0][np.newaxis]  # a view, which may repeat one number
+        lrs = self.schedule.learning_rates_of_epochs(self.epoch, count)
         order = self.source.orders(count)
         done = whole(order, lrs, self.limits)
         diverged_at = first_bad_step(done.losses, done.finite).reshape(count, runs)

@@ -56,6 +56,11 @@ class Schedule:
             curve = curve * np.minimum(1.0, (steps + 1) / np.maximum(rising, 1e-300))
         return np.broadcast_to(curve, (self.steps_per_epoch, *np.shape(self.lr)))
 
+    def learning_rates_of_epochs(self, epoch: int, count: int) -> Values:
+        """Returns those of some epochs from one on, (count, steps_per_epoch, R), read-only."""
+        rates = [self.learning_rates(epoch + index) for index in range(count)]
+        return np.stack(rates) if count > 1 else rates[0][np.newaxis]  # a view, which may repeat one number
+
     def observe(self, metric: Values) -> None:
         """Records the metric, (R,), of the epoch that has ended."""
 
@@ -112,6 +117,12 @@ class Schedule:
 @dataclass(kw_only=True, eq=False)
 class Constant(Schedule):
     """The same learning rate throughout."""
+
+    def learning_rates_of_epochs(self, epoch: int, count: int) -> Values:
+        if np.any(epoch < self.warmup):
+            return super().learning_rates_of_epochs(epoch, count)
+        rates = self.learning_rates(epoch)
+        return np.broadcast_to(rates, (count, *rates.shape))
 
     def _curve(self, epoch: int, steps: NDArray[np.int64]) -> Any:
         return self.lr

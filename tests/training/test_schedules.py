@@ -234,6 +234,17 @@ def test_each_run_of_a_stack_has_the_rates_of_the_single_run(kind: type[Schedule
     assert len(np.unique(rates[-1, 0])) > 1
 
 
+@pytest.mark.parametrize(("kind", "values"), [*PER_RUN, (Constant, {}), (Constant, {"warmup": 1.2})])
+@pytest.mark.parametrize("count", [1, 5])
+def test_the_rates_of_several_epochs_are_those_of_each(
+    kind: type[Schedule], values: dict[str, Any], count: int
+) -> None:
+    schedule = build(kind, values)
+    for first in (0, 1, 2, 7):
+        each = [schedule.learning_rates(first + index) for index in range(count)]
+        assert np.array_equal(schedule.learning_rates_of_epochs(first, count), each)
+
+
 def test_a_rate_for_all_runs_with_a_value_for_each_gives_a_column_for_each() -> None:
     schedule = Step(0.1, epochs=4, steps_per_epoch=2, step_size=1, gamma=np.array([0.5, 0.1, 1.0]))
     close(schedule.learning_rates(2), np.array([[0.025, 0.001, 0.1]] * 2))
