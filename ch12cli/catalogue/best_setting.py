@@ -6,23 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ch12cli.catalogue.formatting import column_label, count_of, format_interval, format_number
-from ch12cli.catalogue.summary import (
-    Folded,
-    fold_seeds,
-    is_repetition,
-    repetitions_in_words,
-    t_quantile,
-    trained_alike,
-    varying,
-)
+from ch12cli.catalogue.keys_of_settings import NOT_ITS_OWN, is_repetition, repetitions_in_words
+from ch12cli.catalogue.summary import Folded, fold_seeds, t_quantile, trained_alike, varying
 from ch12cli.catalogue.sweep_jobs import read_rows_as_planned, rows_to_come, sweep_monitor
 from ch12cli.errors import InputError
 from ch12cli.files.command import override_key, split_command
 from ch12cli.files.metrics_csv import minimised
 from ch12cli.files.sweep_csv import ENDED, SweepRow
 from ch12cli.shell import shell_line
-
-NOT_ITS_OWN = ("sweep.halving", "sweep.pbt")  # overrides of a sweep's jobs that are no part of a setting
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ch12cli.catalogue.sweep_jobs import best_job, read_sweep_rows, sweep_monitor, sweep_status, typed_value
+from ch12cli.catalogue.configured_values import with_configured_values
+from ch12cli.catalogue.sweep_jobs import best_job, read_sweep_rows, sweep_monitor, sweep_status
 from ch12cli.errors import InputError
 from ch12cli.files.atomic import last_written, read_file
 from ch12cli.files.cluster.tasks import activity
 from ch12cli.files.compact.run_files import read_dated_run_file
 from ch12cli.files.locks import is_locked
 from ch12cli.files.metrics_csv import check_metrics, count_epochs
+from ch12cli.files.plain_values import typed_value
 from ch12cli.files.plan_json import PLAN, count_planned, plan_head
 from ch12cli.files.result_json import Result
 from ch12cli.files.run_directory import CHECKPOINTS, HYDRA, METRICS, RESULT, STATE, SWEEP
@@ -242,7 +244,7 @@ def sweep_entry(folder: str, inside: Sequence[str]) -> Entry:
 
 def job_entries(sweep: Path) -> list[Entry]:
     """Returns the completed jobs of a sweep, by number. Their start is that of the sweep, because theirs is unknown."""
-    rows = read_sweep_rows(sweep)
+    rows = with_configured_values(read_sweep_rows(sweep), sweep)
     when, monitor = sweep_began(str(sweep)), sweep_monitor(sweep, rows)
     return [job_entry(sweep, row, when=when, monitor=monitor) for row in rows]
 

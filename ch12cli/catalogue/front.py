@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ch12cli.catalogue.best_setting import NOT_ITS_OWN
-from ch12cli.catalogue.summary import fold_seeds, is_repetition, trained_alike, varying
+from ch12cli.catalogue.keys_of_settings import NOT_ITS_OWN, is_repetition
+from ch12cli.catalogue.summary import fold_seeds, trained_alike, varying
 from ch12cli.files.hydra_folder import read_multirun
 from ch12cli.files.metrics_csv import minimised
 from ch12cli.files.sweep_csv import SweepRow

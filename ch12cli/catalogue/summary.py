@@ -10,13 +10,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ch12cli.catalogue.keys_of_settings import FOLD, is_repetition
 from ch12cli.files.result_json import describe_divergence
 from ch12cli.files.sweep_csv import SweepRow
 
 Values = NDArray[np.float64]
 Seeds = tuple[str, ...]  # of a run, by key
 
-FOLD = "dataset.fold"  # the key that says which fold of a cross-validation is validated on
 CONFIDENCE = 0.95
 MANY_DEGREES = 200  # degrees of freedom above which the series around the normal quantile has an error of at most 1e-9
 
@@ -53,18 +53,6 @@ class Failure(NamedTuple):
     reason: str
     jobs: list[int]
     common: dict[str, str]
-
-
-def is_repetition(key: str) -> bool:
-    """Returns whether a key is a seed or a fold, which repeats what is trained in place of changing it."""
-    return key.endswith("seed") or key == FOLD
-
-
-def repetitions_in_words(keys: Iterable[str]) -> str:
-    """Returns what the runs are averaged over: `seeds`, `folds`, or `seeds and folds`; empty for none of them."""
-    repeated = [key for key in keys if is_repetition(key)]
-    words = {"seeds": any(key != FOLD for key in repeated), "folds": FOLD in repeated}
-    return " and ".join(word for word, occurs in words.items() if occurs)
 
 
 def varying(rows: Iterable[SweepRow]) -> list[str]:

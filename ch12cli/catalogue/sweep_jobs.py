@@ -3,17 +3,18 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ch12cli.catalogue.configured_values import with_configured_values
 from ch12cli.errors import InputError
 from ch12cli.files.command import overrides_of
 from ch12cli.files.compact.run_files import recorded_job
 from ch12cli.files.metrics_csv import SEVERAL, minimised
 from ch12cli.files.plain_values import whole_number_in
-from ch12cli.files.plan_json import PlanFile, count_planned, is_inside, read_plan
+from ch12cli.files.plan_json import count_planned, is_inside, readable_plan
 from ch12cli.files.result_json import Result, read_result
 from ch12cli.files.run_directory import RESULT, SWEEP
 from ch12cli.files.sealed_json import NewerFormatError
@@ -21,7 +22,6 @@ from ch12cli.files.sweep_csv import JobFacts, SweepRow, read_sweep_csv
 
 PLANNED = "planned"  # the status of a job that has not ended
 DIRECTORY = re.compile(r"[0-9]{1,9}")  # of a job, named by its number
-LITERALS: dict[str, Any] = {"true": True, "false": False, "null": None}
 
 
 def read_sweep_rows(sweep: Path, inside: Collection[str] | None = None, *, brief: bool = False) -> list[SweepRow]:
@@ -51,31 +51,18 @@ def has_result(sweep: Path, directory: str) -> bool:
 
 
 def read_rows_as_planned(sweep: Path, *, missing: bool = False) -> list[SweepRow]:
-    """Returns the rows of the completed jobs with the overrides that were planned, their seeds, and `extended_to`.
+    """Returns the rows of the completed jobs with the overrides that were planned, and `extended_to`.
 
-    missing: adds an interrupted row for each planned job that has none.
+    They have the values of all keys that any planned job overrides (see `with_configured_values`). missing: adds an
+    interrupted row for each planned job that has none.
     """
     plan = readable_plan(sweep)
-    jobs = {job.number: job for job in plan.jobs}
     rows = as_planned(read_sweep_rows(sweep), map(plan.facts, plan.jobs))
+    known = {row.job for row in rows}
+    others = sorted((job for job in plan.jobs if job.number not in known), key=lambda job: job.number)
     if missing:
-        others = jobs.keys() - {row.job for row in rows}
-        rows += [SweepRow.of(plan.facts(jobs[number]), Result(status="interrupted")) for number in sorted(others)]
-    return with_seeds(rows, lambda number, key: plan.setting(jobs[number], key) if number in jobs else None)
-
-
-def with_seeds(rows: Sequence[SweepRow], setting: Callable[[int, str], Any]) -> list[SweepRow]:
-    """Returns the rows with every seed that one of them overrides: those without it have that of their configuration.
-
-    setting: returns the value of a job's key, None if it is unknown.
-    """
-    keys = [key for key in dict.fromkeys(key for row in rows for key in row.overrides) if key.endswith("seed")]
-    found = []
-    for row in rows:
-        missing = {key: setting(row.job, key) for key in keys if key not in row.overrides}
-        known = {key: str(value) for key, value in missing.items() if value is not None}
-        found.append(replace(row, overrides={**row.overrides, **known}) if known else row)
-    return found
+        rows += [SweepRow.of(plan.facts(job), Result(status="interrupted")) for job in others]
+    return with_configured_values(rows, sweep, plan=plan, others=[overrides_of(job.lines) for job in others])
 
 
 def as_planned(rows: Iterable[SweepRow], jobs: Iterable[JobFacts]) -> list[SweepRow]:
@@ -95,14 +82,15 @@ def as_planned(rows: Iterable[SweepRow], jobs: Iterable[JobFacts]) -> list[Sweep
     return found
 
 
-def rows_to_come(sweep: Path, rows: Iterable[SweepRow]) -> list[SweepRow]:
-    """Returns a row with the status PLANNED for each planned job that has none."""
-    known = {row.job for row in rows}
-    return [
-        SweepRow(job=job.number, directory=job.directory, status=PLANNED, overrides=overrides_of(job.overrides))
-        for job in planned_jobs(sweep)
+def rows_to_come(sweep: Path, rows: Sequence[SweepRow]) -> list[SweepRow]:
+    """Returns a row with the status PLANNED for each planned job that has none, with values as the others have them."""
+    plan, known = readable_plan(sweep), {row.job for row in rows}
+    coming = [
+        SweepRow(job=job.number, directory=job.directory, status=PLANNED, overrides=overrides_of(job.lines))
+        for job in plan.jobs
         if job.number not in known
     ]
+    return with_configured_values([*rows, *coming], sweep, plan=plan)[len(rows) :]
 
 
 def row_from_directory(facts: JobFacts, sweep: Path) -> SweepRow:
@@ -113,16 +101,6 @@ def row_from_directory(facts: JobFacts, sweep: Path) -> SweepRow:
         raise
     except InputError:
         return SweepRow.of(facts, Result(status="damaged"))
-
-
-def readable_plan(sweep: Path) -> PlanFile:
-    """Returns the plan of a sweep; an empty one if it is missing or damaged."""
-    try:
-        return read_plan(sweep)
-    except NewerFormatError:
-        raise
-    except InputError:
-        return PlanFile()
 
 
 def planned_jobs(sweep: Path) -> list[JobFacts]:
@@ -167,17 +145,3 @@ def sweep_monitor(sweep: Path, rows: Sequence[SweepRow]) -> str | None:
     except InputError:
         return None
     return None if result is None else result.monitor
-
-
-def typed_value(text: str) -> Any:
-    """Returns the value of an override as int, float, bool, None or str."""
-    if not text:
-        return None
-    if text in LITERALS:
-        return LITERALS[text]
-    for kind in (int, float):
-        try:
-            return kind(text) if "_" not in text else text
-        except ValueError:
-            continue
-    return text

@@ -5,11 +5,11 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-from ch12cli.catalogue.sweep_jobs import read_sweep_rows, readable_plan
+from ch12cli.catalogue.sweep_jobs import read_sweep_rows
 from ch12cli.files.atomic import last_written
 from ch12cli.files.cluster.progress import sweep_progress
 from ch12cli.files.metrics_csv import count_epochs
-from ch12cli.files.plan_json import PLAN, count_planned, is_inside
+from ch12cli.files.plan_json import PLAN, count_planned, is_inside, readable_plan
 from ch12cli.files.progress_json import ProgressFile
 from ch12cli.files.run_directory import METRICS, RESULT
 

@@ -1,10 +1,11 @@
-"""Type tests for numbers that were read from a file or typed by a user."""
+"""Values that were read from a file or typed by a user: type tests, and the value that a text stands for."""
 
 import math
 from numbers import Integral, Real
 from typing import Any, TypeGuard
 
 MOST_DIGITS = 18  # of a whole number
+LITERALS: dict[str, Any] = {"true": True, "false": False, "null": None}  # as overrides have them, in any case
 
 
 def whole_number_in(text: str) -> int | None:
@@ -26,3 +27,17 @@ def is_finite_number(value: Any) -> bool:
         return math.isfinite(value)
     except OverflowError:  # an integer larger than any float
         return False
+
+
+def typed_value(text: str) -> Any:
+    """Returns the value of an override as int, float, bool, None or str."""
+    if not text:
+        return None
+    if text.lower() in LITERALS:
+        return LITERALS[text.lower()]
+    for kind in (int, float):
+        try:
+            return kind(text) if "_" not in text else text
+        except ValueError:
+            continue
+    return text

@@ -16,7 +16,7 @@ from ch12cli.files.atomic import machine_errors, read_file, write_whole
 from ch12cli.files.command import override_key
 from ch12cli.files.hydra_folder import value_at
 from ch12cli.files.run_directory import STATE
-from ch12cli.files.sealed_json import CHECKSUM, FORMAT_KEY, checksum, require_known_format
+from ch12cli.files.sealed_json import CHECKSUM, FORMAT_KEY, NewerFormatError, checksum, require_known_format
 from ch12cli.files.sweep_csv import JobFacts
 
 PLAN = f"{STATE}/plan.json"
@@ -90,13 +90,14 @@ class PlanFile:
         return int(job.changes.get("epochs", self.bases[job.base].settings.get("epochs", 0)))
 
     def setting(self, job: PlannedJob, key: str) -> Any:
-        """Returns the value of a dotted key in a job's configuration; None if it has none."""
+        """Returns the choice of a group, or the value of a dotted key in a job's configuration.
+
+        Raises KeyError or TypeError if it has none.
+        """
+        base = self.bases[job.base]
         if key in job.changes:
             return job.changes[key]
-        try:
-            return value_at(self.bases[job.base].settings, key)
-        except (KeyError, TypeError):
-            return None
+        return base.chosen[key] if key in base.chosen else value_at(base.settings, key)
 
     def to_json(self) -> bytes:
         content = {
@@ -204,6 +205,16 @@ def read_plan(sweep: Path) -> PlanFile:
         hint = "" if isinstance(error, PermissionError) else "; remove it to plan again"
         raise InputError(f"{path}: cannot be read: {reason_of(error)}{hint}") from error
     return PlanFile.from_json(content, path)
+
+
+def readable_plan(sweep: Path) -> PlanFile:
+    """Returns the plan of a sweep; an empty one if it is missing or damaged. Raises NewerFormatError."""
+    try:
+        return read_plan(sweep)
+    except NewerFormatError:
+        raise
+    except InputError:
+        return PlanFile()
 
 
 def write_plan_json(sweep: Path, plan: PlanFile) -> None:

@@ -9,9 +9,10 @@ from ch12cli.catalogue.comparison import are_comparable, read_compared, rows_of_
 from ch12cli.catalogue.final_numbers import AT_END, with_final_numbers
 from ch12cli.catalogue.formatting import count_of, short_names
 from ch12cli.catalogue.front import is_search, objective_column, recorded_objectives
+from ch12cli.catalogue.keys_of_settings import is_repetition
 from ch12cli.catalogue.names import OUTPUTS
 from ch12cli.catalogue.query import Query
-from ch12cli.catalogue.summary import LEFT, fold_seeds, is_repetition, trained_alike, varying
+from ch12cli.catalogue.summary import LEFT, fold_seeds, trained_alike, varying
 from ch12cli.catalogue.sweep_jobs import read_rows_as_planned, rows_to_come, sweep_monitor
 from ch12cli.errors import InputError
 from ch12cli.files.compact.run_files import run_exists

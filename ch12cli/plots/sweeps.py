@@ -8,18 +8,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ch12cli.catalogue.best_setting import NOT_ITS_OWN
 from ch12cli.catalogue.final_numbers import AT_END
 from ch12cli.catalogue.formatting import count_of
 from ch12cli.catalogue.front import unbeaten
-from ch12cli.catalogue.summary import (
-    has_enough_runs,
-    is_repetition,
-    repetitions_in_words,
-    t_quantile,
-    trained_alike,
-    varying,
-)
+from ch12cli.catalogue.keys_of_settings import NOT_ITS_OWN, is_repetition, repetitions_in_words
+from ch12cli.catalogue.summary import has_enough_runs, t_quantile, trained_alike, varying
 from ch12cli.catalogue.sweep_jobs import PLANNED
 from ch12cli.errors import InputError
 from ch12cli.files.sweep_csv import SweepRow

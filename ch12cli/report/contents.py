@@ -22,7 +22,8 @@ from ch12cli.catalogue.formatting import (
     result_rows,
 )
 from ch12cli.catalogue.front import is_search, recorded_objectives
-from ch12cli.catalogue.summary import Folded, failures, fold_alike, is_repetition, repetitions_in_words, varying
+from ch12cli.catalogue.keys_of_settings import is_repetition, repetitions_in_words
+from ch12cli.catalogue.summary import Folded, failures, fold_alike, varying
 from ch12cli.errors import InputError
 from ch12cli.files.command import commands_of
 from ch12cli.files.compact.run_files import recorded_job

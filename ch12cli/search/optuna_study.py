@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from ch12cli.catalogue.best_setting import NOT_ITS_OWN
 from ch12cli.catalogue.front import objective_column, recorded_objectives
-from ch12cli.catalogue.summary import fold_seeds, is_repetition, varying
-from ch12cli.catalogue.sweep_jobs import read_rows_as_planned, sweep_monitor, typed_value
+from ch12cli.catalogue.keys_of_settings import NOT_ITS_OWN, is_repetition
+from ch12cli.catalogue.summary import fold_seeds, varying
+from ch12cli.catalogue.sweep_jobs import read_rows_as_planned, sweep_monitor
 from ch12cli.config.values import shown
 from ch12cli.errors import InputError, reason_of
 from ch12cli.files.hydra_folder import read_multirun
 from ch12cli.files.metrics_csv import SEVERAL, minimised, read_metrics
+from ch12cli.files.plain_values import typed_value
 from ch12cli.files.plan_json import is_inside
 from ch12cli.files.run_directory import METRICS, RESULT
 from ch12cli.files.sweep_csv import ENDED, SweepRow

@@ -3,7 +3,8 @@
 import math
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections import ChainMap
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -24,6 +25,7 @@ from ch12cli.config.values import MANDATORY
 from ch12cli.errors import InputError, Problem
 from ch12cli.files.command import options_for, overrides_of
 from ch12cli.files.hydra_folder import flatten, value_at, with_changes
+from ch12cli.files.plain_values import is_finite_number
 from ch12cli.files.sweep_csv import JobFacts
 
 # Settings that do not affect a job's result: data loading, threads, logging, checkpoints and stacking.
@@ -153,13 +155,29 @@ def without_seed(changes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def settings_in(jobs: Sequence[SweepJob]) -> NDArray[np.int64]:
-    """Returns the setting of each job, numbered from 0, (jobs,): jobs of one differ only in the seed and the fold."""
-    numbers: dict[tuple[int, str], int] = {}
+    """Returns the setting of each job, numbered from 0, (jobs,): jobs of one differ only in the seed and the fold.
+
+    Values are compared, not overrides: a job may have by default what another one was given.
+    """
+    changed = sorted({key for job in jobs for key in job.changes}.difference(REPETITIONS))
+    bases = {id(job.base): dict(flatten(job.base.resolved)) for job in jobs}
+    others = {
+        number: describe_values_of(base, sorted(base.keys() - {*changed, *REPETITIONS}))
+        for number, base in bases.items()
+    }
+    numbers: dict[tuple[str, str], int] = {}
     keys = [
-        (id(job.base), repr({key: value for key, value in job.changes.items() if key not in REPETITIONS}))
+        (others[number], describe_values_of(ChainMap(job.changes, bases[number]), changed))
         for job in jobs
+        for number in [id(job.base)]
     ]
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
+
+
+def describe_values_of(every: Mapping[str, Any], keys: Iterable[str]) -> str:
+    """Returns a text of the values of these keys, which is the same for equal values, such as 1 and 1.0."""
+    values = {key: every[key] for key in keys if key in every}
+    return repr({key: float(value) if is_finite_number(value) else value for key, value in values.items()})
 
 
 @dataclass(frozen=True)

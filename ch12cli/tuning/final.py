@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ch12cli.catalogue.best_setting import NOT_ITS_OWN, settings_in_order
-from ch12cli.catalogue.summary import is_repetition
+from ch12cli.catalogue.best_setting import settings_in_order
+from ch12cli.catalogue.keys_of_settings import NOT_ITS_OWN, is_repetition
 from ch12cli.errors import InputError
 from ch12cli.files.atomic import write_whole
 from ch12cli.files.command import split_command

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from ch12cli.catalogue.summary import fold_seeds, repetitions_in_words
+from ch12cli.catalogue.keys_of_settings import repetitions_in_words
+from ch12cli.catalogue.summary import fold_seeds
 from ch12cli.cli.main import main
 from ch12cli.data import Table, iris
 from ch12cli.errors import InputError

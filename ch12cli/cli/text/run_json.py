@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ch12cli.catalogue.entries import Entry
-from ch12cli.catalogue.sweep_jobs import read_sweep_rows, sweep_monitor
+from ch12cli.catalogue.sweep_jobs import read_rows_as_planned, read_sweep_rows, sweep_monitor
 from ch12cli.catalogue.sweep_progress import SweepFollower
 from ch12cli.files.command import commands_of
 from ch12cli.files.hydra_folder import read_keys
@@ -70,7 +70,8 @@ def sweep_json(entry: Entry) -> dict[str, Any]:
 
     rows, far = read_sweep_rows(entry.path), SweepFollower(entry.path).read()
     monitor, objectives = sweep_monitor(entry.path, rows), recorded_objectives(entry.path)
-    front = front_of(with_planned_seeds(entry.path, rows), objectives, monitor) if objectives and monitor else []
+    planned = with_planned_seeds(entry.path, read_rows_as_planned(entry.path)) if objectives and monitor else []
+    front = front_of(planned, objectives, str(monitor)) if planned else []
     return {
         "planned_jobs": entry.values.get("jobs"),
         "jobs_by_status": dict(entry.jobs),

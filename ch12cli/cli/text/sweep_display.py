@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.text import Text
 
+from ch12cli.catalogue.configured_values import with_configured_values
 from ch12cli.catalogue.formatting import (
     column_label,
     count_of,
@@ -21,7 +21,7 @@ from ch12cli.catalogue.formatting import (
 )
 from ch12cli.catalogue.front import is_search, setting_keys
 from ch12cli.catalogue.summary import failures
-from ch12cli.catalogue.sweep_jobs import as_planned, with_seeds
+from ch12cli.catalogue.sweep_jobs import as_planned
 from ch12cli.cli.text.console import print_line, printable_on, wrap
 from ch12cli.cli.text.plan_view import describe_halving, describe_items, describe_varied, varied
 from ch12cli.cli.text.run_report import STATUS_STYLES
@@ -128,7 +128,7 @@ class SweepDisplay(Screen):
         """
         self.close()
         facts = (job.facts for job in self._jobs.values())
-        every = with_seeds(as_planned(outcome.rows, facts), self._setting)
+        every = with_configured_values(as_planned(outcome.rows, facts), outcome.directory)
         rows = [row for row in every if self._first is None or row.job in self.sweep]
         status = self._status(rows, outcome)
         causes = format_failures(failures(rows))
@@ -153,11 +153,6 @@ class SweepDisplay(Screen):
             for cause in causes if self.quiet else bad:
                 print_line(self.errors, cause)
         self.print([str(outcome.directory)])
-
-    def _setting(self, number: int, key: str) -> Any:
-        with suppress(KeyError, TypeError):  # a job of an earlier command, or a key that it does not have
-            return self._jobs[number].setting(key)
-        return None
 
     def _picture(self) -> Text:
         return format_sweep(self.sweep, varying=self._varied, console=self.console, tasks=self._tasks)

@@ -18,7 +18,8 @@ from ch12cli.catalogue.formatting import (
     short_names,
 )
 from ch12cli.catalogue.front import FrontSetting, front_of, recorded_objectives
-from ch12cli.catalogue.summary import Folded, by_monitor, fold_alike, repetitions_in_words
+from ch12cli.catalogue.keys_of_settings import repetitions_in_words
+from ch12cli.catalogue.summary import Folded, by_monitor, fold_alike
 from ch12cli.cli.help.page import printable
 from ch12cli.cli.text.screen import Screen
 from ch12cli.cli.text.tables import cut_cells, format_table, narrowest_width, table_width

@@ -17,7 +17,8 @@ from ch12cli.catalogue.comparison import (
     rows_of_runs,
     run_differences,
 )
-from ch12cli.catalogue.summary import fold_alike, is_repetition, varying
+from ch12cli.catalogue.keys_of_settings import is_repetition
+from ch12cli.catalogue.summary import fold_alike, varying
 from ch12cli.catalogue.sweep_jobs import read_rows_as_planned, sweep_monitor
 from ch12cli.cli.help.arguments import Arguments, find_run
 from ch12cli.cli.help.page import page_width, printable
