@@ -12,7 +12,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ch12cli.catalogue.entries import Entry, entries, entry_row, job_entries
+from ch12cli.catalogue.entries import Entry, configured_keys, entries, entry_row, job_entries
 from ch12cli.catalogue.names import find_run_directory
 from ch12cli.errors import InputError
 from ch12cli.files.atomic import write_whole
@@ -355,13 +355,17 @@ def rows_of_entry(entry: Entry) -> list[RunRow]:
         listed = job_entries(entry.path) if entry.kind == "sweep" else [entry]
     except InputError:
         listed = [entry]
-    return [RunRow(({} if each.kind == "sweep" else _settings_in(each.path)) | entry_row(each)) for each in listed]
+    return [RunRow(_none_for_null(configured_keys(each)) | entry_row(each)) for each in listed]
 
 
 def _settings_in(directory: Path) -> dict[str, Any]:
     """A run's configuration by dotted keys, with the values of its file, None for null."""
     keys = read_keys(directory / HYDRA)
-    return {key: None if value == "null" else value for key, value in keys.items() if not key.startswith("hydra/")}
+    return _none_for_null({key: value for key, value in keys.items() if not key.startswith("hydra/")})
+
+
+def _none_for_null(keys: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: None if value == "null" else value for key, value in keys.items()}
 
 
 def uniform(rows: Sequence[RunRow]) -> RunRows:

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ch12cli.catalogue.entries import Entry, entries, entry_at, entry_row
+from ch12cli.catalogue.entries import Entry, configured_keys, entries, entry_at, entry_row
 from ch12cli.catalogue.query import Query, sort_key
 from ch12cli.errors import InputError
 from ch12cli.files.compact.run_files import recorded_job
-from ch12cli.files.hydra_folder import read_keys
-from ch12cli.files.run_directory import HYDRA
 
 LEAST = 3.0  # seconds between two readings of the folder, at least
 SHARE = 20  # and so many times as long as a reading takes, so that it costs a twentieth of a core
@@ -117,5 +115,5 @@ class Folder:
         """The configuration of a run, which is read once."""
         key = (entry.location, entry.when)
         if key not in self.keys:
-            self.keys[key] = read_keys(entry.path / HYDRA) if entry.kind != "sweep" else {}
+            self.keys[key] = configured_keys(entry)
         return self.keys[key]

@@ -13,10 +13,12 @@ from typing import Any, NamedTuple
 
 from ch12cli.catalogue.configured_values import with_configured_values
 from ch12cli.catalogue.sweep_jobs import best_job, read_sweep_rows, sweep_monitor, sweep_status
+from ch12cli.catalogue.sweep_progress import with_epochs
 from ch12cli.errors import InputError
 from ch12cli.files.atomic import last_written, read_file
 from ch12cli.files.cluster.tasks import activity
 from ch12cli.files.compact.run_files import read_dated_run_file
+from ch12cli.files.hydra_folder import read_keys
 from ch12cli.files.locks import is_locked
 from ch12cli.files.metrics_csv import check_metrics, count_epochs
 from ch12cli.files.plain_values import typed_value
@@ -24,7 +26,7 @@ from ch12cli.files.plan_json import PLAN, count_planned, plan_head
 from ch12cli.files.result_json import Result
 from ch12cli.files.run_directory import CHECKPOINTS, HYDRA, METRICS, RESULT, STATE, SWEEP
 from ch12cli.files.sealed_json import NewerFormatError
-from ch12cli.files.sweep_csv import SweepRow
+from ch12cli.files.sweep_csv import FIELDS, SweepRow
 from ch12cli.files.tags import TAGS, read_tags
 
 MULTIRUN = "multirun.yaml"  # Hydra writes it when a command begins
@@ -244,15 +246,24 @@ def sweep_entry(folder: str, inside: Sequence[str]) -> Entry:
 
 def job_entries(sweep: Path) -> list[Entry]:
     """Returns the completed jobs of a sweep, by number. Their start is that of the sweep, because theirs is unknown."""
-    rows = with_configured_values(read_sweep_rows(sweep), sweep)
+    rows = with_epochs(with_configured_values(read_sweep_rows(sweep), sweep), sweep)
     when, monitor = sweep_began(str(sweep)), sweep_monitor(sweep, rows)
     return [job_entry(sweep, row, when=when, monitor=monitor) for row in rows]
 
 
 def job_entry(sweep: Path, row: SweepRow, *, when: float, monitor: str | None) -> Entry:
-    values = {key: typed_value(text) for key, text in row.overrides.items() if text}
+    values = {key: typed_value(text) for key, text in row.overrides.items() if text and key not in FIELDS}
     values |= {name: value for name, value in row.values().items() if name not in OF_THE_ENTRY and value is not None}
     return Entry(str(sweep / row.directory), "job", when, row.status, {"monitor": monitor, **values})
+
+
+def configured_keys(entry: Entry) -> EntryRow:
+    """Returns the settings and choices of a run or job by dotted key; none of a sweep, whose jobs have their own.
+
+    Keys that have the name of a result are left out: `epochs` is the number of epochs that a run was trained for.
+    """
+    keys = read_keys(entry.path / HYDRA) if entry.kind != "sweep" else {}
+    return {name: value for name, value in keys.items() if not name.startswith("hydra/") and name not in RESULT_FIELDS}
 
 
 def entry_row(entry: Entry) -> EntryRow:

@@ -1,20 +1,25 @@
 """Resolves names of runs and sweeps: a path, part of a path, @1 for the newest, @best, SWEEP/17."""
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ch12cli.catalogue.entries import Entry, entries
-from ch12cli.catalogue.sweep_jobs import read_sweep_rows
+from ch12cli.catalogue.sweep_jobs import read_sweep_rows, rows_to_come
+from ch12cli.catalogue.sweep_progress import epochs_in_stacks
 from ch12cli.errors import InputError, os_problem
+from ch12cli.files.cluster.progress import sweep_progress
+from ch12cli.files.cluster.tasks import activity
 from ch12cli.files.compact.run_files import run_exists
+from ch12cli.files.locks import is_locked
 from ch12cli.files.metrics_csv import minimised
 from ch12cli.files.plain_values import whole_number_in
 from ch12cli.files.plan_json import is_inside
 from ch12cli.files.result_json import read_result
-from ch12cli.files.run_directory import RESULT
-from ch12cli.files.sweep_csv import is_sweep
+from ch12cli.files.run_directory import RESULT, STATE
+from ch12cli.files.sweep_csv import ENDED, SweepRow, is_sweep
 from ch12cli.shell import shell_line
 
 OUTPUTS = Path("outputs")
@@ -35,12 +40,11 @@ def find_run_directory(text: str, *, below: Path = OUTPUTS) -> Path:
         return Path(text)
     head, slash, job = text.rpartition("/")
     if slash and whole_number_in(job) is not None and (found := within(head, job, below)):
-        if not run_found(found):
-            sweep = find_run_directory(head, below=below)
-            resume = shell_line(["ch12", "resume", str(sweep)])
-            raise InputError(f"{text}: job {job} was not started; `{resume}` trains what is missing")
-        refuse_linked_job(found)
-        return found
+        sweep, row = found
+        if not run_found(sweep / row.directory):
+            raise InputError(f"{text}: {why_missing(sweep, row)}")
+        refuse_linked_job(sweep / row.directory)
+        return sweep / row.directory
     known = sorted(entries(below), key=lambda entry: entry.when, reverse=True)
     if match := INDEX.fullmatch(text):
         number = whole_number_in(match[1])
@@ -94,14 +98,39 @@ def run_found(path: Path) -> bool:
         return False
 
 
-def within(text: str, job: str, below: Path) -> Path | None:
-    """Returns the directory of a sweep's job by its number; None if the name is not a sweep or has no such job."""
+def within(text: str, job: str, below: Path) -> tuple[Path, SweepRow] | None:
+    """Returns a sweep and the row of its job with a number; None if the name is not a sweep or has no such job."""
     try:
         sweep = find_run_directory(text, below=below)
     except InputError:
         return None
-    row = next((row for row in read_sweep_rows(sweep) if row.job == whole_number_in(job)), None)
-    return None if row is None or not is_inside(row.directory) else sweep / row.directory
+    number, rows = whole_number_in(job), read_sweep_rows(sweep)
+    row = next((row for row in rows if row.job == number), None)
+    row = row or next((row for row in rows_to_come(sweep, rows) if row.job == number), None)
+    return None if row is None or not is_inside(row.directory) else (sweep, row)
+
+
+def why_missing(sweep: Path, row: SweepRow) -> str:
+    """Returns why a job of a sweep has no files, and how to go on."""
+    resume, watch = (shell_line(["ch12", verb, str(sweep)]) for verb in ("resume", "watch"))
+    if row.status in ENDED:
+        return f"job {row.job} has {row.status}, but its directory is gone; `{resume}` trains it again"
+    if is_locked(sweep) or activity(sweep):
+        return f"job {row.job} has not ended, and has no files before; `{watch}` follows the sweep"
+    if epoch := epochs_in_stacks(sweep).get(row.job):
+        came = f"was interrupted after epoch {epoch:,}, together with its stack"
+        return f"job {row.job} {came}, and has no files before it ends; `{resume}` goes on with it"
+    if sweep_progress(sweep) is None and has_stacks(sweep):
+        return f"job {row.job} has not ended, and has no files before; `{resume}` trains it"
+    return f"job {row.job} was not started; `{resume}` trains what is missing"
+
+
+def has_stacks(sweep: Path) -> bool:
+    """Returns whether a sweep has checkpoints of stacks."""
+    try:
+        return any(name.startswith("stack-") for name in os.listdir(sweep / STATE))
+    except OSError:
+        return False
 
 
 def best(known: Sequence[Entry], below: Path) -> Path:

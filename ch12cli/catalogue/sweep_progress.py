@@ -1,7 +1,9 @@
-"""Computes the progress of a sweep that another process trains, from the files in its directory."""
+"""Computes how far a sweep has come that another process trains, or an interrupted one, from the files that it left."""
 
 import time
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +14,7 @@ from ch12cli.files.metrics_csv import count_epochs
 from ch12cli.files.plan_json import PLAN, count_planned, is_inside, readable_plan
 from ch12cli.files.progress_json import ProgressFile
 from ch12cli.files.run_directory import METRICS, RESULT
+from ch12cli.files.sweep_csv import SweepRow
 
 
 class SweepStanding(NamedTuple):
@@ -26,6 +29,27 @@ class SweepStanding(NamedTuple):
     epochs: int
     total_epochs: int
     seconds: float | None
+
+
+def epochs_in_stacks(sweep: Path) -> dict[int, int]:
+    """Returns the epochs that jobs have been trained for in stacks that have not ended, by number, as far as known."""
+    progress = sweep_progress(sweep)
+    return {number: stack.epoch for stack in (progress.stacks if progress else ()) for number in stack.jobs}
+
+
+def with_epochs(rows: Sequence[SweepRow], sweep: Path) -> list[SweepRow]:
+    """Returns the rows with the epochs of interrupted jobs that have no result, as far as they are known."""
+    if all(row.epochs is not None or row.status != "interrupted" for row in rows):
+        return list(rows)
+    in_stacks = epochs_in_stacks(sweep)
+
+    def reached(row: SweepRow) -> int | None:
+        if row.job in in_stacks:
+            return in_stacks[row.job]
+        return count_epochs(sweep / row.directory / METRICS) if is_inside(row.directory) else None
+
+    cut = {row.job for row in rows if row.epochs is None and row.status == "interrupted"}
+    return [replace(row, epochs=reached(row)) if row.job in cut else row for row in rows]
 
 
 class SweepFollower:

@@ -288,8 +288,11 @@ class Launch:
             events.close()
             for item in unsaved:
                 self.callback.on_message(unsaved_message(item), warning=True)
-            progress.close(keep=not ended.issuperset(plan.numbers))
-            if isinstance(self.engine, LocalEngine):  # processes elsewhere may be writing
+            is_local, is_cut = isinstance(self.engine, LocalEngine), not ended.issuperset(plan.numbers)
+            if is_local and is_cut:
+                note_checkpoints(progress, [item for item in plan.items if not ended.issuperset(item.jobs)])
+            progress.close(keep=is_cut)
+            if is_local:  # processes elsewhere may be writing
                 for folder in (self.directory, self.directory / STATE):
                     remove_leftovers(folder)  # temporary files of killed processes
 
@@ -316,6 +319,14 @@ class Launch:
         self.rows = [SweepRow.of_directory(job.facts, self.directory) for job in jobs]
         self.failed = sum(row.status == "failed" for row in self.rows)
         write_table(self.directory, jobs, self.rows)
+
+
+def note_checkpoints(progress: ProgressWriter, items: Iterable[WorkItem]) -> None:
+    """Records the epochs of the stacks' checkpoints, which workers wrote when they ended: a resume goes on there."""
+    with suppress(MachineError):  # the sweep ends for another reason, which is to be reported
+        for item in items:
+            if (epoch := item.epoch) is not None:
+                progress.note(item.jobs, epoch)
 
 
 def submitted_message(submitted: str, directory: Path) -> str:

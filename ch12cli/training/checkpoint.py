@@ -124,17 +124,18 @@ def load(path: Path) -> dict[str, Any]:
     return state
 
 
-def load_plain(path: Path) -> dict[str, Any]:
+def load_plain(path: Path, *, lazily: bool = False) -> dict[str, Any]:
     """Returns the content of a file written by `save_plain`, on the CPU, without verifying a fingerprint.
 
-    Executes nothing in it. Raises DamagedError if it is unreadable.
+    lazily: reads values of tensors only when they are used. Executes nothing in it. Raises DamagedError if it is
+    unreadable.
     """
     if not path.is_file():
         raise DamagedError(f"{path}: no such checkpoint")
     try:
         refuse_packed(path)
         with warnings.catch_warnings(action="ignore"):  # about other torch formats, which are rejected
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            state = torch.load(path, map_location="cpu", weights_only=True, mmap=lazily)
         refuse_oversized(state)
     except Exception as error:  # torch may raise any error for a damaged or hostile file
         reason = next(iter(str(error).splitlines()), type(error).__name__)[:120]
@@ -304,6 +305,13 @@ class Checkpoints:
             except DamagedError as error:
                 skipped.append(str(error))
         raise DamagedError(skipped)
+
+    def epoch(self) -> int | None:
+        """Returns the epoch of the newest readable checkpoint, without verifying it; None if there is none."""
+        for path in (self.last, self.previous):
+            with suppress(DamagedError, KeyError, TypeError, ValueError):
+                return int(load_plain(path, lazily=True)["epoch"])
+        return None
 
     def with_rows(self, state: dict[str, Any]) -> dict[str, Any]:
         """Returns the state with the rows that are beside it; None in their place if they are damaged."""

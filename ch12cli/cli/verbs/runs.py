@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ch12cli.catalogue.entries import RESULT_FIELDS, Entry, entries, entry_row, job_entries
+from ch12cli.catalogue.entries import RESULT_FIELDS, Entry, configured_keys, entries, entry_row, job_entries
 from ch12cli.catalogue.names import OUTPUTS
 from ch12cli.catalogue.query import WORDS, Query, as_number, sort_key
 from ch12cli.cli.help.arguments import Arguments, find_run
@@ -16,7 +16,6 @@ from ch12cli.cli.help.page import printable
 from ch12cli.cli.text.run_table import format_runs
 from ch12cli.errors import InputError
 from ch12cli.files.plain_values import whole_number_in
-from ch12cli.files.run_directory import HYDRA
 from ch12cli.files.sweep_csv import is_sweep
 from ch12cli.shell import shell_word
 from ch12cli.suggest import did_you_mean
@@ -105,13 +104,7 @@ def with_keys(rows: EntryRows, wanted: Sequence[str]) -> EntryRows:
     """The rows with the configuration of each run, if `wanted` needs it: that takes longer to read."""
     if {name for _, row in rows for name in row}.issuperset(set(wanted) - ALWAYS):
         return rows
-    from ch12cli.files.hydra_folder import read_keys
-
-    def keys_of(entry: Entry) -> dict[str, Any]:
-        keys = read_keys(entry.path / HYDRA) if entry.kind != "sweep" else {}
-        return {name: value for name, value in keys.items() if not name.startswith("hydra/")}
-
-    return [(entry, {**keys_of(entry), **row}) for entry, row in rows]
+    return [(entry, {**configured_keys(entry), **row}) for entry, row in rows]
 
 
 def require_known(names: Sequence[str], rows: EntryRows, text: str | None) -> None:

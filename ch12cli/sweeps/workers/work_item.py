@@ -66,6 +66,13 @@ class WorkItem:
         kept = [self.checkpoints(numbers) for numbers in self.parts()]
         return any(checkpoints is not None and checkpoints.exist() for checkpoints in kept)
 
+    @property
+    def epoch(self) -> int | None:
+        """The epoch of its checkpoint; None if it has none, or is trained as several stacks."""
+        first, *others = self.parts()
+        kept = None if others else self.checkpoints(first)
+        return None if kept is None else kept.epoch()
+
     def checkpoints(
         self, numbers: Sequence[int], *, every: int | None = None, attempt: str = ""
     ) -> StackCheckpoints | None:
