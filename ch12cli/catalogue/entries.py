@@ -22,7 +22,7 @@ from ch12cli.files.hydra_folder import read_keys
 from ch12cli.files.locks import is_locked
 from ch12cli.files.metrics_csv import check_metrics, count_epochs
 from ch12cli.files.plain_values import typed_value
-from ch12cli.files.plan_json import PLAN, count_planned, plan_head
+from ch12cli.files.plan_json import PLAN, count_planned, is_inside, plan_head
 from ch12cli.files.result_json import Result
 from ch12cli.files.run_directory import CHECKPOINTS, HYDRA, METRICS, RESULT, STATE, SWEEP
 from ch12cli.files.sealed_json import NewerFormatError
@@ -254,7 +254,9 @@ def job_entries(sweep: Path) -> list[Entry]:
 def job_entry(sweep: Path, row: SweepRow, *, when: float, monitor: str | None) -> Entry:
     values = {key: typed_value(text) for key, text in row.overrides.items() if text and key not in FIELDS}
     values |= {name: value for name, value in row.values().items() if name not in OF_THE_ENTRY and value is not None}
-    return Entry(str(sweep / row.directory), "job", when, row.status, {"monitor": monitor, **values})
+    folder = f"{sweep}/{row.directory}"
+    tags = tags_of(folder) if is_inside(row.directory) else ""
+    return Entry(folder, "job", when, row.status, {"monitor": monitor, **values, **({"tags": tags} if tags else {})})
 
 
 def configured_keys(entry: Entry) -> EntryRow:

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ch12cli.catalogue.best_setting import with_planned_seeds
 from ch12cli.catalogue.comparison import are_comparable, read_compared, rows_of_runs
+from ch12cli.catalogue.entries import tags_of
 from ch12cli.catalogue.final_numbers import AT_END, with_final_numbers
 from ch12cli.catalogue.formatting import count_of, short_names
 from ch12cli.catalogue.front import is_search, objective_column, recorded_objectives
@@ -40,7 +41,7 @@ def default_kind(sweep: Path, where: str | None = None, *, by_keys: bool = False
     where: a filter of its jobs. by_keys: a plot over keys, of a search too.
     """
     rows = read_rows_as_planned(sweep)
-    rows = rows if where is None else rows_where(rows, where)
+    rows = rows if where is None else rows_where(rows, where, sweep)
     keys = [key for key in varying(rows) if not is_repetition(key)]
     if len(keys) < 2:
         return ("distribution", "slice")[len(keys)]
@@ -75,7 +76,7 @@ def sweep_plot(paths: Sequence[Path], kind: str, choice: SweepChoice = EVERYTHIN
     if kind == "history" and is_sweep(paths[0]):
         rows = [*rows, *rows_to_come(paths[0], rows)]
     if choice.where is not None:
-        rows = rows_where(rows, choice.where)
+        rows = rows_where(rows, choice.where, paths[0])
         name += f", {choice.where}"
     if kind == "pair":
         columns = pair_of_metrics(choice.metric, paths, monitor)
@@ -151,10 +152,13 @@ def pair_of_metrics(metric: str | None, paths: Sequence[Path], monitor: str) -> 
     return names
 
 
-def rows_where(rows: Sequence[SweepRow], text: str) -> list[SweepRow]:
-    """Returns the rows that a filter matches. Raises InputError for unknown names, or if none matches."""
+def rows_where(rows: Sequence[SweepRow], text: str, sweep: Path) -> list[SweepRow]:
+    """Returns the rows of a sweep that a filter matches. Raises InputError for unknown names, or if none matches."""
     query = Query(text, option="--where")
-    keys = [{**row.overrides, **row.values()} for row in rows]
+    keys: list[dict[str, Any]] = [{**row.overrides, **row.values()} for row in rows]
+    if any(name == "tags" for name, _, _ in query.comparisons):
+        tags = [tags_of(f"{sweep}/{row.directory}") if is_inside(row.directory) else "" for row in rows]
+        keys = [{**values, "tags": words} for values, words in zip(keys, tags, strict=True)]
     known = list(dict.fromkeys(name for values in keys for name in values))
     for name, _, _ in query.comparisons:
         if name not in known:
@@ -229,7 +233,7 @@ def sweep_curves(
     """
     rows, monitor, name, final = records_of([sweep])
     if where is not None:
-        rows = rows_where(rows, where)
+        rows = rows_where(rows, where, sweep)
         name += f", {where}"
     keys = [key for key in varying(rows) if not is_repetition(key)]
     rows, note = trained_alike(rows)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import ch12cli
 from ch12cli.catalogue.entries import entries, entry_at, job_entries
 from ch12cli.catalogue.names import find_run_directory
 from ch12cli.cli.main import main
@@ -20,6 +21,7 @@ from ch12cli.cli.text.run_table import format_runs
 from ch12cli.errors import InputError
 from ch12cli.files.locks import is_locked, is_locked_by_trying, locked
 from ch12cli.files.plan_json import read_plan, write_plan_json
+from ch12cli.plots.recorded import SweepChoice, sweep_plot
 from ch12cli.training.checkpoint import load, sealed_bytes
 
 Answer = Callable[..., str]
@@ -97,10 +99,11 @@ def test_filters_sorting_and_limits(answer: Answer) -> None:
         *("10-00-00-iris-mlp", "10-01-00-iris-mlp")
     ]
     assert names(answer("--limit", "1", "--reverse", "--format", "json")) == ["10-00-00-iris-mlp"]
-    assert answer("--filter", "epochs=77") == (
-        "none of the 4 runs in outputs/ matches --filter 'epochs=77'; to filter the jobs of a sweep: "
+    assert answer("--filter", "seed=3") == (
+        "none of the 4 runs in outputs/ matches --filter 'seed=3'; to filter the jobs of a sweep: "
         f"`ch12 runs {DAY}/10-02-00-sweep --filter …`\n"
     )
+    assert answer("--filter", "epochs=77") == "none of the 4 runs in outputs/ matches --filter 'epochs=77'\n"
     assert answer("--filter", "tags~good").startswith("none of the 4 runs")  # though no run has a tag yet
 
 
@@ -347,6 +350,34 @@ def test_a_filter_on_a_column_of_jobs_names_the_sweep_to_list(folder: Path, caps
         hint = f"to filter the jobs of a sweep: `ch12 runs outputs/swept {option[0]} …`"
         assert hint in capsys.readouterr().err
         assert main(["runs", "swept", *option]) == 0
+
+
+@pytest.mark.parametrize("record", ["directories", "compact"])
+def test_a_job_is_found_by_its_tag(folder: Path, capsys: pytest.CaptureFixture[str], record: str) -> None:
+    def said(*words: str) -> str:
+        capsys.readouterr()
+        assert main(["runs", *words]) == 0
+        return capsys.readouterr().out
+
+    words = ["train", "-q", "-m", "seed=1,2,3", "epochs=1", "device=cpu", f"sweep.record={record}"]
+    for name in ("tagged", "other"):  # the other one is newer
+        assert main([*words, f"hydra.sweep.dir=outputs/{name}"]) == 0
+    assert main(["tag", "tagged/1", "good", "odd"]) == 0
+    assert names(said("tagged", "--filter", "tags~good", "--format", "json")) == ["1"]
+    assert names(said("tagged", "--filter", "not tags~good", "--format", "json")) == ["2", "0"]
+    assert {row["path"]: row["tags"] for row in ch12cli.runs("outputs/tagged")} == {
+        **dict.fromkeys(("outputs/tagged/0", "outputs/tagged/2")),
+        "outputs/tagged/1": "good odd",
+    }
+    assert said("--filter", "tags~good") == (
+        "none of the 2 runs in outputs/ matches --filter 'tags~good'; to filter the jobs of a sweep: "
+        "`ch12 runs outputs/tagged --filter …`\n"
+    )
+    assert said("--filter", "tags~bad") == "none of the 2 runs in outputs/ matches --filter 'tags~bad'\n"
+    sweep = [Path("outputs/tagged")]
+    assert "of 1 run" in sweep_plot(sweep, "distribution", SweepChoice(where="tags~odd")).title
+    with pytest.raises(InputError, match="--where 'tags~bad': none of the 3 jobs matches"):
+        sweep_plot(sweep, "distribution", SweepChoice(where="tags~bad"))
 
 
 def test_a_sweep_began_when_its_first_job_was_planned(listed: Path) -> None:

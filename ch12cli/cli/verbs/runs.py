@@ -5,7 +5,9 @@ import gc
 import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from itertools import accumulate
 from typing import Any
 
 from ch12cli.catalogue.entries import RESULT_FIELDS, Entry, configured_keys, entries, entry_row, job_entries
@@ -20,6 +22,7 @@ from ch12cli.files.sweep_csv import is_sweep
 from ch12cli.shell import shell_word
 from ch12cli.suggest import did_you_mean
 
+MOST_SEARCHED = 20_000  # jobs that are looked at for a hint, those of small sweeps first
 LEADING = ("path", "kind", "when", "status", "jobs", "epochs", "monitor", "objective")
 ALWAYS = frozenset((*LEADING, *RESULT_FIELDS, "tags"))  # names that a filter may use before any run has them
 EntryRows = list[tuple[Entry, Mapping[str, Any]]]
@@ -64,7 +67,7 @@ def run(argv: Sequence[str]) -> int:
     rows: EntryRows = [(entry, entry_row(entry) if needed else entry.values) for entry in listed]
     if wanted:
         rows = with_keys(rows, wanted)
-        require_known(wanted, rows, options.filter)
+        require_known(wanted, rows, query)
     if query is not None:
         require_comparable(query, rows)
         rows = [(entry, row) for entry, row in rows if query.matches(row)]
@@ -73,7 +76,7 @@ def run(argv: Sequence[str]) -> int:
         rows.sort(key=lambda pair: sort_key(pair[1].get(options.sort)))
     rows = (rows[::-1] if options.reverse else rows)[: options.limit]
     if options.format == "table":
-        print(format_runs([entry for entry, _ in rows]) if rows else no_runs_line(listed, folder, options.filter))
+        print(format_runs([entry for entry, _ in rows]) if rows else no_runs_line(listed, folder, query))
     else:
         print(as_json(rows) if options.format == "json" else as_csv(rows))
     return 0
@@ -89,15 +92,15 @@ def listed_in(name: str | None) -> list[Entry]:
     return job_entries(path)[::-1] if is_sweep(path) else list(entries(path))
 
 
-def no_runs_line(listed: Sequence[Entry], folder: str | None, text: str | None) -> str:
+def no_runs_line(listed: Sequence[Entry], folder: str | None, query: Query | None) -> str:
     """The line to print when there is no run to list."""
     where = folder or f"{OUTPUTS}/"
     if not listed:
         return f"no runs in {where}"
-    if text is None:
+    if query is None:
         return f"--limit 0: none of the {len(listed):,} runs in {where} is shown"
-    hint = sweep_hint(listed, "--filter")
-    return printable(f"none of the {len(listed):,} runs in {where} matches --filter {text!r}{hint}")
+    hint = sweep_hint(listed, query.matches, "--filter")
+    return printable(f"none of the {len(listed):,} runs in {where} matches --filter {query.text!r}{hint}")
 
 
 def with_keys(rows: EntryRows, wanted: Sequence[str]) -> EntryRows:
@@ -107,24 +110,40 @@ def with_keys(rows: EntryRows, wanted: Sequence[str]) -> EntryRows:
     return [(entry, {**configured_keys(entry), **row}) for entry, row in rows]
 
 
-def require_known(names: Sequence[str], rows: EntryRows, text: str | None) -> None:
-    """InputError for a name that no run has, with the nearest known names."""
+def require_known(names: Sequence[str], rows: EntryRows, query: Query | None) -> None:
+    """InputError for a name that no run has, with the nearest known names. query: the filter that they are from."""
     from ch12cli.config.choices import known_keys
 
     known_names = dict.fromkeys([*(name for _, row in rows for name in row), *ALWAYS, *known_keys()])
     unknown = [name for name in dict.fromkeys(names) if name not in known_names]
     if unknown and rows:
-        option = f"--filter {text!r}" if text and any(name in text for name in unknown) else "--sort"
-        hint = sweep_hint([entry for entry, _ in rows], option.partition(" ")[0])
+        listed = [entry for entry, _ in rows]
+        if query is not None and any(name in query.text for name in unknown):
+            option, hint = f"--filter {query.text!r}", sweep_hint(listed, query.matches, "--filter")
+        else:
+            option, hint = "--sort", sweep_hint(listed, lambda row: unknown[0] in row, "--sort")
         raise InputError(
             [f"{option}: {name}: no run has it{did_you_mean(name, list(known_names)) or hint}" for name in unknown]
         )
 
 
-def sweep_hint(listed: Sequence[Entry], option: str) -> str:
-    """The hint that the jobs of a sweep are filtered by naming the sweep."""
-    sweep = next((entry.location for entry in listed if entry.kind == "sweep"), None)
-    return f"; to filter the jobs of a sweep: `ch12 runs {shell_word(sweep)} {option} …`" if sweep else ""
+def sweep_hint(listed: Sequence[Entry], fits: Callable[[Mapping[str, Any]], bool], option: str) -> str:
+    """The hint that jobs are found by naming their sweep: the newest one of which a job fits; empty if none was found.
+
+    fits: of the results and overrides of a job. Its other settings take longer to read than a hint is worth.
+    """
+    sweeps = sorted((entry for entry in listed if entry.kind == "sweep"), key=number_of_jobs)
+    totals = accumulate(map(number_of_jobs, sweeps))
+    searched = [sweep for sweep, total in zip(sweeps, totals, strict=True) if total <= MOST_SEARCHED]
+    for sweep in sorted(searched, key=lambda entry: entry.when, reverse=True):
+        with suppress(InputError):  # it is damaged, or of a newer version
+            if any(fits(entry_row(job)) for job in job_entries(sweep.path)):
+                return f"; to filter the jobs of a sweep: `ch12 runs {shell_word(sweep.location)} {option} …`"
+    return ""
+
+
+def number_of_jobs(sweep: Entry) -> int:
+    return int(sweep.values.get("jobs", 0))
 
 
 def require_comparable(query: Query, rows: EntryRows) -> None:
