@@ -19,6 +19,8 @@ DEEPEST = 50  # maximum nesting of mappings and lists
 WRITTEN_LAST = "overrides.yaml"  # if it exists, the other files are complete
 SECTION = re.compile(r"^[^\s#].*\n(?:[ -].*\n|\n)*", re.MULTILINE)  # a top-level key and its content
 CHOICES = re.compile(r"^    choices:\n((?:      .*\n)*)", re.MULTILINE)  # in hydra.yaml
+COMMON_ONLY = "# the settings in which all networks agree\n"  # begins the config.yaml of an ensemble
+COMMON = ("dataset", "loss", "model", "precision")  # what all have alike; earlier ones recorded their first network's
 NAMES_A_KEY = re.compile(r"\$\{([\w.]+)\}")  # no resolvers: `${oc.env:…}` would read the environment
 
 
@@ -73,6 +75,18 @@ def put(node: MutableMapping[str, Any], path: str, value: Any) -> None:
     for name in heads:
         node = node[name]
     node[last] = value
+
+
+def nested(leaves: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns values by dotted key as nested mappings."""
+    found: dict[str, Any] = {}
+    for key, value in leaves.items():
+        *heads, last = key.split(".")
+        node = found
+        for head in heads:
+            node = node.setdefault(head, {})
+        node[last] = value
+    return found
 
 
 def by_section(changes: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -150,7 +164,7 @@ def read_keys(folder: Path) -> dict[str, Any]:
     """Returns a run's choices and settings by dotted key; leaves out what cannot be read.
 
     Choices are texts. Fast enough for thousands of runs, because equal sections are parsed once. An interpolation of
-    one key is resolved.
+    one key is resolved. An ensemble has the keys in which all of its networks agree, as far as that is recorded.
     """
     try:
         config, hydra = (read_run_file(folder / name).decode() for name in ("config.yaml", "hydra.yaml"))
@@ -164,7 +178,14 @@ def read_keys(folder: Path) -> dict[str, Any]:
     for name, value in keys.items():
         if isinstance(value, str) and (named := NAMES_A_KEY.fullmatch(value)):
             keys[name] = keys.get(named[1], value)
+    if is_ensemble(keys) and not config.startswith(COMMON_ONLY):
+        return {name: value for name, value in keys.items() if name.partition(".")[0] in COMMON}
     return keys
+
+
+def is_ensemble(keys: Mapping[str, Any]) -> bool:
+    """Returns whether a run with these choices and settings is an average of networks, and was not trained itself."""
+    return keys.get("model") == "ensemble" and isinstance(keys.get("model.members"), list)
 
 
 @lru_cache(maxsize=4096)

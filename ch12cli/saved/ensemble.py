@@ -17,7 +17,7 @@ from ch12cli.config.untrusted_settings import ENSEMBLE
 from ch12cli.data.prepared import DataPart
 from ch12cli.errors import InputError
 from ch12cli.files.atomic import last_written, machine_errors
-from ch12cli.files.hydra_folder import to_yaml
+from ch12cli.files.hydra_folder import COMMON_ONLY, flatten, nested, to_yaml
 from ch12cli.files.metrics_csv import SEVERAL, minimised
 from ch12cli.files.plan_json import is_inside
 from ch12cli.files.result_json import Result, digests
@@ -121,8 +121,10 @@ def combine(sweep: Path, *, size: int | None, into: Path, best: bool = False, tr
             (range(len(members)), 0) if size is None else selection_of(sweep, members, task, device, size=size)
         )
     counts = Counter(picks)
-    state = state_of_ensemble([members[index] for index in counts], list(counts.values()), task)
-    write_run(into, state, task, monitor=str(monitor))
+    averaged = [members[index] for index in counts]
+    state = state_of_ensemble(averaged, list(counts.values()), task)
+    files = ensemble_files(state, averaged)
+    write_run(into, files)
     parts = [part for part in ("valid", "test") if getattr(task.data, part) is not None]
     metrics = {
         part: (
@@ -131,7 +133,7 @@ def combine(sweep: Path, *, size: int | None, into: Path, best: bool = False, tr
         )
         for part in parts
     }
-    result = result_of_ensemble(state, task, metrics, device, monitor=str(monitor), into=into)
+    result = result_of_ensemble(state, task, metrics, device, monitor=str(monitor), files=files)
     with machine_errors(f"cannot write {into}"):
         (into / RESULT).write_bytes(result.to_json())
     return Combined(into, {jobs[index]: count for index, count in counts.items()}, len(jobs), jobs[alone], metrics)
@@ -246,25 +248,40 @@ def member_of(settings: RunSettings) -> dict[str, Any]:
     return {"network": model.path.removeprefix(MODELS), **arguments, "activation": named}
 
 
-def write_run(into: Path, state: Mapping[str, Any], task: Task, *, monitor: str) -> None:
+def write_run(into: Path, files: Mapping[str, bytes]) -> None:
     """Writes the directory of a run, but for its result. Raises InputError if there is something already."""
     with machine_errors(f"cannot write {into}"):
         try:
             into.mkdir(parents=True)
         except FileExistsError:
             raise InputError(f"{into}: exists already; name another directory with -o") from None
-        write_files(into, ensemble_files(state))
+        write_files(into, files)
 
 
-def ensemble_files(state: Mapping[str, Any]) -> dict[str, bytes]:
-    """Returns the files of an ensemble's directory by name, without its result."""
-    choices = json.loads(state["chosen"])
+def ensemble_files(state: Mapping[str, Any], members: Sequence[Saved]) -> dict[str, bytes]:
+    """Returns the files of an ensemble's directory by name, without its result.
+
+    What is shown of it, and found by filters, is what all of its networks have. The checkpoint has the settings of the
+    first one, of which only those of the data, the loss and the networks matter.
+    """
+    config = common(json.loads(state["settings"]), [dict(flatten(member.settings.config)) for member in members])
+    choices = common(json.loads(state["chosen"]), [member.settings.choices for member in members])
     return {
-        f"{HYDRA}/config.yaml": to_yaml(json.loads(state["settings"])).encode(),
+        f"{HYDRA}/config.yaml": (COMMON_ONLY + to_yaml(nested(config))).encode(),
         f"{HYDRA}/hydra.yaml": to_yaml({"hydra": {"runtime": {"choices": choices}}}).encode(),
         f"{CHECKPOINTS}/{LAST}": sealed_bytes(state),
         METRICS: b"",
         MODEL: pt_bytes(state["network"]),
+    }
+
+
+def common(own: Mapping[str, Any], of_members: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Returns the values of an ensemble that are its own, those of `model`, or equal in all members, by dotted key."""
+    return {
+        key: value
+        for key, value in flatten(own)
+        if key.partition(".")[0] == "model"
+        or all(key in each and repr(each[key]) == repr(value) for each in of_members)
     }
 
 
@@ -275,9 +292,12 @@ def result_of_ensemble(
     device: torch.device,
     *,
     monitor: str,
-    into: Path,
+    files: Mapping[str, bytes],
 ) -> Result:
-    """Returns the result of an ensemble. Its objective is that of the validation part, if the monitor is of it."""
+    """Returns the result of an ensemble. Its objective is that of the validation part, if the monitor is of it.
+
+    files: those of its directory, by name.
+    """
     valid = {f"valid_{name}": value for name, value in metrics["valid"][0].items()} if "valid" in metrics else {}
     row = {"epoch": 0, **valid}
     return Result(
@@ -291,5 +311,5 @@ def result_of_ensemble(
         parameters=sum(value.numel() for value in state["network"].values()),
         data={"source": task.data.table.source, "digest": task.data.table.digest},
         environment=environment_of(device),
-        files=digests({name: (into / name).read_bytes() for name in ensemble_files(state)}),
+        files=digests(files),
     )

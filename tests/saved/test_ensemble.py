@@ -11,6 +11,7 @@ from torch import nn
 
 from ch12cli.cli.main import main
 from ch12cli.errors import InputError
+from ch12cli.files.hydra_folder import read_keys, to_yaml
 from ch12cli.models.averaging import Ensemble
 from ch12cli.saved.ensemble import combine, scores_of_outputs, select_greedily
 from ch12cli.saved.evaluate import evaluate
@@ -113,6 +114,59 @@ def test_an_ensemble_is_made_shown_and_evaluated_by_commands_and_not_trained(
     ):
         assert main(["ensemble", str(flowers.directory), *words]) == 2
         assert message in capsys.readouterr().err
+
+
+def test_a_filter_knows_of_an_ensemble_only_what_all_its_networks_have(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def found(text: str) -> set[str]:
+        capsys.readouterr()
+        assert main(["runs", "--filter", text, "--format", "json"]) == 0
+        return {Path(row["path"]).name for row in json.loads(capsys.readouterr().out)}
+
+    words = (*SMALL, "optimizer=adam,sgd", "optimizer.lr=0.02", "activation=tanh", "seed=1,2")
+    swept = sweep(*words, into="outputs/mixed").directory
+    mixed, same = (combine(swept, size=None, into=Path(f"outputs/{name}")).directory for name in ("one", "other"))
+    alone = sweep(*words[:3], "optimizer=adam", "seed=1,2", into="outputs/adam").directory
+    same = combine(alone, size=None, into=Path("outputs/same")).directory
+    assert mixed.name == "one"
+    assert found("optimizer=sgd") == set()
+    assert found("optimizer=adam") == {"same"}
+    assert found("optimizer!=adam") == set()
+    assert found("not optimizer=adam and kind=run") == {"one", "other"}
+    assert found("optimizer.lr=0.02") == {"one", "other"}
+    assert found("optimizer.lr=0.001") == {"same"}
+    assert found("seed=1") == set()
+    assert found("activation=tanh") == {"one", "other"}
+    everything = {"one", "other", "same"}
+    assert found("dataset=iris") == found("model=ensemble") == found("dataset.valid_size=0.2") == everything
+    # the checkpoint alone says how to predict: nothing was lost with what is not shown
+    rows = [[5.1, 3.5, 1.4, 0.2], [6.9, 3.1, 5.1, 2.3]]
+    members = [predict_features(swept / str(job), rows).probabilities for job in range(4)]
+    expected = np.mean(np.array(members, np.float64), axis=0)
+    np.testing.assert_allclose(predict_features(mixed, rows).probabilities, expected, atol=1e-6)
+    assert main(["compare", str(mixed), str(same), "--format", "json"]) == 0
+    compared = json.loads(capsys.readouterr().out)
+    assert compared["optimizer"] == {"one": None, "same": "adam"}
+
+
+def test_an_ensemble_of_an_earlier_version_has_only_what_every_one_shares(folder: Path) -> None:
+    whole = {
+        "dataset": {"_target_": "ch12cli.data.iris", "test_size": 0.2},
+        "model": {"_target_": "ch12cli.models.ensemble", "members": [], "weights": []},
+        "loss": {"_target_": "auto"},
+        "optimizer": {"_target_": "torch.optim.SGD", "lr": 0.1},
+        "precision": "float32",
+        "seed": 1,
+    }
+    choices = {"dataset": "iris", "model": "ensemble", "loss": "auto", "optimizer": "sgd"}
+    (folder / "config.yaml").write_text(to_yaml(whole))
+    (folder / "hydra.yaml").write_text(to_yaml({"hydra": {"runtime": {"choices": choices}}}))
+    keys = read_keys(folder)
+    assert {name: keys[name] for name in ("dataset", "model", "loss", "precision", "dataset.test_size")} == {
+        **{"dataset": "iris", "model": "ensemble", "loss": "auto", "precision": "float32", "dataset.test_size": 0.2}
+    }
+    assert not {name for name in keys if name.startswith(("optimizer", "seed"))}
 
 
 @pytest.mark.slow

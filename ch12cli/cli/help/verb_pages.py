@@ -255,7 +255,9 @@ PAGES = {
             "Lists the runs and sweeps in a folder (default: outputs/), or the jobs of a sweep, newest first. The "
             "status of a run whose process was killed is `killed`; that of a damaged one is `damaged`.",
             "A filter compares results (test_accuracy, objective, epochs, seconds, status …) and configuration keys "
-            "(optimizer.lr) with = != < <= > >= and ~ (contains), joined by and, or, not and parentheses.",
+            "(optimizer.lr) with = != < <= > >= and ~ (contains), joined by and, or, not and parentheses. A comparison "
+            "with what a run does not have never holds. An ensemble has the configuration in which all its networks "
+            "agree: it has no optimizer if some were trained by adam and others by sgd.",
             "Every command that takes RUN accepts a path, a part of a path that only one run has, @1 for the newest "
             "run, @2 for the one before, @best for the best on the newest run's data, or SWEEP/17: ch12 eval @1.",
         ),

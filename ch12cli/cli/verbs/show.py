@@ -106,7 +106,7 @@ def facts_of(entry: "Entry", result: "Result | None", keys: Mapping[str, Any]) -
 
     environment = {} if result is None else result.environment
     members = members_of(keys)
-    # the other choices of an ensemble are those of its first member
+    # the networks of an ensemble are listed with their own
     others = () if members else ("activation", "loss", "optimizer", "scheduler", "experiment")
     groups = ("dataset", "model", *others)
     choices = [f"{group}={keys[group]}" for group in groups if keys.get(group) not in (None, "null", "none")]
@@ -133,8 +133,9 @@ def facts_of(entry: "Entry", result: "Result | None", keys: Mapping[str, Any]) -
 
 def members_of(keys: Mapping[str, Any]) -> Counter[str]:
     """Returns the networks of an ensemble with their numbers; none for any other run. keys: all of the run, dotted."""
-    members = keys.get("model.members") if keys.get("model") == "ensemble" else None
-    return Counter(describe_member(member) for member in members) if isinstance(members, list) else Counter()
+    from ch12cli.files.hydra_folder import is_ensemble
+
+    return Counter(map(describe_member, keys["model.members"])) if is_ensemble(keys) else Counter()
 
 
 def describe_member(member: Mapping[str, Any]) -> str:
