@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, cast
 
@@ -108,16 +108,21 @@ class StackTraining(Training):
             return [Epoch(self.epoch + 1, {}, none, none, diverged_at[0])]
         first, self.epoch = self.epoch + 1, self.epoch + count
         columns = self.train_columns_of(done, order.flatten(0, 1)) | self.valid_columns_of(done)
-        columns |= {"lr": np.array(lrs[:, -1]).reshape(-1)}
-        columns |= {"seconds": np.full(count * runs, (time.perf_counter() - start) / count)}
-        epochs: list[Epoch] = []
-        for index in range(count):
-            mine = {name: values[index * runs : (index + 1) * runs] for name, values in columns.items()}
-            epochs.append(self.observe(first + index, mine, diverged_at[index]))
-            if index < count - 1 and epochs[-1].stopped[running].any():
-                return index + 1
-        self.remember_best(epochs, done.parameters)
-        return epochs
+        columns |= {"lr": np.array(lrs[:, -1]), "seconds": np.full(count * runs, (time.perf_counter() - start) / count)}
+        columns = {name: values.reshape(count, runs) for name, values in columns.items()}
+        monitored = columns[self.limits.monitor]
+        better = self.best.observe_epochs(np.where(diverged_at > 0, np.nan, monitored), first)
+        stopped = self.stopping.observe_epochs(columns[self.limits.stop_on])
+        ended = stopped[:-1, running].any(1)
+        if ended.any():
+            return int(ended.argmax()) + 1
+        for values in monitored:
+            self.schedule.observe(values)
+        self.remember_best(better, done.parameters)
+        return [
+            Epoch(first + index, {name: values[index] for name, values in columns.items()}, *of_runs)
+            for index, of_runs in enumerate(zip(better, stopped, diverged_at, strict=True))
+        ]
 
     def train_columns_of(self, done: TrainedEpochs, order: Tensor) -> dict[str, Values]:
         """Returns the metrics of the training part, (epochs x runs,) each. order: (epochs x runs, rows)."""
@@ -156,15 +161,17 @@ class StackTraining(Training):
         runs_at_once, *_ = MOST_AT_ONCE[self.network.device.type]
         return predictions.contiguous() if 2 * self.network.runs <= runs_at_once else predictions
 
-    def remember_best(self, epochs: Sequence[Epoch], parameters: Tensor) -> None:
-        """Copies the weights of each run's last epoch that was its best. parameters: (epochs, values, runs)."""
-        better = np.stack([epoch.better for epoch in epochs])  # (epochs, runs)
+    def remember_best(self, better: NDArray[np.bool_], parameters: Tensor) -> None:
+        """Copies the weights of each run's last epoch that was its best.
+
+        better: which were the best so far, (epochs, runs). parameters: (epochs, values, runs).
+        """
         improved = better.any(0)
         if not improved.any():
             return
         found = parameters[0].t()
-        if len(epochs) > 1:
-            last = len(epochs) - 1 - better[::-1].argmax(0)  # of the epochs in which a run was better
+        if len(better) > 1:
+            last = len(better) - 1 - better[::-1].argmax(0)  # of the epochs in which a run was better
             index = torch.from_numpy(last).to(parameters.device).expand(1, *parameters.shape[1:])
             found = parameters.gather(0, index)[0].t()
         if not improved.all():

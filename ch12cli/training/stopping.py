@@ -23,6 +23,14 @@ class Best:
         self.epoch = np.where(better, epoch, self.epoch)
         return better
 
+    def observe_epochs(self, metric: Values, first: int) -> NDArray[np.bool_]:
+        """Does what `observe` does for several epochs, from `first` on. metric and what is returned: (epochs, runs)."""
+        best = (np.fmin if self.minimise else np.fmax).accumulate(np.concatenate([[self.value], metric]), 0)
+        better = metric < best[:-1] if self.minimise else metric > best[:-1]
+        last = first + len(metric) - 1 - better[::-1].argmax(0)  # in which a run was better
+        self.value, self.epoch = best[-1], np.where(better.any(0), last, self.epoch)
+        return better
+
     def keep(self, rows: NDArray[np.int64]) -> None:
         self.value, self.epoch = self.value[rows], self.epoch[rows]
 
@@ -64,6 +72,19 @@ class EarlyStopping:
         undefined = np.isnan(metric) & (self.waited == 0) & np.isinf(self.best)
         self.waited = np.where(better | undefined, 0, self.waited + 1)
         return self.waited >= self.patience
+
+    def observe_epochs(self, metric: Values) -> NDArray[np.bool_]:
+        """Does what `observe` does for several epochs. metric and what is returned: (epochs, runs)."""
+        if self.min_delta.any() or np.isinf(metric).any():  # what counts depends on what has counted
+            return np.stack([self.observe(values) for values in metric])
+        metric = self.sign * metric
+        best = np.fmin.accumulate(np.concatenate([[self.best], metric]), 0)
+        undefined = np.logical_and.accumulate(np.isnan(metric), 0) & (self.waited == 0) & np.isinf(self.best)
+        numbers = np.arange(1, len(metric) + 1)[:, np.newaxis]
+        began = np.maximum.accumulate(np.where((metric < best[:-1]) | undefined, numbers, 0), 0)  # 0: before
+        waited = np.where(began > 0, numbers - began, self.waited + numbers)
+        self.best, self.waited = best[-1], waited[-1]
+        return waited >= self.patience
 
     def keep(self, rows: NDArray[np.int64]) -> None:
         self.patience, self.min_delta = self.patience[rows], self.min_delta[rows]

@@ -98,3 +98,29 @@ def test_a_restored_state_continues_and_rows_can_be_selected(cut: int) -> None:
             whole[0].observe(values[epoch], epoch + 1)[rows], second[0].observe(values[epoch, rows], epoch + 1)
         )
     assert np.array_equal(whole[0].epoch[rows], second[0].epoch)
+
+
+@pytest.mark.parametrize("minimise", [True, False])
+def test_several_epochs_are_observed_as_one_by_one(minimise: bool) -> None:
+    random = np.random.default_rng(5)
+    for drawn in range(200):
+        runs, values = int(random.integers(1, 5)), [0.0, 0.5, 1.0, 1.5, np.nan, np.inf, -np.inf]
+        metric = random.choice(values, (30, runs), p=[0.2, 0.2, 0.2, 0.1, 0.25, 0.025, 0.025])
+        patience = random.choice([1.0, 3.0, 8.0, np.nan], runs)
+        min_delta = random.choice([0.0, 0.0, 0.5], runs) if drawn % 2 else 0.0
+        (one, best), (other, other_best) = (
+            (
+                EarlyStopping(runs, minimise=minimise, patience=patience, min_delta=min_delta),
+                Best(runs, minimise=minimise),
+            )
+            for _ in range(2)
+        )
+        first = 1
+        for piece in np.split(metric, np.sort(random.choice(np.arange(1, 30), 4, replace=False))):
+            expected = [one.observe(of_epoch) for of_epoch in piece]
+            better = [best.observe(of_epoch, first + index) for index, of_epoch in enumerate(piece)]
+            assert np.array_equal(other.observe_epochs(piece), expected)
+            assert np.array_equal(other_best.observe_epochs(piece, first), better)
+            assert other.state_dict() == one.state_dict()
+            assert other_best.state_dict() == best.state_dict()
+            first += len(piece)
