@@ -49,8 +49,8 @@ def library(source: str) -> ctypes.CDLL:
         raise CannotCompileError("there is no C compiler")
     key = library_key(source, path)
     try:
-        folder = cache_folder("fused")
-        return ctypes.CDLL(str(intact(folder, key) or compile_into(folder, key, source, path)))
+        folder = cache_folder("fused") / key
+        return ctypes.CDLL(str(intact(folder) or compile_into(folder, source, path)))
     except (OSError, subprocess.SubprocessError, RuntimeError) as error:  # RuntimeError: there is no home
         raise CannotCompileError(f"{getattr(error, 'strerror', None) or error}") from error
 
@@ -59,7 +59,7 @@ def is_cached(source: str) -> bool:
     """Returns whether the compiled source is in the cache. Raises CannotCompileError."""
     path = compiler()
     try:
-        return path is not None and intact(cache_folder("fused"), library_key(source, path)) is not None
+        return path is not None and intact(cache_folder("fused") / library_key(source, path)) is not None
     except (OSError, RuntimeError):
         return False
 
@@ -69,35 +69,36 @@ def library_key(source: str, path: str) -> str:
     return hashlib.sha256("\0".join([source, version_of(path), *FLAGS]).encode()).hexdigest()
 
 
-def intact(folder: Path, key: str) -> Path | None:
-    """Returns the library of a key whose content has the checksum in its name; removes damaged ones.
+def intact(folder: Path) -> Path | None:
+    """Returns the library in the folder of a key whose content has the checksum in its name; removes damaged ones.
 
     Loading a truncated library would end the process.
     """
+    if not folder.exists():
+        return None
     for name in os.listdir(folder):
-        if not name.startswith(key):
-            continue
         file = folder / name
-        if name == name_of(key, file.read_bytes()):
+        if name == name_of(file.read_bytes()):
             return file
         file.unlink(missing_ok=True)
     return None
 
 
-def name_of(key: str, content: bytes) -> str:
-    return f"{key}-{hashlib.sha256(content).hexdigest()[:16]}.so"
+def name_of(content: bytes) -> str:
+    return f"{hashlib.sha256(content).hexdigest()[:16]}.so"
 
 
-def compile_into(cache: Path, key: str, source: str, path: str) -> Path:
-    """Writes a library, whole or not at all, and returns it: other processes may write the same one meanwhile.
+def compile_into(target: Path, source: str, path: str) -> Path:
+    """Writes a library into a folder, whole or not at all, and returns it: other processes may write the same one.
 
     Raises CannotCompileError, OSError, or subprocess.TimeoutExpired.
     """
-    with tempfile.TemporaryDirectory(dir=cache) as folder:
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         made = Path(folder) / "made.so"
         command = [path, *FLAGS, "-shared", "-x", "c", "-", "-o", str(made), "-lm"]
         done = subprocess.run(command, input=source, capture_output=True, text=True, timeout=SECONDS)
         if done.returncode:
             errors = [line for line in done.stderr.splitlines() if "error" in line]
             raise CannotCompileError(f"{path}: {errors[0] if errors else f'exit code {done.returncode}'}")
-        return made.replace(cache / name_of(key, made.read_bytes()))
+        target.mkdir(exist_ok=True)
+        return made.replace(target / name_of(made.read_bytes()))

@@ -492,12 +492,14 @@ def test_a_damaged_library_in_the_cache_is_compiled_again(monkeypatch: pytest.Mo
     for name in ("whole", "damaged"):
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / name))
         folder = cache_folder("fused")
-        for file in (tmp_path / "whole" / "ch12" / "fused").glob("*.so"):
-            (folder / file.name).write_bytes(file.read_bytes()[:1000]) if name == "damaged" else None
+        for file in (tmp_path / "whole" / "ch12" / "fused").glob("*/*.so"):
+            if name == "damaged":
+                (folder / file.parent.name).mkdir()
+                (folder / file.parent.name / file.name).write_bytes(file.read_bytes()[:1000])
         assert library("int three(void) { return 3; }").three() == 3
     with pytest.raises(CannotCompileError, match="error: expected"):
         library("int three(void) { return }")
-    assert len([*folder.iterdir()]) == 1
+    assert len([*folder.iterdir()]) == len([*folder.glob("*/*")]) == 1
 
 
 @pytest.mark.skipif(sys.platform != "linux" or os.getuid() != 0, reason="mounts a file system, as root on Linux")
