@@ -1,6 +1,7 @@
 """Formats numbers, times, metrics and jobs for display."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,46 @@ def format_number(metric: str, value: float | None) -> str:
     if metric in ("lr", "seconds"):
         return f"{value:.4g}"
     return f"{value:#.4g}".rstrip(".")
+
+
+NUMERAL = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII)
+NUMERAL_IN_TEXT = re.compile(rf"(?<![\w.])(?:\d{{1,3}}(?:,\d{{3}})+|{NUMERAL.pattern})(?![\w.])", re.ASCII)
+MOST_DIGITS = 17  # significant ones that a float has
+
+
+def is_numeral(text: str) -> bool:
+    """Returns whether a text is a single finite number, such as 4.334e-05."""
+    return NUMERAL.fullmatch(text) is not None and math.isfinite(float(text))
+
+
+def roundings(numeral: str) -> list[str]:
+    """Returns a number in fewer and fewer significant digits, each text shorter than the one before: 0.0748, 0.07."""
+    found = [numeral]
+    for digits in range(MOST_DIGITS, 0, -1):
+        rounded = f"{float(numeral):.{digits}g}"
+        if len(rounded) < len(found[-1]):
+            found.append(rounded)
+    return found
+
+
+def cut_text(text: str, room: int, *, mark: str, from_start: bool = False) -> str:
+    """Returns a text of at most `room` characters: a number rounded as far as needed, any other text cut at its end.
+
+    mark: stands for what is cut off. from_start: the end is kept in place of the beginning. A number within the text
+    is kept whole or left out, as a part of it would read as another number. A number that has one digit may be longer
+    than `room`.
+    """
+    if len(text) <= room:
+        return text
+    if is_numeral(text):
+        shorter = roundings(text)
+        return next((each for each in shorter if len(each) <= room), shorter[-1])
+    kept = max(0, room - len(mark))
+    place = len(text) - kept if from_start else kept
+    inside = next((each for each in NUMERAL_IN_TEXT.finditer(text) if each.start() < place < each.end()), None)
+    if inside is not None:
+        place = inside.end() if from_start else inside.start()
+    return mark + text[place:] if from_start else text[:place] + mark
 
 
 def format_seconds(seconds: float) -> str:

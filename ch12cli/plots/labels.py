@@ -6,6 +6,8 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from itertools import takewhile
 
+from ch12cli.catalogue.formatting import is_numeral, roundings
+
 Measure = Callable[[str], float]  # the width of a text, in any unit
 
 SPLITS = re.compile(r"(?<=[\s_/,:=])|(?<=[-.])(?=[^\W\d])")  # where a label may be wrapped: not inside numbers
@@ -50,10 +52,12 @@ def pad_label(text: str, width: int, align: str = "<") -> str:
 def shorten_middle(text: str, most: float, *, measure: Measure = columns_of, ellipsis: str = "…") -> str:
     """Returns the text with its middle replaced by an ellipsis if it is wider than `most`.
 
-    The beginning and the end are kept, as both tell names apart.
+    The beginning and the end are kept, as both tell names apart. A number is rounded, as far as it fits then.
     """
     if measure(text) <= most:
         return text
+    if is_numeral(text) and (fitting := [each for each in roundings(text) if measure(each) <= most]):
+        return fitting[0]
     low, high = 0, len(text) - 1  # number of letters that are kept
     while low < high:
         kept = (low + high + 1) // 2

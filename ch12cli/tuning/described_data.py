@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from ch12cli.catalogue.formatting import is_numeral
 from ch12cli.config.run_settings import RunSettings
 from ch12cli.run.task import Task
 
@@ -30,10 +31,6 @@ def describe_tuned_data(settings: RunSettings, task: Task) -> list[str]:
     if dataset.get("target_type") == "auto" and all(map(is_numeral, table.class_names)):
         lines.append(labelled("", "as classes; dataset.target_type=values learns them as numbers"))
     return lines
-
-
-def is_numeral(text: str) -> bool:
-    return text.removeprefix("-").replace(".", "", 1).isdigit()
 
 
 def labelled(label: str, text: str, names: Sequence[str] = ()) -> str:

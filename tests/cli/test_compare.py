@@ -11,10 +11,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
 import pytest
 
 from ch12cli.cli.main import main
+from ch12cli.cli.verbs.compare import side_by_side
 
 T_OF_TWO = 4.302652729911275  # Student's t of two degrees of freedom, 97.5 %: any table of it
 
@@ -115,6 +117,16 @@ def test_runs_of_different_data_are_side_by_side_and_none_is_best(
         "…y_regression",
     ]
     assert not any(line.startswith("dataset._target_") for line in lines)  # the choice says it
+
+
+def test_numbers_side_by_side_are_rounded_not_cut() -> None:
+    table: list[list[Any]] = [["", "one", "two"], ["objective", -1.23457e-10, 0.5], ["data", "0123456789abcdef", "x"]]
+    (lines,) = side_by_side(table, 38, marked={(0, 0), (1, 0)})
+    assert [line.split() for line in lines] == [
+        ["one", "*", "two"],
+        ["objective", "-1.235e-10", "*", "0.5"],
+        ["data", "…56789abcdef", "x"],
+    ]
 
 
 def test_a_damaged_run_is_skipped(trained: Path, compare: Callable[..., str], tmp_path: Path) -> None:

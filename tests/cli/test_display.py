@@ -342,6 +342,16 @@ def test_the_live_display_fits_any_width(ascii_only: bool):
             assert text.plain.isascii() or not ascii_only
 
 
+def test_a_line_of_the_live_display_ends_before_a_number_that_does_not_fit():
+    row = {"epoch": 1, "train_loss": 0.0123, "valid_loss": 0.0456, "train_mae": 0.125}
+    lines = set()
+    for width in range(10, 60):
+        text = format_progress(row, 9, done=1.0, rate=None, width=width, label_width=9, ascii_only=True).plain
+        lines |= {line.rstrip() for line in text.split("\n") if line.startswith("train")}
+    numbers = {word for line in lines for word in line.split() if word[0].isdigit()}
+    assert numbers == {"0.01230", "0.1250"}
+
+
 def test_the_live_display_shows_progress_rate_and_time_left():
     row = {"epoch": 250, "train_loss": 0.25, "train_accuracy": 0.98, "valid_loss": 0.3, "valid_accuracy": 0.9}
     text = format_progress(row, 1000, done=row["epoch"], rate=50.0, width=100, label_width=9, ascii_only=True)

@@ -379,10 +379,13 @@ def test_keys_are_shortened_before_values():
         "0.001  bfloat16         float32            0.5000 +- 0.1000  0.2500 +- 0.1000    7",
     ]
     assert header_and_row(120)[0].startswith("optimizer.lr  model.precision ")
-    assert header_and_row(78)[0] == "lr     model.precision  dataset.precision   best train loss  run"
+    narrower = header_and_row(78)
+    assert narrower[0] == "lr     model.precision  dataset.precision   best train loss  run"
+    assert narrower[2:] == ["not shown: test loss"]
     assert header_and_row(48) == [
         "lr     model.p~  dataset~   best train loss  run",
         "0.001  bfloat16  float32   0.5000 +- 0.1000    7",
+        "not shown: test loss",
     ]
     assert header_and_row(44)[1] == "0.001  bfloa~  float~  0.5000 +- 0.1000    7"
 
@@ -409,10 +412,12 @@ def test_a_table_that_is_too_wide_leaves_out_keys_and_names_them():
     assert len(lines(120)) == 3
     assert lines(60)[-1] == "all of these: batch_size=32, activation=tanh"
     assert lines(60)[1].startswith("adam       0.0123456  64     1 ")
-    narrow = lines(34)
-    assert narrow[0].split()[:2] == ["lr", "best"]
+    rounded = lines(34)
+    assert [line.split()[:2] for line in rounded[:3]] == [["lr", "depth"], ["0.01", "1"], ["0.02", "2"]]
+    narrow = lines(31)
+    assert [line.split()[:2] for line in narrow[:3]] == [["lr", "best"], ["0.012346", "0.5000"], ["0.023457", "0.5000"]]
     assert narrow[-1] == "not shown: model.depth"
-    assert max(map(len, narrow)) <= 34
+    assert max(map(len, [*rounded, *narrow])) <= 34
 
 
 def test_intervals_have_as_many_decimals_as_their_mean():

@@ -6,9 +6,25 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ch12cli.catalogue.formatting import format_number, format_rate, format_seconds, format_time_left, result_rows
+from ch12cli.catalogue.formatting import (
+    cut_text,
+    format_number,
+    format_rate,
+    format_seconds,
+    format_time_left,
+    result_rows,
+)
 from ch12cli.cli.text import csv_rows
-from ch12cli.cli.text.tables import epoch_columns, format_epoch, format_epoch_header, format_result, format_table
+from ch12cli.cli.text.tables import (
+    cut_cells,
+    epoch_columns,
+    format_epoch,
+    format_epoch_header,
+    format_result,
+    format_table,
+    narrowest_width,
+    table_width,
+)
 from ch12cli.files.result_json import Result
 
 CLASSES = {
@@ -87,6 +103,51 @@ def test_a_rate_below_one_epoch_a_second_is_shown_as_seconds_per_epoch():
 def test_a_table_is_aligned():
     rows = [["", "name", "x"], ["long one", "a", "10.5"], ["b", "", ""]]
     assert format_table(rows, left=1) == ["          name     x", "long one     a  10.5", "b"]
+
+
+@pytest.mark.parametrize(
+    ("numeral", "shorter"),
+    [
+        ("4.334e-05", ["4.33e-05", "4.3e-05", "4e-05"]),
+        ("0.00748", ["0.0075", "0.007"]),
+        ("-1234.5", ["-1234"]),
+        ("123456.7", ["123457", "1e+05"]),
+        ("64", []),
+    ],
+)
+def test_a_number_is_rounded_to_fewer_digits_as_far_as_needed(numeral: str, shorter: list[str]):
+    for room in range(len(numeral) + 1):
+        expected = next((text for text in [numeral, *shorter] if len(text) <= room), [numeral, *shorter][-1])
+        assert cut_text(numeral, room, mark="…") == expected
+        assert cut_text(numeral, room, mark="…", from_start=True) == expected
+
+
+def test_a_text_is_cut_before_a_number_not_within_it():
+    text = "tanh lr=0.00748, [16,128] of 12,345 x2"
+    cuts = {cut_text(text, room, mark="…") for room in range(len(text))}
+    kept = {cut.removesuffix("…") for cut in cuts}
+    assert "tanh lr=" in kept
+    assert not [part for part in kept if text[len(part)].isdigit() and part[-1:].isdigit()]
+    assert not [part for part in kept if part.endswith((".", "12,"))]
+    assert cut_text("outputs/run-2026/7", 6, mark="…", from_start=True) == "…/7"
+
+
+@pytest.mark.parametrize("ascii_only", [False, True])
+def test_no_number_of_a_table_is_cut_at_any_width(ascii_only: bool):
+    header = ["optimizer.lr", "optimizer.weight_decay", "activation", "valid loss"]
+    values = [["0.00748", "4.334e-05", "leaky_relu_of_mine", "0.5000"], ["0.1", "1e-06", "relu", "0.2500"]]
+    widths = set()
+    for width in range(20, 80):
+        cells = cut_cells([header, *values], 3, width=width, ascii_only=ascii_only)
+        widths.add(table_width(cells))
+        for row, whole in zip(cells[1:], values, strict=True):
+            assert row[3] == whole[3]
+            for cell, number in zip(row[:2], whole[:2], strict=True):
+                digits = len(cell.partition("e")[0].replace(".", "").lstrip("0"))
+                assert float(cell) == float(f"{float(number):.{digits}g}")
+            assert row[2] == whole[2] or row[2] == whole[2][: len(row[2]) - 1] + "…~"[ascii_only]
+        assert table_width(cells) <= max(width, narrowest_width([header, *values], 3))
+    assert min(widths) == narrowest_width([header, *values], 3) == 6 + 6 + 6 + 10 + 3 * 2
 
 
 def make_result(**parts: Any) -> Result:

@@ -187,6 +187,10 @@ def test_names_that_differ_in_their_middle_are_shortened_at_both_ends() -> None:
     assert shorten_apart(["a" * 50, "a" * 60], 9) is None
 
 
+def test_labels_that_are_numbers_are_rounded_not_cut() -> None:
+    assert shorten_apart(["0.00748", "4.334e-05"], 7) == ["0.00748", "4.3e-05"]
+
+
 def test_a_figure_for_a_paper_names_keys_in_words_and_leaves_the_notes_to_its_caption() -> None:
     plot = CASES["lines over a key, diverged"]()
     words = strings(render(plot, "svg", options=FigureOptions("paper")))

@@ -307,6 +307,27 @@ def test_the_final_model_is_described_by_its_settings_epochs_and_networks() -> N
         "lr    as in job  epochs  networks",
         "0.01          4      93         5",
         "0.02          9       8         5",
+        "all of these: model.width=16",
+    ]
+    precise = [
+        FinalSetting(row, 93, {"optimizer.lr": lr, "model.width": width})
+        for row, lr, width in zip(rows, ("4.334e-05", "0.00748"), ("8", "16"), strict=True)
+    ]
+    assert format_final(Final(Path("x-final"), precise, "valid_loss", 5, None), width=41, ascii_only=False)[2:] == [
+        "lr     width  as in job  epochs  networks",
+        "4e-05  8              4      93         5",
+        "0.007  16             9      93         5",
+    ]
+
+
+def test_the_only_setting_of_the_final_model_is_said_whole() -> None:
+    values = {"optimizer": "adam", "optimizer.lr": "4.334e-05", "model.width": "16"}
+    only = FinalSetting(SweepRow(job=4, directory="4", status="finished"), 93, values)
+    assert format_final(Final(Path("x-final"), [only], "valid_loss", 5, None), width=80, ascii_only=False)[1:] == [
+        "its setting and epochs by valid loss: optimizer=adam, optimizer.lr=4.334e-05,",
+        "model.width=16",
+        "as in job  epochs  networks",
+        "        4      93         5",
     ]
 
 

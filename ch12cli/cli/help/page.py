@@ -26,6 +26,11 @@ def printable(text: str) -> str:
     return encodable(escape_controls(text), getattr(sys.stdout, "encoding", None) or "utf-8")
 
 
+def cut_mark() -> str:
+    """What stands for the part of a text that is cut off."""
+    return "…" if printable("…") == "…" else "~"
+
+
 def heading(text: str) -> str:
     """A line in bold if standard output is a terminal with colours."""
     plain = not sys.stdout.isatty() or "NO_COLOR" in os.environ or os.environ.get("TERM", "dumb") == "dumb"

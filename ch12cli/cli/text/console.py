@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from ch12cli.catalogue.formatting import cut_text
 from ch12cli.files.untrusted_text import encodable, escape_controls
 
 COMMAND = re.compile(r"\bch12 (?:train|resume) ")
@@ -68,6 +69,16 @@ def print_line(console: Console, line: str | Text = "") -> None:
     text = Text(line) if isinstance(line, str) else line
     text.plain = printable_on(console, text.plain)
     console.print(text, soft_wrap=True)
+
+
+def truncate_line(line: Text, width: int, *, ascii_only: bool) -> None:
+    """Cuts a line to `width` columns, in place. A number at its end is left out rather than cut."""
+    line.rstrip()
+    if line.cell_len > width:
+        mark, whole = "" if ascii_only else "…", line.plain
+        line.truncate(width - len(mark), overflow="crop")
+        line.plain = line.plain[: len(cut_text(whole, len(line.plain), mark=""))]
+        line.append(mark)
 
 
 def wrap(text: str, width: int) -> list[str]:

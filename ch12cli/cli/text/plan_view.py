@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ch12cli.catalogue.formatting import NUMBERS, count_of, format_seconds, short_names
 from ch12cli.cli.text.console import wrap
-from ch12cli.cli.text.tables import cut_cells, format_table, table_width
+from ch12cli.cli.text.tables import format_settings, table_width
 
 if TYPE_CHECKING:  # these modules import torch
     from ch12cli.sweeps.groups import Group
@@ -190,8 +190,7 @@ def format_groups(
         table.append(row)
     if table_width(table) > width:
         table[0][1 : len(keys) + 1] = short_names(list(keys))
-    left = len(keys) + 2
-    lines = format_table(cut_cells(table, left, width=width, ascii_only=True), left=left)
+    lines = format_settings(table, list(keys), first=1, left=len(keys) + 2, width=width, ascii_only=True)
     rest = plan.groups[GROUPS:]
     if rest:
         jobs = sum(len(group.jobs) for group in rest)

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ch12cli.catalogue.formatting import format_number, format_rate, format_time_left, metric_label, part_metrics
-from ch12cli.cli.text.console import print_line
+from ch12cli.cli.text.console import print_line, truncate_line
 from ch12cli.cli.text.run_report import PART_STYLES, format_status, styled_curves, styled_result
 from ch12cli.cli.text.screen import BAR_WIDTH, MIN_BAR, SPEED_WIDTH, Screen
 from ch12cli.cli.text.tables import epoch_columns, format_epoch, format_epoch_header
@@ -152,7 +152,7 @@ def format_progress(
     lines = [line, *(_format_part(row, part, label_width, ascii_only=ascii_only) for part in PART_STYLES)]
     lines = [line for line in lines if line]
     for line in lines:
-        line.truncate(width)
+        truncate_line(line, width, ascii_only=ascii_only)
     return Text("\n", no_wrap=True, overflow="crop").join(lines)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from ch12cli.catalogue.entries import Entry
 from ch12cli.catalogue.formatting import format_number, format_seconds, metric_label
 from ch12cli.catalogue.names import OUTPUTS
-from ch12cli.cli.help.page import page_width, printable
+from ch12cli.cli.help.page import cut_mark, page_width, printable
 from ch12cli.cli.text.tables import format_table, table_width
 
 COLUMNS = ("when", "run", "status", "epochs", "objective", "test", "time")
@@ -75,7 +75,7 @@ def with_names_cut(table: RunTable, room: int) -> RunTable:
 
     Names of runs of the same day differ at the end.
     """
-    index, mark = table[0].index("run"), "…" if printable("…") == "…" else "~"
+    index, mark = table[0].index("run"), cut_mark()
     return [
         [*row[:index], mark + row[index][1 - room :], *row[index + 1 :]] if len(row[index]) > room else row
         for row in table

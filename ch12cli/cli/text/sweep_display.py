@@ -22,7 +22,7 @@ from ch12cli.catalogue.formatting import (
 from ch12cli.catalogue.front import is_search, setting_keys
 from ch12cli.catalogue.summary import failures
 from ch12cli.catalogue.sweep_jobs import as_planned
-from ch12cli.cli.text.console import print_line, printable_on, wrap
+from ch12cli.cli.text.console import print_line, printable_on, truncate_line, wrap
 from ch12cli.cli.text.plan_view import describe_halving, describe_items, describe_varied, varied
 from ch12cli.cli.text.run_report import STATUS_STYLES
 from ch12cli.cli.text.screen import Screen
@@ -239,7 +239,7 @@ def format_sweep(progress: SweepProgress, *, varying: Mapping[str, object], cons
         lines.append(_labelled("failed", Text(text, style=COUNT_STYLES["failed"])))
     for line in lines:
         line.plain = printable_on(console, line.plain)  # an error may contain any text of an exception
-        line.truncate(console.width, overflow="crop" if ascii_only else "ellipsis")
+        truncate_line(line, console.width, ascii_only=ascii_only)
     return Text("\n", no_wrap=True, overflow="crop").join(lines)
 
 

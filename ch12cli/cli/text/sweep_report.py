@@ -1,6 +1,5 @@
 """Text for the results of a sweep: job counts and a table of results."""
 
-import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ from ch12cli.catalogue.keys_of_settings import repetitions_in_words
 from ch12cli.catalogue.summary import Folded, by_monitor, fold_alike
 from ch12cli.cli.help.page import printable
 from ch12cli.cli.text.screen import Screen
-from ch12cli.cli.text.tables import cut_cells, format_table, narrowest_width, table_width
+from ch12cli.cli.text.tables import format_settings, format_table, table_width
 from ch12cli.files.metrics_csv import minimised
 from ch12cli.files.sweep_csv import SweepRow
 
@@ -151,35 +150,24 @@ def format_folded(
 ) -> list[str]:
     """Returns the table, header first, dropping metrics, then keys of one value, and cutting other keys to fit `width`.
 
-    If that is too wide, the last keys are dropped, too. A line below names the keys that were.
+    If that is too wide, the last keys are dropped, too. Lines below name what was.
     """
     keys = list(folded[0].values)
     table: list[list[str]] = []
+    count = len(metrics)
     tries = [(keys, len(metrics))] + [(short_names(keys), count) for count in range(len(metrics), 0, -1)]
     for names, count in tries:
         table = _table(folded, names, metrics[:count], monitor=monitor, ascii_only=ascii_only)
         if table_width(table) <= width:
             break
-    shown = list(range(len(keys)))
-    alike = {index: table[1][index] for index in shown if len({row[index] for row in table[1:]}) == 1 < len(folded)}
-    left_out: list[int] = []
-
-    def shown_columns() -> list[list[str]]:
-        return [[*(row[index] for index in shown), *row[len(keys) :]] for row in table]
-
-    while len(shown) > 1 and table_width(shown_columns()) > width:
-        same = [index for index in shown if index in alike]
-        if not same and narrowest_width(shown_columns(), len(shown)) <= width:
-            break
-        index = (same or shown)[-1]
-        shown.remove(index)
-        left_out.append(index)
-    cells = cut_cells(shown_columns(), len(shown), width=width, ascii_only=ascii_only)
-    same_values = ", ".join(f"{keys[index]}={alike[index]}" for index in sorted(left_out) if index in alike)
-    others = ", ".join(keys[index] for index in sorted(left_out) if index not in alike)
-    named = [f"all of these: {same_values}"] * bool(same_values) + [f"not shown: {others}"] * bool(others)
-    named = [line for text in named for line in textwrap.wrap(text, max(width, 1))]
-    return [*format_table(cells, left=len(shown)), *named]
+    return format_settings(
+        table,
+        keys,
+        left=len(keys),
+        width=width,
+        ascii_only=ascii_only,
+        not_shown=[column_label(metric, ascii_only=ascii_only) for metric in metrics[count:]],
+    )
 
 
 def _table(

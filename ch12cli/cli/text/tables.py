@@ -1,9 +1,17 @@
 """Tables of metrics as text. These functions return lines and print nothing."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ch12cli.catalogue.formatting import format_number, metric_label, result_rows
+from ch12cli.catalogue.formatting import (
+    cut_text,
+    format_number,
+    is_numeral,
+    metric_label,
+    result_rows,
+    roundings,
+)
 from ch12cli.files.result_json import Result
 
 PARTS = {"train": "train", "valid": "validation", "test": ""}
@@ -97,17 +105,28 @@ def _width(column: str) -> int:
 
 def narrowest_width(table: Sequence[Sequence[str]], columns: int) -> int:
     """Returns the least width that `cut_cells` can give a table, whose first `columns` columns it may cut."""
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    least = [min(width, MIN_CELL) if index < columns else width for index, width in enumerate(widths)]
-    return sum(least) + len(GAP) * (len(widths) - 1)
+    widths = [
+        max(map(narrowest_cell if index < columns else len, column))
+        for index, column in enumerate(zip(*table, strict=True))
+    ]
+    return sum(widths) + len(GAP) * (len(widths) - 1)
+
+
+def narrowest_cell(cell: str) -> int:
+    """Returns the characters that a cell has at least: those of a number with one digit, some of any other text."""
+    return len(roundings(cell)[-1]) if is_numeral(cell) else min(len(cell), MIN_CELL)
 
 
 def cut_cells(table: Sequence[Sequence[str]], columns: int, *, width: int, ascii_only: bool) -> list[list[str]]:
-    """Returns the table, header first, with the widest of its first `columns` columns cut until it fits `width`."""
+    """Returns the table, header first, with the widest of its first `columns` columns cut until it fits `width`.
+
+    Numbers are rounded in place of being cut. The table stays wider if its columns have no less to show.
+    """
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     excess = sum(widths) + len(GAP) * (len(widths) - 1) - width
-    floors = [max([MIN_CELL, *map(len, column)]) for column in zip(*table[1:], strict=True)]  # the header is cut first
-    for floor in (floors, [MIN_CELL] * columns):
+    cuttable = list(zip(*table, strict=True))[:columns]
+    floors = [max([MIN_CELL, *map(len, column[1:])]) for column in cuttable]  # the header is cut first
+    for floor in (floors, [max(map(narrowest_cell, column)) for column in cuttable]):
         while excess > 0 and (shrinkable := [index for index in range(columns) if widths[index] > floor[index]]):
             widths[max(shrinkable, key=lambda index: widths[index])] -= 1
             excess -= 1
@@ -116,7 +135,68 @@ def cut_cells(table: Sequence[Sequence[str]], columns: int, *, width: int, ascii
 
 def cut(cell: str, room: int, *, ascii_only: bool) -> str:
     """Returns the cell cut to `room` characters. A path keeps its end, where paths differ."""
-    mark = "~" if ascii_only else "…"
-    if len(cell) <= room:
-        return cell
-    return mark + cell[1 - room :] if "/" in cell else cell[: room - 1] + mark
+    return cut_text(cell, room, mark="~" if ascii_only else "…", from_start="/" in cell)
+
+
+def format_settings(
+    table: Sequence[Sequence[str]],
+    keys: Sequence[str],
+    *,
+    left: int,
+    width: int,
+    ascii_only: bool,
+    first: int = 0,
+    not_shown: Sequence[str] = (),
+) -> list[str]:
+    """Returns a table with columns of settings, no wider than `width`, and lines that name what it leaves out.
+
+    table: header first. keys: of the columns from `first` on. left: columns that are left-aligned and may be cut.
+    Where space lacks, settings that all rows share are left out first; then cells are cut, and the last settings left
+    out, but for one. not_shown: further columns, which the caller has left out.
+    """
+    named = dict(enumerate(keys, start=first))
+    shared = {
+        index: f"{key}={table[1][index]}"
+        for index, key in named.items()
+        if len({row[index] for row in table[1:]}) == 1 < len(table) - 1
+    }
+    others = [index for index in named if index not in shared]
+    kept = (others or list(named))[:1]
+    spare, further = ([index for index in each if index not in kept] for each in (shared, others))
+    columns = columns_that_fit(table, left, width=width, spare=spare, further=further)
+    out = [index for index in named if index not in columns]
+    left -= len(out)
+    cells = cut_cells(only_columns(table, columns), left, width=width, ascii_only=ascii_only)
+    return [
+        *format_table(cells, left=left),
+        *format_named("all of these", [shared[index] for index in out if index in shared], width=width),
+        *format_named("not shown", [*(named[i] for i in out if i not in shared), *not_shown], width=width),
+    ]
+
+
+def columns_that_fit(
+    table: Sequence[Sequence[str]], left: int, *, width: int, spare: Sequence[int], further: Sequence[int]
+) -> list[int]:
+    """Returns the indices of the columns that are shown within `width`.
+
+    Columns of `spare` are left out, from the last one, while the whole table is too wide; then those of `further`,
+    while it is too wide even with its first `left` columns cut.
+    """
+    columns = list(range(len(table[0])))
+    for index in reversed(spare):
+        if table_width(only_columns(table, columns)) > width:
+            columns.remove(index)
+    for index in reversed(further):
+        if narrowest_width(only_columns(table, columns), left - len(table[0]) + len(columns)) > width:
+            columns.remove(index)
+    return columns
+
+
+def only_columns(table: Sequence[Sequence[str]], columns: Sequence[int]) -> list[list[str]]:
+    return [[row[index] for index in columns] for row in table]
+
+
+def format_named(label: str, names: Sequence[str], *, width: int) -> list[str]:
+    """Returns `label: name, name` as lines, broken between words; none without names."""
+    text = f"{label}: {', '.join(names)}"
+    return textwrap.wrap(text, max(width, 1), break_long_words=False, break_on_hyphens=False) if names else []

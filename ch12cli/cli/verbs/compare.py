@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from ch12cli.catalogue.best_setting import with_planned_seeds
@@ -17,11 +17,12 @@ from ch12cli.catalogue.comparison import (
     rows_of_runs,
     run_differences,
 )
+from ch12cli.catalogue.formatting import cut_text
 from ch12cli.catalogue.keys_of_settings import is_repetition
 from ch12cli.catalogue.summary import fold_alike, varying
 from ch12cli.catalogue.sweep_jobs import read_rows_as_planned, sweep_monitor
 from ch12cli.cli.help.arguments import Arguments, find_run
-from ch12cli.cli.help.page import page_width, printable
+from ch12cli.cli.help.page import cut_mark, page_width, printable
 from ch12cli.cli.text.tables import GAP, format_table
 from ch12cli.cli.verbs.runs import whole_number
 from ch12cli.errors import InputError
@@ -105,30 +106,37 @@ def show_side_by_side(runs: Sequence[Compared], form: str) -> None:
     if len(table) == 1:
         print("no difference")
         return
-    if best is not None and form in ("table", "md"):
-        table = [
-            [*row[: best + 1], f"{cell_for_people(row[best + 1])} {BEST_MARK}", *row[best + 2 :]]
-            if row[0] in MARKED_ROWS
-            else row
-            for row in table
-        ]
+    marked = {(number, best) for number, row in enumerate(table) if row[0] in MARKED_ROWS and best is not None}
     if form == "table":
-        print("\n\n".join("\n".join(piece) for piece in side_by_side(table, page_width())))
-    else:
-        print_table(table, form)
+        print("\n\n".join("\n".join(piece) for piece in side_by_side(table, page_width(), marked=marked)))
+        return
+    if form == "md":
+        for number, column in marked:
+            table[number][column + 1] = f"{cell_for_people(table[number][column + 1])} {BEST_MARK}"
+    print_table(table, form)
 
 
-def side_by_side(table: ComparisonTable, width: int) -> list[list[str]]:
-    """The table as lines of at most `width` characters, split into tables of some of the runs each."""
+def side_by_side(table: ComparisonTable, width: int, *, marked: Collection[tuple[int, int]] = ()) -> list[list[str]]:
+    """The table as lines of at most `width` characters, split into tables of some of the runs each.
+
+    marked: (row, run) of the cells that get the mark of the best.
+    """
     texts = [[cell_for_people(value) for value in row] for row in table]
     first = min(max(len(row[0]) for row in texts), width // 3)
     count = len(texts[0]) - 1
     each = max(1, min(count, (width - first) // (MIN_COLUMN + len(GAP))))
     room = (width - first) // each - len(GAP)
+
+    def fitted_cell(number: int, column: int) -> str:
+        end = f" {BEST_MARK}" if (number, column) in marked else ""
+        return tail_of(texts[number][column + 1], room - len(end)) + end
+
     pieces = []
-    for start in range(1, count + 1, each):
+    for start in range(0, count, each):
+        columns = range(start, min(start + each, count))
         lines = [
-            [tail_of(row[0], first), *(tail_of(text, room) for text in row[start : start + each])] for row in texts
+            [tail_of(row[0], first), *(fitted_cell(number, column) for column in columns)]
+            for number, row in enumerate(texts)
         ]
         pieces.append(format_table(lines))
     return pieces
@@ -214,5 +222,5 @@ def cell_for_people(value: Any) -> str:
 
 
 def tail_of(text: str, room: int) -> str:
-    """The end of a text that is too long: there paths and digests differ."""
-    return text if len(text) <= room else f"…{text[1 - room :]}"
+    """The end of a text that is too long, as there paths and digests differ; a number rounded."""
+    return cut_text(text, room, mark=cut_mark(), from_start=True)

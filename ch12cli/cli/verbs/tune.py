@@ -88,21 +88,23 @@ def format_tuned(tuned: "Tuned", argv: Sequence[str], *, width: int, ascii_only:
 def format_final(final: "Final", *, width: int, ascii_only: bool) -> list[str]:
     """Returns what the final model is made of: a table of its settings, with their epochs and networks."""
     from ch12cli.catalogue.formatting import column_label, count_of, short_names
-    from ch12cli.cli.text.tables import cut_cells, format_table
+    from ch12cli.cli.text.tables import format_named, format_settings
 
     count, label = len(final.settings) * final.seeds, column_label(final.metric, ascii_only=ascii_only)
+    lines = [f"final model: the mean of {count_of(count, 'network')}, trained on all rows but those of the test"]
     keys = list(dict.fromkeys(key for each in final.settings for key in each.values))
-    differing = [key for key in keys if len({each.values.get(key) for each in final.settings}) > 1]
+    values = {key: list(dict.fromkeys(each.values.get(key, "-") for each in final.settings)) for key in keys}
+    differing = [key for key in keys if len(values[key]) > 1]
+    shared = [f"{key}={values[key][0]}" for key in keys if key not in differing]
     table = [[*short_names(differing), "as in job", "epochs", "networks"]]
     for each in final.settings:
         cells = [each.values.get(key, "-") for key in differing]
         table.append([*cells, f"{each.row.job}", f"{each.epochs:,}", f"{final.seeds}"])
-    left = len(differing)
-    return [
-        f"final model: the mean of {count_of(count, 'network')}, trained on all rows but those of the test",
-        f"its settings and epochs by {label}, of different structures if as good:",
-        *format_table(cut_cells(table, left, width=width, ascii_only=ascii_only), left=left),
-    ]
+    rows = format_settings(table, differing, left=len(differing), width=width, ascii_only=ascii_only)
+    if len(final.settings) == 1:
+        return [*lines, *format_named(f"its setting and epochs by {label}", shared, width=width), *rows]
+    lines.append(f"its settings and epochs by {label}, of different structures if as good:")
+    return [*lines, *rows, *format_named("all of these", shared, width=width)]
 
 
 def cell(value: float | None) -> str:
