@@ -93,6 +93,7 @@ class Launch:
 
     `total_jobs`: the number of jobs in all batches, if there are several.
     `others`: the numbers of jobs in the directory that are not of a search; they have rows in its table alone.
+    `goes_on`: whether a search asks for further jobs after the next batch, as far as it knows.
     `ends_at`: when a search's budget of time is used up, by perf_counter.
     `engine`: trains the work items; by default processes of this machine.
     `jobs`: the jobs planned so far, by number.
@@ -110,6 +111,7 @@ class Launch:
     ) -> None:
         self.engine = engine or LocalEngine()
         self.directory, self.callback, self.total_jobs = directory, FaultTolerantSweepCallback(callback), total_jobs
+        self.goes_on = False
         self.ends_at: float | None = None
         self.others: set[int] = set()
         self.hydra = HydraFiles(directory)
@@ -165,6 +167,8 @@ class Launch:
         self.require_idle_engines()
         before = rows_in(self.directory) if self.buffer is None else {row.job: row for row in self.rows}
         plan, rows = examined_plan(jobs, self.directory, self.known, before, elsewhere=self.engine.elsewhere)
+        total = max(self.total_jobs, len(plan.jobs))
+        plan = replace(plan, total_jobs=total, goes_on=self.goes_on, ends_at=self.ends_at)
         self.jobs |= plan.jobs
         require_unchanged_data(plan, self.directory)
         if not plan.items and {row.job: row for row in rows} == before:
@@ -172,7 +176,6 @@ class Launch:
             return self.finish_unchanged(plan, rows)
         warnings = checkpoint_warnings(plan, self.directory)
         self.clean_up(plan)
-        plan = replace(plan, total_jobs=max(self.total_jobs, len(plan.jobs)), ends_at=self.ends_at)
         self.known = write_plan(plan, self.directory, self.known, self.hydra)
         self.callback.on_begin(plan, directory=self.directory)
         if duplicates := len(plan.numbers) - len(set(plan.numbers)):

@@ -50,6 +50,7 @@ class Plan:
     finished_items: list[WorkItem] = field(default_factory=list)
     tasks: Sequence[Task] = ()  # one per group
     total_jobs: int = 0  # jobs in the sweep, if this plan covers one batch of it
+    goes_on: bool = False  # whether a search asks for further jobs, whose number total_jobs may not know
     ends_at: float | None = None  # when its budget of time is used up, by perf_counter
     elsewhere: Elsewhere | None = None  # what its engine trains it with; None: this machine
     tasks_of_engine: str = ""  # what would be submitted to its engine, in words

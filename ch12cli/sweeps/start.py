@@ -273,28 +273,32 @@ def plan_many(
 
         require_one_batch(sweep)
         single = "" if jobs_file else single_job_reason(sweep)
-        directory = sweep_directory(sweep)
+        directory, goes_on = sweep_directory(sweep), False
         if sweep.search is not None:
-            batch = first_batch(sweep, directory)
+            batch, goes_on = first_batch(sweep, directory)
         engine = engine_of(sweep.config.hydra.launcher) if is_stacked(sweep) else LocalEngine()
         with devices_of(engine):
             known, rows = read_plan(directory), rows_in(directory)
             jobs = sweep.compose(batch)
             plan, _ = examined_plan(jobs, directory, known, rows, single=single, elsewhere=engine.elsewhere)
-            plan = replace(plan, total_jobs=batched_job_count(sweep), tasks_of_engine=engine.describe(plan.items))
+            tasks = engine.describe(plan.items)
+            plan = replace(plan, total_jobs=batched_job_count(sweep), goes_on=goes_on, tasks_of_engine=tasks)
             found, items = estimates(plan.groups, plan.tasks, plan.items, elsewhere=engine.elsewhere)
             return replace(plan, seconds=engine.seconds_for(items, processes=plan.processes)), found
 
 
-def first_batch(sweep: ComposedSweep, directory: Path) -> list[list[str]]:
-    """Returns the overrides of the jobs that a search would train first. Raises InputError if it has ended."""
+def first_batch(sweep: ComposedSweep, directory: Path) -> tuple[list[list[str]], bool]:
+    """Returns the overrides of the jobs that a search would train first, and whether it would go on then.
+
+    Raises InputError if it has ended.
+    """
     from ch12cli.sweeps.search.driver import Search
 
     search = Search(sweep, directory)
     settings = search.batch()
     if not settings:
         raise InputError(f"{directory}: the search has ended there; give it more trials, such as search.n_trials=1000")
-    return [job for setting in settings for job in search.jobs(setting)]
+    return [job for setting in settings for job in search.jobs(setting)], search.goes_on_after(settings)
 
 
 MULTIRUN_YAML = "multirun.yaml"  # Hydra's sweeper writes it before any job starts

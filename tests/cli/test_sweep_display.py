@@ -12,6 +12,7 @@ from rich.console import Console
 
 from ch12cli.catalogue.formatting import format_interval
 from ch12cli.catalogue.summary import Folded
+from ch12cli.cli.text.plan_view import format_plan
 from ch12cli.cli.text.sweep_display import SweepDisplay, format_running
 from ch12cli.cli.text.sweep_report import format_folded
 from ch12cli.files.plan_json import PlanFile
@@ -244,6 +245,31 @@ def test_the_batches_of_a_search_are_one_work_within_its_budget_of_time(clock: C
         assert (display.sweep.share, display.sweep.seconds_left) == (1.0, 0.0)
     facts = dict(display.facts(first, DIRECTORY))
     assert facts["sweep"] == "40 jobs in batches, the first of 2, for 12 s at most"
+
+
+@pytest.mark.parametrize(
+    ("given", "done", "total", "ends_at", "text"),
+    [
+        (6, 6, 40, None, "40 jobs, 6 of them done earlier; the search goes on"),
+        (6, 4, 40, None, "40 jobs, 4 of them done earlier; the search goes on"),
+        (6, 6, 0, 112.0, "6 jobs done earlier; the search goes on, for 12 s at most"),
+        (6, 0, 0, 112.0, "jobs in batches, the first of 6, for 12 s at most"),
+    ],
+)
+def test_a_search_that_goes_on_says_so(
+    clock: Clock, given: int, done: int, total: int, ends_at: float | None, text: str
+):
+    clock.now = 100.0
+    jobs = [make_job(number, f"seed={number}") for number in range(given)]
+    plan = make_plan(jobs, stacks=[] if done == given else [range(done, given)], done=range(done))
+    plan = replace(plan, total_jobs=total, ends_at=ends_at, goes_on=True)
+    console = make_console(80)
+    with SweepDisplay(console=console) as display:
+        display.on_begin(plan, directory=DIRECTORY)
+        assert display.sweep.share < 0.5  # lines of progress are still to come
+    assert written(console).splitlines()[0] == f"sweep      {text}"
+    if done:
+        assert format_plan(plan, width=80)[0] == text.partition(", for")[0]
 
 
 def test_a_quiet_sweep_prints_only_its_directory_and_failures_as_errors(clock: Clock):

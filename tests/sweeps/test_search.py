@@ -125,8 +125,14 @@ def test_the_same_command_again_trains_only_what_is_new(folder: Path) -> None:
     first = search(*SPACE)
     again = search(*SPACE)
     assert again.looker.ended == []
+    assert [plan.goes_on for plan in [*first.looker.plans, *again.looker.plans]] == [True, False, False]
     more = search(*SPACE, trials=14)
     assert len(more.looker.ended) == 6
+    assert [(len(plan.done), plan.total_jobs, plan.goes_on) for plan in more.looker.plans] == [
+        (8, 14, True),
+        (0, 14, True),
+        (0, 14, False),
+    ]
     assert without_times(first.rows) == {job: row for job, row in without_times(more.rows).items() if job < 8}
 
 
@@ -148,6 +154,21 @@ def test_a_killed_search_goes_on_with_the_same_trials(folder: Path, seconds: flo
     assert list(killed.rows) == list(range(40))
     assert settings(killed) == settings(whole)
     assert [row["objective"] for row in killed.rows.values()] == [row["objective"] for row in whole.rows.values()]
+
+
+def test_a_search_goes_on_until_its_space_its_budget_and_its_finalists_are_done(folder: Path) -> None:
+    def goes_on(*words: str, into: str) -> list[bool]:
+        return [plan.goes_on for plan in sweep(*SMALL, "search.n_jobs=2", *words, into=into).looker.plans]
+
+    whole = ("optimizer.lr=0.1,0.01,0.001", "search.n_trials=9")
+    assert goes_on(*whole, into="space") == [True, False]
+    assert goes_on(*whole, into="space") == [False]
+    epochs = (*SPACE, "epochs=3", "search.epochs=12")
+    assert goes_on(*epochs, into="epochs") == [True, False]
+    assert goes_on(*epochs, into="epochs") == [False]
+    final = (*SPACE, "search.n_trials=2", "search.finalists=1")
+    assert goes_on(*final, into="final") == [True, False]
+    assert goes_on(*final, into="final") == [False, False]
 
 
 @pytest.mark.slow

@@ -63,7 +63,9 @@ def format_jobs(plan: Plan, *, width: int) -> list[str]:
     if plan.total_jobs > len(plan.jobs):
         batches = -(-plan.total_jobs // len(plan.jobs))
         head += f", the first of {batches:,} batches with {count_of(plan.total_jobs, 'job')} in all"
-    if plan.done:
+    if plan.done and plan.goes_on:
+        head = describe_continued(plan)
+    elif plan.done:
         head += f", {len(plan.done):,} done already, {len(plan.jobs) - len(plan.done):,} to train"
     lines = [head]
     if repeated:
@@ -71,6 +73,13 @@ def format_jobs(plan: Plan, *, width: int) -> list[str]:
         first = " ".join(plan.jobs[repeated[0]].overrides)
         lines.append(f"{count_of(surplus, 'duplicate')} left out, the first: {first}")
     return [line for text in lines for line in _wrapped(text, width)]
+
+
+def describe_continued(plan: Plan) -> str:
+    """Returns how far a search has come that goes on: `40 jobs, 24 of them done earlier; the search goes on`."""
+    done, total = len(plan.done), max(plan.total_jobs, len(plan.jobs))
+    of_total = f"{count_of(total, 'job')}, {done:,} of them" if done < total else count_of(done, "job")
+    return f"{of_total} done earlier; the search goes on"
 
 
 def varied(jobs: Iterable[SweepJob]) -> dict[str, list[str]]:

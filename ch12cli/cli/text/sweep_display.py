@@ -23,7 +23,7 @@ from ch12cli.catalogue.front import is_search, setting_keys
 from ch12cli.catalogue.summary import failures
 from ch12cli.catalogue.sweep_jobs import as_planned
 from ch12cli.cli.text.console import print_line, printable_on, truncate_line, wrap
-from ch12cli.cli.text.plan_view import describe_halving, describe_items, describe_varied, varied
+from ch12cli.cli.text.plan_view import describe_continued, describe_halving, describe_items, describe_varied, varied
 from ch12cli.cli.text.run_report import STATUS_STYLES
 from ch12cli.cli.text.screen import Screen
 from ch12cli.cli.text.sweep_progress import SweepProgress
@@ -90,14 +90,10 @@ class SweepDisplay(Screen):
 
     def facts(self, plan: Plan, directory: Path) -> list[tuple[str, str]]:
         """Returns the facts about the sweep as (label, text) pairs."""
-        done = "all" if len(plan.done) == len(plan.jobs) else f"{len(plan.done):,}"
-        earlier = f", {done} of them done earlier" if plan.done else ""
-        count = count_of(len(plan.jobs), "job")
-        if plan.total_jobs > len(plan.jobs):
-            count = f"{count_of(plan.total_jobs, 'job')} in batches, the first of {len(plan.jobs):,}"
+        count = describe_jobs(plan)
         if plan.ends_at is not None:
             count += f", for {format_seconds(max(0.0, plan.ends_at - self.sweep.start))} at most"
-        facts = [("sweep", f"{count}{earlier}")]
+        facts = [("sweep", count)]
         facts += [("varied", describe_varied(self._varied))] if self._varied else []
         facts += [("training", describe_items(plan.items))] if plan.items else []
         return [*facts, *describe_halving(plan.groups), ("directory", str(directory))]
@@ -211,6 +207,18 @@ class SweepDisplay(Screen):
         if missing:
             lines.append(Text(f"{indent}{resume_line(outcome.directory)} trains the rest"))
         return lines
+
+
+def describe_jobs(plan: Plan) -> str:
+    """Returns the number of jobs of a sweep, of which a plan may be the first batch, and of those done earlier."""
+    if plan.done and plan.goes_on:
+        return describe_continued(plan)
+    jobs, total = len(plan.jobs), max(plan.total_jobs, len(plan.jobs))
+    count = count_of(total, "job")
+    if total > jobs or plan.goes_on:
+        count = f"{count if total > jobs else 'jobs'} in batches, the first of {jobs:,}"
+    done = "all" if len(plan.done) == total else f"{len(plan.done):,}"
+    return f"{count}, {done} of them done earlier" if plan.done else count
 
 
 LABEL_WIDTH = 9  # characters: as wide as the labels in a run's display

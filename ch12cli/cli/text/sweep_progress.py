@@ -42,6 +42,7 @@ class SweepProgress:
 
     def __init__(self) -> None:
         self.jobs = self.earlier = 0  # all jobs, and those done before
+        self.is_open = False  # whether more jobs follow, of a number that is not known
         self.counts = {"finished": 0, "diverged": 0, "failed": 0}
         self.processes = 1  # number of work items trained at the same time
         self.best: dict[str, tuple[float, SweepJob]] = {}  # by metric, among the finished jobs
@@ -86,6 +87,7 @@ class SweepProgress:
                 self._todo += len(jobs) * settings.loop.epochs
         self.jobs = len(self._part_of)
         self.total = max(self.jobs, plan.total_jobs)
+        self.is_open = plan.goes_on and self.total == self.jobs
 
     def advance(self, item: WorkItem, progress: Progress) -> None:
         """Records an epoch of a work item."""
@@ -134,8 +136,11 @@ class SweepProgress:
 
     @property
     def _all(self) -> float:
-        """The epochs of all jobs that were not done before. Those of batches to come are like the others."""
-        return self._todo * (self.total - self.earlier) / max(1, self.jobs - self.earlier)
+        """The epochs of all jobs that were not done before. Those of batches to come are like those that are known."""
+        of_job = (
+            self._todo / (self.jobs - self.earlier) if self.jobs > self.earlier else self._before / max(1, self.jobs)
+        )
+        return of_job * (self.total - self.earlier)
 
     @property
     def share(self) -> float:
@@ -143,7 +148,8 @@ class SweepProgress:
         of_work = (self._before + self._work) / max(1, self._before + self._all)
         if self.ends_at is None:
             return of_work
-        return min(1.0, max(of_work, self._elapsed / max(self.ends_at - self.start, 1e-9)))
+        of_time = self._elapsed / max(self.ends_at - self.start, 1e-9)
+        return min(1.0, of_time if self.is_open else max(of_work, of_time))
 
     @property
     def _elapsed(self) -> float:
@@ -161,7 +167,7 @@ class SweepProgress:
         elapsed, work = self._elapsed, self._work - self._resumed
         if not work or elapsed <= STEADY:
             return None
-        left = elapsed * (self._all - self._work) / work
+        left = math.inf if self.is_open and self.ends_at else elapsed * (self._all - self._work) / work
         return left if self.ends_at is None else max(0.0, min(left, self.ends_at - perf_counter()))
 
     def busy(self) -> list[StackShare]:

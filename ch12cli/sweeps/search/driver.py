@@ -49,10 +49,12 @@ class RecordedTrial:
 class Recorded(NamedTuple):
     """What a sweep's directory holds of a search.
 
-    trials: in the order of their numbers. others: the numbers of jobs that are neither of a trial nor of a finalist.
+    trials: in the order of their numbers. final_jobs: the number of ended jobs of finalists. others: the numbers of
+    jobs that are neither of a trial nor of a finalist.
     """
 
     trials: list[RecordedTrial]
+    final_jobs: int
     others: set[int]
 
 
@@ -71,21 +73,25 @@ def recorded_trials(plan: PlanFile, rows: dict[int, SweepRow], request: SearchRe
     keys = {parameter.key for parameter in request.space.parameters}
     found: dict[tuple[tuple[str, str], ...], RecordedTrial] = {}
     others: set[int] = set()
+    final_jobs = 0
     for job in sorted(plan.jobs, key=lambda job: job.number):
         own = [line for line in job.lines if line not in fixed]
         setting = {key: text for key, _, text in (line.partition("=") for line in own) if key in keys}
         further = alike(line for line in own if line.partition("=")[0] not in keys)
         point = request.space.point(setting)
         is_in_space = point is not None and request.space.setting(point) == setting
+        has_ended = job.number in rows and rows[job.number].status in ENDED
         if not is_in_space or further not in repetitions or not fixed <= set(job.lines):
             if not is_in_space or further not in finals:
                 others.add(job.number)
+            else:
+                final_jobs += has_ended
             continue
         trial = found.setdefault(key_of_setting(setting), RecordedTrial(setting, {}, {}))
         trial.lines[repetitions[further]] = list(job.lines)
-        if job.number in rows and rows[job.number].status in ENDED:
+        if has_ended:
             trial.rows[job.number] = rows[job.number]
-    return Recorded(list(found.values()), others)
+    return Recorded(list(found.values()), final_jobs, others)
 
 
 def trial_of_rows(setting: Setting, rows: Sequence[SweepRow], request: SearchRequest) -> Trial:
@@ -169,10 +175,9 @@ class Search:
         plan = read_plan(directory)
         rows = {row.job: row for row in read_sweep_csv(directory / SWEEP)}
         known = {job.number: row_on_disk(rows.get(job.number), plan.facts(job), directory) for job in plan.jobs}
-        trials, self.others = recorded_trials(plan, known, self.request)
+        self.recorded, self.final_jobs_done, self.others = recorded_trials(plan, known, self.request)
         self.next_number = max((job.number for job in plan.jobs), default=-1) + 1
-        self.recorded = trials  # until they have been launched
-        self.lines = {key_of_setting(trial.setting): trial.lines for trial in trials}
+        self.lines = {key_of_setting(trial.setting): trial.lines for trial in self.recorded}
         self.epochs = 0
         self.refused: dict[tuple[tuple[str, str], ...], InputError] = {}  # settings that no run may have
         self.is_exhausted = False  # no setting is left that was not asked
@@ -183,10 +188,28 @@ class Search:
     @property
     def left(self) -> float:
         """The number of trials that may still be asked, by the number of trials and the epochs."""
-        settings, per_trial = self.request.settings, self.request.epochs * len(self.request.repetitions)
-        by_number = math.inf if settings.n_trials is None else settings.n_trials - len(self.study.trials)
-        by_epochs = math.inf if settings.epochs is None else (settings.epochs - self.epochs) // per_trial
+        return self.left_after(len(self.study.trials), self.epochs)
+
+    def left_after(self, trials: int, epochs: int) -> float:
+        """Returns the number of trials that may still be asked after so many trials and epochs."""
+        settings = self.request.settings
+        by_number = math.inf if settings.n_trials is None else settings.n_trials - trials
+        by_epochs = math.inf if settings.epochs is None else (settings.epochs - epochs) // self.epochs_of_trial
         return max(0.0, min(by_number, by_epochs))
+
+    @property
+    def epochs_of_trial(self) -> int:
+        return self.request.epochs * len(self.request.repetitions)
+
+    def goes_on_after(self, settings: Sequence[Setting]) -> bool:
+        """Returns whether more is to be trained after this batch, the latest: trials, or finalists."""
+        epochs = self.epochs + len(settings) * self.epochs_of_trial
+        if self.recorded:  # some of their runs may have stopped early
+            epochs = sum(row.epochs or 0 for trial in self.recorded for row in trial.rows.values())
+        trials = len(self.study.trials) + len(self.recorded or settings)
+        finalists = min(trials, self.request.settings.finalists) * len(self.request.finals)
+        is_open = trials < self.request.space.count and self.left_after(trials, epochs) >= 1 and self.seconds_left > 0
+        return is_open or self.final_jobs_done < finalists
 
     @property
     def seconds_left(self) -> float:
@@ -293,6 +316,7 @@ def run_search(task: SweepTask, launcher: Any) -> list[Any]:
     try:
         while settings := search.batch():
             jobs = [job for setting in settings for job in search.jobs(setting)]
+            launch.goes_on = search.goes_on_after(settings)
             returned += launcher.launch(jobs, initial_job_idx=number)
             number = max(number, 1 + max(launch.jobs, default=-1))
             if launch.aborted:
@@ -303,7 +327,7 @@ def run_search(task: SweepTask, launcher: Any) -> list[Any]:
                 launch.callback.on_message(text, warning=True)
                 break
         else:
-            jobs = search.final_jobs()
+            jobs, launch.goes_on = search.final_jobs(), False
             returned += launcher.launch(jobs, initial_job_idx=number) if jobs else []
     except (KeyboardInterrupt, Terminated):
         into = shell_word(f"hydra.sweep.dir={launch.directory}")
