@@ -116,7 +116,7 @@ class MemoryRule:
         return value == "auto" or size_in_bytes(value) is not None
 
     def __str__(self) -> str:
-        return "auto, or a size such as 500MB or 2GB"
+        return "auto, or a size greater than 0, such as 500MB or 2GB"
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ class Duration:
         return duration_in_seconds(value) is not None
 
     def __str__(self) -> str:
-        return "a time, such as 90s, 10m or 2h"
+        return "a time greater than 0, such as 90s, 10m or 2h"
 
 
 def duration_in_seconds(value: Any) -> float | None:

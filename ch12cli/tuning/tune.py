@@ -18,7 +18,7 @@ from ch12cli.rules import IntegerRule
 from ch12cli.run.data_sets import data_read_once
 from ch12cli.run.start import checked
 from ch12cli.run.task import Task, build_task
-from ch12cli.search.settings import PREFIX, SWEEPER, duration_in_seconds
+from ch12cli.search.settings import PREFIX, SWEEPER, Duration, duration_in_seconds
 from ch12cli.sweeps.callbacks import SweepCallback
 from ch12cli.sweeps.start import Finished, train_many
 from ch12cli.tuning.baselines import Baseline, baselines
@@ -105,7 +105,7 @@ def tune(
     """
     seconds, start = duration_in_seconds(budget), perf_counter()
     if seconds is None:
-        raise InputError(f"--budget {budget}: must be a time, such as 90s, 10m or 2h")
+        raise InputError(f"--budget {budget}: must be {Duration()}")
     if trials is not None and not MOST_TRIALS.allows(trials):
         raise InputError(f"--trials {trials}: must be {MOST_TRIALS}")
     refuse_limits(overrides)

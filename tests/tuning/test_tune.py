@@ -332,8 +332,10 @@ def test_the_only_setting_of_the_final_model_is_said_whole() -> None:
 
 
 def test_a_wrong_budget_or_key_is_refused(folder: Path) -> None:
-    with pytest.raises(InputError, match="must be a time, such as 90s, 10m or 2h"):
-        tune([], budget="soon", folders=(), callback=Looker())
+    for budget in ("soon", "0s", "0.0h", "0"):
+        with pytest.raises(InputError) as raised:
+            tune([], budget=budget, folders=(), callback=Looker())
+        assert str(raised.value) == f"--budget {budget}: must be a time greater than 0, such as 90s, 10m or 2h"
     with pytest.raises(InputError, match="optimzer"):
         tune(["optimzer=sgd"], budget="1m", folders=(), callback=Looker())
 
