@@ -4,6 +4,31 @@ from collections.abc import Iterable
 from difflib import SequenceMatcher
 from functools import lru_cache
 
+# Names that others use for what ch12 calls otherwise. By their letters, some are nearer to what they do not mean.
+OTHER_NAMES = {
+    "gpu": "cuda",
+    "nvidia": "cuda",
+    "metal": "mps",
+    "mae": "l1",
+    "l2": "mse",
+    "smooth_l1": "huber",
+    "ce": "cross_entropy",
+    "bce_with_logits": "bce_logits",
+    "swish": "silu",
+    "plateau": "reduce_on_plateau",
+    "glorot": "xavier",
+    "he": "kaiming",
+    "zscore": "standard",
+    "fp32": "float32",
+    "float": "float32",
+    "fp64": "float64",
+    "double": "float64",
+    "bf16": "bfloat16",
+    "auroc": "auc",
+    "roc_auc": "auc",
+    "tb": "tensorboard",
+}
+
 
 @lru_cache(maxsize=4096)  # the parts of dotted names recur often
 def distance(a: str, b: str) -> int:
@@ -71,9 +96,12 @@ def mistakes(name: str, candidate: str) -> float | None:
 def nearest(name: str, known: Iterable[str], *, most: int = 3) -> list[str]:
     """Returns at most `most` known names nearest to `name`, best first.
 
-    All are less than one mistake farther away than the best.
+    All are less than one mistake farther away than the best. Another name for a known one means that one alone.
     """
-    folded = fold_name(name)
+    folded, known = fold_name(name), list(known)
+    meant = OTHER_NAMES.get(folded.partition(":")[0])  # gpu:0
+    if meant in known and folded not in known:
+        return [meant]
     scored = []
     for candidate in dict.fromkeys(known):
         score = mistakes(folded, fold_name(candidate))
