@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from ch12cli.catalogue.best_setting import with_planned_seeds
 from ch12cli.catalogue.comparison import are_comparable, read_compared, rows_of_runs
+from ch12cli.catalogue.ensembles import no_curve
 from ch12cli.catalogue.entries import tags_of
 from ch12cli.catalogue.final_numbers import AT_END, with_final_numbers
 from ch12cli.catalogue.formatting import count_of, short_names
@@ -17,7 +18,7 @@ from ch12cli.catalogue.summary import LEFT, fold_seeds, trained_alike, varying
 from ch12cli.catalogue.sweep_jobs import read_rows_as_planned, rows_to_come, sweep_monitor
 from ch12cli.errors import InputError
 from ch12cli.files.compact.run_files import run_exists
-from ch12cli.files.hydra_folder import read_keys
+from ch12cli.files.hydra_folder import is_ensemble, read_keys
 from ch12cli.files.metrics_csv import minimised, read_metrics
 from ch12cli.files.plan_json import is_inside
 from ch12cli.files.run_directory import HYDRA, METRICS
@@ -268,6 +269,8 @@ def run_curves(
         if path.is_file() or not run_exists(path):
             raise InputError(f"{path}: is a file; name the directory of a run")
     if len(paths) == 1:
+        if is_ensemble(read_keys(paths[0] / HYDRA)):
+            raise no_curve(str(paths[0]), read_compared(paths[0]).results)
         curve = read_metrics(paths[0] / METRICS)
         return learning_curves([("", [curve])], title=f"{subject(paths[0])}: {what}", metric=metric, log=log)
     rows = records_of(paths, comparable=False).rows

@@ -27,11 +27,11 @@ from ch12cli.catalogue.summary import Folded, failures, fold_alike, varying
 from ch12cli.errors import InputError
 from ch12cli.files.command import commands_of
 from ch12cli.files.compact.run_files import recorded_job
-from ch12cli.files.hydra_folder import NAMES_A_KEY
+from ch12cli.files.hydra_folder import NAMES_A_KEY, is_ensemble, read_keys
 from ch12cli.files.metrics_csv import SEVERAL, minimised, read_metrics
 from ch12cli.files.plan_json import is_inside
 from ch12cli.files.result_json import Result, describe_ending, read_result
-from ch12cli.files.run_directory import METRICS, RESULT
+from ch12cli.files.run_directory import HYDRA, METRICS, RESULT
 from ch12cli.files.sweep_csv import SweepRow
 from ch12cli.plots import recorded
 from ch12cli.plots.plot import Plot
@@ -100,7 +100,8 @@ def run_page(
     commands = commands_of(entry.path, result.history if result else {})
     lines = [("Then:" if index else "Train it again:", command) for index, command in enumerate(commands)]
     name = shell_word(str(entry.path))
-    lines += [("Train it again and compare the results:", f"ch12 repro {name}{trust}")]
+    if not is_ensemble(run.settings):
+        lines.append(("Train it again and compare the results:", f"ch12 repro {name}{trust}"))
     classes = any("accuracy" in row for row in results)
     lines += [(f"Metrics on the test part{', by class' * classes}:", f"ch12 eval {name}{trust}")]
     sections += ["<h2 id='commands'>Commands</h2>", page.commands(lines)]
@@ -214,18 +215,17 @@ def page_heading(title: str, entry: Entry) -> str:
 
 
 def run_highlights(entry: Entry) -> list[tuple[str, str]]:
-    """The few numbers that say most about a run: (label, text) each."""
-    values = entry.values
+    """The few numbers that say most about a run: (label, text) each. An ensemble has no epochs."""
+    values, trained = entry.values, not is_ensemble(read_keys(entry.path / HYDRA))
+    final, best = (", final weights", ", best epoch") if trained else ("", "")
     found = [
-        (f"{recorded.column_in_words(name)}, final weights", f"{value:.4g}")
+        (f"{recorded.column_in_words(name)}{final}", f"{value:.4g}")
         for name, value in values.items()
         if is_test_metric(name, value)
     ]
     if isinstance(values.get("objective"), int | float):
-        found.append(
-            (f"{recorded.column_in_words(str(values.get('monitor')))}, best epoch", f"{values['objective']:.4g}")
-        )
-    found.append(("epochs", str(values.get("epochs") or 0)))
+        found.append((f"{recorded.column_in_words(str(values.get('monitor')))}{best}", f"{values['objective']:.4g}"))
+    found += [("epochs", str(values.get("epochs") or 0))] if trained else []
     if isinstance(values.get("seconds"), int | float):
         found.append(("time", format_seconds(values["seconds"])))
     if values.get("parameters") is not None:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ch12cli.catalogue.ensembles import takers_in_words
 from ch12cli.config.recorded import with_later_keys
 from ch12cli.config.run_settings import RunSettings
 from ch12cli.config.untrusted_settings import ENSEMBLE, Use
@@ -203,5 +204,5 @@ def require_same_data(saved: Saved, digest: str) -> None:
 def refuse_ensemble(saved: Saved) -> None:
     """Raises InputError for an ensemble, which was not trained: its members were."""
     if saved.settings.model.target.path == ENSEMBLE:
-        hint = "predict, eval and export --format onnx take it; train, resume and repeat its members"
+        hint = f"{takers_in_words()} take it; train, resume and repeat its members"
         raise InputError(f"{saved.directory}: is an ensemble of trained networks; {hint}")

@@ -9,7 +9,9 @@ import pytest
 import torch
 from torch import nn
 
+from ch12cli.catalogue.ensembles import TAKEN_BY, takers_in_words
 from ch12cli.cli.main import main
+from ch12cli.cli.verbs.export import EXPORT_SUFFIXES
 from ch12cli.errors import InputError
 from ch12cli.files.hydra_folder import read_keys, to_yaml
 from ch12cli.models.averaging import Ensemble
@@ -107,7 +109,9 @@ def test_an_ensemble_is_made_shown_and_evaluated_by_commands_and_not_trained(
     assert "best " not in shown
     for words in (["resume", "combined", "epochs=9"], ["repro", "combined"], ["export", "combined"]):
         assert main(words) == 2
-        assert "is an ensemble of trained networks" in capsys.readouterr().err
+        error = capsys.readouterr().err
+        assert "is an ensemble of trained networks; predict, eval, report, plot --kind confusion or residuals" in error
+        assert "and export --format onnx or torch_export take it" in error
     for words, message in (
         (["-o", "combined"], "exists already"),
         (["--size", "0"], "must be a whole number from 1"),
@@ -167,6 +171,44 @@ def test_an_ensemble_of_an_earlier_version_has_only_what_every_one_shares(folder
         **{"dataset": "iris", "model": "ensemble", "loss": "auto", "precision": "float32", "dataset.test_size": 0.2}
     }
     assert not {name for name in keys if name.startswith(("optimizer", "seed"))}
+
+
+def test_the_commands_that_are_said_to_take_an_ensemble_are_those_that_do(flowers: Swept, folder: Path) -> None:
+    of_values = sweep(*SMALL, "dataset=toy_regression", "seed=1,2", into="values")
+    for swept, name in ((flowers, "classes"), (of_values, "numbers")):
+        assert main(["ensemble", str(swept.directory), "--size", "2", "-o", name]) == 0
+    (folder / "rows.csv").write_text("sepal_length,sepal_width,petal_length,petal_width\n5.1,3.5,1.4,0.2\n")
+    for command, values in TAKEN_BY.items():
+        verb, *options = command.split()
+        rows = ["rows.csv"] if verb == "predict" else []
+        for value in values or [""]:
+            name = "numbers" if value == "residuals" else "classes"
+            assert main([verb, name, *rows, *options, *([value] if value else [])]) == 0, (command, value)
+    formats = set(EXPORT_SUFFIXES) - set(TAKEN_BY["export --format"])
+    assert formats
+    assert {main(["export", "classes", "--format", each]) for each in formats} == {2}
+    page = (Path(__file__).parents[2] / "docs/how-to/search.md").read_text(encoding="utf-8")
+    assert takers_in_words(quote="`") in page.replace("\n", " ")
+
+
+def test_an_ensemble_has_no_epochs_to_show(flowers: Swept, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    values = sweep(*SMALL, "dataset=toy_regression", "seed=1,2", into="values")
+    for swept, kind in ((flowers, "confusion"), (values, "residuals")):
+        assert main(["ensemble", str(swept.directory), "--size", "2", "-o", kind]) == 0
+        capsys.readouterr()
+        for words in ([], ["--kind", "curve"], ["--kind", "norms"]):
+            assert main(["plot", kind, *words]) == 2
+            said = f"ch12: {kind}: is an ensemble, which has no epochs and so no curve; try --kind {kind}\n"
+            assert capsys.readouterr().err == said
+        assert main(["plot", kind, "--kind", kind]) == 0
+        capsys.readouterr()
+        assert main(["eval", kind]) == 0
+        assert capsys.readouterr().out.splitlines()[0] == kind
+        assert main(["report", kind, "-o", "page.html"]) == 0
+        page = re.sub(r"<[^>]+>", " ", (folder / "page.html").read_text(encoding="utf-8"))
+        assert not re.search(r"\b0\s+epochs|best epoch", page.partition("Results")[0])
+        assert "ch12 repro" not in page
+        assert "ch12 eval" in page
 
 
 @pytest.mark.slow

@@ -452,8 +452,14 @@ def test_folds_are_repetitions_of_a_trial() -> None:
     [
         ((LR, "search.n_trial=3"), "search.n_trial=3: no such key; did you mean `search.n_trials`?"),
         ((LR, "search.n_trials=0"), "search.n_trials=0: must be auto, or a whole number from 1"),
-        ((LR, "search.timeout=5x"), "search.timeout=5x: must be null, or a time greater than 0, such as 90s, 10m or 2h"),
-        ((LR, "search.timeout=0s"), "search.timeout=0s: must be null, or a time greater than 0, such as 90s, 10m or 2h"),
+        (
+            (LR, "search.timeout=5x"),
+            "search.timeout=5x: must be null, or a time greater than 0, such as 90s, 10m or 2h",
+        ),
+        (
+            (LR, "search.timeout=0s"),
+            "search.timeout=0s: must be null, or a time greater than 0, such as 90s, 10m or 2h",
+        ),
         ((LR, "search.sampler=grid"), "search.sampler=grid: must be one of tpe, sobol, random, optuna_tpe"),
         ((LR, "search.sampler=cmaes"), "search.sampler=cmaes: needs two ranges or more"),
         ((LR, "search.direction=maximize"), "valid_loss is better the lower it is"),

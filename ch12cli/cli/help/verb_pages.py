@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from ch12cli.catalogue.ensembles import takers_in_words
+
 
 class VerbPage(NamedTuple):
     """usage: without `ch12`; about: paragraphs; examples: (command, what it does); more: (label, text)."""
@@ -12,6 +14,7 @@ class VerbPage(NamedTuple):
     more: tuple[tuple[str, str], ...] = ()
 
 
+TAKERS = takers_in_words(quote="`", before="ch12 ")  # of ensembles
 EXAMPLE_RUN = "outputs/2026-05-17/10-24-31-iris-mlp"  # a directory as `ch12 train` prints it
 EXAMPLE_SWEEP = "outputs/2026-05-17/10-30-02-sweep"
 
@@ -30,7 +33,7 @@ PAGES = {
             "a linear model for values, and scikit-learn's models with their defaults where it is installed. Leaves an "
             "ordinary sweep; the printed command repeats the search.",
             "Then trains up to six of the best settings with five seeds each on all rows but those of the test, and "
-            "averages these networks: the final model, which `ch12 predict` and `ch12 export` take.",
+            f"averages these networks: the final model, which {TAKERS} take.",
             "Ranges and values on the command line replace those of the file.",
         ),
         (
@@ -170,9 +173,8 @@ PAGES = {
             "Chooses runs of a sweep, one at a time and some repeatedly, so that their average is best on the "
             "validation part: of their probabilities, or of their values. Prints its metrics beside those of the best "
             "single run; the test part is used only for that.",
-            "The average is saved as the directory of a run, which `ch12 predict`, `ch12 eval` and `ch12 export "
-            "--format onnx` take as one model. The runs must have the same data, parts, scaling and loss, and networks "
-            "of ch12.",
+            f"The average is saved as the directory of a run, which {TAKERS} take as one model. The runs must have the "
+            "same data, parts, scaling and loss, and networks of ch12.",
             TRUST,
         ),
         (

@@ -12,6 +12,8 @@ from ch12cli.catalogue.formatting import format_number, metric_label
 from ch12cli.cli.help.arguments import Arguments, find_run_directory_operand
 from ch12cli.cli.help.page import heading, join_pages, printable
 from ch12cli.cli.text.tables import PARTS, format_table
+from ch12cli.files.hydra_folder import is_ensemble, read_keys
+from ch12cli.files.run_directory import HYDRA
 
 if TYPE_CHECKING:
     from ch12cli.saved.evaluate import Evaluation, PartMetrics
@@ -59,7 +61,12 @@ def run(argv: Sequence[str]) -> int:
 def format_evaluation(directory: Path, checkpoint: str, evaluation: "Evaluation") -> str:
     """The metrics as tables; for classes also the confusion matrix and the metrics of each class."""
     names = [printable(name) for name in evaluation.class_names or ()]
-    blocks = [[printable(f"{directory}, {checkpoint} checkpoint: after epoch {evaluation.epoch}")]]
+    trained = (
+        ""
+        if is_ensemble(read_keys(directory / HYDRA))
+        else f", {checkpoint} checkpoint: after epoch {evaluation.epoch}"
+    )
+    blocks = [[printable(f"{directory}{trained}")]]
     for name, part in evaluation.parts.items():
         blocks.append([heading(f"{PARTS[name] or 'test'}: {part.rows} row{'' if part.rows == 1 else 's'}")])
         metrics = [(printable(metric_label(m)), format_number(m, value)) for m, value in part.metrics.items()]
