@@ -23,6 +23,7 @@ LARGEST_SEED = 2**32 - 1  # generators of torch (CPU) and numpy use 32 bits, so 
 LARGEST_SIZE = 10**7  # points of a generated data set; two features take 160 MB
 LARGEST_NOISE = 1e6  # standard deviation
 LARGEST_SIDE = 512  # pixels of an image
+MOST_TRIALS = 10**6  # of a search
 LARGEST = 10**9  # default upper bound of an integer, so that counts of epochs or rows fit in memory and int64
 
 

@@ -61,7 +61,7 @@ def test_a_machine_of_one_core_has_no_ways_that_share_cores() -> None:
         (["threads=2"], "threads=2: bench parallel sets threads itself"),
         (["+epochs=3"], "bench parallel sets epochs itself"),
         (["--runs", "1"], "--runs 1: must be a whole number from 2 to 10000"),
-        (["--seconds", "0"], "--seconds 0: must be from 0.05 to 60"),
+        (["--seconds", "0"], "--seconds 0: must be a number at least 0.05 and at most 60"),
         (["-o", "ways.txt"], "-o ways.txt: must end in"),
     ],
 )

@@ -14,6 +14,17 @@ def whole_number_in(text: str) -> int | None:
     return int(text) if text.isdigit() and text.isascii() and len(text) <= MOST_DIGITS else None
 
 
+def number_in_text(text: str) -> float | None:
+    """Returns the number that a text stands for, a whole one as int; None if it stands for none."""
+    whole = whole_number_in(text)
+    if whole is not None:
+        return whole
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
 def is_integer(value: Any) -> TypeGuard[int]:
     """Returns whether a value has an integer type other than bool."""
     return isinstance(value, Integral) and not isinstance(value, bool)

@@ -10,6 +10,7 @@ from ch12cli.config.values import shown
 from ch12cli.errors import InputError, Problem
 from ch12cli.files.plain_values import is_finite_number
 from ch12cli.rules import (
+    MOST_TRIALS,
     PBT_LIMITS,
     PBT_OPTIONS,
     IntegerRule,
@@ -103,7 +104,7 @@ class PbtRule:
 
 SEARCH_KEYS: dict[str, Key] = {
     "n_trials": Key(
-        Or("auto", IntegerRule(1, 10**6)),
+        Or("auto", IntegerRule(1, MOST_TRIALS)),
         f"settings to try; auto: {DEFAULT_TRIALS}, or as many as the time or the epochs allow",
     ),
     "n_jobs": Key(

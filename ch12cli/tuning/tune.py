@@ -14,7 +14,7 @@ from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.config.run_settings import RunSettings
 from ch12cli.errors import InputError, Problem
 from ch12cli.files.command import override_key
-from ch12cli.rules import IntegerRule
+from ch12cli.rules import MOST_TRIALS, IntegerRule
 from ch12cli.run.data_sets import data_read_once
 from ch12cli.run.start import checked
 from ch12cli.run.task import Task, build_task
@@ -57,7 +57,6 @@ SIZES = (
 SPLIT = {"dataset.valid_size", "dataset.folds", "dataset.fold"}  # keys by which a user chooses the validation
 OF_THE_SWEEP = ("search.", "search=", "hydra.", "hydra/")  # words that no single run has
 LIMITS = {"timeout": "--budget", "n_trials": "--trials"}  # of a search, as options
-MOST_TRIALS = IntegerRule(1, 10**6)
 
 
 @dataclass(frozen=True)
@@ -106,8 +105,8 @@ def tune(
     seconds, start = duration_in_seconds(budget), perf_counter()
     if seconds is None:
         raise InputError(f"--budget {budget}: must be {Duration()}")
-    if trials is not None and not MOST_TRIALS.allows(trials):
-        raise InputError(f"--trials {trials}: must be {MOST_TRIALS}")
+    if trials is not None and not (rule := IntegerRule(1, MOST_TRIALS)).allows(trials):
+        raise InputError(f"--trials {trials}: must be {rule}")
     refuse_limits(overrides)
     with data_read_once():
         words, task, folds, about = chosen_settings(overrides, folders)

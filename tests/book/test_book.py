@@ -152,7 +152,7 @@ def test_a_notebook_is_of_format_4_5_and_its_cells_run_from_top_to_bottom(tmp_pa
         (["--device", "tpu"], "--device tpu"),
         (["-o", "a.md"], "-o a.md: needs --format md, ipynb or html"),
         (["9", "--format", "md", "-o", "none/a.md"], "-o none/a.md: there is no such directory"),
-        (["--dtype", "float16"], "invalid choice: 'float16'"),
+        (["--dtype", "float16"], "--dtype float16: must be one of float32, float64"),
     ],
 )
 def test_an_item_that_cannot_run_is_refused_in_one_line(words: list[str], message: str, capsys: Any) -> None:

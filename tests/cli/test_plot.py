@@ -251,7 +251,7 @@ def test_a_confusion_matrix_is_that_of_eval(said: Callable[..., str]) -> None:
         (["iris", "-o", "a.jpg"], "-o a.jpg: must end in .png, .svg or .pdf"),
         (["iris", "-o", "none/a.png"], "-o none/a.png: there is no directory none"),
         (["iris", "--metric", "valid_los"], "--metric valid_los: the runs have train_loss"),
-        (["iris", "--kind", "curves"], "invalid choice: 'curves' (choose from 'curve'"),
+        (["iris", "--kind", "curves"], "--kind curves: must be one of curve, norms"),
         (["points", "--kind", "boundary"], "points: has no classes, so no boundary between them; try --kind line"),
         (["points", "--kind", "confusion"], "points: has no classes, so no confusion matrix; try --kind line"),
         (["iris", "--kind", "line"], "iris: is a classifier, so it has no regression line; try --kind boundary"),

@@ -176,7 +176,10 @@ def test_an_exported_torch_program_takes_any_number_of_rows(folder: Path, capsys
     [
         (["run", "-o", "a.onnx"], "-o a.onnx: must end in .py for --format script"),
         (["run", "-o", "none/a.py"], "-o none/a.py: there is no directory none"),
-        (["run", "--format", "onx"], "invalid choice: 'onx'"),
+        (
+            ["run", "--format", "onx"],
+            "--format onx: must be one of onnx, torch_export, script, optuna; did you mean `onnx`?",
+        ),
         (["run", "--checkpoint", "best"], "--checkpoint best: goes with a network"),
         (["nothere"], "nothere: no such directory"),
         ([], "export: no run given"),

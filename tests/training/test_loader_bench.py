@@ -100,7 +100,7 @@ def test_the_command_prints_a_table_and_what_to_use(capsys: Any, folder: Any) ->
         (["loader", "--step-cost", "1h"], "--step-cost 1h: must be a time"),
         (["loader", "workers=x"], "workers=x: must be whole numbers from 0 to 64"),
         (["loader", "dataset=irs"], "dataset=irs"),
-        (["loader", "--seconds", "0"], "--seconds 0: must be from 0.05 to 60"),
+        (["loader", "--seconds", "0"], "--seconds 0: must be a number at least 0.05 and at most 60"),
     ],
 )
 def test_an_impossible_measurement_is_refused_in_one_line(

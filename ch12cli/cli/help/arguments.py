@@ -3,31 +3,65 @@
 import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from ch12cli.catalogue import names
 from ch12cli.cli.help.page import show_page
 from ch12cli.cli.text.problems import print_problems
-from ch12cli.errors import HelpShown, InputError, os_problem
+from ch12cli.errors import HelpShown, InputError, Problem, os_problem
 from ch12cli.files.compact.run_files import run_exists
+from ch12cli.files.plain_values import number_in_text
 from ch12cli.files.result_json import read_result
 from ch12cli.files.run_directory import RESULT
+from ch12cli.rules import OneOf, Rule
 from ch12cli.shell import shell_word
-from ch12cli.suggest import did_you_mean, nearest
+from ch12cli.suggest import did_you_mean, nearest, suggestion
 
 
 class Arguments(argparse.ArgumentParser):
     """An argparse parser that raises InputError instead of ending the program.
 
     What is no option ends up in `operands`. own_help: the verb answers --help itself; otherwise the verb's page is
-    printed and HelpShown is raised.
+    printed and HelpShown is raised. A refused value is a problem as those of the configuration: the option, the value,
+    the rule, and what to do.
     """
 
     def __init__(self, verb: str, *, own_help: bool = False) -> None:
-        super().__init__(prog=f"ch12 {verb}", add_help=False, allow_abbrev=False)
+        super().__init__(prog=f"ch12 {verb}", add_help=False, allow_abbrev=False, exit_on_error=False)
         self.verb, self.own_help = verb, own_help
+        self.wrong_values: list[Problem] = []
         self.add_argument("-h", "--help", action="store_true")
         self.add_argument("operands", nargs="*")
+
+    def add_argument(self, *names: str, **settings: Any) -> argparse.Action:
+        """Adds an option, or the operands. Its choices, if any, are the rule of its value."""
+        if choices := settings.get("choices"):
+            words = tuple(map(str, choices))
+            settings["type"] = self._checked(names[-1], str, OneOf(words), instead=words[0])
+        return super().add_argument(*names, **settings)
+
+    def add_number(self, name: str, rule: Rule, **settings: Any) -> None:
+        """Adds an option whose value is a number that a rule allows."""
+        super().add_argument(name, type=self._checked(name, number_in_text, rule, instead=None), **settings)
+
+    def _checked(self, name: str, read: Callable[[str], Any], rule: Rule, *, instead: Any) -> Callable[[str], Any]:
+        """Returns what reads the value of an option. It notes a problem with a wrong one, and gives `instead`."""
+
+        def read_value(text: str) -> Any:
+            value = read(text)
+            if rule.allows(value):
+                return value
+            near = suggestion(text, rule.words) if isinstance(rule, OneOf) else ""
+            self.wrong_values.append(
+                Problem(f"{name} {shell_word(text)}", None, f"must be {rule}", near or self._see_help)
+            )
+            return instead
+
+        return read_value
+
+    @property
+    def _see_help(self) -> str:
+        return f"see `{self.prog} --help`"
 
     def add_trust(self) -> None:
         """Adds the option --trust."""
@@ -43,24 +77,47 @@ class Arguments(argparse.ArgumentParser):
         self.add_argument("--format", choices=["text", "json"], default="text", help="output format (default: text)")
 
     def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message}; see `{self.prog} --help`")
+        raise InputError(f"{message}; {self._see_help}")
+
+    def parse(self, argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+        """Returns the options and operands, and the words that are neither."""
+        if not argv:
+            return self.parse_args([]), []
+        try:
+            return self.parse_known_intermixed_args(list(argv))
+        except argparse.ArgumentError as error:
+            named = [each for each in self._actions if "/".join(each.option_strings) == error.argument_name]
+            if not named:
+                self.error(error.message)
+            raise InputError(self._missing_or_surplus(named[0], argv)) from None
+
+    def _missing_or_surplus(self, action: argparse.Action, argv: Sequence[str]) -> Problem:
+        """Returns the problem of an option that lacks its value, or has one but takes none."""
+        names = tuple(action.option_strings)
+        if action.nargs == 0:
+            word = next((word for word in argv if word.startswith(names) and word not in names), names[-1])
+            return Problem(word, None, f"{names[-1]} takes no value", self._see_help)
+        words = f", one of {', '.join(map(str, action.choices))}" if action.choices else ""
+        return Problem(names[-1], None, f"needs a value{words}", self._see_help)
 
     def read(
         self, argv: Sequence[str], *, check: Callable[[argparse.Namespace], None] = lambda _options: None
     ) -> argparse.Namespace:
         """The options and operands of a command line.
 
-        InputError for an unknown option, together with the problems that `check` finds in the rest.
+        InputError for unknown options and wrong values, together with the problems that `check` finds in the rest.
         """
-        options, rest = self.parse_known_intermixed_args(list(argv)) if argv else (self.parse_args([]), [])
+        self.wrong_values.clear()
+        options, rest = self.parse(argv)
         known = [option for action in self._actions for option in action.option_strings if option.startswith("--")]
         unknown = [argument for argument in rest if argument.startswith("-")]
-        if unknown:
-            problems = [f"{argument}: no such option{self.suggestion(argument, known)}" for argument in unknown]
+        problems: list[str | Problem] = [*self.wrong_values]
+        problems += [f"{argument}: no such option{self.suggestion(argument, known)}" for argument in unknown]
+        if problems:
             try:
                 check(options)
             except InputError as error:
-                problems += error.messages
+                problems += error.problems
             raise InputError(problems)
         if options.help and not self.own_help:
             from ch12cli.cli.help.overview import format_verb_help
@@ -79,7 +136,7 @@ class Arguments(argparse.ArgumentParser):
         key = (
             f"; did you mean `{shell_word(f'{keys[0]}={value}') if value else f'{keys[0]}=…'}`?"
             if keys
-            else f"; see `{self.prog} --help`"
+            else f"; {self._see_help}"
         )
         return did_you_mean(name, known) or key
 

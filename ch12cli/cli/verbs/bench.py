@@ -13,12 +13,14 @@ from ch12cli.cli.verbs.plot import FORMS, require_target
 from ch12cli.errors import InputError
 from ch12cli.files.environment import usable_cores
 from ch12cli.files.plain_values import whole_number_in
+from ch12cli.rules import Number
 from ch12cli.shell import shell_line
 from ch12cli.suggest import did_you_mean
 
 TIME_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
 COST = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s)")
 SUBJECTS = {"loader": 0.6, "parallel": 2.0}  # and the seconds of each of their measurements
+SECONDS = Number(low=0.05, high=60)
 WORKER_COUNTS = (0, 1, 2, 4)
 
 
@@ -36,9 +38,7 @@ def parser() -> Arguments:
         default="batch",
         help="load item by item or a batch at once (default: batch)",
     )
-    arguments.add_argument(
-        "--seconds", type=float, help="measuring time for each setting (default: loader 0.6, parallel 2)"
-    )
+    arguments.add_number("--seconds", SECONDS, help="measuring time for each setting (default: loader 0.6, parallel 2)")
     arguments.add_argument("--runs", metavar="N", default="32", help="parallel: runs of the sweep (default: 32)")
     arguments.add_argument(
         "-o", "--output", metavar="FILE", type=Path, help="parallel: write the chart as .pdf, .png or .svg"
@@ -53,8 +53,6 @@ def run(argv: Sequence[str]) -> int:
         raise InputError(f"bench {subject}: must be loader or parallel{did_you_mean(subject, SUBJECTS)}")
     if options.seconds is None:
         options.seconds = SUBJECTS[subject]
-    if not 0.05 <= options.seconds <= 60:
-        raise InputError(f"--seconds {options.seconds:g}: must be from 0.05 to 60")
     return bench_loader(options) if subject == "loader" else bench_parallel(options)
 
 

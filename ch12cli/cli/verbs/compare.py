@@ -24,11 +24,11 @@ from ch12cli.catalogue.sweep_jobs import read_rows_as_planned, sweep_monitor
 from ch12cli.cli.help.arguments import Arguments, find_run
 from ch12cli.cli.help.page import cut_mark, page_width, printable
 from ch12cli.cli.text.tables import GAP, format_table
-from ch12cli.cli.verbs.runs import whole_number
 from ch12cli.errors import InputError
 from ch12cli.files.metrics_csv import minimised
 from ch12cli.files.run_directory import RESULT
 from ch12cli.files.sweep_csv import SweepRow, is_sweep
+from ch12cli.rules import LARGEST, IntegerRule
 from ch12cli.shell import shell_line
 
 MAX_COLUMNS = 4  # runs side by side; more become rows if few keys differ
@@ -43,8 +43,8 @@ def parser() -> Arguments:
     arguments.add_argument(
         "--format", choices=["table", "md", "csv", "json"], default="table", help="output format; md: a Markdown table"
     )
-    arguments.add_argument(
-        "--limit", type=whole_number, metavar="N", help="show only the first N combinations of a sweep"
+    arguments.add_number(
+        "--limit", IntegerRule(0, LARGEST), metavar="N", help="show only the first N combinations of a sweep"
     )
     return arguments
 

@@ -17,8 +17,8 @@ from ch12cli.cli.help.arguments import Arguments, find_run
 from ch12cli.cli.help.page import printable
 from ch12cli.cli.text.run_table import format_runs
 from ch12cli.errors import InputError
-from ch12cli.files.plain_values import whole_number_in
 from ch12cli.files.sweep_csv import is_sweep
+from ch12cli.rules import LARGEST, IntegerRule
 from ch12cli.shell import shell_word
 from ch12cli.suggest import did_you_mean
 
@@ -33,7 +33,7 @@ def parser() -> Arguments:
     arguments.add_argument("--filter", metavar="TEXT", help='such as "test_accuracy>0.95 and optimizer.lr<0.1"')
     arguments.add_argument("--sort", metavar="KEY", help="sort by a result or a configuration key, ascending")
     arguments.add_argument("--reverse", action="store_true", help="reverse the order")
-    arguments.add_argument("--limit", type=whole_number, metavar="N", help="only the first N")
+    arguments.add_number("--limit", IntegerRule(0, LARGEST), metavar="N", help="only the first N")
     arguments.add_argument(
         "--format",
         choices=["table", "csv", "json"],
@@ -41,14 +41,6 @@ def parser() -> Arguments:
         help="output format; csv and json hold all values in full precision",
     )
     return arguments
-
-
-def whole_number(text: str) -> int:
-    """A whole number from 0. InputError for anything else."""
-    number = whole_number_in(text)
-    if number is None:
-        raise InputError(f"--limit {text}: must be a whole number from 0")
-    return number
 
 
 def run(argv: Sequence[str]) -> int:

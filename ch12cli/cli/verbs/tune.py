@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ch12cli.cli.help.arguments import Arguments, verbosity_of
+from ch12cli.rules import MOST_TRIALS, IntegerRule
 
 if TYPE_CHECKING:
     from ch12cli.saved.ensemble import Combined
@@ -15,8 +16,11 @@ if TYPE_CHECKING:
 def parser() -> Arguments:
     arguments = Arguments("tune")
     arguments.add_argument("--budget", metavar="TIME", default="2m", help="the time for all of it (default: 2m)")
-    arguments.add_argument(
-        "--trials", type=int, metavar="NUMBER", help="settings to try (default: what the time allows)"
+    arguments.add_number(
+        "--trials",
+        IntegerRule(1, MOST_TRIALS),
+        metavar="NUMBER",
+        help="settings to try (default: what the time allows)",
     )
     arguments.add_argument(
         "-cd", "--config-dir", type=Path, action="append", default=[], help="a folder of your own configuration files"

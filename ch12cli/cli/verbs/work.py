@@ -5,11 +5,14 @@ from collections.abc import Sequence
 from ch12cli.cli.help.arguments import Arguments, find_run
 from ch12cli.cli.help.page import printable
 from ch12cli.errors import InputError
+from ch12cli.rules import LARGEST, IntegerRule
 
 
 def parser() -> Arguments:
     arguments = Arguments("work")
-    arguments.add_argument("--stack", type=int, metavar="K", help="the number of the bundle of stacks to train")
+    arguments.add_number(
+        "--stack", IntegerRule(0, LARGEST), metavar="K", help="the number of the bundle of stacks to train"
+    )
     arguments.add_trust()
     return arguments
 
