@@ -36,6 +36,17 @@ class Problem:
         return shorten(f"{subject}{': ' if subject else ''}{self.rule}{file}{'; ' if self.hint else ''}{self.hint}")
 
 
+MOST_ALIKE = 5  # lines about problems of one kind, such as those of many rows or jobs
+MOST_PROBLEMS = 20  # lines about all problems of one command
+
+
+def first_few(problems: Sequence[str], most: int = MOST_ALIKE) -> list[str]:
+    """Returns the problems in at most so many lines, of which the last one counts those that are left out."""
+    if len(problems) <= most:
+        return list(problems)
+    return [*problems[: most - 1], f"and {len(problems) - most + 1:,} more like these"]
+
+
 class InputError(Exception):
     """What the user gave cannot be used: options, values, data, damaged files. Exit code 2.
 
@@ -56,8 +67,8 @@ class InputError(Exception):
 
     @property
     def messages(self) -> list[str]:
-        """Each problem as a message."""
-        return [str(problem) for problem in self.problems]
+        """Each problem as a message; of very many the first ones, and a line that counts the others."""
+        return first_few([str(problem) for problem in self.problems], MOST_PROBLEMS)
 
 
 class MachineError(Exception):

@@ -54,7 +54,7 @@ from ch12cli.data.text_file import (
     short,
     width_problem,
 )
-from ch12cli.errors import InputError
+from ch12cli.errors import InputError, first_few
 from ch12cli.shell import names_option
 
 MissingValues = Literal["refuse", "drop", "mean", "median"]
@@ -340,7 +340,7 @@ def _selected_columns(
     both = set(declared["categories"]) & set(declared["numbers"])
     problems += [f"dataset.numbers: {name} is in dataset.categories too; leave it out of one" for name in sorted(both)]
     if problems:
-        raise InputError(problems)
+        raise InputError(first_few(problems))
     unused = {target, *exclude, *declared["weight"], *declared["group"]}
     return [name for name in named or sheet.names if name not in unused]
 

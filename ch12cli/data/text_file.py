@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
-from ch12cli.errors import InputError
+from ch12cli.errors import InputError, first_few
 
 SHOWN = 5  # names, or problems of one kind, listed in a message
 LONGEST = 40  # characters of a cell in a message
@@ -107,10 +107,8 @@ def width_problem(line: int, cells: int, columns: int) -> str:
 
 def refuse(problems: Sequence[str], source: str) -> None:
     """Raises InputError with the first few problems of a file, if there are any."""
-    if len(problems) > SHOWN:
-        problems = [*problems[: SHOWN - 1], f"and {len(problems) - SHOWN + 1} more like these"]
     if problems:
-        raise InputError([f"{source}, {problem}" for problem in problems])
+        raise InputError([f"{source}, {problem}" for problem in first_few(problems)])
 
 
 def short(text: str) -> str:

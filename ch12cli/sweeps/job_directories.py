@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
 
 from ch12cli.config.settings import copy_of_config, first_lines
-from ch12cli.errors import LONGEST_NAME, InputError
+from ch12cli.errors import LONGEST_NAME, InputError, first_few
 from ch12cli.files.atomic import machine_errors
 from ch12cli.files.compact.hydra_texts import NAMES, NUMBER, OUTPUT, TASK, overrides_yaml
 from ch12cli.files.compact.job_record import SharedBase
@@ -104,7 +104,7 @@ def require_separate(jobs: Iterable[SweepJob], others: Collection[str]) -> None:
         if above is not None:
             problems.append(_clash(job, above, owner[above]))
     if problems:
-        raise InputError(problems[:5])
+        raise InputError(first_few(problems))
 
 
 def _clash(job: SweepJob, other: str, owner: str) -> str:

@@ -22,7 +22,7 @@ from ch12cli.config.run_settings import RunSettings
 from ch12cli.config.schema import INSTANTIATION, STACKED_LAUNCHERS
 from ch12cli.config.settings import plain_job
 from ch12cli.config.values import MANDATORY
-from ch12cli.errors import InputError, Problem
+from ch12cli.errors import InputError, Problem, first_few
 from ch12cli.files.command import options_for, overrides_of
 from ch12cli.files.hydra_folder import flatten, value_at, with_changes
 from ch12cli.files.plain_values import is_finite_number
@@ -411,8 +411,22 @@ def make_jobs(composer: JobComposer, batch: Sequence[Sequence[str]], *, first: i
         for problem in dict.fromkeys(problems):
             numbers_by_problem.setdefault(problem, []).append(number)
     if numbers_by_problem:
-        raise InputError([located(problem, numbers, len(jobs)) for problem, numbers in numbers_by_problem.items()])
+        raise InputError(located_in_jobs(numbers_by_problem, len(jobs)))
     return jobs
+
+
+def located_in_jobs(found: Mapping[Problem, Sequence[int]] | Mapping[str, Sequence[int]], total: int) -> list[str]:
+    """Returns the problems of jobs as lines, those of different kinds first. found: the numbers of the jobs of each.
+
+    Problems that differ in a value alone, such as a wrong column of a table of jobs has, are of one kind.
+    """
+    first: dict[tuple[str, str], str | Problem] = {}
+    for problem in found:
+        kind = (problem.key, problem.rule) if isinstance(problem, Problem) else (str(problem), "")
+        first.setdefault(kind, problem)
+    numbers: Mapping[Any, Sequence[int]] = found
+    ordered = dict.fromkeys([*first.values(), *found])
+    return first_few([located(problem, numbers[problem], total) for problem in ordered])
 
 
 def located(problem: str | Problem, numbers: Sequence[int], total: int) -> str:

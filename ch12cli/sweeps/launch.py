@@ -16,7 +16,7 @@ from omegaconf import flag_override
 
 from ch12cli.config.hydra_internals import Callbacks
 from ch12cli.config.recorded import resume_line
-from ch12cli.errors import InputError, MachineError
+from ch12cli.errors import InputError, MachineError, first_few
 from ch12cli.files.atomic import remove_leftovers
 from ch12cli.files.cluster.journal import is_training
 from ch12cli.files.compact.run_files import run_exists
@@ -399,7 +399,8 @@ def checkpoint_warnings(plan: Plan, sweep_dir: Path) -> list[str]:
 
     Raises CheckpointMismatchError if they are of other data, before anything is trained or written.
     """
-    messages = [f"{problem}; its jobs are trained again" for problem in index_of(sweep_dir).problems]
+    lost = [f"{problem}; its jobs are trained again" for problem in index_of(sweep_dir).problems]
+    restarting, older = list[str](), list[str]()
     environment: dict[str, None] = {}
     for item in plan.items:
         device = choose_device(plan.groups[item.group].settings.machine.device)
@@ -407,15 +408,16 @@ def checkpoint_warnings(plan: Plan, sweep_dir: Path) -> list[str]:
             try:
                 state, skipped = checkpoints.newest()
             except DamagedError as error:
-                messages += [f"restarts, without an intact checkpoint: {message}" for message in error.messages]
+                restarting += [f"restarts, without an intact checkpoint: {message}" for message in error.messages]
                 continue
-            messages += [f"skipped: {message}" for message in skipped]
+            older += [f"skipped: {message}" for message in skipped]
             require_data(state, plan.tasks[item.group], checkpoints.last)
             if is_elsewhere(device):
                 continue
             environment |= dict.fromkeys(
                 environment_differences(plain_of(state, "environment"), environment_on(device))
             )
+    messages = [*first_few(lost), *first_few(restarting), *first_few(older)]
     return messages + ([f"the environment has changed since: {'; '.join(environment)}"] if environment else [])
 
 

@@ -18,7 +18,7 @@ from ch12cli.config.recorded import launcher_of, with_later_keys
 from ch12cli.config.schema import PREFIX_OF_LAUNCHER, STACKED_LAUNCHERS
 from ch12cli.config.settings import first_lines
 from ch12cli.config.untrusted_settings import commands_of_launcher, untrusted_problems
-from ch12cli.errors import InputError, Problem
+from ch12cli.errors import InputError, Problem, first_few
 from ch12cli.files.hydra_folder import flatten
 from ch12cli.files.plan_json import PlanFile, PlannedBase, PlannedJob, read_plan
 from ch12cli.files.run_directory import RECORDS, STATE, SWEEP, refuse_links
@@ -115,7 +115,7 @@ def saved_jobs(known: PlanFile, *, directory: Path, trust: bool) -> list[SweepJo
         ) from error
     problems = [f"{directory}: job {job.number}: {problem}" for job, problems in found for problem in problems]
     if problems or not found:
-        raise InputError(problems[:20] or f"{directory}: its plan holds no jobs")
+        raise InputError(first_few(problems) or f"{directory}: its plan holds no jobs")
     return [job for job, _ in found]
 
 

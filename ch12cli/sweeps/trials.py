@@ -38,7 +38,7 @@ from ch12cli.run.train import prepare_job
 from ch12cli.run.users_errors import users_errors
 from ch12cli.saved.unpack import readable
 from ch12cli.sweeps.groups import SINGLE, Elsewhere, Group, bytes_of_run, makespan, max_stack_size, processes_for
-from ch12cli.sweeps.jobs import SweepJob, located
+from ch12cli.sweeps.jobs import SweepJob, located_in_jobs
 from ch12cli.sweeps.workers.work_item import WorkItem
 from ch12cli.sweeps.workers.worker import failure_text
 from ch12cli.sweeps.workers.worker_pool import ProcessDiedError, call_in_subprocess
@@ -105,7 +105,7 @@ def examine(groups: Sequence[Group]) -> tuple[list[Group], list[Task]]:
         tasks.append(replace(task, warnings=(*task.warnings, *found.notes)))
     if problems or (failed and not any_built):
         total = sum(len(group.jobs) for group in groups)
-        raise InputError([located(problem, numbers, total) for problem, numbers in {**problems, **failed}.items()])
+        raise InputError(located_in_jobs({**problems, **failed}, total))
     return examined, tasks
 
 

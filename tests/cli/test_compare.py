@@ -139,6 +139,21 @@ def test_a_damaged_run_is_skipped(trained: Path, compare: Callable[..., str], tm
     assert main(["compare", "run0", str(damaged)]) == 2
 
 
+def test_of_many_damaged_runs_a_few_are_named(
+    trained: Path, compare: Callable[..., str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged = [shutil.copytree(trained / "run2", tmp_path / f"damaged{number}") for number in range(9)]
+    for run in damaged:
+        (run / "result.json").write_text("{", encoding="utf-8")
+    for others, rest in (
+        (["run0", "run1"], "ch12: warning: and 5 more like these"),
+        ([], "ch12: and 5 more like these"),
+    ):
+        main(["compare", *others, *map(str, damaged)])
+        lines = capsys.readouterr().err.splitlines()
+        assert (len(lines), lines[-1]) == (5, rest)
+
+
 def test_the_best_combination_is_marked_and_limit_sets_the_number_of_rows(compare: Callable[..., str]) -> None:
     _, _, first, second = compare("sweep").splitlines()
     assert (first.endswith(" *"), second.endswith(" *")) == (True, False)

@@ -608,6 +608,19 @@ def test_all_mistakes_of_a_command_line_are_reported_together(folder: Path, caps
     assert list(folder.iterdir()) == []
 
 
+def test_of_very_many_mistakes_the_first_are_reported_and_the_others_counted(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "experiment").mkdir()
+    keys = [f"epoch{number}: 3" for number in range(50)]
+    (folder / "experiment" / "mine.yaml").write_text("\n".join(["# @package _global_", *keys]) + "\n")
+    assert main(["train", "--config-dir", ".", "experiment=mine"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 20
+    assert all("epoch" in line for line in lines[:-1])
+    assert lines[-1] == "ch12: and 31 more like these"
+
+
 def test_other_mistakes_are_reported_together_with_a_broken_file(
     users: Path, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from ch12cli.cli.main import main
 from ch12cli.cli.verbs.train import run
 from ch12cli.errors import InputError
 from ch12cli.sweeps.jobs_file import jobs_to_yaml, read_jobs, write_jobs
@@ -62,6 +63,20 @@ def test_a_yaml_file_is_a_list_of_mappings(folder: Path) -> None:
             ],
             [],
         ]
+
+
+def test_a_table_of_data_in_place_of_jobs_is_refused_in_a_few_lines(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f"{20 + number % 30},{number}.5,{'yes' if number % 2 else 'no'},0" for number in range(60)]
+    (folder / "data.csv").write_text("\n".join(["age,income,label,epochs", *rows]) + "\n")
+    assert main(["train", "-m", "--jobs", "data.csv"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(": ")[1] for line in lines[:4]] == ["age=20", "income=0.5", "label=no", "epochs=0"]
+    assert lines[0].endswith("(job 0, 30)")
+    assert lines[3] == "ch12: epochs=0: must be a whole number from 1 (conf/config.yaml)"  # of all jobs
+    wrong = 30 + 60 + 2 + 1  # different values of each column
+    assert lines[4:] == [f"ch12: and {wrong - 4} more like these"]
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from ch12cli.catalogue.sweep_jobs import read_rows_as_planned, sweep_monitor
 from ch12cli.cli.help.arguments import Arguments, find_run
 from ch12cli.cli.help.page import cut_mark, page_width, printable
 from ch12cli.cli.text.tables import GAP, format_table
-from ch12cli.errors import InputError
+from ch12cli.errors import InputError, first_few
 from ch12cli.files.metrics_csv import minimised
 from ch12cli.files.run_directory import RESULT
 from ch12cli.files.sweep_csv import SweepRow, is_sweep
@@ -83,12 +83,16 @@ def undamaged(runs: Sequence[Compared]) -> list[Compared]:
     left = [run for run in runs if run.name not in damaged]
     if len(left) < 2:
         raise InputError(
-            [
-                f"{name}: its {RESULT} is {status}; fewer than two runs are left to compare"
-                for name, status in damaged.items()
-            ]
+            first_few(
+                [
+                    f"{name}: its {RESULT} is {status}; fewer than two runs are left to compare"
+                    for name, status in damaged.items()
+                ]
+            )
         )
-    print_warnings(f"{name}: its {RESULT} is {status}; the run is left out" for name, status in damaged.items())
+    print_warnings(
+        first_few([f"{name}: its {RESULT} is {status}; the run is left out" for name, status in damaged.items()])
+    )
     return left
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from ch12cli.catalogue.formatting import count_of
 from ch12cli.cli.help.arguments import Arguments, find_run
 from ch12cli.cli.text.problems import print_warnings
-from ch12cli.errors import InputError
+from ch12cli.errors import InputError, first_few
 from ch12cli.files.sweep_csv import is_sweep
 
 
@@ -26,6 +26,6 @@ def run(argv: Sequence[str]) -> int:
         print(path if unpack_job(path) else f"{path}: is a directory already")
         return 0
     written = sum(1 for _ in unpack_sweep(path))
-    print_warnings(damage_in(path))
+    print_warnings(first_few(damage_in(path)))
     print(f"{path}: " + (f"wrote the files of {count_of(written, 'job')}" if written else "nothing is left to unpack"))
     return 0

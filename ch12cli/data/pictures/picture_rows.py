@@ -11,8 +11,7 @@ from ch12cli.data.pictures.image_file import ImageFileError, ImageShape, read_im
 from ch12cli.data.pictures.pixel_cache import PixelCache
 from ch12cli.data.streaming.lazy_rows import LazyRows, Rows, aligned_empty
 from ch12cli.data.table import Floats
-from ch12cli.data.text_file import SHOWN
-from ch12cli.errors import InputError
+from ch12cli.errors import InputError, first_few
 
 
 class PictureRows(LazyRows):
@@ -50,10 +49,8 @@ class PictureRows(LazyRows):
 
 def refuse_bad(problems: list[str]) -> None:
     """InputError with the first few problems, if there are any."""
-    if len(problems) > SHOWN:
-        problems = [*problems[:SHOWN], f"and {len(problems) - SHOWN} more"]
     if problems:
-        raise InputError(problems)
+        raise InputError(first_few(problems))
 
 
 def digest_of_files(folder: Path, names: Sequence[str], picture: ImageShape) -> str:
