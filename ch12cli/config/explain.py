@@ -9,12 +9,18 @@ from hydra.core.default_element import ResultDefault
 from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf
 
-from ch12cli.config.choices import shipped
+from ch12cli.config.check import check
+from ch12cli.config.choices import Choice, keys_of_choice, shipped
 from ch12cli.config.compose import Composer, Composition
 from ch12cli.config.hydra_internals import DefaultsList, cached, defaults_list
 from ch12cli.config.schema import key_of
-from ch12cli.config.values import shown
+from ch12cli.config.values import MANDATORY, shown
 from ch12cli.errors import InputError, Problem
+from ch12cli.files.command import options_for
+
+# What stands in an example for a key that must be given.
+EXAMPLES = {"dataset.file": "x.csv", "dataset.folder": "folder", "dataset.train": "{_target_: my.module.MyDataset}"}
+DATA_SETS = ("two_class", "toy_regression", "image_folder")  # of an example that the default one does not suit
 
 TAKEN_OUT = "nothing"  # shown as the value of a key deleted by an override such as ~optimizer.lr
 
@@ -43,6 +49,7 @@ class Traced:
         self.composition: Composition = composer.compose(argv, problems)
         if problems:
             raise InputError(list(dict.fromkeys(problems)))
+        self.composer = composer
         self.overrides = composer.parse(argv, problems)
         self.repository = cached(composer.repository)
         group_overrides = [o for o in self.overrides if o.is_hydra_override() or composer.is_group(o)]
@@ -92,6 +99,27 @@ class Traced:
             return Setting(choice, f"{line} on the command line")
         by = next(e for e in self.defaults.defaults if e.config_path == made.containing_config_path)
         return Setting(choice, self.source_of(by))
+
+    def example(self, choice: Choice, path: str | None = None) -> list[str]:
+        """Returns the words of a command that trains a run with a choice, and with a key of it.
+
+        They hold what must be given, and the choice of a data set that suits them.
+        """
+        values = keys_of_choice(choice)
+        needed = [key for key, value in values.items() if value == MANDATORY or key == path]
+        given = {key: shown(values[key]) if values[key] != MANDATORY else EXAMPLES.get(key, "...") for key in needed}
+        words = [f"{choice.group}={choice.name}", *(f"{key}={value}" for key, value in given.items())]
+        own = not choice.file.is_relative_to(shipped())
+        options = options_for(self.composer.folders, self.composer.config_name, []) if own else ()
+        others = [f"dataset={name}" for name in DATA_SETS if choice.group != "dataset"]
+        fitting = (found for found in (words, *([other, *words] for other in others)) if self.can_be_trained(found))
+        return ["ch12", "train", *options, *next(fitting, words)]
+
+    def can_be_trained(self, overrides: Sequence[str]) -> bool:
+        """Returns whether nothing is wrong with the configuration of a run, as far as that shows without its data."""
+        problems: list[Problem] = []
+        composition = self.composer.compose(overrides, problems)
+        return not (problems or check(composition.settings, composition.choices, check_device=False))
 
     @property
     def primary(self) -> str:

@@ -1,6 +1,7 @@
 """What `ch12 explain` says of keys, groups and choices, and of the file or word that sets a value."""
 
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from ch12cli.config.explain import Traced
 from ch12cli.config.hydra_internals import cached, hydra_session
 from ch12cli.config.schema import LAUNCHER_KEYS, launcher_problems
 from ch12cli.errors import InputError
+from ch12cli.run.start import checked
 
 CONF = Path(__file__).parents[2] / "conf"
 GROUPS = ("dataset", "model", "activation", "loss", "optimizer", "scheduler", "experiment")
@@ -182,6 +184,29 @@ optimizer.momentum
   try      ch12 train optimizer=rmsprop optimizer.momentum=0.0
 """
     )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("dataset.missing", "dataset.file", "dataset.class_names", "dataset.train", "dataset.valid"),
+        *("model.channels", "loss.delta", "loss.pos_weight"),
+        *(f"dataset={name}" for name in ("csv", "idx", "image_folder", "table", "torch")),
+        *(f"loss={name}" for name in ("bce", "bce_logits", "huber", "l1", "mse", "nll")),
+        *("model=cnn", "optimizer=sgd"),
+    ],
+)
+def test_the_command_of_an_example_is_complete(name: str, explained):
+    found = facts(explained(name))
+    words = shlex.split(" ".join(found.get("try") or found["to train"]))
+    assert words[:2] == ["ch12", "train"]
+    assert any(word.startswith(name) for word in words)
+    checked(Composer(), words[2:])
+
+
+def test_the_example_of_a_choice_of_ones_own_names_its_folder(mine: Path, capsys):
+    words = shlex.split(" ".join(facts(printed(capsys, "--config-dir", "mine", "optimizer=nadam"))["to train"]))
+    assert words == ["ch12", "train", "--config-dir", str(mine), "optimizer=nadam"]
 
 
 def test_an_added_or_deleted_key_is_traced_to_its_override(explained):

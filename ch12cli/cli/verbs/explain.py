@@ -160,10 +160,7 @@ def key_page(path: str, traced: "Traced") -> str:
             none = "it must be given"
         entries += [
             ("value", f"none: {none}"),
-            (
-                "try",
-                shell_line(["ch12", "train", typed(having[0]), f"{path}={shown(keys_of_choice(having[0])[path])}"]),
-            ),
+            ("try", shell_line(traced.example(having[0], path))),
         ]
     else:
         entries.append(("value", f"none: {traced.path_of(traced.primary)} has no such key"))
@@ -260,7 +257,7 @@ def choice_page(choice: Choice, traced: "Traced") -> str:
         *([("chooses", " ".join(made))] if made else []),
         ("file", str(choice.file)),
         ("chosen", state),
-        ("to train", f"ch12 train {typed(choice)}"),
+        ("to train", shell_line(traced.example(choice))),
     ]
     return join_pages(
         [
