@@ -148,7 +148,8 @@ def selection_of(
     """
     if task.data.valid is None:
         rule = "its runs have no validation part to select by"
-        raise InputError(f"{sweep}: {rule}; add dataset.valid_size=0.2, or average all of them with --all")
+        hint = "average all of them with --all, or add dataset.valid_size=0.2 to the `ch12 train -m` that trains them"
+        raise InputError(f"{sweep}: {rule}; {hint}")
     outputs = np.stack([outputs_for(task.data.valid, member, task, device) for member in members])
     target = target_of(task.loss, torch.from_numpy(np.asarray(task.data.valid.y))).reshape(-1).double().numpy()
     return select_greedily(outputs, target, size).picks, int(np.argmin(scores_of_outputs(outputs, target)))

@@ -90,7 +90,7 @@ def test_all_runs_are_averaged_alike_without_a_validation_part(folder: Path) -> 
     np.testing.assert_allclose(predict_features(folder / "model", rows).probabilities, expected, atol=1e-6)
     assert json.loads((folder / "model" / "result.json").read_text())["objective"] is None
     assert main(["show", "model"]) == 0
-    with pytest.raises(InputError, match="average all of them with --all"):
+    with pytest.raises(InputError, match="all of them with --all, or add dataset.valid_size=0.2 to the `ch12 train -m`"):
         combine(folder / "final", size=3, into=folder / "other")
 
 
