@@ -106,6 +106,11 @@ def shorten(text: str) -> str:
     return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 300]} … {text[-300:]}"
 
 
+def in_list(name: str) -> str:
+    """Returns a name or value for a list whose items are parted by commas: quoted, if it has one itself."""
+    return repr(name) if "," in name else name
+
+
 def reason_of(error: BaseException) -> str:
     """What an error says; of the system's, without its number and its file."""
     return (isinstance(error, OSError) and error.strerror) or str(error)

@@ -46,6 +46,7 @@ from ch12cli.data.text_file import (
     SEPARATORS,
     Layout,
     count_with_noun,
+    first_ones,
     list_names,
     matching_paths,
     other_separator,
@@ -54,7 +55,7 @@ from ch12cli.data.text_file import (
     short,
     width_problem,
 )
-from ch12cli.errors import InputError, first_few
+from ch12cli.errors import InputError, first_few, in_list
 from ch12cli.shell import names_option
 
 MissingValues = Literal["refuse", "drop", "mean", "median"]
@@ -579,10 +580,10 @@ def _target_notes(sheet: Sheet, name: str, kind: TargetType, classes: Sequence[s
 
 def _similar_notes(sheet: Sheet, name: str, texts: Sequence[str], what: str) -> list[str]:
     """A note if some texts of a column may mean the same."""
-    pairs = [f"{one} and {other}" for one, other in similar_texts(texts)]
+    pairs = [f"{in_list(one)} and {in_list(other)}" for one, other in similar_texts(texts)]
     if not pairs:
         return []
     return [
-        f"{sheet.source}: column {name}: {list_names(pairs)} are different {what}; "
+        f"{sheet.source}: column {name}: {first_ones(pairs)} are different {what}; "
         "if they mean the same, write them alike in the file"
     ]

@@ -14,7 +14,16 @@ from ch12cli.data.sheets.cells import Keep, Numbers
 from ch12cli.data.sheets.files import sheet_of
 from ch12cli.data.sheets.text_sheet import Sheet
 from ch12cli.data.table import Floats
-from ch12cli.data.text_file import Layout, list_names, other_separator, refuse, short, width_problem
+from ch12cli.data.text_file import (
+    Layout,
+    first_ones,
+    list_names,
+    list_values,
+    other_separator,
+    refuse,
+    short,
+    width_problem,
+)
 from ch12cli.errors import InputError
 
 UNSEEN = "--allow-unseen"  # the option of `ch12 predict`
@@ -96,7 +105,7 @@ def read_rows(
     if not sheet.rows:
         raise InputError(f"{source}: has no rows below its header (line {sheet.line})")
     further = [name for position, name in enumerate(header) if position not in positions]
-    texts = list_names([text for *_, text in sorted(unseen)])
+    texts = first_ones([text for *_, text in sorted(unseen)])
     notes = [f"{source}: did not occur in training, encoded as none of the known texts: {texts}"] if unseen else []
     return NewRows(
         source,
@@ -129,7 +138,7 @@ def _features(column: Column, text: str, *, allow_missing: bool, allow_unseen: b
     if text in column.levels or allow_unseen or not has_text(text):
         return [float(text == level) for level in column.levels]
     near = get_close_matches(text, column.levels, n=1)
-    hint = f"; did you mean {near[0]}?" if near else f"; it may be {list_names(column.levels)}"
+    hint = f"; did you mean {near[0]!r}?" if near else f"; it may be {list_values(column.levels)}"
     return f"{short(text)!r} did not occur in training{hint}; or add {UNSEEN}"
 
 

@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
-from ch12cli.errors import InputError, first_few
+from ch12cli.errors import InputError, first_few, in_list
 
 SHOWN = 5  # names, or problems of one kind, listed in a message
 LONGEST = 40  # characters of a cell in a message
@@ -118,7 +118,17 @@ def short(text: str) -> str:
 
 def list_names(names: Sequence[str]) -> str:
     """The first few names, and how many more there are."""
-    return ", ".join(map(short, names[:SHOWN])) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+    return first_ones([in_list(short(name)) for name in names])
+
+
+def list_values(values: Sequence[str]) -> str:
+    """The first few values of a column, in quotes, and how many more there are."""
+    return first_ones([repr(short(value)) for value in values])
+
+
+def first_ones(texts: Sequence[str]) -> str:
+    """The first few texts, and how many more there are."""
+    return ", ".join(texts[:SHOWN]) + (f" and {len(texts) - SHOWN} more" if len(texts) > SHOWN else "")
 
 
 def count_with_noun(number: int, what: str) -> str:

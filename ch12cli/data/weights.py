@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ch12cli.data.table import Table, counts_of
-from ch12cli.errors import InputError, Problem
+from ch12cli.errors import InputError, Problem, in_list
 from ch12cli.files.plain_values import is_finite_number
 
 ClassWeight = str | Sequence[float] | Mapping[str, float] | None
@@ -35,7 +35,9 @@ def class_weights(table: Table, train: npt.NDArray[Any], given: ClassWeight) -> 
     if len(found) != table.classes:
         rule = f"has {len(found)} numbers, and the data set has {table.classes} classes"
         raise InputError(
-            Problem(KEY, None, rule, f"give one for each of {', '.join(table.class_names)}, in this order")
+            Problem(
+                KEY, None, rule, f"give one for each of {', '.join(map(in_list, table.class_names))}, in this order"
+            )
         )
     if not all(is_finite_number(weight) and weight > 0 for weight in found):
         raise InputError(Problem(KEY, None, "must be numbers greater than 0"))

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ch12cli.errors import in_list
 from ch12cli.files.predictions.predictions_npz import RunPredictions
 from ch12cli.plots.plot import Plot
 from ch12cli.plots.predictions import PART_WORDS, boundary, chosen_parts, confusion, regression_line, residuals
@@ -60,7 +61,7 @@ def summary(found: RunPredictions) -> dict[str, str]:
     else:
         names = data.feature_names[:MOST_NAMES]
         more = f", and {data.features - len(names):,} more" if data.features > len(names) else ""
-        facts["features"] = f"{data.features:,}: {', '.join(names)}{more}"
+        facts["features"] = f"{data.features:,}: {', '.join(map(in_list, names))}{more}"
     values = np.concatenate([part.actual for part in parts.values()])
     if data.class_names:
         counts = np.bincount(values.astype(np.int64), minlength=len(data.class_names)).tolist()

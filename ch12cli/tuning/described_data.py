@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from ch12cli.catalogue.formatting import is_numeral
 from ch12cli.config.run_settings import RunSettings
+from ch12cli.errors import in_list
 from ch12cli.run.task import Task
 
 WIDTH = 80  # characters of a line
@@ -38,6 +39,6 @@ def labelled(label: str, text: str, names: Sequence[str] = ()) -> str:
     start = f"{label:<{LABEL_WIDTH}}  {text}"
     for count in range(min(len(names), WIDTH), 0, -1):
         more = f" and {len(names) - count:,} more" if count < len(names) else ""
-        if len(line := f"{start}{', '.join(names[:count])}{more}") <= WIDTH:
+        if len(line := f"{start}{', '.join(map(in_list, names[:count]))}{more}") <= WIDTH:
             return line
     return start.rstrip(": ")

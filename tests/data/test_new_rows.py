@@ -107,10 +107,17 @@ def test_a_category_that_did_not_occur_in_training_is_refused() -> None:
     with pytest.raises(InputError) as caught:
         read_rows(b'colour\nreed\nx\n""\n', [COLOUR], source="x.csv")
     assert caught.value.messages == [
-        "x.csv, line 2, column colour: 'reed' did not occur in training; did you mean red?; or add --allow-unseen",
-        "x.csv, line 3, column colour: 'x' did not occur in training; it may be blue, red; or add --allow-unseen",
+        "x.csv, line 2, column colour: 'reed' did not occur in training; did you mean 'red'?; or add --allow-unseen",
+        "x.csv, line 3, column colour: 'x' did not occur in training; it may be 'blue', 'red'; or add --allow-unseen",
         "x.csv, line 4, column colour: is empty; every row needs a value",
     ]
+
+
+def test_values_in_a_list_are_quoted_so_that_one_with_a_comma_is_one() -> None:
+    city = Column("city", ("Bonn", "New York", "Paris, FR"))
+    with pytest.raises(InputError) as caught:
+        read_rows(b"city\nWien\n", [city], source="x.csv")
+    assert "; it may be 'Bonn', 'New York', 'Paris, FR'; or add" in str(caught.value)
 
 
 def test_an_allowed_category_that_did_not_occur_in_training_is_no_level_and_is_noted() -> None:

@@ -270,6 +270,13 @@ def test_what_the_data_are_taken_for_is_said_in_lines_of_a_terminal(folder: Path
     assert as_numbers[3:] == ["to learn   rating, a number from 0 to 2"]
 
 
+def test_a_class_with_a_comma_is_quoted_in_the_list_of_classes(folder: Path) -> None:
+    rows = [f"{row},{('Bonn', chr(34) + 'Paris, FR' + chr(34))[row % 2]}" for row in range(20)]
+    (folder / "x.csv").write_text("\n".join(["a,city", *rows]) + "\n")
+    about = chosen_settings(["dataset=table", "dataset.file=x.csv", "dataset.folds=2"], ()).about
+    assert about[-1] == "to learn   city, 2 classes: Bonn, 'Paris, FR'"
+
+
 def test_the_limits_of_a_search_are_options_of_tuning() -> None:
     for words, trials, message in (
         (["search.timeout=4s"], None, "search.timeout=4s: tuning has --budget for it; write --budget 4s"),

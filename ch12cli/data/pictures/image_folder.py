@@ -24,7 +24,7 @@ from ch12cli.data.streaming.budget import budget_of, describe_size
 from ch12cli.data.streaming.lazy_rows import Features
 from ch12cli.data.synthetic import IMAGES, write_images
 from ch12cli.data.table import Floats, Table
-from ch12cli.data.text_file import SHOWN, similar_file
+from ch12cli.data.text_file import list_names, similar_file
 from ch12cli.errors import InputError, MachineError, Problem
 from ch12cli.rules import LARGEST_SIDE
 
@@ -125,7 +125,7 @@ def _table(
         fitted_rows=FEW if many else None,
         known_digest=digest_of_files(folder, found.names, shape) if many else None,
         notes=tuple(
-            f"{source}: left out, because they are not images: {_listed(found.left_out)}" for _ in found.left_out[:1]
+            f"{source}: left out, because they are not images: {list_names(found.left_out)}" for _ in found.left_out[:1]
         ),
     )
 
@@ -176,7 +176,7 @@ def find_images(folder: Path, key: str) -> Listing:
             names.append(path)
     refuse_bad([f"{folder / path}: is a link that leads out of {folder}; put the image itself there" for path in links])
     if not names:
-        listing = f"; it has {_listed(left_out)}" if left_out else ""
+        listing = f"; it has {list_names(left_out)}" if left_out else ""
         raise InputError(f"{key}: holds no images ({', '.join(suffix[1:] for suffix in SUFFIXES)}){listing}")
     return Listing(sorted(names), left_out)
 
@@ -277,8 +277,3 @@ def read_new_images(content: bytes | None, shape: ImageShape, *, source: str) ->
                 f"{source}: {error}; the run was trained on images: give one, or a folder of them"
             ) from error
     return NewImages(source, pixels, range(1, len(names) + 1), ["file"], [list(map(as_text, names))])
-
-
-def _listed(names: Sequence[str]) -> str:
-    """The first few of some names."""
-    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
