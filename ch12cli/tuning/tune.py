@@ -19,7 +19,7 @@ from ch12cli.run.data_sets import data_read_once
 from ch12cli.run.start import checked
 from ch12cli.run.task import Task, build_task
 from ch12cli.search.settings import PREFIX, SWEEPER, Duration, duration_in_seconds
-from ch12cli.sweeps.callbacks import SweepCallback
+from ch12cli.sweeps.callbacks import SweepCallback, SweepCallbackList
 from ch12cli.sweeps.start import Finished, train_many
 from ch12cli.tuning.baselines import Baseline, baselines
 from ch12cli.tuning.described_data import describe_tuned_data
@@ -77,6 +77,19 @@ class Tuned:
     final: Final | None
 
 
+class WarnsOnce(SweepCallbackList):
+    """Passes each warning on once, as the search and the final networks have the same about their data."""
+
+    def __init__(self, callback: SweepCallback) -> None:
+        super().__init__([callback])
+        self.given: set[str] = set()
+
+    def on_message(self, text: str, *, warning: bool = False) -> None:
+        if not (warning and text in self.given):
+            super().on_message(text, warning=warning)
+        self.given |= {text} if warning else set()
+
+
 class ChosenSearch(NamedTuple):
     """A search that suits the data.
 
@@ -108,6 +121,7 @@ def tune(
     if trials is not None and not (rule := IntegerRule(1, MOST_TRIALS)).allows(trials):
         raise InputError(f"--trials {trials}: must be {rule}")
     refuse_limits(overrides)
+    callback = WarnsOnce(callback)
     with data_read_once():
         words, task, folds, about = chosen_settings(overrides, folders)
         for line in about:

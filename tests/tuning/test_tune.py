@@ -277,6 +277,25 @@ def test_a_class_with_a_comma_is_quoted_in_the_list_of_classes(folder: Path) -> 
     assert about[-1] == "to learn   city, 2 classes: Bonn, 'Paris, FR'"
 
 
+def test_what_the_search_and_the_final_networks_warn_of_is_said_once(folder: Path) -> None:
+    rows = [f"{row},{'' if row % 7 == 0 else row % 5},{row % 2}" for row in range(60)]
+    (folder / "x.csv").write_text("\n".join(["a,b,c", *rows]) + "\n")
+    looker = Looker()
+    words = [
+        "dataset=table",
+        "dataset.file=x.csv",
+        "dataset.missing=drop",
+        "model.width=4",
+        "epochs=1",
+        "activation=relu",
+    ]
+    tuned = tune([*words, "search=small"], budget="1s", folders=(), callback=looker, trials=1)
+    assert tuned.final is not None
+    assert tuned.final.combined is not None
+    warnings = [text for text in looker.messages if "rows left out" in text]
+    assert warnings == ["x.csv: 9 of 60 rows left out, which have missing values"]
+
+
 def test_the_limits_of_a_search_are_options_of_tuning() -> None:
     for words, trials, message in (
         (["search.timeout=4s"], None, "search.timeout=4s: tuning has --budget for it; write --budget 4s"),
