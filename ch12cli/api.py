@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ch12cli.catalogue.entries import Entry, configured_keys, entries, entry_row, job_entries
+from ch12cli.catalogue.formatting import count_of
 from ch12cli.catalogue.names import find_run_directory
 from ch12cli.errors import InputError
 from ch12cli.files.atomic import write_whole
@@ -197,7 +198,7 @@ class Sweep:
 
     def __repr__(self) -> str:
         state = "interrupted" if self.interrupted else f"{self.failed} failed" if self.failed else "finished"
-        return f"<Sweep {self.directory}: {len(self.rows)} jobs, {state}>"
+        return f"<Sweep {self.directory}: {count_of(len(self.rows), 'job')}, {state}>"
 
     def _repr_html_(self) -> str:
         return self.rows._repr_html_()

@@ -10,7 +10,7 @@ from ch12cli.board.folder import ACTIVE, Folder
 from ch12cli.catalogue.best_setting import with_planned_seeds
 from ch12cli.catalogue.comparison import Compared, are_comparable, read_compared, rows_of_runs, run_differences
 from ch12cli.catalogue.entries import Entry, entry_at
-from ch12cli.catalogue.formatting import format_seconds, format_standing
+from ch12cli.catalogue.formatting import count_of, format_seconds, format_standing
 from ch12cli.catalogue.summary import varying
 from ch12cli.catalogue.sweep_jobs import read_rows_as_planned, sweep_monitor
 from ch12cli.catalogue.sweep_progress import SweepFollower
@@ -78,7 +78,9 @@ class Pages:
             "kind": entry.kind,
             "when": time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.when)),
             "status": entry.status,
-            "epochs": f"{values.get('jobs', 0):,} jobs" if entry.kind == "sweep" else cell_text(values.get("epochs")),
+            "epochs": cell_text(values.get("epochs"))
+            if entry.kind != "sweep"
+            else count_of(values.get("jobs", 0), "job"),
             "objective": shown,
             "test_accuracy": ", ".join(tested),
             "seconds": format_seconds(seconds) if isinstance(seconds, int | float) else "",

@@ -214,7 +214,8 @@ def format_standing(standing: SweepStanding) -> str:
     ended = (
         ", ".join(f"{count:,} {status}" for status, count in sorted(standing.ended.items())) or "no job has ended yet"
     )
-    pieces = [f"{sum(standing.ended.values()):,} of {standing.jobs:,} jobs: {ended}" if standing.jobs else ended]
-    pieces += [f"{standing.epochs:,} of {standing.total_epochs:,} epochs"] if standing.total_epochs else []
+    count = f"{sum(standing.ended.values()):,} of {count_of(standing.jobs, 'job')}: " if standing.jobs else ""
+    pieces = [f"{count}{ended}"]
+    pieces += [f"{standing.epochs:,} of {count_of(standing.total_epochs, 'epoch')}"] if standing.total_epochs else []
     pieces += [f"about {format_time_left(standing.seconds)} left"] if standing.seconds is not None else []
     return "; ".join(pieces)

@@ -49,7 +49,8 @@ def find_run_directory(text: str, *, below: Path = OUTPUTS) -> Path:
     if match := INDEX.fullmatch(text):
         number = whole_number_in(match[1])
         if number is None or not 1 <= number <= len(known):
-            raise InputError(f"{text}: there are {len(known)} runs and sweeps below {below}/; @1 is the newest")
+            there = f"there are {len(known)} runs and sweeps" if len(known) != 1 else "there is 1 run or sweep"
+            raise InputError(f"{text}: {there} below {below}/; @1 is the newest")
         return known[number - 1].path
     if text == "@best":
         return best(known, below)

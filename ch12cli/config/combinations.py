@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from ch12cli.config.schema import CLASS_METRICS, FURTHER_METRICS, KEYS, VALUE_METRICS
 from ch12cli.config.values import shown
+from ch12cli.data.text_file import count_with_noun
 from ch12cli.errors import Problem
 from ch12cli.files.hydra_folder import flatten
 from ch12cli.files.plain_values import is_finite_number, is_integer
@@ -169,7 +170,7 @@ def weight_problems(settings: Mapping[str, Any], classes: int) -> list[Problem]:
         hint = "use dataset.class_weight"
         return [Problem("loss.weight", shown(weight), f"loss={LOSSES[target].name} has none for each class", hint)]
     if len(weight) != classes:
-        rule = f"has {len(weight)} numbers, and the data set has {classes} classes"
+        rule = f"has {count_with_noun(len(weight), 'number')}, and the data set has {classes} classes"
         return [Problem("loss.weight", shown(weight), rule, "give one for each class, in their order")]
     return []
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ch12cli.data.arguments import choice_problems, integer_problems, seed_problems
 from ch12cli.data.streaming.lazy_rows import READ_AT_ONCE, Features, LazyRows, SelectedColumns
 from ch12cli.data.table import RowIndices, Table, counts_of
-from ch12cli.data.text_file import list_names
+from ch12cli.data.text_file import count_with_noun, list_names
 from ch12cli.errors import InputError, Problem
 from ch12cli.files.plain_values import is_finite_number, is_integer
 
@@ -141,7 +141,7 @@ def _with_fold(table: Table, parts: Parts, split: Split, *, folds: int, fold: in
         number = divide_groups(table, rows, [size] * folds, split)
     else:
         if len(rows) < folds:
-            raise InputError(f"dataset.folds={folds}: there are {len(rows)} rows to divide; use fewer folds")
+            raise InputError(f"dataset.folds={folds}: only {count_with_noun(len(rows), 'row')} to divide; use fewer")
         number = np.empty(len(rows), np.int64)
         if split == "stratified":  # as scikit-learn: the rows of one class after the other are dealt out in turn
             number[np.argsort(table.target[rows], kind="stable")] = np.arange(len(rows)) % folds
@@ -221,7 +221,7 @@ def no_training_problems(rows: int, *, test_size: int | float, valid_size: int |
         return []
     given = {f"dataset.test_size={test_size}": test, f"dataset.valid_size={valid_size}": valid}
     keys = ", ".join(key for key, taken in given.items() if taken)
-    return [Problem.with_override(keys, f"leaves none of the {rows} rows for training", "take fewer")]
+    return [Problem.with_override(keys, f"leaves none of {count_with_noun(rows, 'row')} for training", "take fewer")]
 
 
 def unlearned_notes(table: Table, parts: Parts, split: Split) -> list[str]:
@@ -342,8 +342,10 @@ def rare_class_notes(table: Table, parts: Parts, split: Split, folds: int | None
         without = [name for name, rows in named.items() if len(rows) and number not in table.target[rows]]
         if without:
             name = (table.class_names or ())[number]
-            few = f"; {counts[number]} rows are too few for {folds} folds" if folds else ""
-            rows = f"{counts[number]} of {table.rows} rows"
+            count = int(counts[number])
+            verb = "is" if count == 1 else "are"
+            few = f"; {count_with_noun(count, 'row')} {verb} too few for {folds} folds" if folds else ""
+            rows = f"{count} of {table.rows} rows"
             notes.append(
                 f"class {name} ({rows}) is in no {' and no '.join(without)} row, so that metrics of "
                 f"{'that part' if len(without) == 1 else 'these parts'} say nothing about it{few}"

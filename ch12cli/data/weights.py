@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ch12cli.data.table import Table, counts_of
+from ch12cli.data.text_file import count_with_noun
 from ch12cli.errors import InputError, Problem, in_list
 from ch12cli.files.plain_values import is_finite_number
 
@@ -33,7 +34,7 @@ def class_weights(table: Table, train: npt.NDArray[Any], given: ClassWeight) -> 
         return tuple(np.where(present, balanced, 1.0).tolist())
     found: list[Any] = _by_name(table.class_names, given) if isinstance(given, Mapping) else list(given)
     if len(found) != table.classes:
-        rule = f"has {len(found)} numbers, and the data set has {table.classes} classes"
+        rule = f"has {count_with_noun(len(found), 'number')}, and the data set has {table.classes} classes"
         raise InputError(
             Problem(
                 KEY, None, rule, f"give one for each of {', '.join(map(in_list, table.class_names))}, in this order"

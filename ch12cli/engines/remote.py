@@ -325,8 +325,9 @@ class RemoteEngine:
         Raises MachineError if this did not help before.
         """
         if one.tries >= TRIES and not one.guilty:
+            jobs = f"{count_of(len(one.unseen), 'job')} from job {min(one.unseen)} on"
             raise MachineError(
-                f"{len(one.unseen)} jobs from job {min(one.unseen)} on were submitted {TRIES} times without a result"
+                f"submitted {TRIES} times without a result: {jobs}"
                 f" ({one.task.name or 'no reason given'}); {what_is_known(one, directory)}"
             )
         self.engine.cancel(one.submission, [one.bundle.number])  # of which Slurm may keep a held job

@@ -103,7 +103,7 @@ def learning_curves(
         notes.append(f"The first {SERIES} of {len(drawn)}.")
     total = sum(len(group.curves) for group in drawn[:SERIES])
     if lost := sum(curve.diverged is not None for group in drawn[:SERIES] for curve in group.curves):
-        notes.append(f"× at the edge: {lost} of {total} runs diverged in that epoch.")
+        notes.append(f"× at the edge: {lost} of {count_of(total, 'run')} diverged in that epoch.")
     if hidden := sum(beyond([line.y for line in panel.lines], panel.y) for panel in panels):
         notes.append(f"Beyond the axis: {count_of(hidden, 'value')}.")
     return Plot(title, list(panels), notes, ["Bands: 5th to 95th percentile."] if several else [])

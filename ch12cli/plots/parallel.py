@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ch12cli.catalogue.formatting import count_of
 from ch12cli.errors import InputError
 from ch12cli.plots.labels import in_few_digits, shorten_middle
 from ch12cli.plots.plot import Axis, Parallel, ParallelAxis, Plot, Values
@@ -52,7 +53,7 @@ def parallel_coordinates(results: Results, *, title: str, log: bool | None = Non
     names = [f"job {job}: {value:.4g}" for job, value in zip(results.jobs, results.values.tolist(), strict=True)]
     way = "lowest" if results.minimise else "highest"
     panel = Parallel(tuple(axes), np.array(columns).T, goodness, names, f"colour: {results.label}, by rank")
-    each = f"{len(order)} jobs; the brighter, the better (the {way} {results.label})"
+    each = f"{count_of(len(order), 'job')}; the brighter, the better (the {way} {results.label})"
     more = [f"The {MOST_AXES} most important of {len(results.texts)} keys."] if len(results.texts) > MOST_AXES else []
     return Plot(title, [panel], notes_of(results, each=each, more=more))
 

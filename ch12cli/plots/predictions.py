@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ch12cli.catalogue.formatting import count_of
 from ch12cli.errors import InputError
 from ch12cli.files.predictions.predictions_npz import DataFacts, FeatureCurve, Plane, PredictedPart, RunPredictions
 from ch12cli.plots.labels import in_few_digits
@@ -70,7 +71,7 @@ def confusion(parts: Parts, facts: DataFacts, *, title: str, place: str) -> Plot
                 Axis("predicted class", names=names),
                 counts,
                 [[str(count) if count or few else "" for count in row] for row in found.tolist()],
-                f"{PART_WORDS[part_name]} part: {len(part.rows):,} rows",
+                f"{PART_WORDS[part_name]} part: {count_of(len(part.rows), 'row')}",
                 counts / np.maximum(counts.sum(1, keepdims=True), 1),
                 bar=("0 %", "50 %", "100 %"),
             )
@@ -92,7 +93,7 @@ def roc(parts: Parts, facts: DataFacts, *, title: str, place: str) -> Plot:
     for name, part in parts.items():
         false, true = roc_curve(part.outputs[:, 1], part.actual == 1)
         area = float(np.trapezoid(true, false))
-        lines.append(Line(f"{PART_WORDS[name]} part, {len(part.rows):,} rows: AUC {area:.4f}", false, true))
+        lines.append(Line(f"{PART_WORDS[name]} part, {count_of(len(part.rows), 'row')}: AUC {area:.4f}", false, true))
     lines.append(Line("chance", np.array([0.0, 1.0]), np.array([0.0, 1.0])))
     x, y = Axis("false positive rate", limits=(0, 1)), Axis("true positive rate", limits=(0, 1))
     return Plot(title, [Lines(x, y, lines)], [f"Positive: {positive}. Each point is a threshold of its probability."])
@@ -112,7 +113,7 @@ def calibration(parts: Parts, facts: DataFacts, *, title: str, place: str) -> Pl
     positive, lines, errors = positive_class(facts, "calibration", place), list[Line](), list[str]()
     for name, part in parts.items():
         bins = calibration_bins(part.outputs[:, 1], part.actual == 1)
-        label = f"{PART_WORDS[name]} part, {len(part.rows):,} rows"
+        label = f"{PART_WORDS[name]} part, {count_of(len(part.rows), 'row')}"
         lines.append(Line(label, bins.predicted, bins.observed, bins.low, bins.high, bars=True))
         gap = float((bins.counts * np.abs(bins.predicted - bins.observed)).sum() / bins.counts.sum())
         errors.append(f"{PART_WORDS[name]} {gap:.3f}")
@@ -162,7 +163,7 @@ def residuals(parts: Parts, facts: DataFacts, *, title: str, place: str) -> Plot
         left = part.actual - predicted
         mean, deviation = float(left.mean()), float(left.std())
         said = f"mean {in_few_digits(mean, 3)}, deviation {in_few_digits(deviation, 3)}"
-        label = f"{PART_WORDS[name]} part, {len(left):,} rows: {said}"
+        label = f"{PART_WORDS[name]} part, {count_of(len(left), 'row')}: {said}"
         lines.append(Line(label, predicted, left, joined=False))
     ends = np.array([min(line.x.min() for line in lines), max(line.x.max() for line in lines)])
     lines.append(Line("no error", ends, np.zeros(2)))

@@ -166,7 +166,8 @@ def rows_where(rows: Sequence[SweepRow], text: str, sweep: Path) -> list[SweepRo
             raise InputError(f"--where {text!r}: no job has {name}{did_you_mean(name, known)}")
     found = [row for row, values in zip(rows, keys, strict=True) if query.matches(values)]
     if not found:
-        raise InputError(f"--where {text!r}: none of the {len(rows):,} jobs matches")
+        none = "the only job does not match" if len(rows) == 1 else f"none of the {len(rows):,} jobs matches"
+        raise InputError(f"--where {text!r}: {none}")
     return found
 
 

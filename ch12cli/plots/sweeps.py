@@ -486,11 +486,10 @@ def _slice_notes(
     said = said_of_others(results, shown, pooled=pooled)
     runs = count_range(np.array(counts or [0], np.float64))
     bars = ", bars: its 95 % confidence interval" if any(line.low is not None for line in lines) else ""
-    dots = (
-        f"dots: {sum(len(line.x) for line in lines if line.faint):,} runs" if any(line.faint for line in lines) else ""
-    )
+    faint = sum(len(line.x) for line in lines if line.faint)
+    dots = f"dots: {count_of(faint, 'run')}" if any(line.faint for line in lines) else ""
     means = f"mean of {runs}{said}{bars}" if any(not line.faint and line.bars for line in lines) else ""
-    first = "; ".join(part for part in (means, dots) if part) or f"dots: {len(results.values):,} runs"
+    first = "; ".join(part for part in (means, dots) if part) or f"dots: {count_of(len(results.values), 'run')}"
     more = []
     if by is not None:
         first = f"lines: {by}; {first}"
@@ -528,7 +527,7 @@ def pair(first: Results, second: Results, *, title: str, log: bool | None = None
     ]
     ways = ", ".join(f"{'lower' if each.minimise else 'higher'} {each.label}" for each in (first, second))
     counts = np.array([len(runs) for runs in settings.values()], np.float64)
-    each = f"Dots: {len(means)} settings, mean of {count_range(counts)} each; better is {ways}"
+    each = f"Dots: {count_of(len(means), 'setting')}, mean of {count_range(counts)} each; better is {ways}"
     return Plot(title, [Lines(axes[0], axes[1], lines)], notes_of(first, each=each))
 
 
@@ -598,9 +597,8 @@ def importance(results: Results, *, title: str) -> Plot:
         )
     if len(results.values) < FEW:
         note = f" ({results.note.rstrip('.')})" if results.note else ""
-        raise InputError(
-            f"--kind importance: {len(results.values)} runs are too few to rank the keys{note}; give {FEW} or more"
-        )
+        runs = count_of(len(results.values), "run")
+        raise InputError(f"--kind importance: has {runs}, too few to rank the keys{note}; give {FEW} or more")
     found = by_weight(results)
     rest = max(0.0, 1 - sum(share for _, share in found))
     names = [*(key for key, _ in found), f"{results.repeated}, and keys together"]

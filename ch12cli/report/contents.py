@@ -14,6 +14,7 @@ from ch12cli.catalogue.damage import read_or_note
 from ch12cli.catalogue.entries import Entry
 from ch12cli.catalogue.final_numbers import AT_END
 from ch12cli.catalogue.formatting import (
+    count_of,
     format_failures,
     format_interval,
     format_seconds,
@@ -110,7 +111,7 @@ def run_page(
         sections += ["<h2>Environment</h2>", page.facts(run.environment)]
     if rows:
         epochs = page.table(list(rows[0]), ([cell_text(value) for value in row.values()] for row in rows))
-        sections += ["<h2>Epochs</h2>", page.details(f"{len(rows)} epochs", epochs)]
+        sections += ["<h2>Epochs</h2>", page.details(count_of(len(rows), "epoch"), epochs)]
     curves = run_data(rows, str(result.monitor) if result and result.monitor else "") if rows or served else None
     return page.document(title, sections, with_live(curves, served), served=served is not None)
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ch12cli.catalogue.formatting import count_of
 from ch12cli.errors import in_list
 from ch12cli.files.predictions.predictions_npz import RunPredictions
 from ch12cli.plots.plot import Plot
@@ -57,7 +58,7 @@ def summary(found: RunPredictions) -> dict[str, str]:
     rows = ", ".join(f"{len(part.rows):,} {PART_WORDS[name]}" for name, part in parts.items())
     facts = {"rows": f"{sum(len(part.rows) for part in parts.values()):,}: {rows}"}
     if data.shape:
-        facts["pictures"] = " by ".join(map(str, data.shape[1:])) + f", {data.shape[0]} channels"
+        facts["pictures"] = " by ".join(map(str, data.shape[1:])) + f", {count_of(data.shape[0], 'channel')}"
     else:
         names = data.feature_names[:MOST_NAMES]
         more = f", and {data.features - len(names):,} more" if data.features > len(names) else ""

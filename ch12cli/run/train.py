@@ -17,6 +17,7 @@ from torch import nn
 
 from ch12cli.config.run_settings import RunSettings
 from ch12cli.config.targets import directory_kept
+from ch12cli.data.text_file import count_with_noun
 from ch12cli.distributed.ranks import LostRankError, Ranks
 from ch12cli.distributed.torchrun import Place
 from ch12cli.errors import InputError
@@ -279,8 +280,10 @@ def has_stopped(training: Training) -> bool:
 
 
 def stopped_message(job: Job, epoch: int) -> str:
-    patience = job.settings.loop.patience
-    return f"stopped early in epoch {epoch}: {job.task.stop_on} did not improve for {patience} epochs"
+    patience = job.settings.loop.patience or 0
+    return (
+        f"stopped early in epoch {epoch}: {job.task.stop_on} did not improve for {count_with_noun(patience, 'epoch')}"
+    )
 
 
 def evaluate_test_part(job: Job) -> dict[str, float] | None:

@@ -12,6 +12,7 @@ from torch import Tensor
 from ch12cli.data.prepared import DataPart, Prepared
 from ch12cli.data.scaling import Statistics
 from ch12cli.data.streaming.lazy_rows import LazyRows
+from ch12cli.data.text_file import count_with_noun
 from ch12cli.errors import Problem
 
 ROUNDED_AWAY = 0.01  # rounding error, relative to the deviation, from which on it matters
@@ -156,10 +157,8 @@ def is_constant(part: DataPart) -> bool:
 
 def undefined_monitor_note(monitor: str, epochs: int) -> str:
     """Returns the note that a monitored metric had no value in any epoch, so that no epoch was the best."""
-    return (
-        f"{monitor} was not a number in any of {epochs} epochs, so there is no best epoch and no early stopping; "
-        "monitor another metric"
-    )
+    rule = f"was not a number in any of {count_with_noun(epochs, 'epoch')}"
+    return f"{monitor} {rule}, so there is no best epoch and no early stopping; monitor another metric"
 
 
 def far_off_hint(r2: float, targets: npt.NDArray[Any], name: str) -> str:

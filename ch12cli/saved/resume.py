@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ch12cli.catalogue.formatting import count_of
 from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.config.recorded import read_recorded, with_later_keys
@@ -285,7 +286,10 @@ def changed_settings(
     if "epochs" in changes and isinstance(changes["epochs"], int) and changes["epochs"] < done:
         problems.append(
             Problem(
-                "epochs", str(changes["epochs"]), f"the run has trained {done} epochs already", "give more, or none"
+                "epochs",
+                str(changes["epochs"]),
+                f"the run has trained {count_of(done, 'epoch')} already",
+                "give more, or none",
             )
         )
     if problems:

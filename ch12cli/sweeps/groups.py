@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from ch12cli.catalogue.formatting import count_of
 from ch12cli.config.run_settings import RunSettings
 from ch12cli.files.hydra_folder import flatten
 from ch12cli.files.plain_values import is_finite_number
@@ -97,7 +98,7 @@ def why_not_halved(group: Group) -> str:
     halving, epochs = group.settings.sweep.halving, group.settings.loop.epochs
     if not halving:
         return ""
-    reason = f"min_epochs={halving.min_epochs} is not before the last of {epochs} epochs"
+    reason = f"min_epochs={halving.min_epochs} is not before the last of {count_of(epochs, 'epoch')}"
     return group.reason or (reason if halving.min_epochs >= epochs else "")
 
 

@@ -14,6 +14,7 @@ import torch
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import flag_override
 
+from ch12cli.catalogue.formatting import count_of
 from ch12cli.config.hydra_internals import Callbacks
 from ch12cli.config.recorded import resume_line
 from ch12cli.errors import InputError, MachineError, first_few
@@ -260,7 +261,8 @@ class Launch:
                     progress.note(item.jobs, event.epoch)
                     continue
                 if isinstance(event, Unstacked):
-                    text = f"a stack of {event.runs} jobs failed; they are trained {event.fallback}: {event.reason}"
+                    count = count_of(event.runs, "job")
+                    text = f"a stack of {count} failed; they are trained {event.fallback}: {event.reason}"
                     self.callback.on_message(text, warning=True)
                     continue
                 if isinstance(event, Remark):
@@ -359,7 +361,11 @@ def write_table(directory: Path, jobs: Iterable[SweepJob], rows: Sequence[SweepR
 
 def unsaved_message(item: WorkItem) -> str:
     """Returns a warning about an item whose process was killed before it wrote its checkpoint."""
-    subject = f"the stack of {len(item.jobs)} jobs that begins with" if item.stacked else "what was in progress of"
+    subject = (
+        f"the stack of {count_of(len(item.jobs), 'job')} that begins with"
+        if item.stacked
+        else "what was in progress of"
+    )
     return (
         f"there was no time to write a checkpoint of {subject} job {item.jobs[0]}: it resumes from the one before, "
         "or restarts if there is none"

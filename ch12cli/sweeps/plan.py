@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ch12cli.catalogue.formatting import count_of
 from ch12cli.config.choices import top_level
 from ch12cli.config.values import shown
 from ch12cli.errors import InputError
@@ -361,4 +362,4 @@ def why_no_population(group: Group) -> str:
         return f"the jobs differ in {others[0]}, which is none of its numbers"
     if len(group.jobs) > most:
         return f"{len(group.jobs):,} runs do not fit into one stack, which holds {most:,}"
-    return f"every={pbt.every} is not before the last of {epochs} epochs" if pbt.every >= epochs else ""
+    return f"every={pbt.every} is not before the last of {count_of(epochs, 'epoch')}" if pbt.every >= epochs else ""

@@ -137,6 +137,8 @@ def test_the_work_of_a_plan_is_described_in_words():
     stacks = [WorkItem(tuple(range(size)), 0, True) for size in (4096, 4096)]
     assert describe_items(stacks) == "2 stacks of 4,096 runs"
     assert describe_items([*stacks, WorkItem((1,), 0, False)]) == "2 stacks of 4,096 runs, 1 run by itself"
+    assert describe_items([WorkItem((1,), 0, True)]) == "1 stack of 1 run"
+    assert describe_items([WorkItem((1,), 0, True), *stacks]) == "3 stacks of 1 to 4,096 runs"
     assert describe_items([]) == ""
 
 

@@ -274,7 +274,7 @@ def test_a_confusion_matrix_is_that_of_eval(said: Callable[..., str]) -> None:
         (["iris", "--all"], "--all: only for --kind slice; this plot is a curve"),
         (["sweep", "--features", "a,b"], "--features: only for --kind boundary or line"),
         (["iris", "points", "--kind", "importance"], "differ in their metric or their data"),
-        (["iris", "other", "--kind", "importance"], "2 runs are too few to rank the keys; give 5 or more"),
+        (["iris", "other", "--kind", "importance"], "has 2 runs, too few to rank the keys; give 5 or more"),
     ],
 )
 def test_an_impossible_plot_is_refused_in_one_line(words: list[str], message: str, said: Callable[..., str]) -> None:

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -80,6 +81,21 @@ def test_everything_is_listed_newest_first(answer: Answer) -> None:
     ]
     assert [line.split()[3] for line in lines[1:]] == ["diverged", "finished", "finished", "finished"]
     assert "3 jobs" in lines[2]
+
+
+def test_one_of_anything_is_not_said_in_the_plural(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "-q", "-m", "epochs=2", "seed=1", f"hydra.sweep.dir={DAY}/one"]) == 0
+    capsys.readouterr()
+    said = []
+    for words in (["runs"], ["show", "@1"], ["runs", "--limit", "0"], ["runs", "--filter", "seed=7"], ["show", "@9"]):
+        main(words)
+        said += [*capsys.readouterr()]
+    text = "\n".join(said)
+    assert "1 job " in text
+    assert "--limit 0: the only run in outputs/ is not shown" in text
+    assert "the only run in outputs/ does not match --filter 'seed=7'" in text
+    assert "there is 1 run or sweep below outputs/" in text
+    assert not re.search(r"\b1 (jobs|runs|epochs)\b", text)
 
 
 def test_listed_results_are_those_of_the_runs(answer: Answer, listed: Path) -> None:

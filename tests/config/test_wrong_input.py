@@ -233,7 +233,7 @@ LATE = [
     Wrong("device=cuda:63", ["device=cuda:63", "this machine has cpu", "device=auto"]),
     Wrong("hydra.run.dir=", ["hydra.run.dir=", "must name a directory"]),
     Wrong("hydra.run.dir=${nope}", ["hydra.run.dir", "'nope' not found"]),
-    Wrong("dataset.test_size=150", ["dataset.test_size=150", "none of the 150 rows"]),
+    Wrong("dataset.test_size=150", ["dataset.test_size=150", "none of 150 rows"]),
     Wrong("dataset.test_size=1", ["dataset.split=stratified", "dataset.split=random"]),
     Wrong("dataset=toy_regression dataset.size=5", ["dataset.size=5", "dataset.kind=chapter"]),
     Wrong("dataset=toy_regression dataset.noise=1", ["dataset.noise=1", "dataset.kind=chapter"]),

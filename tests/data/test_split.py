@@ -112,7 +112,7 @@ def test_a_stratified_training_part_is_not_sorted_by_class():
 def test_a_split_without_training_rows_is_refused_with_the_sizes(sizes, keys):
     with pytest.raises(InputError) as caught:
         split_rows(iris(), **sizes)
-    assert caught.value.messages == [f"{keys}leaves none of the 150 rows for training; take fewer"]
+    assert caught.value.messages == [f"{keys}leaves none of 150 rows for training; take fewer"]
 
 
 @pytest.mark.parametrize("size", [-1, -0.1, 1.0, 50.0, float("nan"), "a", None, True])
@@ -215,7 +215,7 @@ def test_no_group_is_in_two_parts(how, folds):
         ({"fold": 1}, "dataset.fold=1: is of no use without dataset.folds"),
         ({"folds": 5, "fold": 5}, "dataset.fold=5: must be a whole number from 0 to 4"),
         ({"folds": 1, "fold": 0}, "dataset.folds=1: must be a whole number from 2"),
-        ({"folds": 200, "fold": 0}, "dataset.folds=200: there are 150 rows to divide"),
+        ({"folds": 200, "fold": 0}, "dataset.folds=200: only 150 rows to divide"),
     ],
 )
 def test_folds_that_cannot_be_are_refused(arguments, message):

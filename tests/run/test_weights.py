@@ -181,7 +181,7 @@ def test_loss_of_a_part_is_the_weighted_mean_over_its_rows(train: Train, folders
 def test_weights_that_do_not_fit_are_refused() -> None:
     for given, message in (
         ({"perhaps": 2.0}, "there is no class perhaps"),
-        ([1.0], "has 1 numbers, and the data set has 2 classes"),
+        ([1.0], "has 1 number, and the data set has 2 classes"),
         ([1.0, -1.0], "greater than 0"),
     ):
         with pytest.raises(InputError, match=message):

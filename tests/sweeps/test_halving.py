@@ -244,12 +244,12 @@ REFUSED = {
 
 
 def test_an_impossible_halving_is_refused() -> None:
-    with pytest.raises(InputError) as error:
-        jobs_of([[f"sweep.halving={halving}"] for halving in REFUSED])
-    assert len(error.value.messages) == len(REFUSED)
-    for number, (told, problem) in enumerate(zip(error.value.messages, REFUSED.values(), strict=True)):
+    for halving, problem in REFUSED.items():
+        with pytest.raises(InputError) as error:
+            jobs_of([["seed=1"], [f"sweep.halving={halving}"]])
+        (told,) = error.value.messages
         assert problem in told
-        assert told.endswith(f"(job {number})")
+        assert told.endswith("(job 1)")
     with pytest.raises(InputError, match="there is no validation part"):
         jobs_of([["dataset.valid_size=0", "sweep.halving={metric:valid_loss,min_epochs:1,factor:2}"]])
 
@@ -260,7 +260,7 @@ def test_an_impossible_halving_is_refused() -> None:
     ("words", "problem"),
     [
         (["precision=bfloat16"], "no job can be halved: precision=bfloat16 has no stacked form; leave it out"),
-        (["epochs=1"], "no job can be halved: min_epochs=1 is not before the last of 1 epochs; leave it out"),
+        (["epochs=1"], "no job can be halved: min_epochs=1 is not before the last of 1 epoch; leave it out"),
         (["hydra/launcher=basic"], "hydra/launcher=basic trains each job by itself; leave one of them out"),
         (
             ["hydra.sweeper.max_batch_size=6"],

@@ -121,7 +121,8 @@ def describe_items(items: Iterable[WorkItem]) -> str:
     pieces = []
     if stacks:
         low, high = min(stacks), max(stacks)
-        pieces.append(f"{count_of(len(stacks), 'stack')} of {low:,}{f' to {high:,}' if high > low else ''} runs")
+        least = f"{low:,} to " if high > low else ""
+        pieces.append(f"{count_of(len(stacks), 'stack')} of {least}{count_of(high, 'run')}")
     if single:
         pieces.append("1 run by itself" if single == 1 else f"{single:,} runs one by one")
     return ", ".join(pieces)

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from ch12cli.catalogue.entries import Entry
-from ch12cli.catalogue.formatting import format_number, format_seconds, metric_label
+from ch12cli.catalogue.formatting import count_of, format_number, format_seconds, metric_label
 from ch12cli.catalogue.names import OUTPUTS
 from ch12cli.cli.help.page import cut_mark, page_width, printable
 from ch12cli.cli.text.tables import format_table, table_width
@@ -88,7 +88,7 @@ def cells(entry: Entry, *, brief: bool = False) -> list[str]:
     objective = objective_of(values)
     if entry.kind == "sweep":
         ended, jobs = sum(entry.jobs.values()), values.get("jobs", 0)
-        epochs = f"{jobs:,} jobs" if ended == jobs else f"{ended:,}/{jobs:,} jobs"
+        epochs = count_of(jobs, "job") if ended == jobs else f"{ended:,}/{count_of(jobs, 'job')}"
         if not brief:
             objective = describe(entry.jobs) + (f", best {objective}" if objective != NONE else "")
     seconds = values.get("seconds")

@@ -253,7 +253,7 @@ def format_sweep(progress: SweepProgress, *, varying: Mapping[str, object], cons
 
 def format_log(progress: SweepProgress, *, width: int, ascii_only: bool) -> str:
     """Returns a sweep's progress as one line. The least important items are dropped to fit `width`."""
-    done = f"{progress.share:4.0%}  {progress.ended:,}/{progress.total:,} jobs"
+    done = f"{progress.share:4.0%}  {progress.ended:,}/{count_of(progress.total, 'job')}"
     pieces = [f"{count:,} {status}" for status, count in progress.counts.items() if count and status != "finished"]
     left, best = progress.seconds_left, format_bests(progress, ascii_only=ascii_only)
     pieces += [f"{format_time_left(left)} left"] if left is not None else []

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ch12cli.catalogue.formatting import count_of
 from ch12cli.cli.help.arguments import Arguments
 from ch12cli.cli.text.tables import format_table
 from ch12cli.cli.verbs.plot import FORMS, require_target
@@ -90,8 +91,9 @@ def bench_loader(options: Any) -> int:
                     device=device, lasting=options.seconds,
                 )
             )  # fmt: skip
-    print(f"{task.data.table.source}: {len(part)} rows, batches of {batch_size}{', pinned' if pinned else ''}")
-    print(f"added work: {options.item_cost} an item, {options.step_cost} a step; {os.cpu_count()} cores\n")
+    size, cores = count_of(len(part), "row"), count_of(os.cpu_count() or 1, "core")
+    print(f"{task.data.table.source}: {size}, batches of {batch_size}{', pinned' if pinned else ''}")
+    print(f"added work: {options.item_cost} an item, {options.step_cost} a step; {cores}\n")
     base = found[0].seconds
     rows = [["workers", "fetch", "batches/s", "items/s", "times as fast"]]
     for each in found:
@@ -115,7 +117,8 @@ def bench_parallel(options: Any) -> int:
     overrides = options.operands[1:]
     require_free(overrides)
     found = measure_ways(overrides, seconds=options.seconds, runs=runs, cores=usable_cores(), tell=tell_progress)
-    print(f"{shell_line(['ch12', 'train', *overrides])}: {found.epochs} epochs, {usable_cores()} cores\n")
+    on = f"{count_of(found.epochs, 'epoch')}, {count_of(usable_cores(), 'core')}"
+    print(f"{shell_line(['ch12', 'train', *overrides])}: {on}\n")
     for head, timings in (
         (["one run", "ms an epoch", "times as fast"], found.one),
         ([f"{found.runs} runs", "seconds", "times as fast"], found.many),

@@ -53,7 +53,8 @@ def run(argv: Sequence[str]) -> int:
 def format_combined(combined: "Combined") -> list[str]:
     """Returns the members, and the metrics of the ensemble beside those of the best single run."""
     members = ", ".join(f"{job} x {count}" if count > 1 else str(job) for job, count in combined.counts.items())
-    lines = [f"{count_of(len(combined.counts), 'network')} of {combined.tried}: jobs {members}"]
+    jobs = "job" if len(combined.counts) == 1 else "jobs"
+    lines = [f"{count_of(len(combined.counts), 'network')} of {combined.tried}: {jobs} {members}"]
     rows = [["", "ensemble", f"job {combined.best} alone"]]
     for part, (ours, alone) in combined.metrics.items():
         label = {"valid": "validation", "test": "test"}[part]

@@ -89,10 +89,12 @@ def no_runs_line(listed: Sequence[Entry], folder: str | None, query: Query | Non
     where = folder or f"{OUTPUTS}/"
     if not listed:
         return f"no runs in {where}"
+    is_one = len(listed) == 1
+    none = f"the only run in {where}" if is_one else f"none of the {len(listed):,} runs in {where}"
     if query is None:
-        return f"--limit 0: none of the {len(listed):,} runs in {where} is shown"
+        return f"--limit 0: {none} is {'not ' * is_one}shown"
     hint = sweep_hint(listed, query.matches, "--filter")
-    return printable(f"none of the {len(listed):,} runs in {where} matches --filter {query.text!r}{hint}")
+    return printable(f"{none} {'does not match' if is_one else 'matches'} --filter {query.text!r}{hint}")
 
 
 def with_keys(rows: EntryRows, wanted: Sequence[str]) -> EntryRows:

@@ -147,7 +147,10 @@ def describe_member(member: Mapping[str, Any]) -> str:
 
 def format_members(members: Mapping[str, int]) -> list[str]:
     shown = list(members.items())[:MOST_MEMBERS]
-    more = [f"and {len(members) - MOST_MEMBERS} other networks"] if len(members) > MOST_MEMBERS else []
+    from ch12cli.catalogue.formatting import count_of
+
+    rest = len(members) - MOST_MEMBERS
+    more = [f"and {count_of(rest, 'other network')}"] if rest > 0 else []
     return [*(f"{count} x {text}" for text, count in shown), *more]
 
 
@@ -173,7 +176,7 @@ def show_sweep(screen: "Screen", entry: "Entry") -> None:
     from rich.text import Text
 
     from ch12cli.catalogue.best_setting import with_planned_seeds
-    from ch12cli.catalogue.formatting import format_failures
+    from ch12cli.catalogue.formatting import count_of, format_failures
     from ch12cli.catalogue.front import setting_keys
     from ch12cli.catalogue.summary import failures
     from ch12cli.catalogue.sweep_jobs import read_rows_as_planned, sweep_monitor
@@ -192,7 +195,7 @@ def show_sweep(screen: "Screen", entry: "Entry") -> None:
     rows = read_rows_as_planned(entry.path)
     monitor = sweep_monitor(entry.path, rows) or "valid_loss"
     counts, planned = format_counts(count_statuses(rows)), entry.values.get("jobs", 0)
-    counts.append(f" of {planned:,} jobs" if planned > len(rows) else "")
+    counts.append(f" of {count_of(planned, 'job')}" if planned > len(rows) else "")
     style = STATUS_STYLES.get(entry.status, "bold red")
     every = with_planned_seeds(entry.path, rows)
     table = styled_summary(
@@ -206,7 +209,8 @@ def show_sweep(screen: "Screen", entry: "Entry") -> None:
     status += [Text(f"{' ' * len(entry.status)}  {line}") for line in format_left(rows)]
     if entry.status in ("interrupted", "killed", "running", "submitted"):
         far = SweepFollower(entry.path).read()
-        status.append(Text(f"{' ' * len(entry.status)}  {far.epochs:,} of {far.total_epochs:,} epochs over all jobs"))
+        epochs = f"{far.epochs:,} of {count_of(far.total_epochs, 'epoch')} over all jobs"
+        status.append(Text(f"{' ' * len(entry.status)}  {epochs}"))
     ended = {row.job for row in rows if row.status != "interrupted"}
     indent = " " * (len(entry.status) + 2)
     for line in format_bundles(TaskFollower(entry.path).read(ended)):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ch12cli.catalogue.entries import entry_at
+from ch12cli.catalogue.formatting import count_of
 from ch12cli.cli.help.arguments import Arguments, verbosity_of
 from ch12cli.cli.help.page import show_page
 from ch12cli.cli.text.run_json import entry_json, json_text
@@ -276,7 +277,8 @@ def show_end(display: "SweepDisplay", finished: "Finished") -> int:
         )
     if len(finished.differences) < finished.to_verify:
         display.on_message(
-            f"{len(finished.differences)} of {finished.to_verify} jobs verified: no other job trained all epochs"
+            f"{len(finished.differences)} of {count_of(finished.to_verify, 'job')} verified: "
+            "no other job trained all epochs"
         )
     display.end(outcome, monitor=finished.monitor)
     return code_of_sweep(finished)

@@ -24,7 +24,7 @@ from ch12cli.data.streaming.budget import budget_of, describe_size
 from ch12cli.data.streaming.lazy_rows import Features
 from ch12cli.data.synthetic import IMAGES, write_images
 from ch12cli.data.table import Floats, Table
-from ch12cli.data.text_file import list_names, similar_file
+from ch12cli.data.text_file import count_with_noun, list_names, similar_file
 from ch12cli.errors import InputError, MachineError, Problem
 from ch12cli.rules import LARGEST_SIDE
 
@@ -232,8 +232,8 @@ def _refuse_classes(classes: Sequence[str], key: str) -> None:
     names = sorted(set(classes))
     if len(names) == 1:
         raise InputError(
-            f"{key}: all {len(classes)} images are of one class, {names[0]}; there must be at least two, given "
-            "by folders or by the letters that file names begin with (dataset.labels)"
+            f"{key}: {count_with_noun(len(classes), 'image')} of one class, {names[0]}; there must be at least two, "
+            "given by folders or by the letters that file names begin with (dataset.labels)"
         )
     by_folded: dict[str, str] = {}
     for name in names:

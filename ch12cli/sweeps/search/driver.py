@@ -355,7 +355,8 @@ def notes(search: Search) -> Iterator[str]:
     if search.refused:
         count = len(search.refused)
         first = next(iter(search.refused.values())).messages[0]
-        yield f"{count} drawn settings were left out, because no run may have them; the first: {first}"
+        what = "1 drawn setting was" if count == 1 else f"{count:,} drawn settings were"
+        yield f"{what} left out, because no run may have {'it' if count == 1 else 'them'}; the first: {first}"
     if search.is_exhausted and (count := len(search.study.trials)):
         tried = "the only setting of the space has" if count == 1 else f"all {count:,} settings of the space have"
         yield f"{tried} been tried"

@@ -10,6 +10,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
+from ch12cli.catalogue.formatting import count_of
 from ch12cli.config.combinations import further_metrics, has_validation, is_perturbed, monitor_problems, monitored
 from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import split_into_jobs
@@ -155,7 +156,7 @@ def read_request(
         raise InputError(start)
     repetitions, epochs = repetitions_of(settings, base, folds), int(base.setting("epochs"))
     if settings.epochs is not None and settings.epochs < len(repetitions) * epochs:
-        rule = f"is less than a setting takes: {len(repetitions) * epochs} epochs"
+        rule = f"is less than a setting takes: {count_of(len(repetitions) * epochs, 'epoch')}"
         raise InputError(Problem("search.epochs", shown(settings.epochs), rule, "raise it, or lower epochs"))
     metric = monitored(base.setting("monitor"), valid=has_validation(base.settings))
     repeated = settings.repeats > 1 or bool(folds)
@@ -287,7 +288,7 @@ def pruning_overrides(
         raise InputError(Problem("search.pruner", settings.pruner, rule, "leave one of them out"))
     factor = FACTORS[settings.pruner]
     if epochs < factor:
-        rule = f"there is no rung before the last of {epochs} epochs"
+        rule = f"there is no rung before the last of {count_of(epochs, 'epoch')}"
         raise InputError(Problem("search.pruner", settings.pruner, rule, "train more epochs, or leave it out"))
     first = max(1, epochs // factor**2)
     by = ",by:setting" if repeated else ""

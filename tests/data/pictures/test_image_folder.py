@@ -204,7 +204,7 @@ def test_a_folder_without_usable_images_is_refused(folder: Path) -> None:
         "cats/cat1.png": "is not a folder; give the one that holds the images",
         "empty": "holds no images (png, jpg, jpeg, bmp, gif, webp, tif, tiff)",
         "none": "holds no images (png, jpg, jpeg, bmp, gif, webp, tif, tiff); it has notes.txt",
-        "cats": "all 3 images are of one class, cat; there must be at least two, given by folders or by the "
+        "cats": "3 images of one class, cat; there must be at least two, given by folders or by the "
         "letters that file names begin with (dataset.labels)",
         "mixed": "holds images (cat1.png) and folders of images (dogs/1.png); keep only one kind, or use "
         "dataset.labels=name",
