@@ -398,10 +398,14 @@ def holds_dataclass(node: Any) -> bool:
     return isinstance(node, DictConfig) or (isinstance(node, dict) and any(map(holds_dataclass, node.values())))
 
 
+VERY_MANY = 100  # different problems, after which no further job is looked at
+
+
 def make_jobs(composer: JobComposer, batch: Sequence[Sequence[str]], *, first: int = 0) -> list[SweepJob]:
     """Returns the jobs of a batch of overrides, numbered from `first`.
 
-    Raises InputError with the problems of all jobs.
+    Raises InputError with the problems of all jobs; of the first ones if these have very many, as the rows of another
+    table have.
     """
     jobs: list[SweepJob] = []
     numbers_by_problem: dict[Problem, list[int]] = {}
@@ -410,6 +414,8 @@ def make_jobs(composer: JobComposer, batch: Sequence[Sequence[str]], *, first: i
         jobs.append(job)
         for problem in dict.fromkeys(problems):
             numbers_by_problem.setdefault(problem, []).append(number)
+        if len(numbers_by_problem) >= VERY_MANY:
+            break
     if numbers_by_problem:
         raise InputError(located_in_jobs(numbers_by_problem, len(jobs)))
     return jobs

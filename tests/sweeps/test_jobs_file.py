@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from ch12cli.cli.main import main
 from ch12cli.cli.verbs.train import run
-from ch12cli.errors import InputError
+from ch12cli.errors import InputError, Problem
+from ch12cli.sweeps.jobs import JobComposer, SweepJob
 from ch12cli.sweeps.jobs_file import jobs_to_yaml, read_jobs, write_jobs
 from ch12cli.sweeps.start import plan_many
 from tests.sweeps.driver import jobs_of, sweep
@@ -77,6 +79,23 @@ def test_a_table_of_data_in_place_of_jobs_is_refused_in_a_few_lines(
     assert lines[3] == "ch12: epochs=0: must be a whole number from 1 (conf/config.yaml)"  # of all jobs
     wrong = 30 + 60 + 2 + 1  # different values of each column
     assert lines[4:] == [f"ch12: and {wrong - 4} more like these"]
+
+
+def test_of_a_long_table_of_data_only_the_first_rows_are_looked_at(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [f"{number},{number}.5" for number in range(2000)]
+    (folder / "data.csv").write_text("\n".join(["income,tax", *rows]) + "\n")
+    composed, job = list[int](), JobComposer.job
+
+    def counted(self: JobComposer, number: int, overrides: Sequence[str]) -> tuple[SweepJob, list[Problem]]:
+        composed.append(number)
+        return job(self, number, overrides)
+
+    monkeypatch.setattr(JobComposer, "job", counted)
+    assert main(["train", "-m", "--jobs", "data.csv"]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 5
+    assert len(composed) < 100
 
 
 @pytest.mark.parametrize(
