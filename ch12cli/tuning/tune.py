@@ -34,26 +34,27 @@ VALIDATION = 0.2  # of the rows, where they are not divided into folds
 class TableSize(NamedTuple):
     """How to search for tables of so many rows in training, at most.
 
-    ranges: a file of conf/search. epochs: of each run. patience: epochs without improvement, after which a run stops;
-    None: it does not, and classes are compared by accuracy, which may grow long after the loss has turned. folds: of
-    the rows, None for a single validation part. batch, structures: as search.n_jobs and search.structures.
+    ranges: a file of conf/search. epochs: of each run. folds: of the rows, None for a single validation part. batch,
+    structures: as search.n_jobs and search.structures.
     """
 
     rows: float
     ranges: str
     epochs: int
-    patience: int | None
     folds: int | None
     batch: int
     structures: int
 
 
 SIZES = (
-    TableSize(1_000, "small", 300, None, 5, 16, 4),
-    TableSize(2_000, "small", 100, 10, 5, 16, 4),
-    TableSize(50_000, "medium", 30, 10, 3, 12, 3),
-    TableSize(math.inf, "large", 10, 10, None, 8, 2),
+    TableSize(2_000, "small", 100, 5, 16, 4),
+    TableSize(50_000, "medium", 30, 3, 12, 3),
+    TableSize(math.inf, "large", 10, None, 8, 2),
 )
+PATIENCE = 10  # epochs without improvement, after which a run stops
+# Up to so many rows of classes, runs have so many epochs and do not stop early, and are compared by accuracy, which may
+# grow long after the loss has turned. Of values, whose loss is all that is compared, a late best epoch is mostly luck.
+FEW_ROWS, LONG = 1_000, 300
 SPLIT = {"dataset.valid_size", "dataset.folds", "dataset.fold"}  # keys by which a user chooses the validation
 OF_THE_SWEEP = ("search.", "search=", "hydra.", "hydra/")  # words that no single run has
 LIMITS = {"timeout": "--budget", "n_trials": "--trials"}  # of a search, as options
@@ -180,10 +181,9 @@ def chosen_settings(overrides: Sequence[str], folders: Sequence[Path]) -> Chosen
         words.append(f"dataset.folds={size.folds}" if tasks else f"dataset.valid_size={VALIDATION}")
     if "search" not in given:
         words = [f"search={size.ranges}", *words]
-    patience = "null" if size.patience is None else f"{size.patience}"
-    defaults = {"epochs": f"{size.epochs}", "early_stopping.patience": patience}
-    if size.patience is None and task.classes and (tasks or task.data.valid is not None):
-        defaults["monitor"] = ACCURACY
+    defaults = {"epochs": f"{size.epochs}", "early_stopping.patience": f"{PATIENCE}"}
+    if task.classes and len(task.data.train.y) <= FEW_ROWS and (tasks or task.data.valid is not None):
+        defaults = {"epochs": f"{LONG}", "early_stopping.patience": "null", "monitor": ACCURACY}
     defaults |= {"search.n_jobs": f"{size.batch}", "search.structures": f"{size.structures}"}
     if not task.classes:
         defaults["dataset.target_scaling"] = "standard"

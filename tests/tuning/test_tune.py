@@ -59,6 +59,7 @@ def test_the_ranges_suit_the_number_of_rows_and_what_is_given_stays() -> None:
     words = chosen_settings(["dataset=toy_regression", "dataset.kind=curve", "dataset.size=100"], ()).words
     assert "dataset.target_scaling=standard" in words
     assert not any(word.startswith("monitor=") for word in words)
+    assert {"epochs=100", "early_stopping.patience=10"} < set(words)
 
 
 def test_classes_of_small_tables_are_compared_by_accuracy_unless_something_else_is_said() -> None:
