@@ -25,6 +25,8 @@ class Best:
 
     def observe_epochs(self, metric: Values, first: int) -> NDArray[np.bool_]:
         """Does what `observe` does for several epochs, from `first` on. metric and what is returned: (epochs, runs)."""
+        if len(metric) == 1:
+            return self.observe(metric[0], first)[np.newaxis]
         best = (np.fmin if self.minimise else np.fmax).accumulate(np.concatenate([[self.value], metric]), 0)
         better = metric < best[:-1] if self.minimise else metric > best[:-1]
         last = first + len(metric) - 1 - better[::-1].argmax(0)  # in which a run was better
@@ -75,7 +77,7 @@ class EarlyStopping:
 
     def observe_epochs(self, metric: Values) -> NDArray[np.bool_]:
         """Does what `observe` does for several epochs. metric and what is returned: (epochs, runs)."""
-        if self.min_delta.any() or np.isinf(metric).any():  # what counts depends on what has counted
+        if len(metric) == 1 or self.min_delta.any() or np.isinf(metric).any():  # or what counts depends on the past
             return np.stack([self.observe(values) for values in metric])
         metric = self.sign * metric
         best = np.fmin.accumulate(np.concatenate([[self.best], metric]), 0)
