@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-SEED = "seed"  # of a run
+SEED = "seed"  # the key in which most jobs of large sweeps differ, and often in it alone
 FOLD = "dataset.fold"  # the key that says which fold of a cross-validation is validated on
 NOT_ITS_OWN = ("sweep.halving", "sweep.pbt")  # overrides of a sweep's jobs that are no part of a setting
 

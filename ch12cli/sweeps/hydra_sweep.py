@@ -18,6 +18,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from ch12cli.catalogue.keys_of_settings import FOLD
 from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import BASIC_SWEEPER, Callbacks, make_basic_sweeper_use, split_into_jobs
 from ch12cli.config.hydra_job import callbacks_of
@@ -37,7 +38,6 @@ from hydra_plugins.ch12_search import SearchSweeper
 from hydra_plugins.ch12_stacked import ExecutorLauncher, SlurmLauncher, StackedLauncher
 
 MULTIRUN = "hydra.mode=MULTIRUN"  # Hydra's own -m adds it too
-FOLD = "dataset.fold"
 MAX_JOBS = 1_000_000  # per sweep
 MOST_COUNTED = 1e15  # jobs: a range of tiny steps has more than a float can count
 

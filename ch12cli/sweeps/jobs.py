@@ -14,6 +14,7 @@ from hydra.core.override_parser.types import Override
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf, SCMode
 
+from ch12cli.catalogue.keys_of_settings import FOLD, SEED
 from ch12cli.config.check import KeyProblems, all_problems, value_problem
 from ch12cli.config.combinations import shared_run_problems
 from ch12cli.config.compose import Composer
@@ -47,8 +48,7 @@ FREE_GROUPS = ("optimizer.", "scheduler.")
 # An override with a number that Hydra's grammar and Python read alike: its key, and the number.
 NUMBER = re.compile(r"([a-z_][\w.]*)=(-?(?:0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?)", re.ASCII)
 
-REPETITIONS = ("seed", "dataset.fold")
-SEED = "seed"  # the key in which most jobs of large sweeps differ, and often in it alone
+REPETITIONS = (SEED, FOLD)
 
 INTERPOLATION = re.compile(r"\$\{([^{}]*)\}")
 ABSOLUTE = re.compile(r"\w+(?:\.\w+)*")  # an interpolation of one key, from the top of the configuration

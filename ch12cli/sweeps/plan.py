@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ch12cli.catalogue.formatting import count_of
+from ch12cli.catalogue.keys_of_settings import SEED
 from ch12cli.config.choices import top_level
 from ch12cli.config.values import shown
 from ch12cli.errors import InputError
@@ -27,7 +28,7 @@ from ch12cli.sweeps.groups import (
     why_not_halved,
 )
 from ch12cli.sweeps.job_directories import HydraFiles, refuse_foreign, require_separate, with_directory
-from ch12cli.sweeps.jobs import IRRELEVANT, SEED, SweepJob
+from ch12cli.sweeps.jobs import IRRELEVANT, SweepJob
 from ch12cli.sweeps.trials import examine, timed
 from ch12cli.sweeps.workers.work_item import WorkItem, checkpoint_name
 

@@ -13,6 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
+from ch12cli.catalogue.keys_of_settings import FOLD
 from ch12cli.config.combinations import monitored
 from ch12cli.config.compose import Composer, working_directory
 from ch12cli.config.hydra_internals import hydra_session
@@ -26,7 +27,6 @@ from ch12cli.files.plan_json import read_plan
 from ch12cli.files.run_directory import CHECKPOINTS, METRICS, RESULT
 from ch12cli.run.data_sets import data_read_once
 from ch12cli.sweeps.hydra_sweep import (
-    FOLD,
     ComposedSweep,
     SweepTask,
     batch_of,

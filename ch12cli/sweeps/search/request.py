@@ -11,6 +11,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from ch12cli.catalogue.formatting import count_of
+from ch12cli.catalogue.keys_of_settings import FOLD
 from ch12cli.config.combinations import further_metrics, has_validation, is_perturbed, monitor_problems, monitored
 from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import split_into_jobs
@@ -39,7 +40,6 @@ from ch12cli.shell import shell_word
 from ch12cli.suggest import suggestion
 from ch12cli.sweeps.jobs import FREE, FREE_GROUPS, JobComposer, SweepJob
 
-FOLD = "dataset.fold"
 PARAMETERS = "parameters"  # an objective: the number of them that a network has
 MOST_CHECKED = 100  # options of a key that are composed before the search starts
 UNLIMITED_BATCH = 32  # trials of the first batch of a search that only a budget ends
