@@ -28,6 +28,7 @@ OTHER_NAMES = {
     "roc_auc": "auc",
     "tb": "tensorboard",
 }
+SHORTENED = 4  # letters of a beginning that may stand for a name
 
 
 @lru_cache(maxsize=4096)  # the parts of dotted names recur often
@@ -96,12 +97,16 @@ def mistakes(name: str, candidate: str) -> float | None:
 def nearest(name: str, known: Iterable[str], *, most: int = 3) -> list[str]:
     """Returns at most `most` known names nearest to `name`, best first.
 
-    All are less than one mistake farther away than the best. Another name for a known one means that one alone.
+    All are less than one mistake farther away than the best. Another name for a known one means that one alone, and the
+    beginning of a few names means these.
     """
     folded, known = fold_name(name), list(known)
     meant = OTHER_NAMES.get(folded.partition(":")[0])  # gpu:0
     if meant in known and folded not in known:
         return [meant]
+    begun = [candidate for candidate in dict.fromkeys(known) if fold_name(candidate).startswith(folded)]
+    if len(folded) >= SHORTENED and 0 < len(begun) <= most and folded not in map(fold_name, begun):
+        return begun
     scored = []
     for candidate in dict.fromkeys(known):
         score = mistakes(folded, fold_name(candidate))

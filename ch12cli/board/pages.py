@@ -78,7 +78,7 @@ class Pages:
             "kind": entry.kind,
             "when": time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.when)),
             "status": entry.status,
-            "epochs": cell_text(values.get("epochs"))
+            "epochs": cell_text(values.get("epochs") or None)
             if entry.kind != "sweep"
             else count_of(values.get("jobs", 0), "job"),
             "objective": shown,

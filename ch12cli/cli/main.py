@@ -139,7 +139,10 @@ def hint_for(verb: str) -> str:
     if "=" in verb:
         return f"; did you mean `ch12 train {verb}`?"
     if verb.startswith("-"):
-        return f"; options come after a command: did you mean `ch12 train {verb}`?"
+        if near := did_you_mean(verb, ("--help", "--version")):
+            return near
+        is_trains = import_module("ch12cli.cli.verbs.train").parser().has_option(verb)
+        return f"; options come after a command{f': did you mean `ch12 train {verb}`?' if is_trains else ''}"
     return did_you_mean(verb, VERBS) or "; see `ch12 --help`"
 
 

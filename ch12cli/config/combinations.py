@@ -120,6 +120,11 @@ def monitored(name: str, *, valid: bool) -> str:
     return ("valid_loss" if valid else "train_loss") if name == "auto" else name
 
 
+def monitored_by(settings: Mapping[str, Any]) -> str:
+    """Returns the metrics.csv column that is the objective of a run."""
+    return monitored(settings["monitor"], valid=has_validation(settings))
+
+
 def further_metrics(settings: Mapping[str, Any]) -> tuple[str, ...]:
     """Returns the metrics of classes to compute besides accuracy: those asked for, and those that settings monitor."""
     asked, sweep = settings.get("metrics") or (), settings["sweep"]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ch12cli.config.combinations import further_metrics
+from ch12cli.config.combinations import further_metrics, monitored_by
 from ch12cli.config.targets import Target
 from ch12cli.files.hydra_folder import with_changes
 
@@ -245,6 +245,11 @@ class RunSettings:
             choices=dict(choices),
             config=config,
         )
+
+    @property
+    def monitored(self) -> str:
+        """Returns the metrics.csv column that is the run's objective: `monitor`, with `auto` resolved."""
+        return monitored_by(self.config)
 
     def with_changes(self, changes: Mapping[str, Any]) -> "RunSettings":
         """Returns a copy of these settings with new values for some dotted keys of the configuration."""

@@ -10,7 +10,8 @@ from ch12cli.catalogue.formatting import is_numeral, roundings
 
 Measure = Callable[[str], float]  # the width of a text, in any unit
 
-SPLITS = re.compile(r"(?<=[\s_/,:=])|(?<=[-.])(?=[^\W\d])")  # where a label may be wrapped: not inside numbers
+BLANKS = re.compile(r"(?<=\s)")  # where a label is wrapped, if that is enough
+SPLITS = re.compile(r"(?<=[\s_/:=])|(?<=,)(?!\d{3}(?!\d))|(?<=[-.])(?=[^\W\d])")  # else: not inside numbers
 MAX_DECIMALS = 8
 FEW = 0.2  # share of numbers that may have a single digit
 FAR, SMALL = 1e5, 1e3  # numbers from FAR on, and below one SMALLth, get an exponent
@@ -105,14 +106,20 @@ def _window(text: str, start: int, end: int, ellipsis: str) -> str:
 
 
 def wrap_label(text: str, most: float, *, lines: int, measure: Measure = columns_of) -> list[str] | None:
-    """Returns the text in at most `lines` lines, split after blanks and punctuation, or None if it does not fit."""
-    found = [""]
-    for piece in SPLITS.split(text):
-        if found[-1] and measure((found[-1] + piece).rstrip()) > most:
-            found.append("")
-        found[-1] += piece
-    found = [line.strip() for line in found]
-    return found if len(found) <= lines and all(measure(line) <= most for line in found) else None
+    """Returns the text in at most `lines` lines, or None if it does not fit.
+
+    It is split after blanks, or if these are too far apart, after blanks and punctuation.
+    """
+    for splits in (BLANKS, SPLITS):
+        found = [""]
+        for piece in splits.split(text):
+            if found[-1] and measure((found[-1] + piece).rstrip()) > most:
+                found.append("")
+            found[-1] += piece
+        found = [line.strip() for line in found]
+        if len(found) <= lines and all(measure(line) <= most for line in found):
+            return found
+    return None
 
 
 def fit_label(text: str, most: float, *, lines: int, measure: Measure = columns_of) -> list[str]:

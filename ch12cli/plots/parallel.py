@@ -52,8 +52,10 @@ def parallel_coordinates(results: Results, *, title: str, log: bool | None = Non
     goodness = ranked(-results.values if results.minimise else results.values) / max(1, len(order) - 1)
     names = [f"job {job}: {value:.4g}" for job, value in zip(results.jobs, results.values.tolist(), strict=True)]
     way = "lowest" if results.minimise else "highest"
-    panel = Parallel(tuple(axes), np.array(columns).T, goodness, names, f"colour: {results.label}, by rank")
-    each = f"{count_of(len(order), 'job')}; the brighter, the better (the {way} {results.label})"
+    panel = Parallel(
+        tuple(axes), np.array(columns).T, goodness, names, f"the brighter, the better: {results.label}, by rank"
+    )
+    each = f"{count_of(len(order), 'job')}; the best has the {way} {results.label}"
     more = [f"The {MOST_AXES} most important of {len(results.texts)} keys."] if len(results.texts) > MOST_AXES else []
     return Plot(title, [panel], notes_of(results, each=each, more=more))
 

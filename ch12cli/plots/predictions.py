@@ -28,8 +28,9 @@ def boundary(plane: Plane, facts: DataFacts, *, title: str) -> Plot:
     names, points = facts.class_names, [(each.part, each.x, each.y, each.classes) for each in plane.points]
     field = Field(x, y, plane.x_range, plane.y_range, names, plane.found, plane.sure, points)
     present = [points.part for points in plane.points]
-    held_out = " and ".join(PART_WORDS[name] for name in HELD_OUT if name in present)
-    legend = [f"Rows outlined in black: the {held_out} part, which was not trained on."] if held_out else []
+    held_out = [PART_WORDS[name] for name in HELD_OUT if name in present]
+    words = "parts, which were" if len(held_out) > 1 else "part, which was"
+    legend = [f"Rows outlined in black: the {' and '.join(held_out)} {words} not trained on."] if held_out else []
     return Plot(title, [field], notes_on_others(plane.others), legend)
 
 

@@ -82,7 +82,7 @@ def sweep_plot(paths: Sequence[Path], kind: str, choice: SweepChoice = EVERYTHIN
     if kind == "pair":
         columns = pair_of_metrics(choice.metric, paths, monitor)
         found = [row_results(rows, column, monitor, final) for column in columns]
-        plot = pair(found[0], found[1], title=f"{name}: {found[0].label} against {found[1].label}", log=choice.log)
+        plot = pair(found[0], found[1], title=f"{name}: {found[1].label} against {found[0].label}", log=choice.log)
         plot.notes.extend(dict.fromkeys(meaning(column, monitor) for column in columns))
         return plot
     column = choice.metric or "objective"

@@ -19,6 +19,7 @@ from ch12cli.files.sweep_csv import SweepRow
 from ch12cli.plots.labels import even_digits, in_few_digits
 from ch12cli.plots.plot import SERIES, Axis, Bars, EdgeMark, Grid, Histogram, Line, Lines, Panel, Plot, Values
 from ch12cli.plots.scale import AxisScale, beyond, is_wide, metric_axis
+from ch12cli.suggest import did_you_mean
 
 CELLS = 24  # maximum rows or columns of a heat map
 FEW = 5  # minimum number of runs for an importance plot
@@ -81,7 +82,8 @@ def results_of(
     if not finite.any():
         names = dict.fromkeys([*NUMBERS, *(name for row in finished for name in row.metrics)])
         columns = [name for name in names if any(np.isfinite(row.number(name)) for row in finished)]
-        raise InputError(f"--metric {metric}: no job that finished has it; they have {', '.join(columns)}")
+        rule = f"no job that finished has it; they have {', '.join(columns)}"
+        raise InputError(f"--metric {metric}: {rule}{did_you_mean(metric, columns)}")
     kept = [row for row, good in zip(finished, finite.tolist(), strict=True) if good]
     jobs = [row.job for row in kept]
     known = set(jobs)
@@ -146,7 +148,8 @@ def said_of_others(results: Results, shown: Sequence[str], *, pooled: bool) -> s
 def require_key(results: Results, key: str, option: str) -> str:
     if key not in results.texts:
         differing = ", ".join(results.texts) or f"nothing but {results.repeated}"
-        raise InputError(f"{option} {key}: is not swept; what differs between the jobs: {differing}")
+        rule = f"is not swept; what differs between the jobs: {differing}"
+        raise InputError(f"{option} {key}: {rule}{did_you_mean(key, results.texts)}")
     return key
 
 
@@ -217,7 +220,7 @@ def heatmap(results: Results, *, title: str, x: str | None = None, y: str | None
     )
     counts = np.array([len(each.runs) for each in found.values()], np.float64)
     each = "one run" if counts.max() == 1 else f"mean of {count_range(counts)}"
-    more = [f"×: every run diverged, failed or has no such value ({len(lost)} cells)."] if lost else []
+    more = [f"×: every run diverged, failed or has no such value ({count_of(len(lost), 'cell')})."] if lost else []
     for key in (across, down):
         if len(names[key]) > CELLS:
             more.append(f"The best {CELLS} of {len(names[key])} values of {key}.")
@@ -492,7 +495,8 @@ def _slice_notes(
     first = "; ".join(part for part in (means, dots) if part) or f"dots: {count_of(len(results.values), 'run')}"
     more = []
     if by is not None:
-        first = f"lines: {by}; {first}"
+        kind = "lines" if any(line.joined and not line.faint for line in lines) else "colours"
+        first = f"{kind}: {by}; {first}"
     if any(panel.edges for panel in panels):
         more.append("× at the edge: runs without a value, and their number.")
     for key, most in ((by, SERIES), (facet, FACETS)):

@@ -104,7 +104,7 @@ def _parallel_text(panel: Parallel, *, width: int, rows: int, ascii_only: bool) 
     at = np.arange(len(names), dtype=np.float64)
     lines = [Line(panel.names[run], at, panel.shares[run]) for run in order]
     drawn = Lines(Axis("axis", names=tuple(names)), Axis("share of the axis", limits=(0.0, 1.0)), lines)
-    key = []
+    key = [f"the best {BEST} of {len(panel.names)} are drawn"] if len(panel.names) > BEST else []
     for number, axis in enumerate(panel.axes, start=1):
         low, high = axis.ends
         span = low if low == high else f"{low} to {high}"

@@ -170,10 +170,9 @@ def sweep_page(entry: Entry, *, trust: str = "", served: Served | None = None) -
     best = best_row(rows, monitor)
     name = shell_word(str(entry.path))
     lines = [("Train the best job as a single run:", best.command)] if best else []
-    lines += [
-        ("Train the jobs that are missing:", f"ch12 resume {name}{trust}"),
-        ("Compare its jobs:", f"ch12 compare {name}"),
-    ]
+    if entry.status != "running":
+        lines.append(("Train the jobs that are missing:", f"ch12 resume {name}{trust}"))
+    lines.append(("Compare its jobs:", f"ch12 compare {name}"))
     sections += ["<h2 id='commands'>Commands</h2>", page.commands(lines)]
     if best and (directory := job_directory(entry.path, best)):
         run = read_compared(directory)
@@ -190,7 +189,7 @@ def sweep_highlights(entry: Entry, rows: Sequence[SweepRow], monitor: str) -> li
     """The few numbers that say most about a sweep: (label, text) each."""
     counts = [(status, f"{count:,}") for status, count in sorted(entry.jobs.items())]
     return [
-        ("jobs", f"{len(rows):,}"),
+        ("jobs", f"{max(entry.values.get('jobs', 0), len(rows)):,}"),
         *counts,
         *best_highlight(with_planned_seeds(entry.path, rows), monitor),
     ]

@@ -14,7 +14,6 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from ch12cli.catalogue.keys_of_settings import FOLD
-from ch12cli.config.combinations import monitored
 from ch12cli.config.compose import Composer, working_directory
 from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.config.hydra_job import callbacks_of
@@ -240,8 +239,7 @@ def refuse_to_overwrite(jobs: Sequence[SweepJob], directory: Path) -> None:
 
 def monitor_of(job: SweepJob) -> str:
     """Returns the metric that is a job's objective."""
-    settings = job.run_settings
-    return monitored(settings.loop.monitor, valid=bool(settings.data.split.valid_size))
+    return job.run_settings.monitored
 
 
 def verify_count(job: SweepJob) -> int:

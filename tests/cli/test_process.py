@@ -34,6 +34,38 @@ def test_help_of_a_verb(capsys: pytest.CaptureFixture[str]) -> None:
     assert asked == capsys.readouterr().out != ""
 
 
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [
+        ("--hlep", "; did you mean `--help`?"),
+        ("--plan", "; options come after a command: did you mean `ch12 train --plan`?"),
+        ("-V", "; options come after a command"),
+    ],
+)
+def test_an_option_in_place_of_a_command_gets_a_hint_that_works(
+    word: str, hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([word, "epochs=1"]) == 2
+    assert capsys.readouterr().err == f"ch12: {word}: no such command{hint}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "--plan"], "--plan: only for a sweep, add -m"),
+        (["train", "--write", "jobs.csv"], "--write: only with --plan"),
+        (["train", "-m", "seed=1,2", "--plan", "--format", "json"], "--format json: not with --plan"),
+        (["train", "--cfg", "job", "--format", "json"], "--format json: not with --cfg, which prints YAML"),
+        (["bench"], "bench: must be loader or parallel"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    assert capsys.readouterr().err.startswith(f"ch12: {message}")
+
+
 @pytest.mark.parametrize(("given", "used"), [(None, "passive"), ("active", "active")])
 def test_threads_of_torch_sleep_while_they_wait_unless_the_caller_says_otherwise(given: str | None, used: str) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}

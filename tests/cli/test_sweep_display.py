@@ -166,6 +166,24 @@ def test_a_piped_sweep_is_shown_in_plain_lines(clock: Clock):
     assert written(errors) == "1 of 6 jobs failed, 1 diverged\n"  # why is said once
 
 
+@pytest.mark.parametrize(
+    ("dataset", "monitor"),
+    [({"folds": 5, "fold": 0}, "valid"), ({"valid": {"_target_": "x.Y"}}, "valid"), ({}, "train")],
+)
+def test_the_loss_in_training_is_named_as_in_the_metrics(dataset: dict[str, Any], monitor: str, clock: Clock):
+    console = make_console(80, terminal=True)
+    jobs = [
+        make_job(number, f"seed={number}", dataset={**settings_of({})["dataset"], "valid_size": 0, **dataset})
+        for number in (0, 1)
+    ]
+    plan = make_plan(jobs, stacks=[(0, 1)])
+    with SweepDisplay(console=console, errors=console) as display:
+        display.on_begin(plan, directory=DIRECTORY)
+        clock.now += 10
+        display.on_progress(plan.items[0], Progress(50, 2, 0.5))
+        assert screen(written(console))[-1] == f"best       {monitor} loss 0.5000  in training"
+
+
 def test_the_live_display_shows_jobs_work_and_the_best_objective(clock: Clock):
     console = make_console(80, terminal=True)
     jobs = grid([0.1, 1, 10], 20)

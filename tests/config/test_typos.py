@@ -234,6 +234,20 @@ def test_at_most_three_similar_names_are_suggested() -> None:
     assert did_you_mean("quaternion", ["relu", "gelu"]) == ""
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("valid_acc", ["valid_accuracy"]),  # nearer by its letters: valid_auc
+        ("valid_bal", ["valid_balanced_accuracy"]),  # valid_mae
+        ("valid_a", ["valid_accuracy", "valid_auc"]),
+        ("val", []),
+    ],
+)
+def test_the_beginning_of_a_few_names_means_these(typed: str, meant: list[str]) -> None:
+    known = ["train_accuracy", "valid_loss", "valid_accuracy", "valid_balanced_accuracy", "valid_auc", "valid_mae"]
+    assert nearest(typed, known) == meant
+
+
 def test_legitimate_arguments_of_torch_are_not_taken_for_mistakes(composer: Composer) -> None:
     for line in (
         "optimizer=sgd +optimizer.maximize=true",
@@ -273,7 +287,7 @@ def test_a_well_known_data_set_says_how_to_bring_it(name: str, way: str, capsys:
             "launcher.partitoin=x: no such key; did you mean ",
         ),
         (
-            ["hydra/launcher=slurm", "hydra.launcher.timeout=9"],
+            ["hydra/launcher=slurm", "hydra.launcher.zone=9"],
             "no such key; hydra.launcher has partition, ",
         ),
         (["hydra/sweeper=search", "hydra.sweeper.ntrials=3"], "did you mean `hydra.sweeper.n_trials`?"),

@@ -10,7 +10,7 @@ import pytest
 
 from ch12cli.errors import InputError
 from ch12cli.plots.figure_style import FigureOptions
-from ch12cli.plots.labels import columns_of, shorten_apart
+from ch12cli.plots.labels import columns_of, shorten_apart, wrap_label
 from ch12cli.plots.matplotlib_drawer import drawing, figure_of, render
 from ch12cli.plots.plot import Axis, Bars, Field, Grid, Histogram, Line, Lines, Panel, Plot
 from ch12cli.plots.scale import AxisScale, tick_texts
@@ -290,3 +290,11 @@ def test_where_there_is_no_room_for_numbers_a_bar_says_which_colour_is_which(log
     panel = Grid(Axis("a", names=names), Axis("b", names=names), values, texts, "loss", shades=shades)
     words = strings(render(Plot("t", [panel]), "svg")).split()
     assert ("75.0" in words, "10.00" in words) == (not log, log)  # quarters of the range, or powers of ten
+
+
+def test_labels_are_wrapped_at_blanks_if_these_are_enough_and_never_inside_a_number() -> None:
+    title = "2026-11-28/sweep: test accuracy of 1,000 runs"
+    assert wrap_label(title, 36, lines=2) == ["2026-11-28/sweep: test accuracy of", "1,000 runs"]
+    assert wrap_label("model.width and others", 12, lines=2) == ["model.width", "and others"]
+    assert wrap_label("a_long_name=0.25,0.5", 12, lines=3) == ["a_long_name=", "0.25,0.5"]
+    assert wrap_label("runs=1,000", 7, lines=2) == ["runs=", "1,000"]

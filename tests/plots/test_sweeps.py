@@ -503,3 +503,12 @@ def test_parallel_coordinates_have_a_line_for_each_job_and_the_best_is_the_brigh
     assert panel.shares[:, 1].tolist() == pytest.approx([1, 0, 0.2 / 0.7, 0.6 / 0.7])
     assert panel.goodness.tolist() == pytest.approx([0, 1, 2 / 3, 1 / 3])
     assert panel.names[1] == "job 1: 0.2"
+
+
+def test_the_terminal_says_that_it_draws_only_the_best_jobs_of_parallel_coordinates() -> None:
+    for count, said in ((4, False), (6, True)):
+        rows = conditional_rows([f"{n / 10}" for n in range(count)])
+        plot = parallel_coordinates(results_of(rows, metric="objective", label="loss", minimise=True), title="t")
+        drawn = "\n".join("".join(text for text, _ in line) for line in draw_text(plot, width=70, height=20))
+        assert ("the best 4 of 6 are drawn" in drawn) == said
+        assert "brighter" not in drawn

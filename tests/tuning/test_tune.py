@@ -2,6 +2,7 @@
 
 import math
 import signal
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -317,6 +318,32 @@ def test_an_interrupted_tuning_says_that_there_is_no_final_model_and_quotes_ever
         "go on: ch12 tune 'dataset.file=a b.csv' 'hydra.sweep.dir=with space'",
         "predict with a network of the best setting: ch12 predict --checkpoint best 'with space/7' ROWS.csv",
         "more seeds: ch12 train --best-of 'with space' 'seed=range(20)'",
+        "the same search: ch12 train -m search=small",
+    ]
+
+
+def test_folds_in_place_of_a_validation_part_have_a_best_setting_and_a_final_model(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = ["dataset=toy_regression", "dataset.kind=line", "dataset.size=60"]  # its dataset.valid_size is 0
+    words = [*data, "epochs=2", "device=cpu", "model.width=4", "model.depth=1", "hydra.sweep.dir=tuned"]
+    tuned = tune([*words, "sweep.processes=1"], budget="20s", folders=(), callback=Looker(), trials=2)
+    assert tuned.finished.monitor == "valid_loss"
+    rows = table(folder / "tuned").values()
+    means = {lr: np.mean([float(row["objective"]) for row in rows if row["optimizer.lr"] == lr]) for lr in lrs(rows)}
+    assert tuned.best is not None
+    assert tuned.best.mean == pytest.approx(min(means.values()))
+    assert (folder / "tuned-model/model.pt").exists()
+
+
+def lrs(rows: Iterable[Mapping[str, str]]) -> set[str]:
+    return {row["optimizer.lr"] for row in rows}
+
+
+def test_a_tuning_without_a_finished_run_says_that_there_is_no_final_model() -> None:
+    tuned = Tuned(Finished(SweepOutcome(Path("x")), "valid_loss", []), ["search=small"], None, "accuracy", [], [], None)
+    assert format_tuned(tuned, [], width=80, ascii_only=False) == [
+        "no final model was trained, because no run of a setting has finished",
         "the same search: ch12 train -m search=small",
     ]
 

@@ -126,6 +126,10 @@ class Arguments(argparse.ArgumentParser):
             raise HelpShown
         return options
 
+    def has_option(self, word: str) -> bool:
+        """Returns whether a word, such as `--plan` or `--format=json`, is one of the options."""
+        return any(word.partition("=")[0] in action.option_strings for action in self._actions)
+
     def suggestion(self, argument: str, known: Sequence[str]) -> str:
         """What an unknown option may mean: another option, or a configuration key, which takes no dashes."""
         from ch12cli.config.choices import default_choices, known_keys  # its import takes longer than `ch12 runs`

@@ -8,7 +8,6 @@ from itertools import islice
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from ch12cli.config.combinations import monitored
 from ch12cli.files.metrics_csv import minimised
 
 if TYPE_CHECKING:  # these modules import torch
@@ -78,12 +77,13 @@ class SweepProgress:
             jobs = [number for number in item.jobs if number not in self._ended]
             if jobs:
                 settings = plan.groups[item.group].settings
-                monitor = monitored(settings.loop.monitor, valid=bool(settings.data.split.valid_size))
                 self._part_of |= dict.fromkeys(jobs, len(self._parts))
                 self._open[len(self._parts)] = None
                 self._open_stacks += item.stacked
                 resumed = item.has_checkpoint or plan.elsewhere is not None  # tasks may train since long before
-                self._parts.append(StackShare(len(jobs), settings.loop.epochs, item.stacked, monitor, resumed))
+                self._parts.append(
+                    StackShare(len(jobs), settings.loop.epochs, item.stacked, settings.monitored, resumed)
+                )
                 self._todo += len(jobs) * settings.loop.epochs
         self.jobs = len(self._part_of)
         self.total = max(self.jobs, plan.total_jobs)

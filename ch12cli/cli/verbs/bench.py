@@ -51,7 +51,7 @@ def run(argv: Sequence[str]) -> int:
     options = parser().read(argv)
     subject = options.operands[0] if options.operands else ""
     if subject not in SUBJECTS:
-        raise InputError(f"bench {subject}: must be loader or parallel{did_you_mean(subject, SUBJECTS)}")
+        raise InputError(f"{f'bench {subject}'.rstrip()}: must be loader or parallel{did_you_mean(subject, SUBJECTS)}")
     if options.seconds is None:
         options.seconds = SUBJECTS[subject]
     return bench_loader(options) if subject == "loader" else bench_parallel(options)

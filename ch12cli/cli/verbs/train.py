@@ -90,11 +90,17 @@ def run(argv: Sequence[str]) -> int:
         use_best_setting(options)
     if (options.resolve and not options.cfg) or (options.package and not options.cfg):
         raise InputError("--resolve and --package: only with --cfg; add --cfg job")
+    if options.cfg and options.format == "json":
+        raise InputError("--format json: not with --cfg, which prints YAML")
     if options.cfg:
         return show_configuration(options)
     many = options.multirun or options.jobs is not None or is_sweep_by_file(options)
-    if (options.plan and not many) or (options.write and not options.plan):
-        raise InputError("--plan: only for a sweep, add -m; --write: only with --plan")
+    if options.plan and not many:
+        raise InputError("--plan: only for a sweep, add -m")
+    if options.write and not options.plan:
+        raise InputError("--write: only with --plan")
+    if options.plan and options.format == "json":
+        raise InputError("--format json: not with --plan; its --write FILE writes the jobs as CSV or YAML")
     launcher = next((word for word in options.operands if word.lstrip("+").startswith("hydra/launcher=")), "")
     if launcher and not many:
         raise InputError(f"{launcher}: only for a sweep; add -m, or leave it out")

@@ -55,6 +55,7 @@ def format_tuned(tuned: "Tuned", argv: Sequence[str], *, width: int, ascii_only:
 
     argv: of the command, without `ch12 tune`.
     """
+    from ch12cli.catalogue.formatting import column_label
     from ch12cli.cli.text.tables import format_table
     from ch12cli.shell import shell_line
 
@@ -64,13 +65,15 @@ def format_tuned(tuned: "Tuned", argv: Sequence[str], *, width: int, ascii_only:
     lines: list[str] = []
     if tuned.baselines:
         parts = [part for part in ("valid", "test") if any(getattr(one, part) is not None for one in tuned.baselines)]
-        table = [["", *(f"{part} {tuned.metric}" for part in parts)]]
+        table = [["", *(column_label(f"{part}_{tuned.metric}", ascii_only=ascii_only) for part in parts)]]
         valid = best_valid(tuned, ascii_only=ascii_only)
         table += [["best setting", *(valid if part == "valid" else "-" for part in parts)]]
         if model is not None:
             table += [["final model", *(final_metric(model, part, tuned.metric) for part in parts)]]
         table += [[one.name, *map(cell, (getattr(one, part) for part in parts))] for one in tuned.baselines]
         lines += [*format_table(table, left=1), ""]
+        if len(tuned.valid) > 1:
+            lines += ["best setting: after the epoch in which the mean of its runs is best", ""]
     if tuned.final is not None and model is not None:
         lines += [*format_final(tuned.final, width=width, ascii_only=ascii_only), ""]
         lines.append(f"predict with it: {shell_line(['ch12', 'predict', str(model.directory), 'ROWS.csv'])}")
@@ -78,6 +81,8 @@ def format_tuned(tuned: "Tuned", argv: Sequence[str], *, width: int, ascii_only:
         into = [] if any(word.startswith("hydra.sweep.dir=") for word in argv) else [f"hydra.sweep.dir={directory}"]
         lines.append("interrupted: no final model was trained")
         lines.append(f"go on: {shell_line(['ch12', 'tune', *argv, *into])}")
+    elif tuned.best is None:
+        lines.append("no final model was trained, because no run of a setting has finished")
     if tuned.best is not None:
         if model is None:
             options = ["--checkpoint", "best"] if tuned.valid else []

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ch12cli.catalogue.formatting import count_of
 from ch12cli.catalogue.keys_of_settings import FOLD
-from ch12cli.config.combinations import further_metrics, has_validation, is_perturbed, monitor_problems, monitored
+from ch12cli.config.combinations import further_metrics, is_perturbed, monitor_problems, monitored_by
 from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import split_into_jobs
 from ch12cli.config.schema import FURTHER_METRICS, MONITORS
@@ -158,7 +158,7 @@ def read_request(
     if settings.epochs is not None and settings.epochs < len(repetitions) * epochs:
         rule = f"is less than a setting takes: {count_of(len(repetitions) * epochs, 'epoch')}"
         raise InputError(Problem("search.epochs", shown(settings.epochs), rule, "raise it, or lower epochs"))
-    metric = monitored(base.setting("monitor"), valid=has_validation(base.settings))
+    metric = monitored_by(base.settings)
     repeated = settings.repeats > 1 or bool(folds)
     return SearchRequest(
         settings,
