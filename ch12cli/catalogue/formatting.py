@@ -99,7 +99,7 @@ def format_rate(rate: float) -> str:
     """Returns epochs per second, or the time per epoch if it is longer than a second."""
     if rate < 1:
         return f"{format_seconds(1 / rate)}/epoch"
-    return f"{rate:.0f} epochs/s" if rate >= 10 else f"{rate:.1f} epochs/s"
+    return f"{rate:,.0f} epochs/s" if rate >= 10 else f"{rate:.1f} epochs/s"
 
 
 def metric_label(metric: str, *, ascii_only: bool = False) -> str:

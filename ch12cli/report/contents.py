@@ -225,11 +225,11 @@ def run_highlights(entry: Entry) -> list[tuple[str, str]]:
     ]
     if isinstance(values.get("objective"), int | float):
         found.append((f"{recorded.column_in_words(str(values.get('monitor')))}{best}", f"{values['objective']:.4g}"))
-    found += [("epochs", str(values.get("epochs") or 0))] if trained else []
+    found += [("epochs", f"{values.get('epochs') or 0:,}")] if trained else []
     if isinstance(values.get("seconds"), int | float):
         found.append(("time", format_seconds(values["seconds"])))
     if values.get("parameters") is not None:
-        found.append(("parameters", str(values["parameters"])))
+        found.append(("parameters", f"{values['parameters']:,}"))
     return found
 
 

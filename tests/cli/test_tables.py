@@ -15,6 +15,7 @@ from ch12cli.catalogue.formatting import (
     result_rows,
 )
 from ch12cli.cli.text import csv_rows
+from ch12cli.cli.text.run_report import format_status
 from ch12cli.cli.text.tables import (
     cut_cells,
     epoch_columns,
@@ -98,6 +99,12 @@ def test_time_left_counts_down_like_a_clock():
 
 def test_a_rate_below_one_epoch_a_second_is_shown_as_seconds_per_epoch():
     assert [format_rate(rate) for rate in (333.4, 2.54, 0.4)] == ["333 epochs/s", "2.5 epochs/s", "2.5 s/epoch"]
+
+
+def test_large_numbers_have_their_thousands_separated():
+    assert format_rate(16998.4) == "16,998 epochs/s"
+    result = Result(status="interrupted", epochs=1500, seconds=None)
+    assert [line.plain for line in format_status(result, 2000)] == ["interrupted  after 1,500 of 2,000 epochs"]
 
 
 def test_a_table_is_aligned():

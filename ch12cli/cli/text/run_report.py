@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
-from ch12cli.catalogue.formatting import format_rate, format_seconds, metric_label, part_metrics
+from ch12cli.catalogue.formatting import count_of, format_rate, format_seconds, metric_label, part_metrics
 from ch12cli.cli.text.console import wrap
 from ch12cli.cli.text.tables import format_result
 from ch12cli.files.result_json import Result
@@ -31,7 +31,7 @@ def format_status(result: Result, epochs: int, *, width: int | None = None, reas
     width, it follows on the same line.
     """
     status, done, seconds = result.status, result.epochs or 0, result.seconds
-    text = f"{done} of {epochs} epochs" if done < epochs else f"{done} epoch{'' if done == 1 else 's'}"
+    text = f"{done:,} of {epochs:,} epochs" if done < epochs else count_of(done, "epoch")
     if seconds is not None:
         text += f" in {format_seconds(seconds)}"
     if status == "finished":

@@ -117,7 +117,7 @@ def facts_of(entry: "Entry", result: "Result | None", keys: Mapping[str, Any]) -
         ("choices", " ".join(choices)),
         *(("" if number else "members", line) for number, line in enumerate(format_members(members))),
         ("your own", " ".join(own_keys(keys))),
-        ("parameters", str((result and result.parameters) or "")),
+        ("parameters", f"{result.parameters:,}" if result and result.parameters else ""),
         ("data", str((result and result.data.get("source")) or "")),
         ("on", ", ".join(versions)),
         *(("history", describe_session(one)) for one in sessions_of(result.history if result else {})),
