@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,9 +17,9 @@ from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.errors import InputError
 from ch12cli.files.compact.blocks import block_bytes, read_arrays, scan_blocks
-from ch12cli.files.compact.job_record import JobRecord
+from ch12cli.files.compact.job_record import JobRecord, StackFacts
 from ch12cli.files.compact.saved_form import SavedForms
-from ch12cli.files.compact.stores import StoreWriter, index_of, record_at, records_in
+from ch12cli.files.compact.stores import StoreWriter, drop_indexes, index_of, record_at, records_in
 from ch12cli.files.sweep_csv import read_sweep_csv
 from ch12cli.files.tags import read_tags
 from ch12cli.run.task import build_task
@@ -213,6 +214,50 @@ def test_a_damaged_block_is_told_and_costs_only_its_jobs(copy: Path, capsys: pyt
         out = capsys.readouterr()
         assert "damaged" in out.out + out.err, line
         assert not (copy / "0").exists()
+
+
+def damaged(content: bytes, at: int) -> bytes:
+    return content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
+
+
+def write_in_two_sessions(store: Path) -> None:
+    """Writes a store anew: the jobs that diverged, then in a resume those that finished."""
+    stack, *parts = scan_blocks(store).blocks
+    jobs = [(part.fields, read_arrays(store, part)) for part in parts]
+    store.unlink()
+    for history, (fields, arrays) in zip(({}, {"resumed": [{"epoch": 1}]}), jobs, strict=True):
+        facts = StackFacts.from_fields({**stack.fields, "history": history})
+        together = {name: value for name, value in fields.items() if name not in ("kind", "stack", "arrays")}
+        StoreWriter(store.parent.parent, store.stem).append(facts, together, arrays)
+
+
+def without_references(store: Path) -> None:
+    """Writes a store anew as ch12 did before blocks of jobs named the block of what they share."""
+    blocks = scan_blocks(store).blocks
+    parts = []
+    for block in blocks:
+        fields = {name: value for name, value in block.fields.items() if name != "stack"}
+        parts += block_bytes(fields, read_arrays(store, block))
+    store.write_bytes(b"".join(parts))
+
+
+@pytest.mark.parametrize("is_old", [False, True])
+def test_jobs_are_read_with_what_they_share_or_not_at_all(is_old: bool, copy: Path) -> None:
+    store = store_of(copy)
+    write_in_two_sessions(store)
+    if is_old:
+        without_references(store)
+    stacks = [block for block in scan_blocks(store).blocks if block.fields["kind"] == "stack"]
+    histories = {place.own["number"]: place.stack.fields["history"] for place in index_of(copy).places.values()}
+    diverged: dict[int, Any] = {number: {} for number in (2, 5)}
+    finished: dict[int, Any] = {number: {"resumed": [{"epoch": 1}]} for number in (0, 1, 3, 4)}
+    assert histories == diverged | finished
+    content = store.read_bytes()
+    for lost, left in zip(stacks, (finished, diverged), strict=True):
+        store.write_bytes(damaged(content, lost.start + 60))
+        drop_indexes()
+        found = {place.own["number"]: place.stack.fields["history"] for place in index_of(copy).places.values()}
+        assert found == left
 
 
 @pytest.mark.parametrize("name", ["../outside", "/tmp/outside", ".hidden", "a/../../outside"])

@@ -40,7 +40,7 @@ class Block(NamedTuple):
 
 
 class Scan(NamedTuple):
-    """The blocks of a file; where the last one ends; how many bytes in front of it belong to no block."""
+    """The blocks of a file; where the last one ends; how many bytes belong neither to them nor to an incomplete one."""
 
     blocks: list[Block]
     end: int
@@ -88,6 +88,7 @@ def scan_blocks(path: Path, *, start: int = 0) -> Scan:
                 while following is not None and block_at(handle, following, size) is None:
                     following = next_mark(handle, following + 1, size)
                 if following is None:
+                    lost += 0 if is_beginning(handle, at, size) else size - at
                     break
                 lost += following - at
                 at = following
@@ -99,12 +100,10 @@ def scan_blocks(path: Path, *, start: int = 0) -> Scan:
 
 def block_at(handle: int, at: int, size: int) -> Block | None:
     """Returns the block that begins at an offset; None if there is none that is complete."""
-    head = os.pread(handle, HEAD_SIZE, at)
-    if len(head) < HEAD_SIZE or not head.startswith(MARK):
+    head = sizes_and_sums(os.pread(handle, HEAD_SIZE, at))
+    if head is None:
         return None
-    if SEAL.unpack_from(head, HEAD.size)[0] != zlib.crc32(head[: HEAD.size]):
-        return None
-    _, text_size, arrays_size, text_sum, arrays_sum = HEAD.unpack_from(head)
+    text_size, arrays_size, text_sum, arrays_sum = head
     arrays_at = at + HEAD_SIZE + text_size
     if text_size > LARGEST_JSON or arrays_at + arrays_size > size:
         return None
@@ -116,6 +115,25 @@ def block_at(handle: int, at: int, size: int) -> Block | None:
     if not isinstance(fields, dict):
         return None
     return Block(at, fields, arrays_at, arrays_at + arrays_size, arrays_sum)
+
+
+def sizes_and_sums(head: bytes) -> tuple[int, int, int, int] | None:
+    """Returns the sizes of JSON and arrays and their checksums, from the head of a block; None if it is none."""
+    if len(head) < HEAD_SIZE or not head.startswith(MARK):
+        return None
+    if SEAL.unpack_from(head, HEAD.size)[0] != zlib.crc32(head[: HEAD.size]):
+        return None
+    _, text_size, arrays_size, text_sum, arrays_sum = HEAD.unpack_from(head)
+    return text_size, arrays_size, text_sum, arrays_sum
+
+
+def is_beginning(handle: int, at: int, size: int) -> bool:
+    """Returns whether the last bytes of a file may be the beginning of a block: what a killed process leaves."""
+    head = os.pread(handle, HEAD_SIZE, at)
+    if len(head) < HEAD_SIZE:
+        return head[: len(MARK)] == MARK[: len(head)]
+    found = sizes_and_sums(head)
+    return found is not None and at + HEAD_SIZE + sum(found[:2]) > size
 
 
 def next_mark(handle: int, at: int, size: int) -> int | None:

@@ -3,7 +3,7 @@
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from io import FileIO
@@ -20,6 +20,7 @@ from ch12cli.files.sealed_json import NewerFormatError, require_known_format
 
 SUFFIX = ".runs"
 NAME = re.compile(r"[\w.-]+\.runs")
+SHARED_AT = "stack"  # in a block of jobs: the byte at which the block begins that says what they share
 # Errors raised by values of the wrong form.
 WRONG_FORM = (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError)
 
@@ -56,15 +57,53 @@ class RecordPlace:
         return None if content is None else (content, record.time)
 
 
+def blocks_of_jobs(
+    path: Path, blocks: Sequence[Block], problems: list[str]
+) -> Iterator[tuple[Block, Block, list[str]]]:
+    """Yields for each block of jobs the block of what they share, the block itself, and the directories of its jobs.
+
+    Leaves out jobs whose shared block is lost. Adds a line about each block of the wrong form to `problems`. Raises
+    NewerFormatError.
+    """
+    stacks: dict[int, Block] = {}  # by where they begin
+    latest, end = None, 0
+    for block in blocks:
+        if block.start != end:
+            latest = None  # what is damaged here may be a later block of what jobs share
+        end = block.end
+        try:
+            fields = block.fields
+            if fields["kind"] == STACK:
+                require_known_format(fields, path, newest=FORMAT)
+                stacks[block.start] = latest = block
+                continue
+            if fields["kind"] != JOBS:
+                continue
+            shared = stacks.get(fields[SHARED_AT]) if SHARED_AT in fields else latest  # older ones do not say it
+            directories = [str(own["directory"]) for own in fields["jobs"]]
+        except NewerFormatError:
+            raise
+        except (*WRONG_FORM, InputError) as error:
+            latest = None
+            problems.append(f"{path}: was not written by ch12, or is corrupt ({error})")
+            continue
+        if shared is not None:
+            yield shared, block, directories
+
+
 @dataclass
 class Index:
-    """The jobs in the stores of a sweep, by directory. problems: a line about each damaged part."""
+    """The jobs in the stores of a sweep, by directory. problems: a line about each damaged part.
+
+    whole: whether the arrays of a block are what was written, by store and offset, where that has been looked at.
+    """
 
     places: dict[str, RecordPlace] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    whole: dict[tuple[Path, int], bool] = field(default_factory=dict)
 
     def add(self, path: Path) -> None:
-        """Adds the jobs of a store. The first record of a job counts. Raises NewerFormatError."""
+        """Adds the jobs of a store. The first record of a job counts, unless it is damaged. Raises NewerFormatError."""
         try:
             found = scan_blocks(path)
         except OSError as error:
@@ -72,19 +111,28 @@ class Index:
             return
         if found.damaged:
             self.problems.append(f"{path}: damaged: {found.damaged:,} bytes in it are not what was written")
-        stack = None
-        for block in found.blocks:
-            try:
-                if block.fields["kind"] == STACK:
-                    require_known_format(block.fields, path, newest=FORMAT)
-                    stack = block
-                elif block.fields["kind"] == JOBS and stack is not None:
-                    for index, own in enumerate(block.fields["jobs"]):
-                        self.places.setdefault(str(own["directory"]), RecordPlace(path, stack, block, index))
-            except NewerFormatError:
-                raise
-            except (*WRONG_FORM, InputError) as error:
-                self.problems.append(f"{path}: was not written by ch12, or is corrupt ({error})")
+        for stack, block, directories in blocks_of_jobs(path, found.blocks, self.problems):
+            for index, directory in enumerate(directories):
+                earlier = self.places.get(directory)
+                if earlier is None or not self.is_whole(earlier):  # reads arrays only of jobs that are there twice
+                    self.places[directory] = RecordPlace(path, stack, block, index)
+
+    def is_whole(self, place: RecordPlace) -> bool:
+        """Returns whether the arrays of a record's block are what was written. Reads them once."""
+        key = place.path, place.block.start
+        if key not in self.whole:
+            self.whole[key] = place.is_whole
+        return self.whole[key]
+
+    def leave_out_damaged(self, directories: Iterable[str]) -> None:
+        """Leaves out those of these jobs whose arrays are damaged, with a line about each block. Reads their blocks."""
+        for directory in directories:
+            place = self.places.get(directory)
+            if place is not None and not self.is_whole(place):
+                del self.places[directory]
+                problem = f"{place.path}: damaged: a block at byte {place.block.start} is not what was written"
+                if problem not in self.problems:
+                    self.problems.append(problem)
 
 
 Look = tuple[int, int, int]  # inode, size and modification time of a file
@@ -130,15 +178,17 @@ def find(sweep: Path, directory: str) -> RecordPlace | None:
     """Returns where the record of a job is, by its directory in the sweep; None if it is in no store."""
     known = _indexes.get(str(sweep))
     found = known[1].places.get(directory) if known else None
-    if known is not None and found is not None and has_only_grown(str(found.path), known[0]):
-        return found
+    if known is not None and found is not None:
+        before, now = known[0].get(str(found.path)), look_at(str(found.path))
+        # where a store has been appended to, the job may have been recorded again in place of a damaged record
+        if now is not None and (now == before or (has_grown(before, now) and known[1].is_whole(found))):
+            return found
     return index_of(sweep).places.get(directory)
 
 
-def has_only_grown(path: str, looks: Mapping[str, Look]) -> bool:
-    """Returns whether a store has been appended to since, or is unchanged: what it held is still there."""
-    known, now = looks.get(path), look_at(path)
-    return known is not None and now is not None and (now == known or (now[0] == known[0] and now[1] > known[1]))
+def has_grown(before: Look | None, now: Look) -> bool:
+    """Returns whether a store has been appended to since: what it held is still there."""
+    return before is not None and now[0] == before[0] and now[1] > before[1]
 
 
 def look_at(path: str) -> Look | None:
@@ -192,7 +242,7 @@ def records_in(sweep: Path) -> Iterator[JobRecord]:
 class StoreWriter:
     """Appends the jobs of one stack to its store. Nobody else writes that file.
 
-    known: the directories of the jobs that are in it.
+    known: the directories of the jobs that can be read from it.
     """
 
     def __init__(self, sweep: Path, name: str) -> None:
@@ -200,19 +250,22 @@ class StoreWriter:
         self.known: set[str] = set()
         self.end: int | None = None  # of the last complete block; None before the file is opened
         self.stack: StackFacts | None = None  # what the newest block of kind `stack` says
+        self.stack_at = 0  # where it begins
         with suppress(OSError):
             self.look()
 
     def look(self) -> None:
-        """Reads what an earlier session wrote. A last block that a power cut has left empty does not count."""
+        """Reads all that an earlier session wrote. What is damaged does not count: its jobs are recorded again.
+
+        A last block that a power cut has left empty is written over.
+        """
         found = scan_blocks(self.path)
         blocks, self.end = found.blocks, found.end
         if blocks and not has_whole_arrays(self.path, blocks[-1]):
             self.end = blocks.pop().start
-        with suppress(*WRONG_FORM):
-            self.known = {
-                own["directory"] for each in blocks if each.fields["kind"] == JOBS for own in each.fields["jobs"]
-            }
+        for _, block, directories in blocks_of_jobs(self.path, blocks, []):
+            if has_whole_arrays(self.path, block):
+                self.known.update(directories)
 
     def flush(self) -> None:
         """Flushes the file and its name to disk."""
@@ -230,9 +283,10 @@ class StoreWriter:
 
         Raises MachineError. What a full disk took of the block is removed, so that others can be written.
         """
-        blocks = [block_bytes({"kind": JOBS, **together}, arrays)]
-        if stack is not self.stack:
-            blocks.insert(0, block_bytes(stack.to_fields(), {}))
+        is_new = stack is not self.stack
+        stack_at = (self.end or 0) if is_new else self.stack_at
+        blocks = [block_bytes(stack.to_fields(), {})] if is_new else []
+        blocks.append(block_bytes({"kind": JOBS, SHARED_AT: stack_at, **together}, arrays))
         with machine_errors(f"cannot write {self.path}"):
             if self.end is None:
                 self.path.parent.mkdir(exist_ok=True)
@@ -246,7 +300,7 @@ class StoreWriter:
                     file.truncate(start)
                     raise
                 self.end = file.tell()
-        self.stack = stack
+        self.stack, self.stack_at = stack, stack_at
         self.known |= {own["directory"] for own in together["jobs"]}
 
 
