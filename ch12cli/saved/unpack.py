@@ -9,13 +9,15 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from ch12cli.errors import InputError
+from ch12cli.config.recorded import resume_line
+from ch12cli.errors import InputError, first_few
 from ch12cli.files.atomic import machine_errors, make_folder, sync_folder
 from ch12cli.files.compact.job_record import JobRecord
-from ch12cli.files.compact.run_files import recorded_job
+from ch12cli.files.compact.run_files import recorded_job, run_exists
 from ch12cli.files.compact.stores import WRONG_FORM, has_records, index_of, record_at, record_of_job
-from ch12cli.files.plan_json import is_inside
-from ch12cli.files.sweep_csv import is_sweep
+from ch12cli.files.plan_json import is_inside, read_plan
+from ch12cli.files.run_directory import SWEEP
+from ch12cli.files.sweep_csv import is_sweep, read_sweep_csv
 from ch12cli.saved.job_files import job_files, write_files
 
 
@@ -55,22 +57,34 @@ def unpack_job(directory: Path) -> bool:
 def unpack_sweep(sweep: Path) -> Iterator[JobRecord]:
     """Writes the directories of the recorded jobs that have none. Yields each job when its directory is there.
 
-    Raises InputError at the first damaged record, and if the sweep has no compact record.
+    Raises InputError at the end if records are damaged, and at once if the sweep has no compact record.
     """
     if not has_records(sweep):
         what = "records each job in its directory already" if is_sweep(sweep) else "is not a sweep"
         raise InputError(f"{sweep}: {what}; there is nothing to unpack")
-    for name, place in index_of(sweep).places.items():
+    index, corrupt = index_of(sweep), list[str]()
+    index.leave_out_damaged([*index.places])
+    for name, place in index.places.items():
         if not os.path.lexists(sweep / name):
-            record = record_at(place)
-            _place(sweep / name, record)
-            yield record
+            try:
+                record = record_at(place)
+                _place(sweep / name, record)
+            except InputError as error:
+                corrupt += error.messages
+            else:
+                yield record
     os.sync()
+    damaged = first_few(index.problems) if index.problems and _lacks_jobs(sweep) else []
+    if damaged:
+        damaged.append(f"train the jobs that were in it again: {resume_line(sweep)}")
+    if damaged or corrupt:
+        raise InputError([*damaged, *first_few(corrupt)])
 
 
-def damage_in(sweep: Path) -> list[str]:
-    """Returns a line about each damaged part of a sweep's compact record."""
-    return list(index_of(sweep).problems)
+def _lacks_jobs(sweep: Path) -> bool:
+    """Returns whether jobs of a sweep have neither a directory nor a record: a resume records damaged ones again."""
+    names = {*read_plan(sweep).directories.values(), *(row.directory for row in read_sweep_csv(sweep / SWEEP))}
+    return not all(run_exists(sweep / name) for name in names)
 
 
 def _place(directory: Path, record: JobRecord) -> None:

@@ -217,7 +217,7 @@ PAGES = {
             "Writes the ordinary directory of each job of a sweep that was recorded with sweep.record=compact, or of "
             "one job: byte for byte what sweep.record=directories would have written. Every command works on the jobs "
             "of such a sweep without it. Directories that exist are left as they are, and count from then on; the "
-            "record stays.",
+            "record stays. If jobs are damaged in it, it writes all others and ends with exit code 2.",
         ),
         (
             ("ch12 unpack my_sweep", "all jobs of a sweep"),
