@@ -405,7 +405,11 @@ def checkpoint_warnings(plan: Plan, sweep_dir: Path) -> list[str]:
 
     Raises CheckpointMismatchError if they are of other data, before anything is trained or written.
     """
-    lost = [f"{problem}; its jobs are trained again" for problem in index_of(sweep_dir).problems]
+    index, done = index_of(sweep_dir), set(plan.done)
+    index.leave_out_damaged(
+        plan.jobs[number].directory for item in plan.items for number in item.jobs if number not in done
+    )
+    lost = [f"{problem}; its jobs are trained again" for problem in index.problems]
     restarting, older = list[str](), list[str]()
     environment: dict[str, None] = {}
     for item in plan.items:

@@ -1,8 +1,9 @@
 """The compact record of a sweep: one file for each stack, from which each job's directory can be written."""
 
+import json
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,8 @@ from ch12cli.cli.main import main
 from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.errors import InputError
-from ch12cli.files.compact.blocks import block_bytes, read_arrays, scan_blocks
-from ch12cli.files.compact.job_record import JobRecord, StackFacts
+from ch12cli.files.compact.blocks import Block, block_bytes, read_arrays, scan_blocks
+from ch12cli.files.compact.job_record import METRIC, JobRecord, StackFacts
 from ch12cli.files.compact.saved_form import SavedForms
 from ch12cli.files.compact.stores import StoreWriter, drop_indexes, index_of, record_at, records_in
 from ch12cli.files.sweep_csv import read_sweep_csv
@@ -27,8 +28,9 @@ from ch12cli.saved.job_files import FORMS, saved_states
 from ch12cli.saved.unpack import unpack_sweep
 from ch12cli.sweeps.job_directories import HydraFiles
 from ch12cli.sweeps.jobs import JobComposer, make_jobs
+from ch12cli.sweeps.resume import resume_sweep
 from ch12cli.sweeps.stack_run import StackRun
-from tests.sweeps.driver import sweep
+from tests.sweeps.driver import Looker, sweep
 
 IRIS = Path(ch12cli.__file__).parent / "data" / "iris.csv"
 
@@ -218,6 +220,60 @@ def test_a_damaged_block_is_told_and_costs_only_its_jobs(copy: Path, capsys: pyt
 
 def damaged(content: bytes, at: int) -> bytes:
     return content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
+
+
+def kept_in(directory: Path) -> dict[str, tuple[str, Any, dict[str, bytes]]]:
+    """What a sweep's record says of each job, but for times and sessions."""
+    drop_indexes()
+    found = {record.directory: record for record in records_in(directory)}
+    return {
+        name: (
+            record.result.status,
+            json.loads(record.settings_json),
+            {name: bytes(rows.tobytes()) for name, rows in record.arrays.items() if name != f"{METRIC}seconds"},
+        )
+        for name, record in found.items()
+    }
+
+
+DAMAGES: dict[str, Callable[[bytes, Sequence[Block]], bytes]] = {
+    "of what the jobs share": lambda content, blocks: damaged(content, blocks[0].start + 60),
+    "of the jobs in front": lambda content, blocks: damaged(content, blocks[1].start + 60),
+    "of the arrays in front": lambda content, blocks: damaged(content, blocks[1].end - 1),
+    "of the last arrays": lambda content, blocks: damaged(content, blocks[2].end - 1),
+    "of the end": lambda content, blocks: content[: blocks[2].start] + bytes(len(content) - blocks[2].start),
+    "of everything": lambda content, blocks: bytes(len(content)),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_resume_records_again_what_was_damaged(damage: str, copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole, store = kept_in(copy), store_of(copy)
+    assert len(whole) == 6
+    store.write_bytes(DAMAGES[damage](store.read_bytes(), scan_blocks(store).blocks))
+    drop_indexes()
+    assert main(["unpack", "sweep"]) == 2
+    said = capsys.readouterr()
+    assert "damaged: " in said.err
+    assert "ch12 resume sweep" in said.err
+    unpacked = [path.name for path in copy.iterdir() if path.name.isdigit()]
+    assert said.out == (f"sweep: wrote the files of {len(unpacked)} jobs\n" if unpacked else "")
+    lost = 6 - len(unpacked)
+    assert 0 < lost <= 6
+    for name in unpacked:
+        shutil.rmtree(copy / name)
+    looker = Looker()
+    resume_sweep(copy, callback=looker)
+    assert [text for text in looker.messages if "damaged: " in text and text.endswith("its jobs are trained again")]
+    assert len(looker.ended) == lost
+    assert kept_in(copy) == whole
+    assert main(["show", "sweep/3"]) == 0
+    written = store.read_bytes()
+    again = Looker()
+    resume_sweep(copy, callback=again)
+    assert (again.ended, again.messages, store.read_bytes()) == ([], [], written)
+    assert main(["unpack", "sweep"]) == 0
+    assert len([path for path in copy.iterdir() if path.name.isdigit()]) == 6
 
 
 def write_in_two_sessions(store: Path) -> None:
