@@ -18,7 +18,7 @@ from ch12cli.catalogue.formatting import count_of
 from ch12cli.config.hydra_internals import Callbacks
 from ch12cli.config.recorded import resume_line
 from ch12cli.errors import InputError, MachineError, first_few
-from ch12cli.files.atomic import remove_leftovers
+from ch12cli.files.atomic import machine_errors, remove_leftovers
 from ch12cli.files.cluster.journal import is_training
 from ch12cli.files.compact.run_files import run_exists
 from ch12cli.files.compact.stores import index_of
@@ -175,8 +175,11 @@ class Launch:
         if not plan.items and {row.job: row for row in rows} == before:
             self.clean_up(plan)
             return self.finish_unchanged(plan, rows)
-        warnings = checkpoint_warnings(plan, self.directory)
+        warnings, unusable = examined_checkpoints(plan, self.directory)
         self.clean_up(plan)
+        for checkpoints in unusable:
+            with machine_errors(f"cannot remove {checkpoints.last}"):
+                checkpoints.remove()
         self.known = write_plan(plan, self.directory, self.known, self.hydra)
         self.callback.on_begin(plan, directory=self.directory)
         if duplicates := len(plan.numbers) - len(set(plan.numbers)):
@@ -400,21 +403,22 @@ def require_unchanged_data(plan: Plan, sweep_dir: Path) -> None:
                 require_data_of_result(sweep_dir / job.directory, task)
 
 
-def checkpoint_warnings(plan: Plan, sweep_dir: Path) -> list[str]:
-    """Returns warnings about the checkpoints to resume from: damage, and a changed environment.
+def examined_checkpoints(plan: Plan, sweep_dir: Path) -> tuple[list[str], list[Checkpoints]]:
+    """Returns warnings about what a resume goes on from: damage, and a changed environment; and unusable checkpoints.
 
-    Raises CheckpointMismatchError if they are of other data, before anything is trained or written.
+    Those mark jobs as ended whose results are gone. Their stacks start again, for the bits of the whole stack.
+    Raises CheckpointMismatchError if checkpoints are of other data, before anything is trained or written.
     """
     index, done = index_of(sweep_dir), set(plan.done)
     index.leave_out_damaged(
         plan.jobs[number].directory for item in plan.items for number in item.jobs if number not in done
     )
     lost = [f"{problem}; its jobs are trained again" for problem in index.problems]
-    restarting, older = list[str](), list[str]()
+    restarting, older, unusable = list[str](), list[str](), list[Checkpoints]()
     environment: dict[str, None] = {}
     for item in plan.items:
         device = choose_device(plan.groups[item.group].settings.machine.device)
-        for checkpoints in checkpoints_of(item, plan, sweep_dir):
+        for numbers, checkpoints in checkpoints_of(item, plan, sweep_dir):
             try:
                 state, skipped = checkpoints.newest()
             except DamagedError as error:
@@ -422,13 +426,28 @@ def checkpoint_warnings(plan: Plan, sweep_dir: Path) -> list[str]:
                 continue
             older += [f"skipped: {message}" for message in skipped]
             require_data(state, plan.tasks[item.group], checkpoints.last)
+            gone = [number for number in ended_jobs(state, numbers) if number not in done]
+            if gone and not is_training(sweep_dir):  # else a result may have been written since the plan was made
+                unusable.append(checkpoints)
+                what = f"the results of {count_of(len(gone), 'job')} that had ended are gone"
+                restarting.append(f"restarts, because {what}: {checkpoints.last}")
+                continue
             if is_elsewhere(device):
                 continue
             environment |= dict.fromkeys(
                 environment_differences(plain_of(state, "environment"), environment_on(device))
             )
     messages = [*first_few(lost), *first_few(restarting), *first_few(older)]
-    return messages + ([f"the environment has changed since: {'; '.join(environment)}"] if environment else [])
+    messages += [f"the environment has changed since: {'; '.join(environment)}"] if environment else []
+    return messages, unusable
+
+
+def ended_jobs(state: Mapping[str, Any], numbers: Sequence[int]) -> list[int]:
+    """Returns which jobs a checkpoint of their stack marks as ended; none if it says nothing of them."""
+    ended = state.get("done")
+    if not isinstance(ended, torch.Tensor) or ended.shape != (len(numbers),):  # does not fit, which the restoring says
+        return []
+    return [number for number, has_ended in zip(numbers, ended.tolist(), strict=True) if has_ended]
 
 
 @cache
@@ -440,15 +459,15 @@ def environment_on(device: torch.device) -> dict[str, Any]:
     return environment_of(device) if device.type == "cpu" else call_in_subprocess(environment_of, device)
 
 
-def checkpoints_of(item: WorkItem, plan: Plan, sweep_dir: Path) -> Iterator[Checkpoints]:
-    """Yields the existing checkpoints from which the item's stacks or jobs would resume."""
-    found: list[Checkpoints | None]
+def checkpoints_of(item: WorkItem, plan: Plan, sweep_dir: Path) -> Iterator[tuple[Sequence[int], Checkpoints]]:
+    """Yields the existing checkpoints from which the item's stacks or jobs would resume, each with their numbers."""
+    found: list[tuple[Sequence[int], Checkpoints | None]]
     if item.stacked:
-        found = [item.checkpoints(numbers) for numbers in item.parts()]
+        found = [(numbers, item.checkpoints(numbers)) for numbers in item.parts()]
     else:
-        folders = [sweep_dir / plan.jobs[number].directory / CHECKPOINTS for number in item.jobs]
-        found = [Checkpoints(folder, every=None) for folder in folders]
-    yield from (checkpoints for checkpoints in found if checkpoints is not None and checkpoints.exist())
+        folders = {number: sweep_dir / plan.jobs[number].directory / CHECKPOINTS for number in item.jobs}
+        found = [((number,), Checkpoints(folder, every=None)) for number, folder in folders.items()]
+    yield from ((numbers, kept) for numbers, kept in found if kept is not None and kept.exist())
 
 
 def require_data_of_result(directory: Path, task: Task) -> None:

@@ -8,10 +8,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -24,6 +25,7 @@ from ch12cli.saved.unpack import unpack_sweep
 from ch12cli.sweeps.jobs import SweepJob
 from ch12cli.sweeps.resume import resume_sweep
 from ch12cli.sweeps.workers.work_item import Done
+from ch12cli.training.checkpoint import load
 from tests.sweeps.driver import Looker, Swept, sweep, table, without_times
 from tests.sweeps.killed import exit_code, in_child
 
@@ -402,6 +404,52 @@ def test_rows_of_jobs_outside_the_selection_stay_in_the_table() -> None:
     sweep(*TINY, "seed=5")
     assert [row.status for row in read_sweep_csv(Path("sweep/sweep.csv"))] == ["failed", "finished", "finished"]
     assert len(rows) == 2
+
+
+class Interrupting(Looker):
+    """A callback that interrupts the sweep as soon as jobs have ended."""
+
+    def on_progress(self, item: Any, progress: Any) -> None:
+        if self.ended:
+            raise KeyboardInterrupt
+
+
+def zeros(store: Path) -> None:
+    store.write_bytes(bytes(store.stat().st_size))
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("record", "lose"), [("directories", shutil.rmtree), ("compact", Path.unlink), ("compact", zeros)]
+)
+def test_jobs_whose_results_are_gone_are_trained_again_by_one_resume(
+    record: str, lose: Callable[[Path], object]
+) -> None:
+    """Also those that the checkpoint of their stack marks as ended."""
+    words = (
+        *("dataset=toy_regression", "epochs=150", "checkpoint.every=1", "optimizer=sgd", "seed=range(3)"),
+        *("optimizer.lr=0.01,1e30", f"sweep.record={record}", "sweep.processes=1"),
+    )
+    whole = sweep(*words, into="whole")
+    sweep(*words, into="cut", looker=Interrupting(), signalled=True)
+    (checkpoint,) = Path("cut/.ch12").glob("stack-*[0-9a-f].pt")
+    assert load(checkpoint)["done"].tolist() == [False, True] * 3
+    stores = list(Path("cut/records").iterdir()) if record == "compact" else []
+    for path in stores or [Path("cut", row["directory"]) for row in table(Path("cut")).values() if row["diverged_at"]]:
+        lose(path)
+    looker = Looker()
+    finished = resume_sweep(Path("cut"), callback=looker)
+    expected = f"restarts, because the results of 3 jobs that had ended are gone: {checkpoint}"
+    assert expected in looker.messages
+    assert (finished.outcome.signal, finished.outcome.failed) == (None, 0)
+    assert without_times(table(Path("cut"))) == without_times(whole.rows)
+    if record == "compact":
+        assert len([*unpack_sweep(Path("cut"))]) == len([*unpack_sweep(Path("whole"))]) == 6
+    found = replace(whole, directory=Path("cut"))
+    assert all(torch.equal(found.weights(job), whole.weights(job)) for job in (0, 2, 4))
+    again = Looker()
+    resume_sweep(Path("cut"), callback=again)
+    assert again.ended == []
 
 
 @pytest.mark.slow
