@@ -22,6 +22,7 @@ from ch12cli.files.atomic import read_file
 from ch12cli.files.hydra_folder import LARGEST, LOADER, NAMES_A_KEY, WRITTEN_LAST, hydra_in, is_bounded, with_changes
 from ch12cli.files.plan_json import WITHDRAWN, PlanFile, read_plan
 from ch12cli.files.run_directory import HYDRA
+from ch12cli.files.search_json import read_search
 from ch12cli.shell import shell_line
 
 # Keys added later, with the values that match earlier behaviour.
@@ -110,7 +111,12 @@ def began_in(directory: Path) -> str:
 
 
 def resume_line(directory: Path) -> str:
-    """Returns the command that continues a run or sweep, as a shell's command line, with --trust if it needs that."""
+    """Returns the command that continues a run or sweep, as a shell's command line, with --trust if it needs that.
+
+    Of a search that has not ended this is its own command, which draws its further trials too.
+    """
+    if (search := read_search(directory)) is not None:
+        return search.line(directory)
     trust = needs_trust(directory) or runs_commands(directory)
     return shell_line(["ch12", "resume", str(directory), *(["--trust"] if trust else [])])
 

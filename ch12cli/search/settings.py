@@ -219,6 +219,18 @@ def sweeper_overrides(argv: Sequence[str]) -> list[str]:
     return [*([] if chosen else ["hydra/sweeper=search"]), *words]
 
 
+def as_search_keys(lines: Sequence[str]) -> list[str]:
+    """Returns overrides with the keys of Hydra's sweeper as `search.KEY=VALUE`, which choose the sweeper too."""
+    spaces = [line.replace(f"{SWEEPER}space=", "search=", 1) for line in lines]
+    names = [line.removeprefix(SWEEPER).partition("=")[0].partition(".")[0] for line in lines]
+    words = [
+        line.replace(SWEEPER, PREFIX, 1) if line.startswith(SWEEPER) and name in SEARCH_KEYS else line
+        for line, name in zip(spaces, names, strict=True)
+    ]
+    chosen = any(word.startswith((PREFIX, "search=")) for word in words)
+    return [word for word in words if not (chosen and word == "hydra/sweeper=search")]
+
+
 def as_user_typed(problem: Problem, argv: Sequence[str]) -> Problem:
     """Returns a problem of a key of the sweeper with the name that the command line `argv` has for it."""
     typed = problem.key.replace(SWEEPER, PREFIX, 1)

@@ -54,6 +54,7 @@ class ComposedSweep:
         self.composer, self.overrides, self.config = composer, overrides, config
         self.job_composer = jobs
         self.search: SearchRequest | None = None  # of Hydra's sweeper `search`
+        self.command: tuple[str, ...] = ()  # that goes on with the search, if it is not `ch12 train`
         self.jobs: dict[tuple[str, ...], SweepJob] = {}  # composed so far, by overrides
 
     @property

@@ -29,6 +29,7 @@ from ch12cli.files.plan_json import PLAN, PlanFile, read_plan
 from ch12cli.files.progress_json import ProgressWriter
 from ch12cli.files.result_json import Result, read_result
 from ch12cli.files.run_directory import CHECKPOINTS, METRICS, RESULT, STATE, SWEEP
+from ch12cli.files.search_json import SearchFile, write_search
 from ch12cli.files.sweep_csv import RowBuffer, SweepRow, SweepTable, read_sweep_csv
 from ch12cli.run.sessions import environment_of, plain_of
 from ch12cli.run.signals import Terminated, sigterm_raises
@@ -95,6 +96,7 @@ class Launch:
     `total_jobs`: the number of jobs in all batches, if there are several.
     `others`: the numbers of jobs in the directory that are not of a search; they have rows in its table alone.
     `goes_on`: whether a search asks for further jobs after the next batch, as far as it knows.
+    `search`: what is recorded of a search before its first batch is planned.
     `ends_at`: when a search's budget of time is used up, by perf_counter.
     `engine`: trains the work items; by default processes of this machine.
     `jobs`: the jobs planned so far, by number.
@@ -113,6 +115,7 @@ class Launch:
         self.engine = engine or LocalEngine()
         self.directory, self.callback, self.total_jobs = directory, FaultTolerantSweepCallback(callback), total_jobs
         self.goes_on = False
+        self.search: SearchFile | None = None
         self.ends_at: float | None = None
         self.others: set[int] = set()
         self.hydra = HydraFiles(directory)
@@ -180,6 +183,9 @@ class Launch:
         for checkpoints in unusable:
             with machine_errors(f"cannot remove {checkpoints.last}"):
                 checkpoints.remove()
+        if self.search is not None:  # before the plan: whatever stops the search, its jobs lead to its command
+            write_search(self.directory, self.search)
+            self.search = None
         self.known = write_plan(plan, self.directory, self.known, self.hydra)
         self.callback.on_begin(plan, directory=self.directory)
         if duplicates := len(plan.numbers) - len(set(plan.numbers)):

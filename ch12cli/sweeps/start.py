@@ -97,12 +97,17 @@ def train_many(
     config_name: str,
     callback: SweepCallback,
     jobs_file: Path | None = None,
+    command: Sequence[str] = (),
 ) -> Finished:
-    """Trains a sweep's jobs, writes its directory and returns its outcome."""
+    """Trains a sweep's jobs, writes its directory and returns its outcome.
+
+    command: the words that go on with a search, after `ch12` and without its directory; of `ch12 train` by default.
+    """
     working_directory()
     with hydra_session(), data_read_once():
         composer = Composer(folders, config_name=config_name)
         sweep, batch = open_sweep(argv, composer, jobs_file)
+        sweep.command = tuple(command)
         require_one_batch(sweep)
         # torch is imported only after all options of all jobs are checked, because the import is slow
         from ch12cli.sweeps.launch import Launch

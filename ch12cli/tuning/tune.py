@@ -110,11 +110,12 @@ def tune(
     folders: Sequence[Path],
     callback: SweepCallback,
     trials: int | None = None,
+    command: Sequence[str] = (),
 ) -> Tuned:
     """Searches the best setting for the data that the overrides name. Raises InputError for what cannot be trained.
 
     overrides: as on the command line of `ch12 train`; ranges among them replace those that suit the data. budget: the
-    time for all of it, such as `2m`.
+    time for all of it, such as `2m`. command: the words that go on with it, as in `train_many`.
     """
     seconds, start = duration_in_seconds(budget), perf_counter()
     if seconds is None:
@@ -130,7 +131,7 @@ def tune(
         argv = [*words, f"search.timeout={seconds * SEARCHED:g}s"]
         argv += [] if trials is None else [f"search.n_trials={trials}"]
         began = perf_counter()
-        finished = train_many(argv, folders=folders, config_name="config", callback=callback)
+        finished = train_many(argv, folders=folders, config_name="config", callback=callback, command=command)
         ended, own = perf_counter(), {row.job for row in finished.outcome.rows}
         rows = [row for row in read_rows_as_planned(finished.outcome.directory) if row.job in own]
         best, final, found = best_setting(rows, finished.monitor), None, list[Baseline]()

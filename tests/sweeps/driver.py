@@ -138,6 +138,19 @@ class Looker:
         self.messages.append(text)
 
 
+class Stopping(Looker):
+    """Raises Ctrl-C after so many jobs."""
+
+    def __init__(self, stop: int) -> None:
+        super().__init__()
+        self.stop = stop
+
+    def on_job_end(self, done: Done, job: SweepJob) -> None:
+        super().on_job_end(done, job)
+        if len(self.ended) == self.stop:
+            raise KeyboardInterrupt
+
+
 @dataclass
 class Swept:
     """A sweep that has ended. rows: of sweep.csv, by job number; looker: what was told on the way."""

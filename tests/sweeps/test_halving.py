@@ -11,11 +11,9 @@ from ch12cli.cli.text.plan_view import describe_halving, format_plan
 from ch12cli.errors import InputError
 from ch12cli.sweeps.groups import why_not_halved
 from ch12cli.sweeps.halving import Halving
-from ch12cli.sweeps.jobs import SweepJob
 from ch12cli.sweeps.start import plan_many
 from ch12cli.sweeps.workers.attempts import StackCheckpoints
-from ch12cli.sweeps.workers.work_item import Done
-from tests.sweeps.driver import Looker, Swept, apart, jobs_of, sweep
+from tests.sweeps.driver import Stopping, Swept, apart, jobs_of, sweep
 
 WORDS = ("dataset=two_class", "dataset.size=40", "batch_size=10", "epochs=10", "precision=float64", "seed=range(24)")
 RUNGS = [2, 6]  # min_epochs=2, factor=3; 18 comes after the end
@@ -169,20 +167,9 @@ def test_an_interrupted_halving_resumes_with_the_same_runs(
     words = (*WORDS, "epochs=5", HALVING, f"sweep.max_stacked={at_once}")
     whole = sweep(*words, into="whole")
 
-    class Stopping(Looker):
-        """Raises Ctrl-C after so many jobs: while others of the same rung have not left yet."""
-
-        stop = 0
-
-        def on_job_end(self, done: Done, job: SweepJob) -> None:
-            super().on_job_end(done, job)
-            if len(self.ended) == self.stop:
-                raise KeyboardInterrupt
-
     monkeypatch.setattr("ch12cli.sweeps.workers.worker_pool.REFRESH", 0.0)
     for stop in stops:
-        looker = Stopping()
-        looker.stop = stop
+        looker = Stopping(stop)  # while others of the same rung have not left yet
         sweep(*words, into=f"stopped-{stop}", looker=looker, signalled=True)
         again = sweep(*words, into=f"stopped-{stop}")
         assert left_at(again) == left_at(whole)

@@ -4,6 +4,8 @@ import json
 import os
 import shlex
 import shutil
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +30,7 @@ from ch12cli.sweeps.jobs import JobComposer
 from ch12cli.sweeps.search import driver
 from ch12cli.sweeps.start import plan_many
 from tests.conftest import Silent
-from tests.sweeps.driver import Swept, sweep, without_times
+from tests.sweeps.driver import Looker, Stopping, Swept, sweep, table, without_times
 from tests.sweeps.killed import in_child, kill_after
 
 KILLS = 13  # of each of eight searches: a hundred
@@ -154,6 +156,57 @@ def test_a_killed_search_goes_on_with_the_same_trials(folder: Path, seconds: flo
     assert list(killed.rows) == list(range(40))
     assert settings(killed) == settings(whole)
     assert [row["objective"] for row in killed.rows.values()] == [row["objective"] for row in whole.rows.values()]
+
+
+def test_a_search_that_was_stopped_names_its_own_command_until_it_has_ended(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = (*SPACE, "search.repeats=2")
+    whole = search(*words, into="whole")
+    search(*words, looker=Stopping(8), signalled=True)  # both seeds of the first four of eight settings
+    capsys.readouterr()
+    assert main(["resume", "sweep"]) == 0
+    printed = capsys.readouterr().out
+    assert "finished  all 8 jobs done earlier\n          4 of 8 trials; the search goes on with: ch12 train" in printed
+    command = printed.partition("goes on with: ")[2].splitlines()[0]
+    assert main(["show", "sweep"]) == 0
+    shown = capsys.readouterr().out
+    assert "4 of 8 trials" in shown
+    assert main(["show", "sweep", "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["resume"] == command
+    assert main(shlex.split(command)[1:]) == 0
+    assert settings(Swept(whole.finished, folder / "sweep", table(folder / "sweep"), Looker())) == settings(whole)
+    capsys.readouterr()
+    for verb in ("resume", "show"):  # the search is complete
+        assert main([verb, "sweep"]) == 0
+        assert command not in capsys.readouterr().out
+
+
+def test_a_search_that_has_tried_its_whole_space_does_not_go_on(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep(*SMALL, "search.n_trials=9", "optimizer.lr=0.1,0.01")
+    assert main(["show", "sweep"]) == 0
+    assert "trials" not in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs the right to mount")
+def test_a_search_on_a_full_disk_names_the_command_that_goes_on_with_it(folder: Path) -> None:
+    (folder / "disk").mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=150k", "tmpfs", "disk"], check=True)
+    try:
+        words = [*SMALL, LR, "search.n_trials=64", "search.n_jobs=8", "device=cpu", "sweep.record=compact"]
+        line = [sys.executable, "-m", "ch12cli", "train", "-m", "-q", *words, "hydra.sweep.dir=disk/sweep"]
+        done = subprocess.run(line, capture_output=True, text=True)
+        assert done.returncode == 4, done.stderr
+        command = shlex.split(done.stderr.partition("No space left on device; when that is fixed, continue with: ")[2])
+        assert command[:3] == ["ch12", "train", "-m"]
+        subprocess.run(["mount", "-o", "remount,size=20m", "disk"], check=True)
+        subprocess.run([sys.executable, "-m", "ch12cli", *command[1:]], check=True, capture_output=True)
+        assert len(table(folder / "disk/sweep")) == 64
+    finally:
+        subprocess.run(["umount", "-l", "disk"], check=True)
 
 
 def test_a_search_goes_on_until_its_space_its_budget_and_its_finalists_are_done(folder: Path) -> None:

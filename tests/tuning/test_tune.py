@@ -16,6 +16,7 @@ from sklearn.neural_network import MLPRegressor
 from ch12cli.catalogue.best_setting import BestSetting
 from ch12cli.cli.main import main
 from ch12cli.cli.verbs.tune import format_final, format_tuned
+from ch12cli.config.recorded import resume_line
 from ch12cli.errors import InputError
 from ch12cli.files.sweep_csv import SweepRow
 from ch12cli.run.task import Task
@@ -35,7 +36,7 @@ from ch12cli.tuning.final import (
     values_in_best_epoch,
 )
 from ch12cli.tuning.tune import Tuned, chosen_settings, tune
-from tests.sweeps.driver import Looker, table
+from tests.sweeps.driver import Looker, Stopping, table
 
 
 def task_of(*overrides: str) -> Task:
@@ -346,6 +347,16 @@ def test_a_tuning_without_a_finished_run_says_that_there_is_no_final_model() -> 
         "no final model was trained, because no run of a setting has finished",
         "the same search: ch12 train -m search=small",
     ]
+
+
+def test_a_tuning_that_was_stopped_while_it_searched_goes_on_with_its_own_command(folder: Path) -> None:
+    words = ["dataset=iris", "epochs=1", "dataset.folds=2", "device=cpu"]
+    command = ("tune", *words)
+    tuned = tune(words, budget="1m", folders=(), callback=Stopping(2), trials=2, command=command)
+    directory = tuned.finished.outcome.directory
+    assert resume_line(directory) == f"ch12 tune {' '.join(words)} hydra.sweep.dir={directory}"
+    lines = format_tuned(tuned, words, width=80, ascii_only=False)
+    assert not [line for line in lines if line.startswith("go on")]  # the end of the search has said it
 
 
 def test_the_final_model_is_described_by_its_settings_epochs_and_networks() -> None:

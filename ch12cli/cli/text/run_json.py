@@ -14,6 +14,7 @@ from ch12cli.files.command import commands_of
 from ch12cli.files.hydra_folder import read_keys
 from ch12cli.files.result_json import Result, read_result
 from ch12cli.files.run_directory import HYDRA, RESULT
+from ch12cli.files.search_json import read_search
 from ch12cli.files.tags import read_tags
 
 
@@ -34,11 +35,14 @@ def without_nan(value: Any) -> Any:
 def go_on_line(entry: Entry) -> str:
     """Returns the command that continues a run or sweep, or collects a submitted one.
 
-    Empty if it ended by itself or is still training.
+    Empty if it ended by itself or is still training. A search may be stopped between two batches, when all its jobs
+    have ended.
     """
     from ch12cli.config.recorded import resume_line
 
-    return resume_line(entry.path) if entry.status in ("interrupted", "killed", "submitted") else ""
+    has_stopped = entry.status in ("interrupted", "killed", "submitted")
+    is_open = entry.status in ("finished", "failed") and read_search(entry.path) is not None
+    return resume_line(entry.path) if has_stopped or is_open else ""
 
 
 def entry_json(entry: Entry) -> dict[str, Any]:

@@ -38,6 +38,7 @@ from ch12cli.cli.text.sweep_report import (
 )
 from ch12cli.config.recorded import resume_line
 from ch12cli.files.result_json import describe_ending
+from ch12cli.files.search_json import read_search
 
 if TYPE_CHECKING:  # these modules import torch
     from ch12cli.files.sweep_csv import SweepRow
@@ -204,7 +205,9 @@ class SweepDisplay(Screen):
         if counts["finished"] < len(rows):
             lines.append(Text.assemble(indent, format_counts(counts)))
         lines += [Text(indent + line) for line in format_left(rows)]
-        if missing:
+        if (search := read_search(outcome.directory)) is not None:
+            lines.append(Text(indent + printable_on(self.console, search.describe(outcome.directory))))
+        elif missing:
             lines.append(Text(f"{indent}{resume_line(outcome.directory)} trains the rest"))
         return lines
 

@@ -191,6 +191,7 @@ def show_sweep(screen: "Screen", entry: "Entry") -> None:
         styled_summary,
     )
     from ch12cli.files.cluster.tasks import TaskFollower
+    from ch12cli.files.search_json import read_search
 
     rows = read_rows_as_planned(entry.path)
     monitor = sweep_monitor(entry.path, rows) or "valid_loss"
@@ -211,6 +212,9 @@ def show_sweep(screen: "Screen", entry: "Entry") -> None:
         far = SweepFollower(entry.path).read()
         epochs = f"{far.epochs:,} of {count_of(far.total_epochs, 'epoch')} over all jobs"
         status.append(Text(f"{' ' * len(entry.status)}  {epochs}"))
+    go_on, search = go_on_line(entry), read_search(entry.path)
+    if go_on and search is not None and (trials := search.count(entry.path)):
+        status.append(Text(f"{' ' * len(entry.status)}  {trials}; the search has not ended"))
     ended = {row.job for row in rows if row.status != "interrupted"}
     indent = " " * (len(entry.status) + 2)
     for line in format_bundles(TaskFollower(entry.path).read(ended)):
@@ -219,8 +223,8 @@ def show_sweep(screen: "Screen", entry: "Entry") -> None:
     for block in (status, table, best, screen.wrapped(format_failures(failures(rows)))):
         screen.print([*block, ""] if block else [])
     began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.when))
-    go_on = [("go on", line)] if (line := go_on_line(entry)) else []
-    screen.print_facts([("began", began), *go_on, ("directory", str(entry.path))], label_width=LABEL_WIDTH)
+    facts = [("began", began), ("go on", go_on), ("directory", str(entry.path))]
+    screen.print_facts([fact for fact in facts if fact[1]], label_width=LABEL_WIDTH)
 
 
 def format_bundles(states: "Sequence[BundleState]") -> list[str]:

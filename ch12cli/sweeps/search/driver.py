@@ -12,17 +12,17 @@ from ch12cli.catalogue.names import find_run_directory
 from ch12cli.catalogue.sweep_jobs import read_rows_as_planned
 from ch12cli.config.values import shown
 from ch12cli.errors import InputError, Problem
+from ch12cli.files.command import options_for, override_key
 from ch12cli.files.metrics_csv import minimised
 from ch12cli.files.plan_json import PlanFile, read_plan
 from ch12cli.files.run_directory import SWEEP
+from ch12cli.files.search_json import SearchFile, remove_search
 from ch12cli.files.sweep_csv import ENDED, SweepRow, read_sweep_csv, row_on_disk
-from ch12cli.run.signals import Terminated
 from ch12cli.search.optuna_study import is_study, read_study
-from ch12cli.search.settings import SAMPLERS
+from ch12cli.search.settings import SAMPLERS, as_search_keys
 from ch12cli.search.space import Setting
 from ch12cli.search.study import Study, summary_of_values
 from ch12cli.search.trial import Trial, key_of_setting
-from ch12cli.shell import shell_word
 from ch12cli.sweeps.hydra_sweep import ComposedSweep, SweepTask
 from ch12cli.sweeps.launch import Launch
 from ch12cli.sweeps.search.request import PARAMETERS, SearchRequest
@@ -176,6 +176,7 @@ class Search:
         rows = {row.job: row for row in read_sweep_csv(directory / SWEEP)}
         known = {job.number: row_on_disk(rows.get(job.number), plan.facts(job), directory) for job in plan.jobs}
         self.recorded, self.final_jobs_done, self.others = recorded_trials(plan, known, self.request)
+        self.jobs_of_no_trial = len(plan.jobs) - sum(len(trial.lines) for trial in self.recorded)
         self.next_number = max((job.number for job in plan.jobs), default=-1) + 1
         self.lines = {key_of_setting(trial.setting): trial.lines for trial in self.recorded}
         self.epochs = 0
@@ -313,6 +314,7 @@ def run_search(task: SweepTask, launcher: Any) -> list[Any]:
     launch.ends_at = None if timeout is None else search.start + timeout
     returned: list[Any] = []
     number = search.next_number
+    launch.search = search_file(search)
     try:
         while settings := search.batch():
             jobs = [job for setting in settings for job in search.jobs(setting)]
@@ -329,14 +331,26 @@ def run_search(task: SweepTask, launcher: Any) -> list[Any]:
         else:
             jobs, launch.goes_on = search.final_jobs(), False
             returned += launcher.launch(jobs, initial_job_idx=number) if jobs else []
-    except (KeyboardInterrupt, Terminated):
-        into = shell_word(f"hydra.sweep.dir={launch.directory}")
-        launch.callback.on_message(f"the same command with {into} goes on with the search")
-        raise
     finally:
         for message in notes(search):
             launch.callback.on_message(message, warning=True)
+    if not launch.aborted:
+        remove_search(launch.directory)
     return returned
+
+
+def search_file(search: Search) -> SearchFile:
+    """Returns what is recorded of a search for as long as it has not ended."""
+    request = search.request
+    words = search.sweep.command or ("train", "-m", *words_of(search.sweep))
+    return SearchFile(words, request.settings.n_trials, len(request.repetitions), search.jobs_of_no_trial)
+
+
+def words_of(sweep: ComposedSweep) -> list[str]:
+    """Returns the words of a command line that searches as this one, without the sweep's directory."""
+    lines = [str(override.input_line) for override in sweep.overrides]
+    lines = [line for line in lines if override_key(line) not in ("hydra.mode", "hydra.sweep.dir")]
+    return [*options_for(sweep.composer.folders, sweep.composer.config_name, ()), *as_search_keys(lines)]
 
 
 def rows_by_overrides(launch: Launch) -> dict[tuple[str, ...], SweepRow]:
