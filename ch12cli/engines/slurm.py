@@ -1,6 +1,7 @@
 """Slurm, through sbatch, squeue, scontrol and scancel. It needs neither accounting nor a Python package."""
 
 import os
+import re
 import shlex
 import shutil
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,10 @@ from ch12cli.errors import InputError, MachineError
 from ch12cli.files.cluster import slurm_queue
 from ch12cli.files.cluster.bundle_json import WORK, Submission
 from ch12cli.files.cluster.slurm_queue import TaskState, ask
+
+SUBMITTED = re.compile(r"(\d+)(?:;.*)?")  # what sbatch --parsable prints: the number of the job, and maybe its cluster
+# What Slurm's commands print where no controller answers; everything else is a refusal.
+UNREACHABLE = ("Unable to contact slurm controller", "resolve_ctls_from_dns_srv", "Unknown host")
 
 
 @dataclass
@@ -102,7 +107,8 @@ class Slurm:
     def submit(self, commands: Sequence[Sequence[str]], *, directory: Path, first: int) -> str:
         """Submits the commands, which differ in the number of their bundle, and returns the ids of the arrays.
 
-        A comma separates the arrays that larger submissions are divided into. Raises InputError if sbatch refuses.
+        A comma separates the arrays that larger submissions are divided into. Raises InputError if sbatch refuses, and
+        MachineError if no Slurm answers.
         """
         size = slurm_queue.largest_array()
         return ",".join(
@@ -112,10 +118,15 @@ class Slurm:
 
     def submit_array(self, commands: Sequence[Sequence[str]], *, directory: Path, first: int) -> str:
         done = ask(self.sbatch_line(len(commands), directory), script=self.script(commands[0], directory, first))
+        said = in_one_line(done.stderr or done.stdout)
+        if done.returncode and any(text in said for text in UNREACHABLE):
+            raise MachineError(f"no Slurm controller answers: {said}")
         if done.returncode:
             hint = f"continue with other options: {resume_line(directory)} {PREFIX_OF_LAUNCHER}KEY=VALUE"
-            raise InputError(f"sbatch refused the sweep: {in_one_line(done.stderr or done.stdout)}; {hint}")
-        return done.stdout.strip().partition(";")[0]
+            raise InputError(f"sbatch refused the sweep: {said}; {hint}")
+        if (found := SUBMITTED.fullmatch(done.stdout.strip())) is None:  # from a wrapper of a site, for example
+            raise MachineError(f"sbatch did not print the number of a job, but: {in_one_line(done.stdout) or 'nothing'}")
+        return found[1]
 
     def sbatch_line(self, count: int, directory: Path) -> list[str]:
         """Returns the command that submits an array of `count` jobs."""

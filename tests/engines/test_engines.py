@@ -10,6 +10,7 @@ import pytest
 
 from ch12cli.cli.main import main
 from ch12cli.engines import bundles, remote, work
+from ch12cli.engines.slurm import Slurm
 from ch12cli.errors import InputError
 from ch12cli.files.cluster.bundle_json import read_submissions
 from ch12cli.files.cluster.journal import bundle_states
@@ -244,6 +245,38 @@ def test_what_slurm_refuses_is_not_shown_as_submitted(slurm: Path, capsys: pytes
     assert train("hydra.sweep.dir=there", "hydra/launcher=slurm", "seed=1,2", "optimizer.lr=0.1") == 2
     assert "ch12: sbatch refused the sweep: sbatch: error: invalid account" in capsys.readouterr().err
     assert bundle_states(Path("there")) == []
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("echo hello world", "sbatch did not print the number of a job, but: hello world"),
+        ("echo 12 jobs", "sbatch did not print the number of a job, but: 12 jobs"),
+        ("true", "sbatch did not print the number of a job, but: nothing"),
+        (
+            "echo 'sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)' "
+            ">&2; exit 1",
+            "no Slurm controller answers: sbatch: error: Batch job submission failed: Unable to contact slurm",
+        ),
+        (
+            "echo 'sbatch: error: resolve_ctls_from_dns_srv: res_nsearch error: Unknown host' >&2; exit 1",
+            "no Slurm controller answers: sbatch: error: resolve_ctls_from_dns_srv",
+        ),
+    ],
+)
+def test_a_slurm_that_gives_no_job_is_an_error_of_the_machine(
+    script: str, message: str, slurm: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (slurm.parent / "bin/sbatch").write_text(f"#!/bin/sh\necho call >> {slurm / 'calls'}\n{script}\n")
+    assert train("hydra.sweep.dir=there", "hydra/launcher=slurm", "seed=1,2", "optimizer.lr=0.1") == 4
+    assert f"ch12: {message}" in capsys.readouterr().err
+    assert bundle_states(Path("there")) == []
+    assert (slurm / "calls").read_text() == "call\n"  # submitted once
+
+
+def test_the_number_of_a_job_of_a_federation_is_read_without_its_cluster(slurm: Path) -> None:
+    (slurm.parent / "bin/sbatch").write_text("#!/bin/sh\necho '17;alpha'\n")
+    assert Slurm().submit_array([["ch12"]], directory=Path("there"), first=0) == "17"
 
 
 @pytest.mark.slow
