@@ -26,6 +26,7 @@ WITHDRAWN = ("sweep.compile",)  # configuration keys of earlier versions, which 
 BEGAN = "began"
 TIME = r"[0-9]{1,11}\.[0-9]{1,9}"  # seconds
 HEAD = re.compile(rf'{{"{FORMAT_KEY}": ([0-9]{{1,9}}), "{COUNT}": ([0-9]{{1,9}}), (?:"{BEGAN}": ({TIME}), )?'.encode())
+PLAN_AGAIN = "remove it, and give the sweep's own command again with the same hydra.sweep.dir"
 JOB_OF_FORMAT_1 = b'"identity": "'  # occurs once in each job of format 1
 
 
@@ -116,12 +117,12 @@ class PlanFile:
         try:
             plan = json.loads(content.decode())
         except (ValueError, RecursionError) as error:
-            raise InputError(f"{path}: cannot be read: {reason_of(error)}; remove it to plan again") from error
+            raise InputError(f"{path}: cannot be read: {reason_of(error)}; {PLAN_AGAIN}") from error
         if not isinstance(plan, dict):
-            raise InputError(f"{path}: is not the plan of a sweep; remove it to plan again")
+            raise InputError(f"{path}: is not the plan of a sweep; {PLAN_AGAIN}")
         version = require_known_format(plan, path, newest=FORMAT)
         if plan.pop(CHECKSUM, None) != checksum(plan):
-            raise InputError(f"{path}: damaged: its content is not what was written; remove it to plan again")
+            raise InputError(f"{path}: damaged: its content is not what was written; {PLAN_AGAIN}")
         try:
             jobs = [plan_from_format_1(job) if version == 1 else job for job in plan["jobs"]]
             found = cls(
@@ -202,7 +203,7 @@ def read_plan(sweep: Path) -> PlanFile:
     except FileNotFoundError:
         return PlanFile()
     except OSError as error:
-        hint = "" if isinstance(error, PermissionError) else "; remove it to plan again"
+        hint = "" if isinstance(error, PermissionError) else f"; {PLAN_AGAIN}"
         raise InputError(f"{path}: cannot be read: {reason_of(error)}{hint}") from error
     return PlanFile.from_json(content, path)
 

@@ -175,7 +175,8 @@ class Launch:
         plan = replace(plan, total_jobs=total, goes_on=self.goes_on, ends_at=self.ends_at)
         self.jobs |= plan.jobs
         require_unchanged_data(plan, self.directory)
-        if not plan.items and {row.job: row for row in rows} == before:
+        is_planned = len(self.known.jobs) >= len(plan.jobs)  # else plan.json was lost
+        if is_planned and not plan.items and {row.job: row for row in rows} == before:
             self.clean_up(plan)
             return self.finish_unchanged(plan, rows)
         warnings, unusable = examined_checkpoints(plan, self.directory)

@@ -20,7 +20,7 @@ from ch12cli.config.settings import first_lines
 from ch12cli.config.untrusted_settings import commands_of_launcher, untrusted_problems
 from ch12cli.errors import InputError, Problem, first_few
 from ch12cli.files.hydra_folder import flatten
-from ch12cli.files.plan_json import PlanFile, PlannedBase, PlannedJob, read_plan
+from ch12cli.files.plan_json import PLAN, PlanFile, PlannedBase, PlannedJob, read_plan
 from ch12cli.files.run_directory import RECORDS, STATE, SWEEP, refuse_links
 from ch12cli.run.data_sets import data_read_once
 from ch12cli.saved.gate import require_valid_settings
@@ -114,8 +114,12 @@ def saved_jobs(known: PlanFile, *, directory: Path, trust: bool) -> list[SweepJo
             f"{directory}: its plan was not written by ch12, or is corrupt ({type(error).__name__}: {error})"
         ) from error
     problems = [f"{directory}: job {job.number}: {problem}" for job, problems in found for problem in problems]
-    if problems or not found:
-        raise InputError(first_few(problems) or f"{directory}: its plan holds no jobs")
+    if problems:
+        raise InputError(first_few(problems))
+    if not found:
+        missing = "is missing" if not (directory / PLAN).exists() else "holds no jobs"
+        hint = "give the sweep's own command again with the same hydra.sweep.dir"
+        raise InputError(f"{directory}: its plan ({PLAN}) {missing}; {hint}")
     return [job for job, _ in found]
 
 

@@ -182,7 +182,7 @@ def test_a_plan_that_is_damaged_is_refused(tmp_path: Path, damage: str) -> None:
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace('"number": 3', '"number": 4') if damage == "changed" else damage)
     assert path.read_text(encoding="utf-8") != text
-    with pytest.raises(InputError, match=r"plan.json: .*remove it to plan again"):
+    with pytest.raises(InputError, match=r"plan.json: .*remove it, and give the sweep"):
         planned(SIX, tmp_path)
 
 

@@ -351,6 +351,23 @@ def stamps(directory: Path) -> dict[Path, int]:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("folder")
+def test_a_sweep_without_a_readable_plan_goes_on_by_its_own_command() -> None:
+    first = sweep(*TINY, "seed=1,2")
+    plan = first.directory / ".ch12/plan.json"
+    plan.write_text("garbage")
+    again = "give the sweep's own command again with the same hydra.sweep.dir"
+    with pytest.raises(InputError, match=rf"plan\.json: cannot be read: .*; remove it, and {again}"):
+        resume_sweep(first.directory, callback=Looker())
+    plan.unlink()
+    with pytest.raises(InputError, match=rf"^sweep: its plan \(\.ch12/plan\.json\) is missing; {again}$"):
+        resume_sweep(first.directory, callback=Looker())
+    second = sweep(*TINY, "seed=1,2")
+    assert second.looker.ended == []
+    assert without_times(second.rows) == without_times(first.rows)
+    assert resume_sweep(first.directory, callback=Looker()).outcome.failed == 0
+
+
+@pytest.mark.usefixtures("folder")
 def test_finished_jobs_are_skipped_and_later_ones_added() -> None:
     first = sweep(*TINY, "seed=range(4)")
     jobs_of_first = {path: stamp for path, stamp in stamps(Path("sweep")).items() if path.parts[1].isdigit()}
