@@ -32,7 +32,7 @@ from ch12cli.files.result_json import Result, write_result
 from ch12cli.files.run_directory import CHECKPOINTS
 from ch12cli.search.settings import SEARCH_SWEEPER, as_user_typed, sweeper_overrides
 from ch12cli.shell import shell_word
-from ch12cli.sweeps.jobs import JobComposer, SweepJob, make_jobs
+from ch12cli.sweeps.jobs import JobComposer, SweepJob, make_jobs, problems_of_lists
 from ch12cli.sweeps.search.request import SearchRequest, read_request
 from hydra_plugins.ch12_search import SearchSweeper
 from hydra_plugins.ch12_stacked import ExecutorLauncher, SlurmLauncher, StackedLauncher
@@ -104,6 +104,7 @@ def read_sweep(composer: Composer, argv: Sequence[str], *, compose: bool = True)
     problems += [Problem.with_override(text, "hydra's own settings cannot be swept") for text in swept]
     problems += [problem for override in hydra_overrides if (problem := hydra_problem(override))]
     problems += idle_problems(overrides, swept=True)
+    problems += problems_of_lists(overrides)
     if problems:
         raise InputError(problems)
     jobs = JobComposer(composer, [str(override.input_line) for override in hydra_overrides])
@@ -144,9 +145,12 @@ def sweeper_params(config: DictConfig, composer: Composer) -> list[Override]:
     params = config.hydra.sweeper.get("params") or {}
     overrides = [f"{key}={value}" for key, value in params.items()]
     try:
-        return list(OverridesParser.create(config_loader=composer.loader).parse_overrides(overrides))
+        found = OverridesParser.create(config_loader=composer.loader).parse_overrides(overrides)
     except HydraException as error:
         raise InputError(f"hydra.sweeper.params: {first_lines(error)}") from error
+    if problems := problems_of_lists(found):
+        raise InputError(problems)
+    return list(found)
 
 
 def batch_of(overrides: Sequence[Override]) -> list[list[str]]:

@@ -30,6 +30,7 @@ from ch12cli.files.plain_values import is_finite_number
 from ch12cli.files.sweep_csv import JobFacts
 
 # Settings that do not affect a job's result: data loading, threads, logging, checkpoints and stacking.
+# Each of the latter has one value in a sweep: jobs that differ only in it are equal, and share a stack.
 STACKING = tuple(f"sweep.{name}" for name in ("max_stacked", "processes", "fused", "fail_fast", "verify", "record"))
 IRRELEVANT = ("workers", "pin_memory", "threads", "logger", "checkpoint.", *STACKING)
 
@@ -134,6 +135,15 @@ class SweepJob:
         excluded, between, equals = self.base.naming
         kept = sorted(text for text in self.overrides if text.partition("=")[0].lstrip("+~") not in excluded)
         return between.join(kept).replace("=", equals)
+
+
+def problems_of_lists(overrides: Iterable[Override]) -> list[Problem]:
+    """Returns a problem for each override that gives several values to a key that applies to a whole sweep."""
+    return [
+        Problem.with_override(str(override.input_line), "applies to the whole sweep", "give one value")
+        for override in overrides
+        if override.is_sweep_override() and override.key_or_group in STACKING
+    ]
 
 
 def run_settings_of(jobs: Sequence[SweepJob]) -> list[RunSettings]:

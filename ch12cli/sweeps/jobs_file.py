@@ -17,7 +17,7 @@ from ch12cli.errors import InputError
 from ch12cli.files.atomic import write_whole
 from ch12cli.files.command import override_key
 from ch12cli.shell import override_value
-from ch12cli.sweeps.jobs import SweepJob
+from ch12cli.sweeps.jobs import STACKING, SweepJob
 
 YAML = (".yaml", ".yml")  # suffixes of YAML files
 LARGEST = 2**28  # bytes of a file: a million jobs of ten keys
@@ -32,13 +32,23 @@ def read_jobs(path: Path) -> list[list[str]]:
     """
     text = read_text(path)
     rows = from_yaml(text, path) if path.suffix in YAML else from_csv(text, path)
-    hydras = sorted({key for row in rows for key in row if key.lstrip("+~").startswith(("hydra.", "hydra/"))})
-    if hydras:
-        raise InputError(f"--jobs {path}: {hydras[0]}: applies to the whole sweep; give it on the command line")
+    columns = sorted({key for row in rows for key in row})
+    found = [column for column in columns if is_of_the_sweep(column, rows)]
+    if found:
+        raise InputError(f"--jobs {path}: {found[0]}: applies to the whole sweep; give it on the command line")
     jobs = [[f"{key}={value}" for key, value in row.items()] for row in rows]
     if not jobs:
         raise InputError(f"--jobs {path}: holds no job; give a header of keys and a row for each job")
     return jobs
+
+
+def is_of_the_sweep(column: str, rows: Sequence[Mapping[str, str]]) -> bool:
+    """Returns whether no job may have a value of its own for a column.
+
+    The same value in each row is the sweep's: --write writes what the command line had.
+    """
+    key = override_key(column)
+    return key.startswith(("hydra.", "hydra/")) or (key in STACKING and len({row.get(column) for row in rows}) > 1)
 
 
 def read_text(path: Path) -> str:

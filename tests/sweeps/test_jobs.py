@@ -269,6 +269,17 @@ def test_a_sweep_over_nothing_is_a_mistake(word: str) -> None:
         (["optimizer.lr=interval(0.1,1)"], "list the values, such as optimizer.lr=0.1,1"),
         (["seed=rang(3)"], "seed=rang(3): not understood; did you mean `'seed=range(3)'`?"),
         (["seed=range(1,2"], "not understood"),
+        *(
+            (["seed=1,2", f"{line}"], f"{line}: applies to the whole sweep; give one value")
+            for line in (
+                *("sweep.record=compact,directories", "sweep.max_stacked=2,4", "sweep.verify=0,1"),
+                *("sweep.processes=1,2", "sweep.fail_fast=true,false", "sweep.fused=auto,false"),
+            )
+        ),
+        (
+            ["search.n_trials=4", "optimizer.lr=interval(0.1,1)", "sweep.max_stacked=range(2,8)"],
+            "sweep.max_stacked=range(2,8): applies to the whole sweep; give one value",
+        ),
     ],
 )
 def test_sweeps_with_wrong_syntax_are_refused(words: list[str], problem: str) -> None:

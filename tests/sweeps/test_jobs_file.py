@@ -111,6 +111,8 @@ def test_of_a_long_table_of_data_only_the_first_rows_are_looked_at(
         ("seed\n" + "1" * 200_000 + "\n", "is not CSV: field larger than field limit"),
         ("seed,hydra.sweep.dir\n1,x\n", "hydra.sweep.dir: applies to the whole sweep; give it on the command line"),
         ("hydra/launcher\nbasic\n", "hydra/launcher: applies to the whole sweep"),
+        ("seed,sweep.record\n1,compact\n2,directories\n", "sweep.record: applies to the whole sweep; give it on the"),
+        ("seed,sweep.verify\n1,1\n2,\n", "sweep.verify: applies to the whole sweep"),
     ],
 )
 def test_a_csv_file_that_is_not_a_table_of_jobs_is_refused(folder: Path, content: str | bytes, problem: str) -> None:
@@ -118,6 +120,13 @@ def test_a_csv_file_that_is_not_a_table_of_jobs_is_refused(folder: Path, content
         read(folder, content)
     assert str(error.value).startswith("--jobs ")
     assert problem in str(error.value)
+
+
+def test_a_key_of_the_whole_sweep_may_have_one_value_in_all_rows(folder: Path) -> None:
+    assert read(folder, "seed,sweep.record\n1,compact\n2,compact\n") == [
+        ["seed=1", "sweep.record=compact"],
+        ["seed=2", "sweep.record=compact"],
+    ]
 
 
 @pytest.mark.parametrize(
@@ -129,6 +138,7 @@ def test_a_csv_file_that_is_not_a_table_of_jobs_is_refused(folder: Path, content
         ("[]\n", "holds no job"),
         ("- {seed: 1\n", "is not YAML: "),
         ("- {hydra.job.name: x}\n", "hydra.job.name: applies to the whole sweep"),
+        ("- {seed: 1}\n- {seed: 2, +sweep.fail_fast: true}\n", "sweep.fail_fast: applies to the whole sweep"),
     ],
 )
 def test_a_yaml_file_that_is_not_a_list_of_jobs_is_refused(folder: Path, content: str, problem: str) -> None:

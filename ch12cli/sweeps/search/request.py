@@ -38,7 +38,7 @@ from ch12cli.search.space import (
 from ch12cli.search.study import batch_size
 from ch12cli.shell import shell_word
 from ch12cli.suggest import suggestion
-from ch12cli.sweeps.jobs import FREE, FREE_GROUPS, JobComposer, SweepJob
+from ch12cli.sweeps.jobs import FREE, FREE_GROUPS, JobComposer, SweepJob, problems_of_lists
 
 PARAMETERS = "parameters"  # an objective: the number of them that a network has
 MOST_CHECKED = 100  # options of a key that are composed before the search starts
@@ -112,10 +112,12 @@ def read_request(
     overrides: those of the command line, without Hydra's own.
     """
     node: Any = OmegaConf.to_container(config.hydra.sweeper, resolve=True)
+    own_conditions = node["when"] if isinstance(node["when"], Mapping) else {}
     node = with_space_file(node, composer)
     settings = settings_from(node)
     problems: list[Problem] = []
     every = [*parse_params({} if node["params"] is None else node["params"], composer), *overrides]
+    problems += problems_of_lists(every)
     parameters = search_parameters(every, problems)
     conditions = conditions_of(settings.when)
     problems += condition_problems(parameters, conditions) or []
@@ -147,6 +149,17 @@ def read_request(
     for key, condition in conditions.items():
         if condition.key not in searched and condition.key not in values:
             raise InputError(Problem(f"search.when.{key}", None, f"{condition.key} is no key of these runs"))
+        # a condition of a file of ranges may be idle beside what the command line has set
+        if condition.key in known and not condition.holds(known) and key in own_conditions:
+            rule = f"never holds, because all runs have {condition.key}={known[condition.key]}"
+            raise InputError(
+                Problem(
+                    f"search.when.{key}",
+                    shown(own_conditions[key]),
+                    rule,
+                    f"search {condition.key} too, or leave it out",
+                )
+            )
     start = [
         Problem("search.start", f"{{{', '.join(map(': '.join, each.items()))}}}", f"is not in the space: {faults}")
         for each in settings.start
