@@ -28,13 +28,14 @@ RULE = "must compare keys and numbers, such as model.width * model.depth <= 256"
 
 
 class Constraint:
-    """A condition on settings. A setting without one of its keys satisfies it.
+    """A condition on settings. A setting without one of its keys satisfies it; one of which it has no value does not.
 
-    Raises InputError for a text that is not one.
+    fault: why it had no value, such as a division by zero, as long as it has had none of any setting. Raises
+    InputError for a text that is not one.
     """
 
     def __init__(self, text: str) -> None:
-        self.text = text
+        self.text, self.fault, self.is_sound = text, "", False
         try:
             self.tree = ast.parse(text, mode="eval").body
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -48,9 +49,12 @@ class Constraint:
         if not self.keys <= values.keys():
             return True
         try:
-            return bool(self._value(self.tree, {key: read_as(values[key]) for key in self.keys}))
-        except (TypeError, ArithmeticError):
+            holds = bool(self._value(self.tree, {key: read_as(values[key]) for key in self.keys}))
+        except (TypeError, ArithmeticError) as error:
+            self.fault = "" if self.is_sound else str(error)
             return False
+        self.fault, self.is_sound = "", True
+        return holds
 
     def _check(self, node: ast.AST) -> bool:
         if isinstance(node, ast.Name | ast.Attribute):

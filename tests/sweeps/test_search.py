@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ch12cli.catalogue.best_setting import best_setting
@@ -552,6 +553,11 @@ def test_folds_are_repetitions_of_a_trial() -> None:
         ),
         ((LR, "search.epochs=99"), "search.epochs=99: is less than a setting takes: 100 epochs"),
         ((LR, "search.when={optimizer.lr: 'no.key=1'}"), "search.when.optimizer.lr: no.key is no key of these runs"),
+        (
+            ("search.n_trials=4", "optimizer.lr=0.1,0.2", "search.when={optimizer.lr: 'optimizer=sgd'}"),
+            "search.when.optimizer.lr=optimizer=sgd: never holds, because all runs have optimizer=adam; "
+            "search optimizer too, or leave it out",
+        ),
         (("search.n_trials=4", "dataset.fold=0,1"), "a fold is no setting to search; leave it out"),
         (("search.n_trials=4", "optimizer.lr=tag(log,interval(1e-300,1e300))"), "its bounds are too far apart"),
         (("search.n_trials=4",), "nothing is searched"),
@@ -574,6 +580,30 @@ def test_a_mistake_in_a_search_is_refused_before_anything_is_trained(words: Sequ
     with pytest.raises(InputError) as raised:
         read(*words)
     assert message in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("constraint", "reason"),
+    [
+        ("1/0 < optimizer.lr", "division by zero"),
+        ("1 // (seed - 1) < optimizer.lr", "integer division or modulo by zero"),
+        ("optimizer.lr < 'x'", "'<' not supported between instances of 'float' and 'str'"),
+    ],
+)
+def test_a_constraint_that_cannot_be_computed_is_named(constraint: str, reason: str, folder: Path) -> None:
+    with pytest.raises(InputError) as raised:
+        search("optimizer.lr=0.1,0.01", f'search.constraints=["{constraint}"]')
+    assert str(raised.value) == f"search.constraints={constraint}: cannot be computed of any setting: {reason}"
+
+
+def test_a_constraint_that_has_no_value_for_some_settings_leaves_these_out(folder: Path) -> None:
+    swept = search("optimizer.lr=0.1,0.01", "optimizer.momentum=0,0.5", 'search.constraints=["1/optimizer.momentum>0"]')
+    assert {row["optimizer.momentum"] for row in swept.rows.values()} == {"0.5"}
+
+
+def test_a_condition_of_a_file_of_ranges_may_be_idle() -> None:
+    space = read("search=small", "optimizer=adam").space
+    assert "optimizer.momentum" not in space.setting(np.full(len(space.parameters), 0.5))
 
 
 @pytest.mark.slow

@@ -256,7 +256,13 @@ class Search:
         if self.is_exhausted and not self.study.trials and self.refused:
             raise next(iter(self.refused.values()))
         if self.is_exhausted and not self.study.trials and self.request.constraints:
-            raise InputError(Problem("search.constraints", None, "no setting was found of which they hold"))
+            faults = [
+                Problem("search.constraints", each.text, f"cannot be computed of any setting: {each.fault}")
+                for each in self.request.constraints
+                if each.fault
+            ]
+            unmet = Problem("search.constraints", None, "no setting was found of which they hold")
+            raise InputError(faults or unmet)
         return settings
 
     def allows(self, setting: Setting) -> bool:
