@@ -6,6 +6,7 @@ in `.ch12/plan.json`.
 """
 
 import csv
+import errno
 import io
 import math
 import os
@@ -246,6 +247,9 @@ def read_sweep_csv(path: Path, *, brief: bool = False) -> list[SweepRow]:
     except FileNotFoundError:
         return []
     except (OSError, UnicodeDecodeError, csv.Error) as error:
+        if isinstance(error, OSError) and error.errno == errno.ELOOP:  # of read_file, which follows no link
+            rule = "must be a file, not a link; put the file in its place, or remove the link"
+            raise InputError(f"{path}: {rule}") from error
         hint = "" if isinstance(error, PermissionError) else "; remove it, or choose another hydra.sweep.dir"
         raise InputError(f"{path}: cannot be read: {reason_of(error)}{hint}") from error
     complete = {

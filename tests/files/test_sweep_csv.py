@@ -216,3 +216,9 @@ def test_a_job_that_was_resumed_with_changes_has_them_in_its_command() -> None:
         "'dataset.file=\"my rows.csv\"' dataset.folder=null"
     )
     assert row.overrides["epochs"] == "8"
+
+
+def test_a_table_that_is_a_link_is_named_as_one(tmp_path: Path) -> None:
+    (tmp_path / "sweep.csv").symlink_to("nowhere")
+    with pytest.raises(InputError, match=r"sweep\.csv: must be a file, not a link; put the file in its place, or rem"):
+        read_sweep_csv(tmp_path / "sweep.csv")
