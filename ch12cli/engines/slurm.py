@@ -125,7 +125,9 @@ class Slurm:
             hint = f"continue with other options: {resume_line(directory)} {PREFIX_OF_LAUNCHER}KEY=VALUE"
             raise InputError(f"sbatch refused the sweep: {said}; {hint}")
         if (found := SUBMITTED.fullmatch(done.stdout.strip())) is None:  # from a wrapper of a site, for example
-            raise MachineError(f"sbatch did not print the number of a job, but: {in_one_line(done.stdout) or 'nothing'}")
+            raise MachineError(
+                f"sbatch did not print the number of a job, but: {in_one_line(done.stdout) or 'nothing'}"
+            )
         return found[1]
 
     def sbatch_line(self, count: int, directory: Path) -> list[str]:

@@ -171,7 +171,10 @@ def odd_result(**values: object) -> bytes:
         ("sweep/.ch12/progress.json", b'{"format": 1, "began": ' + b"9" * 400 + b', "stacks": []}'),
         ("sweep/.ch12/progress.json", b'{"format": 1, "began": 1e400, "stacks": [[[1e400], 1, 1]]}'),
         ("sweep/.ch12/search.json", b'{"format": 1, "words": ["rm"], "trials": 3, "repetitions": 1, "others": 0}'),
-        ("sweep/.ch12/search.json", b'{"format": 1, "words": ["train"], "trials": 9, "repetitions": 1, "others": 1e400}'),
+        (
+            "sweep/.ch12/search.json",
+            b'{"format": 1, "words": ["train"], "trials": 9, "repetitions": 1, "others": 1e400}',
+        ),
         ("sweep/.ch12/search.json", b'[{"words": "train"}]'),
     ],
     ids=lambda part: part if isinstance(part, str) else repr(part[:40]),
