@@ -18,9 +18,9 @@ from ch12cli.errors import InputError
 from ch12cli.files.compact.run_files import run_exists
 from ch12cli.files.metrics_csv import SEVERAL, read_metrics
 from ch12cli.files.plan_json import PLAN, is_inside
-from ch12cli.files.progress_json import PROGRESS
 from ch12cli.files.run_directory import METRICS, RESULT, SWEEP
 from ch12cli.files.sweep_csv import SweepRow, is_sweep
+from ch12cli.files.unfinished.progress_json import PROGRESS
 from ch12cli.files.untrusted_text import escape_controls
 from ch12cli.plots.recorded import column_in_words, readable_metrics, records_of, run_name
 from ch12cli.report import page

@@ -12,9 +12,9 @@ from ch12cli.files.atomic import last_written
 from ch12cli.files.cluster.progress import sweep_progress
 from ch12cli.files.metrics_csv import count_epochs
 from ch12cli.files.plan_json import PLAN, count_planned, is_inside, readable_plan
-from ch12cli.files.progress_json import ProgressFile
 from ch12cli.files.run_directory import METRICS, RESULT
 from ch12cli.files.sweep_csv import SweepRow
+from ch12cli.files.unfinished.progress_json import ProgressFile
 
 
 class SweepStanding(NamedTuple):

@@ -22,7 +22,7 @@ from ch12cli.files.atomic import read_file
 from ch12cli.files.hydra_folder import LARGEST, LOADER, NAMES_A_KEY, WRITTEN_LAST, hydra_in, is_bounded, with_changes
 from ch12cli.files.plan_json import WITHDRAWN, PlanFile, read_plan
 from ch12cli.files.run_directory import HYDRA
-from ch12cli.files.search_json import read_search
+from ch12cli.files.unfinished.search_json import read_search
 from ch12cli.shell import shell_line
 
 # Keys added later, with the values that match earlier behaviour.

@@ -26,11 +26,11 @@ from ch12cli.files.history import environment_differences
 from ch12cli.files.locks import locked
 from ch12cli.files.metrics_csv import read_metrics
 from ch12cli.files.plan_json import PLAN, PlanFile, read_plan
-from ch12cli.files.progress_json import ProgressWriter
 from ch12cli.files.result_json import Result, read_result
 from ch12cli.files.run_directory import CHECKPOINTS, METRICS, RESULT, STATE, SWEEP
-from ch12cli.files.search_json import SearchFile, write_search
 from ch12cli.files.sweep_csv import RowBuffer, SweepRow, SweepTable, read_sweep_csv
+from ch12cli.files.unfinished.progress_json import ProgressWriter
+from ch12cli.files.unfinished.search_json import SearchFile, write_search
 from ch12cli.run.sessions import environment_of, plain_of
 from ch12cli.run.signals import Terminated, sigterm_raises
 from ch12cli.run.start import resume_hint

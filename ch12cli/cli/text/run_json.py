@@ -14,8 +14,8 @@ from ch12cli.files.command import commands_of
 from ch12cli.files.hydra_folder import read_keys
 from ch12cli.files.result_json import Result, read_result
 from ch12cli.files.run_directory import HYDRA, RESULT
-from ch12cli.files.search_json import read_search
 from ch12cli.files.tags import read_tags
+from ch12cli.files.unfinished.search_json import read_search
 
 
 def json_text(value: Any) -> str:

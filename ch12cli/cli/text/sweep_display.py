@@ -38,7 +38,7 @@ from ch12cli.cli.text.sweep_report import (
 )
 from ch12cli.config.recorded import resume_line
 from ch12cli.files.result_json import describe_ending
-from ch12cli.files.search_json import read_search
+from ch12cli.files.unfinished.search_json import read_search
 
 if TYPE_CHECKING:  # these modules import torch
     from ch12cli.files.sweep_csv import SweepRow

@@ -191,7 +191,7 @@ def show_sweep(screen: "Screen", entry: "Entry") -> None:
         styled_summary,
     )
     from ch12cli.files.cluster.tasks import TaskFollower
-    from ch12cli.files.search_json import read_search
+    from ch12cli.files.unfinished.search_json import read_search
 
     rows = read_rows_as_planned(entry.path)
     monitor = sweep_monitor(entry.path, rows) or "valid_loss"

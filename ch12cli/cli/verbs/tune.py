@@ -58,7 +58,7 @@ def format_tuned(tuned: "Tuned", argv: Sequence[str], *, width: int, ascii_only:
     """
     from ch12cli.catalogue.formatting import column_label
     from ch12cli.cli.text.tables import format_table
-    from ch12cli.files.search_json import read_search
+    from ch12cli.files.unfinished.search_json import read_search
     from ch12cli.shell import shell_line
 
     directory = str(tuned.finished.outcome.directory)

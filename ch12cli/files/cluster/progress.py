@@ -6,7 +6,7 @@ from pathlib import Path
 from ch12cli.errors import InputError
 from ch12cli.files.cluster.bundle_json import WORK, bundle_numbers, read_bundle
 from ch12cli.files.cluster.journal import JournalReader
-from ch12cli.files.progress_json import ProgressFile, StackProgress, read_progress
+from ch12cli.files.unfinished.progress_json import ProgressFile, StackProgress, read_progress
 
 
 def sweep_progress(sweep: Path) -> ProgressFile | None:

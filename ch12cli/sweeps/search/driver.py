@@ -16,8 +16,8 @@ from ch12cli.files.command import options_for, override_key
 from ch12cli.files.metrics_csv import minimised
 from ch12cli.files.plan_json import PlanFile, read_plan
 from ch12cli.files.run_directory import SWEEP
-from ch12cli.files.search_json import SearchFile, remove_search
 from ch12cli.files.sweep_csv import ENDED, SweepRow, read_sweep_csv, row_on_disk
+from ch12cli.files.unfinished.search_json import SearchFile, remove_search
 from ch12cli.search.optuna_study import is_study, read_study
 from ch12cli.search.settings import SAMPLERS, as_search_keys
 from ch12cli.search.space import Setting

@@ -1,0 +1,1 @@
+"""What a sweep has on disk while it has not ended."""
