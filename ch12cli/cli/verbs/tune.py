@@ -58,7 +58,6 @@ def format_tuned(tuned: "Tuned", argv: Sequence[str], *, width: int, ascii_only:
     """
     from ch12cli.catalogue.formatting import column_label
     from ch12cli.cli.text.tables import format_table
-    from ch12cli.files.unfinished.search_json import read_search
     from ch12cli.shell import shell_line
 
     directory = str(tuned.finished.outcome.directory)
@@ -80,9 +79,8 @@ def format_tuned(tuned: "Tuned", argv: Sequence[str], *, width: int, ascii_only:
         lines += [*format_final(tuned.final, width=width, ascii_only=ascii_only), ""]
         lines.append(f"predict with it: {shell_line(['ch12', 'predict', str(model.directory), 'ROWS.csv'])}")
     if is_interrupted:
-        lines.append("interrupted: no final model was trained")
-    if is_interrupted and read_search(tuned.finished.outcome.directory) is None:  # else the search's end has said it
         into = [] if any(word.startswith("hydra.sweep.dir=") for word in argv) else [f"hydra.sweep.dir={directory}"]
+        lines.append("interrupted: no final model was trained")
         lines.append(f"go on: {shell_line(['ch12', 'tune', *argv, *into])}")
     elif tuned.best is None:
         lines.append("no final model was trained, because no run of a setting has finished")
