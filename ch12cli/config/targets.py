@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib import import_module
@@ -132,6 +133,7 @@ def argument(value: Any, target: Target) -> Any:
     """
     if not isinstance(value, Mapping | list):
         return value
+    value = deepcopy(value)  # which the target may change
     from hydra.errors import HydraException
     from hydra.utils import instantiate
     from omegaconf import OmegaConf

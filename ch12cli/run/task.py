@@ -21,9 +21,10 @@ from ch12cli.errors import InputError, Problem
 from ch12cli.run.data_sets import read_data
 from ch12cli.run.value_checks import output_notes, precision_notes, precision_problems, undefined_metric_problems
 from ch12cli.training.batches import FoldedPart, Part, StreamedPart
-from ch12cli.training.losses import RowWeighted, with_nan
+from ch12cli.training.losses import BinaryCrossEntropy, RowWeighted, with_nan
 from ch12cli.training.metrics import Metric, metrics_for
 from ch12cli.training.network import Network
+from ch12cli.training.torch_internals import has_hooks
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,32 @@ def build_loss(settings: RunSettings, target: str, class_weights: Sequence[float
     loss = build("loss", replace(settings.loss, path=target, arguments={**settings.loss.arguments, **given}))
     if not isinstance(loss, nn.Module):
         raise InputError(f"loss._target_={target}: must be an nn.Module that takes (prediction, target)")
+    if isinstance(loss, torch.jit.ScriptModule):  # which takes no hooks
+        return OnCopies(loss)
+    if not is_of_torch(loss) or has_hooks(loss):  # it may change what it is given in place
+        loss.register_forward_pre_hook(copied_inputs, prepend=True)
     return loss
+
+
+def is_of_torch(loss: nn.Module) -> bool:
+    """Returns whether a loss is torch's own, or ch12's in place of it."""
+    return type(loss) in (BinaryCrossEntropy, RowWeighted) or type(loss).__module__.startswith("torch.nn.")
+
+
+def copied_inputs(_loss: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Returns copies of what a loss is given: the metrics are computed from the same predictions and targets."""
+    return tuple(value.clone() if isinstance(value, Tensor) else value for value in inputs)
+
+
+class OnCopies(nn.Module):
+    """A loss that is given copies."""
+
+    def __init__(self, loss: nn.Module) -> None:
+        super().__init__()
+        self.loss = loss
+
+    def forward(self, *inputs: Any) -> Any:
+        return self.loss(*copied_inputs(self.loss, inputs))
 
 
 def is_list(value: object) -> bool:
@@ -239,7 +265,8 @@ def notes_on_outputs(network: Network, task: Task, train: Part) -> tuple[str, ..
     stream = torch.get_rng_state()
     network.train(False)
     with torch.no_grad():
-        notes = output_notes(network.module(train.head(2)[0]), task.loss_name, classes=task.classes)
+        prediction = network.module(train.head(2)[0].clone())
+    notes = output_notes(prediction, task.loss_name, classes=task.classes)
     network.train(True)
     torch.set_rng_state(stream)
     said = any(note.startswith("model.output=") for note in task.warnings)
@@ -255,7 +282,7 @@ def check_fit(network: Network, task: Task, train: Part, *, last_batch: int) -> 
     x, y = train.head(2)
     rng = torch.get_rng_state()
     network.train(False)
-    prediction = call("model", network.module, {}, x)  # not compiled: only the shapes matter
+    prediction = call("model", network.module, {}, x.clone())  # not compiled: only the shapes matter
     if not isinstance(prediction, Tensor) or tuple(prediction.shape) != (len(x), task.outputs):
         gave = f"shape {tuple(prediction.shape)}" if isinstance(prediction, Tensor) else type(prediction).__name__
         rule = f"{task.loss_name} on this data set needs {(len(x), task.outputs)}"
@@ -285,7 +312,7 @@ def try_single_row(network: Network, x: Tensor) -> None:
     before = network.snapshot()
     with torch.random.fork_rng(devices=[network.device] if network.device.type == "cuda" else []):
         try:
-            call("model", network.module, {}, x)
+            call("model", network.module, {}, x.clone())
             refuse_single_row(network.module, x[:1])
         finally:
             network.restore(before)
@@ -293,7 +320,7 @@ def try_single_row(network: Network, x: Tensor) -> None:
 
 def refuse_single_row(module: nn.Module, row: Tensor) -> None:
     try:
-        call("model", module, {}, row)
+        call("model", module, {}, row.clone())
     except RefusedError as error:
         hint = "the last batch of an epoch has one row; choose another batch_size or dataset.test_size"
         raise RefusedError(f"{error}; {hint}") from error.__cause__

@@ -230,7 +230,7 @@ def layer_values(module: nn.Module, x: torch.Tensor) -> int:
         found.append(output.numel() if isinstance(output, torch.Tensor) else 0)
 
     hooks = [layer.register_forward_hook(count) for layer in module.modules() if not list(layer.children())]
-    call("model", module.eval(), {}, x)
+    call("model", module.eval(), {}, x.clone())
     for hook in hooks:
         hook.remove()
     return sum(found) // len(x)

@@ -14,6 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from ch12cli.models.averaging import Ensemble
 from ch12cli.training.activations import activation
 from ch12cli.training.losses import LossAndGrad
 from ch12cli.training.torch_internals import has_hooks
@@ -201,6 +202,28 @@ class Sequential:
             gradient = layer.backward(gradient)
         self.first.parameter_gradients(gradient)  # what comes before has no parameters
         return loss, x
+
+
+# Layers that give a view of their input, and layers that give a new tensor.
+VIEWS = (nn.Flatten, nn.Identity, nn.Unflatten)
+PRODUCTS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+def spares_input(module: nn.Module) -> bool:
+    """Returns whether a module is known not to change its input in place, as all that ch12 ships are.
+
+    The first layer that is no view of the input must be a product: what comes after it has a tensor of its own.
+    """
+    if has_hooks(module):
+        return False
+    while type(module) is nn.Sequential:
+        first = next((layer for layer in module if type(layer) not in VIEWS), None)
+        if first is None:
+            return False
+        module = first
+    if type(module) is Ensemble:
+        return all(map(spares_input, module.members))
+    return type(module) in PRODUCTS
 
 
 def flat_layers(module: nn.Module) -> list[nn.Module] | None:

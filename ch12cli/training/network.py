@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ch12cli.training.layers import single_layers
+from ch12cli.training.layers import single_layers, spares_input
 from ch12cli.training.losses import Loss, loss_and_grad
 from ch12cli.training.torch_internals import aligned_size, backward
 
@@ -52,7 +52,9 @@ class Network:
         self.trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
         self.parameters, self.gradient, self.places = flatten_parameters(self.trained)
         self.autocast = precision == "bfloat16"
-        self.forward: Callable[[Tensor], Tensor] = torch.compile(module) if compile_it else module
+        forward: Callable[[Tensor], Tensor] = torch.compile(module) if compile_it else module
+        # the rows are ch12's own, and views of them: another network may change its input in place
+        self.forward = forward if spares_input(module) else lambda x: forward(x.clone())
         self.dtype, self.device = dtype, device
         self.layers = None if compile_it or self.autocast or device.type != "cpu" else single_layers(module)
 

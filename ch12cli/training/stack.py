@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from ch12cli.training.layers import Masks, flat_layers, stacked_layers
+from ch12cli.training.layers import Masks, flat_layers, spares_input, stacked_layers
 from ch12cli.training.losses import StackedLoss
 from ch12cli.training.torch_internals import has_hooks, is_dropout
 
@@ -52,6 +52,7 @@ class Stack:
     ) -> None:
         first = modules[0]
         self.device, self.dtype, self.module = device, dtype, first
+        self.spares_input = spares_input(first)
         self.names = [name for name, _ in first.named_parameters()]
         self.shapes = [parameter.shape for parameter in first.parameters()]
         layers = flat_layers(first) or []
@@ -98,7 +99,7 @@ class Stack:
         """Returns the predictions, (runs, rows, outputs). x: (runs, rows, features)."""
         if self.layers is None:
             parameters = {name: view for name, (view, _) in zip(self.names, self.views, strict=True)}
-            return self.vectorised(parameters, x)
+            return self.vectorised(parameters, x if self.spares_input else x.clone())
         if self.runs_last:
             return self.layers.forward(x.permute(1, 2, 0)).permute(2, 0, 1)
         return self.layers.forward(x)
