@@ -117,8 +117,9 @@ def reason_of(error: BaseException) -> str:
 
 
 def first_line(text: str) -> str:
-    """The first line of a text that is not empty."""
-    return next((line.strip() for line in text.splitlines() if line.strip()), "no reason given")
+    """The first line of a text that is not empty, and the second if the first ends with a colon."""
+    first, second = ([line.strip() for line in text.splitlines() if line.strip()] + ["", ""])[:2]
+    return (f"{first} {second}" if first.endswith(":") else first).strip() or "no reason given"
 
 
 def describe_error(error: BaseException) -> str:

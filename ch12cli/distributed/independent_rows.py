@@ -32,7 +32,7 @@ def require_independent_rows(network: SharedNetwork, loss: nn.Module, part: Part
             problem = problem_of(network, loss, x, y)
     finally:
         network.place = None
-        network.restore(before)
+        network.undo(before)
         network.set_stream(stream)
     if problem:
         refuse_sharing(network, problem)

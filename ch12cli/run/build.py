@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from ch12cli.config.run_settings import LoopSettings, MachineSettings, ModelSettings, RunSettings
 from ch12cli.config.targets import (
@@ -81,7 +82,34 @@ def build_module(settings: ModelSettings, task: Ends) -> nn.Module:
         raise InputError(f"model._target_={target.path}: gave {type(module).__name__}, must give an nn.Module")
     if not any(parameter.requires_grad for parameter in module.parameters()):
         raise InputError(f"model._target_={target.path}: has no parameters to train")
+    if not target.path.startswith("ch12cli.models."):
+        refuse_odd_values(module, target.path)
     return module
+
+
+def refuse_odd_values(module: nn.Module, path: str) -> None:
+    """Raises RefusedError unless a network of the user's own consists of real numbers that can be saved.
+
+    On the meta device, where networks are built to compare their shapes, all are without values.
+    """
+    may_be_meta = torch.get_default_device().type == "meta"
+    key, named = "model._target_", [*module.named_parameters(), *module.named_buffers()]
+    for name, value in named:
+        rule = hint = ""
+        if is_lazy(value):
+            rule = f"its {name} has no shape before the first batch"
+            hint = "use layers that are told their inputs, such as nn.Linear; ch12 passes `inputs` and `outputs`"
+        elif value.is_meta and not may_be_meta:
+            rule, hint = f"its {name} is on the meta device, without values", "build it without device='meta'"
+        elif value.is_complex():
+            rule = f"its {name} is complex, and networks are trained in real numbers"
+            hint = "keep the real and the imaginary part, as torch.view_as_real gives them"
+        if rule:
+            raise RefusedError(Problem(key, path, rule, hint))
+    for name, value in module.state_dict().items():
+        if not isinstance(value, Tensor):
+            rule = f"its state_dict has {name}, a {type(value).__name__}, and checkpoints hold tensors only"
+            raise RefusedError(Problem(key, path, rule, "keep it in a buffer, or leave it out of the state"))
 
 
 def with_uses_of_activation(error: RefusedError) -> RefusedError:

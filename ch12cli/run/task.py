@@ -21,6 +21,7 @@ from ch12cli.errors import InputError, Problem
 from ch12cli.run.data_sets import read_data
 from ch12cli.run.value_checks import output_notes, precision_notes, precision_problems, undefined_metric_problems
 from ch12cli.training.batches import FoldedPart, Part, StreamedPart
+from ch12cli.training.layers import spares_input
 from ch12cli.training.losses import BinaryCrossEntropy, RowWeighted, with_nan
 from ch12cli.training.metrics import Metric, metrics_for
 from ch12cli.training.network import Network
@@ -264,13 +265,24 @@ def notes_on_outputs(network: Network, task: Task, train: Part) -> tuple[str, ..
     """Returns notes on what an untrained network gives for two rows. Draws nothing from the random stream."""
     stream = torch.get_rng_state()
     network.train(False)
-    with torch.no_grad():
-        prediction = network.module(train.head(2)[0].clone())
+    prediction = evaluated(network, train.head(2)[0])
     notes = output_notes(prediction, task.loss_name, classes=task.classes)
     network.train(True)
     torch.set_rng_state(stream)
     said = any(note.startswith("model.output=") for note in task.warnings)
     return () if said else tuple(notes)
+
+
+@torch.no_grad()
+def evaluated(network: Network, x: Tensor) -> Any:
+    """Returns what a network gives for rows where no gradient is recorded. Raises RefusedError if it fails there."""
+    try:
+        return call("model", network.module, {}, x.clone())
+    except RefusedError as error:
+        if "does not require grad" not in str(error):
+            raise
+        hint = "evaluation records no gradients; a forward that needs them computes within `with torch.enable_grad():`"
+        raise RefusedError(f"{error}; {hint}") from error.__cause__
 
 
 def check_fit(network: Network, task: Task, train: Part, *, last_batch: int) -> None:
@@ -282,6 +294,8 @@ def check_fit(network: Network, task: Task, train: Part, *, last_batch: int) -> 
     x, y = train.head(2)
     rng = torch.get_rng_state()
     network.train(False)
+    if not spares_input(network.module):  # of the user's own, which may not compute without gradients
+        evaluated(network, x)
     prediction = call("model", network.module, {}, x.clone())  # not compiled: only the shapes matter
     if not isinstance(prediction, Tensor) or tuple(prediction.shape) != (len(x), task.outputs):
         gave = f"shape {tuple(prediction.shape)}" if isinstance(prediction, Tensor) else type(prediction).__name__
@@ -315,7 +329,7 @@ def try_single_row(network: Network, x: Tensor) -> None:
             call("model", network.module, {}, x.clone())
             refuse_single_row(network.module, x[:1])
         finally:
-            network.restore(before)
+            network.undo(before)
 
 
 def refuse_single_row(module: nn.Module, row: Tensor) -> None:

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ch12cli.errors import InputError, MachineError
+from ch12cli.errors import InputError, MachineError, first_line
 from ch12cli.files.atomic import machine_errors, sync_folder, write_flushed, write_whole
 from ch12cli.files.metrics_csv import read_metrics
 from ch12cli.files.run_directory import METRICS
@@ -368,6 +368,5 @@ def checkpoint_must_fit(where: str) -> Iterator[None]:
     try:
         yield
     except MISMATCH_ERRORS as error:
-        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")
-        details = f"{type(error).__name__}: {reason[:200]}"
+        details = f"{type(error).__name__}: {first_line(str(error))[:200]}"
         raise InputError(f"{where}: its checkpoint does not fit its settings ({details})") from error

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ch12cli.errors import InputError, describe_error
 from ch12cli.training.layers import single_layers, spares_input
 from ch12cli.training.losses import Loss, loss_and_grad
 from ch12cli.training.torch_internals import aligned_size, backward
@@ -104,3 +105,11 @@ class Network:
 
     def restore(self, state: dict[str, Tensor]) -> None:
         self.module.load_state_dict(state)
+
+    def undo(self, state: dict[str, Tensor]) -> None:
+        """Restores the state before a trial. Raises InputError if the module does not load what it has saved."""
+        try:
+            self.restore(state)
+        except RuntimeError as error:
+            rule = f"cannot load its own saved state ({describe_error(error)}); give its buffers a fixed shape"
+            raise InputError(f"model: {type(self.module).__name__} {rule}") from error

@@ -202,3 +202,100 @@ def test_a_keyboard_interrupt_of_the_users_code_fails_its_job(folder: Path) -> N
     rows = (folder / "s" / "sweep.csv").read_text(encoding="utf-8")
     assert "KeyboardInterrupt, raised by code of your own" in rows
     assert (folder / "s" / "0" / "result.json").exists()
+
+
+class Scaled(nn.Module):
+    """A linear network whose outputs are multiplied by `gain`. kind: what is odd about it."""
+
+    def __init__(self, inputs: int, outputs: int, kind: str = "") -> None:
+        super().__init__()
+        if kind == "lazy":
+            self.layer: Any = nn.LazyLinear(outputs)
+        else:
+            odd: Any = {"meta": {"device": "meta"}, "complex": {"dtype": torch.complex64}}.get(kind, {})
+            self.layer = nn.Linear(inputs, outputs, **odd)
+        self.kind = kind
+        self.register_buffer("seen", torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Any:
+        if self.kind == "complex":
+            return self.layer(x.to(torch.complex64)).real
+        if self.kind == "growing" and self.training:
+            self.seen = torch.cat([self.get_buffer("seen"), torch.zeros(1)])
+        if self.kind == "gradient":
+            return self.with_gradient(x)
+        if self.kind == "gradient recorded":
+            with torch.enable_grad():
+                return self.with_gradient(x)
+        return self.layer(x) * (torch.nan if self.kind == "nan" else 1)
+
+    def with_gradient(self, x: Tensor) -> Any:
+        x = x.detach().requires_grad_()
+        y = self.layer(x)
+        (gradient,) = torch.autograd.grad(y.sin().sum(), x, create_graph=True)
+        return y + gradient.sum(1, keepdim=True)
+
+    def get_extra_state(self) -> Any:
+        return {"kind": self.kind}
+
+    def set_extra_state(self, state: Any) -> None:
+        pass
+
+
+class Plain(Scaled):
+    """The same, whose state has tensors alone."""
+
+    get_extra_state = nn.Module.get_extra_state
+    set_extra_state = nn.Module.set_extra_state
+
+
+ODD = [
+    ("Plain", "lazy", "its layer.weight has no shape before the first batch"),
+    ("Plain", "meta", "its layer.weight is on the meta device"),
+    ("Plain", "complex", "its layer.weight is complex"),
+    ("Plain", "gradient", "torch.enable_grad()"),
+    ("Scaled", "", "its state_dict has _extra_state, a dict"),
+]
+
+
+@pytest.mark.parametrize(("name", "kind", "reason"), ODD)
+def test_a_network_that_cannot_be_trained_is_refused_in_a_line(
+    name: str, kind: str, reason: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    choice("model", f"{HERE}.{name}\nkind: '{kind}'", folder)
+    words = ["train", "-q", "--config-dir", "conf", "epochs=1", "device=cpu"]
+    assert main([*words, "model=mine", "hydra.run.dir=r"]) == 2
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told.startswith("ch12: model")
+    assert reason in told
+    assert not Path("r").exists()
+    assert main([*words, "-m", "model=linear,mine", "hydra.sweep.dir=s"]) == 3
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told.startswith("run 1 (model=mine) failed: ")
+    assert reason in told
+    first = read_result(Path("s/0/result.json"))
+    assert first is not None
+    assert first.status == "finished"
+
+
+def test_a_network_that_records_gradients_itself_is_trained_and_evaluated(folder: Path, train: Train) -> None:
+    choice("model", f"{HERE}.Plain\nkind: gradient recorded", folder)
+    outcome = train("model=mine", "epochs=2", *ROWS, "precision=float64", folders=[folder / "conf"])
+    job = evaluate(outcome.directory, split="valid", trust=True)
+    assert job.parts["valid"].metrics["loss"] == outcome.rows[-1]["valid_loss"]
+
+
+@pytest.mark.parametrize("more", ["batch_size=89", "devices=2"])
+def test_a_network_that_cannot_load_its_own_state_is_refused_where_that_is_tried(
+    more: str, folder: Path, train: Train
+) -> None:
+    choice("model", f"{HERE}.Plain\nkind: growing", folder)
+    with pytest.raises(InputError, match=r"Plain cannot load its own saved state .*: size mismatch for seen"):
+        train("model=mine", more, *ROWS, folders=[folder / "conf"])
+
+
+def test_a_saved_state_that_does_not_fit_says_what_does_not(folder: Path, train: Train) -> None:
+    choice("model", f"{HERE}.Plain\nkind: growing", folder)
+    directory = train("model=mine", "epochs=1", *ROWS, folders=[folder / "conf"]).directory
+    with pytest.raises(InputError, match=r"Error\(s\) in loading state_dict for Plain: size mismatch for seen: "):
+        evaluate(directory, trust=True)
