@@ -1,5 +1,6 @@
 """`ch12 eval`: metrics of a saved run on parts of its data, in total and per class."""
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ch12cli.data.prepared import Prepared
+from ch12cli.data.text_file import count_with_noun
 from ch12cli.errors import InputError
 from ch12cli.files.predictions.predictions_npz import PARTS
 from ch12cli.run.predictions.of_rows import predictions
@@ -32,11 +34,13 @@ class PartMetrics:
     """Metrics on one part of the data.
 
     metrics: loss and the metrics of the task; confusion: counts, (true class, predicted class), or None for regression.
+    undefined: rows whose prediction is NaN, which have no class. If there are any, metrics are NaN and confusion None.
     """
 
     rows: int
     metrics: dict[str, float]
     confusion: Counts | None
+    undefined: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +90,13 @@ def evaluate(directory: Path, *, split: str | None = None, best: bool = False, t
     with loaded_job(directory, best=best, trust=trust) as (job, epoch, messages):
         data = job.task.data
         parts = {name: evaluate_part(job, name) for name in evaluated_parts(data, split)}
-        return Evaluation(epoch, data.table.class_names, parts, messages)
+        notes = [f"{name}: {undefined_note(part)}" for name, part in parts.items() if part.undefined]
+        return Evaluation(epoch, data.table.class_names, parts, [*messages, *notes])
+
+
+def undefined_note(part: PartMetrics) -> str:
+    rows = count_with_noun(part.rows, "row")
+    return f"the network's outputs are not numbers (NaN) for {part.undefined} of {rows}, which have no predicted class"
 
 
 def evaluated_parts(data: Prepared, split: str | None) -> list[str]:
@@ -104,14 +114,18 @@ def evaluated_parts(data: Prepared, split: str | None) -> list[str]:
 def evaluate_part(job: Job, name: str) -> PartMetrics:
     part = tensors(getattr(job.task.data, name), job.task, dtype=job.network.dtype, device=job.device)
     metrics = {metric: float(value[0]) for metric, value in job.training.evaluate(part).items()}
-    confusion = None
+    confusion, undefined = None, 0
     if job.task.classes:
         rows, classes = max(1, EVALUATED // max(1, part.values)), job.task.classes
         confusion = np.zeros((classes, classes), np.int64)
         for x, y in part.blocks(rows, runs=None):
-            found = predicted_classes(predictions(job.network, x), output=job.task.output).cpu().numpy()
+            outputs = predictions(job.network, x)
+            undefined += int(outputs.isnan().any(1).sum())
+            found = predicted_classes(outputs, output=job.task.output).cpu().numpy()
             actual = target_of(job.task.loss, y).reshape(-1).long().cpu().numpy()
             confusion += confusion_of(actual, found, classes=classes)
+    if undefined:  # the largest of NaN would be the first class
+        return PartMetrics(len(part), dict.fromkeys(metrics, math.nan), None, undefined)
     return PartMetrics(len(part), metrics, confusion)
 
 

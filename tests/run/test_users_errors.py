@@ -299,3 +299,15 @@ def test_a_saved_state_that_does_not_fit_says_what_does_not(folder: Path, train:
     directory = train("model=mine", "epochs=1", *ROWS, folders=[folder / "conf"]).directory
     with pytest.raises(InputError, match=r"Error\(s\) in loading state_dict for Plain: size mismatch for seen: "):
         evaluate(directory, trust=True)
+
+
+def test_predictions_that_are_not_numbers_have_no_class(
+    folder: Path, train: Train, capsys: pytest.CaptureFixture[str]
+) -> None:
+    choice("model", f"{HERE}.Plain\nkind: nan", folder)
+    directory = train("model=mine", "epochs=1", *ROWS, folders=[folder / "conf"]).directory
+    assert main(["eval", "--trust", "--split", "valid", str(directory)]) == 0
+    shown = capsys.readouterr()
+    assert "accuracy  nan" in shown.out
+    assert "predicted class" not in shown.out
+    assert "valid: the network's outputs are not numbers (NaN) for 30 of 30 rows" in shown.err
