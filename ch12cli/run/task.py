@@ -1,9 +1,11 @@
 """The learning task: data, loss and metrics, and the network shape that they require."""
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -309,12 +311,41 @@ def check_fit(network: Network, task: Task, train: Part, *, last_batch: int) -> 
     if not isinstance(loss, Tensor) or loss.dim():
         gave = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
         raise InputError(f"loss: {task.loss_name} gives {gave}; must be one number, the mean over the rows")
+    refuse_sum(task, loss, prediction.detach(), y)
     if not loss.requires_grad:
         raise InputError("model: the loss does not depend on its parameters; keep .detach() and no_grad out of forward")
     network.train(True)
     if last_batch == 1:
         try_single_row(network, x)
     torch.set_rng_state(rng)
+
+
+def refuse_sum(task: Task, value: Tensor, prediction: Tensor, y: Tensor) -> None:
+    """Raises InputError for a loss that adds up the rows: epochs and parts are reported as means over their rows.
+
+    value: the loss of these rows.
+    """
+    if is_of_torch(task.loss):
+        if getattr(task.loss, "reduction", "mean") == "sum":
+            rule = "adds up the rows of a batch; must be one number, the mean over the rows"
+            raise InputError(Problem("loss.reduction", "sum", rule, "leave it out"))
+    elif adds_up(task.loss, float(value.detach()), prediction, y):
+        rule = "grows with the number of rows, as a sum does; must be one number, the mean over the rows"
+        raise RefusedError(f"loss: {task.loss_name} {rule}; divide it by their number")
+
+
+@torch.no_grad()
+def adds_up(loss: nn.Module, value: float, prediction: Tensor, y: Tensor) -> bool:
+    """Returns whether a loss is n times as large for each row n times. False if that cannot be tried."""
+    try:
+        tried = deepcopy(loss)  # it may count its calls
+        found = [float(tried(torch.cat([prediction] * n), torch.cat([y] * n))) / n for n in (2, 3)]
+    except Exception:  # it cannot be copied, or takes batches of one size only
+        return False
+    return value != 0 and all(math.isclose(each, value, rel_tol=CLOSE) for each in found)
+
+
+CLOSE = 1e-3  # relative: rounding in bfloat16 is smaller, and a mean is half as large at least
 
 
 @torch.no_grad()

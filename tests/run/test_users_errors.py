@@ -1,5 +1,6 @@
 """An exception in torch that an object of the user's caused is the user's input, as one in the user's own code is."""
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -311,3 +312,54 @@ def test_predictions_that_are_not_numbers_have_no_class(
     assert "accuracy  nan" in shown.out
     assert "predicted class" not in shown.out
     assert "valid: the network's outputs are not numbers (NaN) for 30 of 30 rows" in shown.err
+
+
+class Summed(nn.Module):
+    """A loss of the user's own: the sum of squares, or something that is like a mean. kind: which."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind, self.calls = kind, 0
+        self.lock = threading.Lock() if kind == "lock" else None  # which cannot be copied
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        self.calls += 1
+        errors = (prediction - target).square().sum(1)
+        weights = torch.arange(1, len(errors) + 1)
+        values = {
+            "sum": errors.sum(),
+            "norm": errors.sum().sqrt(),
+            "weighted": (errors * weights).sum() / weights.sum(),
+            "deviation": errors.mean() + (prediction - target).std(),
+            "largest": errors.max(),
+        }
+        if self.kind == "two" and len(errors) not in (2, 16, 8):
+            raise ValueError("takes batches of 16 rows")
+        return values.get(self.kind, errors.mean())
+
+
+@pytest.mark.parametrize("kind", ["mean", "norm", "weighted", "deviation", "largest", "lock", "two"])
+def test_a_loss_of_ones_own_need_be_no_plain_mean(kind: str, folder: Path, train: Train) -> None:
+    choice("loss", f"{HERE}.Summed\nkind: {kind}", folder)
+    more = [
+        "dataset=toy_regression",
+        "dataset.kind=line",
+        "dataset.size=40",
+        "dataset.test_size=0",
+        "dataset.valid_size=0",
+        "batch_size=16",
+    ]
+    assert train("loss=mine", "epochs=1", *more, folders=[folder / "conf"]).status == "finished"
+
+
+def test_a_loss_that_adds_up_the_rows_is_refused(folder: Path, train: Train) -> None:
+    choice("loss", f"{HERE}.Summed\nkind: sum", folder)
+    data = ["dataset=toy_regression", "dataset.kind=line", "dataset.size=40"]
+    with pytest.raises(InputError, match="loss: Summed grows with the number of rows"):
+        train("loss=mine", *data, folders=[folder / "conf"])
+    for loss in ("mse", "l1", "huber"):
+        with pytest.raises(InputError, match=r"loss\.reduction=sum: adds up the rows"):
+            train(f"loss={loss}", "+loss.reduction=sum", *data)
+    for loss, outputs in (("cross_entropy", ""), ("bce", "dataset=two_class"), ("bce_logits", "dataset=two_class")):
+        with pytest.raises(InputError, match=r"loss\.reduction=sum: adds up the rows"):
+            train(f"loss={loss}", "+loss.reduction=sum", *outputs.split())
