@@ -195,6 +195,8 @@ def test_files_with_other_layouts_give_the_same_table() -> None:
          "y from; choose others, or exclude fewer"]),
         ("a,y\n1,p\n2,q\n3,p\n", {"features": "categories"}, ["dataset.features=categories: leaves no column of "
          "table.csv to learn y from; choose others, or exclude fewer"]),
+        ("a,y\n1,p\n2,q\n3,p\n", {"features": []}, ["dataset.features=[]: leaves no column to learn from; "
+         "name some, or write dataset.features=all"]),
         ("a,y\n1,p\n", {"missing": "dorp"}, ["dataset.missing=dorp: must be one of refuse, drop, mean, median; "
          "did you mean drop?"]),
     ],
