@@ -112,7 +112,7 @@ def csv_file(
     wrong += choice_problems("dataset.separator", separator, ("auto", *SEPARATORS))
     wrong += choice_problems("dataset.decimal", decimal, get_args(Decimal))
     wrong += integer_problems("dataset.skip_lines", skip_lines, low=0, high=10**6)
-    if not features:  # an empty list, which is not all of them
+    if not isinstance(features, str) and not features:  # an empty list, which is not all of them
         wrong.append("dataset.features=[]: leaves no column to learn from; name some, or write dataset.features=all")
     if wrong:
         raise InputError(wrong)

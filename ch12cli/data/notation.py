@@ -2,6 +2,8 @@
 
 import math
 import re
+import unicodedata
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -147,13 +149,22 @@ def _units_and_signs(cells: Sequence[str]) -> tuple[list[tuple[str, str]], set[s
     for cell in cells:
         text = _with_same_signs(cell)
         part = WRITTEN.fullmatch(text) if len(text) <= LONGEST else None
-        if part is None:
+        if part is None or _has_digit(part["before"]) or _has_digit(part["after"].strip()):
             return [], set()
         units[part["before"], part["after"].strip()] = None
         signs.update(sign for sign in part["digits"] if sign in "_' ,")
         if len(units) > 1:
             break
     return list(units), signs
+
+
+def _has_digit(unit: str) -> bool:
+    """Whether what stands before or after a number is a part of it: ½, or a digit of another script; not m² or CO₂."""
+    return any(
+        unicodedata.category(sign).startswith("N")
+        and not (place and unicodedata.decomposition(sign).startswith(("<super>", "<sub>")))
+        for place, sign in enumerate(unit)
+    )
 
 
 def usual_notation(decimal: Decimal) -> Notation:

@@ -375,6 +375,17 @@ LOOK_ALIKE = {
 }
 
 
+@pytest.mark.parametrize("form", ["\u0661{}", "{}\u0661", "\uff13{}", "{}½", "{}⁵", "{} Ⅳ"])
+def test_a_digit_of_another_script_is_no_unit(form: str) -> None:
+    with pytest.raises(InputError, match="is not a number"):  # Python's float reads "\u06610" as 10
+        column([form.format(number) for number in range(4)], numbers=["x"])
+
+
+@pytest.mark.parametrize("unit", ["m²", "kg CO₂", "m s⁻¹", "‰", "℃", "円"])
+def test_a_unit_may_have_an_exponent_or_an_index(unit: str) -> None:
+    assert column([f"{number} {unit}" for number in range(4)], numbers=["x"]).features[:, 0].tolist() == [0, 1, 2, 3]
+
+
 @pytest.mark.parametrize("cell", ["1" * 200_000 + "x!", "1" * 90_000 + "±" + "1" * 90_000 + "!", "1." * 90_000 + "!"])
 def test_a_very_long_cell_is_a_text_at_once(cell: str) -> None:
     assert not looks_like_number(cell)
