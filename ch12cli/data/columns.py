@@ -29,6 +29,7 @@ NO_TEXT = {"", "nan", "na", "n/a", "null", "?", "#n/a"}  # how files mark a miss
 NO_NUMBER = NO_TEXT | {"none", "-", "nil"}  # the same in a column of numbers: these may be the name of a category
 INFINITE = re.compile(r"[+-]?(inf|infinity|∞)", re.IGNORECASE)
 DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")
+THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2},[0-9]{3}")  # or a decimal comma with three digits behind it
 EXACT = 2.0**53  # whole numbers up to it are exact in float64
 ROUNDED = 0.01  # rounding, relative to the range of a column, from which on it matters
 
@@ -108,6 +109,10 @@ def number(cell: str, notation: Notation = PLAIN_NOTATION) -> float | str:
     if notation != PLAIN_NOTATION:
         return f"{short(text)!r} is not a number{notation.described}"
     hint = f"; write {text.replace(',', '.')}" if DECIMAL_COMMA.fullmatch(text) else ""
+    if hint and THOUSANDS.fullmatch(text):  # of which nobody but the user knows what it is
+        hint += f" or {text.replace(',', '')}, whichever it is"
+    if any(sign.isdecimal() and not sign.isascii() for sign in text):
+        hint = "; write its digits as 0 to 9"
     return f"{short(text)!r} is not a number{hint}"
 
 

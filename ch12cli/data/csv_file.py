@@ -403,8 +403,8 @@ def _numbers(
     return Column(name, notation=notation), kept
 
 
-def _values(sheet: Sheet, name: str, notation: Notation, problems: list[str], hint: Callable[[], str]) -> Floats:
-    """The numbers of a column, (rows,). hint: gives what is added to the first problem where some cells are numbers."""
+def _values(sheet: Sheet, name: str, notation: Notation, problems: list[str], hint: Callable[..., str]) -> Floats:
+    """The numbers of a column, (rows,). hint: gives what is added to the first problem; mixed: some are numbers."""
     cells = sheet.columns[name]
     if isinstance(cells, Numbers):
         return cells.values
@@ -412,15 +412,15 @@ def _values(sheet: Sheet, name: str, notation: Notation, problems: list[str], hi
     codes = cells.codes
     wrong = np.array([isinstance(value, str) for value in found], np.bool_)[codes]
     texts = [f"{sheet.location(row, name)}: {found[codes[row]]}" for row in np.flatnonzero(wrong)]
-    if texts and not all(isinstance(value, str) for value in found):
-        texts[0] += hint()
+    if texts:
+        texts[0] += hint(mixed=not all(isinstance(value, str) for value in found))
     problems += texts
     return np.array([math.nan if isinstance(value, str) else value for value in found])[codes]
 
 
 def _weights(sheet: Sheet, name: str, notation: Notation, problems: list[str]) -> Floats:
     """The weight of each row, (rows,). Cells that are no numbers from 0 are added to problems."""
-    values = _values(sheet, name, notation, problems, lambda: "")
+    values = _values(sheet, name, notation, problems, lambda **_: "")
     below = [f"{sheet.location(row, name)}: a weight must be 0 or more" for row in np.flatnonzero(values < 0)]
     problems += below
     return values

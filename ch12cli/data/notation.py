@@ -56,6 +56,7 @@ LIKE = re.compile(
     re.IGNORECASE,
 )
 LONGEST = 100  # characters of a number with a unit, a date or a time: a longer text would take long to search
+MOST_KINDS = 5  # of units and signs of which each is tried with all cells of a column that has several
 QUOTES = "'\"`´‘’“”„«»*"  # around a number, or behind it as a mark
 
 
@@ -132,6 +133,19 @@ def find_notation(cells: Iterable[str], *, decimal: Decimal = "auto", declared: 
     if declared:
         found += [Notation("date"), Notation("time")]
     return next((each for each in found if None not in map(each.value, cells)), None)
+
+
+def notation_of_most(cells: Collection[str], decimal: Decimal) -> Notation:
+    """The notation, with any unit, of dates or of times, in which most of the cells are numbers; the usual one if none.
+
+    decimal: as in find_notation.
+    """
+    kinds = Counter((tuple(units), frozenset(signs)) for units, signs in (_units_and_signs([cell]) for cell in cells))
+    found = [usual_notation(decimal)]
+    for (units, signs), _ in kinds.most_common(MOST_KINDS):
+        found += [Notation("number", *unit, *pair) for unit in units for pair in _separators(signs, decimal)]
+    found += [Notation("date"), Notation("time")]
+    return max(found, key=lambda each: sum(each.value(cell) is not None for cell in cells))
 
 
 def plain_numbers_last(cells: Iterable[str]) -> list[str]:

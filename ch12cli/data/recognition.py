@@ -12,13 +12,14 @@ from ch12cli.data.notation import (
     find_notation,
     is_number,
     looks_like_number,
+    notation_of_most,
     plain_numbers_last,
     usual_notation,
 )
 from ch12cli.data.sheets.cells import Numbers
 from ch12cli.data.sheets.text_sheet import Sheet
 from ch12cli.data.table import Floats
-from ch12cli.data.text_file import list_names, short
+from ch12cli.data.text_file import list_names, list_values, short
 from ch12cli.shell import names_option
 
 TargetType = Literal["auto", "classes", "values"]
@@ -61,10 +62,14 @@ class Recognition:
             self._tell(name, found, otherwise)
         return found
 
-    def hint(self, name: str, *, target: bool = False) -> str:
-        """What to do about a column of which only some cells are numbers."""
-        ways = self._ways(self._values(name), "dataset.target_type=values" if target else self.numbers_option(name))
+    def hint(self, name: str, *, mixed: bool, target: bool = False) -> str:
+        """What to do about a column with cells that are no numbers. mixed: whether others are."""
+        is_declared = name in self.numbers
+        declare = "dataset.target_type=values" if target else self.numbers_option(name)
+        ways = self._ways(self._values(name), None if is_declared else declare)
         read = f"; add {' or '.join(ways)} to read all of them" if ways else ""
+        if is_declared or not mixed:
+            return read
         if target:
             return f"{read}; if it holds classes, add dataset.target_type=classes"
         return f"{read}; if the column holds categories, add {self.categories_option(name)}"
@@ -94,11 +99,8 @@ class Recognition:
         if not cells and any(map(has_text, column.distinct)):
             return None
         found = find_notation(plain_numbers_last(cells), decimal=self.decimal, declared=declared)
-        if found is None and declared:
-            found = find_notation(
-                list(filter(looks_like_number, cells)) or cells[:1], decimal=self.decimal, declared=True
-            )
-            return found or usual_notation(self.decimal)
+        if found is None and declared:  # so that those cells are reported that are written otherwise than most
+            return notation_of_most(cells, self.decimal)
         return found or (usual_notation(self.decimal) if any(map(is_number, cells)) else None)
 
     def _values(self, name: str) -> list[str]:
@@ -127,26 +129,32 @@ class Recognition:
                 f"{self.sheet.source}: column {name}: {list_names(texts)} are taken as texts, not numbers"
             )
             return
-        ways = self._ways(like, declare)
+        ways, shown, rest = self._ways(like, declare), like[0], ""
+        if not ways:
+            kind = notation_of_most(like, self.decimal)
+            odd = [text for text in like if kind.value(text) is None]
+            if len(odd) < len(like) - len(odd):
+                ways, shown = [declare], next(text for text in like if kind.value(text) is not None)
+                rest = f" (all but {list_values(odd)}, to be changed first)"
         self.problems.append(
-            f"column {name}: {short(like[0])!r} looks like a number, a date or a time; "
-            + (f"add {' or '.join(ways)} to read it, " if ways else "add ")
+            f"column {name}: {short(shown)!r} looks like a number, a date or a time; "
+            + (f"add {' or '.join(ways)} to read it{rest}, " if ways else "add ")
             + otherwise
         )
 
-    def _ways(self, texts: Sequence[str], declare: str) -> list[str]:
-        """The options that read all of these texts as numbers; the fewest that do."""
+    def _ways(self, texts: Sequence[str], declare: str | None) -> list[str]:
+        """The options that read all of these texts as numbers; the fewest that do. declare: None if it is given."""
         texts = plain_numbers_last(texts)
         decimals = list(dict.fromkeys((self.decimal, "comma", "point")))
-        for declared in (False, True):
+        for declared in (False, True) if declare else (True,):
             options = [
-                [f"dataset.decimal={decimal}"] * (decimal != self.decimal) + [declare] * declared
+                [f"dataset.decimal={decimal}"] * (decimal != self.decimal) + [declare] * bool(declared and declare)
                 for decimal in decimals
                 if find_notation(texts, decimal=decimal, declared=declared)
             ]
             if options:
-                fewest = min(map(len, options))
-                return [" ".join(words) for words in options if len(words) == fewest]
+                fewest = min(map(len, options))  # 0: they are numbers as they are, of which one is too large
+                return [" ".join(words) for words in options if len(words) == fewest > 0]
         return []
 
 

@@ -375,6 +375,45 @@ LOOK_ALIKE = {
 }
 
 
+ODD: list[tuple[list[str], str]] = [  # cells, all but one in one notation, and the other one
+    ([f"2024-01-{day:02d}" for day in range(1, 9)], "2024-02-30"),
+    ([f"12:{minute:02d}" for minute in range(8)], "24:61"),
+    ([f"{number} kg" for number in range(8)], "300 g"),
+]
+
+
+@pytest.mark.parametrize(("cells", "odd"), ODD, ids=["date", "time", "unit"])
+@pytest.mark.parametrize("place", [0, 5])
+def test_the_one_cell_that_is_written_otherwise_than_all_others_is_named(
+    cells: list[str], odd: str, place: int
+) -> None:
+    cells = [*cells[:place], odd, *cells[place:]]
+    with pytest.raises(InputError) as refused:
+        column(cells, numbers=["x"])
+    (line,) = refused.value.messages
+    assert line.startswith(f"table.csv, line {place + 2}, column x: '{odd}' is not a number")
+    with pytest.raises(InputError, match=rf"add 'dataset.numbers=\[x\]' to read it \(all but '{odd}', to be changed"):
+        column(cells)
+
+
+@pytest.mark.parametrize("options", [{}, {"numbers": ["x"]}])
+def test_commas_before_three_digits_may_be_of_both_kinds(options: dict[str, Any]) -> None:
+    with pytest.raises(InputError) as refused:
+        column(["1,234", "2,345", "3,456", "1,000"], **options)
+    first = refused.value.messages[0]
+    assert "add dataset.decimal=comma or dataset.decimal=point to read" in first
+    assert "write 1.234;" not in first  # it may be 1234
+
+
+def test_a_number_too_large_has_no_option_that_reads_it() -> None:
+    with pytest.raises(InputError) as refused:
+        column(["1", "2", "3", "1e400"])
+    assert refused.value.messages == [
+        "table.csv, line 5, column x: 1e400 is too large for a number; "
+        "if the column holds categories, add 'dataset.categories=[x]'"
+    ]
+
+
 @pytest.mark.parametrize("form", ["\u0661{}", "{}\u0661", "\uff13{}", "{}½", "{}⁵", "{} Ⅳ"])
 def test_a_digit_of_another_script_is_no_unit(form: str) -> None:
     with pytest.raises(InputError, match="is not a number"):  # Python's float reads "\u06610" as 10
