@@ -55,7 +55,7 @@ from ch12cli.data.text_file import (
     short,
     width_problem,
 )
-from ch12cli.errors import InputError, first_few, in_list
+from ch12cli.errors import InputError, Problem, first_few, in_list
 from ch12cli.shell import names_option
 
 MissingValues = Literal["refuse", "drop", "mean", "median"]
@@ -113,7 +113,8 @@ def csv_file(
     wrong += choice_problems("dataset.decimal", decimal, get_args(Decimal))
     wrong += integer_problems("dataset.skip_lines", skip_lines, low=0, high=10**6)
     if not isinstance(features, str) and not features:  # an empty list, which is not all of them
-        wrong.append("dataset.features=[]: leaves no column to learn from; name some, or write dataset.features=all")
+        rule, hint = "leaves no column to learn from", "name some, or write dataset.features=all"
+        wrong.append(Problem("dataset.features", "[]", rule, hint))
     if wrong:
         raise InputError(wrong)
     with _names_its_key():

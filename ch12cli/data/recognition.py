@@ -148,7 +148,7 @@ class Recognition:
         decimals = list(dict.fromkeys((self.decimal, "comma", "point")))
         for declared in (False, True) if declare else (True,):
             options = [
-                [f"dataset.decimal={decimal}"] * (decimal != self.decimal) + [declare] * bool(declared and declare)
+                [f"dataset.decimal={decimal}"] * (decimal != self.decimal) + ([declare] if declared and declare else [])
                 for decimal in decimals
                 if find_notation(texts, decimal=decimal, declared=declared)
             ]
