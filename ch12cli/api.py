@@ -103,8 +103,9 @@ class Run:
     ) -> "Predictions":
         """The network's answers for new rows, as `ch12 predict` gives them.
 
-        rows: the path of a CSV file, an image or a folder of images; or an array of unscaled features,
-        (rows, features), in the order of the training data. allow_unseen: takes a text that did not occur in training
+        rows: the path of a CSV file, an image or a folder of images; a data frame of pandas or polars, whose columns
+        are matched by name; or an array of unscaled features, (rows, features), in the order of the training data.
+        allow_unseen: takes a text that did not occur in training
         for none of those of its column. Returns values, (rows,): of a regression, or the numbers of
         the classes; and for classes probabilities, (rows, classes). InputError with everything that is wrong with the
         rows.
@@ -114,7 +115,7 @@ class Run:
 
         best = _is_best(checkpoint)
         if not isinstance(rows, str | Path):
-            return predict_features(self.directory, rows, best=best, trust=self.trust)
+            return predict_features(self.directory, rows, best=best, trust=self.trust, allow_unseen=allow_unseen)
         content = None if Path(rows).is_dir() else read_content(Path(rows))
         return predict(
             self.directory, content, source=str(rows), best=best, trust=self.trust, allow_unseen=allow_unseen

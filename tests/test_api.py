@@ -193,6 +193,68 @@ def test_an_array_of_a_wrong_shape_is_refused(folder: Path, rows: object, rule: 
         run.predict(rows)  # type: ignore[arg-type]
 
 
+def test_the_columns_of_a_data_frame_are_matched_by_name(folder: Path) -> None:
+    run = api.train(*QUICK, "hydra.run.dir=a")
+    names, features = list(iris().feature_names), iris().features
+    wanted = run.predict(features).probabilities
+    assert wanted is not None
+    frame = pandas.DataFrame(features, columns=names)[[*names[::-1]]].assign(note="x")
+    for rows in (frame, polars.DataFrame(frame.to_dict("list")), frame.astype(object)):
+        found = run.predict(rows).probabilities
+        assert found is not None
+        np.testing.assert_array_equal(found, wanted)
+    np.testing.assert_array_equal(run.predict(pandas.DataFrame(features)).probabilities, wanted)  # numbered columns
+    for given, rule in (
+        (frame.drop(columns="petal_width"), r"^rows: have no column petal_width; its other columns are note$"),
+        (frame.set_axis(list("abcde"), axis=1), r"the columns a, b, .*; must have sepal_length, .* or no names"),
+        (pandas.concat([frame, frame], axis=1), "rows: have the column sepal_length more than once"),
+        (frame.assign(petal_width=None), "line 1, column petal_width: is empty"),
+        (frame.assign(petal_width=1j), r"line 1, column petal_width: '1j' is not a number"),
+        (frame[:0], "rows: there are none"),
+    ):
+        with pytest.raises(InputError, match=rule):
+            run.predict(given)
+
+
+def test_texts_dates_and_whole_numbers_of_a_data_frame_are_read_as_those_of_a_file(folder: Path) -> None:
+    cells = {
+        "colour": ["red", "blue", "green"] * 10,
+        "day": [f"2024-01-{day + 1:02d}" for day in range(30)],
+        "level": [1, 2, 3, 4, 5] * 6,
+        "y": [f"{row % 7}.5" for row in range(30)],
+    }
+    frame = pandas.DataFrame(cells)
+    frame.to_csv("table.csv", index=False)
+    words = ["dataset=table", "dataset.file=table.csv", "dataset.numbers=[day]", "dataset.categories=[level]"]
+    run = api.train(*QUICK, *words, "hydra.run.dir=a")
+    wanted = run.predict("table.csv").values
+    dated = frame.assign(day=pandas.to_datetime(frame["day"]), level=frame["level"].astype(float))
+    encoded = pandas.get_dummies(frame[["colour", "level"]].astype(str), prefix_sep="=")
+    encoded["day"] = range(19723, 19723 + 30)  # days since 1970
+    for rows in (
+        frame,
+        polars.DataFrame(frame.to_dict("list")),
+        dated,
+        polars.DataFrame(dated.to_dict("list")),
+        encoded,
+    ):
+        np.testing.assert_array_equal(run.predict(rows).values, wanted)
+    with pytest.raises(InputError, match=r"'pink' did not occur in training; .*; or add allow_unseen=True"):
+        run.predict(frame.assign(colour="pink"))
+    found = run.predict(frame.assign(colour="pink"), allow_unseen=True)
+    assert found.messages[-1].startswith("rows: did not occur in training, encoded as none of the known texts: 'pink'")
+
+
+def test_a_tensor_that_needs_gradients_is_predicted_and_complex_numbers_are_not(folder: Path) -> None:
+    run = api.train(*QUICK, "hydra.run.dir=a")
+    features = iris().features
+    tensor = torch.tensor(features, requires_grad=True)
+    np.testing.assert_array_equal(run.predict(tensor).values, run.predict(features).values)
+    for given in (features + 1j, (features + 1j).tolist(), features.astype("datetime64[D]")):
+        with pytest.raises(InputError, match="rows: cannot be converted to an array of numbers"):
+            run.predict(given)
+
+
 def test_a_run_resumed_from_python_equals_the_uninterrupted_one(folder: Path) -> None:
     whole = api.train("device=cpu", "epochs=4", "hydra.run.dir=whole")
     resumed = api.train(*QUICK, "hydra.run.dir=part").resume("epochs=4")

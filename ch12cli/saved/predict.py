@@ -13,13 +13,14 @@ from ch12cli.config.combinations import IDX, IMAGE_FOLDER
 from ch12cli.config.run_settings import RunSettings
 from ch12cli.config.targets import call
 from ch12cli.config.untrusted_settings import NO_USE
-from ch12cli.data.columns import columns_from_plain
-from ch12cli.data.new_rows import NewRows, read_rows
+from ch12cli.data.columns import Column, columns_from_plain
+from ch12cli.data.new_rows import NewRows, names_of_frame, read_rows, rows_of_frame
+from ch12cli.data.own_datasets import as_numbers
 from ch12cli.data.pictures.idx import is_idx, read_new_idx
 from ch12cli.data.pictures.image_folder import read_new_images
 from ch12cli.data.scaling import scaling_from_plain, target_scaling_from_plain
 from ch12cli.data.text_file import Layout
-from ch12cli.errors import InputError
+from ch12cli.errors import InputError, first_line
 from ch12cli.run.predictions.of_rows import predictions
 from ch12cli.run.torch_settings import torch_settings
 from ch12cli.saved.load import Saved, read_saved
@@ -66,14 +67,27 @@ def predict(
     return _predict(saved, rows)
 
 
-def predict_features(directory: Path, features: ArrayLike, *, best: bool = False, trust: bool = False) -> Predictions:
-    """Returns predictions for an array of unscaled features, (rows, features), with columns as in training."""
+def predict_features(
+    directory: Path, features: ArrayLike, *, best: bool = False, trust: bool = False, allow_unseen: bool = False
+) -> Predictions:
+    """Returns predictions for a data frame, whose columns are matched by name, or for an array of unscaled features.
+
+    The columns of an array, (rows, features), are those of the training. allow_unseen: as in predict.
+    """
     saved = read_saved(directory, best=best, trust=trust, uses=NO_USE)
+    if names_of_frame(features) is not None:
+        return _predict(
+            saved,
+            rows_of_frame(features, training_columns(saved), allow_missing=has_fill(saved), allow_unseen=allow_unseen),
+        )
     columns = len(saved.state["feature_names"])
     try:
-        array = np.array(features, dtype=np.float64)
-    except (ValueError, TypeError) as error:
-        raise InputError(f"rows: cannot be converted to an array of numbers ({error})") from None
+        given = as_numbers(features)
+        if given.dtype.kind not in "biufOUS":
+            raise TypeError(f"it holds {given.dtype}")
+        array = given.astype(np.float64)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise InputError(f"rows: cannot be converted to an array of numbers ({first_line(str(error))})") from None
     if array.ndim != 2 or array.shape[1] != columns or not len(array):
         raise InputError(f"rows: have shape {array.shape}; must be (rows, {columns}), as in training")
     if np.isnan(array).any() and not has_fill(saved):
@@ -130,15 +144,19 @@ def new_rows(saved: Saved, content: bytes | None, *, source: str, allow_unseen: 
         return read_new_images(content, tuple(shape), source=source)
     if content is None:
         raise InputError(f"{source}: is a directory; give a CSV file")
-    columns = columns_from_plain(saved.state["encoding"], saved.state["feature_names"], str(saved.directory))
     return read_rows(
         content,
-        columns,
+        training_columns(saved),
         source=source,
         layout=layout_of(saved.settings),
         allow_missing=has_fill(saved),
         allow_unseen=allow_unseen,
     )
+
+
+def training_columns(saved: Saved) -> list[Column]:
+    """Returns the columns that the run was trained on."""
+    return columns_from_plain(saved.state["encoding"], saved.state["feature_names"], str(saved.directory))
 
 
 def layout_of(settings: RunSettings) -> Layout:
