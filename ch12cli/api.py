@@ -4,7 +4,8 @@ No call leaves state behind: not in Hydra, in logging, or in torch's random stre
 """
 
 import math
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ch12cli.catalogue.entries import Entry, configured_keys, entries, entry_row, job_entries
 from ch12cli.catalogue.formatting import count_of
 from ch12cli.catalogue.names import find_run_directory
-from ch12cli.errors import InputError
+from ch12cli.errors import InputError, MachineError, describe_error, location_of
 from ch12cli.files.atomic import write_whole
 from ch12cli.files.command import command_of_run
 from ch12cli.files.compact.run_files import recorded_job
@@ -84,7 +85,12 @@ class Run:
         from ch12cli.saved.resume import resume_run
 
         outcome = resume_run(
-            self.directory, overrides, callback=CallbackList(_listed(callbacks, Callback)), fork=fork, trust=self.trust
+            self.directory,
+            _texts(overrides, "run.resume"),
+            callback=CallbackList(_listed(callbacks, Callback)),
+            fork=fork,
+            trust=self.trust,
+            fork_hint="add fork=True",
         )
         return self if outcome is None else load_run(outcome.directory, trust=self.trust)
 
@@ -94,8 +100,11 @@ class Run:
         split: train, valid, test or all; None: the test part if there is one. checkpoint: the network after the last or
         the best epoch. InputError if the data set is not that of the training any more.
         """
+        from ch12cli.files.predictions.predictions_npz import PARTS
         from ch12cli.saved.evaluate import evaluate
 
+        if split not in (None, *PARTS, "all"):
+            raise InputError(f"split={split}: must be one of {', '.join(PARTS)}, all")
         return evaluate(self.directory, split=split, best=_is_best(checkpoint), trust=self.trust)
 
     def predict(
@@ -135,7 +144,7 @@ class Run:
         """
         from ch12cli.saved.export import export
 
-        target = Path(path)
+        target = _path(path, "path")
         if target.suffix not in FORMATS:
             raise InputError(f"{target}: must end in {', '.join(FORMATS)}")
         if not target.parent.is_dir():
@@ -186,8 +195,8 @@ class Sweep:
     def run(self, job: int) -> Run:
         """The run of a job, by its number from 0. InputError if there is no such job, or it has left no files."""
         by_number = {row.job: row for row in read_sweep_csv(self.directory / SWEEP)}
-        if job not in by_number:
-            raise InputError(f"{self.directory}: has no job {job}; it has {len(by_number)}, from 0")
+        if job not in list(by_number):  # which takes what cannot be hashed, too
+            raise InputError(f"{self.directory}: has no job {job!r}; it has {len(by_number)}, from 0")
         return load_run(self.directory / by_number[job].directory)
 
     def resume(self, *, callbacks: "SweepCallback | Sequence[SweepCallback]" = ()) -> "Sweep":
@@ -220,7 +229,7 @@ def train(
     from ch12cli.run.start import train_single
 
     outcome = train_single(
-        overrides,
+        _texts(overrides, "train"),
         folders=_folders(config_dir),
         callback=CallbackList(_listed(callbacks, Callback)),
         log=False,
@@ -248,12 +257,13 @@ def sweep(
     from ch12cli.sweeps.callbacks import SweepCallback, SweepCallbackList
     from ch12cli.sweeps.start import train_many
 
+    _texts(overrides, "sweep")
     finished = train_many(
         overrides if sampler is None else [f"search.sampler={sampler}", *overrides],
         folders=_folders(config_dir),
         config_name="config",
         callback=SweepCallbackList(_listed(callbacks, SweepCallback)),
-        jobs_file=None if jobs_file is None else Path(jobs_file),
+        jobs_file=None if jobs_file is None else _path(jobs_file, "jobs_file"),
     )
     return _sweep_of(finished)
 
@@ -264,7 +274,7 @@ def load_run(path: str | Path, *, trust: bool = False) -> Run:
     Files are read as data; nothing of the run is executed. trust: the run is your own, so classes that it names may be
     imported when its network is built. InputError if there is no such run, if it is a sweep, or if a file is damaged.
     """
-    directory = Path(path) if Path(path).is_dir() else find_run_directory(str(path))
+    directory = Path(path) if _path(path, "path").is_dir() else find_run_directory(str(path))
     if is_sweep(directory):
         raise InputError(f"{directory}: is a sweep; give one of its jobs, such as {directory / '0'}")
     if recorded_job(directory) is None and not any((directory / name).is_dir() for name in (HYDRA, CHECKPOINTS)):
@@ -285,8 +295,46 @@ def _sweep_of(finished: "Finished") -> Sweep:
     return Sweep(outcome.directory, runs(outcome.directory), outcome.failed, outcome.signal is not None)
 
 
-def _folders(config_dir: str | Path | Sequence[str | Path]) -> list[Path]:
-    return [Path(config_dir)] if isinstance(config_dir, str | Path) else [Path(folder) for folder in config_dir]
+def _folders(config_dir: Any) -> list[Path]:
+    several = isinstance(config_dir, Iterable) and not isinstance(config_dir, str)
+    return [_path(folder, "config_dir") for folder in (config_dir if several else [config_dir])]
+
+
+def _path(given: Any, name: str) -> Path:
+    """An argument as a path. InputError if it is none."""
+    if not isinstance(given, str | os.PathLike):
+        raise InputError(f"{name}={given!r}: must be a path, as text or pathlib.Path, not {type(given).__name__}")
+    return Path(given)
+
+
+def _texts(overrides: Sequence[Any], call: str) -> Sequence[str]:
+    """The overrides of a call. InputError if one is no text."""
+    if wrong := [each for each in overrides if not isinstance(each, str)]:
+        a_list = f"; for a list write {call}(*overrides)" if isinstance(wrong[0], list | tuple) else ""
+        raise InputError(f"overrides: {wrong[0]!r} is no text; write each as text such as 'epochs=5'{a_list}")
+    return overrides
+
+
+class _UsersCallback:
+    """A callback of the user's. What a method of it raises is an InputError that says where."""
+
+    def __init__(self, callback: Any) -> None:
+        self._callback = callback
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._callback, name)
+
+        def call(*arguments: Any, **named: Any) -> Any:
+            try:
+                return method(*arguments, **named)
+            except (InputError, MachineError, OSError, MemoryError):  # which ch12 handles
+                raise
+            except Exception as error:
+                what = f"callbacks: {type(self._callback).__name__}.{name} raised {describe_error(error)}"
+                saved = f"; the run itself is in {named['directory']}" if name == "on_end" else ""
+                raise InputError(f"{what}{location_of(error)}{saved}") from error
+
+        return call
 
 
 def _listed(callbacks: Any, protocol: type) -> list[Any]:
@@ -298,7 +346,7 @@ def _listed(callbacks: Any, protocol: type) -> list[Any]:
             whole = f"{protocol.__module__}.{protocol.__name__}"
             rule = f"has no method {missing[0]}; derive it from {whole}, whose methods do nothing"
             raise InputError(f"callbacks: {type(callback).__name__} {rule}")
-    return listed
+    return list(map(_UsersCallback, listed))
 
 
 def _is_best(checkpoint: str) -> bool:
@@ -344,7 +392,7 @@ def runs(folder: str | Path = "outputs") -> RunRows:
 
     Reads files as data and does not import torch. InputError if there is no such folder.
     """
-    path = find_run_directory(str(folder)) if not Path(folder).is_dir() else Path(folder)
+    path = find_run_directory(str(folder)) if not _path(folder, "folder").is_dir() else Path(folder)
     if not path.is_dir():
         raise InputError(f"{path}: is a file; give a folder, or a sweep")
     found = sorted(entries(path), key=lambda entry: entry.when, reverse=True)

@@ -5,7 +5,9 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas
@@ -275,6 +277,57 @@ def test_evaluate_reproduce_and_export_do_what_their_commands_do(folder: Path) -
     assert Path("again.npz").read_bytes() == Path("command.npz").read_bytes()
     with pytest.raises(InputError, match=r"must end in \.onnx, \.pt2, \.py"):
         run.export("again.txt")
+
+
+untyped: Any = api
+
+
+@pytest.mark.parametrize(
+    ("call", "rule"),
+    [
+        (
+            lambda run: untyped.train(["epochs=1"]),
+            r"'epochs=1'\] is no text; .* such as 'epochs=5'; .* train\(\*overrides\)",
+        ),
+        (lambda run: untyped.train({"epochs": 1}), "overrides: .* is no text; write each as text such as 'epochs=5'$"),
+        (lambda run: untyped.train(None), "overrides: None is no text"),
+        (lambda run: untyped.train(5), "overrides: 5 is no text"),
+        (lambda run: untyped.sweep(["seed=1,2"]), r"for a list write sweep\(\*overrides\)"),
+        (lambda run: untyped.sweep("seed=1,2", jobs_file=5), "jobs_file=5: must be a path"),
+        (lambda run: untyped.train(config_dir=5), "config_dir=5: must be a path, as text or pathlib.Path, not int"),
+        (lambda run: untyped.train(config_dir=[5]), "config_dir=5: must be a path"),
+        (lambda run: untyped.load_run(None), "path=None: must be a path"),
+        (lambda run: untyped.runs(None), "folder=None: must be a path"),
+        (lambda run: run.export(5), "path=5: must be a path"),
+        (lambda run: run.resume(5), "overrides: 5 is no text"),
+        (lambda run: run.predict(None), "^rows: have shape"),
+        (lambda run: run.evaluate(split="foo"), "^split=foo: must be one of train, valid, test, all$"),
+        (lambda run: run.resume("optimizer.lr=3"), "leave it out, or add fork=True for a new run"),
+        (lambda run: run.resume("hydra.run.dir=b"), "add fork=True for a new run"),
+    ],
+)
+def test_an_argument_of_another_type_is_refused_with_what_it_must_be(
+    folder: Path, call: Callable[[Any], object], rule: str
+) -> None:
+    run = api.train(*QUICK, "epochs=1", "hydra.run.dir=a")
+    with pytest.raises(InputError, match=rule):
+        call(run)
+    assert [path.name for path in folder.iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize("name", ["on_begin", "on_message", "on_epoch_end", "on_end"])
+def test_what_a_callback_raises_names_the_callback_and_its_line(folder: Path, name: str) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("of a test")
+
+    callback = NullCallback()
+    setattr(callback, name, fail)
+    loud = "early_stopping.patience=1"  # gives a message
+    rule = rf"callbacks: NullCallback\.{name} raised ZeroDivisionError: of a test \(test_api\.py, line \d+\)"
+    with pytest.raises(InputError, match=rule) as caught:
+        api.train(*QUICK, "epochs=9", loud, "optimizer.lr=1e-30", "hydra.run.dir=a", callbacks=callback)
+    assert (str(Path("a").resolve()) in str(caught.value)) == (name == "on_end")
+    assert (api.load_run("a").status == "finished") == (name == "on_end")
 
 
 def test_a_sweep_from_python_has_a_row_and_a_run_for_each_job(folder: Path) -> None:

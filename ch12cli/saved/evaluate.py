@@ -107,7 +107,7 @@ def evaluated_parts(data: Prepared, split: str | None) -> list[str]:
     if split == "all":
         return present
     if split not in present:
-        raise InputError(f"--split {split}: the run's data have no such part; they have {', '.join(present)}")
+        raise InputError(f"split {split}: the run's data have no such part; they have {', '.join(present)}")
     return [split]
 
 

@@ -99,28 +99,37 @@ def changes_of(overrides: Sequence[str], settings: RunSettings) -> dict[str, Any
 
 
 def resume_run(
-    directory: Path, overrides: Sequence[str], *, callback: Callback, fork: bool = False, trust: bool = False
+    directory: Path,
+    overrides: Sequence[str],
+    *,
+    callback: Callback,
+    fork: bool = False,
+    trust: bool = False,
+    fork_hint: str = "add --fork",
 ) -> Outcome | None:
     """Continues a run from its newest valid checkpoint. Returns None if there is nothing left to do.
 
     overrides: those that change the computation require fork, which creates a new run and records its
-    parent.
+    parent. fork_hint: how the caller asks for it, for messages.
     """
     unpack_job(directory)
     if not directory.is_dir():
         raise InputError(f"{directory}: no such directory")
-    overrides, target = without_directory(with_devices(overrides, torchrun_place()), fork=fork)
+    given = with_devices(overrides, torchrun_place())
+    overrides, target = without_directory(given, fork=fork, fork_hint=fork_hint)
     if fork:
-        return continue_run(directory, overrides, callback=callback, fork=True, target=target, trust=trust)
+        return continue_run(
+            directory, overrides, callback=callback, fork=True, target=target, trust=trust, fork_hint=fork_hint
+        )
     # lock before reading: another process may be writing a newer checkpoint
     with locked(directory, key=str(directory)):
-        outcome = continue_run(directory, overrides, callback=callback, fork=False, trust=trust)
+        outcome = continue_run(directory, overrides, callback=callback, fork=False, trust=trust, fork_hint=fork_hint)
     if outcome is not None:
         refresh_sweep_row(directory)
     return outcome
 
 
-def without_directory(overrides: Sequence[str], *, fork: bool) -> tuple[list[str], Path | None]:
+def without_directory(overrides: Sequence[str], *, fork: bool, fork_hint: str) -> tuple[list[str], Path | None]:
     """Returns the overrides without `hydra.run.dir`, and the directory that it names for a fork, None for no name.
 
     Raises InputError for other keys of Hydra's, which a resume ignores, and for a directory that cannot be a fork's.
@@ -134,7 +143,7 @@ def without_directory(overrides: Sequence[str], *, fork: bool) -> tuple[list[str
             problems.append(Problem.with_override(override, rule, "leave it out"))
         elif not fork:
             rule = "a resumed run stays in its directory"
-            problems.append(Problem.with_override(override, rule, "add --fork for a new run, which can have another"))
+            problems.append(Problem.with_override(override, rule, f"{fork_hint} for a new run, which can have another"))
         else:
             target = Path(str(parsed_value(override)))
             if (sweep := sweep_above(target.resolve())) is not None:
@@ -170,6 +179,7 @@ def continue_run(
     fork: bool,
     target: Path | None = None,
     trust: bool,
+    fork_hint: str,
 ) -> Outcome | None:
     own = frozenset(map(override_key, overrides))
     read = partial(read_saved, uses=EVERY_USE) if has_checkpoint(directory) else read_unbegun
@@ -179,7 +189,7 @@ def continue_run(
         callback.on_message(f"skipped: {message}", warning=True)
     refuse_ensemble(saved)
     changes = changes_of(overrides, saved.settings)
-    settings = changed_settings(saved, changes, fork=fork, trust=trust, own=own)
+    settings = changed_settings(saved, changes, fork=fork, trust=trust, own=own, fork_hint=fork_hint)
     if begun and "epochs" in changes and spans_all_epochs(settings.schedule):
         text = "its schedule spans all epochs, so the learning rate continues as in a run of that many epochs"
         callback.on_message(f"epochs={settings.loop.epochs}: {text}", warning=True)
@@ -262,7 +272,7 @@ def read_unbegun(directory: Path, *, trust: bool, own: Collection[str] = ()) -> 
 
 
 def changed_settings(
-    saved: Saved, changes: Mapping[str, Any], *, fork: bool, trust: bool, own: Collection[str]
+    saved: Saved, changes: Mapping[str, Any], *, fork: bool, trust: bool, own: Collection[str], fork_hint: str
 ) -> RunSettings:
     """Returns the run's settings with the changes.
 
@@ -278,7 +288,7 @@ def changed_settings(
                 key,
                 None,
                 f"{shown(before[key])} in the run, {shown(changes[key])} now; it would not be the same run",
-                "leave it out, or add --fork for a new run that continues from here",
+                f"leave it out, or {fork_hint} for a new run that continues from here",
             )
             for key in refused
         ]
