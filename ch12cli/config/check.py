@@ -118,8 +118,15 @@ def missing(settings: Mapping[str, Any], choices: Mapping[str, str | None]) -> l
             rule = f"must hold keys, _target_ among them, not a {_kind(node)}"
             problems.append(Problem(f"{group}/{choices[group]}.yaml", None, rule))
         elif "_target_" not in (node or {}):
+            file = f"{group}/{choices.get(group)}.yaml"
             hint = "it names what is built, such as _target_: torch.nn.ReLU"
-            problems.append(Problem(f"{group}._target_", None, f"missing in {group}/{choices.get(group)}.yaml", hint))
+            paths = [path for path, _ in leaves(settings) if path.endswith("._target_")]
+            if other := [
+                path for path in paths if path.partition(".")[0] not in GROUPS
+            ]:  # where a package line puts it
+                line = f"# @package {other[0].removesuffix('._target_')}"
+                hint += f"; if {file} has it below `{line}`, leave that line out"
+            problems.append(Problem(f"{group}._target_", None, f"missing in {file}", hint))
     present = {path for path, _ in leaves(settings)}
     for key in top_level():
         head = key.partition(".")[0]

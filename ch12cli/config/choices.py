@@ -187,6 +187,27 @@ def files_of_choice(choice: Choice) -> list[Path]:
     return found[::-1]
 
 
+def files_that_name(missing: str, folders: Sequence[Path]) -> list[str]:
+    """Returns the files in these folders whose defaults lists name a file that is not there, such as `optimizer/own`.
+
+    Hydra names the file that is composed, which may be another one than that with the list.
+    """
+    found = []
+    for folder in folders:
+        for file in sorted(folder.rglob("*.yaml")):
+            listed = content(file).get("defaults")
+            names: list[str] = []
+            for entry in listed if isinstance(listed, list) else ():
+                for key, choice in entry.items() if isinstance(entry, Mapping) else [("", entry)]:
+                    group = str(key).rpartition(" ")[2].partition("@")[0]  # without `override` and the package
+                    texts = choice if isinstance(choice, list) else [choice]
+                    names += [f"{group}/{text}" if group else str(text) for text in texts]
+            beside = file.parent.relative_to(folder)
+            if missing in {name[1:] if name.startswith("/") else (beside / name).as_posix() for name in names}:
+                found.append(file.relative_to(folder).as_posix())
+    return found
+
+
 def is_preset(choice: Choice) -> bool:
     """Returns True if the choice's keys are top-level keys of the configuration."""
     return PRESET.search(text_of(choice.file)) is not None

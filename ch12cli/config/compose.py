@@ -13,13 +13,13 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override
-from hydra.errors import HydraException
+from hydra.errors import HydraException, MissingConfigException
 from hydra.plugins.config_source import ConfigResult
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from ch12cli.config.choices import content, is_readable, require_folders, shipped
+from ch12cli.config.choices import content, files_that_name, is_readable, require_folders, shipped
 from ch12cli.config.hydra_internals import IConfigRepository, apply_override, has_key, make_loader, override_dirname
 from ch12cli.config.schema import GROUPS, HYDRA_KEYS, KEYS, STACKED_LAUNCHERS
 from ch12cli.config.settings import Template, choices_of, first_lines, plain_job, settings_of
@@ -36,6 +36,7 @@ from ch12cli.config.unknown import (
 )
 from ch12cli.config.user_modules import import_modules, import_plugins
 from ch12cli.config.values import MANDATORY, shown
+from ch12cli.data.text_file import list_names
 from ch12cli.errors import InputError, Problem
 from ch12cli.files.hydra_folder import flatten, put
 from ch12cli.files.run_directory import HYDRA
@@ -234,9 +235,18 @@ class Composer:
             if group != "experiment" and (choice is None or override.is_delete() or isinstance(choice, list)):
                 rule = "takes one choice, not a list" if isinstance(choice, list) else f"{group} cannot be left out"
                 return Problem.with_override(text, rule, f"choose one of {', '.join(self.choices(group))}")
+        typed = text.partition("=")[2]
+        if isinstance(choice, bool | int | float) and self.repository.config_exists(f"{group}/{typed}"):
+            kind = "a boolean" if isinstance(choice, bool) else "a number"
+            quoted = shell_word(f'{group}="{typed}"')
+            hint = f"rename the file, or write {quoted}"
+            return Problem.with_override(text, f"Hydra reads {typed} as {kind}, not as the name of a choice", hint)
         listed = choice if isinstance(choice, list) else [] if choice is None else [choice]
         for name in listed:
             if not self.repository.config_exists(f"{group}/{name}"):
+                other = [folder / group / f"{name}.yml" for folder in self.file_folders]
+                if found := [file for file in other if file.is_file()]:
+                    return Problem.with_override(text, "no such choice", f"rename {found[0]} so that it ends in .yaml")
                 return no_such_choice(text, str(name), self.choices(group))
         return None
 
@@ -253,8 +263,28 @@ class Composer:
             raise InputError(f"{self.config_name}: a configuration file {TOO_DEEP}") from error
         except KeyError as error:
             raise InputError(f"hydra.job.env_copy: the environment has no variable {error}") from error
+        except MissingConfigException as error:
+            raise InputError(self.missing_default(error, argv) or first_lines(error)) from error
         except (HydraException, OmegaConfBaseException, yaml.YAMLError, OSError, ValueError) as error:
             raise InputError(self.unknown_hydra_keys(argv, run_mode) or first_lines(error)) from error
+
+    def missing_default(self, error: MissingConfigException, argv: Sequence[str]) -> list[Problem]:
+        """Returns a problem for each file whose defaults list names the file that Hydra does not find.
+
+        Only for those that are chosen, if any of them is.
+        """
+        missing = error.missing_cfg_file or ""
+        group, _, name = missing.rpartition("/")
+        known = self.choices(group) if group else []
+        hint = suggestion(name, known) or (f"{group} has {list_names(known)}" if known else "")
+        found, chosen = files_that_name(missing, self.file_folders), [f"{text.replace('=', '/')}.yaml" for text in argv]
+        files = [file for file in found if file in chosen] or found
+        return [Problem(file, None, f"its defaults name {missing}, which is not there", hint) for file in files]
+
+    @property
+    def file_folders(self) -> list[Path]:
+        """The folders in which configuration files are looked for."""
+        return [Path(source.path) for source in self.repository.get_sources() if source.scheme() == "file"]
 
     def unknown_hydra_keys(self, argv: tuple[str, ...], run_mode: RunMode) -> list[Problem]:
         """Returns a problem for each override of a key below `hydra.` that the chosen groups do not have."""
@@ -351,8 +381,7 @@ class Composer:
 
     def not_utf8(self) -> str:
         """Returns the paths of the configuration files that are not UTF-8, separated by commas."""
-        folders = [Path(source.path) for source in self.repository.get_sources() if source.scheme() == "file"]
-        files = [file for folder in folders for file in sorted(folder.rglob("*.yaml")) if not is_utf8(file)]
+        files = [file for folder in self.file_folders for file in sorted(folder.rglob("*.yaml")) if not is_utf8(file)]
         return ", ".join(map(str, files)) or "a configuration file"
 
     def compose(self, argv: Sequence[str], problems: list[Problem]) -> Composition:

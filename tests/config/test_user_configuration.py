@@ -413,3 +413,9 @@ def test_an_experiments_package_line_may_have_blanks_and_a_byte_order_mark(conf:
     choice = find_choice("experiment", "mine", [conf])
     assert choice
     assert (choice.file, keys_of_choice(choice)) == (file, {"epochs": 7, "name": "ümläut"})
+
+
+def test_a_choice_that_hydra_reads_as_a_number_is_chosen_in_quotes(conf: Path) -> None:
+    write(conf / "dataset" / "nan.yaml", "# Flowers.\n_target_: ch12cli.data.iris\n")
+    run = trained("--config-dir", "conf", 'dataset="nan"')
+    assert config_of(run)["dataset"]["_target_"] == "ch12cli.data.iris"

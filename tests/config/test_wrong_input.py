@@ -396,6 +396,10 @@ USERS_FILES: dict[str, str | bytes] = {
     "optimizer/closure.yaml": "_target_: torch.optim.LBFGS\n",
     "optimizer/sparse.yaml": "_target_: torch.optim.SparseAdam\n",
     "optimizer/nowhere.yaml": "defaults:\n  - nothing_here\n",
+    "optimizer/package.yaml": "# @package foo\n_target_: torch.optim.SGD\n",
+    "optimizer/short.yml": "_target_: torch.optim.SGD\n",
+    "dataset/nan.yaml": "_target_: ch12cli.data.iris\n",
+    "dataset/inf.yaml": "_target_: ch12cli.data.iris\n",
     "optimizer/interpolates.yaml": "_target_: torch.optim.SGD\nlr: ${no.such.key}\n",
     "optimizer/twice.yaml": "_target_: torch.optim.SGD\nlr: 0.1\nlr: 0.2\n",
     "model/raises.yaml": "_target_: users_parts.Raises\n",
@@ -444,7 +448,14 @@ FILES = [
     Wrong("optimizer=refused", ["optimizer", "momentum_decay", "-1"]),
     Wrong("optimizer=closure", ["LBFGS", "closure", "optimizer=adam"]),
     Wrong("optimizer=sparse", ["SparseAdam", "sparse"]),
-    Wrong("optimizer=nowhere", ["optimizer/nowhere", "optimizer/nothing_here"]),
+    Wrong(
+        "optimizer=nowhere",
+        ["optimizer/nowhere.yaml: its defaults name optimizer/nothing_here, which is not there; optimizer has adagrad"],
+    ),
+    Wrong("optimizer=package", ["optimizer._target_: missing in optimizer/package.yaml", "below `# @package foo`"]),
+    Wrong("optimizer=short", ["optimizer=short: no such choice", "short.yml so that it ends in .yaml"]),
+    Wrong("dataset=nan", ["Hydra reads nan as a number", "rename the file, or write 'dataset=\"nan\"'"]),
+    Wrong("dataset=inf", ["Hydra reads inf as a number", "rename the file, or write 'dataset=\"inf\"'"]),
     Wrong("optimizer=interpolates", ["optimizer.lr=${no.such.key}", "not found"]),
     Wrong("optimizer=twice", ["optimizer/twice.yaml", "duplicate key lr"]),
     Wrong("model=raises", ["users_parts.Raises refused", "KeyError", "users_parts.py, line 9"]),
@@ -475,7 +486,10 @@ FILES = [
     Wrong("experiment=text", ["experiment/text.yaml: must hold keys"]),
     Wrong("optimizer=three", ["optimizer/three.yaml: must hold keys"]),
     Wrong("experiment=group", ["optimzer"]),
-    Wrong("experiment=choice", ["optimizer/sdg"]),
+    Wrong(
+        "experiment=choice",
+        ["experiment/choice.yaml: its defaults name optimizer/sdg, which is not there; did you mean `sgd`?"],
+    ),
     Wrong("experiment=value", ["epochs=-3", "whole number from 1"]),
 ]
 
