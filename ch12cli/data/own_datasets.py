@@ -18,6 +18,8 @@ TargetType = Literal["auto", "classes", "values"]
 USUAL_TARGETS = ("target", "label", "labels", "y")  # the keys of a row that name what is learned
 TARGET_ATTRIBUTES = ("targets", "labels")  # of torchvision's data sets
 CANNOT = "cannot be a data set; must have __len__ and __getitem__, or __iter__"
+EMPTY = "is empty; must have at least one row"
+AGAIN = "does not give its rows again; its __iter__ must begin anew at each call"
 Array = npt.NDArray[Any]
 
 
@@ -95,8 +97,11 @@ class OwnRows:
         self.sequential = is_iterable(dataset)
         self.iterator: Iterator[Any] = iter(())
         self.position, self.process = 0, 0  # the row that the iterator gives next, and the process that it belongs to
+        self.has_given = False  # a row, ever
         if not self.sequential and not hasattr(dataset, "__len__"):
             raise InputError(f"{name}: has no __len__; {CANNOT}")
+        if not self.sequential and len(dataset) == 0:
+            raise InputError(f"{name}: {EMPTY}")
         self.first = self.pair(self.row(0), 0)
 
     @property
@@ -119,13 +124,17 @@ class OwnRows:
     def _next(self, index: int) -> Any:
         """The row of an iterable, which begins anew in another process, and for a row that it has given already."""
         if self.process != os.getpid() or index < self.position:
-            self.iterator, self.position, self.process = iter(self.dataset), 0, os.getpid()
+            anew = iter(self.dataset)
+            if anew is self.iterator and anew is not self.dataset:  # which may have begun anew
+                raise InputError(f"{self.name}: {AGAIN}")
+            self.iterator, self.position, self.process = anew, 0, os.getpid()
         while True:
             try:
                 found = next(self.iterator)
             except StopIteration:
-                raise InputError(f"{self.name}: has {self.position} rows, and had more at first") from None
-            self.position += 1
+                rule = f"has {self.position} rows, and had more at first" if self.position else AGAIN
+                raise InputError(f"{self.name}: {rule if self.has_given else EMPTY}") from None
+            self.position, self.has_given = self.position + 1, True
             if self.position > index:
                 return found
 

@@ -86,13 +86,58 @@ class Rows(list[Any]):
         ([([1.0], 1), ([float("nan")], 2)], "row 1: its input has a value that is not finite; must all be finite"),
         ([([1.0], [1, 2])], "row 0: its target has shape (2,); must be one number or one text"),
         ([{"a": 1, "b": 2, "label": 3}], "row 0: has the keys a, b, label; set dataset.inputs and dataset.target"),
-        ([], "row 0: IndexError: list index out of range"),
+        ([], "is empty; must have at least one row"),
     ],
 )
 def test_what_is_wrong_with_a_row_is_said(rows: list[Any], message: str) -> None:
     with pytest.raises(InputError) as refused:
         datasets(Rows(rows), source="mine")
     assert str(refused.value) == f"mine: {message}"
+
+
+class Same(Stream):
+    """The same generator at each call of __iter__, which has ended after the first pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows = super().__iter__()
+
+    def __iter__(self) -> Any:
+        return self.rows
+
+
+class Itself:
+    """An iterator that begins anew at each call of __iter__, as that of an older Python class."""
+
+    def __iter__(self) -> "Itself":
+        self.row = -1
+        return self
+
+    def __next__(self) -> tuple[torch.Tensor, int]:
+        self.row += 1
+        if self.row == 8:
+            raise StopIteration
+        return POINTS[self.row], self.row % 2
+
+
+@pytest.mark.parametrize(
+    ("made", "rule"),
+    [
+        (Same(), "does not give its rows again; its __iter__ must begin anew at each call"),
+        ((pair for pair in Points()), "does not give its rows again; its __iter__ must begin anew at each call"),
+        (Stream(0, 0), "is empty; must have at least one row"),
+        (Points(0, 0), "is empty; must have at least one row"),
+    ],
+)
+def test_an_iterable_that_is_empty_or_does_not_begin_anew_is_refused_with_the_rule(made: Any, rule: str) -> None:
+    with pytest.raises(InputError) as refused:
+        datasets(made, source="mine").features.take(np.array([0]))
+    assert refused.value.messages == [f"mine: {rule}"]
+
+
+def test_an_iterable_may_be_its_own_iterator() -> None:
+    table = datasets(Itself())
+    assert np.array_equal(table.features.take(np.arange(8)), X[:8])
 
 
 def test_a_row_of_another_shape_and_a_key_that_is_not_there_are_named() -> None:
