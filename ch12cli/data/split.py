@@ -11,8 +11,8 @@ import numpy.typing as npt
 from ch12cli.data.arguments import choice_problems, integer_problems, seed_problems
 from ch12cli.data.streaming.lazy_rows import READ_AT_ONCE, Features, LazyRows, SelectedColumns
 from ch12cli.data.table import RowIndices, Table, counts_of
-from ch12cli.data.text_file import count_with_noun, list_names
-from ch12cli.errors import InputError, Problem
+from ch12cli.data.text_file import count_with_noun, first_ones, list_names, short
+from ch12cli.errors import InputError, Problem, in_list
 from ch12cli.files.plain_values import is_finite_number, is_integer
 
 Split = Literal["random", "stratified", "ordered"]
@@ -225,20 +225,20 @@ def no_training_problems(rows: int, *, test_size: int | float, valid_size: int |
 
 
 def unlearned_notes(table: Table, parts: Parts, split: Split) -> list[str]:
-    """A note for each class that no training row has: the network cannot learn it."""
+    """A note on the classes that no training row has: the network cannot learn them."""
     names = table.class_names or ()
     counts = counts_of(table.target, len(names)) if names else np.zeros(0, np.int64)  # (classes,)
     learned = counts_of(table.target[parts.train], len(names)) if names else counts
-    otherwise = other_split(split)
-    notes = []
-    for number in np.flatnonzero(counts):
-        if not learned[number]:
-            stratified = " or dataset.split=stratified" if counts[number] > 2 else ""  # a row for each part
-            rows = f"{counts[number]} of {table.rows} rows"
-            notes.append(
-                f"class {names[number]} ({rows}) is in no training row and is not learned; {otherwise}{stratified}"
-            )
-    return notes
+    left_out = np.flatnonzero((counts > 0) & (learned == 0))
+    if not len(left_out):
+        return []
+    listed = first_ones(
+        [f"{in_list(short(names[number]))} ({counts[number]} of {table.rows} rows)" for number in left_out]
+    )
+    stratified = " or dataset.split=stratified" if counts[left_out].max() > 2 else ""  # a row for each part
+    what = f"class {listed} is" if len(left_out) == 1 else f"classes {listed} are"
+    be = what.rpartition(" ")[2]
+    return [f"{what} in no training row and {be} not learned; {other_split(split)}{stratified}"]
 
 
 def other_split(split: Split) -> str:

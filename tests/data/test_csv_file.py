@@ -507,6 +507,8 @@ LAID_OUT: dict[str, tuple[str, dict[str, Any], list[str]]] = {  # the same table
     "plainly": (f"a,c,t\n{ROWS}", {}, []),
     "remarks before": (f"# measured 2021\n# by Ann, Bob\na,c,t\n{ROWS}", {}, ["2 remarks left out (line 1, 2)"]),
     "a remark as wide": (f"# by Ann, Bob, Cem\na,c,t\n{ROWS}", {}, ["1 remark left out (line 1)"]),
+    "a line of commas": (f",,\na,c,t\n{ROWS}", {}, ["1 nameless header left out (line 1)"]),
+    "two of them": (f",,\n,,\na,c,t\n{ROWS}", {}, ["2 nameless headers left out (line 1, 2)"]),
     "remarks between": (f"a,c,t\n# May\n{ROWS}# end\n", {}, ["2 remarks left out (line 2, 6)"]),
     "a blank line": ("a,c,t\n1.5,x,0\n\n2.5,y,1\n  \n3.5,x,1\n", {}, ["2 blank lines left out (line 3, 5)"]),
     "blank lines around": (f"\n \na,c,t\n{ROWS}\n\n", {}, ["2 blank lines left out (line 1, 2)"]),

@@ -101,13 +101,30 @@ def test_the_xor_file_gives_the_chapters_halves_unscaled():
     assert np.array_equal(ready.valid.x, points[100:])
 
 
+def test_many_classes_that_no_training_row_has_give_one_note():
+    made = Table(
+        np.arange(30.0).reshape(-1, 1),
+        np.arange(30) % 15 + np.repeat([0, 1], 15) * 15,
+        feature_names=("x",),
+        target_name="y",
+        class_names=tuple(f"n{number}" for number in range(30)),
+        source="made",
+    )
+    (note,) = prepare(made, test_size=14, split="ordered").notes
+    assert note.startswith("classes n16 (1 of 30 rows), n17 (1 of 30 rows), n18 (1 of 30 rows), ")
+    assert note.endswith(" and 9 more are in no training row and are not learned; use dataset.split=random")
+
+
 def test_a_class_that_no_training_row_has_gives_a_note():
     target = np.repeat([0, 1, 2, 3], [5, 5, 3, 1])
     x = np.arange(14.0).reshape(-1, 1)
     made = Table(x, target, feature_names=("x",), target_name="y", class_names=tuple("abcd"), source="made")
     assert prepare(made, test_size=4, split="ordered").notes == (
-        "class c (3 of 14 rows) is in no training row and is not learned; "
+        "classes c (3 of 14 rows), d (1 of 14 rows) are in no training row and are not learned; "
         "use dataset.split=random or dataset.split=stratified",
+    )
+    alone = replace(made, target=np.repeat([0, 1, 3], [8, 5, 1]))  # no row at all is of class c
+    assert prepare(alone, test_size=3, split="ordered").notes == (
         "class d (1 of 14 rows) is in no training row and is not learned; use dataset.split=random",
     )
     lacking = [seed for seed in range(20) if 13 in np.random.RandomState(seed).permutation(14)[:4]]

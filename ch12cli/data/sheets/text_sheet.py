@@ -146,6 +146,7 @@ class Reading:
         self.ragged: list[Ragged] = []
         self.blank: list[int] = []
         self.remarks: list[int] = []
+        self.nameless: list[int] = []  # lines of empty cells where the header may be
 
     @property
     def given(self) -> list[str]:
@@ -194,8 +195,9 @@ class Reading:
     def leave_out(self, before: Sequence[Record]) -> None:
         """Notes the lines before the header."""
         for record in before:
-            is_blank_line = is_blank(record) and len(record.cells) != len(self.first.cells)
-            (self.blank if is_blank_line else self.remarks).append(record.line)
+            is_as_wide = len(record.cells) == len(self.first.cells)
+            empty = self.nameless if is_as_wide else self.blank
+            (empty if is_blank(record) else self.remarks).append(record.line)
 
     def add_records(self, batch: Sequence[Record], notation: Notation) -> None:
         """Adds the records that have a cell for each column, and notes the others."""
@@ -288,7 +290,11 @@ class Reading:
         """What was left out."""
         return [
             f"{self.source}: {count_with_noun(len(lines), what)} left out (line {list_names([str(n) for n in lines])})"
-            for what, lines in {"blank line": self.blank, "remark": sorted(self.remarks)}.items()
+            for what, lines in (
+                ("blank line", self.blank),
+                ("nameless header", self.nameless),
+                ("remark", sorted(self.remarks)),
+            )
             if lines
         ]
 
