@@ -5,10 +5,10 @@ No call leaves state behind: not in Hydra, in logging, or in torch's random stre
 
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -315,28 +315,6 @@ def _texts(overrides: Sequence[Any], call: str) -> Sequence[str]:
     return overrides
 
 
-class _UsersCallback:
-    """A callback of the user's. What a method of it raises is an InputError that says where."""
-
-    def __init__(self, callback: Any) -> None:
-        self._callback = callback
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self._callback, name)
-
-        def call(*arguments: Any, **named: Any) -> Any:
-            try:
-                return method(*arguments, **named)
-            except (InputError, MachineError, OSError, MemoryError):  # which ch12 handles
-                raise
-            except Exception as error:
-                what = f"callbacks: {type(self._callback).__name__}.{name} raised {describe_error(error)}"
-                saved = f"; the run itself is in {named['directory']}" if name == "on_end" else ""
-                raise InputError(f"{what}{location_of(error)}{saved}") from error
-
-        return call
-
-
 def _listed(callbacks: Any, protocol: type) -> list[Any]:
     """The callbacks as a list: one that was given by itself, or several. InputError if one lacks a method."""
     listed = list(callbacks) if isinstance(callbacks, Sequence) else [callbacks]
@@ -346,7 +324,31 @@ def _listed(callbacks: Any, protocol: type) -> list[Any]:
             whole = f"{protocol.__module__}.{protocol.__name__}"
             rule = f"has no method {missing[0]}; derive it from {whole}, whose methods do nothing"
             raise InputError(f"callbacks: {type(callback).__name__} {rule}")
-    return list(map(_UsersCallback, listed))
+    return [_UsersCallback(callback, [*methods, "on_tasks"]) for callback in listed]
+
+
+class _UsersCallback:
+    """A callback of the user's. What a method of it raises is an InputError that says where.
+
+    Its methods are attributes, not found by __getattr__: from Python 3.12 on, isinstance of a protocol needs that.
+    """
+
+    def __init__(self, callback: Any, methods: Sequence[str]) -> None:
+        for name in methods:
+            if callable(method := getattr(callback, name, None)):
+                setattr(self, name, partial(_called, method, f"{type(callback).__name__}.{name}"))
+
+
+def _called(method: Callable[..., Any], name: str, *arguments: Any, **named: Any) -> Any:
+    """What a method of a callback returns. InputError with what it raises. name: its class and its own."""
+    try:
+        return method(*arguments, **named)
+    except (InputError, MachineError, OSError, MemoryError):  # which ch12 handles
+        raise
+    except Exception as error:
+        what = f"callbacks: {name} raised {describe_error(error)}{location_of(error)}"
+        saved = f"; the run itself is in {named['directory']}" if name.endswith(".on_end") else ""
+        raise InputError(f"{what}{saved}") from error
 
 
 def _is_best(checkpoint: str) -> bool:

@@ -1,5 +1,6 @@
 """The Python interface against the files of the command line, and against plain torch, pandas and IPython."""
 
+import inspect
 import os
 import re
 import shutil
@@ -23,6 +24,7 @@ from ch12cli.errors import InputError
 from ch12cli.files.metrics_csv import read_metrics
 from ch12cli.files.sweep_csv import read_sweep_csv
 from ch12cli.run.callbacks import NullCallback
+from ch12cli.sweeps.callbacks import SweepCallback, TasksCallback
 
 WORDS = ["train", "device=cpu", "-q", "epochs=2"]
 
@@ -328,6 +330,26 @@ def test_what_a_callback_raises_names_the_callback_and_its_line(folder: Path, na
         api.train(*QUICK, "epochs=9", loud, "optimizer.lr=1e-30", "hydra.run.dir=a", callbacks=callback)
     assert (str(Path("a").resolve()) in str(caught.value)) == (name == "on_end")
     assert (api.load_run("a").status == "finished") == (name == "on_end")
+
+
+class Jobs:
+    """A callback of a sweep that fails after the first job, and shows what tasks do."""
+
+    def on_begin(self, plan: object, *, directory: Path) -> None: ...
+    def on_progress(self, item: object, progress: object) -> None: ...
+    def on_message(self, text: str, *, warning: bool = False) -> None: ...
+    def on_tasks(self, text: str) -> None: ...
+    def on_job_end(self, done: object, job: object) -> None:
+        raise ZeroDivisionError("of a test")
+
+
+def test_what_a_sweeps_callback_raises_names_the_callback_and_its_line(folder: Path) -> None:
+    rule = r"callbacks: Jobs\.on_job_end raised ZeroDivisionError: of a test \(test_api\.py, line \d+\)"
+    with pytest.raises(InputError, match=rule):
+        api.sweep(*QUICK, "seed=1,2", "hydra.sweep.dir=s", callbacks=Jobs())
+    (wrapped,) = api._listed(Jobs(), SweepCallback)
+    assert inspect.getattr_static(wrapped, "on_tasks")  # as isinstance looks for it from Python 3.12 on
+    assert isinstance(wrapped, TasksCallback)
 
 
 def test_a_sweep_from_python_has_a_row_and_a_run_for_each_job(folder: Path) -> None:
