@@ -136,16 +136,17 @@ def find_notation(cells: Iterable[str], *, decimal: Decimal = "auto", declared: 
 
 
 def notation_of_most(cells: Collection[str], decimal: Decimal) -> Notation:
-    """The notation, with any unit, of dates or of times, in which most of the cells are numbers; the usual one if none.
+    """The notation, with any unit, of dates or of times, in which most of the cells are numbers.
 
-    decimal: as in find_notation.
+    The usual one if none has half of them: they have nothing in common. decimal: as in find_notation.
     """
     kinds = Counter((tuple(units), frozenset(signs)) for units, signs in (_units_and_signs([cell]) for cell in cells))
     found = [usual_notation(decimal)]
     for (units, signs), _ in kinds.most_common(MOST_KINDS):
         found += [Notation("number", *unit, *pair) for unit in units for pair in _separators(signs, decimal)]
     found += [Notation("date"), Notation("time")]
-    return max(found, key=lambda each: sum(each.value(cell) is not None for cell in cells))
+    fits = [sum(each.value(cell) is not None for cell in cells) for each in found]
+    return found[fits.index(max(fits))] if 2 * max(fits) >= len(cells) else found[0]
 
 
 def plain_numbers_last(cells: Iterable[str]) -> list[str]:

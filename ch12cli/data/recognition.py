@@ -100,7 +100,7 @@ class Recognition:
             return None
         found = find_notation(plain_numbers_last(cells), decimal=self.decimal, declared=declared)
         if found is None and declared:  # so that those cells are reported that are written otherwise than most
-            return notation_of_most(cells, self.decimal)
+            return notation_of_most(list(filter(looks_like_number, cells)) or cells, self.decimal)
         return found or (usual_notation(self.decimal) if any(map(is_number, cells)) else None)
 
     def _values(self, name: str) -> list[str]:

@@ -396,6 +396,14 @@ def test_the_one_cell_that_is_written_otherwise_than_all_others_is_named(
         column(cells)
 
 
+def test_units_that_no_two_cells_share_are_not_asked_for() -> None:
+    with pytest.raises(InputError) as refused:
+        column(["a1b", "c2d", "e3f", "g4h"], numbers=["x"])
+    assert refused.value.messages[0] == "table.csv, line 2, column x: 'a1b' is not a number"
+    with pytest.raises(InputError, match="line 4, column x: 'unclear' is not a number before kg"):
+        column(["5 kg", "6 kg", "unclear", "few", "some", "many"], numbers=["x"])
+
+
 @pytest.mark.parametrize("options", [{}, {"numbers": ["x"]}])
 def test_commas_before_three_digits_may_be_of_both_kinds(options: dict[str, Any]) -> None:
     with pytest.raises(InputError) as refused:

@@ -124,7 +124,7 @@ class Itself:
     ("made", "rule"),
     [
         (Same(), "does not give its rows again; its __iter__ must begin anew at each call"),
-        ((pair for pair in Points()), "does not give its rows again; its __iter__ must begin anew at each call"),
+        (zip(POINTS, SIDES, strict=True), "does not give its rows again; its __iter__ must begin anew at each call"),
         (Stream(0, 0), "is empty; must have at least one row"),
         (Points(0, 0), "is empty; must have at least one row"),
     ],
