@@ -219,7 +219,7 @@ def heatmap(results: Results, *, title: str, x: str | None = None, y: str | None
         best=frozenset((row, column) for row, column in np.argwhere(means == best).tolist()),
     )
     counts = np.array([len(each.runs) for each in found.values()], np.float64)
-    each = mean_of_runs(counts)
+    each = mean_in_words(counts)
     more = [f"×: every run diverged, failed or has no such value ({count_of(len(lost), 'cell')})."] if lost else []
     for key in (across, down):
         if len(names[key]) > CELLS:
@@ -316,7 +316,7 @@ def shades(means: Values) -> tuple[Values | None, str]:
     return ranks, ", colours by rank"
 
 
-def mean_of_runs(counts: NDArray[np.float64]) -> str:
+def mean_in_words(counts: NDArray[np.float64]) -> str:
     """Returns what a value stands for, by the numbers of runs: `one run`, `mean of 5 runs` or `mean of 3 to 5 runs`."""
     low, high = int(counts.min()), int(counts.max())
     if low == high:
@@ -490,7 +490,7 @@ def _slice_notes(
     by, facet = split
     lines = [line for panel in panels for line in panel.lines]
     said = said_of_others(results, shown, pooled=pooled)
-    runs = mean_of_runs(np.array(counts or [0], np.float64))
+    runs = mean_in_words(np.array(counts or [0], np.float64))
     bars = ", bars: its 95 % confidence interval" if any(line.low is not None for line in lines) else ""
     faint = sum(len(line.x) for line in lines if line.faint)
     dots = f"dots: {count_of(faint, 'run')}" if any(line.faint for line in lines) else ""
@@ -534,7 +534,7 @@ def pair(first: Results, second: Results, *, title: str, log: bool | None = None
     ]
     ways = ", ".join(f"{'lower' if each.minimise else 'higher'} {each.label}" for each in (first, second))
     counts = np.array([len(runs) for runs in settings.values()], np.float64)
-    each = f"Dots: {count_of(len(means), 'setting')}, {mean_of_runs(counts)} each; better is {ways}"
+    each = f"Dots: {count_of(len(means), 'setting')}, {mean_in_words(counts)} each; better is {ways}"
     return Plot(title, [Lines(axes[0], axes[1], lines)], notes_of(first, each=each))
 
 
@@ -564,7 +564,7 @@ def history(results: Results, *, title: str, log: bool | None = None) -> Plot:
     panel = Lines(x, metric_axis(results.label, [means], log=log), lines)
     if not several:
         return Plot(title, [panel], notes_of(results, each=f"Dots: {count_of(len(means), 'run')}"))
-    notes = [f"Dots: {count_of(len(means), 'setting')}, {mean_of_runs(counts.astype(np.float64))} each."]
+    notes = [f"Dots: {count_of(len(means), 'setting')}, {mean_in_words(counts.astype(np.float64))} each."]
     if not enough.all():
         few = count_of(int(enough.sum()), "setting")
         notes.append(f"Best so far: of {few} with {int(counts[enough].min())} or more runs.")

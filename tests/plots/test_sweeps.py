@@ -28,7 +28,7 @@ from ch12cli.plots.sweeps import (
     history,
     importance,
     importances,
-    mean_of_runs,
+    mean_in_words,
     ranked,
     results_of,
     shades,
@@ -519,4 +519,4 @@ def test_the_terminal_says_that_it_draws_only_the_best_jobs_of_parallel_coordina
     ("counts", "said"), [([1, 1], "one run"), ([5, 5], "mean of 5 runs"), ([1, 3], "mean of 1 to 3 runs")]
 )
 def test_a_single_run_is_not_called_a_mean(counts: list[int], said: str) -> None:
-    assert mean_of_runs(np.array(counts, np.float64)) == said
+    assert mean_in_words(np.array(counts, np.float64)) == said

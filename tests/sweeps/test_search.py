@@ -318,7 +318,7 @@ def test_several_objectives_are_improved_together_and_the_front_is_shown(
     assert title in capsys.readouterr().out
     plots = sweep_plots(swept.directory, ["optimizer.lr", "model.width"], list(swept.finished.outcome.rows))
     titles = [plot.title.partition(": ")[2] for plot in plots]
-    assert titles[:2] == ["best validation loss so far", "parameters against validation loss"]
+    assert titles[:2] == ["best validation loss so far", "validation loss against parameters"]
     assert "what validation loss depends on" in titles
     assert write_study(swept.directory, "study.log").states == {"complete": 12}
     found = read_study("study.log", read(LR, "search.n_trials=4").space, ["valid_loss", "parameters"])
