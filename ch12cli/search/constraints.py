@@ -28,10 +28,10 @@ RULE = "must compare keys and numbers, such as model.width * model.depth <= 256"
 
 
 class Constraint:
-    """A condition on settings. A setting without one of its keys satisfies it; one of which it has no value does not.
+    """A condition on settings. A setting that lacks one of its keys satisfies it.
 
-    fault: why it had no value, such as a division by zero, as long as it has had none of any setting. Raises
-    InputError for a text that is not one.
+    A setting for which it cannot be computed does not. fault: the reason, such as a division by zero; empty once it was
+    computed for any setting. Raises InputError for a text that is not one.
     """
 
     def __init__(self, text: str) -> None:

@@ -30,7 +30,7 @@ from ch12cli.files.plain_values import is_finite_number
 from ch12cli.files.sweep_csv import JobFacts
 
 # Settings that do not affect a job's result: data loading, threads, logging, checkpoints and stacking.
-# Each of the latter has one value in a sweep: jobs that differ only in it are equal, and share a stack.
+# Each key of STACKING has one value in a sweep: jobs that differ only in it are equal, and share a stack.
 STACKING = tuple(f"sweep.{name}" for name in ("max_stacked", "processes", "fused", "fail_fast", "verify", "record"))
 IRRELEVANT = ("workers", "pin_memory", "threads", "logger", "checkpoint.", *STACKING)
 

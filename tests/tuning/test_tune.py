@@ -323,9 +323,7 @@ def test_an_interrupted_tuning_says_that_there_is_no_final_model_and_quotes_ever
     ]
 
 
-def test_folds_in_place_of_a_validation_part_have_a_best_setting_and_a_final_model(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_folds_in_place_of_a_validation_part_have_a_best_setting_and_a_final_model(folder: Path) -> None:
     data = ["dataset=toy_regression", "dataset.kind=line", "dataset.size=60"]  # its dataset.valid_size is 0
     words = [*data, "epochs=2", "device=cpu", "model.width=4", "model.depth=1", "hydra.sweep.dir=tuned"]
     tuned = tune([*words, "sweep.processes=1"], budget="20s", folders=(), callback=Looker(), trials=2)
