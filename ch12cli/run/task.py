@@ -334,6 +334,10 @@ def refuse_sum(task: Task, value: Tensor, prediction: Tensor, y: Tensor) -> None
         raise RefusedError(f"loss: {task.loss_name} {rule}; divide it by their number")
 
 
+# Relative. Divided by n, a sum stays equal up to rounding, which is smaller; a mean becomes a half and a third.
+CLOSE = 1e-3
+
+
 @torch.no_grad()
 def adds_up(loss: nn.Module, value: float, prediction: Tensor, y: Tensor) -> bool:
     """Returns whether a loss is n times as large for each row n times. False if that cannot be tried."""
@@ -343,9 +347,6 @@ def adds_up(loss: nn.Module, value: float, prediction: Tensor, y: Tensor) -> boo
     except Exception:  # it cannot be copied, or takes batches of one size only
         return False
     return value != 0 and all(math.isclose(each, value, rel_tol=CLOSE) for each in found)
-
-
-CLOSE = 1e-3  # relative: rounding in bfloat16 is smaller, and a mean is half as large at least
 
 
 @torch.no_grad()
