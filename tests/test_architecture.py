@@ -77,7 +77,7 @@ COMPUTES = {
     "tuning",
     "engines",
     "saved",
-    *(f"fused.{name}" for name in ("epochs", "on_gpu", "orders", "program", "source", "stack_training")),
+    *(f"fused.{name}" for name in ("epochs", "on_gpu", "program", "source", "stack_training", "twister")),
     *(
         f"run.{name}"
         for name in ("build", "task", "description", "recorder", "sessions", "step_progress", "torch_settings", "train")

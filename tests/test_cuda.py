@@ -16,7 +16,7 @@ import torch
 from ch12cli.data.synthetic import write_images
 from ch12cli.files.result_json import read_result
 from ch12cli.files.sweep_csv import read_sweep_csv
-from ch12cli.fused.orders import drawing_on
+from ch12cli.fused.twister import drawing_on
 from ch12cli.run.build import build_training
 from ch12cli.run.start import train_single
 from ch12cli.run.task import build_task

@@ -1,6 +1,7 @@
 /* The rest of the kernel, below `forward_backward`: update, step, epoch. */
 
 #define SETTING(number) per_step(e->settings, number, e->runs, 1, lanes)
+#define PER_STEP(name) per_step(e->name, step, e->name##_step, e->name##_run, lanes)
 
 /* Numbers of an optimiser's state that fade away, as those of a unit that is never active, would end below the normal
    numbers, with which processors are several times as slow. They become 0 before, where that changes no parameter by
@@ -12,11 +13,11 @@ INLINE V faded(V v, V least) { return SELECT((v < least) & (v > -least), ZERO, v
 INLINE V unless_tiny(V eps, V least) { return SELECT(eps < splat((REAL)1e-10), ZERO, least); }
 
 /* One update of all parameters by the formula of torch's optimiser of that name, as `training/optimizers.py` has it.
-   lr: the step's learning rate (for Adagrad after its decay); first, second: for Adam the two bias corrections. */
+   What is computed from the step's number and settings alone is made before (`FusedEpochs.per_step`). */
 ONCE void update(const Epochs *e, V *p, V *g, V *s, Whole step, const Lanes *lanes) {
   const int count = PARAMETERS, momentum_kept = MOMENTUM, nesterov = NESTEROV, amsgrad = AMSGRAD, centered = CENTERED;
   const int joins = WEIGHT_DECAY && OPTIMIZER != ADAMW; /* whether weight decay joins the gradient */
-  V lr = per_step(e->lr, step, e->lr_step, e->lr_run, lanes);
+  V lr = PER_STEP(lr);
   if (CLIP_VALUE) {
     V limit = SETTING(CLIP_VALUE_AT);
     for (int k = 0; k < count; k++) {
@@ -53,17 +54,8 @@ ONCE void update(const Epochs *e, V *p, V *g, V *s, Whole step, const Lanes *lan
     }
   } else if (OPTIMIZER == ADAM || OPTIMIZER == ADAMW) {
     V beta2 = SETTING(BETA2_AT), mean_weight = SETTING(MEAN_WEIGHT_AT), square_weight = SETTING(SQUARE_WEIGHT_AT);
-    V eps = SETTING(EPS_AT), size, root, shrink = ONE;
+    V eps = SETTING(EPS_AT), root = PER_STEP(root), shrink = WEIGHT_DECAY && OPTIMIZER == ADAMW ? PER_STEP(shrink) : ONE;
     V least = unless_tiny(eps, LEAST_MEAN), least_square = unless_tiny(eps, LEAST_SQUARE);
-    EACH_LANE {
-      Whole run = lanes->run[l];
-      double correction = e->first[step * e->first_step + run * e->first_run];
-      double rate = e->lr[step * e->lr_step + run * e->lr_run];
-      LANE(size) = (REAL)(rate / correction);
-      LANE(root) = (REAL)(1 / e->second[step * e->second_step + run * e->second_run]);
-      if (WEIGHT_DECAY && OPTIMIZER == ADAMW)
-        LANE(shrink) = (REAL)(1 - rate * e->settings[WEIGHT_DECAY_AT * e->runs + run]);
-    }
     V *squares = s + (Whole)count * S, *tops = s + (Whole)2 * count * S;
     for (int k = 0; k < count; k++) {
       V d = g[k * S];
@@ -76,7 +68,7 @@ ONCE void update(const Epochs *e, V *p, V *g, V *s, Whole step, const Lanes *lan
         square = SELECT(square < top, top, square);
         tops[k * S] = square;
       }
-      p[k * S] = p[k * S] * shrink - size * mean / (vsqrt(square) * root + eps);
+      p[k * S] = p[k * S] * shrink - lr * mean / (vsqrt(square) * root + eps);
     }
   } else if (OPTIMIZER == RMSPROP) {
     V alpha = SETTING(ALPHA_AT), weight = SETTING(WEIGHT_AT), eps = SETTING(EPS_AT), momentum = ZERO;
@@ -110,9 +102,37 @@ ONCE void update(const Epochs *e, V *p, V *g, V *s, Whole step, const Lanes *lan
   }
 }
 
+#if !defined(__CUDACC__) && defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector) /* of GCC from version 12 on, and of Clang */
+/* Copies four columns of four lanes: rows that are read at once change places with columns. Needs four lanes. */
+INLINE void copy_four(const REAL *table, int columns, const Whole *from, V *to, int lane) {
+  typedef REAL Four __attribute__((vector_size(4 * sizeof(REAL)), may_alias));
+  Four row[4];
+  UNROLL for (int l = 0; l < 4; l++) __builtin_memcpy(row + l, table + from[lane + l] * columns, sizeof *row);
+  Four low = __builtin_shufflevector(row[0], row[1], 0, 4, 1, 5), high = __builtin_shufflevector(row[0], row[1], 2, 6, 3, 7);
+  Four low2 = __builtin_shufflevector(row[2], row[3], 0, 4, 1, 5), high2 = __builtin_shufflevector(row[2], row[3], 2, 6, 3, 7);
+  Four column[4] = {
+    __builtin_shufflevector(low, low2, 0, 1, 4, 5),
+    __builtin_shufflevector(low, low2, 2, 3, 6, 7),
+    __builtin_shufflevector(high, high2, 0, 1, 4, 5),
+    __builtin_shufflevector(high, high2, 2, 3, 6, 7),
+  };
+  UNROLL for (int k = 0; k < 4; k++) *(Four *)((REAL *)(to + k) + lane) = column[k];
+}
+#define COPIES_FOUR (LANES % 4 == 0)
+#endif
+#endif
+#ifndef COPIES_FOUR
+#define COPIES_FOUR 0
+#define copy_four(table, columns, from, to, lane)
+#endif
+
 /* Copies a row of a table for each lane: its own. */
 INLINE void copy_row(const REAL *table, int columns, const Whole *from, V *to) {
-  for (int k = 0; k < columns; k++) {
+  int k = 0;
+  for (; COPIES_FOUR && k + 4 <= columns; k += 4)
+    for (int l = 0; l < LANES; l += 4) copy_four(table + k, columns, from, to + k, l);
+  for (; k < columns; k++) {
     V v;
     EACH_LANE LANE(v) = table[from[l] * columns + k];
     to[k * S] = v;

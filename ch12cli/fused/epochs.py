@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from ch12cli.fused.compiler import CannotCompileError, is_cached, library
 from ch12cli.fused.on_gpu import WARP, kernel_on_gpu
-from ch12cli.fused.orders import MOST_ROWS
 from ch12cli.fused.program import NUMBERS, SETTINGS, Program, kernel_settings, program_of
 from ch12cli.fused.source import general_source, numbers_in_c, special_source
+from ch12cli.fused.twister import MOST_ROWS
 from ch12cli.training.batches import FoldedPart, Part
 from ch12cli.training.loop import Limits
 from ch12cli.training.metrics import Right
@@ -62,8 +62,8 @@ class EpochsArguments(ctypes.Structure):
         *((name, ctypes.c_int64) for name in ("steps_before", "masks_before")),
         ("parameters", ctypes.c_void_p),
         ("states", ctypes.c_void_p * MOST_STATES),
-        *((name, ctypes.c_void_p) for name in ("snapshots", "finite", "x", "y", "order", "lr", "first", "second")),
-        *((f"{name}_{distance}", ctypes.c_int64) for name in ("lr", "first", "second") for distance in ("step", "run")),
+        *((name, ctypes.c_void_p) for name in ("snapshots", "finite", "x", "y", "order", "lr", "root", "shrink")),
+        *((f"{name}_{distance}", ctypes.c_int64) for name in ("lr", "root", "shrink") for distance in ("step", "run")),
         *((name, ctypes.c_void_p) for name in ("settings", "seeds", "losses", "predictions", "right")),
         *((name, ctypes.c_void_p) for name in ("valid_x", "valid_y", "valid_starts")),
         ("valid_rows", ctypes.c_int64),
@@ -159,7 +159,7 @@ class FusedEpochs:
             "snapshots": made(epochs, self.program.numbers["PARAMETERS"], runs),
             "finite": made(epochs, runs),
             "parameters": runs_last(stack.parameters),
-            **{name: torch.from_numpy(compact(array)).to(stack.device) for name, array in numbers.items()},
+            **{name: torch.from_numpy(array).to(stack.device) for name, array in numbers.items()},
         }
         arguments = EpochsArguments(
             runs=runs, rows=rows, epochs=epochs, steps_before=optimizer.steps, masks_before=stack.masks.step
@@ -181,7 +181,7 @@ class FusedEpochs:
             setattr(arguments, name, tensor.data_ptr())
         for place, state in enumerate(optimizer.state.values()):
             arguments.states[place] = runs_last(state).data_ptr()
-        for name in ("lr", "first", "second"):
+        for name in ("lr", "root", "shrink"):
             steps_known, runs_known = tensors[name].shape  # 1 where all have the same number
             setattr(arguments, f"{name}_step", runs_known if steps_known > 1 else 0)
             setattr(arguments, f"{name}_run", 1 if runs_known > 1 else 0)
@@ -219,18 +219,22 @@ class FusedEpochs:
         return max(1, int(SECONDS_OF_CALL / seconds))
 
     def per_step(self, lrs: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-        """Returns what the code wants of each step: the learning rate, and two corrections. Each (steps, runs)."""
-        optimizer = self.optimizer
-        numbers = optimizer.steps + 1 + np.arange(len(lrs))[:, None]  # (steps, 1)
-        one = np.broadcast_to(np.ones((1, 1)), lrs.shape)
+        """Returns what the code wants of each step: three numbers, of which most optimizers use the first only.
+
+        lrs: (steps, runs), as are the arrays returned, but for axes of length 1 where all steps or runs have the same.
+        """
+        optimizer, values = self.optimizer, self.optimizer.values
+        numbers = optimizer.steps + 1 + np.arange(len(lrs))[:, None]
+        lrs, one = compact(lrs), np.ones((1, 1))
         if isinstance(optimizer, Adam):
-            beta1, beta2 = (np.asarray(optimizer.values[name]).reshape(1, -1) for name in ("beta1", "beta2"))
-            first, second = 1 - beta1**numbers, np.sqrt(1 - beta2**numbers)
-            corrections = {"first": np.broadcast_to(first, lrs.shape), "second": np.broadcast_to(second, lrs.shape)}
-            return {"lr": lrs, **corrections}
+            beta1, beta2, decay = (
+                np.asarray(values[name]).reshape(1, -1) for name in ("beta1", "beta2", "weight_decay")
+            )
+            sizes, roots = lrs / (1 - beta1**numbers), 1 / np.sqrt(1 - beta2**numbers)
+            return {"lr": sizes, "root": roots, "shrink": 1 - lrs * decay}
         if isinstance(optimizer, Adagrad):
-            lrs = lrs / (1 + (numbers - 1) * optimizer.values["lr_decay"])
-        return {"lr": lrs, "first": one, "second": one}
+            lrs = lrs / (1 + (numbers - 1) * values["lr_decay"])
+        return {"lr": lrs, "root": one, "shrink": one}
 
 
 def compact(values: NDArray[np.float64]) -> NDArray[np.float64]:

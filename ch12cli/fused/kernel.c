@@ -379,8 +379,8 @@ typedef struct {
   REAL *finite;                                                /* (epochs, runs): whether all of these are finite */
   const REAL *x, *y;                                           /* (table rows, FEATURES), (table rows, TARGETS) */
   const Whole *order;                                          /* (epochs, runs, rows): rows of the table */
-  const double *lr, *first, *second;                           /* a number for each step and run: see `update` */
-  Whole lr_step, lr_run, first_step, first_run, second_step, second_run; /* distances in the three above */
+  const double *lr, *root, *shrink;                            /* a number for each step and run: see `update` */
+  Whole lr_step, lr_run, root_step, root_run, shrink_step, shrink_run; /* distances in the three above */
   const double *settings;                                      /* (SETTINGS, runs) */
   const Whole *seeds;                                          /* (runs,) of dropout's masks */
   REAL *losses;                                                /* (steps of an epoch, epochs, runs) */
@@ -402,9 +402,19 @@ typedef struct {
   int count;
 } Lanes;
 
+/* A number of a step for each lane; a distance of 0 says that all runs, or all steps, have the same. */
 INLINE V per_step(const double *values, Whole step, Whole step_distance, Whole run_distance, const Lanes *lanes) {
   V v;
-  EACH_LANE LANE(v) = (REAL)values[step * step_distance + lanes->run[l] * run_distance];
+  values += step * step_distance;
+  if (!run_distance) return splat((REAL)*values);
+#ifndef __CUDACC__
+  if (lanes->count == LANES) {
+    values += lanes->run[0];
+    EACH_LANE LANE(v) = (REAL)values[l];
+    return v;
+  }
+#endif
+  EACH_LANE LANE(v) = (REAL)values[lanes->run[l]];
   return v;
 }
 INLINE V load(const REAL *values, const Lanes *lanes) {

@@ -1,7 +1,7 @@
 """Initial weights of linear layers and convolutions."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import torch
@@ -44,24 +44,23 @@ def initialised(make: Callable[[str | None], Weighted], init: str) -> Weighted:
     return layer
 
 
-def drawing_of(network: nn.Module) -> Callable[[Tensor], None] | None:
-    """Returns a function that draws the weights of linear layers in a row, (values,), as torch does when it makes them.
+def uniform_draws(network: nn.Module) -> list[tuple[int, float]] | None:
+    """Returns how torch draws the weights of linear layers in a row when it makes them: (values, bound) of each tensor.
 
-    None if the network has other parameters. The caller compares with networks that were made, because a network may
-    have been initialised otherwise.
+    None if the network has other parameters, or none. The caller compares with networks that were made, because a
+    network may have been initialised otherwise.
     """
     layers = [layer for layer in network.modules() if any(True for _ in layer.parameters(recurse=False))]
-    if not all(type(layer) is nn.Linear and layer.bias is not None for layer in layers):
+    if not layers or not all(type(layer) is nn.Linear and layer.bias is not None for layer in layers):
         return None
-    sizes: list[int] = []
-    bounds: list[float] = []
+    draws: list[tuple[int, float]] = []
     for layer in layers:
         assert isinstance(layer, nn.Linear)
-        sizes += [layer.weight.numel(), layer.out_features]
-        bounds += [math.sqrt(3.0) * (LINEAR_GAIN / math.sqrt(layer.in_features)), 1 / math.sqrt(layer.in_features)]
+        draws.append((layer.weight.numel(), math.sqrt(3.0) * (LINEAR_GAIN / math.sqrt(layer.in_features))))
+        draws.append((layer.out_features, 1 / math.sqrt(layer.in_features)))
+    return draws
 
-    def draw(row: Tensor) -> None:
-        for part, bound in zip(row.split(sizes), bounds, strict=True):
-            part.uniform_(-bound, bound)
 
-    return draw
+def draw_uniform(draws: Sequence[tuple[int, float]]) -> Tensor:
+    """Returns tensors of (values, bound) one after another, (values,), each drawn from [-bound, bound)."""
+    return torch.cat([torch.empty(values).uniform_(-bound, bound) for values, bound in draws])

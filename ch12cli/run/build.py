@@ -31,10 +31,10 @@ from ch12cli.errors import InputError, Problem
 from ch12cli.files.metrics_csv import minimised
 from ch12cli.fused.compiler import CannotCompileError
 from ch12cli.fused.epochs import whole_epochs
-from ch12cli.fused.orders import drawing_on
 from ch12cli.fused.stack_training import StackTraining
+from ch12cli.fused.twister import draw_beginnings, drawing_on, drawn_states, twister_if_cached
 from ch12cli.models.activation import USES, Activation
-from ch12cli.models.init import drawing_of
+from ch12cli.models.init import draw_uniform, uniform_draws
 from ch12cli.run.task import Task, check_fit, last_batch_size, tensors, tensors_of_runs
 from ch12cli.training.batches import BatchLoader, FoldedPart, Part, Shuffled, StackedSource, StreamedPart
 from ch12cli.training.loop import Limits, Source, Training
@@ -379,24 +379,55 @@ def initial_weights(jobs: Sequence[RunSettings], task: Task, streams: Streams) -
     """Returns the first job's network, and the initial weights of each job's, (runs, values). Adds to the streams.
 
     Building a network takes ten times as long as drawing its weights. So the weights are drawn alone where ch12 builds
-    the same network for each job, and the first ones are the same bit for bit.
+    the same network for each job, and the first ones are the same bit for bit; those of all jobs at once where compiled
+    code can do it.
     """
-    first, rows, draw = jobs[0].model, list[Tensor](), None
+    seed_stream(jobs[0].loop.seed, offset=jobs[0].loop.stream_offset, devices=False)
+    first, module = jobs[0].model, build_module(jobs[0].model, task)
+    draws = uniform_draws(module) if first.target.path.startswith("ch12cli.models.") else None
+    rows: list[Tensor] = []
     for number, job in enumerate(jobs):
-        seed_stream(job.loop.seed, offset=job.loop.stream_offset, devices=False)
-        if draw is not None and number >= COMPARED and (job.model is first or job.model == first):
-            row = torch.empty_like(rows[0])
-            draw(row)
+        if number == COMPARED and draws is not None:
+            drawn = drawn_at_once(jobs, draws, rows, streams)
+            if drawn is not None:
+                return module, drawn
+        if number > 0:
+            seed_stream(job.loop.seed, offset=job.loop.stream_offset, devices=False)
+        if draws is not None and number >= COMPARED and (job.model is first or job.model == first):
+            row = draw_uniform(draws)
         else:
-            built = build_module(job.model, task)
-            row = flat_weights(built)
-            if number == 0:
-                module, draw = built, drawing_of(built) if first.target.path.startswith("ch12cli.models.") else None
-            if draw is not None and not draws_the_same(draw, row, job.loop):
-                draw = None
+            row = flat_weights(module if number == 0 else build_module(job.model, task))
+            if draws is not None and not draws_the_same(draws, row, job.loop):
+                draws = None
         rows.append(row)
-        streams.add()
+        streams.add(job.loop.seed)
     return module, torch.stack(rows)
+
+
+def drawn_at_once(
+    jobs: Sequence[RunSettings], draws: Sequence[tuple[int, float]], rows: Sequence[Tensor], streams: Streams
+) -> Tensor | None:
+    """Returns the initial weights of all jobs, (runs, values), drawn by compiled code, and lets their streams begin.
+
+    rows, streams: of the first jobs, by torch. None where torch is needed: the jobs differ in more than their seeds,
+    the code would have to be compiled first, or it draws other numbers.
+    """
+    first, offsets = jobs[0], {job.loop.stream_offset for job in jobs}
+    alike = len(offsets) == 1 and all(job.model is first.model or job.model == first.model for job in jobs)
+    if not alike or first.sweep.fused is False or not twister_if_cached():
+        return None
+    seeds, skipped = [job.loop.seed for job in jobs], 2 * offsets.pop()
+    weights, order_seeds = draw_beginnings(np.array(seeds), skipped, draws, streams.epochs)
+    numbers = skipped + weights.shape[1]
+    compared = slice(len(rows))
+    if not (
+        np.array_equal(weights[compared], torch.stack(list(rows)))
+        and np.array_equal(order_seeds[compared], streams.order_seeds)
+        and np.array_equal(drawn_states(np.array(seeds[compared]), numbers), torch.stack(streams.states))
+    ):
+        return None
+    streams.begin(seeds, numbers, order_seeds, drawn_states)
+    return torch.from_numpy(weights)
 
 
 def flat_weights(module: nn.Module) -> Tensor:
@@ -404,12 +435,11 @@ def flat_weights(module: nn.Module) -> Tensor:
     return torch.cat([parameter.detach().reshape(-1) for parameter in module.parameters()])
 
 
-def draws_the_same(draw: Callable[[Tensor], None], row: Tensor, loop: LoopSettings) -> bool:
+def draws_the_same(draws: Sequence[tuple[int, float]], row: Tensor, loop: LoopSettings) -> bool:
     """Returns whether drawing the weights alone gives these, (values,), and leaves the stream as it is now."""
-    state, found = torch.get_rng_state(), torch.empty_like(row)
+    state = torch.get_rng_state()
     seed_stream(loop.seed, offset=loop.stream_offset, devices=False)
-    draw(found)
-    same = torch.equal(found, row) and torch.equal(torch.get_rng_state(), state)
+    same = torch.equal(draw_uniform(draws), row) and torch.equal(torch.get_rng_state(), state)
     torch.set_rng_state(state)
     return same
 

@@ -109,7 +109,7 @@ def stream_state(own: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], *, 
         return arrays["stream"]
     seed, draws, checksum = own["stream"]
     state = drawn_state(seed, draws)
-    if checksum_of(state) != checksum:
+    if checksum_of(state.numpy()) != checksum:
         raise InputError("this version of torch draws other random numbers than the one that trained the run")
     return advanced(state, epochs).numpy()
 

@@ -33,7 +33,6 @@ from ch12cli.sweeps.workers.attempts import Attempt
 from ch12cli.sweeps.workers.work_item import Done, Event, Progress
 from ch12cli.training.checkpoint import Checkpoints, DamagedError, checkpoint_must_fit
 from ch12cli.training.loop import Epoch
-from ch12cli.training.streams import checksum_of, draws_of
 
 SHRINK_AT = 0.5  # fraction of ended runs at which they are removed; each removal copies the stack
 FEW_LEFT = 0.1  # fraction of runs in training at which diverged ones are removed, too
@@ -67,7 +66,6 @@ class StackRun:
         bases = dict.fromkeys(id(job.base) for job in jobs)
         self.base_index = {key: index for index, key in enumerate(bases)}
         self.known_facts: StackFacts | None = None
-        self.likely_draws: int | None = None  # random numbers that the network of the job before drew
         self.training, self.network, self.streams = build_stack(run_settings_of(jobs), task, device, alike=alike)
         self.lines = compiled_lines() if store is None and self.training.whole is not None else None
         self.metrics = StackMetrics(len(jobs))
@@ -97,7 +95,8 @@ class StackRun:
             yield from self.record_epoch(epoch, members, before)
             if self.population is not None and self.population.is_due(epoch.number):
                 self.go_on_from_others(self.population, epoch.number)
-            self.epoch_snapshot = self.take_snapshot()
+            if not self.done.all():
+                self.epoch_snapshot = self.take_snapshot()
             if checkpoints is not None and not self.done.all():
                 with machine_errors(f"cannot go on in {checkpoints.last.parent}"):
                     os.stat(checkpoints.last.parent)  # stops if the sweep was deleted meanwhile
@@ -249,7 +248,8 @@ class StackRun:
         members = [state["source"]["members"][row] for row in rows]
         index = torch.tensor(rows)
         optimizer = state["optimizer"]
-        streams = [self.stream(job) for job in members]
+        # in a store, how a stream is made again; a directory holds its state
+        origins = [None] * len(rows) if self.store is None else self.streams.origins(members)
         arrays = {
             "network": rows_of(state["network"]["parameters"], index),
             "best_network": rows_of(state["best_network"]["parameters"], index),
@@ -260,9 +260,8 @@ class StackRun:
             },
             "test": np.stack([values[rows] for values in test.values()], 1) if test else np.empty((len(rows), 0)),
         }
-        if None in streams:
-            states = [self.streams.state_after(job, epochs).numpy() for job in members]
-            arrays["stream"] = np.stack(states)
+        if None in origins:
+            arrays["stream"] = self.streams.states_after(members, epochs)
         together = {
             "epochs": epochs,
             "seconds": seconds,
@@ -276,9 +275,9 @@ class StackRun:
                     **{name: value for name, value in vars(ending).items() if value is not None},
                     "best_epoch": int(state["best"]["epoch"][row]),
                     **{name: value_of_run(state[name], row) for name in ("schedule", "best", "stopping")},
-                    "stream": stream,
+                    "stream": origin,
                 }
-                for job, (row, ending), stream in zip(members, endings.items(), streams, strict=True)
+                for job, (row, ending), origin in zip(members, endings.items(), origins, strict=True)
             ],
         }
         return together, arrays
@@ -296,18 +295,6 @@ class StackRun:
             "fold": job.fold,
             **({"ancestry": ancestry} if (ancestry := self.lineages.ancestry(index)) else {}),
         }
-
-    def stream(self, index: int) -> tuple[int, int, int] | None:
-        """Returns how a job's random stream is made again: its seed, the numbers drawn until epoch 1, a checksum.
-
-        None if that is not known, or if a directory is written, which holds the stream's state.
-        """
-        if self.store is None:
-            return None
-        state, seed = self.streams.states[index], int(self.jobs[index].setting("seed"))
-        draws = draws_of(state, seed, likely=self.likely_draws)
-        self.likely_draws = draws if draws is not None else self.likely_draws
-        return None if draws is None else (seed, draws, checksum_of(state))
 
     def record(self, together: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Iterator[Done]:
         """Writes the record of a block of jobs, as directories or into the stack's store, and yields Done events."""

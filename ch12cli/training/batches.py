@@ -499,7 +499,7 @@ class StackedSource:
     ) -> None:
         self.part, self.streams, self.batch_size, self.runs_last = part, streams, batch_size, runs_last
         self.starts = None if starts is None else starts.cpu()
-        self.members = list(range(len(streams.states)))
+        self.members = list(range(len(streams)))
         self.epoch = 0  # number of epochs ordered so far
 
     def order(self) -> Tensor:

@@ -1,7 +1,7 @@
 """Random streams: draws the row orders of a shuffled DataLoader without a DataLoader."""
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -33,31 +33,51 @@ def epoch_order(rows: int, dtype: torch.dtype = torch.int64) -> Tensor:
     return torch.randperm(rows, generator=generator, dtype=dtype)
 
 
+StatesOf = Callable[[NDArray[np.int64], int], NDArray[np.uint8]]
+Origin = tuple[int, int, int]  # a stream's seed, how many 32-bit numbers were drawn from it, the CRC-32 of its state
+
+
 class Streams:
     """The random streams of many runs, each starting from its state after the run's network was built.
 
     add: records the default stream as the next run's, and draws the seeds of its row orders for all epochs. The orders
     equal those of a single run unless something else, such as dropout, draws from its stream.
+    begin: takes the streams of all runs, whose numbers were drawn at once.
     draw: draws the orders (runs, rows) of many seeds at once as torch.randperm does; None: torch draws them one by one.
     """
 
     def __init__(self, epochs: int) -> None:
         self.epochs = epochs
-        self.states: list[Tensor] = []
-        self.seeds: list[NDArray[np.int64]] = []  # seeds of each run's orders, (epochs,)
+        self.seeds: list[int] = []
+        self.states: list[Tensor] = []  # of the runs that were added
+        self.order_seeds: list[NDArray[np.int64]] = []  # of each run, (epochs,)
         self.table: NDArray[np.int64] | None = None  # all of them, (runs, epochs)
+        self.likely: int | None = None  # how many numbers were drawn before the first epoch by the run before
+        self.states_of: StatesOf | None = None
         self.generator = torch.Generator()
         self.draw: Callable[[NDArray[np.int64], int], Tensor] | None = None
 
-    def add(self) -> None:
+    def __len__(self) -> int:
+        return len(self.seeds)
+
+    def add(self, seed: int) -> None:
+        """Adds the default stream, which was seeded with `seed`."""
         self.table = None
+        self.seeds.append(seed)
         self.states.append(torch.get_rng_state())
-        self.seeds.append(torch.empty(self.epochs, 2, dtype=torch.int64).random_()[:, 1].numpy().copy())
+        self.order_seeds.append(torch.empty(self.epochs, 2, dtype=torch.int64).random_()[:, 1].numpy().copy())
+
+    def begin(self, seeds: Sequence[int], draws: int, order_seeds: NDArray[np.int64], states_of: StatesOf) -> None:
+        """Takes streams from each of which `draws` numbers were drawn before the seeds of the orders, (runs, epochs).
+
+        states_of: returns the states of streams that were seeded, after so many 32-bit numbers, (runs, bytes).
+        """
+        self.seeds, self.likely, self.table, self.states_of = list(seeds), draws, order_seeds, states_of
 
     def orders(self, runs: list[int], epochs: range, rows: int) -> Tensor:
         """Returns the orders of the rows of some runs in epochs, counted from 0: (epochs, runs, rows) int64."""
         if self.table is None:
-            self.table = np.stack(self.seeds)
+            self.table = np.stack(self.order_seeds)
         seeds = self.table[runs, epochs.start : epochs.stop].T  # (epochs, runs)
         if self.draw is not None:
             return self.draw(seeds.ravel(), rows).view(*seeds.shape, rows)
@@ -67,9 +87,23 @@ class Streams:
             torch.randperm(rows, generator=self.generator, out=order)
         return orders
 
-    def state_after(self, run: int, epochs: int) -> Tensor:
-        """Returns the state of a run's stream after `epochs` epochs, in the form of torch.get_rng_state."""
-        return advanced(self.states[run], epochs)
+    def states_after(self, runs: list[int], epochs: int) -> NDArray[np.uint8]:
+        """Returns the states of runs' streams after `epochs` epochs, as torch.get_rng_state has them: (runs, bytes)."""
+        if self.states_of is None:
+            return np.stack([advanced(self.states[run], epochs).numpy() for run in runs])
+        assert self.likely is not None
+        return self.states_of(np.array(self.seeds)[runs], self.likely + NUMBERS_OF_EPOCH * epochs)
+
+    def origins(self, runs: list[int]) -> list[Origin | None]:
+        """Returns how the streams of runs are made again as they were before the first epoch. None: it is not known."""
+        return [
+            self.origin(self.seeds[run], state) for run, state in zip(runs, self.states_after(runs, 0), strict=True)
+        ]
+
+    def origin(self, seed: int, state: NDArray[np.uint8]) -> Origin | None:
+        draws = self.likely if self.states_of is not None else draws_of(state, seed, likely=self.likely)
+        self.likely = self.likely if draws is None else draws
+        return None if draws is None else (seed, draws, checksum_of(state))
 
 
 def advanced(state: Tensor, epochs: int) -> Tensor:
@@ -88,24 +122,25 @@ def drawn_state(seed: int, draws: int) -> Tensor:
     return generator.get_state()
 
 
+NUMBERS_OF_EPOCH = 4  # of 32 bits: the base seed of the workers, and the seed of the permutation
 BLOCK = 624  # numbers that the generator makes at once
 MOST_BLOCKS = 32  # a network that draws more has so many weights that its state is small beside them
 
 
-def draws_of(state: Tensor, seed: int, *, likely: int | None) -> int | None:
+def draws_of(state: NDArray[np.uint8], seed: int, *, likely: int | None) -> int | None:
     """Returns how many 32-bit numbers were drawn from a stream since it was seeded; None if that is not found.
 
     likely: what is tried first, such as the number of another run with the same network.
     """
-    if likely is not None and torch.equal(drawn_state(seed, likely), state):
+    if likely is not None and np.array_equal(drawn_state(seed, likely), state):
         return likely
     for blocks in range(MOST_BLOCKS):
-        used = int.from_bytes(state.numpy()[16:24].tobytes(), "little")  # of the block that it draws from now
-        if torch.equal(drawn_state(seed, blocks * BLOCK + used), state):
+        used = int.from_bytes(state[16:24].tobytes(), "little")  # of the block that it draws from now
+        if np.array_equal(drawn_state(seed, blocks * BLOCK + used), state):
             return blocks * BLOCK + used
     return None
 
 
-def checksum_of(state: Tensor) -> int:
+def checksum_of(state: NDArray[np.uint8]) -> int:
     """Returns the CRC-32 of a state."""
-    return zlib.crc32(state.numpy().tobytes())
+    return zlib.crc32(state.data)

@@ -10,7 +10,7 @@ from torch import nn
 
 from ch12cli.fused.compiler import FLAGS, compiler
 from ch12cli.fused.epochs import whole_epochs
-from ch12cli.fused.orders import draw_orders
+from ch12cli.fused.twister import draw_orders
 from ch12cli.training.batches import Part, StackedSource
 from ch12cli.training.loop import Limits
 from ch12cli.training.losses import StackedLoss
@@ -61,8 +61,8 @@ class Trained:
             self.epoch: Callable[[], object] = lambda: epochs(self.order[None], self.lrs[None], LIMITS)
         else:
             streams = Streams(1)
-            for _ in range(runs):
-                streams.add()
+            for seed in range(runs):
+                streams.add(seed)
             source = StackedSource(part, streams, batch_size=batch, runs_last=stack.runs_last)
             step = TrainingStep(stack, StackedLoss(loss), optimizer)
             self.epoch = lambda: [

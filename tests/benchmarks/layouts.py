@@ -35,8 +35,8 @@ class Laid:
         rows = batch * max(4, 64 // batch)
         part = Part(torch.randn(rows, FEATURES), torch.randint(CLASSES, (rows,)))
         self.streams = Streams(1)
-        for _ in range(runs):
-            self.streams.add()
+        for seed in range(runs):
+            self.streams.add(seed)
         self.source = StackedSource(part, self.streams, batch_size=batch, runs_last=runs_last)
         self.order: Tensor = self.streams.orders(self.source.members, range(1), rows)[0]
         start = time.process_time()

@@ -14,9 +14,9 @@ import torch
 from ch12cli.fused import epochs
 from ch12cli.fused.compiler import CannotCompileError
 from ch12cli.fused.on_gpu import WARP
-from ch12cli.fused.orders import NUMBERS, source
 from ch12cli.fused.program import Program
 from ch12cli.fused.source import special_source
+from ch12cli.fused.twister import NUMBERS, source
 from ch12cli.training.batches import Part
 from tests.fused.test_epochs import RULES, Rule, require_counted, require_equal
 

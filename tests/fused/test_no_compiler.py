@@ -7,7 +7,7 @@ import torch
 
 from ch12cli.fused import compiler
 from ch12cli.fused.epochs import cpu_library
-from ch12cli.fused.orders import orders_library
+from ch12cli.fused.twister import twister_library
 from tests.sweeps.driver import sweep
 
 WORDS = ("seed=range(3)", "epochs=4", "optimizer=adam", "sweep.fused=true", "device=cpu", "sweep.processes=1")
@@ -16,7 +16,7 @@ WORDS = ("seed=range(3)", "epochs=4", "optimizer=adam", "sweep.fused=true", "dev
 def forget() -> None:
     """Lets the next sweep look for a compiler again."""
     compiler.compiler.cache_clear()
-    orders_library.cache_clear()
+    twister_library.cache_clear()
     cpu_library.cache_clear()
 
 

@@ -24,7 +24,7 @@ PROGRAM = """
 import random, sys
 import numpy as np, torch
 from ch12cli.fused import compiler
-from ch12cli.fused.orders import draw_orders
+from ch12cli.fused.twister import draw_beginnings, draw_orders, drawn_states
 from ch12cli.fused.texts import lines_of
 from tests.fused.test_epochs import RULES, require_counted, require_equal
 compiler.FLAGS = (*(flag for flag in compiler.FLAGS if flag != "-O2"), *{flags!r})
@@ -32,6 +32,8 @@ for number in range({first}, {first} + {count}):
     draw = random.Random(number)
     require_equal(draw, draw.choice([torch.float32, torch.float64]), runs=draw.choice([2, 7, 19]))
     draw_orders(np.arange(3), 1 + number)
+    draw_beginnings(np.arange(17), number, [(1 + 50 * number, 0.5), (1, 0.1)], number % 5)
+    drawn_states(np.arange(17), 60 * number)
     lines_of(np.random.default_rng(number).integers(0, 2**62, (99, 7)).view(float))
     require_counted(RULES[number % len(RULES)], draw.choice([torch.float32, torch.float64]))
 print("clean")

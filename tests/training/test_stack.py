@@ -202,7 +202,7 @@ def assert_each_run_equals_the_single_run(case: tuple[int, ...], monkeypatch: py
             assert relative(together.weights[number][run], weights, near_zero=near_zero) < LIKE_SINGLE
         assert together.training.best.epoch[run] == training.best.epoch[0]
         # where the stream stands afterwards shows that the orders of all epochs were the same
-        assert torch.equal(together.streams.state_after(run, epochs), torch.get_rng_state())
+        assert np.array_equal(together.streams.states_after([run], epochs), torch.get_rng_state()[None])
     assert epochs * len(training.schedule.learning_rates(0)) >= 100
     for one, other in combinations(range(RUNS), 2):
         assert not torch.allclose(at_first[one], at_first[other])

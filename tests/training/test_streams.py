@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -54,14 +55,14 @@ def test_the_streams_of_several_runs_are_independent() -> None:
     streams = Streams(EPOCHS)
     for one_run in runs:
         begun(**one_run)
-        streams.add()
+        streams.add(one_run["seed"])
     for epoch in range(EPOCHS):
         orders = streams.orders([0, 1, 2], range(epoch, epoch + 1), ROWS)[0]
         for run, (loaded, _) in enumerate(expected):
             assert torch.equal(orders[run], loaded[epoch])
         assert torch.equal(streams.orders([2, 0], range(epoch, epoch + 1), ROWS)[0], orders[[2, 0]])
-    for run, (_, state) in enumerate(expected):
-        assert torch.equal(streams.state_after(run, EPOCHS), state)
+    states = streams.states_after([0, 1, 2], EPOCHS)
+    assert np.array_equal(states, np.stack([state for _, state in expected]))
     orders = streams.orders([0, 1, 2], range(1), ROWS)[0]
     for one, other in itertools.combinations(orders, 2):
         assert not torch.equal(one, other)
@@ -70,10 +71,10 @@ def test_the_streams_of_several_runs_are_independent() -> None:
 def test_a_streams_state_after_some_epochs_equals_that_of_a_single_run() -> None:
     streams = Streams(EPOCHS)
     begun(9)
-    streams.add()
+    streams.add(9)
     begun(9)
     for epoch in range(EPOCHS):
-        assert torch.equal(streams.state_after(0, epoch), torch.get_rng_state())
+        assert np.array_equal(streams.states_after([0], epoch), torch.get_rng_state()[None])
         epoch_order(ROWS)
 
 
@@ -85,7 +86,7 @@ def test_a_stacks_batches_are_each_runs_rows_in_its_order(narrow: bool, classes:
     streams = Streams(EPOCHS)
     for seed in (5, 6, 7, 8):
         begun(seed)
-        streams.add()
+        streams.add(seed)
     source = StackedSource(Part(x, y), streams, batch_size=5, runs_last=narrow)
     for epoch in range(2):
         order = source.order()
@@ -108,7 +109,7 @@ def test_batches_gathered_in_several_pieces_are_the_same(monkeypatch: pytest.Mon
     streams = Streams(1)
     for seed in (5, 6):
         begun(seed)
-        streams.add()
+        streams.add(seed)
     for narrow in (True, False):
         source = StackedSource(Part(x, y), streams, batch_size=5, runs_last=narrow)
         order = streams.orders([0, 1], range(1), ROWS)[0]
