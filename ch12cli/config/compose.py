@@ -47,10 +47,12 @@ from ch12cli.suggest import suggestion
 class Composition(NamedTuple):
     """A composed job.
 
-    config: Hydra's configuration with its `hydra` node; settings: the job's part with interpolations resolved.
+    config: Hydra's configuration with its `hydra` node; plain: the job's part as plain values; settings: the same with
+    interpolations resolved.
     """
 
     config: DictConfig
+    plain: dict[str, Any]
     settings: dict[str, Any]
 
     @property
@@ -317,14 +319,16 @@ class Composer:
         directories = [text for text in argv if text.startswith(DIRECTORIES)]
         shared = tuple(text for text in argv if text not in directories)
         key = (self.config_name, shared, *self.own_sources)  # of a run as of a sweep
-        if key not in COMPOSED:
-            config = self.with_other_choices(shared, run_mode) or self.load_new(shared, run_mode)
-            if config.hydra.job.env_copy:  # of the environment, which may change
-                return self.load_own(argv, run_mode)
+        config = COMPOSED[key].copy() if key in COMPOSED else self.with_other_choices(shared, run_mode)
+        if config is None:
+            config = self.load_new(shared, run_mode)
             while len(COMPOSED) >= MOST_COMPOSED:
                 COMPOSED.pop(next(iter(COMPOSED)))
             COMPOSED[key] = Template(config)
-        config = COMPOSED[key].copy()
+            config = COMPOSED[key].copy()
+        if config.hydra.job.env_copy:  # of the environment, which may change
+            COMPOSED.pop(key, None)
+            return self.load_own(argv, run_mode)
         config.hydra.runtime.cwd = os.getcwd()
         for text in directories:  # what Hydra does with them
             apply_override(self.parse_one(text), config)
@@ -408,7 +412,7 @@ class Composer:
             config = self.base(tuple(map(override_text, group_overrides)))
         except InputError as error:
             problems += error.problems + unknown_anywhere(values)
-            return Composition(OmegaConf.create({"hydra": {"runtime": {"choices": {}}}}), {})
+            return Composition(OmegaConf.create({"hydra": {"runtime": {"choices": {}}}}), {}, {})
         problems += hydra_setting_problems(config)
         wrong = []
         for override in values:
@@ -417,7 +421,8 @@ class Composer:
                 problems.append(problem)
                 wrong.append(override)
         problems += self.record(config, [o for o in overrides if not o.is_hydra_override() and o not in wrong])
-        settings = settings_of(config, problems)
+        plain = plain_job(config)
+        settings = settings_of(config, plain, problems)
         given = {key: value for key, _, value in (text.partition("=") for text in argv)}
         for key, value in flatten(settings):
             if value == MANDATORY and given.get(key):
@@ -426,7 +431,7 @@ class Composer:
             rule = "is set too late: modules are imported before composition"
             hint = "set it on the command line or in the file that --config-name names"
             problems.append(Problem("imports", shown(settings.get("imports")), rule, hint))
-        return Composition(config, settings)
+        return Composition(config, plain, settings)
 
     def sweep_config(self, overrides: Sequence[Override]) -> DictConfig:
         """Returns Hydra's configuration of a sweep, in which swept keys have their defaults.

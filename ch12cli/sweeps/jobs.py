@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from hydra.core.override_parser.types import Override
 from numpy.typing import NDArray
-from omegaconf import DictConfig, OmegaConf, SCMode
+from omegaconf import DictConfig, OmegaConf
 
 from ch12cli.catalogue.keys_of_settings import FOLD, SEED
 from ch12cli.config.check import KeyProblems, all_problems, value_problem
@@ -21,7 +21,7 @@ from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import with_number
 from ch12cli.config.run_settings import RunSettings
 from ch12cli.config.schema import INSTANTIATION, STACKED_LAUNCHERS
-from ch12cli.config.settings import plain_job
+from ch12cli.config.settings import holds_dataclass, job_parts
 from ch12cli.config.values import MANDATORY
 from ch12cli.errors import InputError, Problem, first_few
 from ch12cli.files.command import options_for, overrides_of
@@ -321,7 +321,7 @@ class JobComposer:
             problems: list[Problem] = []
             composition = self.composer.compose([*self.hydra_overrides, *overrides], problems)
             settings, choices = composition.settings, composition.choices
-            plain = plain_job(composition.config)
+            plain = composition.plain
             self.bases[overrides] = Base(
                 composition.config,
                 plain,
@@ -385,8 +385,7 @@ def changeable_keys(config: DictConfig, plain: Mapping[str, Any]) -> frozenset[s
     if not all(map(reads_keys_only, texts)):
         return frozenset()
     read = {f"{name}." for text in texts for name in INTERPOLATION.findall(str(text))}
-    untyped: Any = OmegaConf.to_container(config, structured_config_mode=SCMode.DICT_CONFIG)
-    fixed = (*read, *(f"{name}." for name in plain if holds_dataclass(untyped[name])))
+    fixed = (*read, *(f"{name}." for name, part in job_parts(config).items() if holds_dataclass(part)))
 
     def is_fixed(key: str) -> bool:
         return f"{key}.".startswith(fixed) or any(name.startswith(f"{key}.") for name in read)
@@ -401,11 +400,6 @@ def reads_keys_only(text: Any) -> bool:
         if ABSOLUTE.fullmatch(name) or name.startswith("oc.env:"):
             left = left.replace(f"${{{name}}}", "")
     return "${" not in left
-
-
-def holds_dataclass(node: Any) -> bool:
-    """Returns True if a part of a configuration is or holds a node that was made from a dataclass."""
-    return isinstance(node, DictConfig) or (isinstance(node, dict) and any(map(holds_dataclass, node.values())))
 
 
 VERY_MANY = 100  # different problems, after which no further job is looked at
