@@ -197,13 +197,23 @@ def test_an_array_of_a_wrong_shape_is_refused(folder: Path, rows: object, rule: 
         run.predict(rows)  # type: ignore[arg-type]
 
 
+class ArrowTable:
+    """What a table of Arrow has of a data frame: `columns` are the values, `column_names` their names."""
+
+    def __init__(self, frame: pandas.DataFrame) -> None:
+        self.column_names, self.columns = list(frame), [frame[name].to_numpy() for name in frame]
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.columns[self.column_names.index(name)]
+
+
 def test_the_columns_of_a_data_frame_are_matched_by_name(folder: Path) -> None:
     run = api.train(*QUICK, "hydra.run.dir=a")
     names, features = list(iris().feature_names), iris().features
     wanted = run.predict(features).probabilities
     assert wanted is not None
     frame = pandas.DataFrame(features, columns=names)[[*names[::-1]]].assign(note="x")
-    for rows in (frame, polars.DataFrame(frame.to_dict("list")), frame.astype(object)):
+    for rows in (frame, polars.DataFrame(frame.to_dict("list")), frame.astype(object), ArrowTable(frame)):
         found = run.predict(rows).probabilities
         assert found is not None
         np.testing.assert_array_equal(found, wanted)

@@ -121,9 +121,9 @@ def read_rows(
 
 
 def names_of_frame(rows: Any) -> list[str] | None:
-    """The names of the columns of a data frame of pandas or polars; None for what has none that are texts."""
+    """The names of the columns of a frame of pandas or polars, or a table of Arrow; None for what has no names."""
     try:
-        names = list(rows.columns)
+        names = list(rows.column_names if hasattr(rows, "column_names") else rows.columns)
     except (AttributeError, TypeError):
         return None
     return names if names and all(isinstance(name, str) for name in names) else None
