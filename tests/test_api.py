@@ -213,7 +213,8 @@ def test_the_columns_of_a_data_frame_are_matched_by_name(folder: Path) -> None:
     wanted = run.predict(features).probabilities
     assert wanted is not None
     frame = pandas.DataFrame(features, columns=names)[[*names[::-1]]].assign(note="x")
-    for rows in (frame, polars.DataFrame(frame.to_dict("list")), frame.astype(object), ArrowTable(frame)):
+    frames: list[Any] = [frame, polars.DataFrame(frame.to_dict("list")), frame.astype(object), ArrowTable(frame)]
+    for rows in frames:
         found = run.predict(rows).probabilities
         assert found is not None
         np.testing.assert_array_equal(found, wanted)

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import ChoiceSweep, Override
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
@@ -142,8 +142,15 @@ def problems_of_lists(overrides: Iterable[Override]) -> list[Problem]:
     return [
         Problem.with_override(str(override.input_line), "applies to the whole sweep", "give one value")
         for override in overrides
-        if override.is_sweep_override() and override.key_or_group in STACKING
+        if override.is_sweep_override() and not keys_with_values(override).isdisjoint(STACKING)
     ]
+
+
+def keys_with_values(override: Override) -> set[str]:
+    """Returns the key of an override that gives several values, and those in mappings among them."""
+    key, values = override.key_or_group, override.value()
+    mappings = [value for value in values.list if isinstance(value, dict)] if isinstance(values, ChoiceSweep) else []
+    return {key, *(f"{key}.{name}" for mapping in mappings for name in mapping)}
 
 
 def run_settings_of(jobs: Sequence[SweepJob]) -> list[RunSettings]:

@@ -274,6 +274,7 @@ def test_a_sweep_over_nothing_is_a_mistake(word: str) -> None:
             for line in (
                 *("sweep.record=compact,directories", "sweep.max_stacked=2,4", "sweep.verify=0,1"),
                 *("sweep.processes=1,2", "sweep.fail_fast=true,false", "sweep.fused=auto,false"),
+                "sweep={record:compact},{record:directories}",
             )
         ),
         (
