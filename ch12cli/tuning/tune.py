@@ -1,17 +1,19 @@
 """Tunes a network for a data set: searches ranges that suit the data, and holds the best against a baseline."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ch12cli.catalogue.best_setting import BestSetting, best_setting
 from ch12cli.catalogue.sweep_jobs import read_rows_as_planned
+from ch12cli.config.choices import content, shipped
 from ch12cli.config.compose import Composer
 from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.config.run_settings import RunSettings
+from ch12cli.config.targets import arguments_in_source
 from ch12cli.errors import InputError, Problem
 from ch12cli.files.command import override_key
 from ch12cli.rules import MOST_TRIALS, IntegerRule
@@ -181,7 +183,7 @@ def chosen_settings(overrides: Sequence[str], folders: Sequence[Path]) -> Chosen
         task = task if tasks else build_task(undivided(settings, VALIDATION))
         words.append(f"dataset.folds={size.folds}" if tasks else f"dataset.valid_size={VALIDATION}")
     if "search" not in given:
-        words = [f"search={size.ranges}", *words]
+        words = [*ranges_of(size.ranges, composition.settings["model"]), *words]
     defaults = {"epochs": f"{size.epochs}", "early_stopping.patience": f"{PATIENCE}"}
     if task.classes and len(task.data.train.y) <= FEW_ROWS and (tasks or task.data.valid is not None):
         defaults = {"epochs": f"{LONG}", "early_stopping.patience": "null", "monitor": ACCURACY}
@@ -192,6 +194,19 @@ def chosen_settings(overrides: Sequence[str], folders: Sequence[Path]) -> Chosen
         defaults["search.finalists"] = f"{FINALISTS}"
     words += [f"{key}={value}" for key, value in defaults.items() if key not in given]
     return ChosenSearch(words, task, tasks, describe_tuned_data(settings, task))
+
+
+def ranges_of(name: str, model: Mapping[str, Any]) -> list[str]:
+    """Returns the words for a file of conf/search, without the keys that mean nothing for this model."""
+    file = content(shipped() / "search" / f"{name}.yaml")
+    ranges, when = file["params"], file.get("when", {})
+    takes = arguments_in_source(str(model["_target_"]))
+    known = {*(f"model.{key}" for key in model), *(["activation"] if takes is None or "activation" in takes else [])}
+    left = {key: each for key, each in ranges.items() if key in known or not key.startswith(("model.", "activation"))}
+    if left == ranges:
+        return [f"search={name}"]
+    conditions = ", ".join(f'{key}: "{value}"' for key, value in when.items())
+    return [*(f"{key}={each}" for key, each in left.items()), *([f"search.when={{{conditions}}}"] if when else [])]
 
 
 def refuse_limits(overrides: Sequence[str]) -> None:

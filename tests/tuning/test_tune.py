@@ -16,11 +16,14 @@ from sklearn.neural_network import MLPRegressor
 from ch12cli.catalogue.best_setting import BestSetting
 from ch12cli.cli.main import main
 from ch12cli.cli.verbs.tune import format_final, format_tuned
+from ch12cli.config.compose import Composer
+from ch12cli.config.hydra_internals import hydra_session
 from ch12cli.config.recorded import resume_line
 from ch12cli.errors import InputError
 from ch12cli.files.sweep_csv import SweepRow
 from ch12cli.run.task import Task
 from ch12cli.saved.predict import predict_features
+from ch12cli.sweeps.hydra_sweep import read_sweep
 from ch12cli.sweeps.launch import SweepOutcome
 from ch12cli.sweeps.start import Finished
 from ch12cli.tuning.baselines import baselines, least_squares, logistic_regression
@@ -35,7 +38,7 @@ from ch12cli.tuning.final import (
     late_growth,
     values_in_best_epoch,
 )
-from ch12cli.tuning.tune import Tuned, chosen_settings, tune
+from ch12cli.tuning.tune import Tuned, chosen_settings, ranges_of, tune
 from tests.sweeps.driver import Looker, Stopping, table
 
 
@@ -62,6 +65,19 @@ def test_the_ranges_suit_the_number_of_rows_and_what_is_given_stays() -> None:
     assert "dataset.target_scaling=standard" in words
     assert not any(word.startswith("monitor=") for word in words)
     assert {"epochs=100", "early_stopping.patience=10"} < set(words)
+
+
+def test_ranges_leave_out_what_the_model_does_not_have() -> None:
+    linear = chosen_settings(["dataset=iris", "model=linear"], ()).words
+    assert [word for word in linear if word.startswith(("search=", "model.", "activation"))] == []
+    assert {"optimizer=choice(adam, sgd)", 'search.when={optimizer.momentum: "optimizer=sgd"}'} < set(linear)
+    of_images = ranges_of("large", {"_target_": "ch12cli.models.cnn", "channels": 8, "depth": 2})
+    assert [word for word in of_images if word.startswith("model.")] == ["model.depth=choice(2, 3)"]
+    assert "activation=choice(relu, silu)" in of_images
+    assert not any(word.startswith("search.when") for word in of_images)  # that file has no conditions
+    with hydra_session():
+        sweep = read_sweep(Composer(), [*linear, "search.n_trials=4"])
+    assert sweep.search is not None
 
 
 def test_classes_of_small_tables_are_compared_by_accuracy_unless_something_else_is_said() -> None:
