@@ -69,7 +69,6 @@ def _member(
         if not (issubclass(kind, nn.Module) and kind.__module__ == "torch.nn.modules.activation"):
             raise ValueError(f"activation: {name} is no activation of torch")
         arguments["activation"] = lambda: kind(**options)
-    if given["network"] == "cnn":
-        arguments["shape"] = shape
-    module: nn.Module = build(inputs, outputs, output=output, **arguments)
+    first = shape if given["network"] == "cnn" else inputs  # which sets what the network takes
+    module: nn.Module = build(first, outputs, output=output, **arguments)
     return module

@@ -1,8 +1,11 @@
 """`ch12 ensemble`: selects runs of a sweep whose averaged outputs are best, and saves their average as one run."""
 
 import json
+import os
+import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,7 +33,7 @@ from ch12cli.run.task import Task, tensors
 from ch12cli.run.torch_settings import torch_settings
 from ch12cli.run.train import prepare_job
 from ch12cli.saved.evaluate import evaluate
-from ch12cli.saved.job_files import pt_bytes, write_files
+from ch12cli.saved.job_files import make_empty, pt_bytes, write_files
 from ch12cli.saved.load import Saved, read_saved, require_same_data
 from ch12cli.saved.network import on_this_machine, trained_network
 from ch12cli.saved.unpack import readable
@@ -124,18 +127,20 @@ def combine(sweep: Path, *, size: int | None, into: Path, best: bool = False, tr
     averaged = [members[index] for index in counts]
     state = state_of_ensemble(averaged, list(counts.values()), task)
     files = ensemble_files(state, averaged)
-    write_run(into, files)
     parts = [part for part in ("valid", "test") if getattr(task.data, part) is not None]
-    metrics = {
-        part: (
-            metrics_on(into, part, trust=trust),
-            metrics_on(members[alone].directory, part, trust=trust, best=best),
-        )
-        for part in parts
-    }
-    result = result_of_ensemble(state, task, metrics, device, monitor=str(monitor), files=files)
-    with machine_errors(f"cannot write {into}"):
-        (into / RESULT).write_bytes(result.to_json())
+    with new_directory(into) as directory:
+        with machine_errors(f"cannot write {into}"):
+            write_files(directory, files)
+        metrics = {
+            part: (
+                metrics_on(directory, part, trust=trust),
+                metrics_on(members[alone].directory, part, trust=trust, best=best),
+            )
+            for part in parts
+        }
+        result = result_of_ensemble(state, task, metrics, device, monitor=str(monitor), files=files)
+        with machine_errors(f"cannot write {into}"):
+            (directory / RESULT).write_bytes(result.to_json())
     return Combined(into, {jobs[index]: count for index, count in counts.items()}, len(jobs), jobs[alone], metrics)
 
 
@@ -249,14 +254,24 @@ def member_of(settings: RunSettings) -> dict[str, Any]:
     return {"network": model.path.removeprefix(MODELS), **arguments, "activation": named}
 
 
-def write_run(into: Path, files: Mapping[str, bytes]) -> None:
-    """Writes the directory of a run, but for its result. Raises InputError if there is something already."""
-    with machine_errors(f"cannot write {into}"):
-        try:
-            into.mkdir(parents=True)
-        except FileExistsError:
-            raise InputError(f"{into}: exists already; name another directory with -o") from None
-        write_files(into, files)
+@contextmanager
+def new_directory(into: Path) -> Iterator[Path]:
+    """Yields an empty directory, which gets the name `into` when the block ends, and is removed if the block fails.
+
+    Raises InputError if there is something of that name already.
+    """
+    if os.path.lexists(into):
+        raise InputError(f"{into}: exists already; name another directory with -o")
+    partial = into.with_name(f".{into.name}.partial")
+    try:
+        with machine_errors(f"cannot write {into}"):
+            make_empty(str(partial))
+        yield partial
+        with machine_errors(f"cannot write {into}"):
+            os.rename(partial, into)
+    except BaseException:  # of a part of a run, commands would say that it was killed, and can be resumed
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
 
 
 def ensemble_files(state: Mapping[str, Any], members: Sequence[Saved]) -> dict[str, bytes]:

@@ -12,6 +12,7 @@ from torch import nn
 from ch12cli.catalogue.ensembles import TAKEN_BY, takers_in_words
 from ch12cli.cli.main import main
 from ch12cli.cli.verbs.export import EXPORT_SUFFIXES
+from ch12cli.data.synthetic import write_images
 from ch12cli.errors import InputError
 from ch12cli.files.hydra_folder import read_keys, to_yaml
 from ch12cli.models.averaging import Ensemble
@@ -92,6 +93,47 @@ def test_all_runs_are_averaged_alike_without_a_validation_part(folder: Path) -> 
     assert main(["show", "model"]) == 0
     with pytest.raises(InputError, match=r"with --all, or add dataset\.valid_size=0\.2 to the `ch12 train -m`"):
         combine(folder / "final", size=3, into=folder / "other")
+
+
+def test_networks_of_images_are_averaged_and_the_result_is_used_as_one(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("dataset=image_folder", "model=cnn", "batch_size=16", "epochs=1", "seed=1,2", "model.channels=2")
+    sweep(*words, into="pictures")
+    assert main(["ensemble", "pictures", "--size", "2"]) == 0
+    assert main(["ensemble", "pictures", "--all", "-o", "both"]) == 0
+    (folder / "figures").mkdir()
+    write_images(folder / "figures")
+    found = []
+    for name in ("pictures/0", "pictures/1", "both"):
+        capsys.readouterr()
+        assert main(["predict", name, "figures", "--format", "json"]) == 0
+        found.append([row["probabilities"]["disc"] for row in json.loads(capsys.readouterr().out)])
+    assert len(found[0]) > 100
+    np.testing.assert_allclose(found[2], np.mean(found[:2], axis=0), atol=1e-6)
+    for name in ("pictures-ensemble", "both"):
+        for verb in ("eval", "show", "report"):
+            assert main([verb, name]) == 0
+
+
+class RefusingLogProbabilities(nn.CrossEntropyLoss):
+    """The loss of the networks of a test, which refuses the outputs of their average alone."""
+
+    def forward(self, prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        if torch.allclose(prediction.logsumexp(-1), torch.zeros(())):
+            raise ValueError("these are no logits")
+        return super().forward(prediction, target)
+
+
+def test_an_ensemble_that_cannot_be_evaluated_leaves_no_directory(folder: Path) -> None:
+    (folder / "conf" / "loss").mkdir(parents=True)
+    target = f"{RefusingLogProbabilities.__module__}.{RefusingLogProbabilities.__name__}"
+    (folder / "conf" / "loss" / "mine.yaml").write_text(f"_target_: {target}\n")
+    swept = sweep("loss=mine", "epochs=1", "batch_size=50", "seed=1,2", folders=[folder / "conf"])
+    before = sorted(folder.iterdir())
+    with pytest.raises(InputError, match="these are no logits"):
+        combine(swept.directory, size=None, into=folder / "combined", trust=True)
+    assert sorted(folder.iterdir()) == before
 
 
 def test_an_ensemble_is_made_shown_and_evaluated_by_commands_and_not_trained(
