@@ -1,7 +1,7 @@
 """An ensemble: several networks whose probabilities, or values, are averaged."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,7 +12,28 @@ from ch12cli.models.convolutional import cnn
 from ch12cli.models.feedforward import linear, mlp
 
 MEMBERS = {"linear": linear, "mlp": mlp, "cnn": cnn}
-AVERAGES = ("values", "softmax", "sigmoid")
+
+SMALLEST = 1e-300  # a probability whose logarithm is finite
+
+
+def both_classes(z: Tensor) -> Tensor:
+    """Returns the probabilities of two classes, (…, 2), each exact where the other is almost 1. z: logits, (…, 1)."""
+    return torch.sigmoid(torch.cat([-z, z], -1))
+
+
+def log_odds(p: Tensor) -> Tensor:
+    """Returns the logits, (…, 1), of the probabilities of two classes, (…, 2)."""
+    first, second = p.clamp_min(SMALLEST).log().unbind(-1)
+    return (second - first).unsqueeze(-1)
+
+
+# For each average: what is averaged, made from a network's outputs, and the outputs that its mean stands for. Both in
+# float64: `Ensemble` needs less range, but cannot go on from a mean.
+FORMS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
+    "values": (lambda outputs: outputs, lambda mean: mean),
+    "softmax": (lambda outputs: torch.softmax(outputs, -1), lambda mean: mean.clamp_min(SMALLEST).log()),
+    "sigmoid": (both_classes, log_odds),
+}
 
 
 class Ensemble(nn.Module):
@@ -53,7 +74,7 @@ def ensemble(
 
     activation: the name of a class of torch.nn, with its arguments. output: the activation of each member's output.
     """
-    if not members or len(members) != len(weights) or average not in AVERAGES or min(weights) <= 0:
+    if not members or len(members) != len(weights) or average not in FORMS or min(weights) <= 0:
         raise ValueError("members: must have a weight above 0 each")
     return Ensemble([_member(each, inputs, outputs, shape, output) for each in members], weights, average)
 

@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,12 +12,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from torch import Tensor
 
 from ch12cli.catalogue.sweep_jobs import read_sweep_rows, sweep_monitor
 from ch12cli.config.run_settings import RunSettings
 from ch12cli.config.untrusted_settings import ENSEMBLE
-from ch12cli.data.prepared import DataPart
 from ch12cli.errors import InputError
 from ch12cli.files.atomic import last_written, machine_errors
 from ch12cli.files.hydra_folder import COMMON_ONLY, flatten, nested, to_yaml
@@ -25,21 +24,21 @@ from ch12cli.files.metrics_csv import SEVERAL, minimised
 from ch12cli.files.plan_json import is_inside
 from ch12cli.files.result_json import Result, digests
 from ch12cli.files.run_directory import CHECKPOINTS, HYDRA, LAST, METRICS, MODEL, RESULT
-from ch12cli.models.averaging import MEMBERS
-from ch12cli.run.predictions.of_rows import predictions
+from ch12cli.models.averaging import FORMS, MEMBERS
+from ch12cli.run.predictions.of_rows import outputs_of_part
 from ch12cli.run.recorder import run_state
 from ch12cli.run.sessions import environment_of
-from ch12cli.run.task import Task, tensors
+from ch12cli.run.task import Task, is_of_torch, tensors
 from ch12cli.run.torch_settings import torch_settings
-from ch12cli.run.train import prepare_job
+from ch12cli.run.train import Job, prepare_job
+from ch12cli.run.users_errors import users_errors
 from ch12cli.saved.evaluate import evaluate
 from ch12cli.saved.job_files import make_empty, pt_bytes, write_files
 from ch12cli.saved.load import Saved, read_saved, require_same_data
 from ch12cli.saved.network import on_this_machine, trained_network
 from ch12cli.saved.unpack import readable
 from ch12cli.training.checkpoint import sealed_bytes
-from ch12cli.training.losses import target_of
-from ch12cli.training.metrics import probabilities
+from ch12cli.training.losses import RowWeighted
 
 ROUNDING = 1e-9  # a share of a score by which averages of equal outputs may differ
 MOST_CANDIDATES = 200  # runs, the best by their objective
@@ -47,7 +46,7 @@ MODELS = "ch12cli.models."
 FINAL_MODEL = "model"  # ends the name of the directory in which tuning saves its model
 SAME = ("data_digest", "feature_names", "encoding", "shape", "class_names", "target_name", "scaling", "target_scaling")
 
-Values = NDArray[np.float64]
+LossOf = Callable[[Tensor], float]
 
 
 class Chosen(NamedTuple):
@@ -72,29 +71,44 @@ class Combined:
     metrics: Mapping[str, tuple[Mapping[str, float], Mapping[str, float]]]
 
 
-def select_greedily(outputs: Values, target: Values, size: int) -> Chosen:
-    """Returns a selection of at most `size` outputs whose average is best, chosen greedily, with replacement.
+def select_greedily(terms: Sequence[Tensor], loss_of: LossOf, size: int) -> Chosen:
+    """Returns a selection of at most `size` candidates whose average is best, chosen greedily, with replacement.
 
-    outputs: (candidates, rows, classes) probabilities, or (candidates, rows, 1) values; target: (rows,) the number of
-    the class, or the value. The score is the log loss, or the squared error. Caruana et al. (2004).
+    terms: what is averaged, of each candidate, of one shape; loss_of: the loss of such an average, lower is better.
+    Caruana et al. (2004).
     """
-    total, picks, best = np.zeros(outputs.shape[1:]), list[int](), Chosen((), np.inf)
+    total, picks, best = torch.zeros_like(terms[0]), list[int](), Chosen((), np.inf)
     for count in range(1, size + 1):
-        scores = scores_of_outputs((total + outputs) / count, target)
+        scores = [loss_of((total + each) / count) for each in terms]
         pick = int(np.argmin(scores))
         picks.append(pick)
-        total = total + outputs[pick]
-        if scores[pick] * (1 + ROUNDING) < best.score:
-            best = Chosen(tuple(picks), float(scores[pick]))
+        total = total + terms[pick]
+        if not best.picks or scores[pick] + ROUNDING * abs(scores[pick]) < best.score:
+            best = Chosen(tuple(picks), scores[pick])
     return best
 
 
-def scores_of_outputs(outputs: Values, target: Values) -> Values:
-    """Returns the score of each, lower is better, (candidates,). outputs, target: as in `select_greedily`."""
-    if outputs.shape[-1] == 1:
-        return np.asarray(((outputs[..., 0] - target) ** 2).mean(-1))
-    of_class = np.take_along_axis(outputs, target.astype(np.int64)[None, :, None], -1)[..., 0]  # (candidates, rows)
-    return np.asarray(-np.log(np.maximum(of_class, 1e-300)).mean(-1))
+def loss_on_valid(job: Job) -> LossOf:
+    """Returns the function from outputs for the validation part, (rows, outputs), to their loss; infinite for NaN.
+
+    It is that of `ch12 eval`: with the weights of the rows and classes, and in the units of the data. Losses of torch
+    are computed in float64, in which averages that are equal differ less, and moved for it; others as in training.
+    """
+    valid, loss = job.task.data.valid, job.task.loss
+    assert valid is not None
+    device, dtype = job.device, job.network.dtype
+    target = tensors(valid, job.task, dtype=dtype, device=device).targets(runs=None)
+    if is_of_torch(loss.mean if isinstance(loss, RowWeighted) else loss):
+        device, dtype = torch.device("cpu"), torch.float64
+        loss = loss.to(device, dtype)
+        target = target.to(device, dtype if target.is_floating_point() else None)
+    target = job.training.in_units(target)
+
+    def loss_of(outputs: Tensor) -> float:
+        value = float(loss(job.training.in_units(outputs.to(device, dtype)), target))
+        return np.inf if np.isnan(value) else value
+
+    return loss_of
 
 
 def combine(sweep: Path, *, size: int | None, into: Path, best: bool = False, trust: bool = False) -> Combined:
@@ -118,11 +132,11 @@ def combine(sweep: Path, *, size: int | None, into: Path, best: bool = False, tr
     require_alike(members, jobs, sweep)
     settings, _ = on_this_machine(members[0].settings)
     with torch_settings(settings.machine) as device:
-        task = prepare_job(settings, device).task
+        job = prepare_job(settings, device)
+        task = job.task
         require_same_data(members[0], task.data.table.digest)
-        picks, alone = (
-            (range(len(members)), 0) if size is None else selection_of(sweep, members, task, device, size=size)
-        )
+        with users_errors(settings, "evaluating"):
+            picks, alone = (range(len(members)), 0) if size is None else selection_of(sweep, members, job, size=size)
     counts = Counter(picks)
     averaged = [members[index] for index in counts]
     state = state_of_ensemble(averaged, list(counts.values()), task)
@@ -144,20 +158,20 @@ def combine(sweep: Path, *, size: int | None, into: Path, best: bool = False, tr
     return Combined(into, {jobs[index]: count for index, count in counts.items()}, len(jobs), jobs[alone], metrics)
 
 
-def selection_of(
-    sweep: Path, members: Sequence[Saved], task: Task, device: torch.device, *, size: int
-) -> tuple[Sequence[int], int]:
+@torch.no_grad()
+def selection_of(sweep: Path, members: Sequence[Saved], job: Job, *, size: int) -> tuple[Sequence[int], int]:
     """Returns the indices of the members to average, some repeatedly, and of the one that is best alone.
 
-    Raises InputError without a validation part.
+    job: one of them, with the data. Raises InputError without a validation part.
     """
-    if task.data.valid is None:
+    if job.task.data.valid is None:
         rule = "its runs have no validation part to select by"
         hint = "average all of them with --all, or add dataset.valid_size=0.2 to the `ch12 train -m` that trains them"
         raise InputError(f"{sweep}: {rule}; {hint}")
-    outputs = np.stack([outputs_for(task.data.valid, member, task, device) for member in members])
-    target = target_of(task.loss, torch.from_numpy(np.asarray(task.data.valid.y))).reshape(-1).double().numpy()
-    return select_greedily(outputs, target, size).picks, int(np.argmin(scores_of_outputs(outputs, target)))
+    outputs = [outputs_for(member, job) for member in members]
+    loss_of, (term, output) = loss_on_valid(job), FORMS[average_of(job.task)]
+    picks = select_greedily([term(each) for each in outputs], lambda mean: loss_of(output(mean)), size).picks
+    return picks, int(np.argmin([loss_of(each) for each in outputs]))
 
 
 def metrics_on(directory: Path, part: str, *, trust: bool, best: bool = False) -> Mapping[str, float]:
@@ -202,14 +216,18 @@ def output_of_member(settings: RunSettings) -> str:
     return str(settings.model.target.arguments.get("output", "auto"))
 
 
-def outputs_for(valid: DataPart, member: Saved, task: Task, device: torch.device) -> Values:
-    """Returns a network's probabilities or values for a part of the data, (rows, classes) or (rows, 1)."""
+def outputs_for(member: Saved, job: Job) -> Tensor:
+    """Returns a network's outputs for the validation part, (rows, outputs) float64 on the CPU."""
     settings, _ = on_this_machine(member.settings)
-    network = trained_network(settings, member.state, device, where=str(member.directory))
-    part = tensors(valid, task, dtype=network.dtype, device=device)
-    prediction = torch.cat([predictions(network, x) for x, _ in part.blocks(max(1, len(part)), runs=None)])
-    found = probabilities(prediction, output=task.output) if task.classes else prediction.double()
-    return found.cpu().numpy()
+    network = trained_network(settings, member.state, job.device, where=str(member.directory))
+    return outputs_of_part(job.task, network, "valid").cpu().double()
+
+
+def average_of(task: Task) -> str:
+    """Returns what an ensemble averages, one of `FORMS`."""
+    if not task.classes or task.output not in ("none", "log_softmax"):
+        return "values"
+    return "sigmoid" if task.outputs == 1 else "softmax"
 
 
 def state_of_ensemble(members: Sequence[Saved], counts: Sequence[int], task: Task) -> dict[str, Any]:
@@ -220,14 +238,11 @@ def state_of_ensemble(members: Sequence[Saved], counts: Sequence[int], task: Tas
         for number, member in enumerate(members)
         for name, value in member.state["network"].items()
     }
-    average = "values"
-    if task.classes and task.output in ("none", "log_softmax"):
-        average = "sigmoid" if next(iter(reversed(network.values()))).shape[0] == 1 else "softmax"
     model = {
         "_target_": ENSEMBLE,
         "members": [member_of(member.settings) for member in members],
         "weights": [count / sum(counts) for count in counts],
-        "average": average,
+        "average": average_of(task),
         "output": output_of_member(first.settings),
     }
     settings = first.settings.with_changes({"model": model})

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,8 @@ from ch12cli.cli.verbs.export import EXPORT_SUFFIXES
 from ch12cli.data.synthetic import write_images
 from ch12cli.errors import InputError
 from ch12cli.files.hydra_folder import read_keys, to_yaml
-from ch12cli.models.averaging import Ensemble
-from ch12cli.saved.ensemble import combine, scores_of_outputs, select_greedily
+from ch12cli.models.averaging import FORMS, Ensemble
+from ch12cli.saved.ensemble import combine, select_greedily
 from ch12cli.saved.evaluate import evaluate
 from ch12cli.saved.predict import predict_features
 from tests.sweeps.driver import Swept, sweep
@@ -35,13 +36,14 @@ def flowers(tmp_path_factory: pytest.TempPathFactory) -> Swept:
 def test_a_selection_is_the_best_next_one_each_time_with_replacement() -> None:
     rng = np.random.default_rng(3)
     outputs = rng.dirichlet([1.0, 1.0, 1.0], size=(5, 40))  # (candidates, rows, classes)
-    target = rng.integers(3, size=40).astype(float)
+    target = rng.integers(3, size=40)
 
     def score(picks: tuple[int, ...]) -> float:
         mean = sum(outputs[pick] for pick in picks) / len(picks)
-        return float(-np.log(mean[np.arange(40), target.astype(int)]).mean())
+        return float(-np.log(mean[np.arange(40), target]).mean())
 
-    found = select_greedily(outputs, target, 6)
+    terms = list(torch.from_numpy(outputs))
+    found = select_greedily(terms, lambda mean: float(nn.NLLLoss()(mean.log(), torch.from_numpy(target))), 6)
     best: tuple[int, ...] = ()
     seen = []
     for _ in range(6):
@@ -49,10 +51,10 @@ def test_a_selection_is_the_best_next_one_each_time_with_replacement() -> None:
         seen.append(best)
     assert found.picks == min(seen, key=score)
     assert found.score == pytest.approx(score(found.picks))
-    assert found.score < min(scores_of_outputs(outputs, target))
-    values = np.array([[[0.0], [2.0]], [[2.0], [0.0]], [[5.0], [5.0]]])
-    assert sorted(select_greedily(values, np.array([1.0, 1.0]), 2).picks) == [0, 1]
-    assert select_greedily(values, np.array([5.0, 5.0]), 9).picks == (2,)
+    assert found.score < min(score((pick,)) for pick in range(5))
+    values = [torch.tensor([[0.0], [2.0]]), torch.tensor([[2.0], [0.0]]), torch.tensor([[5.0], [5.0]])]
+    assert sorted(select_greedily(values, lambda mean: float((mean - 1).square().mean()), 2).picks) == [0, 1]
+    assert select_greedily(values, lambda mean: float((mean - 5).square().mean()), 9).picks == (2,)
 
 
 @pytest.mark.parametrize("average", ["values", "softmax", "sigmoid"])
@@ -64,6 +66,119 @@ def test_the_output_of_an_ensemble_is_that_of_the_averaged_probabilities(average
     meaning = meanings[average]
     expected = sum(weight * meaning(member(x)) for weight, member in zip(weights, members, strict=True))
     torch.testing.assert_close(meaning(Ensemble(members, weights, average)(x)), expected)
+
+
+@pytest.mark.parametrize("average", ["values", "softmax", "sigmoid"])
+def test_outputs_are_chosen_by_the_form_in_which_an_ensemble_gives_them(average: str) -> None:
+    outputs = 1 if average == "sigmoid" else 3
+    members = [nn.Linear(4, outputs, dtype=torch.float64) for _ in range(3)]
+    x = torch.randn(7, 4, dtype=torch.float64) * 100  # probabilities that are 1, and differ from 1 only in float64
+    term, output = FORMS[average]
+    found = output(torch.stack([term(member(x)) for member in members]).mean(0))
+    torch.testing.assert_close(found, Ensemble(members, [1 / 3] * 3, average)(x))
+
+
+ROWS, PART = 120, 24  # of the table below, and of its validation and its test part, which are the last
+
+
+@pytest.fixture
+def weighted_rows(folder: Path) -> dict[str, np.ndarray]:
+    """The columns of rows.csv: two features, a value far from 0, two or three classes, a weight and a weight of 1."""
+    rng = np.random.default_rng(5)
+    x, z = rng.normal(size=(2, ROWS))
+    value = 300 + 20 * (2 * x - z + rng.normal(size=ROWS))
+    order = np.argsort(np.argsort(x + z + rng.normal(size=ROWS)))
+    columns = {
+        "x": x,
+        "z": z,
+        "value": value,
+        "two": np.array(["a", "b"])[(order > 0.8 * ROWS).astype(int)],
+        "three": np.array(["a", "b", "c"])[np.digitize(order, [0.5 * ROWS, 0.8 * ROWS])],
+        "w": np.where(rng.random(ROWS) < 0.5, 0.1, 5.0).round(1),
+        "one": np.ones(ROWS),
+    }
+    lines = [",".join(columns), *(",".join(map(str, row)) for row in zip(*columns.values(), strict=True))]
+    (folder / "rows.csv").write_text("\n".join(lines) + "\n")
+    return columns
+
+
+VALUES = ("dataset.target_scaling=standard",)
+
+
+@pytest.mark.parametrize(
+    ("target", "weight", "by_class", "words"),
+    [
+        ("value", "w", {}, ("loss=mse",)),
+        ("value", "one", {}, (*VALUES, "loss=mse")),
+        ("value", "w", {}, (*VALUES, "loss=l1")),
+        ("two", "w", {}, ()),
+        ("two", "one", {"a": 1.0, "b": 5.0}, ("dataset.class_weight={b:5}", "loss=bce_logits")),
+        ("two", "w", {}, ("loss=cross_entropy",)),
+        ("three", "one", {"a": 1.0, "b": 1.0, "c": 5.0}, ("dataset.class_weight={c:5}",)),
+        ("three", "w", {}, ("loss=nll",)),
+    ],
+    ids=["weights", "scaled", "scaled_l1_weights", "two_weights", "two_classes", "entropy", "three_classes", "nll"],
+)
+def test_runs_are_chosen_by_the_loss_that_the_table_shows(
+    weighted_rows: dict[str, np.ndarray],
+    folder: Path,
+    target: str,
+    weight: str,
+    by_class: dict[str, float],
+    words: tuple[str, ...],
+) -> None:
+    left_out = ",".join({"value", "two", "three", "w", "one"} - {target, weight})
+    data = ("dataset=table", "dataset.file=rows.csv", f"dataset.target={target}", f"dataset.exclude=[{left_out}]")
+    parts = ("dataset.split=ordered", f"dataset.valid_size={PART}", f"dataset.test_size={PART}")
+    lrs = "optimizer.lr=0.002,0.02,0.1"
+    training = ("epochs=10", "batch_size=16", "seed=1,2", lrs, f"dataset.weight={weight}")
+    swept = sweep(*data, *parts, *training, *words)
+    valid = slice(ROWS - 2 * PART, ROWS - PART)
+    features = np.column_stack([weighted_rows["x"], weighted_rows["z"]])[valid]
+    actual, weights = weighted_rows[target][valid], weighted_rows[weight][valid]
+    if by_class:
+        weights = weights * np.array([by_class[name] for name in actual])
+    predicted = [predict_features(swept.directory / str(job), features.tolist()) for job in swept.rows]
+    if target == "value":
+        outputs = np.array([each.values for each in predicted]).reshape(len(predicted), PART)
+    else:
+        number = np.unique(weighted_rows[target], return_inverse=True)[1][valid]
+        outputs = np.array([each.probabilities for each in predicted])[:, np.arange(PART), number]
+
+    def loss(picks: tuple[int, ...]) -> float:
+        mean = outputs[list(picks)].mean(0)
+        if target != "value":
+            each = -np.log(mean)
+        else:
+            each = np.abs(mean - actual) if "loss=l1" in words else (mean - actual) ** 2
+        return float(round((weights * each).sum() / weights.sum(), 9))  # one network and itself twice are equal
+
+    chosen: tuple[int, ...] = ()
+    seen = []
+    for _ in range(5):
+        chosen = min(((*chosen, pick) for pick in swept.rows), key=loss)
+        seen.append(chosen)
+    combined = combine(swept.directory, size=5, into=folder / "combined")
+    assert combined.counts == Counter(seen[int(np.argmin([*map(loss, seen)]))])
+    assert combined.best == min(swept.rows, key=lambda job: loss((job,)))
+    ours, alone = (each["loss"] for each in combined.metrics["valid"])
+    assert ours == pytest.approx(min(map(loss, seen)), rel=1e-4)
+    assert alone == pytest.approx(loss((combined.best,)), rel=1e-4)
+
+
+def test_rows_that_all_weigh_one_are_chosen_by_as_rows_without_a_weight(
+    weighted_rows: dict[str, np.ndarray], folder: Path
+) -> None:
+    data = ("dataset=table", "dataset.file=rows.csv", "dataset.target=value", "dataset.target_scaling=standard")
+    words = (*data, "dataset.valid_size=0.3", "epochs=10", "batch_size=16", "seed=1,2", "optimizer.lr=0.002,0.02")
+    found = []
+    for name, own in (
+        ("weights", ("dataset.weight=one", "dataset.exclude=[two,three,w]")),
+        ("none", ("dataset.exclude=[two,three,w,one]",)),
+    ):
+        found.append(combine(sweep(*words, *own, into=name).directory, size=8, into=folder / f"{name}-average"))
+    assert found[0].counts == found[1].counts
+    assert found[0].best == found[1].best
 
 
 def test_the_saved_average_predicts_the_mean_of_its_members(flowers: Swept, folder: Path) -> None:
@@ -111,9 +226,8 @@ def test_networks_of_images_are_averaged_and_the_result_is_used_as_one(
         found.append([row["probabilities"]["disc"] for row in json.loads(capsys.readouterr().out)])
     assert len(found[0]) > 100
     np.testing.assert_allclose(found[2], np.mean(found[:2], axis=0), atol=1e-6)
-    for name in ("pictures-ensemble", "both"):
-        for verb in ("eval", "show", "report"):
-            assert main([verb, name]) == 0
+    for verb, name in (("eval", "both"), ("show", "both"), ("report", "pictures-ensemble")):
+        assert main([verb, name]) == 0
 
 
 class RefusingLogProbabilities(nn.CrossEntropyLoss):
