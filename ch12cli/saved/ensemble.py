@@ -136,7 +136,7 @@ def combine(sweep: Path, *, size: int | None, into: Path, best: bool = False, tr
         task = job.task
         require_same_data(members[0], task.data.table.digest)
         with users_errors(settings, "evaluating"):
-            picks, alone = (range(len(members)), 0) if size is None else selection_of(sweep, members, job, size=size)
+            picks, alone = selection_of(sweep, members, job, size=size)
     counts = Counter(picks)
     averaged = [members[index] for index in counts]
     state = state_of_ensemble(averaged, list(counts.values()), task)
@@ -159,19 +159,26 @@ def combine(sweep: Path, *, size: int | None, into: Path, best: bool = False, tr
 
 
 @torch.no_grad()
-def selection_of(sweep: Path, members: Sequence[Saved], job: Job, *, size: int) -> tuple[Sequence[int], int]:
+def selection_of(sweep: Path, members: Sequence[Saved], job: Job, *, size: int | None) -> tuple[Sequence[int], int]:
     """Returns the indices of the members to average, some repeatedly, and of the one that is best alone.
 
-    job: one of them, with the data. Raises InputError without a validation part.
+    members: the best first, by their objectives, which tell the best one only without a validation part: they can be
+    of other epochs. job: one of them, with the data. size: as of `combine`. Raises InputError without that part, unless
+    all are averaged.
     """
+    everyone = range(len(members))
     if job.task.data.valid is None:
+        if size is None:
+            return everyone, 0
         rule = "its runs have no validation part to select by"
         hint = "average all of them with --all, or add dataset.valid_size=0.2 to the `ch12 train -m` that trains them"
         raise InputError(f"{sweep}: {rule}; {hint}")
     outputs = [outputs_for(member, job) for member in members]
     loss_of, (term, output) = loss_on_valid(job), FORMS[average_of(job.task)]
-    picks = select_greedily([term(each) for each in outputs], lambda mean: loss_of(output(mean)), size).picks
-    return picks, int(np.argmin([loss_of(each) for each in outputs]))
+    alone = int(np.argmin([loss_of(each) for each in outputs]))
+    if size is None:
+        return everyone, alone
+    return select_greedily([term(each) for each in outputs], lambda mean: loss_of(output(mean)), size).picks, alone
 
 
 def metrics_on(directory: Path, part: str, *, trust: bool, best: bool = False) -> Mapping[str, float]:

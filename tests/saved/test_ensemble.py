@@ -210,6 +210,16 @@ def test_all_runs_are_averaged_alike_without_a_validation_part(folder: Path) -> 
         combine(folder / "final", size=3, into=folder / "other")
 
 
+def test_the_best_job_beside_the_average_of_all_is_that_of_the_table(folder: Path) -> None:
+    swept = sweep("epochs=20", "batch_size=8", "dataset.valid_size=0.3", "optimizer.lr=0.03,0.3", "seed=1,2,3")
+    alone = {job: evaluate(swept.directory / str(job), split="valid").parts["valid"].metrics for job in swept.rows}
+    best = min(alone, key=lambda job: alone[job]["loss"])
+    assert best != min(swept.rows, key=lambda job: float(swept.rows[job]["objective"]))  # of the best epoch
+    combined = combine(swept.directory, size=None, into=folder / "combined")
+    assert combined.best == best
+    assert combined.metrics["valid"][1] == alone[best]
+
+
 def test_networks_of_images_are_averaged_and_the_result_is_used_as_one(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
