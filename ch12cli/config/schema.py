@@ -252,7 +252,9 @@ KEYS: dict[str, Key] = {
     "activation.beta": Key(Number(above=0), "sharpness: the higher, the closer to ReLU"),
     "activation.dim": Key(IntegerRule(-1, 8), "axis that adds up to 1; -1: the units"),
     # loss
-    "loss.delta": Key(Number(above=0), "error where squared turns into absolute"),
+    "loss.delta": Key(
+        Number(above=0), "error where squared turns into absolute, in the units of the target, scaled or not"
+    ),
     "loss.weight": Key(
         Or(None, Weights()), "how much each class counts, a list in the order of the classes; null: all rows alike"
     ),

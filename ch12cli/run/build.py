@@ -243,6 +243,7 @@ def build_training(
     training = make_training(
         network,
         loss=task.loss.to(device),
+        loss_in_units=task.loss_in_units.to(device),
         metrics=task.metrics,
         optimizer=build_optimizer(settings.optimizer.target, network),
         schedule=build_schedule(
@@ -335,6 +336,7 @@ def stack_training(
     return StackTraining(
         network,
         loss=StackedLoss(task.loss.to(device)),
+        loss_in_units=StackedLoss(task.loss_in_units.to(device)),
         metrics=task.metrics,
         optimizer=call("optimizer", kind, values, network.parameters),
         schedule=build_schedule(

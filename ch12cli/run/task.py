@@ -24,7 +24,7 @@ from ch12cli.run.data_sets import read_data
 from ch12cli.run.value_checks import output_notes, precision_notes, precision_problems, undefined_metric_problems
 from ch12cli.training.batches import FoldedPart, Part, StreamedPart
 from ch12cli.training.layers import spares_input
-from ch12cli.training.losses import BinaryCrossEntropy, RowWeighted, with_nan
+from ch12cli.training.losses import BinaryCrossEntropy, RowWeighted, of_scaled_values, with_nan
 from ch12cli.training.metrics import Metric, metrics_for
 from ch12cli.training.network import Network
 from ch12cli.training.torch_internals import has_hooks
@@ -34,9 +34,10 @@ from ch12cli.training.torch_internals import has_hooks
 class Task:
     """The data, and the loss, metrics and shapes derived from it.
 
-    `classes` is 0 for regression. `loss_name` is the class name of the resolved loss. `row_class_weights`: of the
-    classes, where the weights of the rows carry them, because the loss has no such argument. `folds`: the task of each
-    fold, if this one stands for several, whose parts have equally many rows.
+    `classes` is 0 for regression. `loss` is that of targets as they are learned; `loss_in_units` that of values in the
+    units of the data, which is reported. `loss_name` is the class name of the resolved loss. `row_class_weights`: of
+    the classes, where the weights of the rows carry them, because the loss has no such argument. `folds`: the task of
+    each fold, if this one stands for several, whose parts have equally many rows.
     """
 
     data: Prepared
@@ -46,6 +47,7 @@ class Task:
     outputs: int
     output: str
     loss: nn.Module
+    loss_in_units: nn.Module
     row_class_weights: tuple[float, ...] | None
     loss_name: str
     metrics: dict[str, Metric]
@@ -78,8 +80,9 @@ def build_task(settings: RunSettings) -> Task:
     by_class = bool(classes) and outputs > 1
     loss = with_nan(build_loss(settings, target, data.class_weights if in_loss else None))
     rows_class_weights = None if in_loss else data.class_weights
+    learned = loss if data.target_scaling is None else of_scaled_values(loss, data.target_scaling.deviation)
     if data.train.weights is not None or rows_class_weights is not None:
-        loss = weighted_by_row(loss, target, by_class=by_class)
+        loss, learned = (weighted_by_row(each, target, by_class=by_class) for each in (loss, learned))
     return Task(
         data=data,
         classes=classes,
@@ -87,7 +90,8 @@ def build_task(settings: RunSettings) -> Task:
         shape=data.table.shape,
         outputs=outputs,
         output=output,
-        loss=loss,
+        loss=learned,
+        loss_in_units=loss,
         row_class_weights=rows_class_weights,
         loss_name=target.rpartition(".")[2],
         metrics=metrics_for(classes=classes, outputs=outputs, output=output, further=settings.loop.metrics),

@@ -14,7 +14,7 @@ from ch12cli.files.untrusted_text import escape_controls
 from ch12cli.plots.plot import Values
 from ch12cli.run.recorder import MetricsRow
 from ch12cli.run.train import Job
-from ch12cli.training.losses import BinaryCrossEntropy, RowWeighted, class_weight_of
+from ch12cli.training.losses import BOUNDS, BinaryCrossEntropy, RowWeighted, class_weight_of
 
 INIT = {
     "xavier": "nn.init.xavier_uniform_(layer.weight)",
@@ -158,7 +158,12 @@ def written_loss(job: Job, *, place: str) -> WrittenLoss:
     mean = loss.mean if isinstance(loss, RowWeighted) else loss
     kind = nn.BCELoss if isinstance(mean, BinaryCrossEntropy) else type(mean)
     tensors = {name: value for name in ("weight", "pos_weight") if (value := getattr(mean, name, None)) is not None}
-    arguments = {**job.settings.loss.arguments, **tensors}
+    bounds = (
+        {}
+        if job.task.data.target_scaling is None
+        else {name: getattr(mean, name) for each, name in BOUNDS.items() if isinstance(mean, each)}
+    )  # of scaled values
+    arguments = {**job.settings.loss.arguments, **tensors, **bounds}
     by_class = class_weight_of(mean) is not None
     if not isinstance(loss, RowWeighted):
         made = call_of("loss", kind, "nn", arguments, place=place)

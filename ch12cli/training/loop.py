@@ -76,6 +76,7 @@ class Training:
         network: Trainable,
         *,
         loss: Loss,
+        loss_in_units: Loss,
         metrics: Mapping[str, Metric],
         optimizer: Optimizer,
         schedule: Schedule,
@@ -87,8 +88,11 @@ class Training:
         limits: Limits,
         units: TargetScaling | None = None,
     ) -> None:
-        """units: the scaling of the targets, which losses and metrics are reported without; None: there is none."""
-        self.network, self.loss, self.metrics = network, loss, metrics
+        """loss: what is minimised, of targets as they are learned. loss_in_units: what is reported, of those restored.
+
+        units: the scaling of the targets, which losses and metrics are reported without; None: there is none.
+        """
+        self.network, self.loss, self.loss_in_units, self.metrics = network, loss, loss_in_units, metrics
         self.optimizer, self.schedule, self.source = optimizer, schedule, source
         self.train, self.valid = train, valid
         self.best, self.stopping, self.limits = best, stopping, limits
@@ -209,7 +213,7 @@ class Training:
         losses, measured = [], MetricsOfPieces(self.metrics)
         for prediction, y in pairs:
             prediction, target = self.in_units(prediction), self.in_units(y)
-            losses.append(self.loss(prediction, target).cpu().double() * self.share(part, y, runs))
+            losses.append(self.loss_in_units(prediction, target).cpu().double() * self.share(part, y, runs))
             measured.add(prediction, target_of(self.loss, target))
         found = {name: per_run(value) for name, value in measured.values().items()}
         return {"loss": per_run(torch.stack(losses).sum(0)), **found}
@@ -338,7 +342,7 @@ class SeenRows:
             self.counted.append(per_run(weight.double().sum(-1)))
         if training.units is not None:
             prediction, y = training.in_units(prediction), training.in_units(y)
-            self.losses.append(per_run(training.loss(prediction, y)))
+            self.losses.append(per_run(training.loss_in_units(prediction, y)))
         self.measured.add(prediction, target_of(training.loss, y))
 
     def add_all(self, prediction: Tensor, order: Tensor) -> None:

@@ -66,6 +66,23 @@ def with_nan(loss: nn.Module) -> nn.Module:
     return BinaryCrossEntropy(loss.weight, reduction=loss.reduction)
 
 
+BOUNDS = {nn.HuberLoss: "delta", nn.SmoothL1Loss: "beta"}  # arguments that are errors, in the units of the target
+
+
+def of_scaled_values(loss: nn.Module, deviation: float) -> nn.Module:
+    """Returns the loss for predictions and targets that are divided by `deviation`.
+
+    Up to a constant factor it is the loss of the values themselves: its bound between squared and absolute errors is
+    divided, too. Other losses are returned as they are.
+    """
+    for kind, name in BOUNDS.items():
+        if isinstance(loss, kind):
+            scaled = deepcopy(loss)
+            setattr(scaled, name, getattr(loss, name) / deviation)
+            return scaled
+    return loss
+
+
 def by_value(function: Callable[..., Tensor], *arguments: str) -> Callable[[Any], Loss]:
     """Makes the loss of each row from torch's function on values. arguments: of the module, handed on."""
 

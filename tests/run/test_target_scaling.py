@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from ch12cli.cli.main import main
 from ch12cli.data import Table, prepare
+from ch12cli.data.prepared import DataPart
 from ch12cli.saved.evaluate import evaluate
 from ch12cli.saved.export import export
 from ch12cli.saved.predict import predict_features
@@ -75,7 +76,64 @@ def test_a_run_learns_scaled_values_bit_for_bit_and_reports_them_in_their_units(
     assert predicted.values == pytest.approx(valid, rel=1e-6)
 
 
-@pytest.mark.parametrize("words", [[], ["loss=huber"], ["dataset.weighted=true"]])
+BOUND = 60_000  # in the units of the data, below the deviation
+
+
+@pytest.mark.parametrize("name", ["huber", "smooth_l1"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_bound_of_a_loss_is_in_the_units_of_the_data(
+    name: str, weighted: bool, train: Train, folders: list[Path]
+) -> None:
+    (folders[0] / "loss").mkdir()
+    (folders[0] / "loss" / "smooth_l1.yaml").write_text(f"_target_: torch.nn.SmoothL1Loss\nbeta: {BOUND}\n")
+    words = [f"loss={name}", *[f"loss.delta={BOUND}"] * (name == "huber"), f"dataset.weighted={str(weighted).lower()}"]
+    outcome = train(*WORDS, *words, folders=folders)
+    data = prepare(prices(weighted), valid_size=0.3, test_size=10)
+    mean, deviation = data.train.y.mean(), data.train.y.std()
+
+    def weights(part: DataPart) -> np.ndarray:
+        return np.ones(len(part.y)) if part.weights is None else part.weights
+
+    def in_units(error: np.ndarray, weight: np.ndarray) -> float:
+        small = np.abs(error) < BOUND
+        each = np.where(small, error**2 / 2, BOUND * (np.abs(error) - BOUND / 2))
+        return float(np.average(each if name == "huber" else each / BOUND, weights=weight))
+
+    torch.manual_seed(1)
+    x = torch.from_numpy(data.train.x).float()
+    y = torch.from_numpy((data.train.y - mean) / deviation).float().unsqueeze(1)
+    w = torch.from_numpy(weights(data.train)).float().unsqueeze(1)
+    loader = DataLoader(TensorDataset(x, y, w), batch_size=16, shuffle=True)
+    model = nn.Sequential(nn.Linear(3, 5), nn.ReLU(), nn.Linear(5, 1))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    loss_of = {
+        "huber": nn.HuberLoss(delta=BOUND / deviation, reduction="none"),
+        "smooth_l1": nn.SmoothL1Loss(beta=BOUND / deviation, reduction="none"),
+    }[name]
+    for row in outcome.rows:
+        total = below = 0.0
+        for x_batch, y_batch, w_batch in loader:
+            prediction = model(x_batch)
+            loss = (w_batch * loss_of(prediction, y_batch)).sum() / w_batch.sum()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            error = (prediction.detach() - y_batch)[:, 0].double().numpy() * deviation
+            total += in_units(error, w_batch[:, 0].numpy()) * float(w_batch.sum())
+            below += float(w_batch.sum())
+        assert row["train_loss"] == pytest.approx(total / below, rel=1e-5)
+    for found, expected in zip(outcome.model.parameters(), model.parameters(), strict=True):
+        assert torch.allclose(found, expected, rtol=1e-5)
+    assert data.valid is not None
+    with torch.no_grad():
+        valid = model(torch.from_numpy(data.valid.x).float())[:, 0].double().numpy() * deviation + mean
+    expected_loss = in_units(valid - data.valid.y, weights(data.valid))
+    assert outcome.rows[-1]["valid_loss"] == pytest.approx(expected_loss, rel=1e-5)
+    evaluation = evaluate(outcome.directory, split="valid", trust=True)
+    assert evaluation.parts["valid"].metrics["loss"] == outcome.rows[-1]["valid_loss"]
+
+
+@pytest.mark.parametrize("words", [[], ["loss=huber", f"loss.delta={BOUND}"], ["dataset.weighted=true"]])
 def test_each_run_of_a_stack_is_scaled_like_the_run_alone(words: list[str], folders: list[Path]) -> None:
     with one_thread():
         jobs = jobs_of([[*WORDS, *words, "precision=float64", f"seed={seed}"] for seed in (1, 2)], folders=folders)

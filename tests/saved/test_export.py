@@ -36,6 +36,10 @@ RUNS = {
         *("dataset=toy_regression", "dataset.kind=curve", "dataset.size=50", "loss=huber", "loss.delta=0.5"),
         *("model.init=normal", "optimizer=sgd", "optimizer.momentum=0.9"),
     ],
+    "huber on scaled values": [
+        *("dataset=toy_regression", "dataset.kind=curve", "dataset.size=50", "dataset.target_scaling=standard"),
+        *("loss=huber", "loss.delta=0.3"),
+    ],
     "a convolutional network": ["dataset=image_folder", "model=cnn", "batch_size=16"],
     "convolutions by Glorot": ["dataset=image_folder", "model=cnn", "batch_size=16", "model.init=xavier"],
     "classes that rows weigh by": ["dataset=two_class", "dataset.class_weight=[1,3]", "batch_size=16"],
